@@ -1,0 +1,3 @@
+//! The `liveoak` program.
+
+fn main() {}

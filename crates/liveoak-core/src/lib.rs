@@ -1,0 +1,1 @@
+//! Liveoak's core crate.

@@ -1,0 +1,1 @@
+//! Liveoak's process crate.
