@@ -1,1 +1,40 @@
-//! Liveoak's core crate.
+//! The supervision machine: what to start, restart, stop and give up on, decided without doing any of it.
+//!
+//! This crate knows no executor, no clock and no source of randomness. A driver tells the [`Machine`] what
+//! happened ([`Input`]), at what [`Time`] and with which random number; the machine answers with what is to be
+//! done ([`Effect`]) and when it wants to be woken ([`Machine::poll_deadline`]). Hours of behaviour are
+//! tested in milliseconds this way, and every rule has one place:
+//!
+//! * [`decide`] – the table restart × exit;
+//! * [`Window`] – the restart window; [`Backoff`] – the delay before a restart;
+//! * [`check`](SupervisorSpec::check) – all rules about specs, before anything starts;
+//! * [`Machine`] – the life of every child of one tree.
+//!
+//! Users of Liveoak depend on the `liveoak` crate, which re-exports what they need from here.
+
+mod backoff;
+mod decide;
+mod event;
+mod exit;
+mod ids;
+mod machine;
+mod report;
+mod snapshot;
+mod spec;
+mod time;
+mod window;
+
+pub use backoff::Backoff;
+pub use decide::{Verdict, decide};
+pub use event::{Event, EventKind, Severity};
+pub use exit::{Exit, Failure, GaveUp, Panic, StartFailure};
+pub use ids::{Attempt, ChildId, Name, NameError, Path, Ticket};
+pub use machine::{Command, Done, Effect, Input, KILL_GRACE, MAX_WAITERS, Machine, Refusal};
+pub use report::{MAX_LISTED_MEMBERS, Rung, StopEntry, StopReport};
+pub use snapshot::{Health, NodeState, NodeView, Snapshot, WaitingFor, WhyIdle};
+pub use spec::{
+    AutoShutdown, ChildSpec, Condition, Declared, Edge, GiveUp, GroupSpec, Limit, Order, Ready, Restart,
+    SpecError, SpecErrors, Strategy, SupervisorSpec, Work, start_order,
+};
+pub use time::Time;
+pub use window::{Charge, Window};

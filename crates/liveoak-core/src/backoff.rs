@@ -1,0 +1,97 @@
+//! The delay before a restart: exponential, capped, with full jitter.
+//!
+//! Full jitter (a delay drawn evenly between zero and the ceiling) spreads children that fail together best;
+//! see "Exponential Backoff and Jitter", M. Brooker, 2015. The random number is an argument.
+
+use std::time::Duration;
+
+/// How long to wait before restarting a child that keeps ending early.
+///
+/// The n-th restart in a row (counted from 0) waits between zero and `from` × 2ⁿ, at most `to`. An attempt that
+/// ran for `reset_after` or longer, from its start to its exit, begins the row anew. An attempt that
+/// *succeeded* early counts like one that failed: a loop of quick successes is a loop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backoff {
+    /// The ceiling of the first delay. More than zero.
+    pub from: Duration,
+    /// The ceiling of all delays. Not less than `from`.
+    pub to: Duration,
+    /// How long an attempt must have run to count as stable.
+    pub reset_after: Duration,
+}
+
+impl Default for Backoff {
+    /// From 100 ms, to 30 s, reset after 10 s: ten restarts in a row take about a minute.
+    fn default() -> Self {
+        Self {
+            from: Duration::from_millis(100),
+            to: Duration::from_secs(30),
+            reset_after: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Backoff {
+    /// The longest delay after `streak` early exits before this one.
+    #[must_use]
+    pub fn ceiling(&self, streak: u32) -> Duration {
+        // 2^32 ns are 4 s, 2^96 are beyond any Duration: a shift of 96 bits loses nothing that `to` would keep.
+        let factor = 1u128 << streak.min(96);
+        let nanos = self.from.as_nanos().saturating_mul(factor);
+        if nanos >= self.to.as_nanos() { self.to } else { duration_from_nanos(nanos) }
+    }
+
+    /// The delay: `random`, taken as a fraction of 2⁶⁴, of the ceiling.
+    #[must_use]
+    pub fn delay(&self, streak: u32, random: u64) -> Duration {
+        let ceiling = self.ceiling(streak).as_nanos();
+        // High and low half apart, so that no ceiling overflows: c·r/2^64 = (c>>64)·r + ((c mod 2^64)·r >> 64).
+        let random = u128::from(random);
+        let nanos = (ceiling >> 64) * random + (((ceiling & u128::from(u64::MAX)) * random) >> 64);
+        duration_from_nanos(nanos)
+    }
+}
+
+fn duration_from_nanos(nanos: u128) -> Duration {
+    const SECOND: u128 = 1_000_000_000;
+    match u64::try_from(nanos / SECOND) {
+        Ok(seconds) => Duration::new(seconds, (nanos % SECOND) as u32),
+        Err(_) => Duration::MAX,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn backoff_arithmetic_holds_at_attempt_1_32_64_1000_and_u32_max_and_for_durations_zero_and_max() {
+        let backoff = Backoff::default();
+        assert_eq!(backoff.ceiling(0), Duration::from_millis(100));
+        assert_eq!(backoff.ceiling(1), Duration::from_millis(200));
+        assert_eq!(backoff.ceiling(8), Duration::from_millis(25_600));
+        for streak in [9, 32, 64, 95, 96, 97, 127, 128, 1000, u32::MAX] {
+            assert_eq!(backoff.ceiling(streak), Duration::from_secs(30), "streak {streak}");
+            assert!(backoff.delay(streak, u64::MAX) <= Duration::from_secs(30));
+        }
+        let widest = Backoff { from: Duration::from_nanos(1), to: Duration::MAX, ..backoff };
+        for streak in [0, 1, 32, 63, 64, 90, 96, 1000, u32::MAX] {
+            assert!(widest.delay(streak, u64::MAX) <= widest.ceiling(streak));
+            assert!(widest.ceiling(streak) <= Duration::MAX);
+        }
+        let longest = Backoff { from: Duration::MAX, to: Duration::MAX, ..backoff };
+        assert_eq!(longest.ceiling(u32::MAX), Duration::MAX);
+        assert_eq!(longest.delay(0, 0), Duration::ZERO);
+        assert!(longest.delay(0, u64::MAX) > Duration::from_secs(u64::MAX / 2));
+        let none = Backoff { from: Duration::ZERO, to: Duration::ZERO, ..backoff };
+        assert_eq!(none.delay(7, u64::MAX), Duration::ZERO);
+    }
+
+    #[test]
+    fn the_delay_is_the_random_number_s_share_of_the_ceiling() {
+        let backoff = Backoff::default();
+        assert_eq!(backoff.delay(0, 0), Duration::ZERO);
+        assert_eq!(backoff.delay(0, 1 << 63), Duration::from_millis(50));
+        assert_eq!(backoff.delay(3, 1 << 62), Duration::from_millis(200));
+    }
+}

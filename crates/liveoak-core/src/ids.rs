@@ -1,0 +1,198 @@
+//! Names, paths and numbers that say which child, and which attempt of it, is meant.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// The name of a child among its siblings: 1 to 128 bytes, without `/`, control characters or white space at
+/// its ends, and neither `.` nor `..`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Name(Arc<str>);
+
+impl Name {
+    /// The longest name, in bytes. Paths stay printable on one line at any sensible depth.
+    pub const MAX_BYTES: usize = 128;
+
+    /// Checks `text` and makes it a name.
+    ///
+    /// # Errors
+    /// When the text breaks one of the rules above; the error says which.
+    pub fn new(text: impl Into<Arc<str>>) -> Result<Self, NameError> {
+        let text = text.into();
+        let fault = if text.is_empty() {
+            Some("it is empty")
+        } else if text.len() > Self::MAX_BYTES {
+            Some("it is longer than 128 bytes")
+        } else if text.contains('/') {
+            Some("it contains `/`, which separates the names of a path")
+        } else if text.chars().any(char::is_control) {
+            Some("it contains a control character")
+        } else if text.trim() != &*text {
+            Some("it begins or ends with white space")
+        } else if &*text == "." || &*text == ".." {
+            Some("`.` and `..` are not names")
+        } else {
+            None
+        };
+        match fault {
+            Some(fault) => Err(NameError { name: text, fault }),
+            None => Ok(Self(text)),
+        }
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl std::borrow::Borrow<str> for Name {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A text that cannot be the name of a child.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NameError {
+    /// The refused text.
+    pub name: Arc<str>,
+    /// Which rule it breaks.
+    pub fault: &'static str,
+}
+
+impl fmt::Display for NameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} cannot be the name of a child: {}", self.name, self.fault)
+    }
+}
+
+impl std::error::Error for NameError {}
+
+/// Where a child stands in its tree, as text: `/shop/ingest/kafka`. The first name is the tree's.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Path(Arc<str>);
+
+impl Path {
+    /// Takes `text` as a path; a leading `/` is added when there is none. Whether such a child exists is
+    /// known to the tree only.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        if text.starts_with('/') { Self(text.into()) } else { Self(format!("/{text}").into()) }
+    }
+
+    /// The path as text, with its leading `/`.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The names from the tree's to the child's.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.split('/').skip(1)
+    }
+
+    /// The last name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.0.rsplit('/').next().unwrap_or_default()
+    }
+
+    /// The path of a child called `name` below this one.
+    #[must_use]
+    pub fn join(&self, name: &str) -> Self {
+        Self(format!("{}/{name}", self.0).into())
+    }
+}
+
+impl From<&str> for Path {
+    fn from(text: &str) -> Self {
+        Self::new(text)
+    }
+}
+
+impl From<String> for Path {
+    fn from(text: String) -> Self {
+        Self::new(&text)
+    }
+}
+
+impl From<&Path> for Path {
+    fn from(path: &Path) -> Self {
+        path.clone()
+    }
+}
+
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+/// One child of one tree, for as long as the child exists. Never valid for another child: a slot that is used
+/// again has another serial.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ChildId {
+    /// Where the child's state is kept. Drivers may use it as an index.
+    pub slot: u32,
+    /// How often the slot was used before.
+    pub serial: u32,
+}
+
+/// One run of a child: 1, 2, 3 … per child, never reused. `Attempt(0)` means that none was begun.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Attempt(pub u64);
+
+impl fmt::Display for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Whose answer it is: chosen by the driver with a command, given back with the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_would_break_a_path_is_refused_with_the_reason() {
+        for (text, word) in
+            [("", "empty"), ("a/b", "`/`"), ("a\nb", "control"), (" a", "white space"), ("..", "not names")]
+        {
+            let error = Name::new(text).expect_err(text).to_string();
+            assert!(error.contains(word), "{text:?}: {error}");
+        }
+        assert!(Name::new("x".repeat(129)).is_err());
+        assert!(Name::new("x".repeat(128)).is_ok());
+        assert!(Name::new("db.1").is_ok());
+    }
+
+    #[test]
+    fn a_path_is_its_names() {
+        let path = Path::new("shop/ingest").join("kafka");
+        assert_eq!(path.as_str(), "/shop/ingest/kafka");
+        assert_eq!(path.names().collect::<Vec<_>>(), ["shop", "ingest", "kafka"]);
+        assert_eq!(path.name(), "kafka");
+    }
+}

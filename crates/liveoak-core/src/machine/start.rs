@@ -1,0 +1,390 @@
+//! Starting: in order, gated on readiness and on `after` edges.
+//!
+//! An *ordered start* is the start of a supervisor or of a group restart; its members are the children whose
+//! `was_ready` is false. A member waits until all members of the stop before it are gone, until the backoff of
+//! the group is over, and (declared order) until every earlier child was ready. A child that is restarted alone
+//! keeps `was_ready` and waits for its `after` edges only.
+
+use super::node::{Flags, Kids, Mode, Phase};
+use super::{Command, Done, Effect, Machine};
+use crate::{Condition, Edge, EventKind, Exit, Health, Order, Ready, Restart, StartFailure, Time, WhyIdle};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Whether an `after` edge lets its child start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Gate {
+    Open,
+    Closed,
+    /// It will never open by itself.
+    Never,
+}
+
+impl Machine {
+    pub(super) fn start_tree(&mut self) {
+        if self.node(self.root).attempt == 0 && !self.down {
+            self.begin_start(self.root);
+        }
+    }
+
+    /// Begins an attempt now.
+    pub(super) fn begin_start(&mut self, i: u32) {
+        self.set_phase(i, Phase::Starting);
+        let now = self.now;
+        let node = self.node_mut(i);
+        node.attempt += 1;
+        node.started = now;
+        node.flags.attempt_ready = false;
+        let (within, ready, is_sup) = (node.spec.start_within, node.spec.ready, node.sup.is_some());
+        let (id, attempt) = self.attempt_of(i);
+        self.emit(i, || EventKind::Starting { attempt });
+        if is_sup {
+            if within != Duration::MAX {
+                self.set_timer_in(i, within);
+            }
+            self.sup_mut(i).window.clear();
+            self.sup_mut(i).place_lost = false;
+            if self.sup(i).rules.place {
+                self.sup_mut(i).mode = Mode::Opening;
+                self.push(Effect::Spawn { id, attempt });
+            } else {
+                self.open(i);
+            }
+        } else {
+            self.push(Effect::Spawn { id, attempt });
+            match ready {
+                Ready::AtOnce => self.mark_ready(i),
+                Ready::Reported if within == Duration::MAX => {}
+                Ready::Reported => self.set_timer_in(i, within),
+            }
+        }
+    }
+
+    /// The place of a supervisor is there: its children may start.
+    fn open(&mut self, i: u32) {
+        if self.sup(i).is_group() {
+            self.sup_mut(i).mode = Mode::Up;
+            self.mark_ready(i);
+            return;
+        }
+        self.sup_mut(i).mode = Mode::Starting;
+        for kid in self.sup(i).ordered().to_vec() {
+            let node = self.node_mut(kid);
+            node.flags = Flags {
+                wanted: node.flags.wanted,
+                added: node.flags.added,
+                on_trial: false,
+                ..Flags::default()
+            };
+            if let Some(book) = &mut node.book {
+                book.streak = 0;
+                book.window.clear();
+                book.gave_up = None;
+            }
+            if self.node(kid).flags.wanted {
+                self.wait(kid);
+            } else {
+                self.set_phase(kid, Phase::Idle(WhyIdle::Stopped));
+            }
+        }
+        self.mark_dirty(i);
+    }
+
+    /// The child is to be started as soon as its supervisor finds that it may.
+    pub(super) fn wait(&mut self, i: u32) {
+        self.set_phase(i, Phase::Waiting);
+        self.emit(i, || EventKind::Waiting);
+        let parent = self.node(i).parent;
+        self.mark_dirty(parent);
+    }
+
+    /// A child that owes nothing to anybody but its own turn may go: members at once, others by their supervisor.
+    pub(super) fn ready_to_start(&mut self, i: u32) {
+        if self.is_member(i) || i == self.root {
+            self.begin_start(i);
+        } else {
+            self.wait(i);
+        }
+    }
+
+    pub(super) fn reported_ready(&mut self, i: u32) {
+        match &self.node(i).sup {
+            Some(sup) if sup.mode == Mode::Opening => self.open(i),
+            Some(_) => {}
+            None => self.mark_ready(i),
+        }
+    }
+
+    /// The attempt is ready. Late or repeated reports change nothing.
+    pub(super) fn mark_ready(&mut self, i: u32) {
+        if self.node(i).phase != Phase::Starting {
+            return;
+        }
+        self.set_phase(i, Phase::Running);
+        let node = self.node_mut(i);
+        node.flags.ever_ready = true;
+        node.flags.was_ready = true;
+        node.flags.attempt_ready = true;
+        node.flags.on_trial = false;
+        let (started, parent) = (node.started, node.parent);
+        let took = self.now.since(started);
+        let (id, attempt) = self.attempt_of(i);
+        self.emit(i, || EventKind::Ready { attempt, took });
+        if self.node(i).sup.is_none() {
+            self.watch_heartbeat(i);
+        }
+        self.resolve(i, |command| match command {
+            Command::Start | Command::Restart => Some(Ok(Done::Ready { id, attempt })),
+            Command::Stop | Command::Remove => None,
+        });
+        if i == self.root {
+            self.push(Effect::Up);
+        } else if !self.sup(parent).is_group() {
+            self.mark_dirty(parent);
+        }
+    }
+
+    /// Does the next steps that are due for a supervisor. Reads states, keeps no plan.
+    pub(super) fn advance(&mut self, i: u32) {
+        match self.sup(i).mode {
+            Mode::Down | Mode::Opening | Mode::Closing => {}
+            Mode::Stopping => self.continue_stop(i),
+            Mode::Starting | Mode::Up => {
+                if self.sup(i).sweeping > 0 {
+                    self.stop_next(i, true);
+                }
+                if self.sup(i).waiting > 0 {
+                    self.start_next(i);
+                }
+                if self.sup(i).mode == Mode::Starting {
+                    self.finish_start(i);
+                }
+                if self.sup(i).mode == Mode::Up && self.sup(i).rules.end_when_done {
+                    self.end_if_done(i);
+                }
+            }
+        }
+    }
+
+    /// Whether a member of an ordered start lets those behind it start.
+    pub(super) fn has_had_its_turn(&self, i: u32) -> bool {
+        let node = self.node(i);
+        node.flags.was_ready || matches!(node.phase, Phase::Idle(_))
+    }
+
+    /// The child whose backoff an ordered start waits for.
+    pub(super) fn group_backoff(&self, i: u32) -> Option<u32> {
+        let holds_back = |kid: &u32| {
+            let node = self.node(*kid);
+            node.phase == Phase::BackingOff && !node.flags.was_ready
+        };
+        self.sup(i).ordered().iter().copied().find(holds_back)
+    }
+
+    fn start_next(&mut self, i: u32) {
+        let held = self.sup(i).sweeping > 0 || self.group_backoff(i).is_some();
+        let declared = self.sup(i).rules.order == Order::Declared;
+        let mut turn_taken = false;
+        for k in 0..self.sup(i).ordered().len() {
+            let kid = self.sup(i).ordered()[k];
+            let node = self.node(kid);
+            let alone = node.flags.was_ready;
+            if node.phase == Phase::Waiting && (alone || !(held || declared && turn_taken)) {
+                match self.gate(i, kid) {
+                    Gate::Open => self.begin_start(kid),
+                    Gate::Closed => {}
+                    Gate::Never => {
+                        if self.cannot_start(i, kid) {
+                            return;
+                        }
+                    }
+                }
+            }
+            turn_taken |= !self.has_had_its_turn(kid);
+        }
+    }
+
+    /// A child whose edges can never hold cannot start. In a first start that fails the supervisor; a command is
+    /// told; else the child keeps waiting, and says for what. Whether the supervisor fails.
+    fn cannot_start(&mut self, i: u32, kid: u32) -> bool {
+        let first = self.sup(i).mode == Mode::Starting && !self.node(kid).flags.ever_ready;
+        let on_trial = self.node(kid).flags.on_trial;
+        if !first && !on_trial {
+            return false;
+        }
+        let Some(edge) = self.node(kid).spec.after.iter().find(|edge| self.edge(i, edge) == Gate::Never)
+        else {
+            return false;
+        };
+        let exit =
+            Exit::failed(format!("{} has ended and will not be {}", edge.child, edge.condition.as_str()));
+        if on_trial {
+            self.trial_failed(kid, exit);
+            return false;
+        }
+        self.first_start_failed(i, kid, exit);
+        true
+    }
+
+    /// Whether the edges of `kid` hold.
+    pub(super) fn gate(&self, i: u32, kid: u32) -> Gate {
+        let mut gate = Gate::Open;
+        for edge in &self.node(kid).spec.after {
+            match self.edge(i, edge) {
+                Gate::Open => {}
+                Gate::Closed => gate = Gate::Closed,
+                Gate::Never => return Gate::Never,
+            }
+        }
+        gate
+    }
+
+    /// Whether one edge holds. The table: what is asked for × what the other child is doing.
+    pub(super) fn edge(&self, i: u32, edge: &Edge) -> Gate {
+        let Some(&other) = self.sup(i).names.get(&edge.child) else { return Gate::Never };
+        let node = self.node(other);
+        let well = || self.health_of(other) == Health::Healthy;
+        let succeeded = || {
+            let exit = node.book.as_ref().and_then(|book| book.last_exit.as_ref());
+            exit.is_none_or(|exit| !exit.is_failure())
+        };
+        let open = |yes: bool| if yes { Gate::Open } else { Gate::Closed };
+        match (edge.condition, node.phase) {
+            (_, Phase::Idle(WhyIdle::Ignored)) => Gate::Open,
+            (_, Phase::Idle(WhyIdle::Finished)) if succeeded() => Gate::Open,
+            (Condition::Started, Phase::Starting | Phase::Running) => Gate::Open,
+            (Condition::Ready, Phase::Running) => Gate::Open,
+            (Condition::Healthy, Phase::Running) => open(well()),
+            (_, Phase::Idle(WhyIdle::Finished | WhyIdle::Quarantined)) => Gate::Never,
+            (
+                Condition::Started | Condition::Ready | Condition::Healthy | Condition::Completed,
+                Phase::Idle(WhyIdle::Down | WhyIdle::Stopped)
+                | Phase::Waiting
+                | Phase::Starting
+                | Phase::Running
+                | Phase::BackingOff
+                | Phase::Stopping { .. },
+            ) => Gate::Closed,
+        }
+    }
+
+    /// A supervisor whose children were all ready once (or need not be) has started.
+    fn finish_start(&mut self, i: u32) {
+        let settled =
+            |kid: &u32| self.node(*kid).flags.ever_ready || matches!(self.node(*kid).phase, Phase::Idle(_));
+        if self.sup(i).mode == Mode::Starting && self.sup(i).ordered().iter().all(settled) {
+            self.sup_mut(i).mode = Mode::Up;
+            self.mark_ready(i);
+        }
+    }
+
+    /// Law 7: a failed first start stops what was started and fails the supervisor.
+    pub(super) fn first_start_failed(&mut self, sup: u32, kid: u32, exit: Exit) {
+        if !matches!(self.node(kid).phase, Phase::Idle(_)) {
+            self.set_phase(kid, Phase::Idle(WhyIdle::Down));
+        }
+        self.refuse_waiters(kid, &exit);
+        let failure = match exit {
+            Exit::StartFailed(failure) => failure,
+            exit => Arc::new(StartFailure { path: self.path_of(kid), exit }),
+        };
+        self.emit(sup, || EventKind::StartFailed(Arc::clone(&failure)));
+        self.fall(sup, Exit::StartFailed(failure));
+    }
+
+    /// Whether an exit before readiness is a failed start. A transient or temporary child that succeeds before
+    /// it is ready has done its part; a permanent one was expected to stay.
+    pub(super) fn is_failed_start(&self, i: u32, exit: &Exit) -> bool {
+        match exit {
+            Exit::Ignored => false,
+            exit => exit.is_failure() || self.node(i).spec.restart == Restart::Permanent,
+        }
+    }
+
+    /// Ends a supervisor of which all children have finished for good; its exit says whether all went well.
+    fn end_if_done(&mut self, i: u32) {
+        if !self.is_done(i) {
+            return;
+        }
+        let exit = match self.first_bad_end(i) {
+            None => Exit::Completed,
+            Some(bad) => {
+                let book = self.node(bad).book.as_ref();
+                match book.and_then(|book| book.gave_up.clone()) {
+                    Some(gave_up) => Exit::GaveUp(gave_up),
+                    None => {
+                        let exit = book.and_then(|book| book.last_exit.clone()).unwrap_or(Exit::Killed);
+                        Exit::failed(format!("{} ended for good: {exit}", self.path_of(bad)))
+                    }
+                }
+            }
+        };
+        self.fall(i, exit);
+    }
+
+    /// Whether nothing below `i` runs or will run again by itself. A group is never done: it awaits members.
+    fn is_done(&self, i: u32) -> bool {
+        let node = self.node(i);
+        match (&node.sup, node.phase) {
+            (None, Phase::Idle(why)) => why != WhyIdle::Stopped,
+            (Some(sup), Phase::Running) => match &sup.kids {
+                Kids::Ordered(kids) => kids.iter().all(|kid| self.is_done(*kid)),
+                Kids::Group { .. } => false,
+            },
+            (Some(_), Phase::Idle(why)) => why != WhyIdle::Stopped,
+            (None | Some(_), _) => false,
+        }
+    }
+
+    fn first_bad_end(&self, i: u32) -> Option<u32> {
+        let node = self.node(i);
+        let bad_exit = || {
+            let exit = node.book.as_ref().and_then(|book| book.last_exit.as_ref());
+            exit.is_some_and(Exit::is_failure)
+        };
+        match node.phase {
+            Phase::Idle(WhyIdle::Quarantined) => Some(i),
+            Phase::Idle(WhyIdle::Finished) if bad_exit() => Some(i),
+            _ => node.sup.as_ref()?.ordered().iter().find_map(|kid| self.first_bad_end(*kid)),
+        }
+    }
+
+    pub(super) fn reported_health(&mut self, i: u32, health: Health) {
+        if std::mem::replace(&mut self.book(i).health, health) != health {
+            self.emit(i, || EventKind::Health(health));
+            let mut above = self.node(i).parent;
+            while above != super::node::NONE {
+                self.mark_dirty(above);
+                above = self.node(above).parent;
+            }
+        }
+    }
+}
+
+impl Condition {
+    /// The condition as one word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Started => "started",
+            Self::Ready => "ready",
+            Self::Healthy => "healthy",
+            Self::Completed => "completed",
+        }
+    }
+}
+
+impl Machine {
+    /// Adds one member to a group and starts it at once. Called by [`add_member`](Self::add_member).
+    pub(super) fn start_member(&mut self, i: u32) {
+        self.emit(i, || EventKind::Added);
+        self.node_mut(i).flags.on_trial = true;
+        self.node_mut(i).since = self.now;
+        self.begin_start(i);
+    }
+
+    /// How long until `at`; none for never.
+    pub(super) fn remaining(&self, at: Time) -> Option<Duration> {
+        (at != Time::NEVER).then(|| at.since(self.now))
+    }
+}

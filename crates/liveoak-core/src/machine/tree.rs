@@ -1,0 +1,368 @@
+//! The arena: putting children in, taking them out, finding them, and changing their phase.
+
+use super::node::{Book, Flags, Kids, Label, Mode, NONE, Node, Phase, Rules, Slot, StopPlan, Sup};
+use super::{Effect, Machine};
+use crate::spec::group_template;
+use crate::{
+    Attempt, AutoShutdown, ChildId, ChildSpec, Declared, EventKind, GroupSpec, Name, Order, Path, SpecErrors,
+    Strategy, SupervisorSpec, Time, WhyIdle, Window, Work, start_order,
+};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+impl Machine {
+    /// A machine for the tree that `root` declares. Nothing starts before [`Input::Start`](super::Input::Start).
+    ///
+    /// # Errors
+    /// Everything that is wrong with the specs, at once.
+    ///
+    /// # Panics
+    /// When `root` is a leaf: a tree is a supervisor or a group.
+    pub fn new(root: &Declared) -> Result<Self, SpecErrors> {
+        match &root.work {
+            Work::Supervisor(spec) => spec.check(&root.name)?,
+            Work::Group(group) => group_template(&Path::new(root.name.as_str()), group)?,
+            Work::Leaf => panic!("the root of a tree is a supervisor or a group, not a leaf"),
+        }
+        let mut machine = Self {
+            slots: Vec::new(),
+            vacant: NONE,
+            root: NONE,
+            now: Time::ZERO,
+            random: 0,
+            effects: VecDeque::new(),
+            sweeps: VecDeque::new(),
+            dirty: VecDeque::new(),
+            timers: BTreeSet::new(),
+            events: 0,
+            interest: None,
+            down: false,
+        };
+        machine.root = machine.insert(NONE, root, 0);
+        Ok(machine)
+    }
+
+    /// Puts a checked child and all below it into the arena, below `parent`, as its last child.
+    pub(super) fn insert(&mut self, parent: u32, declared: &Declared, depth: u32) -> u32 {
+        let sup = match &declared.work {
+            Work::Leaf => None,
+            Work::Supervisor(spec) => Some(Box::new(Sup::of_supervisor(spec, depth))),
+            Work::Group(group) => Some(Box::new(Sup::of_group(group, depth))),
+        };
+        let spec = Arc::new(declared.child.clone());
+        let i = self.insert_node(parent, spec, Label::Named(declared.name.clone()), sup);
+        if let Work::Supervisor(spec) = &declared.work {
+            // The check has refused cycles.
+            let order = start_order(&spec.children).unwrap_or_default();
+            for child in order {
+                self.insert(i, &spec.children[child], depth + 1);
+            }
+        }
+        i
+    }
+
+    /// Puts one node into the arena and among the children of `parent`.
+    pub(super) fn insert_node(
+        &mut self,
+        parent: u32,
+        spec: Arc<ChildSpec>,
+        label: Label,
+        sup: Option<Box<Sup>>,
+    ) -> u32 {
+        let serial = match self.slots.get(self.vacant as usize) {
+            Some(Slot::Vacant { serial, .. }) => *serial,
+            Some(Slot::Used(_)) | None => 0,
+        };
+        let node = Node {
+            serial,
+            parent,
+            prev: NONE,
+            next: NONE,
+            spec,
+            label,
+            attempt: 0,
+            phase: Phase::Idle(WhyIdle::Down),
+            flags: Flags { wanted: true, ..Flags::default() },
+            since: self.now,
+            started: Time::ZERO,
+            timer: Time::NEVER,
+            book: None,
+            sup,
+        };
+        let i = match self.slots.get_mut(self.vacant as usize) {
+            Some(slot @ Slot::Vacant { .. }) => {
+                let i = self.vacant;
+                if let Slot::Vacant { next, .. } = slot {
+                    self.vacant = *next;
+                }
+                *slot = Slot::Used(node);
+                i
+            }
+            Some(Slot::Used(_)) | None => {
+                // 2^32 children would need more than 300 GiB.
+                let i = u32::try_from(self.slots.len()).unwrap_or(NONE);
+                self.slots.push(Slot::Used(node));
+                i
+            }
+        };
+        if parent != NONE {
+            self.link(parent, i);
+        }
+        i
+    }
+
+    fn link(&mut self, parent: u32, i: u32) {
+        let label = self.node(i).label.clone();
+        let sup = self.sup_mut(parent);
+        if let Label::Named(name) = label {
+            sup.names.insert(name, i);
+        }
+        match &mut sup.kids {
+            Kids::Ordered(kids) => kids.push(i),
+            Kids::Group { head, tail, count, .. } => {
+                let before = std::mem::replace(tail, i);
+                *count += 1;
+                if before == NONE {
+                    *head = i;
+                } else {
+                    self.node_mut(before).next = i;
+                    self.node_mut(i).prev = before;
+                }
+            }
+        }
+    }
+
+    fn unlink(&mut self, parent: u32, i: u32) {
+        let node = self.node(i);
+        let (prev, next) = (node.prev, node.next);
+        let name = match &node.label {
+            Label::Named(name) => Some(name.clone()),
+            Label::Auto => None,
+        };
+        let sup = self.sup_mut(parent);
+        if let Some(name) = name {
+            sup.names.remove(&name);
+        }
+        match &mut sup.kids {
+            Kids::Ordered(kids) => kids.retain(|kid| *kid != i),
+            Kids::Group { head, tail, count, .. } => {
+                *count -= 1;
+                if *head == i {
+                    *head = next;
+                }
+                if *tail == i {
+                    *tail = prev;
+                }
+                if prev != NONE {
+                    self.node_mut(prev).next = next;
+                }
+                if next != NONE {
+                    self.node_mut(next).prev = prev;
+                }
+            }
+        }
+    }
+
+    /// Takes a child that is down, and all below it, out of the tree.
+    pub(super) fn free(&mut self, i: u32) {
+        for kid in self.node(i).sup.as_ref().map(|sup| sup.ordered().to_vec()).unwrap_or_default() {
+            self.free(kid);
+        }
+        self.set_phase(i, Phase::Idle(WhyIdle::Down));
+        self.resolve_all_removed(i);
+        self.emit(i, || EventKind::Removed);
+        let (id, parent, next) = (self.id_of(i), self.node(i).parent, self.node(i).next);
+        for sweep in &mut self.sweeps {
+            sweep.pass_over(i, next);
+        }
+        if parent != NONE {
+            self.unlink(parent, i);
+            self.mark_dirty(parent);
+        }
+        self.slots[i as usize] = Slot::Vacant { serial: id.serial.wrapping_add(1), next: self.vacant };
+        self.vacant = i;
+        self.push(Effect::Forget { id });
+    }
+
+    /// Changes a phase: the timer is off, the parent's counts are right, and `since` is now (a stop that gets
+    /// rougher is still the same stop).
+    pub(super) fn set_phase(&mut self, i: u32, phase: Phase) {
+        self.set_timer(i, Time::NEVER);
+        let now = self.now;
+        let node = self.node_mut(i);
+        let before = std::mem::replace(&mut node.phase, phase);
+        if !(before.is_stopping() && phase.is_stopping()) {
+            node.since = now;
+        }
+        let swept = node.flags.sweep && before.is_live() && !phase.is_live();
+        if swept {
+            node.flags.sweep = false;
+        }
+        let parent = node.parent;
+        if parent != NONE {
+            let sup = self.sup_mut(parent);
+            sup.live = sup.live + u32::from(phase.is_live()) - u32::from(before.is_live());
+            sup.waiting =
+                sup.waiting + u32::from(phase == Phase::Waiting) - u32::from(before == Phase::Waiting);
+            sup.sweeping -= u32::from(swept);
+        }
+    }
+
+    /// Marks a live child as one that a group restart stops, or takes that mark off.
+    pub(super) fn set_sweep(&mut self, i: u32, sweep: bool) {
+        let node = self.node_mut(i);
+        if node.flags.sweep != sweep {
+            node.flags.sweep = sweep;
+            let parent = node.parent;
+            let sup = self.sup_mut(parent);
+            if sweep { sup.sweeping += 1 } else { sup.sweeping -= 1 }
+        }
+    }
+
+    pub(super) fn mark_dirty(&mut self, i: u32) {
+        if i != NONE {
+            let sup = self.sup_mut(i);
+            if !std::mem::replace(&mut sup.queued, true) {
+                self.dirty.push_back(i);
+            }
+        }
+    }
+
+    /// The child in slot `i`, which the caller knows to be used.
+    #[track_caller]
+    pub(super) fn node(&self, i: u32) -> &Node {
+        match &self.slots[i as usize] {
+            Slot::Used(node) => node,
+            Slot::Vacant { .. } => unreachable!("slot {i} is vacant"),
+        }
+    }
+
+    #[track_caller]
+    pub(super) fn node_mut(&mut self, i: u32) -> &mut Node {
+        match &mut self.slots[i as usize] {
+            Slot::Used(node) => node,
+            Slot::Vacant { .. } => unreachable!("slot {i} is vacant"),
+        }
+    }
+
+    /// The supervisor in slot `i`, which the caller knows to be one.
+    #[track_caller]
+    pub(super) fn sup(&self, i: u32) -> &Sup {
+        match &self.node(i).sup {
+            Some(sup) => sup,
+            None => unreachable!("slot {i} is not a supervisor"),
+        }
+    }
+
+    #[track_caller]
+    pub(super) fn sup_mut(&mut self, i: u32) -> &mut Sup {
+        match &mut self.node_mut(i).sup {
+            Some(sup) => sup,
+            None => unreachable!("slot {i} is not a supervisor"),
+        }
+    }
+
+    pub(super) fn book(&mut self, i: u32) -> &mut Book {
+        self.node_mut(i).book.get_or_insert_default()
+    }
+
+    pub(super) fn id_of(&self, i: u32) -> ChildId {
+        ChildId { slot: i, serial: self.node(i).serial }
+    }
+
+    pub(super) fn attempt_of(&self, i: u32) -> (ChildId, Attempt) {
+        (self.id_of(i), Attempt(self.node(i).attempt))
+    }
+
+    pub(super) fn slot_of(&self, id: ChildId) -> Option<u32> {
+        match self.slots.get(id.slot as usize) {
+            Some(Slot::Used(node)) if node.serial == id.serial => Some(id.slot),
+            Some(Slot::Used(_) | Slot::Vacant { .. }) | None => None,
+        }
+    }
+
+    /// Whether `i` is a member of a dynamic group.
+    pub(super) fn is_member(&self, i: u32) -> bool {
+        let parent = self.node(i).parent;
+        parent != NONE && self.sup(parent).is_group()
+    }
+
+    /// Whether the supervisor of `i` is ending or has ended. The root has none.
+    pub(super) fn parent_is_ending(&self, i: u32) -> bool {
+        let parent = self.node(i).parent;
+        parent != NONE && self.sup(parent).is_ending()
+    }
+}
+
+impl Sup {
+    fn new(rules: Rules, kids: Kids, depth: u32) -> Self {
+        Self {
+            rules,
+            kids,
+            names: BTreeMap::new(),
+            mode: Mode::Down,
+            window: Window::default(),
+            live: 0,
+            waiting: 0,
+            sweeping: 0,
+            plan: StopPlan::UNBOUNDED,
+            place_lost: false,
+            queued: false,
+            depth,
+        }
+    }
+
+    fn of_supervisor(spec: &SupervisorSpec, depth: u32) -> Self {
+        let rules = Rules {
+            strategy: spec.strategy,
+            order: spec.order,
+            auto_shutdown: spec.auto_shutdown,
+            intensity: spec.intensity,
+            end_when_done: spec.end_when_done,
+            place: spec.place,
+        };
+        Self::new(rules, Kids::Ordered(Vec::with_capacity(spec.children.len())), depth)
+    }
+
+    fn of_group(spec: &GroupSpec, depth: u32) -> Self {
+        let rules = Rules {
+            strategy: Strategy::OneForOne,
+            order: Order::Edges,
+            auto_shutdown: AutoShutdown::Never,
+            intensity: spec.intensity,
+            end_when_done: false,
+            place: spec.place,
+        };
+        let template = Arc::new(spec.template.clone());
+        let kids = Kids::Group { template, head: NONE, tail: NONE, count: 0, max: spec.max_members };
+        Self::new(rules, kids, depth)
+    }
+}
+
+impl Label {
+    /// The label as text; `slot` and `serial` make the name of a member that was given none.
+    pub(super) fn text(&self, slot: u32, serial: u32) -> std::borrow::Cow<'_, str> {
+        match self {
+            Self::Named(name) => name.as_str().into(),
+            Self::Auto if serial == 0 => slot.to_string().into(),
+            Self::Auto => format!("{slot}-{serial}").into(),
+        }
+    }
+
+    /// The slot and serial that an automatic name means.
+    pub(super) fn parse_auto(text: &str) -> Option<ChildId> {
+        let (slot, serial) = match text.split_once('-') {
+            Some((slot, serial)) => (slot.parse().ok()?, serial.parse().ok()?),
+            None => (text.parse().ok()?, 0),
+        };
+        Some(ChildId { slot, serial })
+    }
+
+    /// The name, for messages that carry one.
+    pub(super) fn name(&self, slot: u32, serial: u32) -> Option<Name> {
+        match self {
+            Self::Named(name) => Some(name.clone()),
+            Self::Auto => Name::new(self.text(slot, serial).into_owned()).ok(),
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! Looking: paths, handles, health, and the snapshot of everything.
+
+use super::Machine;
+use super::node::{Kids, Label, NONE, Node, Phase};
+use super::start::Gate;
+use crate::{
+    Attempt, ChildId, Condition, Exit, Health, Name, NodeState, NodeView, Order, Path, Rung, Snapshot,
+    WaitingFor, WhyIdle,
+};
+
+impl Machine {
+    /// The handle of the root.
+    #[must_use]
+    pub fn root(&self) -> ChildId {
+        self.id_of(self.root)
+    }
+
+    /// The child at `path`, if there is one.
+    #[must_use]
+    pub fn find(&self, path: &Path) -> Option<ChildId> {
+        let mut names = path.names();
+        let root = self.node(self.root);
+        if names.next()? != root.label.text(self.root, root.serial) {
+            return None;
+        }
+        let mut i = self.root;
+        for name in names {
+            i = self.kid_called(i, name)?;
+        }
+        Some(self.id_of(i))
+    }
+
+    fn kid_called(&self, i: u32, name: &str) -> Option<u32> {
+        let sup = self.node(i).sup.as_ref()?;
+        if let Some(kid) = sup.names.get(name) {
+            return Some(*kid);
+        }
+        let kid = self.slot_of(Label::parse_auto(name)?)?;
+        let node = self.node(kid);
+        let canonical = matches!(node.label, Label::Auto) && node.label.text(kid, node.serial) == name;
+        (node.parent == i && canonical).then_some(kid)
+    }
+
+    /// Where a child stands; none if it is no longer part of the tree.
+    #[must_use]
+    pub fn path(&self, id: ChildId) -> Option<Path> {
+        self.slot_of(id).map(|i| self.path_of(i))
+    }
+
+    /// How the last finished attempt of a child ended.
+    #[must_use]
+    pub fn last_exit(&self, id: ChildId) -> Option<&Exit> {
+        self.node(self.slot_of(id)?).book.as_ref()?.last_exit.as_ref()
+    }
+
+    /// The supervisor of a child; none for the root.
+    #[must_use]
+    pub fn parent(&self, id: ChildId) -> Option<ChildId> {
+        let parent = self.node(self.slot_of(id)?).parent;
+        (parent != NONE).then(|| self.id_of(parent))
+    }
+
+    /// Everything, as it is after the last input (`now` is only used to say how long something still waits).
+    pub fn snapshot(&mut self, now: crate::Time) -> Snapshot {
+        self.at(now, self.random);
+        Snapshot { number: self.events, at: self.now, root: self.view(self.root, &self.path_of(self.root)) }
+    }
+
+    pub(super) fn path_of(&self, i: u32) -> Path {
+        let node = self.node(i);
+        let name = node.label.text(i, node.serial);
+        if node.parent == NONE { Path::new(&name) } else { self.path_of(node.parent).join(&name) }
+    }
+
+    pub(super) fn state_word(&self, i: u32) -> &'static str {
+        match self.node(i).phase {
+            Phase::Idle(why) => why.as_str(),
+            Phase::Waiting => "waiting",
+            Phase::Starting => "starting",
+            Phase::Running => "running",
+            Phase::BackingOff => "backing off",
+            Phase::Stopping { .. } => "stopping",
+        }
+    }
+
+    /// Calls `f` for every child of `i`, in order.
+    fn each_kid(&self, i: u32, mut f: impl FnMut(u32)) {
+        match self.node(i).sup.as_ref().map(|sup| &sup.kids) {
+            None => {}
+            Some(Kids::Ordered(kids)) => kids.iter().copied().for_each(f),
+            Some(Kids::Group { head, .. }) => {
+                let mut kid = *head;
+                while kid != NONE {
+                    f(kid);
+                    kid = self.node(kid).next;
+                }
+            }
+        }
+    }
+
+    /// How a child is: what it says of itself while it runs, what its state says else; a supervisor, the worst
+    /// of its children. Never green over a dead part.
+    pub(super) fn health_of(&self, i: u32) -> Health {
+        let node = self.node(i);
+        let mut health = own_health(node);
+        if node.sup.is_some() && node.phase == Phase::Running {
+            self.each_kid(i, |kid| health = health.max(self.health_of(kid)));
+        }
+        health
+    }
+
+    fn view(&self, i: u32, path: &Path) -> NodeView {
+        let node = self.node(i);
+        let book = node.book.as_ref();
+        let mut children = Vec::new();
+        self.each_kid(i, |kid| {
+            let name = self.node(kid).label.text(kid, self.node(kid).serial);
+            children.push(self.view(kid, &path.join(&name)));
+        });
+        let mut health = own_health(node);
+        if node.phase == Phase::Running {
+            health = children.iter().map(|kid| kid.health).fold(health, Health::max);
+        }
+        NodeView {
+            path: path.clone(),
+            id: self.id_of(i),
+            restart: node.spec.restart,
+            strategy: node.sup.as_ref().map(|sup| sup.rules.strategy),
+            state: self.state_of(i),
+            since: node.since,
+            started: node.phase.is_live().then_some(node.started),
+            attempt: Attempt(node.attempt),
+            restarts: book.map_or(0, |book| book.restarts),
+            last_exit: book.and_then(|book| book.last_exit.clone()),
+            health,
+            children,
+        }
+    }
+
+    fn state_of(&self, i: u32) -> NodeState {
+        let node = self.node(i);
+        let remaining = self.remaining(node.timer);
+        match node.phase {
+            Phase::Idle(why) => NodeState::Idle(why),
+            Phase::Waiting => NodeState::Waiting(self.waiting_for(node.parent, i)),
+            Phase::Starting => NodeState::Starting { remaining },
+            Phase::Running => NodeState::Running,
+            Phase::BackingOff => NodeState::BackingOff { remaining: remaining.unwrap_or_default() },
+            Phase::Stopping { killed } => {
+                let rung = if killed { Rung::Killed } else { Rung::Asked };
+                NodeState::Stopping { rung, remaining }
+            }
+        }
+    }
+
+    /// What a waiting child waits for: the same questions, in the same order, that its start is gated on.
+    fn waiting_for(&self, parent: u32, i: u32) -> WaitingFor {
+        let sup = self.sup(parent);
+        if !self.node(i).flags.was_ready {
+            if sup.sweeping > 0 {
+                return WaitingFor::GroupStop;
+            }
+            if let Some(kid) = self.group_backoff(parent) {
+                return WaitingFor::GroupBackoff(self.name_of(kid));
+            }
+            if sup.rules.order == Order::Declared {
+                let mut earlier = sup.ordered().iter().copied().take_while(|kid| *kid != i);
+                if let Some(kid) = earlier.find(|kid| !self.has_had_its_turn(*kid)) {
+                    return WaitingFor::Turn(self.name_of(kid));
+                }
+            }
+        }
+        match self.closed_edge(parent, i) {
+            Some((name, condition)) => WaitingFor::Edge(name, condition),
+            None => WaitingFor::Nothing,
+        }
+    }
+
+    fn closed_edge(&self, parent: u32, i: u32) -> Option<(Name, Condition)> {
+        let edges = &self.node(i).spec.after;
+        let closed = edges.iter().find(|edge| self.edge(parent, edge) != Gate::Open)?;
+        Some((closed.child.clone(), closed.condition))
+    }
+}
+
+/// The table phase → health of one node by itself.
+fn own_health(node: &Node) -> Health {
+    match node.phase {
+        Phase::Running => node.book.as_ref().map_or(Health::Healthy, |book| book.health),
+        Phase::Idle(WhyIdle::Ignored) => Health::Healthy,
+        Phase::Idle(WhyIdle::Finished) => {
+            let exit = node.book.as_ref().and_then(|book| book.last_exit.as_ref());
+            if exit.is_some_and(Exit::is_failure) { Health::Degraded } else { Health::Healthy }
+        }
+        Phase::Idle(WhyIdle::Stopped) | Phase::Waiting | Phase::Starting | Phase::Stopping { .. } => {
+            Health::Degraded
+        }
+        Phase::Idle(WhyIdle::Down | WhyIdle::Quarantined) | Phase::BackingOff => Health::Unhealthy,
+    }
+}

@@ -1,0 +1,77 @@
+//! What a stop did, child by child.
+
+use crate::{Exit, Path};
+use std::time::Duration;
+
+/// How far the stop of one child had to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rung {
+    /// It was not running but was to be started (waiting, or backing off): that was cancelled.
+    Cancelled,
+    /// It ended after being asked.
+    Asked,
+    /// It had to be killed.
+    Killed,
+    /// It could not even be killed and was written off.
+    Abandoned,
+}
+
+impl Rung {
+    /// The rung as one word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Cancelled => "cancelled",
+            Self::Asked => "asked",
+            Self::Killed => "killed",
+            Self::Abandoned => "abandoned",
+        }
+    }
+
+    /// Whether this rung is force.
+    #[must_use]
+    pub const fn is_forced(self) -> bool {
+        matches!(self, Self::Killed | Self::Abandoned)
+    }
+}
+
+/// The stop of one child.
+#[derive(Clone, Debug)]
+pub struct StopEntry {
+    /// The child.
+    pub path: Path,
+    /// How long it took, from its being asked to its being gone.
+    pub took: Duration,
+    /// How far the ladder was climbed.
+    pub rung: Rung,
+    /// How its attempt ended; none if it had none.
+    pub exit: Option<Exit>,
+}
+
+/// How many children of a stop that ended cleanly are listed one by one; beyond that they are counted. Those
+/// that were forced are always listed. Keeps the report of a million children readable and small.
+pub const MAX_LISTED_MEMBERS: usize = 10_000;
+
+/// What a stop did. Nothing forced means success.
+#[derive(Clone, Debug, Default)]
+pub struct StopReport {
+    /// How long the whole stop took.
+    pub took: Duration,
+    /// The children in the order in which they were gone.
+    pub entries: Vec<StopEntry>,
+    /// Clean ends that are counted here because [`MAX_LISTED_MEMBERS`] was reached.
+    pub unlisted: u64,
+}
+
+impl StopReport {
+    /// The children that did not end by themselves when asked.
+    pub fn forced(&self) -> impl Iterator<Item = &StopEntry> {
+        self.entries.iter().filter(|entry| entry.rung.is_forced())
+    }
+
+    /// Whether nothing had to be forced.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.forced().next().is_none()
+    }
+}

@@ -1,0 +1,229 @@
+//! All rules about specs, applied to a whole tree before anything starts. Source: OTP rows C8 and C9.
+
+use super::{
+    AutoShutdown, ChildSpec, Condition, Declared, GroupSpec, Limit, Restart, SupervisorSpec, Work,
+    start_order,
+};
+use crate::{Name, Path};
+use std::collections::HashMap;
+use std::fmt;
+use std::time::Duration;
+
+/// One broken rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpecError {
+    /// The child (or supervisor) whose spec is wrong.
+    pub path: Path,
+    /// The field, as it is called in the spec.
+    pub field: &'static str,
+    /// What is wrong, with the value, and what was expected.
+    pub message: String,
+}
+
+impl fmt::Display for SpecError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}: {}", self.path, self.field, self.message)
+    }
+}
+
+/// Everything that is wrong with a tree's spec. Never empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpecErrors(pub Vec<SpecError>);
+
+impl fmt::Display for SpecErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, error) in self.0.iter().enumerate() {
+            if i > 0 {
+                f.write_str("; ")?;
+            }
+            error.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for SpecErrors {}
+
+/// The deepest nesting of supervisors. Far beyond any sensible tree; bounds recursion.
+const MAX_DEPTH: usize = 64;
+
+impl SupervisorSpec {
+    /// Applies all rules to the tree called `name`.
+    ///
+    /// # Errors
+    /// All broken rules at once, each with the path, the field and what was expected.
+    pub fn check(&self, name: &Name) -> Result<(), SpecErrors> {
+        let mut check = Check { errors: Vec::new() };
+        check.supervisor(&Path::new(name.as_str()), self, 1);
+        check.finish()
+    }
+}
+
+/// Checks a child that is to be added below `parent`, among `siblings`.
+pub(crate) fn added_child<'a>(
+    parent: &Path,
+    declared: &Declared,
+    rules: (AutoShutdown, usize),
+    siblings: impl Iterator<Item = (&'a str, Restart)>,
+) -> Result<(), SpecErrors> {
+    let mut check = Check { errors: Vec::new() };
+    let path = parent.join(declared.name.as_str());
+    check.child(&path, &declared.child, rules.0);
+    check.work(&path, &declared.work, rules.1 + 1);
+    let known: HashMap<&str, Restart> = siblings.collect();
+    check.edges(&path, &declared.child, |name| known.get(name).copied());
+    check.finish()
+}
+
+/// Checks a template by itself.
+pub(crate) fn group_template(path: &Path, group: &GroupSpec) -> Result<(), SpecErrors> {
+    let mut check = Check { errors: Vec::new() };
+    check.group(path, group);
+    check.finish()
+}
+
+struct Check {
+    errors: Vec<SpecError>,
+}
+
+impl Check {
+    fn finish(self) -> Result<(), SpecErrors> {
+        if self.errors.is_empty() { Ok(()) } else { Err(SpecErrors(self.errors)) }
+    }
+
+    fn wrong(&mut self, path: &Path, field: &'static str, message: impl Into<String>) {
+        self.errors.push(SpecError { path: path.clone(), field, message: message.into() });
+    }
+
+    fn supervisor(&mut self, path: &Path, spec: &SupervisorSpec, depth: usize) {
+        if depth > MAX_DEPTH {
+            self.wrong(path, "children", format!("supervisors are nested deeper than {MAX_DEPTH} levels"));
+            return;
+        }
+        if let Some(limit) = &spec.intensity {
+            self.limit(path, "intensity", limit);
+        }
+        let mut first: HashMap<&str, usize> = HashMap::new();
+        for (i, declared) in spec.children.iter().enumerate() {
+            let name = declared.name.as_str();
+            if let Some(before) = first.insert(name, i) {
+                let (before, now) = (before + 1, i + 1);
+                let message = format!(
+                    "the name {name:?} is used twice: by child {before} and by child {now} of this supervisor"
+                );
+                self.wrong(path, "children", message);
+            }
+        }
+        let restarts: HashMap<&str, Restart> =
+            spec.children.iter().map(|child| (child.name.as_str(), child.child.restart)).collect();
+        for declared in &spec.children {
+            let path = path.join(declared.name.as_str());
+            self.child(&path, &declared.child, spec.auto_shutdown);
+            self.edges(&path, &declared.child, |name| restarts.get(name).copied());
+            self.work(&path, &declared.work, depth + 1);
+        }
+        if let Err(cycle) = start_order(&spec.children) {
+            let names: Vec<_> =
+                cycle.iter().chain(cycle.first()).map(|i| spec.children[*i].name.as_str()).collect();
+            self.wrong(
+                path,
+                "after",
+                format!("children wait for each other in a circle: {}", names.join(" after ")),
+            );
+        }
+    }
+
+    fn work(&mut self, path: &Path, work: &Work, depth: usize) {
+        match work {
+            Work::Leaf => {}
+            Work::Supervisor(spec) => self.supervisor(path, spec, depth),
+            Work::Group(group) => self.group(path, group),
+        }
+    }
+
+    fn group(&mut self, path: &Path, group: &GroupSpec) {
+        if let Some(limit) = &group.intensity {
+            self.limit(path, "intensity", limit);
+        }
+        self.child(path, &group.template, AutoShutdown::Never);
+        if !group.template.after.is_empty() {
+            self.wrong(
+                path,
+                "after",
+                "members of a dynamic group have no order, so none can come after another",
+            );
+        }
+        if group.max_members == 0 {
+            self.wrong(path, "max_members", "0 members would make the group useless; expected at least 1");
+        }
+    }
+
+    fn child(&mut self, path: &Path, spec: &ChildSpec, auto_shutdown: AutoShutdown) {
+        if let Some(limit) = &spec.limit {
+            self.limit(path, "limit", limit);
+        }
+        if let Some(backoff) = &spec.backoff {
+            if backoff.from.is_zero() {
+                self.wrong(path, "backoff.from", "it is zero; expected more, or no backoff at all");
+            }
+            if backoff.from > backoff.to {
+                let (from, to) = (backoff.from, backoff.to);
+                self.wrong(path, "backoff.to", format!("{to:?} is less than `from`, {from:?}"));
+            }
+        }
+        if spec.start_within.is_zero() {
+            self.wrong(path, "start_within", "it is zero, so no start could be in time; expected more");
+        }
+        if spec.heartbeat == Some(Duration::ZERO) {
+            self.wrong(path, "heartbeat", "it is zero, so no heartbeat could be in time; expected more");
+        }
+        if spec.significant {
+            if spec.restart == Restart::Permanent {
+                let message =
+                    "a permanent child cannot be significant: it is always restarted, so it never ends";
+                self.wrong(path, "significant", message);
+            }
+            if auto_shutdown == AutoShutdown::Never {
+                let message =
+                    "a significant child means nothing to a supervisor whose auto_shutdown is never";
+                self.wrong(path, "significant", message);
+            }
+        }
+    }
+
+    fn edges(&mut self, path: &Path, spec: &ChildSpec, restart_of: impl Fn(&str) -> Option<Restart>) {
+        for edge in &spec.after {
+            let target = edge.child.as_str();
+            if target == path.name() {
+                self.wrong(path, "after", "a child cannot come after itself");
+            } else {
+                match (restart_of(target), edge.condition) {
+                    (None, _) => {
+                        self.wrong(path, "after", format!("there is no sibling called {target:?}"));
+                    }
+                    (Some(Restart::Permanent), Condition::Completed) => {
+                        let message = format!(
+                            "{target:?} is permanent, so it never completes; expected transient or temporary"
+                        );
+                        self.wrong(path, "after", message);
+                    }
+                    (Some(_), _) => {}
+                }
+            }
+        }
+    }
+
+    fn limit(&mut self, path: &Path, field: &'static str, limit: &Limit) {
+        if limit.restarts > Limit::MAX_RESTARTS && limit.restarts != Limit::UNLIMITED {
+            let (got, most) = (limit.restarts, Limit::MAX_RESTARTS);
+            self.wrong(
+                path,
+                field,
+                format!("{got} restarts are too many to count; at most {most}, or unlimited"),
+            );
+        }
+        if limit.period.is_zero() {
+            self.wrong(path, field, "the period is zero; expected more");
+        }
+    }
+}

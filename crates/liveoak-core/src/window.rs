@@ -1,0 +1,114 @@
+//! The restart window: how many restarts within how long are too many.
+//!
+//! Pure: the clock is an argument. Source: OTP rows C25 and C26, with exact time instead of whole seconds.
+
+use crate::{Limit, Time};
+use std::collections::VecDeque;
+
+/// What charging one restart to a [`Window`] says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Charge {
+    /// The restart is allowed.
+    Allowed,
+    /// The restart is one too many; this many lie within the period, it included.
+    Exceeded(u32),
+}
+
+/// The restarts of the last period. Holds at most `restarts + 1` moments of eight bytes each, and never more
+/// than [`Limit::MAX_RESTARTS`] + 1; a limit of [`Limit::UNLIMITED`] stores nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Window(VecDeque<Time>);
+
+impl Window {
+    /// Adds a restart at `now`, forgets what is older than the period, and compares with the limit. A restart
+    /// exactly one period old still counts.
+    pub fn charge(&mut self, limit: &Limit, now: Time) -> Charge {
+        if limit.restarts == Limit::UNLIMITED {
+            return Charge::Allowed;
+        }
+        while self.0.front().is_some_and(|then| now.since(*then) > limit.period) {
+            self.0.pop_front();
+        }
+        if self.0.len() > limit.restarts as usize {
+            self.0.pop_front();
+        }
+        self.0.push_back(now);
+        let count = u32::try_from(self.0.len()).unwrap_or(u32::MAX);
+        if count > limit.restarts { Charge::Exceeded(count) } else { Charge::Allowed }
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.0 = VecDeque::new();
+    }
+
+    /// How many restarts are remembered.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether no restart is remembered.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn at(millis: u64) -> Time {
+        Time::from_nanos(millis * 1_000_000)
+    }
+
+    fn limit(restarts: u32, millis: u64) -> Limit {
+        Limit::new(restarts, Duration::from_millis(millis))
+    }
+
+    #[test]
+    fn the_window_slides_a_child_that_fails_just_below_the_rate_for_ever_is_never_given_up_on_at_the_rate_it_is()
+     {
+        let mut window = Window::default();
+        for n in 0..100_000 {
+            // Three restarts in any 1,000 ms and a bit: four never fall within it.
+            assert_eq!(window.charge(&limit(3, 1000), at(n * 334)), Charge::Allowed, "restart {n}");
+        }
+        let mut window = Window::default();
+        let verdicts: Vec<_> = (0..4).map(|n| window.charge(&limit(3, 1002), at(n * 334))).collect();
+        assert_eq!(verdicts, [Charge::Allowed, Charge::Allowed, Charge::Allowed, Charge::Exceeded(4)]);
+    }
+
+    #[test]
+    fn a_restart_exactly_one_period_old_still_counts() {
+        let mut window = Window::default();
+        assert_eq!(window.charge(&limit(1, 1000), at(0)), Charge::Allowed);
+        assert_eq!(window.charge(&limit(1, 1000), at(1000)), Charge::Exceeded(2));
+        let mut window = Window::default();
+        assert_eq!(window.charge(&limit(1, 1000), at(0)), Charge::Allowed);
+        assert_eq!(window.charge(&limit(1, 1000), Time::from_nanos(1_000_000_001)), Charge::Allowed);
+    }
+
+    #[test]
+    fn intensity_0_allows_nothing_and_intensity_u32_max_everything() {
+        let mut window = Window::default();
+        assert_eq!(window.charge(&limit(0, 1), at(5)), Charge::Exceeded(1));
+        let mut window = Window::default();
+        for n in 0..10_000 {
+            assert_eq!(window.charge(&limit(u32::MAX, u64::MAX / 2_000_000), at(n)), Charge::Allowed);
+        }
+        assert!(window.is_empty(), "no limit, nothing to remember");
+    }
+
+    #[test]
+    fn a_window_never_holds_more_than_its_limit_and_one() {
+        let mut window = Window::default();
+        for n in 0..1_000 {
+            window.charge(&limit(5, 1_000_000), at(n));
+            assert!(window.len() <= 6);
+        }
+        assert_eq!(window.charge(&limit(5, 1_000_000), at(1_001)), Charge::Exceeded(6));
+    }
+}
