@@ -1,1 +1,49 @@
-//! Liveoak's process crate.
+//! Operating system processes, whole groups at a time.
+//!
+//! This crate starts programs, reads their output, sees their end at once, stops them, and makes sure that nothing of
+//! them is left, whatever happens to the program that started them. It knows nothing of supervision: restarts, backoff
+//! and the order of things are `liveoak-runtime`'s. Linux only (5.3 or later; 6.9 or later signals groups by identity).
+//!
+//! * [`Command`] is what to run: plain data.
+//! * [`Process::spawn`] runs it as the leader of a process group of its own. [`Process`] is the group: signal it, wait for
+//!   the leader's [`Status`], [`finish`](Process::finish) it, or drop it, which kills it.
+//! * [`OutputLine`]s go to a sink, with a bound on a line's length and on the time that a held-open pipe is read.
+//! * A [`Probe`] says when a program is ready.
+//!
+//! Three threads of control are behind it: one thread `liveoak-spawn` that forks and reaps everything (it must not end,
+//! because children die with the thread that forked them), one task per process that reads its output, and one small
+//! shell process, the guardian, that kills the groups when this program dies, even by `kill -9`.
+//!
+//! When not to use it: for a program that is to outlive this one, and for one-off commands whose output is the result
+//! (`std::process::Command` does that).
+
+#[cfg(not(target_os = "linux"))]
+compile_error!(
+    "liveoak-process supports Linux only: it needs pidfd, the parent-death signal and /proc. Turn the `process` feature off."
+);
+
+mod command;
+mod exit;
+mod group;
+mod guardian;
+mod leader;
+mod lines;
+mod os;
+mod output;
+mod probe;
+mod process;
+mod resolve;
+mod signal;
+mod spawn_error;
+mod spawner;
+mod status;
+
+pub use command::{Command, Input, OutputMode};
+pub use guardian::guardian_id;
+pub use lines::MAX_LINE;
+pub use output::{OUTPUT_GRACE, OutputEnd, OutputLine, Stream};
+pub use probe::{Armed, Probe, ProbeError, ProbeFailure};
+pub use process::{Finished, Process, SignalError};
+pub use signal::{ParseSignalError, Signal};
+pub use spawn_error::SpawnError;
+pub use status::Status;

@@ -1,0 +1,230 @@
+//! What to run: plain data.
+//!
+//! A [`Command`] is a program and its arguments, never a line that a shell would split: a blank or a quote in an
+//! argument arrives as it is. Where a shell is wanted, [`Command::shell`] says so. Nothing is checked here; what can
+//! not be started is a [`SpawnError`](crate::SpawnError) of [`Process::spawn`](crate::Process::spawn).
+
+use crate::signal::Signal;
+use crate::status::Status;
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+/// Where a program's standard input comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Input {
+    /// `/dev/null`: a read ends at once. The default, because a supervised program has nobody who types.
+    #[default]
+    Null,
+    /// The input of this program, shared with it. For one program in the foreground of a terminal.
+    Inherit,
+}
+
+/// Where a standard output or standard error goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OutputMode {
+    /// Read line by line and handed to the sink given to [`Process::spawn`](crate::Process::spawn).
+    #[default]
+    Capture,
+    /// The same place as this program's own. What holds it open is then this program's reader's matter.
+    Inherit,
+    /// Thrown away.
+    Null,
+}
+
+/// A program to run: argv, environment, directory, and what counts as success and as a request to stop.
+///
+/// Defaults: this program's environment and directory, input from `/dev/null`, both outputs captured, success is
+/// exit code 0, the stop signal is `SIGTERM`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Command {
+    /// As given: a bare name is searched in `PATH`, anything with a slash is a path.
+    pub(crate) program: OsString,
+    /// Without the program itself.
+    pub(crate) args: Vec<OsString>,
+    /// Set on top of what is inherited; the last value of a name wins.
+    pub(crate) env: BTreeMap<OsString, OsString>,
+    /// Whether nothing is inherited.
+    pub(crate) env_cleared: bool,
+    /// This program's own directory when `None`.
+    pub(crate) cwd: Option<PathBuf>,
+    pub(crate) stdin: Input,
+    pub(crate) stdout: OutputMode,
+    pub(crate) stderr: OutputMode,
+    /// Exit codes that are a success; never empty by default, may be emptied.
+    pub(crate) success: Vec<i32>,
+    /// What [`Process::stop`](crate::Process::stop) sends.
+    pub(crate) stop_signal: Signal,
+}
+
+impl Command {
+    /// A program without arguments.
+    ///
+    /// A bare name (`redis-server`) is searched in the `PATH` the program will see itself. A name with a slash
+    /// (`./server`, `bin/server`) is a path, and a relative one starts at the *command's* directory
+    /// ([`cwd`](Command::cwd)), not at this program's.
+    pub fn new(program: impl Into<OsString>) -> Command {
+        Command {
+            program: program.into(),
+            args: Vec::new(),
+            env: BTreeMap::new(),
+            env_cleared: false,
+            cwd: None,
+            stdin: Input::default(),
+            stdout: OutputMode::default(),
+            stderr: OutputMode::default(),
+            success: vec![0],
+            stop_signal: Signal::TERM,
+        }
+    }
+
+    /// A program and its arguments from one list. An empty list is refused when spawned.
+    pub fn argv<S: Into<OsString>>(argv: impl IntoIterator<Item = S>) -> Command {
+        let mut argv = argv.into_iter().map(Into::into);
+        let program = argv.next().unwrap_or_default();
+        Command::new(program).args(argv)
+    }
+
+    /// `/bin/sh -c LINE`: the line is the shell's to split and expand. Say `exec` in it where the program itself
+    /// should be the leader that is signalled and whose status counts.
+    pub fn shell(line: impl Into<OsString>) -> Command {
+        Command::new("/bin/sh").arg("-c").arg(line)
+    }
+
+    /// Adds one argument.
+    pub fn arg(mut self, arg: impl Into<OsString>) -> Command {
+        self.args.push(arg.into());
+        self
+    }
+
+    /// Adds arguments.
+    pub fn args<S: Into<OsString>>(mut self, args: impl IntoIterator<Item = S>) -> Command {
+        self.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// Sets one variable, over an inherited one of that name.
+    pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Command {
+        self.env.insert(name.into(), value.into());
+        self
+    }
+
+    /// Inherits no variable and forgets those set so far. Without a `PATH`, bare names are searched in `/bin:/usr/bin`.
+    pub fn env_clear(mut self) -> Command {
+        self.env.clear();
+        self.env_cleared = true;
+        self
+    }
+
+    /// The directory to run in. A relative one starts at this program's directory at the time of the spawn.
+    pub fn cwd(mut self, dir: impl Into<PathBuf>) -> Command {
+        self.cwd = Some(dir.into());
+        self
+    }
+
+    /// Where standard input comes from.
+    pub fn stdin(mut self, input: Input) -> Command {
+        self.stdin = input;
+        self
+    }
+
+    /// Where standard output goes.
+    pub fn stdout(mut self, mode: OutputMode) -> Command {
+        self.stdout = mode;
+        self
+    }
+
+    /// Where standard error goes.
+    pub fn stderr(mut self, mode: OutputMode) -> Command {
+        self.stderr = mode;
+        self
+    }
+
+    /// Replaces the exit codes that are a success (`[0]`).
+    pub fn success(mut self, codes: impl IntoIterator<Item = i32>) -> Command {
+        self.success = codes.into_iter().collect();
+        self
+    }
+
+    /// Replaces the signal that asks the program to stop (`SIGTERM`).
+    pub fn stop_signal(mut self, signal: Signal) -> Command {
+        self.stop_signal = signal;
+        self
+    }
+
+    /// Whether an end of this kind is what the command calls a success. A death by a signal never is, nor is a lost
+    /// status.
+    pub fn succeeded(&self, status: Status) -> bool {
+        matches!(status, Status::Code(code) if self.success.contains(&code))
+    }
+
+    /// The program as it was given.
+    pub fn program(&self) -> &OsStr {
+        &self.program
+    }
+
+    /// The arguments, without the program.
+    pub fn arguments(&self) -> &[OsString] {
+        &self.args
+    }
+
+    /// The directory it will run in, if not this program's.
+    pub fn directory(&self) -> Option<&Path> {
+        self.cwd.as_deref()
+    }
+
+    /// The `PATH` the program will see, if any.
+    pub(crate) fn search_path(&self) -> Option<OsString> {
+        let own = self.env.get(OsStr::new("PATH")).cloned();
+        own.or_else(|| if self.env_cleared { None } else { std::env::var_os("PATH") })
+    }
+
+    /// The whole environment the program will see.
+    pub(crate) fn environment(&self) -> BTreeMap<OsString, OsString> {
+        let mut all = if self.env_cleared { BTreeMap::new() } else { std::env::vars_os().collect() };
+        all.extend(self.env.iter().map(|(name, value)| (name.clone(), value.clone())));
+        all
+    }
+}
+
+impl std::fmt::Display for Command {
+    /// The words as a shell would read them, for messages: words with special characters in single quotes.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (index, word) in std::iter::once(&self.program).chain(&self.args).enumerate() {
+            let word = word.to_string_lossy();
+            let plain = |c: char| c.is_alphanumeric() || "-_./:=+,@%".contains(c);
+            let gap = if index == 0 { "" } else { " " };
+            if !word.is_empty() && word.chars().all(plain) {
+                write!(f, "{gap}{word}")?;
+            } else {
+                write!(f, "{gap}'{}'", word.replace('\'', r"'\''"))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_prints_as_a_shell_would_read_it() {
+        let command = Command::argv(["sh", "-c", "echo it's", "", "a=b"]);
+        assert_eq!(command.to_string(), r"sh -c 'echo it'\''s' '' a=b");
+    }
+
+    #[test]
+    fn success_is_what_the_command_says() {
+        let command = Command::new("x").success([3, 4]);
+        assert!(command.succeeded(Status::Code(4)) && !command.succeeded(Status::Code(0)));
+        assert!(!command.succeeded(Status::Signal { signal: Signal::TERM, core_dumped: false }));
+    }
+
+    #[test]
+    fn the_search_path_is_the_one_the_program_will_see() {
+        assert_eq!(Command::new("x").env_clear().search_path(), None);
+        assert_eq!(Command::new("x").env("PATH", "/a").search_path(), Some("/a".into()));
+        assert_eq!(Command::new("x").search_path(), std::env::var_os("PATH"));
+    }
+}

@@ -1,0 +1,106 @@
+//! Who is left of a process group.
+//!
+//! `kill(2)` with signal 0 can not tell: a dead leader that was not reaped counts as a member. `/proc/*/stat` can. It
+//! costs one small read per process of the machine (some 5 µs each), so it is only asked when a leader has exited, and
+//! the waiting is done on the members' pidfds, not by asking again.
+
+use crate::os::watch_readable;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::unix::AsyncFd;
+
+/// How many members are waited for between two looks at `/proc`. More would only cost descriptors.
+const WATCHED_AT_ONCE: usize = 16;
+
+/// Pause between two looks when no descriptor is left to wait on.
+const NO_DESCRIPTOR_PAUSE: Duration = Duration::from_millis(50);
+
+/// The living members of `group`; a dead one that its parent has not reaped is not alive.
+///
+/// # Errors
+/// When there is no `/proc`.
+pub(crate) fn living(group: Pid) -> io::Result<Vec<Pid>> {
+    let mut members = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        let pid = name.to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw);
+        members.extend(pid.filter(|&pid| is_living_member(pid, group)));
+    }
+    Ok(members)
+}
+
+fn is_living_member(pid: Pid, group: Pid) -> bool {
+    let stat = fs::read(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
+    parse_stat(&stat).is_some_and(|(alive, found)| alive && found == group.as_raw_nonzero().get())
+}
+
+/// Whether the process is alive, and its group, from `/proc/PID/stat` (`proc_pid_stat(5)`).
+fn parse_stat(stat: &[u8]) -> Option<(bool, i32)> {
+    // The name is in parentheses and may hold blanks and parentheses itself: the last one ends it.
+    let after_name = stat.iter().rposition(|&byte| byte == b')')?;
+    let rest = std::str::from_utf8(&stat[after_name + 1..]).ok()?;
+    let mut fields = rest.split_ascii_whitespace();
+    let state = fields.next()?;
+    let group = fields.nth(1)?.parse().ok()?;
+    // A process whose first thread ended shows as a zombie though its other threads run on.
+    let threads: u32 = fields.nth(14)?.parse().ok()?;
+    Some((!matches!(state, "Z" | "X" | "x") || threads > 1, group))
+}
+
+/// Waits until `group` has no living member. Cancel safe.
+///
+/// # Errors
+/// When there is no `/proc`, at once.
+pub(crate) async fn gone(group: Pid) -> io::Result<()> {
+    loop {
+        let members = living(group)?;
+        if members.is_empty() {
+            return Ok(());
+        }
+        let watched: Vec<_> =
+            members.into_iter().take(WATCHED_AT_ONCE).filter_map(|pid| watch(pid, group)).collect();
+        if watched.is_empty() {
+            tokio::time::sleep(NO_DESCRIPTOR_PAUSE).await;
+        }
+        for member in watched {
+            // An error means the runtime shuts down; the next look then says it again.
+            let _ready = member.readable().await.map(|_| ());
+        }
+    }
+}
+
+/// A descriptor that becomes readable at the death of `pid`, which is still a member of `group`.
+fn watch(pid: Pid, group: Pid) -> Option<AsyncFd<Arc<OwnedFd>>> {
+    let pidfd = pidfd_open(pid, PidfdFlags::empty()).ok()?;
+    // Asked again after opening: the number may have changed hands since the first look.
+    is_living_member(pid, group).then(|| watch_readable(Arc::new(pidfd)).ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_parentheses_does_not_confuse_the_reader() {
+        let stat = b"77 (a) b (c)) S 1 42 42 0 -1 4194560 0 0 0 0 0 0 0 0 20 0 1 0 5 6 7";
+        assert_eq!(parse_stat(stat), Some((true, 42)));
+    }
+
+    #[test]
+    fn a_zombie_is_not_alive_unless_threads_run_on() {
+        let dead = b"77 (x) Z 1 42 42 0 -1 4194560 0 0 0 0 0 0 0 0 20 0 1 0 5 6 7";
+        assert_eq!(parse_stat(dead), Some((false, 42)));
+        let headless = b"77 (x) Z 1 42 42 0 -1 4194560 0 0 0 0 0 0 0 0 20 0 3 0 5 6 7";
+        assert_eq!(parse_stat(headless), Some((true, 42)));
+    }
+
+    #[test]
+    fn this_process_is_a_living_member_of_its_group() {
+        let group = rustix::process::getpgrp();
+        assert!(living(group).unwrap().contains(&rustix::process::getpid()));
+    }
+}

@@ -1,0 +1,152 @@
+//! Bytes to lines, with a bound.
+//!
+//! A program may write a line without end; memory must not follow. [`Lines`] holds at most [`MAX_LINE`] bytes: what is
+//! longer is handed on in pieces. Nothing is lost and nothing waits for a newline that never comes.
+
+use std::borrow::Cow;
+
+/// The longest piece of a line that is handed on at once, in bytes as written by the program: 16 KiB, a quarter of a
+/// pipe's usual capacity. Each byte that is not UTF-8 becomes the three bytes of `U+FFFD`, so the text of a piece has at
+/// most three times as many.
+pub const MAX_LINE: usize = 16 * 1024;
+
+/// The longest UTF-8 sequence; a cut goes back by less than this so as not to go through a character.
+const MAX_CHAR: usize = 4;
+
+/// Cuts a stream of bytes into lines.
+#[derive(Debug, Default)]
+pub(crate) struct Lines {
+    /// The current line so far, at most `MAX_LINE` bytes.
+    held: Vec<u8>,
+    /// Whether a piece of the current line was handed on already.
+    in_pieces: bool,
+}
+
+impl Lines {
+    /// Takes more bytes and hands on what is complete: the text, and whether its line goes on in the next piece.
+    pub(crate) fn push(&mut self, mut bytes: &[u8], emit: &mut impl FnMut(&str, bool)) {
+        while !bytes.is_empty() {
+            let room = MAX_LINE - self.held.len();
+            let newline = bytes.iter().take(room + 1).position(|&byte| byte == b'\n');
+            if let Some(end) = newline {
+                self.held.extend_from_slice(&bytes[..end]);
+                self.end_line(emit);
+                bytes = &bytes[end + 1..];
+            } else if bytes.len() <= room {
+                self.held.extend_from_slice(bytes);
+                return;
+            } else {
+                self.held.extend_from_slice(&bytes[..room]);
+                bytes = &bytes[room..];
+                self.cut(emit);
+            }
+        }
+    }
+
+    /// The end of the stream: a last line without a newline is a line.
+    pub(crate) fn finish(&mut self, emit: &mut impl FnMut(&str, bool)) {
+        if self.in_pieces || !self.held.is_empty() {
+            self.end_line(emit);
+        }
+    }
+
+    fn end_line(&mut self, emit: &mut impl FnMut(&str, bool)) {
+        let line = self.held.strip_suffix(b"\r").unwrap_or(&self.held);
+        emit(&text(line), false);
+        self.held.clear();
+        self.in_pieces = false;
+    }
+
+    /// Hands on what is held, up to the start of a character that is not complete yet.
+    fn cut(&mut self, emit: &mut impl FnMut(&str, bool)) {
+        let end = self.held.len() - unfinished_char(&self.held);
+        emit(&text(&self.held[..end]), true);
+        self.held.drain(..end);
+        self.in_pieces = true;
+    }
+}
+
+/// How many bytes at the end begin a character of which the rest is missing.
+fn unfinished_char(bytes: &[u8]) -> usize {
+    for back in 1..MAX_CHAR.min(bytes.len() + 1) {
+        let width = match bytes[bytes.len() - back] {
+            0b1100_0000..=0b1101_1111 => 2,
+            0b1110_0000..=0b1110_1111 => 3,
+            0b1111_0000..=0b1111_0111 => 4,
+            0b1000_0000..=0b1011_1111 => continue,
+            _ => return 0,
+        };
+        return if width > back { back } else { 0 };
+    }
+    0
+}
+
+/// Lossy UTF-8 without NUL bytes. Other control bytes, colours among them, are the program's own and stay.
+fn text(bytes: &[u8]) -> Cow<'_, str> {
+    let text = String::from_utf8_lossy(bytes);
+    if text.contains('\0') { Cow::Owned(text.replace('\0', "")) } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines_of(chunks: &[&[u8]]) -> Vec<(String, bool)> {
+        let mut lines = Lines::default();
+        let mut seen = Vec::new();
+        let mut emit = |text: &str, continued| seen.push((text.to_owned(), continued));
+        for chunk in chunks {
+            lines.push(chunk, &mut emit);
+            assert!(lines.held.len() <= MAX_LINE);
+        }
+        lines.finish(&mut emit);
+        seen
+    }
+
+    fn whole(texts: &[&str]) -> Vec<(String, bool)> {
+        texts.iter().map(|&text| (text.to_owned(), false)).collect()
+    }
+
+    #[test]
+    fn lines_do_not_depend_on_how_they_were_written() {
+        let stream = "one\r\ntwo\n\nthrée\rx\nlast".as_bytes();
+        let expected = whole(&["one", "two", "", "thrée\rx", "last"]);
+        assert_eq!(lines_of(&[stream]), expected);
+        let single: Vec<&[u8]> = stream.chunks(1).collect();
+        assert_eq!(lines_of(&single), expected);
+    }
+
+    #[test]
+    fn an_empty_stream_has_no_line_and_a_newline_is_one_empty_line() {
+        assert_eq!(lines_of(&[b""]), whole(&[]));
+        assert_eq!(lines_of(&[b"\n"]), whole(&[""]));
+    }
+
+    #[test]
+    fn a_line_of_exactly_the_bound_is_not_cut() {
+        let text = "x".repeat(MAX_LINE);
+        assert_eq!(lines_of(&[text.as_bytes(), b"\n"]), whole(&[&text]));
+        assert_eq!(lines_of(&[format!("{text}\n").as_bytes()]), whole(&[&text]));
+    }
+
+    #[test]
+    fn a_longer_line_comes_in_pieces_and_nothing_is_lost() {
+        let text = "é".repeat(MAX_LINE * 2);
+        let text = format!("x{text}");
+        for size in [1, 1000, MAX_LINE, text.len()] {
+            let chunks: Vec<&[u8]> = text.as_bytes().chunks(size).collect();
+            let pieces = lines_of(&chunks);
+            assert!(pieces.len() >= 4 && pieces.iter().rev().skip(1).all(|(_, continued)| *continued));
+            assert!(!pieces.last().unwrap().1);
+            let joined: String = pieces.into_iter().map(|(piece, _)| piece).collect();
+            assert!(joined == text, "cut through a character with chunks of {size}");
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_shown_as_such_and_nul_is_dropped() {
+        assert_eq!(lines_of(&[b"a\xff\xfeb\0c\n"]), whole(&["a\u{fffd}\u{fffd}bc"]));
+        let garbage = vec![0xc3; MAX_LINE * 2];
+        assert_eq!(lines_of(&[&garbage]).len(), 3);
+    }
+}

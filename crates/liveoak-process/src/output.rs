@@ -1,0 +1,186 @@
+//! The reader of a program's output.
+//!
+//! Three promises. The program never blocks for ever on a full pipe, because somebody always reads and the sink can
+//! not make it wait. What was written before the exit is delivered, because the reading goes on after it. And a
+//! grandchild that inherited the pipe can not hold the reader: after the leader's exit it reads for
+//! [`OUTPUT_GRACE`], takes what then lies in the pipe, and closes it.
+
+use crate::exit::ExitWatch;
+use crate::lines::Lines;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::net::unix::pipe::Receiver;
+use tokio::time::Sleep;
+
+/// How long after the leader's exit a pipe that others hold open is read before it is closed.
+pub const OUTPUT_GRACE: Duration = Duration::from_millis(250);
+
+/// Bytes read at once: a pipe's usual capacity.
+const READ_SIZE: usize = 64 * 1024;
+
+/// The most that is taken from a pipe after [`OUTPUT_GRACE`]: the largest pipe an ordinary user can make
+/// (`/proc/sys/fs/pipe-max-size`), so all that was in it when the grace ended, but no endless stream.
+const LAST_DRAIN: usize = 1024 * 1024;
+
+/// Which of a program's two outputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Stream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+impl std::fmt::Display for Stream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Stream::Stdout => "stdout",
+            Stream::Stderr => "stderr",
+        })
+    }
+}
+
+/// One line a program wrote, or a piece of a long one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutputLine<'a> {
+    /// Where it was written.
+    pub stream: Stream,
+    /// The text without its line end (`\n` or `\r\n`) and without NUL bytes; what is not UTF-8 is `U+FFFD`. Other
+    /// control characters are kept.
+    pub text: &'a str,
+    /// The line is longer than [`MAX_LINE`](crate::MAX_LINE) and goes on in the next piece of this stream. The last
+    /// piece, which may be empty, has `false`.
+    pub continued: bool,
+}
+
+/// How the reading of a program's output ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum OutputEnd {
+    /// Every writer closed its end, or nothing was captured: the output is complete.
+    Complete,
+    /// The program exited, but another process still had its output open after [`OUTPUT_GRACE`]; what that one writes
+    /// later is not read, and its write fails (`SIGPIPE`).
+    HeldOpen,
+    /// The sink panicked, or the runtime that ran the reader is gone: the rest is lost.
+    Broken,
+}
+
+/// Reads both outputs and feeds the sink.
+pub(crate) struct Reader<F> {
+    pipes: [Option<Pipe>; 2],
+    exit: Arc<ExitWatch>,
+    sink: F,
+    buffer: Box<[u8]>,
+}
+
+struct Pipe {
+    stream: Stream,
+    end: Receiver,
+    lines: Lines,
+}
+
+/// What the reader wakes up for.
+enum Input {
+    /// Bytes in the buffer, from this pipe. None is the end of it.
+    Read(usize, usize),
+    Exited,
+    GraceOver,
+    AllClosed,
+}
+
+impl<F: FnMut(OutputLine<'_>)> Reader<F> {
+    /// # Errors
+    /// When the runtime can watch no further descriptor.
+    pub(crate) fn new(
+        stdout: Option<OwnedFd>,
+        stderr: Option<OwnedFd>,
+        exit: Arc<ExitWatch>,
+        sink: F,
+    ) -> io::Result<Reader<F>> {
+        let pipe = |stream, fd: Option<OwnedFd>| {
+            let end = fd.map(Receiver::from_owned_fd).transpose()?;
+            io::Result::Ok(end.map(|end| Pipe { stream, end, lines: Lines::default() }))
+        };
+        let pipes = [pipe(Stream::Stdout, stdout)?, pipe(Stream::Stderr, stderr)?];
+        let size = if pipes.iter().any(Option::is_some) { READ_SIZE } else { 0 };
+        Ok(Reader { pipes, exit, sink, buffer: vec![0; size].into_boxed_slice() })
+    }
+
+    /// Reads until all is said.
+    pub(crate) async fn run(mut self) -> OutputEnd {
+        let mut grace: Option<Pin<Box<Sleep>>> = None;
+        loop {
+            match poll_fn(|cx| self.poll(cx, &mut grace)).await {
+                Input::Read(index, 0) => self.close(index),
+                Input::Read(index, length) => {
+                    self.deliver(index, length);
+                    // The other stream's turn: a flood on one must not silence the other.
+                    self.pipes.swap(0, 1);
+                }
+                Input::Exited => grace = Some(Box::pin(tokio::time::sleep(OUTPUT_GRACE))),
+                Input::AllClosed => return OutputEnd::Complete,
+                Input::GraceOver => {
+                    self.drain();
+                    return OutputEnd::HeldOpen;
+                }
+            }
+        }
+    }
+
+    /// The exit comes first: a stream that never pauses must not hide it.
+    fn poll(&mut self, cx: &mut Context<'_>, grace: &mut Option<Pin<Box<Sleep>>>) -> Poll<Input> {
+        if self.pipes.iter().all(Option::is_none) {
+            return Poll::Ready(Input::AllClosed);
+        }
+        let due = match grace {
+            None => self.exit.poll_ended(cx).map(|()| Input::Exited),
+            Some(sleep) => sleep.as_mut().poll(cx).map(|()| Input::GraceOver),
+        };
+        if due.is_ready() {
+            return due;
+        }
+        for (index, pipe) in self.pipes.iter_mut().enumerate() {
+            let Some(pipe) = pipe else { continue };
+            let mut buffer = ReadBuf::new(&mut self.buffer);
+            match Pin::new(&mut pipe.end).poll_read(cx, &mut buffer) {
+                Poll::Ready(Ok(())) => return Poll::Ready(Input::Read(index, buffer.filled().len())),
+                Poll::Ready(Err(_)) => return Poll::Ready(Input::Read(index, 0)),
+                Poll::Pending => {}
+            }
+        }
+        Poll::Pending
+    }
+
+    fn deliver(&mut self, index: usize, length: usize) {
+        let Some(pipe) = &mut self.pipes[index] else { return };
+        let (stream, sink) = (pipe.stream, &mut self.sink);
+        let mut emit = |text: &str, continued| sink(OutputLine { stream, text, continued });
+        pipe.lines.push(&self.buffer[..length], &mut emit);
+    }
+
+    fn close(&mut self, index: usize) {
+        let Some(mut pipe) = self.pipes[index].take() else { return };
+        let (stream, sink) = (pipe.stream, &mut self.sink);
+        pipe.lines.finish(&mut |text, continued| sink(OutputLine { stream, text, continued }));
+    }
+
+    /// Takes what lies in the pipes now, and closes them.
+    fn drain(&mut self) {
+        for index in [0, 1] {
+            let mut left = LAST_DRAIN;
+            while left > 0 {
+                let read = self.pipes[index].as_ref().map(|pipe| pipe.end.try_read(&mut self.buffer));
+                let Some(Ok(length @ 1..)) = read else { break };
+                self.deliver(index, length);
+                left = left.saturating_sub(length);
+            }
+            self.close(index);
+        }
+    }
+}

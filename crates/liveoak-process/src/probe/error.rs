@@ -1,0 +1,167 @@
+//! What is wrong with a probe, and why a program is not ready.
+
+use crate::spawn_error::SpawnError;
+use crate::status::Status;
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A probe that can not be asked, whatever the program does.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum ProbeError {
+    /// The log probe's pattern is no regular expression.
+    Pattern {
+        /// As given.
+        pattern: String,
+        /// What is wrong with it.
+        source: regex_lite::Error,
+    },
+    /// Not `host:port` or `:port`.
+    Address {
+        /// As given.
+        address: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// Not `http://host:port/path`.
+    Url {
+        /// As given.
+        url: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// `https`, which would need a TLS library. Probe a plain port, or use a command (`curl`).
+    Https {
+        /// As given.
+        url: String,
+    },
+}
+
+impl fmt::Display for ProbeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ProbeError::Pattern { pattern, .. } => write!(f, "read the pattern {pattern:?}"),
+            ProbeError::Address { address, reason } => write!(f, "read the address {address:?}: {reason}"),
+            ProbeError::Url { url, reason } => write!(f, "read the URL {url:?}: {reason}"),
+            ProbeError::Https { url } => {
+                write!(f, "probe {url:?}: https is not supported, use a plain http port or a command probe")
+            }
+        }
+    }
+}
+
+impl std::error::Error for ProbeError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            ProbeError::Pattern { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}
+
+/// Why one check said no: a phrase that follows "not ready:".
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ProbeFailure {
+    /// The delay is not over.
+    TooEarly {
+        /// How long still.
+        remaining: Duration,
+    },
+    /// No line matched yet.
+    NoMatch {
+        /// The log probe's pattern.
+        pattern: String,
+    },
+    /// No connection.
+    Connect {
+        /// The address or path.
+        target: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// There is nothing at the path.
+    Missing {
+        /// The file probe's path.
+        path: PathBuf,
+    },
+    /// The path can not be looked at.
+    Look {
+        /// The file probe's path.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The probing command did not succeed.
+    Command {
+        /// The command, as a shell would read it.
+        command: String,
+        /// How it ended.
+        status: Status,
+    },
+    /// The probing command did not even start.
+    Spawn {
+        /// The command, as a shell would read it.
+        command: String,
+        /// Why.
+        source: SpawnError,
+    },
+    /// The server answered, but neither with success nor with a redirection.
+    HttpStatus {
+        /// Whom was asked.
+        url: String,
+        /// The status code.
+        code: u16,
+    },
+    /// What came back is not an answer in HTTP/1, or the connection broke.
+    HttpAnswer {
+        /// Whom was asked.
+        url: String,
+        /// What is wrong.
+        source: io::Error,
+    },
+    /// The check took longer than it may.
+    TimedOut {
+        /// What was waited for.
+        waited_for: String,
+        /// How long a check may take.
+        limit: Duration,
+    },
+}
+
+impl fmt::Display for ProbeFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ProbeFailure::TooEarly { remaining } => write!(f, "{remaining:.1?} of its delay remain"),
+            ProbeFailure::NoMatch { pattern } => write!(f, "no line matched /{pattern}/ yet"),
+            ProbeFailure::Connect { target, source } => write!(f, "{} at {target}", phrase(source)),
+            ProbeFailure::Missing { path } => write!(f, "{} does not exist", path.display()),
+            ProbeFailure::Look { path, source } => write!(f, "{} at {}", phrase(source), path.display()),
+            ProbeFailure::Command { command, status } => write!(f, "`{command}` {status}"),
+            ProbeFailure::Spawn { command, .. } => write!(f, "`{command}` did not start"),
+            ProbeFailure::HttpStatus { url, code } => write!(f, "status {code} from {url}"),
+            ProbeFailure::HttpAnswer { url, source } => write!(f, "{} from {url}", phrase(source)),
+            ProbeFailure::TimedOut { waited_for, limit } => {
+                write!(f, "waited {limit:?} in vain for {waited_for}")
+            }
+        }
+    }
+}
+
+/// The system's words without their number: "connection refused".
+fn phrase(error: &io::Error) -> String {
+    let known = error.raw_os_error().is_some() && error.kind().to_string() != "uncategorized error";
+    if known { error.kind().to_string() } else { error.to_string() }
+}
+
+impl std::error::Error for ProbeFailure {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            // The others with an io::Error say in their own words what it says.
+            ProbeFailure::Spawn { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! The smallest HTTP/1.1 client that can tell whether a server is up: one `GET`, and the status line of its answer.
+//!
+//! No TLS, no redirections, no body. An HTTP library would be forty crates for this.
+
+use super::error::{ProbeError, ProbeFailure};
+use super::target::{TcpTarget, parse_host, parse_port};
+use std::fmt;
+use std::io;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+/// The longest status line that is read, in bytes. Real ones have some thirty.
+const MAX_STATUS_LINE: usize = 1024;
+
+/// `http://host:port/path`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Url {
+    target: TcpTarget,
+    /// Host and port as written, for the `Host` header.
+    authority: String,
+    /// From the slash on, with the query, without a fragment.
+    path: String,
+}
+
+impl Url {
+    pub(super) fn parse(url: &str) -> Result<Url, ProbeError> {
+        let refused = |reason| ProbeError::Url { url: url.to_owned(), reason };
+        let scheme_end = url.find("://").ok_or_else(|| refused("expected http://host:port/path"))?;
+        let (scheme, rest) = (&url[..scheme_end], &url[scheme_end + 3..]);
+        if scheme.eq_ignore_ascii_case("https") {
+            return Err(ProbeError::Https { url: url.to_owned() });
+        }
+        if !scheme.eq_ignore_ascii_case("http") {
+            return Err(refused("expected the scheme http"));
+        }
+        let rest = rest.split('#').next().unwrap_or_default();
+        let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        if !path.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(refused("blanks, control and non-ASCII characters must be %-encoded"));
+        }
+        let (host, port) = split_authority(authority).map_err(refused)?;
+        if host.is_empty() {
+            return Err(refused("expected a host"));
+        }
+        let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+        Ok(Url { target: TcpTarget::new(host, port), authority: authority.to_owned(), path })
+    }
+
+    /// Asks once. The caller bounds the time.
+    pub(super) async fn check(&self) -> Result<(), ProbeFailure> {
+        let mut stream = self.target.connect().await?;
+        let broken = |source| ProbeFailure::HttpAnswer { url: self.to_string(), source };
+        let request = format!(
+            "GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: liveoak\r\nAccept: */*\r\nConnection: close\r\n\r\n",
+            self.path, self.authority
+        );
+        stream.write_all(request.as_bytes()).await.map_err(broken)?;
+        let mut head = Vec::new();
+        while head.len() < MAX_STATUS_LINE && !head.contains(&b'\n') {
+            let mut chunk = [0; 256];
+            match stream.read(&mut chunk).await.map_err(broken)? {
+                0 => break,
+                length => head.extend_from_slice(&chunk[..length]),
+            }
+        }
+        match status_code(&head) {
+            Some(200..=399) => Ok(()),
+            Some(code) => Err(ProbeFailure::HttpStatus { url: self.to_string(), code }),
+            None => Err(broken(io::Error::other("no answer in HTTP/1"))),
+        }
+    }
+}
+
+/// Host and port; the port is 80 if not given.
+fn split_authority(authority: &str) -> Result<(&str, u16), &'static str> {
+    match authority.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => Ok((parse_host(host)?, parse_port(port)?)),
+        _ => Ok((parse_host(authority)?, 80)),
+    }
+}
+
+/// The code in `HTTP/1.1 200 OK` (RFC 9112, section 4).
+fn status_code(head: &[u8]) -> Option<u16> {
+    let line = head.split(|&byte| byte == b'\n').next()?;
+    let rest = line.strip_prefix(b"HTTP/1.")?;
+    let (digits, end) = (rest.get(2..5)?, rest.get(5));
+    let separated = rest.get(1) == Some(&b' ') && end.is_none_or(|byte| byte.is_ascii_whitespace());
+    let digits =
+        std::str::from_utf8(digits).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?;
+    digits.parse().ok().filter(|_| separated)
+}
+
+impl fmt::Display for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "http://{}{}", self.authority, self.path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_read_and_shown() {
+        for (text, shown) in [
+            ("http://a:8080/x/y?z=1#part", "http://a:8080/x/y?z=1"),
+            ("HTTP://a", "http://a/"),
+            ("http://[::1]:80", "http://[::1]:80/"),
+            ("http://[::1]", "http://[::1]/"),
+            ("http://a?q", "http://a/?q"),
+        ] {
+            assert_eq!(Url::parse(text).unwrap().to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn urls_that_are_none_are_refused() {
+        for text in [
+            "",
+            "a:80",
+            "ftp://a",
+            "http://",
+            "http://:80/",
+            "http://a:b/",
+            "http://a/b c",
+            "http://a/\r\nX: y",
+            "http://u@a/",
+        ] {
+            assert!(matches!(Url::parse(text), Err(ProbeError::Url { .. })), "{text}");
+        }
+        assert!(matches!(Url::parse("https://a"), Err(ProbeError::Https { .. })));
+    }
+
+    #[test]
+    fn only_a_status_line_has_a_status() {
+        assert_eq!(status_code(b"HTTP/1.1 204 No Content\r\nX: y"), Some(204));
+        assert_eq!(status_code(b"HTTP/1.0 500"), Some(500));
+        for line in
+            ["", "HTTP/1.1", "HTTP/1.1 20", "HTTP/1.1 2000", "SSH-2.0-x", "HTTP/2 200", "HTTP/1.1 +20 x"]
+        {
+            assert_eq!(status_code(line.as_bytes()), None, "{line}");
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! Which file a command means, and why the kernel refused it.
+//!
+//! The file is found here and not by the C library, so that there is one rule, and so that an error can name the path.
+//! Looking and running are two steps: the file may change in between. So what is found here is a good guess, the
+//! kernel's word decides, and [`explain`] turns that word into the sentence.
+
+use crate::command::Command;
+use crate::spawn_error::SpawnError;
+use rustix::fs::{Access, access};
+use rustix::io::Errno;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io::{self, Read};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+/// Searched when the program would see no `PATH`: what the C library takes then.
+const DEFAULT_PATH: &str = "/bin:/usr/bin";
+
+/// How much of a script's first line the kernel reads (`BINPRM_BUF_SIZE`).
+const SHEBANG_ROOM: u64 = 256;
+
+/// A command with its places made absolute.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Located {
+    /// The file to execute.
+    pub(crate) program: PathBuf,
+    /// Where to run; `None` is this program's own directory.
+    pub(crate) cwd: Option<PathBuf>,
+}
+
+/// Finds the directory and the program file of `command`.
+pub(crate) fn locate(command: &Command) -> Result<Located, SpawnError> {
+    if command.program.is_empty() {
+        return Err(SpawnError::Empty);
+    }
+    if command.program.as_bytes().contains(&0) {
+        return Err(SpawnError::NulByte { text: command.program.clone() });
+    }
+    let cwd = command.cwd.as_deref().map(directory).transpose()?;
+    let program = if command.program.as_bytes().contains(&b'/') {
+        let path = absolute(cwd.as_deref(), Path::new(&command.program))?;
+        usable(&path)?;
+        path
+    } else {
+        search(command, cwd.as_deref())?
+    };
+    Ok(Located { program, cwd })
+}
+
+fn directory(cwd: &Path) -> Result<PathBuf, SpawnError> {
+    let cwd = absolute(None, cwd)?;
+    match fs::metadata(&cwd) {
+        Ok(found) if found.is_dir() => Ok(cwd),
+        Ok(_) => Err(SpawnError::CwdUnusable { cwd, source: Errno::NOTDIR.into() }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(SpawnError::CwdMissing { cwd }),
+        Err(source) => Err(SpawnError::CwdUnusable { cwd, source }),
+    }
+}
+
+/// `path` from `cwd` or, without one, from this program's directory.
+fn absolute(cwd: Option<&Path>, path: &Path) -> Result<PathBuf, SpawnError> {
+    let path = cwd.map_or_else(|| path.to_owned(), |cwd| cwd.join(path));
+    std::path::absolute(&path).map_err(|source| SpawnError::CwdUnusable { cwd: path, source })
+}
+
+/// The first executable file of that name along the `PATH`; the first that is there but not executable is what the
+/// error is about, if there is no other.
+fn search(command: &Command, cwd: Option<&Path>) -> Result<PathBuf, SpawnError> {
+    let searched = command.search_path().unwrap_or_else(|| DEFAULT_PATH.into());
+    let mut denied = None;
+    for entry in std::env::split_paths(&searched) {
+        // An empty or relative entry means the directory the program runs in, as it would for a shell there.
+        let candidate = absolute(cwd, &entry.join(&command.program))?;
+        match usable(&candidate) {
+            Ok(()) => return Ok(candidate),
+            Err(error @ SpawnError::NotExecutable { .. }) => denied = denied.or(Some(error)),
+            Err(_) => {}
+        }
+    }
+    Err(denied.unwrap_or(SpawnError::NotInPath { program: command.program.clone(), searched }))
+}
+
+/// Whether `path` is a file that this user may execute.
+fn usable(path: &Path) -> Result<(), SpawnError> {
+    let path = || path.to_owned();
+    match fs::metadata(path()) {
+        Ok(found) if found.is_dir() => Err(SpawnError::IsDirectory { path: path() }),
+        Ok(_) if access(path(), Access::EXEC_OK).is_ok() => Ok(()),
+        Ok(_) => Err(SpawnError::NotExecutable { path: path() }),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            Err(SpawnError::NotExecutable { path: path() })
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+            Err(SpawnError::NotFound { path: path() })
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(SpawnError::NotFound { path: path() }),
+        Err(source) => Err(SpawnError::Os { path: path(), source }),
+    }
+}
+
+/// What a refused fork or exec was about. `execve(2)` says little: `ENOENT` may be the file or its interpreter.
+pub(crate) fn explain(located: &Located, source: io::Error) -> SpawnError {
+    let path = located.program.clone();
+    match source.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::AGAIN | Errno::MFILE | Errno::NFILE | Errno::NOMEM) => {
+            SpawnError::ResourceLimit { source }
+        }
+        Some(Errno::NOEXEC) => SpawnError::ExecFormat { path },
+        Some(Errno::NOENT | Errno::ACCESS | Errno::NOTDIR | Errno::ISDIR | Errno::LIBBAD) => {
+            refused_file(located, source)
+        }
+        _ => SpawnError::Os { path, source },
+    }
+}
+
+/// The cases in which the kernel did not like a file: look which one.
+fn refused_file(located: &Located, source: io::Error) -> SpawnError {
+    let path = located.program.clone();
+    if let Some(Err(error)) = located.cwd.as_deref().map(directory) {
+        return error;
+    }
+    if let Err(error) = usable(&path) {
+        return error;
+    }
+    if let Some(interpreter) = shebang(&path) {
+        return SpawnError::BadInterpreter { path, interpreter };
+    }
+    if source.kind() == io::ErrorKind::NotFound {
+        return SpawnError::BadInterpreter { path, interpreter: PathBuf::new() };
+    }
+    match located.cwd.clone().filter(|cwd| access(cwd, Access::EXEC_OK).is_err()) {
+        Some(cwd) => SpawnError::CwdUnusable { cwd, source },
+        None => SpawnError::NotExecutable { path },
+    }
+}
+
+/// What the `#!` line of a script asks for, as far as the kernel reads it.
+fn shebang(path: &Path) -> Option<PathBuf> {
+    let mut head = Vec::new();
+    fs::File::open(path).ok()?.take(SHEBANG_ROOM).read_to_end(&mut head).ok()?;
+    let line = head.strip_prefix(b"#!")?.split(|&byte| byte == b'\n').next()?;
+    let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let word = line.split(blank).find(|word| !word.is_empty()).unwrap_or_default();
+    Some(PathBuf::from(OsString::from_vec(word.to_vec())))
+}
+
+/// A C string, or the error that names the text which can not be one.
+pub(crate) fn c_string(text: &OsStr) -> Result<std::ffi::CString, SpawnError> {
+    std::ffi::CString::new(text.as_bytes()).map_err(|_| SpawnError::NulByte { text: text.to_owned() })
+}

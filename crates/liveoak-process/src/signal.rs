@@ -1,0 +1,204 @@
+//! A signal by name or number.
+//!
+//! People write `SIGINT`, `int` or `2` in a config; all three are the same [`Signal`], which prints as `SIGINT`.
+//! Real-time signals are `SIGRTMIN+1` and the like, because programs (and service managers before us) use them to
+//! stop. A signal number says nothing about whom it is sent to: sending is [`Process::signal`](crate::Process::signal)'s job.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A signal of this platform, from 1 to `SIGRTMAX` (64 on most machines), without the two or so that libc keeps for itself.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Signal(i32);
+
+/// The classic signals, in the order of `signal(7)`; the platform's libc gives the numbers.
+const NAMED: &[(&str, i32)] = &[
+    ("SIGHUP", libc::SIGHUP),
+    ("SIGINT", libc::SIGINT),
+    ("SIGQUIT", libc::SIGQUIT),
+    ("SIGILL", libc::SIGILL),
+    ("SIGTRAP", libc::SIGTRAP),
+    ("SIGABRT", libc::SIGABRT),
+    ("SIGBUS", libc::SIGBUS),
+    ("SIGFPE", libc::SIGFPE),
+    ("SIGKILL", libc::SIGKILL),
+    ("SIGUSR1", libc::SIGUSR1),
+    ("SIGSEGV", libc::SIGSEGV),
+    ("SIGUSR2", libc::SIGUSR2),
+    ("SIGPIPE", libc::SIGPIPE),
+    ("SIGALRM", libc::SIGALRM),
+    ("SIGTERM", libc::SIGTERM),
+    ("SIGCHLD", libc::SIGCHLD),
+    ("SIGCONT", libc::SIGCONT),
+    ("SIGSTOP", libc::SIGSTOP),
+    ("SIGTSTP", libc::SIGTSTP),
+    ("SIGTTIN", libc::SIGTTIN),
+    ("SIGTTOU", libc::SIGTTOU),
+    ("SIGURG", libc::SIGURG),
+    ("SIGXCPU", libc::SIGXCPU),
+    ("SIGXFSZ", libc::SIGXFSZ),
+    ("SIGVTALRM", libc::SIGVTALRM),
+    ("SIGPROF", libc::SIGPROF),
+    ("SIGWINCH", libc::SIGWINCH),
+    ("SIGIO", libc::SIGIO),
+    ("SIGPWR", libc::SIGPWR),
+    ("SIGSYS", libc::SIGSYS),
+];
+
+impl Signal {
+    /// Asks a terminal program to reload, or tells it that its terminal is gone.
+    pub const HUP: Signal = Signal(libc::SIGHUP);
+    /// What Ctrl-C sends.
+    pub const INT: Signal = Signal(libc::SIGINT);
+    /// What Ctrl-\ sends; by default the receiver dumps core.
+    pub const QUIT: Signal = Signal(libc::SIGQUIT);
+    /// Ends the receiver; cannot be caught, blocked or ignored, and works on stopped processes.
+    pub const KILL: Signal = Signal(libc::SIGKILL);
+    /// The polite request to end: the default stop signal.
+    pub const TERM: Signal = Signal(libc::SIGTERM);
+    /// Free for the receiver's own use.
+    pub const USR1: Signal = Signal(libc::SIGUSR1);
+    /// Free for the receiver's own use.
+    pub const USR2: Signal = Signal(libc::SIGUSR2);
+    /// Wakes a stopped process.
+    pub const CONT: Signal = Signal(libc::SIGCONT);
+    /// Freezes the receiver; cannot be caught.
+    pub const STOP: Signal = Signal(libc::SIGSTOP);
+
+    /// The names of the classic signals with their `SIG`, for error messages and near misses. `SIGRTMIN` to
+    /// `SIGRTMIN+n` are understood as well but not listed.
+    pub fn all_names() -> impl Iterator<Item = &'static str> {
+        NAMED.iter().map(|&(name, _)| name)
+    }
+
+    /// The number on this platform.
+    pub fn number(self) -> i32 {
+        self.0
+    }
+
+    /// A number the kernel reported: whatever it is, it is shown, not judged.
+    pub(crate) fn reported(number: i32) -> Signal {
+        Signal(number)
+    }
+
+    fn from_number(number: i32) -> Option<Signal> {
+        let named = NAMED.iter().any(|&(_, known)| known == number);
+        (named || (libc::SIGRTMIN()..=libc::SIGRTMAX()).contains(&number)).then_some(Signal(number))
+    }
+}
+
+impl FromStr for Signal {
+    type Err = ParseSignalError;
+
+    /// Understands `SIGINT`, `INT`, `2` and `SIGRTMIN+1`, in any case, with blanks around.
+    fn from_str(text: &str) -> Result<Signal, ParseSignalError> {
+        let refused = || ParseSignalError { value: text.to_owned() };
+        let wanted = text.trim().to_ascii_uppercase();
+        if !wanted.is_empty() && wanted.bytes().all(|byte| byte.is_ascii_digit()) {
+            return wanted.parse().ok().and_then(Signal::from_number).ok_or_else(refused);
+        }
+        let short = wanted.strip_prefix("SIG").unwrap_or(&wanted);
+        if let Some(above) = short.strip_prefix("RTMIN") {
+            let above =
+                if above.is_empty() { Some(0) } else { above.strip_prefix('+').and_then(|n| n.parse().ok()) };
+            let number = above.and_then(|above: u8| libc::SIGRTMIN().checked_add(i32::from(above)));
+            return number.and_then(Signal::from_number).ok_or_else(refused);
+        }
+        NAMED
+            .iter()
+            .find(|(name, _)| name.strip_prefix("SIG") == Some(short))
+            .map(|&(_, number)| Signal(number))
+            .ok_or_else(refused)
+    }
+}
+
+impl fmt::Display for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some((name, _)) = NAMED.iter().find(|&&(_, number)| number == self.0) {
+            return f.pad(name);
+        }
+        match self.0 - libc::SIGRTMIN() {
+            0 => f.pad("SIGRTMIN"),
+            above if above > 0 => write!(f, "SIGRTMIN+{above}"),
+            _ => write!(f, "signal {}", self.0),
+        }
+    }
+}
+
+impl fmt::Debug for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A text that names no signal. [`Signal::all_names`] has the names for a "did you mean".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParseSignalError {
+    value: String,
+}
+
+impl ParseSignalError {
+    /// The text as it was given.
+    pub fn value(&self) -> &str {
+        &self.value
+    }
+}
+
+impl fmt::Display for ParseSignalError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} is no signal: expected a number or one of", self.value)?;
+        for (index, name) in Signal::all_names().enumerate() {
+            write!(f, "{} {name}", if index == 0 { "" } else { "," })?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ParseSignalError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_signal_is_read_back_from_what_it_prints() {
+        for &(name, number) in NAMED {
+            let signal: Signal = name.parse().unwrap();
+            assert_eq!((signal.number(), signal.to_string().as_str()), (number, name));
+            assert_eq!(number.to_string().parse(), Ok(signal));
+        }
+        for number in libc::SIGRTMIN()..=libc::SIGRTMAX() {
+            let signal = Signal::from_number(number).unwrap();
+            assert_eq!(signal.to_string().parse(), Ok(signal));
+        }
+    }
+
+    #[test]
+    fn prefix_and_case_do_not_matter() {
+        for text in ["SIGINT", "INT", "int", "SigInt", " 2 "] {
+            assert_eq!(text.parse(), Ok(Signal::INT), "{text}");
+        }
+    }
+
+    #[test]
+    fn nonsense_is_refused_with_the_names() {
+        for text in [
+            "",
+            " ",
+            "0",
+            "-1",
+            "32",
+            "65",
+            "99999999999",
+            "SIG",
+            "SIGSIGINT",
+            "SIGTREM",
+            "RTMIN+99",
+            "RTMIN+",
+        ] {
+            let error = text.parse::<Signal>().expect_err(text);
+            assert_eq!(error.value(), text);
+            assert!(error.to_string().contains("SIGTERM"), "{error}");
+        }
+    }
+}
