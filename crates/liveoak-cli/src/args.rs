@@ -1,0 +1,140 @@
+//! The command line. Help texts are written for people who read nothing else.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::{defaults, values};
+
+/// One supervision tree, from a task to a fleet.
+#[derive(Debug, Parser)]
+#[command(name = "liveoak", version, about, arg_required_else_help = true)]
+#[command(
+    after_help = "Exit codes: 0 clean, 1 the tree failed, 2 usage or config, 3 stopped but something was forced."
+)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What can be done.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Check a file and show what would run; nothing is started
+    ///
+    /// Every error of the file is told at once, with its place and what was expected. Exit code 0 when the file is
+    /// fine, 2 when it is not.
+    Check(CheckArgs),
+    /// Print the JSON Schema of the file, for editors
+    ///
+    /// Save it beside your file and put this line on top of it: #:schema ./liveoak.schema.json
+    Schema,
+}
+
+/// The command line of `liveoak check`.
+#[derive(Args, Debug)]
+pub(crate) struct CheckArgs {
+    /// The file to check
+    #[arg(value_name = "FILE", default_value = defaults::FILE)]
+    pub(crate) file: PathBuf,
+    /// Print one JSON document on stdout instead
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// The command line of `liveoak up`.
+#[derive(Args, Debug)]
+pub(crate) struct UpArgs {
+    /// The file that declares the tree
+    #[arg(value_name = "FILE", default_value = defaults::FILE)]
+    pub(crate) file: PathBuf,
+    /// Stop by itself after this time, for example 15s or 1m30s
+    #[arg(long = "for", value_name = "TIME", value_parser = duration)]
+    pub(crate) run_for: Option<Duration>,
+    /// Write the stop report to this file, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
+    /// How Liveoak's own log looks on stderr
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Pretty)]
+    pub(crate) log_format: LogFormat,
+    /// How much of Liveoak's own log is written
+    #[arg(long, value_name = "LEVEL", value_enum, default_value_t = LogLevel::Info)]
+    pub(crate) log_level: LogLevel,
+    /// Print the errors of the file as one JSON document on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// How the log looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For reading: aligned, coloured on a terminal
+    Pretty,
+    /// One short line per entry
+    Compact,
+    /// One JSON object per line
+    Json,
+}
+
+/// How much is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogLevel {
+    /// Nothing
+    Off,
+    /// What failed for good
+    Error,
+    /// What failed and was dealt with
+    Warn,
+    /// What started, stopped and became ready
+    Info,
+    /// Every decision
+    Debug,
+    /// Everything
+    Trace,
+}
+
+/// Reads a time on the command line, by the same rules as in the file; zero is none.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    match values::duration(text) {
+        Ok(Duration::ZERO) => Err("this is no time at all; write for example 15s".to_owned()),
+        Ok(duration) => Ok(duration),
+        Err(problem) => Err(format!("this {problem}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory as _, FromArgMatches as _};
+
+    use super::*;
+
+    fn up(args: &[&str]) -> Result<UpArgs, clap::Error> {
+        let command = UpArgs::augment_args(clap::Command::new("up"));
+        UpArgs::from_arg_matches(&command.try_get_matches_from([&["up"], args].concat())?)
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+        UpArgs::augment_args(clap::Command::new("up")).debug_assert();
+    }
+
+    #[test]
+    fn up_without_arguments_reads_the_default_file() {
+        let args = up(&[]).expect("no argument is needed");
+        assert_eq!(args.file, PathBuf::from("liveoak.toml"));
+        assert_eq!((args.run_for, args.report), (None, None));
+        assert_eq!((args.log_format, args.log_level, args.json), (LogFormat::Pretty, LogLevel::Info, false));
+    }
+
+    #[test]
+    fn up_takes_times_as_the_file_writes_them() {
+        assert_eq!(up(&["--for", "1m30s"]).expect("a time").run_for, Some(Duration::from_secs(90)));
+        for wrong in ["15", "0s", "soon", "-5s"] {
+            let error = up(&[&format!("--for={wrong}")]).expect_err(wrong);
+            assert_eq!(error.exit_code(), 2, "{wrong}");
+        }
+    }
+}

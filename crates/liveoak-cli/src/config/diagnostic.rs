@@ -1,0 +1,163 @@
+//! What is wrong with a file, as data: one [`Diagnostic`] per error, gathered by [`Problems`], handed out as a
+//! [`Report`]. How it looks is decided in [`super::render`].
+
+use std::ops::Range;
+
+use super::defaults::{MAX_KEPT, MAX_SHOWN};
+
+/// A range of bytes in one source.
+pub(crate) type Span = Range<usize>;
+
+/// A text that errors point into.
+#[derive(Debug)]
+pub(crate) struct Source {
+    /// The file's name as the user wrote it.
+    pub(crate) name: String,
+    /// The whole text; empty when the file could not be read as text.
+    pub(crate) text: String,
+}
+
+/// One error.
+#[derive(Debug)]
+pub(crate) struct Diagnostic {
+    /// Index into [`Report::sources`].
+    pub(crate) source: usize,
+    /// The offending bytes; `None` when the error is of the file as a whole.
+    pub(crate) span: Option<Span>,
+    /// Where in the tree of keys, for example `child.db.restart`; empty at the top.
+    pub(crate) path: String,
+    /// What is wrong, as one line.
+    pub(crate) message: String,
+    /// What stands under the underlined text.
+    pub(crate) label: String,
+    /// What would have been right.
+    pub(crate) expected: Option<String>,
+    /// What to do about it.
+    pub(crate) help: Option<String>,
+    /// Other places of the same source that belong to the error.
+    pub(crate) related: Vec<(Span, String)>,
+}
+
+impl Diagnostic {
+    /// An error at `span` of the main file.
+    pub(crate) fn at(span: Span, path: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { span: Some(span), path: path.into(), ..Self::of_file(message) }
+    }
+
+    /// An error of the main file as a whole.
+    pub(crate) fn of_file(message: impl Into<String>) -> Self {
+        Self {
+            source: 0,
+            span: None,
+            path: String::new(),
+            message: message.into(),
+            label: String::new(),
+            expected: None,
+            help: None,
+            related: Vec::new(),
+        }
+    }
+
+    /// Moves the error to another source.
+    pub(crate) fn in_source(mut self, source: usize) -> Self {
+        self.source = source;
+        self
+    }
+
+    /// Says what stands at the place.
+    pub(crate) fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = label.into();
+        self
+    }
+
+    /// Says what would have been right.
+    pub(crate) fn expected(mut self, expected: impl Into<String>) -> Self {
+        self.expected = Some(expected.into());
+        self
+    }
+
+    /// Says what to do.
+    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// Points at another place of the same source.
+    pub(crate) fn related(mut self, span: Span, label: impl Into<String>) -> Self {
+        self.related.push((span, label.into()));
+        self
+    }
+}
+
+/// Gathers errors while a file is read. Holds at most [`MAX_KEPT`]; the rest are only counted.
+#[derive(Debug, Default)]
+pub(crate) struct Problems {
+    sources: Vec<Source>,
+    kept: Vec<Diagnostic>,
+    more: usize,
+}
+
+impl Problems {
+    /// A collector whose main source is `name`.
+    pub(crate) fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
+        let mut problems = Self::default();
+        problems.add_source(name, text);
+        problems
+    }
+
+    /// Adds a text that errors may point into, and returns its index.
+    pub(crate) fn add_source(&mut self, name: impl Into<String>, text: impl Into<String>) -> usize {
+        self.sources.push(Source { name: name.into(), text: text.into() });
+        self.sources.len() - 1
+    }
+
+    /// Records an error.
+    pub(crate) fn push(&mut self, diagnostic: Diagnostic) {
+        if self.kept.len() < MAX_KEPT {
+            self.kept.push(diagnostic);
+        } else {
+            self.more += 1;
+        }
+    }
+
+    /// Records several errors.
+    pub(crate) fn extend(&mut self, diagnostics: impl IntoIterator<Item = Diagnostic>) {
+        diagnostics.into_iter().for_each(|diagnostic| self.push(diagnostic));
+    }
+
+    /// Whether there are so many errors that costly help for one more is not worth it.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.kept.len() >= 2 * MAX_SHOWN
+    }
+
+    /// Whether nothing is wrong so far.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.kept.is_empty()
+    }
+
+    /// Ends the gathering: the errors in order of file and position.
+    pub(crate) fn into_report(mut self) -> Report {
+        self.kept.sort_by_key(|d| (d.source, d.span.as_ref().map(|s| (s.start, s.end))));
+        Report { sources: self.sources, diagnostics: self.kept, more: self.more }
+    }
+}
+
+/// Everything that is wrong with a file. Never without at least one error.
+#[derive(Debug)]
+pub(crate) struct Report {
+    /// The texts that errors point into; the main file first.
+    pub(crate) sources: Vec<Source>,
+    /// The errors, in order of source and position.
+    pub(crate) diagnostics: Vec<Diagnostic>,
+    /// How many further errors were found but not kept.
+    pub(crate) more: usize,
+}
+
+impl Report {
+    /// A report of one error of the file as a whole.
+    pub(crate) fn of_file(name: impl Into<String>, diagnostic: Diagnostic) -> Self {
+        let mut problems = Problems::new(name, "");
+        problems.push(diagnostic);
+        problems.into_report()
+    }
+}

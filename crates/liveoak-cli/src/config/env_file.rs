@@ -1,0 +1,184 @@
+//! Reads an `env_file`: lines of `KEY=VALUE`, comments from `#`, an optional `export ` in front, quotes around a value.
+//!
+//! Nothing is expanded. A bare value ends at the line's end or at ` #`; inside `'…'` every character stands for itself;
+//! inside `"…"` the escapes `\n`, `\t`, `\r`, `\"`, `\\` and `\$` hold. A value does not go over lines.
+
+use super::diagnostic::Span;
+
+/// One thing wrong with an env file.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct EnvError {
+    /// The offending bytes.
+    pub(crate) span: Span,
+    /// What is wrong, as one line.
+    pub(crate) message: String,
+    /// What to do about it.
+    pub(crate) help: &'static str,
+}
+
+/// Reads the whole text: what could be read, and everything that could not.
+pub(crate) fn parse(text: &str) -> (Vec<(String, String)>, Vec<EnvError>) {
+    let (mut variables, mut errors) = (Vec::new(), Vec::new());
+    let mut start = 0;
+    for line in text.split_inclusive('\n') {
+        match read_line(line) {
+            Ok(None) => {}
+            Ok(Some((key, value))) => match variables.iter_mut().find(|(known, _)| *known == key) {
+                // As in a shell that sources the file: the last one counts.
+                Some((_, known)) => *known = value,
+                None => variables.push((key, value)),
+            },
+            Err((span, message, help)) => {
+                errors.push(EnvError { span: start + span.start..start + span.end, message, help })
+            }
+        }
+        start += line.len();
+    }
+    (variables, errors)
+}
+
+/// What is wrong with one line; the span counts from the line's start.
+type LineError = (Span, String, &'static str);
+
+fn read_line(line: &str) -> Result<Option<(String, String)>, LineError> {
+    let content = line.trim_end();
+    let mut start = content.len() - content.trim_start().len();
+    if start == content.len() || content[start..].starts_with('#') {
+        return Ok(None);
+    }
+    let declared = &content[start..];
+    if let Some(rest) = declared.strip_prefix("export").filter(|rest| rest.starts_with([' ', '\t'])) {
+        start = content.len() - rest.trim_start().len();
+    }
+    let declared = &content[start..];
+    let Some((key, value)) = declared.split_once('=') else {
+        return Err((
+            start..content.len(),
+            "this line has no `=`".to_owned(),
+            "write KEY=VALUE, or # before a comment",
+        ));
+    };
+    if let Some(problem) = key_problem(key) {
+        let help = "a name has letters, digits and `_`, and touches the `=`";
+        return Err((start..start + key.len().max(1), problem, help));
+    }
+    let value_start = start + key.len() + 1;
+    let blank = value.len() - value.trim_start().len();
+    read_value(value.trim_start())
+        .map(|value| Some((key.to_owned(), value)))
+        .map_err(|(at, message, help)| (value_start + blank + at..content.len(), message, help))
+}
+
+fn key_problem(key: &str) -> Option<String> {
+    if key.is_empty() {
+        return Some("this line has no name before `=`".to_owned());
+    }
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+    key.chars()
+        .find(|&c| !fits(c))
+        .map(|c| format!("the name of this variable has `{}` in it", c.escape_debug()))
+}
+
+/// A problem inside a value: where it begins, what it is, what to do.
+type ValueError = (usize, String, &'static str);
+
+fn read_value(value: &str) -> Result<String, ValueError> {
+    let (text, used) = match value.chars().next() {
+        Some('\'') => {
+            let end = value[1..].find('\'').ok_or_else(|| unclosed('\''))?;
+            (value[1..1 + end].to_owned(), end + 2)
+        }
+        Some('"') => double_quoted(value)?,
+        _ => {
+            let end = value.find(" #").or_else(|| value.find("\t#")).unwrap_or(value.len());
+            (value[..end].trim_end().to_owned(), value.len())
+        }
+    };
+    let rest = value[used..].trim_start();
+    if !rest.is_empty() && !rest.starts_with('#') {
+        let at = value.len() - rest.len();
+        return Err((at, "something follows the closing quote".to_owned(), "quote the whole value"));
+    }
+    match text.find('\0') {
+        Some(_) => Err((0, "this value has a NUL character in it".to_owned(), "no variable can hold one")),
+        None => Ok(text),
+    }
+}
+
+fn unclosed(quote: char) -> ValueError {
+    (0, format!("this value has an opening {quote} and no closing one"), "close it on the same line")
+}
+
+/// Reads `"…"` with its escapes; returns the text and how many bytes it took.
+fn double_quoted(value: &str) -> Result<(String, usize), ValueError> {
+    let mut text = String::new();
+    let mut chars = value.char_indices().skip(1);
+    while let Some((at, c)) = chars.next() {
+        match c {
+            '"' => return Ok((text, at + 1)),
+            '\\' => match chars.next().map(|(_, escaped)| escaped) {
+                Some('n') => text.push('\n'),
+                Some('t') => text.push('\t'),
+                Some('r') => text.push('\r'),
+                Some(itself @ ('"' | '\\' | '$')) => text.push(itself),
+                _ => {
+                    let message = "this escape is not known".to_owned();
+                    return Err((
+                        at,
+                        message,
+                        "known are \\n \\t \\r \\\" \\\\ \\$; in '…' nothing is escaped",
+                    ));
+                }
+            },
+            other => text.push(other),
+        }
+    }
+    Err(unclosed('"'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Vec<(String, String)> {
+        let (variables, errors) = parse(text);
+        assert_eq!(errors, [], "{text:?}");
+        variables
+    }
+
+    fn pair(key: &str, value: &str) -> (String, String) {
+        (key.to_owned(), value.to_owned())
+    }
+
+    #[test]
+    fn lines_comments_exports_and_quotes_are_read() {
+        let text = "# a comment\n\n  A=1\nexport B = \n";
+        assert_eq!(parse(text).1.len(), 1, "a name must touch the `=`");
+        assert_eq!(
+            read("A=1\r\nexport B=two words # said\nC='$A #'\nD=\"a\\n\\\"b\\\"\" # x\nE=\nF=a#b\nG= g\n"),
+            [
+                pair("A", "1"),
+                pair("B", "two words"),
+                pair("C", "$A #"),
+                pair("D", "a\n\"b\""),
+                pair("E", ""),
+                pair("F", "a#b"),
+                pair("G", "g"),
+            ]
+        );
+    }
+
+    #[test]
+    fn the_last_of_two_equal_names_counts() {
+        assert_eq!(read("A=1\nA=2"), [pair("A", "2")]);
+    }
+
+    #[test]
+    fn each_wrong_line_is_an_error_with_its_place() {
+        let text = "OK=1\nnonsense\n=x\nA B=1\nC='x\nD=\"x\\q\"\nE='a'b\n";
+        let (variables, errors) = parse(text);
+        assert_eq!(variables, [pair("OK", "1")]);
+        let marked: Vec<&str> = errors.iter().map(|e| &text[e.span.clone()]).collect();
+        assert_eq!(marked, ["nonsense", "=", "A B", "'x", "\\q\"", "b"]);
+    }
+}

@@ -1,0 +1,151 @@
+//! How errors look: for people (the text underlined, colours on a terminal) and for programs (JSON).
+
+use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
+use serde_json::{Value, json};
+
+use super::defaults::MAX_SHOWN;
+use super::diagnostic::{Diagnostic, Report, Source, Span};
+
+/// A span over more lines than this is cut to its first line.
+const MAX_UNDERLINED_LINES: usize = 6;
+
+/// Renders a report for people, with a count at the end.
+pub(crate) fn text(report: &Report, colour: bool) -> String {
+    let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
+    let mut out = String::new();
+    for diagnostic in report.diagnostics.iter().take(MAX_SHOWN) {
+        let source = &report.sources[diagnostic.source];
+        out.push_str(&renderer.render(&[group(diagnostic, source)]));
+        out.push_str("\n\n");
+    }
+    let total = report.diagnostics.len() + report.more;
+    let hidden = total - report.diagnostics.len().min(MAX_SHOWN);
+    let name = &report.sources[0].name;
+    out.push_str(&match (total, hidden) {
+        (1, _) => format!("1 error in {name}; nothing was started\n"),
+        (_, 0) => format!("{total} errors in {name}; nothing was started\n"),
+        _ => format!("{total} errors in {name} ({hidden} not shown); nothing was started\n"),
+    });
+    out
+}
+
+/// One error with its snippet and its closing lines.
+fn group<'a>(diagnostic: &'a Diagnostic, source: &'a Source) -> Group<'a> {
+    let title = Level::ERROR.primary_title(&diagnostic.message);
+    let mut group = match &diagnostic.span {
+        Some(span) => title.element(snippet(diagnostic, source, span)),
+        None => title.element(Origin::path(&source.name)),
+    };
+    if let Some(expected) = &diagnostic.expected {
+        group = group.element(Level::NOTE.with_name("expected").message(expected));
+    }
+    if let Some(help) = &diagnostic.help {
+        group = group.element(Level::HELP.message(help));
+    }
+    group
+}
+
+/// The source with the error underlined and its related places labelled.
+fn snippet<'a>(
+    diagnostic: &'a Diagnostic,
+    source: &'a Source,
+    span: &Span,
+) -> Snippet<'a, annotate_snippets::Annotation<'a>> {
+    let mut snippet = Snippet::source(&source.text)
+        .path(&source.name)
+        .annotation(AnnotationKind::Primary.span(fit(&source.text, span)).label(diagnostic.label.as_str()));
+    for (span, label) in &diagnostic.related {
+        snippet =
+            snippet.annotation(AnnotationKind::Context.span(fit(&source.text, span)).label(label.as_str()));
+    }
+    snippet
+}
+
+/// Brings a span inside the text, onto character boundaries, and to a readable height.
+fn fit(text: &str, span: &Span) -> Span {
+    let mut start = span.start.min(text.len());
+    while !text.is_char_boundary(start) {
+        start -= 1;
+    }
+    let mut end = span.end.clamp(start, text.len());
+    while !text.is_char_boundary(end) {
+        end += 1;
+    }
+    let covered = &text[start..end];
+    if covered.lines().count() > MAX_UNDERLINED_LINES {
+        end = start + covered.lines().next().map_or(0, str::len);
+    }
+    start..end
+}
+
+/// Renders a report for programs: `{"errors": [...], "more": n}`.
+pub(crate) fn json(report: &Report) -> Value {
+    let errors: Vec<Value> = report
+        .diagnostics
+        .iter()
+        .map(|diagnostic| {
+            let source = &report.sources[diagnostic.source];
+            let span = diagnostic.span.as_ref().map(|span| fit_exact(&source.text, span));
+            let start = span.as_ref().map(|span| position(&source.text, span.start));
+            let end = span.as_ref().map(|span| position(&source.text, span.end));
+            json!({
+                "file": source.name,
+                "line": start.map(|p| p.0),
+                "column": start.map(|p| p.1),
+                "end_line": end.map(|p| p.0),
+                "end_column": end.map(|p| p.1),
+                "path": diagnostic.path,
+                "message": diagnostic.message,
+                "found": (!diagnostic.label.is_empty()).then_some(&diagnostic.label),
+                "expected": diagnostic.expected,
+                "help": diagnostic.help,
+            })
+        })
+        .collect();
+    json!({ "ok": false, "errors": errors, "more": report.more })
+}
+
+/// As [`fit`], but without the limit on height.
+fn fit_exact(text: &str, span: &Span) -> Span {
+    let fitted = fit(text, &(span.start..span.start));
+    let mut end = span.end.clamp(fitted.start, text.len());
+    while !text.is_char_boundary(end) {
+        end += 1;
+    }
+    fitted.start..end
+}
+
+/// Line and column of a byte offset, both counted from 1; columns count characters.
+pub(crate) fn position(text: &str, offset: usize) -> (usize, usize) {
+    let mut offset = offset.min(text.len());
+    while !text.is_char_boundary(offset) {
+        offset -= 1;
+    }
+    let before = &text[..offset];
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    let line = before.bytes().filter(|&byte| byte == b'\n').count() + 1;
+    (line, before[line_start..].chars().count() + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_position_counts_lines_and_characters_from_one() {
+        let text = "a\nöx\n";
+        assert_eq!(position(text, 0), (1, 1));
+        assert_eq!(position(text, 2), (2, 1));
+        assert_eq!(position(text, 3), (2, 1), "inside a character counts as its start");
+        assert_eq!(position(text, 4), (2, 2));
+        assert_eq!(position(text, 999), (3, 1));
+    }
+
+    #[test]
+    fn a_span_outside_the_text_is_brought_inside() {
+        assert_eq!(fit("abc", &(7..9)), 3..3);
+        assert_eq!(fit("ö", &(1..1)), 0..2);
+        assert_eq!(fit("", &(0..1)), 0..0);
+        assert_eq!(fit("1\n2\n3\n4\n5\n6\n7\n8", &(0..15)), 0..1);
+    }
+}

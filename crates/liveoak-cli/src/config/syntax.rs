@@ -1,0 +1,98 @@
+//! From text to a parsed TOML table, or every syntax error the parser can give.
+
+use toml::de::{DeTable, DeValue};
+
+use super::defaults::MAX_SHOWN;
+use super::diagnostic::{Diagnostic, Problems, Span};
+use super::table::shown;
+
+/// A key that no file has; see [`first_place`].
+const STAND_IN: &str = "liveoak-stand-in-for-a-repeated-key";
+
+/// Parses `text`. The table is whole only if no error was recorded.
+pub(crate) fn parse<'t>(text: &'t str, problems: &mut Problems) -> DeTable<'t> {
+    let (table, errors) = DeTable::parse_recoverable(text);
+    let mut last_line = None;
+    for (index, error) in errors.iter().enumerate() {
+        let span = error.span().unwrap_or(0..0);
+        let line_start = text.get(..span.start).and_then(|before| before.rfind('\n'));
+        // After the first error of a line the parser guesses; what it says of that line's rest misleads.
+        if last_line == Some(line_start) {
+            continue;
+        }
+        last_line = Some(line_start);
+        problems.push(if error.message() == "duplicate key" {
+            duplicate(text, span, index < MAX_SHOWN)
+        } else {
+            syntax_error(text, error.message(), span)
+        });
+    }
+    table.into_inner()
+}
+
+/// A broken line. The parser's message is "what is wrong, expected a, b".
+fn syntax_error(text: &str, message: &str, span: Span) -> Diagnostic {
+    let (message, expected) = match message.split_once(", expected ") {
+        Some((message, expected)) => (message, Some(expected)),
+        None => (message, None),
+    };
+    let found = text.get(span.clone()).unwrap_or_default();
+    let label = match found {
+        "" => "here".to_owned(),
+        "\n" | "\r\n" => "the line ends here".to_owned(),
+        _ => format!("found `{}`", shown(found.trim_end())),
+    };
+    let error = Diagnostic::at(span, "", format!("not TOML: {message}")).label(label);
+    let error = match expected {
+        Some(expected) => error.expected(expected),
+        None => error,
+    };
+    error.help("the file is TOML: key = \"value\" lines under [child.NAME] headers; see https://toml.io")
+}
+
+/// A repeated key or table, with its first place when `find_first` (which parses once more).
+fn duplicate(text: &str, span: Span, find_first: bool) -> Diagnostic {
+    let key = text.get(span.clone()).unwrap_or_default();
+    let name = key.trim_matches(['"', '\'']);
+    let error = Diagnostic::at(span.clone(), "", format!("`{}` is declared twice", shown(name)))
+        .label("declared again here")
+        .expected("each key, and each child, once")
+        .help("rename or remove one of the two");
+    match find_first.then(|| first_place(text, &span)).flatten() {
+        Some(first) => error.related(first, "first declared here"),
+        None => error,
+    }
+}
+
+/// Where a repeated key stood first. The parser does not say, so the repeated key is renamed and the text parsed again:
+/// the table that holds the new name also holds the first place of the old one.
+fn first_place(text: &str, span: &Span) -> Option<Span> {
+    let (before, key, after) = (text.get(..span.start)?, text.get(span.clone())?, text.get(span.end..)?);
+    let key_line = format!("{key} = 0");
+    let name = DeTable::parse(&key_line).ok()?.get_ref().keys().next()?.get_ref().to_string();
+    let renamed = format!("{before}{STAND_IN}{after}");
+    let (table, _) = DeTable::parse_recoverable(&renamed);
+    let mut open = vec![table.get_ref()];
+    while let Some(table) = open.pop() {
+        if table.keys().any(|key| key.get_ref() == STAND_IN) {
+            let first = table.keys().find(|key| *key.get_ref() == name)?.span();
+            return (first.end <= span.start).then_some(first);
+        }
+        for value in table.values() {
+            push_tables(value.get_ref(), &mut open);
+        }
+    }
+    None
+}
+
+fn push_tables<'t>(value: &'t DeValue<'t>, open: &mut Vec<&'t DeTable<'t>>) {
+    match value {
+        DeValue::Table(table) => open.push(table),
+        DeValue::Array(array) => array.iter().for_each(|value| push_tables(value.get_ref(), open)),
+        DeValue::String(_)
+        | DeValue::Integer(_)
+        | DeValue::Float(_)
+        | DeValue::Boolean(_)
+        | DeValue::Datetime(_) => {}
+    }
+}

@@ -1,0 +1,340 @@
+//! Typed access to parsed TOML. A [`Node`] is a value with its place and its path; a [`Table`] is one whose keys are
+//! in the order of the file. A getter that meets a wrong type records the error and gives `None`, so that reading goes
+//! on and finds the next one.
+
+use std::time::Duration;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::diagnostic::{Diagnostic, Problems, Span};
+use super::keys::near_miss;
+use super::values::{self, Words};
+
+/// A value of the file.
+#[derive(Clone, Debug)]
+pub(crate) struct Node<'t> {
+    /// The keys that lead here, for example `child.db.restart`.
+    pub(crate) path: String,
+    /// The last of those keys.
+    pub(crate) key: &'t str,
+    /// Where that key stands.
+    pub(crate) key_span: Span,
+    /// Where the value stands; of a `[header]` table, the header.
+    pub(crate) span: Span,
+    /// The value.
+    pub(crate) value: &'t DeValue<'t>,
+}
+
+/// A table of the file, its keys in the order in which they stand there.
+#[derive(Debug)]
+pub(crate) struct Table<'t> {
+    /// The keys that lead here; empty at the top.
+    pub(crate) path: String,
+    /// Where the table stands.
+    pub(crate) span: Span,
+    /// Its values.
+    pub(crate) nodes: Vec<Node<'t>>,
+}
+
+impl<'t> Table<'t> {
+    /// Puts a parsed table into the order of the file.
+    pub(crate) fn new(path: String, span: Span, table: &'t DeTable<'t>) -> Self {
+        let mut nodes: Vec<Node<'t>> =
+            table.iter().map(|(key, value)| Node::new(&path, key.get_ref(), key.span(), value)).collect();
+        nodes.sort_by_key(|node| node.key_span.start);
+        Self { path, span, nodes }
+    }
+
+    /// The value of a key, if the file has it.
+    pub(crate) fn get(&self, key: &str) -> Option<&Node<'t>> {
+        self.nodes.iter().find(|node| node.key == key)
+    }
+
+    /// Records an error for every key that is not among `known`.
+    pub(crate) fn refuse_unknown(&self, what: &str, known: &[&'static str], problems: &mut Problems) {
+        for node in self.nodes.iter().filter(|node| !known.contains(&node.key)) {
+            problems.push(node.unknown_key(what, known));
+        }
+    }
+}
+
+impl<'t> Node<'t> {
+    fn new(parent: &str, key: &'t str, key_span: Span, value: &'t Spanned<DeValue<'t>>) -> Self {
+        Self { path: join(parent, key), key, key_span, span: value.span(), value: value.get_ref() }
+    }
+
+    /// An error at this value.
+    pub(crate) fn error(&self, message: impl Into<String>) -> Diagnostic {
+        Diagnostic::at(self.span.clone(), &self.path, message)
+    }
+
+    /// An error at this value's key.
+    pub(crate) fn key_error(&self, message: impl Into<String>) -> Diagnostic {
+        Diagnostic::at(self.key_span.clone(), &self.path, message)
+    }
+
+    /// The error for a key that `what` does not have.
+    pub(crate) fn unknown_key(&self, what: &str, known: &[&'static str]) -> Diagnostic {
+        let error = self
+            .key_error(format!("unknown key `{}`", shown(self.key)))
+            .label(format!("not a key of {what}"))
+            .expected(one_of(known.iter().copied()));
+        match near_miss(self.key, known.iter().copied()) {
+            Some(near) => error.help(format!("did you mean `{near}`?")),
+            None => error.help("remove it, or see docs/liveoak-toml.md for what each key does"),
+        }
+    }
+
+    /// Records that the value has the wrong type. `expected` is such as "a string", `example` such as `cwd = "data"`.
+    pub(crate) fn wrong_type(&self, expected: &str, example: &str) -> Diagnostic {
+        let error = self
+            .error(format!("`{}` must be {expected}", self.path))
+            .label(format!("found {}", describe(self.value)))
+            .expected(format!("{expected}, as in: {example}"));
+        match self.value {
+            DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_) if expected.contains("string") => {
+                error.help("put it in double quotes")
+            }
+            _ => error,
+        }
+    }
+
+    /// The value as a string without NUL characters.
+    pub(crate) fn string(&self, example: &str, problems: &mut Problems) -> Option<&'t str> {
+        let DeValue::String(text) = self.value else {
+            problems.push(self.wrong_type("a string", example));
+            return None;
+        };
+        if text.contains('\0') {
+            let error = self.error(format!("`{}` has a NUL character in it", self.path));
+            problems.push(error.help("remove `\\u0000`; no program can be given one"));
+            return None;
+        }
+        Some(text)
+    }
+
+    /// The value as a string that is not empty.
+    pub(crate) fn filled(&self, example: &str, problems: &mut Problems) -> Option<&'t str> {
+        let text = self.string(example, problems)?;
+        if text.trim().is_empty() {
+            let error = self.error(format!("`{}` is empty", self.path));
+            problems.push(
+                error.expected(format!("a value, as in: {example}")).help("fill it in, or leave the key out"),
+            );
+            return None;
+        }
+        Some(text)
+    }
+
+    /// The value as `true` or `false`.
+    pub(crate) fn boolean(&self, example: &str, problems: &mut Problems) -> Option<bool> {
+        let DeValue::Boolean(value) = self.value else {
+            problems.push(self.wrong_type("true or false", example));
+            return None;
+        };
+        Some(*value)
+    }
+
+    /// The value as a whole number from `low` to `high`. `or` names what else may stand here, such as ` or "unlimited"`.
+    pub(crate) fn integer(&self, low: u64, high: u64, or: &str, problems: &mut Problems) -> Option<u64> {
+        let expected = format!("a whole number from {low} to {high}{or}");
+        let DeValue::Integer(digits) = self.value else {
+            let example = format!("{} = {}", self.key, low.max(3).min(high));
+            problems.push(self.wrong_type(&expected, &example));
+            return None;
+        };
+        let number = i128::from_str_radix(digits.as_str(), digits.radix()).ok();
+        let fitting = number.and_then(|n| u64::try_from(n).ok()).filter(|n| (low..=high).contains(n));
+        if fitting.is_none() {
+            let error = self.error(format!("`{}` is out of range", self.path));
+            problems.push(error.label(format!("found {}", describe(self.value))).expected(expected));
+        }
+        fitting
+    }
+
+    /// The value as a duration; `infinity` says whether and why not that word may stand here.
+    pub(crate) fn duration(&self, infinity: Infinity, problems: &mut Problems) -> Option<Option<Duration>> {
+        let example = format!("{} = \"5s\"", self.key);
+        let text = match self.value {
+            DeValue::Integer(digits) => {
+                let number: String = digits.as_str().chars().take(12).collect();
+                let error = self.wrong_type("a duration with its unit", &example);
+                problems.push(
+                    error.help(format!("write \"{number}s\" for seconds, \"{number}ms\" for milliseconds")),
+                );
+                return None;
+            }
+            DeValue::String(text) => text.as_ref(),
+            _ => {
+                problems.push(self.wrong_type("a duration in a string", &example));
+                return None;
+            }
+        };
+        if matches!(text, "infinity" | "infinite" | "forever" | "never" | "inf") {
+            match infinity {
+                Infinity::Allowed if text == "infinity" => return Some(None),
+                Infinity::Allowed => {
+                    let error = self.error(format!("`{}` is no duration", self.path));
+                    problems.push(error.label("this word is not known").help("did you mean \"infinity\"?"));
+                }
+                Infinity::Refused(why) => {
+                    let error = self.error(format!("`{}` must end some time", self.path));
+                    problems.push(
+                        error.label("no end").expected(format!("a duration, as in: {example}")).help(why),
+                    );
+                }
+            }
+            return None;
+        }
+        match values::duration(text) {
+            Ok(duration) => Some(Some(duration)),
+            Err(problem) => {
+                let error = self.error(format!("`{}` is no duration", self.path));
+                problems.push(
+                    error
+                        .label(format!("this {problem}"))
+                        .expected("whole numbers with units, as in: \"500ms\", \"5s\", \"1m30s\", \"2h\""),
+                );
+                None
+            }
+        }
+    }
+
+    /// The value as a duration that ends.
+    pub(crate) fn finite(&self, problems: &mut Problems) -> Option<Duration> {
+        self.duration(Infinity::Refused("write a time, however long"), problems).flatten()
+    }
+
+    /// The value as a duration above zero; `why` says what zero would mean.
+    pub(crate) fn positive(&self, why: &str, problems: &mut Problems) -> Option<Duration> {
+        let duration = self.finite(problems)?;
+        if duration.is_zero() {
+            let error = self.error(format!("`{}` is zero", self.path)).label("no time at all");
+            problems.push(error.expected(format!("more than zero, as in: {} = \"5s\"", self.key)).help(why));
+            return None;
+        }
+        Some(duration)
+    }
+
+    /// The value as one of a closed list of words.
+    pub(crate) fn word<T: Words>(&self, problems: &mut Problems) -> Option<T> {
+        let words = || T::ALL.iter().map(|(word, _)| *word);
+        let DeValue::String(text) = self.value else {
+            let example = format!("{} = {:?}", self.key, T::ALL[0].0);
+            problems.push(self.wrong_type("a string", &example).expected(one_of(words())));
+            return None;
+        };
+        if let Some((_, value)) = T::ALL.iter().find(|(word, _)| *word == text.as_ref()) {
+            return Some(*value);
+        }
+        let error = self
+            .error(format!("`{}` has an unknown value", self.path))
+            .label("not one of the words for it")
+            .expected(one_of(words()));
+        let near = near_miss(text, words())
+            .or_else(|| words().find(|word| word.strip_prefix("SIG") == Some(&text.to_uppercase())));
+        problems.push(match near {
+            Some(near) => error.help(format!("did you mean \"{near}\"?")),
+            None => error,
+        });
+        None
+    }
+
+    /// The value as a table whose keys are all `known`.
+    pub(crate) fn table_of(
+        &self,
+        what: &str,
+        known: &[&'static str],
+        example: &str,
+        problems: &mut Problems,
+    ) -> Option<Table<'t>> {
+        let table = self.table(what, example, problems)?;
+        table.refuse_unknown(what, known, problems);
+        Some(table)
+    }
+
+    /// The value as a table with any keys.
+    pub(crate) fn table(&self, what: &str, example: &str, problems: &mut Problems) -> Option<Table<'t>> {
+        match self.value {
+            DeValue::Table(table) => Some(Table::new(self.path.clone(), self.span.clone(), table)),
+            DeValue::Array(_) if self.is_array_of_tables() => {
+                let error = self.wrong_type("a table", example);
+                problems.push(error.help(format!("{what} is written with single brackets: [{}]", self.path)));
+                None
+            }
+            _ => {
+                problems.push(self.wrong_type("a table", example));
+                None
+            }
+        }
+    }
+
+    /// Whether the value was written with `[[double]]` brackets. The parser does not say; but then the array and its
+    /// first element both have the place of the first header, while an element in brackets begins after its bracket.
+    fn is_array_of_tables(&self) -> bool {
+        let DeValue::Array(array) = self.value else { return false };
+        array.iter().next().is_some_and(|first| first.span().start == self.span.start)
+    }
+
+    /// The value as an array, each element a node whose key is this node's.
+    pub(crate) fn elements(&self) -> Option<Vec<Node<'t>>> {
+        let DeValue::Array(array) = self.value else { return None };
+        let element = |(index, value): (usize, &'t Spanned<DeValue<'t>>)| Node {
+            path: format!("{}[{index}]", self.path),
+            key: self.key,
+            key_span: value.span(),
+            span: value.span(),
+            value: value.get_ref(),
+        };
+        Some(array.iter().enumerate().map(element).collect())
+    }
+}
+
+/// Whether `"infinity"` may stand for a duration.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Infinity {
+    /// It may.
+    Allowed,
+    /// It may not; the text says what to do instead.
+    Refused(&'static str),
+}
+
+/// Appends a key to a path, quoted where TOML would need it.
+pub(crate) fn join(parent: &str, key: &str) -> String {
+    let bare = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
+    let key = if bare { key.to_owned() } else { format!("\"{}\"", shown(key)) };
+    if parent.is_empty() { key } else { format!("{parent}.{key}") }
+}
+
+/// A text from the file for use in a message: escaped, and cut when long.
+pub(crate) fn shown(text: &str) -> String {
+    const LONGEST: usize = 64;
+    let mut out: String = text.chars().take(LONGEST).flat_map(char::escape_debug).collect();
+    if text.chars().count() > LONGEST {
+        out.push('…');
+    }
+    out
+}
+
+/// "one of `a`, `b`, `c`".
+pub(crate) fn one_of<'w>(words: impl IntoIterator<Item = &'w str>) -> String {
+    let words: Vec<String> = words.into_iter().map(|word| format!("`{word}`")).collect();
+    match words.as_slice() {
+        [only] => only.clone(),
+        _ => format!("one of {}", words.join(", ")),
+    }
+}
+
+/// What was found, for "found …".
+fn describe(value: &DeValue<'_>) -> String {
+    match value {
+        DeValue::String(text) => format!("the string \"{}\"", shown(text)),
+        DeValue::Integer(number) => format!("the integer {}", shown(number.as_str())),
+        DeValue::Float(number) => format!("the float {}", shown(number.as_str())),
+        DeValue::Boolean(value) => format!("the boolean {value}"),
+        DeValue::Datetime(_) => "a date or time".to_owned(),
+        DeValue::Array(_) => "an array".to_owned(),
+        DeValue::Table(_) => "a table".to_owned(),
+    }
+}

@@ -1,0 +1,31 @@
+//! Writing to stdout and stderr. A reader that goes away, as in `liveoak schema | head -1`, ends the writing quietly.
+
+use std::io::{self, IsTerminal as _, Write as _};
+
+/// Writes a text to stdout.
+///
+/// # Errors
+/// What the system says, except that nobody reads any more.
+pub(crate) fn stdout(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    quiet(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
+}
+
+/// Writes a text to stderr. There is nowhere left to tell of an error.
+pub(crate) fn stderr(text: &str) {
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// Whether stderr is to be coloured: on a terminal that can, unless `NO_COLOR` says no.
+pub(crate) fn colour_on_stderr() -> bool {
+    let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    io::stderr().is_terminal() && !refused && !dumb
+}
+
+fn quiet(written: io::Result<()>) -> io::Result<()> {
+    match written {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}

@@ -1,0 +1,199 @@
+//! The schema accepts what the reader accepts, refuses slips, and has the reader's keys, words and defaults.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::schema;
+use crate::config::values::{AutoShutdown, Condition, GiveUp, Order, Restart, Signal, Strategy, Words};
+use crate::config::{keys, read_for_tests};
+
+const EXAMPLE: &str = include_str!("../../tests/good/example.toml");
+
+fn validator() -> jsonschema::Validator {
+    jsonschema::validator_for(&schema()).expect("the schema is a schema")
+}
+
+fn as_json(toml: &str) -> Value {
+    let table: toml::Table = toml::from_str(toml).expect("the test's TOML");
+    serde_json::to_value(table).expect("TOML fits into JSON")
+}
+
+#[test]
+fn the_schema_is_valid_by_its_own_standard() {
+    assert!(jsonschema::meta::is_valid(&schema()));
+}
+
+#[test]
+fn the_schema_and_the_reader_accept_every_good_example() {
+    let validator = validator();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/good");
+    for entry in std::fs::read_dir(&folder).expect("the folder of good examples") {
+        let path = entry.expect("an entry").path();
+        if path.extension().is_none_or(|extension| extension != "toml") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).expect("an example");
+        let errors: Vec<String> = validator.iter_errors(&as_json(&text)).map(|e| e.to_string()).collect();
+        assert_eq!(errors, [""; 0], "{}", path.display());
+        if let Err(report) = read_for_tests(&folder, &text) {
+            panic!("{}: {:#?}", path.display(), report.diagnostics);
+        }
+    }
+}
+
+#[test]
+fn the_schema_and_the_reader_refuse_the_same_slips() {
+    let validator = validator();
+    let child = |line: &str| format!("[child.a]\ncommand = \"x\"\n{line}\n[child.b]\ncommand = \"x\"");
+    let bad = [
+        String::new(),
+        "[child]".to_owned(),
+        "nmae = \"x\"\n[child.a]\ncommand = \"x\"".to_owned(),
+        "stop = { signal = \"SIGINT\" }\n[child.a]\ncommand = \"x\"".to_owned(),
+        "strategy = \"one\"\n[child.a]\ncommand = \"x\"".to_owned(),
+        "[child.a]".to_owned(),
+        "[child.a]\nshell = \"x\"\ncommand = \"x\"".to_owned(),
+        "[child.\"a.b\"]\ncommand = \"x\"".to_owned(),
+        "[child.a]\nready = { delay = \"1s\" }\n[child.a.child.b]\ncommand = \"x\"".to_owned(),
+        child("restrat = \"permanent\""),
+        child("restart = true"),
+        child("strategy = \"one-for-one\""),
+        child("stop = { within = 5 }"),
+        child("stop = { within = \"5\" }"),
+        child("stop = { within = \"\" }"),
+        child("stop = { signal = \"INT\" }"),
+        child("success = [256]"),
+        child("success = []"),
+        child("replicas = 0"),
+        child("replicas = 1025"),
+        child("backoff = true"),
+        child("backoff = { form = \"1s\" }"),
+        child("limit = { period = \"1s\" }"),
+        child("limit = { restarts = \"many\", period = \"1s\" }"),
+        child("limit = { restarts = 65537, period = \"1s\" }"),
+        child("ready = {}"),
+        child("ready = { tcp = \"localhost\" }"),
+        child("ready = { http = \"https://localhost\" }"),
+        child("ready = { file = \"a\", unix = \"b\" }"),
+        child("after = \"b\""),
+        child("after = { b = \"raedy\" }"),
+        child("env = { A = 1 }"),
+        child("env = { \"A=B\" = \"1\" }"),
+    ];
+    for text in bad {
+        assert!(!validator.is_valid(&as_json(&text)), "the schema accepts:\n{text}");
+        assert!(read_for_tests(Path::new("/nowhere"), &text).is_err(), "the reader accepts:\n{text}");
+    }
+}
+
+fn key_set(schema: &Value, definition: &str) -> BTreeSet<String> {
+    let table = if definition.is_empty() { schema } else { &schema["$defs"][definition] };
+    assert_eq!(table["additionalProperties"], json!(false), "{definition}");
+    table["properties"].as_object().expect("a table").keys().cloned().collect()
+}
+
+#[test]
+fn the_schema_has_exactly_the_keys_that_the_reader_knows() {
+    let schema = schema();
+    let expected: [(&str, &[&[&str]]); 8] = [
+        ("", &[keys::ROOT]),
+        ("Program", &[keys::COMMON, keys::PROCESS_ONLY]),
+        ("Supervisor", &[keys::COMMON, keys::SUPERVISOR_ONLY]),
+        ("Limit", &[keys::LIMIT]),
+        ("Backoff", &[keys::BACKOFF]),
+        ("Ready", &[keys::READY]),
+        ("ProgramStop", &[keys::PROCESS_STOP]),
+        ("SupervisorStop", &[keys::SUPERVISOR_STOP]),
+    ];
+    for (definition, lists) in expected {
+        let known: BTreeSet<String> = lists.concat().into_iter().map(str::to_owned).collect();
+        assert_eq!(key_set(&schema, definition), known, "{definition:?}");
+    }
+}
+
+fn words<T: Words>() -> BTreeSet<String> {
+    T::ALL.iter().map(|(word, _)| (*word).to_owned()).collect()
+}
+
+#[test]
+fn the_schema_has_exactly_the_words_that_the_reader_knows() {
+    let schema = schema();
+    let in_schema = |definition: &str| -> BTreeSet<String> {
+        let definition = &schema["$defs"][definition];
+        let plain = definition["enum"].as_array().into_iter().flatten();
+        let described = definition["oneOf"].as_array().into_iter().flatten().map(|choice| &choice["const"]);
+        plain.chain(described).filter_map(Value::as_str).map(str::to_owned).collect()
+    };
+    assert_eq!(in_schema("Strategy"), words::<Strategy>());
+    assert_eq!(in_schema("Order"), words::<Order>());
+    assert_eq!(in_schema("AutoShutdown"), words::<AutoShutdown>());
+    assert_eq!(in_schema("Restart"), words::<Restart>());
+    assert_eq!(in_schema("GiveUp"), words::<GiveUp>());
+    assert_eq!(in_schema("Condition"), words::<Condition>());
+    assert_eq!(in_schema("Signal"), words::<Signal>());
+}
+
+#[test]
+fn every_key_of_the_schema_has_a_description() {
+    fn walk(value: &Value, path: &str) {
+        for (key, property) in value["properties"].as_object().into_iter().flatten() {
+            assert!(property["description"].as_str().is_some_and(|text| !text.is_empty()), "{path}.{key}");
+        }
+        if let Value::Object(object) = value {
+            object.iter().for_each(|(key, value)| walk(value, &format!("{path}/{key}")));
+        }
+    }
+    walk(&schema(), "");
+}
+
+#[test]
+fn every_key_is_documented() {
+    let page = include_str!("../../../../docs/liveoak-toml.md");
+    let lists = [
+        keys::ROOT,
+        keys::COMMON,
+        keys::PROCESS_ONLY,
+        keys::SUPERVISOR_ONLY,
+        keys::LIMIT,
+        keys::BACKOFF,
+        keys::READY,
+        keys::PROCESS_STOP,
+    ];
+    for key in lists.concat() {
+        assert!(page.contains(&format!("`{key}`")), "docs/liveoak-toml.md says nothing of `{key}`");
+    }
+    assert!(
+        page.contains(EXAMPLE.trim()),
+        "docs/liveoak-toml.md does not show tests/good/example.toml as it is"
+    );
+}
+
+#[test]
+fn writing_the_defaults_out_changes_nothing() {
+    let short = "name = \"t\"\n[child.a]\ncommand = \"x\"\nready = { tcp = \"h:1\" }\n";
+    let mut long = as_json(short);
+    let schema = schema();
+    let definitions = &schema["$defs"];
+    for (table, definition) in [("", &schema), ("/child/a", &definitions["Program"])] {
+        fill(long.pointer_mut(table).expect("a table"), definition);
+    }
+    fill(long.pointer_mut("/child/a/ready").expect("a table"), &definitions["Ready"]);
+    long["child"]["a"]["backoff"] = json!({});
+    fill(&mut long["child"]["a"]["backoff"], &definitions["Backoff"]);
+    let long = toml::to_string(&long).expect("TOML");
+    let folder = Path::new("/nowhere");
+    let mut read = [short, &long].map(|text| read_for_tests(folder, text).expect("a good file"));
+    read.iter_mut().flat_map(|config| &mut config.root.children).for_each(|child| child.line = 0);
+    assert_eq!(read[0], read[1], "{long}");
+}
+
+/// Adds the schema's default of every key that is missing.
+fn fill(table: &mut Value, definition: &Value) {
+    for (key, property) in definition["properties"].as_object().into_iter().flatten() {
+        if let (None, Some(default)) = (table.get(key), property.get("default")) {
+            table[key] = default.clone();
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! What people and programs read from `liveoak check` and `liveoak schema`: golden transcripts, and how it ends.
+//!
+//! Each `tests/bad/NAME.toml` has its transcript in `tests/bad/NAME.txt`. After a wanted change:
+//! `UPDATE_EXPECT=1 cargo test -p liveoak-cli`, then read the diff.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use expect_test::expect_file;
+
+fn tests_folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests")
+}
+
+fn liveoak(folder: &Path, args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_liveoak"));
+    command.current_dir(folder).args(args).env_remove("NO_COLOR").output().expect("the program runs")
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).expect("output is text")
+}
+
+/// An empty folder of this test's own, removed when dropped.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("liveoak-check-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        Self(folder)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Writes `bytes` to a file, checks it, and gives what is said on stderr.
+fn refused(name: &str, bytes: &[u8]) -> String {
+    let scratch = Scratch::new(name);
+    std::fs::write(scratch.0.join("liveoak.toml"), bytes).expect("written");
+    let output = liveoak(&scratch.0, &["check"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(text(&output.stdout), "");
+    text(&output.stderr).to_owned()
+}
+
+#[test]
+fn every_bad_file_has_its_transcript() {
+    let folder = tests_folder().join("bad");
+    let mut seen = 0;
+    for entry in std::fs::read_dir(&folder).expect("the folder of bad files") {
+        let path = entry.expect("an entry").path();
+        if path.extension().is_none_or(|extension| extension != "toml") {
+            continue;
+        }
+        let name = path.file_name().and_then(|name| name.to_str()).expect("a name");
+        let output = liveoak(&folder, &["check", name]);
+        assert_eq!(output.status.code(), Some(2), "{name}");
+        assert_eq!(text(&output.stdout), "", "{name}");
+        let shown = text(&output.stderr).replace(&*folder.to_string_lossy(), "FOLDER");
+        expect_file![path.with_extension("txt")].assert_eq(&shown);
+        seen += 1;
+    }
+    assert!(seen >= 25, "only {seen} bad files were found");
+}
+
+#[test]
+fn a_good_file_gets_a_verdict_and_the_tree() {
+    let folder = tests_folder().join("good");
+    for name in ["example", "everything"] {
+        let output = liveoak(&folder, &["check", &format!("{name}.toml")]);
+        assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""));
+        expect_file![folder.join(format!("{name}.txt"))].assert_eq(text(&output.stdout));
+    }
+}
+
+#[test]
+fn a_good_file_as_json_is_the_whole_tree_without_secrets() {
+    let folder = tests_folder().join("good");
+    let output = liveoak(&folder, &["check", "--json", "example.toml"]);
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""));
+    let document = text(&output.stdout).replace(&*folder.to_string_lossy(), "FOLDER");
+    assert!(!document.contains("abc"), "the value of a variable is shown");
+    expect_file![folder.join("example.json")].assert_eq(&document);
+}
+
+#[test]
+fn errors_as_json_are_one_document_on_stdout() {
+    let folder = tests_folder().join("bad");
+    let output = liveoak(&folder, &["check", "--json", "near-misses.toml"]);
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(2), ""));
+    expect_file![folder.join("near-misses.json")].assert_eq(text(&output.stdout));
+}
+
+#[test]
+fn a_missing_file_a_directory_and_an_unreadable_file_are_each_one_clear_error() {
+    let folder = Scratch::new("missing");
+    let said = |args: &[&str]| {
+        let output = liveoak(&folder.0, args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        text(&output.stderr).to_owned()
+    };
+    assert!(said(&["check"]).contains("error: cannot read liveoak.toml: there is no such file"));
+    assert!(said(&["check", "."]).contains("error: cannot read .: it is a directory"));
+    assert!(said(&["check", "a\0b".split('\0').next().expect("a name")]).contains("no such file"));
+    assert!(said(&["check", "/proc/self/mem"]).contains("error: cannot read /proc/self/mem: "));
+    let json = liveoak(&folder.0, &["check", "--json"]);
+    let document: serde_json::Value = serde_json::from_slice(&json.stdout).expect("JSON");
+    assert_eq!(document["errors"][0]["line"], serde_json::Value::Null);
+}
+
+#[test]
+fn an_empty_file_has_nothing_to_run() {
+    for (name, bytes) in [("empty", ""), ("blank", " \n\n"), ("comment", "# later\n"), ("bom", "\u{feff}")] {
+        let said = refused(name, bytes.as_bytes());
+        assert!(said.starts_with("error: nothing to run: there is no child"), "{said}");
+        assert!(said.ends_with("1 error in liveoak.toml; nothing was started\n"), "{said}");
+    }
+}
+
+#[test]
+fn a_binary_file_is_called_one_with_the_place_of_the_first_wrong_byte() {
+    let said = refused("elf", b"\x7fELF\x02\x01\x01\0\0\0");
+    assert!(said.contains("it is a binary file (a NUL at byte offset 7), not text"), "{said}");
+    let said = refused("latin1", b"# caf\xe9\n");
+    assert!(said.contains("it is not text: byte 0xe9 at byte offset 5 is not valid UTF-8"), "{said}");
+}
+
+#[test]
+fn a_file_of_ten_megabytes_is_one_error_and_is_not_parsed() {
+    let said = refused("large", "key = 1\n".repeat(10 * 1024 * 1024 / 8).as_bytes());
+    assert!(said.contains("it has 10485760 bytes, and at most 1048576 are read"), "{said}");
+    assert!(said.ends_with("1 error in liveoak.toml; nothing was started\n"), "{said}");
+}
+
+#[test]
+fn a_large_file_of_nothing_but_errors_is_told_of_within_seconds() {
+    let line = "k = 1\n[child.x]\n";
+    let started = std::time::Instant::now();
+    let said = refused("many", line.repeat(1024 * 1024 / line.len()).as_bytes());
+    assert_eq!(said.matches("error: ").count(), 50);
+    assert!(started.elapsed().as_secs() < 60, "took {:?}", started.elapsed());
+}
+
+#[test]
+fn wrong_usage_ends_with_two_and_help_with_zero() {
+    let folder = tests_folder();
+    for args in [&["chekc"][..], &["check", "--jsno"], &["check", "a", "b"], &[]] {
+        assert_eq!(liveoak(&folder, args).status.code(), Some(2), "{args:?}");
+    }
+    for args in [&["--help"][..], &["--version"], &["check", "--help"], &["help", "schema"]] {
+        assert_eq!(liveoak(&folder, args).status.code(), Some(0), "{args:?}");
+    }
+}
+
+#[test]
+fn the_schema_is_json_on_stdout() {
+    let output = liveoak(&tests_folder(), &["schema"]);
+    assert_eq!(output.status.code(), Some(0));
+    let schema: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(schema["title"], "liveoak.toml");
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    for args in [&["schema"][..], &["check", "good/example.toml"], &["check", "--json", "good/example.toml"]]
+    {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let output = Command::new(env!("CARGO_BIN_EXE_liveoak"))
+            .current_dir(tests_folder())
+            .args(args)
+            .stdout(Stdio::from(writer))
+            .output()
+            .expect("the program runs");
+        assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""), "{args:?}");
+    }
+}
