@@ -7,7 +7,7 @@ use super::diagnostic::Span;
 use super::keys;
 use super::read::{Reader, child_called};
 use super::table::{Node, Table, join, shown};
-use super::values::{AutoShutdown, Condition, Restart, Words};
+use super::values::{AutoShutdown, Condition, Restart};
 use super::{Backoff, Child, Edge, Kind};
 
 /// A child as declared, with the places that the checks across siblings point at.
@@ -291,9 +291,4 @@ impl Reader<'_> {
 /// The path of the table that holds `child`.
 fn parent_path(child: &str) -> String {
     child.strip_suffix(".child").unwrap_or_default().to_owned()
-}
-
-/// All conditions, for a help line.
-pub(super) fn conditions() -> Vec<&'static str> {
-    Condition::ALL.iter().map(|(word, _)| *word).collect()
 }

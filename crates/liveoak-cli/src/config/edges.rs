@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::child::{Declared, DeclaredEdge, conditions};
+use super::child::{Declared, DeclaredEdge};
 use super::defaults::MAX_EDGES;
 use super::diagnostic::{Diagnostic, Problems};
 use super::keys::near_miss;
@@ -98,7 +98,7 @@ fn never_completed(edge: &DeclaredEdge, target: &Declared) -> Option<Diagnostic>
     let error = at(edge, format!("`{name}` is permanent, so it is never completed"))
         .label("this would wait for ever")
         .related(target.restart_span.clone(), format!("permanent{by_default}: restarted whenever it ends"))
-        .expected(format!("another condition ({}), or a child that may end", conditions().join(", ")));
+        .expected("`started`, `ready` or `healthy`, or a child that may end");
     Some(error.help(format!("give `{name}` restart = \"transient\" or \"temporary\"")))
 }
 

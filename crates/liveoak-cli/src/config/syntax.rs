@@ -2,7 +2,6 @@
 
 use toml::de::{DeTable, DeValue};
 
-use super::defaults::MAX_SHOWN;
 use super::diagnostic::{Diagnostic, Problems, Span};
 use super::table::shown;
 
@@ -13,21 +12,33 @@ const STAND_IN: &str = "liveoak-stand-in-for-a-repeated-key";
 pub(crate) fn parse<'t>(text: &'t str, problems: &mut Problems) -> DeTable<'t> {
     let (table, errors) = DeTable::parse_recoverable(text);
     let mut last_line = None;
-    for (index, error) in errors.iter().enumerate() {
+    let mut repeated_until = 0;
+    for error in &errors {
         let span = error.span().unwrap_or(0..0);
         let line_start = text.get(..span.start).and_then(|before| before.rfind('\n'));
-        // After the first error of a line the parser guesses; what it says of that line's rest misleads.
-        if last_line == Some(line_start) {
+        // After the first error of a line the parser guesses; what it says of that line's rest misleads. And of a
+        // table that is declared twice, its keys need no errors of their own.
+        if last_line == Some(line_start) || span.start < repeated_until {
             continue;
         }
         last_line = Some(line_start);
         problems.push(if error.message() == "duplicate key" {
-            duplicate(text, span, index < MAX_SHOWN)
+            repeated_until = end_of_table(text, line_start, &span);
+            duplicate(text, span, !problems.is_crowded())
         } else {
             syntax_error(text, error.message(), span)
         });
     }
     table.into_inner()
+}
+
+/// Where the table ends whose header holds `span`; the end of `span` if it is in no header.
+fn end_of_table(text: &str, line_start: Option<usize>, span: &Span) -> usize {
+    let line_start = line_start.map_or(0, |newline| newline + 1);
+    let in_header =
+        text.get(line_start..span.start).is_some_and(|before| before.trim_start().starts_with('['));
+    let rest = text.get(span.end..).filter(|_| in_header);
+    rest.map_or(span.end, |rest| rest.find("\n[").map_or(text.len(), |at| span.end + at))
 }
 
 /// A broken line. The parser's message is "what is wrong, expected a, b".
@@ -70,6 +81,8 @@ fn first_place(text: &str, span: &Span) -> Option<Span> {
     let (before, key, after) = (text.get(..span.start)?, text.get(span.clone())?, text.get(span.end..)?);
     let key_line = format!("{key} = 0");
     let name = DeTable::parse(&key_line).ok()?.get_ref().keys().next()?.get_ref().to_string();
+    // The rest of the line closes what is open; beyond it nothing can hold the first place.
+    let after = after.split_inclusive('\n').next().unwrap_or_default();
     let renamed = format!("{before}{STAND_IN}{after}");
     let (table, _) = DeTable::parse_recoverable(&renamed);
     let mut open = vec![table.get_ref()];

@@ -82,28 +82,27 @@ impl<'t> Node<'t> {
             .expected(one_of(known.iter().copied()));
         match near_miss(self.key, known.iter().copied()) {
             Some(near) => error.help(format!("did you mean `{near}`?")),
-            None => error.help("remove it, or see docs/liveoak-toml.md for what each key does"),
+            None => error.help("remove it; `liveoak schema` describes every key"),
         }
     }
 
     /// Records that the value has the wrong type. `expected` is such as "a string", `example` such as `cwd = "data"`.
     pub(crate) fn wrong_type(&self, expected: &str, example: &str) -> Diagnostic {
-        let error = self
-            .error(format!("`{}` must be {expected}", self.path))
+        self.error(format!("`{}` must be {expected}", self.path))
             .label(format!("found {}", describe(self.value)))
-            .expected(format!("{expected}, as in: {example}"));
-        match self.value {
-            DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_) if expected.contains("string") => {
-                error.help("put it in double quotes")
-            }
-            _ => error,
-        }
+            .expected(format!("{expected}, as in: {example}"))
     }
 
     /// The value as a string without NUL characters.
     pub(crate) fn string(&self, example: &str, problems: &mut Problems) -> Option<&'t str> {
         let DeValue::String(text) = self.value else {
-            problems.push(self.wrong_type("a string", example));
+            let error = self.wrong_type("a string", example);
+            problems.push(match self.value {
+                DeValue::Integer(number) if number.radix() == 10 => error.help(quote_it(number.as_str())),
+                DeValue::Float(number) => error.help(quote_it(number.as_str())),
+                DeValue::Boolean(value) => error.help(quote_it(&value.to_string())),
+                _ => error,
+            });
             return None;
         };
         if text.contains('\0') {
@@ -324,6 +323,11 @@ pub(crate) fn one_of<'w>(words: impl IntoIterator<Item = &'w str>) -> String {
         [only] => only.clone(),
         _ => format!("one of {}", words.join(", ")),
     }
+}
+
+/// Advice for a value that lacks only its quotes.
+fn quote_it(value: &str) -> String {
+    format!("put it in double quotes: \"{}\"", shown(value))
 }
 
 /// What was found, for "found …".
