@@ -1,0 +1,120 @@
+//! What a program writes arrives, whatever it writes, and holds nobody up.
+
+use crate::program::{LONG_LINE, Program};
+use crate::support::{Line, PATIENCE, shell, start, within};
+use liveoak_process::{Command, MAX_LINE, OUTPUT_GRACE, OutputEnd, OutputMode, Process, Status, Stream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+fn line(stream: Stream, text: &str) -> Line {
+    Line { stream, text: text.to_owned(), continued: false }
+}
+
+#[tokio::test]
+async fn both_streams_arrive_line_by_line() {
+    let (mut process, mut output) = shell(r"printf 'one\r\ntwo\n\n'; printf 'err\nlast' >&2").await;
+    assert_eq!(within(process.output_end()).await, OutputEnd::Complete);
+    let (stdout, stderr): (Vec<Line>, Vec<Line>) =
+        output.rest().await.into_iter().partition(|line| line.stream == Stream::Stdout);
+    assert_eq!(stdout, ["one", "two", ""].map(|text| line(Stream::Stdout, text)));
+    assert_eq!(stderr, ["err", "last"].map(|text| line(Stream::Stderr, text)));
+}
+
+#[tokio::test]
+async fn a_full_stdout_pipe_never_blocks_the_child_for_ever() {
+    // Far more than the pipes hold, on both, and nobody but the crate reads.
+    let flood = "yes oak | head -n 300000; yes leaf | head -n 300000 >&2; exit 4";
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = count.clone();
+    let sink = move |_: liveoak_process::OutputLine<'_>| {
+        counted.fetch_add(1, Ordering::Relaxed);
+    };
+    let mut process = within(Process::spawn(&Command::shell(flood), sink)).await.unwrap();
+    assert_eq!(within(process.exited()).await, Status::Code(4));
+    assert_eq!(within(process.output_end()).await, OutputEnd::Complete);
+    assert_eq!(count.load(Ordering::Relaxed), 600_000);
+}
+
+#[test]
+fn a_1_gb_line_does_not_break_the_log() {
+    let mut program = Program::start("long line", "");
+    let mut number = || program.word().parse::<usize>().unwrap();
+    let (length, longest, pieces, peak) = (number(), number(), number(), number());
+    assert_eq!((length, longest, pieces), (LONG_LINE, MAX_LINE, LONG_LINE / MAX_LINE));
+    assert_eq!(program.word(), "after");
+    assert!(peak < LONG_LINE / 2, "{peak} bytes more than before: the line was held in memory");
+}
+
+#[tokio::test]
+async fn invalid_utf8_and_a_nul_do_not_break_the_log() {
+    let (mut process, mut output) = shell(r"printf 'a\377\376b\0c\033[1m\nnext\n'").await;
+    within(process.output_end()).await;
+    let expected = ["a\u{fffd}\u{fffd}bc\u{1b}[1m", "next"].map(|text| line(Stream::Stdout, text));
+    assert_eq!(output.rest().await, expected);
+}
+
+#[tokio::test]
+async fn output_after_exit_is_not_lost() {
+    // The exit is known before a reader on a loaded machine has seen a byte; the pipe still has them all.
+    let (mut process, mut output) = shell("seq 1 10000; printf end; exit 1").await;
+    assert_eq!(within(process.exited()).await, Status::Code(1));
+    within(process.finish(PATIENCE)).await;
+    assert_eq!(within(process.output_end()).await, OutputEnd::Complete);
+    let lines = output.rest().await;
+    assert_eq!((lines.len(), lines.last().unwrap().text.as_str()), (10_001, "end"));
+}
+
+#[tokio::test]
+async fn output_of_a_program_that_was_killed_is_not_lost() {
+    let (mut process, mut output) = shell("echo first; printf 'half a line'; kill -KILL $$").await;
+    within(process.output_end()).await;
+    assert_eq!(output.rest().await, ["first", "half a line"].map(|text| line(Stream::Stdout, text)));
+}
+
+#[tokio::test]
+async fn grandchildren_that_hold_the_pipe_open_do_not_delay_the_exit_from_being_seen() {
+    let (mut process, mut output) = shell("sleep 1000 & echo out; exit 5").await;
+    assert_eq!(within(process.exited()).await, Status::Code(5));
+    let seen = Instant::now();
+    assert!(process.group_alive(), "somebody does hold it");
+    assert_eq!(within(process.output_end()).await, OutputEnd::HeldOpen);
+    assert!(seen.elapsed() < OUTPUT_GRACE * 10, "the reader waited for the grandchild");
+    assert_eq!(output.rest().await, [line(Stream::Stdout, "out")]);
+}
+
+#[tokio::test]
+async fn a_grandchild_that_never_stops_writing_does_not_keep_the_reader() {
+    let (mut process, mut output) = shell("yes & exit 5").await;
+    assert_eq!(within(process.exited()).await, Status::Code(5));
+    assert_eq!(within(process.output_end()).await, OutputEnd::HeldOpen);
+    assert!(!output.rest().await.is_empty());
+}
+
+#[tokio::test]
+async fn an_output_that_is_closed_early_is_not_the_exit() {
+    let (mut process, mut output) = shell("echo bye; exec >&- 2>&-; read word; exec sleep 1000").await;
+    assert_eq!(within(process.output_end()).await, OutputEnd::Complete);
+    assert_eq!(output.rest().await, [line(Stream::Stdout, "bye")]);
+    assert_eq!(process.try_exited(), None);
+}
+
+#[tokio::test]
+async fn what_is_not_captured_is_not_read() {
+    let command = Command::shell("echo out; echo err >&2").stdout(OutputMode::Null);
+    let (mut process, mut output) = start(&command).await;
+    assert_eq!(within(process.output_end()).await, OutputEnd::Complete);
+    assert_eq!(output.rest().await, [line(Stream::Stderr, "err")]);
+    let (mut process, mut output) = start(&command.stderr(OutputMode::Null)).await;
+    assert_eq!(within(process.output_end()).await, OutputEnd::Complete);
+    assert_eq!(output.rest().await, []);
+}
+
+#[tokio::test]
+async fn a_sink_that_panics_is_a_broken_output_and_not_a_broken_process() {
+    let sink = |_: liveoak_process::OutputLine<'_>| panic!("the sink's own fault, meant by the test");
+    let mut process = within(Process::spawn(&Command::shell("echo x; exec sleep 1000"), sink)).await.unwrap();
+    assert_eq!(within(process.output_end()).await, OutputEnd::Broken);
+    assert_eq!(process.try_exited(), None);
+    within(process.finish(PATIENCE)).await;
+}

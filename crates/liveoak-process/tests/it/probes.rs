@@ -1,0 +1,251 @@
+//! Each probe says no with a reason, then yes.
+
+use crate::support::{Dir, PATIENCE, Stranger, look_for, shell, within};
+use liveoak_process::{Armed, Command, Probe, ProbeError, ProbeFailure};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, UnixListener};
+
+const OFTEN: Duration = Duration::from_millis(5);
+
+/// Why the probe says no, in words.
+async fn refusal(probe: &Armed) -> String {
+    within(probe.check()).await.expect_err("not ready yet").to_string()
+}
+
+/// Waits in a task of its own until there was one failure.
+async fn waiting(probe: Probe) -> (Armed, tokio::task::JoinHandle<()>) {
+    let probe = probe.interval(OFTEN).arm();
+    let other = probe.clone();
+    let wait = tokio::spawn(async move { other.wait_until_ready().await });
+    while probe.latest_failure().is_none() {
+        assert!(!wait.is_finished(), "ready too early");
+        tokio::task::yield_now().await;
+    }
+    (probe, wait)
+}
+
+/// A port on which nobody listens.
+async fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delay_is_over_when_its_time_has_passed() {
+    let probe = Probe::delay(Duration::from_secs(60)).arm();
+    let started = tokio::time::Instant::now();
+    assert_eq!(refusal(&probe).await, "60.0s of its delay remain");
+    probe.wait_until_ready().await;
+    let waited = started.elapsed();
+    assert!(waited >= Duration::from_secs(60) && waited < Duration::from_secs(61), "{waited:?}");
+    assert!(probe.check().await.is_ok());
+}
+
+#[tokio::test]
+async fn a_log_probe_waits_for_its_line() {
+    let (probe, wait) = waiting(Probe::log(r"listening on :\d+$").unwrap()).await;
+    assert_eq!(probe.latest_failure().unwrap().to_string(), r"no line matched /listening on :\d+$/ yet");
+    probe.observe("listening on :http");
+    assert!(probe.check().await.is_err());
+    probe.observe("[info] listening on :7000");
+    within(wait).await.unwrap();
+    probe.observe("another line changes nothing");
+    assert!(probe.check().await.is_ok());
+}
+
+#[tokio::test]
+async fn a_line_that_came_before_the_wait_counts() {
+    let probe = Probe::log("up").unwrap().arm();
+    let eyes = probe.clone();
+    let mut process =
+        liveoak_process::Process::spawn(&Command::shell("echo up"), move |line| eyes.observe(line.text))
+            .await
+            .unwrap();
+    within(process.output_end()).await;
+    within(probe.wait_until_ready()).await;
+}
+
+#[tokio::test]
+async fn a_new_attempt_has_seen_no_line() {
+    let probe = Probe::log("up").unwrap();
+    let first = probe.arm();
+    first.observe("up");
+    assert!(first.check().await.is_ok());
+    assert!(probe.arm().check().await.is_err());
+}
+
+#[test]
+fn a_pattern_that_is_none_is_refused() {
+    let error = Probe::log("(oak").expect_err("an open parenthesis");
+    assert!(matches!(&error, ProbeError::Pattern { pattern, .. } if pattern == "(oak"));
+    assert!(std::error::Error::source(&error).is_some());
+}
+
+#[tokio::test]
+async fn a_tcp_probe_waits_for_a_listener() {
+    let port = free_port().await;
+    let (probe, wait) = waiting(Probe::tcp(&format!("127.0.0.1:{port}")).unwrap()).await;
+    let reason = probe.latest_failure().unwrap().to_string();
+    assert_eq!(reason, format!("connection refused at 127.0.0.1:{port}"));
+    let _listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+    within(wait).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_port_alone_is_this_machine_by_either_protocol() {
+    let port = free_port().await;
+    let probe = Probe::tcp(&format!(":{port}")).unwrap().arm();
+    assert_eq!(refusal(&probe).await, format!("connection refused at 127.0.0.1:{port}"));
+    // A machine without IPv6 has nothing to listen on; the other half of the test needs none.
+    if let Ok(listener) = TcpListener::bind(("::1", port)).await {
+        within(probe.check()).await.unwrap();
+        drop(listener);
+    }
+    let _listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+    within(probe.check()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_unix_probe_waits_for_a_socket_that_somebody_serves() {
+    let dir = Dir::new();
+    let (probe, wait) = waiting(Probe::unix("r.sock").relative_to(dir.path())).await;
+    let path = dir.at("r.sock");
+    assert_eq!(
+        probe.latest_failure().unwrap().to_string(),
+        format!("entity not found at {}", path.display())
+    );
+    // A socket file that was left behind is not a server.
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    assert_eq!(refusal(&probe).await, format!("connection refused at {}", path.display()));
+    std::fs::remove_file(&path).unwrap();
+    let _listener = UnixListener::bind(&path).unwrap();
+    within(wait).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_file_probe_waits_for_the_path() {
+    let dir = Dir::new();
+    let (probe, wait) = waiting(Probe::file("ready").relative_to(dir.path())).await;
+    let path = dir.at("ready");
+    assert_eq!(probe.latest_failure().unwrap().to_string(), format!("{} does not exist", path.display()));
+    std::fs::write(path, "").unwrap();
+    within(wait).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_command_probe_waits_for_success() {
+    let dir = Dir::new();
+    let (probe, wait) =
+        waiting(Probe::command(Command::argv(["test", "-e", "ready"])).relative_to(dir.path())).await;
+    look_for_reason(&probe, "`test -e ready` exited with code 1").await;
+    std::fs::write(dir.at("ready"), "").unwrap();
+    within(wait).await.unwrap();
+}
+
+async fn look_for_reason(probe: &Armed, reason: &str) {
+    assert_eq!(probe.latest_failure().unwrap().to_string(), reason);
+}
+
+#[tokio::test]
+async fn a_command_probe_that_can_not_start_says_why() {
+    let probe = Probe::command(Command::new("/no/such/probe")).arm();
+    let failure = within(probe.check()).await.expect_err("there is no such program");
+    assert_eq!(failure.to_string(), "`/no/such/probe` did not start");
+    assert_eq!(
+        std::error::Error::source(&failure).unwrap().to_string(),
+        "run /no/such/probe: there is no such file"
+    );
+}
+
+#[tokio::test]
+async fn a_command_probe_that_hangs_is_killed_with_its_group() {
+    let dir = Dir::new();
+    let command = Command::shell("sh -c 'echo $$ > new; mv new pid; exec sleep 1000' & wait").cwd(dir.path());
+    let probe = Probe::command(command).timeout(PATIENCE).arm();
+    let check = tokio::spawn(async move { probe.check().await });
+    let pid =
+        tokio::task::spawn_blocking(move || look_for("pid", || std::fs::read_to_string(dir.at("pid")).ok()));
+    let member = Stranger::new(pid.await.unwrap().trim().parse().unwrap());
+    assert!(!member.is_gone());
+    check.abort();
+    assert!(check.await.unwrap_err().is_cancelled());
+    member.dies();
+}
+
+#[tokio::test]
+async fn a_check_has_a_limit() {
+    let limit = Duration::from_millis(50);
+    let probe = Probe::command(Command::shell("exec sleep 1000")).timeout(limit).arm();
+    let failure = within(probe.check()).await.expect_err("it hangs");
+    assert!(matches!(failure, ProbeFailure::TimedOut { .. }));
+    assert_eq!(failure.to_string(), "waited 50ms in vain for `/bin/sh -c 'exec sleep 1000'` to succeed");
+}
+
+/// Answers each connection with the next of these, then is gone.
+async fn serve(listener: TcpListener, answers: &[&str]) -> Vec<String> {
+    let mut requests = Vec::new();
+    for answer in answers {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            let mut chunk = [0; 1024];
+            let length = stream.read(&mut chunk).await.unwrap();
+            assert!(length > 0, "the request ended early");
+            request.extend_from_slice(&chunk[..length]);
+        }
+        requests.push(String::from_utf8(request).unwrap());
+        let _ = stream.write_all(answer.as_bytes()).await;
+    }
+    requests
+}
+
+#[tokio::test]
+async fn an_http_probe_waits_for_a_good_answer() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let probe = Probe::http(&format!("http://127.0.0.1:{port}/health?deep")).unwrap().arm();
+    let answers = [
+        "HTTP/1.1 503 Busy\r\n\r\n",
+        "HTTP/1.1 404",
+        "",
+        "SSH-2.0-x\r\n",
+        "HTTP/1.0 302 Found\r\n\r\n",
+        "HTTP/1.1 200 OK\r\n\r\n",
+    ];
+    let server = tokio::spawn(async move { serve(listener, &answers).await });
+    let url = format!("http://127.0.0.1:{port}/health?deep");
+    assert_eq!(refusal(&probe).await, format!("status 503 from {url}"));
+    assert_eq!(refusal(&probe).await, format!("status 404 from {url}"));
+    assert_eq!(refusal(&probe).await, format!("no answer in HTTP/1 from {url}"));
+    assert_eq!(refusal(&probe).await, format!("no answer in HTTP/1 from {url}"));
+    within(probe.check()).await.unwrap();
+    within(probe.check()).await.unwrap();
+    let requests = within(server).await.unwrap();
+    assert!(requests[0].starts_with("GET /health?deep HTTP/1.1\r\n"), "{}", requests[0]);
+    assert!(requests[0].contains(&format!("\r\nHost: 127.0.0.1:{port}\r\n")), "{}", requests[0]);
+    assert_eq!(refusal(&probe).await, format!("connection refused at 127.0.0.1:{port}"));
+}
+
+#[tokio::test]
+async fn an_http_server_that_never_ends_its_line_is_not_read_for_ever() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let endless = "x".repeat(1 << 20);
+    let _server = tokio::spawn(async move { serve(listener, &[&endless]).await });
+    let probe = Probe::http(&format!("http://127.0.0.1:{port}")).unwrap().timeout(PATIENCE).arm();
+    assert_eq!(refusal(&probe).await, format!("no answer in HTTP/1 from http://127.0.0.1:{port}/"));
+}
+
+#[test]
+fn https_is_refused_when_asked_for() {
+    assert!(matches!(Probe::http("https://localhost/"), Err(ProbeError::Https { .. })));
+}
+
+#[tokio::test]
+async fn waiting_can_be_given_up() {
+    let (process, _) = shell("exec sleep 1000").await;
+    let probe = Probe::file("/no/such/file").interval(OFTEN).arm();
+    assert!(tokio::time::timeout(Duration::from_millis(30), probe.wait_until_ready()).await.is_err());
+    assert_eq!(probe.latest_failure().unwrap().to_string(), "/no/such/file does not exist");
+    drop(process);
+}

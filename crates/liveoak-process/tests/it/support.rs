@@ -1,0 +1,183 @@
+//! What the tests share: a deadline for everything, a place for files, a record of output, and eyes on processes that
+//! are nobody's children.
+
+use liveoak_process::{Command, OutputLine, Process, Stream};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use std::future::Future;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+/// Everything a test waits for takes milliseconds; after this it will not come.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Between two looks at something that sends no event.
+pub(crate) const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
+
+/// Awaits, but not for ever.
+#[track_caller]
+pub(crate) fn within<F: Future>(future: F) -> impl Future<Output = F::Output> {
+    let caller = std::panic::Location::caller();
+    async move {
+        match tokio::time::timeout(PATIENCE, future).await {
+            Ok(output) => output,
+            Err(_) => panic!("nothing happened for {PATIENCE:?} at {caller}"),
+        }
+    }
+}
+
+/// Looks again and again until there is something to see.
+#[track_caller]
+pub(crate) fn look_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        match look() {
+            Some(seen) => return seen,
+            None if start.elapsed() > PATIENCE => panic!("no {what} after {PATIENCE:?}"),
+            None => std::thread::sleep(BETWEEN_LOOKS),
+        }
+    }
+}
+
+/// A directory that goes with the test.
+pub(crate) struct Dir(PathBuf);
+
+impl Dir {
+    pub(crate) fn new() -> Dir {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("liveoak-process-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Dir(path)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub(crate) fn at(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// A file with these permissions.
+    pub(crate) fn file(&self, name: &str, text: &str, mode: u32) -> PathBuf {
+        let path = self.at(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        path
+    }
+}
+
+impl Drop for Dir {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A line as the sink got it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Line {
+    pub(crate) stream: Stream,
+    pub(crate) text: String,
+    pub(crate) continued: bool,
+}
+
+/// The output of a process, as it comes.
+pub(crate) struct Record(UnboundedReceiver<Line>);
+
+impl Record {
+    /// A record and the sink that fills it.
+    pub(crate) fn new() -> (Record, impl FnMut(OutputLine<'_>) + Send + 'static) {
+        let (sender, receiver) = unbounded_channel();
+        let sink = move |line: OutputLine<'_>| {
+            let OutputLine { stream, text, continued } = line;
+            let _ = sender.send(Line { stream, text: text.to_owned(), continued });
+        };
+        (Record(receiver), sink)
+    }
+
+    /// The next line.
+    pub(crate) async fn line(&mut self) -> String {
+        within(self.0.recv()).await.expect("the output ended").text
+    }
+
+    /// The next line, which is a number.
+    pub(crate) async fn number(&mut self) -> u32 {
+        let line = self.line().await;
+        line.trim().parse().unwrap_or_else(|_| panic!("{line:?} is no number"))
+    }
+
+    /// All that is left once the output has ended.
+    pub(crate) async fn rest(&mut self) -> Vec<Line> {
+        let mut lines = Vec::new();
+        while let Some(line) = within(self.0.recv()).await {
+            lines.push(line);
+        }
+        lines
+    }
+}
+
+/// Starts a command that must start.
+pub(crate) async fn start(command: &Command) -> (Process, Record) {
+    let (record, sink) = Record::new();
+    let process = within(Process::spawn(command, sink)).await;
+    (process.unwrap_or_else(|error| panic!("failed to {error}")), record)
+}
+
+/// Starts a shell line that must start.
+pub(crate) async fn shell(line: &str) -> (Process, Record) {
+    start(&Command::shell(line)).await
+}
+
+/// A process that is not our child but was started by what we started. Killed at the end, should the test fail.
+pub(crate) struct Stranger {
+    pub(crate) pid: u32,
+    pidfd: OwnedFd,
+}
+
+impl Stranger {
+    /// Looks at a process that is alive now.
+    pub(crate) fn new(pid: u32) -> Stranger {
+        let number = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+        let pidfd = pidfd_open(number, PidfdFlags::empty())
+            .unwrap_or_else(|error| panic!("no process {pid}: {error}"));
+        Stranger { pid, pidfd }
+    }
+
+    pub(crate) fn is_gone(&self) -> bool {
+        self.dies_within(Duration::ZERO)
+    }
+
+    fn dies_within(&self, time: Duration) -> bool {
+        let time =
+            Timespec { tv_sec: time.as_secs().try_into().unwrap(), tv_nsec: time.subsec_nanos().into() };
+        poll(&mut [PollFd::new(&self.pidfd, PollFlags::IN)], Some(&time)).unwrap() == 1
+    }
+
+    /// Waits for its death.
+    #[track_caller]
+    pub(crate) fn dies(&self) {
+        assert!(self.dies_within(PATIENCE), "process {} lives on", self.pid);
+    }
+
+    pub(crate) fn kill(&self) {
+        let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
+    }
+}
+
+impl Drop for Stranger {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// The state letter of a process: `R`, `S`, `T`, `Z` and so on; `None` once it was reaped.
+pub(crate) fn state(pid: u32) -> Option<char> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat[stat.rfind(')')? + 1..].trim_start().chars().next()
+}
