@@ -1,1 +1,48 @@
-//! Liveoak's runtime crate.
+//! Liveoak's supervision machine, driven on Tokio.
+//!
+//! The machine of `liveoak-core` stands behind one short lock ([`driver`]). Whoever has news (a task that ended,
+//! a thread that is ready, a person with a command) feeds it in directly; whoever finds effects to be done does them,
+//! outside the lock, one thread at a time. One task per tree keeps its deadlines. No supervisor has a task of its
+//! own, so nothing can be orphaned by the death of one.
+//!
+//! Users depend on the `liveoak` crate, which re-exports everything here.
+
+mod body;
+mod cell;
+mod child;
+mod clock;
+mod ctx;
+mod driver;
+mod error;
+mod events;
+mod group;
+mod panic;
+mod place;
+mod race;
+mod service;
+mod supervisor;
+mod task;
+#[cfg(feature = "testing")]
+pub mod testing;
+mod thread;
+mod tree;
+
+pub use body::{BoxError, IntoExit};
+pub use child::Child;
+pub use ctx::{Ctx, Subtask, SubtaskError, current, spawn};
+pub use error::{AmbientError, Error, StartError};
+pub use events::{Events, Next};
+pub use group::{Group, GroupHandle};
+pub use panic::capture_panics;
+pub use place::Place;
+pub use race::{Either, race};
+pub use service::{Init, Service};
+pub use supervisor::Supervisor;
+pub use tree::{Ended, Tree, TreeHandle};
+
+pub use liveoak_core::{
+    Attempt, AutoShutdown, Backoff, ChildId, Command, Condition, Done, Event, EventKind, Exit, Failure,
+    GaveUp, GiveUp, Health, KILL_GRACE, Limit, Name, NodeState, NodeView, Order, Panic, Path, Refusal,
+    Restart, Rung, Severity, Snapshot, SpecError, SpecErrors, StartFailure, StopEntry, StopReport, Strategy,
+    Time, WaitingFor, WhyIdle,
+};

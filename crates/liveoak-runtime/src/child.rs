@@ -1,0 +1,235 @@
+//! The builder of one child.
+
+use crate::body::{Body, IntoExit};
+use crate::ctx::Ctx;
+use crate::group::GroupCell;
+use crate::place::Place;
+use crate::service::{Service, live};
+use crate::supervisor::Supervisor;
+use crate::task::TaskBody;
+use crate::thread::ThreadBody;
+use liveoak_core::{ChildSpec, Declared, GroupSpec, Name, Path, Ready, SpecError, SupervisorSpec, Work};
+use std::fmt;
+use std::future::Future;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+/// What a child is made of, before its names are checked.
+pub(crate) enum Stuff {
+    Leaf(Arc<dyn Body>),
+    Supervisor { spec: SupervisorSpec, children: Vec<Child>, place: Option<Place> },
+    Group { spec: Box<GroupSpec>, cell: Arc<GroupCell>, place: Option<Place> },
+}
+
+/// What the driver keeps for a declared child and all below it.
+pub(crate) enum Bodies {
+    Leaf(Arc<dyn Body>),
+    Supervisor { place: Option<Place>, children: Vec<(Name, Bodies)> },
+    Group { place: Option<Place>, cell: Arc<GroupCell> },
+}
+
+/// One child: what it runs, and how it is supervised. Given to [`Supervisor::child`].
+///
+/// Defaults: permanent; backoff from 100 ms to 30 s; ready at once; 5 s to stop when asked.
+pub struct Child {
+    pub(crate) name: String,
+    pub(crate) spec: ChildSpec,
+    pub(crate) stuff: Stuff,
+    /// Tells a service how long its stop may take, once that is known.
+    pub(crate) stop_within: Option<Arc<OnceLock<Duration>>>,
+}
+
+impl fmt::Debug for Child {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Child").field("name", &self.name).field("spec", &self.spec).finish_non_exhaustive()
+    }
+}
+
+impl Child {
+    fn leaf(name: impl Into<String>, body: impl Body) -> Self {
+        Self {
+            name: name.into(),
+            spec: ChildSpec::default(),
+            stuff: Stuff::Leaf(Arc::new(body)),
+            stop_within: None,
+        }
+    }
+
+    /// An async closure; each attempt calls it anew. It may return `()`, a `Result` with any error, or an
+    /// [`Exit`](crate::Exit).
+    ///
+    /// When the child is asked to stop, [`Ctx::stopping`] completes; when its time is up, or its heartbeat is
+    /// missed, the future is dropped at an await point.
+    pub fn task<F, Fut>(name: impl Into<String>, body: F) -> Self
+    where
+        F: Fn(Ctx) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output: IntoExit> + Send + 'static,
+    {
+        Self::leaf(name, TaskBody { factory: body, kills_itself: false })
+    }
+
+    /// An async closure that ends something outside of this program, and so must not just be dropped: when it
+    /// is to be killed, [`Ctx::killed`] completes, and it has [`KILL_GRACE`](crate::KILL_GRACE) to bring that
+    /// about. After that it is dropped and written off.
+    pub fn adapter<F, Fut>(name: impl Into<String>, body: F) -> Self
+    where
+        F: Fn(Ctx) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output: IntoExit> + Send + 'static,
+    {
+        Self::leaf(name, TaskBody { factory: body, kills_itself: true })
+    }
+
+    /// A [`Service`]; each attempt gets a fresh one from `factory`. It is ready when its `init` returned.
+    pub fn service<F, S>(name: impl Into<String>, factory: F) -> Self
+    where
+        F: Fn() -> S + Send + Sync + 'static,
+        S: Service,
+    {
+        let factory = Arc::new(factory);
+        let stop_within = Arc::new(OnceLock::new());
+        let known = Arc::clone(&stop_within);
+        let body = move |ctx: Ctx| {
+            let stop_within = known.get().copied().unwrap_or_default();
+            live(Arc::clone(&factory), ctx, stop_within)
+        };
+        let mut child = Self::adapter(name, body).ready_when_told();
+        child.stop_within = Some(stop_within);
+        child
+    }
+
+    /// A blocking closure; each attempt runs on a thread of its own. It must look at [`Ctx::is_stopping`]
+    /// now and then: a thread cannot be killed, only abandoned.
+    pub fn thread<F, T>(name: impl Into<String>, body: F) -> Self
+    where
+        F: Fn(Ctx) -> T + Send + Sync + 'static,
+        T: IntoExit + 'static,
+    {
+        Self::leaf(name, ThreadBody(body))
+    }
+
+    /// The child is ready when it says so ([`Ctx::ready`]), not as soon as it runs.
+    #[must_use]
+    pub const fn ready_when_told(mut self) -> Self {
+        self.spec.ready = Ready::Reported;
+        self
+    }
+
+    /// How long it may take to become ready. Missing that is a failure. Default: 30 s.
+    #[must_use]
+    pub const fn start_within(mut self, within: Duration) -> Self {
+        self.spec.start_within = within;
+        self
+    }
+
+    /// The child promises a [`Ctx::heartbeat`] at least once in `period` while it is ready. One that misses it is
+    /// stuck: it is killed, which counts as a failure. Caught at most a quarter of the period late.
+    #[must_use]
+    pub const fn heartbeat(mut self, period: Duration) -> Self {
+        self.spec.heartbeat = Some(period);
+        self
+    }
+
+    /// How long it may take to stop when asked, before it is killed. Zero kills at once, [`Duration::MAX`] never.
+    /// Default: 5 s.
+    #[must_use]
+    pub const fn stop_within(mut self, within: Duration) -> Self {
+        self.spec.stop_within = within;
+        self
+    }
+
+    /// Checks names and takes specs and bodies apart.
+    pub(crate) fn assemble(self, above: Option<&Path>, errors: &mut Vec<SpecError>) -> (Declared, Bodies) {
+        let path = above.map_or_else(|| Path::new(&self.name), |above| above.join(&self.name));
+        let name = Name::new(self.name).unwrap_or_else(|error| {
+            errors.push(SpecError { path: path.clone(), field: "name", message: error.to_string() });
+            Name::new("unnamed").unwrap_or_else(|_| unreachable!("`unnamed` is a name"))
+        });
+        if let Some(stop_within) = self.stop_within {
+            let _ = stop_within.set(self.spec.stop_within);
+        }
+        let (work, bodies) = match self.stuff {
+            Stuff::Leaf(body) => (Work::Leaf, Bodies::Leaf(body)),
+            Stuff::Supervisor { mut spec, children, place } => {
+                spec.place = place.is_some();
+                let mut bodies = Vec::with_capacity(children.len());
+                for child in children {
+                    let (declared, body) = child.assemble(Some(&path), errors);
+                    bodies.push((declared.name.clone(), body));
+                    spec.children.push(declared);
+                }
+                (Work::Supervisor(spec), Bodies::Supervisor { place, children: bodies })
+            }
+            Stuff::Group { mut spec, cell, place } => {
+                spec.place = place.is_some();
+                (Work::Group(*spec), Bodies::Group { place, cell })
+            }
+        };
+        (Declared { name, child: self.spec, work }, bodies)
+    }
+}
+
+/// What can be said of every child, whatever it is.
+macro_rules! supervised {
+    ($builder:ty, $spec:ident) => {
+        impl $builder {
+            /// When it is started again after ending by itself. Default: permanent.
+            #[must_use]
+            pub fn restart(mut self, restart: liveoak_core::Restart) -> Self {
+                self.$spec.restart = restart;
+                self
+            }
+
+            /// The delay before a restart; `None` restarts at once. Default: 100 ms to 30 s, with jitter.
+            #[must_use]
+            pub fn backoff(mut self, backoff: impl Into<Option<liveoak_core::Backoff>>) -> Self {
+                self.$spec.backoff = backoff.into();
+                self
+            }
+
+            /// The limit of this child alone. Default: ten restarts in a minute, unless the supervisor has an
+            /// intensity.
+            #[must_use]
+            pub fn limit(mut self, limit: liveoak_core::Limit) -> Self {
+                self.$spec.limit = Some(limit);
+                self
+            }
+
+            /// Its end counts for the supervisor's [`auto_shutdown`](crate::Supervisor::auto_shutdown).
+            #[must_use]
+            pub fn significant(mut self) -> Self {
+                self.$spec.significant = true;
+                self
+            }
+
+            /// It starts only when the sibling `child` is ready, wherever that is declared. An impossible name is
+            /// an error when the tree starts.
+            #[must_use]
+            pub fn after(self, child: &str) -> Self {
+                self.after_when(child, liveoak_core::Condition::Ready)
+            }
+
+            /// It starts only when `condition` holds for the sibling `child`.
+            #[must_use]
+            pub fn after_when(mut self, child: &str, condition: liveoak_core::Condition) -> Self {
+                match liveoak_core::Name::new(child) {
+                    Ok(child) => self.$spec.after.push(liveoak_core::Edge { child, condition }),
+                    // Kept as a name that no sibling can have, so that the check reports it.
+                    Err(_) => self.$spec.after.extend(
+                        liveoak_core::Name::new(format!("(impossible name {child:?})").replace('/', "|"))
+                            .map(|child| liveoak_core::Edge { child, condition }),
+                    ),
+                }
+                self
+            }
+        }
+    };
+}
+pub(crate) use supervised;
+
+supervised!(Child, spec);
+
+impl From<Supervisor> for Child {
+    fn from(supervisor: Supervisor) -> Self {
+        supervisor.into_child()
+    }
+}

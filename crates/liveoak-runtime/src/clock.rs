@@ -1,0 +1,49 @@
+//! The tree's time: nanoseconds since it began, by the clock of the runtime it was started on.
+//!
+//! That clock can be paused in tests, but only threads inside the runtime's context see it paused; all others enter
+//! the context first.
+
+use liveoak_core::Time;
+use std::time::SystemTime;
+use tokio::runtime::Handle;
+use tokio::time::Instant;
+
+#[derive(Debug)]
+pub(crate) struct Clock {
+    base: Instant,
+    wall: SystemTime,
+    handle: Handle,
+}
+
+impl Clock {
+    /// Begins now. The caller is inside the context of `handle`.
+    pub(crate) fn new(handle: Handle) -> Self {
+        Self { base: Instant::now(), wall: SystemTime::now(), handle }
+    }
+
+    /// The time, asked from anywhere.
+    pub(crate) fn now(&self) -> Time {
+        let _inside = self.handle.enter();
+        self.now_inside()
+    }
+
+    /// The time, asked from a task of the tree's own runtime.
+    pub(crate) fn now_inside(&self) -> Time {
+        Time::ZERO.after(Instant::now().saturating_duration_since(self.base))
+    }
+
+    pub(crate) fn instant(&self, time: Time) -> Instant {
+        // Beyond a century nothing waits; `Instant` could overflow.
+        const CENTURY: std::time::Duration = std::time::Duration::from_secs(100 * 365 * 24 * 3600);
+        self.base + time.since(Time::ZERO).min(CENTURY)
+    }
+
+    /// The calendar time of a moment of the tree.
+    pub(crate) fn wall(&self, time: Time) -> SystemTime {
+        self.wall.checked_add(time.since(Time::ZERO)).unwrap_or(self.wall)
+    }
+
+    pub(crate) const fn handle(&self) -> &Handle {
+        &self.handle
+    }
+}

@@ -1,0 +1,111 @@
+//! What can go wrong, one enum per operation.
+
+use crate::tree::Ended;
+use liveoak_core::{Refusal, SpecErrors, StartFailure, StopReport};
+use std::fmt;
+use std::sync::Arc;
+
+/// Why a tree did not start.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum StartError {
+    /// There is no Tokio runtime to start it on.
+    NoRuntime,
+    /// Specs are wrong; nothing was started.
+    Spec(SpecErrors),
+    /// A child failed its first start; what was started has been stopped in reverse.
+    Failed {
+        /// Which child, and how.
+        failure: Arc<StartFailure>,
+        /// What the stop of the others did.
+        report: Arc<StopReport>,
+    },
+    /// The tree ended before it was ready, for another reason (a stop, an exceeded limit).
+    Ended(Box<Ended>),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoRuntime => {
+                f.write_str("a tree must be started inside a Tokio runtime, for example under #[tokio::main]")
+            }
+            Self::Spec(errors) => errors.fmt(f),
+            Self::Failed { failure, report } => {
+                failure.fmt(f)?;
+                match report.entries.len() {
+                    0 => Ok(()),
+                    1 => f.write_str(" (one other child was stopped)"),
+                    n => write!(f, " ({n} other children were stopped)"),
+                }
+            }
+            Self::Ended(ended) => write!(f, "the tree ended before it was ready: {}", ended.exit),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// Why [`Supervisor::run`](crate::Supervisor::run) did not end well.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// The tree did not start.
+    Start(StartError),
+    /// The tree failed.
+    Failed(Box<Ended>),
+    /// The tree stopped, but something had to be forced.
+    Forced(Arc<StopReport>),
+    /// Signals cannot be listened for.
+    Signals(Arc<std::io::Error>),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Start(error) => error.fmt(f),
+            Self::Failed(ended) => ended.exit.fmt(f),
+            Self::Forced(report) => {
+                f.write_str("stopped, but by force:")?;
+                report.forced().try_for_each(|entry| write!(f, " {} ({})", entry.path, entry.rung.as_str()))
+            }
+            Self::Signals(_) => f.write_str("cannot listen for signals"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Signals(error) => Some(&**error),
+            Self::Start(_) | Self::Failed(_) | Self::Forced(_) => None,
+        }
+    }
+}
+
+impl From<StartError> for Error {
+    fn from(error: StartError) -> Self {
+        Self::Start(error)
+    }
+}
+
+/// Why [`spawn`](crate::spawn) did not spawn.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum AmbientError {
+    /// The caller does not run inside a child of any tree.
+    NotInATree,
+    /// The supervisor refused.
+    Refused(Refusal),
+}
+
+impl fmt::Display for AmbientError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotInATree => f.write_str("this code does not run inside a supervised child"),
+            Self::Refused(refusal) => refusal.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for AmbientError {}

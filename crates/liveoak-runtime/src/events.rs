@@ -1,0 +1,141 @@
+//! The event stream: for whoever subscribes, and for `tracing`.
+
+use liveoak_core::{Event, EventKind, Severity};
+use std::sync::OnceLock;
+use tokio::sync::broadcast;
+use tracing::level_filters::LevelFilter;
+
+/// How many events a reader may be behind before it loses the oldest. About 150 KiB, allocated with the first
+/// subscriber.
+const EVENTS_KEPT: usize = 1024;
+
+/// Hands events out. Nobody who reads slowly slows the tree down.
+#[derive(Debug, Default)]
+pub(crate) struct Broadcast {
+    sender: OnceLock<broadcast::Sender<Event>>,
+}
+
+impl Broadcast {
+    pub(crate) fn subscribe(&self, after: u64) -> Events {
+        let sender = self.sender.get_or_init(|| broadcast::channel(EVENTS_KEPT).0);
+        Events { receiver: sender.subscribe(), seen: after, held: None }
+    }
+
+    /// The least severity that anybody wants now.
+    pub(crate) fn interest(&self) -> Option<Severity> {
+        if self.sender.get().is_some_and(|sender| sender.receiver_count() > 0) {
+            return Some(Severity::Debug);
+        }
+        match LevelFilter::current() {
+            LevelFilter::OFF => None,
+            LevelFilter::ERROR => Some(Severity::Error),
+            LevelFilter::WARN => Some(Severity::Warn),
+            LevelFilter::INFO => Some(Severity::Info),
+            _ => Some(Severity::Debug),
+        }
+    }
+
+    pub(crate) fn send(&self, event: &Event) {
+        trace(event);
+        if let Some(sender) = self.sender.get() {
+            // No reader left is no fault.
+            let _ = sender.send(event.clone());
+        }
+    }
+}
+
+/// A reader of a tree's events.
+#[derive(Debug)]
+pub struct Events {
+    receiver: broadcast::Receiver<Event>,
+    /// The number of the last event that the reader knows.
+    seen: u64,
+    /// The event after a gap.
+    held: Option<Event>,
+}
+
+/// What a reader of events gets next.
+#[derive(Clone, Debug)]
+pub enum Next {
+    /// The next event.
+    Event(Event),
+    /// The reader was too slow: this many events are gone. A new [`watch`](crate::TreeHandle::watch) tells the truth.
+    Lost(u64),
+}
+
+impl Events {
+    /// The next event, or how many were lost; none when the tree is gone.
+    ///
+    /// # Cancel safety
+    /// Safe: no event is lost by dropping this future.
+    pub async fn next(&mut self) -> Option<Next> {
+        if let Some(event) = self.held.take() {
+            return Some(Next::Event(event));
+        }
+        loop {
+            match self.receiver.recv().await {
+                // It was on its way when the snapshot was taken, and is part of it.
+                Ok(event) if event.number <= self.seen => {}
+                Ok(event) => {
+                    // Numbers have no gaps, so a gap is what this reader has missed.
+                    let lost = event.number - self.seen - 1;
+                    self.seen = event.number;
+                    if lost == 0 {
+                        return Some(Next::Event(event));
+                    }
+                    self.held = Some(event);
+                    return Some(Next::Lost(lost));
+                }
+                Err(broadcast::error::RecvError::Lagged(_)) => {}
+                Err(broadcast::error::RecvError::Closed) => return None,
+            }
+        }
+    }
+}
+
+/// Writes an event to the program's log, if it has one.
+fn trace(event: &Event) {
+    macro_rules! line {
+        ($level:ident) => {
+            tracing::$level!(
+                target: "liveoak",
+                number = event.number,
+                path = %event.path,
+                event = event.kind.name(),
+                "{}",
+                Line(event)
+            )
+        };
+    }
+    match event.kind.severity() {
+        Severity::Debug => line!(debug),
+        Severity::Info => line!(info),
+        Severity::Warn => line!(warn),
+        Severity::Error => line!(error),
+    }
+}
+
+/// An event as one line for people.
+struct Line<'a>(&'a Event);
+
+impl std::fmt::Display for Line<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let path = &self.0.path;
+        match &self.0.kind {
+            EventKind::Starting { attempt } => write!(f, "{path}: starting, attempt {attempt}"),
+            EventKind::Ready { took, .. } => write!(f, "{path}: ready after {took:.1?}"),
+            EventKind::Exited { exit, ran, .. } => write!(f, "{path}: {exit}, after {ran:.1?}"),
+            EventKind::BackingOff { delay, .. } => write!(f, "{path}: restarts in {delay:.1?}"),
+            EventKind::Stopped { rung } => write!(f, "{path}: stopped ({})", rung.as_str()),
+            EventKind::Quarantined(gave_up) => write!(f, "{path}: quarantined: {gave_up}"),
+            EventKind::GaveUp(gave_up) => write!(f, "{path}: {gave_up}"),
+            EventKind::StartFailed(failure) => write!(f, "{path}: {failure}"),
+            EventKind::AutoShutdown => write!(f, "{path}: ends, because its significant children have ended"),
+            EventKind::GroupRestart { children } => {
+                write!(f, "{path}: restarts {children} children together")
+            }
+            EventKind::Health(health) => write!(f, "{path}: {}", format!("{health:?}").to_lowercase()),
+            kind => write!(f, "{path}: {}", kind.name()),
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! What is known of a panic.
+//!
+//! `catch_unwind` yields the message only. Location and backtrace are seen by the panic hook, and a library
+//! does not install one unasked: [`capture_panics`] is the asking, and [`Supervisor::run`](crate::Supervisor::run), which
+//! takes the whole program, does it too.
+
+use liveoak_core::Panic;
+use std::any::Any;
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Once;
+
+struct Seen {
+    location: Option<String>,
+    backtrace: Option<String>,
+}
+
+thread_local! {
+    /// What the hook saw of the last panic on this thread. One entry, replaced by the next.
+    static SEEN: RefCell<Option<Seen>> = const { RefCell::new(None) };
+}
+
+/// From now on exits keep the location of a panic and, if backtraces are enabled (`RUST_BACKTRACE`), where it
+/// came from. Adds a panic hook in front of the present one, which still runs. Doing it again changes nothing.
+pub fn capture_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            let backtrace = Backtrace::capture();
+            let seen = Seen {
+                location: info.location().map(ToString::to_string),
+                backtrace: (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string()),
+            };
+            // A panic while this thread's storage is torn down has nobody to tell.
+            let _ = SEEN.try_with(|slot| slot.replace(Some(seen)));
+            before(info);
+        }));
+    });
+}
+
+/// Runs `f`; a panic in it becomes a value.
+pub(crate) fn catch<T>(during: Option<&'static str>, f: impl FnOnce() -> T) -> Result<T, Panic> {
+    let outcome = catch_unwind(AssertUnwindSafe(f));
+    outcome.map_err(|payload| {
+        let panic = describe(&*payload, during);
+        // The payload's own destructor may panic as well; that is one panic too many to report.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(payload)));
+        panic
+    })
+}
+
+fn describe(payload: &(dyn Any + Send), during: Option<&'static str>) -> Panic {
+    let message = if let Some(text) = payload.downcast_ref::<&'static str>() {
+        (*text).to_owned()
+    } else if let Some(text) = payload.downcast_ref::<String>() {
+        text.clone()
+    } else {
+        "a value that is not text".to_owned()
+    };
+    let seen = SEEN.try_with(RefCell::take).ok().flatten();
+    let (location, backtrace) = seen.map_or((None, None), |seen| (seen.location, seen.backtrace));
+    Panic { message, location, backtrace, during }
+}

@@ -1,0 +1,135 @@
+//! Async closures as children.
+//!
+//! One future per attempt: it calls the factory at its first poll, polls the body, and reports the end. Whatever
+//! panics (factory, body, destructor) is caught here; whatever drops it (an abort, the runtime's end) is an end too.
+
+use crate::body::{Body, IntoExit};
+use crate::cell::Cell;
+use crate::ctx::{Ctx, entered};
+use crate::panic::catch;
+use liveoak_core::Exit;
+use pin_project_lite::pin_project;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tokio::runtime::Handle;
+
+/// Makes the future of one attempt.
+pub(crate) trait Factory: Send + Sync + 'static {
+    type Future: Future<Output: IntoExit> + Send + 'static;
+
+    fn make(&self, ctx: Ctx) -> Self::Future;
+}
+
+impl<F, Fut> Factory for F
+where
+    F: Fn(Ctx) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output: IntoExit> + Send + 'static,
+{
+    type Future = Fut;
+
+    fn make(&self, ctx: Ctx) -> Fut {
+        self(ctx)
+    }
+}
+
+/// A body that is a task.
+pub(crate) struct TaskBody<F> {
+    pub(crate) factory: F,
+    /// Whether a kill is left to the body, which watches [`Ctx::killed`]; else its task is aborted.
+    pub(crate) kills_itself: bool,
+}
+
+impl<F: Factory> Body for TaskBody<F> {
+    fn begin(self: Arc<Self>, cell: Arc<Cell>, handle: &Handle) {
+        let run = Run { stage: Stage::Begin { body: self }, cell: Arc::clone(&cell) };
+        let task = handle.spawn(run);
+        cell.set_task(task.abort_handle());
+    }
+
+    fn kill(&self, cell: &Cell) {
+        cell.order_kill();
+        if !self.kills_itself {
+            cell.abort();
+        }
+    }
+}
+
+pin_project! {
+    #[project = StageProj]
+    enum Stage<F: Factory> {
+        Begin { body: Arc<TaskBody<F>> },
+        Body { #[pin] future: F::Future },
+        Over,
+    }
+}
+
+pin_project! {
+    /// One attempt of a task. Its end is reported by the poll that sees it, or by the drop that causes it.
+    struct Run<F: Factory> {
+        #[pin]
+        stage: Stage<F>,
+        cell: Arc<Cell>,
+    }
+
+    impl<F: Factory> PinnedDrop for Run<F> {
+        fn drop(this: Pin<&mut Self>) {
+            if !matches!(this.stage, Stage::Over) {
+                Run::end(this, Exit::Killed);
+            }
+        }
+    }
+}
+
+impl<F: Factory> Run<F> {
+    /// Drops the body, then reports `exit`; a panic of the body's destructor takes its place if it was none.
+    fn end(self: Pin<&mut Self>, exit: Exit) {
+        let mut this = self.project();
+        let ctx = Ctx::new(Arc::clone(this.cell));
+        let dropped = catch(Some("destructor"), || entered(ctx, || this.stage.as_mut().set(Stage::Over)));
+        let exit = match dropped {
+            Err(panic) if !exit.is_failure() || matches!(exit, Exit::Killed) => {
+                Exit::Panicked(Arc::new(panic))
+            }
+            Err(_) | Ok(()) => exit,
+        };
+        this.cell.body_ended(exit);
+    }
+
+    /// One poll of the user's code.
+    fn step(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Exit> {
+        let mut this = self.as_mut().project();
+        if let Stage::Begin { body } = &*this.stage {
+            let body = Arc::clone(body);
+            let ctx = Ctx::new(Arc::clone(this.cell));
+            match catch(Some("factory"), || body.factory.make(ctx)) {
+                Ok(future) => this.stage.set(Stage::Body { future }),
+                Err(panic) => return Poll::Ready(Exit::Panicked(Arc::new(panic))),
+            }
+        }
+        match this.stage.project() {
+            StageProj::Body { future } => match catch(None, || future.poll(cx)) {
+                Ok(Poll::Pending) => Poll::Pending,
+                Ok(Poll::Ready(outcome)) => Poll::Ready(outcome.into_exit()),
+                Err(panic) => Poll::Ready(Exit::Panicked(Arc::new(panic))),
+            },
+            StageProj::Begin { .. } | StageProj::Over => Poll::Ready(Exit::Completed),
+        }
+    }
+}
+
+impl<F: Factory> Future for Run<F> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let ctx = Ctx::new(Arc::clone(&self.cell));
+        match entered(ctx, || self.as_mut().step(cx)) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(exit) => {
+                self.end(exit);
+                Poll::Ready(())
+            }
+        }
+    }
+}
