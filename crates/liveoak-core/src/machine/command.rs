@@ -167,9 +167,11 @@ impl Machine {
         flags.on_trial = true;
         self.emit(i, || EventKind::Added);
         self.expect_answer(i, ticket, Command::Start);
+        // It may be gone again when all is settled: a child that can never start is not kept.
+        let id = self.id_of(i);
         self.wait(i);
         self.settle();
-        Ok(self.id_of(i))
+        Ok(id)
     }
 
     /// Adds a member to a running group and starts it at once; without a name, its slot names it. `ticket` is
@@ -202,11 +204,29 @@ impl Machine {
             }
         };
         let i = self.insert_node(group, spec, label, None);
+        self.number_differently(group, i);
         self.node_mut(i).flags.added = true;
         self.expect_answer(i, ticket, Command::Start);
         let id = self.id_of(i);
         self.start_member(i);
+        self.settle();
         Ok(id)
+    }
+
+    /// The number of a nameless member may have been given to another as a name: `7` is called `7.1` then.
+    fn number_differently(&mut self, group: u32, i: u32) {
+        let (node, names) = (self.node(i), &self.sup(group).names);
+        if names.is_empty() || matches!(node.label, Label::Named(_)) {
+            return;
+        }
+        let text = node.label.text(i, node.serial);
+        if names.contains_key(&*text) {
+            let others = (1u32..).filter_map(|n| Name::new(format!("{text}.{n}")).ok());
+            if let Some(name) = others.into_iter().find(|name| !names.contains_key(name)) {
+                self.sup_mut(group).names.insert(name.clone(), i);
+                self.node_mut(i).label = Label::Named(name);
+            }
+        }
     }
 
     fn parent_for_adding(&self, parent: ChildId) -> Result<u32, Refusal> {
@@ -222,11 +242,12 @@ impl Machine {
     }
 
     fn check_name_is_free(&self, parent: u32, name: &Name) -> Result<(), Refusal> {
-        let Some(&old) = self.sup(parent).names.get(name) else { return Ok(()) };
+        let Some(old) = self.kid_called(parent, name.as_str()) else { return Ok(()) };
         let node = self.node(old);
         let over =
             node.phase == Phase::Idle(WhyIdle::Finished) && node.spec.restart == crate::Restart::Temporary;
-        if over && node.sup.is_none() {
+        // The new child would be the last to start: too late for those that come after it.
+        if over && node.sup.is_none() && self.needed_by(old).is_empty() {
             Ok(())
         } else {
             Err(Refusal::AlreadyExists { state: self.state_word(old) })
@@ -293,6 +314,7 @@ impl Machine {
         let flags = &mut self.node_mut(i).flags;
         flags.wanted = true;
         flags.again = true;
+        flags.on_trial |= command == Command::Start;
         self.resolve(i, |command| match command {
             Command::Stop => Some(Err(Refusal::Superseded { by: "a start" })),
             Command::Start | Command::Restart | Command::Remove => None,
@@ -349,15 +371,7 @@ impl Machine {
         if parent == NONE {
             return Err(Refusal::IsRoot);
         }
-        let name = self.name_of(i);
-        let needs = |kid: &u32| self.node(*kid).spec.after.iter().any(|edge| edge.child == name);
-        let needed_by: Vec<_> = self
-            .sup(parent)
-            .ordered()
-            .iter()
-            .filter(|kid| needs(kid))
-            .map(|kid| self.name_of(*kid))
-            .collect();
+        let needed_by = self.needed_by(i);
         if !needed_by.is_empty() {
             return Err(Refusal::NeededBy(needed_by));
         }
@@ -376,7 +390,15 @@ impl Machine {
         Ok(())
     }
 
-    fn waiters(&self, i: u32) -> usize {
+    /// The siblings that come after `i`.
+    fn needed_by(&self, i: u32) -> Vec<Name> {
+        let name = self.name_of(i);
+        let needs = |kid: &&u32| self.node(**kid).spec.after.iter().any(|edge| edge.child == name);
+        let siblings = self.sup(self.node(i).parent).ordered();
+        siblings.iter().filter(needs).map(|kid| self.name_of(*kid)).collect()
+    }
+
+    pub(super) fn waiters(&self, i: u32) -> usize {
         self.node(i).book.as_ref().map_or(0, |book| book.waiters.len())
     }
 

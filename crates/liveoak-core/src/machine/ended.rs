@@ -79,6 +79,9 @@ impl Machine {
         let back = flags.wanted && !flags.removing && !ending && (flags.sweep || flags.again);
         let remembered = !leaves || back || node.book.is_some();
         self.node_mut(i).flags.again = false;
+        if back {
+            self.close_log(i);
+        }
         if parent == NONE {
             if back {
                 self.ready_to_start(i)
@@ -92,7 +95,12 @@ impl Machine {
         }
         if back && flags.sweep {
             self.node_mut(i).flags.was_ready = false;
-            if temporary { self.rest(i, WhyIdle::Finished, leaves) } else { self.wait(i) }
+            if temporary && !flags.again {
+                self.emit(i, || EventKind::Finished);
+                self.rest(i, WhyIdle::Finished, leaves);
+            } else {
+                self.wait(i);
+            }
         } else if back {
             self.ready_to_start(i);
         } else {
@@ -108,11 +116,18 @@ impl Machine {
     fn rest(&mut self, i: u32, why: WhyIdle, goes: bool) {
         self.set_phase(i, Phase::Idle(why));
         let removing = self.node(i).flags.removing;
-        if why == WhyIdle::Stopped && !removing {
+        if !removing {
             let report = self.close_log(i);
+            let overtaken = || match why {
+                WhyIdle::Down => Refusal::SupervisorDown,
+                WhyIdle::Stopped => Refusal::Superseded { by: "a stop" },
+                WhyIdle::Finished | WhyIdle::Ignored | WhyIdle::Quarantined => {
+                    Refusal::Superseded { by: "a group restart" }
+                }
+            };
             self.resolve(i, |command| match command {
                 Command::Stop => Some(Ok(Done::Stopped(report.clone()))),
-                Command::Start | Command::Restart => Some(Err(Refusal::Superseded { by: "a stop" })),
+                Command::Start | Command::Restart => Some(Err(overtaken())),
                 Command::Remove => None,
             });
         }
@@ -148,11 +163,11 @@ impl Machine {
     pub(super) fn trial_failed(&mut self, i: u32, exit: Exit) {
         let parent = self.node(i).parent;
         self.refuse_waiters(i, &exit);
+        self.start_cancelled(i);
         let flags = &mut self.node_mut(i).flags;
-        let added = flags.added && !flags.ever_ready;
+        let goes = flags.added && !flags.ever_ready;
         flags.on_trial = false;
         flags.wanted = false;
-        let goes = added || self.is_member(i);
         self.rest(i, WhyIdle::Stopped, goes);
         self.mark_dirty(parent);
     }
@@ -179,6 +194,9 @@ impl Machine {
         let goes = self.is_member(i) || node.flags.added && node.spec.restart == Restart::Temporary;
         self.node_mut(i).flags.on_trial = false;
         self.emit(i, || EventKind::Finished);
+        if exit.is_failure() {
+            self.refuse_waiters(i, &exit);
+        }
         self.resolve(i, |command| match command {
             Command::Start | Command::Restart => Some(Ok(Done::Finished { exit: exit.clone() })),
             Command::Stop | Command::Remove => None,

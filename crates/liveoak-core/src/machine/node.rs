@@ -120,7 +120,7 @@ pub(super) enum Mode {
 }
 
 /// The moments at which the stop of a subtree gets rougher.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct StopPlan {
     /// From here on nobody waits for a turn.
     pub(super) hurry: Time,
@@ -132,6 +132,11 @@ pub(super) struct StopPlan {
 
 impl StopPlan {
     pub(super) const UNBOUNDED: Self = Self { hurry: Time::NEVER, kill: Time::NEVER, abandon: Time::NEVER };
+
+    /// All of it now.
+    pub(super) const fn at_once(now: Time) -> Self {
+        Self { hurry: now, kill: now, abandon: now }
+    }
 
     pub(super) fn min(self, other: Self) -> Self {
         Self {

@@ -7,7 +7,9 @@
 
 use super::node::{Flags, Kids, Mode, Phase};
 use super::{Command, Done, Effect, Machine};
-use crate::{Condition, Edge, EventKind, Exit, Health, Order, Ready, Restart, StartFailure, Time, WhyIdle};
+use crate::{
+    Condition, Edge, EventKind, Exit, Health, Order, Ready, Restart, Rung, StartFailure, Time, WhyIdle,
+};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -122,6 +124,7 @@ impl Machine {
         }
         self.set_phase(i, Phase::Running);
         let node = self.node_mut(i);
+        let first = !node.flags.ever_ready;
         node.flags.ever_ready = true;
         node.flags.was_ready = true;
         node.flags.attempt_ready = true;
@@ -138,7 +141,9 @@ impl Machine {
             Command::Stop | Command::Remove => None,
         });
         if i == self.root {
-            self.push(Effect::Up);
+            if first {
+                self.push(Effect::Up);
+            }
         } else if !self.sup(parent).is_group() {
             self.mark_dirty(parent);
         }
@@ -185,8 +190,7 @@ impl Machine {
         let held = self.sup(i).sweeping > 0 || self.group_backoff(i).is_some();
         let declared = self.sup(i).rules.order == Order::Declared;
         let mut turn_taken = false;
-        for k in 0..self.sup(i).ordered().len() {
-            let kid = self.sup(i).ordered()[k];
+        for kid in self.sup(i).ordered().to_vec() {
             let node = self.node(kid);
             let alone = node.flags.was_ready;
             if node.phase == Phase::Waiting && (alone || !(held || declared && turn_taken)) {
@@ -205,11 +209,12 @@ impl Machine {
     }
 
     /// A child whose edges can never hold cannot start. In a first start that fails the supervisor; a command is
-    /// told; else the child keeps waiting, and says for what. Whether the supervisor fails.
+    /// told; else the child keeps waiting, and says for what. Whether something changed, so that who may start is
+    /// to be found anew.
     fn cannot_start(&mut self, i: u32, kid: u32) -> bool {
         let first = self.sup(i).mode == Mode::Starting && !self.node(kid).flags.ever_ready;
         let on_trial = self.node(kid).flags.on_trial;
-        if !first && !on_trial {
+        if !first && !on_trial && self.waiters(kid) == 0 {
             return false;
         }
         let Some(edge) = self.node(kid).spec.after.iter().find(|edge| self.edge(i, edge) == Gate::Never)
@@ -220,10 +225,12 @@ impl Machine {
             Exit::failed(format!("{} has ended and will not be {}", edge.child, edge.condition.as_str()));
         if on_trial {
             self.trial_failed(kid, exit);
-            return false;
+        } else if first {
+            self.first_start_failed(i, kid, exit);
+        } else {
+            self.refuse_waiters(kid, &exit);
         }
-        self.first_start_failed(i, kid, exit);
-        true
+        on_trial || first
     }
 
     /// Whether the edges of `kid` hold.
@@ -244,9 +251,10 @@ impl Machine {
         let Some(&other) = self.sup(i).names.get(&edge.child) else { return Gate::Never };
         let node = self.node(other);
         let well = || self.health_of(other) == Health::Healthy;
+        // A one-shot that a group restart cut short (`Stopped`) has not done its part.
         let succeeded = || {
             let exit = node.book.as_ref().and_then(|book| book.last_exit.as_ref());
-            exit.is_none_or(|exit| !exit.is_failure())
+            exit.is_none_or(|exit| !exit.is_failure() && !matches!(exit, Exit::Stopped))
         };
         let open = |yes: bool| if yes { Gate::Open } else { Gate::Closed };
         match (edge.condition, node.phase) {
@@ -280,9 +288,8 @@ impl Machine {
 
     /// Law 7: a failed first start stops what was started and fails the supervisor.
     pub(super) fn first_start_failed(&mut self, sup: u32, kid: u32, exit: Exit) {
-        if !matches!(self.node(kid).phase, Phase::Idle(_)) {
-            self.set_phase(kid, Phase::Idle(WhyIdle::Down));
-        }
+        self.start_cancelled(kid);
+        self.set_phase(kid, Phase::Idle(WhyIdle::Down));
         self.refuse_waiters(kid, &exit);
         let failure = match exit {
             Exit::StartFailed(failure) => failure,
@@ -290,6 +297,13 @@ impl Machine {
         };
         self.emit(sup, || EventKind::StartFailed(Arc::clone(&failure)));
         self.fall(sup, Exit::StartFailed(failure));
+    }
+
+    /// Says that a child which was to be started will not be.
+    pub(super) fn start_cancelled(&mut self, i: u32) {
+        if self.node(i).phase.is_pending() {
+            self.emit(i, || EventKind::Stopped { rung: Rung::Cancelled });
+        }
     }
 
     /// Whether an exit before readiness is a failed start. A transient or temporary child that succeeds before
@@ -323,7 +337,7 @@ impl Machine {
     }
 
     /// Whether nothing below `i` runs or will run again by itself. A group is never done: it awaits members.
-    fn is_done(&self, i: u32) -> bool {
+    pub(super) fn is_done(&self, i: u32) -> bool {
         let node = self.node(i);
         match (&node.sup, node.phase) {
             (None, Phase::Idle(why)) => why != WhyIdle::Stopped,

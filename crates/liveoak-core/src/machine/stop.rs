@@ -91,7 +91,8 @@ impl Machine {
             self.open_log(i);
         }
         match self.node(i).phase {
-            Phase::Idle(_) | Phase::Stopping { .. } => {}
+            Phase::Idle(_) => {}
+            Phase::Stopping { .. } => self.tighten_plan(i),
             Phase::Waiting | Phase::BackingOff => {
                 self.log_stop(i, Duration::ZERO, Rung::Cancelled, None);
                 self.settle_stopped(i, Rung::Cancelled, None);
@@ -115,6 +116,19 @@ impl Machine {
                     }
                 }
             }
+        }
+    }
+
+    /// A supervisor that was stopping already comes under the plan of its own supervisor's stop.
+    fn tighten_plan(&mut self, i: u32) {
+        let (above, node) = (self.plan_above(i), self.node(i));
+        let Some(sup) = &node.sup else { return };
+        let plan = sup.plan.min(above);
+        if plan != sup.plan {
+            let at = node.timer.min(plan.next_point(self.now));
+            self.sup_mut(i).plan = plan;
+            self.set_timer(i, at);
+            self.mark_dirty(i);
         }
     }
 
@@ -174,7 +188,7 @@ impl Machine {
         if !self.node(i).phase.is_live() {
             return self.begin_stop(i);
         }
-        let now = self.now;
+        let (now, above) = (self.now, self.plan_above(i));
         if !self.node(i).phase.is_stopping() {
             self.begin_stop(i);
             if self.sup(i).plan.kill <= now {
@@ -184,35 +198,50 @@ impl Machine {
         let sup = self.sup_mut(i);
         sup.plan.hurry = sup.plan.hurry.min(now);
         sup.plan.kill = sup.plan.kill.min(now);
-        sup.plan.abandon = sup.plan.abandon.min(now.after(KILL_GRACE));
+        sup.plan.abandon = sup.plan.abandon.min(now.after(KILL_GRACE)).min(above.abandon);
         let abandon = sup.plan.abandon;
         self.set_timer(i, abandon);
         self.act_on_kids(i, Act::Kill);
         if self.sup(i).mode == Mode::Closing {
-            let (id, attempt) = self.attempt_of(i);
-            self.push(Effect::Kill { id, attempt });
+            self.kill_place(i);
         }
         self.mark_dirty(i);
     }
 
-    /// Writes a child off: it counts as gone although it may still run.
-    pub(super) fn abandon(&mut self, i: u32) {
-        let (id, attempt) = self.attempt_of(i);
-        if self.node(i).sup.is_some() {
-            self.act_on_kids(i, Act::Abandon);
-            if self.sup(i).mode == Mode::Closing {
-                self.emit(i, || EventKind::Abandoned { attempt });
-                self.push(Effect::Abandon { id, attempt });
-                self.sup_mut(i).mode = Mode::Down;
-                self.gone(i, Exit::Abandoned, Rung::Abandoned);
-            } else {
-                self.mark_dirty(i);
-            }
-        } else {
-            self.emit(i, || EventKind::Abandoned { attempt });
-            self.push(Effect::Abandon { id, attempt });
-            self.gone(i, Exit::Abandoned, Rung::Abandoned);
+    fn kill_place(&mut self, i: u32) {
+        let (phase, timer) = (self.node(i).phase, self.node(i).timer);
+        if phase != (Phase::Stopping { killed: true }) {
+            self.set_phase(i, Phase::Stopping { killed: true });
+            self.set_timer(i, timer);
+            let (id, attempt) = self.attempt_of(i);
+            self.emit(i, || EventKind::Killed { attempt });
+            self.push(Effect::Kill { id, attempt });
         }
+    }
+
+    /// Writes a child off: it counts as gone although it may still run. When the driver comes so late that it
+    /// was not even killed, that is done first.
+    pub(super) fn abandon(&mut self, i: u32) {
+        if self.node(i).sup.is_some() {
+            if !self.node(i).phase.is_stopping() {
+                self.kill(i);
+            }
+            let at_once = StopPlan::at_once(self.now);
+            let sup = self.sup_mut(i);
+            sup.plan = sup.plan.min(at_once);
+            if sup.mode != Mode::Closing {
+                self.act_on_kids(i, Act::Abandon);
+                return self.mark_dirty(i);
+            }
+            self.kill_place(i);
+            self.sup_mut(i).mode = Mode::Down;
+        } else {
+            self.kill(i);
+        }
+        let (id, attempt) = self.attempt_of(i);
+        self.emit(i, || EventKind::Abandoned { attempt });
+        self.push(Effect::Abandon { id, attempt });
+        self.gone(i, Exit::Abandoned, Rung::Abandoned);
     }
 
     fn act_on_kids(&mut self, i: u32, act: Act) {
@@ -270,14 +299,17 @@ impl Machine {
 
     /// Asks whoever's turn it is; ends the supervisor when nobody is left.
     pub(super) fn continue_stop(&mut self, i: u32) {
-        if self.now >= self.sup(i).plan.hurry {
-            self.act_on_kids(i, Act::Ask);
-        } else {
-            self.stop_next(i, false);
-        }
         let done = match &self.sup(i).kids {
-            Kids::Ordered(_) => self.sup(i).live == 0,
+            // All members were asked together when the stop began.
             Kids::Group { count, .. } => *count == 0,
+            Kids::Ordered(_) => {
+                if self.now >= self.sup(i).plan.hurry {
+                    self.act_on_kids(i, Act::Ask);
+                } else {
+                    self.stop_next(i, false);
+                }
+                self.sup(i).live == 0
+            }
         };
         if done && self.sup(i).mode == Mode::Stopping {
             self.all_kids_gone(i);
@@ -332,8 +364,14 @@ impl Machine {
         let (id, attempt) = self.attempt_of(i);
         self.sup_mut(i).mode = Mode::Closing;
         self.push(Effect::Ask { id, attempt });
-        let at = self.now.after(KILL_GRACE).min(self.sup(i).plan.abandon);
-        self.sup_mut(i).plan.abandon = at;
+        let now = self.now;
+        let plan = &mut self.sup_mut(i).plan;
+        plan.hurry = plan.hurry.min(now);
+        if plan.kill > now {
+            plan.kill = plan.kill.min(now.after(KILL_GRACE));
+        }
+        plan.abandon = plan.abandon.min(plan.kill.max(now).after(KILL_GRACE));
+        let at = plan.next_point(now).min(plan.abandon);
         self.set_timer(i, at);
     }
 

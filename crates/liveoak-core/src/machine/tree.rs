@@ -178,6 +178,7 @@ impl Machine {
         if parent != NONE {
             self.unlink(parent, i);
             self.mark_dirty(parent);
+            self.mark_concerned(parent);
         }
         self.slots[i as usize] = Slot::Vacant { serial: id.serial.wrapping_add(1), next: self.vacant };
         self.vacant = i;
@@ -205,6 +206,21 @@ impl Machine {
             sup.waiting =
                 sup.waiting + u32::from(phase == Phase::Waiting) - u32::from(before == Phase::Waiting);
             sup.sweeping -= u32::from(swept);
+        }
+        if matches!(phase, Phase::Running | Phase::Idle(_)) {
+            self.mark_concerned(parent);
+        }
+    }
+
+    /// Marks the supervisors, from `i` upwards, that look deeper than at their own children: where somebody
+    /// waits (maybe for the health of a subtree), and where the end of all ends it.
+    fn mark_concerned(&mut self, mut i: u32) {
+        while i != NONE {
+            let sup = self.sup(i);
+            if sup.waiting > 0 || sup.rules.end_when_done {
+                self.mark_dirty(i);
+            }
+            i = self.node(i).parent;
         }
     }
 

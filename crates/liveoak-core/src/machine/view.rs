@@ -30,7 +30,7 @@ impl Machine {
         Some(self.id_of(i))
     }
 
-    fn kid_called(&self, i: u32, name: &str) -> Option<u32> {
+    pub(super) fn kid_called(&self, i: u32, name: &str) -> Option<u32> {
         let sup = self.node(i).sup.as_ref()?;
         if let Some(kid) = sup.names.get(name) {
             return Some(*kid);
@@ -154,7 +154,7 @@ impl Machine {
     }
 
     /// What a waiting child waits for: the same questions, in the same order, that its start is gated on.
-    fn waiting_for(&self, parent: u32, i: u32) -> WaitingFor {
+    pub(super) fn waiting_for(&self, parent: u32, i: u32) -> WaitingFor {
         let sup = self.sup(parent);
         if !self.node(i).flags.was_ready {
             if sup.sweeping > 0 {

@@ -1,0 +1,133 @@
+//! Commands and their answers.
+
+use super::rig::{Obeys, Rig, word};
+use super::shape::{group, leaf, secs, sup};
+use crate::{Command, Exit, Strategy};
+
+#[test]
+fn a_stop_that_a_start_overtakes_leaves_no_report_open() {
+    let mut rig = Rig::started(&sup("t", [leaf("a")]));
+    rig.obeys("a", Obeys::Test);
+    let stop = rig.command("a", Command::Stop);
+    let start = rig.command("a", Command::Start);
+    assert_eq!(word(&rig.answer(stop).expect("overtaken")), "superseded");
+    rig.exit("a", Exit::Stopped);
+    assert_eq!(word(&rig.answer(start).expect("started")), "ready");
+}
+
+#[test]
+fn a_start_after_a_stop_that_fails_leaves_the_child_down() {
+    let mut rig = Rig::new(&sup("t", [leaf("a").reports()]));
+    rig.start();
+    rig.obeys("a", Obeys::Test);
+    rig.policy("a").ready = false;
+    rig.command("a", Command::Stop);
+    let start = rig.command("a", Command::Start);
+    rig.exit("a", Exit::Stopped);
+    rig.fail("a");
+    assert_eq!(word(&rig.answer(start).expect("failed")), "failed");
+    assert_eq!(rig.state("a"), "stopped");
+}
+
+#[test]
+fn a_restarted_root_is_up_once_and_its_last_report_tells_of_its_last_stop_only() {
+    let mut rig = Rig::started(&sup("t", [leaf("a")]));
+    assert_eq!(word(&rig.ask("", Command::Restart)), "ready");
+    assert_eq!(rig.log(), ["ask a", "gone a", "start a"]);
+    rig.advance(secs(5));
+    rig.stop();
+    assert_eq!(rig.report().entries.len(), 1);
+    assert!(rig.report().took.is_zero());
+}
+
+#[test]
+fn a_temporary_child_that_is_restarted_by_request_while_its_group_restarts_comes_back() {
+    let tree = sup("t", [leaf("a"), leaf("b").temporary()]).strategy(Strategy::OneForAll);
+    let mut rig = Rig::started(&tree);
+    rig.obeys("b", Obeys::Test);
+    let ticket = rig.command("b", Command::Restart);
+    rig.fail("a");
+    rig.exit("b", Exit::Stopped);
+    assert_eq!(word(&rig.answer(ticket).expect("answered")), "ready");
+    assert_eq!(rig.states(["a", "b"]), ["running", "running"]);
+}
+
+#[test]
+fn a_start_that_a_group_restart_or_a_stop_above_cuts_short_is_answered() {
+    let tree =
+        sup("t", [sup("s", [leaf("a"), leaf("b").temporary().reports()]).strategy(Strategy::OneForAll)]);
+    let mut rig = Rig::started(&tree);
+    rig.policy("s/b").ready = false;
+    rig.complete("s/b");
+    let ticket = rig.command("s/b", Command::Start);
+    assert!(rig.answer(ticket).is_none());
+    rig.fail("s/a");
+    assert_eq!(word(&rig.answer(ticket).expect("answered")), "superseded");
+    let ticket = rig.command("s/b", Command::Start);
+    assert_eq!(word(&rig.ask("s", Command::Stop)), "stopped");
+    assert_eq!(word(&rig.answer(ticket).expect("answered")), "supervisor down");
+}
+
+#[test]
+fn a_restart_of_a_temporary_child_that_fails_before_it_is_ready_is_answered_as_failed() {
+    let mut rig = Rig::started(&sup("t", [leaf("a").temporary().reports()]));
+    rig.policy("a").ready = false;
+    let ticket = rig.command("a", Command::Restart);
+    rig.fail("a");
+    assert_eq!(word(&rig.answer(ticket).expect("answered")), "failed");
+    assert_eq!(rig.state("a"), "finished");
+}
+
+#[test]
+fn a_member_that_ran_and_fails_a_start_on_request_stays_listed_as_stopped() {
+    let mut rig = Rig::started(&group("t").members(|group| group.template = leaf("x").reports().child));
+    let ticket = rig.add_member("", Some("m")).expect("room");
+    assert_eq!(word(&rig.answer(ticket).expect("answered")), "ready");
+    assert_eq!(word(&rig.ask("m", Command::Stop)), "stopped");
+    rig.policy("m").ready = false;
+    let ticket = rig.command("m", Command::Start);
+    rig.fail("m");
+    assert_eq!(word(&rig.answer(ticket).expect("answered")), "failed");
+    assert_eq!(rig.state("m"), "stopped");
+    let ticket = rig.add_member("", Some("n")).expect("room");
+    rig.policy("n").ready = false;
+    let other = rig.command("n", Command::Restart);
+    rig.fail("n");
+    assert_eq!(word(&rig.answer(ticket).expect("answered")), "ready");
+    assert_eq!(word(&rig.answer(other).expect("answered")), "failed");
+}
+
+#[test]
+fn a_finished_one_shot_that_others_come_after_is_not_replaced_by_a_new_child_of_its_name() {
+    let first = leaf("a").temporary();
+    let tree = sup("t", [first.clone(), leaf("b").after("a", crate::Condition::Completed)]);
+    let mut rig = Rig::started(&tree);
+    rig.complete("a");
+    assert_eq!(rig.state("b"), "running");
+    assert_eq!(rig.add("", &first).map_err(|refusal| word(&Err(refusal))), Err("exists"));
+    rig.command("", Command::Restart);
+    assert_eq!(rig.state("a"), "running");
+}
+
+#[test]
+fn a_named_member_and_a_numbered_one_never_share_a_path() {
+    let mut rig = Rig::started(&group("t"));
+    rig.add_member("", None).expect("room");
+    let [first] = rig.alive().try_into().expect("one member");
+    assert_eq!(rig.add_member("", Some(&first)).map_err(|refusal| word(&Err(refusal))), Err("exists"));
+    let next = (first.parse::<u32>().expect("a number") + 2).to_string();
+    rig.add_member("", Some(&next)).expect("room");
+    rig.add_member("", None).expect("room");
+    rig.add_member("", None).expect("room");
+    assert_eq!(rig.alive().len(), 4);
+}
+
+#[test]
+fn a_supervisor_that_ends_when_all_is_done_ends_when_a_nested_supervisor_is_done() {
+    let tree = sup("t", [sup("s", [leaf("a").temporary()]), leaf("b").transient()]);
+    let mut rig = Rig::started(&tree.rules(|rules| rules.end_when_done = true));
+    rig.complete("b");
+    assert!(rig.down.is_none());
+    rig.complete("s/a");
+    assert_eq!(rig.down_kind(), "completed");
+}

@@ -1,0 +1,13 @@
+//! The machine, driven by hand: no executor, no clock, no chance.
+//!
+//! [`rig`] plays the driver and checks the laws after every input; [`audit`] checks the invariants of the
+//! machine's own state. The other files hold the tests, by topic.
+
+mod after;
+mod audit;
+mod command;
+mod place;
+mod restart;
+mod rig;
+mod shape;
+mod stop;

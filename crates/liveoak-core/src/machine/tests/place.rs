@@ -1,0 +1,65 @@
+//! Supervisors whose children run in a place of their own.
+
+use super::rig::{Obeys, Rig};
+use super::shape::{SECOND, leaf, secs, sup};
+use crate::{Exit, KILL_GRACE, Rung};
+
+#[test]
+fn a_place_is_made_before_the_first_child_and_closed_after_the_last() {
+    let mut rig = Rig::new(&sup("t", [sup("s", [leaf("a"), leaf("b")]).placed(), leaf("c")]));
+    rig.start();
+    assert_eq!(rig.log(), ["start s", "start s/a", "start s/b", "start c", "up"]);
+    rig.stop();
+    assert_eq!(
+        rig.log(),
+        ["ask c", "gone c", "ask s/b", "gone s/b", "ask s/a", "gone s/a", "ask s", "gone s", "down"]
+    );
+}
+
+#[test]
+fn a_place_that_does_not_close_is_killed_and_then_written_off() {
+    let mut rig = Rig::started(&sup("t", [sup("s", [leaf("a")]).placed()]));
+    rig.obeys("s", Obeys::Nothing);
+    rig.stop();
+    rig.advance(KILL_GRACE * 2);
+    assert_eq!(rig.log(), ["ask s/a", "gone s/a", "ask s", "kill s", "write off s", "down"]);
+    assert_eq!(rig.report().entries[1].rung, Rung::Abandoned);
+}
+
+#[test]
+fn a_place_that_does_not_close_keeps_the_budget() {
+    let mut rig = Rig::started(&sup("t", [sup("s", [leaf("a")]).placed()]).stop_within(secs(10)));
+    rig.obeys("s", Obeys::Nothing);
+    rig.obeys("s/a", Obeys::Nothing);
+    rig.stop();
+    rig.advance(secs(10));
+    assert!(rig.down.is_some());
+    assert!(rig.report().took <= secs(10));
+}
+
+#[test]
+fn a_place_that_ends_by_itself_takes_its_supervisor_with_it_and_both_come_back() {
+    let mut rig = Rig::started(&sup("t", [sup("s", [leaf("a")]).placed()]));
+    rig.exit("s", Exit::failed("the runtime is gone"));
+    assert_eq!(rig.log(), ["gone s", "ask s/a", "gone s/a", "start s", "start s/a"]);
+}
+
+#[test]
+fn a_place_that_cannot_be_made_is_a_failed_start() {
+    let mut rig = Rig::new(&sup("t", [leaf("b"), sup("s", [leaf("a")]).placed()]));
+    rig.policy("s").ready = false;
+    rig.start();
+    rig.exit("s", Exit::failed("no threads"));
+    assert_eq!(rig.log(), ["start b", "start s", "gone s", "ask b", "gone b", "down"]);
+    assert_eq!(rig.down_kind(), "start-failed");
+}
+
+#[test]
+fn a_stop_while_a_place_is_being_made_closes_it_and_starts_nothing() {
+    let mut rig = Rig::new(&sup("t", [sup("s", [leaf("a")]).placed()]));
+    rig.policy("s").ready = false;
+    rig.start();
+    rig.advance(SECOND);
+    rig.stop();
+    assert_eq!(rig.log(), ["start s", "ask s", "gone s", "down"]);
+}

@@ -1,0 +1,523 @@
+//! The driver of all tests: it does what the machine says, the way each child's policy tells, and checks on
+//! the way that
+//!
+//! * no child has two attempts alive, and none begins after it was told to stop, was removed, or the tree ended;
+//! * a kill comes once, and nothing is written off that was not killed;
+//! * events are numbered without a gap, and the snapshot before them plus the events is the snapshot after;
+//! * every ticket is answered at most once;
+//! * the machine's own invariants hold ([`Machine::audit`]).
+
+use crate::{
+    Attempt, ChildId, Command, Declared, Done, Effect, Event, EventKind, Exit, Health, Input, Machine, Name,
+    NodeState, NodeView, Path, Refusal, Severity, Snapshot, StopReport, Ticket, Time, WhyIdle,
+};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How a child answers a stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Obeys {
+    /// It ends as soon as it is asked.
+    Ask,
+    /// It ends when killed.
+    Kill,
+    /// It never ends.
+    Nothing,
+    /// It ends when the test says so.
+    Test,
+}
+
+/// How a child behaves.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Policy {
+    pub(super) obeys: Obeys,
+    /// Whether readiness is reported as soon as an attempt is begun; else the test does it.
+    pub(super) ready: bool,
+    /// Whether it gives heartbeats.
+    pub(super) beats: bool,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self { obeys: Obeys::Ask, ready: true, beats: true }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Live {
+    attempt: Attempt,
+    killed: bool,
+}
+
+pub(super) type Answer = Result<Done, Refusal>;
+
+/// A machine and its driver.
+pub(super) struct Rig {
+    pub(super) machine: Machine,
+    pub(super) now: Time,
+    /// The random number of every input. The largest: full jitter gives the ceiling then.
+    pub(super) random: u64,
+    /// Whether to audit and replay after every input. Off where a test is about volume.
+    pub(super) careful: bool,
+    /// What was done, in order: `start a`, `ask a`, `kill a`, `write off a`, `gone a`, `forget a`, `up`, `down`.
+    log: Vec<String>,
+    pub(super) events: Vec<Event>,
+    pub(super) answers: Vec<(Ticket, Answer)>,
+    pub(super) down: Option<(Exit, Arc<StopReport>)>,
+    live: BTreeMap<ChildId, Live>,
+    names: HashMap<ChildId, String>,
+    policies: HashMap<String, Policy>,
+    default: Policy,
+    inputs: VecDeque<Input>,
+    told_down: HashSet<ChildId>,
+    tickets: u64,
+    /// The states as the events tell them.
+    told: HashMap<ChildId, &'static str>,
+    last_event: u64,
+}
+
+impl Rig {
+    /// A rig for the tree, not yet started.
+    pub(super) fn new(tree: &Declared) -> Self {
+        let mut machine = Machine::new(tree).expect("a good spec");
+        machine.set_interest(Some(Severity::Debug));
+        Self {
+            machine,
+            now: Time::ZERO,
+            random: u64::MAX,
+            careful: true,
+            log: Vec::new(),
+            events: Vec::new(),
+            answers: Vec::new(),
+            down: None,
+            live: BTreeMap::new(),
+            names: HashMap::new(),
+            policies: HashMap::new(),
+            default: Policy::default(),
+            inputs: VecDeque::new(),
+            told_down: HashSet::new(),
+            tickets: 0,
+            told: HashMap::new(),
+            last_event: 0,
+        }
+    }
+
+    /// A rig with the tree started and the log of that thrown away.
+    pub(super) fn started(tree: &Declared) -> Self {
+        let mut rig = Self::new(tree);
+        rig.start();
+        rig.log();
+        rig
+    }
+
+    pub(super) fn set_default(&mut self, policy: Policy) {
+        self.default = policy;
+    }
+
+    pub(super) fn policy(&mut self, path: &str) -> &mut Policy {
+        self.policies.entry(path.to_owned()).or_insert(self.default)
+    }
+
+    pub(super) fn obeys(&mut self, path: &str, obeys: Obeys) {
+        self.policy(path).obeys = obeys;
+    }
+
+    /// The child at a path below the root; the empty path is the root.
+    #[track_caller]
+    pub(super) fn id(&self, path: &str) -> ChildId {
+        self.find(path).unwrap_or_else(|| panic!("there is no {path:?}"))
+    }
+
+    pub(super) fn find(&self, path: &str) -> Option<ChildId> {
+        let root = self.machine.path(self.machine.root())?;
+        self.machine.find(&if path.is_empty() { root } else { root.join(path) })
+    }
+
+    fn name(&mut self, id: ChildId) -> String {
+        match self.machine.path(id) {
+            Some(path) => {
+                let text = short(&path);
+                self.names.insert(id, text.clone());
+                text
+            }
+            None => self.names.get(&id).cloned().unwrap_or_else(|| format!("{id:?}")),
+        }
+    }
+
+    // Inputs.
+
+    #[track_caller]
+    pub(super) fn input(&mut self, input: Input) {
+        self.inputs.push_back(input);
+        self.run();
+    }
+
+    #[track_caller]
+    pub(super) fn start(&mut self) {
+        self.input(Input::Start);
+    }
+
+    #[track_caller]
+    pub(super) fn stop(&mut self) {
+        self.input(Input::Stop);
+    }
+
+    #[track_caller]
+    pub(super) fn kill(&mut self) {
+        self.input(Input::Kill);
+    }
+
+    /// The living attempt of a child.
+    #[track_caller]
+    pub(super) fn attempt(&self, path: &str) -> Attempt {
+        let live = self.live.get(&self.id(path));
+        live.unwrap_or_else(|| panic!("{path} has no attempt")).attempt
+    }
+
+    #[track_caller]
+    pub(super) fn exit(&mut self, path: &str, exit: Exit) {
+        let (id, attempt) = (self.id(path), self.attempt(path));
+        self.input(Input::Exited { id, attempt, exit });
+    }
+
+    #[track_caller]
+    pub(super) fn fail(&mut self, path: &str) {
+        self.exit(path, Exit::failed("boom"));
+    }
+
+    #[track_caller]
+    pub(super) fn complete(&mut self, path: &str) {
+        self.exit(path, Exit::Completed);
+    }
+
+    #[track_caller]
+    pub(super) fn ready(&mut self, path: &str) {
+        let (id, attempt) = (self.id(path), self.attempt(path));
+        self.input(Input::Ready { id, attempt });
+    }
+
+    #[track_caller]
+    pub(super) fn health(&mut self, path: &str, health: Health) {
+        let (id, attempt) = (self.id(path), self.attempt(path));
+        self.input(Input::Health { id, attempt, health });
+    }
+
+    pub(super) fn ticket(&mut self) -> Ticket {
+        self.tickets += 1;
+        Ticket(self.tickets)
+    }
+
+    #[track_caller]
+    pub(super) fn command(&mut self, path: &str, command: Command) -> Ticket {
+        let id = self.id(path);
+        self.command_to(id, command)
+    }
+
+    #[track_caller]
+    pub(super) fn command_to(&mut self, id: ChildId, command: Command) -> Ticket {
+        let ticket = self.ticket();
+        match command {
+            Command::Stop | Command::Remove => self.told_down.insert(id),
+            Command::Start | Command::Restart => self.told_down.remove(&id),
+        };
+        self.input(Input::Command { ticket, id, command });
+        ticket
+    }
+
+    /// Carries a command out and gives the answer, which must be there.
+    #[track_caller]
+    pub(super) fn ask(&mut self, path: &str, command: Command) -> Answer {
+        let ticket = self.command(path, command);
+        self.answer(ticket).expect("the answer is there")
+    }
+
+    #[track_caller]
+    pub(super) fn add(&mut self, parent: &str, declared: &Declared) -> Result<Ticket, Refusal> {
+        let (ticket, parent) = (self.ticket(), self.id(parent));
+        self.machine.add_child(self.now, parent, declared, Some(ticket))?;
+        self.run();
+        Ok(ticket)
+    }
+
+    #[track_caller]
+    pub(super) fn add_member(&mut self, group: &str, member: Option<&str>) -> Result<Ticket, Refusal> {
+        let (ticket, group) = (self.ticket(), self.id(group));
+        let member = member.map(|text| Name::new(text).expect("a good name"));
+        self.machine.add_member(self.now, group, member, Some(ticket))?;
+        self.run();
+        Ok(ticket)
+    }
+
+    /// Moves time, from deadline to deadline.
+    #[track_caller]
+    pub(super) fn advance(&mut self, duration: Duration) {
+        let until = self.now.after(duration);
+        let mut ticks = 0;
+        while let Some(at) = self.machine.poll_deadline().filter(|at| *at <= until) {
+            ticks = if at > self.now { 0 } else { ticks + 1 };
+            assert!(ticks < 1_000, "time stands still at {:?}", self.now);
+            self.now = self.now.max(at);
+            self.input(Input::Tick);
+        }
+        self.jump(until);
+    }
+
+    /// Moves time at once: one late tick for all that became due.
+    #[track_caller]
+    pub(super) fn jump(&mut self, until: Time) {
+        self.now = until;
+        self.input(Input::Tick);
+    }
+
+    // What is seen.
+
+    /// What was done since the last call.
+    pub(super) fn log(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.log)
+    }
+
+    /// What was done since the last call, of this kind only, as the names in order.
+    pub(super) fn done(&mut self, word: &str) -> Vec<String> {
+        let log = self.log();
+        log.iter().filter_map(|line| line.strip_prefix(word)?.strip_prefix(' ')).map(str::to_owned).collect()
+    }
+
+    /// The answer to a ticket, if it was given.
+    pub(super) fn answer(&self, ticket: Ticket) -> Option<Answer> {
+        self.answers.iter().find(|(whose, _)| *whose == ticket).map(|(_, answer)| answer.clone())
+    }
+
+    pub(super) fn snapshot(&mut self) -> Snapshot {
+        self.machine.snapshot(self.now)
+    }
+
+    #[track_caller]
+    pub(super) fn view(&mut self, path: &str) -> NodeView {
+        let id = self.id(path);
+        let snapshot = self.snapshot();
+        let view = snapshot.nodes().find(|node| node.id == id).cloned();
+        view.expect("every child is in the snapshot")
+    }
+
+    /// The state of a child as one word; `gone` if there is none.
+    #[track_caller]
+    pub(super) fn state(&mut self, path: &str) -> &'static str {
+        if self.find(path).is_none() { "gone" } else { self.view(path).state.as_str() }
+    }
+
+    #[track_caller]
+    pub(super) fn states<const N: usize>(&mut self, paths: [&str; N]) -> [&'static str; N] {
+        paths.map(|path| self.state(path))
+    }
+
+    /// The names of all children that have a living attempt, places included.
+    pub(super) fn alive(&mut self) -> Vec<String> {
+        let ids: Vec<_> = self.live.keys().copied().collect();
+        let mut names: Vec<_> = ids.into_iter().map(|id| self.name(id)).collect();
+        names.sort();
+        names
+    }
+
+    pub(super) fn is_alive(&self, path: &str) -> bool {
+        self.find(path).is_some_and(|id| self.live.contains_key(&id))
+    }
+
+    #[track_caller]
+    pub(super) fn report(&self) -> Arc<StopReport> {
+        Arc::clone(&self.down.as_ref().expect("the tree is down").1)
+    }
+
+    /// How the tree ended, as one word.
+    #[track_caller]
+    pub(super) fn down_kind(&self) -> &'static str {
+        self.down.as_ref().expect("the tree is down").0.kind()
+    }
+
+    /// How many events of this name there were.
+    pub(super) fn count(&self, name: &str) -> usize {
+        self.events.iter().filter(|event| event.kind.name() == name).count()
+    }
+
+    // The driver.
+
+    #[track_caller]
+    pub(super) fn run(&mut self) {
+        loop {
+            while let Some(effect) = self.machine.poll_effect() {
+                self.effect(effect);
+            }
+            if self.careful {
+                self.machine.audit();
+                self.compare();
+            }
+            let Some(input) = self.inputs.pop_front() else { return };
+            if let Input::Exited { id, attempt, .. } = &input {
+                self.attempt_is_gone(*id, *attempt);
+            }
+            self.machine.handle(self.now, self.random, input);
+        }
+    }
+
+    fn attempt_is_gone(&mut self, id: ChildId, attempt: Attempt) {
+        if self.live.get(&id).is_some_and(|live| live.attempt == attempt) {
+            self.live.remove(&id);
+            self.note("gone", id);
+        }
+    }
+
+    fn note(&mut self, word: &str, id: ChildId) {
+        let name = self.name(id);
+        self.log.push(format!("{word} {name}"));
+    }
+
+    #[track_caller]
+    fn effect(&mut self, effect: Effect) {
+        match effect {
+            Effect::Spawn { id, attempt } => self.spawn(id, attempt),
+            Effect::Ask { id, attempt } => {
+                self.note("ask", id);
+                self.expect_live(id, attempt, "ask");
+                self.obey(id, attempt, &[Obeys::Ask], Exit::Stopped);
+            }
+            Effect::Kill { id, attempt } => {
+                self.note("kill", id);
+                self.expect_live(id, attempt, "kill");
+                if let Some(live) = self.live.get_mut(&id) {
+                    assert!(!std::mem::replace(&mut live.killed, true), "{id:?} is killed twice");
+                }
+                self.obey(id, attempt, &[Obeys::Ask, Obeys::Kill], Exit::Killed);
+            }
+            Effect::Abandon { id, attempt } => {
+                self.note("write off", id);
+                self.expect_live(id, attempt, "abandon");
+                let live = self.live.remove(&id);
+                assert!(live.is_some_and(|live| live.killed), "{id:?} is written off and was not killed");
+            }
+            Effect::Forget { id } => {
+                self.note("forget", id);
+                assert!(!self.live.contains_key(&id), "{id:?} is forgotten alive");
+                self.told.remove(&id);
+            }
+            Effect::CheckHeartbeat { id, attempt } => {
+                let name = self.name(id);
+                let beaten = self.policy(&name).beats;
+                self.inputs.push_back(Input::Heartbeat { id, attempt, beaten });
+            }
+            Effect::Reply { ticket, result } => {
+                assert!(self.answer(ticket).is_none(), "{ticket:?} is answered twice");
+                self.answers.push((ticket, result));
+            }
+            Effect::Event(event) => self.event(*event),
+            Effect::Up => self.log.push("up".to_owned()),
+            Effect::Down { exit, report } => {
+                assert!(self.live.is_empty(), "the tree is down and {:?} live", self.live);
+                assert!(self.down.replace((exit, report)).is_none(), "down twice");
+                self.log.push("down".to_owned());
+            }
+        }
+    }
+
+    #[track_caller]
+    fn spawn(&mut self, id: ChildId, attempt: Attempt) {
+        self.note("start", id);
+        let name = self.name(id);
+        assert!(self.down.is_none(), "{name} starts although the tree is down");
+        assert!(!self.told_down.contains(&id), "{name} starts although it was told to be down");
+        let before = self.live.insert(id, Live { attempt, killed: false });
+        assert!(before.is_none(), "law 1: {name} starts and has an attempt alive: {before:?}");
+        if self.policy(&name).ready {
+            self.inputs.push_back(Input::Ready { id, attempt });
+        }
+    }
+
+    #[track_caller]
+    fn expect_live(&self, id: ChildId, attempt: Attempt, word: &str) {
+        let exiting =
+            self.inputs.iter().any(|input| matches!(input, Input::Exited { id: i, .. } if *i == id));
+        let live = self.live.get(&id).is_some_and(|live| live.attempt == attempt);
+        assert!(live || exiting, "{word}: attempt {attempt} of {:?} does not live", self.names.get(&id));
+    }
+
+    fn obey(&mut self, id: ChildId, attempt: Attempt, which: &[Obeys], exit: Exit) {
+        let name = self.name(id);
+        if which.contains(&self.policy(&name).obeys) {
+            self.inputs.push_back(Input::Exited { id, attempt, exit });
+        }
+    }
+
+    #[track_caller]
+    fn event(&mut self, event: Event) {
+        self.last_event += 1;
+        assert_eq!(event.number, self.last_event, "events are numbered without a gap");
+        let id = event.id;
+        let word = match &event.kind {
+            EventKind::Waiting => "waiting",
+            EventKind::Starting { .. } => "starting",
+            EventKind::Ready { .. } => "running",
+            EventKind::BackingOff { .. } => "backing-off",
+            EventKind::Stopping { .. } | EventKind::Killed { .. } => "stopping",
+            EventKind::Added | EventKind::Exited { .. } | EventKind::Stopped { .. } => "rests",
+            EventKind::Finished => "finished",
+            EventKind::Ignored => "ignored",
+            EventKind::Quarantined(_) => "quarantined",
+            EventKind::Removed
+            | EventKind::Abandoned { .. }
+            | EventKind::GaveUp(_)
+            | EventKind::StartFailed(_)
+            | EventKind::AutoShutdown
+            | EventKind::GroupRestart { .. }
+            | EventKind::Health(_) => self.told.get(&id).copied().unwrap_or("rests"),
+        };
+        self.told.insert(id, word);
+        self.events.push(event);
+    }
+
+    /// Law 20: what the events told is what the snapshot shows.
+    #[track_caller]
+    fn compare(&mut self) {
+        let snapshot = self.snapshot();
+        assert_eq!(snapshot.number, self.last_event, "the snapshot contains the last event");
+        let mut nodes = 0;
+        for node in snapshot.nodes() {
+            nodes += 1;
+            let seen = match &node.state {
+                NodeState::Idle(WhyIdle::Down | WhyIdle::Stopped) => "rests",
+                state => state.as_str(),
+            };
+            let told = self.told.entry(node.id).or_insert("rests");
+            assert_eq!(*told, seen, "{}: what the events told, and what is", node.path);
+        }
+        assert_eq!(self.told.len(), nodes, "the events tell of others than the snapshot");
+    }
+}
+
+/// A path without the name of the tree.
+pub(super) fn short(path: &Path) -> String {
+    path.names().skip(1).collect::<Vec<_>>().join("/")
+}
+
+/// The answer as one word.
+pub(super) fn word(answer: &Answer) -> &'static str {
+    match answer {
+        Ok(Done::Ready { .. }) => "ready",
+        Ok(Done::Ignored) => "ignored",
+        Ok(Done::Finished { .. }) => "finished",
+        Ok(Done::Stopped(_)) => "stopped",
+        Ok(Done::Removed(_)) => "removed",
+        Err(Refusal::NotFound) => "not found",
+        Err(Refusal::NotDown { .. }) => "not down",
+        Err(Refusal::AlreadyExists { .. }) => "exists",
+        Err(Refusal::SupervisorDown) => "supervisor down",
+        Err(Refusal::NeededBy(_)) => "needed",
+        Err(Refusal::TreeDown) => "tree down",
+        Err(Refusal::Failed(_)) => "failed",
+        Err(Refusal::Superseded { .. }) => "superseded",
+        Err(Refusal::Full { .. }) => "full",
+        Err(Refusal::Busy) => "busy",
+        Err(Refusal::IsRoot) => "is root",
+        Err(Refusal::NotASupervisor | Refusal::IsAGroup | Refusal::NotAGroup | Refusal::Invalid(_)) => {
+            "wrong"
+        }
+    }
+}

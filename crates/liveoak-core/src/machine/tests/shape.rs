@@ -1,0 +1,141 @@
+//! Short words for specs.
+
+use crate::{
+    Backoff, ChildSpec, Condition, Declared, Edge, GroupSpec, Limit, Name, Order, Ready, Restart, Strategy,
+    SupervisorSpec, Work,
+};
+use std::time::Duration;
+
+pub(super) const SECOND: Duration = Duration::from_secs(1);
+
+pub(super) fn name(text: &str) -> Name {
+    Name::new(text).expect("a good name")
+}
+
+pub(super) const fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+pub(super) const fn millis(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+/// A permanent leaf without backoff, ready at once.
+pub(super) fn leaf(text: &str) -> Declared {
+    let child = ChildSpec { backoff: None, ..ChildSpec::default() };
+    Declared { name: name(text), child, work: Work::Leaf }
+}
+
+/// A supervisor without a deadline for its start or stop, and without backoff.
+pub(super) fn sup(text: &str, children: impl IntoIterator<Item = Declared>) -> Declared {
+    let children = children.into_iter().collect();
+    let child = ChildSpec { backoff: None, ..ChildSpec::of_supervisor() };
+    Declared {
+        name: name(text),
+        child,
+        work: Work::Supervisor(SupervisorSpec { children, ..SupervisorSpec::default() }),
+    }
+}
+
+/// A group whose members are like [`leaf`].
+pub(super) fn group(text: &str) -> Declared {
+    let template = leaf("x").child;
+    let child = ChildSpec { backoff: None, ..ChildSpec::of_supervisor() };
+    let work = Work::Group(GroupSpec { template, ..GroupSpec::default() });
+    Declared { name: name(text), child, work }
+}
+
+/// A backoff of exactly `delay` when the rig's random number is the largest, never reset.
+pub(super) const fn backoff(delay: Duration) -> Backoff {
+    Backoff { from: delay, to: delay, reset_after: Duration::MAX }
+}
+
+impl Declared {
+    /// Changes what is declared of the child.
+    pub(super) fn with(mut self, change: impl FnOnce(&mut ChildSpec)) -> Self {
+        change(&mut self.child);
+        self
+    }
+
+    /// Changes the rules of the supervisor.
+    pub(super) fn rules(mut self, change: impl FnOnce(&mut SupervisorSpec)) -> Self {
+        match &mut self.work {
+            Work::Supervisor(spec) => change(spec),
+            Work::Group(_) | Work::Leaf => panic!("{} is not a supervisor", self.name),
+        }
+        self
+    }
+
+    /// Changes the rules of the group.
+    pub(super) fn members(mut self, change: impl FnOnce(&mut GroupSpec)) -> Self {
+        match &mut self.work {
+            Work::Group(spec) => change(spec),
+            Work::Supervisor(_) | Work::Leaf => panic!("{} is not a group", self.name),
+        }
+        self
+    }
+
+    pub(super) fn restart(self, restart: Restart) -> Self {
+        self.with(|child| child.restart = restart)
+    }
+
+    pub(super) fn transient(self) -> Self {
+        self.restart(Restart::Transient)
+    }
+
+    pub(super) fn temporary(self) -> Self {
+        self.restart(Restart::Temporary)
+    }
+
+    pub(super) fn significant(self) -> Self {
+        self.with(|child| child.significant = true)
+    }
+
+    /// Ready when the test says so.
+    pub(super) fn reports(self) -> Self {
+        self.with(|child| child.ready = Ready::Reported)
+    }
+
+    pub(super) fn stop_within(self, within: Duration) -> Self {
+        self.with(|child| child.stop_within = within)
+    }
+
+    pub(super) fn start_within(self, within: Duration) -> Self {
+        self.with(|child| child.start_within = within)
+    }
+
+    /// Every restart waits `delay` (see [`backoff`]).
+    pub(super) fn delayed(self, delay: Duration) -> Self {
+        self.with(|child| child.backoff = Some(backoff(delay)))
+    }
+
+    pub(super) fn limit(self, limit: Limit) -> Self {
+        self.with(|child| child.limit = Some(limit))
+    }
+
+    pub(super) fn after(self, other: &str, condition: Condition) -> Self {
+        self.with(|child| child.after.push(Edge { child: name(other), condition }))
+    }
+
+    pub(super) fn strategy(self, strategy: Strategy) -> Self {
+        self.rules(|rules| rules.strategy = strategy)
+    }
+
+    pub(super) fn intensity(self, restarts: u32, period: Duration) -> Self {
+        self.rules(|rules| rules.intensity = Some(Limit::new(restarts, period)))
+    }
+
+    pub(super) fn edges(self) -> Self {
+        self.rules(|rules| rules.order = Order::Edges)
+    }
+
+    /// A supervisor or group that has a place.
+    pub(super) fn placed(mut self) -> Self {
+        match &mut self.work {
+            Work::Supervisor(spec) => spec.place = true,
+            Work::Group(spec) => spec.place = true,
+            Work::Leaf => panic!("{} is not a supervisor", self.name),
+        }
+        self
+    }
+}
