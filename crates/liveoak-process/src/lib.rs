@@ -14,6 +14,25 @@
 //! because children die with the thread that forked them), one task per process that reads its output, and one small
 //! shell process, the guardian, that kills the groups when this program dies, even by `kill -9`.
 //!
+//! ```
+//! use liveoak_process::{Command, Process, Status};
+//! use std::time::Duration;
+//!
+//! # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+//! # runtime.block_on(async {
+//! let server = Command::shell("echo ready; sleep 1000 & wait");
+//! let mut process = Process::spawn(&server, |line| assert_eq!(line.text, "ready")).await?;
+//! let finished = process.finish(Duration::from_secs(5)).await; // SIGTERM for both, then SIGKILL for who is left
+//! assert!(matches!(finished.status, Status::Signal { .. }));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! What it does not reach: descendants that left the group (`setsid`, double fork), and programs of another user (a
+//! set-user-id program clears the parent-death signal, `prctl(2)`, and may not be signalled). A program that forks itself
+//! without an exec (to become a daemon) must do so before the first spawn: the copy would have no spawner thread.
+//!
 //! When not to use it: for a program that is to outlive this one, and for one-off commands whose output is the result
 //! (`std::process::Command` does that).
 

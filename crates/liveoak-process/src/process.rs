@@ -176,12 +176,15 @@ impl Process {
     /// Whether any process of the group is alive, the leader or another. Dead ones that nobody has reaped do not count.
     ///
     /// While the leader runs this costs nothing. After that it looks through `/proc`, some microseconds per process of
-    /// the machine; without `/proc` the answer is yes until the process is finished.
+    /// the machine; without `/proc` the answer is yes until the process is finished. After a [lost](Status::Lost) status
+    /// the group's number is not ours to look for, and the answer is no.
     pub fn group_alive(&self) -> bool {
-        if self.leader.is_none() {
-            return false;
+        match self.exit.peek() {
+            _ if self.leader.is_none() => false,
+            None => true,
+            Some(Status::Lost) => false,
+            Some(_) => group::living(self.pid).map_or(true, |members| !members.is_empty()),
         }
-        self.exit.peek().is_none() || group::living(self.pid).map_or(true, |members| !members.is_empty())
     }
 
     /// Waits until no process of the group is alive.
@@ -191,8 +194,8 @@ impl Process {
     /// # Cancel safety
     /// Cancel safe.
     pub async fn group_gone(&mut self) {
-        self.exited().await;
-        if self.leader.is_some() && group::gone(self.pid).await.is_err() {
+        let lost = self.exited().await == Status::Lost;
+        if !lost && self.leader.is_some() && group::gone(self.pid).await.is_err() {
             std::future::pending::<()>().await;
         }
     }
@@ -213,8 +216,9 @@ impl Process {
             if tokio::time::timeout(grace, self.group_gone()).await.is_err() {
                 self.forced = true;
                 let _gone_meanwhile = self.kill();
-                self.exited().await;
-                let _no_proc = group::gone(self.pid).await;
+                if self.exited().await != Status::Lost {
+                    let _no_proc = group::gone(self.pid).await;
+                }
             }
         }
         let status = self.exited().await;

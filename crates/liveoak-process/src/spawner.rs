@@ -219,7 +219,7 @@ impl Thread {
                 // Not reaped yet, so the number is the child's and its group's.
                 let _gone = crate::os::signal_group_by_number(pid, Signal::KILL);
                 let _status = child.wait();
-                Err(SpawnError::ResourceLimit { source: error.into() })
+                Err(explain(located, error.into()))
             }
         }
     }

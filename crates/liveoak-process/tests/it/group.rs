@@ -3,6 +3,7 @@
 use crate::support::{Dir, PATIENCE, Stranger, look_for, shell, start, state, within};
 use liveoak_process::{Command, OUTPUT_GRACE, OutputEnd, Process, Signal, SignalError, Status};
 use std::future::{Future, poll_fn};
+use std::io::Write;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -159,7 +160,9 @@ fn a_worker_thread_that_ends_must_not_kill_children() {
     .join()
     .unwrap();
     // The worker, its runtime and the thread that had it are gone. Had the child been theirs, it could not answer.
-    std::fs::write(&fifo, "go\n").unwrap();
+    // Opened for both ways: with a dead child, an open for writing alone would wait for a reader.
+    let mut fifo = std::fs::OpenOptions::new().read(true).write(true).open(&fifo).unwrap();
+    fifo.write_all(b"go\n").unwrap();
     let other = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let status = other.block_on(async { within(process.exited()).await });
     assert_eq!(status, Status::Code(9));
