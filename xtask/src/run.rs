@@ -1,0 +1,108 @@
+//! Running one command at a time, shown before it starts and timed after it ended.
+
+#![expect(clippy::print_stderr, reason = "a program for people")]
+
+use crate::Failure;
+use std::path::Path;
+use std::process::{Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How often a command with a time limit is looked at.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// The root of the repository; every command runs there.
+#[must_use]
+pub fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+/// Shows, runs and times a command given as a person would type it: words separated by spaces, without quoting.
+/// Its output goes where ours goes; its input is empty.
+pub(crate) fn step(line: &str, env: &[(&str, &str)]) -> Result<(), Failure> {
+    let begun = announce(line, env);
+    let status = command(line).envs(env.iter().copied()).status();
+    let status = status.map_err(|source| Failure::Io { what: line.to_owned(), source })?;
+    finish(line, status, begun)
+}
+
+/// As [`step`], but a command that still runs after `limit` is killed and has failed.
+pub(crate) fn step_within(line: &str, limit: Duration) -> Result<(), Failure> {
+    program_within(command(line), line, limit)
+}
+
+/// As [`step_within`], for a program that was prepared by hand and is shown as `line`.
+pub(crate) fn program_within(mut program: Command, line: &str, limit: Duration) -> Result<(), Failure> {
+    let begun = announce(line, &[]);
+    let io = |source| Failure::Io { what: line.to_owned(), source };
+    let mut child = program.current_dir(root()).stdin(Stdio::null()).spawn().map_err(io)?;
+    loop {
+        if let Some(status) = child.try_wait().map_err(io)? {
+            return finish(line, status, begun);
+        }
+        if begun.elapsed() > limit {
+            child.kill().map_err(io)?;
+            child.wait().map_err(io)?;
+            let outcome = format!("still ran after {} s and was killed", limit.as_secs());
+            return Err(Failure::Step { command: line.to_owned(), outcome });
+        }
+        thread::sleep(LOOK);
+    }
+}
+
+/// Whether a command exists and answers with success; shows nothing.
+pub(crate) fn answers(line: &str) -> bool {
+    let status = command(line).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    status.is_ok_and(|status| status.success())
+}
+
+fn announce(line: &str, env: &[(&str, &str)]) -> Instant {
+    let assignments: String = env.iter().map(|(name, value)| format!("{name}='{value}' ")).collect();
+    eprintln!("\n==> {assignments}{line}");
+    Instant::now()
+}
+
+fn finish(line: &str, status: ExitStatus, begun: Instant) -> Result<(), Failure> {
+    if status.success() {
+        eprintln!("==> done in {:.1} s: {line}", begun.elapsed().as_secs_f32());
+        return Ok(());
+    }
+    Err(Failure::Step { command: line.to_owned(), outcome: format!("failed: {status}") })
+}
+
+fn command(line: &str) -> Command {
+    let mut words = line.split_whitespace();
+    let program = words.next().unwrap_or_default();
+    let mut command = match program {
+        // The one that runs us, with whatever toolchain it was called for.
+        "cargo" => Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())),
+        other => Command::new(other),
+    };
+    command.args(words).current_dir(root()).stdin(Stdio::null());
+    command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_that_fails_is_an_error_that_names_it() {
+        let failure = step("false", &[]).unwrap_err();
+        assert!(failure.to_string().starts_with("`false` failed: "), "{failure}");
+    }
+
+    #[test]
+    fn a_command_that_does_not_exist_is_an_error_that_names_it() {
+        let failure = step("no-such-program-here", &[]).unwrap_err();
+        assert!(failure.to_string().starts_with("no-such-program-here: "), "{failure}");
+        assert!(!answers("no-such-program-here"));
+    }
+
+    #[test]
+    fn a_command_that_does_not_end_in_time_is_killed() {
+        let failure = step_within("sleep 60", Duration::from_millis(50)).unwrap_err();
+        assert!(failure.to_string().contains("was killed"), "{failure}");
+        step_within("true", Duration::from_secs(60)).unwrap();
+    }
+}

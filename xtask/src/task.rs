@@ -1,0 +1,131 @@
+//! The list of tasks, and how one is found by its name.
+
+use std::fmt::{self, Write};
+use std::io;
+
+/// One `cargo xtask` command.
+#[derive(Debug)]
+pub struct Task {
+    /// What the person types.
+    pub name: &'static str,
+    /// One line for the usage text.
+    pub about: &'static str,
+    /// Does it, with the arguments after the name.
+    pub run: fn(&[String]) -> Result<(), Failure>,
+}
+
+/// Every task, in the order of the usage text. A new task is a module with a `run` and one line here.
+pub const TASKS: &[Task] = &[
+    Task { name: "test", about: "every test of the workspace, doc tests too", run: crate::test::run },
+    Task {
+        name: "ci",
+        about: "all that a change must pass: format, lints, docs, examples, demo, tests",
+        run: crate::ci::run,
+    },
+    Task {
+        name: "bless",
+        about: "accept the golden transcripts as the tests see them now",
+        run: crate::bless::run,
+    },
+];
+
+/// Why a task did not succeed.
+#[derive(Debug)]
+pub enum Failure {
+    /// The command line makes no sense: exit code 2.
+    Usage(String),
+    /// A command was run and failed, or did not end in time.
+    Step {
+        /// The command as a person would type it.
+        command: String,
+        /// What became of it.
+        outcome: String,
+    },
+    /// A command could not be started, or a file not be read.
+    Io {
+        /// The command or file.
+        what: String,
+        /// The cause.
+        source: io::Error,
+    },
+    /// Something about the repository itself is not as it must be.
+    Repository(String),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Usage(what) | Failure::Repository(what) => f.write_str(what),
+            Failure::Step { command, outcome } => write!(f, "`{command}` {outcome}"),
+            Failure::Io { what, source } => write!(f, "{what}: {source}"),
+        }
+    }
+}
+
+impl std::error::Error for Failure {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Failure::Io { source, .. } => Some(source),
+            Failure::Usage(_) | Failure::Step { .. } | Failure::Repository(_) => None,
+        }
+    }
+}
+
+/// Runs the task that the first argument names.
+///
+/// # Errors
+///
+/// [`Failure::Usage`] for a missing or unknown name; otherwise what the task itself returns.
+pub fn dispatch(arguments: &[String]) -> Result<(), Failure> {
+    let Some((name, rest)) = arguments.split_first() else {
+        return Err(Failure::Usage("which task?".to_owned()));
+    };
+    match TASKS.iter().find(|task| task.name == name) {
+        Some(task) => (task.run)(rest),
+        None => Err(Failure::Usage(format!("there is no task `{name}`"))),
+    }
+}
+
+/// The usage text: every task with its line.
+#[must_use]
+pub fn usage() -> String {
+    let mut text = "Usage: cargo xtask TASK\n\nTasks:\n".to_owned();
+    for task in TASKS {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "  {:<8} {}", task.name, task.about);
+    }
+    text
+}
+
+/// For tasks that take no arguments.
+pub(crate) fn no_arguments(task: &str, arguments: &[String]) -> Result<(), Failure> {
+    match arguments.first() {
+        None => Ok(()),
+        Some(argument) => Err(Failure::Usage(format!("`{task}` takes no arguments, but got `{argument}`"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(words: &[&str]) -> Vec<String> {
+        words.iter().map(|&word| word.to_owned()).collect()
+    }
+
+    #[test]
+    fn every_task_has_a_line_in_the_usage_text() {
+        let usage = usage();
+        for task in TASKS {
+            assert!(usage.contains(task.name) && usage.contains(task.about), "{usage}");
+        }
+    }
+
+    #[test]
+    fn a_missing_or_unknown_task_or_a_stray_argument_is_a_usage_error() {
+        for line in [&[][..], &["tset"], &["test", "extra"], &["ci", "--fast"], &["bless", "all"]] {
+            let failure = dispatch(&words(line)).unwrap_err();
+            assert!(matches!(failure, Failure::Usage(_)), "{line:?}: {failure}");
+        }
+    }
+}
