@@ -5,15 +5,22 @@
 
 use crate::driver::Shared;
 use liveoak_core::{Attempt, ChildId, Exit, Path};
+use pin_project_lite::pin_project;
 use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 use tokio::task::AbortHandle;
 
 const STOPPING: u8 = 1;
 const KILLING: u8 = 2;
 const BEATEN: u8 = 4;
+const ABORTED: u8 = 8;
+const OVER: u8 = 16;
 
 /// See the module.
 pub(crate) struct Cell {
@@ -22,30 +29,27 @@ pub(crate) struct Cell {
     pub(crate) attempt: Attempt,
     /// Whether the attempt runs on the runtime that the tree's clock belongs to.
     pub(crate) on_root: bool,
-    /// Latched bits: stop asked, kill ordered; and the heartbeat since the last check.
+    /// Latched bits: stop asked, kill ordered, task aborted, end reported; and the heartbeat since the last check.
     bits: AtomicU8,
     /// Wakes whoever waits for a bit.
     news: Notify,
-    /// The task of the body, if it is one.
-    task: OnceLock<AbortHandle>,
-    /// Where the child stands, once somebody asked.
-    path: OnceLock<Path>,
     /// The body's fate, and what it has spawned.
     life: Mutex<Life>,
 }
 
 /// Whether the attempt has ended, and what else belongs to it.
-enum Life {
-    /// The body runs and has no subtasks.
-    Plain,
-    /// The body runs, or its subtasks still do.
-    WithSubtasks(Box<Subtasks>),
-    /// The end was reported.
-    Over,
+#[derive(Default)]
+struct Life {
+    /// The task of the body, if it is one and has begun.
+    task: Option<AbortHandle>,
+    /// What only some attempts have.
+    more: Option<Box<More>>,
 }
 
 #[derive(Default)]
-struct Subtasks {
+struct More {
+    /// Where the child stands, once somebody asked.
+    path: Option<Path>,
     /// The number of the next one.
     next: u64,
     /// Those that live. Bounded by what the user spawns; each is removed as it ends.
@@ -65,21 +69,29 @@ impl Cell {
             on_root,
             bits: AtomicU8::new(0),
             news: Notify::new(),
-            task: OnceLock::new(),
-            path: OnceLock::new(),
-            life: Mutex::new(Life::Plain),
+            life: Mutex::default(),
         })
     }
 
+    /// Keeps the task of the body. If its abort was ordered before it was begun, it is aborted now.
     pub(crate) fn set_task(&self, task: AbortHandle) {
-        // Set once per attempt, by `Body::begin`.
-        let _ = self.task.set(task);
-    }
-
-    pub(crate) fn abort(&self) {
-        if let Some(task) = self.task.get() {
+        self.life().task = Some(task.clone());
+        if self.has(ABORTED) {
             task.abort();
         }
+    }
+
+    /// Aborts the body's task, also one that is only about to begin.
+    pub(crate) fn abort(&self) {
+        self.bits.fetch_or(ABORTED, Ordering::AcqRel);
+        let task = self.life().task.clone();
+        if let Some(task) = task {
+            task.abort();
+        }
+    }
+
+    fn has(&self, bit: u8) -> bool {
+        self.bits.load(Ordering::Acquire) & bit != 0
     }
 
     /// Latches the request to stop and wakes those who wait for it.
@@ -95,22 +107,17 @@ impl Cell {
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
-        self.bits.load(Ordering::Acquire) & STOPPING != 0
+        self.has(STOPPING)
     }
 
-    pub(crate) fn is_killing(&self) -> bool {
-        self.bits.load(Ordering::Acquire) & KILLING != 0
+    /// Waits for the request to stop.
+    pub(crate) fn stopping(&self) -> Latched<'_> {
+        Latched { cell: self, bit: STOPPING, news: self.news.notified() }
     }
 
-    /// Waits until `looked_for` holds. Cancel safe: bits are latched.
-    pub(crate) async fn until(&self, looked_for: fn(&Self) -> bool) {
-        loop {
-            let news = self.news.notified();
-            if looked_for(self) {
-                return;
-            }
-            news.await;
-        }
+    /// Waits for the order to end at once.
+    pub(crate) fn killed(&self) -> Latched<'_> {
+        Latched { cell: self, bit: KILLING, news: self.news.notified() }
     }
 
     pub(crate) fn beat(&self) {
@@ -125,46 +132,44 @@ impl Cell {
     }
 
     pub(crate) fn path(&self) -> Path {
-        self.path
-            .get_or_init(|| {
-                self.tree.path(self.id).unwrap_or_else(|| Path::new("(no longer part of the tree)"))
-            })
-            .clone()
+        if let Some(path) = self.life().more.as_ref().and_then(|more| more.path.clone()) {
+            return path;
+        }
+        let path = self.tree.path(self.id).unwrap_or_else(|| Path::new("(no longer part of the tree)"));
+        self.life().more.get_or_insert_default().path = Some(path.clone());
+        path
     }
 
     fn life(&self) -> std::sync::MutexGuard<'_, Life> {
         self.life.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes in a subtask, unless the attempt has ended.
+    /// Takes in a subtask, unless the body has ended.
     pub(crate) fn admit_subtask(&self) -> Option<u64> {
         let mut life = self.life();
-        if let Life::Plain = *life {
-            *life = Life::WithSubtasks(Box::default());
+        if self.has(OVER) {
+            return None;
         }
-        match &mut *life {
-            Life::WithSubtasks(subtasks) if subtasks.body.is_none() => {
-                let number = subtasks.next;
-                subtasks.next += 1;
-                subtasks.live.insert(number, None);
-                Some(number)
-            }
-            Life::WithSubtasks(_) | Life::Plain | Life::Over => None,
+        let more = life.more.get_or_insert_default();
+        if more.body.is_some() {
+            return None;
         }
+        let number = more.next;
+        more.next += 1;
+        more.live.insert(number, None);
+        Some(number)
     }
 
     /// Keeps the handle of an admitted subtask. If the body has ended meanwhile, the subtask is aborted.
     pub(crate) fn keep_subtask(&self, number: u64, handle: AbortHandle) {
         let mut life = self.life();
-        let ended = match &mut *life {
-            Life::WithSubtasks(subtasks) => {
-                if let Some(slot) = subtasks.live.get_mut(&number) {
-                    *slot = Some(handle.clone());
-                }
-                subtasks.body.is_some()
+        let mut ended = self.has(OVER);
+        if let Some(more) = &mut life.more {
+            if let Some(slot) = more.live.get_mut(&number) {
+                *slot = Some(handle.clone());
             }
-            Life::Plain | Life::Over => true,
-        };
+            ended |= more.body.is_some();
+        }
         drop(life);
         if ended {
             handle.abort();
@@ -175,13 +180,13 @@ impl Cell {
     pub(crate) fn subtask_ended(self: &Arc<Self>, number: u64, failed: Option<Exit>) {
         let failing = failed.is_some();
         let mut life = self.life();
-        if let Life::WithSubtasks(subtasks) = &mut *life {
-            subtasks.live.remove(&number);
-            if subtasks.failed.is_none() {
-                subtasks.failed = failed;
+        if let Some(more) = &mut life.more {
+            more.live.remove(&number);
+            if more.failed.is_none() {
+                more.failed = failed;
             }
         }
-        let over = Self::take_if_over(&mut life);
+        let over = self.take_if_over(&mut life);
         drop(life);
         match over {
             Some(exit) => self.report(exit),
@@ -196,19 +201,18 @@ impl Cell {
     /// The body is gone. The attempt is over when its subtasks are as well; they are aborted.
     pub(crate) fn body_ended(self: &Arc<Self>, exit: Exit) {
         let mut life = self.life();
-        let mut to_abort = Vec::new();
-        let over = match &mut *life {
-            Life::Plain => {
-                *life = Life::Over;
-                Some(exit)
-            }
-            Life::WithSubtasks(subtasks) => {
-                subtasks.body = Some(exit);
-                to_abort.extend(subtasks.live.values().flatten().cloned());
-                Self::take_if_over(&mut life)
-            }
-            Life::Over => None,
+        if self.has(OVER) {
+            return;
+        }
+        life.task = None;
+        let Some(more) = &mut life.more else {
+            self.bits.fetch_or(OVER, Ordering::AcqRel);
+            drop(life);
+            return self.report(exit);
         };
+        more.body = Some(exit);
+        let to_abort: Vec<AbortHandle> = more.live.values().flatten().cloned().collect();
+        let over = self.take_if_over(&mut life);
         drop(life);
         for subtask in to_abort {
             subtask.abort();
@@ -218,17 +222,45 @@ impl Cell {
         }
     }
 
-    fn take_if_over(life: &mut Life) -> Option<Exit> {
-        let Life::WithSubtasks(subtasks) = life else { return None };
-        if subtasks.body.is_none() || !subtasks.live.is_empty() {
+    fn take_if_over(&self, life: &mut Life) -> Option<Exit> {
+        let more = life.more.as_mut()?;
+        if more.body.is_none() || !more.live.is_empty() {
             return None;
         }
-        let exit = subtasks.failed.take().or(subtasks.body.take());
-        *life = Life::Over;
-        exit
+        self.bits.fetch_or(OVER, Ordering::AcqRel);
+        let body = more.body.take();
+        more.failed.take().or(body)
     }
 
     fn report(self: &Arc<Self>, exit: Exit) {
         self.tree.exited(self, exit);
+    }
+}
+
+pin_project! {
+    /// Waits for a latched bit. Cancel safe: whoever looks later still sees it.
+    pub(crate) struct Latched<'a> {
+        cell: &'a Cell,
+        bit: u8,
+        #[pin]
+        news: Notified<'a>,
+    }
+}
+
+impl Future for Latched<'_> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut this = self.project();
+        loop {
+            if this.cell.has(*this.bit) {
+                return Poll::Ready(());
+            }
+            // News were about another bit if this one is not set: wait for the next.
+            if this.news.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            this.news.set(this.cell.news.notified());
+        }
     }
 }

@@ -34,8 +34,12 @@ impl fmt::Debug for Ctx {
 }
 
 impl Ctx {
-    pub(crate) fn new(cell: Arc<Cell>) -> Self {
+    pub(crate) const fn new(cell: Arc<Cell>) -> Self {
         Self { cell }
+    }
+
+    pub(crate) fn into_cell(self) -> Arc<Cell> {
+        self.cell
     }
 
     /// Where the child stands.
@@ -88,8 +92,8 @@ impl Ctx {
     ///
     /// # Cancel safety
     /// Safe: nothing is lost when this future is dropped.
-    pub async fn stopping(&self) {
-        self.cell.until(Cell::is_stopping).await;
+    pub fn stopping(&self) -> impl Future<Output = ()> + Send + '_ {
+        self.cell.stopping()
     }
 
     /// Whether the child was asked to stop.
@@ -103,8 +107,8 @@ impl Ctx {
     ///
     /// # Cancel safety
     /// Safe.
-    pub async fn killed(&self) {
-        self.cell.until(Cell::is_killing).await;
+    pub fn killed(&self) -> impl Future<Output = ()> + Send + '_ {
+        self.cell.killed()
     }
 
     /// Sleeps for `duration`, or until the child is asked to stop. Whether the full time has passed.
@@ -224,7 +228,8 @@ struct SubtaskRun<F: Future> {
 impl<F: Future> SubtaskRun<F> {
     fn drop_future(&mut self) {
         let future = self.future.take();
-        if let Err(panic) = catch(Some("subtask"), || drop(future)) {
+        let ctx = self.guard.ctx.clone();
+        if let (_, Err(panic)) = entered(ctx, || catch(Some("subtask"), || drop(future))) {
             self.guard.failed.get_or_insert(panic);
         }
     }
@@ -237,7 +242,7 @@ impl<F: Future> Future for SubtaskRun<F> {
         let this = &mut *self;
         let Some(future) = &mut this.future else { return Poll::Ready(None) };
         let ctx = this.guard.ctx.clone();
-        let polled = catch(Some("subtask"), || entered(ctx, || future.as_mut().poll(cx)));
+        let (_, polled) = entered(ctx, || catch(Some("subtask"), || future.as_mut().poll(cx)));
         match polled {
             Ok(Poll::Pending) => Poll::Pending,
             Ok(Poll::Ready(outcome)) => {
@@ -264,16 +269,14 @@ thread_local! {
     static CURRENT: RefCell<Option<Ctx>> = const { RefCell::new(None) };
 }
 
-/// Runs `f` as code of `ctx`'s attempt.
-pub(crate) fn entered<T>(ctx: Ctx, f: impl FnOnce() -> T) -> T {
-    struct Restore(Option<Ctx>);
-    impl Drop for Restore {
-        fn drop(&mut self) {
-            CURRENT.set(self.0.take());
-        }
+/// Runs `f`, which must not panic, as code of `ctx`'s attempt, and gives the context back.
+pub(crate) fn entered<T>(ctx: Ctx, f: impl FnOnce() -> T) -> (Ctx, T) {
+    let before = CURRENT.replace(Some(ctx));
+    let outcome = f();
+    match CURRENT.replace(before) {
+        Some(ctx) => (ctx, outcome),
+        None => unreachable!("whoever replaces the current context puts it back"),
     }
-    let _restore = Restore(CURRENT.replace(Some(ctx)));
-    f()
 }
 
 /// The context of the attempt that this code runs in; none outside of every tree.

@@ -2,10 +2,11 @@
 //!
 //! 1. The machine and the table of what each child runs are touched under the lock only; user code never runs
 //!    under it, not even a destructor.
-//! 2. Effects are taken under the lock and done outside it, in their order, by one thread at a time: the one that
-//!    found nobody doing so (`driving`). News that arrive meanwhile are fed in by whoever has them, and their
-//!    effects are done by the one who drives.
-//! 3. Nobody drives for long: after [`EFFECTS_PER_TURN`] the tree's own task goes on, and yields in between.
+//! 2. Effects are taken under the lock and done outside it, by whoever finds them. They need no order among each
+//!    other: a stop and a kill are latched in the attempt's [`Cell`], so that they hold also for an attempt that is
+//!    begun a moment later, and an attempt is begun only after the one before it was reported gone. Events alone are
+//!    handed out in their order ([`Broadcast`]).
+//! 3. Nobody works for others for long: after [`EFFECTS_PER_TURN`] the tree's own task goes on, and yields in between.
 //! 4. The tree's task sleeps until the earliest deadline; whoever makes an earlier one wakes it.
 
 use crate::body::Body;
@@ -16,11 +17,11 @@ use crate::group::MemberBody;
 use crate::place::Place;
 use crate::tree::Ended;
 use liveoak_core::{
-    Attempt, ChildId, Done, Effect, Event, Exit, Input, Machine, Path, Refusal, Snapshot, Ticket, Time,
+    Attempt, ChildId, Done, Effect, Exit, Input, Machine, Path, Refusal, Snapshot, Ticket, Time,
 };
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
 
@@ -29,6 +30,9 @@ const EFFECTS_PER_TURN: usize = 4096;
 
 /// How many effects are taken at a time.
 const BATCH: usize = 8;
+
+/// How often a taken lock is looked at before sleeping on it.
+const LOOKS: u32 = 200;
 
 /// What a slot of the machine runs.
 pub(crate) enum Local {
@@ -51,8 +55,6 @@ pub(crate) struct Core {
     replies: HashMap<Ticket, oneshot::Sender<Result<Done, Refusal>>>,
     next_ticket: u64,
     random: u64,
-    /// Whether a thread is doing effects.
-    driving: bool,
     /// When the tree's task will wake.
     armed: Time,
     /// Whether any supervisor has a place of its own.
@@ -86,7 +88,6 @@ enum Action {
     CheckHeartbeat(Arc<Cell>),
     Drop(Local),
     Reply(oneshot::Sender<Result<Done, Refusal>>, Result<Done, Refusal>),
-    Event(Box<Event>),
     Up,
     Down(Ended),
     Nothing,
@@ -101,7 +102,6 @@ impl Shared {
             next_ticket: 0,
             // A different seed per tree and per process, from the standard library's own source.
             random: RandomState::new().hash_one(0u8) | 1,
-            driving: false,
             armed: Time::NEVER,
             has_places: false,
             collapsed: false,
@@ -118,7 +118,14 @@ impl Shared {
     }
 
     fn core(&self) -> MutexGuard<'_, Core> {
-        // The lock is only held by our own code between consistent states.
+        // It is held for well under a microsecond, so a few looks are cheaper than a sleep.
+        for _ in 0..LOOKS {
+            match self.core.try_lock() {
+                Ok(core) => return core,
+                Err(TryLockError::Poisoned(poisoned)) => return poisoned.into_inner(),
+                Err(TryLockError::WouldBlock) => std::hint::spin_loop(),
+            }
+        }
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -220,16 +227,8 @@ impl Shared {
         self.ended.get()
     }
 
-    /// Does what is to be done, unless somebody is doing so already.
-    fn drive<'a>(self: &'a Arc<Self>, core: MutexGuard<'a, Core>) {
-        if !core.driving {
-            self.drive_a_turn(core);
-        }
-    }
-
-    fn drive_a_turn<'a>(self: &'a Arc<Self>, mut core: MutexGuard<'a, Core>) {
-        core.driving = true;
-        let panicked = HandOver(self);
+    /// Does what is to be done.
+    fn drive<'a>(self: &'a Arc<Self>, mut core: MutexGuard<'a, Core>) {
         let mut done = 0;
         loop {
             let mut batch = [const { Action::Nothing }; BATCH];
@@ -239,31 +238,29 @@ impl Shared {
                 batch[taken] = core.prepare(self, effect);
                 taken += 1;
             }
-            if taken == 0 {
-                core.driving = false;
+            let drained = taken < BATCH;
+            let mut wake = false;
+            if drained {
                 let deadline = core.machine.poll_deadline().unwrap_or(Time::NEVER);
-                let earlier = deadline < core.armed;
-                if earlier {
+                wake = deadline < core.armed;
+                if wake {
                     core.armed = deadline;
                 }
-                drop(core);
-                std::mem::forget(panicked);
-                if earlier {
-                    self.rearm.notify_one();
-                }
-                return;
             }
             drop(core);
             for action in batch {
                 self.perform(action);
             }
             done += taken;
-            if done >= EFFECTS_PER_TURN {
-                drop(panicked);
-                return;
+            if wake || !drained && done >= EFFECTS_PER_TURN {
+                self.rearm.notify_one();
+            }
+            if drained || done >= EFFECTS_PER_TURN {
+                break;
             }
             core = self.core();
         }
+        self.events.flush();
     }
 
     fn perform(self: &Arc<Self>, action: Action) {
@@ -287,7 +284,6 @@ impl Shared {
                 // Whoever asked may have stopped waiting.
                 let _ = sender.send(result);
             }
-            Action::Event(event) => self.events.send(&event),
             Action::Up => {
                 let _ = self.up.set(());
                 self.milestones.notify_waiters();
@@ -353,16 +349,6 @@ impl Shared {
         let ended = Ended { exit: Exit::Killed, report: Arc::default() };
         let _ = self.ended.set(ended);
         self.milestones.notify_waiters();
-    }
-}
-
-/// Leaves the driving to the tree's task, also when an effect panicked.
-struct HandOver<'a>(&'a Arc<Shared>);
-
-impl Drop for HandOver<'_> {
-    fn drop(&mut self) {
-        self.0.core().driving = false;
-        self.0.rearm.notify_one();
     }
 }
 
@@ -514,7 +500,10 @@ impl Core {
                 Some(sender) => Action::Reply(sender, result),
                 None => Action::Nothing,
             },
-            Effect::Event(event) => Action::Event(event),
+            Effect::Event(event) => {
+                shared.events.push(*event);
+                Action::Nothing
+            }
             Effect::Up => Action::Up,
             Effect::Down { exit, report } => Action::Down(Ended { exit, report }),
         }

@@ -1,7 +1,9 @@
 //! The event stream: for whoever subscribes, and for `tracing`.
 
 use liveoak_core::{Event, EventKind, Severity};
-use std::sync::OnceLock;
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::sync::broadcast;
 use tracing::level_filters::LevelFilter;
 
@@ -10,9 +12,23 @@ use tracing::level_filters::LevelFilter;
 const EVENTS_KEPT: usize = 1024;
 
 /// Hands events out. Nobody who reads slowly slows the tree down.
+///
+/// Events are pushed in their order, under the tree's lock, and flushed by one thread at a time outside of it: readers
+/// and log subscribers are the user's code, and may call back into the tree.
 #[derive(Debug, Default)]
 pub(crate) struct Broadcast {
     sender: OnceLock<broadcast::Sender<Event>>,
+    outbox: Mutex<Outbox>,
+    /// Whether there is something in the outbox; changed under its lock.
+    pending: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Outbox {
+    /// Events that were not handed out yet: those of the inputs that are being worked on now.
+    events: VecDeque<Event>,
+    /// Whether a thread is handing them out.
+    flushing: bool,
 }
 
 impl Broadcast {
@@ -35,12 +51,47 @@ impl Broadcast {
         }
     }
 
-    pub(crate) fn send(&self, event: &Event) {
-        trace(event);
-        if let Some(sender) = self.sender.get() {
-            // No reader left is no fault.
-            let _ = sender.send(event.clone());
+    fn outbox(&self) -> MutexGuard<'_, Outbox> {
+        self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn push(&self, event: Event) {
+        let mut outbox = self.outbox();
+        outbox.events.push_back(event);
+        self.pending.store(true, Ordering::Release);
+    }
+
+    /// Hands out what was pushed, unless somebody is doing so.
+    pub(crate) fn flush(&self) {
+        if !self.pending.load(Ordering::Acquire) {
+            return;
         }
+        let mut outbox = self.outbox();
+        if std::mem::replace(&mut outbox.flushing, true) {
+            return;
+        }
+        let panicked = Flushed(self);
+        while let Some(event) = outbox.events.pop_front() {
+            drop(outbox);
+            trace(&event);
+            if let Some(sender) = self.sender.get() {
+                // No reader left is no fault.
+                let _ = sender.send(event);
+            }
+            outbox = self.outbox();
+        }
+        self.pending.store(false, Ordering::Release);
+        outbox.flushing = false;
+        std::mem::forget(panicked);
+    }
+}
+
+/// Lets the next thread flush, also when a log subscriber panicked.
+struct Flushed<'a>(&'a Broadcast);
+
+impl Drop for Flushed<'_> {
+    fn drop(&mut self) {
+        self.0.outbox().flushing = false;
     }
 }
 

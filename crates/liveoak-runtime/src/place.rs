@@ -50,7 +50,7 @@ impl Place {
             Err(error) => return Exit::failed(error),
         };
         opened(cell, runtime.handle().clone());
-        runtime.block_on(cell.until(Cell::is_stopping));
+        runtime.block_on(cell.stopping());
         // Its children are gone or written off. Half the grace is for what they left behind.
         runtime.shutdown_timeout(KILL_GRACE / 2);
         Exit::Stopped

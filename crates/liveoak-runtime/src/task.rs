@@ -5,7 +5,7 @@
 
 use crate::body::{Body, IntoExit};
 use crate::cell::Cell;
-use crate::ctx::{Ctx, entered};
+use crate::ctx::{Ctx, current, entered};
 use crate::panic::catch;
 use liveoak_core::Exit;
 use pin_project_lite::pin_project;
@@ -43,7 +43,7 @@ pub(crate) struct TaskBody<F> {
 
 impl<F: Factory> Body for TaskBody<F> {
     fn begin(self: Arc<Self>, cell: Arc<Cell>, handle: &Handle) {
-        let run = Run { stage: Stage::Begin { body: self }, cell: Arc::clone(&cell) };
+        let run = Run { stage: Stage::Begin { body: self }, cell: Some(Arc::clone(&cell)) };
         let task = handle.spawn(run);
         cell.set_task(task.abort_handle());
     }
@@ -70,13 +70,16 @@ pin_project! {
     struct Run<F: Factory> {
         #[pin]
         stage: Stage<F>,
-        cell: Arc<Cell>,
+        // None only while the body is being polled or dropped: it is the thread's current context then.
+        cell: Option<Arc<Cell>>,
     }
 
     impl<F: Factory> PinnedDrop for Run<F> {
-        fn drop(this: Pin<&mut Self>) {
-            if !matches!(this.stage, Stage::Over) {
-                Run::end(this, Exit::Killed);
+        fn drop(mut this: Pin<&mut Self>) {
+            if let Some(cell) = this.as_mut().project().cell.take()
+                && !matches!(this.stage, Stage::Over)
+            {
+                Run::end(this, cell, Exit::Killed);
             }
         }
     }
@@ -84,38 +87,36 @@ pin_project! {
 
 impl<F: Factory> Run<F> {
     /// Drops the body, then reports `exit`; a panic of the body's destructor takes its place if it was none.
-    fn end(self: Pin<&mut Self>, exit: Exit) {
-        let mut this = self.project();
-        let ctx = Ctx::new(Arc::clone(this.cell));
-        let dropped = catch(Some("destructor"), || entered(ctx, || this.stage.as_mut().set(Stage::Over)));
+    fn end(self: Pin<&mut Self>, cell: Arc<Cell>, exit: Exit) {
+        let mut stage = self.project().stage;
+        let (ctx, dropped) =
+            entered(Ctx::new(cell), || catch(Some("destructor"), || stage.as_mut().set(Stage::Over)));
         let exit = match dropped {
             Err(panic) if !exit.is_failure() || matches!(exit, Exit::Killed) => {
                 Exit::Panicked(Arc::new(panic))
             }
             Err(_) | Ok(()) => exit,
         };
-        this.cell.body_ended(exit);
+        ctx.into_cell().body_ended(exit);
     }
+}
 
-    /// One poll of the user's code.
-    fn step(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Exit> {
-        let mut this = self.as_mut().project();
-        if let Stage::Begin { body } = &*this.stage {
-            let body = Arc::clone(body);
-            let ctx = Ctx::new(Arc::clone(this.cell));
-            match catch(Some("factory"), || body.factory.make(ctx)) {
-                Ok(future) => this.stage.set(Stage::Body { future }),
-                Err(panic) => return Poll::Ready(Exit::Panicked(Arc::new(panic))),
-            }
+/// One poll of the user's code.
+fn step<F: Factory>(mut stage: Pin<&mut Stage<F>>, cx: &mut Context<'_>) -> Poll<Exit> {
+    if let Stage::Begin { body } = &*stage {
+        let body = Arc::clone(body);
+        let Some(ctx) = current() else { return Poll::Ready(Exit::Killed) };
+        match catch(Some("factory"), || body.factory.make(ctx)) {
+            Ok(future) => stage.set(Stage::Body { future }),
+            Err(panic) => return Poll::Ready(Exit::Panicked(Arc::new(panic))),
         }
-        match this.stage.project() {
-            StageProj::Body { future } => match catch(None, || future.poll(cx)) {
-                Ok(Poll::Pending) => Poll::Pending,
-                Ok(Poll::Ready(outcome)) => Poll::Ready(outcome.into_exit()),
-                Err(panic) => Poll::Ready(Exit::Panicked(Arc::new(panic))),
-            },
-            StageProj::Begin { .. } | StageProj::Over => Poll::Ready(Exit::Completed),
-        }
+    }
+    match stage.project() {
+        StageProj::Body { future } => match catch(None, || future.poll(cx).map(IntoExit::into_exit)) {
+            Ok(polled) => polled,
+            Err(panic) => Poll::Ready(Exit::Panicked(Arc::new(panic))),
+        },
+        StageProj::Begin { .. } | StageProj::Over => Poll::Ready(Exit::Completed),
     }
 }
 
@@ -123,11 +124,16 @@ impl<F: Factory> Future for Run<F> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let ctx = Ctx::new(Arc::clone(&self.cell));
-        match entered(ctx, || self.as_mut().step(cx)) {
-            Poll::Pending => Poll::Pending,
+        let this = self.as_mut().project();
+        let Some(cell) = this.cell.take() else { return Poll::Ready(()) };
+        let (ctx, polled) = entered(Ctx::new(cell), || step(this.stage, cx));
+        match polled {
+            Poll::Pending => {
+                *self.project().cell = Some(ctx.into_cell());
+                Poll::Pending
+            }
             Poll::Ready(exit) => {
-                self.end(exit);
+                self.end(ctx.into_cell(), exit);
                 Poll::Ready(())
             }
         }

@@ -48,7 +48,7 @@ where
     T: IntoExit,
 {
     let ctx = Ctx::new(Arc::clone(cell));
-    match entered(ctx.clone(), || catch(None, || (body.0)(ctx).into_exit())) {
+    match entered(ctx.clone(), || catch(None, || (body.0)(ctx).into_exit())).1 {
         Ok(exit) => exit,
         Err(panic) => Exit::Panicked(Arc::new(panic)),
     }
