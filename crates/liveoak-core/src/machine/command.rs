@@ -328,9 +328,6 @@ impl Machine {
         self.node_mut(i).flags.again = false;
         self.expect_answer(i, Some(ticket), Command::Stop);
         if phase.is_live() || phase.is_pending() {
-            if self.node(i).flags.sweep {
-                self.set_sweep(i, false);
-            }
             self.open_log(i);
             self.begin_stop(i);
         } else {

@@ -289,14 +289,10 @@ impl Machine {
             let node = self.node(kid);
             let (flags, restart) = (node.flags, node.spec.restart);
             let joins = match node.phase {
-                Phase::Starting | Phase::Running => {
-                    self.set_sweep(kid, true);
-                    true
-                }
-                Phase::Stopping { .. } => {
-                    let joins = flags.wanted && !flags.removing;
-                    self.set_sweep(kid, joins);
-                    joins
+                // Whoever is on its way out is waited for as well, even if it does not come back.
+                Phase::Starting | Phase::Running | Phase::Stopping { .. } => {
+                    self.sweep(kid);
+                    flags.wanted && !flags.removing
                 }
                 Phase::Waiting | Phase::BackingOff => {
                     self.node_mut(kid).flags.was_ready = false;

@@ -224,14 +224,12 @@ impl Machine {
         }
     }
 
-    /// Marks a live child as one that a group restart stops, or takes that mark off.
-    pub(super) fn set_sweep(&mut self, i: u32, sweep: bool) {
+    /// Marks a live child as one that a group restart stops; the mark is off when the attempt is gone.
+    pub(super) fn sweep(&mut self, i: u32) {
         let node = self.node_mut(i);
-        if node.flags.sweep != sweep {
-            node.flags.sweep = sweep;
+        if !std::mem::replace(&mut node.flags.sweep, true) {
             let parent = node.parent;
-            let sup = self.sup_mut(parent);
-            if sweep { sup.sweeping += 1 } else { sup.sweeping -= 1 }
+            self.sup_mut(parent).sweeping += 1;
         }
     }
 

@@ -131,3 +131,29 @@ fn a_supervisor_that_ends_when_all_is_done_ends_when_a_nested_supervisor_is_done
     rig.complete("s/a");
     assert_eq!(rig.down_kind(), "completed");
 }
+
+#[test]
+fn a_member_of_a_group_restart_that_is_told_to_stay_down_is_still_seen_gone_before_the_others_start() {
+    let tree = sup("t", [leaf("a"), leaf("b"), leaf("c")]).strategy(Strategy::OneForAll);
+    let mut rig = Rig::started(&tree);
+    rig.obeys("c", Obeys::Test);
+    rig.fail("a");
+    let stop = rig.command("c", Command::Stop);
+    assert_eq!(rig.log(), ["gone a", "ask c"]);
+    rig.exit("c", Exit::Stopped);
+    assert_eq!(word(&rig.answer(stop).expect("gone")), "stopped");
+    assert_eq!(rig.log(), ["gone c", "ask b", "gone b", "start a", "start b"]);
+}
+
+#[test]
+fn a_group_restart_waits_for_a_child_that_is_being_stopped_by_request_and_does_not_bring_it_back() {
+    let tree = sup("t", [leaf("a"), leaf("b")]).strategy(Strategy::OneForAll);
+    let mut rig = Rig::started(&tree);
+    rig.obeys("b", Obeys::Test);
+    rig.command("b", Command::Stop);
+    rig.fail("a");
+    assert_eq!(rig.log(), ["ask b", "gone a"]);
+    rig.exit("b", Exit::Stopped);
+    assert_eq!(rig.log(), ["gone b", "start a"]);
+    assert_eq!(rig.states(["a", "b"]), ["running", "stopped"]);
+}

@@ -7,6 +7,7 @@ mod after;
 mod audit;
 mod command;
 mod place;
+mod property;
 mod restart;
 mod rig;
 mod shape;

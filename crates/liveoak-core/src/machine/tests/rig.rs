@@ -63,12 +63,16 @@ pub(super) struct Rig {
     /// What was done, in order: `start a`, `ask a`, `kill a`, `write off a`, `gone a`, `forget a`, `up`, `down`.
     log: Vec<String>,
     pub(super) events: Vec<Event>,
+    /// Everything that went in and out, for the reader of a failure.
+    history: Vec<String>,
     pub(super) answers: Vec<(Ticket, Answer)>,
     pub(super) down: Option<(Exit, Arc<StopReport>)>,
     live: BTreeMap<ChildId, Live>,
     names: HashMap<ChildId, String>,
     policies: HashMap<String, Policy>,
     default: Policy,
+    /// When given, the policy of each child is one of these.
+    luck: Vec<Policy>,
     inputs: VecDeque<Input>,
     told_down: HashSet<ChildId>,
     tickets: u64,
@@ -89,12 +93,14 @@ impl Rig {
             careful: true,
             log: Vec::new(),
             events: Vec::new(),
+            history: Vec::new(),
             answers: Vec::new(),
             down: None,
             live: BTreeMap::new(),
             names: HashMap::new(),
             policies: HashMap::new(),
             default: Policy::default(),
+            luck: Vec::new(),
             inputs: VecDeque::new(),
             told_down: HashSet::new(),
             tickets: 0,
@@ -115,8 +121,20 @@ impl Rig {
         self.default = policy;
     }
 
+    /// Each child behaves like one of these, by its path.
+    pub(super) fn set_by_luck(&mut self, policies: Vec<Policy>) {
+        self.luck = policies;
+    }
+
     pub(super) fn policy(&mut self, path: &str) -> &mut Policy {
-        self.policies.entry(path.to_owned()).or_insert(self.default)
+        let sum: usize = path.bytes().map(usize::from).sum();
+        let default = if self.luck.is_empty() { self.default } else { self.luck[sum % self.luck.len()] };
+        self.policies.entry(path.to_owned()).or_insert(default)
+    }
+
+    /// The living attempt of a child, if there is one.
+    pub(super) fn lives(&self, id: ChildId) -> Option<Attempt> {
+        self.live.get(&id).map(|live| live.attempt)
     }
 
     pub(super) fn obeys(&mut self, path: &str, obeys: Obeys) {
@@ -222,6 +240,9 @@ impl Rig {
             Command::Start | Command::Restart => self.told_down.remove(&id),
         };
         self.input(Input::Command { ticket, id, command });
+        if let Some(Err(_)) = self.answer(ticket) {
+            self.told_down.remove(&id);
+        }
         ticket
     }
 
@@ -352,6 +373,9 @@ impl Rig {
                 self.compare();
             }
             let Some(input) = self.inputs.pop_front() else { return };
+            if self.careful {
+                self.history.push(format!("{:?} {input:?}", self.now));
+            }
             if let Input::Exited { id, attempt, .. } = &input {
                 self.attempt_is_gone(*id, *attempt);
             }
@@ -373,6 +397,12 @@ impl Rig {
 
     #[track_caller]
     fn effect(&mut self, effect: Effect) {
+        if self.careful {
+            self.history.push(match &effect {
+                Effect::Event(event) => format!("    {} {:?}", event.path, event.kind),
+                effect => format!("  {effect:?}"),
+            });
+        }
         match effect {
             Effect::Spawn { id, attempt } => self.spawn(id, attempt),
             Effect::Ask { id, attempt } => {
@@ -489,6 +519,15 @@ impl Rig {
             assert_eq!(*told, seen, "{}: what the events told, and what is", node.path);
         }
         assert_eq!(self.told.len(), nodes, "the events tell of others than the snapshot");
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let from = self.history.len().saturating_sub(60);
+            println!("the last of what happened:\n{}", self.history[from..].join("\n"));
+        }
     }
 }
 

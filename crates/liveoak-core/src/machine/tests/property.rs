@@ -1,0 +1,279 @@
+//! Random trees, random children, random events: the laws hold after every step, and the end comes in time.
+
+use super::rig::{Obeys, Policy, Rig};
+use super::shape::{group, leaf, millis, name, secs, sup};
+use crate::{
+    AutoShutdown, Backoff, ChildId, Command, Condition, Declared, Edge, Exit, GiveUp, Health, Input, Limit,
+    Order, Ready, Restart, Strategy as Group, Ticket,
+};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
+use std::time::Duration;
+
+/// What may happen. `usize` picks among those it can happen to.
+#[derive(Clone, Debug)]
+enum Step {
+    Exit(usize, usize),
+    Ready(usize),
+    Health(usize, Health),
+    LateExit(usize),
+    Command(usize, Command),
+    AddMember(usize, bool),
+    AddChild(usize, Box<Declared>),
+    Advance(Duration),
+    Jump(Duration),
+    Stop,
+    Kill,
+}
+
+fn exits() -> [Exit; 6] {
+    [Exit::Completed, Exit::failed("boom"), Exit::Ignored, Exit::Stopped, Exit::Code(3), Exit::Killed]
+}
+
+fn durations() -> impl Strategy<Value = Duration> {
+    select(vec![Duration::ZERO, millis(1), millis(50), secs(1), secs(3), Duration::MAX])
+}
+
+fn limits() -> impl Strategy<Value = Option<Limit>> {
+    let give_up = select(vec![GiveUp::Escalate, GiveUp::Quarantine]);
+    proptest::option::of((0u32..4, give_up).prop_map(|(n, give_up)| Limit::new(n, secs(5)).or(give_up)))
+}
+
+fn restarts() -> impl Strategy<Value = Restart> {
+    select(vec![Restart::Permanent, Restart::Transient, Restart::Temporary])
+}
+
+/// A leaf of any kind; names and edges come later.
+fn leaves() -> impl Strategy<Value = Declared> {
+    let ready = select(vec![Ready::AtOnce, Ready::Reported]);
+    let backoff = proptest::option::of(select(vec![millis(10), secs(2)]));
+    let beat = proptest::option::weighted(0.2, Just(secs(1)));
+    (restarts(), ready, backoff, durations(), durations(), limits(), any::<bool>(), beat).prop_map(
+        |(restart, ready, backoff, start, stop, limit, significant, beat)| {
+            leaf("x").with(|child| {
+                child.restart = restart;
+                child.ready = ready;
+                child.backoff = backoff.map(|from| Backoff { from, to: secs(4), reset_after: secs(3) });
+                child.start_within = start.max(millis(1));
+                child.stop_within = stop;
+                child.limit = limit;
+                child.significant = significant;
+                child.heartbeat = beat;
+            })
+        },
+    )
+}
+
+fn edges() -> impl Strategy<Value = Vec<(usize, usize, Condition)>> {
+    let condition =
+        select(vec![Condition::Started, Condition::Ready, Condition::Healthy, Condition::Completed]);
+    vec((0usize..6, 0usize..6, condition), 0..3)
+}
+
+fn trees() -> impl Strategy<Value = Declared> {
+    let grouped =
+        (leaves(), limits(), any::<bool>(), restarts()).prop_map(|(member, limit, place, group_restart)| {
+            let mut group = group("x").members(|group| {
+                group.template = member.child;
+                group.template.significant = false;
+                group.intensity = limit;
+                group.max_members = 4;
+                group.place = place;
+            });
+            group.child.restart = group_restart;
+            group
+        });
+    let end = prop_oneof![4 => leaves(), 1 => grouped];
+    end.prop_recursive(3, 24, 5, |child| supervisors(vec(child, 0..5)))
+}
+
+fn supervisors(children: impl Strategy<Value = Vec<Declared>>) -> impl Strategy<Value = Declared> {
+    let strategy = select(vec![Group::OneForOne, Group::OneForAll, Group::RestForOne]);
+    let order = select(vec![Order::Declared, Order::Edges]);
+    let auto = select(vec![AutoShutdown::Never, AutoShutdown::AnySignificant, AutoShutdown::AllSignificant]);
+    let flags = (proptest::bool::weighted(0.2), proptest::bool::weighted(0.2), any::<bool>());
+    (children, leaves(), strategy, order, auto, limits(), flags, edges()).prop_map(
+        |(children, like, strategy, order, auto, limit, (done, place, backwards), edges)| {
+            let mut tree = sup("x", children).rules(|rules| {
+                rules.strategy = strategy;
+                rules.order = order;
+                rules.auto_shutdown = auto;
+                rules.intensity = limit;
+                rules.end_when_done = done;
+                rules.place = place;
+                connect(&mut rules.children, &edges, backwards);
+                for child in &mut rules.children {
+                    child.child.significant &=
+                        auto != AutoShutdown::Never && child.child.restart != Restart::Permanent;
+                }
+            });
+            tree.child = like.child;
+            tree.child.heartbeat = None;
+            tree
+        },
+    )
+}
+
+/// Names the children and ties them: all edges point one way, so that there is no circle.
+fn connect(children: &mut [Declared], edges: &[(usize, usize, Condition)], backwards: bool) {
+    for (i, child) in children.iter_mut().enumerate() {
+        child.name = name(&format!("c{i}"));
+    }
+    for &(a, b, condition) in edges {
+        let (low, high) = (a.min(b), a.max(b));
+        let (from, to) = if backwards { (low, high) } else { (high, low) };
+        if low == high || high >= children.len() {
+            continue;
+        }
+        let permanent = children[to].child.restart == Restart::Permanent;
+        let condition =
+            if permanent && condition == Condition::Completed { Condition::Ready } else { condition };
+        let child = children[to].name.clone();
+        children[from].child.after.push(Edge { child, condition });
+    }
+}
+
+fn steps() -> impl Strategy<Value = Step> {
+    let who = 0usize..64;
+    let health = select(vec![Health::Healthy, Health::Degraded, Health::Unhealthy]);
+    let command = select(vec![Command::Start, Command::Stop, Command::Restart, Command::Remove]);
+    let time = select(vec![millis(1), millis(60), secs(1), secs(4), secs(40)]);
+    prop_oneof![
+        10 => (who.clone(), 0usize..6).prop_map(|(who, how)| Step::Exit(who, how)),
+        8 => who.clone().prop_map(Step::Ready),
+        1 => (who.clone(), health).prop_map(|(who, how)| Step::Health(who, how)),
+        1 => who.clone().prop_map(Step::LateExit),
+        8 => (who.clone(), command).prop_map(|(who, what)| Step::Command(who, what)),
+        4 => (who.clone(), any::<bool>()).prop_map(|(who, named)| Step::AddMember(who, named)),
+        3 => (who, prop_oneof![leaves(), trees()]).prop_map(|(who, what)| Step::AddChild(who, Box::new(what))),
+        5 => time.clone().prop_map(Step::Advance),
+        2 => time.prop_map(Step::Jump),
+        1 => Just(Step::Stop),
+        1 => Just(Step::Kill),
+    ]
+}
+
+struct World {
+    rig: Rig,
+    tickets: Vec<Ticket>,
+    added: usize,
+}
+
+impl World {
+    fn pick(&mut self, who: usize, which: impl Fn(&Rig, ChildId) -> bool) -> Option<ChildId> {
+        let snapshot = self.rig.snapshot();
+        let ids: Vec<_> = snapshot.nodes().map(|node| node.id).filter(|id| which(&self.rig, *id)).collect();
+        (!ids.is_empty()).then(|| ids[who % ids.len()])
+    }
+
+    fn step(&mut self, step: &Step) {
+        match step {
+            Step::Exit(who, how) => {
+                if let Some(id) = self.pick(*who, |rig, id| rig.lives(id).is_some()) {
+                    let (attempt, exit) = (self.rig.lives(id).expect("picked"), exits()[*how].clone());
+                    self.rig.input(Input::Exited { id, attempt, exit });
+                }
+            }
+            Step::Ready(who) => {
+                if let Some(id) = self.pick(*who, |rig, id| rig.lives(id).is_some()) {
+                    let attempt = self.rig.lives(id).expect("picked");
+                    self.rig.input(Input::Ready { id, attempt });
+                }
+            }
+            Step::Health(who, health) => {
+                if let Some(id) = self.pick(*who, |rig, id| rig.lives(id).is_some()) {
+                    let attempt = self.rig.lives(id).expect("picked");
+                    self.rig.input(Input::Health { id, attempt, health: *health });
+                }
+            }
+            Step::LateExit(who) => {
+                if let Some(id) = self.pick(*who, |rig, id| rig.lives(id).is_some_and(|a| a.0 > 1)) {
+                    let attempt = crate::Attempt(self.rig.lives(id).expect("picked").0 - 1);
+                    self.rig.input(Input::Exited { id, attempt, exit: Exit::failed("late") });
+                }
+            }
+            Step::Command(who, command) => {
+                if let Some(id) = self.pick(*who, |_, _| true) {
+                    let ticket = self.rig.command_to(id, *command);
+                    self.tickets.push(ticket);
+                }
+            }
+            Step::AddMember(who, named) => self.add_member(*who, *named),
+            Step::AddChild(who, what) => self.add_child(*who, what),
+            Step::Advance(time) => self.rig.advance(*time),
+            Step::Jump(time) => {
+                let until = self.rig.now.after(*time);
+                self.rig.jump(until);
+            }
+            Step::Stop => self.rig.stop(),
+            Step::Kill => self.rig.kill(),
+        }
+    }
+
+    fn add_member(&mut self, who: usize, named: bool) {
+        let Some(group) = self.pick(who, |rig, id| rig.machine.is_group(id) == Some(true)) else { return };
+        self.added += 1;
+        let member = named.then(|| name(&self.added.to_string()));
+        let ticket = self.rig.ticket();
+        if self.rig.machine.add_member(self.rig.now, group, member, Some(ticket)).is_ok() {
+            self.tickets.push(ticket);
+        }
+        self.rig.run();
+    }
+
+    fn add_child(&mut self, who: usize, what: &Declared) {
+        let Some(parent) = self.pick(who, |rig, id| rig.machine.is_group(id) == Some(false)) else { return };
+        self.added += 1;
+        let mut what = what.clone();
+        what.name = name(&format!("n{}", self.added % 5));
+        what.child.significant = false;
+        let ticket = self.rig.ticket();
+        if self.rig.machine.add_child(self.rig.now, parent, &what, Some(ticket)).is_ok() {
+            self.tickets.push(ticket);
+        }
+        self.rig.run();
+    }
+}
+
+fn policies() -> impl Strategy<Value = Vec<Policy>> {
+    let obeys = select(vec![Obeys::Ask, Obeys::Ask, Obeys::Kill, Obeys::Nothing, Obeys::Test]);
+    let policy = (obeys, any::<bool>(), proptest::bool::weighted(0.8));
+    vec(policy.prop_map(|(obeys, ready, beats)| Policy { obeys, ready, beats }), 1..6)
+}
+
+/// 600 cases take some three seconds; `PROPTEST_CASES` may ask for more.
+fn config() -> ProptestConfig {
+    let config = ProptestConfig::default();
+    ProptestConfig { cases: config.cases.max(600), failure_persistence: None, ..config }
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn whatever_happens_the_laws_hold_and_a_stop_ends_all_within_its_budget(
+        tree in supervisors(vec(trees(), 0..5)),
+        budget in select(vec![Duration::ZERO, millis(100), secs(10)]),
+        policies in policies(),
+        random in any::<u64>(),
+        steps in vec(steps(), 0..40),
+    ) {
+        let tree = Declared { name: name("t"), ..tree }.stop_within(budget);
+        let mut world = World { rig: Rig::new(&tree), tickets: Vec::new(), added: 0 };
+        world.rig.random = random;
+        world.rig.set_by_luck(policies);
+        world.rig.start();
+        for step in &steps {
+            world.step(step);
+        }
+        world.rig.stop();
+        // A budget of zero kills at once, and gives what is killed the time to be seen gone.
+        world.rig.advance(if budget.is_zero() { crate::KILL_GRACE } else { budget });
+        prop_assert!(world.rig.down.is_some(), "the tree is not down");
+        prop_assert!(world.rig.alive().is_empty());
+        for ticket in &world.tickets {
+            prop_assert!(world.rig.answer(*ticket).is_some(), "{ticket:?} was never answered");
+        }
+    }
+}
