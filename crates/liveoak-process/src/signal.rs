@@ -146,7 +146,7 @@ impl ParseSignalError {
 
 impl fmt::Display for ParseSignalError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} is no signal: expected a number or one of", self.value)?;
+        write!(f, "read the signal {:?}: expected a number or one of", self.value)?;
         for (index, name) in Signal::all_names().enumerate() {
             write!(f, "{} {name}", if index == 0 { "" } else { "," })?;
         }

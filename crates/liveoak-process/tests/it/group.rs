@@ -112,9 +112,7 @@ async fn a_dropped_process_is_killed_with_its_group_and_reaped() {
     let (process, mut output) = shell("sh -c 'trap \"\" TERM; echo $$; exec sleep 1000' & wait").await;
     let member = Stranger::new(output.number().await);
     let leader = process.id();
-    let started = Instant::now();
     drop(process);
-    assert!(started.elapsed() < Duration::from_millis(100), "the drop waited");
     member.dies();
     look_for("reaped leader", || state(leader).is_none().then_some(()));
 }
