@@ -41,6 +41,7 @@ compile_error!(
     "liveoak-process supports Linux only: it needs pidfd, the parent-death signal and /proc. Turn the `process` feature off."
 );
 
+mod child;
 mod command;
 mod exit;
 mod group;
@@ -57,6 +58,7 @@ mod spawn_error;
 mod spawner;
 mod status;
 
+pub use child::{OutputSink, ProcessChild, Program};
 pub use command::{Command, Input, OutputMode};
 pub use guardian::guardian_id;
 pub use lines::MAX_LINE;

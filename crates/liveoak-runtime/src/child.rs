@@ -137,6 +137,14 @@ impl Child {
         self
     }
 
+    /// Replaces everything that was said about how it is supervised. For builders in other crates that make
+    /// children of a kind of their own.
+    #[must_use]
+    pub fn with_spec(mut self, spec: ChildSpec) -> Self {
+        self.spec = spec;
+        self
+    }
+
     /// Checks names and takes specs and bodies apart.
     pub(crate) fn assemble(self, above: Option<&Path>, errors: &mut Vec<SpecError>) -> (Declared, Bodies) {
         let path = above.map_or_else(|| Path::new(&self.name), |above| above.join(&self.name));
@@ -168,20 +176,23 @@ impl Child {
     }
 }
 
-/// What can be said of every child, whatever it is.
+/// What can be said of every child, whatever it is: methods for a builder that keeps a
+/// `ChildSpec` in the named field.
+#[doc(hidden)]
+#[macro_export]
 macro_rules! supervised {
     ($builder:ty, $spec:ident) => {
         impl $builder {
             /// When it is started again after ending by itself. Default: permanent.
             #[must_use]
-            pub fn restart(mut self, restart: liveoak_core::Restart) -> Self {
+            pub fn restart(mut self, restart: $crate::Restart) -> Self {
                 self.$spec.restart = restart;
                 self
             }
 
             /// The delay before a restart; `None` restarts at once. Default: 100 ms to 30 s, with jitter.
             #[must_use]
-            pub fn backoff(mut self, backoff: impl Into<Option<liveoak_core::Backoff>>) -> Self {
+            pub fn backoff(mut self, backoff: impl Into<Option<$crate::Backoff>>) -> Self {
                 self.$spec.backoff = backoff.into();
                 self
             }
@@ -189,7 +200,7 @@ macro_rules! supervised {
             /// The limit of this child alone. Default: ten restarts in a minute, unless the supervisor has an
             /// intensity.
             #[must_use]
-            pub fn limit(mut self, limit: liveoak_core::Limit) -> Self {
+            pub fn limit(mut self, limit: $crate::Limit) -> Self {
                 self.$spec.limit = Some(limit);
                 self
             }
@@ -205,18 +216,18 @@ macro_rules! supervised {
             /// an error when the tree starts.
             #[must_use]
             pub fn after(self, child: &str) -> Self {
-                self.after_when(child, liveoak_core::Condition::Ready)
+                self.after_when(child, $crate::Condition::Ready)
             }
 
             /// It starts only when `condition` holds for the sibling `child`.
             #[must_use]
-            pub fn after_when(mut self, child: &str, condition: liveoak_core::Condition) -> Self {
-                match liveoak_core::Name::new(child) {
-                    Ok(child) => self.$spec.after.push(liveoak_core::Edge { child, condition }),
+            pub fn after_when(mut self, child: &str, condition: $crate::Condition) -> Self {
+                match $crate::Name::new(child) {
+                    Ok(child) => self.$spec.after.push($crate::Edge { child, condition }),
                     // Kept as a name that no sibling can have, so that the check reports it.
                     Err(_) => self.$spec.after.extend(
-                        liveoak_core::Name::new(format!("(impossible name {child:?})").replace('/', "|"))
-                            .map(|child| liveoak_core::Edge { child, condition }),
+                        $crate::Name::new(format!("(impossible name {child:?})").replace('/', "|"))
+                            .map(|child| $crate::Edge { child, condition }),
                     ),
                 }
                 self
@@ -224,8 +235,6 @@ macro_rules! supervised {
         }
     };
 }
-pub(crate) use supervised;
-
 supervised!(Child, spec);
 
 impl From<Supervisor> for Child {

@@ -41,8 +41,8 @@ pub use supervisor::Supervisor;
 pub use tree::{Ended, Tree, TreeHandle};
 
 pub use liveoak_core::{
-    Attempt, AutoShutdown, Backoff, ChildId, Command, Condition, Done, Event, EventKind, Exit, Failure,
-    GaveUp, GiveUp, Health, KILL_GRACE, Limit, Name, NodeState, NodeView, Order, Panic, Path, Refusal,
-    Restart, Rung, Severity, Snapshot, SpecError, SpecErrors, StartFailure, StopEntry, StopReport, Strategy,
-    Time, WaitingFor, WhyIdle,
+    Attempt, AutoShutdown, Backoff, ChildId, ChildSpec, Command, Condition, Done, Edge, Event, EventKind,
+    Exit, Failure, GaveUp, GiveUp, Health, KILL_GRACE, Limit, Name, NodeState, NodeView, Order, Panic, Path,
+    Ready, Refusal, Restart, Rung, Severity, Snapshot, SpecError, SpecErrors, StartFailure, StopEntry,
+    StopReport, Strategy, Time, WaitingFor, WhyIdle,
 };

@@ -1,10 +1,11 @@
 //! The builder of a supervisor, and the start of a tree.
 
-use crate::child::{Bodies, Child, Stuff, supervised};
+use crate::child::{Bodies, Child, Stuff};
 use crate::driver::{Alarm, Core, Local, LocalPlace, Shared};
 use crate::error::{Error, StartError};
 use crate::place::Place;
 use crate::race::{Either, race};
+use crate::supervised;
 use crate::tree::{Ended, Tree};
 use liveoak_core::{
     AutoShutdown, ChildId, ChildSpec, Exit, Input, Limit, Machine, Order, Path, SpecErrors, Strategy,
