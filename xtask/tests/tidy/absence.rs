@@ -1,0 +1,158 @@
+//! What must not be somewhere, because it is somewhere else.
+
+use crate::code::{Token, begins, behind_group, mask, outside_tests, tokens};
+use crate::tree::{File, can_fail, hold, rust};
+
+/// The sources of the machine that decides.
+const CORE: &str = "crates/liveoak-core/src/";
+/// The one file that talks to the operating system by hand.
+const OS: &str = "crates/liveoak-process/src/os.rs";
+
+/// Words that have no place in the core: an executor, a clock, randomness, locks, threads, output.
+const NOT_IN_CORE: [&str; 17] = [
+    "tokio",
+    "async",
+    "await",
+    "Instant",
+    "SystemTime",
+    "rand",
+    "fastrand",
+    "getrandom",
+    "Mutex",
+    "RwLock",
+    "thread",
+    "print",
+    "println",
+    "eprint",
+    "eprintln",
+    "dbg",
+    "RandomState",
+];
+/// Parts of the standard library that have none either.
+const STD_NOT_IN_CORE: [&str; 5] = ["env", "fs", "net", "process", "io"];
+
+fn impurity(file: &File) -> Vec<String> {
+    if !file.path.starts_with(CORE) || file.is_test() {
+        return vec![];
+    }
+    let masked = mask(file.text().unwrap_or_default());
+    let tokens = outside_tests(&tokens(&masked));
+    let mut findings = Vec::new();
+    for (at, token) in tokens.iter().enumerate() {
+        let found = if NOT_IN_CORE.contains(&token.text) {
+            Some((token.line, token.text))
+        } else {
+            std_part(&tokens, at)
+        };
+        findings.extend(found.map(|(line, word)| {
+            file.finding(
+                line,
+                format!("`{word}`: the core decides; let the driver do this and tell the machine"),
+            )
+        }));
+    }
+    findings
+}
+
+/// The forbidden part in `std::part` or `std::{…, part, …}` at `at`.
+fn std_part<'a>(tokens: &[Token<'a>], at: usize) -> Option<(usize, &'a str)> {
+    if !begins(tokens, at, &["std", "::"]) {
+        return None;
+    }
+    let begin = at + 2;
+    let end = if begins(tokens, begin, &["{"]) { behind_group(tokens, begin) } else { begin + 1 };
+    let parts = tokens.get(begin..end)?;
+    parts.iter().find(|part| STD_NOT_IN_CORE.contains(&part.text)).map(|part| (part.line, part.text))
+}
+
+#[test]
+fn the_core_knows_no_executor_clock_randomness_lock_thread_or_output() {
+    hold(rust().flat_map(impurity).collect());
+}
+
+#[test]
+fn each_impurity_in_the_core_is_found_outside_tests_comments_and_strings() {
+    let good = "//! No tokio, async or await.\nuse std::{fmt, mem};\nfn a() -> &'static str { \"Instant::now\" }\n\
+        #[cfg(test)]\nmod tests { use std::fs; }\n";
+    let mut bad: Vec<String> = NOT_IN_CORE.iter().map(|word| format!("fn a() {{ {word}(); }}")).collect();
+    bad.extend(STD_NOT_IN_CORE.iter().map(|part| format!("use std::{part}::x;")));
+    bad.extend(STD_NOT_IN_CORE.iter().map(|part| format!("use std::{{fmt,\n{part}::x}};")));
+    bad.push("fn a() { let now = std::time::Instant::now(); }".to_owned());
+    let bad: Vec<&str> = bad.iter().map(String::as_str).collect();
+    can_fail(impurity, &format!("{CORE}a.rs"), good, &bad);
+    can_fail(impurity, "crates/liveoak-runtime/src/a.rs", "use tokio::time;", &[]);
+}
+
+fn effects<'a>(files: impl Iterator<Item = &'a File>) -> Vec<String> {
+    let sources = files.filter(|file| file.path.starts_with("crates/") && !file.path.starts_with(CORE));
+    let mentions = sources.filter(|file| !file.is_test()).filter_map(|file| {
+        let masked = mask(file.text().unwrap_or_default());
+        let line = outside_tests(&tokens(&masked))
+            .iter()
+            .find(|token| token.text == "Effect")
+            .map(|token| token.line)?;
+        Some(file.finding(line, "`Effect`: only one file turns effects into actions"))
+    });
+    let mentions: Vec<String> = mentions.collect();
+    if mentions.len() > 1 { mentions } else { vec![] }
+}
+
+#[test]
+fn one_file_turns_effects_into_actions() {
+    hold(effects(rust()));
+}
+
+#[test]
+fn a_second_file_with_effects_is_found() {
+    let driver = File::new("crates/a/src/driver.rs", "match e { Effect::Spawn => {} }");
+    let core = File::new("crates/liveoak-core/src/lib.rs", "pub use machine::Effect;");
+    let test = File::new("crates/a/tests/effects.rs", "Effect::Spawn;");
+    let talk = File::new("crates/a/src/talk.rs", "// Effect\nfn a() { SideEffect }");
+    let second = File::new("crates/a/src/second.rs", "use liveoak_core::{Effect as E};");
+    hold(effects([&driver, &core, &test, &talk].into_iter()));
+    assert_eq!(effects([&driver, &second].into_iter()).len(), 2);
+}
+
+fn unproven(file: &File) -> Vec<String> {
+    let text = file.text().unwrap_or_default();
+    let masked = mask(text);
+    let lines: Vec<&str> = text.lines().collect();
+    let mut findings = Vec::new();
+    for token in tokens(&masked).iter().filter(|token| token.text == "unsafe") {
+        if file.path != OS {
+            findings.push(file.finding(token.line, format!("`unsafe` belongs into {OS} alone")));
+        } else if !has_proof(&lines, token.line) {
+            findings.push(
+                file.finding(token.line, "say right above, in a `// SAFETY:` comment, why this is sound"),
+            );
+        }
+    }
+    findings
+}
+
+/// Whether the comment right above a line (attributes may stand between) has a proof.
+fn has_proof(lines: &[&str], line: usize) -> bool {
+    let above = lines[..line - 1].iter().rev().map(|line| line.trim_start());
+    let mut comment =
+        above.skip_while(|line| line.starts_with("#[")).take_while(|line| line.starts_with("//"));
+    comment.any(|line| line.trim_start_matches('/').trim_start().starts_with("SAFETY: "))
+}
+
+#[test]
+fn unsafe_stands_in_one_file_and_each_time_with_its_proof() {
+    hold(rust().flat_map(unproven).collect());
+}
+
+#[test]
+fn unsafe_without_proof_or_elsewhere_is_found() {
+    let proven = "#![expect(unsafe_code, reason = \"unsafe\")]\n// SAFETY: the pointer is ours,\n// and lives.\n#[inline]\n\
+        unsafe fn a() {}\nfn b() {\n    // SAFETY: as above.\n    let c = unsafe { d() };\n}\n";
+    let bad = [
+        "fn a() { unsafe { b() } }",
+        "// It is fine.\nunsafe impl Send for A {}",
+        "// SAFETY: fine.\nlet a = 1;\nlet b = unsafe { c() };",
+        "// SAFETY:\nunsafe fn a() {}",
+    ];
+    can_fail(unproven, OS, proven, &bad);
+    can_fail(unproven, "crates/liveoak-process/src/group.rs", "// unsafe\n", &[proven]);
+}

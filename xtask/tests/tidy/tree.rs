@@ -1,0 +1,123 @@
+//! The files of the repository, without asking git, and how findings are told.
+
+use std::fs;
+use std::path::Path;
+use std::sync::OnceLock;
+
+/// Folders with a leading dot that belong to the project; all others are somebody's editor or tools.
+const OWN_DOT_FOLDERS: [&str; 4] = [".cargo", ".ci", ".config", ".github"];
+
+/// A file: where it is and what is in it.
+pub(crate) struct File {
+    /// Relative to the root, with `/`.
+    pub(crate) path: String,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl File {
+    /// A file that exists only in a test of a rule.
+    pub(crate) fn new(path: &str, text: &str) -> File {
+        File { path: path.to_owned(), bytes: text.as_bytes().to_vec() }
+    }
+
+    /// Its text, or nothing for a binary file.
+    pub(crate) fn text(&self) -> Option<&str> {
+        std::str::from_utf8(&self.bytes).ok().filter(|text| !text.contains('\0'))
+    }
+
+    pub(crate) fn is_rust(&self) -> bool {
+        self.path.ends_with(".rs")
+    }
+
+    /// A whole file of tests: in a folder `tests`, or a module named for it.
+    pub(crate) fn is_test(&self) -> bool {
+        let folders = self.path.rsplit_once('/').map_or("", |(folders, _)| folders);
+        let stem = self.path.rsplit('/').next().and_then(|name| name.strip_suffix(".rs")).unwrap_or_default();
+        folders.split('/').any(|folder| folder == "tests") || stem == "tests" || stem.ends_with("_tests")
+    }
+
+    /// Input of a test: bad on purpose, perhaps.
+    pub(crate) fn is_fixture(&self) -> bool {
+        !self.is_rust() && self.path.split('/').any(|folder| folder == "tests")
+    }
+
+    /// `file:line: what`.
+    pub(crate) fn finding(&self, line: usize, what: impl std::fmt::Display) -> String {
+        format!("{}:{line}: {what}", self.path)
+    }
+}
+
+/// Every file of the repository as it is on disk.
+pub(crate) fn tree() -> &'static [File] {
+    static TREE: OnceLock<Vec<File>> = OnceLock::new();
+    TREE.get_or_init(|| {
+        let mut files = Vec::new();
+        walk(xtask::root(), "", &mut files);
+        files.sort_by(|one, other| one.path.cmp(&other.path));
+        files
+    })
+}
+
+/// The Rust files among them.
+pub(crate) fn rust() -> impl Iterator<Item = &'static File> {
+    tree().iter().filter(|file| file.is_rust())
+}
+
+fn walk(folder: &Path, prefix: &str, files: &mut Vec<File>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name().to_string_lossy().into_owned();
+        // Other tools and tests write while we read: what is gone by now is not ours to judge.
+        let Ok(kind) = entry.file_type() else { continue };
+        if kind.is_dir() {
+            if !skipped(prefix, &name) {
+                walk(&entry.path(), &format!("{prefix}{name}/"), files);
+            }
+        } else if kind.is_file()
+            && !name.ends_with(".profraw")
+            && let Ok(bytes) = fs::read(entry.path())
+        {
+            files.push(File { path: format!("{prefix}{name}"), bytes });
+        }
+    }
+}
+
+/// Folders that are built, or not the project's.
+fn skipped(prefix: &str, name: &str) -> bool {
+    let built = prefix.is_empty() && (name == "target" || name.starts_with("target-"));
+    built || (name.starts_with('.') && !OWN_DOT_FOLDERS.contains(&name))
+}
+
+/// Fails, with every finding on a line of its own, unless there is none.
+#[track_caller]
+pub(crate) fn hold(findings: Vec<String>) {
+    assert!(findings.is_empty(), "{} finding(s):\n\n{}\n", findings.len(), findings.join("\n"));
+}
+
+/// For the tests of rules: the rule must object to each of the snippets, and to nothing in the good one.
+#[track_caller]
+pub(crate) fn can_fail(rule: impl Fn(&File) -> Vec<String>, path: &str, good: &str, bad: &[&str]) {
+    hold(rule(&File::new(path, good)));
+    for snippet in bad {
+        assert!(!rule(&File::new(path, snippet)).is_empty(), "the rule finds nothing wrong with:\n{snippet}");
+    }
+}
+
+#[test]
+fn the_walk_sees_this_file_and_nothing_that_was_built() {
+    let paths: Vec<&str> = tree().iter().map(|file| file.path.as_str()).collect();
+    for own in ["xtask/tests/tidy/tree.rs", ".ci/run", "Cargo.lock"] {
+        assert!(paths.contains(&own), "{own} is missing");
+    }
+    assert!(!paths.iter().any(|path| path.starts_with("target") || path.starts_with(".git/")));
+}
+
+#[test]
+fn a_file_of_tests_is_known_by_its_folder_or_its_name() {
+    for path in ["crates/a/tests/it/main.rs", "crates/a/src/m/tests.rs", "crates/a/src/fuzz_tests.rs"] {
+        assert!(File::new(path, "").is_test(), "{path}");
+    }
+    for path in ["crates/a/src/testing.rs", "crates/a/src/contests/a.rs", "crates/a/examples/tree.rs"] {
+        assert!(!File::new(path, "").is_test(), "{path}");
+    }
+}
