@@ -59,7 +59,11 @@ impl StopPlan {
     }
 
     fn next_point(&self, now: Time) -> Time {
-        [self.hurry, self.kill, self.abandon].into_iter().find(|point| *point > now).unwrap_or(Time::NEVER)
+        [self.hurry, self.kill, self.abandon]
+            .into_iter()
+            .filter(|point| *point > now)
+            .min()
+            .unwrap_or(Time::NEVER)
     }
 }
 

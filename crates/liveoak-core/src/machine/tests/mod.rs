@@ -6,6 +6,8 @@
 mod after;
 mod audit;
 mod command;
+mod ladder;
+mod matrix;
 mod place;
 mod property;
 mod restart;

@@ -1,0 +1,197 @@
+//! The stop ladder, complete: phase × reaction × deadline × budget × kind of child.
+
+use super::rig::{Obeys, Policy, Rig, short};
+use super::shape::{group, leaf, secs, sup};
+use crate::{Command, Condition, Declared, KILL_GRACE, Limit, Rung, StopReport};
+use std::time::Duration;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Leaf,
+    Nested,
+    Member,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum At {
+    Waiting,
+    Starting,
+    Running,
+    BackingOff,
+    Stopping,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    kind: Kind,
+    at: At,
+    obeys: Obeys,
+    deadline: Duration,
+    budget: Duration,
+}
+
+const FOREVER: Duration = Duration::MAX;
+
+impl Case {
+    /// The child that is looked at: below `x` unless it is a leaf.
+    const fn subject(&self) -> &'static str {
+        match self.kind {
+            Kind::Leaf => "x",
+            Kind::Nested | Kind::Member => "x/y",
+        }
+    }
+
+    /// Members of a group have no order and never wait.
+    fn is_possible(&self) -> bool {
+        !(self.kind == Kind::Member && self.at == At::Waiting)
+    }
+
+    fn tree(&self) -> Declared {
+        let subject = |text: &str| {
+            let leaf = leaf(text).stop_within(self.deadline).delayed(secs(1_000_000));
+            if self.at == At::Starting { leaf.reports().start_within(FOREVER) } else { leaf }
+        };
+        let x = match self.kind {
+            Kind::Leaf => subject("x"),
+            // A supervisor backs off after it gave up.
+            Kind::Nested if self.at == At::BackingOff => {
+                sup("x", [subject("y").limit(Limit::new(0, secs(1)))]).delayed(secs(1_000_000))
+            }
+            Kind::Nested => sup("x", [subject("y")]),
+            Kind::Member => group("x").members(|group| group.template = subject("y").child),
+        };
+        let blocker = leaf("w").reports().start_within(FOREVER);
+        let x = if self.at == At::Waiting { x.after("w", Condition::Ready) } else { x };
+        sup("t", [blocker, x]).edges().stop_within(self.budget)
+    }
+
+    /// A rig in which the subject is where it should be.
+    fn rig(&self) -> Rig {
+        let mut rig = Rig::new(&self.tree());
+        rig.set_default(Policy { ready: false, ..Policy::default() });
+        rig.obeys(self.subject(), self.obeys);
+        rig.start();
+        if self.kind == Kind::Member {
+            rig.add_member("x", Some("y")).expect("room");
+        }
+        match self.at {
+            At::Waiting | At::Starting | At::Running => {}
+            At::BackingOff => rig.fail(self.subject()),
+            At::Stopping => {
+                rig.command(self.subject(), Command::Stop);
+            }
+        }
+        rig
+    }
+
+    /// After how long it is killed; never is [`FOREVER`].
+    fn kill_after(&self) -> Duration {
+        let budget = if self.budget == FOREVER { FOREVER } else { self.budget / 10 * 9 };
+        self.deadline.min(budget)
+    }
+
+    /// The rung and the time of the stop, from the words of law 15.
+    fn expected(&self) -> (Rung, Duration) {
+        let kill = self.kill_after();
+        match self.obeys {
+            _ if matches!(self.at, At::Waiting | At::BackingOff) => (Rung::Cancelled, Duration::ZERO),
+            Obeys::Ask if !kill.is_zero() => (Rung::Asked, Duration::ZERO),
+            Obeys::Ask | Obeys::Kill | Obeys::Test => (Rung::Killed, kill),
+            Obeys::Nothing if self.budget.is_zero() => (Rung::Abandoned, KILL_GRACE),
+            Obeys::Nothing => (Rung::Abandoned, kill.saturating_add(KILL_GRACE).min(self.budget)),
+        }
+    }
+
+    fn check(&self) {
+        let mut rig = self.rig();
+        let before = rig.snapshot();
+        let idle = |word: &str| matches!(word, "down" | "stopped" | "finished");
+        let state = rig.state(self.subject());
+        let was = |at: &str| assert_eq!(state, at, "{self:?}: set up");
+        let gone_already = match (self.at, self.kind) {
+            (At::Waiting | At::BackingOff, Kind::Nested) => false,
+            (At::Waiting, _) => {
+                was("waiting");
+                false
+            }
+            (At::Starting, _) => {
+                was("starting");
+                false
+            }
+            (At::Running, _) => {
+                was("running");
+                false
+            }
+            (At::BackingOff, _) => {
+                was("backing-off");
+                false
+            }
+            (At::Stopping, _) if idle(state) => true,
+            (At::Stopping, _) => {
+                was("stopping");
+                false
+            }
+        };
+        let mut names: Vec<_> = before.nodes().filter(|node| !idle(node.state.as_str())).collect();
+        names.retain(|node| !short(&node.path).is_empty());
+        let mut names: Vec<_> = names.into_iter().map(|node| short(&node.path)).collect();
+        rig.stop();
+        let (rung, took) = self.expected();
+        let takes_forever = !gone_already && took > secs(1_000_000);
+        if takes_forever {
+            rig.advance(secs(1_000_000_000));
+            assert!(rig.down.is_none(), "{self:?}: nobody ever said to kill it");
+            rig.kill();
+            rig.advance(KILL_GRACE);
+        } else {
+            let most = if self.budget.is_zero() { KILL_GRACE } else { self.budget };
+            assert!(took <= most, "{self:?}");
+            rig.advance(took);
+        }
+        assert!(rig.down.is_some(), "{self:?}: not down after {took:?}");
+        assert!(rig.alive().is_empty(), "{self:?}");
+        let report = rig.report();
+        names.sort();
+        assert_eq!(named(&report), names, "{self:?}: the report names everyone");
+        let listed = match (self.kind, self.at) {
+            (Kind::Nested, At::Waiting | At::BackingOff) => "x",
+            (Kind::Leaf | Kind::Nested | Kind::Member, _) => self.subject(),
+        };
+        let entry = report.entries.iter().find(|entry| short(&entry.path) == listed);
+        assert_eq!(entry.map(|entry| entry.rung), (!gone_already).then_some(rung), "{self:?}");
+        if !takes_forever && !gone_already {
+            assert_eq!(report.took, took, "{self:?}: the time of the whole");
+            assert_eq!(entry.map(|entry| entry.took), Some(took), "{self:?}: the time of the child");
+        }
+        let forced = !gone_already && rung.is_forced();
+        // Without a budget the other child is killed as well.
+        assert_eq!(report.is_clean(), !forced && !self.budget.is_zero(), "{self:?}");
+    }
+}
+
+fn named(report: &StopReport) -> Vec<String> {
+    let mut names: Vec<_> = report.entries.iter().map(|entry| short(&entry.path)).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn the_stop_ladder_is_climbed_as_far_as_needed_and_never_longer_than_the_budget_in_every_phase_and_kind() {
+    let mut cases = 0;
+    for kind in [Kind::Leaf, Kind::Nested, Kind::Member] {
+        for at in [At::Waiting, At::Starting, At::Running, At::BackingOff, At::Stopping] {
+            for obeys in [Obeys::Ask, Obeys::Kill, Obeys::Nothing] {
+                for deadline in [Duration::ZERO, secs(5), FOREVER] {
+                    for budget in [FOREVER, secs(100), secs(1), Duration::ZERO] {
+                        let case = Case { kind, at, obeys, deadline, budget };
+                        if case.is_possible() {
+                            case.check();
+                            cases += 1;
+                        }
+                    }
+                }
+            }
+        }
+    }
+    assert_eq!(cases, 3 * 5 * 3 * 3 * 4 - 3 * 3 * 4, "members never wait, all else is possible");
+}

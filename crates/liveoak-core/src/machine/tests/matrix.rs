@@ -1,0 +1,148 @@
+//! The complete matrix restart × exit × strategy: three children, the middle one ends.
+
+use super::rig::Rig;
+use super::shape::{SECOND, group, leaf, name, secs, sup};
+use crate::{EventKind, Exit, GaveUp, Limit, Panic, Path, Restart, StartFailure, Strategy};
+use std::sync::Arc;
+
+/// What is expected of the middle child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Then {
+    Restarts,
+    Finishes,
+    IsAbsent,
+}
+use Then::{Finishes, IsAbsent, Restarts};
+
+/// Every exit there is, with what is expected of a permanent, a transient and a temporary child. Written from OTP's
+/// rows C19–C21 and C36 and our deviations, not from the code.
+fn table() -> Vec<(Exit, [Then; 3])> {
+    let path = Path::new("/t/b/x");
+    let failure = StartFailure { path: path.clone(), exit: Exit::Killed };
+    let panic = Panic { message: "oh".into(), location: None, backtrace: None, during: None };
+    let gave_up = GaveUp {
+        path,
+        child: name("x"),
+        exit: Exit::Killed,
+        count: 2,
+        allowed: 1,
+        period: SECOND,
+        own_limit: true,
+    };
+    let wanted = [Restarts, Finishes, Finishes];
+    let failed = [Restarts, Restarts, Finishes];
+    vec![
+        (Exit::Completed, wanted),
+        (Exit::Stopped, wanted),
+        (Exit::AutoShutdown, wanted),
+        (Exit::Ignored, [IsAbsent; 3]),
+        (Exit::failed("boom"), failed),
+        (Exit::Panicked(Arc::new(panic)), failed),
+        (Exit::Code(1), failed),
+        (Exit::Signal { signal: 9, core_dumped: false }, failed),
+        (Exit::StartTimeout(SECOND), failed),
+        (Exit::HeartbeatTimeout(SECOND), failed),
+        (Exit::Killed, failed),
+        (Exit::Abandoned, failed),
+        (Exit::StartFailed(Arc::new(failure)), failed),
+        (Exit::GaveUp(Arc::new(gave_up)), failed),
+    ]
+}
+
+const RESTARTS: [Restart; 3] = [Restart::Permanent, Restart::Transient, Restart::Temporary];
+
+#[test]
+fn the_table_of_this_file_has_every_exit() {
+    let seen: std::collections::BTreeSet<_> = table().iter().map(|(exit, _)| exit.kind()).collect();
+    for (exit, _) in table() {
+        // A new variant does not compile until it is listed here, and then the count is to be raised.
+        match exit {
+            Exit::Completed
+            | Exit::Ignored
+            | Exit::Stopped
+            | Exit::AutoShutdown
+            | Exit::Failed(_)
+            | Exit::Panicked(_)
+            | Exit::Code(_)
+            | Exit::Signal { .. }
+            | Exit::StartTimeout(_)
+            | Exit::HeartbeatTimeout(_)
+            | Exit::Killed
+            | Exit::Abandoned
+            | Exit::StartFailed(_)
+            | Exit::GaveUp(_) => {}
+        }
+    }
+    assert_eq!(seen.len(), 14);
+}
+
+#[test]
+fn the_matrix_restart_x_exit_x_strategy_holds() {
+    for (exit, row) in table() {
+        for (restart, then) in RESTARTS.into_iter().zip(row) {
+            for strategy in [Strategy::OneForOne, Strategy::OneForAll, Strategy::RestForOne] {
+                let case = format!("{restart:?} × {} × {strategy:?}", exit.kind());
+                check(&case, restart, &exit, strategy, then);
+            }
+        }
+    }
+}
+
+fn check(case: &str, restart: Restart, exit: &Exit, strategy: Strategy, then: Then) {
+    let tree = sup("t", [leaf("a"), leaf("b").restart(restart), leaf("c")]);
+    let mut rig = Rig::started(&tree.strategy(strategy).intensity(5, secs(10)));
+    rig.exit("b", exit.clone());
+    let expected: &[&str] = match (then, strategy) {
+        (Finishes | IsAbsent, _) => &["gone b"],
+        (Restarts, Strategy::OneForOne) => &["gone b", "start b"],
+        (Restarts, Strategy::OneForAll) => {
+            &["gone b", "ask c", "gone c", "ask a", "gone a", "start a", "start b", "start c"]
+        }
+        (Restarts, Strategy::RestForOne) => &["gone b", "ask c", "gone c", "start b", "start c"],
+    };
+    assert_eq!(rig.log(), expected, "{case}");
+    let state = match then {
+        Restarts => "running",
+        Finishes => "finished",
+        IsAbsent => "ignored",
+    };
+    assert_eq!(rig.states(["a", "b", "c"]), ["running", state, "running"], "{case}");
+    let attempts = match (then, strategy) {
+        (Finishes | IsAbsent, _) => [1, 1, 1],
+        (Restarts, Strategy::OneForOne) => [1, 2, 1],
+        (Restarts, Strategy::OneForAll) => [2, 2, 2],
+        (Restarts, Strategy::RestForOne) => [1, 2, 2],
+    };
+    assert_eq!(["a", "b", "c"].map(|child| rig.view(child).attempt.0), attempts, "{case}");
+    let charged = usize::from(then == Restarts);
+    assert_eq!(rig.machine.sup(rig.machine.root).window.len(), charged, "{case}: the window");
+    assert_eq!(rig.view("b").last_exit.map(|exit| exit.kind()), Some(exit.kind()), "{case}");
+    let groups = rig.events.iter().filter(|event| matches!(event.kind, EventKind::GroupRestart { .. }));
+    assert_eq!(groups.count(), usize::from(charged == 1 && strategy != Strategy::OneForOne), "{case}");
+}
+
+#[test]
+fn the_matrix_restart_x_exit_holds_for_the_members_of_a_dynamic_group() {
+    for (exit, row) in table() {
+        for (restart, then) in RESTARTS.into_iter().zip(row) {
+            let case = format!("{restart:?} × {}", exit.kind());
+            let mut rig = Rig::started(&group("t").members(|group| {
+                group.template.restart = restart;
+                group.intensity = Some(Limit::new(5, secs(10)));
+            }));
+            for member in ["a", "b", "c"] {
+                rig.add_member("", Some(member)).expect("room");
+            }
+            rig.log();
+            rig.exit("b", exit.clone());
+            let (log, state) = match then {
+                Restarts => (["gone b", "start b"], "running"),
+                Finishes | IsAbsent => (["gone b", "forget b"], "gone"),
+            };
+            assert_eq!(rig.log(), log, "{case}");
+            assert_eq!(rig.states(["a", "b", "c"]), ["running", state, "running"], "{case}");
+            let charged = usize::from(then == Restarts);
+            assert_eq!(rig.machine.sup(rig.machine.root).window.len(), charged, "{case}: the window");
+        }
+    }
+}
