@@ -175,6 +175,10 @@ fn test_names(file: &File) -> Vec<String> {
         if !is_test_attribute(attribute) || attribute.iter().any(|token| token.text == "cfg") {
             continue;
         }
+        let mut head = tokens[end..].iter().take_while(|token| token.text != "fn");
+        if head.any(|token| token.text == "ignore") {
+            continue; // A program that tests start, or what a person runs by name.
+        }
         let name = tokens[end..].iter().skip_while(|token| token.text != "fn").nth(1);
         if let Some(name) = name.filter(|name| name.text.split('_').count() < TEST_NAME_WORDS) {
             findings
@@ -191,7 +195,8 @@ fn the_name_of_every_test_is_a_sentence() {
 
 #[test]
 fn a_test_named_by_a_word_is_found() {
-    let good = "#[test]\nfn a_child_restarts() {}\n#[cfg(test)]\nmod tests {}\nfn a() {}\n";
+    let good = "#[test]\nfn a_child_restarts() {}\n#[cfg(test)]\nmod tests {}\nfn a() {}\n\
+        #[test]\n#[ignore = \"a program\"]\nfn program() {}\n";
     let bad = ["#[test]\nfn restarts() {}", "#[tokio::test(start_paused = true)]\nasync fn it_works() {}"];
     can_fail(test_names, "a.rs", good, &bad);
 }
