@@ -14,3 +14,4 @@ mod restart;
 mod rig;
 mod shape;
 mod stop;
+mod table;

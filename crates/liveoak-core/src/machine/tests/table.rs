@@ -1,0 +1,191 @@
+//! Two complete tables: what a command does in each phase, and when an `after` edge holds.
+
+use super::rig::{Obeys, Rig, word};
+use super::shape::{leaf, secs, sup};
+use crate::{Command, Condition, Exit, GiveUp, Health, Limit};
+
+/// A tree in which `s/a` is in the phase called `phase`.
+fn in_phase(phase: &str) -> Rig {
+    let a = leaf("a").transient().reports().delayed(secs(100));
+    let a = match phase {
+        "waiting" => a.after("w", Condition::Healthy),
+        "quarantined" => a.limit(Limit::new(0, secs(1)).or(GiveUp::Quarantine)),
+        _ => a,
+    };
+    let mut rig = Rig::started(&sup("t", [sup("s", [leaf("w"), a]), leaf("z")]));
+    match phase {
+        "running" => {}
+        "waiting" => {
+            rig.health("s/w", Health::Degraded);
+            rig.policy("s/a").ready = true;
+            rig.command("s/a", Command::Restart);
+        }
+        "starting" => {
+            rig.policy("s/a").ready = false;
+            rig.command("s/a", Command::Restart);
+            rig.policy("s/a").ready = true;
+        }
+        "backing-off" | "quarantined" => rig.fail("s/a"),
+        "stopping" => {
+            rig.obeys("s/a", Obeys::Test);
+            rig.command("s/a", Command::Stop);
+        }
+        "restarting" => {
+            rig.obeys("s/a", Obeys::Test);
+            rig.command("s/a", Command::Restart);
+        }
+        "removing" => {
+            rig.obeys("s/a", Obeys::Test);
+            rig.command("s/a", Command::Remove);
+        }
+        "stopped" => {
+            rig.command("s/a", Command::Stop);
+        }
+        "finished" => rig.complete("s/a"),
+        "ignored" => rig.exit("s/a", Exit::Ignored),
+        "down" => {
+            rig.command("s", Command::Stop);
+        }
+        _ => panic!("no such phase: {phase}"),
+    }
+    let state = if matches!(phase, "restarting" | "removing") { "stopping" } else { phase };
+    assert_eq!(rig.state("s/a"), state, "set up");
+    rig.log();
+    rig
+}
+
+const COMMANDS: [Command; 4] = [Command::Start, Command::Stop, Command::Restart, Command::Remove];
+
+/// Phase; then for start, stop, restart, remove: the answer and the state after it.
+const TABLE: [(&str, [&str; 4]); 12] = [
+    ("waiting", ["not down, waiting", "stopped, stopped", "none, waiting", "removed, gone"]),
+    ("starting", ["not down, starting", "stopped, stopped", "ready, running", "removed, gone"]),
+    ("running", ["not down, running", "stopped, stopped", "ready, running", "removed, gone"]),
+    ("backing-off", ["not down, backing-off", "stopped, stopped", "ready, running", "removed, gone"]),
+    ("stopping", ["ready, running", "stopped, stopped", "ready, running", "removed, gone"]),
+    ("restarting", ["not down, running", "stopped, stopped", "ready, running", "removed, gone"]),
+    ("removing", ["supervisor down, gone", "stopped, gone", "supervisor down, gone", "removed, gone"]),
+    ("stopped", ["ready, running", "stopped, stopped", "ready, running", "removed, gone"]),
+    ("finished", ["ready, running", "stopped, stopped", "ready, running", "removed, gone"]),
+    ("ignored", ["ready, running", "stopped, stopped", "ready, running", "removed, gone"]),
+    ("quarantined", ["ready, running", "stopped, stopped", "ready, running", "removed, gone"]),
+    ("down", ["supervisor down, down", "stopped, stopped", "supervisor down, down", "removed, gone"]),
+];
+
+#[test]
+fn every_command_in_every_phase_is_answered_by_its_effect() {
+    for (phase, row) in TABLE {
+        for (command, expected) in COMMANDS.into_iter().zip(row) {
+            let mut rig = in_phase(phase);
+            let ticket = rig.command("s/a", command);
+            if matches!(phase, "stopping" | "restarting" | "removing") {
+                rig.obeys("s/a", Obeys::Ask);
+                rig.exit("s/a", Exit::Stopped);
+            }
+            let answer = rig.answer(ticket).map_or("none", |answer| word(&answer));
+            let state = rig.state("s/a");
+            assert_eq!(format!("{answer}, {state}"), expected, "{command:?} while {phase}");
+            assert_eq!(
+                rig.states(["s/w", "z"]),
+                [if phase == "down" { "down" } else { "running" }, "running"]
+            );
+            // Nothing that was told to be down comes back by itself; the rig checks that nothing starts.
+            rig.advance(secs(1_000));
+            if expected.ends_with("stopped") || expected.ends_with("gone") {
+                assert!(!rig.is_alive("s/a"), "{command:?} while {phase}");
+            }
+            rig.stop();
+            assert!(rig.answer(ticket).is_some(), "{command:?} while {phase} is answered in the end");
+        }
+    }
+}
+
+#[test]
+fn commands_to_nobody_to_the_root_and_to_an_ended_tree_are_refused_with_the_reason() {
+    let mut rig = Rig::started(&sup("t", [leaf("a")]));
+    let old = rig.id("a");
+    assert_eq!(word(&rig.ask("", Command::Remove)), "is root");
+    assert_eq!(word(&rig.ask("", Command::Start)), "not down");
+    assert_eq!(word(&rig.ask("a", Command::Remove)), "removed");
+    for command in COMMANDS {
+        let ticket = rig.command_to(old, command);
+        assert_eq!(word(&rig.answer(ticket).expect("at once")), "not found");
+    }
+    let root = rig.id("");
+    rig.stop();
+    for command in COMMANDS {
+        let ticket = rig.command_to(root, command);
+        assert_eq!(word(&rig.answer(ticket).expect("at once")), "tree down");
+    }
+}
+
+const CONDITIONS: [Condition; 4] =
+    [Condition::Started, Condition::Ready, Condition::Healthy, Condition::Completed];
+
+/// The state of the other child; then for started, ready, healthy, completed: whether the edge lets go.
+const EDGES: [(&str, [&str; 4]); 12] = [
+    ("waiting", ["waits", "waits", "waits", "waits"]),
+    ("starting", ["open", "waits", "waits", "waits"]),
+    ("running", ["open", "open", "open", "waits"]),
+    ("degraded", ["open", "open", "waits", "waits"]),
+    ("backing-off", ["waits", "waits", "waits", "waits"]),
+    ("stopping", ["waits", "waits", "waits", "waits"]),
+    ("stopped", ["waits", "waits", "waits", "waits"]),
+    ("finished", ["open", "open", "open", "open"]),
+    ("finished badly", ["never", "never", "never", "never"]),
+    ("ignored", ["open", "open", "open", "open"]),
+    ("quarantined", ["never", "never", "never", "never"]),
+    ("removed", ["needed", "needed", "needed", "needed"]),
+];
+
+#[test]
+fn an_after_edge_lets_go_exactly_when_its_condition_holds_for_the_other_child() {
+    for (state, row) in EDGES {
+        for (condition, expected) in CONDITIONS.into_iter().zip(row) {
+            assert_eq!(edge(state, condition), expected, "{condition:?} of a child that is {state}");
+        }
+    }
+}
+
+/// Whether a child that comes `after` x starts on request while x is in this state.
+fn edge(state: &str, condition: Condition) -> &'static str {
+    let x = leaf("x").reports().delayed(secs(100)).after("b", Condition::Ready);
+    let x = if state == "finished badly" { x.temporary() } else { x.transient() };
+    let x = match state {
+        "quarantined" => x.limit(Limit::new(0, secs(1)).or(GiveUp::Quarantine)),
+        _ => x,
+    };
+    let mut rig = Rig::started(&sup("t", [leaf("b"), x, leaf("z").after("x", condition)]).edges());
+    rig.command("z", Command::Stop);
+    match state {
+        "running" => {}
+        "waiting" => {
+            rig.command("b", Command::Stop);
+            rig.command("x", Command::Restart);
+        }
+        "starting" => {
+            rig.policy("x").ready = false;
+            rig.command("x", Command::Restart);
+        }
+        "degraded" => rig.health("x", Health::Degraded),
+        "backing-off" | "quarantined" | "finished badly" => rig.fail("x"),
+        "stopping" => {
+            rig.obeys("x", Obeys::Test);
+            rig.command("x", Command::Stop);
+        }
+        "stopped" => {
+            rig.command("x", Command::Stop);
+        }
+        "finished" => rig.complete("x"),
+        "ignored" => rig.exit("x", Exit::Ignored),
+        "removed" => return word(&rig.ask("x", Command::Remove)),
+        _ => panic!("no such state: {state}"),
+    }
+    let ticket = rig.command("z", Command::Start);
+    match (rig.answer(ticket).map(|answer| word(&answer)), rig.state("z")) {
+        (Some("ready"), "running") => "open",
+        (None, "waiting") => "waits",
+        (Some("failed"), "stopped") => "never",
+        other => panic!("{condition:?} of a child that is {state}: {other:?}"),
+    }
+}
