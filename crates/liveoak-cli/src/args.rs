@@ -22,6 +22,11 @@ pub(crate) struct Cli {
 /// What can be done.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Start everything that a file declares, and keep it running
+    ///
+    /// The programs' output goes to stdout, each line after the path of the child that wrote it; Liveoak's own log
+    /// goes to stderr. Ctrl-C (or SIGTERM) stops everything in order and shows what that did; a second one kills.
+    Up(UpArgs),
     /// Check a file and show what would run; nothing is started
     ///
     /// Every error of the file is told at once, with its place and what was expected. Exit code 0 when the file is

@@ -1,7 +1,7 @@
 //! The `liveoak` program.
 //!
 //! - [`args`]: the command line
-//! - [`check`], [`schema`]: the commands
+//! - [`check`], [`schema`], [`up`]: the commands
 //! - [`config`]: `liveoak.toml`, from text to checked data
 //! - [`output`]: the only place that writes to stdout and stderr
 
@@ -10,13 +10,18 @@ mod check;
 mod config;
 mod output;
 mod schema;
+mod up;
 
 use std::process::ExitCode;
 
 use clap::Parser as _;
 
+/// The tree failed: it gave up, or did not start.
+const EXIT_FAILED: u8 = 1;
 /// Usage or config: the caller has to change something before it can work.
 const EXIT_USAGE: u8 = 2;
+/// The tree stopped, but something had to be forced.
+const EXIT_FORCED: u8 = 3;
 
 fn main() -> ExitCode {
     let cli = match args::Cli::try_parse() {
@@ -30,6 +35,7 @@ fn main() -> ExitCode {
     let written = match cli.command {
         args::Command::Check(args) => check::run(&args),
         args::Command::Schema => schema::run(),
+        args::Command::Up(args) => up::run(&args),
     };
     written.unwrap_or_else(|error| {
         output::stderr(&format!("error: cannot write the output: {error}\n"));

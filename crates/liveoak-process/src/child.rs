@@ -108,6 +108,13 @@ impl Program {
         self
     }
 
+    /// Replaces everything that was said about how it is supervised.
+    #[must_use]
+    pub fn with_spec(mut self, spec: ChildSpec) -> Self {
+        self.spec = spec;
+        self
+    }
+
     /// Where its captured output goes.
     #[must_use]
     pub fn output(mut self, sink: OutputSink) -> Self {

@@ -1,0 +1,74 @@
+//! The programs' output on stdout: `path | line`.
+//!
+//! On a terminal the paths are padded to one width and coloured, one colour per child; in a pipe or a file the form is
+//! exactly the path, ` | `, the line.
+
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+use std::io::IsTerminal as _;
+use std::sync::Arc;
+
+use liveoak::Path;
+use liveoak::process::{OutputLine, OutputSink};
+
+use super::pump::Pump;
+use crate::config::{Config, Kind, Supervisor};
+
+/// Colours (SGR, ECMA-48) that are readable on dark and on light ground.
+const COLOURS: [&str; 10] = ["36", "32", "35", "34", "33", "96", "92", "95", "94", "93"];
+
+/// The widest path that others are padded to.
+const MAX_WIDTH: usize = 40;
+
+/// Where the library hands the output to.
+pub(crate) fn sink(config: &Config, stdout: Pump) -> OutputSink {
+    let terminal = std::io::stdout().is_terminal();
+    let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let width = if terminal { widest(&config.root, config.name.len() + 1).min(MAX_WIDTH) } else { 0 };
+    Arc::new(move |path: &Path, line: OutputLine<'_>| {
+        let colour = (terminal && !no_colour).then(|| colour_of(path));
+        stdout.text(format_line(path.as_str(), line.text, width, colour));
+    })
+}
+
+fn widest(supervisor: &Supervisor, above: usize) -> usize {
+    let widths = supervisor.children.iter().map(|child| {
+        let width = above + 1 + child.name.len();
+        match &child.kind {
+            Kind::Process(_) => width,
+            Kind::Supervisor { supervisor, .. } => widest(supervisor, width),
+        }
+    });
+    widths.max().unwrap_or(0)
+}
+
+fn colour_of(path: &Path) -> &'static str {
+    let mut hasher = DefaultHasher::new();
+    path.hash(&mut hasher);
+    COLOURS[(hasher.finish() % COLOURS.len() as u64) as usize]
+}
+
+fn format_line(path: &str, text: &str, width: usize, colour: Option<&str>) -> Vec<u8> {
+    let line = match colour {
+        // The line may have changed colours itself; they must not leak into the next.
+        Some(colour) => format!("\x1b[{colour}m{path:width$} |\x1b[0m {text}\x1b[0m\n"),
+        None => format!("{path:width$} | {text}\n"),
+    };
+    line.into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn in_a_pipe_a_line_is_the_path_a_bar_and_the_line() {
+        assert_eq!(format_line("/shop/db", "ready to  serve", 0, None), b"/shop/db | ready to  serve\n");
+        assert_eq!(format_line("/shop/db", "", 0, None), b"/shop/db | \n");
+    }
+
+    #[test]
+    fn on_a_terminal_paths_are_padded_and_colours_end_with_the_line() {
+        assert_eq!(format_line("/s/a", "x", 6, Some("36")), b"\x1b[36m/s/a   |\x1b[0m x\x1b[0m\n");
+    }
+}
