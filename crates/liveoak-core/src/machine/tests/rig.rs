@@ -56,7 +56,7 @@ pub(super) type Answer = Result<Done, Refusal>;
 pub(super) struct Rig {
     pub(super) machine: Machine,
     pub(super) now: Time,
-    /// The random number of every input. The largest: full jitter gives the ceiling then.
+    /// The random number of every input.
     pub(super) random: u64,
     /// Whether to audit and replay after every input. Off where a test is about volume.
     pub(super) careful: bool,

@@ -45,7 +45,7 @@ pub(super) fn group(text: &str) -> Declared {
     Declared { name: name(text), child, work }
 }
 
-/// A backoff of exactly `delay` when the rig's random number is the largest, never reset.
+/// A backoff of up to `delay`, however often.
 pub(super) const fn backoff(delay: Duration) -> Backoff {
     Backoff { from: delay, to: delay, reset_after: Duration::MAX }
 }
@@ -104,7 +104,7 @@ impl Declared {
         self.with(|child| child.start_within = within)
     }
 
-    /// Every restart waits `delay` (see [`backoff`]).
+    /// Every restart waits for up to `delay`, and for some time (the rig's random number is not 0).
     pub(super) fn delayed(self, delay: Duration) -> Self {
         self.with(|child| child.backoff = Some(backoff(delay)))
     }

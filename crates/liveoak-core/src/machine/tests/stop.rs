@@ -2,7 +2,8 @@
 
 use super::rig::{Obeys, Policy, Rig};
 use super::shape::{group, leaf, secs, sup};
-use crate::{Command, Rung, Time};
+use crate::{Command, Done, Exit, Input, KILL_GRACE, Panic, Rung, Strategy, Time};
+use std::sync::Arc;
 use std::time::Duration;
 
 #[test]
@@ -39,4 +40,209 @@ fn a_stop_of_a_part_that_was_under_way_does_not_make_the_stop_of_the_whole_longe
         assert!(rig.down.is_some(), "placed: {placed}");
         assert!(rig.report().took <= secs(10));
     }
+}
+
+fn ten_that(obeys: Obeys, budget: Duration) -> Rig {
+    let leaves = (0..10).map(|n| leaf(&format!("c{n}")).stop_within(secs(3)));
+    let mut rig = Rig::new(&sup("t", leaves).stop_within(budget));
+    rig.set_default(Policy { obeys, ..Policy::default() });
+    rig.start();
+    rig.log();
+    rig
+}
+
+#[test]
+fn n_children_that_ignore_the_stop_total_time_is_one_budget_all_are_forced_the_report_names_all() {
+    for obeys in [Obeys::Kill, Obeys::Nothing] {
+        for deep in [false, true] {
+            let leaves = (0..50).map(|n| leaf(&format!("c{n}")));
+            let mut tree = sup("s", leaves);
+            for _ in 0..(if deep { 20 } else { 0 }) {
+                tree = sup("s", [tree, leaf("l")]);
+            }
+            let mut rig = Rig::new(&sup("t", [tree]).stop_within(secs(10)));
+            rig.set_default(Policy { obeys, ..Policy::default() });
+            rig.start();
+            let all = rig.alive().len();
+            rig.stop();
+            rig.advance(secs(10));
+            assert!(rig.down.is_some() && rig.alive().is_empty());
+            assert!(rig.report().took <= secs(10));
+            assert_eq!(rig.report().forced().count(), all);
+        }
+    }
+}
+
+#[test]
+fn a_child_that_never_yields_cannot_hang_the_stop_it_is_abandoned_and_reported() {
+    let mut rig = Rig::started(&sup("t", [leaf("a"), leaf("b").stop_within(secs(1))]));
+    rig.obeys("b", Obeys::Nothing);
+    rig.stop();
+    rig.advance(secs(3));
+    assert_eq!(rig.log(), ["ask b", "kill b", "write off b", "ask a", "gone a", "down"]);
+    let report = rig.report();
+    let rungs: Vec<_> = report.entries.iter().map(|entry| (entry.path.name(), entry.rung)).collect();
+    assert_eq!(rungs, [("b", Rung::Abandoned), ("a", Rung::Asked)]);
+    assert!(matches!(report.entries[0].exit, Some(Exit::Abandoned)));
+    assert_eq!(report.entries[0].took, secs(3));
+}
+
+#[test]
+fn stop_asked_twice_is_one_stop_with_one_report() {
+    let mut rig = ten_that(Obeys::Kill, secs(10));
+    rig.stop();
+    rig.advance(secs(1));
+    rig.stop();
+    rig.advance(secs(9));
+    let report = rig.report();
+    assert_eq!((report.entries.len(), report.forced().count()), (10, 10));
+    rig.stop();
+    rig.kill();
+    assert_eq!(rig.log().iter().filter(|line| *line == "down").count(), 1);
+}
+
+#[test]
+fn a_child_that_was_asked_twice_by_two_people_gives_both_the_same_report() {
+    let mut rig = Rig::started(&sup("t", [sup("s", [leaf("a"), leaf("b")])]));
+    rig.obeys("s/b", Obeys::Test);
+    let tickets = [rig.command("s", Command::Stop), rig.command("s", Command::Stop)];
+    rig.advance(secs(2));
+    rig.exit("s/b", Exit::Stopped);
+    for ticket in tickets {
+        match rig.answer(ticket) {
+            Some(Ok(Done::Stopped(report))) => {
+                let paths: Vec<_> = report.entries.iter().map(|entry| entry.path.as_str()).collect();
+                assert_eq!(paths, ["/t/s/b", "/t/s/a", "/t/s"]);
+                assert_eq!(report.took, secs(2));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn stop_during_start_starts_nothing_more_and_stops_what_was_started_in_reverse() {
+    let mut rig = Rig::new(&sup("t", [leaf("a"), leaf("b"), leaf("c").reports(), leaf("d")]));
+    rig.policy("c").ready = false;
+    rig.start();
+    rig.log();
+    rig.stop();
+    assert_eq!(rig.log(), ["ask c", "gone c", "ask b", "gone b", "ask a", "gone a", "down"]);
+    let cancelled = rig.report().entries.iter().filter(|entry| entry.rung == Rung::Cancelled).count();
+    assert_eq!(cancelled, 1, "d was waiting for its turn");
+}
+
+#[test]
+fn stop_during_group_restart_lets_nothing_start_again() {
+    let mut rig = Rig::started(&sup("t", ["a", "b", "c"].map(leaf)).strategy(Strategy::OneForAll));
+    rig.obeys("c", Obeys::Test);
+    rig.fail("b");
+    rig.stop();
+    assert_eq!(rig.log(), ["gone b", "ask c"]);
+    rig.exit("c", Exit::Stopped);
+    assert_eq!(rig.log(), ["gone c", "ask a", "gone a", "down"]);
+}
+
+#[test]
+fn stop_before_start_is_a_clean_end_and_nothing_starts_later() {
+    let mut rig = Rig::new(&sup("t", [leaf("a")]));
+    rig.stop();
+    rig.start();
+    assert_eq!(rig.log(), ["down"]);
+    assert_eq!(rig.down_kind(), "stopped");
+}
+
+#[test]
+fn dynamic_children_are_stopped_and_reported_like_the_others() {
+    let mut rig = Rig::started(&sup("t", [leaf("a"), group("g")]));
+    for member in ["x", "y", "z"] {
+        rig.add_member("g", Some(member)).expect("room");
+    }
+    rig.obeys("g/y", Obeys::Kill);
+    rig.log();
+    rig.stop();
+    assert_eq!(
+        rig.log(),
+        ["ask g/x", "ask g/y", "ask g/z", "gone g/x", "forget g/x", "gone g/z", "forget g/z"]
+    );
+    rig.advance(secs(5));
+    let report = rig.report();
+    let rungs: Vec<_> = report.entries.iter().map(|entry| (entry.path.as_str(), entry.rung)).collect();
+    assert_eq!(
+        rungs,
+        [
+            ("/t/g/x", Rung::Asked),
+            ("/t/g/z", Rung::Asked),
+            ("/t/g/y", Rung::Killed),
+            ("/t/g", Rung::Asked),
+            ("/t/a", Rung::Asked)
+        ]
+    );
+}
+
+#[test]
+fn a_panic_in_a_factory_in_init_in_the_stop_hook_in_drop_of_the_body_is_caught_named_and_the_tree_lives() {
+    for during in ["factory", "init", "stop hook", "destructor"] {
+        let panic = |message: &str| Panic {
+            message: message.to_owned(),
+            location: Some("src/a.rs:1:1".to_owned()),
+            backtrace: None,
+            during: Some(during),
+        };
+        let mut rig = Rig::started(&sup("t", [leaf("a").reports(), leaf("b")]));
+        rig.exit("a", Exit::Panicked(Arc::new(panic("oh no"))));
+        assert_eq!(rig.states(["a", "b"]), ["running", "running"], "{during}");
+        let exit = rig.view("a").last_exit.expect("kept").to_string();
+        assert_eq!(exit, format!("panicked in its {during} at src/a.rs:1:1: oh no"));
+        rig.obeys("a", Obeys::Test);
+        rig.command("a", Command::Stop);
+        rig.exit("a", Exit::Panicked(Arc::new(panic("again"))));
+        assert_eq!(rig.states(["a", "b"]), ["stopped", "running"]);
+    }
+}
+
+#[test]
+fn a_slow_but_honest_init_that_is_interrupted_is_not_reported_as_an_unclean_stop() {
+    let mut rig = Rig::new(&sup("t", [leaf("a").reports().start_within(secs(60))]));
+    rig.policy("a").ready = false;
+    rig.start();
+    rig.advance(secs(30));
+    rig.stop();
+    assert!(rig.report().is_clean());
+    assert_eq!(rig.down_kind(), "stopped");
+}
+
+#[test]
+fn a_stop_hook_that_hangs_is_bounded_by_the_child_s_deadline() {
+    let mut rig = Rig::started(&sup("t", [leaf("a").stop_within(secs(2))]));
+    rig.obeys("a", Obeys::Kill);
+    rig.stop();
+    rig.advance(secs(2));
+    assert_eq!(rig.report().entries[0].took, secs(2));
+    assert_eq!(rig.report().entries[0].rung, Rung::Killed);
+}
+
+#[test]
+fn a_child_written_off_that_ends_later_changes_nothing() {
+    let mut rig = Rig::started(&sup("t", [leaf("a").stop_within(secs(1))]));
+    rig.obeys("a", Obeys::Nothing);
+    let (id, attempt) = (rig.id("a"), rig.attempt("a"));
+    let ticket = rig.command("a", Command::Restart);
+    rig.advance(secs(3));
+    assert!(matches!(rig.answer(ticket), Some(Ok(Done::Ready { .. }))));
+    rig.log();
+    let events = rig.events.len();
+    rig.input(Input::Exited { id, attempt, exit: Exit::failed("late") });
+    rig.input(Input::Ready { id, attempt });
+    assert!(rig.log().is_empty());
+    assert_eq!(rig.events.len(), events);
+}
+
+#[test]
+fn a_kill_of_the_whole_tree_takes_no_longer_than_the_grace_of_a_kill() {
+    let mut rig = ten_that(Obeys::Nothing, Duration::MAX);
+    rig.kill();
+    assert_eq!(rig.done("kill").len(), 10);
+    rig.advance(KILL_GRACE);
+    assert_eq!(rig.report().forced().count(), 10);
 }
