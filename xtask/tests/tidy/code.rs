@@ -131,8 +131,8 @@ pub(crate) fn tokens(masked: &str) -> Vec<Token<'_>> {
     let mut tokens = Vec::new();
     for (index, text) in masked.lines().enumerate() {
         let mut rest = text.trim_start();
-        while let Some(first) = rest.chars().next() {
-            let length = if is_word_byte(first as u32 as u8) || first.len_utf8() > 1 {
+        while let Some(&first) = rest.as_bytes().first() {
+            let length = if is_word_byte(first) {
                 rest.bytes().take_while(|&byte| is_word_byte(byte)).count()
             } else if rest.starts_with("::") {
                 2

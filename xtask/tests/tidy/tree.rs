@@ -64,10 +64,9 @@ pub(crate) fn rust() -> impl Iterator<Item = &'static File> {
 }
 
 fn walk(folder: &Path, prefix: &str, files: &mut Vec<File>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let entry = entry.unwrap();
+    // Other tools and tests write while we read: what is gone by now is not ours to judge.
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        // Other tools and tests write while we read: what is gone by now is not ours to judge.
         let Ok(kind) = entry.file_type() else { continue };
         if kind.is_dir() {
             if !skipped(prefix, &name) {
