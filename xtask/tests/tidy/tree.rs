@@ -47,12 +47,15 @@ impl File {
     }
 }
 
-/// Every file of the repository as it is on disk.
+/// Every file of the repository as it is on disk, without what .gitignore lists.
 pub(crate) fn tree() -> &'static [File] {
     static TREE: OnceLock<Vec<File>> = OnceLock::new();
     TREE.get_or_init(|| {
         let mut files = Vec::new();
-        walk(xtask::root(), "", &mut files);
+        let ignored = fs::read_to_string(xtask::root().join(".gitignore")).unwrap();
+        let ignored: Vec<&str> =
+            ignored.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
+        walk(xtask::root(), "", &ignored, &mut files);
         files.sort_by(|one, other| one.path.cmp(&other.path));
         files
     })
@@ -63,28 +66,35 @@ pub(crate) fn rust() -> impl Iterator<Item = &'static File> {
     tree().iter().filter(|file| file.is_rust())
 }
 
-fn walk(folder: &Path, prefix: &str, files: &mut Vec<File>) {
+fn walk(folder: &Path, prefix: &str, ignored: &[&str], files: &mut Vec<File>) {
     // Other tools and tests write while we read: what is gone by now is not ours to judge.
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
+        let path = format!("{prefix}{name}");
         let Ok(kind) = entry.file_type() else { continue };
-        if kind.is_dir() {
-            if !skipped(prefix, &name) {
-                walk(&entry.path(), &format!("{prefix}{name}/"), files);
-            }
+        if ignored.iter().any(|pattern| matches(pattern, &path)) {
+            continue;
+        }
+        if kind.is_dir() && (!name.starts_with('.') || OWN_DOT_FOLDERS.contains(&name.as_str())) {
+            walk(&entry.path(), &format!("{path}/"), ignored, files);
         } else if kind.is_file()
-            && !name.ends_with(".profraw")
             && let Ok(bytes) = fs::read(entry.path())
         {
-            files.push(File { path: format!("{prefix}{name}"), bytes });
+            files.push(File { path, bytes });
         }
     }
 }
 
-/// Folders that are built, or not the project's.
-fn skipped(prefix: &str, name: &str) -> bool {
-    let built = prefix.is_empty() && (name == "target" || name.starts_with("target-"));
-    built || (name.starts_with('.') && !OWN_DOT_FOLDERS.contains(&name))
+/// Whether a line of .gitignore means a path; as much of that language as we use: `/path`, `/begin*`, `*end`.
+fn matches(pattern: &str, path: &str) -> bool {
+    match (pattern.strip_prefix('/'), pattern.strip_prefix('*')) {
+        (Some(from_root), _) => match from_root.strip_suffix('*') {
+            Some(begin) => path.starts_with(begin),
+            None => path == from_root.trim_end_matches('/'),
+        },
+        (None, Some(end)) => !end.is_empty() && path.ends_with(end),
+        (None, None) => panic!(".gitignore: write `{pattern}` as `/path`, `/begin*` or `*end`"),
+    }
 }
 
 /// Fails, with every finding on a line of its own, unless there is none.
@@ -118,5 +128,19 @@ fn a_file_of_tests_is_known_by_its_folder_or_its_name() {
     }
     for path in ["crates/a/src/testing.rs", "crates/a/src/contests/a.rs", "crates/a/examples/tree.rs"] {
         assert!(!File::new(path, "").is_test(), "{path}");
+    }
+}
+
+#[test]
+fn what_gitignore_lists_is_not_walked() {
+    for (pattern, path) in
+        [("/target", "target"), ("/target-*", "target-x"), ("*.log", "a/b.log"), ("/a/b", "a/b")]
+    {
+        assert!(matches(pattern, path), "{pattern} {path}");
+    }
+    for (pattern, path) in
+        [("/target", "xtask/target"), ("/target-*", "target"), ("*.log", "log/b"), ("/a/b", "a/bc")]
+    {
+        assert!(!matches(pattern, path), "{pattern} {path}");
     }
 }
