@@ -105,7 +105,10 @@ impl fmt::Display for Exit {
             Self::Panicked(panic) => panic.fmt(f),
             Self::Code(code) => write!(f, "exit code {code}"),
             Self::Signal { signal, core_dumped } => {
-                write!(f, "ended by signal {signal}")?;
+                match signal_name(*signal) {
+                    Some(name) => write!(f, "ended by {name}")?,
+                    None => write!(f, "ended by signal {signal}")?,
+                }
                 if *core_dumped { f.write_str(", core dumped") } else { Ok(()) }
             }
             Self::StartTimeout(within) => write!(f, "not ready within {within:?}"),
@@ -116,6 +119,25 @@ impl fmt::Display for Exit {
             Self::GaveUp(gave_up) => gave_up.fmt(f),
         }
     }
+}
+
+/// The names of signals that are the same on all common Linux machines (signal(7)).
+const fn signal_name(signal: i32) -> Option<&'static str> {
+    Some(match signal {
+        1 => "SIGHUP",
+        2 => "SIGINT",
+        3 => "SIGQUIT",
+        4 => "SIGILL",
+        5 => "SIGTRAP",
+        6 => "SIGABRT",
+        8 => "SIGFPE",
+        9 => "SIGKILL",
+        11 => "SIGSEGV",
+        13 => "SIGPIPE",
+        14 => "SIGALRM",
+        15 => "SIGTERM",
+        _ => return None,
+    })
 }
 
 /// The error a body returned, with its chain of sources.

@@ -116,9 +116,18 @@ impl Ctx {
     /// # Cancel safety
     /// Safe; a new call sleeps anew.
     pub async fn sleep(&self, duration: Duration) -> bool {
-        match race(self.stopping(), tokio::time::sleep(duration)).await {
-            Either::Left(()) => false,
-            Either::Right(()) => true,
+        self.unless_stopping(tokio::time::sleep(duration)).await.is_some()
+    }
+
+    /// Runs `future` until it is done, or until the child is asked to stop: then it is dropped, and there is no
+    /// outcome. Wrap what may wait for long, so that the child stops when asked.
+    ///
+    /// # Cancel safety
+    /// As safe as `future` is.
+    pub async fn unless_stopping<F: Future>(&self, future: F) -> Option<F::Output> {
+        match race(self.stopping(), future).await {
+            Either::Left(()) => None,
+            Either::Right(outcome) => Some(outcome),
         }
     }
 

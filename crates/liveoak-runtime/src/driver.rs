@@ -248,6 +248,8 @@ impl Shared {
                 }
             }
             drop(core);
+            // Whoever waits for a milestone finds the events before it told.
+            self.events.flush();
             for action in batch {
                 self.perform(action);
             }
@@ -260,7 +262,6 @@ impl Shared {
             }
             core = self.core();
         }
-        self.events.flush();
     }
 
     fn perform(self: &Arc<Self>, action: Action) {

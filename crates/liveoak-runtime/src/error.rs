@@ -6,7 +6,9 @@ use std::fmt;
 use std::sync::Arc;
 
 /// Why a tree did not start.
-#[derive(Clone, Debug)]
+///
+/// `{:?}` shows the same sentence as `{}`: it is what a `main` that returns it prints.
+#[derive(Clone)]
 #[non_exhaustive]
 pub enum StartError {
     /// There is no Tokio runtime to start it on.
@@ -44,10 +46,18 @@ impl fmt::Display for StartError {
     }
 }
 
+impl fmt::Debug for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 impl std::error::Error for StartError {}
 
 /// Why [`Supervisor::run`](crate::Supervisor::run) did not end well.
-#[derive(Clone, Debug)]
+///
+/// `{:?}` shows the same sentence as `{}`: it is what a `main` that returns it prints.
+#[derive(Clone)]
 #[non_exhaustive]
 pub enum Error {
     /// The tree did not start.
@@ -70,6 +80,16 @@ impl fmt::Display for Error {
                 report.forced().try_for_each(|entry| write!(f, " {} ({})", entry.path, entry.rung.as_str()))
             }
             Self::Signals(_) => f.write_str("cannot listen for signals"),
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)?;
+        match self {
+            Self::Signals(error) => write!(f, ": {error}"),
+            Self::Start(_) | Self::Failed(_) | Self::Forced(_) => Ok(()),
         }
     }
 }

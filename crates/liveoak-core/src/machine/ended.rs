@@ -43,13 +43,13 @@ impl Machine {
             if node.phase == (Phase::Stopping { killed: true }) { rung.max(Rung::Killed) } else { rung };
         let (ran, took) = (self.now.since(node.started), self.now.since(node.since));
         let (_, attempt) = self.attempt_of(i);
-        let seen = exit.clone();
-        self.emit(i, || EventKind::Exited { attempt, exit: seen, ran, stopping });
         let mut cause = None;
         if let Some(book) = &mut self.node_mut(i).book {
             book.health = crate::Health::Healthy;
             cause = book.cause.take();
         }
+        let seen = cause.as_ref().unwrap_or(&exit).clone();
+        self.emit(i, || EventKind::Exited { attempt, exit: seen, ran, stopping });
         let overruled = self.is_overruled(i);
         if stopping || overruled {
             let took = if stopping { took } else { Duration::ZERO };

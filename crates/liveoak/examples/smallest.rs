@@ -1,0 +1,18 @@
+//! The smallest tree: one task that fails now and then, and is started again.
+//!
+//! It ends by itself after a moment; a real one runs until Ctrl-C.
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
+
+use liveoak::prelude::*;
+use std::time::Duration;
+
+#[tokio::main]
+async fn main() -> liveoak::Result {
+    Supervisor::new("smallest").child(Child::task("greeter", greet).restart(Restart::Transient)).run().await
+}
+
+async fn greet(ctx: Ctx) -> Result<(), String> {
+    println!("attempt {}", ctx.attempt());
+    ctx.sleep(Duration::from_millis(50)).await;
+    if ctx.attempt().0 < 3 { Err("not yet".into()) } else { Ok(()) }
+}

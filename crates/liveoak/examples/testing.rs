@@ -1,0 +1,74 @@
+//! Testing a service of one's own: paused time, a puppet for what it depends on, and a check that nothing is left.
+//!
+//! In a project this would stand below `#[cfg(test)]`; here it is a program, so that it can be run:
+//! `cargo run --example testing --features testing`.
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
+
+use liveoak::testing::{Universe, paused};
+use liveoak::{BoxError, Child, Ctx, Exit, Init, Rung, Service, Supervisor};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+/// The service under test: writes a page every minute, and closes its book when it stops.
+struct Diary {
+    pages: Arc<AtomicU32>,
+    closed: Arc<AtomicU32>,
+}
+
+impl Service for Diary {
+    async fn init(&mut self, _ctx: &Ctx) -> Result<Init, BoxError> {
+        tokio::time::sleep(Duration::from_secs(3)).await; // Looks for a pen.
+        Ok(Init::Ready)
+    }
+
+    async fn run(&mut self, ctx: &Ctx) -> Result<(), BoxError> {
+        while ctx.sleep(Duration::from_secs(60)).await {
+            if self.pages.fetch_add(1, Ordering::Relaxed) == 2 {
+                return Err("the pen is empty".into());
+            }
+        }
+        Ok(())
+    }
+
+    async fn stop(&mut self, _ctx: &Ctx) -> Result<(), BoxError> {
+        self.closed.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+fn main() {
+    paused(async {
+        let universe = Universe::new();
+        let lamp = universe.puppet("lamp").ignoring_stop();
+        let (pages, closed) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
+        let (for_pages, for_closed) = (pages.clone(), closed.clone());
+        let diary =
+            Child::service("diary", move || Diary { pages: for_pages.clone(), closed: for_closed.clone() });
+        let tree = match Supervisor::new("desk").child(lamp.child()).child(diary).start().await {
+            Ok(tree) => tree,
+            Err(error) => panic!("{error}"),
+        };
+
+        // Ten minutes pass at once.
+        tokio::time::sleep(Duration::from_secs(600)).await;
+        let snapshot = tree.snapshot();
+        let diary =
+            snapshot.get("/desk/diary").map(|node| (node.attempt.0, node.last_exit.as_ref().map(Exit::kind)));
+        assert_eq!(diary, Some((2, Some("failed"))), "its third page emptied the pen, and it came back");
+        assert!(pages.load(Ordering::Relaxed) >= 9);
+
+        // The lamp does not listen; the diary does, and closes its book.
+        let report = tree.stop().await;
+        let forced: Vec<_> =
+            report.forced().map(|entry| (entry.path.name().to_owned(), entry.rung)).collect();
+        assert_eq!(forced, [("lamp".to_owned(), Rung::Killed)]);
+        assert_eq!(closed.load(Ordering::Relaxed), 2);
+        universe.check().await;
+        println!(
+            "all as expected: {} pages, {} stopped",
+            pages.load(Ordering::Relaxed),
+            report.entries.len()
+        );
+    });
+}

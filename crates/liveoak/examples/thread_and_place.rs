@@ -1,0 +1,54 @@
+//! Work that blocks: a thread as a child, and a subtree on a Tokio runtime of its own.
+//!
+//! What burns the processor in `crunch` takes no worker thread from the rest of the program.
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
+
+use liveoak::prelude::*;
+use std::time::Duration;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let tree = Supervisor::new("machine-room")
+        .child(Child::thread("hash", hash))
+        .child(
+            Supervisor::new("crunch")
+                .place(Place::new("crunch", 2))
+                .child(Child::task("left", crunch))
+                .child(Child::task("right", crunch)),
+        )
+        .child(Child::task("clock", |ctx: Ctx| async move {
+            while ctx.sleep(Duration::from_millis(20)).await {
+                println!("tick, on time, on thread {:?}", std::thread::current().name().unwrap_or("main"));
+            }
+        }))
+        .start()
+        .await?;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let report = tree.stop().await;
+    for entry in &report.entries {
+        println!("{:22} {:9} {:?}", entry.path.as_str(), entry.rung.as_str(), entry.took);
+    }
+    Ok(())
+}
+
+/// Blocks its own thread, and looks now and then whether it should stop.
+fn hash(ctx: Ctx) {
+    let mut sum = 1u64;
+    while !ctx.is_stopping() {
+        for _ in 0..100_000 {
+            sum = sum.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        }
+    }
+    println!("hash: {sum:x}");
+}
+
+/// Hogs a worker of its place for a while, then yields.
+async fn crunch(ctx: Ctx) {
+    while !ctx.is_stopping() {
+        let until = std::time::Instant::now() + Duration::from_millis(10);
+        while std::time::Instant::now() < until {
+            std::hint::spin_loop();
+        }
+        tokio::task::yield_now().await;
+    }
+}
