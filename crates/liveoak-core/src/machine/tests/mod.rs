@@ -12,6 +12,7 @@ mod place;
 mod property;
 mod restart;
 mod rig;
+mod seeing;
 mod shape;
 mod stop;
 mod table;
