@@ -6,6 +6,9 @@
 mod after;
 mod audit;
 mod command;
+mod conformance_restart;
+mod conformance_start;
+mod conformance_stop;
 mod ladder;
 mod matrix;
 mod place;

@@ -1,0 +1,300 @@
+//! OTP's `supervisor`, rows C1 to C18: start and management calls, with our deviations.
+
+use super::rig::{Obeys, Rig, word};
+use super::shape::{SECOND, backoff, group, leaf, millis, secs, sup};
+use crate::{
+    AutoShutdown, ChildSpec, Command, Condition, Declared, Exit, Limit, Machine, Restart, Strategy,
+    SupervisorSpec,
+};
+use std::time::Duration;
+
+#[test]
+fn c1_the_tree_is_up_only_when_every_initial_child_is_ready() {
+    let mut rig = Rig::new(&sup("t", [leaf("a").reports(), sup("s", [leaf("b").reports()])]));
+    rig.policy("a").ready = false;
+    rig.policy("s/b").ready = false;
+    rig.start();
+    rig.ready("a");
+    assert_eq!(rig.log(), ["start a", "start s/b"]);
+    rig.ready("s/b");
+    assert_eq!(rig.log(), ["up"]);
+}
+
+#[test]
+fn c2_initial_children_start_one_at_a_time_in_declared_order() {
+    let mut rig = Rig::new(&sup("t", ["b", "a", "c"].map(|name| leaf(name).reports())));
+    for name in ["a", "b", "c"] {
+        rig.policy(name).ready = false;
+    }
+    rig.start();
+    for name in ["b", "a", "c"] {
+        assert_eq!(rig.log(), [format!("start {name}")]);
+        rig.ready(name);
+    }
+}
+
+#[test]
+fn c3_a_failed_first_start_stops_what_was_started_in_reverse_and_names_the_child_without_any_retry() {
+    let tree = sup("t", [leaf("a"), sup("s", [leaf("b"), leaf("c").reports()]), leaf("d")]);
+    let mut rig = Rig::new(&tree);
+    rig.policy("s/c").ready = false;
+    rig.start();
+    rig.log();
+    rig.fail("s/c");
+    assert_eq!(rig.log(), ["gone s/c", "ask s/b", "gone s/b", "ask a", "gone a", "down"]);
+    let (exit, report) = rig.down.as_ref().expect("down");
+    assert_eq!(exit.to_string(), "/t/s/c failed to start: failed: boom");
+    assert!(report.is_clean());
+    assert!(rig.machine.sup(0).window.is_empty());
+}
+
+#[test]
+fn c5_a_child_that_is_not_needed_counts_as_started_and_is_absent() {
+    let mut rig = Rig::new(&sup("t", [leaf("a").reports(), leaf("b").after("a", Condition::Ready)]));
+    rig.policy("a").ready = false;
+    rig.start();
+    rig.exit("a", Exit::Ignored);
+    assert_eq!(rig.states(["a", "b", ""]), ["ignored", "running", "running"]);
+    let dynamic = leaf("c").reports().temporary();
+    rig.policy("c").ready = false;
+    let ticket = rig.add("", &dynamic).expect("a good spec");
+    rig.exit("c", Exit::Ignored);
+    assert_eq!(word(&rig.answer(ticket).expect("told")), "ignored");
+    assert_eq!(rig.state("c"), "gone", "a temporary one is not kept");
+}
+
+#[test]
+fn c7_the_defaults_are_one_for_one_permanent_and_five_seconds_to_stop() {
+    let child = ChildSpec::default();
+    assert_eq!((child.restart, child.stop_within, child.significant), (Restart::Permanent, secs(5), false));
+    assert_eq!(ChildSpec::of_supervisor().stop_within, Duration::MAX);
+    let rules = SupervisorSpec::default();
+    assert_eq!((rules.strategy, rules.auto_shutdown), (Strategy::OneForOne, AutoShutdown::Never));
+    // Deviation: no common intensity, but a limit for each child.
+    assert_eq!(rules.intensity, None);
+    assert_eq!(Limit::DEFAULT_OF_A_CHILD, Limit::new(10, secs(60)));
+}
+
+fn errors(tree: &Declared) -> String {
+    Machine::new(tree).expect_err("a wrong spec").to_string()
+}
+
+#[test]
+fn c8_specs_are_checked_before_anything_starts_and_all_errors_come_at_once() {
+    let wrong: [(Declared, &str); 11] = [
+        (leaf("a").with(|child| child.start_within = Duration::ZERO), "/t/a: start_within: it is zero"),
+        (leaf("a").with(|child| child.heartbeat = Some(Duration::ZERO)), "/t/a: heartbeat: it is zero"),
+        (leaf("a").with(|child| child.backoff = Some(backoff(Duration::ZERO))), "/t/a: backoff.from"),
+        (
+            leaf("a").with(|child| {
+                child.backoff = Some(crate::Backoff { from: secs(2), ..backoff(secs(1)) });
+            }),
+            "/t/a: backoff.to: 1s is less than `from`, 2s",
+        ),
+        (leaf("a").limit(Limit::new(65_537, SECOND)), "/t/a: limit: 65537 restarts are too many"),
+        (leaf("a").limit(Limit::new(1, Duration::ZERO)), "/t/a: limit: the period is zero"),
+        (leaf("a").after("nobody", Condition::Ready), "/t/a: after: there is no sibling called \"nobody\""),
+        (leaf("a").after("a", Condition::Ready), "/t/a: after: a child cannot come after itself"),
+        (leaf("a").after("b", Condition::Completed), "/t/a: after: \"b\" is permanent"),
+        (group("a").members(|group| group.max_members = 0), "/t/a: max_members: 0 members"),
+        (sup("a", [leaf("x")]).intensity(1, Duration::ZERO), "/t/a: intensity: the period is zero"),
+    ];
+    let mut all = Vec::new();
+    for (i, (child, expected)) in wrong.into_iter().enumerate() {
+        let text = errors(&sup("t", [child.clone(), leaf("b")]));
+        assert!(text.starts_with(expected), "{text}");
+        let mut child = child;
+        child.name = super::shape::name(&format!("n{i}"));
+        all.push(child);
+    }
+    all.push(leaf("b"));
+    assert_eq!(Machine::new(&sup("t", all)).expect_err("all wrong").0.len(), 11);
+    let circle = [
+        leaf("a").after("b", Condition::Ready),
+        leaf("b").after("c", Condition::Ready),
+        leaf("c").after("a", Condition::Ready),
+    ];
+    let text = errors(&sup("t", circle));
+    assert_eq!(text, "/t: after: children wait for each other in a circle: a after b after c after a");
+    let mut deep = leaf("x");
+    for _ in 0..65 {
+        deep = sup("s", [deep]);
+    }
+    assert!(errors(&deep).contains("nested deeper than 64 levels"));
+}
+
+#[test]
+fn c9_significant_is_refused_for_permanent_children_and_without_auto_shutdown() {
+    let any = |tree: Declared| tree.rules(|rules| rules.auto_shutdown = AutoShutdown::AnySignificant);
+    assert!(errors(&any(sup("t", [leaf("a").significant()]))).contains("cannot be significant"));
+    assert!(errors(&sup("t", [leaf("a").transient().significant()])).contains("auto_shutdown is never"));
+    assert!(Machine::new(&any(sup("t", [leaf("a").transient().significant()]))).is_ok());
+}
+
+#[test]
+fn c10_a_child_of_a_known_name_is_refused_with_its_state_and_a_failed_start_keeps_nothing_and_costs_nothing()
+{
+    let mut rig = Rig::started(&sup("t", [leaf("a"), leaf("once").temporary()]));
+    assert!(rig.add("", &leaf("a")).is_err_and(|refusal| refusal.to_string().contains("running")));
+    rig.command("a", Command::Stop);
+    assert!(rig.add("", &leaf("a")).is_err_and(|refusal| refusal.to_string().contains("stopped")));
+    rig.policy("b").ready = false;
+    let ticket = rig.add("", &leaf("b").reports()).expect("a good spec");
+    assert!(rig.answer(ticket).is_none());
+    rig.fail("b");
+    assert_eq!(word(&rig.answer(ticket).expect("told")), "failed");
+    assert_eq!(rig.state("b"), "gone");
+    assert!(rig.machine.sup(0).window.is_empty());
+    rig.complete("once");
+    assert!(rig.add("", &leaf("once")).is_ok(), "what has finished for good makes room");
+}
+
+#[test]
+fn c11_a_stop_keeps_the_child_listed_touches_no_sibling_under_any_strategy_and_is_never_a_restart() {
+    for strategy in [Strategy::OneForOne, Strategy::OneForAll, Strategy::RestForOne] {
+        let tree = sup("t", [leaf("a"), leaf("b"), leaf("c").temporary()]).strategy(strategy);
+        let mut rig = Rig::started(&tree.intensity(0, SECOND));
+        assert_eq!(word(&rig.ask("a", Command::Stop)), "stopped");
+        assert_eq!(word(&rig.ask("a", Command::Stop)), "stopped", "it is the same the second time");
+        assert_eq!(word(&rig.ask("c", Command::Stop)), "stopped");
+        assert_eq!(rig.log(), ["ask a", "gone a", "ask c", "gone c"]);
+        assert_eq!(rig.states(["a", "b", "c"]), ["stopped", "running", "stopped"]);
+        assert!(rig.machine.sup(0).window.is_empty());
+    }
+}
+
+#[test]
+fn c12_a_stop_during_a_restart_loop_cancels_the_loop() {
+    for strategy in [Strategy::OneForOne, Strategy::OneForAll, Strategy::RestForOne] {
+        let tree = sup("t", [leaf("a").reports().delayed(SECOND), leaf("b")]).strategy(strategy);
+        let mut rig = Rig::started(&tree);
+        rig.policy("a").ready = false;
+        for _ in 0..3 {
+            rig.fail("a");
+            rig.advance(SECOND);
+        }
+        rig.fail("a");
+        assert_eq!(word(&rig.ask("a", Command::Stop)), "stopped");
+        rig.log();
+        rig.advance(secs(100));
+        assert!(rig.log().is_empty());
+        assert_eq!(rig.states(["a", "b"]), ["stopped", "running"], "{strategy:?}");
+    }
+}
+
+#[test]
+fn c13_a_start_works_on_a_child_that_is_down_only_and_on_failure_it_stays_down_at_its_place() {
+    let mut rig = Rig::started(&sup("t", ["a", "b", "c"].map(|name| leaf(name).reports())));
+    assert_eq!(word(&rig.ask("b", Command::Start)), "not down");
+    rig.ask("b", Command::Stop).expect("stopped");
+    rig.policy("b").ready = false;
+    let ticket = rig.command("b", Command::Start);
+    rig.fail("b");
+    assert_eq!(word(&rig.answer(ticket).expect("told")), "failed");
+    assert_eq!(rig.state("b"), "stopped");
+    rig.policy("b").ready = true;
+    assert_eq!(word(&rig.ask("b", Command::Start)), "ready");
+    rig.log();
+    rig.stop();
+    assert_eq!(rig.done("ask"), ["c", "b", "a"]);
+}
+
+#[test]
+fn c14_a_remove_stops_what_runs_and_is_refused_while_siblings_come_after_it() {
+    let mut rig = Rig::started(&sup("t", [leaf("a"), leaf("b").after("a", Condition::Ready)]));
+    assert_eq!(word(&rig.ask("a", Command::Remove)), "needed");
+    assert_eq!(word(&rig.ask("b", Command::Remove)), "removed");
+    assert_eq!(word(&rig.ask("a", Command::Remove)), "removed");
+    assert_eq!(rig.log(), ["ask b", "gone b", "forget b", "ask a", "gone a", "forget a"]);
+    assert_eq!(rig.state(""), "running");
+}
+
+#[test]
+fn c15_members_of_a_group_are_addressed_by_name_and_restart_and_remove_work() {
+    let mut rig = Rig::started(&group("t"));
+    rig.add_member("", Some("m")).expect("room");
+    rig.add_member("", None).expect("room");
+    assert!(rig.add_member("", Some("m")).is_err());
+    assert!(rig.add("", &leaf("x")).is_err(), "members come from the template only");
+    assert_eq!(word(&rig.ask("m", Command::Restart)), "ready");
+    assert_eq!(word(&rig.ask("m", Command::Stop)), "stopped");
+    assert_eq!(word(&rig.ask("m", Command::Stop)), "stopped");
+    assert_eq!(word(&rig.ask("m", Command::Remove)), "removed");
+    assert_eq!(rig.state("m"), "gone");
+    assert_eq!(rig.alive().len(), 1);
+    let mut rig = Rig::started(&group("t").members(|group| group.max_members = 1));
+    rig.add_member("", None).expect("room");
+    assert_eq!(rig.add_member("", None).map_err(|refusal| word(&Err(refusal))), Err("full"));
+}
+
+#[test]
+fn c16_the_snapshot_lists_children_in_the_order_of_their_start() {
+    let tree = sup("t", [leaf("c").after("a", Condition::Ready), leaf("b"), leaf("a")]);
+    let mut rig = Rig::started(&tree);
+    let names: Vec<_> = rig.view("").children.iter().map(|kid| kid.path.name().to_owned()).collect();
+    assert_eq!(names, ["b", "a", "c"]);
+}
+
+#[test]
+fn c17_the_snapshot_tells_specs_from_active_children_and_supervisors_from_workers() {
+    let tree =
+        sup("t", [leaf("a"), sup("s", []), group("g"), leaf("d").delayed(SECOND), leaf("e").temporary()]);
+    let mut rig = Rig::started(&tree);
+    rig.fail("d");
+    rig.complete("e");
+    let children = rig.view("").children;
+    let active = children.iter().filter(|kid| kid.started.is_some()).count();
+    let supervisors = children.iter().filter(|kid| kid.strategy.is_some()).count();
+    assert_eq!((children.len(), active, supervisors), (5, 3, 2));
+}
+
+#[test]
+fn c18_an_added_temporary_child_is_gone_when_it_ends_however_it_ends() {
+    for exit in [Exit::Completed, Exit::failed("boom"), Exit::Killed] {
+        let mut rig = Rig::started(&sup("t", [leaf("declared").temporary()]));
+        rig.add("", &leaf("added").temporary()).expect("a good spec");
+        rig.exit("added", exit.clone());
+        rig.exit("declared", exit);
+        assert_eq!(rig.states(["added", "declared"]), ["gone", "finished"]);
+    }
+    let mut rig = Rig::started(&sup("t", []));
+    rig.add("", &leaf("added").temporary()).expect("a good spec");
+    rig.ask("added", Command::Stop).expect("stopped");
+    assert_eq!(rig.state("added"), "gone");
+}
+
+#[test]
+fn a_child_added_while_its_supervisor_still_starts_waits_for_its_turn_and_is_its_own_trial() {
+    let mut rig = Rig::new(&sup("t", [leaf("a").reports()]));
+    rig.policy("a").ready = false;
+    rig.policy("b").ready = false;
+    rig.start();
+    let ticket = rig.add("", &leaf("b").reports()).expect("a good spec");
+    assert_eq!(rig.states(["a", "b"]), ["starting", "waiting"]);
+    rig.ready("a");
+    rig.advance(millis(1));
+    rig.fail("b");
+    assert_eq!(word(&rig.answer(ticket).expect("told")), "failed");
+    assert_eq!(rig.states(["", "a", "b"]), ["running", "running", "gone"]);
+    assert_eq!(rig.log(), ["start a", "start b", "gone b", "forget b", "up"]);
+}
+
+#[test]
+fn a_supervisor_that_is_removed_takes_all_below_it_along_and_the_report_names_them() {
+    let tree = sup("t", [sup("s", [leaf("a"), sup("i", [leaf("b")]), group("g")]), leaf("z")]);
+    let mut rig = Rig::started(&tree);
+    rig.add_member("s/g", Some("m")).expect("room");
+    rig.obeys("s/i/b", Obeys::Test);
+    let ticket = rig.command("s", Command::Remove);
+    assert_eq!(rig.state("s/i/b"), "stopping");
+    rig.exit("s/i/b", Exit::Stopped);
+    match rig.answer(ticket) {
+        Some(Ok(crate::Done::Removed(report))) => {
+            let paths: Vec<_> = report.entries.iter().map(|entry| entry.path.as_str()).collect();
+            assert_eq!(paths, ["/t/s/g/m", "/t/s/g", "/t/s/i/b", "/t/s/i", "/t/s/a", "/t/s"]);
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(rig.states(["s", "z"]), ["gone", "running"]);
+    assert_eq!(rig.snapshot().nodes().count(), 2);
+}
