@@ -8,6 +8,7 @@
 //! What measures or demonstrates the library belongs into a crate of its own that a task calls, so that this one stays
 //! free of dependencies.
 
+mod bench;
 mod bless;
 mod ci;
 mod examples;

@@ -23,6 +23,11 @@ pub const TASKS: &[Task] = &[
         run: crate::ci::run,
     },
     Task {
+        name: "bench",
+        about: "Liveoak beside TaskTracker: start, memory, stop, restart (--quick: up to 10,000 children)",
+        run: crate::bench::run,
+    },
+    Task {
         name: "bless",
         about: "accept the golden transcripts as the tests see them now",
         run: crate::bless::run,

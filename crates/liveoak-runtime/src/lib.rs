@@ -1,6 +1,6 @@
 //! Liveoak's supervision machine, driven on Tokio.
 //!
-//! The machine of `liveoak-core` stands behind one short lock ([`driver`]). Whoever has news (a task that ended,
+//! The machine of `liveoak-core` stands behind one short lock (`driver.rs`). Whoever has news (a task that ended,
 //! a thread that is ready, a person with a command) feeds it in directly; whoever finds effects to be done does them,
 //! outside the lock, one thread at a time. One task per tree keeps its deadlines. No supervisor has a task of its
 //! own, so nothing can be orphaned by the death of one.
@@ -42,7 +42,7 @@ pub use tree::{Ended, Tree, TreeHandle};
 
 pub use liveoak_core::{
     Attempt, AutoShutdown, Backoff, ChildId, ChildSpec, Command, Condition, Done, Edge, Event, EventKind,
-    Exit, Failure, GaveUp, GiveUp, Health, KILL_GRACE, Limit, Name, NameError, NodeState, NodeView, Order, Panic, Path,
-    Ready, Refusal, Restart, Rung, Severity, Snapshot, SpecError, SpecErrors, StartFailure, StopEntry,
-    StopReport, Strategy, Time, WaitingFor, WhyIdle,
+    Exit, Failure, GaveUp, GiveUp, Health, KILL_GRACE, Limit, Name, NameError, NodeState, NodeView, Order,
+    Panic, Path, Ready, Refusal, Restart, Rung, Severity, Snapshot, SpecError, SpecErrors, StartFailure,
+    StopEntry, StopReport, Strategy, Time, WaitingFor, WhyIdle,
 };
