@@ -48,8 +48,8 @@ impl Machine {
             book.health = crate::Health::Healthy;
             cause = book.cause.take();
         }
-        let seen = cause.as_ref().unwrap_or(&exit).clone();
-        self.emit(i, || EventKind::Exited { attempt, exit: seen, ran, stopping });
+        let seen = cause.as_ref().unwrap_or(&exit);
+        self.emit(i, || EventKind::Exited { attempt, exit: seen.clone(), ran, stopping });
         let overruled = self.is_overruled(i);
         if stopping || overruled {
             let took = if stopping { took } else { Duration::ZERO };

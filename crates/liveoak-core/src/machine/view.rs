@@ -67,9 +67,19 @@ impl Machine {
     }
 
     pub(super) fn path_of(&self, i: u32) -> Path {
-        let node = self.node(i);
-        let name = node.label.text(i, node.serial);
-        if node.parent == NONE { Path::new(&name) } else { self.path_of(node.parent).join(&name) }
+        let mut line = Vec::with_capacity(8);
+        let mut at = i;
+        while at != NONE {
+            line.push(at);
+            at = self.node(at).parent;
+        }
+        let mut text = String::with_capacity(64);
+        for at in line.into_iter().rev() {
+            let node = self.node(at);
+            text.push('/');
+            text.push_str(&node.label.text(at, node.serial));
+        }
+        Path::new(&text)
     }
 
     pub(super) fn state_word(&self, i: u32) -> &'static str {
