@@ -76,8 +76,8 @@
 //! The arithmetic, for those who tune it: with a limit of *n* restarts in a period *p*, a child is given up on when it
 //! fails for the (*n* + 1)th time within *p*. With the default backoff (ceilings of 100 ms, 200 ms, 400 ms … 30 s, of which
 //! each delay is a random part) a child that fails at once has failed four times after about 0.35 s, seven times after
-//! about 3 s, and eleven times after about a minute. The defaults, ten restarts in a minute for each child,
-//! mean: what cannot be mended within a minute is not mended by restarting it. A limit over all children together, as
+//! about 3 s, and eleven times after about 40 s. The defaults, ten restarts in a minute for each child,
+//! mean: what cannot be mended within that time is not mended by restarting it. A limit over all children together, as
 //! in OTP, is [`Supervisor::intensity`]; choose it at least as large as the number of children that one cause
 //! can take down at once.
 //!

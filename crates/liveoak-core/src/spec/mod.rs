@@ -86,7 +86,7 @@ impl Limit {
     /// No limit at all.
     pub const UNLIMITED: u32 = u32::MAX;
     /// What each child may do when neither its supervisor's intensity nor its own limit was set: ten restarts
-    /// within a minute. With the default backoff a child that fails at once takes about that minute for them.
+    /// within a minute. With the default backoff a child that fails at once is given up on after about 40 s.
     pub const DEFAULT_OF_A_CHILD: Self = Self::new(10, Duration::from_secs(60));
 
     /// `restarts` within `period`, else escalate.
