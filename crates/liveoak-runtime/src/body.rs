@@ -42,18 +42,9 @@ impl<T: IntoExit, E: Into<BoxError>> IntoExit for Result<T, E> {
     }
 }
 
-/// Begins attempts, and ends them by force. Called by the driver only, outside its lock.
+/// Begins attempts. Called by the driver only, outside its lock. How they are ended is the same for all: through
+/// their [`Cell`].
 pub(crate) trait Body: Send + Sync + 'static {
     /// Begins the attempt of `cell` on the runtime of `handle`. Must not run the user's code itself.
     fn begin(self: Arc<Self>, cell: Arc<Cell>, handle: &Handle);
-
-    /// Ends the attempt by force, as far as that is possible.
-    fn kill(&self, cell: &Cell) {
-        cell.abort();
-    }
-
-    /// The attempt is written off. A last chance to end it.
-    fn abandon(&self, cell: &Cell) {
-        cell.abort();
-    }
 }

@@ -21,6 +21,10 @@ const KILLING: u8 = 2;
 const BEATEN: u8 = 4;
 const ABORTED: u8 = 8;
 const OVER: u8 = 16;
+/// Nothing waits for the attempt any more.
+const WRITTEN_OFF: u8 = 32;
+/// A kill is left to the body.
+const KILLS_ITSELF: u8 = 64;
 
 /// See the module.
 pub(crate) struct Cell {
@@ -29,7 +33,8 @@ pub(crate) struct Cell {
     pub(crate) attempt: Attempt,
     /// Whether the attempt runs on the runtime that the tree's clock belongs to.
     pub(crate) on_root: bool,
-    /// Latched bits: stop asked, kill ordered, task aborted, end reported; and the heartbeat since the last check.
+    /// Latched bits: stop asked, kill ordered, task aborted, end reported, written off, how to be killed; and the
+    /// heartbeat since the last check.
     bits: AtomicU8,
     /// Wakes whoever waits for a bit.
     news: Notify,
@@ -90,6 +95,36 @@ impl Cell {
         }
     }
 
+    /// From now on a kill is an order that the body obeys; its task is aborted only when it is written off.
+    pub(crate) fn leave_kill_to_body(&self) {
+        self.bits.fetch_or(KILLS_ITSELF, Ordering::AcqRel);
+    }
+
+    /// Ends the attempt by force.
+    pub(crate) fn kill(&self) {
+        self.order_kill();
+        if !self.has(KILLS_ITSELF) {
+            self.abort();
+        }
+    }
+
+    /// Whether we ordered the end of the body's task. Else whoever drops it is the end of its runtime.
+    pub(crate) fn is_aborted(&self) -> bool {
+        self.has(ABORTED)
+    }
+
+    /// Nothing waits for the attempt any more: a last chance to end it, and all of its subtasks.
+    pub(crate) fn write_off(&self) {
+        self.bits.fetch_or(WRITTEN_OFF, Ordering::AcqRel);
+        self.order_kill();
+        self.abort();
+        let life = self.life();
+        let subtasks = life.more.as_ref().map(|more| more.live.values().flatten().cloned().collect());
+        drop(life);
+        let subtasks: Vec<AbortHandle> = subtasks.unwrap_or_default();
+        subtasks.iter().for_each(AbortHandle::abort);
+    }
+
     fn has(&self, bit: u8) -> bool {
         self.bits.load(Ordering::Acquire) & bit != 0
     }
@@ -144,10 +179,10 @@ impl Cell {
         self.life.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes in a subtask, unless the body has ended.
+    /// Takes in a subtask, unless the body has ended or is written off.
     pub(crate) fn admit_subtask(&self) -> Option<u64> {
         let mut life = self.life();
-        if self.has(OVER) {
+        if self.has(OVER | WRITTEN_OFF) {
             return None;
         }
         let more = life.more.get_or_insert_default();
@@ -163,7 +198,7 @@ impl Cell {
     /// Keeps the handle of an admitted subtask. If the body has ended meanwhile, the subtask is aborted.
     pub(crate) fn keep_subtask(&self, number: u64, handle: AbortHandle) {
         let mut life = self.life();
-        let mut ended = self.has(OVER);
+        let mut ended = self.has(OVER | WRITTEN_OFF);
         if let Some(more) = &mut life.more {
             if let Some(slot) = more.live.get_mut(&number) {
                 *slot = Some(handle.clone());
@@ -190,10 +225,7 @@ impl Cell {
         drop(life);
         match over {
             Some(exit) => self.report(exit),
-            None if failing => {
-                self.order_kill();
-                self.abort();
-            }
+            None if failing => self.kill(),
             None => {}
         }
     }

@@ -8,7 +8,9 @@ use crate::service::{Service, live};
 use crate::supervisor::Supervisor;
 use crate::task::TaskBody;
 use crate::thread::ThreadBody;
-use liveoak_core::{ChildSpec, Declared, GroupSpec, Name, Path, Ready, SpecError, SupervisorSpec, Work};
+use liveoak_core::{
+    ChildSpec, Condition, Declared, Edge, GroupSpec, Name, Path, Ready, SpecError, SupervisorSpec, Work,
+};
 use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, OnceLock};
@@ -176,6 +178,19 @@ impl Child {
     }
 }
 
+/// An edge to a sibling. An impossible name becomes one that no sibling has, so that the check of the specs reports it.
+#[doc(hidden)]
+#[must_use]
+pub fn edge(child: &str, condition: Condition) -> Option<Edge> {
+    let impossible = |_| {
+        let mut text: String = format!("(impossible name {child:?})").replace('/', "|");
+        text.truncate(text.floor_char_boundary(Name::MAX_BYTES));
+        Name::new(text.trim())
+    };
+    let child = Name::new(child).or_else(impossible).ok()?;
+    Some(Edge { child, condition })
+}
+
 /// What can be said of every child, whatever it is: methods for a builder that keeps a
 /// `ChildSpec` in the named field.
 #[doc(hidden)]
@@ -222,14 +237,7 @@ macro_rules! supervised {
             /// It starts only when `condition` holds for the sibling `child`.
             #[must_use]
             pub fn after_when(mut self, child: &str, condition: $crate::Condition) -> Self {
-                match $crate::Name::new(child) {
-                    Ok(child) => self.$spec.after.push($crate::Edge { child, condition }),
-                    // Kept as a name that no sibling can have, so that the check reports it.
-                    Err(_) => self.$spec.after.extend(
-                        $crate::Name::new(format!("(impossible name {child:?})").replace('/', "|"))
-                            .map(|child| $crate::Edge { child, condition }),
-                    ),
-                }
+                self.$spec.after.extend($crate::edge(child, condition));
                 self
             }
         }

@@ -291,11 +291,12 @@ pub(crate) fn entered<T>(ctx: Ctx, f: impl FnOnce() -> T) -> (Ctx, T) {
 /// The context of the attempt that this code runs in; none outside of every tree.
 #[must_use]
 pub fn current() -> Option<Ctx> {
-    CURRENT.with_borrow(Clone::clone)
+    // A thread that is ending has no current context any more.
+    CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
 }
 
 /// Adds `future` as a temporary child called `name` to the supervisor of the child that calls this: it is
-/// supervised, visible and stopped with it. If the name is taken, `.2`, `.3` … is appended. For tasks that
+/// supervised, visible and stopped with it. If the name is taken, a dot and a number are appended. For tasks that
 /// should not outlive the calling *attempt*, use [`Ctx::spawn`]; for many alike, a [`Group`](crate::Group).
 ///
 /// # Errors

@@ -7,23 +7,21 @@
 //!    begun a moment later, and an attempt is begun only after the one before it was reported gone. Events alone are
 //!    handed out in their order ([`Broadcast`]).
 //! 3. Nobody works for others for long: after [`EFFECTS_PER_TURN`] the tree's own task goes on, and yields in between.
+//!    What an effect feeds in is done by the loop that did the effect, not deeper on the stack ([`DRIVING`]).
 //! 4. The tree's task sleeps until the earliest deadline; whoever makes an earlier one wakes it.
+//! 5. A slot may have a new child before the driver was told to forget the old one, so each entry of the table
+//!    carries its child's serial.
 
-use crate::body::Body;
 use crate::cell::Cell;
 use crate::clock::Clock;
-use crate::events::Broadcast;
-use crate::group::MemberBody;
-use crate::place::Place;
+use crate::events::{Broadcast, Events};
+use crate::table::{Action, Core, dispose};
 use crate::tree::Ended;
-use liveoak_core::{
-    Attempt, ChildId, Done, Effect, Exit, Input, Machine, Path, Refusal, Snapshot, Ticket, Time,
-};
-use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
+use liveoak_core::{ChildId, Done, Exit, Input, Machine, Path, Refusal, Snapshot, Time};
+use std::cell::Cell as StdCell;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
-use tokio::runtime::Handle;
-use tokio::sync::{Notify, oneshot};
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::sync::Notify;
 
 /// How many effects a thread does before it leaves the rest to the tree's task. About a millisecond's work.
 const EFFECTS_PER_TURN: usize = 4096;
@@ -34,33 +32,9 @@ const BATCH: usize = 8;
 /// How often a taken lock is looked at before sleeping on it.
 const LOOKS: u32 = 200;
 
-/// What a slot of the machine runs.
-pub(crate) enum Local {
-    Vacant,
-    Leaf { body: Arc<dyn Body>, cell: Option<Arc<Cell>> },
-    Sup { place: Option<Box<LocalPlace>> },
-}
-
-pub(crate) struct LocalPlace {
-    pub(crate) place: Place,
-    pub(crate) handle: Option<Handle>,
-    pub(crate) cell: Option<Arc<Cell>>,
-}
-
-/// What stands under the lock.
-pub(crate) struct Core {
-    pub(crate) machine: Machine,
-    pub(crate) locals: Vec<Local>,
-    /// Commands that wait for their answer; as many as there are callers waiting.
-    replies: HashMap<Ticket, oneshot::Sender<Result<Done, Refusal>>>,
-    next_ticket: u64,
-    random: u64,
-    /// When the tree's task will wake.
-    armed: Time,
-    /// Whether any supervisor has a place of its own.
-    pub(crate) has_places: bool,
-    /// Whether the runtime is gone: nothing can be begun any more.
-    collapsed: bool,
+thread_local! {
+    /// The tree whose effects this thread is doing now (its address), and whether the tree was fed meanwhile.
+    static DRIVING: StdCell<(usize, bool)> = const { StdCell::new((0, false)) };
 }
 
 /// One tree at run time.
@@ -78,37 +52,11 @@ pub(crate) struct Shared {
     rearm: Notify,
 }
 
-/// An effect, made ready to be done outside the lock.
-enum Action {
-    Begin { body: Arc<dyn Body>, cell: Arc<Cell>, handle: Handle },
-    Open { place: Place, cell: Arc<Cell> },
-    Ask(Arc<Cell>),
-    Kill(Arc<dyn Body>, Arc<Cell>),
-    Abandon(Arc<dyn Body>, Arc<Cell>),
-    CheckHeartbeat(Arc<Cell>),
-    Drop(Local),
-    Reply(oneshot::Sender<Result<Done, Refusal>>, Result<Done, Refusal>),
-    Up,
-    Down(Ended),
-    Nothing,
-}
-
 impl Shared {
     pub(crate) fn new(machine: Machine, handle: Handle) -> Arc<Self> {
-        let core = Core {
-            machine,
-            locals: Vec::new(),
-            replies: HashMap::new(),
-            next_ticket: 0,
-            // A different seed per tree and per process, from the standard library's own source.
-            random: RandomState::new().hash_one(0u8) | 1,
-            armed: Time::NEVER,
-            has_places: false,
-            collapsed: false,
-        };
         Arc::new(Self {
             clock: Clock::new(handle),
-            core: Mutex::new(core),
+            core: Mutex::new(Core::new(machine)),
             events: Broadcast::default(),
             up: OnceLock::new(),
             ended: OnceLock::new(),
@@ -143,18 +91,22 @@ impl Shared {
         let now = if cell.on_root { self.clock.now_inside() } else { self.clock.now() };
         let mut core = self.core();
         core.release(cell);
+        let unused = core.failures.keep(&exit);
         core.machine.set_interest(self.events.interest());
         let random = core.random();
         core.machine.handle(now, random, Input::Exited { id: cell.id, attempt: cell.attempt, exit });
         self.drive(core);
+        unused.into_iter().flatten().for_each(dispose);
     }
 
-    /// Runs `f` on the core, for additions, and does what follows.
+    /// Runs `f` on the core, for additions, and does what follows. `f` must not drop anything of the user's.
     pub(crate) fn with_core<T>(self: &Arc<Self>, f: impl FnOnce(&mut Core) -> T) -> T {
         let mut core = self.core();
         core.machine.set_interest(self.events.interest());
         let result = f(&mut core);
+        let replaced = std::mem::take(&mut core.replaced);
         self.drive(core);
+        replaced.into_iter().for_each(dispose);
         result
     }
 
@@ -168,6 +120,9 @@ impl Shared {
     ) -> Result<Done, Refusal> {
         let answer = {
             let mut core = self.core();
+            if core.collapsed {
+                return Err(Refusal::TreeDown);
+            }
             let Some(id) = core.machine.find(path) else { return Err(Refusal::NotFound) };
             let (ticket, answer) = core.expect_reply();
             drop(core);
@@ -191,11 +146,13 @@ impl Shared {
     }
 
     /// A snapshot, and the events from the next one on.
-    pub(crate) fn watch(&self) -> (Snapshot, crate::events::Events) {
+    pub(crate) fn watch(&self) -> (Snapshot, Events) {
         let now = self.clock.now();
         let mut core = self.core();
         let snapshot = core.machine.snapshot(now);
         let events = self.events.subscribe(snapshot.number);
+        // Effects that are polled from now on are watched, also those of inputs before.
+        core.machine.set_interest(self.events.interest());
         (snapshot, events)
     }
 
@@ -227,8 +184,18 @@ impl Shared {
         self.ended.get()
     }
 
-    /// Does what is to be done.
-    fn drive<'a>(self: &'a Arc<Self>, mut core: MutexGuard<'a, Core>) {
+    /// Does what is to be done. Inside an effect that is being done it is left to the loop that does the effect.
+    fn drive<'a>(self: &'a Arc<Self>, core: MutexGuard<'a, Core>) {
+        let me = Arc::as_ptr(self).addr();
+        if DRIVING.get().0 == me {
+            return DRIVING.set((me, true));
+        }
+        let outer = Driving(DRIVING.replace((me, false)));
+        self.do_effects(me, core);
+        drop(outer);
+    }
+
+    fn do_effects<'a>(self: &'a Arc<Self>, me: usize, mut core: MutexGuard<'a, Core>) {
         let mut done = 0;
         loop {
             let mut batch = [const { Action::Nothing }; BATCH];
@@ -254,13 +221,28 @@ impl Shared {
                 self.perform(action);
             }
             done += taken;
-            if wake || !drained && done >= EFFECTS_PER_TURN {
-                self.rearm.notify_one();
+            let fed = DRIVING.replace((me, false)).1;
+            let enough = done >= EFFECTS_PER_TURN;
+            let over = drained && !fed;
+            if wake || enough && !over {
+                self.wake_keeper();
             }
-            if drained || done >= EFFECTS_PER_TURN {
+            if over || enough {
                 break;
             }
             core = self.core();
+        }
+    }
+
+    /// Wakes the tree's task.
+    fn wake_keeper(&self) {
+        self.rearm.notify_one();
+        // A task that was woken by a worker of a runtime is that worker's next, and nobody else can take it from
+        // there (Tokio's LIFO slot). If the code that called us never yields, the tree would lose its clock: so
+        // something else is made the next.
+        let handle = self.clock.handle();
+        if tokio::task::try_id().is_some() && handle.runtime_flavor() == RuntimeFlavor::MultiThread {
+            handle.spawn(std::future::ready(()));
         }
     }
 
@@ -271,16 +253,9 @@ impl Shared {
                 place.begin(cell, |cell, handle| cell.tree.place_opened(cell, handle))
             }
             Action::Ask(cell) => cell.ask(),
-            Action::Kill(body, cell) => body.kill(&cell),
-            Action::Abandon(body, cell) => body.abandon(&cell),
-            Action::CheckHeartbeat(cell) => {
-                let beaten = cell.take_beat();
-                self.feed(self.clock.now(), Input::Heartbeat { id: cell.id, attempt: cell.attempt, beaten });
-            }
-            Action::Drop(local) => {
-                // The destructors of what a closure has captured are user code.
-                let _ = crate::panic::catch(Some("destructor"), || drop(local));
-            }
+            Action::Kill(cell) => cell.kill(),
+            Action::WriteOff(cell) => cell.write_off(),
+            Action::Drop(local) => dispose(local),
             Action::Reply(sender, result) => {
                 // Whoever asked may have stopped waiting.
                 let _ = sender.send(result);
@@ -290,6 +265,7 @@ impl Shared {
                 self.milestones.notify_waiters();
             }
             Action::Down(ended) => {
+                self.let_go();
                 let _ = self.ended.set(ended);
                 self.milestones.notify_waiters();
                 self.rearm.notify_one();
@@ -299,11 +275,7 @@ impl Shared {
     }
 
     fn place_opened(self: &Arc<Self>, cell: &Arc<Cell>, handle: Handle) {
-        let mut core = self.core();
-        if let Some(Local::Sup { place: Some(place) }) = core.locals.get_mut(cell.id.slot as usize) {
-            place.handle = Some(handle);
-        }
-        drop(core);
+        self.core().place_opened(cell, handle);
         self.feed(self.clock.now(), Input::Ready { id: cell.id, attempt: cell.attempt });
     }
 
@@ -333,23 +305,40 @@ impl Shared {
     }
 
     /// The runtime is going away under the tree. Nothing can be waited for any more: everything is ordered to end.
-    fn collapse(self: &Arc<Self>) {
-        let (cells, places) = {
+    pub(crate) fn collapse(self: &Arc<Self>) {
+        let alive = {
             let mut core = self.core();
-            core.collapsed = true;
+            if std::mem::replace(&mut core.collapsed, true) {
+                return;
+            }
             core.everything_alive()
         };
-        for (body, cell) in cells {
-            body.kill(&cell);
-            body.abandon(&cell);
-        }
-        for cell in places {
-            cell.order_kill();
+        for cell in alive {
+            cell.kill();
+            cell.write_off();
         }
         self.feed(self.clock.now(), Input::Kill);
+        self.let_go();
         let ended = Ended { exit: Exit::Killed, report: Arc::default() };
         let _ = self.ended.set(ended);
         self.milestones.notify_waiters();
+    }
+
+    /// The tree has ended: what the user gave to it is dropped now, not with the last handle. Whoever still waits for
+    /// an answer is told.
+    fn let_go(&self) {
+        let let_go = self.core().let_go();
+        self.events.close();
+        drop(let_go);
+    }
+}
+
+/// Remembers which tree this thread was at before.
+struct Driving((usize, bool));
+
+impl Drop for Driving {
+    fn drop(&mut self) {
+        DRIVING.set(self.0);
     }
 }
 
@@ -360,172 +349,6 @@ impl Drop for Alarm {
     fn drop(&mut self) {
         if self.0.ended.get().is_none() {
             self.0.collapse();
-        }
-    }
-}
-
-impl Core {
-    /// SplitMix64: the next random number.
-    fn random(&mut self) -> u64 {
-        self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.random;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    /// A ticket, and where its answer will arrive.
-    pub(crate) fn expect_reply(&mut self) -> (Ticket, oneshot::Receiver<Result<Done, Refusal>>) {
-        let ticket = Ticket(self.next_ticket);
-        self.next_ticket += 1;
-        let (sender, receiver) = oneshot::channel();
-        self.replies.insert(ticket, sender);
-        (ticket, receiver)
-    }
-
-    pub(crate) fn forget_reply(&mut self, ticket: Ticket) {
-        self.replies.remove(&ticket);
-    }
-
-    /// Sets what a slot runs.
-    pub(crate) fn set_local(&mut self, id: ChildId, local: Local) {
-        let slot = id.slot as usize;
-        if self.locals.len() <= slot {
-            self.locals.resize_with(slot + 1, || Local::Vacant);
-        }
-        self.locals[slot] = local;
-    }
-
-    pub(crate) fn set_member(&mut self, id: ChildId, body: MemberBody) {
-        self.set_local(id, Local::Leaf { body, cell: None });
-    }
-
-    /// Lets go of the cell of an attempt that is gone.
-    fn release(&mut self, gone: &Arc<Cell>) {
-        let held = match self.locals.get_mut(gone.id.slot as usize) {
-            Some(Local::Leaf { cell, .. }) => cell,
-            Some(Local::Sup { place: Some(place) }) => {
-                if place.cell.as_ref().is_some_and(|cell| Arc::ptr_eq(cell, gone)) {
-                    place.handle = None;
-                }
-                &mut place.cell
-            }
-            Some(Local::Sup { place: None } | Local::Vacant) | None => return,
-        };
-        if held.as_ref().is_some_and(|cell| Arc::ptr_eq(cell, gone)) {
-            *held = None;
-        }
-    }
-
-    /// The runtime for the children of the supervisor above `id`: the nearest place, or the tree's own.
-    fn runtime_for(&self, id: ChildId, shared: &Shared) -> (Handle, bool) {
-        if self.has_places {
-            let mut above = self.machine.parent(id);
-            while let Some(id) = above {
-                if let Some(Local::Sup { place: Some(place) }) = self.locals.get(id.slot as usize)
-                    && let Some(handle) = &place.handle
-                {
-                    return (handle.clone(), false);
-                }
-                above = self.machine.parent(id);
-            }
-        }
-        (shared.clock.handle().clone(), true)
-    }
-
-    /// The body and the cell of a living attempt.
-    fn alive(&self, id: ChildId, attempt: Attempt) -> Option<(Arc<dyn Body>, Arc<Cell>)> {
-        match self.locals.get(id.slot as usize)? {
-            Local::Leaf { body, cell: Some(cell) } if cell.id == id && cell.attempt == attempt => {
-                Some((Arc::clone(body), Arc::clone(cell)))
-            }
-            Local::Leaf { .. } | Local::Sup { .. } | Local::Vacant => None,
-        }
-    }
-
-    fn place_cell(&self, id: ChildId, attempt: Attempt) -> Option<Arc<Cell>> {
-        match self.locals.get(id.slot as usize)? {
-            Local::Sup { place: Some(place) } => {
-                place.cell.clone().filter(|cell| cell.id == id && cell.attempt == attempt)
-            }
-            Local::Leaf { .. } | Local::Sup { place: None } | Local::Vacant => None,
-        }
-    }
-
-    #[expect(clippy::type_complexity, reason = "two lists, taken apart at once")]
-    fn everything_alive(&self) -> (Vec<(Arc<dyn Body>, Arc<Cell>)>, Vec<Arc<Cell>>) {
-        let (mut bodies, mut places) = (Vec::new(), Vec::new());
-        for local in &self.locals {
-            match local {
-                Local::Leaf { body, cell: Some(cell) } => bodies.push((Arc::clone(body), Arc::clone(cell))),
-                Local::Sup { place: Some(place) } => places.extend(place.cell.clone()),
-                Local::Leaf { cell: None, .. } | Local::Sup { place: None } | Local::Vacant => {}
-            }
-        }
-        (bodies, places)
-    }
-
-    /// The one place where effects become actions.
-    fn prepare(&mut self, shared: &Arc<Shared>, effect: Effect) -> Action {
-        match effect {
-            Effect::Spawn { id, attempt } => self.prepare_spawn(shared, id, attempt),
-            Effect::Ask { id, attempt } => match self.alive(id, attempt) {
-                Some((_, cell)) => Action::Ask(cell),
-                None => self.place_cell(id, attempt).map_or(Action::Nothing, Action::Ask),
-            },
-            Effect::Kill { id, attempt } => match self.alive(id, attempt) {
-                Some((body, cell)) => Action::Kill(body, cell),
-                None => self.place_cell(id, attempt).map_or(Action::Nothing, Action::Ask),
-            },
-            Effect::Abandon { id, attempt } => match self.alive(id, attempt) {
-                Some((body, cell)) => {
-                    self.release(&cell);
-                    Action::Abandon(body, cell)
-                }
-                None => match self.place_cell(id, attempt) {
-                    Some(cell) => {
-                        self.release(&cell);
-                        Action::Ask(cell)
-                    }
-                    None => Action::Nothing,
-                },
-            },
-            Effect::Forget { id } => match self.locals.get_mut(id.slot as usize) {
-                Some(local) => Action::Drop(std::mem::replace(local, Local::Vacant)),
-                None => Action::Nothing,
-            },
-            Effect::CheckHeartbeat { id, attempt } => {
-                self.alive(id, attempt).map_or(Action::Nothing, |(_, cell)| Action::CheckHeartbeat(cell))
-            }
-            Effect::Reply { ticket, result } => match self.replies.remove(&ticket) {
-                Some(sender) => Action::Reply(sender, result),
-                None => Action::Nothing,
-            },
-            Effect::Event(event) => {
-                shared.events.push(*event);
-                Action::Nothing
-            }
-            Effect::Up => Action::Up,
-            Effect::Down { exit, report } => Action::Down(Ended { exit, report }),
-        }
-    }
-
-    fn prepare_spawn(&mut self, shared: &Arc<Shared>, id: ChildId, attempt: Attempt) -> Action {
-        if self.collapsed {
-            return Action::Nothing;
-        }
-        let (handle, on_root) = self.runtime_for(id, shared);
-        let cell = Cell::new(Arc::clone(shared), id, attempt, on_root);
-        match self.locals.get_mut(id.slot as usize) {
-            Some(Local::Leaf { body, cell: held }) => {
-                *held = Some(Arc::clone(&cell));
-                Action::Begin { body: Arc::clone(body), cell, handle }
-            }
-            Some(Local::Sup { place: Some(place) }) => {
-                place.cell = Some(Arc::clone(&cell));
-                Action::Open { place: place.place.clone(), cell }
-            }
-            Some(Local::Sup { place: None } | Local::Vacant) | None => Action::Nothing,
         }
     }
 }

@@ -3,7 +3,7 @@
 use liveoak_core::{Event, EventKind, Severity};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::broadcast;
 use tracing::level_filters::LevelFilter;
 
@@ -17,10 +17,21 @@ const EVENTS_KEPT: usize = 1024;
 /// and log subscribers are the user's code, and may call back into the tree.
 #[derive(Debug, Default)]
 pub(crate) struct Broadcast {
-    sender: OnceLock<broadcast::Sender<Event>>,
+    /// Made with the first subscriber, taken away when the tree has ended.
+    sender: Mutex<Sender>,
+    /// Whether there is a sender: a look at it is cheaper than the lock.
+    subscribed: AtomicBool,
     outbox: Mutex<Outbox>,
     /// Whether there is something in the outbox; changed under its lock.
     pending: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+enum Sender {
+    #[default]
+    Unused,
+    Open(broadcast::Sender<Event>),
+    Closed,
 }
 
 #[derive(Debug, Default)]
@@ -29,17 +40,50 @@ struct Outbox {
     events: VecDeque<Event>,
     /// Whether a thread is handing them out.
     flushing: bool,
+    /// Whether the last event was pushed.
+    closing: bool,
 }
 
 impl Broadcast {
     pub(crate) fn subscribe(&self, after: u64) -> Events {
-        let sender = self.sender.get_or_init(|| broadcast::channel(EVENTS_KEPT).0);
-        Events { receiver: sender.subscribe(), seen: after, held: None }
+        let mut sender = self.sender();
+        if let Sender::Unused = *sender {
+            *sender = Sender::Open(broadcast::channel(EVENTS_KEPT).0);
+            self.subscribed.store(true, Ordering::Release);
+        }
+        let receiver = match &*sender {
+            Sender::Open(sender) => sender.subscribe(),
+            Sender::Unused | Sender::Closed => broadcast::channel(1).1,
+        };
+        Events { receiver, seen: after, held: None }
+    }
+
+    /// There are no more events: who has read all of them is told so.
+    pub(crate) fn close(&self) {
+        let mut outbox = self.outbox();
+        outbox.closing = true;
+        self.pending.store(true, Ordering::Release);
+        drop(outbox);
+        self.flush();
+    }
+
+    fn sender(&self) -> MutexGuard<'_, Sender> {
+        self.sender.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn open_sender(&self) -> Option<broadcast::Sender<Event>> {
+        if !self.subscribed.load(Ordering::Acquire) {
+            return None;
+        }
+        match &*self.sender() {
+            Sender::Open(sender) => Some(sender.clone()),
+            Sender::Unused | Sender::Closed => None,
+        }
     }
 
     /// The least severity that anybody wants now.
     pub(crate) fn interest(&self) -> Option<Severity> {
-        if self.sender.get().is_some_and(|sender| sender.receiver_count() > 0) {
+        if self.open_sender().is_some_and(|sender| sender.receiver_count() > 0) {
             return Some(Severity::Debug);
         }
         match LevelFilter::current() {
@@ -70,11 +114,11 @@ impl Broadcast {
         if std::mem::replace(&mut outbox.flushing, true) {
             return;
         }
-        let panicked = Flushed(self);
         while let Some(event) = outbox.events.pop_front() {
             drop(outbox);
-            trace(&event);
-            if let Some(sender) = self.sender.get() {
+            // A log subscriber is user code: if it panics, this line of the log is lost and nothing else.
+            let _ = crate::panic::catch(None, || trace(&event));
+            if let Some(sender) = self.open_sender() {
                 // No reader left is no fault.
                 let _ = sender.send(event);
             }
@@ -82,16 +126,13 @@ impl Broadcast {
         }
         self.pending.store(false, Ordering::Release);
         outbox.flushing = false;
-        std::mem::forget(panicked);
-    }
-}
-
-/// Lets the next thread flush, also when a log subscriber panicked.
-struct Flushed<'a>(&'a Broadcast);
-
-impl Drop for Flushed<'_> {
-    fn drop(&mut self) {
-        self.0.outbox().flushing = false;
+        let closing = outbox.closing;
+        drop(outbox);
+        if closing {
+            let sender = std::mem::replace(&mut *self.sender(), Sender::Closed);
+            self.subscribed.store(false, Ordering::Release);
+            drop(sender);
+        }
     }
 }
 
@@ -115,7 +156,7 @@ pub enum Next {
 }
 
 impl Events {
-    /// The next event, or how many were lost; none when the tree is gone.
+    /// The next event, or how many were lost; none when the tree has ended and all was read.
     ///
     /// # Cancel safety
     /// Safe: no event is lost by dropping this future.

@@ -1,13 +1,13 @@
 //! Dynamic groups: any number of children from one template.
 
 use crate::body::{Body, IntoExit};
-use crate::child::{Child, Stuff};
+use crate::child::{Child, Stuff, edge};
 use crate::ctx::Ctx;
 use crate::driver::Shared;
 use crate::place::Place;
 use crate::task::{Factory, TaskBody};
 use liveoak_core::{
-    Backoff, ChildId, ChildSpec, Done, Edge, GroupSpec, Limit, Name, Ready, Refusal, Restart, Ticket,
+    Backoff, ChildId, ChildSpec, Condition, Done, GroupSpec, Limit, Name, Ready, Refusal, Restart, Ticket,
 };
 use std::fmt;
 use std::future::Future;
@@ -207,10 +207,16 @@ impl<A: Send + 'static> Group<A> {
         self
     }
 
-    /// The group itself starts only when the sibling `child` is ready.
+    /// The group itself starts only when the sibling `child` is ready; see [`Child::after`].
     #[must_use]
-    pub fn after(mut self, child: &Name) -> Self {
-        self.own.after.push(Edge { child: child.clone(), condition: liveoak_core::Condition::Ready });
+    pub fn after(self, child: &str) -> Self {
+        self.after_when(child, Condition::Ready)
+    }
+
+    /// The group itself starts only when `condition` holds for the sibling `child`.
+    #[must_use]
+    pub fn after_when(mut self, child: &str, condition: Condition) -> Self {
+        self.own.after.extend(edge(child, condition));
         self
     }
 }
@@ -281,7 +287,8 @@ impl<A> GroupHandle<A> {
     fn add(&self, name: Option<Name>, argument: A, wait: bool) -> Result<(ChildId, Option<Answer>), Refusal> {
         let (shared, group) = self.cell.place.get().ok_or(Refusal::SupervisorDown)?;
         let shared = shared.upgrade().ok_or(Refusal::TreeDown)?;
-        let body = (self.body)(argument);
+        // Outside of what is locked, and dropped outside when the group refuses.
+        let mut body = Some((self.body)(argument));
         let now = shared.clock.now();
         shared.with_core(|core| {
             let (ticket, answer) = if wait {
@@ -292,7 +299,9 @@ impl<A> GroupHandle<A> {
             };
             match core.machine.add_member(now, *group, name, ticket) {
                 Ok(id) => {
-                    core.set_member(id, body);
+                    if let Some(body) = body.take() {
+                        core.set_leaf(id, body);
+                    }
                     Ok((id, answer))
                 }
                 Err(refusal) => {

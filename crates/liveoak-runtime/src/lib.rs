@@ -15,12 +15,14 @@ mod ctx;
 mod driver;
 mod error;
 mod events;
+mod failures;
 mod group;
 mod panic;
 mod place;
 mod race;
 mod service;
 mod supervisor;
+mod table;
 mod task;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -28,7 +30,7 @@ mod thread;
 mod tree;
 
 pub use body::{BoxError, IntoExit};
-pub use child::Child;
+pub use child::{Child, edge};
 pub use ctx::{Ctx, Subtask, SubtaskError, current, spawn};
 pub use error::{AmbientError, Error, StartError};
 pub use events::{Events, Next};

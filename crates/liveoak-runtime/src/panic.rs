@@ -12,6 +12,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 
 struct Seen {
+    /// The panic's message; tells whether what is caught is what was seen.
+    message: Option<String>,
     location: Option<String>,
     backtrace: Option<String>,
 }
@@ -30,6 +32,7 @@ pub fn capture_panics() {
         std::panic::set_hook(Box::new(move |info| {
             let backtrace = Backtrace::capture();
             let seen = Seen {
+                message: text(info.payload()).map(str::to_owned),
                 location: info.location().map(ToString::to_string),
                 backtrace: (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string()),
             };
@@ -51,15 +54,16 @@ pub(crate) fn catch<T>(during: Option<&'static str>, f: impl FnOnce() -> T) -> R
     })
 }
 
+fn text(payload: &(dyn Any + Send)) -> Option<&str> {
+    let text = payload.downcast_ref::<&'static str>().copied();
+    text.or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+}
+
 fn describe(payload: &(dyn Any + Send), during: Option<&'static str>) -> Panic {
-    let message = if let Some(text) = payload.downcast_ref::<&'static str>() {
-        (*text).to_owned()
-    } else if let Some(text) = payload.downcast_ref::<String>() {
-        text.clone()
-    } else {
-        "a value that is not text".to_owned()
-    };
-    let seen = SEEN.try_with(RefCell::take).ok().flatten();
+    let message = text(payload);
+    // A panic that is resumed passes no hook: what was seen last may be another.
+    let seen = SEEN.try_with(RefCell::take).ok().flatten().filter(|seen| seen.message.as_deref() == message);
+    let message = message.unwrap_or("a value that is not text").to_owned();
     let (location, backtrace) = seen.map_or((None, None), |seen| (seen.location, seen.backtrace));
     Panic { message, location, backtrace, during }
 }

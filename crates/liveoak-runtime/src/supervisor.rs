@@ -1,11 +1,12 @@
 //! The builder of a supervisor, and the start of a tree.
 
 use crate::child::{Bodies, Child, Stuff};
-use crate::driver::{Alarm, Core, Local, LocalPlace, Shared};
+use crate::driver::{Alarm, Shared};
 use crate::error::{Error, StartError};
 use crate::place::Place;
 use crate::race::{Either, race};
 use crate::supervised;
+use crate::table::Core;
 use crate::tree::{Ended, Tree};
 use liveoak_core::{
     AutoShutdown, ChildId, ChildSpec, Exit, Input, Limit, Machine, Order, Path, SpecErrors, Strategy,
@@ -206,18 +207,14 @@ supervised!(Supervisor, own);
 
 /// Puts the bodies of a declared child and all below it where the driver finds them.
 pub(crate) fn install(core: &mut Core, shared: &Arc<Shared>, id: ChildId, path: &Path, bodies: Bodies) {
-    let place =
-        |place: Option<Place>| place.map(|place| Box::new(LocalPlace { place, handle: None, cell: None }));
     match bodies {
-        Bodies::Leaf(body) => core.set_local(id, Local::Leaf { body, cell: None }),
-        Bodies::Group { place: own, cell } => {
+        Bodies::Leaf(body) => core.set_leaf(id, body),
+        Bodies::Group { place, cell } => {
             cell.bind(shared, id);
-            core.has_places |= own.is_some();
-            core.set_local(id, Local::Sup { place: place(own) });
+            core.set_supervisor(id, place);
         }
-        Bodies::Supervisor { place: own, children } => {
-            core.has_places |= own.is_some();
-            core.set_local(id, Local::Sup { place: place(own) });
+        Bodies::Supervisor { place, children } => {
+            core.set_supervisor(id, place);
             for (name, bodies) in children {
                 let path = path.join(name.as_str());
                 if let Some(id) = core.machine.find(&path) {

@@ -43,16 +43,12 @@ pub(crate) struct TaskBody<F> {
 
 impl<F: Factory> Body for TaskBody<F> {
     fn begin(self: Arc<Self>, cell: Arc<Cell>, handle: &Handle) {
+        if self.kills_itself {
+            cell.leave_kill_to_body();
+        }
         let run = Run { stage: Stage::Begin { body: self }, cell: Some(Arc::clone(&cell)) };
         let task = handle.spawn(run);
         cell.set_task(task.abort_handle());
-    }
-
-    fn kill(&self, cell: &Cell) {
-        cell.order_kill();
-        if !self.kills_itself {
-            cell.abort();
-        }
     }
 }
 
@@ -79,6 +75,10 @@ pin_project! {
             if let Some(cell) = this.as_mut().project().cell.take()
                 && !matches!(this.stage, Stage::Over)
             {
+                if cell.on_root && !cell.is_aborted() {
+                    // Only the end of the tree's runtime drops a task unasked. Nothing can be restarted there.
+                    cell.tree.collapse();
+                }
                 Run::end(this, cell, Exit::Killed);
             }
         }
@@ -112,10 +112,7 @@ fn step<F: Factory>(mut stage: Pin<&mut Stage<F>>, cx: &mut Context<'_>) -> Poll
         }
     }
     match stage.project() {
-        StageProj::Body { future } => match catch(None, || future.poll(cx).map(IntoExit::into_exit)) {
-            Ok(polled) => polled,
-            Err(panic) => Poll::Ready(Exit::Panicked(Arc::new(panic))),
-        },
+        StageProj::Body { future } => future.poll(cx).map(IntoExit::into_exit),
         StageProj::Begin { .. } | StageProj::Over => Poll::Ready(Exit::Completed),
     }
 }
@@ -126,8 +123,8 @@ impl<F: Factory> Future for Run<F> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.as_mut().project();
         let Some(cell) = this.cell.take() else { return Poll::Ready(()) };
-        let (ctx, polled) = entered(Ctx::new(cell), || step(this.stage, cx));
-        match polled {
+        let (ctx, polled) = entered(Ctx::new(cell), || catch(None, || step(this.stage, cx)));
+        match polled.unwrap_or_else(|panic| Poll::Ready(Exit::Panicked(Arc::new(panic)))) {
             Poll::Pending => {
                 *self.project().cell = Some(ctx.into_cell());
                 Poll::Pending

@@ -32,14 +32,6 @@ where
             cell.body_ended(Exit::failed(error));
         }
     }
-
-    fn kill(&self, cell: &Cell) {
-        cell.order_kill();
-    }
-
-    fn abandon(&self, cell: &Cell) {
-        cell.order_kill();
-    }
 }
 
 fn attempt<F, T>(body: &ThreadBody<F>, cell: &Arc<Cell>) -> Exit

@@ -4,8 +4,10 @@ use crate::child::Child;
 use crate::driver::Shared;
 use crate::events::Events;
 use crate::supervisor::install;
+use crate::table::Core;
 use liveoak_core::{
-    ChildId, Command, Done, Exit, Input, Path, Refusal, Restart, Snapshot, SpecErrors, StopReport, Time,
+    ChildId, Command, Declared, Done, Exit, Input, Name, Path, Refusal, Restart, Snapshot, SpecError,
+    SpecErrors, StopReport, Time,
 };
 use std::fmt;
 use std::ops::Deref;
@@ -171,7 +173,7 @@ impl TreeHandle {
     /// # Cancel safety
     /// Dropping this future leaves the child where it is.
     pub async fn add_child(&self, parent: impl Into<Path>, child: impl Into<Child>) -> Result<Done, Refusal> {
-        let (_, answer) = self.shared.add(&parent.into(), child.into())?;
+        let (_, answer) = self.shared.add(&parent.into(), child.into(), IfTaken::Refuse)?;
         answer.await.unwrap_or(Err(Refusal::TreeDown))
     }
 
@@ -215,20 +217,32 @@ type Answer = tokio::sync::oneshot::Receiver<Result<Done, Refusal>>;
 
 impl Shared {
     /// Adds a child below the supervisor at `parent`.
-    fn add(self: &Arc<Self>, parent: &Path, child: Child) -> Result<(ChildId, Answer), Refusal> {
+    fn add(
+        self: &Arc<Self>,
+        parent: &Path,
+        child: Child,
+        if_taken: IfTaken,
+    ) -> Result<(ChildId, Answer), Refusal> {
         let mut errors = Vec::new();
-        let (declared, bodies) = child.assemble(Some(parent), &mut errors);
+        let (mut declared, bodies) = child.assemble(Some(parent), &mut errors);
         if !errors.is_empty() {
             return Err(Refusal::Invalid(SpecErrors(errors)));
         }
         let now = self.clock.now();
+        // Dropped outside of what is locked when the machine refuses.
+        let mut bodies = Some(bodies);
         self.with_core(|core| {
             let id = core.machine.find(parent).ok_or(Refusal::NotFound)?;
+            if let IfTaken::Number = if_taken {
+                number_if_taken(core, parent, &mut declared)?;
+            }
             let (ticket, answer) = core.expect_reply();
             match core.machine.add_child(now, id, &declared, Some(ticket)) {
                 Ok(id) => {
                     let path = parent.join(declared.name.as_str());
-                    install(core, self, id, &path, bodies);
+                    if let Some(bodies) = bodies.take() {
+                        install(core, self, id, &path, bodies);
+                    }
                     Ok((id, answer))
                 }
                 Err(refusal) => {
@@ -242,8 +256,6 @@ impl Shared {
     /// Adds a temporary child next to `sibling`: to the nearest supervisor above it that is no group. If its name is
     /// taken, a number is appended.
     pub(crate) fn add_beside(self: &Arc<Self>, sibling: ChildId, child: Child) -> Result<ChildId, Refusal> {
-        /// Numbers that tell children of the same name apart, across all trees of the program.
-        static NUMBER: AtomicU64 = AtomicU64::new(2);
         let parent = self.with_core(|core| {
             let mut above = core.machine.parent(sibling);
             while let Some(id) = above {
@@ -255,14 +267,28 @@ impl Shared {
             None
         });
         let parent = parent.ok_or(Refusal::NotASupervisor)?;
-        let name = child.name.clone();
-        let mut child = child.restart(Restart::Temporary);
-        loop {
-            let taken = self.with_core(|core| core.machine.find(&parent.join(&child.name)).is_some());
-            if !taken {
-                return self.add(&parent, child).map(|(id, _)| id);
-            }
-            child.name = format!("{name}.{}", NUMBER.fetch_add(1, Ordering::Relaxed));
-        }
+        self.add(&parent, child.restart(Restart::Temporary), IfTaken::Number).map(|(id, _)| id)
     }
+}
+
+/// What happens to a child whose name is taken.
+#[derive(Clone, Copy)]
+enum IfTaken {
+    Refuse,
+    /// A number is appended to its name.
+    Number,
+}
+
+fn number_if_taken(core: &Core, parent: &Path, declared: &mut Declared) -> Result<(), Refusal> {
+    /// Numbers that tell children of the same name apart, across all trees of the program.
+    static NUMBER: AtomicU64 = AtomicU64::new(2);
+    let name = declared.name.clone();
+    while core.machine.find(&parent.join(declared.name.as_str())).is_some() {
+        let numbered = format!("{name}.{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        declared.name = Name::new(numbered).map_err(|error| {
+            let message = error.to_string();
+            Refusal::Invalid(SpecErrors(vec![SpecError { path: parent.clone(), field: "name", message }]))
+        })?;
+    }
+    Ok(())
 }

@@ -1,0 +1,288 @@
+//! What stands under the tree's lock: the machine, and what each child runs. And the one place where the machine's
+//! effects become actions, to be done outside the lock.
+
+use crate::body::Body;
+use crate::cell::Cell;
+use crate::driver::Shared;
+use crate::failures::Failures;
+use crate::group::MemberBody;
+use crate::place::Place;
+use crate::tree::Ended;
+use liveoak_core::{Attempt, ChildId, Done, Effect, Input, Machine, Refusal, Ticket, Time};
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+
+/// What a slot of the machine runs, and for which of the slot's children.
+pub(crate) enum Local {
+    Vacant,
+    Leaf { serial: u32, body: Arc<dyn Body>, cell: Option<Arc<Cell>> },
+    Sup { serial: u32, place: Option<Box<LocalPlace>> },
+}
+
+impl Local {
+    const fn is_of(&self, id: ChildId) -> bool {
+        match self {
+            Self::Vacant => false,
+            Self::Leaf { serial, .. } | Self::Sup { serial, .. } => *serial == id.serial,
+        }
+    }
+
+    /// The cell of what runs now.
+    fn cell(&self) -> Option<&Arc<Cell>> {
+        match self {
+            Self::Leaf { cell, .. } => cell.as_ref(),
+            Self::Sup { place: Some(place), .. } => place.cell.as_ref(),
+            Self::Sup { place: None, .. } | Self::Vacant => None,
+        }
+    }
+}
+
+pub(crate) struct LocalPlace {
+    pub(crate) place: Place,
+    pub(crate) handle: Option<Handle>,
+    pub(crate) cell: Option<Arc<Cell>>,
+}
+
+/// What stands under the lock.
+pub(crate) struct Core {
+    pub(crate) machine: Machine,
+    /// What each child runs, by slot.
+    locals: Vec<Local>,
+    /// What a new child found in its slot: to be dropped outside the lock.
+    pub(crate) replaced: Vec<Local>,
+    /// The errors that exits carry, which are the user's to drop.
+    pub(crate) failures: Failures,
+    /// Commands that wait for their answer; as many as there are callers waiting.
+    replies: HashMap<Ticket, oneshot::Sender<Result<Done, Refusal>>>,
+    next_ticket: u64,
+    random: u64,
+    /// When the tree's task will wake.
+    pub(crate) armed: Time,
+    /// Whether any supervisor has a place of its own.
+    has_places: bool,
+    /// Whether the runtime is gone: nothing can be begun any more.
+    pub(crate) collapsed: bool,
+}
+
+/// An effect, made ready to be done outside the lock.
+pub(crate) enum Action {
+    Begin { body: Arc<dyn Body>, cell: Arc<Cell>, handle: Handle },
+    Open { place: Place, cell: Arc<Cell> },
+    Ask(Arc<Cell>),
+    Kill(Arc<Cell>),
+    WriteOff(Arc<Cell>),
+    Drop(Local),
+    Reply(oneshot::Sender<Result<Done, Refusal>>, Result<Done, Refusal>),
+    Up,
+    Down(Ended),
+    Nothing,
+}
+
+/// What a tree lets go of when it has ended.
+pub(crate) struct LetGo {
+    locals: Vec<Local>,
+    failures: Failures,
+    replies: HashMap<Ticket, oneshot::Sender<Result<Done, Refusal>>>,
+}
+
+impl Drop for LetGo {
+    fn drop(&mut self) {
+        // One by one: each destructor may panic.
+        self.locals.drain(..).for_each(dispose);
+        self.failures.drain().for_each(dispose);
+        self.replies.clear();
+    }
+}
+
+/// Drops what the user gave: destructors are user code, and may panic.
+pub(crate) fn dispose<T>(value: T) {
+    let _ = crate::panic::catch(Some("destructor"), || drop(value));
+}
+
+impl Core {
+    pub(crate) fn new(machine: Machine) -> Self {
+        Self {
+            machine,
+            locals: Vec::new(),
+            replaced: Vec::new(),
+            failures: Failures::default(),
+            replies: HashMap::new(),
+            next_ticket: 0,
+            // A different seed per tree and per process, from the standard library's own source.
+            random: RandomState::new().hash_one(0u8) | 1,
+            armed: Time::NEVER,
+            has_places: false,
+            collapsed: false,
+        }
+    }
+
+    /// SplitMix64: the next random number.
+    pub(crate) fn random(&mut self) -> u64 {
+        self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.random;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    /// A ticket, and where its answer will arrive.
+    pub(crate) fn expect_reply(&mut self) -> (Ticket, oneshot::Receiver<Result<Done, Refusal>>) {
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket += 1;
+        let (sender, receiver) = oneshot::channel();
+        self.replies.insert(ticket, sender);
+        (ticket, receiver)
+    }
+
+    pub(crate) fn forget_reply(&mut self, ticket: Ticket) {
+        self.replies.remove(&ticket);
+    }
+
+    fn set_local(&mut self, id: ChildId, local: Local) {
+        let slot = id.slot as usize;
+        if self.locals.len() <= slot {
+            self.locals.resize_with(slot + 1, || Local::Vacant);
+        }
+        let before = std::mem::replace(&mut self.locals[slot], local);
+        if !matches!(before, Local::Vacant) {
+            self.replaced.push(before);
+        }
+    }
+
+    /// Sets what a child runs.
+    pub(crate) fn set_leaf(&mut self, id: ChildId, body: MemberBody) {
+        self.set_local(id, Local::Leaf { serial: id.serial, body, cell: None });
+    }
+
+    /// Makes a child a supervisor, maybe with a place of its own.
+    pub(crate) fn set_supervisor(&mut self, id: ChildId, place: Option<Place>) {
+        self.has_places |= place.is_some();
+        let place = place.map(|place| Box::new(LocalPlace { place, handle: None, cell: None }));
+        self.set_local(id, Local::Sup { serial: id.serial, place });
+    }
+
+    /// The runtime of the place of `cell` is there. A place that was written off while it was being made is nobody's
+    /// place any more.
+    pub(crate) fn place_opened(&mut self, cell: &Arc<Cell>, handle: Handle) {
+        if let Some(Local::Sup { place: Some(place), .. }) = self.locals.get_mut(cell.id.slot as usize)
+            && place.cell.as_ref().is_some_and(|current| Arc::ptr_eq(current, cell))
+        {
+            place.handle = Some(handle);
+        }
+    }
+
+    /// Everything of the user's, and everybody who waits for an answer: to be dropped outside the lock.
+    pub(crate) fn let_go(&mut self) -> LetGo {
+        LetGo {
+            locals: std::mem::take(&mut self.locals),
+            failures: std::mem::take(&mut self.failures),
+            replies: std::mem::take(&mut self.replies),
+        }
+    }
+
+    /// Lets go of the cell of an attempt that is gone.
+    pub(crate) fn release(&mut self, gone: &Arc<Cell>) {
+        let held = match self.locals.get_mut(gone.id.slot as usize) {
+            Some(Local::Leaf { cell, .. }) => cell,
+            Some(Local::Sup { place: Some(place), .. }) => {
+                if place.cell.as_ref().is_some_and(|cell| Arc::ptr_eq(cell, gone)) {
+                    place.handle = None;
+                }
+                &mut place.cell
+            }
+            Some(Local::Sup { place: None, .. } | Local::Vacant) | None => return,
+        };
+        if held.as_ref().is_some_and(|cell| Arc::ptr_eq(cell, gone)) {
+            *held = None;
+        }
+    }
+
+    /// The runtime for the children of the supervisor above `id`: the nearest place, or the tree's own.
+    fn runtime_for(&self, id: ChildId, shared: &Shared) -> (Handle, bool) {
+        if self.has_places {
+            let mut above = self.machine.parent(id);
+            while let Some(id) = above {
+                if let Some(Local::Sup { place: Some(place), .. }) = self.locals.get(id.slot as usize)
+                    && let Some(handle) = &place.handle
+                {
+                    return (handle.clone(), false);
+                }
+                above = self.machine.parent(id);
+            }
+        }
+        (shared.clock.handle().clone(), true)
+    }
+
+    /// The cell of a living attempt, or of a place.
+    fn alive(&self, id: ChildId, attempt: Attempt) -> Option<Arc<Cell>> {
+        let cell = self.locals.get(id.slot as usize)?.cell()?;
+        (cell.id == id && cell.attempt == attempt).then(|| Arc::clone(cell))
+    }
+
+    /// Every living attempt and place.
+    pub(crate) fn everything_alive(&self) -> Vec<Arc<Cell>> {
+        self.locals.iter().filter_map(Local::cell).cloned().collect()
+    }
+
+    /// The one place where effects become actions.
+    pub(crate) fn prepare(&mut self, shared: &Arc<Shared>, effect: Effect) -> Action {
+        match effect {
+            Effect::Spawn { id, attempt } => self.prepare_spawn(shared, id, attempt),
+            Effect::Ask { id, attempt } => self.alive(id, attempt).map_or(Action::Nothing, Action::Ask),
+            Effect::Kill { id, attempt } => self.alive(id, attempt).map_or(Action::Nothing, Action::Kill),
+            Effect::Abandon { id, attempt } => match self.alive(id, attempt) {
+                Some(cell) => {
+                    self.release(&cell);
+                    Action::WriteOff(cell)
+                }
+                None => Action::Nothing,
+            },
+            Effect::Forget { id } => match self.locals.get_mut(id.slot as usize) {
+                Some(local) if local.is_of(id) => Action::Drop(std::mem::replace(local, Local::Vacant)),
+                Some(_) | None => Action::Nothing,
+            },
+            Effect::CheckHeartbeat { id, attempt } => {
+                if let Some(cell) = self.alive(id, attempt) {
+                    let (beaten, random) = (cell.take_beat(), self.random());
+                    // No later than now: the machine keeps its time.
+                    self.machine.handle(Time::ZERO, random, Input::Heartbeat { id, attempt, beaten });
+                }
+                Action::Nothing
+            }
+            Effect::Reply { ticket, result } => match self.replies.remove(&ticket) {
+                Some(sender) => Action::Reply(sender, result),
+                None => Action::Nothing,
+            },
+            Effect::Event(event) => {
+                shared.events.push(*event);
+                Action::Nothing
+            }
+            Effect::Up => Action::Up,
+            Effect::Down { exit, report } => Action::Down(Ended { exit, report }),
+        }
+    }
+
+    fn prepare_spawn(&mut self, shared: &Arc<Shared>, id: ChildId, attempt: Attempt) -> Action {
+        if self.collapsed {
+            return Action::Nothing;
+        }
+        let (handle, on_root) = self.runtime_for(id, shared);
+        match self.locals.get_mut(id.slot as usize) {
+            Some(Local::Leaf { serial, body, cell: held }) if *serial == id.serial => {
+                let cell = Cell::new(Arc::clone(shared), id, attempt, on_root);
+                *held = Some(Arc::clone(&cell));
+                Action::Begin { body: Arc::clone(body), cell, handle }
+            }
+            Some(Local::Sup { serial, place: Some(place) }) if *serial == id.serial => {
+                // The thread that keeps a place is in no runtime's context.
+                let cell = Cell::new(Arc::clone(shared), id, attempt, false);
+                place.cell = Some(Arc::clone(&cell));
+                Action::Open { place: place.place.clone(), cell }
+            }
+            Some(_) | None => Action::Nothing,
+        }
+    }
+}
