@@ -190,7 +190,8 @@ impl Machine {
         let held = self.sup(i).sweeping > 0 || self.group_backoff(i).is_some();
         let declared = self.sup(i).rules.order == Order::Declared;
         let mut turn_taken = false;
-        for kid in self.sup(i).ordered().to_vec() {
+        for k in 0..self.sup(i).ordered().len() {
+            let kid = self.sup(i).ordered()[k];
             let node = self.node(kid);
             let alone = node.flags.was_ready;
             if node.phase == Phase::Waiting && (alone || !(held || declared && turn_taken)) {

@@ -2,9 +2,8 @@
 
 use super::node::{Book, Flags, Kids, Label, Mode, NONE, Node, Phase, Rules, Slot, StopPlan, Sup};
 use super::{Effect, Machine};
-use crate::spec::group_template;
 use crate::{
-    Attempt, AutoShutdown, ChildId, ChildSpec, Declared, EventKind, GroupSpec, Name, Order, Path, SpecErrors,
+    Attempt, AutoShutdown, ChildId, ChildSpec, Declared, EventKind, GroupSpec, Name, Order, SpecErrors,
     Strategy, SupervisorSpec, Time, WhyIdle, Window, Work, start_order,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -19,11 +18,9 @@ impl Machine {
     /// # Panics
     /// When `root` is a leaf: a tree is a supervisor or a group.
     pub fn new(root: &Declared) -> Result<Self, SpecErrors> {
-        match &root.work {
-            Work::Supervisor(spec) => spec.check(&root.name)?,
-            Work::Group(group) => group_template(&Path::new(root.name.as_str()), group)?,
-            Work::Leaf => panic!("the root of a tree is a supervisor or a group, not a leaf"),
-        }
+        let is_leaf = matches!(root.work, Work::Leaf);
+        assert!(!is_leaf, "the root of a tree is a supervisor or a group, not a leaf");
+        crate::spec::tree(root)?;
         let mut machine = Self {
             slots: Vec::new(),
             vacant: NONE,

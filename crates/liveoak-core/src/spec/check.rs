@@ -75,10 +75,15 @@ pub(crate) fn added_child<'a>(
     check.finish()
 }
 
-/// Checks a template by itself.
-pub(crate) fn group_template(path: &Path, group: &GroupSpec) -> Result<(), SpecErrors> {
+/// Checks a whole tree, and what is declared of its root as a child.
+pub(crate) fn tree(root: &Declared) -> Result<(), SpecErrors> {
     let mut check = Check { errors: Vec::new() };
-    check.group(path, group);
+    let path = Path::new(root.name.as_str());
+    check.child(&path, &root.child, AutoShutdown::Never);
+    if !root.child.after.is_empty() {
+        check.wrong(&path, "after", "the root of a tree has no siblings to come after");
+    }
+    check.work(&path, &root.work, 1);
     check.finish()
 }
 

@@ -7,7 +7,7 @@ mod check;
 mod order;
 
 pub use check::{SpecError, SpecErrors};
-pub(crate) use check::{added_child, group_template};
+pub(crate) use check::{added_child, tree};
 pub use order::start_order;
 
 use crate::{Backoff, Name};

@@ -157,3 +157,16 @@ fn a_group_restart_waits_for_a_child_that_is_being_stopped_by_request_and_does_n
     assert_eq!(rig.log(), ["gone b", "start a"]);
     assert_eq!(rig.states(["a", "b"]), ["running", "stopped"]);
 }
+
+#[test]
+fn more_commands_than_a_child_can_owe_answers_to_are_refused_as_busy() {
+    let mut rig = Rig::started(&sup("t", [leaf("a")]));
+    rig.careful = false;
+    rig.obeys("a", Obeys::Test);
+    for _ in 0..crate::MAX_WAITERS {
+        rig.command("a", Command::Stop);
+    }
+    assert_eq!(word(&rig.ask("a", Command::Stop)), "busy");
+    rig.exit("a", Exit::Stopped);
+    assert_eq!(rig.answers.len(), crate::MAX_WAITERS + 1, "and all the others are answered");
+}

@@ -298,3 +298,13 @@ fn a_supervisor_that_is_removed_takes_all_below_it_along_and_the_report_names_th
     assert_eq!(rig.states(["s", "z"]), ["gone", "running"]);
     assert_eq!(rig.snapshot().nodes().count(), 2);
 }
+
+#[test]
+fn what_is_declared_of_the_root_is_checked_like_any_other_child() {
+    let wrong = sup("t", [leaf("a").start_within(Duration::ZERO)]).start_within(Duration::ZERO);
+    let wrong = wrong.after("x", Condition::Ready);
+    let paths: Vec<_> = Machine::new(&wrong).expect_err("three errors").0;
+    let fields: Vec<_> = paths.iter().map(|error| (error.path.as_str(), error.field)).collect();
+    assert_eq!(fields, [("/t", "start_within"), ("/t", "after"), ("/t/a", "start_within")]);
+    assert!(errors(&group("t").members(|group| group.max_members = 0)).starts_with("/t: max_members"));
+}

@@ -259,7 +259,8 @@ proptest! {
         random in any::<u64>(),
         steps in vec(steps(), 0..40),
     ) {
-        let tree = Declared { name: name("t"), ..tree }.stop_within(budget);
+        let mut tree = Declared { name: name("t"), ..tree }.stop_within(budget);
+        tree.child.significant = false;
         let mut world = World { rig: Rig::new(&tree), tickets: Vec::new(), added: 0 };
         world.rig.random = random;
         world.rig.set_by_luck(policies);
