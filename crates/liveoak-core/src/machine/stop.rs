@@ -11,6 +11,8 @@
 //! A supervisor with a budget B has a plan: until B/2 its children are asked in order; from B/2 on all that are
 //! left are asked at once; at 9B/10 whoever is left is killed; at B written off. The plan of a supervisor never
 //! ends later than its own supervisor's. A dynamic group asks all its members together under one deadline.
+//! A place is closed last, by the same ladder with [`KILL_GRACE`] as its deadline. Nothing is written off that was not
+//! killed, however late the driver comes.
 
 use super::node::{Kids, Mode, NONE, Phase, StopLog, StopPlan};
 use super::{Effect, Machine};

@@ -2,7 +2,7 @@
 
 use super::rig::{Obeys, Rig, word};
 use super::shape::{group, leaf, secs, sup};
-use crate::{Command, Exit, Strategy};
+use crate::{Command, Exit, Input, Strategy};
 
 #[test]
 fn a_stop_that_a_start_overtakes_leaves_no_report_open() {
@@ -169,4 +169,66 @@ fn more_commands_than_a_child_can_owe_answers_to_are_refused_as_busy() {
     assert_eq!(word(&rig.ask("a", Command::Stop)), "busy");
     rig.exit("a", Exit::Stopped);
     assert_eq!(rig.answers.len(), crate::MAX_WAITERS + 1, "and all the others are answered");
+}
+
+#[test]
+fn a_restart_of_the_child_whose_backoff_a_group_waits_for_starts_the_whole_group_at_once() {
+    let tree = sup("t", [leaf("a"), leaf("b").delayed(secs(100)), leaf("c")]).strategy(Strategy::OneForAll);
+    let mut rig = Rig::started(&tree);
+    rig.fail("b");
+    rig.log();
+    assert_eq!(word(&rig.ask("b", Command::Restart)), "ready");
+    assert_eq!(rig.log(), ["start a", "start b", "start c"]);
+    rig.advance(secs(1_000));
+    assert!(rig.log().is_empty());
+}
+
+#[test]
+fn a_restart_asked_for_while_the_group_restarts_is_answered_by_the_group_s_new_attempt() {
+    let mut rig = Rig::started(&sup("t", ["a", "b", "c"].map(leaf)).strategy(Strategy::OneForAll));
+    rig.obeys("c", Obeys::Test);
+    rig.fail("b");
+    let ticket = rig.command("a", Command::Restart);
+    assert!(rig.answer(ticket).is_none(), "c is not gone yet");
+    rig.exit("c", Exit::Stopped);
+    assert_eq!(word(&rig.answer(ticket).expect("answered")), "ready");
+    assert_eq!(["a", "b", "c"].map(|child| rig.view(child).attempt.0), [2, 2, 2]);
+}
+
+#[test]
+fn members_come_and_go_while_the_supervisor_above_still_starts() {
+    let mut rig = Rig::new(&sup("t", [group("g"), leaf("b").reports()]));
+    rig.policy("b").ready = false;
+    rig.start();
+    rig.add_member("g", Some("m")).expect("the group runs");
+    rig.fail("g/m");
+    assert_eq!(word(&rig.ask("g/m", Command::Remove)), "removed");
+    assert_eq!(rig.states(["", "g", "b"]), ["starting", "running", "starting"]);
+    rig.ready("b");
+    assert_eq!(rig.state(""), "running");
+}
+
+#[test]
+fn an_exit_that_is_reported_twice_counts_once() {
+    let mut rig = Rig::started(&sup("t", [leaf("a")]).intensity(5, secs(10)));
+    let (id, attempt) = (rig.id("a"), rig.attempt("a"));
+    for _ in 0..3 {
+        rig.input(Input::Exited { id, attempt, exit: Exit::Killed });
+    }
+    assert_eq!(rig.view("a").attempt.0, 2);
+    assert_eq!(rig.machine.sup(0).window.len(), 1);
+}
+
+#[test]
+fn a_nested_supervisor_that_is_restarted_by_request_stops_all_below_and_starts_it_anew() {
+    let tree = sup("t", [sup("s", [leaf("a"), leaf("b")]), leaf("c")]);
+    let mut rig = Rig::started(&tree);
+    rig.obeys("s/a", Obeys::Kill);
+    let ticket = rig.command("s", Command::Restart);
+    rig.advance(secs(5));
+    assert_eq!(word(&rig.answer(ticket).expect("answered")), "ready");
+    assert_eq!(
+        rig.log(),
+        ["ask s/b", "gone s/b", "ask s/a", "kill s/a", "gone s/a", "start s/a", "start s/b"]
+    );
 }
