@@ -61,10 +61,10 @@ pub(crate) struct UpArgs {
     /// Write the stop report to this file, as JSON
     #[arg(long, value_name = "FILE")]
     pub(crate) report: Option<PathBuf>,
-    /// How Liveoak's own log looks on stderr
+    /// How Liveoak's own log and the stop report look on stderr
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Pretty)]
     pub(crate) log_format: LogFormat,
-    /// How much of Liveoak's own log is written
+    /// How much of Liveoak's own log is written; the stop report always is
     #[arg(long, value_name = "LEVEL", value_enum, default_value_t = LogLevel::Info)]
     pub(crate) log_level: LogLevel,
     /// Print the errors of the file as one JSON document on stdout

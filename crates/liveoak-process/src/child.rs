@@ -8,6 +8,7 @@ use crate::command::Command;
 use crate::output::{OutputLine, Stream};
 use crate::probe::{Armed, Probe};
 use crate::process::Process;
+use crate::spawn_error::SpawnError;
 use crate::status::Status;
 use liveoak_runtime::{Child, ChildSpec, Ctx, Either, Exit, Path, race, supervised};
 use std::ffi::OsString;
@@ -153,6 +154,22 @@ fn log(path: &Path, line: OutputLine<'_>) {
     tracing::info!(target: "liveoak::output", path = %path, stream, "{}", line.text);
 }
 
+/// A program could not be started: how an attempt of it then [fails](Exit::Failed).
+#[derive(Debug)]
+pub struct NotStarted(pub SpawnError);
+
+impl fmt::Display for NotStarted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "could not {}", self.0)
+    }
+}
+
+impl std::error::Error for NotStarted {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source()
+    }
+}
+
 /// What all attempts of one child share.
 struct Attempts {
     command: Command,
@@ -177,9 +194,12 @@ impl Attempts {
             }
             sink(&path, line);
         };
+        if ctx.is_stopping() {
+            return Exit::Stopped;
+        }
         let mut process = match Process::spawn(&self.command, deliver).await {
             Ok(process) => process,
-            Err(error) => return Exit::failed(error),
+            Err(error) => return Exit::failed(NotStarted(error)),
         };
         let news = match self.until_ready(&ctx, &mut process, armed).await {
             Some(news) => news,
@@ -203,9 +223,8 @@ impl Attempts {
         match race(armed.wait_until_ready(), watch(ctx, process)).await {
             Either::Left(()) => None,
             Either::Right(news) => {
-                if let (News::Stopping, Some(failure)) = (&news, armed.latest_failure()) {
-                    let waited_for = armed.probe();
-                    tracing::warn!(target: "liveoak", path = %ctx.path(), "{}: was still waiting for {waited_for}: {failure}", ctx.path());
+                if matches!(news, News::Stopping) {
+                    not_ready(ctx, &armed);
                 }
                 Some(news)
             }
@@ -215,6 +234,8 @@ impl Attempts {
     /// The leader ended by itself. Whoever of its group lives on is asked to stop, then killed.
     async fn take_leftovers(&self, ctx: &Ctx, process: &mut Process) {
         if process.group_alive() {
+            let path = ctx.path();
+            tracing::info!(target: "liveoak", path = %path, event = "leftovers", "{path}: has ended, but not all that it started; stopping the rest");
             let patience = race(ctx.killed(), tokio::time::sleep(self.leftovers));
             let _gone_meanwhile = process.stop();
             race(process.group_gone(), patience).await;
@@ -231,6 +252,16 @@ impl Attempts {
     }
 }
 
+/// It is being stopped before it was ready: says what it was waiting for.
+fn not_ready(ctx: &Ctx, armed: &Armed) {
+    let path = ctx.path();
+    let reason = match armed.latest_failure() {
+        Some(failure) => failure.to_string(),
+        None => format!("it was still waiting for {}", armed.probe()),
+    };
+    tracing::warn!(target: "liveoak", path = %path, event = "not-ready", reason, "{path}: was not ready: {reason}");
+}
+
 async fn watch(ctx: &Ctx, process: &mut Process) -> News {
     match race(process.exited(), ctx.stopping()).await {
         Either::Left(_) => News::Exited,
@@ -238,13 +269,16 @@ async fn watch(ctx: &Ctx, process: &mut Process) -> News {
     }
 }
 
-/// Asks the whole group to stop. The kill, when it comes, is left to the end of the attempt.
+/// Asks the whole group to stop, then kills it when that is ordered. Its end is awaited elsewhere.
 async fn stop(ctx: &Ctx, process: &mut Process) {
-    if race(ctx.killed(), std::future::ready(())).await == Either::Left(()) {
-        return;
+    // One that is to be killed at once is not asked first.
+    if race(ctx.killed(), std::future::ready(())).await == Either::Right(()) {
+        if let Err(error) = process.stop() {
+            tracing::debug!(target: "liveoak", path = %ctx.path(), "failed to {error}");
+        }
+        if race(process.group_gone(), ctx.killed()).await == Either::Left(()) {
+            return;
+        }
     }
-    if let Err(error) = process.stop() {
-        tracing::debug!(target: "liveoak", path = %ctx.path(), "failed to {error}");
-    }
-    race(process.group_gone(), ctx.killed()).await;
+    let _gone_meanwhile = process.kill();
 }

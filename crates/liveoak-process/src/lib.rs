@@ -58,7 +58,7 @@ mod spawn_error;
 mod spawner;
 mod status;
 
-pub use child::{OutputSink, ProcessChild, Program};
+pub use child::{NotStarted, OutputSink, ProcessChild, Program};
 pub use command::{Command, Input, OutputMode};
 pub use guardian::guardian_id;
 pub use lines::MAX_LINE;

@@ -18,15 +18,23 @@ pub(crate) fn text(report: &Report, colour: bool) -> String {
         out.push_str(&renderer.render(&[group(diagnostic, source)]));
         out.push_str("\n\n");
     }
+    let hidden = report.diagnostics.len().saturating_sub(MAX_SHOWN) + report.more;
+    out + &count(report, hidden) + "\n"
+}
+
+/// The count of errors, as one line.
+pub(crate) fn headline(report: &Report) -> String {
+    count(report, report.more)
+}
+
+fn count(report: &Report, hidden: usize) -> String {
     let total = report.diagnostics.len() + report.more;
-    let hidden = total - report.diagnostics.len().min(MAX_SHOWN);
     let name = &report.sources[0].name;
-    out.push_str(&match (total, hidden) {
-        (1, _) => format!("1 error in {name}; nothing was started\n"),
-        (_, 0) => format!("{total} errors in {name}; nothing was started\n"),
-        _ => format!("{total} errors in {name} ({hidden} not shown); nothing was started\n"),
-    });
-    out
+    match (total, hidden) {
+        (1, _) => format!("1 error in {name}; nothing was started"),
+        (_, 0) => format!("{total} errors in {name}; nothing was started"),
+        _ => format!("{total} errors in {name} ({hidden} not shown); nothing was started"),
+    }
 }
 
 /// One error with its snippet and its closing lines.

@@ -27,7 +27,7 @@ pub(crate) fn sink(config: &Config, stdout: Pump) -> OutputSink {
     let width = if terminal { widest(&config.root, config.name.len() + 1).min(MAX_WIDTH) } else { 0 };
     Arc::new(move |path: &Path, line: OutputLine<'_>| {
         let colour = (terminal && !no_colour).then(|| colour_of(path));
-        stdout.text(format_line(path.as_str(), line.text, width, colour));
+        stdout.text(&format_line(path.as_str(), line.text, width, colour));
     })
 }
 

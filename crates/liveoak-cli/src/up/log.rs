@@ -1,20 +1,34 @@
-//! Liveoak's own log on stderr.
+//! Liveoak's own log on stderr, and what of it the report at the end needs.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::pump::Pump;
+use super::voice::pretty;
 use crate::args::{LogFormat, LogLevel};
-use crate::output;
 
-/// From now on the library's events are written to `stderr`.
-pub(crate) fn init(format: LogFormat, level: LogLevel, stderr: Pump) {
+/// The event by which a program that is stopped before it was ready says what it was waiting for.
+const NOT_READY: &str = "not-ready";
+
+/// From now on the library's events are written to `stderr`; what they say about readiness is kept.
+pub(crate) fn init(
+    format: LogFormat,
+    level: LogLevel,
+    stderr: Pump,
+    began: Instant,
+    colour: bool,
+) -> Arc<Reasons> {
     let level = match level {
         LogLevel::Off => LevelFilter::OFF,
         LogLevel::Error => LevelFilter::ERROR,
@@ -23,15 +37,48 @@ pub(crate) fn init(format: LogFormat, level: LogLevel, stderr: Pump) {
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Trace => LevelFilter::TRACE,
     };
-    let colour = output::colour_on_stderr();
-    let base =
-        tracing_subscriber::fmt().with_max_level(level).with_ansi(colour).with_writer(move || stderr.clone());
-    // It fails only if a subscriber is set already; this program sets one once.
-    let _ = match format {
-        LogFormat::Pretty => base.event_format(Pretty { began: Instant::now(), colour }).try_init(),
-        LogFormat::Compact => base.compact().with_target(false).try_init(),
-        LogFormat::Json => base.json().flatten_event(true).try_init(),
+    let base = tracing_subscriber::fmt::layer().with_ansi(colour).with_writer(move || stderr.clone());
+    let log = match format {
+        LogFormat::Pretty => base.event_format(Pretty { began, colour }).with_filter(level).boxed(),
+        LogFormat::Compact => base.compact().with_target(false).with_filter(level).boxed(),
+        LogFormat::Json => base.json().flatten_event(true).with_filter(level).boxed(),
     };
+    let reasons = Arc::new(Reasons::default());
+    let kept = Keep(Arc::clone(&reasons)).with_filter(LevelFilter::WARN);
+    // It fails only if a subscriber is set already; this program sets one once.
+    let _ = tracing_subscriber::registry().with(log).with(kept).try_init();
+    reasons
+}
+
+/// Why children were not ready in time: the latest reason of each.
+#[derive(Debug, Default)]
+pub(crate) struct Reasons {
+    /// By path; bounded by the number of children that were declared.
+    latest: Mutex<HashMap<String, String>>,
+}
+
+impl Reasons {
+    /// Why the child at `path` was not ready when it was last stopped before that.
+    pub(crate) fn of(&self, path: &str) -> Option<String> {
+        self.latest.lock().unwrap_or_else(PoisonError::into_inner).get(path).cloned()
+    }
+}
+
+/// Keeps the reasons, whatever the level of the log.
+struct Keep(Arc<Reasons>);
+
+impl<S: Subscriber> Layer<S> for Keep {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        if event.metadata().target() != "liveoak" {
+            return;
+        }
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        if fields.event == NOT_READY && !fields.reason.is_empty() {
+            let mut latest = self.0.latest.lock().unwrap_or_else(PoisonError::into_inner);
+            latest.insert(fields.path, fields.reason);
+        }
+    }
 }
 
 /// One line per event: the time since the start, the level, the text.
@@ -58,23 +105,43 @@ where
             Level::DEBUG => ("debug", "34"),
             Level::TRACE => ("trace", "35"),
         };
-        let mut message = Message(String::new());
-        event.record(&mut message);
-        let time = self.began.elapsed().as_secs_f64();
-        match self.colour {
-            true => writeln!(writer, "\x1b[2m{time:9.3}s\x1b[0m \x1b[{colour}m{word}\x1b[0m {}", message.0),
-            false => writeln!(writer, "{time:9.3}s {word} {}", message.0),
-        }
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        writeln!(writer, "{}", pretty(self.began, word, colour, &plain(&fields.message), self.colour))
     }
 }
 
-/// The text of an event; its fields say the same for machines.
-struct Message(String);
+/// The text on one line and without control characters: exits and commands may have any.
+fn plain(message: &str) -> Cow<'_, str> {
+    if !message.chars().any(char::is_control) {
+        return Cow::Borrowed(message);
+    }
+    let escaped = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    Cow::Owned(message.chars().map(escaped).collect())
+}
 
-impl tracing::field::Visit for Message {
+/// The text of an event, and those of its fields that are used here; all say the same for machines.
+#[derive(Default)]
+struct Fields {
+    message: String,
+    event: String,
+    path: String,
+    reason: String,
+}
+
+impl tracing::field::Visit for Fields {
+    fn record_str(&mut self, field: &tracing::field::Field, value: &str) {
+        self.record_debug(field, &format_args!("{value}"));
+    }
+
     fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn fmt::Debug) {
-        if field.name() == "message" {
-            self.0 = format!("{value:?}");
-        }
+        let text = match field.name() {
+            "message" => &mut self.message,
+            "event" => &mut self.event,
+            "path" => &mut self.path,
+            "reason" => &mut self.reason,
+            _ => return,
+        };
+        *text = format!("{value:?}");
     }
 }

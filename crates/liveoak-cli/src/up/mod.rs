@@ -3,7 +3,9 @@
 //! - [`build`]: from the file's data to the library's tree
 //! - [`lines`]: the programs' output, on stdout
 //! - [`log`]: Liveoak's own log, on stderr
+//! - [`voice`]: what this program says there beside the log
 //! - [`report`]: what the stop did
+//! - [`pump`]: writing to both without ever waiting
 //!
 //! This file is the order of things: read, start, wait, stop, tell.
 
@@ -12,99 +14,172 @@ mod lines;
 mod log;
 mod pump;
 mod report;
+mod voice;
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Seek as _, Write as _};
+use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use liveoak::{Either, Ended, Exit, Tree, race};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::args::UpArgs;
-use crate::config::{Config, load};
-use crate::{EXIT_FAILED, EXIT_FORCED, check};
+use crate::args::{LogFormat, UpArgs};
+use crate::config::{Config, load, render};
+use crate::{EXIT_FAILED, EXIT_FORCED, EXIT_USAGE, check, output};
+use log::Reasons;
+use pump::Pump;
+use report::Report;
+use voice::{Voice, Weight};
 
 /// Runs the command.
 ///
 /// # Errors
 /// When stdout cannot be written.
 pub(crate) fn run(args: &UpArgs) -> io::Result<ExitCode> {
+    let (began, colour) = (Instant::now(), output::colour_on_stderr());
+    let voice = Voice::new(args.log_format, began, colour);
     let config = match load(&args.file) {
         Ok(config) => config.expanded(),
-        Err(report) => return check::refuse(&report, args.json),
+        Err(problems) if args.log_format == LogFormat::Json && !args.json => {
+            let (headline, json) = (render::headline(&problems), render::json(&problems));
+            voice.document(Weight::Error, "config", &headline, "", &json);
+            voice.stderr().finish();
+            return Ok(ExitCode::from(EXIT_USAGE));
+        }
+        Err(problems) => return check::refuse(&problems, args.json),
     };
-    more_files();
-    let stderr = pump::Pump::stderr();
-    let stdout = pump::Pump::stdout();
-    log::init(args.log_format, args.log_level, stderr.clone());
-    liveoak::capture_panics();
-    let code = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => {
-            let code = runtime.block_on(live(args, &config, &stdout, &stderr));
-            // Whatever is left there was written off in the report.
-            runtime.shutdown_timeout(Duration::from_millis(100));
-            code
+    let stdout = Pump::stdout();
+    let code = match args.report.as_deref().map(ReportFile::open).transpose() {
+        Ok(file) => {
+            let reasons = log::init(args.log_format, args.log_level, voice.stderr().clone(), began, colour);
+            Up { args, config: &config, stdout: &stdout, voice: &voice, reasons }.run(file)
         }
         Err(error) => {
-            stderr.line(&format!("error: cannot make a runtime: {error}"));
-            EXIT_FAILED
+            voice.error(format_args!("{error}; nothing was started"));
+            EXIT_USAGE
         }
     };
     stdout.finish();
-    stderr.finish();
+    voice.stderr().finish();
     Ok(ExitCode::from(code))
 }
 
-async fn live(args: &UpArgs, config: &Config, stdout: &pump::Pump, stderr: &pump::Pump) -> u8 {
-    let mut signals = match Signals::listen() {
-        Ok(signals) => signals,
-        Err(error) => {
-            stderr.line(&format!("error: cannot listen for signals: {error}"));
-            return EXIT_FAILED;
-        }
-    };
-    let tree =
-        match build::tree(config, lines::sink(config, stdout.clone())).and_then(|tree| Ok(tree.begin()?)) {
-            Ok(tree) => tree,
+/// What a run needs.
+struct Up<'a> {
+    args: &'a UpArgs,
+    config: &'a Config,
+    /// For the output of the programs.
+    stdout: &'a Pump,
+    /// For our own words.
+    voice: &'a Voice,
+    /// What the programs said about not being ready.
+    reasons: Arc<Reasons>,
+}
+
+impl Up<'_> {
+    /// The whole life of the tree; the exit code.
+    fn run(&self, file: Option<ReportFile<'_>>) -> u8 {
+        more_files();
+        liveoak::capture_panics();
+        match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+            Ok(runtime) => {
+                let code = runtime.block_on(self.live(file));
+                // Whatever is left there was written off in the report.
+                runtime.shutdown_timeout(Duration::from_millis(100));
+                code
+            }
             Err(error) => {
-                stderr.line(&format!("error: {error}"));
+                self.voice.error(format_args!("cannot make a runtime: {error}"));
+                EXIT_FAILED
+            }
+        }
+    }
+
+    async fn live(&self, file: Option<ReportFile<'_>>) -> u8 {
+        let mut signals = match Signals::listen() {
+            Ok(signals) => signals,
+            Err(error) => {
+                self.voice.error(format_args!("cannot listen for signals: {error}"));
                 return EXIT_FAILED;
             }
         };
-    let ended = until_ended(args, &tree, &mut signals, stderr).await;
-    stderr.line(&report::text(config, &ended));
-    let mut code = exit_code(&ended);
-    if let Some(file) = &args.report
-        && let Err(error) = std::fs::write(file, report::json(config, &ended))
-    {
-        stderr.line(&format!("error: cannot write the report to {}: {error}", file.display()));
-        code = code.max(EXIT_FAILED);
+        let sink = lines::sink(self.config, self.stdout.clone());
+        let tree = match build::tree(self.config, sink).and_then(|tree| Ok(tree.begin()?)) {
+            Ok(tree) => tree,
+            Err(error) => {
+                self.voice.error(error);
+                return EXIT_FAILED;
+            }
+        };
+        let ended = self.until_ended(&tree, &mut signals).await;
+        let report = Report::new(self.config, &ended, &tree.snapshot(), &self.reasons);
+        let code = exit_code(&ended);
+        let weight = if code == 0 { Weight::Info } else { Weight::Error };
+        let more = serde_json::json!({ "code": code, "report": &report });
+        self.voice.document(weight, "stop-report", &report.headline(), &report.text(), &more);
+        match file.map(|file| file.write(&report.json())) {
+            Some(Err(error)) => {
+                self.voice.error(error);
+                code.max(EXIT_FAILED)
+            }
+            Some(Ok(())) | None => code,
+        }
     }
-    code
+
+    /// Waits for the end of the tree; the first signal, or the end of `--for`, stops it, a second signal kills it.
+    async fn until_ended(&self, tree: &Tree, signals: &mut Signals) -> Ended {
+        let limit = async {
+            match self.args.run_for {
+                Some(limit) => tokio::time::sleep(limit).await,
+                None => std::future::pending().await,
+            }
+        };
+        let asked = match race(tree.join(), race(signals.next(), limit)).await {
+            Either::Left(ended) => return ended,
+            Either::Right(Either::Left(name)) => {
+                format!("{name}: stopping; once more kills everything at once")
+            }
+            Either::Right(Either::Right(())) => "the time is over: stopping".to_owned(),
+        };
+        self.voice.say(Weight::Info, "stop-asked", &asked);
+        tree.begin_stop();
+        match race(tree.join(), signals.next()).await {
+            Either::Left(ended) => ended,
+            Either::Right(name) => {
+                self.voice.say(Weight::Warn, "kill-asked", &format!("{name} again: killing everything"));
+                tree.begin_kill();
+                tree.join().await
+            }
+        }
+    }
 }
 
-/// Waits for the end of the tree; the first signal, or the end of `--for`, stops it, a second signal kills it.
-async fn until_ended(args: &UpArgs, tree: &Tree, signals: &mut Signals, stderr: &pump::Pump) -> Ended {
-    let limit = async {
-        match args.run_for {
-            Some(limit) => tokio::time::sleep(limit).await,
-            None => std::future::pending().await,
+/// The file of `--report`, opened before anything starts: who asks for a report must not learn at the end that there
+/// is none.
+struct ReportFile<'a> {
+    path: &'a Path,
+    file: File,
+}
+
+impl<'a> ReportFile<'a> {
+    fn open(path: &'a Path) -> Result<Self, String> {
+        match File::options().write(true).create(true).truncate(false).open(path) {
+            Ok(file) => Ok(Self { path, file }),
+            Err(error) => Err(Self::refused(path, &error)),
         }
-    };
-    let asked = match race(tree.join(), race(signals.next(), limit)).await {
-        Either::Left(ended) => return ended,
-        Either::Right(Either::Left(name)) => format!("{name}: stopping; once more kills everything at once"),
-        Either::Right(Either::Right(())) => "the time is over: stopping".to_owned(),
-    };
-    stderr.line(&asked);
-    tree.begin_stop();
-    match race(tree.join(), signals.next()).await {
-        Either::Left(ended) => ended,
-        Either::Right(name) => {
-            stderr.line(&format!("{name} again: killing everything"));
-            tree.begin_kill();
-            tree.join().await
-        }
+    }
+
+    fn write(mut self, text: &str) -> Result<(), String> {
+        // Pipes and terminals have neither a length nor a beginning.
+        let _ = self.file.set_len(0).and_then(|()| self.file.rewind());
+        self.file.write_all(text.as_bytes()).map_err(|error| Self::refused(self.path, &error))
+    }
+
+    fn refused(path: &Path, error: &io::Error) -> String {
+        format!("cannot write the report to {}: {error}", path.display())
     }
 }
 

@@ -1,123 +1,162 @@
-//! Writing without ever waiting: a thread per stream, fed through a bounded queue.
+//! Writing without ever waiting: a thread per stream, fed through one bounded buffer.
 //!
-//! Whoever reads our stdout or stderr may stop reading. The tree must not notice: when the queue is full, lines are
-//! dropped and counted, and the count is written as soon as there is room.
+//! Whoever reads our stdout or stderr may stop reading. The tree must not notice: what finds no room is dropped and
+//! counted, and the count stands in the stream at the place of the loss. A reader that reads loses nothing, however
+//! much comes at once: the buffer is bounded by bytes, and written as a whole.
 
 use std::io::{self, Write};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
-use std::time::Duration;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-/// How many writes may wait for the reader; one more is dropped and counted. With lines of 16 KiB at most this is
-/// 64 MiB in the worst case, a few hundred KiB usually.
-const QUEUE: usize = 4096;
+/// How many bytes may wait for the reader: a few hundred thousand lines. Twice as much is held while the reader does
+/// not read, since as much may be on its way.
+const ROOM: usize = 16 * 1024 * 1024;
+
+/// A buffer that has grown beyond this is given back to the system once it was written.
+const KEPT: usize = 256 * 1024;
 
 /// How long the end of the program waits for a reader that does not read.
 const LAST_CHANCE: Duration = Duration::from_secs(1);
 
-enum Piece {
-    Text(Vec<u8>),
-    /// Everything before this is to be written; then tell.
-    Finish(SyncSender<()>),
-}
+/// How the stream says that this many pieces were lost.
+type Loss = fn(u64) -> String;
 
 /// The way to one stream. Cheap to clone; never blocks.
 #[derive(Clone)]
 pub(crate) struct Pump {
-    queue: SyncSender<Piece>,
-    lost: Arc<AtomicU64>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    /// Something is to be written.
+    filled: Condvar,
+    /// Something was written.
+    written: Condvar,
+    loss: Loss,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: Vec<u8>,
+    /// Pieces dropped since the last one that found room.
+    lost: u64,
+    /// The thread has taken something and is not back yet.
+    writing: bool,
+    /// Nobody reads any more, or there is no thread: whatever comes is thrown away.
+    closed: bool,
 }
 
 impl Pump {
     pub(crate) fn stdout() -> Self {
-        Self::new(io::stdout())
+        Self::new(io::stdout(), lost_lines)
     }
 
-    pub(crate) fn stderr() -> Self {
-        Self::new(io::stderr())
+    pub(crate) fn stderr(loss: Loss) -> Self {
+        Self::new(io::stderr(), loss)
     }
 
-    fn new(stream: impl Write + Send + 'static) -> Self {
-        let (queue, pieces) = sync_channel(QUEUE);
-        let lost = Arc::new(AtomicU64::new(0));
-        let counted = Arc::clone(&lost);
+    fn new(stream: impl Write + Send + 'static, loss: Loss) -> Self {
+        let shared = Arc::new(Shared {
+            state: Mutex::default(),
+            filled: Condvar::new(),
+            written: Condvar::new(),
+            loss,
+        });
+        let drained = Arc::clone(&shared);
+        let thread = std::thread::Builder::new().name("liveoak-output".into());
         // Without the thread nothing is written, and nothing blocks either.
-        let _ = std::thread::Builder::new()
-            .name("liveoak-output".into())
-            .spawn(move || drain(&pieces, stream, &counted));
-        Self { queue, lost }
+        if thread.spawn(move || drained.drain(stream)).is_err() {
+            shared.state().closed = true;
+        }
+        Self { shared }
     }
 
-    /// Writes a text as it is.
-    pub(crate) fn text(&self, text: Vec<u8>) {
-        match self.queue.try_send(Piece::Text(text)) {
-            Ok(()) | Err(TrySendError::Disconnected(_)) => {}
-            Err(TrySendError::Full(_)) => {
-                self.lost.fetch_add(1, Ordering::Relaxed);
-            }
+    /// Writes a text, whole or not at all.
+    pub(crate) fn text(&self, text: &[u8]) {
+        let mut state = self.shared.state();
+        if state.closed {
+            return;
         }
+        if state.waiting.len() + text.len() > ROOM {
+            state.lost += 1;
+            return;
+        }
+        self.shared.tell_loss(&mut state);
+        state.waiting.extend_from_slice(text);
+        drop(state);
+        self.shared.filled.notify_one();
     }
 
     /// Writes a line.
     pub(crate) fn line(&self, line: &str) {
-        self.text(format!("{line}\n").into_bytes());
+        self.text(format!("{line}\n").as_bytes());
     }
 
     /// Waits until everything was written, or the reader had its last chance.
     pub(crate) fn finish(&self) {
-        let (done, wait) = sync_channel(1);
-        let mut piece = Piece::Finish(done);
-        let deadline = std::time::Instant::now() + LAST_CHANCE;
-        while let Err(TrySendError::Full(back)) = self.queue.try_send(piece) {
-            if std::time::Instant::now() >= deadline {
-                return;
-            }
-            piece = back;
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        match wait.recv_timeout(LAST_CHANCE) {
-            Ok(()) | Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
+        let deadline = Instant::now() + LAST_CHANCE;
+        let mut state = self.shared.state();
+        self.shared.tell_loss(&mut state);
+        self.shared.filled.notify_one();
+        while !state.closed && (state.writing || !state.waiting.is_empty()) {
+            let Some(left) = deadline.checked_duration_since(Instant::now()) else { return };
+            let waited = self.shared.written.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 }
 
-/// Writes until every sender is gone. A stream that fails is read on, so that nobody waits for it.
-fn drain(pieces: &Receiver<Piece>, stream: impl Write, lost: &AtomicU64) {
-    let mut stream = io::BufWriter::with_capacity(64 * 1024, stream);
-    let mut open = true;
-    let mut next = pieces.recv().ok();
-    while let Some(piece) = next {
-        match piece {
-            Piece::Text(text) if open => {
-                let missing = lost.swap(0, Ordering::Relaxed);
-                if missing > 0 {
-                    let _ = writeln!(
-                        stream,
-                        "liveoak: {missing} lines were lost here: this output is read too slowly"
-                    );
-                }
-                open = stream.write_all(&text).is_ok();
+/// The note on stdout. It has no path in front: no program wrote it.
+fn lost_lines(lost: u64) -> String {
+    let lines = if lost == 1 { "1 line was".to_owned() } else { format!("{lost} lines were") };
+    format!("liveoak: {lines} lost here: this output is read too slowly\n")
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell_loss(&self, state: &mut State) {
+        let lost = std::mem::take(&mut state.lost);
+        if lost > 0 {
+            state.waiting.extend_from_slice((self.loss)(lost).as_bytes());
+        }
+    }
+
+    /// Writes for as long as the program lives, or until nobody reads any more.
+    fn drain(&self, mut stream: impl Write) {
+        let mut taken = Vec::new();
+        loop {
+            let mut state = self.state();
+            while state.waiting.is_empty() {
+                state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
             }
-            Piece::Text(_) => {}
-            Piece::Finish(done) => {
-                let _ = stream.flush();
-                let _ = done.send(());
+            std::mem::swap(&mut state.waiting, &mut taken);
+            state.writing = true;
+            drop(state);
+            let gone = stream.write_all(&taken).and_then(|()| stream.flush()).is_err();
+            taken.clear();
+            taken.shrink_to(KEPT);
+            let mut state = self.state();
+            state.writing = false;
+            if gone {
+                state.closed = true;
+                state.waiting = Vec::new();
+            }
+            drop(state);
+            self.written.notify_all();
+            if gone {
+                return;
             }
         }
-        next = match pieces.try_recv() {
-            Ok(piece) => Some(piece),
-            Err(_) => {
-                open = open && stream.flush().is_ok();
-                pieces.recv().ok()
-            }
-        };
     }
 }
 
 impl Write for Pump {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.text(bytes.to_vec());
+        self.text(bytes);
         Ok(bytes.len())
     }
 
@@ -129,12 +168,12 @@ impl Write for Pump {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::mpsc::channel;
+    use std::sync::mpsc::{Receiver, Sender, channel};
 
     /// A stream that blocks until it is let go on.
     struct Stuck {
         go: Receiver<()>,
-        written: std::sync::mpsc::Sender<Vec<u8>>,
+        written: Sender<Vec<u8>>,
     }
 
     impl Write for Stuck {
@@ -149,21 +188,66 @@ mod tests {
         }
     }
 
+    /// What a reader that is gone gives.
+    struct Gone;
+
+    impl Write for Gone {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
     #[test]
     fn a_reader_that_does_not_read_blocks_nobody_and_is_told_what_it_lost() {
         let (go, stuck) = channel();
         let (written, seen) = channel();
-        let pump = Pump::new(Stuck { go: stuck, written });
-        let line = "x".repeat(1000);
-        for _ in 0..QUEUE * 3 {
+        let pump = Pump::new(Stuck { go: stuck, written }, lost_lines);
+        let line = "x".repeat(1023);
+        pump.line(&line);
+        while !pump.shared.state().writing {
+            std::thread::yield_now();
+        }
+        let (room, lost) = (ROOM / 1024, 10);
+        for _ in 0..room + lost as usize {
             pump.line(&line);
         }
         drop(go);
-        pump.line("last");
         pump.finish();
-        drop(pump);
-        let all: Vec<u8> = seen.iter().flatten().collect();
-        let text = String::from_utf8_lossy(&all);
-        assert!(text.contains("lines were lost here"), "{} bytes", text.len());
+        let all: Vec<u8> = seen.try_iter().flatten().collect();
+        let text = String::from_utf8(all).expect("text");
+        assert_eq!(text.lines().filter(|text| **text == line).count(), 1 + room);
+        assert!(text.ends_with(&lost_lines(lost)), "{}", text.lines().last().unwrap_or_default());
+    }
+
+    #[test]
+    fn more_lines_than_anybody_reads_at_once_are_lost_only_if_nobody_reads() {
+        let (go, stuck) = channel();
+        let (written, seen) = channel();
+        drop(go);
+        let pump = Pump::new(Stuck { go: stuck, written }, lost_lines);
+        for number in 0..100_000 {
+            pump.line(&number.to_string());
+        }
+        pump.finish();
+        let all: Vec<u8> = seen.try_iter().flatten().collect();
+        let text = String::from_utf8(all).expect("text");
+        assert!(text.lines().enumerate().all(|(number, line)| line == number.to_string()));
+        assert_eq!(text.lines().count(), 100_000);
+    }
+
+    #[test]
+    fn a_reader_that_is_gone_is_not_waited_for() {
+        let pump = Pump::new(Gone, lost_lines);
+        let began = Instant::now();
+        pump.line("nobody reads this");
+        pump.finish();
+        pump.line("nor this");
+        pump.finish();
+        assert!(began.elapsed() < LAST_CHANCE);
+        assert!(pump.shared.state().closed);
     }
 }

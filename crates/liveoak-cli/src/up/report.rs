@@ -2,78 +2,227 @@
 
 use std::time::Duration;
 
-use liveoak::{Ended, Exit, StopEntry};
-use serde_json::{Value, json};
+use liveoak::{Ended, Exit, GaveUp, NodeState, Snapshot, StartFailure, StopEntry, WhyIdle};
+use serde::Serialize;
 
+use super::log::Reasons;
 use crate::config::Config;
 
 /// How many children that stopped cleanly are listed for people; beyond that they are counted. Those that were forced
 /// are always listed.
 const MAX_SHOWN: usize = 50;
 
-/// The verdict, and a line per child that was stopped.
-pub(crate) fn text(config: &Config, ended: &Ended) -> String {
-    let report = &ended.report;
-    let name = &config.name;
-    let forced = report.forced().count();
-    let mut text = match &ended.exit {
-        Exit::Completed => format!("/{name} has ended: every child has finished for good"),
-        exit if exit.is_failure() => format!("/{name} has failed: {exit}"),
-        exit => format!("/{name}: {exit}"),
-    };
-    let stopped = report.entries.len() as u64 + report.unlisted;
-    if stopped == 0 {
-        return text;
+/// The whole end of a run. Its form as JSON is a contract that scripts rely on: see `docs/liveoak-toml.md`.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    /// The root's path.
+    tree: String,
+    /// How the tree ended.
+    exit: How,
+    /// How long the stop of everything took.
+    seconds: f64,
+    /// Whether nothing had to be forced.
+    clean: bool,
+    /// Everybody who was running or was to run when the stop came, in the order in which they were gone.
+    children: Vec<Stopped>,
+    /// How many more were stopped cleanly.
+    unlisted: u64,
+    /// Who had ended for good before the stop.
+    ended_earlier: Vec<Earlier>,
+}
+
+/// An exit.
+#[derive(Debug, Serialize)]
+struct How {
+    kind: &'static str,
+    failure: bool,
+    text: String,
+}
+
+/// A child that was stopped.
+#[derive(Debug, Serialize)]
+struct Stopped {
+    path: String,
+    seconds: f64,
+    rung: &'static str,
+    /// None if it was not running.
+    exit: Option<How>,
+    #[serde(skip)]
+    forced: bool,
+}
+
+/// A child that was not there any more when the stop came.
+#[derive(Debug, Serialize)]
+struct Earlier {
+    path: String,
+    /// `finished` or `quarantined`.
+    state: &'static str,
+    exit: Option<How>,
+}
+
+impl Report {
+    /// What `ended` says, with the words of `reasons`; `last` is the tree after its end.
+    pub(crate) fn new(config: &Config, ended: &Ended, last: &Snapshot, reasons: &Reasons) -> Self {
+        let stop = &ended.report;
+        let earlier = last.nodes().filter_map(|node| {
+            let state = match &node.state {
+                NodeState::Idle(why @ (WhyIdle::Finished | WhyIdle::Quarantined)) => why.as_str(),
+                _ => return None,
+            };
+            let path = node.path.as_str();
+            let exit = node.last_exit.as_ref().map(|exit| How::new(exit, path, reasons));
+            Some(Earlier { path: path.to_owned(), state, exit })
+        });
+        Self {
+            tree: format!("/{}", config.name),
+            exit: How::new(&ended.exit, "", reasons),
+            seconds: stop.took.as_secs_f64(),
+            clean: stop.is_clean(),
+            children: stop.entries.iter().map(|entry| Stopped::new(entry, reasons)).collect(),
+            unlisted: stop.unlisted,
+            ended_earlier: earlier.collect(),
+        }
     }
-    let children = if stopped == 1 { "child" } else { "children" };
-    let verdict = match forced {
-        0 => "nothing was forced".to_owned(),
-        forced => format!("{forced} by force"),
-    };
-    text.push_str(&format!("\n{stopped} {children} stopped in {}, {verdict}:", seconds(report.took)));
-    let listed = |entry: &&StopEntry| entry.rung.is_forced() || report.entries.len() <= MAX_SHOWN;
-    let shown: Vec<&StopEntry> = report.entries.iter().filter(listed).collect();
-    let width = shown.iter().map(|entry| entry.path.as_str().len()).max().unwrap_or(0);
-    for entry in &shown {
-        let exit = entry.exit.as_ref().map_or_else(|| "was waiting to start".to_owned(), ToString::to_string);
-        let (path, rung, took) = (entry.path.as_str(), entry.rung.as_str(), seconds(entry.took));
-        text.push_str(&format!("\n  {path:width$}  {rung:9}  {took:>7}  {exit}"));
+
+    /// The verdict in one line.
+    pub(crate) fn headline(&self) -> String {
+        let tree = &self.tree;
+        match self.exit.kind {
+            "completed" => format!("{tree} has ended: every child has finished for good"),
+            _ if self.exit.failure => format!("{tree} has failed: {}", self.exit.text),
+            _ => format!("{tree}: {}", self.exit.text),
+        }
     }
-    let rest = stopped - shown.len() as u64;
-    if rest > 0 {
-        text.push_str(&format!("\n  and {rest} more, all when asked"));
+
+    /// The verdict, who ended badly before the stop, and a line per child that was stopped.
+    pub(crate) fn text(&self) -> String {
+        let mut text = self.headline();
+        text.push('\n');
+        let bad = |earlier: &&Earlier| earlier.exit.as_ref().is_some_and(|exit| exit.failure);
+        let rows: Vec<[&str; 3]> = self.ended_earlier.iter().filter(bad).map(Earlier::row).collect();
+        if !rows.is_empty() {
+            text.push_str("ended before that, for good:\n");
+            rows.iter().for_each(|row| text.push_str(&line(row, &rows)));
+        }
+        text + &self.stop_text()
     }
-    text
+
+    fn stop_text(&self) -> String {
+        let stopped = self.children.len() as u64 + self.unlisted;
+        if stopped == 0 {
+            return String::new();
+        }
+        let children = if stopped == 1 { "child" } else { "children" };
+        let verdict = match self.children.iter().filter(|child| child.forced).count() {
+            0 => "nothing was forced".to_owned(),
+            forced => format!("{forced} by force"),
+        };
+        let mut text = format!("{stopped} {children} stopped in {}, {verdict}", seconds(self.seconds));
+        let listed = |child: &&Stopped| child.forced || self.children.len() <= MAX_SHOWN;
+        let shown: Vec<&Stopped> = self.children.iter().filter(listed).collect();
+        let times: Vec<String> = shown.iter().map(|child| seconds(child.seconds)).collect();
+        let rows: Vec<[&str; 4]> = shown.iter().zip(&times).map(|(child, time)| child.row(time)).collect();
+        text.push_str(if rows.is_empty() { "\n" } else { ":\n" });
+        rows.iter().for_each(|row| text.push_str(&line(row, &rows)));
+        let rest = stopped - rows.len() as u64;
+        if rest > 0 && !rows.is_empty() {
+            text.push_str(&format!("  and {rest} more, none of them by force\n"));
+        }
+        text
+    }
+
+    /// For `--report`.
+    pub(crate) fn json(&self) -> String {
+        // Numbers, strings and lists can always be written.
+        serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
+    }
 }
 
-fn seconds(duration: Duration) -> String {
-    format!("{:.2}s", duration.as_secs_f64())
+impl How {
+    fn new(exit: &Exit, path: &str, reasons: &Reasons) -> Self {
+        Self { kind: exit.kind(), failure: exit.is_failure(), text: words(exit, path, reasons) }
+    }
 }
 
-/// The same as one JSON document. Times are numbers of seconds.
-pub(crate) fn json(config: &Config, ended: &Ended) -> String {
-    let report = &ended.report;
-    let children: Vec<Value> = report.entries.iter().map(entry_json).collect();
-    let document = json!({
-        "tree": format!("/{}", config.name),
-        "exit": exit_json(&ended.exit),
-        "seconds": report.took.as_secs_f64(),
-        "clean": report.is_clean(),
-        "children": children,
-        "unlisted": report.unlisted,
-    });
-    format!("{document:#}\n")
+impl Stopped {
+    fn new(entry: &StopEntry, reasons: &Reasons) -> Self {
+        let path = entry.path.as_str();
+        Self {
+            path: path.to_owned(),
+            seconds: entry.took.as_secs_f64(),
+            rung: entry.rung.as_str(),
+            exit: entry.exit.as_ref().map(|exit| How::new(exit, path, reasons)),
+            forced: entry.rung.is_forced(),
+        }
+    }
+
+    fn row<'a>(&'a self, time: &'a str) -> [&'a str; 4] {
+        let exit = self.exit.as_ref().map_or("was waiting to start", |exit| exit.text.as_str());
+        [&self.path, self.rung, time, exit]
+    }
 }
 
-fn entry_json(entry: &StopEntry) -> Value {
-    json!({
-        "path": entry.path.as_str(),
-        "seconds": entry.took.as_secs_f64(),
-        "rung": entry.rung.as_str(),
-        "exit": entry.exit.as_ref().map(exit_json),
-    })
+impl Earlier {
+    fn row(&self) -> [&str; 3] {
+        [&self.path, self.state, self.exit.as_ref().map_or("", |exit| exit.text.as_str())]
+    }
 }
 
-fn exit_json(exit: &Exit) -> Value {
-    json!({ "kind": exit.kind(), "failure": exit.is_failure(), "text": exit.to_string() })
+/// How the child at `path` ended, in one sentence.
+fn words(exit: &Exit, path: &str, reasons: &Reasons) -> String {
+    match exit {
+        Exit::Failed(failure) => failure.to_string(),
+        Exit::StartTimeout(within) => {
+            let text = format!("not ready within {}", human(*within));
+            match reasons.of(path) {
+                Some(reason) => format!("{text}: {reason}"),
+                None => text,
+            }
+        }
+        Exit::StartFailed(failure) => start_failed(failure, reasons),
+        Exit::GaveUp(gave_up) => gave_up_on(gave_up, reasons),
+        other => other.to_string(),
+    }
+}
+
+fn start_failed(failure: &StartFailure, reasons: &Reasons) -> String {
+    let StartFailure { path, exit } = failure;
+    match exit {
+        // The cause is below it, and says where.
+        Exit::StartFailed(deeper) => start_failed(deeper, reasons),
+        Exit::Completed => format!("{path} failed to start: it completed before it was ready"),
+        exit => format!("{path} failed to start: {}", words(exit, path.as_str(), reasons)),
+    }
+}
+
+fn gave_up_on(gave_up: &GaveUp, reasons: &Reasons) -> String {
+    let GaveUp { path, exit, count, allowed, period, .. } = gave_up;
+    let whose = if gave_up.own_limit { "its own limit" } else { "the limit of its supervisor" };
+    let restarts = if *count == 1 { "1 restart".to_owned() } else { format!("{count} restarts") };
+    let last = words(exit, path.as_str(), reasons);
+    if *allowed == 0 {
+        return format!("gave up on {path}: {whose} allows no restart; it ended with: {last}");
+    }
+    let period = human(*period);
+    format!("gave up on {path}: {restarts} within {period}, and {whose} is {allowed}; its last exit: {last}")
+}
+
+/// One row, in columns as wide as the widest of `rows`; the last column goes on as it likes.
+fn line<const N: usize>(row: &[&str; N], rows: &[[&str; N]]) -> String {
+    let mut text = String::from(" ");
+    for (column, cell) in row.iter().enumerate() {
+        let width = rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
+        text.push(' ');
+        text.push_str(&if column + 1 < N { format!("{cell:width$} ") } else { (*cell).to_owned() });
+    }
+    text.trim_end().to_owned() + "\n"
+}
+
+fn seconds(seconds: f64) -> String {
+    format!("{seconds:.2}s")
+}
+
+/// A time as the file would have it: `1m30s`, `700ms`.
+fn human(duration: Duration) -> String {
+    crate::config::values::show(duration)
 }
