@@ -28,6 +28,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
@@ -41,6 +42,21 @@ pub fn paused<F: Future>(test: F) -> F::Output {
         Ok(runtime) => runtime.block_on(test),
         Err(error) => panic!("no runtime for the test: {error}"),
     }
+}
+
+/// Waits until `condition` holds, looking every millisecond of the runtime's time. `what` names it in the panic.
+///
+/// # Panics
+/// When it does not hold within 30 s.
+pub async fn eventually(what: &str, condition: impl Fn() -> bool) {
+    const LOOKS: u32 = 30_000;
+    for _ in 0..LOOKS {
+        if condition() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    panic!("this did not happen: {what}");
 }
 
 /// What a puppet is told to do.
@@ -62,6 +78,8 @@ struct State {
     starts: u64,
     overlapped: bool,
     ignores_stop: bool,
+    /// How long it takes to stop when asked.
+    lingers: Duration,
     ready_by_itself: bool,
     spinning: bool,
 }
@@ -88,8 +106,8 @@ impl Strings {
 
 /// A child that does what the test tells it. Until told otherwise it is ready at once, runs, and stops when asked.
 ///
-/// Orders wait for the next attempt if none lives. Two attempts at once fail the test when the puppet is dropped
-/// or its [`Universe`] checked.
+/// Orders wait for the next attempt if none lives. Two attempts at once fail the test when its [`Universe`] is
+/// checked; see [`overlapped`](Self::overlapped) for one without.
 #[derive(Clone)]
 pub struct Puppet {
     strings: Arc<Strings>,
@@ -143,7 +161,7 @@ impl Puppet {
         Child::task(self.strings.name.clone(), move |ctx| act(Arc::clone(&strings), ctx)).ready_when_told()
     }
 
-    /// The puppet as a child that is a thread.
+    /// The puppet as a child that is a thread. For time that is not paused: paused time does not wait for threads.
     #[must_use]
     pub fn thread(&self) -> Child {
         let strings = Arc::clone(&self.strings);
@@ -171,6 +189,13 @@ impl Puppet {
     #[must_use]
     pub fn ignoring_stop(self) -> Self {
         self.strings.state().ignores_stop = true;
+        self
+    }
+
+    /// It takes `time` to stop when asked, and obeys no orders meanwhile. For puppets that are tasks.
+    #[must_use]
+    pub fn stopping_after(self, time: Duration) -> Self {
+        self.strings.state().lingers = time;
         self
     }
 
@@ -238,6 +263,12 @@ impl Puppet {
         self.until(|state| state.starts >= count && state.live > 0).await;
     }
 
+    /// Whether two attempts ever lived at once: what supervision must never let happen.
+    #[must_use]
+    pub fn overlapped(&self) -> bool {
+        self.strings.state().overlapped
+    }
+
     /// Waits until no attempt lives.
     pub async fn gone(&self) {
         self.until(|state| state.live == 0).await;
@@ -271,7 +302,13 @@ async fn act(strings: Arc<Strings>, ctx: Ctx) -> Exit {
             }
             None if strings.state().ignores_stop => news.await,
             None => match race(ctx.stopping(), news).await {
-                Either::Left(()) => return Exit::Completed,
+                Either::Left(()) => {
+                    let lingers = strings.state().lingers;
+                    if !lingers.is_zero() {
+                        tokio::time::sleep(lingers).await;
+                    }
+                    return Exit::Completed;
+                }
                 Either::Right(()) => {}
             },
         }
@@ -280,7 +317,7 @@ async fn act(strings: Arc<Strings>, ctx: Ctx) -> Exit {
 
 /// The body of an attempt, as a thread. Looks at the stop every few milliseconds.
 fn act_blocking(strings: &Arc<Strings>, ctx: &Ctx) -> Exit {
-    const LOOK: std::time::Duration = std::time::Duration::from_millis(5);
+    const LOOK: Duration = Duration::from_millis(5);
     let _alive = Alive::new(strings);
     if strings.state().ready_by_itself {
         ctx.ready();
@@ -358,16 +395,20 @@ impl Universe {
         self.handle.metrics().num_alive_tasks().saturating_sub(self.tasks_before)
     }
 
-    /// Checks that no puppet lives, none ever lived twice at once, and no task is left over. Tasks that are ending get
-    /// the time to (a thousand turns of the executor).
+    fn is_quiet(&self) -> bool {
+        let puppets = self.puppets.lock().unwrap_or_else(PoisonError::into_inner);
+        self.tasks() == 0 && puppets.iter().all(|puppet| puppet.live() == 0)
+    }
+
+    /// Checks that no puppet lives, none ever lived twice at once, and no task is left over. What is ending already
+    /// gets two seconds of real time for it, in which paused time stands still.
     ///
     /// # Panics
     /// When something is left over.
     pub async fn check(self) {
-        for _ in 0..1000 {
-            if self.tasks() == 0 {
-                break;
-            }
+        const PATIENCE: Duration = Duration::from_secs(2);
+        let since = Instant::now();
+        while !self.is_quiet() && since.elapsed() < PATIENCE {
             tokio::task::yield_now().await;
         }
         for puppet in self.puppets.lock().unwrap_or_else(PoisonError::into_inner).iter() {

@@ -1,0 +1,272 @@
+//! Panics anywhere in a child are caught, named, and the tree lives.
+
+use liveoak_runtime::testing::{Universe, eventually, paused};
+use liveoak_runtime::*;
+use std::process::Command as Program;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Runs `child`, which panics in its first attempt only, beside a healthy sibling. Returns what was kept.
+fn panic_of_first_attempt(child: impl Into<Child>) -> Arc<Panic> {
+    capture_panics();
+    let child = child.into().backoff(None);
+    paused(async {
+        let universe = Universe::new();
+        let sibling = universe.puppet("sibling");
+        let tree = Supervisor::new("t").child(sibling.child()).child(child).start().await.unwrap();
+        eventually("a second attempt that is ready", || {
+            let snapshot = tree.snapshot();
+            let view = snapshot.get("/t/bad").unwrap();
+            view.attempt == Attempt(2) && view.state == NodeState::Running
+        })
+        .await;
+        let exit = tree.snapshot().get("/t/bad").unwrap().last_exit.clone();
+        assert_eq!(sibling.starts(), 1, "the sibling was left alone");
+        assert!(tree.stop().await.is_clean());
+        universe.check().await;
+        match exit {
+            Some(Exit::Panicked(panic)) => panic,
+            other => panic!("not a panic: {other:?}"),
+        }
+    })
+}
+
+/// The message and the place are kept; returns during what it happened.
+fn during(panic: &Panic, message: &str) -> Option<&'static str> {
+    assert_eq!(panic.message, message);
+    let location = panic.location.as_deref().expect("a location");
+    assert!(location.contains("panics.rs:"), "{location}");
+    panic.during
+}
+
+/// A value whose destructor panics.
+struct Bomb(bool);
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        if self.0 {
+            panic!("in the destructor");
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Hook {
+    Factory,
+    Init,
+    Run,
+    Stop,
+}
+
+/// A service that panics in one of its hooks, in the first attempt.
+struct Service1 {
+    hook: Hook,
+}
+
+impl Service for Service1 {
+    async fn init(&mut self, ctx: &Ctx) -> Result<Init, BoxError> {
+        assert!(!(self.hook == Hook::Init && ctx.attempt() == Attempt(1)), "in init");
+        Ok(Init::Ready)
+    }
+
+    async fn run(&mut self, ctx: &Ctx) -> Result<(), BoxError> {
+        tokio::task::yield_now().await;
+        assert!(!(self.hook == Hook::Run && ctx.attempt() == Attempt(1)), "in run");
+        if self.hook == Hook::Stop && ctx.attempt() == Attempt(1) {
+            return Ok(());
+        }
+        ctx.stopping().await;
+        Ok(())
+    }
+
+    async fn stop(&mut self, ctx: &Ctx) -> Result<(), BoxError> {
+        assert!(!(self.hook == Hook::Stop && ctx.attempt() == Attempt(1)), "in the stop hook");
+        Ok(())
+    }
+}
+
+fn service(hook: Hook) -> Child {
+    // A first start that fails would fail the tree: the first attempt of these is begun by a command.
+    Child::service("bad", move || {
+        if hook == Hook::Factory && current().is_some_and(|ctx| ctx.attempt() == Attempt(1)) {
+            panic!("in the factory");
+        }
+        Service1 { hook }
+    })
+}
+
+/// A panic before readiness fails the first start; what is kept of it is in the error.
+fn panic_of_first_start(child: Child) -> Arc<Panic> {
+    capture_panics();
+    paused(async {
+        let universe = Universe::new();
+        let sibling = universe.puppet("sibling");
+        let error = Supervisor::new("t").child(sibling.child()).child(child).start().await.unwrap_err();
+        universe.check().await;
+        match error {
+            StartError::Failed { failure, .. } => match &failure.exit {
+                Exit::Panicked(panic) => Arc::clone(panic),
+                other => panic!("not a panic: {other:?}"),
+            },
+            other => panic!("not a failed start: {other:?}"),
+        }
+    })
+}
+
+#[test]
+fn a_panic_in_a_factory_is_caught_and_named_and_the_tree_lives() {
+    let panic = panic_of_first_attempt(Child::task("bad", |ctx: Ctx| {
+        assert!(ctx.attempt() != Attempt(1), "in the factory");
+        async move { ctx.stopping().await }
+    }));
+    assert_eq!(during(&panic, "in the factory"), Some("factory"));
+    let panic = panic_of_first_start(service(Hook::Factory));
+    assert_eq!(during(&panic, "in the factory"), Some("factory"));
+}
+
+#[test]
+fn a_panic_in_a_body_is_caught_and_named_and_the_tree_lives() {
+    let panic = panic_of_first_attempt(Child::task("bad", |ctx: Ctx| async move {
+        tokio::task::yield_now().await;
+        assert!(ctx.attempt() != Attempt(1), "in the body");
+        ctx.stopping().await;
+    }));
+    assert_eq!(during(&panic, "in the body"), None);
+}
+
+#[test]
+fn a_panic_in_init_is_caught_and_named() {
+    let panic = panic_of_first_start(service(Hook::Init));
+    assert_eq!(during(&panic, "in init"), Some("init"));
+}
+
+#[test]
+fn a_panic_in_run_is_caught_and_named_and_the_tree_lives() {
+    let panic = panic_of_first_attempt(service(Hook::Run));
+    assert_eq!(during(&panic, "in run"), Some("run"));
+}
+
+#[test]
+fn a_panic_in_the_stop_hook_is_caught_and_named_and_the_tree_lives() {
+    let panic = panic_of_first_attempt(service(Hook::Stop));
+    assert_eq!(during(&panic, "in the stop hook"), Some("stop hook"));
+}
+
+#[test]
+fn a_panic_in_drop_of_the_body_is_caught_and_named_and_the_tree_lives() {
+    // Dropped by the end of the body's own scope it is the body's panic; held by the future itself, the
+    // destructor's.
+    struct Held(Bomb, std::pin::Pin<Box<dyn Future<Output = ()> + Send>>);
+    impl Future for Held {
+        type Output = ();
+        fn poll(mut self: std::pin::Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> std::task::Poll<()> {
+            let _ = &self.0;
+            self.1.as_mut().poll(cx)
+        }
+    }
+    let panic = panic_of_first_attempt(Child::task("bad", |ctx: Ctx| {
+        let first = ctx.attempt() == Attempt(1);
+        let inner = async move {
+            if !first {
+                ctx.stopping().await;
+            }
+        };
+        Held(Bomb(first), Box::pin(inner))
+    }));
+    assert_eq!(during(&panic, "in the destructor"), Some("destructor"));
+}
+
+#[test]
+fn a_panic_in_drop_of_a_killed_body_is_kept_as_its_exit() {
+    capture_panics();
+    paused(async {
+        let universe = Universe::new();
+        let child = Child::task("bad", |_ctx| async {
+            let _bomb = Bomb(true);
+            std::future::pending::<()>().await;
+        });
+        let tree = Supervisor::new("t").child(child.stop_within(Duration::ZERO)).start().await.unwrap();
+        tokio::task::yield_now().await;
+        let report = tree.stop().await;
+        assert_eq!(report.entries[0].rung, Rung::Killed);
+        assert!(matches!(report.entries[0].exit, Some(Exit::Panicked(_))), "{report:?}");
+        universe.check().await;
+    });
+}
+
+#[test]
+fn a_panic_in_a_subtask_fails_the_attempt_and_is_named() {
+    let panic = panic_of_first_attempt(Child::task("bad", |ctx: Ctx| async move {
+        if ctx.attempt() == Attempt(1) {
+            ctx.spawn(async { panic!("in the subtask") });
+        }
+        // Deaf to the stop: only the subtask's panic ends the first attempt.
+        let first = ctx.attempt() == Attempt(1);
+        if first { std::future::pending::<()>().await } else { ctx.stopping().await }
+    }));
+    assert_eq!(during(&panic, "in the subtask"), Some("subtask"));
+}
+
+#[test]
+fn a_panic_in_a_thread_is_caught_and_named_and_the_tree_lives() {
+    capture_panics();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let child = Child::thread("bad", |ctx: Ctx| {
+            assert!(ctx.attempt() != Attempt(1), "in the thread");
+            while !ctx.is_stopping() {
+                std::thread::yield_now();
+            }
+        });
+        let tree = Supervisor::new("t").child(child.backoff(None)).start().await.unwrap();
+        eventually("a second attempt", || tree.snapshot().get("/t/bad").unwrap().attempt == Attempt(2)).await;
+        let exit = tree.snapshot().get("/t/bad").unwrap().last_exit.clone();
+        let Some(Exit::Panicked(panic)) = exit else { panic!("{exit:?}") };
+        assert_eq!(during(&panic, "in the thread"), None);
+        assert!(tree.stop().await.is_clean());
+    });
+}
+
+#[test]
+fn a_panic_that_was_caught_and_resumed_is_not_shown_at_the_place_of_another() {
+    let panic = panic_of_first_attempt(Child::task("bad", |ctx: Ctx| async move {
+        if ctx.attempt() == Attempt(1) {
+            let _ = std::panic::catch_unwind(|| panic!("another"));
+            std::panic::resume_unwind(Box::new("resumed"));
+        }
+        ctx.stopping().await;
+    }));
+    assert_eq!((&*panic.message, &panic.location), ("resumed", &None));
+}
+
+#[test]
+fn a_panic_with_a_value_that_is_not_text_is_a_panic_too() {
+    let panic = panic_of_first_attempt(Child::task("bad", |ctx: Ctx| async move {
+        if ctx.attempt() == Attempt(1) {
+            std::panic::panic_any(7);
+        }
+        ctx.stopping().await;
+    }));
+    assert_eq!(panic.message, "a value that is not text");
+}
+
+#[test]
+#[ignore = "run by another test, with backtraces on"]
+fn keeps_a_backtrace() {
+    let panic = panic_of_first_attempt(Child::task("bad", |ctx: Ctx| async move {
+        assert!(ctx.attempt() != Attempt(1), "in the body");
+        ctx.stopping().await;
+    }));
+    let backtrace = panic.backtrace.as_deref().expect("a backtrace");
+    assert!(backtrace.contains("keeps_a_backtrace"), "{backtrace}");
+}
+
+#[test]
+fn a_panic_keeps_its_backtrace_if_backtraces_are_enabled() {
+    let output = Program::new(std::env::current_exe().unwrap())
+        .args(["--exact", "keeps_a_backtrace", "--ignored"])
+        .env("RUST_BACKTRACE", "1")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}

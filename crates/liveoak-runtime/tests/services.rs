@@ -1,0 +1,288 @@
+//! Services: `init`, `run`, `stop`.
+
+use liveoak_runtime::testing::{Universe, paused};
+use liveoak_runtime::*;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+const fn s(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// What each hook does, and what happened.
+#[derive(Clone)]
+struct Script {
+    init: Option<Duration>,
+    init_says: Init,
+    run: Run,
+    stop: Option<Duration>,
+    stop_says: Result<(), &'static str>,
+    log: Arc<Mutex<Vec<String>>>,
+}
+
+#[derive(Clone, Copy)]
+enum Run {
+    UntilAsked,
+    Deaf,
+    Fails,
+}
+
+impl Script {
+    fn new() -> Self {
+        Self {
+            init: Some(Duration::ZERO),
+            init_says: Init::Ready,
+            run: Run::UntilAsked,
+            stop: Some(Duration::ZERO),
+            stop_says: Ok(()),
+            log: Arc::default(),
+        }
+    }
+
+    fn child(&self) -> Child {
+        let script = self.clone();
+        Child::service("svc", move || script.clone())
+    }
+
+    fn note(&self, what: &str, ctx: &Ctx) {
+        self.log.lock().unwrap().push(format!("{what} {}", ctx.attempt()));
+    }
+
+    fn log(&self) -> Vec<String> {
+        self.log.lock().unwrap().clone()
+    }
+}
+
+async fn takes(time: Option<Duration>) {
+    match time {
+        Some(time) => tokio::time::sleep(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+impl Service for Script {
+    async fn init(&mut self, ctx: &Ctx) -> Result<Init, BoxError> {
+        self.note("init", ctx);
+        takes(self.init).await;
+        Ok(self.init_says)
+    }
+
+    async fn run(&mut self, ctx: &Ctx) -> Result<(), BoxError> {
+        self.note("run", ctx);
+        match self.run {
+            Run::UntilAsked => ctx.stopping().await,
+            Run::Deaf => std::future::pending().await,
+            Run::Fails => {
+                tokio::time::sleep(s(1)).await;
+                return Err("it broke".into());
+            }
+        }
+        Ok(())
+    }
+
+    async fn stop(&mut self, ctx: &Ctx) -> Result<(), BoxError> {
+        self.note("stop", ctx);
+        takes(self.stop).await;
+        self.note("stopped", ctx);
+        self.stop_says.map_err(Into::into)
+    }
+}
+
+#[test]
+fn a_service_lives_its_three_hooks_and_is_ready_after_init() {
+    paused(async {
+        let universe = Universe::new();
+        let script = Script { init: Some(s(3)), ..Script::new() };
+        let tree = Supervisor::new("t").child(script.child()).begin().unwrap();
+        tokio::time::sleep(s(2)).await;
+        let state = tree.snapshot().get("/t/svc").unwrap().state.clone();
+        assert!(matches!(state, NodeState::Starting { .. }), "{state:?}");
+        tree.ready().await.unwrap();
+        assert_eq!(tree.now().since(Time::ZERO), s(3));
+        let report = tree.stop().await;
+        assert!(report.is_clean(), "{report:?}");
+        assert_eq!(script.log(), ["init 1", "run 1", "stop 1", "stopped 1"]);
+        universe.check().await;
+    });
+}
+
+#[test]
+fn a_slow_but_honest_init_that_is_interrupted_is_not_reported_as_an_unclean_stop() {
+    paused(async {
+        let universe = Universe::new();
+        let script = Script { init: None, ..Script::new() };
+        let tree = Supervisor::new("t").child(script.child()).begin().unwrap();
+        tokio::time::sleep(s(1)).await;
+        let report = tree.stop().await;
+        assert!(report.is_clean(), "{report:?}");
+        assert_eq!(report.took, Duration::ZERO);
+        assert!(matches!(report.entries[0].exit, Some(Exit::Stopped)), "{report:?}");
+        assert_eq!(script.log(), ["init 1"]);
+        universe.check().await;
+    });
+}
+
+#[test]
+fn a_stop_hook_that_hangs_is_bounded_by_the_child_s_deadline() {
+    paused(async {
+        let universe = Universe::new();
+        let script = Script { stop: None, ..Script::new() };
+        let child = script.child().stop_within(s(4));
+        let tree = Supervisor::new("t").child(child).start().await.unwrap();
+        let report = tree.stop().await;
+        assert_eq!(report.took, s(4));
+        assert_eq!(report.entries[0].rung, Rung::Killed);
+        assert_eq!(script.log(), ["init 1", "run 1", "stop 1"]);
+        universe.check().await;
+    });
+}
+
+#[test]
+fn the_stop_hook_runs_also_when_run_was_cancelled() {
+    paused(async {
+        let universe = Universe::new();
+        let script = Script { run: Run::Deaf, ..Script::new() };
+        let child = script.child().stop_within(s(4));
+        let tree = Supervisor::new("t").child(child).start().await.unwrap();
+        let report = tree.stop().await;
+        // Half of its time is for run, the rest for the hook.
+        assert_eq!(report.took, s(2));
+        assert!(report.is_clean(), "{report:?}");
+        assert_eq!(script.log(), ["init 1", "run 1", "stop 1", "stopped 1"]);
+        universe.check().await;
+    });
+}
+
+#[test]
+fn the_stop_hook_runs_after_a_kill_within_the_grace() {
+    paused(async {
+        let universe = Universe::new();
+        let script = Script { run: Run::Deaf, stop: Some(s(1)), ..Script::new() };
+        let tree = Supervisor::new("t").child(script.child()).start().await.unwrap();
+        let report = tree.kill().await;
+        assert_eq!(report.took, s(1));
+        assert_eq!(report.entries[0].rung, Rung::Killed);
+        assert_eq!(script.log(), ["init 1", "run 1", "stop 1", "stopped 1"]);
+        universe.check().await;
+    });
+}
+
+#[test]
+fn the_stop_hook_runs_after_an_error_and_does_not_hide_it() {
+    paused(async {
+        let universe = Universe::new();
+        let script = Script { run: Run::Fails, stop_says: Err("the hook too"), ..Script::new() };
+        let child = script.child().restart(Restart::Temporary);
+        let tree = Supervisor::new("t").child(child).start().await.unwrap();
+        tokio::time::sleep(s(5)).await;
+        assert_eq!(script.log(), ["init 1", "run 1", "stop 1", "stopped 1"]);
+        let exit = tree.snapshot().get("/t/svc").unwrap().last_exit.clone().unwrap();
+        assert_eq!(exit.to_string(), "failed: it broke");
+        universe_ends(tree, universe).await;
+    });
+}
+
+#[test]
+fn an_error_of_the_stop_hook_is_the_exit_if_nothing_else_was_wrong() {
+    paused(async {
+        let universe = Universe::new();
+        let script = Script { stop_says: Err("cannot flush"), ..Script::new() };
+        let tree = Supervisor::new("t").child(script.child()).start().await.unwrap();
+        let report = tree.stop().await;
+        let exit = report.entries[0].exit.as_ref().unwrap();
+        assert_eq!(exit.to_string(), "failed: cannot flush");
+        universe_ends(tree, universe).await;
+    });
+}
+
+async fn universe_ends(tree: Tree, universe: Universe) {
+    tree.stop().await;
+    universe.check().await;
+}
+
+#[test]
+fn each_attempt_gets_a_fresh_value_and_the_hooks_of_the_last_are_over_before_the_next() {
+    paused(async {
+        let universe = Universe::new();
+        let script = Script { run: Run::Fails, stop: Some(s(1)), ..Script::new() };
+        let tree = Supervisor::new("t").child(script.child().backoff(None)).start().await.unwrap();
+        tokio::time::sleep(Duration::from_millis(4500)).await;
+        tree.kill().await;
+        let first: Vec<_> = script.log().into_iter().take(9).collect();
+        assert_eq!(
+            first,
+            ["init 1", "run 1", "stop 1", "stopped 1", "init 2", "run 2", "stop 2", "stopped 2", "init 3"]
+        );
+        universe.check().await;
+    });
+}
+
+#[test]
+fn a_service_that_is_not_needed_counts_as_started_and_is_absent() {
+    paused(async {
+        let universe = Universe::new();
+        let script = Script { init_says: Init::Ignore, ..Script::new() };
+        let after = universe.puppet("after");
+        let tree = Supervisor::new("t")
+            .child(script.child())
+            .child(after.child().after("svc"))
+            .start()
+            .await
+            .unwrap();
+        let state = tree.snapshot().get("/t/svc").unwrap().state.clone();
+        assert_eq!(state, NodeState::Idle(WhyIdle::Ignored));
+        assert_eq!((after.live(), script.log()), (1, vec!["init 1".to_owned()]));
+        universe_ends(tree, universe).await;
+    });
+}
+
+#[test]
+fn a_service_that_is_not_ready_yet_says_so_itself() {
+    struct Late;
+    impl Service for Late {
+        async fn init(&mut self, _ctx: &Ctx) -> Result<Init, BoxError> {
+            Ok(Init::NotYet)
+        }
+        async fn run(&mut self, ctx: &Ctx) -> Result<(), BoxError> {
+            ctx.sleep(s(2)).await;
+            ctx.ready();
+            ctx.stopping().await;
+            Ok(())
+        }
+    }
+    paused(async {
+        let tree = Supervisor::new("t").child(Child::service("svc", || Late)).start().await.unwrap();
+        assert_eq!(tree.now().since(Time::ZERO), s(2));
+        assert!(tree.stop().await.is_clean());
+    });
+}
+
+#[test]
+fn an_init_that_fails_on_a_restart_is_retried() {
+    struct Flaky;
+    impl Service for Flaky {
+        async fn init(&mut self, ctx: &Ctx) -> Result<Init, BoxError> {
+            match ctx.attempt() {
+                Attempt(2..=4) => Err("no disk".into()),
+                _ => Ok(Init::Ready),
+            }
+        }
+        async fn run(&mut self, ctx: &Ctx) -> Result<(), BoxError> {
+            if ctx.attempt() == Attempt(1) {
+                return Err("first".into());
+            }
+            ctx.stopping().await;
+            Ok(())
+        }
+    }
+    paused(async {
+        let universe = Universe::new();
+        let tree = Supervisor::new("t").child(Child::service("svc", || Flaky)).start().await.unwrap();
+        tokio::time::sleep(s(60)).await;
+        let snapshot = tree.snapshot();
+        let view = snapshot.get("/t/svc").unwrap();
+        assert_eq!((view.attempt, &view.state), (Attempt(5), &NodeState::Running));
+        assert_eq!(view.last_exit.as_ref().unwrap().to_string(), "failed: no disk");
+        universe_ends(tree, universe).await;
+    });
+}

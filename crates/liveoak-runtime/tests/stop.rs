@@ -1,0 +1,309 @@
+//! Stopping, in paused time.
+
+use liveoak_runtime::testing::{Universe, paused};
+use liveoak_runtime::*;
+use std::sync::Arc;
+use std::time::Duration;
+
+const fn s(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// Takes the backoff out of the way of what a test is about.
+const fn slow_backoff() -> Backoff {
+    Backoff { from: s(1000), to: s(1000), reset_after: s(10_000) }
+}
+
+#[test]
+fn n_children_that_ignore_the_stop_total_time_is_one_budget_all_are_forced_the_report_names_all_the_process_survives()
+ {
+    paused(async {
+        let universe = Universe::new();
+        let puppets: Vec<_> = (0..50).map(|n| universe.puppet(format!("p{n}")).ignoring_stop()).collect();
+        let tree = Supervisor::new("t")
+            .stop_within(s(20))
+            .children(puppets.iter().map(|puppet| puppet.child()))
+            .start()
+            .await
+            .unwrap();
+        let report = tree.stop().await;
+        assert!(report.took <= s(20), "{:?}", report.took);
+        assert_eq!(report.entries.len(), 50);
+        for n in 0..50 {
+            let path = Path::new(&format!("/t/p{n}"));
+            let entry = report.entries.iter().find(|entry| entry.path == path).expect("every child is named");
+            assert_eq!(entry.rung, Rung::Killed);
+        }
+        universe.check().await;
+    });
+}
+
+#[test]
+fn stop_asked_before_the_child_looks_it_sees_it() {
+    paused(async {
+        let universe = Universe::new();
+        let child = Child::task("busy", |ctx: Ctx| async move {
+            tokio::time::sleep(s(3)).await;
+            ctx.stopping().await;
+        });
+        let tree = Supervisor::new("t").child(child).start().await.unwrap();
+        let report = tree.stop().await;
+        assert!(report.is_clean(), "{report:?}");
+        assert_eq!(report.took, s(3));
+        universe.check().await;
+    });
+}
+
+#[test]
+fn stop_asked_before_the_attempt_has_begun_it_sees_it() {
+    paused(async {
+        let child =
+            Child::task("a", |ctx: Ctx| async move { assert!(ctx.is_stopping(), "looked too early") });
+        // Nothing of the runtime runs between the two.
+        let tree = Supervisor::new("t").child(child).begin().unwrap();
+        let report = tree.stop().await;
+        assert!(matches!(report.entries[0].exit, Some(Exit::Completed)), "{report:?}");
+    });
+}
+
+#[test]
+fn stop_asked_twice_same_report() {
+    paused(async {
+        let universe = Universe::new();
+        let slow = universe.puppet("slow").stopping_after(s(2));
+        let tree = Supervisor::new("t").child(slow.child()).start().await.unwrap();
+        let (other, third) = (tree.handle(), tree.handle());
+        let other = tokio::spawn(async move { other.stop().await });
+        tokio::time::sleep(s(1)).await;
+        let first = tree.stop().await;
+        assert!(Arc::ptr_eq(&first, &other.await.unwrap()));
+        assert!(Arc::ptr_eq(&first, &third.stop().await));
+        assert_eq!(first.took, s(2));
+        for _ in 0..3 {
+            let ended = third.join().await;
+            assert!(Arc::ptr_eq(&first, &ended.report));
+            assert!(matches!(ended.exit, Exit::Stopped), "{:?}", ended.exit);
+        }
+        universe.check().await;
+    });
+}
+
+#[test]
+fn stop_during_start_cancels_what_has_not_begun() {
+    paused(async {
+        let universe = Universe::new();
+        let a = universe.puppet("a");
+        let slow = universe.puppet("slow").slow_to_start();
+        let later = universe.puppet("later");
+        let tree =
+            Supervisor::new("t").child(a.child()).child(slow.child()).child(later.child()).begin().unwrap();
+        slow.started(1).await;
+        let report = tree.stop().await;
+        assert!(report.is_clean(), "{report:?}");
+        assert_eq!((a.starts(), slow.starts(), later.starts()), (1, 1, 0));
+        let rungs: Vec<_> = report.entries.iter().map(|entry| (entry.path.name(), entry.rung)).collect();
+        assert_eq!(rungs, [("later", Rung::Cancelled), ("slow", Rung::Asked), ("a", Rung::Asked)]);
+        assert!(tree.ready().await.is_err(), "it was never ready");
+        universe.check().await;
+    });
+}
+
+#[test]
+fn stop_pause_quarantine_remove_or_shutdown_during_backoff_cancels_the_backoff_nothing_starts_later() {
+    paused(async {
+        let universe = Universe::new();
+        let puppets: Vec<_> =
+            ["stopped", "removed", "shut"].into_iter().map(|name| universe.puppet(name)).collect();
+        let tree = Supervisor::new("t")
+            .children(puppets.iter().map(|puppet| puppet.child().backoff(slow_backoff())))
+            .start()
+            .await
+            .unwrap();
+        for puppet in &puppets {
+            puppet.fail("now");
+            puppet.gone().await;
+        }
+        for node in &tree.snapshot().root.children {
+            assert!(matches!(node.state, NodeState::BackingOff { .. }), "{:?}", node.state);
+        }
+        tree.stop_child("/t/stopped").await.unwrap();
+        tree.remove_child("/t/removed").await.unwrap();
+        tokio::time::sleep(s(2000)).await;
+        assert_eq!([puppets[0].starts(), puppets[1].starts()], [1, 1]);
+        // The third did come back meanwhile: the backoff of the others was really cancelled.
+        assert_eq!(puppets[2].starts(), 2);
+        puppets[2].fail("again");
+        puppets[2].gone().await;
+        let report = tree.stop().await;
+        assert_eq!(report.entries[0].rung, Rung::Cancelled);
+        tokio::time::sleep(s(2000)).await;
+        assert_eq!(puppets[2].starts(), 2);
+        universe.check().await;
+    });
+}
+
+#[test]
+fn stop_during_a_group_restart_starts_nothing_any_more() {
+    paused(async {
+        let universe = Universe::new();
+        let a = universe.puppet("a");
+        let b = universe.puppet("b").stopping_after(s(2));
+        let tree = Supervisor::new("t")
+            .strategy(Strategy::OneForAll)
+            .child(a.child().backoff(None))
+            .child(b.child())
+            .start()
+            .await
+            .unwrap();
+        a.fail("x");
+        a.gone().await;
+        tokio::time::sleep(s(1)).await;
+        let report = tree.stop().await;
+        assert!(report.is_clean(), "{report:?}");
+        assert_eq!((a.starts(), b.starts()), (1, 1));
+        universe.check().await;
+    });
+}
+
+#[test]
+fn restart_asked_for_then_shutdown_nothing_is_alive_once_shutdown_has_answered() {
+    paused(async {
+        let universe = Universe::new();
+        let a = universe.puppet("a").stopping_after(s(1));
+        let tree = Supervisor::new("t").child(a.child()).start().await.unwrap();
+        let handle = tree.handle();
+        let restart = tokio::spawn(async move { handle.restart_child("/t/a").await });
+        tokio::task::yield_now().await;
+        tree.stop().await;
+        assert_eq!((a.live(), a.starts()), (0, 1));
+        assert!(restart.await.unwrap().is_err());
+        universe.check().await;
+    });
+}
+
+#[test]
+fn dynamic_children_are_stopped_and_reported_like_the_others() {
+    paused(async {
+        let universe = Universe::new();
+        let (added, deaf) = (universe.puppet("added"), universe.puppet("deaf").ignoring_stop());
+        let template = deaf.clone();
+        let group = Group::<()>::new("g", move |ctx, ()| template.body(ctx)).stop_within(s(3));
+        let members = group.handle();
+        let tree = Supervisor::new("t").child(group).start().await.unwrap();
+        tree.add_child("/t", added.child()).await.unwrap();
+        members.spawn_named(Name::new("m").unwrap(), ()).unwrap();
+        deaf.started(1).await;
+        let report = tree.stop().await;
+        let mut rungs: Vec<_> =
+            report.entries.iter().map(|entry| (entry.path.to_string(), entry.rung)).collect();
+        rungs.sort();
+        assert_eq!(
+            rungs,
+            [("/t/added".into(), Rung::Asked), ("/t/g".into(), Rung::Asked), ("/t/g/m".into(), Rung::Killed)]
+        );
+        assert_eq!(report.took, s(3));
+        universe.check().await;
+    });
+}
+
+#[test]
+fn children_stop_in_the_reverse_of_their_order() {
+    paused(async {
+        let universe = Universe::new();
+        let [a, b, c] = ["a", "b", "c"].map(|name| universe.puppet(name).stopping_after(s(1)));
+        let tree = Supervisor::new("t")
+            .child(a.child().after("c"))
+            .child(b.child())
+            .child(c.child())
+            .start()
+            .await
+            .unwrap();
+        let report = tree.stop().await;
+        let names: Vec<_> = report.entries.iter().map(|entry| entry.path.name().to_owned()).collect();
+        assert_eq!(names, ["a", "c", "b"]);
+        assert_eq!(report.took, s(3), "one after another");
+        universe.check().await;
+    });
+}
+
+#[test]
+fn kill_waits_for_nobody() {
+    paused(async {
+        let universe = Universe::new();
+        let (a, b) = (universe.puppet("a").ignoring_stop(), universe.puppet("b").stopping_after(s(4)));
+        let inner = Supervisor::new("inner").child(b.child());
+        let tree = Supervisor::new("t").child(a.child()).child(inner).start().await.unwrap();
+        let report = tree.kill().await;
+        assert!(report.took < Duration::from_millis(10), "{:?}", report.took);
+        assert_eq!(report.forced().count(), 2);
+        universe.check().await;
+    });
+}
+
+#[test]
+fn a_kill_overtakes_a_stop_that_is_under_way() {
+    paused(async {
+        let universe = Universe::new();
+        let a = universe.puppet("a").ignoring_stop();
+        let child = a.child().stop_within(Duration::MAX);
+        let tree = Supervisor::new("t").stop_within(s(1000)).child(child).start().await.unwrap();
+        tree.begin_stop();
+        tokio::time::sleep(s(7)).await;
+        let report = tree.kill().await;
+        assert_eq!(report.took, s(7));
+        universe.check().await;
+    });
+}
+
+#[test]
+fn a_child_that_ends_by_itself_during_the_stop_of_another_is_not_restarted() {
+    paused(async {
+        let universe = Universe::new();
+        let (a, b) = (universe.puppet("a"), universe.puppet("b").stopping_after(s(2)));
+        let tree =
+            Supervisor::new("t").child(a.child().backoff(None)).child(b.child()).start().await.unwrap();
+        tree.begin_stop();
+        tokio::time::sleep(s(1)).await;
+        a.fail("while b stops");
+        tree.stop().await;
+        assert_eq!(a.starts(), 1);
+        universe.check().await;
+    });
+}
+
+#[test]
+fn an_adapter_is_told_of_its_kill_and_written_off_after_the_grace() {
+    paused(async {
+        let universe = Universe::new();
+        let told = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let adapter = |name: &'static str, obeys: bool| {
+            let told = Arc::clone(&told);
+            Child::adapter(name, move |ctx: Ctx| {
+                let told = Arc::clone(&told);
+                async move {
+                    ctx.killed().await;
+                    told.lock().unwrap().push(name);
+                    if !obeys {
+                        std::future::pending::<()>().await;
+                    }
+                    Exit::Signal { signal: 9, core_dumped: false }
+                }
+            })
+            .stop_within(s(1))
+        };
+        let tree = Supervisor::new("t")
+            .child(adapter("obeys", true))
+            .child(adapter("hangs", false))
+            .start()
+            .await
+            .unwrap();
+        let report = tree.stop().await;
+        let rungs: Vec<_> = report.entries.iter().map(|entry| (entry.path.name(), entry.rung)).collect();
+        assert_eq!(rungs, [("hangs", Rung::Abandoned), ("obeys", Rung::Killed)]);
+        assert!(matches!(report.entries[1].exit, Some(Exit::Signal { signal: 9, .. })), "{report:?}");
+        assert_eq!(*told.lock().unwrap(), ["hangs", "obeys"]);
+        assert_eq!(report.took, s(1) + KILL_GRACE + s(1));
+        // Written off is dropped as well: nothing is left over.
+        universe.check().await;
+    });
+}
