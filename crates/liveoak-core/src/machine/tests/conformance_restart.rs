@@ -237,3 +237,20 @@ fn a_quarantined_child_gets_another_chance_by_a_start_with_a_clean_record() {
     rig.fail("a");
     assert_eq!(rig.state("a"), "quarantined");
 }
+
+#[test]
+fn a_supervisor_that_starts_again_has_clean_windows_its_own_and_its_children_s() {
+    for common in [true, false] {
+        let nested = sup("s", [leaf("a").limit(Limit::new(3, secs(60)))]);
+        let nested = if common { nested.intensity(2, secs(60)) } else { nested };
+        let mut rig = Rig::started(&sup("t", [nested]));
+        rig.fail("s/a");
+        rig.fail("s/a");
+        assert_eq!(word(&rig.ask("s", Command::Restart)), "ready");
+        rig.fail("s/a");
+        rig.fail("s/a");
+        assert_eq!(rig.view("s").attempt, Attempt(2), "nobody gave up");
+        rig.fail("s/a");
+        assert_eq!(rig.view("s").attempt, Attempt(if common { 3 } else { 2 }));
+    }
+}
