@@ -8,7 +8,8 @@
 //!    handed out in their order ([`Broadcast`]).
 //! 3. Nobody works for others for long: after [`EFFECTS_PER_TURN`] the tree's own task goes on, and yields in between.
 //!    What an effect feeds in is done by the loop that did the effect, not deeper on the stack ([`DRIVING`]).
-//! 4. The tree's task sleeps until the earliest deadline; whoever makes an earlier one wakes it.
+//! 4. The tree's task sleeps until the earliest deadline; whoever makes an earlier one wakes it. Should it not come to
+//!    that in time, the [`Watchdog`] does its work.
 //! 5. A slot may have a new child before the driver was told to forget the old one, so each entry of the table
 //!    carries its child's serial.
 
@@ -17,10 +18,12 @@ use crate::clock::Clock;
 use crate::events::{Broadcast, Events};
 use crate::table::{Action, Core, dispose};
 use crate::tree::Ended;
+use crate::watchdog::{SLACK, Watchdog};
 use liveoak_core::{ChildId, Done, Exit, Input, Machine, Path, Refusal, Snapshot, Time};
 use std::cell::Cell as StdCell;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
-use tokio::runtime::{Handle, RuntimeFlavor};
+use std::task::Poll;
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 /// How many effects a thread does before it leaves the rest to the tree's task. About a millisecond's work.
@@ -50,6 +53,8 @@ pub(crate) struct Shared {
     milestones: Notify,
     /// Wakes the tree's task: an earlier deadline, or effects left over.
     rearm: Notify,
+    /// Looks after what the tree's task does not.
+    pub(crate) watchdog: Arc<Watchdog>,
 }
 
 impl Shared {
@@ -62,6 +67,7 @@ impl Shared {
             ended: OnceLock::new(),
             milestones: Notify::new(),
             rearm: Notify::new(),
+            watchdog: Arc::new(Watchdog::new()),
         })
     }
 
@@ -206,15 +212,19 @@ impl Shared {
                 taken += 1;
             }
             let drained = taken < BATCH;
-            let mut wake = false;
+            let mut earlier = None;
             if drained {
                 let deadline = core.machine.poll_deadline().unwrap_or(Time::NEVER);
-                wake = deadline < core.armed;
-                if wake {
+                if deadline < core.armed {
                     core.armed = deadline;
+                    earlier = Some(deadline);
                 }
             }
+            core.left_over &= !drained;
             drop(core);
+            if let Some(deadline) = earlier {
+                self.expect(deadline);
+            }
             // Whoever waits for a milestone finds the events before it told.
             self.events.flush();
             for action in batch {
@@ -224,26 +234,39 @@ impl Shared {
             let fed = DRIVING.replace((me, false)).1;
             let enough = done >= EFFECTS_PER_TURN;
             let over = drained && !fed;
-            if wake || enough && !over {
-                self.wake_keeper();
+            if over {
+                break;
             }
-            if over || enough {
+            if enough {
+                self.core().left_over = true;
+                self.expect(self.clock.now());
                 break;
             }
             core = self.core();
         }
     }
 
-    /// Wakes the tree's task.
-    fn wake_keeper(&self) {
+    /// There is something to be done at `deadline`: by the tree's task, else by the watchdog.
+    fn expect(&self, deadline: Time) {
         self.rearm.notify_one();
-        // A task that was woken by a worker of a runtime is that worker's next, and nobody else can take it from
-        // there (Tokio's LIFO slot). If the code that called us never yields, the tree would lose its clock: so
-        // something else is made the next.
-        let handle = self.clock.handle();
-        if tokio::task::try_id().is_some() && handle.runtime_flavor() == RuntimeFlavor::MultiThread {
-            handle.spawn(std::future::ready(()));
+        self.watchdog.expect(deadline);
+    }
+
+    /// The watchdog's look at the clock.
+    pub(crate) fn keep_deadlines(self: &Arc<Self>) {
+        let now = self.clock.now();
+        let core = self.core();
+        let deadline = core.machine.poll_deadline().unwrap_or(Time::NEVER);
+        let overdue = core.left_over || deadline.after(SLACK) <= now;
+        drop(core);
+        if overdue {
+            self.feed(now, Input::Tick);
         }
+        let core = self.core();
+        let next = core.machine.poll_deadline().unwrap_or(Time::NEVER).min(core.armed);
+        drop(core);
+        // If that is past already, the tree's task is late for it: look again soon.
+        self.watchdog.expect(next.max(now));
     }
 
     fn perform(self: &Arc<Self>, action: Action) {
@@ -299,8 +322,8 @@ impl Shared {
                 crate::race::race(news, sleep).await;
             }
             self.feed(self.clock.now_inside(), Input::Tick);
-            // Others on this thread first, if there is much to do.
-            tokio::task::yield_now().await;
+            // Others first, if there is much to do.
+            to_the_back().await;
         }
     }
 
@@ -328,9 +351,24 @@ impl Shared {
     /// an answer is told.
     fn let_go(&self) {
         let let_go = self.core().let_go();
+        self.watchdog.end();
         self.events.close();
         drop(let_go);
     }
+}
+
+/// Lets others go first. Unlike Tokio's own, which is remembered by the thread until that has nothing else to do, this
+/// goes through the queue, from where any thread may take it.
+async fn to_the_back() {
+    let mut been = false;
+    std::future::poll_fn(|cx| {
+        if std::mem::replace(&mut been, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// Remembers which tree this thread was at before.

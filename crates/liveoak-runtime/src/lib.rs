@@ -28,6 +28,7 @@ mod task;
 pub mod testing;
 mod thread;
 mod tree;
+mod watchdog;
 
 pub use body::{BoxError, IntoExit};
 pub use child::{Child, edge};

@@ -8,6 +8,7 @@ use crate::race::{Either, race};
 use crate::supervised;
 use crate::table::Core;
 use crate::tree::{Ended, Tree};
+use crate::watchdog::Watchdog;
 use liveoak_core::{
     AutoShutdown, ChildId, ChildSpec, Exit, Input, Limit, Machine, Order, Path, SpecErrors, Strategy,
     SupervisorSpec,
@@ -15,7 +16,7 @@ use liveoak_core::{
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::runtime::Handle;
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// A child that owns children. The outermost one is the tree.
@@ -196,6 +197,9 @@ impl Supervisor {
         let root = machine.root();
         let shared = Shared::new(machine, handle.clone());
         shared.with_core(|core| install(core, &shared, root, &Path::new(declared.name.as_str()), bodies));
+        if handle.runtime_flavor() == RuntimeFlavor::MultiThread {
+            Watchdog::begin(&shared);
+        }
         let alarm = Alarm(Arc::clone(&shared));
         handle.spawn(async move { Arc::clone(&alarm.0).keep_time().await });
         shared.feed(shared.clock.now(), Input::Start);

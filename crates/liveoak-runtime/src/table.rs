@@ -61,6 +61,8 @@ pub(crate) struct Core {
     random: u64,
     /// When the tree's task will wake.
     pub(crate) armed: Time,
+    /// Whether effects were left for the tree's task.
+    pub(crate) left_over: bool,
     /// Whether any supervisor has a place of its own.
     has_places: bool,
     /// Whether the runtime is gone: nothing can be begun any more.
@@ -114,6 +116,7 @@ impl Core {
             // A different seed per tree and per process, from the standard library's own source.
             random: RandomState::new().hash_one(0u8) | 1,
             armed: Time::NEVER,
+            left_over: false,
             has_places: false,
             collapsed: false,
         }

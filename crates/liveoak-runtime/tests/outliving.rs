@@ -1,0 +1,220 @@
+//! Nothing outlives its supervisor, however that comes to its end.
+
+use liveoak_runtime::testing::{Puppet, Universe, eventually, paused};
+use liveoak_runtime::*;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use tokio::runtime::{Builder, Runtime};
+
+fn real() -> Runtime {
+    Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
+
+/// Waits for something outside of every runtime.
+fn wait_for(what: &str, condition: impl Fn() -> bool) {
+    let since = Instant::now();
+    while !condition() {
+        assert!(since.elapsed() < Duration::from_secs(20), "this did not happen: {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// A tree with one child of each kind.
+fn one_of_each(puppets: &[Puppet; 4]) -> Supervisor {
+    let [task, thread, nested, placed] = puppets;
+    Supervisor::new("t")
+        .child(task.child())
+        .child(thread.thread())
+        .child(Supervisor::new("nested").child(nested.child()))
+        .child(Supervisor::new("place").place(Place::new("place", 1)).child(placed.child()))
+}
+
+fn four() -> [Puppet; 4] {
+    ["task", "thread", "nested", "placed"].map(Puppet::new)
+}
+
+fn all_live(puppets: &[Puppet; 4]) -> bool {
+    puppets.iter().all(|puppet| puppet.live() == 1)
+}
+
+fn none_lives(puppets: &[Puppet; 4]) -> bool {
+    puppets.iter().all(|puppet| puppet.live() == 0)
+}
+
+#[test]
+fn handle_dropped_no_child_outlives_it() {
+    let puppets = four();
+    let runtime = real();
+    runtime.block_on(async {
+        let tree = one_of_each(&puppets).start().await.unwrap();
+        assert!(all_live(&puppets));
+        let handle = tree.handle();
+        drop(tree);
+        let ended = handle.join().await;
+        assert!(none_lives(&puppets), "{puppets:?}");
+        assert_eq!(ended.report.entries.len(), 6, "{:?}", ended.report);
+    });
+}
+
+#[test]
+fn handle_dropped_outside_of_the_runtime_no_child_outlives_it() {
+    let puppets = four();
+    let runtime = real();
+    let tree = runtime.block_on(async { one_of_each(&puppets).start().await.unwrap() });
+    drop(tree);
+    wait_for("the end of all", || none_lives(&puppets));
+}
+
+#[test]
+fn the_start_dropped_in_the_middle_leaves_nothing() {
+    paused(async {
+        let universe = Universe::new();
+        let (a, slow) = (universe.puppet("a"), universe.puppet("slow").slow_to_start());
+        let start = Supervisor::new("t").child(a.child()).child(slow.child()).start();
+        assert!(tokio::time::timeout(Duration::from_secs(1), start).await.is_err());
+        universe.check().await;
+        assert_eq!((a.starts(), slow.starts()), (1, 1));
+    });
+}
+
+#[test]
+fn supervisor_task_aborted_no_child_outlives_it() {
+    let puppets = four();
+    let runtime = real();
+    runtime.block_on(async {
+        let task = tokio::spawn(one_of_each(&puppets).run());
+        eventually("the start", || all_live(&puppets)).await;
+        task.abort();
+        eventually("the end of all", || none_lives(&puppets)).await;
+        assert!(task.await.unwrap_err().is_cancelled());
+    });
+}
+
+#[test]
+fn supervisor_panics_no_child_outlives_it() {
+    let puppets = four();
+    let runtime = real();
+    runtime.block_on(async {
+        let inside = puppets.clone();
+        let task = tokio::spawn(async move {
+            let _tree = one_of_each(&inside).start().await.unwrap();
+            assert!(!all_live(&inside), "the owner of the tree panics");
+        });
+        assert!(task.await.unwrap_err().is_panic());
+        eventually("the end of all", || none_lives(&puppets)).await;
+    });
+}
+
+#[test]
+fn runtime_shut_down_no_child_outlives_it() {
+    let puppets = four();
+    let runtime = real();
+    let tree = runtime.block_on(async { one_of_each(&puppets).start().await.unwrap() });
+    let waiting = tree.handle();
+    let waiter = std::thread::spawn(move || {
+        Builder::new_current_thread().build().unwrap().block_on(async { waiting.join().await })
+    });
+    drop(runtime);
+    assert_eq!(puppets[0].live() + puppets[2].live(), 0, "tasks are gone with their runtime");
+    // Threads see the stop, places are closed.
+    wait_for("the end of all", || none_lives(&puppets));
+    let ended = waiter.join().unwrap();
+    assert!(matches!(ended.exit, Exit::Killed), "{:?}", ended.exit);
+    assert!(puppets.iter().all(|puppet| puppet.starts() == 1), "nothing was started into nothing");
+}
+
+#[test]
+fn after_the_runtime_s_end_commands_are_refused_and_nothing_begins() {
+    let puppets = four();
+    let runtime = real();
+    let group = Group::<u32>::new("g", |ctx, _| async move { ctx.stopping().await });
+    let members = group.handle();
+    let tree = runtime.block_on(async { one_of_each(&puppets).child(group).start().await.unwrap() });
+    drop(runtime);
+    let other = Builder::new_current_thread().build().unwrap();
+    other.block_on(async {
+        let refused = tree.restart_child("/t/task").await;
+        assert!(matches!(refused, Err(Refusal::TreeDown)), "{refused:?}");
+        assert!(tree.add_child("/t", Puppet::new("late").child()).await.is_err());
+        assert!(members.spawn(1).is_err());
+        tree.stop().await;
+    });
+    wait_for("the end of all", || none_lives(&puppets));
+}
+
+#[test]
+fn a_tree_of_children_that_restart_at_once_ends_with_its_runtime() {
+    // Each end of a task is answered by a new attempt; on a runtime that is going away that would never end.
+    let starts = Arc::new(AtomicUsize::new(0));
+    let runtime = real();
+    let children = (0..100).map(|n| {
+        let starts = Arc::clone(&starts);
+        let child = Child::task(format!("c{n}"), move |ctx: Ctx| {
+            starts.fetch_add(1, Ordering::Relaxed);
+            async move { ctx.killed().await }
+        });
+        child.backoff(None).limit(Limit::unlimited())
+    });
+    let tree = runtime.block_on(async {
+        let tree = Supervisor::new("t").children(children).start().await.unwrap();
+        eventually("the start", || starts.load(Ordering::Relaxed) == 100).await;
+        tree
+    });
+    let handle = tree.handle();
+    let attempts = move || {
+        let snapshot = handle.snapshot();
+        snapshot.root.children.iter().map(|child| child.attempt.0).max()
+    };
+    drop(runtime);
+    assert_eq!(starts.load(Ordering::Relaxed), 100);
+    assert!(attempts() <= Some(2), "{:?} attempts were begun on a runtime that is gone", attempts());
+}
+
+#[test]
+fn what_a_closure_has_captured_is_dropped_when_the_tree_has_ended_not_with_its_last_handle() {
+    paused(async {
+        let captured = Arc::new(());
+        let (in_child, in_group) = (Arc::clone(&captured), Arc::clone(&captured));
+        let group = Group::<Arc<()>>::new("g", |ctx, held| async move {
+            let _held = held;
+            ctx.stopping().await;
+        });
+        let members = group.handle();
+        let child = Child::task("a", move |ctx: Ctx| {
+            let held = Arc::clone(&in_child);
+            async move {
+                let _held = held;
+                ctx.stopping().await;
+            }
+        });
+        let tree = Supervisor::new("t").child(child).child(group).start().await.unwrap();
+        members.spawn(in_group).unwrap();
+        assert!(Arc::strong_count(&captured) > 1);
+        tree.stop().await;
+        assert_eq!(Arc::strong_count(&captured), 1);
+        // A closure that captures the tree itself is no leak either.
+        drop((tree, members));
+    });
+}
+
+#[test]
+fn a_tree_on_a_runtime_that_is_gone_already_does_not_start() {
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let handle = runtime.handle().clone();
+    drop(runtime);
+    let _inside = handle.enter();
+    let puppet = Puppet::new("a");
+    let tree = Supervisor::new("t").child(puppet.child()).begin().unwrap();
+    let waiting = async { (tree.ready().await, tree.join().await) };
+    let (ready, _ended) = Builder::new_current_thread().build().unwrap().block_on(waiting);
+    assert!(ready.is_err());
+    assert_eq!(puppet.starts(), 0);
+}
+
+#[test]
+fn outside_of_a_runtime_a_tree_is_an_error_that_says_what_is_missing() {
+    let error = Supervisor::new("t").begin().unwrap_err();
+    assert!(matches!(error, StartError::NoRuntime));
+    assert!(error.to_string().contains("#[tokio::main]"), "{error}");
+}

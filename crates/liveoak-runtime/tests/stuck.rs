@@ -1,0 +1,181 @@
+//! Code that never yields, in real time: it is abandoned and reported, and the process survives.
+
+use liveoak_runtime::testing::{Puppet, eventually};
+use liveoak_runtime::*;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use tokio::runtime::Builder;
+
+/// Runs `test` on a runtime of two threads, in real time. What never yields is left to itself in the end.
+fn real<F: Future>(test: F) -> F::Output {
+    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let outcome = runtime.block_on(test);
+    runtime.shutdown_background();
+    outcome
+}
+
+const SOON: Duration = Duration::from_millis(50);
+
+#[test]
+fn a_child_that_never_yields_cannot_hang_the_stop_it_is_abandoned_and_reported() {
+    real(async {
+        let (stuck, well) = (Puppet::new("stuck"), Puppet::new("well"));
+        let tree = Supervisor::new("t")
+            .child(well.child())
+            .child(stuck.child().stop_within(SOON))
+            .start()
+            .await
+            .unwrap();
+        stuck.spin();
+        let since = Instant::now();
+        let report = tree.stop().await;
+        assert!(since.elapsed() < Duration::from_secs(20), "{:?}", since.elapsed());
+        let rungs: Vec<_> = report.entries.iter().map(|entry| (entry.path.name(), entry.rung)).collect();
+        assert_eq!(rungs, [("stuck", Rung::Abandoned), ("well", Rung::Asked)]);
+        assert!(matches!(report.entries[0].exit, Some(Exit::Abandoned)), "{report:?}");
+        assert_eq!(stuck.live(), 1, "it does still run");
+        stuck.release();
+        stuck.gone().await;
+    });
+}
+
+#[test]
+fn the_stuck_detector_acts_by_itself_also_when_the_stuck_child_has_just_woken_the_clock() {
+    real(async {
+        let release = Arc::new(AtomicBool::new(false));
+        let released = Arc::clone(&release);
+        let child = Child::task("stuck", move |ctx: Ctx| {
+            let released = Arc::clone(&released);
+            async move {
+                // This thread looks at the runtime's timers now. Woken by one, it says that it is ready, which sets
+                // the heartbeat's timer and wakes the tree's task from here; then it never yields. Neither the
+                // tree's task nor its timers must wait for this thread.
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                if ctx.attempt() == Attempt(1) {
+                    ctx.ready();
+                    while !released.load(Ordering::Relaxed) {
+                        std::hint::spin_loop();
+                    }
+                } else {
+                    ctx.ready();
+                    ctx.stopping().await;
+                }
+            }
+        });
+        let child = child.ready_when_told().heartbeat(SOON).backoff(None);
+        let tree = Supervisor::new("t").child(child).start().await.unwrap();
+        let second = eventually("a second attempt, after the first was written off", || {
+            tree.snapshot().get("/t/stuck").unwrap().attempt == Attempt(2)
+        });
+        let in_time = tokio::time::timeout(Duration::from_secs(20), second).await;
+        release.store(true, Ordering::Relaxed);
+        assert!(in_time.is_ok(), "nobody noticed");
+        let exit = tree.snapshot().get("/t/stuck").unwrap().last_exit.clone();
+        assert!(matches!(exit, Some(Exit::HeartbeatTimeout(_))), "{exit:?}");
+        tree.kill().await;
+    });
+}
+
+#[test]
+fn children_that_never_yield_and_take_all_threads_cannot_hang_the_stop() {
+    real(async {
+        let stuck: Vec<_> = (0..4).map(|n| Puppet::new(format!("stuck{n}"))).collect();
+        let tree = Supervisor::new("t")
+            .children(stuck.iter().map(|puppet| puppet.child()))
+            .stop_within(Duration::from_millis(500))
+            .start()
+            .await
+            .unwrap();
+        stuck.iter().for_each(Puppet::spin);
+        // Whoever gets a thread keeps it; the others never get one.
+        let report = tree.stop().await;
+        assert!(report.entries.iter().all(|entry| entry.rung == Rung::Abandoned), "{report:?}");
+        assert_eq!(report.entries.len(), 4);
+        assert!(report.took < Duration::from_secs(10), "{:?}", report.took);
+        stuck.iter().for_each(Puppet::release);
+    });
+}
+
+#[test]
+fn a_thread_that_never_looks_is_abandoned_and_reported_and_the_process_survives() {
+    real(async {
+        let deaf = Puppet::new("deaf").ignoring_stop();
+        let listens = Puppet::new("listens");
+        let tree = Supervisor::new("t")
+            .child(listens.thread())
+            .child(deaf.thread().stop_within(SOON))
+            .start()
+            .await
+            .unwrap();
+        let mut events = tree.events();
+        let report = tree.stop().await;
+        let rungs: Vec<_> = report.entries.iter().map(|entry| (entry.path.name(), entry.rung)).collect();
+        assert_eq!(rungs, [("deaf", Rung::Abandoned), ("listens", Rung::Asked)]);
+        let mut abandoned = 0;
+        while let Some(next) = events.next().await {
+            abandoned += u32::from(matches!(&next, Next::Event(event) if event.kind.name() == "abandoned"));
+        }
+        assert_eq!(abandoned, 1, "it is an event as well");
+        assert_eq!((deaf.live(), listens.live()), (1, 0));
+        deaf.complete();
+        deaf.gone().await;
+    });
+}
+
+#[test]
+fn a_late_exit_report_of_an_old_attempt_changes_nothing() {
+    real(async {
+        let puppet = Puppet::new("stuck");
+        let child = puppet.child().stop_within(SOON).backoff(None);
+        let tree = Supervisor::new("t").child(child).start().await.unwrap();
+        puppet.spin();
+        let restarted = tree.restart_child("/t/stuck").await;
+        assert!(matches!(restarted, Ok(Done::Ready { attempt: Attempt(2), .. })), "{restarted:?}");
+        assert_eq!(puppet.live(), 2, "the first was written off and still runs");
+        puppet.release();
+        eventually("the end of the first", || puppet.live() == 1).await;
+        let snapshot = tree.snapshot();
+        let view = snapshot.get("/t/stuck").unwrap();
+        assert_eq!((view.attempt, &view.state), (Attempt(2), &NodeState::Running));
+        assert!(matches!(view.last_exit, Some(Exit::Abandoned)), "{:?}", view.last_exit);
+        assert!(tree.stop().await.is_clean());
+        assert_eq!(puppet.live(), 0);
+    });
+}
+
+#[test]
+fn what_an_abandoned_thread_has_spawned_is_gone_and_it_can_spawn_no_more() {
+    real(async {
+        let release = Arc::new(AtomicBool::new(false));
+        let (beats, late) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let inside = (Arc::clone(&release), Arc::clone(&beats), Arc::clone(&late));
+        let thread = Child::thread("deaf", move |ctx: Ctx| {
+            let (release, beats, late) = inside.clone();
+            let beating = Arc::clone(&beats);
+            ctx.spawn(async move {
+                loop {
+                    beating.fetch_add(1, Ordering::Relaxed);
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            });
+            while !release.load(Ordering::Relaxed) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            let refused = ctx.spawn(async {});
+            late.store(refused.is_finished(), Ordering::Relaxed);
+            beats.fetch_add(1_000_000, Ordering::Relaxed);
+        });
+        let tree = Supervisor::new("t").child(thread.stop_within(SOON)).start().await.unwrap();
+        eventually("a few beats", || beats.load(Ordering::Relaxed) > 3).await;
+        let report = tree.stop().await;
+        assert_eq!(report.entries[0].rung, Rung::Abandoned);
+        // It was aborted with the end of the ladder; a poll that was under way may still add one.
+        let counted = beats.load(Ordering::Relaxed);
+        tokio::time::sleep(SOON).await;
+        assert!(beats.load(Ordering::Relaxed) <= counted + 1, "its subtask still runs");
+        release.store(true, Ordering::Relaxed);
+        eventually("the end of the thread", || beats.load(Ordering::Relaxed) > 1_000_000).await;
+        assert!(late.load(Ordering::Relaxed), "an abandoned attempt spawns nothing");
+    });
+}
