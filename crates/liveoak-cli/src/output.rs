@@ -18,9 +18,18 @@ pub(crate) fn stderr(text: &str) {
 
 /// Whether stderr is to be coloured: on a terminal that can, unless `NO_COLOR` says no.
 pub(crate) fn colour_on_stderr() -> bool {
+    io::stderr().is_terminal() && colour_is_wanted()
+}
+
+/// Whether stdout is to be coloured.
+pub(crate) fn colour_on_stdout() -> bool {
+    io::stdout().is_terminal() && colour_is_wanted()
+}
+
+fn colour_is_wanted() -> bool {
     let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-    io::stderr().is_terminal() && !refused && !dumb
+    !refused && !dumb
 }
 
 fn quiet(written: io::Result<()>) -> io::Result<()> {

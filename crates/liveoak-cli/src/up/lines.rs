@@ -13,6 +13,7 @@ use liveoak::process::{OutputLine, OutputSink};
 
 use super::pump::Pump;
 use crate::config::{Config, Kind, Supervisor};
+use crate::output;
 
 /// Colours (SGR, ECMA-48) that are readable on dark and on light ground.
 const COLOURS: [&str; 10] = ["36", "32", "35", "34", "33", "96", "92", "95", "94", "93"];
@@ -23,10 +24,10 @@ const MAX_WIDTH: usize = 40;
 /// Where the library hands the output to.
 pub(crate) fn sink(config: &Config, stdout: Pump) -> OutputSink {
     let terminal = std::io::stdout().is_terminal();
-    let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let coloured = output::colour_on_stdout();
     let width = if terminal { widest(&config.root, config.name.len() + 1).min(MAX_WIDTH) } else { 0 };
     Arc::new(move |path: &Path, line: OutputLine<'_>| {
-        let colour = (terminal && !no_colour).then(|| colour_of(path));
+        let colour = coloured.then(|| colour_of(path));
         stdout.text(&format_line(path.as_str(), line.text, width, colour));
     })
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use liveoak::{Ended, Exit, GaveUp, NodeState, Snapshot, StartFailure, StopEntry, WhyIdle};
+use liveoak::{Ended, Exit, GaveUp, NodeState, Rung, Snapshot, StartFailure, StopEntry, WhyIdle};
 use serde::Serialize;
 
 use super::log::Reasons;
@@ -108,23 +108,32 @@ impl Report {
     }
 
     fn stop_text(&self) -> String {
-        let stopped = self.children.len() as u64 + self.unlisted;
-        if stopped == 0 {
+        let all = self.children.len() as u64 + self.unlisted;
+        if all == 0 {
             return String::new();
         }
-        let children = if stopped == 1 { "child" } else { "children" };
-        let verdict = match self.children.iter().filter(|child| child.forced).count() {
+        let waiting = self.children.iter().filter(|child| child.rung == Rung::Cancelled.as_str()).count();
+        let children = match all - waiting as u64 {
+            1 => "1 child stopped".to_owned(),
+            stopped => format!("{stopped} children stopped"),
+        };
+        let forced = match self.children.iter().filter(|child| child.forced).count() {
             0 => "nothing was forced".to_owned(),
             forced => format!("{forced} by force"),
         };
-        let mut text = format!("{stopped} {children} stopped in {}, {verdict}", seconds(self.seconds));
+        let waiting = match waiting {
+            0 => String::new(),
+            1 => "; 1 was waiting to start".to_owned(),
+            many => format!("; {many} were waiting to start"),
+        };
+        let mut text = format!("{children} in {}, {forced}{waiting}", seconds(self.seconds));
         let listed = |child: &&Stopped| child.forced || self.children.len() <= MAX_SHOWN;
         let shown: Vec<&Stopped> = self.children.iter().filter(listed).collect();
         let times: Vec<String> = shown.iter().map(|child| seconds(child.seconds)).collect();
         let rows: Vec<[&str; 4]> = shown.iter().zip(&times).map(|(child, time)| child.row(time)).collect();
         text.push_str(if rows.is_empty() { "\n" } else { ":\n" });
         rows.iter().for_each(|row| text.push_str(&line(row, &rows)));
-        let rest = stopped - rows.len() as u64;
+        let rest = all - rows.len() as u64;
         if rest > 0 && !rows.is_empty() {
             text.push_str(&format!("  and {rest} more, none of them by force\n"));
         }

@@ -152,6 +152,9 @@ impl fmt::Display for ProbeFailure {
 
 /// The system's words without their number: "connection refused".
 fn phrase(error: &io::Error) -> String {
+    if error.kind() == io::ErrorKind::NotFound {
+        return "nothing there".to_owned();
+    }
     let known = error.raw_os_error().is_some() && error.kind().to_string() != "uncategorized error";
     if known { error.kind().to_string() } else { error.to_string() }
 }

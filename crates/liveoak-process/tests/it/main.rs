@@ -1,5 +1,6 @@
 //! What the crate promises, on real processes. One binary, so that it links once.
 
+mod child;
 mod death;
 mod group;
 mod output;

@@ -110,10 +110,7 @@ async fn a_unix_probe_waits_for_a_socket_that_somebody_serves() {
     let dir = Dir::new();
     let (probe, wait) = waiting(Probe::unix("r.sock").relative_to(dir.path())).await;
     let path = dir.at("r.sock");
-    assert_eq!(
-        probe.latest_failure().unwrap().to_string(),
-        format!("entity not found at {}", path.display())
-    );
+    assert_eq!(probe.latest_failure().unwrap().to_string(), format!("nothing there at {}", path.display()));
     // A socket file that was left behind is not a server.
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
     assert_eq!(refusal(&probe).await, format!("connection refused at {}", path.display()));

@@ -1,0 +1,90 @@
+//! Files with errors: one clear error each, and nothing starts.
+
+use serde_json::Value;
+
+use crate::support::Place;
+
+const GOOD: &str = "[child.first]\ncommand = \"touch started\"\nrestart = \"temporary\"\n";
+
+/// Files that start a good child and have an error behind it, and what the error says.
+const BAD: [(&str, &str); 12] = [
+    ("[child.b]\ncommand = \"true\"\nrestrat = \"x\"", "unknown key `restrat`"),
+    ("[child.b]\ncommand = 5", "`child.b.command` must be an array of strings or a string"),
+    ("[child.first]\ncommand = \"true\"", "`first` is declared twice"),
+    (
+        "[child.b]\ncommand = \"true\"\nafter = [\"c\"]\n[child.c]\ncommand = \"true\"\nafter = [\"b\"]",
+        "these children wait for one another: b -> c -> b",
+    ),
+    ("[child.b]\ncommand = \"true\"\nafter = [\"d\"]", "`b` waits for an unknown child `d`"),
+    (
+        "[child.b]\ncommand = \"true\"\nready = { log = \"(\" }",
+        "`child.b.ready.log` is no regular expression",
+    ),
+    (
+        "[child.b]\ncommand = \"true\"\nready = { delay = \"5 parsecs\" }",
+        "`child.b.ready.delay` is no duration",
+    ),
+    (
+        "[child.b]\ncommand = \"true\"\nstop = { signal = \"SIGNOPE\" }",
+        "`child.b.stop.signal` has an unknown value",
+    ),
+    ("[child.b]\ncommand = \"\"", "`child.b.command` is empty"),
+    ("[child.b]\ncommand = \"a | b\"", "`|` has no meaning here: no shell runs"),
+    ("[child.b]\ncommand = \"true\"\nenv_file = \"missing.env\"", "this env_file cannot be read"),
+    ("[child.b]\ncommand = \"unfinished", "not TOML: invalid basic string"),
+];
+
+#[test]
+fn a_file_with_an_error_is_refused_whole() {
+    for (bad, says) in BAD {
+        let place = Place::of(&format!("{GOOD}{bad}\n"));
+        let ended = place.run(&["--report", "report.json"]).with_code(2);
+        let errors: Vec<&String> = ended.stderr.iter().filter(|line| line.starts_with("error: ")).collect();
+        assert_eq!(errors.len(), 1, "{bad}\n{}", ended.log());
+        assert!(ended.log().contains(says), "{says:?} is not in\n{}", ended.log());
+        assert!(ended.log().contains("--> liveoak.toml:"), "{}", ended.log());
+        assert_eq!(
+            ended.stderr.last().map(String::as_str),
+            Some("1 error in liveoak.toml; nothing was started")
+        );
+        assert!(!place.exists("started") && !place.exists("report.json"), "{bad}");
+        assert_eq!(ended.stdout.len(), 0);
+    }
+}
+
+#[test]
+fn a_file_that_is_none_is_refused_in_one_error() {
+    let binary = b"\x7fELF\x02\x01\x01\0\0\0".to_vec();
+    let large = format!("{GOOD}{}", "# filler\n".repeat(10 * 1024 * 1024 / 9)).into_bytes();
+    let cases = [
+        (None, "there is no such file"),
+        (Some(Vec::new()), "nothing to run"),
+        (Some(binary), "it is a binary file"),
+        (Some(large), "at most 1048576 are read"),
+    ];
+    for (content, says) in cases {
+        let place = Place::new();
+        if let Some(content) = content {
+            place.file("liveoak.toml", content, 0o644);
+        }
+        let ended = place.run(&[]).with_code(2);
+        assert!(ended.stderr[0].starts_with("error: ") && ended.stderr[0].contains(says), "{}", ended.log());
+        assert_eq!(ended.stderr.iter().filter(|line| line.starts_with("error: ")).count(), 1);
+        assert!(!place.exists("started"));
+    }
+}
+
+#[test]
+fn errors_are_json_where_json_was_asked_for() {
+    let place = Place::of(&format!("{GOOD}typo = 1\n"));
+    let ended = place.run(&["--json"]).with_code(2);
+    let document: Value = serde_json::from_str(&ended.stdout.join("\n")).expect("JSON");
+    assert_eq!((document["errors"][0]["line"].as_u64(), ended.stderr.len()), (Some(5), 0));
+
+    let ended = place.run(&["--log-format", "json"]).with_code(2);
+    let [line] = &ended.stderr[..] else { panic!("one line expected:\n{}", ended.log()) };
+    let line: Value = serde_json::from_str(line).expect("JSON");
+    assert_eq!((&line["level"], &line["event"]), (&"ERROR".into(), &"config".into()));
+    assert_eq!(line["errors"][0]["line"], 5);
+    assert!(!place.exists("started"));
+}

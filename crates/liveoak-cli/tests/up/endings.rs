@@ -1,0 +1,127 @@
+//! The exit codes: 0 clean, 1 the tree failed, 2 usage or config, 3 something was forced.
+
+use std::time::Instant;
+
+use rustix::process::Signal;
+
+use crate::support::Place;
+
+const STUBBORN: &str = "shell = \"trap '' TERM INT; echo up; while :; do sleep 0.1; done\"\n";
+
+#[test]
+fn each_signal_that_asks_for_the_end_ends_cleanly() {
+    for (signal, name) in [(Signal::TERM, "SIGTERM"), (Signal::INT, "SIGINT"), (Signal::HUP, "SIGHUP")] {
+        let place = Place::of("[child.a]\ncommand = \"sleep 1000\"\n");
+        let up = place.up(&[]);
+        up.is_ready();
+        up.signal(signal);
+        let ended = up.end().with_code(0);
+        ended.has_in_order(&[
+            &format!("{name}: stopping; once more kills everything at once"),
+            "/t/a: stopped (asked)",
+            "/t: stopped as asked",
+            "1 child stopped in 0.",
+            "  /t/a  asked  0.",
+        ]);
+    }
+}
+
+#[test]
+fn the_time_of_for_ends_cleanly() {
+    let place = Place::of("[child.a]\ncommand = \"sleep 1000\"\n");
+    let ended = place.run(&["--for", "100ms"]).with_code(0);
+    ended.has_in_order(&["the time is over: stopping", "/t: stopped as asked"]);
+}
+
+#[test]
+fn a_tree_whose_children_have_all_finished_ends_cleanly() {
+    let place = Place::of(
+        "[child.a]\ncommand = \"true\"\nrestart = \"transient\"\n[child.b]\ncommand = \"true\"\nrestart = \"temporary\"\n",
+    );
+    let ended = place.run(&[]).with_code(0);
+    assert_eq!(
+        ended.stderr.last().map(String::as_str),
+        Some("/t has ended: every child has finished for good")
+    );
+}
+
+#[test]
+fn a_failure_that_was_for_good_makes_the_end_a_failure() {
+    let place = Place::of("[child.a]\nshell = \"exit 4\"\nrestart = \"temporary\"\n");
+    let ended = place.run(&[]).with_code(1);
+    ended.has_in_order(&["/t has failed: /t/a ended for good: exit code 4", "  /t/a  finished  exit code 4"]);
+}
+
+#[test]
+fn a_supervisor_that_gives_up_fails_the_tree_and_stops_the_others() {
+    let place = Place::of(
+        "intensity = { restarts = 2, period = \"1m\" }\n[child.a]\ncommand = \"sleep 1000\"\n\
+         [child.b]\nshell = \"exit 7\"\nbackoff = false\n",
+    );
+    let ended = place.run(&["--report", "report.json"]).with_code(1);
+    ended.has_in_order(&[
+        "/t/a: stopped (asked)",
+        "/t has failed: gave up on /t/b: 3 restarts within 1m, and the limit of its supervisor is 2; \
+         its last exit: exit code 7",
+        "1 child stopped",
+    ]);
+    assert_eq!(ended.stderr.iter().filter(|line| line.contains("/t/b: exit code 7")).count(), 3);
+    assert_eq!(place.report()["exit"]["kind"], "gave-up");
+}
+
+#[test]
+fn a_child_that_ignores_the_stop_is_killed_and_that_is_told() {
+    let place = Place::of(&format!("[child.a]\n{STUBBORN}stop = {{ within = \"200ms\" }}\n"));
+    let up = place.up(&["--report", "report.json"]);
+    up.line("/t/a", 0);
+    let ended = up.stop().with_code(3);
+    ended.has_in_order(&["/t/a: stopped (killed)", "1 child stopped in ", "  /t/a  killed  "]);
+    assert!(ended.log().contains("1 by force"));
+    let report = place.report();
+    assert_eq!((&report["clean"], &report["children"][0]["rung"]), (&false.into(), &"killed".into()));
+    assert_eq!(report["children"][0]["exit"]["text"], "ended by SIGKILL");
+}
+
+#[test]
+fn a_second_signal_kills_at_once() {
+    let place = Place::of(&format!(
+        "stop = {{ within = \"5m\" }}\n[child.a]\n{STUBBORN}stop = {{ within = \"5m\" }}\n"
+    ));
+    let up = place.up(&[]);
+    up.line("/t/a", 0);
+    up.signal(Signal::INT);
+    up.logs("SIGINT: stopping");
+    let began = Instant::now();
+    up.signal(Signal::TERM);
+    let ended = up.end().with_code(3);
+    assert!(began.elapsed().as_secs() < 20, "took {:?}", began.elapsed());
+    ended.has_in_order(&["SIGTERM again: killing everything", "/t/a: stopped (killed)", "1 by force"]);
+}
+
+#[test]
+fn a_failed_first_start_fails_the_tree() {
+    let place = Place::of("[child.a]\ncommand = \"false\"\nready = { delay = \"20s\" }\n");
+    let ended = place.run(&[]).with_code(1);
+    assert_eq!(
+        ended.stderr.last().map(String::as_str),
+        Some("/t has failed: /t/a failed to start: exit code 1")
+    );
+}
+
+#[test]
+fn wrong_usage_is_told_before_anything_starts() {
+    let place = Place::of("[child.a]\ncommand = \"touch started\"\nrestart = \"temporary\"\n");
+    for args in [
+        &["--fro", "1s"][..],
+        &["--for", "soon"],
+        &["--for", "0s"],
+        &["--log-format", "xml"],
+        &["--log-level", "loud"],
+        &["a.toml", "b.toml"],
+        &["--report"],
+    ] {
+        let ended = place.run(args).with_code(2);
+        assert!(ended.stderr[0].starts_with("error: "), "{}", ended.log());
+    }
+    assert!(!place.exists("started"));
+}

@@ -1,0 +1,347 @@
+//! What the tests share: a place of their own, a running `liveoak up` that can be watched, and eyes on processes.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+/// Everything that is waited for takes milliseconds, or a few seconds on a loaded machine; after this it will not come.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Between two looks at something that sends no event.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
+
+/// The variable that marks the processes of a test.
+const MARK: &str = "LIVEOAK_TEST_OF";
+
+/// Looks again and again until there is something to see.
+#[track_caller]
+pub(crate) fn look_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let begin = Instant::now();
+    loop {
+        match look() {
+            Some(seen) => return seen,
+            None if begin.elapsed() > PATIENCE => panic!("no {what} after {PATIENCE:?}"),
+            None => std::thread::sleep(BETWEEN_LOOKS),
+        }
+    }
+}
+
+/// A folder that goes with its test, and the mark of the test's processes. At its end no process with the mark may be
+/// alive.
+pub(crate) struct Place {
+    folder: PathBuf,
+    mark: String,
+}
+
+impl Place {
+    pub(crate) fn new() -> Place {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let unique = format!("{}-{number}", std::process::id());
+        let folder = std::env::temp_dir().join(format!("liveoak-up-{unique}"));
+        fs::create_dir_all(&folder).expect("a folder");
+        // Errors name the folder as the program sees it.
+        let folder = folder.canonicalize().expect("the folder");
+        Place { folder, mark: format!("{MARK}={unique};") }
+    }
+
+    /// A place whose `liveoak.toml` is this, below the name `t`.
+    pub(crate) fn of(toml: &str) -> Place {
+        let place = Place::new();
+        place.file("liveoak.toml", format!("name = \"t\"\n{toml}"), 0o644);
+        place
+    }
+
+    pub(crate) fn at(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    pub(crate) fn exists(&self, name: &str) -> bool {
+        self.at(name).exists()
+    }
+
+    /// A file with these permissions.
+    pub(crate) fn file(&self, name: &str, content: impl AsRef<[u8]>, mode: u32) -> PathBuf {
+        let path = self.at(name);
+        fs::write(&path, content).expect("written");
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("permissions");
+        path
+    }
+
+    /// `liveoak up` with these arguments, in this place.
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_liveoak"));
+        let (name, value) = self.mark.split_once('=').expect("a variable");
+        command.arg("up").args(args).current_dir(&self.folder).env(name, value).env_remove("NO_COLOR");
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    /// Starts `liveoak up` and watches it.
+    pub(crate) fn up(&self, args: &[&str]) -> Up {
+        Up::watch(self.command(args).spawn().expect("the program starts"))
+    }
+
+    /// Runs `liveoak up` until it ends by itself.
+    pub(crate) fn run(&self, args: &[&str]) -> Ended {
+        self.up(args).end()
+    }
+
+    /// The document that `--report report.json` has written.
+    pub(crate) fn report(&self) -> Value {
+        let text = fs::read_to_string(self.at("report.json")).expect("a report");
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error} in the report:\n{text}"))
+    }
+
+    /// The living processes of this test, `liveoak` itself included.
+    pub(crate) fn processes(&self) -> Vec<u32> {
+        let entries = fs::read_dir("/proc").expect("/proc");
+        let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        pids.filter(|pid| self.owns(*pid)).collect()
+    }
+
+    /// Whether a process is alive and of this test.
+    fn owns(&self, pid: u32) -> bool {
+        let environ = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        environ.split(|byte| *byte == 0).any(|entry| entry == self.mark.as_bytes()) && !is_zombie(pid)
+    }
+
+    /// The living processes of this test that run `program`.
+    pub(crate) fn running(&self, program: &str) -> Vec<u32> {
+        let named = |pid: &u32| {
+            let comm = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+            comm.trim_end() == program
+        };
+        self.processes().into_iter().filter(named).collect()
+    }
+
+    /// Asserts that a process is alive and of this test. In the middle of an exec its environment cannot be read, so
+    /// a single look does not count.
+    #[track_caller]
+    pub(crate) fn has(&self, pid: u32) {
+        look_for("living process", || self.owns(pid).then_some(()));
+    }
+
+    /// Sends a signal to a process, which must be alive and of this test.
+    #[track_caller]
+    pub(crate) fn send(&self, pid: u32, signal: Signal) {
+        self.has(pid);
+        send(pid, signal);
+    }
+
+    /// Kills a process, which must be alive and of this test.
+    #[track_caller]
+    pub(crate) fn kill(&self, pid: u32) {
+        self.send(pid, Signal::KILL);
+    }
+
+    /// Waits until no process of this test is alive.
+    #[track_caller]
+    pub(crate) fn is_left_empty(&self) {
+        look_for("end of the last process", || self.processes().is_empty().then_some(()));
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.is_left_empty();
+        }
+        self.processes().into_iter().for_each(|pid| send(pid, Signal::KILL));
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn is_zombie(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(')').is_none_or(|(_, rest)| matches!(rest.trim_start().chars().next(), Some('Z' | 'X')))
+}
+
+fn send(pid: u32, signal: Signal) {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a process id");
+    let _gone_already = kill_process(pid, signal);
+}
+
+/// What was read of both streams so far.
+#[derive(Default)]
+struct Seen {
+    lines: Mutex<[Vec<String>; 2]>,
+    more: Condvar,
+}
+
+/// One of the program's streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Of {
+    Stdout,
+    Stderr,
+}
+
+/// A running `liveoak up`. Killed when dropped.
+pub(crate) struct Up {
+    child: Child,
+    seen: Arc<Seen>,
+    readers: Vec<JoinHandle<()>>,
+}
+
+/// How `liveoak up` ended, and all it wrote.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: Vec<String>,
+    pub(crate) stderr: Vec<String>,
+}
+
+impl Ended {
+    /// All of stderr.
+    pub(crate) fn log(&self) -> String {
+        self.stderr.join("\n")
+    }
+
+    /// Asserts the exit code; shows the log if it is another.
+    #[track_caller]
+    pub(crate) fn with_code(self, code: i32) -> Ended {
+        assert_eq!(self.code, Some(code), "{}\n{}", self.stdout.join("\n"), self.log());
+        self
+    }
+
+    /// Where in the log a line with `text` stands first.
+    #[track_caller]
+    pub(crate) fn place_of(&self, text: &str) -> usize {
+        let place = self.stderr.iter().position(|line| line.contains(text));
+        place.unwrap_or_else(|| panic!("no {text:?} in:\n{}", self.log()))
+    }
+
+    /// Asserts that lines with these texts stand in the log in this order.
+    #[track_caller]
+    pub(crate) fn has_in_order(&self, texts: &[&str]) {
+        let places: Vec<usize> = texts.iter().map(|text| self.place_of(text)).collect();
+        assert!(places.is_sorted(), "not in the order of {texts:?}:\n{}", self.log());
+    }
+}
+
+impl Up {
+    /// Reads what there is to read of a process.
+    pub(crate) fn watch(mut child: Child) -> Up {
+        let seen = Arc::new(Seen::default());
+        let mut readers = Vec::new();
+        if let Some(stdout) = child.stdout.take() {
+            readers.push(read(stdout, Arc::clone(&seen), Of::Stdout));
+        }
+        if let Some(stderr) = child.stderr.take() {
+            readers.push(read(stderr, Arc::clone(&seen), Of::Stderr));
+        }
+        Up { child, seen, readers }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        // It is ours and not reaped.
+        send(self.child.id(), signal);
+    }
+
+    fn lines(&self) -> MutexGuard<'_, [Vec<String>; 2]> {
+        self.seen.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The lines of a stream so far.
+    pub(crate) fn so_far(&self, of: Of) -> Vec<String> {
+        self.lines()[of as usize].clone()
+    }
+
+    /// Waits until `look` finds something in the lines of a stream.
+    #[track_caller]
+    pub(crate) fn until<T>(&self, of: Of, what: &str, look: impl Fn(&[String]) -> Option<T>) -> T {
+        let begin = Instant::now();
+        let mut lines = self.lines();
+        loop {
+            if let Some(found) = look(&lines[of as usize]) {
+                return found;
+            }
+            let Some(left) = PATIENCE.checked_sub(begin.elapsed()) else {
+                panic!("no {what} in:\n{}\n{}", lines[0].join("\n"), lines[1].join("\n"));
+            };
+            let waited = self.seen.more.wait_timeout(lines, left);
+            lines = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Waits for a line of the log that contains `text`.
+    #[track_caller]
+    pub(crate) fn logs(&self, text: &str) {
+        self.until(Of::Stderr, text, |lines| lines.iter().any(|line| line.contains(text)).then_some(()));
+    }
+
+    /// Waits until the whole tree is ready.
+    #[track_caller]
+    pub(crate) fn is_ready(&self) {
+        self.logs("/t: ready");
+    }
+
+    /// The `nth` line, from 0, that the child at `path` writes, without the path.
+    #[track_caller]
+    pub(crate) fn line(&self, path: &str, nth: usize) -> String {
+        let prefix = format!("{path} | ");
+        self.until(Of::Stdout, &prefix, |lines| {
+            lines.iter().filter_map(|line| line.strip_prefix(&prefix)).nth(nth).map(str::to_owned)
+        })
+    }
+
+    /// The `nth` line of a child, which is a number.
+    #[track_caller]
+    pub(crate) fn number(&self, path: &str, nth: usize) -> u32 {
+        let line = self.line(path, nth);
+        line.parse().unwrap_or_else(|_| panic!("{line:?} of {path} is no number"))
+    }
+
+    /// Waits for the end.
+    #[track_caller]
+    pub(crate) fn end(mut self) -> Ended {
+        let status = look_for("end of liveoak", || self.child.try_wait().expect("it is ours"));
+        for reader in self.readers.drain(..) {
+            reader.join().expect("a reader does not panic");
+        }
+        let [stdout, stderr] = std::mem::take(&mut *self.lines());
+        Ended { code: status.code(), stdout, stderr }
+    }
+
+    /// Asks it to stop, and waits for the end.
+    #[track_caller]
+    pub(crate) fn stop(self) -> Ended {
+        self.signal(Signal::TERM);
+        self.end()
+    }
+}
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn read(stream: impl Read + Send + 'static, seen: Arc<Seen>, of: Of) -> JoinHandle<()> {
+    std::thread::spawn(move || {
+        for line in BufReader::new(stream).split(b'\n') {
+            let Ok(line) = line else { break };
+            let line = String::from_utf8(line).unwrap_or_else(|error| format!("NOT UTF-8: {error}"));
+            seen.lines.lock().unwrap_or_else(PoisonError::into_inner)[of as usize].push(line);
+            seen.more.notify_all();
+        }
+    })
+}

@@ -1,0 +1,66 @@
+//! What a program sees of the world: variables, folder, arguments, descriptors.
+
+use std::fs;
+
+use crate::support::Place;
+
+#[test]
+fn variables_come_from_the_table_then_the_file_then_the_surroundings() {
+    let place = Place::of(
+        "[child.a]\nshell = \"echo $TABLE $FILE $AROUND\"\nrestart = \"temporary\"\n\
+         env = { TABLE = \"from table\" }\nenv_file = \".env\"\n",
+    );
+    place.file(".env", "TABLE=hidden\nFILE='from file'\nAROUND=hidden\n", 0o644);
+    let output = place.command(&[]).env("AROUND", "around").output().expect("it runs");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "/t/a | from table from file hidden\n");
+
+    place.file(".env", "", 0o644);
+    let output = place.command(&[]).env("AROUND", "around").output().expect("it runs");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "/t/a | from table around\n");
+}
+
+#[test]
+fn relative_paths_start_at_the_folder_of_the_file_wherever_liveoak_was_started() {
+    let place = Place::new();
+    fs::create_dir_all(place.at("app/data")).expect("folders");
+    place.file("app/run", "#!/bin/sh\nls; pwd; touch here; exec sleep 1000\n", 0o755);
+    place.file("app/data/file", "", 0o644);
+    place.file(
+        "app/tree.toml",
+        "name = \"t\"\n[child.a]\ncommand = \"../run\"\ncwd = \"data\"\nready = { file = \"here\" }\n",
+        0o644,
+    );
+    let up = place.up(&["app/tree.toml"]);
+    up.is_ready();
+    up.stop().with_code(0);
+    assert!(place.exists("app/data/here"));
+}
+
+#[test]
+fn words_of_a_command_are_passed_as_they_are() {
+    let place = Place::of(
+        "[child.a]\ncommand = [\"printf\", \"<%s>\", \"a b\", \"$HOME\", \"*\", \"\"]\nrestart = \"temporary\"\n\
+         [child.b]\ncommand = \"printf '<%s>' 'a b' \\\"c d\\\" e\\\\ f\"\nrestart = \"temporary\"\nafter = { a = \"completed\" }\n",
+    );
+    let ended = place.run(&[]).with_code(0);
+    assert_eq!(ended.stdout, ["/t/a | <a b><$HOME><*><>", "/t/b | <a b><c d><e f>"]);
+}
+
+#[test]
+fn a_program_inherits_no_descriptors_and_reads_nothing() {
+    let place = Place::of(
+        "[child.a]\nshell = \"ls /proc/self/fd | wc -l; cat; readlink /proc/self/fd/0\"\nrestart = \"temporary\"\n",
+    );
+    let ended = place.run(&["--report", "report.json"]).with_code(0);
+    // Three streams, and the folder that `ls` reads.
+    assert_eq!(ended.stdout, ["/t/a | 4", "/t/a | /dev/null"]);
+}
+
+#[test]
+fn the_tree_is_named_after_the_folder_of_the_file() {
+    let place = Place::new();
+    fs::create_dir(place.at("shop")).expect("a folder");
+    place.file("shop/liveoak.toml", "[child.a]\ncommand = \"echo hi\"\nrestart = \"temporary\"\n", 0o644);
+    let ended = place.run(&["shop/liveoak.toml"]).with_code(0);
+    assert_eq!(ended.stdout, ["/shop/a | hi"]);
+}

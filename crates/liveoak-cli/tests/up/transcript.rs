@@ -1,0 +1,76 @@
+//! What people read while a tree runs, as a golden transcript. After a wanted change:
+//! `UPDATE_EXPECT=1 cargo test -p liveoak-cli`, then read the diff.
+
+use expect_test::expect_file;
+use regex_lite::Regex;
+
+use crate::support::{Of, Place};
+
+/// A tree in which one thing happens after the other, so that the transcript is always the same.
+const TREE: &str = r#"
+[child.db]
+shell = "echo listening on 7000; exec sleep 1000"
+ready = { log = 'listening on \d+' }
+
+[child.migrate]
+shell = "echo migrated"
+restart = "temporary"
+after = ["db"]
+
+[child.web]
+shell = "echo $$; exec sleep 1000"
+after = { migrate = "completed" }
+
+[child.jobs]
+strategy = "rest-for-one"
+after = ["web"]
+
+[child.jobs.child.queue]
+command = "sleep 1000"
+
+[child.jobs.child.report]
+shell = "echo $$; exec sleep 1000"
+backoff = false
+limit = { restarts = 1, period = "1m", give_up = "quarantine" }
+"#;
+
+/// The text with every time as `TIME`.
+fn timeless(lines: &[String]) -> String {
+    let stamp = Regex::new(r"^ *\d+\.\d{3}s ").expect("a pattern");
+    let span = Regex::new(r"\d+\.\d+(s|ms|µs|ns)").expect("a pattern");
+    let line = |line: &String| {
+        let line = stamp.replace(line, "TIME ");
+        span.replace_all(&line, "TIME").into_owned() + "\n"
+    };
+    lines.iter().map(line).collect()
+}
+
+#[test]
+fn a_short_run_reads_like_this() {
+    let place = Place::of(TREE);
+    let up = place.up(&[]);
+    up.is_ready();
+    for (path, nth) in [("/t/web", 0), ("/t/jobs/report", 0), ("/t/jobs/report", 1)] {
+        place.kill(up.number(path, nth));
+        if nth == 0 {
+            let ready = format!("{path}: ready");
+            up.until(Of::Stderr, "a second readiness", |lines| {
+                lines.iter().filter(|line| line.contains(&ready)).nth(1).map(drop)
+            });
+        }
+    }
+    up.logs("/t/jobs/report: quarantined");
+    let ended = up.stop().with_code(0);
+    expect_file!["../transcripts/run.txt"].assert_eq(&timeless(&ended.stderr));
+}
+
+#[test]
+fn a_failed_start_reads_like_this() {
+    let place = Place::of(
+        "[child.db]\ncommand = \"sleep 1000\"\n[child.api]\ncommand = \"sleep 1000\"\nafter = [\"db\"]\n\
+         ready = { file = \"never\", within = \"200ms\" }\n[child.web]\ncommand = \"sleep 1000\"\n",
+    );
+    let ended = place.run(&[]).with_code(1);
+    let text = timeless(&ended.stderr).replace(&*place.folder().to_string_lossy(), "FOLDER");
+    expect_file!["../transcripts/failed-start.txt"].assert_eq(&text);
+}

@@ -1,0 +1,168 @@
+//! The start: in order, each when those before it are ready, or side by side along the edges.
+
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
+use std::os::unix::net::UnixListener;
+
+use crate::support::{Of, Place, Up};
+
+/// Asserts that among children with these names, whoever started was one of the first `count`.
+fn only_the_first_have_started(up: &Up, names: &[&str], count: usize) {
+    let log = up.so_far(Of::Stderr).join("\n");
+    for name in &names[count..] {
+        assert!(!log.contains(&format!("/t/{name}: starting")), "{name} has started:\n{log}");
+    }
+}
+
+/// A loopback address that nobody else uses: the whole of 127.0.0.0/8 is ours, so the process id makes it unique.
+fn address(port: u16) -> SocketAddrV4 {
+    let pid = std::process::id();
+    let ip = Ipv4Addr::new(127, 64 + (pid >> 16) as u8 % 64, (pid >> 8) as u8, (pid as u8).clamp(1, 254));
+    SocketAddrV4::new(ip, port)
+}
+
+/// Answers one request after the other: first that it is not well, then that it is.
+fn serve_http(listener: &TcpListener) {
+    for status in ["503 Service Unavailable", "200 OK"] {
+        let (mut visitor, _) = listener.accept().expect("a visitor");
+        let mut request = [0; 1024];
+        let length = visitor.read(&mut request).expect("a request");
+        assert!(request[..length].starts_with(b"GET /health HTTP/1"));
+        let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        visitor.write_all(answer.as_bytes()).expect("answered");
+    }
+}
+
+#[test]
+fn a_dependent_starts_when_the_probe_of_what_it_waits_for_has_succeeded_and_not_before() {
+    let (tcp, http) = (address(47_001), address(47_002));
+    let probes = [
+        ("log", "log = '^listening on \\d+$'".to_owned()),
+        ("file", "file = \"here\"".to_owned()),
+        ("command", "command = \"test -e go\"".to_owned()),
+        ("unix", "unix = \"here.sock\"".to_owned()),
+        ("tcp", format!("tcp = \"{tcp}\"")),
+        ("http", format!("http = \"http://{http}/health\"")),
+    ];
+    let mut toml = "order = \"edges\"\n".to_owned();
+    for (name, probe) in &probes {
+        toml += &format!(
+            "[child.{name}]\nshell = \"until [ -e log-now ]; do sleep 0.02; done; echo listening on 1; exec sleep 1000\"\n\
+             ready = {{ {probe} }}\n\
+             [child.after-{name}]\ncommand = \"sleep 1000\"\nafter = [\"{name}\"]\n"
+        );
+    }
+    let place = Place::of(&toml);
+    let up = place.up(&["--log-level", "debug"]);
+    for (name, _) in &probes {
+        up.logs(&format!("/t/{name}: starting"));
+    }
+    let dependents = probes.each_ref().map(|(name, _)| format!("after-{name}"));
+    let dependents = dependents.each_ref().map(String::as_str);
+    let mut held: Vec<Box<dyn std::any::Any>> = Vec::new();
+    for (nth, (name, _)) in probes.iter().enumerate() {
+        only_the_first_have_started(&up, &dependents, nth);
+        match *name {
+            "log" => drop(place.file("log-now", "", 0o644)),
+            "file" => drop(place.file("here", "", 0o644)),
+            "command" => drop(place.file("go", "", 0o644)),
+            "unix" => held.push(Box::new(UnixListener::bind(place.at("here.sock")).expect("a socket"))),
+            "tcp" => held.push(Box::new(TcpListener::bind(tcp).expect("a port"))),
+            _ => serve_http(&TcpListener::bind(http).expect("a port")),
+        }
+        up.logs(&format!("/t/after-{name}: ready"));
+    }
+    up.is_ready();
+    let ended = up.stop().with_code(0);
+    for (name, _) in &probes {
+        let ready = format!("/t/{name}: ready");
+        ended.has_in_order(&[&ready, &format!("/t/after-{name}: starting")]);
+        let gone = format!("/t/after-{name}: stopped");
+        ended.has_in_order(&[&gone, &format!("/t/{name}: stopped")]);
+    }
+}
+
+#[test]
+fn children_start_in_declared_order_each_when_the_one_before_is_ready_and_stop_in_reverse() {
+    let place = Place::of(
+        "[child.a]\ncommand = \"sleep 1000\"\nready = { file = \"go\" }\n\
+         [child.b]\ncommand = \"sleep 1000\"\nready = { delay = \"50ms\" }\n\
+         [child.c]\ncommand = \"sleep 1000\"\n",
+    );
+    let up = place.up(&["--log-level", "debug", "--report", "report.json"]);
+    up.logs("/t/a: starting");
+    only_the_first_have_started(&up, &["b", "c"], 0);
+    place.file("go", "", 0o644);
+    up.is_ready();
+    let ended = up.stop().with_code(0);
+    ended.has_in_order(&[
+        "/t/a: starting",
+        "/t/a: ready",
+        "/t/b: starting",
+        "/t/b: ready",
+        "/t/c: starting",
+        "/t/c: ready",
+        "/t: ready",
+        "/t/c: stopped",
+        "/t/b: stopped",
+        "/t/a: stopped",
+    ]);
+    let report = place.report();
+    let paths: Vec<&str> = (0..3).filter_map(|nth| report["children"][nth]["path"].as_str()).collect();
+    assert_eq!(paths, ["/t/c", "/t/b", "/t/a"]);
+}
+
+#[test]
+fn along_the_edges_whoever_waits_for_nobody_starts_side_by_side() {
+    // Each is ready only when the other runs, which in declared order would never be.
+    let meet = |mine: &str, other: &str| {
+        format!(
+            "[child.{mine}]\nshell = \"touch {mine}; exec sleep 1000\"\nready = {{ file = \"{other}\", within = \"20s\" }}\n"
+        )
+    };
+    let place = Place::of(&format!("order = \"edges\"\n{}{}", meet("a", "b"), meet("b", "a")));
+    let up = place.up(&[]);
+    up.is_ready();
+    up.stop().with_code(0);
+}
+
+#[test]
+fn what_waits_for_a_job_to_be_completed_starts_after_its_end() {
+    let place = Place::of(
+        "[child.app]\nshell = \"cat done; exec sleep 1000\"\nafter = { migrate = \"completed\" }\n\
+         [child.migrate]\nshell = \"until [ -e go ]; do sleep 0.02; done; echo migrated > done\"\nrestart = \"temporary\"\n",
+    );
+    let up = place.up(&["--log-level", "debug"]);
+    up.logs("/t/migrate: ready");
+    only_the_first_have_started(&up, &["app"], 0);
+    place.file("go", "", 0o644);
+    assert_eq!(up.line("/t/app", 0), "migrated");
+    up.is_ready();
+    let ended = up.stop().with_code(0);
+    ended.has_in_order(&["/t/migrate: finished", "/t/app: starting", "/t: ready"]);
+}
+
+#[test]
+fn a_stop_while_a_start_waits_is_served_at_once() {
+    let place = Place::of(
+        "[child.a]\ncommand = \"sleep 1000\"\n\
+         [child.b]\ncommand = \"sleep 1000\"\nready = { file = \"never\", within = \"5m\" }\n\
+         [child.c]\ncommand = \"touch started\"\n",
+    );
+    let up = place.up(&["--report", "report.json"]);
+    up.logs("/t/a: ready");
+    let ended = up.stop().with_code(0);
+    assert!(!place.exists("started"));
+    ended.has_in_order(&[
+        "SIGTERM: stopping",
+        "/t/a: stopped (asked)",
+        "2 children stopped in 0.",
+        "1 was waiting to start:",
+    ]);
+    assert_eq!(
+        place.report()["children"][0],
+        serde_json::json!({
+            "path": "/t/c", "seconds": 0.0, "rung": "cancelled", "exit": null,
+        })
+    );
+}

@@ -1,0 +1,298 @@
+//! Programs as children of a tree: one attempt is one group, from its first process to its last.
+
+use crate::support::{Dir, PATIENCE, Stranger, look_for, state, within};
+use liveoak_process::{Command, NotStarted, OutputSink, Probe, ProcessChild, Program, SpawnError, Stream};
+use liveoak_runtime::{Child, Exit, Limit, Restart, Rung, StartError, Supervisor, Tree};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+/// The output of all children of a tree, as `path: text`.
+struct Talk(UnboundedReceiver<String>);
+
+impl Talk {
+    fn new() -> (Talk, OutputSink) {
+        let (sender, receiver) = unbounded_channel();
+        let sink = move |path: &liveoak_runtime::Path, line: liveoak_process::OutputLine<'_>| {
+            let _ = sender.send(format!("{path}: {}", line.text));
+        };
+        (Talk(receiver), Arc::new(sink))
+    }
+
+    async fn line(&mut self) -> String {
+        within(self.0.recv()).await.expect("the output goes on")
+    }
+
+    /// The next line of the child `/t/a`, which is the number of a living process.
+    async fn process(&mut self) -> Stranger {
+        let line = self.line().await;
+        let number = line.strip_prefix("/t/a: ").and_then(|text| text.parse().ok());
+        Stranger::new(number.unwrap_or_else(|| panic!("{line:?} is no number")))
+    }
+
+    /// Whether the process in the next line is gone; it is nobody's child but that of a group that was reaped.
+    async fn process_is_gone(&mut self) -> bool {
+        let line = self.line().await;
+        let number = line.strip_prefix("/t/a: ").and_then(|text| text.parse().ok()).expect("a number");
+        state(number).is_none()
+    }
+}
+
+/// A tree of one child `a`, a shell line.
+fn tree(line: &str, sink: &OutputSink, change: impl FnOnce(Program) -> Program) -> Tree {
+    let child = change(Child::shell("a", line).output(Arc::clone(sink)));
+    Supervisor::new("t").child(child).begin().expect("a runtime")
+}
+
+fn only_entry(report: &liveoak_runtime::StopReport) -> (Rung, String) {
+    let [entry] = &report.entries[..] else { panic!("one child expected: {report:?}") };
+    (entry.rung, entry.exit.as_ref().map(ToString::to_string).unwrap_or_default())
+}
+
+#[tokio::test]
+async fn the_exit_comes_when_the_whole_group_is_gone_and_its_output_delivered() {
+    let (mut talk, sink) = Talk::new();
+    let tree = tree("trap 'echo bye; exit 0' TERM; sleep 1000 & echo $!; wait", &sink, |program| program);
+    let member = talk.process().await;
+    let report = within(tree.stop()).await;
+    assert!(member.is_gone(), "a member outlived the attempt");
+    assert_eq!(only_entry(&report), (Rung::Asked, "completed".to_owned()));
+    assert_eq!(talk.line().await, "/t/a: bye");
+}
+
+#[tokio::test]
+async fn a_group_that_outlives_its_leader_during_the_stop_is_killed_at_the_deadline() {
+    let (mut talk, sink) = Talk::new();
+    let line = "(trap '' TERM; while :; do sleep 0.05; done) & echo $!; trap 'exit 0' TERM; wait";
+    let tree = tree(line, &sink, |program| program.stop_within(Duration::from_millis(200)));
+    let member = talk.process().await;
+    let began = Instant::now();
+    let report = within(tree.stop()).await;
+    assert!(began.elapsed() >= Duration::from_millis(200), "the group had no time to stop");
+    assert!(member.is_gone());
+    assert_eq!(only_entry(&report).0, Rung::Killed);
+}
+
+#[tokio::test]
+async fn what_a_leader_leaves_behind_is_gone_before_the_next_attempt_starts() {
+    let (mut talk, sink) = Talk::new();
+    let line = "(trap '' TERM; while :; do sleep 0.05; done) & echo $!; exit 1";
+    let tree = tree(line, &sink, |program| program.stop_within(Duration::from_millis(100)).backoff(None));
+    let mut before = talk.process().await;
+    for _ in 0..3 {
+        let next = talk.process().await;
+        assert!(before.is_gone(), "two attempts at once");
+        before = next;
+    }
+    within(tree.kill()).await;
+    assert!(before.is_gone());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_stop_while_leftovers_are_waited_for_is_bounded_by_the_childs_own_time() {
+    let (mut talk, sink) = Talk::new();
+    let line = "(trap '' TERM; while :; do sleep 0.05; done) & echo $!; sleep 0.1; exit 0";
+    let tree =
+        tree(line, &sink, |program| program.stop_within(Duration::from_secs(2)).restart(Restart::Transient));
+    let member = talk.process().await;
+    let leader_gone = || {
+        let children = std::fs::read_to_string(format!("/proc/{}/stat", member.pid)).ok()?;
+        let group: u32 = children.rsplit_once(')')?.1.split_whitespace().nth(2)?.parse().ok()?;
+        matches!(state(group), None | Some('Z')).then_some(())
+    };
+    look_for("end of the leader", leader_gone);
+    let began = Instant::now();
+    within(tree.stop()).await;
+    assert!(began.elapsed() < Duration::from_secs(6), "took {:?}", began.elapsed());
+    assert!(member.is_gone());
+}
+
+#[tokio::test]
+async fn a_tree_killed_while_its_programs_are_being_spawned_leaves_none() {
+    let dir = Dir::new();
+    for round in 0..20 {
+        let mut root = Supervisor::new("t");
+        for nth in 0..10 {
+            let command = Command::argv(["sleep", "1000"]).env("LIVEOAK_ROUND", dir.at(&round.to_string()));
+            root = root.child(Program::new(format!("a{nth}"), command));
+        }
+        let tree = root.order(liveoak_runtime::Order::Edges).begin().expect("a runtime");
+        // Each round a little later: nothing spawned, some, all.
+        for _ in 0..round * 3 {
+            tokio::task::yield_now().await;
+        }
+        within(tree.kill()).await;
+        assert_eq!(living_with(dir.path()), Vec::<u32>::new(), "round {round}");
+    }
+}
+
+#[tokio::test]
+async fn a_tree_that_is_dropped_while_its_programs_are_being_spawned_leaves_none() {
+    let dir = Dir::new();
+    for round in 0..10 {
+        let command = Command::argv(["sleep", "1000"]).env("LIVEOAK_ROUND", dir.at(&round.to_string()));
+        let tree = Supervisor::new("t").child(Program::new("a", command)).begin().expect("a runtime");
+        for _ in 0..round {
+            tokio::task::yield_now().await;
+        }
+        drop(tree);
+        tokio::task::yield_now().await;
+    }
+    // Nobody waits for a tree that was dropped, so its end has to be looked for.
+    let mut looks = 0;
+    while !living_with(dir.path()).is_empty() {
+        looks += 1;
+        assert!(looks < 2000, "a program outlives its tree");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Living processes that have this path in their environment.
+fn living_with(path: &std::path::Path) -> Vec<u32> {
+    let path = path.to_str().expect("text").as_bytes();
+    let entries = std::fs::read_dir("/proc").expect("/proc");
+    let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
+    let marked = |pid: &u32| {
+        let environ = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        environ.windows(path.len()).any(|window| window == path) && state(*pid) != Some('Z')
+    };
+    pids.filter(marked).collect()
+}
+
+#[tokio::test]
+async fn a_stop_before_the_program_is_ready_is_served_at_once() {
+    let (mut talk, sink) = Talk::new();
+    let probe = Probe::file("/no/such/file/anywhere");
+    let tree = tree("echo $$; exec sleep 1000", &sink, |program| program.ready(probe).ready_within(PATIENCE));
+    let leader = talk.process().await;
+    let report = within(tree.stop()).await;
+    assert!(leader.is_gone());
+    assert_eq!(only_entry(&report), (Rung::Asked, "ended by SIGTERM".to_owned()));
+}
+
+#[tokio::test]
+async fn a_program_that_is_not_ready_in_time_is_stopped_and_its_start_has_failed() {
+    let (mut talk, sink) = Talk::new();
+    let probe = Probe::file("/no/such/file/anywhere");
+    let child = Child::shell("a", "echo $$; exec sleep 1000").output(sink).ready(probe);
+    let start = Supervisor::new("t").child(child.ready_within(Duration::from_millis(300))).start();
+    let error = within(start).await.expect_err("it is never ready");
+    assert!(talk.process_is_gone().await);
+    let StartError::Failed { failure, .. } = error else { panic!("{error}") };
+    assert!(matches!(failure.exit, Exit::StartTimeout(_)), "{}", failure.exit);
+}
+
+#[tokio::test]
+async fn a_program_that_ends_before_it_is_ready_has_failed_its_start_with_its_own_exit() {
+    let child = Child::shell("a", "exit 6").ready(Probe::delay(PATIENCE)).ready_within(PATIENCE * 2);
+    let error = within(Supervisor::new("t").child(child).start()).await.expect_err("it ends");
+    let StartError::Failed { failure, .. } = error else { panic!("{error}") };
+    assert!(matches!(failure.exit, Exit::Code(6)), "{}", failure.exit);
+}
+
+#[tokio::test]
+async fn a_line_written_in_the_first_instant_makes_it_ready() {
+    for _ in 0..20 {
+        let child =
+            Child::shell("a", "echo now; exec sleep 1000").ready(Probe::log("^now$").expect("a pattern"));
+        let tree = within(Supervisor::new("t").child(child).start()).await.expect("it is ready");
+        within(tree.kill()).await;
+    }
+}
+
+#[tokio::test]
+async fn each_attempt_has_to_be_ready_anew() {
+    let (mut talk, sink) = Talk::new();
+    let dir = Dir::new();
+    let line = "echo $$; [ -e quiet ] || echo up; exec sleep 1000";
+    let tree = tree(line, &sink, |program| {
+        program.cwd(dir.path()).ready(Probe::log("^up$").expect("a pattern")).backoff(None)
+    });
+    within(tree.ready()).await.expect("the first attempt says so");
+    let first = talk.process().await;
+    assert_eq!(talk.line().await, "/t/a: up");
+    dir.file("quiet", "", 0o644);
+    first.kill();
+    let second = talk.process().await;
+    assert_ne!(first.pid, second.pid);
+    let snapshot = tree.snapshot();
+    let state = &snapshot.get("/t/a").expect("the child").state;
+    assert_eq!(state.as_str(), "starting");
+    within(tree.stop()).await;
+}
+
+#[tokio::test]
+async fn a_program_that_is_to_be_killed_at_once_is_not_asked() {
+    let (mut talk, sink) = Talk::new();
+    let line = "trap 'echo asked' TERM; echo $$; while :; do sleep 0.05; done";
+    let tree = tree(line, &sink, |program| program.stop_within(Duration::ZERO));
+    let leader = talk.process().await;
+    let report = within(tree.stop()).await;
+    assert!(leader.is_gone());
+    assert_eq!(only_entry(&report), (Rung::Killed, "ended by SIGKILL".to_owned()));
+    drop((tree, sink));
+    assert!(talk.0.try_recv().is_err(), "it was asked");
+}
+
+#[tokio::test]
+async fn a_program_that_cannot_be_started_says_why_and_the_error_is_there_to_look_at() {
+    let child = Child::command("a", ["/no/such/program"]);
+    let error =
+        within(Supervisor::new("t").child(child).start()).await.expect_err("there is no such program");
+    let said = error.to_string();
+    assert!(said.contains("could not run /no/such/program: there is no such file"), "{said}");
+    let StartError::Failed { failure, .. } = error else { panic!("{said}") };
+    let Exit::Failed(failure) = &failure.exit else { panic!("{said}") };
+    let NotStarted(cause) = failure.error().downcast_ref().expect("why it did not start");
+    assert!(matches!(cause, SpawnError::NotFound { path } if path.ends_with("program")));
+}
+
+#[tokio::test]
+async fn exits_are_what_the_command_says_is_success() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    for (code, success, restart) in [(3, vec![0, 3], Restart::Transient), (0, vec![3], Restart::Temporary)] {
+        let child = Child::shell("a", format!("exit {code}")).with(|command| command.success(success));
+        let root = Supervisor::new("t").child(child.restart(restart)).end_when_done();
+        let tree = root.begin().expect("a runtime");
+        let ended = within(tree.join()).await;
+        seen.lock().expect("nobody panicked").push(ended.exit.is_failure());
+    }
+    assert_eq!(*seen.lock().expect("nobody panicked"), [false, true]);
+}
+
+#[tokio::test]
+async fn output_of_both_streams_arrives_with_the_path_of_its_child() {
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&lines);
+    let sink: OutputSink = Arc::new(move |path, line| {
+        kept.lock().expect("nobody panicked").push((path.to_string(), line.stream, line.text.to_owned()));
+    });
+    let child = Child::shell("a", "echo out; echo err >&2").output(sink).restart(Restart::Temporary);
+    let nested = Supervisor::new("s").child(child);
+    let tree = Supervisor::new("t").child(nested).end_when_done().begin().expect("a runtime");
+    within(tree.join()).await;
+    let mut lines = lines.lock().expect("nobody panicked").clone();
+    lines.sort_by_key(|(_, stream, _)| *stream == Stream::Stderr);
+    let path = "/t/s/a".to_owned();
+    assert_eq!(
+        lines,
+        [(path.clone(), Stream::Stdout, "out".to_owned()), (path, Stream::Stderr, "err".to_owned())]
+    );
+}
+
+#[tokio::test]
+async fn attempts_without_end_leave_no_descriptor_behind() {
+    let open = || std::fs::read_dir("/proc/self/fd").expect("/proc").count();
+    let (mut talk, sink) = Talk::new();
+    let tree = tree("echo x", &sink, |program| program.backoff(None).limit(Limit::unlimited()));
+    for _ in 0..20 {
+        talk.line().await;
+    }
+    let before = open();
+    for _ in 0..200 {
+        talk.line().await;
+    }
+    // Other tests run in this program at the same time, with some descriptors each.
+    assert!(open() < before + 100, "{before} became {}", open());
+    within(tree.stop()).await;
+}
