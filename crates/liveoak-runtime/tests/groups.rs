@@ -1,0 +1,273 @@
+//! Dynamic groups.
+
+use liveoak_runtime::testing::{Universe, eventually, paused};
+use liveoak_runtime::*;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+const fn s(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+fn members(tree: &TreeHandle) -> Vec<String> {
+    tree.snapshot().get("/t/g").unwrap().children.iter().map(|child| child.path.name().to_owned()).collect()
+}
+
+/// Fails, once told, with its own number.
+fn group_of(fails: &Arc<Mutex<Vec<u32>>>) -> Group<u32> {
+    let fails = Arc::clone(fails);
+    Group::new("g", move |ctx: Ctx, n: u32| {
+        let fails = Arc::clone(&fails);
+        async move {
+            while ctx.sleep(s(1)).await {
+                let mut fails = fails.lock().unwrap();
+                if let Some(at) = fails.iter().position(|failing| *failing == n) {
+                    fails.swap_remove(at);
+                    return Err(format!("member {n}"));
+                }
+            }
+            Ok(())
+        }
+    })
+}
+
+#[test]
+fn members_are_restarted_one_for_one_each_with_its_own_argument() {
+    paused(async {
+        let universe = Universe::new();
+        let fails = Arc::default();
+        let group = group_of(&fails).backoff(None);
+        let handle = group.handle();
+        let tree = Supervisor::new("t").child(group).start().await.unwrap();
+        for n in 0..10 {
+            handle.spawn_named(name(&format!("m{n}")), n).unwrap();
+        }
+        fails.lock().unwrap().extend([3, 7]);
+        tokio::time::sleep(s(5)).await;
+        let snapshot = tree.snapshot();
+        for n in 0..10 {
+            let view = snapshot.get(format!("/t/g/m{n}")).unwrap();
+            let expected = if n == 3 || n == 7 { Attempt(2) } else { Attempt(1) };
+            assert_eq!(view.attempt, expected, "{}", view.path);
+            if expected == Attempt(2) {
+                assert_eq!(view.last_exit.as_ref().unwrap().to_string(), format!("failed: member {n}"));
+            }
+        }
+        assert!(tree.stop().await.is_clean());
+        universe.check().await;
+    });
+}
+
+#[test]
+fn a_member_whose_name_is_taken_is_refused_and_the_numbers_of_the_nameless_differ() {
+    paused(async {
+        let group = group_of(&Arc::default());
+        let handle = group.handle();
+        let tree = Supervisor::new("t").child(group).start().await.unwrap();
+        handle.spawn_named(name("one"), 1).unwrap();
+        let refused = handle.spawn_named(name("one"), 2);
+        assert!(matches!(refused, Err(Refusal::AlreadyExists { .. })), "{refused:?}");
+        for n in 0..100 {
+            handle.spawn(n).unwrap();
+        }
+        let mut names = members(&tree);
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), 101);
+        tree.stop().await;
+    });
+}
+
+#[test]
+fn remove_then_add_of_the_same_name_works() {
+    paused(async {
+        let universe = Universe::new();
+        let group = group_of(&Arc::default());
+        let handle = group.handle();
+        let tree = Supervisor::new("t").child(group).start().await.unwrap();
+        for _ in 0..100 {
+            let id = handle.spawn_named(name("one"), 1).unwrap();
+            assert_eq!(tree.snapshot().get("/t/g/one").unwrap().id, id);
+            let done = tree.remove_child("/t/g/one").await.unwrap();
+            assert!(matches!(done, Done::Removed(_)), "{done:?}");
+            assert!(members(&tree).is_empty());
+        }
+        tree.stop().await;
+        universe.check().await;
+    });
+}
+
+#[test]
+fn a_full_group_refuses_and_gives_the_argument_back_to_its_destructor() {
+    paused(async {
+        let argument = Arc::new(());
+        let group = Group::<Arc<()>>::temporary("g", |ctx: Ctx, held| async move {
+            let _held = held;
+            ctx.stopping().await;
+        });
+        let group = group.max_members(2);
+        let handle = group.handle();
+        let tree = Supervisor::new("t").child(group).start().await.unwrap();
+        handle.spawn(Arc::clone(&argument)).unwrap();
+        handle.spawn(Arc::clone(&argument)).unwrap();
+        let refused = handle.spawn(Arc::clone(&argument));
+        assert!(matches!(refused, Err(Refusal::Full { max: 2 })), "{refused:?}");
+        assert_eq!(Arc::strong_count(&argument), 3);
+        tree.stop().await;
+        assert_eq!(Arc::strong_count(&argument), 1);
+    });
+}
+
+#[test]
+fn temporary_members_are_gone_when_they_end_however_they_do() {
+    paused(async {
+        let universe = Universe::new();
+        let group = Group::<u32>::temporary("g", |_ctx, n| async move {
+            tokio::time::sleep(s(1)).await;
+            match n % 3 {
+                0 => Ok(()),
+                1 => Err("fails"),
+                _ => panic!("panics"),
+            }
+        });
+        let handle = group.handle();
+        let tree = Supervisor::new("t").child(group).start().await.unwrap();
+        for n in 0..30 {
+            handle.spawn(n).unwrap();
+        }
+        assert_eq!(members(&tree).len(), 30);
+        tokio::time::sleep(s(3)).await;
+        assert!(members(&tree).is_empty());
+        assert_eq!(tree.snapshot().root.health, Health::Healthy);
+        tree.stop().await;
+        universe.check().await;
+    });
+}
+
+#[test]
+fn transient_members_come_back_after_a_failure_only() {
+    paused(async {
+        let starts = Arc::new(AtomicU32::new(0));
+        let counted = Arc::clone(&starts);
+        let group = Group::<()>::new("g", move |ctx: Ctx, ()| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            async move { if ctx.attempt() == Attempt(1) { Err("once") } else { Ok(()) } }
+        });
+        let group = group.transient().backoff(None);
+        let handle = group.handle();
+        let tree = Supervisor::new("t").child(group).start().await.unwrap();
+        handle.spawn(()).unwrap();
+        eventually("its end", || members(&tree).is_empty()).await;
+        assert_eq!(starts.load(Ordering::Relaxed), 2);
+        tree.stop().await;
+    });
+}
+
+#[test]
+fn a_start_is_answered_when_the_member_is_ready_or_has_failed() {
+    paused(async {
+        let universe = Universe::new();
+        let group = Group::<bool>::new("g", |ctx: Ctx, well| async move {
+            tokio::time::sleep(s(2)).await;
+            if !well {
+                return Err("cannot start");
+            }
+            ctx.ready();
+            ctx.stopping().await;
+            Ok(())
+        });
+        let group = group.ready_when_told(s(10));
+        let handle = group.handle();
+        let tree = Supervisor::new("t").child(group).start().await.unwrap();
+        let before = tree.now();
+        let id = handle.start(Some(name("well")), true).await.unwrap();
+        assert_eq!(tree.now().since(before), s(2));
+        assert_eq!(tree.snapshot().get("/t/g/well").unwrap().id, id);
+        let refused = handle.start(Some(name("ill")), false).await;
+        assert!(
+            matches!(&refused, Err(Refusal::Failed(exit)) if exit.to_string() == "failed: cannot start"),
+            "{refused:?}"
+        );
+        // One that fails its start in a dynamic group harms nobody else, and is not kept.
+        assert_eq!(members(&tree), ["well"]);
+        assert_eq!(tree.snapshot().get("/t/g/well").unwrap().attempt, Attempt(1));
+        tree.stop().await;
+        universe.check().await;
+    });
+}
+
+#[test]
+fn a_handle_of_a_group_that_does_not_run_is_told_so() {
+    paused(async {
+        let group = group_of(&Arc::default());
+        let handle = group.handle();
+        assert!(matches!(handle.spawn(1), Err(Refusal::SupervisorDown)));
+        let tree = Supervisor::new("t").child(group).start().await.unwrap();
+        handle.spawn(1).unwrap();
+        tree.stop_child("/t/g").await.unwrap();
+        assert!(matches!(handle.spawn(1), Err(Refusal::SupervisorDown)));
+        tree.start_child("/t/g").await.unwrap();
+        assert!(members(&tree).is_empty(), "members are gone with their group");
+        handle.spawn(1).unwrap();
+        tree.stop().await;
+        assert!(matches!(handle.spawn(1), Err(Refusal::TreeDown)));
+        drop(tree);
+        assert!(matches!(handle.spawn(1), Err(Refusal::TreeDown)));
+    });
+}
+
+#[test]
+fn a_slot_that_is_used_again_is_not_emptied_by_the_late_end_of_its_old_child() {
+    // Members end, are removed and are added by many threads at once, while events are watched and stops of
+    // another group are under way: what is to be forgotten may be found late.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let quick = Group::<()>::temporary("quick", |_ctx, ()| async {});
+        let lasting = Group::<()>::new("g", |ctx: Ctx, ()| async move { ctx.stopping().await });
+        let (quick_handle, handle) = (quick.handle(), lasting.handle());
+        let tree = Supervisor::new("t").child(quick).child(lasting).start().await.unwrap();
+        let _events = tree.events();
+        let churn = tokio::spawn(async move {
+            for turn in 0..20_000 {
+                quick_handle.spawn(()).unwrap();
+                if turn % 16 == 0 {
+                    tokio::task::yield_now().await;
+                }
+            }
+        });
+        for _ in 0..20_000 {
+            handle.spawn(()).unwrap();
+        }
+        churn.await.unwrap();
+        // Each of them really runs: all hear the stop.
+        let report = tree.stop().await;
+        assert!(report.is_clean(), "{:?}", report.forced().next());
+    });
+}
+
+#[test]
+fn a_finished_one_shot_child_makes_room_for_another_of_its_name() {
+    paused(async {
+        let universe = Universe::new();
+        let tree = Supervisor::new("t")
+            .child(Child::task("once", |_ctx| async {}).restart(Restart::Temporary))
+            .start()
+            .await
+            .unwrap();
+        eventually("its end", || {
+            tree.snapshot().get("/t/once").unwrap().state == NodeState::Idle(WhyIdle::Finished)
+        })
+        .await;
+        let again = universe.puppet("once");
+        let done = tree.add_child("/t", again.child()).await;
+        assert!(matches!(done, Ok(Done::Ready { .. })), "{done:?}");
+        assert_eq!(again.live(), 1);
+        tree.stop().await;
+        universe.check().await;
+    });
+}
