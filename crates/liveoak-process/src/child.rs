@@ -17,6 +17,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// How long a start is held up to see whether the probe is answered by somebody else. On this machine the answer to a
+/// port where nobody listens takes microseconds.
+const LOOK_AROUND: Duration = Duration::from_millis(100);
+
 /// Takes the output of programs, line by line, with the path of the child that wrote it. Must not block.
 pub type OutputSink = Arc<dyn Fn(&Path, OutputLine<'_>) + Send + Sync>;
 
@@ -194,6 +198,9 @@ impl Attempts {
             }
             sink(&path, line);
         };
+        if let Some(armed) = &armed {
+            look_around(&ctx, armed).await;
+        }
         if ctx.is_stopping() {
             return Exit::Stopped;
         }
@@ -249,6 +256,19 @@ impl Attempts {
             Status::Signal { signal, core_dumped } => Exit::Signal { signal: signal.number(), core_dumped },
             Status::Lost => Exit::failed(status.to_string()),
         }
+    }
+}
+
+/// Warns when the probe is answered before the program was started: whoever answers then will also answer when it was,
+/// and readiness will mean nothing.
+async fn look_around(ctx: &Ctx, armed: &Armed) {
+    if !armed.probe().can_be_answered_by_others() {
+        return;
+    }
+    let answer = ctx.unless_stopping(tokio::time::timeout(LOOK_AROUND, armed.check())).await;
+    if let Some(Ok(Ok(()))) = answer {
+        let (path, probe) = (ctx.path(), armed.probe());
+        tracing::warn!(target: "liveoak", path = %path, event = "answered-early", "{path}: waits for {probe}, which is there before it was started: is it another program's, or of an earlier run?");
     }
 }
 

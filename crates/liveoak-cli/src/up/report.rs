@@ -1,8 +1,9 @@
 //! What the end of the tree is told as: for people on stderr, for programs as JSON.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
-use liveoak::{Ended, Exit, GaveUp, NodeState, Rung, Snapshot, StartFailure, StopEntry, WhyIdle};
+use liveoak::{Ended, Exit, GaveUp, NodeState, NodeView, Rung, Snapshot, StartFailure, StopEntry, WhyIdle};
 use serde::Serialize;
 
 use super::log::Reasons;
@@ -49,6 +50,9 @@ struct Stopped {
     exit: Option<How>,
     #[serde(skip)]
     forced: bool,
+    /// The last column for people.
+    #[serde(skip)]
+    text: String,
 }
 
 /// A child that was not there any more when the stop came.
@@ -64,6 +68,7 @@ impl Report {
     /// What `ended` says, with the words of `reasons`; `last` is the tree after its end.
     pub(crate) fn new(config: &Config, ended: &Ended, last: &Snapshot, reasons: &Reasons) -> Self {
         let stop = &ended.report;
+        let by_path: HashMap<&str, &NodeView> = last.nodes().map(|node| (node.path.as_str(), node)).collect();
         let earlier = last.nodes().filter_map(|node| {
             let state = match &node.state {
                 NodeState::Idle(why @ (WhyIdle::Finished | WhyIdle::Quarantined)) => why.as_str(),
@@ -78,7 +83,7 @@ impl Report {
             exit: How::new(&ended.exit, "", reasons),
             seconds: stop.took.as_secs_f64(),
             clean: stop.is_clean(),
-            children: stop.entries.iter().map(|entry| Stopped::new(entry, reasons)).collect(),
+            children: stop.entries.iter().map(|entry| Stopped::new(entry, &by_path, reasons)).collect(),
             unlisted: stop.unlisted,
             ended_earlier: earlier.collect(),
         }
@@ -154,20 +159,29 @@ impl How {
 }
 
 impl Stopped {
-    fn new(entry: &StopEntry, reasons: &Reasons) -> Self {
+    fn new(entry: &StopEntry, last: &HashMap<&str, &NodeView>, reasons: &Reasons) -> Self {
         let path = entry.path.as_str();
+        let exit = entry.exit.as_ref().map(|exit| How::new(exit, path, reasons));
+        let before = last.get(path).and_then(|node| node.last_exit.as_ref());
+        let text = match (&exit, before) {
+            (Some(exit), _) => exit.text.clone(),
+            (None, Some(before)) => {
+                format!("was waiting for its restart after: {}", words(before, path, reasons))
+            }
+            (None, None) => "was waiting to start".to_owned(),
+        };
         Self {
             path: path.to_owned(),
             seconds: entry.took.as_secs_f64(),
             rung: entry.rung.as_str(),
-            exit: entry.exit.as_ref().map(|exit| How::new(exit, path, reasons)),
+            exit,
             forced: entry.rung.is_forced(),
+            text,
         }
     }
 
     fn row<'a>(&'a self, time: &'a str) -> [&'a str; 4] {
-        let exit = self.exit.as_ref().map_or("was waiting to start", |exit| exit.text.as_str());
-        [&self.path, self.rung, time, exit]
+        [&self.path, self.rung, time, &self.text]
     }
 }
 

@@ -32,11 +32,8 @@ fn a_program_without_time_is_killed_without_being_asked() {
 fn members_of_a_group_that_outlive_their_leader_are_part_of_the_stop() {
     let place = Place::of("[child.a]\ncommand = \"sh a.sh\"\nstop = { within = \"300ms\" }\n");
     // The leader ends when asked; what it has started does not.
-    place.file(
-        "a.sh",
-        "(trap '' TERM; while :; do sleep 0.05; done) &\ntrap 'exit 0' TERM\necho up\nwait",
-        0o644,
-    );
+    place.file("a.sh", "trap 'exit 0' TERM\nsh stubborn.sh & wait\n", 0o644);
+    place.file("stubborn.sh", "trap '' TERM\necho up\nwhile :; do sleep 0.05; done\n", 0o644);
     let up = place.up(&[]);
     up.line("/t/a", 0);
     up.stop().with_code(3).has_in_order(&["  /t/a  killed  "]);
@@ -82,5 +79,9 @@ fn nothing_starts_again_after_the_stop_was_asked() {
     up.logs("/t/a: restarts in");
     let ended = up.stop().with_code(0);
     assert_eq!(ended.stdout, ["/t/a | run"]);
+    ended.has_in_order(&[
+        "0 children stopped in 0.",
+        "  /t/a  cancelled  0.00s  was waiting for its restart after: exit code 1",
+    ]);
     assert_eq!(place.report()["children"][0]["rung"], "cancelled");
 }

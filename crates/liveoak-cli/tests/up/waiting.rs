@@ -166,3 +166,19 @@ fn a_stop_while_a_start_waits_is_served_at_once() {
         })
     );
 }
+
+#[test]
+fn a_probe_that_somebody_else_answers_is_warned_of() {
+    let place = Place::of(
+        "[child.a]\ncommand = \"sleep 1000\"\nready = { file = \"old\" }\n\
+         [child.b]\ncommand = \"sh b.sh\"\nready = { file = \"new\" }\n",
+    );
+    place.file("old", "", 0o644);
+    place.file("b.sh", "touch new; exec sleep 1000", 0o644);
+    let up = place.up(&[]);
+    up.is_ready();
+    let ended = up.stop().with_code(0);
+    let warnings: Vec<&String> =
+        ended.stderr.iter().filter(|line| line.contains("before it was started")).collect();
+    assert!(warnings.len() == 1 && warnings[0].contains("WARN  /t/a: waits for "), "{}", ended.log());
+}

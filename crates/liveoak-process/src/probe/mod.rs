@@ -127,6 +127,15 @@ impl Probe {
         self
     }
 
+    /// Whether somebody else than the program can answer it, by holding its port or having left its file behind.
+    pub(crate) fn can_be_answered_by_others(&self) -> bool {
+        match self.kind {
+            Kind::Tcp(_) | Kind::Unix(_) | Kind::File(_) | Kind::Http(_) => true,
+            // A command is asked only when there is something to ask about: it may do more than look.
+            Kind::Delay(_) | Kind::Log(_) | Kind::Command(_) => false,
+        }
+    }
+
     /// A fresh probe for one attempt: its clock starts now, and it has seen no line yet.
     pub fn arm(&self) -> Armed {
         Armed::new(self.clone())

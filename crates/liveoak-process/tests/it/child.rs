@@ -7,6 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
+/// A process that ignores the stop signal, and tells its number once it does.
+const STUBBORN: &str = r#"sh -c 'trap "" TERM; echo $$; while :; do sleep 0.05; done'"#;
+
 /// The output of all children of a tree, as `path: text`.
 struct Talk(UnboundedReceiver<String>);
 
@@ -63,8 +66,8 @@ async fn the_exit_comes_when_the_whole_group_is_gone_and_its_output_delivered() 
 #[tokio::test]
 async fn a_group_that_outlives_its_leader_during_the_stop_is_killed_at_the_deadline() {
     let (mut talk, sink) = Talk::new();
-    let line = "(trap '' TERM; while :; do sleep 0.05; done) & echo $!; trap 'exit 0' TERM; wait";
-    let tree = tree(line, &sink, |program| program.stop_within(Duration::from_millis(200)));
+    let line = format!("trap 'exit 0' TERM; {STUBBORN} & wait");
+    let tree = tree(&line, &sink, |program| program.stop_within(Duration::from_millis(200)));
     let member = talk.process().await;
     let began = Instant::now();
     let report = within(tree.stop()).await;
@@ -76,10 +79,14 @@ async fn a_group_that_outlives_its_leader_during_the_stop_is_killed_at_the_deadl
 #[tokio::test]
 async fn what_a_leader_leaves_behind_is_gone_before_the_next_attempt_starts() {
     let (mut talk, sink) = Talk::new();
-    let line = "(trap '' TERM; while :; do sleep 0.05; done) & echo $!; exit 1";
-    let tree = tree(line, &sink, |program| program.stop_within(Duration::from_millis(100)).backoff(None));
+    let dir = Dir::new();
+    let line = format!("{STUBBORN} & until [ -e go ]; do sleep 0.02; done; rm go; exit 1");
+    let tree = tree(&line, &sink, |program| {
+        program.cwd(dir.path()).stop_within(Duration::from_millis(100)).backoff(None)
+    });
     let mut before = talk.process().await;
     for _ in 0..3 {
+        dir.file("go", "", 0o644);
         let next = talk.process().await;
         assert!(before.is_gone(), "two attempts at once");
         before = next;
@@ -91,10 +98,13 @@ async fn what_a_leader_leaves_behind_is_gone_before_the_next_attempt_starts() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_stop_while_leftovers_are_waited_for_is_bounded_by_the_childs_own_time() {
     let (mut talk, sink) = Talk::new();
-    let line = "(trap '' TERM; while :; do sleep 0.05; done) & echo $!; sleep 0.1; exit 0";
-    let tree =
-        tree(line, &sink, |program| program.stop_within(Duration::from_secs(2)).restart(Restart::Transient));
+    let line = format!("{STUBBORN} & until [ -e go ]; do sleep 0.02; done; exit 0");
+    let dir = Dir::new();
+    let tree = tree(&line, &sink, |program| {
+        program.cwd(dir.path()).stop_within(Duration::from_secs(2)).restart(Restart::Transient)
+    });
     let member = talk.process().await;
+    dir.file("go", "", 0o644);
     let leader_gone = || {
         let children = std::fs::read_to_string(format!("/proc/{}/stat", member.pid)).ok()?;
         let group: u32 = children.rsplit_once(')')?.1.split_whitespace().nth(2)?.parse().ok()?;
