@@ -166,7 +166,7 @@ pub(crate) enum Probe {
     File(PathBuf),
     /// This command exits with 0; run in the child's folder.
     Command(Command),
-    /// A GET is answered with 2xx.
+    /// A GET is answered with 2xx or 3xx.
     Http(HttpUrl),
 }
 

@@ -308,7 +308,7 @@ struct Ready {
     file: Option<String>,
     /// Ready when this command exits with 0; run in `cwd`, again and again until then.
     command: Option<Words>,
-    /// Ready when this URL answers a GET with 2xx. Plain http only.
+    /// Ready when this URL answers a GET with 2xx or 3xx. Plain http only.
     #[schemars(regex(pattern = r"^http://.+$"), extend("examples" = ["http://127.0.0.1:8080/health"]))]
     http: Option<String>,
     /// How long it may take. A start that misses it has failed.

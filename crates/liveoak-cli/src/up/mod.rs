@@ -195,7 +195,8 @@ fn exit_code(ended: &Ended) -> u8 {
 struct Signals {
     interrupt: Signal,
     terminate: Signal,
-    hangup: Signal,
+    /// None under `nohup`.
+    hangup: Option<Signal>,
 }
 
 impl Signals {
@@ -203,17 +204,31 @@ impl Signals {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
-            hangup: signal(SignalKind::hangup())?,
+            hangup: if ignores_hangup() { None } else { Some(signal(SignalKind::hangup())?) },
         })
     }
 
     async fn next(&mut self) -> &'static str {
-        match race(self.interrupt.recv(), race(self.terminate.recv(), self.hangup.recv())).await {
+        let hangup = async {
+            match &mut self.hangup {
+                Some(hangup) => hangup.recv().await,
+                None => std::future::pending().await,
+            }
+        };
+        match race(self.interrupt.recv(), race(self.terminate.recv(), hangup)).await {
             Either::Left(_) => "SIGINT",
             Either::Right(Either::Left(_)) => "SIGTERM",
             Either::Right(Either::Right(_)) => "SIGHUP",
         }
     }
+}
+
+/// Whether this program was started with SIGHUP ignored, as `nohup` does for programs that outlive their terminal.
+/// `proc_pid_status(5)`: bit 0 of `SigIgn` is signal 1.
+fn ignores_hangup() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }
 
 /// Each program needs a handful of descriptors here; the usual soft limit of 1024 is for programs that use

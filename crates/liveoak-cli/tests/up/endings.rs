@@ -1,10 +1,11 @@
 //! The exit codes: 0 clean, 1 the tree failed, 2 usage or config, 3 something was forced.
 
+use std::process::Stdio;
 use std::time::Instant;
 
 use rustix::process::Signal;
 
-use crate::support::Place;
+use crate::support::{Place, Up};
 
 const STUBBORN: &str = "shell = \"trap '' TERM INT; echo up; while :; do sleep 0.1; done\"\n";
 
@@ -24,6 +25,21 @@ fn each_signal_that_asks_for_the_end_ends_cleanly() {
             "  /t/a  asked  0.",
         ]);
     }
+}
+
+#[test]
+fn under_nohup_the_end_of_the_terminal_is_not_the_end_of_the_tree() {
+    let place = Place::of("[child.a]\ncommand = \"sleep 1000\"\n");
+    place.file("nohup.sh", format!("trap '' HUP\nexec '{}' up\n", env!("CARGO_BIN_EXE_liveoak")), 0o644);
+    let mut command = place.command(&[]);
+    let mut shell = std::process::Command::new("sh");
+    shell.arg("nohup.sh").current_dir(place.folder()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    shell.envs(command.env_remove("NO_COLOR").get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let up = Up::watch(shell.spawn().expect("a shell"));
+    up.is_ready();
+    up.signal(Signal::HUP);
+    let ended = up.stop().with_code(0);
+    assert!(!ended.log().contains("SIGHUP"), "{}", ended.log());
 }
 
 #[test]
