@@ -1,0 +1,157 @@
+//! Places: subtrees on a runtime of their own.
+
+use liveoak_runtime::testing::{Puppet, Universe, eventually};
+use liveoak_runtime::*;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use std::thread::ThreadId;
+use std::time::{Duration, Instant};
+
+fn real<F: Future>(test: F) -> F::Output {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let outcome = runtime.block_on(test);
+    runtime.shutdown_background();
+    outcome
+}
+
+/// The names of this process's threads, as the system shows them.
+fn threads() -> Vec<String> {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    let names = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok());
+    names.map(|name| name.trim_end().to_owned()).collect()
+}
+
+#[test]
+fn children_of_a_place_really_run_on_its_threads_and_the_place_ends_after_them() {
+    real(async {
+        let universe = Universe::new();
+        let seen: Arc<Mutex<BTreeSet<(String, String)>>> = Arc::default();
+        let workers: Arc<Mutex<Vec<(usize, ThreadId)>>> = Arc::default();
+        let child = |name: &'static str| {
+            let (seen, workers) = (Arc::clone(&seen), Arc::clone(&workers));
+            Child::task(name, move |ctx: Ctx| {
+                let (seen, workers) = (Arc::clone(&seen), Arc::clone(&workers));
+                async move {
+                    let thread = std::thread::current();
+                    let on = thread.name().unwrap_or_default().to_owned();
+                    seen.lock().unwrap().insert((name.to_owned(), on));
+                    let count = tokio::runtime::Handle::current().metrics().num_workers();
+                    workers.lock().unwrap().push((count, thread.id()));
+                    ctx.stopping().await;
+                }
+            })
+        };
+        let nested = Supervisor::new("nested").child(child("deep"));
+        let place = Supervisor::new("p").place(Place::new("oak-place-a", 3)).child(child("in")).child(nested);
+        let tree = Supervisor::new("t").child(place).child(child("out")).start().await.unwrap();
+        eventually("all three", || seen.lock().unwrap().len() == 3).await;
+        let on = |wanted: &str| {
+            let seen = seen.lock().unwrap();
+            seen.iter().find(|(name, _)| name == wanted).map(|(_, on)| on.clone()).unwrap()
+        };
+        assert_eq!([on("in"), on("deep")], ["oak-place-a", "oak-place-a"]);
+        assert_ne!(on("out"), "oak-place-a");
+        let counts: Vec<usize> = workers.lock().unwrap().iter().map(|(count, _)| *count).collect();
+        assert_eq!(counts.iter().filter(|count| **count == 3).count(), 2, "{counts:?}");
+        assert!(threads().iter().any(|name| name == "oak-place-a"));
+        let report = tree.stop().await;
+        assert!(report.is_clean(), "{report:?}");
+        let names: Vec<_> = report.entries.iter().map(|entry| entry.path.to_string()).collect();
+        assert_eq!(names, ["/t/out", "/t/p/nested/deep", "/t/p/nested", "/t/p/in", "/t/p"]);
+        eventually("the end of its threads", || !threads().iter().any(|name| name == "oak-place-a")).await;
+        universe.check().await;
+    });
+}
+
+#[test]
+fn a_blocked_place_does_not_stall_the_rest() {
+    real(async {
+        let (stuck, well) = (Puppet::new("stuck"), Puppet::new("well"));
+        let place = Supervisor::new("p")
+            .place(Place::new("oak-place-b", 1))
+            .child(stuck.child().stop_within(Duration::from_millis(50)));
+        let well_child = well.child().backoff(None).limit(Limit::unlimited());
+        let tree = Supervisor::new("t").child(well_child).child(place).start().await.unwrap();
+        stuck.spin();
+        // The tree's own runtime has one thread only, and goes on.
+        for attempt in 2..20 {
+            well.fail("x");
+            well.started(attempt).await;
+        }
+        let since = Instant::now();
+        let report = tree.stop().await;
+        assert!(since.elapsed() < Duration::from_secs(20));
+        let stuck_entry = report.entries.iter().find(|entry| entry.path.name() == "stuck").unwrap();
+        assert_eq!(stuck_entry.rung, Rung::Abandoned);
+        assert_eq!(well.live(), 0);
+        stuck.release();
+        stuck.gone().await;
+    });
+}
+
+#[test]
+fn a_place_that_restarts_gets_a_fresh_runtime_each_time() {
+    real(async {
+        let puppet = Puppet::new("a");
+        let place = Supervisor::new("p")
+            .place(Place::new("oak-place-c", 1))
+            .child(puppet.child().limit(Limit::new(0, Duration::from_secs(60))))
+            .backoff(None)
+            .limit(Limit::unlimited());
+        let tree = Supervisor::new("t").child(place).start().await.unwrap();
+        for attempt in 1..=20 {
+            puppet.started(attempt).await;
+            puppet.fail("takes the place with it");
+        }
+        puppet.started(21).await;
+        eventually("one place", || threads().iter().filter(|name| *name == "oak-place-c").count() <= 2).await;
+        assert!(tree.stop().await.is_clean());
+        assert!(!puppet.overlapped());
+    });
+}
+
+#[test]
+fn a_group_may_have_a_place_and_threads_inside_one_are_in_its_runtime() {
+    real(async {
+        let seen: Arc<Mutex<Vec<String>>> = Arc::default();
+        let log = Arc::clone(&seen);
+        let group = Group::<()>::new("g", move |ctx: Ctx, ()| {
+            log.lock().unwrap().push(std::thread::current().name().unwrap_or_default().to_owned());
+            async move { ctx.stopping().await }
+        });
+        let group = group.place(Place::new("oak-place-d", 2));
+        let members = group.handle();
+        let log = Arc::clone(&seen);
+        let thread = Child::thread("thread", move |ctx: Ctx| {
+            let on = Arc::clone(&log);
+            let spawned = ctx.spawn(async move {
+                on.lock().unwrap().push(std::thread::current().name().unwrap_or_default().to_owned());
+            });
+            tokio::runtime::Handle::current().block_on(spawned).unwrap();
+            tokio::runtime::Handle::current().block_on(ctx.stopping());
+        });
+        let place = Supervisor::new("p").place(Place::new("oak-place-e", 1)).child(thread);
+        let tree = Supervisor::new("t").child(group).child(place).start().await.unwrap();
+        members.spawn(()).unwrap();
+        eventually("both", || seen.lock().unwrap().len() == 2).await;
+        let mut seen = seen.lock().unwrap().clone();
+        seen.sort();
+        assert_eq!(seen, ["oak-place-d", "oak-place-e"]);
+        assert!(tree.stop().await.is_clean());
+    });
+}
+
+#[test]
+fn a_stop_while_a_place_is_being_made_leaves_nothing() {
+    real(async {
+        for _ in 0..50 {
+            let puppet = Puppet::new("a");
+            let place = Supervisor::new("p").place(Place::new("oak-place-f", 1)).child(puppet.child());
+            let tree = Supervisor::new("t").child(place).begin().unwrap();
+            let report = tree.stop().await;
+            assert!(report.is_clean(), "{report:?}");
+            assert_eq!(puppet.live(), 0);
+        }
+        eventually("the end of all places", || !threads().iter().any(|name| name == "oak-place-f")).await;
+    });
+}
