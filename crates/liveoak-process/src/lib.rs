@@ -44,6 +44,7 @@ compile_error!(
 mod child;
 mod command;
 mod exit;
+mod files;
 mod group;
 mod guardian;
 mod leader;
@@ -60,6 +61,7 @@ mod status;
 
 pub use child::{NotStarted, OutputSink, ProcessChild, Program};
 pub use command::{Command, Input, OutputMode};
+pub use files::raise_file_limit;
 pub use guardian::guardian_id;
 pub use lines::MAX_LINE;
 pub use output::{OUTPUT_GRACE, OutputEnd, OutputLine, Stream};

@@ -9,7 +9,7 @@
 //! 1. All signal dispositions to default, except `SIGPIPE`: ignored until step 3 is over, since the guardian may be gone.
 //! 2. Parent-death signal, *then* the check that the parent still lives. The other way round leaves a gap.
 //! 3. The child announces itself to the guardian, before any of the program's own code can run.
-//! 4. `SIGPIPE` to default, empty signal mask, every descriptor from 3 on to close-on-exec.
+//! 4. `SIGPIPE` to default, empty signal mask, every descriptor from 3 on to close-on-exec, the limit of open files.
 //! 5. `execve` itself, and not the C library's `execvp`: that one runs whatever the kernel refuses with `/bin/sh`.
 #![expect(
     unsafe_code,
@@ -17,7 +17,7 @@
 )]
 
 use crate::signal::Signal;
-use rustix::process::Pid;
+use rustix::process::{Pid, Resource, Rlimit, setrlimit};
 use std::ffi::{CString, c_char};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -82,6 +82,8 @@ pub(crate) struct ChildSetup {
     pub(crate) parent: Pid,
     /// The guardian's pipe, non-blocking, and the slot to announce itself under.
     pub(crate) guardian: Option<(RawFd, u32)>,
+    /// The limit of open files it gets; none for the one of this program.
+    pub(crate) files: Option<Rlimit>,
 }
 
 impl ChildSetup {
@@ -111,6 +113,10 @@ impl ChildSetup {
         set_disposition(libc::SIGPIPE, libc::SIG_DFL);
         empty_signal_mask();
         close_on_exec_from(3);
+        if let Some(files) = &self.files {
+            // Lowering a limit is not refused, and a higher one would be no reason not to run.
+            let _refused = setrlimit(Resource::Nofile, *files);
+        }
         Err(self.exec.run())
     }
 }
@@ -235,6 +241,14 @@ pub(crate) fn signal_group_by_number(group: Pid, signal: Signal) -> io::Result<(
     // is never a child.
     let done = unsafe { libc::kill(-group.as_raw_nonzero().get(), signal.number()) };
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Whether the process is in the group, dead or alive. (Not by rustix: it does not expect the answer 0, which the kernel
+/// gives for its own threads and for groups of another namespace.)
+pub(crate) fn is_in_group(pid: Pid, group: Pid) -> bool {
+    // SAFETY: touches no memory.
+    let found = unsafe { libc::getpgid(pid.as_raw_nonzero().get()) };
+    found == group.as_raw_nonzero().get()
 }
 
 /// Lets the current Tokio runtime watch a descriptor for becoming readable.

@@ -36,6 +36,8 @@ pub struct Process {
     exit: Arc<ExitWatch>,
     /// Known once seen, because it can not be asked for after the reaping.
     status: Option<Status>,
+    /// Whether the group was once seen without a living member. Nobody can be forked into it after that.
+    gone: bool,
     /// Whether [`finish`](Process::finish) had to kill.
     forced: bool,
     stop_signal: Signal,
@@ -95,6 +97,7 @@ impl Process {
             pid,
             exit,
             status: None,
+            gone: false,
             forced: false,
             stop_signal: command.stop_signal,
             reader: Some(tokio::spawn(reader.run())),
@@ -180,7 +183,7 @@ impl Process {
     /// the group's number is not ours to look for, and the answer is no.
     pub fn group_alive(&self) -> bool {
         match self.exit.peek() {
-            _ if self.leader.is_none() => false,
+            _ if self.gone || self.leader.is_none() => false,
             None => true,
             Some(Status::Lost) => false,
             Some(_) => group::living(self.pid).map_or(true, |members| !members.is_empty()),
@@ -195,9 +198,10 @@ impl Process {
     /// Cancel safe.
     pub async fn group_gone(&mut self) {
         let lost = self.exited().await == Status::Lost;
-        if !lost && self.leader.is_some() && group::gone(self.pid).await.is_err() {
+        if !lost && !self.gone && self.leader.is_some() && group::gone(self.pid).await.is_err() {
             std::future::pending::<()>().await;
         }
+        self.gone = !lost;
     }
 
     /// Ends the whole group and reaps its leader: [asks](Process::stop) whoever is alive to stop, waits up to `grace`,

@@ -10,6 +10,7 @@
 //! touches an executor.
 
 use crate::command::{Command, Input, OutputMode};
+use crate::files::limit_of_children;
 use crate::guardian::{Guardian, Slot};
 use crate::leader::{Body, Leader, peek};
 use crate::os::{ChildSetup, Exec};
@@ -203,7 +204,8 @@ impl Thread {
         });
         builder.stdout(stdio(command.stdout)).stderr(stdio(command.stderr));
         let guardian = self.guardian.lines().map(|pipe| (pipe, slot.number()));
-        ChildSetup { exec, parent: getpid(), guardian }.install(&mut builder);
+        let files = limit_of_children();
+        ChildSetup { exec, parent: getpid(), guardian, files }.install(&mut builder);
 
         let mut child = builder.spawn().map_err(|source| explain(located, source))?;
         let pid = Pid::from_child(&child);

@@ -82,7 +82,7 @@ struct Up<'a> {
 impl Up<'_> {
     /// The whole life of the tree; the exit code.
     fn run(&self, file: Option<ReportFile<'_>>) -> u8 {
-        more_files();
+        liveoak::process::raise_file_limit();
         liveoak::capture_panics();
         match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
             Ok(runtime) => {
@@ -229,12 +229,4 @@ fn ignores_hangup() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
-}
-
-/// Each program needs a handful of descriptors here; the usual soft limit of 1024 is for programs that use
-/// `select(2)`, so it is raised as far as it may be. If that fails, starts that need more will say so.
-fn more_files() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
 }

@@ -1,6 +1,7 @@
 //! What a program sees of the world: variables, folder, arguments, descriptors.
 
 use std::fs;
+use std::process::Command;
 
 use crate::support::Place;
 
@@ -63,4 +64,16 @@ fn the_tree_is_named_after_the_folder_of_the_file() {
     place.file("shop/liveoak.toml", "[child.a]\ncommand = \"echo hi\"\nrestart = \"temporary\"\n", 0o644);
     let ended = place.run(&["shop/liveoak.toml"]).with_code(0);
     assert_eq!(ended.stdout, ["/shop/a | hi"]);
+}
+
+#[test]
+fn a_program_has_the_limit_of_open_files_that_liveoak_was_started_with() {
+    let place = Place::of("[child.a]\nshell = \"ulimit -Sn; ulimit -Hn\"\nrestart = \"temporary\"\n");
+    let script = format!("ulimit -Hn\nulimit -Sn 123\nexec '{}' up\n", env!("CARGO_BIN_EXE_liveoak"));
+    place.file("limited.sh", script, 0o644);
+    let mut shell = Command::new("sh");
+    let output = shell.arg("limited.sh").current_dir(place.folder()).output().expect("a shell");
+    let output = String::from_utf8(output.stdout).expect("text");
+    let [hard, soft, hard_again] = output.lines().collect::<Vec<_>>()[..] else { panic!("{output}") };
+    assert_eq!((soft, hard_again), ("/t/a | 123", format!("/t/a | {hard}").as_str()));
 }
