@@ -181,7 +181,12 @@ impl Core {
     pub(crate) fn let_go(&mut self) -> LetGo {
         LetGo {
             locals: std::mem::take(&mut self.locals),
-            failures: std::mem::take(&mut self.failures),
+            // As long as the machine runs it forgets exits, and may do so under the lock.
+            failures: if self.machine.is_down() {
+                std::mem::take(&mut self.failures)
+            } else {
+                Failures::default()
+            },
             replies: std::mem::take(&mut self.replies),
         }
     }

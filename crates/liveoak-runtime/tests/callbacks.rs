@@ -1,0 +1,204 @@
+//! User code that calls back into the tree, or panics, at the worst moment: from destructors and wakers.
+//! None of it runs while the tree is locked.
+
+use liveoak_runtime::testing::{Universe, eventually, paused};
+use liveoak_runtime::*;
+use std::fmt;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::task::{Wake, Waker};
+
+/// Where user code finds the tree to call.
+type Whereabouts = Arc<OnceLock<TreeHandle>>;
+
+/// Asks the tree for everything that takes its lock.
+fn pester(tree: &Whereabouts, calls: &AtomicU32) {
+    calls.fetch_add(1, Ordering::SeqCst);
+    if let Some(tree) = tree.get() {
+        let _ = tree.snapshot();
+        let _ = tree.events();
+        let _ = tree.watch();
+    }
+}
+
+/// Calls the tree when it is dropped.
+struct Pest {
+    tree: Whereabouts,
+    calls: Arc<AtomicU32>,
+    panics: bool,
+}
+
+impl Drop for Pest {
+    fn drop(&mut self) {
+        pester(&self.tree, &self.calls);
+        if self.panics {
+            panic!("and panics");
+        }
+    }
+}
+
+impl fmt::Debug for Pest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Pest")
+    }
+}
+
+impl fmt::Display for Pest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a pest")
+    }
+}
+
+impl std::error::Error for Pest {}
+
+#[derive(Clone)]
+struct Nest {
+    tree: Whereabouts,
+    calls: Arc<AtomicU32>,
+    panics: bool,
+}
+
+impl Nest {
+    fn new(panics: bool) -> Self {
+        Self { tree: Arc::default(), calls: Arc::default(), panics }
+    }
+
+    fn pest(&self) -> Pest {
+        Pest { tree: Arc::clone(&self.tree), calls: Arc::clone(&self.calls), panics: self.panics }
+    }
+
+    fn calls(&self) -> u32 {
+        self.calls.load(Ordering::SeqCst)
+    }
+}
+
+#[test]
+fn an_error_whose_destructor_calls_the_tree_or_panics_harms_nobody() {
+    for panics in [false, true] {
+        paused(async {
+            let universe = Universe::new();
+            let nest = Nest::new(panics);
+            let in_child = nest.clone();
+            let child = Child::task("a", move |ctx: Ctx| {
+                let nest = in_child.clone();
+                async move {
+                    if ctx.attempt() < Attempt(2000) { Err(nest.pest()) } else { Ok(ctx.stopping().await) }
+                }
+            });
+            let child = child.backoff(None).limit(Limit::unlimited());
+            let sibling = universe.puppet("sibling");
+            let tree = Supervisor::new("t").child(sibling.child()).child(child).begin().unwrap();
+            nest.tree.set(tree.handle()).unwrap();
+            let mut events = tree.events();
+            tree.ready().await.unwrap();
+            eventually("two thousand attempts", || {
+                tree.snapshot().get("/t/a").unwrap().attempt == Attempt(2000)
+            })
+            .await;
+            // Errors are dropped while the child restarts, not kept until the end.
+            assert!(nest.calls() > 0);
+            while let Ok(Some(_)) = tokio::time::timeout(std::time::Duration::ZERO, events.next()).await {}
+            drop(events);
+            assert_eq!(sibling.starts(), 1);
+            let report = tree.stop().await;
+            assert!(report.is_clean(), "{report:?}");
+            universe.check().await;
+        });
+    }
+}
+
+#[test]
+fn what_closures_and_members_have_captured_may_call_the_tree_or_panic_when_it_is_dropped() {
+    for panics in [false, true] {
+        paused(async {
+            let universe = Universe::new();
+            let nest = Nest::new(panics);
+            let group = Group::<Arc<Pest>>::new("g", |ctx: Ctx, pest| async move {
+                // The last one is the argument that the group keeps.
+                drop(pest);
+                ctx.stopping().await;
+            });
+            let group = group.max_members(1);
+            let members = group.handle();
+            let tree = Supervisor::new("t").child(group).start().await.unwrap();
+            nest.tree.set(tree.handle()).unwrap();
+            let captured = Arc::new(nest.pest());
+            let child = Child::task("a", move |ctx: Ctx| {
+                let _captured = &captured;
+                async move { ctx.stopping().await }
+            });
+            tree.add_child("/t", child).await.unwrap();
+            let member = Name::new("m").unwrap();
+            members.spawn_named(member.clone(), Arc::new(nest.pest())).unwrap();
+            // Refused: the argument is dropped at once, in the caller's hands.
+            let argument = Arc::new(nest.pest());
+            let refused = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                members.spawn_named(member, argument)
+            }));
+            assert_eq!(refused.is_err(), panics);
+            assert_eq!(nest.calls(), 1);
+            tree.remove_child("/t/g/m").await.unwrap();
+            assert_eq!(nest.calls(), 2);
+            tree.stop().await;
+            assert_eq!(nest.calls(), 3);
+            universe.check().await;
+        });
+    }
+}
+
+#[test]
+fn a_refused_child_is_dropped_outside_of_the_tree_s_lock() {
+    paused(async {
+        let universe = Universe::new();
+        let nest = Nest::new(false);
+        let tree = Supervisor::new("t").child(universe.puppet("a").child()).start().await.unwrap();
+        nest.tree.set(tree.handle()).unwrap();
+        let pest = nest.pest();
+        let child = Child::task("a", move |_ctx| {
+            let _pest = &pest;
+            async {}
+        });
+        assert!(matches!(tree.add_child("/t", child).await, Err(Refusal::AlreadyExists { .. })));
+        assert_eq!(nest.calls(), 1);
+        tree.stop().await;
+        universe.check().await;
+    });
+}
+
+/// A waker that calls the tree.
+struct PestWaker(Nest);
+
+impl Wake for PestWaker {
+    fn wake(self: Arc<Self>) {
+        pester(&self.0.tree, &self.0.calls);
+    }
+}
+
+#[test]
+fn a_waker_that_calls_the_tree_is_woken_outside_of_its_lock() {
+    paused(async {
+        let universe = Universe::new();
+        let nest = Nest::new(false);
+        let kept: Arc<Mutex<Option<Ctx>>> = Arc::default();
+        let slot = Arc::clone(&kept);
+        let child = Child::task("a", move |ctx: Ctx| {
+            *slot.lock().unwrap() = Some(ctx.clone());
+            async move { ctx.stopping().await }
+        });
+        let tree = Supervisor::new("t").child(child).start().await.unwrap();
+        nest.tree.set(tree.handle()).unwrap();
+        eventually("the attempt", || kept.lock().unwrap().is_some()).await;
+        let ctx = kept.lock().unwrap().take().unwrap();
+        let waker = Waker::from(Arc::new(PestWaker(nest.clone())));
+        let mut cx = std::task::Context::from_waker(&waker);
+        let (mut stopping, mut join) = (Box::pin(ctx.stopping()), Box::pin(tree.join()));
+        let mut events = tree.events();
+        let mut next = Box::pin(events.next());
+        assert!(stopping.as_mut().poll(&mut cx).is_pending());
+        assert!(join.as_mut().poll(&mut cx).is_pending());
+        assert!(next.as_mut().poll(&mut cx).is_pending());
+        tree.stop().await;
+        assert_eq!(nest.calls(), 3);
+        universe.check().await;
+    });
+}

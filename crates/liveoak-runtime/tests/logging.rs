@@ -1,0 +1,72 @@
+//! A log subscriber is user code too. In a file of its own: subscribers of one thread and events of another mix
+//! within a process.
+
+use liveoak_runtime::testing::{Universe, paused};
+use liveoak_runtime::*;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Metadata, Subscriber};
+
+#[derive(Clone, Default)]
+struct Nest {
+    tree: Arc<OnceLock<TreeHandle>>,
+    calls: Arc<AtomicU32>,
+}
+
+impl Nest {
+    fn calls(&self) -> u32 {
+        self.calls.load(Ordering::SeqCst)
+    }
+}
+
+/// A log subscriber that calls the tree with every line, and panics with every third.
+struct PestLog(Nest);
+
+impl Subscriber for PestLog {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn event(&self, event: &tracing::Event<'_>) {
+        if event.metadata().target() == "liveoak" {
+            self.0.calls.fetch_add(1, Ordering::SeqCst);
+            assert!(!self.0.calls().is_multiple_of(3), "a log that panics");
+            if let Some(tree) = self.0.tree.get() {
+                let _ = (tree.snapshot(), tree.events());
+                tree.begin_stop();
+            }
+        }
+    }
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
+}
+
+#[test]
+fn a_log_subscriber_may_call_the_tree_and_panic() {
+    let nest = Nest::default();
+    let log = PestLog(nest.clone());
+    tracing::subscriber::with_default(log, || {
+        paused(async {
+            let universe = Universe::new();
+            let puppets: Vec<_> = (0..20).map(|n| universe.puppet(format!("p{n}"))).collect();
+            let children = puppets.iter().map(|puppet| puppet.child().backoff(None));
+            let tree = Supervisor::new("t").children(children).start().await.unwrap();
+            puppets[0].fail("x");
+            puppets[0].started(2).await;
+            let before = nest.calls();
+            assert!(before > 40, "{before}");
+            // From now on the log itself stops the tree with its next line.
+            nest.tree.set(tree.handle()).unwrap();
+            puppets[1].fail("x");
+            let ended = tree.join().await;
+            assert!(matches!(ended.exit, Exit::Stopped), "{ended:?}");
+            assert!(nest.calls() > before + 20);
+            universe.check().await;
+        });
+    });
+}

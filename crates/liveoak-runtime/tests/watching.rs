@@ -1,0 +1,271 @@
+//! Events and snapshots.
+
+use liveoak_runtime::testing::{Universe, paused};
+use liveoak_runtime::*;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+const fn s(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// What a reader of events knows of a tree: a state as one word, and the attempt, by path.
+type Known = BTreeMap<String, (&'static str, u64)>;
+
+fn word(state: &NodeState) -> &'static str {
+    match state {
+        NodeState::Idle(_) => "idle",
+        other => other.as_str(),
+    }
+}
+
+fn known(snapshot: &Snapshot) -> Known {
+    let view = |node: &NodeView| (node.path.to_string(), (word(&node.state), node.attempt.0));
+    snapshot.nodes().map(view).collect()
+}
+
+fn learn(known: &mut Known, event: &Event) {
+    let path = event.path.to_string();
+    let attempt = known.get(&path).map_or(0, |(_, attempt)| *attempt);
+    let (state, attempt) = match &event.kind {
+        EventKind::Added | EventKind::Waiting => ("waiting", attempt),
+        EventKind::Starting { attempt } => ("starting", attempt.0),
+        EventKind::Ready { .. } => ("running", attempt),
+        EventKind::BackingOff { .. } => ("backing-off", attempt),
+        EventKind::Stopping { .. } | EventKind::Killed { .. } | EventKind::Abandoned { .. } => {
+            ("stopping", attempt)
+        }
+        EventKind::Exited { .. }
+        | EventKind::Stopped { .. }
+        | EventKind::Finished
+        | EventKind::Ignored
+        | EventKind::Quarantined(_) => ("idle", attempt),
+        EventKind::Removed => {
+            known.remove(&path);
+            return;
+        }
+        _ => return,
+    };
+    known.insert(path, (state, attempt));
+}
+
+/// Reads on until everything up to `number` is known. None if some of it was lost.
+async fn read_until(events: &mut Events, known: &mut Known, last: &mut u64, number: u64) -> Option<()> {
+    while *last < number {
+        match events.next().await.expect("the tree lives") {
+            Next::Lost(_) => return None,
+            Next::Event(event) => {
+                assert_eq!(event.number, *last + 1, "numbers have no gaps");
+                *last = event.number;
+                learn(known, &event);
+            }
+        }
+    }
+    Some(())
+}
+
+#[test]
+fn the_event_stream_says_how_many_were_lost_snapshot_plus_events_equals_the_truth() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let flaky = |name: String| {
+            Child::task(name, |ctx: Ctx| async move {
+                let alive = ctx.sleep(Duration::from_micros(200 * (1 + ctx.attempt().0 % 7))).await;
+                if alive { Err("flaky") } else { Ok(()) }
+            })
+            .backoff(Backoff {
+                from: Duration::from_millis(1),
+                to: Duration::from_millis(3),
+                reset_after: s(1),
+            })
+            .limit(Limit::unlimited())
+        };
+        let group = Group::<()>::temporary("g", |_ctx, ()| async { tokio::task::yield_now().await });
+        let members = group.handle();
+        let strategy = |name: &str, strategy| {
+            let children = (0..3).map(|n| flaky(format!("c{n}")));
+            Supervisor::new(name).strategy(strategy).children(children)
+        };
+        let tree = Supervisor::new("t")
+            .child(strategy("one", Strategy::OneForOne))
+            .child(strategy("all", Strategy::OneForAll))
+            .child(strategy("rest", Strategy::RestForOne))
+            .child(group)
+            .start()
+            .await
+            .unwrap();
+        let over = Arc::new(AtomicBool::new(false));
+        let (handle, stop) = (tree.handle(), Arc::clone(&over));
+        let commands = tokio::spawn(async move {
+            while !stop.load(Ordering::Relaxed) {
+                let _ = members.spawn(());
+                let _ = handle.restart_child("/t/rest/c1").await;
+                let _ = handle.stop_child("/t/one/c0").await;
+                let _ = handle.start_child("/t/one/c0").await;
+                let _ = handle.add_child("/t/one", flaky("added".into())).await;
+                let _ = handle.remove_child("/t/one/added").await;
+            }
+        });
+        let (mut compared, mut lost) = (0, 0);
+        while compared < 200 {
+            let (snapshot, mut events) = tree.watch();
+            let (mut known_now, mut last) = (known(&snapshot), snapshot.number);
+            for _ in 0..50 {
+                tokio::time::sleep(Duration::from_micros(500)).await;
+                let truth = tree.snapshot();
+                if read_until(&mut events, &mut known_now, &mut last, truth.number).await.is_none() {
+                    lost += 1;
+                    break;
+                }
+                assert_eq!(known_now, known(&truth), "at event {}", truth.number);
+                compared += 1;
+            }
+        }
+        over.store(true, Ordering::Relaxed);
+        commands.await.unwrap();
+        assert!(lost < 100, "this reader is not that slow");
+        tree.stop().await;
+    });
+}
+
+#[test]
+fn a_slow_reader_is_told_exactly_how_many_events_it_has_lost_and_slows_nobody_down() {
+    paused(async {
+        let universe = Universe::new();
+        let a = universe.puppet("a");
+        let child = a.child().backoff(None).limit(Limit::unlimited());
+        let tree = Supervisor::new("t").child(child).start().await.unwrap();
+        let (snapshot, mut events) = tree.watch();
+        for attempt in 2..2000 {
+            a.fail("x");
+            a.started(attempt).await;
+        }
+        let emitted = tree.snapshot().number - snapshot.number;
+        tree.stop().await;
+        let all = tree.snapshot().number - snapshot.number;
+        let (mut lost, mut read) = (0, 0);
+        while let Some(next) = events.next().await {
+            match next {
+                Next::Lost(count) => lost += count,
+                Next::Event(event) => {
+                    read += 1;
+                    assert_eq!(event.number, snapshot.number + lost + read);
+                }
+            }
+        }
+        assert!(emitted > 2000 && lost > 0, "{emitted} {lost}");
+        assert_eq!(lost + read, all, "every event was read or counted");
+        universe.check().await;
+    });
+}
+
+#[test]
+fn the_stream_ends_with_the_tree_after_its_last_event() {
+    paused(async {
+        let universe = Universe::new();
+        let tree = Supervisor::new("t").child(universe.puppet("a").child()).start().await.unwrap();
+        let mut events = tree.events();
+        let reader = tokio::spawn(async move {
+            let mut last = None;
+            while let Some(Next::Event(event)) = events.next().await {
+                last = Some((event.path.to_string(), event.kind.name()));
+            }
+            last
+        });
+        tree.stop().await;
+        // The tree's handle lives on; the stream does not.
+        let last = reader.await.unwrap();
+        assert_eq!(last, Some(("/t".to_owned(), "exited")));
+        assert!(tree.events().next().await.is_none());
+        universe.check().await;
+    });
+}
+
+#[test]
+fn whoever_waits_for_a_milestone_finds_the_events_before_it_told() {
+    paused(async {
+        let universe = Universe::new();
+        let tree = Supervisor::new("t").child(universe.puppet("a").child()).begin().unwrap();
+        let (snapshot, mut events) = tree.watch();
+        tree.ready().await.unwrap();
+        let mut names = Vec::new();
+        while let Ok(Some(Next::Event(event))) = tokio::time::timeout(Duration::ZERO, events.next()).await {
+            names.push(event.kind.name());
+        }
+        assert!(snapshot.number > 0);
+        assert_eq!(names, ["ready", "ready"]);
+        tree.stop().await;
+        universe.check().await;
+    });
+}
+
+#[test]
+fn a_reader_that_comes_in_the_middle_of_a_great_stop_has_lost_nothing_that_came_after_it() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        for _ in 0..20 {
+            let group = Group::<()>::new("g", |ctx: Ctx, ()| async move { ctx.stopping().await });
+            let members = group.handle();
+            let tree = Supervisor::new("t").child(group).start().await.unwrap();
+            for _ in 0..2000 {
+                members.spawn(()).unwrap();
+            }
+            let handle = tree.handle();
+            let stop = tokio::spawn(async move { handle.stop().await });
+            let (snapshot, mut events) = tree.watch();
+            // What is not lost to slowness is there: this reader starts at once and the first gap could only come
+            // from events that nobody was thought to watch.
+            if let Some(Next::Lost(count)) = events.next().await {
+                assert!(count >= 1, "nothing between {} and the first", snapshot.number);
+                let first_batch = tree.snapshot().number - snapshot.number;
+                assert!(first_batch > 1024, "{count} lost of {first_batch}, with room for 1024");
+            }
+            stop.await.unwrap();
+        }
+    });
+}
+
+#[test]
+fn every_waiting_state_says_for_what_since_when_and_how_long_still() {
+    paused(async {
+        let universe = Universe::new();
+        let (slow, next) = (universe.puppet("slow").slow_to_start(), universe.puppet("next"));
+        let deaf = universe.puppet("deaf").ignoring_stop();
+        let tree = Supervisor::new("t")
+            .child(deaf.child())
+            .child(slow.child().start_within(s(30)))
+            .child(next.child())
+            .begin()
+            .unwrap();
+        tokio::time::sleep(s(4)).await;
+        let view = |path: &str| tree.snapshot().get(path).unwrap().clone();
+        assert_eq!(view("/t/slow").state, NodeState::Starting { remaining: Some(s(26)) });
+        assert_eq!(tree.now().since(view("/t/slow").since), s(4));
+        let handle = tree.handle();
+        tokio::spawn(async move { handle.stop_child("/t/deaf").await });
+        tokio::time::sleep(s(3)).await;
+        let asked = NodeState::Stopping { rung: Rung::Asked, remaining: Some(s(2)) };
+        assert_eq!(view("/t/deaf").state, asked);
+        tree.kill().await;
+        universe.check().await;
+    });
+}
+
+#[test]
+fn health_is_an_event_and_part_of_every_supervisor_above() {
+    paused(async {
+        let universe = Universe::new();
+        let a = universe.puppet("a");
+        let inner = Supervisor::new("inner").child(a.child());
+        let tree = Supervisor::new("t").child(inner).start().await.unwrap();
+        let mut events = tree.events();
+        a.health(Health::Degraded);
+        let Some(Next::Event(event)) = events.next().await else { panic!("no event") };
+        assert!(matches!(event.kind, EventKind::Health(Health::Degraded)), "{event:?}");
+        assert_eq!(tree.snapshot().root.health, Health::Degraded);
+        tree.stop().await;
+        universe.check().await;
+    });
+}
