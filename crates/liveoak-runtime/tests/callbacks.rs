@@ -82,7 +82,11 @@ fn an_error_whose_destructor_calls_the_tree_or_panics_harms_nobody() {
             let child = Child::task("a", move |ctx: Ctx| {
                 let nest = in_child.clone();
                 async move {
-                    if ctx.attempt() < Attempt(2000) { Err(nest.pest()) } else { Ok(ctx.stopping().await) }
+                    if ctx.attempt() < Attempt(2000) {
+                        return Err(nest.pest());
+                    }
+                    ctx.stopping().await;
+                    Ok(())
                 }
             });
             let child = child.backoff(None).limit(Limit::unlimited());
