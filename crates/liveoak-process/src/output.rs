@@ -7,6 +7,7 @@
 
 use crate::exit::ExitWatch;
 use crate::lines::Lines;
+use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -76,7 +77,6 @@ pub(crate) struct Reader<F> {
     pipes: [Option<Pipe>; 2],
     exit: Arc<ExitWatch>,
     sink: F,
-    buffer: Box<[u8]>,
 }
 
 struct Pipe {
@@ -85,9 +85,51 @@ struct Pipe {
     lines: Lines,
 }
 
+thread_local! {
+    /// Where a thread reads into. All readers on the thread share it, since what was read is handed on at once: a
+    /// thousand quiet programs need no thousand buffers.
+    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// Lends the thread's buffer; a new one if it is lent already, or was lost in a panic.
+fn with_buffer<T>(f: impl FnOnce(&mut [u8]) -> T) -> T {
+    let mut buffer = BUFFER.take();
+    buffer.resize(READ_SIZE, 0);
+    let outcome = f(&mut buffer);
+    BUFFER.set(buffer);
+    outcome
+}
+
+impl Pipe {
+    /// Reads once and hands on what came: so many bytes. None at the end, and when the pipe is broken.
+    fn poll_deliver(&mut self, cx: &mut Context<'_>, sink: &mut impl FnMut(OutputLine<'_>)) -> Poll<usize> {
+        with_buffer(|bytes| {
+            let mut buffer = ReadBuf::new(bytes);
+            Pin::new(&mut self.end).poll_read(cx, &mut buffer).map(|read| match read {
+                Ok(()) => self.deliver(buffer.filled(), sink),
+                Err(_) => 0,
+            })
+        })
+    }
+
+    /// As [`poll_deliver`](Pipe::poll_deliver), of what lies in the pipe now.
+    fn try_deliver(&mut self, sink: &mut impl FnMut(OutputLine<'_>)) -> Option<usize> {
+        with_buffer(|bytes| {
+            let length = self.end.try_read(bytes).ok()?;
+            Some(self.deliver(&bytes[..length], sink))
+        })
+    }
+
+    fn deliver(&mut self, bytes: &[u8], sink: &mut impl FnMut(OutputLine<'_>)) -> usize {
+        let stream = self.stream;
+        self.lines.push(bytes, &mut |text, continued| sink(OutputLine { stream, text, continued }));
+        bytes.len()
+    }
+}
+
 /// What the reader wakes up for.
 enum Input {
-    /// Bytes in the buffer, from this pipe. None is the end of it.
+    /// This pipe gave so many bytes, which were handed on. None is the end of it.
     Read(usize, usize),
     Exited,
     GraceOver,
@@ -108,8 +150,7 @@ impl<F: FnMut(OutputLine<'_>)> Reader<F> {
             io::Result::Ok(end.map(|end| Pipe { stream, end, lines: Lines::default() }))
         };
         let pipes = [pipe(Stream::Stdout, stdout)?, pipe(Stream::Stderr, stderr)?];
-        let size = if pipes.iter().any(Option::is_some) { READ_SIZE } else { 0 };
-        Ok(Reader { pipes, exit, sink, buffer: vec![0; size].into_boxed_slice() })
+        Ok(Reader { pipes, exit, sink })
     }
 
     /// Reads until all is said.
@@ -118,8 +159,7 @@ impl<F: FnMut(OutputLine<'_>)> Reader<F> {
         loop {
             match poll_fn(|cx| self.poll(cx, &mut grace)).await {
                 Input::Read(index, 0) => self.close(index),
-                Input::Read(index, length) => {
-                    self.deliver(index, length);
+                Input::Read(..) => {
                     // The other stream's turn: a flood on one must not silence the other.
                     self.pipes.swap(0, 1);
                 }
@@ -147,21 +187,11 @@ impl<F: FnMut(OutputLine<'_>)> Reader<F> {
         }
         for (index, pipe) in self.pipes.iter_mut().enumerate() {
             let Some(pipe) = pipe else { continue };
-            let mut buffer = ReadBuf::new(&mut self.buffer);
-            match Pin::new(&mut pipe.end).poll_read(cx, &mut buffer) {
-                Poll::Ready(Ok(())) => return Poll::Ready(Input::Read(index, buffer.filled().len())),
-                Poll::Ready(Err(_)) => return Poll::Ready(Input::Read(index, 0)),
-                Poll::Pending => {}
+            if let Poll::Ready(length) = pipe.poll_deliver(cx, &mut self.sink) {
+                return Poll::Ready(Input::Read(index, length));
             }
         }
         Poll::Pending
-    }
-
-    fn deliver(&mut self, index: usize, length: usize) {
-        let Some(pipe) = &mut self.pipes[index] else { return };
-        let (stream, sink) = (pipe.stream, &mut self.sink);
-        let mut emit = |text: &str, continued| sink(OutputLine { stream, text, continued });
-        pipe.lines.push(&self.buffer[..length], &mut emit);
     }
 
     fn close(&mut self, index: usize) {
@@ -175,9 +205,8 @@ impl<F: FnMut(OutputLine<'_>)> Reader<F> {
         for index in [0, 1] {
             let mut left = LAST_DRAIN;
             while left > 0 {
-                let read = self.pipes[index].as_ref().map(|pipe| pipe.end.try_read(&mut self.buffer));
-                let Some(Ok(length @ 1..)) = read else { break };
-                self.deliver(index, length);
+                let Some(pipe) = &mut self.pipes[index] else { break };
+                let Some(length @ 1..) = pipe.try_deliver(&mut self.sink) else { break };
                 left = left.saturating_sub(length);
             }
             self.close(index);
