@@ -329,18 +329,20 @@ impl Shared {
 
     /// The runtime is going away under the tree. Nothing can be waited for any more: everything is ordered to end.
     pub(crate) fn collapse(self: &Arc<Self>) {
-        let alive = {
-            let mut core = self.core();
-            if std::mem::replace(&mut core.collapsed, true) {
-                return;
-            }
-            core.everything_alive()
-        };
+        let now = self.clock.now();
+        let mut core = self.core();
+        if std::mem::replace(&mut core.collapsed, true) {
+            return;
+        }
+        let alive = core.everything_alive();
+        // Before anybody else reports an end that would be answered by a new attempt.
+        let random = core.random();
+        core.machine.handle(now, random, Input::Kill);
+        self.drive(core);
         for cell in alive {
             cell.kill();
             cell.write_off();
         }
-        self.feed(self.clock.now(), Input::Kill);
         self.let_go();
         let ended = Ended { exit: Exit::Killed, report: Arc::default() };
         let _ = self.ended.set(ended);

@@ -294,3 +294,38 @@ impl Core {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use liveoak_core::{ChildSpec, Declared, Name, SupervisorSpec, Work};
+
+    #[test]
+    fn a_place_that_was_written_off_while_it_was_being_made_does_not_become_the_place_of_the_next_attempt() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let _inside = runtime.enter();
+        let spec = SupervisorSpec { place: true, ..SupervisorSpec::default() };
+        let name = Name::new("t").expect("a name");
+        let declared = Declared { name, child: ChildSpec::of_root(), work: Work::Supervisor(spec) };
+        let machine = Machine::new(&declared).expect("a tree");
+        let id = machine.root();
+        let shared = Shared::new(machine, runtime.handle().clone());
+        let cell = |attempt| Cell::new(Arc::clone(&shared), id, Attempt(attempt), false);
+        let (old, new) = (cell(1), cell(2));
+        let handle_is_there = shared.with_core(|core| {
+            core.set_supervisor(id, Some(Place::new("place", 1)));
+            let handle = |core: &Core| match &core.locals[id.slot as usize] {
+                Local::Sup { place: Some(place), .. } => place.handle.is_some(),
+                Local::Sup { place: None, .. } | Local::Leaf { .. } | Local::Vacant => false,
+            };
+            if let Local::Sup { place: Some(place), .. } = &mut core.locals[id.slot as usize] {
+                place.cell = Some(Arc::clone(&new));
+            }
+            core.place_opened(&old, runtime.handle().clone());
+            let after_old = handle(core);
+            core.place_opened(&new, runtime.handle().clone());
+            (after_old, handle(core))
+        });
+        assert_eq!(handle_is_there, (false, true));
+    }
+}

@@ -302,6 +302,8 @@ async fn act(strings: Arc<Strings>, ctx: Ctx) -> Exit {
             }
             None if strings.state().ignores_stop => news.await,
             None => match race(ctx.stopping(), news).await {
+                // Orders that came before it was asked come first.
+                Either::Left(()) if !strings.state().orders.is_empty() => {}
                 Either::Left(()) => {
                     let lingers = strings.state().lingers;
                     if !lingers.is_zero() {

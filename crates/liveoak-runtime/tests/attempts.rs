@@ -153,7 +153,7 @@ fn subtasks_are_aborted_with_their_attempt_and_gone_before_the_next_begins() {
         tokio::time::sleep(s(5)).await;
         tree.stop().await;
         assert_eq!(living.load(Ordering::SeqCst), 0);
-        let starts = at_start.lock().unwrap();
+        let starts = at_start.lock().unwrap().clone();
         assert!(starts.len() >= 5 && starts.iter().all(|living| *living == 0), "{starts:?}");
         universe.check().await;
     });

@@ -84,7 +84,7 @@ fn restless(name: String, seed: u64, census: &Arc<Census>) -> Child {
     child
         .ready_when_told()
         .stop_within(Duration::from_millis(seed % 5))
-        .backoff((seed % 3 == 0).then_some(Backoff {
+        .backoff(seed.is_multiple_of(3).then_some(Backoff {
             from: Duration::from_millis(1),
             to: Duration::from_millis(4),
             reset_after: Duration::from_secs(1),
@@ -204,7 +204,6 @@ fn storm(seed: u64) {
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "how to run a failure again is for whoever reads the test's output")]
 fn whatever_is_done_at_once_a_child_has_one_live_attempt_and_the_stop_ends() {
     quiet_panics();
     for seed in seeds() {
