@@ -62,6 +62,11 @@ impl Child {
     ///
     /// When the child is asked to stop, [`Ctx::stopping`] completes; when its time is up, or its heartbeat is
     /// missed, the future is dropped at an await point.
+    ///
+    /// Code that never comes to an await point cannot be ended: it is abandoned and reported, and goes on taking
+    /// a thread of the runtime away from everybody. On a runtime with several threads the tree sees to its deadlines
+    /// all the same; one with a single thread stands still as a whole. Blocking code belongs into
+    /// [`thread`](Self::thread), code that burns into a [`Place`](crate::Place) of its own.
     pub fn task<F, Fut>(name: impl Into<String>, body: F) -> Self
     where
         F: Fn(Ctx) -> Fut + Send + Sync + 'static,

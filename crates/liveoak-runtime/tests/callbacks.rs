@@ -206,3 +206,85 @@ fn a_waker_that_calls_the_tree_is_woken_outside_of_its_lock() {
         universe.check().await;
     });
 }
+
+/// A group whose members hand their contexts out, with `count` members.
+async fn contexts(count: usize) -> (Tree, Vec<Ctx>) {
+    let kept: Arc<Mutex<Vec<Ctx>>> = Arc::default();
+    let slot = Arc::clone(&kept);
+    let group = Group::<()>::new("g", move |ctx: Ctx, ()| {
+        slot.lock().unwrap().push(ctx.clone());
+        async move { ctx.stopping().await }
+    });
+    let members = group.handle();
+    let tree = Supervisor::new("t").child(group).start().await.unwrap();
+    for _ in 0..count {
+        members.spawn(()).unwrap();
+    }
+    eventually("all of them", || kept.lock().unwrap().len() == count).await;
+    let contexts = std::mem::take(&mut *kept.lock().unwrap());
+    (tree, contexts)
+}
+
+/// Calls what it is made of.
+struct Calls<F>(F);
+
+impl<F: Fn() + Send + Sync> Wake for Calls<F> {
+    fn wake(self: Arc<Self>) {
+        (self.0)();
+    }
+}
+
+#[test]
+fn a_reader_that_comes_in_the_middle_of_a_great_stop_misses_nothing_from_then_on() {
+    paused(async {
+        let (tree, contexts) = contexts(100).await;
+        let watched: Arc<Mutex<Option<(Snapshot, Events)>>> = Arc::default();
+        let (slot, handle) = (Arc::clone(&watched), tree.handle());
+        // Woken when the first is asked, while the others are still to be.
+        let begin = move || {
+            slot.lock().unwrap().get_or_insert_with(|| handle.watch());
+        };
+        let waker = Waker::from(Arc::new(Calls(begin)));
+        let mut stopping = Box::pin(contexts[0].stopping());
+        assert!(stopping.as_mut().poll(&mut std::task::Context::from_waker(&waker)).is_pending());
+        tree.begin_stop();
+        let (snapshot, mut events) = watched.lock().unwrap().take().expect("it was woken");
+        let begun = snapshot.get("/t/g").unwrap();
+        let running = begun.children.iter().filter(|child| child.state == NodeState::Running).count();
+        assert!(running > 50, "the stop is only beginning");
+        tree.join().await;
+        let mut number = snapshot.number;
+        while let Some(next) = events.next().await {
+            let Next::Event(event) = next else { panic!("{next:?} after event {number}") };
+            number += 1;
+            assert_eq!(event.number, number);
+        }
+        assert!(number > snapshot.number + 200);
+    });
+}
+
+#[test]
+fn effects_of_effects_use_no_stack() {
+    // Each member's waker stops the next member: as deep as there are members, on the 2 MiB stack of a test.
+    const MEMBERS: usize = 5_000;
+    paused(async {
+        let (tree, contexts) = contexts(MEMBERS).await;
+        let mut waiting: Vec<_> = contexts.iter().map(|ctx| Box::pin(ctx.stopping())).collect();
+        for (n, stopping) in waiting.iter_mut().enumerate() {
+            let (handle, next) = (tree.handle(), contexts.get(n + 1).map(Ctx::path));
+            let stop_next = move || {
+                if let Some(next) = next.clone() {
+                    let mut stop = Box::pin(handle.stop_child(next));
+                    let _ = stop.as_mut().poll(&mut std::task::Context::from_waker(Waker::noop()));
+                }
+            };
+            let waker = Waker::from(Arc::new(Calls(stop_next)));
+            assert!(stopping.as_mut().poll(&mut std::task::Context::from_waker(&waker)).is_pending());
+        }
+        let first = contexts[0].path();
+        tree.stop_child(first).await.unwrap();
+        eventually("the stop of all", || contexts.iter().all(Ctx::is_stopping)).await;
+        drop(waiting);
+        tree.stop().await;
+    });
+}
