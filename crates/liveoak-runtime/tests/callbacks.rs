@@ -169,6 +169,30 @@ fn a_refused_child_is_dropped_outside_of_the_tree_s_lock() {
     });
 }
 
+#[test]
+fn what_makes_room_for_another_child_is_dropped_outside_of_the_tree_s_lock() {
+    paused(async {
+        let universe = Universe::new();
+        let nest = Nest::new(false);
+        let pest = nest.pest();
+        let once = Child::task("once", move |_ctx| {
+            let _pest = &pest;
+            async {}
+        });
+        let tree = Supervisor::new("t").child(once.restart(Restart::Temporary)).start().await.unwrap();
+        nest.tree.set(tree.handle()).unwrap();
+        eventually("its end", || {
+            tree.snapshot().root.children[0].state == NodeState::Idle(WhyIdle::Finished)
+        })
+        .await;
+        let again = universe.puppet("once");
+        tree.add_child("/t", again.child()).await.unwrap();
+        assert_eq!((nest.calls(), again.live()), (1, 1));
+        tree.stop().await;
+        universe.check().await;
+    });
+}
+
 /// A waker that calls the tree.
 struct PestWaker(Nest);
 

@@ -33,8 +33,11 @@ fn a_command_s_answer_is_its_effect() {
         a.ready();
         let done = start.await.unwrap().unwrap();
         assert!(matches!(done, Done::Ready { attempt: Attempt(2), .. }), "{done:?}");
+        let handle = tree.handle();
+        let restart = tokio::spawn(async move { handle.restart_child("/t/a").await });
+        a.started(3).await;
         a.ready();
-        let done = tree.restart_child("/t/a").await.unwrap();
+        let done = restart.await.unwrap().unwrap();
         assert!(matches!(done, Done::Ready { attempt: Attempt(3), .. }), "{done:?}");
         assert_eq!((a.live(), a.starts()), (1, 3));
         tree.stop().await;
