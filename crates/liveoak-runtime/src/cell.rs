@@ -4,16 +4,11 @@
 //! attempt's end is reported here, exactly once, when its body *and* all its subtasks are gone.
 
 use crate::driver::Shared;
+use crate::latch::{Latched, Waiters};
 use liveoak_core::{Attempt, ChildId, Exit, Path};
-use pin_project_lite::pin_project;
 use std::collections::BTreeMap;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
-use tokio::sync::Notify;
-use tokio::sync::futures::Notified;
 use tokio::task::AbortHandle;
 
 const STOPPING: u8 = 1;
@@ -36,15 +31,15 @@ pub(crate) struct Cell {
     /// Latched bits: stop asked, kill ordered, task aborted, end reported, written off, how to be killed; and the
     /// heartbeat since the last check.
     bits: AtomicU8,
-    /// Wakes whoever waits for a bit.
-    news: Notify,
-    /// The body's fate, and what it has spawned.
+    /// The body's fate, what it has spawned, and who waits for a bit.
     life: Mutex<Life>,
 }
 
 /// Whether the attempt has ended, and what else belongs to it.
 #[derive(Default)]
-struct Life {
+pub(crate) struct Life {
+    /// Who waits for a bit.
+    pub(crate) waiters: Waiters,
     /// The task of the body, if it is one and has begun.
     task: Option<AbortHandle>,
     /// What only some attempts have.
@@ -67,15 +62,7 @@ struct More {
 
 impl Cell {
     pub(crate) fn new(tree: Arc<Shared>, id: ChildId, attempt: Attempt, on_root: bool) -> Arc<Self> {
-        Arc::new(Self {
-            tree,
-            id,
-            attempt,
-            on_root,
-            bits: AtomicU8::new(0),
-            news: Notify::new(),
-            life: Mutex::default(),
-        })
+        Arc::new(Self { tree, id, attempt, on_root, bits: AtomicU8::new(0), life: Mutex::default() })
     }
 
     /// Keeps the task of the body. If its abort was ordered before it was begun, it is aborted now.
@@ -125,20 +112,32 @@ impl Cell {
         subtasks.iter().for_each(AbortHandle::abort);
     }
 
-    fn has(&self, bit: u8) -> bool {
+    /// Sets bits, and wakes everybody who waits for news.
+    fn latch(&self, bits: u8) {
+        let mut life = self.life();
+        self.bits.fetch_or(bits, Ordering::AcqRel);
+        let (first, others) = life.waiters.take();
+        drop(life);
+        if let Some(first) = first {
+            first.wake();
+        }
+        if let Some(others) = others {
+            others.notify_waiters();
+        }
+    }
+
+    pub(crate) fn has(&self, bit: u8) -> bool {
         self.bits.load(Ordering::Acquire) & bit != 0
     }
 
     /// Latches the request to stop and wakes those who wait for it.
     pub(crate) fn ask(&self) {
-        self.bits.fetch_or(STOPPING, Ordering::AcqRel);
-        self.news.notify_waiters();
+        self.latch(STOPPING);
     }
 
     /// Latches the order to end at once and wakes those who wait for it.
     pub(crate) fn order_kill(&self) {
-        self.bits.fetch_or(STOPPING | KILLING, Ordering::AcqRel);
-        self.news.notify_waiters();
+        self.latch(STOPPING | KILLING);
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
@@ -147,12 +146,12 @@ impl Cell {
 
     /// Waits for the request to stop.
     pub(crate) fn stopping(&self) -> Latched<'_> {
-        Latched { cell: self, bit: STOPPING, news: self.news.notified() }
+        Latched::new(self, STOPPING)
     }
 
     /// Waits for the order to end at once.
     pub(crate) fn killed(&self) -> Latched<'_> {
-        Latched { cell: self, bit: KILLING, news: self.news.notified() }
+        Latched::new(self, KILLING)
     }
 
     pub(crate) fn beat(&self) {
@@ -175,7 +174,7 @@ impl Cell {
         path
     }
 
-    fn life(&self) -> std::sync::MutexGuard<'_, Life> {
+    pub(crate) fn life(&self) -> std::sync::MutexGuard<'_, Life> {
         self.life.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -266,33 +265,5 @@ impl Cell {
 
     fn report(self: &Arc<Self>, exit: Exit) {
         self.tree.exited(self, exit);
-    }
-}
-
-pin_project! {
-    /// Waits for a latched bit. Cancel safe: whoever looks later still sees it.
-    pub(crate) struct Latched<'a> {
-        cell: &'a Cell,
-        bit: u8,
-        #[pin]
-        news: Notified<'a>,
-    }
-}
-
-impl Future for Latched<'_> {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let mut this = self.project();
-        loop {
-            if this.cell.has(*this.bit) {
-                return Poll::Ready(());
-            }
-            // News were about another bit if this one is not set: wait for the next.
-            if this.news.as_mut().poll(cx).is_pending() {
-                return Poll::Pending;
-            }
-            this.news.set(this.cell.news.notified());
-        }
     }
 }

@@ -22,15 +22,23 @@ use crate::watchdog::{SLACK, Watchdog};
 use liveoak_core::{ChildId, Done, Exit, Input, Machine, Path, Refusal, Snapshot, Time};
 use std::cell::Cell as StdCell;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
-use std::task::Poll;
+use std::task;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 /// How many effects a thread does before it leaves the rest to the tree's task. About a millisecond's work.
 const EFFECTS_PER_TURN: usize = 4096;
 
-/// How many effects are taken at a time.
-const BATCH: usize = 8;
+/// How many effects are taken at a time, beside the first.
+const BATCH: usize = 15;
+
+/// How many steps of a walk over a stopping group the tree's task does before it lets others run. As many as a
+/// worker's run queue holds.
+const STEPS_PER_TURN: usize = 256;
+
+/// How many steps of it everybody else does who comes by. The thread on which one member ends asks the next, and finds
+/// it in its own cache when it ends.
+const STEPS_BY_THE_WAY: usize = 1;
 
 /// How often a taken lock is looked at before sleeping on it.
 const LOOKS: u32 = 200;
@@ -192,64 +200,63 @@ impl Shared {
 
     /// Does what is to be done. Inside an effect that is being done it is left to the loop that does the effect.
     fn drive<'a>(self: &'a Arc<Self>, core: MutexGuard<'a, Core>) {
+        self.drive_with(core, STEPS_BY_THE_WAY);
+    }
+
+    /// The same, with so many steps of walks over groups.
+    fn drive_with<'a>(self: &'a Arc<Self>, core: MutexGuard<'a, Core>, steps: usize) {
         let me = Arc::as_ptr(self).addr();
         if DRIVING.get().0 == me {
             return DRIVING.set((me, true));
         }
         let outer = Driving(DRIVING.replace((me, false)));
-        self.do_effects(me, core);
+        self.do_effects(me, core, steps);
         drop(outer);
     }
 
-    fn do_effects<'a>(self: &'a Arc<Self>, me: usize, mut core: MutexGuard<'a, Core>) {
+    fn do_effects<'a>(self: &'a Arc<Self>, me: usize, mut core: MutexGuard<'a, Core>, mut steps: usize) {
         let mut done = 0;
+        let (mut effects, mut more) = (Vec::new(), Vec::new());
         loop {
-            let mut batch = [const { Action::Nothing }; BATCH];
-            let mut taken = 0;
-            while taken < BATCH {
-                let Some(effect) = core.machine.poll_effect() else { break };
-                batch[taken] = core.prepare(self, effect);
-                taken += 1;
+            // Most inputs have one effect.
+            let first = core.next_effect(&mut steps);
+            while first.is_some() && effects.len() < BATCH {
+                let Some(effect) = core.next_effect(&mut steps) else { break };
+                effects.push(effect);
             }
-            let drained = taken < BATCH;
-            let mut earlier = None;
-            if drained {
-                let deadline = core.machine.poll_deadline().unwrap_or(Time::NEVER);
-                if deadline < core.armed {
-                    core.armed = deadline;
-                    earlier = Some(deadline);
-                }
+            if !effects.is_empty() {
+                core.warm_up(&effects);
             }
-            core.left_over &= !drained;
+            let drained = effects.len() < BATCH;
+            done += usize::from(first.is_some()) + effects.len();
+            let first = first.map(|effect| core.prepare(self, effect));
+            more.extend(effects.drain(..).map(|effect| core.prepare(self, effect)));
+            let enough = done >= EFFECTS_PER_TURN;
+            let news = if drained || enough { core.news_for_keeper() } else { None };
             drop(core);
-            if let Some(deadline) = earlier {
+            if let Some(deadline) = news {
                 self.expect(deadline);
             }
             // Whoever waits for a milestone finds the events before it told.
             self.events.flush();
-            for action in batch {
-                self.perform(action);
-            }
-            done += taken;
+            first.into_iter().chain(more.drain(..)).for_each(|action| self.perform(action));
             let fed = DRIVING.replace((me, false)).1;
-            let enough = done >= EFFECTS_PER_TURN;
-            let over = drained && !fed;
-            if over {
-                break;
-            }
-            if enough {
-                self.core().left_over = true;
-                self.expect(self.clock.now());
-                break;
+            if drained && !fed {
+                return;
             }
             core = self.core();
+            if enough {
+                let news = core.news_for_keeper();
+                drop(core);
+                return news.into_iter().for_each(|deadline| self.expect(deadline));
+            }
         }
     }
 
     /// There is something to be done at `deadline`: by the tree's task, else by the watchdog.
     fn expect(&self, deadline: Time) {
         self.rearm.notify_one();
-        self.watchdog.expect(deadline);
+        self.watchdog.expect(if deadline == Time::ZERO { self.clock.now() } else { deadline });
     }
 
     /// The watchdog's look at the clock.
@@ -257,13 +264,16 @@ impl Shared {
         let now = self.clock.now();
         let core = self.core();
         let deadline = core.machine.poll_deadline().unwrap_or(Time::NEVER);
-        let overdue = core.left_over || deadline.after(SLACK) <= now;
+        let waited_for = core.machine.has_effects();
         drop(core);
-        if overdue {
-            self.feed(now, Input::Tick);
+        if waited_for || deadline.after(SLACK) <= now {
+            self.keep(now);
         }
         let core = self.core();
-        let next = core.machine.poll_deadline().unwrap_or(Time::NEVER).min(core.armed);
+        let mut next = core.machine.poll_deadline().unwrap_or(Time::NEVER).min(core.armed);
+        if core.machine.has_effects() || core.keeper_awake {
+            next = now;
+        }
         drop(core);
         // If that is past already, the tree's task is late for it: look again soon.
         self.watchdog.expect(next.max(now));
@@ -271,7 +281,9 @@ impl Shared {
 
     fn perform(self: &Arc<Self>, action: Action) {
         match action {
-            Action::Begin { body, cell, handle } => body.begin(cell, &handle),
+            Action::Begin { body, cell, handle } => {
+                body.begin(cell, handle.as_ref().unwrap_or_else(|| self.clock.handle()));
+            }
             Action::Open { place, cell } => {
                 place.begin(cell, |cell, handle| cell.tree.place_opened(cell, handle))
             }
@@ -302,29 +314,38 @@ impl Shared {
         self.feed(self.clock.now(), Input::Ready { id: cell.id, attempt: cell.attempt });
     }
 
-    /// The tree's own task: deadlines, and effects that others left over. Ends with the tree.
+    /// The tree's own task: deadlines, walks over groups, and effects that others left over. Ends with the tree.
     pub(crate) async fn keep_time(self: Arc<Self>) {
         loop {
             let news = self.rearm.notified();
             let deadline = {
                 let mut core = self.core();
-                let deadline = core.machine.poll_deadline().unwrap_or(Time::NEVER);
-                core.armed = deadline;
-                deadline
+                core.armed = core.machine.poll_deadline().unwrap_or(Time::NEVER);
+                core.keeper_awake = core.machine.has_effects();
+                if core.keeper_awake { Time::ZERO } else { core.armed }
             };
             if self.ended.get().is_some() {
                 break;
             }
             if deadline == Time::NEVER {
                 news.await;
-            } else {
+            } else if deadline != Time::ZERO {
                 let sleep = tokio::time::sleep_until(self.clock.instant(deadline));
                 crate::race::race(news, sleep).await;
             }
-            self.feed(self.clock.now_inside(), Input::Tick);
+            self.keep(self.clock.now_inside());
             // Others first, if there is much to do.
             to_the_back().await;
         }
+    }
+
+    /// One turn of the tree's task: the time, effects that were left to it, and steps of walks over groups.
+    fn keep(self: &Arc<Self>, now: Time) {
+        let mut core = self.core();
+        core.machine.set_interest(self.events.interest());
+        let random = core.random();
+        core.machine.handle(now, random, Input::Tick);
+        self.drive_with(core, STEPS_PER_TURN);
     }
 
     /// The runtime is going away under the tree. Nothing can be waited for any more: everything is ordered to end.
@@ -365,10 +386,10 @@ async fn to_the_back() {
     let mut been = false;
     std::future::poll_fn(|cx| {
         if std::mem::replace(&mut been, true) {
-            return Poll::Ready(());
+            return task::Poll::Ready(());
         }
         cx.waker().wake_by_ref();
-        Poll::Pending
+        task::Poll::Pending
     })
     .await;
 }

@@ -17,6 +17,7 @@ mod error;
 mod events;
 mod failures;
 mod group;
+mod latch;
 mod panic;
 mod place;
 mod race;

@@ -61,8 +61,8 @@ pub(crate) struct Core {
     random: u64,
     /// When the tree's task will wake.
     pub(crate) armed: Time,
-    /// Whether effects were left for the tree's task.
-    pub(crate) left_over: bool,
+    /// Whether the tree's task will look at everything before it sleeps again.
+    pub(crate) keeper_awake: bool,
     /// Whether any supervisor has a place of its own.
     has_places: bool,
     /// Whether the runtime is gone: nothing can be begun any more.
@@ -71,8 +71,16 @@ pub(crate) struct Core {
 
 /// An effect, made ready to be done outside the lock.
 pub(crate) enum Action {
-    Begin { body: Arc<dyn Body>, cell: Arc<Cell>, handle: Handle },
-    Open { place: Place, cell: Arc<Cell> },
+    /// Without a handle, on the tree's own runtime.
+    Begin {
+        body: Arc<dyn Body>,
+        cell: Arc<Cell>,
+        handle: Option<Handle>,
+    },
+    Open {
+        place: Place,
+        cell: Arc<Cell>,
+    },
     Ask(Arc<Cell>),
     Kill(Arc<Cell>),
     WriteOff(Arc<Cell>),
@@ -116,7 +124,7 @@ impl Core {
             // A different seed per tree and per process, from the standard library's own source.
             random: RandomState::new().hash_one(0u8) | 1,
             armed: Time::NEVER,
-            left_over: false,
+            keeper_awake: false,
             has_places: false,
             collapsed: false,
         }
@@ -208,20 +216,40 @@ impl Core {
         }
     }
 
-    /// The runtime for the children of the supervisor above `id`: the nearest place, or the tree's own.
-    fn runtime_for(&self, id: ChildId, shared: &Shared) -> (Handle, bool) {
+    /// The runtime for the children of the supervisor above `id`: the nearest place; none for the tree's own.
+    fn runtime_for(&self, id: ChildId) -> Option<Handle> {
         if self.has_places {
             let mut above = self.machine.parent(id);
             while let Some(id) = above {
                 if let Some(Local::Sup { place: Some(place), .. }) = self.locals.get(id.slot as usize)
                     && let Some(handle) = &place.handle
                 {
-                    return (handle.clone(), false);
+                    return Some(handle.clone());
                 }
                 above = self.machine.parent(id);
             }
         }
-        (shared.clock.handle().clone(), true)
+        None
+    }
+
+    /// The next effect, of a walk over a group only as long as there are `steps` left.
+    pub(crate) fn next_effect(&mut self, steps: &mut usize) -> Option<Effect> {
+        self.machine.poll_prompt_effect().or_else(|| {
+            *steps = steps.checked_sub(1)?;
+            self.machine.poll_effect()
+        })
+    }
+
+    /// Looks at every cell that `effects` are about. They lie scattered in memory, and plain reads are fetched side by
+    /// side, while the counting that follows goes one by one.
+    pub(crate) fn warm_up(&self, effects: &[Effect]) {
+        let attempts = effects.iter().map(|effect| match effect {
+            Effect::Ask { id, .. } | Effect::Kill { id, .. } => {
+                self.locals.get(id.slot as usize).and_then(Local::cell).map_or(0, |cell| cell.attempt.0)
+            }
+            _ => 0,
+        });
+        std::hint::black_box(attempts.fold(0, u64::wrapping_add));
     }
 
     /// The cell of a living attempt, or of a place.
@@ -233,6 +261,21 @@ impl Core {
     /// Every living attempt and place.
     pub(crate) fn everything_alive(&self) -> Vec<Arc<Cell>> {
         self.locals.iter().filter_map(Local::cell).cloned().collect()
+    }
+
+    /// What the tree's task must be told, if anything: that there is an earlier deadline, or that effects are left to
+    /// it ([`Time::ZERO`]: as soon as may be).
+    pub(crate) fn news_for_keeper(&mut self) -> Option<Time> {
+        let deadline = self.machine.poll_deadline().unwrap_or(Time::NEVER);
+        if self.machine.has_effects() && !self.keeper_awake {
+            self.keeper_awake = true;
+            self.armed = self.armed.min(deadline);
+            return Some(Time::ZERO);
+        }
+        (deadline < self.armed).then(|| {
+            self.armed = deadline;
+            deadline
+        })
     }
 
     /// The one place where effects become actions.
@@ -277,10 +320,10 @@ impl Core {
         if self.collapsed {
             return Action::Nothing;
         }
-        let (handle, on_root) = self.runtime_for(id, shared);
+        let handle = self.runtime_for(id);
         match self.locals.get_mut(id.slot as usize) {
             Some(Local::Leaf { serial, body, cell: held }) if *serial == id.serial => {
-                let cell = Cell::new(Arc::clone(shared), id, attempt, on_root);
+                let cell = Cell::new(Arc::clone(shared), id, attempt, handle.is_none());
                 *held = Some(Arc::clone(&cell));
                 Action::Begin { body: Arc::clone(body), cell, handle }
             }

@@ -230,6 +230,18 @@ impl Machine {
         }
     }
 
+    /// Like [`poll_effect`](Self::poll_effect), but leaves the walks over stopping groups to others: each of their steps is
+    /// as many effects as the group has members. For drivers that share the work.
+    pub fn poll_prompt_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// Whether [`poll_effect`](Self::poll_effect) has more to give.
+    #[must_use]
+    pub fn has_effects(&self) -> bool {
+        !self.effects.is_empty() || !self.sweeps.is_empty()
+    }
+
     /// When the machine wants an [`Input::Tick`] at the latest. Changes with every input.
     #[must_use]
     pub fn poll_deadline(&self) -> Option<Time> {

@@ -233,7 +233,10 @@ impl Machine {
     pub(super) fn mark_dirty(&mut self, i: u32) {
         if i != NONE {
             let sup = self.sup_mut(i);
-            if !std::mem::replace(&mut sup.queued, true) {
+            // A group has nothing to do but to end, when it is stopping and its last member is gone.
+            let idle =
+                matches!(&sup.kids, Kids::Group { count, .. } if *count > 0 || sup.mode != Mode::Stopping);
+            if !idle && !std::mem::replace(&mut sup.queued, true) {
                 self.dirty.push_back(i);
             }
         }
