@@ -30,7 +30,7 @@ pub use event::{Event, EventKind, Severity};
 pub use exit::{Exit, Failure, GaveUp, Panic, StartFailure};
 pub use ids::{Attempt, ChildId, Name, NameError, Path, Ticket};
 pub use machine::{Command, Done, Effect, Input, KILL_GRACE, MAX_WAITERS, Machine, Refusal};
-pub use report::{MAX_LISTED_MEMBERS, Rung, StopEntry, StopReport};
+pub use report::{MAX_LISTED, MAX_LISTED_MEMBERS, Rung, StopEntry, StopReport};
 pub use snapshot::{Health, NodeState, NodeView, Snapshot, WaitingFor, WhyIdle};
 pub use spec::{
     AutoShutdown, ChildSpec, Condition, Declared, Edge, GiveUp, GroupSpec, Limit, Order, Ready, Restart,

@@ -48,9 +48,12 @@ pub struct StopEntry {
     pub exit: Option<Exit>,
 }
 
-/// How many children of a stop that ended cleanly are listed one by one; beyond that they are counted. Those
-/// that were forced are always listed. Keeps the report of a million children readable and small.
-pub const MAX_LISTED_MEMBERS: usize = 10_000;
+/// How many children that ended cleanly are listed one by one; beyond that they are counted. Those that were forced
+/// are always listed.
+pub const MAX_LISTED: usize = 10_000;
+
+/// A report with this many entries lists no more members of dynamic groups that ended cleanly: they are many alike.
+pub const MAX_LISTED_MEMBERS: usize = 256;
 
 /// What a stop did. Nothing forced means success.
 #[derive(Clone, Debug, Default)]
@@ -59,7 +62,7 @@ pub struct StopReport {
     pub took: Duration,
     /// The children in the order in which they were gone.
     pub entries: Vec<StopEntry>,
-    /// Clean ends that are counted here because [`MAX_LISTED_MEMBERS`] was reached.
+    /// Clean ends that are counted here because [`MAX_LISTED`] or [`MAX_LISTED_MEMBERS`] was reached.
     pub unlisted: u64,
 }
 

@@ -67,8 +67,11 @@ impl Cell {
 
     /// Keeps the task of the body. If its abort was ordered before it was begun, it is aborted now.
     pub(crate) fn set_task(&self, task: AbortHandle) {
-        self.life().task = Some(task.clone());
-        if self.has(ABORTED) {
+        let mut life = self.life();
+        let aborted = self.has(ABORTED).then(|| task.clone());
+        life.task = Some(task);
+        drop(life);
+        if let Some(task) = aborted {
             task.abort();
         }
     }

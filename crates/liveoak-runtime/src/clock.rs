@@ -1,11 +1,11 @@
 //! The tree's time: nanoseconds since it began, by the clock of the runtime it was started on.
 //!
-//! That clock can be paused in tests, but only threads inside the runtime's context see it paused; all others enter
-//! the context first.
+//! The clock of a single-threaded runtime can be paused in tests, but only code inside the runtime's context sees it
+//! paused; all others enter the context first. That of any other runtime is the system's monotonic clock.
 
 use liveoak_core::Time;
 use std::time::SystemTime;
-use tokio::runtime::Handle;
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::time::Instant;
 
 #[derive(Debug)]
@@ -13,23 +13,27 @@ pub(crate) struct Clock {
     base: Instant,
     wall: SystemTime,
     handle: Handle,
+    /// Whether the clock can be paused.
+    pausable: bool,
 }
 
 impl Clock {
     /// Begins now. The caller is inside the context of `handle`.
     pub(crate) fn new(handle: Handle) -> Self {
-        Self { base: Instant::now(), wall: SystemTime::now(), handle }
+        let pausable = handle.runtime_flavor() != RuntimeFlavor::MultiThread;
+        Self { base: Instant::now(), wall: SystemTime::now(), handle, pausable }
     }
 
     /// The time, asked from anywhere.
     pub(crate) fn now(&self) -> Time {
-        let _inside = self.handle.enter();
+        let _inside = self.pausable.then(|| self.handle.enter());
         self.now_inside()
     }
 
     /// The time, asked from a task of the tree's own runtime.
     pub(crate) fn now_inside(&self) -> Time {
-        Time::ZERO.after(Instant::now().saturating_duration_since(self.base))
+        let now = if self.pausable { Instant::now() } else { std::time::Instant::now().into() };
+        Time::ZERO.after(now.saturating_duration_since(self.base))
     }
 
     pub(crate) fn instant(&self, time: Time) -> Instant {

@@ -46,7 +46,7 @@ impl<F: Factory> Body for TaskBody<F> {
         if self.kills_itself {
             cell.leave_kill_to_body();
         }
-        let run = Run { stage: Stage::Begin { body: self }, cell: Some(Arc::clone(&cell)) };
+        let run = Run { stage: Stage::Begin, cell: Some(Arc::clone(&cell)), body: self };
         let task = handle.spawn(run);
         cell.set_task(task.abort_handle());
     }
@@ -55,7 +55,7 @@ impl<F: Factory> Body for TaskBody<F> {
 pin_project! {
     #[project = StageProj]
     enum Stage<F: Factory> {
-        Begin { body: Arc<TaskBody<F>> },
+        Begin,
         Body { #[pin] future: F::Future },
         Over,
     }
@@ -68,6 +68,8 @@ pin_project! {
         stage: Stage<F>,
         // None only while the body is being polled or dropped: it is the thread's current context then.
         cell: Option<Arc<Cell>>,
+        // Kept to the end: the members of a group share it, and counting it twice is enough.
+        body: Arc<TaskBody<F>>,
     }
 
     impl<F: Factory> PinnedDrop for Run<F> {
@@ -102,9 +104,8 @@ impl<F: Factory> Run<F> {
 }
 
 /// One poll of the user's code.
-fn step<F: Factory>(mut stage: Pin<&mut Stage<F>>, cx: &mut Context<'_>) -> Poll<Exit> {
-    if let Stage::Begin { body } = &*stage {
-        let body = Arc::clone(body);
+fn step<F: Factory>(body: &TaskBody<F>, mut stage: Pin<&mut Stage<F>>, cx: &mut Context<'_>) -> Poll<Exit> {
+    if let Stage::Begin = &*stage {
         let Some(ctx) = current() else { return Poll::Ready(Exit::Killed) };
         match catch(Some("factory"), || body.factory.make(ctx)) {
             Ok(future) => stage.set(Stage::Body { future }),
@@ -113,7 +114,7 @@ fn step<F: Factory>(mut stage: Pin<&mut Stage<F>>, cx: &mut Context<'_>) -> Poll
     }
     match stage.project() {
         StageProj::Body { future } => future.poll(cx).map(IntoExit::into_exit),
-        StageProj::Begin { .. } | StageProj::Over => Poll::Ready(Exit::Completed),
+        StageProj::Begin | StageProj::Over => Poll::Ready(Exit::Completed),
     }
 }
 
@@ -123,7 +124,7 @@ impl<F: Factory> Future for Run<F> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.as_mut().project();
         let Some(cell) = this.cell.take() else { return Poll::Ready(()) };
-        let (ctx, polled) = entered(Ctx::new(cell), || catch(None, || step(this.stage, cx)));
+        let (ctx, polled) = entered(Ctx::new(cell), || catch(None, || step(this.body, this.stage, cx)));
         match polled.unwrap_or_else(|panic| Poll::Ready(Exit::Panicked(Arc::new(panic)))) {
             Poll::Pending => {
                 *self.project().cell = Some(ctx.into_cell());

@@ -16,7 +16,7 @@
 
 use super::node::{Kids, Mode, NONE, Phase, StopLog, StopPlan};
 use super::{Effect, Machine};
-use crate::report::MAX_LISTED_MEMBERS;
+use crate::report::{MAX_LISTED, MAX_LISTED_MEMBERS};
 use crate::{EventKind, Exit, Order, Rung, StopEntry, StopReport, Time};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -427,8 +427,9 @@ impl Machine {
         if i == self.root {
             return;
         }
+        let most = if self.is_member(i) { MAX_LISTED_MEMBERS } else { MAX_LISTED };
         let Some(log) = self.log_above(i) else { return };
-        if log.entries.len() >= MAX_LISTED_MEMBERS && !rung.is_forced() {
+        if log.entries.len() >= most && !rung.is_forced() {
             log.unlisted += 1;
             return;
         }
