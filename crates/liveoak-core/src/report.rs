@@ -53,7 +53,7 @@ pub struct StopEntry {
 pub const MAX_LISTED: usize = 10_000;
 
 /// A report with this many entries lists no more members of dynamic groups that ended cleanly: they are many alike.
-pub const MAX_LISTED_MEMBERS: usize = 256;
+pub const MAX_LISTED_MEMBERS: usize = 100;
 
 /// What a stop did. Nothing forced means success.
 #[derive(Clone, Debug, Default)]

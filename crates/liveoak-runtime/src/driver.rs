@@ -32,11 +32,11 @@ const EFFECTS_PER_TURN: usize = 4096;
 /// How many effects are taken at a time, beside the first.
 const BATCH: usize = 15;
 
-/// How many steps of a walk over a stopping group the tree's task does before it lets others run. As many as a
-/// worker's run queue holds.
+/// How many steps of a walk over a stopping group are done at a time, by the tree's task and by whoever stops the group.
+/// As many as a worker's run queue holds.
 const STEPS_PER_TURN: usize = 256;
 
-/// How many steps of it everybody else does who comes by. The thread on which one member ends asks the next, and finds
+/// How many steps of it are done with each exit. The thread on which one member ends asks the next, and finds
 /// it in its own cache when it ends.
 const STEPS_BY_THE_WAY: usize = 1;
 
@@ -97,7 +97,7 @@ impl Shared {
         core.machine.set_interest(self.events.interest());
         let random = core.random();
         core.machine.handle(now, random, input);
-        self.drive(core);
+        self.drive_with(core, STEPS_PER_TURN);
     }
 
     /// An attempt is gone.

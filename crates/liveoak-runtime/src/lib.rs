@@ -18,6 +18,7 @@ mod events;
 mod failures;
 mod group;
 mod latch;
+mod pages;
 mod panic;
 mod place;
 mod race;

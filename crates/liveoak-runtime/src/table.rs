@@ -6,6 +6,7 @@ use crate::cell::Cell;
 use crate::driver::Shared;
 use crate::failures::Failures;
 use crate::group::MemberBody;
+use crate::pages::Pages;
 use crate::place::Place;
 use crate::tree::Ended;
 use liveoak_core::{Attempt, ChildId, Done, Effect, Input, Machine, Refusal, Ticket, Time};
@@ -50,7 +51,7 @@ pub(crate) struct LocalPlace {
 pub(crate) struct Core {
     pub(crate) machine: Machine,
     /// What each child runs, by slot.
-    locals: Vec<Local>,
+    locals: Pages<Local>,
     /// What a new child found in its slot: to be dropped outside the lock.
     pub(crate) replaced: Vec<Local>,
     /// The errors that exits carry, which are the user's to drop.
@@ -93,7 +94,7 @@ pub(crate) enum Action {
 
 /// What a tree lets go of when it has ended.
 pub(crate) struct LetGo {
-    locals: Vec<Local>,
+    locals: Pages<Local>,
     failures: Failures,
     replies: HashMap<Ticket, oneshot::Sender<Result<Done, Refusal>>>,
 }
@@ -101,7 +102,7 @@ pub(crate) struct LetGo {
 impl Drop for LetGo {
     fn drop(&mut self) {
         // One by one: each destructor may panic.
-        self.locals.drain(..).for_each(dispose);
+        self.locals.drain().for_each(dispose);
         self.failures.drain().for_each(dispose);
         self.replies.clear();
     }
@@ -116,7 +117,7 @@ impl Core {
     pub(crate) fn new(machine: Machine) -> Self {
         Self {
             machine,
-            locals: Vec::new(),
+            locals: Pages::default(),
             replaced: Vec::new(),
             failures: Failures::default(),
             replies: HashMap::new(),
@@ -153,11 +154,7 @@ impl Core {
     }
 
     fn set_local(&mut self, id: ChildId, local: Local) {
-        let slot = id.slot as usize;
-        if self.locals.len() <= slot {
-            self.locals.resize_with(slot + 1, || Local::Vacant);
-        }
-        let before = std::mem::replace(&mut self.locals[slot], local);
+        let before = self.locals.replace(id.slot, local, || Local::Vacant);
         if !matches!(before, Local::Vacant) {
             self.replaced.push(before);
         }
@@ -178,7 +175,7 @@ impl Core {
     /// The runtime of the place of `cell` is there. A place that was written off while it was being made is nobody's
     /// place any more.
     pub(crate) fn place_opened(&mut self, cell: &Arc<Cell>, handle: Handle) {
-        if let Some(Local::Sup { place: Some(place), .. }) = self.locals.get_mut(cell.id.slot as usize)
+        if let Some(Local::Sup { place: Some(place), .. }) = self.locals.get_mut(cell.id.slot)
             && place.cell.as_ref().is_some_and(|current| Arc::ptr_eq(current, cell))
         {
             place.handle = Some(handle);
@@ -201,7 +198,7 @@ impl Core {
 
     /// Lets go of the cell of an attempt that is gone.
     pub(crate) fn release(&mut self, gone: &Arc<Cell>) {
-        let held = match self.locals.get_mut(gone.id.slot as usize) {
+        let held = match self.locals.get_mut(gone.id.slot) {
             Some(Local::Leaf { cell, .. }) => cell,
             Some(Local::Sup { place: Some(place), .. }) => {
                 if place.cell.as_ref().is_some_and(|cell| Arc::ptr_eq(cell, gone)) {
@@ -221,7 +218,7 @@ impl Core {
         if self.has_places {
             let mut above = self.machine.parent(id);
             while let Some(id) = above {
-                if let Some(Local::Sup { place: Some(place), .. }) = self.locals.get(id.slot as usize)
+                if let Some(Local::Sup { place: Some(place), .. }) = self.locals.get(id.slot)
                     && let Some(handle) = &place.handle
                 {
                     return Some(handle.clone());
@@ -245,7 +242,7 @@ impl Core {
     pub(crate) fn warm_up(&self, effects: &[Effect]) {
         let attempts = effects.iter().map(|effect| match effect {
             Effect::Ask { id, .. } | Effect::Kill { id, .. } => {
-                self.locals.get(id.slot as usize).and_then(Local::cell).map_or(0, |cell| cell.attempt.0)
+                self.locals.get(id.slot).and_then(Local::cell).map_or(0, |cell| cell.attempt.0)
             }
             _ => 0,
         });
@@ -254,7 +251,7 @@ impl Core {
 
     /// The cell of a living attempt, or of a place.
     fn alive(&self, id: ChildId, attempt: Attempt) -> Option<Arc<Cell>> {
-        let cell = self.locals.get(id.slot as usize)?.cell()?;
+        let cell = self.locals.get(id.slot)?.cell()?;
         (cell.id == id && cell.attempt == attempt).then(|| Arc::clone(cell))
     }
 
@@ -291,7 +288,7 @@ impl Core {
                 }
                 None => Action::Nothing,
             },
-            Effect::Forget { id } => match self.locals.get_mut(id.slot as usize) {
+            Effect::Forget { id } => match self.locals.get_mut(id.slot) {
                 Some(local) if local.is_of(id) => Action::Drop(std::mem::replace(local, Local::Vacant)),
                 Some(_) | None => Action::Nothing,
             },
@@ -321,7 +318,7 @@ impl Core {
             return Action::Nothing;
         }
         let handle = self.runtime_for(id);
-        match self.locals.get_mut(id.slot as usize) {
+        match self.locals.get_mut(id.slot) {
             Some(Local::Leaf { serial, body, cell: held }) if *serial == id.serial => {
                 let cell = Cell::new(Arc::clone(shared), id, attempt, handle.is_none());
                 *held = Some(Arc::clone(&cell));
@@ -357,11 +354,11 @@ mod tests {
         let (old, new) = (cell(1), cell(2));
         let handle_is_there = shared.with_core(|core| {
             core.set_supervisor(id, Some(Place::new("place", 1)));
-            let handle = |core: &Core| match &core.locals[id.slot as usize] {
-                Local::Sup { place: Some(place), .. } => place.handle.is_some(),
-                Local::Sup { place: None, .. } | Local::Leaf { .. } | Local::Vacant => false,
+            let handle = |core: &Core| match core.locals.get(id.slot) {
+                Some(Local::Sup { place: Some(place), .. }) => place.handle.is_some(),
+                Some(_) | None => false,
             };
-            if let Local::Sup { place: Some(place), .. } = &mut core.locals[id.slot as usize] {
+            if let Some(Local::Sup { place: Some(place), .. }) = core.locals.get_mut(id.slot) {
                 place.cell = Some(Arc::clone(&new));
             }
             core.place_opened(&old, runtime.handle().clone());

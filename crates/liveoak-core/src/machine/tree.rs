@@ -9,6 +9,10 @@ use crate::{
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+/// How many slots the arena grows by at least, and at most. Filling them in one go is cheaper than one by one.
+const MIN_GROWTH: usize = 8;
+const MAX_GROWTH: usize = 4096;
+
 impl Machine {
     /// A machine for the tree that `root` declares. Nothing starts before [`Input::Start`](super::Input::Start).
     ///
@@ -66,9 +70,12 @@ impl Machine {
         label: Label,
         sup: Option<Box<Sup>>,
     ) -> u32 {
-        let serial = match self.slots.get(self.vacant as usize) {
-            Some(Slot::Vacant { serial, .. }) => *serial,
-            Some(Slot::Used(_)) | None => 0,
+        if self.vacant == NONE {
+            self.grow();
+        }
+        let serial = match &self.slots[self.vacant as usize] {
+            Slot::Vacant { serial, .. } => *serial,
+            Slot::Used(_) => unreachable!("the first vacant slot is used"),
         };
         let node = Node {
             serial,
@@ -86,26 +93,32 @@ impl Machine {
             book: None,
             sup,
         };
-        let i = match self.slots.get_mut(self.vacant as usize) {
-            Some(slot @ Slot::Vacant { .. }) => {
-                let i = self.vacant;
+        let i = self.vacant;
+        match &mut self.slots[i as usize] {
+            slot @ Slot::Vacant { .. } => {
                 if let Slot::Vacant { next, .. } = slot {
                     self.vacant = *next;
                 }
                 *slot = Slot::Used(node);
-                i
             }
-            Some(Slot::Used(_)) | None => {
-                // 2^32 children would need more than 300 GiB.
-                let i = u32::try_from(self.slots.len()).unwrap_or(NONE);
-                self.slots.push(Slot::Used(node));
-                i
-            }
-        };
+            Slot::Used(_) => unreachable!("the first vacant slot is used"),
+        }
         if parent != NONE {
             self.link(parent, i);
         }
         i
+    }
+
+    /// Makes more vacant slots: as many as there are, within bounds. 2^32 children would need more than 300 GiB.
+    fn grow(&mut self) {
+        let before = self.slots.len();
+        let after = before + before.clamp(MIN_GROWTH, MAX_GROWTH);
+        self.slots.reserve(after - before);
+        for i in before + 1..=after {
+            let next = if i == after { NONE } else { u32::try_from(i).unwrap_or(NONE) };
+            self.slots.push(Slot::Vacant { serial: 0, next });
+        }
+        self.vacant = u32::try_from(before).unwrap_or(NONE);
     }
 
     fn link(&mut self, parent: u32, i: u32) {
