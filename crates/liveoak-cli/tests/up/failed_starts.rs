@@ -99,7 +99,7 @@ fn a_job_that_fails_makes_the_start_of_who_waits_for_it_fail_and_is_named() {
     );
     let ended = place.run(&["--report", "report.json"]).with_code(1);
     ended.has_in_order(&[
-        "/t has failed: /t/app failed to start: migrate has ended and will not be completed",
+        "/t has failed: /t/app failed to start: it comes after migrate (completed), which has ended for good: exit code 5",
         "  /t/migrate  finished  exit code 5",
     ]);
     assert!(!place.exists("started"));

@@ -222,8 +222,15 @@ impl Machine {
         else {
             return false;
         };
+        let (other, condition) = (&edge.child, edge.condition.as_str());
+        let how = self
+            .sup(i)
+            .names
+            .get(other)
+            .and_then(|other| self.node(*other).book.as_ref()?.last_exit.as_ref());
+        let how = how.map_or_else(String::new, |exit| format!(": {exit}"));
         let exit =
-            Exit::failed(format!("{} has ended and will not be {}", edge.child, edge.condition.as_str()));
+            Exit::failed(format!("it comes after {other} ({condition}), which has ended for good{how}"));
         if on_trial {
             self.trial_failed(kid, exit);
         } else if first {

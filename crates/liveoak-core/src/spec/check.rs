@@ -1,7 +1,7 @@
 //! All rules about specs, applied to a whole tree before anything starts. Source: OTP rows C8 and C9.
 
 use super::{
-    AutoShutdown, ChildSpec, Condition, Declared, GroupSpec, Limit, Restart, SupervisorSpec, Work,
+    AutoShutdown, ChildSpec, Condition, Declared, GroupSpec, Limit, Ready, Restart, SupervisorSpec, Work,
     start_order,
 };
 use crate::{Name, Path};
@@ -68,7 +68,7 @@ pub(crate) fn added_child<'a>(
 ) -> Result<(), SpecErrors> {
     let mut check = Check { errors: Vec::new() };
     let path = parent.join(declared.name.as_str());
-    check.child(&path, &declared.child, rules.0);
+    check.declared(&path, declared, rules.0);
     check.work(&path, &declared.work, rules.1 + 1);
     let known: HashMap<&str, Restart> = siblings.collect();
     check.edges(&path, &declared.child, |name| known.get(name).copied());
@@ -80,8 +80,14 @@ pub(crate) fn tree(root: &Declared) -> Result<(), SpecErrors> {
     let mut check = Check { errors: Vec::new() };
     let path = Path::new(root.name.as_str());
     check.child(&path, &root.child, AutoShutdown::Never);
+    check.no_heartbeat(&path, &root.child);
     if !root.child.after.is_empty() {
         check.wrong(&path, "after", "the root of a tree has no siblings to come after");
+    }
+    if root.child.restart != Restart::Permanent || root.child.limit.is_some() {
+        let message =
+            "there is nobody above the root of a tree to restart it; put it below another supervisor";
+        check.wrong(&path, "restart", message);
     }
     check.work(&path, &root.work, 1);
     check.finish()
@@ -123,7 +129,7 @@ impl Check {
             spec.children.iter().map(|child| (child.name.as_str(), child.child.restart)).collect();
         for declared in &spec.children {
             let path = path.join(declared.name.as_str());
-            self.child(&path, &declared.child, spec.auto_shutdown);
+            self.declared(&path, declared, spec.auto_shutdown);
             self.edges(&path, &declared.child, |name| restarts.get(name).copied());
             self.work(&path, &declared.work, depth + 1);
         }
@@ -160,6 +166,36 @@ impl Check {
         }
         if group.max_members == 0 {
             self.wrong(path, "max_members", "0 members would make the group useless; expected at least 1");
+        }
+    }
+
+    fn declared(&mut self, path: &Path, declared: &Declared, auto_shutdown: AutoShutdown) {
+        self.child(path, &declared.child, auto_shutdown);
+        match &declared.work {
+            Work::Leaf => {}
+            Work::Group(_) => self.no_heartbeat(path, &declared.child),
+            Work::Supervisor(spec) => {
+                self.no_heartbeat(path, &declared.child);
+                if spec.end_when_done && declared.child.restart == Restart::Permanent {
+                    let message = "a permanent supervisor that ends when all is done would do all of it again and again; \
+                                   expected transient or temporary";
+                    self.wrong(path, "end_when_done", message);
+                }
+            }
+        }
+    }
+
+    /// What only children that run something themselves can do.
+    fn no_heartbeat(&mut self, path: &Path, spec: &ChildSpec) {
+        if spec.heartbeat.is_some() {
+            self.wrong(path, "heartbeat", "a supervisor gives no heartbeat; its children may");
+        }
+        if spec.ready == Ready::Reported {
+            self.wrong(
+                path,
+                "ready",
+                "a supervisor is ready when its children are; it has nothing to report itself",
+            );
         }
     }
 

@@ -3,7 +3,7 @@
 use super::rig::{Obeys, Rig, word};
 use super::shape::{SECOND, backoff, group, leaf, millis, secs, sup};
 use crate::{
-    AutoShutdown, ChildSpec, Command, Condition, Declared, Exit, Limit, Machine, Restart, Strategy,
+    AutoShutdown, ChildSpec, Command, Condition, Declared, Exit, Limit, Machine, Ready, Restart, Strategy,
     SupervisorSpec,
 };
 use std::time::Duration;
@@ -307,4 +307,22 @@ fn what_is_declared_of_the_root_is_checked_like_any_other_child() {
     let fields: Vec<_> = paths.iter().map(|error| (error.path.as_str(), error.field)).collect();
     assert_eq!(fields, [("/t", "start_within"), ("/t", "after"), ("/t/a", "start_within")]);
     assert!(errors(&group("t").members(|group| group.max_members = 0)).starts_with("/t: max_members"));
+}
+
+#[test]
+fn what_would_have_no_effect_or_no_end_is_refused() {
+    let refused = |root: Declared| {
+        let errors = Machine::new(&root).expect_err("a bad spec");
+        errors.0.into_iter().map(|error| (error.path.as_str().to_owned(), error.field)).collect::<Vec<_>>()
+    };
+    let mut root = sup("t", []);
+    root.child.restart = Restart::Transient;
+    root.child.limit = Some(Limit::new(1, secs(1)));
+    root.child.heartbeat = Some(secs(1));
+    root.child.ready = Ready::Reported;
+    let at = |path: &str, field| (path.to_owned(), field);
+    assert_eq!(refused(root), [at("/t", "heartbeat"), at("/t", "ready"), at("/t", "restart")]);
+    let mut nested = sup("n", []).rules(|rules| rules.end_when_done = true);
+    nested.child.heartbeat = Some(secs(1));
+    assert_eq!(refused(sup("t", [nested])), [at("/t/n", "heartbeat"), at("/t/n", "end_when_done")]);
 }

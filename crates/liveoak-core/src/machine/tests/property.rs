@@ -110,6 +110,10 @@ fn supervisors(children: impl Strategy<Value = Vec<Declared>>) -> impl Strategy<
             });
             tree.child = like.child;
             tree.child.heartbeat = None;
+            tree.child.ready = Ready::AtOnce;
+            if done && tree.child.restart == Restart::Permanent {
+                tree.child.restart = Restart::Transient;
+            }
             tree
         },
     )
@@ -260,6 +264,8 @@ proptest! {
         steps in vec(steps(), 0..40),
     ) {
         let mut tree = Declared { name: name("t"), ..tree }.stop_within(budget);
+        tree.child.restart = Restart::Permanent;
+        tree.child.limit = None;
         tree.child.significant = false;
         let mut world = World { rig: Rig::new(&tree), tickets: Vec::new(), added: 0 };
         world.rig.random = random;
