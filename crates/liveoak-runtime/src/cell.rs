@@ -9,7 +9,7 @@ use liveoak_core::{Attempt, ChildId, Exit, Path};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 
 const STOPPING: u8 = 1;
 const KILLING: u8 = 2;
@@ -40,8 +40,8 @@ pub(crate) struct Cell {
 pub(crate) struct Life {
     /// Who waits for a bit.
     pub(crate) waiters: Waiters,
-    /// The task of the body, if it is one and has begun.
-    task: Option<AbortHandle>,
+    /// The task of the body, if it is one and has begun. The handle it came with: another would be one more count.
+    task: Option<JoinHandle<()>>,
     /// What only some attempts have.
     more: Option<Box<More>>,
 }
@@ -66,9 +66,9 @@ impl Cell {
     }
 
     /// Keeps the task of the body. If its abort was ordered before it was begun, it is aborted now.
-    pub(crate) fn set_task(&self, task: AbortHandle) {
+    pub(crate) fn set_task(&self, task: JoinHandle<()>) {
         let mut life = self.life();
-        let aborted = self.has(ABORTED).then(|| task.clone());
+        let aborted = self.has(ABORTED).then(|| task.abort_handle());
         life.task = Some(task);
         drop(life);
         if let Some(task) = aborted {
@@ -79,7 +79,7 @@ impl Cell {
     /// Aborts the body's task, also one that is only about to begin.
     pub(crate) fn abort(&self) {
         self.bits.fetch_or(ABORTED, Ordering::AcqRel);
-        let task = self.life().task.clone();
+        let task = self.life().task.as_ref().map(JoinHandle::abort_handle);
         if let Some(task) = task {
             task.abort();
         }

@@ -1,7 +1,7 @@
 //! A table that grows page by page: nothing is moved when it does, however large it is.
 
-/// Entries per page. With entries of 32 bytes a page is 128 KiB.
-const PAGE: usize = 4096;
+/// Entries per page. With entries of 32 bytes a page is 32 KiB.
+const PAGE: usize = 1024;
 
 /// A table indexed by slot. Every entry exists from the moment its page does.
 #[derive(Debug)]
@@ -50,7 +50,7 @@ mod tests {
     #[test]
     fn entries_are_found_where_they_were_put_and_all_between_are_vacant() {
         let mut pages = Pages::default();
-        let slots = [0, 1, 4095, 4096, 3 * 4096 + 7];
+        let slots = [0, 1, 1023, 1024, 3 * 1024 + 7];
         for slot in slots {
             assert_eq!(pages.replace(slot, Some(slot), || None), None);
         }
@@ -58,12 +58,12 @@ mod tests {
             assert_eq!(pages.get(slot), Some(&Some(slot)));
         }
         assert_eq!(pages.get(2), Some(&None));
-        assert_eq!(pages.get(2 * 4096), Some(&None));
-        assert_eq!(pages.get(3 * 4096 + 8), Some(&None));
-        assert_eq!(pages.get(4 * 4096), None);
+        assert_eq!(pages.get(2 * 1024), Some(&None));
+        assert_eq!(pages.get(3 * 1024 + 8), Some(&None));
+        assert_eq!(pages.get(4 * 1024), None);
         assert_eq!(pages.replace(1, None, || None), Some(1));
         assert_eq!(pages.iter().flatten().count(), 4);
-        assert_eq!(pages.drain().flatten().collect::<Vec<_>>(), [0, 4095, 4096, 3 * 4096 + 7]);
+        assert_eq!(pages.drain().flatten().collect::<Vec<_>>(), [0, 1023, 1024, 3 * 1024 + 7]);
         assert_eq!(pages.get(0), None);
     }
 }

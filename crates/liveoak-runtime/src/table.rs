@@ -102,7 +102,7 @@ pub(crate) struct LetGo {
 impl Drop for LetGo {
     fn drop(&mut self) {
         // One by one: each destructor may panic.
-        self.locals.drain().for_each(dispose);
+        self.locals.drain().filter(|local| !matches!(local, Local::Vacant)).for_each(dispose);
         self.failures.drain().for_each(dispose);
         self.replies.clear();
     }

@@ -48,7 +48,7 @@ impl<F: Factory> Body for TaskBody<F> {
         }
         let run = Run { stage: Stage::Begin, cell: Some(Arc::clone(&cell)), body: self };
         let task = handle.spawn(run);
-        cell.set_task(task.abort_handle());
+        cell.set_task(task);
     }
 }
 
