@@ -33,12 +33,8 @@ const EFFECTS_PER_TURN: usize = 4096;
 const BATCH: usize = 14;
 
 /// How many steps of a walk over a stopping group are done at a time, by the tree's task and by whoever stops the group.
-/// As many as a worker's run queue holds.
-const STEPS_PER_TURN: usize = 256;
-
-/// How many steps of it are done with each exit. The thread on which one member ends asks the next, and finds
-/// it in its own cache when it ends.
-const STEPS_BY_THE_WAY: usize = 1;
+/// Enough to keep all threads busy with the members that were asked.
+const STEPS_PER_TURN: usize = 2048;
 
 /// How often a taken lock is looked at before sleeping on it.
 const LOOKS: u32 = 200;
@@ -200,7 +196,7 @@ impl Shared {
 
     /// Does what is to be done. Inside an effect that is being done it is left to the loop that does the effect.
     fn drive<'a>(self: &'a Arc<Self>, core: MutexGuard<'a, Core>) {
-        self.drive_with(core, STEPS_BY_THE_WAY);
+        self.drive_with(core, 0);
     }
 
     /// The same, with so many steps of walks over groups.
