@@ -24,9 +24,6 @@ const LOOK_AROUND: Duration = Duration::from_millis(100);
 /// Takes the output of programs, line by line, with the path of the child that wrote it. Must not block.
 pub type OutputSink = Arc<dyn Fn(&Path, OutputLine<'_>) + Send + Sync>;
 
-/// How long the rest of a group may take to stop after its leader ended by itself, if the child's own time is longer.
-const MOST_TIME_FOR_LEFTOVERS: Duration = Duration::from_secs(5);
-
 /// A program to be run as a child: the builder that [`ProcessChild::command`] begins.
 ///
 /// Defaults: those of [`Command`]; ready as soon as it was started; output goes to the program's log (`tracing`,
@@ -143,7 +140,6 @@ impl From<Program> for Child {
             command: program.command,
             probe,
             sink: program.sink.unwrap_or_else(|| Arc::new(log)),
-            leftovers: spec.stop_within.min(MOST_TIME_FOR_LEFTOVERS),
         });
         Self::adapter(program.name, move |ctx| Arc::clone(&attempts).run(ctx)).with_spec(spec)
     }
@@ -179,7 +175,6 @@ struct Attempts {
     command: Command,
     probe: Option<Probe>,
     sink: OutputSink,
-    leftovers: Duration,
 }
 
 /// What came first while a program ran.
@@ -243,9 +238,13 @@ impl Attempts {
         if process.group_alive() {
             let path = ctx.path();
             tracing::info!(target: "liveoak", path = %path, event = "leftovers", "{path}: has ended, but not all that it started; stopping the rest");
-            let patience = race(ctx.killed(), tokio::time::sleep(self.leftovers));
+            if !ctx.is_stopping() {
+                // The ladder goes on to the group, within the child's time.
+                let status = process.exited().await;
+                ctx.ending(self.exit(status));
+            }
             let _gone_meanwhile = process.stop();
-            race(process.group_gone(), patience).await;
+            race(process.group_gone(), ctx.killed()).await;
         }
     }
 

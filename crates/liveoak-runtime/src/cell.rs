@@ -215,7 +215,7 @@ impl Cell {
 
     /// A subtask is gone; `failed` if it panicked, which ends the body.
     pub(crate) fn subtask_ended(self: &Arc<Self>, number: u64, failed: Option<Exit>) {
-        let failing = failed.is_some();
+        let failing = failed.clone();
         let mut life = self.life();
         if let Some(more) = &mut life.more {
             more.live.remove(&number);
@@ -227,8 +227,12 @@ impl Cell {
         drop(life);
         match over {
             Some(exit) => self.report(exit),
-            None if failing => self.kill(),
-            None => {}
+            None => {
+                if let Some(exit) = failing {
+                    self.kill();
+                    self.tree.ending(self, exit);
+                }
+            }
         }
     }
 
@@ -244,6 +248,7 @@ impl Cell {
             drop(life);
             return self.report(exit);
         };
+        let seen = more.failed.clone().unwrap_or_else(|| exit.clone());
         more.body = Some(exit);
         let to_abort: Vec<AbortHandle> = more.live.values().flatten().cloned().collect();
         let over = self.take_if_over(&mut life);
@@ -251,8 +256,10 @@ impl Cell {
         for subtask in to_abort {
             subtask.abort();
         }
-        if let Some(exit) = over {
-            self.report(exit);
+        match over {
+            Some(exit) => self.report(exit),
+            // A subtask that does not yield must not make a dead body look alive.
+            None => self.tree.ending(self, seen),
         }
     }
 
@@ -267,6 +274,8 @@ impl Cell {
     }
 
     fn report(self: &Arc<Self>, exit: Exit) {
+        // Whoever still holds a context of this attempt is to stop as well.
+        self.ask();
         self.tree.exited(self, exit);
     }
 }

@@ -72,6 +72,14 @@ impl Ctx {
         self.tell(Input::Ready { id: self.cell.id, attempt: self.cell.attempt });
     }
 
+    /// Says that the work of this attempt has ended with `exit`, although something of it is still being cleaned up. For
+    /// [adapters](Child::adapter): from here on the child counts as stopping and has the time that its stop may
+    /// take; after that [`killed`](Self::killed) completes. `exit` decides about its restart, whatever the body
+    /// returns.
+    pub fn ending(&self, exit: Exit) {
+        self.cell.tree.ending(&self.cell, exit);
+    }
+
     /// Says how the child is.
     pub fn health(&self, health: Health) {
         self.tell(Input::Health { id: self.cell.id, attempt: self.cell.attempt, health });

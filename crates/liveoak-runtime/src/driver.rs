@@ -19,10 +19,13 @@ use crate::events::{Broadcast, Events};
 use crate::table::{Action, Core, dispose};
 use crate::tree::Ended;
 use crate::watchdog::{SLACK, Watchdog};
-use liveoak_core::{ChildId, Done, Exit, Input, Machine, Path, Refusal, Snapshot, Time};
+use liveoak_core::{
+    ChildId, Done, Exit, Input, Machine, Path, Refusal, Rung, Snapshot, StopEntry, StopReport, Time,
+};
 use std::cell::Cell as StdCell;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::task;
+use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
@@ -105,6 +108,18 @@ impl Shared {
         core.machine.set_interest(self.events.interest());
         let random = core.random();
         core.machine.handle(now, random, Input::Exited { id: cell.id, attempt: cell.attempt, exit });
+        self.drive(core);
+        unused.into_iter().flatten().for_each(dispose);
+    }
+
+    /// The body of an attempt has ended, but not all of it.
+    pub(crate) fn ending(self: &Arc<Self>, cell: &Arc<Cell>, exit: Exit) {
+        let now = self.clock.now();
+        let mut core = self.core();
+        let unused = core.failures.keep(&exit);
+        core.machine.set_interest(self.events.interest());
+        let random = core.random();
+        core.machine.handle(now, random, Input::Ending { id: cell.id, attempt: cell.attempt, exit });
         self.drive(core);
         unused.into_iter().flatten().for_each(dispose);
     }
@@ -358,12 +373,20 @@ impl Shared {
         let random = core.random();
         core.machine.handle(now, random, Input::Kill);
         self.drive(core);
+        let entry = |cell: &Arc<Cell>| StopEntry {
+            path: cell.path(),
+            took: Duration::ZERO,
+            rung: Rung::Killed,
+            exit: Some(Exit::Killed),
+        };
+        let entries = alive.iter().map(entry).collect();
         for cell in alive {
             cell.kill();
             cell.write_off();
         }
         self.let_go();
-        let ended = Ended { exit: Exit::Killed, report: Arc::default() };
+        let report = Arc::new(StopReport { entries, ..StopReport::default() });
+        let ended = Ended { exit: Exit::Killed, report };
         let _ = self.ended.set(ended);
         self.milestones.notify_waiters();
     }

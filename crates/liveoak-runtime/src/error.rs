@@ -13,6 +13,8 @@ use std::sync::Arc;
 pub enum StartError {
     /// There is no Tokio runtime to start it on.
     NoRuntime,
+    /// The Tokio runtime has no timers, so no deadline could be kept.
+    NoTimers,
     /// Specs are wrong; nothing was started.
     Spec(SpecErrors),
     /// A child failed its first start; what was started has been stopped in reverse.
@@ -32,6 +34,9 @@ impl fmt::Display for StartError {
             Self::NoRuntime => {
                 f.write_str("a tree must be started inside a Tokio runtime, for example under #[tokio::main]")
             }
+            Self::NoTimers => f.write_str(
+                "a tree needs the timers of its Tokio runtime: build that with enable_time() or enable_all()",
+            ),
             Self::Spec(errors) => errors.fmt(f),
             Self::Failed { failure, report } => {
                 failure.fmt(f)?;

@@ -81,6 +81,10 @@ pub(crate) async fn live<S: Service>(factory: Arc<impl Fn() -> S>, ctx: Ctx, sto
         Ran::CutShort => Exit::Stopped,
         Ran::Killed => Exit::Killed,
     };
+    if !ctx.is_stopping() && !killed {
+        // It ended by itself: the hook has the child's time, and the child no longer counts as running.
+        ctx.ending(exit.clone());
+    }
     let hook = caught("stop hook", service.stop(&ctx));
     // A hook that is running when the kill comes has used up the child's time.
     let hooked = if killed { Either::Right(hook.await) } else { race(ctx.killed(), hook).await };

@@ -3,6 +3,7 @@
 use crate::child::{Bodies, Child, Stuff};
 use crate::driver::{Alarm, Shared};
 use crate::error::{Error, StartError};
+use crate::panic::catch;
 use crate::place::Place;
 use crate::race::{Either, race};
 use crate::supervised;
@@ -180,10 +181,12 @@ impl Supervisor {
     /// When specs are wrong or there is no runtime; nothing was started.
     pub fn begin(self) -> Result<Tree, StartError> {
         let handle = Handle::try_current().map_err(|_| StartError::NoRuntime)?;
-        let mut root = self.into_child();
-        if root.spec.stop_within == Duration::MAX {
-            root.spec.stop_within = ChildSpec::of_root().stop_within;
+        if catch(None, || drop(tokio::time::sleep(Duration::ZERO))).is_err() {
+            return Err(StartError::NoTimers);
         }
+        let budget = self.stop_within.unwrap_or(ChildSpec::of_root().stop_within);
+        let mut root = self.into_child();
+        root.spec.stop_within = budget;
         let mut errors = Vec::new();
         let (declared, bodies) = root.assemble(None, &mut errors);
         let machine = Machine::new(&declared).map_err(|more| {
@@ -196,7 +199,9 @@ impl Supervisor {
         }
         let root = machine.root();
         let shared = Shared::new(machine, handle.clone());
-        shared.with_core(|core| install(core, &shared, root, &Path::new(declared.name.as_str()), bodies));
+        let path = Path::new(declared.name.as_str());
+        let left = shared.with_core(|core| install(core, &shared, root, &path, bodies));
+        drop(left);
         if handle.runtime_flavor() == RuntimeFlavor::MultiThread {
             Watchdog::begin(&shared);
         }
@@ -209,22 +214,37 @@ impl Supervisor {
 
 supervised!(Supervisor, own);
 
-/// Puts the bodies of a declared child and all below it where the driver finds them.
-pub(crate) fn install(core: &mut Core, shared: &Arc<Shared>, id: ChildId, path: &Path, bodies: Bodies) {
+/// Puts the bodies of a declared child and all below it where the driver finds them. What comes back is of children
+/// that the machine has let go of already, and is to be dropped outside the lock.
+pub(crate) fn install(
+    core: &mut Core,
+    shared: &Arc<Shared>,
+    id: ChildId,
+    path: &Path,
+    bodies: Bodies,
+) -> Vec<Bodies> {
     match bodies {
-        Bodies::Leaf(body) => core.set_leaf(id, body),
+        bodies if core.machine.path(id).is_none() => vec![bodies],
+        Bodies::Leaf(body) => {
+            core.set_leaf(id, body);
+            Vec::new()
+        }
         Bodies::Group { place, cell } => {
             cell.bind(shared, id);
             core.set_supervisor(id, place);
+            Vec::new()
         }
         Bodies::Supervisor { place, children } => {
             core.set_supervisor(id, place);
+            let mut left = Vec::new();
             for (name, bodies) in children {
                 let path = path.join(name.as_str());
-                if let Some(id) = core.machine.find(&path) {
-                    install(core, shared, id, &path, bodies);
+                match core.machine.find(&path) {
+                    Some(id) => left.extend(install(core, shared, id, &path, bodies)),
+                    None => left.push(bodies),
                 }
             }
+            left
         }
     }
 }

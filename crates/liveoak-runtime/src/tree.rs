@@ -229,8 +229,9 @@ impl Shared {
             return Err(Refusal::Invalid(SpecErrors(errors)));
         }
         let now = self.clock.now();
-        // Dropped outside of what is locked when the machine refuses.
+        // Dropped outside of what is locked when the machine refuses, or lets go of the child at once.
         let mut bodies = Some(bodies);
+        let mut left = Vec::new();
         self.with_core(|core| {
             let id = core.machine.find(parent).ok_or(Refusal::NotFound)?;
             if let IfTaken::Number = if_taken {
@@ -241,7 +242,7 @@ impl Shared {
                 Ok(id) => {
                     let path = parent.join(declared.name.as_str());
                     if let Some(bodies) = bodies.take() {
-                        install(core, self, id, &path, bodies);
+                        left = install(core, self, id, &path, bodies);
                     }
                     Ok((id, answer))
                 }

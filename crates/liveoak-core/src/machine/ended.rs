@@ -35,6 +35,16 @@ impl Machine {
         }
     }
 
+    /// The body of `i` has ended, but not all of the attempt: the ladder bounds the rest. A stop that was asked for
+    /// before goes on as it is.
+    pub(super) fn reported_ending(&mut self, i: u32, exit: Exit) {
+        let node = self.node(i);
+        if node.sup.is_none() && matches!(node.phase, Phase::Starting | Phase::Running) {
+            self.book(i).cause = Some(exit);
+            self.begin_stop(i);
+        }
+    }
+
     /// The attempt of `i` is gone; `exit` is what was seen of it. Every end of an attempt comes through here.
     pub(super) fn gone(&mut self, i: u32, exit: Exit, rung: Rung) {
         let node = self.node(i);
@@ -48,6 +58,9 @@ impl Machine {
             book.health = crate::Health::Healthy;
             cause = book.cause.take();
         }
+        // An end that was no failure until its cleaning up failed is one.
+        cause =
+            cause.map(|cause| if exit.is_failure() && !cause.is_failure() { exit.clone() } else { cause });
         let seen = cause.as_ref().unwrap_or(&exit);
         self.emit(i, || EventKind::Exited { attempt, exit: seen.clone(), ran, stopping });
         let overruled = self.is_overruled(i);

@@ -55,6 +55,16 @@ pub enum Input {
         /// How it ended.
         exit: Exit,
     },
+    /// An attempt has ended by itself as far as its body goes, but something of it still runs and is being ended. From
+    /// here on it counts as stopping, within the child's time; `exit` decides what follows when it is gone.
+    Ending {
+        /// Whose.
+        id: ChildId,
+        /// Which; an old one changes nothing.
+        attempt: Attempt,
+        /// How its body ended.
+        exit: Exit,
+    },
     /// The answer to [`Effect::CheckHeartbeat`].
     Heartbeat {
         /// Whose.
@@ -197,6 +207,11 @@ impl Machine {
             Input::Exited { id, attempt, exit } => {
                 if let Some(i) = self.live_attempt(id, attempt) {
                     self.reported_exit(i, exit);
+                }
+            }
+            Input::Ending { id, attempt, exit } => {
+                if let Some(i) = self.live_attempt(id, attempt) {
+                    self.reported_ending(i, exit);
                 }
             }
             Input::Heartbeat { id, attempt, beaten } => {

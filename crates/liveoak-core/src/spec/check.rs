@@ -70,8 +70,10 @@ pub(crate) fn added_child<'a>(
     let path = parent.join(declared.name.as_str());
     check.declared(&path, declared, rules.0);
     check.work(&path, &declared.work, rules.1 + 1);
-    let known: HashMap<&str, Restart> = siblings.collect();
-    check.edges(&path, &declared.child, |name| known.get(name).copied());
+    if !declared.child.after.is_empty() {
+        let known: HashMap<&str, Restart> = siblings.collect();
+        check.edges(&path, &declared.child, |name| known.get(name).copied());
+    }
     check.finish()
 }
 
