@@ -129,7 +129,7 @@ impl Child {
     }
 
     /// The child promises a [`Ctx::heartbeat`] at least once in `period` while it is ready. One that misses it is
-    /// stuck: it is killed, which counts as a failure. Caught at most a quarter of the period late.
+    /// stuck: it is killed, which counts as a failure. Caught at most a quarter of the period (or a millisecond) late.
     #[must_use]
     pub const fn heartbeat(mut self, period: Duration) -> Self {
         self.spec.heartbeat = Some(period);

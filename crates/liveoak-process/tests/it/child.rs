@@ -79,6 +79,17 @@ async fn a_group_that_outlives_its_leader_during_the_stop_is_killed_at_the_deadl
 }
 
 #[tokio::test]
+async fn what_a_leader_leaves_behind_and_must_be_killed_is_reported_as_forced() {
+    let (mut talk, sink) = Talk::new();
+    let line = format!("{STUBBORN} & exit 0");
+    let tree = tree(&line, &sink, |program| program.stop_within(Duration::from_millis(300)));
+    let member = talk.process().await;
+    let report = within(tree.stop()).await;
+    assert!(member.is_gone());
+    assert_eq!(only_entry(&report), (Rung::Killed, "completed".to_owned()));
+}
+
+#[tokio::test]
 async fn what_a_leader_leaves_behind_is_gone_before_the_next_attempt_starts() {
     let (mut talk, sink) = Talk::new();
     let dir = Dir::new();
