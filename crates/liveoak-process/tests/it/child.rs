@@ -81,7 +81,7 @@ async fn a_group_that_outlives_its_leader_during_the_stop_is_killed_at_the_deadl
 #[tokio::test]
 async fn what_a_leader_leaves_behind_and_must_be_killed_is_reported_as_forced() {
     let (mut talk, sink) = Talk::new();
-    let line = format!("{STUBBORN} & exit 0");
+    let line = format!("trap '' TERM; {STUBBORN} & exit 0");
     let tree = tree(&line, &sink, |program| program.stop_within(Duration::from_millis(300)));
     let member = talk.process().await;
     let report = within(tree.stop()).await;
