@@ -8,7 +8,7 @@ use crate::latch::{Latched, Waiters};
 use liveoak_core::{Attempt, ChildId, Exit, Path};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::task::{AbortHandle, JoinHandle};
 
 const STOPPING: u8 = 1;
@@ -117,7 +117,11 @@ impl Cell {
 
     /// Sets bits, and wakes everybody who waits for news.
     fn latch(&self, bits: u8) {
-        let mut life = self.life();
+        self.latch_with(self.life(), bits);
+    }
+
+    /// The same, with the lock that is held already.
+    fn latch_with(&self, mut life: MutexGuard<'_, Life>, bits: u8) {
         self.bits.fetch_or(bits, Ordering::AcqRel);
         let (first, others) = life.waiters.take();
         drop(life);
@@ -177,7 +181,7 @@ impl Cell {
         path
     }
 
-    pub(crate) fn life(&self) -> std::sync::MutexGuard<'_, Life> {
+    pub(crate) fn life(&self) -> MutexGuard<'_, Life> {
         self.life.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -244,9 +248,9 @@ impl Cell {
         }
         life.task = None;
         let Some(more) = &mut life.more else {
-            self.bits.fetch_or(OVER, Ordering::AcqRel);
-            drop(life);
-            return self.report(exit);
+            // Whoever still holds a context of this attempt is to stop as well.
+            self.latch_with(life, OVER | STOPPING);
+            return self.tree.exited(self, exit);
         };
         let seen = more.failed.clone().unwrap_or_else(|| exit.clone());
         more.body = Some(exit);
@@ -274,7 +278,7 @@ impl Cell {
     }
 
     fn report(self: &Arc<Self>, exit: Exit) {
-        // Whoever still holds a context of this attempt is to stop as well.
+        // As for an attempt without subtasks.
         self.ask();
         self.tree.exited(self, exit);
     }
