@@ -32,8 +32,8 @@ use tokio::sync::Notify;
 /// How many effects a thread does before it leaves the rest to the tree's task. About a millisecond's work.
 const EFFECTS_PER_TURN: usize = 4096;
 
-/// How many effects are taken at a time, beside the first two.
-const BATCH: usize = 14;
+/// How many effects are taken at a time, beside the first.
+const BATCH: usize = 15;
 
 /// How many steps of a walk over a stopping group are done at a time, by the tree's task and by whoever stops the group.
 /// Enough to keep all threads busy with the members that were asked.
@@ -229,10 +229,9 @@ impl Shared {
         let mut done = 0;
         let (mut effects, mut more) = (Vec::new(), Vec::new());
         loop {
-            // Most inputs have one effect; the end of a member whose group stops has two.
+            // Most inputs have one effect.
             let first = core.next_effect(&mut steps);
-            let second = if first.is_some() { core.next_effect(&mut steps) } else { None };
-            while second.is_some() && effects.len() < BATCH {
+            while first.is_some() && effects.len() < BATCH {
                 let Some(effect) = core.next_effect(&mut steps) else { break };
                 effects.push(effect);
             }
@@ -240,9 +239,8 @@ impl Shared {
                 core.warm_up(&effects);
             }
             let drained = effects.len() < BATCH;
-            done += usize::from(first.is_some()) + usize::from(second.is_some()) + effects.len();
+            done += usize::from(first.is_some()) + effects.len();
             let first = first.map(|effect| core.prepare(self, effect));
-            let second = second.map(|effect| core.prepare(self, effect));
             more.extend(effects.drain(..).map(|effect| core.prepare(self, effect)));
             let enough = done >= EFFECTS_PER_TURN;
             let news = if drained || enough { core.news_for_keeper() } else { None };
@@ -252,7 +250,7 @@ impl Shared {
             }
             // Whoever waits for a milestone finds the events before it told.
             self.events.flush();
-            first.into_iter().chain(second).chain(more.drain(..)).for_each(|action| self.perform(action));
+            first.into_iter().chain(more.drain(..)).for_each(|action| self.perform(action));
             let fed = DRIVING.replace((me, false)).1;
             if drained && !fed {
                 return;

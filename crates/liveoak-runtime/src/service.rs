@@ -29,7 +29,7 @@ pub enum Init {
 /// |---|---|---|
 /// | `init` | first; the child is ready when it returns | a stop drops it at once, and that is no failure |
 /// | `run` | after `init` | on a stop it may look at [`Ctx::stopping`] and return; after half of the child's `stop_within` it is dropped |
-/// | `stop` | after `run` returned or was dropped, also after an error or a kill; not after a panic | bounded by the rest of `stop_within`, or, after a kill, by [`KILL_GRACE`](crate::KILL_GRACE) |
+/// | `stop` | after `run` returned or was dropped, also after an error or a kill; not after a panic | bounded by `stop_within` when `run` ended by itself, by what is left of it on a stop, and by [`KILL_GRACE`](crate::KILL_GRACE) after a kill |
 ///
 /// # Cancel safety
 /// `init` and `run` are dropped at an await point when they are cut short, so what they do across await points must

@@ -15,6 +15,7 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 enum Step {
     Exit(usize, usize),
+    Ending(usize, usize),
     Ready(usize),
     Health(usize, Health),
     LateExit(usize),
@@ -145,6 +146,7 @@ fn steps() -> impl Strategy<Value = Step> {
     let time = select(vec![millis(1), millis(60), secs(1), secs(4), secs(40)]);
     prop_oneof![
         10 => (who.clone(), 0usize..6).prop_map(|(who, how)| Step::Exit(who, how)),
+        3 => (who.clone(), 0usize..6).prop_map(|(who, how)| Step::Ending(who, how)),
         8 => who.clone().prop_map(Step::Ready),
         1 => (who.clone(), health).prop_map(|(who, how)| Step::Health(who, how)),
         1 => who.clone().prop_map(Step::LateExit),
@@ -177,6 +179,12 @@ impl World {
                 if let Some(id) = self.pick(*who, |rig, id| rig.lives(id).is_some()) {
                     let (attempt, exit) = (self.rig.lives(id).expect("picked"), exits()[*how].clone());
                     self.rig.input(Input::Exited { id, attempt, exit });
+                }
+            }
+            Step::Ending(who, how) => {
+                if let Some(id) = self.pick(*who, |rig, id| rig.lives(id).is_some()) {
+                    let (attempt, exit) = (self.rig.lives(id).expect("picked"), exits()[*how].clone());
+                    self.rig.input(Input::Ending { id, attempt, exit });
                 }
             }
             Step::Ready(who) => {

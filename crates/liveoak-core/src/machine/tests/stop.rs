@@ -246,3 +246,24 @@ fn a_kill_of_the_whole_tree_takes_no_longer_than_the_grace_of_a_kill() {
     rig.advance(KILL_GRACE);
     assert_eq!(rig.report().forced().count(), 10);
 }
+
+#[test]
+fn an_attempt_whose_body_has_ended_is_bounded_by_the_ladder_and_its_body_decides_what_follows() {
+    for (obeys, after) in [(Obeys::Ask, 0), (Obeys::Kill, 5), (Obeys::Nothing, 7)] {
+        let mut a = leaf("a").stop_within(secs(5));
+        a.child.backoff = None;
+        let mut rig = Rig::new(&sup("t", [a]));
+        rig.set_default(Policy { obeys, ..Policy::default() });
+        rig.start();
+        let id = rig.id("a");
+        let attempt = rig.lives(id).expect("it runs");
+        rig.input(Input::Ending { id, attempt, exit: Exit::failed("no disk") });
+        assert!(rig.state("a") != "running" || after == 0, "{obeys:?}: a dead body does not look alive");
+        rig.advance(secs(after));
+        assert_eq!(rig.state("a"), "running", "{obeys:?}: it came back");
+        assert_eq!(rig.snapshot().get("/t/a").expect("a").last_exit.as_ref().map(Exit::kind), Some("failed"));
+        // A late word of the old attempt changes nothing.
+        rig.input(Input::Ending { id, attempt, exit: Exit::Completed });
+        assert_eq!(rig.state("a"), "running");
+    }
+}
