@@ -13,6 +13,9 @@ use tokio_util::task::TaskTracker;
 /// How many restarts are measured.
 const RESTARTS: u64 = 200_000;
 
+/// How many children are started, restarted and stopped before the run that counts.
+const WARM_UP: usize = 50;
+
 /// Figures as text: start ns, bytes, stop ns (each per child), restart ns.
 pub(crate) fn one(what: &str, n: usize) -> String {
     let built = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
@@ -22,8 +25,8 @@ pub(crate) fn one(what: &str, n: usize) -> String {
     };
     let figures = runtime.block_on(async {
         let task = match what {
-            "bare" => tokio::spawn(bare(n)),
-            "liveoak" => tokio::spawn(ours(n)),
+            "bare" => tokio::spawn(warm(bare, n)),
+            "liveoak" => tokio::spawn(warm(ours, n)),
             _ => return Err(format!("there is no side called {what:?}")),
         };
         task.await.map_err(|error| error.to_string())
@@ -34,7 +37,13 @@ pub(crate) fn one(what: &str, n: usize) -> String {
     }
 }
 
-async fn bare(n: usize) -> [f64; 4] {
+/// Once with few, so that the threads are there and the code is in memory; then the run that counts.
+async fn warm<F: Future<Output = [f64; 4]>>(side: impl Fn(usize, u64) -> F, n: usize) -> [f64; 4] {
+    side(WARM_UP, WARM_UP as u64).await;
+    side(n, RESTARTS).await
+}
+
+async fn bare(n: usize, restarts: u64) -> [f64; 4] {
     let polled = Arc::new(AtomicUsize::new(0));
     let before = resident();
     let tracker = TaskTracker::new();
@@ -54,11 +63,11 @@ async fn bare(n: usize) -> [f64; 4] {
     // A restart loop by hand: spawn, join, look at the outcome, spawn again.
     let began = Instant::now();
     let mut failures = 0;
-    while failures < RESTARTS {
+    while failures < restarts {
         let outcome = tokio::spawn(async { Err::<(), &'static str>("again") }).await;
         failures += u64::from(matches!(outcome, Ok(Err(_))));
     }
-    let restart = per(began.elapsed(), RESTARTS);
+    let restart = per(began.elapsed(), restarts);
 
     let began = Instant::now();
     token.cancel();
@@ -67,7 +76,7 @@ async fn bare(n: usize) -> [f64; 4] {
     [start, bytes, per(began.elapsed(), n as u64), restart]
 }
 
-async fn ours(n: usize) -> [f64; 4] {
+async fn ours(n: usize, restarts: u64) -> [f64; 4] {
     let polled = Arc::new(AtomicUsize::new(0));
     let idle = Group::new("idle", {
         let polled = Arc::clone(&polled);
@@ -85,7 +94,7 @@ async fn ours(n: usize) -> [f64; 4] {
         move |ctx: liveoak::Ctx, ()| {
             let attempts = Arc::clone(&attempts);
             async move {
-                if attempts.fetch_add(1, Ordering::Relaxed) < RESTARTS {
+                if attempts.fetch_add(1, Ordering::Relaxed) < restarts {
                     return Err("again");
                 }
                 ctx.stopping().await;
@@ -115,8 +124,8 @@ async fn ours(n: usize) -> [f64; 4] {
     if let Err(refusal) = failing_members.spawn(()) {
         panic!("{refusal}");
     }
-    until(|| attempts.load(Ordering::Relaxed) > RESTARTS).await;
-    let restart = per(began.elapsed(), RESTARTS);
+    until(|| attempts.load(Ordering::Relaxed) > restarts).await;
+    let restart = per(began.elapsed(), restarts);
 
     let began = Instant::now();
     let report = tree.stop().await;

@@ -32,9 +32,6 @@ use tokio::sync::Notify;
 /// How many effects a thread does before it leaves the rest to the tree's task. About a millisecond's work.
 const EFFECTS_PER_TURN: usize = 4096;
 
-/// How many effects are taken at a time, beside the first.
-const BATCH: usize = 15;
-
 /// How many steps of a walk over a stopping group are done at a time, by the tree's task and by whoever stops the group.
 /// Enough to keep all threads busy with the members that were asked.
 const STEPS_PER_TURN: usize = 2048;
@@ -109,7 +106,7 @@ impl Shared {
         let random = core.random();
         core.machine.handle(now, random, Input::Exited { id: cell.id, attempt: cell.attempt, exit });
         self.drive(core);
-        unused.into_iter().flatten().for_each(dispose);
+        unused.dispose();
     }
 
     /// The body of an attempt has ended, but not all of it.
@@ -121,7 +118,7 @@ impl Shared {
         let random = core.random();
         core.machine.handle(now, random, Input::Ending { id: cell.id, attempt: cell.attempt, exit });
         self.drive(core);
-        unused.into_iter().flatten().for_each(dispose);
+        unused.dispose();
     }
 
     /// Runs `f` on the core, for additions, and does what follows. `f` must not drop anything of the user's.
@@ -227,21 +224,14 @@ impl Shared {
 
     fn do_effects<'a>(self: &'a Arc<Self>, me: usize, mut core: MutexGuard<'a, Core>, mut steps: usize) {
         let mut done = 0;
-        let (mut effects, mut more) = (Vec::new(), Vec::new());
+        let mut more = Vec::new();
         loop {
-            // Most inputs have one effect.
+            // Most inputs have one effect, or none.
             let first = core.next_effect(&mut steps);
-            while first.is_some() && effects.len() < BATCH {
-                let Some(effect) = core.next_effect(&mut steps) else { break };
-                effects.push(effect);
-            }
-            if !effects.is_empty() {
-                core.warm_up(&effects);
-            }
-            let drained = effects.len() < BATCH;
-            done += usize::from(first.is_some()) + effects.len();
+            let second = if first.is_some() { core.next_effect(&mut steps) } else { None };
             let first = first.map(|effect| core.prepare(self, effect));
-            more.extend(effects.drain(..).map(|effect| core.prepare(self, effect)));
+            let drained = second.is_none_or(|effect| core.prepare_more(self, effect, &mut steps, &mut more));
+            done += 1 + more.len();
             let enough = done >= EFFECTS_PER_TURN;
             let news = if drained || enough { core.news_for_keeper() } else { None };
             drop(core);
@@ -250,7 +240,12 @@ impl Shared {
             }
             // Whoever waits for a milestone finds the events before it told.
             self.events.flush();
-            first.into_iter().chain(more.drain(..)).for_each(|action| self.perform(action));
+            if let Some(action) = first {
+                self.perform(action);
+            }
+            for action in more.drain(..) {
+                self.perform(action);
+            }
             let fed = DRIVING.replace((me, false)).1;
             if drained && !fed {
                 return;

@@ -4,6 +4,7 @@
 //! must not run there. So each error is held here as well, until nobody else holds it; then it is dropped outside.
 
 use liveoak_core::{Exit, Failure};
+use crate::table::dispose;
 use std::sync::Arc;
 
 /// How many of those that are kept are looked at when one more comes in. With two, what nobody needs any more is found
@@ -19,20 +20,33 @@ pub(crate) struct Failures {
 }
 
 /// Errors that nobody else holds, to be dropped outside the lock.
-pub(crate) type Unused = [Option<Arc<Failure>>; LOOKS];
+#[derive(Default)]
+pub(crate) struct Unused([Option<Arc<Failure>>; LOOKS]);
+
+impl Unused {
+    /// Drops them.
+    pub(crate) fn dispose(self) {
+        // Filled from the front, and nearly always empty.
+        if self.0[0].is_some() {
+            self.0.into_iter().flatten().for_each(dispose);
+        }
+    }
+}
 
 impl Failures {
     /// Keeps the error of `exit`, if it has one, and returns some that are not needed any more.
     pub(crate) fn keep(&mut self, exit: &Exit) -> Unused {
-        let mut unused = [const { None }; LOOKS];
+        let mut unused = Unused::default();
         let Some(failure) = failure_of(exit) else { return unused };
-        for slot in &mut unused {
+        let mut found = 0;
+        for _ in 0..LOOKS {
             if self.hand >= self.kept.len() {
                 self.hand = 0;
             }
             match self.kept.get(self.hand) {
                 Some(kept) if Arc::strong_count(kept) == 1 => {
-                    *slot = Some(self.kept.swap_remove(self.hand));
+                    unused.0[found] = Some(self.kept.swap_remove(self.hand));
+                    found += 1;
                 }
                 Some(_) => self.hand += 1,
                 None => break,
@@ -71,7 +85,7 @@ mod tests {
         let mut given_back = 0;
         for n in 0..1000 {
             let exit = Exit::failed(format!("short-lived {n}"));
-            for failure in failures.keep(&exit).iter().flatten() {
+            for failure in failures.keep(&exit).0.iter().flatten() {
                 assert!(failure.to_string().starts_with("short-lived"));
                 given_back += 1;
             }

@@ -16,6 +16,9 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
+/// How many effects are taken at a time, beside the first.
+const BATCH: usize = 15;
+
 /// What a slot of the machine runs, and for which of the slot's children.
 pub(crate) enum Local {
     Vacant,
@@ -237,9 +240,29 @@ impl Core {
         })
     }
 
+    /// Takes effects from `second` on, up to [`BATCH`] of them, and makes them ready. Whether that was all there is.
+    pub(crate) fn prepare_more(
+        &mut self,
+        shared: &Arc<Shared>,
+        second: Effect,
+        steps: &mut usize,
+        actions: &mut Vec<Action>,
+    ) -> bool {
+        let mut effects = Vec::with_capacity(BATCH);
+        effects.push(second);
+        while effects.len() < BATCH {
+            let Some(effect) = self.next_effect(steps) else { break };
+            effects.push(effect);
+        }
+        let drained = effects.len() < BATCH;
+        self.warm_up(&effects);
+        actions.extend(effects.into_iter().map(|effect| self.prepare(shared, effect)));
+        drained
+    }
+
     /// Looks at every cell that `effects` are about. They lie scattered in memory, and plain reads are fetched side by
     /// side, while the counting that follows goes one by one.
-    pub(crate) fn warm_up(&self, effects: &[Effect]) {
+    fn warm_up(&self, effects: &[Effect]) {
         let attempts = effects.iter().map(|effect| match effect {
             Effect::Ask { id, .. } | Effect::Kill { id, .. } => {
                 self.locals.get(id.slot).and_then(Local::cell).map_or(0, |cell| cell.attempt.0)

@@ -178,7 +178,9 @@ impl Machine {
         for kid in self.node(i).sup.as_ref().map(|sup| sup.ordered().to_vec()).unwrap_or_default() {
             self.free(kid);
         }
-        self.set_phase(i, Phase::Idle(WhyIdle::Down));
+        if !matches!(self.node(i).phase, Phase::Idle(_)) {
+            self.set_phase(i, Phase::Idle(WhyIdle::Down));
+        }
         self.resolve_all_removed(i);
         self.emit(i, || EventKind::Removed);
         let (id, parent, next) = (self.id_of(i), self.node(i).parent, self.node(i).next);
