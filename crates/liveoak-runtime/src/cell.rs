@@ -9,7 +9,8 @@ use liveoak_core::{Attempt, ChildId, Exit, Path};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::task::{AbortHandle, JoinHandle};
+use std::task::Waker;
+use tokio::task::AbortHandle;
 
 const STOPPING: u8 = 1;
 const KILLING: u8 = 2;
@@ -20,6 +21,19 @@ const OVER: u8 = 16;
 const WRITTEN_OFF: u8 = 32;
 /// A kill is left to the body.
 const KILLS_ITSELF: u8 = 64;
+/// What the task of a body looks at when it is woken.
+const ORDERS: u8 = STOPPING | KILLING | ABORTED;
+
+/// The orders that an attempt had so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Orders(u8);
+
+impl Orders {
+    /// Whether the body is to be dropped.
+    pub(crate) const fn is_abort(self) -> bool {
+        self.0 & ABORTED != 0
+    }
+}
 
 /// See the module.
 pub(crate) struct Cell {
@@ -28,20 +42,18 @@ pub(crate) struct Cell {
     pub(crate) attempt: Attempt,
     /// Whether the attempt runs on the runtime that the tree's clock belongs to.
     pub(crate) on_root: bool,
-    /// Latched bits: stop asked, kill ordered, task aborted, end reported, written off, how to be killed; and the
-    /// heartbeat since the last check.
+    /// Latched bits: stop asked, kill ordered, body to be dropped, end reported, written off, how to be killed; and the
+    /// heartbeat since the last check. What wakes somebody is set under the lock of `life`.
     bits: AtomicU8,
-    /// The body's fate, what it has spawned, and who waits for a bit.
+    /// What the attempt has spawned, and who waits for a bit.
     life: Mutex<Life>,
 }
 
-/// Whether the attempt has ended, and what else belongs to it.
+/// Who is to be woken for a bit, and what else belongs to the attempt.
 #[derive(Default)]
 pub(crate) struct Life {
     /// Who waits for a bit.
     pub(crate) waiters: Waiters,
-    /// The task of the body, if it is one and has begun. The handle it came with: another would be one more count.
-    task: Option<JoinHandle<()>>,
     /// What only some attempts have.
     more: Option<Box<More>>,
 }
@@ -65,49 +77,31 @@ impl Cell {
         Arc::new(Self { tree, id, attempt, on_root, bits: AtomicU8::new(0), life: Mutex::default() })
     }
 
-    /// Keeps the task of the body. If its abort was ordered before it was begun, it is aborted now.
-    pub(crate) fn set_task(&self, task: JoinHandle<()>) {
+    /// From now on every order wakes the task of the body, once; to be renewed when there was one. The orders so far.
+    pub(crate) fn wake_for_orders(&self, task: &Waker) -> Orders {
         let mut life = self.life();
-        let aborted = self.has(ABORTED).then(|| task.abort_handle());
-        life.task = Some(task);
-        drop(life);
-        if let Some(task) = aborted {
-            task.abort();
-        }
+        life.waiters.set_body(task);
+        self.orders()
     }
 
-    /// Aborts the body's task, also one that is only about to begin.
-    pub(crate) fn abort(&self) {
-        self.bits.fetch_or(ABORTED, Ordering::AcqRel);
-        let task = self.life().task.as_ref().map(JoinHandle::abort_handle);
-        if let Some(task) = task {
-            task.abort();
-        }
+    pub(crate) fn orders(&self) -> Orders {
+        Orders(self.bits.load(Ordering::Acquire) & ORDERS)
     }
 
-    /// From now on a kill is an order that the body obeys; its task is aborted only when it is written off.
+    /// From now on a kill is an order that the body obeys; it is dropped only when it is written off.
     pub(crate) fn leave_kill_to_body(&self) {
         self.bits.fetch_or(KILLS_ITSELF, Ordering::AcqRel);
     }
 
     /// Ends the attempt by force.
     pub(crate) fn kill(&self) {
-        self.order_kill();
-        if !self.has(KILLS_ITSELF) {
-            self.abort();
-        }
-    }
-
-    /// Whether we ordered the end of the body's task. Else whoever drops it is the end of its runtime.
-    pub(crate) fn is_aborted(&self) -> bool {
-        self.has(ABORTED)
+        let by_itself = self.has(KILLS_ITSELF);
+        self.latch(if by_itself { STOPPING | KILLING } else { STOPPING | KILLING | ABORTED });
     }
 
     /// Nothing waits for the attempt any more: a last chance to end it, and all of its subtasks.
     pub(crate) fn write_off(&self) {
-        self.bits.fetch_or(WRITTEN_OFF, Ordering::AcqRel);
-        self.order_kill();
-        self.abort();
+        self.latch(WRITTEN_OFF | STOPPING | KILLING | ABORTED);
         let life = self.life();
         let subtasks = life.more.as_ref().map(|more| more.live.values().flatten().cloned().collect());
         drop(life);
@@ -117,17 +111,27 @@ impl Cell {
 
     /// Sets bits, and wakes everybody who waits for news.
     fn latch(&self, bits: u8) {
-        self.latch_with(self.life(), bits);
+        let mut life = self.life();
+        let before = self.bits.fetch_or(bits, Ordering::AcqRel);
+        if before & bits == bits {
+            return;
+        }
+        let (body, others) = life.waiters.take();
+        drop(life);
+        if let Some(body) = body {
+            body.wake();
+        }
+        if let Some(others) = others {
+            others.notify_waiters();
+        }
     }
 
-    /// The same, with the lock that is held already.
-    fn latch_with(&self, mut life: MutexGuard<'_, Life>, bits: u8) {
-        self.bits.fetch_or(bits, Ordering::AcqRel);
-        let (first, others) = life.waiters.take();
+    /// The attempt is over: its body's task needs nobody to wake it, and whoever still holds a context is to stop as well.
+    fn close(&self, mut life: MutexGuard<'_, Life>) {
+        self.bits.fetch_or(OVER | STOPPING, Ordering::AcqRel);
+        let (body, others) = life.waiters.take();
         drop(life);
-        if let Some(first) = first {
-            first.wake();
-        }
+        drop(body);
         if let Some(others) = others {
             others.notify_waiters();
         }
@@ -140,11 +144,6 @@ impl Cell {
     /// Latches the request to stop and wakes those who wait for it.
     pub(crate) fn ask(&self) {
         self.latch(STOPPING);
-    }
-
-    /// Latches the order to end at once and wakes those who wait for it.
-    pub(crate) fn order_kill(&self) {
-        self.latch(STOPPING | KILLING);
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
@@ -246,10 +245,8 @@ impl Cell {
         if self.has(OVER) {
             return;
         }
-        life.task = None;
         let Some(more) = &mut life.more else {
-            // Whoever still holds a context of this attempt is to stop as well.
-            self.latch_with(life, OVER | STOPPING);
+            self.close(life);
             return self.tree.exited(self, exit);
         };
         let seen = more.failed.clone().unwrap_or_else(|| exit.clone());
@@ -278,8 +275,7 @@ impl Cell {
     }
 
     fn report(self: &Arc<Self>, exit: Exit) {
-        // As for an attempt without subtasks.
-        self.ask();
+        self.close(self.life());
         self.tree.exited(self, exit);
     }
 }

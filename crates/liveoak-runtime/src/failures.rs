@@ -3,8 +3,8 @@
 //! The machine remembers exits and forgets them under the tree's lock; the destructor of an error is user code, which
 //! must not run there. So each error is held here as well, until nobody else holds it; then it is dropped outside.
 
-use liveoak_core::{Exit, Failure};
 use crate::table::dispose;
+use liveoak_core::{Exit, Failure};
 use std::sync::Arc;
 
 /// How many of those that are kept are looked at when one more comes in. With two, what nobody needs any more is found
@@ -80,7 +80,7 @@ mod tests {
         let mut failures = Failures::default();
         let needed: Vec<Exit> = (0..10).map(|n| Exit::failed(format!("needed {n}"))).collect();
         for exit in &needed {
-            assert!(failures.keep(exit).iter().flatten().next().is_none());
+            assert!(failures.keep(exit).0.iter().flatten().next().is_none());
         }
         let mut given_back = 0;
         for n in 0..1000 {

@@ -1,8 +1,8 @@
 //! Waiting for a bit of an attempt's cell to be latched.
 //!
-//! Nearly always one task waits, the body's own. So there is one place for its waker in the cell, and nothing else is
-//! needed to wait or to be woken. Whoever waits beside it (a subtask, another thread) uses a [`Notify`], made when the
-//! first of them comes.
+//! Every order wakes the task of the body, whatever that is doing: the task looks at the order to drop its body itself.
+//! So a future that is polled by that task needs nothing to be woken. Whoever waits elsewhere (a subtask, another
+//! thread, a future inside one that wakes in its own way) uses a [`Notify`], made when the first of them comes.
 
 use crate::cell::Cell;
 use std::fmt;
@@ -13,76 +13,54 @@ use std::task::{Context, Poll, Waker};
 use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
 
-/// Who waits for news of one cell. Stands under the cell's lock.
+/// Who is to be woken for news of one cell. Stands under the cell's lock.
 #[derive(Default)]
 pub(crate) struct Waiters {
-    /// The one task that most often is the only one.
-    first: Option<Waker>,
-    /// How many futures of that task wait: each takes its share back when it is dropped before its time.
-    shares: u32,
-    /// How often everybody was woken. A share from before that is void.
-    round: u32,
+    /// The task of the body, until the next news.
+    body: Option<Waker>,
     /// All others.
     others: Option<Arc<Notify>>,
 }
 
 impl fmt::Debug for Waiters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Waiters").field("shares", &self.shares).finish_non_exhaustive()
+        f.debug_struct("Waiters").field("others", &self.others.is_some()).finish_non_exhaustive()
     }
 }
 
 impl Waiters {
     /// Everybody who is to be woken now; to be done outside the lock.
     pub(crate) fn take(&mut self) -> (Option<Waker>, Option<Arc<Notify>>) {
-        self.round = self.round.wrapping_add(1);
-        self.shares = 0;
-        (self.first.take(), self.others.clone())
+        (self.body.take(), self.others.clone())
     }
-}
 
-/// How a [`Latched`] waits.
-enum Place {
-    /// It was not polled yet, or is done.
-    Nowhere,
-    /// In the first place, since this round.
-    First(u32),
-    /// Among the others.
-    Others(Pin<Box<OwnedNotified>>),
+    pub(crate) fn set_body(&mut self, task: &Waker) {
+        self.body = Some(task.clone());
+    }
 }
 
 /// Waits until a bit is latched. Cancel safe: whoever looks later still sees it.
 pub(crate) struct Latched<'a> {
     cell: &'a Cell,
     bit: u8,
-    place: Place,
+    /// The place among the others, if it is not the body's task that polls.
+    place: Option<Pin<Box<OwnedNotified>>>,
 }
 
 impl<'a> Latched<'a> {
     pub(crate) const fn new(cell: &'a Cell, bit: u8) -> Self {
-        Self { cell, bit, place: Place::Nowhere }
+        Self { cell, bit, place: None }
     }
 
-    /// Takes a place, or renews it. The bit is looked at after that, so that no news falls between.
+    /// Makes sure that news wakes this task. The bit is looked at after that, so that none falls between.
     fn settle(&mut self, cx: &Context<'_>) {
         let mut life = self.cell.life();
         let waiters = &mut life.waiters;
-        if let Place::Others(_) = self.place {
-            return;
-        }
-        let mine = u32::from(matches!(self.place, Place::First(round) if round == waiters.round));
-        if waiters.first.as_ref().is_some_and(|first| first.will_wake(cx.waker())) {
-            waiters.shares += 1 - mine;
-            self.place = Place::First(waiters.round);
-        } else if waiters.shares == mine {
-            // Nobody else is there; a future that has moved to another task takes its place along.
-            waiters.first = Some(cx.waker().clone());
-            waiters.shares = 1;
-            self.place = Place::First(waiters.round);
-        } else {
-            waiters.shares -= mine;
+        if waiters.body.as_ref().is_some_and(|body| body.will_wake(cx.waker())) {
+            self.place = None;
+        } else if self.place.is_none() {
             let others = waiters.others.get_or_insert_with(|| Arc::new(Notify::new()));
-            self.place = Place::Others(Box::pin(Arc::clone(others).notified_owned()));
+            self.place = Some(Box::pin(Arc::clone(others).notified_owned()));
         }
     }
 }
@@ -97,35 +75,14 @@ impl Future for Latched<'_> {
                 return Poll::Ready(());
             }
             this.settle(cx);
-            if let Place::Others(news) = &mut this.place
+            if let Some(news) = &mut this.place
                 && news.as_mut().poll(cx).is_ready()
             {
                 // News of another bit, or of this one: look again, and wait for the next.
-                this.place = Place::Nowhere;
+                this.place = None;
                 continue;
             }
             return if this.cell.has(this.bit) { Poll::Ready(()) } else { Poll::Pending };
-        }
-    }
-}
-
-impl Drop for Latched<'_> {
-    fn drop(&mut self) {
-        // Once the bit is latched its round is over, and there is nothing to give back.
-        if let Place::First(round) = self.place
-            && !self.cell.has(self.bit)
-        {
-            let mut life = self.cell.life();
-            let waiters = &mut life.waiters;
-            let mut unused = None;
-            if waiters.round == round {
-                waiters.shares -= 1;
-                if waiters.shares == 0 {
-                    unused = waiters.first.take();
-                }
-            }
-            drop(life);
-            drop(unused);
         }
     }
 }

@@ -1,10 +1,11 @@
 //! Async closures as children.
 //!
 //! One future per attempt: it calls the factory at its first poll, polls the body, and reports the end. Whatever
-//! panics (factory, body, destructor) is caught here; whatever drops it (an abort, the runtime's end) is an end too.
+//! panics (factory, body, destructor) is caught here. It drops the body itself when it is ordered to; whatever else drops
+//! it is the end of its runtime, and an end too.
 
 use crate::body::{Body, IntoExit};
-use crate::cell::Cell;
+use crate::cell::{Cell, Orders};
 use crate::ctx::{Ctx, current, entered};
 use crate::panic::catch;
 use liveoak_core::Exit;
@@ -46,9 +47,8 @@ impl<F: Factory> Body for TaskBody<F> {
         if self.kills_itself {
             cell.leave_kill_to_body();
         }
-        let run = Run { stage: Stage::Begin, cell: Some(Arc::clone(&cell)), body: self };
-        let task = handle.spawn(run);
-        cell.set_task(task);
+        // Nobody needs a handle: the end is reported, and an abort is an order like others.
+        drop(handle.spawn(Run { stage: Stage::Begin, cell: Some(cell), body: self, seen: None }));
     }
 }
 
@@ -68,6 +68,8 @@ pin_project! {
         stage: Stage<F>,
         // None only while the body is being polled or dropped: it is the thread's current context then.
         cell: Option<Arc<Cell>>,
+        // The orders that the task will not be woken for again.
+        seen: Option<Orders>,
         // Kept to the end: the members of a group share it, and counting it twice is enough.
         body: Arc<TaskBody<F>>,
     }
@@ -77,8 +79,8 @@ pin_project! {
             if let Some(cell) = this.as_mut().project().cell.take()
                 && !matches!(this.stage, Stage::Over)
             {
-                if cell.on_root && !cell.is_aborted() {
-                    // Only the end of the tree's runtime drops a task unasked. Nothing can be restarted there.
+                if cell.on_root {
+                    // Only the end of the tree's runtime drops a task. Nothing can be restarted there.
                     cell.tree.collapse();
                 }
                 Run::end(this, cell, Exit::Killed);
@@ -124,10 +126,27 @@ impl<F: Factory> Future for Run<F> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.as_mut().project();
         let Some(cell) = this.cell.take() else { return Poll::Ready(()) };
+        if this.seen.is_none() {
+            *this.seen = Some(cell.wake_for_orders(cx.waker()));
+        }
+        let orders = cell.orders();
+        if orders.is_abort() {
+            self.end(cell, Exit::Killed);
+            return Poll::Ready(());
+        }
         let (ctx, polled) = entered(Ctx::new(cell), || catch(None, || step(this.body, this.stage, cx)));
         match polled.unwrap_or_else(|panic| Poll::Ready(Exit::Panicked(Arc::new(panic)))) {
             Poll::Pending => {
-                *self.project().cell = Some(ctx.into_cell());
+                let (this, cell) = (self.project(), ctx.into_cell());
+                if *this.seen != Some(cell.orders()) {
+                    let now = cell.wake_for_orders(cx.waker());
+                    *this.seen = Some(now);
+                    if now != orders {
+                        // It came while the body was being polled.
+                        cx.waker().wake_by_ref();
+                    }
+                }
+                *this.cell = Some(cell);
                 Poll::Pending
             }
             Poll::Ready(exit) => {
