@@ -16,13 +16,18 @@ const RESTARTS: u64 = 200_000;
 /// How many children are started, restarted and stopped before the run that counts.
 const WARM_UP: usize = 50;
 
-/// Figures as text: start ns, bytes, stop ns (each per child), restart ns.
+/// How often a word is sent from one core to the other and back, and how often that is done.
+const ROUND_TRIPS: u64 = 500;
+const STRETCHES: u64 = 41;
+
+/// Figures as text: start ns, bytes, stop ns (each per child), restart ns, core to core and back ns.
 pub(crate) fn one(what: &str, n: usize) -> String {
     let built = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = match built {
         Ok(runtime) => runtime,
         Err(error) => return error.to_string(),
     };
+    let between_cores = between_cores();
     let figures = runtime.block_on(async {
         let task = match what {
             "bare" => tokio::spawn(warm(bare, n)),
@@ -32,7 +37,7 @@ pub(crate) fn one(what: &str, n: usize) -> String {
         task.await.map_err(|error| error.to_string())
     });
     match figures {
-        Ok(figures) => figures.map(|figure| figure.to_string()).join(" "),
+        Ok([start, bytes, stop, restart]) => format!("{start} {bytes} {stop} {restart} {between_cores}"),
         Err(error) => error,
     }
 }
@@ -126,12 +131,46 @@ async fn ours(n: usize, restarts: u64) -> [f64; 4] {
     }
     until(|| attempts.load(Ordering::Relaxed) > restarts).await;
     let restart = per(began.elapsed(), restarts);
+    // As on the other side, only the idle ones are left.
+    if let Err(refusal) = tree.stop_child("/bench/failing").await {
+        panic!("{refusal}");
+    }
 
     let began = Instant::now();
     let report = tree.stop().await;
     let stop = per(began.elapsed(), n as u64);
     assert!(report.is_clean(), "something was forced");
     [start, bytes, stop, restart]
+}
+
+/// The time from one thread to another and back, through one word of memory: the median of many stretches, since the
+/// threads have to come to two cores first.
+fn between_cores() -> f64 {
+    let word = AtomicU64::new(0);
+    let wait_for = |value| {
+        while word.load(Ordering::Acquire) != value {
+            std::hint::spin_loop();
+        }
+    };
+    let mut stretches: Vec<f64> = Vec::new();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for trip in 0..STRETCHES * ROUND_TRIPS {
+                wait_for(2 * trip + 1);
+                word.store(2 * trip + 2, Ordering::Release);
+            }
+        });
+        for stretch in 0..STRETCHES {
+            let began = Instant::now();
+            for trip in stretch * ROUND_TRIPS..(stretch + 1) * ROUND_TRIPS {
+                word.store(2 * trip + 1, Ordering::Release);
+                wait_for(2 * trip + 2);
+            }
+            stretches.push(per(began.elapsed(), ROUND_TRIPS));
+        }
+    });
+    stretches.sort_by(f64::total_cmp);
+    stretches[stretches.len() / 2]
 }
 
 async fn until(done: impl Fn() -> bool) {

@@ -127,7 +127,9 @@ impl Machine {
 
     /// The child is down; it is taken out of the tree if it `goes`.
     fn rest(&mut self, i: u32, why: WhyIdle, goes: bool) {
-        self.set_phase(i, Phase::Idle(why));
+        if !goes {
+            self.set_phase(i, Phase::Idle(why));
+        }
         let removing = self.node(i).flags.removing;
         if !removing {
             let report = self.close_log(i);

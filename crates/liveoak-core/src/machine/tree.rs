@@ -122,12 +122,11 @@ impl Machine {
     }
 
     fn link(&mut self, parent: u32, i: u32) {
-        let label = self.node(i).label.clone();
-        let sup = self.sup_mut(parent);
-        if let Label::Named(name) = label {
-            sup.names.insert(name, i);
+        if let Label::Named(name) = &self.node(i).label {
+            let name = name.clone();
+            self.sup_mut(parent).names.insert(name, i);
         }
-        match &mut sup.kids {
+        match &mut self.sup_mut(parent).kids {
             Kids::Ordered(kids) => kids.push(i),
             Kids::Group { head, tail, count, .. } => {
                 let before = std::mem::replace(tail, i);
@@ -145,15 +144,11 @@ impl Machine {
     fn unlink(&mut self, parent: u32, i: u32) {
         let node = self.node(i);
         let (prev, next) = (node.prev, node.next);
-        let name = match &node.label {
-            Label::Named(name) => Some(name.clone()),
-            Label::Auto => None,
-        };
-        let sup = self.sup_mut(parent);
-        if let Some(name) = name {
-            sup.names.remove(&name);
+        if let Label::Named(name) = &node.label {
+            let name = name.clone();
+            self.sup_mut(parent).names.remove(&name);
         }
-        match &mut sup.kids {
+        match &mut self.sup_mut(parent).kids {
             Kids::Ordered(kids) => kids.retain(|kid| *kid != i),
             Kids::Group { head, tail, count, .. } => {
                 *count -= 1;
@@ -178,7 +173,8 @@ impl Machine {
         for kid in self.node(i).sup.as_ref().map(|sup| sup.ordered().to_vec()).unwrap_or_default() {
             self.free(kid);
         }
-        if !matches!(self.node(i).phase, Phase::Idle(_)) {
+        let was_idle = matches!(self.node(i).phase, Phase::Idle(_));
+        if !was_idle {
             self.set_phase(i, Phase::Idle(WhyIdle::Down));
         }
         self.resolve_all_removed(i);
@@ -190,7 +186,9 @@ impl Machine {
         if parent != NONE {
             self.unlink(parent, i);
             self.mark_dirty(parent);
-            self.mark_concerned(parent);
+            if was_idle {
+                self.mark_concerned(parent);
+            }
         }
         self.slots[i as usize] = Slot::Vacant { serial: id.serial.wrapping_add(1), next: self.vacant };
         self.vacant = i;
@@ -212,11 +210,12 @@ impl Machine {
             node.flags.sweep = false;
         }
         let parent = node.parent;
-        if parent != NONE {
+        let (live, waiting) = (phase.is_live(), phase == Phase::Waiting);
+        let (was_live, was_waiting) = (before.is_live(), before == Phase::Waiting);
+        if parent != NONE && (live != was_live || waiting != was_waiting) {
             let sup = self.sup_mut(parent);
-            sup.live = sup.live + u32::from(phase.is_live()) - u32::from(before.is_live());
-            sup.waiting =
-                sup.waiting + u32::from(phase == Phase::Waiting) - u32::from(before == Phase::Waiting);
+            sup.live = sup.live + u32::from(live) - u32::from(was_live);
+            sup.waiting = sup.waiting + u32::from(waiting) - u32::from(was_waiting);
             sup.sweeping -= u32::from(swept);
         }
         if matches!(phase, Phase::Running | Phase::Idle(_)) {
