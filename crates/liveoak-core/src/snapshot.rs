@@ -80,7 +80,12 @@ pub enum NodeState {
     /// It is down and nothing will start it by itself.
     Idle(WhyIdle),
     /// It is to be started.
-    Waiting(WaitingFor),
+    Waiting {
+        /// What has to happen first.
+        what: WaitingFor,
+        /// How long that may still take; none: what it waits for has no deadline.
+        remaining: Option<Duration>,
+    },
     /// Its attempt is not ready yet.
     Starting {
         /// How long it may still take; none: as long as it likes.
@@ -108,7 +113,7 @@ impl NodeState {
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Idle(why) => why.as_str(),
-            Self::Waiting(_) => "waiting",
+            Self::Waiting { .. } => "waiting",
             Self::Starting { .. } => "starting",
             Self::Running => "running",
             Self::BackingOff { .. } => "backing-off",

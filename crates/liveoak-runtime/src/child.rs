@@ -240,6 +240,10 @@ macro_rules! supervised {
             }
 
             /// It starts only when `condition` holds for the sibling `child`.
+            ///
+            /// Until the sibling is ready its own deadlines bound the wait. For the health of a sibling that is ready
+            /// this child waits as long as its own start may take; after that its start has failed. How long a sibling
+            /// takes to complete is its work, and has no deadline.
             #[must_use]
             pub fn after_when(mut self, child: &str, condition: $crate::Condition) -> Self {
                 self.$spec.after.extend($crate::edge(child, condition));

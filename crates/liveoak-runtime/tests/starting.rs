@@ -20,8 +20,8 @@ fn the_next_child_starts_when_the_one_before_is_ready() {
         let tree = Supervisor::new("t").child(a.child()).child(b.child()).begin().unwrap();
         tokio::time::sleep(s(20)).await;
         assert_eq!((a.starts(), b.starts()), (1, 0));
-        let waiting = NodeState::Waiting(WaitingFor::Turn(Name::new("a").unwrap()));
-        assert_eq!(state(&tree, "/t/b"), waiting);
+        let what = WaitingFor::Turn(Name::new("a").unwrap());
+        assert_eq!(state(&tree, "/t/b"), NodeState::Waiting { what, remaining: Some(s(10)) });
         a.ready();
         tree.ready().await.unwrap();
         assert_eq!((a.live(), b.live()), (1, 1));
@@ -151,8 +151,8 @@ fn a_child_after_a_healthy_or_completed_one_waits_for_just_that() {
         tokio::time::sleep(s(1)).await;
         once.complete();
         tokio::time::sleep(s(1)).await;
-        let edge = WaitingFor::Edge(Name::new("ill").unwrap(), Condition::Healthy);
-        assert_eq!(state(&tree, "/t/last"), NodeState::Waiting(edge));
+        let what = WaitingFor::Edge(Name::new("ill").unwrap(), Condition::Healthy);
+        assert_eq!(state(&tree, "/t/last"), NodeState::Waiting { what, remaining: Some(s(28)) });
         ill.health(Health::Healthy);
         tree.ready().await.unwrap();
         assert_eq!(last.live(), 1);

@@ -8,7 +8,7 @@
 use super::node::{Flags, Kids, Mode, Phase};
 use super::{Command, Done, Effect, Machine};
 use crate::{
-    Condition, Edge, EventKind, Exit, Health, Order, Ready, Restart, Rung, StartFailure, Time, WhyIdle,
+    Condition, Edge, EventKind, Exit, Health, Name, Order, Ready, Restart, Rung, StartFailure, Time, WhyIdle,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -197,7 +197,7 @@ impl Machine {
             if node.phase == Phase::Waiting && (alone || !(held || declared && turn_taken)) {
                 match self.gate(i, kid) {
                     Gate::Open => self.begin_start(kid),
-                    Gate::Closed => {}
+                    Gate::Closed => self.bound_the_wait(i, kid),
                     Gate::Never => {
                         if self.cannot_start(i, kid) {
                             return;
@@ -239,6 +239,43 @@ impl Machine {
             self.refuse_waiters(kid, &exit);
         }
         on_trial || first
+    }
+
+    /// Law 6 for a wait: what `kid` waits for has a deadline of its own as long as it is not ready; how long it takes to
+    /// complete is its work. But for the health of a child that is ready `kid` waits as long as its own start may take.
+    fn bound_the_wait(&mut self, i: u32, kid: u32) {
+        let within = self.node(kid).spec.start_within;
+        if self.unwell(i, kid).is_none() || within == Duration::MAX {
+            self.set_timer(kid, Time::NEVER);
+        } else if self.node(kid).timer == Time::NEVER {
+            self.set_timer_in(kid, within);
+        }
+    }
+
+    /// The child that is ready, but not as healthy as `kid` needs it.
+    pub(super) fn unwell(&self, i: u32, kid: u32) -> Option<&Name> {
+        let runs = |other: &Name| {
+            let other = self.sup(i).names.get(other);
+            other.is_some_and(|other| self.node(*other).phase == Phase::Running)
+        };
+        let mut edges = self.node(kid).spec.after.iter();
+        let unwell = |edge: &&Edge| {
+            edge.condition == Condition::Healthy && runs(&edge.child) && self.edge(i, edge) == Gate::Closed
+        };
+        edges.find(unwell).map(|edge| &edge.child)
+    }
+
+    /// The wait for the health of another was as long as a start may take: a failed start like any other.
+    pub(super) fn waited_too_long(&mut self, i: u32) {
+        let (parent, within) = (self.node(i).parent, self.node(i).spec.start_within);
+        if let Some(other) = self.unwell(parent, i) {
+            let why = format!("it comes after {other} (healthy), which is ready but was not healthy in time");
+            let exit = Exit::failed(format!("{why} ({within:?})"));
+            self.start_cancelled(i);
+            self.set_phase(i, Phase::Idle(WhyIdle::Down));
+            self.node_mut(i).flags.attempt_ready = false;
+            self.decide(i, exit, Duration::ZERO);
+        }
     }
 
     /// Whether the edges of `kid` hold.

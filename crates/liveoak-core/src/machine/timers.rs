@@ -50,8 +50,8 @@ impl Machine {
             Phase::Stopping { .. } if self.node(i).sup.is_some() => self.next_point_of_plan(i),
             Phase::Stopping { killed: false } => self.kill(i),
             Phase::Stopping { killed: true } => self.abandon(i),
-            Phase::Waiting
-            | Phase::Idle(
+            Phase::Waiting => self.waited_too_long(i),
+            Phase::Idle(
                 WhyIdle::Down
                 | WhyIdle::Stopped
                 | WhyIdle::Finished

@@ -4,7 +4,7 @@ use super::Machine;
 use super::node::{Kids, Label, NONE, Node, Phase};
 use super::start::Gate;
 use crate::{
-    Attempt, ChildId, Condition, Exit, Health, Name, NodeState, NodeView, Order, Path, Rung, Snapshot,
+    Attempt, ChildId, Condition, Exit, Health, Name, NodeState, NodeView, Order, Path, Rung, Snapshot, Time,
     WaitingFor, WhyIdle,
 };
 
@@ -61,7 +61,7 @@ impl Machine {
     }
 
     /// Everything, as it is after the last input (`now` is only used to say how long something still waits).
-    pub fn snapshot(&mut self, now: crate::Time) -> Snapshot {
+    pub fn snapshot(&mut self, now: Time) -> Snapshot {
         self.at(now, self.random);
         Snapshot { number: self.events, at: self.now, root: self.view(self.root, &self.path_of(self.root)) }
     }
@@ -152,7 +152,17 @@ impl Machine {
         let remaining = self.remaining(node.timer);
         match node.phase {
             Phase::Idle(why) => NodeState::Idle(why),
-            Phase::Waiting => NodeState::Waiting(self.waiting_for(node.parent, i)),
+            Phase::Waiting => {
+                let what = self.waiting_for(node.parent, i);
+                let other = match &what {
+                    WaitingFor::Turn(other) | WaitingFor::GroupBackoff(other) => Some(other),
+                    WaitingFor::Edge(other, _) if remaining.is_none() => Some(other),
+                    WaitingFor::Edge(..) | WaitingFor::GroupStop | WaitingFor::Nothing => None,
+                };
+                let other = other.and_then(|other| self.sup(node.parent).names.get(other));
+                let timer = other.map_or(node.timer, |other| self.wait_of(*other));
+                NodeState::Waiting { what, remaining: self.remaining(timer) }
+            }
             Phase::Starting => NodeState::Starting { remaining },
             Phase::Running => NodeState::Running,
             Phase::BackingOff => NodeState::BackingOff { remaining: remaining.unwrap_or_default() },
@@ -161,6 +171,12 @@ impl Machine {
                 NodeState::Stopping { rung, remaining }
             }
         }
+    }
+
+    /// Until when another waits for `i` at most: for its start, or the delay before it.
+    fn wait_of(&self, i: u32) -> Time {
+        let node = self.node(i);
+        if matches!(node.phase, Phase::Starting | Phase::BackingOff) { node.timer } else { Time::NEVER }
     }
 
     /// What a waiting child waits for: the same questions, in the same order, that its start is gated on.

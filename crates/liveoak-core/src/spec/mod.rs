@@ -155,7 +155,8 @@ pub struct ChildSpec {
     pub limit: Option<Limit>,
     /// When it counts as ready. Of no meaning for supervisors: they are ready when their children are.
     pub ready: Ready,
-    /// How long it may take to become ready. [`Duration::MAX`]: as long as it likes.
+    /// How long it may take to become ready, and how long it may wait for the health of a sibling that is ready but not
+    /// healthy. [`Duration::MAX`]: as long as it likes.
     pub start_within: Duration,
     /// How long it may go without a heartbeat, once ready.
     pub heartbeat: Option<Duration>,

@@ -1,7 +1,7 @@
 //! `after` edges.
 
 use super::rig::{Rig, word};
-use super::shape::{leaf, name, sup};
+use super::shape::{leaf, name, secs, sup};
 use crate::{Command, Condition, Health, NodeState, Strategy, WaitingFor};
 
 #[test]
@@ -47,8 +47,8 @@ fn a_one_shot_that_a_group_restart_interrupted_has_not_completed() {
     rig.command("b", Command::Start);
     rig.fail("a");
     assert_eq!(rig.states(["a", "b", "c"]), ["running", "finished", "waiting"]);
-    let waiting = rig.view("c").state;
-    assert_eq!(waiting, NodeState::Waiting(WaitingFor::Edge(name("b"), Condition::Completed)));
+    let what = WaitingFor::Edge(name("b"), Condition::Completed);
+    assert_eq!(rig.view("c").state, NodeState::Waiting { what, remaining: None });
 }
 
 #[test]
@@ -60,4 +60,81 @@ fn a_restart_of_a_child_whose_edge_can_never_hold_is_answered_and_the_child_says
     assert_eq!(rig.state("b"), "waiting");
     rig.command("a", Command::Start);
     assert_eq!(rig.state("b"), "running");
+}
+
+fn waits(rig: &mut Rig, path: &str) -> u64 {
+    let NodeState::Waiting { remaining, .. } = rig.view(path).state else { panic!("{path} does not wait") };
+    remaining.map_or(u64::MAX, |remaining| remaining.as_secs())
+}
+
+#[test]
+fn a_dependency_that_is_ready_but_never_healthy_fails_the_first_start_in_time() {
+    let web = leaf("web").after("db", Condition::Healthy).start_within(secs(10));
+    let tree = sup("t", [leaf("once").reports(), leaf("db").reports(), web.after("once", Condition::Ready)]);
+    let mut rig = Rig::new(&tree.edges());
+    rig.policy("db").ready = false;
+    rig.policy("once").ready = false;
+    rig.start();
+    rig.ready("db");
+    rig.health("db", Health::Degraded);
+    rig.advance(secs(6));
+    rig.ready("once");
+    assert_eq!(waits(&mut rig, "web"), 4);
+    assert_eq!(word(&rig.ask("db", Command::Start)), "not down");
+    rig.advance(secs(3));
+    assert_eq!(rig.count("web"), 0);
+    rig.advance(secs(1));
+    assert_eq!(rig.down_kind(), "start-failed");
+    assert!(rig.alive().is_empty());
+}
+
+#[test]
+fn a_wait_for_health_begins_anew_with_each_attempt_of_the_dependency_and_ends_when_it_is_well() {
+    let web = leaf("web").after("db", Condition::Healthy).start_within(secs(10));
+    let mut rig = Rig::started(&sup("t", [leaf("db").reports(), web]).edges());
+    rig.policy("db").ready = false;
+    rig.health("db", Health::Degraded);
+    rig.fail("web");
+    rig.advance(secs(9));
+    assert_eq!(waits(&mut rig, "web"), 1);
+    rig.fail("db");
+    rig.advance(secs(5));
+    rig.health("db", Health::Degraded);
+    rig.ready("db");
+    assert_eq!(waits(&mut rig, "web"), 10);
+    rig.advance(secs(9));
+    rig.health("db", Health::Healthy);
+    assert_eq!(rig.state("web"), "running");
+    assert_eq!(rig.machine.poll_deadline(), None);
+}
+
+#[test]
+fn a_wait_for_health_that_takes_too_long_on_a_restart_is_charged_and_backed_off_like_any_failed_start() {
+    let web = leaf("web").after("db", Condition::Healthy).start_within(secs(10)).delayed(secs(5));
+    let mut rig = Rig::started(&sup("t", [leaf("db"), web]).intensity(2, secs(100)));
+    rig.health("db", Health::Degraded);
+    rig.fail("web");
+    for _ in 0..2 {
+        assert_eq!(rig.state("web"), "backing-off");
+        while rig.state("web") == "backing-off" {
+            rig.advance(secs(1));
+        }
+        assert!((9..=10).contains(&waits(&mut rig, "web")));
+        rig.advance(secs(9));
+        while rig.state("web") == "waiting" {
+            rig.advance(secs(1) / 100);
+        }
+    }
+    assert_eq!(rig.down_kind(), "gave-up");
+}
+
+#[test]
+fn how_long_a_dependency_takes_to_complete_is_its_work_and_has_no_deadline() {
+    let web = leaf("web").after("migration", Condition::Completed).start_within(secs(10));
+    let mut rig = Rig::new(&sup("t", [leaf("migration").temporary(), web]).edges());
+    rig.start();
+    assert_eq!(waits(&mut rig, "web"), u64::MAX);
+    rig.advance(secs(100_000));
+    rig.complete("migration");
+    assert_eq!(rig.state("web"), "running");
 }

@@ -51,8 +51,12 @@ impl Machine {
         }
         match phase {
             Phase::BackingOff => assert_ne!(node.timer, Time::NEVER, "{path} backs off for ever"),
-            Phase::Idle(_) | Phase::Waiting => assert_eq!(node.timer, Time::NEVER, "{path} has a timer"),
-            Phase::Starting | Phase::Running | Phase::Stopping { .. } => {}
+            Phase::Idle(_) => assert_eq!(node.timer, Time::NEVER, "{path} has a timer"),
+            // Exactly while it is held back by the health of a child that runs.
+            Phase::Waiting if node.timer != Time::NEVER => {
+                assert!(self.unwell(node.parent, i).is_some(), "{path} has a timer for nothing");
+            }
+            Phase::Waiting | Phase::Starting | Phase::Running | Phase::Stopping { .. } => {}
         }
         if let Some(book) = &node.book {
             assert!(book.waiters.len() <= MAX_WAITERS);

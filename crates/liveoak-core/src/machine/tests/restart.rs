@@ -89,7 +89,9 @@ fn quarantine_during_a_group_s_backoff_lets_the_others_go_on() {
     let mut rig = Rig::started(&tree.strategy(Strategy::OneForAll));
     rig.fail("a");
     let waiting = rig.view("b").state;
-    assert_eq!(waiting, NodeState::Waiting(WaitingFor::GroupBackoff(super::shape::name("a"))));
+    let what = WaitingFor::GroupBackoff(super::shape::name("a"));
+    let NodeState::BackingOff { remaining } = rig.view("a").state else { panic!("a does not back off") };
+    assert_eq!(waiting, NodeState::Waiting { what, remaining: Some(remaining) });
     rig.advance(secs(10));
     rig.fail("a");
     assert_eq!(rig.states(["a", "b"]), ["quarantined", "running"]);

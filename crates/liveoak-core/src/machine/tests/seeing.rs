@@ -78,7 +78,8 @@ fn a_dependency_that_never_becomes_ready_times_out_while_commands_are_served() {
     rig.start();
     rig.advance(secs(5));
     assert_eq!(rig.view("db").state, NodeState::Starting { remaining: Some(secs(5)) });
-    assert_eq!(rig.view("web").state, NodeState::Waiting(WaitingFor::Turn(name("db"))));
+    let turn = WaitingFor::Turn(name("db"));
+    assert_eq!(rig.view("web").state, NodeState::Waiting { what: turn, remaining: Some(secs(5)) });
     assert_eq!(word(&rig.ask("z", Command::Restart)), "ready");
     rig.advance(secs(5));
     let (exit, _) = rig.down.as_ref().expect("down");
@@ -203,7 +204,8 @@ fn every_state_that_waits_says_for_what_since_when_and_how_long_still() {
     rig.obeys("c", Obeys::Test);
     rig.fail("a");
     rig.advance(SECOND);
-    assert_eq!(rig.view("a").state, NodeState::Waiting(WaitingFor::GroupStop));
+    let waiting = NodeState::Waiting { what: WaitingFor::GroupStop, remaining: None };
+    assert_eq!(rig.view("a").state, waiting);
     assert_eq!(rig.now.since(rig.view("a").since), SECOND);
     let NodeState::Stopping { remaining, .. } = rig.view("c").state else { panic!("c is not stopping") };
     assert_eq!(remaining, Some(secs(4)));
