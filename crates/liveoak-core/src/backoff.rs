@@ -52,6 +52,18 @@ impl Backoff {
     }
 }
 
+/// The random number of one child's attempt, out of that of an input: children that are restarted within one input draw
+/// apart. FNV-1a of the name, and the finalizer of SplitMix64 (G. Steele and others, 2014).
+#[must_use]
+pub fn draw(random: u64, name: &[u8], attempt: u64) -> u64 {
+    let spread = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01B3);
+    let name = name.iter().fold(0xCBF2_9CE4_8422_2325, spread);
+    let mut z = random ^ name ^ attempt.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
+
 fn duration_from_nanos(nanos: u128) -> Duration {
     const SECOND: u128 = 1_000_000_000;
     match u64::try_from(nanos / SECOND) {

@@ -24,7 +24,7 @@ mod spec;
 mod time;
 mod window;
 
-pub use backoff::Backoff;
+pub use backoff::{Backoff, draw};
 pub use decide::{Verdict, decide};
 pub use event::{Event, EventKind, Severity};
 pub use exit::{Exit, Failure, GaveUp, Panic, StartFailure};

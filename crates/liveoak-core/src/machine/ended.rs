@@ -1,8 +1,9 @@
 //! What follows when an attempt is gone.
 
-use super::node::{Kids, Mode, NONE, Phase};
+use super::node::{Kids, Label, Mode, NONE, Phase};
 use super::{Command, Done, Effect, Machine, Refusal};
 use crate::EventKind;
+use crate::backoff::draw;
 use crate::decide::{Verdict, decide};
 use crate::window::Charge;
 use crate::{AutoShutdown, Exit, GaveUp, GiveUp, Limit, Name, Restart, Rung, Strategy, WhyIdle};
@@ -242,7 +243,11 @@ impl Machine {
         if let Some(over) = self.charge(i, parent) {
             return self.give_up(i, parent, exit, &over);
         }
-        let random = mix(self.random, i, self.node(i).attempt);
+        let node = self.node(i);
+        let random = match &node.label {
+            Label::Named(name) => draw(self.random, name.as_str().as_bytes(), node.attempt),
+            Label::Auto => draw(self.random, &i.to_le_bytes(), node.attempt),
+        };
         let backoff = self.node(i).spec.backoff;
         let book = self.book(i);
         book.restarts += 1;
@@ -405,12 +410,4 @@ impl Machine {
             Kids::Ordered(_) => NONE,
         }
     }
-}
-
-/// Spreads one random number over the children that use it within one input (SplitMix64's finalizer).
-fn mix(random: u64, slot: u32, attempt: u64) -> u64 {
-    let mut z = random ^ (u64::from(slot) << 32) ^ attempt.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
 }

@@ -31,7 +31,8 @@ pub use stop::KILL_GRACE;
 
 use crate::{Attempt, ChildId, Event, EventKind, Exit, Health, Severity, StopReport, Ticket, Time};
 use node::{Node, Slot};
-use std::collections::{BTreeSet, VecDeque};
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, BinaryHeap, VecDeque};
 use std::sync::Arc;
 
 /// Everything that can happen to a tree.
@@ -180,8 +181,8 @@ pub struct Machine {
     effects: VecDeque<Effect>,
     /// Groups whose members are being asked, killed or written off one by one, as effects are polled.
     sweeps: VecDeque<stop::Sweep>,
-    /// Supervisors that something changed for.
-    dirty: VecDeque<u32>,
+    /// Supervisors that something changed for, by depth: what one does rests on what has settled below it.
+    dirty: BinaryHeap<(u32, Reverse<u32>)>,
     /// The deadlines of all children, one each.
     timers: BTreeSet<(Time, u32)>,
     /// The number of the last event.
@@ -285,9 +286,9 @@ impl Machine {
         self.random = random;
     }
 
-    /// Lets every supervisor for which something changed do its next steps, until nothing is due.
+    /// Lets every supervisor for which something changed do its next steps, the deepest first, until nothing is due.
     fn settle(&mut self) {
-        while let Some(i) = self.dirty.pop_front() {
+        while let Some((_, Reverse(i))) = self.dirty.pop() {
             if let Slot::Used(Node { sup: Some(sup), .. }) = &mut self.slots[i as usize] {
                 sup.queued = false;
                 self.advance(i);

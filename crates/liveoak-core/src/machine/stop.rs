@@ -129,7 +129,10 @@ impl Machine {
     fn tighten_plan(&mut self, i: u32) {
         let (above, node) = (self.plan_above(i), self.node(i));
         let Some(sup) = &node.sup else { return };
-        let plan = sup.plan.min(above);
+        let mut plan = sup.plan.min(above);
+        if sup.is_group() {
+            plan.hurry = Time::NEVER;
+        }
         if plan != sup.plan {
             let at = node.timer.min(plan.next_point(self.now));
             self.sup_mut(i).plan = plan;
@@ -146,6 +149,7 @@ impl Machine {
                 plan.kill = plan.kill.min(self.now.after(template.stop_within));
                 plan.abandon = plan.abandon.min(plan.kill.after(KILL_GRACE));
             }
+            // Its members have no turns to wait for.
             plan.hurry = Time::NEVER;
             let cursor = *head;
             self.sweeps.push_back(Sweep { cursor, act: Act::Ask });

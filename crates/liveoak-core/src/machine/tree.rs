@@ -6,7 +6,8 @@ use crate::{
     Attempt, AutoShutdown, ChildId, ChildSpec, Declared, EventKind, GroupSpec, Name, Order, SpecErrors,
     Strategy, SupervisorSpec, Time, WhyIdle, Window, Work, start_order,
 };
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::sync::Arc;
 
 /// How many slots the arena grows by at least, and at most. Filling them in one go is cheaper than one by one.
@@ -33,7 +34,7 @@ impl Machine {
             random: 0,
             effects: VecDeque::new(),
             sweeps: VecDeque::new(),
-            dirty: VecDeque::new(),
+            dirty: BinaryHeap::new(),
             timers: BTreeSet::new(),
             events: 0,
             interest: None,
@@ -218,7 +219,9 @@ impl Machine {
             sup.waiting = sup.waiting + u32::from(waiting) - u32::from(was_waiting);
             sup.sweeping -= u32::from(swept);
         }
-        if matches!(phase, Phase::Running | Phase::Idle(_)) {
+        // Who waits for the health of one that runs waits for something else when it stops.
+        let stops = phase.is_stopping() && before == Phase::Running && parent != NONE;
+        if matches!(phase, Phase::Running | Phase::Idle(_)) || stops && !self.sup(parent).is_ending() {
             self.mark_concerned(parent);
         }
     }
@@ -250,8 +253,9 @@ impl Machine {
             // A group has nothing to do but to end, when it is stopping and its last member is gone.
             let idle =
                 matches!(&sup.kids, Kids::Group { count, .. } if *count > 0 || sup.mode != Mode::Stopping);
+            let depth = sup.depth;
             if !idle && !std::mem::replace(&mut sup.queued, true) {
-                self.dirty.push_back(i);
+                self.dirty.push((depth, Reverse(i)));
             }
         }
     }

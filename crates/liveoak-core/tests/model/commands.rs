@@ -1,0 +1,341 @@
+//! The reference, its third part: commands, time, and one step of a run.
+
+use crate::reference::{Body, Child, Kind, Mode, Model, NEVER, Path, Phase, ROOT, above, later};
+use crate::steps::Step;
+use liveoak_core::{Command, Declared, Restart, WhyIdle, Work};
+use std::time::Duration;
+
+impl Model {
+    /// Answers those of a child's commands for which there is an answer now.
+    pub(crate) fn answer(&mut self, path: &str, word: impl Fn(Command) -> Option<&'static str>) {
+        if self.at(path).waiters.is_empty() {
+            return;
+        }
+        for (ticket, command) in std::mem::take(&mut self.of(path).waiters) {
+            match word(command) {
+                Some(word) => {
+                    let before = self.answers.insert(ticket, word);
+                    assert!(before.is_none(), "{ticket} is answered twice");
+                }
+                None => self.of(path).waiters.push((ticket, command)),
+            }
+        }
+    }
+
+    /// Tells those who wait for a start that it failed.
+    pub(crate) fn refuse_start(&mut self, path: &str) {
+        self.answer(path, |command| matches!(command, Command::Start | Command::Restart).then_some("failed"));
+    }
+
+    fn command(&mut self, path: &str, command: Command) {
+        self.tickets += 1;
+        let ticket = self.tickets;
+        let refused = if self.down.is_some() {
+            Some("tree down")
+        } else {
+            match command {
+                Command::Start => self.command_start(path, ticket),
+                Command::Stop => self.command_stop(path, ticket),
+                Command::Restart => self.command_restart(path, ticket),
+                Command::Remove => self.command_remove(path, ticket),
+            }
+        };
+        if let Some(word) = refused {
+            self.answers.insert(ticket, word);
+        }
+    }
+
+    fn wait_for(&mut self, path: &str, ticket: u64, command: Command) {
+        self.of(path).waiters.push((ticket, command));
+    }
+
+    fn command_start(&mut self, path: &str, ticket: u64) -> Option<&'static str> {
+        let child = self.at(path);
+        match child.phase {
+            Phase::Idle(_) => self.start_anew(path, ticket),
+            Phase::Stopping { .. } if !child.wanted => {
+                if child.removing || path == ROOT || self.parent_ends(path) {
+                    return Some("supervisor down");
+                }
+                self.start_after_stop(path, ticket, Command::Start);
+                None
+            }
+            _ => Some("not down"),
+        }
+    }
+
+    fn start_anew(&mut self, path: &str, ticket: u64) -> Option<&'static str> {
+        if above(path).is_none() || self.parent_ends(path) {
+            return Some("supervisor down");
+        }
+        let child = self.of(path);
+        (child.wanted, child.on_trial) = (true, true);
+        (child.streak, child.gave_up) = (0, false);
+        child.charges.clear();
+        self.wait_for(path, ticket, Command::Start);
+        self.let_start(path);
+        None
+    }
+
+    fn start_after_stop(&mut self, path: &str, ticket: u64, command: Command) {
+        let child = self.of(path);
+        (child.wanted, child.again) = (true, true);
+        child.on_trial |= command == Command::Start;
+        self.answer(path, |command| (command == Command::Stop).then_some("superseded"));
+        self.wait_for(path, ticket, command);
+    }
+
+    fn command_stop(&mut self, path: &str, ticket: u64) -> Option<&'static str> {
+        let child = self.of(path);
+        (child.wanted, child.again) = (false, false);
+        let idle = matches!(child.phase, Phase::Idle(_));
+        self.wait_for(path, ticket, Command::Stop);
+        if idle {
+            self.rest_or_return(path, None);
+        } else {
+            self.stop(path);
+        }
+        None
+    }
+
+    fn command_restart(&mut self, path: &str, ticket: u64) -> Option<&'static str> {
+        let child = self.at(path);
+        if self.parent_ends(path) || child.removing || path == ROOT && !child.wanted {
+            return Some("supervisor down");
+        }
+        match child.phase {
+            Phase::Idle(_) => return self.start_anew(path, ticket),
+            Phase::Waiting | Phase::BackingOff => {
+                self.wait_for(path, ticket, Command::Restart);
+                self.let_start(path);
+            }
+            Phase::Starting | Phase::Running | Phase::Stopping { .. } => {
+                self.answer(path, |command| {
+                    matches!(command, Command::Start | Command::Restart).then_some("superseded")
+                });
+                self.start_after_stop(path, ticket, Command::Restart);
+                self.stop(path);
+            }
+        }
+        None
+    }
+
+    fn command_remove(&mut self, path: &str, ticket: u64) -> Option<&'static str> {
+        let Some(parent) = above(path) else { return Some("is root") };
+        if self.is_needed(&parent, path) {
+            return Some("needed by");
+        }
+        let child = self.of(path);
+        (child.wanted, child.again, child.removing) = (false, false, true);
+        let idle = matches!(child.phase, Phase::Idle(_));
+        self.wait_for(path, ticket, Command::Remove);
+        if idle {
+            self.forget(path);
+        } else {
+            self.stop(path);
+        }
+        None
+    }
+
+    /// Whether a sibling comes after it.
+    fn is_needed(&self, parent: &str, path: &str) -> bool {
+        self.kids(parent).iter().any(|kid| {
+            let mut after = self.at(kid).spec.after.iter();
+            after.any(|edge| format!("{parent}/{}", edge.child) == path)
+        })
+    }
+
+    fn add_child(&mut self, parent: &str, declared: &Declared) {
+        self.tickets += 1;
+        let ticket = self.tickets;
+        let path = format!("{parent}/{}", declared.name);
+        if self.down.is_some() || self.at(parent).ending() {
+            return;
+        }
+        if let Some(old) = self.children.get(&path) {
+            let over = old.phase == Phase::Idle(WhyIdle::Finished)
+                && old.spec.restart == Restart::Temporary
+                && old.is_leaf();
+            if !over || self.is_needed(parent, &path) {
+                return;
+            }
+            self.forget(&path);
+        }
+        self.insert(&path, declared);
+        self.of(parent).kids.push(declared.name.as_str().to_owned());
+        let child = self.of(&path);
+        (child.added, child.on_trial) = (true, true);
+        self.wait_for(&path, ticket, Command::Start);
+        self.set(&path, Phase::Waiting);
+    }
+
+    fn add_member(&mut self, group: &str, name: &str) {
+        self.tickets += 1;
+        let ticket = self.tickets;
+        let path = format!("{group}/{name}");
+        let Body::Group { template, max, .. } = self.at(group).body.clone() else { return };
+        let full = self.at(group).kids.len() >= max;
+        if self.down.is_some() || self.at(group).ending() || full || self.children.contains_key(&path) {
+            return;
+        }
+        let mut child = self.fresh((*template).clone(), Body::Leaf);
+        (child.added, child.on_trial) = (true, true);
+        self.children.insert(path.clone(), child);
+        self.of(group).kids.push(name.to_owned());
+        self.wait_for(&path, ticket, Command::Start);
+        self.begin(&path);
+    }
+
+    // Time.
+
+    pub(crate) fn next_deadline(&self) -> u64 {
+        self.children.values().map(|child| child.timer).min().unwrap_or(NEVER)
+    }
+
+    /// Fires all that is due, the earliest first.
+    fn tick(&mut self) {
+        while self.next_deadline() <= self.now {
+            let next = self.next_deadline();
+            let due = self.children.iter().find(|(_, child)| child.timer == next);
+            let Some(path) = due.map(|(path, _)| path.clone()) else { return };
+            self.of(&path).timer = NEVER;
+            self.fire(&path);
+        }
+    }
+
+    fn fire(&mut self, path: &str) {
+        let child = self.at(path);
+        match child.phase {
+            Phase::BackingOff => self.let_start(path),
+            Phase::Waiting => self.waited_too_long(path),
+            Phase::Starting => {
+                self.of(path).cause = Some("start-timeout");
+                self.stop(path);
+            }
+            Phase::Stopping { .. } if !child.is_leaf() => {
+                let (now, plan) = (self.now, child.plan);
+                if now >= plan.abandon {
+                    self.abandon(path);
+                } else if now >= plan.kill {
+                    self.kill(path);
+                } else {
+                    self.of(path).timer = plan.next(now);
+                }
+            }
+            Phase::Stopping { killed: false } => self.kill(path),
+            Phase::Stopping { killed: true } => self.abandon(path),
+            Phase::Idle(_) | Phase::Running => {}
+        }
+    }
+
+    fn waited_too_long(&mut self, path: &str) {
+        if above(path).is_some_and(|parent| self.waits_for_health(&parent, path)) {
+            self.set(path, Phase::Idle(WhyIdle::Down));
+            self.of(path).attempt_ready = false;
+            self.decide(path, "failed", 0);
+        }
+    }
+
+    /// Time goes by, and what is due is done when it is due.
+    pub(crate) fn advance(&mut self, by: Duration) {
+        let until = later(self.now, by);
+        while self.next_deadline() <= until {
+            self.now = self.now.max(self.next_deadline());
+            self.tick();
+            self.settle();
+        }
+        self.now = until;
+        self.tick();
+        self.settle();
+    }
+
+    /// Time goes by, and what is due is done too late.
+    fn jump(&mut self, by: Duration) {
+        self.now = later(self.now, by);
+        self.tick();
+        self.settle();
+    }
+
+    // Steps.
+
+    /// Whether the attempt of `path` lives and is one of a leaf.
+    pub(crate) fn lives(&self, path: &str) -> bool {
+        self.children.get(path).is_some_and(|child| child.is_leaf() && child.lives())
+    }
+
+    /// Leaves that are being stopped, in the order of their paths.
+    pub(crate) fn stopping_leaves(&self) -> Vec<(Path, Kind)> {
+        let leaves = self.leaves(Child::stopping).into_iter();
+        let exit = |path: &Path| match self.at(path).phase {
+            Phase::Stopping { killed: true } => "killed",
+            _ => "stopped",
+        };
+        leaves.map(|path| (path.clone(), exit(&path))).collect()
+    }
+
+    pub(crate) fn step(&mut self, step: &Step) {
+        self.acts.clear();
+        match step {
+            Step::Exit(path, exit) if self.lives(path) => self.gone(path, exit),
+            Step::Ending(path, exit) if self.lives(path) && !self.at(path).stopping() => {
+                self.of(path).cause = Some(exit);
+                self.stop(path);
+            }
+            Step::Ready(path) if self.lives(path) => self.ready(path),
+            Step::Health(path, health) if self.lives(path) => self.of(path).health = *health,
+            Step::Command(path, command) if self.children.contains_key(path) => self.command(path, *command),
+            Step::AddChild(path, declared) if self.children.contains_key(path) => {
+                self.add_child(path, declared);
+            }
+            Step::AddMember(path, name) if self.children.contains_key(path) => self.add_member(path, name),
+            Step::Advance(by) => self.advance(*by),
+            Step::Jump(by) => self.jump(*by),
+            Step::Obey => {
+                for (path, exit) in self.stopping_leaves() {
+                    if self.lives(&path) && self.at(&path).stopping() {
+                        self.gone(&path, exit);
+                        self.settle();
+                    }
+                }
+            }
+            Step::Stop | Step::Kill => self.stop_tree(*step == Step::Kill),
+            Step::Exit(..)
+            | Step::Ending(..)
+            | Step::Ready(_)
+            | Step::Health(..)
+            | Step::LateExit(_)
+            | Step::Command(..)
+            | Step::AddChild(..)
+            | Step::AddMember(..) => {}
+        }
+        self.settle();
+    }
+
+    fn stop_tree(&mut self, kill: bool) {
+        if self.down.is_some() {
+            return;
+        }
+        let root = self.of(ROOT);
+        (root.wanted, root.again) = (false, false);
+        if root.lives() {
+            self.stop(ROOT);
+        } else {
+            self.rest_or_return(ROOT, None);
+        }
+        if kill && self.down.is_none() {
+            self.kill(ROOT);
+        }
+    }
+
+    /// Supervisors whose children may be added to, groups or others.
+    pub(crate) fn parents(&self, groups: bool) -> Vec<Path> {
+        let fits =
+            |child: &&Child| !child.is_leaf() && child.is_group() == groups && child.mode != Mode::Down;
+        self.children.iter().filter(|(_, child)| fits(child)).map(|(path, _)| path.clone()).collect()
+    }
+}
+
+/// Whether a spec is of something that can be added: a leaf or a supervisor without edges of its own.
+pub(crate) const fn is_addable(declared: &Declared) -> bool {
+    declared.child.after.is_empty() && !matches!(declared.work, Work::Group(_))
+}

@@ -1,0 +1,557 @@
+//! The reference: what a supervision tree does, written down as plainly as possible and apart from the machine.
+//!
+//! Children are found by path in a map; whatever can be computed from the states (who lives, who waits, which deadline
+//! is next) is computed each time by looking at all of them. After each event every supervisor is looked at again and
+//! again until nothing changes any more. Slow, and easy to check against the laws.
+
+use liveoak_core::{
+    ChildSpec, Command, Condition, Declared, Edge, Exit, Health, KILL_GRACE, Limit, Order, Ready, Restart,
+    SupervisorSpec, WhyIdle, Work,
+};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// An exit, by its kind.
+pub(crate) type Kind = &'static str;
+
+/// A path.
+pub(crate) type Path = String;
+
+pub(crate) const fn is_failure(exit: Kind) -> bool {
+    !matches!(exit.as_bytes(), b"completed" | b"ignored" | b"stopped" | b"auto-shutdown")
+}
+
+/// The exit that the machine is told for a kind.
+pub(crate) fn exit_of(kind: Kind) -> Exit {
+    match kind {
+        "completed" => Exit::Completed,
+        "ignored" => Exit::Ignored,
+        "stopped" => Exit::Stopped,
+        "code" => Exit::Code(3),
+        "killed" => Exit::Killed,
+        _ => Exit::failed("boom"),
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Idle(WhyIdle),
+    Waiting,
+    Starting,
+    Running,
+    BackingOff,
+    Stopping { killed: bool },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Down,
+    Starting,
+    Up,
+    Stopping,
+}
+
+/// The moments of a stop: nobody waits for a turn, all are killed, all are written off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Plan {
+    pub(crate) hurry: u64,
+    pub(crate) kill: u64,
+    pub(crate) abandon: u64,
+}
+
+pub(crate) const NEVER: u64 = u64::MAX;
+pub(crate) const NO_PLAN: Plan = Plan { hurry: NEVER, kill: NEVER, abandon: NEVER };
+
+pub(crate) fn later(now: u64, by: Duration) -> u64 {
+    now.saturating_add(u64::try_from(by.as_nanos()).unwrap_or(NEVER))
+}
+
+impl Plan {
+    pub(crate) fn new(now: u64, budget: Duration) -> Self {
+        match budget {
+            Duration::MAX => NO_PLAN,
+            Duration::ZERO => Self { hurry: now, kill: now, abandon: later(now, KILL_GRACE) },
+            budget => Self {
+                hurry: later(now, budget / 2),
+                kill: later(now, budget / 10 * 9),
+                abandon: later(now, budget),
+            },
+        }
+    }
+
+    pub(crate) fn within(self, other: Self) -> Self {
+        Self {
+            hurry: self.hurry.min(other.hurry),
+            kill: self.kill.min(other.kill),
+            abandon: self.abandon.min(other.abandon),
+        }
+    }
+
+    pub(crate) fn next(self, now: u64) -> u64 {
+        [self.hurry, self.kill, self.abandon].into_iter().filter(|at| *at > now).min().unwrap_or(NEVER)
+    }
+}
+
+/// What a child is made of.
+#[derive(Clone, Debug)]
+pub(crate) enum Body {
+    Leaf,
+    Supervisor(Box<SupervisorSpec>),
+    Group { template: Box<ChildSpec>, intensity: Option<Limit>, max: usize },
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Child {
+    pub(crate) spec: ChildSpec,
+    pub(crate) body: Body,
+    pub(crate) phase: Phase,
+    pub(crate) since: u64,
+    pub(crate) started: u64,
+    /// Its one deadline.
+    pub(crate) timer: u64,
+    pub(crate) attempt: u64,
+    pub(crate) wanted: bool,
+    pub(crate) removing: bool,
+    /// To be stopped for a group restart.
+    pub(crate) swept: bool,
+    /// To be started again when it is down.
+    pub(crate) again: bool,
+    pub(crate) ever_ready: bool,
+    pub(crate) was_ready: bool,
+    pub(crate) attempt_ready: bool,
+    /// Its start was asked for by a command.
+    pub(crate) on_trial: bool,
+    pub(crate) added: bool,
+    pub(crate) streak: u32,
+    pub(crate) restarts: u64,
+    pub(crate) charges: Vec<u64>,
+    pub(crate) last_exit: Option<Kind>,
+    pub(crate) cause: Option<Kind>,
+    pub(crate) gave_up: bool,
+    pub(crate) health: Health,
+    pub(crate) waiters: Vec<(u64, Command)>,
+    /// Of supervisors: names of the children in the order of their start, restarts of them together, and the stop.
+    pub(crate) kids: Vec<String>,
+    pub(crate) joint: Vec<u64>,
+    pub(crate) mode: Mode,
+    pub(crate) plan: Plan,
+}
+
+impl Child {
+    pub(crate) fn lives(&self) -> bool {
+        matches!(self.phase, Phase::Starting | Phase::Running | Phase::Stopping { .. })
+    }
+
+    pub(crate) fn stopping(&self) -> bool {
+        matches!(self.phase, Phase::Stopping { .. })
+    }
+
+    pub(crate) fn pending(&self) -> bool {
+        matches!(self.phase, Phase::Waiting | Phase::BackingOff)
+    }
+
+    pub(crate) fn is_leaf(&self) -> bool {
+        matches!(self.body, Body::Leaf)
+    }
+
+    pub(crate) fn is_group(&self) -> bool {
+        matches!(self.body, Body::Group { .. })
+    }
+
+    pub(crate) fn ending(&self) -> bool {
+        matches!(self.mode, Mode::Down | Mode::Stopping)
+    }
+
+    pub(crate) fn rules(&self) -> Option<&SupervisorSpec> {
+        match &self.body {
+            Body::Supervisor(rules) => Some(rules),
+            Body::Leaf | Body::Group { .. } => None,
+        }
+    }
+}
+
+/// Whether an `after` edge lets its child start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Gate {
+    Open,
+    Closed,
+    Never,
+}
+
+/// A whole tree.
+#[derive(Clone, Debug)]
+pub(crate) struct Model {
+    pub(crate) declared: Declared,
+    pub(crate) random: u64,
+    pub(crate) now: u64,
+    pub(crate) children: BTreeMap<Path, Child>,
+    /// How the root ended.
+    pub(crate) down: Option<Kind>,
+    /// What was done by the last step: `spawn /t/a`, `ask /t/a`, `kill /t/a`, `abandon /t/a`.
+    pub(crate) acts: Vec<String>,
+    /// What the commands were answered.
+    pub(crate) answers: BTreeMap<u64, &'static str>,
+    pub(crate) tickets: u64,
+    /// Grows with every change: how the end of all changes is found.
+    pub(crate) changes: u64,
+}
+
+pub(crate) const ROOT: &str = "/t";
+
+pub(crate) fn above(path: &str) -> Option<Path> {
+    let (parent, _) = path.rsplit_once('/')?;
+    (!parent.is_empty()).then(|| parent.to_owned())
+}
+
+impl Model {
+    pub(crate) fn new(declared: Declared, random: u64) -> Self {
+        let mut model = Self {
+            declared: declared.clone(),
+            random,
+            now: 0,
+            children: BTreeMap::new(),
+            down: None,
+            acts: Vec::new(),
+            answers: BTreeMap::new(),
+            tickets: 0,
+            changes: 0,
+        };
+        model.insert(ROOT, &declared);
+        model.begin(ROOT);
+        model.settle();
+        model
+    }
+
+    pub(crate) fn insert(&mut self, path: &str, declared: &Declared) {
+        let body = match &declared.work {
+            Work::Leaf => Body::Leaf,
+            Work::Supervisor(rules) => Body::Supervisor(Box::new(rules.clone())),
+            Work::Group(group) => Body::Group {
+                template: Box::new(group.template.clone()),
+                intensity: group.intensity,
+                max: group.max_members as usize,
+            },
+        };
+        self.children.insert(path.to_owned(), self.fresh(declared.child.clone(), body));
+        if let Work::Supervisor(rules) = &declared.work {
+            // Each behind all that it comes after, and otherwise as declared.
+            let mut left: Vec<&Declared> = rules.children.iter().collect();
+            while !left.is_empty() {
+                let free = |child: &&Declared| {
+                    let after = &child.child.after;
+                    after.iter().all(|edge| left.iter().all(|other| other.name != edge.child))
+                };
+                let at = left.iter().position(free).expect("no circle");
+                let child = left.remove(at);
+                let name = child.name.as_str();
+                self.of(path).kids.push(name.to_owned());
+                self.insert(&format!("{path}/{name}"), child);
+            }
+        }
+    }
+
+    pub(crate) fn fresh(&self, spec: ChildSpec, body: Body) -> Child {
+        Child {
+            spec,
+            body,
+            phase: Phase::Idle(WhyIdle::Down),
+            since: self.now,
+            started: 0,
+            timer: NEVER,
+            attempt: 0,
+            wanted: true,
+            removing: false,
+            swept: false,
+            again: false,
+            ever_ready: false,
+            was_ready: false,
+            attempt_ready: false,
+            on_trial: false,
+            added: false,
+            streak: 0,
+            restarts: 0,
+            charges: Vec::new(),
+            last_exit: None,
+            cause: None,
+            gave_up: false,
+            health: Health::Healthy,
+            waiters: Vec::new(),
+            kids: Vec::new(),
+            joint: Vec::new(),
+            mode: Mode::Down,
+            plan: NO_PLAN,
+        }
+    }
+
+    // Looking.
+
+    pub(crate) fn at(&self, path: &str) -> &Child {
+        &self.children[path]
+    }
+
+    pub(crate) fn of(&mut self, path: &str) -> &mut Child {
+        self.changes += 1;
+        self.children.get_mut(path).expect("a child of the tree")
+    }
+
+    pub(crate) fn kids(&self, path: &str) -> Vec<Path> {
+        self.at(path).kids.iter().map(|name| format!("{path}/{name}")).collect()
+    }
+
+    pub(crate) fn is_member(&self, path: &str) -> bool {
+        above(path).is_some_and(|parent| self.at(&parent).is_group())
+    }
+
+    pub(crate) fn parent_ends(&self, path: &str) -> bool {
+        above(path).is_some_and(|parent| self.at(&parent).ending())
+    }
+
+    pub(crate) fn leaves(&self, which: impl Fn(&Child) -> bool) -> Vec<Path> {
+        let wanted = self.children.iter().filter(|(_, child)| child.is_leaf() && which(child));
+        wanted.map(|(path, _)| path.clone()).collect()
+    }
+
+    // Starting.
+
+    pub(crate) fn set(&mut self, path: &str, phase: Phase) {
+        let now = self.now;
+        let child = self.of(path);
+        child.timer = NEVER;
+        let was = (child.stopping(), child.lives());
+        child.phase = phase;
+        if !(was.0 && child.stopping()) {
+            child.since = now;
+        }
+        if was.1 && !child.lives() {
+            child.swept = false;
+        }
+    }
+
+    pub(crate) fn begin(&mut self, path: &str) {
+        self.set(path, Phase::Starting);
+        let now = self.now;
+        let child = self.of(path);
+        child.attempt += 1;
+        child.started = now;
+        child.attempt_ready = false;
+        let deadline = later(now, child.spec.start_within);
+        if !child.is_leaf() {
+            child.timer = deadline;
+            child.joint.clear();
+            return self.open(path);
+        }
+        self.acts.push(format!("spawn {path}"));
+        match self.at(path).spec.ready {
+            Ready::AtOnce => self.ready(path),
+            Ready::Reported => self.of(path).timer = deadline,
+        }
+    }
+
+    fn open(&mut self, path: &str) {
+        if self.at(path).is_group() {
+            self.of(path).mode = Mode::Up;
+            return self.ready(path);
+        }
+        self.of(path).mode = Mode::Starting;
+        for kid in self.kids(path) {
+            let child = self.of(&kid);
+            let fresh = (false, false, false, false, false, false, false);
+            (child.removing, child.swept, child.again, child.on_trial, ..) = fresh;
+            (child.ever_ready, child.was_ready, child.attempt_ready) = (false, false, false);
+            child.streak = 0;
+            child.charges.clear();
+            child.gave_up = false;
+            let next = if child.wanted { Phase::Waiting } else { Phase::Idle(WhyIdle::Stopped) };
+            self.set(&kid, next);
+        }
+    }
+
+    /// It may start as far as it is concerned: its supervisor sees to it, unless there is no order to keep.
+    pub(crate) fn let_start(&mut self, path: &str) {
+        if path == ROOT || self.is_member(path) {
+            self.begin(path);
+        } else {
+            self.set(path, Phase::Waiting);
+        }
+    }
+
+    pub(crate) fn ready(&mut self, path: &str) {
+        if self.at(path).phase != Phase::Starting {
+            return;
+        }
+        self.set(path, Phase::Running);
+        let child = self.of(path);
+        (child.ever_ready, child.was_ready, child.attempt_ready) = (true, true, true);
+        child.on_trial = false;
+        self.answer(path, |command| matches!(command, Command::Start | Command::Restart).then_some("ready"));
+    }
+
+    /// Looks after every supervisor, those deep down first, until there is nothing more to do.
+    pub(crate) fn settle(&mut self) {
+        loop {
+            let before = self.changes;
+            let mut supervisors: Vec<Path> = self.children.keys().cloned().collect();
+            supervisors.retain(|path| !self.at(path).is_leaf());
+            supervisors.sort_by_key(|path| std::cmp::Reverse(path.matches('/').count()));
+            for path in supervisors {
+                if self.changes == before {
+                    self.look_after(&path);
+                }
+            }
+            if self.changes == before {
+                return;
+            }
+        }
+    }
+
+    /// What a supervisor does next, read off the states of its children.
+    fn look_after(&mut self, path: &str) {
+        match self.at(path).mode {
+            Mode::Down => {}
+            Mode::Stopping => self.go_on_stopping(path),
+            Mode::Starting | Mode::Up => {
+                if self.kids(path).iter().any(|kid| self.at(kid).swept) {
+                    self.stop_next(path, true);
+                }
+                self.start_next(path);
+                let kids = self.kids(path);
+                let settled =
+                    |kid: &Path| self.at(kid).ever_ready || matches!(self.at(kid).phase, Phase::Idle(_));
+                if self.at(path).mode == Mode::Starting && kids.iter().all(settled) {
+                    self.of(path).mode = Mode::Up;
+                    self.ready(path);
+                }
+                let ends = self.at(path).rules().is_some_and(|rules| rules.end_when_done);
+                if self.at(path).mode == Mode::Up && ends && kids.iter().all(|kid| self.is_done(kid)) {
+                    let bad = kids.iter().find_map(|kid| self.bad_end(kid));
+                    self.fall(path, bad.unwrap_or("completed"));
+                }
+            }
+        }
+    }
+
+    fn start_next(&mut self, path: &str) {
+        let declared = self.at(path).rules().is_some_and(|rules| rules.order == Order::Declared);
+        let mut before = true;
+        for kid in self.kids(path) {
+            if self.at(path).ending() {
+                return;
+            }
+            let all = self.kids(path);
+            let held = all.iter().any(|kid| {
+                let kid = self.at(kid);
+                kid.swept || kid.phase == Phase::BackingOff && !kid.was_ready
+            });
+            let Some(child) = self.children.get(&kid) else { continue };
+            let its_turn = child.was_ready || !held && (before || !declared);
+            if child.phase == Phase::Waiting && its_turn {
+                self.try_to_start(path, &kid);
+            }
+            if let Some(child) = self.children.get(&kid) {
+                before &= child.was_ready || matches!(child.phase, Phase::Idle(_));
+            }
+        }
+    }
+
+    fn try_to_start(&mut self, path: &str, kid: &str) {
+        let gates: Vec<Gate> = self.at(kid).spec.after.iter().map(|edge| self.gate(path, edge)).collect();
+        if gates.contains(&Gate::Never) {
+            let (trial, first) = (self.at(kid).on_trial, self.is_first_start(path, kid));
+            if trial {
+                self.trial_failed(kid);
+            } else if first {
+                self.first_start_failed(path, kid);
+            } else {
+                self.refuse_start(kid);
+            }
+        } else if !gates.contains(&Gate::Closed) {
+            self.begin(kid);
+        } else {
+            let deadline = later(self.now, self.at(kid).spec.start_within);
+            let timer = self.at(kid).timer;
+            if !self.waits_for_health(path, kid) {
+                if timer != NEVER {
+                    self.of(kid).timer = NEVER;
+                }
+            } else if timer == NEVER && deadline != NEVER {
+                self.of(kid).timer = deadline;
+            }
+        }
+    }
+
+    pub(crate) fn is_first_start(&self, parent: &str, kid: &str) -> bool {
+        self.at(parent).mode == Mode::Starting && !self.at(kid).ever_ready
+    }
+
+    pub(crate) fn waits_for_health(&self, parent: &str, kid: &str) -> bool {
+        self.at(kid).spec.after.iter().any(|edge| {
+            let other = self.children.get(&format!("{parent}/{}", edge.child));
+            edge.condition == Condition::Healthy
+                && other.is_some_and(|other| other.phase == Phase::Running)
+                && self.gate(parent, edge) == Gate::Closed
+        })
+    }
+
+    fn gate(&self, parent: &str, edge: &Edge) -> Gate {
+        let path = format!("{parent}/{}", edge.child);
+        let Some(other) = self.children.get(&path) else { return Gate::Never };
+        let holds = match other.phase {
+            Phase::Idle(WhyIdle::Ignored) => true,
+            Phase::Idle(WhyIdle::Finished) => match other.last_exit {
+                Some("stopped") => return Gate::Never,
+                Some(exit) if is_failure(exit) => return Gate::Never,
+                _ => true,
+            },
+            Phase::Idle(WhyIdle::Quarantined) => return Gate::Never,
+            Phase::Starting => edge.condition == Condition::Started,
+            Phase::Running => match edge.condition {
+                Condition::Started | Condition::Ready => true,
+                Condition::Healthy => self.health(&path) == Health::Healthy,
+                Condition::Completed => false,
+            },
+            _ => false,
+        };
+        if holds { Gate::Open } else { Gate::Closed }
+    }
+
+    pub(crate) fn health(&self, path: &str) -> Health {
+        let child = self.at(path);
+        match child.phase {
+            Phase::Running => {
+                let kids = self.kids(path);
+                kids.iter().map(|kid| self.health(kid)).fold(child.health, Health::max)
+            }
+            Phase::Idle(WhyIdle::Ignored) => Health::Healthy,
+            Phase::Idle(WhyIdle::Finished) if !child.last_exit.is_some_and(is_failure) => Health::Healthy,
+            Phase::Idle(WhyIdle::Down | WhyIdle::Quarantined) | Phase::BackingOff => Health::Unhealthy,
+            _ => Health::Degraded,
+        }
+    }
+
+    /// Whether nothing at or below `path` runs or will by itself.
+    fn is_done(&self, path: &str) -> bool {
+        let child = self.at(path);
+        match child.phase {
+            Phase::Idle(why) => why != WhyIdle::Stopped,
+            Phase::Running if child.rules().is_some() => self.kids(path).iter().all(|kid| self.is_done(kid)),
+            _ => false,
+        }
+    }
+
+    fn bad_end(&self, path: &str) -> Option<Kind> {
+        let child = self.at(path);
+        match child.phase {
+            Phase::Idle(WhyIdle::Quarantined) => Some("gave-up"),
+            Phase::Idle(WhyIdle::Finished) if child.last_exit.is_some_and(is_failure) => {
+                Some(if child.gave_up { "gave-up" } else { "failed" })
+            }
+            _ if child.is_group() => None,
+            _ => self.kids(path).iter().find_map(|kid| self.bad_end(kid)),
+        }
+    }
+
+    /// Whether an end before readiness is a failed start.
+    pub(crate) fn is_failed_start(&self, path: &str, exit: Kind) -> bool {
+        exit != "ignored" && (is_failure(exit) || self.at(path).spec.restart == Restart::Permanent)
+    }
+}

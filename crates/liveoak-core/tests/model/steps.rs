@@ -1,0 +1,260 @@
+//! What may happen to a tree, and trees for it to happen to.
+
+use crate::reference::{Child, Kind, Model, Path, Phase};
+use liveoak_core::{
+    AutoShutdown, Backoff, ChildSpec, Command, Condition, Declared, Edge, GiveUp, GroupSpec, Health, Limit,
+    Name, Order, Ready, Restart, Strategy as Together, SupervisorSpec, Work,
+};
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::select;
+use std::time::Duration;
+
+/// One thing that happens. What does not fit the state (any more) changes nothing.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Step {
+    Exit(Path, Kind),
+    Ending(Path, Kind),
+    Ready(Path),
+    Health(Path, Health),
+    LateExit(Path),
+    Command(Path, Command),
+    AddChild(Path, Box<Declared>),
+    AddMember(Path, String),
+    Advance(Duration),
+    Jump(Duration),
+    /// Everybody who was asked or killed obeys.
+    Obey,
+    Stop,
+    Kill,
+}
+
+const fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+fn exits() -> impl Strategy<Value = Kind> {
+    select(vec!["completed", "failed", "failed", "failed", "ignored", "stopped", "code", "killed"])
+}
+
+fn times() -> impl Strategy<Value = Duration> {
+    select(vec![ms(1), ms(60), ms(700), ms(1_000), ms(2_100), ms(4_000), ms(40_000)])
+}
+
+fn name(text: &str) -> Name {
+    Name::new(text).expect("a good name")
+}
+
+/// What may happen next, more often what has an effect.
+pub(crate) fn next(model: &Model) -> BoxedStrategy<Step> {
+    if model.down.is_some() {
+        return times().prop_map(Step::Advance).boxed();
+    }
+    let mut all: Vec<(u32, BoxedStrategy<Step>)> = vec![
+        (4, times().prop_map(Step::Advance).boxed()),
+        (1, times().prop_map(Step::Jump).boxed()),
+        (1, select(vec![Step::Stop, Step::Kill]).prop_filter("seldom", |_| true).boxed()),
+    ];
+    let mut offer = |weight: u32, whom: Vec<Path>, step: fn(Path) -> BoxedStrategy<Step>| {
+        if !whom.is_empty() {
+            all.push((weight, select(whom).prop_flat_map(step).boxed()));
+        }
+    };
+    let ends: fn(Path) -> BoxedStrategy<Step> =
+        |path| exits().prop_map(move |exit| Step::Exit(path.clone(), exit)).boxed();
+    offer(10, model.leaves(|child| child.lives() && !child.stopping()), ends);
+    offer(4, model.leaves(Child::stopping), ends);
+    offer(2, model.leaves(Child::lives), |path| {
+        exits().prop_map(move |exit| Step::Ending(path.clone(), exit)).boxed()
+    });
+    offer(8, model.leaves(|child| child.phase == Phase::Starting), |path| Just(Step::Ready(path)).boxed());
+    offer(1, model.leaves(Child::lives), |path| Just(Step::LateExit(path)).boxed());
+    offer(2, model.leaves(Child::lives), |path| {
+        let health = select(vec![Health::Healthy, Health::Degraded, Health::Unhealthy]);
+        health.prop_map(move |health| Step::Health(path.clone(), health)).boxed()
+    });
+    offer(8, model.children.keys().cloned().collect(), |path| {
+        let commands = vec![Command::Start, Command::Stop, Command::Restart, Command::Remove];
+        select(commands).prop_map(move |command| Step::Command(path.clone(), command)).boxed()
+    });
+    offer(3, model.parents(true), |path| {
+        (0..5u8).prop_map(move |n| Step::AddMember(path.clone(), format!("m{n}"))).boxed()
+    });
+    offer(2, model.parents(false), |path| {
+        additions().prop_map(move |what| Step::AddChild(path.clone(), Box::new(what))).boxed()
+    });
+    if !model.leaves(Child::stopping).is_empty() {
+        all.push((8, Just(Step::Obey).boxed()));
+    }
+    proptest::strategy::Union::new_weighted(all).boxed()
+}
+
+fn limits() -> impl Strategy<Value = Option<Limit>> {
+    let give_up = select(vec![GiveUp::Escalate, GiveUp::Quarantine]);
+    option::of((0u32..4, give_up).prop_map(|(n, give_up)| Limit::new(n, ms(5_000)).or(give_up)))
+}
+
+fn specs() -> impl Strategy<Value = ChildSpec> {
+    let restart = select(vec![Restart::Permanent, Restart::Transient, Restart::Temporary]);
+    let ready = select(vec![Ready::AtOnce, Ready::Reported]);
+    let backoff = option::of(select(vec![ms(10), ms(2_000)]));
+    let start = select(vec![ms(50), ms(1_000), ms(3_000), Duration::MAX]);
+    let stop = select(vec![Duration::ZERO, ms(50), ms(1_000), ms(3_000), Duration::MAX]);
+    (restart, ready, backoff, start, stop, limits(), any::<bool>()).prop_map(
+        |(restart, ready, backoff, start_within, stop_within, limit, significant)| ChildSpec {
+            restart,
+            ready,
+            backoff: backoff.map(|from| Backoff { from, to: ms(4_000), reset_after: ms(3_000) }),
+            start_within,
+            stop_within,
+            limit,
+            significant,
+            ..ChildSpec::default()
+        },
+    )
+}
+
+fn leaf() -> impl Strategy<Value = Declared> {
+    specs().prop_map(|child| Declared { name: name("x"), child, work: Work::Leaf })
+}
+
+fn group() -> impl Strategy<Value = Declared> {
+    (specs(), specs(), limits()).prop_map(|(own, template, intensity)| {
+        let template = ChildSpec { significant: false, ..template };
+        let group = GroupSpec { template, intensity, max_members: 3, place: false };
+        Declared { name: name("x"), child: of_supervisor(own), work: Work::Group(group) }
+    })
+}
+
+fn of_supervisor(spec: ChildSpec) -> ChildSpec {
+    ChildSpec { ready: Ready::AtOnce, ..spec }
+}
+
+fn supervisor(children: impl Strategy<Value = Vec<Declared>>) -> impl Strategy<Value = Declared> {
+    let strategy = select(vec![Together::OneForOne, Together::OneForAll, Together::RestForOne]);
+    let order = select(vec![Order::Declared, Order::Edges]);
+    let auto = select(vec![AutoShutdown::Never, AutoShutdown::AnySignificant, AutoShutdown::AllSignificant]);
+    let condition =
+        select(vec![Condition::Started, Condition::Ready, Condition::Healthy, Condition::Completed]);
+    let edges = vec((0usize..5, 0usize..5, condition), 0..3);
+    let rules = (strategy, order, auto, limits(), proptest::bool::weighted(0.2), any::<bool>());
+    (children, specs(), rules, edges).prop_map(|(mut children, own, rules, edges)| {
+        let (strategy, order, auto_shutdown, intensity, end_when_done, backwards) = rules;
+        connect(&mut children, &edges, backwards);
+        for Declared { child, .. } in &mut children {
+            child.significant &= auto_shutdown != AutoShutdown::Never && child.restart != Restart::Permanent;
+        }
+        let end_when_done = end_when_done && own.restart != Restart::Permanent;
+        let spec = SupervisorSpec {
+            strategy,
+            intensity,
+            order,
+            auto_shutdown,
+            end_when_done,
+            place: false,
+            children,
+        };
+        Declared { name: name("x"), child: of_supervisor(own), work: Work::Supervisor(spec) }
+    })
+}
+
+/// Names the children and ties them: all edges point one way, so that there is no circle.
+fn connect(children: &mut [Declared], edges: &[(usize, usize, Condition)], backwards: bool) {
+    for (i, child) in children.iter_mut().enumerate() {
+        child.name = name(&format!("c{i}"));
+    }
+    for &(a, b, condition) in edges {
+        let (low, high) = (a.min(b), a.max(b));
+        let (from, to) = if backwards { (low, high) } else { (high, low) };
+        if low == high || high >= children.len() {
+            continue;
+        }
+        let never = children[to].child.restart == Restart::Permanent && condition == Condition::Completed;
+        let condition = if never { Condition::Ready } else { condition };
+        let child = children[to].name.clone();
+        children[from].child.after.push(Edge { child, condition });
+    }
+}
+
+/// A tree, its root called `t`.
+pub(crate) fn trees() -> impl Strategy<Value = Declared> {
+    let end = prop_oneof![4 => leaf(), 1 => group()];
+    let below = end.prop_recursive(3, 20, 5, |child| supervisor(vec(child, 0..5)));
+    let budget = select(vec![Duration::ZERO, ms(100), ms(10_000), Duration::MAX]);
+    (supervisor(vec(below, 0..5)), budget).prop_map(|(mut tree, budget)| {
+        tree.name = name("t");
+        tree.child = ChildSpec { stop_within: budget, ..ChildSpec::of_root() };
+        if let Work::Supervisor(rules) = &mut tree.work {
+            rules.end_when_done &= rules.children.iter().all(|child| child.child.after.is_empty());
+        }
+        apart(&mut tree, &mut 0);
+        tree
+    })
+}
+
+fn additions() -> impl Strategy<Value = Declared> {
+    let what = prop_oneof![3 => leaf().boxed(), 1 => supervisor(vec(leaf(), 0..3)).boxed()];
+    (what, 0..4u8, 1_000..1_000_000u64).prop_map(|(mut what, n, mut apart_by)| {
+        what.name = name(&format!("n{n}"));
+        what.child.significant = false;
+        apart(&mut what, &mut apart_by);
+        what
+    })
+}
+
+/// Makes all durations of a tree differ by nanoseconds, so that no two deadlines fall together: which of two is first
+/// is not a matter of the laws.
+fn apart(declared: &mut Declared, n: &mut u64) {
+    let differ = |child: &mut ChildSpec, n: &mut u64| {
+        for duration in [&mut child.start_within, &mut child.stop_within] {
+            *n += 1;
+            if !duration.is_zero() && *duration != Duration::MAX {
+                *duration += Duration::from_nanos(*n * 20);
+            }
+        }
+    };
+    differ(&mut declared.child, n);
+    match &mut declared.work {
+        Work::Leaf => {}
+        Work::Supervisor(rules) => rules.children.iter_mut().for_each(|child| apart(child, n)),
+        Work::Group(group) => differ(&mut group.template, n),
+    }
+}
+
+/// A tree for the reader of a failure, a line for each child.
+pub(crate) fn sketch(declared: &Declared, depth: usize) -> String {
+    let ChildSpec { restart, backoff, limit, ready, start_within, stop_within, significant, after, .. } =
+        &declared.child;
+    let backoff = backoff.map(|backoff| backoff.from);
+    let limit = limit.map(|limit| (limit.restarts, limit.give_up));
+    let after: Vec<String> =
+        after.iter().map(|edge| format!("{} {:?}", edge.child, edge.condition)).collect();
+    let mut text = format!(
+        "{:indent$}{}: {restart:?}, {ready:?} within {start_within:?}, stop {stop_within:?}, backoff {backoff:?}, \
+         limit {limit:?}, significant {significant}, after {after:?}",
+        "",
+        declared.name,
+        indent = 2 * depth,
+    );
+    match &declared.work {
+        Work::Leaf => text.push('\n'),
+        Work::Group(group) => text.push_str(&format!("; group {:?} {:?}\n", group.intensity, group.template)),
+        Work::Supervisor(SupervisorSpec {
+            strategy,
+            order,
+            auto_shutdown,
+            intensity,
+            end_when_done,
+            children,
+            ..
+        }) => {
+            let intensity = intensity.map(|limit| (limit.restarts, limit.give_up));
+            text.push_str(&format!(
+                "; {strategy:?}, {order:?}, auto {auto_shutdown:?}, intensity {intensity:?}, ends {end_when_done}\n"
+            ));
+            children.iter().for_each(|child| text.push_str(&sketch(child, depth + 1)));
+        }
+    }
+    text
+}

@@ -1,0 +1,453 @@
+//! The reference, its second half: what follows an exit, and how things stop.
+
+use crate::reference::{Body, Kind, Mode, Model, NEVER, Path, Phase, Plan, ROOT, above, is_failure, later};
+use liveoak_core::{
+    AutoShutdown, Command, GiveUp, KILL_GRACE, Limit, Order, Restart, Strategy, WhyIdle, draw,
+};
+use std::time::Duration;
+
+/// What a stopping supervisor does to those below it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Act {
+    Ask,
+    Kill,
+    Abandon,
+}
+
+impl Model {
+    // Exits.
+
+    /// The attempt of `path` is gone.
+    pub(crate) fn gone(&mut self, path: &str, exit: Kind) {
+        let (now, parent_ends) = (self.now, self.parent_ends(path));
+        let child = self.of(path);
+        let (stopping, ran) = (child.stopping(), now.saturating_sub(child.started));
+        child.health = liveoak_core::Health::Healthy;
+        let cause = match child.cause.take() {
+            Some(cause) if is_failure(exit) && !is_failure(cause) => Some(exit),
+            cause => cause,
+        };
+        let overruled = child.removing || !child.wanted || child.swept || child.again || parent_ends;
+        if overruled || stopping && cause.is_none() {
+            self.rest_or_return(path, Some(cause.unwrap_or(exit)));
+        } else {
+            self.decide(path, cause.unwrap_or(exit), ran);
+        }
+    }
+
+    /// A child that was stopped (or whose start was called off) rests, or goes where it was stopped for.
+    pub(crate) fn rest_or_return(&mut self, path: &str, exit: Option<Kind>) {
+        let ends = self.parent_ends(path);
+        let member = self.is_member(path);
+        let child = self.of(path);
+        let (swept, again) = (child.swept, std::mem::take(&mut child.again));
+        let (wanted, removing) = (child.wanted, child.removing);
+        let temporary = child.spec.restart == Restart::Temporary;
+        let passing = child.added || member;
+        let back = wanted && !removing && !ends && (swept || again);
+        if path == ROOT {
+            return if back { self.begin(path) } else { self.end_of_tree(exit.unwrap_or("stopped")) };
+        }
+        if exit.is_some() {
+            child.last_exit = exit;
+        }
+        if back && swept {
+            child.was_ready = false;
+            if temporary && !again {
+                self.rest(path, WhyIdle::Finished, passing);
+            } else {
+                self.set(path, Phase::Waiting);
+            }
+        } else if back {
+            self.let_start(path);
+        } else {
+            let why = if wanted { WhyIdle::Down } else { WhyIdle::Stopped };
+            self.rest(path, why, removing || passing && (ends || temporary));
+        }
+    }
+
+    fn rest(&mut self, path: &str, why: WhyIdle, leaves: bool) {
+        self.set(path, Phase::Idle(why));
+        if !self.at(path).removing {
+            let overtaken = if why == WhyIdle::Down { "supervisor down" } else { "superseded" };
+            self.answer(path, |command| match command {
+                Command::Stop => Some("stopped"),
+                Command::Start | Command::Restart => Some(overtaken),
+                Command::Remove => None,
+            });
+        }
+        if leaves {
+            self.forget(path);
+        }
+    }
+
+    pub(crate) fn decide(&mut self, path: &str, exit: Kind, ran: u64) {
+        self.of(path).last_exit = Some(exit);
+        let Some(parent) = above(path) else { return self.end_of_tree(exit) };
+        if !self.at(path).attempt_ready && self.is_failed_start(path, exit) {
+            if self.at(path).on_trial {
+                return self.trial_failed(path);
+            }
+            if self.is_first_start(&parent, path) {
+                return self.first_start_failed(&parent, path);
+            }
+        }
+        let restart = self.at(path).spec.restart;
+        match (restart, exit) {
+            (_, "ignored") => self.finish(&parent, path, WhyIdle::Ignored, "ignored"),
+            (Restart::Temporary, _) => self.finish(&parent, path, WhyIdle::Finished, exit),
+            (Restart::Transient, exit) if !is_failure(exit) => {
+                self.finish(&parent, path, WhyIdle::Finished, exit);
+            }
+            (Restart::Permanent | Restart::Transient, exit) => self.restart(&parent, path, exit, ran),
+        }
+    }
+
+    fn finish(&mut self, parent: &str, path: &str, why: WhyIdle, exit: Kind) {
+        let member = self.is_member(path);
+        let child = self.of(path);
+        child.on_trial = false;
+        let significant = child.spec.significant && why == WhyIdle::Finished;
+        let leaves = member || child.added && child.spec.restart == Restart::Temporary;
+        if is_failure(exit) {
+            self.refuse_start(path);
+        }
+        let word = if why == WhyIdle::Ignored { "ignored" } else { "finished" };
+        self.answer(path, |command| matches!(command, Command::Start | Command::Restart).then_some(word));
+        self.rest(path, why, leaves);
+        let auto = self.at(parent).rules().map_or(AutoShutdown::Never, |rules| rules.auto_shutdown);
+        let left = self.kids(parent).iter().any(|kid| {
+            let kid = self.at(kid);
+            kid.spec.significant && (kid.lives() || kid.pending())
+        });
+        if significant
+            && (auto == AutoShutdown::AnySignificant || auto == AutoShutdown::AllSignificant && !left)
+        {
+            self.fall(parent, "auto-shutdown");
+        }
+    }
+
+    fn restart(&mut self, parent: &str, path: &str, exit: Kind, ran: u64) {
+        let now = self.now;
+        let joint = match &self.at(parent).body {
+            Body::Supervisor(rules) => rules.intensity,
+            Body::Group { intensity, .. } => *intensity,
+            Body::Leaf => None,
+        };
+        let own = match (self.at(path).spec.limit, joint) {
+            (None, None) => Some(Limit::DEFAULT_OF_A_CHILD),
+            (limit, _) => limit,
+        };
+        let own = own.filter(|limit| too_many(&mut self.of(path).charges, limit, now));
+        let joint = joint.filter(|limit| too_many(&mut self.of(parent).joint, limit, now));
+        if let Some(limit) = own.or(joint) {
+            return self.give_up(parent, path, limit.give_up);
+        }
+        let random = self.random;
+        let child = self.of(path);
+        child.restarts += 1;
+        let mut delay = Duration::ZERO;
+        if let Some(backoff) = child.spec.backoff {
+            if Duration::from_nanos(ran) >= backoff.reset_after {
+                child.streak = 0;
+            }
+            let name = path.rsplit('/').next().unwrap_or_default();
+            delay = backoff.delay(child.streak, draw(random, name.as_bytes(), child.attempt));
+            child.streak += 1;
+        }
+        if !child.attempt_ready {
+            self.refuse_start(path);
+        }
+        let _ = exit;
+        let strategy = self.at(parent).rules().map_or(Strategy::OneForOne, |rules| rules.strategy);
+        let kids = self.kids(parent);
+        let together = match strategy {
+            Strategy::OneForOne => Vec::new(),
+            Strategy::OneForAll => kids,
+            Strategy::RestForOne => kids.into_iter().skip_while(|kid| kid != path).collect(),
+        };
+        for kid in together.iter().filter(|kid| *kid != path) {
+            self.restart_with(kid);
+        }
+        if strategy != Strategy::OneForOne {
+            self.of(path).was_ready = false;
+        }
+        if delay.is_zero() {
+            self.let_start(path);
+        } else {
+            self.set(path, Phase::BackingOff);
+            self.of(path).timer = later(now, delay);
+        }
+    }
+
+    /// A sibling that is restarted as part of a group.
+    fn restart_with(&mut self, kid: &str) {
+        let child = self.of(kid);
+        let comes_back = child.wanted && child.spec.restart != Restart::Temporary;
+        match child.phase {
+            Phase::Starting | Phase::Running | Phase::Stopping { .. } => child.swept = true,
+            Phase::Waiting | Phase::BackingOff => {
+                child.was_ready = false;
+                self.set(kid, Phase::Waiting);
+            }
+            Phase::Idle(WhyIdle::Finished | WhyIdle::Ignored) if comes_back => {
+                child.was_ready = false;
+                self.set(kid, Phase::Waiting);
+            }
+            Phase::Idle(_) => {}
+        }
+    }
+
+    fn give_up(&mut self, parent: &str, path: &str, how: GiveUp) {
+        self.of(path).gave_up = true;
+        if !self.at(path).attempt_ready || how == GiveUp::Quarantine {
+            self.refuse_start(path);
+        }
+        self.of(path).on_trial = false;
+        match how {
+            GiveUp::Quarantine => self.set(path, Phase::Idle(WhyIdle::Quarantined)),
+            GiveUp::Escalate => {
+                self.set(path, Phase::Idle(WhyIdle::Down));
+                self.fall(parent, "gave-up");
+            }
+        }
+    }
+
+    pub(crate) fn trial_failed(&mut self, path: &str) {
+        self.refuse_start(path);
+        let child = self.of(path);
+        let leaves = child.added && !child.ever_ready;
+        (child.on_trial, child.wanted) = (false, false);
+        self.rest(path, WhyIdle::Stopped, leaves);
+    }
+
+    pub(crate) fn first_start_failed(&mut self, parent: &str, path: &str) {
+        self.set(path, Phase::Idle(WhyIdle::Down));
+        self.refuse_start(path);
+        self.fall(parent, "start-failed");
+    }
+
+    pub(crate) fn fall(&mut self, path: &str, cause: Kind) {
+        if !self.at(path).stopping() {
+            self.of(path).cause = Some(cause);
+            self.stop(path);
+        }
+    }
+
+    fn end_of_tree(&mut self, exit: Kind) {
+        self.set(ROOT, Phase::Idle(WhyIdle::Down));
+        self.down = Some(exit);
+        for path in self.children.keys().cloned().collect::<Vec<_>>() {
+            self.answer(&path, |command| {
+                Some(if command == Command::Stop { "stopped" } else { "tree down" })
+            });
+        }
+    }
+
+    /// Takes a child that is down, and all below it, out of the tree.
+    pub(crate) fn forget(&mut self, path: &str) {
+        for kid in self.kids(path) {
+            self.forget(&kid);
+        }
+        self.answer(path, |command| {
+            Some(match command {
+                Command::Remove => "removed",
+                Command::Stop => "stopped",
+                Command::Start | Command::Restart => "not found",
+            })
+        });
+        self.children.remove(path);
+        if let Some((parent, name)) = path.rsplit_once('/')
+            && self.children.contains_key(parent)
+        {
+            self.of(parent).kids.retain(|kid| kid != name);
+        }
+    }
+
+    // Stopping.
+
+    fn plan_above(&self, path: &str) -> Plan {
+        let above = above(path).filter(|parent| self.at(parent).mode == Mode::Stopping);
+        above.map_or(crate::reference::NO_PLAN, |parent| self.at(&parent).plan)
+    }
+
+    /// Whether it stops under the deadline of its group.
+    fn stops_with_its_group(&self, path: &str) -> bool {
+        self.is_member(path) && above(path).is_some_and(|group| self.at(&group).mode == Mode::Stopping)
+    }
+
+    pub(crate) fn stop(&mut self, path: &str) {
+        let (plan, now) = (self.plan_above(path), self.now);
+        match self.at(path).phase {
+            Phase::Idle(_) => {}
+            Phase::Waiting | Phase::BackingOff => self.rest_or_return(path, None),
+            Phase::Stopping { .. } => {
+                let mut tighter = self.at(path).plan.within(plan);
+                if self.at(path).is_group() {
+                    tighter.hurry = NEVER;
+                }
+                if !self.at(path).is_leaf() && tighter != self.at(path).plan {
+                    let child = self.of(path);
+                    child.plan = tighter;
+                    child.timer = child.timer.min(tighter.next(now));
+                }
+            }
+            Phase::Starting | Phase::Running => {
+                self.set(path, Phase::Stopping { killed: false });
+                if !self.at(path).is_leaf() {
+                    return self.stop_supervisor(path, plan);
+                }
+                let within = self.at(path).spec.stop_within;
+                if within.is_zero() || now >= plan.kill {
+                    return self.kill(path);
+                }
+                self.acts.push(format!("ask {path}"));
+                if !self.stops_with_its_group(path) {
+                    self.of(path).timer = later(now, within).min(plan.kill);
+                }
+            }
+        }
+    }
+
+    fn stop_supervisor(&mut self, path: &str, outer: Plan) {
+        let now = self.now;
+        let mut plan = Plan::new(now, self.at(path).spec.stop_within).within(outer);
+        if let Body::Group { template, .. } = &self.at(path).body {
+            if template.stop_within != Duration::MAX {
+                plan.kill = plan.kill.min(later(now, template.stop_within));
+                plan.abandon = plan.abandon.min(later(plan.kill, KILL_GRACE));
+            }
+            plan.hurry = NEVER;
+        }
+        let child = self.of(path);
+        child.mode = Mode::Stopping;
+        child.plan = plan;
+        child.timer = plan.next(now);
+        let group = child.is_group();
+        for kid in self.kids(path) {
+            if group && matches!(self.at(&kid).phase, Phase::Idle(_)) {
+                self.forget(&kid);
+            } else if group || self.at(&kid).pending() {
+                self.stop(&kid);
+            }
+        }
+        if now >= plan.kill {
+            self.kill(path);
+        }
+    }
+
+    pub(crate) fn kill(&mut self, path: &str) {
+        if !self.at(path).is_leaf() {
+            return self.kill_supervisor(path);
+        }
+        match self.at(path).phase {
+            Phase::Idle(_) | Phase::Stopping { killed: true } => {}
+            Phase::Waiting | Phase::BackingOff => self.stop(path),
+            Phase::Starting | Phase::Running | Phase::Stopping { killed: false } => {
+                self.set(path, Phase::Stopping { killed: true });
+                self.acts.push(format!("kill {path}"));
+                if !self.stops_with_its_group(path) {
+                    let end = self.plan_above(path).abandon;
+                    self.of(path).timer = later(self.now, KILL_GRACE).min(end);
+                }
+            }
+        }
+    }
+
+    fn kill_supervisor(&mut self, path: &str) {
+        let (now, outer) = (self.now, self.plan_above(path));
+        if !self.at(path).lives() {
+            return self.stop(path);
+        }
+        if !self.at(path).stopping() {
+            self.stop(path);
+            if self.at(path).plan.kill <= now {
+                return;
+            }
+        }
+        let at_once = Plan { hurry: now, kill: now, abandon: later(now, KILL_GRACE).min(outer.abandon) };
+        let child = self.of(path);
+        child.plan = child.plan.within(at_once);
+        child.timer = child.plan.abandon;
+        self.act_below(path, Act::Kill);
+    }
+
+    pub(crate) fn abandon(&mut self, path: &str) {
+        if self.at(path).is_leaf() {
+            self.kill(path);
+            self.acts.push(format!("abandon {path}"));
+            return self.gone(path, "abandoned");
+        }
+        if !self.at(path).stopping() {
+            self.kill(path);
+        }
+        let now = self.now;
+        let child = self.of(path);
+        child.plan = child.plan.within(Plan { hurry: now, kill: now, abandon: now });
+        self.act_below(path, Act::Abandon);
+    }
+
+    fn act_below(&mut self, path: &str, act: Act) {
+        let group = self.at(path).is_group();
+        for kid in self.kids(path) {
+            let Some(child) = self.children.get(&kid) else { continue };
+            let idle = matches!(child.phase, Phase::Idle(_));
+            match act {
+                _ if group && idle => self.forget(&kid),
+                Act::Ask => self.stop(&kid),
+                Act::Kill => self.kill(&kid),
+                Act::Abandon if child.lives() => self.abandon(&kid),
+                Act::Abandon => {}
+            }
+        }
+    }
+
+    pub(crate) fn go_on_stopping(&mut self, path: &str) {
+        if !self.at(path).is_group() {
+            if self.now >= self.at(path).plan.hurry {
+                self.act_below(path, Act::Ask);
+            } else {
+                self.stop_next(path, false);
+            }
+        }
+        let kids = self.kids(path);
+        let group = self.at(path).is_group();
+        if kids.iter().any(|kid| group || self.at(kid).lives()) {
+            return;
+        }
+        for kid in kids {
+            if self.at(&kid).added {
+                self.forget(&kid);
+            }
+        }
+        self.of(path).mode = Mode::Down;
+        self.gone(path, "stopped");
+    }
+
+    /// The last of those that live; where only edges order them, all on whom nobody who lives depends.
+    pub(crate) fn stop_next(&mut self, path: &str, swept_only: bool) {
+        let mut kids: Vec<Path> = self.kids(path);
+        kids.retain(|kid| self.at(kid).lives() && (self.at(kid).swept || !swept_only));
+        let edges = self.at(path).rules().is_some_and(|rules| rules.order == Order::Edges);
+        let needed = |name: &str| {
+            let after = |kid: &Path| self.at(kid).spec.after.iter().any(|edge| edge.child.as_str() == name);
+            kids.iter().any(after)
+        };
+        let free: Vec<Path> = if edges {
+            let name = |kid: &Path| kid.rsplit('/').next().unwrap_or_default().to_owned();
+            kids.iter().rev().filter(|kid| !needed(&name(kid))).cloned().collect()
+        } else {
+            kids.last().cloned().into_iter().collect()
+        };
+        for kid in free {
+            self.stop(&kid);
+        }
+    }
+}
+
+/// Adds a charge; whether that makes more than are allowed within the period.
+fn too_many(charges: &mut Vec<u64>, limit: &Limit, now: u64) -> bool {
+    charges.push(now);
+    let recent = charges.iter().filter(|then| Duration::from_nanos(now - **then) <= limit.period).count();
+    limit.restarts != Limit::UNLIMITED && recent > limit.restarts as usize
+}

@@ -1,0 +1,383 @@
+//! The machine, driven like the model, and compared with it.
+
+use crate::Reference;
+use crate::commands::is_addable;
+use crate::reference::{Kind, Model, NEVER, Path, Phase, ROOT, exit_of};
+use crate::steps::Step;
+use liveoak_core::{
+    Attempt, ChildId, Command, Done, Effect, EventKind, Exit, Input, Machine, Name, NodeState, NodeView,
+    Refusal, Rung, Severity, Ticket, Time, Work,
+};
+use proptest_state_machine::StateMachineTest;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
+
+/// The machine and what a driver knows of it.
+pub(crate) struct Sut {
+    machine: Machine,
+    random: u64,
+    now: u64,
+    /// Living attempts, and whether they were killed.
+    live: BTreeMap<Path, (ChildId, Attempt, bool)>,
+    paths: HashMap<ChildId, Path>,
+    acts: Vec<String>,
+    answers: BTreeMap<u64, &'static str>,
+    tickets: u64,
+    refused: BTreeSet<u64>,
+    down: Option<Kind>,
+    last_event: u64,
+}
+
+impl Sut {
+    fn new(model: &Model) -> Self {
+        let mut machine = Machine::new(&model.declared).expect("a good spec");
+        machine.set_interest(Some(Severity::Debug));
+        let mut sut = Self {
+            machine,
+            random: model.random,
+            now: 0,
+            live: BTreeMap::new(),
+            paths: HashMap::new(),
+            acts: Vec::new(),
+            answers: BTreeMap::new(),
+            tickets: 0,
+            refused: BTreeSet::new(),
+            down: None,
+            last_event: 0,
+        };
+        sut.input(Input::Start);
+        sut
+    }
+
+    fn time(&self) -> Time {
+        Time::from_nanos(self.now)
+    }
+
+    fn input(&mut self, input: Input) {
+        self.machine.handle(self.time(), self.random, input);
+        self.drain();
+    }
+
+    fn drain(&mut self) {
+        while let Some(effect) = self.machine.poll_effect() {
+            self.effect(effect);
+        }
+    }
+
+    fn path(&mut self, id: ChildId) -> Path {
+        if let Some(path) = self.machine.path(id) {
+            self.paths.insert(id, path.as_str().to_owned());
+        }
+        self.paths.get(&id).cloned().unwrap_or_else(|| panic!("{id:?} was never seen"))
+    }
+
+    fn effect(&mut self, effect: Effect) {
+        assert!(
+            self.down.is_none() || matches!(effect, Effect::Event(_) | Effect::Reply { .. }),
+            "{effect:?}"
+        );
+        match effect {
+            Effect::Spawn { id, attempt } => {
+                let path = self.path(id);
+                self.acts.push(format!("spawn {path}"));
+                let before = self.live.insert(path.clone(), (id, attempt, false));
+                assert!(before.is_none(), "{path} has two attempts alive");
+            }
+            Effect::Ask { id, attempt } => self.act("ask", id, attempt),
+            Effect::Kill { id, attempt } => self.act("kill", id, attempt),
+            Effect::Abandon { id, attempt } => {
+                self.act("abandon", id, attempt);
+                let path = self.path(id);
+                let killed = self.live.remove(&path).is_some_and(|(_, _, killed)| killed);
+                assert!(killed, "{path} was written off without a kill");
+            }
+            Effect::Forget { id } => {
+                let path = self.path(id);
+                assert!(!self.live.contains_key(&path), "{path} was forgotten alive");
+            }
+            Effect::CheckHeartbeat { id, .. } => panic!("{id:?} promised no heartbeat"),
+            Effect::Reply { ticket, result } => {
+                let before = self.answers.insert(ticket.0, word(&result));
+                assert!(before.is_none(), "{ticket:?} is answered twice");
+            }
+            Effect::Event(event) => {
+                self.last_event += 1;
+                assert_eq!(event.number, self.last_event, "events are numbered without a gap");
+                self.paths.insert(event.id, event.path.as_str().to_owned());
+                if let EventKind::BackingOff { delay, .. } = event.kind {
+                    assert!(delay <= Duration::from_secs(4), "{} waits for {delay:?}", event.path);
+                }
+            }
+            Effect::Up => {}
+            Effect::Down { exit, .. } => {
+                assert!(self.live.is_empty(), "alive at the end: {:?}", self.live.keys());
+                self.down = Some(exit.kind());
+            }
+        }
+    }
+
+    fn act(&mut self, what: &str, id: ChildId, attempt: Attempt) {
+        let path = self.path(id);
+        self.acts.push(format!("{what} {path}"));
+        let live = self.live.get_mut(&path);
+        let Some((_, lives, killed)) = live else { panic!("{what} {path}, which is not alive") };
+        assert_eq!(*lives, attempt, "{what} {path}");
+        if what == "kill" {
+            assert!(!std::mem::replace(killed, true), "{path} is killed twice");
+        }
+    }
+
+    fn exit(&mut self, path: &str, exit: Exit) {
+        if let Some((id, attempt, _)) = self.live.remove(path) {
+            self.input(Input::Exited { id, attempt, exit });
+        }
+    }
+
+    fn find(&self, path: &str) -> Option<ChildId> {
+        self.machine.find(&path.into())
+    }
+
+    fn ticket(&mut self) -> Ticket {
+        self.tickets += 1;
+        Ticket(self.tickets)
+    }
+
+    fn step(&mut self, step: &Step) {
+        self.acts.clear();
+        match step {
+            Step::Exit(path, exit) => self.exit(path, exit_of(exit)),
+            Step::Ending(path, exit) => {
+                if let Some(&(id, attempt, _)) = self.live.get(path) {
+                    self.input(Input::Ending { id, attempt, exit: exit_of(exit) });
+                }
+            }
+            Step::Ready(path) => {
+                if let Some(&(id, attempt, _)) = self.live.get(path) {
+                    self.input(Input::Ready { id, attempt });
+                }
+            }
+            Step::Health(path, health) => {
+                if let Some(&(id, attempt, _)) = self.live.get(path) {
+                    self.input(Input::Health { id, attempt, health: *health });
+                }
+            }
+            Step::LateExit(path) => {
+                if let Some(&(id, Attempt(attempt), _)) = self.live.get(path) {
+                    let late = Attempt(attempt - 1);
+                    self.input(Input::Exited { id, attempt: late, exit: Exit::failed("late") });
+                }
+            }
+            Step::Command(path, command) => self.command(path, *command),
+            Step::AddChild(path, declared) => {
+                assert!(is_addable(declared));
+                if let Some(parent) = self.find(path) {
+                    let ticket = self.ticket();
+                    let added = self.machine.add_child(self.time(), parent, declared, Some(ticket));
+                    self.added(ticket, added.is_ok());
+                }
+            }
+            Step::AddMember(path, name) => {
+                if let Some(group) = self.find(path) {
+                    let ticket = self.ticket();
+                    let name = Name::new(name.as_str()).expect("a good name");
+                    let added = self.machine.add_member(self.time(), group, Some(name), Some(ticket));
+                    self.added(ticket, added.is_ok());
+                }
+            }
+            Step::Advance(by) => self.advance(*by),
+            Step::Jump(by) => {
+                self.now += by.as_nanos() as u64;
+                self.input(Input::Tick);
+            }
+            Step::Obey => self.obey(),
+            Step::Stop => self.input(Input::Stop),
+            Step::Kill => self.input(Input::Kill),
+        }
+        // Time that has passed is known to the machine.
+        self.input(Input::Tick);
+    }
+
+    /// The ticket of an addition that is refused at once is not answered.
+    fn added(&mut self, ticket: Ticket, ok: bool) {
+        if !ok {
+            self.refused.insert(ticket.0);
+        }
+        self.drain();
+    }
+
+    fn command(&mut self, path: &str, command: Command) {
+        if let Some(id) = self.find(path) {
+            let ticket = self.ticket();
+            self.input(Input::Command { ticket, id, command });
+        }
+    }
+
+    fn advance(&mut self, by: Duration) {
+        let until = self.now + by.as_nanos() as u64;
+        while let Some(next) = self.machine.poll_deadline().filter(|next| next.as_nanos() <= until) {
+            self.now = self.now.max(next.as_nanos());
+            self.input(Input::Tick);
+        }
+        self.now = until;
+        self.input(Input::Tick);
+    }
+
+    fn obey(&mut self) {
+        let snapshot = self.machine.snapshot(self.time());
+        let stopping = |node: &&NodeView| matches!(node.state, NodeState::Stopping { .. });
+        let rung = |node: &NodeView| match node.state {
+            NodeState::Stopping { rung: Rung::Killed, .. } => "killed",
+            _ => "stopped",
+        };
+        let mut leaves: Vec<(Path, Kind)> = snapshot
+            .nodes()
+            .filter(stopping)
+            .map(|node| (node.path.as_str().to_owned(), rung(node)))
+            .filter(|(path, _)| self.live.contains_key(path))
+            .collect();
+        leaves.sort();
+        for (path, exit) in leaves {
+            let node = self.find(&path);
+            let snapshot = self.machine.snapshot(self.time());
+            let still = snapshot.nodes().find(|other| Some(other.id) == node).filter(stopping).is_some();
+            if still {
+                self.exit(&path, exit_of(exit));
+            }
+        }
+    }
+
+    /// Everything that can be seen of each child.
+    fn seen(&mut self) -> BTreeMap<Path, String> {
+        let snapshot = self.machine.snapshot(self.time());
+        assert_eq!(snapshot.number, self.last_event, "the snapshot is as of the last event");
+        snapshot.nodes().map(|node| (node.path.as_str().to_owned(), describe(node))).collect()
+    }
+
+    fn compare(&mut self, model: &Model) {
+        assert_eq!(self.down, model.down, "how the tree ended");
+        let (seen, expected) = (self.seen(), expected(model));
+        for (path, expected) in &expected {
+            assert_eq!(seen.get(path), Some(expected), "{path}: the machine, and the model");
+        }
+        assert_eq!(seen.len(), expected.len(), "which children there are");
+        assert_eq!(self.answers, model.answers, "what commands were answered");
+        let deadline = self.machine.poll_deadline().map_or(NEVER, Time::as_nanos);
+        assert_eq!(deadline, model.next_deadline(), "the next deadline");
+        self.compare_acts(model);
+        assert!(self.machine.poll_effect().is_none(), "an effect is left");
+    }
+
+    /// What was done is the same; and in the same order, as far as the order of one supervisor's children goes.
+    fn compare_acts(&self, model: &Model) {
+        let sorted = |acts: &[String]| {
+            let mut acts = acts.to_vec();
+            acts.sort();
+            acts
+        };
+        assert_eq!(sorted(&self.acts), sorted(&model.acts), "what was done");
+        for (path, child) in &model.children {
+            let Some(rules) = child.rules() else { continue };
+            let ours = |acts: &[String], what: &str| -> Vec<String> {
+                let prefix = format!("{what} {path}/");
+                let direct =
+                    |act: &&String| act.strip_prefix(&prefix).is_some_and(|rest| !rest.contains('/'));
+                acts.iter().filter(direct).cloned().collect()
+            };
+            if rules.order == liveoak_core::Order::Declared {
+                assert_eq!(ours(&self.acts, "spawn"), ours(&model.acts, "spawn"), "the order of starts");
+                assert_eq!(ours(&self.acts, "ask"), ours(&model.acts, "ask"), "the order of stops");
+            }
+        }
+    }
+}
+
+fn describe(node: &NodeView) -> String {
+    let left = |left: Option<Duration>| left.map_or(NEVER, |left| left.as_nanos() as u64);
+    let state = match &node.state {
+        NodeState::Idle(why) => format!("idle {}", why.as_str()),
+        NodeState::Waiting { .. } => "waiting".to_owned(),
+        NodeState::Starting { remaining } => format!("starting {}", left(*remaining)),
+        NodeState::Running => "running".to_owned(),
+        NodeState::BackingOff { remaining } => format!("backing off {}", remaining.as_nanos()),
+        NodeState::Stopping { rung, remaining } => {
+            format!("stopping {} {}", *rung == Rung::Killed, left(*remaining))
+        }
+    };
+    let exit = node.last_exit.as_ref().map(Exit::kind);
+    let since = node.since.as_nanos();
+    let (attempt, restarts, health) = (node.attempt.0, node.restarts, node.health);
+    format!("{state}, since {since}, attempt {attempt}, {restarts} restarts, {health:?}, last {exit:?}")
+}
+
+fn expected(model: &Model) -> BTreeMap<Path, String> {
+    let describe = |path: &Path| {
+        let child = model.at(path);
+        let left = || if child.timer == NEVER { NEVER } else { child.timer.saturating_sub(model.now) };
+        let state = match child.phase {
+            Phase::Idle(why) => format!("idle {}", why.as_str()),
+            Phase::Waiting => "waiting".to_owned(),
+            Phase::Starting => format!("starting {}", left()),
+            Phase::Running => "running".to_owned(),
+            Phase::BackingOff => format!("backing off {}", left()),
+            Phase::Stopping { killed } => format!("stopping {killed} {}", left()),
+        };
+        let (since, attempt, restarts, exit) = (child.since, child.attempt, child.restarts, child.last_exit);
+        let health = model.health(path);
+        format!("{state}, since {since}, attempt {attempt}, {restarts} restarts, {health:?}, last {exit:?}")
+    };
+    model.children.keys().map(|path| (path.clone(), describe(path))).collect()
+}
+
+fn word(answer: &Result<Done, Refusal>) -> &'static str {
+    match answer {
+        Ok(Done::Ready { .. }) => "ready",
+        Ok(Done::Ignored) => "ignored",
+        Ok(Done::Finished { .. }) => "finished",
+        Ok(Done::Stopped(_)) => "stopped",
+        Ok(Done::Removed(_)) => "removed",
+        Err(Refusal::NotFound) => "not found",
+        Err(Refusal::NotDown { .. }) => "not down",
+        Err(Refusal::SupervisorDown) => "supervisor down",
+        Err(Refusal::NeededBy(_)) => "needed by",
+        Err(Refusal::IsRoot) => "is root",
+        Err(Refusal::TreeDown) => "tree down",
+        Err(Refusal::Failed(_)) => "failed",
+        Err(Refusal::Superseded { .. }) => "superseded",
+        Err(_) => "refused",
+    }
+}
+
+impl StateMachineTest for Sut {
+    type SystemUnderTest = Self;
+    type Reference = Reference;
+
+    fn init_test(model: &Model) -> Self {
+        let mut sut = Self::new(model);
+        sut.compare(model);
+        sut
+    }
+
+    fn apply(mut sut: Self, model: &Model, step: Step) -> Self {
+        sut.step(&step);
+        sut.compare(model);
+        sut
+    }
+
+    /// A stop ends within its budget, whatever state the tree is in and whoever ignores it.
+    fn teardown(mut sut: Self, model: Model) {
+        let Work::Supervisor(_) = &model.declared.work else { return };
+        let budget = model.declared.child.stop_within;
+        sut.input(Input::Stop);
+        if budget == Duration::MAX {
+            sut.input(Input::Kill);
+        }
+        let enough =
+            if budget.is_zero() || budget == Duration::MAX { liveoak_core::KILL_GRACE } else { budget };
+        sut.advance(enough);
+        assert!(sut.down.is_some(), "the stop has not ended within its budget");
+        assert!(sut.find(ROOT).is_some());
+        let open = (1..=sut.tickets)
+            .filter(|ticket| !sut.answers.contains_key(ticket) && !sut.refused.contains(ticket));
+        assert_eq!(open.collect::<Vec<_>>(), [0; 0], "every ticket is answered");
+    }
+}

@@ -1,0 +1,106 @@
+//! The crate `tokio-graceful-shutdown`.
+
+use crate::peer::{Kid, Lacks, Peer, Place, Plan, Running, Strategy, Told};
+use async_trait::async_trait;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_graceful_shutdown::{SubsystemBuilder, SubsystemHandle, Toplevel};
+use tokio_util::sync::CancellationToken;
+
+pub(crate) struct Subsystems;
+
+struct Alive {
+    asked: CancellationToken,
+    ran: JoinHandle<Vec<Told>>,
+    adding: mpsc::Sender<Kid>,
+    later: Option<Kid>,
+    told: Option<Vec<Told>>,
+}
+
+fn start(parent: &SubsystemHandle, kid: Kid) {
+    let name = kid.name;
+    let body = async move |subsystem: &mut SubsystemHandle| {
+        let asked = subsystem.create_cancellation_token();
+        kid.run(Box::pin(asked.cancelled_owned())).await
+    };
+    parent.start(SubsystemBuilder::new(name, body));
+}
+
+#[async_trait]
+impl Peer for Subsystems {
+    fn name(&self) -> &'static str {
+        "tokio-graceful-shutdown"
+    }
+
+    fn usage(&self) -> &'static str {
+        "`Toplevel::new_with_shutdown_token`, one subsystem for each child, run by `handle_shutdown_requests`; \
+        stopped by cancelling that token. It is about stopping, and says that restarts are not its business."
+    }
+
+    async fn start(&self, plan: Plan) -> Result<Box<dyn Running>, Lacks> {
+        if plan.strategy != Strategy::OneForOne {
+            return Err(Lacks::feature("strategies"));
+        }
+        if plan.restarts {
+            return Err(Lacks::feature("restarts"));
+        }
+        let (adding, mut added) = mpsc::channel::<Kid>(1);
+        let asked = CancellationToken::new();
+        let kids = plan.kids;
+        let root = async move |root: &mut SubsystemHandle| {
+            kids.into_iter().for_each(|kid| start(root, kid));
+            loop {
+                tokio::select! {
+                    () = root.on_shutdown_requested() => return,
+                    kid = added.recv() => match kid {
+                        Some(kid) => start(root, kid),
+                        None => return,
+                    },
+                }
+            }
+        };
+        let top: Toplevel = Toplevel::new_with_shutdown_token(root, asked.clone());
+        let ran = tokio::spawn(async move {
+            let Err(error) = top.handle_shutdown_requests(plan.grace).await else { return vec![] };
+            let whole = Told::new(Place::Answer, error.to_string());
+            let parts = error.get_subsystem_errors().iter();
+            let parts = parts.map(|part| Told::new(Place::Answer, part.to_string()));
+            std::iter::once(whole).chain(parts).collect()
+        });
+        Ok(Box::new(Alive { asked, ran, adding, later: plan.later, told: None }))
+    }
+}
+
+impl Alive {
+    async fn ended(&mut self) -> Vec<Told> {
+        if let Some(told) = &self.told {
+            return told.clone();
+        }
+        let told = match (&mut self.ran).await {
+            Ok(told) => told,
+            Err(error) => vec![Told::new(Place::Answer, error.to_string())],
+        };
+        self.told.insert(told).clone()
+    }
+}
+
+#[async_trait]
+impl Running for Alive {
+    async fn add(&mut self) -> Result<(), Lacks> {
+        let kid = self.later.take().ok_or_else(|| Lacks::failed("nothing to add"))?;
+        self.adding.send(kid).await.map_err(Lacks::failed)
+    }
+
+    async fn told(&mut self) -> Vec<Told> {
+        if self.ran.is_finished() || self.told.is_some() { self.ended().await } else { vec![] }
+    }
+
+    async fn stop(&mut self) -> Vec<Told> {
+        self.asked.cancel();
+        self.ended().await
+    }
+
+    fn let_go(self: Box<Self>) {
+        self.ran.abort();
+    }
+}

@@ -1,0 +1,62 @@
+//! The page that is written: docs/comparison.md.
+
+use crate::adapters;
+use crate::scenarios::{self, Scenario};
+use std::fmt::Write;
+
+/// This crate's own manifest: it says at which versions the others are compared.
+const MANIFEST: &str = include_str!("../Cargo.toml");
+
+const HEAD: &str = "\
+# Liveoak beside other supervisors
+
+The same failures, done to Liveoak and to other supervisors for Rust that are published on crates.io. Each cell is what
+counters in the children showed when the scenario ran, in a process of its own; no verdict is written down by hand. A
+supervisor that does not claim to do something \"does not offer\" it, which is no fault. Every one is used as its own
+documentation says; a stop asks for half a second for each child.
+
+`cargo xtask peers` runs everything again, in a few minutes, and writes this page.
+
+";
+
+/// The version of a crate in the manifest.
+fn version(name: &str) -> &'static str {
+    let lines = MANIFEST.lines().filter_map(|line| line.strip_prefix(name));
+    let values = lines.filter_map(|line| line.trim_start().strip_prefix('='));
+    let versions = values.filter_map(|value| value.split_once("\"=")?.1.split('"').next());
+    versions.into_iter().next().unwrap_or("this repository")
+}
+
+/// The whole page.
+pub(crate) fn page(rows: &[(&Scenario, Vec<String>)]) -> String {
+    let mut page = HEAD.to_owned();
+    // Writing to a string cannot fail.
+    let _ = write!(page, "|");
+    for peer in adapters::ALL {
+        let _ = write!(page, " | **{}** {}", peer.name(), version(peer.name()));
+    }
+    let _ = writeln!(page, " |\n|{}", "---|".repeat(adapters::ALL.len() + 1));
+    for (scenario, cells) in rows {
+        let _ = write!(page, "| [{}](#{})", scenario.title, anchor(scenario.title));
+        for cell in cells {
+            let _ = write!(page, " | {}", cell.replace('|', "\\|"));
+        }
+        let _ = writeln!(page, " |");
+    }
+    page.push_str("\n## How each is used\n\n");
+    for peer in adapters::ALL {
+        let _ = writeln!(page, "- **{}**: {}", peer.name(), peer.usage());
+    }
+    let _ = writeln!(page, "\nThe actors of ractor-supervisor are those of ractor {}.", version("ractor"));
+    page.push_str("\n## What each scenario does\n");
+    for scenario in scenarios::all() {
+        let _ = writeln!(page, "\n### {}\n\n{}", scenario.title, scenario.about);
+    }
+    page
+}
+
+/// What a heading is linked by.
+fn anchor(title: &str) -> String {
+    let kept = title.chars().filter(|c| c.is_alphanumeric() || " -".contains(*c));
+    kept.collect::<String>().to_lowercase().replace(' ', "-")
+}

@@ -1,0 +1,89 @@
+//! Runs each scenario in a process of its own, so that one that hangs or ends the process hurts nobody.
+
+use crate::adapters;
+use crate::logs;
+use crate::peer::Peer;
+use crate::scenarios::{self, Scenario};
+use std::io::{self, Read};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// A process that is still there after so long is killed.
+const LIMIT: Duration = Duration::from_secs(30);
+/// Scenarios mostly wait; a few of them may wait side by side.
+const AT_ONCE: usize = 2;
+/// Threads of the runtime that a scenario runs on.
+const THREADS: usize = 4;
+
+/// Does one scenario, here; what was seen.
+pub(crate) fn one(peer: &str, scenario: &str) -> Option<io::Result<String>> {
+    let peer = adapters::ALL.iter().find(|known| known.name() == peer)?;
+    let scenario = scenarios::all().find(|known| known.id == scenario)?;
+    logs::keep();
+    // What counts is what a supervisor says, not what the standard library prints.
+    std::panic::set_hook(Box::new(|_| {}));
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return Some(Err(error)),
+    };
+    let seen = runtime.block_on((scenario.run)(*peer));
+    // A thread may be blocked for ever, which is what some scenarios are about.
+    runtime.shutdown_background();
+    Some(Ok(seen.unwrap_or_else(|lacks| lacks.0)))
+}
+
+/// One cell of the table.
+fn cell(peer: &dyn Peer, scenario: &Scenario) -> io::Result<String> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(["one", peer.name(), scenario.id]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn()?;
+    let begun = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break Some(status);
+        }
+        if begun.elapsed() > LIMIT {
+            child.kill()?;
+            child.wait()?;
+            break None;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    let mut text = String::new();
+    if let Some(mut output) = child.stdout.take() {
+        output.read_to_string(&mut text)?;
+    }
+    Ok(match status {
+        Some(status) if status.success() => text.trim().to_owned(),
+        Some(status) => format!("ends the whole process ({status})"),
+        None => "hangs; the process had to be killed".to_owned(),
+    })
+}
+
+/// All cells, scenario by scenario, in the order of [`adapters::ALL`]; `progress` is told of each.
+pub(crate) fn all(progress: impl Fn(&str) + Sync) -> io::Result<Vec<(&'static Scenario, Vec<String>)>> {
+    let jobs: Vec<(&'static Scenario, usize)> =
+        scenarios::all().flat_map(|scenario| (0..adapters::ALL.len()).map(move |peer| (scenario, peer))).collect();
+    let next = AtomicUsize::new(0);
+    let done = Mutex::new(vec![None; jobs.len()]);
+    let work = || {
+        loop {
+            let at = next.fetch_add(1, Ordering::SeqCst);
+            let Some((scenario, peer)) = jobs.get(at).copied() else { return Ok(()) };
+            let seen = cell(adapters::ALL[peer], scenario)?;
+            progress(&format!("{} / {}: {seen}", scenario.id, adapters::ALL[peer].name()));
+            done.lock().unwrap_or_else(PoisonError::into_inner)[at] = Some(seen);
+        }
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().try_for_each(|worker| {
+            worker.join().unwrap_or_else(|_| Err(io::Error::other("a thread of the runner panicked")))
+        })
+    })?;
+    let mut cells = done.into_inner().unwrap_or_else(PoisonError::into_inner).into_iter().flatten();
+    Ok(scenarios::all().map(|scenario| (scenario, cells.by_ref().take(adapters::ALL.len()).collect())).collect())
+}
