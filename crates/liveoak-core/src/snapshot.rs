@@ -83,7 +83,7 @@ pub enum NodeState {
     Waiting {
         /// What has to happen first.
         what: WaitingFor,
-        /// How long that may still take; none: what it waits for has no deadline.
+        /// How long that takes at most; none: there is no deadline for it, or none yet.
         remaining: Option<Duration>,
     },
     /// Its attempt is not ready yet.

@@ -241,8 +241,9 @@ macro_rules! supervised {
 
             /// It starts only when `condition` holds for the sibling `child`.
             ///
-            /// Until the sibling is ready its own deadlines bound the wait. For the health of a sibling that is ready
-            /// this child waits as long as its own start may take; after that its start has failed. How long a sibling
+            /// Until the sibling is ready its own deadlines bound the wait. If then nothing but its health is missing,
+            /// this child waits as long as its own start may take (a supervisor: 30 s); then its first start, or one
+            /// that was asked for, has failed. On a restart it goes on waiting, and shows for what. How long a sibling
             /// takes to complete is its work, and has no deadline.
             #[must_use]
             pub fn after_when(mut self, child: &str, condition: $crate::Condition) -> Self {

@@ -57,7 +57,10 @@ impl<'a> Latched<'a> {
         let mut life = self.cell.life();
         let waiters = &mut life.waiters;
         if waiters.body.as_ref().is_some_and(|body| body.will_wake(cx.waker())) {
-            self.place = None;
+            // It may hold a waker of the user's, which must not be dropped under the lock.
+            let unused = self.place.take();
+            drop(life);
+            drop(unused);
         } else if self.place.is_none() {
             let others = waiters.others.get_or_insert_with(|| Arc::new(Notify::new()));
             self.place = Some(Box::pin(Arc::clone(others).notified_owned()));

@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Wake, Waker};
+use std::time::Duration;
 
 /// Where user code finds the tree to call.
 type Whereabouts = Arc<OnceLock<TreeHandle>>;
@@ -101,7 +102,7 @@ fn an_error_whose_destructor_calls_the_tree_or_panics_harms_nobody() {
             .await;
             // Errors are dropped while the child restarts, not kept until the end.
             assert!(nest.calls() > 0);
-            while let Ok(Some(_)) = tokio::time::timeout(std::time::Duration::ZERO, events.next()).await {}
+            while let Ok(Some(_)) = tokio::time::timeout(Duration::ZERO, events.next()).await {}
             drop(events);
             assert_eq!(sibling.starts(), 1);
             let report = tree.stop().await;
@@ -310,5 +311,36 @@ fn effects_of_effects_use_no_stack() {
         eventually("the stop of all", || contexts.iter().all(Ctx::is_stopping)).await;
         drop(waiting);
         tree.stop().await;
+    });
+}
+
+/// A waker that asks its attempt for something when it is dropped.
+struct LastWords(Mutex<Option<Ctx>>);
+
+impl Wake for LastWords {
+    fn wake(self: Arc<Self>) {}
+}
+
+impl Drop for LastWords {
+    fn drop(&mut self) {
+        if let Some(ctx) = self.0.lock().unwrap().take() {
+            drop(ctx.path());
+        }
+    }
+}
+
+#[test]
+fn a_waker_that_asks_its_attempt_for_something_when_it_is_dropped_is_dropped_outside_of_the_lock() {
+    paused(async {
+        let child = Child::task("a", |ctx: Ctx| async move {
+            let mut stopping = std::pin::pin!(ctx.stopping());
+            let waker = Waker::from(Arc::new(LastWords(Mutex::new(Some(ctx.clone())))));
+            assert!(stopping.as_mut().poll(&mut std::task::Context::from_waker(&waker)).is_pending());
+            drop(waker);
+            stopping.await;
+        });
+        let tree = Supervisor::new("t").child(child).start().await.unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(tree.stop().await.is_clean());
     });
 }

@@ -153,7 +153,7 @@ impl Machine {
     }
 
     /// The attempt ended by itself: the table, the limits, the delay, the strategy.
-    pub(super) fn decide(&mut self, i: u32, exit: Exit, ran: Duration) {
+    fn decide(&mut self, i: u32, exit: Exit, ran: Duration) {
         self.book(i).last_exit = Some(exit.clone());
         let parent = self.node(i).parent;
         if parent == NONE {

@@ -189,6 +189,10 @@ pub struct Machine {
     events: u64,
     /// The least severity that somebody watches.
     interest: Option<Severity>,
+    /// How many children are in [`Phase::Waiting`](node::Phase::Waiting).
+    waiting: u32,
+    /// Whether any supervisor was declared to end when all is done.
+    some_end_when_done: bool,
     /// Whether the tree has ended.
     down: bool,
 }

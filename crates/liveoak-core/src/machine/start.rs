@@ -22,6 +22,10 @@ pub(super) enum Gate {
     Never,
 }
 
+/// How long a supervisor waits for the health of a sibling that is ready: as long as the start of a child may take if
+/// nothing else was said.
+const HEALTH_WITHIN: Duration = Duration::from_secs(30);
+
 impl Machine {
     pub(super) fn start_tree(&mut self) {
         if self.node(self.root).attempt == 0 && !self.down {
@@ -194,12 +198,16 @@ impl Machine {
             let kid = self.sup(i).ordered()[k];
             let node = self.node(kid);
             let alone = node.flags.was_ready;
-            if node.phase == Phase::Waiting && (alone || !(held || declared && turn_taken)) {
-                match self.gate(i, kid) {
+            if node.phase == Phase::Waiting {
+                let its_turn = alone || !(held || declared && turn_taken);
+                let gate = if its_turn { self.gate(i, kid) } else { Gate::Closed };
+                match gate {
                     Gate::Open => self.begin_start(kid),
-                    Gate::Closed => self.bound_the_wait(i, kid),
+                    Gate::Closed => self.bound_the_wait(i, kid, its_turn),
                     Gate::Never => {
-                        if self.cannot_start(i, kid) {
+                        self.set_timer(kid, Time::NEVER);
+                        let why = self.why_never(i, kid);
+                        if self.cannot_start(i, kid, why) {
                             return;
                         }
                     }
@@ -209,72 +217,79 @@ impl Machine {
         }
     }
 
-    /// A child whose edges can never hold cannot start. In a first start that fails the supervisor; a command is
-    /// told; else the child keeps waiting, and says for what. Whether something changed, so that who may start is
-    /// to be found anew.
-    fn cannot_start(&mut self, i: u32, kid: u32) -> bool {
-        let first = self.sup(i).mode == Mode::Starting && !self.node(kid).flags.ever_ready;
-        let on_trial = self.node(kid).flags.on_trial;
-        if !first && !on_trial && self.waiters(kid) == 0 {
-            return false;
-        }
-        let Some(edge) = self.node(kid).spec.after.iter().find(|edge| self.edge(i, edge) == Gate::Never)
-        else {
-            return false;
-        };
-        let (other, condition) = (&edge.child, edge.condition.as_str());
-        let how = self
-            .sup(i)
-            .names
-            .get(other)
-            .and_then(|other| self.node(*other).book.as_ref()?.last_exit.as_ref());
-        let how = how.map_or_else(String::new, |exit| format!(": {exit}"));
-        let exit =
-            Exit::failed(format!("it comes after {other} ({condition}), which has ended for good{how}"));
-        if on_trial {
+    /// Whether somebody is to be told when a waiting child cannot start: its supervisor, in a first start, or those whose
+    /// commands wait for it.
+    fn owes_a_start(&self, i: u32, kid: u32) -> bool {
+        let flags = self.node(kid).flags;
+        flags.on_trial || self.is_first_start(i, kid) || self.waiters(kid) > 0
+    }
+
+    fn is_first_start(&self, i: u32, kid: u32) -> bool {
+        self.sup(i).mode == Mode::Starting && !self.node(kid).flags.ever_ready
+    }
+
+    /// A child whose edges can never hold, or did not in time, cannot start. In a first start that fails the
+    /// supervisor; a command is told; else the child keeps waiting, and says for what: there is nothing to try again but
+    /// the waiting. Whether something changed, so that who may start is to be found anew.
+    fn cannot_start(&mut self, i: u32, kid: u32, why: String) -> bool {
+        let exit = Exit::failed(why);
+        if self.node(kid).flags.on_trial {
             self.trial_failed(kid, exit);
-        } else if first {
+        } else if self.is_first_start(i, kid) {
             self.first_start_failed(i, kid, exit);
         } else {
             self.refuse_waiters(kid, &exit);
+            return false;
         }
-        on_trial || first
+        true
+    }
+
+    fn why_never(&self, i: u32, kid: u32) -> String {
+        let mut edges = self.node(kid).spec.after.iter();
+        let Some(edge) = edges.find(|edge| self.edge(i, edge) == Gate::Never) else { return String::new() };
+        let (other, condition) = (&edge.child, edge.condition.as_str());
+        let book = self.sup(i).names.get(other).and_then(|other| self.node(*other).book.as_ref());
+        let how = book.and_then(|book| book.last_exit.as_ref());
+        let how = how.map_or_else(String::new, |exit| format!(": {exit}"));
+        format!("it comes after {other} ({condition}), which has ended for good{how}")
     }
 
     /// Law 6 for a wait: what `kid` waits for has a deadline of its own as long as it is not ready; how long it takes to
-    /// complete is its work. But for the health of a child that is ready `kid` waits as long as its own start may take.
-    fn bound_the_wait(&mut self, i: u32, kid: u32) {
-        let within = self.node(kid).spec.start_within;
-        if self.unwell(i, kid).is_none() || within == Duration::MAX {
+    /// complete is its work. But when nothing keeps it but the health of children that are ready, it waits as long as
+    /// its own start may take.
+    fn bound_the_wait(&mut self, i: u32, kid: u32, its_turn: bool) {
+        let node = self.node(kid);
+        let within = match node.spec.start_within {
+            // The children of a supervisor have deadlines of their own; this wait is the supervisor's.
+            Duration::MAX if node.sup.is_some() => HEALTH_WITHIN,
+            within => within,
+        };
+        let timer = node.timer;
+        if !its_turn || !self.owes_a_start(i, kid) || self.unwell(i, kid).is_none() {
             self.set_timer(kid, Time::NEVER);
-        } else if self.node(kid).timer == Time::NEVER {
+        } else if timer == Time::NEVER && within != Duration::MAX {
             self.set_timer_in(kid, within);
         }
     }
 
-    /// The child that is ready, but not as healthy as `kid` needs it.
+    /// A child that is ready, but not as healthy as `kid` needs it, if nothing else keeps `kid`.
     pub(super) fn unwell(&self, i: u32, kid: u32) -> Option<&Name> {
-        let runs = |other: &Name| {
-            let other = self.sup(i).names.get(other);
+        let after = &self.node(kid).spec.after;
+        let mut closed = after.iter().filter(|edge| self.edge(i, edge) != Gate::Open);
+        let runs = |edge: &Edge| {
+            let other = self.sup(i).names.get(&edge.child);
             other.is_some_and(|other| self.node(*other).phase == Phase::Running)
         };
-        let mut edges = self.node(kid).spec.after.iter();
-        let unwell = |edge: &&Edge| {
-            edge.condition == Condition::Healthy && runs(&edge.child) && self.edge(i, edge) == Gate::Closed
-        };
-        edges.find(unwell).map(|edge| &edge.child)
+        let first = closed.clone().next()?;
+        closed.all(|edge| edge.condition == Condition::Healthy && runs(edge)).then_some(&first.child)
     }
 
-    /// The wait for the health of another was as long as a start may take: a failed start like any other.
-    pub(super) fn waited_too_long(&mut self, i: u32) {
-        let (parent, within) = (self.node(i).parent, self.node(i).spec.start_within);
-        if let Some(other) = self.unwell(parent, i) {
+    /// The wait for the health of another was as long as a start may take.
+    pub(super) fn waited_too_long(&mut self, kid: u32) {
+        let parent = self.node(kid).parent;
+        if let Some(other) = self.unwell(parent, kid) {
             let why = format!("it comes after {other} (healthy), which is ready but was not healthy in time");
-            let exit = Exit::failed(format!("{why} ({within:?})"));
-            self.start_cancelled(i);
-            self.set_phase(i, Phase::Idle(WhyIdle::Down));
-            self.node_mut(i).flags.attempt_ready = false;
-            self.decide(i, exit, Duration::ZERO);
+            self.cannot_start(parent, kid, why);
         }
     }
 

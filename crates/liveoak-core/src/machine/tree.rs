@@ -38,6 +38,8 @@ impl Machine {
             timers: BTreeSet::new(),
             events: 0,
             interest: None,
+            waiting: 0,
+            some_end_when_done: false,
             down: false,
         };
         machine.root = machine.insert(NONE, root, 0);
@@ -54,6 +56,7 @@ impl Machine {
         let spec = Arc::new(declared.child.clone());
         let i = self.insert_node(parent, spec, Label::Named(declared.name.clone()), sup);
         if let Work::Supervisor(spec) = &declared.work {
+            self.some_end_when_done |= spec.end_when_done;
             // The check has refused cycles.
             let order = start_order(&spec.children).unwrap_or_default();
             for child in order {
@@ -174,8 +177,7 @@ impl Machine {
         for kid in self.node(i).sup.as_ref().map(|sup| sup.ordered().to_vec()).unwrap_or_default() {
             self.free(kid);
         }
-        let was_idle = matches!(self.node(i).phase, Phase::Idle(_));
-        if !was_idle {
+        if !matches!(self.node(i).phase, Phase::Idle(_)) {
             self.set_phase(i, Phase::Idle(WhyIdle::Down));
         }
         self.resolve_all_removed(i);
@@ -187,9 +189,7 @@ impl Machine {
         if parent != NONE {
             self.unlink(parent, i);
             self.mark_dirty(parent);
-            if was_idle {
-                self.mark_concerned(parent);
-            }
+            self.mark_concerned(parent);
         }
         self.slots[i as usize] = Slot::Vacant { serial: id.serial.wrapping_add(1), next: self.vacant };
         self.vacant = i;
@@ -218,18 +218,16 @@ impl Machine {
             sup.live = sup.live + u32::from(live) - u32::from(was_live);
             sup.waiting = sup.waiting + u32::from(waiting) - u32::from(was_waiting);
             sup.sweeping -= u32::from(swept);
+            self.waiting = self.waiting + u32::from(waiting) - u32::from(was_waiting);
         }
-        // Who waits for the health of one that runs waits for something else when it stops.
-        let stops = phase.is_stopping() && before == Phase::Running && parent != NONE;
-        if matches!(phase, Phase::Running | Phase::Idle(_)) || stops && !self.sup(parent).is_ending() {
-            self.mark_concerned(parent);
-        }
+        self.mark_concerned(parent);
     }
 
     /// Marks the supervisors, from `i` upwards, that look deeper than at their own children: where somebody
     /// waits (maybe for the health of a subtree), and where the end of all ends it.
     fn mark_concerned(&mut self, mut i: u32) {
-        while i != NONE {
+        // Most often there is nobody.
+        while i != NONE && (self.waiting > 0 || self.some_end_when_done) {
             let sup = self.sup(i);
             if sup.waiting > 0 || sup.rules.end_when_done {
                 self.mark_dirty(i);

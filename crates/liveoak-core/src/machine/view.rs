@@ -154,14 +154,8 @@ impl Machine {
             Phase::Idle(why) => NodeState::Idle(why),
             Phase::Waiting => {
                 let what = self.waiting_for(node.parent, i);
-                let other = match &what {
-                    WaitingFor::Turn(other) | WaitingFor::GroupBackoff(other) => Some(other),
-                    WaitingFor::Edge(other, _) if remaining.is_none() => Some(other),
-                    WaitingFor::Edge(..) | WaitingFor::GroupStop | WaitingFor::Nothing => None,
-                };
-                let other = other.and_then(|other| self.sup(node.parent).names.get(other));
-                let timer = other.map_or(node.timer, |other| self.wait_of(*other));
-                NodeState::Waiting { what, remaining: self.remaining(timer) }
+                let remaining = self.remaining(self.end_of_wait(i, &what));
+                NodeState::Waiting { what, remaining }
             }
             Phase::Starting => NodeState::Starting { remaining },
             Phase::Running => NodeState::Running,
@@ -173,10 +167,24 @@ impl Machine {
         }
     }
 
-    /// Until when another waits for `i` at most: for its start, or the delay before it.
-    fn wait_of(&self, i: u32) -> Time {
+    /// Until when `i` waits for `what` at most, as far as can be said.
+    fn end_of_wait(&self, i: u32, what: &WaitingFor) -> Time {
         let node = self.node(i);
-        if matches!(node.phase, Phase::Starting | Phase::BackingOff) { node.timer } else { Time::NEVER }
+        let (other, delay) = match what {
+            WaitingFor::Edge(..) if node.timer != Time::NEVER => return node.timer,
+            WaitingFor::Edge(_, Condition::Completed) | WaitingFor::GroupStop | WaitingFor::Nothing => {
+                return Time::NEVER;
+            }
+            WaitingFor::Turn(other) | WaitingFor::Edge(other, _) => (other, false),
+            WaitingFor::GroupBackoff(other) => (other, true),
+        };
+        let Some(other) = self.sup(node.parent).names.get(other) else { return Time::NEVER };
+        let other = self.node(*other);
+        match other.phase {
+            Phase::Starting | Phase::Waiting => other.timer,
+            Phase::BackingOff if delay => other.timer,
+            Phase::BackingOff | Phase::Idle(_) | Phase::Running | Phase::Stopping { .. } => Time::NEVER,
+        }
     }
 
     /// What a waiting child waits for: the same questions, in the same order, that its start is gated on.

@@ -229,10 +229,8 @@ impl Model {
     }
 
     fn waited_too_long(&mut self, path: &str) {
-        if above(path).is_some_and(|parent| self.waits_for_health(&parent, path)) {
-            self.set(path, Phase::Idle(WhyIdle::Down));
-            self.of(path).attempt_ready = false;
-            self.decide(path, "failed", 0);
+        if let Some(parent) = above(path) {
+            self.cannot_start(&parent, path);
         }
     }
 

@@ -4,11 +4,12 @@
 //! is next) is computed each time by looking at all of them. After each event every supervisor is looked at again and
 //! again until nothing changes any more. Slow, and easy to check against the laws.
 
+use crate::stopping::Act;
 use liveoak_core::{
     ChildSpec, Command, Condition, Declared, Edge, Exit, Health, KILL_GRACE, Limit, Order, Ready, Restart,
     SupervisorSpec, WhyIdle, Work,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 /// An exit, by its kind.
@@ -192,6 +193,8 @@ pub(crate) struct Model {
     /// What the commands were answered.
     pub(crate) answers: BTreeMap<u64, &'static str>,
     pub(crate) tickets: u64,
+    /// What is still to be done to all members of a group.
+    pub(crate) sweeps: VecDeque<(Path, Act)>,
     /// Grows with every change: how the end of all changes is found.
     pub(crate) changes: u64,
 }
@@ -214,6 +217,7 @@ impl Model {
             acts: Vec::new(),
             answers: BTreeMap::new(),
             tickets: 0,
+            sweeps: VecDeque::new(),
             changes: 0,
         };
         model.insert(ROOT, &declared);
@@ -386,12 +390,26 @@ impl Model {
         self.answer(path, |command| matches!(command, Command::Start | Command::Restart).then_some("ready"));
     }
 
-    /// Looks after every supervisor, those deep down first, until there is nothing more to do.
+    /// Looks after all supervisors, and then does to each member of a stopping group what is due, one by one.
     pub(crate) fn settle(&mut self) {
+        self.look_after_all();
+        while let Some((group, act)) = self.sweeps.pop_front() {
+            let members = if self.children.contains_key(&group) { self.kids(&group) } else { Vec::new() };
+            for member in members {
+                if self.children.contains_key(&member) {
+                    self.act_on(&member, act);
+                    self.look_after_all();
+                }
+            }
+        }
+    }
+
+    /// Looks after every supervisor, those deep down first, until there is nothing more to do.
+    fn look_after_all(&mut self) {
         loop {
             let before = self.changes;
-            let mut supervisors: Vec<Path> = self.children.keys().cloned().collect();
-            supervisors.retain(|path| !self.at(path).is_leaf());
+            let mut supervisors = Vec::new();
+            self.supervisors(ROOT, &mut supervisors);
             supervisors.sort_by_key(|path| std::cmp::Reverse(path.matches('/').count()));
             for path in supervisors {
                 if self.changes == before {
@@ -401,6 +419,14 @@ impl Model {
             if self.changes == before {
                 return;
             }
+        }
+    }
+
+    /// Those at and below `path`, in the order of their start.
+    fn supervisors(&self, path: &str, all: &mut Vec<Path>) {
+        if !self.at(path).is_leaf() {
+            all.push(path.to_owned());
+            self.kids(path).iter().for_each(|kid| self.supervisors(kid, all));
         }
     }
 
@@ -444,8 +470,8 @@ impl Model {
             });
             let Some(child) = self.children.get(&kid) else { continue };
             let its_turn = child.was_ready || !held && (before || !declared);
-            if child.phase == Phase::Waiting && its_turn {
-                self.try_to_start(path, &kid);
+            if child.phase == Phase::Waiting {
+                self.try_to_start(path, &kid, its_turn);
             }
             if let Some(child) = self.children.get(&kid) {
                 before &= child.was_ready || matches!(child.phase, Phase::Idle(_));
@@ -453,29 +479,39 @@ impl Model {
         }
     }
 
-    fn try_to_start(&mut self, path: &str, kid: &str) {
+    fn try_to_start(&mut self, path: &str, kid: &str, its_turn: bool) {
         let gates: Vec<Gate> = self.at(kid).spec.after.iter().map(|edge| self.gate(path, edge)).collect();
-        if gates.contains(&Gate::Never) {
-            let (trial, first) = (self.at(kid).on_trial, self.is_first_start(path, kid));
-            if trial {
-                self.trial_failed(kid);
-            } else if first {
-                self.first_start_failed(path, kid);
-            } else {
-                self.refuse_start(kid);
-            }
-        } else if !gates.contains(&Gate::Closed) {
-            self.begin(kid);
+        let never = its_turn && gates.contains(&Gate::Never);
+        if its_turn && gates.iter().all(|gate| *gate == Gate::Open) {
+            return self.begin(kid);
+        }
+        let child = self.at(kid);
+        let within = match child.spec.start_within {
+            Duration::MAX if !child.is_leaf() => Duration::from_secs(30),
+            within => within,
+        };
+        let told = child.on_trial || self.is_first_start(path, kid) || !child.waiters.is_empty();
+        let deadline = if its_turn && !never && told && self.waits_for_health(path, kid) {
+            let timer = child.timer;
+            if timer == NEVER { later(self.now, within) } else { timer }
         } else {
-            let deadline = later(self.now, self.at(kid).spec.start_within);
-            let timer = self.at(kid).timer;
-            if !self.waits_for_health(path, kid) {
-                if timer != NEVER {
-                    self.of(kid).timer = NEVER;
-                }
-            } else if timer == NEVER && deadline != NEVER {
-                self.of(kid).timer = deadline;
-            }
+            NEVER
+        };
+        if deadline != child.timer {
+            self.of(kid).timer = deadline;
+        }
+        if never {
+            self.cannot_start(path, kid);
+        }
+    }
+
+    pub(crate) fn cannot_start(&mut self, parent: &str, kid: &str) {
+        if self.at(kid).on_trial {
+            self.trial_failed(kid);
+        } else if self.is_first_start(parent, kid) {
+            self.first_start_failed(parent, kid);
+        } else {
+            self.refuse_start(kid);
         }
     }
 
@@ -483,12 +519,12 @@ impl Model {
         self.at(parent).mode == Mode::Starting && !self.at(kid).ever_ready
     }
 
+    /// Whether nothing keeps it but the health of children that run.
     pub(crate) fn waits_for_health(&self, parent: &str, kid: &str) -> bool {
-        self.at(kid).spec.after.iter().any(|edge| {
+        let mut edges = self.at(kid).spec.after.iter().filter(|edge| self.gate(parent, edge) != Gate::Open);
+        edges.all(|edge| {
             let other = self.children.get(&format!("{parent}/{}", edge.child));
-            edge.condition == Condition::Healthy
-                && other.is_some_and(|other| other.phase == Phase::Running)
-                && self.gate(parent, edge) == Gate::Closed
+            edge.condition == Condition::Healthy && other.is_some_and(|other| other.phase == Phase::Running)
         })
     }
 

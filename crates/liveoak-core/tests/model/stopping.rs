@@ -7,7 +7,7 @@ use liveoak_core::{
 use std::time::Duration;
 
 /// What a stopping supervisor does to those below it.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Act {
     Ask,
     Kill,
@@ -323,12 +323,13 @@ impl Model {
         child.mode = Mode::Stopping;
         child.plan = plan;
         child.timer = plan.next(now);
-        let group = child.is_group();
-        for kid in self.kids(path) {
-            if group && matches!(self.at(&kid).phase, Phase::Idle(_)) {
-                self.forget(&kid);
-            } else if group || self.at(&kid).pending() {
-                self.stop(&kid);
+        if child.is_group() {
+            self.sweeps.push_back((path.to_owned(), Act::Ask));
+        } else {
+            for kid in self.kids(path) {
+                if self.at(&kid).pending() {
+                    self.stop(&kid);
+                }
             }
         }
         if now >= plan.kill {
@@ -388,17 +389,24 @@ impl Model {
     }
 
     fn act_below(&mut self, path: &str, act: Act) {
-        let group = self.at(path).is_group();
+        if self.at(path).is_group() {
+            return self.sweeps.push_back((path.to_owned(), act));
+        }
         for kid in self.kids(path) {
-            let Some(child) = self.children.get(&kid) else { continue };
-            let idle = matches!(child.phase, Phase::Idle(_));
-            match act {
-                _ if group && idle => self.forget(&kid),
-                Act::Ask => self.stop(&kid),
-                Act::Kill => self.kill(&kid),
-                Act::Abandon if child.lives() => self.abandon(&kid),
-                Act::Abandon => {}
+            if self.children.contains_key(&kid) {
+                self.act_on(&kid, act);
             }
+        }
+    }
+
+    pub(crate) fn act_on(&mut self, path: &str, act: Act) {
+        let child = self.at(path);
+        match act {
+            _ if self.is_member(path) && matches!(child.phase, Phase::Idle(_)) => self.forget(path),
+            Act::Ask => self.stop(path),
+            Act::Kill => self.kill(path),
+            Act::Abandon if child.lives() => self.abandon(path),
+            Act::Abandon => {}
         }
     }
 

@@ -79,10 +79,10 @@ fn a_dependency_that_is_ready_but_never_healthy_fails_the_first_start_in_time() 
     rig.health("db", Health::Degraded);
     rig.advance(secs(6));
     rig.ready("once");
-    assert_eq!(waits(&mut rig, "web"), 4);
+    assert_eq!(waits(&mut rig, "web"), 10);
     assert_eq!(word(&rig.ask("db", Command::Start)), "not down");
-    rig.advance(secs(3));
-    assert_eq!(rig.count("web"), 0);
+    rig.advance(secs(9));
+    assert!(rig.down.is_none());
     rig.advance(secs(1));
     assert_eq!(rig.down_kind(), "start-failed");
     assert!(rig.alive().is_empty());
@@ -91,13 +91,15 @@ fn a_dependency_that_is_ready_but_never_healthy_fails_the_first_start_in_time() 
 #[test]
 fn a_wait_for_health_begins_anew_with_each_attempt_of_the_dependency_and_ends_when_it_is_well() {
     let web = leaf("web").after("db", Condition::Healthy).start_within(secs(10));
-    let mut rig = Rig::started(&sup("t", [leaf("db").reports(), web]).edges());
+    let mut rig = Rig::new(&sup("t", [leaf("db").reports(), web]).edges());
     rig.policy("db").ready = false;
+    rig.start();
     rig.health("db", Health::Degraded);
-    rig.fail("web");
+    rig.ready("db");
     rig.advance(secs(9));
     assert_eq!(waits(&mut rig, "web"), 1);
     rig.fail("db");
+    assert_eq!(waits(&mut rig, "web"), 30, "the start of db has a deadline of its own");
     rig.advance(secs(5));
     rig.health("db", Health::Degraded);
     rig.ready("db");
@@ -109,23 +111,71 @@ fn a_wait_for_health_begins_anew_with_each_attempt_of_the_dependency_and_ends_wh
 }
 
 #[test]
-fn a_wait_for_health_that_takes_too_long_on_a_restart_is_charged_and_backed_off_like_any_failed_start() {
-    let web = leaf("web").after("db", Condition::Healthy).start_within(secs(10)).delayed(secs(5));
-    let mut rig = Rig::started(&sup("t", [leaf("db"), web]).intensity(2, secs(100)));
+fn a_restart_that_waits_for_health_goes_on_waiting_and_a_command_that_waits_with_it_is_told_in_time() {
+    let web = leaf("web").after("db", Condition::Healthy).start_within(secs(10));
+    let mut rig = Rig::started(&sup("t", [leaf("db"), web]));
     rig.health("db", Health::Degraded);
     rig.fail("web");
-    for _ in 0..2 {
-        assert_eq!(rig.state("web"), "backing-off");
-        while rig.state("web") == "backing-off" {
-            rig.advance(secs(1));
-        }
-        assert!((9..=10).contains(&waits(&mut rig, "web")));
-        rig.advance(secs(9));
-        while rig.state("web") == "waiting" {
-            rig.advance(secs(1) / 100);
-        }
-    }
-    assert_eq!(rig.down_kind(), "gave-up");
+    assert_eq!((waits(&mut rig, "web"), rig.machine.poll_deadline()), (u64::MAX, None));
+    let ticket = rig.command("web", Command::Restart);
+    assert_eq!(waits(&mut rig, "web"), 10);
+    rig.advance(secs(10));
+    assert_eq!(word(&rig.answer(ticket).expect("in time")), "failed");
+    assert_eq!((rig.state("web"), rig.machine.poll_deadline()), ("waiting", None));
+    rig.health("db", Health::Healthy);
+    assert_eq!(rig.state("web"), "running");
+}
+
+#[test]
+fn a_wait_for_health_is_bounded_only_while_nothing_else_keeps_the_child() {
+    let web = leaf("web").after("db", Condition::Healthy).start_within(secs(10));
+    let once = leaf("once").temporary().reports().start_within(secs(3));
+    let tree = sup("t", [once, leaf("db"), web.after("once", Condition::Completed)]);
+    let mut rig = Rig::new(&tree.edges());
+    rig.policy("once").ready = false;
+    rig.start();
+    rig.health("db", Health::Degraded);
+    assert_eq!(waits(&mut rig, "web"), u64::MAX, "how long a start takes is not how long completion takes");
+    rig.ready("once");
+    rig.advance(secs(100));
+    rig.complete("once");
+    assert_eq!(waits(&mut rig, "web"), 10);
+    rig.command("db", Command::Stop);
+    assert_eq!(waits(&mut rig, "web"), u64::MAX);
+    rig.advance(secs(100));
+    rig.command("db", Command::Start);
+    assert_eq!(rig.state("web"), "running");
+}
+
+#[test]
+fn whose_turn_it_is_not_has_no_deadline_of_its_own() {
+    let web = leaf("web").after("db", Condition::Healthy).start_within(secs(10));
+    let tree = sup("t", [leaf("a").reports().start_within(secs(60)), leaf("db").reports(), web, leaf("z")]);
+    let mut rig = Rig::new(&tree);
+    rig.policy("a").ready = false;
+    rig.policy("db").ready = false;
+    rig.start();
+    rig.command("a", Command::Stop);
+    rig.health("db", Health::Degraded);
+    rig.ready("db");
+    assert_eq!((waits(&mut rig, "web"), waits(&mut rig, "z")), (10, 10));
+    rig.command("a", Command::Start);
+    assert_eq!((waits(&mut rig, "web"), waits(&mut rig, "z")), (60, 60));
+    rig.advance(secs(11));
+    assert!(rig.down.is_none());
+}
+
+#[test]
+fn a_supervisor_that_waits_for_the_health_of_a_sibling_has_half_a_minute() {
+    let web = sup("web", [leaf("a")]).after("db", Condition::Healthy);
+    let mut rig = Rig::new(&sup("t", [leaf("db").reports(), web]));
+    rig.policy("db").ready = false;
+    rig.start();
+    rig.health("db", Health::Degraded);
+    rig.ready("db");
+    assert_eq!(waits(&mut rig, "web"), 30);
+    rig.advance(secs(30));
+    assert_eq!(rig.down_kind(), "start-failed");
 }
 
 #[test]

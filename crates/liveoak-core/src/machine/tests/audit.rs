@@ -28,6 +28,9 @@ impl Machine {
             }
         }
         assert_eq!(self.timers, timers, "invariant 1: timers");
+        let waits = |slot: &&Slot| matches!(slot, Slot::Used(node) if node.phase == Phase::Waiting);
+        let waiting = self.slots.iter().filter(waits).count();
+        assert_eq!(self.waiting as usize, waiting, "invariant 2: waiting in all");
         assert_eq!(self.vacant_slots(), vacant, "vacant slots are linked");
         if self.down {
             assert!(timers.is_empty(), "a tree that is down has timers");
@@ -52,9 +55,13 @@ impl Machine {
         match phase {
             Phase::BackingOff => assert_ne!(node.timer, Time::NEVER, "{path} backs off for ever"),
             Phase::Idle(_) => assert_eq!(node.timer, Time::NEVER, "{path} has a timer"),
-            // Exactly while it is held back by the health of a child that runs.
+            // Exactly while nothing holds it back but the health of children that run.
             Phase::Waiting if node.timer != Time::NEVER => {
                 assert!(self.unwell(node.parent, i).is_some(), "{path} has a timer for nothing");
+                assert!(
+                    matches!(self.waiting_for(node.parent, i), WaitingFor::Edge(..)),
+                    "{path} has a timer"
+                );
             }
             Phase::Waiting | Phase::Starting | Phase::Running | Phase::Stopping { .. } => {}
         }

@@ -11,6 +11,7 @@ mod conformance_start;
 mod conformance_stop;
 mod ladder;
 mod matrix;
+mod museum;
 mod place;
 mod property;
 mod restart;
