@@ -10,6 +10,7 @@
 
 mod bench;
 mod bless;
+mod chaos;
 mod ci;
 mod examples;
 pub mod readme;

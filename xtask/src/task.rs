@@ -28,6 +28,11 @@ pub const TASKS: &[Task] = &[
         run: crate::bench::run,
     },
     Task {
+        name: "chaos",
+        about: "fifty real programs under `liveoak up` while they are harmed (--for SECONDS, --seed NUMBER)",
+        run: crate::chaos::run,
+    },
+    Task {
         name: "bless",
         about: "accept the golden transcripts as the tests see them now",
         run: crate::bless::run,

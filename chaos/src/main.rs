@@ -1,0 +1,63 @@
+//! `liveoak up` with fifty real programs, while their processes are killed and suspended, a small file system and the
+//! pipes fill up, and file descriptors and processes run out; and at the end everything must be there again, and then
+//! gone without a trace.
+//!
+//! Only processes that carry the mark of this run are touched, and only limits of `liveoak up` and its programs are
+//! changed. Run by `cargo xtask chaos`.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for people")]
+
+mod faults;
+mod log;
+mod place;
+mod programs;
+mod run;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+const USAGE: &str = "usage: liveoak-chaos LIVEOAK [--for SECONDS] [--seed NUMBER]";
+
+/// What is to be done.
+struct Task {
+    liveoak: PathBuf,
+    time: Duration,
+    seed: u64,
+}
+
+fn task(mut arguments: impl Iterator<Item = String>) -> Option<Task> {
+    let liveoak = PathBuf::from(arguments.next()?);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let mut task = Task { liveoak, time: Duration::from_secs(120), seed: now.subsec_nanos().into() };
+    while let Some(option) = arguments.next() {
+        let number = arguments.next()?.parse().ok()?;
+        match option.as_str() {
+            "--for" => task.time = Duration::from_secs(number),
+            "--seed" => task.seed = number,
+            _ => return None,
+        }
+    }
+    Some(task)
+}
+
+fn main() -> ExitCode {
+    let Some(Task { liveoak, time, seed }) = task(std::env::args().skip(1)) else {
+        eprintln!("{USAGE}");
+        return ExitCode::from(2);
+    };
+    println!(
+        "chaos for {} s; again: cargo xtask chaos --for {} --seed {seed}",
+        time.as_secs(),
+        time.as_secs()
+    );
+    match run::all(&liveoak, time, seed) {
+        Ok(()) => {
+            println!("nothing was lost, nothing is left over, and all that was said was true");
+            ExitCode::SUCCESS
+        }
+        Err(what) => {
+            eprintln!("chaos (seed {seed}): {what}");
+            ExitCode::FAILURE
+        }
+    }
+}
