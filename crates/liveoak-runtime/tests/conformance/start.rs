@@ -1,0 +1,338 @@
+//! Rows C1 to C18: starting, and the management calls.
+
+use crate::stage::{GROUPS, Stage, long_backoff, name, s, state, troupe};
+use liveoak_runtime::testing::{Puppet, paused};
+use liveoak_runtime::*;
+use std::sync::Arc;
+use std::time::Duration;
+
+const STRATEGIES: [Strategy; 3] = [Strategy::OneForOne, Strategy::OneForAll, Strategy::RestForOne];
+
+#[test]
+fn c1_start_returns_when_every_declared_child_is_ready_and_not_before() {
+    paused(async {
+        let stage = Stage::new();
+        let [a, deep] = ["a", "deep"].map(|name| stage.actor_that(name, Puppet::slow_to_start));
+        let tree =
+            Supervisor::new("t").child(a.child()).child(Supervisor::new("s").child(deep.child())).start();
+        let tree = tokio::spawn(tree);
+        tokio::time::sleep(s(5)).await;
+        a.ready();
+        tokio::time::sleep(s(5)).await;
+        assert!(!tree.is_finished(), "one of them is not ready");
+        deep.ready();
+        let tree = tree.await.unwrap().unwrap();
+        assert_eq!(tree.now().since(Time::ZERO), s(10));
+        stage.end(tree).await;
+    });
+}
+
+#[test]
+fn c2_declared_children_start_one_at_a_time_in_their_order() {
+    paused(async {
+        let stage = Stage::new();
+        let actors = ["b", "a", "c"].map(|name| stage.actor_that(name, Puppet::slow_to_start));
+        let children = actors.iter().map(|actor| actor.child());
+        let tree = Supervisor::new("t").children(children).begin().unwrap();
+        for (actor, begun) in actors.iter().zip(["+b", "+a", "+c"]) {
+            assert_eq!(stage.log().await, begun);
+            tokio::time::sleep(s(1)).await;
+            assert_eq!(stage.log().await, "", "the next waits for it");
+            actor.ready();
+        }
+        tree.ready().await.unwrap();
+        stage.end(tree).await;
+    });
+}
+
+#[test]
+fn c3_a_failed_first_start_stops_all_that_was_started_in_reverse_and_tries_nothing_again() {
+    paused(async {
+        let stage = Stage::new();
+        let [a, b, later] = stage.actors(["a", "b", "later"]);
+        let bad = stage.actor_that("bad", Puppet::slow_to_start);
+        bad.fail("no disk");
+        let nested = Supervisor::new("s").child(b.child()).child(bad.child());
+        let error = Supervisor::new("t")
+            .child(a.child())
+            .child(nested)
+            .child(later.child())
+            .start()
+            .await
+            .unwrap_err();
+        let StartError::Failed { failure, .. } = &error else { panic!("{error:?}") };
+        assert_eq!((failure.path.as_str(), failure.exit.kind()), ("/t/s/bad", "failed"));
+        assert_eq!(stage.log().await, "+a +b +bad -bad -b -a");
+        stage.ended().await;
+    });
+}
+
+#[test]
+fn c5_a_child_that_is_not_needed_counts_as_started_and_is_absent_and_is_kept_unless_temporary_or_a_member() {
+    paused(async {
+        let stage = Stage::new();
+        let not_needed = |name| {
+            let actor = stage.actor_that(name, Puppet::slow_to_start);
+            actor.end(Exit::Ignored);
+            actor
+        };
+        let after = stage.actor("after");
+        let group = troupe();
+        let members = group.handle();
+        let tree = Supervisor::new("t")
+            .child(not_needed("a").child())
+            .child(after.child().after("a"))
+            .child(group)
+            .start()
+            .await
+            .unwrap();
+        assert_eq!((state(&tree, "/t/a"), after.live()), ("ignored", 1));
+        for (name, restart, left) in [
+            ("permanent", Restart::Permanent, "ignored"),
+            ("transient", Restart::Transient, "ignored"),
+            ("temporary", Restart::Temporary, "gone"),
+        ] {
+            let done = tree.add_child("/t", not_needed(name).child().restart(restart)).await;
+            assert!(matches!(done, Ok(Done::Ignored)), "{done:?}");
+            assert_eq!(state(&tree, &format!("/t/{name}")), left);
+        }
+        assert!(members.start(Some(name("m")), not_needed("m")).await.is_ok());
+        assert_eq!(state(&tree, "/t/g/m"), "gone");
+        stage.end(tree).await;
+    });
+}
+
+#[test]
+fn c10_an_add_of_a_known_name_is_refused_with_its_state_and_a_failed_start_keeps_nothing_and_costs_nothing() {
+    paused(async {
+        let stage = Stage::new();
+        let a = stage.actor("a");
+        let tree = Supervisor::new("t")
+            .intensity(Limit::new(1, s(3600)))
+            .child(a.child().backoff(long_backoff()))
+            .start()
+            .await
+            .unwrap();
+        for _ in 0..3 {
+            let bad = stage.actor_that("bad", Puppet::slow_to_start);
+            bad.fail("no disk");
+            let refused = tree.add_child("/t", bad.child()).await;
+            assert!(matches!(refused, Err(Refusal::Failed(Exit::Failed(_)))), "{refused:?}");
+            assert_eq!((state(&tree, "/t/bad"), bad.starts()), ("gone", 1));
+        }
+        let refused_as = async |expected: &str| {
+            let refused = tree.add_child("/t", a.child()).await;
+            let Err(Refusal::AlreadyExists { state }) = refused else { panic!("{refused:?}") };
+            assert_eq!(state, expected);
+        };
+        refused_as("running").await;
+        a.fail("the one restart that the intensity allows");
+        a.gone().await;
+        refused_as("backing off").await;
+        tree.stop_child("/t/a").await.unwrap();
+        refused_as("stopped").await;
+        assert_eq!(state(&tree, "/t"), "running");
+        stage.end(tree).await;
+    });
+}
+
+#[test]
+fn c11_a_stop_takes_the_child_s_own_time_keeps_it_listed_touches_no_sibling_and_is_no_restart() {
+    for strategy in STRATEGIES {
+        paused(async {
+            let stage = Stage::new();
+            let a = stage.actor_that("a", Puppet::ignoring_stop);
+            let [b, once] = stage.actors(["b", "once"]);
+            let tree = Supervisor::new("t")
+                .strategy(strategy)
+                .intensity(Limit::new(0, s(3600)))
+                .child(a.child().stop_within(s(2)))
+                .child(b.child())
+                .start()
+                .await
+                .unwrap();
+            tree.add_child("/t", once.child().restart(Restart::Temporary)).await.unwrap();
+            stage.log().await;
+            let Ok(Done::Stopped(report)) = tree.stop_child("/t/a").await else { panic!("{strategy:?}") };
+            assert_eq!((report.took, report.entries[0].rung), (s(2), Rung::Killed));
+            let again = tree.stop_child("/t/a").await;
+            assert!(matches!(again, Ok(Done::Stopped(_))), "{again:?}");
+            tree.stop_child("/t/once").await.unwrap();
+            tokio::time::sleep(s(10)).await;
+            assert_eq!(stage.log().await, "-a -once", "{strategy:?}");
+            let states = ["/t/a", "/t/b", "/t/once"].map(|path| state(&tree, path));
+            assert_eq!(states, ["stopped", "running", "gone"]);
+            stage.end(tree).await;
+        });
+    }
+}
+
+#[test]
+fn c12_a_stop_in_the_middle_of_a_restart_loop_ends_the_loop_under_every_strategy() {
+    for strategy in STRATEGIES {
+        paused(async {
+            let stage = Stage::new();
+            let a = stage.actor_that("a", Puppet::slow_to_start);
+            let b = stage.actor("b");
+            a.ready();
+            let tree = Supervisor::new("t")
+                .strategy(strategy)
+                .child(a.child().backoff(long_backoff()))
+                .child(b.child())
+                .start()
+                .await
+                .unwrap();
+            for attempt in 2..=4 {
+                a.fail("and again");
+                a.started(attempt).await;
+            }
+            a.fail("the last time");
+            a.gone().await;
+            assert_eq!(state(&tree, "/t/a"), "backing-off");
+            let done = tree.stop_child("/t/a").await;
+            assert!(matches!(done, Ok(Done::Stopped(_))), "{done:?}");
+            tokio::time::sleep(s(1_000_000)).await;
+            assert_eq!((state(&tree, "/t/a"), a.starts()), ("stopped", 4), "{strategy:?}");
+            assert_eq!((state(&tree, "/t/b"), b.live()), ("running", 1), "{strategy:?}");
+            stage.end(tree).await;
+        });
+    }
+}
+
+#[test]
+fn c13_a_start_works_on_a_child_that_is_down_only_leaves_it_down_when_it_fails_and_at_its_place() {
+    paused(async {
+        let stage = Stage::new();
+        let [a, c] = stage.actors(["a", "c"]);
+        let b = stage.actor_that("b", Puppet::slow_to_start);
+        b.ready();
+        let tree = Supervisor::new("t")
+            .child(a.child())
+            .child(b.child().backoff(long_backoff()))
+            .child(c.child())
+            .start()
+            .await
+            .unwrap();
+        let refused = tree.start_child("/t/b").await;
+        assert!(matches!(refused, Err(Refusal::NotDown { state: "running" })), "{refused:?}");
+        b.fail("x");
+        b.gone().await;
+        let refused = tree.start_child("/t/b").await;
+        assert!(matches!(refused, Err(Refusal::NotDown { state: "backing off" })), "{refused:?}");
+        let refused = tree.start_child("/t/nobody").await;
+        assert!(matches!(refused, Err(Refusal::NotFound)), "{refused:?}");
+        tree.stop_child("/t/b").await.unwrap();
+        b.fail("no disk");
+        let refused = tree.start_child("/t/b").await;
+        assert!(matches!(refused, Err(Refusal::Failed(_))), "{refused:?}");
+        tokio::time::sleep(s(1_000_000)).await;
+        assert_eq!((state(&tree, "/t/b"), b.starts()), ("stopped", 2));
+        b.ready();
+        let done = tree.start_child("/t/b").await;
+        assert!(matches!(done, Ok(Done::Ready { attempt: Attempt(3), .. })), "{done:?}");
+        stage.log().await;
+        tree.stop().await;
+        assert_eq!(stage.log().await, "-c -b -a", "b is where it was");
+        stage.ended().await;
+    });
+}
+
+#[test]
+fn c14_a_remove_stops_what_runs_works_on_what_is_down_and_is_refused_while_a_sibling_needs_it() {
+    paused(async {
+        let stage = Stage::new();
+        let a = stage.actor("a");
+        let b = stage.actor_that("b", |puppet| puppet.stopping_after(s(2)));
+        let tree = Supervisor::new("t").child(a.child()).child(b.child().after("a")).start().await.unwrap();
+        let refused = tree.remove_child("/t/a").await;
+        assert!(matches!(&refused, Err(Refusal::NeededBy(names)) if *names == [name("b")]), "{refused:?}");
+        let Ok(Done::Removed(report)) = tree.remove_child("/t/b").await else { panic!("b was running") };
+        assert_eq!((report.took, b.live()), (s(2), 0), "it is gone when the answer comes");
+        tree.stop_child("/t/a").await.unwrap();
+        let done = tree.remove_child("/t/a").await;
+        assert!(matches!(done, Ok(Done::Removed(_))), "{done:?}");
+        let refused = tree.remove_child("/t/a").await;
+        assert!(matches!(refused, Err(Refusal::NotFound)), "{refused:?}");
+        assert!(tree.snapshot().root.children.is_empty());
+        stage.end(tree).await;
+    });
+}
+
+#[test]
+fn c15_members_of_a_group_are_addressed_by_name_and_stop_restart_and_remove_work_on_one_alone() {
+    paused(async {
+        let stage = Stage::new();
+        let [x, y] = stage.actors(["x", "y"]);
+        let group = troupe();
+        let members = group.handle();
+        let tree = Supervisor::new("t").child(group).start().await.unwrap();
+        members.start(Some(name("x")), x.clone()).await.unwrap();
+        members.start(Some(name("y")), y.clone()).await.unwrap();
+        stage.log().await;
+        let done = tree.restart_child("/t/g/x").await;
+        assert!(matches!(done, Ok(Done::Ready { attempt: Attempt(2), .. })), "{done:?}");
+        for _ in 0..2 {
+            let done = tree.stop_child("/t/g/x").await;
+            assert!(matches!(done, Ok(Done::Stopped(_))), "{done:?}");
+        }
+        let refused = tree.stop_child("/t/g/stranger").await;
+        assert!(matches!(refused, Err(Refusal::NotFound)), "{refused:?}");
+        let done = tree.remove_child("/t/g/x").await;
+        assert!(matches!(done, Ok(Done::Removed(_))), "{done:?}");
+        assert_eq!(stage.log().await, "-x +x -x");
+        assert_eq!((state(&tree, "/t/g/x"), state(&tree, "/t/g/y")), ("gone", "running"));
+        stage.end(tree).await;
+    });
+}
+
+#[test]
+fn c18_a_temporary_child_that_was_added_is_gone_when_it_ends_with_all_that_it_had_captured() {
+    paused(async {
+        let stage = Stage::new();
+        let tree = Supervisor::new("t").start().await.unwrap();
+        for exit in [Exit::Completed, Exit::Stopped, Exit::failed("x"), Exit::Code(3)] {
+            let (held, ends) = (Arc::new(()), exit.clone());
+            let captured = Arc::clone(&held);
+            let child = Child::task("once", move |ctx: Ctx| {
+                let (_held, ends) = (Arc::clone(&captured), ends.clone());
+                async move {
+                    ctx.sleep(s(1)).await;
+                    ends
+                }
+            });
+            tree.add_child("/t", child.restart(Restart::Temporary)).await.unwrap();
+            assert_eq!((state(&tree, "/t/once"), Arc::strong_count(&held)), ("running", 2), "{exit}");
+            tokio::time::sleep(s(1) + Duration::from_millis(1)).await;
+            assert_eq!((state(&tree, "/t/once"), Arc::strong_count(&held)), ("gone", 1), "{exit}");
+        }
+        stage.end(tree).await;
+    });
+}
+
+#[test]
+fn c18_a_declared_temporary_child_stays_listed_and_starts_again_only_with_its_supervisor_or_on_request() {
+    for strategy in GROUPS {
+        paused(async {
+            let stage = Stage::new();
+            let [a, once] = stage.actors(["a", "once"]);
+            let inner = Supervisor::new("s")
+                .strategy(strategy)
+                .child(a.child())
+                .child(once.child().restart(Restart::Temporary));
+            let tree = Supervisor::new("t").child(inner).start().await.unwrap();
+            once.fail("x");
+            once.gone().await;
+            a.fail("x");
+            a.started(2).await;
+            stage.log().await;
+            assert_eq!((state(&tree, "/t/s/once"), once.starts()), ("finished", 1));
+            let done = tree.start_child("/t/s/once").await;
+            assert!(matches!(done, Ok(Done::Ready { attempt: Attempt(2), .. })), "{done:?}");
+            once.complete();
+            once.gone().await;
+            tree.restart_child("/t/s").await.unwrap();
+            assert_eq!((state(&tree, "/t/s/once"), once.starts()), ("running", 3));
+            stage.end(tree).await;
+        });
+    }
+}

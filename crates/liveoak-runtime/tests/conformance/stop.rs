@@ -1,0 +1,393 @@
+//! Rows C38 to C48: shutdown and auto-shutdown.
+
+use crate::stage::{Actor, GROUPS, Stage, long_backoff, name, s, state, troupe};
+use liveoak_runtime::testing::{Puppet, paused};
+use liveoak_runtime::*;
+use std::time::Duration;
+
+/// What a report says of each: its name, how far the stop had to go, how it ended.
+fn ends(report: &StopReport) -> Vec<(&str, Rung, &'static str)> {
+    let end = |entry: &StopEntry| entry.exit.as_ref().map_or("none", Exit::kind);
+    report.entries.iter().map(|entry| (entry.path.name(), entry.rung, end(entry))).collect()
+}
+
+#[test]
+fn c38_children_stop_one_after_another_in_reverse_and_side_by_side_where_only_edges_order_them() {
+    for (order, took) in [(Order::Declared, s(6)), (Order::Edges, s(4))] {
+        paused(async {
+            let stage = Stage::new();
+            let [base, left, right] = ["base", "left", "right"]
+                .map(|name| stage.actor_that(name, |puppet| puppet.stopping_after(s(2))));
+            let tree = Supervisor::new("t")
+                .order(order)
+                .child(base.child())
+                .children([left.child().after("base"), right.child().after("base")])
+                .start()
+                .await
+                .unwrap();
+            stage.log().await;
+            assert_eq!(tree.stop().await.took, took, "{order:?}");
+            let log = stage.log().await;
+            assert!(log.ends_with(" -base"), "{log}");
+            assert!(order == Order::Edges || log == "-right -left -base", "{log}");
+            stage.ended().await;
+        });
+    }
+}
+
+#[test]
+fn c39_who_is_asked_has_its_time_is_killed_then_and_its_death_is_waited_for_before_the_next_is_asked() {
+    paused(async {
+        let stage = Stage::new();
+        let a = stage.actor("a");
+        let dies_slowly = Child::adapter("b", |ctx: Ctx| async move {
+            ctx.killed().await;
+            tokio::time::sleep(s(1)).await;
+            Exit::Killed
+        });
+        let tree =
+            Supervisor::new("t").child(a.child()).child(dies_slowly.stop_within(s(3))).start().await.unwrap();
+        tree.begin_stop();
+        let a_moment = Duration::from_millis(1);
+        tokio::time::sleep(s(3) - a_moment).await;
+        let stopping = |rung, remaining| NodeState::Stopping { rung, remaining: Some(remaining) };
+        let b = || tree.snapshot().get("/t/b").map(|view| view.state.clone());
+        assert_eq!(b(), Some(stopping(Rung::Asked, a_moment)));
+        tokio::time::sleep(s(1)).await;
+        assert_eq!(b(), Some(stopping(Rung::Killed, KILL_GRACE - (s(1) - a_moment))));
+        assert_eq!((a.live(), state(&tree, "/t/a")), (1, "running"), "nobody has asked it");
+        let report = tree.stop().await;
+        assert_eq!(ends(&report), [("b", Rung::Killed, "killed"), ("a", Rung::Asked, "completed")]);
+        assert_eq!(report.took, s(4));
+        stage.ended().await;
+    });
+}
+
+#[test]
+fn c39_time_without_end_is_allowed_for_workers_too() {
+    const DAY: Duration = s(24 * 3600);
+    paused(async {
+        let stage = Stage::new();
+        let a = stage.actor_that("a", |puppet| puppet.stopping_after(DAY));
+        let tree = Supervisor::new("t")
+            .stop_within(Duration::MAX)
+            .child(a.child().stop_within(Duration::MAX))
+            .start()
+            .await
+            .unwrap();
+        let report = tree.stop().await;
+        assert_eq!((report.took, report.is_clean()), (DAY, true));
+        stage.ended().await;
+    });
+}
+
+#[test]
+fn c40_who_has_no_time_is_killed_at_once_without_being_asked_and_its_death_is_waited_for() {
+    paused(async {
+        let stage = Stage::new();
+        let a = stage.actor("a");
+        // Both would end differently if they were asked.
+        let b = stage.actor_that("b", |puppet| puppet.stopping_after(s(100)));
+        let group = troupe().stop_within(Duration::ZERO);
+        let members = group.handle();
+        let tree = Supervisor::new("t")
+            .child(a.child())
+            .child(b.child().stop_within(Duration::ZERO))
+            .child(group)
+            .start()
+            .await
+            .unwrap();
+        let m = stage.actor_that("m", |puppet| puppet.stopping_after(s(100)));
+        members.start(Some(name("m")), m).await.unwrap();
+        stage.log().await;
+        let report = tree.stop().await;
+        assert_eq!(stage.log().await, "-m -b -a");
+        let forced: Vec<_> = report.forced().map(|entry| entry.path.name()).collect();
+        assert_eq!((forced, report.took), (vec!["m", "b"], Duration::ZERO));
+        stage.ended().await;
+    });
+}
+
+#[test]
+fn c41_a_group_stops_all_its_members_together_under_one_deadline_and_skips_those_that_wait() {
+    paused(async {
+        let stage = Stage::new();
+        let group = troupe().backoff(long_backoff()).stop_within(s(10));
+        let members = group.handle();
+        let tree = Supervisor::new("t").child(group).start().await.unwrap();
+        for (actor, seconds) in [("a", 9), ("b", 7), ("c", 8)] {
+            let actor = stage.actor_that(actor, |puppet| puppet.stopping_after(s(seconds)));
+            members.start(None, actor).await.unwrap();
+        }
+        let waits = stage.actor("waits");
+        members.start(Some(name("waits")), waits.clone()).await.unwrap();
+        waits.fail("x");
+        stage.log().await;
+        assert_eq!(state(&tree, "/t/g/waits"), "backing-off");
+        let Ok(Done::Stopped(report)) = tree.stop_child("/t/g").await else { panic!("it was running") };
+        assert_eq!((report.took, report.is_clean()), (s(9), true), "the longest, not the sum");
+        assert_eq!(stage.log().await, "-b -c -a");
+        tree.start_child("/t/g").await.unwrap();
+        for actor in ["d", "e", "f"] {
+            members.start(None, stage.actor_that(actor, Puppet::ignoring_stop)).await.unwrap();
+        }
+        let report = tree.stop().await;
+        assert_eq!((report.took, report.forced().count()), (s(10), 3));
+        assert_eq!(waits.starts(), 1);
+        stage.ended().await;
+    });
+}
+
+#[test]
+fn c42_children_that_end_by_themselves_during_the_stop_do_not_confuse_it() {
+    for strategy in GROUPS {
+        paused(async {
+            let stage = Stage::new();
+            let [a, b] = stage.actors(["a", "b"]);
+            let c = stage.actor_that("c", |puppet| puppet.stopping_after(s(3)));
+            let tree = Supervisor::new("t")
+                .strategy(strategy)
+                .intensity(Limit::new(0, s(5)))
+                .children([a.child(), b.child(), c.child()])
+                .start()
+                .await
+                .unwrap();
+            stage.log().await;
+            tree.begin_stop();
+            tokio::time::sleep(s(1)).await;
+            a.complete();
+            b.panic("while c stops");
+            let ended = tree.join().await;
+            assert_eq!(stage.log().await, "-a -b -c", "{strategy:?}");
+            assert!(matches!(ended.exit, Exit::Stopped), "{ended:?}");
+            assert_eq!((ended.report.took, ended.report.entries.len()), (s(3), 3));
+            stage.ended().await;
+        });
+    }
+}
+
+#[test]
+fn c43_the_report_says_how_each_ended_and_who_was_killed_after_its_time() {
+    paused(async {
+        let stage = Stage::new();
+        let polite = stage.actor("polite");
+        let deaf = stage.actor_that("deaf", Puppet::ignoring_stop);
+        let fails = Child::task("fails", |ctx: Ctx| async move {
+            ctx.stopping().await;
+            Err::<(), _>("could not save")
+        });
+        let tree =
+            Supervisor::new("t").children([fails, deaf.child(), polite.child()]).start().await.unwrap();
+        let mut events = tree.events();
+        let report = tree.stop().await;
+        assert_eq!(
+            ends(&report),
+            [
+                ("polite", Rung::Asked, "completed"),
+                ("deaf", Rung::Killed, "killed"),
+                ("fails", Rung::Asked, "failed")
+            ]
+        );
+        assert!(!report.is_clean());
+        let mut warned = Vec::new();
+        while let Some(Next::Event(event)) = events.next().await {
+            if event.kind.severity() >= Severity::Warn {
+                warned.push((event.path.name().to_owned(), event.kind.name()));
+            }
+        }
+        assert_eq!(warned, [("deaf".to_owned(), "killed")]);
+        stage.ended().await;
+    });
+}
+
+#[test]
+fn c43_of_many_members_the_report_lists_a_hundred_that_stopped_well_all_that_were_forced_and_a_count() {
+    paused(async {
+        let group = Group::<bool>::new("g", |ctx: Ctx, listens| async move {
+            ctx.stopping().await;
+            if !listens {
+                std::future::pending::<()>().await;
+            }
+        });
+        let members = group.handle();
+        let tree = Supervisor::new("t").child(group).start().await.unwrap();
+        for n in 0..300 {
+            members.spawn(n % 3 != 0).unwrap();
+        }
+        let report = tree.stop().await;
+        let clean = report.entries.iter().filter(|entry| !entry.rung.is_forced()).count();
+        // The members, and the group itself.
+        assert_eq!((clean, report.forced().count(), report.unlisted), (101, 100, 100));
+    });
+}
+
+#[test]
+fn c44_a_stop_from_above_in_the_middle_of_a_restart_loop_goes_the_same_way() {
+    for strategy in GROUPS {
+        paused(async {
+            let stage = Stage::new();
+            let a = stage.actor_that("a", Puppet::slow_to_start);
+            let b = stage.actor("b");
+            a.ready();
+            let nested = Supervisor::new("s")
+                .strategy(strategy)
+                .child(a.child().backoff(long_backoff()))
+                .child(b.child());
+            let tree = Supervisor::new("t").child(nested).start().await.unwrap();
+            a.fail("x");
+            a.started(2).await;
+            a.fail("before it is ready");
+            a.gone().await;
+            assert_eq!([state(&tree, "/t/s/a"), state(&tree, "/t/s/b")], ["backing-off", "waiting"]);
+            stage.log().await;
+            let report = tree.stop().await;
+            tokio::time::sleep(s(1_000_000)).await;
+            assert_eq!(stage.log().await, "", "{strategy:?}: nothing starts later");
+            let cancelled = report.entries.iter().filter(|entry| entry.rung == Rung::Cancelled);
+            let cancelled: Vec<_> = cancelled.map(|entry| entry.path.name()).collect();
+            assert_eq!((cancelled, report.took), (vec!["a", "b"], Duration::ZERO));
+            stage.ended().await;
+        });
+    }
+}
+
+/// `a`, significant and of this kind, before `b`, under a supervisor that ends with any significant child.
+async fn significant(stage: &Stage, restart: Restart) -> (Tree, [Actor; 2]) {
+    let [a, b] = stage.actors(["a", "b"]);
+    let tree = Supervisor::new("t")
+        .auto_shutdown(AutoShutdown::AnySignificant)
+        .child(a.child().restart(restart).significant())
+        .child(b.child())
+        .start()
+        .await
+        .unwrap();
+    stage.log().await;
+    (tree, [a, b])
+}
+
+#[test]
+fn c45_a_significant_child_that_ends_by_itself_and_is_not_restarted_ends_its_supervisor() {
+    for (restart, exit, log) in [
+        (Restart::Transient, Exit::Completed, "-a -b"),
+        (Restart::Transient, Exit::failed("x"), "-a +a"),
+        (Restart::Temporary, Exit::Completed, "-a -b"),
+        (Restart::Temporary, Exit::failed("x"), "-a -b"),
+    ] {
+        paused(async {
+            let stage = Stage::new();
+            let (tree, [a, _]) = significant(&stage, restart).await;
+            let case = format!("{restart:?} {exit}");
+            a.end(exit);
+            assert_eq!(stage.log().await, log, "{case}");
+            if log == "-a -b" {
+                assert_eq!(tree.join().await.exit.kind(), "auto-shutdown", "{case}");
+            }
+            stage.end(tree).await;
+        });
+    }
+}
+
+#[test]
+fn c46_a_stop_or_removal_on_request_a_sibling_s_group_restart_and_a_child_of_no_significance_end_nothing() {
+    paused(async {
+        let stage = Stage::new();
+        let (tree, _) = significant(&stage, Restart::Transient).await;
+        tree.stop_child("/t/a").await.unwrap();
+        tree.remove_child("/t/a").await.unwrap();
+        tokio::time::sleep(s(100)).await;
+        assert_eq!((state(&tree, "/t"), stage.log().await.as_str()), ("running", "-a"));
+        stage.end(tree).await;
+
+        let stage = Stage::new();
+        let [main, b, aside] = stage.actors(["main", "b", "aside"]);
+        let tree = Supervisor::new("t")
+            .strategy(Strategy::OneForAll)
+            .auto_shutdown(AutoShutdown::AnySignificant)
+            .child(main.child().restart(Restart::Temporary).significant())
+            .child(b.child())
+            .child(aside.child().restart(Restart::Temporary))
+            .start()
+            .await
+            .unwrap();
+        aside.complete();
+        aside.gone().await;
+        b.fail("x");
+        b.started(2).await;
+        tokio::time::sleep(s(100)).await;
+        assert_eq!((state(&tree, "/t"), state(&tree, "/t/main")), ("running", "finished"));
+        stage.end(tree).await;
+    });
+}
+
+#[test]
+fn c47_any_ends_with_the_first_and_all_with_the_last_significant_child_that_runs_or_will() {
+    for (auto_shutdown, goes_on) in
+        [(AutoShutdown::AnySignificant, false), (AutoShutdown::AllSignificant, true)]
+    {
+        paused(async {
+            let stage = Stage::new();
+            let [a, b, helper] = stage.actors(["a", "b", "helper"]);
+            let tree = Supervisor::new("t")
+                .auto_shutdown(auto_shutdown)
+                .children([&a, &b].map(|actor| {
+                    actor.child().restart(Restart::Transient).significant().backoff(long_backoff())
+                }))
+                .child(helper.child())
+                .start()
+                .await
+                .unwrap();
+            b.fail("it will be restarted");
+            b.gone().await;
+            a.complete();
+            stage.log().await;
+            assert_eq!(helper.live(), usize::from(goes_on), "{auto_shutdown:?}");
+            if goes_on {
+                b.started(2).await;
+                stage.log().await;
+                b.complete();
+                stage.log().await;
+            }
+            assert_eq!((helper.live(), helper.starts()), (0, 1), "the rest is stopped");
+            let ended = tree.join().await;
+            assert!(matches!(ended.exit, Exit::AutoShutdown) && !ended.exit.is_failure(), "{ended:?}");
+            stage.ended().await;
+        });
+    }
+}
+
+#[test]
+fn c48_an_auto_shutdown_goes_on_upwards_only_through_a_significant_supervisor_that_is_not_restarted() {
+    for (restart, significant, goes_up, left, starts) in [
+        (Restart::Transient, true, true, "down", 1),
+        (Restart::Temporary, true, true, "down", 1),
+        (Restart::Transient, false, false, "finished", 1),
+        (Restart::Permanent, false, false, "running", 2),
+    ] {
+        paused(async {
+            let stage = Stage::new();
+            let [inner, beside] = stage.actors(["inner", "beside"]);
+            let any = AutoShutdown::AnySignificant;
+            let nested = Supervisor::new("s")
+                .auto_shutdown(any)
+                .child(inner.child().restart(Restart::Transient).significant())
+                .restart(restart)
+                .backoff(None);
+            let nested = if significant { nested.significant() } else { nested };
+            let tree = Supervisor::new("t")
+                .auto_shutdown(any)
+                .child(nested)
+                .child(beside.child())
+                .start()
+                .await
+                .unwrap();
+            inner.complete();
+            stage.log().await;
+            assert_eq!(beside.live(), usize::from(!goes_up), "{restart:?} {significant}");
+            assert_eq!(inner.starts(), starts, "{restart:?} {significant}");
+            if !goes_up {
+                assert_eq!(state(&tree, "/t/s"), left, "{restart:?}");
+            }
+            stage.end(tree).await;
+        });
+    }
+}
