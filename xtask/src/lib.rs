@@ -13,8 +13,11 @@ mod bless;
 mod chaos;
 mod ci;
 mod examples;
+mod fuzz;
+mod peers;
 pub mod readme;
 mod run;
+mod soak;
 mod task;
 mod test;
 

@@ -33,6 +33,21 @@ pub const TASKS: &[Task] = &[
         run: crate::chaos::run,
     },
     Task {
+        name: "peers",
+        about: "other supervisors beside Liveoak under the same failures; writes docs/comparison.md",
+        run: crate::peers::run,
+    },
+    Task {
+        name: "soak",
+        about: "the machine beside its reference model for millions of steps (--steps NUMBER, --seed NUMBER)",
+        run: crate::soak::run,
+    },
+    Task {
+        name: "fuzz",
+        about: "the config reader under libFuzzer (--for SECONDS); needs nightly and cargo-fuzz",
+        run: crate::fuzz::run,
+    },
+    Task {
         name: "bless",
         about: "accept the golden transcripts as the tests see them now",
         run: crate::bless::run,
@@ -133,7 +148,9 @@ mod tests {
 
     #[test]
     fn a_missing_or_unknown_task_or_a_stray_argument_is_a_usage_error() {
-        for line in [&[][..], &["tset"], &["test", "extra"], &["ci", "--fast"], &["bless", "all"]] {
+        for line in
+            [&[][..], &["tset"], &["test", "extra"], &["ci", "--fast"], &["bless", "all"], &["peers", "all"]]
+        {
             let failure = dispatch(&words(line)).unwrap_err();
             assert!(matches!(failure, Failure::Usage(_)), "{line:?}: {failure}");
         }

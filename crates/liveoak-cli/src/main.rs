@@ -1,44 +1,7 @@
-//! The `liveoak` program.
-//!
-//! - [`args`]: the command line
-//! - [`check`], [`schema`], [`up`]: the commands
-//! - [`config`]: `liveoak.toml`, from text to checked data
-//! - [`output`]: the only place that writes to stdout and stderr
-
-mod args;
-mod check;
-mod config;
-mod output;
-mod schema;
-mod up;
+//! The `liveoak` program: see `liveoak --help`.
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
-/// The tree failed: it gave up, or did not start.
-const EXIT_FAILED: u8 = 1;
-/// Usage or config: the caller has to change something before it can work.
-const EXIT_USAGE: u8 = 2;
-/// The tree stopped, but something had to be forced.
-const EXIT_FORCED: u8 = 3;
-
 fn main() -> ExitCode {
-    let cli = match args::Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(error) => {
-            // Help and version come this way too, with code 0. A closed stdout is nobody's error.
-            let _ = error.print();
-            return if error.exit_code() == 0 { ExitCode::SUCCESS } else { ExitCode::from(EXIT_USAGE) };
-        }
-    };
-    let written = match cli.command {
-        args::Command::Check(args) => check::run(&args),
-        args::Command::Schema => schema::run(),
-        args::Command::Up(args) => up::run(&args),
-    };
-    written.unwrap_or_else(|error| {
-        output::stderr(&format!("error: cannot write the output: {error}\n"));
-        ExitCode::FAILURE
-    })
+    liveoak_cli::run()
 }

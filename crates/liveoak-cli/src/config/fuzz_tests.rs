@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use super::{env_file, read_for_tests, render};
+use super::{env_file, read_text, render};
 
 const EXAMPLES: [&str; 2] =
     [include_str!("../../tests/good/example.toml"), include_str!("../../tests/good/everything.toml")];
@@ -87,7 +87,7 @@ fn noise(random: &mut Random) -> String {
 fn try_one(seed: u64) {
     let mut random = Random(seed);
     let text = if seed.is_multiple_of(8) { noise(&mut random) } else { mutated(&mut random) };
-    match read_for_tests(Path::new("/nowhere"), &text) {
+    match read_text(Path::new("/nowhere"), &text) {
         Ok(config) => assert!(!config.expanded().root.children.is_empty()),
         Err(report) => {
             assert!(!report.diagnostics.is_empty(), "an error without a reason");

@@ -33,8 +33,7 @@ pub(crate) use values::{AutoShutdown, Condition, GiveUp, Order, Restart, Signal,
 
 use values::{Endpoint, HttpUrl};
 
-#[cfg(test)]
-pub(crate) use read::read_for_tests;
+pub(crate) use read::read_text;
 #[cfg(test)]
 mod fuzz_tests;
 #[cfg(test)]

@@ -223,7 +223,6 @@ pub(super) fn child_called(name: &str) -> String {
 }
 
 /// Reads a text as if it were `liveoak.toml` in `folder`.
-#[cfg(test)]
-pub(crate) fn read_for_tests(folder: &Path, text: &str) -> Result<Config, Report> {
+pub(crate) fn read_text(folder: &Path, text: &str) -> Result<Config, Report> {
     read(&Place { file: Path::new(defaults::FILE), folder }, defaults::FILE, text)
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::*;
 
 fn read(text: &str) -> Config {
-    read_for_tests(Path::new("/srv/my shop"), text)
+    read_text(Path::new("/srv/my shop"), text)
         .unwrap_or_else(|report| panic!("{}", render::text(&report, false)))
 }
 
@@ -102,7 +102,7 @@ fn replicas_become_children_and_an_edge_to_the_set_waits_for_all() {
 fn env_wins_over_env_file() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/good");
     let text = "[child.a]\ncommand = \"x\"\nenv_file = \".env\"\nenv = { B = \"2\", TOKEN = \"mine\" }";
-    let config = read_for_tests(&folder, text).expect("a good file");
+    let config = read_text(&folder, text).expect("a good file");
     let pairs = [("TOKEN", "mine"), ("B", "2")].map(|(name, value)| (name.to_owned(), value.to_owned()));
     assert_eq!(process(&config.root.children[0]).env, pairs);
 }
@@ -118,7 +118,7 @@ fn infinity_and_zero_are_stops_of_a_program() {
 }
 
 fn errors(text: &str) -> Vec<String> {
-    let report = read_for_tests(Path::new("/nowhere"), text).expect_err("a bad file");
+    let report = read_text(Path::new("/nowhere"), text).expect_err("a bad file");
     report.diagnostics.into_iter().map(|diagnostic| diagnostic.message).collect()
 }
 
@@ -142,7 +142,7 @@ fn the_bounds_on_children_edges_and_depth_hold() {
 fn a_circle_of_ten_thousand_children_is_told_once_and_briefly() {
     let child = |n: usize| format!("[child.c{n}]\ncommand = \"x\"\nafter = [\"c{}\"]\n", (n + 1) % 10_000);
     let text: String = (0..10_000).map(child).collect();
-    let report = read_for_tests(Path::new("/nowhere"), &text).expect_err("a circle");
+    let report = read_text(Path::new("/nowhere"), &text).expect_err("a circle");
     assert_eq!(report.diagnostics.len(), 1);
     assert!(render::text(&report, false).len() < 10_000);
 }
@@ -150,7 +150,7 @@ fn a_circle_of_ten_thousand_children_is_told_once_and_briefly() {
 #[test]
 fn only_the_first_errors_are_shown_and_the_rest_are_counted() {
     let text: String = (0..3000).map(|n| format!("k{n} = 1\n")).collect();
-    let report = read_for_tests(Path::new("/nowhere"), &text).expect_err("unknown keys");
+    let report = read_text(Path::new("/nowhere"), &text).expect_err("unknown keys");
     assert_eq!((report.diagnostics.len(), report.more), (1000, 2001));
     let shown = render::text(&report, false);
     assert_eq!(shown.matches("error: ").count(), 50);

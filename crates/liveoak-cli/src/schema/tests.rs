@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::schema;
 use crate::config::values::{AutoShutdown, Condition, GiveUp, Order, Restart, Signal, Strategy, Words};
-use crate::config::{keys, read_for_tests};
+use crate::config::{keys, read_text};
 
 const EXAMPLE: &str = include_str!("../../tests/good/example.toml");
 
@@ -37,7 +37,7 @@ fn the_schema_and_the_reader_accept_every_good_example() {
         let text = std::fs::read_to_string(&path).expect("an example");
         let errors: Vec<String> = validator.iter_errors(&as_json(&text)).map(|e| e.to_string()).collect();
         assert_eq!(errors, [""; 0], "{}", path.display());
-        if let Err(report) = read_for_tests(&folder, &text) {
+        if let Err(report) = read_text(&folder, &text) {
             panic!("{}: {:#?}", path.display(), report.diagnostics);
         }
     }
@@ -84,7 +84,7 @@ fn the_schema_and_the_reader_refuse_the_same_slips() {
     ];
     for text in bad {
         assert!(!validator.is_valid(&as_json(&text)), "the schema accepts:\n{text}");
-        assert!(read_for_tests(Path::new("/nowhere"), &text).is_err(), "the reader accepts:\n{text}");
+        assert!(read_text(Path::new("/nowhere"), &text).is_err(), "the reader accepts:\n{text}");
     }
 }
 
@@ -184,7 +184,7 @@ fn writing_the_defaults_out_changes_nothing() {
     fill(&mut long["child"]["a"]["backoff"], &definitions["Backoff"]);
     let long = toml::to_string(&long).expect("TOML");
     let folder = Path::new("/nowhere");
-    let mut read = [short, &long].map(|text| read_for_tests(folder, text).expect("a good file"));
+    let mut read = [short, &long].map(|text| read_text(folder, text).expect("a good file"));
     read.iter_mut().flat_map(|config| &mut config.root.children).for_each(|child| child.line = 0);
     assert_eq!(read[0], read[1], "{long}");
 }

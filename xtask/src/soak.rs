@@ -1,0 +1,31 @@
+//! `cargo xtask soak`: the machine beside its reference model, and random trees under random events, for millions of steps.
+
+#![expect(clippy::print_stderr, reason = "a program for people")]
+
+use crate::Failure;
+use crate::run::step;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Steps beside the model, unless somebody asks for another number.
+const STEPS: u64 = 5_000_000;
+
+/// Takes `--steps NUMBER` and `--seed NUMBER`; without a seed, one that was not tried before.
+pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let (mut steps, mut seed) = (STEPS, now * 1_000);
+    for pair in arguments.chunks(2) {
+        let number = pair.get(1).and_then(|text| text.parse().ok());
+        match (pair[0].as_str(), number) {
+            ("--steps", Some(number)) => steps = number,
+            ("--seed", Some(number)) => seed = number,
+            _ => return Err(Failure::Usage("`soak` takes `--steps NUMBER` and `--seed NUMBER`".to_owned())),
+        }
+    }
+    eprintln!("again: cargo xtask soak --steps {steps} --seed {seed}");
+    let (steps, first) = (steps.to_string(), seed.to_string());
+    let model = [("LIVEOAK_MODEL_STEPS", steps.as_str()), ("LIVEOAK_MODEL_FIRST_SEED", first.as_str())];
+    step("cargo test --release -p liveoak-core --test model", &model)?;
+    // Some twenty steps each.
+    let cases = (steps.parse().unwrap_or(STEPS) / 100).to_string();
+    step("cargo test --release -p liveoak-core --lib property", &[("PROPTEST_CASES", &cases)])
+}
