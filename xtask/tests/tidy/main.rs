@@ -5,6 +5,7 @@
 //! * `absence` – what must not be somewhere: a clock in the core, a second place for effects, `unsafe` outside one file.
 //! * `manifests` – who may depend on whom, with a reason, at one version.
 //! * `closure` – what a user of the library gets: how many crates, under which licences.
+//! * `conformance` – the page `docs/conformance.md`: complete, and the tests it names exist.
 //! * `texts` – everything else that is committed: leftovers, machine paths, changelog, README, links.
 //!
 //! Tools: `code` blanks comments and strings and cuts Rust into tokens; `spdx` reads licence expressions; `tree` walks
@@ -13,6 +14,7 @@
 mod absence;
 mod closure;
 mod code;
+mod conformance;
 mod manifests;
 mod sources;
 mod spdx;

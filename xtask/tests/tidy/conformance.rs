@@ -1,0 +1,226 @@
+//! Rules about `docs/conformance.md`: its rows are complete, and the tests it names exist.
+
+use crate::code::{Token, behind_attribute, is_test_attribute, mask, tokens};
+use crate::tree::{File, can_fail, hold, rust, tree};
+use std::collections::BTreeSet;
+
+const PAGE: &str = "docs/conformance.md";
+/// As many statements about OTP's `supervisor` there are.
+const ROWS: usize = 52;
+/// Where tests named for a row must be in that row.
+const OF_ROWS: [&str; 2] = ["crates/liveoak-core/", "crates/liveoak-runtime/"];
+/// What a row without any test says, or one whose tests are of something else.
+const WITHOUT: [&str; 2] = ["deviates", "not offered"];
+
+/// One row of the page: `| C<number> | … | last |`.
+struct Row<'a> {
+    number: usize,
+    /// Its last column.
+    last: &'a str,
+    line: usize,
+}
+
+impl<'a> Row<'a> {
+    /// What stands in backticks in the last column and looks like a test.
+    fn tests(&self) -> impl Iterator<Item = &'a str> {
+        let quoted = self.last.split('`').skip(1).step_by(2);
+        quoted.filter(|name| {
+            let snake = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+            name.chars().all(snake) && name.matches('_').count() >= 3
+        })
+    }
+}
+
+fn rows(page: &File) -> Vec<Row<'_>> {
+    let lines = page.text().unwrap_or_default().lines().enumerate();
+    let rows = lines.filter_map(|(index, line)| {
+        let cells = line.strip_prefix("| C")?.strip_suffix(" |")?;
+        let number = cells.split(' ').next()?.parse().ok()?;
+        Some(Row { number, last: cells.rsplit(" | ").next()?, line: index + 1 })
+    });
+    rows.collect()
+}
+
+/// The names of all tests of a file: functions under `#[test]` and its kin, also inside of `proptest!`.
+fn tests_of(file: &File) -> Vec<String> {
+    let masked = mask(file.text().unwrap_or_default());
+    let tokens = tokens(&masked);
+    (0..tokens.len()).filter_map(|at| Some(test_at(&tokens, at)?.to_owned())).collect()
+}
+
+/// The name of the test whose attribute begins at `at`.
+fn test_at<'a>(tokens: &[Token<'a>], at: usize) -> Option<&'a str> {
+    let mut end = behind_attribute(tokens, at)?;
+    let attribute = &tokens[at..end];
+    if !is_test_attribute(attribute) || attribute.iter().any(|token| token.text == "cfg") {
+        return None;
+    }
+    while let Some(next) = behind_attribute(tokens, end) {
+        end = next;
+    }
+    let rest = &tokens[end..];
+    let function = rest.iter().take(2).position(|token| token.text == "fn")?;
+    rest.get(function + 1).map(|name| name.text)
+}
+
+fn tests<'a>(files: impl Iterator<Item = &'a File>) -> BTreeSet<String> {
+    files.filter(|file| file.path.starts_with("crates/")).flat_map(tests_of).collect()
+}
+
+fn page() -> &'static File {
+    tree().iter().find(|file| file.path == PAGE).unwrap_or_else(|| panic!("{PAGE} is missing"))
+}
+
+/// A page with these last columns.
+fn page_of(last: impl Fn(usize) -> String) -> String {
+    (1..=ROWS).map(|number| format!("| C{number} | it does so | a_case | {} |\n", last(number))).collect()
+}
+
+fn out_of_order(page: &File) -> Vec<String> {
+    let rows = rows(page);
+    let mut findings = Vec::new();
+    for (row, expected) in rows.iter().zip(1..) {
+        if row.number != expected {
+            let what = format!("row C{} where C{expected} should be", row.number);
+            return vec![page.finding(row.line, what)];
+        }
+    }
+    if rows.len() != ROWS {
+        findings.push(page.finding(1, format!("{} rows: write C1 to C{ROWS}, each once", rows.len())));
+    }
+    findings
+}
+
+#[test]
+fn the_page_of_conformance_has_every_row_once_and_in_order() {
+    hold(out_of_order(page()));
+}
+
+#[test]
+fn a_row_that_is_missing_twice_there_or_out_of_order_is_found() {
+    let good = page_of(|_| "deviates".to_owned());
+    let lines: Vec<&str> = good.lines().collect();
+    let twice = [&lines[..], &lines[51..]].concat().join("\n");
+    let in_the_middle = [&lines[..6], &lines[5..]].concat().join("\n");
+    let missing = [&lines[..6], &lines[7..]].concat().join("\n");
+    let last_missing = lines[..51].join("\n");
+    let mut swapped = lines.clone();
+    swapped.swap(3, 4);
+    let swapped = swapped.join("\n");
+    can_fail(out_of_order, PAGE, &good, &[&twice, &in_the_middle, &missing, &last_missing, &swapped, ""]);
+}
+
+fn unknown_tests(page: &File, known: &BTreeSet<String>) -> Vec<String> {
+    let mut findings = Vec::new();
+    for row in rows(page) {
+        for name in row.tests().filter(|name| !known.contains(*name)) {
+            let what = format!("C{}: there is no test `{name}`: name the one that proves it now", row.number);
+            findings.push(page.finding(row.line, what));
+        }
+    }
+    findings
+}
+
+#[test]
+fn every_test_that_the_page_of_conformance_names_exists() {
+    hold(unknown_tests(page(), &tests(rust())));
+}
+
+#[test]
+fn a_name_on_the_page_that_no_test_has_is_found() {
+    let source = File::new(
+        "crates/a/src/b.rs",
+        "#[test]\n#[should_panic]\nfn a_child_comes_back() {}\n\
+         proptest! {\n    #[test]\n    fn whatever_happens_it_holds(a in b()) {}\n}\n\
+         #[tokio::test]\nasync fn a_task_comes_back() {}\n\
+         fn a_helper_of_tests() {}\n#[cfg(test)]\nmod tests {}\nfn behind_a_test_module() {}\n\
+         // #[test] fn a_test_in_comments() {}\n",
+    );
+    let elsewhere = File::new("bench/a.rs", "#[test]\nfn a_test_of_others() {}\n");
+    let known = tests([&source, &elsewhere].into_iter());
+    let names = |text: &str| page_of(|_| text.to_owned());
+    let good = names(
+        "`a_child_comes_back`, `a_task_comes_back`, `whatever_happens_it_holds`, `Exit::Ignored`, `order = edges`, a_b_c_d",
+    );
+    let bad = [
+        names("`a_child_comes_back`, `a_child_comes_home`"),
+        names("`a_helper_of_tests`"),
+        names("`behind_a_test_module`"),
+        names("`a_test_in_comments`"),
+        names("`a_test_of_others`"),
+    ];
+    let bad: Vec<&str> = bad.iter().map(String::as_str).collect();
+    can_fail(|page| unknown_tests(page, &known), PAGE, &good, &bad);
+}
+
+fn unproven_rows(page: &File) -> Vec<String> {
+    let mut findings = Vec::new();
+    for row in rows(page) {
+        let says_why = WITHOUT.iter().any(|word| row.last.contains(word));
+        if !says_why && row.tests().next().is_none() {
+            let what =
+                format!("C{}: name the test that proves it, or say `deviates` or `not offered`", row.number);
+            findings.push(page.finding(row.line, what));
+        }
+    }
+    findings
+}
+
+#[test]
+fn every_row_of_the_page_of_conformance_has_a_test_or_says_why_not() {
+    hold(unproven_rows(page()));
+}
+
+#[test]
+fn a_row_with_neither_a_test_nor_a_reason_is_found() {
+    let says =
+        |text: &str| page_of(|number| if number == 7 { text.to_owned() } else { "deviates".to_owned() });
+    let good = says("Core: `a_child_comes_back`.").replace("| C8 | it does so | a_case | deviates |", "")
+        + "| C8 | it does so | a_case | not offered yet |\n";
+    let bad = [says(""), says("surely"), says("`a_child`"), says("a_child_comes_back")];
+    let bad: Vec<&str> = bad.iter().map(String::as_str).collect();
+    can_fail(unproven_rows, PAGE, &good, &bad);
+}
+
+/// The row that a test is named for: `c12_…` is of row 12.
+fn row_of(name: &str) -> Option<usize> {
+    name.strip_prefix('c')?.split_once('_')?.0.parse().ok()
+}
+
+fn unlisted_tests<'a>(page: &File, files: impl Iterator<Item = &'a File>) -> Vec<String> {
+    let rows = rows(page);
+    let mut findings = Vec::new();
+    for file in files.filter(|file| OF_ROWS.iter().any(|crate_| file.path.starts_with(crate_))) {
+        for name in tests_of(file) {
+            let Some(number) = row_of(&name) else { continue };
+            let row = rows.iter().find(|row| row.number == number);
+            if !row.is_some_and(|row| row.tests().any(|listed| listed == name)) {
+                findings.push(file.finding(1, format!("name `{name}` in row C{number} of {PAGE}")));
+            }
+        }
+    }
+    findings
+}
+
+#[test]
+fn every_test_with_the_number_of_a_row_is_named_in_that_row() {
+    hold(unlisted_tests(page(), rust()));
+}
+
+#[test]
+fn a_numbered_test_that_its_row_does_not_name_is_found() {
+    let page = page_of(
+        |number| if number == 12 { "`c12_a_stop_ends_it`".to_owned() } else { "deviates".to_owned() },
+    );
+    let page = File::new(PAGE, &page);
+    let rule = |file: &File| unlisted_tests(&page, [file].into_iter());
+    let good = "#[test]\nfn c12_a_stop_ends_it() {}\n#[test]\nfn cold_starts_are_slow() {}\nfn c12_some_help_of_it() {}\n";
+    let bad = [
+        "#[test]\nfn c12_a_stop_hides_it() {}\n",
+        "#[test]\nfn c13_a_stop_ends_it() {}\n",
+        "#[test]\nfn c53_a_stop_ends_it() {}\n",
+    ];
+    can_fail(rule, "crates/liveoak-runtime/tests/conformance/stop.rs", good, &bad);
+    can_fail(rule, "crates/liveoak-core/src/machine/tests/stop.rs", good, &bad);
+    can_fail(rule, "crates/liveoak-cli/tests/check.rs", bad[0], &[]);
+}
