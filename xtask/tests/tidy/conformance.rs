@@ -7,8 +7,12 @@ use std::collections::BTreeSet;
 const PAGE: &str = "docs/conformance.md";
 /// As many statements about OTP's `supervisor` there are.
 const ROWS: usize = 52;
-/// Where tests named for a row must be in that row.
-const OF_ROWS: [&str; 2] = ["crates/liveoak-core/", "crates/liveoak-runtime/"];
+/// What stands before the names of tests in a row, and where those are.
+const LABELS: [(&str, &str); 3] = [
+    ("Core: ", "crates/liveoak-core/"),
+    ("Runtime: ", "crates/liveoak-runtime/"),
+    ("Program: ", "crates/liveoak-cli/"),
+];
 /// What a row without any test says, or one whose tests are of something else.
 const WITHOUT: [&str; 2] = ["deviates", "not offered"];
 
@@ -21,14 +25,23 @@ struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
-    /// What stands in backticks in the last column and looks like a test.
-    fn tests(&self) -> impl Iterator<Item = &'a str> {
-        let quoted = self.last.split('`').skip(1).step_by(2);
-        quoted.filter(|name| {
-            let snake = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-            name.chars().all(snake) && name.matches('_').count() >= 3
-        })
+    /// What stands in backticks in the last column and looks like a test, with the folder that it is said to be in.
+    fn tests(&self) -> Vec<(&'static str, &'a str)> {
+        let (mut folder, mut tests) = ("", Vec::new());
+        for (index, part) in self.last.split('`').enumerate() {
+            if index % 2 == 1 && is_like_a_test(part) {
+                tests.push((folder, part));
+            } else if let Some((_, place)) = LABELS.iter().find(|(label, _)| part.ends_with(label)) {
+                folder = place;
+            }
+        }
+        tests
     }
+}
+
+fn is_like_a_test(name: &str) -> bool {
+    let snake = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    name.chars().all(snake) && name.matches('_').count() >= 3
 }
 
 fn rows(page: &File) -> Vec<Row<'_>> {
@@ -63,8 +76,15 @@ fn test_at<'a>(tokens: &[Token<'a>], at: usize) -> Option<&'a str> {
     rest.get(function + 1).map(|name| name.text)
 }
 
-fn tests<'a>(files: impl Iterator<Item = &'a File>) -> BTreeSet<String> {
-    files.filter(|file| file.path.starts_with("crates/")).flat_map(tests_of).collect()
+/// The label's folder that a file is in.
+fn folder_of(file: &File) -> Option<&'static str> {
+    LABELS.iter().map(|(_, folder)| *folder).find(|folder| file.path.starts_with(folder))
+}
+
+/// Every test there is, with its folder.
+fn tests<'a>(files: impl Iterator<Item = &'a File>) -> BTreeSet<(&'static str, String)> {
+    let here = files.filter_map(|file| Some((folder_of(file)?, tests_of(file))));
+    here.flat_map(|(folder, names)| names.into_iter().map(move |name| (folder, name))).collect()
 }
 
 fn page() -> &'static File {
@@ -110,12 +130,19 @@ fn a_row_that_is_missing_twice_there_or_out_of_order_is_found() {
     can_fail(out_of_order, PAGE, &good, &[&twice, &in_the_middle, &missing, &last_missing, &swapped, ""]);
 }
 
-fn unknown_tests(page: &File, known: &BTreeSet<String>) -> Vec<String> {
+fn unknown_tests(page: &File, known: &BTreeSet<(&'static str, String)>) -> Vec<String> {
     let mut findings = Vec::new();
     for row in rows(page) {
-        for name in row.tests().filter(|name| !known.contains(*name)) {
-            let what = format!("C{}: there is no test `{name}`: name the one that proves it now", row.number);
-            findings.push(page.finding(row.line, what));
+        for (folder, name) in row.tests() {
+            if !known.contains(&(folder, name.to_owned())) {
+                let number = row.number;
+                let what = if folder.is_empty() {
+                    format!("C{number}: say `Core: ` or the like before `{name}`")
+                } else {
+                    format!("C{number}: no test in {folder} is called `{name}`: name the one that proves it")
+                };
+                findings.push(page.finding(row.line, what));
+            }
         }
     }
     findings
@@ -129,25 +156,29 @@ fn every_test_that_the_page_of_conformance_names_exists() {
 #[test]
 fn a_name_on_the_page_that_no_test_has_is_found() {
     let source = File::new(
-        "crates/a/src/b.rs",
+        "crates/liveoak-core/src/b.rs",
         "#[test]\n#[should_panic]\nfn a_child_comes_back() {}\n\
          proptest! {\n    #[test]\n    fn whatever_happens_it_holds(a in b()) {}\n}\n\
          #[tokio::test]\nasync fn a_task_comes_back() {}\n\
          fn a_helper_of_tests() {}\n#[cfg(test)]\nmod tests {}\nfn behind_a_test_module() {}\n\
          // #[test] fn a_test_in_comments() {}\n",
     );
+    let other = File::new("crates/liveoak-runtime/a.rs", "#[test]\nfn a_task_goes_away() {}\n");
     let elsewhere = File::new("bench/a.rs", "#[test]\nfn a_test_of_others() {}\n");
-    let known = tests([&source, &elsewhere].into_iter());
+    let known = tests([&source, &other, &elsewhere].into_iter());
     let names = |text: &str| page_of(|_| text.to_owned());
     let good = names(
-        "`a_child_comes_back`, `a_task_comes_back`, `whatever_happens_it_holds`, `Exit::Ignored`, `order = edges`, a_b_c_d",
+        "deviates: `Exit::Ignored`. Core: `a_child_comes_back`, `a_task_comes_back`, `order = edges`, a_b_c_d, \
+         `whatever_happens_it_holds`. Runtime: `a_task_goes_away`.",
     );
     let bad = [
-        names("`a_child_comes_back`, `a_child_comes_home`"),
-        names("`a_helper_of_tests`"),
-        names("`behind_a_test_module`"),
-        names("`a_test_in_comments`"),
-        names("`a_test_of_others`"),
+        names("Core: `a_child_comes_back`, `a_child_comes_home`"),
+        names("Runtime: `a_child_comes_back`"),
+        names("`a_child_comes_back`"),
+        names("Core: `a_helper_of_tests`"),
+        names("Core: `behind_a_test_module`"),
+        names("Core: `a_test_in_comments`"),
+        names("Core: `a_test_of_others`"),
     ];
     let bad: Vec<&str> = bad.iter().map(String::as_str).collect();
     can_fail(|page| unknown_tests(page, &known), PAGE, &good, &bad);
@@ -157,7 +188,7 @@ fn unproven_rows(page: &File) -> Vec<String> {
     let mut findings = Vec::new();
     for row in rows(page) {
         let says_why = WITHOUT.iter().any(|word| row.last.contains(word));
-        if !says_why && row.tests().next().is_none() {
+        if !says_why && row.tests().is_empty() {
             let what =
                 format!("C{}: name the test that proves it, or say `deviates` or `not offered`", row.number);
             findings.push(page.finding(row.line, what));
@@ -190,11 +221,12 @@ fn row_of(name: &str) -> Option<usize> {
 fn unlisted_tests<'a>(page: &File, files: impl Iterator<Item = &'a File>) -> Vec<String> {
     let rows = rows(page);
     let mut findings = Vec::new();
-    for file in files.filter(|file| OF_ROWS.iter().any(|crate_| file.path.starts_with(crate_))) {
+    for file in files {
+        let Some(folder) = folder_of(file) else { continue };
         for name in tests_of(file) {
             let Some(number) = row_of(&name) else { continue };
             let row = rows.iter().find(|row| row.number == number);
-            if !row.is_some_and(|row| row.tests().any(|listed| listed == name)) {
+            if !row.is_some_and(|row| row.tests().contains(&(folder, &*name))) {
                 findings.push(file.finding(1, format!("name `{name}` in row C{number} of {PAGE}")));
             }
         }
@@ -209,10 +241,10 @@ fn every_test_with_the_number_of_a_row_is_named_in_that_row() {
 
 #[test]
 fn a_numbered_test_that_its_row_does_not_name_is_found() {
-    let page = page_of(
-        |number| if number == 12 { "`c12_a_stop_ends_it`".to_owned() } else { "deviates".to_owned() },
-    );
+    let row = "Core: `c12_a_stop_ends_it`. Runtime: `c12_a_stop_ends_it`.";
+    let page = page_of(|number| if number == 12 { row.to_owned() } else { "deviates".to_owned() });
     let page = File::new(PAGE, &page);
+    let only_core = File::new(PAGE, &page_of(|_| "Core: `c12_a_stop_ends_it`.".to_owned()));
     let rule = |file: &File| unlisted_tests(&page, [file].into_iter());
     let good = "#[test]\nfn c12_a_stop_ends_it() {}\n#[test]\nfn cold_starts_are_slow() {}\nfn c12_some_help_of_it() {}\n";
     let bad = [
@@ -222,5 +254,7 @@ fn a_numbered_test_that_its_row_does_not_name_is_found() {
     ];
     can_fail(rule, "crates/liveoak-runtime/tests/conformance/stop.rs", good, &bad);
     can_fail(rule, "crates/liveoak-core/src/machine/tests/stop.rs", good, &bad);
-    can_fail(rule, "crates/liveoak-cli/tests/check.rs", bad[0], &[]);
+    can_fail(rule, "bench/a.rs", bad[0], &[]);
+    let rule = |file: &File| unlisted_tests(&only_core, [file].into_iter());
+    can_fail(rule, "crates/liveoak-runtime/tests/stop.rs", "", &[good]);
 }

@@ -1,7 +1,7 @@
 //! Row C51: reports. Every transition is an event with a severity; failures are warnings, giving up is an error.
 
-use crate::stage::{Stage, s};
-use liveoak_runtime::testing::{Puppet, paused};
+use crate::stage::{Stage, play, s};
+use liveoak_runtime::testing::Puppet;
 use liveoak_runtime::*;
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ fn c51_an_exit_is_a_report_whose_severity_says_whether_it_was_a_failure() {
         (Restart::Transient, Exit::Completed, Severity::Debug, "Info /t/a finished"),
         (Restart::Temporary, Exit::Completed, Severity::Debug, "Info /t/a finished"),
     ] {
-        paused(async {
+        play(async {
             let stage = Stage::new();
             let a = stage.actor("a");
             let tree = Supervisor::new("t").child(a.child().restart(restart)).start().await.unwrap();
@@ -57,7 +57,7 @@ fn c51_an_exit_is_a_report_whose_severity_says_whether_it_was_a_failure() {
 
 #[test]
 fn c51_a_start_is_told_as_progress_and_a_failed_first_start_as_an_error() {
-    paused(async {
+    play(async {
         let stage = Stage::new();
         let a = stage.actor("a");
         let bad = stage.actor_that("bad", Puppet::slow_to_start);
@@ -76,7 +76,7 @@ fn c51_a_start_is_told_as_progress_and_a_failed_first_start_as_an_error() {
 
 #[test]
 fn c51_giving_up_is_an_error_of_the_supervisor_that_names_the_child_its_exit_and_the_count() {
-    paused(async {
+    play(async {
         let stage = Stage::new();
         let a = stage.actor("a");
         let nested = Supervisor::new("s").intensity(Limit::new(0, s(5))).child(a.child()).backoff(None);
@@ -103,7 +103,7 @@ fn c51_giving_up_is_an_error_of_the_supervisor_that_names_the_child_its_exit_and
 
 #[test]
 fn c51_a_stop_that_needs_force_is_a_warning_and_one_that_does_not_is_none() {
-    paused(async {
+    play(async {
         let stage = Stage::new();
         let (polite, deaf) = (stage.actor("polite"), stage.actor_that("deaf", Puppet::ignoring_stop));
         let tree = Supervisor::new("t").child(deaf.child()).child(polite.child()).start().await.unwrap();

@@ -1,7 +1,7 @@
 //! Rows C19 to C37: deciding about an exit, and restarting.
 
-use crate::stage::{Actor, GROUPS, Stage, long_backoff, name, s, state, troupe};
-use liveoak_runtime::testing::{Puppet, paused};
+use crate::stage::{Actor, GROUPS, Stage, long_backoff, name, play, s, state, troupe};
+use liveoak_runtime::testing::Puppet;
 use liveoak_runtime::*;
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ async fn after(restart: Restart, exit: Exit) -> (String, &'static str) {
 fn c19_a_permanent_child_is_restarted_however_it_ended() {
     for exit in wanted().into_iter().chain(failures()) {
         let case = exit.to_string();
-        let seen = paused(after(Restart::Permanent, exit));
+        let seen = play(after(Restart::Permanent, exit));
         assert_eq!(seen, ("-a +a".to_owned(), "running"), "{case}");
     }
 }
@@ -38,11 +38,11 @@ fn c19_a_permanent_child_is_restarted_however_it_ended() {
 fn c20_a_transient_child_is_restarted_after_a_failure_and_stays_listed_after_a_wanted_end() {
     for exit in failures() {
         let case = exit.to_string();
-        assert_eq!(paused(after(Restart::Transient, exit)), ("-a +a".to_owned(), "running"), "{case}");
+        assert_eq!(play(after(Restart::Transient, exit)), ("-a +a".to_owned(), "running"), "{case}");
     }
     for exit in wanted() {
         let case = exit.to_string();
-        assert_eq!(paused(after(Restart::Transient, exit)), ("-a".to_owned(), "finished"), "{case}");
+        assert_eq!(play(after(Restart::Transient, exit)), ("-a".to_owned(), "finished"), "{case}");
     }
 }
 
@@ -50,7 +50,7 @@ fn c20_a_transient_child_is_restarted_after_a_failure_and_stays_listed_after_a_w
 fn c21_a_temporary_child_is_never_restarted() {
     for exit in wanted().into_iter().chain(failures()) {
         let case = exit.to_string();
-        assert_eq!(paused(after(Restart::Temporary, exit)), ("-a".to_owned(), "finished"), "{case}");
+        assert_eq!(play(after(Restart::Temporary, exit)), ("-a".to_owned(), "finished"), "{case}");
     }
 }
 
@@ -67,7 +67,7 @@ fn c22_an_exit_that_is_not_to_be_restarted_restarts_no_sibling_under_any_strateg
     ];
     for strategy in GROUPS {
         for (restart, exit) in cases.clone() {
-            paused(async {
+            play(async {
                 let stage = Stage::new();
                 let [a, b, c] = three(&stage);
                 let tree = Supervisor::new("t")
@@ -89,7 +89,7 @@ fn c22_an_exit_that_is_not_to_be_restarted_restarts_no_sibling_under_any_strateg
 #[test]
 fn c23_temporary_siblings_that_a_group_restart_sweeps_up_are_stopped_and_not_started_again() {
     for strategy in GROUPS {
-        paused(async {
+        play(async {
             let stage = Stage::new();
             let [a, b, c] = three(&stage);
             let added = stage.actor("added");
@@ -112,7 +112,7 @@ fn c23_temporary_siblings_that_a_group_restart_sweeps_up_are_stopped_and_not_sta
 #[test]
 fn c25_a_group_restart_is_one_entry_and_each_failed_start_in_it_is_one_more() {
     for strategy in GROUPS {
-        paused(async {
+        play(async {
             let stage = Stage::new();
             let a = stage.actor_that("a", Puppet::slow_to_start);
             let [b, c] = stage.actors(["b", "c"]);
@@ -146,7 +146,7 @@ fn c25_a_group_restart_is_one_entry_and_each_failed_start_in_it_is_one_more() {
 #[test]
 fn c26_over_the_limit_is_one_more_than_the_intensity_within_the_exact_period_its_end_included() {
     for (gap, gives_up) in [(s(5), true), (s(5) + Duration::from_millis(1), false)] {
-        paused(async {
+        play(async {
             let stage = Stage::new();
             let a = stage.actor("a");
             let tree =
@@ -164,7 +164,7 @@ fn c26_over_the_limit_is_one_more_than_the_intensity_within_the_exact_period_its
 
 #[test]
 fn c26_an_intensity_of_zero_gives_up_at_the_first_restart() {
-    paused(async {
+    play(async {
         let stage = Stage::new();
         let a = stage.actor("a");
         let tree =
@@ -178,7 +178,7 @@ fn c26_an_intensity_of_zero_gives_up_at_the_first_restart() {
 
 #[test]
 fn c27_over_the_limit_all_are_stopped_each_in_its_time_and_the_supervisor_fails_and_says_why() {
-    paused(async {
+    play(async {
         let stage = Stage::new();
         let [a, b] = stage.actors(["a", "b"]);
         let c = stage.actor_that("c", Puppet::ignoring_stop);
@@ -215,7 +215,7 @@ fn c28_a_supervisor_that_gave_up_is_restarted_unless_temporary_also_when_transie
     for (restart, left) in
         [(Restart::Permanent, "running"), (Restart::Transient, "running"), (Restart::Temporary, "finished")]
     {
-        paused(async {
+        play(async {
             let stage = Stage::new();
             let [a, added, member] = stage.actors(["a", "added", "member"]);
             let group = troupe();
@@ -250,7 +250,7 @@ async fn tree_of<const N: usize>(stage: &Stage, strategy: Strategy, actors: &[Ac
 
 #[test]
 fn c29_one_for_one_starts_the_failed_child_again_and_no_other() {
-    paused(async {
+    play(async {
         let stage = Stage::new();
         let actors = three(&stage);
         let tree = tree_of(&stage, Strategy::OneForOne, &actors).await;
@@ -265,7 +265,7 @@ fn c29_one_for_one_starts_the_failed_child_again_and_no_other() {
 #[test]
 fn c30_one_for_all_stops_in_reverse_and_starts_in_order_the_finished_too_but_none_that_was_stopped_on_request()
  {
-    paused(async {
+    play(async {
         let stage = Stage::new();
         let [done, off, a, z] = stage.actors(["done", "off", "a", "z"]);
         let tree = Supervisor::new("t")
@@ -292,7 +292,7 @@ fn c30_one_for_all_stops_in_reverse_and_starts_in_order_the_finished_too_but_non
 
 #[test]
 fn c31_rest_for_one_stops_and_starts_the_failed_child_and_those_after_it() {
-    paused(async {
+    play(async {
         let stage = Stage::new();
         let actors = stage.actors(["a", "b", "c", "d"]);
         let tree = tree_of(&stage, Strategy::RestForOne, &actors).await;
@@ -306,7 +306,7 @@ fn c31_rest_for_one_stops_and_starts_the_failed_child_and_those_after_it() {
 
 #[test]
 fn c32_a_start_that_fails_in_a_restart_is_charged_backed_off_and_retried_and_the_tree_serves_meanwhile() {
-    paused(async {
+    play(async {
         let stage = Stage::new();
         let a = stage.actor_that("a", Puppet::slow_to_start);
         let b = stage.actor("b");
@@ -349,7 +349,7 @@ async fn while_b_restarts(stage: &Stage, strategy: Strategy) -> (Tree, Actor) {
 
 #[test]
 fn c33_one_for_all_another_child_that_fails_to_start_again_takes_those_that_had_down_once_more() {
-    paused(async {
+    play(async {
         let stage = Stage::new();
         let (tree, b) = while_b_restarts(&stage, Strategy::OneForAll).await;
         b.fail("no disk");
@@ -362,7 +362,7 @@ fn c33_one_for_all_another_child_that_fails_to_start_again_takes_those_that_had_
 
 #[test]
 fn c34_rest_for_one_a_later_child_that_fails_to_start_again_leaves_those_before_it_up() {
-    paused(async {
+    play(async {
         let stage = Stage::new();
         let (tree, b) = while_b_restarts(&stage, Strategy::RestForOne).await;
         b.fail("no disk");
@@ -377,7 +377,7 @@ fn c34_rest_for_one_a_later_child_that_fails_to_start_again_leaves_those_before_
 
 #[test]
 fn c35_while_a_retry_is_pending_later_children_of_the_group_are_down_and_earlier_ones_run() {
-    paused(async {
+    play(async {
         let stage = Stage::new();
         let [a, b, c] = three(&stage);
         let tree = Supervisor::new("t")
@@ -399,7 +399,7 @@ fn c35_while_a_retry_is_pending_later_children_of_the_group_are_down_and_earlier
 
 #[test]
 fn c36_a_child_that_is_not_needed_on_a_restart_is_absent_and_a_group_forgets_its_member() {
-    paused(async {
+    play(async {
         let stage = Stage::new();
         let [a, m] = ["a", "m"].map(|name| stage.actor_that(name, Puppet::slow_to_start));
         let group = troupe();
@@ -421,7 +421,7 @@ fn c36_a_child_that_is_not_needed_on_a_restart_is_absent_and_a_group_forgets_its
 
 #[test]
 fn c37_a_group_restarts_the_member_that_failed_with_its_own_argument_and_no_other() {
-    paused(async {
+    play(async {
         let stage = Stage::new();
         let [x, y, z] = stage.actors(["x", "y", "z"]);
         let group = troupe();

@@ -1,6 +1,6 @@
 //! Puppets that write down, in one diary for all, when their tasks really begin and end.
 
-use liveoak_runtime::testing::{Puppet, Universe};
+use liveoak_runtime::testing::{Puppet, Universe, paused};
 use liveoak_runtime::*;
 use std::future::Future;
 use std::ops::Deref;
@@ -20,6 +20,13 @@ pub(crate) fn name(text: &str) -> Name {
 /// A backoff that is long in every draw a test will see, but ends.
 pub(crate) const fn long_backoff() -> Backoff {
     Backoff { from: s(100_000), to: s(100_000), reset_after: s(1_000_000) }
+}
+
+/// Runs a test in paused time. One that waits for what never comes fails at once: there is nothing else in time.
+pub(crate) fn play<F: Future>(test: F) -> F::Output {
+    const YEAR: Duration = s(365 * 24 * 3600);
+    let bounded = async { tokio::time::timeout(YEAR, test).await };
+    paused(bounded).expect("it waits for something that does not come")
 }
 
 /// What a child does, as one word; `gone` if there is none of that path.

@@ -1,7 +1,7 @@
 //! Rows C1 to C18: starting, and the management calls.
 
-use crate::stage::{GROUPS, Stage, long_backoff, name, s, state, troupe};
-use liveoak_runtime::testing::{Puppet, paused};
+use crate::stage::{GROUPS, Stage, long_backoff, name, play, s, state, troupe};
+use liveoak_runtime::testing::Puppet;
 use liveoak_runtime::*;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ const STRATEGIES: [Strategy; 3] = [Strategy::OneForOne, Strategy::OneForAll, Str
 
 #[test]
 fn c1_start_returns_when_every_declared_child_is_ready_and_not_before() {
-    paused(async {
+    play(async {
         let stage = Stage::new();
         let [a, deep] = ["a", "deep"].map(|name| stage.actor_that(name, Puppet::slow_to_start));
         let tree =
@@ -29,7 +29,7 @@ fn c1_start_returns_when_every_declared_child_is_ready_and_not_before() {
 
 #[test]
 fn c2_declared_children_start_one_at_a_time_in_their_order() {
-    paused(async {
+    play(async {
         let stage = Stage::new();
         let actors = ["b", "a", "c"].map(|name| stage.actor_that(name, Puppet::slow_to_start));
         let children = actors.iter().map(|actor| actor.child());
@@ -47,7 +47,7 @@ fn c2_declared_children_start_one_at_a_time_in_their_order() {
 
 #[test]
 fn c3_a_failed_first_start_stops_all_that_was_started_in_reverse_and_tries_nothing_again() {
-    paused(async {
+    play(async {
         let stage = Stage::new();
         let [a, b, later] = stage.actors(["a", "b", "later"]);
         let bad = stage.actor_that("bad", Puppet::slow_to_start);
@@ -69,7 +69,7 @@ fn c3_a_failed_first_start_stops_all_that_was_started_in_reverse_and_tries_nothi
 
 #[test]
 fn c5_a_child_that_is_not_needed_counts_as_started_and_is_absent_and_is_kept_unless_temporary_or_a_member() {
-    paused(async {
+    play(async {
         let stage = Stage::new();
         let not_needed = |name| {
             let actor = stage.actor_that(name, Puppet::slow_to_start);
@@ -104,7 +104,7 @@ fn c5_a_child_that_is_not_needed_counts_as_started_and_is_absent_and_is_kept_unl
 
 #[test]
 fn c10_an_add_of_a_known_name_is_refused_with_its_state_and_a_failed_start_keeps_nothing_and_costs_nothing() {
-    paused(async {
+    play(async {
         let stage = Stage::new();
         let a = stage.actor("a");
         let tree = Supervisor::new("t")
@@ -139,7 +139,7 @@ fn c10_an_add_of_a_known_name_is_refused_with_its_state_and_a_failed_start_keeps
 #[test]
 fn c11_a_stop_takes_the_child_s_own_time_keeps_it_listed_touches_no_sibling_and_is_no_restart() {
     for strategy in STRATEGIES {
-        paused(async {
+        play(async {
             let stage = Stage::new();
             let a = stage.actor_that("a", Puppet::ignoring_stop);
             let [b, once] = stage.actors(["b", "once"]);
@@ -170,7 +170,7 @@ fn c11_a_stop_takes_the_child_s_own_time_keeps_it_listed_touches_no_sibling_and_
 #[test]
 fn c12_a_stop_in_the_middle_of_a_restart_loop_ends_the_loop_under_every_strategy() {
     for strategy in STRATEGIES {
-        paused(async {
+        play(async {
             let stage = Stage::new();
             let a = stage.actor_that("a", Puppet::slow_to_start);
             let b = stage.actor("b");
@@ -201,7 +201,7 @@ fn c12_a_stop_in_the_middle_of_a_restart_loop_ends_the_loop_under_every_strategy
 
 #[test]
 fn c13_a_start_works_on_a_child_that_is_down_only_leaves_it_down_when_it_fails_and_at_its_place() {
-    paused(async {
+    play(async {
         let stage = Stage::new();
         let [a, c] = stage.actors(["a", "c"]);
         let b = stage.actor_that("b", Puppet::slow_to_start);
@@ -239,7 +239,7 @@ fn c13_a_start_works_on_a_child_that_is_down_only_leaves_it_down_when_it_fails_a
 
 #[test]
 fn c14_a_remove_stops_what_runs_works_on_what_is_down_and_is_refused_while_a_sibling_needs_it() {
-    paused(async {
+    play(async {
         let stage = Stage::new();
         let a = stage.actor("a");
         let b = stage.actor_that("b", |puppet| puppet.stopping_after(s(2)));
@@ -260,7 +260,7 @@ fn c14_a_remove_stops_what_runs_works_on_what_is_down_and_is_refused_while_a_sib
 
 #[test]
 fn c15_members_of_a_group_are_addressed_by_name_and_stop_restart_and_remove_work_on_one_alone() {
-    paused(async {
+    play(async {
         let stage = Stage::new();
         let [x, y] = stage.actors(["x", "y"]);
         let group = troupe();
@@ -287,7 +287,7 @@ fn c15_members_of_a_group_are_addressed_by_name_and_stop_restart_and_remove_work
 
 #[test]
 fn c18_a_temporary_child_that_was_added_is_gone_when_it_ends_with_all_that_it_had_captured() {
-    paused(async {
+    play(async {
         let stage = Stage::new();
         let tree = Supervisor::new("t").start().await.unwrap();
         for exit in [Exit::Completed, Exit::Stopped, Exit::failed("x"), Exit::Code(3)] {
@@ -312,7 +312,7 @@ fn c18_a_temporary_child_that_was_added_is_gone_when_it_ends_with_all_that_it_ha
 #[test]
 fn c18_a_declared_temporary_child_stays_listed_and_starts_again_only_with_its_supervisor_or_on_request() {
     for strategy in GROUPS {
-        paused(async {
+        play(async {
             let stage = Stage::new();
             let [a, once] = stage.actors(["a", "once"]);
             let inner = Supervisor::new("s")

@@ -1,7 +1,7 @@
 //! Rows C38 to C48: shutdown and auto-shutdown.
 
-use crate::stage::{Actor, GROUPS, Stage, long_backoff, name, s, state, troupe};
-use liveoak_runtime::testing::{Puppet, paused};
+use crate::stage::{Actor, GROUPS, Stage, long_backoff, name, play, s, state, troupe};
+use liveoak_runtime::testing::Puppet;
 use liveoak_runtime::*;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ fn ends(report: &StopReport) -> Vec<(&str, Rung, &'static str)> {
 #[test]
 fn c38_children_stop_one_after_another_in_reverse_and_side_by_side_where_only_edges_order_them() {
     for (order, took) in [(Order::Declared, s(6)), (Order::Edges, s(4))] {
-        paused(async {
+        play(async {
             let stage = Stage::new();
             let [base, left, right] = ["base", "left", "right"]
                 .map(|name| stage.actor_that(name, |puppet| puppet.stopping_after(s(2))));
@@ -37,7 +37,7 @@ fn c38_children_stop_one_after_another_in_reverse_and_side_by_side_where_only_ed
 
 #[test]
 fn c39_who_is_asked_has_its_time_is_killed_then_and_its_death_is_waited_for_before_the_next_is_asked() {
-    paused(async {
+    play(async {
         let stage = Stage::new();
         let a = stage.actor("a");
         let dies_slowly = Child::adapter("b", |ctx: Ctx| async move {
@@ -66,7 +66,7 @@ fn c39_who_is_asked_has_its_time_is_killed_then_and_its_death_is_waited_for_befo
 #[test]
 fn c39_time_without_end_is_allowed_for_workers_too() {
     const DAY: Duration = s(24 * 3600);
-    paused(async {
+    play(async {
         let stage = Stage::new();
         let a = stage.actor_that("a", |puppet| puppet.stopping_after(DAY));
         let tree = Supervisor::new("t")
@@ -83,7 +83,7 @@ fn c39_time_without_end_is_allowed_for_workers_too() {
 
 #[test]
 fn c40_who_has_no_time_is_killed_at_once_without_being_asked_and_its_death_is_waited_for() {
-    paused(async {
+    play(async {
         let stage = Stage::new();
         let a = stage.actor("a");
         // Both would end differently if they were asked.
@@ -110,7 +110,7 @@ fn c40_who_has_no_time_is_killed_at_once_without_being_asked_and_its_death_is_wa
 
 #[test]
 fn c41_a_group_stops_all_its_members_together_under_one_deadline_and_skips_those_that_wait() {
-    paused(async {
+    play(async {
         let stage = Stage::new();
         let group = troupe().backoff(long_backoff()).stop_within(s(10));
         let members = group.handle();
@@ -141,7 +141,7 @@ fn c41_a_group_stops_all_its_members_together_under_one_deadline_and_skips_those
 #[test]
 fn c42_children_that_end_by_themselves_during_the_stop_do_not_confuse_it() {
     for strategy in GROUPS {
-        paused(async {
+        play(async {
             let stage = Stage::new();
             let [a, b] = stage.actors(["a", "b"]);
             let c = stage.actor_that("c", |puppet| puppet.stopping_after(s(3)));
@@ -168,7 +168,7 @@ fn c42_children_that_end_by_themselves_during_the_stop_do_not_confuse_it() {
 
 #[test]
 fn c43_the_report_says_how_each_ended_and_who_was_killed_after_its_time() {
-    paused(async {
+    play(async {
         let stage = Stage::new();
         let polite = stage.actor("polite");
         let deaf = stage.actor_that("deaf", Puppet::ignoring_stop);
@@ -202,7 +202,7 @@ fn c43_the_report_says_how_each_ended_and_who_was_killed_after_its_time() {
 
 #[test]
 fn c43_of_many_members_the_report_lists_a_hundred_that_stopped_well_all_that_were_forced_and_a_count() {
-    paused(async {
+    play(async {
         let group = Group::<bool>::new("g", |ctx: Ctx, listens| async move {
             ctx.stopping().await;
             if !listens {
@@ -224,7 +224,7 @@ fn c43_of_many_members_the_report_lists_a_hundred_that_stopped_well_all_that_wer
 #[test]
 fn c44_a_stop_from_above_in_the_middle_of_a_restart_loop_goes_the_same_way() {
     for strategy in GROUPS {
-        paused(async {
+        play(async {
             let stage = Stage::new();
             let a = stage.actor_that("a", Puppet::slow_to_start);
             let b = stage.actor("b");
@@ -273,7 +273,7 @@ fn c45_a_significant_child_that_ends_by_itself_and_is_not_restarted_ends_its_sup
         (Restart::Temporary, Exit::Completed, "-a -b"),
         (Restart::Temporary, Exit::failed("x"), "-a -b"),
     ] {
-        paused(async {
+        play(async {
             let stage = Stage::new();
             let (tree, [a, _]) = significant(&stage, restart).await;
             let case = format!("{restart:?} {exit}");
@@ -289,7 +289,7 @@ fn c45_a_significant_child_that_ends_by_itself_and_is_not_restarted_ends_its_sup
 
 #[test]
 fn c46_a_stop_or_removal_on_request_a_sibling_s_group_restart_and_a_child_of_no_significance_end_nothing() {
-    paused(async {
+    play(async {
         let stage = Stage::new();
         let (tree, _) = significant(&stage, Restart::Transient).await;
         tree.stop_child("/t/a").await.unwrap();
@@ -324,7 +324,7 @@ fn c47_any_ends_with_the_first_and_all_with_the_last_significant_child_that_runs
     for (auto_shutdown, goes_on) in
         [(AutoShutdown::AnySignificant, false), (AutoShutdown::AllSignificant, true)]
     {
-        paused(async {
+        play(async {
             let stage = Stage::new();
             let [a, b, helper] = stage.actors(["a", "b", "helper"]);
             let tree = Supervisor::new("t")
@@ -363,7 +363,7 @@ fn c48_an_auto_shutdown_goes_on_upwards_only_through_a_significant_supervisor_th
         (Restart::Transient, false, false, "finished", 1),
         (Restart::Permanent, false, false, "running", 2),
     ] {
-        paused(async {
+        play(async {
             let stage = Stage::new();
             let [inner, beside] = stage.actors(["inner", "beside"]);
             let any = AutoShutdown::AnySignificant;
