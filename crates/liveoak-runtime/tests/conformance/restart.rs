@@ -300,6 +300,10 @@ fn c31_rest_for_one_stops_and_starts_the_failed_child_and_those_after_it() {
         assert_eq!(stage.log().await, "-b -d -c +b +c +d");
         actors[3].fail("x");
         assert_eq!(stage.log().await, "-d +d");
+        tree.stop_child("/t/c").await.unwrap();
+        actors[0].fail("x");
+        assert_eq!(stage.log().await, "-c -a -d -b +a +b +d", "what was stopped on request stays so");
+        assert_eq!(state(&tree, "/t/c"), "stopped");
         stage.end(tree).await;
     });
 }
