@@ -10,6 +10,7 @@ mod peer;
 mod probe;
 mod runner;
 mod scenarios;
+mod stage;
 
 use std::process::ExitCode;
 

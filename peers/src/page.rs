@@ -11,11 +11,14 @@ const HEAD: &str = "\
 # Liveoak beside other supervisors
 
 The same failures, done to Liveoak and to other supervisors for Rust that are published on crates.io. Each cell is what
-counters in the children showed when the scenario ran, in a process of its own; no verdict is written down by hand. A
-supervisor that does not claim to do something \"does not offer\" it, which is no fault. Every one is used as its own
-documentation says; a stop asks for half a second for each child.
+counters in the children showed, and what the supervisor said, when the scenario ran in a process of its own; no verdict
+is written down by hand. A supervisor that does not claim to do something \"does not offer\" it, which is no fault. Each is
+used as its own documentation says. A child has half a second to stop; an answer is in time if it comes at most two and a
+half seconds after that, and counts as never given after eight.
 
-`cargo xtask peers` runs everything again, in a few minutes, and writes this page.
+Left out is what only one of them does (programs as children, say), and how fast they are.
+
+`cargo xtask peers` builds and runs everything again, in a quarter of an hour, and writes this page.
 
 ";
 

@@ -19,22 +19,27 @@ pub(crate) struct Kid {
     pub(crate) name: &'static str,
     /// Whether it is to be restarted after a success as well.
     pub(crate) permanent: bool,
+    /// Whether it does nothing but wait until it is asked to stop.
+    pub(crate) rests: bool,
     work: Arc<dyn Fn(Asked) -> Work + Send + Sync>,
     tidy: Option<Arc<dyn Fn() -> Work + Send + Sync>>,
 }
 
 impl Kid {
     /// A child that is restarted when it fails.
-    pub(crate) fn new(
-        name: &'static str,
-        work: impl Fn(Asked) -> Work + Send + Sync + 'static,
-    ) -> Self {
-        Self { name, permanent: false, work: Arc::new(work), tidy: None }
+    pub(crate) fn new(name: &'static str, work: impl Fn(Asked) -> Work + Send + Sync + 'static) -> Self {
+        Self { name, permanent: false, rests: false, work: Arc::new(work), tidy: None }
     }
 
     /// The same, restarted whenever it ends.
     pub(crate) fn permanent(mut self) -> Self {
         self.permanent = true;
+        self
+    }
+
+    /// The same, which does nothing but wait until it is asked to stop.
+    pub(crate) fn rests(mut self) -> Self {
+        self.rests = true;
         self
     }
 

@@ -4,18 +4,18 @@ use crate::adapters;
 use crate::logs;
 use crate::peer::Peer;
 use crate::scenarios::{self, Scenario};
+use crate::stage::Stage;
 use std::io::{self, Read};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::runtime::Builder;
 
 /// A process that is still there after so long is killed.
 const LIMIT: Duration = Duration::from_secs(30);
 /// Scenarios mostly wait; a few of them may wait side by side.
 const AT_ONCE: usize = 2;
-/// Threads of the runtime that a scenario runs on.
-const THREADS: usize = 4;
 
 /// Does one scenario, here; what was seen.
 pub(crate) fn one(peer: &str, scenario: &str) -> Option<io::Result<String>> {
@@ -24,12 +24,14 @@ pub(crate) fn one(peer: &str, scenario: &str) -> Option<io::Result<String>> {
     logs::keep();
     // What counts is what a supervisor says, not what the standard library prints.
     std::panic::set_hook(Box::new(|_| {}));
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build();
-    let runtime = match runtime {
-        Ok(runtime) => runtime,
-        Err(error) => return Some(Err(error)),
+    let stage = Builder::new_multi_thread().worker_threads(scenario.threads).enable_all().build();
+    let here = Builder::new_current_thread().enable_all().build();
+    let (runtime, here) = match (stage, here) {
+        (Ok(stage), Ok(here)) => (stage, here),
+        (Err(error), _) | (_, Err(error)) => return Some(Err(error)),
     };
-    let seen = runtime.block_on((scenario.run)(*peer));
+    let stage = Stage { peer: *peer, runtime: runtime.handle().clone() };
+    let seen = here.block_on((scenario.run)(&stage));
     // A thread may be blocked for ever, which is what some scenarios are about.
     runtime.shutdown_background();
     Some(Ok(seen.unwrap_or_else(|lacks| lacks.0)))
@@ -38,7 +40,11 @@ pub(crate) fn one(peer: &str, scenario: &str) -> Option<io::Result<String>> {
 /// One cell of the table.
 fn cell(peer: &dyn Peer, scenario: &Scenario) -> io::Result<String> {
     let mut command = Command::new(std::env::current_exe()?);
-    command.args(["one", peer.name(), scenario.id]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    command
+        .args(["one", peer.name(), scenario.id])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
     let mut child = command.spawn()?;
     let begun = Instant::now();
     let status = loop {
@@ -65,8 +71,9 @@ fn cell(peer: &dyn Peer, scenario: &Scenario) -> io::Result<String> {
 
 /// All cells, scenario by scenario, in the order of [`adapters::ALL`]; `progress` is told of each.
 pub(crate) fn all(progress: impl Fn(&str) + Sync) -> io::Result<Vec<(&'static Scenario, Vec<String>)>> {
-    let jobs: Vec<(&'static Scenario, usize)> =
-        scenarios::all().flat_map(|scenario| (0..adapters::ALL.len()).map(move |peer| (scenario, peer))).collect();
+    let jobs: Vec<(&'static Scenario, usize)> = scenarios::all()
+        .flat_map(|scenario| (0..adapters::ALL.len()).map(move |peer| (scenario, peer)))
+        .collect();
     let next = AtomicUsize::new(0);
     let done = Mutex::new(vec![None; jobs.len()]);
     let work = || {
@@ -85,5 +92,7 @@ pub(crate) fn all(progress: impl Fn(&str) + Sync) -> io::Result<Vec<(&'static Sc
         })
     })?;
     let mut cells = done.into_inner().unwrap_or_else(PoisonError::into_inner).into_iter().flatten();
-    Ok(scenarios::all().map(|scenario| (scenario, cells.by_ref().take(adapters::ALL.len()).collect())).collect())
+    Ok(scenarios::all()
+        .map(|scenario| (scenario, cells.by_ref().take(adapters::ALL.len()).collect()))
+        .collect())
 }

@@ -45,8 +45,8 @@ impl Peer for Mecha10 {
     }
 
     fn usage(&self) -> &'static str {
-        "`Runtime::run_nodes` with `RestartPolicy::OnFailure` (`Always` for a permanent child), and the launcher for a \
-        child that is added; stopped by SIGTERM to the program, the way that has a deadline."
+        "`Runtime::run_node` or `run_nodes`, with `RestartPolicy::OnFailure` (`Always` for a permanent child), and the launcher for a \
+        child that is added; stopped by SIGTERM to the program, the way that has a deadline. To build it takes OpenSSL's headers."
     }
 
     async fn start(&self, plan: Plan) -> Result<Box<dyn Running>, Lacks> {
@@ -64,8 +64,14 @@ impl Peer for Mecha10 {
         let health = Arc::clone(runtime.health_checker());
         let launcher = runtime.launcher().cloned();
         let node = |kid| -> Box<dyn NodeRunner> { Box::new(Node(kid)) };
-        let nodes = plan.kids.into_iter().map(node).collect();
-        let ran = tokio::spawn(async move { runtime.run_nodes(nodes).await });
+        let name = plan.kids.first().map_or("none", |kid| kid.name);
+        let mut nodes: Vec<_> = plan.kids.into_iter().map(node).collect();
+        let ran = tokio::spawn(async move {
+            match (nodes.len(), nodes.pop()) {
+                (1, Some(node)) => runtime.run_node(name, node).await,
+                (_, last) => runtime.run_nodes(nodes.into_iter().chain(last).collect()).await,
+            }
+        });
         tokio::time::sleep(LISTENS).await;
         Ok(Box::new(Alive { ran, health, launcher, later: plan.later, answer: None }))
     }
@@ -109,7 +115,8 @@ impl Running for Alive {
 
     async fn stop(&mut self) -> Vec<Told> {
         if !self.ran.is_finished()
-            && let Err(error) = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TERM)
+            && let Err(error) =
+                rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TERM)
         {
             return vec![Told::new(Place::Answer, error.to_string())];
         }

@@ -1,43 +1,52 @@
 //! The crate `ractor-supervisor`, with `ractor`.
 
-use crate::peer::{Kid, Lacks, Peer, Place, Plan, Running, Strategy, Told};
+use crate::peer::{Kid, Lacks, Peer, Place, Plan, Running, Strategy, Told, Work};
 use async_trait::async_trait;
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
 use ractor_supervisor::{
-    ChildBackoffFn, ChildSpec, DynamicSupervisor, DynamicSupervisorMsg, DynamicSupervisorOptions, Restart, SpawnFn,
-    Supervisor, SupervisorArguments, SupervisorOptions, SupervisorStrategy,
+    ChildBackoffFn, ChildSpec, DynamicSupervisor, DynamicSupervisorMsg, DynamicSupervisorOptions, Restart,
+    SpawnFn, Supervisor, SupervisorArguments, SupervisorOptions, SupervisorStrategy,
 };
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::task::JoinHandle;
 
 /// How long restarts are counted.
 const WINDOW: Duration = Duration::from_secs(60);
 
 pub(crate) struct Ractor;
 
-/// A child: works on one message until it is done.
+/// A child: works on one message until it is done, or rests between messages.
 struct Worker;
+
+/// What a worker that rests holds, and what it does at the end.
+struct Held {
+    kid: Kid,
+    resting: Mutex<Option<Work>>,
+}
 
 #[ractor::async_trait]
 impl Actor for Worker {
     type Msg = ();
-    type State = Kid;
+    type State = Held;
     type Arguments = Kid;
 
-    async fn pre_start(&self, myself: ActorRef<()>, kid: Kid) -> Result<Kid, ActorProcessingErr> {
-        myself.cast(())?;
-        Ok(kid)
+    async fn pre_start(&self, myself: ActorRef<()>, kid: Kid) -> Result<Held, ActorProcessingErr> {
+        let resting = kid.rests.then(|| kid.run_until_dropped());
+        if resting.is_none() {
+            myself.cast(())?;
+        }
+        Ok(Held { kid, resting: Mutex::new(resting) })
     }
 
-    async fn handle(&self, myself: ActorRef<()>, (): (), kid: &mut Kid) -> Result<(), ActorProcessingErr> {
-        kid.run_until_dropped().await?;
+    async fn handle(&self, myself: ActorRef<()>, (): (), held: &mut Held) -> Result<(), ActorProcessingErr> {
+        held.kid.run_until_dropped().await?;
         myself.stop(None);
         Ok(())
     }
 
-    async fn post_stop(&self, _: ActorRef<()>, kid: &mut Kid) -> Result<(), ActorProcessingErr> {
-        Ok(kid.run_hook().await?)
+    async fn post_stop(&self, _: ActorRef<()>, held: &mut Held) -> Result<(), ActorProcessingErr> {
+        held.resting.lock().unwrap_or_else(PoisonError::into_inner).take();
+        Ok(held.kid.run_hook().await?)
     }
 }
 
@@ -93,7 +102,7 @@ struct Alive {
     supervisor: ActorCell,
     dynamic: Option<ActorRef<DynamicSupervisorMsg>>,
     later: Option<ChildSpec>,
-    ran: Option<JoinHandle<()>>,
+    grace: Duration,
     events: Arc<Mutex<Vec<Told>>>,
 }
 
@@ -105,8 +114,8 @@ impl Peer for Ractor {
 
     fn usage(&self) -> &'static str {
         "`Supervisor` (for a child that is added, `DynamicSupervisor`) with actors that do their work in a message \
-        handler and tidy up in `post_stop`, a `backoff_fn`, and a parent actor that listens; stopped by `stop` of the \
-        supervisor's actor, waiting for its `JoinHandle`."
+        handler and tidy up in `post_stop`, a `backoff_fn`, and a parent actor that listens; stopped by \
+        `stop_and_wait` of the supervisor's actor."
     }
 
     async fn start(&self, plan: Plan) -> Result<Box<dyn Running>, Lacks> {
@@ -117,16 +126,26 @@ impl Peer for Ractor {
         let max_restarts = plan.limit as usize;
         let later = plan.later.map(|kid| spec(kid, plan.backoff));
         if later.is_some() {
-            let options =
-                DynamicSupervisorOptions { max_children: None, max_restarts, max_window: WINDOW, reset_after: None };
+            let options = DynamicSupervisorOptions {
+                max_children: None,
+                max_restarts,
+                max_window: WINDOW,
+                reset_after: None,
+            };
             let spawned = DynamicSupervisor::spawn_linked(id, DynamicSupervisor, options, parent).await;
-            let (dynamic, ran) = spawned.map_err(Lacks::failed)?;
+            let (dynamic, _) = spawned.map_err(Lacks::failed)?;
             for kid in plan.kids {
                 let child = DynamicSupervisor::spawn_child(dynamic.clone(), spec(kid, plan.backoff));
                 child.await.map_err(Lacks::failed)?;
             }
             let supervisor = dynamic.get_cell();
-            return Ok(Box::new(Alive { supervisor, dynamic: Some(dynamic), later, ran: Some(ran), events }));
+            return Ok(Box::new(Alive {
+                supervisor,
+                dynamic: Some(dynamic),
+                later,
+                grace: plan.grace,
+                events,
+            }));
         }
         let strategy = match plan.strategy {
             Strategy::OneForOne => SupervisorStrategy::OneForOne,
@@ -137,8 +156,14 @@ impl Peer for Ractor {
         let child_specs = plan.kids.into_iter().map(|kid| spec(kid, plan.backoff)).collect();
         let arguments = SupervisorArguments { child_specs, options };
         let spawned = Supervisor::spawn_linked(id, Supervisor, arguments, parent).await;
-        let (supervisor, ran) = spawned.map_err(Lacks::failed)?;
-        Ok(Box::new(Alive { supervisor: supervisor.get_cell(), dynamic: None, later, ran: Some(ran), events }))
+        let (supervisor, _) = spawned.map_err(Lacks::failed)?;
+        Ok(Box::new(Alive {
+            supervisor: supervisor.get_cell(),
+            dynamic: None,
+            later,
+            grace: plan.grace,
+            events,
+        }))
     }
 }
 
@@ -152,7 +177,8 @@ impl Running for Alive {
     }
 
     async fn told(&mut self) -> Vec<Told> {
-        let state = |cell: &ActorCell| Told::new(Place::State, format!("{}: {:?}", name(cell), cell.get_status()));
+        let state =
+            |cell: &ActorCell| Told::new(Place::State, format!("{}: {:?}", name(cell), cell.get_status()));
         let mut told: Vec<Told> = self.supervisor.get_children().iter().map(state).collect();
         told.push(state(&self.supervisor));
         told.extend(self.events.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned());
@@ -160,13 +186,9 @@ impl Running for Alive {
     }
 
     async fn stop(&mut self) -> Vec<Told> {
-        self.supervisor.stop(None);
-        match self.ran.take() {
-            Some(ran) => match ran.await {
-                Ok(()) => vec![],
-                Err(error) => vec![Told::new(Place::Answer, error.to_string())],
-            },
-            None => vec![],
+        match self.supervisor.stop_and_wait(None, Some(self.grace)).await {
+            Ok(()) => vec![],
+            Err(error) => vec![Told::new(Place::Answer, error.to_string())],
         }
     }
 

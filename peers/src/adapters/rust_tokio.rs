@@ -5,14 +5,18 @@ use async_trait::async_trait;
 use rust_supervisor::control::command::CommandResult;
 use rust_supervisor::control::handle::SupervisorHandle;
 use rust_supervisor::error::types::{SupervisorError, TaskFailure, TaskFailureKind};
+use rust_supervisor::event::payload::What;
 use rust_supervisor::id::types::{ChildId, SupervisorPath};
+use rust_supervisor::observe::pipeline::PipelineStage;
 use rust_supervisor::policy::budget::RestartBudgetConfig;
 use rust_supervisor::policy::meltdown::MeltdownPolicy;
 use rust_supervisor::runtime::supervisor::Supervisor;
 use rust_supervisor::spec::child::{BackoffPolicy, ChildSpec, RestartPolicy, TaskKind};
 use rust_supervisor::spec::child_builder::ChildSpecBuilder;
 use rust_supervisor::spec::shutdown::{ShutdownBudget, TreeShutdownPolicy};
-use rust_supervisor::spec::supervisor::{RestartLimit, SupervisionStrategy, SupervisorSpec};
+use rust_supervisor::spec::supervisor::{
+    ChildStrategyOverride, RestartLimit, SupervisionStrategy, SupervisorSpec,
+};
 use rust_supervisor::spec::supervisor_builder::SupervisorSpecBuilder;
 use rust_supervisor::task::factory::{TaskFactory, TaskResult, service_fn};
 use rust_supervisor::task::factory_registry::{TaskFactoryDescriptor, TaskFactoryRegistry};
@@ -56,14 +60,13 @@ fn child(kid: Kid, plan: &Plan) -> Result<ChildSpec, SupervisorError> {
     let factory = factory(kid);
     let builder = if permanent {
         // The role that is restarted when it succeeds.
-        ChildSpecBuilder::service(id, name, TaskKind::AsyncWorker, factory).restart_policy(RestartPolicy::Permanent)
+        ChildSpecBuilder::service(id, name, TaskKind::AsyncWorker, factory)
+            .restart_policy(RestartPolicy::Permanent)
     } else {
-        ChildSpecBuilder::worker(id, name, TaskKind::AsyncWorker, factory).restart_policy(RestartPolicy::Transient)
+        ChildSpecBuilder::worker(id, name, TaskKind::AsyncWorker, factory)
+            .restart_policy(RestartPolicy::Transient)
     };
-    builder
-        .backoff_policy(BackoffPolicy::new(plan.backoff, plan.backoff * 10, 0.0))
-        .shutdown_budget(budget(plan))
-        .build()
+    builder.backoff_policy(BackoffPolicy::new(plan.backoff, plan.backoff * 10, 0.0)).build()
 }
 
 fn budget(plan: &Plan) -> ShutdownBudget {
@@ -77,16 +80,30 @@ fn supervisor(plan: &Plan) -> Result<SupervisorSpec, SupervisorError> {
         Strategy::OneForAll => SupervisionStrategy::OneForAll,
         Strategy::RestForOne => SupervisionStrategy::RestForOne,
     };
+    let limits = plan.kids.iter().map(|kid| {
+        let limit = Some(RestartLimit::new(plan.limit, WINDOW));
+        ChildStrategyOverride {
+            restart_limit: limit,
+            ..ChildStrategyOverride::new(ChildId::new(kid.name), strategy)
+        }
+    });
+    let limits = limits.collect();
     let builder = SupervisorSpecBuilder::root(kids?)
         .strategy(strategy)
-        .restart_limit(RestartLimit::new(plan.limit, WINDOW))
-        .tree_shutdown(TreeShutdownPolicy::new(budget(plan), true, Duration::from_secs(1), ORPHANS));
-    if plan.kids.iter().any(|kid| kid.permanent) {
-        return builder.build();
-    }
-    let meltdown = MeltdownPolicy::new(PLENTY, WINDOW, PLENTY, WINDOW, PLENTY, WINDOW, WINDOW);
-    let budget = RestartBudgetConfig::new(WINDOW, PLENTY, 1000.0);
-    builder.meltdown_policy(meltdown).restart_budget_config(budget).build()
+        .child_strategy_overrides(limits)
+        .tree_shutdown(TreeShutdownPolicy {
+            max_orphan_threshold: ORPHANS,
+            ..TreeShutdownPolicy::with_budget(budget(plan))
+        });
+    let mut spec = if plan.kids.iter().any(|kid| kid.permanent) {
+        builder.build()?
+    } else {
+        let meltdown = MeltdownPolicy::new(PLENTY, WINDOW, PLENTY, WINDOW, PLENTY, WINDOW, WINDOW);
+        let budget = RestartBudgetConfig::new(WINDOW, PLENTY, 1000.0);
+        builder.meltdown_policy(meltdown).restart_budget_config(budget).build()?
+    };
+    spec.propagate_tree_shutdown_budget();
+    Ok(spec)
 }
 
 #[async_trait]
@@ -96,9 +113,11 @@ impl Peer for RustTokio {
     }
 
     fn usage(&self) -> &'static str {
-        "`SupervisorSpecBuilder` with workers (a service, with all limits at their defaults, where a success is to be \
-        restarted), a `RestartLimit`, and its other limits set so high that they do not act; without its default \
-        feature, with which it does not compile for release; stopped by `SupervisorHandle::shutdown_tree`."
+        "`SupervisorSpecBuilder` with workers, a `RestartLimit` for each child, and meltdown and budget set so high that \
+        they do not act (that three failures of any children within ten seconds are a hot loop cannot be set); where a \
+        success is to be restarted, a service, and these limits at their defaults. Losing three children ends the \
+        process. Without its default feature, with which it does not compile for release. Stopped by \
+        `SupervisorHandle::shutdown_tree`."
     }
 
     async fn start(&self, plan: Plan) -> Result<Box<dyn Running>, Lacks> {
@@ -133,7 +152,8 @@ impl Running for Alive {
     async fn add(&mut self) -> Result<(), Lacks> {
         let name = self.later.take().ok_or_else(|| Lacks::failed("nothing to add"))?;
         let manifest = format!("name: {name}\nkind: async_worker\nfactory_key: {name}\n");
-        let added = self.handle.add_child(SupervisorPath::root(), manifest, "comparison", "added at run time");
+        let added =
+            self.handle.add_child(SupervisorPath::root(), manifest, "comparison", "added at run time");
         added.await.map_err(Lacks::failed)?;
         Ok(())
     }
@@ -141,6 +161,26 @@ impl Running for Alive {
     async fn told(&mut self) -> Vec<Told> {
         self.hear();
         let mut told = self.heard.clone();
+        let recorder = self.handle.observability_recorder();
+        told.extend(recorder.events.iter().filter_map(|event| {
+            let what = &event.what;
+            let tells = matches!(
+                what,
+                What::ChildFailed { .. }
+                    | What::ChildPanicked { .. }
+                    | What::ChildQuarantined { .. }
+                    | What::ChildStopped { .. }
+                    | What::Meltdown { .. }
+            );
+            tells.then(|| Told::new(Place::Event, format!("{:?}: {what:?}", event.r#where)))
+        }));
+        let steps = recorder.pipeline_stage_diagnostics.iter();
+        told.extend(steps.filter(|step| step.stage == PipelineStage::ExecuteAction).map(|step| {
+            let word = |word: &Option<String>| word.clone().unwrap_or_default();
+            let (child, exit, action) =
+                (word(&step.child_id), word(&step.exit_classification), word(&step.decided_action));
+            Told::new(Place::Event, format!("{child}: {exit}, {action}"))
+        }));
         match self.handle.current_state().await {
             Ok(CommandResult::CurrentState { state }) => {
                 let record = |record: &rust_supervisor::control::outcome::ChildRuntimeRecord| {

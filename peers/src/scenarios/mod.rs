@@ -4,11 +4,10 @@ mod restarts;
 mod stops;
 
 use crate::logs;
-use crate::peer::{Lacks, Peer, Place, Running, Told};
-use crate::probe::Probe;
+use crate::peer::{Lacks, Place, Told};
+use crate::stage::Stage;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// What a scenario saw.
@@ -22,8 +21,10 @@ pub(crate) struct Scenario {
     pub(crate) title: &'static str,
     /// What it does.
     pub(crate) about: &'static str,
+    /// How many threads the runtime has that it runs on.
+    pub(crate) threads: usize,
     /// Does it.
-    pub(crate) run: for<'a> fn(&'a dyn Peer) -> Seen<'a>,
+    pub(crate) run: for<'a> fn(&'a Stage) -> Seen<'a>,
 }
 
 /// All of them, in the order of the page's rows.
@@ -31,62 +32,28 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Scenario> {
     restarts::ALL.iter().chain(stops::ALL)
 }
 
+/// What most scenarios run on.
+const THREADS: usize = 4;
 /// What should happen soon is given so long.
 const SOON: Duration = Duration::from_secs(3);
 /// What should not happen is waited for so long.
 const QUIET: Duration = Duration::from_millis(1500);
-/// What a stop may take beyond the time that its children have.
-const SLACK: Duration = Duration::from_millis(2500);
-/// A stop that has not answered after so long never will, as far as its caller is concerned.
-const PATIENCE: Duration = Duration::from_secs(8);
-
-/// How a stop went.
-struct Stop {
-    /// Whether it answered, and within the time that was asked for.
-    answered: Answered,
-    /// What it answered.
-    told: Vec<Told>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Answered {
-    InTime,
-    Late,
-    Never,
-}
-
-/// Stops it, and looks at the time.
-async fn stop(running: &mut dyn Running, grace: Duration) -> Stop {
-    let begun = std::time::Instant::now();
-    match tokio::time::timeout(PATIENCE, running.stop()).await {
-        Ok(told) if begun.elapsed() <= grace + SLACK => Stop { answered: Answered::InTime, told },
-        Ok(told) => Stop { answered: Answered::Late, told },
-        Err(_) => Stop { answered: Answered::Never, told: vec![] },
-    }
-}
-
-impl Stop {
-    /// When it answered, in words.
-    fn when(&self) -> &'static str {
-        match self.answered {
-            Answered::InTime => "answers within its deadline",
-            Answered::Late => "answers late",
-            Answered::Never => "never answers",
-        }
-    }
-}
-
-/// What was said that has all these words in it, the first of each place; the log as well.
-fn said(told: &[Told], words: &[&str]) -> Vec<Told> {
+/// What was told, and what is in the log.
+fn with_log(told: Vec<Told>) -> Vec<Told> {
     let logged = logs::warnings().into_iter().map(|line| Told::new(Place::Log, line));
-    let matching = told.iter().cloned().chain(logged);
-    let mut found: Vec<Told> = vec![];
-    for told in matching.filter(|told| words.iter().all(|word| told.text.contains(word))) {
-        if found.iter().all(|known| known.place != told.place) {
-            found.push(told);
-        }
-    }
-    found
+    told.into_iter().chain(logged).collect()
+}
+
+/// What of all that has all these words in it.
+fn said(told: &[Told], words: &[&str]) -> Vec<Told> {
+    told.iter().filter(|told| words.iter().all(|word| told.text.contains(word))).cloned().collect()
+}
+
+/// The last that was said in the place that matters most.
+fn quoted(found: &[Told]) -> String {
+    let last = |place| found.iter().rev().find(|told| told.place == place);
+    let value = last(Place::Answer).or_else(|| last(Place::Event)).or_else(|| last(Place::State));
+    value.map(|told| format!(" (`{}`)", told.text)).unwrap_or_default()
 }
 
 /// The places where something was said, in words.
@@ -97,10 +64,18 @@ fn places(found: &[Told], none: &str) -> String {
     if names.is_empty() { none.to_owned() } else { names.join(", ") }
 }
 
-/// How many attempts of a child live after all was said to be over.
-fn alive_after(probe: &Arc<Probe>) -> String {
-    match probe.live() {
-        0 => "nothing lives on".to_owned(),
-        count => format!("{count} live{} on", if count == 1 { "s" } else { "" }),
+/// Who names the children that a stop was about.
+fn who(told: &[Told], names: &[&str]) -> String {
+    let named = names.iter().filter(|name| !said(told, &[name]).is_empty()).count();
+    match (named, names.len()) {
+        (0, _) => {
+            let answer: Vec<Told> = told.iter().filter(|told| told.place == Place::Answer).cloned().collect();
+            format!("named nowhere{}", quoted(&answer))
+        }
+        (some, all) if some < all => format!("{some} of {all} are named"),
+        _ => {
+            let found = said(told, &names[..1]);
+            format!("named in: {}{}", places(&found, ""), quoted(&found))
+        }
     }
 }

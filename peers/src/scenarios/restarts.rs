@@ -1,8 +1,9 @@
 //! Scenarios about restarts.
 
-use super::{PATIENCE, QUIET, SOON, Scenario, Seen, alive_after, places, said, stop};
-use crate::peer::{Kid, Lacks, Peer, Plan, Strategy, Told, Place};
+use super::{QUIET, SOON, Scenario, THREADS, places, quoted, said, with_log};
+use crate::peer::{Kid, Lacks, Plan, Strategy, Told};
 use crate::probe::{Probe, until};
+use crate::stage::Stage;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,56 +13,63 @@ pub(super) const ALL: &[Scenario] = &[
         title: "A sibling that still runs, one-for-all",
         about: "One of two children fails under one-for-all; its sibling takes a tenth of a second to stop. How many \
             copies of the sibling were alive at once, and how many are after the restart and after the stop of all?",
-        run: |peer| Box::pin(together(peer, Strategy::OneForAll, false)),
+        threads: THREADS,
+        run: |stage| Box::pin(together(stage, Strategy::OneForAll, false)),
     },
     Scenario {
         id: "one-for-all-busy",
         title: "The same, with a busy sibling",
         about: "As before, but the sibling computes a tenth of a second at a time between its await points, so that it \
             can be dropped only then.",
-        run: |peer| Box::pin(together(peer, Strategy::OneForAll, true)),
+        threads: THREADS,
+        run: |stage| Box::pin(together(stage, Strategy::OneForAll, true)),
     },
     Scenario {
         id: "rest-for-one",
         title: "Rest-for-one",
         about: "The second of three children fails under rest-for-one. The first must be left alone; how many copies of \
             the third were alive at once, and how many are after the restart and after the stop of all?",
-        run: |peer| Box::pin(together(peer, Strategy::RestForOne, false)),
+        threads: THREADS,
+        run: |stage| Box::pin(together(stage, Strategy::RestForOne, false)),
     },
     Scenario {
         id: "give-up",
         title: "The limit of restarts is exceeded",
         about: "A child fails whenever it is started; three restarts within a minute are allowed. How many attempts are \
             there, what becomes of its sibling, and where can a program or a person see that it was given up on?",
-        run: |peer| Box::pin(give_up(peer)),
+        threads: THREADS,
+        run: |stage| Box::pin(give_up(stage)),
     },
     Scenario {
         id: "shared-limit",
         title: "Two children fail twice each, three restarts are allowed",
         about: "Two children of one supervisor fail twice each and then work. With a limit for each child both come \
             back; with one that counts them together, as OTP's, they use up each other's.",
-        run: |peer| Box::pin(shared_limit(peer)),
+        threads: THREADS,
+        run: |stage| Box::pin(shared_limit(stage)),
     },
     Scenario {
         id: "panic",
         title: "A child panics",
         about: "A child panics with a message at its first attempt. Is it restarted, and where does the supervisor name \
             it with that message? (What Rust's own panic hook prints does not count.)",
-        run: |peer| Box::pin(panics(peer)),
+        threads: THREADS,
+        run: |stage| Box::pin(panics(stage)),
     },
     Scenario {
         id: "success-loop",
         title: "A permanent child succeeds at once",
-        about: "A child that is always to be restarted returns a success as soon as it is started, with no limit of \
-            restarts and a first delay of 50 ms. How often is it started within a second?",
-        run: |peer| Box::pin(success_loop(peer)),
+        about: "A child that is always to be restarted returns a success as soon as it is started, with a \
+            limit of restarts far away and a first delay of 50 ms. How often is it started within a second?",
+        threads: THREADS,
+        run: |stage| Box::pin(success_loop(stage)),
     },
 ];
 
 /// A child that lives until it is asked to stop, for which it takes a moment.
 pub(super) fn idle(name: &'static str, probe: &Arc<Probe>) -> Kid {
     let probe = Arc::clone(probe);
-    Kid::new(name, move |asked| {
+    let kid = Kid::new(name, move |asked| {
         let alive = probe.enter();
         Box::pin(async move {
             asked.await;
@@ -69,7 +77,8 @@ pub(super) fn idle(name: &'static str, probe: &Arc<Probe>) -> Kid {
             drop(alive);
             Ok(())
         })
-    })
+    });
+    kid.rests()
 }
 
 /// A child that computes for a tenth of a second between two looks at the request to stop.
@@ -108,64 +117,61 @@ pub(super) fn failing(name: &'static str, probe: &Arc<Probe>, times: usize, afte
     })
 }
 
-async fn together(peer: &dyn Peer, strategy: Strategy, is_busy: bool) -> Result<String, Lacks> {
+async fn together(stage: &Stage, strategy: Strategy, is_busy: bool) -> Result<String, Lacks> {
     let (first, failed, sibling) = (Probe::new(), Probe::new(), Probe::new());
     let last = if is_busy { busy("sibling", &sibling) } else { idle("sibling", &sibling) };
     let mut kids = vec![failing("failing", &failed, 1, Duration::from_millis(300)), last];
     if strategy == Strategy::RestForOne {
         kids.insert(0, idle("first", &first));
     }
-    let plan = Plan { strategy, ..Plan::of(kids) };
-    let grace = plan.grace;
-    let mut running = peer.start(plan).await?;
+    let mut running = stage.start(Plan { strategy, ..Plan::of(kids) }).await?;
     if !until(SOON, || failed.starts() >= 2).await {
         return Ok("the failed child does not come back".to_owned());
     }
     tokio::time::sleep(QUIET).await;
     let (starts, live, peak) = (sibling.starts(), sibling.live(), sibling.peak());
-    let stopped = stop(running.as_mut(), grace).await;
+    let stopped = running.stop().await?;
     tokio::time::sleep(QUIET).await;
-    let copies = match (starts, peak) {
-        (1, _) => "the sibling is not restarted".to_owned(),
-        (2, 1) if live == 1 => "the old copy is gone before the new one starts".to_owned(),
-        (2, 2) if live == 1 => "two copies at once for a while, then one".to_owned(),
-        _ => format!("{starts} starts, {peak} copies at once, {live} after the restart"),
+    let copies = match (starts, live, peak) {
+        (1, _, _) => "it is not restarted".to_owned(),
+        (_, 1, 1) => "one copy at a time".to_owned(),
+        (_, _, peak) => format!("{peak} copies at once, {live} after the restart"),
     };
     let others = if first.starts() > 1 { "; the first is restarted too" } else { "" };
-    Ok(format!("{copies}{others}; stop {}, {}", stopped.when(), alive_after(&sibling)))
+    let after = if sibling.live() == 0 { "none".to_owned() } else { sibling.live().to_string() };
+    Ok(format!("{copies}{others}, {after} after the stop{}", stopped.but()))
 }
 
-async fn give_up(peer: &dyn Peer) -> Result<String, Lacks> {
+async fn give_up(stage: &Stage) -> Result<String, Lacks> {
     let (flaky, sibling) = (Probe::new(), Probe::new());
-    let kids = [failing("flaky", &flaky, usize::MAX, Duration::from_millis(10)), idle("sibling", &sibling)];
-    let mut running = peer.start(Plan::of(kids)).await?;
-    if !until(SOON, || flaky.starts() >= 4).await {
-        return Ok(format!("only {} attempts", flaky.starts()));
+    let pace = Duration::from_millis(200);
+    let kids = [failing("flaky", &flaky, usize::MAX, pace), idle("sibling", &sibling)];
+    let mut running = stage.start(Plan { backoff: pace, ..Plan::of(kids) }).await?;
+    until(SOON, || flaky.starts() == 2).await;
+    let before = with_log(running.told().await?);
+    let mut attempts = 0;
+    while attempts < flaky.starts() {
+        attempts = flaky.starts();
+        tokio::time::sleep(QUIET).await;
     }
-    tokio::time::sleep(QUIET).await;
-    let told = running.told().await;
-    let tree = if sibling.live() == 0 { "the supervisor fails with it" } else { "its sibling goes on" };
+    // What it says whenever a child fails, it has said before.
+    let is_new = |told: &Told| before.iter().all(|known| known.text != told.text);
+    let told: Vec<Told> = with_log(running.told().await?).into_iter().filter(is_new).collect();
+    let tree = if sibling.live() == 0 { "its supervisor fails with it" } else { "its sibling goes on" };
     let naming = said(&told, &["flaky"]);
-    let loud = |told: &&Told| told.place == Place::Event || told.place == Place::Answer;
-    let ending: Vec<Told> = told.iter().filter(loud).cloned().collect();
-    let shown = |found: &[Told]| {
-        let last = |place| found.iter().rev().find(|told: &&Told| told.place == place);
-        let value = last(Place::Answer).or_else(|| last(Place::Event)).or_else(|| last(Place::State));
-        value.map(|told| format!(" (`{}`)", told.text)).unwrap_or_default()
+    let words = match (naming.is_empty(), told.is_empty()) {
+        (false, _) => format!("said, with its name, in: {}{}", places(&naming, ""), quoted(&naming)),
+        (true, false) => format!("said, without its name, in: {}{}", places(&told, ""), quoted(&told)),
+        (true, true) => "silent".to_owned(),
     };
-    let words = if naming.is_empty() {
-        format!("{}{}, without its name", places(&ending, "nothing says so"), shown(&ending))
-    } else {
-        format!("{}{}", places(&naming, ""), shown(&naming))
-    };
-    Ok(format!("{} attempts, {tree}; named in: {words}", flaky.starts()))
+    Ok(format!("{attempts} attempts, {tree}; {words}"))
 }
 
-async fn shared_limit(peer: &dyn Peer) -> Result<String, Lacks> {
+async fn shared_limit(stage: &Stage) -> Result<String, Lacks> {
     let (one, other) = (Probe::new(), Probe::new());
     let soon = Duration::from_millis(10);
     let kids = [failing("one", &one, 2, soon), failing("other", &other, 2, soon)];
-    let _running = peer.start(Plan::of(kids)).await?;
+    let _running = stage.start(Plan::of(kids)).await?;
     let back = || one.live() == 1 && other.live() == 1 && one.starts() == 3 && other.starts() == 3;
     until(SOON, back).await;
     tokio::time::sleep(QUIET).await;
@@ -176,7 +182,7 @@ async fn shared_limit(peer: &dyn Peer) -> Result<String, Lacks> {
     })
 }
 
-async fn panics(peer: &dyn Peer) -> Result<String, Lacks> {
+async fn panics(stage: &Stage) -> Result<String, Lacks> {
     let probe = Probe::new();
     let seen = Arc::clone(&probe);
     let kid = Kid::new("shaky", move |asked| {
@@ -188,10 +194,10 @@ async fn panics(peer: &dyn Peer) -> Result<String, Lacks> {
             Ok(())
         })
     });
-    let mut running = peer.start(Plan { restarts: false, ..Plan::of([kid]) }).await?;
+    let mut running = stage.start(Plan { restarts: false, ..Plan::of([kid]) }).await?;
     let back = until(SOON, || probe.starts() >= 2).await;
     tokio::time::sleep(Duration::from_millis(300)).await;
-    let told = tokio::time::timeout(PATIENCE, running.told()).await.unwrap_or_default();
+    let told = with_log(running.told().await?);
     let restarted = if back { "restarted" } else { "not restarted" };
     let both = said(&told, &["shaky", "half a reply"]);
     let name = said(&told, &["shaky", "anic"]);
@@ -205,15 +211,15 @@ async fn panics(peer: &dyn Peer) -> Result<String, Lacks> {
     Ok(format!("{restarted}; {words}"))
 }
 
-async fn success_loop(peer: &dyn Peer) -> Result<String, Lacks> {
+async fn success_loop(stage: &Stage) -> Result<String, Lacks> {
     let probe = Probe::new();
     let seen = Arc::clone(&probe);
     let kid = Kid::new("eager", move |_| {
         drop(seen.enter());
         Box::pin(async { Ok(()) })
     });
-    let plan = Plan { limit: 1_000_000, backoff: Duration::from_millis(50), ..Plan::of([kid.permanent()]) };
-    let _running = peer.start(plan).await?;
+    let plan = Plan { limit: 60_000, backoff: Duration::from_millis(50), ..Plan::of([kid.permanent()]) };
+    let _running = stage.start(plan).await?;
     tokio::time::sleep(Duration::from_secs(1)).await;
     Ok(match probe.starts() {
         0 => "never started".to_owned(),

@@ -1,10 +1,11 @@
 //! Scenarios about stopping.
 
 use super::restarts::{failing, idle};
-use super::{Answered, QUIET, SOON, Scenario, Seen, alive_after, places, said, stop};
-use crate::peer::{Kid, Lacks, Peer, Plan};
+use super::{QUIET, SOON, Scenario, THREADS, quoted, who, with_log};
+use crate::peer::{Kid, Lacks, Plan};
 use crate::probe::{Probe, until};
-use std::sync::Arc;
+use crate::stage::Stage;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 pub(super) const ALL: &[Scenario] = &[
@@ -13,83 +14,107 @@ pub(super) const ALL: &[Scenario] = &[
         title: "Stopped while a child waits for its restart",
         about: "A child has failed and is to be restarted after a second; a moment after the failure the supervisor is \
             stopped. Does anything start after that?",
-        run: |peer| Box::pin(in_backoff(peer)),
+        threads: THREADS,
+        run: |stage| Box::pin(in_backoff(stage)),
     },
     Scenario {
         id: "tidy",
         title: "A child tidies up when stopped",
         about: "A child needs a fifth of a second after the request to stop to tidy up, and has half a second. Has it \
             finished when the stop answers?",
-        run: |peer| Box::pin(tidies(peer)),
+        threads: THREADS,
+        run: |stage| Box::pin(tidies(stage)),
+    },
+    Scenario {
+        id: "order",
+        title: "The order of a stop",
+        about: "Three children, which need a tenth of a second each to tidy up, are stopped. In what order are they asked?",
+        threads: THREADS,
+        run: |stage| Box::pin(order(stage)),
     },
     Scenario {
         id: "deaf",
         title: "A child ignores the stop",
         about: "A child goes on whatever it is asked, but has await points; it has half a second to stop. Does the stop \
             answer in time, is the child gone, and who names it?",
-        run: |peer| Box::pin(deaf(peer, 1)),
+        threads: THREADS,
+        run: |stage| Box::pin(deaf(stage, 1)),
     },
     Scenario {
         id: "deaf-twenty",
         title: "Twenty children ignore it",
         about: "The same with twenty such children: is there one deadline for all, or one after the other?",
-        run: |peer| Box::pin(deaf(peer, 20)),
+        threads: THREADS,
+        run: |stage| Box::pin(deaf(stage, 20)),
     },
     Scenario {
         id: "blocking",
         title: "A child blocks its thread",
         about: "A child calls `std::thread::sleep` in async code for longer than anybody waits, on a runtime with four \
             threads. Nothing can end it; does the stop answer in time, and who names it?",
-        run: |peer| Box::pin(blocks(peer)),
+        threads: THREADS,
+        run: |stage| Box::pin(blocks(stage, Duration::from_secs(120), false)),
+    },
+    Scenario {
+        id: "blocking-alone",
+        title: "A child blocks the only thread",
+        about: "The same on a runtime with one thread, which the child blocks for five seconds. There is nothing to \
+            compare but whether somebody answers before that.",
+        threads: 1,
+        run: |stage| Box::pin(blocks(stage, Duration::from_secs(5), true)),
     },
     Scenario {
         id: "dropped",
         title: "The supervisor's owner is dropped",
         about: "All that the program holds of the supervisor is dropped without a stop: handles, and the future that \
-            runs it. Do its children live on?",
-        run: |peer| Box::pin(dropped(peer)),
+            runs it. Do its children live on? (Where a reference is not meant to own what it points to, as with actors, \
+            that is how it is meant.)",
+        threads: THREADS,
+        run: |stage| Box::pin(dropped(stage)),
     },
     Scenario {
         id: "dynamic",
         title: "A child that was added at run time",
         about: "A child is added while the supervisor runs; then the supervisor is stopped. Is that child gone when the \
             stop answers?",
-        run: |peer| Box::pin(dynamic(peer)),
+        threads: THREADS,
+        run: |stage| Box::pin(dynamic(stage)),
     },
 ];
 
+/// What is gone so soon after the answer is gone with it.
+const AT_ONCE: Duration = Duration::from_millis(100);
+
 /// Whether what a stop was about is gone at its answer, and if not, soon after.
 async fn gone(probe: &Arc<Probe>) -> &'static str {
-    if probe.live() == 0 {
-        return "gone by then";
+    if until(AT_ONCE, || probe.live() == 0).await {
+        return "gone";
     }
     if until(QUIET, || probe.live() == 0).await { "gone a moment later" } else { "lives on" }
 }
 
-async fn in_backoff(peer: &dyn Peer) -> Result<String, Lacks> {
+async fn in_backoff(stage: &Stage) -> Result<String, Lacks> {
     let probe = Probe::new();
     let kid = failing("waiting", &probe, 1, Duration::from_millis(300));
     let plan = Plan { backoff: Duration::from_secs(1), ..Plan::of([kid]) };
-    let grace = plan.grace;
-    let mut running = peer.start(plan).await?;
+    let mut running = stage.start(plan).await?;
     if !until(SOON, || probe.starts() == 1 && probe.live() == 0).await {
         return Ok("the child does not run".to_owned());
     }
     tokio::time::sleep(Duration::from_millis(20)).await;
     let before = probe.starts();
-    let stopped = stop(running.as_mut(), grace).await;
+    let stopped = running.stop().await?;
     tokio::time::sleep(QUIET).await;
     let later = match probe.starts() - before {
         0 => "nothing starts".to_owned(),
-        _ if probe.live() > 0 => "the child starts after all, and lives on".to_owned(),
-        _ => "the child starts once more".to_owned(),
+        _ if probe.live() > 0 => "it starts after all, and lives on".to_owned(),
+        _ => "it starts once more".to_owned(),
     };
-    let error = stopped.told.first().map(|told| format!(" (`{}`)", told.text)).unwrap_or_default();
-    let error = if stopped.answered == Answered::InTime && error.contains("waiting") { String::new() } else { error };
-    Ok(format!("{later}; stop {}{error}", stopped.when()))
+    let error = if probe.live() > 0 { quoted(&stopped.told) } else { String::new() };
+    Ok(format!("{later}{error}{}", stopped.but()))
 }
 
-async fn tidies(peer: &dyn Peer) -> Result<String, Lacks> {
+async fn tidies(stage: &Stage) -> Result<String, Lacks> {
     let probe = Probe::new();
     let tidied = Arc::clone(&probe);
     let kid = {
@@ -103,7 +128,7 @@ async fn tidies(peer: &dyn Peer) -> Result<String, Lacks> {
             })
         })
     };
-    let kid = kid.tidy(move || {
+    let kid = kid.rests().tidy(move || {
         let tidied = Arc::clone(&tidied);
         Box::pin(async move {
             tokio::time::sleep(Duration::from_millis(200)).await;
@@ -112,27 +137,27 @@ async fn tidies(peer: &dyn Peer) -> Result<String, Lacks> {
         })
     });
     let plan = Plan { restarts: false, ..Plan::of([kid]) };
-    let grace = plan.grace;
-    let mut running = peer.start(plan).await?;
+    let mut running = stage.start(plan).await?;
     until(SOON, || probe.live() == 1).await;
-    let stopped = stop(running.as_mut(), grace).await;
+    let stopped = running.stop().await?;
     let at_answer = probe.done();
     tokio::time::sleep(QUIET).await;
     let words = match (at_answer, probe.done()) {
-        (1, _) => "it has",
-        (_, 1) => "it finishes after the answer",
-        _ => "it is not given the time",
+        (1, _) => "yes",
+        (_, 1) => "only after the answer",
+        _ => "no: it is not given the time",
     };
-    Ok(format!("{words}; stop {}", stopped.when()))
+    Ok(format!("{words}{}", stopped.but()))
 }
 
 /// Names for many children.
 const NAMES: [&str; 20] = [
-    "deaf-0", "deaf-1", "deaf-2", "deaf-3", "deaf-4", "deaf-5", "deaf-6", "deaf-7", "deaf-8", "deaf-9", "deaf-10",
-    "deaf-11", "deaf-12", "deaf-13", "deaf-14", "deaf-15", "deaf-16", "deaf-17", "deaf-18", "deaf-19",
+    "deaf-0", "deaf-1", "deaf-2", "deaf-3", "deaf-4", "deaf-5", "deaf-6", "deaf-7", "deaf-8", "deaf-9",
+    "deaf-10", "deaf-11", "deaf-12", "deaf-13", "deaf-14", "deaf-15", "deaf-16", "deaf-17", "deaf-18",
+    "deaf-19",
 ];
 
-async fn deaf(peer: &dyn Peer, count: usize) -> Result<String, Lacks> {
+async fn deaf(stage: &Stage, count: usize) -> Result<String, Lacks> {
     let probe = Probe::new();
     let kid = |name: &&'static str| {
         let probe = Arc::clone(&probe);
@@ -149,66 +174,106 @@ async fn deaf(peer: &dyn Peer, count: usize) -> Result<String, Lacks> {
         })
     };
     let plan = Plan { restarts: false, ..Plan::of(NAMES.iter().take(count).map(kid)) };
-    let grace = plan.grace;
-    let mut running = peer.start(plan).await?;
+    let mut running = stage.start(plan).await?;
     until(SOON, || probe.live() == count).await;
-    let stopped = stop(running.as_mut(), grace).await;
+    let stopped = running.stop().await?;
     let gone = gone(&probe).await;
-    let them = if count == 1 { "the child is" } else { "the children are" };
-    let them = if gone == "lives on" { "" } else { them };
-    let named = NAMES.iter().take(count).filter(|name| !said(&stopped.told, &[name]).is_empty()).count();
-    let who = match named {
-        0 => "nobody names it".to_owned(),
-        _ if named == count => format!("named in: {}", places(&said(&stopped.told, &["deaf-0"]), "")),
-        some => format!("{some} of {count} are named"),
+    let them = match (gone, count) {
+        ("lives on", 1) => "it lives on".to_owned(),
+        ("lives on", _) => format!("{} live on", probe.live()),
+        (gone, 1) => format!("it is {gone}"),
+        (gone, _) => format!("they are {gone}"),
     };
-    let who = if count > 1 && named == 0 { "nobody names them".to_owned() } else { who };
-    Ok(format!("{}; {them} {gone}; {who}", stopped.when()).replace("  ", " "))
+    Ok(format!("{}; {them}; {}", stopped.when(), who(&with_log(stopped.told), &NAMES[..count])))
 }
 
-async fn blocks(peer: &dyn Peer) -> Result<String, Lacks> {
+async fn blocks(stage: &Stage, length: Duration, alone: bool) -> Result<String, Lacks> {
     let probe = Probe::new();
     let seen = Arc::clone(&probe);
     let kid = Kid::new("blocking", move |_| {
         let alive = seen.enter();
         Box::pin(async move {
-            std::thread::sleep(Duration::from_secs(120));
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            std::thread::sleep(length);
             drop(alive);
             Ok(())
         })
     });
     let plan = Plan { restarts: false, ..Plan::of([kid]) };
-    let grace = plan.grace;
-    let mut running = peer.start(plan).await?;
+    let mut running = stage.start(plan).await?;
     until(SOON, || probe.live() == 1).await;
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    let stopped = stop(running.as_mut(), grace).await;
-    let named = said(&stopped.told, &["blocking"]);
-    let value = stopped.told.iter().find(|told| told.text.contains("blocking"));
-    let value = value.map(|told| format!(" (`{}`)", told.text)).unwrap_or_default();
-    Ok(format!("{}; named in: {}{value}", stopped.when(), places(&named, "nothing")))
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    let stopped = running.stop().await?;
+    if alone {
+        return Ok(stopped.when().to_owned());
+    }
+    // What is written late counts too.
+    tokio::time::sleep(QUIET).await;
+    Ok(format!("{}; {}", stopped.when(), who(&with_log(stopped.told), &["blocking"])))
 }
 
-async fn dropped(peer: &dyn Peer) -> Result<String, Lacks> {
+/// What happened to the children, in its order.
+type Notes = Arc<Mutex<Vec<(&'static str, bool)>>>;
+
+fn noting(name: &'static str, notes: &Notes) -> Kid {
+    let notes = Arc::clone(notes);
+    let waiting = Kid::new(name, |asked| {
+        Box::pin(async move {
+            asked.await;
+            Ok(())
+        })
+    });
+    waiting.rests().tidy(move || {
+        let notes = Arc::clone(&notes);
+        let note = move |ended| notes.lock().unwrap_or_else(PoisonError::into_inner).push((name, ended));
+        Box::pin(async move {
+            note(false);
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            note(true);
+            Ok(())
+        })
+    })
+}
+
+async fn order(stage: &Stage) -> Result<String, Lacks> {
+    let notes = Notes::default();
+    let kids = ["first", "second", "third"].map(|name| noting(name, &notes));
+    let plan = Plan { restarts: false, ..Plan::of(kids) };
+    let mut running = stage.start(plan).await?;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    running.stop().await?;
+    let notes = notes.lock().unwrap_or_else(PoisonError::into_inner);
+    let one_by_one = notes.chunks(2).all(|pair| pair.len() == 2 && pair[0].0 == pair[1].0);
+    let order: Vec<&str> = notes.iter().filter(|(_, ended)| !ended).map(|(name, _)| *name).collect();
+    Ok(match (order.as_slice(), one_by_one) {
+        ([], _) => "they are not asked".to_owned(),
+        (["third", "second", "first"], true) => "in reverse, one after the other".to_owned(),
+        (["first", "second", "third"], true) => "in order, one after the other".to_owned(),
+        (_, true) => "one after the other, in no order".to_owned(),
+        (_, false) => "all at once".to_owned(),
+    })
+}
+
+async fn dropped(stage: &Stage) -> Result<String, Lacks> {
     let probe = Probe::new();
     let plan = Plan { restarts: false, ..Plan::of([idle("left", &probe)]) };
-    let running = peer.start(plan).await?;
+    let running = stage.start(plan).await?;
     until(SOON, || probe.live() == 1).await;
-    running.let_go();
+    running.let_go().await?;
     let gone = until(SOON, || probe.live() == 0).await;
     Ok(if gone { "they end with it" } else { "they live on" }.to_owned())
 }
 
-async fn dynamic(peer: &dyn Peer) -> Result<String, Lacks> {
+async fn dynamic(stage: &Stage) -> Result<String, Lacks> {
     let (first, late) = (Probe::new(), Probe::new());
-    let plan = Plan { restarts: false, later: Some(idle("late", &late)), ..Plan::of([idle("first", &first)]) };
-    let grace = plan.grace;
-    let mut running = peer.start(plan).await?;
+    let plan =
+        Plan { restarts: false, later: Some(idle("late", &late)), ..Plan::of([idle("first", &first)]) };
+    let mut running = stage.start(plan).await?;
     until(SOON, || first.live() == 1).await;
     running.add().await?;
     if !until(SOON, || late.live() == 1).await {
         return Ok("the child that was added does not run".to_owned());
     }
-    let stopped = stop(running.as_mut(), grace).await;
-    Ok(format!("stop {}; the child is {}", stopped.when(), gone(&late).await).replace("is lives", "lives"))
+    let stopped = running.stop().await?;
+    Ok(format!("{}{}", gone(&late).await, stopped.but()))
 }
