@@ -217,7 +217,7 @@ fn c28_a_supervisor_that_gave_up_is_restarted_unless_temporary_also_when_transie
     {
         play(async {
             let stage = Stage::new();
-            let [a, added, member] = stage.actors(["a", "added", "member"]);
+            let [a, added, off, member] = stage.actors(["a", "added", "off", "member"]);
             let group = troupe();
             let members = group.handle();
             let nested = Supervisor::new("s")
@@ -228,11 +228,13 @@ fn c28_a_supervisor_that_gave_up_is_restarted_unless_temporary_also_when_transie
                 .backoff(None);
             let tree = Supervisor::new("t").child(nested).start().await.unwrap();
             tree.add_child("/t/s", added.child()).await.unwrap();
+            tree.add_child("/t/s", off.child()).await.unwrap();
+            tree.stop_child("/t/s/off").await.unwrap();
             members.start(Some(name("m")), member.clone()).await.unwrap();
             a.fail("x");
             stage.log().await;
-            let states = ["/t/s", "/t/s/added", "/t/s/g/m"].map(|path| state(&tree, path));
-            assert_eq!(states, [left, "gone", "gone"], "{restart:?}");
+            let paths = ["/t/s", "/t/s/added", "/t/s/off", "/t/s/g/m"];
+            assert_eq!(paths.map(|path| state(&tree, path)), [left, "gone", "gone", "gone"], "{restart:?}");
             assert_eq!(a.live(), usize::from(left == "running"), "{restart:?}");
             assert_eq!((added.starts(), member.starts(), added.live(), member.live()), (1, 1, 0, 0));
             stage.end(tree).await;

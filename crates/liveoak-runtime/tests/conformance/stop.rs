@@ -86,13 +86,15 @@ fn c40_who_has_no_time_is_killed_at_once_without_being_asked_and_its_death_is_wa
     play(async {
         let stage = Stage::new();
         let a = stage.actor("a");
-        // Both would end differently if they were asked.
+        // All would end differently if they were asked: quick by itself, the others later.
+        let quick = stage.actor("quick");
         let b = stage.actor_that("b", |puppet| puppet.stopping_after(s(100)));
         let group = troupe().stop_within(Duration::ZERO);
         let members = group.handle();
         let tree = Supervisor::new("t")
             .child(a.child())
             .child(b.child().stop_within(Duration::ZERO))
+            .child(quick.child().stop_within(Duration::ZERO))
             .child(group)
             .start()
             .await
@@ -101,9 +103,9 @@ fn c40_who_has_no_time_is_killed_at_once_without_being_asked_and_its_death_is_wa
         members.start(Some(name("m")), m).await.unwrap();
         stage.log().await;
         let report = tree.stop().await;
-        assert_eq!(stage.log().await, "-m -b -a");
+        assert_eq!(stage.log().await, "-m -quick -b -a");
         let forced: Vec<_> = report.forced().map(|entry| entry.path.name()).collect();
-        assert_eq!((forced, report.took), (vec!["m", "b"], Duration::ZERO));
+        assert_eq!((forced, report.took), (vec!["m", "quick", "b"], Duration::ZERO));
         stage.ended().await;
     });
 }
