@@ -13,6 +13,9 @@ const DEMO_LIMIT: Duration = Duration::from_secs(600);
 /// How long the demonstration runs if README does not say.
 const DEMO_FOR: &str = " --for 15s";
 
+/// A short run of it, in seconds; it takes about twice that.
+const CHAOS_FOR: &str = "20";
+
 /// Warnings in docs (a dead link, an unclosed tag) are errors.
 const STRICT_DOCS: (&str, &str) = ("RUSTDOCFLAGS", "-D warnings");
 
@@ -28,6 +31,8 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     step("cargo check --locked -p liveoak", &[])?;
     examples::run()?;
     step_within(&promised.demo, DEMO_LIMIT)?;
+    crate::chaos::run(&["--for", CHAOS_FOR, "--seed", "1"].map(str::to_owned))?;
+    crate::loom::run(&[])?;
     // Last, so that the tests' closing lines end the log.
     step(&promised.test, &[])?;
 

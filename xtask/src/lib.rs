@@ -14,6 +14,7 @@ mod chaos;
 mod ci;
 mod examples;
 mod fuzz;
+mod loom;
 mod peers;
 pub mod readme;
 mod run;

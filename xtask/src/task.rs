@@ -48,6 +48,11 @@ pub const TASKS: &[Task] = &[
         run: crate::fuzz::run,
     },
     Task {
+        name: "loom",
+        about: "what is written by hand with atomics, in every order in which threads may come",
+        run: crate::loom::run,
+    },
+    Task {
         name: "bless",
         about: "accept the golden transcripts as the tests see them now",
         run: crate::bless::run,

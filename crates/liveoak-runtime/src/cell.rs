@@ -4,12 +4,12 @@
 //! attempt's end is reported here, exactly once, when its body *and* all its subtasks are gone.
 
 use crate::driver::Shared;
-use crate::latch::{Latched, Waiters};
+use crate::latch::{Inside, Latch, Latched, Watch};
+use crate::sync::MutexGuard;
 use liveoak_core::{Attempt, ChildId, Exit, Path};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Waker;
+use std::sync::Arc;
+use std::task::Context;
 use tokio::task::AbortHandle;
 
 const STOPPING: u8 = 1;
@@ -42,24 +42,16 @@ pub(crate) struct Cell {
     pub(crate) attempt: Attempt,
     /// Whether the attempt runs on the runtime that the tree's clock belongs to.
     pub(crate) on_root: bool,
-    /// Latched bits: stop asked, kill ordered, body to be dropped, end reported, written off, how to be killed; and the
-    /// heartbeat since the last check. What wakes somebody is set under the lock of `life`.
-    bits: AtomicU8,
-    /// What the attempt has spawned, and who waits for a bit.
-    life: Mutex<Life>,
+    /// The bits above, and what the attempt has spawned.
+    life: Latch<Life>,
     /// Makes the cell as large as the gap that the aligned allocation of a Tokio task leaves before it under glibc's
     /// allocator (112 bytes): it is filled at once instead of searched for, which is a tenth of a start, and costs no memory.
     _gap: u64,
 }
 
-/// Who is to be woken for a bit, and what else belongs to the attempt.
+/// What only some attempts have.
 #[derive(Default)]
-pub(crate) struct Life {
-    /// Who waits for a bit.
-    pub(crate) waiters: Waiters,
-    /// What only some attempts have.
-    more: Option<Box<More>>,
-}
+pub(crate) struct Life(Option<Box<More>>);
 
 #[derive(Default)]
 struct More {
@@ -77,76 +69,52 @@ struct More {
 
 impl Cell {
     pub(crate) fn new(tree: Arc<Shared>, id: ChildId, attempt: Attempt, on_root: bool) -> Arc<Self> {
-        Arc::new(Self { tree, id, attempt, on_root, bits: AtomicU8::new(0), life: Mutex::default(), _gap: 0 })
+        Arc::new(Self { tree, id, attempt, on_root, life: Latch::new(Life::default()), _gap: 0 })
     }
 
-    /// From now on every order wakes the task of the body, once; to be renewed when there was one. The orders so far.
-    pub(crate) fn wake_for_orders(&self, task: &Waker) -> Orders {
-        let mut life = self.life();
-        life.waiters.set_body(task);
-        self.orders()
+    /// The orders so far, for the task of the body at the beginning of its poll.
+    pub(crate) fn orders(&self, watch: &mut Watch, cx: &Context<'_>) -> Orders {
+        Orders(watch.look(&self.life, cx, ORDERS))
     }
 
-    pub(crate) fn orders(&self) -> Orders {
-        Orders(self.bits.load(Ordering::Acquire) & ORDERS)
+    /// The body is pending: the next order wakes its task.
+    pub(crate) fn wait_for_orders(&self, watch: &mut Watch, cx: &Context<'_>, shown: Orders) {
+        watch.wait(&self.life, cx, ORDERS, shown.0);
     }
 
     /// From now on a kill is an order that the body obeys; it is dropped only when it is written off.
     pub(crate) fn leave_kill_to_body(&self) {
-        self.bits.fetch_or(KILLS_ITSELF, Ordering::AcqRel);
+        self.life.note(KILLS_ITSELF);
     }
 
     /// Ends the attempt by force.
     pub(crate) fn kill(&self) {
         let by_itself = self.has(KILLS_ITSELF);
-        self.latch(if by_itself { STOPPING | KILLING } else { STOPPING | KILLING | ABORTED });
+        self.life.raise(if by_itself { STOPPING | KILLING } else { STOPPING | KILLING | ABORTED });
     }
 
     /// Nothing waits for the attempt any more: a last chance to end it, and all of its subtasks.
     pub(crate) fn write_off(&self) {
-        self.latch(WRITTEN_OFF | STOPPING | KILLING | ABORTED);
+        self.life.raise(WRITTEN_OFF | STOPPING | KILLING | ABORTED);
         let life = self.life();
-        let subtasks = life.more.as_ref().map(|more| more.live.values().flatten().cloned().collect());
+        let subtasks = life.rest.0.as_ref().map(|more| more.live.values().flatten().cloned().collect());
         drop(life);
         let subtasks: Vec<AbortHandle> = subtasks.unwrap_or_default();
         subtasks.iter().for_each(AbortHandle::abort);
     }
 
-    /// Sets bits, and wakes everybody who waits for news.
-    fn latch(&self, bits: u8) {
-        let mut life = self.life();
-        let before = self.bits.fetch_or(bits, Ordering::AcqRel);
-        if before & bits == bits {
-            return;
-        }
-        let (body, others) = life.waiters.take();
-        drop(life);
-        if let Some(body) = body {
-            body.wake();
-        }
-        if let Some(others) = others {
-            others.notify_waiters();
-        }
+    /// The attempt is over: whoever still holds a context of it is to stop as well.
+    fn close(&self, life: MutexGuard<'_, Inside<Life>>) {
+        self.life.close(life, OVER | STOPPING);
     }
 
-    /// The attempt is over: its body's task needs nobody to wake it, and whoever still holds a context is to stop as well.
-    fn close(&self, mut life: MutexGuard<'_, Life>) {
-        self.bits.fetch_or(OVER | STOPPING, Ordering::AcqRel);
-        let (body, others) = life.waiters.take();
-        drop(life);
-        drop(body);
-        if let Some(others) = others {
-            others.notify_waiters();
-        }
-    }
-
-    pub(crate) fn has(&self, bit: u8) -> bool {
-        self.bits.load(Ordering::Acquire) & bit != 0
+    fn has(&self, bit: u8) -> bool {
+        self.life.has(bit)
     }
 
     /// Latches the request to stop and wakes those who wait for it.
     pub(crate) fn ask(&self) {
-        self.latch(STOPPING);
+        self.life.raise(STOPPING);
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
@@ -154,37 +122,35 @@ impl Cell {
     }
 
     /// Waits for the request to stop.
-    pub(crate) fn stopping(&self) -> Latched<'_> {
-        Latched::new(self, STOPPING)
+    pub(crate) fn stopping(&self) -> Latched<'_, Life> {
+        self.life.wait(STOPPING)
     }
 
     /// Waits for the order to end at once.
-    pub(crate) fn killed(&self) -> Latched<'_> {
-        Latched::new(self, KILLING)
+    pub(crate) fn killed(&self) -> Latched<'_, Life> {
+        self.life.wait(KILLING)
     }
 
     pub(crate) fn beat(&self) {
-        // One plain store unless it is there already: beats are frequent, checks are not.
-        if self.bits.load(Ordering::Relaxed) & BEATEN == 0 {
-            self.bits.fetch_or(BEATEN, Ordering::Relaxed);
-        }
+        // Beats are frequent, checks are not.
+        self.life.touch(BEATEN);
     }
 
     pub(crate) fn take_beat(&self) -> bool {
-        self.bits.fetch_and(!BEATEN, Ordering::Relaxed) & BEATEN != 0
+        self.life.take(BEATEN)
     }
 
     pub(crate) fn path(&self) -> Path {
-        if let Some(path) = self.life().more.as_ref().and_then(|more| more.path.clone()) {
+        if let Some(path) = self.life().rest.0.as_ref().and_then(|more| more.path.clone()) {
             return path;
         }
         let path = self.tree.path(self.id).unwrap_or_else(|| Path::new("(no longer part of the tree)"));
-        self.life().more.get_or_insert_default().path = Some(path.clone());
+        self.life().rest.0.get_or_insert_default().path = Some(path.clone());
         path
     }
 
-    pub(crate) fn life(&self) -> MutexGuard<'_, Life> {
-        self.life.lock().unwrap_or_else(PoisonError::into_inner)
+    fn life(&self) -> MutexGuard<'_, Inside<Life>> {
+        self.life.lock()
     }
 
     /// Takes in a subtask, unless the body has ended or is written off.
@@ -193,7 +159,7 @@ impl Cell {
         if self.has(OVER | WRITTEN_OFF) {
             return None;
         }
-        let more = life.more.get_or_insert_default();
+        let more = life.rest.0.get_or_insert_default();
         if more.body.is_some() {
             return None;
         }
@@ -207,7 +173,7 @@ impl Cell {
     pub(crate) fn keep_subtask(&self, number: u64, handle: AbortHandle) {
         let mut life = self.life();
         let mut ended = self.has(OVER | WRITTEN_OFF);
-        if let Some(more) = &mut life.more {
+        if let Some(more) = &mut life.rest.0 {
             if let Some(slot) = more.live.get_mut(&number) {
                 *slot = Some(handle.clone());
             }
@@ -223,13 +189,13 @@ impl Cell {
     pub(crate) fn subtask_ended(self: &Arc<Self>, number: u64, failed: Option<Exit>) {
         let failing = failed.clone();
         let mut life = self.life();
-        if let Some(more) = &mut life.more {
+        if let Some(more) = &mut life.rest.0 {
             more.live.remove(&number);
             if more.failed.is_none() {
                 more.failed = failed;
             }
         }
-        let over = self.take_if_over(&mut life);
+        let over = self.take_if_over(&mut life.rest);
         drop(life);
         match over {
             Some(exit) => self.report(exit),
@@ -248,14 +214,14 @@ impl Cell {
         if self.has(OVER) {
             return;
         }
-        let Some(more) = &mut life.more else {
+        let Some(more) = &mut life.rest.0 else {
             self.close(life);
             return self.tree.exited(self, exit);
         };
         let seen = more.failed.clone().unwrap_or_else(|| exit.clone());
         more.body = Some(exit);
         let to_abort: Vec<AbortHandle> = more.live.values().flatten().cloned().collect();
-        let over = self.take_if_over(&mut life);
+        let over = self.take_if_over(&mut life.rest);
         drop(life);
         for subtask in to_abort {
             subtask.abort();
@@ -268,11 +234,11 @@ impl Cell {
     }
 
     fn take_if_over(&self, life: &mut Life) -> Option<Exit> {
-        let more = life.more.as_mut()?;
+        let more = life.0.as_mut()?;
         if more.body.is_none() || !more.live.is_empty() {
             return None;
         }
-        self.bits.fetch_or(OVER, Ordering::AcqRel);
+        self.life.note(OVER);
         let body = more.body.take();
         more.failed.take().or(body)
     }

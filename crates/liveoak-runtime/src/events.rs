@@ -1,7 +1,7 @@
 //! The event stream: for whoever subscribes, and for `tracing`.
 
+use crate::outbox::Outbox;
 use liveoak_core::{Event, EventKind, Severity};
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::broadcast;
@@ -15,15 +15,14 @@ const EVENTS_KEPT: usize = 1024;
 ///
 /// Events are pushed in their order, under the tree's lock, and flushed by one thread at a time outside of it: readers
 /// and log subscribers are the user's code, and may call back into the tree.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Broadcast {
     /// Made with the first subscriber, taken away when the tree has ended.
     sender: Mutex<Sender>,
     /// Whether there is a sender: a look at it is cheaper than the lock.
     subscribed: AtomicBool,
-    outbox: Mutex<Outbox>,
-    /// Whether there is something in the outbox; changed under its lock.
-    pending: AtomicBool,
+    /// Those of the inputs that are being worked on now.
+    outbox: Outbox<Event>,
 }
 
 #[derive(Debug, Default)]
@@ -32,16 +31,6 @@ enum Sender {
     Unused,
     Open(broadcast::Sender<Event>),
     Closed,
-}
-
-#[derive(Debug, Default)]
-struct Outbox {
-    /// Events that were not handed out yet: those of the inputs that are being worked on now.
-    events: VecDeque<Event>,
-    /// Whether a thread is handing them out.
-    flushing: bool,
-    /// Whether the last event was pushed.
-    closing: bool,
 }
 
 impl Broadcast {
@@ -60,10 +49,7 @@ impl Broadcast {
 
     /// There are no more events: who has read all of them is told so.
     pub(crate) fn close(&self) {
-        let mut outbox = self.outbox();
-        outbox.closing = true;
-        self.pending.store(true, Ordering::Release);
-        drop(outbox);
+        self.outbox.close();
         self.flush();
     }
 
@@ -95,40 +81,21 @@ impl Broadcast {
         }
     }
 
-    fn outbox(&self) -> MutexGuard<'_, Outbox> {
-        self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     pub(crate) fn push(&self, event: Event) {
-        let mut outbox = self.outbox();
-        outbox.events.push_back(event);
-        self.pending.store(true, Ordering::Release);
+        self.outbox.push(event);
     }
 
     /// Hands out what was pushed, unless somebody is doing so.
     pub(crate) fn flush(&self) {
-        if !self.pending.load(Ordering::Acquire) {
-            return;
-        }
-        let mut outbox = self.outbox();
-        if std::mem::replace(&mut outbox.flushing, true) {
-            return;
-        }
-        while let Some(event) = outbox.events.pop_front() {
-            drop(outbox);
+        let closed = self.outbox.flush(|event| {
             // A log subscriber is user code: if it panics, this line of the log is lost and nothing else.
             let _ = crate::panic::catch(None, || trace(&event));
             if let Some(sender) = self.open_sender() {
                 // No reader left is no fault.
                 let _ = sender.send(event);
             }
-            outbox = self.outbox();
-        }
-        self.pending.store(false, Ordering::Release);
-        outbox.flushing = false;
-        let closing = outbox.closing;
-        drop(outbox);
-        if closing {
+        });
+        if closed {
             let sender = std::mem::replace(&mut *self.sender(), Sender::Closed);
             self.subscribed.store(false, Ordering::Release);
             drop(sender);

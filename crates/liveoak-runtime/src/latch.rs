@@ -1,80 +1,176 @@
-//! Waiting for a bit of an attempt's cell to be latched.
+//! Bits that are raised once, and whoever waits for one of them.
 //!
-//! Every order wakes the task of the body, whatever that is doing: the task looks at the order to drop its body itself.
-//! So a future that is polled by that task needs nothing to be woken. Whoever waits elsewhere (a subtask, another
-//! thread, a future inside one that wakes in its own way) uses a [`Notify`], made when the first of them comes.
+//! Every bit that is raised wakes the task of the body, whatever that is doing: the task looks at the order to drop its
+//! body itself. So a future that is polled by that task needs nothing to be woken. Whoever waits elsewhere (a subtask,
+//! another thread, a future inside one that wakes in its own way) uses a [`Notify`], made when the first of them comes.
+//!
+//! What wakes somebody is raised under the lock, and whoever is about to wait takes its place under the lock and looks
+//! at the bits after that. So nothing is raised between the look and the wait. Tried under loom: `loom/tests/latch.rs`.
 
-use crate::cell::Cell;
-use std::fmt;
+use crate::sync::{AtomicU8, Mutex, MutexGuard, Ordering};
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
 
-/// Who is to be woken for news of one cell. Stands under the cell's lock.
+/// Eight bits, and what else stands under their lock.
+pub(crate) struct Latch<T> {
+    bits: AtomicU8,
+    inside: Mutex<Inside<T>>,
+}
+
+/// What stands under the lock.
 #[derive(Default)]
-pub(crate) struct Waiters {
-    /// The task of the body, until the next news.
+pub(crate) struct Inside<T> {
+    /// The task of the body, until the next bit is raised.
     body: Option<Waker>,
-    /// All others.
+    /// Everybody else who waits.
     others: Option<Arc<Notify>>,
+    /// What the owner keeps here.
+    pub(crate) rest: T,
 }
 
-impl fmt::Debug for Waiters {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Waiters").field("others", &self.others.is_some()).finish_non_exhaustive()
+impl<T> Latch<T> {
+    pub(crate) fn new(rest: T) -> Self {
+        Self { bits: AtomicU8::new(0), inside: Mutex::new(Inside { body: None, others: None, rest }) }
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Inside<T>> {
+        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Those of `mask` that are raised.
+    pub(crate) fn raised(&self, mask: u8) -> u8 {
+        self.bits.load(Ordering::Acquire) & mask
+    }
+
+    pub(crate) fn has(&self, bit: u8) -> bool {
+        self.raised(bit) != 0
+    }
+
+    /// Raises bits, and wakes everybody who waits, unless they were raised already.
+    pub(crate) fn raise(&self, bits: u8) {
+        let mut inside = self.lock();
+        let before = self.bits.fetch_or(bits, Ordering::AcqRel);
+        if before & bits == bits {
+            return;
+        }
+        let (body, others) = (inside.body.take(), inside.others.clone());
+        drop(inside);
+        if let Some(body) = body {
+            body.wake();
+        }
+        if let Some(others) = others {
+            others.notify_waiters();
+        }
+    }
+
+    /// Raises bits that nobody waits for.
+    pub(crate) fn note(&self, bits: u8) {
+        self.bits.fetch_or(bits, Ordering::AcqRel);
+    }
+
+    /// Raises bits at the body's end: its task needs nobody to wake it any more, all others are woken.
+    pub(crate) fn close(&self, mut inside: MutexGuard<'_, Inside<T>>, bits: u8) {
+        self.note(bits);
+        let (body, others) = (inside.body.take(), inside.others.clone());
+        drop(inside);
+        drop(body);
+        if let Some(others) = others {
+            others.notify_waiters();
+        }
+    }
+
+    /// Sets a bit that says "once more", unless it is set: one plain load most of the time.
+    pub(crate) fn touch(&self, bit: u8) {
+        if self.bits.load(Ordering::Relaxed) & bit == 0 {
+            self.bits.fetch_or(bit, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes such a bit back; whether it was set.
+    pub(crate) fn take(&self, bit: u8) -> bool {
+        self.bits.fetch_and(!bit, Ordering::Relaxed) & bit != 0
+    }
+
+    /// From now on the next bit that is raised wakes the task of the body, once. Those of `mask` that are raised already.
+    pub(crate) fn wake_body(&self, task: &Waker, mask: u8) -> u8 {
+        let mut inside = self.lock();
+        let before = inside.body.replace(task.clone());
+        let raised = self.raised(mask);
+        drop(inside);
+        drop(before);
+        raised
+    }
+
+    /// Waits until `bit` is raised. Cancel safe: whoever looks later still sees it.
+    pub(crate) const fn wait(&self, bit: u8) -> Latched<'_, T> {
+        Latched { latch: self, bit, place: None }
     }
 }
 
-impl Waiters {
-    /// Everybody who is to be woken now; to be done outside the lock.
-    pub(crate) fn take(&mut self) -> (Option<Waker>, Option<Arc<Notify>>) {
-        (self.body.take(), self.others.clone())
+/// How the task of a body sees to it that every bit that is raised wakes it.
+#[derive(Default)]
+pub(crate) struct Watch {
+    /// What was raised when it was last seen to.
+    seen: Option<u8>,
+}
+
+impl Watch {
+    /// At the beginning of a poll. Those of `mask` that are raised.
+    pub(crate) fn look<T>(&mut self, latch: &Latch<T>, cx: &Context<'_>, mask: u8) -> u8 {
+        if self.seen.is_none() {
+            self.seen = Some(latch.wake_body(cx.waker(), mask));
+        }
+        latch.raised(mask)
     }
 
-    pub(crate) fn set_body(&mut self, task: &Waker) {
-        self.body = Some(task.clone());
+    /// At its end, if the body is pending and had been `shown` these bits.
+    pub(crate) fn wait<T>(&mut self, latch: &Latch<T>, cx: &Context<'_>, mask: u8, shown: u8) {
+        if self.seen != Some(latch.raised(mask)) {
+            let now = latch.wake_body(cx.waker(), mask);
+            self.seen = Some(now);
+            if now != shown {
+                // It came while the body was being polled.
+                cx.waker().wake_by_ref();
+            }
+        }
     }
 }
 
-/// Waits until a bit is latched. Cancel safe: whoever looks later still sees it.
-pub(crate) struct Latched<'a> {
-    cell: &'a Cell,
+/// See [`Latch::wait`].
+pub(crate) struct Latched<'a, T> {
+    latch: &'a Latch<T>,
     bit: u8,
     /// The place among the others, if it is not the body's task that polls.
     place: Option<Pin<Box<OwnedNotified>>>,
 }
 
-impl<'a> Latched<'a> {
-    pub(crate) const fn new(cell: &'a Cell, bit: u8) -> Self {
-        Self { cell, bit, place: None }
-    }
-
+impl<T> Latched<'_, T> {
     /// Makes sure that news wakes this task. The bit is looked at after that, so that none falls between.
     fn settle(&mut self, cx: &Context<'_>) {
-        let mut life = self.cell.life();
-        let waiters = &mut life.waiters;
-        if waiters.body.as_ref().is_some_and(|body| body.will_wake(cx.waker())) {
+        let mut inside = self.latch.lock();
+        if inside.body.as_ref().is_some_and(|body| body.will_wake(cx.waker())) {
             // It may hold a waker of the user's, which must not be dropped under the lock.
             let unused = self.place.take();
-            drop(life);
+            drop(inside);
             drop(unused);
         } else if self.place.is_none() {
-            let others = waiters.others.get_or_insert_with(|| Arc::new(Notify::new()));
+            let others = inside.others.get_or_insert_with(|| Arc::new(Notify::new()));
             self.place = Some(Box::pin(Arc::clone(others).notified_owned()));
         }
     }
 }
 
-impl Future for Latched<'_> {
+impl<T> Future for Latched<'_, T> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
         loop {
-            if this.cell.has(this.bit) {
+            if this.latch.has(this.bit) {
                 return Poll::Ready(());
             }
             this.settle(cx);
@@ -85,7 +181,7 @@ impl Future for Latched<'_> {
                 this.place = None;
                 continue;
             }
-            return if this.cell.has(this.bit) { Poll::Ready(()) } else { Poll::Pending };
+            return if this.latch.has(this.bit) { Poll::Ready(()) } else { Poll::Pending };
         }
     }
 }

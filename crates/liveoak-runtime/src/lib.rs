@@ -18,12 +18,14 @@ mod events;
 mod failures;
 mod group;
 mod latch;
+mod outbox;
 mod pages;
 mod panic;
 mod place;
 mod race;
 mod service;
 mod supervisor;
+mod sync;
 mod table;
 mod task;
 #[cfg(feature = "testing")]

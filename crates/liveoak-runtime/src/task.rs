@@ -5,8 +5,9 @@
 //! it is the end of its runtime, and an end too.
 
 use crate::body::{Body, IntoExit};
-use crate::cell::{Cell, Orders};
+use crate::cell::Cell;
 use crate::ctx::{Ctx, current, entered};
+use crate::latch::Watch;
 use crate::panic::catch;
 use liveoak_core::Exit;
 use pin_project_lite::pin_project;
@@ -48,7 +49,12 @@ impl<F: Factory> Body for TaskBody<F> {
             cell.leave_kill_to_body();
         }
         // Nobody needs a handle: the end is reported, and an abort is an order like others.
-        drop(handle.spawn(Run { stage: Stage::Begin, cell: Some(cell), body: self, seen: None }));
+        drop(handle.spawn(Run {
+            stage: Stage::Begin,
+            cell: Some(cell),
+            body: self,
+            watch: Watch::default(),
+        }));
     }
 }
 
@@ -68,8 +74,7 @@ pin_project! {
         stage: Stage<F>,
         // None only while the body is being polled or dropped: it is the thread's current context then.
         cell: Option<Arc<Cell>>,
-        // The orders that the task will not be woken for again.
-        seen: Option<Orders>,
+        watch: Watch,
         // Kept to the end: the members of a group share it, and counting it twice is enough.
         body: Arc<TaskBody<F>>,
     }
@@ -126,10 +131,7 @@ impl<F: Factory> Future for Run<F> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.as_mut().project();
         let Some(cell) = this.cell.take() else { return Poll::Ready(()) };
-        if this.seen.is_none() {
-            *this.seen = Some(cell.wake_for_orders(cx.waker()));
-        }
-        let orders = cell.orders();
+        let orders = cell.orders(this.watch, cx);
         if orders.is_abort() {
             self.end(cell, Exit::Killed);
             return Poll::Ready(());
@@ -138,14 +140,7 @@ impl<F: Factory> Future for Run<F> {
         match polled.unwrap_or_else(|panic| Poll::Ready(Exit::Panicked(Arc::new(panic)))) {
             Poll::Pending => {
                 let (this, cell) = (self.project(), ctx.into_cell());
-                if *this.seen != Some(cell.orders()) {
-                    let now = cell.wake_for_orders(cx.waker());
-                    *this.seen = Some(now);
-                    if now != orders {
-                        // It came while the body was being polled.
-                        cx.waker().wake_by_ref();
-                    }
-                }
+                cell.wait_for_orders(this.watch, cx, orders);
                 *this.cell = Some(cell);
                 Poll::Pending
             }

@@ -152,7 +152,7 @@ fn a_child_after_a_healthy_or_completed_one_waits_for_just_that() {
         once.complete();
         tokio::time::sleep(s(1)).await;
         let what = WaitingFor::Edge(Name::new("ill").unwrap(), Condition::Healthy);
-        assert_eq!(state(&tree, "/t/last"), NodeState::Waiting { what, remaining: Some(s(28)) });
+        assert_eq!(state(&tree, "/t/last"), NodeState::Waiting { what, remaining: Some(s(29)) });
         ill.health(Health::Healthy);
         tree.ready().await.unwrap();
         assert_eq!(last.live(), 1);

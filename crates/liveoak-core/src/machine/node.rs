@@ -102,6 +102,8 @@ pub(super) struct Book {
 pub(super) struct StopLog {
     pub(super) began: Time,
     pub(super) entries: Vec<StopEntry>,
+    /// How many of them are members of groups.
+    pub(super) members: usize,
     pub(super) unlisted: u64,
 }
 

@@ -410,18 +410,22 @@ impl Machine {
     /// From here on a report of what stops at or below `i` is written.
     pub(super) fn open_log(&mut self, i: u32) {
         let began = self.now;
-        self.book(i).log.get_or_insert_with(|| Box::new(StopLog { began, entries: Vec::new(), unlisted: 0 }));
+        self.book(i)
+            .log
+            .get_or_insert_with(|| Box::new(StopLog { began, entries: Vec::new(), members: 0, unlisted: 0 }));
     }
 
     /// The report that was begun at `i`. What it holds goes into the report of a stop above as well.
     pub(super) fn close_log(&mut self, i: u32) -> StopReport {
         let log = self.node_mut(i).book.as_mut().and_then(|book| book.log.take());
         let Some(log) = log else { return StopReport::default() };
+        let members = log.members;
         let report =
             StopReport { took: self.now.since(log.began), entries: log.entries, unlisted: log.unlisted };
         let parent = self.node(i).parent;
         if let Some(above) = self.log_above(parent) {
             above.entries.extend(report.entries.iter().cloned());
+            above.members += members;
             above.unlisted += report.unlisted;
         }
         report
@@ -431,12 +435,14 @@ impl Machine {
         if i == self.root {
             return;
         }
-        let most = if self.is_member(i) { MAX_LISTED_MEMBERS } else { MAX_LISTED };
+        let member = self.is_member(i);
         let Some(log) = self.log_above(i) else { return };
-        if log.entries.len() >= most && !rung.is_forced() {
+        let full = log.entries.len() >= MAX_LISTED || member && log.members >= MAX_LISTED_MEMBERS;
+        if full && !rung.is_forced() {
             log.unlisted += 1;
             return;
         }
+        log.members += usize::from(member);
         let entry = StopEntry { path: self.path_of(i), took, rung, exit: exit.cloned() };
         if let Some(log) = self.log_above(i) {
             log.entries.push(entry);

@@ -88,7 +88,7 @@ impl Machine {
             Phase::Waiting => "waiting",
             Phase::Starting => "starting",
             Phase::Running => "running",
-            Phase::BackingOff => "backing off",
+            Phase::BackingOff => "backing-off",
             Phase::Stopping { .. } => "stopping",
         }
     }

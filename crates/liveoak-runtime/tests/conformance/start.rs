@@ -128,7 +128,7 @@ fn c10_an_add_of_a_known_name_is_refused_with_its_state_and_a_failed_start_keeps
         refused_as("running").await;
         a.fail("the one restart that the intensity allows");
         a.gone().await;
-        refused_as("backing off").await;
+        refused_as("backing-off").await;
         tree.stop_child("/t/a").await.unwrap();
         refused_as("stopped").await;
         assert_eq!(state(&tree, "/t"), "running");
@@ -218,7 +218,7 @@ fn c13_a_start_works_on_a_child_that_is_down_only_leaves_it_down_when_it_fails_a
         b.fail("x");
         b.gone().await;
         let refused = tree.start_child("/t/b").await;
-        assert!(matches!(refused, Err(Refusal::NotDown { state: "backing off" })), "{refused:?}");
+        assert!(matches!(refused, Err(Refusal::NotDown { state: "backing-off" })), "{refused:?}");
         let refused = tree.start_child("/t/nobody").await;
         assert!(matches!(refused, Err(Refusal::NotFound)), "{refused:?}");
         tree.stop_child("/t/b").await.unwrap();

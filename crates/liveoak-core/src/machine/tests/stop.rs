@@ -267,3 +267,17 @@ fn an_attempt_whose_body_has_ended_is_bounded_by_the_ladder_and_its_body_decides
         assert_eq!(rig.state("a"), "running");
     }
 }
+
+#[test]
+fn members_have_a_hundred_places_of_their_own_in_a_report() {
+    let many = (0..150).map(|n| leaf(&format!("a{n}")));
+    let tree = sup("t", [group("g")].into_iter().chain(many));
+    let mut rig = Rig::started(&tree);
+    for _ in 0..120 {
+        rig.add_member("g", None).expect("room");
+    }
+    rig.stop();
+    let report = rig.report();
+    let members = report.entries.iter().filter(|entry| entry.path.as_str().starts_with("/t/g/")).count();
+    assert_eq!((members, report.unlisted, report.entries.len()), (100, 20, 251));
+}

@@ -1,0 +1,56 @@
+//! The outbox: everything is handed out, once and in its order, and its end is told once.
+
+use crate::outbox::Outbox;
+use loom::sync::{Arc, Mutex};
+use loom::thread;
+
+/// What was handed out, and how often the end was told.
+type Seen = Arc<Mutex<(Vec<u32>, u32)>>;
+
+fn flush(outbox: &Outbox<u32>, seen: &Seen) {
+    if outbox.flush(|message| seen.lock().unwrap().0.push(message)) {
+        seen.lock().unwrap().1 += 1;
+    }
+}
+
+#[test]
+fn what_two_threads_push_is_handed_out_when_both_have_flushed() {
+    loom::model(|| {
+        let (outbox, seen) = (Arc::new(Outbox::default()), Seen::new(Mutex::new((Vec::new(), 0))));
+        let threads = [1, 2].map(|first| {
+            let (outbox, seen) = (outbox.clone(), seen.clone());
+            thread::spawn(move || {
+                outbox.push(first);
+                outbox.push(first + 10);
+                flush(&outbox, &seen);
+            })
+        });
+        threads.map(|thread| thread.join().unwrap());
+        let (mut messages, ends) = seen.lock().unwrap().clone();
+        let of = |first| messages.iter().copied().filter(|message| message % 10 == first).collect::<Vec<_>>();
+        assert_eq!((of(1), of(2)), (vec![1, 11], vec![2, 12]));
+        messages.sort_unstable();
+        assert_eq!((messages, ends), (vec![1, 2, 11, 12], 0));
+    });
+}
+
+#[test]
+fn the_end_is_told_after_the_last_message_even_if_another_hands_out() {
+    loom::model(|| {
+        let (outbox, seen) = (Arc::new(Outbox::default()), Seen::new(Mutex::new((Vec::new(), 0))));
+        outbox.push(1);
+        let closer = {
+            let (outbox, seen) = (outbox.clone(), seen.clone());
+            thread::spawn(move || {
+                outbox.push(2);
+                outbox.close();
+                flush(&outbox, &seen);
+            })
+        };
+        flush(&outbox, &seen);
+        closer.join().unwrap();
+        let (messages, ends) = seen.lock().unwrap().clone();
+        assert_eq!(messages, [1, 2]);
+        assert!(ends >= 1, "nobody told the end");
+    });
+}
