@@ -8,6 +8,7 @@
 //! What measures or demonstrates the library belongs into a crate of its own that a task calls, so that this one stays
 //! free of dependencies.
 
+mod asan;
 mod bench;
 mod bless;
 mod chaos;
@@ -15,6 +16,7 @@ mod ci;
 mod examples;
 mod fuzz;
 mod loom;
+mod mutants;
 mod peers;
 pub mod readme;
 mod run;

@@ -53,6 +53,21 @@ pub const TASKS: &[Task] = &[
         run: crate::loom::run,
     },
     Task {
+        name: "mutants",
+        about: "breaks the core line by line, and a test must notice; hours; needs cargo-mutants (--shard 0/8 …)",
+        run: crate::mutants::run,
+    },
+    Task {
+        name: "coverage",
+        about: "the lines of the core that tests run through, at least 95 %; needs cargo-tarpaulin",
+        run: crate::mutants::coverage,
+    },
+    Task {
+        name: "asan",
+        about: "the tests of processes under AddressSanitizer; needs nightly",
+        run: crate::asan::run,
+    },
+    Task {
         name: "bless",
         about: "accept the golden transcripts as the tests see them now",
         run: crate::bless::run,
@@ -122,7 +137,7 @@ pub fn usage() -> String {
     let mut text = "Usage: cargo xtask TASK\n\nTasks:\n".to_owned();
     for task in TASKS {
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "  {:<8} {}", task.name, task.about);
+        let _ = writeln!(text, "  {:<9} {}", task.name, task.about);
     }
     text
 }

@@ -106,4 +106,12 @@ mod tests {
         assert_eq!(backoff.delay(0, 1 << 63), Duration::from_millis(50));
         assert_eq!(backoff.delay(3, 1 << 62), Duration::from_millis(200));
     }
+
+    #[test]
+    fn children_draw_apart_by_name_and_attempt_and_the_same_ones_draw_the_same() {
+        // Worked out apart from this code, from the published algorithms.
+        assert_eq!(draw(0, b"", 0), 0xF52A_15E9_A9B5_E89B);
+        assert_eq!(draw(0x0123_4567_89AB_CDEF, b"db", 1), 0x9A87_90CD_344A_1F1C);
+        assert_eq!(draw(u64::MAX, b"orders", 77), 0xD52B_2C87_7BFA_6B3D);
+    }
 }

@@ -1,0 +1,203 @@
+//! The words and sentences of the core: what logs, scripts and people read. Whoever changes one changes what others rely on.
+
+use liveoak_core::{
+    Attempt, ChildId, Condition, EventKind, Exit, GaveUp, Health, Name, Panic, Path, Refusal, Rung, Severity,
+    SpecError, SpecErrors, StartFailure, WhyIdle,
+};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+fn gave_up(own_limit: bool) -> Arc<GaveUp> {
+    Arc::new(GaveUp {
+        path: Path::new("t/db"),
+        child: name("db"),
+        exit: Exit::Code(1),
+        count: 4,
+        allowed: 3,
+        period: 5 * SECOND,
+        own_limit,
+    })
+}
+
+fn panic(location: Option<&str>, during: Option<&'static str>) -> Exit {
+    let location = location.map(str::to_owned);
+    Exit::Panicked(Arc::new(Panic { message: "oh".to_owned(), location, backtrace: None, during }))
+}
+
+#[derive(Debug)]
+struct Chain(&'static str, Option<Box<Chain>>);
+
+impl fmt::Display for Chain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl std::error::Error for Chain {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.1.as_deref().map(|source| source as _)
+    }
+}
+
+#[test]
+fn each_exit_has_a_word_and_a_sentence() {
+    let signal = |signal, core_dumped| Exit::Signal { signal, core_dumped };
+    let failed_start =
+        Arc::new(StartFailure { path: Path::new("t/db"), exit: Exit::StartTimeout(30 * SECOND) });
+    let chain = Chain("no row", Some(Box::new(Chain("no table", Some(Box::new(Chain("no disk", None)))))));
+    let table = [
+        (Exit::Completed, "completed", "completed"),
+        (Exit::Ignored, "ignored", "not needed here"),
+        (Exit::Stopped, "stopped", "stopped as asked"),
+        (Exit::AutoShutdown, "auto-shutdown", "ended because its significant children had ended"),
+        (Exit::failed("boom"), "failed", "failed: boom"),
+        (Exit::failed(chain), "failed", "failed: no row: no table: no disk"),
+        (Exit::Code(3), "code", "exit code 3"),
+        (Exit::StartTimeout(SECOND), "start-timeout", "not ready within 1s"),
+        (Exit::HeartbeatTimeout(SECOND), "heartbeat-timeout", "no heartbeat for 1s"),
+        (Exit::Killed, "killed", "killed"),
+        (Exit::Abandoned, "abandoned", "abandoned: it could not be ended and may still run"),
+        (signal(15, false), "signal", "ended by SIGTERM"),
+        (signal(11, true), "signal", "ended by SIGSEGV, core dumped"),
+        (signal(34, false), "signal", "ended by signal 34"),
+        (Exit::StartFailed(failed_start), "start-failed", "/t/db failed to start: not ready within 30s"),
+    ];
+    for (exit, word, sentence) in table {
+        assert_eq!((exit.kind(), exit.to_string().as_str()), (word, sentence));
+    }
+    assert_eq!(Exit::GaveUp(gave_up(true)).kind(), "gave-up");
+    let names = [
+        (1, "SIGHUP"),
+        (2, "SIGINT"),
+        (3, "SIGQUIT"),
+        (4, "SIGILL"),
+        (5, "SIGTRAP"),
+        (6, "SIGABRT"),
+        (8, "SIGFPE"),
+        (9, "SIGKILL"),
+        (13, "SIGPIPE"),
+        (14, "SIGALRM"),
+    ];
+    for (number, name) in names {
+        assert_eq!(signal(number, false).to_string(), format!("ended by {name}"));
+    }
+}
+
+#[test]
+fn what_is_known_of_a_panic_is_told() {
+    assert_eq!(panic(None, None).to_string(), "panicked: oh");
+    assert_eq!(panic(Some("a.rs:1:2"), None).to_string(), "panicked at a.rs:1:2: oh");
+    assert_eq!(panic(None, Some("init")).to_string(), "panicked in its init: oh");
+}
+
+#[test]
+fn giving_up_names_the_child_the_count_and_whose_limit_it_was() {
+    let own = Exit::GaveUp(gave_up(true)).to_string();
+    let joint = Exit::GaveUp(gave_up(false)).to_string();
+    assert_eq!(
+        own,
+        "gave up on /t/db: 4 restarts within 5s are more than its own limit, 3; its last exit: exit code 1"
+    );
+    assert_eq!(
+        joint,
+        "gave up on /t/db: 4 restarts within 5s are more than the limit of its supervisor, 3; its last exit: exit code 1"
+    );
+}
+
+#[test]
+fn each_event_has_a_word_and_asks_for_as_much_attention_as_it_deserves() {
+    use Severity::{Debug, Error, Info, Warn};
+    let attempt = Attempt(1);
+    let exited = |exit, stopping| EventKind::Exited { attempt, exit, ran: SECOND, stopping };
+    let failure = Arc::new(StartFailure { path: Path::new("t"), exit: Exit::Killed });
+    let table = [
+        (EventKind::Added, "added", Debug),
+        (EventKind::Removed, "removed", Debug),
+        (EventKind::Waiting, "waiting", Debug),
+        (EventKind::Starting { attempt }, "starting", Debug),
+        (EventKind::Ready { attempt, took: SECOND }, "ready", Info),
+        (exited(Exit::Completed, false), "exited", Debug),
+        (exited(Exit::Killed, false), "exited", Warn),
+        (exited(Exit::Killed, true), "exited", Debug),
+        (EventKind::BackingOff { delay: SECOND, streak: 1 }, "backing-off", Info),
+        (EventKind::Stopping { attempt }, "stopping", Debug),
+        (EventKind::Killed { attempt }, "killed", Warn),
+        (EventKind::Abandoned { attempt }, "abandoned", Error),
+        (EventKind::Stopped { rung: Rung::Asked }, "stopped", Info),
+        (EventKind::Finished, "finished", Info),
+        (EventKind::Ignored, "ignored", Info),
+        (EventKind::Quarantined(gave_up(true)), "quarantined", Error),
+        (EventKind::GaveUp(gave_up(false)), "gave-up", Error),
+        (EventKind::StartFailed(failure), "start-failed", Error),
+        (EventKind::AutoShutdown, "auto-shutdown", Info),
+        (EventKind::GroupRestart { children: 2 }, "group-restart", Info),
+        (EventKind::Health(Health::Healthy), "health", Info),
+        (EventKind::Health(Health::Degraded), "health", Warn),
+        (EventKind::Health(Health::Unhealthy), "health", Warn),
+    ];
+    for (kind, word, severity) in table {
+        assert_eq!((kind.name(), kind.severity()), (word, severity), "{kind:?}");
+    }
+}
+
+#[test]
+fn each_refusal_says_what_is_the_matter() {
+    let errors = SpecErrors(vec![
+        SpecError { path: Path::new("t/a"), field: "limit", message: "the period is zero".to_owned() },
+        SpecError { path: Path::new("t/b"), field: "after", message: "nobody".to_owned() },
+    ]);
+    let table = [
+        (Refusal::NotFound, "there is no such child"),
+        (Refusal::NotDown { state: "running" }, "the child is not down: it is running"),
+        (Refusal::AlreadyExists { state: "stopped" }, "a child of that name exists: it is stopped"),
+        (Refusal::SupervisorDown, "its supervisor is down or stopping"),
+        (Refusal::NotASupervisor, "it is not a supervisor, so it has no children"),
+        (Refusal::IsAGroup, "it is a dynamic group, so its members come from its template only"),
+        (Refusal::NotAGroup, "it is not a dynamic group"),
+        (Refusal::Full { max: 7 }, "the group is full: it may have 7 members"),
+        (Refusal::Invalid(errors), "its spec is wrong: /t/a: limit: the period is zero; /t/b: after: nobody"),
+        (
+            Refusal::NeededBy(vec![name("a"), name("b")]),
+            "these siblings come after it and must be removed first: a b",
+        ),
+        (Refusal::IsRoot, "it is the root of the tree, which can only be stopped"),
+        (Refusal::Busy, "more than 1024 commands wait for this child"),
+        (Refusal::TreeDown, "the tree has ended"),
+        (Refusal::Failed(Exit::Killed), "the attempt failed: killed"),
+        (Refusal::Superseded { by: "a stop" }, "it was overtaken by a stop"),
+    ];
+    for (refusal, sentence) in table {
+        assert_eq!(refusal.to_string(), sentence);
+    }
+}
+
+#[test]
+fn states_rungs_and_conditions_are_one_word_each() {
+    let idle = [WhyIdle::Down, WhyIdle::Stopped, WhyIdle::Finished, WhyIdle::Ignored, WhyIdle::Quarantined];
+    assert_eq!(idle.map(WhyIdle::as_str), ["down", "stopped", "finished", "ignored", "quarantined"]);
+    let rungs = [Rung::Cancelled, Rung::Asked, Rung::Killed, Rung::Abandoned];
+    assert_eq!(rungs.map(Rung::as_str), ["cancelled", "asked", "killed", "abandoned"]);
+    assert_eq!(rungs.map(Rung::is_forced), [false, false, true, true]);
+    let conditions = [Condition::Started, Condition::Ready, Condition::Healthy, Condition::Completed];
+    assert_eq!(conditions.map(Condition::as_str), ["started", "ready", "healthy", "completed"]);
+}
+
+#[test]
+fn a_path_is_the_same_however_it_is_given() {
+    let path = Path::new("/t/a");
+    assert_eq!(Path::from("t/a"), path);
+    assert_eq!(Path::from("/t/a".to_owned()), path);
+    assert_eq!(Path::from(&path), path);
+    assert_eq!((path.to_string().as_str(), format!("{path:?}").as_str()), ("/t/a", "\"/t/a\""));
+    assert_eq!((path.name(), path.join("b").as_str()), ("a", "/t/a/b"));
+    assert_eq!(path.names().collect::<Vec<_>>(), ["t", "a"]);
+    assert_eq!(Attempt(7).to_string(), "7");
+    assert!(ChildId { slot: 1, serial: 0 } < ChildId { slot: 1, serial: 1 });
+}

@@ -1,0 +1,33 @@
+//! `cargo xtask mutants`: every line of the core is broken in every way that cargo-mutants knows, and a test must notice.
+//! `cargo xtask coverage`: which lines of the core the tests run through.
+
+use crate::Failure;
+use crate::run::{answers, step};
+use crate::task::no_arguments;
+
+/// Steps beside the reference model: fewer, since it is run for each break.
+const STEPS: (&str, &str) = ("LIVEOAK_MODEL_STEPS", "20000");
+
+/// Takes the arguments of cargo-mutants, such as `--shard 0/8`. What may survive stands in `.cargo/mutants.toml`.
+pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
+    need("cargo mutants --version", "cargo-mutants")?;
+    let line = "cargo mutants -p liveoak-core -o target --timeout 60 --no-shuffle";
+    step(format!("{line} {}", arguments.join(" ")).trim_end(), &[STEPS])
+}
+
+/// Fails below 95 percent of the core's lines.
+pub(crate) fn coverage(arguments: &[String]) -> Result<(), Failure> {
+    no_arguments("coverage", arguments)?;
+    need("cargo tarpaulin --version", "cargo-tarpaulin")?;
+    let line = "cargo tarpaulin -p liveoak-core --lib --tests --engine ptrace --include-files crates/liveoak-core/src/* \
+                --exclude-files crates/liveoak-core/src/machine/tests/* --out Stdout --fail-under 95 \
+                --target-dir target/tarpaulin --skip-clean";
+    step(line, &[STEPS, ("PROPTEST_CASES", "50")])
+}
+
+fn need(version: &str, tool: &str) -> Result<(), Failure> {
+    if answers(version) {
+        return Ok(());
+    }
+    Err(Failure::Repository(format!("this needs {tool}: `cargo install {tool} --locked`")))
+}
