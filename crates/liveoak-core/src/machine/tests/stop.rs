@@ -2,7 +2,7 @@
 
 use super::rig::{Obeys, Policy, Rig};
 use super::shape::{group, leaf, secs, sup};
-use crate::{Command, Done, Exit, Input, KILL_GRACE, Panic, Rung, Strategy, Time};
+use crate::{Command, Done, Exit, Input, KILL_GRACE, NodeState, Panic, Rung, Strategy, Time};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -280,4 +280,14 @@ fn members_have_a_hundred_places_of_their_own_in_a_report() {
     let report = rig.report();
     let members = report.entries.iter().filter(|entry| entry.path.as_str().starts_with("/t/g/")).count();
     assert_eq!((members, report.unlisted, report.entries.len()), (100, 20, 251));
+}
+
+#[test]
+fn a_child_s_own_time_to_stop_ends_no_later_than_the_plan_of_its_supervisor() {
+    let tree = sup("t", [leaf("a").stop_within(secs(60)), leaf("b").stop_within(secs(2))]);
+    let mut rig = Rig::started(&tree.stop_within(secs(10)));
+    rig.obeys("a", Obeys::Test);
+    rig.stop();
+    // Nine tenths of the budget: then whoever is left is killed.
+    assert_eq!(rig.view("a").state, NodeState::Stopping { rung: Rung::Asked, remaining: Some(secs(9)) });
 }
