@@ -1,9 +1,9 @@
 //! The `liveoak` program, as a library of two functions: what `main` calls, and what fuzzing calls.
 //!
-//! - [`args`]: the command line
-//! - [`check`], [`schema`], [`up`]: the commands
-//! - [`config`]: `liveoak.toml`, from text to checked data
-//! - [`output`]: the only place that writes to stdout and stderr
+//! - `args`: the command line
+//! - `check`, `schema`, `up`: the commands
+//! - `config`: `liveoak.toml`, from text to checked data
+//! - `output`: the only place that writes to stdout and stderr
 
 mod args;
 mod check;
