@@ -310,6 +310,7 @@ impl Shared {
                 let _ = self.ended.set(ended);
                 self.milestones.notify_waiters();
                 self.rearm.notify_one();
+                self.watchdog.end();
             }
             Action::Nothing => {}
         }
@@ -382,13 +383,13 @@ impl Shared {
         let ended = Ended { exit: Exit::Killed, report };
         let _ = self.ended.set(ended);
         self.milestones.notify_waiters();
+        self.watchdog.end();
     }
 
     /// The tree has ended: what the user gave to it is dropped now, not with the last handle. Whoever still waits for
     /// an answer is told.
     fn let_go(&self) {
         let let_go = self.core().let_go();
-        self.watchdog.end();
         self.events.close();
         drop(let_go);
     }
