@@ -22,7 +22,7 @@ pub(crate) fn coverage(arguments: &[String]) -> Result<(), Failure> {
     let line = "cargo tarpaulin -p liveoak-core --lib --tests --engine ptrace --include-files crates/liveoak-core/src/* \
                 --exclude-files crates/liveoak-core/src/machine/tests/* --out Stdout --fail-under 95 \
                 --target-dir target/tarpaulin --skip-clean";
-    step(line, &[STEPS, ("PROPTEST_CASES", "50")])
+    step(line, &[STEPS, ("LIVEOAK_PROPERTY_SEEDS", "1")])
 }
 
 fn need(version: &str, tool: &str) -> Result<(), Failure> {

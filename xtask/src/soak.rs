@@ -25,7 +25,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     let (steps, first) = (steps.to_string(), seed.to_string());
     let model = [("LIVEOAK_MODEL_STEPS", steps.as_str()), ("LIVEOAK_MODEL_FIRST_SEED", first.as_str())];
     step("cargo test --release -p liveoak-core --test model", &model)?;
-    // Some twenty steps each.
-    let cases = (steps.parse().unwrap_or(STEPS) / 100).to_string();
-    step("cargo test --release -p liveoak-core --lib property", &[("PROPTEST_CASES", &cases)])
+    // A hundred cases of some twenty steps each.
+    let seeds = (steps.parse().unwrap_or(STEPS) / 2_000).to_string();
+    let property =
+        [("LIVEOAK_PROPERTY_SEEDS", seeds.as_str()), ("LIVEOAK_PROPERTY_FIRST_SEED", first.as_str())];
+    step("cargo test --release -p liveoak-core --lib property", &property)
 }

@@ -9,6 +9,7 @@ use crate::{
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
+use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
 use std::time::Duration;
 
 /// What may happen. `usize` picks among those it can happen to.
@@ -254,41 +255,62 @@ fn policies() -> impl Strategy<Value = Vec<Policy>> {
     vec(policy.prop_map(|(obeys, ready, beats)| Policy { obeys, ready, beats }), 1..6)
 }
 
-/// 600 cases take some three seconds; `PROPTEST_CASES` may ask for more.
-fn config() -> ProptestConfig {
-    let config = ProptestConfig::default();
-    ProptestConfig { cases: config.cases.max(600), failure_persistence: None, ..config }
+/// Cases with one seed, and how many seeds are tried if nobody asks for more: some three seconds.
+const CASES: u32 = 100;
+const SEEDS: u64 = 6;
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().and_then(|text| text.parse().ok())
 }
 
-proptest! {
-    #![proptest_config(config())]
-
-    #[test]
-    fn whatever_happens_the_laws_hold_and_a_stop_ends_all_within_its_budget(
-        tree in supervisors(vec(trees(), 0..5)),
-        budget in select(vec![Duration::ZERO, millis(100), secs(10)]),
-        policies in policies(),
-        random in any::<u64>(),
-        steps in vec(steps(), 0..40),
-    ) {
-        let mut tree = Declared { name: name("t"), ..tree }.stop_within(budget);
-        tree.child.restart = Restart::Permanent;
-        tree.child.limit = None;
-        tree.child.significant = false;
-        let mut world = World { rig: Rig::new(&tree), tickets: Vec::new(), added: 0 };
-        world.rig.random = random;
-        world.rig.set_by_luck(policies);
-        world.rig.start();
-        for step in &steps {
-            world.step(step);
-        }
-        world.rig.stop();
-        // A budget of zero kills at once, and gives what is killed the time to be seen gone.
-        world.rig.advance(if budget.is_zero() { crate::KILL_GRACE } else { budget });
-        prop_assert!(world.rig.down.is_some(), "the tree is not down");
-        prop_assert!(world.rig.alive().is_empty());
-        for ticket in &world.tickets {
-            prop_assert!(world.rig.answer(*ticket).is_some(), "{ticket:?} was never answered");
-        }
+/// One tree and what happens to it.
+fn life(tree: Declared, budget: Duration, policies: Vec<Policy>, random: u64, steps: &[Step]) {
+    let mut tree = Declared { name: name("t"), ..tree }.stop_within(budget);
+    tree.child.restart = Restart::Permanent;
+    tree.child.limit = None;
+    tree.child.significant = false;
+    let mut world = World { rig: Rig::new(&tree), tickets: Vec::new(), added: 0 };
+    world.rig.random = random;
+    world.rig.set_by_luck(policies);
+    world.rig.start();
+    for step in steps {
+        world.step(step);
     }
+    world.rig.stop();
+    // A budget of zero kills at once, and gives what is killed the time to be seen gone.
+    world.rig.advance(if budget.is_zero() { crate::KILL_GRACE } else { budget });
+    assert!(world.rig.down.is_some(), "the tree is not down");
+    assert!(world.rig.alive().is_empty());
+    for ticket in &world.tickets {
+        assert!(world.rig.answer(*ticket).is_some(), "{ticket:?} was never answered");
+    }
+}
+
+/// Runs the cases of one seed.
+fn run(seed: u64) {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    let config = ProptestConfig { cases: CASES, failure_persistence: None, ..ProptestConfig::default() };
+    let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
+    let tree = supervisors(vec(trees(), 0..5));
+    let budget = select(vec![Duration::ZERO, millis(100), secs(10)]);
+    let cases = (tree, budget, policies(), any::<u64>(), vec(steps(), 0..40));
+    let outcome = runner.run(&cases, |(tree, budget, policies, random, steps)| {
+        life(tree, budget, policies, random, &steps);
+        Ok(())
+    });
+    let again = format!("again: LIVEOAK_PROPERTY_SEED={seed} cargo test -p liveoak-core --lib property");
+    assert!(outcome.is_ok(), "{}\n{again}", outcome.unwrap_err());
+}
+
+/// `LIVEOAK_PROPERTY_SEED` runs one seed, `LIVEOAK_PROPERTY_SEEDS` as many as are asked for, from
+/// `LIVEOAK_PROPERTY_FIRST_SEED` on.
+#[test]
+fn whatever_happens_the_laws_hold_and_a_stop_ends_all_within_its_budget() {
+    if let Some(seed) = number("LIVEOAK_PROPERTY_SEED") {
+        return run(seed);
+    }
+    let first = number("LIVEOAK_PROPERTY_FIRST_SEED").unwrap_or(0);
+    let count = number("LIVEOAK_PROPERTY_SEEDS").unwrap_or(SEEDS);
+    (first..first + count).for_each(run);
 }
