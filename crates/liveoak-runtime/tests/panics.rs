@@ -251,7 +251,7 @@ fn a_panic_with_a_value_that_is_not_text_is_a_panic_too() {
 }
 
 #[test]
-#[ignore = "run by another test, with backtraces on"]
+#[ignore = "run with backtraces on by another test of this file: `cargo test -p liveoak-runtime --test panics`"]
 fn keeps_a_backtrace() {
     let panic = panic_of_first_attempt(Child::task("bad", |ctx: Ctx| async move {
         assert!(ctx.attempt() != Attempt(1), "in the body");

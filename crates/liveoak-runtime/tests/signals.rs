@@ -54,7 +54,7 @@ fn runs<F: Future>(test: F) -> F::Output {
 }
 
 #[test]
-#[ignore = "run by other tests, as a program"]
+#[ignore = "run as a program by the tests of this file: `cargo test -p liveoak-runtime --test signals`"]
 fn stops_when_asked() {
     runs(async {
         let child = Child::task("a", |ctx: Ctx| async move {
@@ -68,7 +68,7 @@ fn stops_when_asked() {
 }
 
 #[test]
-#[ignore = "run by other tests, as a program"]
+#[ignore = "run as a program by the tests of this file: `cargo test -p liveoak-runtime --test signals`"]
 fn never_stops() {
     runs(async {
         let deaf = Puppet::new("deaf").ignoring_stop();

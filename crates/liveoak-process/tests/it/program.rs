@@ -67,7 +67,7 @@ fn say(word: impl std::fmt::Display) {
 }
 
 #[test]
-#[ignore = "not a test: the program that the tests of this file start and kill"]
+#[ignore = "the program that the tests of this file start and kill: `cargo test -p liveoak-process --test it`"]
 fn the_program() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     match std::env::var(ROLE).expect("started by a test").as_str() {

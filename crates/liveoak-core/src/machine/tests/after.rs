@@ -3,6 +3,7 @@
 use super::rig::{Rig, word};
 use super::shape::{leaf, name, secs, sup};
 use crate::{Command, Condition, Health, NodeState, Strategy, WaitingFor};
+use std::time::Duration;
 
 #[test]
 fn a_child_added_after_a_sibling_that_ended_badly_is_refused_and_not_kept() {
@@ -187,4 +188,55 @@ fn how_long_a_dependency_takes_to_complete_is_its_work_and_has_no_deadline() {
     rig.advance(secs(100_000));
     rig.complete("migration");
     assert_eq!(rig.state("web"), "running");
+}
+
+#[test]
+fn a_child_that_was_ready_in_a_start_that_goes_on_does_not_fail_it_when_its_edge_can_never_hold_again() {
+    let web = leaf("web").after("db", Condition::Ready);
+    let tree = sup("t", [leaf("db").temporary(), web, leaf("slow").reports().start_within(secs(60))]);
+    let mut rig = Rig::new(&tree.edges());
+    rig.policy("slow").ready = false;
+    rig.start();
+    rig.fail("db");
+    rig.fail("web");
+    assert_eq!(rig.state("web"), "waiting");
+    assert!(rig.down.is_none());
+    rig.ready("slow");
+    assert_eq!(rig.count("start-failed"), 0);
+}
+
+#[test]
+fn a_start_that_fails_for_an_edge_names_the_other_child_the_condition_and_how_it_ended() {
+    let mut rig = Rig::started(&sup("t", [leaf("a"), leaf("db").temporary()]));
+    rig.fail("db");
+    let web = leaf("web").after("a", Condition::Ready).after("db", Condition::Ready);
+    let ticket = rig.add("", &web).expect("a good spec");
+    let refused = rig.answer(ticket).expect("at once").expect_err("it can never start");
+    let why = "the attempt failed: failed: it comes after db (ready), which has ended for good: failed: boom";
+    assert_eq!(refused.to_string(), why);
+}
+
+#[test]
+fn a_child_that_may_take_as_long_as_it_likes_to_start_may_also_wait_as_long() {
+    let web = leaf("web").after("db", Condition::Healthy).start_within(Duration::MAX);
+    let mut rig = Rig::new(&sup("t", [leaf("db").reports(), web]));
+    rig.policy("db").ready = false;
+    rig.start();
+    rig.health("db", Health::Degraded);
+    rig.ready("db");
+    assert_eq!((waits(&mut rig, "web"), rig.machine.poll_deadline()), (u64::MAX, None));
+}
+
+#[test]
+fn a_wait_for_health_is_not_prolonged_by_what_happens_elsewhere() {
+    let web = leaf("web").after("db", Condition::Healthy).start_within(secs(10));
+    let mut rig = Rig::new(&sup("t", [leaf("db").reports(), leaf("other"), web]).edges());
+    rig.policy("db").ready = false;
+    rig.start();
+    rig.health("db", Health::Degraded);
+    rig.ready("db");
+    rig.advance(secs(4));
+    rig.health("other", Health::Degraded);
+    rig.fail("other");
+    assert_eq!(waits(&mut rig, "web"), 6);
 }

@@ -2,7 +2,9 @@
 
 use super::rig::{Obeys, Policy, Rig};
 use super::shape::{group, leaf, secs, sup};
-use crate::{Command, Done, Exit, Input, KILL_GRACE, NodeState, Panic, Rung, Strategy, Time};
+use crate::{
+    Command, Done, Effect, Exit, Input, KILL_GRACE, Machine, NodeState, Panic, Rung, Strategy, Time,
+};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -290,4 +292,32 @@ fn a_child_s_own_time_to_stop_ends_no_later_than_the_plan_of_its_supervisor() {
     rig.stop();
     // Nine tenths of the budget: then whoever is left is killed.
     assert_eq!(rig.view("a").state, NodeState::Stopping { rung: Rung::Asked, remaining: Some(secs(9)) });
+}
+
+#[test]
+fn a_driver_may_leave_the_walk_over_a_group_to_somebody_else_and_can_tell_that_it_is_left() {
+    let mut machine = Machine::new(&sup("t", [group("g")])).expect("a good spec");
+    let now = Time::ZERO;
+    machine.handle(now, 0, Input::Start);
+    while machine.poll_effect().is_some() {}
+    assert!(!machine.has_effects() && !machine.is_down());
+    let group = machine.find(&"t/g".into()).expect("it was declared");
+    for _ in 0..3 {
+        machine.add_member(now, group, None, None).expect("room");
+        assert!(machine.has_effects());
+        assert!(matches!(machine.poll_prompt_effect(), Some(Effect::Spawn { .. })));
+        assert!(machine.poll_prompt_effect().is_none() && !machine.has_effects());
+    }
+    machine.handle(now, 0, Input::Stop);
+    assert!(machine.poll_prompt_effect().is_none(), "asking members is not prompt");
+    assert!(machine.has_effects(), "but it is to be done");
+    let asked = std::iter::from_fn(|| machine.poll_effect()).collect::<Vec<_>>();
+    assert_eq!(asked.len(), 3, "{asked:?}");
+    assert!(!machine.has_effects() && !machine.is_down());
+    for effect in asked {
+        let Effect::Ask { id, attempt } = effect else { panic!("{effect:?}") };
+        machine.handle(now, 0, Input::Exited { id, attempt, exit: Exit::Stopped });
+    }
+    while machine.poll_effect().is_some() {}
+    assert!(machine.is_down());
 }
