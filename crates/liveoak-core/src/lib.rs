@@ -33,8 +33,8 @@ pub use machine::{Command, Done, Effect, Input, KILL_GRACE, MAX_WAITERS, Machine
 pub use report::{MAX_LISTED, MAX_LISTED_MEMBERS, Rung, StopEntry, StopReport};
 pub use snapshot::{Health, NodeState, NodeView, Snapshot, WaitingFor, WhyIdle};
 pub use spec::{
-    AutoShutdown, ChildSpec, Condition, Declared, Edge, GiveUp, GroupSpec, Limit, Order, Ready, Restart,
-    SpecError, SpecErrors, Strategy, SupervisorSpec, Work, start_order,
+    AutoShutdown, ChildSpec, Condition, Declared, Edge, GiveUp, GroupSpec, Limit, MAX_CHILDREN, Order, Ready,
+    Restart, SpecError, SpecErrors, Strategy, SupervisorSpec, Work, start_order,
 };
 pub use time::Time;
 pub use window::{Charge, Window};

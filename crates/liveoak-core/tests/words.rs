@@ -161,7 +161,7 @@ fn each_refusal_says_what_is_the_matter() {
         (Refusal::NotASupervisor, "it is not a supervisor, so it has no children"),
         (Refusal::IsAGroup, "it is a dynamic group, so its members come from its template only"),
         (Refusal::NotAGroup, "it is not a dynamic group"),
-        (Refusal::Full { max: 7 }, "the group is full: it may have 7 members"),
+        (Refusal::Full { max: 7 }, "it is full: it may have 7 members or children"),
         (Refusal::Invalid(errors), "its spec is wrong: /t/a: limit: the period is zero; /t/b: after: nobody"),
         (
             Refusal::NeededBy(vec![name("a"), name("b")]),

@@ -167,7 +167,7 @@ impl TreeHandle {
     /// is ready. A child that is added is gone when its supervisor restarts.
     ///
     /// # Errors
-    /// When there is no such supervisor, the name is taken, the spec is wrong, or the first start fails: the
+    /// When there is no such supervisor, it is full, the name is taken, the spec is wrong, or the first start fails: the
     /// child is not kept then.
     ///
     /// # Cancel safety

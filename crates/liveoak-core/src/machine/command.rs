@@ -2,7 +2,7 @@
 
 use super::node::{Kids, Label, Mode, NONE, Phase};
 use super::{Effect, Machine};
-use crate::spec::added_child;
+use crate::spec::{MAX_CHILDREN, added_child};
 use crate::{
     Attempt, ChildId, Declared, EventKind, Exit, Name, SpecErrors, StopReport, Ticket, Time, WhyIdle,
 };
@@ -75,9 +75,9 @@ pub enum Refusal {
     IsAGroup,
     /// Only groups have members.
     NotAGroup,
-    /// The group is full.
+    /// The group, or the supervisor, is full.
     Full {
-        /// The most members it may have.
+        /// The most members or children it may have.
         max: u32,
     },
     /// The spec is wrong.
@@ -111,7 +111,7 @@ impl fmt::Display for Refusal {
                 f.write_str("it is a dynamic group, so its members come from its template only")
             }
             Self::NotAGroup => f.write_str("it is not a dynamic group"),
-            Self::Full { max } => write!(f, "the group is full: it may have {max} members"),
+            Self::Full { max } => write!(f, "it is full: it may have {max} members or children"),
             Self::Invalid(errors) => write!(f, "its spec is wrong: {errors}"),
             Self::NeededBy(names) => {
                 f.write_str("these siblings come after it and must be removed first:")?;
@@ -156,8 +156,12 @@ impl Machine {
             Label::Auto => None,
         });
         added_child(&self.path_of(parent), declared, rules, siblings).map_err(Refusal::Invalid)?;
+        let old = self.sup(parent).names.get(&declared.name).copied();
+        if self.sup(parent).ordered().len() - usize::from(old.is_some()) >= MAX_CHILDREN {
+            return Err(Refusal::Full { max: MAX_CHILDREN as u32 });
+        }
         // A finished one-shot child of that name makes room for the new one.
-        if let Some(old) = self.sup(parent).names.get(&declared.name).copied() {
+        if let Some(old) = old {
             self.free(old);
         }
         let depth = self.sup(parent).depth + 1;

@@ -47,6 +47,10 @@ impl std::error::Error for SpecErrors {}
 /// The deepest nesting of supervisors. Far beyond any sensible tree; bounds recursion.
 const MAX_DEPTH: usize = 64;
 
+/// The most children that one supervisor may have, declared and added together. Each is looked at when another starts or
+/// stops; more of a kind are members of a group, which knows no such bound.
+pub const MAX_CHILDREN: usize = 100_000;
+
 impl SupervisorSpec {
     /// Applies all rules to the tree called `name`.
     ///
@@ -115,6 +119,14 @@ impl Check {
         }
         if let Some(limit) = &spec.intensity {
             self.limit(path, "intensity", limit);
+        }
+        if spec.children.len() > MAX_CHILDREN {
+            let count = spec.children.len();
+            self.wrong(
+                path,
+                "children",
+                format!("{count} children are too many: at most {MAX_CHILDREN}, or a group"),
+            );
         }
         let mut first: HashMap<&str, usize> = HashMap::new();
         for (i, declared) in spec.children.iter().enumerate() {

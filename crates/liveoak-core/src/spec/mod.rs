@@ -6,7 +6,7 @@
 mod check;
 mod order;
 
-pub use check::{SpecError, SpecErrors};
+pub use check::{MAX_CHILDREN, SpecError, SpecErrors};
 pub(crate) use check::{added_child, tree};
 pub use order::start_order;
 

@@ -2,7 +2,8 @@
 
 use super::rig::{Obeys, Rig, word};
 use super::shape::{group, leaf, secs, sup};
-use crate::{Command, Exit, Input, Strategy};
+use crate::{ChildSpec, Command, Exit, Input, MAX_CHILDREN, Machine, Refusal, Strategy, Time};
+use std::time::Duration;
 
 #[test]
 fn a_stop_that_a_start_overtakes_leaves_no_report_open() {
@@ -231,4 +232,26 @@ fn a_nested_supervisor_that_is_restarted_by_request_stops_all_below_and_starts_i
         rig.log(),
         ["ask s/b", "gone s/b", "ask s/a", "kill s/a", "gone s/a", "start s/a", "start s/b"]
     );
+}
+
+#[test]
+fn a_supervisor_that_is_full_refuses_one_child_more_and_a_declaration_with_too_many_is_an_error() {
+    let many = |count: usize| (0..count).map(|n| leaf(&format!("a{n}"))).collect::<Vec<_>>();
+    let errors = Machine::new(&sup("t", many(MAX_CHILDREN + 1))).expect_err("too many");
+    assert!(
+        errors.to_string().contains("100001 children are too many: at most 100000, or a group"),
+        "{errors}"
+    );
+    let mut machine = Machine::new(&sup("t", many(MAX_CHILDREN))).expect("just enough");
+    machine.handle(Time::ZERO, 0, Input::Start);
+    let root = machine.root();
+    let refused = machine.add_child(Time::ZERO, root, &leaf("b"), None).expect_err("it is full");
+    assert!(matches!(refused, Refusal::Full { max: 100_000 }), "{refused:?}");
+}
+
+#[test]
+fn the_defaults_of_a_root_are_those_of_a_supervisor_with_half_a_minute_to_stop() {
+    let root = ChildSpec::of_root();
+    assert_eq!((root.start_within, root.stop_within), (Duration::MAX, secs(30)));
+    assert_eq!(ChildSpec { stop_within: Duration::MAX, ..root }, ChildSpec::of_supervisor());
 }
