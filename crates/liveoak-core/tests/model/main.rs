@@ -14,8 +14,9 @@ use crate::sut::Sut;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest};
-use reference::Model;
-use std::cell::Cell;
+use reference::{Model, NEVER, Phase};
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use steps::Step;
 
 /// How many steps are made if nobody asks for more.
@@ -44,8 +45,73 @@ impl ReferenceStateMachine for Reference {
     }
 }
 
+/// Everything that a run must come to now and then, or it shows nothing.
+const WORDS: [&str; 34] = [
+    // How trees end.
+    "end stopped",
+    "end gave-up",
+    "end start-failed",
+    "end auto-shutdown",
+    "end completed",
+    "end failed",
+    // What is done.
+    "spawn",
+    "ask",
+    "kill",
+    "abandon",
+    // What commands are answered.
+    "answer ready",
+    "answer ignored",
+    "answer finished",
+    "answer stopped",
+    "answer removed",
+    "answer not down",
+    "answer supervisor down",
+    "answer needed by",
+    "answer is root",
+    "answer tree down",
+    "answer failed",
+    "answer superseded",
+    "answer not found",
+    // What children do.
+    "idle down",
+    "idle stopped",
+    "idle finished",
+    "idle ignored",
+    "idle quarantined",
+    "waiting",
+    "waiting with a deadline",
+    "starting",
+    "backing off",
+    "swept up",
+    "a second attempt",
+];
+
+/// What the steps of one run come to, as the model sees it.
+fn come_to(mut model: Model, steps: &[Step], words: &mut BTreeSet<String>) {
+    for step in steps {
+        model.step(step);
+        words.extend(model.acts.iter().filter_map(|act| act.split(' ').next()).map(str::to_owned));
+        words.extend(model.down.map(|kind| format!("end {kind}")));
+        words.extend(model.answers.values().map(|word| format!("answer {word}")));
+        for child in model.children.values() {
+            let waits = child.phase == Phase::Waiting;
+            words.extend(match child.phase {
+                Phase::Idle(why) => Some(format!("idle {}", why.as_str())),
+                Phase::Waiting => Some("waiting".to_owned()),
+                Phase::Starting => Some("starting".to_owned()),
+                Phase::BackingOff => Some("backing off".to_owned()),
+                Phase::Running | Phase::Stopping { .. } => None,
+            });
+            words.extend((waits && child.timer != NEVER).then(|| "waiting with a deadline".to_owned()));
+            words.extend(child.swept.then(|| "swept up".to_owned()));
+            words.extend((child.attempt > 1).then(|| "a second attempt".to_owned()));
+        }
+    }
+}
+
 /// Runs the cases of one seed; returns how many steps that were.
-fn run(seed: u64) -> u64 {
+fn run(seed: u64, words: &mut BTreeSet<String>) -> u64 {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     let config =
@@ -53,8 +119,10 @@ fn run(seed: u64) -> u64 {
     let mut runner =
         TestRunner::new_with_rng(config.clone(), TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
     let steps = Cell::new(0);
+    let seen_words = RefCell::new(words);
     let outcome = runner.run(&Reference::sequential_strategy(1..60), |(model, transitions, seen)| {
         steps.set(steps.get() + transitions.len() as u64);
+        come_to(model.clone(), &transitions, &mut seen_words.borrow_mut());
         Sut::test_sequential(config.clone(), model, transitions, seen);
         Ok::<(), TestCaseError>(())
     });
@@ -77,14 +145,16 @@ fn number(variable: &str) -> Option<u64> {
 #[test]
 fn the_machine_and_the_reference_model_agree_after_every_step_of_every_run() {
     if let Some(seed) = number("LIVEOAK_MODEL_SEED") {
-        run(seed);
+        run(seed, &mut BTreeSet::new());
         return;
     }
     let wanted = number("LIVEOAK_MODEL_STEPS").unwrap_or(STEPS);
     let first = number("LIVEOAK_MODEL_FIRST_SEED").unwrap_or(0);
-    let (mut steps, mut seed) = (0, first);
+    let (mut steps, mut seed, mut words) = (0, first, BTreeSet::new());
     while steps < wanted {
-        steps += run(seed);
+        steps += run(seed, &mut words);
         seed += 1;
     }
+    let missing: Vec<_> = WORDS.iter().filter(|word| !words.contains(**word)).collect();
+    assert!(missing.is_empty() || steps < STEPS, "{steps} steps never came to {missing:?}");
 }
