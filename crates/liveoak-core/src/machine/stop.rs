@@ -201,9 +201,6 @@ impl Machine {
         let (now, above) = (self.now, self.plan_above(i));
         if !self.node(i).phase.is_stopping() {
             self.begin_stop(i);
-            if self.sup(i).plan.kill <= now {
-                return;
-            }
         }
         let sup = self.sup_mut(i);
         sup.plan.hurry = sup.plan.hurry.min(now);
@@ -377,9 +374,7 @@ impl Machine {
         let now = self.now;
         let plan = &mut self.sup_mut(i).plan;
         plan.hurry = plan.hurry.min(now);
-        if plan.kill > now {
-            plan.kill = plan.kill.min(now.after(KILL_GRACE));
-        }
+        plan.kill = plan.kill.min(now.after(KILL_GRACE));
         plan.abandon = plan.abandon.min(plan.kill.max(now).after(KILL_GRACE));
         let at = plan.next_point(now).min(plan.abandon);
         self.set_timer(i, at);

@@ -255,3 +255,23 @@ fn the_defaults_of_a_root_are_those_of_a_supervisor_with_half_a_minute_to_stop()
     assert_eq!((root.start_within, root.stop_within), (Duration::MAX, secs(30)));
     assert_eq!(ChildSpec { stop_within: Duration::MAX, ..root }, ChildSpec::of_supervisor());
 }
+
+#[test]
+fn supervisors_that_are_added_one_below_the_other_are_refused_where_the_tree_is_too_deep() {
+    let mut rig = Rig::started(&sup("t", []));
+    let mut path = String::new();
+    let mut levels = 1;
+    while rig.add(&path, &sup("s", [])).is_ok() {
+        path = if path.is_empty() { "s".to_owned() } else { format!("{path}/s") };
+        levels += 1;
+        assert!(levels <= 64, "deeper than 64 levels");
+    }
+    assert_eq!(levels, 64);
+}
+
+#[test]
+fn a_child_is_a_group_another_supervisor_or_none() {
+    let rig = Rig::started(&sup("t", [leaf("a"), group("g"), sup("s", [])]));
+    let kinds = ["a", "g", "s"].map(|path| rig.machine.is_group(rig.id(path)));
+    assert_eq!(kinds, [None, Some(true), Some(false)]);
+}

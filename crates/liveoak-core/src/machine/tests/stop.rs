@@ -3,7 +3,7 @@
 use super::rig::{Obeys, Policy, Rig};
 use super::shape::{group, leaf, secs, sup};
 use crate::{
-    Command, Done, Effect, Exit, Input, KILL_GRACE, Machine, NodeState, Panic, Rung, Strategy, Time,
+    Command, Done, Effect, Exit, Input, KILL_GRACE, Machine, NodeState, Panic, Restart, Rung, Strategy, Time,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -320,4 +320,26 @@ fn a_driver_may_leave_the_walk_over_a_group_to_somebody_else_and_can_tell_that_i
     }
     while machine.poll_effect().is_some() {}
     assert!(machine.is_down());
+}
+
+#[test]
+fn a_report_that_was_begun_below_goes_whole_into_the_one_above() {
+    let members = |name: &str| group(name).members(|group| group.template.restart = Restart::Temporary);
+    let mut rig = Rig::started(&sup("t", [members("late"), sup("s", [members("early")])]));
+    for (path, count) in [("s/early", 150), ("late", 50)] {
+        for n in 0..count {
+            rig.add_member(path, Some(&format!("m{n}"))).expect("room");
+            rig.obeys(&format!("{path}/m{n}"), Obeys::Test);
+        }
+    }
+    rig.command("s", Command::Stop);
+    rig.stop();
+    for (path, count) in [("s/early", 150), ("late", 50)] {
+        for n in 0..count {
+            rig.exit(&format!("{path}/m{n}"), Exit::Stopped);
+        }
+    }
+    let report = rig.report();
+    let listed = report.entries.iter().filter(|entry| entry.path.as_str().contains("/m")).count();
+    assert_eq!((listed, report.unlisted), (100, 100));
 }
