@@ -340,7 +340,6 @@ impl Machine {
 
     /// Law 11: giving up is loud.
     fn give_up(&mut self, i: u32, parent: u32, exit: Exit, over: &Over) {
-        let node = self.node(i);
         let gave_up = Arc::new(GaveUp {
             path: self.path_of(i),
             child: self.name_of(i),
@@ -350,11 +349,8 @@ impl Machine {
             period: over.limit.period,
             own_limit: over.own,
         });
-        let early = !node.flags.attempt_ready;
         self.book(i).gave_up = Some(Arc::clone(&gave_up));
-        if early || over.limit.give_up == GiveUp::Quarantine {
-            self.refuse_waiters(i, &gave_up.exit);
-        }
+        self.refuse_waiters(i, &gave_up.exit);
         self.node_mut(i).flags.on_trial = false;
         match over.limit.give_up {
             GiveUp::Quarantine => {

@@ -60,7 +60,6 @@ impl Machine {
             self.push(Effect::Spawn { id, attempt });
             match ready {
                 Ready::AtOnce => self.mark_ready(i),
-                Ready::Reported if within == Duration::MAX => {}
                 Ready::Reported => self.set_timer_in(i, within),
             }
         }

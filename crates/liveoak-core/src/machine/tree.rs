@@ -116,8 +116,9 @@ impl Machine {
     /// Makes more vacant slots: as many as there are, within bounds. 2^32 children would need more than 300 GiB.
     fn grow(&mut self) {
         let before = self.slots.len();
-        let after = before + before.clamp(MIN_GROWTH, MAX_GROWTH);
-        self.slots.reserve(after - before);
+        let growth = before.clamp(MIN_GROWTH, MAX_GROWTH);
+        let after = before + growth;
+        self.slots.reserve(growth);
         for i in before + 1..=after {
             let next = if i == after { NONE } else { u32::try_from(i).unwrap_or(NONE) };
             self.slots.push(Slot::Vacant { serial: 0, next });

@@ -318,3 +318,31 @@ fn a_group_waits_for_the_backoff_of_the_child_that_failed_as_one() {
     rig.advance(Duration::from_nanos(1));
     assert_eq!(rig.log(), ["start a", "start b", "start c"]);
 }
+
+#[test]
+fn a_child_that_was_ready_in_a_start_that_goes_on_and_fails_before_it_is_ready_again_is_restarted() {
+    let mut rig = Rig::new(&sup("t", [leaf("a").reports(), leaf("slow").reports()]));
+    rig.policy("a").ready = false;
+    rig.policy("slow").ready = false;
+    rig.start();
+    rig.ready("a");
+    rig.fail("a");
+    rig.fail("a");
+    assert_eq!((rig.state("a"), rig.attempt("a").0), ("starting", 3));
+    assert!(rig.down.is_none());
+}
+
+#[test]
+fn a_group_restart_is_told_only_of_those_that_take_part_and_not_at_all_when_that_is_one() {
+    let mut rig = Rig::started(&sup("t", [leaf("a")]).strategy(Strategy::OneForAll));
+    rig.fail("a");
+    assert_eq!(rig.count("group-restart"), 0);
+    let mut rig = Rig::started(&sup("t", [leaf("a"), leaf("b")]).strategy(Strategy::OneForAll));
+    rig.obeys("b", Obeys::Test);
+    rig.command("b", Command::Stop);
+    rig.fail("a");
+    assert_eq!(rig.count("group-restart"), 0);
+    let mut rig = Rig::started(&sup("t", [leaf("a"), leaf("b")]).strategy(Strategy::OneForAll));
+    rig.fail("a");
+    assert_eq!(rig.count("group-restart"), 1);
+}
