@@ -75,12 +75,8 @@ impl Machine {
         self.sup_mut(i).mode = Mode::Starting;
         for kid in self.sup(i).ordered().to_vec() {
             let node = self.node_mut(kid);
-            node.flags = Flags {
-                wanted: node.flags.wanted,
-                added: node.flags.added,
-                on_trial: false,
-                ..Flags::default()
-            };
+            // None was added: those went with the end of the supervisor.
+            node.flags = Flags { wanted: node.flags.wanted, ..Flags::default() };
             if let Some(book) = &mut node.book {
                 book.streak = 0;
                 book.window.clear();

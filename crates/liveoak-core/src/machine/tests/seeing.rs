@@ -3,8 +3,8 @@
 use super::rig::{Obeys, Rig, word};
 use super::shape::{SECOND, group, leaf, millis, name, secs, sup};
 use crate::{
-    Attempt, Command, Condition, Effect, Exit, GiveUp, Health, Input, Limit, Machine, NodeState, Refusal,
-    Severity, Strategy, Time, WaitingFor,
+    Attempt, AutoShutdown, Command, Condition, Effect, Exit, GiveUp, Health, Input, Limit, Machine,
+    NodeState, Refusal, Severity, Strategy, Time, WaitingFor,
 };
 
 #[test]
@@ -290,4 +290,61 @@ fn events_cost_nothing_when_nobody_watches_and_are_numbered_all_the_same() {
     let (seen, number) = run(Some(Severity::Debug));
     assert_eq!(seen, number);
     assert_eq!(run(None), (0, number));
+}
+
+#[test]
+fn a_member_is_found_by_its_own_name_only_and_below_its_own_group() {
+    let mut rig = Rig::started(&sup("t", [group("g"), group("h"), leaf("a")]));
+    rig.add_member("g", None).expect("room");
+    rig.add_member("g", Some("named")).expect("room");
+    let snapshot = rig.snapshot();
+    let members: Vec<_> = snapshot.nodes().filter(|node| node.path.as_str().starts_with("/t/g/")).collect();
+    let (number, named) = (members[0].id.slot, members[1].id.slot);
+    assert_eq!(rig.find(&format!("g/{number}")), Some(members[0].id));
+    assert_eq!(rig.find("g/named"), Some(members[1].id));
+    for wrong in
+        [format!("h/{number}"), format!("g/{named}"), format!("g/0{number}"), format!("g/{number}-1")]
+    {
+        assert_eq!(rig.find(&wrong), None, "{wrong}");
+    }
+}
+
+#[test]
+fn a_child_s_supervisor_and_its_last_exit_are_known() {
+    let mut rig = Rig::started(&sup("t", [sup("s", [leaf("a")])]));
+    let (root, s, a) = (rig.machine.root(), rig.id("s"), rig.id("s/a"));
+    assert_eq!(
+        (rig.machine.parent(a), rig.machine.parent(s), rig.machine.parent(root)),
+        (Some(s), Some(root), None)
+    );
+    assert!(rig.machine.last_exit(a).is_none());
+    rig.fail("s/a");
+    assert_eq!(rig.machine.last_exit(a).map(Exit::kind), Some("failed"));
+}
+
+#[test]
+fn a_part_that_has_ended_as_wanted_makes_nobody_ill_whatever_lay_below_it() {
+    let over = sup("i", [leaf("a").temporary().significant(), leaf("b")])
+        .rules(|rules| rules.auto_shutdown = AutoShutdown::AnySignificant)
+        .transient();
+    let tree = sup("t", [sup("s", [over, leaf("z")]), leaf("c").after("s", Condition::Healthy)]);
+    let mut rig = Rig::started(&tree.edges());
+    rig.complete("s/i/a");
+    assert_eq!(rig.states(["s/i", "s/i/b", "s"]), ["finished", "down", "running"]);
+    rig.fail("c");
+    assert_eq!(rig.state("c"), "running");
+}
+
+#[test]
+fn the_end_of_a_sibling_s_backoff_is_not_the_end_of_the_wait_for_it() {
+    let db = leaf("db").reports().delayed(secs(60)).start_within(secs(5));
+    let mut rig =
+        Rig::new(&sup("t", [db, leaf("slow").reports(), leaf("web").after("db", Condition::Ready)]).edges());
+    rig.policy("slow").ready = false;
+    rig.start();
+    rig.fail("db");
+    rig.fail("web");
+    assert_eq!(rig.state("db"), "backing-off");
+    let NodeState::Waiting { what, remaining } = rig.view("web").state else { panic!("web does not wait") };
+    assert_eq!((what, remaining), (WaitingFor::Edge(name("db"), Condition::Ready), None));
 }
