@@ -1,0 +1,100 @@
+//! The rules about specs, at their edges.
+
+use liveoak_core::{
+    ChildSpec, Condition, Declared, Edge, Effect, Input, Limit, Machine, Name, Refusal, Restart,
+    SupervisorSpec, Ticket, Time, Work,
+};
+use std::time::Duration;
+
+fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+fn leaf(text: &str) -> Declared {
+    Declared { name: name(text), child: ChildSpec::default(), work: Work::Leaf }
+}
+
+fn root(children: Vec<Declared>) -> Declared {
+    let spec = SupervisorSpec { children, ..SupervisorSpec::default() };
+    Declared { name: name("t"), child: ChildSpec::of_root(), work: Work::Supervisor(spec) }
+}
+
+/// What is wrong with a tree, as text; empty if nothing is.
+fn wrong(tree: &Declared) -> String {
+    Machine::new(tree).err().map_or_else(String::new, |errors| errors.to_string())
+}
+
+#[test]
+fn the_root_of_a_tree_is_permanent_and_has_no_limit_for_nobody_is_above_it() {
+    let message = "/t: restart: there is nobody above the root of a tree to restart it; put it below another supervisor";
+    assert_eq!(wrong(&root(Vec::new())), "");
+    let mut transient = root(Vec::new());
+    transient.child.restart = Restart::Transient;
+    assert_eq!(wrong(&transient), message);
+    let mut limited = root(Vec::new());
+    limited.child.limit = Some(Limit::new(1, Duration::from_secs(1)));
+    assert_eq!(wrong(&limited), message);
+}
+
+#[test]
+fn supervisors_may_be_nested_sixty_four_levels_deep_and_no_deeper() {
+    let nested = |levels: usize| {
+        let mut tree = leaf("a");
+        for _ in 1..levels {
+            let spec = SupervisorSpec { children: vec![tree], ..SupervisorSpec::default() };
+            tree =
+                Declared { name: name("s"), child: ChildSpec::of_supervisor(), work: Work::Supervisor(spec) };
+        }
+        root(vec![tree])
+    };
+    assert_eq!(wrong(&nested(64)), "");
+    assert!(wrong(&nested(65)).ends_with("children: supervisors are nested deeper than 64 levels"));
+    assert!(wrong(&nested(70)).ends_with("children: supervisors are nested deeper than 64 levels"));
+}
+
+#[test]
+fn a_supervisor_s_spec_can_be_checked_alone() {
+    let good = SupervisorSpec { children: vec![leaf("a"), leaf("b")], ..SupervisorSpec::default() };
+    assert!(good.check(&name("t")).is_ok());
+    let bad = SupervisorSpec { children: vec![leaf("a"), leaf("a")], ..SupervisorSpec::default() };
+    let errors = bad.check(&name("t")).unwrap_err();
+    assert_eq!(errors.0.len(), 1);
+    assert!(errors.to_string().starts_with("/t: children: the name \"a\" is used twice"), "{errors}");
+}
+
+#[test]
+fn what_is_added_is_checked_like_what_is_declared_and_nothing_changes_when_it_is_wrong() {
+    let mut machine = Machine::new(&root(vec![leaf("a")])).unwrap();
+    machine.handle(Time::ZERO, 0, Input::Start);
+    while machine.poll_effect().is_some() {}
+    let before = machine.snapshot(Time::ZERO);
+    let edge = |child: &str, condition| vec![Edge { child: name(child), condition }];
+    let with = |change: &dyn Fn(&mut ChildSpec)| {
+        let mut declared = leaf("b");
+        change(&mut declared.child);
+        declared
+    };
+    let cases = [
+        (with(&|child| child.start_within = Duration::ZERO), "start_within"),
+        (
+            with(&|child| child.after = edge("nobody", Condition::Ready)),
+            "there is no sibling called \"nobody\"",
+        ),
+        (with(&|child| child.after = edge("b", Condition::Ready)), "a child cannot come after itself"),
+        (
+            with(&|child| child.after = edge("a", Condition::Completed)),
+            "\"a\" is permanent, so it never completes",
+        ),
+    ];
+    let root = machine.root();
+    for (declared, message) in cases {
+        let refused = machine.add_child(Time::ZERO, root, &declared, Some(Ticket(1))).unwrap_err();
+        assert!(matches!(refused, Refusal::Invalid(_)) && refused.to_string().contains(message), "{refused}");
+        assert!(machine.poll_effect().is_none());
+    }
+    assert_eq!(machine.snapshot(Time::ZERO).number, before.number);
+    let good = with(&|child| child.after = edge("a", Condition::Ready));
+    let id = machine.add_child(Time::ZERO, root, &good, Some(Ticket(2))).unwrap();
+    let spawned = |effect: &Effect| matches!(effect, Effect::Spawn { id: spawned, .. } if *spawned == id);
+    assert!(std::iter::from_fn(|| machine.poll_effect()).any(|effect| spawned(&effect)));
+}
