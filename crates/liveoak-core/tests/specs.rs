@@ -98,3 +98,17 @@ fn what_is_added_is_checked_like_what_is_declared_and_nothing_changes_when_it_is
     let spawned = |effect: &Effect| matches!(effect, Effect::Spawn { id: spawned, .. } if *spawned == id);
     assert!(std::iter::from_fn(|| machine.poll_effect()).any(|effect| spawned(&effect)));
 }
+
+#[test]
+fn a_circle_is_told_by_those_who_are_in_it_and_nobody_else() {
+    let after = |text: &str, others: &[&str]| {
+        let edge = |child: &&str| Edge { child: name(child), condition: Condition::Ready };
+        let mut declared = leaf(text);
+        declared.child.after = others.iter().map(edge).collect();
+        declared
+    };
+    // One that is free, one that only waits for the circle, and two that wait for each other and for the free one.
+    let children =
+        vec![leaf("free"), after("a", &["free", "b"]), after("b", &["free", "a"]), after("late", &["a"])];
+    assert_eq!(wrong(&root(children)), "/t: after: children wait for each other in a circle: a after b after a");
+}
