@@ -110,5 +110,8 @@ fn a_circle_is_told_by_those_who_are_in_it_and_nobody_else() {
     // One that is free, one that only waits for the circle, and two that wait for each other and for the free one.
     let children =
         vec![leaf("free"), after("a", &["free", "b"]), after("b", &["free", "a"]), after("late", &["a"])];
-    assert_eq!(wrong(&root(children)), "/t: after: children wait for each other in a circle: a after b after a");
+    assert_eq!(
+        wrong(&root(children)),
+        "/t: after: children wait for each other in a circle: a after b after a"
+    );
 }

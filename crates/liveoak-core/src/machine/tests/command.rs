@@ -2,7 +2,7 @@
 
 use super::rig::{Obeys, Rig, word};
 use super::shape::{group, leaf, secs, sup};
-use crate::{ChildSpec, Command, Exit, Input, MAX_CHILDREN, Machine, Refusal, Strategy, Time};
+use crate::{Attempt, ChildSpec, Command, Exit, Input, MAX_CHILDREN, Machine, Refusal, Strategy, Time};
 use std::time::Duration;
 
 #[test]
@@ -242,11 +242,17 @@ fn a_supervisor_that_is_full_refuses_one_child_more_and_a_declaration_with_too_m
         errors.to_string().contains("100001 children are too many: at most 100000, or a group"),
         "{errors}"
     );
-    let mut machine = Machine::new(&sup("t", many(MAX_CHILDREN))).expect("just enough");
+    let mut just_enough = many(MAX_CHILDREN);
+    just_enough[0] = leaf("once").temporary();
+    let mut machine = Machine::new(&sup("t", just_enough)).expect("just enough");
     machine.handle(Time::ZERO, 0, Input::Start);
     let root = machine.root();
     let refused = machine.add_child(Time::ZERO, root, &leaf("b"), None).expect_err("it is full");
     assert!(matches!(refused, Refusal::Full { max: 100_000 }), "{refused:?}");
+    // One that takes the place of a finished one-shot is not one more.
+    let id = machine.find(&"t/once".into()).expect("it was declared");
+    machine.handle(Time::ZERO, 0, Input::Exited { id, attempt: Attempt(1), exit: Exit::Completed });
+    machine.add_child(Time::ZERO, root, &leaf("once"), None).expect("the place of another");
 }
 
 #[test]
