@@ -85,8 +85,8 @@ fn pause(liveoak: u32, time: Duration) -> &'static str {
 fn starve(liveoak: u32, time: Duration) -> &'static str {
     let open = fs::read_dir(format!("/proc/{liveoak}/fd")).map_or(0, Iterator::count) as u64;
     let Some(pid) = i32::try_from(liveoak).ok().and_then(Pid::from_raw) else { return "was not there" };
-    let limit = Rlimit { current: Some(open), maximum: None };
-    let Ok(before) = prlimit(Some(pid), Resource::Nofile, Rlimit { maximum: hard(pid), ..limit }) else {
+    let limit = Rlimit { current: Some(open), maximum: hard(pid) };
+    let Ok(before) = prlimit(Some(pid), Resource::Nofile, limit) else {
         return "could not take file descriptors away";
     };
     thread::sleep(time);

@@ -49,7 +49,7 @@ pub use tree::{Ended, Tree, TreeHandle};
 
 pub use liveoak_core::{
     Attempt, AutoShutdown, Backoff, ChildId, ChildSpec, Command, Condition, Done, Edge, Event, EventKind,
-    Exit, Failure, GaveUp, GiveUp, Health, KILL_GRACE, Limit, Name, NameError, NodeState, NodeView, Order,
-    Panic, Path, Ready, Refusal, Restart, Rung, Severity, Snapshot, SpecError, SpecErrors, StartFailure,
-    StopEntry, StopReport, Strategy, Time, WaitingFor, WhyIdle,
+    Exit, Failure, GaveUp, GiveUp, Health, KILL_GRACE, Limit, MAX_CHILDREN, Name, NameError, NodeState,
+    NodeView, Order, Panic, Path, Ready, Refusal, Restart, Rung, Severity, Snapshot, SpecError, SpecErrors,
+    StartFailure, StopEntry, StopReport, Strategy, Time, WaitingFor, WhyIdle,
 };

@@ -2,6 +2,9 @@
 //! happens, and the same seed gives the same again. `LIVEOAK_SEED=<seed> cargo test -p liveoak-runtime --test seeded`
 //! runs one, `LIVEOAK_SEEDS=<count>` as many as are asked for.
 
+mod dice;
+
+use dice::Dice;
 use liveoak_runtime::testing::paused;
 use liveoak_runtime::*;
 use std::sync::Arc;
@@ -11,26 +14,13 @@ use std::time::Duration;
 /// How many seeds are tried if nobody asks for more.
 const SEEDS: u64 = 1_500;
 
-/// A small generator of random numbers (SplitMix64).
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (z ^ (z >> 31)) % sides
+/// A moment: now, after some others, or later.
+async fn pause(dice: &mut Dice) {
+    for _ in 0..dice.roll(4) {
+        tokio::task::yield_now().await;
     }
-
-    /// A moment: now, after some others, or later.
-    async fn pause(&mut self) {
-        for _ in 0..self.roll(4) {
-            tokio::task::yield_now().await;
-        }
-        if self.roll(3) == 0 {
-            tokio::time::sleep(Duration::from_millis(self.roll(40))).await;
-        }
+    if dice.roll(3) == 0 {
+        tokio::time::sleep(Duration::from_millis(dice.roll(40))).await;
     }
 }
 
@@ -81,7 +71,7 @@ fn restless(name: &str, seed: u64, census: &Census) -> Child {
         async move {
             let part = Part::new(&counted.0);
             let _counted = counted;
-            dice.pause().await;
+            pause(&mut dice).await;
             if dice.roll(3) == 0 {
                 ctx.spawn(async move {
                     let _part = part;
@@ -96,9 +86,9 @@ fn restless(name: &str, seed: u64, census: &Census) -> Child {
                 1 => ctx.stopping().await,
                 2 => {
                     ctx.stopping().await;
-                    dice.pause().await;
+                    pause(&mut dice).await;
                 }
-                _ => dice.pause().await,
+                _ => pause(&mut dice).await,
             }
             match dice.roll(4) {
                 0 => Err("on purpose"),
@@ -128,7 +118,7 @@ fn tree(seed: u64, dice: &mut Dice, censuses: &[Census]) -> Supervisor {
 /// Somebody who commands.
 async fn operator(tree: TreeHandle, mut dice: Dice) {
     for _ in 0..dice.roll(8) {
-        dice.pause().await;
+        pause(&mut dice).await;
         let path = ["/t/a", "/t/b", "/t/c", "/t/n", "/t/n/x", "/t/n/y", "/t/n/z"][dice.roll(7) as usize];
         // Refusals are answers as well.
         match dice.roll(4) {
@@ -155,7 +145,7 @@ fn run(seed: u64) -> Vec<String> {
         let operators: Vec<_> =
             (0..3).map(|n| tokio::spawn(operator(tree.handle(), Dice(seed ^ (n + 1) << 32)))).collect();
         for _ in 0..dice.roll(6) {
-            dice.pause().await;
+            pause(&mut dice).await;
         }
         let handle = tree.handle();
         match dice.roll(4) {

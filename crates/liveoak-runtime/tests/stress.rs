@@ -1,25 +1,15 @@
 //! Many threads do everything at once. Seeds are printed: a failure is run again with
 //! `LIVEOAK_SEED=<seed> cargo test -p liveoak-runtime --test stress`.
 
+mod dice;
+
+use dice::Dice;
 use liveoak_runtime::testing::Puppet;
 use liveoak_runtime::*;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-
-/// A small generator of random numbers (SplitMix64).
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (z ^ (z >> 31)) % sides
-    }
-}
 
 fn seeds() -> Vec<u64> {
     match std::env::var("LIVEOAK_SEED") {

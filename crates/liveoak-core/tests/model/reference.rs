@@ -359,8 +359,7 @@ impl Model {
         self.of(path).mode = Mode::Starting;
         for kid in self.kids(path) {
             let child = self.of(&kid);
-            let fresh = (false, false, false, false, false, false, false);
-            (child.removing, child.swept, child.again, child.on_trial, ..) = fresh;
+            (child.removing, child.swept, child.again, child.on_trial) = (false, false, false, false);
             (child.ever_ready, child.was_ready, child.attempt_ready) = (false, false, false);
             child.streak = 0;
             child.charges.clear();

@@ -99,7 +99,7 @@ impl Model {
             (Restart::Transient, exit) if !is_failure(exit) => {
                 self.finish(&parent, path, WhyIdle::Finished, exit);
             }
-            (Restart::Permanent | Restart::Transient, exit) => self.restart(&parent, path, exit, ran),
+            (Restart::Permanent | Restart::Transient, _) => self.restart(&parent, path, ran),
         }
     }
 
@@ -127,7 +127,7 @@ impl Model {
         }
     }
 
-    fn restart(&mut self, parent: &str, path: &str, exit: Kind, ran: u64) {
+    fn restart(&mut self, parent: &str, path: &str, ran: u64) {
         let now = self.now;
         let joint = match &self.at(parent).body {
             Body::Supervisor(rules) => rules.intensity,
@@ -158,7 +158,6 @@ impl Model {
         if !child.attempt_ready {
             self.refuse_start(path);
         }
-        let _ = exit;
         let strategy = self.at(parent).rules().map_or(Strategy::OneForOne, |rules| rules.strategy);
         let kids = self.kids(parent);
         let together = match strategy {
