@@ -1,6 +1,8 @@
 //! Every transition of a tree, as one typed event.
 
-use crate::{Attempt, ChildId, Exit, GaveUp, Health, Path, Rung, StartFailure, Time};
+use crate::{
+    Attempt, ChildId, Exit, GaveUp, Health, Path, Restart, Rung, StartFailure, Strategy, Time, WhyIdle,
+};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,8 +38,13 @@ pub enum Severity {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum EventKind {
-    /// It was added to a running tree.
-    Added,
+    /// It was added to a running tree, behind the children that its supervisor has; what is below it follows.
+    Added {
+        /// Its restart rule.
+        restart: Restart,
+        /// For supervisors, their strategy.
+        strategy: Option<Strategy>,
+    },
     /// It is no longer part of the tree.
     Removed,
     /// It is to be started as soon as what it waits for is there.
@@ -46,6 +53,8 @@ pub enum EventKind {
     Starting {
         /// Which.
         attempt: Attempt,
+        /// Whether this is a restart: the attempt before it ended by itself.
+        restart: bool,
     },
     /// The attempt is ready.
     Ready {
@@ -54,7 +63,7 @@ pub enum EventKind {
         /// From its start.
         took: Duration,
     },
-    /// The attempt is gone.
+    /// The attempt is gone; its child is down until another event says what comes of it.
     Exited {
         /// Which.
         attempt: Attempt,
@@ -62,7 +71,8 @@ pub enum EventKind {
         exit: Exit,
         /// From its start.
         ran: Duration,
-        /// Whether it was being stopped; else it ended by itself.
+        /// Whether it was stopped by others; else it ended by itself, or for what it did: a start that took too long,
+        /// a heartbeat that did not come, a body that ended while something of it lived on.
         stopping: bool,
     },
     /// It will be restarted after a delay.
@@ -87,10 +97,13 @@ pub enum EventKind {
         /// Which attempt.
         attempt: Attempt,
     },
-    /// It rests: asked to, by a person or with its supervisor.
+    /// It rests.
     Stopped {
         /// How far the stop had to go.
         rung: Rung,
+        /// [`WhyIdle::Stopped`] if somebody asked for it (or for a start that failed), [`WhyIdle::Down`] if it rests with
+        /// its supervisor.
+        why: WhyIdle,
     },
     /// It has ended for good, by itself.
     Finished,
@@ -118,8 +131,10 @@ impl EventKind {
     #[must_use]
     pub fn severity(&self) -> Severity {
         match self {
+            // An event of its own has told of these, as an error.
+            Self::Exited { exit: Exit::GaveUp(_) | Exit::StartFailed(_), .. } => Severity::Debug,
             Self::Exited { exit, stopping, .. } if exit.is_failure() && !stopping => Severity::Warn,
-            Self::Added
+            Self::Added { .. }
             | Self::Removed
             | Self::Waiting
             | Self::Starting { .. }
@@ -144,7 +159,7 @@ impl EventKind {
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
-            Self::Added => "added",
+            Self::Added { .. } => "added",
             Self::Removed => "removed",
             Self::Waiting => "waiting",
             Self::Starting { .. } => "starting",

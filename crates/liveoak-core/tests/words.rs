@@ -1,8 +1,8 @@
 //! The words and sentences of the core: what logs, scripts and people read. Whoever changes one changes what others rely on.
 
 use liveoak_core::{
-    Attempt, ChildId, Condition, EventKind, Exit, GaveUp, Health, Name, Panic, Path, Refusal, Rung, Severity,
-    SpecError, SpecErrors, StartFailure, WhyIdle,
+    Attempt, ChildId, Condition, EventKind, Exit, GaveUp, Health, Name, Panic, Path, Refusal, Restart, Rung,
+    Severity, SpecError, SpecErrors, StartFailure, WhyIdle,
 };
 use std::fmt;
 use std::sync::Arc;
@@ -118,10 +118,10 @@ fn each_event_has_a_word_and_asks_for_as_much_attention_as_it_deserves() {
     let exited = |exit, stopping| EventKind::Exited { attempt, exit, ran: SECOND, stopping };
     let failure = Arc::new(StartFailure { path: Path::new("t"), exit: Exit::Killed });
     let table = [
-        (EventKind::Added, "added", Debug),
+        (EventKind::Added { restart: Restart::Permanent, strategy: None }, "added", Debug),
         (EventKind::Removed, "removed", Debug),
         (EventKind::Waiting, "waiting", Debug),
-        (EventKind::Starting { attempt }, "starting", Debug),
+        (EventKind::Starting { attempt, restart: false }, "starting", Debug),
         (EventKind::Ready { attempt, took: SECOND }, "ready", Info),
         (exited(Exit::Completed, false), "exited", Debug),
         (exited(Exit::Killed, false), "exited", Warn),
@@ -130,7 +130,7 @@ fn each_event_has_a_word_and_asks_for_as_much_attention_as_it_deserves() {
         (EventKind::Stopping { attempt }, "stopping", Debug),
         (EventKind::Killed { attempt }, "killed", Warn),
         (EventKind::Abandoned { attempt }, "abandoned", Error),
-        (EventKind::Stopped { rung: Rung::Asked }, "stopped", Info),
+        (EventKind::Stopped { rung: Rung::Asked, why: WhyIdle::Down }, "stopped", Info),
         (EventKind::Finished, "finished", Info),
         (EventKind::Ignored, "ignored", Info),
         (EventKind::Quarantined(gave_up(true)), "quarantined", Error),

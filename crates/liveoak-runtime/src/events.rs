@@ -181,11 +181,11 @@ impl std::fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let path = &self.0.path;
         match &self.0.kind {
-            EventKind::Starting { attempt } => write!(f, "{path}: starting, attempt {attempt}"),
+            EventKind::Starting { attempt, .. } => write!(f, "{path}: starting, attempt {attempt}"),
             EventKind::Ready { took, .. } => write!(f, "{path}: ready after {took:.1?}"),
             EventKind::Exited { exit, ran, .. } => write!(f, "{path}: {exit}, after {ran:.1?}"),
             EventKind::BackingOff { delay, .. } => write!(f, "{path}: restarts in {delay:.1?}"),
-            EventKind::Stopped { rung } => write!(f, "{path}: stopped ({})", rung.as_str()),
+            EventKind::Stopped { rung, .. } => write!(f, "{path}: stopped ({})", rung.as_str()),
             EventKind::Quarantined(gave_up) => write!(f, "{path}: quarantined: {gave_up}"),
             EventKind::GaveUp(gave_up) => write!(f, "{path}: {gave_up}"),
             EventKind::StartFailed(failure) => write!(f, "{path}: {failure}"),

@@ -30,8 +30,8 @@ fn learn(known: &mut Known, event: &Event) {
     let path = event.path.to_string();
     let attempt = known.get(&path).map_or(0, |(_, attempt)| *attempt);
     let (state, attempt) = match &event.kind {
-        EventKind::Added | EventKind::Waiting => ("waiting", attempt),
-        EventKind::Starting { attempt } => ("starting", attempt.0),
+        EventKind::Added { .. } | EventKind::Waiting => ("waiting", attempt),
+        EventKind::Starting { attempt, .. } => ("starting", attempt.0),
         EventKind::Ready { .. } => ("running", attempt),
         EventKind::BackingOff { .. } => ("backing-off", attempt),
         EventKind::Stopping { .. } | EventKind::Killed { .. } | EventKind::Abandoned { .. } => {

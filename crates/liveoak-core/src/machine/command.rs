@@ -3,9 +3,7 @@
 use super::node::{Kids, Label, Mode, NONE, Phase};
 use super::{Effect, Machine};
 use crate::spec::{MAX_CHILDREN, added_child};
-use crate::{
-    Attempt, ChildId, Declared, EventKind, Exit, Name, SpecErrors, StopReport, Ticket, Time, WhyIdle,
-};
+use crate::{Attempt, ChildId, Declared, Exit, Name, SpecErrors, StopReport, Ticket, Time, WhyIdle};
 use std::fmt;
 use std::sync::Arc;
 
@@ -169,7 +167,7 @@ impl Machine {
         let flags = &mut self.node_mut(i).flags;
         flags.added = true;
         flags.on_trial = true;
-        self.emit(i, || EventKind::Added);
+        self.tell_added(i);
         self.expect_answer(i, ticket, Command::Start);
         // It may be gone again when all is settled: a child that can never start is not kept.
         let id = self.id_of(i);
@@ -305,6 +303,7 @@ impl Machine {
         let flags = &mut self.node_mut(i).flags;
         flags.wanted = true;
         flags.on_trial = true;
+        flags.restarting = false;
         let book = self.book(i);
         book.streak = 0;
         book.window.clear();

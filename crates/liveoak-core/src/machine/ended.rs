@@ -63,8 +63,9 @@ impl Machine {
         cause =
             cause.map(|cause| if exit.is_failure() && !cause.is_failure() { exit.clone() } else { cause });
         let seen = cause.as_ref().unwrap_or(&exit);
-        self.emit(i, || EventKind::Exited { attempt, exit: seen.clone(), ran, stopping });
         let overruled = self.is_overruled(i);
+        let by_others = stopping && (cause.is_none() || overruled);
+        self.emit(i, || EventKind::Exited { attempt, exit: seen.clone(), ran, stopping: by_others });
         if stopping || overruled {
             let took = if stopping { took } else { Duration::ZERO };
             self.log_stop(i, took, rung, Some(cause.as_ref().unwrap_or(&exit)));
@@ -96,16 +97,11 @@ impl Machine {
         if back {
             self.close_log(i);
         }
-        if parent == NONE {
-            if back {
-                self.ready_to_start(i)
-            } else {
-                self.tree_down(exit.unwrap_or(Exit::Stopped))
-            }
-            return;
+        if let Some(exit) = exit.as_ref().filter(|_| remembered) {
+            self.book(i).last_exit = Some(exit.clone());
         }
-        if let Some(exit) = exit.filter(|_| remembered) {
-            self.book(i).last_exit = Some(exit);
+        if parent == NONE && !back {
+            return self.tree_down(exit.unwrap_or(Exit::Stopped));
         }
         if back && flags.sweep {
             self.node_mut(i).flags.was_ready = false;
@@ -118,8 +114,8 @@ impl Machine {
         } else if back {
             self.ready_to_start(i);
         } else {
-            self.emit(i, || EventKind::Stopped { rung });
             let why = if flags.wanted { WhyIdle::Down } else { WhyIdle::Stopped };
+            self.emit(i, || EventKind::Stopped { rung, why });
             let goes = flags.removing || leaves && (ending || temporary);
             self.rest(i, why, goes);
         }
@@ -179,7 +175,7 @@ impl Machine {
     pub(super) fn trial_failed(&mut self, i: u32, exit: Exit) {
         let parent = self.node(i).parent;
         self.refuse_waiters(i, &exit);
-        self.start_cancelled(i);
+        self.emit(i, || EventKind::Stopped { rung: Rung::Cancelled, why: WhyIdle::Stopped });
         let flags = &mut self.node_mut(i).flags;
         let goes = flags.added && !flags.ever_ready;
         flags.on_trial = false;
@@ -249,8 +245,8 @@ impl Machine {
             Label::Auto => draw(self.random, &i.to_le_bytes(), node.attempt),
         };
         let backoff = self.node(i).spec.backoff;
+        self.node_mut(i).flags.restarting = true;
         let book = self.book(i);
-        book.restarts += 1;
         let mut delay = Duration::ZERO;
         if let Some(backoff) = backoff {
             if ran >= backoff.reset_after {

@@ -53,6 +53,8 @@ pub(super) struct Flags {
     pub(super) sweep: bool,
     /// It starts again as soon as it is down, by request.
     pub(super) again: bool,
+    /// Its next attempt is a restart: it ended by itself.
+    pub(super) restarting: bool,
     /// It was ready since its supervisor was started.
     pub(super) ever_ready: bool,
     /// It was ready since the last ordered start it is part of (its supervisor's, or a group restart).

@@ -41,9 +41,13 @@ impl Machine {
         node.attempt += 1;
         node.started = now;
         node.flags.attempt_ready = false;
+        let restart = std::mem::take(&mut node.flags.restarting);
         let (within, ready, is_sup) = (node.spec.start_within, node.spec.ready, node.sup.is_some());
         let (id, attempt) = self.attempt_of(i);
-        self.emit(i, || EventKind::Starting { attempt });
+        if restart {
+            self.book(i).restarts += 1;
+        }
+        self.emit(i, || EventKind::Starting { attempt, restart });
         if is_sup {
             if within != Duration::MAX {
                 self.set_timer_in(i, within);
@@ -82,10 +86,9 @@ impl Machine {
                 book.window.clear();
                 book.gave_up = None;
             }
+            // Who was asked to rest goes on resting.
             if self.node(kid).flags.wanted {
                 self.wait(kid);
-            } else {
-                self.set_phase(kid, Phase::Idle(WhyIdle::Stopped));
             }
         }
         self.mark_dirty(i);
@@ -343,7 +346,9 @@ impl Machine {
 
     /// Law 7: a failed first start stops what was started and fails the supervisor.
     pub(super) fn first_start_failed(&mut self, sup: u32, kid: u32, exit: Exit) {
-        self.start_cancelled(kid);
+        if self.node(kid).phase.is_pending() {
+            self.emit(kid, || EventKind::Stopped { rung: Rung::Cancelled, why: WhyIdle::Down });
+        }
         self.set_phase(kid, Phase::Idle(WhyIdle::Down));
         self.refuse_waiters(kid, &exit);
         let failure = match exit {
@@ -352,13 +357,6 @@ impl Machine {
         };
         self.emit(sup, || EventKind::StartFailed(Arc::clone(&failure)));
         self.fall(sup, Exit::StartFailed(failure));
-    }
-
-    /// Says that a child which was to be started will not be.
-    pub(super) fn start_cancelled(&mut self, i: u32) {
-        if self.node(i).phase.is_pending() {
-            self.emit(i, || EventKind::Stopped { rung: Rung::Cancelled });
-        }
     }
 
     /// Whether an exit before readiness is a failed start. A transient or temporary child that succeeds before
@@ -446,7 +444,7 @@ impl Condition {
 impl Machine {
     /// Adds one member to a group and starts it at once. Called by [`add_member`](Self::add_member).
     pub(super) fn start_member(&mut self, i: u32) {
-        self.emit(i, || EventKind::Added);
+        self.tell_added(i);
         self.node_mut(i).flags.on_trial = true;
         self.node_mut(i).since = self.now;
         self.begin_start(i);

@@ -173,6 +173,16 @@ impl Machine {
         }
     }
 
+    /// Says that a child, and all below it, is part of the tree from now on.
+    pub(super) fn tell_added(&mut self, i: u32) {
+        let node = self.node(i);
+        let (restart, strategy) = (node.spec.restart, node.sup.as_ref().map(|sup| sup.rules.strategy));
+        self.emit(i, || EventKind::Added { restart, strategy });
+        for kid in self.node(i).sup.as_ref().map(|sup| sup.ordered().to_vec()).unwrap_or_default() {
+            self.tell_added(kid);
+        }
+    }
+
     /// Takes a child that is down, and all below it, out of the tree.
     pub(super) fn free(&mut self, i: u32) {
         for kid in self.node(i).sup.as_ref().map(|sup| sup.ordered().to_vec()).unwrap_or_default() {

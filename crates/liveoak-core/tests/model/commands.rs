@@ -70,7 +70,7 @@ impl Model {
         }
         let child = self.of(path);
         (child.wanted, child.on_trial) = (true, true);
-        (child.streak, child.gave_up) = (0, false);
+        (child.streak, child.gave_up, child.restarting) = (0, false, false);
         child.charges.clear();
         self.wait_for(path, ticket, Command::Start);
         self.let_start(path);

@@ -6,12 +6,18 @@
 
 mod commands;
 mod reference;
+#[path = "../../src/machine/tests/replica.rs"]
+mod replica;
 mod steps;
 mod stopping;
 mod sut;
 
 use crate::sut::Sut;
-use proptest::prelude::*;
+use liveoak_core::{
+    Attempt, ChildId, Event, EventKind, Exit, Health, NodeState, NodeView, Restart, Rung, Snapshot, Strategy,
+    Time, WaitingFor, WhyIdle,
+};
+use proptest::prelude::{BoxedStrategy, Strategy as _, any};
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest};
 use reference::{Model, NEVER, Phase};

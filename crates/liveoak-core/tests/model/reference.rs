@@ -117,6 +117,8 @@ pub(crate) struct Child {
     pub(crate) swept: bool,
     /// To be started again when it is down.
     pub(crate) again: bool,
+    /// It ended by itself and is to be restarted.
+    pub(crate) restarting: bool,
     pub(crate) ever_ready: bool,
     pub(crate) was_ready: bool,
     pub(crate) attempt_ready: bool,
@@ -267,6 +269,7 @@ impl Model {
             removing: false,
             swept: false,
             again: false,
+            restarting: false,
             ever_ready: false,
             was_ready: false,
             attempt_ready: false,
@@ -336,6 +339,7 @@ impl Model {
         let now = self.now;
         let child = self.of(path);
         child.attempt += 1;
+        child.restarts += u64::from(std::mem::take(&mut child.restarting));
         child.started = now;
         child.attempt_ready = false;
         let deadline = later(now, child.spec.start_within);
@@ -364,8 +368,10 @@ impl Model {
             child.streak = 0;
             child.charges.clear();
             child.gave_up = false;
-            let next = if child.wanted { Phase::Waiting } else { Phase::Idle(WhyIdle::Stopped) };
-            self.set(&kid, next);
+            child.restarting = false;
+            if child.wanted {
+                self.set(&kid, Phase::Waiting);
+            }
         }
     }
 

@@ -45,11 +45,11 @@ impl Model {
         let temporary = child.spec.restart == Restart::Temporary;
         let passing = child.added || member;
         let back = wanted && !removing && !ends && (swept || again);
-        if path == ROOT {
-            return if back { self.begin(path) } else { self.end_of_tree(exit.unwrap_or("stopped")) };
-        }
         if exit.is_some() {
             child.last_exit = exit;
+        }
+        if path == ROOT {
+            return if back { self.begin(path) } else { self.end_of_tree(exit.unwrap_or("stopped")) };
         }
         if back && swept {
             child.was_ready = false;
@@ -145,7 +145,7 @@ impl Model {
         }
         let random = self.random;
         let child = self.of(path);
-        child.restarts += 1;
+        child.restarting = true;
         let mut delay = Duration::ZERO;
         if let Some(backoff) = child.spec.backoff {
             if Duration::from_nanos(ran) >= backoff.reset_after {

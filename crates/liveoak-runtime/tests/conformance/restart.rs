@@ -327,7 +327,7 @@ fn c32_a_start_that_fails_in_a_restart_is_charged_backed_off_and_retried_and_the
         for count in 1..=3 {
             a.fail("in its first attempt, then before it was ready");
             a.gone().await;
-            assert_eq!((state(&tree, "/t/a"), restarts()), ("backing-off", Some(count)));
+            assert_eq!((state(&tree, "/t/a"), restarts()), ("backing-off", Some(count - 1)));
             let served = tree.restart_child("/t/b").await;
             assert!(matches!(served, Ok(Done::Ready { .. })), "{served:?}");
             a.started(count + 1).await;

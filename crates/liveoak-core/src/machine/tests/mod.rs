@@ -14,6 +14,7 @@ mod matrix;
 mod museum;
 mod place;
 mod property;
+mod replica;
 mod restart;
 mod rig;
 mod seeing;

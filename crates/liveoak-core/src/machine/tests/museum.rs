@@ -1,8 +1,12 @@
-//! Faults that were found by comparing the machine with its reference model (`tests/model`), one test for each.
+//! Faults that were found by comparing the machine with its reference model and with its own events (`tests/model`), one
+//! test for each.
 
 use super::rig::{Obeys, Rig};
-use super::shape::{group, leaf, millis, secs, sup};
-use crate::{AutoShutdown, Command, Condition, Health, NodeState, Restart, Rung};
+use super::shape::{SECOND, group, leaf, millis, secs, sup};
+use crate::{
+    AutoShutdown, Command, Condition, EventKind, Exit, Health, Input, Limit, NodeState, Restart, Rung,
+    Severity,
+};
 use std::time::Duration;
 
 #[test]
@@ -45,4 +49,80 @@ fn a_wait_for_health_ends_when_the_dependency_begins_to_stop() {
     rig.command("db", Command::Restart);
     let NodeState::Waiting { remaining, .. } = rig.view("web").state else { panic!("web does not wait") };
     assert_eq!(remaining, None::<Duration>);
+}
+
+#[test]
+fn whoever_ends_for_what_it_did_has_not_been_stopped_and_its_exit_is_a_warning() {
+    let told = |rig: &Rig, path: &str| {
+        let mut exits = rig.events.iter().filter(|event| event.path.as_str() == path).filter_map(|event| {
+            let EventKind::Exited { stopping, exit, .. } = &event.kind else { return None };
+            Some((exit.kind(), *stopping, event.kind.severity()))
+        });
+        exits.next_back().expect("an exit")
+    };
+    let tree = sup(
+        "t",
+        [
+            leaf("stuck").with(|child| child.heartbeat = Some(SECOND)),
+            leaf("dirty"),
+            sup("s", [leaf("weak").limit(Limit::new(0, SECOND))]),
+            leaf("well"),
+        ],
+    );
+    let mut rig = Rig::started(&tree);
+    rig.policy("stuck").beats = false;
+    rig.advance(secs(2));
+    assert_eq!(told(&rig, "/t/stuck"), ("heartbeat-timeout", false, Severity::Warn));
+    let (id, attempt) = (rig.id("dirty"), rig.attempt("dirty"));
+    rig.input(Input::Ending { id, attempt, exit: Exit::failed("boom") });
+    assert_eq!(told(&rig, "/t/dirty"), ("failed", false, Severity::Warn));
+    rig.fail("s/weak");
+    assert_eq!(told(&rig, "/t/s"), ("gave-up", false, Severity::Debug));
+    rig.command("well", Command::Stop);
+    assert_eq!(told(&rig, "/t/well"), ("stopped", true, Severity::Debug));
+}
+
+#[test]
+fn a_start_that_takes_too_long_is_told_as_a_failure() {
+    let mut rig = Rig::new(&sup("t", [leaf("slow").reports().start_within(SECOND)]));
+    rig.policy("slow").ready = false;
+    rig.start();
+    rig.advance(SECOND);
+    let exits = |event: &crate::Event| match &event.kind {
+        EventKind::Exited { stopping, exit, .. } => Some((exit.kind(), *stopping)),
+        _ => None,
+    };
+    assert_eq!(rig.events.iter().find_map(exits), Some(("start-timeout", false)));
+}
+
+#[test]
+fn whoever_rests_by_request_has_rested_since_then_also_over_a_restart_of_its_supervisor() {
+    let mut rig = Rig::started(&sup("t", [sup("s", [leaf("a"), leaf("b")])]));
+    rig.command("s/a", Command::Stop);
+    let since = rig.view("s/a").since;
+    rig.advance(SECOND);
+    rig.command("s", Command::Restart);
+    assert_eq!(rig.states(["s/a", "s/b"]), ["stopped", "running"]);
+    assert_eq!(rig.view("s/a").since, since);
+}
+
+#[test]
+fn events_tell_of_all_that_is_added_and_removed_with_a_supervisor() {
+    let mut rig = Rig::started(&sup("t", []));
+    let from = rig.events.len();
+    rig.add("", &sup("s", [leaf("a"), sup("u", [leaf("b")])])).expect("room");
+    rig.command("s", Command::Remove);
+    let paths = |kind: &str| -> Vec<_> {
+        let events = rig.events[from..].iter().filter(|event| event.kind.name() == kind);
+        events.map(|event| event.path.as_str().to_owned()).collect()
+    };
+    assert_eq!(paths("added"), ["/t/s", "/t/s/a", "/t/s/u", "/t/s/u/b"]);
+    assert_eq!(paths("removed"), ["/t/s/a", "/t/s/u/b", "/t/s/u", "/t/s"]);
+}
+
+#[test]
+fn a_restarted_root_remembers_how_its_last_attempt_ended() {
+    let mut rig = Rig::started(&sup("t", [leaf("a")]));
+    rig.command("", Command::Restart);
+    assert_eq!(rig.view("").last_exit.map(|exit| exit.kind()), Some("stopped"));
 }

@@ -7,9 +7,10 @@
 //! * every ticket is answered at most once;
 //! * the machine's own invariants hold ([`Machine::audit`]).
 
+use super::replica::Replica;
 use crate::{
-    Attempt, ChildId, Command, Declared, Done, Effect, Event, EventKind, Exit, Health, Input, Machine, Name,
-    NodeState, NodeView, Path, Refusal, Severity, Snapshot, StopReport, Ticket, Time, WhyIdle,
+    Attempt, ChildId, Command, Declared, Done, Effect, Event, Exit, Health, Input, Machine, Name, NodeView,
+    Path, Refusal, Severity, Snapshot, StopReport, Ticket, Time,
 };
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -76,9 +77,8 @@ pub(super) struct Rig {
     inputs: VecDeque<Input>,
     told_down: HashSet<ChildId>,
     tickets: u64,
-    /// The states as the events tell them.
-    told: HashMap<ChildId, &'static str>,
-    last_event: u64,
+    /// The tree as the events tell it.
+    told: Replica,
 }
 
 impl Rig {
@@ -86,6 +86,7 @@ impl Rig {
     pub(super) fn new(tree: &Declared) -> Self {
         let mut machine = Machine::new(tree).expect("a good spec");
         machine.set_interest(Some(Severity::Debug));
+        let told = Replica::new(&machine.snapshot(Time::ZERO));
         Self {
             machine,
             now: Time::ZERO,
@@ -104,8 +105,7 @@ impl Rig {
             inputs: VecDeque::new(),
             told_down: HashSet::new(),
             tickets: 0,
-            told: HashMap::new(),
-            last_event: 0,
+            told,
         }
     }
 
@@ -370,7 +370,7 @@ impl Rig {
             }
             if self.careful {
                 self.machine.audit();
-                self.compare();
+                self.told.compare(&self.machine.snapshot(self.now));
             }
             let Some(input) = self.inputs.pop_front() else { return };
             if self.careful {
@@ -427,7 +427,6 @@ impl Rig {
             Effect::Forget { id } => {
                 self.note("forget", id);
                 assert!(!self.live.contains_key(&id), "{id:?} is forgotten alive");
-                self.told.remove(&id);
             }
             Effect::CheckHeartbeat { id, attempt } => {
                 let name = self.name(id);
@@ -438,7 +437,12 @@ impl Rig {
                 assert!(self.answer(ticket).is_none(), "{ticket:?} is answered twice");
                 self.answers.push((ticket, result));
             }
-            Effect::Event(event) => self.event(*event),
+            Effect::Event(event) => {
+                if self.careful {
+                    self.told.apply(&event);
+                }
+                self.events.push(*event);
+            }
             Effect::Up => self.log.push("up".to_owned()),
             Effect::Down { exit, report } => {
                 assert!(self.live.is_empty(), "the tree is down and {:?} live", self.live);
@@ -474,51 +478,6 @@ impl Rig {
         if which.contains(&self.policy(&name).obeys) {
             self.inputs.push_back(Input::Exited { id, attempt, exit });
         }
-    }
-
-    #[track_caller]
-    fn event(&mut self, event: Event) {
-        self.last_event += 1;
-        assert_eq!(event.number, self.last_event, "events are numbered without a gap");
-        let id = event.id;
-        let word = match &event.kind {
-            EventKind::Waiting => "waiting",
-            EventKind::Starting { .. } => "starting",
-            EventKind::Ready { .. } => "running",
-            EventKind::BackingOff { .. } => "backing-off",
-            EventKind::Stopping { .. } | EventKind::Killed { .. } => "stopping",
-            EventKind::Added | EventKind::Exited { .. } | EventKind::Stopped { .. } => "rests",
-            EventKind::Finished => "finished",
-            EventKind::Ignored => "ignored",
-            EventKind::Quarantined(_) => "quarantined",
-            EventKind::Removed
-            | EventKind::Abandoned { .. }
-            | EventKind::GaveUp(_)
-            | EventKind::StartFailed(_)
-            | EventKind::AutoShutdown
-            | EventKind::GroupRestart { .. }
-            | EventKind::Health(_) => self.told.get(&id).copied().unwrap_or("rests"),
-        };
-        self.told.insert(id, word);
-        self.events.push(event);
-    }
-
-    /// Law 20: what the events told is what the snapshot shows.
-    #[track_caller]
-    fn compare(&mut self) {
-        let snapshot = self.snapshot();
-        assert_eq!(snapshot.number, self.last_event, "the snapshot contains the last event");
-        let mut nodes = 0;
-        for node in snapshot.nodes() {
-            nodes += 1;
-            let seen = match &node.state {
-                NodeState::Idle(WhyIdle::Down | WhyIdle::Stopped) => "rests",
-                state => state.as_str(),
-            };
-            let told = self.told.entry(node.id).or_insert("rests");
-            assert_eq!(*told, seen, "{}: what the events told, and what is", node.path);
-        }
-        assert_eq!(self.told.len(), nodes, "the events tell of others than the snapshot");
     }
 }
 

@@ -1,0 +1,191 @@
+//! A tree as its events tell it: law 20 in code. Whoever has a snapshot and each event after it knows everything but
+//! what somebody waits for and how long still.
+
+use crate::{
+    ChildId, Event, EventKind, Exit, Health, NodeState, NodeView, Rung, Snapshot, Time, WaitingFor, WhyIdle,
+};
+use std::collections::HashMap;
+
+/// A snapshot that is kept up to date by events alone.
+pub(crate) struct Replica {
+    number: u64,
+    root: NodeView,
+    /// What children said of themselves.
+    said: HashMap<ChildId, Health>,
+}
+
+impl Replica {
+    /// As of a snapshot in which nobody runs.
+    pub(crate) fn new(snapshot: &Snapshot) -> Self {
+        Self { number: snapshot.number, root: snapshot.root.clone(), said: HashMap::new() }
+    }
+
+    #[track_caller]
+    pub(crate) fn apply(&mut self, event: &Event) {
+        self.number += 1;
+        assert_eq!(event.number, self.number, "events are numbered without a gap");
+        let at = event.at;
+        match &event.kind {
+            EventKind::Added { restart, strategy } => {
+                let node = NodeView {
+                    path: event.path.clone(),
+                    id: event.id,
+                    restart: *restart,
+                    strategy: *strategy,
+                    state: NodeState::Idle(WhyIdle::Down),
+                    since: at,
+                    started: None,
+                    attempt: crate::Attempt(0),
+                    restarts: 0,
+                    last_exit: None,
+                    health: Health::Unhealthy,
+                    children: Vec::new(),
+                };
+                self.parent(event).children.push(node);
+            }
+            EventKind::Removed => {
+                self.said.remove(&event.id);
+                self.parent(event).children.retain(|kid| kid.id != event.id);
+            }
+            EventKind::Waiting => {
+                self.set(event, NodeState::Waiting { what: WaitingFor::Nothing, remaining: None });
+            }
+            EventKind::Starting { attempt, restart } => {
+                let node = self.set(event, NodeState::Starting { remaining: None });
+                (node.attempt, node.started) = (*attempt, Some(at));
+                node.restarts += u64::from(*restart);
+            }
+            EventKind::Ready { .. } => {
+                self.set(event, NodeState::Running);
+            }
+            EventKind::Exited { exit, .. } => {
+                self.said.remove(&event.id);
+                let node = self.set(event, NodeState::Idle(WhyIdle::Down));
+                (node.started, node.last_exit) = (None, Some(exit.clone()));
+            }
+            EventKind::BackingOff { delay, .. } => {
+                self.set(event, NodeState::BackingOff { remaining: *delay });
+            }
+            EventKind::Stopping { .. } => {
+                self.set(event, NodeState::Stopping { rung: Rung::Asked, remaining: None });
+            }
+            EventKind::Killed { .. } => {
+                let node = self.node(event.id);
+                let since = node.since;
+                let stopping = matches!(node.state, NodeState::Stopping { .. });
+                let node = self.set(event, NodeState::Stopping { rung: Rung::Killed, remaining: None });
+                node.since = if stopping { since } else { at };
+            }
+            EventKind::Stopped { why, .. } => {
+                self.set(event, NodeState::Idle(*why));
+            }
+            EventKind::Finished => {
+                self.set(event, NodeState::Idle(WhyIdle::Finished));
+            }
+            EventKind::Ignored => {
+                self.set(event, NodeState::Idle(WhyIdle::Ignored));
+            }
+            EventKind::Quarantined(_) => {
+                self.set(event, NodeState::Idle(WhyIdle::Quarantined));
+            }
+            EventKind::Health(health) => {
+                self.said.insert(event.id, *health);
+            }
+            other => {
+                let why = ["abandoned", "gave-up", "start-failed", "auto-shutdown", "group-restart"];
+                assert!(why.contains(&other.name()), "{other:?} tells why, not what");
+            }
+        }
+    }
+
+    fn set(&mut self, event: &Event, state: NodeState) -> &mut NodeView {
+        let node = self.node(event.id);
+        assert_eq!(node.path, event.path, "an event tells of a child at its path");
+        (node.state, node.since) = (state, event.at);
+        node
+    }
+
+    #[track_caller]
+    fn node(&mut self, id: ChildId) -> &mut NodeView {
+        find(&mut self.root, &|node| node.id == id).expect("events tell of children that are there")
+    }
+
+    fn parent(&mut self, event: &Event) -> &mut NodeView {
+        let (parent, _) = event.path.as_str().rsplit_once('/').expect("a path");
+        find(&mut self.root, &|node| node.path.as_str() == parent)
+            .expect("the supervisor of a child is there")
+    }
+
+    /// The truth is what the events told.
+    #[track_caller]
+    pub(crate) fn compare(&self, snapshot: &Snapshot) {
+        assert_eq!(snapshot.number, self.number, "the snapshot is as of the last event");
+        self.compare_nodes(&self.root, &snapshot.root);
+    }
+
+    #[track_caller]
+    fn compare_nodes(&self, told: &NodeView, is: &NodeView) {
+        for (told, is) in told.children.iter().zip(&is.children) {
+            self.compare_nodes(told, is);
+        }
+        let seen = |node: &NodeView, health: Health| Seen {
+            id: node.id,
+            rung: matches!(node.state, NodeState::Stopping { rung: Rung::Killed, .. }),
+            state: node.state.as_str(),
+            since: node.since,
+            started: node.started,
+            attempt: node.attempt.0,
+            restarts: node.restarts,
+            last_exit: node.last_exit.as_ref().map(Exit::kind),
+            health,
+            rules: (node.restart, node.strategy),
+            children: node.children.len(),
+        };
+        assert_eq!(
+            seen(told, self.health(told)),
+            seen(is, is.health),
+            "{}: what the events told, and what is",
+            is.path
+        );
+    }
+
+    /// How a child is, from what it said and what it does.
+    fn health(&self, node: &NodeView) -> Health {
+        let failed = node.last_exit.as_ref().is_some_and(Exit::is_failure);
+        match node.state {
+            NodeState::Running => {
+                let said = self.said.get(&node.id).copied().unwrap_or_default();
+                node.children.iter().map(|kid| self.health(kid)).fold(said, Health::max)
+            }
+            NodeState::Idle(WhyIdle::Ignored) => Health::Healthy,
+            NodeState::Idle(WhyIdle::Finished) if !failed => Health::Healthy,
+            NodeState::Idle(WhyIdle::Down | WhyIdle::Quarantined) | NodeState::BackingOff { .. } => {
+                Health::Unhealthy
+            }
+            _ => Health::Degraded,
+        }
+    }
+}
+
+/// What is compared of a child.
+#[derive(Debug, PartialEq)]
+struct Seen {
+    id: ChildId,
+    state: &'static str,
+    rung: bool,
+    since: Time,
+    started: Option<Time>,
+    attempt: u64,
+    restarts: u64,
+    last_exit: Option<&'static str>,
+    health: Health,
+    rules: (crate::Restart, Option<crate::Strategy>),
+    children: usize,
+}
+
+fn find<'a>(node: &'a mut NodeView, which: &dyn Fn(&NodeView) -> bool) -> Option<&'a mut NodeView> {
+    if which(node) {
+        return Some(node);
+    }
+    node.children.iter_mut().find_map(|kid| find(kid, which))
+}
