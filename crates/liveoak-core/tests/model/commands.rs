@@ -65,7 +65,7 @@ impl Model {
     }
 
     fn start_anew(&mut self, path: &str, ticket: u64) -> Option<&'static str> {
-        if above(path).is_none() || self.parent_ends(path) {
+        if above(path).is_none_or(|parent| !matches!(self.at(&parent).mode, Mode::Starting | Mode::Up)) {
             return Some("supervisor down");
         }
         let child = self.of(path);
@@ -149,7 +149,7 @@ impl Model {
         self.tickets += 1;
         let ticket = self.tickets;
         let path = format!("{parent}/{}", declared.name);
-        if self.down.is_some() || self.at(parent).ending() {
+        if self.down.is_some() || !matches!(self.at(parent).mode, Mode::Starting | Mode::Up) {
             return;
         }
         if let Some(old) = self.children.get(&path) {
@@ -173,12 +173,13 @@ impl Model {
         self.tickets += 1;
         let ticket = self.tickets;
         let path = format!("{group}/{name}");
-        let Body::Group { template, max, .. } = self.at(group).body.clone() else { return };
-        let full = self.at(group).kids.len() >= max;
-        if self.down.is_some() || self.at(group).ending() || full || self.children.contains_key(&path) {
+        let Body::Group(spec) = self.at(group).body.clone() else { return };
+        let full = self.at(group).kids.len() >= spec.max_members as usize;
+        if self.down.is_some() || self.at(group).mode != Mode::Up || full || self.children.contains_key(&path)
+        {
             return;
         }
-        let mut child = self.fresh((*template).clone(), Body::Leaf);
+        let mut child = self.fresh(spec.template.clone(), Body::Leaf);
         (child.added, child.on_trial) = (true, true);
         self.children.insert(path.clone(), child);
         self.of(group).kids.push(name.to_owned());
@@ -224,7 +225,37 @@ impl Model {
             }
             Phase::Stopping { killed: false } => self.kill(path),
             Phase::Stopping { killed: true } => self.abandon(path),
-            Phase::Idle(_) | Phase::Running => {}
+            Phase::Running => {
+                let check = child.spec.heartbeat.unwrap_or_default() / 4;
+                self.of(path).timer = later(self.now, check);
+                self.checks.push(path.to_owned());
+            }
+            Phase::Idle(_) => {}
+        }
+    }
+
+    /// Whether a child that promised heartbeats gives them.
+    fn check_heartbeat(&mut self, path: &str) {
+        let (now, hung) = (self.now, self.hung.contains(path));
+        let Some(child) = self.children.get_mut(path).filter(|child| child.phase == Phase::Running) else {
+            return;
+        };
+        let Some(period) = child.spec.heartbeat else { return };
+        if !hung {
+            child.last_beat = now;
+        } else if now >= later(child.last_beat, period) {
+            child.cause = Some("heartbeat-timeout");
+            self.kill(path);
+        }
+    }
+
+    /// Does what is due now.
+    fn pass(&mut self) {
+        self.tick();
+        self.settle();
+        for path in std::mem::take(&mut self.checks) {
+            self.check_heartbeat(&path);
+            self.settle();
         }
     }
 
@@ -239,31 +270,27 @@ impl Model {
         let until = later(self.now, by);
         while self.next_deadline() <= until {
             self.now = self.now.max(self.next_deadline());
-            self.tick();
-            self.settle();
+            self.pass();
         }
         self.now = until;
-        self.tick();
-        self.settle();
     }
 
     /// Time goes by, and what is due is done too late.
     fn jump(&mut self, by: Duration) {
         self.now = later(self.now, by);
-        self.tick();
-        self.settle();
+        self.pass();
     }
 
     // Steps.
 
-    /// Whether the attempt of `path` lives and is one of a leaf.
-    pub(crate) fn lives(&self, path: &str) -> bool {
-        self.children.get(path).is_some_and(|child| child.is_leaf() && child.lives())
+    /// Whether `path` is there and has an attempt of its own, or a place.
+    fn is(&self, path: &str, what: fn(&Child) -> bool) -> bool {
+        self.children.get(path).is_some_and(what)
     }
 
-    /// Leaves that are being stopped, in the order of their paths.
-    pub(crate) fn stopping_leaves(&self) -> Vec<(Path, Kind)> {
-        let leaves = self.leaves(Child::stopping).into_iter();
+    /// Those who were asked to end, in the order of their paths.
+    pub(crate) fn all_asked(&self) -> Vec<(Path, Kind)> {
+        let leaves = self.those(Child::asked).into_iter();
         let exit = |path: &Path| match self.at(path).phase {
             Phase::Stopping { killed: true } => "killed",
             _ => "stopped",
@@ -274,13 +301,18 @@ impl Model {
     pub(crate) fn step(&mut self, step: &Step) {
         self.acts.clear();
         match step {
-            Step::Exit(path, exit) if self.lives(path) => self.gone(path, exit),
-            Step::Ending(path, exit) if self.lives(path) && !self.at(path).stopping() => {
-                self.of(path).cause = Some(exit);
-                self.stop(path);
+            Step::Exit(path, exit) if self.is(path, Child::embodied) => self.exited(path, exit),
+            Step::Ending(path, exit) if self.is(path, |child| child.is_leaf() && child.lives()) => {
+                if !self.at(path).stopping() {
+                    self.of(path).cause = Some(exit);
+                    self.stop(path);
+                }
             }
-            Step::Ready(path) if self.lives(path) => self.ready(path),
-            Step::Health(path, health) if self.lives(path) => self.of(path).health = *health,
+            Step::Ready(path) if self.is(path, |child| child.mode == Mode::Opening) => self.open(path),
+            Step::Ready(path) if self.is(path, Child::is_leaf) => self.ready(path),
+            Step::Health(path, health) if self.is(path, Child::lives) => self.of(path).health = *health,
+            Step::Hang(path, true) => drop(self.hung.insert(path.clone())),
+            Step::Hang(path, false) => drop(self.hung.remove(path)),
             Step::Command(path, command) if self.children.contains_key(path) => self.command(path, *command),
             Step::AddChild(path, declared) if self.children.contains_key(path) => {
                 self.add_child(path, declared);
@@ -289,9 +321,9 @@ impl Model {
             Step::Advance(by) => self.advance(*by),
             Step::Jump(by) => self.jump(*by),
             Step::Obey => {
-                for (path, exit) in self.stopping_leaves() {
-                    if self.lives(&path) && self.at(&path).stopping() {
-                        self.gone(&path, exit);
+                for (path, exit) in self.all_asked() {
+                    if self.is(&path, Child::asked) {
+                        self.exited(&path, exit);
                         self.settle();
                     }
                 }
@@ -307,6 +339,10 @@ impl Model {
             | Step::AddMember(..) => {}
         }
         self.settle();
+        self.pass();
+        while self.next_deadline() <= self.now {
+            self.pass();
+        }
     }
 
     fn stop_tree(&mut self, kill: bool) {

@@ -20,7 +20,7 @@ use liveoak_core::{
 use proptest::prelude::{BoxedStrategy, Strategy as _, any};
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest};
-use reference::{Model, NEVER, Phase};
+use reference::{Mode, Model, NEVER, Phase};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use steps::Step;
@@ -52,7 +52,7 @@ impl ReferenceStateMachine for Reference {
 }
 
 /// Everything that a run must come to now and then, or it shows nothing.
-const WORDS: [&str; 34] = [
+const WORDS: [&str; 41] = [
     // How trees end.
     "end stopped",
     "end gave-up",
@@ -91,6 +91,14 @@ const WORDS: [&str; 34] = [
     "backing off",
     "swept up",
     "a second attempt",
+    "opening",
+    "closing",
+    "place lost",
+    // How children end.
+    "exit heartbeat-timeout",
+    "exit start-timeout",
+    "exit abandoned",
+    "exit gave-up",
 ];
 
 /// What the steps of one run come to, as the model sees it.
@@ -111,6 +119,10 @@ fn come_to(mut model: Model, steps: &[Step], words: &mut BTreeSet<String>) {
             });
             words.extend((waits && child.timer != NEVER).then(|| "waiting with a deadline".to_owned()));
             words.extend(child.swept.then(|| "swept up".to_owned()));
+            words.extend(child.last_exit.map(|kind| format!("exit {kind}")));
+            words.extend((child.mode == Mode::Opening).then(|| "opening".to_owned()));
+            words.extend((child.mode == Mode::Closing).then(|| "closing".to_owned()));
+            words.extend(child.place_lost.then(|| "place lost".to_owned()));
             words.extend((child.attempt > 1).then(|| "a second attempt".to_owned()));
         }
     }

@@ -6,10 +6,10 @@
 
 use crate::stopping::Act;
 use liveoak_core::{
-    ChildSpec, Command, Condition, Declared, Edge, Exit, Health, KILL_GRACE, Limit, Order, Ready, Restart,
-    SupervisorSpec, WhyIdle, Work,
+    ChildSpec, Command, Condition, Declared, Edge, Exit, GroupSpec, Health, KILL_GRACE, Order, Ready,
+    Restart, SupervisorSpec, WhyIdle, Work,
 };
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 /// An exit, by its kind.
@@ -47,9 +47,13 @@ pub(crate) enum Phase {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
     Down,
+    /// Its place is being made.
+    Opening,
     Starting,
     Up,
     Stopping,
+    /// Its place is being closed.
+    Closing,
 }
 
 /// The moments of a stop: nobody waits for a turn, all are killed, all are written off.
@@ -98,7 +102,7 @@ impl Plan {
 pub(crate) enum Body {
     Leaf,
     Supervisor(Box<SupervisorSpec>),
-    Group { template: Box<ChildSpec>, intensity: Option<Limit>, max: usize },
+    Group(Box<GroupSpec>),
 }
 
 #[derive(Clone, Debug)]
@@ -132,12 +136,15 @@ pub(crate) struct Child {
     pub(crate) cause: Option<Kind>,
     pub(crate) gave_up: bool,
     pub(crate) health: Health,
+    pub(crate) last_beat: u64,
     pub(crate) waiters: Vec<(u64, Command)>,
     /// Of supervisors: names of the children in the order of their start, restarts of them together, and the stop.
     pub(crate) kids: Vec<String>,
     pub(crate) joint: Vec<u64>,
     pub(crate) mode: Mode,
     pub(crate) plan: Plan,
+    /// Its place ended by itself.
+    pub(crate) place_lost: bool,
 }
 
 impl Child {
@@ -158,17 +165,36 @@ impl Child {
     }
 
     pub(crate) fn is_group(&self) -> bool {
-        matches!(self.body, Body::Group { .. })
+        matches!(self.body, Body::Group(_))
     }
 
     pub(crate) fn ending(&self) -> bool {
-        matches!(self.mode, Mode::Down | Mode::Stopping)
+        matches!(self.mode, Mode::Down | Mode::Stopping | Mode::Closing)
+    }
+
+    /// Whether it has a place: something of its own that lives around its children.
+    pub(crate) fn placed(&self) -> bool {
+        match &self.body {
+            Body::Leaf => false,
+            Body::Supervisor(rules) => rules.place,
+            Body::Group(group) => group.place,
+        }
+    }
+
+    /// Whether something lives that is not just the lives of others: the attempt of a leaf, or a place.
+    pub(crate) fn embodied(&self) -> bool {
+        self.lives() && (self.is_leaf() || self.placed() && !self.place_lost)
+    }
+
+    /// Whether that was asked to end, or killed.
+    pub(crate) fn asked(&self) -> bool {
+        self.embodied() && self.stopping() && (self.is_leaf() || self.mode == Mode::Closing)
     }
 
     pub(crate) fn rules(&self) -> Option<&SupervisorSpec> {
         match &self.body {
             Body::Supervisor(rules) => Some(rules),
-            Body::Leaf | Body::Group { .. } => None,
+            Body::Leaf | Body::Group(_) => None,
         }
     }
 }
@@ -197,6 +223,10 @@ pub(crate) struct Model {
     pub(crate) tickets: u64,
     /// What is still to be done to all members of a group.
     pub(crate) sweeps: VecDeque<(Path, Act)>,
+    /// Children that give no heartbeats.
+    pub(crate) hung: BTreeSet<Path>,
+    /// Children whose heartbeat is to be looked at.
+    pub(crate) checks: Vec<Path>,
     /// Grows with every change: how the end of all changes is found.
     pub(crate) changes: u64,
 }
@@ -220,6 +250,8 @@ impl Model {
             answers: BTreeMap::new(),
             tickets: 0,
             sweeps: VecDeque::new(),
+            hung: BTreeSet::new(),
+            checks: Vec::new(),
             changes: 0,
         };
         model.insert(ROOT, &declared);
@@ -232,11 +264,7 @@ impl Model {
         let body = match &declared.work {
             Work::Leaf => Body::Leaf,
             Work::Supervisor(rules) => Body::Supervisor(Box::new(rules.clone())),
-            Work::Group(group) => Body::Group {
-                template: Box::new(group.template.clone()),
-                intensity: group.intensity,
-                max: group.max_members as usize,
-            },
+            Work::Group(group) => Body::Group(Box::new(group.clone())),
         };
         self.children.insert(path.to_owned(), self.fresh(declared.child.clone(), body));
         if let Work::Supervisor(rules) = &declared.work {
@@ -282,11 +310,13 @@ impl Model {
             cause: None,
             gave_up: false,
             health: Health::Healthy,
+            last_beat: 0,
             waiters: Vec::new(),
             kids: Vec::new(),
             joint: Vec::new(),
             mode: Mode::Down,
             plan: NO_PLAN,
+            place_lost: false,
         }
     }
 
@@ -313,9 +343,13 @@ impl Model {
         above(path).is_some_and(|parent| self.at(&parent).ending())
     }
 
-    pub(crate) fn leaves(&self, which: impl Fn(&Child) -> bool) -> Vec<Path> {
-        let wanted = self.children.iter().filter(|(_, child)| child.is_leaf() && which(child));
+    pub(crate) fn those(&self, which: impl Fn(&Child) -> bool) -> Vec<Path> {
+        let wanted = self.children.iter().filter(|(_, child)| which(child));
         wanted.map(|(path, _)| path.clone()).collect()
+    }
+
+    pub(crate) fn leaves(&self, which: impl Fn(&Child) -> bool) -> Vec<Path> {
+        self.those(|child| child.is_leaf() && which(child))
     }
 
     // Starting.
@@ -346,6 +380,11 @@ impl Model {
         if !child.is_leaf() {
             child.timer = deadline;
             child.joint.clear();
+            child.place_lost = false;
+            if child.placed() {
+                child.mode = Mode::Opening;
+                return self.acts.push(format!("spawn {path}"));
+            }
             return self.open(path);
         }
         self.acts.push(format!("spawn {path}"));
@@ -355,7 +394,7 @@ impl Model {
         }
     }
 
-    fn open(&mut self, path: &str) {
+    pub(crate) fn open(&mut self, path: &str) {
         if self.at(path).is_group() {
             self.of(path).mode = Mode::Up;
             return self.ready(path);
@@ -389,9 +428,14 @@ impl Model {
             return;
         }
         self.set(path, Phase::Running);
+        let now = self.now;
         let child = self.of(path);
         (child.ever_ready, child.was_ready, child.attempt_ready) = (true, true, true);
         child.on_trial = false;
+        if let Some(period) = child.spec.heartbeat {
+            child.last_beat = now;
+            child.timer = later(now, period / 4);
+        }
         self.answer(path, |command| matches!(command, Command::Start | Command::Restart).then_some("ready"));
     }
 
@@ -438,7 +482,7 @@ impl Model {
     /// What a supervisor does next, read off the states of its children.
     fn look_after(&mut self, path: &str) {
         match self.at(path).mode {
-            Mode::Down => {}
+            Mode::Down | Mode::Opening | Mode::Closing => {}
             Mode::Stopping => self.go_on_stopping(path),
             Mode::Starting | Mode::Up => {
                 if self.kids(path).iter().any(|kid| self.at(kid).swept) {

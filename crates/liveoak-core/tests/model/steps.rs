@@ -1,6 +1,6 @@
 //! What may happen to a tree, and trees for it to happen to.
 
-use crate::reference::{Child, Kind, Model, Path, Phase};
+use crate::reference::{Child, Kind, Mode, Model, Path, Phase};
 use liveoak_core::{
     AutoShutdown, Backoff, ChildSpec, Command, Condition, Declared, Edge, GiveUp, GroupSpec, Health, Limit,
     Name, Order, Ready, Restart, Strategy as Together, SupervisorSpec, Work,
@@ -18,6 +18,8 @@ pub(crate) enum Step {
     Ending(Path, Kind),
     Ready(Path),
     Health(Path, Health),
+    /// From now on it gives no heartbeats, or does again.
+    Hang(Path, bool),
     LateExit(Path),
     Command(Path, Command),
     AddChild(Path, Box<Declared>),
@@ -64,11 +66,17 @@ pub(crate) fn next(model: &Model) -> BoxedStrategy<Step> {
     let ends: fn(Path) -> BoxedStrategy<Step> =
         |path| exits().prop_map(move |exit| Step::Exit(path.clone(), exit)).boxed();
     offer(10, model.leaves(|child| child.lives() && !child.stopping()), ends);
-    offer(4, model.leaves(Child::stopping), ends);
+    offer(2, model.those(|child| !child.is_leaf() && child.embodied()), ends);
+    offer(4, model.those(Child::asked), ends);
+    offer(4, model.leaves(|child| child.spec.heartbeat.is_some() && child.phase == Phase::Running), |path| {
+        any::<bool>().prop_map(move |hangs| Step::Hang(path.clone(), hangs)).boxed()
+    });
     offer(2, model.leaves(Child::lives), |path| {
         exits().prop_map(move |exit| Step::Ending(path.clone(), exit)).boxed()
     });
-    offer(8, model.leaves(|child| child.phase == Phase::Starting), |path| Just(Step::Ready(path)).boxed());
+    let ready: fn(Path) -> BoxedStrategy<Step> = |path| Just(Step::Ready(path)).boxed();
+    offer(8, model.leaves(|child| child.phase == Phase::Starting), ready);
+    offer(8, model.those(|child| child.mode == Mode::Opening), ready);
     offer(1, model.leaves(Child::lives), |path| Just(Step::LateExit(path)).boxed());
     offer(2, model.leaves(Child::lives), |path| {
         let health = select(vec![Health::Healthy, Health::Degraded, Health::Unhealthy]);
@@ -84,7 +92,7 @@ pub(crate) fn next(model: &Model) -> BoxedStrategy<Step> {
     offer(2, model.parents(false), |path| {
         additions().prop_map(move |what| Step::AddChild(path.clone(), Box::new(what))).boxed()
     });
-    if !model.leaves(Child::stopping).is_empty() {
+    if !model.those(Child::asked).is_empty() {
         all.push((8, Just(Step::Obey).boxed()));
     }
     proptest::strategy::Union::new_weighted(all).boxed()
@@ -101,8 +109,10 @@ fn specs() -> impl Strategy<Value = ChildSpec> {
     let backoff = option::of(select(vec![ms(10), ms(2_000)]));
     let start = select(vec![ms(50), ms(1_000), ms(3_000), Duration::MAX]);
     let stop = select(vec![Duration::ZERO, ms(50), ms(1_000), ms(3_000), Duration::MAX]);
-    (restart, ready, backoff, start, stop, limits(), any::<bool>()).prop_map(
-        |(restart, ready, backoff, start_within, stop_within, limit, significant)| ChildSpec {
+    let heartbeat = option::weighted(0.2, select(vec![ms(900), ms(5_000)]));
+    (restart, ready, backoff, start, stop, limits(), any::<bool>(), heartbeat).prop_map(
+        |(restart, ready, backoff, start_within, stop_within, limit, significant, heartbeat)| ChildSpec {
+            heartbeat,
             restart,
             ready,
             backoff: backoff.map(|from| Backoff { from, to: ms(4_000), reset_after: ms(3_000) }),
@@ -120,15 +130,20 @@ fn leaf() -> impl Strategy<Value = Declared> {
 }
 
 fn group() -> impl Strategy<Value = Declared> {
-    (specs(), specs(), limits()).prop_map(|(own, template, intensity)| {
+    (specs(), specs(), limits(), places()).prop_map(|(own, template, intensity, place)| {
         let template = ChildSpec { significant: false, ..template };
-        let group = GroupSpec { template, intensity, max_members: 3, place: false };
+        let group = GroupSpec { template, intensity, max_members: 3, place };
         Declared { name: name("x"), child: of_supervisor(own), work: Work::Group(group) }
     })
 }
 
 fn of_supervisor(spec: ChildSpec) -> ChildSpec {
-    ChildSpec { ready: Ready::AtOnce, ..spec }
+    ChildSpec { ready: Ready::AtOnce, heartbeat: None, ..spec }
+}
+
+/// Whether a supervisor has a place of its own.
+fn places() -> impl Strategy<Value = bool> {
+    proptest::bool::weighted(0.2)
 }
 
 fn supervisor(children: impl Strategy<Value = Vec<Declared>>) -> impl Strategy<Value = Declared> {
@@ -138,23 +153,16 @@ fn supervisor(children: impl Strategy<Value = Vec<Declared>>) -> impl Strategy<V
     let condition =
         select(vec![Condition::Started, Condition::Ready, Condition::Healthy, Condition::Completed]);
     let edges = vec((0usize..5, 0usize..5, condition), 0..3);
-    let rules = (strategy, order, auto, limits(), proptest::bool::weighted(0.2), any::<bool>());
+    let rules = (strategy, order, auto, limits(), proptest::bool::weighted(0.2), any::<bool>(), places());
     (children, specs(), rules, edges).prop_map(|(mut children, own, rules, edges)| {
-        let (strategy, order, auto_shutdown, intensity, end_when_done, backwards) = rules;
+        let (strategy, order, auto_shutdown, intensity, end_when_done, backwards, place) = rules;
         connect(&mut children, &edges, backwards);
         for Declared { child, .. } in &mut children {
             child.significant &= auto_shutdown != AutoShutdown::Never && child.restart != Restart::Permanent;
         }
         let end_when_done = end_when_done && own.restart != Restart::Permanent;
-        let spec = SupervisorSpec {
-            strategy,
-            intensity,
-            order,
-            auto_shutdown,
-            end_when_done,
-            place: false,
-            children,
-        };
+        let spec =
+            SupervisorSpec { strategy, intensity, order, auto_shutdown, end_when_done, place, children };
         Declared { name: name("x"), child: of_supervisor(own), work: Work::Supervisor(spec) }
     })
 }
@@ -213,6 +221,8 @@ fn apart(declared: &mut Declared, n: &mut u64) {
                 *duration += Duration::from_nanos(*n * 20);
             }
         }
+        *n += 1;
+        child.heartbeat = child.heartbeat.map(|period| period + Duration::from_nanos(*n * 80));
     };
     differ(&mut declared.child, n);
     match &mut declared.work {
@@ -224,22 +234,32 @@ fn apart(declared: &mut Declared, n: &mut u64) {
 
 /// A tree for the reader of a failure, a line for each child.
 pub(crate) fn sketch(declared: &Declared, depth: usize) -> String {
-    let ChildSpec { restart, backoff, limit, ready, start_within, stop_within, significant, after, .. } =
-        &declared.child;
+    let ChildSpec {
+        restart,
+        backoff,
+        limit,
+        ready,
+        start_within,
+        stop_within,
+        significant,
+        after,
+        heartbeat,
+    } = &declared.child;
     let backoff = backoff.map(|backoff| backoff.from);
     let limit = limit.map(|limit| (limit.restarts, limit.give_up));
     let after: Vec<String> =
         after.iter().map(|edge| format!("{} {:?}", edge.child, edge.condition)).collect();
     let mut text = format!(
         "{:indent$}{}: {restart:?}, {ready:?} within {start_within:?}, stop {stop_within:?}, backoff {backoff:?}, \
-         limit {limit:?}, significant {significant}, after {after:?}",
+         limit {limit:?}, significant {significant}, after {after:?}, heartbeat {heartbeat:?}",
         "",
         declared.name,
         indent = 2 * depth,
     );
     match &declared.work {
         Work::Leaf => text.push('\n'),
-        Work::Group(group) => text.push_str(&format!("; group {:?} {:?}\n", group.intensity, group.template)),
+        Work::Group(group) => text
+            .push_str(&format!("; group {:?} place {} {:?}\n", group.intensity, group.place, group.template)),
         Work::Supervisor(SupervisorSpec {
             strategy,
             order,
@@ -247,11 +267,12 @@ pub(crate) fn sketch(declared: &Declared, depth: usize) -> String {
             intensity,
             end_when_done,
             children,
-            ..
+            place,
         }) => {
             let intensity = intensity.map(|limit| (limit.restarts, limit.give_up));
             text.push_str(&format!(
-                "; {strategy:?}, {order:?}, auto {auto_shutdown:?}, intensity {intensity:?}, ends {end_when_done}\n"
+                "; {strategy:?}, {order:?}, auto {auto_shutdown:?}, intensity {intensity:?}, ends {end_when_done}, \
+                 place {place}\n"
             ));
             children.iter().for_each(|child| text.push_str(&sketch(child, depth + 1)));
         }

@@ -131,7 +131,7 @@ impl Model {
         let now = self.now;
         let joint = match &self.at(parent).body {
             Body::Supervisor(rules) => rules.intensity,
-            Body::Group { intensity, .. } => *intensity,
+            Body::Group(group) => group.intensity,
             Body::Leaf => None,
         };
         let own = match (self.at(path).spec.limit, joint) {
@@ -311,14 +311,16 @@ impl Model {
     fn stop_supervisor(&mut self, path: &str, outer: Plan) {
         let now = self.now;
         let mut plan = Plan::new(now, self.at(path).spec.stop_within).within(outer);
-        if let Body::Group { template, .. } = &self.at(path).body {
-            if template.stop_within != Duration::MAX {
-                plan.kill = plan.kill.min(later(now, template.stop_within));
+        if let Body::Group(group) = &self.at(path).body {
+            let within = group.template.stop_within;
+            if within != Duration::MAX {
+                plan.kill = plan.kill.min(later(now, within));
                 plan.abandon = plan.abandon.min(later(plan.kill, KILL_GRACE));
             }
             plan.hurry = NEVER;
         }
         let child = self.of(path);
+        let opening = child.mode == Mode::Opening;
         child.mode = Mode::Stopping;
         child.plan = plan;
         child.timer = plan.next(now);
@@ -330,6 +332,9 @@ impl Model {
                     self.stop(&kid);
                 }
             }
+        }
+        if opening {
+            self.close(path);
         }
         if now >= plan.kill {
             self.kill(path);
@@ -370,6 +375,50 @@ impl Model {
         child.plan = child.plan.within(at_once);
         child.timer = child.plan.abandon;
         self.act_below(path, Act::Kill);
+        self.kill_place(path);
+    }
+
+    /// Closes a place from which all are gone.
+    fn close(&mut self, path: &str) {
+        self.acts.push(format!("ask {path}"));
+        let now = self.now;
+        let child = self.of(path);
+        child.mode = Mode::Closing;
+        let plan = &mut child.plan;
+        plan.hurry = plan.hurry.min(now);
+        plan.kill = plan.kill.min(later(now, KILL_GRACE));
+        plan.abandon = plan.abandon.min(later(plan.kill.max(now), KILL_GRACE));
+        child.timer = plan.next(now).min(plan.abandon);
+    }
+
+    /// Kills a place that is being closed.
+    fn kill_place(&mut self, path: &str) {
+        let child = self.at(path);
+        if child.mode == Mode::Closing && child.phase != (Phase::Stopping { killed: true }) {
+            let timer = child.timer;
+            self.set(path, Phase::Stopping { killed: true });
+            self.of(path).timer = timer;
+            self.acts.push(format!("kill {path}"));
+        }
+    }
+
+    /// The attempt of a leaf is gone, or the place of a supervisor.
+    pub(crate) fn exited(&mut self, path: &str, exit: Kind) {
+        match self.at(path).mode {
+            _ if self.at(path).is_leaf() => self.gone(path, exit),
+            Mode::Opening => {
+                self.of(path).mode = Mode::Down;
+                self.gone(path, exit);
+            }
+            Mode::Closing => {
+                self.of(path).mode = Mode::Down;
+                self.gone(path, if is_failure(exit) { exit } else { "stopped" });
+            }
+            Mode::Down | Mode::Starting | Mode::Up | Mode::Stopping => {
+                self.of(path).place_lost = true;
+                self.fall(path, exit);
+            }
+        }
     }
 
     pub(crate) fn abandon(&mut self, path: &str) {
@@ -384,7 +433,13 @@ impl Model {
         let now = self.now;
         let child = self.of(path);
         child.plan = child.plan.within(Plan { hurry: now, kill: now, abandon: now });
-        self.act_below(path, Act::Abandon);
+        if child.mode != Mode::Closing {
+            return self.act_below(path, Act::Abandon);
+        }
+        self.kill_place(path);
+        self.of(path).mode = Mode::Down;
+        self.acts.push(format!("abandon {path}"));
+        self.gone(path, "abandoned");
     }
 
     fn act_below(&mut self, path: &str, act: Act) {
@@ -426,6 +481,9 @@ impl Model {
             if self.at(&kid).added {
                 self.forget(&kid);
             }
+        }
+        if self.at(path).embodied() {
+            return self.close(path);
         }
         self.of(path).mode = Mode::Down;
         self.gone(path, "stopped");

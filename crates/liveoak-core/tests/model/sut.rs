@@ -13,13 +13,24 @@ use proptest_state_machine::StateMachineTest;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
+/// A living attempt, or place.
+#[derive(Clone, Copy)]
+struct Live {
+    id: ChildId,
+    attempt: Attempt,
+    asked: bool,
+    killed: bool,
+}
+
 /// The machine and what a driver knows of it.
 pub(crate) struct Sut {
     machine: Machine,
     random: u64,
     now: u64,
-    /// Living attempts, and whether they were killed.
-    live: BTreeMap<Path, (ChildId, Attempt, bool)>,
+    live: BTreeMap<Path, Live>,
+    /// Children that give no heartbeats, and those who are asked for one.
+    hung: BTreeSet<Path>,
+    checks: Vec<(ChildId, Attempt)>,
     paths: HashMap<ChildId, Path>,
     acts: Vec<String>,
     answers: BTreeMap<u64, &'static str>,
@@ -40,6 +51,8 @@ impl Sut {
             random: model.random,
             now: 0,
             live: BTreeMap::new(),
+            hung: BTreeSet::new(),
+            checks: Vec::new(),
             paths: HashMap::new(),
             acts: Vec::new(),
             answers: BTreeMap::new(),
@@ -65,6 +78,11 @@ impl Sut {
         while let Some(effect) = self.machine.poll_effect() {
             self.effect(effect);
         }
+        for (id, attempt) in std::mem::take(&mut self.checks) {
+            let path = self.path(id);
+            let beaten = !self.hung.contains(&path);
+            self.input(Input::Heartbeat { id, attempt, beaten });
+        }
     }
 
     fn path(&mut self, id: ChildId) -> Path {
@@ -83,7 +101,8 @@ impl Sut {
             Effect::Spawn { id, attempt } => {
                 let path = self.path(id);
                 self.acts.push(format!("spawn {path}"));
-                let before = self.live.insert(path.clone(), (id, attempt, false));
+                let live = Live { id, attempt, asked: false, killed: false };
+                let before = self.live.insert(path.clone(), live);
                 assert!(before.is_none(), "{path} has two attempts alive");
             }
             Effect::Ask { id, attempt } => self.act("ask", id, attempt),
@@ -91,14 +110,14 @@ impl Sut {
             Effect::Abandon { id, attempt } => {
                 self.act("abandon", id, attempt);
                 let path = self.path(id);
-                let killed = self.live.remove(&path).is_some_and(|(_, _, killed)| killed);
+                let killed = self.live.remove(&path).is_some_and(|live| live.killed);
                 assert!(killed, "{path} was written off without a kill");
             }
             Effect::Forget { id } => {
                 let path = self.path(id);
                 assert!(!self.live.contains_key(&path), "{path} was forgotten alive");
             }
-            Effect::CheckHeartbeat { id, .. } => panic!("{id:?} promised no heartbeat"),
+            Effect::CheckHeartbeat { id, attempt } => self.checks.push((id, attempt)),
             Effect::Reply { ticket, result } => {
                 let before = self.answers.insert(ticket.0, word(&result));
                 assert!(before.is_none(), "{ticket:?} is answered twice");
@@ -122,15 +141,17 @@ impl Sut {
         let path = self.path(id);
         self.acts.push(format!("{what} {path}"));
         let live = self.live.get_mut(&path);
-        let Some((_, lives, killed)) = live else { panic!("{what} {path}, which is not alive") };
-        assert_eq!(*lives, attempt, "{what} {path}");
-        if what == "kill" {
-            assert!(!std::mem::replace(killed, true), "{path} is killed twice");
+        let Some(live) = live else { panic!("{what} {path}, which is not alive") };
+        assert_eq!(live.attempt, attempt, "{what} {path}");
+        match what {
+            "ask" => assert!(!std::mem::replace(&mut live.asked, true), "{path} is asked twice"),
+            "kill" => assert!(!std::mem::replace(&mut live.killed, true), "{path} is killed twice"),
+            _ => {}
         }
     }
 
     fn exit(&mut self, path: &str, exit: Exit) {
-        if let Some((id, attempt, _)) = self.live.remove(path) {
+        if let Some(Live { id, attempt, .. }) = self.live.remove(path) {
             self.input(Input::Exited { id, attempt, exit });
         }
     }
@@ -149,22 +170,24 @@ impl Sut {
         match step {
             Step::Exit(path, exit) => self.exit(path, exit_of(exit)),
             Step::Ending(path, exit) => {
-                if let Some(&(id, attempt, _)) = self.live.get(path) {
+                if let Some(&Live { id, attempt, .. }) = self.live.get(path) {
                     self.input(Input::Ending { id, attempt, exit: exit_of(exit) });
                 }
             }
             Step::Ready(path) => {
-                if let Some(&(id, attempt, _)) = self.live.get(path) {
+                if let Some(&Live { id, attempt, .. }) = self.live.get(path) {
                     self.input(Input::Ready { id, attempt });
                 }
             }
             Step::Health(path, health) => {
-                if let Some(&(id, attempt, _)) = self.live.get(path) {
+                if let Some(&Live { id, attempt, .. }) = self.live.get(path) {
                     self.input(Input::Health { id, attempt, health: *health });
                 }
             }
+            Step::Hang(path, true) => drop(self.hung.insert(path.clone())),
+            Step::Hang(path, false) => drop(self.hung.remove(path)),
             Step::LateExit(path) => {
-                if let Some(&(id, Attempt(attempt), _)) = self.live.get(path) {
+                if let Some(&Live { id, attempt: Attempt(attempt), .. }) = self.live.get(path) {
                     let late = Attempt(attempt - 1);
                     self.input(Input::Exited { id, attempt: late, exit: Exit::failed("late") });
                 }
@@ -197,6 +220,9 @@ impl Sut {
         }
         // Time that has passed is known to the machine.
         self.input(Input::Tick);
+        while self.machine.poll_deadline().is_some_and(|next| next <= self.time()) {
+            self.input(Input::Tick);
+        }
     }
 
     /// The ticket of an addition that is refused at once is not answered.
@@ -221,29 +247,19 @@ impl Sut {
             self.input(Input::Tick);
         }
         self.now = until;
-        self.input(Input::Tick);
     }
 
     fn obey(&mut self) {
-        let snapshot = self.machine.snapshot(self.time());
-        let stopping = |node: &&NodeView| matches!(node.state, NodeState::Stopping { .. });
-        let rung = |node: &NodeView| match node.state {
-            NodeState::Stopping { rung: Rung::Killed, .. } => "killed",
-            _ => "stopped",
-        };
-        let mut leaves: Vec<(Path, Kind)> = snapshot
-            .nodes()
-            .filter(stopping)
-            .map(|node| (node.path.as_str().to_owned(), rung(node)))
-            .filter(|(path, _)| self.live.contains_key(path))
+        let asked = |live: &Live| live.asked || live.killed;
+        let all: Vec<(Path, Live)> = self
+            .live
+            .iter()
+            .filter(|(_, live)| asked(live))
+            .map(|(path, live)| (path.clone(), *live))
             .collect();
-        leaves.sort();
-        for (path, exit) in leaves {
-            let node = self.find(&path);
-            let snapshot = self.machine.snapshot(self.time());
-            let still = snapshot.nodes().find(|other| Some(other.id) == node).filter(stopping).is_some();
-            if still {
-                self.exit(&path, exit_of(exit));
+        for (path, before) in all {
+            if self.live.get(&path).is_some_and(asked) {
+                self.exit(&path, exit_of(if before.killed { "killed" } else { "stopped" }));
             }
         }
     }
