@@ -1,6 +1,7 @@
 //! The reference, its third part: commands, time, and one step of a run.
 
-use crate::reference::{Body, Child, Kind, Mode, Model, NEVER, Path, Phase, ROOT, above, later};
+use crate::child::{Body, Child, Kind, Mode, NEVER, Path, Phase, later};
+use crate::reference::{Model, ROOT, above};
 use crate::steps::Step;
 use liveoak_core::{Command, Declared, Restart, WhyIdle, Work};
 use std::time::Duration;

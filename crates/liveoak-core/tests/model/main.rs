@@ -4,6 +4,7 @@
 //! of backoff. `LIVEOAK_MODEL_STEPS` asks for more steps than the usual ones, `LIVEOAK_MODEL_SEED` for one seed; a failure
 //! prints the command that repeats it.
 
+mod child;
 mod commands;
 mod reference;
 #[path = "../../src/machine/tests/replica.rs"]
@@ -13,6 +14,7 @@ mod stopping;
 mod sut;
 
 use crate::sut::Sut;
+use child::{Mode, NEVER, Phase};
 use liveoak_core::{
     Attempt, ChildId, Event, EventKind, Exit, Health, NodeState, NodeView, Restart, Rung, Snapshot, Strategy,
     Time, WaitingFor, WhyIdle,
@@ -20,7 +22,7 @@ use liveoak_core::{
 use proptest::prelude::{BoxedStrategy, Strategy as _, any};
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest};
-use reference::{Mode, Model, NEVER, Phase};
+use reference::Model;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use steps::Step;

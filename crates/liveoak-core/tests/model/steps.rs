@@ -1,6 +1,7 @@
 //! What may happen to a tree, and trees for it to happen to.
 
-use crate::reference::{Child, Kind, Mode, Model, Path, Phase};
+use crate::child::{Child, Kind, Mode, Path, Phase};
+use crate::reference::Model;
 use liveoak_core::{
     AutoShutdown, Backoff, ChildSpec, Command, Condition, Declared, Edge, GiveUp, GroupSpec, Health, Limit,
     Name, Order, Ready, Restart, Strategy as Together, SupervisorSpec, Work,

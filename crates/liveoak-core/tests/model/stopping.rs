@@ -1,6 +1,7 @@
 //! The reference, its second half: what follows an exit, and how things stop.
 
-use crate::reference::{Body, Kind, Mode, Model, NEVER, Path, Phase, Plan, ROOT, above, is_failure, later};
+use crate::child::{Body, Kind, Mode, NEVER, Path, Phase, Plan, is_failure, later};
+use crate::reference::{Model, ROOT, above};
 use liveoak_core::{
     AutoShutdown, Command, GiveUp, KILL_GRACE, Limit, Order, Restart, Strategy, WhyIdle, draw,
 };
@@ -267,7 +268,7 @@ impl Model {
 
     fn plan_above(&self, path: &str) -> Plan {
         let above = above(path).filter(|parent| self.at(parent).mode == Mode::Stopping);
-        above.map_or(crate::reference::NO_PLAN, |parent| self.at(&parent).plan)
+        above.map_or(crate::child::NO_PLAN, |parent| self.at(&parent).plan)
     }
 
     /// Whether it stops under the deadline of its group.

@@ -1,8 +1,9 @@
 //! The machine, driven like the model, and compared with it.
 
 use crate::Reference;
+use crate::child::{Kind, NEVER, Path, Phase, exit_of};
 use crate::commands::is_addable;
-use crate::reference::{Kind, Model, NEVER, Path, Phase, exit_of};
+use crate::reference::Model;
 use crate::replica::Replica;
 use crate::steps::Step;
 use liveoak_core::{
