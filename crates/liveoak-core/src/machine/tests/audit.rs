@@ -2,7 +2,7 @@
 
 use super::super::node::{Kids, Mode, NONE, Node, Phase, Slot};
 use super::super::{MAX_WAITERS, Machine};
-use crate::{Time, WaitingFor};
+use crate::{Limit, Time, WaitingFor};
 use std::collections::BTreeSet;
 
 impl Machine {
@@ -32,10 +32,38 @@ impl Machine {
         let waiting = self.slots.iter().filter(waits).count();
         assert_eq!(self.waiting as usize, waiting, "invariant 2: waiting in all");
         assert_eq!(self.vacant_slots(), vacant, "vacant slots are linked");
+        self.audit_memory();
         if self.down {
             assert!(timers.is_empty(), "a tree that is down has timers");
             assert!(!self.node(self.root).phase.is_live());
         }
+    }
+
+    /// Law 22: what is kept of a child does not grow with what happened to it.
+    fn audit_memory(&self) {
+        for (i, slot) in (0u32..).zip(&self.slots) {
+            let Slot::Used(node) = slot else { continue };
+            let bound = |limit: Option<Limit>| limit.map_or(0, |limit| limit.restarts as usize + 1);
+            if let Some(book) = &node.book {
+                let limit = node.spec.limit.or(Some(Limit::DEFAULT_OF_A_CHILD));
+                assert!(book.window.len() <= bound(limit), "the window of {}", self.path_of(i));
+                let listed = book.log.as_ref().map_or(0, |log| log.entries.len());
+                assert!(
+                    listed < self.slots.len(),
+                    "the stop report of {} tells of a child twice",
+                    self.path_of(i)
+                );
+            }
+            if let Some(sup) = &node.sup {
+                assert!(sup.window.len() <= bound(sup.rules.intensity), "the window of {}", self.path_of(i));
+                assert!(sup.names.len() <= self.kids_of(i).len());
+            }
+        }
+    }
+
+    /// Places for children, used or not.
+    pub(super) const fn places(&self) -> usize {
+        self.slots.len()
     }
 
     fn vacant_slots(&self) -> usize {

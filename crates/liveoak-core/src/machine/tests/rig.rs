@@ -51,6 +51,12 @@ struct Live {
     killed: bool,
 }
 
+/// The largest tree that a test adds at once: what comes and goes within one input is in no snapshot.
+const LARGEST_ADDED: usize = 40;
+
+/// So many children that no test has more: where a test is about volume, nobody counts.
+const UNCOUNTED: usize = usize::MAX / 4;
+
 pub(super) type Answer = Result<Done, Refusal>;
 
 /// A machine and its driver.
@@ -79,6 +85,8 @@ pub(super) struct Rig {
     tickets: u64,
     /// The tree as the events tell it.
     told: Replica,
+    /// The most children that were seen at a time.
+    most: usize,
 }
 
 impl Rig {
@@ -86,7 +94,8 @@ impl Rig {
     pub(super) fn new(tree: &Declared) -> Self {
         let mut machine = Machine::new(tree).expect("a good spec");
         machine.set_interest(Some(Severity::Debug));
-        let told = Replica::new(&machine.snapshot(Time::ZERO));
+        let snapshot = machine.snapshot(Time::ZERO);
+        let (told, most) = (Replica::new(&snapshot), snapshot.nodes().count());
         Self {
             machine,
             now: Time::ZERO,
@@ -106,6 +115,7 @@ impl Rig {
             told_down: HashSet::new(),
             tickets: 0,
             told,
+            most,
         }
     }
 
@@ -370,7 +380,15 @@ impl Rig {
             }
             if self.careful {
                 self.machine.audit();
-                self.told.compare(&self.machine.snapshot(self.now));
+                let snapshot = self.machine.snapshot(self.now);
+                self.told.compare(&snapshot);
+                self.most = self.most.max(snapshot.nodes().count());
+                // The table doubles when it is full.
+                let bound = 2 * (self.most + LARGEST_ADDED);
+                assert!(self.machine.places() <= bound, "places are used again before new ones are made");
+            }
+            if !self.careful {
+                self.most = UNCOUNTED;
             }
             let Some(input) = self.inputs.pop_front() else { return };
             if self.careful {
