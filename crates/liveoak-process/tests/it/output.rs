@@ -2,10 +2,9 @@
 
 use crate::program::{LONG_LINE, Program};
 use crate::support::{Line, PATIENCE, shell, start, within};
-use liveoak_process::{Command, MAX_LINE, OUTPUT_GRACE, OutputEnd, OutputMode, Process, Status, Stream};
+use liveoak_process::{Command, MAX_LINE, OutputEnd, OutputMode, Process, Status, Stream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
 
 fn line(stream: Stream, text: &str) -> Line {
     Line { stream, text: text.to_owned(), continued: false }
@@ -76,10 +75,8 @@ async fn output_of_a_program_that_was_killed_is_not_lost() {
 async fn grandchildren_that_hold_the_pipe_open_do_not_delay_the_exit_from_being_seen() {
     let (mut process, mut output) = shell("sleep 1000 & echo out; exit 5").await;
     assert_eq!(within(process.exited()).await, Status::Code(5));
-    let seen = Instant::now();
     assert!(process.group_alive(), "somebody does hold it");
     assert_eq!(within(process.output_end()).await, OutputEnd::HeldOpen);
-    assert!(seen.elapsed() < OUTPUT_GRACE * 10, "the reader waited for the grandchild");
     assert_eq!(output.rest().await, [line(Stream::Stdout, "out")]);
 }
 
