@@ -11,10 +11,11 @@ const HEAD: &str = "\
 # Liveoak beside other supervisors
 
 The same failures, done to Liveoak and to other supervisors for Rust that are published on crates.io. Each cell is what
-counters in the children showed, and what the supervisor said, when the scenario ran in a process of its own; no verdict
-is written down by hand. A supervisor that does not claim to do something \"does not offer\" it, which is no fault. Each is
-used as its own documentation says. A child has half a second to stop; an answer is in time if it comes at most two and a
-half seconds after that, and counts as never given after eight.
+counters in the children showed, and what the supervisor said, when the scenario ran once, in a process of its own; no
+verdict is written down by hand. Only that a supervisor \"does not offer\" something was read in its documentation; it is no
+fault. [How each is used](#how-each-is-used) stands below, with the settings that matter. A child has half a second to
+stop, and so has the whole where that can be said; an answer is in time if it comes at most two and a half seconds after
+that, and counts as never given after eight. Of logs, warnings and errors count.
 
 Left out is what only one of them does (programs as children, say), and how fast they are.
 

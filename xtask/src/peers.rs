@@ -7,5 +7,5 @@ use crate::task::no_arguments;
 /// Builds and runs the comparison, a workspace of its own: nobody else has to build what the others bring along.
 pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     no_arguments("peers", arguments)?;
-    step("cargo run --release --manifest-path peers/Cargo.toml", &[])
+    step("cargo run --locked --release --manifest-path peers/Cargo.toml", &[])
 }

@@ -6,7 +6,8 @@
 //! reads end-of-file, sends `SIGKILL` to every group still listed, and exits. It costs nothing while it waits.
 //!
 //! What it does not do: find processes that left their group (`setsid`), or help when somebody kills the guardian and
-//! the program in the same instant.
+//! the program in the same instant, or suspends the guardian (`SIGSTOP`) and then kills the program: then its direct
+//! children end, and what they started lives until the guardian goes on.
 //!
 //! Invariants:
 //!

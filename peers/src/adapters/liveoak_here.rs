@@ -67,8 +67,7 @@ impl Peer for Here {
         };
         let later = plan.later.clone().map(|kid| child(kid, &plan));
         let kids: Vec<Child> = plan.kids.iter().map(|kid| child(kid.clone(), &plan)).collect();
-        // Half of a tree's budget is for asking.
-        let supervisor = Supervisor::new(ROOT).strategy(strategy).stop_within(plan.grace * 2).children(kids);
+        let supervisor = Supervisor::new(ROOT).strategy(strategy).stop_within(plan.grace).children(kids);
         let tree = supervisor.begin().map_err(Lacks::failed)?;
         let events = Arc::new(Mutex::new(Vec::new()));
         tokio::spawn(listen(tree.events(), Arc::clone(&events)));

@@ -115,7 +115,7 @@ impl Peer for Ractor {
     fn usage(&self) -> &'static str {
         "`Supervisor` (for a child that is added, `DynamicSupervisor`) with actors that do their work in a message \
         handler and tidy up in `post_stop`, a `backoff_fn`, and a parent actor that listens; stopped by \
-        `stop_and_wait` of the supervisor's actor."
+        `stop_children_and_wait`, then `stop_and_wait`, of the supervisor's actor."
     }
 
     async fn start(&self, plan: Plan) -> Result<Box<dyn Running>, Lacks> {
@@ -186,6 +186,7 @@ impl Running for Alive {
     }
 
     async fn stop(&mut self) -> Vec<Told> {
+        self.supervisor.stop_children_and_wait(None, Some(self.grace)).await;
         match self.supervisor.stop_and_wait(None, Some(self.grace)).await {
             Ok(()) => vec![],
             Err(error) => vec![Told::new(Place::Answer, error.to_string())],

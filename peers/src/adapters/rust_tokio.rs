@@ -28,9 +28,6 @@ use tokio::sync::broadcast;
 const WINDOW: Duration = Duration::from_secs(60);
 /// How often all other protections, which count beside the limit, let something fail: more often than happens here.
 const PLENTY: u32 = 1_000_000;
-/// What the crate's demonstration takes; with the default it depends on the machine how many children may be lost before
-/// the process is ended.
-const ORPHANS: u32 = 3;
 
 pub(crate) struct RustTokio;
 
@@ -92,7 +89,7 @@ fn supervisor(plan: &Plan) -> Result<SupervisorSpec, SupervisorError> {
         .strategy(strategy)
         .child_strategy_overrides(limits)
         .tree_shutdown(TreeShutdownPolicy {
-            max_orphan_threshold: ORPHANS,
+            max_orphan_threshold: PLENTY,
             ..TreeShutdownPolicy::with_budget(budget(plan))
         });
     let mut spec = if plan.kids.iter().any(|kid| kid.permanent) {
@@ -115,8 +112,8 @@ impl Peer for RustTokio {
     fn usage(&self) -> &'static str {
         "`SupervisorSpecBuilder` with workers, a `RestartLimit` for each child, and meltdown and budget set so high that \
         they do not act (that three failures of any children within ten seconds are a hot loop cannot be set); where a \
-        success is to be restarted, a service, and these limits at their defaults. Losing three children ends the \
-        process. Without its default feature, with which it does not compile for release. Stopped by \
+        success is to be restarted, a service, and these limits at their defaults. How many children may be lost before \
+        the process is ended is set as high. Without its default feature, with which it does not compile for release. Stopped by \
         `SupervisorHandle::shutdown_tree`."
     }
 

@@ -4,7 +4,7 @@ use crate::peer::{Kid, Lacks, Peer, Place, Plan, Running, Strategy, Told};
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio_graceful_shutdown::{SubsystemBuilder, SubsystemHandle, Toplevel};
+use tokio_graceful_shutdown::{NestedSubsystem, SubsystemBuilder, SubsystemHandle, Toplevel};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) struct Subsystems;
@@ -17,13 +17,23 @@ struct Alive {
     told: Option<Vec<Told>>,
 }
 
-fn start(parent: &SubsystemHandle, kid: Kid) {
+/// Starts a child that is stopped by its parent's own code only.
+fn start(parent: &SubsystemHandle, kid: Kid) -> NestedSubsystem {
     let name = kid.name;
     let body = async move |subsystem: &mut SubsystemHandle| {
         let asked = subsystem.create_cancellation_token();
         kid.run(Box::pin(asked.cancelled_owned())).await
     };
-    parent.start(SubsystemBuilder::new(name, body));
+    parent.start(SubsystemBuilder::new(name, body).detached())
+}
+
+/// Stops the children one after the other, in reverse.
+async fn stop_in_reverse(kids: Vec<NestedSubsystem>) {
+    for kid in kids.into_iter().rev() {
+        kid.initiate_shutdown();
+        // What went wrong is in what the whole returns.
+        let _ = kid.join().await;
+    }
 }
 
 #[async_trait]
@@ -33,8 +43,10 @@ impl Peer for Subsystems {
     }
 
     fn usage(&self) -> &'static str {
-        "`Toplevel::new_with_shutdown_token`, one subsystem for each child, run by `handle_shutdown_requests`; \
-        stopped by cancelling that token. It is about stopping, and says that restarts are not its business."
+        "`Toplevel::new_with_shutdown_token`, run by `handle_shutdown_requests`; one subsystem for each child, \
+        `detached`, and code of our own in their parent that stops them in reverse, as its example of an orchestrated \
+        shutdown shows (left alone, they stop all at once); stopped by cancelling that token. It is about stopping, \
+        and says that restarts are not its business."
     }
 
     async fn start(&self, plan: Plan) -> Result<Box<dyn Running>, Lacks> {
@@ -48,16 +60,15 @@ impl Peer for Subsystems {
         let asked = CancellationToken::new();
         let kids = plan.kids;
         let root = async move |root: &mut SubsystemHandle| {
-            kids.into_iter().for_each(|kid| start(root, kid));
+            let mut started: Vec<_> = kids.into_iter().map(|kid| start(root, kid)).collect();
             loop {
                 tokio::select! {
-                    () = root.on_shutdown_requested() => return,
-                    kid = added.recv() => match kid {
-                        Some(kid) => start(root, kid),
-                        None => return,
-                    },
+                    () = root.on_shutdown_requested() => break,
+                    Some(kid) = added.recv() => started.push(start(root, kid)),
+                    else => break,
                 }
             }
+            stop_in_reverse(started).await;
         };
         let top: Toplevel = Toplevel::new_with_shutdown_token(root, asked.clone());
         let ran = tokio::spawn(async move {

@@ -28,7 +28,8 @@ impl Peer for Tasks {
     }
 
     fn usage(&self) -> &'static str {
-        "`SupervisorBuilder` with its limit, delays and `with_stop_timeout`; stopped by `SupervisorHandle::shutdown`."
+        "`SupervisorBuilder` with its limit, delays and `with_stop_timeout`; stopped by `SupervisorHandle::shutdown`. \
+        Without `with_dead_tasks_threshold`, by which the supervisor ends when a share of its tasks is given up on."
     }
 
     async fn start(&self, plan: Plan) -> Result<Box<dyn Running>, Lacks> {
