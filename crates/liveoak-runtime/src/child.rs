@@ -241,10 +241,17 @@ macro_rules! supervised {
 
             /// It starts only when `condition` holds for the sibling `child`.
             ///
-            /// Until the sibling is ready its own deadlines bound the wait. If then nothing but its health is missing,
-            /// this child waits as long as its own start may take (a supervisor: 30 s); then its first start, or one
-            /// that was asked for, has failed. On a restart it goes on waiting, and shows for what. How long a sibling
-            /// takes to complete is its work, and has no deadline.
+            /// What the wait depends on:
+            ///
+            /// - A sibling on its way has deadlines of its own. How long it takes to complete is its work, and has none.
+            /// - For an ailing one (ready and not healthy, or failed and waiting for its restart) this child waits as
+            ///   long as its own start may take (a supervisor: 30 s), all such waits together. Then its start has failed.
+            /// - With one that rests by wish (stopped on request, quarantined) it rests: it waits for as long, and nobody
+            ///   waits for it. To ask for its start is refused at once.
+            /// - After one that has ended for good without success, its start fails at once.
+            ///
+            /// A start that fails so is a failure like any other: the first one fails the supervisor's start, one that
+            /// was asked for is told, and else it is charged, backed off (for a second at least) and tried again.
             #[must_use]
             pub fn after_when(mut self, child: &str, condition: $crate::Condition) -> Self {
                 self.$spec.after.extend($crate::edge(child, condition));

@@ -10,6 +10,9 @@ use crate::{AutoShutdown, Exit, GaveUp, GiveUp, Limit, Name, Restart, Rung, Stra
 use std::sync::Arc;
 use std::time::Duration;
 
+/// The shortest delay after a start that could not even be tried: whatever stood in its way needs time to change.
+const UNTRIED_DELAY: Duration = Duration::from_secs(1);
+
 /// A limit that was exceeded.
 struct Over {
     limit: Limit,
@@ -149,7 +152,7 @@ impl Machine {
     }
 
     /// The attempt ended by itself: the table, the limits, the delay, the strategy.
-    fn decide(&mut self, i: u32, exit: Exit, ran: Duration) {
+    pub(super) fn decide(&mut self, i: u32, exit: Exit, ran: Duration) {
         self.book(i).last_exit = Some(exit.clone());
         let parent = self.node(i).parent;
         if parent == NONE {
@@ -160,7 +163,7 @@ impl Machine {
             if flags.on_trial {
                 return self.trial_failed(i, exit);
             }
-            if self.sup(parent).mode == Mode::Starting && !flags.ever_ready {
+            if self.is_first_start(parent, i) {
                 return self.first_start_failed(parent, i, exit);
             }
         }
@@ -240,6 +243,7 @@ impl Machine {
             return self.give_up(i, parent, exit, &over);
         }
         let node = self.node(i);
+        let untried = node.phase == Phase::Waiting;
         let random = match &node.label {
             Label::Named(name) => draw(self.random, name.as_str().as_bytes(), node.attempt),
             Label::Auto => draw(self.random, &i.to_le_bytes(), node.attempt),
@@ -254,6 +258,9 @@ impl Machine {
             }
             delay = backoff.delay(book.streak, random);
             book.streak = book.streak.saturating_add(1);
+        }
+        if untried {
+            delay = delay.max(UNTRIED_DELAY);
         }
         if !self.node(i).flags.attempt_ready {
             self.refuse_waiters(i, &exit);

@@ -63,6 +63,8 @@ pub(super) struct Flags {
     pub(super) attempt_ready: bool,
     /// Its start was asked for by a command and has not succeeded yet: a failure is the command's answer.
     pub(super) on_trial: bool,
+    /// It waits for one that rests by wish.
+    pub(super) resting: bool,
     /// It was added while the tree ran, and is gone with its supervisor.
     pub(super) added: bool,
 }
@@ -93,6 +95,8 @@ pub(super) struct Book {
     pub(super) waiters: Vec<(Ticket, super::Command)>,
     /// What it says of itself.
     pub(super) health: Health,
+    /// Until when it waits for ailing siblings, since it began to wait.
+    pub(super) patience: Option<Time>,
     /// When it last gave a heartbeat.
     pub(super) last_beat: Time,
     /// The report of a stop that began here.
@@ -212,6 +216,13 @@ impl Sup {
 
     pub(super) const fn is_ending(&self) -> bool {
         matches!(self.mode, Mode::Down | Mode::Stopping | Mode::Closing)
+    }
+}
+
+impl Node {
+    /// Whether it is down, or waits for one that is by wish: nobody has to wait for it.
+    pub(super) const fn is_at_rest(&self) -> bool {
+        matches!(self.phase, Phase::Idle(_)) || matches!(self.phase, Phase::Waiting) && self.flags.resting
     }
 }
 

@@ -7,24 +7,29 @@
 
 use super::node::{Flags, Kids, Mode, Phase};
 use super::{Command, Done, Effect, Machine};
-use crate::{
-    Condition, Edge, EventKind, Exit, Health, Name, Order, Ready, Restart, Rung, StartFailure, Time, WhyIdle,
-};
+use crate::{Condition, Edge, EventKind, Exit, Health, Order, Ready, Restart, StartFailure, Time, WhyIdle};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Whether an `after` edge lets its child start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What an `after` edge, or all edges of a child together, say to its start; the last that holds of one edge holds of all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Gate {
+    /// Yes.
     Open,
+    /// The other runs and is not well, or has failed and waits for its restart. Nobody knows how long that may take:
+    /// whoever waits for it does so as long as its own start may take, in all.
+    Ailing,
+    /// The other is on its way, and has a deadline of its own; or it does its work, which takes as long as it takes.
     Closed,
-    /// It will never open by itself.
+    /// The other rests by wish (stopped on request, quarantined), or waits for one that does. Who comes after it waits
+    /// for as long; nobody else waits for that one.
+    Resting,
+    /// The other has ended for good and has not done its part.
     Never,
 }
 
-/// How long a supervisor waits for the health of a sibling that is ready: as long as the start of a child may take if
-/// nothing else was said.
-const HEALTH_WITHIN: Duration = Duration::from_secs(30);
+/// How long a supervisor waits for an ailing sibling: as long as the start of a child may take if nothing else was said.
+const PATIENCE_OF_A_SUPERVISOR: Duration = Duration::from_secs(30);
 
 impl Machine {
     pub(super) fn start_tree(&mut self) {
@@ -36,18 +41,10 @@ impl Machine {
     /// Begins an attempt now.
     pub(super) fn begin_start(&mut self, i: u32) {
         self.set_phase(i, Phase::Starting);
-        let now = self.now;
-        let node = self.node_mut(i);
-        node.attempt += 1;
-        node.started = now;
-        node.flags.attempt_ready = false;
-        let restart = std::mem::take(&mut node.flags.restarting);
+        self.count_attempt(i);
+        let node = self.node(i);
         let (within, ready, is_sup) = (node.spec.start_within, node.spec.ready, node.sup.is_some());
         let (id, attempt) = self.attempt_of(i);
-        if restart {
-            self.book(i).restarts += 1;
-        }
-        self.emit(i, || EventKind::Starting { attempt, restart });
         if is_sup {
             if within != Duration::MAX {
                 self.set_timer_in(i, within);
@@ -67,6 +64,20 @@ impl Machine {
                 Ready::Reported => self.set_timer_in(i, within),
             }
         }
+    }
+
+    fn count_attempt(&mut self, i: u32) {
+        let now = self.now;
+        let node = self.node_mut(i);
+        node.attempt += 1;
+        node.started = now;
+        node.flags.attempt_ready = false;
+        let restart = std::mem::take(&mut node.flags.restarting);
+        if restart {
+            self.book(i).restarts += 1;
+        }
+        let (_, attempt) = self.attempt_of(i);
+        self.emit(i, || EventKind::Starting { attempt, restart });
     }
 
     /// The place of a supervisor is there: its children may start.
@@ -176,7 +187,7 @@ impl Machine {
     /// Whether a member of an ordered start lets those behind it start.
     pub(super) fn has_had_its_turn(&self, i: u32) -> bool {
         let node = self.node(i);
-        node.flags.was_ready || matches!(node.phase, Phase::Idle(_))
+        node.flags.was_ready || node.is_at_rest()
     }
 
     /// The child whose backoff an ordered start waits for.
@@ -195,149 +206,134 @@ impl Machine {
         for k in 0..self.sup(i).ordered().len() {
             let kid = self.sup(i).ordered()[k];
             let node = self.node(kid);
-            let alone = node.flags.was_ready;
             if node.phase == Phase::Waiting {
-                let its_turn = alone || !(held || declared && turn_taken);
-                let gate = if its_turn { self.gate(i, kid) } else { Gate::Closed };
-                match gate {
-                    Gate::Open => self.begin_start(kid),
-                    Gate::Closed => self.bound_the_wait(i, kid, its_turn),
-                    Gate::Never => {
-                        self.set_timer(kid, Time::NEVER);
-                        let why = self.why_never(i, kid);
-                        if self.cannot_start(i, kid, why) {
-                            return;
-                        }
-                    }
+                let its_turn = node.flags.was_ready || !(held || declared && turn_taken);
+                if self.try_to_start(i, kid, its_turn) {
+                    return;
                 }
             }
             turn_taken |= !self.has_had_its_turn(kid);
         }
     }
 
-    /// Whether somebody is to be told when a waiting child cannot start: its supervisor, in a first start, or those whose
-    /// commands wait for it.
-    fn owes_a_start(&self, i: u32, kid: u32) -> bool {
-        let flags = self.node(kid).flags;
-        flags.on_trial || self.is_first_start(i, kid) || self.waiters(kid) > 0
+    /// Starts a waiting child if it may, and fails its start if that is due. Whether it failed: then who may start is
+    /// to be found anew.
+    fn try_to_start(&mut self, i: u32, kid: u32, its_turn: bool) -> bool {
+        let gate = self.gate(i, kid);
+        self.node_mut(kid).flags.resting = gate == Gate::Resting;
+        let told = self.node(kid).flags.on_trial || self.waiters(kid) > 0;
+        if !(gate == Gate::Ailing && its_turn) {
+            self.set_timer(kid, Time::NEVER);
+        }
+        let fails = match gate {
+            Gate::Open | Gate::Closed => false,
+            Gate::Ailing => its_turn && self.has_waited_too_long(kid),
+            Gate::Resting if told && !self.node(kid).flags.on_trial => {
+                let exit = Exit::failed(self.why_not(i, kid, gate));
+                self.refuse_waiters(kid, &exit);
+                false
+            }
+            Gate::Resting => told,
+            Gate::Never => its_turn,
+        };
+        if fails {
+            let why = self.why_not(i, kid, gate);
+            self.cannot_start(kid, why);
+        } else if gate == Gate::Open && its_turn {
+            self.begin_start(kid);
+        }
+        fails
     }
 
-    fn is_first_start(&self, i: u32, kid: u32) -> bool {
+    pub(super) fn is_first_start(&self, i: u32, kid: u32) -> bool {
         self.sup(i).mode == Mode::Starting && !self.node(kid).flags.ever_ready
     }
 
-    /// A child whose edges can never hold, or did not in time, cannot start. In a first start that fails the
-    /// supervisor; a command is told; else the child keeps waiting, and says for what: there is nothing to try again but
-    /// the waiting. Whether something changed, so that who may start is to be found anew.
-    fn cannot_start(&mut self, i: u32, kid: u32, why: String) -> bool {
-        let exit = Exit::failed(why);
-        if self.node(kid).flags.on_trial {
-            self.trial_failed(kid, exit);
-        } else if self.is_first_start(i, kid) {
-            self.first_start_failed(i, kid, exit);
-        } else {
-            self.refuse_waiters(kid, &exit);
-            return false;
-        }
-        true
+    /// A start that cannot be is an attempt that has failed at once (laws 6 and 7): in a first start that fails the
+    /// supervisor, a command is told, and else it is a failure like any other: charged, backed off, tried again.
+    fn cannot_start(&mut self, kid: u32, why: String) {
+        self.count_attempt(kid);
+        let (_, attempt) = self.attempt_of(kid);
+        let (exit, ran) = (Exit::failed(why), Duration::ZERO);
+        self.emit(kid, || EventKind::Exited { attempt, exit: exit.clone(), ran, stopping: false });
+        self.decide(kid, exit, ran);
     }
 
-    fn why_never(&self, i: u32, kid: u32) -> String {
+    fn why_not(&self, i: u32, kid: u32, gate: Gate) -> String {
         let mut edges = self.node(kid).spec.after.iter();
-        let Some(edge) = edges.find(|edge| self.edge(i, edge) == Gate::Never) else { return String::new() };
+        let Some(edge) = edges.find(|edge| self.edge(i, edge) == gate) else { return String::new() };
         let (other, condition) = (&edge.child, edge.condition.as_str());
-        let book = self.sup(i).names.get(other).and_then(|other| self.node(*other).book.as_ref());
-        let how = book.and_then(|book| book.last_exit.as_ref());
-        let how = how.map_or_else(String::new, |exit| format!(": {exit}"));
-        format!("it comes after {other} ({condition}), which has ended for good{how}")
+        let node = self.sup(i).names.get(other).map(|other| self.node(*other));
+        let phase = node.map(|node| node.phase);
+        let last_exit = node.and_then(|node| node.book.as_ref()?.last_exit.as_ref());
+        let what = match (gate, phase) {
+            (Gate::Ailing, Some(Phase::Running)) => "is ready but was not healthy in time".to_owned(),
+            (Gate::Ailing, _) => "keeps failing".to_owned(),
+            (Gate::Resting, Some(Phase::Idle(why))) => format!("is {}", why.as_str()),
+            (Gate::Resting, _) => "waits for one that is stopped or quarantined".to_owned(),
+            _ => "has ended for good".to_owned(),
+        };
+        match last_exit.filter(|_| phase != Some(Phase::Running) && gate != Gate::Resting) {
+            Some(exit) => format!("it comes after {other} ({condition}), which {what}: {exit}"),
+            None => format!("it comes after {other} ({condition}), which {what}"),
+        }
     }
 
-    /// Law 6 for a wait: what `kid` waits for has a deadline of its own as long as it is not ready; how long it takes to
-    /// complete is its work. But when nothing keeps it but the health of children that are ready, it waits as long as
-    /// its own start may take.
-    fn bound_the_wait(&mut self, i: u32, kid: u32, its_turn: bool) {
+    /// Law 6 for a wait: what a child waits for has deadlines of its own, but for ailing ones it waits as long as its own
+    /// start may take, all such waits since it began to wait together.
+    fn has_waited_too_long(&mut self, kid: u32) -> bool {
         let node = self.node(kid);
         let within = match node.spec.start_within {
             // The children of a supervisor have deadlines of their own; this wait is the supervisor's.
-            Duration::MAX if node.sup.is_some() => HEALTH_WITHIN,
+            Duration::MAX if node.sup.is_some() => PATIENCE_OF_A_SUPERVISOR,
             within => within,
         };
-        let timer = node.timer;
-        if !its_turn || !self.owes_a_start(i, kid) || self.unwell(i, kid).is_none() {
-            self.set_timer(kid, Time::NEVER);
-        } else if timer == Time::NEVER && within != Duration::MAX {
-            self.set_timer_in(kid, within);
+        if within == Duration::MAX {
+            return false;
         }
+        let now = self.now;
+        let until = *self.book(kid).patience.get_or_insert(now.after(within));
+        self.set_timer(kid, until);
+        now >= until
     }
 
-    /// A child that is ready, but not as healthy as `kid` needs it, if nothing else keeps `kid`.
-    pub(super) fn unwell(&self, i: u32, kid: u32) -> Option<&Name> {
-        let after = &self.node(kid).spec.after;
-        let mut closed = after.iter().filter(|edge| self.edge(i, edge) != Gate::Open);
-        let runs = |edge: &Edge| {
-            let other = self.sup(i).names.get(&edge.child);
-            other.is_some_and(|other| self.node(*other).phase == Phase::Running)
-        };
-        let first = closed.clone().next()?;
-        closed.all(|edge| edge.condition == Condition::Healthy && runs(edge)).then_some(&first.child)
-    }
-
-    /// The wait for the health of another was as long as a start may take.
-    pub(super) fn waited_too_long(&mut self, kid: u32) {
-        let parent = self.node(kid).parent;
-        if let Some(other) = self.unwell(parent, kid) {
-            let why = format!("it comes after {other} (healthy), which is ready but was not healthy in time");
-            self.cannot_start(parent, kid, why);
-        }
-    }
-
-    /// Whether the edges of `kid` hold.
+    /// What the edges of `kid` say together.
     pub(super) fn gate(&self, i: u32, kid: u32) -> Gate {
-        let mut gate = Gate::Open;
-        for edge in &self.node(kid).spec.after {
-            match self.edge(i, edge) {
-                Gate::Open => {}
-                Gate::Closed => gate = Gate::Closed,
-                Gate::Never => return Gate::Never,
-            }
-        }
-        gate
+        let edges = self.node(kid).spec.after.iter();
+        edges.map(|edge| self.edge(i, edge)).max().unwrap_or(Gate::Open)
     }
 
-    /// Whether one edge holds. The table: what is asked for × what the other child is doing.
+    /// What one edge says. The table: what is asked for × what the other child is doing.
     pub(super) fn edge(&self, i: u32, edge: &Edge) -> Gate {
         let Some(&other) = self.sup(i).names.get(&edge.child) else { return Gate::Never };
         let node = self.node(other);
-        let well = || self.health_of(other) == Health::Healthy;
         // A one-shot that a group restart cut short (`Stopped`) has not done its part.
         let succeeded = || {
             let exit = node.book.as_ref().and_then(|book| book.last_exit.as_ref());
             exit.is_none_or(|exit| !exit.is_failure() && !matches!(exit, Exit::Stopped))
         };
-        let open = |yes: bool| if yes { Gate::Open } else { Gate::Closed };
-        match (edge.condition, node.phase) {
-            (_, Phase::Idle(WhyIdle::Ignored)) => Gate::Open,
-            (_, Phase::Idle(WhyIdle::Finished)) if succeeded() => Gate::Open,
-            (Condition::Started, Phase::Starting | Phase::Running) => Gate::Open,
-            (Condition::Ready, Phase::Running) => Gate::Open,
-            (Condition::Healthy, Phase::Running) => open(well()),
-            (_, Phase::Idle(WhyIdle::Finished | WhyIdle::Quarantined)) => Gate::Never,
+        match (node.phase, edge.condition) {
+            (Phase::Idle(WhyIdle::Ignored), _) => Gate::Open,
+            (Phase::Idle(WhyIdle::Finished), _) if succeeded() => Gate::Open,
+            (Phase::Idle(WhyIdle::Finished), _) => Gate::Never,
+            (Phase::Idle(WhyIdle::Stopped | WhyIdle::Quarantined), _) => Gate::Resting,
+            (Phase::Waiting, _) if node.flags.resting => Gate::Resting,
+            (Phase::Starting | Phase::Running, Condition::Started) => Gate::Open,
+            (Phase::Running, Condition::Ready) => Gate::Open,
+            (Phase::Running, Condition::Healthy) if self.health_of(other) == Health::Healthy => Gate::Open,
+            (Phase::Running, Condition::Healthy) => Gate::Ailing,
+            (Phase::BackingOff, Condition::Started | Condition::Ready | Condition::Healthy) => Gate::Ailing,
+            (Phase::Running | Phase::BackingOff, Condition::Completed) => Gate::Closed,
             (
+                Phase::Idle(WhyIdle::Down) | Phase::Waiting | Phase::Starting | Phase::Stopping { .. },
                 Condition::Started | Condition::Ready | Condition::Healthy | Condition::Completed,
-                Phase::Idle(WhyIdle::Down | WhyIdle::Stopped)
-                | Phase::Waiting
-                | Phase::Starting
-                | Phase::Running
-                | Phase::BackingOff
-                | Phase::Stopping { .. },
             ) => Gate::Closed,
         }
     }
 
     /// A supervisor whose children were all ready once (or need not be) has started.
     fn finish_start(&mut self, i: u32) {
-        let settled =
-            |kid: &u32| self.node(*kid).flags.ever_ready || matches!(self.node(*kid).phase, Phase::Idle(_));
+        let settled = |kid: &u32| self.node(*kid).flags.ever_ready || self.node(*kid).is_at_rest();
         if self.sup(i).mode == Mode::Starting && self.sup(i).ordered().iter().all(settled) {
             self.sup_mut(i).mode = Mode::Up;
             self.mark_ready(i);
@@ -346,9 +342,6 @@ impl Machine {
 
     /// Law 7: a failed first start stops what was started and fails the supervisor.
     pub(super) fn first_start_failed(&mut self, sup: u32, kid: u32, exit: Exit) {
-        if self.node(kid).phase.is_pending() {
-            self.emit(kid, || EventKind::Stopped { rung: Rung::Cancelled, why: WhyIdle::Down });
-        }
         self.set_phase(kid, Phase::Idle(WhyIdle::Down));
         self.refuse_waiters(kid, &exit);
         let failure = match exit {

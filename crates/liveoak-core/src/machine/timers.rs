@@ -50,7 +50,10 @@ impl Machine {
             Phase::Stopping { .. } if self.node(i).sup.is_some() => self.next_point_of_plan(i),
             Phase::Stopping { killed: false } => self.kill(i),
             Phase::Stopping { killed: true } => self.abandon(i),
-            Phase::Waiting => self.waited_too_long(i),
+            Phase::Waiting => {
+                let parent = self.node(i).parent;
+                self.mark_dirty(parent);
+            }
             Phase::Idle(
                 WhyIdle::Down
                 | WhyIdle::Stopped

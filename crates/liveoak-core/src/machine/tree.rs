@@ -217,6 +217,12 @@ impl Machine {
         if !(before.is_stopping() && phase.is_stopping()) {
             node.since = now;
         }
+        if before == Phase::Waiting && phase != Phase::Waiting {
+            node.flags.resting = false;
+            if let Some(book) = &mut node.book {
+                book.patience = None;
+            }
+        }
         let swept = node.flags.sweep && before.is_live() && !phase.is_live();
         if swept {
             node.flags.sweep = false;

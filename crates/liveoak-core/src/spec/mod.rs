@@ -155,9 +155,9 @@ pub struct ChildSpec {
     pub limit: Option<Limit>,
     /// When it counts as ready. Of no meaning for supervisors: they are ready when their children are.
     pub ready: Ready,
-    /// How long it may take to become ready. And, in a first start or one that was asked for, how long it may wait for
-    /// siblings that are ready to be healthy, when nothing else keeps it (a supervisor for which nothing is said here:
-    /// 30 s). [`Duration::MAX`]: as long as it likes.
+    /// How long it may take to become ready. And how long it waits, in all, for siblings that it comes after and that are
+    /// ailing: ready but not healthy enough, or failed and not restarted yet (a supervisor for which nothing is said
+    /// here: 30 s). [`Duration::MAX`]: as long as it likes.
     pub start_within: Duration,
     /// How long it may go without a heartbeat, once ready.
     pub heartbeat: Option<Duration>,

@@ -128,6 +128,8 @@ pub(crate) struct Child {
     pub(crate) gave_up: bool,
     pub(crate) health: Health,
     pub(crate) last_beat: u64,
+    /// Until when it waits for those that are ill, once it has begun to.
+    pub(crate) patience: u64,
     pub(crate) waiters: Vec<(u64, Command)>,
     /// Of supervisors: names of the children in the order of their start, restarts of them together, and the stop.
     pub(crate) kids: Vec<String>,
@@ -161,6 +163,13 @@ impl Child {
 
     pub(crate) fn ending(&self) -> bool {
         matches!(self.mode, Mode::Down | Mode::Stopping | Mode::Closing)
+    }
+
+    pub(crate) fn count_attempt(&mut self, now: u64) {
+        self.attempt += 1;
+        self.restarts += u64::from(std::mem::take(&mut self.restarting));
+        self.started = now;
+        self.attempt_ready = false;
     }
 
     /// Whether it has a place: something of its own that lives around its children.

@@ -209,7 +209,6 @@ impl Model {
         let child = self.at(path);
         match child.phase {
             Phase::BackingOff => self.let_start(path),
-            Phase::Waiting => self.waited_too_long(path),
             Phase::Starting => {
                 self.of(path).cause = Some("start-timeout");
                 self.stop(path);
@@ -231,7 +230,7 @@ impl Model {
                 self.of(path).timer = later(self.now, check);
                 self.checks.push(path.to_owned());
             }
-            Phase::Idle(_) => {}
+            Phase::Idle(_) | Phase::Waiting => {}
         }
     }
 
@@ -257,12 +256,6 @@ impl Model {
         for path in std::mem::take(&mut self.checks) {
             self.check_heartbeat(&path);
             self.settle();
-        }
-    }
-
-    fn waited_too_long(&mut self, path: &str) {
-        if let Some(parent) = above(path) {
-            self.cannot_start(&parent, path);
         }
     }
 

@@ -16,6 +16,8 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Gate {
     Open,
+    /// The other is ill, or has failed and waits for its restart.
+    Ailing,
     Closed,
     Never,
 }
@@ -124,6 +126,7 @@ impl Model {
             gave_up: false,
             health: Health::Healthy,
             last_beat: 0,
+            patience: NEVER,
             waiters: Vec::new(),
             kids: Vec::new(),
             joint: Vec::new(),
@@ -179,16 +182,16 @@ impl Model {
         if was.1 && !child.lives() {
             child.swept = false;
         }
+        if phase != Phase::Waiting {
+            child.patience = NEVER;
+        }
     }
 
     pub(crate) fn begin(&mut self, path: &str) {
         self.set(path, Phase::Starting);
         let now = self.now;
         let child = self.of(path);
-        child.attempt += 1;
-        child.restarts += u64::from(std::mem::take(&mut child.restarting));
-        child.started = now;
-        child.attempt_ready = false;
+        child.count_attempt(now);
         let deadline = later(now, child.spec.start_within);
         if !child.is_leaf() {
             child.timer = deadline;
@@ -303,8 +306,7 @@ impl Model {
                 }
                 self.start_next(path);
                 let kids = self.kids(path);
-                let settled =
-                    |kid: &Path| self.at(kid).ever_ready || matches!(self.at(kid).phase, Phase::Idle(_));
+                let settled = |kid: &Path| self.at(kid).ever_ready || self.is_at_rest(kid);
                 if self.at(path).mode == Mode::Starting && kids.iter().all(settled) {
                     self.of(path).mode = Mode::Up;
                     self.ready(path);
@@ -336,14 +338,14 @@ impl Model {
                 self.try_to_start(path, &kid, its_turn);
             }
             if let Some(child) = self.children.get(&kid) {
-                before &= child.was_ready || matches!(child.phase, Phase::Idle(_));
+                before &= child.was_ready || self.is_at_rest(&kid);
             }
         }
     }
 
     fn try_to_start(&mut self, path: &str, kid: &str, its_turn: bool) {
         let gates: Vec<Gate> = self.at(kid).spec.after.iter().map(|edge| self.gate(path, edge)).collect();
-        let never = its_turn && gates.contains(&Gate::Never);
+        let (rests, never) = (self.rests(kid), its_turn && gates.contains(&Gate::Never));
         if its_turn && gates.iter().all(|gate| *gate == Gate::Open) {
             return self.begin(kid);
         }
@@ -352,42 +354,86 @@ impl Model {
             Duration::MAX if !child.is_leaf() => Duration::from_secs(30),
             within => within,
         };
-        let told = child.on_trial || self.is_first_start(path, kid) || !child.waiters.is_empty();
-        let deadline = if its_turn && !never && told && self.waits_for_health(path, kid) {
-            let timer = child.timer;
-            if timer == NEVER { later(self.now, within) } else { timer }
-        } else {
-            NEVER
-        };
-        if deadline != child.timer {
-            self.of(kid).timer = deadline;
+        let ailing = gates.iter().all(|gate| matches!(gate, Gate::Open | Gate::Ailing));
+        let patience = child.patience.min(later(self.now, within));
+        let timer = if its_turn && ailing && !rests { patience } else { NEVER };
+        if timer != child.timer {
+            self.of(kid).timer = timer;
         }
-        if never {
-            self.cannot_start(path, kid);
+        if timer != NEVER && timer != self.at(kid).patience {
+            self.of(kid).patience = timer;
         }
-    }
-
-    pub(crate) fn cannot_start(&mut self, parent: &str, kid: &str) {
-        if self.at(kid).on_trial {
-            self.trial_failed(kid);
-        } else if self.is_first_start(parent, kid) {
-            self.first_start_failed(parent, kid);
-        } else {
+        if never || timer <= self.now || rests && self.at(kid).on_trial {
+            self.cannot_start(kid);
+        } else if rests {
             self.refuse_start(kid);
         }
     }
 
-    pub(crate) fn is_first_start(&self, parent: &str, kid: &str) -> bool {
-        self.at(parent).mode == Mode::Starting && !self.at(kid).ever_ready
+    /// An attempt that has failed before it was begun.
+    fn cannot_start(&mut self, kid: &str) {
+        let now = self.now;
+        let child = self.of(kid);
+        child.count_attempt(now);
+        self.decide(kid, "failed", 0);
     }
 
-    /// Whether nothing keeps it but the health of children that run.
-    pub(crate) fn waits_for_health(&self, parent: &str, kid: &str) -> bool {
-        let mut edges = self.at(kid).spec.after.iter().filter(|edge| self.gate(parent, edge) != Gate::Open);
-        edges.all(|edge| {
-            let other = self.children.get(&format!("{parent}/{}", edge.child));
-            edge.condition == Condition::Healthy && other.is_some_and(|other| other.phase == Phase::Running)
-        })
+    /// Whether it waits for one that rests by wish, or for one that waits for such.
+    fn rests(&self, path: &str) -> bool {
+        let Some(parent) = above(path) else { return false };
+        let child = self.at(path);
+        let rests_by_wish = |edge: &Edge| {
+            let other = format!("{parent}/{}", edge.child);
+            let phase = self.children.get(&other).map(|other| other.phase);
+            matches!(phase, Some(Phase::Idle(WhyIdle::Stopped | WhyIdle::Quarantined)))
+                || phase == Some(Phase::Waiting) && self.rests(&other)
+        };
+        let never = |edge: &Edge| self.gate(&parent, edge) == Gate::Never;
+        let after = &child.spec.after;
+        child.phase == Phase::Waiting && after.iter().any(rests_by_wish) && !after.iter().any(never)
+    }
+
+    /// Whether nobody has to wait for it.
+    fn is_at_rest(&self, path: &str) -> bool {
+        matches!(self.at(path).phase, Phase::Idle(_)) || self.rests(path)
+    }
+
+    /// What a waiting child waits for, and until when at most.
+    pub(crate) fn waits_for(&self, path: &str) -> (String, u64) {
+        let Some(parent) = above(path) else { return ("nothing".to_owned(), NEVER) };
+        let (kids, child) = (self.kids(&parent), self.at(path));
+        let name = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
+        let deadline = |path: &str| {
+            let other = self.at(path);
+            if matches!(other.phase, Phase::Starting | Phase::Waiting) { other.timer } else { NEVER }
+        };
+        if !child.was_ready {
+            if kids.iter().any(|kid| self.at(kid).swept) {
+                return ("group stop".to_owned(), NEVER);
+            }
+            let backs_off = |kid: &&Path| self.at(kid).phase == Phase::BackingOff && !self.at(kid).was_ready;
+            if let Some(kid) = kids.iter().find(backs_off) {
+                return (format!("backoff {}", name(kid)), self.at(kid).timer);
+            }
+            let declared = self.at(&parent).rules().is_some_and(|rules| rules.order == Order::Declared);
+            let mut earlier = kids.iter().take_while(|kid| *kid != path).filter(|_| declared);
+            if let Some(kid) = earlier.find(|kid| !self.at(kid).was_ready && !self.is_at_rest(kid)) {
+                return (format!("turn {}", name(kid)), deadline(kid));
+            }
+        }
+        let Some(edge) = child.spec.after.iter().find(|edge| self.gate(&parent, edge) != Gate::Open) else {
+            return ("nothing".to_owned(), NEVER);
+        };
+        let until = match edge.condition {
+            _ if child.timer != NEVER => child.timer,
+            Condition::Completed => NEVER,
+            _ => deadline(&format!("{parent}/{}", edge.child)),
+        };
+        (format!("{} {:?}", edge.child, edge.condition), until)
+    }
+
+    pub(crate) fn is_first_start(&self, parent: &str, kid: &str) -> bool {
+        self.at(parent).mode == Mode::Starting && !self.at(kid).ever_ready
     }
 
     fn gate(&self, parent: &str, edge: &Edge) -> Gate {
@@ -400,11 +446,12 @@ impl Model {
                 Some(exit) if is_failure(exit) => return Gate::Never,
                 _ => true,
             },
-            Phase::Idle(WhyIdle::Quarantined) => return Gate::Never,
+            Phase::BackingOff if edge.condition != Condition::Completed => return Gate::Ailing,
             Phase::Starting => edge.condition == Condition::Started,
             Phase::Running => match edge.condition {
                 Condition::Started | Condition::Ready => true,
-                Condition::Healthy => self.health(&path) == Health::Healthy,
+                Condition::Healthy if self.health(&path) == Health::Healthy => true,
+                Condition::Healthy => return Gate::Ailing,
                 Condition::Completed => false,
             },
             _ => false,

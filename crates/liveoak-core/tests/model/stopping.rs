@@ -146,6 +146,7 @@ impl Model {
         }
         let random = self.random;
         let child = self.of(path);
+        let untried = child.phase == Phase::Waiting;
         child.restarting = true;
         let mut delay = Duration::ZERO;
         if let Some(backoff) = child.spec.backoff {
@@ -155,6 +156,9 @@ impl Model {
             let name = path.rsplit('/').next().unwrap_or_default();
             delay = backoff.delay(child.streak, draw(random, name.as_bytes(), child.attempt));
             child.streak += 1;
+        }
+        if untried {
+            delay = delay.max(Duration::from_secs(1));
         }
         if !child.attempt_ready {
             self.refuse_start(path);

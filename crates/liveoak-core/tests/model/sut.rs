@@ -8,7 +8,7 @@ use crate::replica::Replica;
 use crate::steps::Step;
 use liveoak_core::{
     Attempt, ChildId, Command, Done, Effect, EventKind, Exit, Input, Machine, Name, NodeState, NodeView,
-    Refusal, Rung, Severity, Ticket, Time,
+    Refusal, Rung, Severity, Ticket, Time, WaitingFor,
 };
 use proptest_state_machine::StateMachineTest;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -314,7 +314,16 @@ fn describe(node: &NodeView) -> String {
     let left = |left: Option<Duration>| left.map_or(NEVER, |left| left.as_nanos() as u64);
     let state = match &node.state {
         NodeState::Idle(why) => format!("idle {}", why.as_str()),
-        NodeState::Waiting { .. } => "waiting".to_owned(),
+        NodeState::Waiting { what, remaining } => {
+            let what = match what {
+                WaitingFor::Nothing => "nothing".to_owned(),
+                WaitingFor::Turn(name) => format!("turn {name}"),
+                WaitingFor::Edge(name, condition) => format!("{name} {condition:?}"),
+                WaitingFor::GroupStop => "group stop".to_owned(),
+                WaitingFor::GroupBackoff(name) => format!("backoff {name}"),
+            };
+            format!("waiting for {what} {}", left(*remaining))
+        }
         NodeState::Starting { remaining } => format!("starting {}", left(*remaining)),
         NodeState::Running => "running".to_owned(),
         NodeState::BackingOff { remaining } => format!("backing off {}", remaining.as_nanos()),
@@ -334,7 +343,11 @@ fn expected(model: &Model) -> BTreeMap<Path, String> {
         let left = || if child.timer == NEVER { NEVER } else { child.timer.saturating_sub(model.now) };
         let state = match child.phase {
             Phase::Idle(why) => format!("idle {}", why.as_str()),
-            Phase::Waiting => "waiting".to_owned(),
+            Phase::Waiting => {
+                let (what, until) = model.waits_for(path);
+                let left = if until == NEVER { NEVER } else { until.saturating_sub(model.now) };
+                format!("waiting for {what} {left}")
+            }
             Phase::Starting => format!("starting {}", left()),
             Phase::Running => "running".to_owned(),
             Phase::BackingOff => format!("backing off {}", left()),

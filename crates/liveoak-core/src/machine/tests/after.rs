@@ -1,8 +1,8 @@
 //! `after` edges.
 
 use super::rig::{Rig, word};
-use super::shape::{leaf, name, secs, sup};
-use crate::{Command, Condition, Health, NodeState, Strategy, WaitingFor};
+use super::shape::{SECOND, group, leaf, secs, sup};
+use crate::{Command, Condition, Health, Limit, NodeState, Strategy};
 use std::time::Duration;
 
 #[test]
@@ -47,19 +47,20 @@ fn a_one_shot_that_a_group_restart_interrupted_has_not_completed() {
     assert_eq!(rig.states(["a", "b", "c"]), ["running", "finished", "running"]);
     rig.command("b", Command::Start);
     rig.fail("a");
-    assert_eq!(rig.states(["a", "b", "c"]), ["running", "finished", "waiting"]);
-    let what = WaitingFor::Edge(name("b"), Condition::Completed);
-    assert_eq!(rig.view("c").state, NodeState::Waiting { what, remaining: None });
+    assert_eq!(rig.states(["a", "b", "c"]), ["waiting", "finished", "backing-off"]);
+    let why = "failed: it comes after b (completed), which has ended for good: stopped as asked";
+    assert_eq!(rig.view("c").last_exit.map(|exit| exit.to_string()).as_deref(), Some(why));
 }
 
 #[test]
-fn a_restart_of_a_child_whose_edge_can_never_hold_is_answered_and_the_child_says_for_what_it_waits() {
+fn a_restart_of_a_child_whose_edge_can_never_hold_is_answered_and_tried_again() {
     let tree = sup("t", [leaf("a").temporary(), leaf("b").after("a", Condition::Ready)]);
     let mut rig = Rig::started(&tree);
     rig.fail("a");
     assert_eq!(word(&rig.ask("b", Command::Restart)), "failed");
-    assert_eq!(rig.state("b"), "waiting");
+    assert_eq!(rig.state("b"), "backing-off");
     rig.command("a", Command::Start);
+    rig.advance(SECOND);
     assert_eq!(rig.state("b"), "running");
 }
 
@@ -90,7 +91,7 @@ fn a_dependency_that_is_ready_but_never_healthy_fails_the_first_start_in_time() 
 }
 
 #[test]
-fn a_wait_for_health_begins_anew_with_each_attempt_of_the_dependency_and_ends_when_it_is_well() {
+fn patience_for_an_ailing_dependency_goes_on_over_its_attempts_and_ends_when_it_is_well() {
     let web = leaf("web").after("db", Condition::Healthy).start_within(secs(10));
     let mut rig = Rig::new(&sup("t", [leaf("db").reports(), web]).edges());
     rig.policy("db").ready = false;
@@ -101,28 +102,31 @@ fn a_wait_for_health_begins_anew_with_each_attempt_of_the_dependency_and_ends_wh
     assert_eq!(waits(&mut rig, "web"), 1);
     rig.fail("db");
     assert_eq!(waits(&mut rig, "web"), 30, "the start of db has a deadline of its own");
-    rig.advance(secs(5));
     rig.health("db", Health::Degraded);
     rig.ready("db");
-    assert_eq!(waits(&mut rig, "web"), 10);
-    rig.advance(secs(9));
+    assert_eq!(waits(&mut rig, "web"), 1);
     rig.health("db", Health::Healthy);
     assert_eq!(rig.state("web"), "running");
     assert_eq!(rig.machine.poll_deadline(), None);
 }
 
 #[test]
-fn a_restart_that_waits_for_health_goes_on_waiting_and_a_command_that_waits_with_it_is_told_in_time() {
+fn a_restart_that_waits_for_health_in_vain_is_a_failure_like_any_other_and_a_command_is_told() {
     let web = leaf("web").after("db", Condition::Healthy).start_within(secs(10));
     let mut rig = Rig::started(&sup("t", [leaf("db"), web]));
     rig.health("db", Health::Degraded);
     rig.fail("web");
-    assert_eq!((waits(&mut rig, "web"), rig.machine.poll_deadline()), (u64::MAX, None));
-    let ticket = rig.command("web", Command::Restart);
     assert_eq!(waits(&mut rig, "web"), 10);
-    rig.advance(secs(10));
+    rig.advance(secs(4));
+    let ticket = rig.command("web", Command::Restart);
+    assert_eq!(waits(&mut rig, "web"), 6, "who asks again does not prolong it");
+    rig.advance(secs(6));
     assert_eq!(word(&rig.answer(ticket).expect("in time")), "failed");
-    assert_eq!((rig.state("web"), rig.machine.poll_deadline()), ("waiting", None));
+    assert_eq!((rig.state("web"), rig.view("web").restarts), ("backing-off", 1));
+    let why = "failed: it comes after db (healthy), which is ready but was not healthy in time";
+    assert_eq!(rig.view("web").last_exit.map(|exit| exit.to_string()).as_deref(), Some(why));
+    rig.advance(SECOND);
+    assert_eq!(waits(&mut rig, "web"), 10);
     rig.health("db", Health::Healthy);
     assert_eq!(rig.state("web"), "running");
 }
@@ -199,7 +203,7 @@ fn a_child_that_was_ready_in_a_start_that_goes_on_does_not_fail_it_when_its_edge
     rig.start();
     rig.fail("db");
     rig.fail("web");
-    assert_eq!(rig.state("web"), "waiting");
+    assert_eq!(rig.state("web"), "backing-off");
     assert!(rig.down.is_none());
     rig.ready("slow");
     assert_eq!(rig.count("start-failed"), 0);
@@ -239,4 +243,193 @@ fn a_wait_for_health_is_not_prolonged_by_what_happens_elsewhere() {
     rig.health("other", Health::Degraded);
     rig.fail("other");
     assert_eq!(waits(&mut rig, "web"), 6);
+}
+
+#[test]
+fn who_comes_after_a_one_shot_that_a_group_restart_cut_short_fails_loudly_and_holds_up_nobody_for_ever() {
+    for strategy in [Strategy::OneForAll, Strategy::RestForOne] {
+        let job = leaf("job").temporary();
+        let tree = [leaf("a"), job, leaf("app").after("job", Condition::Started), leaf("web")];
+        let mut rig = Rig::started(&sup("t", [sup("s", tree).strategy(strategy), leaf("z")]));
+        rig.fail("s/a");
+        assert_eq!(rig.states(["s/job", "s/app", "s/web"]), ["finished", "backing-off", "waiting"]);
+        rig.advance(secs(120));
+        assert_eq!(rig.count("gave-up"), 1, "with the first ten within a minute");
+        assert_eq!(
+            rig.states(["s/a", "s/job", "s/app", "s/web"]),
+            ["running"; 4],
+            "the supervisor began anew"
+        );
+    }
+}
+
+#[test]
+fn a_start_that_cannot_be_tried_is_not_tried_again_within_a_second_however_the_limits_are() {
+    let app = leaf("app").after("job", Condition::Started).limit(Limit::unlimited());
+    let tree = sup("t", [leaf("job").temporary(), app.with(|child| child.backoff = None)]);
+    let mut rig = Rig::started(&tree);
+    rig.fail("job");
+    rig.fail("app");
+    assert_eq!((rig.state("app"), rig.view("app").restarts), ("backing-off", 1));
+    rig.advance(secs(60));
+    assert_eq!(rig.view("app").restarts, 61);
+}
+
+#[test]
+fn who_comes_after_one_that_was_stopped_on_request_waits_for_as_long_and_nobody_waits_for_it() {
+    for strategy in [Strategy::OneForAll, Strategy::RestForOne] {
+        let app = leaf("app").after("db", Condition::Ready);
+        let last = leaf("last").after("app", Condition::Healthy);
+        let tree = sup("t", [leaf("a"), leaf("db"), app, leaf("web"), last]).strategy(strategy);
+        let mut rig = Rig::started(&tree);
+        rig.command("db", Command::Stop);
+        rig.fail("a");
+        assert_eq!(rig.states(["db", "app", "web", "last"]), ["stopped", "waiting", "running", "waiting"]);
+        assert_eq!((waits(&mut rig, "app"), waits(&mut rig, "last")), (u64::MAX, u64::MAX));
+        rig.advance(secs(100_000));
+        rig.command("db", Command::Start);
+        assert_eq!(rig.states(["db", "app", "web", "last"]), ["running"; 4]);
+    }
+}
+
+#[test]
+fn a_supervisor_restarts_without_what_was_stopped_on_request_and_without_what_comes_after_that() {
+    let nested = sup("s", [leaf("db"), leaf("app").after("db", Condition::Ready), leaf("web")]);
+    let mut rig = Rig::started(&sup("t", [nested, leaf("late").after("s", Condition::Ready)]));
+    rig.command("s/db", Command::Stop);
+    rig.command("s", Command::Restart);
+    let states = rig.states(["s", "s/db", "s/app", "s/web", "late"]);
+    assert_eq!(states, ["running", "stopped", "waiting", "running", "running"]);
+    rig.command("s/db", Command::Start);
+    assert_eq!(rig.state("s/app"), "running");
+}
+
+#[test]
+fn a_start_on_request_after_one_that_rests_is_refused_at_once_and_says_why() {
+    let app = leaf("app").after("db", Condition::Ready);
+    let mut rig = Rig::started(&sup("t", [leaf("db"), app, leaf("web").after("app", Condition::Ready)]));
+    rig.command("db", Command::Stop);
+    let refused = rig.ask("app", Command::Restart).expect_err("db is stopped").to_string();
+    assert_eq!(refused, "the attempt failed: failed: it comes after db (ready), which is stopped");
+    assert_eq!(rig.state("app"), "waiting");
+    rig.command("web", Command::Stop);
+    let refused = rig.ask("web", Command::Start).expect_err("app waits for db").to_string();
+    let why = "the attempt failed: failed: it comes after app (ready), which waits for one that is stopped or quarantined";
+    assert_eq!(refused, why);
+    assert_eq!(rig.state("web"), "stopped");
+    let ticket = rig.add("", &leaf("new").after("db", Condition::Started)).expect("a good spec");
+    assert_eq!(word(&rig.answer(ticket).expect("at once")), "failed");
+    assert_eq!(rig.state("new"), "gone");
+    rig.command("db", Command::Start);
+    assert_eq!(rig.states(["app", "web"]), ["running", "stopped"]);
+}
+
+#[test]
+fn patience_is_not_renewed_by_group_restarts_that_others_cause() {
+    let web = leaf("web").after("db", Condition::Healthy).start_within(secs(10));
+    let other = leaf("other").delayed(SECOND).limit(Limit::unlimited());
+    let tree = sup("t", [leaf("db").reports(), other, web]).edges().strategy(Strategy::RestForOne);
+    let mut rig = Rig::new(&tree);
+    rig.policy("db").ready = false;
+    rig.start();
+    rig.health("db", Health::Degraded);
+    rig.ready("db");
+    for _ in 0..3 {
+        rig.advance(secs(3));
+        rig.fail("other");
+        assert!(rig.down.is_none());
+    }
+    rig.advance(secs(2));
+    assert_eq!(rig.down_kind(), "start-failed");
+}
+
+#[test]
+fn a_dependency_that_keeps_failing_is_waited_for_as_long_as_the_own_start_may_take() {
+    let db = leaf("db").reports().delayed(secs(4)).limit(Limit::unlimited());
+    let app = leaf("app").after("db", Condition::Ready).start_within(secs(10));
+    let mut rig = Rig::new(&sup("t", [db, app]));
+    rig.start();
+    rig.command("app", Command::Stop);
+    rig.policy("db").ready = false;
+    rig.fail("db");
+    let ticket = rig.command("app", Command::Start);
+    for _ in 0..3 {
+        assert_eq!(rig.state("db"), "backing-off");
+        assert!(rig.answer(ticket).is_none());
+        rig.advance(secs(4));
+        rig.fail("db");
+    }
+    let refused = rig.answer(ticket).expect("in time").expect_err("db never is ready").to_string();
+    let why = "the attempt failed: failed: it comes after db (ready), which keeps failing: failed: boom";
+    assert_eq!(refused, why);
+}
+
+#[test]
+fn a_late_tick_that_makes_the_dependency_well_first_does_not_fail_who_waited() {
+    let members = group("g").members(|group| group.template = leaf("x").delayed(secs(9)).child);
+    let web = leaf("web").after("g", Condition::Healthy).start_within(secs(10));
+    let mut rig = Rig::started(&sup("t", [members, web]).edges());
+    rig.add_member("g", Some("m")).expect("room");
+    rig.command("web", Command::Stop);
+    rig.fail("g/m");
+    let ticket = rig.command("web", Command::Start);
+    assert_eq!(rig.state("web"), "waiting");
+    let until = rig.now.after(secs(12));
+    rig.jump(until);
+    assert_eq!((rig.state("web"), word(&rig.answer(ticket).expect("at once"))), ("running", "ready"));
+}
+
+#[test]
+fn a_start_on_request_that_fails_while_its_supervisor_starts_lets_that_be_up() {
+    let mut rig = Rig::new(&sup("t", [leaf("a").reports(), leaf("b").reports()]).edges());
+    rig.policy("a").ready = false;
+    rig.policy("b").ready = false;
+    rig.start();
+    rig.command("a", Command::Stop);
+    let ticket = rig.command("a", Command::Start);
+    rig.ready("b");
+    assert_eq!(rig.state(""), "starting");
+    rig.fail("a");
+    assert_eq!((rig.state(""), word(&rig.answer(ticket).expect("at once"))), ("running", "failed"));
+}
+
+#[test]
+fn who_waits_alone_and_is_caught_by_a_group_restart_waits_for_its_turn_again() {
+    let web = leaf("web").after("db", Condition::Healthy);
+    let tree = sup("t", [leaf("db"), leaf("a").reports(), web, leaf("z")]).strategy(Strategy::RestForOne);
+    let mut rig = Rig::started(&tree);
+    rig.health("db", Health::Degraded);
+    rig.command("web", Command::Restart);
+    rig.policy("a").ready = false;
+    rig.fail("a");
+    assert_eq!(rig.states(["a", "web", "z"]), ["starting", "waiting", "waiting"]);
+    rig.health("db", Health::Healthy);
+    assert_eq!(rig.states(["a", "web", "z"]), ["starting", "waiting", "waiting"], "its turn has not come");
+    rig.ready("a");
+    assert_eq!(rig.states(["a", "web", "z"]), ["running"; 3]);
+}
+
+#[test]
+fn removing_what_is_down_tells_who_waits_for_the_health_of_the_whole() {
+    let nested = sup("s", [sup("i", [leaf("a"), leaf("bad")])]);
+    let mut rig = Rig::started(&sup("t", [nested, leaf("web").after("s", Condition::Healthy)]));
+    rig.command("s/i/bad", Command::Stop);
+    rig.command("web", Command::Restart);
+    assert_eq!(rig.state("web"), "waiting");
+    rig.command("s/i/bad", Command::Remove);
+    assert_eq!(rig.state("web"), "running");
+}
+
+#[test]
+fn who_was_ready_in_a_start_that_goes_on_after_a_group_restart_does_not_fail_it() {
+    let web = leaf("web").after("db", Condition::Ready);
+    let slow = leaf("slow").reports().start_within(secs(60));
+    let tree = sup("t", [leaf("db").temporary(), web, leaf("other"), slow]).edges();
+    let mut rig = Rig::new(&tree.strategy(Strategy::OneForAll));
+    rig.policy("slow").ready = false;
+    rig.start();
+    rig.fail("db");
+    rig.fail("other");
+    assert_eq!(rig.state("web"), "backing-off");
+    assert!(rig.down.is_none());
 }

@@ -1,6 +1,7 @@
 //! The invariants on top of `node.rs`, and what must be true whenever nothing is left to be done.
 
 use super::super::node::{Kids, Mode, NONE, Node, Phase, Slot};
+use super::super::start::Gate;
 use super::super::{MAX_WAITERS, Machine};
 use crate::{Limit, Time, WaitingFor};
 use std::collections::BTreeSet;
@@ -47,12 +48,6 @@ impl Machine {
             if let Some(book) = &node.book {
                 let limit = node.spec.limit.or(Some(Limit::DEFAULT_OF_A_CHILD));
                 assert!(book.window.len() <= bound(limit), "the window of {}", self.path_of(i));
-                let listed = book.log.as_ref().map_or(0, |log| log.entries.len());
-                assert!(
-                    listed < self.slots.len(),
-                    "the stop report of {} tells of a child twice",
-                    self.path_of(i)
-                );
             }
             if let Some(sup) = &node.sup {
                 assert!(sup.window.len() <= bound(sup.rules.intensity), "the window of {}", self.path_of(i));
@@ -83,9 +78,10 @@ impl Machine {
         match phase {
             Phase::BackingOff => assert_ne!(node.timer, Time::NEVER, "{path} backs off for ever"),
             Phase::Idle(_) => assert_eq!(node.timer, Time::NEVER, "{path} has a timer"),
-            // Exactly while nothing holds it back but the health of children that run.
+            // Exactly while nothing holds it back but ailing siblings.
             Phase::Waiting if node.timer != Time::NEVER => {
-                assert!(self.unwell(node.parent, i).is_some(), "{path} has a timer for nothing");
+                assert_eq!(self.gate(node.parent, i), Gate::Ailing, "{path} has a timer for nothing");
+                assert_eq!(node.book.as_ref().and_then(|book| book.patience), Some(node.timer), "{path}");
                 assert!(
                     matches!(self.waiting_for(node.parent, i), WaitingFor::Edge(..)),
                     "{path} has a timer"
@@ -103,6 +99,13 @@ impl Machine {
             assert!(book.cause.is_none() || phase.is_stopping(), "{path} is {phase:?} and has a cause");
         }
         let flags = node.flags;
+        assert_eq!(
+            flags.resting,
+            phase == Phase::Waiting && self.gate(node.parent, i) == Gate::Resting,
+            "{path} rests"
+        );
+        let patience = node.book.as_ref().and_then(|book| book.patience);
+        assert!(patience.is_none() || phase == Phase::Waiting, "{path} is {phase:?} and waits");
         assert!(!flags.sweep || phase.is_live(), "{path} is {phase:?} and swept");
         assert!(!flags.again || phase.is_stopping(), "{path} is {phase:?} and to start again");
         assert!(!flags.removing || phase.is_stopping(), "{path} is {phase:?} and leaving");
@@ -169,7 +172,7 @@ impl Machine {
                 assert!(is(&|kid| kid.phase.is_stopping()), "{path} is stopping, but nobody below it is");
             }
             Mode::Starting => assert!(
-                is(&|kid| !kid.flags.ever_ready && !matches!(kid.phase, Phase::Idle(_))),
+                is(&|kid| !kid.flags.ever_ready && !kid.is_at_rest()),
                 "{path} is starting, but nobody below it is"
             ),
             Mode::Up => {

@@ -346,5 +346,5 @@ fn the_end_of_a_sibling_s_backoff_is_not_the_end_of_the_wait_for_it() {
     rig.fail("web");
     assert_eq!(rig.state("db"), "backing-off");
     let NodeState::Waiting { what, remaining } = rig.view("web").state else { panic!("web does not wait") };
-    assert_eq!((what, remaining), (WaitingFor::Edge(name("db"), Condition::Ready), None));
+    assert_eq!((what, remaining), (WaitingFor::Edge(name("db"), Condition::Ready), Some(secs(30))));
 }

@@ -2,7 +2,7 @@
 
 use super::rig::{Obeys, Rig, word};
 use super::shape::{leaf, secs, sup};
-use crate::{Command, Condition, Exit, GiveUp, Health, Limit};
+use crate::{Command, Condition, Exit, GiveUp, Health, Limit, Time};
 
 /// A tree in which `s/a` is in the phase called `phase`.
 fn in_phase(phase: &str) -> Rig {
@@ -122,19 +122,21 @@ fn commands_to_nobody_to_the_root_and_to_an_ended_tree_are_refused_with_the_reas
 const CONDITIONS: [Condition; 4] =
     [Condition::Started, Condition::Ready, Condition::Healthy, Condition::Completed];
 
-/// The state of the other child; then for started, ready, healthy, completed: whether the edge lets go.
-const EDGES: [(&str, [&str; 4]); 12] = [
+/// The state of the other child; then for started, ready, healthy, completed: whether the edge lets go, and if not,
+/// whether there is patience for it (a deadline of the waiting child's own).
+const EDGES: [(&str, [&str; 4]); 13] = [
     ("waiting", ["waits", "waits", "waits", "waits"]),
+    ("resting", ["refused", "refused", "refused", "refused"]),
     ("starting", ["open", "waits", "waits", "waits"]),
     ("running", ["open", "open", "open", "waits"]),
-    ("degraded", ["open", "open", "waits", "waits"]),
-    ("backing-off", ["waits", "waits", "waits", "waits"]),
+    ("degraded", ["open", "open", "patience", "waits"]),
+    ("backing-off", ["patience", "patience", "patience", "waits"]),
     ("stopping", ["waits", "waits", "waits", "waits"]),
-    ("stopped", ["waits", "waits", "waits", "waits"]),
+    ("stopped", ["refused", "refused", "refused", "refused"]),
     ("finished", ["open", "open", "open", "open"]),
-    ("finished badly", ["never", "never", "never", "never"]),
+    ("finished badly", ["refused", "refused", "refused", "refused"]),
     ("ignored", ["open", "open", "open", "open"]),
-    ("quarantined", ["never", "never", "never", "never"]),
+    ("quarantined", ["refused", "refused", "refused", "refused"]),
     ("removed", ["needed", "needed", "needed", "needed"]),
 ];
 
@@ -155,11 +157,16 @@ fn edge(state: &str, condition: Condition) -> &'static str {
         "quarantined" => x.limit(Limit::new(0, secs(1)).or(GiveUp::Quarantine)),
         _ => x,
     };
-    let mut rig = Rig::started(&sup("t", [leaf("b"), x, leaf("z").after("x", condition)]).edges());
+    let mut rig = Rig::started(&sup("t", [leaf("b").reports(), x, leaf("z").after("x", condition)]).edges());
     rig.command("z", Command::Stop);
     match state {
         "running" => {}
         "waiting" => {
+            rig.policy("b").ready = false;
+            rig.command("b", Command::Restart);
+            rig.command("x", Command::Restart);
+        }
+        "resting" => {
             rig.command("b", Command::Stop);
             rig.command("x", Command::Restart);
         }
@@ -184,8 +191,11 @@ fn edge(state: &str, condition: Condition) -> &'static str {
     let ticket = rig.command("z", Command::Start);
     match (rig.answer(ticket).map(|answer| word(&answer)), rig.state("z")) {
         (Some("ready"), "running") => "open",
-        (None, "waiting") => "waits",
-        (Some("failed"), "stopped") => "never",
+        (None, "waiting") => {
+            let timer = rig.machine.node(rig.id("z").slot).timer;
+            if timer == Time::NEVER { "waits" } else { "patience" }
+        }
+        (Some("failed"), "stopped") => "refused",
         other => panic!("{condition:?} of a child that is {state}: {other:?}"),
     }
 }
