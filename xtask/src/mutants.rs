@@ -2,17 +2,24 @@
 //! `cargo xtask coverage`: which lines of the core the tests run through.
 
 use crate::Failure;
-use crate::run::{answers, step};
+use crate::run::{answers, step, step_with};
 use crate::task::no_arguments;
 
 /// Steps beside the reference model: fewer, since it is run for each break.
 const STEPS: (&str, &str) = ("LIVEOAK_MODEL_STEPS", "20000");
 
+/// cargo-mutants ends so when all were noticed, some of them because they ran for ever.
+const TIMEOUTS: i32 = 3;
+
 /// Takes the arguments of cargo-mutants, such as `--shard 0/8`. What may survive stands in `.cargo/mutants.toml`.
 pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     need("cargo mutants --version", "cargo-mutants")?;
-    let line = "cargo mutants -p liveoak-core -o target --timeout 60 --no-shuffle";
-    step(format!("{line} {}", arguments.join(" ")).trim_end(), &[STEPS])
+    step_with(
+        "cargo mutants -p liveoak-core -o target --timeout 60 --no-shuffle",
+        arguments,
+        &[STEPS],
+        &[TIMEOUTS],
+    )
 }
 
 /// Fails below 95 percent of the core's lines.

@@ -26,6 +26,24 @@ pub(crate) fn step(line: &str, env: &[(&str, &str)]) -> Result<(), Failure> {
     finish(line, status, begun)
 }
 
+/// As [`step`], for a command with arguments of any text, and with exit codes other than 0 that are no failure.
+pub(crate) fn step_with(
+    line: &str,
+    arguments: &[String],
+    env: &[(&str, &str)],
+    fine: &[i32],
+) -> Result<(), Failure> {
+    let line_shown = [line, &arguments.join(" ")].join(" ").trim_end().to_owned();
+    let begun = announce(&line_shown, env);
+    let status = command(line).args(arguments).envs(env.iter().copied()).status();
+    let status = status.map_err(|source| Failure::Io { what: line_shown.clone(), source })?;
+    if status.code().is_some_and(|code| fine.contains(&code)) {
+        Ok(())
+    } else {
+        finish(&line_shown, status, begun)
+    }
+}
+
 /// As [`step`], but a command that still runs after `limit` is killed and has failed.
 pub(crate) fn step_within(line: &str, limit: Duration) -> Result<(), Failure> {
     program_within(command(line), line, limit)

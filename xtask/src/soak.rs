@@ -9,6 +9,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// Steps beside the model, unless somebody asks for another number.
 const STEPS: u64 = 5_000_000;
 
+/// Fast, but arithmetic is checked as in the tests.
+const CHECKED: (&str, &str) = ("CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS", "true");
+
 /// Takes `--steps NUMBER` and `--seed NUMBER`; without a seed, one that was not tried before.
 pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
@@ -23,11 +26,15 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     }
     eprintln!("again: cargo xtask soak --steps {steps} --seed {seed}");
     let (steps, first) = (steps.to_string(), seed.to_string());
-    let model = [("LIVEOAK_MODEL_STEPS", steps.as_str()), ("LIVEOAK_MODEL_FIRST_SEED", first.as_str())];
+    let model =
+        [CHECKED, ("LIVEOAK_MODEL_STEPS", steps.as_str()), ("LIVEOAK_MODEL_FIRST_SEED", first.as_str())];
     step("cargo test --release -p liveoak-core --test model", &model)?;
     // A hundred cases of some twenty steps each.
-    let seeds = (steps.parse().unwrap_or(STEPS) / 2_000).to_string();
-    let property =
-        [("LIVEOAK_PROPERTY_SEEDS", seeds.as_str()), ("LIVEOAK_PROPERTY_FIRST_SEED", first.as_str())];
+    let seeds = (steps.parse().unwrap_or(STEPS) / 2_000).max(1).to_string();
+    let property = [
+        CHECKED,
+        ("LIVEOAK_PROPERTY_SEEDS", seeds.as_str()),
+        ("LIVEOAK_PROPERTY_FIRST_SEED", first.as_str()),
+    ];
     step("cargo test --release -p liveoak-core --lib property", &property)
 }

@@ -53,12 +53,14 @@ impl Backoff {
 }
 
 /// The random number of one child's attempt, out of that of an input: children that are restarted within one input draw
-/// apart. FNV-1a of the name, and the finalizer of SplitMix64 (G. Steele and others, 2014).
+/// apart. `names` are those of its path, its own first. FNV-1a of them, and the finalizer of SplitMix64 (G. Steele and
+/// others, 2014).
 #[must_use]
-pub fn draw(random: u64, name: &[u8], attempt: u64) -> u64 {
-    let spread = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01B3);
-    let name = name.iter().fold(0xCBF2_9CE4_8422_2325, spread);
-    let mut z = random ^ name ^ attempt.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+pub fn draw<N: AsRef<[u8]>>(random: u64, names: impl IntoIterator<Item = N>, attempt: u64) -> u64 {
+    let spread = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3);
+    let add = |hash, name: N| name.as_ref().iter().copied().chain([b'/']).fold(hash, spread);
+    let hash = names.into_iter().fold(0xCBF2_9CE4_8422_2325, add);
+    let mut z = random ^ hash ^ attempt.wrapping_mul(0x9E37_79B9_7F4A_7C15);
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     z ^ (z >> 31)
@@ -110,8 +112,8 @@ mod tests {
     #[test]
     fn children_draw_apart_by_name_and_attempt_and_the_same_ones_draw_the_same() {
         // Worked out apart from this code, from the published algorithms.
-        assert_eq!(draw(0, b"", 0), 0xF52A_15E9_A9B5_E89B);
-        assert_eq!(draw(0x0123_4567_89AB_CDEF, b"db", 1), 0x9A87_90CD_344A_1F1C);
-        assert_eq!(draw(u64::MAX, b"orders", 77), 0xD52B_2C87_7BFA_6B3D);
+        assert_eq!(draw(0, [""], 0), 0x7FAC_E396_AE05_4C7D);
+        assert_eq!(draw(0x0123_4567_89AB_CDEF, ["db", "t"], 1), 0x36A1_7E8B_81C9_FAA2);
+        assert_eq!(draw(u64::MAX, ["orders", "shop", "t"], 77), 0xE15F_5290_73DC_E3C7);
     }
 }

@@ -1,6 +1,6 @@
 //! What follows when an attempt is gone.
 
-use super::node::{Kids, Label, Mode, NONE, Phase};
+use super::node::{Kids, Mode, NONE, Phase};
 use super::{Command, Done, Effect, Machine, Refusal};
 use crate::EventKind;
 use crate::backoff::draw;
@@ -244,10 +244,7 @@ impl Machine {
         }
         let node = self.node(i);
         let untried = node.phase == Phase::Waiting;
-        let random = match &node.label {
-            Label::Named(name) => draw(self.random, name.as_str().as_bytes(), node.attempt),
-            Label::Auto => draw(self.random, &i.to_le_bytes(), node.attempt),
-        };
+        let random = draw(self.random, self.names_above(i), node.attempt);
         let backoff = self.node(i).spec.backoff;
         self.node_mut(i).flags.restarting = true;
         let book = self.book(i);

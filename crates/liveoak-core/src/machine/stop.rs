@@ -415,8 +415,9 @@ impl Machine {
         let log = self.node_mut(i).book.as_mut().and_then(|book| book.log.take());
         let Some(log) = log else { return StopReport::default() };
         let members = log.members;
-        let report =
-            StopReport { took: self.now.since(log.began), entries: log.entries, unlisted: log.unlisted };
+        let mut entries = log.entries;
+        keep_last_of_each(&mut entries);
+        let report = StopReport { took: self.now.since(log.began), entries, unlisted: log.unlisted };
         let parent = self.node(i).parent;
         if let Some(above) = self.log_above(parent) {
             above.entries.extend(report.entries.iter().cloned());
@@ -455,4 +456,12 @@ impl Machine {
         }
         None
     }
+}
+
+/// Of a child that came back during the stop of others, and was stopped again, the last is told.
+fn keep_last_of_each(entries: &mut Vec<StopEntry>) {
+    entries.reverse();
+    let mut told = BTreeSet::new();
+    entries.retain(|entry| told.insert(entry.path.clone()));
+    entries.reverse();
 }

@@ -7,6 +7,7 @@ use crate::{
     Attempt, ChildId, Condition, Exit, Health, Name, NodeState, NodeView, Order, Path, Rung, Snapshot, Time,
     WaitingFor, WhyIdle,
 };
+use std::borrow::Cow;
 
 impl Machine {
     /// The handle of the root.
@@ -64,6 +65,15 @@ impl Machine {
     pub fn snapshot(&mut self, now: Time) -> Snapshot {
         self.at(now, self.random);
         Snapshot { number: self.events, at: self.now, root: self.view(self.root, &self.path_of(self.root)) }
+    }
+
+    /// The names of its path, its own first; nameless members by their slot.
+    pub(super) fn names_above(&self, i: u32) -> impl Iterator<Item = Cow<'_, [u8]>> {
+        let line = std::iter::successors(Some(i), |at| Some(self.node(*at).parent).filter(|at| *at != NONE));
+        line.map(|at| match &self.node(at).label {
+            Label::Named(name) => Cow::Borrowed(name.as_str().as_bytes()),
+            Label::Auto => Cow::Owned(at.to_le_bytes().to_vec()),
+        })
     }
 
     pub(super) fn path_of(&self, i: u32) -> Path {

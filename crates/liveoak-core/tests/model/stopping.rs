@@ -153,8 +153,8 @@ impl Model {
             if Duration::from_nanos(ran) >= backoff.reset_after {
                 child.streak = 0;
             }
-            let name = path.rsplit('/').next().unwrap_or_default();
-            delay = backoff.delay(child.streak, draw(random, name.as_bytes(), child.attempt));
+            let names = path.rsplit('/').filter(|name| !name.is_empty());
+            delay = backoff.delay(child.streak, draw(random, names, child.attempt));
             child.streak += 1;
         }
         if untried {

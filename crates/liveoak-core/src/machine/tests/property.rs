@@ -260,7 +260,8 @@ const CASES: u32 = 100;
 const SEEDS: u64 = 6;
 
 fn number(variable: &str) -> Option<u64> {
-    std::env::var(variable).ok().and_then(|text| text.parse().ok())
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable} is to be a number, and is {text:?}")))
 }
 
 /// One tree and what happens to it.

@@ -2,9 +2,11 @@
 //! what somebody waits for and how long still.
 
 use crate::{
-    ChildId, Event, EventKind, Exit, Health, NodeState, NodeView, Rung, Snapshot, Time, WaitingFor, WhyIdle,
+    Attempt, ChildId, Event, EventKind, Exit, Health, NodeState, NodeView, Rung, Snapshot, Time, WaitingFor,
+    WhyIdle,
 };
 use std::collections::HashMap;
+use std::time::Duration;
 
 /// A snapshot that is kept up to date by events alone.
 pub(crate) struct Replica {
@@ -35,7 +37,7 @@ impl Replica {
                     state: NodeState::Idle(WhyIdle::Down),
                     since: at,
                     started: None,
-                    attempt: crate::Attempt(0),
+                    attempt: Attempt(0),
                     restarts: 0,
                     last_exit: None,
                     health: Health::Unhealthy,
@@ -55,10 +57,12 @@ impl Replica {
                 (node.attempt, node.started) = (*attempt, Some(at));
                 node.restarts += u64::from(*restart);
             }
-            EventKind::Ready { .. } => {
+            EventKind::Ready { attempt, took } => {
+                self.expect(event, *attempt, Some(*took));
                 self.set(event, NodeState::Running);
             }
-            EventKind::Exited { exit, .. } => {
+            EventKind::Exited { attempt, exit, ran, .. } => {
+                self.expect(event, *attempt, Some(*ran));
                 self.said.remove(&event.id);
                 let node = self.set(event, NodeState::Idle(WhyIdle::Down));
                 (node.started, node.last_exit) = (None, Some(exit.clone()));
@@ -66,10 +70,12 @@ impl Replica {
             EventKind::BackingOff { delay, .. } => {
                 self.set(event, NodeState::BackingOff { remaining: *delay });
             }
-            EventKind::Stopping { .. } => {
+            EventKind::Stopping { attempt } => {
+                self.expect(event, *attempt, None);
                 self.set(event, NodeState::Stopping { rung: Rung::Asked, remaining: None });
             }
-            EventKind::Killed { .. } => {
+            EventKind::Killed { attempt } => {
+                self.expect(event, *attempt, None);
                 let node = self.node(event.id);
                 let since = node.since;
                 let stopping = matches!(node.state, NodeState::Stopping { .. });
@@ -89,13 +95,24 @@ impl Replica {
                 self.set(event, NodeState::Idle(WhyIdle::Quarantined));
             }
             EventKind::Health(health) => {
-                self.said.insert(event.id, *health);
+                let before = self.said.insert(event.id, *health).unwrap_or_default();
+                assert_ne!(before, *health, "{} says what it has said", event.path);
             }
+            EventKind::Abandoned { attempt } => self.expect(event, *attempt, None),
             other => {
-                let why = ["abandoned", "gave-up", "start-failed", "auto-shutdown", "group-restart"];
+                let why = ["gave-up", "start-failed", "auto-shutdown", "group-restart"];
                 assert!(why.contains(&other.name()), "{other:?} tells why, not what");
             }
         }
+    }
+
+    /// An event that belongs to an attempt tells of the living one, and how long that has lived.
+    #[track_caller]
+    fn expect(&mut self, event: &Event, attempt: Attempt, lived: Option<Duration>) {
+        let node = self.node(event.id);
+        assert_eq!(node.attempt, attempt, "{event:?}");
+        let so_far = node.started.map(|started| event.at.since(started));
+        assert_eq!(lived.or(so_far), so_far, "{event:?}");
     }
 
     fn set(&mut self, event: &Event, state: NodeState) -> &mut NodeView {

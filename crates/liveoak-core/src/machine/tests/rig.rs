@@ -12,7 +12,7 @@ use crate::{
     Attempt, ChildId, Command, Declared, Done, Effect, Event, Exit, Health, Input, Machine, Name, NodeView,
     Path, Refusal, Severity, Snapshot, StopReport, Ticket, Time,
 };
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -464,6 +464,8 @@ impl Rig {
             Effect::Up => self.log.push("up".to_owned()),
             Effect::Down { exit, report } => {
                 assert!(self.live.is_empty(), "the tree is down and {:?} live", self.live);
+                let paths: BTreeSet<&str> = report.entries.iter().map(|entry| entry.path.as_str()).collect();
+                assert_eq!(paths.len(), report.entries.len(), "told of twice: {:?}", report.entries);
                 assert!(self.down.replace((exit, report)).is_none(), "down twice");
                 self.log.push("down".to_owned());
             }

@@ -343,3 +343,20 @@ fn a_report_that_was_begun_below_goes_whole_into_the_one_above() {
     let listed = report.entries.iter().filter(|entry| entry.path.as_str().contains("/m")).count();
     assert_eq!((listed, report.unlisted), (100, 100));
 }
+
+#[test]
+fn a_child_that_came_back_while_others_were_stopped_is_told_of_once_as_it_ended_last() {
+    let nested = sup("s", [leaf("a"), leaf("b")]).strategy(Strategy::OneForAll);
+    let mut rig = Rig::started(&sup("t", [nested, leaf("z").stop_within(secs(10))]).stop_within(secs(30)));
+    rig.obeys("z", Obeys::Kill);
+    rig.obeys("s/b", Obeys::Kill);
+    rig.stop();
+    rig.fail("s/a");
+    rig.advance(secs(6));
+    assert_eq!(rig.states(["s/a", "s/b"]), ["running", "running"]);
+    rig.obeys("s/b", Obeys::Ask);
+    rig.advance(secs(10));
+    let report = rig.report();
+    let told: Vec<_> = report.entries.iter().map(|entry| (entry.path.name(), entry.rung)).collect();
+    assert_eq!(told, [("z", Rung::Killed), ("b", Rung::Asked), ("a", Rung::Asked), ("s", Rung::Asked)]);
+}
