@@ -65,19 +65,22 @@ impl Machine {
         // An end that was no failure until its cleaning up failed is one.
         cause =
             cause.map(|cause| if exit.is_failure() && !cause.is_failure() { exit.clone() } else { cause });
-        let seen = cause.as_ref().unwrap_or(&exit);
         let overruled = self.is_overruled(i);
-        let by_others = stopping && (cause.is_none() || overruled);
-        self.emit(i, || EventKind::Exited { attempt, exit: seen.clone(), ran, stopping: by_others });
-        if stopping || overruled {
+        // Else it was stopped, if at all, for what it did.
+        let by_others = overruled || stopping && cause.is_none();
+        let exit = cause.unwrap_or(exit);
+        self.emit(i, || EventKind::Exited {
+            attempt,
+            exit: exit.clone(),
+            ran,
+            stopping: stopping && by_others,
+        });
+        if by_others {
             let took = if stopping { took } else { Duration::ZERO };
-            self.log_stop(i, took, rung, Some(cause.as_ref().unwrap_or(&exit)));
-        }
-        match cause {
-            // It was stopped because it had failed.
-            Some(cause) if !overruled => self.decide(i, cause, ran),
-            cause if stopping || overruled => self.settle_stopped(i, rung, Some(cause.unwrap_or(exit))),
-            _ => self.decide(i, exit, ran),
+            self.log_stop(i, took, rung, Some(&exit));
+            self.settle_stopped(i, rung, Some(exit));
+        } else {
+            self.decide(i, exit, ran);
         }
     }
 

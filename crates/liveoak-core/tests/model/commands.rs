@@ -2,7 +2,7 @@
 
 use crate::child::{Body, Child, Kind, Mode, NEVER, Path, Phase, later};
 use crate::reference::{Model, ROOT, above};
-use crate::steps::Step;
+use crate::steps::{A_MOMENT, Step};
 use liveoak_core::{Command, Declared, Restart, WhyIdle, Work};
 use std::time::Duration;
 
@@ -294,6 +294,7 @@ impl Model {
 
     pub(crate) fn step(&mut self, step: &Step) {
         self.acts.clear();
+        self.now += A_MOMENT;
         match step {
             Step::Exit(path, exit) if self.is(path, Child::embodied) => self.exited(path, exit),
             Step::Ending(path, exit) if self.is(path, |child| child.is_leaf() && child.lives()) => {

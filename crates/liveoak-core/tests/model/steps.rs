@@ -212,18 +212,21 @@ fn additions() -> impl Strategy<Value = Declared> {
     })
 }
 
-/// Makes all durations of a tree differ by nanoseconds, so that no two deadlines fall together: which of two is first
-/// is not a matter of the laws.
+/// How long a step takes by itself, in nanoseconds.
+pub(crate) const A_MOMENT: u64 = 1;
+
+/// Makes all durations of a tree differ by some hundred nanoseconds, so that no two deadlines fall together: which of two
+/// is first is not a matter of the laws. For the same reason each step takes [`A_MOMENT`]; a run has fewer than a hundred.
 fn apart(declared: &mut Declared, n: &mut u64) {
     let differ = |child: &mut ChildSpec, n: &mut u64| {
         for duration in [&mut child.start_within, &mut child.stop_within] {
             *n += 1;
             if !duration.is_zero() && *duration != Duration::MAX {
-                *duration += Duration::from_nanos(*n * 20);
+                *duration += Duration::from_nanos(*n * 100);
             }
         }
         *n += 1;
-        child.heartbeat = child.heartbeat.map(|period| period + Duration::from_nanos(*n * 80));
+        child.heartbeat = child.heartbeat.map(|period| period + Duration::from_nanos(*n * 400));
     };
     differ(&mut declared.child, n);
     match &mut declared.work {

@@ -3,12 +3,12 @@
 use crate::Reference;
 use crate::child::{Kind, NEVER, Path, Phase, exit_of};
 use crate::commands::is_addable;
-use crate::reference::Model;
+use crate::reference::{Model, ROOT};
 use crate::replica::Replica;
-use crate::steps::Step;
+use crate::steps::{A_MOMENT, Step};
 use liveoak_core::{
     Attempt, ChildId, Command, Done, Effect, EventKind, Exit, Input, Machine, Name, NodeState, NodeView,
-    Refusal, Rung, Severity, Ticket, Time, WaitingFor,
+    Refusal, Rung, Severity, StopReport, Ticket, Time, WaitingFor,
 };
 use proptest_state_machine::StateMachineTest;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -21,7 +21,13 @@ struct Live {
     attempt: Attempt,
     asked: bool,
     killed: bool,
+    /// Since when it is being stopped.
+    since: u64,
+    leaf: bool,
 }
+
+/// How the last attempt of a leaf ended: how long that took from when it was to stop, and how far it had to go.
+type End = (u64, Rung);
 
 /// The machine and what a driver knows of it.
 pub(crate) struct Sut {
@@ -33,6 +39,10 @@ pub(crate) struct Sut {
     hung: BTreeSet<Path>,
     checks: Vec<(ChildId, Attempt)>,
     paths: HashMap<ChildId, Path>,
+    /// What the report has to tell of the leaves that ended since the root has been stopping.
+    ends: BTreeMap<Path, End>,
+    /// How attempts ended, as the events tell it, and whether others stopped them.
+    exits: BTreeMap<Path, (Kind, bool)>,
     acts: Vec<String>,
     answers: BTreeMap<u64, &'static str>,
     tickets: u64,
@@ -55,6 +65,8 @@ impl Sut {
             hung: BTreeSet::new(),
             checks: Vec::new(),
             paths: HashMap::new(),
+            ends: BTreeMap::new(),
+            exits: BTreeMap::new(),
             acts: Vec::new(),
             answers: BTreeMap::new(),
             tickets: 0,
@@ -102,7 +114,14 @@ impl Sut {
             Effect::Spawn { id, attempt } => {
                 let path = self.path(id);
                 self.acts.push(format!("spawn {path}"));
-                let live = Live { id, attempt, asked: false, killed: false };
+                let live = Live {
+                    id,
+                    attempt,
+                    asked: false,
+                    killed: false,
+                    since: self.now,
+                    leaf: self.machine.is_group(id).is_none(),
+                };
                 let before = self.live.insert(path.clone(), live);
                 assert!(before.is_none(), "{path} has two attempts alive");
             }
@@ -111,8 +130,12 @@ impl Sut {
             Effect::Abandon { id, attempt } => {
                 self.act("abandon", id, attempt);
                 let path = self.path(id);
-                let killed = self.live.remove(&path).is_some_and(|live| live.killed);
-                assert!(killed, "{path} was written off without a kill");
+                let Some(live) = self.live.remove(&path).filter(|live| live.killed) else {
+                    panic!("{path} was written off without a kill");
+                };
+                if live.leaf {
+                    self.ends.insert(path, (self.now - live.since, Rung::Abandoned));
+                }
             }
             Effect::Forget { id } => {
                 let path = self.path(id);
@@ -126,14 +149,42 @@ impl Sut {
             Effect::Event(event) => {
                 self.told.apply(&event);
                 self.paths.insert(event.id, event.path.as_str().to_owned());
+                let anew = matches!(event.kind, EventKind::Stopping { .. } | EventKind::Starting { .. });
+                if anew && event.path.as_str() == ROOT {
+                    self.ends.clear();
+                }
+                if let EventKind::Exited { exit, stopping, .. } = &event.kind {
+                    self.exits.insert(event.path.as_str().to_owned(), (exit.kind(), *stopping));
+                }
                 if let EventKind::BackingOff { delay, .. } = event.kind {
                     assert!(delay <= Duration::from_secs(4), "{} waits for {delay:?}", event.path);
                 }
             }
             Effect::Up => {}
-            Effect::Down { exit, .. } => {
+            Effect::Down { exit, report } => {
                 assert!(self.live.is_empty(), "alive at the end: {:?}", self.live.keys());
+                self.check_report(&report);
                 self.down = Some(exit.kind());
+            }
+        }
+    }
+
+    /// The report of the whole tells of each child once, and of leaves that were stopped what was done to them and what
+    /// was seen of them.
+    fn check_report(&self, report: &StopReport) {
+        let mut told = BTreeMap::new();
+        for entry in &report.entries {
+            let exit = entry.exit.as_ref().map(Exit::kind);
+            let before = told.insert(entry.path.as_str(), (entry.took.as_nanos() as u64, entry.rung, exit));
+            assert_eq!(before, None, "{} is told of twice", entry.path);
+        }
+        for (path, (took, rung)) in &self.ends {
+            let told = told.get(path.as_str()).copied();
+            // Who came back and waited for its start when the stop came has not been stopped again.
+            let waited = told.is_some_and(|(_, rung, _)| rung == Rung::Cancelled);
+            if let Some((exit, true)) = self.exits.get(path).filter(|_| !waited) {
+                let was = Some((*took, *rung, Some(*exit)));
+                assert_eq!(told, was, "{path}, as the report tells it, and as it was");
             }
         }
     }
@@ -144,6 +195,9 @@ impl Sut {
         let live = self.live.get_mut(&path);
         let Some(live) = live else { panic!("{what} {path}, which is not alive") };
         assert_eq!(live.attempt, attempt, "{what} {path}");
+        if !live.asked && !live.killed {
+            live.since = self.now;
+        }
         match what {
             "ask" => assert!(!std::mem::replace(&mut live.asked, true), "{path} is asked twice"),
             "kill" => assert!(!std::mem::replace(&mut live.killed, true), "{path} is killed twice"),
@@ -152,7 +206,11 @@ impl Sut {
     }
 
     fn exit(&mut self, path: &str, exit: Exit) {
-        if let Some(Live { id, attempt, .. }) = self.live.remove(path) {
+        if let Some(Live { id, attempt, asked, killed, since, leaf }) = self.live.remove(path) {
+            let took = if asked || killed { self.now - since } else { 0 };
+            if leaf {
+                self.ends.insert(path.to_owned(), (took, if killed { Rung::Killed } else { Rung::Asked }));
+            }
             self.input(Input::Exited { id, attempt, exit });
         }
     }
@@ -168,6 +226,7 @@ impl Sut {
 
     fn step(&mut self, step: &Step) {
         self.acts.clear();
+        self.now += A_MOMENT;
         match step {
             Step::Exit(path, exit) => self.exit(path, exit_of(exit)),
             Step::Ending(path, exit) => {
