@@ -308,7 +308,7 @@ pub fn current() -> Option<Ctx> {
 /// should not outlive the calling *attempt*, use [`Ctx::spawn`]; for many alike, a [`Group`](crate::Group).
 ///
 /// # Errors
-/// When the caller is not part of a tree, or its supervisor is stopping or has 100,000 children already.
+/// When the caller is not part of a tree, or its supervisor is stopping or has 10,000 children already.
 pub fn spawn<F>(name: &str, future: F) -> Result<ChildId, AmbientError>
 where
     F: Future + Send + 'static,

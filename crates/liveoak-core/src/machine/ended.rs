@@ -307,6 +307,8 @@ impl Machine {
     /// Which children start again that were down already: OTP rows C30 and C31 with our deviation.
     fn restart_group(&mut self, parent: u32, failed: u32, from: usize, delay: Duration) {
         let members = self.sup(parent).ordered()[from..].to_vec();
+        let sup = self.sup_mut(parent);
+        sup.asked_from = sup.ordered().len();
         let mut count = 1;
         for kid in members.into_iter().filter(|kid| *kid != failed) {
             let node = self.node(kid);

@@ -193,6 +193,10 @@ pub(super) struct Sup {
     pub(super) sweeping: u32,
     /// When stopping: how long for what.
     pub(super) plan: StopPlan,
+    /// Whether all children were asked because the plan is in a hurry.
+    pub(super) hurried: bool,
+    /// None of the children from this one on is still to be asked by a stop in order, or by a group restart.
+    pub(super) asked_from: usize,
     /// Its place ended by itself: there is nothing to close.
     pub(super) place_lost: bool,
     /// Whether it stands in the queue of supervisors to advance.

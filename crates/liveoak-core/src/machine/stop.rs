@@ -135,7 +135,10 @@ impl Machine {
         }
         if plan != sup.plan {
             let at = node.timer.min(plan.next_point(self.now));
-            self.sup_mut(i).plan = plan;
+            let sup = self.sup_mut(i);
+            sup.plan = plan;
+            // The children are to hear of it as well.
+            sup.hurried = false;
             self.set_timer(i, at);
             self.mark_dirty(i);
         }
@@ -158,6 +161,8 @@ impl Machine {
         let sup = self.sup_mut(i);
         sup.mode = Mode::Stopping;
         sup.plan = plan;
+        sup.hurried = false;
+        sup.asked_from = sup.ordered().len();
         self.set_timer(i, plan.next_point(self.now));
         for kid in self.sup(i).ordered().to_vec() {
             if self.node(kid).phase.is_pending() {
@@ -311,7 +316,9 @@ impl Machine {
             Kids::Group { count, .. } => *count == 0,
             Kids::Ordered(_) => {
                 if self.now >= self.sup(i).plan.hurry {
-                    self.act_on_kids(i, Act::Ask);
+                    if !std::mem::replace(&mut self.sup_mut(i).hurried, true) {
+                        self.act_on_kids(i, Act::Ask);
+                    }
                 } else {
                     self.stop_next(i, false);
                 }
@@ -332,8 +339,11 @@ impl Machine {
         };
         match self.sup(i).rules.order {
             Order::Declared => {
-                let last = self.sup(i).ordered().iter().rev().copied().find(|kid| concerned(self, *kid));
-                if let Some(kid) = last {
+                let (kids, from) = (self.sup(i).ordered(), self.sup(i).asked_from);
+                let last = kids[..from.min(kids.len())].iter().rposition(|kid| concerned(self, *kid));
+                let kid = last.map(|at| kids[at]);
+                self.sup_mut(i).asked_from = last.map_or(0, |at| at + 1);
+                if let Some(kid) = kid {
                     self.begin_stop(kid);
                 }
             }

@@ -353,6 +353,8 @@ impl Sup {
             waiting: 0,
             sweeping: 0,
             plan: StopPlan::UNBOUNDED,
+            hurried: false,
+            asked_from: 0,
             place_lost: false,
             queued: false,
             depth,

@@ -239,7 +239,7 @@ fn a_supervisor_that_is_full_refuses_one_child_more_and_a_declaration_with_too_m
     let many = |count: usize| (0..count).map(|n| leaf(&format!("a{n}"))).collect::<Vec<_>>();
     let errors = Machine::new(&sup("t", many(MAX_CHILDREN + 1))).expect_err("too many");
     assert!(
-        errors.to_string().contains("100001 children are too many: at most 100000, or a group"),
+        errors.to_string().contains("10001 children are too many: at most 10000, or a group"),
         "{errors}"
     );
     let mut just_enough = many(MAX_CHILDREN);
@@ -248,7 +248,7 @@ fn a_supervisor_that_is_full_refuses_one_child_more_and_a_declaration_with_too_m
     machine.handle(Time::ZERO, 0, Input::Start);
     let root = machine.root();
     let refused = machine.add_child(Time::ZERO, root, &leaf("b"), None).expect_err("it is full");
-    assert!(matches!(refused, Refusal::Full { max: 100_000 }), "{refused:?}");
+    assert!(matches!(refused, Refusal::Full { max: 10_000 }), "{refused:?}");
     // One that takes the place of a finished one-shot is not one more.
     let id = machine.find(&"t/once".into()).expect("it was declared");
     machine.handle(Time::ZERO, 0, Input::Exited { id, attempt: Attempt(1), exit: Exit::Completed });
