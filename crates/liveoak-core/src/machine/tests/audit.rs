@@ -44,7 +44,8 @@ impl Machine {
     fn audit_memory(&self) {
         for (i, slot) in (0u32..).zip(&self.slots) {
             let Slot::Used(node) = slot else { continue };
-            let bound = |limit: Option<Limit>| limit.map_or(0, |limit| limit.restarts as usize + 1);
+            let counted = |limit: Option<Limit>| limit.filter(|limit| limit.restarts != Limit::UNLIMITED);
+            let bound = |limit| counted(limit).map_or(0, |limit| limit.restarts as usize + 1);
             if let Some(book) = &node.book {
                 let limit = node.spec.limit.or(Some(Limit::DEFAULT_OF_A_CHILD));
                 assert!(book.window.len() <= bound(limit), "the window of {}", self.path_of(i));

@@ -3,7 +3,8 @@
 use super::rig::{Obeys, Rig, word};
 use super::shape::{SECOND, group, leaf, millis, secs, sup};
 use crate::{
-    Backoff, Command, Condition, EventKind, Exit, GiveUp, Limit, NodeState, Strategy, Time, WaitingFor,
+    Backoff, Command, Condition, Done, EventKind, Exit, GiveUp, Input, Limit, NodeState, Strategy, Time,
+    WaitingFor,
 };
 use std::time::Duration;
 
@@ -345,4 +346,72 @@ fn a_group_restart_is_told_only_of_those_that_take_part_and_not_at_all_when_that
     let mut rig = Rig::started(&sup("t", [leaf("a"), leaf("b")]).strategy(Strategy::OneForAll));
     rig.fail("a");
     assert_eq!(rig.count("group-restart"), 1);
+}
+
+/// The delays that were told, in order.
+fn delays(rig: &Rig) -> Vec<Duration> {
+    let delay = |event: &crate::Event| match event.kind {
+        EventKind::BackingOff { delay, .. } => Some(delay),
+        _ => None,
+    };
+    rig.events.iter().filter_map(delay).collect()
+}
+
+#[test]
+fn children_of_one_name_in_two_supervisors_that_fail_within_one_input_wait_apart() {
+    let stuck = || leaf("w").reports().start_within(secs(5)).stop_within(Duration::ZERO).delayed(secs(100));
+    let mut rig = Rig::new(&sup("t", [sup("a", [stuck()]), sup("b", [stuck()])]).edges());
+    for path in ["a/w", "b/w"] {
+        rig.policy(path).ready = false;
+        rig.obeys(path, Obeys::Nothing);
+    }
+    rig.random = 0x1234_5678_9ABC_DEF0;
+    rig.start();
+    for path in ["a/w", "b/w"] {
+        // Not a first start any more, which would fail the supervisor.
+        rig.ready(path);
+        rig.command(path, Command::Restart);
+    }
+    rig.advance(secs(30));
+    let delays = delays(&rig);
+    assert_eq!(delays.len(), 2);
+    assert_ne!(delays[0], delays[1]);
+}
+
+#[test]
+fn members_without_names_that_fail_within_one_input_wait_apart() {
+    let members = group("g").members(|group| {
+        group.template = leaf("x").delayed(secs(100)).limit(Limit::unlimited()).child;
+    });
+    let mut rig = Rig::started(&sup("t", [members]));
+    rig.random = 0x1234_5678_9ABC_DEF0;
+    let paths = [rig.add_member("g", None).expect("room"), rig.add_member("g", None).expect("room")];
+    for ticket in paths {
+        let Some(Ok(Done::Ready { id, attempt })) = rig.answer(ticket) else { panic!("it did not start") };
+        rig.input(Input::Exited { id, attempt, exit: Exit::Killed });
+    }
+    let delays = delays(&rig);
+    assert_eq!(delays.len(), 2);
+    assert_ne!(delays[0], delays[1]);
+}
+
+#[test]
+fn time_that_goes_back_is_time_that_stands_still() {
+    let mut rig = Rig::started(&sup("t", [leaf("a").delayed(SECOND)]));
+    rig.advance(secs(10));
+    rig.now = Time::ZERO.after(secs(5));
+    rig.fail("a");
+    assert_eq!(rig.view("a").since, Time::ZERO.after(secs(10)));
+    assert!(rig.machine.poll_deadline() > Some(Time::ZERO.after(secs(10))));
+}
+
+#[test]
+fn a_heartbeat_that_an_earlier_attempt_did_not_give_is_not_held_against_the_next() {
+    let mut rig = Rig::started(&sup("t", [leaf("a").with(|child| child.heartbeat = Some(secs(4)))]));
+    let (id, old) = (rig.id("a"), rig.attempt("a"));
+    rig.fail("a");
+    rig.now = rig.now.after(secs(5));
+    rig.log();
+    rig.input(Input::Heartbeat { id, attempt: old, beaten: false });
+    assert_eq!(rig.log(), Vec::<String>::new());
 }
