@@ -69,6 +69,7 @@ impl Machine {
         // Else it was stopped, if at all, for what it did.
         let by_others = overruled || stopping && cause.is_none();
         let exit = cause.unwrap_or(exit);
+        self.node_mut(i).flags.cut_short = stopping && by_others;
         self.emit(i, || EventKind::Exited {
             attempt,
             exit: exit.clone(),

@@ -63,6 +63,8 @@ pub(super) struct Flags {
     pub(super) attempt_ready: bool,
     /// Its start was asked for by a command and has not succeeded yet: a failure is the command's answer.
     pub(super) on_trial: bool,
+    /// Its last attempt ended because others stopped it, whatever it said of itself then.
+    pub(super) cut_short: bool,
     /// It waits for one that rests by wish.
     pub(super) resting: bool,
     /// It was added while the tree ran, and is gone with its supervisor.

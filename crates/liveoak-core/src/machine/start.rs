@@ -72,6 +72,7 @@ impl Machine {
         node.attempt += 1;
         node.started = now;
         node.flags.attempt_ready = false;
+        node.flags.cut_short = false;
         let restart = std::mem::take(&mut node.flags.restarting);
         if restart {
             self.book(i).restarts += 1;
@@ -271,6 +272,7 @@ impl Machine {
             (Gate::Ailing, _) => "keeps failing".to_owned(),
             (Gate::Resting, Some(Phase::Idle(why))) => format!("is {}", why.as_str()),
             (Gate::Resting, _) => "waits for one that is stopped or quarantined".to_owned(),
+            _ if node.is_some_and(|node| node.flags.cut_short) => "was stopped before it was done".to_owned(),
             _ => "has ended for good".to_owned(),
         };
         match last_exit.filter(|_| phase != Some(Phase::Running) && gate != Gate::Resting) {
@@ -307,10 +309,11 @@ impl Machine {
     pub(super) fn edge(&self, i: u32, edge: &Edge) -> Gate {
         let Some(&other) = self.sup(i).names.get(&edge.child) else { return Gate::Never };
         let node = self.node(other);
-        // A one-shot that a group restart cut short (`Stopped`) has not done its part.
+        // A one-shot that a group restart cut short has not done its part, even if it says so.
         let succeeded = || {
             let exit = node.book.as_ref().and_then(|book| book.last_exit.as_ref());
-            exit.is_none_or(|exit| !exit.is_failure() && !matches!(exit, Exit::Stopped))
+            let well = exit.is_none_or(|exit| !exit.is_failure() && !matches!(exit, Exit::Stopped));
+            well && !node.flags.cut_short
         };
         match (node.phase, edge.condition) {
             (Phase::Idle(WhyIdle::Ignored), _) => Gate::Open,

@@ -130,7 +130,7 @@ pub enum Condition {
     Ready,
     /// The other child is ready and healthy.
     Healthy,
-    /// The other child has ended with success for good.
+    /// The other child has ended with success for good, and not because others stopped it.
     Completed,
 }
 

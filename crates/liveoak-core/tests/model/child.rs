@@ -110,6 +110,8 @@ pub(crate) struct Child {
     pub(crate) removing: bool,
     /// To be stopped for a group restart.
     pub(crate) swept: bool,
+    /// Its last attempt was stopped by others.
+    pub(crate) cut_short: bool,
     /// To be started again when it is down.
     pub(crate) again: bool,
     /// It ended by itself and is to be restarted.
@@ -169,7 +171,7 @@ impl Child {
         self.attempt += 1;
         self.restarts += u64::from(std::mem::take(&mut self.restarting));
         self.started = now;
-        self.attempt_ready = false;
+        (self.attempt_ready, self.cut_short) = (false, false);
     }
 
     /// Whether it has a place: something of its own that lives around its children.

@@ -111,6 +111,7 @@ impl Model {
             wanted: true,
             removing: false,
             swept: false,
+            cut_short: false,
             again: false,
             restarting: false,
             ever_ready: false,
@@ -219,6 +220,7 @@ impl Model {
         for kid in self.kids(path) {
             let child = self.of(&kid);
             (child.removing, child.swept, child.again, child.on_trial) = (false, false, false, false);
+            child.cut_short = false;
             (child.ever_ready, child.was_ready, child.attempt_ready) = (false, false, false);
             child.streak = 0;
             child.charges.clear();
@@ -441,6 +443,7 @@ impl Model {
         let Some(other) = self.children.get(&path) else { return Gate::Never };
         let holds = match other.phase {
             Phase::Idle(WhyIdle::Ignored) => true,
+            Phase::Idle(WhyIdle::Finished) if other.cut_short => return Gate::Never,
             Phase::Idle(WhyIdle::Finished) => match other.last_exit {
                 Some("stopped") => return Gate::Never,
                 Some(exit) if is_failure(exit) => return Gate::Never,

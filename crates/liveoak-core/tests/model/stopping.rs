@@ -29,6 +29,7 @@ impl Model {
             cause => cause,
         };
         let overruled = child.removing || !child.wanted || child.swept || child.again || parent_ends;
+        child.cut_short = stopping && (overruled || cause.is_none());
         if overruled || stopping && cause.is_none() {
             self.rest_or_return(path, Some(cause.unwrap_or(exit)));
         } else {

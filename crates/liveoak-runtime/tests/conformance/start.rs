@@ -286,6 +286,59 @@ fn c15_members_of_a_group_are_addressed_by_name_and_stop_restart_and_remove_work
 }
 
 #[test]
+fn c16_the_snapshot_lists_children_in_the_order_of_their_start_with_their_states_and_answers_for_one() {
+    play(async {
+        let stage = Stage::new();
+        let [b, a, c] = stage.actors(["b", "a", "c"]);
+        let late = stage.actor_that("late", Puppet::slow_to_start);
+        let children = [b.child().backoff(long_backoff()), a.child().after("c"), c.child(), late.child()];
+        let tree = Supervisor::new("t").children(children).begin().unwrap();
+        late.started(1).await;
+        b.fail("x");
+        b.gone().await;
+        tree.stop_child("/t/c").await.unwrap();
+        let snapshot = tree.snapshot();
+        let listed: Vec<_> =
+            snapshot.root.children.iter().map(|node| (node.path.name(), node.state.as_str())).collect();
+        assert_eq!(
+            listed,
+            [("b", "backing-off"), ("c", "stopped"), ("a", "running"), ("late", "starting")],
+            "a comes after c"
+        );
+        assert_eq!(snapshot.get("/t/a").map(|node| node.attempt), Some(Attempt(1)));
+        assert!(snapshot.get("/t/nobody").is_none());
+        let handle = tree.handle();
+        stage.end(tree).await;
+        let refused = handle.start_child("/t/a").await;
+        assert!(matches!(refused, Err(Refusal::TreeDown)), "{refused:?}");
+    });
+}
+
+#[test]
+fn c17_the_snapshot_tells_specs_active_children_supervisors_and_workers_apart() {
+    play(async {
+        let stage = Stage::new();
+        let [a, b, deep] = stage.actors(["a", "b", "deep"]);
+        let group = troupe();
+        let members = group.handle();
+        let nested = Supervisor::new("s").child(deep.child());
+        let children = Supervisor::new("t").child(a.child().backoff(long_backoff())).child(b.child());
+        let tree = children.child(nested).child(group).start().await.unwrap();
+        let member = stage.actor("m");
+        members.start(Some(name("m")), member.clone()).await.unwrap();
+        a.fail("x");
+        a.gone().await;
+        tree.stop_child("/t/b").await.unwrap();
+        let snapshot = tree.snapshot();
+        let count = |which: &dyn Fn(&NodeView) -> bool| snapshot.nodes().skip(1).filter(|n| which(n)).count();
+        assert_eq!(count(&|_| true), 6, "a, b, s, deep, g and m are listed, whatever their state");
+        assert_eq!(count(&|node| node.started.is_some()), 4, "neither what backs off nor what was stopped");
+        assert_eq!(count(&|node| node.strategy.is_some()), 2, "supervisors: s and g");
+        stage.end(tree).await;
+    });
+}
+
+#[test]
 fn c18_a_temporary_child_that_was_added_is_gone_when_it_ends_with_all_that_it_had_captured() {
     play(async {
         let stage = Stage::new();

@@ -1,6 +1,6 @@
 //! `after` edges.
 
-use super::rig::{Rig, word};
+use super::rig::{Obeys, Rig, word};
 use super::shape::{SECOND, group, leaf, secs, sup};
 use crate::{Command, Condition, Health, Limit, NodeState, Strategy};
 use std::time::Duration;
@@ -48,7 +48,7 @@ fn a_one_shot_that_a_group_restart_interrupted_has_not_completed() {
     rig.command("b", Command::Start);
     rig.fail("a");
     assert_eq!(rig.states(["a", "b", "c"]), ["waiting", "finished", "backing-off"]);
-    let why = "failed: it comes after b (completed), which has ended for good: stopped as asked";
+    let why = "failed: it comes after b (completed), which was stopped before it was done: stopped as asked";
     assert_eq!(rig.view("c").last_exit.map(|exit| exit.to_string()).as_deref(), Some(why));
 }
 
@@ -432,4 +432,31 @@ fn who_was_ready_in_a_start_that_goes_on_after_a_group_restart_does_not_fail_it(
     rig.fail("other");
     assert_eq!(rig.state("web"), "backing-off");
     assert!(rig.down.is_none());
+}
+
+#[test]
+fn a_one_shot_that_says_it_has_completed_when_it_is_asked_to_stop_has_not() {
+    let tree = sup("t", [leaf("a"), leaf("b").temporary(), leaf("c").after("b", Condition::Completed)]);
+    for (asked, state) in [(true, "backing-off"), (false, "running")] {
+        let mut rig = Rig::new(&tree.clone().strategy(Strategy::OneForAll));
+        rig.obeys("b", Obeys::Test);
+        rig.start();
+        if asked {
+            rig.complete("b");
+            rig.command("b", Command::Start);
+            rig.obeys("a", Obeys::Ask);
+            rig.fail("a");
+        } else {
+            // It ends by itself while another is still being stopped.
+            rig.complete("b");
+            rig.command("b", Command::Start);
+            rig.obeys("c", Obeys::Test);
+            rig.fail("a");
+        }
+        rig.complete("b");
+        if !asked {
+            rig.exit("c", crate::Exit::Stopped);
+        }
+        assert_eq!(rig.state("c"), state, "{asked}");
+    }
 }

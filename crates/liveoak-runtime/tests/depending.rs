@@ -1,0 +1,94 @@
+//! `after` edges when what a child comes after is ill, rests or has ended: nobody waits for ever behind another.
+
+use liveoak_runtime::testing::{Puppet, Universe, eventually, paused};
+use liveoak_runtime::*;
+use std::time::Duration;
+
+const fn s(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn states<const N: usize>(tree: &TreeHandle, paths: [&str; N]) -> [&'static str; N] {
+    let snapshot = tree.snapshot();
+    paths.map(|path| snapshot.get(path).map_or("gone", |node| node.state.as_str()))
+}
+
+fn puppets<const N: usize>(universe: &Universe, names: [&str; N]) -> [Puppet; N] {
+    names.map(|name| universe.puppet(name))
+}
+
+#[test]
+fn after_a_group_restart_what_comes_after_a_stopped_child_waits_for_it_and_all_others_run() {
+    for strategy in [Strategy::OneForAll, Strategy::RestForOne] {
+        paused(async {
+            let universe = Universe::new();
+            let [first, db, app, web] = puppets(&universe, ["first", "db", "app", "web"]);
+            let app = app.child().after("db");
+            let children = [first.child(), db.child(), app, web.child()];
+            let tree = Supervisor::new("t").strategy(strategy).children(children).start().await.unwrap();
+            tree.stop_child("/t/db").await.unwrap();
+            first.fail("x");
+            first.started(2).await;
+            web.started(2).await;
+            assert_eq!(states(&tree, ["/t/db", "/t/app", "/t/web"]), ["stopped", "waiting", "running"]);
+            let refused = tree.restart_child("/t/app").await.unwrap_err().to_string();
+            assert!(refused.contains("it comes after db (ready), which is stopped"), "{refused}");
+            tree.start_child("/t/db").await.unwrap();
+            eventually("app", || states(&tree, ["/t/app"]) == ["running"]).await;
+            tree.stop().await;
+            universe.check().await;
+        });
+    }
+}
+
+#[test]
+fn a_restart_after_a_sibling_that_stays_ill_fails_in_time_is_told_and_is_tried_again() {
+    paused(async {
+        let universe = Universe::new();
+        let [db, app] = puppets(&universe, ["db", "app"]);
+        let child = app.child().after_when("db", Condition::Healthy).start_within(s(10));
+        let tree = Supervisor::new("t").child(db.child()).child(child).start().await.unwrap();
+        let mut events = tree.events();
+        db.health(Health::Degraded);
+        eventually("it is ill", || tree.snapshot().get("/t/db").unwrap().health != Health::Healthy).await;
+        app.fail("x");
+        let mut told = Vec::new();
+        while told.len() < 3 {
+            let Some(Next::Event(event)) = events.next().await else { continue };
+            if let EventKind::Exited { exit, .. } = &event.kind {
+                told.push((event.at.since(Time::ZERO).as_secs(), exit.to_string()));
+            }
+        }
+        let why = "failed: it comes after db (healthy), which is ready but was not healthy in time";
+        assert_eq!(told[1].1, why);
+        assert_eq!(told[2].1, why);
+        assert!(told[1].0 >= told[0].0 + 10 && told[2].0 >= told[1].0 + 11, "{told:?}");
+        assert_eq!(app.starts(), 1, "nothing was begun");
+        db.health(Health::Healthy);
+        app.started(2).await;
+        tree.stop().await;
+        universe.check().await;
+    });
+}
+
+#[test]
+fn what_comes_after_a_one_shot_that_a_group_restart_cut_short_leads_to_a_new_beginning_of_all() {
+    paused(async {
+        let universe = Universe::new();
+        let [first, job, app, web] = puppets(&universe, ["first", "job", "app", "web"]);
+        let job_child = job.child().restart(Restart::Temporary);
+        let app_child = app.child().after_when("job", Condition::Started).limit(Limit::new(3, s(1_000)));
+        let children = [first.child(), job_child, app_child, web.child()];
+        let nested = Supervisor::new("s").strategy(Strategy::OneForAll).children(children);
+        let tree = Supervisor::new("t").child(nested).start().await.unwrap();
+        first.fail("x");
+        first.gone().await;
+        // Four failures of the app, then the supervisor gives up and is restarted with all that it has.
+        job.started(2).await;
+        web.started(2).await;
+        let paths = ["/t/s/first", "/t/s/job", "/t/s/app", "/t/s/web"];
+        eventually("all run", || states(&tree, paths) == ["running"; 4]).await;
+        tree.stop().await;
+        universe.check().await;
+    });
+}
