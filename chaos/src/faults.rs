@@ -1,110 +1,207 @@
-//! What is done to the programs, by luck.
+//! What is done to the programs and to `liveoak`, step by step of the plan.
 
 use crate::log::Log;
 use crate::place::{Place, send};
-use crate::programs::names;
+use crate::plan::{Harm, Step, Whom, step};
 use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// SplitMix64.
-pub(crate) struct Luck(pub(crate) u64);
+/// A guardian that dies younger than this did not work, `liveoak` thinks, and it tries five in a row.
+const GROWN_UP: Duration = Duration::from_secs(6);
 
-impl Luck {
-    pub(crate) fn next(&mut self, below: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (z ^ (z >> 31)) % below
-    }
+/// So many steps are shown of a run that failed.
+const SHOWN: usize = 30;
+
+/// A signal that ends processes, sent to one of an attempt.
+#[derive(Clone, Debug)]
+pub(crate) struct Blow {
+    pub(crate) signal: &'static str,
+    pub(crate) leader: bool,
 }
 
-/// How much of each was done.
-pub(crate) type Done = BTreeMap<&'static str, u32>;
+/// What was done.
+#[derive(Default)]
+pub(crate) struct Done {
+    /// How much of each.
+    pub(crate) counts: BTreeMap<&'static str, u32>,
+    /// By program and attempt, counted from 1 over those that ran.
+    pub(crate) blows: BTreeMap<(String, usize), Vec<Blow>>,
+    /// The last steps.
+    pub(crate) steps: VecDeque<String>,
+}
 
-/// Does harm until the time is over, and undoes all of it that lasts.
-pub(crate) fn harm(place: &Place, liveoak: u32, log: &Log, luck: &mut Luck, time: Duration) -> Done {
-    let (begin, all, mut done) = (Instant::now(), names(|_| true), Done::new());
-    // What is suspended, and until when; the last ones stay so until the end.
-    let mut suspended: Vec<(u32, Instant)> = Vec::new();
-    while begin.elapsed() < time {
-        let name = &all[luck.next(all.len() as u64) as usize];
-        let what = match luck.next(100) {
-            0..2 => pause(liveoak, Duration::from_millis(luck.next(700))),
-            2..4 => starve(liveoak, Duration::from_millis(luck.next(900))),
-            4..6 => deafen(log, Duration::from_millis(luck.next(900))),
-            roll => match place.process_of(name) {
-                None => "was not there",
-                Some(pid) if roll < 60 => {
-                    send(pid, Signal::KILL);
-                    "killed"
-                }
-                Some(pid) if roll < 75 => {
-                    send(pid, Signal::TERM);
-                    "told to terminate"
-                }
-                Some(pid) => {
-                    send(pid, Signal::STOP);
-                    let until = if luck.next(3) == 0 { time } else { Duration::from_millis(luck.next(900)) };
-                    suspended.push((pid, Instant::now() + until));
-                    "suspended"
-                }
-            },
-        };
-        *done.entry(what).or_default() += 1;
-        suspended.retain(|(pid, until)| {
-            let over = Instant::now() >= *until;
-            if over && place.owns(*pid) {
-                send(*pid, Signal::CONT);
-            }
-            !over
-        });
-        thread::sleep(Duration::from_millis(luck.next(40)));
+/// What must be undone when its time is over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Undo {
+    Resume(u32),
+    Files,
+    Processes,
+    Listen,
+}
+
+/// Does harm to one run of `liveoak`.
+pub(crate) struct Faults<'a> {
+    place: &'a Place,
+    liveoak: u32,
+    log: &'a Log,
+    /// The limits of files and processes that it had at first.
+    limits: [Rlimit; 2],
+    /// None is at the end.
+    undo: Vec<(Option<Instant>, Undo)>,
+    /// The last death of a guardian, and how many died young in a row.
+    guardian: (Instant, u32),
+    done: Done,
+}
+
+impl<'a> Faults<'a> {
+    pub(crate) fn new(place: &'a Place, liveoak: u32, log: &'a Log) -> Self {
+        let limits = ["Max open files", "Max processes"].map(|title| limit(liveoak, title));
+        let guardian = (Instant::now(), 0);
+        Self { place, liveoak, log, limits, undo: vec![], guardian, done: Done::default() }
     }
-    for (pid, _) in suspended {
-        if place.owns(pid) {
-            send(pid, Signal::CONT);
+
+    /// Does what the plan says for as long as `goes_on` holds, and undoes all of it that lasts.
+    pub(crate) fn harm(mut self, seed: u64, part: u64, goes_on: impl Fn() -> bool) -> Done {
+        for number in 0.. {
+            if !goes_on() {
+                break;
+            }
+            let Step { harm, rest } = step(seed, part, number);
+            let what = self.strike(&harm);
+            *self.done.counts.entry(what).or_default() += 1;
+            if self.done.steps.len() == SHOWN {
+                self.done.steps.pop_front();
+            }
+            self.done.steps.push_back(format!("{number}: {}: {what}", Step { harm, rest }));
+            self.undo_what_is_over(false);
+            thread::sleep(rest);
+        }
+        self.undo_what_is_over(true);
+        self.done
+    }
+
+    fn strike(&mut self, harm: &Harm) -> &'static str {
+        let open = || lowest_free_descriptor(self.liveoak);
+        match harm {
+            Harm::Kill(name, whom) => {
+                self.signal(name, *whom, Signal::KILL, "SIGKILL").map_or("was not there", |_| "killed")
+            }
+            Harm::Terminate(name, whom) => self
+                .signal(name, *whom, Signal::TERM, "SIGTERM")
+                .map_or("was not there", |_| "told to terminate"),
+            Harm::Suspend(name, whom, time) => match self.signal(name, *whom, Signal::STOP, "") {
+                Some(pid) => self.until(*time, Undo::Resume(pid), "suspended"),
+                None => "was not there",
+            },
+            Harm::SuspendLiveoak(time) => {
+                send(self.liveoak, Signal::STOP);
+                self.until(Some(*time), Undo::Resume(self.liveoak), "suspended liveoak itself")
+            }
+            Harm::StarveFiles(time) => {
+                self.allow(Resource::Nofile, Rlimit { current: Some(open()), ..self.limits[0] });
+                self.until(Some(*time), Undo::Files, "left liveoak no file descriptors")
+            }
+            Harm::StarveProcesses(time) => {
+                self.allow(Resource::Nproc, Rlimit { current: Some(1), ..self.limits[1] });
+                self.until(Some(*time), Undo::Processes, "left liveoak no processes")
+            }
+            Harm::Deafen(time) => {
+                self.log.deaf.store(true, Ordering::Relaxed);
+                self.until(Some(*time), Undo::Listen, "left the output unread")
+            }
+            Harm::KillGuardian => self.kill_guardian(),
         }
     }
-    done
+
+    /// Sends a signal to a process of the program's group, and writes it down if it is one that ends.
+    fn signal(&mut self, name: &str, whom: Whom, signal: Signal, ending: &'static str) -> Option<u32> {
+        let (attempt, leader) = self.place.leader(name)?;
+        let target = match whom {
+            Whom::Leader => leader.pid,
+            Whom::Member(number) => {
+                let mut group = self.place.processes();
+                group.retain(|process| process.group == leader.pid);
+                group.get(usize::try_from(number).ok()? % group.len().max(1))?.pid
+            }
+        };
+        if !ending.is_empty() {
+            let blow = Blow { signal: ending, leader: target == leader.pid };
+            self.done.blows.entry((name.to_owned(), attempt)).or_default().push(blow);
+        }
+        send(target, signal);
+        Some(target)
+    }
+
+    /// `liveoak` starts another. If it could not, the next program that it starts brings one.
+    fn kill_guardian(&mut self) -> &'static str {
+        let (died, young) = self.guardian;
+        let in_a_row = if died.elapsed() < GROWN_UP { young + 1 } else { 0 };
+        let guardians = self.place.guardians();
+        if guardians.is_empty() {
+            return "found no guardian";
+        }
+        if in_a_row > 2 {
+            return "spared the guardian, which was too young";
+        }
+        self.guardian = (Instant::now(), in_a_row);
+        guardians.into_iter().for_each(|guardian| send(guardian.pid, Signal::KILL));
+        "killed the guardian"
+    }
+
+    fn until(&mut self, time: Option<Duration>, undo: Undo, what: &'static str) -> &'static str {
+        self.undo.push((time.map(|time| Instant::now() + time), undo));
+        what
+    }
+
+    fn undo_what_is_over(&mut self, all: bool) {
+        let over = |until: &Option<Instant>| all || until.is_some_and(|until| Instant::now() >= until);
+        let (over, rest): (Vec<_>, Vec<_>) = self.undo.drain(..).partition(|(until, _)| over(until));
+        self.undo = rest;
+        for (_, undo) in over {
+            if self.undo.iter().any(|(_, later)| *later == undo) {
+                continue;
+            }
+            match undo {
+                Undo::Resume(pid) if pid == self.liveoak || self.place.process(pid).is_some() => {
+                    send(pid, Signal::CONT);
+                }
+                Undo::Resume(_) => {}
+                Undo::Files => self.allow(Resource::Nofile, self.limits[0]),
+                Undo::Processes => self.allow(Resource::Nproc, self.limits[1]),
+                Undo::Listen => self.log.deaf.store(false, Ordering::Relaxed),
+            }
+        }
+    }
+
+    /// The hard limit stays as it is: not everybody could raise it again.
+    fn allow(&self, resource: Resource, limit: Rlimit) {
+        let pid = i32::try_from(self.liveoak).ok().and_then(Pid::from_raw);
+        // Without a number it would be about ourselves.
+        if pid.is_none() || prlimit(pid, resource, limit).is_ok() {
+            return;
+        }
+        // Not every root may do this to others, but they may do it to themselves. On one that is dead it has no effect.
+        let option = if resource == Resource::Nofile { "nofile" } else { "nproc" };
+        let word = |limit: Option<u64>| limit.map_or("unlimited".to_owned(), |limit| limit.to_string());
+        let option = format!("--{option}={}:{}", word(limit.current), word(limit.maximum));
+        self.place.as_liveoak(&["prlimit", "--pid", &self.liveoak.to_string(), &option]);
+    }
 }
 
-/// Suspends `liveoak` itself: it comes late to everything.
-fn pause(liveoak: u32, time: Duration) -> &'static str {
-    send(liveoak, Signal::STOP);
-    thread::sleep(time);
-    send(liveoak, Signal::CONT);
-    "suspended liveoak itself"
+fn limit(pid: u32, title: &str) -> Rlimit {
+    let text = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix(title)).unwrap_or_default();
+    let mut words = line.split_whitespace().map(|word| word.parse().ok());
+    Rlimit { current: words.next().flatten(), maximum: words.next().flatten() }
 }
 
-/// Lets `liveoak` have no more file descriptors than it has: nothing can be started for a while.
-fn starve(liveoak: u32, time: Duration) -> &'static str {
-    let open = fs::read_dir(format!("/proc/{liveoak}/fd")).map_or(0, Iterator::count) as u64;
-    let Some(pid) = i32::try_from(liveoak).ok().and_then(Pid::from_raw) else { return "was not there" };
-    let limit = Rlimit { current: Some(open), maximum: hard(pid) };
-    let Ok(before) = prlimit(Some(pid), Resource::Nofile, limit) else {
-        return "could not take file descriptors away";
-    };
-    thread::sleep(time);
-    let _ = prlimit(Some(pid), Resource::Nofile, before);
-    "left liveoak no file descriptors"
-}
-
-/// The hard limit stays as it is: it could not be raised again by everybody.
-fn hard(pid: Pid) -> Option<u64> {
-    let text = fs::read_to_string(format!("/proc/{}/limits", pid.as_raw_nonzero())).unwrap_or_default();
-    let line = text.lines().find(|line| line.starts_with("Max open files"))?;
-    line.split_whitespace().nth(4)?.parse().ok()
-}
-
-/// Reads none of the programs' output: the pipes fill up.
-fn deafen(log: &Log, time: Duration) -> &'static str {
-    log.deaf.store(true, Ordering::Relaxed);
-    thread::sleep(time);
-    log.deaf.store(false, Ordering::Relaxed);
-    "left the output unread"
+/// With this as its limit a program can open nothing.
+fn lowest_free_descriptor(pid: u32) -> u64 {
+    let entries = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten();
+    let open: Vec<u64> = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
+    (0..).find(|number| !open.contains(number)).unwrap_or_default()
 }

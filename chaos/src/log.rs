@@ -1,79 +1,180 @@
-//! What `liveoak up` says: its log, folded into what each child is doing, and the output of the programs.
+//! What `liveoak up` says: its log, folded into the life of each child, and the output of the programs.
 
-use std::collections::BTreeMap;
+use crate::output::Output;
+use crate::programs::names;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{BufRead as _, BufReader, Read};
 use std::process::{ChildStderr, ChildStdout};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
+
+/// Events that leave a child doing what it did.
+const ASIDE: [&str; 5] = ["health", "group-restart", "gave-up", "start-failed", "auto-shutdown"];
+
+/// So many lines are shown of a run that failed.
+const SHOWN: usize = 40;
 
 /// What was said so far.
 #[derive(Default)]
 pub(crate) struct Told {
-    /// The last event of each child that says what it is doing, by path.
-    pub(crate) doing: BTreeMap<String, String>,
-    pub(crate) restarts: u64,
-    /// The number of the last event, and what was wrong with the numbers.
+    /// By path.
+    pub(crate) lives: BTreeMap<String, Life>,
+    /// The number of the last event, and what it was.
     last: u64,
-    pub(crate) wrong: Option<String>,
+    pub(crate) last_event: String,
+    /// What cannot be true.
+    pub(crate) wrong: Vec<String>,
     /// The last lines, for the reader of a failure.
-    pub(crate) lines: std::collections::VecDeque<String>,
+    pub(crate) lines: VecDeque<String>,
+}
+
+/// What was told of one child.
+#[derive(Default)]
+pub(crate) struct Life {
+    /// The last event that says what it is doing.
+    pub(crate) doing: String,
+    pub(crate) attempts: Vec<Attempt>,
+    /// How far its stop had to go.
+    pub(crate) rung: Option<String>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Attempt {
+    pub(crate) ready: bool,
+    pub(crate) killed: bool,
+    /// It ended in the stop of the tree.
+    pub(crate) stopped: bool,
+    pub(crate) exit: Option<String>,
+}
+
+impl Life {
+    /// How many attempts came to run.
+    pub(crate) fn ran(&self) -> usize {
+        self.attempts.iter().filter(|attempt| attempt.ready).count()
+    }
 }
 
 /// Reads both streams of one run.
 #[derive(Clone, Default)]
 pub(crate) struct Log {
     told: Arc<Mutex<Told>>,
+    output: Arc<Mutex<Output>>,
     /// Whether the output of the programs is not read for now.
     pub(crate) deaf: Arc<AtomicBool>,
-    pub(crate) bytes: Arc<AtomicU64>,
 }
-
-/// Events that leave a child doing what it did.
-const ASIDE: [&str; 5] = ["health", "group-restart", "gave-up", "start-failed", "auto-shutdown"];
 
 impl Log {
     pub(crate) fn told(&self) -> MutexGuard<'_, Told> {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn read(&self, stdout: ChildStdout, stderr: ChildStderr) {
-        let (log, output) = (self.clone(), self.clone());
-        thread::spawn(move || {
-            BufReader::new(stderr).lines().map_while(Result::ok).for_each(|line| log.line(line))
-        });
-        thread::spawn(move || output.drain(stdout));
+    pub(crate) fn output(&self) -> MutexGuard<'_, Output> {
+        self.output.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn drain(&self, mut stdout: ChildStdout) {
-        let mut buffer = vec![0; 1 << 16];
-        while let Ok(count @ 1..) = stdout.read(&mut buffer) {
-            self.bytes.fetch_add(count as u64, Ordering::Relaxed);
+    /// Both threads end with their streams.
+    pub(crate) fn read(&self, stdout: ChildStdout, stderr: ChildStderr) -> Vec<JoinHandle<()>> {
+        let (log, output) = (self.clone(), self.clone());
+        let events = move || {
+            BufReader::new(stderr).lines().map_while(Result::ok).for_each(|line| log.told().line(line));
+        };
+        vec![thread::spawn(events), thread::spawn(move || output.drain(stdout))]
+    }
+
+    fn drain(&self, stdout: impl Read) {
+        let (mut stdout, mut line) = (BufReader::with_capacity(1 << 16, stdout), Vec::new());
+        while let Ok(1..) = stdout.read_until(b'\n', &mut line) {
+            self.output().line(String::from_utf8_lossy(&line).trim_end_matches('\n'));
+            line.clear();
             while self.deaf.load(Ordering::Relaxed) {
                 thread::sleep(Duration::from_millis(10));
             }
         }
     }
+}
 
-    fn line(&self, line: String) {
-        let mut told = self.told();
+impl Told {
+    /// What a program is doing.
+    pub(crate) fn life(&self, name: &str) -> Option<&Life> {
+        self.lives.get(&format!("/chaos/{name}"))
+    }
+
+    fn line(&mut self, line: String) {
         let value: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
-        if let (Some(number), Some(path), Some(event)) =
-            (value["number"].as_u64(), value["path"].as_str(), value["event"].as_str())
-        {
-            if number != told.last + 1 && told.wrong.is_none() {
-                told.wrong = Some(format!("event {number} follows event {}", told.last));
+        let text = |key: &str| value[key].as_str().unwrap_or_default();
+        if let Some(number) = value["number"].as_u64() {
+            if number != self.last + 1 {
+                self.wrong.push(format!("event {number} follows event {}", self.last));
             }
-            told.last = number;
-            told.restarts += u64::from(event == "starting");
-            if !ASIDE.contains(&event) {
-                told.doing.insert(path.to_owned(), event.to_owned());
+            self.last = number;
+            self.last_event = format!("{} {}", text("path"), text("event"));
+            self.event(text("path"), text("event"), text("message"));
+        }
+        if self.lines.len() == SHOWN {
+            self.lines.pop_front();
+        }
+        self.lines.push_back(line);
+    }
+
+    fn event(&mut self, path: &str, event: &str, message: &str) {
+        if ASIDE.contains(&event) {
+            return;
+        }
+        if let Some(what) = self.against_order(path, event) {
+            self.wrong.push(what);
+        }
+        let life = self.lives.entry(path.to_owned()).or_default();
+        if !may_follow(&life.doing, event) {
+            self.wrong.push(format!("{path} was told to be {event} after {:?}", life.doing));
+        }
+        let before = std::mem::replace(&mut life.doing, event.to_owned());
+        let what = message.strip_prefix(path).and_then(|rest| rest.strip_prefix(": ")).unwrap_or_default();
+        if event == "starting" {
+            life.attempts.push(Attempt::default());
+            if what != format!("starting, attempt {}", life.attempts.len()) {
+                self.wrong.push(format!("attempt {} of {path} is told as {what}", life.attempts.len()));
             }
         }
-        told.lines.push_back(line);
-        if told.lines.len() > 40 {
-            told.lines.pop_front();
+        if event == "stopped" {
+            life.rung = Some(what.trim_start_matches("stopped (").trim_end_matches(')').to_owned());
         }
+        let Some(attempt) = life.attempts.last_mut() else { return };
+        match event {
+            "ready" => attempt.ready = true,
+            "stopped" => attempt.stopped = before == "exited",
+            "killed" => attempt.killed = true,
+            "exited" => attempt.exit = what.rsplit_once(", after ").map(|(exit, _)| exit.to_owned()),
+            _ => {}
+        }
+    }
+
+    /// The followers start when `steady1` is ready, and it is stopped when they are gone.
+    fn against_order(&self, path: &str, event: &str) -> Option<String> {
+        let doing = |name: &str| self.life(name).map_or("", |life| life.doing.as_str());
+        if path.starts_with("/chaos/follower") && event == "starting" && doing("steady1") != "ready" {
+            return Some(format!("{path} starts while /chaos/steady1 is {:?}", doing("steady1")));
+        }
+        let followers = names(|sort| sort.name == "follower");
+        let lives = followers.iter().find(|name| doing(name) != "stopped")?;
+        let early = path == "/chaos/steady1" && event == "stopping";
+        early.then(|| format!("{path} is stopped while {lives} is {:?}", doing(lives)))
+    }
+}
+
+/// Whether a child that was told to be `before` can then be told to be `event`.
+fn may_follow(before: &str, event: &str) -> bool {
+    match event {
+        "waiting" => matches!(before, "" | "exited" | "backing-off"),
+        "starting" => matches!(before, "" | "waiting" | "exited" | "backing-off"),
+        "ready" => before == "starting",
+        "stopping" => matches!(before, "starting" | "ready"),
+        "killed" => matches!(before, "starting" | "ready" | "stopping"),
+        "exited" => matches!(before, "starting" | "ready" | "stopping" | "killed"),
+        "backing-off" => before == "exited",
+        "stopped" => matches!(before, "waiting" | "exited" | "backing-off"),
+        // Nothing else happens to these programs.
+        _ => false,
     }
 }

@@ -3,13 +3,17 @@
 #![expect(clippy::print_stderr, reason = "a program for people")]
 
 use crate::Failure;
+use std::io;
 use std::path::Path;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// How often a command with a time limit is looked at.
 const LOOK: Duration = Duration::from_millis(20);
+
+/// How long a command whose time is over has after it was asked to end, before it is killed.
+const ASKED: Duration = Duration::from_secs(5);
 
 /// The root of the repository; every command runs there.
 #[must_use]
@@ -44,7 +48,7 @@ pub(crate) fn step_with(
     }
 }
 
-/// As [`step`], but a command that still runs after `limit` is killed and has failed.
+/// As [`step`], but a command that still runs after `limit` is asked to end, then killed, and has failed.
 pub(crate) fn step_within(line: &str, limit: Duration) -> Result<(), Failure> {
     program_within(command(line), line, limit)
 }
@@ -59,13 +63,27 @@ pub(crate) fn program_within(mut program: Command, line: &str, limit: Duration) 
             return finish(line, status, begun);
         }
         if begun.elapsed() > limit {
-            child.kill().map_err(io)?;
-            child.wait().map_err(io)?;
-            let outcome = format!("still ran after {} s and was killed", limit.as_secs());
+            end(&mut child).map_err(io)?;
+            let outcome = format!("still ran after {} s and was ended", limit.as_secs());
             return Err(Failure::Step { command: line.to_owned(), outcome });
         }
         thread::sleep(LOOK);
     }
+}
+
+/// Asks a program to end, and kills it if it does not.
+fn end(child: &mut Child) -> io::Result<()> {
+    // The standard library knows only the kill.
+    let asked = Command::new("kill").args(["-s", "TERM", &child.id().to_string()]).status();
+    let begun = Instant::now();
+    while asked.is_ok() && begun.elapsed() < ASKED {
+        if child.try_wait()?.is_some() {
+            return Ok(());
+        }
+        thread::sleep(LOOK);
+    }
+    child.kill()?;
+    child.wait().map(drop)
 }
 
 /// Whether a command exists and answers with success; shows nothing.
@@ -118,9 +136,17 @@ mod tests {
     }
 
     #[test]
-    fn a_command_that_does_not_end_in_time_is_killed() {
+    fn a_command_that_does_not_end_in_time_is_asked_to() {
         let failure = step_within("sleep 60", Duration::from_millis(50)).unwrap_err();
-        assert!(failure.to_string().contains("was killed"), "{failure}");
+        assert!(failure.to_string().contains("was ended"), "{failure}");
         step_within("true", Duration::from_secs(60)).unwrap();
+    }
+
+    #[test]
+    fn a_command_that_does_not_end_when_asked_is_killed() {
+        let mut deaf = Command::new("sh");
+        deaf.args(["-c", "trap '' TERM; while :; do sleep 0.1; done"]);
+        let failure = program_within(deaf, "deaf", Duration::from_millis(300)).unwrap_err();
+        assert!(failure.to_string().contains("was ended"), "{failure}");
     }
 }

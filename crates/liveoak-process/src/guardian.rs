@@ -222,7 +222,7 @@ impl Running {
         rustix::fs::fcntl_setfl(&lines, OFlags::NONBLOCK)?;
         let mut command = process::Command::new("/bin/sh");
         command
-            .args(["-c", SCRIPT, "liveoak-guardian"])
+            .args(["-c", SCRIPT, "liveoak-guardian", &process::id().to_string()])
             .env_clear()
             .env("PATH", "/bin:/usr/bin")
             .current_dir("/");

@@ -40,6 +40,8 @@ pub(crate) fn look_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T 
 pub(crate) struct Place {
     folder: PathBuf,
     mark: String,
+    /// The process ids of the `liveoak`s that were started here and watched.
+    started: Mutex<Vec<u32>>,
 }
 
 impl Place {
@@ -51,7 +53,7 @@ impl Place {
         fs::create_dir_all(&folder).expect("a folder");
         // Errors name the folder as the program sees it.
         let folder = folder.canonicalize().expect("the folder");
-        Place { folder, mark: format!("{MARK}={unique};") }
+        Place { folder, mark: format!("{MARK}={unique};"), started: Mutex::default() }
     }
 
     /// A place whose `liveoak.toml` is this, below the name `t`.
@@ -92,7 +94,9 @@ impl Place {
 
     /// Starts `liveoak up` and watches it.
     pub(crate) fn up(&self, args: &[&str]) -> Up {
-        Up::watch(self.command(args).spawn().expect("the program starts"))
+        let up = Up::watch(self.command(args).spawn().expect("the program starts"));
+        self.started.lock().unwrap_or_else(PoisonError::into_inner).push(up.pid());
+        up
     }
 
     /// Runs `liveoak up` until it ends by itself.
@@ -108,9 +112,19 @@ impl Place {
 
     /// The living processes of this test, `liveoak` itself included.
     pub(crate) fn processes(&self) -> Vec<u32> {
-        let entries = fs::read_dir("/proc").expect("/proc");
-        let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-        pids.filter(|pid| self.owns(*pid)).collect()
+        all_processes().filter(|pid| self.owns(*pid)).collect()
+    }
+
+    /// The living guardians of this test's `liveoak`s. They do not carry the mark.
+    fn guardians(&self) -> Vec<u32> {
+        let started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
+        let words: Vec<String> =
+            started.iter().map(|liveoak| format!("liveoak-guardian\0{liveoak}\0")).collect();
+        let guards = |pid: &u32| {
+            let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            words.iter().any(|end| line.ends_with(end)) && !is_zombie(*pid)
+        };
+        all_processes().filter(guards).collect()
     }
 
     /// Whether a process is alive and of this test.
@@ -148,10 +162,12 @@ impl Place {
         self.send(pid, Signal::KILL);
     }
 
-    /// Waits until no process of this test is alive.
+    /// Waits until no process of this test is alive, and no guardian.
     #[track_caller]
     pub(crate) fn is_left_empty(&self) {
-        look_for("end of the last process", || self.processes().is_empty().then_some(()));
+        look_for("end of the last process", || {
+            (self.processes().is_empty() && self.guardians().is_empty()).then_some(())
+        });
     }
 }
 
@@ -160,9 +176,15 @@ impl Drop for Place {
         if !std::thread::panicking() {
             self.is_left_empty();
         }
-        self.processes().into_iter().for_each(|pid| send(pid, Signal::KILL));
+        let left = self.processes().into_iter().chain(self.guardians());
+        left.for_each(|pid| send(pid, Signal::KILL));
         let _ = fs::remove_dir_all(&self.folder);
     }
+}
+
+fn all_processes() -> impl Iterator<Item = u32> {
+    let entries = fs::read_dir("/proc").expect("/proc");
+    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
 }
 
 fn is_zombie(pid: u32) -> bool {
