@@ -76,7 +76,7 @@ impl<'a> Faults<'a> {
             if self.done.steps.len() == SHOWN {
                 self.done.steps.pop_front();
             }
-            self.done.steps.push_back(format!("{number}: {}: {what}", Step { harm, rest }));
+            self.done.steps.push_back(format!("step {number}: {}: {what}", Step { harm, rest }));
             self.undo_what_is_over(false);
             thread::sleep(rest);
         }

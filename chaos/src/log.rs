@@ -74,6 +74,11 @@ impl Log {
         self.output.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether something is known to be wrong already: there is no need to go on.
+    pub(crate) fn is_wrong(&self) -> bool {
+        !self.told().wrong.is_empty() || !self.output().wrong.is_empty()
+    }
+
     /// Both threads end with their streams.
     pub(crate) fn read(&self, stdout: ChildStdout, stderr: ChildStderr) -> Vec<JoinHandle<()>> {
         let (log, output) = (self.clone(), self.clone());

@@ -16,7 +16,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 /// What is waited for comes within this, also on a loaded machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A run of this length meets every fault.
 const LONG_ENOUGH: Duration = Duration::from_secs(15);
@@ -106,8 +106,8 @@ fn orderly(place: &Place, time: Duration, seed: u64) -> Outcome {
 fn harm_and_stop(place: &Place, mut up: Up, time: Duration, seed: u64) -> Outcome<(Log, Done)> {
     let begin = Instant::now();
     let faults = Faults::new(place, up.child.id(), &up.log);
-    let done = faults.harm(seed, 0, || begin.elapsed() < time);
-    let steps = || done.steps.iter().map(|step| format!("\n  step {step}")).collect::<String>();
+    let done = faults.harm(seed, 0, || begin.elapsed() < time && !up.log.is_wrong());
+    let steps = || lines(&done.steps);
     let ended = everything_is_back(place, &up.log).and_then(|()| stop(place, &mut up, seed));
     let status = ended.map_err(|what| format!("{what}\n{}", steps()))?;
     let log = up.log;
@@ -122,14 +122,8 @@ fn harm_and_stop(place: &Place, mut up: Up, time: Duration, seed: u64) -> Outcom
         wrong.push(format!("liveoak ended with {status} instead of 3"));
     }
     if !wrong.is_empty() {
-        let first: Vec<String> = wrong.iter().take(10).map(|what| format!("\n  {what}")).collect();
-        return Err(format!(
-            "{} things are wrong:{}{}{}",
-            wrong.len(),
-            first.concat(),
-            steps(),
-            last_lines(&log)
-        ));
+        let first = lines(wrong.iter().take(10));
+        return Err(format!("{} things are wrong:{}{}{}", wrong.len(), first, steps(), last_lines(&log)));
     }
     nothing_is_left(place)?;
     Ok((log, done))
@@ -174,6 +168,10 @@ fn sudden(place: &Place, seed: u64, part: u64) -> Outcome {
     // Not before: until then its number is nobody else's.
     up.child.wait().map_err(|error| error.to_string())?;
     println!("  liveoak killed after {} steps", done.counts.values().sum::<u32>());
+    let wrong = lines(&up.log.told().wrong);
+    if !wrong.is_empty() {
+        return Err(format!("until it was killed:{wrong}"));
+    }
     nothing_is_left(place)
 }
 
@@ -232,8 +230,9 @@ fn nothing_is_left(place: &Place) -> Outcome {
 fn wait_for(log: &Log, what: &str, mut missing: impl FnMut() -> Option<String>) -> Outcome {
     let begin = Instant::now();
     while let Some(why) = missing() {
-        if begin.elapsed() > PATIENCE {
-            return Err(format!("no {what} within {PATIENCE:?}: {why}{}", last_lines(log)));
+        if begin.elapsed() > PATIENCE || log.is_wrong() {
+            let wrong = [log.told().wrong.clone(), log.output().verdict()].concat();
+            return Err(format!("no {what}: {why}{}{}", lines(&wrong), last_lines(log)));
         }
         thread::sleep(Duration::from_millis(10));
     }
@@ -241,5 +240,9 @@ fn wait_for(log: &Log, what: &str, mut missing: impl FnMut() -> Option<String>) 
 }
 
 fn last_lines(log: &Log) -> String {
-    log.told().lines.iter().map(|line| format!("\n  {line}")).collect()
+    lines(&log.told().lines)
+}
+
+fn lines<'a>(all: impl IntoIterator<Item = &'a String>) -> String {
+    all.into_iter().map(|line| format!("\n  {line}")).collect()
 }
