@@ -235,7 +235,11 @@ impl Attempts {
 
     /// The leader ended by itself. Whoever of its group lives on is asked to stop, then killed.
     async fn take_leftovers(&self, ctx: &Ctx, process: &mut Process) {
-        if process.group_alive() {
+        let alive = race(process.group_known_alive(), ctx.stopping()).await;
+        if alive == Either::Left(false) {
+            return;
+        }
+        if alive == Either::Left(true) {
             let path = ctx.path();
             tracing::info!(target: "liveoak", path = %path, event = "leftovers", "{path}: has ended, but not all that it started; stopping the rest");
             if !ctx.is_stopping() {
@@ -243,9 +247,9 @@ impl Attempts {
                 let status = process.exited().await;
                 ctx.ending(self.exit(status));
             }
-            let _gone_meanwhile = process.stop();
-            race(process.group_gone(), ctx.killed()).await;
         }
+        let _gone_meanwhile = process.stop();
+        race(process.group_gone(), ctx.killed()).await;
     }
 
     fn exit(&self, status: Status) -> Exit {

@@ -6,6 +6,7 @@
 //! asking again.
 
 use crate::os::{is_in_group, watch_readable};
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::fs;
 use std::io;
@@ -17,27 +18,56 @@ use tokio::io::unix::AsyncFd;
 /// How many members are waited for between two looks at `/proc`. More would only cost descriptors.
 const WATCHED_AT_ONCE: usize = 16;
 
-/// Pause between two looks when no descriptor is left to wait on.
+/// Pause between two looks when no descriptor is left to look or to wait with.
 const NO_DESCRIPTOR_PAUSE: Duration = Duration::from_millis(50);
 
 /// The living members of `group`; a dead one that its parent has not reaped is not alive.
 ///
 /// # Errors
-/// When there is no `/proc`.
+/// When there is no `/proc`, or no descriptor left to look with: then nothing is known.
 pub(crate) fn living(group: Pid) -> io::Result<Vec<Pid>> {
     let mut members = Vec::new();
     for entry in fs::read_dir("/proc")? {
         let name = entry?.file_name();
         let pid = name.to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw);
-        let pid = pid.filter(|&pid| is_in_group(pid, group));
-        members.extend(pid.filter(|&pid| is_living_member(pid, group)));
+        if let Some(pid) = pid.filter(|&pid| is_in_group(pid, group))
+            && is_living_member(pid, group)?
+        {
+            members.push(pid);
+        }
     }
     Ok(members)
 }
 
-fn is_living_member(pid: Pid, group: Pid) -> bool {
-    let stat = fs::read(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
-    parse_stat(&stat).is_some_and(|(alive, found)| alive && found == group.as_raw_nonzero().get())
+/// # Errors
+/// When there is no descriptor left to look with.
+fn is_living_member(pid: Pid, group: Pid) -> io::Result<bool> {
+    let stat = match fs::read(format!("/proc/{}/stat", pid.as_raw_nonzero())) {
+        Ok(stat) => stat,
+        Err(error) if is_shortage(&error) => return Err(error),
+        // It is gone meanwhile.
+        Err(_) => return Ok(false),
+    };
+    Ok(parse_stat(&stat).is_some_and(|(alive, found)| alive && found == group.as_raw_nonzero().get()))
+}
+
+/// Whether the same look may well succeed later.
+fn is_shortage(error: &io::Error) -> bool {
+    let shortages = [Errno::MFILE, Errno::NFILE, Errno::NOMEM].map(|errno| Some(errno.raw_os_error()));
+    shortages.contains(&error.raw_os_error())
+}
+
+/// As [`living`], but while there is no descriptor left to look with, waits for one. Cancel safe.
+///
+/// # Errors
+/// When there is no `/proc`, at once.
+pub(crate) async fn known_living(group: Pid) -> io::Result<Vec<Pid>> {
+    loop {
+        match living(group) {
+            Err(error) if is_shortage(&error) => tokio::time::sleep(NO_DESCRIPTOR_PAUSE).await,
+            known => return known,
+        }
+    }
 }
 
 /// Whether the process is alive, and its group, from `/proc/PID/stat` (`proc_pid_stat(5)`).
@@ -59,7 +89,7 @@ fn parse_stat(stat: &[u8]) -> Option<(bool, i32)> {
 /// When there is no `/proc`, at once.
 pub(crate) async fn gone(group: Pid) -> io::Result<()> {
     loop {
-        let members = living(group)?;
+        let members = known_living(group).await?;
         if members.is_empty() {
             return Ok(());
         }
@@ -79,7 +109,7 @@ pub(crate) async fn gone(group: Pid) -> io::Result<()> {
 fn watch(pid: Pid, group: Pid) -> Option<AsyncFd<Arc<OwnedFd>>> {
     let pidfd = pidfd_open(pid, PidfdFlags::empty()).ok()?;
     // Asked again after opening: the number may have changed hands since the first look.
-    is_living_member(pid, group).then(|| watch_readable(Arc::new(pidfd)).ok()).flatten()
+    is_living_member(pid, group).ok()?.then(|| watch_readable(Arc::new(pidfd)).ok()).flatten()
 }
 
 #[cfg(test)]

@@ -179,14 +179,31 @@ impl Process {
     /// Whether any process of the group is alive, the leader or another. Dead ones that nobody has reaped do not count.
     ///
     /// While the leader runs this costs nothing. After that it looks through `/proc`, some microseconds per process of
-    /// the machine; without `/proc` the answer is yes until the process is finished. After a [lost](Status::Lost) status
+    /// the machine; without `/proc`, or a file descriptor to look with, the answer is yes until the process is finished. After a [lost](Status::Lost) status
     /// the group's number is not ours to look for, and the answer is no.
     pub fn group_alive(&self) -> bool {
+        let look = || group::living(self.pid).map_or(true, |members| !members.is_empty());
+        self.group_alive_unseen().unwrap_or_else(look)
+    }
+
+    /// As [`group_alive`](Process::group_alive), but while there is no file descriptor to look with, waits for one.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub(crate) async fn group_known_alive(&self) -> bool {
+        match self.group_alive_unseen() {
+            Some(alive) => alive,
+            None => group::known_living(self.pid).await.map_or(true, |members| !members.is_empty()),
+        }
+    }
+
+    /// Whether the group is alive, as far as that is known without looking.
+    fn group_alive_unseen(&self) -> Option<bool> {
         match self.exit.peek() {
-            _ if self.gone || self.leader.is_none() => false,
-            None => true,
-            Some(Status::Lost) => false,
-            Some(_) => group::living(self.pid).map_or(true, |members| !members.is_empty()),
+            _ if self.gone || self.leader.is_none() => Some(false),
+            None => Some(true),
+            Some(Status::Lost) => Some(false),
+            Some(_) => None,
         }
     }
 
@@ -215,7 +232,7 @@ impl Process {
     /// Cancel safe: called again, it asks again and waits the grace again. Once it has returned, it returns the same
     /// at once.
     pub async fn finish(&mut self, grace: Duration) -> Finished {
-        if self.group_alive() {
+        if self.group_known_alive().await {
             let _gone_meanwhile = self.stop();
             if tokio::time::timeout(grace, self.group_gone()).await.is_err() {
                 self.forced = true;

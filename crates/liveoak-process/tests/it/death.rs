@@ -75,6 +75,14 @@ fn children_start_with_default_signals_whatever_the_program_ignores() {
 }
 
 #[test]
+fn without_a_descriptor_to_look_with_a_group_is_not_taken_for_gone_and_its_end_is_seen_later() {
+    let mut program = Program::start("one descriptor", "ulimit -n 64;");
+    for expected in ["0", "0", "1", "1", "2", "2", "none", "some"] {
+        assert_eq!(program.word(), format!("{expected} true"));
+    }
+}
+
+#[test]
 fn want_of_descriptors_is_a_retryable_error() {
     let mut program = Program::start("descriptors", "ulimit -n 64;");
     assert_eq!(program.word(), "true");

@@ -77,6 +77,7 @@ fn the_program() {
         "long line" => runtime.block_on(long_line()),
         "signals" => runtime.block_on(signals()),
         "descriptors" => runtime.block_on(descriptors()),
+        "one descriptor" => runtime.block_on(one_descriptor()),
         other => panic!("no such role: {other}"),
     }
 }
@@ -125,6 +126,31 @@ async fn descriptors() {
     say(error);
     drop(hoard);
     say(shell("exit 0").await.0.exited().await);
+}
+
+/// Looks for a group, of which a member lives on, with as many descriptors as the look needs, and fewer.
+async fn one_descriptor() {
+    let (mut process, _output) = shell("sleep 1000 & exit 0").await;
+    process.exited().await;
+    let mut hoard = Vec::new();
+    while let Ok(file) = std::fs::File::open("/dev/null") {
+        hoard.push(file);
+    }
+    for free in 0..3 {
+        say(format!("{free} {}", process.group_alive()));
+        let gone = tokio::time::timeout(std::time::Duration::from_millis(100), process.group_gone()).await;
+        say(format!("{free} {}", gone.is_err()));
+        drop(hoard.pop());
+    }
+    while let Ok(file) = std::fs::File::open("/dev/null") {
+        hoard.push(file);
+    }
+    process.kill().unwrap();
+    let gone = tokio::spawn(async move { process.finish(std::time::Duration::ZERO).await });
+    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    say(format!("none {}", !gone.is_finished()));
+    drop(hoard);
+    say(format!("some {}", within(gone).await.is_ok()));
 }
 
 /// In a process of its own, so that its peak memory is the line's doing.
