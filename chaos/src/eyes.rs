@@ -1,5 +1,6 @@
 //! Looks at the processes while all goes on: of each program no two groups are alive at once.
 
+use crate::log::Log;
 use crate::place::{Place, Process};
 use std::collections::BTreeMap;
 use std::thread;
@@ -8,16 +9,16 @@ use std::time::Duration;
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Watches for as long as `goes_on` holds: what was wrong, and how often was looked.
-pub(crate) fn watch(place: &Place, goes_on: impl Fn() -> bool) -> (Vec<String>, u32) {
-    let (mut wrong, mut looks) = (Vec::new(), 0);
+/// Watches for as long as `goes_on` holds: how often was looked. What is seen is known to the log.
+pub(crate) fn watch(place: &Place, log: &Log, goes_on: impl Fn() -> bool) -> u32 {
+    let mut looks = 0;
     while goes_on() {
-        wrong.extend(two_at_once(place));
+        let seen = two_at_once(place);
+        log.told().wrong.extend(seen);
         looks += 1;
         thread::sleep(PAUSE);
     }
-    wrong.truncate(10);
-    (wrong, looks)
+    looks
 }
 
 /// A program with two groups. Both are looked at again: one may have ended before the other began.

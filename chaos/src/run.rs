@@ -79,17 +79,14 @@ fn start(place: &Place, time: Duration) -> Outcome<Up> {
 
 fn orderly(place: &Place, time: Duration, seed: u64) -> Outcome {
     let up = start(place, time)?;
-    let over = AtomicBool::new(false);
-    let (outcome, (doubles, looks)) = thread::scope(|scope| {
-        let eyes = scope.spawn(|| eyes::watch(place, || !over.load(Ordering::Relaxed)));
+    let (over, log) = (AtomicBool::new(false), up.log.clone());
+    let (outcome, looks) = thread::scope(|scope| {
+        let eyes = scope.spawn(|| eyes::watch(place, &log, || !over.load(Ordering::Relaxed)));
         let outcome = harm_and_stop(place, up, time, seed);
         over.store(true, Ordering::Relaxed);
         (outcome, eyes.join().unwrap_or_default())
     });
-    if let Some(double) = doubles.first() {
-        return Err(format!("{double}\n{}", outcome.err().unwrap_or_default()));
-    }
-    let (log, done) = outcome?;
+    let done = outcome?;
     let ran: usize = log.told().lives.values().map(|life| life.attempts.len()).sum();
     println!(
         "  {ran:>6} attempts, {} KiB of output, {looks} looks at all processes",
@@ -103,7 +100,7 @@ fn orderly(place: &Place, time: Duration, seed: u64) -> Outcome {
     }
 }
 
-fn harm_and_stop(place: &Place, mut up: Up, time: Duration, seed: u64) -> Outcome<(Log, Done)> {
+fn harm_and_stop(place: &Place, mut up: Up, time: Duration, seed: u64) -> Outcome<Done> {
     let begin = Instant::now();
     let faults = Faults::new(place, up.child.id(), &up.log);
     let done = faults.harm(seed, 0, || begin.elapsed() < time && !up.log.is_wrong());
@@ -126,7 +123,7 @@ fn harm_and_stop(place: &Place, mut up: Up, time: Duration, seed: u64) -> Outcom
         return Err(format!("{} things are wrong:{}{}{}", wrong.len(), first, steps(), last_lines(&log)));
     }
     nothing_is_left(place)?;
-    Ok((log, done))
+    Ok(done)
 }
 
 /// Asks for the end while some processes are suspended.
