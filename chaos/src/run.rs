@@ -87,6 +87,9 @@ fn orderly(place: &Place, time: Duration, seed: u64) -> Outcome {
         (outcome, eyes.join().unwrap_or_default())
     });
     let done = outcome?;
+    if let Some(wrong) = log.told().wrong.first() {
+        return Err(wrong.clone());
+    }
     let ran: usize = log.told().lives.values().map(|life| life.attempts.len()).sum();
     println!(
         "  {ran:>6} attempts, {} KiB of output, {looks} looks at all processes",
@@ -129,8 +132,10 @@ fn harm_and_stop(place: &Place, mut up: Up, time: Duration, seed: u64) -> Outcom
 /// Asks for the end while some processes are suspended.
 fn stop(place: &Place, up: &mut Up, seed: u64) -> Outcome<ExitStatus> {
     let mut luck = Luck::of(seed, 0, u64::MAX);
+    let mut suspended = names(|_| true);
+    suspended.retain(|_| luck.below(3) == 0);
     for process in place.processes() {
-        if process.name.is_some() && luck.below(3) == 0 {
+        if process.name.is_some_and(|name| suspended.contains(&name)) {
             send(process.pid, Signal::STOP);
         }
     }
