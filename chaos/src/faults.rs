@@ -10,8 +10,11 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// A guardian that dies younger than this did not work, `liveoak` thinks, and it tries five in a row.
+/// A guardian that dies younger than this did not work, `liveoak` thinks, and after five of them it starts no more.
 const GROWN_UP: Duration = Duration::from_secs(6);
+
+/// So many may die young in a row.
+const YOUNG_DEATHS: u32 = 2;
 
 /// So many steps are shown of a run that failed.
 const SHOWN: usize = 30;
@@ -52,16 +55,15 @@ pub(crate) struct Faults<'a> {
     limits: [Rlimit; 2],
     /// None is at the end.
     undo: Vec<(Option<Instant>, Undo)>,
-    /// The last death of a guardian, and how many died young in a row.
-    guardian: (Instant, u32),
+    /// How many guardians died young in a row.
+    young_deaths: u32,
     done: Done,
 }
 
 impl<'a> Faults<'a> {
     pub(crate) fn new(place: &'a Place, liveoak: u32, log: &'a Log) -> Self {
         let limits = ["Max open files", "Max processes"].map(|title| limit(liveoak, title));
-        let guardian = (Instant::now(), 0);
-        Self { place, liveoak, log, limits, undo: vec![], guardian, done: Done::default() }
+        Self { place, liveoak, log, limits, undo: vec![], young_deaths: 0, done: Done::default() }
     }
 
     /// Does what the plan says for as long as `goes_on` holds, and undoes all of it that lasts.
@@ -138,17 +140,15 @@ impl<'a> Faults<'a> {
 
     /// `liveoak` starts another. If it could not, the next program that it starts brings one.
     fn kill_guardian(&mut self) -> &'static str {
-        let (died, young) = self.guardian;
-        let in_a_row = if died.elapsed() < GROWN_UP { young + 1 } else { 0 };
-        let guardians = self.place.guardians();
-        if guardians.is_empty() {
+        let Some(guardian) = self.place.guardians().into_iter().next() else {
             return "found no guardian";
-        }
-        if in_a_row > 2 {
+        };
+        let young_deaths = if guardian.age() < GROWN_UP { self.young_deaths + 1 } else { 0 };
+        if young_deaths > YOUNG_DEATHS {
             return "spared the guardian, which was too young";
         }
-        self.guardian = (Instant::now(), in_a_row);
-        guardians.into_iter().for_each(|guardian| send(guardian.pid, Signal::KILL));
+        self.young_deaths = young_deaths;
+        send(guardian.pid, Signal::KILL);
         "killed the guardian"
     }
 

@@ -44,6 +44,15 @@ pub(crate) struct Process {
     pub(crate) name: Option<String>,
 }
 
+impl Process {
+    pub(crate) fn age(&self) -> Duration {
+        let text = fs::read_to_string("/proc/uptime").unwrap_or_default();
+        let uptime = text.split(' ').next().and_then(|seconds| seconds.parse().ok()).unwrap_or_default();
+        // proc_pid_stat(5): the kernel tells everybody hundredths of a second.
+        Duration::from_secs_f64(uptime).saturating_sub(Duration::from_millis(self.began * 10))
+    }
+}
+
 impl Place {
     pub(crate) fn new(liveoak: &Path) -> io::Result<Self> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();

@@ -8,6 +8,9 @@ pub(crate) const NAME: &str = "LIVEOAK_CHAOS_NAME";
 /// How many columns of padding stand behind each number of the programs that talk much.
 pub(crate) const PADDING: usize = 1000;
 
+/// The exit code of a program that should have run out of processes, and did not.
+pub(crate) const UNLIMITED: i32 = 7;
+
 /// One sort of program.
 pub(crate) struct Sort {
     pub(crate) name: &'static str,
@@ -84,9 +87,9 @@ pub(crate) const SORTS: &[Sort] = &[
         name: "forks",
         count: 3,
         lasting: false,
-        // dash, bash
-        codes: &[2, 254],
-        script: "sleep 0.2; ulimit -u 1 2>/dev/null || ulimit -p 1; sleep 3 & sleep 3 & exit 5",
+        // dash, bash; and where no limit binds
+        codes: &[2, 254, UNLIMITED],
+        script: "sleep 0.2; ulimit -u 1 2>/dev/null || ulimit -p 1; sleep 3 & sleep 3 & exit 7",
         ..ORDINARY
     },
 ];

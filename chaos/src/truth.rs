@@ -1,9 +1,9 @@
 //! The questions at the end: is what was told of each attempt what was done to it?
 
 use crate::faults::{Blow, Done};
-use crate::log::{Attempt, Life, Log};
+use crate::log::{Attempt, Life, Log, Told};
 use crate::place::Place;
-use crate::programs::{Sort, names, sort_of};
+use crate::programs::{Sort, UNLIMITED, names, sort_of};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -45,6 +45,10 @@ pub(crate) fn of_attempts(place: &Place, log: &Log, done: &Done) -> Vec<String> 
         }
     }
     wrong.extend(output.verdict());
+    let unlimited = format!("exit code {UNLIMITED}");
+    if place.has_process_limit() && exits(&told, &unlimited) > 0 {
+        wrong.push("a program did not run out of processes".to_owned());
+    }
     wrong.extend(told.wrong.iter().cloned());
     if told.last_event != "/chaos exited" {
         wrong.push(format!("the last event is {:?}", told.last_event));
@@ -73,13 +77,16 @@ fn of_failed_starts(life: &Life) -> impl Iterator<Item = String> {
     exits.filter(|exit| NOT_STARTED.iter().all(|(words, _)| !exit.contains(words)))
 }
 
+/// How many attempts were told to have ended so.
+fn exits(told: &Told, words: &str) -> u32 {
+    let attempts = told.lives.values().flat_map(|life| &life.attempts);
+    let exits = attempts.filter_map(|attempt| attempt.exit.as_ref()).filter(|exit| exit.contains(words));
+    u32::try_from(exits.count()).unwrap_or(u32::MAX)
+}
+
 /// How often each fault was met, as those say who met it. None may be 0.
 pub(crate) fn met(place: &Place, log: &Log, done: &Done) -> BTreeMap<&'static str, u32> {
     let (told, output) = (log.told(), log.output());
-    let exits = |words: &str| {
-        let attempts = told.lives.values().flat_map(|life| &life.attempts);
-        attempts.filter_map(|attempt| attempt.exit.as_ref()).filter(|exit| exit.contains(words)).count()
-    };
     let refused = |what| output.refusals.get(what).copied().unwrap_or_default();
     let mut met = BTreeMap::from([
         ("full disk", refused("full disk")),
@@ -87,7 +94,7 @@ pub(crate) fn met(place: &Place, log: &Log, done: &Done) -> BTreeMap<&'static st
         ("line lost in full pipes", u32::try_from(output.lost).unwrap_or(u32::MAX)),
     ]);
     for (words, what) in NOT_STARTED {
-        met.insert(what, u32::try_from(exits(words)).unwrap_or(u32::MAX));
+        met.insert(what, exits(&told, words));
     }
     for what in
         ["killed", "told to terminate", "suspended", "suspended liveoak itself", "killed the guardian"]
