@@ -49,6 +49,12 @@ pub(crate) struct Attempt {
     pub(crate) exit: Option<String>,
 }
 
+impl Attempt {
+    pub(crate) fn exit_has(&self, words: &str) -> bool {
+        self.exit.as_ref().is_some_and(|exit| exit.contains(words))
+    }
+}
+
 impl Life {
     /// How many attempts came to run.
     pub(crate) fn ran(&self) -> usize {

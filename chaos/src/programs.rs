@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 pub(crate) const NAME: &str = "LIVEOAK_CHAOS_NAME";
 
 /// How many columns of padding stand behind each number of the programs that talk much.
-pub(crate) const PADDING: usize = 1000;
+pub(crate) const PADDING: usize = 1500;
 
 /// The exit code of a program that should have run out of processes, and did not.
 pub(crate) const UNLIMITED: i32 = 7;

@@ -21,26 +21,15 @@ pub(crate) fn of_attempts(place: &Place, log: &Log, done: &Done) -> Vec<String> 
             wrong.push(format!("{name} was never told of"));
             continue;
         };
-        let ran: Vec<&Attempt> = life.attempts.iter().filter(|attempt| attempt.ready).collect();
-        let alone = ran.iter().filter(|attempt| !attempt.stopped).count();
         let written = place.pids(&name).len();
-        // Whether the last one, which was stopped, came to write is not known.
-        let last = usize::from(life.attempts.last().is_some_and(|attempt| attempt.stopped));
-        if !(alone..=alone + last).contains(&written) {
-            wrong.push(format!("{written} attempts of {name} ran, and {} were told to be ready", ran.len()));
-        }
-        for (number, attempt) in (1..).zip(ran) {
-            let blows = done.blows.get(&(name.clone(), number)).map_or(&[][..], Vec::as_slice);
-            wrong.extend(
-                of_exit(sort_of(&name), attempt, blows).map(|what| format!("{name}, run {number}: {what}")),
-            );
-        }
-        wrong.extend(of_failed_starts(life).map(|what| format!("{name} was not started: {what}")));
+        let blows = |run: usize| done.blows.get(&(name.clone(), run)).map_or(&[][..], Vec::as_slice);
+        wrong.extend(of_life(sort_of(&name), life, written, blows).map(|what| format!("{name}: {what}")));
     }
     let output = log.output();
     for name in names(|sort| sort.name == "loud") {
         let (begun, written) = (output.begun(&name), place.pids(&name).len());
-        if begun > written + 1 || output.lost == 0 && begun < written {
+        let unheard = told.life(&name).map_or(0, |life| life.attempts.len() - life.ran());
+        if begun > written + 1 || output.lost == 0 && begun + unheard < written {
             wrong.push(format!("{begun} of {written} attempts of {name} were heard to begin"));
         }
     }
@@ -56,25 +45,53 @@ pub(crate) fn of_attempts(place: &Place, log: &Log, done: &Done) -> Vec<String> 
     wrong
 }
 
-/// An attempt ends by the signal that its leader was sent, or by itself if that is its way or it was given cause.
-fn of_exit(sort: &Sort, attempt: &Attempt, blows: &[Blow]) -> Option<String> {
-    let Some(exit) = &attempt.exit else { return Some("its exit was never told".to_owned()) };
+/// Each attempt that was told to be ready ran, and has written that down; which blows it got is known by the number of
+/// its line. One that was cut short by the stop, or by want of the last descriptor that its start needs, may have come
+/// to write or not: all ways to share the lines out are tried, and one must be true.
+fn of_life<'a>(
+    sort: &Sort,
+    life: &Life,
+    written: usize,
+    blows: impl Fn(usize) -> &'a [Blow],
+) -> Option<String> {
+    // How many lines may belong to the attempts so far.
+    let mut lines = BTreeSet::from([0]);
+    for (number, attempt) in (1..).zip(&life.attempts) {
+        let short = !attempt.ready && NOT_STARTED.iter().any(|(words, _)| attempt.exit_has(words));
+        let fits = |run| short || is_true(sort, attempt, run);
+        let silent = (short || attempt.stopped) && fits(&[]);
+        let without = lines.iter().copied().filter(|_| silent);
+        let with = lines.iter().map(|line| line + 1).filter(|line| *line <= written && fits(blows(*line)));
+        let next: BTreeSet<usize> = without.chain(with).collect();
+        if next.is_empty() {
+            let done: Vec<_> = lines.iter().map(|line| blows(line + 1)).collect();
+            let exit = &attempt.exit;
+            return Some(format!(
+                "attempt {number} is told as {exit:?}, {written} ran, and was done: {done:?}"
+            ));
+        }
+        lines = next;
+    }
+    let most = lines.last().copied().unwrap_or_default();
+    (!lines.contains(&written)).then(|| format!("{written} attempts ran, and {most} were told to"))
+}
+
+/// An attempt ends by the signal that its leader was sent, or by itself if that is its way or it was given cause, or
+/// because it was stopped.
+fn is_true(sort: &Sort, attempt: &Attempt, blows: &[Blow]) -> bool {
+    let Some(exit) = &attempt.exit else { return false };
     let by_signal = |blow: &Blow| blow.leader && *exit == format!("ended by {}", blow.signal);
     let by_itself = sort.codes.iter().any(|code| match code {
         0 => exit == "completed",
         code => *exit == format!("exit code {code}"),
     });
     let may = !sort.lasting || blows.iter().any(|blow| !blow.leader);
-    let by_stop =
-        attempt.stopped && exit == if attempt.killed { "ended by SIGKILL" } else { "ended by SIGTERM" };
-    let is_true = blows.iter().any(by_signal) || by_itself && may || by_stop;
-    (!is_true).then(|| format!("told as {exit:?}, and was done: {blows:?}"))
-}
-
-fn of_failed_starts(life: &Life) -> impl Iterator<Item = String> {
-    let failed = life.attempts.iter().filter(|attempt| !attempt.ready && !attempt.stopped);
-    let exits = failed.map(|attempt| attempt.exit.clone().unwrap_or_default());
-    exits.filter(|exit| NOT_STARTED.iter().all(|(words, _)| !exit.contains(words)))
+    let by_stop = match (attempt.ready, attempt.killed) {
+        (_, true) => exit == "ended by SIGKILL",
+        (true, false) => exit == "ended by SIGTERM",
+        (false, false) => matches!(exit.as_str(), "ended by SIGTERM" | "stopped as asked"),
+    };
+    blows.iter().any(by_signal) || by_itself && may || attempt.stopped && by_stop
 }
 
 /// How many attempts were told to have ended so.
@@ -146,5 +163,52 @@ fn rung_of(path: &str, life: &Life) -> &'static str {
         Some(attempt) if attempt.stopped && path.starts_with("/chaos/stubborn") => "killed",
         Some(attempt) if attempt.stopped => "asked",
         _ => "cancelled",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KILL: Blow = Blow { signal: "SIGKILL", leader: true };
+
+    fn life(exits: &[(&str, bool)]) -> Life {
+        let attempts = exits.iter().map(|(exit, ready)| Attempt {
+            ready: *ready,
+            exit: Some((*exit).to_owned()),
+            ..Attempt::default()
+        });
+        Life { attempts: attempts.collect(), ..Life::default() }
+    }
+
+    fn judged(name: &str, exits: &[(&str, bool)], runs: &[&[Blow]]) -> Option<String> {
+        of_life(sort_of(name), &life(exits), runs.len(), |run| runs.get(run - 1).copied().unwrap_or_default())
+    }
+
+    #[test]
+    fn an_exit_is_what_was_done_to_that_attempt() {
+        let killed = ("ended by SIGKILL", true);
+        assert_eq!(judged("crash1", &[("exit code 3", true), killed], &[&[], &[KILL]]), None);
+        assert!(judged("crash1", &[("exit code 3", true), killed], &[&[KILL], &[]]).is_some());
+        assert!(judged("steady1", &[("exit code 3", true)], &[&[KILL]]).is_some());
+        assert!(judged("loud1", &[("exit code 6", true)], &[&[KILL]]).is_some());
+        assert_eq!(judged("loud1", &[("exit code 6", true)], &[&[Blow { leader: false, ..KILL }]]), None);
+    }
+
+    #[test]
+    fn as_many_attempts_are_told_as_ran() {
+        let crashed = ("exit code 3", true);
+        assert!(judged("crash1", &[crashed], &[&[], &[]]).is_some());
+        assert!(judged("crash1", &[crashed, crashed], &[&[]]).is_some());
+    }
+
+    #[test]
+    fn an_attempt_that_could_not_be_started_whole_may_have_run_or_not() {
+        let short = ("failed: could not start: Too many open files (os error 24)", false);
+        let killed = ("ended by SIGKILL", true);
+        assert_eq!(judged("steady1", &[short, killed], &[&[KILL]]), None);
+        assert_eq!(judged("steady1", &[short, killed], &[&[], &[KILL]]), None);
+        assert!(judged("steady1", &[short, killed], &[&[KILL], &[]]).is_some());
+        assert!(judged("steady1", &[("failed: no such file", false), killed], &[&[KILL]]).is_some());
     }
 }
