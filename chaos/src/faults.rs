@@ -16,6 +16,10 @@ const GROWN_UP: Duration = Duration::from_secs(6);
 /// So many may die young in a row.
 const YOUNG_DEATHS: u32 = 2;
 
+/// So long `liveoak` is left in peace by each fault of its own before the same comes again: it says so truthfully when it
+/// could look at nothing for the two seconds after which it writes a killed program off.
+const AIR: Duration = Duration::from_millis(300);
+
 /// So many steps are shown of a run that failed.
 const SHOWN: usize = 30;
 
@@ -55,6 +59,8 @@ pub(crate) struct Faults<'a> {
     limits: [Rlimit; 2],
     /// None is at the end.
     undo: Vec<(Option<Instant>, Undo)>,
+    /// What was undone, and when.
+    undone: Vec<(Undo, Instant)>,
     /// How many guardians died young in a row.
     young_deaths: u32,
     done: Done,
@@ -63,7 +69,16 @@ pub(crate) struct Faults<'a> {
 impl<'a> Faults<'a> {
     pub(crate) fn new(place: &'a Place, liveoak: u32, log: &'a Log) -> Self {
         let limits = ["Max open files", "Max processes"].map(|title| limit(liveoak, title));
-        Self { place, liveoak, log, limits, undo: vec![], young_deaths: 0, done: Done::default() }
+        Self {
+            place,
+            liveoak,
+            log,
+            limits,
+            undo: vec![],
+            undone: vec![],
+            young_deaths: 0,
+            done: Done::default(),
+        }
     }
 
     /// Does what the plan says for as long as `goes_on` holds, and undoes all of it that lasts.
@@ -87,6 +102,15 @@ impl<'a> Faults<'a> {
     }
 
     fn strike(&mut self, harm: &Harm) -> &'static str {
+        let own = match harm {
+            Harm::StarveFiles(_) => Some(Undo::Files),
+            Harm::StarveProcesses(_) => Some(Undo::Processes),
+            Harm::SuspendLiveoak(_) => Some(Undo::Resume(self.liveoak)),
+            _ => None,
+        };
+        if own.is_some_and(|own| !self.has_air(&own)) {
+            return "let liveoak have some air";
+        }
         let open = || lowest_free_descriptor(self.liveoak);
         match harm {
             Harm::Kill(name, whom) => {
@@ -117,6 +141,11 @@ impl<'a> Faults<'a> {
             }
             Harm::KillGuardian => self.kill_guardian(),
         }
+    }
+
+    fn has_air(&self, own: &Undo) -> bool {
+        let lately = |(undone, at): &(Undo, Instant)| undone == own && at.elapsed() < AIR;
+        !self.undo.iter().any(|(_, undo)| undo == own) && !self.undone.iter().any(lately)
     }
 
     /// Sends a signal to a process of the program's group, and writes it down if it is one that ends.
@@ -165,6 +194,8 @@ impl<'a> Faults<'a> {
             if self.undo.iter().any(|(_, later)| *later == undo) {
                 continue;
             }
+            self.undone.retain(|(_, at)| at.elapsed() < AIR);
+            self.undone.push((undo.clone(), Instant::now()));
             match undo {
                 Undo::Resume(pid) if pid == self.liveoak || self.place.process(pid).is_some() => {
                     send(pid, Signal::CONT);

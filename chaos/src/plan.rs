@@ -6,7 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 /// How often luck is left aside: at some steps of each so many comes what must have happened in every run.
-const ROUND: u64 = 150;
+const ROUND: u64 = 300;
 
 /// So long nobody reads the output, when more than `liveoak` keeps is to come.
 const DEAF: Duration = Duration::from_secs(5);
@@ -81,7 +81,7 @@ pub(crate) fn step(seed: u64, part: u64, number: u64) -> Step {
     let harm = match (number % ROUND, roll) {
         (20, _) => Harm::StarveFiles(Duration::from_millis(900)),
         (45, _) => Harm::StarveProcesses(Duration::from_millis(900)),
-        (65, _) => Harm::Deafen(DEAF),
+        (65, _) if (number / ROUND).is_multiple_of(2) => Harm::Deafen(DEAF),
         (90, _) if part == 0 => Harm::KillGuardian,
         (_, 0..2) => Harm::SuspendLiveoak(time),
         (_, 2) => Harm::StarveFiles(time),
@@ -149,6 +149,6 @@ mod tests {
     #[test]
     fn the_guardian_is_spared_where_liveoak_is_killed() {
         let kills = |part| plan(7, part).iter().filter(|step| step.starts_with("kill the guardian")).count();
-        assert_eq!((kills(0), kills(1)), (7, 0));
+        assert_eq!((kills(0), kills(1)), (4, 0));
     }
 }

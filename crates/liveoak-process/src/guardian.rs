@@ -3,7 +3,8 @@
 //! The kernel's parent-death signal reaches the direct child only; what that child started lives on. So the first spawn
 //! also starts a `/bin/sh` in a session of its own that reads, from a pipe of which only this program has the other
 //! end, which groups are alive. However the program ends, `kill -9` included, the kernel closes that end; the shell
-//! reads end-of-file, sends `SIGKILL` to every group still listed, and exits. It costs nothing while it waits.
+//! reads end-of-file, sends `SIGKILL` to every group still listed, and exits. It costs nothing while it waits. The last
+//! word of its command line is the process id of the program it stands for.
 //!
 //! What it does not do: find processes that left their group (`setsid`), or help when somebody kills the guardian and
 //! the program in the same instant, or suspends the guardian (`SIGSTOP`) and then kills the program: then its direct

@@ -232,7 +232,8 @@ impl Process {
     /// Cancel safe: called again, it asks again and waits the grace again. Once it has returned, it returns the same
     /// at once.
     pub async fn finish(&mut self, grace: Duration) -> Finished {
-        if self.group_known_alive().await {
+        // Without a descriptor to look with it is killed as well: to wait for one would leave it alive.
+        if self.group_alive() {
             let _gone_meanwhile = self.stop();
             if tokio::time::timeout(grace, self.group_gone()).await.is_err() {
                 self.forced = true;
