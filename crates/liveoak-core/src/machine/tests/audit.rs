@@ -92,6 +92,7 @@ impl Machine {
         }
         if let Some(book) = &node.book {
             assert!(book.waiters.len() <= MAX_WAITERS);
+            assert!(book.gave_up.is_none() || !phase.is_live(), "{path} lives and was given up on");
             if matches!(phase, Phase::Idle(_)) {
                 assert!(book.waiters.is_empty(), "{path} is {phase:?} and owes {:?}", book.waiters);
                 assert!(book.cause.is_none(), "{path} is {phase:?} and has a cause");

@@ -415,3 +415,47 @@ fn a_heartbeat_that_an_earlier_attempt_did_not_give_is_not_held_against_the_next
     rig.input(Input::Heartbeat { id, attempt: old, beaten: false });
     assert_eq!(rig.log(), Vec::<String>::new());
 }
+
+#[test]
+fn whoever_starts_anew_on_request_or_with_its_supervisor_begins_a_new_row_of_failures() {
+    let mut rig = Rig::started(&sup("t", [sup("s", [leaf("a").delayed(millis(10))])]));
+    let streak = |rig: &Rig| {
+        let streak = |event: &crate::Event| match event.kind {
+            EventKind::BackingOff { streak, .. } => Some(streak),
+            _ => None,
+        };
+        rig.events.iter().rev().find_map(streak)
+    };
+    let fail_twice = |rig: &mut Rig| {
+        for expected in [1, 2] {
+            rig.fail("s/a");
+            assert_eq!(streak(rig), Some(expected));
+            rig.advance(secs(1));
+        }
+    };
+    fail_twice(&mut rig);
+    rig.command("s/a", Command::Stop);
+    rig.command("s/a", Command::Start);
+    fail_twice(&mut rig);
+    rig.command("s", Command::Restart);
+    fail_twice(&mut rig);
+}
+
+#[test]
+fn a_restart_is_charged_to_both_limits_also_when_one_is_exceeded_and_the_own_one_is_named_first() {
+    let own = Limit::new(1, secs(60)).or(GiveUp::Quarantine);
+    let tree = sup("t", [leaf("a").limit(own).with(|child| child.backoff = None), leaf("b")]);
+    let mut rig = Rig::started(&tree.intensity(2, secs(60)));
+    rig.fail("a");
+    rig.fail("a");
+    assert_eq!(rig.state("a"), "quarantined", "one too many for its own limit, not for the joint one");
+    rig.fail("b");
+    assert_eq!(rig.down_kind(), "gave-up", "the third in all");
+    let mut rig = Rig::started(&sup("t", [leaf("a").limit(Limit::new(0, secs(60)))]).intensity(0, secs(60)));
+    rig.fail("a");
+    let told = rig.events.iter().find_map(|event| match &event.kind {
+        EventKind::GaveUp(gave_up) => Some(gave_up.own_limit),
+        _ => None,
+    });
+    assert_eq!(told, Some(true));
+}
