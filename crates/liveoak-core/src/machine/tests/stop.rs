@@ -285,6 +285,38 @@ fn members_have_a_hundred_places_of_their_own_in_a_report() {
 }
 
 #[test]
+fn a_full_report_still_tells_of_everybody_who_had_to_be_forced() {
+    let mut rig = Rig::started(&sup("t", [group("g")]));
+    for n in 0..130 {
+        rig.add_member("g", Some(&format!("m{n}"))).expect("room");
+        if n % 2 == 0 {
+            rig.obeys(&format!("g/m{n}"), Obeys::Kill);
+        }
+    }
+    rig.stop();
+    // Those that obey come first and take the first places.
+    rig.advance(secs(30));
+    let report = rig.report();
+    assert_eq!(report.forced().count(), 65);
+    assert_eq!((report.entries.len() - 1 + report.unlisted as usize, report.unlisted), (130, 0));
+    let mut rig = Rig::started(&sup("t", [group("g")]));
+    for n in 0..130 {
+        rig.add_member("g", Some(&format!("m{n}"))).expect("room");
+        if n < 15 {
+            rig.obeys(&format!("g/m{n}"), Obeys::Kill);
+        }
+    }
+    rig.stop();
+    rig.advance(secs(30));
+    let report = rig.report();
+    assert_eq!(
+        (report.forced().count(), report.unlisted),
+        (15, 15),
+        "a hundred that obeyed, and all that did not"
+    );
+}
+
+#[test]
 fn a_child_s_own_time_to_stop_ends_no_later_than_the_plan_of_its_supervisor() {
     let tree = sup("t", [leaf("a").stop_within(secs(60)), leaf("b").stop_within(secs(2))]);
     let mut rig = Rig::started(&tree.stop_within(secs(10)));
