@@ -153,3 +153,60 @@ fn a_stop_while_a_place_is_being_made_leaves_nothing() {
         eventually("the end of all places", || !threads().iter().any(|name| name == "oak-place-f")).await;
     });
 }
+
+/// How much address space this process has, in KiB.
+fn address_space() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let size = status.lines().find_map(|line| line.strip_prefix("VmSize:")).unwrap();
+    size.trim_end_matches("kB").trim().parse().unwrap()
+}
+
+fn open_files() -> usize {
+    std::fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+/// Starts a tree with a place of two threads, where there is room for the stacks of so many more than there were. Whether
+/// the tree was ready.
+async fn starts_with_room_for(stacks: u64) -> bool {
+    const STACK: u64 = 2 * 1024 + 16;
+    let files = open_files();
+    let limit = (address_space() + stacks * STACK + STACK / 2) * 1024;
+    let (own, limit) = (std::process::id().to_string(), format!("--as={limit}:"));
+    let limited = std::process::Command::new("prlimit").args(["--pid", &own, &limit]).status().unwrap();
+    assert!(limited.success());
+    let puppet = Puppet::new("a");
+    let place = Supervisor::new("p").place(Place::new("oak-place-g", 2)).child(puppet.child());
+    let tree = Supervisor::new("t").child(place).begin().unwrap();
+    let patience = Duration::from_secs(20);
+    let ready = tokio::time::timeout(patience, tree.ready()).await.expect("an answer");
+    if let Err(ended) = &ready {
+        let Exit::StartFailed(failure) = &ended.exit else { panic!("{ended:?}") };
+        assert_eq!(failure.path, Path::new("/t/p"));
+    }
+    tree.stop().await;
+    assert_eq!((puppet.live(), open_files()), (0, files));
+    eventually("the end of its threads", || !threads().iter().any(|name| name == "oak-place-g")).await;
+    ready.is_ok()
+}
+
+#[test]
+#[ignore = "limits its whole process; the test below runs it in one of its own"]
+fn in_a_process_that_gets_few_threads() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut ready = Vec::new();
+        for stacks in [0, 1, 1, 1, 1, 1] {
+            ready.push(starts_with_room_for(stacks).await);
+        }
+        assert!(ready.starts_with(&[false, false]) && ready.ends_with(&[true]), "{ready:?}");
+    });
+}
+
+#[test]
+fn a_place_that_gets_no_threads_is_a_failed_start_however_many_it_got_and_keeps_none() {
+    let itself = std::env::current_exe().unwrap();
+    let test =
+        ["--exact", "in_a_process_that_gets_few_threads", "--ignored", "--nocapture", "--test-threads=1"];
+    let out = std::process::Command::new(itself).args(test).env_remove("RUST_MIN_STACK").output().unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&[out.stdout, out.stderr].concat()));
+}
