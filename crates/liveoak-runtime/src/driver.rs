@@ -12,10 +12,14 @@
 //!    that in time, the [`Watchdog`] does its work.
 //! 5. A slot may have a new child before the driver was told to forget the old one, so each entry of the table
 //!    carries its child's serial.
+//! 6. User code that panics on the way (a waker, a destructor, a log subscriber) ends its own effect at most: no other
+//!    effect, message or waiter is lost. Its panic goes no further; the panic hook has told of it.
 
 use crate::cell::Cell;
 use crate::clock::Clock;
 use crate::events::{Broadcast, Events};
+use crate::latch::Shield;
+use crate::panic::catch;
 use crate::table::{Action, Core, dispose};
 use crate::tree::Ended;
 use crate::watchdog::{SLACK, Watchdog};
@@ -151,7 +155,7 @@ impl Shared {
             self.feed(self.clock.now(), Input::Command { ticket, id, command });
             answer
         };
-        answer.await.unwrap_or(Err(Refusal::TreeDown))
+        answer.told().await
     }
 
     pub(crate) fn path(&self, id: ChildId) -> Option<Path> {
@@ -188,7 +192,7 @@ impl Shared {
             if let Some(ended) = self.ended.get() {
                 return Err(ended.clone());
             }
-            news.await;
+            Shield::new().wait(news).await;
         }
     }
 
@@ -198,7 +202,7 @@ impl Shared {
             if let Some(ended) = self.ended.get() {
                 return ended.clone();
             }
-            news.await;
+            Shield::new().wait(news).await;
         }
     }
 
@@ -240,11 +244,9 @@ impl Shared {
             }
             // Whoever waits for a milestone finds the events before it told.
             self.events.flush();
-            if let Some(action) = first {
-                self.perform(action);
-            }
-            for action in more.drain(..) {
-                self.perform(action);
+            for action in first.into_iter().chain(more.drain(..)) {
+                // Whatever user code it comes to, down to wakers and destructors: the next one is done all the same.
+                let _ = catch(None, || self.perform(action));
             }
             let fed = DRIVING.replace((me, false)).1;
             if drained && !fed {

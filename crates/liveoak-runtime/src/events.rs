@@ -1,6 +1,9 @@
 //! The event stream: for whoever subscribes, and for `tracing`.
 
+use crate::latch::Shield;
 use crate::outbox::Outbox;
+use crate::panic::catch;
+use crate::table::dispose;
 use liveoak_core::{Event, EventKind, Severity};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -44,7 +47,7 @@ impl Broadcast {
             Sender::Open(sender) => sender.subscribe(),
             Sender::Unused | Sender::Closed => broadcast::channel(1).1,
         };
-        Events { receiver, seen: after, held: None }
+        Events { receiver, seen: after, held: None, shield: Shield::new() }
     }
 
     /// There are no more events: who has read all of them is told so.
@@ -89,16 +92,16 @@ impl Broadcast {
     pub(crate) fn flush(&self) {
         let closed = self.outbox.flush(|event| {
             // A log subscriber is user code: if it panics, this line of the log is lost and nothing else.
-            let _ = crate::panic::catch(None, || trace(&event));
+            let _ = catch(None, || trace(&event));
             if let Some(sender) = self.open_sender() {
-                // No reader left is no fault.
-                let _ = sender.send(event);
+                // No reader left is no fault. What the oldest event carries is dropped here, which is user code, too.
+                let _ = catch(None, || drop(sender.send(event)));
             }
         });
         if closed {
             let sender = std::mem::replace(&mut *self.sender(), Sender::Closed);
             self.subscribed.store(false, Ordering::Release);
-            drop(sender);
+            dispose(sender);
         }
     }
 }
@@ -111,6 +114,8 @@ pub struct Events {
     seen: u64,
     /// The event after a gap.
     held: Option<Event>,
+    /// Around the reader's waker: one that panics cuts no other reader off.
+    shield: Shield,
 }
 
 /// What a reader of events gets next.
@@ -132,7 +137,7 @@ impl Events {
             return Some(Next::Event(event));
         }
         loop {
-            match self.receiver.recv().await {
+            match self.shield.wait(self.receiver.recv()).await {
                 // It was on its way when the snapshot was taken, and is part of it.
                 Ok(event) if event.number <= self.seen => {}
                 Ok(event) => {
@@ -196,5 +201,27 @@ impl std::fmt::Display for Line<'_> {
             EventKind::Health(health) => write!(f, "{path}: {}", format!("{health:?}").to_lowercase()),
             kind => write!(f, "{path}: {}", kind.name()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_panics_while_it_is_handed_out_is_lost_alone_and_the_rest_waits_for_the_next_who_comes() {
+        let outbox = Outbox::default();
+        (1..=4).for_each(|message| outbox.push(message));
+        let mut seen = Vec::new();
+        let first = catch(None, || {
+            outbox.flush(|message| {
+                assert_ne!(message, 2, "meant by the test");
+                seen.push(message);
+            })
+        });
+        assert!(first.is_err());
+        outbox.close();
+        assert!(outbox.flush(|message| seen.push(message)), "its end is told");
+        assert_eq!(seen, [1, 3, 4]);
     }
 }

@@ -5,9 +5,10 @@ use crate::child::{Child, Stuff, edge};
 use crate::ctx::Ctx;
 use crate::driver::Shared;
 use crate::place::Place;
+use crate::table::Answer;
 use crate::task::{Factory, TaskBody};
 use liveoak_core::{
-    Backoff, ChildId, ChildSpec, Condition, Done, GroupSpec, Limit, Name, Ready, Refusal, Restart, Ticket,
+    Backoff, ChildId, ChildSpec, Condition, GroupSpec, Limit, Name, Ready, Refusal, Restart, Ticket,
 };
 use std::fmt;
 use std::future::Future;
@@ -280,7 +281,7 @@ impl<A> GroupHandle<A> {
         let (id, answer) = self.add(name, argument, self.reported.get().is_some())?;
         match answer {
             None => Ok(id),
-            Some(answer) => answer.await.unwrap_or(Err(Refusal::TreeDown)).map(|_done| id),
+            Some(answer) => answer.told().await.map(|_done| id),
         }
     }
 
@@ -314,5 +315,3 @@ impl<A> GroupHandle<A> {
         })
     }
 }
-
-type Answer = tokio::sync::oneshot::Receiver<Result<Done, Refusal>>;

@@ -5,13 +5,18 @@
 //! another thread, a future inside one that wakes in its own way) uses a [`Notify`], made when the first of them comes.
 //!
 //! What wakes somebody is raised under the lock, and whoever is about to wait takes its place under the lock and looks
-//! at the bits after that. So nothing is raised between the look and the wait. Tried under loom: `loom/tests/latch.rs`.
+//! at the bits after that. So nothing is raised between the look and the wait. Tried under loom:
+//! `loom/src/latch_tests.rs`.
+//!
+//! The waker of the body is its Tokio task's. All others are the user's: they are kept behind a [`Shield`].
 
 use crate::sync::{AtomicU8, Mutex, MutexGuard, Ordering};
-use std::future::Future;
-use std::pin::Pin;
+use std::any::Any;
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
 use std::sync::{Arc, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
 
@@ -107,7 +112,7 @@ impl<T> Latch<T> {
 
     /// Waits until `bit` is raised. Cancel safe: whoever looks later still sees it.
     pub(crate) const fn wait(&self, bit: u8) -> Latched<'_, T> {
-        Latched { latch: self, bit, place: None }
+        Latched { latch: self, bit, place: None, shield: Shield::new() }
     }
 }
 
@@ -146,6 +151,8 @@ pub(crate) struct Latched<'a, T> {
     bit: u8,
     /// The place among the others, if it is not the body's task that polls.
     place: Option<Pin<Box<OwnedNotified>>>,
+    /// Around its waker there.
+    shield: Shield,
 }
 
 impl<T> Latched<'_, T> {
@@ -175,7 +182,7 @@ impl<T> Future for Latched<'_, T> {
             }
             this.settle(cx);
             if let Some(news) = &mut this.place
-                && news.as_mut().poll(cx).is_ready()
+                && news.as_mut().poll(&mut Context::from_waker(this.shield.around(cx.waker()))).is_ready()
             {
                 // News of another bit, or of this one: look again, and wait for the next.
                 this.place = None;
@@ -183,5 +190,68 @@ impl<T> Future for Latched<'_, T> {
             }
             return if this.latch.has(this.bit) { Poll::Ready(()) } else { Poll::Pending };
         }
+    }
+}
+
+/// Stands between a waker of the user's and whoever wakes it. Wakers are user code: one that panics, when it is woken or
+/// when it is dropped, must harm neither the thread that comes by nor those who are woken after it. Its panic goes no
+/// further; the panic hook has told of it.
+#[derive(Debug, Default)]
+pub(crate) struct Shield {
+    /// The waker last shielded, and the one in front of it.
+    last: Option<(Arc<Shielded>, Waker)>,
+}
+
+#[derive(Debug)]
+struct Shielded(Option<Waker>);
+
+impl Shield {
+    pub(crate) const fn new() -> Self {
+        Self { last: None }
+    }
+
+    /// A waker that wakes `waker`, and never panics.
+    fn around(&mut self, waker: &Waker) -> &Waker {
+        let known = self.last.take_if(|(last, _)| last.0.as_ref().is_some_and(|last| last.will_wake(waker)));
+        &self
+            .last
+            .insert(known.unwrap_or_else(|| {
+                let shielded = Arc::new(Shielded(Some(waker.clone())));
+                (Arc::clone(&shielded), Waker::from(shielded))
+            }))
+            .1
+    }
+
+    /// Waits for `future`, which keeps wakers that never panic.
+    pub(crate) async fn wait<F: Future>(&mut self, future: F) -> F::Output {
+        let mut future = pin!(future);
+        poll_fn(|cx| future.as_mut().poll(&mut Context::from_waker(self.around(cx.waker())))).await
+    }
+}
+
+impl Wake for Shielded {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if let Some(waker) = &self.0 {
+            let _ = catch_unwind(AssertUnwindSafe(|| waker.wake_by_ref())).map_err(drop_payload);
+        }
+    }
+}
+
+impl Drop for Shielded {
+    fn drop(&mut self) {
+        let waker = self.0.take();
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(waker))).map_err(drop_payload);
+    }
+}
+
+/// Drops what a panic carried, of which the destructor may panic as well. What that one carries is leaked: somewhere it
+/// has to end.
+pub(crate) fn drop_payload(payload: Box<dyn Any + Send>) {
+    if let Err(another) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        std::mem::forget(another);
     }
 }

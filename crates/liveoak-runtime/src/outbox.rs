@@ -2,7 +2,7 @@
 //!
 //! Whoever pushes does so in order; whoever flushes hands out what is there, unless somebody is doing that already: then
 //! that one sees to it. Nothing is left behind: who hands out looks for more under the lock before it stops. Tried under
-//! loom: `loom/tests/outbox.rs`.
+//! loom: `loom/src/outbox_tests.rs`.
 
 use crate::sync::{AtomicBool, Mutex, MutexGuard, Ordering};
 use std::collections::VecDeque;
@@ -61,11 +61,22 @@ impl<T> Outbox<T> {
         }
         while let Some(message) = queue.messages.pop_front() {
             drop(queue);
+            let turn = Turn(self);
             hand_out(message);
+            std::mem::forget(turn);
             queue = self.lock();
         }
         self.pending.store(false, Ordering::Release);
         queue.flushing = false;
         queue.closing
+    }
+}
+
+/// Whose turn it is to hand out. Dropped only by a panic: then the rest waits for the next who flushes.
+struct Turn<'a, T>(&'a Outbox<T>);
+
+impl<T> Drop for Turn<'_, T> {
+    fn drop(&mut self) {
+        self.0.lock().flushing = false;
     }
 }

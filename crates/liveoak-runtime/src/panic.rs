@@ -4,6 +4,7 @@
 //! does not install one unasked: [`capture_panics`] is the asking, and [`Supervisor::run`](crate::Supervisor::run), which
 //! takes the whole program, does it too.
 
+use crate::latch::drop_payload;
 use liveoak_core::Panic;
 use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};
@@ -48,8 +49,8 @@ pub(crate) fn catch<T>(during: Option<&'static str>, f: impl FnOnce() -> T) -> R
     let outcome = catch_unwind(AssertUnwindSafe(f));
     outcome.map_err(|payload| {
         let panic = describe(&*payload, during);
-        // The payload's own destructor may panic as well; that is one panic too many to report.
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(payload)));
+        // If its destructor panics as well, that is one panic too many to report.
+        drop_payload(payload);
         panic
     })
 }

@@ -6,6 +6,7 @@ use crate::cell::Cell;
 use crate::driver::Shared;
 use crate::failures::Failures;
 use crate::group::MemberBody;
+use crate::latch::Shield;
 use crate::pages::Pages;
 use crate::place::Place;
 use crate::tree::Ended;
@@ -95,6 +96,16 @@ pub(crate) enum Action {
     Nothing,
 }
 
+/// The answer to a command.
+pub(crate) struct Answer(oneshot::Receiver<Result<Done, Refusal>>);
+
+impl Answer {
+    /// Waits for it; a tree that is gone answers as one that is down.
+    pub(crate) async fn told(self) -> Result<Done, Refusal> {
+        Shield::new().wait(self.0).await.unwrap_or(Err(Refusal::TreeDown))
+    }
+}
+
 /// What a tree lets go of when it has ended.
 pub(crate) struct LetGo {
     locals: Pages<Local>,
@@ -107,7 +118,7 @@ impl Drop for LetGo {
         // One by one: each destructor may panic.
         self.locals.drain().filter(|local| !matches!(local, Local::Vacant)).for_each(dispose);
         self.failures.drain().for_each(dispose);
-        self.replies.clear();
+        self.replies.drain().for_each(dispose);
     }
 }
 
@@ -144,12 +155,12 @@ impl Core {
     }
 
     /// A ticket, and where its answer will arrive.
-    pub(crate) fn expect_reply(&mut self) -> (Ticket, oneshot::Receiver<Result<Done, Refusal>>) {
+    pub(crate) fn expect_reply(&mut self) -> (Ticket, Answer) {
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
         let (sender, receiver) = oneshot::channel();
         self.replies.insert(ticket, sender);
-        (ticket, receiver)
+        (ticket, Answer(receiver))
     }
 
     pub(crate) fn forget_reply(&mut self, ticket: Ticket) {

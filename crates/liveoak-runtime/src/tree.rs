@@ -4,7 +4,7 @@ use crate::child::Child;
 use crate::driver::Shared;
 use crate::events::Events;
 use crate::supervisor::install;
-use crate::table::Core;
+use crate::table::{Answer, Core};
 use liveoak_core::{
     ChildId, Command, Declared, Done, Exit, Input, Name, Path, Refusal, Restart, Snapshot, SpecError,
     SpecErrors, StopReport, Time,
@@ -174,7 +174,7 @@ impl TreeHandle {
     /// Dropping this future leaves the child where it is.
     pub async fn add_child(&self, parent: impl Into<Path>, child: impl Into<Child>) -> Result<Done, Refusal> {
         let (_, answer) = self.shared.add(&parent.into(), child.into(), IfTaken::Refuse)?;
-        answer.await.unwrap_or(Err(Refusal::TreeDown))
+        answer.told().await
     }
 
     /// Starts a child that is down, with a clean record. Returns when it is ready; if it fails, it stays down.
@@ -212,8 +212,6 @@ impl TreeHandle {
         self.shared.command(&path.into(), Command::Remove).await
     }
 }
-
-type Answer = tokio::sync::oneshot::Receiver<Result<Done, Refusal>>;
 
 impl Shared {
     /// Adds a child below the supervisor at `parent`.

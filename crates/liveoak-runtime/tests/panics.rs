@@ -270,3 +270,34 @@ fn a_panic_keeps_its_backtrace_if_backtraces_are_enabled() {
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }
+
+/// What a panic carries: one more whenever it is dropped.
+struct Endless;
+
+impl Drop for Endless {
+    fn drop(&mut self) {
+        std::panic::panic_any(Endless);
+    }
+}
+
+#[test]
+fn a_panic_that_carries_what_panics_whenever_it_is_dropped_is_an_exit_like_any_other() {
+    paused(async {
+        let universe = Universe::new();
+        let sibling = universe.puppet("sibling");
+        let child = Child::task("a", |ctx: Ctx| async move {
+            if ctx.attempt() == Attempt(1) {
+                std::panic::panic_any(Endless);
+            }
+            ctx.stopping().await;
+        });
+        let tree =
+            Supervisor::new("t").child(sibling.child()).child(child.backoff(None)).start().await.unwrap();
+        eventually("another attempt", || tree.snapshot().get("/t/a").unwrap().attempt == Attempt(2)).await;
+        let last = tree.snapshot().get("/t/a").unwrap().last_exit.clone();
+        assert!(matches!(last, Some(Exit::Panicked(_))), "{last:?}");
+        assert_eq!(sibling.starts(), 1);
+        assert!(tree.stop().await.is_clean());
+        universe.check().await;
+    });
+}

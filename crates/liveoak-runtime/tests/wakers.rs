@@ -1,0 +1,213 @@
+//! Wakers are user code, too: one that panics harms nobody but who is waiting with it.
+
+use liveoak_runtime::testing::{Universe, eventually, paused};
+use liveoak_runtime::*;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Wake, Waker};
+use std::time::Duration;
+
+/// What a bomb's panic carries: one more whenever it is dropped.
+struct Endless;
+
+impl Drop for Endless {
+    fn drop(&mut self) {
+        std::panic::panic_any(Endless);
+    }
+}
+
+/// A waker that panics when it is woken, and when it is dropped.
+struct Bomb(Arc<AtomicU32>);
+
+impl Wake for Bomb {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        std::panic::panic_any(Endless);
+    }
+}
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        std::panic::panic_any(Endless);
+    }
+}
+
+/// Futures that were polled once, each with a bomb of its own.
+#[derive(Default)]
+struct Mined<'a> {
+    waiting: Vec<Pin<Box<dyn Future<Output = ()> + 'a>>>,
+    woken: Arc<AtomicU32>,
+}
+
+impl<'a> Mined<'a> {
+    fn add<T>(&mut self, future: impl Future<Output = T> + 'a) {
+        let mut future = Box::pin(async { drop(future.await) });
+        let waker = Waker::from(Arc::new(Bomb(Arc::clone(&self.woken))));
+        assert!(future.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        self.waiting.push(future);
+    }
+
+    fn woken(&self) -> u32 {
+        self.woken.load(Ordering::SeqCst)
+    }
+}
+
+/// A child that hands its context out.
+fn shown(name: &str, ctxs: &Arc<Mutex<Vec<Ctx>>>) -> Child {
+    let ctxs = Arc::clone(ctxs);
+    Child::task(name, move |ctx: Ctx| {
+        ctxs.lock().unwrap().push(ctx.clone());
+        async move { ctx.stopping().await }
+    })
+}
+
+#[test]
+fn a_reader_of_events_whose_waker_panics_cuts_no_other_reader_off() {
+    paused(async {
+        let universe = Universe::new();
+        let a = universe.puppet("a");
+        let tree = Supervisor::new("t").child(a.child().backoff(None)).start().await.unwrap();
+        let mut readers = [tree.events(), tree.events(), tree.events()];
+        let [first, good, last] = &mut readers;
+        let mut mined = Mined::default();
+        mined.add(first.next());
+        let names: Mutex<Vec<&str>> = Mutex::default();
+        let read = async {
+            while let Some(Next::Event(event)) = good.next().await {
+                names.lock().unwrap().push(event.kind.name());
+            }
+        };
+        let mut read = std::pin::pin!(read);
+        let early = tokio::time::timeout(Duration::from_millis(1), read.as_mut()).await;
+        assert!(early.is_err(), "nothing happens yet");
+        mined.add(last.next());
+        let fail = async {
+            a.fail("x");
+            a.started(2).await;
+            tree.stop().await;
+        };
+        tokio::join!(read, fail);
+        assert_eq!(mined.woken(), 2);
+        let names = names.lock().unwrap().clone();
+        assert_eq!(names[..4], ["exited", "waiting", "starting", "ready"], "{names:?}");
+        assert_eq!(names[names.len() - 1], "exited", "{names:?}");
+        universe.check().await;
+    });
+}
+
+#[test]
+fn one_who_waits_for_a_stop_and_panics_when_woken_keeps_no_other_from_being_asked() {
+    paused(async {
+        let ctxs: Arc<Mutex<Vec<Ctx>>> = Arc::default();
+        let slot = Arc::clone(&ctxs);
+        let group = Group::<()>::new("g", move |ctx: Ctx, ()| {
+            slot.lock().unwrap().push(ctx.clone());
+            async move {
+                // A subtask waits beside the body.
+                let waiter = ctx.clone();
+                ctx.spawn(async move { waiter.stopping().await }).await.unwrap();
+            }
+        });
+        let members = group.handle();
+        let tree = Supervisor::new("t").child(group).start().await.unwrap();
+        for _ in 0..30 {
+            members.spawn(()).unwrap();
+        }
+        eventually("all of them", || ctxs.lock().unwrap().len() == 30).await;
+        let ctxs = std::mem::take(&mut *ctxs.lock().unwrap());
+        let mut mined = Mined::default();
+        for ctx in &ctxs[3..6] {
+            mined.add(ctx.stopping());
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        for ctx in &ctxs[3..6] {
+            mined.add(ctx.stopping());
+        }
+        let report = tree.stop().await;
+        assert!(report.is_clean(), "{report:?}");
+        assert_eq!((report.entries.len(), report.took), (31, Duration::ZERO));
+        assert_eq!(mined.woken(), 6);
+    });
+}
+
+#[test]
+fn one_who_waits_for_a_milestone_and_panics_when_woken_keeps_no_other_waiting() {
+    paused(async {
+        let universe = Universe::new();
+        let slow = universe.puppet("slow").slow_to_start();
+        let tree = Supervisor::new("t").child(slow.child()).begin().unwrap();
+        let (mut up, mut down) = (Mined::default(), Mined::default());
+        up.add(tree.ready());
+        down.add(tree.join());
+        let (ready, join) = (tree.handle(), tree.handle());
+        let others = tokio::spawn(async move { ready.ready().await.is_ok() });
+        let join = tokio::spawn(async move { join.join().await.exit });
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        up.add(tree.ready());
+        down.add(tree.join());
+        slow.ready();
+        assert!(others.await.unwrap());
+        let (handle, second) = (tree.handle(), tree.handle());
+        let stop = tokio::spawn(async move { handle.stop().await.is_clean() });
+        assert!(second.stop().await.is_clean());
+        assert!(stop.await.unwrap());
+        assert!(matches!(join.await.unwrap(), Exit::Stopped));
+        assert_eq!((up.woken(), down.woken()), (2, 2));
+        universe.check().await;
+    });
+}
+
+#[test]
+fn wakers_that_panic_in_the_tree_s_own_task_do_not_end_the_tree() {
+    paused(async {
+        let ctxs: Arc<Mutex<Vec<Ctx>>> = Arc::default();
+        let stuck = shown("stuck", &ctxs).heartbeat(Duration::from_secs(1)).backoff(None);
+        let tree = Supervisor::new("t").child(stuck).child(shown("a", &ctxs)).start().await.unwrap();
+        eventually("both", || ctxs.lock().unwrap().len() == 2).await;
+        let both = ctxs.lock().unwrap().clone();
+        let mut mined = Mined::default();
+        for ctx in &both {
+            mined.add(ctx.stopping());
+            mined.add(ctx.killed());
+        }
+        // The tree's task finds that it has missed its heartbeat.
+        eventually("another attempt", || ctxs.lock().unwrap().len() == 3).await;
+        assert!(tree.snapshot().get("/t/stuck").unwrap().last_exit.is_some());
+        assert!(tree.stop().await.is_clean());
+    });
+}
+
+#[test]
+fn one_who_waits_for_an_answer_and_panics_when_told_keeps_no_other_from_being_told() {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    let deaf = Child::task("deaf", |_ctx| std::future::pending::<()>()).stop_within(Duration::MAX);
+    let supervisor = Supervisor::new("t").stop_within(Duration::MAX).child(deaf);
+    let tree = runtime.block_on(supervisor.start()).unwrap();
+    let mut mined = Mined::default();
+    for _ in 0..8 {
+        mined.add(tree.stop_child("/t/deaf"));
+    }
+    // Nobody can stop it any more: whoever waits is told so.
+    drop(runtime);
+    assert!(matches!(tree.handle().join().now_or_never(), Some(Ended { exit: Exit::Killed, .. })));
+    assert_eq!(mined.woken(), 8);
+}
+
+/// What is there without waiting.
+trait NowOrNever: Future + Sized {
+    fn now_or_never(self) -> Option<Self::Output> {
+        match std::pin::pin!(self).poll(&mut Context::from_waker(Waker::noop())) {
+            std::task::Poll::Ready(outcome) => Some(outcome),
+            std::task::Poll::Pending => None,
+        }
+    }
+}
+
+impl<F: Future> NowOrNever for F {}
