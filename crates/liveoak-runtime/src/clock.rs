@@ -26,7 +26,7 @@ impl Clock {
 
     /// The time, asked from anywhere.
     pub(crate) fn now(&self) -> Time {
-        let _inside = self.pausable.then(|| self.handle.enter());
+        let _inside = (self.pausable && !thread_is_ending()).then(|| self.handle.enter());
         self.now_inside()
     }
 
@@ -50,4 +50,9 @@ impl Clock {
     pub(crate) const fn handle(&self) -> &Handle {
         &self.handle
     }
+}
+
+/// Whether this thread's storage is torn down already: no runtime can be entered then.
+fn thread_is_ending() -> bool {
+    Handle::try_current().is_err_and(|error| error.is_thread_local_destroyed())
 }

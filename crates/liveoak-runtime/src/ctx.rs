@@ -288,9 +288,11 @@ thread_local! {
 
 /// Runs `f`, which must not panic, as code of `ctx`'s attempt, and gives the context back.
 pub(crate) fn entered<T>(ctx: Ctx, f: impl FnOnce() -> T) -> (Ctx, T) {
-    let before = CURRENT.replace(Some(ctx));
+    let mut given = Some(ctx);
+    // A thread that is ending has no current context any more, but may still end a runtime that it kept for itself.
+    let entered = CURRENT.try_with(|current| current.replace(given.take()));
     let outcome = f();
-    match CURRENT.replace(before) {
+    match entered.map_or(given, |before| CURRENT.replace(before)) {
         Some(ctx) => (ctx, outcome),
         None => unreachable!("whoever replaces the current context puts it back"),
     }

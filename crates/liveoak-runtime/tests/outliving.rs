@@ -2,6 +2,7 @@
 
 use liveoak_runtime::testing::{Puppet, Universe, eventually, paused};
 use liveoak_runtime::*;
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Runtime};
@@ -224,4 +225,44 @@ fn outside_of_a_runtime_a_tree_is_an_error_that_says_what_is_missing() {
     let error = Supervisor::new("t").begin().unwrap_err();
     assert!(matches!(error, StartError::NoRuntime));
     assert!(error.to_string().contains("#[tokio::main]"), "{error}");
+}
+
+thread_local! {
+    /// A runtime that its thread keeps to its own end, with a tree on it.
+    static KEPT: RefCell<Option<(Runtime, Tree)>> = const { RefCell::new(None) };
+}
+
+struct PanicsWhenDropped;
+
+impl Drop for PanicsWhenDropped {
+    fn drop(&mut self) {
+        panic!("a destructor that panics, meant by the test");
+    }
+}
+
+#[test]
+fn a_runtime_that_ends_with_its_thread_ends_its_tree() {
+    let one = Builder::new_current_thread().enable_all().build().unwrap();
+    for runtime in [one, real()] {
+        let puppets = four();
+        let in_thread = puppets.clone();
+        let thread = std::thread::spawn(move || {
+            // Made first, it is gone last when the thread ends: after what the tree and Tokio keep in the thread.
+            KEPT.set(None);
+            let bad = Child::task("bad", |ctx: Ctx| async move {
+                let _dropped = PanicsWhenDropped;
+                ctx.ready();
+                std::future::pending::<()>().await;
+            });
+            let supervisor = one_of_each(&in_thread).child(bad.ready_when_told());
+            let tree = runtime.block_on(supervisor.start()).unwrap();
+            let handle = tree.handle();
+            KEPT.set(Some((runtime, tree)));
+            handle
+        });
+        let tree = thread.join().unwrap();
+        let ended = real().block_on(tree.join());
+        assert!(matches!(ended.exit, Exit::Killed), "{ended:?}");
+        wait_for("the end of all", || none_lives(&puppets));
+    }
 }
