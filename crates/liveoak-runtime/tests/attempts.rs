@@ -218,6 +218,25 @@ fn a_subtask_gives_its_outcome_and_can_be_aborted_alone() {
 }
 
 #[test]
+fn a_panic_of_a_subtask_ends_a_body_that_waits_for_something_else_at_once() {
+    paused(async {
+        let child = Child::task("a", |ctx: Ctx| async move {
+            if ctx.attempt() == Attempt(1) {
+                ctx.spawn(async { panic!("subtask") });
+            }
+            std::future::pending::<()>().await;
+        });
+        let child = child.backoff(None).stop_within(s(1000));
+        let tree = Supervisor::new("t").child(child).start().await.unwrap();
+        let began = tree.now();
+        eventually("a second attempt", || tree.snapshot().root.children[0].attempt == Attempt(2)).await;
+        let took = tree.snapshot().root.children[0].since.since(began);
+        assert_eq!(took, Duration::ZERO, "without waiting for the stop's deadline");
+        tree.kill().await;
+    });
+}
+
+#[test]
 fn a_panic_of_a_subtask_leaves_the_end_of_an_adapter_to_the_adapter() {
     paused(async {
         let log: Log<&str> = Arc::default();

@@ -289,6 +289,25 @@ fn a_reader_that_comes_in_the_middle_of_a_great_stop_misses_nothing_from_then_on
 }
 
 #[test]
+fn a_command_from_a_reader_that_is_being_told_is_carried_out_also_if_nothing_ever_happens_after_it() {
+    paused(async {
+        let (tree, contexts) = contexts(2).await;
+        let mut events = tree.events();
+        let mut next = Box::pin(events.next());
+        let (handle, second) = (tree.handle(), contexts[1].path());
+        let stop = move || {
+            let mut stop = Box::pin(handle.stop_child(second.clone()));
+            let _ = stop.as_mut().poll(&mut std::task::Context::from_waker(Waker::noop()));
+        };
+        let waker = Waker::from(Arc::new(Calls(stop)));
+        assert!(next.as_mut().poll(&mut std::task::Context::from_waker(&waker)).is_pending());
+        contexts[0].health(Health::Degraded);
+        assert!(contexts[1].is_stopping(), "it is asked by the thread that told the reader");
+        tree.stop().await;
+    });
+}
+
+#[test]
 fn effects_of_effects_use_no_stack() {
     // Each member's waker stops the next member: as deep as there are members, on the 2 MiB stack of a test.
     const MEMBERS: usize = 5_000;

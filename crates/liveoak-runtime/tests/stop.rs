@@ -1,8 +1,9 @@
 //! Stopping, in paused time.
 
-use liveoak_runtime::testing::{Universe, paused};
+use liveoak_runtime::testing::{Universe, eventually, paused};
 use liveoak_runtime::*;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 const fn s(seconds: u64) -> Duration {
@@ -252,6 +253,52 @@ fn a_kill_overtakes_a_stop_that_is_under_way() {
         let report = tree.kill().await;
         assert_eq!(report.took, s(7));
         universe.check().await;
+    });
+}
+
+#[test]
+fn a_kill_that_a_child_orders_when_it_is_asked_to_stop_is_obeyed_by_itself_at_once() {
+    paused(async {
+        let child = Child::task("a", |ctx: Ctx| async move {
+            ctx.stopping().await;
+            // It waits for nothing that could wake it.
+            ctx.tree().begin_kill();
+            std::future::pending::<()>().await;
+        });
+        let tree = Supervisor::new("t").child(child).start().await.unwrap();
+        // It waits for the stop.
+        tokio::time::sleep(s(1)).await;
+        let report = tree.stop().await;
+        assert_eq!((report.entries[0].rung, report.took), (Rung::Killed, Duration::ZERO), "{report:?}");
+    });
+}
+
+#[test]
+fn a_stop_of_more_members_than_one_turn_asks_goes_on_also_if_nobody_has_a_deadline() {
+    const MEMBERS: usize = 20_000;
+    paused(async {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&asked);
+        let group = Group::<()>::new("g", move |ctx: Ctx, ()| {
+            let count = Arc::clone(&count);
+            async move {
+                ctx.stopping().await;
+                count.fetch_add(1, Ordering::Relaxed);
+                // Nothing that it does moves the stop on.
+                std::future::pending::<()>().await;
+            }
+        });
+        let group = group.stop_within(Duration::MAX);
+        let members = group.handle();
+        let tree = Supervisor::new("t").stop_within(Duration::MAX).child(group).start().await.unwrap();
+        for _ in 0..MEMBERS {
+            members.spawn(()).unwrap();
+        }
+        // All wait for the stop.
+        tokio::time::sleep(s(1)).await;
+        tree.begin_stop();
+        eventually("all are asked", || asked.load(Ordering::Relaxed) == MEMBERS).await;
+        tree.kill().await;
     });
 }
 

@@ -3,8 +3,10 @@
 use liveoak_runtime::testing::{Universe, paused};
 use liveoak_runtime::*;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 const fn s(seconds: u64) -> Duration {
@@ -183,20 +185,39 @@ fn the_stream_ends_with_the_tree_after_its_last_event() {
     });
 }
 
+/// A waker that reads, on the thread that wakes it, what a reader of events could read by then.
+struct ReadsWhenWoken(Mutex<(Events, Vec<String>)>);
+
+impl Wake for ReadsWhenWoken {
+    fn wake(self: Arc<Self>) {
+        let (events, names) = &mut *self.0.lock().unwrap();
+        loop {
+            let next = std::pin::pin!(events.next()).poll(&mut Context::from_waker(Waker::noop()));
+            let Poll::Ready(Some(Next::Event(event))) = next else { return };
+            names.push(format!("{} {}", event.path, event.kind.name()));
+        }
+    }
+}
+
 #[test]
 fn whoever_waits_for_a_milestone_finds_the_events_before_it_told() {
     paused(async {
         let universe = Universe::new();
-        let tree = Supervisor::new("t").child(universe.puppet("a").child()).begin().unwrap();
-        let (snapshot, mut events) = tree.watch();
+        let slow = universe.puppet("slow").slow_to_start();
+        let tree = Supervisor::new("t").child(slow.child()).begin().unwrap();
+        let reader = || Arc::new(ReadsWhenWoken(Mutex::new((tree.events(), Vec::new()))));
+        let (up, down) = (reader(), reader());
+        let (mut ready, mut join) = (Box::pin(tree.ready()), Box::pin(tree.join()));
+        let waker = Waker::from(Arc::clone(&up));
+        assert!(ready.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        slow.ready();
         tree.ready().await.unwrap();
-        let mut names = Vec::new();
-        while let Ok(Some(Next::Event(event))) = tokio::time::timeout(Duration::ZERO, events.next()).await {
-            names.push(event.kind.name());
-        }
-        assert!(snapshot.number > 0);
-        assert_eq!(names, ["ready", "ready"]);
+        assert_eq!(up.0.lock().unwrap().1, ["/t/slow ready", "/t ready"]);
+        let waker = Waker::from(Arc::clone(&down));
+        assert!(join.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
         tree.stop().await;
+        let last = down.0.lock().unwrap().1.last().cloned();
+        assert_eq!(last.as_deref(), Some("/t exited"));
         universe.check().await;
     });
 }
