@@ -1,9 +1,11 @@
 //! The reader of a program's output.
 //!
-//! Three promises. The program never blocks for ever on a full pipe, because somebody always reads and the sink can
+//! Four promises. The program never blocks for ever on a full pipe, because somebody always reads and the sink can
 //! not make it wait. What was written before the exit is delivered, because the reading goes on after it. And a
 //! grandchild that inherited the pipe can not hold the reader: after the leader's exit it reads for
 //! [`OUTPUT_GRACE`], takes what then lies in the pipe, and closes it.
+//!
+//! And it leaves room for others: after [`BYTES_PER_TURN`] the other tasks of its thread, timers among them, have their turn.
 
 use crate::exit::ExitWatch;
 use crate::lines::Lines;
@@ -24,6 +26,10 @@ pub const OUTPUT_GRACE: Duration = Duration::from_millis(250);
 
 /// Bytes read at once: a pipe's usual capacity.
 const READ_SIZE: usize = 64 * 1024;
+
+/// How much is read before others have their turn: a few milliseconds' work for a sink that does little. Tokio's own
+/// measure is 128 reads, whatever they bring, which is up to 8 MiB.
+const BYTES_PER_TURN: usize = 4 * READ_SIZE;
 
 /// The most that is taken from a pipe after [`OUTPUT_GRACE`]: the largest pipe an ordinary user can make
 /// (`/proc/sys/fs/pipe-max-size`), so all that was in it when the grace ended, but no endless stream.
@@ -77,6 +83,8 @@ pub(crate) struct Reader<F> {
     pipes: [Option<Pipe>; 2],
     exit: Arc<ExitWatch>,
     sink: F,
+    /// Bytes read in this turn.
+    taken: usize,
 }
 
 struct Pipe {
@@ -150,7 +158,7 @@ impl<F: FnMut(OutputLine<'_>)> Reader<F> {
             io::Result::Ok(end.map(|end| Pipe { stream, end, lines: Lines::default() }))
         };
         let pipes = [pipe(Stream::Stdout, stdout)?, pipe(Stream::Stderr, stderr)?];
-        Ok(Reader { pipes, exit, sink })
+        Ok(Reader { pipes, exit, sink, taken: 0 })
     }
 
     /// Reads until all is said.
@@ -159,14 +167,15 @@ impl<F: FnMut(OutputLine<'_>)> Reader<F> {
         loop {
             match poll_fn(|cx| self.poll(cx, &mut grace)).await {
                 Input::Read(index, 0) => self.close(index),
-                Input::Read(..) => {
+                Input::Read(_, length) => {
                     // The other stream's turn: a flood on one must not silence the other.
                     self.pipes.swap(0, 1);
+                    self.leave_room(length).await;
                 }
                 Input::Exited => grace = Some(Box::pin(tokio::time::sleep(OUTPUT_GRACE))),
                 Input::AllClosed => return OutputEnd::Complete,
                 Input::GraceOver => {
-                    self.drain();
+                    self.drain().await;
                     return OutputEnd::HeldOpen;
                 }
             }
@@ -200,14 +209,24 @@ impl<F: FnMut(OutputLine<'_>)> Reader<F> {
         pipe.lines.finish(&mut |text, continued| sink(OutputLine { stream, text, continued }));
     }
 
+    /// So much was read. If that is enough for a turn, all others go first.
+    async fn leave_room(&mut self, length: usize) {
+        self.taken += length;
+        if self.taken >= BYTES_PER_TURN {
+            self.taken = 0;
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// Takes what lies in the pipes now, and closes them.
-    fn drain(&mut self) {
+    async fn drain(&mut self) {
         for index in [0, 1] {
             let mut left = LAST_DRAIN;
             while left > 0 {
                 let Some(pipe) = &mut self.pipes[index] else { break };
                 let Some(length @ 1..) = pipe.try_deliver(&mut self.sink) else { break };
                 left = left.saturating_sub(length);
+                self.leave_room(length).await;
             }
             self.close(index);
         }

@@ -82,10 +82,40 @@ async fn grandchildren_that_hold_the_pipe_open_do_not_delay_the_exit_from_being_
 
 #[tokio::test]
 async fn a_grandchild_that_never_stops_writing_does_not_keep_the_reader() {
-    let (mut process, mut output) = shell("yes & exit 5").await;
+    // In long lines: it is the bytes that are endless, and each line costs the record of this test an allocation.
+    let (mut process, mut output) = shell("yes $(printf '%01000d' 0) & exit 5").await;
     assert_eq!(within(process.exited()).await, Status::Code(5));
     assert_eq!(within(process.output_end()).await, OutputEnd::HeldOpen);
     assert!(!output.rest().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_flood_of_output_leaves_the_other_tasks_of_its_thread_their_turn() {
+    /// What may be read in a turn, and the read that goes beyond it.
+    const TURN: usize = (256 + 64) * 1024;
+    let taken = Arc::new(AtomicUsize::new(0));
+    let count = taken.clone();
+    let sink = move |line: liveoak_process::OutputLine<'_>| {
+        count.fetch_add(line.text.len() + 1, Ordering::Relaxed);
+    };
+    // Two flood on after the exit: they are read until the grace ends, and what lies in the pipes then is drained.
+    let flood = Command::shell("yes & yes >&2 & yes | head -c 4000000; exit 5");
+    let mut process = within(Process::spawn(&flood, sink)).await.unwrap();
+    let (mut longest, mut total) = (0, 0);
+    let watch = async {
+        loop {
+            let turn = taken.swap(0, Ordering::Relaxed);
+            (longest, total) = (longest.max(turn), total + turn);
+            tokio::task::yield_now().await;
+        }
+    };
+    let end = tokio::select! {
+        end = within(process.output_end()) => end,
+        () = watch => unreachable!("it watches for ever"),
+    };
+    assert_eq!(end, OutputEnd::HeldOpen);
+    assert!(total >= 4_000_000, "only {total} bytes: that is no flood");
+    assert!(longest <= TURN, "{longest} bytes in one turn");
 }
 
 #[tokio::test]
