@@ -251,6 +251,36 @@ fn a_slot_that_is_used_again_is_not_emptied_by_the_late_end_of_its_old_child() {
 }
 
 #[test]
+fn the_stop_of_a_great_group_leaves_other_tasks_of_its_thread_their_turn() {
+    const MEMBERS: usize = 20_000;
+    paused(async {
+        let ctxs: Arc<Mutex<Vec<Ctx>>> = Arc::default();
+        let slot = Arc::clone(&ctxs);
+        let group = Group::<()>::new("g", move |ctx: Ctx, ()| {
+            slot.lock().unwrap().push(ctx.clone());
+            async move { ctx.stopping().await }
+        });
+        let handle = group.handle();
+        let tree = Supervisor::new("t").child(group).start().await.unwrap();
+        for _ in 0..MEMBERS {
+            handle.spawn(()).unwrap();
+        }
+        eventually("all of them", || ctxs.lock().unwrap().len() == MEMBERS).await;
+        let ctxs = std::mem::take(&mut *ctxs.lock().unwrap());
+        let asked = || ctxs.iter().filter(|ctx| ctx.is_stopping()).count();
+        tree.begin_stop();
+        let mut turns = vec![asked()];
+        while turns[turns.len() - 1] < MEMBERS {
+            tokio::task::yield_now().await;
+            turns.push(asked());
+        }
+        let most = turns.windows(2).map(|turn| turn[1] - turn[0]).max();
+        assert!(most < Some(MEMBERS / 2), "{turns:?}");
+        tree.join().await;
+    });
+}
+
+#[test]
 fn a_finished_one_shot_child_makes_room_for_another_of_its_name() {
     paused(async {
         let universe = Universe::new();

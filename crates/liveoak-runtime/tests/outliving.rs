@@ -4,6 +4,7 @@ use liveoak_runtime::testing::{Puppet, Universe, eventually, paused};
 use liveoak_runtime::*;
 use std::cell::RefCell;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Runtime};
 
@@ -225,6 +226,73 @@ fn outside_of_a_runtime_a_tree_is_an_error_that_says_what_is_missing() {
     let error = Supervisor::new("t").begin().unwrap_err();
     assert!(matches!(error, StartError::NoRuntime));
     assert!(error.to_string().contains("#[tokio::main]"), "{error}");
+}
+
+#[test]
+fn the_report_of_a_runtime_s_end_names_what_lived_and_nothing_that_had_ended_before() {
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let lives = Puppet::new("lives");
+    let done = Child::task("done", |_ctx| async {}).restart(Restart::Temporary);
+    let tree = runtime.block_on(async {
+        let tree = Supervisor::new("t").child(lives.child()).child(done).start().await.unwrap();
+        eventually("its end", || tree.snapshot().root.children[1].last_exit.is_some()).await;
+        tree
+    });
+    drop(runtime);
+    let ended = real().block_on(tree.join());
+    let paths: Vec<_> = ended.report.entries.iter().map(|entry| entry.path.to_string()).collect();
+    assert_eq!(paths, ["/t/lives"]);
+}
+
+#[test]
+fn what_was_still_to_be_begun_when_the_runtime_ended_is_not_begun() {
+    // More than is begun in one turn; the thread is the last.
+    let idle =
+        (0..5_000).map(|n| Child::task(format!("idle{n}"), |ctx: Ctx| async move { ctx.stopping().await }));
+    let released = Arc::new(AtomicBool::new(false));
+    let held = Arc::clone(&released);
+    let thread = Child::thread("thread", move |_ctx: Ctx| {
+        while !held.load(Ordering::Relaxed) {
+            std::thread::yield_now();
+        }
+    });
+    let supervisor = Supervisor::new("t").order(Order::Edges).children(idle).child(thread);
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let tree = runtime.block_on(async { supervisor.begin().unwrap() });
+    drop(runtime);
+    assert!(real().block_on(tree.join()).exit.is_failure());
+    let holders = Arc::strong_count(&released);
+    released.store(true, Ordering::Relaxed);
+    assert_eq!(holders, 1, "the thread was begun, and holds what its closure has captured");
+}
+
+#[test]
+fn what_a_thread_that_never_looks_has_spawned_in_its_place_ends_with_the_tree_s_runtime() {
+    struct Spawned(Arc<AtomicBool>);
+    impl Drop for Spawned {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    let (released, gone) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let (held, seen) = (Arc::clone(&released), Arc::clone(&gone));
+    let thread = Child::thread("thread", move |ctx: Ctx| {
+        let spawned = Spawned(Arc::clone(&seen));
+        ctx.spawn(async move {
+            let _spawned = spawned;
+            std::future::pending::<()>().await;
+        });
+        ctx.ready();
+        while !held.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    });
+    let place = Supervisor::new("place").place(Place::new("place", 1)).child(thread.ready_when_told());
+    let runtime = real();
+    let _tree = runtime.block_on(Supervisor::new("t").child(place).start()).unwrap();
+    drop(runtime);
+    wait_for("the end of what it has spawned", || gone.load(Ordering::Relaxed));
+    released.store(true, Ordering::Relaxed);
 }
 
 thread_local! {
