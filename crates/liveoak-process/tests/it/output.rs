@@ -99,7 +99,9 @@ async fn a_flood_of_output_leaves_the_other_tasks_of_its_thread_their_turn() {
         count.fetch_add(line.text.len() + 1, Ordering::Relaxed);
     };
     // Two flood on after the exit: they are read until the grace ends, and what lies in the pipes then is drained.
-    let flood = Command::shell("yes & yes >&2 & yes | head -c 4000000; exit 5");
+    let flood = Command::shell(
+        "line=$(printf %060d 0); yes $line & yes $line >&2 & yes $line | head -c 4000000; exit 5",
+    );
     let mut process = within(Process::spawn(&flood, sink)).await.unwrap();
     let (mut longest, mut total) = (0, 0);
     let watch = async {
