@@ -244,10 +244,9 @@ impl Shared {
             }
             // Whoever waits for a milestone finds the events before it told.
             self.events.flush();
-            for action in first.into_iter().chain(more.drain(..)) {
-                // Whatever user code it comes to, down to wakers and destructors: the next one is done all the same.
-                let _ = catch(None, || self.perform(action));
-            }
+            // Whatever user code they come to, down to wakers and destructors: after a panic the rest is done all the same.
+            let mut actions = first.into_iter().chain(more.drain(..));
+            while catch(None, || actions.by_ref().for_each(|action| self.perform(action))).is_err() {}
             let fed = DRIVING.replace((me, false)).1;
             if drained && !fed {
                 return;
