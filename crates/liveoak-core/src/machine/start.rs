@@ -28,8 +28,9 @@ pub(super) enum Gate {
     Never,
 }
 
-/// How long a supervisor waits for an ailing sibling: as long as the start of a child may take if nothing else was said.
-const PATIENCE_OF_A_SUPERVISOR: Duration = Duration::from_secs(30);
+/// How long a supervisor may take for what is its own in a start, if nothing was said: to make its place, and to wait for
+/// ailing siblings. As long as the start of a child may take. What its children take is theirs.
+const OWN_START_OF_A_SUPERVISOR: Duration = Duration::from_secs(30);
 
 impl Machine {
     pub(super) fn start_tree(&mut self) {
@@ -46,15 +47,17 @@ impl Machine {
         let (within, ready, is_sup) = (node.spec.start_within, node.spec.ready, node.sup.is_some());
         let (id, attempt) = self.attempt_of(i);
         if is_sup {
-            if within != Duration::MAX {
-                self.set_timer_in(i, within);
-            }
             self.sup_mut(i).window.clear();
             self.sup_mut(i).place_lost = false;
             if self.sup(i).rules.place {
                 self.sup_mut(i).mode = Mode::Opening;
+                let within = self.own_start_within(i);
+                self.set_timer_in(i, within);
                 self.push(Effect::Spawn { id, attempt });
             } else {
+                if within != Duration::MAX {
+                    self.set_timer_in(i, within);
+                }
                 self.open(i);
             }
         } else {
@@ -81,8 +84,20 @@ impl Machine {
         self.emit(i, || EventKind::Starting { attempt, restart });
     }
 
+    /// How long `i` may take for its own part of a start.
+    pub(super) fn own_start_within(&self, i: u32) -> Duration {
+        let node = self.node(i);
+        match node.spec.start_within {
+            Duration::MAX if node.sup.is_some() => OWN_START_OF_A_SUPERVISOR,
+            within => within,
+        }
+    }
+
     /// The place of a supervisor is there: its children may start.
     fn open(&mut self, i: u32) {
+        if self.node(i).spec.start_within == Duration::MAX {
+            self.set_timer(i, Time::NEVER);
+        }
         if self.sup(i).is_group() {
             self.sup_mut(i).mode = Mode::Up;
             self.mark_ready(i);
@@ -284,12 +299,7 @@ impl Machine {
     /// Law 6 for a wait: what a child waits for has deadlines of its own, but for ailing ones it waits as long as its own
     /// start may take, all such waits since it began to wait together.
     fn has_waited_too_long(&mut self, kid: u32) -> bool {
-        let node = self.node(kid);
-        let within = match node.spec.start_within {
-            // The children of a supervisor have deadlines of their own; this wait is the supervisor's.
-            Duration::MAX if node.sup.is_some() => PATIENCE_OF_A_SUPERVISOR,
-            within => within,
-        };
+        let within = self.own_start_within(kid);
         if within == Duration::MAX {
             return false;
         }

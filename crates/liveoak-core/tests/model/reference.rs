@@ -200,6 +200,9 @@ impl Model {
             child.place_lost = false;
             if child.placed() {
                 child.mode = Mode::Opening;
+                if deadline == NEVER {
+                    child.timer = later(now, Duration::from_secs(30));
+                }
                 return self.acts.push(format!("spawn {path}"));
             }
             return self.open(path);
@@ -212,6 +215,9 @@ impl Model {
     }
 
     pub(crate) fn open(&mut self, path: &str) {
+        if self.at(path).spec.start_within == Duration::MAX {
+            self.of(path).timer = NEVER;
+        }
         if self.at(path).is_group() {
             self.of(path).mode = Mode::Up;
             return self.ready(path);
