@@ -1,0 +1,225 @@
+//! Exits, commands, stops and drops in every order that luck finds, on one thread and in paused time: a seed tells all that
+//! happens, and the same seed gives the same again. `LIVEOAK_SEED=<seed> cargo test -p liveoak-runtime --test seeded`
+//! runs one, `LIVEOAK_SEEDS=<count>` as many as are asked for.
+
+mod actors;
+#[path = "../dice/mod.rs"]
+mod dice;
+mod ledger;
+mod operators;
+#[path = "../../../liveoak-core/src/machine/tests/replica.rs"]
+mod replica;
+mod trees;
+
+use dice::{Dice, run_seeds};
+use ledger::Ledger;
+use liveoak_runtime::testing::paused;
+use liveoak_runtime::*;
+use operators::{Operator, pause, watch};
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+use trees::{Gift, Plan};
+
+/// How many seeds are tried if nobody asks for more.
+const SEEDS: u64 = 1_500;
+
+/// No run takes longer than this, in the time of its tree.
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// What the runs must come to.
+const WORDS: [&str; 36] = [
+    // What is told of children.
+    "added",
+    "removed",
+    "waiting",
+    "starting",
+    "ready",
+    "exited",
+    "backing-off",
+    "stopping",
+    "killed",
+    "abandoned",
+    "stopped",
+    "finished",
+    "ignored",
+    "quarantined",
+    "gave-up",
+    "start-failed",
+    "auto-shutdown",
+    "group-restart",
+    "health",
+    // How attempts end.
+    "completed",
+    "failed",
+    "panicked",
+    "start-timeout",
+    "heartbeat-timeout",
+    // How far the stops of children go, and whether that of a tree needs force.
+    "asked",
+    "cancelled",
+    "clean",
+    "forced",
+    // How trees end.
+    "end by stop",
+    "end by kill",
+    "end by drop",
+    "end with the runtime",
+    "end by itself",
+    "two stops",
+    // What is answered.
+    "answer ready",
+    "answer superseded",
+];
+
+/// How a tree is brought to its end.
+async fn end(plan: &Plan, tree: Tree, dice: &mut Dice) {
+    let (ledger, handle, living) = (&plan.ledger, tree.handle(), plan.ledger.living());
+    if matches!(tree.snapshot().root.state, NodeState::Idle(_)) {
+        return ledger.word("end by itself");
+    }
+    let was_stopping = matches!(tree.snapshot().root.state, NodeState::Stopping { .. });
+    let before = tree.now();
+    let report = match dice.roll(5) {
+        0 => {
+            ledger.word("end by drop");
+            ledger.hurry();
+            drop(tree);
+            handle.join().await.report
+        }
+        1 => {
+            ledger.word("end by kill");
+            ledger.hurry();
+            tree.kill().await
+        }
+        2 => {
+            ledger.word("two stops");
+            let (one, other) = tokio::join!(tree.stop(), handle.stop());
+            assert!(Arc::ptr_eq(&one, &other), "two stops, two reports");
+            one
+        }
+        _ => {
+            ledger.word("end by stop");
+            tree.stop().await
+        }
+    };
+    let took = handle.now().since(before);
+    assert!(took <= plan.budget.max(KILL_GRACE), "{took:?} for the stop");
+    if !was_stopping {
+        check_report(ledger, &report, &living);
+    }
+}
+
+/// Everybody who lived and was stopped is part of the report, with how it went.
+fn check_report(ledger: &Ledger, report: &StopReport, living: &[String]) {
+    ledger.word(if report.is_clean() { "clean" } else { "forced" });
+    for path in living {
+        let is_it = |entry: &&StopEntry| entry.path.as_str() == path;
+        if ledger.was_stopped(path) && !report.entries.iter().any(|entry| is_it(&entry)) {
+            ledger.fault(format!("{path}: it lived, and is not part of the report"));
+        }
+    }
+    for (n, entry) in report.entries.iter().enumerate() {
+        ledger.word(entry.rung.as_str());
+        // Whoever waits for its turn may be restarted meanwhile.
+        let is_last = !report.entries[n + 1..].iter().any(|later| later.path == entry.path);
+        if is_last {
+            ledger.check_rung(entry);
+        }
+    }
+}
+
+/// One run; what the events told, and the words for what it came to.
+fn run(seed: u64) -> (Vec<String>, BTreeSet<&'static str>) {
+    let mut dice = Dice(seed);
+    let ledger = Ledger::begin();
+    let budget = if dice.roll(4) == 0 { Duration::from_millis(100) } else { HOUR / 2 };
+    if budget < KILL_GRACE {
+        ledger.hurry();
+    }
+    let plan = Arc::new(Plan { seed, ledger: ledger.clone(), gift: Gift::new(), budget });
+    let life =
+        async { tokio::time::timeout(HOUR, life(&plan, &mut dice)).await.expect("the run comes to its end") };
+    let left = paused(life);
+    if let Some((tree, handle)) = left {
+        paused(outlive(tree, handle, &ledger));
+    }
+    assert!(!plan.gift.is_given(), "the tree has not let go of what it was given");
+    ledger.close();
+    (ledger.lines(), ledger.words())
+}
+
+/// Everything up to the tree's end, or the end of its runtime.
+async fn life(plan: &Arc<Plan>, dice: &mut Dice) -> Option<(Tree, TreeHandle)> {
+    let (seed, ledger) = (plan.seed, &plan.ledger);
+    let (tree, members) = trees::tree(plan, dice);
+    let tree = tree.begin().unwrap();
+    let handle = tree.handle();
+    let watcher = tokio::spawn(watch(tree.handle(), ledger.clone(), Dice(seed ^ 1 << 48)));
+    let operators: Vec<_> = (0..3)
+        .map(|n| {
+            let dice = Dice(seed ^ (n + 1) << 32);
+            let (plan, members) = (Arc::clone(plan), members.clone());
+            tokio::spawn(Operator { plan, tree: tree.handle(), members, dice }.work())
+        })
+        .collect();
+    for _ in 0..dice.roll(24) {
+        pause(dice).await;
+    }
+    if dice.roll(8) == 0 {
+        ledger.word("end with the runtime");
+        ledger.collapse();
+        return Some((tree, handle));
+    }
+    end(plan, tree, dice).await;
+    handle.join().await;
+    for operator in operators {
+        operator.await.unwrap();
+    }
+    watcher.await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    None
+}
+
+/// After the runtime's end: the tree has ended as well, and says so.
+async fn outlive(tree: Tree, handle: TreeHandle, ledger: &Ledger) {
+    assert_eq!(ledger.living(), [""; 0], "alive after the runtime");
+    tokio::time::timeout(HOUR, handle.join()).await.expect("the tree has ended with its runtime");
+    for path in ["/t", "/t/a", "/t/g"] {
+        match handle.restart_child(path).await {
+            Err(Refusal::TreeDown) => {}
+            // It was removed before.
+            Err(Refusal::NotFound) if path != "/t" => {}
+            answer => panic!("{path}: {answer:?}"),
+        }
+    }
+    drop(tree);
+}
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().and_then(|text| text.parse().ok())
+}
+
+#[test]
+fn in_whatever_order_things_happen_no_child_lives_twice_and_nothing_outlives_the_tree() {
+    let seeds = match number("LIVEOAK_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("LIVEOAK_SEEDS").unwrap_or(SEEDS),
+    };
+    let (count, words) = (seeds.end - seeds.start, RefCell::new(BTreeSet::new()));
+    run_seeds("seeded", seeds, |seed| words.borrow_mut().extend(run(seed).1));
+    let missing: Vec<_> = WORDS.iter().filter(|word| !words.borrow().contains(**word)).collect();
+    assert!(missing.is_empty() || count < SEEDS, "{count} runs never came to {missing:?}");
+}
+
+#[test]
+fn the_same_seed_gives_the_same_again() {
+    let seeds = number("LIVEOAK_SEED").map_or(0..100, |seed| seed..seed + 1);
+    run_seeds("seeded", seeds, |seed| {
+        let (one, other) = (run(seed).0, run(seed).0);
+        let first = one.iter().zip(&other).position(|(one, other)| one != other);
+        let first = first.unwrap_or_else(|| one.len().min(other.len()));
+        assert_eq!(one.get(first), other.get(first), "after {:#?}", &one[first.saturating_sub(5)..first]);
+    });
+}
