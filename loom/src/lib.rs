@@ -11,6 +11,9 @@ mod sync {
 #[path = "../../crates/liveoak-runtime/src/latch.rs"]
 mod latch;
 mod latch_tests;
+#[path = "../../crates/liveoak-runtime/src/life.rs"]
+mod life;
+mod life_tests;
 #[path = "../../crates/liveoak-runtime/src/outbox.rs"]
 mod outbox;
 mod outbox_tests;

@@ -25,7 +25,9 @@ fn what_two_threads_push_is_handed_out_when_both_have_flushed() {
                 flush(&outbox, &seen);
             })
         });
-        threads.map(|thread| thread.join().unwrap());
+        for thread in threads {
+            thread.join().unwrap();
+        }
         let (mut messages, ends) = seen.lock().unwrap().clone();
         let of = |first| messages.iter().copied().filter(|message| message % 10 == first).collect::<Vec<_>>();
         assert_eq!((of(1), of(2)), (vec![1, 11], vec![2, 12]));
@@ -52,5 +54,35 @@ fn the_end_is_told_after_the_last_message_even_if_another_hands_out() {
         let (messages, ends) = seen.lock().unwrap().clone();
         assert_eq!(messages, [1, 2]);
         assert!(ends >= 1, "nobody told the end");
+    });
+}
+
+#[test]
+fn a_reader_may_push_and_flush_itself() {
+    /// With the first message it pushes the third.
+    fn nested(outbox: &Outbox<u32>, seen: &Seen) {
+        outbox.flush(|message| {
+            seen.lock().unwrap().0.push(message);
+            if message == 1 {
+                outbox.push(3);
+                assert!(!outbox.flush(|_| unreachable!("somebody hands out already")));
+            }
+        });
+    }
+    loom::model(|| {
+        let (outbox, seen) = (Arc::new(Outbox::default()), Seen::new(Mutex::new((Vec::new(), 0))));
+        let pusher = {
+            let (outbox, seen) = (outbox.clone(), seen.clone());
+            thread::spawn(move || {
+                outbox.push(2);
+                nested(&outbox, &seen);
+            })
+        };
+        outbox.push(1);
+        nested(&outbox, &seen);
+        pusher.join().unwrap();
+        let mut messages = seen.lock().unwrap().0.clone();
+        messages.sort_unstable();
+        assert_eq!(messages, [1, 2, 3]);
     });
 }

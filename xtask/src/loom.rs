@@ -11,5 +11,5 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     no_arguments("loom", arguments)?;
     let target = root().join("target/loom").display().to_string();
     let env = [("CARGO_TARGET_DIR", target.as_str()), ("LOOM_MAX_PREEMPTIONS", PREEMPTIONS)];
-    step("cargo test --locked --release --manifest-path loom/Cargo.toml", &env)
+    step("cargo test --locked --release --manifest-path loom/Cargo.toml -- --test-threads=1", &env)
 }

@@ -18,6 +18,7 @@ mod events;
 mod failures;
 mod group;
 mod latch;
+mod life;
 mod outbox;
 mod pages;
 mod panic;

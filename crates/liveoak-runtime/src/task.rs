@@ -8,6 +8,7 @@ use crate::body::{Body, IntoExit};
 use crate::cell::Cell;
 use crate::ctx::{Ctx, current, entered};
 use crate::latch::Watch;
+use crate::life::poll_body;
 use crate::panic::catch;
 use liveoak_core::Exit;
 use pin_project_lite::pin_project;
@@ -131,21 +132,19 @@ impl<F: Factory> Future for Run<F> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.as_mut().project();
         let Some(cell) = this.cell.take() else { return Poll::Ready(()) };
-        let orders = cell.orders(this.watch, cx);
-        if orders.is_abort() {
-            self.end(cell, Exit::Killed);
-            return Poll::Ready(());
-        }
-        let (ctx, polled) = entered(Ctx::new(cell), || catch(None, || step(this.body, this.stage, cx)));
-        match polled.unwrap_or_else(|panic| Poll::Ready(Exit::Panicked(Arc::new(panic)))) {
+        let (body, stage) = (this.body, this.stage);
+        let (cell, polled) = poll_body(cell, this.watch, cx, |cell, cx| {
+            let (ctx, polled) = entered(Ctx::new(cell), || catch(None, || step(body, stage, cx)));
+            let polled = polled.unwrap_or_else(|panic| Poll::Ready(Exit::Panicked(Arc::new(panic))));
+            (ctx.into_cell(), polled)
+        });
+        match polled {
             Poll::Pending => {
-                let (this, cell) = (self.project(), ctx.into_cell());
-                cell.wait_for_orders(this.watch, cx, orders);
-                *this.cell = Some(cell);
+                *self.project().cell = Some(cell);
                 Poll::Pending
             }
             Poll::Ready(exit) => {
-                self.end(ctx.into_cell(), exit);
+                self.end(cell, exit.unwrap_or(Exit::Killed));
                 Poll::Ready(())
             }
         }
