@@ -5,11 +5,12 @@
 //! destructor is caught by the tree.
 
 use crate::actors::{Mood, Script};
-use liveoak_runtime::{ChildId, Ctx, Rung, StopEntry};
+use liveoak_runtime::{ChildId, Ctx, Event, Rung, StopEntry, Time};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 use tokio::time::Instant;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -49,6 +50,13 @@ struct Book {
     /// How many tasks beside the tree wait for an attempt's stop.
     witnesses: u32,
     faults: Vec<String>,
+    /// When each event was told.
+    told: HashMap<u64, Duration>,
+    /// When the group was told to be stopping.
+    group_stopping: Option<Instant>,
+    /// Those that were told to be removed, and whether the tree was told to have ended.
+    removed: BTreeSet<String>,
+    has_ended: bool,
     /// All that was told, for whoever reads about a fault.
     story: Vec<(String, String)>,
     lines: Vec<String>,
@@ -70,7 +78,7 @@ thread_local! {
 }
 
 impl Ledger {
-    /// An empty one, which is told all that trees on this thread do.
+    /// An empty one, which is told all that trees on this thread do. The tree's time begins with its first event.
     pub(crate) fn begin() -> Self {
         static LOG: std::sync::Once = std::sync::Once::new();
         LOG.call_once(|| tracing::subscriber::set_global_default(Log).unwrap());
@@ -113,6 +121,29 @@ impl Ledger {
     /// The runtime is about to be dropped.
     pub(crate) fn collapse(&self) {
         self.book().collapsed = true;
+    }
+
+    /// An event is told in the moment it is about.
+    pub(crate) fn check_time(&self, event: &Event) {
+        let mut book = self.book();
+        let at = event.at.since(Time::ZERO);
+        if book.told.get(&event.number).is_some_and(|told| *told != at) {
+            let what = format!("{}: {} at {at:?} was told late", event.path, event.kind.name());
+            book.faults.push(what);
+        }
+    }
+
+    /// Whether the removal of the child at `path`, or the end of everything, was told.
+    pub(crate) fn is_told_gone(&self, path: &str) -> bool {
+        let book = self.book();
+        book.has_ended || book.collapsed || book.removed.contains(path)
+    }
+
+    /// The paths of those that live or are about to.
+    pub(crate) fn begun(&self) -> Vec<String> {
+        let book = self.book();
+        let begun = book.entries.iter().filter(|(_, entry)| entry.live > 0 || entry.starting.is_some());
+        begun.map(|(path, _)| path.clone()).collect()
     }
 
     /// How an attempt said that it ends.
@@ -303,21 +334,27 @@ impl Book {
     }
 
     /// The tree tells an event, and has done nothing of it yet.
-    fn tell(&mut self, path: &str, event: &str) {
-        if SUPERVISORS.contains(&path) {
-            return;
-        }
+    fn tell(&mut self, number: u64, path: &str, event: &str) {
         let now = Instant::now();
-        self.began.get_or_insert(now);
-        let Some(entry) = self.entries.get_mut(path) else {
-            if event == "starting" {
-                let entry = Entry { starting: Some(now), ..Entry::default() };
-                self.entries.insert(path.to_owned(), entry);
-            }
-            return;
-        };
-        let line = format!("{:?} {event} {}", now - self.began.unwrap_or(now), entry.state());
+        let began = *self.began.get_or_insert(now);
+        self.told.insert(number, now - began);
+        if SUPERVISORS.contains(&path) {
+            return self.tell_of_supervisor(path, event, now);
+        }
+        if event == "removed" {
+            self.removed.insert(path.to_owned());
+        }
+        if event == "starting" {
+            self.removed.remove(path);
+            self.entries.entry(path.to_owned()).or_default();
+        }
+        let Some(entry) = self.entries.get_mut(path) else { return };
+        let line = format!("{:?} {event} {}", now - began, entry.state());
         self.story.push((path.to_owned(), line));
+        let asked_together = |stopping: Instant| path.starts_with("/t/g/") && stopping != now;
+        if event == "stopping" && self.group_stopping.is_some_and(asked_together) {
+            self.faults.push(format!("{path}: {event}, but its group was before"));
+        }
         let in_a_hurry = self.in_a_hurry || self.collapsed;
         let wrong = match event {
             "starting" => entry.starting(now),
@@ -331,6 +368,17 @@ impl Book {
             _ => None,
         };
         self.faults.extend(wrong.map(|wrong| format!("{path}: {event}, but {wrong}")));
+    }
+}
+
+impl Book {
+    fn tell_of_supervisor(&mut self, path: &str, event: &str, now: Instant) {
+        match (path, event) {
+            ("/t/g", "stopping") => self.group_stopping = Some(now),
+            ("/t/g", "starting") => self.group_stopping = None,
+            ("/t", "exited") => self.has_ended = true,
+            _ => {}
+        }
     }
 }
 
@@ -391,6 +439,7 @@ struct Log;
 /// Reads an event's line.
 #[derive(Default)]
 struct Line {
+    number: u64,
     path: String,
     event: String,
 }
@@ -399,6 +448,12 @@ impl Visit for Line {
     fn record_str(&mut self, field: &Field, value: &str) {
         if field.name() == "event" {
             value.clone_into(&mut self.event);
+        }
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        if field.name() == "number" {
+            self.number = value;
         }
     }
 
@@ -427,7 +482,7 @@ impl Subscriber for Log {
         if event.metadata().target() == "liveoak" {
             let mut line = Line::default();
             event.record(&mut line);
-            ledger.book().tell(&line.path, &line.event);
+            ledger.book().tell(line.number, &line.path, &line.event);
         }
     }
 

@@ -23,10 +23,10 @@ use std::time::Duration;
 use trees::{Gift, Plan};
 
 /// How many seeds are tried if nobody asks for more.
-const SEEDS: u64 = 1_500;
+const SEEDS: u64 = 1_000;
 
 /// No run takes longer than this, in the time of its tree.
-const HOUR: Duration = Duration::from_secs(3600);
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// What the runs must come to.
 const WORDS: [&str; 36] = [
@@ -134,16 +134,18 @@ fn check_report(ledger: &Ledger, report: &StopReport, living: &[String]) {
 fn run(seed: u64) -> (Vec<String>, BTreeSet<&'static str>) {
     let mut dice = Dice(seed);
     let ledger = Ledger::begin();
-    let budget = if dice.roll(4) == 0 { Duration::from_millis(100) } else { HOUR / 2 };
+    let budget = if dice.roll(4) == 0 { Duration::from_millis(100) } else { MINUTE / 2 };
     if budget < KILL_GRACE {
         ledger.hurry();
     }
-    let plan = Arc::new(Plan { seed, ledger: ledger.clone(), gift: Gift::new(), budget });
-    let life =
-        async { tokio::time::timeout(HOUR, life(&plan, &mut dice)).await.expect("the run comes to its end") };
+    let gift = Gift::new(ledger.clone(), "/t".to_owned(), None);
+    let plan = Arc::new(Plan { seed, ledger: ledger.clone(), gift, budget });
+    let life = async {
+        tokio::time::timeout(MINUTE, life(&plan, &mut dice)).await.expect("the run comes to its end")
+    };
     let left = paused(life);
-    if let Some((tree, handle)) = left {
-        paused(outlive(tree, handle, &ledger));
+    if let Some(left) = left {
+        paused(outlive(left, &ledger));
     }
     assert!(!plan.gift.is_given(), "the tree has not let go of what it was given");
     ledger.close();
@@ -151,7 +153,7 @@ fn run(seed: u64) -> (Vec<String>, BTreeSet<&'static str>) {
 }
 
 /// Everything up to the tree's end, or the end of its runtime.
-async fn life(plan: &Arc<Plan>, dice: &mut Dice) -> Option<(Tree, TreeHandle)> {
+async fn life(plan: &Arc<Plan>, dice: &mut Dice) -> Option<Left> {
     let (seed, ledger) = (plan.seed, &plan.ledger);
     let (tree, members) = trees::tree(plan, dice);
     let tree = tree.begin().unwrap();
@@ -170,7 +172,8 @@ async fn life(plan: &Arc<Plan>, dice: &mut Dice) -> Option<(Tree, TreeHandle)> {
     if dice.roll(8) == 0 {
         ledger.word("end with the runtime");
         ledger.collapse();
-        return Some((tree, handle));
+        let was_running = matches!(tree.snapshot().root.state, NodeState::Running);
+        return Some(Left { tree, was_running, begun: ledger.begun() });
     }
     end(plan, tree, dice).await;
     handle.join().await;
@@ -182,10 +185,25 @@ async fn life(plan: &Arc<Plan>, dice: &mut Dice) -> Option<(Tree, TreeHandle)> {
     None
 }
 
+/// What is left when a runtime is dropped under its tree.
+struct Left {
+    tree: Tree,
+    was_running: bool,
+    /// The paths of those that had begun.
+    begun: Vec<String>,
+}
+
 /// After the runtime's end: the tree has ended as well, and says so.
-async fn outlive(tree: Tree, handle: TreeHandle, ledger: &Ledger) {
+async fn outlive(left: Left, ledger: &Ledger) {
     assert_eq!(ledger.living(), [""; 0], "alive after the runtime");
-    tokio::time::timeout(HOUR, handle.join()).await.expect("the tree has ended with its runtime");
+    let handle = left.tree.handle();
+    let ended =
+        tokio::time::timeout(MINUTE, handle.join()).await.expect("the tree has ended with its runtime");
+    let ended_by_it = |entry: &&StopEntry| left.was_running && entry.rung != Rung::Cancelled;
+    for entry in ended.report.entries.iter().filter(ended_by_it) {
+        let path = entry.path.as_str();
+        assert!(left.begun.iter().any(|begun| begun == path), "{path} did not live, and is reported");
+    }
     for path in ["/t", "/t/a", "/t/g"] {
         match handle.restart_child(path).await {
             Err(Refusal::TreeDown) => {}
@@ -194,7 +212,6 @@ async fn outlive(tree: Tree, handle: TreeHandle, ledger: &Ledger) {
             answer => panic!("{path}: {answer:?}"),
         }
     }
-    drop(tree);
 }
 
 fn number(variable: &str) -> Option<u64> {

@@ -95,21 +95,26 @@ impl Operator {
     /// Adds a child, and may take it away again; then the tree has let go of it.
     async fn add(&mut self) {
         let parent = self.pick(&["/t", "/t/n"]);
-        let gift = if self.dice.roll(12) == 0 { Gift::bomb(self.tree.clone()) } else { Gift::new() };
-        let is_there = gift.look();
+        let (ledger, path) = (self.plan.ledger.clone(), format!("{parent}/d"));
+        let bomb = (self.dice.roll(12) == 0).then(|| self.tree.clone());
+        let gift = Gift::new(ledger, path.clone(), bomb);
+        let look = gift.look();
         let added = self.tree.add_child(parent, child(&self.plan, "d", &mut self.dice, gift)).await;
         let is_added = added.is_ok();
         self.note("add", parent, added);
+        if is_added {
+            look.is_kept();
+        }
         pause(&mut self.dice).await;
         if is_added && self.dice.roll(2) == 0 {
-            let removed = self.tree.remove_child(format!("{parent}/d")).await;
+            let removed = self.tree.remove_child(path.as_str()).await;
             let is_removed = removed.is_ok();
             self.note("remove", parent, removed);
-            if is_removed && is_there() {
+            if is_removed && look.is_there() {
                 // Its last attempt may have been written off a moment ago, and be dropped by its own task.
                 tokio::task::yield_now().await;
-                if is_there() {
-                    self.plan.ledger.fault(format!("{parent}/d was removed, and is kept"));
+                if look.is_there() {
+                    self.plan.ledger.fault(format!("{path}: removed, and is kept"));
                 }
             }
         }
@@ -156,6 +161,7 @@ impl Told {
         match self.events.next().await {
             Some(Next::Event(event)) => {
                 self.replica.apply(&event);
+                self.ledger.check_time(&event);
                 self.number = event.number;
                 self.ledger.word(event.kind.name());
                 let mut line = format!("{} {} {}", event.at.as_nanos(), event.path, event.kind.name());

@@ -4,29 +4,53 @@ use crate::actors::{Act, Actor, HEARTBEAT, Kind, START_WITHIN, Traits};
 use crate::dice::Dice;
 use crate::ledger::Ledger;
 use liveoak_runtime::*;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-/// What a tree is given, and lets go of when it has ended.
+/// What a child is given, and the tree lets go of with it.
 #[derive(Clone)]
-pub(crate) struct Gift(Arc<Option<Bomb>>);
+pub(crate) struct Gift(Arc<Given>);
 
-/// Whose destructor stops the tree.
-struct Bomb(TreeHandle);
+struct Given {
+    ledger: Ledger,
+    path: String,
+    /// Whether the child at the path is the one that has it.
+    is_kept: AtomicBool,
+    /// Whose tree its destructor stops.
+    bomb: Option<TreeHandle>,
+}
 
-impl Drop for Bomb {
+impl Drop for Given {
     fn drop(&mut self) {
-        self.0.begin_stop();
+        if self.is_kept.load(Ordering::SeqCst) && !self.ledger.is_told_gone(&self.path) {
+            self.ledger.fault(format!("{}: dropped before its removal was told", self.path));
+        }
+        if let Some(tree) = self.bomb.take() {
+            tree.begin_stop();
+        }
+    }
+}
+
+/// A look at a gift that somebody else has.
+pub(crate) struct Look(Weak<Given>);
+
+impl Look {
+    pub(crate) fn is_there(&self) -> bool {
+        self.0.strong_count() > 0
+    }
+
+    /// The child that has it was added.
+    pub(crate) fn is_kept(&self) {
+        if let Some(given) = self.0.upgrade() {
+            given.is_kept.store(true, Ordering::SeqCst);
+        }
     }
 }
 
 impl Gift {
-    pub(crate) fn new() -> Self {
-        Self(Arc::new(None))
-    }
-
-    pub(crate) fn bomb(tree: TreeHandle) -> Self {
-        Self(Arc::new(Some(Bomb(tree))))
+    pub(crate) fn new(ledger: Ledger, path: String, bomb: Option<TreeHandle>) -> Self {
+        Self(Arc::new(Given { ledger, path, is_kept: AtomicBool::new(false), bomb }))
     }
 
     /// Whether somebody else has it.
@@ -34,9 +58,8 @@ impl Gift {
         Arc::strong_count(&self.0) > 1
     }
 
-    pub(crate) fn look(&self) -> impl Fn() -> bool + use<> {
-        let gift = Arc::downgrade(&self.0);
-        move || gift.upgrade().is_some()
+    pub(crate) fn look(&self) -> Look {
+        Look(Arc::downgrade(&self.0))
     }
 }
 
