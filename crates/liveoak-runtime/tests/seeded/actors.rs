@@ -76,6 +76,8 @@ pub(crate) struct Script {
     has_witness: bool,
     pub(crate) is_silent: bool,
     says_health: bool,
+    /// When it sees that it is asked, it kills the whole tree.
+    kills_all: bool,
     /// How long it takes to end when it is asked.
     lingers: u64,
 }
@@ -115,6 +117,7 @@ impl Script {
             has_witness: dice.roll(6) == 0,
             is_silent,
             says_health: dice.roll(6) == 0,
+            kills_all: is_task && dice.roll(60) == 0,
             lingers: if dice.roll(2) == 0 { 0 } else { dice.roll(4) },
         }
     }
@@ -226,6 +229,10 @@ impl Act {
                 self.ctx.stopping().await;
             }
             self.me.asked();
+            if self.script.kills_all {
+                self.me.hurry();
+                self.ctx.tree().begin_kill();
+            }
         };
         match race(asked, self.work()).await {
             Either::Left(()) => None,

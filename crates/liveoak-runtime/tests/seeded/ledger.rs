@@ -39,7 +39,8 @@ struct Entry {
     over: bool,
     /// When a subtask panicked.
     broken: Option<Instant>,
-    killed: bool,
+    /// When it was told to be ended by force.
+    killed: Option<Instant>,
 }
 
 #[derive(Default)]
@@ -160,7 +161,7 @@ impl Ledger {
 
     /// Whether the latest attempt at `path` was told to be stopping.
     pub(crate) fn was_stopped(&self, path: &str) -> bool {
-        self.book().entries.get(path).is_some_and(|entry| entry.stopping.is_some() || entry.killed)
+        self.book().entries.get(path).is_some_and(|entry| entry.stopping.is_some() || entry.killed.is_some())
     }
 
     /// How far the stop of a child went, by the tree's report.
@@ -260,6 +261,11 @@ impl Attempt {
     pub(crate) fn goes_on(&self) {
         self.entry(|entry| entry.over = false);
         self.ledger.book().said.remove(&(self.id, self.number));
+    }
+
+    /// It is about to kill the tree.
+    pub(crate) fn hurry(&self) {
+        self.ledger.hurry();
     }
 
     /// Something of it that may not outlive it.
@@ -362,7 +368,7 @@ impl Book {
                 entry.stopping = Some(now);
                 None
             }
-            "killed" => entry.killed(in_a_hurry),
+            "killed" => entry.killed(now, in_a_hurry),
             "abandoned" => entry.abandoned(),
             "exited" => entry.exited(now),
             _ => None,
@@ -406,8 +412,8 @@ impl Entry {
         self.begun && self.script.mood == Mood::Loyal && !self.script.is_excused && self.broken.is_none()
     }
 
-    fn killed(&mut self, in_a_hurry: bool) -> Option<&'static str> {
-        self.killed = true;
+    fn killed(&mut self, now: Instant, in_a_hurry: bool) -> Option<&'static str> {
+        self.killed = Some(now);
         (self.obeys() && !in_a_hurry).then_some("it would have obeyed")
     }
 
@@ -423,10 +429,15 @@ impl Entry {
         if self.live + self.parts > 0 {
             return Some("something of it lives");
         }
+        let lingers = self.killed.is_some_and(|killed| killed != now) && !self.script.is_adapter;
+        if self.begun && lingers {
+            return Some("it was killed before");
+        }
         if self.broken.is_some_and(|broken| broken != now) {
             return Some("its subtask panicked before");
         }
-        let obeys = self.begun && self.script.mood == Mood::Loyal && !self.killed && self.broken.is_none();
+        let obeys =
+            self.begun && self.script.mood == Mood::Loyal && self.killed.is_none() && self.broken.is_none();
         let unseen =
             self.stopping.is_some() && self.asked != self.stopping && (self.asked.is_some() || !self.over);
         (obeys && unseen).then_some("it was not asked when it was to stop")
