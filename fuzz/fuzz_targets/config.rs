@@ -1,4 +1,5 @@
-//! Whatever the bytes of a `liveoak.toml`: a config, or errors that can be shown; never a panic, and never for ever.
+//! Whatever the bytes of a `liveoak.toml`: a config that the library takes, or errors with a place that can be shown; never
+//! a panic, and never for ever.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

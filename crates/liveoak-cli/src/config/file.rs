@@ -32,7 +32,7 @@ pub(crate) fn load(file: &Path) -> Result<Config, Report> {
     })?;
     let folder = folder_of(file)
         .map_err(|error| fail(Diagnostic::of_file(format!("cannot tell the folder of {name}: {error}"))))?;
-    read::read(&Place { file, folder: &folder }, &name, &text)
+    read::read(&Place { file, folder: &folder, open: &read_text }, &name, &text)
 }
 
 /// The absolute folder of a file, symbolic links in its name left as they are.
@@ -99,6 +99,11 @@ pub(crate) fn read_text(file: &Path) -> Result<String, Unreadable> {
     File::open(file)
         .and_then(|opened| opened.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes))
         .map_err(Unreadable::Io)?;
+    text_of(bytes)
+}
+
+/// The text that these bytes are.
+pub(crate) fn text_of(bytes: Vec<u8>) -> Result<String, Unreadable> {
     if bytes.len() as u64 > MAX_FILE_BYTES {
         return Err(Unreadable::TooLarge(None));
     }

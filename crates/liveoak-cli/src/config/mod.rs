@@ -28,12 +28,14 @@ pub(crate) mod values;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub(crate) use file::load;
+pub(crate) use file::{Unreadable, load, text_of};
 pub(crate) use values::{AutoShutdown, Condition, GiveUp, Order, Restart, Signal, Strategy};
 
 use values::{Endpoint, HttpUrl};
 
+#[cfg(test)]
 pub(crate) use read::read_text;
+pub(crate) use read::read_text_with;
 #[cfg(test)]
 mod fuzz_tests;
 #[cfg(test)]

@@ -6,7 +6,6 @@ use toml::de::DeValue;
 
 use super::defaults::{self, MAX_REPLICAS};
 use super::diagnostic::Diagnostic;
-use super::file::read_text;
 use super::read::Reader;
 use super::table::{Infinity, Node, Table, shown};
 use super::values::Signal;
@@ -188,7 +187,7 @@ impl Reader<'_> {
         if let Some(variables) = self.env_files.get(&path) {
             return variables.clone();
         }
-        let text = match read_text(&path) {
+        let text = match (self.open)(&path) {
             Ok(text) => text,
             Err(problem) => {
                 let error = node.error("this env_file cannot be read").label(problem.to_string());

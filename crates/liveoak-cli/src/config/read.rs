@@ -5,24 +5,32 @@ use std::path::{Path, PathBuf};
 
 use super::defaults::{self, MAX_NAME_BYTES};
 use super::diagnostic::{Diagnostic, Problems, Report};
+use super::file::Unreadable;
 use super::keys;
 use super::table::{Infinity, Node, Table, shown};
 use super::values::{AutoShutdown, GiveUp, Order, Strategy};
 use super::{Config, Limit, Supervisor, Window, edges, syntax};
 
+/// Gives the text of a file that `liveoak.toml` names.
+pub(crate) type Open<'a> = &'a dyn Fn(&Path) -> Result<String, Unreadable>;
+
 /// Where a text comes from.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(crate) struct Place<'a> {
     /// The file as the user named it.
     pub(crate) file: &'a Path,
     /// Its absolute folder.
     pub(crate) folder: &'a Path,
+    /// How the files are read that it names.
+    pub(crate) open: Open<'a>,
 }
 
 /// What reading needs at hand.
 pub(crate) struct Reader<'a> {
     /// The folder against which relative paths are resolved.
     pub(super) folder: &'a Path,
+    /// How env files are read.
+    pub(super) open: Open<'a>,
     /// The errors so far.
     pub(super) problems: Problems,
     /// Byte offsets of the newlines, to count lines without reading the text again for each child.
@@ -49,6 +57,7 @@ impl Reader<'_> {
 pub(crate) fn read(place: &Place<'_>, name: &str, text: &str) -> Result<Config, Report> {
     let mut reader = Reader {
         folder: place.folder,
+        open: place.open,
         problems: Problems::new(name, text),
         newlines: text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at).collect(),
         children: 0,
@@ -222,7 +231,13 @@ pub(super) fn child_called(name: &str) -> String {
     format!("child `{}`", shown(name))
 }
 
-/// Reads a text as if it were `liveoak.toml` in `folder`.
+/// Reads a text as if it were `liveoak.toml` in `folder`, and its env files by `open`.
+pub(crate) fn read_text_with(folder: &Path, text: &str, open: Open<'_>) -> Result<Config, Report> {
+    read(&Place { file: Path::new(defaults::FILE), folder, open }, defaults::FILE, text)
+}
+
+/// The same with the env files that are there.
+#[cfg(test)]
 pub(crate) fn read_text(folder: &Path, text: &str) -> Result<Config, Report> {
-    read(&Place { file: Path::new(defaults::FILE), folder }, defaults::FILE, text)
+    read_text_with(folder, text, &super::file::read_text)
 }

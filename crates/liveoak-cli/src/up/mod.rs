@@ -9,7 +9,7 @@
 //!
 //! This file is the order of things: read, start, wait, stop, tell.
 
-mod build;
+pub(crate) mod build;
 mod lines;
 mod log;
 mod pump;
