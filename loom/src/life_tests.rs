@@ -97,6 +97,7 @@ fn a_subtask_that_is_spawned_as_the_body_ends_is_aborted_or_refused_and_the_atte
         if let Some((number, handle)) = spawner.join().unwrap() {
             assert!(handle.is_aborted(), "the attempt waits for a subtask that nobody ends");
             assert_eq!(owner.ends(), 0, "it is over, and a subtask lives");
+            assert!(owner.spawn().is_none(), "spawned after the end of the body");
             owner.subtask_ended(number, None);
         }
         assert_eq!(owner.ends(), 1);

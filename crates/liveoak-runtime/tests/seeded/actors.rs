@@ -87,7 +87,7 @@ impl Script {
         let is_task = traits.kind == Kind::Task;
         let mood = match (traits.kind, dice.roll(16)) {
             (Kind::Task | Kind::Adapter, 0 | 1) => Mood::Deaf,
-            (Kind::Adapter, 2) => Mood::DeafToKill,
+            (Kind::Adapter, 2 | 3) => Mood::DeafToKill,
             _ => Mood::Loyal,
         };
         let start = match dice.roll(if traits.told { 8 } else { 16 }) {

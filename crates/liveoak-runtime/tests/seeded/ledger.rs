@@ -17,7 +17,7 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::{Metadata, Subscriber};
 
 /// Those that have no body.
-const SUPERVISORS: [&str; 3] = ["/t", "/t/n", "/t/g"];
+pub(crate) const SUPERVISORS: [&str; 3] = ["/t", "/t/n", "/t/g"];
 
 /// What is known of the child at one path.
 #[derive(Default)]

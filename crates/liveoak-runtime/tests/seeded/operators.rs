@@ -3,7 +3,7 @@
 use crate::dice::Dice;
 use crate::ledger::Ledger;
 use crate::replica::Replica;
-use crate::trees::{Gift, Members, Plan, child};
+use crate::trees::{Gift, Heir, Members, Plan, child};
 use liveoak_runtime::*;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -72,12 +72,15 @@ impl Operator {
             8 => self.note("remove", path, self.tree.remove_child(path).await),
             9 => {
                 for _ in 0..self.dice.roll(24) {
-                    drop(self.members.group.spawn(()));
+                    let group = &self.members.group;
+                    let is_heired = self.dice.roll(4) == 0;
+                    let heir = if is_heired { Heir::of(group.clone()) } else { Heir::nobody() };
+                    drop(group.spawn(heir));
                 }
             }
             10 => {
                 let name = Name::new(self.pick(&["one", "two"])).unwrap();
-                drop(self.members.group.start(Some(name), ()).await);
+                drop(self.members.group.start(Some(name), Heir::nobody()).await);
             }
             _ => {
                 let path = self.pick(&["/t/g/one", "/t/g/two", "/t/g/1", "/t/g/2"]);

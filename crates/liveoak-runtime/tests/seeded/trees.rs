@@ -126,15 +126,42 @@ fn backoff(name: &str, dice: &mut Dice) -> Option<Backoff> {
 /// The members of the tree's group, which are tasks.
 #[derive(Clone)]
 pub(crate) struct Members {
-    pub(crate) group: GroupHandle<()>,
+    pub(crate) group: GroupHandle<Heir>,
     pub(crate) are_temporary: bool,
 }
 
-fn group(plan: &Plan, dice: &mut Dice, are_temporary: bool) -> Group<()> {
+/// What a member is given: with it goes, maybe, a place in the group, which is taken by another at once.
+pub(crate) struct Heir(Option<GroupHandle<Self>>);
+
+impl Heir {
+    pub(crate) const fn nobody() -> Self {
+        Self(None)
+    }
+
+    pub(crate) const fn of(group: GroupHandle<Self>) -> Self {
+        Self(Some(group))
+    }
+}
+
+impl Clone for Heir {
+    fn clone(&self) -> Self {
+        Self::nobody()
+    }
+}
+
+impl Drop for Heir {
+    fn drop(&mut self) {
+        if let Some(group) = self.0.take() {
+            let _ = group.spawn(Self::nobody());
+        }
+    }
+}
+
+fn group(plan: &Plan, dice: &mut Dice, are_temporary: bool) -> Group<Heir> {
     let (told, beats, stop_within) = (dice.roll(2) == 0, dice.roll(3) == 0, dice.roll(3) * 10);
     let traits = Traits { kind: Kind::Task, told, beats, stop_within, fails_start: 30, seed: plan.seed };
     let ledger = plan.ledger.clone();
-    let body = move |ctx: Ctx, (): ()| Act::new(&ledger, &traits, ctx).live();
+    let body = move |ctx: Ctx, _: Heir| Act::new(&ledger, &traits, ctx).live();
     let group = if are_temporary { Group::temporary("g", body) } else { Group::new("g", body) };
     let group =
         group.backoff(None).limit(Limit::new(4, millis(60))).stop_within(millis(stop_within)).max_members(40);
