@@ -68,7 +68,8 @@ impl Operator {
                 let tree = self.tree.clone();
                 tokio::spawn(async move { tree.restart_child(path).await });
             }
-            5..=7 => self.add().await,
+            5 | 6 => self.add().await,
+            7 => self.add_one_shot().await,
             8 => self.note("remove", path, self.tree.remove_child(path).await),
             9 => {
                 for _ in 0..self.dice.roll(24) {
@@ -121,6 +122,13 @@ impl Operator {
                 }
             }
         }
+    }
+
+    /// Adds a child that runs once; when it has ended, it makes room for another of its name.
+    async fn add_one_shot(&mut self) {
+        let gift = Gift::new(self.plan.ledger.clone(), "/t/o".to_owned(), None);
+        let child = child(&self.plan, "o", &mut self.dice, gift).restart(Restart::Temporary);
+        self.note("add", "/t/o", self.tree.add_child("/t", child).await);
     }
 }
 
