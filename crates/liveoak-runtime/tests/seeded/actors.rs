@@ -1,7 +1,7 @@
 //! The children of the seeded runs: what each attempt does is drawn anew.
 
 use crate::dice::Dice;
-use crate::ledger::{Attempt, Ledger};
+use crate::ledger::{Attempt, Ledger, Part};
 use liveoak_runtime::*;
 use std::panic::resume_unwind;
 use std::time::Duration;
@@ -55,6 +55,8 @@ enum PartPlan {
     /// It ends by itself.
     Short(u64),
     Panics(u64),
+    /// It lives as long as it may; its destructor panics.
+    PanicsAtTheEnd,
 }
 
 /// What one attempt does. Times are in milliseconds.
@@ -100,6 +102,7 @@ impl Script {
             0..=2 => PartPlan::Endless,
             3 => PartPlan::Short(dice.roll(8)),
             4 => PartPlan::Panics(dice.roll(30)),
+            5 => PartPlan::PanicsAtTheEnd,
             _ => PartPlan::None,
         };
         let is_silent = traits.beats && dice.roll(6) == 0;
@@ -130,6 +133,16 @@ fn millis(count: u64) -> Duration {
 /// Ends without the noise of a panic's message.
 fn burst() -> ! {
     resume_unwind(Box::new("on purpose"))
+}
+
+/// What the destructor of a subtask drops.
+struct PartBomb(Part);
+
+impl Drop for PartBomb {
+    fn drop(&mut self) {
+        self.0.breaks_at_the_end();
+        burst();
+    }
 }
 
 /// An attempt on its way: what it is, and what it does.
@@ -182,6 +195,13 @@ impl Act {
             PartPlan::Endless => {
                 self.ctx.spawn(async move {
                     let _part = part;
+                    std::future::pending::<()>().await;
+                });
+            }
+            PartPlan::PanicsAtTheEnd => {
+                let bomb = PartBomb(part);
+                self.ctx.spawn(async move {
+                    let _bomb = bomb;
                     std::future::pending::<()>().await;
                 });
             }

@@ -48,6 +48,8 @@ struct Book {
     entries: BTreeMap<String, Entry>,
     /// How attempts said they end.
     said: HashMap<(ChildId, u64), &'static str>,
+    /// Those that ended by themselves, and whose subtasks panicked after that: which of both counts is a matter of time.
+    may_panic: BTreeSet<(ChildId, u64)>,
     /// How many tasks beside the tree wait for an attempt's stop.
     witnesses: u32,
     faults: Vec<String>,
@@ -150,6 +152,11 @@ impl Ledger {
     /// How an attempt said that it ends.
     pub(crate) fn said(&self, id: ChildId, attempt: u64) -> Option<&'static str> {
         self.book().said.get(&(id, attempt)).copied()
+    }
+
+    /// Whether it may as well be told to have panicked.
+    pub(crate) fn may_panic(&self, id: ChildId, attempt: u64) -> bool {
+        self.book().may_panic.contains(&(id, attempt))
     }
 
     /// The paths of those that live.
@@ -313,6 +320,19 @@ impl Part {
         let mut book = self.ledger.book();
         book.entries.entry(self.path.clone()).or_default().broken = Some(Instant::now());
         book.said.entry(self.attempt).or_insert("panicked");
+    }
+}
+
+impl Part {
+    /// Its destructor is about to panic: of an attempt that is stopped or killed, this is the exit; one that ended by
+    /// itself has said already how.
+    pub(crate) fn breaks_at_the_end(&self) {
+        let mut book = self.ledger.book();
+        if book.entries.get(&self.path).is_some_and(|entry| !entry.over || entry.asked.is_some()) {
+            book.said.insert(self.attempt, "panicked");
+        } else {
+            book.may_panic.insert(self.attempt);
+        }
     }
 }
 
