@@ -9,7 +9,6 @@ use loom::thread;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 
 /// Says whether a subtask was aborted.
 #[derive(Clone, Default)]

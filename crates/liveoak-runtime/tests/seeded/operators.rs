@@ -124,11 +124,13 @@ impl Operator {
         }
     }
 
-    /// Adds a child that runs once; when it has ended, it makes room for another of its name.
+    /// Adds a child that runs once. A declared one that has ended so makes room for it.
     async fn add_one_shot(&mut self) {
-        let gift = Gift::new(self.plan.ledger.clone(), "/t/o".to_owned(), None);
-        let child = child(&self.plan, "o", &mut self.dice, gift).restart(Restart::Temporary);
-        self.note("add", "/t/o", self.tree.add_child("/t", child).await);
+        let name = self.pick(&["a", "b", "c", "o"]);
+        let path = format!("/t/{name}");
+        let gift = Gift::new(self.plan.ledger.clone(), path.clone(), None);
+        let child = child(&self.plan, name, &mut self.dice, gift).restart(Restart::Temporary);
+        self.note("add", &path, self.tree.add_child("/t", child).await);
     }
 }
 
