@@ -167,6 +167,7 @@ fn each_refusal_says_what_is_the_matter() {
             Refusal::NeededBy(vec![name("a"), name("b")]),
             "these siblings come after it and must be removed first: a b",
         ),
+        (Refusal::OnlyOnce, "what it runs can be made only once, so it has one attempt"),
         (Refusal::IsRoot, "it is the root of the tree, which can only be stopped"),
         (Refusal::Busy, "more than 1024 commands wait for this child"),
         (Refusal::TreeDown, "the tree has ended"),

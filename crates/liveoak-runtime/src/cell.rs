@@ -70,6 +70,10 @@ impl Cell {
         self.life.stopping()
     }
 
+    pub(crate) fn is_killed(&self) -> bool {
+        self.life.is_killed()
+    }
+
     /// Waits for the order to end at once.
     pub(crate) fn killed(&self) -> impl Future<Output = ()> + Send + '_ {
         self.life.killed()

@@ -110,6 +110,10 @@ impl Ctx {
         self.cell.is_stopping()
     }
 
+    pub(crate) fn is_killed(&self) -> bool {
+        self.cell.is_killed()
+    }
+
     /// Waits until the child is ordered to end at once. Only bodies made with [`Child::adapter`] see this happen;
     /// others are aborted then.
     ///

@@ -116,10 +116,12 @@ impl<A: Send + 'static> Group<A> {
         Fut: Future<Output: IntoExit> + Send + 'static,
     {
         let make = Arc::new(body);
-        Self::with(name, Restart::Temporary, move |argument| {
+        let mut group = Self::with(name, Restart::Temporary, move |argument| {
             let factory = OnceFactory { make: Arc::clone(&make), argument: Mutex::new(Some(argument)) };
             Arc::new(TaskBody { factory, kills_itself: false })
-        })
+        });
+        group.spec.once = true;
+        group
     }
 
     fn with(

@@ -110,6 +110,10 @@ impl<H: Abort + Clone, E: Clone, K: Clone> Life<H, E, K> {
         self.0.raise(if by_itself { STOPPING | KILLING } else { STOPPING | KILLING | ABORTED });
     }
 
+    pub(crate) fn is_killed(&self) -> bool {
+        self.0.has(KILLING)
+    }
+
     /// Waits for the order to end at once.
     pub(crate) fn killed(&self) -> Latched<'_, impl Sized + use<H, E, K>> {
         self.0.wait(KILLING)

@@ -74,7 +74,8 @@ pub(crate) async fn live<S: Service>(factory: Arc<impl Fn() -> S>, ctx: Ctx, sto
         Either::Right(Err(panic)) => return panicked(panic),
     }
     let ran = run(&mut service, &ctx, stop_within).await;
-    let killed = matches!(ran, Ran::Killed);
+    // Also when the kill came after all that could be dropped was over: the hook runs all the same.
+    let killed = matches!(ran, Ran::Killed) || ctx.is_killed();
     let exit = match ran {
         Ran::Ended(exit @ Exit::Panicked(_)) => return exit,
         Ran::Ended(exit) => exit,

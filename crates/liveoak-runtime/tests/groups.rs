@@ -124,6 +124,23 @@ fn a_full_group_refuses_and_gives_the_argument_back_to_its_destructor() {
 }
 
 #[test]
+fn a_restart_of_a_member_whose_argument_is_gone_is_refused_and_the_member_goes_on() {
+    paused(async {
+        let universe = Universe::new();
+        let group = Group::<u32>::temporary("g", |ctx: Ctx, _n| async move { ctx.stopping().await });
+        let handle = group.handle();
+        let tree = Supervisor::new("t").child(group).start().await.unwrap();
+        handle.spawn_named(name("m"), 1).unwrap();
+        let refused = tree.restart_child("/t/g/m").await;
+        assert!(matches!(refused, Err(Refusal::OnlyOnce)), "{refused:?}");
+        let view = tree.snapshot().get("/t/g/m").map(|node| (node.attempt, node.state.clone()));
+        assert_eq!(view, Some((Attempt(1), NodeState::Running)));
+        tree.stop().await;
+        universe.check().await;
+    });
+}
+
+#[test]
 fn temporary_members_are_gone_when_they_end_however_they_do() {
     paused(async {
         let universe = Universe::new();

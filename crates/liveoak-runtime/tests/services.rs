@@ -167,6 +167,51 @@ fn the_stop_hook_runs_after_a_kill_within_the_grace() {
     });
 }
 
+/// Kills its tree when it is asked to stop, and returns at once.
+struct Rash {
+    tree: Arc<Mutex<Option<TreeHandle>>>,
+    stopped: Arc<Mutex<bool>>,
+}
+
+impl Service for Rash {
+    async fn run(&mut self, ctx: &Ctx) -> Result<(), BoxError> {
+        ctx.stopping().await;
+        let tree = self.tree.lock().unwrap().take().unwrap();
+        let mut kill = std::pin::pin!(tree.kill());
+        // Begun, and not waited for.
+        std::future::poll_fn(|cx| {
+            let _ = kill.as_mut().poll(cx);
+            std::task::Poll::Ready(())
+        })
+        .await;
+        Ok(())
+    }
+
+    async fn stop(&mut self, ctx: &Ctx) -> Result<(), BoxError> {
+        let _ = ctx;
+        tokio::time::sleep(s(1)).await;
+        *self.stopped.lock().unwrap() = true;
+        Ok(())
+    }
+}
+
+#[test]
+fn the_stop_hook_runs_also_when_the_kill_comes_just_as_the_body_has_returned() {
+    paused(async {
+        let universe = Universe::new();
+        let (tree_cell, stopped) = (Arc::default(), Arc::default());
+        let (cell, flag) = (Arc::clone(&tree_cell), Arc::clone(&stopped));
+        let child =
+            Child::service("svc", move || Rash { tree: Arc::clone(&cell), stopped: Arc::clone(&flag) });
+        let tree = Supervisor::new("t").child(child).start().await.unwrap();
+        *tree_cell.lock().unwrap() = Some(tree.handle());
+        let report = tree.stop().await;
+        assert_eq!(report.took, s(1));
+        assert!(*stopped.lock().unwrap());
+        universe.check().await;
+    });
+}
+
 #[test]
 fn the_stop_hook_runs_after_an_error_and_does_not_hide_it() {
     paused(async {

@@ -84,6 +84,8 @@ pub enum Refusal {
     NeededBy(Vec<Name>),
     /// The root can be stopped, not removed.
     IsRoot,
+    /// What it runs can be made only once: a member of such a group has one attempt.
+    OnlyOnce,
     /// Too many commands wait for this child.
     Busy,
     /// The tree has ended.
@@ -116,6 +118,7 @@ impl fmt::Display for Refusal {
                 names.iter().try_for_each(|name| write!(f, " {name}"))
             }
             Self::IsRoot => f.write_str("it is the root of the tree, which can only be stopped"),
+            Self::OnlyOnce => f.write_str("what it runs can be made only once, so it has one attempt"),
             Self::Busy => write!(f, "more than {MAX_WAITERS} commands wait for this child"),
             Self::TreeDown => f.write_str("the tree has ended"),
             Self::Failed(exit) => write!(f, "the attempt failed: {exit}"),
@@ -277,6 +280,9 @@ impl Machine {
     }
 
     fn command_start(&mut self, i: u32, ticket: Ticket) -> Result<(), Refusal> {
+        if self.node(i).phase.is_stopping() && self.is_member(i) && self.sup(self.node(i).parent).rules.once {
+            return Err(Refusal::OnlyOnce);
+        }
         match self.node(i).phase {
             Phase::Idle(_) => self.start_anew(i, ticket),
             Phase::Stopping { .. } if !self.node(i).flags.wanted => {
@@ -346,6 +352,9 @@ impl Machine {
             || i == self.root && !self.node(i).flags.wanted
         {
             return Err(Refusal::SupervisorDown);
+        }
+        if self.is_member(i) && self.sup(self.node(i).parent).rules.once {
+            return Err(Refusal::OnlyOnce);
         }
         match phase {
             Phase::Idle(_) => self.start_anew(i, ticket),

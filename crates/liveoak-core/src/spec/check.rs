@@ -179,6 +179,10 @@ impl Check {
                 "members of a dynamic group have no order, so none can come after another",
             );
         }
+        if group.once && group.template.restart != Restart::Temporary {
+            let message = "members that can be made only once cannot be restarted; expected temporary";
+            self.wrong(path, "restart", message);
+        }
         if group.max_members == 0 {
             self.wrong(path, "max_members", "0 members would make the group useless; expected at least 1");
         }

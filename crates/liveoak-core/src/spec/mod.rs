@@ -232,6 +232,9 @@ pub struct GroupSpec {
     pub intensity: Option<Limit>,
     /// The most members it may have at once; one more is refused.
     pub max_members: u32,
+    /// Whether what a member runs can be made only once. Its members are temporary, and a command that would start one
+    /// again is refused.
+    pub once: bool,
     /// See [`SupervisorSpec::place`].
     pub place: bool,
 }
@@ -247,6 +250,7 @@ impl Default for GroupSpec {
             template: ChildSpec::default(),
             intensity: None,
             max_members: Self::DEFAULT_MAX_MEMBERS,
+            once: false,
             place: false,
         }
     }

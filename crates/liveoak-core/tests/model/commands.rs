@@ -54,6 +54,7 @@ impl Model {
         let child = self.at(path);
         match child.phase {
             Phase::Idle(_) => self.start_anew(path, ticket),
+            Phase::Stopping { .. } if self.is_made_once(path) => Some("only once"),
             Phase::Stopping { .. } if !child.wanted => {
                 if child.removing || path == ROOT || self.parent_ends(path) {
                     return Some("supervisor down");
@@ -86,6 +87,11 @@ impl Model {
         self.wait_for(path, ticket, command);
     }
 
+    fn is_made_once(&self, path: &str) -> bool {
+        let group = above(path).map(|parent| &self.at(&parent).body);
+        matches!(group, Some(Body::Group(group)) if group.once)
+    }
+
     fn command_stop(&mut self, path: &str, ticket: u64) -> Option<&'static str> {
         let child = self.of(path);
         (child.wanted, child.again) = (false, false);
@@ -103,6 +109,9 @@ impl Model {
         let child = self.at(path);
         if self.parent_ends(path) || child.removing || path == ROOT && !child.wanted {
             return Some("supervisor down");
+        }
+        if self.is_made_once(path) {
+            return Some("only once");
         }
         match child.phase {
             Phase::Idle(_) => return self.start_anew(path, ticket),

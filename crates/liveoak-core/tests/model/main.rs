@@ -54,7 +54,7 @@ impl ReferenceStateMachine for Reference {
 }
 
 /// Everything that a run must come to now and then, or it shows nothing.
-const WORDS: [&str; 41] = [
+const WORDS: [&str; 42] = [
     // How trees end.
     "end stopped",
     "end gave-up",
@@ -81,6 +81,7 @@ const WORDS: [&str; 41] = [
     "answer failed",
     "answer superseded",
     "answer not found",
+    "answer only once",
     // What children do.
     "idle down",
     "idle stopped",

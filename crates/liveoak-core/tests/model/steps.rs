@@ -83,11 +83,13 @@ pub(crate) fn next(model: &Model) -> BoxedStrategy<Step> {
         let health = select(vec![Health::Healthy, Health::Degraded, Health::Unhealthy]);
         health.prop_map(move |health| Step::Health(path.clone(), health)).boxed()
     });
-    offer(8, model.children.keys().cloned().collect(), |path| {
+    let command: fn(Path) -> BoxedStrategy<Step> = |path| {
         let commands = vec![Command::Start, Command::Stop, Command::Restart, Command::Remove];
         select(commands).prop_map(move |command| Step::Command(path.clone(), command)).boxed()
-    });
-    offer(3, model.parents(true), |path| {
+    };
+    offer(8, model.children.keys().cloned().collect(), command);
+    offer(4, model.children.keys().filter(|path| model.is_member(path)).cloned().collect(), command);
+    offer(8, model.parents(true), |path| {
         (0..5u8).prop_map(move |n| Step::AddMember(path.clone(), format!("m{n}"))).boxed()
     });
     offer(2, model.parents(false), |path| {
@@ -131,9 +133,11 @@ fn leaf() -> impl Strategy<Value = Declared> {
 }
 
 fn group() -> impl Strategy<Value = Declared> {
-    (specs(), specs(), limits(), places()).prop_map(|(own, template, intensity, place)| {
+    let once = proptest::bool::weighted(0.3);
+    (specs(), specs(), limits(), places(), once).prop_map(|(own, template, intensity, place, once)| {
+        let once = once && template.restart == Restart::Temporary;
         let template = ChildSpec { significant: false, ..template };
-        let group = GroupSpec { template, intensity, max_members: 3, place };
+        let group = GroupSpec { template, intensity, max_members: 3, once, place };
         Declared { name: name("x"), child: of_supervisor(own), work: Work::Group(group) }
     })
 }
@@ -188,7 +192,7 @@ fn connect(children: &mut [Declared], edges: &[(usize, usize, Condition)], backw
 
 /// A tree, its root called `t`.
 pub(crate) fn trees() -> impl Strategy<Value = Declared> {
-    let end = prop_oneof![4 => leaf(), 1 => group()];
+    let end = prop_oneof![3 => leaf(), 1 => group()];
     let below = end.prop_recursive(3, 20, 5, |child| supervisor(vec(child, 0..5)));
     let budget = select(vec![Duration::ZERO, ms(100), ms(10_000), Duration::MAX]);
     (supervisor(vec(below, 0..5)), budget).prop_map(|(mut tree, budget)| {

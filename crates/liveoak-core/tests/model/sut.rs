@@ -430,6 +430,7 @@ fn word(answer: &Result<Done, Refusal>) -> &'static str {
         Err(Refusal::NotDown { .. }) => "not down",
         Err(Refusal::SupervisorDown) => "supervisor down",
         Err(Refusal::NeededBy(_)) => "needed by",
+        Err(Refusal::OnlyOnce) => "only once",
         Err(Refusal::IsRoot) => "is root",
         Err(Refusal::TreeDown) => "tree down",
         Err(Refusal::Failed(_)) => "failed",

@@ -41,6 +41,8 @@ struct Entry {
     broken: Option<Instant>,
     /// When it was told to be ended by force.
     killed: Option<Instant>,
+    /// Whether that was for what it did, and not because others wanted it: it was over before, or its exit is a warning.
+    for_itself: bool,
 }
 
 #[derive(Default)]
@@ -166,9 +168,10 @@ impl Ledger {
         living.map(|(path, _)| path.clone()).collect()
     }
 
-    /// Whether the latest attempt at `path` was told to be stopping.
+    /// Whether the latest attempt at `path` was told to be stopping, because others wanted that.
     pub(crate) fn was_stopped(&self, path: &str) -> bool {
-        self.book().entries.get(path).is_some_and(|entry| entry.stopping.is_some() || entry.killed.is_some())
+        let stopped = |entry: &Entry| entry.stopping.is_some() || entry.killed.is_some();
+        self.book().entries.get(path).is_some_and(|entry| stopped(entry) && !entry.for_itself)
     }
 
     /// How far the stop of a child went, by the tree's report.
@@ -360,7 +363,7 @@ impl Book {
     }
 
     /// The tree tells an event, and has done nothing of it yet.
-    fn tell(&mut self, number: u64, path: &str, event: &str) {
+    fn tell(&mut self, number: u64, path: &str, event: &str, warns: bool) {
         let now = Instant::now();
         let began = *self.began.get_or_insert(now);
         self.told.insert(number, now - began);
@@ -386,11 +389,15 @@ impl Book {
             "starting" => entry.starting(now),
             "stopping" => {
                 entry.stopping = Some(now);
+                entry.for_itself |= entry.over;
                 None
             }
             "killed" => entry.killed(now, in_a_hurry),
             "abandoned" => entry.abandoned(),
-            "exited" => entry.exited(now),
+            "exited" => {
+                entry.for_itself |= warns;
+                entry.exited(now)
+            }
             _ => None,
         };
         self.faults.extend(wrong.map(|wrong| format!("{path}: {event}, but {wrong}")));
@@ -513,7 +520,8 @@ impl Subscriber for Log {
         if event.metadata().target() == "liveoak" {
             let mut line = Line::default();
             event.record(&mut line);
-            ledger.book().tell(line.number, &line.path, &line.event);
+            let warns = *event.metadata().level() == tracing::Level::WARN;
+            ledger.book().tell(line.number, &line.path, &line.event, warns);
         }
     }
 

@@ -2,7 +2,9 @@
 
 use super::rig::{Obeys, Rig, word};
 use super::shape::{group, leaf, secs, sup};
-use crate::{Attempt, ChildSpec, Command, Exit, Input, MAX_CHILDREN, Machine, Refusal, Strategy, Time};
+use crate::{
+    Attempt, ChildSpec, Command, Exit, Input, MAX_CHILDREN, Machine, Refusal, Restart, Strategy, Time,
+};
 use std::time::Duration;
 
 #[test]
@@ -280,4 +282,26 @@ fn a_child_is_a_group_another_supervisor_or_none() {
     let rig = Rig::started(&sup("t", [leaf("a"), group("g"), sup("s", [])]));
     let kinds = ["a", "g", "s"].map(|path| rig.machine.is_group(rig.id(path)));
     assert_eq!(kinds, [None, Some(true), Some(false)]);
+}
+
+#[test]
+fn a_member_that_can_be_made_only_once_is_not_started_again_and_not_stopped_for_it() {
+    let once = group("g").members(|group| {
+        group.once = true;
+        group.template.restart = Restart::Temporary;
+    });
+    let mut rig = Rig::started(&sup("t", [once]));
+    rig.add_member("g", Some("m")).expect("room");
+    assert_eq!(word(&rig.ask("g/m", Command::Restart)), "only once");
+    assert_eq!(rig.state("g/m"), "running");
+    rig.obeys("g/m", Obeys::Test);
+    rig.command("g/m", Command::Stop);
+    for command in [Command::Start, Command::Restart] {
+        assert_eq!(word(&rig.ask("g/m", command)), "only once");
+    }
+    rig.exit("g/m", Exit::Stopped);
+    assert_eq!(rig.state("g/m"), "gone");
+    let restarts = group("g").members(|group| group.once = true);
+    let errors = Machine::new(&sup("t", [restarts])).expect_err("permanent and once").to_string();
+    assert!(errors.contains("/t/g: restart: members that can be made only once"), "{errors}");
 }

@@ -534,6 +534,7 @@ pub(super) fn word(answer: &Answer) -> &'static str {
         Err(Refusal::Full { .. }) => "full",
         Err(Refusal::Busy) => "busy",
         Err(Refusal::IsRoot) => "is root",
+        Err(Refusal::OnlyOnce) => "only once",
         Err(Refusal::NotASupervisor | Refusal::IsAGroup | Refusal::NotAGroup | Refusal::Invalid(_)) => {
             "wrong"
         }
