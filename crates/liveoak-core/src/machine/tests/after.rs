@@ -2,7 +2,7 @@
 
 use super::rig::{Obeys, Rig, word};
 use super::shape::{SECOND, group, leaf, secs, sup};
-use crate::{Command, Condition, Health, Limit, NodeState, Strategy};
+use crate::{Command, Condition, GiveUp, Health, Limit, NodeState, Strategy};
 use std::time::Duration;
 
 #[test]
@@ -459,4 +459,30 @@ fn a_one_shot_that_says_it_has_completed_when_it_is_asked_to_stop_has_not() {
         }
         assert_eq!(rig.state("c"), state, "{asked}");
     }
+}
+
+#[test]
+fn who_comes_after_one_that_was_quarantined_waits_for_it_and_holds_up_nobody() {
+    let quarantine = Limit::new(0, secs(60)).or(GiveUp::Quarantine);
+    let children =
+        [leaf("a"), leaf("db").limit(quarantine), leaf("app").after("db", Condition::Ready), leaf("web")];
+    let mut rig = Rig::started(&sup("t", children).strategy(Strategy::OneForAll));
+    rig.fail("db");
+    rig.fail("a");
+    assert_eq!(rig.states(["db", "app", "web"]), ["quarantined", "waiting", "running"]);
+    rig.advance(secs(10_000));
+    assert_eq!(rig.states(["db", "app", "web"]), ["quarantined", "waiting", "running"]);
+    rig.command("db", Command::Start);
+    assert_eq!(rig.states(["db", "app", "web"]), ["running"; 3]);
+}
+
+#[test]
+fn the_recovery_of_a_child_deep_below_is_seen_by_whoever_waits_above() {
+    let nested = sup("s", [sup("i", [sup("j", [leaf("a")])])]);
+    let mut rig = Rig::started(&sup("t", [nested, leaf("web").after("s", Condition::Healthy)]));
+    rig.health("s/i/j/a", Health::Degraded);
+    rig.fail("web");
+    assert_eq!(rig.state("web"), "waiting");
+    rig.health("s/i/j/a", Health::Healthy);
+    assert_eq!(rig.state("web"), "running");
 }

@@ -3,7 +3,8 @@
 use super::rig::{Obeys, Policy, Rig};
 use super::shape::{group, leaf, secs, sup};
 use crate::{
-    Command, Done, Effect, Exit, Input, KILL_GRACE, Machine, NodeState, Panic, Restart, Rung, Strategy, Time,
+    Attempt, Command, Done, Effect, Exit, Input, KILL_GRACE, MAX_LISTED, Machine, NodeState, Panic, Restart,
+    Rung, Strategy, Time,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -391,4 +392,40 @@ fn a_child_that_came_back_while_others_were_stopped_is_told_of_once_as_it_ended_
     let report = rig.report();
     let told: Vec<_> = report.entries.iter().map(|entry| (entry.path.name(), entry.rung)).collect();
     assert_eq!(told, [("z", Rung::Killed), ("b", Rung::Asked), ("a", Rung::Asked), ("s", Rung::Asked)]);
+}
+
+#[test]
+fn a_report_lists_ten_thousand_that_ended_cleanly_and_counts_the_rest() {
+    for (more, unlisted) in [(0, 0), (1, 1), (2, 2)] {
+        // With the supervisor itself it is one entry more.
+        let many = (0..MAX_LISTED - 1).map(|n| leaf(&format!("a{n}")));
+        let few = (0..more).map(|n| leaf(&format!("b{n}")));
+        let mut machine = Machine::new(&sup("t", few.chain([sup("s", many)]))).expect("a good spec");
+        machine.handle(Time::ZERO, 0, Input::Start);
+        while machine.poll_effect().is_some() {}
+        machine.handle(Time::ZERO, 0, Input::Stop);
+        let mut report = None;
+        while let Some(effect) = machine.poll_effect() {
+            match effect {
+                Effect::Ask { id, attempt } => {
+                    machine.handle(Time::ZERO, 0, Input::Exited { id, attempt, exit: Exit::Stopped });
+                }
+                Effect::Down { report: last, .. } => report = Some(last),
+                _ => {}
+            }
+        }
+        let report = report.expect("everybody obeys");
+        assert_eq!((report.entries.len(), report.unlisted), (MAX_LISTED, unlisted));
+    }
+}
+
+#[test]
+fn a_tree_that_was_started_is_not_started_again() {
+    let mut rig = Rig::started(&sup("t", [leaf("a")]));
+    rig.input(Input::Start);
+    assert_eq!((rig.view("").attempt, rig.view("a").attempt), (Attempt(1), Attempt(1)));
+    rig.stop();
+    rig.log();
+    rig.input(Input::Start);
+    assert_eq!(rig.log(), Vec::<String>::new());
 }
