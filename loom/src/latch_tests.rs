@@ -1,6 +1,6 @@
 //! The latch, as the life of an attempt uses it: no order is lost, whoever waits and however it falls.
 
-use crate::latch::Latch;
+use crate::latch::{Latch, Shield};
 use crate::life_tests::Owner;
 use loom::future::block_on;
 use loom::sync::atomic::{AtomicUsize, Ordering};
@@ -93,8 +93,9 @@ fn an_order_at_the_moment_of_the_end_hurts_nobody() {
         let killer = thread::spawn(move || theirs.0.life.kill());
         owner.run(async {});
         killer.join().unwrap();
-        assert!(owner.0.life.is_stopping());
-        block_on(owner.0.life.killed());
+        assert!(owner.0.life.is_stopping() && owner.0.life.is_killed());
+        // As those wait whose wakers are the user's.
+        block_on(Shield::new().wait(owner.0.life.killed()));
     });
 }
 
