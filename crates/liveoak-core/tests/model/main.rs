@@ -16,8 +16,8 @@ mod sut;
 use crate::sut::Sut;
 use child::{Mode, NEVER, Phase};
 use liveoak_core::{
-    Attempt, ChildId, Event, EventKind, Exit, Health, NodeState, NodeView, Restart, Rung, Snapshot, Strategy,
-    Time, WaitingFor, WhyIdle,
+    Attempt, ChildId, Declared, Event, EventKind, Exit, Health, NodeState, NodeView, Restart, Rung, Snapshot,
+    Strategy, Time, WaitingFor, WhyIdle,
 };
 use proptest::prelude::{BoxedStrategy, Strategy as _, any};
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
@@ -27,11 +27,26 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use steps::Step;
 
-/// How many steps are made if nobody asks for more.
-const STEPS: u64 = 120_000;
-
 /// Cases with one seed.
 const CASES: u32 = 100;
+
+/// What the runs of one test are like.
+struct Kind {
+    test: &'static str,
+    trees: fn() -> BoxedStrategy<Declared>,
+    /// The least and the most steps of one run.
+    length: (usize, usize),
+    /// How many steps are made if nobody asks for more.
+    steps: u64,
+}
+
+const ALL: Kind = Kind { test: "of_every_run", trees: steps::trees, length: (1, 60), steps: 120_000 };
+const SMALL: Kind =
+    Kind { test: "of_long_runs", trees: steps::small_trees, length: (40, 99), steps: 120_000 };
+
+thread_local! {
+    static KIND: Cell<&'static Kind> = const { Cell::new(&ALL) };
+}
 
 struct Reference;
 
@@ -40,7 +55,8 @@ impl ReferenceStateMachine for Reference {
     type Transition = Step;
 
     fn init_state() -> BoxedStrategy<Model> {
-        (steps::trees(), any::<u64>()).prop_map(|(tree, random)| Model::new(tree, random)).boxed()
+        let trees = (KIND.get().trees)();
+        (trees, any::<u64>()).prop_map(|(tree, random)| Model::new(tree, random)).boxed()
     }
 
     fn transitions(model: &Model) -> BoxedStrategy<Step> {
@@ -141,7 +157,8 @@ fn run(seed: u64, words: &mut BTreeSet<String>) -> u64 {
         TestRunner::new_with_rng(config.clone(), TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
     let steps = Cell::new(0);
     let seen_words = RefCell::new(words);
-    let outcome = runner.run(&Reference::sequential_strategy(1..60), |(model, transitions, seen)| {
+    let Kind { test, length: (least, most), .. } = *KIND.get();
+    let outcome = runner.run(&Reference::sequential_strategy(least..most), |(model, transitions, seen)| {
         steps.set(steps.get() + transitions.len() as u64);
         come_to(model.clone(), &transitions, &mut seen_words.borrow_mut());
         Sut::test_sequential(config.clone(), model, transitions, seen);
@@ -151,7 +168,7 @@ fn run(seed: u64, words: &mut BTreeSet<String>) -> u64 {
         Ok(()) => steps.get(),
         Err(TestError::Fail(reason, (model, transitions, _))) => panic!(
             "the machine and the model disagree: {reason}\n\n{}\n{}\n\n\
-             again: LIVEOAK_MODEL_SEED={seed} cargo test -p liveoak-core --test model\n",
+             again: LIVEOAK_MODEL_SEED={seed} cargo test -p liveoak-core --test model {test}\n",
             steps::sketch(&model.declared, 0),
             transitions.iter().map(|step| format!("{step:?}\n")).collect::<String>(),
         ),
@@ -164,19 +181,34 @@ fn number(variable: &str) -> Option<u64> {
     Some(text.parse().unwrap_or_else(|_| panic!("{variable} is to be a number, and is {text:?}")))
 }
 
-#[test]
-fn the_machine_and_the_reference_model_agree_after_every_step_of_every_run() {
+/// As many runs as it takes; what they came to.
+fn run_all(kind: &'static Kind) -> BTreeSet<String> {
+    KIND.set(kind);
+    let mut words = BTreeSet::new();
     if let Some(seed) = number("LIVEOAK_MODEL_SEED") {
-        run(seed, &mut BTreeSet::new());
-        return;
+        run(seed, &mut words);
+        return words;
     }
-    let wanted = number("LIVEOAK_MODEL_STEPS").unwrap_or(STEPS);
-    let first = number("LIVEOAK_MODEL_FIRST_SEED").unwrap_or(0);
-    let (mut steps, mut seed, mut words) = (0, first, BTreeSet::new());
+    let wanted = number("LIVEOAK_MODEL_STEPS").unwrap_or(kind.steps);
+    let mut seed = number("LIVEOAK_MODEL_FIRST_SEED").unwrap_or(0);
+    let mut steps = 0;
     while steps < wanted {
         steps += run(seed, &mut words);
         seed += 1;
     }
+    words
+}
+
+#[test]
+fn the_machine_and_the_reference_model_agree_after_every_step_of_every_run() {
+    let words = run_all(&ALL);
     let missing: Vec<_> = WORDS.iter().filter(|word| !words.contains(**word)).collect();
-    assert!(missing.is_empty() || steps < STEPS, "{steps} steps never came to {missing:?}");
+    let few = number("LIVEOAK_MODEL_SEED").is_some()
+        || number("LIVEOAK_MODEL_STEPS").is_some_and(|steps| steps < ALL.steps);
+    assert!(missing.is_empty() || few, "the runs never came to {missing:?}");
+}
+
+#[test]
+fn the_machine_and_the_reference_model_agree_after_every_step_of_long_runs_of_small_trees() {
+    run_all(&SMALL);
 }

@@ -190,12 +190,35 @@ fn connect(children: &mut [Declared], edges: &[(usize, usize, Condition)], backw
     }
 }
 
+fn ends() -> impl Strategy<Value = Declared> {
+    prop_oneof![3 => leaf(), 1 => group()]
+}
+
+/// Trees of any shape.
+pub(crate) fn trees() -> BoxedStrategy<Declared> {
+    let below = ends().prop_recursive(3, 20, 5, |child| supervisor(vec(child, 0..5)));
+    roots(supervisor(vec(below, 0..5))).boxed()
+}
+
+/// Trees of one small supervisor below the root, which outlives much.
+pub(crate) fn small_trees() -> BoxedStrategy<Declared> {
+    let root = SupervisorSpec::default();
+    let root = supervisor(vec(ends(), 1..5)).prop_map(move |mut small| {
+        small.name = name("s");
+        (small.child.restart, small.child.significant) = (Restart::Permanent, false);
+        if let Work::Supervisor(rules) = &mut small.work {
+            rules.end_when_done = false;
+        }
+        let root = SupervisorSpec { children: vec![small], ..root.clone() };
+        Declared { name: name("t"), child: ChildSpec::of_root(), work: Work::Supervisor(root) }
+    });
+    roots(root).boxed()
+}
+
 /// A tree, its root called `t`.
-pub(crate) fn trees() -> impl Strategy<Value = Declared> {
-    let end = prop_oneof![3 => leaf(), 1 => group()];
-    let below = end.prop_recursive(3, 20, 5, |child| supervisor(vec(child, 0..5)));
+fn roots(tree: impl Strategy<Value = Declared>) -> impl Strategy<Value = Declared> {
     let budget = select(vec![Duration::ZERO, ms(100), ms(10_000), Duration::MAX]);
-    (supervisor(vec(below, 0..5)), budget).prop_map(|(mut tree, budget)| {
+    (tree, budget).prop_map(|(mut tree, budget)| {
         tree.name = name("t");
         tree.child = ChildSpec { stop_within: budget, ..ChildSpec::of_root() };
         if let Work::Supervisor(rules) = &mut tree.work {
