@@ -74,6 +74,10 @@ fn table(title: &str, runs: &[Runs], counts: impl Fn(&Row) -> bool) {
     println!("|---:|---|---:|---:|---:|---:|---:|---:|");
     for Runs { size, sides } in runs {
         let rows = sides.each_ref().map(|rows| rows.iter().copied().filter(&counts).collect::<Vec<Row>>());
+        if rows.iter().any(Vec::is_empty) {
+            println!("| {size} | no such runs | 0 | | | | | |");
+            continue;
+        }
         let medians = rows.each_ref().map(|rows| median(rows));
         for (what, (rows, medians)) in ["TaskTracker", "liveoak"].into_iter().zip(rows.iter().zip(&medians)) {
             let cells: Vec<String> = medians.iter().map(|figure| format!("{figure:.0}")).collect();
