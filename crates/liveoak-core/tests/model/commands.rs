@@ -337,7 +337,7 @@ impl Model {
             | Step::Ending(..)
             | Step::Ready(_)
             | Step::Health(..)
-            | Step::LateExit(_)
+            | Step::Late(_)
             | Step::Command(..)
             | Step::AddChild(..)
             | Step::AddMember(..) => {}

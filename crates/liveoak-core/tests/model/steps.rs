@@ -21,7 +21,8 @@ pub(crate) enum Step {
     Health(Path, Health),
     /// From now on it gives no heartbeats, or does again.
     Hang(Path, bool),
-    LateExit(Path),
+    /// Whatever may still come from the attempt before.
+    Late(Path),
     Command(Path, Command),
     AddChild(Path, Box<Declared>),
     AddMember(Path, String),
@@ -78,7 +79,7 @@ pub(crate) fn next(model: &Model) -> BoxedStrategy<Step> {
     let ready: fn(Path) -> BoxedStrategy<Step> = |path| Just(Step::Ready(path)).boxed();
     offer(8, model.leaves(|child| child.phase == Phase::Starting), ready);
     offer(8, model.those(|child| child.mode == Mode::Opening), ready);
-    offer(1, model.leaves(Child::lives), |path| Just(Step::LateExit(path)).boxed());
+    offer(2, model.leaves(|child| child.lives() && child.attempt > 1), |path| Just(Step::Late(path)).boxed());
     offer(2, model.leaves(Child::lives), |path| {
         let health = select(vec![Health::Healthy, Health::Degraded, Health::Unhealthy]);
         health.prop_map(move |health| Step::Health(path.clone(), health)).boxed()

@@ -7,8 +7,8 @@ use crate::reference::{Model, ROOT};
 use crate::replica::Replica;
 use crate::steps::{A_MOMENT, Step};
 use liveoak_core::{
-    Attempt, ChildId, Command, Done, Effect, EventKind, Exit, Input, Machine, Name, NodeState, NodeView,
-    Refusal, Rung, Severity, StopReport, Ticket, Time, WaitingFor,
+    Attempt, ChildId, Command, Done, Effect, EventKind, Exit, Health, Input, Machine, Name, NodeState,
+    NodeView, Refusal, Rung, Severity, StopReport, Ticket, Time, WaitingFor,
 };
 use proptest_state_machine::StateMachineTest;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -205,6 +205,15 @@ impl Sut {
         }
     }
 
+    /// All that may still come from an attempt before this one.
+    fn late(&mut self, id: ChildId, attempt: Attempt) {
+        self.input(Input::Ready { id, attempt });
+        self.input(Input::Health { id, attempt, health: Health::Unhealthy });
+        self.input(Input::Heartbeat { id, attempt, beaten: false });
+        self.input(Input::Ending { id, attempt, exit: Exit::failed("late") });
+        self.input(Input::Exited { id, attempt, exit: Exit::failed("late") });
+    }
+
     fn exit(&mut self, path: &str, exit: Exit) {
         if let Some(Live { id, attempt, asked, killed, since, leaf }) = self.live.remove(path) {
             let took = if asked || killed { self.now - since } else { 0 };
@@ -246,10 +255,9 @@ impl Sut {
             }
             Step::Hang(path, true) => drop(self.hung.insert(path.clone())),
             Step::Hang(path, false) => drop(self.hung.remove(path)),
-            Step::LateExit(path) => {
-                if let Some(&Live { id, attempt: Attempt(attempt), .. }) = self.live.get(path) {
-                    let late = Attempt(attempt - 1);
-                    self.input(Input::Exited { id, attempt: late, exit: Exit::failed("late") });
+            Step::Late(path) => {
+                if let Some(&Live { id, attempt: Attempt(number), .. }) = self.live.get(path) {
+                    self.late(id, Attempt(number - 1));
                 }
             }
             Step::Command(path, command) => self.command(path, *command),
