@@ -237,19 +237,21 @@ impl Machine {
     fn try_to_start(&mut self, i: u32, kid: u32, its_turn: bool) -> bool {
         let gate = self.gate(i, kid);
         self.node_mut(kid).flags.resting = gate == Gate::Resting;
-        let told = self.node(kid).flags.on_trial || self.waiters(kid) > 0;
         if !(gate == Gate::Ailing && its_turn) {
             self.set_timer(kid, Time::NEVER);
         }
         let fails = match gate {
             Gate::Open | Gate::Closed => false,
             Gate::Ailing => its_turn && self.has_waited_too_long(kid),
-            Gate::Resting if told && !self.node(kid).flags.on_trial => {
-                let exit = Exit::failed(self.why_not(i, kid, gate));
-                self.refuse_waiters(kid, &exit);
+            // It was not asked to start only now: it stays.
+            Gate::Resting if !self.node(kid).flags.on_trial => {
+                if self.waiters(kid) != 0 {
+                    let exit = Exit::failed(self.why_not(i, kid, gate));
+                    self.refuse_waiters(kid, &exit);
+                }
                 false
             }
-            Gate::Resting => told,
+            Gate::Resting => true,
             Gate::Never => its_turn,
         };
         if fails {
