@@ -150,6 +150,11 @@ impl Machine {
             return Err(Refusal::IsAGroup);
         }
         self.check_name_is_free(parent, &declared.name)?;
+        // One of that name was there, and is gone: the new child would be the last to start, too late for these.
+        let needed_by = self.who_comes_after(parent, &declared.name);
+        if !needed_by.is_empty() {
+            return Err(Refusal::NeededBy(needed_by));
+        }
         let sup = self.sup(parent);
         let rules = (sup.rules.auto_shutdown, sup.depth as usize + 1);
         let siblings = sup.ordered().iter().filter_map(|kid| match &self.node(*kid).label {
@@ -280,15 +285,13 @@ impl Machine {
     }
 
     fn command_start(&mut self, i: u32, ticket: Ticket) -> Result<(), Refusal> {
-        if self.node(i).phase.is_stopping() && self.is_member(i) && self.sup(self.node(i).parent).rules.once {
-            return Err(Refusal::OnlyOnce);
-        }
         match self.node(i).phase {
             Phase::Idle(_) => self.start_anew(i, ticket),
             Phase::Stopping { .. } if !self.node(i).flags.wanted => {
                 if self.parent_is_ending(i) || self.node(i).flags.removing || i == self.root {
                     return Err(Refusal::SupervisorDown);
                 }
+                self.may_be_made_again(i)?;
                 self.start_after_stop(i, ticket, Command::Start);
                 Ok(())
             }
@@ -298,6 +301,11 @@ impl Machine {
             | Phase::BackingOff
             | Phase::Stopping { .. } => Err(Refusal::NotDown { state: self.state_word(i) }),
         }
+    }
+
+    fn may_be_made_again(&self, i: u32) -> Result<(), Refusal> {
+        let once = self.is_member(i) && self.sup(self.node(i).parent).rules.once;
+        if once { Err(Refusal::OnlyOnce) } else { Ok(()) }
     }
 
     /// Starts a child that is down, with a clean record.
@@ -353,9 +361,7 @@ impl Machine {
         {
             return Err(Refusal::SupervisorDown);
         }
-        if self.is_member(i) && self.sup(self.node(i).parent).rules.once {
-            return Err(Refusal::OnlyOnce);
-        }
+        self.may_be_made_again(i)?;
         match phase {
             Phase::Idle(_) => self.start_anew(i, ticket),
             Phase::Waiting | Phase::BackingOff => {
@@ -401,10 +407,13 @@ impl Machine {
 
     /// The siblings that come after `i`.
     fn needed_by(&self, i: u32) -> Vec<Name> {
-        let name = self.name_of(i);
-        let needs = |kid: &&u32| self.node(**kid).spec.after.iter().any(|edge| edge.child == name);
-        let siblings = self.sup(self.node(i).parent).ordered();
-        siblings.iter().filter(needs).map(|kid| self.name_of(*kid)).collect()
+        self.who_comes_after(self.node(i).parent, &self.name_of(i))
+    }
+
+    /// The children of `parent` that come after one of this name.
+    fn who_comes_after(&self, parent: u32, name: &Name) -> Vec<Name> {
+        let needs = |kid: &&u32| self.node(**kid).spec.after.iter().any(|edge| edge.child == *name);
+        self.sup(parent).ordered().iter().filter(needs).map(|kid| self.name_of(*kid)).collect()
     }
 
     pub(super) fn waiters(&self, i: u32) -> usize {

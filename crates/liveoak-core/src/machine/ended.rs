@@ -67,15 +67,11 @@ impl Machine {
             cause.map(|cause| if exit.is_failure() && !cause.is_failure() { exit.clone() } else { cause });
         let overruled = self.is_overruled(i);
         // Else it was stopped, if at all, for what it did.
-        let by_others = overruled || stopping && cause.is_none();
+        let cut_short = stopping && cause.is_none();
+        let by_others = overruled || cut_short;
         let exit = cause.unwrap_or(exit);
-        self.node_mut(i).flags.cut_short = stopping && by_others;
-        self.emit(i, || EventKind::Exited {
-            attempt,
-            exit: exit.clone(),
-            ran,
-            stopping: stopping && by_others,
-        });
+        self.node_mut(i).flags.cut_short = cut_short;
+        self.emit(i, || EventKind::Exited { attempt, exit: exit.clone(), ran, stopping: cut_short });
         if by_others {
             let took = if stopping { took } else { Duration::ZERO };
             self.log_stop(i, took, rung, Some(&exit));
@@ -235,7 +231,8 @@ impl Machine {
             AutoShutdown::AnySignificant => true,
             AutoShutdown::AllSignificant => !sup.ordered().iter().any(|kid| {
                 let node = self.node(*kid);
-                node.spec.significant && (node.phase.is_live() || node.phase.is_pending())
+                let comes = node.phase.is_pending() && !node.is_at_rest();
+                node.spec.significant && (node.phase.is_live() || comes)
             }),
         }
     }

@@ -7,7 +7,9 @@
 
 use super::node::{Flags, Kids, Mode, Phase};
 use super::{Command, Done, Effect, Machine};
-use crate::{Condition, Edge, EventKind, Exit, Health, Order, Ready, Restart, StartFailure, Time, WhyIdle};
+use crate::{
+    Condition, Edge, EventKind, Exit, Health, Order, Ready, Restart, StartFailure, Strategy, Time, WhyIdle,
+};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -208,6 +210,9 @@ impl Machine {
 
     /// The child whose backoff an ordered start waits for.
     pub(super) fn group_backoff(&self, i: u32) -> Option<u32> {
+        if self.sup(i).rules.strategy == Strategy::OneForOne {
+            return None;
+        }
         let holds_back = |kid: &u32| {
             let node = self.node(*kid);
             node.phase == Phase::BackingOff && !node.flags.was_ready
@@ -407,6 +412,8 @@ impl Machine {
                 Kids::Group { .. } => false,
             },
             (Some(_), Phase::Idle(why)) => why != WhyIdle::Stopped,
+            // If it rests with one that was stopped on request, that one is not done.
+            (_, Phase::Waiting) => node.flags.resting,
             (None | Some(_), _) => false,
         }
     }

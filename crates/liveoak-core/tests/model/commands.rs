@@ -54,10 +54,12 @@ impl Model {
         let child = self.at(path);
         match child.phase {
             Phase::Idle(_) => self.start_anew(path, ticket),
-            Phase::Stopping { .. } if self.is_made_once(path) => Some("only once"),
             Phase::Stopping { .. } if !child.wanted => {
                 if child.removing || path == ROOT || self.parent_ends(path) {
                     return Some("supervisor down");
+                }
+                if self.is_made_once(path) {
+                    return Some("only once");
                 }
                 self.start_after_stop(path, ticket, Command::Start);
                 None
@@ -162,11 +164,14 @@ impl Model {
         if self.down.is_some() || !matches!(self.at(parent).mode, Mode::Starting | Mode::Up) {
             return;
         }
+        if self.is_needed(parent, &path) {
+            return;
+        }
         if let Some(old) = self.children.get(&path) {
             let over = old.phase == Phase::Idle(WhyIdle::Finished)
                 && old.spec.restart == Restart::Temporary
                 && old.is_leaf();
-            if !over || self.is_needed(parent, &path) {
+            if !over {
                 return;
             }
             self.forget(&path);

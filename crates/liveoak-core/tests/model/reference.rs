@@ -7,7 +7,7 @@
 use crate::child::{Body, Child, Kind, Mode, NEVER, NO_PLAN, Path, Phase, is_failure, later};
 use crate::stopping::Act;
 use liveoak_core::{
-    ChildSpec, Command, Condition, Declared, Edge, Health, Order, Ready, Restart, WhyIdle, Work,
+    ChildSpec, Command, Condition, Declared, Edge, Health, Order, Ready, Restart, Strategy, WhyIdle, Work,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -336,10 +336,7 @@ impl Model {
                 return;
             }
             let all = self.kids(path);
-            let held = all.iter().any(|kid| {
-                let kid = self.at(kid);
-                kid.swept || kid.phase == Phase::BackingOff && !kid.was_ready
-            });
+            let held = all.iter().any(|kid| self.at(kid).swept || self.holds_its_group(path, kid));
             let Some(child) = self.children.get(&kid) else { continue };
             let its_turn = child.was_ready || !held && (before || !declared);
             if child.phase == Phase::Waiting {
@@ -349,6 +346,13 @@ impl Model {
                 before &= child.was_ready || self.is_at_rest(&kid);
             }
         }
+    }
+
+    /// Whether its backoff is that of a group restart.
+    fn holds_its_group(&self, parent: &str, kid: &str) -> bool {
+        let strategy = self.at(parent).rules().map_or(Strategy::OneForOne, |rules| rules.strategy);
+        let kid = self.at(kid);
+        strategy != Strategy::OneForOne && kid.phase == Phase::BackingOff && !kid.was_ready
     }
 
     fn try_to_start(&mut self, path: &str, kid: &str, its_turn: bool) {
@@ -402,7 +406,7 @@ impl Model {
     }
 
     /// Whether nobody has to wait for it.
-    fn is_at_rest(&self, path: &str) -> bool {
+    pub(crate) fn is_at_rest(&self, path: &str) -> bool {
         matches!(self.at(path).phase, Phase::Idle(_)) || self.rests(path)
     }
 
@@ -419,8 +423,7 @@ impl Model {
             if kids.iter().any(|kid| self.at(kid).swept) {
                 return ("group stop".to_owned(), NEVER);
             }
-            let backs_off = |kid: &&Path| self.at(kid).phase == Phase::BackingOff && !self.at(kid).was_ready;
-            if let Some(kid) = kids.iter().find(backs_off) {
+            if let Some(kid) = kids.iter().find(|kid| self.holds_its_group(&parent, kid)) {
                 return (format!("backoff {}", name(kid)), self.at(kid).timer);
             }
             let declared = self.at(&parent).rules().is_some_and(|rules| rules.order == Order::Declared);
@@ -487,6 +490,7 @@ impl Model {
         let child = self.at(path);
         match child.phase {
             Phase::Idle(why) => why != WhyIdle::Stopped,
+            Phase::Waiting => self.rests(path),
             Phase::Running if child.rules().is_some() => self.kids(path).iter().all(|kid| self.is_done(kid)),
             _ => false,
         }

@@ -29,7 +29,7 @@ impl Model {
             cause => cause,
         };
         let overruled = child.removing || !child.wanted || child.swept || child.again || parent_ends;
-        child.cut_short = stopping && (overruled || cause.is_none());
+        child.cut_short = stopping && cause.is_none();
         if overruled || stopping && cause.is_none() {
             self.rest_or_return(path, Some(cause.unwrap_or(exit)));
         } else {
@@ -119,8 +119,8 @@ impl Model {
         self.rest(path, why, leaves);
         let auto = self.at(parent).rules().map_or(AutoShutdown::Never, |rules| rules.auto_shutdown);
         let left = self.kids(parent).iter().any(|kid| {
-            let kid = self.at(kid);
-            kid.spec.significant && (kid.lives() || kid.pending())
+            let child = self.at(kid);
+            child.spec.significant && (child.lives() || child.pending() && !self.is_at_rest(kid))
         });
         if significant
             && (auto == AutoShutdown::AnySignificant || auto == AutoShutdown::AllSignificant && !left)
