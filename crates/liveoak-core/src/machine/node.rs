@@ -11,6 +11,7 @@ use crate::{
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// "No slot", where an index is optional.
 pub(super) const NONE: u32 = u32::MAX;
@@ -97,8 +98,8 @@ pub(super) struct Book {
     pub(super) waiters: Vec<(Ticket, super::Command)>,
     /// What it says of itself.
     pub(super) health: Health,
-    /// Until when it waits for ailing siblings, since it began to wait.
-    pub(super) patience: Option<Time>,
+    /// How much longer it waits for ailing siblings, once it has begun to; while it does, its timer says until when.
+    pub(super) patience: Option<Duration>,
     /// When it last gave a heartbeat.
     pub(super) last_beat: Time,
     /// The report of a stop that began here.

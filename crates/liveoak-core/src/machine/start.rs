@@ -189,8 +189,9 @@ impl Machine {
                 if self.sup(i).sweeping > 0 {
                     self.stop_next(i, true);
                 }
-                if self.sup(i).waiting > 0 {
-                    self.start_next(i);
+                if self.sup(i).waiting > 0 && self.start_next(i) {
+                    // A start has failed: all is looked at anew.
+                    return;
                 }
                 if self.sup(i).mode == Mode::Starting {
                     self.finish_start(i);
@@ -220,7 +221,8 @@ impl Machine {
         self.sup(i).ordered().iter().copied().find(holds_back)
     }
 
-    fn start_next(&mut self, i: u32) {
+    /// Starts whoever may start. Whether a start has failed: then who may is to be found anew.
+    fn start_next(&mut self, i: u32) -> bool {
         let held = self.sup(i).sweeping > 0 || self.group_backoff(i).is_some();
         let declared = self.sup(i).rules.order == Order::Declared;
         let mut turn_taken = false;
@@ -230,11 +232,12 @@ impl Machine {
             if node.phase == Phase::Waiting {
                 let its_turn = node.flags.was_ready || !(held || declared && turn_taken);
                 if self.try_to_start(i, kid, its_turn) {
-                    return;
+                    return true;
                 }
             }
             turn_taken |= !self.has_had_its_turn(kid);
         }
+        false
     }
 
     /// Starts a waiting child if it may, and fails its start if that is due. Whether it failed: then who may start is
@@ -243,7 +246,7 @@ impl Machine {
         let gate = self.gate(i, kid);
         self.node_mut(kid).flags.resting = gate == Gate::Resting;
         if !(gate == Gate::Ailing && its_turn) {
-            self.set_timer(kid, Time::NEVER);
+            self.pause_patience(kid);
         }
         let fails = match gate {
             Gate::Open | Gate::Closed => false,
@@ -298,22 +301,35 @@ impl Machine {
             _ => "has ended for good".to_owned(),
         };
         match last_exit.filter(|_| phase != Some(Phase::Running) && gate != Gate::Resting) {
-            Some(exit) => format!("it comes after {other} ({condition}), which {what}: {exit}"),
+            Some(exit) => format!("it comes after {other} ({condition}), which {what}: {}", shortened(exit)),
             None => format!("it comes after {other} ({condition}), which {what}"),
         }
     }
 
     /// Law 6 for a wait: what a child waits for has deadlines of its own, but for ailing ones it waits as long as its own
-    /// start may take, all such waits since it began to wait together.
+    /// start may take, all such waits since it began to wait together. That it was too long is for its timer to say: the
+    /// timers of others that were due before come first.
     fn has_waited_too_long(&mut self, kid: u32) -> bool {
         let within = self.own_start_within(kid);
         if within == Duration::MAX {
             return false;
         }
-        let now = self.now;
-        let until = *self.book(kid).patience.get_or_insert(now.after(within));
-        self.set_timer(kid, until);
-        now >= until
+        let left = *self.book(kid).patience.get_or_insert(within);
+        if !left.is_zero() && self.node(kid).timer == Time::NEVER {
+            self.set_timer_in(kid, left);
+        }
+        left.is_zero()
+    }
+
+    /// Nothing ails that it waits for, or it is not its turn: its patience is kept for later.
+    pub(super) fn pause_patience(&mut self, kid: u32) {
+        let timer = self.node(kid).timer;
+        if timer != Time::NEVER {
+            // What is overdue by now has a moment left: until its timer can have its say.
+            let left = timer.since(self.now).max(Duration::from_nanos(1));
+            self.book(kid).patience = Some(left);
+            self.set_timer(kid, Time::NEVER);
+        }
     }
 
     /// What the edges of `kid` say together.
@@ -440,6 +456,16 @@ impl Machine {
                 above = self.node(above).parent;
             }
         }
+    }
+}
+
+/// An exit as the part of another's: whoever fails because others have failed does not repeat all of their story.
+fn shortened(exit: &Exit) -> String {
+    const MOST: usize = 200;
+    let text = exit.to_string();
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{} …", &text[..end]),
+        None => text,
     }
 }
 

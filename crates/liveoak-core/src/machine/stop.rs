@@ -17,8 +17,8 @@
 use super::node::{Kids, Mode, NONE, Phase, StopLog, StopPlan};
 use super::{Effect, Machine};
 use crate::report::{MAX_LISTED, MAX_LISTED_MEMBERS};
-use crate::{EventKind, Exit, Order, Rung, StopEntry, StopReport, Time};
-use std::collections::BTreeSet;
+use crate::{EventKind, Exit, Order, Path, Rung, StopEntry, StopReport, Time};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// How long a killed child may take to be seen gone before it is written off. A process killed by the kernel, or
@@ -426,7 +426,7 @@ impl Machine {
         let Some(log) = log else { return StopReport::default() };
         let members = log.members;
         let mut entries = log.entries;
-        keep_last_of_each(&mut entries);
+        keep_roughest_of_each(&mut entries);
         let report = StopReport { took: self.now.since(log.began), entries, unlisted: log.unlisted };
         let parent = self.node(i).parent;
         if let Some(above) = self.log_above(parent) {
@@ -468,10 +468,17 @@ impl Machine {
     }
 }
 
-/// Of a child that came back during the stop of others, and was stopped again, the last is told.
-fn keep_last_of_each(entries: &mut Vec<StopEntry>) {
-    entries.reverse();
-    let mut told = BTreeSet::new();
-    entries.retain(|entry| told.insert(entry.path.clone()));
-    entries.reverse();
+/// Of a child that came back during the stop of others, and was stopped again, the roughest end is told, and of equals the
+/// last: what was forced once is not hidden by what went well later.
+fn keep_roughest_of_each(entries: &mut Vec<StopEntry>) {
+    let mut kept: BTreeMap<Path, usize> = BTreeMap::new();
+    for (at, entry) in entries.iter().enumerate() {
+        let best = kept.entry(entry.path.clone()).or_insert(at);
+        if entry.rung >= entries[*best].rung {
+            *best = at;
+        }
+    }
+    let kept: BTreeSet<usize> = kept.into_values().collect();
+    let mut at = 0..;
+    entries.retain(|_| at.next().is_some_and(|at| kept.contains(&at)));
 }

@@ -51,6 +51,7 @@ impl Machine {
             Phase::Stopping { killed: false } => self.kill(i),
             Phase::Stopping { killed: true } => self.abandon(i),
             Phase::Waiting => {
+                self.book(i).patience = Some(Duration::ZERO);
                 let parent = self.node(i).parent;
                 self.mark_dirty(parent);
             }

@@ -210,6 +210,9 @@ impl Machine {
     /// Changes a phase: the timer is off, the parent's counts are right, and `since` is now (a stop that gets
     /// rougher is still the same stop).
     pub(super) fn set_phase(&mut self, i: u32, phase: Phase) {
+        if phase == Phase::Waiting && self.node(i).phase == Phase::Waiting {
+            self.pause_patience(i);
+        }
         self.set_timer(i, Time::NEVER);
         let now = self.now;
         let node = self.node_mut(i);

@@ -221,8 +221,9 @@ impl Machine {
     }
 
     fn closed_edge(&self, parent: u32, i: u32) -> Option<(Name, Condition)> {
-        let edges = &self.node(i).spec.after;
-        let closed = edges.iter().find(|edge| self.edge(parent, edge) != Gate::Open)?;
+        let gate = self.gate(parent, i);
+        let mut edges = self.node(i).spec.after.iter().filter(|_| gate != Gate::Open);
+        let closed = edges.find(|edge| self.edge(parent, edge) == gate)?;
         Some((closed.child.clone(), closed.condition))
     }
 }

@@ -130,8 +130,8 @@ pub(crate) struct Child {
     pub(crate) gave_up: bool,
     pub(crate) health: Health,
     pub(crate) last_beat: u64,
-    /// Until when it waits for those that are ill, once it has begun to.
-    pub(crate) patience: u64,
+    /// How much longer it waits for those that are ill, once it has begun to.
+    pub(crate) patience: Option<u64>,
     pub(crate) waiters: Vec<(u64, Command)>,
     /// Of supervisors: names of the children in the order of their start, restarts of them together, and the stop.
     pub(crate) kids: Vec<String>,

@@ -244,7 +244,8 @@ impl Model {
                 self.of(path).timer = later(self.now, check);
                 self.checks.push(path.to_owned());
             }
-            Phase::Idle(_) | Phase::Waiting => {}
+            Phase::Waiting => self.of(path).patience = Some(0),
+            Phase::Idle(_) => {}
         }
     }
 

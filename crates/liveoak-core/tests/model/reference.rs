@@ -127,7 +127,7 @@ impl Model {
             gave_up: false,
             health: Health::Healthy,
             last_beat: 0,
-            patience: NEVER,
+            patience: None,
             waiters: Vec::new(),
             kids: Vec::new(),
             joint: Vec::new(),
@@ -174,7 +174,8 @@ impl Model {
     pub(crate) fn set(&mut self, path: &str, phase: Phase) {
         let now = self.now;
         let child = self.of(path);
-        child.timer = NEVER;
+        let timer = std::mem::replace(&mut child.timer, NEVER);
+        let was_waiting = child.phase == Phase::Waiting;
         let was = (child.stopping(), child.lives());
         child.phase = phase;
         if !(was.0 && child.stopping()) {
@@ -184,7 +185,9 @@ impl Model {
             child.swept = false;
         }
         if phase != Phase::Waiting {
-            child.patience = NEVER;
+            child.patience = None;
+        } else if was_waiting && timer != NEVER {
+            child.patience = Some(timer.saturating_sub(now).max(1));
         }
     }
 
@@ -367,15 +370,21 @@ impl Model {
             within => within,
         };
         let ailing = gates.iter().all(|gate| matches!(gate, Gate::Open | Gate::Ailing));
-        let patience = child.patience.min(later(self.now, within));
-        let timer = if its_turn && ailing && !rests { patience } else { NEVER };
-        if timer != child.timer {
-            self.of(kid).timer = timer;
+        let mut over = false;
+        if its_turn && ailing && !rests && within != Duration::MAX {
+            let left = child.patience.unwrap_or(within.as_nanos() as u64);
+            over = left == 0;
+            if !over && child.timer == NEVER {
+                let now = self.now;
+                let child = self.of(kid);
+                (child.timer, child.patience) = (now + left, Some(left));
+            }
+        } else if child.timer != NEVER {
+            let left = child.timer.saturating_sub(self.now).max(1);
+            let child = self.of(kid);
+            (child.timer, child.patience) = (NEVER, Some(left));
         }
-        if timer != NEVER && timer != self.at(kid).patience {
-            self.of(kid).patience = timer;
-        }
-        if never || timer <= self.now || rests && self.at(kid).on_trial {
+        if never || over || rests && self.at(kid).on_trial {
             self.cannot_start(kid);
         } else if rests {
             self.refuse_start(kid);
@@ -394,15 +403,19 @@ impl Model {
     fn rests(&self, path: &str) -> bool {
         let Some(parent) = above(path) else { return false };
         let child = self.at(path);
-        let rests_by_wish = |edge: &Edge| {
-            let other = format!("{parent}/{}", edge.child);
-            let phase = self.children.get(&other).map(|other| other.phase);
-            matches!(phase, Some(Phase::Idle(WhyIdle::Stopped | WhyIdle::Quarantined)))
-                || phase == Some(Phase::Waiting) && self.rests(&other)
-        };
         let never = |edge: &Edge| self.gate(&parent, edge) == Gate::Never;
         let after = &child.spec.after;
-        child.phase == Phase::Waiting && after.iter().any(rests_by_wish) && !after.iter().any(never)
+        child.phase == Phase::Waiting
+            && after.iter().any(|edge| self.rests_by_wish(&parent, edge))
+            && !after.iter().any(never)
+    }
+
+    /// Whether the other rests by wish, or waits for one that does.
+    fn rests_by_wish(&self, parent: &str, edge: &Edge) -> bool {
+        let other = format!("{parent}/{}", edge.child);
+        let phase = self.children.get(&other).map(|other| other.phase);
+        matches!(phase, Some(Phase::Idle(WhyIdle::Stopped | WhyIdle::Quarantined)))
+            || phase == Some(Phase::Waiting) && self.rests(&other)
     }
 
     /// Whether nobody has to wait for it.
@@ -432,7 +445,14 @@ impl Model {
                 return (format!("turn {}", name(kid)), deadline(kid));
             }
         }
-        let Some(edge) = child.spec.after.iter().find(|edge| self.gate(&parent, edge) != Gate::Open) else {
+        let rank = |edge: &&Edge| match self.gate(&parent, edge) {
+            Gate::Open => 0,
+            Gate::Ailing => 1,
+            Gate::Never => 4,
+            Gate::Closed => 2 + u8::from(self.rests_by_wish(&parent, edge)),
+        };
+        let worst = child.spec.after.iter().map(|edge| rank(&edge)).max().unwrap_or(0);
+        let Some(edge) = child.spec.after.iter().find(|edge| worst > 0 && rank(edge) == worst) else {
             return ("nothing".to_owned(), NEVER);
         };
         let until = match edge.condition {

@@ -41,6 +41,8 @@ pub(crate) struct Sut {
     paths: HashMap<ChildId, Path>,
     /// What the report has to tell of the leaves that ended since the root has been stopping.
     ends: BTreeMap<Path, End>,
+    /// Those of them that came back in between and ended again: the roughest end is told.
+    came_back: BTreeSet<Path>,
     /// How attempts ended, as the events tell it, and whether others stopped them.
     exits: BTreeMap<Path, (Kind, bool)>,
     acts: Vec<String>,
@@ -66,6 +68,7 @@ impl Sut {
             checks: Vec::new(),
             paths: HashMap::new(),
             ends: BTreeMap::new(),
+            came_back: BTreeSet::new(),
             exits: BTreeMap::new(),
             acts: Vec::new(),
             answers: BTreeMap::new(),
@@ -134,7 +137,7 @@ impl Sut {
                     panic!("{path} was written off without a kill");
                 };
                 if live.leaf {
-                    self.ends.insert(path, (self.now - live.since, Rung::Abandoned));
+                    self.ended(path, (self.now - live.since, Rung::Abandoned));
                 }
             }
             Effect::Forget { id } => {
@@ -152,6 +155,7 @@ impl Sut {
                 let anew = matches!(event.kind, EventKind::Stopping { .. } | EventKind::Starting { .. });
                 if anew && event.path.as_str() == ROOT {
                     self.ends.clear();
+                    self.came_back.clear();
                 }
                 if let EventKind::Exited { exit, stopping, .. } = &event.kind {
                     self.exits.insert(event.path.as_str().to_owned(), (exit.kind(), *stopping));
@@ -178,7 +182,7 @@ impl Sut {
             let before = told.insert(entry.path.as_str(), (entry.took.as_nanos() as u64, entry.rung, exit));
             assert_eq!(before, None, "{} is told of twice", entry.path);
         }
-        for (path, (took, rung)) in &self.ends {
+        for (path, (took, rung)) in self.ends.iter().filter(|(path, _)| !self.came_back.contains(*path)) {
             let told = told.get(path.as_str()).copied();
             // Who came back and waited for its start when the stop came has not been stopped again.
             let waited = told.is_some_and(|(_, rung, _)| rung == Rung::Cancelled);
@@ -205,6 +209,12 @@ impl Sut {
         }
     }
 
+    fn ended(&mut self, path: Path, end: End) {
+        if self.ends.insert(path.clone(), end).is_some() {
+            self.came_back.insert(path);
+        }
+    }
+
     /// All that may still come from an attempt before this one.
     fn late(&mut self, id: ChildId, attempt: Attempt) {
         self.input(Input::Ready { id, attempt });
@@ -218,7 +228,7 @@ impl Sut {
         if let Some(Live { id, attempt, asked, killed, since, leaf }) = self.live.remove(path) {
             let took = if asked || killed { self.now - since } else { 0 };
             if leaf {
-                self.ends.insert(path.to_owned(), (took, if killed { Rung::Killed } else { Rung::Asked }));
+                self.ended(path.to_owned(), (took, if killed { Rung::Killed } else { Rung::Asked }));
             }
             self.input(Input::Exited { id, attempt, exit });
         }

@@ -21,3 +21,4 @@ mod seeing;
 mod shape;
 mod stop;
 mod table;
+mod waiting;

@@ -378,7 +378,7 @@ fn a_report_that_was_begun_below_goes_whole_into_the_one_above() {
 }
 
 #[test]
-fn a_child_that_came_back_while_others_were_stopped_is_told_of_once_as_it_ended_last() {
+fn a_child_that_came_back_while_others_were_stopped_is_told_of_once_with_the_roughest_of_its_ends() {
     let nested = sup("s", [leaf("a"), leaf("b")]).strategy(Strategy::OneForAll);
     let mut rig = Rig::started(&sup("t", [nested, leaf("z").stop_within(secs(10))]).stop_within(secs(30)));
     rig.obeys("z", Obeys::Kill);
@@ -391,7 +391,7 @@ fn a_child_that_came_back_while_others_were_stopped_is_told_of_once_as_it_ended_
     rig.advance(secs(10));
     let report = rig.report();
     let told: Vec<_> = report.entries.iter().map(|entry| (entry.path.name(), entry.rung)).collect();
-    assert_eq!(told, [("z", Rung::Killed), ("b", Rung::Asked), ("a", Rung::Asked), ("s", Rung::Asked)]);
+    assert_eq!(told, [("b", Rung::Killed), ("z", Rung::Killed), ("a", Rung::Asked), ("s", Rung::Asked)]);
 }
 
 #[test]
