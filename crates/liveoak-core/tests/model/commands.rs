@@ -214,9 +214,19 @@ impl Model {
             let next = self.next_deadline();
             let due = self.children.iter().find(|(_, child)| child.timer == next);
             let Some(path) = due.map(|(path, _)| path.clone()) else { return };
+            self.tied |= self.is_tied(&path);
             self.of(&path).timer = NEVER;
             self.fire(&path);
         }
+    }
+
+    /// Whether another member of its group is to be written off at the same moment. Which of them is first, and finds
+    /// the limit not exceeded yet, is not a matter of the laws.
+    fn is_tied(&self, path: &str) -> bool {
+        let dies = |path: &str| self.at(path).phase == (Phase::Stopping { killed: true });
+        let Some(group) = above(path).filter(|_| self.is_member(path) && dies(path)) else { return false };
+        let timer = self.at(path).timer;
+        self.kids(&group).iter().any(|kid| kid != path && dies(kid) && self.at(kid).timer == timer)
     }
 
     fn fire(&mut self, path: &str) {

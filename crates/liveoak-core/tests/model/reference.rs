@@ -38,6 +38,8 @@ pub(crate) struct Model {
     pub(crate) tickets: u64,
     /// What is still to be done to all members of a group.
     pub(crate) sweeps: VecDeque<(Path, Act)>,
+    /// Two deadlines fell together, and from here on it is not said what comes of that.
+    pub(crate) tied: bool,
     /// Children that give no heartbeats.
     pub(crate) hung: BTreeSet<Path>,
     /// Children whose heartbeat is to be looked at.
@@ -65,6 +67,7 @@ impl Model {
             answers: BTreeMap::new(),
             tickets: 0,
             sweeps: VecDeque::new(),
+            tied: false,
             hung: BTreeSet::new(),
             checks: Vec::new(),
             changes: 0,
