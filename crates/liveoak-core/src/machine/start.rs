@@ -30,9 +30,9 @@ pub(super) enum Gate {
     Never,
 }
 
-/// How long a supervisor may take for what is its own in a start, if nothing was said: to make its place, and to wait for
-/// ailing siblings. As long as the start of a child may take. What its children take is theirs.
-const OWN_START_OF_A_SUPERVISOR: Duration = Duration::from_secs(30);
+/// How long a supervisor waits for ailing siblings, if nothing was said: as long as the start of a child may take. What its
+/// own children take is theirs.
+const PATIENCE_OF_A_SUPERVISOR: Duration = Duration::from_secs(30);
 
 impl Machine {
     pub(super) fn start_tree(&mut self) {
@@ -51,15 +51,14 @@ impl Machine {
         if is_sup {
             self.sup_mut(i).window.clear();
             self.sup_mut(i).place_lost = false;
-            if self.sup(i).rules.place {
-                self.sup_mut(i).mode = Mode::Opening;
-                let within = self.own_start_within(i);
+            if within != Duration::MAX {
                 self.set_timer_in(i, within);
+            }
+            if self.sup(i).rules.place {
+                // To make one fails or succeeds, and waits for nobody; the clock may stand or run while it is made.
+                self.sup_mut(i).mode = Mode::Opening;
                 self.push(Effect::Spawn { id, attempt });
             } else {
-                if within != Duration::MAX {
-                    self.set_timer_in(i, within);
-                }
                 self.open(i);
             }
         } else {
@@ -86,20 +85,8 @@ impl Machine {
         self.emit(i, || EventKind::Starting { attempt, restart });
     }
 
-    /// How long `i` may take for its own part of a start.
-    pub(super) fn own_start_within(&self, i: u32) -> Duration {
-        let node = self.node(i);
-        match node.spec.start_within {
-            Duration::MAX if node.sup.is_some() => OWN_START_OF_A_SUPERVISOR,
-            within => within,
-        }
-    }
-
     /// The place of a supervisor is there: its children may start.
     fn open(&mut self, i: u32) {
-        if self.node(i).spec.start_within == Duration::MAX {
-            self.set_timer(i, Time::NEVER);
-        }
         if self.sup(i).is_group() {
             self.sup_mut(i).mode = Mode::Up;
             self.mark_ready(i);
@@ -310,7 +297,11 @@ impl Machine {
     /// start may take, all such waits since it began to wait together. That it was too long is for its timer to say: the
     /// timers of others that were due before come first.
     fn has_waited_too_long(&mut self, kid: u32) -> bool {
-        let within = self.own_start_within(kid);
+        let node = self.node(kid);
+        let within = match node.spec.start_within {
+            Duration::MAX if node.sup.is_some() => PATIENCE_OF_A_SUPERVISOR,
+            within => within,
+        };
         if within == Duration::MAX {
             return false;
         }

@@ -42,7 +42,7 @@ impl Machine {
         match self.node(i).phase {
             Phase::BackingOff => self.ready_to_start(i),
             Phase::Starting => {
-                let within = self.own_start_within(i);
+                let within = self.node(i).spec.start_within;
                 self.book(i).cause = Some(Exit::StartTimeout(within));
                 self.begin_stop(i);
             }

@@ -206,9 +206,6 @@ impl Model {
             child.place_lost = false;
             if child.placed() {
                 child.mode = Mode::Opening;
-                if deadline == NEVER {
-                    child.timer = later(now, Duration::from_secs(30));
-                }
                 return self.acts.push(format!("spawn {path}"));
             }
             return self.open(path);
@@ -221,9 +218,6 @@ impl Model {
     }
 
     pub(crate) fn open(&mut self, path: &str) {
-        if self.at(path).spec.start_within == Duration::MAX {
-            self.of(path).timer = NEVER;
-        }
         if self.at(path).is_group() {
             self.of(path).mode = Mode::Up;
             return self.ready(path);
