@@ -121,6 +121,13 @@ impl Child {
         self
     }
 
+    /// What it runs can be made only once.
+    pub(crate) const fn once(mut self) -> Self {
+        self.spec.restart = liveoak_core::Restart::Temporary;
+        self.spec.once = true;
+        self
+    }
+
     /// How long it may take to become ready. Missing that is a failure. Default: 30 s.
     #[must_use]
     pub const fn start_within(mut self, within: Duration) -> Self {

@@ -7,7 +7,7 @@ use crate::error::AmbientError;
 use crate::panic::catch;
 use crate::race::{Either, race};
 use crate::tree::TreeHandle;
-use liveoak_core::{Attempt, ChildId, Exit, Health, Input, Panic, Path, Restart};
+use liveoak_core::{Attempt, ChildId, Exit, Health, Input, Panic, Path};
 use std::cell::RefCell;
 use std::fmt;
 use std::future::Future;
@@ -331,5 +331,5 @@ where
             }
         }
     });
-    ctx.cell.tree.add_beside(ctx.cell.id, child.restart(Restart::Temporary)).map_err(AmbientError::Refused)
+    ctx.cell.tree.add_beside(ctx.cell.id, child.once()).map_err(AmbientError::Refused)
 }

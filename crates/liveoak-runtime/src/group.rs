@@ -120,7 +120,7 @@ impl<A: Send + 'static> Group<A> {
             let factory = OnceFactory { make: Arc::clone(&make), argument: Mutex::new(Some(argument)) };
             Arc::new(TaskBody { factory, kills_itself: false })
         });
-        group.spec.once = true;
+        group.spec.template.once = true;
         group
     }
 

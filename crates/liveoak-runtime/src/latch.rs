@@ -112,7 +112,7 @@ impl<T> Latch<T> {
 
     /// Waits until `bit` is raised. Cancel safe: whoever looks later still sees it.
     pub(crate) const fn wait(&self, bit: u8) -> Latched<'_, T> {
-        Latched { latch: self, bit, place: None, shield: Shield::new() }
+        Latched { latch: self, bit, place: None }
     }
 }
 
@@ -149,8 +149,13 @@ impl Watch {
 pub(crate) struct Latched<'a, T> {
     latch: &'a Latch<T>,
     bit: u8,
-    /// The place among the others, if it is not the body's task that polls.
-    place: Option<Pin<Box<OwnedNotified>>>,
+    /// The place among the others, if it is not the body's task that polls. Boxed as a whole: the body has none.
+    place: Option<Box<Beside>>,
+}
+
+/// A place among those who wait beside the body.
+struct Beside {
+    news: Pin<Box<OwnedNotified>>,
     /// Around its waker there.
     shield: Shield,
 }
@@ -166,7 +171,8 @@ impl<T> Latched<'_, T> {
             drop(unused);
         } else if self.place.is_none() {
             let others = inside.others.get_or_insert_with(|| Arc::new(Notify::new()));
-            self.place = Some(Box::pin(Arc::clone(others).notified_owned()));
+            let news = Box::pin(Arc::clone(others).notified_owned());
+            self.place = Some(Box::new(Beside { news, shield: Shield::new() }));
         }
     }
 }
@@ -181,8 +187,8 @@ impl<T> Future for Latched<'_, T> {
                 return Poll::Ready(());
             }
             this.settle(cx);
-            if let Some(news) = &mut this.place
-                && news.as_mut().poll(&mut Context::from_waker(this.shield.around(cx.waker()))).is_ready()
+            if let Some(Beside { news, shield }) = this.place.as_deref_mut()
+                && news.as_mut().poll(&mut Context::from_waker(shield.around(cx.waker()))).is_ready()
             {
                 // News of another bit, or of this one: look again, and wait for the next.
                 this.place = None;

@@ -74,8 +74,7 @@ pub(crate) async fn live<S: Service>(factory: Arc<impl Fn() -> S>, ctx: Ctx, sto
         Either::Right(Err(panic)) => return panicked(panic),
     }
     let ran = run(&mut service, &ctx, stop_within).await;
-    // Also when the kill came after all that could be dropped was over: the hook runs all the same.
-    let killed = matches!(ran, Ran::Killed) || ctx.is_killed();
+    let killed = matches!(ran, Ran::Killed);
     let exit = match ran {
         Ran::Ended(exit @ Exit::Panicked(_)) => return exit,
         Ran::Ended(exit) => exit,
@@ -86,6 +85,8 @@ pub(crate) async fn live<S: Service>(factory: Arc<impl Fn() -> S>, ctx: Ctx, sto
         // It ended by itself: the hook has the child's time, and the child no longer counts as running.
         ctx.ending(exit.clone());
     }
+    // Also when the kill came after all that could be dropped was over: the hook runs all the same.
+    let killed = killed || ctx.is_killed();
     let hook = caught("stop hook", service.stop(&ctx));
     // A hook that is running when the kill comes has used up the child's time.
     let hooked = if killed { Either::Right(hook.await) } else { race(ctx.killed(), hook).await };

@@ -380,6 +380,25 @@ fn what_is_spawned_by_a_member_of_a_group_lands_in_the_supervisor_of_the_group()
 }
 
 #[test]
+fn a_restart_of_an_ambient_child_is_refused_since_its_future_is_gone_and_the_child_goes_on() {
+    paused(async {
+        let universe = Universe::new();
+        let body = |ctx: Ctx| async move {
+            spawn("job", std::future::pending::<()>()).unwrap();
+            ctx.stopping().await;
+        };
+        let tree = Supervisor::new("t").child(Child::task("a", body)).start().await.unwrap();
+        eventually("job", || tree.snapshot().get("/t/job").is_some()).await;
+        let refused = tree.restart_child("/t/job").await;
+        assert!(matches!(refused, Err(Refusal::OnlyOnce)), "{refused:?}");
+        let view = tree.snapshot().get("/t/job").map(|node| (node.attempt, node.state.clone()));
+        assert_eq!(view, Some((Attempt(1), NodeState::Running)));
+        tree.stop().await;
+        universe.check().await;
+    });
+}
+
+#[test]
 fn an_ambient_spawn_outside_of_every_tree_is_an_error() {
     let refused = spawn("a", async {});
     assert!(matches!(refused, Err(AmbientError::NotInATree)), "{refused:?}");

@@ -214,3 +214,15 @@ fn a_place_that_gets_no_threads_is_a_failed_start_however_many_it_got_and_keeps_
     let out = std::process::Command::new(itself).args(test).env_remove("RUST_MIN_STACK").output().unwrap();
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&[out.stdout, out.stderr].concat()));
 }
+
+#[test]
+fn a_place_can_be_made_while_the_clock_stands() {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        let child = Child::task("a", |ctx: Ctx| async move { ctx.stopping().await });
+        let placed = Supervisor::new("p").place(Place::new("p", 2)).child(child);
+        let tree = Supervisor::new("t").child(placed).start().await.unwrap();
+        tree.stop().await;
+    });
+}

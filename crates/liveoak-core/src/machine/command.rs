@@ -84,7 +84,7 @@ pub enum Refusal {
     NeededBy(Vec<Name>),
     /// The root can be stopped, not removed.
     IsRoot,
-    /// What it runs can be made only once: a member of such a group has one attempt.
+    /// What it runs can be made only once: it has one attempt.
     OnlyOnce,
     /// Too many commands wait for this child.
     Busy,
@@ -304,8 +304,7 @@ impl Machine {
     }
 
     fn may_be_made_again(&self, i: u32) -> Result<(), Refusal> {
-        let once = self.is_member(i) && self.sup(self.node(i).parent).rules.once;
-        if once { Err(Refusal::OnlyOnce) } else { Ok(()) }
+        if self.node(i).spec.once { Err(Refusal::OnlyOnce) } else { Ok(()) }
     }
 
     /// Starts a child that is down, with a clean record.

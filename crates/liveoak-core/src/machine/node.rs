@@ -166,8 +166,6 @@ pub(super) struct Rules {
     pub(super) auto_shutdown: AutoShutdown,
     pub(super) intensity: Option<Limit>,
     pub(super) end_when_done: bool,
-    /// See [`GroupSpec::once`](crate::GroupSpec::once).
-    pub(super) once: bool,
     pub(super) place: bool,
 }
 

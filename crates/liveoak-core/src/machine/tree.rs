@@ -371,7 +371,6 @@ impl Sup {
             auto_shutdown: spec.auto_shutdown,
             intensity: spec.intensity,
             end_when_done: spec.end_when_done,
-            once: false,
             place: spec.place,
         };
         Self::new(rules, Kids::Ordered(Vec::with_capacity(spec.children.len())), depth)
@@ -384,7 +383,6 @@ impl Sup {
             auto_shutdown: AutoShutdown::Never,
             intensity: spec.intensity,
             end_when_done: false,
-            once: spec.once,
             place: spec.place,
         };
         let template = Arc::new(spec.template.clone());

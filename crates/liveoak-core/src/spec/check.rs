@@ -179,10 +179,6 @@ impl Check {
                 "members of a dynamic group have no order, so none can come after another",
             );
         }
-        if group.once && group.template.restart != Restart::Temporary {
-            let message = "members that can be made only once cannot be restarted; expected temporary";
-            self.wrong(path, "restart", message);
-        }
         if group.max_members == 0 {
             self.wrong(path, "max_members", "0 members would make the group useless; expected at least 1");
         }
@@ -219,6 +215,9 @@ impl Check {
     }
 
     fn child(&mut self, path: &Path, spec: &ChildSpec, auto_shutdown: AutoShutdown) {
+        if spec.once && spec.restart != Restart::Temporary {
+            self.wrong(path, "restart", "what can be made only once cannot be restarted; expected temporary");
+        }
         if let Some(limit) = &spec.limit {
             self.limit(path, "limit", limit);
         }

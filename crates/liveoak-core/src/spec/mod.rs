@@ -169,6 +169,9 @@ pub struct ChildSpec {
     pub significant: bool,
     /// What must hold before it starts.
     pub after: Vec<Edge>,
+    /// Whether what it runs can be made only once. Of members of groups, and of children that are added; they are temporary,
+    /// and a command that would start one again is refused.
+    pub once: bool,
 }
 
 impl Default for ChildSpec {
@@ -184,6 +187,7 @@ impl Default for ChildSpec {
             stop_within: Duration::from_secs(5),
             significant: false,
             after: Vec::new(),
+            once: false,
         }
     }
 }
@@ -232,9 +236,6 @@ pub struct GroupSpec {
     pub intensity: Option<Limit>,
     /// The most members it may have at once; one more is refused.
     pub max_members: u32,
-    /// Whether what a member runs can be made only once. Its members are temporary, and a command that would start one
-    /// again is refused.
-    pub once: bool,
     /// See [`SupervisorSpec::place`].
     pub place: bool,
 }
@@ -250,7 +251,6 @@ impl Default for GroupSpec {
             template: ChildSpec::default(),
             intensity: None,
             max_members: Self::DEFAULT_MAX_MEMBERS,
-            once: false,
             place: false,
         }
     }

@@ -90,8 +90,7 @@ impl Model {
     }
 
     fn is_made_once(&self, path: &str) -> bool {
-        let group = above(path).map(|parent| &self.at(&parent).body);
-        matches!(group, Some(Body::Group(group)) if group.once)
+        self.at(path).spec.once
     }
 
     fn command_stop(&mut self, path: &str, ticket: u64) -> Option<&'static str> {

@@ -137,8 +137,8 @@ fn group() -> impl Strategy<Value = Declared> {
     let once = proptest::bool::weighted(0.3);
     (specs(), specs(), limits(), places(), once).prop_map(|(own, template, intensity, place, once)| {
         let once = once && template.restart == Restart::Temporary;
-        let template = ChildSpec { significant: false, ..template };
-        let group = GroupSpec { template, intensity, max_members: 3, once, place };
+        let template = ChildSpec { significant: false, once, ..template };
+        let group = GroupSpec { template, intensity, max_members: 3, place };
         Declared { name: name("x"), child: of_supervisor(own), work: Work::Group(group) }
     })
 }
@@ -276,6 +276,7 @@ pub(crate) fn sketch(declared: &Declared, depth: usize) -> String {
         significant,
         after,
         heartbeat,
+        once,
     } = &declared.child;
     let backoff = backoff.map(|backoff| backoff.from);
     let limit = limit.map(|limit| (limit.restarts, limit.give_up));
@@ -283,7 +284,7 @@ pub(crate) fn sketch(declared: &Declared, depth: usize) -> String {
         after.iter().map(|edge| format!("{} {:?}", edge.child, edge.condition)).collect();
     let mut text = format!(
         "{:indent$}{}: {restart:?}, {ready:?} within {start_within:?}, stop {stop_within:?}, backoff {backoff:?}, \
-         limit {limit:?}, significant {significant}, after {after:?}, heartbeat {heartbeat:?}",
+         limit {limit:?}, significant {significant}, after {after:?}, heartbeat {heartbeat:?}, once {once}",
         "",
         declared.name,
         indent = 2 * depth,

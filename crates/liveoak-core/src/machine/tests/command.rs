@@ -287,7 +287,7 @@ fn a_child_is_a_group_another_supervisor_or_none() {
 #[test]
 fn a_member_that_can_be_made_only_once_is_not_started_again_and_not_stopped_for_it() {
     let once = group("g").members(|group| {
-        group.once = true;
+        group.template.once = true;
         group.template.restart = Restart::Temporary;
     });
     let mut rig = Rig::started(&sup("t", [once]));
@@ -301,7 +301,7 @@ fn a_member_that_can_be_made_only_once_is_not_started_again_and_not_stopped_for_
     }
     rig.exit("g/m", Exit::Stopped);
     assert_eq!(rig.state("g/m"), "gone");
-    let restarts = group("g").members(|group| group.once = true);
+    let restarts = group("g").members(|group| group.template.once = true);
     let errors = Machine::new(&sup("t", [restarts])).expect_err("permanent and once").to_string();
-    assert!(errors.contains("/t/g: restart: members that can be made only once"), "{errors}");
+    assert!(errors.contains("/t/g: restart: what can be made only once"), "{errors}");
 }
