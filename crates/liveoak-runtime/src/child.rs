@@ -258,7 +258,8 @@ macro_rules! supervised {
             /// - After one that has ended for good without success, its start fails at once.
             ///
             /// A start that fails so is a failure like any other: the first one fails the supervisor's start, one that
-            /// was asked for is told, and else it is charged, backed off (for a second at least) and tried again.
+            /// was asked for is told, and else it is charged, backed off (for a second at least) and tried again, unless
+            /// the child is temporary.
             #[must_use]
             pub fn after_when(mut self, child: &str, condition: $crate::Condition) -> Self {
                 self.$spec.after.extend($crate::edge(child, condition));
