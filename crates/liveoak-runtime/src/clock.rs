@@ -32,7 +32,9 @@ impl Clock {
 
     /// The time, asked from a task of the tree's own runtime.
     pub(crate) fn now_inside(&self) -> Time {
-        let now = if self.pausable { Instant::now() } else { std::time::Instant::now().into() };
+        // A clock that can be paused is of no use any more on a thread that is ending.
+        let paused_or_not = self.pausable && !thread_is_ending();
+        let now = if paused_or_not { Instant::now() } else { std::time::Instant::now().into() };
         Time::ZERO.after(now.saturating_duration_since(self.base))
     }
 

@@ -334,3 +334,24 @@ fn a_runtime_that_ends_with_its_thread_ends_its_tree() {
         wait_for("the end of all", || none_lives(&puppets));
     }
 }
+
+#[test]
+fn a_runtime_that_ends_with_its_thread_ends_its_tree_also_where_clocks_have_been_paused() {
+    thread_local! {
+        static KEPT: RefCell<Option<(Runtime, Tree)>> = const { RefCell::new(None) };
+    }
+    // From now on Tokio asks its own storage for the time.
+    Builder::new_current_thread().enable_all().start_paused(true).build().unwrap().block_on(async {});
+    let thread = std::thread::spawn(|| {
+        KEPT.set(None);
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        let child = Child::task("a", |ctx: Ctx| async move { ctx.stopping().await });
+        let tree = runtime.block_on(Supervisor::new("t").child(child).start()).unwrap();
+        let handle = tree.handle();
+        KEPT.set(Some((runtime, tree)));
+        handle
+    });
+    let handle = thread.join().unwrap();
+    let ended = real().block_on(handle.join());
+    assert!(ended.exit.kind() == "killed" || ended.exit.kind() == "stopped", "{:?}", ended.exit);
+}

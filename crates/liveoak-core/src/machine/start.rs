@@ -429,7 +429,7 @@ impl Machine {
         let node = self.node(i);
         let bad_exit = || {
             let exit = node.book.as_ref().and_then(|book| book.last_exit.as_ref());
-            exit.is_some_and(Exit::is_failure)
+            node.flags.cut_short || exit.is_some_and(Exit::is_failure)
         };
         match node.phase {
             Phase::Idle(WhyIdle::Quarantined) => Some(i),

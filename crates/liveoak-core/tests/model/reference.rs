@@ -517,7 +517,7 @@ impl Model {
         let child = self.at(path);
         match child.phase {
             Phase::Idle(WhyIdle::Quarantined) => Some("gave-up"),
-            Phase::Idle(WhyIdle::Finished) if child.last_exit.is_some_and(is_failure) => {
+            Phase::Idle(WhyIdle::Finished) if child.cut_short || child.last_exit.is_some_and(is_failure) => {
                 Some(if child.gave_up { "gave-up" } else { "failed" })
             }
             _ if child.is_group() => None,

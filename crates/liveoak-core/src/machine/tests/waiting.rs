@@ -156,3 +156,13 @@ fn of_several_siblings_that_keep_a_child_the_one_that_decides_is_named() {
     let NodeState::Waiting { what, .. } = rig.view("web").state else { panic!("web does not wait") };
     assert_eq!(what, WaitingFor::Edge(super::shape::name("db"), Condition::Ready));
 }
+
+#[test]
+fn a_supervisor_of_which_a_one_shot_was_cut_short_has_not_ended_well_when_all_is_done() {
+    let tree = sup("t", [leaf("web").transient(), leaf("job").temporary()]).strategy(Strategy::OneForAll);
+    let mut rig = Rig::started(&tree.rules(|rules| rules.end_when_done = true));
+    rig.fail("web");
+    rig.complete("web");
+    let (exit, _) = rig.down.clone().expect("all is done");
+    assert_eq!(exit.to_string(), "failed: /t/job ended for good: stopped as asked");
+}
