@@ -233,20 +233,22 @@ impl Attempts {
         }
     }
 
-    /// The leader ended by itself. Whoever of its group lives on is asked to stop, then killed.
+    /// The leader ended by itself. Whoever of its group lives on, or may live on unseen, is asked to stop, then killed.
     async fn take_leftovers(&self, ctx: &Ctx, process: &mut Process) {
-        let alive = race(process.group_known_alive(), ctx.stopping()).await;
-        if alive == Either::Left(false) {
-            return;
-        }
-        if alive == Either::Left(true) {
-            let path = ctx.path();
-            tracing::info!(target: "liveoak", path = %path, event = "leftovers", "{path}: has ended, but not all that it started; stopping the rest");
-            if !ctx.is_stopping() {
-                // The ladder goes on to the group, within the child's time.
-                let status = process.exited().await;
-                ctx.ending(self.exit(status));
+        let status = process.exited().await;
+        let (path, alive) = (ctx.path(), process.group_seen_alive());
+        match alive {
+            Some(false) => return,
+            Some(true) => {
+                tracing::info!(target: "liveoak", path = %path, event = "leftovers", "{path}: has ended, but not all that it started; stopping the rest");
             }
+            None => {
+                tracing::debug!(target: "liveoak", path = %path, "{path}: has ended, and nobody can see whether all that it started has");
+            }
+        }
+        if !ctx.is_stopping() {
+            // The ladder goes on to the group, within the child's time.
+            ctx.ending(self.exit(status));
         }
         let _gone_meanwhile = process.stop();
         race(process.group_gone(), ctx.killed()).await;

@@ -57,19 +57,6 @@ fn is_shortage(error: &io::Error) -> bool {
     shortages.contains(&error.raw_os_error())
 }
 
-/// As [`living`], but while there is no descriptor left to look with, waits for one. Cancel safe.
-///
-/// # Errors
-/// When there is no `/proc`, at once.
-pub(crate) async fn known_living(group: Pid) -> io::Result<Vec<Pid>> {
-    loop {
-        match living(group) {
-            Err(error) if is_shortage(&error) => tokio::time::sleep(NO_DESCRIPTOR_PAUSE).await,
-            known => return known,
-        }
-    }
-}
-
 /// Whether the process is alive, and its group, from `/proc/PID/stat` (`proc_pid_stat(5)`).
 fn parse_stat(stat: &[u8]) -> Option<(bool, i32)> {
     // The name is in parentheses and may hold blanks and parentheses itself: the last one ends it.
@@ -83,13 +70,26 @@ fn parse_stat(stat: &[u8]) -> Option<(bool, i32)> {
     Some((!matches!(state, "Z" | "X" | "x") || threads > 1, group))
 }
 
-/// Waits until `group` has no living member. Cancel safe.
+/// Waits until `group` has no living member, and while there is no descriptor left to look with, for one. Cancel safe.
 ///
 /// # Errors
 /// When there is no `/proc`, at once.
 pub(crate) async fn gone(group: Pid) -> io::Result<()> {
     loop {
-        let members = known_living(group).await?;
+        match seen_gone(group).await {
+            Err(error) if is_shortage(&error) => tokio::time::sleep(NO_DESCRIPTOR_PAUSE).await,
+            known => return known,
+        }
+    }
+}
+
+/// Waits until `group` has no living member, for as long as that can be seen. Cancel safe.
+///
+/// # Errors
+/// As [`living`], at once.
+pub(crate) async fn seen_gone(group: Pid) -> io::Result<()> {
+    loop {
+        let members = living(group)?;
         if members.is_empty() {
             return Ok(());
         }

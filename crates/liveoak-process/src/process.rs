@@ -51,7 +51,7 @@ pub struct Process {
 pub struct Finished {
     /// How the leader ended.
     pub status: Status,
-    /// Whether somebody in the group had to be killed because the grace was over.
+    /// Whether somebody in the group was seen alive when the grace was over, and so had to be killed.
     pub forced: bool,
 }
 
@@ -179,22 +179,17 @@ impl Process {
     /// Whether any process of the group is alive, the leader or another. Dead ones that nobody has reaped do not count.
     ///
     /// While the leader runs this costs nothing. After that it looks through `/proc`, some microseconds per process of
-    /// the machine; without `/proc`, or a file descriptor to look with, the answer is yes until the process is finished. After a [lost](Status::Lost) status
-    /// the group's number is not ours to look for, and the answer is no.
+    /// the machine; without `/proc`, or a file descriptor to look with, the answer is yes until the process is
+    /// finished. After a [lost](Status::Lost) status the group's number is not ours to look for, and the answer is no.
     pub fn group_alive(&self) -> bool {
-        let look = || group::living(self.pid).map_or(true, |members| !members.is_empty());
-        self.group_alive_unseen().unwrap_or_else(look)
+        self.group_seen_alive().unwrap_or(true)
     }
 
-    /// As [`group_alive`](Process::group_alive), but while there is no file descriptor to look with, waits for one.
-    ///
-    /// # Cancel safety
-    /// Cancel safe.
-    pub(crate) async fn group_known_alive(&self) -> bool {
-        match self.group_alive_unseen() {
-            Some(alive) => alive,
-            None => group::known_living(self.pid).await.map_or(true, |members| !members.is_empty()),
-        }
+    /// As [`group_alive`](Process::group_alive), but `None` when nobody can know: there is no `/proc`, or no file
+    /// descriptor to look with.
+    pub(crate) fn group_seen_alive(&self) -> Option<bool> {
+        let look = || group::living(self.pid).ok().map(|members| !members.is_empty());
+        self.group_alive_unseen().or_else(look)
     }
 
     /// Whether the group is alive, as far as that is known without looking.
@@ -209,7 +204,8 @@ impl Process {
 
     /// Waits until no process of the group is alive.
     ///
-    /// Without `/proc` there is no knowing; then this waits for ever, and the caller's deadline decides.
+    /// Without `/proc` there is no knowing; then this waits for ever, and the caller's deadline decides. While there is
+    /// no file descriptor to look with it waits for one as well, even if the group is gone already.
     ///
     /// # Cancel safety
     /// Cancel safe.
@@ -228,6 +224,9 @@ impl Process {
     /// process that hangs in the kernel (state `D`) can make this wait, so bound it from outside if that matters; the
     /// dropped future leaves a process that can be finished again.
     ///
+    /// While there is no `/proc`, or no file descriptor to look with, nobody knows whether a dead leader's group lives
+    /// on. It is then asked and killed like one that does, but after the kill only the leader's end is waited for.
+    ///
     /// # Cancel safety
     /// Cancel safe: called again, it asks again and waits the grace again. Once it has returned, it returns the same
     /// at once.
@@ -236,10 +235,11 @@ impl Process {
         if self.group_alive() {
             let _gone_meanwhile = self.stop();
             if tokio::time::timeout(grace, self.group_gone()).await.is_err() {
-                self.forced = true;
+                self.forced |= self.group_seen_alive() == Some(true);
                 let _gone_meanwhile = self.kill();
                 if self.exited().await != Status::Lost {
-                    let _no_proc = group::gone(self.pid).await;
+                    // Whoever can not be seen has the signal, and gets another one at the reaping.
+                    let _unknown = group::seen_gone(self.pid).await;
                 }
             }
         }

@@ -83,6 +83,22 @@ fn without_a_descriptor_to_look_with_a_group_is_not_taken_for_gone_and_its_end_i
 }
 
 #[test]
+fn without_a_descriptor_to_look_with_a_dead_group_is_finished_unforced_and_a_living_one_is_killed() {
+    let mut program = Program::start("no descriptor", "");
+    let member = program.stranger();
+    assert_eq!(program.word(), "exited with code 0");
+    member.dies();
+    assert_eq!(program.word(), "exited with code 3, forced: false");
+}
+
+#[test]
+fn without_a_descriptor_to_look_with_a_dead_program_is_not_running_and_not_abandoned() {
+    let mut program = Program::start("unseen children", "");
+    assert_eq!(program.word(), "[Killed]");
+    assert_eq!([program.word(), program.word()], ["ended by SIGKILL"; 2]);
+}
+
+#[test]
 fn want_of_descriptors_is_a_retryable_error() {
     let mut program = Program::start("descriptors", "ulimit -n 64;");
     assert_eq!(program.word(), "true");

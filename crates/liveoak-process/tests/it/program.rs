@@ -1,14 +1,28 @@
 //! The program that dies: this test binary, started again as a process of its own.
 
-use crate::support::{Stranger, look_for, shell, start, within};
-use liveoak_process::{Command, Process, guardian_id};
+use crate::support::{BETWEEN_LOOKS, Stranger, look_for, shell, start, within};
+use liveoak_process::{Command, Finished, OutputSink, Process, ProcessChild, guardian_id};
+use liveoak_runtime::{Child as Supervised, Restart, Supervisor, Tree};
+use rustix::process::{Pid, Resource, Rlimit};
+use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdout, Stdio};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::time::timeout;
 
 /// Bytes of a line that stands for one without end: four thousand times the bound.
 pub(crate) const LONG_LINE: usize = 64 * 1024 * 1024;
+
+/// A while in which nothing is to happen, or that is too short for what is to be cut off.
+const BRIEFLY: Duration = Duration::from_millis(100);
+
+/// Standard input, output and error: none but those that are there.
+const STANDARD: u64 = 3;
+
+/// More than are in use.
+const SOME: u64 = 64;
 
 /// Says which part the copy of this binary plays.
 const ROLE: &str = "LIVEOAK_TEST_ROLE";
@@ -78,6 +92,8 @@ fn the_program() {
         "signals" => runtime.block_on(signals()),
         "descriptors" => runtime.block_on(descriptors()),
         "one descriptor" => runtime.block_on(one_descriptor()),
+        "no descriptor" => runtime.block_on(no_descriptor()),
+        "unseen children" => runtime.block_on(unseen_children()),
         other => panic!("no such role: {other}"),
     }
 }
@@ -115,12 +131,14 @@ async fn signals() {
     output.rest().await.iter().for_each(|line| say(&line.text));
 }
 
+/// All descriptors that are left.
+fn hoard() -> Vec<File> {
+    std::iter::from_fn(|| File::open("/dev/null").ok()).collect()
+}
+
 async fn descriptors() {
-    let mut hoard = Vec::new();
     drop(shell("exit 0").await);
-    while let Ok(file) = std::fs::File::open("/dev/null") {
-        hoard.push(file);
-    }
+    let hoard = hoard();
     let error = Process::spawn(&Command::shell("exit 0"), |_| {}).await.expect_err("no descriptor is left");
     say(error.is_retryable());
     say(error);
@@ -132,25 +150,81 @@ async fn descriptors() {
 async fn one_descriptor() {
     let (mut process, _output) = shell("sleep 1000 & exit 0").await;
     process.exited().await;
-    let mut hoard = Vec::new();
-    while let Ok(file) = std::fs::File::open("/dev/null") {
-        hoard.push(file);
-    }
+    let mut kept = hoard();
     for free in 0..3 {
         say(format!("{free} {}", process.group_alive()));
-        let gone = tokio::time::timeout(std::time::Duration::from_millis(100), process.group_gone()).await;
+        let gone = timeout(BRIEFLY, process.group_gone()).await;
         say(format!("{free} {}", gone.is_err()));
-        drop(hoard.pop());
+        drop(kept.pop());
     }
-    while let Ok(file) = std::fs::File::open("/dev/null") {
-        hoard.push(file);
-    }
+    kept.append(&mut hoard());
     process.kill().unwrap();
-    let gone = tokio::spawn(async move { process.finish(std::time::Duration::ZERO).await });
-    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    let gone = tokio::spawn(async move { process.group_gone().await });
+    tokio::time::sleep(BRIEFLY).await;
     say(format!("none {}", !gone.is_finished()));
-    drop(hoard);
+    drop(kept);
     say(format!("some {}", within(gone).await.is_ok()));
+}
+
+/// Finishes groups whose leaders are dead, one with a member that does not care, while nobody can look at them.
+async fn no_descriptor() {
+    let member = r#"sh -c 'trap "" TERM; echo $$; exec sleep 1000' &"#;
+    let (mut alive, mut output) = shell(member).await;
+    say(output.line().await);
+    let (mut dead, _output) = shell("exit 3").await;
+    alive.exited().await;
+    dead.exited().await;
+    allow_descriptors(STANDARD);
+    say(within(alive.finish(BRIEFLY)).await.status);
+    let Finished { status, forced } = within(dead.finish(BRIEFLY)).await;
+    say(format!("{status}, forced: {forced}"));
+    std::future::pending::<()>().await;
+}
+
+/// Programs of a tree that are killed while nobody can look at them: two are left alone then, one is stopped.
+async fn unseen_children() {
+    let (waiting, leader) = unseen_child(Duration::MAX).await;
+    let (ending, another) = unseen_child(BRIEFLY).await;
+    let (stopped, last) = unseen_child(BRIEFLY).await;
+    allow_descriptors(STANDARD);
+    for pid in [leader, another, last] {
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    }
+    let report = within(stopped.stop()).await;
+    say(format!("{:?}", report.entries.iter().map(|entry| entry.rung).collect::<Vec<_>>()));
+    let node = |tree: &Tree| tree.snapshot().get("/t/a").expect("the child").clone();
+    within(async {
+        while node(&waiting).state.as_str() != "stopping" || node(&ending).last_exit.is_none() {
+            tokio::time::sleep(BETWEEN_LOOKS).await;
+        }
+    })
+    .await;
+    say(node(&ending).last_exit.expect("just seen"));
+    allow_descriptors(SOME);
+    within(async {
+        while node(&waiting).last_exit.is_none() {
+            tokio::time::sleep(BETWEEN_LOOKS).await;
+        }
+    })
+    .await;
+    say(node(&waiting).last_exit.expect("just seen"));
+}
+
+/// From now on only descriptors below this number can be had, whichever are given back.
+fn allow_descriptors(below: u64) {
+    let maximum = rustix::process::getrlimit(Resource::Nofile).maximum;
+    rustix::process::setrlimit(Resource::Nofile, Rlimit { current: Some(below), maximum }).unwrap();
+}
+
+/// A tree of one program, and that program's number.
+async fn unseen_child(stop_within: Duration) -> (Tree, Pid) {
+    let (sender, mut numbers) = tokio::sync::mpsc::unbounded_channel();
+    let sink: OutputSink = Arc::new(move |_, line| {
+        let _ = sender.send(line.text.parse().unwrap());
+    });
+    let child = Supervised::shell("a", "echo $$; exec sleep 1000").output(sink).stop_within(stop_within);
+    let tree = Supervisor::new("t").child(child.restart(Restart::Temporary)).begin().unwrap();
+    (tree, Pid::from_raw(within(numbers.recv()).await.unwrap()).unwrap())
 }
 
 /// In a process of its own, so that its peak memory is the line's doing.
