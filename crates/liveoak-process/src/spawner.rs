@@ -133,10 +133,10 @@ impl Thread {
         }
         for job in self.spawner.take_jobs() {
             match job {
-                Job::Spawn { command, reply } if reply.is_closed() => drop(command),
+                Job::Spawn { command, reply } if reply.is_closed() => apart(|| drop((command, reply))),
                 Job::Spawn { command, reply } => {
                     // A receiver that is gone by now gets the group back into our hands, and dropping it kills it.
-                    let _unheard = reply.send(self.spawn(&command));
+                    tell(reply, self.spawn(&command));
                 }
                 Job::Reap { body, done } => self.reaping.push((body, done)),
             }
@@ -171,7 +171,7 @@ impl Thread {
         self.guardian.release(body.slot);
         body.reap();
         if let Some(done) = done {
-            let _unheard = done.send(());
+            tell(done, ());
         }
     }
 
@@ -227,6 +227,18 @@ impl Thread {
     }
 }
 
+/// Answers. What nobody hears is dropped.
+fn tell<T>(who: oneshot::Sender<T>, what: T) {
+    apart(|| drop(who.send(what)));
+}
+
+/// Does what runs a waker, which is not ours: if it panics, nobody else's job is lost.
+fn apart(job: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(job)).is_err() {
+        tracing::error!("the waker of somebody who waits for a program panicked");
+    }
+}
+
 fn stdio(mode: OutputMode) -> Stdio {
     match mode {
         OutputMode::Capture => Stdio::piped(),
@@ -246,4 +258,53 @@ fn image(command: &Command, located: &Located) -> Result<Exec, SpawnError> {
     });
     let env = env.collect::<Result<Vec<CString>, _>>()?;
     Ok(Exec::new(c_string(located.program.as_os_str())?, argv, env))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::pin::Pin;
+    use std::task::{Context, Poll, Wake, Waker};
+
+    struct Bomb;
+
+    impl Wake for Bomb {
+        fn wake(self: Arc<Self>) {
+            panic!("the waker's own fault, meant by the test");
+        }
+    }
+
+    /// Somebody who waits, and whose waker panics.
+    fn armed<T>(mut answer: oneshot::Receiver<T>) -> oneshot::Receiver<T> {
+        let waker = Waker::from(Arc::new(Bomb));
+        let first = Future::poll(Pin::new(&mut answer), &mut Context::from_waker(&waker));
+        assert!(matches!(first, Poll::Pending), "nobody has answered yet");
+        answer
+    }
+
+    #[test]
+    fn a_waker_that_panics_costs_nobody_his_program_or_the_reaping_of_it() {
+        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).unwrap();
+        let spawner = Arc::new(Spawner { jobs: Mutex::default(), wake });
+        let mut thread = Thread { spawner: spawner.clone(), guardian: Guardian::new(), reaping: Vec::new() };
+        let submit = || {
+            let (reply, answer) = oneshot::channel();
+            let command = Box::new(Command::argv(["sleep", "1000"]));
+            spawner.submit(Job::Spawn { command, reply });
+            answer
+        };
+        let answers = [armed(submit()), submit(), armed(submit()), submit()];
+        thread.round();
+        let leaders = answers.map(|mut answer| answer.try_recv().expect("an answer").unwrap().leader);
+        for body in leaders.iter().filter_map(Leader::body) {
+            body.signal(Signal::KILL).unwrap();
+            while peek(body.pidfd.as_fd()).is_none() {
+                std::thread::yield_now();
+            }
+        }
+        let [a, b, c, d] = leaders.map(Leader::reap);
+        let heard = [armed(a), b, armed(c), d];
+        thread.round();
+        assert!(heard.map(|mut heard| heard.try_recv().is_ok()).iter().all(|&heard| heard));
+    }
 }
