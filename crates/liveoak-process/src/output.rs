@@ -9,6 +9,7 @@
 
 use crate::exit::ExitWatch;
 use crate::lines::Lines;
+use liveoak_runtime::race;
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::io;
@@ -19,6 +20,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::unix::pipe::Receiver;
+use tokio::task::yield_now;
 use tokio::time::Sleep;
 
 /// How long after the leader's exit a pipe that others hold open is read before it is closed.
@@ -30,6 +32,9 @@ const READ_SIZE: usize = 64 * 1024;
 /// How much is read before others have their turn: a few milliseconds' work for a sink that does little. Tokio's own
 /// measure is 128 reads, whatever they bring, which is up to 8 MiB.
 const BYTES_PER_TURN: usize = 4 * READ_SIZE;
+
+/// How long a reader waits for the thread on which it let others go first, before it goes on at another.
+const BLOCKED_AFTER: Duration = Duration::from_millis(1);
 
 /// The most that is taken from a pipe after [`OUTPUT_GRACE`]: the largest pipe an ordinary user can make
 /// (`/proc/sys/fs/pipe-max-size`), so all that was in it when the grace ended, but no endless stream.
@@ -214,7 +219,7 @@ impl<F: FnMut(OutputLine<'_>)> Reader<F> {
         self.taken += length;
         if self.taken >= BYTES_PER_TURN {
             self.taken = 0;
-            tokio::task::yield_now().await;
+            let_others_go_first().await;
         }
     }
 
@@ -231,4 +236,12 @@ impl<F: FnMut(OutputLine<'_>)> Reader<F> {
             self.close(index);
         }
     }
+}
+
+/// Lets everything else of the thread have its turn: its other tasks, and what its timers and descriptors have woken, of
+/// which a thread hears no more than once in 61 tasks unless it runs out of them. That is why this is Tokio's `yield_now`,
+/// which wakes after those. But it wakes by the same thread alone, which a task may block meanwhile: then the timer
+/// wakes, by whichever thread is idle.
+async fn let_others_go_first() {
+    race(yield_now(), tokio::time::sleep(BLOCKED_AFTER)).await;
 }

@@ -1,10 +1,12 @@
 //! What a program writes arrives, whatever it writes, and holds nobody up.
 
 use crate::program::{LONG_LINE, Program};
-use crate::support::{Line, PATIENCE, shell, start, within};
+use crate::support::{Line, PATIENCE, look_for, shell, start, within};
 use liveoak_process::{Command, MAX_LINE, OutputEnd, OutputMode, Process, Status, Stream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
+use std::time::Duration;
 
 fn line(stream: Stream, text: &str) -> Line {
     Line { stream, text: text.to_owned(), continued: false }
@@ -118,6 +120,30 @@ async fn a_flood_of_output_leaves_the_other_tasks_of_its_thread_their_turn() {
     assert_eq!(end, OutputEnd::HeldOpen);
     assert!(total >= 4_000_000, "only {total} bytes: that is no flood");
     assert!(longest <= TURN, "{longest} bytes in one turn");
+}
+
+#[test]
+fn a_flood_of_output_is_read_on_when_its_thread_is_blocked_and_another_is_idle() {
+    /// Before this nothing is blocked; as much again must be read while a thread is.
+    const ENOUGH: usize = 2_000_000;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let taken = Arc::new(AtomicUsize::new(0));
+    let (count, (release, released)) = (taken.clone(), channel::<()>());
+    let mut block = Some(released);
+    let sink = move |line: liveoak_process::OutputLine<'_>| {
+        let so_far = count.fetch_add(line.text.len() + 1, Ordering::Relaxed);
+        if let Some(released) = block.take_if(|_| so_far > ENOUGH) {
+            // Begun from here, it is the next task of this very thread.
+            tokio::spawn(async move { released.recv() });
+        }
+    };
+    let flood = Command::shell("exec yes $(printf %01000d 0)");
+    let mut process = runtime.block_on(within(Process::spawn(&flood, sink))).unwrap();
+    look_for("reading beside the blocked thread", || {
+        (taken.load(Ordering::Relaxed) > 2 * ENOUGH).then_some(())
+    });
+    drop(release);
+    runtime.block_on(within(process.finish(Duration::ZERO)));
 }
 
 #[tokio::test]
