@@ -24,6 +24,8 @@ pub(crate) struct Told {
     /// The number of the last event, and what it was.
     last: u64,
     pub(crate) last_event: String,
+    /// That `steady1` was told to be stopping too early, if that was for good.
+    early_stop: Option<String>,
     /// What cannot be true.
     pub(crate) wrong: Vec<String>,
     /// The last lines, for the reader of a failure.
@@ -134,7 +136,16 @@ impl Told {
             return;
         }
         if let Some(what) = self.against_order(path, event) {
-            self.wrong.push(what);
+            if event == "starting" {
+                self.wrong.push(what);
+            } else {
+                self.early_stop = Some(what);
+            }
+        }
+        match (path, event) {
+            ("/chaos/steady1", "stopped") => self.wrong.extend(self.early_stop.take()),
+            ("/chaos/steady1", "starting") => self.early_stop = None,
+            _ => {}
         }
         let life = self.lives.entry(path.to_owned()).or_default();
         if !may_follow(&life.doing, event) {
@@ -161,7 +172,8 @@ impl Told {
         }
     }
 
-    /// The followers start when `steady1` is ready, and it is stopped when they are gone.
+    /// The followers start when `steady1` is ready, and it is stopped when they are gone. (What is left of it after its own
+    /// end is stopped as well: that it was asked to stop for good is seen when it has.)
     fn against_order(&self, path: &str, event: &str) -> Option<String> {
         let doing = |name: &str| self.life(name).map_or("", |life| life.doing.as_str());
         if path.starts_with("/chaos/follower") && event == "starting" && doing("steady1") != "ready" {
