@@ -166,3 +166,15 @@ fn a_supervisor_of_which_a_one_shot_was_cut_short_has_not_ended_well_when_all_is
     let (exit, _) = rig.down.clone().expect("all is done");
     assert_eq!(exit.to_string(), "failed: /t/job ended for good: stopped as asked");
 }
+
+#[test]
+fn patience_has_nothing_to_do_with_the_backoff_that_a_restart_on_request_cut_short() {
+    let web = leaf("web").after("db", Condition::Healthy).start_within(secs(10)).delayed(secs(500));
+    let mut rig = Rig::started(&sup("t", [leaf("db"), web]));
+    rig.health("db", Health::Degraded);
+    rig.fail("web");
+    assert_eq!(rig.state("web"), "backing-off");
+    rig.command("web", Command::Restart);
+    let NodeState::Waiting { remaining, .. } = rig.view("web").state else { panic!("web does not wait") };
+    assert_eq!(remaining, Some(secs(10)));
+}
