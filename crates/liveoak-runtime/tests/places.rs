@@ -194,7 +194,7 @@ async fn starts_with_room_for(stacks: u64) -> bool {
 }
 
 #[test]
-#[ignore = "limits its whole process; the test below runs it in one of its own"]
+#[ignore = "limits its whole process, so the test below runs it in one of its own: `cargo test -p liveoak-runtime --test places`"]
 fn in_a_process_that_gets_few_threads() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {

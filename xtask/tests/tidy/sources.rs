@@ -101,6 +101,25 @@ fn a_function_of_71_lines_is_found_unless_it_is_a_test() {
     can_fail(function_size, "crates/a/tests/a.rs", &long, &[]);
 }
 
+/// Tests that are ignored, of which the reason names no command that runs them.
+fn unrunnable(file: &File) -> Vec<String> {
+    let lines = (1..).zip(file.text().unwrap_or_default().lines());
+    let ignored = lines.filter(|(_, line)| line.trim_start().starts_with("#[ignore = "));
+    let silent = ignored.filter(|(_, line)| !line.contains("`cargo "));
+    silent.map(|(line, _)| file.finding(line, "name the command that runs the ignored test")).collect()
+}
+
+#[test]
+fn whatever_is_ignored_names_the_command_that_runs_it() {
+    hold(rust().flat_map(unrunnable).collect());
+}
+
+#[test]
+fn an_ignored_test_without_a_command_is_found() {
+    let good = "#[ignore = \"a program: `cargo test --test a`\"]\nfn a() {}\n";
+    can_fail(unrunnable, "crates/a/tests/a.rs", good, &["#[ignore = \"another test runs it\"]\nfn b() {}\n"]);
+}
+
 /// `assert!` of less than some time. That something took long enough may be asserted: no machine is too fast.
 fn wall_time(file: &File) -> Vec<String> {
     let masked = mask(file.text().unwrap_or_default());

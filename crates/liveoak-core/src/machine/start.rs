@@ -3,7 +3,7 @@
 //! An *ordered start* is the start of a supervisor or of a group restart; its members are the children whose
 //! `was_ready` is false. A member waits until all members of the stop before it are gone, until the backoff of
 //! the group is over, and (declared order) until every earlier child was ready. A child that is restarted alone
-//! keeps `was_ready` and waits for its `after` edges only.
+//! keeps `was_ready` and waits for its `after` edges only. Whoever rests with one that rests by wish has had its turn.
 
 use super::node::{Flags, Kids, Mode, Phase};
 use super::{Command, Done, Effect, Machine};
