@@ -39,7 +39,7 @@ pub(crate) struct Life {
     pub(crate) doing: String,
     pub(crate) attempts: Vec<Attempt>,
     /// How far its stop had to go.
-    pub(crate) rung: Option<String>,
+    pub(crate) stage: Option<String>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -160,7 +160,7 @@ impl Told {
             }
         }
         if event == "stopped" {
-            life.rung = Some(what.trim_start_matches("stopped (").trim_end_matches(')').to_owned());
+            life.stage = Some(what.trim_start_matches("stopped (").trim_end_matches(')').to_owned());
         }
         let Some(attempt) = life.attempts.last_mut() else { return };
         match event {

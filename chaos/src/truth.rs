@@ -126,7 +126,7 @@ pub(crate) fn met(place: &Place, log: &Log, done: &Done) -> BTreeMap<&'static st
     met
 }
 
-/// The report names every program once, with the rung and the exit that it had.
+/// The report names every program once, with the stage and the exit that it had.
 pub(crate) fn of_report(text: &str, log: &Log) -> Vec<String> {
     let report: Value = serde_json::from_str(text).unwrap_or_default();
     let (told, mut wrong, mut named) = (log.told(), Vec::new(), BTreeSet::new());
@@ -136,12 +136,12 @@ pub(crate) fn of_report(text: &str, log: &Log) -> Vec<String> {
             wrong.push(format!("the report names {path} twice"));
         }
         let Some(life) = told.lives.get(path) else { continue };
-        let (rung, exit) = (entry["rung"].as_str(), entry["exit"]["text"].as_str());
+        let (stage, exit) = (entry["stage"].as_str(), entry["exit"]["text"].as_str());
         let expected = rung_of(path, life);
-        if rung != Some(expected) || life.rung.as_deref() != rung {
+        if stage != Some(expected) || life.stage.as_deref() != stage {
             wrong.push(format!(
-                "{path}: the report says {rung:?}, the log {:?}, it was {expected}",
-                life.rung
+                "{path}: the report says {stage:?}, the log {:?}, it was {expected}",
+                life.stage
             ));
         }
         let last = life.attempts.last().and_then(|attempt| attempt.exit.as_deref());

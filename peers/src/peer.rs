@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// What a child does, until it ends.
-pub(crate) type Work = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
+pub(crate) type ChildForm = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 /// Ready when the child was asked to stop.
 pub(crate) type Asked = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -21,13 +21,13 @@ pub(crate) struct Kid {
     pub(crate) permanent: bool,
     /// Whether it does nothing but wait until it is asked to stop.
     pub(crate) rests: bool,
-    work: Arc<dyn Fn(Asked) -> Work + Send + Sync>,
-    tidy: Option<Arc<dyn Fn() -> Work + Send + Sync>>,
+    work: Arc<dyn Fn(Asked) -> ChildForm + Send + Sync>,
+    tidy: Option<Arc<dyn Fn() -> ChildForm + Send + Sync>>,
 }
 
 impl Kid {
     /// A child that is restarted when it fails.
-    pub(crate) fn new(name: &'static str, work: impl Fn(Asked) -> Work + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(name: &'static str, work: impl Fn(Asked) -> ChildForm + Send + Sync + 'static) -> Self {
         Self { name, permanent: false, rests: false, work: Arc::new(work), tidy: None }
     }
 
@@ -44,7 +44,7 @@ impl Kid {
     }
 
     /// The same, with something to do after it was asked to stop.
-    pub(crate) fn tidy(mut self, tidy: impl Fn() -> Work + Send + Sync + 'static) -> Self {
+    pub(crate) fn tidy(mut self, tidy: impl Fn() -> ChildForm + Send + Sync + 'static) -> Self {
         self.tidy = Some(Arc::new(tidy));
         self
     }
@@ -56,7 +56,7 @@ impl Kid {
     }
 
     /// For supervisors that drop the work, and have a hook for the rest.
-    pub(crate) fn run_until_dropped(&self) -> Work {
+    pub(crate) fn run_until_dropped(&self) -> ChildForm {
         (self.work)(Box::pin(std::future::pending()))
     }
 

@@ -56,7 +56,7 @@ impl Backoff {
 /// apart. `names` are those of its path, its own first. FNV-1a of them, and the finalizer of SplitMix64 (G. Steele and
 /// others, 2014).
 #[must_use]
-pub fn draw<N: AsRef<[u8]>>(random: u64, names: impl IntoIterator<Item = N>, attempt: u64) -> u64 {
+pub fn jitter<N: AsRef<[u8]>>(random: u64, names: impl IntoIterator<Item = N>, attempt: u64) -> u64 {
     let spread = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3);
     let add = |hash, name: N| name.as_ref().iter().copied().chain([b'/']).fold(hash, spread);
     let hash = names.into_iter().fold(0xCBF2_9CE4_8422_2325, add);
@@ -112,8 +112,8 @@ mod tests {
     #[test]
     fn children_draw_apart_by_name_and_attempt_and_the_same_ones_draw_the_same() {
         // Worked out apart from this code, from the published algorithms.
-        assert_eq!(draw(0, [""], 0), 0x7FAC_E396_AE05_4C7D);
-        assert_eq!(draw(0x0123_4567_89AB_CDEF, ["db", "t"], 1), 0x36A1_7E8B_81C9_FAA2);
-        assert_eq!(draw(u64::MAX, ["orders", "shop", "t"], 77), 0xE15F_5290_73DC_E3C7);
+        assert_eq!(jitter(0, [""], 0), 0x7FAC_E396_AE05_4C7D);
+        assert_eq!(jitter(0x0123_4567_89AB_CDEF, ["db", "t"], 1), 0x36A1_7E8B_81C9_FAA2);
+        assert_eq!(jitter(u64::MAX, ["orders", "shop", "t"], 77), 0xE15F_5290_73DC_E3C7);
     }
 }

@@ -1,7 +1,8 @@
 //! Every transition of a tree, as one typed event.
 
 use crate::{
-    Attempt, ChildId, Exit, GaveUp, Health, Path, Restart, Rung, StartFailure, Strategy, Time, WhyIdle,
+    Attempt, ChildId, Exit, Health, IdleReason, LimitExceeded, Path, Restart, StartFailure, StopStage,
+    Strategy, Time,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -100,19 +101,19 @@ pub enum EventKind {
     /// It rests.
     Stopped {
         /// How far the stop had to go.
-        rung: Rung,
-        /// [`WhyIdle::Stopped`] if somebody asked for it (or for a start that failed), [`WhyIdle::Down`] if it rests with
+        stage: StopStage,
+        /// [`IdleReason::Stopped`] if somebody asked for it (or for a start that failed), [`IdleReason::SupervisorDown`] if it rests with
         /// its supervisor.
-        why: WhyIdle,
+        why: IdleReason,
     },
     /// It has ended for good, by itself.
     Finished,
     /// It said that it is not needed here.
     Ignored,
     /// It was given up on; the others go on.
-    Quarantined(Arc<GaveUp>),
+    Quarantined(Arc<LimitExceeded>),
     /// A supervisor gave up and is stopping its children.
-    GaveUp(Arc<GaveUp>),
+    GaveUp(Arc<LimitExceeded>),
     /// A supervisor's first start failed and it is stopping what was started.
     StartFailed(Arc<StartFailure>),
     /// A supervisor ends because its significant children have.

@@ -45,7 +45,7 @@ pub enum Exit {
     /// A supervisor's first start failed because this child's did.
     StartFailed(Arc<StartFailure>),
     /// A supervisor gave up: a child failed more often than its limit allows.
-    GaveUp(Arc<GaveUp>),
+    GaveUp(Arc<LimitExceeded>),
 }
 
 impl Exit {
@@ -214,7 +214,7 @@ impl Error for StartFailure {}
 
 /// Why a supervisor gave up.
 #[derive(Clone, Debug)]
-pub struct GaveUp {
+pub struct LimitExceeded {
     /// The child whose failure was one too many.
     pub path: Path,
     /// The child's name.
@@ -231,7 +231,7 @@ pub struct GaveUp {
     pub own_limit: bool,
 }
 
-impl fmt::Display for GaveUp {
+impl fmt::Display for LimitExceeded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let whose = if self.own_limit { "its own limit" } else { "the limit of its supervisor" };
         write!(
@@ -242,7 +242,7 @@ impl fmt::Display for GaveUp {
     }
 }
 
-impl Error for GaveUp {}
+impl Error for LimitExceeded {}
 
 #[cfg(test)]
 mod tests {

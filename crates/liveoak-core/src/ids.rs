@@ -169,7 +169,7 @@ impl fmt::Display for Attempt {
 
 /// Whose answer it is: chosen by the driver with a command, given back with the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Ticket(pub u64);
+pub struct RequestId(pub u64);
 
 #[cfg(test)]
 mod tests {

@@ -24,17 +24,17 @@ mod spec;
 mod time;
 mod window;
 
-pub use backoff::{Backoff, draw};
+pub use backoff::{Backoff, jitter};
 pub use decide::{Verdict, decide};
 pub use event::{Event, EventKind, Severity};
-pub use exit::{Exit, Failure, GaveUp, Panic, StartFailure};
-pub use ids::{Attempt, ChildId, Name, NameError, Path, Ticket};
-pub use machine::{Command, Done, Effect, Input, KILL_GRACE, MAX_WAITERS, Machine, Refusal};
-pub use report::{MAX_LISTED, MAX_LISTED_MEMBERS, Rung, StopEntry, StopReport};
-pub use snapshot::{Health, NodeState, NodeView, Snapshot, WaitingFor, WhyIdle};
+pub use exit::{Exit, Failure, LimitExceeded, Panic, StartFailure};
+pub use ids::{Attempt, ChildId, Name, NameError, Path, RequestId};
+pub use machine::{Command, Effect, Input, KILL_WAIT, MAX_WAITERS, Machine, Outcome, Refusal};
+pub use report::{MAX_LISTED, MAX_LISTED_MEMBERS, StopEntry, StopReport, StopStage};
+pub use snapshot::{ChildState, ChildView, Health, IdleReason, Snapshot, WaitingFor};
 pub use spec::{
-    AutoShutdown, ChildSpec, Condition, Declared, Edge, GiveUp, GroupSpec, Limit, MAX_CHILDREN, Order, Ready,
-    Restart, SpecError, SpecErrors, Strategy, SupervisorSpec, Work, start_order,
+    AutoShutdown, ChildDeclaration, ChildForm, ChildSpec, Condition, Edge, GiveUp, GroupSpec, Limit,
+    MAX_CHILDREN, Order, Ready, Restart, SpecError, SpecErrors, Strategy, SupervisorSpec, start_order,
 };
 pub use time::Time;
 pub use window::{Charge, Window};

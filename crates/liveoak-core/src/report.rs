@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// How far the stop of one child had to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Rung {
+pub enum StopStage {
     /// It was not running but was to be started (waiting, or backing off): that was cancelled.
     Cancelled,
     /// It ended after being asked.
@@ -16,8 +16,8 @@ pub enum Rung {
     Abandoned,
 }
 
-impl Rung {
-    /// The rung as one word.
+impl StopStage {
+    /// The stage as one word.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -28,7 +28,7 @@ impl Rung {
         }
     }
 
-    /// Whether this rung is force.
+    /// Whether this stage is force.
     #[must_use]
     pub const fn is_forced(self) -> bool {
         matches!(self, Self::Killed | Self::Abandoned)
@@ -43,7 +43,7 @@ pub struct StopEntry {
     /// How long it took, from its being asked to its being gone.
     pub took: Duration,
     /// How far the ladder was climbed.
-    pub rung: Rung,
+    pub stage: StopStage,
     /// How its attempt ended; none if it had none.
     pub exit: Option<Exit>,
 }
@@ -69,7 +69,7 @@ pub struct StopReport {
 impl StopReport {
     /// The children that did not end by themselves when asked.
     pub fn forced(&self) -> impl Iterator<Item = &StopEntry> {
-        self.entries.iter().filter(|entry| entry.rung.is_forced())
+        self.entries.iter().filter(|entry| entry.stage.is_forced())
     }
 
     /// Whether nothing had to be forced.

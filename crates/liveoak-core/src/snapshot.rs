@@ -1,6 +1,6 @@
 //! The whole tree at one moment, consistent with an event number.
 
-use crate::{Attempt, ChildId, Condition, Exit, Name, Path, Restart, Rung, Strategy, Time};
+use crate::{Attempt, ChildId, Condition, Exit, Name, Path, Restart, StopStage, Strategy, Time};
 use std::time::Duration;
 
 /// How well a child does its work. Ordered from well to ill.
@@ -23,12 +23,12 @@ pub struct Snapshot {
     /// When.
     pub at: Time,
     /// The root and, below it, everything.
-    pub root: NodeView,
+    pub root: ChildView,
 }
 
 impl Snapshot {
     /// All nodes, parents before children.
-    pub fn nodes(&self) -> impl Iterator<Item = &NodeView> {
+    pub fn nodes(&self) -> impl Iterator<Item = &ChildView> {
         let mut stack = vec![&self.root];
         std::iter::from_fn(move || {
             let node = stack.pop()?;
@@ -39,7 +39,7 @@ impl Snapshot {
 
     /// The node at `path`.
     #[must_use]
-    pub fn get(&self, path: impl Into<Path>) -> Option<&NodeView> {
+    pub fn get(&self, path: impl Into<Path>) -> Option<&ChildView> {
         let path = path.into();
         self.nodes().find(|node| node.path == path)
     }
@@ -47,7 +47,7 @@ impl Snapshot {
 
 /// One child at one moment.
 #[derive(Clone, Debug)]
-pub struct NodeView {
+pub struct ChildView {
     /// Where it stands.
     pub path: Path,
     /// Its handle.
@@ -57,7 +57,7 @@ pub struct NodeView {
     /// For supervisors, their strategy.
     pub strategy: Option<Strategy>,
     /// What it is doing.
-    pub state: NodeState,
+    pub state: ChildState,
     /// Since when it has been doing that.
     pub since: Time,
     /// When its attempt was begun, if one lives.
@@ -76,9 +76,9 @@ pub struct NodeView {
 
 /// What a child is doing. Every state that waits says for what and how long still.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NodeState {
+pub enum ChildState {
     /// It is down and nothing will start it by itself.
-    Idle(WhyIdle),
+    Idle(IdleReason),
     /// It is to be started.
     Waiting {
         /// What has to happen first.
@@ -101,13 +101,13 @@ pub enum NodeState {
     /// It is being stopped.
     Stopping {
         /// How far that has gone.
-        rung: Rung,
-        /// How long until the next rung; none: there is no deadline.
+        stage: StopStage,
+        /// How long until the next stage; none: there is no deadline.
         remaining: Option<Duration>,
     },
 }
 
-impl NodeState {
+impl ChildState {
     /// The state as one word.
     #[must_use]
     pub const fn as_str(&self) -> &'static str {
@@ -124,9 +124,9 @@ impl NodeState {
 
 /// Why a child is down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WhyIdle {
+pub enum IdleReason {
     /// Its supervisor is down.
-    Down,
+    SupervisorDown,
     /// Somebody asked for it; it starts when somebody asks for that.
     Stopped,
     /// It ended by itself, for good.
@@ -137,12 +137,12 @@ pub enum WhyIdle {
     Quarantined,
 }
 
-impl WhyIdle {
+impl IdleReason {
     /// The reason as one word.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::Down => "down",
+            Self::SupervisorDown => "down",
             Self::Stopped => "stopped",
             Self::Finished => "finished",
             Self::Ignored => "ignored",

@@ -1,8 +1,8 @@
 //! The rules about specs, at their edges.
 
 use liveoak_core::{
-    ChildSpec, Condition, Declared, Edge, Effect, Input, Limit, Machine, Name, Refusal, Restart,
-    SupervisorSpec, Ticket, Time, Work,
+    ChildDeclaration, ChildForm, ChildSpec, Condition, Edge, Effect, Input, Limit, Machine, Name, Refusal,
+    RequestId, Restart, SupervisorSpec, Time,
 };
 use std::time::Duration;
 
@@ -10,17 +10,17 @@ fn name(text: &str) -> Name {
     Name::new(text).unwrap()
 }
 
-fn leaf(text: &str) -> Declared {
-    Declared { name: name(text), child: ChildSpec::default(), work: Work::Leaf }
+fn leaf(text: &str) -> ChildDeclaration {
+    ChildDeclaration { name: name(text), spec: ChildSpec::default(), form: ChildForm::Leaf }
 }
 
-fn root(children: Vec<Declared>) -> Declared {
+fn root(children: Vec<ChildDeclaration>) -> ChildDeclaration {
     let spec = SupervisorSpec { children, ..SupervisorSpec::default() };
-    Declared { name: name("t"), child: ChildSpec::of_root(), work: Work::Supervisor(spec) }
+    ChildDeclaration { name: name("t"), spec: ChildSpec::of_root(), form: ChildForm::Supervisor(spec) }
 }
 
 /// What is wrong with a tree, as text; empty if nothing is.
-fn wrong(tree: &Declared) -> String {
+fn wrong(tree: &ChildDeclaration) -> String {
     Machine::new(tree).err().map_or_else(String::new, |errors| errors.to_string())
 }
 
@@ -29,10 +29,10 @@ fn the_root_of_a_tree_is_permanent_and_has_no_limit_for_nobody_is_above_it() {
     let message = "/t: restart: there is nobody above the root of a tree to restart it; put it below another supervisor";
     assert_eq!(wrong(&root(Vec::new())), "");
     let mut transient = root(Vec::new());
-    transient.child.restart = Restart::Transient;
+    transient.spec.restart = Restart::Transient;
     assert_eq!(wrong(&transient), message);
     let mut limited = root(Vec::new());
-    limited.child.limit = Some(Limit::new(1, Duration::from_secs(1)));
+    limited.spec.limit = Some(Limit::new(1, Duration::from_secs(1)));
     assert_eq!(wrong(&limited), message);
 }
 
@@ -42,8 +42,11 @@ fn supervisors_may_be_nested_sixty_four_levels_deep_and_no_deeper() {
         let mut tree = leaf("a");
         for _ in 1..levels {
             let spec = SupervisorSpec { children: vec![tree], ..SupervisorSpec::default() };
-            tree =
-                Declared { name: name("s"), child: ChildSpec::of_supervisor(), work: Work::Supervisor(spec) };
+            tree = ChildDeclaration {
+                name: name("s"),
+                spec: ChildSpec::of_supervisor(),
+                form: ChildForm::Supervisor(spec),
+            };
         }
         root(vec![tree])
     };
@@ -71,7 +74,7 @@ fn what_is_added_is_checked_like_what_is_declared_and_nothing_changes_when_it_is
     let edge = |child: &str, condition| vec![Edge { child: name(child), condition }];
     let with = |change: &dyn Fn(&mut ChildSpec)| {
         let mut declared = leaf("b");
-        change(&mut declared.child);
+        change(&mut declared.spec);
         declared
     };
     let cases = [
@@ -88,13 +91,13 @@ fn what_is_added_is_checked_like_what_is_declared_and_nothing_changes_when_it_is
     ];
     let root = machine.root();
     for (declared, message) in cases {
-        let refused = machine.add_child(Time::ZERO, root, &declared, Some(Ticket(1))).unwrap_err();
+        let refused = machine.add_child(Time::ZERO, root, &declared, Some(RequestId(1))).unwrap_err();
         assert!(matches!(refused, Refusal::Invalid(_)) && refused.to_string().contains(message), "{refused}");
         assert!(machine.poll_effect().is_none());
     }
     assert_eq!(machine.snapshot(Time::ZERO).number, before.number);
     let good = with(&|child| child.after = edge("a", Condition::Ready));
-    let id = machine.add_child(Time::ZERO, root, &good, Some(Ticket(2))).unwrap();
+    let id = machine.add_child(Time::ZERO, root, &good, Some(RequestId(2))).unwrap();
     let spawned = |effect: &Effect| matches!(effect, Effect::Spawn { id: spawned, .. } if *spawned == id);
     assert!(std::iter::from_fn(|| machine.poll_effect()).any(|effect| spawned(&effect)));
 }
@@ -104,7 +107,7 @@ fn a_circle_is_told_by_those_who_are_in_it_and_nobody_else() {
     let after = |text: &str, others: &[&str]| {
         let edge = |child: &&str| Edge { child: name(child), condition: Condition::Ready };
         let mut declared = leaf(text);
-        declared.child.after = others.iter().map(edge).collect();
+        declared.spec.after = others.iter().map(edge).collect();
         declared
     };
     // One that is free, one that only waits for the circle, and two that wait for each other and for the free one.

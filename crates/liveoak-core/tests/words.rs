@@ -1,8 +1,8 @@
 //! The words and sentences of the core: what logs, scripts and people read. Whoever changes one changes what others rely on.
 
 use liveoak_core::{
-    Attempt, ChildId, Condition, EventKind, Exit, GaveUp, Health, Name, Panic, Path, Refusal, Restart, Rung,
-    Severity, SpecError, SpecErrors, StartFailure, WhyIdle,
+    Attempt, ChildId, Condition, EventKind, Exit, Health, IdleReason, LimitExceeded, Name, Panic, Path,
+    Refusal, Restart, Severity, SpecError, SpecErrors, StartFailure, StopStage,
 };
 use std::fmt;
 use std::sync::Arc;
@@ -14,8 +14,8 @@ fn name(text: &str) -> Name {
     Name::new(text).unwrap()
 }
 
-fn gave_up(own_limit: bool) -> Arc<GaveUp> {
-    Arc::new(GaveUp {
+fn gave_up(own_limit: bool) -> Arc<LimitExceeded> {
+    Arc::new(LimitExceeded {
         path: Path::new("t/db"),
         child: name("db"),
         exit: Exit::Code(1),
@@ -130,7 +130,7 @@ fn each_event_has_a_word_and_asks_for_as_much_attention_as_it_deserves() {
         (EventKind::Stopping { attempt }, "stopping", Debug),
         (EventKind::Killed { attempt }, "killed", Warn),
         (EventKind::Abandoned { attempt }, "abandoned", Error),
-        (EventKind::Stopped { rung: Rung::Asked, why: WhyIdle::Down }, "stopped", Info),
+        (EventKind::Stopped { stage: StopStage::Asked, why: IdleReason::SupervisorDown }, "stopped", Info),
         (EventKind::Finished, "finished", Info),
         (EventKind::Ignored, "ignored", Info),
         (EventKind::Quarantined(gave_up(true)), "quarantined", Error),
@@ -181,11 +181,17 @@ fn each_refusal_says_what_is_the_matter() {
 
 #[test]
 fn states_rungs_and_conditions_are_one_word_each() {
-    let idle = [WhyIdle::Down, WhyIdle::Stopped, WhyIdle::Finished, WhyIdle::Ignored, WhyIdle::Quarantined];
-    assert_eq!(idle.map(WhyIdle::as_str), ["down", "stopped", "finished", "ignored", "quarantined"]);
-    let rungs = [Rung::Cancelled, Rung::Asked, Rung::Killed, Rung::Abandoned];
-    assert_eq!(rungs.map(Rung::as_str), ["cancelled", "asked", "killed", "abandoned"]);
-    assert_eq!(rungs.map(Rung::is_forced), [false, false, true, true]);
+    let idle = [
+        IdleReason::SupervisorDown,
+        IdleReason::Stopped,
+        IdleReason::Finished,
+        IdleReason::Ignored,
+        IdleReason::Quarantined,
+    ];
+    assert_eq!(idle.map(IdleReason::as_str), ["down", "stopped", "finished", "ignored", "quarantined"]);
+    let stages = [StopStage::Cancelled, StopStage::Asked, StopStage::Killed, StopStage::Abandoned];
+    assert_eq!(stages.map(StopStage::as_str), ["cancelled", "asked", "killed", "abandoned"]);
+    assert_eq!(stages.map(StopStage::is_forced), [false, false, true, true]);
     let conditions = [Condition::Started, Condition::Ready, Condition::Healthy, Condition::Completed];
     assert_eq!(conditions.map(Condition::as_str), ["started", "ready", "healthy", "completed"]);
 }

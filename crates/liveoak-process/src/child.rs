@@ -97,7 +97,7 @@ impl Program {
 
     /// How long it may take to become ready. Missing that is a failure. Default: 30 s.
     #[must_use]
-    pub const fn ready_within(mut self, within: Duration) -> Self {
+    pub const fn start_within(mut self, within: Duration) -> Self {
         self.spec.start_within = within;
         self
     }
@@ -141,7 +141,7 @@ impl From<Program> for Child {
             probe,
             sink: program.sink.unwrap_or_else(|| Arc::new(log)),
         });
-        Self::adapter(program.name, move |ctx| Arc::clone(&attempts).run(ctx)).with_spec(spec)
+        Self::task_with_kill(program.name, move |ctx| Arc::clone(&attempts).run(ctx)).with_spec(spec)
     }
 }
 
@@ -248,7 +248,7 @@ impl Attempts {
         }
         if !ctx.is_stopping() {
             // The ladder goes on to the group, within the child's time.
-            ctx.ending(self.exit(status));
+            ctx.report_exit(self.exit(status));
         }
         let _gone_meanwhile = process.stop();
         race(process.group_gone(), ctx.killed()).await;

@@ -2,14 +2,15 @@
 
 use crate::body::{Body, IntoExit};
 use crate::ctx::Ctx;
+use crate::dedicated_runtime::DedicatedRuntime;
 use crate::group::GroupCell;
-use crate::place::Place;
 use crate::service::{Service, live};
 use crate::supervisor::Supervisor;
 use crate::task::TaskBody;
 use crate::thread::ThreadBody;
 use liveoak_core::{
-    ChildSpec, Condition, Declared, Edge, GroupSpec, Name, Path, Ready, SpecError, SupervisorSpec, Work,
+    ChildDeclaration, ChildForm, ChildSpec, Condition, Edge, GroupSpec, Name, Path, Ready, SpecError,
+    SupervisorSpec,
 };
 use std::fmt;
 use std::future::Future;
@@ -19,15 +20,15 @@ use std::time::Duration;
 /// What a child is made of, before its names are checked.
 pub(crate) enum Stuff {
     Leaf(Arc<dyn Body>),
-    Supervisor { spec: SupervisorSpec, children: Vec<Child>, place: Option<Place> },
-    Group { spec: Box<GroupSpec>, cell: Arc<GroupCell>, place: Option<Place> },
+    Supervisor { spec: SupervisorSpec, children: Vec<Child>, runtime: Option<DedicatedRuntime> },
+    Group { spec: Box<GroupSpec>, cell: Arc<GroupCell>, runtime: Option<DedicatedRuntime> },
 }
 
 /// What the driver keeps for a declared child and all below it.
 pub(crate) enum Bodies {
     Leaf(Arc<dyn Body>),
-    Supervisor { place: Option<Place>, children: Vec<(Name, Bodies)> },
-    Group { place: Option<Place>, cell: Arc<GroupCell> },
+    Supervisor { runtime: Option<DedicatedRuntime>, children: Vec<(Name, Bodies)> },
+    Group { runtime: Option<DedicatedRuntime>, cell: Arc<GroupCell> },
 }
 
 /// One child: what it runs, and how it is supervised. Given to [`Supervisor::child`].
@@ -66,7 +67,7 @@ impl Child {
     /// Code that never comes to an await point cannot be ended: it is abandoned and reported, and goes on taking
     /// a thread of the runtime away from everybody. On a runtime with several threads the tree sees to its deadlines
     /// all the same; one with a single thread stands still as a whole. Blocking code belongs into
-    /// [`thread`](Self::thread), code that burns into a [`Place`](crate::Place) of its own.
+    /// [`thread`](Self::thread), code that burns into a [`DedicatedRuntime`](crate::DedicatedRuntime) of its own.
     pub fn task<F, Fut>(name: impl Into<String>, body: F) -> Self
     where
         F: Fn(Ctx) -> Fut + Send + Sync + 'static,
@@ -76,9 +77,9 @@ impl Child {
     }
 
     /// An async closure that ends something outside of this program, and so must not just be dropped: when it
-    /// is to be killed, [`Ctx::killed`] completes, and it has [`KILL_GRACE`](crate::KILL_GRACE) to bring that
+    /// is to be killed, [`Ctx::killed`] completes, and it has [`KILL_WAIT`](crate::KILL_WAIT) to bring that
     /// about. After that it is dropped and written off.
-    pub fn adapter<F, Fut>(name: impl Into<String>, body: F) -> Self
+    pub fn task_with_kill<F, Fut>(name: impl Into<String>, body: F) -> Self
     where
         F: Fn(Ctx) -> Fut + Send + Sync + 'static,
         Fut: Future<Output: IntoExit> + Send + 'static,
@@ -99,7 +100,7 @@ impl Child {
             let stop_within = known.get().copied().unwrap_or_default();
             live(Arc::clone(&factory), ctx, stop_within)
         };
-        let mut child = Self::adapter(name, body).ready_when_told();
+        let mut child = Self::task_with_kill(name, body).reports_ready();
         child.stop_within = Some(stop_within);
         child
     }
@@ -116,7 +117,7 @@ impl Child {
 
     /// The child is ready when it says so ([`Ctx::ready`]), not as soon as it runs.
     #[must_use]
-    pub const fn ready_when_told(mut self) -> Self {
+    pub const fn reports_ready(mut self) -> Self {
         self.spec.ready = Ready::Reported;
         self
     }
@@ -160,7 +161,11 @@ impl Child {
     }
 
     /// Checks names and takes specs and bodies apart.
-    pub(crate) fn assemble(self, above: Option<&Path>, errors: &mut Vec<SpecError>) -> (Declared, Bodies) {
+    pub(crate) fn assemble(
+        self,
+        above: Option<&Path>,
+        errors: &mut Vec<SpecError>,
+    ) -> (ChildDeclaration, Bodies) {
         let path = above.map_or_else(|| Path::new(&self.name), |above| above.join(&self.name));
         let name = Name::new(self.name).unwrap_or_else(|error| {
             errors.push(SpecError { path: path.clone(), field: "name", message: error.to_string() });
@@ -170,23 +175,23 @@ impl Child {
             let _ = stop_within.set(self.spec.stop_within);
         }
         let (work, bodies) = match self.stuff {
-            Stuff::Leaf(body) => (Work::Leaf, Bodies::Leaf(body)),
-            Stuff::Supervisor { mut spec, children, place } => {
-                spec.place = place.is_some();
+            Stuff::Leaf(body) => (ChildForm::Leaf, Bodies::Leaf(body)),
+            Stuff::Supervisor { mut spec, children, runtime } => {
+                spec.dedicated_runtime = runtime.is_some();
                 let mut bodies = Vec::with_capacity(children.len());
                 for child in children {
                     let (declared, body) = child.assemble(Some(&path), errors);
                     bodies.push((declared.name.clone(), body));
                     spec.children.push(declared);
                 }
-                (Work::Supervisor(spec), Bodies::Supervisor { place, children: bodies })
+                (ChildForm::Supervisor(spec), Bodies::Supervisor { runtime, children: bodies })
             }
-            Stuff::Group { mut spec, cell, place } => {
-                spec.place = place.is_some();
-                (Work::Group(*spec), Bodies::Group { place, cell })
+            Stuff::Group { mut spec, cell, runtime } => {
+                spec.dedicated_runtime = runtime.is_some();
+                (ChildForm::Group(*spec), Bodies::Group { runtime, cell })
             }
         };
-        (Declared { name, child: self.spec, work }, bodies)
+        (ChildDeclaration { name, spec: self.spec, form: work }, bodies)
     }
 }
 

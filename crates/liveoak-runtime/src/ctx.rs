@@ -3,7 +3,7 @@
 use crate::body::IntoExit;
 use crate::cell::Cell;
 use crate::child::Child;
-use crate::error::AmbientError;
+use crate::error::SpawnChildError;
 use crate::panic::catch;
 use crate::race::{Either, race};
 use crate::tree::TreeHandle;
@@ -67,16 +67,16 @@ impl Ctx {
     }
 
     /// Says that this attempt is ready. Of effect for children whose readiness was declared
-    /// [`ready_when_told`](Child::ready_when_told); saying it again changes nothing.
+    /// [`reports_ready`](Child::reports_ready); saying it again changes nothing.
     pub fn ready(&self) {
         self.tell(Input::Ready { id: self.cell.id, attempt: self.cell.attempt });
     }
 
     /// Says that the work of this attempt has ended with `exit`, although something of it is still being cleaned up. For
-    /// [adapters](Child::adapter): from here on the child counts as stopping and has the time that its stop may
+    /// [adapters](Child::task_with_kill): from here on the child counts as stopping and has the time that its stop may
     /// take; after that [`killed`](Self::killed) completes. `exit` decides about its restart, whatever the body
     /// returns.
-    pub fn ending(&self, exit: Exit) {
+    pub fn report_exit(&self, exit: Exit) {
         self.cell.tree.ending(&self.cell, exit);
     }
 
@@ -114,7 +114,7 @@ impl Ctx {
         self.cell.is_killed()
     }
 
-    /// Waits until the child is ordered to end at once. Only bodies made with [`Child::adapter`] see this happen;
+    /// Waits until the child is ordered to end at once. Only bodies made with [`Child::task_with_kill`] see this happen;
     /// others are aborted then.
     ///
     /// # Cancel safety
@@ -315,12 +315,12 @@ pub fn current() -> Option<Ctx> {
 ///
 /// # Errors
 /// When the caller is not part of a tree, or its supervisor is stopping or has 10,000 children already.
-pub fn spawn<F>(name: &str, future: F) -> Result<ChildId, AmbientError>
+pub fn spawn<F>(name: &str, future: F) -> Result<ChildId, SpawnChildError>
 where
     F: Future + Send + 'static,
     F::Output: IntoExit + Send,
 {
-    let ctx = current().ok_or(AmbientError::NotInATree)?;
+    let ctx = current().ok_or(SpawnChildError::NotInATree)?;
     let once = Mutex::new(Some(future));
     let child = Child::task(name, move |_ctx| {
         let future = once.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
@@ -331,5 +331,5 @@ where
             }
         }
     });
-    ctx.cell.tree.add_beside(ctx.cell.id, child.once()).map_err(AmbientError::Refused)
+    ctx.cell.tree.add_beside(ctx.cell.id, child.once()).map_err(SpawnChildError::Refused)
 }

@@ -24,7 +24,7 @@ use crate::table::{Action, Core, dispose};
 use crate::tree::Ended;
 use crate::watchdog::{SLACK, Watchdog};
 use liveoak_core::{
-    ChildId, Done, Exit, Input, Machine, Path, Refusal, Rung, Snapshot, StopEntry, StopReport, Time,
+    ChildId, Exit, Input, Machine, Outcome, Path, Refusal, Snapshot, StopEntry, StopReport, StopStage, Time,
 };
 use std::cell::Cell as StdCell;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
@@ -143,16 +143,16 @@ impl Shared {
         self: &Arc<Self>,
         path: &Path,
         command: liveoak_core::Command,
-    ) -> Result<Done, Refusal> {
+    ) -> Result<Outcome, Refusal> {
         let answer = {
             let mut core = self.core();
             if core.collapsed {
                 return Err(Refusal::TreeDown);
             }
             let Some(id) = core.machine.find(path) else { return Err(Refusal::NotFound) };
-            let (ticket, answer) = core.expect_reply();
+            let (request, answer) = core.expect_reply();
             drop(core);
-            self.feed(self.clock.now(), Input::Command { ticket, id, command });
+            self.feed(self.clock.now(), Input::Command { request, id, command });
             answer
         };
         answer.told().await
@@ -371,7 +371,7 @@ impl Shared {
         let entry = |cell: &Arc<Cell>| StopEntry {
             path: cell.path(),
             took: Duration::ZERO,
-            rung: Rung::Killed,
+            stage: StopStage::Killed,
             exit: Some(Exit::Killed),
         };
         let entries = alive.iter().map(entry).collect();

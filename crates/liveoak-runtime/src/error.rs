@@ -82,7 +82,7 @@ impl fmt::Display for Error {
             Self::Failed(ended) => ended.exit.fmt(f),
             Self::Forced(report) => {
                 f.write_str("stopped, but by force:")?;
-                report.forced().try_for_each(|entry| write!(f, " {} ({})", entry.path, entry.rung.as_str()))
+                report.forced().try_for_each(|entry| write!(f, " {} ({})", entry.path, entry.stage.as_str()))
             }
             Self::Signals(_) => f.write_str("cannot listen for signals"),
         }
@@ -117,14 +117,14 @@ impl From<StartError> for Error {
 /// Why [`spawn`](crate::spawn) did not spawn.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub enum AmbientError {
+pub enum SpawnChildError {
     /// The caller does not run inside a child of any tree.
     NotInATree,
     /// The supervisor refused.
     Refused(Refusal),
 }
 
-impl fmt::Display for AmbientError {
+impl fmt::Display for SpawnChildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotInATree => f.write_str("this code does not run inside a supervised child"),
@@ -133,4 +133,4 @@ impl fmt::Display for AmbientError {
     }
 }
 
-impl std::error::Error for AmbientError {}
+impl std::error::Error for SpawnChildError {}

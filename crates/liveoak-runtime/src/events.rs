@@ -120,7 +120,7 @@ pub struct Events {
 
 /// What a reader of events gets next.
 #[derive(Clone, Debug)]
-pub enum Next {
+pub enum EventOrLost {
     /// The next event.
     Event(Event),
     /// The reader was too slow: this many events are gone. A new [`watch`](crate::TreeHandle::watch) tells the truth.
@@ -132,9 +132,9 @@ impl Events {
     ///
     /// # Cancel safety
     /// Safe: no event is lost by dropping this future.
-    pub async fn next(&mut self) -> Option<Next> {
+    pub async fn next(&mut self) -> Option<EventOrLost> {
         if let Some(event) = self.held.take() {
-            return Some(Next::Event(event));
+            return Some(EventOrLost::Event(event));
         }
         loop {
             match self.shield.wait(self.receiver.recv()).await {
@@ -145,10 +145,10 @@ impl Events {
                     let lost = event.number - self.seen - 1;
                     self.seen = event.number;
                     if lost == 0 {
-                        return Some(Next::Event(event));
+                        return Some(EventOrLost::Event(event));
                     }
                     self.held = Some(event);
-                    return Some(Next::Lost(lost));
+                    return Some(EventOrLost::Lost(lost));
                 }
                 Err(broadcast::error::RecvError::Lagged(_)) => {}
                 Err(broadcast::error::RecvError::Closed) => return None,
@@ -190,7 +190,7 @@ impl std::fmt::Display for Line<'_> {
             EventKind::Ready { took, .. } => write!(f, "{path}: ready after {took:.1?}"),
             EventKind::Exited { exit, ran, .. } => write!(f, "{path}: {exit}, after {ran:.1?}"),
             EventKind::BackingOff { delay, .. } => write!(f, "{path}: restarts in {delay:.1?}"),
-            EventKind::Stopped { rung, .. } => write!(f, "{path}: stopped ({})", rung.as_str()),
+            EventKind::Stopped { stage, .. } => write!(f, "{path}: stopped ({})", stage.as_str()),
             EventKind::Quarantined(gave_up) => write!(f, "{path}: quarantined: {gave_up}"),
             EventKind::GaveUp(gave_up) => write!(f, "{path}: {gave_up}"),
             EventKind::StartFailed(failure) => write!(f, "{path}: {failure}"),

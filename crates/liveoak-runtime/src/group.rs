@@ -3,12 +3,12 @@
 use crate::body::{Body, IntoExit};
 use crate::child::{Child, Stuff, edge};
 use crate::ctx::Ctx;
+use crate::dedicated_runtime::DedicatedRuntime;
 use crate::driver::Shared;
-use crate::place::Place;
 use crate::table::Answer;
 use crate::task::{Factory, TaskBody};
 use liveoak_core::{
-    Backoff, ChildId, ChildSpec, Condition, GroupSpec, Limit, Name, Ready, Refusal, Restart, Ticket,
+    Backoff, ChildId, ChildSpec, Condition, GroupSpec, Limit, Name, Ready, Refusal, RequestId, Restart,
 };
 use std::fmt;
 use std::future::Future;
@@ -39,7 +39,7 @@ pub struct Group<A> {
     own: ChildSpec,
     spec: GroupSpec,
     handle: GroupHandle<A>,
-    place: Option<Place>,
+    runtime: Option<DedicatedRuntime>,
 }
 
 impl<A> fmt::Debug for Group<A> {
@@ -133,7 +133,7 @@ impl<A: Send + 'static> Group<A> {
         let handle = GroupHandle { cell, body: Arc::new(body), reported: Arc::default() };
         let template = ChildSpec { restart, ..ChildSpec::default() };
         let spec = GroupSpec { template, ..GroupSpec::default() };
-        Self { name: name.into(), own: ChildSpec::of_supervisor(), spec, handle, place: None }
+        Self { name: name.into(), own: ChildSpec::of_supervisor(), spec, handle, runtime: None }
     }
 
     /// The handle through which members are added. Of use as soon as the tree runs.
@@ -175,7 +175,7 @@ impl<A: Send + 'static> Group<A> {
 
     /// Members are ready when they say so ([`Ctx::ready`]), at the latest after `within`.
     #[must_use]
-    pub fn ready_when_told(mut self, within: Duration) -> Self {
+    pub fn reports_ready(mut self, within: Duration) -> Self {
         self.spec.template.ready = Ready::Reported;
         self.spec.template.start_within = within;
         let _ = self.handle.reported.set(());
@@ -205,8 +205,8 @@ impl<A: Send + 'static> Group<A> {
 
     /// Its members run on a Tokio runtime of their own.
     #[must_use]
-    pub fn place(mut self, place: Place) -> Self {
-        self.place = Some(place);
+    pub fn dedicated_runtime(mut self, runtime: DedicatedRuntime) -> Self {
+        self.runtime = Some(runtime);
         self
     }
 
@@ -226,7 +226,8 @@ impl<A: Send + 'static> Group<A> {
 
 impl<A> From<Group<A>> for Child {
     fn from(group: Group<A>) -> Self {
-        let stuff = Stuff::Group { spec: Box::new(group.spec), cell: group.handle.cell, place: group.place };
+        let stuff =
+            Stuff::Group { spec: Box::new(group.spec), cell: group.handle.cell, runtime: group.runtime };
         Self { name: group.name, spec: group.own, stuff, stop_within: None }
     }
 }
@@ -294,13 +295,13 @@ impl<A> GroupHandle<A> {
         let mut body = Some((self.body)(argument));
         let now = shared.clock.now();
         shared.with_core(|core| {
-            let (ticket, answer) = if wait {
-                let (ticket, answer) = core.expect_reply();
-                (Some(ticket), Some(answer))
+            let (request, answer) = if wait {
+                let (request, answer) = core.expect_reply();
+                (Some(request), Some(answer))
             } else {
-                (None::<Ticket>, None)
+                (None::<RequestId>, None)
             };
-            match core.machine.add_member(now, *group, name, ticket) {
+            match core.machine.add_member(now, *group, name, request) {
                 Ok(id) => {
                     if let Some(body) = body.take() {
                         core.set_leaf(id, body);
@@ -308,8 +309,8 @@ impl<A> GroupHandle<A> {
                     Ok((id, answer))
                 }
                 Err(refusal) => {
-                    if let Some(ticket) = ticket {
-                        core.forget_reply(ticket);
+                    if let Some(request) = request {
+                        core.forget_reply(request);
                     }
                     Err(refusal)
                 }

@@ -12,6 +12,7 @@ mod cell;
 mod child;
 mod clock;
 mod ctx;
+mod dedicated_runtime;
 mod driver;
 mod error;
 mod events;
@@ -22,7 +23,6 @@ mod life;
 mod outbox;
 mod pages;
 mod panic;
-mod place;
 mod race;
 mod service;
 mod supervisor;
@@ -38,19 +38,19 @@ mod watchdog;
 pub use body::{BoxError, IntoExit};
 pub use child::{Child, edge};
 pub use ctx::{Ctx, Subtask, SubtaskError, current, spawn};
-pub use error::{AmbientError, Error, StartError};
-pub use events::{Events, Next};
+pub use dedicated_runtime::DedicatedRuntime;
+pub use error::{Error, SpawnChildError, StartError};
+pub use events::{EventOrLost, Events};
 pub use group::{Group, GroupHandle};
 pub use panic::capture_panics;
-pub use place::Place;
 pub use race::{Either, race};
 pub use service::{Init, Service};
 pub use supervisor::Supervisor;
 pub use tree::{Ended, Tree, TreeHandle};
 
 pub use liveoak_core::{
-    Attempt, AutoShutdown, Backoff, ChildId, ChildSpec, Command, Condition, Done, Edge, Event, EventKind,
-    Exit, Failure, GaveUp, GiveUp, Health, KILL_GRACE, Limit, MAX_CHILDREN, Name, NameError, NodeState,
-    NodeView, Order, Panic, Path, Ready, Refusal, Restart, Rung, Severity, Snapshot, SpecError, SpecErrors,
-    StartFailure, StopEntry, StopReport, Strategy, Time, WaitingFor, WhyIdle,
+    Attempt, AutoShutdown, Backoff, ChildId, ChildSpec, ChildState, ChildView, Command, Condition, Edge,
+    Event, EventKind, Exit, Failure, GiveUp, Health, IdleReason, KILL_WAIT, Limit, LimitExceeded,
+    MAX_CHILDREN, Name, NameError, Order, Outcome, Panic, Path, Ready, Refusal, Restart, Severity, Snapshot,
+    SpecError, SpecErrors, StartFailure, StopEntry, StopReport, StopStage, Strategy, Time, WaitingFor,
 };

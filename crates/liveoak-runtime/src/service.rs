@@ -29,7 +29,7 @@ pub enum Init {
 /// |---|---|---|
 /// | `init` | first; the child is ready when it returns | a stop drops it at once, and that is no failure |
 /// | `run` | after `init` | on a stop it may look at [`Ctx::stopping`] and return; after half of the child's `stop_within` it is dropped |
-/// | `stop` | after `run` returned or was dropped, also after an error or a kill; not after a panic | bounded by `stop_within` when `run` ended by itself, by what is left of it on a stop, and by [`KILL_GRACE`](crate::KILL_GRACE) after a kill |
+/// | `stop` | after `run` returned or was dropped, also after an error or a kill; not after a panic | bounded by `stop_within` when `run` ended by itself, by what is left of it on a stop, and by [`KILL_WAIT`](crate::KILL_WAIT) after a kill |
 ///
 /// # Cancel safety
 /// `init` and `run` are dropped at an await point when they are cut short, so what they do across await points must
@@ -83,7 +83,7 @@ pub(crate) async fn live<S: Service>(factory: Arc<impl Fn() -> S>, ctx: Ctx, sto
     };
     if !ctx.is_stopping() && !killed {
         // It ended by itself: the hook has the child's time, and the child no longer counts as running.
-        ctx.ending(exit.clone());
+        ctx.report_exit(exit.clone());
     }
     // Also when the kill came after all that could be dropped was over: the hook runs all the same.
     let killed = killed || ctx.is_killed();

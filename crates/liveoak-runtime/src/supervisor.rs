@@ -1,10 +1,10 @@
 //! The builder of a supervisor, and the start of a tree.
 
 use crate::child::{Bodies, Child, Stuff};
+use crate::dedicated_runtime::DedicatedRuntime;
 use crate::driver::{Alarm, Shared};
 use crate::error::{Error, StartError};
 use crate::panic::catch;
-use crate::place::Place;
 use crate::race::{Either, race};
 use crate::supervised;
 use crate::table::Core;
@@ -30,7 +30,7 @@ pub struct Supervisor {
     stop_within: Option<Duration>,
     spec: SupervisorSpec,
     children: Vec<Child>,
-    place: Option<Place>,
+    runtime: Option<DedicatedRuntime>,
 }
 
 impl fmt::Debug for Supervisor {
@@ -53,7 +53,7 @@ impl Supervisor {
             stop_within: None,
             spec: SupervisorSpec::default(),
             children: Vec::new(),
-            place: None,
+            runtime: None,
         }
     }
 
@@ -109,8 +109,8 @@ impl Supervisor {
 
     /// Its children run on a Tokio runtime of their own.
     #[must_use]
-    pub fn place(mut self, place: Place) -> Self {
-        self.place = Some(place);
+    pub fn dedicated_runtime(mut self, runtime: DedicatedRuntime) -> Self {
+        self.runtime = Some(runtime);
         self
     }
 
@@ -124,7 +124,7 @@ impl Supervisor {
     pub(crate) fn into_child(self) -> Child {
         let mut spec = self.own;
         spec.stop_within = self.stop_within.unwrap_or(spec.stop_within);
-        let stuff = Stuff::Supervisor { spec: self.spec, children: self.children, place: self.place };
+        let stuff = Stuff::Supervisor { spec: self.spec, children: self.children, runtime: self.runtime };
         Child { name: self.name, spec, stuff, stop_within: None }
     }
 
@@ -229,13 +229,13 @@ pub(crate) fn install(
             core.set_leaf(id, body);
             Vec::new()
         }
-        Bodies::Group { place, cell } => {
+        Bodies::Group { runtime, cell } => {
             cell.bind(shared, id);
-            core.set_supervisor(id, place);
+            core.set_supervisor(id, runtime);
             Vec::new()
         }
-        Bodies::Supervisor { place, children } => {
-            core.set_supervisor(id, place);
+        Bodies::Supervisor { runtime, children } => {
+            core.set_supervisor(id, runtime);
             let mut left = Vec::new();
             for (name, bodies) in children {
                 let path = path.join(name.as_str());

@@ -3,14 +3,14 @@
 
 use crate::body::Body;
 use crate::cell::Cell;
+use crate::dedicated_runtime::DedicatedRuntime;
 use crate::driver::Shared;
 use crate::failures::Failures;
 use crate::group::MemberBody;
 use crate::latch::Shield;
 use crate::pages::Pages;
-use crate::place::Place;
 use crate::tree::Ended;
-use liveoak_core::{Attempt, ChildId, Done, Effect, Input, Machine, Refusal, Ticket, Time};
+use liveoak_core::{Attempt, ChildId, Effect, Input, Machine, Outcome, Refusal, RequestId, Time};
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -46,7 +46,7 @@ impl Local {
 }
 
 pub(crate) struct LocalPlace {
-    pub(crate) place: Place,
+    pub(crate) place: DedicatedRuntime,
     pub(crate) handle: Option<Handle>,
     pub(crate) cell: Option<Arc<Cell>>,
 }
@@ -61,7 +61,7 @@ pub(crate) struct Core {
     /// The errors that exits carry, which are the user's to drop.
     pub(crate) failures: Failures,
     /// Commands that wait for their answer; as many as there are callers waiting.
-    replies: HashMap<Ticket, oneshot::Sender<Result<Done, Refusal>>>,
+    replies: HashMap<RequestId, oneshot::Sender<Result<Outcome, Refusal>>>,
     next_ticket: u64,
     random: u64,
     /// When the tree's task will wake.
@@ -83,25 +83,25 @@ pub(crate) enum Action {
         handle: Option<Handle>,
     },
     Open {
-        place: Place,
+        place: DedicatedRuntime,
         cell: Arc<Cell>,
     },
     Ask(Arc<Cell>),
     Kill(Arc<Cell>),
     WriteOff(Arc<Cell>),
     Drop(Local),
-    Reply(oneshot::Sender<Result<Done, Refusal>>, Result<Done, Refusal>),
+    Reply(oneshot::Sender<Result<Outcome, Refusal>>, Result<Outcome, Refusal>),
     Up,
     Down(Ended),
     Nothing,
 }
 
 /// The answer to a command.
-pub(crate) struct Answer(oneshot::Receiver<Result<Done, Refusal>>);
+pub(crate) struct Answer(oneshot::Receiver<Result<Outcome, Refusal>>);
 
 impl Answer {
     /// Waits for it; a tree that is gone answers as one that is down.
-    pub(crate) async fn told(self) -> Result<Done, Refusal> {
+    pub(crate) async fn told(self) -> Result<Outcome, Refusal> {
         Shield::new().wait(self.0).await.unwrap_or(Err(Refusal::TreeDown))
     }
 }
@@ -110,7 +110,7 @@ impl Answer {
 pub(crate) struct LetGo {
     locals: Pages<Local>,
     failures: Failures,
-    replies: HashMap<Ticket, oneshot::Sender<Result<Done, Refusal>>>,
+    replies: HashMap<RequestId, oneshot::Sender<Result<Outcome, Refusal>>>,
 }
 
 impl Drop for LetGo {
@@ -154,17 +154,17 @@ impl Core {
         z ^ (z >> 31)
     }
 
-    /// A ticket, and where its answer will arrive.
-    pub(crate) fn expect_reply(&mut self) -> (Ticket, Answer) {
-        let ticket = Ticket(self.next_ticket);
+    /// A request, and where its answer will arrive.
+    pub(crate) fn expect_reply(&mut self) -> (RequestId, Answer) {
+        let request = RequestId(self.next_ticket);
         self.next_ticket += 1;
         let (sender, receiver) = oneshot::channel();
-        self.replies.insert(ticket, sender);
-        (ticket, Answer(receiver))
+        self.replies.insert(request, sender);
+        (request, Answer(receiver))
     }
 
-    pub(crate) fn forget_reply(&mut self, ticket: Ticket) {
-        self.replies.remove(&ticket);
+    pub(crate) fn forget_reply(&mut self, request: RequestId) {
+        self.replies.remove(&request);
     }
 
     fn set_local(&mut self, id: ChildId, local: Local) {
@@ -180,7 +180,7 @@ impl Core {
     }
 
     /// Makes a child a supervisor, maybe with a place of its own.
-    pub(crate) fn set_supervisor(&mut self, id: ChildId, place: Option<Place>) {
+    pub(crate) fn set_supervisor(&mut self, id: ChildId, place: Option<DedicatedRuntime>) {
         self.has_places |= place.is_some();
         let place = place.map(|place| Box::new(LocalPlace { place, handle: None, cell: None }));
         self.set_local(id, Local::Sup { serial: id.serial, place });
@@ -334,7 +334,7 @@ impl Core {
                 }
                 Action::Nothing
             }
-            Effect::Reply { ticket, result } => match self.replies.remove(&ticket) {
+            Effect::Reply { request, result } => match self.replies.remove(&request) {
                 Some(sender) => Action::Reply(sender, result),
                 None => Action::Nothing,
             },
@@ -372,22 +372,23 @@ impl Core {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use liveoak_core::{ChildSpec, Declared, Name, SupervisorSpec, Work};
+    use liveoak_core::{ChildDeclaration, ChildForm, ChildSpec, Name, SupervisorSpec};
 
     #[test]
     fn a_place_that_was_written_off_while_it_was_being_made_does_not_become_the_place_of_the_next_attempt() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let _inside = runtime.enter();
-        let spec = SupervisorSpec { place: true, ..SupervisorSpec::default() };
+        let spec = SupervisorSpec { dedicated_runtime: true, ..SupervisorSpec::default() };
         let name = Name::new("t").expect("a name");
-        let declared = Declared { name, child: ChildSpec::of_root(), work: Work::Supervisor(spec) };
+        let declared =
+            ChildDeclaration { name, spec: ChildSpec::of_root(), form: ChildForm::Supervisor(spec) };
         let machine = Machine::new(&declared).expect("a tree");
         let id = machine.root();
         let shared = Shared::new(machine, runtime.handle().clone());
         let cell = |attempt| Cell::new(Arc::clone(&shared), id, Attempt(attempt), false);
         let (old, new) = (cell(1), cell(2));
         let handle_is_there = shared.with_core(|core| {
-            core.set_supervisor(id, Some(Place::new("place", 1)));
+            core.set_supervisor(id, Some(DedicatedRuntime::new("place", 1)));
             let handle = |core: &Core| match core.locals.get(id.slot) {
                 Some(Local::Sup { place: Some(place), .. }) => place.handle.is_some(),
                 Some(_) | None => false,

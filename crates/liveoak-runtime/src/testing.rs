@@ -5,7 +5,7 @@
 //!
 //! ```
 //! use liveoak_runtime::testing::{Universe, paused};
-//! use liveoak_runtime::{Done, Supervisor};
+//! use liveoak_runtime::{Outcome, Supervisor};
 //!
 //! paused(async {
 //!     let universe = Universe::new();
@@ -158,14 +158,14 @@ impl Puppet {
     #[must_use]
     pub fn child(&self) -> Child {
         let strings = Arc::clone(&self.strings);
-        Child::task(self.strings.name.clone(), move |ctx| act(Arc::clone(&strings), ctx)).ready_when_told()
+        Child::task(self.strings.name.clone(), move |ctx| act(Arc::clone(&strings), ctx)).reports_ready()
     }
 
     /// The puppet as a child that is a thread. For time that is not paused: paused time does not wait for threads.
     #[must_use]
     pub fn thread(&self) -> Child {
         let strings = Arc::clone(&self.strings);
-        Child::thread(self.strings.name.clone(), move |ctx| act_blocking(&strings, &ctx)).ready_when_told()
+        Child::thread(self.strings.name.clone(), move |ctx| act_blocking(&strings, &ctx)).reports_ready()
     }
 
     /// The body of the puppet, for groups and services that wrap it.

@@ -6,8 +6,8 @@ use crate::events::Events;
 use crate::supervisor::install;
 use crate::table::{Answer, Core};
 use liveoak_core::{
-    ChildId, Command, Declared, Done, Exit, Input, Name, Path, Refusal, Restart, Snapshot, SpecError,
-    SpecErrors, StopReport, Time,
+    ChildDeclaration, ChildId, Command, Exit, Input, Name, Outcome, Path, Refusal, Restart, Snapshot,
+    SpecError, SpecErrors, StopReport, Time,
 };
 use std::fmt;
 use std::ops::Deref;
@@ -153,7 +153,7 @@ impl TreeHandle {
 
     /// The calendar time of a moment of this tree.
     #[must_use]
-    pub fn wall(&self, time: Time) -> SystemTime {
+    pub fn to_system_time(&self, time: Time) -> SystemTime {
         self.shared.clock.wall(time)
     }
 
@@ -172,7 +172,11 @@ impl TreeHandle {
     ///
     /// # Cancel safety
     /// Dropping this future leaves the child where it is.
-    pub async fn add_child(&self, parent: impl Into<Path>, child: impl Into<Child>) -> Result<Done, Refusal> {
+    pub async fn add_child(
+        &self,
+        parent: impl Into<Path>,
+        child: impl Into<Child>,
+    ) -> Result<Outcome, Refusal> {
         let (_, answer) = self.shared.add(&parent.into(), child.into(), IfTaken::Refuse)?;
         answer.told().await
     }
@@ -184,7 +188,7 @@ impl TreeHandle {
     ///
     /// # Cancel safety
     /// Dropping this future does not undo the start; so for the other commands.
-    pub async fn start_child(&self, path: impl Into<Path>) -> Result<Done, Refusal> {
+    pub async fn start_child(&self, path: impl Into<Path>) -> Result<Outcome, Refusal> {
         self.shared.command(&path.into(), Command::Start).await
     }
 
@@ -192,7 +196,7 @@ impl TreeHandle {
     ///
     /// # Errors
     /// When there is no such child.
-    pub async fn stop_child(&self, path: impl Into<Path>) -> Result<Done, Refusal> {
+    pub async fn stop_child(&self, path: impl Into<Path>) -> Result<Outcome, Refusal> {
         self.shared.command(&path.into(), Command::Stop).await
     }
 
@@ -200,7 +204,7 @@ impl TreeHandle {
     ///
     /// # Errors
     /// When there is no such child, its supervisor is down, or the new attempt fails.
-    pub async fn restart_child(&self, path: impl Into<Path>) -> Result<Done, Refusal> {
+    pub async fn restart_child(&self, path: impl Into<Path>) -> Result<Outcome, Refusal> {
         self.shared.command(&path.into(), Command::Restart).await
     }
 
@@ -208,7 +212,7 @@ impl TreeHandle {
     ///
     /// # Errors
     /// When there is no such child, or siblings come after it.
-    pub async fn remove_child(&self, path: impl Into<Path>) -> Result<Done, Refusal> {
+    pub async fn remove_child(&self, path: impl Into<Path>) -> Result<Outcome, Refusal> {
         self.shared.command(&path.into(), Command::Remove).await
     }
 }
@@ -235,8 +239,8 @@ impl Shared {
             if let IfTaken::Number = if_taken {
                 number_if_taken(core, parent, &mut declared)?;
             }
-            let (ticket, answer) = core.expect_reply();
-            match core.machine.add_child(now, id, &declared, Some(ticket)) {
+            let (request, answer) = core.expect_reply();
+            match core.machine.add_child(now, id, &declared, Some(request)) {
                 Ok(id) => {
                     let path = parent.join(declared.name.as_str());
                     if let Some(bodies) = bodies.take() {
@@ -245,7 +249,7 @@ impl Shared {
                     Ok((id, answer))
                 }
                 Err(refusal) => {
-                    core.forget_reply(ticket);
+                    core.forget_reply(request);
                     Err(refusal)
                 }
             }
@@ -278,7 +282,7 @@ enum IfTaken {
     Number,
 }
 
-fn number_if_taken(core: &Core, parent: &Path, declared: &mut Declared) -> Result<(), Refusal> {
+fn number_if_taken(core: &Core, parent: &Path, declared: &mut ChildDeclaration) -> Result<(), Refusal> {
     /// Numbers that tell children of the same name apart, across all trees of the program.
     static NUMBER: AtomicU64 = AtomicU64::new(2);
     let name = declared.name.clone();

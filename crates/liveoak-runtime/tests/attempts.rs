@@ -86,7 +86,7 @@ fn a_context_of_an_attempt_that_is_over_changes_nothing() {
                 ctx.stopping().await;
             }
         });
-        let child = child.ready_when_told().start_within(s(30)).backoff(None);
+        let child = child.reports_ready().start_within(s(30)).backoff(None);
         let tree = Supervisor::new("t").child(child).start().await.unwrap();
         eventually("a second attempt", || tree.snapshot().root.children[0].attempt == Attempt(2)).await;
         let old = old.lock().unwrap().take().unwrap();
@@ -96,7 +96,7 @@ fn a_context_of_an_attempt_that_is_over_changes_nothing() {
         let subtask = old.spawn(async { panic!("never begun") });
         assert_eq!(subtask.await, Err(SubtaskError::Aborted));
         let view = tree.snapshot().root.children[0].clone();
-        assert!(matches!(view.state, NodeState::Starting { .. }), "{:?}", view.state);
+        assert!(matches!(view.state, ChildState::Starting { .. }), "{:?}", view.state);
         assert_eq!(view.attempt, Attempt(2));
         tree.stop().await;
         universe.check().await;
@@ -212,7 +212,7 @@ fn a_subtask_gives_its_outcome_and_can_be_aborted_alone() {
         eventually("both", || log.lock().unwrap().len() == 2).await;
         assert_eq!(*log.lock().unwrap(), [Ok(7), Err(SubtaskError::Aborted)]);
         let view = tree.snapshot().root.children[0].clone();
-        assert_eq!((view.attempt, view.state), (Attempt(1), NodeState::Running), "aborting is no failure");
+        assert_eq!((view.attempt, view.state), (Attempt(1), ChildState::Running), "aborting is no failure");
         tree.stop().await;
     });
 }
@@ -241,7 +241,7 @@ fn a_panic_of_a_subtask_leaves_the_end_of_an_adapter_to_the_adapter() {
     paused(async {
         let log: Log<&str> = Arc::default();
         let seen = Arc::clone(&log);
-        let child = Child::adapter("a", move |ctx: Ctx| {
+        let child = Child::task_with_kill("a", move |ctx: Ctx| {
             let seen = Arc::clone(&seen);
             async move {
                 if ctx.attempt() == Attempt(2) {
@@ -392,7 +392,7 @@ fn a_restart_of_an_ambient_child_is_refused_since_its_future_is_gone_and_the_chi
         let refused = tree.restart_child("/t/job").await;
         assert!(matches!(refused, Err(Refusal::OnlyOnce)), "{refused:?}");
         let view = tree.snapshot().get("/t/job").map(|node| (node.attempt, node.state.clone()));
-        assert_eq!(view, Some((Attempt(1), NodeState::Running)));
+        assert_eq!(view, Some((Attempt(1), ChildState::Running)));
         tree.stop().await;
         universe.check().await;
     });
@@ -401,7 +401,7 @@ fn a_restart_of_an_ambient_child_is_refused_since_its_future_is_gone_and_the_chi
 #[test]
 fn an_ambient_spawn_outside_of_every_tree_is_an_error() {
     let refused = spawn("a", async {});
-    assert!(matches!(refused, Err(AmbientError::NotInATree)), "{refused:?}");
+    assert!(matches!(refused, Err(SpawnChildError::NotInATree)), "{refused:?}");
     assert!(current().is_none());
 }
 
@@ -436,7 +436,7 @@ fn a_thread_is_inside_the_runtime_and_its_own_context() {
         });
         let tree = Supervisor::new("t").child(child.restart(Restart::Temporary)).start().await.unwrap();
         eventually("its end", || {
-            tree.snapshot().root.children[0].state == NodeState::Idle(WhyIdle::Finished)
+            tree.snapshot().root.children[0].state == ChildState::Idle(IdleReason::Finished)
         })
         .await;
         assert_eq!(*log.lock().unwrap(), ["digest", "/t/digest", "2"]);

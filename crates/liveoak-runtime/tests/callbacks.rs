@@ -183,7 +183,7 @@ fn what_makes_room_for_another_child_is_dropped_outside_of_the_tree_s_lock() {
         let tree = Supervisor::new("t").child(once.restart(Restart::Temporary)).start().await.unwrap();
         nest.tree.set(tree.handle()).unwrap();
         eventually("its end", || {
-            tree.snapshot().root.children[0].state == NodeState::Idle(WhyIdle::Finished)
+            tree.snapshot().root.children[0].state == ChildState::Idle(IdleReason::Finished)
         })
         .await;
         let again = universe.puppet("once");
@@ -275,12 +275,12 @@ fn a_reader_that_comes_in_the_middle_of_a_great_stop_misses_nothing_from_then_on
         tree.begin_stop();
         let (snapshot, mut events) = watched.lock().unwrap().take().expect("it was woken");
         let begun = snapshot.get("/t/g").unwrap();
-        let running = begun.children.iter().filter(|child| child.state == NodeState::Running).count();
+        let running = begun.children.iter().filter(|child| child.state == ChildState::Running).count();
         assert!(running > 50, "the stop is only beginning");
         tree.join().await;
         let mut number = snapshot.number;
         while let Some(next) = events.next().await {
-            let Next::Event(event) = next else { panic!("{next:?} after event {number}") };
+            let EventOrLost::Event(event) = next else { panic!("{next:?} after event {number}") };
             number += 1;
             assert_eq!(event.number, number);
         }

@@ -8,7 +8,7 @@ const fn s(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-fn state(tree: &TreeHandle, path: &str) -> NodeState {
+fn state(tree: &TreeHandle, path: &str) -> ChildState {
     tree.snapshot().get(path).unwrap().state.clone()
 }
 
@@ -20,9 +20,9 @@ fn a_command_s_answer_is_its_effect() {
         a.ready();
         let tree = Supervisor::new("t").child(a.child()).start().await.unwrap();
         let done = tree.stop_child("/t/a").await.unwrap();
-        let Done::Stopped(report) = done else { panic!("{done:?}") };
+        let Outcome::Stopped(report) = done else { panic!("{done:?}") };
         assert_eq!((a.live(), report.took), (0, s(2)));
-        assert_eq!(state(&tree, "/t/a"), NodeState::Idle(WhyIdle::Stopped));
+        assert_eq!(state(&tree, "/t/a"), ChildState::Idle(IdleReason::Stopped));
         // It stays down until somebody starts it.
         tokio::time::sleep(s(3600)).await;
         assert_eq!(a.starts(), 1);
@@ -32,13 +32,13 @@ fn a_command_s_answer_is_its_effect() {
         assert!(!start.is_finished(), "it is not ready yet");
         a.ready();
         let done = start.await.unwrap().unwrap();
-        assert!(matches!(done, Done::Ready { attempt: Attempt(2), .. }), "{done:?}");
+        assert!(matches!(done, Outcome::Ready { attempt: Attempt(2), .. }), "{done:?}");
         let handle = tree.handle();
         let restart = tokio::spawn(async move { handle.restart_child("/t/a").await });
         a.started(3).await;
         a.ready();
         let done = restart.await.unwrap().unwrap();
-        assert!(matches!(done, Done::Ready { attempt: Attempt(3), .. }), "{done:?}");
+        assert!(matches!(done, Outcome::Ready { attempt: Attempt(3), .. }), "{done:?}");
         assert_eq!((a.live(), a.starts()), (1, 3));
         tree.stop().await;
         universe.check().await;
@@ -60,7 +60,7 @@ fn a_start_that_fails_is_told_and_the_child_stays_down() {
             "{refused:?}"
         );
         tokio::time::sleep(s(3600)).await;
-        assert_eq!((a.starts(), state(&tree, "/t/a")), (2, NodeState::Idle(WhyIdle::Stopped)));
+        assert_eq!((a.starts(), state(&tree, "/t/a")), (2, ChildState::Idle(IdleReason::Stopped)));
         tree.stop().await;
         universe.check().await;
     });
@@ -144,7 +144,7 @@ fn too_many_commands_for_one_child_are_refused_and_all_others_answered() {
         let (mut done, mut busy) = (0, 0);
         for stop in stops {
             match stop.await.unwrap() {
-                Ok(Done::Stopped(_)) => done += 1,
+                Ok(Outcome::Stopped(_)) => done += 1,
                 Err(Refusal::Busy) => busy += 1,
                 other => panic!("{other:?}"),
             }
@@ -165,7 +165,7 @@ fn a_stop_overtakes_a_restart_and_both_are_answered() {
         let restart = tokio::spawn(async move { handle.restart_child("/t/a").await });
         tokio::time::sleep(s(1)).await;
         let stopped = tree.stop_child("/t/a").await;
-        assert!(matches!(stopped, Ok(Done::Stopped(_))), "{stopped:?}");
+        assert!(matches!(stopped, Ok(Outcome::Stopped(_))), "{stopped:?}");
         let refused = restart.await.unwrap();
         assert!(matches!(refused, Err(Refusal::Superseded { by: "a stop" })), "{refused:?}");
         assert_eq!((a.starts(), a.live()), (1, 0));
@@ -182,10 +182,10 @@ fn remove_then_add_of_the_same_id_works() {
         for _ in 0..10 {
             let puppet = universe.puppet("a").stopping_after(s(1));
             let done = tree.add_child("/t", puppet.child()).await.unwrap();
-            let Done::Ready { id, attempt: Attempt(1) } = done else { panic!("{done:?}") };
+            let Outcome::Ready { id, attempt: Attempt(1) } = done else { panic!("{done:?}") };
             assert_eq!(tree.snapshot().get("/t/a").unwrap().id, id);
             let done = tree.remove_child("/t/a").await.unwrap();
-            assert!(matches!(done, Done::Removed(_)), "{done:?}");
+            assert!(matches!(done, Outcome::Removed(_)), "{done:?}");
             assert_eq!((puppet.live(), puppet.starts()), (0, 1));
         }
         tree.stop().await;
@@ -220,7 +220,7 @@ fn a_child_that_is_added_while_its_supervisor_starts_waits_for_its_turn() {
         tokio::time::sleep(s(5)).await;
         assert_eq!((added.starts(), add.is_finished()), (0, false));
         a.ready();
-        assert!(matches!(add.await.unwrap(), Ok(Done::Ready { .. })));
+        assert!(matches!(add.await.unwrap(), Ok(Outcome::Ready { .. })));
         assert_eq!(added.live(), 1);
         tree.stop().await;
         universe.check().await;
@@ -235,15 +235,15 @@ fn whole_subtrees_are_added_stopped_started_and_removed() {
         let tree = Supervisor::new("t").start().await.unwrap();
         let subtree =
             Supervisor::new("sub").child(Supervisor::new("inner").child(deep.child())).child(wide.child());
-        assert!(matches!(tree.add_child("/t", subtree).await, Ok(Done::Ready { .. })));
+        assert!(matches!(tree.add_child("/t", subtree).await, Ok(Outcome::Ready { .. })));
         assert_eq!((deep.live(), wide.live()), (1, 1));
-        let Done::Stopped(report) = tree.stop_child("/t/sub").await.unwrap() else { panic!() };
+        let Outcome::Stopped(report) = tree.stop_child("/t/sub").await.unwrap() else { panic!() };
         assert_eq!((deep.live(), wide.live(), report.entries.len()), (0, 0, 4));
-        assert!(matches!(tree.start_child("/t/sub").await, Ok(Done::Ready { .. })));
+        assert!(matches!(tree.start_child("/t/sub").await, Ok(Outcome::Ready { .. })));
         assert_eq!((deep.live(), wide.live()), (1, 1));
-        assert!(matches!(tree.restart_child("/t/sub/inner").await, Ok(Done::Ready { .. })));
+        assert!(matches!(tree.restart_child("/t/sub/inner").await, Ok(Outcome::Ready { .. })));
         assert_eq!((deep.starts(), wide.starts()), (3, 2));
-        assert!(matches!(tree.remove_child("/t/sub").await, Ok(Done::Removed(_))));
+        assert!(matches!(tree.remove_child("/t/sub").await, Ok(Outcome::Removed(_))));
         assert_eq!((deep.live(), wide.live()), (0, 0));
         assert!(tree.snapshot().root.children.is_empty());
         tree.stop().await;
@@ -260,7 +260,7 @@ fn a_command_whose_future_is_dropped_is_carried_out_all_the_same() {
         let stop = tree.stop_child("/t/a");
         assert!(tokio::time::timeout(s(1), stop).await.is_err());
         a.gone().await;
-        assert_eq!(state(&tree, "/t/a"), NodeState::Idle(WhyIdle::Stopped));
+        assert_eq!(state(&tree, "/t/a"), ChildState::Idle(IdleReason::Stopped));
         tree.stop().await;
         universe.check().await;
     });

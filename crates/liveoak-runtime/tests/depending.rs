@@ -54,7 +54,7 @@ fn a_restart_after_a_sibling_that_stays_ill_fails_in_time_is_told_and_is_tried_a
         app.fail("x");
         let mut told = Vec::new();
         while told.len() < 3 {
-            let Some(Next::Event(event)) = events.next().await else { continue };
+            let Some(EventOrLost::Event(event)) = events.next().await else { continue };
             if let EventKind::Exited { exit, .. } = &event.kind {
                 told.push((event.at.since(Time::ZERO).as_secs(), exit.to_string()));
             }

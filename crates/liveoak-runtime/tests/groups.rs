@@ -94,7 +94,7 @@ fn remove_then_add_of_the_same_name_works() {
             let id = handle.spawn_named(name("one"), 1).unwrap();
             assert_eq!(tree.snapshot().get("/t/g/one").unwrap().id, id);
             let done = tree.remove_child("/t/g/one").await.unwrap();
-            assert!(matches!(done, Done::Removed(_)), "{done:?}");
+            assert!(matches!(done, Outcome::Removed(_)), "{done:?}");
             assert!(members(&tree).is_empty());
         }
         tree.stop().await;
@@ -134,7 +134,7 @@ fn a_restart_of_a_member_whose_argument_is_gone_is_refused_and_the_member_goes_o
         let refused = tree.restart_child("/t/g/m").await;
         assert!(matches!(refused, Err(Refusal::OnlyOnce)), "{refused:?}");
         let view = tree.snapshot().get("/t/g/m").map(|node| (node.attempt, node.state.clone()));
-        assert_eq!(view, Some((Attempt(1), NodeState::Running)));
+        assert_eq!(view, Some((Attempt(1), ChildState::Running)));
         tree.stop().await;
         universe.check().await;
     });
@@ -198,7 +198,7 @@ fn a_start_is_answered_when_the_member_is_ready_or_has_failed() {
             ctx.stopping().await;
             Ok(())
         });
-        let group = group.ready_when_told(s(10));
+        let group = group.reports_ready(s(10));
         let handle = group.handle();
         let tree = Supervisor::new("t").child(group).start().await.unwrap();
         let before = tree.now();
@@ -307,12 +307,12 @@ fn a_finished_one_shot_child_makes_room_for_another_of_its_name() {
             .await
             .unwrap();
         eventually("its end", || {
-            tree.snapshot().get("/t/once").unwrap().state == NodeState::Idle(WhyIdle::Finished)
+            tree.snapshot().get("/t/once").unwrap().state == ChildState::Idle(IdleReason::Finished)
         })
         .await;
         let again = universe.puppet("once");
         let done = tree.add_child("/t", again.child()).await;
-        assert!(matches!(done, Ok(Done::Ready { .. })), "{done:?}");
+        assert!(matches!(done, Ok(Outcome::Ready { .. })), "{done:?}");
         assert_eq!(again.live(), 1);
         tree.stop().await;
         universe.check().await;

@@ -30,7 +30,11 @@ fn one_of_each(puppets: &[Puppet; 4]) -> Supervisor {
         .child(task.child())
         .child(thread.thread())
         .child(Supervisor::new("nested").child(nested.child()))
-        .child(Supervisor::new("place").place(Place::new("place", 1)).child(placed.child()))
+        .child(
+            Supervisor::new("place")
+                .dedicated_runtime(DedicatedRuntime::new("place", 1))
+                .child(placed.child()),
+        )
 }
 
 fn four() -> [Puppet; 4] {
@@ -152,7 +156,9 @@ fn threads_and_places_alone_are_told_of_the_end_of_their_tree_s_runtime() {
     let [_, thread, _, placed] = &puppets;
     let runtime = real();
     let tree = runtime.block_on(async {
-        let place = Supervisor::new("place").place(Place::new("place", 1)).child(placed.child());
+        let place = Supervisor::new("place")
+            .dedicated_runtime(DedicatedRuntime::new("place", 1))
+            .child(placed.child());
         Supervisor::new("t").child(thread.thread()).child(place).start().await.unwrap()
     });
     drop(runtime);
@@ -287,7 +293,9 @@ fn what_a_thread_that_never_looks_has_spawned_in_its_place_ends_with_the_tree_s_
             std::thread::sleep(Duration::from_millis(1));
         }
     });
-    let place = Supervisor::new("place").place(Place::new("place", 1)).child(thread.ready_when_told());
+    let place = Supervisor::new("place")
+        .dedicated_runtime(DedicatedRuntime::new("place", 1))
+        .child(thread.reports_ready());
     let runtime = real();
     let _tree = runtime.block_on(Supervisor::new("t").child(place).start()).unwrap();
     drop(runtime);
@@ -322,7 +330,7 @@ fn a_runtime_that_ends_with_its_thread_ends_its_tree() {
                 ctx.ready();
                 std::future::pending::<()>().await;
             });
-            let supervisor = one_of_each(&in_thread).child(bad.ready_when_told());
+            let supervisor = one_of_each(&in_thread).child(bad.reports_ready());
             let tree = runtime.block_on(supervisor.start()).unwrap();
             let handle = tree.handle();
             KEPT.set(Some((runtime, tree)));

@@ -17,7 +17,7 @@ fn panic_of_first_attempt(child: impl Into<Child>) -> Arc<Panic> {
         eventually("a second attempt that is ready", || {
             let snapshot = tree.snapshot();
             let view = snapshot.get("/t/bad").unwrap();
-            view.attempt == Attempt(2) && view.state == NodeState::Running
+            view.attempt == Attempt(2) && view.state == ChildState::Running
         })
         .await;
         let exit = tree.snapshot().get("/t/bad").unwrap().last_exit.clone();
@@ -188,7 +188,7 @@ fn a_panic_in_drop_of_a_killed_body_is_kept_as_its_exit() {
         let tree = Supervisor::new("t").child(child.stop_within(Duration::ZERO)).start().await.unwrap();
         tokio::task::yield_now().await;
         let report = tree.stop().await;
-        assert_eq!(report.entries[0].rung, Rung::Killed);
+        assert_eq!(report.entries[0].stage, StopStage::Killed);
         assert!(matches!(report.entries[0].exit, Some(Exit::Panicked(_))), "{report:?}");
         universe.check().await;
     });

@@ -10,7 +10,7 @@ const fn s(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-fn state(tree: &TreeHandle, path: &str) -> NodeState {
+fn state(tree: &TreeHandle, path: &str) -> ChildState {
     tree.snapshot().get(path).unwrap().state.clone()
 }
 
@@ -66,7 +66,7 @@ fn group_restart_follows_declared_order_a_permanently_dead_sibling_does_not_hang
             })
         };
         let dead = Child::task("dead", |_ctx| async {}).restart(Restart::Temporary);
-        // Declared against the order of their names.
+        // ChildDeclaration against the order of their names.
         let tree = Supervisor::new("t")
             .strategy(Strategy::OneForAll)
             .child(child("z"))
@@ -103,7 +103,7 @@ fn the_window_slides_a_child_that_fails_just_below_the_rate_for_ever_is_never_gi
     paused(async {
         let universe = Universe::new();
         let puppet = universe.puppet("a");
-        let child = puppet.child().backoff(None).limit(Limit::new(3, s(10)).or(GiveUp::Quarantine));
+        let child = puppet.child().backoff(None).limit(Limit::new(3, s(10)).on_exceeded(GiveUp::Quarantine));
         let tree = Supervisor::new("t").child(child).start().await.unwrap();
         for attempt in 2..300 {
             tokio::time::sleep(Duration::from_millis(3400)).await;
@@ -116,7 +116,7 @@ fn the_window_slides_a_child_that_fails_just_below_the_rate_for_ever_is_never_gi
             puppet.fail("above the rate");
         }
         tokio::time::sleep(s(100)).await;
-        assert_eq!(state(&tree, "/t/a"), NodeState::Idle(WhyIdle::Quarantined));
+        assert_eq!(state(&tree, "/t/a"), ChildState::Idle(IdleReason::Quarantined));
         tree.stop().await;
         universe.check().await;
     });
@@ -127,7 +127,7 @@ fn give_up_is_visible_in_event_state_health_and_exit_health_is_never_green_over_
     paused(async {
         let universe = Universe::new();
         let (dead, well) = (universe.puppet("dead"), universe.puppet("well"));
-        let limit = Limit::new(0, s(10)).or(GiveUp::Quarantine);
+        let limit = Limit::new(0, s(10)).on_exceeded(GiveUp::Quarantine);
         let inner = Supervisor::new("inner").child(dead.child().limit(limit)).child(well.child());
         let tree = Supervisor::new("t").child(inner).start().await.unwrap();
         let mut events = tree.events();
@@ -135,14 +135,16 @@ fn give_up_is_visible_in_event_state_health_and_exit_health_is_never_green_over_
         dead.fail("at once");
         let gave_up = loop {
             match events.next().await {
-                Some(Next::Event(Event { kind: EventKind::Quarantined(gave_up), .. })) => break gave_up,
+                Some(EventOrLost::Event(Event { kind: EventKind::Quarantined(gave_up), .. })) => {
+                    break gave_up;
+                }
                 Some(_) => {}
                 None => panic!("no event of it"),
             }
         };
         assert_eq!((gave_up.path.as_str(), gave_up.count, gave_up.allowed), ("/t/inner/dead", 1, 0));
         let snapshot = tree.snapshot();
-        assert_eq!(snapshot.get("/t/inner/dead").unwrap().state, NodeState::Idle(WhyIdle::Quarantined));
+        assert_eq!(snapshot.get("/t/inner/dead").unwrap().state, ChildState::Idle(IdleReason::Quarantined));
         for path in ["/t/inner/dead", "/t/inner", "/t"] {
             assert_eq!(snapshot.get(path).unwrap().health, Health::Unhealthy, "{path}");
         }
@@ -195,13 +197,13 @@ fn jitter_differs_between_children() {
         tokio::task::yield_now().await;
         eventually("all of them", || {
             let snapshot = tree.snapshot();
-            let is_waiting = |view: &NodeView| matches!(view.state, NodeState::BackingOff { .. });
+            let is_waiting = |view: &ChildView| matches!(view.state, ChildState::BackingOff { .. });
             snapshot.root.children.iter().all(is_waiting)
         })
         .await;
         let mut delays: Vec<Duration> = Vec::new();
         for view in &tree.snapshot().root.children {
-            if let NodeState::BackingOff { remaining } = view.state {
+            if let ChildState::BackingOff { remaining } = view.state {
                 delays.push(remaining);
             }
         }
@@ -313,7 +315,9 @@ fn a_group_that_backs_off_waits_as_a_group() {
         b.fail("x");
         tokio::time::sleep(s(4)).await;
         assert_eq!([a.live(), b.live(), c.live()], [0, 0, 0]);
-        let NodeState::Waiting { what, remaining } = state(&tree, "/t/c") else { panic!("it does not wait") };
+        let ChildState::Waiting { what, remaining } = state(&tree, "/t/c") else {
+            panic!("it does not wait")
+        };
         assert_eq!(what, WaitingFor::GroupBackoff(Name::new("b").unwrap()));
         assert!(remaining.is_some());
         for puppet in [&a, &b, &c] {

@@ -96,7 +96,7 @@ fn a_service_lives_its_three_hooks_and_is_ready_after_init() {
         let tree = Supervisor::new("t").child(script.child()).begin().unwrap();
         tokio::time::sleep(s(2)).await;
         let state = tree.snapshot().get("/t/svc").unwrap().state.clone();
-        assert!(matches!(state, NodeState::Starting { .. }), "{state:?}");
+        assert!(matches!(state, ChildState::Starting { .. }), "{state:?}");
         tree.ready().await.unwrap();
         assert_eq!(tree.now().since(Time::ZERO), s(3));
         let report = tree.stop().await;
@@ -131,7 +131,7 @@ fn a_stop_hook_that_hangs_is_bounded_by_the_child_s_deadline() {
         let tree = Supervisor::new("t").child(child).start().await.unwrap();
         let report = tree.stop().await;
         assert_eq!(report.took, s(4));
-        assert_eq!(report.entries[0].rung, Rung::Killed);
+        assert_eq!(report.entries[0].stage, StopStage::Killed);
         assert_eq!(script.log(), ["init 1", "run 1", "stop 1"]);
         universe.check().await;
     });
@@ -161,7 +161,7 @@ fn the_stop_hook_runs_after_a_kill_within_the_grace() {
         let tree = Supervisor::new("t").child(script.child()).start().await.unwrap();
         let report = tree.kill().await;
         assert_eq!(report.took, s(1));
-        assert_eq!(report.entries[0].rung, Rung::Killed);
+        assert_eq!(report.entries[0].stage, StopStage::Killed);
         assert_eq!(script.log(), ["init 1", "run 1", "stop 1", "stopped 1"]);
         universe.check().await;
     });
@@ -275,7 +275,7 @@ fn a_service_that_is_not_needed_counts_as_started_and_is_absent() {
             .await
             .unwrap();
         let state = tree.snapshot().get("/t/svc").unwrap().state.clone();
-        assert_eq!(state, NodeState::Idle(WhyIdle::Ignored));
+        assert_eq!(state, ChildState::Idle(IdleReason::Ignored));
         assert_eq!((after.live(), script.log()), (1, vec!["init 1".to_owned()]));
         universe_ends(tree, universe).await;
     });
@@ -326,7 +326,7 @@ fn an_init_that_fails_on_a_restart_is_retried() {
         tokio::time::sleep(s(60)).await;
         let snapshot = tree.snapshot();
         let view = snapshot.get("/t/svc").unwrap();
-        assert_eq!((view.attempt, &view.state), (Attempt(5), &NodeState::Running));
+        assert_eq!((view.attempt, &view.state), (Attempt(5), &ChildState::Running));
         assert_eq!(view.last_exit.as_ref().unwrap().to_string(), "failed: no disk");
         universe_ends(tree, universe).await;
     });

@@ -30,7 +30,7 @@ fn a_child_that_ignores_the_stop_is_killed_and_reported() {
         let a = universe.puppet("a").ignoring_stop();
         let tree = Supervisor::new("t").child(a.child()).start().await.unwrap();
         let report = tree.stop().await;
-        assert_eq!(report.entries[0].rung, Rung::Killed);
+        assert_eq!(report.entries[0].stage, StopStage::Killed);
         assert_eq!(report.took, Duration::from_secs(5));
         universe.check().await;
     });

@@ -8,7 +8,7 @@ const fn s(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-fn state(tree: &TreeHandle, path: &str) -> NodeState {
+fn state(tree: &TreeHandle, path: &str) -> ChildState {
     tree.snapshot().get(path).unwrap().state.clone()
 }
 
@@ -21,7 +21,7 @@ fn the_next_child_starts_when_the_one_before_is_ready() {
         tokio::time::sleep(s(20)).await;
         assert_eq!((a.starts(), b.starts()), (1, 0));
         let what = WaitingFor::Turn(Name::new("a").unwrap());
-        assert_eq!(state(&tree, "/t/b"), NodeState::Waiting { what, remaining: Some(s(10)) });
+        assert_eq!(state(&tree, "/t/b"), ChildState::Waiting { what, remaining: Some(s(10)) });
         a.ready();
         tree.ready().await.unwrap();
         assert_eq!((a.live(), b.live()), (1, 1));
@@ -100,7 +100,7 @@ fn one_that_never_becomes_ready_times_out_while_commands_are_served() {
             .unwrap();
         tokio::time::sleep(s(1)).await;
         let done = tree.restart_child("/t/other").await;
-        assert!(matches!(done, Ok(Done::Ready { attempt: Attempt(2), .. })), "{done:?}");
+        assert!(matches!(done, Ok(Outcome::Ready { attempt: Attempt(2), .. })), "{done:?}");
         let Err(ended) = tree.ready().await else { panic!("it cannot be ready") };
         let Exit::StartFailed(failure) = &ended.exit else { panic!("{ended:?}") };
         assert_eq!(failure.path.as_str(), "/t/db");
@@ -152,7 +152,7 @@ fn a_child_after_a_healthy_or_completed_one_waits_for_just_that() {
         once.complete();
         tokio::time::sleep(s(1)).await;
         let what = WaitingFor::Edge(Name::new("ill").unwrap(), Condition::Healthy);
-        assert_eq!(state(&tree, "/t/last"), NodeState::Waiting { what, remaining: Some(s(29)) });
+        assert_eq!(state(&tree, "/t/last"), ChildState::Waiting { what, remaining: Some(s(29)) });
         ill.health(Health::Healthy);
         tree.ready().await.unwrap();
         assert_eq!(last.live(), 1);
@@ -196,7 +196,7 @@ fn a_nested_supervisor_is_ready_when_its_children_are() {
             .begin()
             .unwrap();
         tokio::time::sleep(s(1)).await;
-        assert!(matches!(state(&tree, "/t/s1"), NodeState::Starting { .. }));
+        assert!(matches!(state(&tree, "/t/s1"), ChildState::Starting { .. }));
         assert_eq!(after.starts(), 0);
         inner.ready();
         tree.ready().await.unwrap();

@@ -33,7 +33,7 @@ fn n_children_that_ignore_the_stop_total_time_is_one_budget_all_are_forced_the_r
         for n in 0..50 {
             let path = Path::new(&format!("/t/p{n}"));
             let entry = report.entries.iter().find(|entry| entry.path == path).expect("every child is named");
-            assert_eq!(entry.rung, Rung::Killed);
+            assert_eq!(entry.stage, StopStage::Killed);
         }
         universe.check().await;
     });
@@ -102,8 +102,11 @@ fn stop_during_start_cancels_what_has_not_begun() {
         let report = tree.stop().await;
         assert!(report.is_clean(), "{report:?}");
         assert_eq!((a.starts(), slow.starts(), later.starts()), (1, 1, 0));
-        let rungs: Vec<_> = report.entries.iter().map(|entry| (entry.path.name(), entry.rung)).collect();
-        assert_eq!(rungs, [("later", Rung::Cancelled), ("slow", Rung::Asked), ("a", Rung::Asked)]);
+        let stages: Vec<_> = report.entries.iter().map(|entry| (entry.path.name(), entry.stage)).collect();
+        assert_eq!(
+            stages,
+            [("later", StopStage::Cancelled), ("slow", StopStage::Asked), ("a", StopStage::Asked)]
+        );
         assert!(tree.ready().await.is_err(), "it was never ready");
         universe.check().await;
     });
@@ -125,7 +128,7 @@ fn stop_pause_quarantine_remove_or_shutdown_during_backoff_cancels_the_backoff_n
             puppet.gone().await;
         }
         for node in &tree.snapshot().root.children {
-            assert!(matches!(node.state, NodeState::BackingOff { .. }), "{:?}", node.state);
+            assert!(matches!(node.state, ChildState::BackingOff { .. }), "{:?}", node.state);
         }
         tree.stop_child("/t/stopped").await.unwrap();
         tree.remove_child("/t/removed").await.unwrap();
@@ -136,7 +139,7 @@ fn stop_pause_quarantine_remove_or_shutdown_during_backoff_cancels_the_backoff_n
         puppets[2].fail("again");
         puppets[2].gone().await;
         let report = tree.stop().await;
-        assert_eq!(report.entries[0].rung, Rung::Cancelled);
+        assert_eq!(report.entries[0].stage, StopStage::Cancelled);
         tokio::time::sleep(s(2000)).await;
         assert_eq!(puppets[2].starts(), 2);
         universe.check().await;
@@ -195,12 +198,16 @@ fn dynamic_children_are_stopped_and_reported_like_the_others() {
         members.spawn_named(Name::new("m").unwrap(), ()).unwrap();
         deaf.started(1).await;
         let report = tree.stop().await;
-        let mut rungs: Vec<_> =
-            report.entries.iter().map(|entry| (entry.path.to_string(), entry.rung)).collect();
-        rungs.sort();
+        let mut stages: Vec<_> =
+            report.entries.iter().map(|entry| (entry.path.to_string(), entry.stage)).collect();
+        stages.sort();
         assert_eq!(
-            rungs,
-            [("/t/added".into(), Rung::Asked), ("/t/g".into(), Rung::Asked), ("/t/g/m".into(), Rung::Killed)]
+            stages,
+            [
+                ("/t/added".into(), StopStage::Asked),
+                ("/t/g".into(), StopStage::Asked),
+                ("/t/g/m".into(), StopStage::Killed)
+            ]
         );
         assert_eq!(report.took, s(3));
         universe.check().await;
@@ -269,7 +276,7 @@ fn a_kill_that_a_child_orders_when_it_is_asked_to_stop_is_obeyed_by_itself_at_on
         // It waits for the stop.
         tokio::time::sleep(s(1)).await;
         let report = tree.stop().await;
-        assert_eq!((report.entries[0].rung, report.took), (Rung::Killed, Duration::ZERO), "{report:?}");
+        assert_eq!((report.entries[0].stage, report.took), (StopStage::Killed, Duration::ZERO), "{report:?}");
     });
 }
 
@@ -325,7 +332,7 @@ fn an_adapter_is_told_of_its_kill_and_written_off_after_the_grace() {
         let told = Arc::new(std::sync::Mutex::new(Vec::new()));
         let adapter = |name: &'static str, obeys: bool| {
             let told = Arc::clone(&told);
-            Child::adapter(name, move |ctx: Ctx| {
+            Child::task_with_kill(name, move |ctx: Ctx| {
                 let told = Arc::clone(&told);
                 async move {
                     ctx.killed().await;
@@ -345,11 +352,11 @@ fn an_adapter_is_told_of_its_kill_and_written_off_after_the_grace() {
             .await
             .unwrap();
         let report = tree.stop().await;
-        let rungs: Vec<_> = report.entries.iter().map(|entry| (entry.path.name(), entry.rung)).collect();
-        assert_eq!(rungs, [("hangs", Rung::Abandoned), ("obeys", Rung::Killed)]);
+        let stages: Vec<_> = report.entries.iter().map(|entry| (entry.path.name(), entry.stage)).collect();
+        assert_eq!(stages, [("hangs", StopStage::Abandoned), ("obeys", StopStage::Killed)]);
         assert!(matches!(report.entries[1].exit, Some(Exit::Signal { signal: 9, .. })), "{report:?}");
         assert_eq!(*told.lock().unwrap(), ["hangs", "obeys"]);
-        assert_eq!(report.took, s(1) + KILL_GRACE + s(1));
+        assert_eq!(report.took, s(1) + KILL_WAIT + s(1));
         // Written off is dropped as well: nothing is left over.
         universe.check().await;
     });

@@ -72,14 +72,14 @@ fn restless(name: String, seed: u64, census: &Arc<Census>) -> Child {
         }
     });
     child
-        .ready_when_told()
+        .reports_ready()
         .stop_within(Duration::from_millis(seed % 5))
         .backoff(seed.is_multiple_of(3).then_some(Backoff {
             from: Duration::from_millis(1),
             to: Duration::from_millis(4),
             reset_after: Duration::from_secs(1),
         }))
-        .limit(Limit::unlimited().or(GiveUp::Quarantine))
+        .limit(Limit::unlimited().on_exceeded(GiveUp::Quarantine))
 }
 
 /// One random command.
@@ -152,7 +152,7 @@ fn storm(seed: u64) {
             .child(some("one"))
             .child(some("all").strategy(Strategy::OneForAll))
             .child(some("rest").strategy(Strategy::RestForOne))
-            .child(some("place").place(Place::new("storm", 1)))
+            .child(some("place").dedicated_runtime(DedicatedRuntime::new("storm", 1)))
             .child(group)
             .child(thread.thread().backoff(None).limit(Limit::unlimited()))
             .begin()
@@ -181,7 +181,7 @@ fn storm(seed: u64) {
         for hand in hands {
             hand.await.unwrap();
         }
-        assert!(report.entries.iter().all(|entry| entry.rung != Rung::Abandoned), "{report:?}");
+        assert!(report.entries.iter().all(|entry| entry.stage != StopStage::Abandoned), "{report:?}");
         assert!(!thread.overlapped() && thread.live() == 0);
     });
     for census in censuses.iter().chain([&late]) {

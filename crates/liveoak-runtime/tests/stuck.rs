@@ -29,8 +29,8 @@ fn a_child_that_never_yields_cannot_hang_the_stop_it_is_abandoned_and_reported()
             .unwrap();
         stuck.spin();
         let report = tree.stop().await;
-        let rungs: Vec<_> = report.entries.iter().map(|entry| (entry.path.name(), entry.rung)).collect();
-        assert_eq!(rungs, [("stuck", Rung::Abandoned), ("well", Rung::Asked)]);
+        let stages: Vec<_> = report.entries.iter().map(|entry| (entry.path.name(), entry.stage)).collect();
+        assert_eq!(stages, [("stuck", StopStage::Abandoned), ("well", StopStage::Asked)]);
         assert!(matches!(report.entries[0].exit, Some(Exit::Abandoned)), "{report:?}");
         assert_eq!(stuck.live(), 1, "it does still run");
         stuck.release();
@@ -61,7 +61,7 @@ fn the_stuck_detector_acts_by_itself_also_when_the_stuck_child_has_just_woken_th
                 }
             }
         });
-        let child = child.ready_when_told().heartbeat(SOON).backoff(None);
+        let child = child.reports_ready().heartbeat(SOON).backoff(None);
         let tree = Supervisor::new("t").child(child).start().await.unwrap();
         let second = eventually("a second attempt, after the first was written off", || {
             tree.snapshot().get("/t/stuck").unwrap().attempt == Attempt(2)
@@ -88,7 +88,7 @@ fn children_that_never_yield_and_take_all_threads_cannot_hang_the_stop() {
         stuck.iter().for_each(Puppet::spin);
         // Whoever gets a thread keeps it; the others never get one.
         let report = tree.stop().await;
-        assert!(report.entries.iter().all(|entry| entry.rung == Rung::Abandoned), "{report:?}");
+        assert!(report.entries.iter().all(|entry| entry.stage == StopStage::Abandoned), "{report:?}");
         assert_eq!(report.entries.len(), 4);
         assert!(report.took < Duration::from_secs(10), "{:?}", report.took);
         stuck.iter().for_each(Puppet::release);
@@ -108,11 +108,12 @@ fn a_thread_that_never_looks_is_abandoned_and_reported_and_the_process_survives(
             .unwrap();
         let mut events = tree.events();
         let report = tree.stop().await;
-        let rungs: Vec<_> = report.entries.iter().map(|entry| (entry.path.name(), entry.rung)).collect();
-        assert_eq!(rungs, [("deaf", Rung::Abandoned), ("listens", Rung::Asked)]);
+        let stages: Vec<_> = report.entries.iter().map(|entry| (entry.path.name(), entry.stage)).collect();
+        assert_eq!(stages, [("deaf", StopStage::Abandoned), ("listens", StopStage::Asked)]);
         let mut abandoned = 0;
         while let Some(next) = events.next().await {
-            abandoned += u32::from(matches!(&next, Next::Event(event) if event.kind.name() == "abandoned"));
+            abandoned +=
+                u32::from(matches!(&next, EventOrLost::Event(event) if event.kind.name() == "abandoned"));
         }
         assert_eq!(abandoned, 1, "it is an event as well");
         assert_eq!((deaf.live(), listens.live()), (1, 0));
@@ -129,13 +130,13 @@ fn a_late_exit_report_of_an_old_attempt_changes_nothing() {
         let tree = Supervisor::new("t").child(child).start().await.unwrap();
         puppet.spin();
         let restarted = tree.restart_child("/t/stuck").await;
-        assert!(matches!(restarted, Ok(Done::Ready { attempt: Attempt(2), .. })), "{restarted:?}");
+        assert!(matches!(restarted, Ok(Outcome::Ready { attempt: Attempt(2), .. })), "{restarted:?}");
         assert_eq!(puppet.live(), 2, "the first was written off and still runs");
         puppet.release();
         eventually("the end of the first", || puppet.live() == 1).await;
         let snapshot = tree.snapshot();
         let view = snapshot.get("/t/stuck").unwrap();
-        assert_eq!((view.attempt, &view.state), (Attempt(2), &NodeState::Running));
+        assert_eq!((view.attempt, &view.state), (Attempt(2), &ChildState::Running));
         assert!(matches!(view.last_exit, Some(Exit::Abandoned)), "{:?}", view.last_exit);
         assert!(tree.stop().await.is_clean());
         assert_eq!(puppet.live(), 0);
@@ -167,7 +168,7 @@ fn what_an_abandoned_thread_has_spawned_is_gone_and_it_can_spawn_no_more() {
         let tree = Supervisor::new("t").child(thread.stop_within(SOON)).start().await.unwrap();
         eventually("a few beats", || beats.load(Ordering::Relaxed) > 3).await;
         let report = tree.stop().await;
-        assert_eq!(report.entries[0].rung, Rung::Abandoned);
+        assert_eq!(report.entries[0].stage, StopStage::Abandoned);
         // It was aborted with the end of the ladder; a poll that was under way may still add one.
         let counted = beats.load(Ordering::Relaxed);
         tokio::time::sleep(SOON).await;

@@ -79,7 +79,7 @@ fn a_reader_of_events_whose_waker_panics_cuts_no_other_reader_off() {
         mined.add(first.next());
         let names: Mutex<Vec<&str>> = Mutex::default();
         let read = async {
-            while let Some(Next::Event(event)) = good.next().await {
+            while let Some(EventOrLost::Event(event)) = good.next().await {
                 names.lock().unwrap().push(event.kind.name());
             }
         };

@@ -16,15 +16,15 @@ const fn s(seconds: u64) -> Duration {
 /// What a reader of events knows of a tree: a state as one word, and the attempt, by path.
 type Known = BTreeMap<String, (&'static str, u64)>;
 
-fn word(state: &NodeState) -> &'static str {
+fn word(state: &ChildState) -> &'static str {
     match state {
-        NodeState::Idle(_) => "idle",
+        ChildState::Idle(_) => "idle",
         other => other.as_str(),
     }
 }
 
 fn known(snapshot: &Snapshot) -> Known {
-    let view = |node: &NodeView| (node.path.to_string(), (word(&node.state), node.attempt.0));
+    let view = |node: &ChildView| (node.path.to_string(), (word(&node.state), node.attempt.0));
     snapshot.nodes().map(view).collect()
 }
 
@@ -57,8 +57,8 @@ fn learn(known: &mut Known, event: &Event) {
 async fn read_until(events: &mut Events, known: &mut Known, last: &mut u64, number: u64) -> Option<()> {
     while *last < number {
         match events.next().await.expect("the tree lives") {
-            Next::Lost(_) => return None,
-            Next::Event(event) => {
+            EventOrLost::Lost(_) => return None,
+            EventOrLost::Event(event) => {
                 assert_eq!(event.number, *last + 1, "numbers have no gaps");
                 *last = event.number;
                 learn(known, &event);
@@ -150,8 +150,8 @@ fn a_slow_reader_is_told_exactly_how_many_events_it_has_lost_and_slows_nobody_do
         let (mut lost, mut read) = (0, 0);
         while let Some(next) = events.next().await {
             match next {
-                Next::Lost(count) => lost += count,
-                Next::Event(event) => {
+                EventOrLost::Lost(count) => lost += count,
+                EventOrLost::Event(event) => {
                     read += 1;
                     assert_eq!(event.number, snapshot.number + lost + read);
                 }
@@ -171,7 +171,7 @@ fn the_stream_ends_with_the_tree_after_its_last_event() {
         let mut events = tree.events();
         let reader = tokio::spawn(async move {
             let mut last = None;
-            while let Some(Next::Event(event)) = events.next().await {
+            while let Some(EventOrLost::Event(event)) = events.next().await {
                 last = Some((event.path.to_string(), event.kind.name()));
             }
             last
@@ -193,7 +193,7 @@ impl Wake for ReadsWhenWoken {
         let (events, names) = &mut *self.0.lock().unwrap();
         loop {
             let next = std::pin::pin!(events.next()).poll(&mut Context::from_waker(Waker::noop()));
-            let Poll::Ready(Some(Next::Event(event))) = next else { return };
+            let Poll::Ready(Some(EventOrLost::Event(event))) = next else { return };
             names.push(format!("{} {}", event.path, event.kind.name()));
         }
     }
@@ -236,12 +236,12 @@ fn every_waiting_state_says_for_what_since_when_and_how_long_still() {
             .unwrap();
         tokio::time::sleep(s(4)).await;
         let view = |path: &str| tree.snapshot().get(path).unwrap().clone();
-        assert_eq!(view("/t/slow").state, NodeState::Starting { remaining: Some(s(26)) });
+        assert_eq!(view("/t/slow").state, ChildState::Starting { remaining: Some(s(26)) });
         assert_eq!(tree.now().since(view("/t/slow").since), s(4));
         let handle = tree.handle();
         tokio::spawn(async move { handle.stop_child("/t/deaf").await });
         tokio::time::sleep(s(3)).await;
-        let asked = NodeState::Stopping { rung: Rung::Asked, remaining: Some(s(2)) };
+        let asked = ChildState::Stopping { stage: StopStage::Asked, remaining: Some(s(2)) };
         assert_eq!(view("/t/deaf").state, asked);
         tree.kill().await;
         universe.check().await;
@@ -257,7 +257,7 @@ fn health_is_an_event_and_part_of_every_supervisor_above() {
         let tree = Supervisor::new("t").child(inner).start().await.unwrap();
         let mut events = tree.events();
         a.health(Health::Degraded);
-        let Some(Next::Event(event)) = events.next().await else { panic!("no event") };
+        let Some(EventOrLost::Event(event)) = events.next().await else { panic!("no event") };
         assert!(matches!(event.kind, EventKind::Health(Health::Degraded)), "{event:?}");
         assert_eq!(tree.snapshot().root.health, Health::Degraded);
         tree.stop().await;

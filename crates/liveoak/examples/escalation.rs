@@ -5,7 +5,7 @@
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
 use liveoak::prelude::*;
-use liveoak::{EventKind, Next};
+use liveoak::{EventKind, EventOrLost};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -22,7 +22,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let tree = Supervisor::new("weather").child(station).begin()?;
     let mut events = tree.events();
     while let Some(next) = events.next().await {
-        let Next::Event(event) = next else { continue };
+        let EventOrLost::Event(event) = next else { continue };
         match &event.kind {
             EventKind::Exited { exit, .. } => println!("{}: {exit}", event.path),
             EventKind::GaveUp(_) => println!("{}: gives up", event.path),

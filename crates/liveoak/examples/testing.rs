@@ -5,7 +5,7 @@
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
 use liveoak::testing::{Universe, paused};
-use liveoak::{BoxError, Child, Ctx, Exit, Init, Rung, Service, Supervisor};
+use liveoak::{BoxError, Child, Ctx, Exit, Init, Service, StopStage, Supervisor};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -61,8 +61,8 @@ fn main() {
         // The lamp does not listen; the diary does, and closes its book.
         let report = tree.stop().await;
         let forced: Vec<_> =
-            report.forced().map(|entry| (entry.path.name().to_owned(), entry.rung)).collect();
-        assert_eq!(forced, [("lamp".to_owned(), Rung::Killed)]);
+            report.forced().map(|entry| (entry.path.name().to_owned(), entry.stage)).collect();
+        assert_eq!(forced, [("lamp".to_owned(), StopStage::Killed)]);
         assert_eq!(closed.load(Ordering::Relaxed), 2);
         universe.check().await;
         println!(

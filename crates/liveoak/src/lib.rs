@@ -60,7 +60,7 @@
 //! | [`Child::service`] – a value with `init`, `run` and `stop` ([`Service`]) | when `init` returned | dropped, after its `stop` hook had its time |
 //! | [`Child::thread`] – a blocking closure | at once, or when it says so | abandoned, and reported so: a thread cannot be killed |
 //! | `Child::command` – a program ([`process`]) | when started, or when a probe says so | SIGKILL to its whole group |
-//! | [`Supervisor`] – more children, perhaps on a runtime of their own ([`Place`]) | when its children are | each by its own rule, all within one budget |
+//! | [`Supervisor`] – more children, perhaps on a runtime of their own ([`DedicatedRuntime`]) | when its children are | each by its own rule, all within one budget |
 //! | [`Group`] – any number of members from one template, added as the program runs | at once | all asked together, under one deadline |
 //!
 //! Every child gets a [`Ctx`]: its path and attempt, the request to stop, readiness, heartbeat, health, subtasks.
@@ -107,7 +107,7 @@ pub mod prelude {
     #[cfg(feature = "process")]
     pub use liveoak_process::{Probe, ProcessChild};
     pub use liveoak_runtime::{
-        AutoShutdown, Backoff, Child, Condition, Ctx, Exit, GiveUp, Group, GroupHandle, Health, Init, Limit,
-        Order, Place, Restart, Service, Strategy, Supervisor, Tree, TreeHandle,
+        AutoShutdown, Backoff, Child, Condition, Ctx, DedicatedRuntime, Exit, GiveUp, Group, GroupHandle,
+        Health, Init, Limit, Order, Restart, Service, Strategy, Supervisor, Tree, TreeHandle,
     };
 }

@@ -3,7 +3,7 @@
 use crate::peer::{Kid, Lacks, Peer, Place, Plan, Running, Strategy as Wanted, Told};
 use async_trait::async_trait;
 use liveoak::prelude::*;
-use liveoak::{EventKind, Events, Next};
+use liveoak::{EventKind, Events, EventOrLost};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ fn child(kid: Kid, plan: &Plan) -> Child {
 /// Keeps the events that say more than that something starts or runs.
 async fn listen(mut events: Events, kept: Arc<Mutex<Vec<Told>>>) {
     while let Some(next) = events.next().await {
-        let Next::Event(event) = next else { continue };
+        let EventOrLost::Event(event) = next else { continue };
         let text = match &event.kind {
             EventKind::Exited { exit, .. } => format!("{}: {exit}", event.path),
             EventKind::Quarantined(why) | EventKind::GaveUp(why) => why.to_string(),
@@ -85,7 +85,7 @@ impl Running for Alive {
 
     async fn told(&mut self) -> Vec<Told> {
         let snapshot = self.tree.snapshot();
-        let state = |node: &liveoak::NodeView| {
+        let state = |node: &liveoak::ChildView| {
             let exit = node.last_exit.as_ref().map(|exit| format!(", last exit {exit}")).unwrap_or_default();
             Told::new(Place::State, format!("{}: {}{exit}", node.path, node.state.as_str()))
         };
@@ -100,7 +100,7 @@ impl Running for Alive {
     async fn stop(&mut self) -> Vec<Told> {
         let report = self.tree.stop().await;
         let entry = |entry: &liveoak::StopEntry| {
-            Told::new(Place::Answer, format!("{}: {}", entry.path, entry.rung.as_str()))
+            Told::new(Place::Answer, format!("{}: {}", entry.path, entry.stage.as_str()))
         };
         report.forced().map(entry).collect()
     }

@@ -1,6 +1,6 @@
 //! The crate `ractor-supervisor`, with `ractor`.
 
-use crate::peer::{Kid, Lacks, Peer, Place, Plan, Running, Strategy, Told, Work};
+use crate::peer::{Kid, Lacks, Peer, Place, Plan, Running, Strategy, Told, ChildForm};
 use async_trait::async_trait;
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
 use ractor_supervisor::{

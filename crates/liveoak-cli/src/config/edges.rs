@@ -112,7 +112,7 @@ fn circles<'e>(targets: &[Vec<(usize, &'e DeclaredEdge)>]) -> Vec<Circle<'e>> {
     enum Mark {
         New,
         OnPath(usize),
-        Done,
+        Outcome,
     }
     let mut marks = vec![Mark::New; targets.len()];
     let mut told = HashSet::new();
@@ -126,13 +126,13 @@ fn circles<'e>(targets: &[Vec<(usize, &'e DeclaredEdge)>]) -> Vec<Circle<'e>> {
         marks[root] = Mark::OnPath(0);
         while let Some((child, followed)) = path.last_mut() {
             let Some((target, _)) = targets[*child].get(*followed) else {
-                marks[*child] = Mark::Done;
+                marks[*child] = Mark::Outcome;
                 path.pop();
                 continue;
             };
             *followed += 1;
             match marks[*target] {
-                Mark::Done => {}
+                Mark::Outcome => {}
                 Mark::New => {
                     marks[*target] = Mark::OnPath(path.len());
                     path.push((*target, 0));

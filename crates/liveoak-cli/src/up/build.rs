@@ -104,7 +104,7 @@ fn limit(from: &config::Limit) -> Limit {
         Window::Unlimited => Limit::unlimited(),
         Window::AtMost { restarts, period } => Limit::new(restarts, period),
     };
-    limit.or(match from.give_up {
+    limit.on_exceeded(match from.give_up {
         config::GiveUp::Escalate => GiveUp::Escalate,
         config::GiveUp::Quarantine => GiveUp::Quarantine,
     })

@@ -3,7 +3,10 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use liveoak::{Ended, Exit, GaveUp, NodeState, NodeView, Rung, Snapshot, StartFailure, StopEntry, WhyIdle};
+use liveoak::{
+    ChildState, ChildView, Ended, Exit, IdleReason, LimitExceeded, Snapshot, StartFailure, StopEntry,
+    StopStage,
+};
 use serde::Serialize;
 
 use super::log::Reasons;
@@ -45,7 +48,7 @@ struct How {
 struct Stopped {
     path: String,
     seconds: f64,
-    rung: &'static str,
+    stage: &'static str,
     /// None if it was not running.
     exit: Option<How>,
     #[serde(skip)]
@@ -68,10 +71,11 @@ impl Report {
     /// What `ended` says, with the words of `reasons`; `last` is the tree after its end.
     pub(crate) fn new(config: &Config, ended: &Ended, last: &Snapshot, reasons: &Reasons) -> Self {
         let stop = &ended.report;
-        let by_path: HashMap<&str, &NodeView> = last.nodes().map(|node| (node.path.as_str(), node)).collect();
+        let by_path: HashMap<&str, &ChildView> =
+            last.nodes().map(|node| (node.path.as_str(), node)).collect();
         let earlier = last.nodes().filter_map(|node| {
             let state = match &node.state {
-                NodeState::Idle(why @ (WhyIdle::Finished | WhyIdle::Quarantined)) => why.as_str(),
+                ChildState::Idle(why @ (IdleReason::Finished | IdleReason::Quarantined)) => why.as_str(),
                 _ => return None,
             };
             let path = node.path.as_str();
@@ -117,7 +121,8 @@ impl Report {
         if all == 0 {
             return String::new();
         }
-        let waiting = self.children.iter().filter(|child| child.rung == Rung::Cancelled.as_str()).count();
+        let waiting =
+            self.children.iter().filter(|child| child.stage == StopStage::Cancelled.as_str()).count();
         let children = match all - waiting as u64 {
             1 => "1 child stopped".to_owned(),
             stopped => format!("{stopped} children stopped"),
@@ -159,7 +164,7 @@ impl How {
 }
 
 impl Stopped {
-    fn new(entry: &StopEntry, last: &HashMap<&str, &NodeView>, reasons: &Reasons) -> Self {
+    fn new(entry: &StopEntry, last: &HashMap<&str, &ChildView>, reasons: &Reasons) -> Self {
         let path = entry.path.as_str();
         let exit = entry.exit.as_ref().map(|exit| How::new(exit, path, reasons));
         let before = last.get(path).and_then(|node| node.last_exit.as_ref());
@@ -173,15 +178,15 @@ impl Stopped {
         Self {
             path: path.to_owned(),
             seconds: entry.took.as_secs_f64(),
-            rung: entry.rung.as_str(),
+            stage: entry.stage.as_str(),
             exit,
-            forced: entry.rung.is_forced(),
+            forced: entry.stage.is_forced(),
             text,
         }
     }
 
     fn row<'a>(&'a self, time: &'a str) -> [&'a str; 4] {
-        [&self.path, self.rung, time, &self.text]
+        [&self.path, self.stage, time, &self.text]
     }
 }
 
@@ -218,8 +223,8 @@ fn start_failed(failure: &StartFailure, reasons: &Reasons) -> String {
     }
 }
 
-fn gave_up_on(gave_up: &GaveUp, reasons: &Reasons) -> String {
-    let GaveUp { path, exit, count, allowed, period, .. } = gave_up;
+fn gave_up_on(gave_up: &LimitExceeded, reasons: &Reasons) -> String {
+    let LimitExceeded { path, exit, count, allowed, period, .. } = gave_up;
     let whose = if gave_up.own_limit { "its own limit" } else { "the limit of its supervisor" };
     let restarts = if *count == 1 { "1 restart".to_owned() } else { format!("{count} restarts") };
     let last = words(exit, path.as_str(), reasons);

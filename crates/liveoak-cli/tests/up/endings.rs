@@ -93,7 +93,7 @@ fn a_child_that_ignores_the_stop_is_killed_and_that_is_told() {
     ended.has_in_order(&["/t/a: stopped (killed)", "1 child stopped in ", "  /t/a  killed  "]);
     assert!(ended.log().contains("1 by force"));
     let report = place.report();
-    assert_eq!((&report["clean"], &report["children"][0]["rung"]), (&false.into(), &"killed".into()));
+    assert_eq!((&report["clean"], &report["children"][0]["stage"]), (&false.into(), &"killed".into()));
     assert_eq!(report["children"][0]["exit"]["text"], "ended by SIGKILL");
 }
 

@@ -23,7 +23,7 @@ fn the_report_file_says_per_child_the_path_the_seconds_the_rung_and_the_exit() {
     }
     let terminated = json!({ "kind": "signal", "failure": true, "text": "ended by SIGTERM" });
     let stopped = json!({ "kind": "stopped", "failure": false, "text": "stopped as asked" });
-    let child = |path, exit: &Value| json!({ "path": path, "seconds": null, "rung": "asked", "exit": exit });
+    let child = |path, exit: &Value| json!({ "path": path, "seconds": null, "stage": "asked", "exit": exit });
     assert_eq!(
         report,
         json!({

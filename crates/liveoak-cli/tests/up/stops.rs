@@ -53,7 +53,7 @@ fn many_that_ignore_the_stop_share_one_budget() {
     up.stop().with_code(3);
     let report = place.report();
     let killed =
-        report["children"].as_array().expect("a list").iter().filter(|child| child["rung"] == "killed");
+        report["children"].as_array().expect("a list").iter().filter(|child| child["stage"] == "killed");
     assert_eq!(killed.count(), 8);
 }
 
@@ -82,5 +82,5 @@ fn nothing_starts_again_after_the_stop_was_asked() {
         "0 children stopped in ",
         "  /t/a  cancelled  0.00s  was waiting for its restart after: exit code 1",
     ]);
-    assert_eq!(place.report()["children"][0]["rung"], "cancelled");
+    assert_eq!(place.report()["children"][0]["stage"], "cancelled");
 }

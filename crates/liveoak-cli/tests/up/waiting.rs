@@ -162,7 +162,7 @@ fn a_stop_while_a_start_waits_is_served_at_once() {
     assert_eq!(
         place.report()["children"][0],
         serde_json::json!({
-            "path": "/t/c", "seconds": 0.0, "rung": "cancelled", "exit": null,
+            "path": "/t/c", "seconds": 0.0, "stage": "cancelled", "exit": null,
         })
     );
 }

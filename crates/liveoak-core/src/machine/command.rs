@@ -3,7 +3,9 @@
 use super::node::{Kids, Label, Mode, NONE, Phase};
 use super::{Effect, Machine};
 use crate::spec::{MAX_CHILDREN, added_child};
-use crate::{Attempt, ChildId, Declared, Exit, Name, SpecErrors, StopReport, Ticket, Time, WhyIdle};
+use crate::{
+    Attempt, ChildDeclaration, ChildId, Exit, IdleReason, Name, RequestId, SpecErrors, StopReport, Time,
+};
 use std::fmt;
 use std::sync::Arc;
 
@@ -28,7 +30,7 @@ pub enum Command {
 
 /// A command that was carried out.
 #[derive(Clone, Debug)]
-pub enum Done {
+pub enum Outcome {
     /// The child is ready.
     Ready {
         /// The child.
@@ -130,19 +132,19 @@ impl fmt::Display for Refusal {
 impl std::error::Error for Refusal {}
 
 impl Machine {
-    /// Adds a child to a running supervisor, as its last, and starts it when its turn comes. `ticket` is answered
+    /// Adds a child to a running supervisor, as its last, and starts it when its turn comes. `request` is answered
     /// like [`Command::Start`]; a child that fails its start is not kept (C10). The driver should learn what the
     /// child (and all below it) runs before it polls for effects.
     ///
     /// # Errors
     /// When there is nothing to add to, the name is taken, or the spec is wrong. Nothing was changed then, and
-    /// the ticket is not answered.
+    /// the request is not answered.
     pub fn add_child(
         &mut self,
         now: Time,
         parent: ChildId,
-        declared: &Declared,
-        ticket: Option<Ticket>,
+        declared: &ChildDeclaration,
+        request: Option<RequestId>,
     ) -> Result<ChildId, Refusal> {
         self.at(now, self.random);
         let parent = self.parent_for_adding(parent)?;
@@ -176,7 +178,7 @@ impl Machine {
         flags.added = true;
         flags.on_trial = true;
         self.tell_added(i);
-        self.expect_answer(i, ticket, Command::Start);
+        self.expect_answer(i, request, Command::Start);
         // It may be gone again when all is settled: a child that can never start is not kept.
         let id = self.id_of(i);
         self.wait(i);
@@ -184,18 +186,18 @@ impl Machine {
         Ok(id)
     }
 
-    /// Adds a member to a running group and starts it at once; without a name, its slot names it. `ticket` is
+    /// Adds a member to a running group and starts it at once; without a name, its slot names it. `request` is
     /// answered like [`Command::Start`]; a member that fails its start is not kept.
     ///
     /// # Errors
     /// When it is no group, is not running or full, or the name is taken. Nothing was changed then, and the
-    /// ticket is not answered.
+    /// request is not answered.
     pub fn add_member(
         &mut self,
         now: Time,
         group: ChildId,
         name: Option<Name>,
-        ticket: Option<Ticket>,
+        request: Option<RequestId>,
     ) -> Result<ChildId, Refusal> {
         self.at(now, self.random);
         let group = self.parent_for_adding(group)?;
@@ -216,7 +218,7 @@ impl Machine {
         let i = self.insert_node(group, spec, label, None);
         self.number_differently(group, i);
         self.node_mut(i).flags.added = true;
-        self.expect_answer(i, ticket, Command::Start);
+        self.expect_answer(i, request, Command::Start);
         let id = self.id_of(i);
         self.start_member(i);
         self.settle();
@@ -255,7 +257,7 @@ impl Machine {
         let Some(old) = self.kid_called(parent, name.as_str()) else { return Ok(()) };
         let node = self.node(old);
         let over =
-            node.phase == Phase::Idle(WhyIdle::Finished) && node.spec.restart == crate::Restart::Temporary;
+            node.phase == Phase::Idle(IdleReason::Finished) && node.spec.restart == crate::Restart::Temporary;
         // The new child would be the last to start: too late for those that come after it.
         if over && node.sup.is_none() && self.needed_by(old).is_empty() {
             Ok(())
@@ -264,7 +266,7 @@ impl Machine {
         }
     }
 
-    pub(super) fn command(&mut self, ticket: Ticket, id: ChildId, command: Command) {
+    pub(super) fn command(&mut self, request: RequestId, id: ChildId, command: Command) {
         let result = if self.down {
             Err(Refusal::TreeDown)
         } else {
@@ -272,27 +274,27 @@ impl Machine {
                 None => Err(Refusal::NotFound),
                 Some(i) if self.waiters(i) >= MAX_WAITERS => Err(Refusal::Busy),
                 Some(i) => match command {
-                    Command::Start => self.command_start(i, ticket),
-                    Command::Stop => self.command_stop(i, ticket),
-                    Command::Restart => self.command_restart(i, ticket),
-                    Command::Remove => self.command_remove(i, ticket),
+                    Command::Start => self.command_start(i, request),
+                    Command::Stop => self.command_stop(i, request),
+                    Command::Restart => self.command_restart(i, request),
+                    Command::Remove => self.command_remove(i, request),
                 },
             }
         };
         if let Err(refusal) = result {
-            self.push(Effect::Reply { ticket, result: Err(refusal) });
+            self.push(Effect::Reply { request, result: Err(refusal) });
         }
     }
 
-    fn command_start(&mut self, i: u32, ticket: Ticket) -> Result<(), Refusal> {
+    fn command_start(&mut self, i: u32, request: RequestId) -> Result<(), Refusal> {
         match self.node(i).phase {
-            Phase::Idle(_) => self.start_anew(i, ticket),
+            Phase::Idle(_) => self.start_anew(i, request),
             Phase::Stopping { .. } if !self.node(i).flags.wanted => {
                 if self.parent_is_ending(i) || self.node(i).flags.removing || i == self.root {
                     return Err(Refusal::SupervisorDown);
                 }
                 self.may_be_made_again(i)?;
-                self.start_after_stop(i, ticket, Command::Start);
+                self.start_after_stop(i, request, Command::Start);
                 Ok(())
             }
             Phase::Waiting
@@ -308,7 +310,7 @@ impl Machine {
     }
 
     /// Starts a child that is down, with a clean record.
-    fn start_anew(&mut self, i: u32, ticket: Ticket) -> Result<(), Refusal> {
+    fn start_anew(&mut self, i: u32, request: RequestId) -> Result<(), Refusal> {
         let parent = self.node(i).parent;
         if parent == NONE || !matches!(self.sup(parent).mode, Mode::Starting | Mode::Up) {
             return Err(Refusal::SupervisorDown);
@@ -321,12 +323,12 @@ impl Machine {
         book.streak = 0;
         book.window.clear();
         book.gave_up = None;
-        self.expect_answer(i, Some(ticket), Command::Start);
+        self.expect_answer(i, Some(request), Command::Start);
         self.ready_to_start(i);
         Ok(())
     }
 
-    fn start_after_stop(&mut self, i: u32, ticket: Ticket, command: Command) {
+    fn start_after_stop(&mut self, i: u32, request: RequestId, command: Command) {
         let flags = &mut self.node_mut(i).flags;
         flags.wanted = true;
         flags.again = true;
@@ -335,24 +337,24 @@ impl Machine {
             Command::Stop => Some(Err(Refusal::Superseded { by: "a start" })),
             Command::Start | Command::Restart | Command::Remove => None,
         });
-        self.expect_answer(i, Some(ticket), command);
+        self.expect_answer(i, Some(request), command);
     }
 
-    fn command_stop(&mut self, i: u32, ticket: Ticket) -> Result<(), Refusal> {
+    fn command_stop(&mut self, i: u32, request: RequestId) -> Result<(), Refusal> {
         let phase = self.node(i).phase;
         self.node_mut(i).flags.wanted = false;
         self.node_mut(i).flags.again = false;
-        self.expect_answer(i, Some(ticket), Command::Stop);
+        self.expect_answer(i, Some(request), Command::Stop);
         if phase.is_live() || phase.is_pending() {
             self.open_log(i);
             self.begin_stop(i);
         } else {
-            self.settle_stopped(i, crate::Rung::Cancelled, None);
+            self.settle_stopped(i, crate::StopStage::Cancelled, None);
         }
         Ok(())
     }
 
-    fn command_restart(&mut self, i: u32, ticket: Ticket) -> Result<(), Refusal> {
+    fn command_restart(&mut self, i: u32, request: RequestId) -> Result<(), Refusal> {
         let phase = self.node(i).phase;
         if self.parent_is_ending(i)
             || self.node(i).flags.removing
@@ -362,9 +364,9 @@ impl Machine {
         }
         self.may_be_made_again(i)?;
         match phase {
-            Phase::Idle(_) => self.start_anew(i, ticket),
+            Phase::Idle(_) => self.start_anew(i, request),
             Phase::Waiting | Phase::BackingOff => {
-                self.expect_answer(i, Some(ticket), Command::Restart);
+                self.expect_answer(i, Some(request), Command::Restart);
                 self.ready_to_start(i);
                 Ok(())
             }
@@ -373,14 +375,14 @@ impl Machine {
                     Command::Start | Command::Restart => Some(Err(Refusal::Superseded { by: "a restart" })),
                     Command::Stop | Command::Remove => None,
                 });
-                self.start_after_stop(i, ticket, Command::Restart);
+                self.start_after_stop(i, request, Command::Restart);
                 self.begin_stop(i);
                 Ok(())
             }
         }
     }
 
-    fn command_remove(&mut self, i: u32, ticket: Ticket) -> Result<(), Refusal> {
+    fn command_remove(&mut self, i: u32, request: RequestId) -> Result<(), Refusal> {
         let parent = self.node(i).parent;
         if parent == NONE {
             return Err(Refusal::IsRoot);
@@ -394,7 +396,7 @@ impl Machine {
         flags.wanted = false;
         flags.again = false;
         flags.removing = true;
-        self.expect_answer(i, Some(ticket), Command::Remove);
+        self.expect_answer(i, Some(request), Command::Remove);
         if phase.is_live() || phase.is_pending() {
             self.open_log(i);
             self.begin_stop(i);
@@ -419,21 +421,21 @@ impl Machine {
         self.node(i).book.as_ref().map_or(0, |book| book.waiters.len())
     }
 
-    fn expect_answer(&mut self, i: u32, ticket: Option<Ticket>, command: Command) {
-        if let Some(ticket) = ticket {
-            self.book(i).waiters.push((ticket, command));
+    fn expect_answer(&mut self, i: u32, request: Option<RequestId>, command: Command) {
+        if let Some(request) = request {
+            self.book(i).waiters.push((request, command));
         }
     }
 
     /// Answers those of the child's commands for which there is an answer now.
-    pub(super) fn resolve(&mut self, i: u32, answer: impl Fn(Command) -> Option<Result<Done, Refusal>>) {
+    pub(super) fn resolve(&mut self, i: u32, answer: impl Fn(Command) -> Option<Result<Outcome, Refusal>>) {
         if self.waiters(i) == 0 {
             return;
         }
-        for (ticket, command) in std::mem::take(&mut self.book(i).waiters) {
+        for (request, command) in std::mem::take(&mut self.book(i).waiters) {
             match answer(command) {
-                Some(result) => self.push(Effect::Reply { ticket, result }),
-                None => self.book(i).waiters.push((ticket, command)),
+                Some(result) => self.push(Effect::Reply { request, result }),
+                None => self.book(i).waiters.push((request, command)),
             }
         }
     }
@@ -453,8 +455,8 @@ impl Machine {
         }
         let report = self.close_log(i);
         self.resolve(i, |command| match command {
-            Command::Remove => Some(Ok(Done::Removed(report.clone()))),
-            Command::Stop => Some(Ok(Done::Stopped(report.clone()))),
+            Command::Remove => Some(Ok(Outcome::Removed(report.clone()))),
+            Command::Stop => Some(Ok(Outcome::Stopped(report.clone()))),
             Command::Start | Command::Restart => Some(Err(Refusal::NotFound)),
         });
     }

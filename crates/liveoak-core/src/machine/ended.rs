@@ -1,12 +1,14 @@
 //! What follows when an attempt is gone.
 
 use super::node::{Kids, Mode, NONE, Phase};
-use super::{Command, Done, Effect, Machine, Refusal};
+use super::{Command, Effect, Machine, Outcome, Refusal};
 use crate::EventKind;
-use crate::backoff::draw;
+use crate::backoff::jitter;
 use crate::decide::{Verdict, decide};
 use crate::window::Charge;
-use crate::{AutoShutdown, Exit, GaveUp, GiveUp, Limit, Name, Restart, Rung, Strategy, WhyIdle};
+use crate::{
+    AutoShutdown, Exit, GiveUp, IdleReason, Limit, LimitExceeded, Name, Restart, StopStage, Strategy,
+};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,16 +25,16 @@ struct Over {
 impl Machine {
     pub(super) fn reported_exit(&mut self, i: u32, exit: Exit) {
         match &self.node(i).sup {
-            None => self.gone(i, exit, Rung::Asked),
+            None => self.gone(i, exit, StopStage::Asked),
             Some(sup) => match sup.mode {
                 // Its place could not be made: nothing of it has started.
                 Mode::Opening => {
                     self.sup_mut(i).mode = Mode::Down;
-                    self.gone(i, exit, Rung::Asked);
+                    self.gone(i, exit, StopStage::Asked);
                 }
-                Mode::Closing => self.place_closed(i, exit),
+                Mode::Closing => self.runtime_closed(i, exit),
                 Mode::Down | Mode::Starting | Mode::Up | Mode::Stopping => {
-                    self.sup_mut(i).place_lost = true;
+                    self.sup_mut(i).runtime_lost = true;
                     self.fall(i, exit);
                 }
             },
@@ -50,11 +52,14 @@ impl Machine {
     }
 
     /// The attempt of `i` is gone; `exit` is what was seen of it. Every end of an attempt comes through here.
-    pub(super) fn gone(&mut self, i: u32, exit: Exit, rung: Rung) {
+    pub(super) fn gone(&mut self, i: u32, exit: Exit, stage: StopStage) {
         let node = self.node(i);
         let stopping = node.phase.is_stopping();
-        let rung =
-            if node.phase == (Phase::Stopping { killed: true }) { rung.max(Rung::Killed) } else { rung };
+        let stage = if node.phase == (Phase::Stopping { killed: true }) {
+            stage.max(StopStage::Killed)
+        } else {
+            stage
+        };
         let (ran, took) = (self.now.since(node.started), self.now.since(node.since));
         let (_, attempt) = self.attempt_of(i);
         let mut cause = None;
@@ -74,8 +79,8 @@ impl Machine {
         self.emit(i, || EventKind::Exited { attempt, exit: exit.clone(), ran, stopping: cut_short });
         if by_others {
             let took = if stopping { took } else { Duration::ZERO };
-            self.log_stop(i, took, rung, Some(&exit));
-            self.settle_stopped(i, rung, Some(exit));
+            self.log_stop(i, took, stage, Some(&exit));
+            self.settle_stopped(i, stage, Some(exit));
         } else {
             self.decide(i, exit, ran);
         }
@@ -89,7 +94,7 @@ impl Machine {
 
     /// A child that was stopped rests, or goes where it was stopped for.
     /// `exit` is none if it had no attempt.
-    pub(super) fn settle_stopped(&mut self, i: u32, rung: Rung, exit: Option<Exit>) {
+    pub(super) fn settle_stopped(&mut self, i: u32, stage: StopStage, exit: Option<Exit>) {
         let node = self.node(i);
         let (flags, parent, temporary) = (node.flags, node.parent, node.spec.restart == Restart::Temporary);
         let leaves = flags.added || self.is_member(i);
@@ -110,15 +115,15 @@ impl Machine {
             self.node_mut(i).flags.was_ready = false;
             if temporary && !flags.again {
                 self.emit(i, || EventKind::Finished);
-                self.rest(i, WhyIdle::Finished, leaves);
+                self.rest(i, IdleReason::Finished, leaves);
             } else {
                 self.wait(i);
             }
         } else if back {
             self.ready_to_start(i);
         } else {
-            let why = if flags.wanted { WhyIdle::Down } else { WhyIdle::Stopped };
-            self.emit(i, || EventKind::Stopped { rung, why });
+            let why = if flags.wanted { IdleReason::SupervisorDown } else { IdleReason::Stopped };
+            self.emit(i, || EventKind::Stopped { stage, why });
             let goes = flags.removing || leaves && (ending || temporary);
             self.rest(i, why, goes);
         }
@@ -126,7 +131,7 @@ impl Machine {
     }
 
     /// The child is down; it is taken out of the tree if it `goes`.
-    fn rest(&mut self, i: u32, why: WhyIdle, goes: bool) {
+    fn rest(&mut self, i: u32, why: IdleReason, goes: bool) {
         if !goes {
             self.set_phase(i, Phase::Idle(why));
         }
@@ -134,14 +139,14 @@ impl Machine {
         if !removing {
             let report = self.close_log(i);
             let overtaken = || match why {
-                WhyIdle::Down => Refusal::SupervisorDown,
-                WhyIdle::Stopped => Refusal::Superseded { by: "a stop" },
-                WhyIdle::Finished | WhyIdle::Ignored | WhyIdle::Quarantined => {
+                IdleReason::SupervisorDown => Refusal::SupervisorDown,
+                IdleReason::Stopped => Refusal::Superseded { by: "a stop" },
+                IdleReason::Finished | IdleReason::Ignored | IdleReason::Quarantined => {
                     Refusal::Superseded { by: "a group restart" }
                 }
             };
             self.resolve(i, |command| match command {
-                Command::Stop => Some(Ok(Done::Stopped(report.clone()))),
+                Command::Stop => Some(Ok(Outcome::Stopped(report.clone()))),
                 Command::Start | Command::Restart => Some(Err(overtaken())),
                 Command::Remove => None,
             });
@@ -178,12 +183,12 @@ impl Machine {
     pub(super) fn trial_failed(&mut self, i: u32, exit: Exit) {
         let parent = self.node(i).parent;
         self.refuse_waiters(i, &exit);
-        self.emit(i, || EventKind::Stopped { rung: Rung::Cancelled, why: WhyIdle::Stopped });
+        self.emit(i, || EventKind::Stopped { stage: StopStage::Cancelled, why: IdleReason::Stopped });
         let flags = &mut self.node_mut(i).flags;
         let goes = flags.added && !flags.ever_ready;
         flags.on_trial = false;
         flags.wanted = false;
-        self.rest(i, WhyIdle::Stopped, goes);
+        self.rest(i, IdleReason::Stopped, goes);
         self.mark_dirty(parent);
     }
 
@@ -193,12 +198,12 @@ impl Machine {
         self.node_mut(i).flags.on_trial = false;
         self.emit(i, || EventKind::Ignored);
         self.resolve(i, |command| match command {
-            Command::Start | Command::Restart => Some(Ok(Done::Ignored)),
+            Command::Start | Command::Restart => Some(Ok(Outcome::Ignored)),
             Command::Stop | Command::Remove => None,
         });
         let node = self.node(i);
         let goes = self.is_member(i) || node.flags.added && node.spec.restart == Restart::Temporary;
-        self.rest(i, WhyIdle::Ignored, goes);
+        self.rest(i, IdleReason::Ignored, goes);
         self.mark_dirty(parent);
     }
 
@@ -213,10 +218,10 @@ impl Machine {
             self.refuse_waiters(i, &exit);
         }
         self.resolve(i, |command| match command {
-            Command::Start | Command::Restart => Some(Ok(Done::Finished { exit: exit.clone() })),
+            Command::Start | Command::Restart => Some(Ok(Outcome::Finished { exit: exit.clone() })),
             Command::Stop | Command::Remove => None,
         });
-        self.rest(i, WhyIdle::Finished, goes);
+        self.rest(i, IdleReason::Finished, goes);
         if significant && self.significant_end(parent) {
             self.emit(parent, || EventKind::AutoShutdown);
             self.fall(parent, Exit::AutoShutdown);
@@ -245,7 +250,7 @@ impl Machine {
         }
         let node = self.node(i);
         let untried = node.phase == Phase::Waiting;
-        let random = draw(self.random, self.names_above(i), node.attempt);
+        let random = jitter(self.random, self.names_above(i), node.attempt);
         let backoff = self.node(i).spec.backoff;
         self.node_mut(i).flags.restarting = true;
         let book = self.book(i);
@@ -322,7 +327,7 @@ impl Machine {
                     self.wait(kid);
                     true
                 }
-                Phase::Idle(WhyIdle::Finished | WhyIdle::Ignored) => {
+                Phase::Idle(IdleReason::Finished | IdleReason::Ignored) => {
                     let joins = flags.wanted && restart != Restart::Temporary;
                     if joins {
                         self.node_mut(kid).flags.was_ready = false;
@@ -330,7 +335,9 @@ impl Machine {
                     }
                     joins
                 }
-                Phase::Idle(WhyIdle::Down | WhyIdle::Stopped | WhyIdle::Quarantined) => false,
+                Phase::Idle(IdleReason::SupervisorDown | IdleReason::Stopped | IdleReason::Quarantined) => {
+                    false
+                }
             };
             count += usize::from(joins);
         }
@@ -343,7 +350,7 @@ impl Machine {
 
     /// Law 11: giving up is loud.
     fn give_up(&mut self, i: u32, parent: u32, exit: Exit, over: &Over) {
-        let gave_up = Arc::new(GaveUp {
+        let gave_up = Arc::new(LimitExceeded {
             path: self.path_of(i),
             child: self.name_of(i),
             exit,
@@ -358,11 +365,11 @@ impl Machine {
         match over.limit.give_up {
             GiveUp::Quarantine => {
                 self.emit(i, || EventKind::Quarantined(Arc::clone(&gave_up)));
-                self.set_phase(i, Phase::Idle(WhyIdle::Quarantined));
+                self.set_phase(i, Phase::Idle(IdleReason::Quarantined));
                 self.mark_dirty(parent);
             }
             GiveUp::Escalate => {
-                self.set_phase(i, Phase::Idle(WhyIdle::Down));
+                self.set_phase(i, Phase::Idle(IdleReason::SupervisorDown));
                 self.emit(parent, || EventKind::GaveUp(Arc::clone(&gave_up)));
                 self.fall(parent, Exit::GaveUp(gave_up));
             }
@@ -380,13 +387,13 @@ impl Machine {
     /// The root has ended.
     fn tree_down(&mut self, exit: Exit) {
         let root = self.root;
-        self.set_phase(root, Phase::Idle(WhyIdle::Down));
+        self.set_phase(root, Phase::Idle(IdleReason::SupervisorDown));
         let report = Arc::new(self.close_log(root));
         self.down = true;
         for i in 0..self.slots.len() {
             if let super::node::Slot::Used(_) = self.slots[i] {
                 self.resolve(i as u32, |command| match command {
-                    Command::Stop => Some(Ok(Done::Stopped((*report).clone()))),
+                    Command::Stop => Some(Ok(Outcome::Stopped((*report).clone()))),
                     Command::Start | Command::Restart | Command::Remove => Some(Err(Refusal::TreeDown)),
                 });
             }

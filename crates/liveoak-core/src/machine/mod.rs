@@ -26,10 +26,10 @@ mod view;
 #[cfg(test)]
 mod tests;
 
-pub use command::{Command, Done, MAX_WAITERS, Refusal};
-pub use stop::KILL_GRACE;
+pub use command::{Command, MAX_WAITERS, Outcome, Refusal};
+pub use stop::KILL_WAIT;
 
-use crate::{Attempt, ChildId, Event, EventKind, Exit, Health, Severity, StopReport, Ticket, Time};
+use crate::{Attempt, ChildId, Event, EventKind, Exit, Health, RequestId, Severity, StopReport, Time};
 use node::{Node, Slot};
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, VecDeque};
@@ -87,7 +87,7 @@ pub enum Input {
     /// Somebody wants something of one child. Answered once, by [`Effect::Reply`].
     Command {
         /// Whose answer.
-        ticket: Ticket,
+        request: RequestId,
         /// Which child.
         id: ChildId,
         /// What.
@@ -147,9 +147,9 @@ pub enum Effect {
     /// The answer to a command.
     Reply {
         /// Whose.
-        ticket: Ticket,
+        request: RequestId,
         /// What came of it.
-        result: Result<Done, Refusal>,
+        result: Result<Outcome, Refusal>,
     },
     /// A transition, for those who watch.
     Event(Box<Event>),
@@ -229,7 +229,7 @@ impl Machine {
                     self.reported_health(i, health);
                 }
             }
-            Input::Command { ticket, id, command } => self.command(ticket, id, command),
+            Input::Command { request, id, command } => self.command(request, id, command),
             Input::Stop => self.stop_tree(),
             Input::Kill => self.kill_tree(),
             Input::Tick => self.tick(),

@@ -6,8 +6,8 @@
 //! 3. Only a live child has an attempt; a phase leaves "live" only through `gone`.
 
 use crate::{
-    AutoShutdown, ChildSpec, Exit, GaveUp, Health, Limit, Name, Order, StopEntry, Strategy, Ticket, Time,
-    WhyIdle, Window,
+    AutoShutdown, ChildSpec, Exit, Health, IdleReason, Limit, LimitExceeded, Name, Order, RequestId,
+    StopEntry, Strategy, Time, Window,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ pub(super) const NONE: u32 = u32::MAX;
 /// What a child is doing; the one machine of law 3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    Idle(WhyIdle),
+    Idle(IdleReason),
     Waiting,
     Starting,
     Running,
@@ -93,9 +93,9 @@ pub(super) struct Book {
     /// Why it is being stopped, if that is a failure (or end) of its own.
     pub(super) cause: Option<Exit>,
     /// Why it was given up on.
-    pub(super) gave_up: Option<Arc<GaveUp>>,
+    pub(super) gave_up: Option<Arc<LimitExceeded>>,
     /// Who waits for an answer about it. At most [`MAX_WAITERS`](super::MAX_WAITERS).
-    pub(super) waiters: Vec<(Ticket, super::Command)>,
+    pub(super) waiters: Vec<(RequestId, super::Command)>,
     /// What it says of itself.
     pub(super) health: Health,
     /// How much longer it waits for ailing siblings, once it has begun to; while it does, its timer says until when.
@@ -166,7 +166,7 @@ pub(super) struct Rules {
     pub(super) auto_shutdown: AutoShutdown,
     pub(super) intensity: Option<Limit>,
     pub(super) end_when_done: bool,
-    pub(super) place: bool,
+    pub(super) dedicated_runtime: bool,
 }
 
 /// The children of a supervisor.
@@ -201,7 +201,7 @@ pub(super) struct Sup {
     /// None of the children from this one on is still to be asked by a stop in order, or by a group restart.
     pub(super) asked_from: usize,
     /// Its place ended by itself: there is nothing to close.
-    pub(super) place_lost: bool,
+    pub(super) runtime_lost: bool,
     /// Whether it stands in the queue of supervisors to advance.
     pub(super) queued: bool,
     /// Levels above it, the root's being 0.

@@ -6,9 +6,9 @@
 //! keeps `was_ready` and waits for its `after` edges only. Whoever rests with one that rests by wish has had its turn.
 
 use super::node::{Flags, Kids, Mode, Phase};
-use super::{Command, Done, Effect, Machine};
+use super::{Command, Effect, Machine, Outcome};
 use crate::{
-    Condition, Edge, EventKind, Exit, Health, Order, Ready, Restart, StartFailure, Strategy, Time, WhyIdle,
+    Condition, Edge, EventKind, Exit, Health, IdleReason, Order, Ready, Restart, StartFailure, Strategy, Time,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,11 +50,11 @@ impl Machine {
         let (id, attempt) = self.attempt_of(i);
         if is_sup {
             self.sup_mut(i).window.clear();
-            self.sup_mut(i).place_lost = false;
+            self.sup_mut(i).runtime_lost = false;
             if within != Duration::MAX {
                 self.set_timer_in(i, within);
             }
-            if self.sup(i).rules.place {
+            if self.sup(i).rules.dedicated_runtime {
                 // To make one fails or succeeds, and waits for nobody; the clock may stand or run while it is made.
                 self.sup_mut(i).mode = Mode::Opening;
                 self.push(Effect::Spawn { id, attempt });
@@ -155,7 +155,7 @@ impl Machine {
             self.watch_heartbeat(i);
         }
         self.resolve(i, |command| match command {
-            Command::Start | Command::Restart => Some(Ok(Done::Ready { id, attempt })),
+            Command::Start | Command::Restart => Some(Ok(Outcome::Ready { id, attempt })),
             Command::Stop | Command::Remove => None,
         });
         if i == self.root {
@@ -340,10 +340,10 @@ impl Machine {
             well && !node.flags.cut_short
         };
         match (node.phase, edge.condition) {
-            (Phase::Idle(WhyIdle::Ignored), _) => Gate::Open,
-            (Phase::Idle(WhyIdle::Finished), _) if succeeded() => Gate::Open,
-            (Phase::Idle(WhyIdle::Finished), _) => Gate::Never,
-            (Phase::Idle(WhyIdle::Stopped | WhyIdle::Quarantined), _) => Gate::Resting,
+            (Phase::Idle(IdleReason::Ignored), _) => Gate::Open,
+            (Phase::Idle(IdleReason::Finished), _) if succeeded() => Gate::Open,
+            (Phase::Idle(IdleReason::Finished), _) => Gate::Never,
+            (Phase::Idle(IdleReason::Stopped | IdleReason::Quarantined), _) => Gate::Resting,
             (Phase::Waiting, _) if node.flags.resting => Gate::Resting,
             (Phase::Starting | Phase::Running, Condition::Started) => Gate::Open,
             (Phase::Running, Condition::Ready) => Gate::Open,
@@ -352,7 +352,10 @@ impl Machine {
             (Phase::BackingOff, Condition::Started | Condition::Ready | Condition::Healthy) => Gate::Ailing,
             (Phase::Running | Phase::BackingOff, Condition::Completed) => Gate::Closed,
             (
-                Phase::Idle(WhyIdle::Down) | Phase::Waiting | Phase::Starting | Phase::Stopping { .. },
+                Phase::Idle(IdleReason::SupervisorDown)
+                | Phase::Waiting
+                | Phase::Starting
+                | Phase::Stopping { .. },
                 Condition::Started | Condition::Ready | Condition::Healthy | Condition::Completed,
             ) => Gate::Closed,
         }
@@ -369,7 +372,7 @@ impl Machine {
 
     /// Law 7: a failed first start stops what was started and fails the supervisor.
     pub(super) fn first_start_failed(&mut self, sup: u32, kid: u32, exit: Exit) {
-        self.set_phase(kid, Phase::Idle(WhyIdle::Down));
+        self.set_phase(kid, Phase::Idle(IdleReason::SupervisorDown));
         self.refuse_waiters(kid, &exit);
         let failure = match exit {
             Exit::StartFailed(failure) => failure,
@@ -413,12 +416,12 @@ impl Machine {
     pub(super) fn is_done(&self, i: u32) -> bool {
         let node = self.node(i);
         match (&node.sup, node.phase) {
-            (None, Phase::Idle(why)) => why != WhyIdle::Stopped,
+            (None, Phase::Idle(why)) => why != IdleReason::Stopped,
             (Some(sup), Phase::Running) => match &sup.kids {
                 Kids::Ordered(kids) => kids.iter().all(|kid| self.is_done(*kid)),
                 Kids::Group { .. } => false,
             },
-            (Some(_), Phase::Idle(why)) => why != WhyIdle::Stopped,
+            (Some(_), Phase::Idle(why)) => why != IdleReason::Stopped,
             // If it rests with one that was stopped on request, that one is not done.
             (_, Phase::Waiting) => node.flags.resting,
             (None | Some(_), _) => false,
@@ -432,8 +435,8 @@ impl Machine {
             node.flags.cut_short || exit.is_some_and(Exit::is_failure)
         };
         match node.phase {
-            Phase::Idle(WhyIdle::Quarantined) => Some(i),
-            Phase::Idle(WhyIdle::Finished) if bad_exit() => Some(i),
+            Phase::Idle(IdleReason::Quarantined) => Some(i),
+            Phase::Idle(IdleReason::Finished) if bad_exit() => Some(i),
             _ => node.sup.as_ref()?.ordered().iter().find_map(|kid| self.first_bad_end(*kid)),
         }
     }

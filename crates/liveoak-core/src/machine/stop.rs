@@ -2,28 +2,28 @@
 //!
 //! The ladder of law 15, for one attempt:
 //!
-//! | rung | when | then |
+//! | stage | when | then |
 //! |---|---|---|
-//! | asked | the stop begins (a deadline of zero skips this rung) | `stop_within`, at most until the plan's `kill` |
-//! | killed | that time is over | [`KILL_GRACE`], at most until the plan's `abandon` |
+//! | asked | the stop begins (a deadline of zero skips this stage) | `stop_within`, at most until the plan's `kill` |
+//! | killed | that time is over | [`KILL_WAIT`], at most until the plan's `abandon` |
 //! | abandoned | that time is over as well | nothing waits for it any more |
 //!
 //! A supervisor with a budget B has a plan: until B/2 its children are asked in order; from B/2 on all that are
 //! left are asked at once; at 9B/10 whoever is left is killed; at B written off. The plan of a supervisor never
 //! ends later than its own supervisor's. A dynamic group asks all its members together under one deadline.
-//! A place is closed last, by the same ladder with [`KILL_GRACE`] as its deadline. Nothing is written off that was not
+//! A place is closed last, by the same ladder with [`KILL_WAIT`] as its deadline. Nothing is written off that was not
 //! killed, however late the driver comes.
 
 use super::node::{Kids, Mode, NONE, Phase, StopLog, StopPlan};
 use super::{Effect, Machine};
 use crate::report::{MAX_LISTED, MAX_LISTED_MEMBERS};
-use crate::{EventKind, Exit, Order, Path, Rung, StopEntry, StopReport, Time};
+use crate::{EventKind, Exit, Order, Path, StopEntry, StopReport, StopStage, Time};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// How long a killed child may take to be seen gone before it is written off. A process killed by the kernel, or
 /// a task that yields, needs milliseconds.
-pub const KILL_GRACE: Duration = Duration::from_secs(2);
+pub const KILL_WAIT: Duration = Duration::from_secs(2);
 
 /// A walk over the members of a group, one step per polled effect, so that a million members need no queue.
 #[derive(Debug)]
@@ -54,7 +54,7 @@ impl StopPlan {
             return Self::UNBOUNDED;
         }
         if budget.is_zero() {
-            return Self { hurry: now, kill: now, abandon: now.after(KILL_GRACE) };
+            return Self { hurry: now, kill: now, abandon: now.after(KILL_WAIT) };
         }
         let kill = now.after(budget / 10 * 9);
         Self { hurry: now.after(budget / 2), kill, abandon: now.after(budget) }
@@ -80,7 +80,7 @@ impl Machine {
         if self.node(root).phase.is_live() {
             self.begin_stop(root);
         } else {
-            self.settle_stopped(root, Rung::Cancelled, None);
+            self.settle_stopped(root, StopStage::Cancelled, None);
         }
     }
 
@@ -100,8 +100,8 @@ impl Machine {
             Phase::Idle(_) => {}
             Phase::Stopping { .. } => self.tighten_plan(i),
             Phase::Waiting | Phase::BackingOff => {
-                self.log_stop(i, Duration::ZERO, Rung::Cancelled, None);
-                self.settle_stopped(i, Rung::Cancelled, None);
+                self.log_stop(i, Duration::ZERO, StopStage::Cancelled, None);
+                self.settle_stopped(i, StopStage::Cancelled, None);
             }
             Phase::Starting | Phase::Running => {
                 self.set_phase(i, Phase::Stopping { killed: false });
@@ -150,7 +150,7 @@ impl Machine {
             let members = StopPlan::new(self.now, template.stop_within);
             if members.abandon != Time::NEVER {
                 plan.kill = plan.kill.min(self.now.after(template.stop_within));
-                plan.abandon = plan.abandon.min(plan.kill.after(KILL_GRACE));
+                plan.abandon = plan.abandon.min(plan.kill.after(KILL_WAIT));
             }
             // Its members have no turns to wait for.
             plan.hurry = Time::NEVER;
@@ -170,7 +170,7 @@ impl Machine {
             }
         }
         if opening {
-            self.close_place(i);
+            self.close_runtime(i);
         }
         self.mark_dirty(i);
         if self.now >= plan.kill {
@@ -192,7 +192,7 @@ impl Machine {
                 self.emit(i, || EventKind::Killed { attempt });
                 self.push(Effect::Kill { id, attempt });
                 if !self.shares_deadline(i) {
-                    let at = self.now.after(KILL_GRACE).min(self.plan_above(i).abandon);
+                    let at = self.now.after(KILL_WAIT).min(self.plan_above(i).abandon);
                     self.set_timer(i, at);
                 }
             }
@@ -210,17 +210,17 @@ impl Machine {
         let sup = self.sup_mut(i);
         sup.plan.hurry = sup.plan.hurry.min(now);
         sup.plan.kill = sup.plan.kill.min(now);
-        sup.plan.abandon = sup.plan.abandon.min(now.after(KILL_GRACE)).min(above.abandon);
+        sup.plan.abandon = sup.plan.abandon.min(now.after(KILL_WAIT)).min(above.abandon);
         let abandon = sup.plan.abandon;
         self.set_timer(i, abandon);
         self.act_on_kids(i, Act::Kill);
         if self.sup(i).mode == Mode::Closing {
-            self.kill_place(i);
+            self.kill_runtime(i);
         }
         self.mark_dirty(i);
     }
 
-    fn kill_place(&mut self, i: u32) {
+    fn kill_runtime(&mut self, i: u32) {
         let (phase, timer) = (self.node(i).phase, self.node(i).timer);
         if phase != (Phase::Stopping { killed: true }) {
             self.set_phase(i, Phase::Stopping { killed: true });
@@ -245,7 +245,7 @@ impl Machine {
                 self.act_on_kids(i, Act::Abandon);
                 return self.mark_dirty(i);
             }
-            self.kill_place(i);
+            self.kill_runtime(i);
             self.sup_mut(i).mode = Mode::Down;
         } else {
             self.kill(i);
@@ -253,7 +253,7 @@ impl Machine {
         let (id, attempt) = self.attempt_of(i);
         self.emit(i, || EventKind::Abandoned { attempt });
         self.push(Effect::Abandon { id, attempt });
-        self.gone(i, Exit::Abandoned, Rung::Abandoned);
+        self.gone(i, Exit::Abandoned, StopStage::Abandoned);
     }
 
     fn act_on_kids(&mut self, i: u32, act: Act) {
@@ -369,31 +369,31 @@ impl Machine {
                 self.free(kid);
             }
         }
-        if self.sup(i).rules.place && !self.sup(i).place_lost {
-            self.close_place(i);
+        if self.sup(i).rules.dedicated_runtime && !self.sup(i).runtime_lost {
+            self.close_runtime(i);
         } else {
             self.sup_mut(i).mode = Mode::Down;
-            self.gone(i, Exit::Stopped, Rung::Asked);
+            self.gone(i, Exit::Stopped, StopStage::Asked);
         }
     }
 
-    fn close_place(&mut self, i: u32) {
+    fn close_runtime(&mut self, i: u32) {
         let (id, attempt) = self.attempt_of(i);
         self.sup_mut(i).mode = Mode::Closing;
         self.push(Effect::Ask { id, attempt });
         let now = self.now;
         let plan = &mut self.sup_mut(i).plan;
         plan.hurry = plan.hurry.min(now);
-        plan.kill = plan.kill.min(now.after(KILL_GRACE));
-        plan.abandon = plan.abandon.min(plan.kill.max(now).after(KILL_GRACE));
+        plan.kill = plan.kill.min(now.after(KILL_WAIT));
+        plan.abandon = plan.abandon.min(plan.kill.max(now).after(KILL_WAIT));
         let at = plan.next_point(now).min(plan.abandon);
         self.set_timer(i, at);
     }
 
-    pub(super) fn place_closed(&mut self, i: u32, exit: Exit) {
+    pub(super) fn runtime_closed(&mut self, i: u32, exit: Exit) {
         self.sup_mut(i).mode = Mode::Down;
         let exit = if exit.is_failure() { exit } else { Exit::Stopped };
-        self.gone(i, exit, Rung::Asked);
+        self.gone(i, exit, StopStage::Asked);
     }
 
     /// The plan of the supervisor of `i`, if that is stopping.
@@ -437,19 +437,19 @@ impl Machine {
         report
     }
 
-    pub(super) fn log_stop(&mut self, i: u32, took: Duration, rung: Rung, exit: Option<&Exit>) {
+    pub(super) fn log_stop(&mut self, i: u32, took: Duration, stage: StopStage, exit: Option<&Exit>) {
         if i == self.root {
             return;
         }
         let member = self.is_member(i);
         let Some(log) = self.log_above(i) else { return };
         let full = log.entries.len() >= MAX_LISTED || member && log.members >= MAX_LISTED_MEMBERS;
-        if full && !rung.is_forced() {
+        if full && !stage.is_forced() {
             log.unlisted += 1;
             return;
         }
         log.members += usize::from(member);
-        let entry = StopEntry { path: self.path_of(i), took, rung, exit: exit.cloned() };
+        let entry = StopEntry { path: self.path_of(i), took, stage, exit: exit.cloned() };
         if let Some(log) = self.log_above(i) {
             log.entries.push(entry);
         }
@@ -474,7 +474,7 @@ fn keep_roughest_of_each(entries: &mut Vec<StopEntry>) {
     let mut kept: BTreeMap<Path, usize> = BTreeMap::new();
     for (at, entry) in entries.iter().enumerate() {
         let best = kept.entry(entry.path.clone()).or_insert(at);
-        if entry.rung >= entries[*best].rung {
+        if entry.stage >= entries[*best].stage {
             *best = at;
         }
     }

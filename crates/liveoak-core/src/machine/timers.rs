@@ -2,7 +2,7 @@
 
 use super::node::Phase;
 use super::{Effect, Machine};
-use crate::{Exit, Time, WhyIdle};
+use crate::{Exit, IdleReason, Time};
 use std::time::Duration;
 
 /// How often within its period a heartbeat is looked for: a stuck child is caught at most a quarter late.
@@ -56,11 +56,11 @@ impl Machine {
                 self.mark_dirty(parent);
             }
             Phase::Idle(
-                WhyIdle::Down
-                | WhyIdle::Stopped
-                | WhyIdle::Finished
-                | WhyIdle::Ignored
-                | WhyIdle::Quarantined,
+                IdleReason::SupervisorDown
+                | IdleReason::Stopped
+                | IdleReason::Finished
+                | IdleReason::Ignored
+                | IdleReason::Quarantined,
             ) => {}
         }
     }

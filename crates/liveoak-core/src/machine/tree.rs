@@ -3,8 +3,8 @@
 use super::node::{Book, Flags, Kids, Label, Mode, NONE, Node, Phase, Rules, Slot, StopPlan, Sup};
 use super::{Effect, Machine};
 use crate::{
-    Attempt, AutoShutdown, ChildId, ChildSpec, Declared, EventKind, GroupSpec, Name, Order, SpecErrors,
-    Strategy, SupervisorSpec, Time, WhyIdle, Window, Work, start_order,
+    Attempt, AutoShutdown, ChildDeclaration, ChildForm, ChildId, ChildSpec, EventKind, GroupSpec, IdleReason,
+    Name, Order, SpecErrors, Strategy, SupervisorSpec, Time, Window, start_order,
 };
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
@@ -22,8 +22,8 @@ impl Machine {
     ///
     /// # Panics
     /// When `root` is a leaf: a tree is a supervisor or a group.
-    pub fn new(root: &Declared) -> Result<Self, SpecErrors> {
-        let is_leaf = matches!(root.work, Work::Leaf);
+    pub fn new(root: &ChildDeclaration) -> Result<Self, SpecErrors> {
+        let is_leaf = matches!(root.form, ChildForm::Leaf);
         assert!(!is_leaf, "the root of a tree is a supervisor or a group, not a leaf");
         crate::spec::tree(root)?;
         let mut machine = Self {
@@ -47,15 +47,15 @@ impl Machine {
     }
 
     /// Puts a checked child and all below it into the arena, below `parent`, as its last child.
-    pub(super) fn insert(&mut self, parent: u32, declared: &Declared, depth: u32) -> u32 {
-        let sup = match &declared.work {
-            Work::Leaf => None,
-            Work::Supervisor(spec) => Some(Box::new(Sup::of_supervisor(spec, depth))),
-            Work::Group(group) => Some(Box::new(Sup::of_group(group, depth))),
+    pub(super) fn insert(&mut self, parent: u32, declared: &ChildDeclaration, depth: u32) -> u32 {
+        let sup = match &declared.form {
+            ChildForm::Leaf => None,
+            ChildForm::Supervisor(spec) => Some(Box::new(Sup::of_supervisor(spec, depth))),
+            ChildForm::Group(group) => Some(Box::new(Sup::of_group(group, depth))),
         };
-        let spec = Arc::new(declared.child.clone());
+        let spec = Arc::new(declared.spec.clone());
         let i = self.insert_node(parent, spec, Label::Named(declared.name.clone()), sup);
-        if let Work::Supervisor(spec) = &declared.work {
+        if let ChildForm::Supervisor(spec) = &declared.form {
             self.some_end_when_done |= spec.end_when_done;
             // The check has refused cycles.
             let order = start_order(&spec.children).unwrap_or_default();
@@ -89,7 +89,7 @@ impl Machine {
             spec,
             label,
             attempt: 0,
-            phase: Phase::Idle(WhyIdle::Down),
+            phase: Phase::Idle(IdleReason::SupervisorDown),
             flags: Flags { wanted: true, ..Flags::default() },
             since: self.now,
             started: Time::ZERO,
@@ -189,7 +189,7 @@ impl Machine {
             self.free(kid);
         }
         if !matches!(self.node(i).phase, Phase::Idle(_)) {
-            self.set_phase(i, Phase::Idle(WhyIdle::Down));
+            self.set_phase(i, Phase::Idle(IdleReason::SupervisorDown));
         }
         self.resolve_all_removed(i);
         self.emit(i, || EventKind::Removed);
@@ -358,7 +358,7 @@ impl Sup {
             plan: StopPlan::UNBOUNDED,
             hurried: false,
             asked_from: 0,
-            place_lost: false,
+            runtime_lost: false,
             queued: false,
             depth,
         }
@@ -371,7 +371,7 @@ impl Sup {
             auto_shutdown: spec.auto_shutdown,
             intensity: spec.intensity,
             end_when_done: spec.end_when_done,
-            place: spec.place,
+            dedicated_runtime: spec.dedicated_runtime,
         };
         Self::new(rules, Kids::Ordered(Vec::with_capacity(spec.children.len())), depth)
     }
@@ -383,7 +383,7 @@ impl Sup {
             auto_shutdown: AutoShutdown::Never,
             intensity: spec.intensity,
             end_when_done: false,
-            place: spec.place,
+            dedicated_runtime: spec.dedicated_runtime,
         };
         let template = Arc::new(spec.template.clone());
         let kids = Kids::Group { template, head: NONE, tail: NONE, count: 0, max: spec.max_members };

@@ -4,8 +4,8 @@ use super::Machine;
 use super::node::{Kids, Label, NONE, Node, Phase};
 use super::start::Gate;
 use crate::{
-    Attempt, ChildId, Condition, Exit, Health, Name, NodeState, NodeView, Order, Path, Rung, Snapshot, Time,
-    WaitingFor, WhyIdle,
+    Attempt, ChildId, ChildState, ChildView, Condition, Exit, Health, IdleReason, Name, Order, Path,
+    Snapshot, StopStage, Time, WaitingFor,
 };
 use std::borrow::Cow;
 
@@ -129,7 +129,7 @@ impl Machine {
         health
     }
 
-    fn view(&self, i: u32, path: &Path) -> NodeView {
+    fn view(&self, i: u32, path: &Path) -> ChildView {
         let node = self.node(i);
         let book = node.book.as_ref();
         let mut children = Vec::new();
@@ -141,7 +141,7 @@ impl Machine {
         if node.phase == Phase::Running {
             health = children.iter().map(|kid| kid.health).fold(health, Health::max);
         }
-        NodeView {
+        ChildView {
             path: path.clone(),
             id: self.id_of(i),
             restart: node.spec.restart,
@@ -157,22 +157,22 @@ impl Machine {
         }
     }
 
-    fn state_of(&self, i: u32) -> NodeState {
+    fn state_of(&self, i: u32) -> ChildState {
         let node = self.node(i);
         let remaining = self.remaining(node.timer);
         match node.phase {
-            Phase::Idle(why) => NodeState::Idle(why),
+            Phase::Idle(why) => ChildState::Idle(why),
             Phase::Waiting => {
                 let what = self.waiting_for(node.parent, i);
                 let remaining = self.remaining(self.end_of_wait(i, &what));
-                NodeState::Waiting { what, remaining }
+                ChildState::Waiting { what, remaining }
             }
-            Phase::Starting => NodeState::Starting { remaining },
-            Phase::Running => NodeState::Running,
-            Phase::BackingOff => NodeState::BackingOff { remaining: remaining.unwrap_or_default() },
+            Phase::Starting => ChildState::Starting { remaining },
+            Phase::Running => ChildState::Running,
+            Phase::BackingOff => ChildState::BackingOff { remaining: remaining.unwrap_or_default() },
             Phase::Stopping { killed } => {
-                let rung = if killed { Rung::Killed } else { Rung::Asked };
-                NodeState::Stopping { rung, remaining }
+                let stage = if killed { StopStage::Killed } else { StopStage::Asked };
+                ChildState::Stopping { stage, remaining }
             }
         }
     }
@@ -232,14 +232,16 @@ impl Machine {
 fn own_health(node: &Node) -> Health {
     match node.phase {
         Phase::Running => node.book.as_ref().map_or(Health::Healthy, |book| book.health),
-        Phase::Idle(WhyIdle::Ignored) => Health::Healthy,
-        Phase::Idle(WhyIdle::Finished) => {
+        Phase::Idle(IdleReason::Ignored) => Health::Healthy,
+        Phase::Idle(IdleReason::Finished) => {
             let exit = node.book.as_ref().and_then(|book| book.last_exit.as_ref());
             if exit.is_some_and(Exit::is_failure) { Health::Degraded } else { Health::Healthy }
         }
-        Phase::Idle(WhyIdle::Stopped) | Phase::Waiting | Phase::Starting | Phase::Stopping { .. } => {
+        Phase::Idle(IdleReason::Stopped) | Phase::Waiting | Phase::Starting | Phase::Stopping { .. } => {
             Health::Degraded
         }
-        Phase::Idle(WhyIdle::Down | WhyIdle::Quarantined) | Phase::BackingOff => Health::Unhealthy,
+        Phase::Idle(IdleReason::SupervisorDown | IdleReason::Quarantined) | Phase::BackingOff => {
+            Health::Unhealthy
+        }
     }
 }

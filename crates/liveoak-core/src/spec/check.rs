@@ -1,8 +1,8 @@
 //! All rules about specs, applied to a whole tree before anything starts. Source: OTP rows C8 and C9.
 
 use super::{
-    AutoShutdown, ChildSpec, Condition, Declared, GroupSpec, Limit, Ready, Restart, SupervisorSpec, Work,
-    start_order,
+    AutoShutdown, ChildDeclaration, ChildForm, ChildSpec, Condition, GroupSpec, Limit, Ready, Restart,
+    SupervisorSpec, start_order,
 };
 use crate::{Name, Path};
 use std::collections::HashMap;
@@ -67,36 +67,36 @@ impl SupervisorSpec {
 /// Checks a child that is to be added below `parent`, among `siblings`.
 pub(crate) fn added_child<'a>(
     parent: &Path,
-    declared: &Declared,
+    declared: &ChildDeclaration,
     rules: (AutoShutdown, usize),
     siblings: impl Iterator<Item = (&'a str, Restart)>,
 ) -> Result<(), SpecErrors> {
     let mut check = Check { errors: Vec::new() };
     let path = parent.join(declared.name.as_str());
     check.declared(&path, declared, rules.0);
-    check.work(&path, &declared.work, rules.1 + 1);
-    if !declared.child.after.is_empty() {
+    check.work(&path, &declared.form, rules.1 + 1);
+    if !declared.spec.after.is_empty() {
         let known: HashMap<&str, Restart> = siblings.collect();
-        check.edges(&path, &declared.child, |name| known.get(name).copied());
+        check.edges(&path, &declared.spec, |name| known.get(name).copied());
     }
     check.finish()
 }
 
 /// Checks a whole tree, and what is declared of its root as a child.
-pub(crate) fn tree(root: &Declared) -> Result<(), SpecErrors> {
+pub(crate) fn tree(root: &ChildDeclaration) -> Result<(), SpecErrors> {
     let mut check = Check { errors: Vec::new() };
     let path = Path::new(root.name.as_str());
-    check.child(&path, &root.child, AutoShutdown::Never);
-    check.no_heartbeat(&path, &root.child);
-    if !root.child.after.is_empty() {
+    check.child(&path, &root.spec, AutoShutdown::Never);
+    check.no_heartbeat(&path, &root.spec);
+    if !root.spec.after.is_empty() {
         check.wrong(&path, "after", "the root of a tree has no siblings to come after");
     }
-    if root.child.restart != Restart::Permanent || root.child.limit.is_some() {
+    if root.spec.restart != Restart::Permanent || root.spec.limit.is_some() {
         let message =
             "there is nobody above the root of a tree to restart it; put it below another supervisor";
         check.wrong(&path, "restart", message);
     }
-    check.work(&path, &root.work, 1);
+    check.work(&path, &root.form, 1);
     check.finish()
 }
 
@@ -141,12 +141,12 @@ impl Check {
             }
         }
         let restarts: HashMap<&str, Restart> =
-            spec.children.iter().map(|child| (child.name.as_str(), child.child.restart)).collect();
+            spec.children.iter().map(|child| (child.name.as_str(), child.spec.restart)).collect();
         for declared in &spec.children {
             let path = path.join(declared.name.as_str());
             self.declared(&path, declared, spec.auto_shutdown);
-            self.edges(&path, &declared.child, |name| restarts.get(name).copied());
-            self.work(&path, &declared.work, depth + 1);
+            self.edges(&path, &declared.spec, |name| restarts.get(name).copied());
+            self.work(&path, &declared.form, depth + 1);
         }
         if let Err(cycle) = start_order(&spec.children) {
             let names: Vec<_> =
@@ -159,11 +159,11 @@ impl Check {
         }
     }
 
-    fn work(&mut self, path: &Path, work: &Work, depth: usize) {
+    fn work(&mut self, path: &Path, work: &ChildForm, depth: usize) {
         match work {
-            Work::Leaf => {}
-            Work::Supervisor(spec) => self.supervisor(path, spec, depth),
-            Work::Group(group) => self.group(path, group),
+            ChildForm::Leaf => {}
+            ChildForm::Supervisor(spec) => self.supervisor(path, spec, depth),
+            ChildForm::Group(group) => self.group(path, group),
         }
     }
 
@@ -184,14 +184,14 @@ impl Check {
         }
     }
 
-    fn declared(&mut self, path: &Path, declared: &Declared, auto_shutdown: AutoShutdown) {
-        self.child(path, &declared.child, auto_shutdown);
-        match &declared.work {
-            Work::Leaf => {}
-            Work::Group(_) => self.no_heartbeat(path, &declared.child),
-            Work::Supervisor(spec) => {
-                self.no_heartbeat(path, &declared.child);
-                if spec.end_when_done && declared.child.restart == Restart::Permanent {
+    fn declared(&mut self, path: &Path, declared: &ChildDeclaration, auto_shutdown: AutoShutdown) {
+        self.child(path, &declared.spec, auto_shutdown);
+        match &declared.form {
+            ChildForm::Leaf => {}
+            ChildForm::Group(_) => self.no_heartbeat(path, &declared.spec),
+            ChildForm::Supervisor(spec) => {
+                self.no_heartbeat(path, &declared.spec);
+                if spec.end_when_done && declared.spec.restart == Restart::Permanent {
                     let message = "a permanent supervisor that ends when all is done would do all of it again and again; \
                                    expected transient or temporary";
                     self.wrong(path, "end_when_done", message);

@@ -97,7 +97,7 @@ impl Limit {
 
     /// The same limit with another consequence.
     #[must_use]
-    pub const fn or(mut self, give_up: GiveUp) -> Self {
+    pub const fn on_exceeded(mut self, give_up: GiveUp) -> Self {
         self.give_up = give_up;
         self
     }
@@ -222,9 +222,9 @@ pub struct SupervisorSpec {
     pub end_when_done: bool,
     /// Whether the driver gives its children a place of their own to run (a runtime): it is begun before the
     /// first child and ended after the last.
-    pub place: bool,
+    pub dedicated_runtime: bool,
     /// The children, in declared order.
-    pub children: Vec<Declared>,
+    pub children: Vec<ChildDeclaration>,
 }
 
 /// A dynamic group: any number of children from one template, one-for-one, stopped together.
@@ -237,7 +237,7 @@ pub struct GroupSpec {
     /// The most members it may have at once; one more is refused.
     pub max_members: u32,
     /// See [`SupervisorSpec::place`].
-    pub place: bool,
+    pub dedicated_runtime: bool,
 }
 
 impl GroupSpec {
@@ -251,14 +251,14 @@ impl Default for GroupSpec {
             template: ChildSpec::default(),
             intensity: None,
             max_members: Self::DEFAULT_MAX_MEMBERS,
-            place: false,
+            dedicated_runtime: false,
         }
     }
 }
 
 /// What a child does.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Work {
+pub enum ChildForm {
     /// Something that the driver runs.
     Leaf,
     /// It owns declared children.
@@ -269,11 +269,11 @@ pub enum Work {
 
 /// One declared child.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Declared {
+pub struct ChildDeclaration {
     /// Its name among its siblings.
     pub name: Name,
     /// What is declared of it as a child.
-    pub child: ChildSpec,
+    pub spec: ChildSpec,
     /// What it does.
-    pub work: Work,
+    pub form: ChildForm,
 }

@@ -1,6 +1,6 @@
 //! The order of start: declared order, re-sorted only as far as `after` edges demand.
 
-use super::Declared;
+use super::ChildDeclaration;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
@@ -10,11 +10,11 @@ use std::collections::{BinaryHeap, HashMap};
 ///
 /// # Errors
 /// The indexes along one cycle, each coming after the next, the last after the first.
-pub fn start_order(children: &[Declared]) -> Result<Vec<usize>, Vec<usize>> {
+pub fn start_order(children: &[ChildDeclaration]) -> Result<Vec<usize>, Vec<usize>> {
     let index: HashMap<&str, usize> =
         children.iter().enumerate().map(|(i, child)| (child.name.as_str(), i)).collect();
     let targets =
-        |i: usize| children[i].child.after.iter().filter_map(|edge| index.get(edge.child.as_str()).copied());
+        |i: usize| children[i].spec.after.iter().filter_map(|edge| index.get(edge.child.as_str()).copied());
     let mut waits = vec![0usize; children.len()];
     let mut followers = vec![Vec::new(); children.len()];
     for (i, wait) in waits.iter_mut().enumerate() {

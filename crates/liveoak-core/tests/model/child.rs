@@ -1,6 +1,6 @@
 //! The reference: what is remembered of one child, and the moments of a stop.
 
-use liveoak_core::{ChildSpec, Command, Exit, GroupSpec, Health, KILL_GRACE, SupervisorSpec, WhyIdle};
+use liveoak_core::{ChildSpec, Command, Exit, GroupSpec, Health, IdleReason, KILL_WAIT, SupervisorSpec};
 use std::time::Duration;
 
 /// An exit, by its kind.
@@ -27,7 +27,7 @@ pub(crate) fn exit_of(kind: Kind) -> Exit {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
-    Idle(WhyIdle),
+    Idle(IdleReason),
     Waiting,
     Starting,
     Running,
@@ -66,7 +66,7 @@ impl Plan {
     pub(crate) fn new(now: u64, budget: Duration) -> Self {
         match budget {
             Duration::MAX => NO_PLAN,
-            Duration::ZERO => Self { hurry: now, kill: now, abandon: later(now, KILL_GRACE) },
+            Duration::ZERO => Self { hurry: now, kill: now, abandon: later(now, KILL_WAIT) },
             budget => Self {
                 hurry: later(now, budget / 2),
                 kill: later(now, budget / 10 * 9),
@@ -139,7 +139,7 @@ pub(crate) struct Child {
     pub(crate) mode: Mode,
     pub(crate) plan: Plan,
     /// Its place ended by itself.
-    pub(crate) place_lost: bool,
+    pub(crate) runtime_lost: bool,
 }
 
 impl Child {
@@ -178,14 +178,14 @@ impl Child {
     pub(crate) fn placed(&self) -> bool {
         match &self.body {
             Body::Leaf => false,
-            Body::Supervisor(rules) => rules.place,
-            Body::Group(group) => group.place,
+            Body::Supervisor(rules) => rules.dedicated_runtime,
+            Body::Group(group) => group.dedicated_runtime,
         }
     }
 
     /// Whether something lives that is not just the lives of others: the attempt of a leaf, or a place.
     pub(crate) fn embodied(&self) -> bool {
-        self.lives() && (self.is_leaf() || self.placed() && !self.place_lost)
+        self.lives() && (self.is_leaf() || self.placed() && !self.runtime_lost)
     }
 
     /// Whether that was asked to end, or killed.

@@ -3,7 +3,7 @@
 use crate::child::{Body, Child, Kind, Mode, NEVER, Path, Phase, later};
 use crate::reference::{Model, ROOT, above};
 use crate::steps::{A_MOMENT, Step};
-use liveoak_core::{Command, Declared, Restart, WhyIdle, Work};
+use liveoak_core::{ChildDeclaration, ChildForm, Command, IdleReason, Restart};
 use std::time::Duration;
 
 impl Model {
@@ -12,13 +12,13 @@ impl Model {
         if self.at(path).waiters.is_empty() {
             return;
         }
-        for (ticket, command) in std::mem::take(&mut self.of(path).waiters) {
+        for (request, command) in std::mem::take(&mut self.of(path).waiters) {
             match word(command) {
                 Some(word) => {
-                    let before = self.answers.insert(ticket, word);
-                    assert!(before.is_none(), "{ticket} is answered twice");
+                    let before = self.answers.insert(request, word);
+                    assert!(before.is_none(), "{request} is answered twice");
                 }
-                None => self.of(path).waiters.push((ticket, command)),
+                None => self.of(path).waiters.push((request, command)),
             }
         }
     }
@@ -29,31 +29,31 @@ impl Model {
     }
 
     fn command(&mut self, path: &str, command: Command) {
-        self.tickets += 1;
-        let ticket = self.tickets;
+        self.requests += 1;
+        let request = self.requests;
         let refused = if self.down.is_some() {
             Some("tree down")
         } else {
             match command {
-                Command::Start => self.command_start(path, ticket),
-                Command::Stop => self.command_stop(path, ticket),
-                Command::Restart => self.command_restart(path, ticket),
-                Command::Remove => self.command_remove(path, ticket),
+                Command::Start => self.command_start(path, request),
+                Command::Stop => self.command_stop(path, request),
+                Command::Restart => self.command_restart(path, request),
+                Command::Remove => self.command_remove(path, request),
             }
         };
         if let Some(word) = refused {
-            self.answers.insert(ticket, word);
+            self.answers.insert(request, word);
         }
     }
 
-    fn wait_for(&mut self, path: &str, ticket: u64, command: Command) {
-        self.of(path).waiters.push((ticket, command));
+    fn wait_for(&mut self, path: &str, request: u64, command: Command) {
+        self.of(path).waiters.push((request, command));
     }
 
-    fn command_start(&mut self, path: &str, ticket: u64) -> Option<&'static str> {
+    fn command_start(&mut self, path: &str, request: u64) -> Option<&'static str> {
         let child = self.at(path);
         match child.phase {
-            Phase::Idle(_) => self.start_anew(path, ticket),
+            Phase::Idle(_) => self.start_anew(path, request),
             Phase::Stopping { .. } if !child.wanted => {
                 if child.removing || path == ROOT || self.parent_ends(path) {
                     return Some("supervisor down");
@@ -61,14 +61,14 @@ impl Model {
                 if self.is_made_once(path) {
                     return Some("only once");
                 }
-                self.start_after_stop(path, ticket, Command::Start);
+                self.start_after_stop(path, request, Command::Start);
                 None
             }
             _ => Some("not down"),
         }
     }
 
-    fn start_anew(&mut self, path: &str, ticket: u64) -> Option<&'static str> {
+    fn start_anew(&mut self, path: &str, request: u64) -> Option<&'static str> {
         if above(path).is_none_or(|parent| !matches!(self.at(&parent).mode, Mode::Starting | Mode::Up)) {
             return Some("supervisor down");
         }
@@ -76,28 +76,28 @@ impl Model {
         (child.wanted, child.on_trial) = (true, true);
         (child.streak, child.gave_up, child.restarting) = (0, false, false);
         child.charges.clear();
-        self.wait_for(path, ticket, Command::Start);
+        self.wait_for(path, request, Command::Start);
         self.let_start(path);
         None
     }
 
-    fn start_after_stop(&mut self, path: &str, ticket: u64, command: Command) {
+    fn start_after_stop(&mut self, path: &str, request: u64, command: Command) {
         let child = self.of(path);
         (child.wanted, child.again) = (true, true);
         child.on_trial |= command == Command::Start;
         self.answer(path, |command| (command == Command::Stop).then_some("superseded"));
-        self.wait_for(path, ticket, command);
+        self.wait_for(path, request, command);
     }
 
     fn is_made_once(&self, path: &str) -> bool {
         self.at(path).spec.once
     }
 
-    fn command_stop(&mut self, path: &str, ticket: u64) -> Option<&'static str> {
+    fn command_stop(&mut self, path: &str, request: u64) -> Option<&'static str> {
         let child = self.of(path);
         (child.wanted, child.again) = (false, false);
         let idle = matches!(child.phase, Phase::Idle(_));
-        self.wait_for(path, ticket, Command::Stop);
+        self.wait_for(path, request, Command::Stop);
         if idle {
             self.rest_or_return(path, None);
         } else {
@@ -106,7 +106,7 @@ impl Model {
         None
     }
 
-    fn command_restart(&mut self, path: &str, ticket: u64) -> Option<&'static str> {
+    fn command_restart(&mut self, path: &str, request: u64) -> Option<&'static str> {
         let child = self.at(path);
         if self.parent_ends(path) || child.removing || path == ROOT && !child.wanted {
             return Some("supervisor down");
@@ -115,23 +115,23 @@ impl Model {
             return Some("only once");
         }
         match child.phase {
-            Phase::Idle(_) => return self.start_anew(path, ticket),
+            Phase::Idle(_) => return self.start_anew(path, request),
             Phase::Waiting | Phase::BackingOff => {
-                self.wait_for(path, ticket, Command::Restart);
+                self.wait_for(path, request, Command::Restart);
                 self.let_start(path);
             }
             Phase::Starting | Phase::Running | Phase::Stopping { .. } => {
                 self.answer(path, |command| {
                     matches!(command, Command::Start | Command::Restart).then_some("superseded")
                 });
-                self.start_after_stop(path, ticket, Command::Restart);
+                self.start_after_stop(path, request, Command::Restart);
                 self.stop(path);
             }
         }
         None
     }
 
-    fn command_remove(&mut self, path: &str, ticket: u64) -> Option<&'static str> {
+    fn command_remove(&mut self, path: &str, request: u64) -> Option<&'static str> {
         let Some(parent) = above(path) else { return Some("is root") };
         if self.is_needed(&parent, path) {
             return Some("needed by");
@@ -139,7 +139,7 @@ impl Model {
         let child = self.of(path);
         (child.wanted, child.again, child.removing) = (false, false, true);
         let idle = matches!(child.phase, Phase::Idle(_));
-        self.wait_for(path, ticket, Command::Remove);
+        self.wait_for(path, request, Command::Remove);
         if idle {
             self.forget(path);
         } else {
@@ -156,9 +156,9 @@ impl Model {
         })
     }
 
-    fn add_child(&mut self, parent: &str, declared: &Declared) {
-        self.tickets += 1;
-        let ticket = self.tickets;
+    fn add_child(&mut self, parent: &str, declared: &ChildDeclaration) {
+        self.requests += 1;
+        let request = self.requests;
         let path = format!("{parent}/{}", declared.name);
         if self.down.is_some() || !matches!(self.at(parent).mode, Mode::Starting | Mode::Up) {
             return;
@@ -167,7 +167,7 @@ impl Model {
             return;
         }
         if let Some(old) = self.children.get(&path) {
-            let over = old.phase == Phase::Idle(WhyIdle::Finished)
+            let over = old.phase == Phase::Idle(IdleReason::Finished)
                 && old.spec.restart == Restart::Temporary
                 && old.is_leaf();
             if !over {
@@ -179,13 +179,13 @@ impl Model {
         self.of(parent).kids.push(declared.name.as_str().to_owned());
         let child = self.of(&path);
         (child.added, child.on_trial) = (true, true);
-        self.wait_for(&path, ticket, Command::Start);
+        self.wait_for(&path, request, Command::Start);
         self.set(&path, Phase::Waiting);
     }
 
     fn add_member(&mut self, group: &str, name: &str) {
-        self.tickets += 1;
-        let ticket = self.tickets;
+        self.requests += 1;
+        let request = self.requests;
         let path = format!("{group}/{name}");
         let Body::Group(spec) = self.at(group).body.clone() else { return };
         let full = self.at(group).kids.len() >= spec.max_members as usize;
@@ -197,7 +197,7 @@ impl Model {
         (child.added, child.on_trial) = (true, true);
         self.children.insert(path.clone(), child);
         self.of(group).kids.push(name.to_owned());
-        self.wait_for(&path, ticket, Command::Start);
+        self.wait_for(&path, request, Command::Start);
         self.begin(&path);
     }
 
@@ -389,6 +389,6 @@ impl Model {
 }
 
 /// Whether a spec is of something that can be added: a leaf or a supervisor without edges of its own.
-pub(crate) const fn is_addable(declared: &Declared) -> bool {
-    declared.child.after.is_empty() && !matches!(declared.work, Work::Group(_))
+pub(crate) const fn is_addable(declared: &ChildDeclaration) -> bool {
+    declared.spec.after.is_empty() && !matches!(declared.form, ChildForm::Group(_))
 }

@@ -16,8 +16,8 @@ mod sut;
 use crate::sut::Sut;
 use child::{Mode, NEVER, Phase};
 use liveoak_core::{
-    Attempt, ChildId, Declared, Event, EventKind, Exit, Health, NodeState, NodeView, Restart, Rung, Snapshot,
-    Strategy, Time, WaitingFor, WhyIdle,
+    Attempt, ChildDeclaration, ChildId, ChildState, ChildView, Event, EventKind, Exit, Health, IdleReason,
+    Restart, Snapshot, StopStage, Strategy, Time, WaitingFor,
 };
 use proptest::prelude::{BoxedStrategy, Strategy as _, any};
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
@@ -33,7 +33,7 @@ const CASES: u32 = 100;
 /// What the runs of one test are like.
 struct Kind {
     test: &'static str,
-    trees: fn() -> BoxedStrategy<Declared>,
+    trees: fn() -> BoxedStrategy<ChildDeclaration>,
     /// The least and the most steps of one run.
     length: (usize, usize),
     /// How many steps are made if nobody asks for more.
@@ -141,7 +141,7 @@ fn come_to(mut model: Model, steps: &[Step], words: &mut BTreeSet<String>) {
             words.extend(child.last_exit.map(|kind| format!("exit {kind}")));
             words.extend((child.mode == Mode::Opening).then(|| "opening".to_owned()));
             words.extend((child.mode == Mode::Closing).then(|| "closing".to_owned()));
-            words.extend(child.place_lost.then(|| "place lost".to_owned()));
+            words.extend(child.runtime_lost.then(|| "place lost".to_owned()));
             words.extend((child.attempt > 1).then(|| "a second attempt".to_owned()));
         }
     }

@@ -7,7 +7,8 @@
 use crate::child::{Body, Child, Kind, Mode, NEVER, NO_PLAN, Path, Phase, is_failure, later};
 use crate::stopping::Act;
 use liveoak_core::{
-    ChildSpec, Command, Condition, Declared, Edge, Health, Order, Ready, Restart, Strategy, WhyIdle, Work,
+    ChildDeclaration, ChildForm, ChildSpec, Command, Condition, Edge, Health, IdleReason, Order, Ready,
+    Restart, Strategy,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -25,7 +26,7 @@ pub(crate) enum Gate {
 /// A whole tree.
 #[derive(Clone, Debug)]
 pub(crate) struct Model {
-    pub(crate) declared: Declared,
+    pub(crate) declared: ChildDeclaration,
     pub(crate) random: u64,
     pub(crate) now: u64,
     pub(crate) children: BTreeMap<Path, Child>,
@@ -35,7 +36,7 @@ pub(crate) struct Model {
     pub(crate) acts: Vec<String>,
     /// What the commands were answered.
     pub(crate) answers: BTreeMap<u64, &'static str>,
-    pub(crate) tickets: u64,
+    pub(crate) requests: u64,
     /// What is still to be done to all members of a group.
     pub(crate) sweeps: VecDeque<(Path, Act)>,
     /// Two deadlines fell together, and from here on it is not said what comes of that.
@@ -56,7 +57,7 @@ pub(crate) fn above(path: &str) -> Option<Path> {
 }
 
 impl Model {
-    pub(crate) fn new(declared: Declared, random: u64) -> Self {
+    pub(crate) fn new(declared: ChildDeclaration, random: u64) -> Self {
         let mut model = Self {
             declared: declared.clone(),
             random,
@@ -65,7 +66,7 @@ impl Model {
             down: None,
             acts: Vec::new(),
             answers: BTreeMap::new(),
-            tickets: 0,
+            requests: 0,
             sweeps: VecDeque::new(),
             tied: false,
             hung: BTreeSet::new(),
@@ -78,19 +79,19 @@ impl Model {
         model
     }
 
-    pub(crate) fn insert(&mut self, path: &str, declared: &Declared) {
-        let body = match &declared.work {
-            Work::Leaf => Body::Leaf,
-            Work::Supervisor(rules) => Body::Supervisor(Box::new(rules.clone())),
-            Work::Group(group) => Body::Group(Box::new(group.clone())),
+    pub(crate) fn insert(&mut self, path: &str, declared: &ChildDeclaration) {
+        let body = match &declared.form {
+            ChildForm::Leaf => Body::Leaf,
+            ChildForm::Supervisor(rules) => Body::Supervisor(Box::new(rules.clone())),
+            ChildForm::Group(group) => Body::Group(Box::new(group.clone())),
         };
-        self.children.insert(path.to_owned(), self.fresh(declared.child.clone(), body));
-        if let Work::Supervisor(rules) = &declared.work {
+        self.children.insert(path.to_owned(), self.fresh(declared.spec.clone(), body));
+        if let ChildForm::Supervisor(rules) = &declared.form {
             // Each behind all that it comes after, and otherwise as declared.
-            let mut left: Vec<&Declared> = rules.children.iter().collect();
+            let mut left: Vec<&ChildDeclaration> = rules.children.iter().collect();
             while !left.is_empty() {
-                let free = |child: &&Declared| {
-                    let after = &child.child.after;
+                let free = |child: &&ChildDeclaration| {
+                    let after = &child.spec.after;
                     after.iter().all(|edge| left.iter().all(|other| other.name != edge.child))
                 };
                 let at = left.iter().position(free).expect("no circle");
@@ -106,7 +107,7 @@ impl Model {
         Child {
             spec,
             body,
-            phase: Phase::Idle(WhyIdle::Down),
+            phase: Phase::Idle(IdleReason::SupervisorDown),
             since: self.now,
             started: 0,
             timer: NEVER,
@@ -136,7 +137,7 @@ impl Model {
             joint: Vec::new(),
             mode: Mode::Down,
             plan: NO_PLAN,
-            place_lost: false,
+            runtime_lost: false,
         }
     }
 
@@ -203,7 +204,7 @@ impl Model {
         if !child.is_leaf() {
             child.timer = deadline;
             child.joint.clear();
-            child.place_lost = false;
+            child.runtime_lost = false;
             if child.placed() {
                 child.mode = Mode::Opening;
                 return self.acts.push(format!("spawn {path}"));
@@ -411,7 +412,7 @@ impl Model {
     fn rests_by_wish(&self, parent: &str, edge: &Edge) -> bool {
         let other = format!("{parent}/{}", edge.child);
         let phase = self.children.get(&other).map(|other| other.phase);
-        matches!(phase, Some(Phase::Idle(WhyIdle::Stopped | WhyIdle::Quarantined)))
+        matches!(phase, Some(Phase::Idle(IdleReason::Stopped | IdleReason::Quarantined)))
             || phase == Some(Phase::Waiting) && self.rests(&other)
     }
 
@@ -468,9 +469,9 @@ impl Model {
         let path = format!("{parent}/{}", edge.child);
         let Some(other) = self.children.get(&path) else { return Gate::Never };
         let holds = match other.phase {
-            Phase::Idle(WhyIdle::Ignored) => true,
-            Phase::Idle(WhyIdle::Finished) if other.cut_short => return Gate::Never,
-            Phase::Idle(WhyIdle::Finished) => match other.last_exit {
+            Phase::Idle(IdleReason::Ignored) => true,
+            Phase::Idle(IdleReason::Finished) if other.cut_short => return Gate::Never,
+            Phase::Idle(IdleReason::Finished) => match other.last_exit {
                 Some("stopped") => return Gate::Never,
                 Some(exit) if is_failure(exit) => return Gate::Never,
                 _ => true,
@@ -495,9 +496,11 @@ impl Model {
                 let kids = self.kids(path);
                 kids.iter().map(|kid| self.health(kid)).fold(child.health, Health::max)
             }
-            Phase::Idle(WhyIdle::Ignored) => Health::Healthy,
-            Phase::Idle(WhyIdle::Finished) if !child.last_exit.is_some_and(is_failure) => Health::Healthy,
-            Phase::Idle(WhyIdle::Down | WhyIdle::Quarantined) | Phase::BackingOff => Health::Unhealthy,
+            Phase::Idle(IdleReason::Ignored) => Health::Healthy,
+            Phase::Idle(IdleReason::Finished) if !child.last_exit.is_some_and(is_failure) => Health::Healthy,
+            Phase::Idle(IdleReason::SupervisorDown | IdleReason::Quarantined) | Phase::BackingOff => {
+                Health::Unhealthy
+            }
             _ => Health::Degraded,
         }
     }
@@ -506,7 +509,7 @@ impl Model {
     fn is_done(&self, path: &str) -> bool {
         let child = self.at(path);
         match child.phase {
-            Phase::Idle(why) => why != WhyIdle::Stopped,
+            Phase::Idle(why) => why != IdleReason::Stopped,
             Phase::Waiting => self.rests(path),
             Phase::Running if child.rules().is_some() => self.kids(path).iter().all(|kid| self.is_done(kid)),
             _ => false,
@@ -516,8 +519,10 @@ impl Model {
     fn bad_end(&self, path: &str) -> Option<Kind> {
         let child = self.at(path);
         match child.phase {
-            Phase::Idle(WhyIdle::Quarantined) => Some("gave-up"),
-            Phase::Idle(WhyIdle::Finished) if child.cut_short || child.last_exit.is_some_and(is_failure) => {
+            Phase::Idle(IdleReason::Quarantined) => Some("gave-up"),
+            Phase::Idle(IdleReason::Finished)
+                if child.cut_short || child.last_exit.is_some_and(is_failure) =>
+            {
                 Some(if child.gave_up { "gave-up" } else { "failed" })
             }
             _ if child.is_group() => None,

@@ -3,8 +3,8 @@
 use crate::child::{Child, Kind, Mode, Path, Phase};
 use crate::reference::Model;
 use liveoak_core::{
-    AutoShutdown, Backoff, ChildSpec, Command, Condition, Declared, Edge, GiveUp, GroupSpec, Health, Limit,
-    Name, Order, Ready, Restart, Strategy as Together, SupervisorSpec, Work,
+    AutoShutdown, Backoff, ChildDeclaration, ChildForm, ChildSpec, Command, Condition, Edge, GiveUp,
+    GroupSpec, Health, Limit, Name, Order, Ready, Restart, Strategy as Together, SupervisorSpec,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -24,7 +24,7 @@ pub(crate) enum Step {
     /// Whatever may still come from the attempt before.
     Late(Path),
     Command(Path, Command),
-    AddChild(Path, Box<Declared>),
+    AddChild(Path, Box<ChildDeclaration>),
     AddMember(Path, String),
     Advance(Duration),
     Jump(Duration),
@@ -104,7 +104,7 @@ pub(crate) fn next(model: &Model) -> BoxedStrategy<Step> {
 
 fn limits() -> impl Strategy<Value = Option<Limit>> {
     let give_up = select(vec![GiveUp::Escalate, GiveUp::Quarantine]);
-    option::of((0u32..4, give_up).prop_map(|(n, give_up)| Limit::new(n, ms(5_000)).or(give_up)))
+    option::of((0u32..4, give_up).prop_map(|(n, give_up)| Limit::new(n, ms(5_000)).on_exceeded(give_up)))
 }
 
 fn specs() -> impl Strategy<Value = ChildSpec> {
@@ -129,17 +129,17 @@ fn specs() -> impl Strategy<Value = ChildSpec> {
     )
 }
 
-fn leaf() -> impl Strategy<Value = Declared> {
-    specs().prop_map(|child| Declared { name: name("x"), child, work: Work::Leaf })
+fn leaf() -> impl Strategy<Value = ChildDeclaration> {
+    specs().prop_map(|spec| ChildDeclaration { name: name("x"), spec, form: ChildForm::Leaf })
 }
 
-fn group() -> impl Strategy<Value = Declared> {
+fn group() -> impl Strategy<Value = ChildDeclaration> {
     let once = proptest::bool::weighted(0.3);
     (specs(), specs(), limits(), places(), once).prop_map(|(own, template, intensity, place, once)| {
         let once = once && template.restart == Restart::Temporary;
         let template = ChildSpec { significant: false, once, ..template };
-        let group = GroupSpec { template, intensity, max_members: 3, place };
-        Declared { name: name("x"), child: of_supervisor(own), work: Work::Group(group) }
+        let group = GroupSpec { template, intensity, max_members: 3, dedicated_runtime: place };
+        ChildDeclaration { name: name("x"), spec: of_supervisor(own), form: ChildForm::Group(group) }
     })
 }
 
@@ -152,7 +152,9 @@ fn places() -> impl Strategy<Value = bool> {
     proptest::bool::weighted(0.2)
 }
 
-fn supervisor(children: impl Strategy<Value = Vec<Declared>>) -> impl Strategy<Value = Declared> {
+fn supervisor(
+    children: impl Strategy<Value = Vec<ChildDeclaration>>,
+) -> impl Strategy<Value = ChildDeclaration> {
     let strategy = select(vec![Together::OneForOne, Together::OneForAll, Together::RestForOne]);
     let order = select(vec![Order::Declared, Order::Edges]);
     let auto = select(vec![AutoShutdown::Never, AutoShutdown::AnySignificant, AutoShutdown::AllSignificant]);
@@ -163,18 +165,18 @@ fn supervisor(children: impl Strategy<Value = Vec<Declared>>) -> impl Strategy<V
     (children, specs(), rules, edges).prop_map(|(mut children, own, rules, edges)| {
         let (strategy, order, auto_shutdown, intensity, end_when_done, backwards, place) = rules;
         connect(&mut children, &edges, backwards);
-        for Declared { child, .. } in &mut children {
-            child.significant &= auto_shutdown != AutoShutdown::Never && child.restart != Restart::Permanent;
+        for ChildDeclaration { spec, .. } in &mut children {
+            spec.significant &= auto_shutdown != AutoShutdown::Never && spec.restart != Restart::Permanent;
         }
         let end_when_done = end_when_done && own.restart != Restart::Permanent;
         let spec =
-            SupervisorSpec { strategy, intensity, order, auto_shutdown, end_when_done, place, children };
-        Declared { name: name("x"), child: of_supervisor(own), work: Work::Supervisor(spec) }
+            SupervisorSpec { strategy, intensity, order, auto_shutdown, end_when_done, dedicated_runtime: place, children };
+        ChildDeclaration { name: name("x"), spec: of_supervisor(own), form: ChildForm::Supervisor(spec) }
     })
 }
 
 /// Names the children and ties them: all edges point one way, so that there is no circle.
-fn connect(children: &mut [Declared], edges: &[(usize, usize, Condition)], backwards: bool) {
+fn connect(children: &mut [ChildDeclaration], edges: &[(usize, usize, Condition)], backwards: bool) {
     for (i, child) in children.iter_mut().enumerate() {
         child.name = name(&format!("c{i}"));
     }
@@ -184,57 +186,57 @@ fn connect(children: &mut [Declared], edges: &[(usize, usize, Condition)], backw
         if low == high || high >= children.len() {
             continue;
         }
-        let never = children[to].child.restart == Restart::Permanent && condition == Condition::Completed;
+        let never = children[to].spec.restart == Restart::Permanent && condition == Condition::Completed;
         let condition = if never { Condition::Ready } else { condition };
         let child = children[to].name.clone();
-        children[from].child.after.push(Edge { child, condition });
+        children[from].spec.after.push(Edge { child, condition });
     }
 }
 
-fn ends() -> impl Strategy<Value = Declared> {
+fn ends() -> impl Strategy<Value = ChildDeclaration> {
     prop_oneof![3 => leaf(), 1 => group()]
 }
 
 /// Trees of any shape.
-pub(crate) fn trees() -> BoxedStrategy<Declared> {
+pub(crate) fn trees() -> BoxedStrategy<ChildDeclaration> {
     let below = ends().prop_recursive(3, 20, 5, |child| supervisor(vec(child, 0..5)));
     roots(supervisor(vec(below, 0..5))).boxed()
 }
 
 /// Trees of one small supervisor below the root, which outlives much.
-pub(crate) fn small_trees() -> BoxedStrategy<Declared> {
+pub(crate) fn small_trees() -> BoxedStrategy<ChildDeclaration> {
     let root = SupervisorSpec::default();
     let root = supervisor(vec(ends(), 1..5)).prop_map(move |mut small| {
         small.name = name("s");
-        (small.child.restart, small.child.significant) = (Restart::Permanent, false);
-        if let Work::Supervisor(rules) = &mut small.work {
+        (small.spec.restart, small.spec.significant) = (Restart::Permanent, false);
+        if let ChildForm::Supervisor(rules) = &mut small.form {
             rules.end_when_done = false;
         }
         let root = SupervisorSpec { children: vec![small], ..root.clone() };
-        Declared { name: name("t"), child: ChildSpec::of_root(), work: Work::Supervisor(root) }
+        ChildDeclaration { name: name("t"), spec: ChildSpec::of_root(), form: ChildForm::Supervisor(root) }
     });
     roots(root).boxed()
 }
 
 /// A tree, its root called `t`.
-fn roots(tree: impl Strategy<Value = Declared>) -> impl Strategy<Value = Declared> {
+fn roots(tree: impl Strategy<Value = ChildDeclaration>) -> impl Strategy<Value = ChildDeclaration> {
     let budget = select(vec![Duration::ZERO, ms(100), ms(10_000), Duration::MAX]);
     (tree, budget).prop_map(|(mut tree, budget)| {
         tree.name = name("t");
-        tree.child = ChildSpec { stop_within: budget, ..ChildSpec::of_root() };
-        if let Work::Supervisor(rules) = &mut tree.work {
-            rules.end_when_done &= rules.children.iter().all(|child| child.child.after.is_empty());
+        tree.spec = ChildSpec { stop_within: budget, ..ChildSpec::of_root() };
+        if let ChildForm::Supervisor(rules) = &mut tree.form {
+            rules.end_when_done &= rules.children.iter().all(|child| child.spec.after.is_empty());
         }
         apart(&mut tree, &mut 0);
         tree
     })
 }
 
-fn additions() -> impl Strategy<Value = Declared> {
+fn additions() -> impl Strategy<Value = ChildDeclaration> {
     let what = prop_oneof![3 => leaf().boxed(), 1 => supervisor(vec(leaf(), 0..3)).boxed()];
     (what, 0..4u8, 1_000..1_000_000u64).prop_map(|(mut what, n, mut apart_by)| {
         what.name = name(&format!("n{n}"));
-        what.child.significant = false;
+        what.spec.significant = false;
         apart(&mut what, &mut apart_by);
         what
     })
@@ -245,7 +247,7 @@ pub(crate) const A_MOMENT: u64 = 1;
 
 /// Makes all durations of a tree differ by some hundred nanoseconds, so that no two deadlines fall together: which of two
 /// is first is not a matter of the laws. For the same reason each step takes [`A_MOMENT`]; a run has fewer than a hundred.
-fn apart(declared: &mut Declared, n: &mut u64) {
+fn apart(declared: &mut ChildDeclaration, n: &mut u64) {
     let differ = |child: &mut ChildSpec, n: &mut u64| {
         for duration in [&mut child.start_within, &mut child.stop_within] {
             *n += 1;
@@ -256,16 +258,16 @@ fn apart(declared: &mut Declared, n: &mut u64) {
         *n += 1;
         child.heartbeat = child.heartbeat.map(|period| period + Duration::from_nanos(*n * 400));
     };
-    differ(&mut declared.child, n);
-    match &mut declared.work {
-        Work::Leaf => {}
-        Work::Supervisor(rules) => rules.children.iter_mut().for_each(|child| apart(child, n)),
-        Work::Group(group) => differ(&mut group.template, n),
+    differ(&mut declared.spec, n);
+    match &mut declared.form {
+        ChildForm::Leaf => {}
+        ChildForm::Supervisor(rules) => rules.children.iter_mut().for_each(|child| apart(child, n)),
+        ChildForm::Group(group) => differ(&mut group.template, n),
     }
 }
 
 /// A tree for the reader of a failure, a line for each child.
-pub(crate) fn sketch(declared: &Declared, depth: usize) -> String {
+pub(crate) fn sketch(declared: &ChildDeclaration, depth: usize) -> String {
     let ChildSpec {
         restart,
         backoff,
@@ -277,7 +279,7 @@ pub(crate) fn sketch(declared: &Declared, depth: usize) -> String {
         after,
         heartbeat,
         once,
-    } = &declared.child;
+    } = &declared.spec;
     let backoff = backoff.map(|backoff| backoff.from);
     let limit = limit.map(|limit| (limit.restarts, limit.give_up));
     let after: Vec<String> =
@@ -289,18 +291,20 @@ pub(crate) fn sketch(declared: &Declared, depth: usize) -> String {
         declared.name,
         indent = 2 * depth,
     );
-    match &declared.work {
-        Work::Leaf => text.push('\n'),
-        Work::Group(group) => text
-            .push_str(&format!("; group {:?} place {} {:?}\n", group.intensity, group.place, group.template)),
-        Work::Supervisor(SupervisorSpec {
+    match &declared.form {
+        ChildForm::Leaf => text.push('\n'),
+        ChildForm::Group(group) => text.push_str(&format!(
+            "; group {:?} place {} {:?}\n",
+            group.intensity, group.dedicated_runtime, group.template
+        )),
+        ChildForm::Supervisor(SupervisorSpec {
             strategy,
             order,
             auto_shutdown,
             intensity,
             end_when_done,
             children,
-            place,
+            dedicated_runtime: place,
         }) => {
             let intensity = intensity.map(|limit| (limit.restarts, limit.give_up));
             text.push_str(&format!(

@@ -3,7 +3,7 @@
 use crate::child::{Body, Kind, Mode, NEVER, Path, Phase, Plan, is_failure, later};
 use crate::reference::{Model, ROOT, above};
 use liveoak_core::{
-    AutoShutdown, Command, GiveUp, KILL_GRACE, Limit, Order, Restart, Strategy, WhyIdle, draw,
+    AutoShutdown, Command, GiveUp, IdleReason, KILL_WAIT, Limit, Order, Restart, Strategy, jitter,
 };
 use std::time::Duration;
 
@@ -56,22 +56,22 @@ impl Model {
         if back && swept {
             child.was_ready = false;
             if temporary && !again {
-                self.rest(path, WhyIdle::Finished, passing);
+                self.rest(path, IdleReason::Finished, passing);
             } else {
                 self.set(path, Phase::Waiting);
             }
         } else if back {
             self.let_start(path);
         } else {
-            let why = if wanted { WhyIdle::Down } else { WhyIdle::Stopped };
+            let why = if wanted { IdleReason::SupervisorDown } else { IdleReason::Stopped };
             self.rest(path, why, removing || passing && (ends || temporary));
         }
     }
 
-    fn rest(&mut self, path: &str, why: WhyIdle, leaves: bool) {
+    fn rest(&mut self, path: &str, why: IdleReason, leaves: bool) {
         self.set(path, Phase::Idle(why));
         if !self.at(path).removing {
-            let overtaken = if why == WhyIdle::Down { "supervisor down" } else { "superseded" };
+            let overtaken = if why == IdleReason::SupervisorDown { "supervisor down" } else { "superseded" };
             self.answer(path, |command| match command {
                 Command::Stop => Some("stopped"),
                 Command::Start | Command::Restart => Some(overtaken),
@@ -96,25 +96,25 @@ impl Model {
         }
         let restart = self.at(path).spec.restart;
         match (restart, exit) {
-            (_, "ignored") => self.finish(&parent, path, WhyIdle::Ignored, "ignored"),
-            (Restart::Temporary, _) => self.finish(&parent, path, WhyIdle::Finished, exit),
+            (_, "ignored") => self.finish(&parent, path, IdleReason::Ignored, "ignored"),
+            (Restart::Temporary, _) => self.finish(&parent, path, IdleReason::Finished, exit),
             (Restart::Transient, exit) if !is_failure(exit) => {
-                self.finish(&parent, path, WhyIdle::Finished, exit);
+                self.finish(&parent, path, IdleReason::Finished, exit);
             }
             (Restart::Permanent | Restart::Transient, _) => self.restart(&parent, path, ran),
         }
     }
 
-    fn finish(&mut self, parent: &str, path: &str, why: WhyIdle, exit: Kind) {
+    fn finish(&mut self, parent: &str, path: &str, why: IdleReason, exit: Kind) {
         let member = self.is_member(path);
         let child = self.of(path);
         child.on_trial = false;
-        let significant = child.spec.significant && why == WhyIdle::Finished;
+        let significant = child.spec.significant && why == IdleReason::Finished;
         let leaves = member || child.added && child.spec.restart == Restart::Temporary;
         if is_failure(exit) {
             self.refuse_start(path);
         }
-        let word = if why == WhyIdle::Ignored { "ignored" } else { "finished" };
+        let word = if why == IdleReason::Ignored { "ignored" } else { "finished" };
         self.answer(path, |command| matches!(command, Command::Start | Command::Restart).then_some(word));
         self.rest(path, why, leaves);
         let auto = self.at(parent).rules().map_or(AutoShutdown::Never, |rules| rules.auto_shutdown);
@@ -155,7 +155,7 @@ impl Model {
                 child.streak = 0;
             }
             let names = path.rsplit('/').filter(|name| !name.is_empty());
-            delay = backoff.delay(child.streak, draw(random, names, child.attempt));
+            delay = backoff.delay(child.streak, jitter(random, names, child.attempt));
             child.streak += 1;
         }
         if untried {
@@ -195,7 +195,7 @@ impl Model {
                 child.was_ready = false;
                 self.set(kid, Phase::Waiting);
             }
-            Phase::Idle(WhyIdle::Finished | WhyIdle::Ignored) if comes_back => {
+            Phase::Idle(IdleReason::Finished | IdleReason::Ignored) if comes_back => {
                 child.was_ready = false;
                 self.set(kid, Phase::Waiting);
             }
@@ -210,9 +210,9 @@ impl Model {
         }
         self.of(path).on_trial = false;
         match how {
-            GiveUp::Quarantine => self.set(path, Phase::Idle(WhyIdle::Quarantined)),
+            GiveUp::Quarantine => self.set(path, Phase::Idle(IdleReason::Quarantined)),
             GiveUp::Escalate => {
-                self.set(path, Phase::Idle(WhyIdle::Down));
+                self.set(path, Phase::Idle(IdleReason::SupervisorDown));
                 self.fall(parent, "gave-up");
             }
         }
@@ -223,11 +223,11 @@ impl Model {
         let child = self.of(path);
         let leaves = child.added && !child.ever_ready;
         (child.on_trial, child.wanted) = (false, false);
-        self.rest(path, WhyIdle::Stopped, leaves);
+        self.rest(path, IdleReason::Stopped, leaves);
     }
 
     pub(crate) fn first_start_failed(&mut self, parent: &str, path: &str) {
-        self.set(path, Phase::Idle(WhyIdle::Down));
+        self.set(path, Phase::Idle(IdleReason::SupervisorDown));
         self.refuse_start(path);
         self.fall(parent, "start-failed");
     }
@@ -240,7 +240,7 @@ impl Model {
     }
 
     fn end_of_tree(&mut self, exit: Kind) {
-        self.set(ROOT, Phase::Idle(WhyIdle::Down));
+        self.set(ROOT, Phase::Idle(IdleReason::SupervisorDown));
         self.down = Some(exit);
         for path in self.children.keys().cloned().collect::<Vec<_>>() {
             self.answer(&path, |command| {
@@ -321,7 +321,7 @@ impl Model {
             let within = group.template.stop_within;
             if within != Duration::MAX {
                 plan.kill = plan.kill.min(later(now, within));
-                plan.abandon = plan.abandon.min(later(plan.kill, KILL_GRACE));
+                plan.abandon = plan.abandon.min(later(plan.kill, KILL_WAIT));
             }
             plan.hurry = NEVER;
         }
@@ -359,7 +359,7 @@ impl Model {
                 self.acts.push(format!("kill {path}"));
                 if !self.stops_with_its_group(path) {
                     let end = self.plan_above(path).abandon;
-                    self.of(path).timer = later(self.now, KILL_GRACE).min(end);
+                    self.of(path).timer = later(self.now, KILL_WAIT).min(end);
                 }
             }
         }
@@ -376,12 +376,12 @@ impl Model {
                 return;
             }
         }
-        let at_once = Plan { hurry: now, kill: now, abandon: later(now, KILL_GRACE).min(outer.abandon) };
+        let at_once = Plan { hurry: now, kill: now, abandon: later(now, KILL_WAIT).min(outer.abandon) };
         let child = self.of(path);
         child.plan = child.plan.within(at_once);
         child.timer = child.plan.abandon;
         self.act_below(path, Act::Kill);
-        self.kill_place(path);
+        self.kill_runtime(path);
     }
 
     /// Closes a place from which all are gone.
@@ -392,13 +392,13 @@ impl Model {
         child.mode = Mode::Closing;
         let plan = &mut child.plan;
         plan.hurry = plan.hurry.min(now);
-        plan.kill = plan.kill.min(later(now, KILL_GRACE));
-        plan.abandon = plan.abandon.min(later(plan.kill.max(now), KILL_GRACE));
+        plan.kill = plan.kill.min(later(now, KILL_WAIT));
+        plan.abandon = plan.abandon.min(later(plan.kill.max(now), KILL_WAIT));
         child.timer = plan.next(now).min(plan.abandon);
     }
 
     /// Kills a place that is being closed.
-    fn kill_place(&mut self, path: &str) {
+    fn kill_runtime(&mut self, path: &str) {
         let child = self.at(path);
         if child.mode == Mode::Closing && child.phase != (Phase::Stopping { killed: true }) {
             let timer = child.timer;
@@ -421,7 +421,7 @@ impl Model {
                 self.gone(path, if is_failure(exit) { exit } else { "stopped" });
             }
             Mode::Down | Mode::Starting | Mode::Up | Mode::Stopping => {
-                self.of(path).place_lost = true;
+                self.of(path).runtime_lost = true;
                 self.fall(path, exit);
             }
         }
@@ -442,7 +442,7 @@ impl Model {
         if child.mode != Mode::Closing {
             return self.act_below(path, Act::Abandon);
         }
-        self.kill_place(path);
+        self.kill_runtime(path);
         self.of(path).mode = Mode::Down;
         self.acts.push(format!("abandon {path}"));
         self.gone(path, "abandoned");

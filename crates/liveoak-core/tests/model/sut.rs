@@ -7,8 +7,8 @@ use crate::reference::{Model, ROOT};
 use crate::replica::Replica;
 use crate::steps::{A_MOMENT, Step};
 use liveoak_core::{
-    Attempt, ChildId, Command, Done, Effect, EventKind, Exit, Health, Input, Machine, Name, NodeState,
-    NodeView, Refusal, Rung, Severity, StopReport, Ticket, Time, WaitingFor,
+    Attempt, ChildId, ChildState, ChildView, Command, Effect, EventKind, Exit, Health, Input, Machine, Name,
+    Outcome, Refusal, RequestId, Severity, StopReport, StopStage, Time, WaitingFor,
 };
 use proptest_state_machine::StateMachineTest;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -27,7 +27,7 @@ struct Live {
 }
 
 /// How the last attempt of a leaf ended: how long that took from when it was to stop, and how far it had to go.
-type End = (u64, Rung);
+type End = (u64, StopStage);
 
 /// The machine and what a driver knows of it.
 pub(crate) struct Sut {
@@ -47,7 +47,7 @@ pub(crate) struct Sut {
     exits: BTreeMap<Path, (Kind, bool)>,
     acts: Vec<String>,
     answers: BTreeMap<u64, &'static str>,
-    tickets: u64,
+    requests: u64,
     refused: BTreeSet<u64>,
     down: Option<Kind>,
     /// The tree as its events tell it.
@@ -72,7 +72,7 @@ impl Sut {
             exits: BTreeMap::new(),
             acts: Vec::new(),
             answers: BTreeMap::new(),
-            tickets: 0,
+            requests: 0,
             refused: BTreeSet::new(),
             down: None,
             told,
@@ -137,7 +137,7 @@ impl Sut {
                     panic!("{path} was written off without a kill");
                 };
                 if live.leaf {
-                    self.ended(path, (self.now - live.since, Rung::Abandoned));
+                    self.ended(path, (self.now - live.since, StopStage::Abandoned));
                 }
             }
             Effect::Forget { id } => {
@@ -145,9 +145,9 @@ impl Sut {
                 assert!(!self.live.contains_key(&path), "{path} was forgotten alive");
             }
             Effect::CheckHeartbeat { id, attempt } => self.checks.push((id, attempt)),
-            Effect::Reply { ticket, result } => {
-                let before = self.answers.insert(ticket.0, word(&result));
-                assert!(before.is_none(), "{ticket:?} is answered twice");
+            Effect::Reply { request, result } => {
+                let before = self.answers.insert(request.0, word(&result));
+                assert!(before.is_none(), "{request:?} is answered twice");
             }
             Effect::Event(event) => {
                 self.told.apply(&event);
@@ -179,15 +179,15 @@ impl Sut {
         let mut told = BTreeMap::new();
         for entry in &report.entries {
             let exit = entry.exit.as_ref().map(Exit::kind);
-            let before = told.insert(entry.path.as_str(), (entry.took.as_nanos() as u64, entry.rung, exit));
+            let before = told.insert(entry.path.as_str(), (entry.took.as_nanos() as u64, entry.stage, exit));
             assert_eq!(before, None, "{} is told of twice", entry.path);
         }
-        for (path, (took, rung)) in self.ends.iter().filter(|(path, _)| !self.came_back.contains(*path)) {
+        for (path, (took, stage)) in self.ends.iter().filter(|(path, _)| !self.came_back.contains(*path)) {
             let told = told.get(path.as_str()).copied();
             // Who came back and waited for its start when the stop came has not been stopped again.
-            let waited = told.is_some_and(|(_, rung, _)| rung == Rung::Cancelled);
+            let waited = told.is_some_and(|(_, stage, _)| stage == StopStage::Cancelled);
             if let Some((exit, true)) = self.exits.get(path).filter(|_| !waited) {
-                let was = Some((*took, *rung, Some(*exit)));
+                let was = Some((*took, *stage, Some(*exit)));
                 assert_eq!(told, was, "{path}, as the report tells it, and as it was");
             }
         }
@@ -228,7 +228,10 @@ impl Sut {
         if let Some(Live { id, attempt, asked, killed, since, leaf }) = self.live.remove(path) {
             let took = if asked || killed { self.now - since } else { 0 };
             if leaf {
-                self.ended(path.to_owned(), (took, if killed { Rung::Killed } else { Rung::Asked }));
+                self.ended(
+                    path.to_owned(),
+                    (took, if killed { StopStage::Killed } else { StopStage::Asked }),
+                );
             }
             self.input(Input::Exited { id, attempt, exit });
         }
@@ -238,9 +241,9 @@ impl Sut {
         self.machine.find(&path.into())
     }
 
-    fn ticket(&mut self) -> Ticket {
-        self.tickets += 1;
-        Ticket(self.tickets)
+    fn request(&mut self) -> RequestId {
+        self.requests += 1;
+        RequestId(self.requests)
     }
 
     fn step(&mut self, step: &Step) {
@@ -274,17 +277,17 @@ impl Sut {
             Step::AddChild(path, declared) => {
                 assert!(is_addable(declared));
                 if let Some(parent) = self.find(path) {
-                    let ticket = self.ticket();
-                    let added = self.machine.add_child(self.time(), parent, declared, Some(ticket));
-                    self.added(ticket, added.is_ok());
+                    let request = self.request();
+                    let added = self.machine.add_child(self.time(), parent, declared, Some(request));
+                    self.added(request, added.is_ok());
                 }
             }
             Step::AddMember(path, name) => {
                 if let Some(group) = self.find(path) {
-                    let ticket = self.ticket();
+                    let request = self.request();
                     let name = Name::new(name.as_str()).expect("a good name");
-                    let added = self.machine.add_member(self.time(), group, Some(name), Some(ticket));
-                    self.added(ticket, added.is_ok());
+                    let added = self.machine.add_member(self.time(), group, Some(name), Some(request));
+                    self.added(request, added.is_ok());
                 }
             }
             Step::Advance(by) => self.advance(*by),
@@ -303,18 +306,18 @@ impl Sut {
         }
     }
 
-    /// The ticket of an addition that is refused at once is not answered.
-    fn added(&mut self, ticket: Ticket, ok: bool) {
+    /// The request of an addition that is refused at once is not answered.
+    fn added(&mut self, request: RequestId, ok: bool) {
         if !ok {
-            self.refused.insert(ticket.0);
+            self.refused.insert(request.0);
         }
         self.drain();
     }
 
     fn command(&mut self, path: &str, command: Command) {
         if let Some(id) = self.find(path) {
-            let ticket = self.ticket();
-            self.input(Input::Command { ticket, id, command });
+            let request = self.request();
+            self.input(Input::Command { request, id, command });
         }
     }
 
@@ -392,11 +395,11 @@ impl Sut {
     }
 }
 
-fn describe(node: &NodeView) -> String {
+fn describe(node: &ChildView) -> String {
     let left = |left: Option<Duration>| left.map_or(NEVER, |left| left.as_nanos() as u64);
     let state = match &node.state {
-        NodeState::Idle(why) => format!("idle {}", why.as_str()),
-        NodeState::Waiting { what, remaining } => {
+        ChildState::Idle(why) => format!("idle {}", why.as_str()),
+        ChildState::Waiting { what, remaining } => {
             let what = match what {
                 WaitingFor::Nothing => "nothing".to_owned(),
                 WaitingFor::Turn(name) => format!("turn {name}"),
@@ -406,11 +409,11 @@ fn describe(node: &NodeView) -> String {
             };
             format!("waiting for {what} {}", left(*remaining))
         }
-        NodeState::Starting { remaining } => format!("starting {}", left(*remaining)),
-        NodeState::Running => "running".to_owned(),
-        NodeState::BackingOff { remaining } => format!("backing off {}", remaining.as_nanos()),
-        NodeState::Stopping { rung, remaining } => {
-            format!("stopping {} {}", *rung == Rung::Killed, left(*remaining))
+        ChildState::Starting { remaining } => format!("starting {}", left(*remaining)),
+        ChildState::Running => "running".to_owned(),
+        ChildState::BackingOff { remaining } => format!("backing off {}", remaining.as_nanos()),
+        ChildState::Stopping { stage, remaining } => {
+            format!("stopping {} {}", *stage == StopStage::Killed, left(*remaining))
         }
     };
     let exit = node.last_exit.as_ref().map(Exit::kind);
@@ -442,13 +445,13 @@ fn expected(model: &Model) -> BTreeMap<Path, String> {
     model.children.keys().map(|path| (path.clone(), describe(path))).collect()
 }
 
-fn word(answer: &Result<Done, Refusal>) -> &'static str {
+fn word(answer: &Result<Outcome, Refusal>) -> &'static str {
     match answer {
-        Ok(Done::Ready { .. }) => "ready",
-        Ok(Done::Ignored) => "ignored",
-        Ok(Done::Finished { .. }) => "finished",
-        Ok(Done::Stopped(_)) => "stopped",
-        Ok(Done::Removed(_)) => "removed",
+        Ok(Outcome::Ready { .. }) => "ready",
+        Ok(Outcome::Ignored) => "ignored",
+        Ok(Outcome::Finished { .. }) => "finished",
+        Ok(Outcome::Stopped(_)) => "stopped",
+        Ok(Outcome::Removed(_)) => "removed",
         Err(Refusal::NotFound) => "not found",
         Err(Refusal::NotDown { .. }) => "not down",
         Err(Refusal::SupervisorDown) => "supervisor down",
@@ -480,17 +483,17 @@ impl StateMachineTest for Sut {
 
     /// A stop ends within its budget, whatever state the tree is in and whoever ignores it.
     fn teardown(mut sut: Self, model: Model) {
-        let budget = model.declared.child.stop_within;
+        let budget = model.declared.spec.stop_within;
         sut.input(Input::Stop);
         if budget == Duration::MAX {
             sut.input(Input::Kill);
         }
         let enough =
-            if budget.is_zero() || budget == Duration::MAX { liveoak_core::KILL_GRACE } else { budget };
+            if budget.is_zero() || budget == Duration::MAX { liveoak_core::KILL_WAIT } else { budget };
         sut.advance(enough);
         assert!(sut.down.is_some(), "the stop has not ended within its budget");
-        let open = (1..=sut.tickets)
-            .filter(|ticket| !sut.answers.contains_key(ticket) && !sut.refused.contains(ticket));
-        assert_eq!(open.collect::<Vec<_>>(), [0; 0], "every ticket is answered");
+        let open = (1..=sut.requests)
+            .filter(|request| !sut.answers.contains_key(request) && !sut.refused.contains(request));
+        assert_eq!(open.collect::<Vec<_>>(), [0; 0], "every request is answered");
     }
 }

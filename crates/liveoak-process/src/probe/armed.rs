@@ -95,7 +95,7 @@ impl Armed {
                 // The sender lives in `self`, so this can only end with a match.
                 let _matched = self.shared.matched.subscribe().wait_for(|&matched| matched).await.is_ok();
             }
-            _ => tokio::time::sleep(self.shared.probe.interval).await,
+            _ => tokio::time::sleep(self.shared.probe.every).await,
         }
     }
 

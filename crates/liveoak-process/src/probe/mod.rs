@@ -22,7 +22,7 @@ use std::time::Duration;
 use target::TcpTarget;
 
 /// How long a check that said no is left alone before the next.
-const DEFAULT_INTERVAL: Duration = Duration::from_millis(100);
+const DEFAULT_EVERY: Duration = Duration::from_millis(100);
 
 /// How long one check may take.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -31,7 +31,7 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub struct Probe {
     kind: Kind,
-    interval: Duration,
+    every: Duration,
     timeout: Duration,
 }
 
@@ -48,7 +48,7 @@ enum Kind {
 
 impl Probe {
     fn new(kind: Kind) -> Probe {
-        Probe { kind, interval: DEFAULT_INTERVAL, timeout: DEFAULT_TIMEOUT }
+        Probe { kind, every: DEFAULT_EVERY, timeout: DEFAULT_TIMEOUT }
     }
 
     /// Ready when this much time has passed since the probe was armed. For programs that give no sign.
@@ -104,8 +104,8 @@ impl Probe {
 
     /// How long to wait after a check that failed: 100 ms unless set. No effect on a delay or a log probe, which need no
     /// retries.
-    pub fn interval(mut self, interval: Duration) -> Probe {
-        self.interval = interval;
+    pub fn every(mut self, every: Duration) -> Probe {
+        self.every = every;
         self
     }
 

@@ -2,7 +2,7 @@
 
 use crate::support::{Dir, PATIENCE, Stranger, look_for, state, within};
 use liveoak_process::{Command, NotStarted, OutputSink, Probe, ProcessChild, Program, SpawnError, Stream};
-use liveoak_runtime::{Child, Exit, Limit, Restart, Rung, StartError, Supervisor, Tree};
+use liveoak_runtime::{Child, Exit, Limit, Restart, StartError, StopStage, Supervisor, Tree};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -47,9 +47,9 @@ fn tree(line: &str, sink: &OutputSink, change: impl FnOnce(Program) -> Program) 
     Supervisor::new("t").child(child).begin().expect("a runtime")
 }
 
-fn only_entry(report: &liveoak_runtime::StopReport) -> (Rung, String) {
+fn only_entry(report: &liveoak_runtime::StopReport) -> (StopStage, String) {
     let [entry] = &report.entries[..] else { panic!("one child expected: {report:?}") };
-    (entry.rung, entry.exit.as_ref().map(ToString::to_string).unwrap_or_default())
+    (entry.stage, entry.exit.as_ref().map(ToString::to_string).unwrap_or_default())
 }
 
 #[tokio::test]
@@ -61,7 +61,7 @@ async fn the_exit_comes_when_the_whole_group_is_gone_and_its_output_delivered() 
     let member = talk.process().await;
     let report = within(tree.stop()).await;
     assert!(member.is_gone(), "a member outlived the attempt");
-    assert_eq!(only_entry(&report), (Rung::Asked, "completed".to_owned()));
+    assert_eq!(only_entry(&report), (StopStage::Asked, "completed".to_owned()));
     assert_eq!(talk.line().await, "/t/a: bye");
 }
 
@@ -75,7 +75,7 @@ async fn a_group_that_outlives_its_leader_during_the_stop_is_killed_at_the_deadl
     let report = within(tree.stop()).await;
     assert!(began.elapsed() >= Duration::from_millis(200), "the group had no time to stop");
     assert!(member.is_gone());
-    assert_eq!(only_entry(&report).0, Rung::Killed);
+    assert_eq!(only_entry(&report).0, StopStage::Killed);
 }
 
 #[tokio::test]
@@ -86,7 +86,7 @@ async fn what_a_leader_leaves_behind_and_must_be_killed_is_reported_as_forced() 
     let member = talk.process().await;
     let report = within(tree.stop()).await;
     assert!(member.is_gone());
-    assert_eq!(only_entry(&report), (Rung::Killed, "completed".to_owned()));
+    assert_eq!(only_entry(&report), (StopStage::Killed, "completed".to_owned()));
 }
 
 #[tokio::test]
@@ -184,11 +184,11 @@ fn living_with(path: &std::path::Path) -> Vec<u32> {
 async fn a_stop_before_the_program_is_ready_is_served_at_once() {
     let (mut talk, sink) = Talk::new();
     let probe = Probe::file("/no/such/file/anywhere");
-    let tree = tree("echo $$; exec sleep 1000", &sink, |program| program.ready(probe).ready_within(PATIENCE));
+    let tree = tree("echo $$; exec sleep 1000", &sink, |program| program.ready(probe).start_within(PATIENCE));
     let leader = talk.process().await;
     let report = within(tree.stop()).await;
     assert!(leader.is_gone());
-    assert_eq!(only_entry(&report), (Rung::Asked, "ended by SIGTERM".to_owned()));
+    assert_eq!(only_entry(&report), (StopStage::Asked, "ended by SIGTERM".to_owned()));
 }
 
 #[tokio::test]
@@ -196,7 +196,7 @@ async fn a_program_that_is_not_ready_in_time_is_stopped_and_its_start_has_failed
     let (mut talk, sink) = Talk::new();
     let probe = Probe::file("/no/such/file/anywhere");
     let child = Child::shell("a", "echo $$; exec sleep 1000").output(sink).ready(probe);
-    let start = Supervisor::new("t").child(child.ready_within(Duration::from_millis(300))).start();
+    let start = Supervisor::new("t").child(child.start_within(Duration::from_millis(300))).start();
     let error = within(start).await.expect_err("it is never ready");
     assert!(talk.process_is_gone().await);
     let StartError::Failed { failure, .. } = error else { panic!("{error}") };
@@ -205,7 +205,7 @@ async fn a_program_that_is_not_ready_in_time_is_stopped_and_its_start_has_failed
 
 #[tokio::test]
 async fn a_program_that_ends_before_it_is_ready_has_failed_its_start_with_its_own_exit() {
-    let child = Child::shell("a", "exit 6").ready(Probe::delay(PATIENCE)).ready_within(PATIENCE * 2);
+    let child = Child::shell("a", "exit 6").ready(Probe::delay(PATIENCE)).start_within(PATIENCE * 2);
     let error = within(Supervisor::new("t").child(child).start()).await.expect_err("it ends");
     let StartError::Failed { failure, .. } = error else { panic!("{error}") };
     assert!(matches!(failure.exit, Exit::Code(6)), "{}", failure.exit);
@@ -250,7 +250,7 @@ async fn a_program_that_is_to_be_killed_at_once_is_not_asked() {
     let leader = talk.process().await;
     let report = within(tree.stop()).await;
     assert!(leader.is_gone());
-    assert_eq!(only_entry(&report), (Rung::Killed, "ended by SIGKILL".to_owned()));
+    assert_eq!(only_entry(&report), (StopStage::Killed, "ended by SIGKILL".to_owned()));
     drop((tree, sink));
     assert!(talk.0.try_recv().is_err(), "it was asked");
 }

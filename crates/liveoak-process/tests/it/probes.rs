@@ -15,7 +15,7 @@ async fn refusal(probe: &Armed) -> String {
 
 /// Waits in a task of its own until there was one failure.
 async fn waiting(probe: Probe) -> (Armed, tokio::task::JoinHandle<()>) {
-    let probe = probe.interval(OFTEN).arm();
+    let probe = probe.every(OFTEN).arm();
     let other = probe.clone();
     let wait = tokio::spawn(async move { other.wait_until_ready().await });
     while probe.latest_failure().is_none() {
@@ -241,7 +241,7 @@ fn https_is_refused_when_asked_for() {
 #[tokio::test]
 async fn waiting_can_be_given_up() {
     let (process, _) = shell("exec sleep 1000").await;
-    let probe = Probe::file("/no/such/file").interval(OFTEN).arm();
+    let probe = Probe::file("/no/such/file").every(OFTEN).arm();
     assert!(tokio::time::timeout(Duration::from_millis(30), probe.wait_until_ready()).await.is_err());
     assert_eq!(probe.latest_failure().unwrap().to_string(), "/no/such/file does not exist");
     drop(process);

@@ -191,7 +191,7 @@ async fn unseen_children() {
         rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
     }
     let report = within(stopped.stop()).await;
-    say(format!("{:?}", report.entries.iter().map(|entry| entry.rung).collect::<Vec<_>>()));
+    say(format!("{:?}", report.entries.iter().map(|entry| entry.stage).collect::<Vec<_>>()));
     let node = |tree: &Tree| tree.snapshot().get("/t/a").expect("the child").clone();
     within(async {
         while node(&waiting).state.as_str() != "stopping" || node(&ending).last_exit.is_none() {

@@ -8,7 +8,7 @@ use std::time::Duration;
 /// Reads what there is now: severity, path and word of each event.
 async fn told(events: &mut Events) -> Vec<(Severity, String, &'static str)> {
     let mut told = Vec::new();
-    while let Ok(Some(Next::Event(event))) =
+    while let Ok(Some(EventOrLost::Event(event))) =
         tokio::time::timeout(Duration::from_millis(1), events.next()).await
     {
         told.push((event.kind.severity(), event.path.to_string(), event.kind.name()));
@@ -41,7 +41,7 @@ fn c51_an_exit_is_a_report_whose_severity_says_whether_it_was_a_failure() {
             let case = format!("{restart:?} {exit}");
             tokio::time::sleep(s(7)).await;
             a.end(exit.clone());
-            let Some(Next::Event(event)) = events.next().await else { panic!("{case}: no report") };
+            let Some(EventOrLost::Event(event)) = events.next().await else { panic!("{case}: no report") };
             assert_eq!((event.path.as_str(), event.kind.severity()), ("/t/a", severity), "{case}");
             assert_eq!(tree.snapshot().get("/t/a").map(|view| view.id), Some(event.id), "{case}");
             let EventKind::Exited { attempt, exit: told, ran, stopping } = event.kind else {
@@ -85,8 +85,8 @@ fn c51_giving_up_is_an_error_of_the_supervisor_that_names_the_child_its_exit_and
         a.fail("no disk");
         let gave_up = loop {
             match events.next().await {
-                Some(Next::Event(Event { kind: EventKind::GaveUp(gave_up), .. })) => break gave_up,
-                Some(Next::Event(_)) => {}
+                Some(EventOrLost::Event(Event { kind: EventKind::GaveUp(gave_up), .. })) => break gave_up,
+                Some(EventOrLost::Event(_)) => {}
                 other => panic!("{other:?}"),
             }
         };

@@ -197,11 +197,11 @@ fn c27_over_the_limit_all_are_stopped_each_in_its_time_and_the_supervisor_fails_
         let Exit::GaveUp(gave_up) = &ended.exit else { panic!("{ended:?}") };
         assert_eq!((gave_up.path.as_str(), gave_up.count, gave_up.allowed), ("/t/b", 1, 0));
         assert_eq!((gave_up.exit.to_string(), gave_up.own_limit), ("failed: no disk".to_owned(), false));
-        let ends: Vec<_> = ended.report.entries.iter().map(|end| (end.path.name(), end.rung)).collect();
-        assert_eq!(ends, [("c", Rung::Killed), ("a", Rung::Asked)]);
+        let ends: Vec<_> = ended.report.entries.iter().map(|end| (end.path.name(), end.stage)).collect();
+        assert_eq!(ends, [("c", StopStage::Killed), ("a", StopStage::Asked)]);
         assert_eq!(ended.report.took, s(3));
         let mut told = 0;
-        while let Some(Next::Event(event)) = events.next().await {
+        while let Some(EventOrLost::Event(event)) = events.next().await {
             told += u32::from(event.path.as_str() == "/t" && event.kind.name() == "gave-up");
         }
         assert_eq!(told, 1);
@@ -287,7 +287,7 @@ fn c30_one_for_all_stops_in_reverse_and_starts_in_order_the_finished_too_but_non
         assert_eq!(stage.log().await, "-a -z -done +done +a +z");
         assert_eq!(state(&tree, "/t/off"), "stopped");
         let done = tree.start_child("/t/off").await;
-        assert!(matches!(done, Ok(Done::Ready { .. })), "{done:?}");
+        assert!(matches!(done, Ok(Outcome::Ready { .. })), "{done:?}");
         stage.end(tree).await;
     });
 }
@@ -329,7 +329,7 @@ fn c32_a_start_that_fails_in_a_restart_is_charged_backed_off_and_retried_and_the
             a.gone().await;
             assert_eq!((state(&tree, "/t/a"), restarts()), ("backing-off", Some(count - 1)));
             let served = tree.restart_child("/t/b").await;
-            assert!(matches!(served, Ok(Done::Ready { .. })), "{served:?}");
+            assert!(matches!(served, Ok(Outcome::Ready { .. })), "{served:?}");
             a.started(count + 1).await;
         }
         assert!(tree.now().since(Time::ZERO) > s(100), "there was a delay");

@@ -110,7 +110,7 @@ impl Drop for Present {
 impl Actor {
     pub(crate) fn child(&self) -> Child {
         let actor = self.clone();
-        Child::task(self.name, move |ctx| actor.body(ctx)).ready_when_told().backoff(None)
+        Child::task(self.name, move |ctx| actor.body(ctx)).reports_ready().backoff(None)
     }
 
     /// The body, for members of groups.
@@ -128,5 +128,5 @@ impl Actor {
 
 /// A group called `g` whose members are actors; they restart at once.
 pub(crate) fn troupe() -> Group<Actor> {
-    Group::new("g", |ctx, actor: Actor| actor.body(ctx)).ready_when_told(s(10)).backoff(None)
+    Group::new("g", |ctx, actor: Actor| actor.body(ctx)).reports_ready(s(10)).backoff(None)
 }

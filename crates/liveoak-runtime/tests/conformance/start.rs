@@ -93,7 +93,7 @@ fn c5_a_child_that_is_not_needed_counts_as_started_and_is_absent_and_is_kept_unl
             ("temporary", Restart::Temporary, "gone"),
         ] {
             let done = tree.add_child("/t", not_needed(name).child().restart(restart)).await;
-            assert!(matches!(done, Ok(Done::Ignored)), "{done:?}");
+            assert!(matches!(done, Ok(Outcome::Ignored)), "{done:?}");
             assert_eq!(state(&tree, &format!("/t/{name}")), left);
         }
         assert!(members.start(Some(name("m")), not_needed("m")).await.is_ok());
@@ -153,10 +153,10 @@ fn c11_a_stop_takes_the_child_s_own_time_keeps_it_listed_touches_no_sibling_and_
                 .unwrap();
             tree.add_child("/t", once.child().restart(Restart::Temporary)).await.unwrap();
             stage.log().await;
-            let Ok(Done::Stopped(report)) = tree.stop_child("/t/a").await else { panic!("{strategy:?}") };
-            assert_eq!((report.took, report.entries[0].rung), (s(2), Rung::Killed));
+            let Ok(Outcome::Stopped(report)) = tree.stop_child("/t/a").await else { panic!("{strategy:?}") };
+            assert_eq!((report.took, report.entries[0].stage), (s(2), StopStage::Killed));
             let again = tree.stop_child("/t/a").await;
-            assert!(matches!(again, Ok(Done::Stopped(_))), "{again:?}");
+            assert!(matches!(again, Ok(Outcome::Stopped(_))), "{again:?}");
             tree.stop_child("/t/once").await.unwrap();
             tokio::time::sleep(s(10)).await;
             assert_eq!(stage.log().await, "-a -once", "{strategy:?}");
@@ -190,7 +190,7 @@ fn c12_a_stop_in_the_middle_of_a_restart_loop_ends_the_loop_under_every_strategy
             a.gone().await;
             assert_eq!(state(&tree, "/t/a"), "backing-off");
             let done = tree.stop_child("/t/a").await;
-            assert!(matches!(done, Ok(Done::Stopped(_))), "{done:?}");
+            assert!(matches!(done, Ok(Outcome::Stopped(_))), "{done:?}");
             tokio::time::sleep(s(1_000_000)).await;
             assert_eq!((state(&tree, "/t/a"), a.starts()), ("stopped", 4), "{strategy:?}");
             assert_eq!((state(&tree, "/t/b"), b.live()), ("running", 1), "{strategy:?}");
@@ -229,7 +229,7 @@ fn c13_a_start_works_on_a_child_that_is_down_only_leaves_it_down_when_it_fails_a
         assert_eq!((state(&tree, "/t/b"), b.starts()), ("stopped", 2));
         b.ready();
         let done = tree.start_child("/t/b").await;
-        assert!(matches!(done, Ok(Done::Ready { attempt: Attempt(3), .. })), "{done:?}");
+        assert!(matches!(done, Ok(Outcome::Ready { attempt: Attempt(3), .. })), "{done:?}");
         stage.log().await;
         tree.stop().await;
         assert_eq!(stage.log().await, "-c -b -a", "b is where it was");
@@ -246,11 +246,11 @@ fn c14_a_remove_stops_what_runs_works_on_what_is_down_and_is_refused_while_a_sib
         let tree = Supervisor::new("t").child(a.child()).child(b.child().after("a")).start().await.unwrap();
         let refused = tree.remove_child("/t/a").await;
         assert!(matches!(&refused, Err(Refusal::NeededBy(names)) if *names == [name("b")]), "{refused:?}");
-        let Ok(Done::Removed(report)) = tree.remove_child("/t/b").await else { panic!("b was running") };
+        let Ok(Outcome::Removed(report)) = tree.remove_child("/t/b").await else { panic!("b was running") };
         assert_eq!((report.took, b.live()), (s(2), 0), "it is gone when the answer comes");
         tree.stop_child("/t/a").await.unwrap();
         let done = tree.remove_child("/t/a").await;
-        assert!(matches!(done, Ok(Done::Removed(_))), "{done:?}");
+        assert!(matches!(done, Ok(Outcome::Removed(_))), "{done:?}");
         let refused = tree.remove_child("/t/a").await;
         assert!(matches!(refused, Err(Refusal::NotFound)), "{refused:?}");
         assert!(tree.snapshot().root.children.is_empty());
@@ -270,15 +270,15 @@ fn c15_members_of_a_group_are_addressed_by_name_and_stop_restart_and_remove_work
         members.start(Some(name("y")), y.clone()).await.unwrap();
         stage.log().await;
         let done = tree.restart_child("/t/g/x").await;
-        assert!(matches!(done, Ok(Done::Ready { attempt: Attempt(2), .. })), "{done:?}");
+        assert!(matches!(done, Ok(Outcome::Ready { attempt: Attempt(2), .. })), "{done:?}");
         for _ in 0..2 {
             let done = tree.stop_child("/t/g/x").await;
-            assert!(matches!(done, Ok(Done::Stopped(_))), "{done:?}");
+            assert!(matches!(done, Ok(Outcome::Stopped(_))), "{done:?}");
         }
         let refused = tree.stop_child("/t/g/stranger").await;
         assert!(matches!(refused, Err(Refusal::NotFound)), "{refused:?}");
         let done = tree.remove_child("/t/g/x").await;
-        assert!(matches!(done, Ok(Done::Removed(_))), "{done:?}");
+        assert!(matches!(done, Ok(Outcome::Removed(_))), "{done:?}");
         assert_eq!(stage.log().await, "-x +x -x");
         assert_eq!((state(&tree, "/t/g/x"), state(&tree, "/t/g/y")), ("gone", "running"));
         stage.end(tree).await;
@@ -330,7 +330,8 @@ fn c17_the_snapshot_tells_specs_active_children_supervisors_and_workers_apart() 
         a.gone().await;
         tree.stop_child("/t/b").await.unwrap();
         let snapshot = tree.snapshot();
-        let count = |which: &dyn Fn(&NodeView) -> bool| snapshot.nodes().skip(1).filter(|n| which(n)).count();
+        let count =
+            |which: &dyn Fn(&ChildView) -> bool| snapshot.nodes().skip(1).filter(|n| which(n)).count();
         assert_eq!(count(&|_| true), 6, "a, b, s, deep, g and m are listed, whatever their state");
         assert_eq!(count(&|node| node.started.is_some()), 4, "neither what backs off nor what was stopped");
         assert_eq!(count(&|node| node.strategy.is_some()), 2, "supervisors: s and g");
@@ -380,7 +381,7 @@ fn c18_a_declared_temporary_child_stays_listed_and_starts_again_only_with_its_su
             stage.log().await;
             assert_eq!((state(&tree, "/t/s/once"), once.starts()), ("finished", 1));
             let done = tree.start_child("/t/s/once").await;
-            assert!(matches!(done, Ok(Done::Ready { attempt: Attempt(2), .. })), "{done:?}");
+            assert!(matches!(done, Ok(Outcome::Ready { attempt: Attempt(2), .. })), "{done:?}");
             once.complete();
             once.gone().await;
             tree.restart_child("/t/s").await.unwrap();

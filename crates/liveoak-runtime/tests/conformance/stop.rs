@@ -6,9 +6,9 @@ use liveoak_runtime::*;
 use std::time::Duration;
 
 /// What a report says of each: its name, how far the stop had to go, how it ended.
-fn ends(report: &StopReport) -> Vec<(&str, Rung, &'static str)> {
+fn ends(report: &StopReport) -> Vec<(&str, StopStage, &'static str)> {
     let end = |entry: &StopEntry| entry.exit.as_ref().map_or("none", Exit::kind);
-    report.entries.iter().map(|entry| (entry.path.name(), entry.rung, end(entry))).collect()
+    report.entries.iter().map(|entry| (entry.path.name(), entry.stage, end(entry))).collect()
 }
 
 #[test]
@@ -40,7 +40,7 @@ fn c39_who_is_asked_has_its_time_is_killed_then_and_its_death_is_waited_for_befo
     play(async {
         let stage = Stage::new();
         let a = stage.actor("a");
-        let dies_slowly = Child::adapter("b", |ctx: Ctx| async move {
+        let dies_slowly = Child::task_with_kill("b", |ctx: Ctx| async move {
             ctx.killed().await;
             tokio::time::sleep(s(1)).await;
             Exit::Killed
@@ -50,14 +50,14 @@ fn c39_who_is_asked_has_its_time_is_killed_then_and_its_death_is_waited_for_befo
         tree.begin_stop();
         let a_moment = Duration::from_millis(1);
         tokio::time::sleep(s(3) - a_moment).await;
-        let stopping = |rung, remaining| NodeState::Stopping { rung, remaining: Some(remaining) };
+        let stopping = |stage, remaining| ChildState::Stopping { stage, remaining: Some(remaining) };
         let b = || tree.snapshot().get("/t/b").map(|view| view.state.clone());
-        assert_eq!(b(), Some(stopping(Rung::Asked, a_moment)));
+        assert_eq!(b(), Some(stopping(StopStage::Asked, a_moment)));
         tokio::time::sleep(s(1)).await;
-        assert_eq!(b(), Some(stopping(Rung::Killed, KILL_GRACE - (s(1) - a_moment))));
+        assert_eq!(b(), Some(stopping(StopStage::Killed, KILL_WAIT - (s(1) - a_moment))));
         assert_eq!((a.live(), state(&tree, "/t/a")), (1, "running"), "nobody has asked it");
         let report = tree.stop().await;
-        assert_eq!(ends(&report), [("b", Rung::Killed, "killed"), ("a", Rung::Asked, "completed")]);
+        assert_eq!(ends(&report), [("b", StopStage::Killed, "killed"), ("a", StopStage::Asked, "completed")]);
         assert_eq!(report.took, s(4));
         stage.ended().await;
     });
@@ -126,7 +126,7 @@ fn c41_a_group_stops_all_its_members_together_under_one_deadline_and_skips_those
         waits.fail("x");
         stage.log().await;
         assert_eq!(state(&tree, "/t/g/waits"), "backing-off");
-        let Ok(Done::Stopped(report)) = tree.stop_child("/t/g").await else { panic!("it was running") };
+        let Ok(Outcome::Stopped(report)) = tree.stop_child("/t/g").await else { panic!("it was running") };
         assert_eq!((report.took, report.is_clean()), (s(9), true), "the longest, not the sum");
         assert_eq!(stage.log().await, "-b -c -a");
         tree.start_child("/t/g").await.unwrap();
@@ -185,14 +185,14 @@ fn c43_the_report_says_how_each_ended_and_who_was_killed_after_its_time() {
         assert_eq!(
             ends(&report),
             [
-                ("polite", Rung::Asked, "completed"),
-                ("deaf", Rung::Killed, "killed"),
-                ("fails", Rung::Asked, "failed")
+                ("polite", StopStage::Asked, "completed"),
+                ("deaf", StopStage::Killed, "killed"),
+                ("fails", StopStage::Asked, "failed")
             ]
         );
         assert!(!report.is_clean());
         let mut warned = Vec::new();
-        while let Some(Next::Event(event)) = events.next().await {
+        while let Some(EventOrLost::Event(event)) = events.next().await {
             if event.kind.severity() >= Severity::Warn {
                 warned.push((event.path.name().to_owned(), event.kind.name()));
             }
@@ -217,7 +217,7 @@ fn c43_of_many_members_the_report_lists_a_hundred_that_stopped_well_all_that_wer
             members.spawn(n % 3 != 0).unwrap();
         }
         let report = tree.stop().await;
-        let clean = report.entries.iter().filter(|entry| !entry.rung.is_forced()).count();
+        let clean = report.entries.iter().filter(|entry| !entry.stage.is_forced()).count();
         // The members, and the group itself.
         assert_eq!((clean, report.forced().count(), report.unlisted), (101, 100, 100));
     });
@@ -245,7 +245,7 @@ fn c44_a_stop_from_above_in_the_middle_of_a_restart_loop_goes_the_same_way() {
             let report = tree.stop().await;
             tokio::time::sleep(s(1_000_000)).await;
             assert_eq!(stage.log().await, "", "{strategy:?}: nothing starts later");
-            let cancelled = report.entries.iter().filter(|entry| entry.rung == Rung::Cancelled);
+            let cancelled = report.entries.iter().filter(|entry| entry.stage == StopStage::Cancelled);
             let cancelled: Vec<_> = cancelled.map(|entry| entry.path.name()).collect();
             assert_eq!((cancelled, report.took), (vec!["a", "b"], Duration::ZERO));
             stage.ended().await;

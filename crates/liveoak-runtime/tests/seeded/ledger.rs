@@ -5,7 +5,7 @@
 //! destructor is caught by the tree.
 
 use crate::actors::{Mood, Script};
-use liveoak_runtime::{ChildId, Ctx, Event, Rung, StopEntry, Time};
+use liveoak_runtime::{ChildId, Ctx, Event, StopEntry, StopStage, Time};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Debug;
@@ -182,11 +182,11 @@ impl Ledger {
             return;
         };
         let script = &entry.script;
-        let wrong = match reported.rung {
-            Rung::Cancelled => false,
-            Rung::Asked => script.mood != Mood::Loyal,
-            Rung::Killed => script.mood == Mood::DeafToKill || (entry.obeys() && !in_a_hurry),
-            Rung::Abandoned => script.mood != Mood::DeafToKill,
+        let wrong = match reported.stage {
+            StopStage::Cancelled => false,
+            StopStage::Asked => script.mood != Mood::Loyal,
+            StopStage::Killed => script.mood == Mood::DeafToKill || (entry.obeys() && !in_a_hurry),
+            StopStage::Abandoned => script.mood != Mood::DeafToKill,
         };
         if wrong {
             let what = format!("{}: {:?} is reported as {:?}", reported.path, script.mood, reported);

@@ -76,10 +76,10 @@ const WORDS: [&str; 36] = [
 /// How a tree is brought to its end.
 async fn end(plan: &Plan, tree: Tree, dice: &mut Dice) {
     let (ledger, handle, living) = (&plan.ledger, tree.handle(), plan.ledger.living());
-    if matches!(tree.snapshot().root.state, NodeState::Idle(_)) {
+    if matches!(tree.snapshot().root.state, ChildState::Idle(_)) {
         return ledger.word("end by itself");
     }
-    let was_stopping = matches!(tree.snapshot().root.state, NodeState::Stopping { .. });
+    let was_stopping = matches!(tree.snapshot().root.state, ChildState::Stopping { .. });
     let before = tree.now();
     let report = match dice.roll(5) {
         0 => {
@@ -105,7 +105,7 @@ async fn end(plan: &Plan, tree: Tree, dice: &mut Dice) {
         }
     };
     let took = handle.now().since(before);
-    assert!(took <= plan.budget.max(KILL_GRACE), "{took:?} for the stop");
+    assert!(took <= plan.budget.max(KILL_WAIT), "{took:?} for the stop");
     if !was_stopping {
         check_report(ledger, &report, &living);
     }
@@ -121,7 +121,7 @@ fn check_report(ledger: &Ledger, report: &StopReport, living: &[String]) {
         }
     }
     for (n, entry) in report.entries.iter().enumerate() {
-        ledger.word(entry.rung.as_str());
+        ledger.word(entry.stage.as_str());
         // Whoever waits for its turn may be restarted meanwhile.
         let is_last = !report.entries[n + 1..].iter().any(|later| later.path == entry.path);
         if is_last {
@@ -135,7 +135,7 @@ fn run(seed: u64) -> (Vec<String>, BTreeSet<&'static str>) {
     let mut dice = Dice(seed);
     let ledger = Ledger::begin();
     let budget = if dice.roll(4) == 0 { Duration::from_millis(100) } else { MINUTE / 2 };
-    if budget < KILL_GRACE {
+    if budget < KILL_WAIT {
         ledger.hurry();
     }
     let gift = Gift::new(ledger.clone(), "/t".to_owned(), None);
@@ -171,12 +171,12 @@ async fn life(plan: &Arc<Plan>, dice: &mut Dice) -> Option<Left> {
     }
     if dice.roll(16) == 0 {
         // Long enough for what is written off to be followed by another attempt.
-        tokio::time::sleep(KILL_GRACE * 2).await;
+        tokio::time::sleep(KILL_WAIT * 2).await;
     }
     if dice.roll(8) == 0 {
         ledger.word("end with the runtime");
         ledger.collapse();
-        let was_running = matches!(tree.snapshot().root.state, NodeState::Running);
+        let was_running = matches!(tree.snapshot().root.state, ChildState::Running);
         return Some(Left { tree, was_running, begun: ledger.begun() });
     }
     end(plan, tree, dice).await;
@@ -203,7 +203,7 @@ async fn outlive(left: Left, ledger: &Ledger) {
     let handle = left.tree.handle();
     let ended =
         tokio::time::timeout(MINUTE, handle.join()).await.expect("the tree has ended with its runtime");
-    let ended_by_it = |entry: &&StopEntry| left.was_running && entry.rung != Rung::Cancelled;
+    let ended_by_it = |entry: &&StopEntry| left.was_running && entry.stage != StopStage::Cancelled;
     for entry in ended.report.entries.iter().filter(ended_by_it) {
         let path = entry.path.as_str();
         let lived = SUPERVISORS.contains(&path) || left.begun.iter().any(|begun| begun == path);

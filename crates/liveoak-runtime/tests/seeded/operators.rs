@@ -37,9 +37,9 @@ impl Operator {
     }
 
     /// Refusals are answers as well.
-    fn note(&self, command: &str, path: &str, answer: Result<Done, Refusal>) {
+    fn note(&self, command: &str, path: &str, answer: Result<Outcome, Refusal>) {
         let word = match answer {
-            Ok(Done::Ready { .. }) => "answer ready",
+            Ok(Outcome::Ready { .. }) => "answer ready",
             Ok(_) => "answer done",
             Err(Refusal::Superseded { .. }) => "answer superseded",
             Err(Refusal::Failed(_)) => "answer failed",
@@ -151,7 +151,7 @@ async fn look_on(tree: TreeHandle, (snapshot, events): (Snapshot, Events), ledge
         told.replica.compare(&snapshot);
         told.ledger.nobody_is_late();
         due = told.overdue(&snapshot, &due);
-        if matches!(snapshot.root.state, NodeState::Idle(_)) {
+        if matches!(snapshot.root.state, ChildState::Idle(_)) {
             break;
         }
     }
@@ -172,7 +172,7 @@ impl Told {
     /// Takes in one more event; whether there was one.
     async fn next(&mut self) -> bool {
         match self.events.next().await {
-            Some(Next::Event(event)) => {
+            Some(EventOrLost::Event(event)) => {
                 self.replica.apply(&event);
                 self.ledger.check_time(&event);
                 self.number = event.number;
@@ -186,7 +186,7 @@ impl Told {
                 self.ledger.line(line);
                 true
             }
-            Some(Next::Lost(count)) => panic!("{count} events are lost"),
+            Some(EventOrLost::Lost(count)) => panic!("{count} events are lost"),
             None => false,
         }
     }
@@ -212,8 +212,8 @@ impl Told {
         let mut due = Due::new();
         for node in snapshot.nodes() {
             let left = match &node.state {
-                NodeState::Starting { remaining } | NodeState::Stopping { remaining, .. } => *remaining,
-                NodeState::BackingOff { remaining } => Some(*remaining),
+                ChildState::Starting { remaining } | ChildState::Stopping { remaining, .. } => *remaining,
+                ChildState::BackingOff { remaining } => Some(*remaining),
                 _ => None,
             };
             if left == Some(Duration::ZERO) {

@@ -91,10 +91,10 @@ pub(crate) fn child(plan: &Plan, name: &str, dice: &mut Dice, gift: Gift) -> Chi
     let child = body(&plan.ledger, name, &traits, gift);
     let restart = [Restart::Permanent, Restart::Transient, Restart::Temporary][dice.roll(3) as usize];
     let child = child.restart(restart).backoff(backoff(name, dice)).stop_within(millis(traits.stop_within));
-    let child = if traits.told { child.ready_when_told().start_within(millis(START_WITHIN)) } else { child };
+    let child = if traits.told { child.reports_ready().start_within(millis(START_WITHIN)) } else { child };
     let child = if traits.beats { child.heartbeat(millis(HEARTBEAT)) } else { child };
     match dice.roll(3) {
-        0 => child.limit(Limit::new(3, millis(60)).or(GiveUp::Quarantine)),
+        0 => child.limit(Limit::new(3, millis(60)).on_exceeded(GiveUp::Quarantine)),
         1 => child.limit(Limit::new(20, millis(40))),
         _ => child,
     }
@@ -108,7 +108,7 @@ fn body(ledger: &Ledger, name: &str, traits: &Traits, gift: Gift) -> Child {
     };
     match kind {
         Kind::Task => Child::task(name, move |ctx| (&gift, live(ctx)).1),
-        Kind::Adapter => Child::adapter(name, move |ctx| (&gift, live(ctx)).1),
+        Kind::Adapter => Child::task_with_kill(name, move |ctx| (&gift, live(ctx)).1),
         Kind::Service => Child::service(name, move || {
             let _kept = &gift;
             Actor { ledger: ledger.clone(), traits: traits.clone(), act: None }
@@ -165,7 +165,7 @@ fn group(plan: &Plan, dice: &mut Dice, are_temporary: bool) -> Group<Heir> {
     let group = if are_temporary { Group::temporary("g", body) } else { Group::new("g", body) };
     let group =
         group.backoff(None).limit(Limit::new(4, millis(60))).stop_within(millis(stop_within)).max_members(40);
-    let group = if told { group.ready_when_told(millis(START_WITHIN)) } else { group };
+    let group = if told { group.reports_ready(millis(START_WITHIN)) } else { group };
     if beats { group.heartbeat(millis(HEARTBEAT)) } else { group }
 }
 

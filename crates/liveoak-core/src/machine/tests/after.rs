@@ -2,18 +2,18 @@
 
 use super::rig::{Obeys, Rig, word};
 use super::shape::{SECOND, group, leaf, secs, sup};
-use crate::{Command, Condition, GiveUp, Health, Limit, NodeState, Strategy};
+use crate::{ChildState, Command, Condition, GiveUp, Health, Limit, Strategy};
 use std::time::Duration;
 
 #[test]
 fn a_child_added_after_a_sibling_that_ended_badly_is_refused_and_not_kept() {
     let mut rig = Rig::started(&sup("t", [leaf("a").temporary(), leaf("z")]));
     rig.fail("a");
-    let ticket = rig.add("", &leaf("b").after("a", Condition::Ready)).expect("a good spec");
-    assert_eq!(word(&rig.answer(ticket).expect("at once")), "failed");
+    let request = rig.add("", &leaf("b").after("a", Condition::Ready)).expect("a good spec");
+    assert_eq!(word(&rig.answer(request).expect("at once")), "failed");
     assert_eq!(rig.state("b"), "gone");
-    let ticket = rig.add("", &leaf("c")).expect("a good spec");
-    assert_eq!(word(&rig.answer(ticket).expect("at once")), "ready");
+    let request = rig.add("", &leaf("c")).expect("a good spec");
+    assert_eq!(word(&rig.answer(request).expect("at once")), "ready");
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn a_restart_of_a_child_whose_edge_can_never_hold_is_answered_and_tried_again() 
 }
 
 fn waits(rig: &mut Rig, path: &str) -> u64 {
-    let NodeState::Waiting { remaining, .. } = rig.view(path).state else { panic!("{path} does not wait") };
+    let ChildState::Waiting { remaining, .. } = rig.view(path).state else { panic!("{path} does not wait") };
     remaining.map_or(u64::MAX, |remaining| remaining.as_secs())
 }
 
@@ -118,10 +118,10 @@ fn a_restart_that_waits_for_health_in_vain_is_a_failure_like_any_other_and_a_com
     rig.fail("web");
     assert_eq!(waits(&mut rig, "web"), 10);
     rig.advance(secs(4));
-    let ticket = rig.command("web", Command::Restart);
+    let request = rig.command("web", Command::Restart);
     assert_eq!(waits(&mut rig, "web"), 6, "who asks again does not prolong it");
     rig.advance(secs(6));
-    assert_eq!(word(&rig.answer(ticket).expect("in time")), "failed");
+    assert_eq!(word(&rig.answer(request).expect("in time")), "failed");
     assert_eq!((rig.state("web"), rig.view("web").restarts), ("backing-off", 1));
     let why = "failed: it comes after db (healthy), which is ready but was not healthy in time";
     assert_eq!(rig.view("web").last_exit.map(|exit| exit.to_string()).as_deref(), Some(why));
@@ -214,8 +214,8 @@ fn a_start_that_fails_for_an_edge_names_the_other_child_the_condition_and_how_it
     let mut rig = Rig::started(&sup("t", [leaf("a"), leaf("db").temporary()]));
     rig.fail("db");
     let web = leaf("web").after("a", Condition::Ready).after("db", Condition::Ready);
-    let ticket = rig.add("", &web).expect("a good spec");
-    let refused = rig.answer(ticket).expect("at once").expect_err("it can never start");
+    let request = rig.add("", &web).expect("a good spec");
+    let refused = rig.answer(request).expect("at once").expect_err("it can never start");
     let why = "the attempt failed: failed: it comes after db (ready), which has ended for good: failed: boom";
     assert_eq!(refused.to_string(), why);
 }
@@ -317,8 +317,8 @@ fn a_start_on_request_after_one_that_rests_is_refused_at_once_and_says_why() {
     let why = "the attempt failed: failed: it comes after app (ready), which waits for one that is stopped or quarantined";
     assert_eq!(refused, why);
     assert_eq!(rig.state("web"), "stopped");
-    let ticket = rig.add("", &leaf("new").after("db", Condition::Started)).expect("a good spec");
-    assert_eq!(word(&rig.answer(ticket).expect("at once")), "failed");
+    let request = rig.add("", &leaf("new").after("db", Condition::Started)).expect("a good spec");
+    assert_eq!(word(&rig.answer(request).expect("at once")), "failed");
     assert_eq!(rig.state("new"), "gone");
     rig.command("db", Command::Start);
     assert_eq!(rig.states(["app", "web"]), ["running", "stopped"]);
@@ -353,33 +353,33 @@ fn a_dependency_that_keeps_failing_is_waited_for_as_long_as_the_own_start_may_ta
     rig.command("app", Command::Stop);
     rig.policy("db").ready = false;
     rig.fail("db");
-    let ticket = rig.command("app", Command::Start);
+    let request = rig.command("app", Command::Start);
     for _ in 0..20 {
-        if rig.answer(ticket).is_some() {
+        if rig.answer(request).is_some() {
             break;
         }
         assert_eq!(rig.state("db"), "backing-off");
         rig.advance(secs(4));
         rig.fail("db");
     }
-    let refused = rig.answer(ticket).expect("in time").expect_err("db never is ready").to_string();
+    let refused = rig.answer(request).expect("in time").expect_err("db never is ready").to_string();
     let why = "the attempt failed: failed: it comes after db (ready), which keeps failing: failed: boom";
     assert_eq!(refused, why);
 }
 
 #[test]
 fn a_late_tick_that_makes_the_dependency_well_first_does_not_fail_who_waited() {
-    let members = group("g").members(|group| group.template = leaf("x").delayed(secs(9)).child);
+    let members = group("g").members(|group| group.template = leaf("x").delayed(secs(9)).spec);
     let web = leaf("web").after("g", Condition::Healthy).start_within(secs(10));
     let mut rig = Rig::started(&sup("t", [members, web]).edges());
     rig.add_member("g", Some("m")).expect("room");
     rig.command("web", Command::Stop);
     rig.fail("g/m");
-    let ticket = rig.command("web", Command::Start);
+    let request = rig.command("web", Command::Start);
     assert_eq!(rig.state("web"), "waiting");
     let until = rig.now.after(secs(12));
     rig.jump(until);
-    assert_eq!((rig.state("web"), word(&rig.answer(ticket).expect("at once"))), ("running", "ready"));
+    assert_eq!((rig.state("web"), word(&rig.answer(request).expect("at once"))), ("running", "ready"));
 }
 
 #[test]
@@ -389,11 +389,11 @@ fn a_start_on_request_that_fails_while_its_supervisor_starts_lets_that_be_up() {
     rig.policy("b").ready = false;
     rig.start();
     rig.command("a", Command::Stop);
-    let ticket = rig.command("a", Command::Start);
+    let request = rig.command("a", Command::Start);
     rig.ready("b");
     assert_eq!(rig.state(""), "starting");
     rig.fail("a");
-    assert_eq!((rig.state(""), word(&rig.answer(ticket).expect("at once"))), ("running", "failed"));
+    assert_eq!((rig.state(""), word(&rig.answer(request).expect("at once"))), ("running", "failed"));
 }
 
 #[test]
@@ -466,7 +466,7 @@ fn a_one_shot_that_says_it_has_completed_when_it_is_asked_to_stop_has_not() {
 
 #[test]
 fn who_comes_after_one_that_was_quarantined_waits_for_it_and_holds_up_nobody() {
-    let quarantine = Limit::new(0, secs(60)).or(GiveUp::Quarantine);
+    let quarantine = Limit::new(0, secs(60)).on_exceeded(GiveUp::Quarantine);
     let children =
         [leaf("a"), leaf("db").limit(quarantine), leaf("app").after("db", Condition::Ready), leaf("web")];
     let mut rig = Rig::started(&sup("t", children).strategy(Strategy::OneForAll));

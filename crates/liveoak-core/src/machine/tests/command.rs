@@ -48,10 +48,10 @@ fn a_temporary_child_that_is_restarted_by_request_while_its_group_restarts_comes
     let tree = sup("t", [leaf("a"), leaf("b").temporary()]).strategy(Strategy::OneForAll);
     let mut rig = Rig::started(&tree);
     rig.obeys("b", Obeys::Test);
-    let ticket = rig.command("b", Command::Restart);
+    let request = rig.command("b", Command::Restart);
     rig.fail("a");
     rig.exit("b", Exit::Stopped);
-    assert_eq!(word(&rig.answer(ticket).expect("answered")), "ready");
+    assert_eq!(word(&rig.answer(request).expect("answered")), "ready");
     assert_eq!(rig.states(["a", "b"]), ["running", "running"]);
 }
 
@@ -62,41 +62,41 @@ fn a_start_that_a_group_restart_or_a_stop_above_cuts_short_is_answered() {
     let mut rig = Rig::started(&tree);
     rig.policy("s/b").ready = false;
     rig.complete("s/b");
-    let ticket = rig.command("s/b", Command::Start);
-    assert!(rig.answer(ticket).is_none());
+    let request = rig.command("s/b", Command::Start);
+    assert!(rig.answer(request).is_none());
     rig.fail("s/a");
-    assert_eq!(word(&rig.answer(ticket).expect("answered")), "superseded");
-    let ticket = rig.command("s/b", Command::Start);
+    assert_eq!(word(&rig.answer(request).expect("answered")), "superseded");
+    let request = rig.command("s/b", Command::Start);
     assert_eq!(word(&rig.ask("s", Command::Stop)), "stopped");
-    assert_eq!(word(&rig.answer(ticket).expect("answered")), "supervisor down");
+    assert_eq!(word(&rig.answer(request).expect("answered")), "supervisor down");
 }
 
 #[test]
 fn a_restart_of_a_temporary_child_that_fails_before_it_is_ready_is_answered_as_failed() {
     let mut rig = Rig::started(&sup("t", [leaf("a").temporary().reports()]));
     rig.policy("a").ready = false;
-    let ticket = rig.command("a", Command::Restart);
+    let request = rig.command("a", Command::Restart);
     rig.fail("a");
-    assert_eq!(word(&rig.answer(ticket).expect("answered")), "failed");
+    assert_eq!(word(&rig.answer(request).expect("answered")), "failed");
     assert_eq!(rig.state("a"), "finished");
 }
 
 #[test]
 fn a_member_that_ran_and_fails_a_start_on_request_stays_listed_as_stopped() {
-    let mut rig = Rig::started(&group("t").members(|group| group.template = leaf("x").reports().child));
-    let ticket = rig.add_member("", Some("m")).expect("room");
-    assert_eq!(word(&rig.answer(ticket).expect("answered")), "ready");
+    let mut rig = Rig::started(&group("t").members(|group| group.template = leaf("x").reports().spec));
+    let request = rig.add_member("", Some("m")).expect("room");
+    assert_eq!(word(&rig.answer(request).expect("answered")), "ready");
     assert_eq!(word(&rig.ask("m", Command::Stop)), "stopped");
     rig.policy("m").ready = false;
-    let ticket = rig.command("m", Command::Start);
+    let request = rig.command("m", Command::Start);
     rig.fail("m");
-    assert_eq!(word(&rig.answer(ticket).expect("answered")), "failed");
+    assert_eq!(word(&rig.answer(request).expect("answered")), "failed");
     assert_eq!(rig.state("m"), "stopped");
-    let ticket = rig.add_member("", Some("n")).expect("room");
+    let request = rig.add_member("", Some("n")).expect("room");
     rig.policy("n").ready = false;
     let other = rig.command("n", Command::Restart);
     rig.fail("n");
-    assert_eq!(word(&rig.answer(ticket).expect("answered")), "ready");
+    assert_eq!(word(&rig.answer(request).expect("answered")), "ready");
     assert_eq!(word(&rig.answer(other).expect("answered")), "failed");
 }
 
@@ -191,10 +191,10 @@ fn a_restart_asked_for_while_the_group_restarts_is_answered_by_the_group_s_new_a
     let mut rig = Rig::started(&sup("t", ["a", "b", "c"].map(leaf)).strategy(Strategy::OneForAll));
     rig.obeys("c", Obeys::Test);
     rig.fail("b");
-    let ticket = rig.command("a", Command::Restart);
-    assert!(rig.answer(ticket).is_none(), "c is not gone yet");
+    let request = rig.command("a", Command::Restart);
+    assert!(rig.answer(request).is_none(), "c is not gone yet");
     rig.exit("c", Exit::Stopped);
-    assert_eq!(word(&rig.answer(ticket).expect("answered")), "ready");
+    assert_eq!(word(&rig.answer(request).expect("answered")), "ready");
     assert_eq!(["a", "b", "c"].map(|child| rig.view(child).attempt.0), [2, 2, 2]);
 }
 
@@ -227,9 +227,9 @@ fn a_nested_supervisor_that_is_restarted_by_request_stops_all_below_and_starts_i
     let tree = sup("t", [sup("s", [leaf("a"), leaf("b")]), leaf("c")]);
     let mut rig = Rig::started(&tree);
     rig.obeys("s/a", Obeys::Kill);
-    let ticket = rig.command("s", Command::Restart);
+    let request = rig.command("s", Command::Restart);
     rig.advance(secs(5));
-    assert_eq!(word(&rig.answer(ticket).expect("answered")), "ready");
+    assert_eq!(word(&rig.answer(request).expect("answered")), "ready");
     assert_eq!(
         rig.log(),
         ["ask s/b", "gone s/b", "ask s/a", "kill s/a", "gone s/a", "start s/a", "start s/b"]

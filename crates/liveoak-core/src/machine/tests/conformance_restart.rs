@@ -226,7 +226,7 @@ fn a_limit_of_the_child_s_own_and_one_of_its_supervisor_both_hold() {
 
 #[test]
 fn a_quarantined_child_gets_another_chance_by_a_start_with_a_clean_record() {
-    let limit = Limit::new(1, secs(60)).or(crate::GiveUp::Quarantine);
+    let limit = Limit::new(1, secs(60)).on_exceeded(crate::GiveUp::Quarantine);
     let mut rig = Rig::started(&sup("t", [leaf("a").limit(limit)]));
     rig.fail("a");
     rig.fail("a");

@@ -3,8 +3,8 @@
 use super::rig::{Obeys, Rig, word};
 use super::shape::{SECOND, backoff, group, leaf, millis, secs, sup};
 use crate::{
-    AutoShutdown, ChildSpec, Command, Condition, Declared, Exit, Limit, Machine, Ready, Restart, Strategy,
-    SupervisorSpec,
+    AutoShutdown, ChildDeclaration, ChildSpec, Command, Condition, Exit, Limit, Machine, Ready, Restart,
+    Strategy, SupervisorSpec,
 };
 use std::time::Duration;
 
@@ -57,9 +57,9 @@ fn c5_a_child_that_is_not_needed_counts_as_started_and_is_absent() {
     assert_eq!(rig.states(["a", "b", ""]), ["ignored", "running", "running"]);
     let dynamic = leaf("c").reports().temporary();
     rig.policy("c").ready = false;
-    let ticket = rig.add("", &dynamic).expect("a good spec");
+    let request = rig.add("", &dynamic).expect("a good spec");
     rig.exit("c", Exit::Ignored);
-    assert_eq!(word(&rig.answer(ticket).expect("told")), "ignored");
+    assert_eq!(word(&rig.answer(request).expect("told")), "ignored");
     assert_eq!(rig.state("c"), "gone", "a temporary one is not kept");
 }
 
@@ -75,13 +75,13 @@ fn c7_the_defaults_are_one_for_one_permanent_and_five_seconds_to_stop() {
     assert_eq!(Limit::DEFAULT_OF_A_CHILD, Limit::new(10, secs(60)));
 }
 
-fn errors(tree: &Declared) -> String {
+fn errors(tree: &ChildDeclaration) -> String {
     Machine::new(tree).expect_err("a wrong spec").to_string()
 }
 
 #[test]
 fn c8_specs_are_checked_before_anything_starts_and_all_errors_come_at_once() {
-    let wrong: [(Declared, &str); 11] = [
+    let wrong: [(ChildDeclaration, &str); 11] = [
         (leaf("a").with(|child| child.start_within = Duration::ZERO), "/t/a: start_within: it is zero"),
         (leaf("a").with(|child| child.heartbeat = Some(Duration::ZERO)), "/t/a: heartbeat: it is zero"),
         (leaf("a").with(|child| child.backoff = Some(backoff(Duration::ZERO))), "/t/a: backoff.from"),
@@ -125,7 +125,7 @@ fn c8_specs_are_checked_before_anything_starts_and_all_errors_come_at_once() {
 
 #[test]
 fn c9_significant_is_refused_for_permanent_children_and_without_auto_shutdown() {
-    let any = |tree: Declared| tree.rules(|rules| rules.auto_shutdown = AutoShutdown::AnySignificant);
+    let any = |tree: ChildDeclaration| tree.rules(|rules| rules.auto_shutdown = AutoShutdown::AnySignificant);
     assert!(errors(&any(sup("t", [leaf("a").significant()]))).contains("cannot be significant"));
     assert!(errors(&sup("t", [leaf("a").transient().significant()])).contains("auto_shutdown is never"));
     assert!(Machine::new(&any(sup("t", [leaf("a").transient().significant()]))).is_ok());
@@ -139,10 +139,10 @@ fn c10_a_child_of_a_known_name_is_refused_with_its_state_and_a_failed_start_keep
     rig.command("a", Command::Stop);
     assert!(rig.add("", &leaf("a")).is_err_and(|refusal| refusal.to_string().contains("stopped")));
     rig.policy("b").ready = false;
-    let ticket = rig.add("", &leaf("b").reports()).expect("a good spec");
-    assert!(rig.answer(ticket).is_none());
+    let request = rig.add("", &leaf("b").reports()).expect("a good spec");
+    assert!(rig.answer(request).is_none());
     rig.fail("b");
-    assert_eq!(word(&rig.answer(ticket).expect("told")), "failed");
+    assert_eq!(word(&rig.answer(request).expect("told")), "failed");
     assert_eq!(rig.state("b"), "gone");
     assert!(rig.machine.sup(0).window.is_empty());
     rig.complete("once");
@@ -188,9 +188,9 @@ fn c13_a_start_works_on_a_child_that_is_down_only_and_on_failure_it_stays_down_a
     assert_eq!(word(&rig.ask("b", Command::Start)), "not down");
     rig.ask("b", Command::Stop).expect("stopped");
     rig.policy("b").ready = false;
-    let ticket = rig.command("b", Command::Start);
+    let request = rig.command("b", Command::Start);
     rig.fail("b");
-    assert_eq!(word(&rig.answer(ticket).expect("told")), "failed");
+    assert_eq!(word(&rig.answer(request).expect("told")), "failed");
     assert_eq!(rig.state("b"), "stopped");
     rig.policy("b").ready = true;
     assert_eq!(word(&rig.ask("b", Command::Start)), "ready");
@@ -269,12 +269,12 @@ fn a_child_added_while_its_supervisor_still_starts_waits_for_its_turn_and_is_its
     rig.policy("a").ready = false;
     rig.policy("b").ready = false;
     rig.start();
-    let ticket = rig.add("", &leaf("b").reports()).expect("a good spec");
+    let request = rig.add("", &leaf("b").reports()).expect("a good spec");
     assert_eq!(rig.states(["a", "b"]), ["starting", "waiting"]);
     rig.ready("a");
     rig.advance(millis(1));
     rig.fail("b");
-    assert_eq!(word(&rig.answer(ticket).expect("told")), "failed");
+    assert_eq!(word(&rig.answer(request).expect("told")), "failed");
     assert_eq!(rig.states(["", "a", "b"]), ["running", "running", "gone"]);
     assert_eq!(rig.log(), ["start a", "start b", "gone b", "forget b", "up"]);
 }
@@ -285,11 +285,11 @@ fn a_supervisor_that_is_removed_takes_all_below_it_along_and_the_report_names_th
     let mut rig = Rig::started(&tree);
     rig.add_member("s/g", Some("m")).expect("room");
     rig.obeys("s/i/b", Obeys::Test);
-    let ticket = rig.command("s", Command::Remove);
+    let request = rig.command("s", Command::Remove);
     assert_eq!(rig.state("s/i/b"), "stopping");
     rig.exit("s/i/b", Exit::Stopped);
-    match rig.answer(ticket) {
-        Some(Ok(crate::Done::Removed(report))) => {
+    match rig.answer(request) {
+        Some(Ok(crate::Outcome::Removed(report))) => {
             let paths: Vec<_> = report.entries.iter().map(|entry| entry.path.as_str()).collect();
             assert_eq!(paths, ["/t/s/g/m", "/t/s/g", "/t/s/i/b", "/t/s/i", "/t/s/a", "/t/s"]);
         }
@@ -311,18 +311,18 @@ fn what_is_declared_of_the_root_is_checked_like_any_other_child() {
 
 #[test]
 fn what_would_have_no_effect_or_no_end_is_refused() {
-    let refused = |root: Declared| {
+    let refused = |root: ChildDeclaration| {
         let errors = Machine::new(&root).expect_err("a bad spec");
         errors.0.into_iter().map(|error| (error.path.as_str().to_owned(), error.field)).collect::<Vec<_>>()
     };
     let mut root = sup("t", []);
-    root.child.restart = Restart::Transient;
-    root.child.limit = Some(Limit::new(1, secs(1)));
-    root.child.heartbeat = Some(secs(1));
-    root.child.ready = Ready::Reported;
+    root.spec.restart = Restart::Transient;
+    root.spec.limit = Some(Limit::new(1, secs(1)));
+    root.spec.heartbeat = Some(secs(1));
+    root.spec.ready = Ready::Reported;
     let at = |path: &str, field| (path.to_owned(), field);
     assert_eq!(refused(root), [at("/t", "heartbeat"), at("/t", "ready"), at("/t", "restart")]);
     let mut nested = sup("n", []).rules(|rules| rules.end_when_done = true);
-    nested.child.heartbeat = Some(secs(1));
+    nested.spec.heartbeat = Some(secs(1));
     assert_eq!(refused(sup("t", [nested])), [at("/t/n", "heartbeat"), at("/t/n", "end_when_done")]);
 }

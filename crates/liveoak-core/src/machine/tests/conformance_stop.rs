@@ -2,12 +2,12 @@
 
 use super::rig::{Obeys, Policy, Rig};
 use super::shape::{group, leaf, secs, sup};
-use crate::{AutoShutdown, Command, Condition, Declared, Exit, Rung, Strategy};
+use crate::{AutoShutdown, ChildDeclaration, Command, Condition, Exit, StopStage, Strategy};
 use std::time::Duration;
 
 #[test]
 fn c38_children_stop_one_after_another_in_reverse_and_side_by_side_where_only_edges_order_them() {
-    let shape = |tree: Declared| {
+    let shape = |tree: ChildDeclaration| {
         let mut rig = Rig::new(&tree);
         rig.set_default(Policy { obeys: Obeys::Test, ..Policy::default() });
         rig.start();
@@ -70,7 +70,7 @@ fn c40_a_deadline_of_zero_kills_at_once_and_waits_for_death() {
 
 #[test]
 fn c41_a_group_stops_all_members_together_under_one_deadline() {
-    let slow = leaf("x").stop_within(secs(3)).delayed(secs(60)).child;
+    let slow = leaf("x").stop_within(secs(3)).delayed(secs(60)).spec;
     let mut rig = Rig::started(&group("t").members(|group| group.template = slow));
     for member in ["a", "b", "c", "d"] {
         rig.add_member("", Some(member)).expect("room");
@@ -109,14 +109,14 @@ fn c43_the_report_tells_how_each_ended_and_who_was_killed_after_its_time() {
     let seen: Vec<_> = report
         .entries
         .iter()
-        .map(|entry| (entry.path.name(), entry.rung, entry.exit.as_ref().map(Exit::kind)))
+        .map(|entry| (entry.path.name(), entry.stage, entry.exit.as_ref().map(Exit::kind)))
         .collect();
     assert_eq!(
         seen,
         [
-            ("c", Rung::Asked, Some("stopped")),
-            ("b", Rung::Killed, Some("killed")),
-            ("a", Rung::Asked, Some("failed"))
+            ("c", StopStage::Asked, Some("stopped")),
+            ("b", StopStage::Killed, Some("killed")),
+            ("a", StopStage::Asked, Some("failed"))
         ]
     );
     assert!(!report.is_clean());
@@ -131,10 +131,10 @@ fn c44_a_stop_from_above_in_the_middle_of_a_restart_loop_takes_the_same_path() {
     rig.log();
     rig.stop();
     assert_eq!(rig.log(), ["down"]);
-    assert_eq!(rig.report().entries.iter().filter(|entry| entry.rung == Rung::Cancelled).count(), 2);
+    assert_eq!(rig.report().entries.iter().filter(|entry| entry.stage == StopStage::Cancelled).count(), 2);
 }
 
-fn auto(which: AutoShutdown, children: impl IntoIterator<Item = Declared>) -> Declared {
+fn auto(which: AutoShutdown, children: impl IntoIterator<Item = ChildDeclaration>) -> ChildDeclaration {
     sup("t", children).rules(|rules| rules.auto_shutdown = which)
 }
 
@@ -202,7 +202,7 @@ fn c48_an_auto_shutdown_is_a_wanted_end_and_goes_on_upwards_only_through_a_signi
 
 #[test]
 fn a_tree_that_ends_when_all_is_done_says_whether_all_went_well() {
-    let limit = crate::Limit::new(0, secs(1)).or(crate::GiveUp::Quarantine);
+    let limit = crate::Limit::new(0, secs(1)).on_exceeded(crate::GiveUp::Quarantine);
     let ends = |end: &dyn Fn(&mut Rig)| {
         let children = [leaf("a").temporary(), leaf("b").transient().limit(limit), leaf("c").transient()];
         let tree = sup("t", children).rules(|rules| rules.end_when_done = true);

@@ -2,7 +2,7 @@
 
 use super::rig::{Obeys, Policy, Rig, short};
 use super::shape::{group, leaf, secs, sup};
-use crate::{Command, Condition, Declared, KILL_GRACE, Limit, Rung, StopReport};
+use crate::{ChildDeclaration, Command, Condition, KILL_WAIT, Limit, StopReport, StopStage};
 use std::time::Duration;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +46,7 @@ impl Case {
         !(self.kind == Kind::Member && self.at == At::Waiting)
     }
 
-    fn tree(&self) -> Declared {
+    fn tree(&self) -> ChildDeclaration {
         let subject = |text: &str| {
             let leaf = leaf(text).stop_within(self.deadline).delayed(secs(1_000_000));
             if self.at == At::Starting { leaf.reports().start_within(FOREVER) } else { leaf }
@@ -58,7 +58,7 @@ impl Case {
                 sup("x", [subject("y").limit(Limit::new(0, secs(1)))]).delayed(secs(1_000_000))
             }
             Kind::Nested => sup("x", [subject("y")]),
-            Kind::Member => group("x").members(|group| group.template = subject("y").child),
+            Kind::Member => group("x").members(|group| group.template = subject("y").spec),
         };
         let blocker = leaf("w").reports().start_within(FOREVER);
         let x = if self.at == At::Waiting { x.after("w", Condition::Ready) } else { x };
@@ -90,15 +90,15 @@ impl Case {
         self.deadline.min(budget)
     }
 
-    /// The rung and the time of the stop, from the words of law 15.
-    fn expected(&self) -> (Rung, Duration) {
+    /// The stage and the time of the stop, from the words of law 15.
+    fn expected(&self) -> (StopStage, Duration) {
         let kill = self.kill_after();
         match self.obeys {
-            _ if matches!(self.at, At::Waiting | At::BackingOff) => (Rung::Cancelled, Duration::ZERO),
-            Obeys::Ask if !kill.is_zero() => (Rung::Asked, Duration::ZERO),
-            Obeys::Ask | Obeys::Kill | Obeys::Test => (Rung::Killed, kill),
-            Obeys::Nothing if self.budget.is_zero() => (Rung::Abandoned, KILL_GRACE),
-            Obeys::Nothing => (Rung::Abandoned, kill.saturating_add(KILL_GRACE).min(self.budget)),
+            _ if matches!(self.at, At::Waiting | At::BackingOff) => (StopStage::Cancelled, Duration::ZERO),
+            Obeys::Ask if !kill.is_zero() => (StopStage::Asked, Duration::ZERO),
+            Obeys::Ask | Obeys::Kill | Obeys::Test => (StopStage::Killed, kill),
+            Obeys::Nothing if self.budget.is_zero() => (StopStage::Abandoned, KILL_WAIT),
+            Obeys::Nothing => (StopStage::Abandoned, kill.saturating_add(KILL_WAIT).min(self.budget)),
         }
     }
 
@@ -136,15 +136,15 @@ impl Case {
         names.retain(|node| !short(&node.path).is_empty());
         let mut names: Vec<_> = names.into_iter().map(|node| short(&node.path)).collect();
         rig.stop();
-        let (rung, took) = self.expected();
+        let (stage, took) = self.expected();
         let takes_forever = !gone_already && took > secs(1_000_000);
         if takes_forever {
             rig.advance(secs(1_000_000_000));
             assert!(rig.down.is_none(), "{self:?}: nobody ever said to kill it");
             rig.kill();
-            rig.advance(KILL_GRACE);
+            rig.advance(KILL_WAIT);
         } else {
-            let most = if self.budget.is_zero() { KILL_GRACE } else { self.budget };
+            let most = if self.budget.is_zero() { KILL_WAIT } else { self.budget };
             assert!(took <= most, "{self:?}");
             rig.advance(took);
         }
@@ -158,12 +158,12 @@ impl Case {
             (Kind::Leaf | Kind::Nested | Kind::Member, _) => self.subject(),
         };
         let entry = report.entries.iter().find(|entry| short(&entry.path) == listed);
-        assert_eq!(entry.map(|entry| entry.rung), (!gone_already).then_some(rung), "{self:?}");
+        assert_eq!(entry.map(|entry| entry.stage), (!gone_already).then_some(stage), "{self:?}");
         if !takes_forever && !gone_already {
             assert_eq!(report.took, took, "{self:?}: the time of the whole");
             assert_eq!(entry.map(|entry| entry.took), Some(took), "{self:?}: the time of the child");
         }
-        let forced = !gone_already && rung.is_forced();
+        let forced = !gone_already && stage.is_forced();
         // Without a budget the other child is killed as well.
         assert_eq!(report.is_clean(), !forced && !self.budget.is_zero(), "{self:?}");
     }

@@ -2,7 +2,7 @@
 
 use super::rig::Rig;
 use super::shape::{SECOND, group, leaf, name, secs, sup};
-use crate::{EventKind, Exit, GaveUp, Limit, Panic, Path, Restart, StartFailure, Strategy};
+use crate::{EventKind, Exit, Limit, LimitExceeded, Panic, Path, Restart, StartFailure, Strategy};
 use std::sync::Arc;
 
 /// What is expected of the middle child.
@@ -20,7 +20,7 @@ fn table() -> Vec<(Exit, [Then; 3])> {
     let path = Path::new("/t/b/x");
     let failure = StartFailure { path: path.clone(), exit: Exit::Killed };
     let panic = Panic { message: "oh".into(), location: None, backtrace: None, during: None };
-    let gave_up = GaveUp {
+    let gave_up = LimitExceeded {
         path,
         child: name("x"),
         exit: Exit::Killed,

@@ -4,8 +4,8 @@
 use super::rig::{Obeys, Rig};
 use super::shape::{SECOND, group, leaf, millis, secs, sup};
 use crate::{
-    AutoShutdown, Command, Condition, EventKind, Exit, Health, Input, Limit, NodeState, Restart, Rung,
-    Severity,
+    AutoShutdown, ChildState, Command, Condition, EventKind, Exit, Health, Input, Limit, Restart, Severity,
+    StopStage,
 };
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ fn a_group_that_stops_below_a_stopping_supervisor_is_not_told_of_turns_that_its_
     // Whatever else goes on above it: the next thing that happens to the group is the kill.
     rig.command("s", Command::Stop);
     rig.health("s/g/m", Health::Degraded);
-    let next = NodeState::Stopping { rung: Rung::Asked, remaining: Some(secs(60)) };
+    let next = ChildState::Stopping { stage: StopStage::Asked, remaining: Some(secs(60)) };
     assert_eq!(rig.view("s/g").state, next);
 }
 
@@ -47,7 +47,7 @@ fn a_wait_for_health_ends_when_the_dependency_begins_to_stop() {
     rig.ready("db");
     rig.advance(millis(2_000));
     rig.command("db", Command::Restart);
-    let NodeState::Waiting { remaining, .. } = rig.view("web").state else { panic!("web does not wait") };
+    let ChildState::Waiting { remaining, .. } = rig.view("web").state else { panic!("web does not wait") };
     assert_eq!(remaining, None::<Duration>);
 }
 

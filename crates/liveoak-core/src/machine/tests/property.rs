@@ -3,8 +3,8 @@
 use super::rig::{Obeys, Policy, Rig};
 use super::shape::{group, leaf, millis, name, secs, sup};
 use crate::{
-    AutoShutdown, Backoff, ChildId, Command, Condition, Declared, Edge, Exit, GiveUp, Health, Input, Limit,
-    Order, Ready, Restart, Strategy as Group, Ticket,
+    AutoShutdown, Backoff, ChildDeclaration, ChildId, Command, Condition, Edge, Exit, GiveUp, Health, Input,
+    Limit, Order, Ready, RequestId, Restart, Strategy as Group,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -22,7 +22,7 @@ enum Step {
     LateExit(usize),
     Command(usize, Command),
     AddMember(usize, bool),
-    AddChild(usize, Box<Declared>),
+    AddChild(usize, Box<ChildDeclaration>),
     Advance(Duration),
     Jump(Duration),
     Stop,
@@ -39,7 +39,7 @@ fn durations() -> impl Strategy<Value = Duration> {
 
 fn limits() -> impl Strategy<Value = Option<Limit>> {
     let give_up = select(vec![GiveUp::Escalate, GiveUp::Quarantine]);
-    proptest::option::of((0u32..4, give_up).prop_map(|(n, give_up)| Limit::new(n, secs(5)).or(give_up)))
+    proptest::option::of((0u32..4, give_up).prop_map(|(n, give_up)| Limit::new(n, secs(5)).on_exceeded(give_up)))
 }
 
 fn restarts() -> impl Strategy<Value = Restart> {
@@ -47,7 +47,7 @@ fn restarts() -> impl Strategy<Value = Restart> {
 }
 
 /// A leaf of any kind; names and edges come later.
-fn leaves() -> impl Strategy<Value = Declared> {
+fn leaves() -> impl Strategy<Value = ChildDeclaration> {
     let ready = select(vec![Ready::AtOnce, Ready::Reported]);
     let backoff = proptest::option::of(select(vec![millis(10), secs(2)]));
     let beat = proptest::option::weighted(0.2, Just(secs(1)));
@@ -73,24 +73,26 @@ fn edges() -> impl Strategy<Value = Vec<(usize, usize, Condition)>> {
     vec((0usize..6, 0usize..6, condition), 0..3)
 }
 
-fn trees() -> impl Strategy<Value = Declared> {
+fn trees() -> impl Strategy<Value = ChildDeclaration> {
     let grouped =
         (leaves(), limits(), any::<bool>(), restarts()).prop_map(|(member, limit, place, group_restart)| {
             let mut group = group("x").members(|group| {
-                group.template = member.child;
+                group.template = member.spec;
                 group.template.significant = false;
                 group.intensity = limit;
                 group.max_members = 4;
-                group.place = place;
+                group.dedicated_runtime = place;
             });
-            group.child.restart = group_restart;
+            group.spec.restart = group_restart;
             group
         });
     let end = prop_oneof![4 => leaves(), 1 => grouped];
     end.prop_recursive(3, 24, 5, |child| supervisors(vec(child, 0..5)))
 }
 
-fn supervisors(children: impl Strategy<Value = Vec<Declared>>) -> impl Strategy<Value = Declared> {
+fn supervisors(
+    children: impl Strategy<Value = Vec<ChildDeclaration>>,
+) -> impl Strategy<Value = ChildDeclaration> {
     let strategy = select(vec![Group::OneForOne, Group::OneForAll, Group::RestForOne]);
     let order = select(vec![Order::Declared, Order::Edges]);
     let auto = select(vec![AutoShutdown::Never, AutoShutdown::AnySignificant, AutoShutdown::AllSignificant]);
@@ -103,18 +105,18 @@ fn supervisors(children: impl Strategy<Value = Vec<Declared>>) -> impl Strategy<
                 rules.auto_shutdown = auto;
                 rules.intensity = limit;
                 rules.end_when_done = done;
-                rules.place = place;
+                rules.dedicated_runtime = place;
                 connect(&mut rules.children, &edges, backwards);
                 for child in &mut rules.children {
-                    child.child.significant &=
-                        auto != AutoShutdown::Never && child.child.restart != Restart::Permanent;
+                    child.spec.significant &=
+                        auto != AutoShutdown::Never && child.spec.restart != Restart::Permanent;
                 }
             });
-            tree.child = like.child;
-            tree.child.heartbeat = None;
-            tree.child.ready = Ready::AtOnce;
-            if done && tree.child.restart == Restart::Permanent {
-                tree.child.restart = Restart::Transient;
+            tree.spec = like.spec;
+            tree.spec.heartbeat = None;
+            tree.spec.ready = Ready::AtOnce;
+            if done && tree.spec.restart == Restart::Permanent {
+                tree.spec.restart = Restart::Transient;
             }
             tree
         },
@@ -122,7 +124,7 @@ fn supervisors(children: impl Strategy<Value = Vec<Declared>>) -> impl Strategy<
 }
 
 /// Names the children and ties them: all edges point one way, so that there is no circle.
-fn connect(children: &mut [Declared], edges: &[(usize, usize, Condition)], backwards: bool) {
+fn connect(children: &mut [ChildDeclaration], edges: &[(usize, usize, Condition)], backwards: bool) {
     for (i, child) in children.iter_mut().enumerate() {
         child.name = name(&format!("c{i}"));
     }
@@ -132,11 +134,11 @@ fn connect(children: &mut [Declared], edges: &[(usize, usize, Condition)], backw
         if low == high || high >= children.len() {
             continue;
         }
-        let permanent = children[to].child.restart == Restart::Permanent;
+        let permanent = children[to].spec.restart == Restart::Permanent;
         let condition =
             if permanent && condition == Condition::Completed { Condition::Ready } else { condition };
         let child = children[to].name.clone();
-        children[from].child.after.push(Edge { child, condition });
+        children[from].spec.after.push(Edge { child, condition });
     }
 }
 
@@ -163,7 +165,7 @@ fn steps() -> impl Strategy<Value = Step> {
 
 struct World {
     rig: Rig,
-    tickets: Vec<Ticket>,
+    requests: Vec<RequestId>,
     added: usize,
 }
 
@@ -208,8 +210,8 @@ impl World {
             }
             Step::Command(who, command) => {
                 if let Some(id) = self.pick(*who, |_, _| true) {
-                    let ticket = self.rig.command_to(id, *command);
-                    self.tickets.push(ticket);
+                    let request = self.rig.command_to(id, *command);
+                    self.requests.push(request);
                 }
             }
             Step::AddMember(who, named) => self.add_member(*who, *named),
@@ -228,22 +230,22 @@ impl World {
         let Some(group) = self.pick(who, |rig, id| rig.machine.is_group(id) == Some(true)) else { return };
         self.added += 1;
         let member = named.then(|| name(&self.added.to_string()));
-        let ticket = self.rig.ticket();
-        if self.rig.machine.add_member(self.rig.now, group, member, Some(ticket)).is_ok() {
-            self.tickets.push(ticket);
+        let request = self.rig.request();
+        if self.rig.machine.add_member(self.rig.now, group, member, Some(request)).is_ok() {
+            self.requests.push(request);
         }
         self.rig.run();
     }
 
-    fn add_child(&mut self, who: usize, what: &Declared) {
+    fn add_child(&mut self, who: usize, what: &ChildDeclaration) {
         let Some(parent) = self.pick(who, |rig, id| rig.machine.is_group(id) == Some(false)) else { return };
         self.added += 1;
         let mut what = what.clone();
         what.name = name(&format!("n{}", self.added % 5));
-        what.child.significant = false;
-        let ticket = self.rig.ticket();
-        if self.rig.machine.add_child(self.rig.now, parent, &what, Some(ticket)).is_ok() {
-            self.tickets.push(ticket);
+        what.spec.significant = false;
+        let request = self.rig.request();
+        if self.rig.machine.add_child(self.rig.now, parent, &what, Some(request)).is_ok() {
+            self.requests.push(request);
         }
         self.rig.run();
     }
@@ -265,12 +267,12 @@ fn number(variable: &str) -> Option<u64> {
 }
 
 /// One tree and what happens to it.
-fn life(tree: Declared, budget: Duration, policies: Vec<Policy>, random: u64, steps: &[Step]) {
-    let mut tree = Declared { name: name("t"), ..tree }.stop_within(budget);
-    tree.child.restart = Restart::Permanent;
-    tree.child.limit = None;
-    tree.child.significant = false;
-    let mut world = World { rig: Rig::new(&tree), tickets: Vec::new(), added: 0 };
+fn life(tree: ChildDeclaration, budget: Duration, policies: Vec<Policy>, random: u64, steps: &[Step]) {
+    let mut tree = ChildDeclaration { name: name("t"), ..tree }.stop_within(budget);
+    tree.spec.restart = Restart::Permanent;
+    tree.spec.limit = None;
+    tree.spec.significant = false;
+    let mut world = World { rig: Rig::new(&tree), requests: Vec::new(), added: 0 };
     world.rig.random = random;
     world.rig.set_by_luck(policies);
     world.rig.start();
@@ -279,11 +281,11 @@ fn life(tree: Declared, budget: Duration, policies: Vec<Policy>, random: u64, st
     }
     world.rig.stop();
     // A budget of zero kills at once, and gives what is killed the time to be seen gone.
-    world.rig.advance(if budget.is_zero() { crate::KILL_GRACE } else { budget });
+    world.rig.advance(if budget.is_zero() { crate::KILL_WAIT } else { budget });
     assert!(world.rig.down.is_some(), "the tree is not down");
     assert!(world.rig.alive().is_empty());
-    for ticket in &world.tickets {
-        assert!(world.rig.answer(*ticket).is_some(), "{ticket:?} was never answered");
+    for request in &world.requests {
+        assert!(world.rig.answer(*request).is_some(), "{request:?} was never answered");
     }
 }
 

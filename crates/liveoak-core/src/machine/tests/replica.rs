@@ -2,8 +2,8 @@
 //! what somebody waits for and how long still.
 
 use crate::{
-    Attempt, ChildId, Event, EventKind, Exit, Health, NodeState, NodeView, Rung, Snapshot, Time, WaitingFor,
-    WhyIdle,
+    Attempt, ChildId, ChildState, ChildView, Event, EventKind, Exit, Health, IdleReason, Snapshot, StopStage,
+    Time, WaitingFor,
 };
 use std::collections::HashMap;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use std::time::Duration;
 /// A snapshot that is kept up to date by events alone.
 pub(crate) struct Replica {
     number: u64,
-    root: NodeView,
+    root: ChildView,
     /// What children said of themselves.
     said: HashMap<ChildId, Health>,
 }
@@ -29,12 +29,12 @@ impl Replica {
         let at = event.at;
         match &event.kind {
             EventKind::Added { restart, strategy } => {
-                let node = NodeView {
+                let node = ChildView {
                     path: event.path.clone(),
                     id: event.id,
                     restart: *restart,
                     strategy: *strategy,
-                    state: NodeState::Idle(WhyIdle::Down),
+                    state: ChildState::Idle(IdleReason::SupervisorDown),
                     since: at,
                     started: None,
                     attempt: Attempt(0),
@@ -50,49 +50,50 @@ impl Replica {
                 self.parent(event).children.retain(|kid| kid.id != event.id);
             }
             EventKind::Waiting => {
-                self.set(event, NodeState::Waiting { what: WaitingFor::Nothing, remaining: None });
+                self.set(event, ChildState::Waiting { what: WaitingFor::Nothing, remaining: None });
             }
             EventKind::Starting { attempt, restart } => {
-                let node = self.set(event, NodeState::Starting { remaining: None });
+                let node = self.set(event, ChildState::Starting { remaining: None });
                 (node.attempt, node.started) = (*attempt, Some(at));
                 node.restarts += u64::from(*restart);
             }
             EventKind::Ready { attempt, took } => {
                 self.expect(event, *attempt, Some(*took));
-                self.set(event, NodeState::Running);
+                self.set(event, ChildState::Running);
             }
             EventKind::Exited { attempt, exit, ran, .. } => {
                 self.expect(event, *attempt, Some(*ran));
                 self.said.remove(&event.id);
-                let node = self.set(event, NodeState::Idle(WhyIdle::Down));
+                let node = self.set(event, ChildState::Idle(IdleReason::SupervisorDown));
                 (node.started, node.last_exit) = (None, Some(exit.clone()));
             }
             EventKind::BackingOff { delay, .. } => {
-                self.set(event, NodeState::BackingOff { remaining: *delay });
+                self.set(event, ChildState::BackingOff { remaining: *delay });
             }
             EventKind::Stopping { attempt } => {
                 self.expect(event, *attempt, None);
-                self.set(event, NodeState::Stopping { rung: Rung::Asked, remaining: None });
+                self.set(event, ChildState::Stopping { stage: StopStage::Asked, remaining: None });
             }
             EventKind::Killed { attempt } => {
                 self.expect(event, *attempt, None);
                 let node = self.node(event.id);
                 let since = node.since;
-                let stopping = matches!(node.state, NodeState::Stopping { .. });
-                let node = self.set(event, NodeState::Stopping { rung: Rung::Killed, remaining: None });
+                let stopping = matches!(node.state, ChildState::Stopping { .. });
+                let node =
+                    self.set(event, ChildState::Stopping { stage: StopStage::Killed, remaining: None });
                 node.since = if stopping { since } else { at };
             }
             EventKind::Stopped { why, .. } => {
-                self.set(event, NodeState::Idle(*why));
+                self.set(event, ChildState::Idle(*why));
             }
             EventKind::Finished => {
-                self.set(event, NodeState::Idle(WhyIdle::Finished));
+                self.set(event, ChildState::Idle(IdleReason::Finished));
             }
             EventKind::Ignored => {
-                self.set(event, NodeState::Idle(WhyIdle::Ignored));
+                self.set(event, ChildState::Idle(IdleReason::Ignored));
             }
             EventKind::Quarantined(_) => {
-                self.set(event, NodeState::Idle(WhyIdle::Quarantined));
+                self.set(event, ChildState::Idle(IdleReason::Quarantined));
             }
             EventKind::Health(health) => {
                 let before = self.said.insert(event.id, *health).unwrap_or_default();
@@ -115,7 +116,7 @@ impl Replica {
         assert_eq!(lived.or(so_far), so_far, "{event:?}");
     }
 
-    fn set(&mut self, event: &Event, state: NodeState) -> &mut NodeView {
+    fn set(&mut self, event: &Event, state: ChildState) -> &mut ChildView {
         let node = self.node(event.id);
         assert_eq!(node.path, event.path, "an event tells of a child at its path");
         (node.state, node.since) = (state, event.at);
@@ -123,11 +124,11 @@ impl Replica {
     }
 
     #[track_caller]
-    fn node(&mut self, id: ChildId) -> &mut NodeView {
+    fn node(&mut self, id: ChildId) -> &mut ChildView {
         find(&mut self.root, &|node| node.id == id).expect("events tell of children that are there")
     }
 
-    fn parent(&mut self, event: &Event) -> &mut NodeView {
+    fn parent(&mut self, event: &Event) -> &mut ChildView {
         let (parent, _) = event.path.as_str().rsplit_once('/').expect("a path");
         find(&mut self.root, &|node| node.path.as_str() == parent)
             .expect("the supervisor of a child is there")
@@ -141,13 +142,13 @@ impl Replica {
     }
 
     #[track_caller]
-    fn compare_nodes(&self, told: &NodeView, is: &NodeView) {
+    fn compare_nodes(&self, told: &ChildView, is: &ChildView) {
         for (told, is) in told.children.iter().zip(&is.children) {
             self.compare_nodes(told, is);
         }
-        let seen = |node: &NodeView, health: Health| Seen {
+        let seen = |node: &ChildView, health: Health| Seen {
             id: node.id,
-            rung: matches!(node.state, NodeState::Stopping { rung: Rung::Killed, .. }),
+            stage: matches!(node.state, ChildState::Stopping { stage: StopStage::Killed, .. }),
             state: node.state.as_str(),
             since: node.since,
             started: node.started,
@@ -167,18 +168,17 @@ impl Replica {
     }
 
     /// How a child is, from what it said and what it does.
-    fn health(&self, node: &NodeView) -> Health {
+    fn health(&self, node: &ChildView) -> Health {
         let failed = node.last_exit.as_ref().is_some_and(Exit::is_failure);
         match node.state {
-            NodeState::Running => {
+            ChildState::Running => {
                 let said = self.said.get(&node.id).copied().unwrap_or_default();
                 node.children.iter().map(|kid| self.health(kid)).fold(said, Health::max)
             }
-            NodeState::Idle(WhyIdle::Ignored) => Health::Healthy,
-            NodeState::Idle(WhyIdle::Finished) if !failed => Health::Healthy,
-            NodeState::Idle(WhyIdle::Down | WhyIdle::Quarantined) | NodeState::BackingOff { .. } => {
-                Health::Unhealthy
-            }
+            ChildState::Idle(IdleReason::Ignored) => Health::Healthy,
+            ChildState::Idle(IdleReason::Finished) if !failed => Health::Healthy,
+            ChildState::Idle(IdleReason::SupervisorDown | IdleReason::Quarantined)
+            | ChildState::BackingOff { .. } => Health::Unhealthy,
             _ => Health::Degraded,
         }
     }
@@ -189,7 +189,7 @@ impl Replica {
 struct Seen {
     id: ChildId,
     state: &'static str,
-    rung: bool,
+    stage: bool,
     since: Time,
     started: Option<Time>,
     attempt: u64,
@@ -200,7 +200,7 @@ struct Seen {
     children: usize,
 }
 
-fn find<'a>(node: &'a mut NodeView, which: &dyn Fn(&NodeView) -> bool) -> Option<&'a mut NodeView> {
+fn find<'a>(node: &'a mut ChildView, which: &dyn Fn(&ChildView) -> bool) -> Option<&'a mut ChildView> {
     if which(node) {
         return Some(node);
     }

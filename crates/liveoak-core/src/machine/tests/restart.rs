@@ -3,7 +3,7 @@
 use super::rig::{Obeys, Rig, word};
 use super::shape::{SECOND, group, leaf, millis, secs, sup};
 use crate::{
-    Backoff, Command, Condition, Done, EventKind, Exit, GiveUp, Input, Limit, NodeState, Strategy, Time,
+    Backoff, ChildState, Command, Condition, EventKind, Exit, GiveUp, Input, Limit, Outcome, Strategy, Time,
     WaitingFor,
 };
 use std::time::Duration;
@@ -49,7 +49,7 @@ fn group_restart_follows_declared_order_not_map_order() {
 
 #[test]
 fn a_permanently_dead_sibling_does_not_hang_the_group() {
-    let dead = leaf("b").limit(Limit::new(0, SECOND).or(GiveUp::Quarantine));
+    let dead = leaf("b").limit(Limit::new(0, SECOND).on_exceeded(GiveUp::Quarantine));
     let tree = sup("t", [leaf("a"), dead, leaf("c").temporary(), leaf("d")]);
     let mut rig = Rig::started(&tree.strategy(Strategy::OneForAll));
     rig.fail("b");
@@ -85,14 +85,14 @@ fn stop_remove_or_shutdown_during_backoff_cancels_the_backoff_nothing_starts_lat
 
 #[test]
 fn quarantine_during_a_group_s_backoff_lets_the_others_go_on() {
-    let limit = Limit::new(1, secs(100)).or(GiveUp::Quarantine);
+    let limit = Limit::new(1, secs(100)).on_exceeded(GiveUp::Quarantine);
     let tree = sup("t", [leaf("a").delayed(secs(10)).limit(limit), leaf("b")]);
     let mut rig = Rig::started(&tree.strategy(Strategy::OneForAll));
     rig.fail("a");
     let waiting = rig.view("b").state;
     let what = WaitingFor::GroupBackoff(super::shape::name("a"));
-    let NodeState::BackingOff { remaining } = rig.view("a").state else { panic!("a does not back off") };
-    assert_eq!(waiting, NodeState::Waiting { what, remaining: Some(remaining) });
+    let ChildState::BackingOff { remaining } = rig.view("a").state else { panic!("a does not back off") };
+    assert_eq!(waiting, ChildState::Waiting { what, remaining: Some(remaining) });
     rig.advance(secs(10));
     rig.fail("a");
     assert_eq!(rig.states(["a", "b"]), ["quarantined", "running"]);
@@ -106,11 +106,11 @@ fn restart_asked_for_then_shutdown_nothing_is_alive_once_shutdown_has_answered()
     for obeys in [Obeys::Ask, Obeys::Kill, Obeys::Nothing, Obeys::Test] {
         let mut rig = Rig::started(&sup("t", [leaf("a"), leaf("b")]).stop_within(secs(10)));
         rig.obeys("a", obeys);
-        let ticket = rig.command("a", Command::Restart);
+        let request = rig.command("a", Command::Restart);
         rig.stop();
         rig.advance(secs(10));
         assert!(rig.down.is_some() && rig.alive().is_empty());
-        assert!(rig.answer(ticket).is_some());
+        assert!(rig.answer(request).is_some());
     }
 }
 
@@ -213,7 +213,7 @@ fn the_backoff_grows_and_begins_anew_after_a_stable_run_waiting_excluded() {
     for run in [secs(0), millis(3_999), secs(4), secs(0)] {
         rig.advance(run);
         rig.fail("b");
-        let NodeState::BackingOff { remaining } = rig.view("b").state else { panic!("no backoff") };
+        let ChildState::BackingOff { remaining } = rig.view("b").state else { panic!("no backoff") };
         rig.advance(remaining);
         seen.extend(rig.events.iter().rev().find_map(|event| match event.kind {
             EventKind::BackingOff { streak, .. } => Some(streak),
@@ -241,13 +241,13 @@ fn an_init_that_fails_on_a_restart_is_retried() {
 fn an_init_that_fails_in_a_temporary_dynamic_child_harms_nobody_else() {
     let mut rig = Rig::started(&sup(
         "t",
-        [group("g").members(|group| group.template = leaf("x").temporary().reports().child), leaf("b")],
+        [group("g").members(|group| group.template = leaf("x").temporary().reports().spec), leaf("b")],
     ));
     rig.add_member("g", Some("good")).expect("room");
     rig.policy("g/bad").ready = false;
-    let ticket = rig.add_member("g", Some("bad")).expect("room");
+    let request = rig.add_member("g", Some("bad")).expect("room");
     rig.fail("g/bad");
-    assert_eq!(word(&rig.answer(ticket).expect("at once")), "failed");
+    assert_eq!(word(&rig.answer(request).expect("at once")), "failed");
     assert_eq!(rig.states(["g", "g/good", "g/bad", "b"]), ["running", "running", "gone", "running"]);
     assert!(rig.machine.sup(1).window.is_empty());
 }
@@ -313,7 +313,7 @@ fn a_group_waits_for_the_backoff_of_the_child_that_failed_as_one() {
     rig.fail("b");
     assert_eq!(rig.states(["a", "b", "c"]), ["waiting", "backing-off", "waiting"]);
     rig.log();
-    let NodeState::BackingOff { remaining } = rig.view("b").state else { panic!("b is not backing off") };
+    let ChildState::BackingOff { remaining } = rig.view("b").state else { panic!("b is not backing off") };
     rig.advance(remaining - Duration::from_nanos(1));
     assert!(rig.log().is_empty());
     rig.advance(Duration::from_nanos(1));
@@ -381,13 +381,15 @@ fn children_of_one_name_in_two_supervisors_that_fail_within_one_input_wait_apart
 #[test]
 fn members_without_names_that_fail_within_one_input_wait_apart() {
     let members = group("g").members(|group| {
-        group.template = leaf("x").delayed(secs(100)).limit(Limit::unlimited()).child;
+        group.template = leaf("x").delayed(secs(100)).limit(Limit::unlimited()).spec;
     });
     let mut rig = Rig::started(&sup("t", [members]));
     rig.random = 0x1234_5678_9ABC_DEF0;
     let paths = [rig.add_member("g", None).expect("room"), rig.add_member("g", None).expect("room")];
-    for ticket in paths {
-        let Some(Ok(Done::Ready { id, attempt })) = rig.answer(ticket) else { panic!("it did not start") };
+    for request in paths {
+        let Some(Ok(Outcome::Ready { id, attempt })) = rig.answer(request) else {
+            panic!("it did not start")
+        };
         rig.input(Input::Exited { id, attempt, exit: Exit::Killed });
     }
     let delays = delays(&rig);
@@ -443,7 +445,7 @@ fn whoever_starts_anew_on_request_or_with_its_supervisor_begins_a_new_row_of_fai
 
 #[test]
 fn a_restart_is_charged_to_both_limits_also_when_one_is_exceeded_and_the_own_one_is_named_first() {
-    let own = Limit::new(1, secs(60)).or(GiveUp::Quarantine);
+    let own = Limit::new(1, secs(60)).on_exceeded(GiveUp::Quarantine);
     let tree = sup("t", [leaf("a").limit(own).with(|child| child.backoff = None), leaf("b")]);
     let mut rig = Rig::started(&tree.intensity(2, secs(60)));
     rig.fail("a");

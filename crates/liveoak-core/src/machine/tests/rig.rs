@@ -4,13 +4,13 @@
 //! * no child has two attempts alive, and none begins after it was told to stop, was removed, or the tree ended;
 //! * a kill comes once, and nothing is written off that was not killed;
 //! * events are numbered without a gap, and the snapshot before them plus the events is the snapshot after;
-//! * every ticket is answered at most once;
+//! * every request is answered at most once;
 //! * the machine's own invariants hold ([`Machine::audit`]).
 
 use super::replica::Replica;
 use crate::{
-    Attempt, ChildId, Command, Declared, Done, Effect, Event, Exit, Health, Input, Machine, Name, NodeView,
-    Path, Refusal, Severity, Snapshot, StopReport, Ticket, Time,
+    Attempt, ChildDeclaration, ChildId, ChildView, Command, Effect, Event, Exit, Health, Input, Machine,
+    Name, Outcome, Path, Refusal, RequestId, Severity, Snapshot, StopReport, Time,
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -57,7 +57,7 @@ const LARGEST_ADDED: usize = 40;
 /// So many children that no test has more: where a test is about volume, nobody counts.
 const UNCOUNTED: usize = usize::MAX / 4;
 
-pub(super) type Answer = Result<Done, Refusal>;
+pub(super) type Answer = Result<Outcome, Refusal>;
 
 /// A machine and its driver.
 pub(super) struct Rig {
@@ -72,7 +72,7 @@ pub(super) struct Rig {
     pub(super) events: Vec<Event>,
     /// Everything that went in and out, for the reader of a failure.
     history: Vec<String>,
-    pub(super) answers: Vec<(Ticket, Answer)>,
+    pub(super) answers: Vec<(RequestId, Answer)>,
     pub(super) down: Option<(Exit, Arc<StopReport>)>,
     live: BTreeMap<ChildId, Live>,
     names: HashMap<ChildId, String>,
@@ -82,7 +82,7 @@ pub(super) struct Rig {
     luck: Vec<Policy>,
     inputs: VecDeque<Input>,
     told_down: HashSet<ChildId>,
-    tickets: u64,
+    requests: u64,
     /// The tree as the events tell it.
     told: Replica,
     /// The most children that were seen at a time.
@@ -91,7 +91,7 @@ pub(super) struct Rig {
 
 impl Rig {
     /// A rig for the tree, not yet started.
-    pub(super) fn new(tree: &Declared) -> Self {
+    pub(super) fn new(tree: &ChildDeclaration) -> Self {
         let mut machine = Machine::new(tree).expect("a good spec");
         machine.set_interest(Some(Severity::Debug));
         let snapshot = machine.snapshot(Time::ZERO);
@@ -113,14 +113,14 @@ impl Rig {
             luck: Vec::new(),
             inputs: VecDeque::new(),
             told_down: HashSet::new(),
-            tickets: 0,
+            requests: 0,
             told,
             most,
         }
     }
 
     /// A rig with the tree started and the log of that thrown away.
-    pub(super) fn started(tree: &Declared) -> Self {
+    pub(super) fn started(tree: &ChildDeclaration) -> Self {
         let mut rig = Self::new(tree);
         rig.start();
         rig.log();
@@ -231,53 +231,53 @@ impl Rig {
         self.input(Input::Health { id, attempt, health });
     }
 
-    pub(super) fn ticket(&mut self) -> Ticket {
-        self.tickets += 1;
-        Ticket(self.tickets)
+    pub(super) fn request(&mut self) -> RequestId {
+        self.requests += 1;
+        RequestId(self.requests)
     }
 
     #[track_caller]
-    pub(super) fn command(&mut self, path: &str, command: Command) -> Ticket {
+    pub(super) fn command(&mut self, path: &str, command: Command) -> RequestId {
         let id = self.id(path);
         self.command_to(id, command)
     }
 
     #[track_caller]
-    pub(super) fn command_to(&mut self, id: ChildId, command: Command) -> Ticket {
-        let ticket = self.ticket();
+    pub(super) fn command_to(&mut self, id: ChildId, command: Command) -> RequestId {
+        let request = self.request();
         match command {
             Command::Stop | Command::Remove => self.told_down.insert(id),
             Command::Start | Command::Restart => self.told_down.remove(&id),
         };
-        self.input(Input::Command { ticket, id, command });
-        if let Some(Err(_)) = self.answer(ticket) {
+        self.input(Input::Command { request, id, command });
+        if let Some(Err(_)) = self.answer(request) {
             self.told_down.remove(&id);
         }
-        ticket
+        request
     }
 
     /// Carries a command out and gives the answer, which must be there.
     #[track_caller]
     pub(super) fn ask(&mut self, path: &str, command: Command) -> Answer {
-        let ticket = self.command(path, command);
-        self.answer(ticket).expect("the answer is there")
+        let request = self.command(path, command);
+        self.answer(request).expect("the answer is there")
     }
 
     #[track_caller]
-    pub(super) fn add(&mut self, parent: &str, declared: &Declared) -> Result<Ticket, Refusal> {
-        let (ticket, parent) = (self.ticket(), self.id(parent));
-        self.machine.add_child(self.now, parent, declared, Some(ticket))?;
+    pub(super) fn add(&mut self, parent: &str, declared: &ChildDeclaration) -> Result<RequestId, Refusal> {
+        let (request, parent) = (self.request(), self.id(parent));
+        self.machine.add_child(self.now, parent, declared, Some(request))?;
         self.run();
-        Ok(ticket)
+        Ok(request)
     }
 
     #[track_caller]
-    pub(super) fn add_member(&mut self, group: &str, member: Option<&str>) -> Result<Ticket, Refusal> {
-        let (ticket, group) = (self.ticket(), self.id(group));
+    pub(super) fn add_member(&mut self, group: &str, member: Option<&str>) -> Result<RequestId, Refusal> {
+        let (request, group) = (self.request(), self.id(group));
         let member = member.map(|text| Name::new(text).expect("a good name"));
-        self.machine.add_member(self.now, group, member, Some(ticket))?;
+        self.machine.add_member(self.now, group, member, Some(request))?;
         self.run();
-        Ok(ticket)
+        Ok(request)
     }
 
     /// Moves time, from deadline to deadline.
@@ -314,9 +314,9 @@ impl Rig {
         log.iter().filter_map(|line| line.strip_prefix(word)?.strip_prefix(' ')).map(str::to_owned).collect()
     }
 
-    /// The answer to a ticket, if it was given.
-    pub(super) fn answer(&self, ticket: Ticket) -> Option<Answer> {
-        self.answers.iter().find(|(whose, _)| *whose == ticket).map(|(_, answer)| answer.clone())
+    /// The answer to a request, if it was given.
+    pub(super) fn answer(&self, request: RequestId) -> Option<Answer> {
+        self.answers.iter().find(|(whose, _)| *whose == request).map(|(_, answer)| answer.clone())
     }
 
     pub(super) fn snapshot(&mut self) -> Snapshot {
@@ -324,7 +324,7 @@ impl Rig {
     }
 
     #[track_caller]
-    pub(super) fn view(&mut self, path: &str) -> NodeView {
+    pub(super) fn view(&mut self, path: &str) -> ChildView {
         let id = self.id(path);
         let snapshot = self.snapshot();
         let view = snapshot.nodes().find(|node| node.id == id).cloned();
@@ -451,9 +451,9 @@ impl Rig {
                 let beaten = self.policy(&name).beats;
                 self.inputs.push_back(Input::Heartbeat { id, attempt, beaten });
             }
-            Effect::Reply { ticket, result } => {
-                assert!(self.answer(ticket).is_none(), "{ticket:?} is answered twice");
-                self.answers.push((ticket, result));
+            Effect::Reply { request, result } => {
+                assert!(self.answer(request).is_none(), "{request:?} is answered twice");
+                self.answers.push((request, result));
             }
             Effect::Event(event) => {
                 if self.careful {
@@ -518,11 +518,11 @@ pub(super) fn short(path: &Path) -> String {
 /// The answer as one word.
 pub(super) fn word(answer: &Answer) -> &'static str {
     match answer {
-        Ok(Done::Ready { .. }) => "ready",
-        Ok(Done::Ignored) => "ignored",
-        Ok(Done::Finished { .. }) => "finished",
-        Ok(Done::Stopped(_)) => "stopped",
-        Ok(Done::Removed(_)) => "removed",
+        Ok(Outcome::Ready { .. }) => "ready",
+        Ok(Outcome::Ignored) => "ignored",
+        Ok(Outcome::Finished { .. }) => "finished",
+        Ok(Outcome::Stopped(_)) => "stopped",
+        Ok(Outcome::Removed(_)) => "removed",
         Err(Refusal::NotFound) => "not found",
         Err(Refusal::NotDown { .. }) => "not down",
         Err(Refusal::AlreadyExists { .. }) => "exists",

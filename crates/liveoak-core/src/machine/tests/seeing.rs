@@ -3,13 +3,13 @@
 use super::rig::{Obeys, Rig, word};
 use super::shape::{SECOND, group, leaf, millis, name, secs, sup};
 use crate::{
-    Attempt, AutoShutdown, Command, Condition, Effect, Exit, GiveUp, Health, Input, Limit, Machine,
-    NodeState, Refusal, Severity, Strategy, Time, WaitingFor,
+    Attempt, AutoShutdown, ChildState, Command, Condition, Effect, Exit, GiveUp, Health, Input, Limit,
+    Machine, Refusal, Severity, Strategy, Time, WaitingFor,
 };
 
 #[test]
 fn give_up_is_visible_in_event_state_health_and_exit() {
-    let quarantine = Limit::new(1, secs(60)).or(GiveUp::Quarantine);
+    let quarantine = Limit::new(1, secs(60)).on_exceeded(GiveUp::Quarantine);
     let mut rig = Rig::started(&sup("t", [leaf("a").limit(quarantine), leaf("b")]));
     rig.fail("a");
     rig.fail("a");
@@ -42,7 +42,7 @@ fn health_is_never_green_over_a_dead_part() {
         _ => panic!("{how}"),
     };
     for how in ["stopped", "backing off", "ended badly", "starting", "unwell", "member"] {
-        let group = group("g").members(|group| group.template = leaf("x").delayed(SECOND).child);
+        let group = group("g").members(|group| group.template = leaf("x").delayed(SECOND).spec);
         let inner =
             sup("i", [leaf("a").delayed(SECOND), leaf("once").temporary(), leaf("r").reports(), leaf("b")]);
         let mut rig = Rig::started(&sup("t", [sup("s", [inner, group]), leaf("z")]));
@@ -77,9 +77,9 @@ fn a_dependency_that_never_becomes_ready_times_out_while_commands_are_served() {
     rig.policy("db").ready = false;
     rig.start();
     rig.advance(secs(5));
-    assert_eq!(rig.view("db").state, NodeState::Starting { remaining: Some(secs(5)) });
+    assert_eq!(rig.view("db").state, ChildState::Starting { remaining: Some(secs(5)) });
     let turn = WaitingFor::Turn(name("db"));
-    assert_eq!(rig.view("web").state, NodeState::Waiting { what: turn, remaining: Some(secs(5)) });
+    assert_eq!(rig.view("web").state, ChildState::Waiting { what: turn, remaining: Some(secs(5)) });
     assert_eq!(word(&rig.ask("z", Command::Restart)), "ready");
     rig.advance(secs(5));
     let (exit, _) = rig.down.as_ref().expect("down");
@@ -101,8 +101,8 @@ fn remove_then_add_of_the_same_id_works() {
         let mut rig = Rig::started(&sup("t", [child.clone(), leaf("b")]));
         let old = rig.id("a");
         assert_eq!(word(&rig.ask("a", Command::Remove)), "removed");
-        let ticket = rig.add("", &child).expect("the name is free");
-        assert_eq!(word(&rig.answer(ticket).expect("at once")), "ready");
+        let request = rig.add("", &child).expect("the name is free");
+        assert_eq!(word(&rig.answer(request).expect("at once")), "ready");
         assert_ne!(rig.id("a"), old, "another child");
         assert_eq!(rig.view("a").attempt.0, 1);
     }
@@ -204,10 +204,10 @@ fn every_state_that_waits_says_for_what_since_when_and_how_long_still() {
     rig.obeys("c", Obeys::Test);
     rig.fail("a");
     rig.advance(SECOND);
-    let waiting = NodeState::Waiting { what: WaitingFor::GroupStop, remaining: None };
+    let waiting = ChildState::Waiting { what: WaitingFor::GroupStop, remaining: None };
     assert_eq!(rig.view("a").state, waiting);
     assert_eq!(rig.now.since(rig.view("a").since), SECOND);
-    let NodeState::Stopping { remaining, .. } = rig.view("c").state else { panic!("c is not stopping") };
+    let ChildState::Stopping { remaining, .. } = rig.view("c").state else { panic!("c is not stopping") };
     assert_eq!(remaining, Some(secs(4)));
 }
 
@@ -347,6 +347,6 @@ fn the_end_of_a_sibling_s_backoff_is_not_the_end_of_the_wait_for_it() {
     rig.fail("db");
     rig.fail("web");
     assert_eq!(rig.state("db"), "backing-off");
-    let NodeState::Waiting { what, remaining } = rig.view("web").state else { panic!("web does not wait") };
+    let ChildState::Waiting { what, remaining } = rig.view("web").state else { panic!("web does not wait") };
     assert_eq!((what, remaining), (WaitingFor::Edge(name("db"), Condition::Ready), Some(secs(30))));
 }

@@ -1,8 +1,8 @@
 //! Short words for specs.
 
 use crate::{
-    Backoff, ChildSpec, Condition, Declared, Edge, GroupSpec, Limit, Name, Order, Ready, Restart, Strategy,
-    SupervisorSpec, Work,
+    Backoff, ChildDeclaration, ChildForm, ChildSpec, Condition, Edge, GroupSpec, Limit, Name, Order, Ready,
+    Restart, Strategy, SupervisorSpec,
 };
 use std::time::Duration;
 
@@ -21,28 +21,28 @@ pub(super) const fn millis(n: u64) -> Duration {
 }
 
 /// A permanent leaf without backoff, ready at once.
-pub(super) fn leaf(text: &str) -> Declared {
-    let child = ChildSpec { backoff: None, ..ChildSpec::default() };
-    Declared { name: name(text), child, work: Work::Leaf }
+pub(super) fn leaf(text: &str) -> ChildDeclaration {
+    let spec = ChildSpec { backoff: None, ..ChildSpec::default() };
+    ChildDeclaration { name: name(text), spec, form: ChildForm::Leaf }
 }
 
 /// A supervisor without a deadline for its start or stop, and without backoff.
-pub(super) fn sup(text: &str, children: impl IntoIterator<Item = Declared>) -> Declared {
+pub(super) fn sup(text: &str, children: impl IntoIterator<Item = ChildDeclaration>) -> ChildDeclaration {
     let children = children.into_iter().collect();
-    let child = ChildSpec { backoff: None, ..ChildSpec::of_supervisor() };
-    Declared {
+    let spec = ChildSpec { backoff: None, ..ChildSpec::of_supervisor() };
+    ChildDeclaration {
         name: name(text),
-        child,
-        work: Work::Supervisor(SupervisorSpec { children, ..SupervisorSpec::default() }),
+        spec,
+        form: ChildForm::Supervisor(SupervisorSpec { children, ..SupervisorSpec::default() }),
     }
 }
 
 /// A group whose members are like [`leaf`].
-pub(super) fn group(text: &str) -> Declared {
-    let template = leaf("x").child;
-    let child = ChildSpec { backoff: None, ..ChildSpec::of_supervisor() };
-    let work = Work::Group(GroupSpec { template, ..GroupSpec::default() });
-    Declared { name: name(text), child, work }
+pub(super) fn group(text: &str) -> ChildDeclaration {
+    let template = leaf("x").spec;
+    let spec = ChildSpec { backoff: None, ..ChildSpec::of_supervisor() };
+    let work = ChildForm::Group(GroupSpec { template, ..GroupSpec::default() });
+    ChildDeclaration { name: name(text), spec, form: work }
 }
 
 /// A backoff of up to `delay`, however often.
@@ -50,27 +50,27 @@ pub(super) const fn backoff(delay: Duration) -> Backoff {
     Backoff { from: delay, to: delay, reset_after: Duration::MAX }
 }
 
-impl Declared {
+impl ChildDeclaration {
     /// Changes what is declared of the child.
     pub(super) fn with(mut self, change: impl FnOnce(&mut ChildSpec)) -> Self {
-        change(&mut self.child);
+        change(&mut self.spec);
         self
     }
 
     /// Changes the rules of the supervisor.
     pub(super) fn rules(mut self, change: impl FnOnce(&mut SupervisorSpec)) -> Self {
-        match &mut self.work {
-            Work::Supervisor(spec) => change(spec),
-            Work::Group(_) | Work::Leaf => panic!("{} is not a supervisor", self.name),
+        match &mut self.form {
+            ChildForm::Supervisor(spec) => change(spec),
+            ChildForm::Group(_) | ChildForm::Leaf => panic!("{} is not a supervisor", self.name),
         }
         self
     }
 
     /// Changes the rules of the group.
     pub(super) fn members(mut self, change: impl FnOnce(&mut GroupSpec)) -> Self {
-        match &mut self.work {
-            Work::Group(spec) => change(spec),
-            Work::Supervisor(_) | Work::Leaf => panic!("{} is not a group", self.name),
+        match &mut self.form {
+            ChildForm::Group(spec) => change(spec),
+            ChildForm::Supervisor(_) | ChildForm::Leaf => panic!("{} is not a group", self.name),
         }
         self
     }
@@ -131,10 +131,10 @@ impl Declared {
 
     /// A supervisor or group that has a place.
     pub(super) fn placed(mut self) -> Self {
-        match &mut self.work {
-            Work::Supervisor(spec) => spec.place = true,
-            Work::Group(spec) => spec.place = true,
-            Work::Leaf => panic!("{} is not a supervisor", self.name),
+        match &mut self.form {
+            ChildForm::Supervisor(spec) => spec.dedicated_runtime = true,
+            ChildForm::Group(spec) => spec.dedicated_runtime = true,
+            ChildForm::Leaf => panic!("{} is not a supervisor", self.name),
         }
         self
     }

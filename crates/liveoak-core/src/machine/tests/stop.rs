@@ -3,8 +3,8 @@
 use super::rig::{Obeys, Policy, Rig};
 use super::shape::{group, leaf, secs, sup};
 use crate::{
-    Attempt, Command, Done, Effect, Exit, Input, KILL_GRACE, MAX_LISTED, Machine, NodeState, Panic, Restart,
-    Rung, Strategy, Time,
+    Attempt, ChildState, Command, Effect, Exit, Input, KILL_WAIT, MAX_LISTED, Machine, Outcome, Panic,
+    Restart, StopStage, Strategy, Time,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ fn a_driver_that_comes_late_still_kills_before_it_writes_off() {
     rig.advance(Duration::ZERO);
     assert!(rig.down.is_some());
     assert_eq!(rig.report().forced().count(), 3);
-    assert!(rig.report().forced().all(|entry| entry.rung == Rung::Abandoned));
+    assert!(rig.report().forced().all(|entry| entry.stage == StopStage::Abandoned));
 }
 
 #[test]
@@ -84,8 +84,8 @@ fn a_child_that_never_yields_cannot_hang_the_stop_it_is_abandoned_and_reported()
     rig.advance(secs(3));
     assert_eq!(rig.log(), ["ask b", "kill b", "write off b", "ask a", "gone a", "down"]);
     let report = rig.report();
-    let rungs: Vec<_> = report.entries.iter().map(|entry| (entry.path.name(), entry.rung)).collect();
-    assert_eq!(rungs, [("b", Rung::Abandoned), ("a", Rung::Asked)]);
+    let stages: Vec<_> = report.entries.iter().map(|entry| (entry.path.name(), entry.stage)).collect();
+    assert_eq!(stages, [("b", StopStage::Abandoned), ("a", StopStage::Asked)]);
     assert!(matches!(report.entries[0].exit, Some(Exit::Abandoned)));
     assert_eq!(report.entries[0].took, secs(3));
 }
@@ -108,12 +108,12 @@ fn stop_asked_twice_is_one_stop_with_one_report() {
 fn a_child_that_was_asked_twice_by_two_people_gives_both_the_same_report() {
     let mut rig = Rig::started(&sup("t", [sup("s", [leaf("a"), leaf("b")])]));
     rig.obeys("s/b", Obeys::Test);
-    let tickets = [rig.command("s", Command::Stop), rig.command("s", Command::Stop)];
+    let requests = [rig.command("s", Command::Stop), rig.command("s", Command::Stop)];
     rig.advance(secs(2));
     rig.exit("s/b", Exit::Stopped);
-    for ticket in tickets {
-        match rig.answer(ticket) {
-            Some(Ok(Done::Stopped(report))) => {
+    for request in requests {
+        match rig.answer(request) {
+            Some(Ok(Outcome::Stopped(report))) => {
                 let paths: Vec<_> = report.entries.iter().map(|entry| entry.path.as_str()).collect();
                 assert_eq!(paths, ["/t/s/b", "/t/s/a", "/t/s"]);
                 assert_eq!(report.took, secs(2));
@@ -131,7 +131,7 @@ fn stop_during_start_starts_nothing_more_and_stops_what_was_started_in_reverse()
     rig.log();
     rig.stop();
     assert_eq!(rig.log(), ["ask c", "gone c", "ask b", "gone b", "ask a", "gone a", "down"]);
-    let cancelled = rig.report().entries.iter().filter(|entry| entry.rung == Rung::Cancelled).count();
+    let cancelled = rig.report().entries.iter().filter(|entry| entry.stage == StopStage::Cancelled).count();
     assert_eq!(cancelled, 1, "d was waiting for its turn");
 }
 
@@ -170,15 +170,15 @@ fn dynamic_children_are_stopped_and_reported_like_the_others() {
     );
     rig.advance(secs(5));
     let report = rig.report();
-    let rungs: Vec<_> = report.entries.iter().map(|entry| (entry.path.as_str(), entry.rung)).collect();
+    let stages: Vec<_> = report.entries.iter().map(|entry| (entry.path.as_str(), entry.stage)).collect();
     assert_eq!(
-        rungs,
+        stages,
         [
-            ("/t/g/x", Rung::Asked),
-            ("/t/g/z", Rung::Asked),
-            ("/t/g/y", Rung::Killed),
-            ("/t/g", Rung::Asked),
-            ("/t/a", Rung::Asked)
+            ("/t/g/x", StopStage::Asked),
+            ("/t/g/z", StopStage::Asked),
+            ("/t/g/y", StopStage::Killed),
+            ("/t/g", StopStage::Asked),
+            ("/t/a", StopStage::Asked)
         ]
     );
 }
@@ -222,7 +222,7 @@ fn a_stop_hook_that_hangs_is_bounded_by_the_child_s_deadline() {
     rig.stop();
     rig.advance(secs(2));
     assert_eq!(rig.report().entries[0].took, secs(2));
-    assert_eq!(rig.report().entries[0].rung, Rung::Killed);
+    assert_eq!(rig.report().entries[0].stage, StopStage::Killed);
 }
 
 #[test]
@@ -230,9 +230,9 @@ fn a_child_written_off_that_ends_later_changes_nothing() {
     let mut rig = Rig::started(&sup("t", [leaf("a").stop_within(secs(1))]));
     rig.obeys("a", Obeys::Nothing);
     let (id, attempt) = (rig.id("a"), rig.attempt("a"));
-    let ticket = rig.command("a", Command::Restart);
+    let request = rig.command("a", Command::Restart);
     rig.advance(secs(3));
-    assert!(matches!(rig.answer(ticket), Some(Ok(Done::Ready { .. }))));
+    assert!(matches!(rig.answer(request), Some(Ok(Outcome::Ready { .. }))));
     rig.log();
     let events = rig.events.len();
     rig.input(Input::Exited { id, attempt, exit: Exit::failed("late") });
@@ -246,7 +246,7 @@ fn a_kill_of_the_whole_tree_takes_no_longer_than_the_grace_of_a_kill() {
     let mut rig = ten_that(Obeys::Nothing, Duration::MAX);
     rig.kill();
     assert_eq!(rig.done("kill").len(), 10);
-    rig.advance(KILL_GRACE);
+    rig.advance(KILL_WAIT);
     assert_eq!(rig.report().forced().count(), 10);
 }
 
@@ -254,7 +254,7 @@ fn a_kill_of_the_whole_tree_takes_no_longer_than_the_grace_of_a_kill() {
 fn an_attempt_whose_body_has_ended_is_bounded_by_the_ladder_and_its_body_decides_what_follows() {
     for (obeys, after) in [(Obeys::Ask, 0), (Obeys::Kill, 5), (Obeys::Nothing, 7)] {
         let mut a = leaf("a").stop_within(secs(5));
-        a.child.backoff = None;
+        a.spec.backoff = None;
         let mut rig = Rig::new(&sup("t", [a]));
         rig.set_default(Policy { obeys, ..Policy::default() });
         rig.start();
@@ -324,7 +324,10 @@ fn a_child_s_own_time_to_stop_ends_no_later_than_the_plan_of_its_supervisor() {
     rig.obeys("a", Obeys::Test);
     rig.stop();
     // Nine tenths of the budget: then whoever is left is killed.
-    assert_eq!(rig.view("a").state, NodeState::Stopping { rung: Rung::Asked, remaining: Some(secs(9)) });
+    assert_eq!(
+        rig.view("a").state,
+        ChildState::Stopping { stage: StopStage::Asked, remaining: Some(secs(9)) }
+    );
 }
 
 #[test]
@@ -390,8 +393,16 @@ fn a_child_that_came_back_while_others_were_stopped_is_told_of_once_with_the_rou
     rig.obeys("s/b", Obeys::Ask);
     rig.advance(secs(10));
     let report = rig.report();
-    let told: Vec<_> = report.entries.iter().map(|entry| (entry.path.name(), entry.rung)).collect();
-    assert_eq!(told, [("b", Rung::Killed), ("z", Rung::Killed), ("a", Rung::Asked), ("s", Rung::Asked)]);
+    let told: Vec<_> = report.entries.iter().map(|entry| (entry.path.name(), entry.stage)).collect();
+    assert_eq!(
+        told,
+        [
+            ("b", StopStage::Killed),
+            ("z", StopStage::Killed),
+            ("a", StopStage::Asked),
+            ("s", StopStage::Asked)
+        ]
+    );
 }
 
 #[test]

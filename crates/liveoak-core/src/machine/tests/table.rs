@@ -9,7 +9,7 @@ fn in_phase(phase: &str) -> Rig {
     let a = leaf("a").transient().reports().delayed(secs(100));
     let a = match phase {
         "waiting" => a.after("w", Condition::Healthy),
-        "quarantined" => a.limit(Limit::new(0, secs(1)).or(GiveUp::Quarantine)),
+        "quarantined" => a.limit(Limit::new(0, secs(1)).on_exceeded(GiveUp::Quarantine)),
         _ => a,
     };
     let mut rig = Rig::started(&sup("t", [sup("s", [leaf("w"), a]), leaf("z")]));
@@ -77,12 +77,12 @@ fn every_command_in_every_phase_is_answered_by_its_effect() {
     for (phase, row) in TABLE {
         for (command, expected) in COMMANDS.into_iter().zip(row) {
             let mut rig = in_phase(phase);
-            let ticket = rig.command("s/a", command);
+            let request = rig.command("s/a", command);
             if matches!(phase, "stopping" | "restarting" | "removing") {
                 rig.obeys("s/a", Obeys::Ask);
                 rig.exit("s/a", Exit::Stopped);
             }
-            let answer = rig.answer(ticket).map_or("none", |answer| word(&answer));
+            let answer = rig.answer(request).map_or("none", |answer| word(&answer));
             let state = rig.state("s/a");
             assert_eq!(format!("{answer}, {state}"), expected, "{command:?} while {phase}");
             assert_eq!(
@@ -95,7 +95,7 @@ fn every_command_in_every_phase_is_answered_by_its_effect() {
                 assert!(!rig.is_alive("s/a"), "{command:?} while {phase}");
             }
             rig.stop();
-            assert!(rig.answer(ticket).is_some(), "{command:?} while {phase} is answered in the end");
+            assert!(rig.answer(request).is_some(), "{command:?} while {phase} is answered in the end");
         }
     }
 }
@@ -108,14 +108,14 @@ fn commands_to_nobody_to_the_root_and_to_an_ended_tree_are_refused_with_the_reas
     assert_eq!(word(&rig.ask("", Command::Start)), "not down");
     assert_eq!(word(&rig.ask("a", Command::Remove)), "removed");
     for command in COMMANDS {
-        let ticket = rig.command_to(old, command);
-        assert_eq!(word(&rig.answer(ticket).expect("at once")), "not found");
+        let request = rig.command_to(old, command);
+        assert_eq!(word(&rig.answer(request).expect("at once")), "not found");
     }
     let root = rig.id("");
     rig.stop();
     for command in COMMANDS {
-        let ticket = rig.command_to(root, command);
-        assert_eq!(word(&rig.answer(ticket).expect("at once")), "tree down");
+        let request = rig.command_to(root, command);
+        assert_eq!(word(&rig.answer(request).expect("at once")), "tree down");
     }
 }
 
@@ -154,7 +154,7 @@ fn edge(state: &str, condition: Condition) -> &'static str {
     let x = leaf("x").reports().delayed(secs(100)).after("b", Condition::Ready);
     let x = if state == "finished badly" { x.temporary() } else { x.transient() };
     let x = match state {
-        "quarantined" => x.limit(Limit::new(0, secs(1)).or(GiveUp::Quarantine)),
+        "quarantined" => x.limit(Limit::new(0, secs(1)).on_exceeded(GiveUp::Quarantine)),
         _ => x,
     };
     let mut rig = Rig::started(&sup("t", [leaf("b").reports(), x, leaf("z").after("x", condition)]).edges());
@@ -188,8 +188,8 @@ fn edge(state: &str, condition: Condition) -> &'static str {
         "removed" => return word(&rig.ask("x", Command::Remove)),
         _ => panic!("no such state: {state}"),
     }
-    let ticket = rig.command("z", Command::Start);
-    match (rig.answer(ticket).map(|answer| word(&answer)), rig.state("z")) {
+    let request = rig.command("z", Command::Start);
+    match (rig.answer(request).map(|answer| word(&answer)), rig.state("z")) {
         (Some("ready"), "running") => "open",
         (None, "waiting") => {
             let timer = rig.machine.node(rig.id("z").slot).timer;

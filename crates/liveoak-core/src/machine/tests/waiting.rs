@@ -3,14 +3,14 @@
 use super::rig::{Obeys, Rig, word};
 use super::shape::{SECOND, leaf, secs, sup};
 use crate::{
-    AutoShutdown, Command, Condition, Exit, GiveUp, Health, Input, Limit, NodeState, Refusal, Rung, Strategy,
-    WaitingFor,
+    AutoShutdown, ChildState, Command, Condition, Exit, GiveUp, Health, Input, Limit, Refusal, StopStage,
+    Strategy, WaitingFor,
 };
 use std::time::Duration;
 
 /// Given up on at its first failure, and left to rest.
 fn quarantined() -> Limit {
-    Limit::new(0, SECOND).or(GiveUp::Quarantine)
+    Limit::new(0, SECOND).on_exceeded(GiveUp::Quarantine)
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn patience_is_spent_only_while_something_ails_not_while_it_rests_or_starts() {
     rig.advance(secs(60));
     rig.health("db", Health::Degraded);
     rig.ready("db");
-    let NodeState::Waiting { remaining, .. } = rig.view("web").state else { panic!("web does not wait") };
+    let ChildState::Waiting { remaining, .. } = rig.view("web").state else { panic!("web does not wait") };
     assert_eq!(remaining, Some(secs(7)));
     rig.advance(secs(7));
     assert_eq!(rig.down_kind(), "start-failed");
@@ -116,8 +116,8 @@ fn whoever_is_back_from_rest_and_fails_alone_holds_up_nobody_else() {
     rig.ready("db");
     rig.fail("app");
     assert_eq!(rig.state("app"), "backing-off");
-    let ticket = rig.add("", &leaf("new")).expect("a good spec");
-    assert_eq!(word(&rig.answer(ticket).expect("at once")), "ready");
+    let request = rig.add("", &leaf("new")).expect("a good spec");
+    assert_eq!(word(&rig.answer(request).expect("at once")), "ready");
 }
 
 #[test]
@@ -134,8 +134,8 @@ fn an_attempt_that_was_written_off_during_the_stop_of_others_is_told_though_its_
     rig.obeys("s/x", Obeys::Ask);
     rig.advance(secs(100));
     let report = rig.report();
-    let rungs: Vec<_> = report.entries.iter().filter(|entry| entry.path.name() == "x").collect();
-    assert_eq!((rungs.len(), rungs[0].rung, report.is_clean()), (1, Rung::Abandoned, false));
+    let stages: Vec<_> = report.entries.iter().filter(|entry| entry.path.name() == "x").collect();
+    assert_eq!((stages.len(), stages[0].stage, report.is_clean()), (1, StopStage::Abandoned, false));
 }
 
 #[test]
@@ -146,14 +146,14 @@ fn of_several_siblings_that_keep_a_child_the_one_that_decides_is_named() {
     rig.complete("job");
     rig.command("job", Command::Start);
     let late = leaf("late").after("job", Condition::Completed).after("db", Condition::Ready);
-    let refused = rig.add("", &late).and_then(|ticket| rig.answer(ticket).expect("at once"));
+    let refused = rig.add("", &late).and_then(|request| rig.answer(request).expect("at once"));
     let refused = refused.expect_err("db is stopped").to_string();
     assert!(refused.contains("it comes after db (ready), which is stopped"), "{refused}");
     let web = leaf("web").after("job", Condition::Completed).after("db", Condition::Ready);
     let mut rig = Rig::new(&sup("t", [leaf("job").temporary(), leaf("db"), web]).edges());
     rig.start();
     rig.command("db", Command::Stop);
-    let NodeState::Waiting { what, .. } = rig.view("web").state else { panic!("web does not wait") };
+    let ChildState::Waiting { what, .. } = rig.view("web").state else { panic!("web does not wait") };
     assert_eq!(what, WaitingFor::Edge(super::shape::name("db"), Condition::Ready));
 }
 
@@ -175,6 +175,6 @@ fn patience_has_nothing_to_do_with_the_backoff_that_a_restart_on_request_cut_sho
     rig.fail("web");
     assert_eq!(rig.state("web"), "backing-off");
     rig.command("web", Command::Restart);
-    let NodeState::Waiting { remaining, .. } = rig.view("web").state else { panic!("web does not wait") };
+    let ChildState::Waiting { remaining, .. } = rig.view("web").state else { panic!("web does not wait") };
     assert_eq!(remaining, Some(secs(10)));
 }

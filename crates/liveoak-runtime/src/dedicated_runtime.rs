@@ -5,19 +5,19 @@
 
 use crate::cell::Cell;
 use crate::panic::catch;
-use liveoak_core::{Exit, KILL_GRACE};
+use liveoak_core::{Exit, KILL_WAIT};
 use std::io;
 use std::sync::{Arc, Mutex, OnceLock};
 use tokio::runtime::{Builder, Handle, Runtime};
 
 /// The runtime that a [`Supervisor`](crate::Supervisor) or [`Group`](crate::Group) has for its children.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct DedicatedRuntime {
     threads: usize,
     name: String,
 }
 
-impl Place {
+impl DedicatedRuntime {
     /// A runtime with `threads` worker threads, at least one, called `name` (of which the system shows 15 bytes).
     #[must_use]
     pub fn new(name: impl Into<String>, threads: usize) -> Self {
@@ -57,7 +57,7 @@ impl Place {
         opened(cell, runtime.handle().clone());
         runtime.block_on(cell.stopping());
         // Its children are gone or written off. Half the grace is for what they left behind.
-        runtime.shutdown_timeout(KILL_GRACE / 2);
+        runtime.shutdown_timeout(KILL_WAIT / 2);
         Exit::Stopped
     }
 }

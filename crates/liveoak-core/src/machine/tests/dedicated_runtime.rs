@@ -2,7 +2,7 @@
 
 use super::rig::{Obeys, Rig};
 use super::shape::{SECOND, leaf, secs, sup};
-use crate::{Exit, KILL_GRACE, NodeState, Rung};
+use crate::{ChildState, Exit, KILL_WAIT, StopStage};
 
 #[test]
 fn a_place_is_made_before_the_first_child_and_closed_after_the_last() {
@@ -21,9 +21,9 @@ fn a_place_that_does_not_close_is_killed_and_then_written_off() {
     let mut rig = Rig::started(&sup("t", [sup("s", [leaf("a")]).placed()]));
     rig.obeys("s", Obeys::Nothing);
     rig.stop();
-    rig.advance(KILL_GRACE * 2);
+    rig.advance(KILL_WAIT * 2);
     assert_eq!(rig.log(), ["ask s/a", "gone s/a", "ask s", "kill s", "write off s", "down"]);
-    assert_eq!(rig.report().entries[1].rung, Rung::Abandoned);
+    assert_eq!(rig.report().entries[1].stage, StopStage::Abandoned);
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn a_place_that_is_never_made_fails_the_start_as_soon_as_was_said_and_its_childr
     rig.policy("s").ready = false;
     rig.obeys("s", Obeys::Kill);
     rig.start();
-    let NodeState::Starting { remaining } = rig.view("s").state else { panic!("s does not start") };
+    let ChildState::Starting { remaining } = rig.view("s").state else { panic!("s does not start") };
     assert_eq!(remaining, Some(secs(5)));
     rig.advance(secs(9));
     assert_eq!(rig.down_kind(), "start-failed");

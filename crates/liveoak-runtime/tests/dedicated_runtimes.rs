@@ -42,7 +42,10 @@ fn children_of_a_place_really_run_on_its_threads_and_the_place_ends_after_them()
             })
         };
         let nested = Supervisor::new("nested").child(child("deep"));
-        let place = Supervisor::new("p").place(Place::new("oak-place-a", 3)).child(child("in")).child(nested);
+        let place = Supervisor::new("p")
+            .dedicated_runtime(DedicatedRuntime::new("oak-place-a", 3))
+            .child(child("in"))
+            .child(nested);
         let tree = Supervisor::new("t").child(place).child(child("out")).start().await.unwrap();
         eventually("all three", || seen.lock().unwrap().len() == 3).await;
         let on = |wanted: &str| {
@@ -68,7 +71,7 @@ fn a_blocked_place_does_not_stall_the_rest() {
     real(async {
         let (stuck, well) = (Puppet::new("stuck"), Puppet::new("well"));
         let place = Supervisor::new("p")
-            .place(Place::new("oak-place-b", 1))
+            .dedicated_runtime(DedicatedRuntime::new("oak-place-b", 1))
             .child(stuck.child().stop_within(Duration::from_millis(50)));
         let well_child = well.child().backoff(None).limit(Limit::unlimited());
         let tree = Supervisor::new("t").child(well_child).child(place).start().await.unwrap();
@@ -80,7 +83,7 @@ fn a_blocked_place_does_not_stall_the_rest() {
         }
         let report = tree.stop().await;
         let stuck_entry = report.entries.iter().find(|entry| entry.path.name() == "stuck").unwrap();
-        assert_eq!(stuck_entry.rung, Rung::Abandoned);
+        assert_eq!(stuck_entry.stage, StopStage::Abandoned);
         assert_eq!(well.live(), 0);
         stuck.release();
         stuck.gone().await;
@@ -92,7 +95,7 @@ fn a_place_that_restarts_gets_a_fresh_runtime_each_time() {
     real(async {
         let puppet = Puppet::new("a");
         let place = Supervisor::new("p")
-            .place(Place::new("oak-place-c", 1))
+            .dedicated_runtime(DedicatedRuntime::new("oak-place-c", 1))
             .child(puppet.child().limit(Limit::new(0, Duration::from_secs(60))))
             .backoff(None)
             .limit(Limit::unlimited());
@@ -117,7 +120,7 @@ fn a_group_may_have_a_place_and_threads_inside_one_are_in_its_runtime() {
             log.lock().unwrap().push(std::thread::current().name().unwrap_or_default().to_owned());
             async move { ctx.stopping().await }
         });
-        let group = group.place(Place::new("oak-place-d", 2));
+        let group = group.dedicated_runtime(DedicatedRuntime::new("oak-place-d", 2));
         let members = group.handle();
         let log = Arc::clone(&seen);
         let thread = Child::thread("thread", move |ctx: Ctx| {
@@ -128,7 +131,8 @@ fn a_group_may_have_a_place_and_threads_inside_one_are_in_its_runtime() {
             tokio::runtime::Handle::current().block_on(spawned).unwrap();
             tokio::runtime::Handle::current().block_on(ctx.stopping());
         });
-        let place = Supervisor::new("p").place(Place::new("oak-place-e", 1)).child(thread);
+        let place =
+            Supervisor::new("p").dedicated_runtime(DedicatedRuntime::new("oak-place-e", 1)).child(thread);
         let tree = Supervisor::new("t").child(group).child(place).start().await.unwrap();
         members.spawn(()).unwrap();
         eventually("both", || seen.lock().unwrap().len() == 2).await;
@@ -144,7 +148,9 @@ fn a_stop_while_a_place_is_being_made_leaves_nothing() {
     real(async {
         for _ in 0..50 {
             let puppet = Puppet::new("a");
-            let place = Supervisor::new("p").place(Place::new("oak-place-f", 1)).child(puppet.child());
+            let place = Supervisor::new("p")
+                .dedicated_runtime(DedicatedRuntime::new("oak-place-f", 1))
+                .child(puppet.child());
             let tree = Supervisor::new("t").child(place).begin().unwrap();
             let report = tree.stop().await;
             assert!(report.is_clean(), "{report:?}");
@@ -175,7 +181,8 @@ async fn starts_with_room_for(stacks: u64) -> bool {
     let limited = std::process::Command::new("prlimit").args(["--pid", &own, &limit]).status().unwrap();
     assert!(limited.success());
     let puppet = Puppet::new("a");
-    let place = Supervisor::new("p").place(Place::new("oak-place-g", 2)).child(puppet.child());
+    let place =
+        Supervisor::new("p").dedicated_runtime(DedicatedRuntime::new("oak-place-g", 2)).child(puppet.child());
     let tree = Supervisor::new("t").child(place).begin().unwrap();
     let patience = Duration::from_secs(20);
     let ready = tokio::time::timeout(patience, tree.ready()).await.expect("an answer");
@@ -221,7 +228,7 @@ fn a_place_can_be_made_while_the_clock_stands() {
         tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     runtime.block_on(async {
         let child = Child::task("a", |ctx: Ctx| async move { ctx.stopping().await });
-        let placed = Supervisor::new("p").place(Place::new("p", 2)).child(child);
+        let placed = Supervisor::new("p").dedicated_runtime(DedicatedRuntime::new("p", 2)).child(child);
         let tree = Supervisor::new("t").child(placed).start().await.unwrap();
         tree.stop().await;
     });

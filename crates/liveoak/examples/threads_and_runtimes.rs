@@ -1,4 +1,4 @@
-//! Work that blocks: a thread as a child, and a subtree on a Tokio runtime of its own.
+//! ChildForm that blocks: a thread as a child, and a subtree on a Tokio runtime of its own.
 //!
 //! What burns the processor in `crunch` takes no worker thread from the rest of the program.
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
@@ -12,7 +12,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .child(Child::thread("hash", hash))
         .child(
             Supervisor::new("crunch")
-                .place(Place::new("crunch", 2))
+                .dedicated_runtime(DedicatedRuntime::new("crunch", 2))
                 .child(Child::task("left", crunch))
                 .child(Child::task("right", crunch)),
         )
@@ -26,7 +26,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     tokio::time::sleep(Duration::from_millis(100)).await;
     let report = tree.stop().await;
     for entry in &report.entries {
-        println!("{:22} {:9} {:?}", entry.path.as_str(), entry.rung.as_str(), entry.took);
+        println!("{:22} {:9} {:?}", entry.path.as_str(), entry.stage.as_str(), entry.took);
     }
     Ok(())
 }
