@@ -67,7 +67,7 @@ fn a_supervisor_s_spec_can_be_checked_alone() {
 
 #[test]
 fn what_is_added_is_checked_like_what_is_declared_and_nothing_changes_when_it_is_wrong() {
-    let mut machine = Machine::new(&root(vec![leaf("a")])).unwrap();
+    let (mut machine, _) = Machine::new(&root(vec![leaf("a")])).unwrap();
     machine.handle(Time::ZERO, 0, Input::Start);
     while machine.poll_effect().is_some() {}
     let before = machine.snapshot(Time::ZERO);
@@ -97,7 +97,7 @@ fn what_is_added_is_checked_like_what_is_declared_and_nothing_changes_when_it_is
     }
     assert_eq!(machine.snapshot(Time::ZERO).number, before.number);
     let good = with(&|child| child.after = edge("a", Condition::Ready));
-    let id = machine.add_child(Time::ZERO, root, &good, Some(RequestId(2))).unwrap();
+    let id = machine.add_child(Time::ZERO, root, &good, Some(RequestId(2))).unwrap()[0];
     let spawned = |effect: &Effect| matches!(effect, Effect::Spawn { id: spawned, .. } if *spawned == id);
     assert!(std::iter::from_fn(|| machine.poll_effect()).any(|effect| spawned(&effect)));
 }

@@ -24,10 +24,10 @@ pub(crate) enum Stuff {
     Group { spec: Box<GroupSpec>, cell: Arc<GroupCell>, runtime: Option<DedicatedRuntime> },
 }
 
-/// What the driver keeps for a declared child and all below it.
-pub(crate) enum Bodies {
+/// What one declared child runs.
+pub(crate) enum DeclaredBody {
     Leaf(Arc<dyn Body>),
-    Supervisor { runtime: Option<DedicatedRuntime>, children: Vec<(Name, Bodies)> },
+    Supervisor { runtime: Option<DedicatedRuntime> },
     Group { runtime: Option<DedicatedRuntime>, cell: Arc<GroupCell> },
 }
 
@@ -160,12 +160,14 @@ impl Child {
         self
     }
 
-    /// Checks names and takes specs and bodies apart.
+    /// Splits the child into what is declared of it and what it runs. The bodies of the child and of all below it are
+    /// appended to `bodies` in the order in which the machine returns their ids.
     pub(crate) fn assemble(
         self,
         above: Option<&Path>,
+        bodies: &mut Vec<DeclaredBody>,
         errors: &mut Vec<SpecError>,
-    ) -> (ChildDeclaration, Bodies) {
+    ) -> ChildDeclaration {
         let path = above.map_or_else(|| Path::new(&self.name), |above| above.join(&self.name));
         let name = Name::new(self.name).unwrap_or_else(|error| {
             errors.push(SpecError { path: path.clone(), field: "name", message: error.to_string() });
@@ -174,24 +176,25 @@ impl Child {
         if let Some(stop_within) = self.stop_within {
             let _ = stop_within.set(self.spec.stop_within);
         }
-        let (work, bodies) = match self.stuff {
-            Stuff::Leaf(body) => (ChildForm::Leaf, Bodies::Leaf(body)),
+        let form = match self.stuff {
+            Stuff::Leaf(body) => {
+                bodies.push(DeclaredBody::Leaf(body));
+                ChildForm::Leaf
+            }
             Stuff::Supervisor { mut spec, children, runtime } => {
                 spec.dedicated_runtime = runtime.is_some();
-                let mut bodies = Vec::with_capacity(children.len());
-                for child in children {
-                    let (declared, body) = child.assemble(Some(&path), errors);
-                    bodies.push((declared.name.clone(), body));
-                    spec.children.push(declared);
-                }
-                (ChildForm::Supervisor(spec), Bodies::Supervisor { runtime, children: bodies })
+                bodies.push(DeclaredBody::Supervisor { runtime });
+                spec.children =
+                    children.into_iter().map(|child| child.assemble(Some(&path), bodies, errors)).collect();
+                ChildForm::Supervisor(spec)
             }
             Stuff::Group { mut spec, cell, runtime } => {
                 spec.dedicated_runtime = runtime.is_some();
-                (ChildForm::Group(*spec), Bodies::Group { runtime, cell })
+                bodies.push(DeclaredBody::Group { runtime, cell });
+                ChildForm::Group(*spec)
             }
         };
-        (ChildDeclaration { name, spec: self.spec, form: work }, bodies)
+        ChildDeclaration { name, spec: self.spec, form }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The builder of a supervisor, and the start of a tree.
 
-use crate::child::{Bodies, Child, Stuff};
+use crate::child::{Child, DeclaredBody, Stuff};
 use crate::dedicated_runtime::DedicatedRuntime;
 use crate::driver::{Alarm, Shared};
 use crate::error::{Error, StartError};
@@ -11,7 +11,7 @@ use crate::table::Core;
 use crate::tree::{Ended, Tree};
 use crate::watchdog::Watchdog;
 use liveoak_core::{
-    AutoShutdown, ChildId, ChildSpec, Exit, Input, Limit, Machine, Order, Path, SpecErrors, Strategy,
+    AutoShutdown, ChildId, ChildSpec, Exit, Input, Limit, Machine, Order, SpecErrors, Strategy,
     SupervisorSpec,
 };
 use std::fmt;
@@ -188,8 +188,9 @@ impl Supervisor {
         let mut root = self.into_child();
         root.spec.stop_within = budget;
         let mut errors = Vec::new();
-        let (declared, bodies) = root.assemble(None, &mut errors);
-        let machine = Machine::new(&declared).map_err(|more| {
+        let mut bodies = Vec::new();
+        let declared = root.assemble(None, &mut bodies, &mut errors);
+        let (machine, ids) = Machine::new(&declared).map_err(|more| {
             let mut all = std::mem::take(&mut errors);
             all.extend(more.0);
             StartError::Spec(SpecErrors(all))
@@ -197,11 +198,9 @@ impl Supervisor {
         if !errors.is_empty() {
             return Err(StartError::Spec(SpecErrors(errors)));
         }
-        let root = machine.root();
         let shared = Shared::new(machine, handle.clone());
-        let path = Path::new(declared.name.as_str());
-        let left = shared.with_core(|core| install(core, &shared, root, &path, bodies));
-        drop(left);
+        let unused = shared.with_core(|core| install(core, &shared, ids, bodies));
+        drop(unused);
         if handle.runtime_flavor() == RuntimeFlavor::MultiThread {
             Watchdog::begin(&shared);
         }
@@ -214,39 +213,27 @@ impl Supervisor {
 
 supervised!(Supervisor, own);
 
-/// Puts the bodies of a declared child and all below it where the driver finds them. What comes back is of children
-/// that the machine has let go of already, and is to be dropped outside the lock.
+/// Stores what each new child runs, by the ids that the machine returned in the same order. Returns the bodies of
+/// children that the machine has removed again already; the caller drops them outside the lock.
 pub(crate) fn install(
     core: &mut Core,
     shared: &Arc<Shared>,
-    id: ChildId,
-    path: &Path,
-    bodies: Bodies,
-) -> Vec<Bodies> {
-    match bodies {
-        bodies if core.machine.path(id).is_none() => vec![bodies],
-        Bodies::Leaf(body) => {
-            core.set_leaf(id, body);
-            Vec::new()
-        }
-        Bodies::Group { runtime, cell } => {
-            cell.bind(shared, id);
-            core.set_supervisor(id, runtime);
-            Vec::new()
-        }
-        Bodies::Supervisor { runtime, children } => {
-            core.set_supervisor(id, runtime);
-            let mut left = Vec::new();
-            for (name, bodies) in children {
-                let path = path.join(name.as_str());
-                match core.machine.find(&path) {
-                    Some(id) => left.extend(install(core, shared, id, &path, bodies)),
-                    None => left.push(bodies),
-                }
+    ids: Vec<ChildId>,
+    bodies: Vec<DeclaredBody>,
+) -> Vec<DeclaredBody> {
+    let mut unused = Vec::new();
+    for (id, body) in ids.into_iter().zip(bodies) {
+        match body {
+            body if core.machine.path(id).is_none() => unused.push(body),
+            DeclaredBody::Leaf(body) => core.set_leaf(id, body),
+            DeclaredBody::Supervisor { runtime } => core.set_supervisor(id, runtime),
+            DeclaredBody::Group { runtime, cell } => {
+                cell.bind(shared, id);
+                core.set_supervisor(id, runtime);
             }
-            left
         }
     }
+    unused
 }
 
 fn failed_start(ended: Ended) -> StartError {

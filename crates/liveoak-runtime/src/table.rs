@@ -382,7 +382,7 @@ mod tests {
         let name = Name::new("t").expect("a name");
         let declared =
             ChildDeclaration { name, spec: ChildSpec::of_root(), form: ChildForm::Supervisor(spec) };
-        let machine = Machine::new(&declared).expect("a tree");
+        let (machine, _) = Machine::new(&declared).expect("a tree");
         let id = machine.root();
         let shared = Shared::new(machine, runtime.handle().clone());
         let cell = |attempt| Cell::new(Arc::clone(&shared), id, Attempt(attempt), false);

@@ -226,14 +226,14 @@ impl Shared {
         if_taken: IfTaken,
     ) -> Result<(ChildId, Answer), Refusal> {
         let mut errors = Vec::new();
-        let (mut declared, bodies) = child.assemble(Some(parent), &mut errors);
+        let mut bodies = Vec::new();
+        let mut declared = child.assemble(Some(parent), &mut bodies, &mut errors);
         if !errors.is_empty() {
             return Err(Refusal::Invalid(SpecErrors(errors)));
         }
         let now = self.clock.now();
-        // Dropped outside of what is locked when the machine refuses, or lets go of the child at once.
-        let mut bodies = Some(bodies);
-        let mut left = Vec::new();
+        // Bodies that the machine does not take are dropped after the lock is released.
+        let mut unused = bodies;
         self.with_core(|core| {
             let id = core.machine.find(parent).ok_or(Refusal::NotFound)?;
             if let IfTaken::Number = if_taken {
@@ -241,11 +241,9 @@ impl Shared {
             }
             let (request, answer) = core.expect_reply();
             match core.machine.add_child(now, id, &declared, Some(request)) {
-                Ok(id) => {
-                    let path = parent.join(declared.name.as_str());
-                    if let Some(bodies) = bodies.take() {
-                        left = install(core, self, id, &path, bodies);
-                    }
+                Ok(ids) => {
+                    let id = ids[0];
+                    unused = install(core, self, ids, std::mem::take(&mut unused));
                     Ok((id, answer))
                 }
                 Err(refusal) => {

@@ -133,8 +133,8 @@ impl std::error::Error for Refusal {}
 
 impl Machine {
     /// Adds a child to a running supervisor, as its last, and starts it when its turn comes. `request` is answered
-    /// like [`Command::Start`]; a child that fails its start is not kept (C10). The driver should learn what the
-    /// child (and all below it) runs before it polls for effects.
+    /// like [`Command::Start`]; a child that fails its start is not kept (C10). Returns the ids of the child and of all
+    /// below it, in the order of [`Machine::new`]. The driver should learn what these run before it polls for effects.
     ///
     /// # Errors
     /// When there is nothing to add to, the name is taken, or the spec is wrong. Nothing was changed then, and
@@ -145,7 +145,7 @@ impl Machine {
         parent: ChildId,
         declared: &ChildDeclaration,
         request: Option<RequestId>,
-    ) -> Result<ChildId, Refusal> {
+    ) -> Result<Vec<ChildId>, Refusal> {
         self.at(now, self.random);
         let parent = self.parent_for_adding(parent)?;
         if self.sup(parent).is_group() {
@@ -173,17 +173,17 @@ impl Machine {
             self.free(old);
         }
         let depth = self.sup(parent).depth + 1;
-        let i = self.insert(parent, declared, depth);
+        let ids = self.insert(parent, declared, depth);
+        let i = ids[0].slot;
         let flags = &mut self.node_mut(i).flags;
         flags.added = true;
         flags.on_trial = true;
         self.tell_added(i);
         self.expect_answer(i, request, Command::Start);
-        // It may be gone again when all is settled: a child that can never start is not kept.
-        let id = self.id_of(i);
+        // A child that can never start is not kept: it may be gone again when all is settled.
         self.wait(i);
         self.settle();
-        Ok(id)
+        Ok(ids)
     }
 
     /// Adds a member to a running group and starts it at once; without a name, its slot names it. `request` is

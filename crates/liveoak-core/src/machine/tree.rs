@@ -15,14 +15,16 @@ const MIN_GROWTH: usize = 8;
 const MAX_GROWTH: usize = 4096;
 
 impl Machine {
-    /// A machine for the tree that `root` declares. Nothing starts before [`Input::Start`](super::Input::Start).
+    /// Creates the machine of the tree that `root` declares, and returns it with the ids of all declared children: the
+    /// root first, each supervisor before its children, children in the order of their declaration. Nothing starts
+    /// before [`Input::Start`](super::Input::Start).
     ///
     /// # Errors
-    /// Everything that is wrong with the specs, at once.
+    /// Returns everything that is wrong with the specs, at once.
     ///
     /// # Panics
     /// When `root` is a leaf: a tree is a supervisor or a group.
-    pub fn new(root: &ChildDeclaration) -> Result<Self, SpecErrors> {
+    pub fn new(root: &ChildDeclaration) -> Result<(Self, Vec<ChildId>), SpecErrors> {
         let is_leaf = matches!(root.form, ChildForm::Leaf);
         assert!(!is_leaf, "the root of a tree is a supervisor or a group, not a leaf");
         crate::spec::tree(root)?;
@@ -42,12 +44,14 @@ impl Machine {
             some_end_when_done: false,
             down: false,
         };
-        machine.root = machine.insert(NONE, root, 0);
-        Ok(machine)
+        let ids = machine.insert(NONE, root, 0);
+        machine.root = ids[0].slot;
+        Ok((machine, ids))
     }
 
-    /// Puts a checked child and all below it into the arena, below `parent`, as its last child.
-    pub(super) fn insert(&mut self, parent: u32, declared: &ChildDeclaration, depth: u32) -> u32 {
+    /// Puts a checked child and all below it into the arena, below `parent`, as its last child. Returns their ids in
+    /// the order of their declaration, the child's own first.
+    pub(super) fn insert(&mut self, parent: u32, declared: &ChildDeclaration, depth: u32) -> Vec<ChildId> {
         let sup = match &declared.form {
             ChildForm::Leaf => None,
             ChildForm::Supervisor(spec) => Some(Box::new(Sup::of_supervisor(spec, depth))),
@@ -55,15 +59,18 @@ impl Machine {
         };
         let spec = Arc::new(declared.spec.clone());
         let i = self.insert_node(parent, spec, Label::Named(declared.name.clone()), sup);
+        let mut ids = vec![self.id_of(i)];
         if let ChildForm::Supervisor(spec) = &declared.form {
             self.some_end_when_done |= spec.end_when_done;
-            // The check has refused cycles.
-            let order = start_order(&spec.children).unwrap_or_default();
-            for child in order {
-                self.insert(i, &spec.children[child], depth + 1);
+            // Children stand in the order of their start, and are returned in the order of their declaration. The check
+            // of the specs has refused cycles.
+            let mut below = vec![Vec::new(); spec.children.len()];
+            for child in start_order(&spec.children).unwrap_or_default() {
+                below[child] = self.insert(i, &spec.children[child], depth + 1);
             }
+            ids.extend(below.into_iter().flatten());
         }
-        i
+        ids
     }
 
     /// Puts one node into the arena and among the children of `parent`.

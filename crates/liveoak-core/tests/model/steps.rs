@@ -169,8 +169,15 @@ fn supervisor(
             spec.significant &= auto_shutdown != AutoShutdown::Never && spec.restart != Restart::Permanent;
         }
         let end_when_done = end_when_done && own.restart != Restart::Permanent;
-        let spec =
-            SupervisorSpec { strategy, intensity, order, auto_shutdown, end_when_done, dedicated_runtime: place, children };
+        let spec = SupervisorSpec {
+            strategy,
+            intensity,
+            order,
+            auto_shutdown,
+            end_when_done,
+            dedicated_runtime: place,
+            children,
+        };
         ChildDeclaration { name: name("x"), spec: of_supervisor(own), form: ChildForm::Supervisor(spec) }
     })
 }

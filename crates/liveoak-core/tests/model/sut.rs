@@ -56,7 +56,7 @@ pub(crate) struct Sut {
 
 impl Sut {
     fn new(model: &Model) -> Self {
-        let mut machine = Machine::new(&model.declared).expect("a good spec");
+        let (mut machine, _) = Machine::new(&model.declared).expect("a good spec");
         machine.set_interest(Some(Severity::Debug));
         let told = Replica::new(&machine.snapshot(Time::ZERO));
         let mut sut = Self {

@@ -246,7 +246,7 @@ fn a_supervisor_that_is_full_refuses_one_child_more_and_a_declaration_with_too_m
     );
     let mut just_enough = many(MAX_CHILDREN);
     just_enough[0] = leaf("once").temporary();
-    let mut machine = Machine::new(&sup("t", just_enough)).expect("just enough");
+    let (mut machine, _) = Machine::new(&sup("t", just_enough)).expect("just enough");
     machine.handle(Time::ZERO, 0, Input::Start);
     let root = machine.root();
     let refused = machine.add_child(Time::ZERO, root, &leaf("b"), None).expect_err("it is full");

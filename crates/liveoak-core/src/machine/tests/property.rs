@@ -39,7 +39,9 @@ fn durations() -> impl Strategy<Value = Duration> {
 
 fn limits() -> impl Strategy<Value = Option<Limit>> {
     let give_up = select(vec![GiveUp::Escalate, GiveUp::Quarantine]);
-    proptest::option::of((0u32..4, give_up).prop_map(|(n, give_up)| Limit::new(n, secs(5)).on_exceeded(give_up)))
+    proptest::option::of(
+        (0u32..4, give_up).prop_map(|(n, give_up)| Limit::new(n, secs(5)).on_exceeded(give_up)),
+    )
 }
 
 fn restarts() -> impl Strategy<Value = Restart> {

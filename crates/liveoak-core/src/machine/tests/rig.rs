@@ -92,7 +92,7 @@ pub(super) struct Rig {
 impl Rig {
     /// A rig for the tree, not yet started.
     pub(super) fn new(tree: &ChildDeclaration) -> Self {
-        let mut machine = Machine::new(tree).expect("a good spec");
+        let (mut machine, _) = Machine::new(tree).expect("a good spec");
         machine.set_interest(Some(Severity::Debug));
         let snapshot = machine.snapshot(Time::ZERO);
         let (told, most) = (Replica::new(&snapshot), snapshot.nodes().count());

@@ -332,7 +332,7 @@ fn a_child_s_own_time_to_stop_ends_no_later_than_the_plan_of_its_supervisor() {
 
 #[test]
 fn a_driver_may_leave_the_walk_over_a_group_to_somebody_else_and_can_tell_that_it_is_left() {
-    let mut machine = Machine::new(&sup("t", [group("g")])).expect("a good spec");
+    let (mut machine, _) = Machine::new(&sup("t", [group("g")])).expect("a good spec");
     let now = Time::ZERO;
     machine.handle(now, 0, Input::Start);
     while machine.poll_effect().is_some() {}
@@ -411,7 +411,7 @@ fn a_report_lists_ten_thousand_that_ended_cleanly_and_counts_the_rest() {
         // With the supervisor itself it is one entry more.
         let many = (0..MAX_LISTED - 1).map(|n| leaf(&format!("a{n}")));
         let few = (0..more).map(|n| leaf(&format!("b{n}")));
-        let mut machine = Machine::new(&sup("t", few.chain([sup("s", many)]))).expect("a good spec");
+        let (mut machine, _) = Machine::new(&sup("t", few.chain([sup("s", many)]))).expect("a good spec");
         machine.handle(Time::ZERO, 0, Input::Start);
         while machine.poll_effect().is_some() {}
         machine.handle(Time::ZERO, 0, Input::Stop);
