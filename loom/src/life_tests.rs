@@ -110,7 +110,7 @@ fn a_subtask_that_is_spawned_as_the_attempt_is_written_off_is_aborted_or_refused
         let owner = Owner::new();
         let theirs = owner.clone();
         let spawner = thread::spawn(move || theirs.spawn());
-        owner.0.life.write_off();
+        owner.0.life.abandon();
         if let Some((_, handle)) = spawner.join().unwrap() {
             assert!(handle.is_aborted(), "a subtask outlives what was written off");
         }

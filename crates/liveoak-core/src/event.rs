@@ -102,7 +102,7 @@ pub enum EventKind {
     Stopped {
         /// How far the stop had to go.
         stage: StopStage,
-        /// [`IdleReason::Stopped`] if somebody asked for it (or for a start that failed), [`IdleReason::SupervisorDown`] if it rests with
+        /// [`IdleReason::StoppedByRequest`] if somebody asked for it (or for a start that failed), [`IdleReason::SupervisorDown`] if it rests with
         /// its supervisor.
         why: IdleReason,
     },

@@ -128,7 +128,7 @@ pub enum IdleReason {
     /// Its supervisor is down.
     SupervisorDown,
     /// Somebody asked for it; it starts when somebody asks for that.
-    Stopped,
+    StoppedByRequest,
     /// It ended by itself, for good.
     Finished,
     /// It said that it is not needed here.
@@ -143,7 +143,7 @@ impl IdleReason {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::SupervisorDown => "down",
-            Self::Stopped => "stopped",
+            Self::StoppedByRequest => "stopped",
             Self::Finished => "finished",
             Self::Ignored => "ignored",
             Self::Quarantined => "quarantined",

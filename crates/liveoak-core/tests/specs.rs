@@ -98,7 +98,7 @@ fn what_is_added_is_checked_like_what_is_declared_and_nothing_changes_when_it_is
     assert_eq!(machine.snapshot(Time::ZERO).number, before.number);
     let good = with(&|child| child.after = edge("a", Condition::Ready));
     let id = machine.add_child(Time::ZERO, root, &good, Some(RequestId(2))).unwrap()[0];
-    let spawned = |effect: &Effect| matches!(effect, Effect::Spawn { id: spawned, .. } if *spawned == id);
+    let spawned = |effect: &Effect| matches!(effect, Effect::Start { id: spawned, .. } if *spawned == id);
     assert!(std::iter::from_fn(|| machine.poll_effect()).any(|effect| spawned(&effect)));
 }
 

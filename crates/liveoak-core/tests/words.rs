@@ -170,7 +170,7 @@ fn each_refusal_says_what_is_the_matter() {
         (Refusal::OnlyOnce, "what it runs can be made only once, so it has one attempt"),
         (Refusal::IsRoot, "it is the root of the tree, which can only be stopped"),
         (Refusal::Busy, "more than 1024 commands wait for this child"),
-        (Refusal::TreeDown, "the tree has ended"),
+        (Refusal::TreeEnded, "the tree has ended"),
         (Refusal::Failed(Exit::Killed), "the attempt failed: killed"),
         (Refusal::Superseded { by: "a stop" }, "it was overtaken by a stop"),
     ];
@@ -183,7 +183,7 @@ fn each_refusal_says_what_is_the_matter() {
 fn states_rungs_and_conditions_are_one_word_each() {
     let idle = [
         IdleReason::SupervisorDown,
-        IdleReason::Stopped,
+        IdleReason::StoppedByRequest,
         IdleReason::Finished,
         IdleReason::Ignored,
         IdleReason::Quarantined,

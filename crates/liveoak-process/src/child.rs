@@ -4,7 +4,7 @@
 //! it is asked to stop by its stop signal, killed by `SIGKILL`, and gone when nobody of the group is alive any more.
 //! A leader that ends while others of its group live on takes them with it.
 
-use crate::command::Command;
+use crate::command::CommandLine;
 use crate::output::{OutputLine, Stream};
 use crate::probe::{Armed, Probe};
 use crate::process::Process;
@@ -26,11 +26,11 @@ pub type OutputSink = Arc<dyn Fn(&Path, OutputLine<'_>) + Send + Sync>;
 
 /// A program to be run as a child: the builder that [`ProcessChild::command`] begins.
 ///
-/// Defaults: those of [`Command`]; ready as soon as it was started; output goes to the program's log (`tracing`,
+/// Defaults: those of [`CommandLine`]; ready as soon as it was started; output goes to the program's log (`tracing`,
 /// target `liveoak::output`).
 pub struct Program {
     name: String,
-    command: Command,
+    command: CommandLine,
     probe: Option<Probe>,
     sink: Option<OutputSink>,
     spec: ChildSpec,
@@ -51,12 +51,12 @@ impl fmt::Debug for Program {
 pub trait ProcessChild {
     /// A program and its arguments, run without a shell.
     fn command<S: Into<OsString>>(name: impl Into<String>, argv: impl IntoIterator<Item = S>) -> Program {
-        Program::new(name, Command::argv(argv))
+        Program::new(name, CommandLine::argv(argv))
     }
 
     /// A line for `/bin/sh -c`.
     fn shell(name: impl Into<String>, line: impl Into<OsString>) -> Program {
-        Program::new(name, Command::shell(line))
+        Program::new(name, CommandLine::shell(line))
     }
 }
 
@@ -65,13 +65,13 @@ impl ProcessChild for Child {}
 impl Program {
     /// A child called `name` that runs `command`.
     #[must_use]
-    pub fn new(name: impl Into<String>, command: Command) -> Self {
+    pub fn new(name: impl Into<String>, command: CommandLine) -> Self {
         Self { name: name.into(), command, probe: None, sink: None, spec: ChildSpec::default() }
     }
 
     /// Changes the command: its variables, folder, stop signal, successful exit codes.
     #[must_use]
-    pub fn with(mut self, change: impl FnOnce(Command) -> Command) -> Self {
+    pub fn with(mut self, change: impl FnOnce(CommandLine) -> CommandLine) -> Self {
         self.command = change(self.command);
         self
     }
@@ -172,7 +172,7 @@ impl std::error::Error for NotStarted {
 
 /// What all attempts of one child share.
 struct Attempts {
-    command: Command,
+    command: CommandLine,
     probe: Option<Probe>,
     sink: OutputSink,
 }

@@ -1,7 +1,7 @@
 //! What to run: plain data.
 //!
-//! A [`Command`] is a program and its arguments, never a line that a shell would split: a blank or a quote in an
-//! argument arrives as it is. Where a shell is wanted, [`Command::shell`] says so. Nothing is checked here; what can
+//! A [`CommandLine`] is a program and its arguments, never a line that a shell would split: a blank or a quote in an
+//! argument arrives as it is. Where a shell is wanted, [`CommandLine::shell`] says so. Nothing is checked here; what can
 //! not be started is a [`SpawnError`](crate::SpawnError) of [`Process::spawn`](crate::Process::spawn).
 
 use crate::signal::Signal;
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 /// Where a program's standard input comes from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Input {
+pub enum Stdin {
     /// `/dev/null`: a read ends at once. The default, because a supervised program has nobody who types.
     #[default]
     Null,
@@ -37,7 +37,7 @@ pub enum OutputMode {
 /// Defaults: this program's environment and directory, input from `/dev/null`, both outputs captured, success is
 /// exit code 0, the stop signal is `SIGTERM`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Command {
+pub struct CommandLine {
     /// As given: a bare name is searched in `PATH`, anything with a slash is a path.
     pub(crate) program: OsString,
     /// Without the program itself.
@@ -48,7 +48,7 @@ pub struct Command {
     pub(crate) env_cleared: bool,
     /// This program's own directory when `None`.
     pub(crate) cwd: Option<PathBuf>,
-    pub(crate) stdin: Input,
+    pub(crate) stdin: Stdin,
     pub(crate) stdout: OutputMode,
     pub(crate) stderr: OutputMode,
     /// Exit codes that are a success; never empty by default, may be emptied.
@@ -57,20 +57,20 @@ pub struct Command {
     pub(crate) stop_signal: Signal,
 }
 
-impl Command {
+impl CommandLine {
     /// A program without arguments.
     ///
     /// A bare name (`redis-server`) is searched in the `PATH` the program will see itself. A name with a slash
     /// (`./server`, `bin/server`) is a path, and a relative one starts at the *command's* directory
-    /// ([`cwd`](Command::cwd)), not at this program's.
-    pub fn new(program: impl Into<OsString>) -> Command {
-        Command {
+    /// ([`cwd`](CommandLine::cwd)), not at this program's.
+    pub fn new(program: impl Into<OsString>) -> CommandLine {
+        CommandLine {
             program: program.into(),
             args: Vec::new(),
             env: BTreeMap::new(),
             env_cleared: false,
             cwd: None,
-            stdin: Input::default(),
+            stdin: Stdin::default(),
             stdout: OutputMode::default(),
             stderr: OutputMode::default(),
             success: vec![0],
@@ -79,75 +79,75 @@ impl Command {
     }
 
     /// A program and its arguments from one list. An empty list is refused when spawned.
-    pub fn argv<S: Into<OsString>>(argv: impl IntoIterator<Item = S>) -> Command {
+    pub fn argv<S: Into<OsString>>(argv: impl IntoIterator<Item = S>) -> CommandLine {
         let mut argv = argv.into_iter().map(Into::into);
         let program = argv.next().unwrap_or_default();
-        Command::new(program).args(argv)
+        CommandLine::new(program).args(argv)
     }
 
     /// `/bin/sh -c LINE`: the line is the shell's to split and expand. Say `exec` in it where the program itself
     /// should be the leader that is signalled and whose status counts.
-    pub fn shell(line: impl Into<OsString>) -> Command {
-        Command::new("/bin/sh").arg("-c").arg(line)
+    pub fn shell(line: impl Into<OsString>) -> CommandLine {
+        CommandLine::new("/bin/sh").arg("-c").arg(line)
     }
 
     /// Adds one argument.
-    pub fn arg(mut self, arg: impl Into<OsString>) -> Command {
+    pub fn arg(mut self, arg: impl Into<OsString>) -> CommandLine {
         self.args.push(arg.into());
         self
     }
 
     /// Adds arguments.
-    pub fn args<S: Into<OsString>>(mut self, args: impl IntoIterator<Item = S>) -> Command {
+    pub fn args<S: Into<OsString>>(mut self, args: impl IntoIterator<Item = S>) -> CommandLine {
         self.args.extend(args.into_iter().map(Into::into));
         self
     }
 
     /// Sets one variable, over an inherited one of that name.
-    pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Command {
+    pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> CommandLine {
         self.env.insert(name.into(), value.into());
         self
     }
 
     /// Inherits no variable and forgets those set so far. Without a `PATH`, bare names are searched in `/bin:/usr/bin`.
-    pub fn env_clear(mut self) -> Command {
+    pub fn env_clear(mut self) -> CommandLine {
         self.env.clear();
         self.env_cleared = true;
         self
     }
 
     /// The directory to run in. A relative one starts at this program's directory at the time of the spawn.
-    pub fn cwd(mut self, dir: impl Into<PathBuf>) -> Command {
+    pub fn cwd(mut self, dir: impl Into<PathBuf>) -> CommandLine {
         self.cwd = Some(dir.into());
         self
     }
 
     /// Where standard input comes from.
-    pub fn stdin(mut self, input: Input) -> Command {
+    pub fn stdin(mut self, input: Stdin) -> CommandLine {
         self.stdin = input;
         self
     }
 
     /// Where standard output goes.
-    pub fn stdout(mut self, mode: OutputMode) -> Command {
+    pub fn stdout(mut self, mode: OutputMode) -> CommandLine {
         self.stdout = mode;
         self
     }
 
     /// Where standard error goes.
-    pub fn stderr(mut self, mode: OutputMode) -> Command {
+    pub fn stderr(mut self, mode: OutputMode) -> CommandLine {
         self.stderr = mode;
         self
     }
 
     /// Replaces the exit codes that are a success (`[0]`).
-    pub fn success(mut self, codes: impl IntoIterator<Item = i32>) -> Command {
+    pub fn success(mut self, codes: impl IntoIterator<Item = i32>) -> CommandLine {
         self.success = codes.into_iter().collect();
         self
     }
 
     /// Replaces the signal that asks the program to stop (`SIGTERM`).
-    pub fn stop_signal(mut self, signal: Signal) -> Command {
+    pub fn stop_signal(mut self, signal: Signal) -> CommandLine {
         self.stop_signal = signal;
         self
     }
@@ -187,7 +187,7 @@ impl Command {
     }
 }
 
-impl std::fmt::Display for Command {
+impl std::fmt::Display for CommandLine {
     /// The words as a shell would read them, for messages: words with special characters in single quotes.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         for (index, word) in std::iter::once(&self.program).chain(&self.args).enumerate() {
@@ -210,21 +210,21 @@ mod tests {
 
     #[test]
     fn a_command_prints_as_a_shell_would_read_it() {
-        let command = Command::argv(["sh", "-c", "echo it's", "", "a=b"]);
+        let command = CommandLine::argv(["sh", "-c", "echo it's", "", "a=b"]);
         assert_eq!(command.to_string(), r"sh -c 'echo it'\''s' '' a=b");
     }
 
     #[test]
     fn success_is_what_the_command_says() {
-        let command = Command::new("x").success([3, 4]);
+        let command = CommandLine::new("x").success([3, 4]);
         assert!(command.succeeded(Status::Code(4)) && !command.succeeded(Status::Code(0)));
         assert!(!command.succeeded(Status::Signal { signal: Signal::TERM, core_dumped: false }));
     }
 
     #[test]
     fn the_search_path_is_the_one_the_program_will_see() {
-        assert_eq!(Command::new("x").env_clear().search_path(), None);
-        assert_eq!(Command::new("x").env("PATH", "/a").search_path(), Some("/a".into()));
-        assert_eq!(Command::new("x").search_path(), std::env::var_os("PATH"));
+        assert_eq!(CommandLine::new("x").env_clear().search_path(), None);
+        assert_eq!(CommandLine::new("x").env("PATH", "/a").search_path(), Some("/a".into()));
+        assert_eq!(CommandLine::new("x").search_path(), std::env::var_os("PATH"));
     }
 }

@@ -4,7 +4,7 @@
 //! them is left, whatever happens to the program that started them. It knows nothing of supervision: restarts, backoff
 //! and the order of things are `liveoak-runtime`'s. Linux only (5.3 or later; 6.9 or later signals groups by identity).
 //!
-//! * [`Command`] is what to run: plain data.
+//! * [`CommandLine`] is what to run: plain data.
 //! * [`Process::spawn`] runs it as the leader of a process group of its own. [`Process`] is the group: signal it, wait for
 //!   the leader's [`Status`], [`finish`](Process::finish) it, or drop it, which kills it.
 //! * [`OutputLine`]s go to a sink, with a bound on a line's length and on the time that a held-open pipe is read.
@@ -15,12 +15,12 @@
 //! shell process, the guardian, that kills the groups when this program dies, even by `kill -9`.
 //!
 //! ```
-//! use liveoak_process::{Command, Process, Status};
+//! use liveoak_process::{CommandLine, Process, Status};
 //! use std::time::Duration;
 //!
 //! # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
 //! # runtime.block_on(async {
-//! let server = Command::shell("echo ready; sleep 1000 & wait");
+//! let server = CommandLine::shell("echo ready; sleep 1000 & wait");
 //! let mut process = Process::spawn(&server, |line| assert_eq!(line.text, "ready")).await?;
 //! let finished = process.finish(Duration::from_secs(5)).await; // SIGTERM for both, then SIGKILL for who is left
 //! assert!(matches!(finished.status, Status::Signal { .. }));
@@ -60,7 +60,7 @@ mod spawner;
 mod status;
 
 pub use child::{NotStarted, OutputSink, ProcessChild, Program};
-pub use command::{Command, Input, OutputMode};
+pub use command::{CommandLine, OutputMode, Stdin};
 pub use files::raise_file_limit;
 pub use guardian::guardian_id;
 pub use lines::MAX_LINE;

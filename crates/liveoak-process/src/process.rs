@@ -1,6 +1,6 @@
 //! A running program: its process group, its end, its output.
 
-use crate::command::Command;
+use crate::command::CommandLine;
 use crate::exit::ExitWatch;
 use crate::group;
 use crate::leader::Leader;
@@ -73,7 +73,7 @@ impl Process {
     /// # Cancel safety
     /// When the future is dropped, the program was either not started or is killed.
     pub async fn spawn(
-        command: &Command,
+        command: &CommandLine,
         sink: impl FnMut(OutputLine<'_>) + Send + 'static,
     ) -> Result<Process, SpawnError> {
         let spawner = Spawner::get()?;

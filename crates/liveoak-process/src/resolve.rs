@@ -4,7 +4,7 @@
 //! Looking and running are two steps: the file may change in between. So what is found here is a good guess, the
 //! kernel's word decides, and [`explain`] turns that word into the sentence.
 
-use crate::command::Command;
+use crate::command::CommandLine;
 use crate::spawn_error::SpawnError;
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
@@ -30,7 +30,7 @@ pub(crate) struct Located {
 }
 
 /// Finds the directory and the program file of `command`.
-pub(crate) fn locate(command: &Command) -> Result<Located, SpawnError> {
+pub(crate) fn locate(command: &CommandLine) -> Result<Located, SpawnError> {
     if command.program.is_empty() {
         return Err(SpawnError::Empty);
     }
@@ -66,7 +66,7 @@ fn absolute(cwd: Option<&Path>, path: &Path) -> Result<PathBuf, SpawnError> {
 
 /// The first executable file of that name along the `PATH`; the first that is there but not executable is what the
 /// error is about, if there is no other.
-fn search(command: &Command, cwd: Option<&Path>) -> Result<PathBuf, SpawnError> {
+fn search(command: &CommandLine, cwd: Option<&Path>) -> Result<PathBuf, SpawnError> {
     let searched = command.search_path().unwrap_or_else(|| DEFAULT_PATH.into());
     let mut denied = None;
     for entry in std::env::split_paths(&searched) {

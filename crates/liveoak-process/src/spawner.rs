@@ -9,7 +9,7 @@
 //! A fork blocks this thread until the child's exec, and the looking for the file may block it on a slow disk; neither
 //! touches an executor.
 
-use crate::command::{Command, Input, OutputMode};
+use crate::command::{CommandLine, OutputMode, Stdin};
 use crate::files::limit_of_children;
 use crate::guardian::{Guardian, Slot};
 use crate::leader::{Body, Leader, peek};
@@ -37,7 +37,7 @@ const POLL_PAUSE: Duration = Duration::from_millis(10);
 /// What the thread is asked to do.
 pub(crate) enum Job {
     /// Fork and execute.
-    Spawn { command: Box<Command>, reply: oneshot::Sender<Result<Spawned, SpawnError>> },
+    Spawn { command: Box<CommandLine>, reply: oneshot::Sender<Result<Spawned, SpawnError>> },
     /// Reap a leader that is dead or was sent `SIGKILL`, once it is dead, and kill what is left of its group.
     Reap { body: Body, done: Option<oneshot::Sender<()>> },
 }
@@ -175,7 +175,7 @@ impl Thread {
         }
     }
 
-    fn spawn(&mut self, command: &Command) -> Result<Spawned, SpawnError> {
+    fn spawn(&mut self, command: &CommandLine) -> Result<Spawned, SpawnError> {
         let located = locate(command)?;
         let exec = image(command, &located)?;
         self.guardian.ensure();
@@ -189,7 +189,7 @@ impl Thread {
 
     fn fork(
         &mut self,
-        command: &Command,
+        command: &CommandLine,
         located: &Located,
         exec: Exec,
         slot: Slot,
@@ -199,8 +199,8 @@ impl Thread {
             builder.current_dir(cwd);
         }
         builder.process_group(0).stdin(match command.stdin {
-            Input::Null => Stdio::null(),
-            Input::Inherit => Stdio::inherit(),
+            Stdin::Null => Stdio::null(),
+            Stdin::Inherit => Stdio::inherit(),
         });
         builder.stdout(stdio(command.stdout)).stderr(stdio(command.stderr));
         let guardian = self.guardian.lines().map(|pipe| (pipe, slot.number()));
@@ -248,7 +248,7 @@ fn stdio(mode: OutputMode) -> Stdio {
 }
 
 /// Everything the child passes to `execve(2)`.
-fn image(command: &Command, located: &Located) -> Result<Exec, SpawnError> {
+fn image(command: &CommandLine, located: &Located) -> Result<Exec, SpawnError> {
     let words = std::iter::once(&command.program).chain(&command.args);
     let argv = words.map(|word| c_string(word)).collect::<Result<Vec<CString>, _>>()?;
     let env = command.environment().into_iter().map(|(mut name, value)| {
@@ -289,7 +289,7 @@ mod tests {
         let mut thread = Thread { spawner: spawner.clone(), guardian: Guardian::new(), reaping: Vec::new() };
         let submit = || {
             let (reply, answer) = oneshot::channel();
-            let command = Box::new(Command::argv(["sleep", "1000"]));
+            let command = Box::new(CommandLine::argv(["sleep", "1000"]));
             spawner.submit(Job::Spawn { command, reply });
             answer
         };

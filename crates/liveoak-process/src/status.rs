@@ -4,7 +4,7 @@ use crate::signal::Signal;
 use std::fmt;
 
 /// How the leader of a process group ended, as the kernel tells it. Whether that was a success is the
-/// [`Command`](crate::Command)'s judgement: [`Command::succeeded`](crate::Command::succeeded).
+/// [`CommandLine`](crate::CommandLine)'s judgement: [`CommandLine::succeeded`](crate::CommandLine::succeeded).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Status {
     /// It exited by itself with this code, 0 to 255. An operator looks at what the program says about the code.

@@ -46,5 +46,5 @@ impl<T: IntoExit, E: Into<BoxError>> IntoExit for Result<T, E> {
 /// their [`Cell`].
 pub(crate) trait Body: Send + Sync + 'static {
     /// Begins the attempt of `cell` on the runtime of `handle`. Must not run the user's code itself.
-    fn begin(self: Arc<Self>, cell: Arc<Cell>, handle: &Handle);
+    fn start(self: Arc<Self>, cell: Arc<Cell>, handle: &Handle);
 }

@@ -52,8 +52,8 @@ impl Cell {
     }
 
     /// Nothing waits for the attempt any more: a last chance to end it, and all of its subtasks.
-    pub(crate) fn write_off(&self) {
-        self.life.write_off();
+    pub(crate) fn abandon(&self) {
+        self.life.abandon();
     }
 
     /// Latches the request to stop and wakes those who wait for it.

@@ -31,7 +31,7 @@ impl DedicatedRuntime {
     }
 
     /// Makes the runtime on a thread that keeps it until the cell is asked to stop. `opened` gets its handle.
-    pub(crate) fn begin(&self, cell: Arc<Cell>, opened: impl FnOnce(&Arc<Cell>, Handle) + Send + 'static) {
+    pub(crate) fn open(&self, cell: Arc<Cell>, opened: impl FnOnce(&Arc<Cell>, Handle) + Send + 'static) {
         let place = self.clone();
         let in_thread = Arc::clone(&cell);
         let name: String = self.name.chars().filter(|c| *c != '\0').collect();

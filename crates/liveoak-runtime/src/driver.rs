@@ -147,7 +147,7 @@ impl Shared {
         let answer = {
             let mut core = self.core();
             if core.collapsed {
-                return Err(Refusal::TreeDown);
+                return Err(Refusal::TreeEnded);
             }
             let Some(id) = core.machine.find(path) else { return Err(Refusal::NotFound) };
             let (request, answer) = core.expect_reply();
@@ -288,15 +288,15 @@ impl Shared {
 
     fn perform(self: &Arc<Self>, action: Action) {
         match action {
-            Action::Begin { body, cell, handle } => {
-                body.begin(cell, handle.as_ref().unwrap_or_else(|| self.clock.handle()));
+            Action::Start { body, cell, handle } => {
+                body.start(cell, handle.as_ref().unwrap_or_else(|| self.clock.handle()));
             }
-            Action::Open { place, cell } => {
-                place.begin(cell, |cell, handle| cell.tree.place_opened(cell, handle))
+            Action::OpenRuntime { place, cell } => {
+                place.open(cell, |cell, handle| cell.tree.place_opened(cell, handle))
             }
             Action::Ask(cell) => cell.ask(),
             Action::Kill(cell) => cell.kill(),
-            Action::WriteOff(cell) => cell.write_off(),
+            Action::Abandon(cell) => cell.abandon(),
             Action::Drop(local) => dispose(local),
             Action::Reply(sender, result) => {
                 // Whoever asked may have stopped waiting.
@@ -377,7 +377,7 @@ impl Shared {
         let entries = alive.iter().map(entry).collect();
         for cell in alive {
             cell.kill();
-            cell.write_off();
+            cell.abandon();
         }
         self.let_go();
         let report = Arc::new(StopReport { entries, ..StopReport::default() });

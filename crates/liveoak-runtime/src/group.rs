@@ -290,7 +290,7 @@ impl<A> GroupHandle<A> {
 
     fn add(&self, name: Option<Name>, argument: A, wait: bool) -> Result<(ChildId, Option<Answer>), Refusal> {
         let (shared, group) = self.cell.place.get().ok_or(Refusal::SupervisorDown)?;
-        let shared = shared.upgrade().ok_or(Refusal::TreeDown)?;
+        let shared = shared.upgrade().ok_or(Refusal::TreeEnded)?;
         // Outside of what is locked, and dropped outside when the group refuses.
         let mut body = Some((self.body)(argument));
         let now = shared.clock.now();

@@ -15,7 +15,7 @@ const BEATEN: u8 = 4;
 const ABORTED: u8 = 8;
 const OVER: u8 = 16;
 /// Nothing waits for the attempt any more.
-const WRITTEN_OFF: u8 = 32;
+const ABANDONED: u8 = 32;
 /// A kill is left to the body.
 const KILLS_ITSELF: u8 = 64;
 /// What the task of a body looks at when it is woken.
@@ -120,8 +120,8 @@ impl<H: Abort + Clone, E: Clone, K: Clone> Life<H, E, K> {
     }
 
     /// Nothing waits for the attempt any more: a last chance to end it, and all of its subtasks.
-    pub(crate) fn write_off(&self) {
-        self.0.raise(WRITTEN_OFF | STOPPING | KILLING | ABORTED);
+    pub(crate) fn abandon(&self) {
+        self.0.raise(ABANDONED | STOPPING | KILLING | ABORTED);
         let inside = self.0.lock();
         let subtasks = inside.rest.as_ref().map(|more| more.handles()).unwrap_or_default();
         drop(inside);
@@ -149,7 +149,7 @@ impl<H: Abort + Clone, E: Clone, K: Clone> Life<H, E, K> {
     /// Takes in a subtask, unless the body has ended or is written off.
     pub(crate) fn admit_subtask(&self) -> Option<u64> {
         let mut inside = self.0.lock();
-        if self.0.has(OVER | WRITTEN_OFF) {
+        if self.0.has(OVER | ABANDONED) {
             return None;
         }
         let more = inside.rest.get_or_insert_default();
@@ -165,7 +165,7 @@ impl<H: Abort + Clone, E: Clone, K: Clone> Life<H, E, K> {
     /// Keeps the handle of an admitted subtask. If the body has ended meanwhile, the subtask is aborted.
     pub(crate) fn keep_subtask(&self, number: u64, handle: H) {
         let mut inside = self.0.lock();
-        let mut ended = self.0.has(OVER | WRITTEN_OFF);
+        let mut ended = self.0.has(OVER | ABANDONED);
         if let Some(more) = &mut inside.rest {
             if let Some(slot) = more.live.get_mut(&number) {
                 *slot = Some(handle.clone());

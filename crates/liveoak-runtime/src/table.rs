@@ -77,18 +77,18 @@ pub(crate) struct Core {
 /// An effect, made ready to be done outside the lock.
 pub(crate) enum Action {
     /// Without a handle, on the tree's own runtime.
-    Begin {
+    Start {
         body: Arc<dyn Body>,
         cell: Arc<Cell>,
         handle: Option<Handle>,
     },
-    Open {
+    OpenRuntime {
         place: DedicatedRuntime,
         cell: Arc<Cell>,
     },
     Ask(Arc<Cell>),
     Kill(Arc<Cell>),
-    WriteOff(Arc<Cell>),
+    Abandon(Arc<Cell>),
     Drop(Local),
     Reply(oneshot::Sender<Result<Outcome, Refusal>>, Result<Outcome, Refusal>),
     Up,
@@ -102,7 +102,7 @@ pub(crate) struct Answer(oneshot::Receiver<Result<Outcome, Refusal>>);
 impl Answer {
     /// Waits for it; a tree that is gone answers as one that is down.
     pub(crate) async fn told(self) -> Result<Outcome, Refusal> {
-        Shield::new().wait(self.0).await.unwrap_or(Err(Refusal::TreeDown))
+        Shield::new().wait(self.0).await.unwrap_or(Err(Refusal::TreeEnded))
     }
 }
 
@@ -201,7 +201,7 @@ impl Core {
         LetGo {
             locals: std::mem::take(&mut self.locals),
             // As long as the machine runs it forgets exits, and may do so under the lock.
-            failures: if self.machine.is_down() {
+            failures: if self.machine.has_ended() {
                 std::mem::take(&mut self.failures)
             } else {
                 Failures::default()
@@ -312,13 +312,13 @@ impl Core {
     /// The one place where effects become actions.
     pub(crate) fn prepare(&mut self, shared: &Arc<Shared>, effect: Effect) -> Action {
         match effect {
-            Effect::Spawn { id, attempt } => self.prepare_spawn(shared, id, attempt),
+            Effect::Start { id, attempt } => self.prepare_spawn(shared, id, attempt),
             Effect::Ask { id, attempt } => self.alive(id, attempt).map_or(Action::Nothing, Action::Ask),
             Effect::Kill { id, attempt } => self.alive(id, attempt).map_or(Action::Nothing, Action::Kill),
             Effect::Abandon { id, attempt } => match self.alive(id, attempt) {
                 Some(cell) => {
                     self.release(&cell);
-                    Action::WriteOff(cell)
+                    Action::Abandon(cell)
                 }
                 None => Action::Nothing,
             },
@@ -342,8 +342,8 @@ impl Core {
                 shared.events.push(*event);
                 Action::Nothing
             }
-            Effect::Up => Action::Up,
-            Effect::Down { exit, report } => Action::Down(Ended { exit, report }),
+            Effect::TreeReady => Action::Up,
+            Effect::TreeEnded { exit, report } => Action::Down(Ended { exit, report }),
         }
     }
 
@@ -356,13 +356,13 @@ impl Core {
             Some(Local::Leaf { serial, body, cell: held }) if *serial == id.serial => {
                 let cell = Cell::new(Arc::clone(shared), id, attempt, handle.is_none());
                 *held = Some(Arc::clone(&cell));
-                Action::Begin { body: Arc::clone(body), cell, handle }
+                Action::Start { body: Arc::clone(body), cell, handle }
             }
             Some(Local::Sup { serial, place: Some(place) }) if *serial == id.serial => {
                 // The thread that keeps a place is in no runtime's context.
                 let cell = Cell::new(Arc::clone(shared), id, attempt, false);
                 place.cell = Some(Arc::clone(&cell));
-                Action::Open { place: place.place.clone(), cell }
+                Action::OpenRuntime { place: place.place.clone(), cell }
             }
             Some(_) | None => Action::Nothing,
         }

@@ -45,7 +45,7 @@ pub(crate) struct TaskBody<F> {
 }
 
 impl<F: Factory> Body for TaskBody<F> {
-    fn begin(self: Arc<Self>, cell: Arc<Cell>, handle: &Handle) {
+    fn start(self: Arc<Self>, cell: Arc<Cell>, handle: &Handle) {
         if self.kills_itself {
             cell.leave_kill_to_body();
         }

@@ -17,7 +17,7 @@ where
     F: Fn(Ctx) -> T + Send + Sync + 'static,
     T: IntoExit,
 {
-    fn begin(self: Arc<Self>, cell: Arc<Cell>, handle: &Handle) {
+    fn start(self: Arc<Self>, cell: Arc<Cell>, handle: &Handle) {
         let handle = handle.clone();
         let in_thread = Arc::clone(&cell);
         // Linux shows at most 15 bytes of a thread's name; the child's own name says most.

@@ -22,7 +22,7 @@ fn a_command_s_answer_is_its_effect() {
         let done = tree.stop_child("/t/a").await.unwrap();
         let Outcome::Stopped(report) = done else { panic!("{done:?}") };
         assert_eq!((a.live(), report.took), (0, s(2)));
-        assert_eq!(state(&tree, "/t/a"), ChildState::Idle(IdleReason::Stopped));
+        assert_eq!(state(&tree, "/t/a"), ChildState::Idle(IdleReason::StoppedByRequest));
         // It stays down until somebody starts it.
         tokio::time::sleep(s(3600)).await;
         assert_eq!(a.starts(), 1);
@@ -60,7 +60,7 @@ fn a_start_that_fails_is_told_and_the_child_stays_down() {
             "{refused:?}"
         );
         tokio::time::sleep(s(3600)).await;
-        assert_eq!((a.starts(), state(&tree, "/t/a")), (2, ChildState::Idle(IdleReason::Stopped)));
+        assert_eq!((a.starts(), state(&tree, "/t/a")), (2, ChildState::Idle(IdleReason::StoppedByRequest)));
         tree.stop().await;
         universe.check().await;
     });
@@ -123,7 +123,7 @@ fn every_refusal_says_what_is_the_matter() {
             tree.remove_child("/t/a").await,
             tree.add_child("/t", other()).await,
         ] {
-            assert!(matches!(refused, Err(Refusal::TreeDown)), "{refused:?}");
+            assert!(matches!(refused, Err(Refusal::TreeEnded)), "{refused:?}");
         }
         universe.check().await;
     });
@@ -260,7 +260,7 @@ fn a_command_whose_future_is_dropped_is_carried_out_all_the_same() {
         let stop = tree.stop_child("/t/a");
         assert!(tokio::time::timeout(s(1), stop).await.is_err());
         a.gone().await;
-        assert_eq!(state(&tree, "/t/a"), ChildState::Idle(IdleReason::Stopped));
+        assert_eq!(state(&tree, "/t/a"), ChildState::Idle(IdleReason::StoppedByRequest));
         tree.stop().await;
         universe.check().await;
     });

@@ -232,9 +232,9 @@ fn a_handle_of_a_group_that_does_not_run_is_told_so() {
         assert!(members(&tree).is_empty(), "members are gone with their group");
         handle.spawn(1).unwrap();
         tree.stop().await;
-        assert!(matches!(handle.spawn(1), Err(Refusal::TreeDown)));
+        assert!(matches!(handle.spawn(1), Err(Refusal::TreeEnded)));
         drop(tree);
-        assert!(matches!(handle.spawn(1), Err(Refusal::TreeDown)));
+        assert!(matches!(handle.spawn(1), Err(Refusal::TreeEnded)));
     });
 }
 

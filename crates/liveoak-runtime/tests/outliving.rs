@@ -142,7 +142,7 @@ fn after_the_runtime_s_end_commands_are_refused_and_nothing_begins() {
     let other = Builder::new_current_thread().build().unwrap();
     other.block_on(async {
         let refused = tree.restart_child("/t/task").await;
-        assert!(matches!(refused, Err(Refusal::TreeDown)), "{refused:?}");
+        assert!(matches!(refused, Err(Refusal::TreeEnded)), "{refused:?}");
         assert!(tree.add_child("/t", Puppet::new("late").child()).await.is_err());
         assert!(members.spawn(1).is_err());
         tree.stop().await;

@@ -104,9 +104,9 @@ fn one_file_turns_effects_into_actions() {
 
 #[test]
 fn a_second_file_with_effects_is_found() {
-    let driver = File::new("crates/a/src/driver.rs", "match e { Effect::Spawn => {} }");
+    let driver = File::new("crates/a/src/driver.rs", "match e { Effect::Start => {} }");
     let core = File::new("crates/liveoak-core/src/lib.rs", "pub use machine::Effect;");
-    let test = File::new("crates/a/tests/effects.rs", "Effect::Spawn;");
+    let test = File::new("crates/a/tests/effects.rs", "Effect::Start;");
     let talk = File::new("crates/a/src/talk.rs", "// Effect\nfn a() { SideEffect }");
     let second = File::new("crates/a/src/second.rs", "use liveoak_core::{Effect as E};");
     hold(effects([&driver, &core, &test, &talk].into_iter()));

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::time::Duration;
 
-use liveoak::process::{Command as Run, OutputSink, Probe as Ready, Program};
+use liveoak::process::{CommandLine as Run, OutputSink, Probe as Ready, Program};
 use liveoak::{
     AutoShutdown, Backoff, Child, ChildSpec, Condition, Edge, GiveUp, Limit, Name, Order, Restart, Strategy,
     Supervisor,

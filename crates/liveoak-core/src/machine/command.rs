@@ -91,7 +91,7 @@ pub enum Refusal {
     /// Too many commands wait for this child.
     Busy,
     /// The tree has ended.
-    TreeDown,
+    TreeEnded,
     /// It was tried, and the attempt failed.
     Failed(Exit),
     /// A later command wanted something else.
@@ -122,7 +122,7 @@ impl fmt::Display for Refusal {
             Self::IsRoot => f.write_str("it is the root of the tree, which can only be stopped"),
             Self::OnlyOnce => f.write_str("what it runs can be made only once, so it has one attempt"),
             Self::Busy => write!(f, "more than {MAX_WAITERS} commands wait for this child"),
-            Self::TreeDown => f.write_str("the tree has ended"),
+            Self::TreeEnded => f.write_str("the tree has ended"),
             Self::Failed(exit) => write!(f, "the attempt failed: {exit}"),
             Self::Superseded { by } => write!(f, "it was overtaken by {by}"),
         }
@@ -243,7 +243,7 @@ impl Machine {
 
     fn parent_for_adding(&self, parent: ChildId) -> Result<u32, Refusal> {
         if self.down {
-            return Err(Refusal::TreeDown);
+            return Err(Refusal::TreeEnded);
         }
         let parent = self.slot_of(parent).ok_or(Refusal::NotFound)?;
         match &self.node(parent).sup {
@@ -268,7 +268,7 @@ impl Machine {
 
     pub(super) fn command(&mut self, request: RequestId, id: ChildId, command: Command) {
         let result = if self.down {
-            Err(Refusal::TreeDown)
+            Err(Refusal::TreeEnded)
         } else {
             match self.slot_of(id) {
                 None => Err(Refusal::NotFound),

@@ -122,7 +122,7 @@ impl Machine {
         } else if back {
             self.ready_to_start(i);
         } else {
-            let why = if flags.wanted { IdleReason::SupervisorDown } else { IdleReason::Stopped };
+            let why = if flags.wanted { IdleReason::SupervisorDown } else { IdleReason::StoppedByRequest };
             self.emit(i, || EventKind::Stopped { stage, why });
             let goes = flags.removing || leaves && (ending || temporary);
             self.rest(i, why, goes);
@@ -140,7 +140,7 @@ impl Machine {
             let report = self.close_log(i);
             let overtaken = || match why {
                 IdleReason::SupervisorDown => Refusal::SupervisorDown,
-                IdleReason::Stopped => Refusal::Superseded { by: "a stop" },
+                IdleReason::StoppedByRequest => Refusal::Superseded { by: "a stop" },
                 IdleReason::Finished | IdleReason::Ignored | IdleReason::Quarantined => {
                     Refusal::Superseded { by: "a group restart" }
                 }
@@ -183,12 +183,15 @@ impl Machine {
     pub(super) fn trial_failed(&mut self, i: u32, exit: Exit) {
         let parent = self.node(i).parent;
         self.refuse_waiters(i, &exit);
-        self.emit(i, || EventKind::Stopped { stage: StopStage::Cancelled, why: IdleReason::Stopped });
+        self.emit(i, || EventKind::Stopped {
+            stage: StopStage::Cancelled,
+            why: IdleReason::StoppedByRequest,
+        });
         let flags = &mut self.node_mut(i).flags;
         let goes = flags.added && !flags.ever_ready;
         flags.on_trial = false;
         flags.wanted = false;
-        self.rest(i, IdleReason::Stopped, goes);
+        self.rest(i, IdleReason::StoppedByRequest, goes);
         self.mark_dirty(parent);
     }
 
@@ -335,9 +338,9 @@ impl Machine {
                     }
                     joins
                 }
-                Phase::Idle(IdleReason::SupervisorDown | IdleReason::Stopped | IdleReason::Quarantined) => {
-                    false
-                }
+                Phase::Idle(
+                    IdleReason::SupervisorDown | IdleReason::StoppedByRequest | IdleReason::Quarantined,
+                ) => false,
             };
             count += usize::from(joins);
         }
@@ -394,11 +397,11 @@ impl Machine {
             if let super::node::Slot::Used(_) = self.slots[i] {
                 self.resolve(i as u32, |command| match command {
                     Command::Stop => Some(Ok(Outcome::Stopped((*report).clone()))),
-                    Command::Start | Command::Restart | Command::Remove => Some(Err(Refusal::TreeDown)),
+                    Command::Start | Command::Restart | Command::Remove => Some(Err(Refusal::TreeEnded)),
                 });
             }
         }
-        self.push(Effect::Down { exit, report });
+        self.push(Effect::TreeEnded { exit, report });
     }
 
     pub(super) fn name_of(&self, i: u32) -> Name {

@@ -105,7 +105,7 @@ pub enum Input {
 #[derive(Debug)]
 pub enum Effect {
     /// Begin this attempt (of a supervisor: make its place).
-    Spawn {
+    Start {
         /// Of which child.
         id: ChildId,
         /// Which.
@@ -154,9 +154,9 @@ pub enum Effect {
     /// A transition, for those who watch.
     Event(Box<Event>),
     /// The whole tree is ready for the first time.
-    Up,
+    TreeReady,
     /// The tree has ended; nothing of it runs.
-    Down {
+    TreeEnded {
         /// How the root ended.
         exit: Exit,
         /// What its stop did.
@@ -281,7 +281,7 @@ impl Machine {
 
     /// Whether the tree has ended.
     #[must_use]
-    pub const fn is_down(&self) -> bool {
+    pub const fn has_ended(&self) -> bool {
         self.down
     }
 

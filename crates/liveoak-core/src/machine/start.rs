@@ -57,12 +57,12 @@ impl Machine {
             if self.sup(i).rules.dedicated_runtime {
                 // To make one fails or succeeds, and waits for nobody; the clock may stand or run while it is made.
                 self.sup_mut(i).mode = Mode::Opening;
-                self.push(Effect::Spawn { id, attempt });
+                self.push(Effect::Start { id, attempt });
             } else {
                 self.open(i);
             }
         } else {
-            self.push(Effect::Spawn { id, attempt });
+            self.push(Effect::Start { id, attempt });
             match ready {
                 Ready::AtOnce => self.mark_ready(i),
                 Ready::Reported => self.set_timer_in(i, within),
@@ -160,7 +160,7 @@ impl Machine {
         });
         if i == self.root {
             if first {
-                self.push(Effect::Up);
+                self.push(Effect::TreeReady);
             }
         } else if !self.sup(parent).is_group() {
             self.mark_dirty(parent);
@@ -343,7 +343,7 @@ impl Machine {
             (Phase::Idle(IdleReason::Ignored), _) => Gate::Open,
             (Phase::Idle(IdleReason::Finished), _) if succeeded() => Gate::Open,
             (Phase::Idle(IdleReason::Finished), _) => Gate::Never,
-            (Phase::Idle(IdleReason::Stopped | IdleReason::Quarantined), _) => Gate::Resting,
+            (Phase::Idle(IdleReason::StoppedByRequest | IdleReason::Quarantined), _) => Gate::Resting,
             (Phase::Waiting, _) if node.flags.resting => Gate::Resting,
             (Phase::Starting | Phase::Running, Condition::Started) => Gate::Open,
             (Phase::Running, Condition::Ready) => Gate::Open,
@@ -416,12 +416,12 @@ impl Machine {
     pub(super) fn is_done(&self, i: u32) -> bool {
         let node = self.node(i);
         match (&node.sup, node.phase) {
-            (None, Phase::Idle(why)) => why != IdleReason::Stopped,
+            (None, Phase::Idle(why)) => why != IdleReason::StoppedByRequest,
             (Some(sup), Phase::Running) => match &sup.kids {
                 Kids::Ordered(kids) => kids.iter().all(|kid| self.is_done(*kid)),
                 Kids::Group { .. } => false,
             },
-            (Some(_), Phase::Idle(why)) => why != IdleReason::Stopped,
+            (Some(_), Phase::Idle(why)) => why != IdleReason::StoppedByRequest,
             // If it rests with one that was stopped on request, that one is not done.
             (_, Phase::Waiting) => node.flags.resting,
             (None | Some(_), _) => false,

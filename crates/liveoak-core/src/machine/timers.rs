@@ -57,7 +57,7 @@ impl Machine {
             }
             Phase::Idle(
                 IdleReason::SupervisorDown
-                | IdleReason::Stopped
+                | IdleReason::StoppedByRequest
                 | IdleReason::Finished
                 | IdleReason::Ignored
                 | IdleReason::Quarantined,

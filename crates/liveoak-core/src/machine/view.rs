@@ -237,9 +237,10 @@ fn own_health(node: &Node) -> Health {
             let exit = node.book.as_ref().and_then(|book| book.last_exit.as_ref());
             if exit.is_some_and(Exit::is_failure) { Health::Degraded } else { Health::Healthy }
         }
-        Phase::Idle(IdleReason::Stopped) | Phase::Waiting | Phase::Starting | Phase::Stopping { .. } => {
-            Health::Degraded
-        }
+        Phase::Idle(IdleReason::StoppedByRequest)
+        | Phase::Waiting
+        | Phase::Starting
+        | Phase::Stopping { .. } => Health::Degraded,
         Phase::Idle(IdleReason::SupervisorDown | IdleReason::Quarantined) | Phase::BackingOff => {
             Health::Unhealthy
         }

@@ -412,7 +412,7 @@ impl Model {
     fn rests_by_wish(&self, parent: &str, edge: &Edge) -> bool {
         let other = format!("{parent}/{}", edge.child);
         let phase = self.children.get(&other).map(|other| other.phase);
-        matches!(phase, Some(Phase::Idle(IdleReason::Stopped | IdleReason::Quarantined)))
+        matches!(phase, Some(Phase::Idle(IdleReason::StoppedByRequest | IdleReason::Quarantined)))
             || phase == Some(Phase::Waiting) && self.rests(&other)
     }
 
@@ -509,7 +509,7 @@ impl Model {
     fn is_done(&self, path: &str) -> bool {
         let child = self.at(path);
         match child.phase {
-            Phase::Idle(why) => why != IdleReason::Stopped,
+            Phase::Idle(why) => why != IdleReason::StoppedByRequest,
             Phase::Waiting => self.rests(path),
             Phase::Running if child.rules().is_some() => self.kids(path).iter().all(|kid| self.is_done(kid)),
             _ => false,

@@ -63,7 +63,7 @@ impl Model {
         } else if back {
             self.let_start(path);
         } else {
-            let why = if wanted { IdleReason::SupervisorDown } else { IdleReason::Stopped };
+            let why = if wanted { IdleReason::SupervisorDown } else { IdleReason::StoppedByRequest };
             self.rest(path, why, removing || passing && (ends || temporary));
         }
     }
@@ -223,7 +223,7 @@ impl Model {
         let child = self.of(path);
         let leaves = child.added && !child.ever_ready;
         (child.on_trial, child.wanted) = (false, false);
-        self.rest(path, IdleReason::Stopped, leaves);
+        self.rest(path, IdleReason::StoppedByRequest, leaves);
     }
 
     pub(crate) fn first_start_failed(&mut self, parent: &str, path: &str) {

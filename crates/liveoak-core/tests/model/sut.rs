@@ -114,7 +114,7 @@ impl Sut {
             "{effect:?}"
         );
         match effect {
-            Effect::Spawn { id, attempt } => {
+            Effect::Start { id, attempt } => {
                 let path = self.path(id);
                 self.acts.push(format!("spawn {path}"));
                 let live = Live {
@@ -164,8 +164,8 @@ impl Sut {
                     assert!(delay <= Duration::from_secs(4), "{} waits for {delay:?}", event.path);
                 }
             }
-            Effect::Up => {}
-            Effect::Down { exit, report } => {
+            Effect::TreeReady => {}
+            Effect::TreeEnded { exit, report } => {
                 assert!(self.live.is_empty(), "alive at the end: {:?}", self.live.keys());
                 self.check_report(&report);
                 self.down = Some(exit.kind());
@@ -458,7 +458,7 @@ fn word(answer: &Result<Outcome, Refusal>) -> &'static str {
         Err(Refusal::NeededBy(_)) => "needed by",
         Err(Refusal::OnlyOnce) => "only once",
         Err(Refusal::IsRoot) => "is root",
-        Err(Refusal::TreeDown) => "tree down",
+        Err(Refusal::TreeEnded) => "tree down",
         Err(Refusal::Failed(_)) => "failed",
         Err(Refusal::Superseded { .. }) => "superseded",
         Err(_) => "refused",

@@ -2,7 +2,7 @@
 
 use super::error::ProbeFailure;
 use super::{Kind, Probe};
-use crate::command::Command;
+use crate::command::CommandLine;
 use crate::process::Process;
 use std::io;
 use std::path::Path;
@@ -138,7 +138,7 @@ fn look(path: &Path) -> Result<(), ProbeFailure> {
     }
 }
 
-async fn run(command: &Command) -> Result<(), ProbeFailure> {
+async fn run(command: &CommandLine) -> Result<(), ProbeFailure> {
     let mut process = Process::spawn(command, |_| {})
         .await
         .map_err(|source| ProbeFailure::Spawn { command: command.to_string(), source })?;

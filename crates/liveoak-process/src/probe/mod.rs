@@ -14,7 +14,7 @@ mod target;
 pub use armed::Armed;
 pub use error::{ProbeError, ProbeFailure};
 
-use crate::command::Command;
+use crate::command::CommandLine;
 use http::Url;
 use regex_lite::Regex;
 use std::path::{Path, PathBuf};
@@ -42,7 +42,7 @@ enum Kind {
     Tcp(TcpTarget),
     Unix(PathBuf),
     File(PathBuf),
-    Command(Box<Command>),
+    Command(Box<CommandLine>),
     Http(Url),
 }
 
@@ -88,7 +88,7 @@ impl Probe {
 
     /// Ready when this command succeeds. It runs in a process group of its own and is killed, all of it, when the
     /// check's time is up. Its output is thrown away.
-    pub fn command(command: Command) -> Probe {
+    pub fn command(command: CommandLine) -> Probe {
         use crate::command::OutputMode::Null;
         Probe::new(Kind::Command(Box::new(command.stdout(Null).stderr(Null))))
     }

@@ -1,7 +1,9 @@
 //! Programs as children of a tree: one attempt is one group, from its first process to its last.
 
 use crate::support::{Dir, PATIENCE, Stranger, look_for, state, within};
-use liveoak_process::{Command, NotStarted, OutputSink, Probe, ProcessChild, Program, SpawnError, Stream};
+use liveoak_process::{
+    CommandLine, NotStarted, OutputSink, Probe, ProcessChild, Program, SpawnError, Stream,
+};
 use liveoak_runtime::{Child, Exit, Limit, Restart, StartError, StopStage, Supervisor, Tree};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -134,7 +136,8 @@ async fn a_tree_killed_while_its_programs_are_being_spawned_leaves_none() {
     for round in 0..20 {
         let mut root = Supervisor::new("t");
         for nth in 0..10 {
-            let command = Command::argv(["sleep", "1000"]).env("LIVEOAK_ROUND", dir.at(&round.to_string()));
+            let command =
+                CommandLine::argv(["sleep", "1000"]).env("LIVEOAK_ROUND", dir.at(&round.to_string()));
             root = root.child(Program::new(format!("a{nth}"), command));
         }
         let tree = root.order(liveoak_runtime::Order::Edges).begin().expect("a runtime");
@@ -151,7 +154,7 @@ async fn a_tree_killed_while_its_programs_are_being_spawned_leaves_none() {
 async fn a_tree_that_is_dropped_while_its_programs_are_being_spawned_leaves_none() {
     let dir = Dir::new();
     for round in 0..10 {
-        let command = Command::argv(["sleep", "1000"]).env("LIVEOAK_ROUND", dir.at(&round.to_string()));
+        let command = CommandLine::argv(["sleep", "1000"]).env("LIVEOAK_ROUND", dir.at(&round.to_string()));
         let tree = Supervisor::new("t").child(Program::new("a", command)).begin().expect("a runtime");
         for _ in 0..round {
             tokio::task::yield_now().await;

@@ -1,7 +1,7 @@
 //! A process is its whole group: its end, its signals, and what is left of it.
 
 use crate::support::{Dir, PATIENCE, Stranger, look_for, shell, start, state, within};
-use liveoak_process::{Command, OUTPUT_GRACE, OutputEnd, Process, Signal, SignalError, Status};
+use liveoak_process::{CommandLine, OUTPUT_GRACE, OutputEnd, Process, Signal, SignalError, Status};
 use std::future::{Future, poll_fn};
 use std::io::Write;
 use std::task::Poll;
@@ -45,7 +45,7 @@ async fn waiting_for_an_exit_can_be_given_up_and_taken_up_again() {
 async fn the_groups_leader_exits_members_live_on_the_ladder_goes_on_to_the_group() {
     let dir = Dir::new();
     dir.file("member", "trap 'echo > stopped; exit 0' TERM; echo $$; while :; do :; done", 0o644);
-    let (mut process, mut output) = start(&Command::shell("sh member & exit 3").cwd(dir.path())).await;
+    let (mut process, mut output) = start(&CommandLine::shell("sh member & exit 3").cwd(dir.path())).await;
     let member = Stranger::new(output.number().await);
     assert_eq!(within(process.exited()).await, Status::Code(3));
     assert!(process.group_alive(), "the member lives");
@@ -80,7 +80,7 @@ async fn a_group_of_which_nobody_lives_is_finished_without_a_signal() {
 
 #[tokio::test]
 async fn the_stop_signal_is_the_commands_own() {
-    let command = Command::shell("trap 'exit 7' INT; echo ready; while :; do :; done");
+    let command = CommandLine::shell("trap 'exit 7' INT; echo ready; while :; do :; done");
     let (mut process, mut output) = start(&command.stop_signal(Signal::INT)).await;
     output.line().await;
     let finished = within(process.finish(AMPLE)).await;
@@ -131,7 +131,7 @@ async fn a_finished_process_is_reaped_and_no_longer_signalled() {
 #[tokio::test]
 async fn a_spawn_that_nobody_waits_for_any_more_leaves_nothing() {
     let dir = Dir::new();
-    let command = Command::shell("echo $$ > pid.new; mv pid.new pid; exec sleep 1000").cwd(dir.path());
+    let command = CommandLine::shell("echo $$ > pid.new; mv pid.new pid; exec sleep 1000").cwd(dir.path());
     // The first poll hands the job in. On a busy machine the answer may be there at once; then it is tried again.
     let spawn = loop {
         let mut spawn = Box::pin(Process::spawn(&command, |_| {}));
@@ -153,7 +153,7 @@ fn a_worker_thread_that_ends_must_not_kill_children() {
     let fifo = dir.at("fifo");
     let made = std::process::Command::new("mkfifo").arg(&fifo).status().unwrap();
     assert!(made.success());
-    let command = Command::shell("read word < fifo; exit 9").cwd(dir.path());
+    let command = CommandLine::shell("read word < fifo; exit 9").cwd(dir.path());
     let mut process = std::thread::spawn(move || {
         let workers =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
@@ -182,7 +182,7 @@ async fn descriptors_of_the_parent_are_not_inherited() {
     // One that closes itself at an exec, and one of the careless kind. The guardian's pipe is open by then, too.
     let (_first, _) = shell("exec sleep 1000").await;
     let (_read, _write) = rustix::pipe::pipe().unwrap();
-    let (mut process, mut output) = start(&Command::new("/bin/ls").arg("/proc/self/fd")).await;
+    let (mut process, mut output) = start(&CommandLine::new("/bin/ls").arg("/proc/self/fd")).await;
     within(process.output_end()).await;
     let open: Vec<String> = output.rest().await.into_iter().map(|line| line.text).collect();
     // 3 is the directory that ls reads.
@@ -193,7 +193,7 @@ async fn descriptors_of_the_parent_are_not_inherited() {
 async fn environment_directory_and_input_are_the_commands() {
     let dir = Dir::new();
     let command =
-        Command::argv(["/bin/sh", "-c", "cat; pwd; echo $A; echo ${HOME-none}; echo $0", "a 'b' $c"]);
+        CommandLine::argv(["/bin/sh", "-c", "cat; pwd; echo $A; echo ${HOME-none}; echo $0", "a 'b' $c"]);
     let command = command.env("A", "gone").env_clear().env("A", "x y").cwd(dir.path());
     let (mut process, mut output) = start(&command).await;
     assert_eq!(output.line().await, dir.path().canonicalize().unwrap().to_str().unwrap());

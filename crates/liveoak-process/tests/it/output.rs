@@ -2,7 +2,7 @@
 
 use crate::program::{LONG_LINE, Program};
 use crate::support::{Line, PATIENCE, look_for, shell, start, within};
-use liveoak_process::{Command, MAX_LINE, OutputEnd, OutputMode, Process, Status, Stream};
+use liveoak_process::{CommandLine, MAX_LINE, OutputEnd, OutputMode, Process, Status, Stream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
@@ -31,7 +31,7 @@ async fn a_full_stdout_pipe_never_blocks_the_child_for_ever() {
     let sink = move |_: liveoak_process::OutputLine<'_>| {
         counted.fetch_add(1, Ordering::Relaxed);
     };
-    let mut process = within(Process::spawn(&Command::shell(flood), sink)).await.unwrap();
+    let mut process = within(Process::spawn(&CommandLine::shell(flood), sink)).await.unwrap();
     assert_eq!(within(process.exited()).await, Status::Code(4));
     assert_eq!(within(process.output_end()).await, OutputEnd::Complete);
     assert_eq!(count.load(Ordering::Relaxed), 600_000);
@@ -101,7 +101,7 @@ async fn a_flood_of_output_leaves_the_other_tasks_of_its_thread_their_turn() {
         count.fetch_add(line.text.len() + 1, Ordering::Relaxed);
     };
     // Two flood on after the exit: they are read until the grace ends, and what lies in the pipes then is drained.
-    let flood = Command::shell(
+    let flood = CommandLine::shell(
         "line=$(printf %060d 0); yes $line & yes $line >&2 & yes $line | head -c 4000000; exit 5",
     );
     let mut process = within(Process::spawn(&flood, sink)).await.unwrap();
@@ -137,7 +137,7 @@ fn a_flood_of_output_is_read_on_when_its_thread_is_blocked_and_another_is_idle()
             tokio::spawn(async move { released.recv() });
         }
     };
-    let flood = Command::shell("exec yes $(printf %01000d 0)");
+    let flood = CommandLine::shell("exec yes $(printf %01000d 0)");
     let mut process = runtime.block_on(within(Process::spawn(&flood, sink))).unwrap();
     look_for("reading beside the blocked thread", || {
         (taken.load(Ordering::Relaxed) > 2 * ENOUGH).then_some(())
@@ -156,7 +156,7 @@ async fn an_output_that_is_closed_early_is_not_the_exit() {
 
 #[tokio::test]
 async fn what_is_not_captured_is_not_read() {
-    let command = Command::shell("echo out; echo err >&2").stdout(OutputMode::Null);
+    let command = CommandLine::shell("echo out; echo err >&2").stdout(OutputMode::Null);
     let (mut process, mut output) = start(&command).await;
     assert_eq!(within(process.output_end()).await, OutputEnd::Complete);
     assert_eq!(output.rest().await, [line(Stream::Stderr, "err")]);
@@ -168,7 +168,8 @@ async fn what_is_not_captured_is_not_read() {
 #[tokio::test]
 async fn a_sink_that_panics_is_a_broken_output_and_not_a_broken_process() {
     let sink = |_: liveoak_process::OutputLine<'_>| panic!("the sink's own fault, meant by the test");
-    let mut process = within(Process::spawn(&Command::shell("echo x; exec sleep 1000"), sink)).await.unwrap();
+    let mut process =
+        within(Process::spawn(&CommandLine::shell("echo x; exec sleep 1000"), sink)).await.unwrap();
     assert_eq!(within(process.output_end()).await, OutputEnd::Broken);
     assert_eq!(process.try_exited(), None);
     within(process.finish(PATIENCE)).await;

@@ -1,7 +1,7 @@
 //! Each probe says no with a reason, then yes.
 
 use crate::support::{Dir, PATIENCE, Stranger, look_for, shell, within};
-use liveoak_process::{Armed, Command, Probe, ProbeError, ProbeFailure};
+use liveoak_process::{Armed, CommandLine, Probe, ProbeError, ProbeFailure};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};
@@ -58,7 +58,7 @@ async fn a_line_that_came_before_the_wait_counts() {
     let probe = Probe::log("up").unwrap().arm();
     let eyes = probe.clone();
     let mut process =
-        liveoak_process::Process::spawn(&Command::shell("echo up"), move |line| eyes.observe(line.text))
+        liveoak_process::Process::spawn(&CommandLine::shell("echo up"), move |line| eyes.observe(line.text))
             .await
             .unwrap();
     within(process.output_end()).await;
@@ -133,7 +133,7 @@ async fn a_file_probe_waits_for_the_path() {
 async fn a_command_probe_waits_for_success() {
     let dir = Dir::new();
     let (probe, wait) =
-        waiting(Probe::command(Command::argv(["test", "-e", "ready"])).relative_to(dir.path())).await;
+        waiting(Probe::command(CommandLine::argv(["test", "-e", "ready"])).relative_to(dir.path())).await;
     look_for_reason(&probe, "`test -e ready` exited with code 1").await;
     std::fs::write(dir.at("ready"), "").unwrap();
     within(wait).await.unwrap();
@@ -145,7 +145,7 @@ async fn look_for_reason(probe: &Armed, reason: &str) {
 
 #[tokio::test]
 async fn a_command_probe_that_can_not_start_says_why() {
-    let probe = Probe::command(Command::new("/no/such/probe")).arm();
+    let probe = Probe::command(CommandLine::new("/no/such/probe")).arm();
     let failure = within(probe.check()).await.expect_err("there is no such program");
     assert_eq!(failure.to_string(), "`/no/such/probe` did not start");
     assert_eq!(
@@ -157,7 +157,8 @@ async fn a_command_probe_that_can_not_start_says_why() {
 #[tokio::test]
 async fn a_command_probe_that_hangs_is_killed_with_its_group() {
     let dir = Dir::new();
-    let command = Command::shell("sh -c 'echo $$ > new; mv new pid; exec sleep 1000' & wait").cwd(dir.path());
+    let command =
+        CommandLine::shell("sh -c 'echo $$ > new; mv new pid; exec sleep 1000' & wait").cwd(dir.path());
     let probe = Probe::command(command).timeout(PATIENCE).arm();
     let check = tokio::spawn(async move { probe.check().await });
     let pid =
@@ -172,7 +173,7 @@ async fn a_command_probe_that_hangs_is_killed_with_its_group() {
 #[tokio::test]
 async fn a_check_has_a_limit() {
     let limit = Duration::from_millis(50);
-    let probe = Probe::command(Command::shell("exec sleep 1000")).timeout(limit).arm();
+    let probe = Probe::command(CommandLine::shell("exec sleep 1000")).timeout(limit).arm();
     let failure = within(probe.check()).await.expect_err("it hangs");
     assert!(matches!(failure, ProbeFailure::TimedOut { .. }));
     assert_eq!(failure.to_string(), "waited 50ms in vain for `/bin/sh -c 'exec sleep 1000'` to succeed");

@@ -1,7 +1,7 @@
 //! The program that dies: this test binary, started again as a process of its own.
 
 use crate::support::{BETWEEN_LOOKS, Stranger, look_for, shell, start, within};
-use liveoak_process::{Command, Finished, OutputSink, Process, ProcessChild, guardian_id};
+use liveoak_process::{CommandLine, Finished, OutputSink, Process, ProcessChild, guardian_id};
 use liveoak_runtime::{Child as Supervised, Restart, Supervisor, Tree};
 use rustix::process::{Pid, Resource, Rlimit};
 use std::fs::File;
@@ -125,7 +125,7 @@ async fn guardian_killed() {
 }
 
 async fn signals() {
-    let command = Command::argv(["grep", "-E", "^Sig(Blk|Ign)", "/proc/self/status"]);
+    let command = CommandLine::argv(["grep", "-E", "^Sig(Blk|Ign)", "/proc/self/status"]);
     let (mut process, mut output) = start(&command).await;
     within(process.output_end()).await;
     output.rest().await.iter().for_each(|line| say(&line.text));
@@ -139,7 +139,8 @@ fn hoard() -> Vec<File> {
 async fn descriptors() {
     drop(shell("exit 0").await);
     let hoard = hoard();
-    let error = Process::spawn(&Command::shell("exit 0"), |_| {}).await.expect_err("no descriptor is left");
+    let error =
+        Process::spawn(&CommandLine::shell("exit 0"), |_| {}).await.expect_err("no descriptor is left");
     say(error.is_retryable());
     say(error);
     drop(hoard);
@@ -243,7 +244,7 @@ async fn long_line() {
             seen.3 = line.text.to_owned();
         }
     };
-    let mut process = Process::spawn(&Command::shell(line), sink).await.unwrap();
+    let mut process = Process::spawn(&CommandLine::shell(line), sink).await.unwrap();
     within(process.output_end()).await;
     let (length, longest, pieces, last) = seen.lock().unwrap().clone();
     say(length);

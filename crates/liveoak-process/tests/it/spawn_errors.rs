@@ -1,11 +1,11 @@
 //! What can not be started is refused in one sentence that names the path.
 
 use crate::support::{Dir, start, within};
-use liveoak_process::{Command, Process, SpawnError, Status};
+use liveoak_process::{CommandLine, Process, SpawnError, Status};
 use std::path::Path;
 
 /// The error of a command that must not start.
-async fn refusal(command: Command) -> SpawnError {
+async fn refusal(command: CommandLine) -> SpawnError {
     let error = within(Process::spawn(&command, |_| {})).await.expect_err("it must not start");
     assert!(!error.is_retryable(), "{error}");
     error
@@ -19,7 +19,7 @@ fn sentence(error: &SpawnError, dir: &Dir) -> String {
 #[tokio::test]
 async fn an_executable_that_is_missing() {
     let dir = Dir::new();
-    let error = refusal(Command::new(dir.at("nothing"))).await;
+    let error = refusal(CommandLine::new(dir.at("nothing"))).await;
     assert!(matches!(&error, SpawnError::NotFound { path } if *path == dir.at("nothing")));
     assert_eq!(sentence(&error, &dir), "run DIR/nothing: there is no such file");
 }
@@ -28,7 +28,7 @@ async fn an_executable_that_is_missing() {
 async fn a_name_that_is_not_in_path() {
     let dir = Dir::new();
     let path = format!("{0}:{0}/sub", dir.path().display());
-    let error = refusal(Command::new("liveoak-nothing").env("PATH", path)).await;
+    let error = refusal(CommandLine::new("liveoak-nothing").env("PATH", path)).await;
     assert!(matches!(&error, SpawnError::NotInPath { program, .. } if program == "liveoak-nothing"));
     assert_eq!(sentence(&error, &dir), "find liveoak-nothing in PATH (DIR:DIR/sub)");
 }
@@ -37,17 +37,17 @@ async fn a_name_that_is_not_in_path() {
 async fn an_executable_that_is_not_executable() {
     let dir = Dir::new();
     let file = dir.file("plain", "#!/bin/sh\n", 0o644);
-    let error = refusal(Command::new(&file)).await;
+    let error = refusal(CommandLine::new(&file)).await;
     assert!(matches!(&error, SpawnError::NotExecutable { path } if *path == file));
     assert_eq!(sentence(&error, &dir), "run DIR/plain: it is not executable by this user");
-    let searched = refusal(Command::new("plain").env("PATH", dir.path())).await;
+    let searched = refusal(CommandLine::new("plain").env("PATH", dir.path())).await;
     assert_eq!(sentence(&searched, &dir), sentence(&error, &dir));
 }
 
 #[tokio::test]
 async fn an_executable_that_is_a_directory() {
     let dir = Dir::new();
-    let error = refusal(Command::new(dir.path())).await;
+    let error = refusal(CommandLine::new(dir.path())).await;
     assert!(matches!(&error, SpawnError::IsDirectory { path } if path == dir.path()));
     assert_eq!(sentence(&error, &dir), "run DIR: it is a directory");
 }
@@ -56,7 +56,7 @@ async fn an_executable_that_is_a_directory() {
 async fn a_script_with_a_bad_shebang() {
     let dir = Dir::new();
     let script = dir.file("script", "#! /no/such/interpreter -x\necho\n", 0o755);
-    let error = refusal(Command::new(&script)).await;
+    let error = refusal(CommandLine::new(&script)).await;
     assert!(
         matches!(&error, SpawnError::BadInterpreter { interpreter, .. } if interpreter == Path::new("/no/such/interpreter"))
     );
@@ -70,7 +70,7 @@ async fn a_script_with_a_bad_shebang() {
 async fn a_script_with_line_ends_of_another_system() {
     let dir = Dir::new();
     let script = dir.file("script", "#!/bin/sh\r\necho\r\n", 0o755);
-    let error = refusal(Command::new(&script)).await;
+    let error = refusal(CommandLine::new(&script)).await;
     assert_eq!(sentence(&error, &dir), r#"run DIR/script: its interpreter "/bin/sh\r" can not be run"#);
 }
 
@@ -79,7 +79,7 @@ async fn a_script_whose_interpreter_is_not_executable() {
     let dir = Dir::new();
     let interpreter = dir.file("interpreter", "", 0o644);
     let script = dir.file("script", &format!("#!{}\n", interpreter.display()), 0o755);
-    let error = refusal(Command::new(&script)).await;
+    let error = refusal(CommandLine::new(&script)).await;
     assert!(matches!(&error, SpawnError::BadInterpreter { interpreter: found, .. } if *found == interpreter));
 }
 
@@ -87,7 +87,7 @@ async fn a_script_whose_interpreter_is_not_executable() {
 async fn a_file_that_is_neither_a_binary_nor_a_script_is_not_given_to_a_shell() {
     let dir = Dir::new();
     let file = dir.file("text", "echo run by a shell > proof\n", 0o755);
-    let error = refusal(Command::new(&file).cwd(dir.path())).await;
+    let error = refusal(CommandLine::new(&file).cwd(dir.path())).await;
     assert!(matches!(&error, SpawnError::ExecFormat { path } if *path == file));
     assert_eq!(
         sentence(&error, &dir),
@@ -99,11 +99,11 @@ async fn a_file_that_is_neither_a_binary_nor_a_script_is_not_given_to_a_shell() 
 #[tokio::test]
 async fn a_directory_to_run_in_that_is_missing_or_a_file() {
     let dir = Dir::new();
-    let error = refusal(Command::shell("exit").cwd(dir.at("nowhere"))).await;
+    let error = refusal(CommandLine::shell("exit").cwd(dir.at("nowhere"))).await;
     assert!(matches!(&error, SpawnError::CwdMissing { cwd } if *cwd == dir.at("nowhere")));
     assert_eq!(sentence(&error, &dir), "run in DIR/nowhere: there is no such directory");
     let file = dir.file("file", "", 0o644);
-    let error = refusal(Command::shell("exit").cwd(&file)).await;
+    let error = refusal(CommandLine::shell("exit").cwd(&file)).await;
     assert!(matches!(&error, SpawnError::CwdUnusable { cwd, .. } if *cwd == file));
     assert_eq!(sentence(&error, &dir), "run in DIR/file");
     assert!(std::error::Error::source(&error).unwrap().to_string().contains("ot a directory"));
@@ -112,10 +112,10 @@ async fn a_directory_to_run_in_that_is_missing_or_a_file() {
 #[tokio::test]
 async fn a_command_without_a_program_or_with_a_nul() {
     let nothing: [&str; 0] = [];
-    assert!(matches!(refusal(Command::argv(nothing)).await, SpawnError::Empty));
-    assert!(matches!(refusal(Command::new("a\0b")).await, SpawnError::NulByte { .. }));
-    assert!(matches!(refusal(Command::shell("a\0b")).await, SpawnError::NulByte { .. }));
-    assert!(matches!(refusal(Command::shell("exit").env("A", "b\0c")).await, SpawnError::NulByte { .. }));
+    assert!(matches!(refusal(CommandLine::argv(nothing)).await, SpawnError::Empty));
+    assert!(matches!(refusal(CommandLine::new("a\0b")).await, SpawnError::NulByte { .. }));
+    assert!(matches!(refusal(CommandLine::shell("a\0b")).await, SpawnError::NulByte { .. }));
+    assert!(matches!(refusal(CommandLine::shell("exit").env("A", "b\0c")).await, SpawnError::NulByte { .. }));
 }
 
 #[tokio::test]
@@ -123,10 +123,10 @@ async fn a_relative_program_starts_at_the_directory_of_the_command() {
     let dir = Dir::new();
     dir.file("bin/tool", "#!/bin/sh\nexit 6\n", 0o755);
     for program in ["./bin/tool", "bin/tool"] {
-        let (mut process, _) = start(&Command::new(program).cwd(dir.path())).await;
+        let (mut process, _) = start(&CommandLine::new(program).cwd(dir.path())).await;
         assert_eq!(within(process.exited()).await, Status::Code(6));
     }
-    let error = refusal(Command::new("./tool").cwd(dir.path())).await;
+    let error = refusal(CommandLine::new("./tool").cwd(dir.path())).await;
     assert!(matches!(&error, SpawnError::NotFound { path } if *path == dir.at("tool")), "{error}");
 }
 
@@ -136,12 +136,12 @@ async fn a_bare_name_is_searched_in_the_path_of_the_command() {
     dir.file("first/oak-tool", "not executable", 0o644);
     dir.file("second/oak-tool", "#!/bin/sh\nexit 8\n", 0o755);
     let path = format!("first:{}", dir.at("second").display());
-    let command = Command::new("oak-tool").env("PATH", path).cwd(dir.path());
+    let command = CommandLine::new("oak-tool").env("PATH", path).cwd(dir.path());
     let (mut process, _) = start(&command).await;
     assert_eq!(within(process.exited()).await, Status::Code(8));
     // Not taken from the directory it runs in, unless the PATH says so.
-    let error = refusal(Command::new("oak-tool").cwd(dir.at("second"))).await;
+    let error = refusal(CommandLine::new("oak-tool").cwd(dir.at("second"))).await;
     assert!(matches!(error, SpawnError::NotInPath { .. }), "{error}");
-    let (mut process, _) = start(&Command::new("sh").args(["-c", "exit 3"]).env_clear()).await;
+    let (mut process, _) = start(&CommandLine::new("sh").args(["-c", "exit 3"]).env_clear()).await;
     assert_eq!(within(process.exited()).await, Status::Code(3));
 }

@@ -1,7 +1,7 @@
 //! What the tests share: a deadline for everything, a place for files, a record of output, and eyes on processes that
 //! are nobody's children.
 
-use liveoak_process::{Command, OutputLine, Process, Stream};
+use liveoak_process::{CommandLine, OutputLine, Process, Stream};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::future::Future;
@@ -123,7 +123,7 @@ impl Record {
 }
 
 /// Starts a command that must start.
-pub(crate) async fn start(command: &Command) -> (Process, Record) {
+pub(crate) async fn start(command: &CommandLine) -> (Process, Record) {
     let (record, sink) = Record::new();
     let process = within(Process::spawn(command, sink)).await;
     (process.unwrap_or_else(|error| panic!("failed to {error}")), record)
@@ -131,7 +131,7 @@ pub(crate) async fn start(command: &Command) -> (Process, Record) {
 
 /// Starts a shell line that must start.
 pub(crate) async fn shell(line: &str) -> (Process, Record) {
-    start(&Command::shell(line)).await
+    start(&CommandLine::shell(line)).await
 }
 
 /// A process that is not our child but was started by what we started. Killed at the end, should the test fail.

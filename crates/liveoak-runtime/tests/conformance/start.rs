@@ -310,7 +310,7 @@ fn c16_the_snapshot_lists_children_in_the_order_of_their_start_with_their_states
         let handle = tree.handle();
         stage.end(tree).await;
         let refused = handle.start_child("/t/a").await;
-        assert!(matches!(refused, Err(Refusal::TreeDown)), "{refused:?}");
+        assert!(matches!(refused, Err(Refusal::TreeEnded)), "{refused:?}");
     });
 }
 

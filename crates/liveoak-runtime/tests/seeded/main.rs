@@ -211,7 +211,7 @@ async fn outlive(left: Left, ledger: &Ledger) {
     }
     for path in ["/t", "/t/a", "/t/g"] {
         match handle.restart_child(path).await {
-            Err(Refusal::TreeDown) => {}
+            Err(Refusal::TreeEnded) => {}
             // It was removed before.
             Err(Refusal::NotFound) if path != "/t" => {}
             answer => panic!("{path}: {answer:?}"),

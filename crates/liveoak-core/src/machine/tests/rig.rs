@@ -422,7 +422,7 @@ impl Rig {
             });
         }
         match effect {
-            Effect::Spawn { id, attempt } => self.spawn(id, attempt),
+            Effect::Start { id, attempt } => self.spawn(id, attempt),
             Effect::Ask { id, attempt } => {
                 self.note("ask", id);
                 self.expect_live(id, attempt, "ask");
@@ -461,8 +461,8 @@ impl Rig {
                 }
                 self.events.push(*event);
             }
-            Effect::Up => self.log.push("up".to_owned()),
-            Effect::Down { exit, report } => {
+            Effect::TreeReady => self.log.push("up".to_owned()),
+            Effect::TreeEnded { exit, report } => {
                 assert!(self.live.is_empty(), "the tree is down and {:?} live", self.live);
                 let paths: BTreeSet<&str> = report.entries.iter().map(|entry| entry.path.as_str()).collect();
                 assert_eq!(paths.len(), report.entries.len(), "told of twice: {:?}", report.entries);
@@ -528,7 +528,7 @@ pub(super) fn word(answer: &Answer) -> &'static str {
         Err(Refusal::AlreadyExists { .. }) => "exists",
         Err(Refusal::SupervisorDown) => "supervisor down",
         Err(Refusal::NeededBy(_)) => "needed",
-        Err(Refusal::TreeDown) => "tree down",
+        Err(Refusal::TreeEnded) => "tree down",
         Err(Refusal::Failed(_)) => "failed",
         Err(Refusal::Superseded { .. }) => "superseded",
         Err(Refusal::Full { .. }) => "full",

@@ -275,7 +275,7 @@ fn a_group_of_many_that_must_be_killed_is_walked_over_once_and_not_once_for_each
         }
         walks = walks.max(machine.sweeps.len());
     }
-    assert!(machine.is_down());
+    assert!(machine.has_ended());
     assert!(walks <= 2, "{walks} walks at once: to ask, and to kill");
 }
 

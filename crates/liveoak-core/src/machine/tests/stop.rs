@@ -336,12 +336,12 @@ fn a_driver_may_leave_the_walk_over_a_group_to_somebody_else_and_can_tell_that_i
     let now = Time::ZERO;
     machine.handle(now, 0, Input::Start);
     while machine.poll_effect().is_some() {}
-    assert!(!machine.has_effects() && !machine.is_down());
+    assert!(!machine.has_effects() && !machine.has_ended());
     let group = machine.find(&"t/g".into()).expect("it was declared");
     for _ in 0..3 {
         machine.add_member(now, group, None, None).expect("room");
         assert!(machine.has_effects());
-        assert!(matches!(machine.poll_prompt_effect(), Some(Effect::Spawn { .. })));
+        assert!(matches!(machine.poll_prompt_effect(), Some(Effect::Start { .. })));
         assert!(machine.poll_prompt_effect().is_none() && !machine.has_effects());
     }
     machine.handle(now, 0, Input::Stop);
@@ -349,13 +349,13 @@ fn a_driver_may_leave_the_walk_over_a_group_to_somebody_else_and_can_tell_that_i
     assert!(machine.has_effects(), "but it is to be done");
     let asked = std::iter::from_fn(|| machine.poll_effect()).collect::<Vec<_>>();
     assert_eq!(asked.len(), 3, "{asked:?}");
-    assert!(!machine.has_effects() && !machine.is_down());
+    assert!(!machine.has_effects() && !machine.has_ended());
     for effect in asked {
         let Effect::Ask { id, attempt } = effect else { panic!("{effect:?}") };
         machine.handle(now, 0, Input::Exited { id, attempt, exit: Exit::Stopped });
     }
     while machine.poll_effect().is_some() {}
-    assert!(machine.is_down());
+    assert!(machine.has_ended());
 }
 
 #[test]
@@ -421,7 +421,7 @@ fn a_report_lists_ten_thousand_that_ended_cleanly_and_counts_the_rest() {
                 Effect::Ask { id, attempt } => {
                     machine.handle(Time::ZERO, 0, Input::Exited { id, attempt, exit: Exit::Stopped });
                 }
-                Effect::Down { report: last, .. } => report = Some(last),
+                Effect::TreeEnded { report: last, .. } => report = Some(last),
                 _ => {}
             }
         }
