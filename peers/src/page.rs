@@ -10,16 +10,16 @@ const MANIFEST: &str = include_str!("../Cargo.toml");
 const HEAD: &str = "\
 # Liveoak beside other supervisors
 
-The same failures, done to Liveoak and to other supervisors for Rust that are published on crates.io. Each cell is what
-counters in the children showed, and what the supervisor said, when the scenario ran once, in a process of its own; no
-verdict is written down by hand. Only that a supervisor \"does not offer\" something was read in its documentation; it is no
-fault. [How each is used](#how-each-is-used) stands below, with the settings that matter. A child has half a second to
-stop, and so has the whole where that can be said; an answer is in time if it comes at most two and a half seconds after
-that, and counts as never given after eight. Of logs, warnings and errors count.
+This page compares Liveoak with other supervisors for Rust from crates.io, under the same failures. Each scenario ran once, in
+a process of its own. A cell shows what counters in the children recorded and what the supervisor said. No verdict is written by
+hand. Only \"does not offer\" comes from a supervisor's documentation; it is not a fault.
+[How each is used](#how-each-is-used) lists the settings that matter.
 
-Left out is what only one of them does (programs as children, say), and how fast they are.
+Each child has half a second to stop. The whole tree has the same time, if this can be set. An answer is in time if it comes at
+most 2.5 seconds after that. An answer that takes more than 8 seconds counts as never given. Of logs, only warnings and errors
+count. Features that only one supervisor has (such as programs as children) and speed are not compared.
 
-`cargo xtask peers` builds and runs everything again, in a quarter of an hour, and writes this page.
+`cargo xtask peers` builds and runs everything again in a quarter of an hour, and writes this page.
 
 ";
 

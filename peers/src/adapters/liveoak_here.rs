@@ -3,7 +3,7 @@
 use crate::peer::{Kid, Lacks, Peer, Place, Plan, Running, Strategy as Wanted, Told};
 use async_trait::async_trait;
 use liveoak::prelude::*;
-use liveoak::{EventKind, Events, EventOrLost};
+use liveoak::{EventKind, EventOrLost, Events};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -55,7 +55,7 @@ impl Peer for Here {
     }
 
     fn usage(&self) -> &'static str {
-        "`Supervisor` with `Child::task`; the limit and the time to stop are each child's own; stopped by \
+        "`Supervisor` with `Child::task`. Each child has its own limit and its own time to stop. Stopped by \
         `TreeHandle::stop`."
     }
 

@@ -45,8 +45,9 @@ impl Peer for Mecha10 {
     }
 
     fn usage(&self) -> &'static str {
-        "`Runtime::run_node` or `run_nodes`, with `RestartPolicy::OnFailure` (`Always` for a permanent child), and the launcher for a \
-        child that is added; stopped by SIGTERM to the program, the way that has a deadline. To build it takes OpenSSL's headers."
+        "`Runtime::run_node` or `run_nodes`, with `RestartPolicy::OnFailure` (`Always` for a permanent child), \
+        and the launcher for a child that is added. Stopped by SIGTERM to the program, because this way has a \
+        deadline. The build needs OpenSSL's headers."
     }
 
     async fn start(&self, plan: Plan) -> Result<Box<dyn Running>, Lacks> {

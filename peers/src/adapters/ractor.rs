@@ -1,6 +1,6 @@
 //! The crate `ractor-supervisor`, with `ractor`.
 
-use crate::peer::{Kid, Lacks, Peer, Place, Plan, Running, Strategy, Told, ChildForm};
+use crate::peer::{ChildForm, Kid, Lacks, Peer, Place, Plan, Running, Strategy, Told};
 use async_trait::async_trait;
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
 use ractor_supervisor::{
@@ -113,8 +113,8 @@ impl Peer for Ractor {
     }
 
     fn usage(&self) -> &'static str {
-        "`Supervisor` (for a child that is added, `DynamicSupervisor`) with actors that do their work in a message \
-        handler and tidy up in `post_stop`, a `backoff_fn`, and a parent actor that listens; stopped by \
+        "`Supervisor`, and `DynamicSupervisor` for a child that is added. The actors work in a message handler \
+        and clean up in `post_stop`. There is a `backoff_fn` and a parent actor that listens. Stopped by \
         `stop_children_and_wait`, then `stop_and_wait`, of the supervisor's actor."
     }
 

@@ -110,11 +110,11 @@ impl Peer for RustTokio {
     }
 
     fn usage(&self) -> &'static str {
-        "`SupervisorSpecBuilder` with workers, a `RestartLimit` for each child, and meltdown and budget set so high that \
-        they do not act (that three failures of any children within ten seconds are a hot loop cannot be set); where a \
-        success is to be restarted, a service, and these limits at their defaults. How many children may be lost before \
-        the process is ended is set as high. Without its default feature, with which it does not compile for release. Stopped by \
-        `SupervisorHandle::shutdown_tree`."
+        "`SupervisorSpecBuilder` with workers and a `RestartLimit` for each child. Meltdown, budget, and the \
+        number of lost children that ends the process are set so high that they do not act. Three failures of \
+        any children within ten seconds always count as a hot loop. Where a success is to be restarted, the \
+        child is a service and these limits have their defaults. The default feature is off, because the release \
+        build fails with it. Stopped by `SupervisorHandle::shutdown_tree`."
     }
 
     async fn start(&self, plan: Plan) -> Result<Box<dyn Running>, Lacks> {

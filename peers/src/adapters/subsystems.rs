@@ -43,10 +43,10 @@ impl Peer for Subsystems {
     }
 
     fn usage(&self) -> &'static str {
-        "`Toplevel::new_with_shutdown_token`, run by `handle_shutdown_requests`; one subsystem for each child, \
-        `detached`, and code of our own in their parent that stops them in reverse, as its example of an orchestrated \
-        shutdown shows (left alone, they stop all at once); stopped by cancelling that token. It is about stopping, \
-        and says that restarts are not its business."
+        "`Toplevel::new_with_shutdown_token`, run by `handle_shutdown_requests`, with one `detached` subsystem \
+        for each child. Code of ours in their parent stops them in reverse, like its example of an orchestrated \
+        shutdown; without this code, they stop all at once. Stopped by cancelling the token. This crate is about \
+        stopping; its documentation says that restarts are not its purpose."
     }
 
     async fn start(&self, plan: Plan) -> Result<Box<dyn Running>, Lacks> {

@@ -28,8 +28,9 @@ impl Peer for Tasks {
     }
 
     fn usage(&self) -> &'static str {
-        "`SupervisorBuilder` with its limit, delays and `with_stop_timeout`; stopped by `SupervisorHandle::shutdown`. \
-        Without `with_dead_tasks_threshold`, by which the supervisor ends when a share of its tasks is given up on."
+        "`SupervisorBuilder` with its limit, delays and `with_stop_timeout`. Stopped by \
+        `SupervisorHandle::shutdown`. `with_dead_tasks_threshold`, which ends the supervisor when a share of its \
+        tasks is dead, is not used."
     }
 
     async fn start(&self, plan: Plan) -> Result<Box<dyn Running>, Lacks> {

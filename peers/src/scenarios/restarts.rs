@@ -11,56 +11,57 @@ pub(super) const ALL: &[Scenario] = &[
     Scenario {
         id: "one-for-all",
         title: "A sibling that still runs, one-for-all",
-        about: "One of two children fails under one-for-all; its sibling takes a tenth of a second to stop. How many \
-            copies of the sibling were alive at once, and how many are after the restart and after the stop of all?",
+        about: "One of two children fails under one-for-all. Its sibling takes a tenth of a second to stop. How many \
+            copies of the sibling were alive at once? How many are alive after the restart, and after the stop?",
         threads: THREADS,
         run: |stage| Box::pin(together(stage, Strategy::OneForAll, false)),
     },
     Scenario {
         id: "one-for-all-busy",
         title: "The same, with a busy sibling",
-        about: "As before, but the sibling computes a tenth of a second at a time between its await points, so that it \
-            can be dropped only then.",
+        about: "As before, but the sibling computes for a tenth of a second at a time between its await points. It \
+            can be dropped only at these points.",
         threads: THREADS,
         run: |stage| Box::pin(together(stage, Strategy::OneForAll, true)),
     },
     Scenario {
         id: "rest-for-one",
         title: "Rest-for-one",
-        about: "The second of three children fails under rest-for-one. The first must be left alone; how many copies of \
-            the third were alive at once, and how many are after the restart and after the stop of all?",
+        about: "The second of three children fails under rest-for-one. The first must be left alone. How many copies \
+            of the third were alive at once? How many are alive after the restart, and after the stop?",
         threads: THREADS,
         run: |stage| Box::pin(together(stage, Strategy::RestForOne, false)),
     },
     Scenario {
         id: "give-up",
         title: "The limit of restarts is exceeded",
-        about: "A child fails whenever it is started; three restarts within a minute are allowed. How many attempts are \
-            there, what becomes of its sibling, and where can a program or a person see that it was given up on?",
+        about: "A child fails at every start. Three restarts within a minute are allowed. How many attempts are \
+            there? What happens to its sibling? Where can a program or a person see that the supervisor gave up \
+            on the child?",
         threads: THREADS,
         run: |stage| Box::pin(give_up(stage)),
     },
     Scenario {
         id: "shared-limit",
         title: "Two children fail twice each, three restarts are allowed",
-        about: "Two children of one supervisor fail twice each and then work. With a limit for each child both come \
-            back; with one that counts them together, as OTP's, they use up each other's.",
+        about: "Two children of one supervisor fail twice each and then work. With a limit for each child, both come \
+            back. With one limit for all children, as in OTP, they exceed it together.",
         threads: THREADS,
         run: |stage| Box::pin(shared_limit(stage)),
     },
     Scenario {
         id: "panic",
         title: "A child panics",
-        about: "A child panics with a message at its first attempt. Is it restarted, and where does the supervisor name \
-            it with that message? (What Rust's own panic hook prints does not count.)",
+        about: "A child panics with a message in its first attempt. Is it restarted? Where does the supervisor name \
+            the child with that message? (The output of Rust's own panic hook does not count.)",
         threads: THREADS,
         run: |stage| Box::pin(panics(stage)),
     },
     Scenario {
         id: "success-loop",
         title: "A permanent child succeeds at once",
-        about: "A child that is always to be restarted returns a success as soon as it is started, with a \
-            limit of restarts far away and a first delay of 50 ms. How often is it started within a second?",
+        about: "A permanent child returns a success at every start. Its limit of restarts is far away, and its first \
+            delay is 50 ms. How often is it started within a second?",
         threads: THREADS,
         run: |stage| Box::pin(success_loop(stage)),
     },

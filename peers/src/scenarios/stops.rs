@@ -12,7 +12,7 @@ pub(super) const ALL: &[Scenario] = &[
     Scenario {
         id: "stop-in-backoff",
         title: "Stopped while a child waits for its restart",
-        about: "A child has failed and is to be restarted after a second; a moment after the failure the supervisor is \
+        about: "A child has failed and waits a second for its restart. A moment after the failure, the supervisor is \
             stopped. Does anything start after that?",
         threads: THREADS,
         run: |stage| Box::pin(in_backoff(stage)),
@@ -20,63 +20,63 @@ pub(super) const ALL: &[Scenario] = &[
     Scenario {
         id: "tidy",
         title: "A child tidies up when stopped",
-        about: "A child needs a fifth of a second after the request to stop to tidy up, and has half a second. Has it \
-            finished when the stop answers?",
+        about: "A child needs a fifth of a second to tidy up after the request to stop, and has half a second. Has \
+            it finished when the stop answers?",
         threads: THREADS,
         run: |stage| Box::pin(tidies(stage)),
     },
     Scenario {
         id: "order",
         title: "The order of a stop",
-        about: "Three children, which need a tenth of a second each to tidy up, are stopped. In what order are they asked?",
+        about: "Three children are stopped. Each needs a tenth of a second to tidy up. In what order are they asked?",
         threads: THREADS,
         run: |stage| Box::pin(order(stage)),
     },
     Scenario {
         id: "deaf",
         title: "A child ignores the stop",
-        about: "A child goes on whatever it is asked, but has await points; it has half a second to stop. Does the stop \
-            answer in time, is the child gone, and who names it?",
+        about: "A child ignores every request, but has await points. It has half a second to stop. Does the stop \
+            answer in time? Is the child gone? Where is it named?",
         threads: THREADS,
         run: |stage| Box::pin(deaf(stage, 1)),
     },
     Scenario {
         id: "deaf-twenty",
         title: "Twenty children ignore it",
-        about: "The same with twenty such children: is there one deadline for all, or one after the other?",
+        about: "The same with twenty such children. Is there one deadline for all, or one after the other?",
         threads: THREADS,
         run: |stage| Box::pin(deaf(stage, 20)),
     },
     Scenario {
         id: "blocking",
         title: "A child blocks its thread",
-        about: "A child calls `std::thread::sleep` in async code for longer than anybody waits, on a runtime with four \
-            threads. Nothing can end it; does the stop answer in time, and who names it?",
+        about: "A child calls `std::thread::sleep` in async code, on a runtime with four threads, for longer than \
+            the scenario waits. Nothing can end it. Does the stop answer in time? Where is the child named?",
         threads: THREADS,
         run: |stage| Box::pin(blocks(stage, Duration::from_secs(120), false)),
     },
     Scenario {
         id: "blocking-alone",
         title: "A child blocks the only thread",
-        about: "The same on a runtime with one thread, which the child blocks for five seconds. There is nothing to \
-            compare but whether somebody answers before that.",
+        about: "The same on a runtime with one thread, which the child blocks for five seconds. The only question is \
+            whether the stop answers before that.",
         threads: 1,
         run: |stage| Box::pin(blocks(stage, Duration::from_secs(5), true)),
     },
     Scenario {
         id: "dropped",
         title: "The supervisor's owner is dropped",
-        about: "All that the program holds of the supervisor is dropped without a stop: handles, and the future that \
-            runs it. Do its children live on? (Where a reference is not meant to own what it points to, as with actors, \
-            that is how it is meant.)",
+        about: "The program drops all that it holds of the supervisor, without a stop: handles, and the future that \
+            runs it. Do the children live on? (With actors this is intended: a reference does not own its \
+            actor.)",
         threads: THREADS,
         run: |stage| Box::pin(dropped(stage)),
     },
     Scenario {
         id: "dynamic",
         title: "A child that was added at run time",
-        about: "A child is added while the supervisor runs; then the supervisor is stopped. Is that child gone when the \
-            stop answers?",
+        about: "A child is added while the supervisor runs. Then the supervisor is stopped. Is the child gone when \
+            the stop answers?",
         threads: THREADS,
         run: |stage| Box::pin(dynamic(stage)),
     },
