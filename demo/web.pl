@@ -1,4 +1,4 @@
-# A web server of twenty lines: says hello, counts its visitors, forgets them when it dies.
+# A small web server that says hello and counts its visits. A restart sets the count to zero.
 use strict;
 use warnings;
 use IO::Socket::INET;

@@ -1,7 +1,7 @@
-//! Escalation through two levels: what a small supervisor cannot mend, a larger one tries to.
+//! Escalation: a supervisor gives up, and the supervisor above it restarts all of it.
 //!
-//! `probe` fails whenever `cable` has been loose for too long. Its supervisor `sensor` allows two restarts, then gives up
-//! and fails itself; `station`, one level up, restarts `sensor` as a whole, `cable` included, and that helps.
+//! `probe` fails while `cable` is loose. Its supervisor `sensor` allows two restarts, then gives up and fails itself.
+//! `station`, one level up, restarts `sensor` with both children. The new `cable` is plugged in, so `probe` works.
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
 use liveoak::prelude::*;
@@ -37,7 +37,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Comes loose in its first attempt only.
+/// Is loose in its first attempt only.
 async fn cable(ctx: Ctx, plugged: Arc<AtomicBool>) {
     plugged.store(ctx.attempt().0 > 1, Ordering::Relaxed);
     ctx.stopping().await;

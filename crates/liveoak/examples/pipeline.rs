@@ -1,7 +1,8 @@
-//! A pipeline, rest-for-one: a source, a filter and a sink, each writing to the next through a channel.
+//! A pipeline under rest-for-one: a source, a filter and a sink, connected by channels.
 //!
-//! When the filter fails, the sink behind it is stopped and both start anew; the source before it stays. The channels
-//! live outside of the children, so nothing that was sent is lost; Liveoak carries no state over by itself.
+//! When the filter fails, the sink after it is stopped, and both start again. The source before it keeps running. The
+//! channels are created outside the children, so a restart does not lose messages that wait in them. Liveoak itself
+//! carries no state from one attempt to the next.
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
 use liveoak::prelude::*;
@@ -60,7 +61,7 @@ async fn sink(ctx: Ctx, input: Input) {
     while let Some(Some(number)) = ctx.unless_stopping(input.recv()).await {
         println!("sink:   {number}");
         if number == 9 {
-            break; // Its end is significant: it ends the whole pipeline.
+            break; // The sink is significant: its end ends the whole pipeline.
         }
     }
 }

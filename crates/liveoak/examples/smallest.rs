@@ -1,6 +1,6 @@
-//! The smallest tree: one task that fails now and then, and is started again.
+//! The smallest tree: one task that fails twice, is restarted, and then succeeds.
 //!
-//! It ends by itself after a moment; a real one runs until Ctrl-C.
+//! This tree ends when its only task has succeeded. Most trees run until Ctrl-C.
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
 use liveoak::prelude::*;

@@ -1,6 +1,6 @@
-//! Testing a service of one's own: paused time, a puppet for what it depends on, and a check that nothing is left.
+//! A test of your own service, with paused time, a puppet as its sibling, and a check that nothing is left running.
 //!
-//! In a project this would stand below `#[cfg(test)]`; here it is a program, so that it can be run:
+//! In a project, this is a test below `#[cfg(test)]`. Here it is a program that you can run:
 //! `cargo run --example testing --features testing`.
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-/// The service under test: writes a page every minute, and closes its book when it stops.
+/// The service under test. It writes a page every minute and counts its orderly stops.
 struct Diary {
     pages: Arc<AtomicU32>,
     closed: Arc<AtomicU32>,
@@ -18,7 +18,7 @@ struct Diary {
 
 impl Service for Diary {
     async fn init(&mut self, _ctx: &Ctx) -> Result<Init, BoxError> {
-        tokio::time::sleep(Duration::from_secs(3)).await; // Looks for a pen.
+        tokio::time::sleep(Duration::from_secs(3)).await; // Stands for a slow start.
         Ok(Init::Ready)
     }
 
@@ -50,15 +50,15 @@ fn main() {
             Err(error) => panic!("{error}"),
         };
 
-        // Ten minutes pass at once.
+        // Time is paused, so ten minutes pass at once.
         tokio::time::sleep(Duration::from_secs(600)).await;
         let snapshot = tree.snapshot();
         let diary =
             snapshot.get("/desk/diary").map(|node| (node.attempt.0, node.last_exit.as_ref().map(Exit::kind)));
-        assert_eq!(diary, Some((2, Some("failed"))), "its third page emptied the pen, and it came back");
+        assert_eq!(diary, Some((2, Some("failed"))), "it failed at its third page and was restarted");
         assert!(pages.load(Ordering::Relaxed) >= 9);
 
-        // The lamp does not listen; the diary does, and closes its book.
+        // The lamp ignores the stop and is killed. The diary runs its `stop` hook.
         let report = tree.stop().await;
         let forced: Vec<_> =
             report.forced().map(|entry| (entry.path.name().to_owned(), entry.stage)).collect();

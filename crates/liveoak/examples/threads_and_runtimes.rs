@@ -1,6 +1,6 @@
-//! ChildForm that blocks: a thread as a child, and a subtree on a Tokio runtime of its own.
+//! Children that block: a thread as a child, and a subtree on a dedicated Tokio runtime.
 //!
-//! What burns the processor in `crunch` takes no worker thread from the rest of the program.
+//! The tasks in `crunch` use the processor heavily, but take no worker thread from the rest of the program.
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
 use liveoak::prelude::*;
@@ -31,7 +31,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Blocks its own thread, and looks now and then whether it should stop.
+/// Blocks its own thread, and checks from time to time if it should stop.
 fn hash(ctx: Ctx) {
     let mut sum = 1u64;
     while !ctx.is_stopping() {
@@ -42,7 +42,7 @@ fn hash(ctx: Ctx) {
     println!("hash: {sum:x}");
 }
 
-/// Hogs a worker of its place for a while, then yields.
+/// Keeps a worker thread of its runtime busy for 10 ms at a time, then yields.
 async fn crunch(ctx: Ctx) {
     while !ctx.is_stopping() {
         let until = std::time::Instant::now() + Duration::from_millis(10);

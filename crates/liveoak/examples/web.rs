@@ -1,7 +1,7 @@
 //! A web service: the listener is one child, each connection a member of a dynamic group.
 //!
-//! A connection that panics harms nobody else. On the stop the listener goes first, then all connections are asked
-//! together and get half a second to finish what they are saying.
+//! A panic in one connection does not affect the others. On a stop, the listener stops first. Then all connections are
+//! asked to stop together, and have half a second to finish.
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
 use liveoak::prelude::*;
@@ -23,7 +23,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .await?;
 
     println!("{}", ask(address, "hello").await?);
-    println!("the one who panics hears: {:?}", ask(address, "panic").await?);
+    println!("the connection that panics answers: {:?}", ask(address, "panic").await?);
     println!("{}", ask(address, "still there?").await?);
 
     let report = tree.stop().await;
@@ -42,7 +42,7 @@ async fn accept(
 ) -> io::Result<()> {
     loop {
         let Some(accepted) = ctx.unless_stopping(listener.accept()).await else { return Ok(()) };
-        // A full or stopping group refuses; the connection is closed by being dropped.
+        // A full or stopping group refuses the connection and drops it, which closes it.
         let _ = members.spawn(accepted?.0);
     }
 }
@@ -51,7 +51,7 @@ async fn serve(_ctx: Ctx, mut stream: TcpStream) -> io::Result<()> {
     let mut buffer = [0; 256];
     let length = stream.read(&mut buffer).await?;
     let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
-    assert!(text != "panic", "as you wish");
+    assert!(text != "panic", "panics on request");
     stream.write_all(format!("you said: {text}").as_bytes()).await
 }
 
@@ -59,7 +59,7 @@ async fn ask(address: std::net::SocketAddr, text: &str) -> io::Result<String> {
     let mut stream = TcpStream::connect(address).await?;
     stream.write_all(text.as_bytes()).await?;
     let mut answer = String::new();
-    // The one whose connection panicked may see it reset.
+    // A connection whose task panicked may be reset.
     let _ = stream.read_to_string(&mut answer).await;
     Ok(answer)
 }
