@@ -32,19 +32,19 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// The longest delay after `streak` early exits before this one.
+    /// The longest delay after `step` early exits before this one.
     #[must_use]
-    pub fn ceiling(&self, streak: u32) -> Duration {
+    pub fn ceiling(&self, step: u32) -> Duration {
         // 2^32 ns are 4 s, 2^96 are beyond any Duration: a shift of 96 bits loses nothing that `to` would keep.
-        let factor = 1u128 << streak.min(96);
+        let factor = 1u128 << step.min(96);
         let nanos = self.from.as_nanos().saturating_mul(factor);
         if nanos >= self.to.as_nanos() { self.to } else { duration_from_nanos(nanos) }
     }
 
     /// The delay: `random`, taken as a fraction of 2⁶⁴, of the ceiling.
     #[must_use]
-    pub fn delay(&self, streak: u32, random: u64) -> Duration {
-        let ceiling = self.ceiling(streak).as_nanos();
+    pub fn delay(&self, step: u32, random: u64) -> Duration {
+        let ceiling = self.ceiling(step).as_nanos();
         // High and low half apart, so that no ceiling overflows: c·r/2^64 = (c>>64)·r + ((c mod 2^64)·r >> 64).
         let random = u128::from(random);
         let nanos = (ceiling >> 64) * random + (((ceiling & u128::from(u64::MAX)) * random) >> 64);
@@ -84,14 +84,14 @@ mod tests {
         assert_eq!(backoff.ceiling(0), Duration::from_millis(100));
         assert_eq!(backoff.ceiling(1), Duration::from_millis(200));
         assert_eq!(backoff.ceiling(8), Duration::from_millis(25_600));
-        for streak in [9, 32, 64, 95, 96, 97, 127, 128, 1000, u32::MAX] {
-            assert_eq!(backoff.ceiling(streak), Duration::from_secs(30), "streak {streak}");
-            assert!(backoff.delay(streak, u64::MAX) <= Duration::from_secs(30));
+        for step in [9, 32, 64, 95, 96, 97, 127, 128, 1000, u32::MAX] {
+            assert_eq!(backoff.ceiling(step), Duration::from_secs(30), "step {step}");
+            assert!(backoff.delay(step, u64::MAX) <= Duration::from_secs(30));
         }
         let widest = Backoff { from: Duration::from_nanos(1), to: Duration::MAX, ..backoff };
-        for streak in [0, 1, 32, 63, 64, 90, 96, 1000, u32::MAX] {
-            assert!(widest.delay(streak, u64::MAX) <= widest.ceiling(streak));
-            assert!(widest.ceiling(streak) <= Duration::MAX);
+        for step in [0, 1, 32, 63, 64, 90, 96, 1000, u32::MAX] {
+            assert!(widest.delay(step, u64::MAX) <= widest.ceiling(step));
+            assert!(widest.ceiling(step) <= Duration::MAX);
         }
         let longest = Backoff { from: Duration::MAX, to: Duration::MAX, ..backoff };
         assert_eq!(longest.ceiling(u32::MAX), Duration::MAX);

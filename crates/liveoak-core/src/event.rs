@@ -80,8 +80,8 @@ pub enum EventKind {
     BackingOff {
         /// The delay.
         delay: Duration,
-        /// Early exits in a row, this one included.
-        streak: u32,
+        /// The number of restarts in a row, this one included.
+        nth: u32,
     },
     /// It was asked to stop.
     Stopping {

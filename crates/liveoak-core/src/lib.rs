@@ -14,6 +14,7 @@
 
 mod backoff;
 mod decide;
+mod defaults;
 mod event;
 mod exit;
 mod ids;

@@ -126,7 +126,7 @@ fn each_event_has_a_word_and_asks_for_as_much_attention_as_it_deserves() {
         (exited(Exit::Completed, false), "exited", Debug),
         (exited(Exit::Killed, false), "exited", Warn),
         (exited(Exit::Killed, true), "exited", Debug),
-        (EventKind::BackingOff { delay: SECOND, streak: 1 }, "backing-off", Info),
+        (EventKind::BackingOff { delay: SECOND, nth: 1 }, "backing-off", Info),
         (EventKind::Stopping { attempt }, "stopping", Debug),
         (EventKind::Killed { attempt }, "killed", Warn),
         (EventKind::Abandoned { attempt }, "abandoned", Error),

@@ -219,7 +219,7 @@ fn an_exit_that_is_reported_twice_counts_once() {
         rig.input(Input::Exited { id, attempt, exit: Exit::Killed });
     }
     assert_eq!(rig.view("a").attempt.0, 2);
-    assert_eq!(rig.machine.sup(0).window.len(), 1);
+    assert_eq!(rig.machine.supervisor(0).window.len(), 1);
 }
 
 #[test]

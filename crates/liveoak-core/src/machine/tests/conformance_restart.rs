@@ -62,7 +62,7 @@ fn c25_one_group_restart_is_one_entry_and_each_retry_of_a_failed_start_is_one_mo
         rig.policy("a").ready = false;
         for entries in 1..=3 {
             rig.fail("a");
-            assert_eq!(rig.machine.sup(0).window.len(), entries);
+            assert_eq!(rig.machine.supervisor(0).window.len(), entries);
         }
         rig.fail("a");
         assert_eq!(rig.down_kind(), "gave-up");

@@ -45,7 +45,7 @@ fn c3_a_failed_first_start_stops_what_was_started_in_reverse_and_names_the_child
     let (exit, report) = rig.down.as_ref().expect("down");
     assert_eq!(exit.to_string(), "/t/s/c failed to start: failed: boom");
     assert!(report.is_clean());
-    assert!(rig.machine.sup(0).window.is_empty());
+    assert!(rig.machine.supervisor(0).window.is_empty());
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn c10_a_child_of_a_known_name_is_refused_with_its_state_and_a_failed_start_keep
     rig.fail("b");
     assert_eq!(word(&rig.answer(request).expect("told")), "failed");
     assert_eq!(rig.state("b"), "gone");
-    assert!(rig.machine.sup(0).window.is_empty());
+    assert!(rig.machine.supervisor(0).window.is_empty());
     rig.complete("once");
     assert!(rig.add("", &leaf("once")).is_ok(), "what has finished for good makes room");
 }
@@ -159,7 +159,7 @@ fn c11_a_stop_keeps_the_child_listed_touches_no_sibling_under_any_strategy_and_i
         assert_eq!(word(&rig.ask("c", Command::Stop)), "stopped");
         assert_eq!(rig.log(), ["ask a", "gone a", "ask c", "gone c"]);
         assert_eq!(rig.states(["a", "b", "c"]), ["stopped", "running", "stopped"]);
-        assert!(rig.machine.sup(0).window.is_empty());
+        assert!(rig.machine.supervisor(0).window.is_empty());
     }
 }
 

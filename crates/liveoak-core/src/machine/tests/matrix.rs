@@ -115,7 +115,7 @@ fn check(case: &str, restart: Restart, exit: &Exit, strategy: Strategy, then: Th
     };
     assert_eq!(["a", "b", "c"].map(|child| rig.view(child).attempt.0), attempts, "{case}");
     let charged = usize::from(then == Restarts);
-    assert_eq!(rig.machine.sup(rig.machine.root).window.len(), charged, "{case}: the window");
+    assert_eq!(rig.machine.supervisor(rig.machine.root().slot).window.len(), charged, "{case}: the window");
     assert_eq!(rig.view("b").last_exit.map(|exit| exit.kind()), Some(exit.kind()), "{case}");
     let groups = rig.events.iter().filter(|event| matches!(event.kind, EventKind::GroupRestart { .. }));
     assert_eq!(groups.count(), usize::from(charged == 1 && strategy != Strategy::OneForOne), "{case}");
@@ -142,7 +142,11 @@ fn the_matrix_restart_x_exit_holds_for_the_members_of_a_dynamic_group() {
             assert_eq!(rig.log(), log, "{case}");
             assert_eq!(rig.states(["a", "b", "c"]), ["running", state, "running"], "{case}");
             let charged = usize::from(then == Restarts);
-            assert_eq!(rig.machine.sup(rig.machine.root).window.len(), charged, "{case}: the window");
+            assert_eq!(
+                rig.machine.supervisor(rig.machine.root().slot).window.len(),
+                charged,
+                "{case}: the window"
+            );
         }
     }
 }

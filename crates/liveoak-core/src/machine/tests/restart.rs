@@ -216,7 +216,7 @@ fn the_backoff_grows_and_begins_anew_after_a_stable_run_waiting_excluded() {
         let ChildState::BackingOff { remaining } = rig.view("b").state else { panic!("no backoff") };
         rig.advance(remaining);
         seen.extend(rig.events.iter().rev().find_map(|event| match event.kind {
-            EventKind::BackingOff { streak, .. } => Some(streak),
+            EventKind::BackingOff { nth, .. } => Some(nth),
             _ => None,
         }));
     }
@@ -234,7 +234,11 @@ fn an_init_that_fails_on_a_restart_is_retried() {
     }
     rig.ready("a");
     assert_eq!(rig.states(["a", "b"]), ["running", "running"]);
-    assert_eq!(rig.machine.node(1).book.as_ref().map(|book| book.window.len()), Some(5), "each is charged");
+    assert_eq!(
+        rig.machine.child(1).record.as_ref().map(|record| record.window.len()),
+        Some(5),
+        "each is charged"
+    );
 }
 
 #[test]
@@ -249,7 +253,7 @@ fn an_init_that_fails_in_a_temporary_dynamic_child_harms_nobody_else() {
     rig.fail("g/bad");
     assert_eq!(word(&rig.answer(request).expect("at once")), "failed");
     assert_eq!(rig.states(["g", "g/good", "g/bad", "b"]), ["running", "running", "gone", "running"]);
-    assert!(rig.machine.sup(1).window.is_empty());
+    assert!(rig.machine.supervisor(1).window.is_empty());
 }
 
 #[test]
@@ -273,7 +277,7 @@ fn two_children_failing_in_the_same_instant_are_one_group_restart() {
         rig.fail("b");
         rig.fail("c");
         assert_eq!(rig.alive(), ["a", "b", "c"]);
-        assert_eq!(rig.machine.sup(0).window.len(), 1, "one entry");
+        assert_eq!(rig.machine.supervisor(0).window.len(), 1, "one entry");
     }
 }
 
@@ -287,7 +291,7 @@ fn a_child_failing_while_its_group_restarts_is_charged_and_the_group_tries_again
     rig.log();
     rig.fail("b");
     assert_eq!(rig.log(), ["gone b", "ask a", "gone a", "start a", "start b"]);
-    assert_eq!(rig.machine.sup(0).window.len(), 2);
+    assert_eq!(rig.machine.supervisor(0).window.len(), 2);
     rig.ready("b");
     assert_eq!(rig.alive(), ["a", "b", "c"]);
 }
@@ -423,7 +427,7 @@ fn whoever_starts_anew_on_request_or_with_its_supervisor_begins_a_new_row_of_fai
     let mut rig = Rig::started(&sup("t", [sup("s", [leaf("a").delayed(millis(10))])]));
     let streak = |rig: &Rig| {
         let streak = |event: &crate::Event| match event.kind {
-            EventKind::BackingOff { streak, .. } => Some(streak),
+            EventKind::BackingOff { nth, .. } => Some(nth),
             _ => None,
         };
         rig.events.iter().rev().find_map(streak)

@@ -385,7 +385,7 @@ impl Rig {
                 self.most = self.most.max(snapshot.nodes().count());
                 // The table doubles when it is full.
                 let bound = 2 * (self.most + LARGEST_ADDED);
-                assert!(self.machine.places() <= bound, "places are used again before new ones are made");
+                assert!(self.machine.slot_count() <= bound, "places are used again before new ones are made");
             }
             if !self.careful {
                 self.most = UNCOUNTED;

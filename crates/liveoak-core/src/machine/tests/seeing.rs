@@ -241,21 +241,22 @@ fn memory_stays_constant_over_a_million_restarts() {
                 machine.handle(Time::from_nanos(n * 1_000), n, Input::Exited { id, attempt, exit });
             }
         }
-        let windows = ids.map(|id| machine.node(id.slot).book.as_ref().map_or(0, |book| book.window.len()));
+        let windows =
+            ids.map(|id| machine.child(id.slot).record.as_ref().map_or(0, |record| record.window.len()));
         assert!(windows[0] + windows[2] + windows[3] == 0, "who has no limit is not counted");
         let window = windows[1];
         let sizes = [
-            machine.slots.len(),
-            machine.timers.len(),
-            machine.effects.capacity(),
-            machine.sweeps.len(),
+            machine.slot_count(),
+            machine.timers.0.len(),
+            machine.outbox.effects.capacity(),
+            machine.walks.len(),
             window,
         ];
         for (most, size) in most.iter_mut().zip(sizes) {
             *most = size.max(*most);
         }
     }
-    let restarts: u64 = ids.iter().map(|id| machine.node(id.slot).attempt - 1).sum();
+    let restarts: u64 = ids.iter().map(|id| machine.child(id.slot).attempt - 1).sum();
     assert_eq!(restarts, 1_000_000);
     assert!(most[0] <= 8 && most[1] == 0 && most[2] <= 64 && most[3] == 0 && most[4] <= 2_501, "{most:?}");
 }
@@ -273,7 +274,7 @@ fn a_group_of_many_that_must_be_killed_is_walked_over_once_and_not_once_for_each
         if let Effect::Kill { id, attempt } = effect {
             machine.handle(Time::ZERO, 0, Input::Exited { id, attempt, exit: Exit::Killed });
         }
-        walks = walks.max(machine.sweeps.len());
+        walks = walks.max(machine.walks.len());
     }
     assert!(machine.has_ended());
     assert!(walks <= 2, "{walks} walks at once: to ask, and to kill");

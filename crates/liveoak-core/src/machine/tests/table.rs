@@ -2,7 +2,7 @@
 
 use super::rig::{Obeys, Rig, word};
 use super::shape::{leaf, secs, sup};
-use crate::{Command, Condition, Exit, GiveUp, Health, Limit, Time};
+use crate::{Command, Condition, Exit, GiveUp, Health, Limit};
 
 /// A tree in which `s/a` is in the phase called `phase`.
 fn in_phase(phase: &str) -> Rig {
@@ -192,8 +192,9 @@ fn edge(state: &str, condition: Condition) -> &'static str {
     match (rig.answer(request).map(|answer| word(&answer)), rig.state("z")) {
         (Some("ready"), "running") => "open",
         (None, "waiting") => {
-            let timer = rig.machine.node(rig.id("z").slot).timer;
-            if timer == Time::NEVER { "waits" } else { "patience" }
+            let record = rig.machine.child(rig.id("z").slot).record.as_ref();
+            let deadline = record.and_then(|record| record.dependency_deadline);
+            if deadline.is_none() { "waits" } else { "patience" }
         }
         (Some("failed"), "stopped") => "refused",
         other => panic!("{condition:?} of a child that is {state}: {other:?}"),
