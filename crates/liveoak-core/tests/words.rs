@@ -137,7 +137,7 @@ fn each_event_has_a_word_and_asks_for_as_much_attention_as_it_deserves() {
         (EventKind::GaveUp(gave_up(false)), "gave-up", Error),
         (EventKind::StartFailed(failure), "start-failed", Error),
         (EventKind::AutoShutdown, "auto-shutdown", Info),
-        (EventKind::GroupRestart { children: 2 }, "group-restart", Info),
+        (EventKind::RestartSet { children: 2 }, "restart-set", Info),
         (EventKind::Health(Health::Healthy), "health", Info),
         (EventKind::Health(Health::Degraded), "health", Warn),
         (EventKind::Health(Health::Unhealthy), "health", Warn),

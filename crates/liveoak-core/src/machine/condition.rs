@@ -107,8 +107,8 @@ impl Machine {
         let condition = self.start_condition(sup, child);
         let name = |child: Index| -> Name { self.arena.name_of(child) };
         match (condition.blocker, condition.dependencies) {
-            (Some(Blocker::RestartStop), _) => WaitingFor::GroupStop,
-            (Some(Blocker::RestartBackoff(failed)), _) => WaitingFor::GroupBackoff(name(failed)),
+            (Some(Blocker::RestartStop), _) => WaitingFor::RestartStop,
+            (Some(Blocker::RestartBackoff(failed)), _) => WaitingFor::RestartBackoff(name(failed)),
             (Some(Blocker::Earlier(earlier)), _) => WaitingFor::Turn(name(earlier)),
             (None, DependencyState::Satisfied) => WaitingFor::Nothing,
             (None, state) => match self.dependency_in(sup, child, state) {

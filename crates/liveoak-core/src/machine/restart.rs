@@ -120,7 +120,7 @@ impl Machine {
         }
         self.arena[failed].begin_ordered_start();
         if count > 1 {
-            self.emit(sup, || EventKind::GroupRestart { children: count });
+            self.emit(sup, || EventKind::RestartSet { children: count });
         }
     }
 

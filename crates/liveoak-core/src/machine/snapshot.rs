@@ -111,11 +111,11 @@ impl Machine {
         let own = self.deadline_of(child, Purpose::Dependency);
         let (sibling, is_backoff) = match what {
             WaitingFor::Edge(..) if own != Time::NEVER => return own,
-            WaitingFor::Edge(_, Condition::Completed) | WaitingFor::GroupStop | WaitingFor::Nothing => {
+            WaitingFor::Edge(_, Condition::Completed) | WaitingFor::RestartStop | WaitingFor::Nothing => {
                 return Time::NEVER;
             }
             WaitingFor::Turn(sibling) | WaitingFor::Edge(sibling, _) => (sibling, false),
-            WaitingFor::GroupBackoff(sibling) => (sibling, true),
+            WaitingFor::RestartBackoff(sibling) => (sibling, true),
         };
         let Some(&sibling) = self.arena.sup(sup).names.get(sibling) else { return Time::NEVER };
         match self.arena[sibling].phase {

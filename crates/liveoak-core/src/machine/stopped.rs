@@ -68,7 +68,7 @@ impl Machine {
                 IdleReason::SupervisorDown => Refusal::SupervisorDown,
                 IdleReason::StoppedByRequest => Refusal::Superseded { by: "a stop" },
                 IdleReason::Finished | IdleReason::Ignored | IdleReason::Quarantined => {
-                    Refusal::Superseded { by: "a group restart" }
+                    Refusal::Superseded { by: "the restart of a sibling" }
                 }
             };
             self.answer(child, |command| match command {

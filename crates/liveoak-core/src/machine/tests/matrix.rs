@@ -117,7 +117,7 @@ fn check(case: &str, restart: Restart, exit: &Exit, strategy: Strategy, then: Th
     let charged = usize::from(then == Restarts);
     assert_eq!(rig.machine.supervisor(rig.machine.root().slot).window.len(), charged, "{case}: the window");
     assert_eq!(rig.view("b").last_exit.map(|exit| exit.kind()), Some(exit.kind()), "{case}");
-    let groups = rig.events.iter().filter(|event| matches!(event.kind, EventKind::GroupRestart { .. }));
+    let groups = rig.events.iter().filter(|event| matches!(event.kind, EventKind::RestartSet { .. }));
     assert_eq!(groups.count(), usize::from(charged == 1 && strategy != Strategy::OneForOne), "{case}");
 }
 

@@ -90,7 +90,7 @@ fn quarantine_during_a_group_s_backoff_lets_the_others_go_on() {
     let mut rig = Rig::started(&tree.strategy(Strategy::OneForAll));
     rig.fail("a");
     let waiting = rig.view("b").state;
-    let what = WaitingFor::GroupBackoff(super::shape::name("a"));
+    let what = WaitingFor::RestartBackoff(super::shape::name("a"));
     let ChildState::BackingOff { remaining } = rig.view("a").state else { panic!("a does not back off") };
     assert_eq!(waiting, ChildState::Waiting { what, remaining: Some(remaining) });
     rig.advance(secs(10));
@@ -341,15 +341,15 @@ fn a_child_that_was_ready_in_a_start_that_goes_on_and_fails_before_it_is_ready_a
 fn a_group_restart_is_told_only_of_those_that_take_part_and_not_at_all_when_that_is_one() {
     let mut rig = Rig::started(&sup("t", [leaf("a")]).strategy(Strategy::OneForAll));
     rig.fail("a");
-    assert_eq!(rig.count("group-restart"), 0);
+    assert_eq!(rig.count("restart-set"), 0);
     let mut rig = Rig::started(&sup("t", [leaf("a"), leaf("b")]).strategy(Strategy::OneForAll));
     rig.obeys("b", Obeys::Test);
     rig.command("b", Command::Stop);
     rig.fail("a");
-    assert_eq!(rig.count("group-restart"), 0);
+    assert_eq!(rig.count("restart-set"), 0);
     let mut rig = Rig::started(&sup("t", [leaf("a"), leaf("b")]).strategy(Strategy::OneForAll));
     rig.fail("a");
-    assert_eq!(rig.count("group-restart"), 1);
+    assert_eq!(rig.count("restart-set"), 1);
 }
 
 /// The delays that were told, in order.

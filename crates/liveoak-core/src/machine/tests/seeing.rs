@@ -204,7 +204,7 @@ fn every_state_that_waits_says_for_what_since_when_and_how_long_still() {
     rig.obeys("c", Obeys::Test);
     rig.fail("a");
     rig.advance(SECOND);
-    let waiting = ChildState::Waiting { what: WaitingFor::GroupStop, remaining: None };
+    let waiting = ChildState::Waiting { what: WaitingFor::RestartStop, remaining: None };
     assert_eq!(rig.view("a").state, waiting);
     assert_eq!(rig.now.since(rig.view("a").since), SECOND);
     let ChildState::Stopping { remaining, .. } = rig.view("c").state else { panic!("c is not stopping") };
