@@ -6,7 +6,7 @@ use crate::{Event, EventKind, Severity};
 use std::collections::VecDeque;
 
 /// The effects that the driver has not polled yet. Holds a few for each input; the members of a stopping group
-/// need no place here, because their effects are made as they are polled.
+/// are not queued here, because their effects are made as they are polled.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     pub(super) effects: VecDeque<Effect>,

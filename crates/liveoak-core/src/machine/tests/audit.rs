@@ -148,7 +148,11 @@ impl Machine {
             assert!(record.waiters.len() <= MAX_WAITERS);
             assert!(record.gave_up.is_none() || !phase.is_live(), "{path} lives and was given up on");
             if matches!(phase, Phase::Idle(_)) {
-                assert!(record.waiters.is_empty(), "{path} is {phase:?} and owes {:?}", record.waiters);
+                assert!(
+                    record.waiters.is_empty(),
+                    "{path} is {phase:?} and has waiters {:?}",
+                    record.waiters
+                );
             }
             assert!(record.log.is_none() || phase.is_stopping(), "{path} is {phase:?} and keeps a log");
             assert!(record.cause.is_none() || phase.is_stopping(), "{path} is {phase:?} and has a cause");

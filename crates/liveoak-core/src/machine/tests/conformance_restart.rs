@@ -249,7 +249,7 @@ fn a_supervisor_that_starts_again_has_clean_windows_its_own_and_its_children_s()
         assert_eq!(word(&rig.ask("s", Command::Restart)), "ready");
         rig.fail("s/a");
         rig.fail("s/a");
-        assert_eq!(rig.view("s").attempt, Attempt(2), "nobody gave up");
+        assert_eq!(rig.view("s").attempt, Attempt(2), "no limit was exceeded");
         rig.fail("s/a");
         assert_eq!(rig.view("s").attempt, Attempt(if common { 3 } else { 2 }));
     }
