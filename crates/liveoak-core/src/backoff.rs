@@ -1,27 +1,28 @@
 //! The delay before a restart: exponential, capped, with full jitter.
 //!
-//! Full jitter (a delay drawn evenly between zero and the ceiling) spreads children that fail together best;
+//! Full jitter is a random delay between zero and the ceiling. It is the best way to spread children that fail together;
 //! see "Exponential Backoff and Jitter", M. Brooker, 2015. The random number is an argument.
 
 use std::time::Duration;
 
-/// How long to wait before restarting a child that keeps ending early.
+/// The delays before the restarts of a child that keeps ending early.
 ///
-/// The n-th restart in a row (counted from 0) waits between zero and `from` × 2ⁿ, at most `to`. An attempt that
-/// ran for `reset_after` or longer, from its start to its exit, begins the row anew. An attempt that
-/// *succeeded* early counts like one that failed: a loop of quick successes is a loop.
+/// The step of a restart is the number of restarts in a row before it. At step n, the delay is between zero and
+/// `from` × 2ⁿ, and at most `to`. The step is 0 again after an attempt that ran for `reset_after` or longer, from its
+/// start to its exit; when the supervisor starts; and when a command starts the child. An attempt that *succeeded* early
+/// counts like one that failed: a loop of quick successes is a loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
     /// The ceiling of the first delay. More than zero.
     pub from: Duration,
     /// The ceiling of all delays. Not less than `from`.
     pub to: Duration,
-    /// How long an attempt must have run to count as stable.
+    /// The time that an attempt must have run for the step to begin at 0 again.
     pub reset_after: Duration,
 }
 
 impl Default for Backoff {
-    /// From 100 ms, to 30 s, reset after 10 s: ten restarts in a row take about 40 s on average.
+    /// From 100 ms to 30 s, reset after 10 s: ten restarts in a row take about 40 s on average.
     fn default() -> Self {
         Self {
             from: Duration::from_millis(100),
@@ -32,29 +33,29 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// The longest delay after `streak` early exits before this one.
+    /// Returns the longest delay at this step.
     #[must_use]
-    pub fn ceiling(&self, streak: u32) -> Duration {
-        // 2^32 ns are 4 s, 2^96 are beyond any Duration: a shift of 96 bits loses nothing that `to` would keep.
-        let factor = 1u128 << streak.min(96);
+    pub fn ceiling(&self, step: u32) -> Duration {
+        // 2^96 ns are longer than any Duration, so a larger shift would change nothing.
+        let factor = 1u128 << step.min(96);
         let nanos = self.from.as_nanos().saturating_mul(factor);
         if nanos >= self.to.as_nanos() { self.to } else { duration_from_nanos(nanos) }
     }
 
-    /// The delay: `random`, taken as a fraction of 2⁶⁴, of the ceiling.
+    /// Returns the delay at this step: the ceiling times `random` / 2⁶⁴.
     #[must_use]
-    pub fn delay(&self, streak: u32, random: u64) -> Duration {
-        let ceiling = self.ceiling(streak).as_nanos();
-        // High and low half apart, so that no ceiling overflows: c·r/2^64 = (c>>64)·r + ((c mod 2^64)·r >> 64).
+    pub fn delay(&self, step: u32, random: u64) -> Duration {
+        let ceiling = self.ceiling(step).as_nanos();
+        // Computed in two halves, so that no ceiling overflows: c·r/2^64 = (c>>64)·r + ((c mod 2^64)·r >> 64).
         let random = u128::from(random);
         let nanos = (ceiling >> 64) * random + (((ceiling & u128::from(u64::MAX)) * random) >> 64);
         duration_from_nanos(nanos)
     }
 }
 
-/// The random number of one child's attempt, out of that of an input: children that are restarted within one input draw
-/// apart. `names` are those of its path, its own first. FNV-1a of them, and the finalizer of SplitMix64 (G. Steele and
-/// others, 2014).
+/// Returns the random number of one attempt, made from that of the input. Children that are restarted within one input
+/// get different numbers. `names` are the names of the child's path, its own first. They are hashed by FNV-1a and mixed
+/// by the finalizer of SplitMix64 (G. Steele and others, 2014).
 #[must_use]
 pub fn jitter<N: AsRef<[u8]>>(random: u64, names: impl IntoIterator<Item = N>, attempt: u64) -> u64 {
     let spread = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3);
@@ -84,14 +85,14 @@ mod tests {
         assert_eq!(backoff.ceiling(0), Duration::from_millis(100));
         assert_eq!(backoff.ceiling(1), Duration::from_millis(200));
         assert_eq!(backoff.ceiling(8), Duration::from_millis(25_600));
-        for streak in [9, 32, 64, 95, 96, 97, 127, 128, 1000, u32::MAX] {
-            assert_eq!(backoff.ceiling(streak), Duration::from_secs(30), "streak {streak}");
-            assert!(backoff.delay(streak, u64::MAX) <= Duration::from_secs(30));
+        for step in [9, 32, 64, 95, 96, 97, 127, 128, 1000, u32::MAX] {
+            assert_eq!(backoff.ceiling(step), Duration::from_secs(30), "step {step}");
+            assert!(backoff.delay(step, u64::MAX) <= Duration::from_secs(30));
         }
         let widest = Backoff { from: Duration::from_nanos(1), to: Duration::MAX, ..backoff };
-        for streak in [0, 1, 32, 63, 64, 90, 96, 1000, u32::MAX] {
-            assert!(widest.delay(streak, u64::MAX) <= widest.ceiling(streak));
-            assert!(widest.ceiling(streak) <= Duration::MAX);
+        for step in [0, 1, 32, 63, 64, 90, 96, 1000, u32::MAX] {
+            assert!(widest.delay(step, u64::MAX) <= widest.ceiling(step));
+            assert!(widest.ceiling(step) <= Duration::MAX);
         }
         let longest = Backoff { from: Duration::MAX, to: Duration::MAX, ..backoff };
         assert_eq!(longest.ceiling(u32::MAX), Duration::MAX);

@@ -1,28 +1,28 @@
-//! The decision about an attempt that ended by itself: one table, restart × exit.
+//! The decision about an attempt that ended by itself: the table restart × exit.
 //!
-//! | | what was wanted (`Completed`, `Stopped`, `AutoShutdown`) | `Ignored` | every failure |
+//! | | not a failure (`Completed`, `Stopped`, `AutoShutdown`) | `Ignored` | every failure |
 //! |---|---|---|---|
 //! | permanent | restart | absent | restart |
 //! | transient | finish | absent | restart |
 //! | temporary | finish | absent | finish |
 //!
-//! Source: OTP rows C19–C21 and C36. That giving up is a failure, and an auto-shutdown is none, are decided
-//! deviations (C27, C47).
+//! Source: the OTP rows C19–C21 and C36 of docs/conformance.md. Two deviations are deliberate: a supervisor that gave up
+//! has failed (C27), and an auto-shutdown is not a failure (C47).
 
 use crate::{Exit, Restart};
 
-/// What becomes of a child whose attempt ended by itself.
+/// What follows an attempt that ended by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is to be restarted (if its limits allow it).
+    /// The child is restarted, if its limits allow it.
     Restart,
-    /// It has done its part and stays down.
+    /// The child has finished and stays down.
     Finish,
-    /// It is not needed here; it counts as started, without an attempt.
+    /// The child is not needed here; it counts as started, without an attempt.
     Absent,
 }
 
-/// The table above.
+/// Decides by the table of restart × exit.
 #[must_use]
 pub const fn decide(restart: Restart, exit: &Exit) -> Verdict {
     match (restart, exit) {

@@ -1,4 +1,4 @@
-//! Every transition of a tree, as one typed event.
+//! The events of a tree: one typed event for each transition.
 
 use crate::{
     Attempt, ChildId, Exit, Health, IdleReason, LimitExceeded, Path, Restart, StartFailure, StopStage,
@@ -7,31 +7,31 @@ use crate::{
 use std::sync::Arc;
 use std::time::Duration;
 
-/// One transition. Numbered without gaps per tree.
+/// One transition of a child. The events of a tree are numbered without gaps.
 #[derive(Clone, Debug)]
 pub struct Event {
-    /// 1, 2, 3 … within the tree.
+    /// The number of the event: 1, 2, 3 … within the tree.
     pub number: u64,
-    /// When.
+    /// When it happened.
     pub at: Time,
-    /// Whose.
+    /// The path of the child.
     pub path: Path,
-    /// Whose, as a handle that never means another child.
+    /// The id of the child, which is never used for another child.
     pub id: ChildId,
-    /// What.
+    /// What happened.
     pub kind: EventKind,
 }
 
-/// How much attention an event asks for.
+/// How much attention an event needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// Part of ordinary life.
+    /// An ordinary step.
     Debug,
     /// Worth a line in a log.
     Info,
-    /// A failure that is being dealt with.
+    /// A failure that the tree deals with itself.
     Warn,
-    /// Something was given up.
+    /// A failure that the tree could not deal with: a child was given up on, abandoned, or did not start.
     Error,
 }
 
@@ -39,100 +39,101 @@ pub enum Severity {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum EventKind {
-    /// It was added to a running tree, behind the children that its supervisor has; what is below it follows.
+    /// The child was added to a running tree, as the last child of its supervisor. An event for each child below it
+    /// follows.
     Added {
         /// Its restart rule.
         restart: Restart,
         /// For supervisors, their strategy.
         strategy: Option<Strategy>,
     },
-    /// It is no longer part of the tree.
+    /// The child is no longer part of the tree.
     Removed,
-    /// It is to be started as soon as what it waits for is there.
+    /// The child waits for its start.
     Waiting,
     /// An attempt was begun.
     Starting {
-        /// Which.
+        /// The attempt number.
         attempt: Attempt,
-        /// Whether this is a restart: the attempt before it ended by itself.
+        /// `true` for a restart: the attempt before it ended by itself.
         restart: bool,
     },
     /// The attempt is ready.
     Ready {
-        /// Which.
+        /// The attempt number.
         attempt: Attempt,
-        /// From its start.
+        /// The time since the attempt was begun.
         took: Duration,
     },
-    /// The attempt is gone; its child is down until another event says what comes of it.
+    /// The attempt has ended. The child is down until another event says what follows.
     Exited {
-        /// Which.
+        /// The attempt number.
         attempt: Attempt,
-        /// How it ended.
+        /// The exit of the attempt.
         exit: Exit,
-        /// From its start.
+        /// The time since the attempt was begun.
         ran: Duration,
-        /// Whether it was stopped by others; else it ended by itself, or for what it did: a start that took too long,
-        /// a heartbeat that did not come, a body that ended while something of it lived on.
+        /// `true` if others stopped the child; `false` if it ended by itself, or was stopped for a failure or end of its
+        /// own: a start timeout, a missed heartbeat, a body that ended before its subtasks.
         stopping: bool,
     },
-    /// It will be restarted after a delay.
+    /// The child is restarted after a delay.
     BackingOff {
         /// The delay.
         delay: Duration,
-        /// Early exits in a row, this one included.
-        streak: u32,
+        /// The number of restarts in a row, this one included.
+        nth: u32,
     },
-    /// It was asked to stop.
+    /// The stop of the child has begun.
     Stopping {
-        /// Which attempt.
+        /// The attempt number.
         attempt: Attempt,
     },
-    /// It is being ended by force.
+    /// The child is killed.
     Killed {
-        /// Which attempt.
+        /// The attempt number.
         attempt: Attempt,
     },
-    /// It could not be ended and is written off; nothing waits for it any more.
+    /// The child could not be killed and is abandoned: nothing waits for it any more.
     Abandoned {
-        /// Which attempt.
+        /// The attempt number.
         attempt: Attempt,
     },
-    /// It rests.
+    /// The child was stopped and stays down.
     Stopped {
-        /// How far the stop had to go.
+        /// The stage that the stop reached.
         stage: StopStage,
-        /// [`IdleReason::StoppedByRequest`] if somebody asked for it (or for a start that failed), [`IdleReason::SupervisorDown`] if it rests with
-        /// its supervisor.
+        /// [`IdleReason::StoppedByRequest`] after a command (also one to start the child, if that failed),
+        /// [`IdleReason::SupervisorDown`] if the child stopped with its supervisor.
         why: IdleReason,
     },
-    /// It has ended for good, by itself.
+    /// The child has ended by itself, for good.
     Finished,
-    /// It said that it is not needed here.
+    /// The child reported that it is not needed here.
     Ignored,
-    /// It was given up on; the others go on.
+    /// The child was given up on; its siblings are not affected.
     Quarantined(Arc<LimitExceeded>),
     /// A supervisor gave up and is stopping its children.
     GaveUp(Arc<LimitExceeded>),
-    /// A supervisor's first start failed and it is stopping what was started.
+    /// The first start of a supervisor failed, and it stops the children that it has started.
     StartFailed(Arc<StartFailure>),
-    /// A supervisor ends because its significant children have.
+    /// A supervisor ends because its significant children have ended.
     AutoShutdown,
-    /// A supervisor restarts several children together.
-    GroupRestart {
-        /// How many, the failed one included.
+    /// A supervisor restarts a restart set of several children.
+    RestartSet {
+        /// The number of children that start again, the failed one included.
         children: usize,
     },
-    /// It said how it is.
+    /// The child reported its health.
     Health(Health),
 }
 
 impl EventKind {
-    /// How much attention it asks for.
+    /// Returns how much attention the event needs.
     #[must_use]
     pub fn severity(&self) -> Severity {
         match self {
-            // An event of its own has told of these, as an error.
+            // The events `GaveUp` and `StartFailed` came before, as errors.
             Self::Exited { exit: Exit::GaveUp(_) | Exit::StartFailed(_), .. } => Severity::Debug,
             Self::Exited { exit, stopping, .. } if exit.is_failure() && !stopping => Severity::Warn,
             Self::Added { .. }
@@ -147,7 +148,7 @@ impl EventKind {
             | Self::Finished
             | Self::Ignored
             | Self::AutoShutdown
-            | Self::GroupRestart { .. } => Severity::Info,
+            | Self::RestartSet { .. } => Severity::Info,
             Self::Health(Health::Healthy) => Severity::Info,
             Self::Killed { .. } | Self::Health(Health::Degraded | Health::Unhealthy) => Severity::Warn,
             Self::Abandoned { .. } | Self::Quarantined(_) | Self::GaveUp(_) | Self::StartFailed(_) => {
@@ -156,7 +157,7 @@ impl EventKind {
         }
     }
 
-    /// One word for the kind, stable for logs and scripts.
+    /// Returns the kind as one word, stable for logs and scripts.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
@@ -177,7 +178,7 @@ impl EventKind {
             Self::GaveUp(_) => "gave-up",
             Self::StartFailed(_) => "start-failed",
             Self::AutoShutdown => "auto-shutdown",
-            Self::GroupRestart { .. } => "group-restart",
+            Self::RestartSet { .. } => "restart-set",
             Self::Health(_) => "health",
         }
     }

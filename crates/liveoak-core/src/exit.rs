@@ -1,6 +1,6 @@
-//! How an attempt ended, as a value.
+//! The exit: how an attempt ended, as a value.
 //!
-//! Richer than `Result`: each variant is something an operator acts on differently.
+//! Each variant calls for another reaction of an operator, so it says more than a `Result`.
 
 use crate::{Name, Path};
 use std::error::Error;
@@ -12,49 +12,49 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Exit {
-    /// The body returned success. Nothing to do.
+    /// The body returned success. There is nothing to do.
     Completed,
-    /// `init` said that this child is not needed here. It counts as started and is absent.
+    /// The child reported in its `init` that it is not needed here. It counts as started, without an attempt.
     Ignored,
-    /// The child ended because it was asked to before it had anything of its own to say.
+    /// The child ended because it was asked to, before it had a result.
     Stopped,
-    /// A supervisor ended as wanted: its significant children had ended (see [`AutoShutdown`](crate::AutoShutdown)).
+    /// A supervisor ended as declared: its significant children had ended (see [`AutoShutdown`](crate::AutoShutdown)).
     AutoShutdown,
-    /// The body returned an error. Read the chain.
+    /// The body returned an error. Read its chain of sources.
     Failed(Arc<Failure>),
-    /// The factory, the body, a hook or a destructor panicked. A bug: read the message and the location.
+    /// The factory, the body, a hook or a destructor panicked. This is a bug: read the message and the location.
     Panicked(Arc<Panic>),
     /// A process ended with an exit code that does not count as success.
     Code(i32),
-    /// A process was ended by a signal that nobody here sent, or as a part of its stop.
+    /// A process was ended by a signal: one that Liveoak did not send, or one that was part of its stop.
     Signal {
         /// The signal's number.
         signal: i32,
-        /// Whether the kernel wrote a core file.
+        /// `true` if the kernel wrote a core file.
         core_dumped: bool,
     },
-    /// The child was not ready within the time it had for its start.
+    /// The child was not ready before its start deadline.
     StartTimeout(Duration),
-    /// The child gave no heartbeat for longer than it promised. It is stuck; look at what it was doing.
+    /// The child gave no heartbeat for longer than it promised. It is stuck: find out what it was doing.
     HeartbeatTimeout(Duration),
-    /// The child was ended by force: it did not stop within its time, or something outside cancelled it.
+    /// The child was killed because it did not stop before its stop deadline, or was cancelled from outside.
     Killed,
-    /// The child could not be ended, not even by force (a thread, or code that never yields). It may still
-    /// run; nothing waits for it any more.
+    /// The child did not end even when it was killed (a thread, or code that never yields). It may still run, but
+    /// nothing waits for it any more.
     Abandoned,
-    /// A supervisor's first start failed because this child's did.
+    /// The first start of a supervisor failed because the start of a child failed.
     StartFailed(Arc<StartFailure>),
     /// A supervisor gave up: a child failed more often than its limit allows.
     GaveUp(Arc<LimitExceeded>),
 }
 
 impl Exit {
-    /// An exit from any error.
+    /// Returns the exit for an error that a body returned.
     pub fn failed(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::Failed(Arc::new(Failure(error.into())))
     }
 
-    /// Whether the attempt failed, in the sense of law 5. What was wanted is no failure.
+    /// Returns `true` if the attempt failed: it ended neither with success nor as it was asked or declared to.
     #[must_use]
     pub const fn is_failure(&self) -> bool {
         match self {
@@ -72,7 +72,7 @@ impl Exit {
         }
     }
 
-    /// One word for the kind of exit, stable for logs and scripts.
+    /// Returns the kind of exit as one word, stable for logs and scripts.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {
@@ -121,7 +121,7 @@ impl fmt::Display for Exit {
     }
 }
 
-/// The names of signals that are the same on all common Linux machines (signal(7)).
+/// Returns the name of a signal whose number is the same on all common Linux machines (signal(7)).
 const fn signal_name(signal: i32) -> Option<&'static str> {
     Some(match signal {
         1 => "SIGHUP",
@@ -144,7 +144,7 @@ const fn signal_name(signal: i32) -> Option<&'static str> {
 pub struct Failure(Box<dyn Error + Send + Sync>);
 
 impl Failure {
-    /// The error itself, for downcasting.
+    /// Returns the error itself, for downcasting.
     #[must_use]
     pub fn error(&self) -> &(dyn Error + Send + Sync + 'static) {
         &*self.0
@@ -178,7 +178,7 @@ pub struct Panic {
     pub location: Option<String>,
     /// The backtrace, when backtraces are enabled.
     pub backtrace: Option<String>,
-    /// Where it happened, when not in the body itself: `factory`, `init`, `stop hook`, `destructor`, `subtask`.
+    /// What panicked, if it was not the body itself: `factory`, `init`, `stop hook`, `destructor`, `subtask`.
     pub during: Option<&'static str>,
 }
 
@@ -195,12 +195,12 @@ impl fmt::Display for Panic {
     }
 }
 
-/// Which child made a first start fail, and how.
+/// The failed start that made the first start of a supervisor fail.
 #[derive(Clone, Debug)]
 pub struct StartFailure {
     /// The child that could not start.
     pub path: Path,
-    /// How its attempt ended.
+    /// The exit of its attempt.
     pub exit: Exit,
 }
 
@@ -212,22 +212,22 @@ impl fmt::Display for StartFailure {
 
 impl Error for StartFailure {}
 
-/// Why a supervisor gave up.
+/// A limit that was exceeded, and by which child.
 #[derive(Clone, Debug)]
 pub struct LimitExceeded {
     /// The child whose failure was one too many.
     pub path: Path,
     /// The child's name.
     pub child: Name,
-    /// How its last attempt ended.
+    /// The exit of its last attempt.
     pub exit: Exit,
-    /// Restarts that would have been needed within `period`, this one included.
+    /// The number of restarts within `period`, including the one that was not allowed.
     pub count: u32,
-    /// How many were allowed.
+    /// The number of restarts that the limit allows.
     pub allowed: u32,
-    /// The window.
+    /// The period of the limit.
     pub period: Duration,
-    /// Whether the limit was the child's own; else it was its supervisor's for all its children.
+    /// `true` if it was the child's own limit, `false` if it was its supervisor's for all its children.
     pub own_limit: bool,
 }
 

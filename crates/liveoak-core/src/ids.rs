@@ -1,21 +1,21 @@
-//! Names, paths and numbers that say which child, and which attempt of it, is meant.
+//! The names, paths and numbers that identify a child, one of its attempts, or a request.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// The name of a child among its siblings: 1 to 128 bytes, without `/`, control characters or white space at
-/// its ends, and neither `.` nor `..`.
+/// The name of a child among its siblings: 1 to 128 bytes, without `/`, without control characters, without white space
+/// at its ends, and neither `.` nor `..`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(Arc<str>);
 
 impl Name {
-    /// The longest name, in bytes. Paths stay printable on one line at any sensible depth.
+    /// The length of the longest name, in bytes. A path of usual depth fits on one line.
     pub const MAX_BYTES: usize = 128;
 
-    /// Checks `text` and makes it a name.
+    /// Makes a name of `text`.
     ///
     /// # Errors
-    /// When the text breaks one of the rules above; the error says which.
+    /// When the text breaks one of the rules of [`Name`]; the error says which one.
     pub fn new(text: impl Into<Arc<str>>) -> Result<Self, NameError> {
         let text = text.into();
         let fault = if text.is_empty() {
@@ -39,7 +39,7 @@ impl Name {
         }
     }
 
-    /// The name as text.
+    /// Returns the name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -69,7 +69,7 @@ impl std::borrow::Borrow<str> for Name {
 pub struct NameError {
     /// The refused text.
     pub name: Arc<str>,
-    /// Which rule it breaks.
+    /// The rule that it breaks.
     pub fault: &'static str,
 }
 
@@ -81,36 +81,35 @@ impl fmt::Display for NameError {
 
 impl std::error::Error for NameError {}
 
-/// Where a child stands in its tree, as text: `/shop/ingest/kafka`. The first name is the tree's.
+/// The position of a child in its tree, as text: `/shop/ingest/kafka`. The first name is the root's.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Path(Arc<str>);
 
 impl Path {
-    /// Takes `text` as a path; a leading `/` is added when there is none. Whether such a child exists is
-    /// known to the tree only.
+    /// Makes a path of `text`, with a leading `/` if it has none. A path may be that of no child.
     #[must_use]
     pub fn new(text: &str) -> Self {
         if text.starts_with('/') { Self(text.into()) } else { Self(format!("/{text}").into()) }
     }
 
-    /// The path as text, with its leading `/`.
+    /// Returns the path as text, with its leading `/`.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The names from the tree's to the child's.
+    /// Returns the names of the path, the root's first.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.split('/').skip(1)
     }
 
-    /// The last name.
+    /// Returns the last name of the path.
     #[must_use]
     pub fn name(&self) -> &str {
         self.0.rsplit('/').next().unwrap_or_default()
     }
 
-    /// The path of a child called `name` below this one.
+    /// Returns the path of the child called `name` below this one.
     #[must_use]
     pub fn join(&self, name: &str) -> Self {
         Self(format!("{}/{name}", self.0).into())
@@ -147,17 +146,17 @@ impl fmt::Debug for Path {
     }
 }
 
-/// One child of one tree, for as long as the child exists. Never valid for another child: a slot that is used
-/// again has another serial.
+/// The id of one child of one tree. It is never used for another child: the next child in the same slot has another
+/// serial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChildId {
-    /// Where the child's state is kept. Drivers may use it as an index.
+    /// The slot in which the child's state is kept. Drivers may use it as an index.
     pub slot: u32,
-    /// How often the slot was used before.
+    /// The number of children that were in this slot before.
     pub serial: u32,
 }
 
-/// One run of a child: 1, 2, 3 … per child, never reused. `Attempt(0)` means that none was begun.
+/// The number of one run of a child: 1, 2, 3 … for each child, never reused. `Attempt(0)` means that none was begun.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Attempt(pub u64);
 
@@ -167,7 +166,7 @@ impl fmt::Display for Attempt {
     }
 }
 
-/// Whose answer it is: chosen by the driver with a command, given back with the answer.
+/// The id of a request: chosen by the driver with a command, and returned with the reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(pub u64);
 

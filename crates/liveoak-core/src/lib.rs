@@ -1,9 +1,9 @@
-//! The supervision machine: what to start, restart, stop and give up on, decided without doing any of it.
+//! The supervision machine: decides what to start, restart, stop and give up on, and does none of it.
 //!
-//! This crate knows no executor, no clock and no source of randomness. A driver tells the [`Machine`] what
-//! happened ([`Input`]), at what [`Time`] and with which random number; the machine answers with what is to be
-//! done ([`Effect`]) and when it wants to be woken ([`Machine::poll_deadline`]). Hours of behaviour are
-//! tested in milliseconds this way, and every rule has one place:
+//! This crate uses no executor, no clock and no source of randomness. A driver gives the [`Machine`] what happened
+//! ([`Input`]), at what [`Time`], and a random number; the machine returns work for the driver ([`Effect`]) and the time
+//! of its next deadline ([`Machine::poll_deadline`]). So hours of behaviour are tested in milliseconds, and every rule
+//! has one place:
 //!
 //! * [`decide`] – the table restart × exit;
 //! * [`Window`] – the restart window; [`Backoff`] – the delay before a restart;
@@ -14,6 +14,7 @@
 
 mod backoff;
 mod decide;
+mod defaults;
 mod event;
 mod exit;
 mod ids;

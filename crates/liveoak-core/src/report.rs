@@ -1,23 +1,23 @@
-//! What a stop did, child by child.
+//! The report of a stop: what it did to each child.
 
 use crate::{Exit, Path};
 use std::time::Duration;
 
-/// How far the stop of one child had to go.
+/// The stage that the stop of one child reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum StopStage {
-    /// It was not running but was to be started (waiting, or backing off): that was cancelled.
+    /// The child had no attempt and was about to start (waiting, or backing off): the start was cancelled.
     Cancelled,
-    /// It ended after being asked.
+    /// The child ended after it was asked.
     Asked,
-    /// It had to be killed.
+    /// The child was killed.
     Killed,
-    /// It could not even be killed and was written off.
+    /// The child did not end even when it was killed, and was abandoned.
     Abandoned,
 }
 
 impl StopStage {
-    /// The stage as one word.
+    /// Returns the stage as one word.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -28,7 +28,7 @@ impl StopStage {
         }
     }
 
-    /// Whether this stage is force.
+    /// Returns `true` if the child did not end by itself.
     #[must_use]
     pub const fn is_forced(self) -> bool {
         matches!(self, Self::Killed | Self::Abandoned)
@@ -40,39 +40,41 @@ impl StopStage {
 pub struct StopEntry {
     /// The child.
     pub path: Path,
-    /// How long it took, from its being asked to its being gone.
+    /// The time from the request to stop until the attempt had ended.
     pub took: Duration,
-    /// How far the ladder was climbed.
+    /// The stage that the stop reached.
     pub stage: StopStage,
-    /// How its attempt ended; none if it had none.
+    /// The exit of the attempt; `None` if there was no attempt.
     pub exit: Option<Exit>,
 }
 
-/// How many children that ended cleanly are listed one by one; beyond that they are counted. Those that were forced
-/// are always listed.
+/// The most entries of a report. Beyond it, children that ended cleanly are only counted; children that were forced are
+/// still listed.
 pub const MAX_LISTED: usize = 10_000;
 
-/// A report with this many entries lists no more members of dynamic groups that ended cleanly: they are many alike.
+/// The most entries of a report that are members of dynamic groups. Beyond it, members that ended cleanly are only
+/// counted.
 pub const MAX_LISTED_MEMBERS: usize = 100;
 
-/// What a stop did. Nothing forced means success.
+/// What a stop did. It succeeded if no child was forced.
 #[derive(Clone, Debug, Default)]
 pub struct StopReport {
-    /// How long the whole stop took.
+    /// The time that the whole stop took.
     pub took: Duration,
-    /// The children in the order in which they were gone.
+    /// The children, in the order in which they ended.
     pub entries: Vec<StopEntry>,
-    /// Clean ends that are counted here because [`MAX_LISTED`] or [`MAX_LISTED_MEMBERS`] was reached.
+    /// The number of children that ended cleanly and are not listed, because of [`MAX_LISTED`] or
+    /// [`MAX_LISTED_MEMBERS`].
     pub unlisted: u64,
 }
 
 impl StopReport {
-    /// The children that did not end by themselves when asked.
+    /// Returns the children that did not end by themselves when they were asked.
     pub fn forced(&self) -> impl Iterator<Item = &StopEntry> {
         self.entries.iter().filter(|entry| entry.stage.is_forced())
     }
 
-    /// Whether nothing had to be forced.
+    /// Returns `true` if no child was forced.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.forced().next().is_none()

@@ -3,31 +3,31 @@
 use crate::{Attempt, ChildId, Condition, Exit, Name, Path, Restart, StopStage, Strategy, Time};
 use std::time::Duration;
 
-/// How well a child does its work. Ordered from well to ill.
+/// The health of a child, from best to worst.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Health {
-    /// It does its work.
+    /// The child does its work.
     #[default]
     Healthy,
-    /// It works, but not as it should; or it is not there yet, or no longer by wish.
+    /// The child works, but not as it should; or it waits, starts, stops, or was stopped on request.
     Degraded,
-    /// It does not do its work.
+    /// The child does not do its work.
     Unhealthy,
 }
 
-/// A tree at one moment. With the events numbered from `number + 1` it stays the truth.
+/// A tree at one moment. The events from `number + 1` on say what changed since.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    /// The number of the last event that is contained.
+    /// The number of the last event that the snapshot includes.
     pub number: u64,
-    /// When.
+    /// The moment.
     pub at: Time,
-    /// The root and, below it, everything.
+    /// The root, with all other children below it.
     pub root: ChildView,
 }
 
 impl Snapshot {
-    /// All nodes, parents before children.
+    /// Returns all children of the tree, supervisors before their children.
     pub fn nodes(&self) -> impl Iterator<Item = &ChildView> {
         let mut stack = vec![&self.root];
         std::iter::from_fn(move || {
@@ -37,7 +37,7 @@ impl Snapshot {
         })
     }
 
-    /// The node at `path`.
+    /// Returns the child at `path`.
     #[must_use]
     pub fn get(&self, path: impl Into<Path>) -> Option<&ChildView> {
         let path = path.into();
@@ -48,67 +48,67 @@ impl Snapshot {
 /// One child at one moment.
 #[derive(Clone, Debug)]
 pub struct ChildView {
-    /// Where it stands.
+    /// The path of the child.
     pub path: Path,
-    /// Its handle.
+    /// The id of the child.
     pub id: ChildId,
     /// Its restart rule.
     pub restart: Restart,
     /// For supervisors, their strategy.
     pub strategy: Option<Strategy>,
-    /// What it is doing.
+    /// The state of the child.
     pub state: ChildState,
-    /// Since when it has been doing that.
+    /// When it entered that state.
     pub since: Time,
-    /// When its attempt was begun, if one lives.
+    /// When its living attempt was begun; `None` if there is none.
     pub started: Option<Time>,
     /// The number of its last attempt; 0 if none was begun.
     pub attempt: Attempt,
-    /// How often it was restarted after ending by itself.
+    /// The number of restarts after attempts that ended by themselves.
     pub restarts: u64,
-    /// How its last finished attempt ended.
+    /// The exit of its last finished attempt.
     pub last_exit: Option<Exit>,
-    /// How it is; for supervisors, the worst of its children.
+    /// The health of the child; a running supervisor has that of its worst child.
     pub health: Health,
-    /// Its children in the order of their start; members of a group by slot.
+    /// Its children in the order of their start; members of a group in the order of their addition.
     pub children: Vec<Self>,
 }
 
-/// What a child is doing. Every state that waits says for what and how long still.
+/// The state of a child. Every state that waits says what it waits for, and how long it still takes at most.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ChildState {
-    /// It is down and nothing will start it by itself.
+    /// The child is down, and does not start without a command or a start of its supervisor.
     Idle(IdleReason),
-    /// It is to be started.
+    /// The child starts as soon as nothing keeps it any more.
     Waiting {
-        /// What has to happen first.
+        /// What the child waits for.
         what: WaitingFor,
-        /// How long that takes at most; none: there is no deadline for it, or none yet.
+        /// The longest time that this still takes; `None` if it has no deadline, or none yet.
         remaining: Option<Duration>,
     },
-    /// Its attempt is not ready yet.
+    /// The attempt of the child is not ready yet.
     Starting {
-        /// How long it may still take; none: as long as it likes.
+        /// The time until its start deadline; `None` if it has none.
         remaining: Option<Duration>,
     },
-    /// Its attempt is ready.
+    /// The attempt of the child is ready.
     Running,
-    /// It will be restarted.
+    /// The child waits for the delay before its restart.
     BackingOff {
-        /// How long it still waits.
+        /// The time until its restart.
         remaining: Duration,
     },
-    /// It is being stopped.
+    /// The child is being stopped.
     Stopping {
-        /// How far that has gone.
+        /// The stage that its stop has reached.
         stage: StopStage,
-        /// How long until the next stage; none: there is no deadline.
+        /// The time until the next stage; `None` if there is no deadline.
         remaining: Option<Duration>,
     },
 }
 
 impl ChildState {
-    /// The state as one word.
+    /// Returns the state as one word.
     #[must_use]
     pub const fn as_str(&self) -> &'static str {
         match self {
@@ -125,20 +125,20 @@ impl ChildState {
 /// Why a child is down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IdleReason {
-    /// Its supervisor is down.
+    /// The supervisor of the child is down.
     SupervisorDown,
-    /// Somebody asked for it; it starts when somebody asks for that.
+    /// The child was stopped by request, and starts again by request only.
     StoppedByRequest,
-    /// It ended by itself, for good.
+    /// The child ended by itself, for good.
     Finished,
-    /// It said that it is not needed here.
+    /// The child reported that it is not needed here.
     Ignored,
-    /// It was given up on; `start` or `restart` gives it another chance.
+    /// The child was given up on; the commands `start` and `restart` start it again.
     Quarantined,
 }
 
 impl IdleReason {
-    /// The reason as one word.
+    /// Returns the reason as one word.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -154,14 +154,14 @@ impl IdleReason {
 /// What a child waits for before it starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WaitingFor {
-    /// Nothing: it starts at once.
+    /// Nothing: the child starts at once.
     Nothing,
     /// An earlier sibling, which must be ready first.
     Turn(Name),
-    /// A sibling that it comes `after`.
+    /// A sibling that the child comes `after`.
     Edge(Name, Condition),
-    /// Members of its group restart that are still being stopped.
-    GroupStop,
-    /// The delay of the group restart that this sibling caused.
-    GroupBackoff(Name),
+    /// Children of its restart set that are still being stopped.
+    RestartStop,
+    /// The backoff of the sibling whose failure caused the restart of its restart set.
+    RestartBackoff(Name),
 }

@@ -1,38 +1,36 @@
-//! Time as the machine sees it: nanoseconds since its tree began.
-//!
-//! A monotonic number handed in by the driver; eight bytes, totally ordered, and as good as a clock in tests.
+//! The time of the machine: nanoseconds since its tree began, as the driver gives them. They never go back.
 
 use std::time::Duration;
 
-/// A moment, in nanoseconds since the tree began. It lasts for 584 years and saturates after.
+/// A point in time, in nanoseconds since the tree began. It saturates after 584 years.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Time(u64);
 
 impl Time {
-    /// The tree's beginning.
+    /// The time at which the tree began.
     pub const ZERO: Self = Self(0);
-    /// Later than every deadline: a timer set to it never fires.
+    /// No time: a timer set to it never fires.
     pub const NEVER: Self = Self(u64::MAX);
 
-    /// The moment `nanos` nanoseconds after the tree's beginning.
+    /// Returns the time `nanos` nanoseconds after the tree began.
     #[must_use]
     pub const fn from_nanos(nanos: u64) -> Self {
         Self(nanos)
     }
 
-    /// Nanoseconds since the tree's beginning.
+    /// Returns the nanoseconds since the tree began.
     #[must_use]
     pub const fn as_nanos(self) -> u64 {
         self.0
     }
 
-    /// This moment plus `duration`; [`Time::NEVER`] when that is beyond what can be counted.
+    /// Returns this time plus `duration`, or [`Time::NEVER`] if that is too late to be represented.
     #[must_use]
     pub fn after(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)))
     }
 
-    /// How long before this moment `earlier` was; zero if it was not.
+    /// Returns the time from `earlier` to this one; zero if `earlier` is later.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))

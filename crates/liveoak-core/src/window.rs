@@ -1,26 +1,27 @@
-//! The restart window: how many restarts within how long are too many.
+//! The restart window: are there more restarts within a period than a limit allows?
 //!
-//! Pure: the clock is an argument. Source: OTP rows C25 and C26, with exact time instead of whole seconds.
+//! The clock is an argument. Source: the OTP rows C25 and C26 of docs/conformance.md, with exact time instead of whole
+//! seconds.
 
 use crate::{Limit, Time};
 use std::collections::VecDeque;
 
-/// What charging one restart to a [`Window`] says.
+/// The result of counting one restart in a [`Window`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Charge {
     /// The restart is allowed.
     Allowed,
-    /// The restart is one too many; this many lie within the period, it included.
+    /// The restart exceeds the limit. The number of restarts within the period, this one included.
     Exceeded(u32),
 }
 
-/// The restarts of the last period. Holds at most `restarts + 1` moments of eight bytes each, and never more
-/// than [`Limit::MAX_RESTARTS`] + 1; a limit of [`Limit::UNLIMITED`] stores nothing.
+/// The restarts of the last period. Holds at most `restarts + 1` times of eight bytes each, and never more than
+/// [`Limit::MAX_RESTARTS`] + 1; a limit of [`Limit::UNLIMITED`] stores nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Window(VecDeque<Time>);
 
 impl Window {
-    /// Adds a restart at `now`, forgets what is older than the period, and compares with the limit. A restart
+    /// Adds a restart at `now`, forgets restarts older than the period, and compares the rest with the limit. A restart
     /// exactly one period old still counts.
     pub fn charge(&mut self, limit: &Limit, now: Time) -> Charge {
         if limit.restarts == Limit::UNLIMITED {
@@ -37,18 +38,18 @@ impl Window {
         if count > limit.restarts { Charge::Exceeded(count) } else { Charge::Allowed }
     }
 
-    /// Forgets everything.
+    /// Forgets all restarts.
     pub fn clear(&mut self) {
         self.0 = VecDeque::new();
     }
 
-    /// How many restarts are remembered.
+    /// Returns the number of restarts that are remembered.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether no restart is remembered.
+    /// Returns `true` if no restart is remembered.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

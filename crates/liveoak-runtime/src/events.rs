@@ -195,7 +195,7 @@ impl std::fmt::Display for Line<'_> {
             EventKind::GaveUp(gave_up) => write!(f, "{path}: {gave_up}"),
             EventKind::StartFailed(failure) => write!(f, "{path}: {failure}"),
             EventKind::AutoShutdown => write!(f, "{path}: ends, because its significant children have ended"),
-            EventKind::GroupRestart { children } => {
+            EventKind::RestartSet { children } => {
                 write!(f, "{path}: restarts {children} children together")
             }
             EventKind::Health(health) => write!(f, "{path}: {}", format!("{health:?}").to_lowercase()),

@@ -318,7 +318,7 @@ fn a_group_that_backs_off_waits_as_a_group() {
         let ChildState::Waiting { what, remaining } = state(&tree, "/t/c") else {
             panic!("it does not wait")
         };
-        assert_eq!(what, WaitingFor::GroupBackoff(Name::new("b").unwrap()));
+        assert_eq!(what, WaitingFor::RestartBackoff(Name::new("b").unwrap()));
         assert!(remaining.is_some());
         for puppet in [&a, &b, &c] {
             puppet.started(2).await;

@@ -1,233 +1,164 @@
-//! The machine: the life of every child of one tree, decided and not done.
+//! The machine: decides the life of every child of one tree, and does none of it.
 //!
-//! One closed set of inputs goes in ([`Input`]), one of effects comes out ([`Effect`]). Each child is one small
-//! state machine ([`Phase`](node::Phase)); each supervisor, whenever something changed below it, looks at its
-//! children and does the next step that is due ([`advance`](start)). There are no plans in progress that
-//! could go stale: what to do next is always read off the states themselves. So a stop, a removal or a second
-//! failure in the middle of anything needs no special case.
+//! One closed set of inputs goes in ([`Input`]), one of effects comes out ([`Effect`]). Each child is one small state
+//! machine ([`Phase`](state::Phase)). Whenever something changed below a supervisor, the supervisor does the next steps
+//! that are due ([`settle`](Machine::settle)). What to do next is always read off the states of the children, never off
+//! a plan in progress that could be out of date. So a stop, a removal or a second failure in the middle of anything
+//! needs no special case.
 //!
 //! ```text
 //!            start                    ready
 //!   idle ──────────► waiting ─► starting ─► running
 //!    ▲                 ▲  ▲         │          │ ended by itself ─► table restart × exit
 //!    │                 │  └─ backing off ◄─────┴────────────────────┘ │
-//!    └──── gone ◄── stopping (asked ► killed ► abandoned) ◄── stop, group restart, missed deadline
+//!    └─── ended ◄── stopping (asked ► killed ► abandoned) ◄── stop, restart set, missed deadline
 //! ```
+//!
+//! The files form layers. A method calls only methods of its own file and of files before it in this list:
+//!
+//! 1. `interface` - the inputs and the effects
+//! 2. `plan` - the plan of a stop: when it becomes more forceful
+//! 3. `state` - the state of one child, and its legal combinations
+//! 4. `arena` - where children are kept and found
+//! 5. `walk` - the walk over the members of a stopping group
+//! 6. `timers` - one deadline for each child and purpose
+//! 7. `outbox` - the effects and events for the driver
+//! 8. `health` - the health of a child
+//! 9. `dependency` - what an `after` edge says
+//! 10. `condition` - may a child start, what does it wait for, and which children does a restart take down
+//! 11. `snapshot` - the snapshot of the tree
+//! 12. `phase` - what changes along with a phase
+//! 13. `stop_log` - the report of a stop
+//! 14. `reply` - the commands and their replies
+//! 15. `start` - the start of one attempt
+//! 16. `stopped` - what follows when a child is down
+//! 17. `stop` - the orders to ask and to kill
+//! 18. `restart` - limits, backoff, restart set, giving up
+//! 19. `exit` - the end of an attempt, and what its exit decides
+//! 20. `stop_progress` - who is asked next, abandoning, the end of a supervisor
+//! 21. `advance` - the next steps of each supervisor
+//! 22. `deadline` - what happens when a deadline has come
+//! 23. `add` - adding children and members
+//! 24. `command` - what each command does
+//! 25. `mod` - the machine itself: an input in, effects out
+//!
+//! Numbers like "C10" are rows of docs/conformance.md, which compares the rules with those of OTP.
 
+mod add;
+mod advance;
+mod arena;
 mod command;
-mod ended;
-mod node;
+mod condition;
+mod deadline;
+mod dependency;
+mod exit;
+mod health;
+mod interface;
+mod outbox;
+mod phase;
+mod plan;
+mod reply;
+mod restart;
+mod snapshot;
 mod start;
+mod state;
 mod stop;
+mod stop_log;
+mod stop_progress;
+mod stopped;
 mod timers;
-mod tree;
-mod view;
+mod walk;
 
 #[cfg(test)]
 mod tests;
 
-pub use command::{Command, MAX_WAITERS, Outcome, Refusal};
-pub use stop::KILL_WAIT;
+pub use interface::{Effect, Input};
+pub use plan::KILL_WAIT;
+pub use reply::{Command, MAX_WAITERS, Outcome, Refusal};
 
-use crate::{Attempt, ChildId, Event, EventKind, Exit, Health, RequestId, Severity, StopReport, Time};
-use node::{Node, Slot};
+use crate::{Attempt, ChildDeclaration, ChildForm, ChildId, Severity, SpecErrors, Time};
+use arena::Arena;
+use outbox::Outbox;
+use state::Index;
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap, VecDeque};
-use std::sync::Arc;
-
-/// Everything that can happen to a tree.
-#[derive(Debug)]
-pub enum Input {
-    /// Start the tree. Once.
-    Start,
-    /// An attempt is ready, or the place of a supervisor is made.
-    Ready {
-        /// Whose.
-        id: ChildId,
-        /// Which; an old one changes nothing.
-        attempt: Attempt,
-    },
-    /// An attempt is gone: nothing of it runs any more.
-    Exited {
-        /// Whose.
-        id: ChildId,
-        /// Which; an old one changes nothing.
-        attempt: Attempt,
-        /// How it ended.
-        exit: Exit,
-    },
-    /// An attempt has ended by itself as far as its body goes, but something of it still runs and is being ended. From
-    /// here on it counts as stopping, within the child's time; `exit` decides what follows when it is gone.
-    Ending {
-        /// Whose.
-        id: ChildId,
-        /// Which; an old one changes nothing.
-        attempt: Attempt,
-        /// How its body ended.
-        exit: Exit,
-    },
-    /// The answer to [`Effect::CheckHeartbeat`].
-    Heartbeat {
-        /// Whose.
-        id: ChildId,
-        /// Which; an old one changes nothing.
-        attempt: Attempt,
-        /// Whether there was a heartbeat since the last check.
-        beaten: bool,
-    },
-    /// A child said how it is.
-    Health {
-        /// Whose.
-        id: ChildId,
-        /// Which; an old one changes nothing.
-        attempt: Attempt,
-        /// How.
-        health: Health,
-    },
-    /// Somebody wants something of one child. Answered once, by [`Effect::Reply`].
-    Command {
-        /// Whose answer.
-        request: RequestId,
-        /// Which child.
-        id: ChildId,
-        /// What.
-        command: Command,
-    },
-    /// Stop the tree, in order, within its budget. Latched; a second one changes nothing.
-    Stop,
-    /// Kill the whole tree now.
-    Kill,
-    /// Time has passed.
-    Tick,
-}
-
-/// Everything a driver is asked to do, in the order given.
-#[derive(Debug)]
-pub enum Effect {
-    /// Begin this attempt (of a supervisor: make its place).
-    Start {
-        /// Of which child.
-        id: ChildId,
-        /// Which.
-        attempt: Attempt,
-    },
-    /// Ask this attempt to stop (of a supervisor: close its place).
-    Ask {
-        /// Of which child.
-        id: ChildId,
-        /// Which.
-        attempt: Attempt,
-    },
-    /// End this attempt by force.
-    Kill {
-        /// Of which child.
-        id: ChildId,
-        /// Which.
-        attempt: Attempt,
-    },
-    /// Nothing waits for this attempt any more; whatever it still does must not matter.
-    Abandon {
-        /// Of which child.
-        id: ChildId,
-        /// Which.
-        attempt: Attempt,
-    },
-    /// The child is no longer part of the tree.
-    Forget {
-        /// Which child.
-        id: ChildId,
-    },
-    /// Say whether this attempt gave a heartbeat since the last time ([`Input::Heartbeat`]).
-    CheckHeartbeat {
-        /// Of which child.
-        id: ChildId,
-        /// Which.
-        attempt: Attempt,
-    },
-    /// The answer to a command.
-    Reply {
-        /// Whose.
-        request: RequestId,
-        /// What came of it.
-        result: Result<Outcome, Refusal>,
-    },
-    /// A transition, for those who watch.
-    Event(Box<Event>),
-    /// The whole tree is ready for the first time.
-    TreeReady,
-    /// The tree has ended; nothing of it runs.
-    TreeEnded {
-        /// How the root ended.
-        exit: Exit,
-        /// What its stop did.
-        report: Arc<StopReport>,
-    },
-}
+use std::collections::{BinaryHeap, VecDeque};
+use timers::Timers;
+use walk::Walk;
 
 /// The supervision machine of one tree.
 #[derive(Debug)]
 pub struct Machine {
-    /// All children, by slot.
-    slots: Vec<Slot>,
-    /// The first vacant slot.
-    vacant: u32,
-    /// The slot of the root.
-    root: u32,
+    /// All children.
+    arena: Arena,
+    /// The root of the tree.
+    root: Index,
     /// The time of the current input.
     now: Time,
     /// The random number of the current input.
     random: u64,
-    /// What is to be done. Holds a few effects per input that was not yet followed by polling.
-    effects: VecDeque<Effect>,
-    /// Groups whose members are being asked, killed or written off one by one, as effects are polled.
-    sweeps: VecDeque<stop::Sweep>,
-    /// Supervisors that something changed for, by depth: what one does rests on what has settled below it.
-    dirty: BinaryHeap<(u32, Reverse<u32>)>,
-    /// The deadlines of all children, one each.
-    timers: BTreeSet<(Time, u32)>,
-    /// The number of the last event.
-    events: u64,
-    /// The least severity that somebody watches.
-    interest: Option<Severity>,
-    /// How many children are in [`Phase::Waiting`](node::Phase::Waiting).
+    /// The effects that were not polled yet.
+    outbox: Outbox,
+    /// The walks over stopping groups that are not finished.
+    walks: VecDeque<Walk>,
+    /// The supervisors to evaluate, by depth: what a supervisor does depends on what is below it.
+    to_evaluate: BinaryHeap<(u32, Reverse<Index>)>,
+    /// The deadlines of all children.
+    timers: Timers,
+    /// How many children are in [`Phase::Waiting`](state::Phase::Waiting).
     waiting: u32,
-    /// Whether any supervisor was declared to end when all is done.
-    some_end_when_done: bool,
-    /// Whether the tree has ended.
-    down: bool,
+    /// The tree has ended.
+    ended: bool,
 }
 
 impl Machine {
-    /// Tells the machine what happened, when, and with which random number (used for jitter only). Time does not
-    /// go back: an earlier `now` counts as the latest one seen.
+    /// Creates the machine of the tree that `root` declares, and returns it with the ids of all declared children: the
+    /// root first, each supervisor before its children, children in the order of their declaration. Nothing starts
+    /// before [`Input::Start`].
+    ///
+    /// # Errors
+    /// Returns everything that is wrong with the specs, at once.
+    ///
+    /// # Panics
+    /// When `root` is a leaf: a tree is a supervisor or a group.
+    pub fn new(root: &ChildDeclaration) -> Result<(Self, Vec<ChildId>), SpecErrors> {
+        let is_leaf = matches!(root.form, ChildForm::Leaf);
+        assert!(!is_leaf, "the root of a tree is a supervisor or a group, not a leaf");
+        crate::spec::tree(root)?;
+        let mut arena = Arena::new();
+        let ids = arena.insert(None, root, Time::ZERO);
+        let machine = Self {
+            arena,
+            root: Index::of_slot(ids[0].slot),
+            now: Time::ZERO,
+            random: 0,
+            outbox: Outbox::default(),
+            walks: VecDeque::new(),
+            to_evaluate: BinaryHeap::new(),
+            timers: Timers::default(),
+            waiting: 0,
+            ended: false,
+        };
+        Ok((machine, ids))
+    }
+
+    /// Handles what happened at `now`. `random` is used for jitter only. Time does not go back: an earlier `now` counts
+    /// as the latest one given.
     pub fn handle(&mut self, now: Time, random: u64, input: Input) {
-        self.at(now, random);
+        self.set_time(now, random);
         match input {
             Input::Start => self.start_tree(),
-            Input::Ready { id, attempt } => {
-                if let Some(i) = self.live_attempt(id, attempt) {
-                    self.reported_ready(i);
-                }
-            }
+            Input::Ready { id, attempt } => self.if_live(id, attempt, Self::reported_ready),
             Input::Exited { id, attempt, exit } => {
-                if let Some(i) = self.live_attempt(id, attempt) {
-                    self.reported_exit(i, exit);
-                }
+                self.if_live(id, attempt, |machine, child| machine.reported_exit(child, exit));
             }
             Input::Ending { id, attempt, exit } => {
-                if let Some(i) = self.live_attempt(id, attempt) {
-                    self.reported_ending(i, exit);
-                }
+                self.if_live(id, attempt, |machine, child| machine.reported_ending(child, exit));
             }
             Input::Heartbeat { id, attempt, beaten } => {
-                if let Some(i) = self.live_attempt(id, attempt) {
-                    self.reported_heartbeat(i, beaten);
-                }
+                self.if_live(id, attempt, |machine, child| machine.reported_heartbeat(child, beaten));
             }
             Input::Health { id, attempt, health } => {
-                if let Some(i) = self.live_attempt(id, attempt) {
-                    self.reported_health(i, health);
-                }
+                self.if_live(id, attempt, |machine, child| machine.reported_health(child, health));
             }
             Input::Command { request, id, command } => self.command(request, id, command),
             Input::Stop => self.stop_tree(),
@@ -237,94 +168,61 @@ impl Machine {
         self.settle();
     }
 
-    /// The next thing to do, if any. Poll until there is nothing after every input.
+    /// Handles a report about an attempt if that is the child's living attempt. A late report changes nothing.
+    fn if_live(&mut self, id: ChildId, attempt: Attempt, handle: impl FnOnce(&mut Self, Index)) {
+        if let Some(child) = self.arena.index_of(id)
+            && self.arena[child].phase.is_live()
+            && self.arena[child].attempt == attempt.0
+        {
+            handle(self, child);
+        }
+    }
+
+    /// Returns the next effect. After every input, poll until there is none.
     pub fn poll_effect(&mut self) -> Option<Effect> {
         loop {
-            if let Some(effect) = self.effects.pop_front() {
+            if let Some(effect) = self.outbox.effects.pop_front() {
                 return Some(effect);
             }
-            if !self.step_sweep() {
+            if !self.step_walk() {
                 return None;
             }
             self.settle();
         }
     }
 
-    /// Like [`poll_effect`](Self::poll_effect), but leaves the walks over stopping groups to others: each of their steps is
-    /// as many effects as the group has members. For drivers that share the work.
+    /// Returns the next effect like [`poll_effect`](Self::poll_effect), but does not continue the stop of a dynamic
+    /// group, which can have an effect for each member. For drivers that share the work among threads.
     pub fn poll_prompt_effect(&mut self) -> Option<Effect> {
-        self.effects.pop_front()
+        self.outbox.effects.pop_front()
     }
 
-    /// Whether [`poll_effect`](Self::poll_effect) has more to give.
+    /// Returns `true` if [`poll_effect`](Self::poll_effect) may have more effects.
     #[must_use]
     pub fn has_effects(&self) -> bool {
-        !self.effects.is_empty() || !self.sweeps.is_empty()
+        !self.outbox.effects.is_empty() || !self.walks.is_empty()
     }
 
-    /// When the machine wants an [`Input::Tick`] at the latest. Changes with every input.
+    /// Returns when the machine needs an [`Input::Tick`] at the latest. Changes with every input.
     #[must_use]
     pub fn poll_deadline(&self) -> Option<Time> {
-        self.timers.first().map(|(at, _)| *at)
+        self.timers.earliest().map(|(at, ..)| at)
     }
 
-    /// From which severity on events are wanted; none means that nobody watches, and events cost nothing.
+    /// Sets the least severity of events that are wanted. With `None` there is no subscriber, and events cost nothing.
     pub const fn set_interest(&mut self, least: Option<Severity>) {
-        self.interest = least;
+        self.outbox.interest = least;
     }
 
-    /// The number of the last event.
+    /// Returns the number of the last event.
     #[must_use]
     pub const fn last_event(&self) -> u64 {
-        self.events
+        self.outbox.last_event
     }
 
-    /// Whether the tree has ended.
+    /// Returns `true` if the tree has ended.
     #[must_use]
     pub const fn has_ended(&self) -> bool {
-        self.down
-    }
-
-    fn at(&mut self, now: Time, random: u64) {
-        self.now = self.now.max(now);
-        self.random = random;
-    }
-
-    /// Lets every supervisor for which something changed do its next steps, the deepest first, until nothing is due.
-    fn settle(&mut self) {
-        while let Some((_, Reverse(i))) = self.dirty.pop() {
-            if let Slot::Used(Node { sup: Some(sup), .. }) = &mut self.slots[i as usize] {
-                sup.queued = false;
-                self.advance(i);
-            }
-        }
-    }
-
-    /// The slot of a child whose living attempt is `attempt` (law 2: anything else is late and changes nothing).
-    fn live_attempt(&self, id: ChildId, attempt: Attempt) -> Option<u32> {
-        let i = self.slot_of(id)?;
-        let node = self.node(i);
-        (node.phase.is_live() && node.attempt == attempt.0).then_some(i)
-    }
-
-    fn emit(&mut self, i: u32, kind: impl FnOnce() -> EventKind) {
-        self.events += 1;
-        if let Some(least) = self.interest {
-            let kind = kind();
-            if kind.severity() >= least {
-                let event = Event {
-                    number: self.events,
-                    at: self.now,
-                    path: self.path_of(i),
-                    id: self.id_of(i),
-                    kind,
-                };
-                self.effects.push_back(Effect::Event(Box::new(event)));
-            }
-        }
-    }
-
-    fn push(&mut self, effect: Effect) {
-        self.effects.push_back(effect);
+        self.ended
     }
 }

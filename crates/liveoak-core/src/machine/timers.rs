@@ -1,103 +1,83 @@
-//! One deadline per child, exactly cancelled.
+//! The deadlines of all children: at most one for each child and purpose, exactly cancelled.
 
-use super::node::Phase;
-use super::{Effect, Machine};
-use crate::{Exit, IdleReason, Time};
+use super::Machine;
+use super::state::Index;
+use crate::Time;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// How often within its period a heartbeat is looked for: a stuck child is caught at most a quarter late.
-const HEARTBEAT_CHECKS: u32 = 4;
+/// What a deadline of a child is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Purpose {
+    /// The end of its phase: the start deadline, the end of the backoff, or the next stage of a stop.
+    Phase,
+    /// The next check of the heartbeat, while it runs.
+    Heartbeat,
+    /// The end of a wait for failing siblings, while it waits.
+    Dependency,
+}
 
-impl Machine {
-    /// Sets or, with [`Time::NEVER`], takes off the timer of a child.
-    pub(super) fn set_timer(&mut self, i: u32, at: Time) {
-        let before = std::mem::replace(&mut self.node_mut(i).timer, at);
+/// The set of all deadlines. Simultaneous ones come in the order of their children's slots.
+#[derive(Debug, Default)]
+pub(super) struct Timers(pub(super) BTreeSet<(Time, Index, Purpose)>);
+
+impl Timers {
+    pub(super) fn earliest(&self) -> Option<(Time, Index, Purpose)> {
+        self.0.first().copied()
+    }
+
+    fn replace(&mut self, child: Index, purpose: Purpose, before: Time, at: Time) {
         if before != at {
             if before != Time::NEVER {
-                self.timers.remove(&(before, i));
+                self.0.remove(&(before, child, purpose));
             }
             if at != Time::NEVER {
-                self.timers.insert((at, i));
+                self.0.insert((at, child, purpose));
             }
-        }
-    }
-
-    pub(super) fn set_timer_in(&mut self, i: u32, duration: Duration) {
-        let at = self.now.after(duration);
-        self.set_timer(i, at);
-    }
-
-    /// Fires everything that is due.
-    pub(super) fn tick(&mut self) {
-        while let Some(&(at, i)) = self.timers.first() {
-            if at > self.now {
-                break;
-            }
-            self.set_timer(i, Time::NEVER);
-            self.fire(i);
-        }
-    }
-
-    fn fire(&mut self, i: u32) {
-        match self.node(i).phase {
-            Phase::BackingOff => self.ready_to_start(i),
-            Phase::Starting => {
-                let within = self.node(i).spec.start_within;
-                self.book(i).cause = Some(Exit::StartTimeout(within));
-                self.begin_stop(i);
-            }
-            Phase::Running => self.check_heartbeat(i),
-            Phase::Stopping { .. } if self.node(i).sup.is_some() => self.next_point_of_plan(i),
-            Phase::Stopping { killed: false } => self.kill(i),
-            Phase::Stopping { killed: true } => self.abandon(i),
-            Phase::Waiting => {
-                self.book(i).patience = Some(Duration::ZERO);
-                let parent = self.node(i).parent;
-                self.mark_dirty(parent);
-            }
-            Phase::Idle(
-                IdleReason::SupervisorDown
-                | IdleReason::StoppedByRequest
-                | IdleReason::Finished
-                | IdleReason::Ignored
-                | IdleReason::Quarantined,
-            ) => {}
-        }
-    }
-
-    /// Begins to watch the heartbeat of a child that became ready, if it promised one.
-    pub(super) fn watch_heartbeat(&mut self, i: u32) {
-        if let Some(period) = self.node(i).spec.heartbeat {
-            let now = self.now;
-            self.book(i).last_beat = now;
-            self.set_timer_in(i, heartbeat_check(period));
-        }
-    }
-
-    fn check_heartbeat(&mut self, i: u32) {
-        if let Some(period) = self.node(i).spec.heartbeat {
-            self.set_timer_in(i, heartbeat_check(period));
-            let (id, attempt) = self.attempt_of(i);
-            self.push(Effect::CheckHeartbeat { id, attempt });
-        }
-    }
-
-    pub(super) fn reported_heartbeat(&mut self, i: u32, beaten: bool) {
-        let (now, node) = (self.now, self.node(i));
-        let Some(period) = node.spec.heartbeat else { return };
-        if node.phase != Phase::Running {
-            return;
-        }
-        if beaten {
-            self.book(i).last_beat = now;
-        } else if now.since(self.book(i).last_beat) >= period {
-            // A stuck child does not hear that it should stop: it is killed at once.
-            self.book(i).cause = Some(Exit::HeartbeatTimeout(period));
-            self.kill(i);
         }
     }
 }
 
-fn heartbeat_check(period: Duration) -> Duration {
-    (period / HEARTBEAT_CHECKS).max(Duration::from_millis(1))
+impl Machine {
+    /// Takes over the time and the random number of an input. Time does not go back.
+    pub(super) fn set_time(&mut self, now: Time, random: u64) {
+        self.now = self.now.max(now);
+        self.random = random;
+    }
+
+    /// Returns how long it is until `at`, or `None` for [`Time::NEVER`].
+    pub(super) fn remaining(&self, at: Time) -> Option<Duration> {
+        (at != Time::NEVER).then(|| at.since(self.now))
+    }
+
+    /// Returns the deadline that a child has for this purpose, or [`Time::NEVER`].
+    pub(super) fn deadline_of(&self, child: Index, purpose: Purpose) -> Time {
+        let (state, record) = (&self.arena[child], &self.arena[child].record);
+        let in_record = match purpose {
+            Purpose::Phase => return state.phase_deadline,
+            Purpose::Heartbeat => record.as_ref().and_then(|record| record.heartbeat_check),
+            Purpose::Dependency => record.as_ref().and_then(|record| record.dependency_deadline),
+        };
+        in_record.unwrap_or(Time::NEVER)
+    }
+
+    /// Sets or, with [`Time::NEVER`], cancels a deadline of a child.
+    pub(super) fn set_timer(&mut self, child: Index, purpose: Purpose, at: Time) {
+        let before = self.deadline_of(child, purpose);
+        if before == at {
+            return;
+        }
+        let in_record = (at != Time::NEVER).then_some(at);
+        match purpose {
+            Purpose::Phase => self.arena[child].phase_deadline = at,
+            Purpose::Heartbeat => self.arena.record(child).heartbeat_check = in_record,
+            Purpose::Dependency => self.arena.record(child).dependency_deadline = in_record,
+        }
+        self.timers.replace(child, purpose, before, at);
+    }
+
+    pub(super) fn set_timer_in(&mut self, child: Index, purpose: Purpose, duration: Duration) {
+        let at = self.now.after(duration);
+        self.set_timer(child, purpose, at);
+    }
 }

@@ -404,8 +404,8 @@ fn describe(node: &ChildView) -> String {
                 WaitingFor::Nothing => "nothing".to_owned(),
                 WaitingFor::Turn(name) => format!("turn {name}"),
                 WaitingFor::Edge(name, condition) => format!("{name} {condition:?}"),
-                WaitingFor::GroupStop => "group stop".to_owned(),
-                WaitingFor::GroupBackoff(name) => format!("backoff {name}"),
+                WaitingFor::RestartStop => "group stop".to_owned(),
+                WaitingFor::RestartBackoff(name) => format!("backoff {name}"),
             };
             format!("waiting for {what} {}", left(*remaining))
         }

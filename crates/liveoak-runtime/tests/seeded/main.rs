@@ -48,7 +48,7 @@ const WORDS: [&str; 36] = [
     "gave-up",
     "start-failed",
     "auto-shutdown",
-    "group-restart",
+    "restart-set",
     "health",
     // How attempts end.
     "completed",

@@ -17,7 +17,8 @@ fn a_child_added_after_a_sibling_that_ended_badly_is_refused_and_not_kept() {
 }
 
 #[test]
-fn a_child_after_a_healthy_supervisor_starts_when_the_last_ill_child_deep_below_it_is_well_again() {
+fn a_child_that_waits_for_a_healthy_supervisor_starts_when_the_last_unhealthy_child_deep_below_it_is_healthy()
+{
     let nested = sup("s", [sup("i", [leaf("a").reports(), leaf("b")])]);
     let mut rig = Rig::new(&sup("t", [nested, leaf("c").after("s", Condition::Healthy)]).edges());
     rig.policy("s/i/a").ready = false;
@@ -40,7 +41,7 @@ fn a_child_after_a_healthy_supervisor_starts_when_the_last_ill_child_deep_below_
 }
 
 #[test]
-fn a_one_shot_that_a_group_restart_interrupted_has_not_completed() {
+fn a_one_shot_child_that_a_restart_set_interrupted_has_not_completed() {
     let tree = sup("t", [leaf("a"), leaf("b").temporary(), leaf("c").after("b", Condition::Completed)]);
     let mut rig = Rig::started(&tree.strategy(Strategy::OneForAll));
     rig.complete("b");
@@ -53,7 +54,7 @@ fn a_one_shot_that_a_group_restart_interrupted_has_not_completed() {
 }
 
 #[test]
-fn a_restart_of_a_child_whose_edge_can_never_hold_is_answered_and_tried_again() {
+fn a_restart_of_a_child_whose_dependency_is_unreachable_is_answered_and_tried_again() {
     let tree = sup("t", [leaf("a").temporary(), leaf("b").after("a", Condition::Ready)]);
     let mut rig = Rig::started(&tree);
     rig.fail("a");
@@ -91,7 +92,7 @@ fn a_dependency_that_is_ready_but_never_healthy_fails_the_first_start_in_time() 
 }
 
 #[test]
-fn patience_for_an_ailing_dependency_goes_on_over_its_attempts_and_ends_when_it_is_well() {
+fn the_dependency_timeout_goes_on_over_the_attempts_of_a_failing_dependency_and_ends_when_it_is_healthy() {
     let web = leaf("web").after("db", Condition::Healthy).start_within(secs(10));
     let mut rig = Rig::new(&sup("t", [leaf("db").reports(), web]).edges());
     rig.policy("db").ready = false;
@@ -111,7 +112,7 @@ fn patience_for_an_ailing_dependency_goes_on_over_its_attempts_and_ends_when_it_
 }
 
 #[test]
-fn a_restart_that_waits_for_health_in_vain_is_a_failure_like_any_other_and_a_command_is_told() {
+fn a_restart_that_waits_for_health_in_vain_is_a_failure_like_any_other_and_a_command_is_refused() {
     let web = leaf("web").after("db", Condition::Healthy).start_within(secs(10));
     let mut rig = Rig::started(&sup("t", [leaf("db"), web]));
     rig.health("db", Health::Degraded);
@@ -119,7 +120,7 @@ fn a_restart_that_waits_for_health_in_vain_is_a_failure_like_any_other_and_a_com
     assert_eq!(waits(&mut rig, "web"), 10);
     rig.advance(secs(4));
     let request = rig.command("web", Command::Restart);
-    assert_eq!(waits(&mut rig, "web"), 6, "who asks again does not prolong it");
+    assert_eq!(waits(&mut rig, "web"), 6, "another command does not prolong the wait");
     rig.advance(secs(6));
     assert_eq!(word(&rig.answer(request).expect("in time")), "failed");
     assert_eq!((rig.state("web"), rig.view("web").restarts), ("backing-off", 1));
@@ -132,7 +133,7 @@ fn a_restart_that_waits_for_health_in_vain_is_a_failure_like_any_other_and_a_com
 }
 
 #[test]
-fn a_wait_for_health_is_bounded_only_while_nothing_else_keeps_the_child() {
+fn a_wait_for_health_has_a_timeout_only_while_nothing_else_keeps_the_child() {
     let web = leaf("web").after("db", Condition::Healthy).start_within(secs(10));
     let once = leaf("once").temporary().reports().start_within(secs(3));
     let tree = sup("t", [once, leaf("db"), web.after("once", Condition::Completed)]);
@@ -140,7 +141,7 @@ fn a_wait_for_health_is_bounded_only_while_nothing_else_keeps_the_child() {
     rig.policy("once").ready = false;
     rig.start();
     rig.health("db", Health::Degraded);
-    assert_eq!(waits(&mut rig, "web"), u64::MAX, "how long a start takes is not how long completion takes");
+    assert_eq!(waits(&mut rig, "web"), u64::MAX, "a start deadline does not bound a completion");
     rig.ready("once");
     rig.advance(secs(100));
     rig.complete("once");
@@ -153,7 +154,7 @@ fn a_wait_for_health_is_bounded_only_while_nothing_else_keeps_the_child() {
 }
 
 #[test]
-fn whose_turn_it_is_not_has_no_deadline_of_its_own() {
+fn a_child_whose_turn_has_not_come_has_no_deadline_of_its_own() {
     let web = leaf("web").after("db", Condition::Healthy).start_within(secs(10));
     let tree = sup("t", [leaf("a").reports().start_within(secs(60)), leaf("db").reports(), web, leaf("z")]);
     let mut rig = Rig::new(&tree);
@@ -171,7 +172,7 @@ fn whose_turn_it_is_not_has_no_deadline_of_its_own() {
 }
 
 #[test]
-fn a_supervisor_that_waits_for_the_health_of_a_sibling_has_half_a_minute() {
+fn a_supervisor_waits_half_a_minute_for_the_health_of_a_sibling() {
     let web = sup("web", [leaf("a")]).after("db", Condition::Healthy);
     let mut rig = Rig::new(&sup("t", [leaf("db").reports(), web]));
     rig.policy("db").ready = false;
@@ -184,7 +185,7 @@ fn a_supervisor_that_waits_for_the_health_of_a_sibling_has_half_a_minute() {
 }
 
 #[test]
-fn how_long_a_dependency_takes_to_complete_is_its_work_and_has_no_deadline() {
+fn a_wait_for_a_dependency_to_complete_has_no_deadline() {
     let web = leaf("web").after("migration", Condition::Completed).start_within(secs(10));
     let mut rig = Rig::new(&sup("t", [leaf("migration").temporary(), web]).edges());
     rig.start();
@@ -195,7 +196,8 @@ fn how_long_a_dependency_takes_to_complete_is_its_work_and_has_no_deadline() {
 }
 
 #[test]
-fn a_child_that_was_ready_in_a_start_that_goes_on_does_not_fail_it_when_its_edge_can_never_hold_again() {
+fn a_child_that_was_ready_while_its_supervisor_starts_does_not_fail_the_start_when_its_dependency_becomes_unreachable()
+ {
     let web = leaf("web").after("db", Condition::Ready);
     let tree = sup("t", [leaf("db").temporary(), web, leaf("slow").reports().start_within(secs(60))]);
     let mut rig = Rig::new(&tree.edges());
@@ -210,7 +212,7 @@ fn a_child_that_was_ready_in_a_start_that_goes_on_does_not_fail_it_when_its_edge
 }
 
 #[test]
-fn a_start_that_fails_for_an_edge_names_the_other_child_the_condition_and_how_it_ended() {
+fn a_start_that_fails_on_a_dependency_names_the_sibling_the_condition_and_its_exit() {
     let mut rig = Rig::started(&sup("t", [leaf("a"), leaf("db").temporary()]));
     rig.fail("db");
     let web = leaf("web").after("a", Condition::Ready).after("db", Condition::Ready);
@@ -221,7 +223,7 @@ fn a_start_that_fails_for_an_edge_names_the_other_child_the_condition_and_how_it
 }
 
 #[test]
-fn a_child_that_may_take_as_long_as_it_likes_to_start_may_also_wait_as_long() {
+fn a_child_without_a_start_deadline_waits_without_one() {
     let web = leaf("web").after("db", Condition::Healthy).start_within(Duration::MAX);
     let mut rig = Rig::new(&sup("t", [leaf("db").reports(), web]));
     rig.policy("db").ready = false;
@@ -246,7 +248,7 @@ fn a_wait_for_health_is_not_prolonged_by_what_happens_elsewhere() {
 }
 
 #[test]
-fn who_comes_after_a_one_shot_that_a_group_restart_cut_short_fails_loudly_and_holds_up_nobody_for_ever() {
+fn a_child_after_a_one_shot_child_that_a_restart_set_stopped_fails_and_does_not_block_others_for_ever() {
     for strategy in [Strategy::OneForAll, Strategy::RestForOne] {
         let job = leaf("job").temporary();
         let tree = [leaf("a"), job, leaf("app").after("job", Condition::Started), leaf("web")];
@@ -264,7 +266,7 @@ fn who_comes_after_a_one_shot_that_a_group_restart_cut_short_fails_loudly_and_ho
 }
 
 #[test]
-fn a_start_that_cannot_be_tried_is_not_tried_again_within_a_second_however_the_limits_are() {
+fn a_start_that_cannot_be_tried_is_not_tried_again_within_a_second_whatever_the_limits_are() {
     let app = leaf("app").after("job", Condition::Started).limit(Limit::unlimited());
     let tree = sup("t", [leaf("job").temporary(), app.with(|child| child.backoff = None)]);
     let mut rig = Rig::started(&tree);
@@ -276,7 +278,7 @@ fn a_start_that_cannot_be_tried_is_not_tried_again_within_a_second_however_the_l
 }
 
 #[test]
-fn who_comes_after_one_that_was_stopped_on_request_waits_for_as_long_and_nobody_waits_for_it() {
+fn a_child_after_a_stopped_sibling_waits_as_long_and_does_not_delay_others() {
     for strategy in [Strategy::OneForAll, Strategy::RestForOne] {
         let app = leaf("app").after("db", Condition::Ready);
         let last = leaf("last").after("app", Condition::Healthy);
@@ -293,7 +295,7 @@ fn who_comes_after_one_that_was_stopped_on_request_waits_for_as_long_and_nobody_
 }
 
 #[test]
-fn a_supervisor_restarts_without_what_was_stopped_on_request_and_without_what_comes_after_that() {
+fn a_supervisor_restarts_without_children_that_were_stopped_on_request_and_without_children_after_them() {
     let nested = sup("s", [leaf("db"), leaf("app").after("db", Condition::Ready), leaf("web")]);
     let mut rig = Rig::started(&sup("t", [nested, leaf("late").after("s", Condition::Ready)]));
     rig.command("s/db", Command::Stop);
@@ -305,7 +307,7 @@ fn a_supervisor_restarts_without_what_was_stopped_on_request_and_without_what_co
 }
 
 #[test]
-fn a_start_on_request_after_one_that_rests_is_refused_at_once_and_says_why() {
+fn a_start_by_command_after_a_stopped_sibling_is_refused_at_once_with_the_reason() {
     let app = leaf("app").after("db", Condition::Ready);
     let mut rig = Rig::started(&sup("t", [leaf("db"), app, leaf("web").after("app", Condition::Ready)]));
     rig.command("db", Command::Stop);
@@ -325,7 +327,7 @@ fn a_start_on_request_after_one_that_rests_is_refused_at_once_and_says_why() {
 }
 
 #[test]
-fn patience_is_not_renewed_by_group_restarts_that_others_cause() {
+fn the_dependency_timeout_is_not_renewed_by_restarts_that_siblings_cause() {
     let web = leaf("web").after("db", Condition::Healthy).start_within(secs(10));
     let other = leaf("other").delayed(SECOND).limit(Limit::unlimited());
     let tree = sup("t", [leaf("db").reports(), other, web]).edges().strategy(Strategy::RestForOne);
@@ -339,13 +341,13 @@ fn patience_is_not_renewed_by_group_restarts_that_others_cause() {
         rig.fail("other");
         assert!(rig.down.is_none());
     }
-    // While the group backs off it is not its turn, and no patience is spent.
+    // While the restart set backs off it is not its turn, and the dependency timeout is paused.
     rig.advance(secs(5));
     assert_eq!(rig.down_kind(), "start-failed");
 }
 
 #[test]
-fn a_dependency_that_keeps_failing_is_waited_for_as_long_as_the_own_start_may_take() {
+fn a_child_waits_for_a_dependency_that_keeps_failing_as_long_as_its_own_start_deadline() {
     let db = leaf("db").reports().delayed(secs(4)).limit(Limit::unlimited());
     let app = leaf("app").after("db", Condition::Ready).start_within(secs(10));
     let mut rig = Rig::new(&sup("t", [db, app]));
@@ -368,7 +370,7 @@ fn a_dependency_that_keeps_failing_is_waited_for_as_long_as_the_own_start_may_ta
 }
 
 #[test]
-fn a_late_tick_that_makes_the_dependency_well_first_does_not_fail_who_waited() {
+fn a_late_tick_that_first_makes_the_dependency_healthy_does_not_fail_the_waiting_child() {
     let members = group("g").members(|group| group.template = leaf("x").delayed(secs(9)).spec);
     let web = leaf("web").after("g", Condition::Healthy).start_within(secs(10));
     let mut rig = Rig::started(&sup("t", [members, web]).edges());
@@ -383,7 +385,7 @@ fn a_late_tick_that_makes_the_dependency_well_first_does_not_fail_who_waited() {
 }
 
 #[test]
-fn a_start_on_request_that_fails_while_its_supervisor_starts_lets_that_be_up() {
+fn a_start_by_command_that_fails_while_its_supervisor_starts_does_not_keep_the_supervisor_from_being_ready() {
     let mut rig = Rig::new(&sup("t", [leaf("a").reports(), leaf("b").reports()]).edges());
     rig.policy("a").ready = false;
     rig.policy("b").ready = false;
@@ -397,7 +399,7 @@ fn a_start_on_request_that_fails_while_its_supervisor_starts_lets_that_be_up() {
 }
 
 #[test]
-fn who_waits_alone_and_is_caught_by_a_group_restart_waits_for_its_turn_again() {
+fn a_child_that_waits_alone_waits_for_its_turn_once_it_is_in_a_restart_set() {
     let web = leaf("web").after("db", Condition::Healthy);
     let tree = sup("t", [leaf("db"), leaf("a").reports(), web, leaf("z")]).strategy(Strategy::RestForOne);
     let mut rig = Rig::started(&tree);
@@ -413,7 +415,7 @@ fn who_waits_alone_and_is_caught_by_a_group_restart_waits_for_its_turn_again() {
 }
 
 #[test]
-fn removing_what_is_down_tells_who_waits_for_the_health_of_the_whole() {
+fn removing_a_child_that_is_down_lets_a_child_start_that_waits_for_the_health_of_the_supervisor() {
     let nested = sup("s", [sup("i", [leaf("a"), leaf("bad")])]);
     let mut rig = Rig::started(&sup("t", [nested, leaf("web").after("s", Condition::Healthy)]));
     rig.command("s/i/bad", Command::Stop);
@@ -424,7 +426,7 @@ fn removing_what_is_down_tells_who_waits_for_the_health_of_the_whole() {
 }
 
 #[test]
-fn who_was_ready_in_a_start_that_goes_on_after_a_group_restart_does_not_fail_it() {
+fn a_child_that_was_ready_before_a_restart_set_stopped_it_does_not_fail_the_first_start_of_its_supervisor() {
     let web = leaf("web").after("db", Condition::Ready);
     let slow = leaf("slow").reports().start_within(secs(60));
     let tree = sup("t", [leaf("db").temporary(), web, leaf("other"), slow]).edges();
@@ -450,7 +452,7 @@ fn a_one_shot_that_says_it_has_completed_when_it_is_asked_to_stop_has_not() {
             rig.obeys("a", Obeys::Ask);
             rig.fail("a");
         } else {
-            // It ends by itself while another is still being stopped.
+            // It ends by itself while a sibling is still being stopped.
             rig.complete("b");
             rig.command("b", Command::Start);
             rig.obeys("c", Obeys::Test);
@@ -465,7 +467,7 @@ fn a_one_shot_that_says_it_has_completed_when_it_is_asked_to_stop_has_not() {
 }
 
 #[test]
-fn who_comes_after_one_that_was_quarantined_waits_for_it_and_holds_up_nobody() {
+fn a_child_after_a_quarantined_sibling_waits_for_it_and_does_not_delay_others() {
     let quarantine = Limit::new(0, secs(60)).on_exceeded(GiveUp::Quarantine);
     let children =
         [leaf("a"), leaf("db").limit(quarantine), leaf("app").after("db", Condition::Ready), leaf("web")];
@@ -480,7 +482,7 @@ fn who_comes_after_one_that_was_quarantined_waits_for_it_and_holds_up_nobody() {
 }
 
 #[test]
-fn the_recovery_of_a_child_deep_below_is_seen_by_whoever_waits_above() {
+fn a_child_that_waits_for_a_supervisor_starts_when_a_child_deep_below_it_recovers() {
     let nested = sup("s", [sup("i", [sup("j", [leaf("a")])])]);
     let mut rig = Rig::started(&sup("t", [nested, leaf("web").after("s", Condition::Healthy)]));
     rig.health("s/i/j/a", Health::Degraded);

@@ -1,200 +1,235 @@
-//! The invariants on top of `node.rs`, and what must be true whenever nothing is left to be done.
+//! The legal states and the invariants on top of `state.rs`, and what must be true whenever nothing is left to be done.
 
-use super::super::node::{Kids, Mode, NONE, Node, Phase, Slot};
-use super::super::start::Gate;
+use super::super::arena::Slot;
+use super::super::dependency::DependencyState;
+use super::super::state::{Child, Children, Index, Intent, Mode, Phase, Readiness, SupervisorState};
+use super::super::timers::Purpose;
 use super::super::{MAX_WAITERS, Machine};
-use crate::{Limit, Time, WaitingFor};
+use crate::{IdleReason, Limit, Time, WaitingFor};
 use std::collections::BTreeSet;
 
 impl Machine {
+    /// The child in a slot.
+    pub(super) fn child(&self, slot: u32) -> &Child {
+        &self.arena[Index::of_slot(slot)]
+    }
+
+    /// The supervisor in a slot.
+    pub(super) fn supervisor(&self, slot: u32) -> &SupervisorState {
+        self.arena.sup(Index::of_slot(slot))
+    }
+
+    /// The number of slots, used or not.
+    pub(super) const fn slot_count(&self) -> usize {
+        self.arena.slots.len()
+    }
+
     /// Checks everything. To be called when all effects have been polled.
     #[track_caller]
     pub(super) fn audit(&self) {
-        assert!(self.effects.is_empty() && self.sweeps.is_empty() && self.dirty.is_empty(), "not settled");
+        let settled = self.outbox.effects.is_empty() && self.walks.is_empty() && self.to_evaluate.is_empty();
+        assert!(settled, "not settled");
         let mut timers = BTreeSet::new();
-        let mut vacant = 0;
-        for (i, slot) in (0u32..).zip(&self.slots) {
-            match slot {
-                Slot::Vacant { .. } => vacant += 1,
-                Slot::Used(node) => {
-                    if node.timer != Time::NEVER {
-                        timers.insert((node.timer, i));
-                    }
-                    self.audit_node(i, node);
-                    if node.sup.is_some() {
-                        self.audit_counts(i);
-                        self.audit_progress(i);
-                    }
+        for child in self.arena.all() {
+            for purpose in [Purpose::Phase, Purpose::Heartbeat, Purpose::Dependency] {
+                let at = self.deadline_of(child, purpose);
+                if at != Time::NEVER {
+                    timers.insert((at, child, purpose));
                 }
             }
+            self.audit_legal_state(child);
+            self.audit_deadlines(child);
+            self.audit_child(child);
+            if self.arena[child].sup.is_some() {
+                self.audit_counts(child);
+                self.audit_progress(child);
+            }
         }
-        assert_eq!(self.timers, timers, "invariant 1: timers");
-        let waits = |slot: &&Slot| matches!(slot, Slot::Used(node) if node.phase == Phase::Waiting);
-        let waiting = self.slots.iter().filter(waits).count();
+        assert_eq!(self.timers.0, timers, "invariant 1: timers");
+        let waiting = self.arena.all().filter(|child| self.arena[*child].phase == Phase::Waiting).count();
         assert_eq!(self.waiting as usize, waiting, "invariant 2: waiting in all");
-        assert_eq!(self.vacant_slots(), vacant, "vacant slots are linked");
+        let vacant = self.slot_count() - self.arena.all().count();
+        assert_eq!(self.linked_vacant_slots(), vacant, "vacant slots are linked");
         self.audit_memory();
-        if self.down {
-            assert!(timers.is_empty(), "a tree that is down has timers");
-            assert!(!self.node(self.root).phase.is_live());
+        if self.ended {
+            assert!(timers.is_empty(), "a tree that has ended has timers");
+            assert!(!self.arena[self.root].phase.is_live());
         }
     }
 
-    /// Law 22: what is kept of a child does not grow with what happened to it.
+    /// The state that is kept of a child does not grow with what happened to the child.
     fn audit_memory(&self) {
-        for (i, slot) in (0u32..).zip(&self.slots) {
-            let Slot::Used(node) = slot else { continue };
+        for child in self.arena.all() {
+            let (state, path) = (&self.arena[child], self.arena.path_of(child));
             let counted = |limit: Option<Limit>| limit.filter(|limit| limit.restarts != Limit::UNLIMITED);
             let bound = |limit| counted(limit).map_or(0, |limit| limit.restarts as usize + 1);
-            if let Some(book) = &node.book {
-                let limit = node.spec.limit.or(Some(Limit::DEFAULT_OF_A_CHILD));
-                assert!(book.window.len() <= bound(limit), "the window of {}", self.path_of(i));
+            if let Some(record) = &state.record {
+                let limit = state.spec.limit.or(Some(Limit::DEFAULT_OF_A_CHILD));
+                assert!(record.window.len() <= bound(limit), "the window of {path}");
             }
-            if let Some(sup) = &node.sup {
-                assert!(sup.window.len() <= bound(sup.rules.intensity), "the window of {}", self.path_of(i));
-                assert!(sup.names.len() <= self.kids_of(i).len());
+            if let Some(sup) = &state.sup {
+                assert!(sup.window.len() <= bound(sup.rules.intensity), "the window of {path}");
+                assert!(sup.names.len() <= self.arena.children(child).count());
             }
         }
     }
 
-    /// Places for children, used or not.
-    pub(super) const fn places(&self) -> usize {
-        self.slots.len()
+    fn linked_vacant_slots(&self) -> usize {
+        let next = |slot: &Index| match self.arena.slots[slot.slot() as usize] {
+            Slot::Vacant { next, .. } => next,
+            Slot::Used(_) => panic!("a used slot is linked as vacant"),
+        };
+        std::iter::successors(self.arena.vacant, next).count()
     }
 
-    fn vacant_slots(&self) -> usize {
-        let (mut count, mut at) = (0, self.vacant);
-        while let Some(Slot::Vacant { next, .. }) = self.slots.get(at as usize) {
-            count += 1;
-            at = *next;
-        }
-        count
-    }
-
-    fn audit_node(&self, i: u32, node: &Node) {
-        let (path, phase) = (self.path_of(i), node.phase);
-        if phase.is_live() {
-            assert!(node.attempt > 0, "invariant 3: {path} lives without an attempt");
+    /// The table in `state.rs`.
+    fn audit_legal_state(&self, child: Index) {
+        let (state, path) = (&self.arena[child], self.arena.path_of(child));
+        let (phase, intent, flags) = (state.phase, state.intent, state.flags);
+        let intent_is_legal = match phase {
+            Phase::Idle(_) => matches!(intent, Intent::Run | Intent::Stop),
+            Phase::Waiting | Phase::BackingOff | Phase::Starting | Phase::Running => intent == Intent::Run,
+            Phase::Stopping { .. } => true,
+        };
+        assert!(intent_is_legal, "{path} is {phase:?} and shall {intent:?}");
+        if phase == Phase::Idle(IdleReason::StoppedByRequest) {
+            assert_eq!(intent, Intent::Stop, "{path} was stopped on request");
         }
         match phase {
-            Phase::BackingOff => assert_ne!(node.timer, Time::NEVER, "{path} backs off for ever"),
-            Phase::Idle(_) => assert_eq!(node.timer, Time::NEVER, "{path} has a timer"),
-            // Exactly while nothing holds it back but ailing siblings.
-            Phase::Waiting if node.timer != Time::NEVER => {
-                assert_eq!(self.gate(node.parent, i), Gate::Ailing, "{path} has a timer for nothing");
-                assert!(node.book.as_ref().is_some_and(|book| book.patience.is_some()), "{path}");
+            Phase::Starting => assert!(!flags.attempt_ready, "{path} starts and was ready"),
+            Phase::Running => assert!(flags.attempt_ready, "{path} runs and was not ready"),
+            Phase::Idle(_) | Phase::Waiting | Phase::BackingOff | Phase::Stopping { .. } => {}
+        }
+        assert!(!flags.in_restart_set || phase.is_live(), "{path} is {phase:?} and in a restart set");
+        assert!(!flags.held || phase == Phase::Waiting, "{path} is {phase:?} and held");
+        if let Some(sup) = &state.sup {
+            let modes: &[Mode] = match phase {
+                Phase::Idle(_) | Phase::Waiting | Phase::BackingOff => &[Mode::Down],
+                Phase::Starting => &[Mode::OpeningRuntime, Mode::Starting],
+                Phase::Running => &[Mode::Up],
+                Phase::Stopping { .. } => &[Mode::Stopping, Mode::ClosingRuntime],
+            };
+            assert!(modes.contains(&sup.mode), "{path} is {phase:?} and {:?}", sup.mode);
+        }
+    }
+
+    /// Each phase has its own deadlines only.
+    fn audit_deadlines(&self, child: Index) {
+        let (state, path) = (&self.arena[child], self.arena.path_of(child));
+        let phase = state.phase;
+        let has = |purpose| self.deadline_of(child, purpose) != Time::NEVER;
+        match phase {
+            Phase::BackingOff => assert!(has(Purpose::Phase), "{path} backs off for ever"),
+            Phase::Idle(_) | Phase::Waiting | Phase::Running => {
+                assert!(!has(Purpose::Phase), "{path} is {phase:?} and has a deadline");
+            }
+            Phase::Starting | Phase::Stopping { .. } => {}
+        }
+        let beats = phase == Phase::Running && state.spec.heartbeat.is_some() && state.sup.is_none();
+        assert_eq!(has(Purpose::Heartbeat), beats, "{path} is {phase:?} and its heartbeat");
+        let left = state.record.as_ref().and_then(|record| record.dependency_time_left);
+        assert!(left.is_none() || phase == Phase::Waiting, "{path} is {phase:?} and waits");
+        if has(Purpose::Dependency) {
+            // Exactly while nothing but failing siblings keeps it from its start.
+            assert_eq!(phase, Phase::Waiting, "{path} has a dependency timeout");
+            assert!(left.is_some(), "{path}");
+            let condition = state.parent.map(|sup| self.start_condition(sup, child));
+            let condition = condition.expect("the root waits for nothing");
+            assert!(condition.has_its_turn(), "{path} has a timeout out of turn");
+            assert_eq!(condition.dependencies, DependencyState::Failing, "{path} has a timeout for nothing");
+        }
+    }
+
+    fn audit_child(&self, child: Index) {
+        let (state, path) = (&self.arena[child], self.arena.path_of(child));
+        let phase = state.phase;
+        assert!(!phase.is_live() || state.attempt > 0, "invariant 3: {path} lives without an attempt");
+        if let Some(record) = &state.record {
+            assert!(record.waiters.len() <= MAX_WAITERS);
+            assert!(record.gave_up.is_none() || !phase.is_live(), "{path} lives and was given up on");
+            if matches!(phase, Phase::Idle(_)) {
                 assert!(
-                    matches!(self.waiting_for(node.parent, i), WaitingFor::Edge(..)),
-                    "{path} has a timer"
+                    record.waiters.is_empty(),
+                    "{path} is {phase:?} and has waiters {:?}",
+                    record.waiters
                 );
             }
-            Phase::Waiting | Phase::Starting | Phase::Running | Phase::Stopping { .. } => {}
+            assert!(record.log.is_none() || phase.is_stopping(), "{path} is {phase:?} and keeps a log");
+            assert!(record.cause.is_none() || phase.is_stopping(), "{path} is {phase:?} and has a cause");
         }
-        if let Some(book) = &node.book {
-            assert!(book.waiters.len() <= MAX_WAITERS);
-            assert!(book.gave_up.is_none() || !phase.is_live(), "{path} lives and was given up on");
-            if matches!(phase, Phase::Idle(_)) {
-                assert!(book.waiters.is_empty(), "{path} is {phase:?} and owes {:?}", book.waiters);
-                assert!(book.cause.is_none(), "{path} is {phase:?} and has a cause");
-            }
-            assert!(book.log.is_none() || phase.is_stopping(), "{path} is {phase:?} and keeps a log");
-            assert!(book.cause.is_none() || phase.is_stopping(), "{path} is {phase:?} and has a cause");
-        }
-        let flags = node.flags;
-        assert_eq!(
-            flags.resting,
-            phase == Phase::Waiting && self.gate(node.parent, i) == Gate::Resting,
-            "{path} rests"
-        );
-        let patience = node.book.as_ref().and_then(|book| book.patience);
-        assert!(patience.is_none() || phase == Phase::Waiting, "{path} is {phase:?} and waits");
-        assert!(!flags.sweep || phase.is_live(), "{path} is {phase:?} and swept");
-        assert!(!flags.again || phase.is_stopping(), "{path} is {phase:?} and to start again");
-        assert!(!flags.removing || phase.is_stopping(), "{path} is {phase:?} and leaving");
-        assert!(phase != Phase::Running || flags.attempt_ready, "{path} runs and was not ready");
-        if node.parent == NONE {
-            assert_eq!(i, self.root);
+        let Some(sup) = state.parent else {
+            assert_eq!(child, self.root);
             return;
-        }
-        let parent = self.sup(node.parent);
+        };
+        let held = phase == Phase::Waiting && self.dependencies_of(sup, child) == DependencyState::Held;
+        assert_eq!(state.flags.held, held, "{path} is held");
+        let parent = self.arena.sup(sup);
         if parent.is_ending() {
             assert!(!phase.is_pending(), "{path} will start although its supervisor ends");
         }
-        if matches!(parent.mode, Mode::Down | Mode::Opening | Mode::Closing) {
+        if matches!(parent.mode, Mode::Down | Mode::OpeningRuntime | Mode::ClosingRuntime) {
             assert!(!phase.is_live(), "{path} lives although its supervisor is {:?}", parent.mode);
         }
         if phase == Phase::Waiting {
-            let what = self.waiting_for(node.parent, i);
+            let what = self.waiting_for(sup, child);
             assert_ne!(what, WaitingFor::Nothing, "{path} waits for nothing and does not start");
         }
     }
 
-    fn audit_counts(&self, i: u32) {
-        let (path, sup) = (self.path_of(i), self.sup(i));
-        assert!(!sup.queued, "{path} is queued although nothing is dirty");
-        let kids = self.kids_of(i);
-        let count = |f: &dyn Fn(&Node) -> bool| kids.iter().filter(|kid| f(self.node(**kid))).count() as u32;
-        assert_eq!(sup.live, count(&|kid| kid.phase.is_live()), "invariant 2: live of {path}");
-        assert_eq!(sup.waiting, count(&|kid| kid.phase == Phase::Waiting), "invariant 2: waiting of {path}");
-        assert_eq!(sup.sweeping, count(&|kid| kid.flags.sweep), "invariant 2: sweeping of {path}");
-        for kid in &kids {
-            assert_eq!(self.node(*kid).parent, i, "a child of {path} has another parent");
+    fn audit_counts(&self, sup: Index) {
+        let (path, state) = (self.arena.path_of(sup), self.arena.sup(sup));
+        assert!(!state.queued, "{path} is queued although nothing is to be evaluated");
+        let children: Vec<Index> = self.arena.children(sup).collect();
+        let count = |f: &dyn Fn(&Child) -> bool| {
+            children.iter().filter(|child| f(&self.arena[**child])).count() as u32
+        };
+        assert_eq!(state.live, count(&|child| child.phase.is_live()), "invariant 2: live of {path}");
+        let waiting = count(&|child| child.phase == Phase::Waiting);
+        assert_eq!(state.waiting, waiting, "invariant 2: waiting of {path}");
+        let to_restart = count(&|child| child.flags.in_restart_set);
+        assert_eq!(state.to_restart, to_restart, "invariant 2: to restart of {path}");
+        for child in &children {
+            assert_eq!(self.arena[*child].parent, Some(sup), "a child of {path} has another parent");
         }
-        for (name, kid) in &sup.names {
-            assert!(kids.contains(kid), "{path} knows {name} and does not have it");
-            assert_eq!(&self.name_of(*kid), name);
+        for (name, child) in &state.names {
+            assert!(children.contains(child), "{path} knows {name} and does not have it");
+            assert_eq!(&self.arena.name_of(*child), name);
         }
-        let paths: BTreeSet<_> = kids.iter().map(|kid| self.path_of(*kid)).collect();
-        assert_eq!(paths.len(), kids.len(), "two children of {path} have one path");
-        assert_eq!(sup.mode == Mode::Down, !self.node(i).phase.is_live(), "mode of {path}");
-    }
-
-    fn kids_of(&self, i: u32) -> Vec<u32> {
-        match &self.sup(i).kids {
-            Kids::Ordered(kids) => kids.clone(),
-            Kids::Group { head, tail, count, .. } => {
-                let (mut kids, mut at, mut before) = (Vec::new(), *head, NONE);
-                while at != NONE {
-                    kids.push(at);
-                    assert_eq!(self.node(at).prev, before);
-                    (before, at) = (at, self.node(at).next);
-                }
-                assert_eq!((before, kids.len()), (*tail, *count as usize), "links of {}", self.path_of(i));
-                kids
+        let paths: BTreeSet<_> = children.iter().map(|child| self.arena.path_of(*child)).collect();
+        assert_eq!(paths.len(), children.len(), "two children of {path} have one path");
+        if let Children::Group { tail, count, .. } = &state.children {
+            assert_eq!((*tail, *count as usize), (children.last().copied(), children.len()), "{path}");
+            for (before, after) in children.iter().zip(children.iter().skip(1)) {
+                assert_eq!(self.arena[*after].prev, Some(*before), "links of {path}");
             }
         }
     }
 
-    /// Nothing hangs: a supervisor that is on its way is waiting for somebody who is.
-    fn audit_progress(&self, i: u32) {
-        let (path, sup, kids) = (self.path_of(i), self.sup(i), self.kids_of(i));
-        let is = |f: &dyn Fn(&Node) -> bool| kids.iter().any(|kid| f(self.node(*kid)));
-        match sup.mode {
+    /// Nothing hangs: a supervisor that starts or stops waits for a child that does.
+    fn audit_progress(&self, sup: Index) {
+        let (path, state) = (self.arena.path_of(sup), self.arena.sup(sup));
+        let is = |f: &dyn Fn(&Child) -> bool| self.arena.children(sup).any(|child| f(&self.arena[child]));
+        match state.mode {
             Mode::Stopping => {
-                assert!(is(&|kid| kid.phase.is_stopping()), "{path} is stopping, but nobody below it is");
+                assert!(is(&|child| child.phase.is_stopping()), "{path} is stopping, but no child is");
             }
             Mode::Starting => assert!(
-                is(&|kid| !kid.flags.ever_ready && !kid.is_at_rest()),
-                "{path} is starting, but nobody below it is"
+                is(&|child| child.readiness == Readiness::Never && !child.is_out_of_order()),
+                "{path} is starting, but no child is"
             ),
             Mode::Up => {
-                let done = sup.rules.end_when_done && self.is_done(i);
+                let done = state.rules.end_when_done && self.is_done(sup);
                 assert!(!done, "{path} goes on although all is done");
             }
-            Mode::Down | Mode::Opening | Mode::Closing => {}
+            Mode::Down | Mode::OpeningRuntime | Mode::ClosingRuntime => {}
         }
-        if sup.sweeping > 0 && !sup.is_ending() {
-            assert!(
-                is(&|kid| kid.flags.sweep && kid.phase.is_stopping()),
-                "the group restart of {path} hangs"
-            );
+        if state.to_restart > 0 && !state.is_ending() {
+            let stops = is(&|child| child.flags.in_restart_set && child.phase.is_stopping());
+            assert!(stops, "the restart set of {path} hangs");
         }
-        if self.node(i).phase.is_stopping() {
-            assert!(sup.is_ending(), "{path}");
-            assert!(
-                sup.mode == Mode::Stopping || self.node(i).timer != Time::NEVER,
-                "{path} closes for ever"
-            );
+        if state.mode == Mode::ClosingRuntime {
+            let deadline = self.deadline_of(sup, Purpose::Phase);
+            assert_ne!(deadline, Time::NEVER, "{path} closes for ever");
         }
     }
 }

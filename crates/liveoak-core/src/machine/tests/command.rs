@@ -8,7 +8,7 @@ use crate::{
 use std::time::Duration;
 
 #[test]
-fn a_stop_that_a_start_overtakes_leaves_no_report_open() {
+fn a_stop_that_a_start_overtakes_leaves_no_log_open() {
     let mut rig = Rig::started(&sup("t", [leaf("a")]));
     rig.obeys("a", Obeys::Test);
     let stop = rig.command("a", Command::Stop);
@@ -33,7 +33,7 @@ fn a_start_after_a_stop_that_fails_leaves_the_child_down() {
 }
 
 #[test]
-fn a_restarted_root_is_up_once_and_its_last_report_tells_of_its_last_stop_only() {
+fn a_restarted_root_is_ready_once_and_its_last_report_covers_its_last_stop_only() {
     let mut rig = Rig::started(&sup("t", [leaf("a")]));
     assert_eq!(word(&rig.ask("", Command::Restart)), "ready");
     assert_eq!(rig.log(), ["ask a", "gone a", "start a"]);
@@ -44,7 +44,7 @@ fn a_restarted_root_is_up_once_and_its_last_report_tells_of_its_last_stop_only()
 }
 
 #[test]
-fn a_temporary_child_that_is_restarted_by_request_while_its_group_restarts_comes_back() {
+fn a_temporary_child_that_is_restarted_by_command_while_its_set_restarts_starts_again() {
     let tree = sup("t", [leaf("a"), leaf("b").temporary()]).strategy(Strategy::OneForAll);
     let mut rig = Rig::started(&tree);
     rig.obeys("b", Obeys::Test);
@@ -56,7 +56,7 @@ fn a_temporary_child_that_is_restarted_by_request_while_its_group_restarts_comes
 }
 
 #[test]
-fn a_start_that_a_group_restart_or_a_stop_above_cuts_short_is_answered() {
+fn a_start_command_that_a_restart_set_or_a_stop_above_interrupts_is_answered() {
     let tree =
         sup("t", [sup("s", [leaf("a"), leaf("b").temporary().reports()]).strategy(Strategy::OneForAll)]);
     let mut rig = Rig::started(&tree);
@@ -136,7 +136,7 @@ fn a_supervisor_that_ends_when_all_is_done_ends_when_a_nested_supervisor_is_done
 }
 
 #[test]
-fn a_member_of_a_group_restart_that_is_told_to_stay_down_is_still_seen_gone_before_the_others_start() {
+fn a_child_of_a_restart_set_that_is_stopped_by_request_still_ends_before_the_others_start() {
     let tree = sup("t", [leaf("a"), leaf("b"), leaf("c")]).strategy(Strategy::OneForAll);
     let mut rig = Rig::started(&tree);
     rig.obeys("c", Obeys::Test);
@@ -149,7 +149,7 @@ fn a_member_of_a_group_restart_that_is_told_to_stay_down_is_still_seen_gone_befo
 }
 
 #[test]
-fn a_group_restart_waits_for_a_child_that_is_being_stopped_by_request_and_does_not_bring_it_back() {
+fn a_restart_set_waits_for_a_child_that_is_stopped_by_request_and_does_not_start_it_again() {
     let tree = sup("t", [leaf("a"), leaf("b")]).strategy(Strategy::OneForAll);
     let mut rig = Rig::started(&tree);
     rig.obeys("b", Obeys::Test);
@@ -162,7 +162,7 @@ fn a_group_restart_waits_for_a_child_that_is_being_stopped_by_request_and_does_n
 }
 
 #[test]
-fn more_commands_than_a_child_can_owe_answers_to_are_refused_as_busy() {
+fn more_waiting_commands_on_a_child_than_allowed_are_refused_as_busy() {
     let mut rig = Rig::started(&sup("t", [leaf("a")]));
     rig.careful = false;
     rig.obeys("a", Obeys::Test);
@@ -175,7 +175,7 @@ fn more_commands_than_a_child_can_owe_answers_to_are_refused_as_busy() {
 }
 
 #[test]
-fn a_restart_of_the_child_whose_backoff_a_group_waits_for_starts_the_whole_group_at_once() {
+fn a_restart_command_on_the_child_that_its_restart_set_waits_for_starts_the_whole_set_at_once() {
     let tree = sup("t", [leaf("a"), leaf("b").delayed(secs(100)), leaf("c")]).strategy(Strategy::OneForAll);
     let mut rig = Rig::started(&tree);
     rig.fail("b");
@@ -187,7 +187,7 @@ fn a_restart_of_the_child_whose_backoff_a_group_waits_for_starts_the_whole_group
 }
 
 #[test]
-fn a_restart_asked_for_while_the_group_restarts_is_answered_by_the_group_s_new_attempt() {
+fn a_restart_command_during_the_restart_of_its_set_is_answered_by_the_new_attempt() {
     let mut rig = Rig::started(&sup("t", ["a", "b", "c"].map(leaf)).strategy(Strategy::OneForAll));
     rig.obeys("c", Obeys::Test);
     rig.fail("b");
@@ -219,7 +219,7 @@ fn an_exit_that_is_reported_twice_counts_once() {
         rig.input(Input::Exited { id, attempt, exit: Exit::Killed });
     }
     assert_eq!(rig.view("a").attempt.0, 2);
-    assert_eq!(rig.machine.sup(0).window.len(), 1);
+    assert_eq!(rig.machine.supervisor(0).window.len(), 1);
 }
 
 #[test]
@@ -251,10 +251,10 @@ fn a_supervisor_that_is_full_refuses_one_child_more_and_a_declaration_with_too_m
     let root = machine.root();
     let refused = machine.add_child(Time::ZERO, root, &leaf("b"), None).expect_err("it is full");
     assert!(matches!(refused, Refusal::Full { max: 10_000 }), "{refused:?}");
-    // One that takes the place of a finished one-shot is not one more.
+    // A child that replaces a finished one-shot child does not exceed the limit.
     let id = machine.find(&"t/once".into()).expect("it was declared");
     machine.handle(Time::ZERO, 0, Input::Exited { id, attempt: Attempt(1), exit: Exit::Completed });
-    machine.add_child(Time::ZERO, root, &leaf("once"), None).expect("the place of another");
+    machine.add_child(Time::ZERO, root, &leaf("once"), None).expect("it replaces a finished child");
 }
 
 #[test]

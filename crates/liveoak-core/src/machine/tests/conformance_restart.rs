@@ -62,7 +62,7 @@ fn c25_one_group_restart_is_one_entry_and_each_retry_of_a_failed_start_is_one_mo
         rig.policy("a").ready = false;
         for entries in 1..=3 {
             rig.fail("a");
-            assert_eq!(rig.machine.sup(0).window.len(), entries);
+            assert_eq!(rig.machine.supervisor(0).window.len(), entries);
         }
         rig.fail("a");
         assert_eq!(rig.down_kind(), "gave-up");
@@ -249,7 +249,7 @@ fn a_supervisor_that_starts_again_has_clean_windows_its_own_and_its_children_s()
         assert_eq!(word(&rig.ask("s", Command::Restart)), "ready");
         rig.fail("s/a");
         rig.fail("s/a");
-        assert_eq!(rig.view("s").attempt, Attempt(2), "nobody gave up");
+        assert_eq!(rig.view("s").attempt, Attempt(2), "no limit was exceeded");
         rig.fail("s/a");
         assert_eq!(rig.view("s").attempt, Attempt(if common { 3 } else { 2 }));
     }

@@ -242,7 +242,7 @@ fn a_tree_that_ends_when_all_is_done_says_whether_all_went_well() {
 }
 
 #[test]
-fn a_tree_in_which_somebody_was_stopped_on_request_is_not_done() {
+fn a_tree_with_a_child_that_was_stopped_on_request_is_not_done() {
     let tree = sup("t", [leaf("a").temporary(), leaf("b").temporary()]);
     let mut rig = Rig::started(&tree.rules(|rules| rules.end_when_done = true));
     rig.ask("a", Command::Stop).expect("stopped");

@@ -5,7 +5,7 @@ use super::shape::{SECOND, group, leaf, name, secs, sup};
 use crate::{EventKind, Exit, Limit, LimitExceeded, Panic, Path, Restart, StartFailure, Strategy};
 use std::sync::Arc;
 
-/// What is expected of the middle child.
+/// What is expected to follow the exit of the middle child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Then {
     Restarts,
@@ -14,8 +14,8 @@ enum Then {
 }
 use Then::{Finishes, IsAbsent, Restarts};
 
-/// Every exit there is, with what is expected of a permanent, a transient and a temporary child. Written from OTP's
-/// rows C19–C21 and C36 and our deviations, not from the code.
+/// Returns every exit, with what is expected of a permanent, a transient and a temporary child. Written from OTP's rows
+/// C19–C21 and C36 and our deviations, not from the code.
 fn table() -> Vec<(Exit, [Then; 3])> {
     let path = Path::new("/t/b/x");
     let failure = StartFailure { path: path.clone(), exit: Exit::Killed };
@@ -55,7 +55,7 @@ const RESTARTS: [Restart; 3] = [Restart::Permanent, Restart::Transient, Restart:
 fn the_table_of_this_file_has_every_exit() {
     let seen: std::collections::BTreeSet<_> = table().iter().map(|(exit, _)| exit.kind()).collect();
     for (exit, _) in table() {
-        // A new variant does not compile until it is listed here, and then the count is to be raised.
+        // A new variant does not compile until it is listed here; raise the count then.
         match exit {
             Exit::Completed
             | Exit::Ignored
@@ -115,9 +115,9 @@ fn check(case: &str, restart: Restart, exit: &Exit, strategy: Strategy, then: Th
     };
     assert_eq!(["a", "b", "c"].map(|child| rig.view(child).attempt.0), attempts, "{case}");
     let charged = usize::from(then == Restarts);
-    assert_eq!(rig.machine.sup(rig.machine.root).window.len(), charged, "{case}: the window");
+    assert_eq!(rig.machine.supervisor(rig.machine.root().slot).window.len(), charged, "{case}: the window");
     assert_eq!(rig.view("b").last_exit.map(|exit| exit.kind()), Some(exit.kind()), "{case}");
-    let groups = rig.events.iter().filter(|event| matches!(event.kind, EventKind::GroupRestart { .. }));
+    let groups = rig.events.iter().filter(|event| matches!(event.kind, EventKind::RestartSet { .. }));
     assert_eq!(groups.count(), usize::from(charged == 1 && strategy != Strategy::OneForOne), "{case}");
 }
 
@@ -142,7 +142,11 @@ fn the_matrix_restart_x_exit_holds_for_the_members_of_a_dynamic_group() {
             assert_eq!(rig.log(), log, "{case}");
             assert_eq!(rig.states(["a", "b", "c"]), ["running", state, "running"], "{case}");
             let charged = usize::from(then == Restarts);
-            assert_eq!(rig.machine.sup(rig.machine.root).window.len(), charged, "{case}: the window");
+            assert_eq!(
+                rig.machine.supervisor(rig.machine.root().slot).window.len(),
+                charged,
+                "{case}: the window"
+            );
         }
     }
 }

@@ -1,7 +1,7 @@
-//! The machine, driven by hand: no executor, no clock, no chance.
+//! The machine, driven by hand: without an executor, a clock, or randomness.
 //!
-//! [`rig`] plays the driver and checks the laws after every input; [`audit`] checks the invariants of the
-//! machine's own state. The other files hold the tests, by topic.
+//! [`rig`] is the driver and checks the rules after every input; [`audit`] checks the invariants of the machine's own
+//! state. The other files hold the tests, by topic.
 
 mod after;
 mod audit;
@@ -10,7 +10,6 @@ mod conformance_restart;
 mod conformance_start;
 mod conformance_stop;
 mod dedicated_runtime;
-mod ladder;
 mod matrix;
 mod museum;
 mod property;
@@ -20,5 +19,6 @@ mod rig;
 mod seeing;
 mod shape;
 mod stop;
+mod stop_stages;
 mod table;
 mod waiting;

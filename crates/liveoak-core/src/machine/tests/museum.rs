@@ -10,14 +10,14 @@ use crate::{
 use std::time::Duration;
 
 #[test]
-fn a_group_that_stops_below_a_stopping_supervisor_is_not_told_of_turns_that_its_members_do_not_wait_for() {
+fn a_group_that_stops_below_a_stopping_supervisor_has_no_deadline_for_asking_out_of_turn() {
     let members = group("g").members(|group| group.template.stop_within = secs(60));
     let tree = sup("t", [leaf("a"), sup("s", [members, leaf("b")])]).stop_within(secs(100));
     let mut rig = Rig::started(&tree);
     rig.obeys("s/g/m", Obeys::Test);
     rig.add_member("s/g", Some("m")).expect("room");
     rig.stop();
-    // Whatever else goes on above it: the next thing that happens to the group is the kill.
+    // Whatever happens above it, the next deadline of the group is the kill.
     rig.command("s", Command::Stop);
     rig.health("s/g/m", Health::Degraded);
     let next = ChildState::Stopping { stage: StopStage::Asked, remaining: Some(secs(60)) };
@@ -26,7 +26,7 @@ fn a_group_that_stops_below_a_stopping_supervisor_is_not_told_of_turns_that_its_
 
 #[test]
 fn what_a_supervisor_does_rests_on_what_has_settled_below_it() {
-    // All of `s` is done as soon as it is up, and that ends `t`: nothing that comes after `s` is begun for a moment.
+    // All of `s` is done as soon as it is up, and that ends `t`: no child after `s` is started in between.
     let done =
         sup("s", []).rules(|rules| rules.end_when_done = true).restart(Restart::Transient).significant();
     let tree = sup("t", [done, leaf("b")]).rules(|rules| rules.auto_shutdown = AutoShutdown::AnySignificant);
@@ -52,7 +52,7 @@ fn a_wait_for_health_ends_when_the_dependency_begins_to_stop() {
 }
 
 #[test]
-fn whoever_ends_for_what_it_did_has_not_been_stopped_and_its_exit_is_a_warning() {
+fn the_exit_of_an_attempt_that_the_machine_stops_for_its_own_failure_is_a_warning() {
     let told = |rig: &Rig, path: &str| {
         let mut exits = rig.events.iter().filter(|event| event.path.as_str() == path).filter_map(|event| {
             let EventKind::Exited { stopping, exit, .. } = &event.kind else { return None };
@@ -83,7 +83,7 @@ fn whoever_ends_for_what_it_did_has_not_been_stopped_and_its_exit_is_a_warning()
 }
 
 #[test]
-fn a_start_that_takes_too_long_is_told_as_a_failure() {
+fn the_event_of_a_start_that_takes_too_long_is_a_failure() {
     let mut rig = Rig::new(&sup("t", [leaf("slow").reports().start_within(SECOND)]));
     rig.policy("slow").ready = false;
     rig.start();
@@ -96,7 +96,7 @@ fn a_start_that_takes_too_long_is_told_as_a_failure() {
 }
 
 #[test]
-fn whoever_rests_by_request_has_rested_since_then_also_over_a_restart_of_its_supervisor() {
+fn a_child_that_was_stopped_on_request_stays_in_that_state_over_a_restart_of_its_supervisor() {
     let mut rig = Rig::started(&sup("t", [sup("s", [leaf("a"), leaf("b")])]));
     rig.command("s/a", Command::Stop);
     let since = rig.view("s/a").since;
@@ -107,7 +107,7 @@ fn whoever_rests_by_request_has_rested_since_then_also_over_a_restart_of_its_sup
 }
 
 #[test]
-fn events_tell_of_all_that_is_added_and_removed_with_a_supervisor() {
+fn each_child_that_is_added_or_removed_with_a_supervisor_has_an_event() {
     let mut rig = Rig::started(&sup("t", []));
     let from = rig.events.len();
     rig.add("", &sup("s", [leaf("a"), sup("u", [leaf("b")])])).expect("room");
@@ -121,7 +121,7 @@ fn events_tell_of_all_that_is_added_and_removed_with_a_supervisor() {
 }
 
 #[test]
-fn a_restarted_root_remembers_how_its_last_attempt_ended() {
+fn a_restarted_root_remembers_the_exit_of_its_last_attempt() {
     let mut rig = Rig::started(&sup("t", [leaf("a")]));
     rig.command("", Command::Restart);
     assert_eq!(rig.view("").last_exit.map(|exit| exit.kind()), Some("stopped"));

@@ -12,7 +12,7 @@ use proptest::sample::select;
 use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
 use std::time::Duration;
 
-/// What may happen. `usize` picks among those it can happen to.
+/// One random event. The `usize` picks the child among those to which it can happen.
 #[derive(Clone, Debug)]
 enum Step {
     Exit(usize, usize),
@@ -48,7 +48,7 @@ fn restarts() -> impl Strategy<Value = Restart> {
     select(vec![Restart::Permanent, Restart::Transient, Restart::Temporary])
 }
 
-/// A leaf of any kind; names and edges come later.
+/// Returns leaves of any kind; [`connect`] adds names and edges.
 fn leaves() -> impl Strategy<Value = ChildDeclaration> {
     let ready = select(vec![Ready::AtOnce, Ready::Reported]);
     let backoff = proptest::option::of(select(vec![millis(10), secs(2)]));
@@ -76,18 +76,19 @@ fn edges() -> impl Strategy<Value = Vec<(usize, usize, Condition)>> {
 }
 
 fn trees() -> impl Strategy<Value = ChildDeclaration> {
-    let grouped =
-        (leaves(), limits(), any::<bool>(), restarts()).prop_map(|(member, limit, place, group_restart)| {
+    let grouped = (leaves(), limits(), any::<bool>(), restarts()).prop_map(
+        |(member, limit, dedicated, group_restart)| {
             let mut group = group("x").members(|group| {
                 group.template = member.spec;
                 group.template.significant = false;
                 group.intensity = limit;
                 group.max_members = 4;
-                group.dedicated_runtime = place;
+                group.dedicated_runtime = dedicated;
             });
             group.spec.restart = group_restart;
             group
-        });
+        },
+    );
     let end = prop_oneof![4 => leaves(), 1 => grouped];
     end.prop_recursive(3, 24, 5, |child| supervisors(vec(child, 0..5)))
 }
@@ -100,14 +101,14 @@ fn supervisors(
     let auto = select(vec![AutoShutdown::Never, AutoShutdown::AnySignificant, AutoShutdown::AllSignificant]);
     let flags = (proptest::bool::weighted(0.2), proptest::bool::weighted(0.2), any::<bool>());
     (children, leaves(), strategy, order, auto, limits(), flags, edges()).prop_map(
-        |(children, like, strategy, order, auto, limit, (done, place, backwards), edges)| {
+        |(children, like, strategy, order, auto, limit, (done, dedicated, backwards), edges)| {
             let mut tree = sup("x", children).rules(|rules| {
                 rules.strategy = strategy;
                 rules.order = order;
                 rules.auto_shutdown = auto;
                 rules.intensity = limit;
                 rules.end_when_done = done;
-                rules.dedicated_runtime = place;
+                rules.dedicated_runtime = dedicated;
                 connect(&mut rules.children, &edges, backwards);
                 for child in &mut rules.children {
                     child.spec.significant &=
@@ -125,7 +126,7 @@ fn supervisors(
     )
 }
 
-/// Names the children and ties them: all edges point one way, so that there is no circle.
+/// Names the children and adds edges. All edges point in one direction, so that there is no cycle.
 fn connect(children: &mut [ChildDeclaration], edges: &[(usize, usize, Condition)], backwards: bool) {
     for (i, child) in children.iter_mut().enumerate() {
         child.name = name(&format!("c{i}"));
@@ -259,7 +260,7 @@ fn policies() -> impl Strategy<Value = Vec<Policy>> {
     vec(policy.prop_map(|(obeys, ready, beats)| Policy { obeys, ready, beats }), 1..6)
 }
 
-/// Cases with one seed, and how many seeds are tried if nobody asks for more: some three seconds.
+/// The number of cases with one seed, and of seeds by default: about three seconds.
 const CASES: u32 = 100;
 const SEEDS: u64 = 6;
 
@@ -268,7 +269,7 @@ fn number(variable: &str) -> Option<u64> {
     Some(text.parse().unwrap_or_else(|_| panic!("{variable} is to be a number, and is {text:?}")))
 }
 
-/// One tree and what happens to it.
+/// Runs one tree through random events.
 fn life(tree: ChildDeclaration, budget: Duration, policies: Vec<Policy>, random: u64, steps: &[Step]) {
     let mut tree = ChildDeclaration { name: name("t"), ..tree }.stop_within(budget);
     tree.spec.restart = Restart::Permanent;
@@ -276,13 +277,13 @@ fn life(tree: ChildDeclaration, budget: Duration, policies: Vec<Policy>, random:
     tree.spec.significant = false;
     let mut world = World { rig: Rig::new(&tree), requests: Vec::new(), added: 0 };
     world.rig.random = random;
-    world.rig.set_by_luck(policies);
+    world.rig.set_shuffled(policies);
     world.rig.start();
     for step in steps {
         world.step(step);
     }
     world.rig.stop();
-    // A budget of zero kills at once, and gives what is killed the time to be seen gone.
+    // A budget of zero kills at once; the end of a killed child may take `KILL_WAIT`.
     world.rig.advance(if budget.is_zero() { crate::KILL_WAIT } else { budget });
     assert!(world.rig.down.is_some(), "the tree is not down");
     assert!(world.rig.alive().is_empty());
@@ -308,7 +309,7 @@ fn run(seed: u64) {
     assert!(outcome.is_ok(), "{}\n{again}", outcome.unwrap_err());
 }
 
-/// `LIVEOAK_PROPERTY_SEED` runs one seed, `LIVEOAK_PROPERTY_SEEDS` as many as are asked for, from
+/// `LIVEOAK_PROPERTY_SEED` runs one seed, `LIVEOAK_PROPERTY_SEEDS` as many as it says, from
 /// `LIVEOAK_PROPERTY_FIRST_SEED` on.
 #[test]
 fn whatever_happens_the_laws_hold_and_a_stop_ends_all_within_its_budget() {

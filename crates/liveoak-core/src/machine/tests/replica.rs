@@ -1,5 +1,5 @@
-//! A tree as its events tell it: law 20 in code. Whoever has a snapshot and each event after it knows everything but
-//! what somebody waits for and how long still.
+//! A tree rebuilt from its events. A snapshot and all events after it give the whole state of the tree, except for what a
+//! child waits for and how long that still takes.
 
 use crate::{
     Attempt, ChildId, ChildState, ChildView, Event, EventKind, Exit, Health, IdleReason, Snapshot, StopStage,
@@ -12,12 +12,12 @@ use std::time::Duration;
 pub(crate) struct Replica {
     number: u64,
     root: ChildView,
-    /// What children said of themselves.
+    /// The health that each child reported.
     said: HashMap<ChildId, Health>,
 }
 
 impl Replica {
-    /// As of a snapshot in which nobody runs.
+    /// Starts from a snapshot in which no child runs.
     pub(crate) fn new(snapshot: &Snapshot) -> Self {
         Self { number: snapshot.number, root: snapshot.root.clone(), said: HashMap::new() }
     }
@@ -101,13 +101,13 @@ impl Replica {
             }
             EventKind::Abandoned { attempt } => self.expect(event, *attempt, None),
             other => {
-                let why = ["gave-up", "start-failed", "auto-shutdown", "group-restart"];
+                let why = ["gave-up", "start-failed", "auto-shutdown", "restart-set"];
                 assert!(why.contains(&other.name()), "{other:?} tells why, not what");
             }
         }
     }
 
-    /// An event that belongs to an attempt tells of the living one, and how long that has lived.
+    /// Checks that an event about an attempt is about the living one, and its duration.
     #[track_caller]
     fn expect(&mut self, event: &Event, attempt: Attempt, lived: Option<Duration>) {
         let node = self.node(event.id);
@@ -134,7 +134,7 @@ impl Replica {
             .expect("the supervisor of a child is there")
     }
 
-    /// The truth is what the events told.
+    /// Checks that a snapshot of the machine is what the events say.
     #[track_caller]
     pub(crate) fn compare(&self, snapshot: &Snapshot) {
         assert_eq!(snapshot.number, self.number, "the snapshot is as of the last event");
@@ -162,12 +162,12 @@ impl Replica {
         assert_eq!(
             seen(told, self.health(told)),
             seen(is, is.health),
-            "{}: what the events told, and what is",
+            "{}: what the events say, and what is",
             is.path
         );
     }
 
-    /// How a child is, from what it said and what it does.
+    /// Returns the health of a child, from its reports and its state.
     fn health(&self, node: &ChildView) -> Health {
         let failed = node.last_exit.as_ref().is_some_and(Exit::is_failure);
         match node.state {
@@ -184,7 +184,7 @@ impl Replica {
     }
 }
 
-/// What is compared of a child.
+/// Returns the part of a child that is compared.
 #[derive(Debug, PartialEq)]
 struct Seen {
     id: ChildId,

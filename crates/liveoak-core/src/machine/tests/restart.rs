@@ -1,4 +1,4 @@
-//! Pitfalls of restarts and groups; each test's name is the sentence.
+//! Pitfalls of restarts and restart sets; the name of each test is the rule.
 
 use super::rig::{Obeys, Rig, word};
 use super::shape::{SECOND, group, leaf, millis, secs, sup};
@@ -90,7 +90,7 @@ fn quarantine_during_a_group_s_backoff_lets_the_others_go_on() {
     let mut rig = Rig::started(&tree.strategy(Strategy::OneForAll));
     rig.fail("a");
     let waiting = rig.view("b").state;
-    let what = WaitingFor::GroupBackoff(super::shape::name("a"));
+    let what = WaitingFor::RestartBackoff(super::shape::name("a"));
     let ChildState::BackingOff { remaining } = rig.view("a").state else { panic!("a does not back off") };
     assert_eq!(waiting, ChildState::Waiting { what, remaining: Some(remaining) });
     rig.advance(secs(10));
@@ -216,7 +216,7 @@ fn the_backoff_grows_and_begins_anew_after_a_stable_run_waiting_excluded() {
         let ChildState::BackingOff { remaining } = rig.view("b").state else { panic!("no backoff") };
         rig.advance(remaining);
         seen.extend(rig.events.iter().rev().find_map(|event| match event.kind {
-            EventKind::BackingOff { streak, .. } => Some(streak),
+            EventKind::BackingOff { nth, .. } => Some(nth),
             _ => None,
         }));
     }
@@ -234,11 +234,15 @@ fn an_init_that_fails_on_a_restart_is_retried() {
     }
     rig.ready("a");
     assert_eq!(rig.states(["a", "b"]), ["running", "running"]);
-    assert_eq!(rig.machine.node(1).book.as_ref().map(|book| book.window.len()), Some(5), "each is charged");
+    assert_eq!(
+        rig.machine.child(1).record.as_ref().map(|record| record.window.len()),
+        Some(5),
+        "each counts"
+    );
 }
 
 #[test]
-fn an_init_that_fails_in_a_temporary_dynamic_child_harms_nobody_else() {
+fn an_init_that_fails_in_a_temporary_member_affects_no_other_child() {
     let mut rig = Rig::started(&sup(
         "t",
         [group("g").members(|group| group.template = leaf("x").temporary().reports().spec), leaf("b")],
@@ -249,7 +253,7 @@ fn an_init_that_fails_in_a_temporary_dynamic_child_harms_nobody_else() {
     rig.fail("g/bad");
     assert_eq!(word(&rig.answer(request).expect("at once")), "failed");
     assert_eq!(rig.states(["g", "g/good", "g/bad", "b"]), ["running", "running", "gone", "running"]);
-    assert!(rig.machine.sup(1).window.is_empty());
+    assert!(rig.machine.supervisor(1).window.is_empty());
 }
 
 #[test]
@@ -273,7 +277,7 @@ fn two_children_failing_in_the_same_instant_are_one_group_restart() {
         rig.fail("b");
         rig.fail("c");
         assert_eq!(rig.alive(), ["a", "b", "c"]);
-        assert_eq!(rig.machine.sup(0).window.len(), 1, "one entry");
+        assert_eq!(rig.machine.supervisor(0).window.len(), 1, "one entry");
     }
 }
 
@@ -287,7 +291,7 @@ fn a_child_failing_while_its_group_restarts_is_charged_and_the_group_tries_again
     rig.log();
     rig.fail("b");
     assert_eq!(rig.log(), ["gone b", "ask a", "gone a", "start a", "start b"]);
-    assert_eq!(rig.machine.sup(0).window.len(), 2);
+    assert_eq!(rig.machine.supervisor(0).window.len(), 2);
     rig.ready("b");
     assert_eq!(rig.alive(), ["a", "b", "c"]);
 }
@@ -303,7 +307,7 @@ fn a_child_failing_during_the_stop_of_another_is_dealt_with_by_itself() {
     rig.fail("b");
     rig.exit("c", Exit::Stopped);
     assert_eq!(rig.log(), ["gone b", "gone c", "ask a", "gone a", "down"]);
-    assert_eq!(rig.report().entries.len(), 3, "whoever fails in a stop is reported too");
+    assert_eq!(rig.report().entries.len(), 3, "a child that fails during a stop is reported too");
 }
 
 #[test]
@@ -321,7 +325,7 @@ fn a_group_waits_for_the_backoff_of_the_child_that_failed_as_one() {
 }
 
 #[test]
-fn a_child_that_was_ready_in_a_start_that_goes_on_and_fails_before_it_is_ready_again_is_restarted() {
+fn a_child_that_was_ready_while_its_supervisor_starts_and_fails_before_it_is_ready_again_is_restarted() {
     let mut rig = Rig::new(&sup("t", [leaf("a").reports(), leaf("slow").reports()]));
     rig.policy("a").ready = false;
     rig.policy("slow").ready = false;
@@ -334,21 +338,21 @@ fn a_child_that_was_ready_in_a_start_that_goes_on_and_fails_before_it_is_ready_a
 }
 
 #[test]
-fn a_group_restart_is_told_only_of_those_that_take_part_and_not_at_all_when_that_is_one() {
+fn a_restart_set_event_counts_the_children_that_start_again_and_is_not_emitted_for_one_child() {
     let mut rig = Rig::started(&sup("t", [leaf("a")]).strategy(Strategy::OneForAll));
     rig.fail("a");
-    assert_eq!(rig.count("group-restart"), 0);
+    assert_eq!(rig.count("restart-set"), 0);
     let mut rig = Rig::started(&sup("t", [leaf("a"), leaf("b")]).strategy(Strategy::OneForAll));
     rig.obeys("b", Obeys::Test);
     rig.command("b", Command::Stop);
     rig.fail("a");
-    assert_eq!(rig.count("group-restart"), 0);
+    assert_eq!(rig.count("restart-set"), 0);
     let mut rig = Rig::started(&sup("t", [leaf("a"), leaf("b")]).strategy(Strategy::OneForAll));
     rig.fail("a");
-    assert_eq!(rig.count("group-restart"), 1);
+    assert_eq!(rig.count("restart-set"), 1);
 }
 
-/// The delays that were told, in order.
+/// Returns the delays of all backoff events, in order.
 fn delays(rig: &Rig) -> Vec<Duration> {
     let delay = |event: &crate::Event| match event.kind {
         EventKind::BackingOff { delay, .. } => Some(delay),
@@ -358,7 +362,7 @@ fn delays(rig: &Rig) -> Vec<Duration> {
 }
 
 #[test]
-fn children_of_one_name_in_two_supervisors_that_fail_within_one_input_wait_apart() {
+fn children_of_one_name_in_two_supervisors_that_fail_within_one_input_have_different_delays() {
     let stuck = || leaf("w").reports().start_within(secs(5)).stop_within(Duration::ZERO).delayed(secs(100));
     let mut rig = Rig::new(&sup("t", [sup("a", [stuck()]), sup("b", [stuck()])]).edges());
     for path in ["a/w", "b/w"] {
@@ -368,7 +372,7 @@ fn children_of_one_name_in_two_supervisors_that_fail_within_one_input_wait_apart
     rig.random = 0x1234_5678_9ABC_DEF0;
     rig.start();
     for path in ["a/w", "b/w"] {
-        // Not a first start any more, which would fail the supervisor.
+        // No first start any more: that would fail the supervisor.
         rig.ready(path);
         rig.command(path, Command::Restart);
     }
@@ -379,7 +383,7 @@ fn children_of_one_name_in_two_supervisors_that_fail_within_one_input_wait_apart
 }
 
 #[test]
-fn members_without_names_that_fail_within_one_input_wait_apart() {
+fn members_without_names_that_fail_within_one_input_have_different_delays() {
     let members = group("g").members(|group| {
         group.template = leaf("x").delayed(secs(100)).limit(Limit::unlimited()).spec;
     });
@@ -398,7 +402,7 @@ fn members_without_names_that_fail_within_one_input_wait_apart() {
 }
 
 #[test]
-fn time_that_goes_back_is_time_that_stands_still() {
+fn an_earlier_time_counts_as_the_latest_time_given() {
     let mut rig = Rig::started(&sup("t", [leaf("a").delayed(SECOND)]));
     rig.advance(secs(10));
     rig.now = Time::ZERO.after(secs(5));
@@ -408,7 +412,7 @@ fn time_that_goes_back_is_time_that_stands_still() {
 }
 
 #[test]
-fn a_heartbeat_that_an_earlier_attempt_did_not_give_is_not_held_against_the_next() {
+fn a_heartbeat_that_an_earlier_attempt_missed_does_not_fail_the_next_attempt() {
     let mut rig = Rig::started(&sup("t", [leaf("a").with(|child| child.heartbeat = Some(secs(4)))]));
     let (id, old) = (rig.id("a"), rig.attempt("a"));
     rig.fail("a");
@@ -419,11 +423,11 @@ fn a_heartbeat_that_an_earlier_attempt_did_not_give_is_not_held_against_the_next
 }
 
 #[test]
-fn whoever_starts_anew_on_request_or_with_its_supervisor_begins_a_new_row_of_failures() {
+fn the_backoff_begins_at_its_first_step_after_a_start_by_command_or_with_the_supervisor() {
     let mut rig = Rig::started(&sup("t", [sup("s", [leaf("a").delayed(millis(10))])]));
     let streak = |rig: &Rig| {
         let streak = |event: &crate::Event| match event.kind {
-            EventKind::BackingOff { streak, .. } => Some(streak),
+            EventKind::BackingOff { nth, .. } => Some(nth),
             _ => None,
         };
         rig.events.iter().rev().find_map(streak)
@@ -444,7 +448,7 @@ fn whoever_starts_anew_on_request_or_with_its_supervisor_begins_a_new_row_of_fai
 }
 
 #[test]
-fn a_restart_is_charged_to_both_limits_also_when_one_is_exceeded_and_the_own_one_is_named_first() {
+fn a_restart_counts_against_both_limits_also_when_one_is_exceeded_and_the_own_one_is_named_first() {
     let own = Limit::new(1, secs(60)).on_exceeded(GiveUp::Quarantine);
     let tree = sup("t", [leaf("a").limit(own).with(|child| child.backoff = None), leaf("b")]);
     let mut rig = Rig::started(&tree.intensity(2, secs(60)));

@@ -1,8 +1,7 @@
-//! The driver of all tests: it does what the machine says, the way each child's policy tells, and checks on
-//! the way that
+//! The driver of all tests: it performs the effects, lets each child react by its policy, and checks that
 //!
 //! * no child has two attempts alive, and none begins after it was told to stop, was removed, or the tree ended;
-//! * a kill comes once, and nothing is written off that was not killed;
+//! * a kill comes once, and nothing is abandoned that was not killed;
 //! * events are numbered without a gap, and the snapshot before them plus the events is the snapshot after;
 //! * every request is answered at most once;
 //! * the machine's own invariants hold ([`Machine::audit`]).
@@ -16,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How a child answers a stop.
+/// How a child reacts to a stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Obeys {
     /// It ends as soon as it is asked.
@@ -29,13 +28,13 @@ pub(super) enum Obeys {
     Test,
 }
 
-/// How a child behaves.
+/// The behaviour of a child.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Policy {
     pub(super) obeys: Obeys,
-    /// Whether readiness is reported as soon as an attempt is begun; else the test does it.
+    /// Readiness is reported as soon as an attempt is begun; else the test reports it.
     pub(super) ready: bool,
-    /// Whether it gives heartbeats.
+    /// It gives heartbeats.
     pub(super) beats: bool,
 }
 
@@ -51,10 +50,10 @@ struct Live {
     killed: bool,
 }
 
-/// The largest tree that a test adds at once: what comes and goes within one input is in no snapshot.
+/// The largest tree that a test adds at once: a child that is added and removed within one input is in no snapshot.
 const LARGEST_ADDED: usize = 40;
 
-/// So many children that no test has more: where a test is about volume, nobody counts.
+/// More children than any test has: where a test is about volume, they are not counted.
 const UNCOUNTED: usize = usize::MAX / 4;
 
 pub(super) type Answer = Result<Outcome, Refusal>;
@@ -65,9 +64,10 @@ pub(super) struct Rig {
     pub(super) now: Time,
     /// The random number of every input.
     pub(super) random: u64,
-    /// Whether to audit and replay after every input. Off where a test is about volume.
+    /// Audit and replay after every input. Off where a test is about volume.
     pub(super) careful: bool,
-    /// What was done, in order: `start a`, `ask a`, `kill a`, `write off a`, `gone a`, `forget a`, `up`, `down`.
+    /// What was done, in order: `start a`, `ask a`, `kill a`, `abandon a`, `gone a` (its attempt ended), `forget a`,
+    /// `up` (the tree is ready), `down` (it has ended).
     log: Vec<String>,
     pub(super) events: Vec<Event>,
     /// Everything that went in and out, for the reader of a failure.
@@ -78,14 +78,14 @@ pub(super) struct Rig {
     names: HashMap<ChildId, String>,
     policies: HashMap<String, Policy>,
     default: Policy,
-    /// When given, the policy of each child is one of these.
-    luck: Vec<Policy>,
+    /// When not empty, the policy of each child is one of these.
+    shuffled: Vec<Policy>,
     inputs: VecDeque<Input>,
-    told_down: HashSet<ChildId>,
+    stopped_by_request: HashSet<ChildId>,
     requests: u64,
-    /// The tree as the events tell it.
+    /// The tree as the events describe it.
     told: Replica,
-    /// The most children that were seen at a time.
+    /// The largest number of children in a snapshot so far.
     most: usize,
 }
 
@@ -110,9 +110,9 @@ impl Rig {
             names: HashMap::new(),
             policies: HashMap::new(),
             default: Policy::default(),
-            luck: Vec::new(),
+            shuffled: Vec::new(),
             inputs: VecDeque::new(),
-            told_down: HashSet::new(),
+            stopped_by_request: HashSet::new(),
             requests: 0,
             told,
             most,
@@ -132,13 +132,14 @@ impl Rig {
     }
 
     /// Each child behaves like one of these, by its path.
-    pub(super) fn set_by_luck(&mut self, policies: Vec<Policy>) {
-        self.luck = policies;
+    pub(super) fn set_shuffled(&mut self, policies: Vec<Policy>) {
+        self.shuffled = policies;
     }
 
     pub(super) fn policy(&mut self, path: &str) -> &mut Policy {
         let sum: usize = path.bytes().map(usize::from).sum();
-        let default = if self.luck.is_empty() { self.default } else { self.luck[sum % self.luck.len()] };
+        let default =
+            if self.shuffled.is_empty() { self.default } else { self.shuffled[sum % self.shuffled.len()] };
         self.policies.entry(path.to_owned()).or_insert(default)
     }
 
@@ -246,17 +247,17 @@ impl Rig {
     pub(super) fn command_to(&mut self, id: ChildId, command: Command) -> RequestId {
         let request = self.request();
         match command {
-            Command::Stop | Command::Remove => self.told_down.insert(id),
-            Command::Start | Command::Restart => self.told_down.remove(&id),
+            Command::Stop | Command::Remove => self.stopped_by_request.insert(id),
+            Command::Start | Command::Restart => self.stopped_by_request.remove(&id),
         };
         self.input(Input::Command { request, id, command });
         if let Some(Err(_)) = self.answer(request) {
-            self.told_down.remove(&id);
+            self.stopped_by_request.remove(&id);
         }
         request
     }
 
-    /// Carries a command out and gives the answer, which must be there.
+    /// Gives a command and returns its answer, which must be there.
     #[track_caller]
     pub(super) fn ask(&mut self, path: &str, command: Command) -> Answer {
         let request = self.command(path, command);
@@ -301,7 +302,7 @@ impl Rig {
         self.input(Input::Tick);
     }
 
-    // What is seen.
+    // Observations.
 
     /// What was done since the last call.
     pub(super) fn log(&mut self) -> Vec<String> {
@@ -342,7 +343,7 @@ impl Rig {
         paths.map(|path| self.state(path))
     }
 
-    /// The names of all children that have a living attempt, places included.
+    /// Returns the names of all children that have a living attempt, dedicated runtimes included.
     pub(super) fn alive(&mut self) -> Vec<String> {
         let ids: Vec<_> = self.live.keys().copied().collect();
         let mut names: Vec<_> = ids.into_iter().map(|id| self.name(id)).collect();
@@ -385,7 +386,7 @@ impl Rig {
                 self.most = self.most.max(snapshot.nodes().count());
                 // The table doubles when it is full.
                 let bound = 2 * (self.most + LARGEST_ADDED);
-                assert!(self.machine.places() <= bound, "places are used again before new ones are made");
+                assert!(self.machine.slot_count() <= bound, "vacant slots are used before new ones are made");
             }
             if !self.careful {
                 self.most = UNCOUNTED;
@@ -395,13 +396,13 @@ impl Rig {
                 self.history.push(format!("{:?} {input:?}", self.now));
             }
             if let Input::Exited { id, attempt, .. } = &input {
-                self.attempt_is_gone(*id, *attempt);
+                self.attempt_ended(*id, *attempt);
             }
             self.machine.handle(self.now, self.random, input);
         }
     }
 
-    fn attempt_is_gone(&mut self, id: ChildId, attempt: Attempt) {
+    fn attempt_ended(&mut self, id: ChildId, attempt: Attempt) {
         if self.live.get(&id).is_some_and(|live| live.attempt == attempt) {
             self.live.remove(&id);
             self.note("gone", id);
@@ -437,10 +438,10 @@ impl Rig {
                 self.obey(id, attempt, &[Obeys::Ask, Obeys::Kill], Exit::Killed);
             }
             Effect::Abandon { id, attempt } => {
-                self.note("write off", id);
+                self.note("abandon", id);
                 self.expect_live(id, attempt, "abandon");
                 let live = self.live.remove(&id);
-                assert!(live.is_some_and(|live| live.killed), "{id:?} is written off and was not killed");
+                assert!(live.is_some_and(|live| live.killed), "{id:?} is abandoned and was not killed");
             }
             Effect::Forget { id } => {
                 self.note("forget", id);
@@ -465,7 +466,7 @@ impl Rig {
             Effect::TreeEnded { exit, report } => {
                 assert!(self.live.is_empty(), "the tree is down and {:?} live", self.live);
                 let paths: BTreeSet<&str> = report.entries.iter().map(|entry| entry.path.as_str()).collect();
-                assert_eq!(paths.len(), report.entries.len(), "told of twice: {:?}", report.entries);
+                assert_eq!(paths.len(), report.entries.len(), "listed twice: {:?}", report.entries);
                 assert!(self.down.replace((exit, report)).is_none(), "down twice");
                 self.log.push("down".to_owned());
             }
@@ -477,9 +478,9 @@ impl Rig {
         self.note("start", id);
         let name = self.name(id);
         assert!(self.down.is_none(), "{name} starts although the tree is down");
-        assert!(!self.told_down.contains(&id), "{name} starts although it was told to be down");
+        assert!(!self.stopped_by_request.contains(&id), "{name} starts although it was stopped on request");
         let before = self.live.insert(id, Live { attempt, killed: false });
-        assert!(before.is_none(), "law 1: {name} starts and has an attempt alive: {before:?}");
+        assert!(before.is_none(), "{name} starts and has a living attempt: {before:?}");
         if self.policy(&name).ready {
             self.inputs.push_back(Input::Ready { id, attempt });
         }
@@ -505,7 +506,7 @@ impl Drop for Rig {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let from = self.history.len().saturating_sub(60);
-            println!("the last of what happened:\n{}", self.history[from..].join("\n"));
+            println!("the last inputs and effects:\n{}", self.history[from..].join("\n"));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Pitfalls of seeing and steering, and memory; each test's name is the sentence.
+//! Pitfalls of snapshots, events and commands, and memory; the name of each test is the rule.
 
 use super::rig::{Obeys, Rig, word};
 use super::shape::{SECOND, group, leaf, millis, name, secs, sup};
@@ -120,7 +120,7 @@ fn restart_of_a_removed_child_is_an_error_not_a_resurrection() {
     assert_eq!(word(&rig.answer(remove).expect("gone")), "removed");
     let restart = rig.command_to(old, Command::Restart);
     assert_eq!(word(&rig.answer(restart).expect("at once")), "not found");
-    // Another child in the same slot is not reached by the old handle either.
+    // The old id does not reach another child in the same slot either.
     rig.add("", &leaf("c")).expect("a good spec");
     assert_eq!(rig.id("c").slot, old.slot);
     let restart = rig.command_to(old, Command::Restart);
@@ -140,7 +140,7 @@ fn the_stuck_detector_and_the_stop_deadline_act_by_themselves_without_another_me
     rig.obeys("a", Obeys::Nothing);
     rig.command("a", Command::Stop);
     rig.advance(secs(7));
-    assert_eq!(rig.log(), ["ask a", "kill a", "write off a"]);
+    assert_eq!(rig.log(), ["ask a", "kill a", "abandon a"]);
 }
 
 #[test]
@@ -173,7 +173,7 @@ fn old_handles_cannot_reach_a_new_attempt_a_late_exit_report_of_an_old_attempt_c
 
 #[test]
 fn snapshot_plus_events_equals_the_truth_also_when_only_some_severities_are_watched() {
-    // That it does so after every single input is checked by the rig of all these tests.
+    // The rig of all these tests checks this after every single input.
     let mut rig = Rig::started(&sup("t", [leaf("a"), leaf("b")]).strategy(Strategy::OneForAll));
     rig.careful = false;
     rig.machine.set_interest(Some(Severity::Error));
@@ -204,7 +204,7 @@ fn every_state_that_waits_says_for_what_since_when_and_how_long_still() {
     rig.obeys("c", Obeys::Test);
     rig.fail("a");
     rig.advance(SECOND);
-    let waiting = ChildState::Waiting { what: WaitingFor::GroupStop, remaining: None };
+    let waiting = ChildState::Waiting { what: WaitingFor::RestartStop, remaining: None };
     assert_eq!(rig.view("a").state, waiting);
     assert_eq!(rig.now.since(rig.view("a").since), SECOND);
     let ChildState::Stopping { remaining, .. } = rig.view("c").state else { panic!("c is not stopping") };
@@ -241,21 +241,22 @@ fn memory_stays_constant_over_a_million_restarts() {
                 machine.handle(Time::from_nanos(n * 1_000), n, Input::Exited { id, attempt, exit });
             }
         }
-        let windows = ids.map(|id| machine.node(id.slot).book.as_ref().map_or(0, |book| book.window.len()));
-        assert!(windows[0] + windows[2] + windows[3] == 0, "who has no limit is not counted");
+        let windows =
+            ids.map(|id| machine.child(id.slot).record.as_ref().map_or(0, |record| record.window.len()));
+        assert!(windows[0] + windows[2] + windows[3] == 0, "restarts without a limit are not counted");
         let window = windows[1];
         let sizes = [
-            machine.slots.len(),
-            machine.timers.len(),
-            machine.effects.capacity(),
-            machine.sweeps.len(),
+            machine.slot_count(),
+            machine.timers.0.len(),
+            machine.outbox.effects.capacity(),
+            machine.walks.len(),
             window,
         ];
         for (most, size) in most.iter_mut().zip(sizes) {
             *most = size.max(*most);
         }
     }
-    let restarts: u64 = ids.iter().map(|id| machine.node(id.slot).attempt - 1).sum();
+    let restarts: u64 = ids.iter().map(|id| machine.child(id.slot).attempt - 1).sum();
     assert_eq!(restarts, 1_000_000);
     assert!(most[0] <= 8 && most[1] == 0 && most[2] <= 64 && most[3] == 0 && most[4] <= 2_501, "{most:?}");
 }
@@ -273,14 +274,14 @@ fn a_group_of_many_that_must_be_killed_is_walked_over_once_and_not_once_for_each
         if let Effect::Kill { id, attempt } = effect {
             machine.handle(Time::ZERO, 0, Input::Exited { id, attempt, exit: Exit::Killed });
         }
-        walks = walks.max(machine.sweeps.len());
+        walks = walks.max(machine.walks.len());
     }
     assert!(machine.has_ended());
     assert!(walks <= 2, "{walks} walks at once: to ask, and to kill");
 }
 
 #[test]
-fn events_cost_nothing_when_nobody_watches_and_are_numbered_all_the_same() {
+fn events_cost_nothing_without_a_subscriber_and_are_numbered_all_the_same() {
     let run = |interest| {
         let mut rig = Rig::new(&sup("t", [leaf("a"), leaf("b")]).strategy(Strategy::OneForAll));
         rig.careful = false;
@@ -325,7 +326,7 @@ fn a_child_s_supervisor_and_its_last_exit_are_known() {
 }
 
 #[test]
-fn a_part_that_has_ended_as_wanted_makes_nobody_ill_whatever_lay_below_it() {
+fn a_supervisor_that_ended_as_declared_makes_no_other_child_unhealthy_whatever_was_below_it() {
     let over = sup("i", [leaf("a").temporary().significant(), leaf("b")])
         .rules(|rules| rules.auto_shutdown = AutoShutdown::AnySignificant)
         .transient();

@@ -1,4 +1,4 @@
-//! Short words for specs.
+//! Short builders for specs.
 
 use crate::{
     Backoff, ChildDeclaration, ChildForm, ChildSpec, Condition, Edge, GroupSpec, Limit, Name, Order, Ready,
@@ -104,7 +104,7 @@ impl ChildDeclaration {
         self.with(|child| child.start_within = within)
     }
 
-    /// Every restart waits for up to `delay`, and for some time (the rig's random number is not 0).
+    /// Every restart has a delay of more than zero and up to `delay` (the rig's random number is not 0).
     pub(super) fn delayed(self, delay: Duration) -> Self {
         self.with(|child| child.backoff = Some(backoff(delay)))
     }
@@ -129,8 +129,8 @@ impl ChildDeclaration {
         self.rules(|rules| rules.order = Order::Edges)
     }
 
-    /// A supervisor or group that has a place.
-    pub(super) fn placed(mut self) -> Self {
+    /// A supervisor or group with a dedicated runtime.
+    pub(super) fn on_dedicated_runtime(mut self) -> Self {
         match &mut self.form {
             ChildForm::Supervisor(spec) => spec.dedicated_runtime = true,
             ChildForm::Group(spec) => spec.dedicated_runtime = true,

@@ -1,4 +1,4 @@
-//! The stop: order, ladder, budget, report.
+//! The stop: order, stages, budget, report.
 
 use super::rig::{Obeys, Policy, Rig};
 use super::shape::{group, leaf, secs, sup};
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 #[test]
-fn a_driver_that_comes_late_still_kills_before_it_writes_off() {
+fn a_driver_that_comes_late_still_kills_before_it_abandons() {
     let tree = sup("t", [sup("s", [leaf("a"), leaf("b")]), group("g")]).stop_within(secs(10));
     let mut rig = Rig::new(&tree);
     rig.set_default(Policy { obeys: Obeys::Nothing, ..Policy::default() });
@@ -28,7 +28,7 @@ fn a_driver_that_comes_late_still_kills_before_it_writes_off() {
 fn a_stop_of_a_part_that_was_under_way_does_not_make_the_stop_of_the_whole_longer_than_its_budget() {
     for placed in [false, true] {
         let inner = sup("s", [leaf("a").stop_within(Duration::MAX), leaf("b").stop_within(Duration::MAX)]);
-        let inner = if placed { inner.placed() } else { inner };
+        let inner = if placed { inner.on_dedicated_runtime() } else { inner };
         let mut rig = Rig::new(&sup("t", [inner, leaf("c")]).stop_within(secs(10)));
         rig.set_default(Policy { obeys: Obeys::Nothing, ..Policy::default() });
         rig.obeys("c", Obeys::Ask);
@@ -38,7 +38,7 @@ fn a_stop_of_a_part_that_was_under_way_does_not_make_the_stop_of_the_whole_longe
         rig.log();
         rig.stop();
         rig.advance(secs(5));
-        assert_eq!(rig.log(), ["ask c", "gone c", "ask s/a"], "at half the budget nobody waits for a turn");
+        assert_eq!(rig.log(), ["ask c", "gone c", "ask s/a"], "at half the budget all are asked out of turn");
         rig.advance(secs(5));
         assert!(rig.down.is_some(), "placed: {placed}");
         assert!(rig.report().took <= secs(10));
@@ -82,7 +82,7 @@ fn a_child_that_never_yields_cannot_hang_the_stop_it_is_abandoned_and_reported()
     rig.obeys("b", Obeys::Nothing);
     rig.stop();
     rig.advance(secs(3));
-    assert_eq!(rig.log(), ["ask b", "kill b", "write off b", "ask a", "gone a", "down"]);
+    assert_eq!(rig.log(), ["ask b", "kill b", "abandon b", "ask a", "gone a", "down"]);
     let report = rig.report();
     let stages: Vec<_> = report.entries.iter().map(|entry| (entry.path.name(), entry.stage)).collect();
     assert_eq!(stages, [("b", StopStage::Abandoned), ("a", StopStage::Asked)]);
@@ -105,7 +105,7 @@ fn stop_asked_twice_is_one_stop_with_one_report() {
 }
 
 #[test]
-fn a_child_that_was_asked_twice_by_two_people_gives_both_the_same_report() {
+fn two_stop_commands_on_one_child_get_the_same_report() {
     let mut rig = Rig::started(&sup("t", [sup("s", [leaf("a"), leaf("b")])]));
     rig.obeys("s/b", Obeys::Test);
     let requests = [rig.command("s", Command::Stop), rig.command("s", Command::Stop)];
@@ -226,7 +226,7 @@ fn a_stop_hook_that_hangs_is_bounded_by_the_child_s_deadline() {
 }
 
 #[test]
-fn a_child_written_off_that_ends_later_changes_nothing() {
+fn an_abandoned_child_that_ends_later_changes_nothing() {
     let mut rig = Rig::started(&sup("t", [leaf("a").stop_within(secs(1))]));
     rig.obeys("a", Obeys::Nothing);
     let (id, attempt) = (rig.id("a"), rig.attempt("a"));
@@ -251,7 +251,8 @@ fn a_kill_of_the_whole_tree_takes_no_longer_than_the_grace_of_a_kill() {
 }
 
 #[test]
-fn an_attempt_whose_body_has_ended_is_bounded_by_the_ladder_and_its_body_decides_what_follows() {
+fn an_attempt_whose_body_has_ended_is_stopped_within_its_deadline_and_the_exit_of_the_body_decides_what_follows()
+ {
     for (obeys, after) in [(Obeys::Ask, 0), (Obeys::Kill, 5), (Obeys::Nothing, 7)] {
         let mut a = leaf("a").stop_within(secs(5));
         a.spec.backoff = None;
@@ -263,16 +264,16 @@ fn an_attempt_whose_body_has_ended_is_bounded_by_the_ladder_and_its_body_decides
         rig.input(Input::Ending { id, attempt, exit: Exit::failed("no disk") });
         assert!(rig.state("a") != "running" || after == 0, "{obeys:?}: a dead body does not look alive");
         rig.advance(secs(after));
-        assert_eq!(rig.state("a"), "running", "{obeys:?}: it came back");
+        assert_eq!(rig.state("a"), "running", "{obeys:?}: it was restarted");
         assert_eq!(rig.snapshot().get("/t/a").expect("a").last_exit.as_ref().map(Exit::kind), Some("failed"));
-        // A late word of the old attempt changes nothing.
+        // A late report of the old attempt changes nothing.
         rig.input(Input::Ending { id, attempt, exit: Exit::Completed });
         assert_eq!(rig.state("a"), "running");
     }
 }
 
 #[test]
-fn members_have_a_hundred_places_of_their_own_in_a_report() {
+fn a_report_lists_at_most_a_hundred_members_that_ended_cleanly() {
     let many = (0..150).map(|n| leaf(&format!("a{n}")));
     let tree = sup("t", [group("g")].into_iter().chain(many));
     let mut rig = Rig::started(&tree);
@@ -286,7 +287,7 @@ fn members_have_a_hundred_places_of_their_own_in_a_report() {
 }
 
 #[test]
-fn a_full_report_still_tells_of_everybody_who_had_to_be_forced() {
+fn a_full_report_still_lists_every_child_that_was_forced() {
     let mut rig = Rig::started(&sup("t", [group("g")]));
     for n in 0..130 {
         rig.add_member("g", Some(&format!("m{n}"))).expect("room");
@@ -295,7 +296,7 @@ fn a_full_report_still_tells_of_everybody_who_had_to_be_forced() {
         }
     }
     rig.stop();
-    // Those that obey come first and take the first places.
+    // Children that obey end first and are the first entries.
     rig.advance(secs(30));
     let report = rig.report();
     assert_eq!(report.forced().count(), 65);
@@ -323,7 +324,7 @@ fn a_child_s_own_time_to_stop_ends_no_later_than_the_plan_of_its_supervisor() {
     let mut rig = Rig::started(&tree.stop_within(secs(10)));
     rig.obeys("a", Obeys::Test);
     rig.stop();
-    // Nine tenths of the budget: then whoever is left is killed.
+    // After nine tenths of the budget, all children that are left are killed.
     assert_eq!(
         rig.view("a").state,
         ChildState::Stopping { stage: StopStage::Asked, remaining: Some(secs(9)) }
@@ -331,7 +332,7 @@ fn a_child_s_own_time_to_stop_ends_no_later_than_the_plan_of_its_supervisor() {
 }
 
 #[test]
-fn a_driver_may_leave_the_walk_over_a_group_to_somebody_else_and_can_tell_that_it_is_left() {
+fn a_driver_may_leave_the_stop_of_a_group_to_another_thread_and_sees_that_work_is_left() {
     let (mut machine, _) = Machine::new(&sup("t", [group("g")])).expect("a good spec");
     let now = Time::ZERO;
     machine.handle(now, 0, Input::Start);
@@ -359,7 +360,7 @@ fn a_driver_may_leave_the_walk_over_a_group_to_somebody_else_and_can_tell_that_i
 }
 
 #[test]
-fn a_report_that_was_begun_below_goes_whole_into_the_one_above() {
+fn a_report_that_began_below_is_copied_whole_into_the_report_above() {
     let members = |name: &str| group(name).members(|group| group.template.restart = Restart::Temporary);
     let mut rig = Rig::started(&sup("t", [members("late"), sup("s", [members("early")])]));
     for (path, count) in [("s/early", 150), ("late", 50)] {
@@ -381,7 +382,7 @@ fn a_report_that_was_begun_below_goes_whole_into_the_one_above() {
 }
 
 #[test]
-fn a_child_that_came_back_while_others_were_stopped_is_told_of_once_with_the_roughest_of_its_ends() {
+fn a_child_that_is_stopped_twice_during_one_stop_is_reported_once_with_the_most_forceful_stage() {
     let nested = sup("s", [leaf("a"), leaf("b")]).strategy(Strategy::OneForAll);
     let mut rig = Rig::started(&sup("t", [nested, leaf("z").stop_within(secs(10))]).stop_within(secs(30)));
     rig.obeys("z", Obeys::Kill);

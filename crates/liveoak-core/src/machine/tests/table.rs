@@ -2,9 +2,9 @@
 
 use super::rig::{Obeys, Rig, word};
 use super::shape::{leaf, secs, sup};
-use crate::{Command, Condition, Exit, GiveUp, Health, Limit, Time};
+use crate::{Command, Condition, Exit, GiveUp, Health, Limit};
 
-/// A tree in which `s/a` is in the phase called `phase`.
+/// Returns a tree in which `s/a` is in the phase called `phase`.
 fn in_phase(phase: &str) -> Rig {
     let a = leaf("a").transient().reports().delayed(secs(100));
     let a = match phase {
@@ -56,7 +56,7 @@ fn in_phase(phase: &str) -> Rig {
 
 const COMMANDS: [Command; 4] = [Command::Start, Command::Stop, Command::Restart, Command::Remove];
 
-/// Phase; then for start, stop, restart, remove: the answer and the state after it.
+/// Each phase, with the answer and the state after start, stop, restart and remove.
 const TABLE: [(&str, [&str; 4]); 12] = [
     ("waiting", ["not down, waiting", "stopped, stopped", "none, waiting", "removed, gone"]),
     ("starting", ["not down, starting", "stopped, stopped", "ready, running", "removed, gone"]),
@@ -89,7 +89,7 @@ fn every_command_in_every_phase_is_answered_by_its_effect() {
                 rig.states(["s/w", "z"]),
                 [if phase == "down" { "down" } else { "running" }, "running"]
             );
-            // Nothing that was told to be down comes back by itself; the rig checks that nothing starts.
+            // A child that was stopped on request does not start by itself; the rig checks that nothing starts.
             rig.advance(secs(1_000));
             if expected.ends_with("stopped") || expected.ends_with("gone") {
                 assert!(!rig.is_alive("s/a"), "{command:?} while {phase}");
@@ -101,7 +101,7 @@ fn every_command_in_every_phase_is_answered_by_its_effect() {
 }
 
 #[test]
-fn commands_to_nobody_to_the_root_and_to_an_ended_tree_are_refused_with_the_reason() {
+fn commands_on_no_child_on_the_root_and_on_an_ended_tree_are_refused_with_the_reason() {
     let mut rig = Rig::started(&sup("t", [leaf("a")]));
     let old = rig.id("a");
     assert_eq!(word(&rig.ask("", Command::Remove)), "is root");
@@ -122,15 +122,15 @@ fn commands_to_nobody_to_the_root_and_to_an_ended_tree_are_refused_with_the_reas
 const CONDITIONS: [Condition; 4] =
     [Condition::Started, Condition::Ready, Condition::Healthy, Condition::Completed];
 
-/// The state of the other child; then for started, ready, healthy, completed: whether the edge lets go, and if not,
-/// whether there is patience for it (a deadline of the waiting child's own).
+/// Each state of the sibling, with what follows for the conditions started, ready, healthy and completed: the child starts,
+/// waits, waits with a dependency timeout, or is refused.
 const EDGES: [(&str, [&str; 4]); 13] = [
     ("waiting", ["waits", "waits", "waits", "waits"]),
     ("resting", ["refused", "refused", "refused", "refused"]),
     ("starting", ["open", "waits", "waits", "waits"]),
     ("running", ["open", "open", "open", "waits"]),
-    ("degraded", ["open", "open", "patience", "waits"]),
-    ("backing-off", ["patience", "patience", "patience", "waits"]),
+    ("degraded", ["open", "open", "timeout", "waits"]),
+    ("backing-off", ["timeout", "timeout", "timeout", "waits"]),
     ("stopping", ["waits", "waits", "waits", "waits"]),
     ("stopped", ["refused", "refused", "refused", "refused"]),
     ("finished", ["open", "open", "open", "open"]),
@@ -141,7 +141,7 @@ const EDGES: [(&str, [&str; 4]); 13] = [
 ];
 
 #[test]
-fn an_after_edge_lets_go_exactly_when_its_condition_holds_for_the_other_child() {
+fn an_after_edge_is_satisfied_exactly_when_its_condition_holds_for_the_sibling() {
     for (state, row) in EDGES {
         for (condition, expected) in CONDITIONS.into_iter().zip(row) {
             assert_eq!(edge(state, condition), expected, "{condition:?} of a child that is {state}");
@@ -149,7 +149,7 @@ fn an_after_edge_lets_go_exactly_when_its_condition_holds_for_the_other_child() 
     }
 }
 
-/// Whether a child that comes `after` x starts on request while x is in this state.
+/// Returns what happens to a child `after` x that is started by command while x is in this state.
 fn edge(state: &str, condition: Condition) -> &'static str {
     let x = leaf("x").reports().delayed(secs(100)).after("b", Condition::Ready);
     let x = if state == "finished badly" { x.temporary() } else { x.transient() };
@@ -192,8 +192,9 @@ fn edge(state: &str, condition: Condition) -> &'static str {
     match (rig.answer(request).map(|answer| word(&answer)), rig.state("z")) {
         (Some("ready"), "running") => "open",
         (None, "waiting") => {
-            let timer = rig.machine.node(rig.id("z").slot).timer;
-            if timer == Time::NEVER { "waits" } else { "patience" }
+            let record = rig.machine.child(rig.id("z").slot).record.as_ref();
+            let deadline = record.and_then(|record| record.dependency_deadline);
+            if deadline.is_none() { "waits" } else { "timeout" }
         }
         (Some("failed"), "stopped") => "refused",
         other => panic!("{condition:?} of a child that is {state}: {other:?}"),

@@ -1,4 +1,4 @@
-//! `after` edges together with group restarts, rest, additions and ends: where one rule meets another.
+//! `after` edges together with restart sets, held children, additions and ends: where one rule meets another.
 
 use super::rig::{Obeys, Rig, word};
 use super::shape::{SECOND, leaf, secs, sup};
@@ -8,18 +8,18 @@ use crate::{
 };
 use std::time::Duration;
 
-/// Given up on at its first failure, and left to rest.
+/// A limit that quarantines a child at its first failure.
 fn quarantined() -> Limit {
     Limit::new(0, SECOND).on_exceeded(GiveUp::Quarantine)
 }
 
 #[test]
-fn what_had_completed_by_itself_before_a_group_restart_swept_it_has_completed() {
+fn a_child_that_completed_by_itself_before_its_restart_set_stopped_it_has_completed() {
     let tree = sup("t", [leaf("a"), leaf("job").temporary(), leaf("app").after("job", Condition::Completed)]);
     let mut rig = Rig::started(&tree.strategy(Strategy::OneForAll));
     rig.obeys("job", Obeys::Test);
     let (id, attempt) = (rig.id("job"), rig.attempt("job"));
-    // Its body is done; what is left of it is still being cleaned up.
+    // Its body has ended; other parts of the attempt still run.
     rig.input(Input::Ending { id, attempt, exit: Exit::Completed });
     rig.fail("a");
     rig.exit("job", Exit::Stopped);
@@ -27,7 +27,7 @@ fn what_had_completed_by_itself_before_a_group_restart_swept_it_has_completed() 
 }
 
 #[test]
-fn a_name_that_siblings_come_after_is_not_given_to_a_child_that_would_start_behind_them() {
+fn a_name_that_siblings_come_after_is_refused_for_a_child_that_would_start_after_them() {
     for after in [None, Some("app")] {
         let mut rig = Rig::started(&sup("t", [leaf("a")]).strategy(Strategy::OneForAll));
         rig.add("", &leaf("job").temporary()).expect("a good spec");
@@ -41,13 +41,13 @@ fn a_name_that_siblings_come_after_is_not_given_to_a_child_that_would_start_behi
 }
 
 #[test]
-fn a_supervisor_that_ends_when_all_is_done_ends_also_when_somebody_rests_with_a_quarantined_child() {
+fn a_supervisor_that_ends_when_all_is_done_ends_also_when_a_child_is_held_by_a_quarantined_sibling() {
     let children = [leaf("db").limit(quarantined()), leaf("web").transient().after("db", Condition::Ready)];
     let mut rig = Rig::started(&sup("t", children).rules(|rules| rules.end_when_done = true));
     rig.fail("db");
     rig.fail("web");
     assert_eq!(rig.down_kind(), "gave-up");
-    // Whoever rests with one that was stopped on request will be back.
+    // A child that is held by a stopped sibling may run again.
     let children = [leaf("db"), leaf("web").transient().after("db", Condition::Ready)];
     let mut rig = Rig::started(&sup("t", children).rules(|rules| rules.end_when_done = true));
     rig.command("db", Command::Stop);
@@ -56,7 +56,7 @@ fn a_supervisor_that_ends_when_all_is_done_ends_also_when_somebody_rests_with_a_
 }
 
 #[test]
-fn a_significant_child_that_rests_with_a_quarantined_one_is_not_waited_for_by_auto_shutdown() {
+fn auto_shutdown_does_not_wait_for_a_significant_child_that_is_held_by_a_quarantined_sibling() {
     let web = leaf("web").transient().significant().after("db", Condition::Ready);
     let tree = sup("t", [leaf("db").limit(quarantined()), web, leaf("last").transient().significant()]);
     let mut rig = Rig::started(&tree.rules(|rules| rules.auto_shutdown = AutoShutdown::AllSignificant));
@@ -67,7 +67,7 @@ fn a_significant_child_that_rests_with_a_quarantined_one_is_not_waited_for_by_au
 }
 
 #[test]
-fn patience_is_spent_only_while_something_ails_not_while_it_rests_or_starts() {
+fn the_dependency_timeout_counts_only_while_a_dependency_is_failing_not_while_it_is_held_or_starts() {
     let web = leaf("web").after("db", Condition::Healthy).start_within(secs(10));
     let slow = leaf("slow").reports().start_within(Duration::MAX);
     let mut rig = Rig::new(&sup("t", [leaf("db").reports().start_within(secs(100)), web, slow]).edges());
@@ -90,7 +90,8 @@ fn patience_is_spent_only_while_something_ails_not_while_it_rests_or_starts() {
 }
 
 #[test]
-fn what_was_due_before_patience_ended_comes_first_also_when_another_input_comes_before_the_tick() {
+fn timers_that_are_due_before_a_dependency_timeout_come_first_also_when_another_input_comes_before_the_tick()
+{
     let db = leaf("db").reports().delayed(secs(9)).limit(Limit::unlimited());
     let web = leaf("web").after("db", Condition::Ready).start_within(secs(10));
     let mut rig = Rig::started(&sup("t", [db, web, leaf("z")]));
@@ -104,7 +105,7 @@ fn what_was_due_before_patience_ended_comes_first_also_when_another_input_comes_
 }
 
 #[test]
-fn whoever_is_back_from_rest_and_fails_alone_holds_up_nobody_else() {
+fn a_child_that_was_held_and_fails_alone_does_not_delay_others() {
     let app = leaf("app").reports().after("db", Condition::Ready).delayed(secs(60)).limit(Limit::unlimited());
     let mut rig = Rig::new(&sup("t", [leaf("db").reports(), app]).edges());
     rig.policy("db").ready = false;
@@ -121,7 +122,7 @@ fn whoever_is_back_from_rest_and_fails_alone_holds_up_nobody_else() {
 }
 
 #[test]
-fn an_attempt_that_was_written_off_during_the_stop_of_others_is_told_though_its_child_stopped_well_later() {
+fn an_attempt_that_was_abandoned_is_reported_although_its_child_stopped_cleanly_later() {
     let nested = sup("s", [leaf("a"), leaf("x").stop_within(SECOND)]).strategy(Strategy::OneForAll);
     let last = leaf("last").stop_within(secs(50));
     let mut rig = Rig::started(&sup("t", [nested.stop_within(secs(100)), last]).stop_within(secs(200)));
@@ -139,7 +140,7 @@ fn an_attempt_that_was_written_off_during_the_stop_of_others_is_told_though_its_
 }
 
 #[test]
-fn of_several_siblings_that_keep_a_child_the_one_that_decides_is_named() {
+fn of_several_unmet_dependencies_the_one_that_decides_is_named() {
     let app = leaf("app").after("job", Condition::Completed).after("db", Condition::Ready);
     let mut rig = Rig::started(&sup("t", [leaf("job").temporary(), leaf("db"), app.temporary()]).edges());
     rig.command("db", Command::Stop);
@@ -158,7 +159,7 @@ fn of_several_siblings_that_keep_a_child_the_one_that_decides_is_named() {
 }
 
 #[test]
-fn a_supervisor_of_which_a_one_shot_was_cut_short_has_not_ended_well_when_all_is_done() {
+fn a_supervisor_with_a_one_shot_child_that_others_stopped_has_not_ended_well_when_all_is_done() {
     let tree = sup("t", [leaf("web").transient(), leaf("job").temporary()]).strategy(Strategy::OneForAll);
     let mut rig = Rig::started(&tree.rules(|rules| rules.end_when_done = true));
     rig.fail("web");
@@ -168,7 +169,7 @@ fn a_supervisor_of_which_a_one_shot_was_cut_short_has_not_ended_well_when_all_is
 }
 
 #[test]
-fn patience_has_nothing_to_do_with_the_backoff_that_a_restart_on_request_cut_short() {
+fn the_dependency_timeout_does_not_include_a_backoff_that_a_restart_command_ended() {
     let web = leaf("web").after("db", Condition::Healthy).start_within(secs(10)).delayed(secs(500));
     let mut rig = Rig::started(&sup("t", [leaf("db"), web]));
     rig.health("db", Health::Degraded);

@@ -1,4 +1,4 @@
-//! The stop ladder, complete: phase × reaction × deadline × budget × kind of child.
+//! The complete table of stop stages: phase × reaction × deadline × budget × kind of child.
 
 use super::rig::{Obeys, Policy, Rig, short};
 use super::shape::{group, leaf, secs, sup};
@@ -33,7 +33,7 @@ struct Case {
 const FOREVER: Duration = Duration::MAX;
 
 impl Case {
-    /// The child that is looked at: below `x` unless it is a leaf.
+    /// The child under test: below `x` unless it is a leaf.
     const fn subject(&self) -> &'static str {
         match self.kind {
             Kind::Leaf => "x",
@@ -65,7 +65,7 @@ impl Case {
         sup("t", [blocker, x]).edges().stop_within(self.budget)
     }
 
-    /// A rig in which the subject is where it should be.
+    /// Returns a rig in which the child under test is in its phase.
     fn rig(&self) -> Rig {
         let mut rig = Rig::new(&self.tree());
         rig.set_default(Policy { ready: false, ..Policy::default() });
@@ -84,13 +84,13 @@ impl Case {
         rig
     }
 
-    /// After how long it is killed; never is [`FOREVER`].
+    /// Returns the time until it is killed; [`FOREVER`] for never.
     fn kill_after(&self) -> Duration {
         let budget = if self.budget == FOREVER { FOREVER } else { self.budget / 10 * 9 };
         self.deadline.min(budget)
     }
 
-    /// The stage and the time of the stop, from the words of law 15.
+    /// Returns the expected stage and time of the stop: ask, wait for the deadline, kill, wait, abandon, within the budget.
     fn expected(&self) -> (StopStage, Duration) {
         let kill = self.kill_after();
         match self.obeys {
@@ -140,7 +140,7 @@ impl Case {
         let takes_forever = !gone_already && took > secs(1_000_000);
         if takes_forever {
             rig.advance(secs(1_000_000_000));
-            assert!(rig.down.is_none(), "{self:?}: nobody ever said to kill it");
+            assert!(rig.down.is_none(), "{self:?}: it was not to be killed");
             rig.kill();
             rig.advance(KILL_WAIT);
         } else {

@@ -1,0 +1,194 @@
+//! The progress of supervisors: whenever something changed below one, [`advance`](Machine::advance) does the next steps
+//! that are due.
+
+use super::Machine;
+use super::condition::StartCondition;
+use super::dependency::DependencyState;
+use super::state::{Children, Index, Mode, Phase, Readiness};
+use super::stop_progress::Stopping;
+use super::timers::Purpose;
+use crate::defaults::DEPENDENCY_TIMEOUT_OF_A_SUPERVISOR;
+use crate::{EventKind, Exit, IdleReason, Time};
+use std::cmp::Reverse;
+use std::time::Duration;
+
+impl Machine {
+    /// Evaluates every supervisor that was marked, the deepest first, until nothing is due.
+    pub(super) fn settle(&mut self) {
+        while let Some((_, Reverse(sup))) = self.to_evaluate.pop() {
+            // It may have left the tree since it was marked.
+            if let Some(state) = self.arena.sup_if_any(sup) {
+                state.queued = false;
+                self.advance(sup);
+            }
+        }
+    }
+
+    /// Does the next steps that are due for a supervisor. They are read off the states of its children; no plan in
+    /// progress is kept.
+    fn advance(&mut self, sup: Index) {
+        match self.arena.sup(sup).mode {
+            Mode::Down | Mode::OpeningRuntime | Mode::ClosingRuntime => {}
+            Mode::Stopping => self.continue_stop(sup),
+            Mode::Starting | Mode::Up => {
+                if self.arena.sup(sup).to_restart > 0 {
+                    self.stop_next(sup, Stopping::RestartSet);
+                }
+                if self.arena.sup(sup).waiting > 0 && self.start_next(sup) {
+                    // A start has failed, which has marked the supervisor again.
+                    return;
+                }
+                if self.arena.sup(sup).mode == Mode::Starting {
+                    self.finish_start(sup);
+                }
+                if self.arena.sup(sup).mode == Mode::Up && self.arena.sup(sup).rules.end_when_done {
+                    self.end_if_done(sup);
+                }
+            }
+        }
+    }
+
+    /// Starts every waiting child whose start condition is met. Returns `true` if a start failed; the supervisor must be
+    /// evaluated again then.
+    fn start_next(&mut self, sup: Index) -> bool {
+        let mut blocker = self.blocker_of_all(sup);
+        for position in 0..self.arena.sup(sup).ordered().len() {
+            let child = self.arena.sup(sup).ordered()[position];
+            if self.arena[child].phase == Phase::Waiting {
+                let condition = self.start_condition_after(sup, child, blocker);
+                if self.try_to_start(sup, child, condition) {
+                    return true;
+                }
+            }
+            blocker = blocker.or_else(|| self.blocker_of_later(sup, child));
+        }
+        false
+    }
+
+    /// Starts a waiting child if its start condition is met, and fails its start if the condition cannot be met, or not
+    /// in time. Returns `true` if the start failed.
+    fn try_to_start(&mut self, sup: Index, child: Index, condition: StartCondition) -> bool {
+        let has_its_turn = condition.has_its_turn();
+        let state = condition.dependencies;
+        self.arena[child].flags.held = state == DependencyState::Held;
+        if !(state == DependencyState::Failing && has_its_turn) {
+            self.pause_dependency_timeout(child);
+        }
+        let fails = match state {
+            DependencyState::Satisfied => {
+                if has_its_turn {
+                    self.begin_attempt(child);
+                }
+                false
+            }
+            DependencyState::Pending => false,
+            DependencyState::Failing => has_its_turn && self.has_waited_too_long(child),
+            // A start by command fails: it would wait for another command.
+            DependencyState::Held if self.arena[child].flags.start_requested => true,
+            DependencyState::Held => {
+                if self.waiter_count(child) != 0 {
+                    let exit = Exit::failed(self.unmet_dependency(sup, child, state));
+                    self.refuse_starts(child, &exit);
+                }
+                false
+            }
+            DependencyState::Unreachable => has_its_turn,
+        };
+        if fails {
+            let why = self.unmet_dependency(sup, child, state);
+            self.fail_start(child, why);
+        }
+        fails
+    }
+
+    /// Returns `true` if a child has spent the time that it may wait for failing siblings, and starts or resumes the
+    /// dependency timeout if not.
+    ///
+    /// That time is the child's start deadline, for all such waits since it began to wait. Only the timer ends the wait,
+    /// so that timers that expired earlier are handled first.
+    fn has_waited_too_long(&mut self, child: Index) -> bool {
+        let state = &self.arena[child];
+        let within = match state.spec.start_within {
+            Duration::MAX if state.sup.is_some() => DEPENDENCY_TIMEOUT_OF_A_SUPERVISOR,
+            within => within,
+        };
+        if within == Duration::MAX {
+            return false;
+        }
+        let left = *self.arena.record(child).dependency_time_left.get_or_insert(within);
+        if !left.is_zero() && self.deadline_of(child, Purpose::Dependency) == Time::NEVER {
+            self.set_timer_in(child, Purpose::Dependency, left);
+        }
+        left.is_zero()
+    }
+
+    /// Fails a start that could not be tried, like an attempt that failed at once: in a first start that fails the
+    /// supervisor, a command is refused, and else the child is restarted with backoff, which counts against its limits.
+    fn fail_start(&mut self, child: Index, why: String) {
+        self.count_attempt(child);
+        let (_, attempt) = self.arena.attempt_of(child);
+        let (exit, ran) = (Exit::failed(why), Duration::ZERO);
+        self.emit(child, || EventKind::Exited { attempt, exit: exit.clone(), ran, stopping: false });
+        self.on_own_exit(child, exit, ran);
+    }
+
+    /// Lets a supervisor be ready when each of its children was ready once, or need not be.
+    fn finish_start(&mut self, sup: Index) {
+        let done = |child: &Index| {
+            let child = &self.arena[*child];
+            child.readiness != Readiness::Never || child.is_out_of_order()
+        };
+        if self.arena.sup(sup).ordered().iter().all(done) {
+            self.arena.sup_mut(sup).mode = Mode::Up;
+            self.mark_ready(sup);
+        }
+    }
+
+    /// Ends a supervisor whose children have all finished for good. Its exit says whether all of them ended well.
+    fn end_if_done(&mut self, sup: Index) {
+        if !self.is_done(sup) {
+            return;
+        }
+        let exit = match self.first_bad_end(sup) {
+            None => Exit::Completed,
+            Some(child) => {
+                let record = self.arena[child].record.as_ref();
+                match record.and_then(|record| record.gave_up.clone()) {
+                    Some(exceeded) => Exit::GaveUp(exceeded),
+                    None => {
+                        let exit = self.arena[child].last_exit().cloned().unwrap_or(Exit::Killed);
+                        Exit::failed(format!("{} ended for good: {exit}", self.arena.path_of(child)))
+                    }
+                }
+            }
+        };
+        self.fail_supervisor(sup, exit);
+    }
+
+    /// Returns `true` if nothing at or below `child` runs or will run again by itself. A group is never done: members may
+    /// be added. A child that was stopped on request is not done: a command may start it again.
+    pub(super) fn is_done(&self, child: Index) -> bool {
+        let state = &self.arena[child];
+        match (&state.sup, state.phase) {
+            (None | Some(_), Phase::Idle(reason)) => reason != IdleReason::StoppedByRequest,
+            (Some(sup), Phase::Running) => match &sup.children {
+                Children::Ordered(children) => children.iter().all(|child| self.is_done(*child)),
+                Children::Group { .. } => false,
+            },
+            // If it is held by a sibling that was stopped on request, that sibling is not done.
+            (None | Some(_), Phase::Waiting) => state.flags.held,
+            (None, Phase::Running)
+            | (None | Some(_), Phase::Starting | Phase::BackingOff | Phase::Stopping { .. }) => false,
+        }
+    }
+
+    fn first_bad_end(&self, child: Index) -> Option<Index> {
+        let state = &self.arena[child];
+        let ended_badly = || state.flags.stopped_by_others || state.last_exit().is_some_and(Exit::is_failure);
+        match state.phase {
+            Phase::Idle(IdleReason::Quarantined) => Some(child),
+            Phase::Idle(IdleReason::Finished) if ended_badly() => Some(child),
+            _ => state.sup.as_ref()?.ordered().iter().find_map(|child| self.first_bad_end(*child)),
+        }
+    }
+}

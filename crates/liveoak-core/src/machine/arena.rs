@@ -1,0 +1,302 @@
+//! The arena: where the children of a tree are kept, linked to their supervisors, and found by index, id, name or path.
+
+use super::state::{Child, ChildName, ChildRecord, Children, Index, SupervisorState};
+use crate::{Attempt, ChildDeclaration, ChildForm, ChildId, Name, Path, Time, start_order};
+use std::borrow::Cow;
+use std::sync::Arc;
+
+/// How many slots the arena grows by at least, and at most. Filling them in one go is cheaper than one by one.
+const MIN_GROWTH: usize = 8;
+const MAX_GROWTH: usize = 4096;
+
+/// One slot. A vacant slot remembers how often it was used, so that no old id fits the next child in it.
+#[derive(Debug)]
+pub(super) enum Slot {
+    Vacant { serial: u32, next: Option<Index> },
+    Used(Child),
+}
+
+/// All children of one tree.
+#[derive(Debug)]
+pub(super) struct Arena {
+    pub(super) slots: Vec<Slot>,
+    /// The first vacant slot.
+    pub(super) vacant: Option<Index>,
+    /// Some supervisor was declared to end when all its children are done.
+    pub(super) some_end_when_done: bool,
+}
+
+/// The child at an index, which the caller knows to be used.
+impl std::ops::Index<Index> for Arena {
+    type Output = Child;
+
+    #[track_caller]
+    fn index(&self, child: Index) -> &Child {
+        match &self.slots[child.slot() as usize] {
+            Slot::Used(child) => child,
+            Slot::Vacant { .. } => unreachable!("slot {} is vacant", child.slot()),
+        }
+    }
+}
+
+impl std::ops::IndexMut<Index> for Arena {
+    #[track_caller]
+    fn index_mut(&mut self, child: Index) -> &mut Child {
+        match &mut self.slots[child.slot() as usize] {
+            Slot::Used(child) => child,
+            Slot::Vacant { .. } => unreachable!("slot {} is vacant", child.slot()),
+        }
+    }
+}
+
+impl Arena {
+    pub(super) const fn new() -> Self {
+        Self { slots: Vec::new(), vacant: None, some_end_when_done: false }
+    }
+
+    /// Puts a checked child and all below it into the arena, as the last child of `parent`. Returns their ids in the
+    /// order of their declaration, the child's own first.
+    pub(super) fn insert(
+        &mut self,
+        parent: Option<Index>,
+        declared: &ChildDeclaration,
+        now: Time,
+    ) -> Vec<ChildId> {
+        let depth = parent.map_or(0, |parent| self.sup(parent).depth + 1);
+        let spec = Arc::new(declared.spec.clone());
+        let mut child = Child::new(spec, ChildName::Given(declared.name.clone()), now);
+        child.sup = match &declared.form {
+            ChildForm::Leaf => None,
+            ChildForm::Supervisor(spec) => Some(Box::new(SupervisorState::of_supervisor(spec, depth))),
+            ChildForm::Group(group) => Some(Box::new(SupervisorState::of_group(group, depth))),
+        };
+        let child = self.insert_child(parent, child);
+        let mut ids = vec![self.id_of(child)];
+        if let ChildForm::Supervisor(spec) = &declared.form {
+            self.some_end_when_done |= spec.end_when_done;
+            // Children are kept in the order of their start, and returned in the order of their declaration. The check
+            // of the specs has refused cycles.
+            let mut below = vec![Vec::new(); spec.children.len()];
+            for position in start_order(&spec.children).unwrap_or_default() {
+                below[position] = self.insert(Some(child), &spec.children[position], now);
+            }
+            ids.extend(below.into_iter().flatten());
+        }
+        ids
+    }
+
+    /// Puts one child into the arena, as the last child of `parent`.
+    pub(super) fn insert_child(&mut self, parent: Option<Index>, mut child: Child) -> Index {
+        let index = self.vacant.unwrap_or_else(|| self.grow());
+        let slot = &mut self.slots[index.slot() as usize];
+        match slot {
+            Slot::Vacant { serial, next } => {
+                self.vacant = *next;
+                child.serial = *serial;
+            }
+            Slot::Used(_) => unreachable!("the first vacant slot is used"),
+        }
+        child.parent = parent;
+        *slot = Slot::Used(child);
+        if let Some(parent) = parent {
+            self.link(parent, index);
+        }
+        index
+    }
+
+    /// Adds vacant slots and returns the first of them.
+    fn grow(&mut self) -> Index {
+        let before = self.slots.len();
+        let growth = before.clamp(MIN_GROWTH, MAX_GROWTH);
+        self.slots.reserve(growth);
+        let index = |slot: usize| Index::of_slot(u32::try_from(slot).unwrap_or(u32::MAX));
+        for slot in before + 1..=before + growth {
+            let next = (slot != before + growth).then(|| index(slot));
+            self.slots.push(Slot::Vacant { serial: 0, next });
+        }
+        index(before)
+    }
+
+    /// Takes a child, which has no children itself, out of the arena.
+    pub(super) fn remove(&mut self, child: Index) {
+        let (parent, serial) = (self[child].parent, self[child].serial);
+        if let Some(parent) = parent {
+            self.unlink(parent, child);
+        }
+        self.slots[child.slot() as usize] =
+            Slot::Vacant { serial: serial.wrapping_add(1), next: self.vacant };
+        self.vacant = Some(child);
+    }
+
+    fn link(&mut self, parent: Index, child: Index) {
+        if let ChildName::Given(name) = &self[child].name {
+            let name = name.clone();
+            self.sup_mut(parent).names.insert(name, child);
+        }
+        match &mut self.sup_mut(parent).children {
+            Children::Ordered(children) => children.push(child),
+            Children::Group { head, tail, count, .. } => {
+                let before = tail.replace(child);
+                *count += 1;
+                match before {
+                    None => *head = Some(child),
+                    Some(before) => {
+                        self[before].next = Some(child);
+                        self[child].prev = Some(before);
+                    }
+                }
+            }
+        }
+    }
+
+    fn unlink(&mut self, parent: Index, child: Index) {
+        let (prev, next) = (self[child].prev, self[child].next);
+        if let ChildName::Given(name) = &self[child].name {
+            let name = name.clone();
+            self.sup_mut(parent).names.remove(&name);
+        }
+        match &mut self.sup_mut(parent).children {
+            Children::Ordered(children) => children.retain(|other| *other != child),
+            Children::Group { head, tail, count, .. } => {
+                *count -= 1;
+                if *head == Some(child) {
+                    *head = next;
+                }
+                if *tail == Some(child) {
+                    *tail = prev;
+                }
+                if let Some(prev) = prev {
+                    self[prev].next = next;
+                }
+                if let Some(next) = next {
+                    self[next].prev = prev;
+                }
+            }
+        }
+    }
+
+    /// Returns the child of this id, or `None` if it is no longer part of the tree.
+    pub(super) fn index_of(&self, id: ChildId) -> Option<Index> {
+        match self.slots.get(id.slot as usize) {
+            Some(Slot::Used(child)) if child.serial == id.serial => Some(Index::of_slot(id.slot)),
+            Some(Slot::Used(_) | Slot::Vacant { .. }) | None => None,
+        }
+    }
+
+    pub(super) fn id_of(&self, child: Index) -> ChildId {
+        ChildId { slot: child.slot(), serial: self[child].serial }
+    }
+
+    /// Returns the id of a child and the number of its last attempt.
+    pub(super) fn attempt_of(&self, child: Index) -> (ChildId, Attempt) {
+        (self.id_of(child), Attempt(self[child].attempt))
+    }
+
+    /// Returns all children of the tree, in the order of their slots.
+    pub(super) fn all(&self) -> impl Iterator<Item = Index> {
+        let used = (0u32..).zip(&self.slots).filter(|(_, slot)| matches!(slot, Slot::Used(_)));
+        used.map(|(slot, _)| Index::of_slot(slot))
+    }
+
+    /// Returns the state of a supervisor, which the caller knows to be one.
+    #[track_caller]
+    pub(super) fn sup(&self, sup: Index) -> &SupervisorState {
+        match &self[sup].sup {
+            Some(state) => state,
+            None => unreachable!("slot {} is not a supervisor", sup.slot()),
+        }
+    }
+
+    #[track_caller]
+    pub(super) fn sup_mut(&mut self, sup: Index) -> &mut SupervisorState {
+        match &mut self[sup].sup {
+            Some(state) => state,
+            None => unreachable!("slot {} is not a supervisor", sup.slot()),
+        }
+    }
+
+    /// Returns the state of a supervisor, or `None` if the slot holds none (any more).
+    pub(super) fn sup_if_any(&mut self, sup: Index) -> Option<&mut SupervisorState> {
+        match self.slots.get_mut(sup.slot() as usize) {
+            Some(Slot::Used(child)) => child.sup.as_deref_mut(),
+            Some(Slot::Vacant { .. }) | None => None,
+        }
+    }
+
+    /// Returns the state of a child's supervisor. The root has none.
+    pub(super) fn parent_of(&self, child: Index) -> Option<&SupervisorState> {
+        self[child].parent.map(|parent| self.sup(parent))
+    }
+
+    pub(super) fn is_member(&self, child: Index) -> bool {
+        self.parent_of(child).is_some_and(SupervisorState::is_group)
+    }
+
+    /// Returns the record of a child, and makes one if it has none.
+    pub(super) fn record(&mut self, child: Index) -> &mut ChildRecord {
+        self[child].record.get_or_insert_default()
+    }
+
+    /// Returns the children of `parent`, in order; none for a leaf.
+    pub(super) fn children(&self, parent: Index) -> impl Iterator<Item = Index> {
+        let state = self[parent].sup.as_ref();
+        let ordered = state.map_or(&[][..], |state| state.ordered());
+        let members = std::iter::successors(self.first_member(parent), |member| self[*member].next);
+        ordered.iter().copied().chain(members)
+    }
+
+    /// Returns the first member of a group; the others follow by `next`.
+    pub(super) fn first_member(&self, group: Index) -> Option<Index> {
+        match self[group].sup.as_ref()?.children {
+            Children::Group { head, .. } => head,
+            Children::Ordered(_) => None,
+        }
+    }
+
+    /// Returns the child of `parent` that has this name, given or automatic.
+    pub(super) fn child_called(&self, parent: Index, name: &str) -> Option<Index> {
+        if let Some(child) = self[parent].sup.as_ref()?.names.get(name) {
+            return Some(*child);
+        }
+        let child = self.index_of(ChildName::parse_automatic(name)?)?;
+        let automatic = matches!(self[child].name, ChildName::Automatic);
+        (self[child].parent == Some(parent) && automatic && self.name_text(child) == name).then_some(child)
+    }
+
+    pub(super) fn name_text(&self, child: Index) -> Cow<'_, str> {
+        self[child].name.text(self.id_of(child))
+    }
+
+    pub(super) fn name_of(&self, child: Index) -> Name {
+        match &self[child].name {
+            ChildName::Given(name) => name.clone(),
+            ChildName::Automatic => match Name::new(self.name_text(child).into_owned()) {
+                Ok(name) => name,
+                Err(error) => unreachable!("an automatic name is made of digits: {error}"),
+            },
+        }
+    }
+
+    /// Returns the child itself, its supervisor, and so on up to the root.
+    pub(super) fn line_above(&self, child: Index) -> impl Iterator<Item = Index> {
+        std::iter::successors(Some(child), |child| self[*child].parent)
+    }
+
+    /// Returns the names of a child's path as bytes, its own first; automatic names by their slot alone.
+    pub(super) fn names_above(&self, child: Index) -> impl Iterator<Item = Cow<'_, [u8]>> {
+        self.line_above(child).map(|child| match &self[child].name {
+            ChildName::Given(name) => Cow::Borrowed(name.as_str().as_bytes()),
+            ChildName::Automatic => Cow::Owned(child.slot().to_le_bytes().to_vec()),
+        })
+    }
+
+    pub(super) fn path_of(&self, child: Index) -> Path {
+        let line: Vec<Index> = self.line_above(child).collect();
+        let mut text = String::with_capacity(64);
+        for child in line.into_iter().rev() {
+            text.push('/');
+            text.push_str(&self.name_text(child));
+        }
+        Path::new(&text)
+    }
+}

@@ -1,0 +1,198 @@
+//! The end of an attempt, and what the exit decides: restart, finish, or a failed start.
+
+use super::state::{Index, Intent, Mode, Phase, Readiness};
+use super::{Machine, Outcome};
+use crate::decide::{Verdict, decide};
+use crate::{AutoShutdown, EventKind, Exit, Health, IdleReason, Restart, StartFailure, StopStage};
+use std::sync::Arc;
+use std::time::Duration;
+
+impl Machine {
+    /// Handles the report that an attempt has ended; for a supervisor, that its dedicated runtime has.
+    pub(super) fn reported_exit(&mut self, child: Index, exit: Exit) {
+        let Some(sup) = &mut self.arena[child].sup else {
+            return self.on_attempt_ended(child, exit, StopStage::Asked);
+        };
+        match sup.mode {
+            // The runtime could not be made: no child has started.
+            Mode::OpeningRuntime => {
+                sup.mode = Mode::Down;
+                self.on_attempt_ended(child, exit, StopStage::Asked);
+            }
+            Mode::ClosingRuntime => {
+                sup.mode = Mode::Down;
+                let exit = if exit.is_failure() { exit } else { Exit::Stopped };
+                self.on_attempt_ended(child, exit, StopStage::Asked);
+            }
+            Mode::Down | Mode::Starting | Mode::Up | Mode::Stopping => {
+                sup.runtime_lost = true;
+                self.fail_supervisor(child, exit);
+            }
+        }
+    }
+
+    /// Handles the report that the body of a leaf has ended, but not all of its attempt: the rest is stopped like a child
+    /// that was asked to stop. A stop that has begun before goes on as it is.
+    pub(super) fn reported_ending(&mut self, child: Index, exit: Exit) {
+        let state = &self.arena[child];
+        if state.sup.is_none() && matches!(state.phase, Phase::Starting | Phase::Running) {
+            self.arena.record(child).cause = Some(exit);
+            self.begin_stop(child);
+        }
+    }
+
+    /// Ends an attempt. Every attempt ends here, and only here.
+    ///
+    /// If others stopped the child, what they stopped it for decides what follows. Else its own exit decides: the exit
+    /// that was reported, or the `cause` for which the machine stopped it (a start timeout, a missed heartbeat, a body
+    /// that ended before its subtasks, the failure of a supervisor's child).
+    pub(super) fn on_attempt_ended(&mut self, child: Index, exit: Exit, stage: StopStage) {
+        let state = &self.arena[child];
+        let stopping = state.phase.is_stopping();
+        let killed = state.phase == (Phase::Stopping { killed: true });
+        let stage = if killed { stage.max(StopStage::Killed) } else { stage };
+        let (ran, took) = (self.now.since(state.started), self.now.since(state.since));
+        let (_, attempt) = self.arena.attempt_of(child);
+        let overruled = self.is_overruled(child);
+        let mut cause = None;
+        if let Some(record) = &mut self.arena[child].record {
+            record.health = Health::Healthy;
+            cause = record.cause.take();
+        }
+        let stopped_by_others = stopping && cause.is_none();
+        let exit = match cause {
+            // The body succeeded, but what was left of the attempt failed.
+            Some(cause) if exit.is_failure() && !cause.is_failure() => exit,
+            Some(cause) => cause,
+            None => exit,
+        };
+        self.arena[child].flags.stopped_by_others = stopped_by_others;
+        self.emit(child, || EventKind::Exited {
+            attempt,
+            exit: exit.clone(),
+            ran,
+            stopping: stopped_by_others,
+        });
+        if overruled || stopped_by_others {
+            let took = if stopping { took } else { Duration::ZERO };
+            self.log_stop(child, took, stage, Some(&exit));
+            self.after_requested_stop(child, stage, Some(exit));
+        } else {
+            self.on_own_exit(child, exit, ran);
+        }
+    }
+
+    /// Returns `true` if the child is to stop or to start anew for others, whatever its own exit is.
+    fn is_overruled(&self, child: Index) -> bool {
+        let state = &self.arena[child];
+        state.intent != Intent::Run
+            || state.flags.in_restart_set
+            || self.arena.parent_of(child).is_some_and(|sup| sup.is_ending())
+    }
+
+    /// Decides what follows an attempt that ended by itself: a failed start is the answer to the command that asked for
+    /// it, or fails a supervisor that starts for the first time; else the table restart × exit decides.
+    pub(super) fn on_own_exit(&mut self, child: Index, exit: Exit, ran: Duration) {
+        self.arena.record(child).last_exit = Some(exit.clone());
+        let state = &self.arena[child];
+        let Some(sup) = state.parent else { return self.tree_ended(exit) };
+        let restart = state.spec.restart;
+        if !state.flags.attempt_ready && is_failed_start(restart, &exit) {
+            if state.flags.start_requested {
+                return self.requested_start_failed(child, &exit);
+            }
+            if self.arena.sup(sup).mode == Mode::Starting && state.readiness == Readiness::Never {
+                return self.first_start_failed(sup, child, exit);
+            }
+        }
+        match decide(restart, &exit) {
+            Verdict::Restart => self.restart(sup, child, exit, ran),
+            Verdict::Finish => self.finish(sup, child, &exit),
+            Verdict::Absent => self.absent(sup, child),
+        }
+    }
+
+    /// Ends a start that a command asked for: the command is refused, and the child stays down. A child that was added
+    /// and never ready leaves the tree (C10 and C13).
+    fn requested_start_failed(&mut self, child: Index, exit: &Exit) {
+        let parent = self.arena[child].parent;
+        self.refuse_starts(child, exit);
+        self.emit(child, || EventKind::Stopped {
+            stage: StopStage::Cancelled,
+            why: IdleReason::StoppedByRequest,
+        });
+        let state = &mut self.arena[child];
+        let leaves = state.flags.added && state.readiness == Readiness::Never;
+        state.flags.start_requested = false;
+        state.intent = Intent::Stop;
+        self.set_idle(child, IdleReason::StoppedByRequest, leaves);
+        self.mark_to_evaluate(parent);
+    }
+
+    /// Fails a supervisor because a child failed in its first start: what was started is stopped.
+    fn first_start_failed(&mut self, sup: Index, child: Index, exit: Exit) {
+        self.set_phase(child, Phase::Idle(IdleReason::SupervisorDown));
+        self.refuse_starts(child, &exit);
+        let failure = match exit {
+            Exit::StartFailed(failure) => failure,
+            exit => Arc::new(StartFailure { path: self.arena.path_of(child), exit }),
+        };
+        self.emit(sup, || EventKind::StartFailed(Arc::clone(&failure)));
+        self.fail_supervisor(sup, Exit::StartFailed(failure));
+    }
+
+    /// Lets a child be down that reported that it is not needed here: it counts as started (C5 and C36).
+    fn absent(&mut self, sup: Index, child: Index) {
+        self.arena[child].flags.start_requested = false;
+        self.emit(child, || EventKind::Ignored);
+        self.answer_starts(child, || Ok(Outcome::Ignored));
+        self.set_idle(child, IdleReason::Ignored, self.leaves_at_end(child));
+        self.mark_to_evaluate(Some(sup));
+    }
+
+    /// Lets a child be down that ended for good. If it is significant, that may end its supervisor (C45 to C47).
+    fn finish(&mut self, sup: Index, child: Index, exit: &Exit) {
+        let significant = self.arena[child].spec.significant;
+        self.arena[child].flags.start_requested = false;
+        self.emit(child, || EventKind::Finished);
+        if exit.is_failure() {
+            self.refuse_starts(child, exit);
+        }
+        self.answer_starts(child, || Ok(Outcome::Finished { exit: exit.clone() }));
+        self.set_idle(child, IdleReason::Finished, self.leaves_at_end(child));
+        if significant && self.ends_by_auto_shutdown(sup) {
+            self.emit(sup, || EventKind::AutoShutdown);
+            self.fail_supervisor(sup, Exit::AutoShutdown);
+        }
+        self.mark_to_evaluate(Some(sup));
+    }
+
+    /// Returns `true` if a child leaves the tree when it has ended for good.
+    fn leaves_at_end(&self, child: Index) -> bool {
+        let state = &self.arena[child];
+        self.arena.is_member(child) || state.flags.added && state.spec.restart == Restart::Temporary
+    }
+
+    /// Returns `true` if the end of a significant child ends its supervisor.
+    fn ends_by_auto_shutdown(&self, sup: Index) -> bool {
+        let sup = self.arena.sup(sup);
+        match sup.rules.auto_shutdown {
+            AutoShutdown::Never => false,
+            AutoShutdown::AnySignificant => true,
+            AutoShutdown::AllSignificant => !sup.ordered().iter().any(|child| {
+                let state = &self.arena[*child];
+                let will_run = state.phase.is_pending() && !state.is_out_of_order();
+                state.spec.significant && (state.phase.is_live() || will_run)
+            }),
+        }
+    }
+}
+
+/// Returns `true` if an exit before readiness is a failed start. A transient or temporary child that succeeds before it
+/// is ready has finished; a permanent child was expected to run on.
+fn is_failed_start(restart: Restart, exit: &Exit) -> bool {
+    match exit {
+        Exit::Ignored => false,
+        exit => exit.is_failure() || restart == Restart::Permanent,
+    }
+}

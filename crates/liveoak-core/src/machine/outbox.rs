@@ -1,0 +1,41 @@
+//! The outbox: the effects that the driver has not polled yet, events among them.
+
+use super::state::Index;
+use super::{Effect, Machine};
+use crate::{Event, EventKind, Severity};
+use std::collections::VecDeque;
+
+/// The effects that the driver has not polled yet. Holds a few for each input; the members of a stopping group
+/// are not queued here, because their effects are made as they are polled.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    pub(super) effects: VecDeque<Effect>,
+    /// The number of the last event.
+    pub(super) last_event: u64,
+    /// The least severity that a subscriber wants.
+    pub(super) interest: Option<Severity>,
+}
+
+impl Machine {
+    pub(super) fn push(&mut self, effect: Effect) {
+        self.outbox.effects.push_back(effect);
+    }
+
+    /// Numbers an event of `child`, and builds and queues it if a subscriber wants events of its severity.
+    pub(super) fn emit(&mut self, child: Index, kind: impl FnOnce() -> EventKind) {
+        self.outbox.last_event += 1;
+        if let Some(least) = self.outbox.interest {
+            let kind = kind();
+            if kind.severity() >= least {
+                let event = Event {
+                    number: self.outbox.last_event,
+                    at: self.now,
+                    path: self.arena.path_of(child),
+                    id: self.arena.id_of(child),
+                    kind,
+                };
+                self.push(Effect::Event(Box::new(event)));
+            }
+        }
+    }
+}

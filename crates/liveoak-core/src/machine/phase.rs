@@ -1,0 +1,99 @@
+//! Phase changes: what changes along with a child's phase, and which supervisors have to be evaluated then.
+
+use super::Machine;
+use super::state::{Children, Index, Mode, Phase};
+use super::timers::Purpose;
+use crate::Time;
+use std::cmp::Reverse;
+use std::time::Duration;
+
+impl Machine {
+    /// Changes the phase of a child. Its deadlines are cancelled, its supervisor's counts follow, and `since` is now
+    /// (except that a stop that becomes more forceful is still the same stop). The supervisors above that may have
+    /// something to do are marked; the child's own supervisor is left to the caller.
+    pub(super) fn set_phase(&mut self, child: Index, phase: Phase) {
+        let before = self.arena[child].phase;
+        let was_waiting = before == Phase::Waiting;
+        let waiting = phase == Phase::Waiting;
+        self.set_timer(child, Purpose::Phase, Time::NEVER);
+        self.set_timer(child, Purpose::Heartbeat, Time::NEVER);
+        if was_waiting {
+            self.pause_dependency_timeout(child);
+        }
+        let now = self.now;
+        let state = &mut self.arena[child];
+        state.phase = phase;
+        if !(before.is_stopping() && phase.is_stopping()) {
+            state.since = now;
+        }
+        if was_waiting && !waiting {
+            state.flags.held = false;
+            if let Some(record) = &mut state.record {
+                record.dependency_time_left = None;
+            }
+        }
+        let (was_live, live) = (before.is_live(), phase.is_live());
+        let left_restart_set = was_live && !live && std::mem::take(&mut state.flags.in_restart_set);
+        let parent = state.parent;
+        if let Some(parent) = parent
+            && (live != was_live || waiting != was_waiting)
+        {
+            let sup = self.arena.sup_mut(parent);
+            sup.live = sup.live + u32::from(live) - u32::from(was_live);
+            sup.waiting = sup.waiting + u32::from(waiting) - u32::from(was_waiting);
+            sup.to_restart -= u32::from(left_restart_set);
+            self.waiting = self.waiting + u32::from(waiting) - u32::from(was_waiting);
+        }
+        self.mark_waiting_ancestors(parent);
+    }
+
+    /// Pauses the dependency timeout of a waiting child and keeps the time that is left.
+    pub(super) fn pause_dependency_timeout(&mut self, child: Index) {
+        let deadline = self.deadline_of(child, Purpose::Dependency);
+        if deadline != Time::NEVER {
+            // An overdue wait keeps a moment: only its timer may end it, after the timers that were due before.
+            let left = deadline.since(self.now).max(Duration::from_nanos(1));
+            self.arena.record(child).dependency_time_left = Some(left);
+            self.set_timer(child, Purpose::Dependency, Time::NEVER);
+        }
+    }
+
+    /// Marks a live child as one that stops because it is in a restart set, until its attempt has ended.
+    pub(super) fn mark_in_restart_set(&mut self, child: Index) {
+        let state = &mut self.arena[child];
+        if !std::mem::replace(&mut state.flags.in_restart_set, true)
+            && let Some(parent) = state.parent
+        {
+            self.arena.sup_mut(parent).to_restart += 1;
+        }
+    }
+
+    /// Queues a supervisor to be evaluated when the current input has been handled.
+    pub(super) fn mark_to_evaluate(&mut self, sup: Option<Index>) {
+        let Some(sup) = sup else { return };
+        let state = self.arena.sup_mut(sup);
+        // A group has nothing to do but to end, when it is stopping and its last member has left.
+        let nothing_to_do = matches!(
+            &state.children,
+            Children::Group { count, .. } if *count > 0 || state.mode != Mode::Stopping
+        );
+        if !nothing_to_do && !std::mem::replace(&mut state.queued, true) {
+            self.to_evaluate.push((state.depth, Reverse(sup)));
+        }
+    }
+
+    /// Marks the supervisors from `sup` upwards that depend on more than their direct children: those with waiting
+    /// children (which may wait for the health of a subtree), and those that end when all is done.
+    pub(super) fn mark_waiting_ancestors(&mut self, mut sup: Option<Index>) {
+        // Most often there are none.
+        while let Some(at) = sup
+            && (self.waiting > 0 || self.arena.some_end_when_done)
+        {
+            let state = self.arena.sup(at);
+            if state.waiting > 0 || state.rules.end_when_done {
+                self.mark_to_evaluate(sup);
+            }
+            sup = self.arena[at].parent;
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! The plan of a stop: the moments at which the stop of a subtree becomes more forceful.
+
+use crate::Time;
+use std::time::Duration;
+
+/// The longest time between the kill of a child and its end; after that the child is abandoned. A process killed by
+/// the kernel, or a task that yields, needs milliseconds.
+pub const KILL_WAIT: Duration = Duration::from_secs(2);
+
+/// The moments at which the stop of a subtree becomes more forceful.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct StopPlan {
+    /// All children that still live are asked, out of turn.
+    pub(super) ask_all: Time,
+    /// All children that still live are killed.
+    pub(super) kill: Time,
+    /// All children that still live are abandoned.
+    pub(super) abandon: Time,
+}
+
+impl StopPlan {
+    pub(super) const UNBOUNDED: Self = Self { ask_all: Time::NEVER, kill: Time::NEVER, abandon: Time::NEVER };
+
+    /// Divides a budget: half of it for the stop in order, up to nine tenths for the stop of all that is left. A budget
+    /// of zero kills now.
+    pub(super) fn new(now: Time, budget: Duration) -> Self {
+        if budget == Duration::MAX {
+            return Self::UNBOUNDED;
+        }
+        if budget.is_zero() {
+            return Self { ask_all: now, kill: now, abandon: now.after(KILL_WAIT) };
+        }
+        let kill = now.after(budget / 10 * 9);
+        Self { ask_all: now.after(budget / 2), kill, abandon: now.after(budget) }
+    }
+
+    pub(super) const fn at_once(now: Time) -> Self {
+        Self { ask_all: now, kill: now, abandon: now }
+    }
+
+    /// Returns the earlier moment of both plans, for each of the three.
+    pub(super) fn min(self, other: Self) -> Self {
+        Self {
+            ask_all: self.ask_all.min(other.ask_all),
+            kill: self.kill.min(other.kill),
+            abandon: self.abandon.min(other.abandon),
+        }
+    }
+
+    /// Returns the next moment after `now`, or [`Time::NEVER`].
+    pub(super) fn next_point(&self, now: Time) -> Time {
+        [self.ask_all, self.kill, self.abandon]
+            .into_iter()
+            .filter(|point| *point > now)
+            .min()
+            .unwrap_or(Time::NEVER)
+    }
+}

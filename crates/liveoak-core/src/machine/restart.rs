@@ -1,0 +1,146 @@
+//! Restarts: they count against the limits, wait for the backoff, and take down the restart set. Or the child is given up on.
+
+use super::Machine;
+use super::condition::RestartSet;
+use super::state::{Index, Phase};
+use super::timers::Purpose;
+use crate::backoff::jitter;
+use crate::defaults::UNTRIED_DELAY;
+use crate::window::Charge;
+use crate::{EventKind, Exit, GiveUp, IdleReason, Limit, LimitExceeded, Restart};
+use std::sync::Arc;
+use std::time::Duration;
+
+impl Machine {
+    /// Restarts a child whose attempt ended by itself with `exit` after it ran for `ran`.
+    ///
+    /// The restart counts against the child's own limit and against its supervisor's intensity. If one is exceeded, the
+    /// child is given up on. Else the backoff decides the delay, and the strategy the restart set.
+    pub(super) fn restart(&mut self, sup: Index, child: Index, exit: Exit, ran: Duration) {
+        if let Some((limit, exceeded)) = self.record_restart(sup, child, &exit) {
+            return self.give_up(sup, child, limit.give_up, exceeded);
+        }
+        let delay = self.next_delay(child, ran);
+        let flags = &mut self.arena[child].flags;
+        flags.restarts_next = true;
+        if !flags.attempt_ready {
+            self.refuse_starts(child, &exit);
+        }
+        match self.restart_set(sup, child) {
+            RestartSet::Alone => {}
+            RestartSet::With(siblings) => self.take_down(sup, child, &siblings),
+        }
+        self.delay_start(child, delay);
+    }
+
+    /// Counts a restart against both limits. Returns the limit that it exceeds; if it exceeds both, the child's own.
+    fn record_restart(&mut self, sup: Index, child: Index, exit: &Exit) -> Option<(Limit, LimitExceeded)> {
+        let now = self.now;
+        let intensity = self.arena.sup(sup).rules.intensity;
+        let own = self.arena[child].spec.limit;
+        let own = own.or_else(|| intensity.is_none().then_some(Limit::DEFAULT_OF_A_CHILD));
+        let own_charge = own.map(|limit| (limit, self.arena.record(child).window.charge(&limit, now), true));
+        let joint_charge =
+            intensity.map(|limit| (limit, self.arena.sup_mut(sup).window.charge(&limit, now), false));
+        let exceeded = |charge: Option<(Limit, Charge, bool)>| match charge? {
+            (limit, Charge::Exceeded(count), own_limit) => Some((limit, count, own_limit)),
+            (_, Charge::Allowed, _) => None,
+        };
+        let (limit, count, own_limit) = exceeded(own_charge).or_else(|| exceeded(joint_charge))?;
+        let exceeded = LimitExceeded {
+            path: self.arena.path_of(child),
+            child: self.arena.name_of(child),
+            exit: exit.clone(),
+            count,
+            allowed: limit.restarts,
+            period: limit.period,
+            own_limit,
+        };
+        Some((limit, exceeded))
+    }
+
+    /// Returns the delay before the next attempt, and counts the step of the backoff.
+    fn next_delay(&mut self, child: Index, ran: Duration) -> Duration {
+        let state = &self.arena[child];
+        let untried = state.phase == Phase::Waiting;
+        let random = jitter(self.random, self.arena.names_above(child), state.attempt);
+        let mut delay = Duration::ZERO;
+        if let Some(backoff) = state.spec.backoff {
+            let record = self.arena.record(child);
+            if ran >= backoff.reset_after {
+                record.backoff_step = 0;
+            }
+            delay = backoff.delay(record.backoff_step, random);
+            record.backoff_step = record.backoff_step.saturating_add(1);
+        }
+        if untried { delay.max(UNTRIED_DELAY) } else { delay }
+    }
+
+    fn delay_start(&mut self, child: Index, delay: Duration) {
+        if delay.is_zero() {
+            self.request_start(child);
+        } else {
+            self.set_phase(child, Phase::BackingOff);
+            self.set_timer_in(child, Purpose::Phase, delay);
+            let nth = self.arena.record(child).backoff_step;
+            self.emit(child, || EventKind::BackingOff { delay, nth });
+            self.mark_to_evaluate(self.arena[child].parent);
+        }
+    }
+
+    /// Takes the siblings of a restart set down and lets all of the set start in order: children with an attempt are
+    /// marked, and [`advance`](Self::advance) stops them; those that are down wait for their turn. Children that were
+    /// stopped on request or quarantined stay so (OTP rows C30 and C31 with our deviation).
+    fn take_down(&mut self, sup: Index, failed: Index, siblings: &[Index]) {
+        let state = self.arena.sup_mut(sup);
+        state.stop_cursor = state.ordered().len();
+        let mut count = 1;
+        for &child in siblings {
+            let state = &self.arena[child];
+            let to_run = state.intent.is_to_run();
+            let starts_again = match state.phase {
+                Phase::Starting | Phase::Running | Phase::Stopping { .. } => {
+                    // A child that stops already is waited for as well, even if it does not start again.
+                    self.mark_in_restart_set(child);
+                    to_run
+                }
+                Phase::Waiting | Phase::BackingOff => true,
+                Phase::Idle(IdleReason::Finished | IdleReason::Ignored) => {
+                    to_run && state.spec.restart != Restart::Temporary
+                }
+                Phase::Idle(
+                    IdleReason::SupervisorDown | IdleReason::StoppedByRequest | IdleReason::Quarantined,
+                ) => false,
+            };
+            if starts_again && !self.arena[child].phase.is_live() {
+                self.arena[child].begin_ordered_start();
+                self.enqueue_start(child);
+            }
+            count += usize::from(starts_again);
+        }
+        self.arena[failed].begin_ordered_start();
+        if count > 1 {
+            self.emit(sup, || EventKind::RestartSet { children: count });
+        }
+    }
+
+    /// Gives up on a child that exceeded a limit: it is quarantined, or its supervisor fails.
+    fn give_up(&mut self, sup: Index, child: Index, what: GiveUp, exceeded: LimitExceeded) {
+        let exceeded = Arc::new(exceeded);
+        self.arena.record(child).gave_up = Some(Arc::clone(&exceeded));
+        self.refuse_starts(child, &exceeded.exit);
+        self.arena[child].flags.start_requested = false;
+        match what {
+            GiveUp::Quarantine => {
+                self.emit(child, || EventKind::Quarantined(Arc::clone(&exceeded)));
+                self.set_phase(child, Phase::Idle(IdleReason::Quarantined));
+                self.mark_to_evaluate(Some(sup));
+            }
+            GiveUp::Escalate => {
+                self.set_phase(child, Phase::Idle(IdleReason::SupervisorDown));
+                self.emit(sup, || EventKind::GaveUp(Arc::clone(&exceeded)));
+                self.fail_supervisor(sup, Exit::GaveUp(exceeded));
+            }
+        }
+    }
+}

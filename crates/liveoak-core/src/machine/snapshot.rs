@@ -1,0 +1,128 @@
+//! The snapshot of the whole tree, and questions about one child.
+
+use super::Machine;
+use super::health::own_health;
+use super::state::{Index, Phase};
+use super::timers::Purpose;
+use crate::{
+    Attempt, ChildId, ChildState, ChildView, Condition, Exit, Health, Path, Snapshot, StopStage, Time,
+    WaitingFor,
+};
+
+impl Machine {
+    /// Returns the id of the root.
+    #[must_use]
+    pub fn root(&self) -> ChildId {
+        self.arena.id_of(self.root)
+    }
+
+    /// Returns the child at `path`, if there is one.
+    #[must_use]
+    pub fn find(&self, path: &Path) -> Option<ChildId> {
+        let mut names = path.names();
+        if names.next()? != self.arena.name_text(self.root) {
+            return None;
+        }
+        let child = names.try_fold(self.root, |child, name| self.arena.child_called(child, name))?;
+        Some(self.arena.id_of(child))
+    }
+
+    /// Returns the path of a child, or `None` if it is no longer part of the tree.
+    #[must_use]
+    pub fn path(&self, id: ChildId) -> Option<Path> {
+        self.arena.index_of(id).map(|child| self.arena.path_of(child))
+    }
+
+    /// Returns the exit of a child's last finished attempt.
+    #[must_use]
+    pub fn last_exit(&self, id: ChildId) -> Option<&Exit> {
+        self.arena[self.arena.index_of(id)?].last_exit()
+    }
+
+    /// Returns the supervisor of a child, or `None` for the root.
+    #[must_use]
+    pub fn parent(&self, id: ChildId) -> Option<ChildId> {
+        let parent = self.arena[self.arena.index_of(id)?].parent?;
+        Some(self.arena.id_of(parent))
+    }
+
+    /// Returns whether a supervisor is a group, or `None` for a leaf.
+    #[must_use]
+    pub fn is_group(&self, id: ChildId) -> Option<bool> {
+        let state = &self.arena[self.arena.index_of(id)?];
+        state.sup.as_ref().map(|sup| sup.is_group())
+    }
+
+    /// Returns the whole tree as it is after the last input. `now` is only used for the time that a wait still takes.
+    pub fn snapshot(&mut self, now: Time) -> Snapshot {
+        self.set_time(now, self.random);
+        let root = self.view(self.root, &self.arena.path_of(self.root));
+        Snapshot { number: self.outbox.last_event, at: self.now, root }
+    }
+
+    fn view(&self, child: Index, path: &Path) -> ChildView {
+        let state = &self.arena[child];
+        let below = self.arena.children(child);
+        let children: Vec<ChildView> =
+            below.map(|below| self.view(below, &path.join(&self.arena.name_text(below)))).collect();
+        let mut health = own_health(state);
+        if state.phase == Phase::Running {
+            health = children.iter().map(|below| below.health).fold(health, Health::max);
+        }
+        ChildView {
+            path: path.clone(),
+            id: self.arena.id_of(child),
+            restart: state.spec.restart,
+            strategy: state.sup.as_ref().map(|sup| sup.rules.strategy),
+            state: self.state_of(child),
+            since: state.since,
+            started: state.phase.is_live().then_some(state.started),
+            attempt: Attempt(state.attempt),
+            restarts: state.record.as_ref().map_or(0, |record| record.restarts),
+            last_exit: state.last_exit().cloned(),
+            health,
+            children,
+        }
+    }
+
+    fn state_of(&self, child: Index) -> ChildState {
+        let state = &self.arena[child];
+        let remaining = self.remaining(state.phase_deadline);
+        match (state.phase, state.parent) {
+            (Phase::Idle(reason), _) => ChildState::Idle(reason),
+            (Phase::Waiting, Some(sup)) => {
+                let what = self.waiting_for(sup, child);
+                let remaining = self.remaining(self.end_of_wait(sup, child, &what));
+                ChildState::Waiting { what, remaining }
+            }
+            (Phase::Waiting, None) => unreachable!("the root waits for nothing"),
+            (Phase::Starting, _) => ChildState::Starting { remaining },
+            (Phase::Running, _) => ChildState::Running,
+            (Phase::BackingOff, _) => ChildState::BackingOff { remaining: remaining.unwrap_or_default() },
+            (Phase::Stopping { killed }, _) => {
+                let stage = if killed { StopStage::Killed } else { StopStage::Asked };
+                ChildState::Stopping { stage, remaining }
+            }
+        }
+    }
+
+    /// Returns the latest end of a child's wait for `what`, as far as it is known; else [`Time::NEVER`].
+    fn end_of_wait(&self, sup: Index, child: Index, what: &WaitingFor) -> Time {
+        let own = self.deadline_of(child, Purpose::Dependency);
+        let (sibling, is_backoff) = match what {
+            WaitingFor::Edge(..) if own != Time::NEVER => return own,
+            WaitingFor::Edge(_, Condition::Completed) | WaitingFor::RestartStop | WaitingFor::Nothing => {
+                return Time::NEVER;
+            }
+            WaitingFor::Turn(sibling) | WaitingFor::Edge(sibling, _) => (sibling, false),
+            WaitingFor::RestartBackoff(sibling) => (sibling, true),
+        };
+        let Some(&sibling) = self.arena.sup(sup).names.get(sibling) else { return Time::NEVER };
+        match self.arena[sibling].phase {
+            Phase::Starting => self.deadline_of(sibling, Purpose::Phase),
+            Phase::Waiting => self.deadline_of(sibling, Purpose::Dependency),
+            Phase::BackingOff if is_backoff => self.deadline_of(sibling, Purpose::Phase),
+            Phase::BackingOff | Phase::Idle(_) | Phase::Running | Phase::Stopping { .. } => Time::NEVER,
+        }
+    }
+}

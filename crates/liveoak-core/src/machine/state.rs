@@ -1,0 +1,409 @@
+//! The state of one child: its phase, what is intended with it, its record, and what only a supervisor has.
+//!
+//! The legal combinations, checked by [`Machine::audit`](super::Machine::audit) in tests:
+//!
+//! | phase | intent | `attempt_ready` | `in_restart_set` | `held` | mode, if it is a supervisor |
+//! |---|---|---|---|---|---|
+//! | idle | run, stop | either | no | no | down |
+//! | waiting | run | either | no | either | down |
+//! | backing off | run | either | no | no | down |
+//! | starting | run | no | either | no | opening runtime, starting |
+//! | running | run | yes | either | no | up |
+//! | stopping | any | either | either | no | stopping, closing runtime |
+//!
+//! Further invariants:
+//! 1. A deadline of a child stands in the set of timers, with its purpose, exactly while the child has it.
+//!    Each phase has the deadlines that [`Purpose`](super::timers::Purpose) names, and no others.
+//! 2. A supervisor's `live`, `waiting` and `to_restart` count exactly its children in those states.
+//! 3. Only a live child has an attempt. A child ceases to be live only in `on_attempt_ended`.
+
+use super::Command;
+use super::plan::StopPlan;
+use crate::{
+    AutoShutdown, ChildId, ChildSpec, Exit, GroupSpec, Health, IdleReason, Limit, LimitExceeded, Name, Order,
+    RequestId, StopEntry, Strategy, SupervisorSpec, Time, Window,
+};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The position of a child in the arena. Counted from one inside, so that an `Option<Index>` needs no more memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Index(NonZeroU32);
+
+impl Index {
+    /// Returns the index of a slot. A tree has fewer than 2^32 - 1 children: they would need more than 300 GiB.
+    pub(super) const fn of_slot(slot: u32) -> Self {
+        Self(NonZeroU32::MIN.saturating_add(slot))
+    }
+
+    pub(super) const fn slot(self) -> u32 {
+        self.0.get() - 1
+    }
+}
+
+/// What a child is doing. Every stop, removal and restart is a transition between these, whatever the child is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// It is down, and only a command or its supervisor's start changes that.
+    Idle(IdleReason),
+    /// It starts as soon as its supervisor finds that it may.
+    Waiting,
+    /// Its attempt is not ready yet.
+    Starting,
+    /// Its attempt is ready.
+    Running,
+    /// It waits for the delay before a restart.
+    BackingOff,
+    /// Its attempt was told to stop, or was killed.
+    Stopping { killed: bool },
+}
+
+impl Phase {
+    /// Returns `true` if an attempt lives.
+    pub(super) const fn is_live(self) -> bool {
+        matches!(self, Self::Starting | Self::Running | Self::Stopping { .. })
+    }
+
+    /// Returns `true` if the child is down and will start without a command.
+    pub(super) const fn is_pending(self) -> bool {
+        matches!(self, Self::Waiting | Self::BackingOff)
+    }
+
+    pub(super) const fn is_stopping(self) -> bool {
+        matches!(self, Self::Stopping { .. })
+    }
+
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Idle(reason) => reason.as_str(),
+            Self::Waiting => "waiting",
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::BackingOff => "backing-off",
+            Self::Stopping { .. } => "stopping",
+        }
+    }
+}
+
+/// What is intended with a child; decides what follows when its attempt is stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Intent {
+    /// It runs, by the rules of its spec.
+    Run,
+    /// It was told to stop and starts again at once, by request.
+    Restart,
+    /// It stays down until it is started by request.
+    Stop,
+    /// It leaves the tree as soon as it is down.
+    Remove,
+}
+
+impl Intent {
+    /// Returns `true` if the child should run now, or again after its stop.
+    pub(super) const fn is_to_run(self) -> bool {
+        matches!(self, Self::Run | Self::Restart)
+    }
+}
+
+/// Since when a child has been ready. An *ordered start* is the start of its supervisor, or of a restart set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Readiness {
+    /// It was not ready since its supervisor was started.
+    #[default]
+    Never,
+    /// It was ready since its supervisor was started, but not since the last restart set that it is part of.
+    BeforeRestart,
+    /// It was ready since the last ordered start that it is part of.
+    Reached,
+}
+
+/// Facts about a child that are true or not.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Flags {
+    /// It is stopped, or about to be, because it is part of a restart set.
+    pub(super) in_restart_set: bool,
+    /// Its next attempt is a restart: the last one ended by itself.
+    pub(super) restarts_next: bool,
+    /// Its last attempt was ready.
+    pub(super) attempt_ready: bool,
+    /// A command asked for its start, which has not succeeded yet: a failure is the answer to that command.
+    pub(super) start_requested: bool,
+    /// Its last attempt was stopped by others, whatever exit it gave then.
+    pub(super) stopped_by_others: bool,
+    /// It waits for a sibling that is [`Held`](super::dependency::DependencyState::Held), so it does not delay others.
+    pub(super) held: bool,
+    /// It was added while the tree ran, and leaves the tree when its supervisor ends.
+    pub(super) added: bool,
+}
+
+/// The name of a child: given, or made from its slot (members of groups only).
+#[derive(Clone, Debug)]
+pub(super) enum ChildName {
+    Automatic,
+    Given(Name),
+}
+
+impl ChildName {
+    /// Returns the name as text; `id` makes the name of a member that was given none.
+    pub(super) fn text(&self, id: ChildId) -> Cow<'_, str> {
+        match self {
+            Self::Given(name) => name.as_str().into(),
+            Self::Automatic if id.serial == 0 => id.slot.to_string().into(),
+            Self::Automatic => format!("{}-{}", id.slot, id.serial).into(),
+        }
+    }
+
+    /// Returns the id that an automatic name stands for.
+    pub(super) fn parse_automatic(text: &str) -> Option<ChildId> {
+        let (slot, serial) = match text.split_once('-') {
+            Some((slot, serial)) => (slot.parse().ok()?, serial.parse().ok()?),
+            None => (text.parse().ok()?, 0),
+        };
+        Some(ChildId { slot, serial })
+    }
+}
+
+/// The part of a child's state that only a child with a history needs. A child that just runs has none.
+#[derive(Debug, Default)]
+pub(super) struct ChildRecord {
+    /// The number of restarts in a row, without a stable run between them.
+    pub(super) backoff_step: u32,
+    /// The number of restarts after attempts that ended by themselves.
+    pub(super) restarts: u64,
+    /// The restarts that count against its own limit.
+    pub(super) window: Window,
+    /// The exit of its last finished attempt.
+    pub(super) last_exit: Option<Exit>,
+    /// The failure or end of its own for which the machine stops the attempt; `None` if others stop it.
+    pub(super) cause: Option<Exit>,
+    /// The limit that it exceeded, if it was given up on.
+    pub(super) gave_up: Option<Arc<LimitExceeded>>,
+    /// The commands that wait for an answer. At most [`MAX_WAITERS`](super::MAX_WAITERS).
+    pub(super) waiters: Vec<(RequestId, Command)>,
+    /// The health that it reported.
+    pub(super) health: Health,
+    /// What is left of the time that it waits for failing siblings, once such a wait has begun.
+    pub(super) dependency_time_left: Option<Duration>,
+    /// When that time is over, while it counts.
+    pub(super) dependency_deadline: Option<Time>,
+    /// When its next heartbeat is checked.
+    pub(super) heartbeat_check: Option<Time>,
+    /// When it gave its last heartbeat.
+    pub(super) last_beat: Time,
+    /// The report of a stop that began at this child.
+    pub(super) log: Option<Box<StopLog>>,
+}
+
+/// A stop report that is being written.
+#[derive(Debug)]
+pub(super) struct StopLog {
+    pub(super) began: Time,
+    pub(super) entries: Vec<StopEntry>,
+    /// How many of the entries are members of groups.
+    pub(super) members: usize,
+    pub(super) unlisted: u64,
+}
+
+/// The progress of a supervisor's own life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    Down,
+    /// Its dedicated runtime is being made.
+    OpeningRuntime,
+    /// Its children start for the first time.
+    Starting,
+    Up,
+    /// Its children stop.
+    Stopping,
+    /// Its dedicated runtime is being closed.
+    ClosingRuntime,
+}
+
+/// The rules by which a supervisor treats its children.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rules {
+    pub(super) strategy: Strategy,
+    pub(super) order: Order,
+    pub(super) auto_shutdown: AutoShutdown,
+    pub(super) intensity: Option<Limit>,
+    pub(super) end_when_done: bool,
+    pub(super) dedicated_runtime: bool,
+}
+
+/// The children of a supervisor.
+#[derive(Debug)]
+pub(super) enum Children {
+    /// Declared children, in the order of their start.
+    Ordered(Vec<Index>),
+    /// Members of a group, linked by their `prev` and `next` in the order of their addition.
+    Group { template: Arc<ChildSpec>, head: Option<Index>, tail: Option<Index>, count: u32, max: u32 },
+}
+
+/// The part of the state that only a supervisor has.
+#[derive(Debug)]
+pub(super) struct SupervisorState {
+    pub(super) rules: Rules,
+    pub(super) children: Children,
+    /// The children with a given name, by that name.
+    pub(super) names: BTreeMap<Name, Index>,
+    pub(super) mode: Mode,
+    /// The restarts of all its children that count against its intensity.
+    pub(super) window: Window,
+    /// How many children have an attempt.
+    pub(super) live: u32,
+    /// How many children are in [`Phase::Waiting`].
+    pub(super) waiting: u32,
+    /// How many children still have to stop for a restart set.
+    pub(super) to_restart: u32,
+    /// The plan of its stop.
+    pub(super) plan: StopPlan,
+    /// All children were asked out of turn, as the plan says.
+    pub(super) all_asked: bool,
+    /// The stop cursor: no child at this position in the start order, or after it, still has to be asked to stop.
+    pub(super) stop_cursor: usize,
+    /// Its dedicated runtime ended by itself: there is nothing to close.
+    pub(super) runtime_lost: bool,
+    /// It stands in the queue of supervisors to evaluate.
+    pub(super) queued: bool,
+    /// The number of supervisors above it.
+    pub(super) depth: u32,
+}
+
+impl SupervisorState {
+    fn new(rules: Rules, children: Children, depth: u32) -> Self {
+        Self {
+            rules,
+            children,
+            names: BTreeMap::new(),
+            mode: Mode::Down,
+            window: Window::default(),
+            live: 0,
+            waiting: 0,
+            to_restart: 0,
+            plan: StopPlan::UNBOUNDED,
+            all_asked: false,
+            stop_cursor: 0,
+            runtime_lost: false,
+            queued: false,
+            depth,
+        }
+    }
+
+    pub(super) fn of_supervisor(spec: &SupervisorSpec, depth: u32) -> Self {
+        let rules = Rules {
+            strategy: spec.strategy,
+            order: spec.order,
+            auto_shutdown: spec.auto_shutdown,
+            intensity: spec.intensity,
+            end_when_done: spec.end_when_done,
+            dedicated_runtime: spec.dedicated_runtime,
+        };
+        Self::new(rules, Children::Ordered(Vec::with_capacity(spec.children.len())), depth)
+    }
+
+    pub(super) fn of_group(spec: &GroupSpec, depth: u32) -> Self {
+        let rules = Rules {
+            strategy: Strategy::OneForOne,
+            order: Order::Edges,
+            auto_shutdown: AutoShutdown::Never,
+            intensity: spec.intensity,
+            end_when_done: false,
+            dedicated_runtime: spec.dedicated_runtime,
+        };
+        let template = Arc::new(spec.template.clone());
+        let children = Children::Group { template, head: None, tail: None, count: 0, max: spec.max_members };
+        Self::new(rules, children, depth)
+    }
+
+    pub(super) const fn is_group(&self) -> bool {
+        matches!(self.children, Children::Group { .. })
+    }
+
+    /// Returns the declared children in the order of their start; none for a group.
+    pub(super) fn ordered(&self) -> &[Index] {
+        match &self.children {
+            Children::Ordered(children) => children,
+            Children::Group { .. } => &[],
+        }
+    }
+
+    pub(super) const fn is_ending(&self) -> bool {
+        matches!(self.mode, Mode::Down | Mode::Stopping | Mode::ClosingRuntime)
+    }
+}
+
+/// One child.
+#[derive(Debug)]
+pub(super) struct Child {
+    /// How often its slot was used before; makes its id unique.
+    pub(super) serial: u32,
+    /// Its supervisor; `None` for the root.
+    pub(super) parent: Option<Index>,
+    /// The member of the same group that was added before it.
+    pub(super) prev: Option<Index>,
+    /// The member of the same group that was added after it.
+    pub(super) next: Option<Index>,
+    pub(super) spec: Arc<ChildSpec>,
+    pub(super) name: ChildName,
+    /// The number of the last attempt.
+    pub(super) attempt: u64,
+    pub(super) phase: Phase,
+    pub(super) intent: Intent,
+    pub(super) readiness: Readiness,
+    pub(super) flags: Flags,
+    /// When it entered this phase.
+    pub(super) since: Time,
+    /// When the last attempt was begun.
+    pub(super) started: Time,
+    /// The deadline of its phase.
+    pub(super) phase_deadline: Time,
+    pub(super) record: Option<Box<ChildRecord>>,
+    pub(super) sup: Option<Box<SupervisorState>>,
+}
+
+impl Child {
+    pub(super) fn new(spec: Arc<ChildSpec>, name: ChildName, since: Time) -> Self {
+        Self {
+            serial: 0,
+            parent: None,
+            prev: None,
+            next: None,
+            spec,
+            name,
+            attempt: 0,
+            phase: Phase::Idle(IdleReason::SupervisorDown),
+            intent: Intent::Run,
+            readiness: Readiness::Never,
+            flags: Flags::default(),
+            since,
+            started: Time::ZERO,
+            phase_deadline: Time::NEVER,
+            record: None,
+            sup: None,
+        }
+    }
+
+    /// Returns `true` if no other child has to wait for this one: it is down, or waits for a held sibling.
+    pub(super) const fn is_out_of_order(&self) -> bool {
+        matches!(self.phase, Phase::Idle(_)) || matches!(self.phase, Phase::Waiting) && self.flags.held
+    }
+
+    /// Returns `true` if an ordered start that the child is part of goes on to the next child.
+    pub(super) const fn had_its_turn(&self) -> bool {
+        matches!(self.readiness, Readiness::Reached) || self.is_out_of_order()
+    }
+
+    /// Notes that the child is part of a restart set: it starts in its turn.
+    pub(super) fn begin_ordered_start(&mut self) {
+        if self.readiness == Readiness::Reached {
+            self.readiness = Readiness::BeforeRestart;
+        }
+    }
+
+    pub(super) fn last_exit(&self) -> Option<&Exit> {
+        self.record.as_ref()?.last_exit.as_ref()
+    }
+}

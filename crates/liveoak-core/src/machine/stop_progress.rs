@@ -1,0 +1,167 @@
+//! The progress of a stop: which children are asked next, which are abandoned, and when a supervisor has ended.
+
+use super::plan::StopPlan;
+use super::state::{Child, Children, Index, Mode, Phase};
+use super::timers::Purpose;
+use super::walk::{StopAct, Walk};
+use super::{Effect, Machine};
+use crate::{EventKind, Exit, Order, StopStage};
+use std::collections::BTreeSet;
+
+/// Which children of a supervisor stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stopping {
+    All,
+    RestartSet,
+}
+
+impl Stopping {
+    const fn concerns(self, child: &Child) -> bool {
+        child.phase.is_live()
+            && match self {
+                Self::All => true,
+                Self::RestartSet => child.flags.in_restart_set,
+            }
+    }
+}
+
+impl Machine {
+    /// Continues the stop of a supervisor: asks the children whose turn it is, and ends the supervisor after the last.
+    pub(super) fn continue_stop(&mut self, sup: Index) {
+        let state = self.arena.sup_mut(sup);
+        let done = match &state.children {
+            // All members were asked together when the stop began.
+            Children::Group { count, .. } => *count == 0,
+            Children::Ordered(_) => {
+                if self.now < state.plan.ask_all {
+                    self.stop_next(sup, Stopping::All);
+                } else if !std::mem::replace(&mut state.all_asked, true) {
+                    for child in self.arena.sup(sup).ordered().to_vec() {
+                        self.begin_stop(child);
+                    }
+                }
+                self.arena.sup(sup).live == 0
+            }
+        };
+        if done && self.arena.sup(sup).mode == Mode::Stopping {
+            self.all_children_ended(sup);
+        }
+    }
+
+    /// Asks the next children to stop, in reverse start order: with [`Order::Declared`] the last that was not asked yet,
+    /// with [`Order::Edges`] all on which no other child that still lives depends.
+    pub(super) fn stop_next(&mut self, sup: Index, which: Stopping) {
+        let state = self.arena.sup(sup);
+        let concerned = |child: &Index| which.concerns(&self.arena[*child]);
+        match state.rules.order {
+            Order::Declared => {
+                let children = state.ordered();
+                let position = children[..state.stop_cursor.min(children.len())].iter().rposition(concerned);
+                let child = position.map(|position| children[position]);
+                // The child itself stays before the cursor: nothing else is asked while it lives.
+                self.arena.sup_mut(sup).stop_cursor = position.map_or(0, |position| position + 1);
+                if let Some(child) = child {
+                    self.begin_stop(child);
+                }
+            }
+            Order::Edges => {
+                let children: Vec<Index> = state.ordered().iter().rev().copied().filter(concerned).collect();
+                let edges = children.iter().flat_map(|child| &self.arena[*child].spec.after);
+                let needed: BTreeSet<Index> =
+                    edges.filter_map(|edge| state.names.get(&edge.child).copied()).collect();
+                for child in children {
+                    if !needed.contains(&child) {
+                        self.begin_stop(child);
+                    }
+                }
+            }
+        }
+    }
+
+    fn all_children_ended(&mut self, sup: Index) {
+        for child in self.arena.sup(sup).ordered().to_vec() {
+            if self.arena[child].flags.added {
+                self.remove_child(child);
+            }
+        }
+        let state = self.arena.sup_mut(sup);
+        if state.rules.dedicated_runtime && !state.runtime_lost {
+            self.close_runtime(sup);
+        } else {
+            state.mode = Mode::Down;
+            self.on_attempt_ended(sup, Exit::Stopped, StopStage::Asked);
+        }
+    }
+
+    /// Goes on to the stage that a stopping supervisor's plan has reached.
+    pub(super) fn next_point_of_plan(&mut self, sup: Index) {
+        let (now, plan) = (self.now, self.arena.sup(sup).plan);
+        if now >= plan.abandon {
+            self.abandon(sup);
+        } else if now >= plan.kill {
+            self.kill(sup);
+        } else {
+            self.set_timer(sup, Purpose::Phase, plan.next_point(now));
+            self.mark_to_evaluate(Some(sup));
+        }
+    }
+
+    /// Abandons a child: its attempt counts as ended although it may still run. If the driver comes so late that the
+    /// child was not even killed, it is killed first.
+    pub(super) fn abandon(&mut self, child: Index) {
+        if self.arena[child].sup.is_none() {
+            self.kill(child);
+            return self.end_abandoned(child);
+        }
+        if !self.arena[child].phase.is_stopping() {
+            self.kill(child);
+        }
+        let at_once = StopPlan::at_once(self.now);
+        let sup = self.arena.sup_mut(child);
+        sup.plan = sup.plan.min(at_once);
+        if sup.mode == Mode::ClosingRuntime {
+            self.kill_runtime(child);
+            self.arena.sup_mut(child).mode = Mode::Down;
+            return self.end_abandoned(child);
+        }
+        if self.arena.sup(child).is_group() {
+            let cursor = self.arena.first_member(child);
+            self.walks.push_back(Walk { cursor, act: StopAct::Abandon });
+        }
+        for below in self.arena.sup(child).ordered().to_vec() {
+            if self.arena[below].phase.is_live() {
+                self.abandon(below);
+            }
+        }
+        self.mark_to_evaluate(Some(child));
+    }
+
+    fn end_abandoned(&mut self, child: Index) {
+        let (id, attempt) = self.arena.attempt_of(child);
+        self.emit(child, || EventKind::Abandoned { attempt });
+        self.push(Effect::Abandon { id, attempt });
+        self.on_attempt_ended(child, Exit::Abandoned, StopStage::Abandoned);
+    }
+
+    /// Takes one step of the first walk over a group. Returns `false` if there is no walk.
+    pub(super) fn step_walk(&mut self) -> bool {
+        let Some(walk) = self.walks.front_mut() else { return false };
+        let Some(member) = walk.cursor else {
+            self.walks.pop_front();
+            return true;
+        };
+        let act = walk.act;
+        walk.cursor = self.arena[member].next;
+        if matches!(self.arena[member].phase, Phase::Idle(_)) {
+            self.remove_child(member);
+            return true;
+        }
+        match act {
+            StopAct::Ask => self.begin_stop(member),
+            StopAct::Kill => self.kill(member),
+            StopAct::Abandon if self.arena[member].phase.is_live() => self.abandon(member),
+            StopAct::Abandon => {}
+        }
+        true
+    }
+}

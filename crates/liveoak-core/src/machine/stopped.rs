@@ -1,0 +1,119 @@
+//! What follows when a child is down: it stays down, starts again, or leaves the tree; and the end of the tree.
+
+use super::state::{Index, Intent, Phase};
+use super::{Command, Effect, Machine, Outcome, Refusal};
+use crate::{EventKind, Exit, IdleReason, Restart, StopStage};
+use std::sync::Arc;
+
+impl Machine {
+    /// Decides what follows a stop by others: the child starts again (after a restart by request, or in a restart set),
+    /// leaves the tree (if that was asked for, and members and added children with their supervisor), or stays down.
+    /// `exit` is `None` if it had no attempt.
+    pub(super) fn after_requested_stop(&mut self, child: Index, stage: StopStage, exit: Option<Exit>) {
+        let state = &self.arena[child];
+        let (intent, in_restart_set, parent) = (state.intent, state.flags.in_restart_set, state.parent);
+        let temporary = state.spec.restart == Restart::Temporary;
+        let has_record = state.record.is_some();
+        let belongs_to_run = state.flags.added || self.arena.is_member(child);
+        let sup_is_ending = self.arena.parent_of(child).is_some_and(|sup| sup.is_ending());
+        let starts_again = !sup_is_ending
+            && match intent {
+                Intent::Restart => true,
+                Intent::Run => in_restart_set,
+                Intent::Stop | Intent::Remove => false,
+            };
+        if intent == Intent::Restart {
+            self.arena[child].intent = Intent::Run;
+        }
+        if starts_again {
+            self.close_log(child);
+        }
+        // The exit of a plain member that leaves the tree is kept nowhere, which saves it a record.
+        if let Some(exit) = &exit
+            && (!belongs_to_run || starts_again || has_record)
+        {
+            self.arena.record(child).last_exit = Some(exit.clone());
+        }
+        if parent.is_none() && !starts_again {
+            return self.tree_ended(exit.unwrap_or(Exit::Stopped));
+        }
+        if starts_again && in_restart_set {
+            self.arena[child].begin_ordered_start();
+            if temporary && intent == Intent::Run {
+                self.emit(child, || EventKind::Finished);
+                self.set_idle(child, IdleReason::Finished, belongs_to_run);
+            } else {
+                self.enqueue_start(child);
+            }
+        } else if starts_again {
+            self.request_start(child);
+        } else {
+            let why =
+                if intent.is_to_run() { IdleReason::SupervisorDown } else { IdleReason::StoppedByRequest };
+            self.emit(child, || EventKind::Stopped { stage, why });
+            let leaves = intent == Intent::Remove || belongs_to_run && (sup_is_ending || temporary);
+            self.set_idle(child, why, leaves);
+        }
+        self.mark_to_evaluate(parent);
+    }
+
+    /// Lets a child be down and answers the commands that waited for that. Takes it out of the tree if it `leaves`.
+    pub(super) fn set_idle(&mut self, child: Index, reason: IdleReason, leaves: bool) {
+        if !leaves {
+            self.set_phase(child, Phase::Idle(reason));
+        }
+        if self.arena[child].intent != Intent::Remove {
+            let report = self.close_log(child);
+            let overtaken = || match reason {
+                IdleReason::SupervisorDown => Refusal::SupervisorDown,
+                IdleReason::StoppedByRequest => Refusal::Superseded { by: "a stop" },
+                IdleReason::Finished | IdleReason::Ignored | IdleReason::Quarantined => {
+                    Refusal::Superseded { by: "the restart of a sibling" }
+                }
+            };
+            self.answer(child, |command| match command {
+                Command::Stop => Some(Ok(Outcome::Stopped(report.clone()))),
+                Command::Start | Command::Restart => Some(Err(overtaken())),
+                Command::Remove => None,
+            });
+        }
+        if leaves {
+            self.remove_child(child);
+        }
+    }
+
+    /// Takes a child that is down, and all below it, out of the tree.
+    pub(super) fn remove_child(&mut self, child: Index) {
+        for below in self.arena[child].sup.as_ref().map(|sup| sup.ordered().to_vec()).unwrap_or_default() {
+            self.remove_child(below);
+        }
+        if !matches!(self.arena[child].phase, Phase::Idle(_)) {
+            self.set_phase(child, Phase::Idle(IdleReason::SupervisorDown));
+        }
+        self.answer_removed(child);
+        self.emit(child, || EventKind::Removed);
+        let (id, parent, next) = (self.arena.id_of(child), self.arena[child].parent, self.arena[child].next);
+        for walk in &mut self.walks {
+            walk.skip(child, next);
+        }
+        self.arena.remove(child);
+        self.mark_to_evaluate(parent);
+        self.mark_waiting_ancestors(parent);
+        self.push(Effect::Forget { id });
+    }
+
+    /// Ends the tree: its root has ended.
+    pub(super) fn tree_ended(&mut self, exit: Exit) {
+        self.set_phase(self.root, Phase::Idle(IdleReason::SupervisorDown));
+        let report = Arc::new(self.close_log(self.root));
+        self.ended = true;
+        let waited_for: Vec<Index> = self.arena.all().filter(|child| self.waiter_count(*child) > 0).collect();
+        for child in waited_for {
+            self.answer(child, |command| match command {
+                Command::Stop => Some(Ok(Outcome::Stopped((*report).clone()))),
+                Command::Start | Command::Restart | Command::Remove => Some(Err(Refusal::TreeEnded)),
+            });
+        }
+        self.push(Effect::TreeEnded { exit, report });
+    }
+}
