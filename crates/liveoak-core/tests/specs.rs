@@ -80,8 +80,8 @@ fn an_added_child_is_checked_like_a_declared_one_and_an_invalid_one_changes_noth
     let cases = [
         (with(&|child| child.start_within = Duration::ZERO), "start_within"),
         (
-            with(&|child| child.after = edge("nobody", Condition::Ready)),
-            "there is no sibling called \"nobody\"",
+            with(&|child| child.after = edge("absent", Condition::Ready)),
+            "there is no sibling called \"absent\"",
         ),
         (with(&|child| child.after = edge("b", Condition::Ready)), "a child cannot come after itself"),
         (

@@ -151,7 +151,7 @@ fn each_event_has_a_word_and_a_severity() {
 fn each_refusal_has_a_sentence_that_says_why() {
     let errors = SpecErrors(vec![
         SpecError { path: Path::new("t/a"), field: "limit", message: "the period is zero".to_owned() },
-        SpecError { path: Path::new("t/b"), field: "after", message: "nobody".to_owned() },
+        SpecError { path: Path::new("t/b"), field: "after", message: "no such sibling".to_owned() },
     ]);
     let table = [
         (Refusal::NotFound, "there is no such child"),
@@ -162,7 +162,10 @@ fn each_refusal_has_a_sentence_that_says_why() {
         (Refusal::IsAGroup, "it is a dynamic group, so its members come from its template only"),
         (Refusal::NotAGroup, "it is not a dynamic group"),
         (Refusal::Full { max: 7 }, "it is full: it may have 7 members or children"),
-        (Refusal::Invalid(errors), "its spec is wrong: /t/a: limit: the period is zero; /t/b: after: nobody"),
+        (
+            Refusal::Invalid(errors),
+            "its spec is wrong: /t/a: limit: the period is zero; /t/b: after: no such sibling",
+        ),
         (
             Refusal::NeededBy(vec![name("a"), name("b")]),
             "these siblings come after it and must be removed first: a b",

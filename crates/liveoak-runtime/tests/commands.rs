@@ -83,13 +83,13 @@ fn every_refusal_names_its_reason() {
             .unwrap();
         let other = || universe.puppet("other").child();
 
-        let refused = tree.stop_child("/t/nobody").await.unwrap_err();
+        let refused = tree.stop_child("/t/absent").await.unwrap_err();
         assert!(matches!(refused, Refusal::NotFound), "{refused:?}");
         let refused = tree.stop_child("/elsewhere/a").await.unwrap_err();
         assert!(matches!(refused, Refusal::NotFound), "{refused:?}");
         let refused = tree.start_child("/t/a").await.unwrap_err();
         assert!(matches!(refused, Refusal::NotDown { state: "running" }), "{refused:?}");
-        let refused = tree.add_child("/t/nobody", other()).await.unwrap_err();
+        let refused = tree.add_child("/t/absent", other()).await.unwrap_err();
         assert!(matches!(refused, Refusal::NotFound), "{refused:?}");
         let refused = tree.add_child("/t/a", other()).await.unwrap_err();
         assert!(matches!(refused, Refusal::NotASupervisor), "{refused:?}");
@@ -97,8 +97,8 @@ fn every_refusal_names_its_reason() {
         assert!(matches!(refused, Refusal::IsAGroup), "{refused:?}");
         let refused = tree.add_child("/t", a.child()).await.unwrap_err();
         assert!(matches!(refused, Refusal::AlreadyExists { state: "running" }), "{refused:?}");
-        let refused = tree.add_child("/t", other().after("nobody")).await.unwrap_err();
-        assert!(matches!(&refused, Refusal::Invalid(errors) if errors.to_string().contains("nobody")));
+        let refused = tree.add_child("/t", other().after("absent")).await.unwrap_err();
+        assert!(matches!(&refused, Refusal::Invalid(errors) if errors.to_string().contains("absent")));
         let refused = tree.add_child("/t", universe.puppet("a/b").child()).await.unwrap_err();
         assert!(matches!(refused, Refusal::Invalid(_)), "{refused:?}");
         let refused = tree.remove_child("/t/a").await.unwrap_err();

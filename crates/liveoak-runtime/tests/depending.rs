@@ -1,5 +1,5 @@
-//! `after` edges to a child that is unhealthy, stopped on request or finished: the dependent does not hang, and the children
-//! after it do not wait for it.
+//! `after` edges to a child that is unhealthy, stopped on request or finished: what happens to the dependent child, and that
+//! other children do not wait for it.
 
 use liveoak_runtime::testing::{Puppet, Universe, eventually, paused};
 use liveoak_runtime::*;
@@ -11,7 +11,7 @@ const fn s(seconds: u64) -> Duration {
 
 fn states<const N: usize>(tree: &TreeHandle, paths: [&str; N]) -> [&'static str; N] {
     let snapshot = tree.snapshot();
-    paths.map(|path| snapshot.get(path).map_or("gone", |node| node.state.as_str()))
+    paths.map(|path| snapshot.get(path).map_or("removed", |node| node.state.as_str()))
 }
 
 fn puppets<const N: usize>(universe: &Universe, names: [&str; N]) -> [Puppet; N] {
@@ -54,17 +54,17 @@ fn a_restart_that_depends_on_an_unhealthy_sibling_fails_in_time_is_reported_and_
         eventually("it is unhealthy", || tree.snapshot().get("/t/db").unwrap().health != Health::Healthy)
             .await;
         app.fail("x");
-        let mut told = Vec::new();
-        while told.len() < 3 {
+        let mut reported = Vec::new();
+        while reported.len() < 3 {
             let Some(EventOrLost::Event(event)) = events.next().await else { continue };
             if let EventKind::Exited { exit, .. } = &event.kind {
-                told.push((event.at.since(Time::ZERO).as_secs(), exit.to_string()));
+                reported.push((event.at.since(Time::ZERO).as_secs(), exit.to_string()));
             }
         }
         let why = "failed: it comes after db (healthy), which is ready but was not healthy in time";
-        assert_eq!(told[1].1, why);
-        assert_eq!(told[2].1, why);
-        assert!(told[1].0 >= told[0].0 + 10 && told[2].0 >= told[1].0 + 11, "{told:?}");
+        assert_eq!(reported[1].1, why);
+        assert_eq!(reported[2].1, why);
+        assert!(reported[1].0 >= reported[0].0 + 10 && reported[2].0 >= reported[1].0 + 11, "{reported:?}");
         assert_eq!(app.starts(), 1, "no attempt was begun");
         db.health(Health::Healthy);
         app.started(2).await;

@@ -167,7 +167,7 @@ fn unknown_names_cycles_and_duplicates_are_reported_together_before_anything_sta
         let universe = Universe::new();
         let puppet = universe.puppet("a");
         let error = Supervisor::new("t")
-            .child(puppet.child().after("nobody"))
+            .child(puppet.child().after("absent"))
             .child(puppet.child())
             .child(universe.puppet("x").child().after("y"))
             .child(universe.puppet("y").child().after("x"))
@@ -177,7 +177,7 @@ fn unknown_names_cycles_and_duplicates_are_reported_together_before_anything_sta
             .await
             .unwrap_err();
         let text = error.to_string();
-        for wanted in ["nobody", "used twice", "x after y after x", "bad/name", "no|such"] {
+        for wanted in ["absent", "used twice", "x after y after x", "bad/name", "no|such"] {
             assert!(text.contains(wanted), "{wanted} is missing:\n{text}");
         }
         assert_eq!(puppet.starts(), 0);

@@ -328,14 +328,14 @@ fn a_child_that_ends_by_itself_during_the_stop_of_another_is_not_restarted() {
 fn a_task_with_kill_sees_its_kill_and_is_abandoned_after_the_kill_wait() {
     paused(async {
         let universe = Universe::new();
-        let told = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let killed = Arc::new(std::sync::Mutex::new(Vec::new()));
         let child = |name: &'static str, obeys: bool| {
-            let told = Arc::clone(&told);
+            let killed = Arc::clone(&killed);
             Child::task_with_kill(name, move |ctx: Ctx| {
-                let told = Arc::clone(&told);
+                let killed = Arc::clone(&killed);
                 async move {
                     ctx.killed().await;
-                    told.lock().unwrap().push(name);
+                    killed.lock().unwrap().push(name);
                     if !obeys {
                         std::future::pending::<()>().await;
                     }
@@ -354,7 +354,7 @@ fn a_task_with_kill_sees_its_kill_and_is_abandoned_after_the_kill_wait() {
         let stages: Vec<_> = report.entries.iter().map(|entry| (entry.path.name(), entry.stage)).collect();
         assert_eq!(stages, [("hangs", StopStage::Abandoned), ("obeys", StopStage::Killed)]);
         assert!(matches!(report.entries[1].exit, Some(Exit::Signal { signal: 9, .. })), "{report:?}");
-        assert_eq!(*told.lock().unwrap(), ["hangs", "obeys"]);
+        assert_eq!(*killed.lock().unwrap(), ["hangs", "obeys"]);
         assert_eq!(report.took, s(1) + KILL_WAIT + s(1));
         // The body of the abandoned attempt was dropped, so nothing is left.
         universe.check().await;

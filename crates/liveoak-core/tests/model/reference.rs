@@ -13,7 +13,7 @@ use liveoak_core::{
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-/// What an `after` edge says to the start of its child.
+/// The state of one dependency, which decides whether the dependent child may start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DependencyState {
     /// The child may start.
@@ -23,7 +23,7 @@ pub(crate) enum DependencyState {
     /// The dependency has not got there yet, or is held. The child waits.
     Pending,
     /// The dependency can never satisfy the edge. The start fails.
-    Never,
+    Unreachable,
 }
 
 /// A whole tree, with what the last step did.
@@ -372,7 +372,8 @@ impl Model {
     fn try_to_start(&mut self, path: &str, kid: &str, its_turn: bool) {
         let states: Vec<DependencyState> =
             self.at(kid).spec.after.iter().map(|edge| self.dependency_state(path, edge)).collect();
-        let (held, never) = (self.waits_for_held(kid), its_turn && states.contains(&DependencyState::Never));
+        let (held, never) =
+            (self.waits_for_held(kid), its_turn && states.contains(&DependencyState::Unreachable));
         if its_turn && states.iter().all(|state| *state == DependencyState::Satisfied) {
             return self.begin(kid);
         }
@@ -416,7 +417,7 @@ impl Model {
     fn waits_for_held(&self, path: &str) -> bool {
         let Some(parent) = above(path) else { return false };
         let child = self.at(path);
-        let never = |edge: &Edge| self.dependency_state(&parent, edge) == DependencyState::Never;
+        let never = |edge: &Edge| self.dependency_state(&parent, edge) == DependencyState::Unreachable;
         let after = &child.spec.after;
         child.phase == Phase::Waiting
             && after.iter().any(|edge| self.is_held(&parent, edge))
@@ -461,7 +462,7 @@ impl Model {
         let rank = |edge: &&Edge| match self.dependency_state(&parent, edge) {
             DependencyState::Satisfied => 0,
             DependencyState::Failing => 1,
-            DependencyState::Never => 4,
+            DependencyState::Unreachable => 4,
             DependencyState::Pending => 2 + u8::from(self.is_held(&parent, edge)),
         };
         let worst = child.spec.after.iter().map(|edge| rank(&edge)).max().unwrap_or(0);
@@ -480,16 +481,18 @@ impl Model {
         self.at(parent).mode == Mode::Starting && !self.at(kid).ever_ready
     }
 
-    /// Decides what one edge says to its child's start.
+    /// Returns the state of one dependency.
     fn dependency_state(&self, parent: &str, edge: &Edge) -> DependencyState {
         let path = format!("{parent}/{}", edge.child);
-        let Some(other) = self.children.get(&path) else { return DependencyState::Never };
+        let Some(other) = self.children.get(&path) else { return DependencyState::Unreachable };
         let holds = match other.phase {
             Phase::Idle(IdleReason::Ignored) => true,
-            Phase::Idle(IdleReason::Finished) if other.stopped_by_others => return DependencyState::Never,
+            Phase::Idle(IdleReason::Finished) if other.stopped_by_others => {
+                return DependencyState::Unreachable;
+            }
             Phase::Idle(IdleReason::Finished) => match other.last_exit {
-                Some("stopped") => return DependencyState::Never,
-                Some(exit) if is_failure(exit) => return DependencyState::Never,
+                Some("stopped") => return DependencyState::Unreachable,
+                Some(exit) if is_failure(exit) => return DependencyState::Unreachable,
                 _ => true,
             },
             Phase::BackingOff if edge.condition != Condition::Completed => return DependencyState::Failing,

@@ -32,9 +32,9 @@ pub(crate) fn run_paused<F: Future>(test: F) -> F::Output {
     paused(bounded).expect("the test waits for something that never happens")
 }
 
-/// Returns a child's state as one word, or `gone` if there is no child of that path.
+/// Returns a child's state as one word, or `removed` if there is no child of that path.
 pub(crate) fn state(tree: &TreeHandle, path: &str) -> &'static str {
-    tree.snapshot().get(path).map_or("gone", |view| view.state.as_str())
+    tree.snapshot().get(path).map_or("removed", |view| view.state.as_str())
 }
 
 /// The puppets of one test, and their log.

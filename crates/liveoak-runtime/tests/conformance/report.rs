@@ -6,21 +6,21 @@ use liveoak_runtime::*;
 use std::time::Duration;
 
 /// Reads the events that there are now. Returns severity, path and word of each.
-async fn told(events: &mut Events) -> Vec<(Severity, String, &'static str)> {
-    let mut told = Vec::new();
+async fn read_all(events: &mut Events) -> Vec<(Severity, String, &'static str)> {
+    let mut seen = Vec::new();
     while let Ok(Some(EventOrLost::Event(event))) =
         tokio::time::timeout(Duration::from_millis(1), events.next()).await
     {
-        told.push((event.kind.severity(), event.path.to_string(), event.kind.name()));
+        seen.push((event.kind.severity(), event.path.to_string(), event.kind.name()));
     }
-    told
+    seen
 }
 
 /// Reads the events that there are now. Returns those above the severity `Debug`, as text.
 async fn reported(events: &mut Events) -> Vec<String> {
-    let mut told = told(events).await;
-    told.retain(|(severity, ..)| *severity > Severity::Debug);
-    told.into_iter().map(|(severity, path, word)| format!("{severity:?} {path} {word}")).collect()
+    let mut seen = read_all(events).await;
+    seen.retain(|(severity, ..)| *severity > Severity::Debug);
+    seen.into_iter().map(|(severity, path, word)| format!("{severity:?} {path} {word}")).collect()
 }
 
 #[test]
@@ -44,11 +44,11 @@ fn c51_an_exit_is_an_event_whose_severity_says_whether_it_was_a_failure() {
             let Some(EventOrLost::Event(event)) = events.next().await else { panic!("{case}: no event") };
             assert_eq!((event.path.as_str(), event.kind.severity()), ("/t/a", severity), "{case}");
             assert_eq!(tree.snapshot().get("/t/a").map(|view| view.id), Some(event.id), "{case}");
-            let EventKind::Exited { attempt, exit: told, ran, stopping } = event.kind else {
+            let EventKind::Exited { attempt, exit: reported_exit, ran, stopping } = event.kind else {
                 panic!("{case}: {event:?}")
             };
             assert_eq!((attempt, ran, stopping), (Attempt(1), s(7), false), "{case}");
-            assert_eq!(told.to_string(), exit.to_string(), "{case}");
+            assert_eq!(reported_exit.to_string(), exit.to_string(), "{case}");
             assert_eq!(reported(&mut events).await, [follows], "{case}");
             fixture.end(tree).await;
         });

@@ -103,7 +103,7 @@ fn c23_temporary_siblings_in_a_restart_set_are_stopped_and_not_started_again() {
             fixture.log().await;
             a.fail("x");
             assert_eq!(fixture.log().await, "-a -added -c -b +a +c", "{strategy:?}");
-            assert_eq!((state(&tree, "/t/b"), state(&tree, "/t/added")), ("finished", "gone"));
+            assert_eq!((state(&tree, "/t/b"), state(&tree, "/t/added")), ("finished", "removed"));
             fixture.end(tree).await;
         });
     }
@@ -200,11 +200,11 @@ fn c27_over_the_limit_each_child_is_stopped_in_its_own_time_and_the_supervisor_f
         let ends: Vec<_> = ended.report.entries.iter().map(|end| (end.path.name(), end.stage)).collect();
         assert_eq!(ends, [("c", StopStage::Killed), ("a", StopStage::Asked)]);
         assert_eq!(ended.report.took, s(3));
-        let mut told = 0;
+        let mut reported = 0;
         while let Some(EventOrLost::Event(event)) = events.next().await {
-            told += u32::from(event.path.as_str() == "/t" && event.kind.name() == "gave-up");
+            reported += u32::from(event.path.as_str() == "/t" && event.kind.name() == "gave-up");
         }
-        assert_eq!(told, 1);
+        assert_eq!(reported, 1);
         fixture.ended().await;
     });
 }
@@ -233,7 +233,11 @@ fn c28_a_supervisor_that_gave_up_is_restarted_unless_temporary_and_loses_its_add
             a.fail("x");
             fixture.log().await;
             let paths = ["/t/s", "/t/s/added", "/t/s/off", "/t/s/g/m"];
-            assert_eq!(paths.map(|path| state(&tree, path)), [left, "gone", "gone", "gone"], "{restart:?}");
+            assert_eq!(
+                paths.map(|path| state(&tree, path)),
+                [left, "removed", "removed", "removed"],
+                "{restart:?}"
+            );
             assert_eq!(a.live(), usize::from(left == "running"), "{restart:?}");
             assert_eq!((added.starts(), member.starts(), added.live(), member.live()), (1, 1, 0, 0));
             fixture.end(tree).await;
@@ -422,7 +426,7 @@ fn c36_a_child_that_is_not_needed_on_a_restart_is_absent_and_a_group_forgets_its
         }
         tokio::time::sleep(s(100)).await;
         assert_eq!((a.starts(), m.starts(), a.live(), m.live()), (2, 2, 0, 0));
-        assert_eq!((state(&tree, "/t/a"), state(&tree, "/t/g/m")), ("ignored", "gone"));
+        assert_eq!((state(&tree, "/t/a"), state(&tree, "/t/g/m")), ("ignored", "removed"));
         fixture.end(tree).await;
     });
 }

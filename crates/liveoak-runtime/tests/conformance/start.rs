@@ -90,14 +90,14 @@ fn c5_a_child_that_is_not_needed_counts_as_started_and_is_absent_and_is_kept_unl
         for (name, restart, left) in [
             ("permanent", Restart::Permanent, "ignored"),
             ("transient", Restart::Transient, "ignored"),
-            ("temporary", Restart::Temporary, "gone"),
+            ("temporary", Restart::Temporary, "removed"),
         ] {
             let done = tree.add_child("/t", not_needed(name).child().restart(restart)).await;
             assert!(matches!(done, Ok(Outcome::Ignored)), "{done:?}");
             assert_eq!(state(&tree, &format!("/t/{name}")), left);
         }
         assert!(members.start(Some(name("m")), not_needed("m")).await.is_ok());
-        assert_eq!(state(&tree, "/t/g/m"), "gone");
+        assert_eq!(state(&tree, "/t/g/m"), "removed");
         fixture.end(tree).await;
     });
 }
@@ -118,7 +118,7 @@ fn c10_an_add_of_a_known_name_is_refused_with_its_state_and_a_failed_start_keeps
             bad.fail("no disk");
             let refused = tree.add_child("/t", bad.child()).await;
             assert!(matches!(refused, Err(Refusal::Failed(Exit::Failed(_)))), "{refused:?}");
-            assert_eq!((state(&tree, "/t/bad"), bad.starts()), ("gone", 1));
+            assert_eq!((state(&tree, "/t/bad"), bad.starts()), ("removed", 1));
         }
         let refused_as = async |expected: &str| {
             let refused = tree.add_child("/t", a.child()).await;
@@ -161,7 +161,7 @@ fn c11_a_stop_uses_the_child_s_own_deadline_keeps_it_listed_touches_no_sibling_a
             tokio::time::sleep(s(10)).await;
             assert_eq!(fixture.log().await, "-a -once", "{strategy:?}");
             let states = ["/t/a", "/t/b", "/t/once"].map(|path| state(&tree, path));
-            assert_eq!(states, ["stopped", "running", "gone"]);
+            assert_eq!(states, ["stopped", "running", "removed"]);
             fixture.end(tree).await;
         });
     }
@@ -281,7 +281,7 @@ fn c15_members_of_a_group_are_addressed_by_name_and_stop_restart_and_remove_work
         let done = tree.remove_child("/t/g/x").await;
         assert!(matches!(done, Ok(Outcome::Removed(_))), "{done:?}");
         assert_eq!(fixture.log().await, "-x +x -x");
-        assert_eq!((state(&tree, "/t/g/x"), state(&tree, "/t/g/y")), ("gone", "running"));
+        assert_eq!((state(&tree, "/t/g/x"), state(&tree, "/t/g/y")), ("removed", "running"));
         fixture.end(tree).await;
     });
 }
@@ -358,7 +358,7 @@ fn c18_an_added_temporary_child_is_removed_at_its_end_with_all_that_it_had_captu
             tree.add_child("/t", child.restart(Restart::Temporary)).await.unwrap();
             assert_eq!((state(&tree, "/t/once"), Arc::strong_count(&held)), ("running", 2), "{exit}");
             tokio::time::sleep(s(1) + Duration::from_millis(1)).await;
-            assert_eq!((state(&tree, "/t/once"), Arc::strong_count(&held)), ("gone", 1), "{exit}");
+            assert_eq!((state(&tree, "/t/once"), Arc::strong_count(&held)), ("removed", 1), "{exit}");
         }
         fixture.end(tree).await;
     });

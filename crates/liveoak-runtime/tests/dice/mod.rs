@@ -31,8 +31,8 @@ fn again(test: &str, seed: u64) -> String {
 /// does not end cannot be unwound: then the command is printed and the program aborts.
 #[track_caller]
 pub(crate) fn run_seeds(test: &'static str, seeds: impl IntoIterator<Item = u64>, run: impl Fn(u64)) {
-    let (begun, told) = channel();
-    let watch = std::thread::spawn(move || watch(test, &told));
+    let (begun, seeds_begun) = channel();
+    let watch = std::thread::spawn(move || watch(test, &seeds_begun));
     let fails = |seed: &u64| {
         // The watching thread lives longer than this loop.
         let _ = begun.send(*seed);
@@ -46,10 +46,10 @@ pub(crate) fn run_seeds(test: &'static str, seeds: impl IntoIterator<Item = u64>
     }
 }
 
-fn watch(test: &str, told: &Receiver<u64>) {
+fn watch(test: &str, seeds_begun: &Receiver<u64>) {
     let mut running = None;
     loop {
-        match told.recv_timeout(TIME_LIMIT) {
+        match seeds_begun.recv_timeout(TIME_LIMIT) {
             Ok(seed) => running = Some(seed),
             Err(RecvTimeoutError::Disconnected) => return,
             Err(RecvTimeoutError::Timeout) => {

@@ -244,12 +244,12 @@ impl Body {
         let asked = async {
             if self.script.subtask_sees_stop {
                 let (ctx, subtask) = (self.ctx.clone(), self.me.subtask());
-                let looks = self.ctx.spawn(async move {
+                let waits = self.ctx.spawn(async move {
                     let _subtask = subtask;
                     ctx.stopping().await;
                 });
                 // Without a stop, only the end of the attempt ends this subtask.
-                let _ = looks.await;
+                let _ = waits.await;
             } else {
                 self.ctx.stopping().await;
             }

@@ -139,7 +139,7 @@ impl Ledger {
     pub(crate) fn check_time(&self, event: &Event) {
         let mut book = self.book();
         let at = event.at.since(Time::ZERO);
-        if book.reported_at.get(&event.number).is_some_and(|told| *told != at) {
+        if book.reported_at.get(&event.number).is_some_and(|logged| *logged != at) {
             let what = format!("{}: {} at {at:?} was logged late", event.path, event.kind.name());
             book.faults.push(what);
         }

@@ -42,8 +42,8 @@ impl CapturedProbe {
 
     /// Notes that the child that captured it was added.
     pub(crate) fn mark_kept(&self) {
-        if let Some(given) = self.0.upgrade() {
-            given.is_kept.store(true, Ordering::SeqCst);
+        if let Some(value) = self.0.upgrade() {
+            value.is_kept.store(true, Ordering::SeqCst);
         }
     }
 }
