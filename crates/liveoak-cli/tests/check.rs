@@ -1,7 +1,7 @@
-//! What people and programs read from `liveoak check` and `liveoak schema`: golden transcripts, and how it ends.
+//! The output of `liveoak check` and `liveoak schema` as golden transcripts, and their exit codes.
 //!
-//! Each `tests/bad/NAME.toml` has its transcript in `tests/bad/NAME.txt`. After a wanted change:
-//! `UPDATE_EXPECT=1 cargo test -p liveoak-cli`, then read the diff.
+//! Each `tests/bad/NAME.toml` has its transcript in `tests/bad/NAME.txt`. After an intended change, run
+//! `UPDATE_EXPECT=1 cargo test -p liveoak-cli` and read the diff.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -21,7 +21,7 @@ fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).expect("output is text")
 }
 
-/// An empty folder of this test's own, removed when dropped.
+/// An empty folder of one test, which is removed when this is dropped.
 struct Scratch(PathBuf);
 
 impl Scratch {
@@ -38,7 +38,7 @@ impl Drop for Scratch {
     }
 }
 
-/// Writes `bytes` to a file, checks it, and gives what is said on stderr.
+/// Writes `bytes` to a file and checks it. Returns stderr.
 fn refused(name: &str, bytes: &[u8]) -> String {
     let scratch = Scratch::new(name);
     std::fs::write(scratch.0.join("liveoak.toml"), bytes).expect("written");
@@ -69,7 +69,7 @@ fn every_bad_file_has_its_transcript() {
 }
 
 #[test]
-fn a_good_file_gets_a_verdict_and_the_tree() {
+fn a_valid_file_is_reported_as_valid_with_its_tree() {
     let folder = tests_folder().join("good");
     for name in ["example", "everything"] {
         let output = liveoak(&folder, &["check", &format!("{name}.toml")]);
@@ -79,7 +79,7 @@ fn a_good_file_gets_a_verdict_and_the_tree() {
 }
 
 #[test]
-fn a_good_file_as_json_is_the_whole_tree_without_secrets() {
+fn a_valid_file_as_json_is_the_whole_tree_without_secrets() {
     let folder = tests_folder().join("good");
     let output = liveoak(&folder, &["check", "--json", "example.toml"]);
     assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""));
@@ -123,7 +123,7 @@ fn an_empty_file_has_nothing_to_run() {
 }
 
 #[test]
-fn a_binary_file_is_called_one_with_the_place_of_the_first_wrong_byte() {
+fn a_binary_file_is_one_error_with_the_offset_of_the_first_invalid_byte() {
     let said = refused("elf", b"\x7fELF\x02\x01\x01\0\0\0");
     assert!(said.contains("it is a binary file (a NUL at byte offset 7), not text"), "{said}");
     let said = refused("latin1", b"# caf\xe9\n");
@@ -138,14 +138,14 @@ fn a_file_of_ten_megabytes_is_one_error_and_is_not_parsed() {
 }
 
 #[test]
-fn a_large_file_of_nothing_but_errors_is_told_of() {
+fn a_large_file_of_errors_reports_the_first_fifty() {
     let line = "k = 1\n[child.x]\n";
     let said = refused("many", line.repeat(1024 * 1024 / line.len()).as_bytes());
     assert_eq!(said.matches("error: ").count(), 50);
 }
 
 #[test]
-fn wrong_usage_ends_with_two_and_help_with_zero() {
+fn wrong_usage_exits_with_two_and_help_with_zero() {
     let folder = tests_folder();
     for args in [&["chekc"][..], &["check", "--jsno"], &["check", "a", "b"], &[]] {
         assert_eq!(liveoak(&folder, args).status.code(), Some(2), "{args:?}");
@@ -164,7 +164,7 @@ fn the_schema_is_json_on_stdout() {
 }
 
 #[test]
-fn a_reader_that_goes_away_is_no_error() {
+fn a_closed_stdout_is_not_an_error() {
     for args in [&["schema"][..], &["check", "good/example.toml"], &["check", "--json", "good/example.toml"]]
     {
         let (reader, writer) = std::io::pipe().expect("a pipe");

@@ -1,4 +1,4 @@
-//! The rules about specs, at their edges.
+//! The checks of specs, at their limits.
 
 use liveoak_core::{
     ChildDeclaration, ChildForm, ChildSpec, Condition, Edge, Effect, Input, Limit, Machine, Name, Refusal,
@@ -19,13 +19,13 @@ fn root(children: Vec<ChildDeclaration>) -> ChildDeclaration {
     ChildDeclaration { name: name("t"), spec: ChildSpec::of_root(), form: ChildForm::Supervisor(spec) }
 }
 
-/// What is wrong with a tree, as text; empty if nothing is.
+/// Returns the errors of a tree as text; empty if there are none.
 fn wrong(tree: &ChildDeclaration) -> String {
     Machine::new(tree).err().map_or_else(String::new, |errors| errors.to_string())
 }
 
 #[test]
-fn the_root_of_a_tree_is_permanent_and_has_no_limit_for_nobody_is_above_it() {
+fn the_root_of_a_tree_is_permanent_and_has_no_limit_because_it_has_no_supervisor() {
     let message = "/t: restart: there is nobody above the root of a tree to restart it; put it below another supervisor";
     assert_eq!(wrong(&root(Vec::new())), "");
     let mut transient = root(Vec::new());
@@ -66,7 +66,7 @@ fn a_supervisor_s_spec_can_be_checked_alone() {
 }
 
 #[test]
-fn what_is_added_is_checked_like_what_is_declared_and_nothing_changes_when_it_is_wrong() {
+fn an_added_child_is_checked_like_a_declared_one_and_an_invalid_one_changes_nothing() {
     let (mut machine, _) = Machine::new(&root(vec![leaf("a")])).unwrap();
     machine.handle(Time::ZERO, 0, Input::Start);
     while machine.poll_effect().is_some() {}
@@ -80,8 +80,8 @@ fn what_is_added_is_checked_like_what_is_declared_and_nothing_changes_when_it_is
     let cases = [
         (with(&|child| child.start_within = Duration::ZERO), "start_within"),
         (
-            with(&|child| child.after = edge("nobody", Condition::Ready)),
-            "there is no sibling called \"nobody\"",
+            with(&|child| child.after = edge("absent", Condition::Ready)),
+            "there is no sibling called \"absent\"",
         ),
         (with(&|child| child.after = edge("b", Condition::Ready)), "a child cannot come after itself"),
         (
@@ -103,14 +103,14 @@ fn what_is_added_is_checked_like_what_is_declared_and_nothing_changes_when_it_is
 }
 
 #[test]
-fn a_circle_is_told_by_those_who_are_in_it_and_nobody_else() {
+fn the_error_about_a_cycle_names_exactly_the_children_of_the_cycle() {
     let after = |text: &str, others: &[&str]| {
         let edge = |child: &&str| Edge { child: name(child), condition: Condition::Ready };
         let mut declared = leaf(text);
         declared.spec.after = others.iter().map(edge).collect();
         declared
     };
-    // One that is free, one that only waits for the circle, and two that wait for each other and for the free one.
+    // `free` waits for nothing; `a` and `b` wait for each other and for `free`; `late` only waits for the cycle.
     let children =
         vec![leaf("free"), after("a", &["free", "b"]), after("b", &["free", "a"]), after("late", &["a"])];
     assert_eq!(

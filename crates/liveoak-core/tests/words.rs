@@ -1,4 +1,4 @@
-//! The words and sentences of the core: what logs, scripts and people read. Whoever changes one changes what others rely on.
+//! The words and sentences of the core, which logs, scripts and people read. Scripts may depend on each of them.
 
 use liveoak_core::{
     Attempt, ChildId, Condition, EventKind, Exit, Health, IdleReason, LimitExceeded, Name, Panic, Path,
@@ -91,7 +91,7 @@ fn each_exit_has_a_word_and_a_sentence() {
 }
 
 #[test]
-fn what_is_known_of_a_panic_is_told() {
+fn a_panic_s_exit_says_where_it_happened_if_that_is_known() {
     assert_eq!(panic(None, None).to_string(), "panicked: oh");
     assert_eq!(panic(Some("a.rs:1:2"), None).to_string(), "panicked at a.rs:1:2: oh");
     assert_eq!(panic(None, Some("init")).to_string(), "panicked in its init: oh");
@@ -112,7 +112,7 @@ fn giving_up_names_the_child_the_count_and_whose_limit_it_was() {
 }
 
 #[test]
-fn each_event_has_a_word_and_asks_for_as_much_attention_as_it_deserves() {
+fn each_event_has_a_word_and_a_severity() {
     use Severity::{Debug, Error, Info, Warn};
     let attempt = Attempt(1);
     let exited = |exit, stopping| EventKind::Exited { attempt, exit, ran: SECOND, stopping };
@@ -148,10 +148,10 @@ fn each_event_has_a_word_and_asks_for_as_much_attention_as_it_deserves() {
 }
 
 #[test]
-fn each_refusal_says_what_is_the_matter() {
+fn each_refusal_has_a_sentence_that_says_why() {
     let errors = SpecErrors(vec![
         SpecError { path: Path::new("t/a"), field: "limit", message: "the period is zero".to_owned() },
-        SpecError { path: Path::new("t/b"), field: "after", message: "nobody".to_owned() },
+        SpecError { path: Path::new("t/b"), field: "after", message: "no such sibling".to_owned() },
     ]);
     let table = [
         (Refusal::NotFound, "there is no such child"),
@@ -162,7 +162,10 @@ fn each_refusal_says_what_is_the_matter() {
         (Refusal::IsAGroup, "it is a dynamic group, so its members come from its template only"),
         (Refusal::NotAGroup, "it is not a dynamic group"),
         (Refusal::Full { max: 7 }, "it is full: it may have 7 members or children"),
-        (Refusal::Invalid(errors), "its spec is wrong: /t/a: limit: the period is zero; /t/b: after: nobody"),
+        (
+            Refusal::Invalid(errors),
+            "its spec is wrong: /t/a: limit: the period is zero; /t/b: after: no such sibling",
+        ),
         (
             Refusal::NeededBy(vec![name("a"), name("b")]),
             "these siblings come after it and must be removed first: a b",
@@ -180,7 +183,7 @@ fn each_refusal_says_what_is_the_matter() {
 }
 
 #[test]
-fn states_rungs_and_conditions_are_one_word_each() {
+fn states_stop_stages_and_conditions_are_one_word_each() {
     let idle = [
         IdleReason::SupervisorDown,
         IdleReason::StoppedByRequest,
@@ -197,7 +200,7 @@ fn states_rungs_and_conditions_are_one_word_each() {
 }
 
 #[test]
-fn a_path_is_the_same_however_it_is_given() {
+fn equal_paths_from_different_sources_are_equal() {
     let path = Path::new("/t/a");
     assert_eq!(Path::from("t/a"), path);
     assert_eq!(Path::from("/t/a".to_owned()), path);

@@ -1,4 +1,4 @@
-//! What an attempt knows and can do: its context, its subtasks, its heartbeat, and what it spawns beside itself.
+//! What an attempt knows and can do: its context, its subtasks, its heartbeat, and the children that it spawns.
 
 use liveoak_runtime::testing::{Universe, eventually, paused};
 use liveoak_runtime::*;
@@ -13,7 +13,7 @@ const fn s(seconds: u64) -> Duration {
 type Log<T> = Arc<Mutex<Vec<T>>>;
 
 #[test]
-fn an_attempt_knows_its_path_its_number_and_how_the_one_before_ended() {
+fn an_attempt_knows_its_path_its_number_and_the_exit_of_the_attempt_before() {
     paused(async {
         let log: Log<(String, u64, Option<String>)> = Arc::default();
         let seen = Arc::clone(&log);
@@ -70,7 +70,7 @@ fn sleep_ends_at_the_stop_and_says_so() {
 }
 
 #[test]
-fn a_context_of_an_attempt_that_is_over_changes_nothing() {
+fn a_context_of_an_attempt_that_has_ended_changes_nothing() {
     paused(async {
         let universe = Universe::new();
         let old: Arc<Mutex<Option<Ctx>>> = Arc::default();
@@ -103,7 +103,7 @@ fn a_context_of_an_attempt_that_is_over_changes_nothing() {
     });
 }
 
-/// Counts how many of something live.
+/// Counts the values that live.
 struct Counted(Arc<AtomicUsize>);
 
 impl Counted {
@@ -120,7 +120,7 @@ impl Drop for Counted {
 }
 
 #[test]
-fn subtasks_are_aborted_with_their_attempt_and_gone_before_the_next_begins() {
+fn subtasks_are_aborted_with_their_attempt_and_dropped_before_the_next_begins() {
     paused(async {
         let universe = Universe::new();
         let living = Arc::new(AtomicUsize::new(0));
@@ -160,8 +160,8 @@ fn subtasks_are_aborted_with_their_attempt_and_gone_before_the_next_begins() {
 }
 
 #[test]
-fn the_next_attempt_waits_for_a_subtask_that_is_slow_to_go() {
-    // A subtask inside a poll cannot be aborted; the attempt is over when that poll is.
+fn the_next_attempt_waits_for_a_subtask_that_is_slow_to_end() {
+    // A subtask cannot be aborted inside a poll. The attempt ends when that poll returns.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
         let busy = Arc::new(AtomicUsize::new(0));
@@ -191,7 +191,7 @@ fn the_next_attempt_waits_for_a_subtask_that_is_slow_to_go() {
 }
 
 #[test]
-fn a_subtask_gives_its_outcome_and_can_be_aborted_alone() {
+fn a_subtask_returns_its_output_and_can_be_aborted_alone() {
     paused(async {
         let log: Log<Result<u32, SubtaskError>> = Arc::default();
         let seen = Arc::clone(&log);
@@ -212,7 +212,11 @@ fn a_subtask_gives_its_outcome_and_can_be_aborted_alone() {
         eventually("both", || log.lock().unwrap().len() == 2).await;
         assert_eq!(*log.lock().unwrap(), [Ok(7), Err(SubtaskError::Aborted)]);
         let view = tree.snapshot().root.children[0].clone();
-        assert_eq!((view.attempt, view.state), (Attempt(1), ChildState::Running), "aborting is no failure");
+        assert_eq!(
+            (view.attempt, view.state),
+            (Attempt(1), ChildState::Running),
+            "aborting a subtask is not a failure"
+        );
         tree.stop().await;
     });
 }
@@ -237,7 +241,7 @@ fn a_panic_of_a_subtask_ends_a_body_that_waits_for_something_else_at_once() {
 }
 
 #[test]
-fn a_panic_of_a_subtask_leaves_the_end_of_an_adapter_to_the_adapter() {
+fn after_a_panic_of_a_subtask_a_task_with_kill_still_ends_by_itself() {
     paused(async {
         let log: Log<&str> = Arc::default();
         let seen = Arc::clone(&log);
@@ -249,14 +253,14 @@ fn a_panic_of_a_subtask_leaves_the_end_of_an_adapter_to_the_adapter() {
                 }
                 ctx.spawn(async { panic!("reader") });
                 ctx.killed().await;
-                seen.lock().unwrap().push("told");
+                seen.lock().unwrap().push("killed");
                 tokio::time::sleep(Duration::from_millis(100)).await;
-                seen.lock().unwrap().push("ended what it stands for");
+                seen.lock().unwrap().push("cleaned up");
             }
         });
         let tree = Supervisor::new("t").child(child.backoff(None)).start().await.unwrap();
         eventually("a second attempt", || tree.snapshot().root.children[0].attempt == Attempt(2)).await;
-        assert_eq!(*log.lock().unwrap(), ["told", "ended what it stands for"]);
+        assert_eq!(*log.lock().unwrap(), ["killed", "cleaned up"]);
         let exit = tree.snapshot().root.children[0].last_exit.clone();
         assert!(matches!(&exit, Some(Exit::Panicked(panic)) if panic.message == "reader"), "{exit:?}");
         tree.stop().await;
@@ -264,7 +268,7 @@ fn a_panic_of_a_subtask_leaves_the_end_of_an_adapter_to_the_adapter() {
 }
 
 #[test]
-fn a_child_that_never_sent_a_heartbeat_although_it_declared_one_is_caught() {
+fn a_child_that_declares_a_heartbeat_and_never_sends_one_is_restarted() {
     paused(async {
         let universe = Universe::new();
         let mute = universe.puppet("mute").ignoring_stop();
@@ -282,7 +286,7 @@ fn a_child_that_never_sent_a_heartbeat_although_it_declared_one_is_caught() {
 }
 
 #[test]
-fn a_child_whose_heartbeat_stops_is_caught_and_one_that_beats_is_left_alone() {
+fn a_child_whose_heartbeat_stops_is_restarted_and_a_child_that_sends_it_is_not() {
     paused(async {
         let universe = Universe::new();
         let (stops, beats) = (universe.puppet("stops"), universe.puppet("beats"));
@@ -308,8 +312,8 @@ fn a_child_whose_heartbeat_stops_is_caught_and_one_that_beats_is_left_alone() {
 }
 
 #[test]
-fn ten_thousand_heartbeats_that_are_due_at_once_are_all_looked_at() {
-    // On the 2 MiB stack of a test's thread.
+fn ten_thousand_heartbeats_that_are_due_at_once_are_all_checked() {
+    // All of them are checked on the 2 MiB stack of a test's thread.
     paused(async {
         let group = Group::<u32>::new("g", |ctx: Ctx, n| async move {
             while n % 2 == 0 && ctx.sleep(s(1)).await {
@@ -333,7 +337,7 @@ fn ten_thousand_heartbeats_that_are_due_at_once_are_all_looked_at() {
 }
 
 #[test]
-fn an_ambient_spawn_lands_in_the_current_supervisor_also_from_subtasks_under_a_name_of_its_own() {
+fn a_spawned_child_belongs_to_the_current_supervisor_also_from_subtasks_and_gets_a_unique_name() {
     paused(async {
         let universe = Universe::new();
         let child = Child::task("a", |ctx: Ctx| async move {
@@ -365,7 +369,7 @@ fn an_ambient_spawn_lands_in_the_current_supervisor_also_from_subtasks_under_a_n
 }
 
 #[test]
-fn what_is_spawned_by_a_member_of_a_group_lands_in_the_supervisor_of_the_group() {
+fn a_child_spawned_by_a_group_member_belongs_to_the_supervisor_of_the_group() {
     paused(async {
         let group = Group::<()>::new("g", |ctx: Ctx, ()| async move {
             spawn("beside", std::future::pending::<()>()).unwrap();
@@ -380,7 +384,7 @@ fn what_is_spawned_by_a_member_of_a_group_lands_in_the_supervisor_of_the_group()
 }
 
 #[test]
-fn a_restart_of_an_ambient_child_is_refused_since_its_future_is_gone_and_the_child_goes_on() {
+fn a_restart_of_a_spawned_child_is_refused_because_its_future_exists_once_and_the_child_goes_on() {
     paused(async {
         let universe = Universe::new();
         let body = |ctx: Ctx| async move {
@@ -399,18 +403,18 @@ fn a_restart_of_an_ambient_child_is_refused_since_its_future_is_gone_and_the_chi
 }
 
 #[test]
-fn an_ambient_spawn_outside_of_every_tree_is_an_error() {
+fn a_spawn_outside_of_every_tree_is_an_error() {
     let refused = spawn("a", async {});
     assert!(matches!(refused, Err(SpawnChildError::NotInATree)), "{refused:?}");
     assert!(current().is_none());
 }
 
 #[test]
-fn an_ambient_spawn_that_ends_is_gone_and_its_name_is_free() {
+fn a_spawned_child_that_ends_is_removed_and_its_name_is_free() {
     paused(async {
         let child = Child::task("a", |ctx: Ctx| async move {
             while ctx.sleep(s(1)).await {
-                spawn("job", async { Err::<(), _>("harms nobody") }).unwrap();
+                spawn("job", async { Err::<(), _>("ignored") }).unwrap();
             }
         });
         let tree = Supervisor::new("t").child(child).start().await.unwrap();
@@ -421,7 +425,7 @@ fn an_ambient_spawn_that_ends_is_gone_and_its_name_is_free() {
 }
 
 #[test]
-fn a_thread_is_inside_the_runtime_and_its_own_context() {
+fn a_thread_runs_inside_the_runtime_and_its_own_context() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     runtime.block_on(async {
         let log: Log<String> = Arc::default();

@@ -1,5 +1,5 @@
-//! User code that calls back into the tree, or panics, at the worst moment: from destructors and wakers.
-//! None of it runs while the tree is locked.
+//! User code that calls the tree, or panics, from a destructor or a waker. It never runs while the tree is locked, and its
+//! panics do not reach the tree.
 
 use liveoak_runtime::testing::{Universe, eventually, paused};
 use liveoak_runtime::*;
@@ -9,11 +9,11 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Wake, Waker};
 use std::time::Duration;
 
-/// Where user code finds the tree to call.
-type Whereabouts = Arc<OnceLock<TreeHandle>>;
+/// The tree that user code calls, once it is known.
+type TreeSlot = Arc<OnceLock<TreeHandle>>;
 
-/// Asks the tree for everything that takes its lock.
-fn pester(tree: &Whereabouts, calls: &AtomicU32) {
+/// Makes all calls that lock the tree.
+fn call_tree(tree: &TreeSlot, calls: &AtomicU32) {
     calls.fetch_add(1, Ordering::SeqCst);
     if let Some(tree) = tree.get() {
         let _ = tree.snapshot();
@@ -22,50 +22,51 @@ fn pester(tree: &Whereabouts, calls: &AtomicU32) {
     }
 }
 
-/// Calls the tree when it is dropped.
-struct Pest {
-    tree: Whereabouts,
+/// A value whose destructor calls the tree, and may panic.
+struct CallsWhenDropped {
+    tree: TreeSlot,
     calls: Arc<AtomicU32>,
     panics: bool,
 }
 
-impl Drop for Pest {
+impl Drop for CallsWhenDropped {
     fn drop(&mut self) {
-        pester(&self.tree, &self.calls);
+        call_tree(&self.tree, &self.calls);
         if self.panics {
-            panic!("and panics");
+            panic!("from the destructor");
         }
     }
 }
 
-impl fmt::Debug for Pest {
+impl fmt::Debug for CallsWhenDropped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Pest")
+        f.write_str("CallsWhenDropped")
     }
 }
 
-impl fmt::Display for Pest {
+impl fmt::Display for CallsWhenDropped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a pest")
+        f.write_str("an error whose destructor calls the tree")
     }
 }
 
-impl std::error::Error for Pest {}
+impl std::error::Error for CallsWhenDropped {}
 
+/// Makes values that call one tree, and counts the calls.
 #[derive(Clone)]
-struct Nest {
-    tree: Whereabouts,
+struct Callers {
+    tree: TreeSlot,
     calls: Arc<AtomicU32>,
     panics: bool,
 }
 
-impl Nest {
+impl Callers {
     fn new(panics: bool) -> Self {
         Self { tree: Arc::default(), calls: Arc::default(), panics }
     }
 
-    fn pest(&self) -> Pest {
-        Pest { tree: Arc::clone(&self.tree), calls: Arc::clone(&self.calls), panics: self.panics }
+    fn value(&self) -> CallsWhenDropped {
+        CallsWhenDropped { tree: Arc::clone(&self.tree), calls: Arc::clone(&self.calls), panics: self.panics }
     }
 
     fn calls(&self) -> u32 {
@@ -74,17 +75,17 @@ impl Nest {
 }
 
 #[test]
-fn an_error_whose_destructor_calls_the_tree_or_panics_harms_nobody() {
+fn an_error_whose_destructor_calls_the_tree_or_panics_does_no_harm() {
     for panics in [false, true] {
         paused(async {
             let universe = Universe::new();
-            let nest = Nest::new(panics);
-            let in_child = nest.clone();
+            let callers = Callers::new(panics);
+            let in_child = callers.clone();
             let child = Child::task("a", move |ctx: Ctx| {
-                let nest = in_child.clone();
+                let callers = in_child.clone();
                 async move {
                     if ctx.attempt() < Attempt(2000) {
-                        return Err(nest.pest());
+                        return Err(callers.value());
                     }
                     ctx.stopping().await;
                     Ok(())
@@ -93,15 +94,15 @@ fn an_error_whose_destructor_calls_the_tree_or_panics_harms_nobody() {
             let child = child.backoff(None).limit(Limit::unlimited());
             let sibling = universe.puppet("sibling");
             let tree = Supervisor::new("t").child(sibling.child()).child(child).begin().unwrap();
-            nest.tree.set(tree.handle()).unwrap();
+            callers.tree.set(tree.handle()).unwrap();
             let mut events = tree.events();
             tree.ready().await.unwrap();
             eventually("two thousand attempts", || {
                 tree.snapshot().get("/t/a").unwrap().attempt == Attempt(2000)
             })
             .await;
-            // Errors are dropped while the child restarts, not kept until the end.
-            assert!(nest.calls() > 0);
+            // Errors are dropped while the child restarts, not only at the end of the tree.
+            assert!(callers.calls() > 0);
             while let Ok(Some(_)) = tokio::time::timeout(Duration::ZERO, events.next()).await {}
             drop(events);
             assert_eq!(sibling.starts(), 1);
@@ -113,39 +114,39 @@ fn an_error_whose_destructor_calls_the_tree_or_panics_harms_nobody() {
 }
 
 #[test]
-fn what_closures_and_members_have_captured_may_call_the_tree_or_panic_when_it_is_dropped() {
+fn captured_values_of_closures_and_members_may_call_the_tree_or_panic_when_dropped() {
     for panics in [false, true] {
         paused(async {
             let universe = Universe::new();
-            let nest = Nest::new(panics);
-            let group = Group::<Arc<Pest>>::new("g", |ctx: Ctx, pest| async move {
-                // The last one is the argument that the group keeps.
-                drop(pest);
+            let callers = Callers::new(panics);
+            let group = Group::<Arc<CallsWhenDropped>>::new("g", |ctx: Ctx, value| async move {
+                // The value that remains is the argument that the group keeps.
+                drop(value);
                 ctx.stopping().await;
             });
             let group = group.max_members(1);
             let members = group.handle();
             let tree = Supervisor::new("t").child(group).start().await.unwrap();
-            nest.tree.set(tree.handle()).unwrap();
-            let captured = Arc::new(nest.pest());
+            callers.tree.set(tree.handle()).unwrap();
+            let captured = Arc::new(callers.value());
             let child = Child::task("a", move |ctx: Ctx| {
                 let _captured = &captured;
                 async move { ctx.stopping().await }
             });
             tree.add_child("/t", child).await.unwrap();
             let member = Name::new("m").unwrap();
-            members.spawn_named(member.clone(), Arc::new(nest.pest())).unwrap();
-            // Refused: the argument is dropped at once, in the caller's hands.
-            let argument = Arc::new(nest.pest());
+            members.spawn_named(member.clone(), Arc::new(callers.value())).unwrap();
+            // The member is refused, so its argument is dropped at once, inside this call.
+            let argument = Arc::new(callers.value());
             let refused = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
                 members.spawn_named(member, argument)
             }));
             assert_eq!(refused.is_err(), panics);
-            assert_eq!(nest.calls(), 1);
+            assert_eq!(callers.calls(), 1);
             tree.remove_child("/t/g/m").await.unwrap();
-            assert_eq!(nest.calls(), 2);
+            assert_eq!(callers.calls(), 2);
             tree.stop().await;
-            assert_eq!(nest.calls(), 3);
+            assert_eq!(callers.calls(), 3);
             universe.check().await;
         });
     }
@@ -155,59 +156,59 @@ fn what_closures_and_members_have_captured_may_call_the_tree_or_panic_when_it_is
 fn a_refused_child_is_dropped_outside_of_the_tree_s_lock() {
     paused(async {
         let universe = Universe::new();
-        let nest = Nest::new(false);
+        let callers = Callers::new(false);
         let tree = Supervisor::new("t").child(universe.puppet("a").child()).start().await.unwrap();
-        nest.tree.set(tree.handle()).unwrap();
-        let pest = nest.pest();
+        callers.tree.set(tree.handle()).unwrap();
+        let value = callers.value();
         let child = Child::task("a", move |_ctx| {
-            let _pest = &pest;
+            let _value = &value;
             async {}
         });
         assert!(matches!(tree.add_child("/t", child).await, Err(Refusal::AlreadyExists { .. })));
-        assert_eq!(nest.calls(), 1);
+        assert_eq!(callers.calls(), 1);
         tree.stop().await;
         universe.check().await;
     });
 }
 
 #[test]
-fn what_makes_room_for_another_child_is_dropped_outside_of_the_tree_s_lock() {
+fn a_finished_child_that_makes_room_for_another_is_dropped_outside_of_the_tree_s_lock() {
     paused(async {
         let universe = Universe::new();
-        let nest = Nest::new(false);
-        let pest = nest.pest();
+        let callers = Callers::new(false);
+        let value = callers.value();
         let once = Child::task("once", move |_ctx| {
-            let _pest = &pest;
+            let _value = &value;
             async {}
         });
         let tree = Supervisor::new("t").child(once.restart(Restart::Temporary)).start().await.unwrap();
-        nest.tree.set(tree.handle()).unwrap();
+        callers.tree.set(tree.handle()).unwrap();
         eventually("its end", || {
             tree.snapshot().root.children[0].state == ChildState::Idle(IdleReason::Finished)
         })
         .await;
         let again = universe.puppet("once");
         tree.add_child("/t", again.child()).await.unwrap();
-        assert_eq!((nest.calls(), again.live()), (1, 1));
+        assert_eq!((callers.calls(), again.live()), (1, 1));
         tree.stop().await;
         universe.check().await;
     });
 }
 
 /// A waker that calls the tree.
-struct PestWaker(Nest);
+struct CallingWaker(Callers);
 
-impl Wake for PestWaker {
+impl Wake for CallingWaker {
     fn wake(self: Arc<Self>) {
-        pester(&self.0.tree, &self.0.calls);
+        call_tree(&self.0.tree, &self.0.calls);
     }
 }
 
 #[test]
-fn a_waker_that_calls_the_tree_is_woken_outside_of_its_lock() {
+fn a_waker_that_calls_the_tree_is_woken_outside_of_the_tree_s_lock() {
     paused(async {
         let universe = Universe::new();
-        let nest = Nest::new(false);
+        let callers = Callers::new(false);
         let kept: Arc<Mutex<Option<Ctx>>> = Arc::default();
         let slot = Arc::clone(&kept);
         let child = Child::task("a", move |ctx: Ctx| {
@@ -215,10 +216,10 @@ fn a_waker_that_calls_the_tree_is_woken_outside_of_its_lock() {
             async move { ctx.stopping().await }
         });
         let tree = Supervisor::new("t").child(child).start().await.unwrap();
-        nest.tree.set(tree.handle()).unwrap();
+        callers.tree.set(tree.handle()).unwrap();
         eventually("the attempt", || kept.lock().unwrap().is_some()).await;
         let ctx = kept.lock().unwrap().take().unwrap();
-        let waker = Waker::from(Arc::new(PestWaker(nest.clone())));
+        let waker = Waker::from(Arc::new(CallingWaker(callers.clone())));
         let mut cx = std::task::Context::from_waker(&waker);
         let (mut stopping, mut join) = (Box::pin(ctx.stopping()), Box::pin(tree.join()));
         let mut events = tree.events();
@@ -227,12 +228,12 @@ fn a_waker_that_calls_the_tree_is_woken_outside_of_its_lock() {
         assert!(join.as_mut().poll(&mut cx).is_pending());
         assert!(next.as_mut().poll(&mut cx).is_pending());
         tree.stop().await;
-        assert_eq!(nest.calls(), 3);
+        assert_eq!(callers.calls(), 3);
         universe.check().await;
     });
 }
 
-/// A group whose members hand their contexts out, with `count` members.
+/// Starts a tree with a group of `count` members. Returns the members' contexts.
 async fn contexts(count: usize) -> (Tree, Vec<Ctx>) {
     let kept: Arc<Mutex<Vec<Ctx>>> = Arc::default();
     let slot = Arc::clone(&kept);
@@ -250,7 +251,7 @@ async fn contexts(count: usize) -> (Tree, Vec<Ctx>) {
     (tree, contexts)
 }
 
-/// Calls what it is made of.
+/// A waker that calls a function.
 struct Calls<F>(F);
 
 impl<F: Fn() + Send + Sync> Wake for Calls<F> {
@@ -260,12 +261,12 @@ impl<F: Fn() + Send + Sync> Wake for Calls<F> {
 }
 
 #[test]
-fn a_reader_that_comes_in_the_middle_of_a_great_stop_misses_nothing_from_then_on() {
+fn a_reader_that_subscribes_in_the_middle_of_a_large_stop_misses_no_later_event() {
     paused(async {
         let (tree, contexts) = contexts(100).await;
         let watched: Arc<Mutex<Option<(Snapshot, Events)>>> = Arc::default();
         let (slot, handle) = (Arc::clone(&watched), tree.handle());
-        // Woken when the first is asked, while the others are still to be.
+        // The waker runs when the first member is asked to stop, before the others are.
         let begin = move || {
             slot.lock().unwrap().get_or_insert_with(|| handle.watch());
         };
@@ -276,7 +277,7 @@ fn a_reader_that_comes_in_the_middle_of_a_great_stop_misses_nothing_from_then_on
         let (snapshot, mut events) = watched.lock().unwrap().take().expect("it was woken");
         let begun = snapshot.get("/t/g").unwrap();
         let running = begun.children.iter().filter(|child| child.state == ChildState::Running).count();
-        assert!(running > 50, "the stop is only beginning");
+        assert!(running > 50, "most members are not asked yet");
         tree.join().await;
         let mut number = snapshot.number;
         while let Some(next) = events.next().await {
@@ -289,7 +290,7 @@ fn a_reader_that_comes_in_the_middle_of_a_great_stop_misses_nothing_from_then_on
 }
 
 #[test]
-fn a_command_from_a_reader_that_is_being_told_is_carried_out_also_if_nothing_ever_happens_after_it() {
+fn a_command_from_the_waker_of_an_event_reader_is_carried_out_even_if_nothing_happens_afterwards() {
     paused(async {
         let (tree, contexts) = contexts(2).await;
         let mut events = tree.events();
@@ -302,14 +303,14 @@ fn a_command_from_a_reader_that_is_being_told_is_carried_out_also_if_nothing_eve
         let waker = Waker::from(Arc::new(Calls(stop)));
         assert!(next.as_mut().poll(&mut std::task::Context::from_waker(&waker)).is_pending());
         contexts[0].health(Health::Degraded);
-        assert!(contexts[1].is_stopping(), "it is asked by the thread that told the reader");
+        assert!(contexts[1].is_stopping(), "it is asked by the thread that woke the reader");
         tree.stop().await;
     });
 }
 
 #[test]
-fn effects_of_effects_use_no_stack() {
-    // Each member's waker stops the next member: as deep as there are members, on the 2 MiB stack of a test.
+fn effects_that_cause_effects_use_no_stack() {
+    // Each member's waker stops the next member. Recursion would overflow the 2 MiB stack of a test's thread.
     const MEMBERS: usize = 5_000;
     paused(async {
         let (tree, contexts) = contexts(MEMBERS).await;
@@ -333,14 +334,14 @@ fn effects_of_effects_use_no_stack() {
     });
 }
 
-/// A waker that asks its attempt for something when it is dropped.
-struct LastWords(Mutex<Option<Ctx>>);
+/// A waker whose destructor calls the context of an attempt.
+struct CallsContextWhenDropped(Mutex<Option<Ctx>>);
 
-impl Wake for LastWords {
+impl Wake for CallsContextWhenDropped {
     fn wake(self: Arc<Self>) {}
 }
 
-impl Drop for LastWords {
+impl Drop for CallsContextWhenDropped {
     fn drop(&mut self) {
         if let Some(ctx) = self.0.lock().unwrap().take() {
             drop(ctx.path());
@@ -349,11 +350,11 @@ impl Drop for LastWords {
 }
 
 #[test]
-fn a_waker_that_asks_its_attempt_for_something_when_it_is_dropped_is_dropped_outside_of_the_lock() {
+fn a_waker_whose_destructor_calls_its_context_is_dropped_outside_of_the_lock() {
     paused(async {
         let child = Child::task("a", |ctx: Ctx| async move {
             let mut stopping = std::pin::pin!(ctx.stopping());
-            let waker = Waker::from(Arc::new(LastWords(Mutex::new(Some(ctx.clone())))));
+            let waker = Waker::from(Arc::new(CallsContextWhenDropped(Mutex::new(Some(ctx.clone())))));
             assert!(stopping.as_mut().poll(&mut std::task::Context::from_waker(&waker)).is_pending());
             drop(waker);
             stopping.await;

@@ -1,4 +1,4 @@
-//! Add, remove, start, stop and restart by path.
+//! Commands on one child, given by its path: add, remove, start, stop and restart.
 
 use liveoak_runtime::testing::{Universe, paused};
 use liveoak_runtime::*;
@@ -13,7 +13,7 @@ fn state(tree: &TreeHandle, path: &str) -> ChildState {
 }
 
 #[test]
-fn a_command_s_answer_is_its_effect() {
+fn a_command_is_answered_when_it_has_taken_effect() {
     paused(async {
         let universe = Universe::new();
         let a = universe.puppet("a").stopping_after(s(2)).slow_to_start();
@@ -23,7 +23,7 @@ fn a_command_s_answer_is_its_effect() {
         let Outcome::Stopped(report) = done else { panic!("{done:?}") };
         assert_eq!((a.live(), report.took), (0, s(2)));
         assert_eq!(state(&tree, "/t/a"), ChildState::Idle(IdleReason::StoppedByRequest));
-        // It stays down until somebody starts it.
+        // It stays down until it is started by a command.
         tokio::time::sleep(s(3600)).await;
         assert_eq!(a.starts(), 1);
         let handle = tree.handle();
@@ -46,7 +46,7 @@ fn a_command_s_answer_is_its_effect() {
 }
 
 #[test]
-fn a_start_that_fails_is_told_and_the_child_stays_down() {
+fn a_failed_start_is_the_command_s_answer_and_the_child_stays_down() {
     paused(async {
         let universe = Universe::new();
         let a = universe.puppet("a").slow_to_start();
@@ -67,7 +67,7 @@ fn a_start_that_fails_is_told_and_the_child_stays_down() {
 }
 
 #[test]
-fn every_refusal_says_what_is_the_matter() {
+fn every_refusal_names_its_reason() {
     paused(async {
         let universe = Universe::new();
         let (a, b) = (universe.puppet("a"), universe.puppet("b"));
@@ -83,13 +83,13 @@ fn every_refusal_says_what_is_the_matter() {
             .unwrap();
         let other = || universe.puppet("other").child();
 
-        let refused = tree.stop_child("/t/nobody").await.unwrap_err();
+        let refused = tree.stop_child("/t/absent").await.unwrap_err();
         assert!(matches!(refused, Refusal::NotFound), "{refused:?}");
         let refused = tree.stop_child("/elsewhere/a").await.unwrap_err();
         assert!(matches!(refused, Refusal::NotFound), "{refused:?}");
         let refused = tree.start_child("/t/a").await.unwrap_err();
         assert!(matches!(refused, Refusal::NotDown { state: "running" }), "{refused:?}");
-        let refused = tree.add_child("/t/nobody", other()).await.unwrap_err();
+        let refused = tree.add_child("/t/absent", other()).await.unwrap_err();
         assert!(matches!(refused, Refusal::NotFound), "{refused:?}");
         let refused = tree.add_child("/t/a", other()).await.unwrap_err();
         assert!(matches!(refused, Refusal::NotASupervisor), "{refused:?}");
@@ -97,8 +97,8 @@ fn every_refusal_says_what_is_the_matter() {
         assert!(matches!(refused, Refusal::IsAGroup), "{refused:?}");
         let refused = tree.add_child("/t", a.child()).await.unwrap_err();
         assert!(matches!(refused, Refusal::AlreadyExists { state: "running" }), "{refused:?}");
-        let refused = tree.add_child("/t", other().after("nobody")).await.unwrap_err();
-        assert!(matches!(&refused, Refusal::Invalid(errors) if errors.to_string().contains("nobody")));
+        let refused = tree.add_child("/t", other().after("absent")).await.unwrap_err();
+        assert!(matches!(&refused, Refusal::Invalid(errors) if errors.to_string().contains("absent")));
         let refused = tree.add_child("/t", universe.puppet("a/b").child()).await.unwrap_err();
         assert!(matches!(refused, Refusal::Invalid(_)), "{refused:?}");
         let refused = tree.remove_child("/t/a").await.unwrap_err();

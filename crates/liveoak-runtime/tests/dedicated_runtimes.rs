@@ -1,4 +1,4 @@
-//! Places: subtrees on a runtime of their own.
+//! Dedicated runtimes: subtrees that run on a Tokio runtime of their own.
 
 use liveoak_runtime::testing::{Puppet, Universe, eventually};
 use liveoak_runtime::*;
@@ -14,7 +14,7 @@ fn real<F: Future>(test: F) -> F::Output {
     outcome
 }
 
-/// The names of this process's threads, as the system shows them.
+/// Returns the names of this process's threads, as the system shows them.
 fn threads() -> Vec<String> {
     let tasks = std::fs::read_dir("/proc/self/task").unwrap();
     let names = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok());
@@ -22,7 +22,7 @@ fn threads() -> Vec<String> {
 }
 
 #[test]
-fn children_of_a_place_really_run_on_its_threads_and_the_place_ends_after_them() {
+fn children_of_a_dedicated_runtime_run_on_its_threads_and_it_ends_after_them() {
     real(async {
         let universe = Universe::new();
         let seen: Arc<Mutex<BTreeSet<(String, String)>>> = Arc::default();
@@ -42,41 +42,41 @@ fn children_of_a_place_really_run_on_its_threads_and_the_place_ends_after_them()
             })
         };
         let nested = Supervisor::new("nested").child(child("deep"));
-        let place = Supervisor::new("p")
-            .dedicated_runtime(DedicatedRuntime::new("oak-place-a", 3))
+        let dedicated = Supervisor::new("p")
+            .dedicated_runtime(DedicatedRuntime::new("oak-runtime-a", 3))
             .child(child("in"))
             .child(nested);
-        let tree = Supervisor::new("t").child(place).child(child("out")).start().await.unwrap();
+        let tree = Supervisor::new("t").child(dedicated).child(child("out")).start().await.unwrap();
         eventually("all three", || seen.lock().unwrap().len() == 3).await;
         let on = |wanted: &str| {
             let seen = seen.lock().unwrap();
             seen.iter().find(|(name, _)| name == wanted).map(|(_, on)| on.clone()).unwrap()
         };
-        assert_eq!([on("in"), on("deep")], ["oak-place-a", "oak-place-a"]);
-        assert_ne!(on("out"), "oak-place-a");
+        assert_eq!([on("in"), on("deep")], ["oak-runtime-a", "oak-runtime-a"]);
+        assert_ne!(on("out"), "oak-runtime-a");
         let counts: Vec<usize> = workers.lock().unwrap().iter().map(|(count, _)| *count).collect();
         assert_eq!(counts.iter().filter(|count| **count == 3).count(), 2, "{counts:?}");
-        assert!(threads().iter().any(|name| name == "oak-place-a"));
+        assert!(threads().iter().any(|name| name == "oak-runtime-a"));
         let report = tree.stop().await;
         assert!(report.is_clean(), "{report:?}");
         let names: Vec<_> = report.entries.iter().map(|entry| entry.path.to_string()).collect();
         assert_eq!(names, ["/t/out", "/t/p/nested/deep", "/t/p/nested", "/t/p/in", "/t/p"]);
-        eventually("the end of its threads", || !threads().iter().any(|name| name == "oak-place-a")).await;
+        eventually("the end of its threads", || !threads().iter().any(|name| name == "oak-runtime-a")).await;
         universe.check().await;
     });
 }
 
 #[test]
-fn a_blocked_place_does_not_stall_the_rest() {
+fn a_blocked_dedicated_runtime_does_not_stall_other_children() {
     real(async {
         let (stuck, well) = (Puppet::new("stuck"), Puppet::new("well"));
-        let place = Supervisor::new("p")
-            .dedicated_runtime(DedicatedRuntime::new("oak-place-b", 1))
+        let dedicated = Supervisor::new("p")
+            .dedicated_runtime(DedicatedRuntime::new("oak-runtime-b", 1))
             .child(stuck.child().stop_within(Duration::from_millis(50)));
         let well_child = well.child().backoff(None).limit(Limit::unlimited());
-        let tree = Supervisor::new("t").child(well_child).child(place).start().await.unwrap();
+        let tree = Supervisor::new("t").child(well_child).child(dedicated).start().await.unwrap();
         stuck.spin();
-        // The tree's own runtime has one thread only, and goes on.
+        // The tree's own runtime has only one thread, and goes on.
         for attempt in 2..20 {
             well.fail("x");
             well.started(attempt).await;
@@ -91,28 +91,29 @@ fn a_blocked_place_does_not_stall_the_rest() {
 }
 
 #[test]
-fn a_place_that_restarts_gets_a_fresh_runtime_each_time() {
+fn a_supervisor_with_a_dedicated_runtime_gets_a_new_runtime_at_each_restart() {
     real(async {
         let puppet = Puppet::new("a");
-        let place = Supervisor::new("p")
-            .dedicated_runtime(DedicatedRuntime::new("oak-place-c", 1))
+        let dedicated = Supervisor::new("p")
+            .dedicated_runtime(DedicatedRuntime::new("oak-runtime-c", 1))
             .child(puppet.child().limit(Limit::new(0, Duration::from_secs(60))))
             .backoff(None)
             .limit(Limit::unlimited());
-        let tree = Supervisor::new("t").child(place).start().await.unwrap();
+        let tree = Supervisor::new("t").child(dedicated).start().await.unwrap();
         for attempt in 1..=20 {
             puppet.started(attempt).await;
-            puppet.fail("takes the place with it");
+            puppet.fail("its supervisor fails with it");
         }
         puppet.started(21).await;
-        eventually("one place", || threads().iter().filter(|name| *name == "oak-place-c").count() <= 2).await;
+        eventually("one runtime", || threads().iter().filter(|name| *name == "oak-runtime-c").count() <= 2)
+            .await;
         assert!(tree.stop().await.is_clean());
         assert!(!puppet.overlapped());
     });
 }
 
 #[test]
-fn a_group_may_have_a_place_and_threads_inside_one_are_in_its_runtime() {
+fn a_group_may_have_a_dedicated_runtime_and_threads_below_one_run_inside_it() {
     real(async {
         let seen: Arc<Mutex<Vec<String>>> = Arc::default();
         let log = Arc::clone(&seen);
@@ -120,7 +121,7 @@ fn a_group_may_have_a_place_and_threads_inside_one_are_in_its_runtime() {
             log.lock().unwrap().push(std::thread::current().name().unwrap_or_default().to_owned());
             async move { ctx.stopping().await }
         });
-        let group = group.dedicated_runtime(DedicatedRuntime::new("oak-place-d", 2));
+        let group = group.dedicated_runtime(DedicatedRuntime::new("oak-runtime-d", 2));
         let members = group.handle();
         let log = Arc::clone(&seen);
         let thread = Child::thread("thread", move |ctx: Ctx| {
@@ -131,36 +132,36 @@ fn a_group_may_have_a_place_and_threads_inside_one_are_in_its_runtime() {
             tokio::runtime::Handle::current().block_on(spawned).unwrap();
             tokio::runtime::Handle::current().block_on(ctx.stopping());
         });
-        let place =
-            Supervisor::new("p").dedicated_runtime(DedicatedRuntime::new("oak-place-e", 1)).child(thread);
-        let tree = Supervisor::new("t").child(group).child(place).start().await.unwrap();
+        let dedicated =
+            Supervisor::new("p").dedicated_runtime(DedicatedRuntime::new("oak-runtime-e", 1)).child(thread);
+        let tree = Supervisor::new("t").child(group).child(dedicated).start().await.unwrap();
         members.spawn(()).unwrap();
         eventually("both", || seen.lock().unwrap().len() == 2).await;
         let mut seen = seen.lock().unwrap().clone();
         seen.sort();
-        assert_eq!(seen, ["oak-place-d", "oak-place-e"]);
+        assert_eq!(seen, ["oak-runtime-d", "oak-runtime-e"]);
         assert!(tree.stop().await.is_clean());
     });
 }
 
 #[test]
-fn a_stop_while_a_place_is_being_made_leaves_nothing() {
+fn a_stop_while_a_dedicated_runtime_is_being_created_leaves_nothing() {
     real(async {
         for _ in 0..50 {
             let puppet = Puppet::new("a");
-            let place = Supervisor::new("p")
-                .dedicated_runtime(DedicatedRuntime::new("oak-place-f", 1))
+            let dedicated = Supervisor::new("p")
+                .dedicated_runtime(DedicatedRuntime::new("oak-runtime-f", 1))
                 .child(puppet.child());
-            let tree = Supervisor::new("t").child(place).begin().unwrap();
+            let tree = Supervisor::new("t").child(dedicated).begin().unwrap();
             let report = tree.stop().await;
             assert!(report.is_clean(), "{report:?}");
             assert_eq!(puppet.live(), 0);
         }
-        eventually("the end of all places", || !threads().iter().any(|name| name == "oak-place-f")).await;
+        eventually("the end of all runtimes", || !threads().iter().any(|name| name == "oak-runtime-f")).await;
     });
 }
 
-/// How much address space this process has, in KiB.
+/// Returns the size of this process's address space, in KiB.
 fn address_space() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let size = status.lines().find_map(|line| line.strip_prefix("VmSize:")).unwrap();
@@ -171,8 +172,8 @@ fn open_files() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count()
 }
 
-/// Starts a tree with a place of two threads, where there is room for the stacks of so many more than there were. Whether
-/// the tree was ready.
+/// Starts a tree with a dedicated runtime of two threads, after it has limited the address space to `stacks` more thread
+/// stacks. Returns `true` if the tree was ready.
 async fn starts_with_room_for(stacks: u64) -> bool {
     const STACK: u64 = 2 * 1024 + 16;
     let files = open_files();
@@ -181,27 +182,28 @@ async fn starts_with_room_for(stacks: u64) -> bool {
     let limited = std::process::Command::new("prlimit").args(["--pid", &own, &limit]).status().unwrap();
     assert!(limited.success());
     let puppet = Puppet::new("a");
-    let place =
-        Supervisor::new("p").dedicated_runtime(DedicatedRuntime::new("oak-place-g", 2)).child(puppet.child());
-    let tree = Supervisor::new("t").child(place).begin().unwrap();
-    let patience = Duration::from_secs(20);
-    let ready = tokio::time::timeout(patience, tree.ready()).await.expect("an answer");
+    let dedicated = Supervisor::new("p")
+        .dedicated_runtime(DedicatedRuntime::new("oak-runtime-g", 2))
+        .child(puppet.child());
+    let tree = Supervisor::new("t").child(dedicated).begin().unwrap();
+    let time_limit = Duration::from_secs(20);
+    let ready = tokio::time::timeout(time_limit, tree.ready()).await.expect("an answer");
     if let Err(ended) = &ready {
         let Exit::StartFailed(failure) = &ended.exit else { panic!("{ended:?}") };
         assert_eq!(failure.path, Path::new("/t/p"));
     }
     if ready.is_ok() {
-        // Not only with its tree: a place that is down holds nothing.
+        // A dedicated runtime holds nothing once its supervisor is down, also while the tree runs.
         tree.stop_child("/t/p").await.unwrap();
     }
     assert_eq!((puppet.live(), open_files()), (0, files));
     tree.stop().await;
-    eventually("the end of its threads", || !threads().iter().any(|name| name == "oak-place-g")).await;
+    eventually("the end of its threads", || !threads().iter().any(|name| name == "oak-runtime-g")).await;
     ready.is_ok()
 }
 
 #[test]
-#[ignore = "limits its whole process, so the test below runs it in one of its own: `cargo test -p liveoak-runtime --test places`"]
+#[ignore = "limits its whole process, so the test below runs it in one of its own: `cargo test -p liveoak-runtime --test dedicated_runtimes`"]
 fn in_a_process_that_gets_few_threads() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
@@ -214,7 +216,7 @@ fn in_a_process_that_gets_few_threads() {
 }
 
 #[test]
-fn a_place_that_gets_no_threads_is_a_failed_start_however_many_it_got_and_keeps_none() {
+fn a_dedicated_runtime_that_gets_too_few_threads_is_a_failed_start_and_keeps_none() {
     let itself = std::env::current_exe().unwrap();
     let test =
         ["--exact", "in_a_process_that_gets_few_threads", "--ignored", "--nocapture", "--test-threads=1"];
@@ -223,13 +225,13 @@ fn a_place_that_gets_no_threads_is_a_failed_start_however_many_it_got_and_keeps_
 }
 
 #[test]
-fn a_place_can_be_made_while_the_clock_stands() {
+fn a_dedicated_runtime_can_be_created_while_the_clock_is_paused() {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     runtime.block_on(async {
         let child = Child::task("a", |ctx: Ctx| async move { ctx.stopping().await });
-        let placed = Supervisor::new("p").dedicated_runtime(DedicatedRuntime::new("p", 2)).child(child);
-        let tree = Supervisor::new("t").child(placed).start().await.unwrap();
+        let dedicated = Supervisor::new("p").dedicated_runtime(DedicatedRuntime::new("p", 2)).child(child);
+        let tree = Supervisor::new("t").child(dedicated).start().await.unwrap();
         tree.stop().await;
     });
 }

@@ -1,4 +1,5 @@
-//! `after` edges when what a child comes after is ill, rests or has ended: nobody waits for ever behind another.
+//! `after` edges to a child that is unhealthy, stopped on request or finished: what happens to the dependent child, and that
+//! other children do not wait for it.
 
 use liveoak_runtime::testing::{Puppet, Universe, eventually, paused};
 use liveoak_runtime::*;
@@ -10,7 +11,7 @@ const fn s(seconds: u64) -> Duration {
 
 fn states<const N: usize>(tree: &TreeHandle, paths: [&str; N]) -> [&'static str; N] {
     let snapshot = tree.snapshot();
-    paths.map(|path| snapshot.get(path).map_or("gone", |node| node.state.as_str()))
+    paths.map(|path| snapshot.get(path).map_or("removed", |node| node.state.as_str()))
 }
 
 fn puppets<const N: usize>(universe: &Universe, names: [&str; N]) -> [Puppet; N] {
@@ -18,7 +19,7 @@ fn puppets<const N: usize>(universe: &Universe, names: [&str; N]) -> [Puppet; N]
 }
 
 #[test]
-fn after_a_group_restart_what_comes_after_a_stopped_child_waits_for_it_and_all_others_run() {
+fn after_a_restart_of_a_set_a_child_that_depends_on_a_stopped_child_waits_and_all_others_run() {
     for strategy in [Strategy::OneForAll, Strategy::RestForOne] {
         paused(async {
             let universe = Universe::new();
@@ -42,7 +43,7 @@ fn after_a_group_restart_what_comes_after_a_stopped_child_waits_for_it_and_all_o
 }
 
 #[test]
-fn a_restart_after_a_sibling_that_stays_ill_fails_in_time_is_told_and_is_tried_again() {
+fn a_restart_that_depends_on_an_unhealthy_sibling_fails_in_time_is_reported_and_is_retried() {
     paused(async {
         let universe = Universe::new();
         let [db, app] = puppets(&universe, ["db", "app"]);
@@ -50,20 +51,21 @@ fn a_restart_after_a_sibling_that_stays_ill_fails_in_time_is_told_and_is_tried_a
         let tree = Supervisor::new("t").child(db.child()).child(child).start().await.unwrap();
         let mut events = tree.events();
         db.health(Health::Degraded);
-        eventually("it is ill", || tree.snapshot().get("/t/db").unwrap().health != Health::Healthy).await;
+        eventually("it is unhealthy", || tree.snapshot().get("/t/db").unwrap().health != Health::Healthy)
+            .await;
         app.fail("x");
-        let mut told = Vec::new();
-        while told.len() < 3 {
+        let mut reported = Vec::new();
+        while reported.len() < 3 {
             let Some(EventOrLost::Event(event)) = events.next().await else { continue };
             if let EventKind::Exited { exit, .. } = &event.kind {
-                told.push((event.at.since(Time::ZERO).as_secs(), exit.to_string()));
+                reported.push((event.at.since(Time::ZERO).as_secs(), exit.to_string()));
             }
         }
         let why = "failed: it comes after db (healthy), which is ready but was not healthy in time";
-        assert_eq!(told[1].1, why);
-        assert_eq!(told[2].1, why);
-        assert!(told[1].0 >= told[0].0 + 10 && told[2].0 >= told[1].0 + 11, "{told:?}");
-        assert_eq!(app.starts(), 1, "nothing was begun");
+        assert_eq!(reported[1].1, why);
+        assert_eq!(reported[2].1, why);
+        assert!(reported[1].0 >= reported[0].0 + 10 && reported[2].0 >= reported[1].0 + 11, "{reported:?}");
+        assert_eq!(app.starts(), 1, "no attempt was begun");
         db.health(Health::Healthy);
         app.started(2).await;
         tree.stop().await;
@@ -72,7 +74,7 @@ fn a_restart_after_a_sibling_that_stays_ill_fails_in_time_is_told_and_is_tried_a
 }
 
 #[test]
-fn what_comes_after_a_one_shot_that_a_group_restart_cut_short_leads_to_a_new_beginning_of_all() {
+fn if_a_restart_of_a_set_stops_a_one_shot_its_dependent_fails_until_the_supervisor_is_restarted() {
     paused(async {
         let universe = Universe::new();
         let [first, job, app, web] = puppets(&universe, ["first", "job", "app", "web"]);
@@ -83,7 +85,7 @@ fn what_comes_after_a_one_shot_that_a_group_restart_cut_short_leads_to_a_new_beg
         let tree = Supervisor::new("t").child(nested).start().await.unwrap();
         first.fail("x");
         first.gone().await;
-        // Four failures of the app, then the supervisor gives up and is restarted with all that it has.
+        // The app fails four times. Then its supervisor gives up, and is restarted with all its children.
         job.started(2).await;
         web.started(2).await;
         let paths = ["/t/s/first", "/t/s/job", "/t/s/app", "/t/s/web"];

@@ -1,4 +1,4 @@
-//! Attempts whose body has ended although something of them has not, and other ends at the edge.
+//! Unusual ends: attempts whose body has ended before a hook or a subtask, and trees without timers or with their runtime gone.
 
 use liveoak_runtime::testing::{Universe, eventually, paused};
 use liveoak_runtime::*;
@@ -10,7 +10,7 @@ const fn s(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// Fails at once in its first attempt; its stop hook never ends there.
+/// A service that fails at once in its first attempt, and whose stop hook then never ends.
 struct Hanging {
     panics_in_a_subtask: bool,
 }
@@ -37,8 +37,7 @@ impl Service for Hanging {
 }
 
 #[test]
-fn a_stop_hook_that_hangs_after_its_body_failed_is_bounded_by_the_child_s_deadline_and_the_child_comes_back()
-{
+fn a_stop_hook_that_hangs_after_a_failure_is_bounded_by_the_child_s_deadline_and_the_child_is_restarted() {
     for (panics_in_a_subtask, kind) in [(false, "failed"), (true, "panicked")] {
         paused(async move {
             let universe = Universe::new();
@@ -48,7 +47,7 @@ fn a_stop_hook_that_hangs_after_its_body_failed_is_bounded_by_the_child_s_deadli
             tokio::time::sleep(Duration::from_millis(500)).await;
             let snapshot = tree.snapshot();
             let a = snapshot.get("/t/a").unwrap();
-            assert_ne!((a.state.as_str(), a.health), ("running", Health::Healthy), "it is dead");
+            assert_ne!((a.state.as_str(), a.health), ("running", Health::Healthy), "its body has ended");
             tokio::time::sleep(s(6)).await;
             let snapshot = tree.snapshot();
             let a = snapshot.get("/t/a").unwrap();
@@ -61,7 +60,7 @@ fn a_stop_hook_that_hangs_after_its_body_failed_is_bounded_by_the_child_s_deadli
 }
 
 #[test]
-fn a_subtask_that_never_yields_does_not_make_a_dead_body_look_alive() {
+fn a_subtask_that_never_yields_does_not_make_an_ended_body_look_alive() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let release = Arc::new(AtomicBool::new(false));
     runtime.block_on(async {
@@ -81,7 +80,7 @@ fn a_subtask_that_never_yields_does_not_make_a_dead_body_look_alive() {
                         std::thread::yield_now();
                     }
                 }));
-                // Not Tokio's `yield_now`: what that leaves with a thread stays there when the thread is taken.
+                // Not Tokio's `yield_now`: a task that yields so stays with its worker thread, which the subtask may block.
                 while !began.load(Ordering::Relaxed) {
                     tokio::time::sleep(Duration::from_millis(1)).await;
                 }
@@ -90,7 +89,8 @@ fn a_subtask_that_never_yields_does_not_make_a_dead_body_look_alive() {
         });
         let child = child.stop_within(Duration::from_millis(50)).backoff(None);
         let tree = Supervisor::new("t").child(child).start().await.unwrap();
-        eventually("it came back", || tree.snapshot().get("/t/a").is_some_and(|a| a.attempt.0 == 2)).await;
+        eventually("a second attempt", || tree.snapshot().get("/t/a").is_some_and(|a| a.attempt.0 == 2))
+            .await;
         let snapshot = tree.snapshot();
         let exit = snapshot.get("/t/a").and_then(|a| a.last_exit.clone()).unwrap();
         assert_eq!(exit.to_string(), "failed: the body failed");
@@ -101,7 +101,7 @@ fn a_subtask_that_never_yields_does_not_make_a_dead_body_look_alive() {
 }
 
 #[test]
-fn a_child_that_is_refused_at_once_is_dropped_outside_of_what_is_locked() {
+fn a_child_that_is_refused_at_once_is_dropped_outside_of_the_tree_s_lock() {
     struct Looks(TreeHandle);
     impl Drop for Looks {
         fn drop(&mut self) {
@@ -125,7 +125,7 @@ fn a_child_that_is_refused_at_once_is_dropped_outside_of_what_is_locked() {
 }
 
 #[test]
-fn a_budget_without_end_is_what_it_says() {
+fn an_unlimited_stop_budget_is_unlimited() {
     paused(async {
         let universe = Universe::new();
         let deaf = universe.puppet("deaf").ignoring_stop();
@@ -149,7 +149,7 @@ fn a_runtime_without_timers_is_refused_with_the_reason() {
 }
 
 #[test]
-fn whoever_still_holds_a_context_of_an_attempt_that_is_over_is_asked_to_stop() {
+fn a_context_kept_after_its_attempt_has_ended_reports_a_stop() {
     paused(async {
         let (sender, receiver) = tokio::sync::oneshot::channel();
         let sender = std::sync::Mutex::new(Some(sender));
@@ -168,7 +168,7 @@ fn whoever_still_holds_a_context_of_an_attempt_that_is_over_is_asked_to_stop() {
 }
 
 #[test]
-fn the_end_of_the_runtime_is_no_clean_stop() {
+fn the_end_of_the_runtime_is_not_a_clean_stop() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let tree = runtime.block_on(async {
         let child = Child::task("a", |_| std::future::pending::<()>());

@@ -18,7 +18,7 @@ fn members(tree: &TreeHandle) -> Vec<String> {
     tree.snapshot().get("/t/g").unwrap().children.iter().map(|child| child.path.name().to_owned()).collect()
 }
 
-/// Fails, once told, with its own number.
+/// A group whose members fail when their number is in `fails`.
 fn group_of(fails: &Arc<Mutex<Vec<u32>>>) -> Group<u32> {
     let fails = Arc::clone(fails);
     Group::new("g", move |ctx: Ctx, n: u32| {
@@ -64,7 +64,7 @@ fn members_are_restarted_one_for_one_each_with_its_own_argument() {
 }
 
 #[test]
-fn a_member_whose_name_is_taken_is_refused_and_the_numbers_of_the_nameless_differ() {
+fn a_member_whose_name_is_taken_is_refused_and_members_without_a_name_get_different_numbers() {
     paused(async {
         let group = group_of(&Arc::default());
         let handle = group.handle();
@@ -103,7 +103,7 @@ fn remove_then_add_of_the_same_name_works() {
 }
 
 #[test]
-fn a_full_group_refuses_and_gives_the_argument_back_to_its_destructor() {
+fn a_full_group_refuses_a_member_and_drops_its_argument() {
     paused(async {
         let argument = Arc::new(());
         let group = Group::<Arc<()>>::temporary("g", |ctx: Ctx, held| async move {
@@ -124,7 +124,7 @@ fn a_full_group_refuses_and_gives_the_argument_back_to_its_destructor() {
 }
 
 #[test]
-fn a_restart_of_a_member_whose_argument_is_gone_is_refused_and_the_member_goes_on() {
+fn a_restart_of_a_temporary_member_is_refused_because_its_argument_was_used_and_the_member_goes_on() {
     paused(async {
         let universe = Universe::new();
         let group = Group::<u32>::temporary("g", |ctx: Ctx, _n| async move { ctx.stopping().await });
@@ -141,7 +141,7 @@ fn a_restart_of_a_member_whose_argument_is_gone_is_refused_and_the_member_goes_o
 }
 
 #[test]
-fn temporary_members_are_gone_when_they_end_however_they_do() {
+fn temporary_members_are_removed_at_their_end_whatever_their_exit() {
     paused(async {
         let universe = Universe::new();
         let group = Group::<u32>::temporary("g", |_ctx, n| async move {
@@ -167,7 +167,7 @@ fn temporary_members_are_gone_when_they_end_however_they_do() {
 }
 
 #[test]
-fn transient_members_come_back_after_a_failure_only() {
+fn transient_members_are_restarted_after_a_failure_only() {
     paused(async {
         let starts = Arc::new(AtomicU32::new(0));
         let counted = Arc::clone(&starts);
@@ -205,12 +205,12 @@ fn a_start_is_answered_when_the_member_is_ready_or_has_failed() {
         let id = handle.start(Some(name("well")), true).await.unwrap();
         assert_eq!(tree.now().since(before), s(2));
         assert_eq!(tree.snapshot().get("/t/g/well").unwrap().id, id);
-        let refused = handle.start(Some(name("ill")), false).await;
+        let refused = handle.start(Some(name("failing")), false).await;
         assert!(
             matches!(&refused, Err(Refusal::Failed(exit)) if exit.to_string() == "failed: cannot start"),
             "{refused:?}"
         );
-        // One that fails its start in a dynamic group harms nobody else, and is not kept.
+        // A member that fails its start affects no other member, and is removed.
         assert_eq!(members(&tree), ["well"]);
         assert_eq!(tree.snapshot().get("/t/g/well").unwrap().attempt, Attempt(1));
         tree.stop().await;
@@ -219,7 +219,7 @@ fn a_start_is_answered_when_the_member_is_ready_or_has_failed() {
 }
 
 #[test]
-fn a_handle_of_a_group_that_does_not_run_is_told_so() {
+fn a_handle_of_a_group_that_is_not_running_returns_an_error() {
     paused(async {
         let group = group_of(&Arc::default());
         let handle = group.handle();
@@ -229,7 +229,7 @@ fn a_handle_of_a_group_that_does_not_run_is_told_so() {
         tree.stop_child("/t/g").await.unwrap();
         assert!(matches!(handle.spawn(1), Err(Refusal::SupervisorDown)));
         tree.start_child("/t/g").await.unwrap();
-        assert!(members(&tree).is_empty(), "members are gone with their group");
+        assert!(members(&tree).is_empty(), "members are removed with their group");
         handle.spawn(1).unwrap();
         tree.stop().await;
         assert!(matches!(handle.spawn(1), Err(Refusal::TreeEnded)));
@@ -239,9 +239,9 @@ fn a_handle_of_a_group_that_does_not_run_is_told_so() {
 }
 
 #[test]
-fn a_slot_that_is_used_again_is_not_emptied_by_the_late_end_of_its_old_child() {
-    // Members end, are removed and are added by many threads at once, while events are watched and stops of
-    // another group are under way: what is to be forgotten may be found late.
+fn a_reused_slot_is_not_emptied_by_the_late_end_of_its_old_child() {
+    // Members of one group end while members of another are added and events are watched, on two threads. So a slot may be
+    // cleared late, after the machine has given it to another child.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
         let quick = Group::<()>::temporary("quick", |_ctx, ()| async {});
@@ -261,14 +261,14 @@ fn a_slot_that_is_used_again_is_not_emptied_by_the_late_end_of_its_old_child() {
             handle.spawn(()).unwrap();
         }
         churn.await.unwrap();
-        // Each of them really runs: all hear the stop.
+        // Every member really runs: each of them ends when asked.
         let report = tree.stop().await;
         assert!(report.is_clean(), "{:?}", report.forced().next());
     });
 }
 
 #[test]
-fn the_stop_of_a_great_group_leaves_other_tasks_of_its_thread_their_turn() {
+fn the_stop_of_a_large_group_lets_other_tasks_of_its_thread_run() {
     const MEMBERS: usize = 20_000;
     paused(async {
         let ctxs: Arc<Mutex<Vec<Ctx>>> = Arc::default();

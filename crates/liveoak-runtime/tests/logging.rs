@@ -1,5 +1,5 @@
-//! A log subscriber is user code too. In a file of its own: subscribers of one thread and events of another mix
-//! within a process.
+//! A log subscriber is user code, and may call the tree or panic. This test has a process of its own, because subscribers of
+//! one thread and events of another mix within a process.
 
 use liveoak_runtime::testing::{Universe, paused};
 use liveoak_runtime::*;
@@ -8,22 +8,23 @@ use std::sync::{Arc, OnceLock};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Metadata, Subscriber};
 
+/// The tree that the subscriber calls, and the number of log lines.
 #[derive(Clone, Default)]
-struct Nest {
+struct LogCalls {
     tree: Arc<OnceLock<TreeHandle>>,
     calls: Arc<AtomicU32>,
 }
 
-impl Nest {
+impl LogCalls {
     fn calls(&self) -> u32 {
         self.calls.load(Ordering::SeqCst)
     }
 }
 
-/// A log subscriber that calls the tree with every line, and panics with every third.
-struct PestLog(Nest);
+/// A log subscriber that calls the tree at every line, and panics at every third.
+struct CallingLog(LogCalls);
 
-impl Subscriber for PestLog {
+impl Subscriber for CallingLog {
     fn enabled(&self, _: &Metadata<'_>) -> bool {
         true
     }
@@ -48,8 +49,8 @@ impl Subscriber for PestLog {
 
 #[test]
 fn a_log_subscriber_may_call_the_tree_and_panic() {
-    let nest = Nest::default();
-    let log = PestLog(nest.clone());
+    let calls = LogCalls::default();
+    let log = CallingLog(calls.clone());
     tracing::subscriber::with_default(log, || {
         paused(async {
             let universe = Universe::new();
@@ -58,14 +59,14 @@ fn a_log_subscriber_may_call_the_tree_and_panic() {
             let tree = Supervisor::new("t").children(children).start().await.unwrap();
             puppets[0].fail("x");
             puppets[0].started(2).await;
-            let before = nest.calls();
+            let before = calls.calls();
             assert!(before > 40, "{before}");
-            // From now on the log itself stops the tree with its next line.
-            nest.tree.set(tree.handle()).unwrap();
+            // From now on the subscriber stops the tree at its next line.
+            calls.tree.set(tree.handle()).unwrap();
             puppets[1].fail("x");
             let ended = tree.join().await;
             assert!(matches!(ended.exit, Exit::Stopped), "{ended:?}");
-            assert!(nest.calls() > before + 20);
+            assert!(calls.calls() > before + 20);
             universe.check().await;
         });
     });

@@ -1,18 +1,18 @@
-//! Memory stays constant under a restart storm. One test in this file: it looks at the memory of the whole process.
+//! Memory stays constant under a restart storm. This file has one test only, because it measures the whole process.
 
 use liveoak_runtime::testing::paused;
 use liveoak_runtime::*;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The process's resident memory in bytes.
+/// Returns the process's resident memory in bytes.
 fn resident() -> u64 {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
     let pages: u64 = statm.split(' ').nth(1).unwrap().parse().unwrap();
     pages * 4096
 }
 
-/// Two million in release builds.
+/// The number of restarts: two million in release builds.
 const RESTARTS: u64 = if cfg!(debug_assertions) { 200_000 } else { 2_000_000 };
 
 #[test]
@@ -46,7 +46,7 @@ fn memory_stays_constant_over_a_million_restarts() {
         let before = resident();
         until(RESTARTS).await;
         let after = resident();
-        // Not a byte per restart.
+        // Less than a byte for each restart.
         let grown = after.saturating_sub(before);
         assert!(grown < RESTARTS / 2, "{grown} bytes more after {RESTARTS} restarts");
         tree.kill().await;

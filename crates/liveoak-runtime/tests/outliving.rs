@@ -1,4 +1,4 @@
-//! Nothing outlives its supervisor, however that comes to its end.
+//! Nothing outlives its supervisor, however the supervisor ends.
 
 use liveoak_runtime::testing::{Puppet, Universe, eventually, paused};
 use liveoak_runtime::*;
@@ -12,7 +12,7 @@ fn real() -> Runtime {
     Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
 }
 
-/// Waits for something outside of every runtime.
+/// Waits until `condition` holds, outside of every runtime.
 fn wait_for(what: &str, condition: impl Fn() -> bool) {
     let since = Instant::now();
     while !condition() {
@@ -25,20 +25,20 @@ fn wait_for(what: &str, condition: impl Fn() -> bool) {
 
 /// A tree with one child of each kind.
 fn one_of_each(puppets: &[Puppet; 4]) -> Supervisor {
-    let [task, thread, nested, placed] = puppets;
+    let [task, thread, nested, dedicated] = puppets;
     Supervisor::new("t")
         .child(task.child())
         .child(thread.thread())
         .child(Supervisor::new("nested").child(nested.child()))
         .child(
-            Supervisor::new("place")
-                .dedicated_runtime(DedicatedRuntime::new("place", 1))
-                .child(placed.child()),
+            Supervisor::new("dedicated")
+                .dedicated_runtime(DedicatedRuntime::new("dedicated", 1))
+                .child(dedicated.child()),
         )
 }
 
 fn four() -> [Puppet; 4] {
-    ["task", "thread", "nested", "placed"].map(Puppet::new)
+    ["task", "thread", "nested", "dedicated"].map(Puppet::new)
 }
 
 fn all_live(puppets: &[Puppet; 4]) -> bool {
@@ -50,7 +50,7 @@ fn none_lives(puppets: &[Puppet; 4]) -> bool {
 }
 
 #[test]
-fn handle_dropped_no_child_outlives_it() {
+fn no_child_outlives_a_dropped_handle() {
     let puppets = four();
     let runtime = real();
     runtime.block_on(async {
@@ -65,7 +65,7 @@ fn handle_dropped_no_child_outlives_it() {
 }
 
 #[test]
-fn handle_dropped_outside_of_the_runtime_no_child_outlives_it() {
+fn no_child_outlives_a_handle_that_is_dropped_outside_of_the_runtime() {
     let puppets = four();
     let runtime = real();
     let tree = runtime.block_on(async { one_of_each(&puppets).start().await.unwrap() });
@@ -74,7 +74,7 @@ fn handle_dropped_outside_of_the_runtime_no_child_outlives_it() {
 }
 
 #[test]
-fn the_start_dropped_in_the_middle_leaves_nothing() {
+fn a_start_that_is_dropped_in_the_middle_leaves_nothing() {
     paused(async {
         let universe = Universe::new();
         let (a, slow) = (universe.puppet("a"), universe.puppet("slow").slow_to_start());
@@ -86,7 +86,7 @@ fn the_start_dropped_in_the_middle_leaves_nothing() {
 }
 
 #[test]
-fn supervisor_task_aborted_no_child_outlives_it() {
+fn no_child_outlives_an_aborted_supervisor_task() {
     let puppets = four();
     let runtime = real();
     runtime.block_on(async {
@@ -99,7 +99,7 @@ fn supervisor_task_aborted_no_child_outlives_it() {
 }
 
 #[test]
-fn supervisor_panics_no_child_outlives_it() {
+fn no_child_outlives_a_supervisor_task_that_panics() {
     let puppets = four();
     let runtime = real();
     runtime.block_on(async {
@@ -114,7 +114,7 @@ fn supervisor_panics_no_child_outlives_it() {
 }
 
 #[test]
-fn runtime_shut_down_no_child_outlives_it() {
+fn no_child_outlives_its_runtime() {
     let puppets = four();
     let runtime = real();
     let tree = runtime.block_on(async { one_of_each(&puppets).start().await.unwrap() });
@@ -123,12 +123,15 @@ fn runtime_shut_down_no_child_outlives_it() {
         Builder::new_current_thread().build().unwrap().block_on(async { waiting.join().await })
     });
     drop(runtime);
-    assert_eq!(puppets[0].live() + puppets[2].live(), 0, "tasks are gone with their runtime");
-    // Threads see the stop, places are closed.
+    assert_eq!(puppets[0].live() + puppets[2].live(), 0, "tasks end with their runtime");
+    // Threads see the stop, and dedicated runtimes are shut down.
     wait_for("the end of all", || none_lives(&puppets));
     let ended = waiter.join().unwrap();
     assert!(matches!(ended.exit, Exit::Killed), "{:?}", ended.exit);
-    assert!(puppets.iter().all(|puppet| puppet.starts() == 1), "nothing was started into nothing");
+    assert!(
+        puppets.iter().all(|puppet| puppet.starts() == 1),
+        "no attempt was begun on a runtime that has ended"
+    );
 }
 
 #[test]
@@ -151,25 +154,25 @@ fn after_the_runtime_s_end_commands_are_refused_and_nothing_begins() {
 }
 
 #[test]
-fn threads_and_places_alone_are_told_of_the_end_of_their_tree_s_runtime() {
+fn threads_and_dedicated_runtimes_are_stopped_at_the_end_of_their_tree_s_runtime() {
     let puppets = four();
-    let [_, thread, _, placed] = &puppets;
+    let [_, thread, _, dedicated] = &puppets;
     let runtime = real();
     let tree = runtime.block_on(async {
-        let place = Supervisor::new("place")
-            .dedicated_runtime(DedicatedRuntime::new("place", 1))
-            .child(placed.child());
-        Supervisor::new("t").child(thread.thread()).child(place).start().await.unwrap()
+        let supervisor = Supervisor::new("dedicated")
+            .dedicated_runtime(DedicatedRuntime::new("dedicated", 1))
+            .child(dedicated.child());
+        Supervisor::new("t").child(thread.thread()).child(supervisor).start().await.unwrap()
     });
     drop(runtime);
     wait_for("the end of both", || none_lives(&puppets));
     let ended = Builder::new_current_thread().build().unwrap().block_on(tree.join());
-    assert!(!ended.report.is_clean(), "they were not stopped but told");
+    assert!(!ended.report.is_clean(), "a stop caused by the runtime's end is not clean");
 }
 
 #[test]
 fn a_tree_of_children_that_restart_at_once_ends_with_its_runtime() {
-    // Each end of a task is answered by a new attempt; on a runtime that is going away that would never end.
+    // Each task that ends is restarted at once. On a runtime that is shutting down this would never end.
     for _ in 0..30 {
         let runtime = real();
         let tree = runtime.block_on(async {
@@ -182,12 +185,12 @@ fn a_tree_of_children_that_restart_at_once_ends_with_its_runtime() {
         drop(runtime);
         let snapshot = tree.snapshot();
         let attempts = snapshot.root.children.iter().map(|child| child.attempt.0);
-        assert_eq!(attempts.max(), Some(1), "attempts were begun on a runtime that is gone");
+        assert_eq!(attempts.max(), Some(1), "attempts were begun on a runtime that has ended");
     }
 }
 
 #[test]
-fn what_a_closure_has_captured_is_dropped_when_the_tree_has_ended_not_with_its_last_handle() {
+fn captured_values_are_dropped_at_the_end_of_the_tree_not_with_its_last_handle() {
     paused(async {
         let captured = Arc::new(());
         let (in_child, in_group) = (Arc::clone(&captured), Arc::clone(&captured));
@@ -208,13 +211,13 @@ fn what_a_closure_has_captured_is_dropped_when_the_tree_has_ended_not_with_its_l
         assert!(Arc::strong_count(&captured) > 1);
         tree.stop().await;
         assert_eq!(Arc::strong_count(&captured), 1);
-        // A closure that captures the tree itself is no leak either.
+        // So a closure that captures the tree's own handle does not leak it.
         drop((tree, members));
     });
 }
 
 #[test]
-fn a_tree_on_a_runtime_that_is_gone_already_does_not_start() {
+fn a_tree_on_a_runtime_that_has_ended_does_not_start() {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let handle = runtime.handle().clone();
     drop(runtime);
@@ -235,7 +238,7 @@ fn outside_of_a_runtime_a_tree_is_an_error_that_says_what_is_missing() {
 }
 
 #[test]
-fn the_report_of_a_runtime_s_end_names_what_lived_and_nothing_that_had_ended_before() {
+fn the_report_of_a_runtime_s_end_names_the_children_that_lived_and_none_that_had_ended_before() {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let lives = Puppet::new("lives");
     let done = Child::task("done", |_ctx| async {}).restart(Restart::Temporary);
@@ -251,8 +254,8 @@ fn the_report_of_a_runtime_s_end_names_what_lived_and_nothing_that_had_ended_bef
 }
 
 #[test]
-fn what_was_still_to_be_begun_when_the_runtime_ended_is_not_begun() {
-    // More than is begun in one turn; the thread is the last.
+fn attempts_not_yet_begun_when_the_runtime_ends_are_never_begun() {
+    // There are more children than one turn begins; the thread is the last of them.
     let idle =
         (0..5_000).map(|n| Child::task(format!("idle{n}"), |ctx: Ctx| async move { ctx.stopping().await }));
     let released = Arc::new(AtomicBool::new(false));
@@ -269,19 +272,19 @@ fn what_was_still_to_be_begun_when_the_runtime_ended_is_not_begun() {
     assert!(real().block_on(tree.join()).exit.is_failure());
     let holders = Arc::strong_count(&released);
     released.store(true, Ordering::Relaxed);
-    assert_eq!(holders, 1, "the thread was begun, and holds what its closure has captured");
+    assert_eq!(holders, 1, "the thread was begun, because it holds the captured value");
 }
 
 #[test]
-fn what_a_thread_that_never_looks_has_spawned_in_its_place_ends_with_the_tree_s_runtime() {
+fn subtasks_of_a_deaf_thread_on_a_dedicated_runtime_end_with_the_tree_s_runtime() {
     struct Spawned(Arc<AtomicBool>);
     impl Drop for Spawned {
         fn drop(&mut self) {
             self.0.store(true, Ordering::Relaxed);
         }
     }
-    let (released, gone) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-    let (held, seen) = (Arc::clone(&released), Arc::clone(&gone));
+    let (released, dropped) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let (held, seen) = (Arc::clone(&released), Arc::clone(&dropped));
     let thread = Child::thread("thread", move |ctx: Ctx| {
         let spawned = Spawned(Arc::clone(&seen));
         ctx.spawn(async move {
@@ -293,18 +296,18 @@ fn what_a_thread_that_never_looks_has_spawned_in_its_place_ends_with_the_tree_s_
             std::thread::sleep(Duration::from_millis(1));
         }
     });
-    let place = Supervisor::new("place")
-        .dedicated_runtime(DedicatedRuntime::new("place", 1))
+    let dedicated = Supervisor::new("dedicated")
+        .dedicated_runtime(DedicatedRuntime::new("dedicated", 1))
         .child(thread.reports_ready());
     let runtime = real();
-    let _tree = runtime.block_on(Supervisor::new("t").child(place).start()).unwrap();
+    let _tree = runtime.block_on(Supervisor::new("t").child(dedicated).start()).unwrap();
     drop(runtime);
-    wait_for("the end of what it has spawned", || gone.load(Ordering::Relaxed));
+    wait_for("the end of the subtask", || dropped.load(Ordering::Relaxed));
     released.store(true, Ordering::Relaxed);
 }
 
 thread_local! {
-    /// A runtime that its thread keeps to its own end, with a tree on it.
+    /// A runtime, with a tree on it, that is dropped when its thread ends.
     static KEPT: RefCell<Option<(Runtime, Tree)>> = const { RefCell::new(None) };
 }
 
@@ -312,7 +315,7 @@ struct PanicsWhenDropped;
 
 impl Drop for PanicsWhenDropped {
     fn drop(&mut self) {
-        panic!("a destructor that panics, meant by the test");
+        panic!("on purpose, in a destructor");
     }
 }
 
@@ -323,7 +326,8 @@ fn a_runtime_that_ends_with_its_thread_ends_its_tree() {
         let puppets = four();
         let in_thread = puppets.clone();
         let thread = std::thread::spawn(move || {
-            // Made first, it is gone last when the thread ends: after what the tree and Tokio keep in the thread.
+            // Thread locals are dropped in reverse order of their first use. This one is used first, so it is dropped
+            // after those of the tree and of Tokio.
             KEPT.set(None);
             let bad = Child::task("bad", |ctx: Ctx| async move {
                 let _dropped = PanicsWhenDropped;
@@ -348,7 +352,7 @@ fn a_runtime_that_ends_with_its_thread_ends_its_tree_also_where_clocks_have_been
     thread_local! {
         static KEPT: RefCell<Option<(Runtime, Tree)>> = const { RefCell::new(None) };
     }
-    // From now on Tokio asks its own storage for the time.
+    // From now on Tokio reads the time through a thread local of its own.
     Builder::new_current_thread().enable_all().start_paused(true).build().unwrap().block_on(async {});
     let thread = std::thread::spawn(|| {
         KEPT.set(None);

@@ -1,4 +1,4 @@
-//! Panics anywhere in a child are caught, named, and the tree lives.
+//! Panics anywhere in a child are caught and named in its exit, and the tree goes on.
 
 use liveoak_runtime::testing::{Universe, eventually, paused};
 use liveoak_runtime::*;
@@ -6,7 +6,7 @@ use std::process::Command as Program;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Runs `child`, which panics in its first attempt only, beside a healthy sibling. Returns what was kept.
+/// Runs `child`, which panics only in its first attempt, beside a healthy sibling. Returns the panic of its exit.
 fn panic_of_first_attempt(child: impl Into<Child>) -> Arc<Panic> {
     capture_panics();
     let child = child.into().backoff(None);
@@ -21,7 +21,7 @@ fn panic_of_first_attempt(child: impl Into<Child>) -> Arc<Panic> {
         })
         .await;
         let exit = tree.snapshot().get("/t/bad").unwrap().last_exit.clone();
-        assert_eq!(sibling.starts(), 1, "the sibling was left alone");
+        assert_eq!(sibling.starts(), 1, "the sibling was not restarted");
         assert!(tree.stop().await.is_clean());
         universe.check().await;
         match exit {
@@ -31,7 +31,7 @@ fn panic_of_first_attempt(child: impl Into<Child>) -> Arc<Panic> {
     })
 }
 
-/// The message and the place are kept; returns during what it happened.
+/// Checks the message and the location of a panic. Returns in which hook it happened.
 fn during(panic: &Panic, message: &str) -> Option<&'static str> {
     assert_eq!(panic.message, message);
     let location = panic.location.as_deref().expect("a location");
@@ -59,11 +59,11 @@ enum Hook {
 }
 
 /// A service that panics in one of its hooks, in the first attempt.
-struct Service1 {
+struct PanicsIn {
     hook: Hook,
 }
 
-impl Service for Service1 {
+impl Service for PanicsIn {
     async fn init(&mut self, ctx: &Ctx) -> Result<Init, BoxError> {
         assert!(!(self.hook == Hook::Init && ctx.attempt() == Attempt(1)), "in init");
         Ok(Init::Ready)
@@ -86,16 +86,16 @@ impl Service for Service1 {
 }
 
 fn service(hook: Hook) -> Child {
-    // A first start that fails would fail the tree: the first attempt of these is begun by a command.
+    // The factory panics only in the first attempt, as the hooks do.
     Child::service("bad", move || {
         if hook == Hook::Factory && current().is_some_and(|ctx| ctx.attempt() == Attempt(1)) {
             panic!("in the factory");
         }
-        Service1 { hook }
+        PanicsIn { hook }
     })
 }
 
-/// A panic before readiness fails the first start; what is kept of it is in the error.
+/// Runs `child`, which panics before it is ready. The first start fails; returns the panic of its error.
 fn panic_of_first_start(child: Child) -> Arc<Panic> {
     capture_panics();
     paused(async {
@@ -154,8 +154,8 @@ fn a_panic_in_the_stop_hook_is_caught_and_named_and_the_tree_lives() {
 
 #[test]
 fn a_panic_in_drop_of_the_body_is_caught_and_named_and_the_tree_lives() {
-    // Dropped by the end of the body's own scope it is the body's panic; held by the future itself, the
-    // destructor's.
+    // A value that the body's own scope drops would panic in the body. This one is held beside the body's future, so it
+    // panics in the destructor.
     struct Held(Bomb, std::pin::Pin<Box<dyn Future<Output = ()> + Send>>);
     impl Future for Held {
         type Output = ();
@@ -200,7 +200,7 @@ fn a_panic_in_a_subtask_fails_the_attempt_and_is_named() {
         if ctx.attempt() == Attempt(1) {
             ctx.spawn(async { panic!("in the subtask") });
         }
-        // Deaf to the stop: only the subtask's panic ends the first attempt.
+        // The body ignores the stop, so only the subtask's panic ends the first attempt.
         let first = ctx.attempt() == Attempt(1);
         if first { std::future::pending::<()>().await } else { ctx.stopping().await }
     }));
@@ -228,7 +228,7 @@ fn a_panic_in_a_thread_is_caught_and_named_and_the_tree_lives() {
 }
 
 #[test]
-fn a_panic_that_was_caught_and_resumed_is_not_shown_at_the_place_of_another() {
+fn a_resumed_panic_is_not_reported_at_the_location_of_another_panic() {
     let panic = panic_of_first_attempt(Child::task("bad", |ctx: Ctx| async move {
         if ctx.attempt() == Attempt(1) {
             let _ = std::panic::catch_unwind(|| panic!("another"));
@@ -271,7 +271,7 @@ fn a_panic_keeps_its_backtrace_if_backtraces_are_enabled() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }
 
-/// What a panic carries: one more whenever it is dropped.
+/// A panic payload whose destructor panics with another payload of the same kind.
 struct Endless;
 
 impl Drop for Endless {
@@ -281,7 +281,7 @@ impl Drop for Endless {
 }
 
 #[test]
-fn a_panic_that_carries_what_panics_whenever_it_is_dropped_is_an_exit_like_any_other() {
+fn a_panic_whose_payload_panics_when_dropped_is_an_exit_like_any_other() {
     paused(async {
         let universe = Universe::new();
         let sibling = universe.puppet("sibling");

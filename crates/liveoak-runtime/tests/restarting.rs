@@ -48,7 +48,7 @@ fn a_sibling_still_running_under_one_for_all_or_rest_for_one_is_stopped_before_i
 }
 
 #[test]
-fn group_restart_follows_declared_order_a_permanently_dead_sibling_does_not_hang_the_group() {
+fn a_restart_set_starts_in_declared_order_and_is_not_held_up_by_a_finished_sibling() {
     paused(async {
         let log: Arc<Mutex<Vec<&str>>> = Arc::default();
         let child = |name: &'static str| {
@@ -66,7 +66,7 @@ fn group_restart_follows_declared_order_a_permanently_dead_sibling_does_not_hang
             })
         };
         let dead = Child::task("dead", |_ctx| async {}).restart(Restart::Temporary);
-        // ChildDeclaration against the order of their names.
+        // The declared order is not the order of the names.
         let tree = Supervisor::new("t")
             .strategy(Strategy::OneForAll)
             .child(child("z"))
@@ -76,14 +76,14 @@ fn group_restart_follows_declared_order_a_permanently_dead_sibling_does_not_hang
             .start()
             .await
             .unwrap();
-        eventually("the group", || log.lock().unwrap().len() == 6).await;
+        eventually("the restart of all", || log.lock().unwrap().len() == 6).await;
         assert_eq!(*log.lock().unwrap(), ["z", "m", "b", "z", "m", "b"]);
         tree.stop().await;
     });
 }
 
 #[test]
-fn failures_of_child_a_do_not_use_up_child_b_s_limit_many_children_restarting_once_each_all_come_back() {
+fn failures_of_child_a_do_not_use_up_child_b_s_limit_and_many_that_fail_once_each_are_all_restarted() {
     paused(async {
         let universe = Universe::new();
         let puppets: Vec<_> = (0..100).map(|n| universe.puppet(format!("p{n}"))).collect();
@@ -99,7 +99,7 @@ fn failures_of_child_a_do_not_use_up_child_b_s_limit_many_children_restarting_on
 }
 
 #[test]
-fn the_window_slides_a_child_that_fails_just_below_the_rate_for_ever_is_never_given_up_on() {
+fn the_window_slides_so_a_child_that_fails_just_below_the_rate_is_never_given_up_on() {
     paused(async {
         let universe = Universe::new();
         let puppet = universe.puppet("a");
@@ -110,7 +110,7 @@ fn the_window_slides_a_child_that_fails_just_below_the_rate_for_ever_is_never_gi
             puppet.fail("below the rate");
             puppet.started(attempt).await;
         }
-        // At the rate it is.
+        // At the rate of the limit the child is given up on.
         for _ in 0..4 {
             tokio::time::sleep(s(2)).await;
             puppet.fail("above the rate");
@@ -123,7 +123,7 @@ fn the_window_slides_a_child_that_fails_just_below_the_rate_for_ever_is_never_gi
 }
 
 #[test]
-fn give_up_is_visible_in_event_state_health_and_exit_health_is_never_green_over_a_dead_part() {
+fn giving_up_is_visible_in_event_state_health_and_exit_and_no_supervisor_above_is_healthy() {
     paused(async {
         let universe = Universe::new();
         let (dead, well) = (universe.puppet("dead"), universe.puppet("well"));
@@ -139,7 +139,7 @@ fn give_up_is_visible_in_event_state_health_and_exit_health_is_never_green_over_
                     break gave_up;
                 }
                 Some(_) => {}
-                None => panic!("no event of it"),
+                None => panic!("no event about it"),
             }
         };
         assert_eq!((gave_up.path.as_str(), gave_up.count, gave_up.allowed), ("/t/inner/dead", 1, 0));
@@ -167,7 +167,7 @@ fn escalation_goes_through_two_levels_and_names_the_child_the_exit_and_the_count
         let middle = Supervisor::new("s1").intensity(limit).child(lowest).backoff(None);
         let tree =
             Supervisor::new("t").intensity(limit).child(middle).child(beside.child()).start().await.unwrap();
-        // Each level allows one restart of what is below it: 2 × 2 × 2 attempts in all.
+        // Each level allows one restart of its child: 2 × 2 × 2 attempts in all.
         for attempt in 1..=8 {
             bad.started(attempt).await;
             assert_eq!(beside.starts(), 1);
@@ -229,7 +229,8 @@ fn a_success_loop_does_not_burn_a_core() {
         let tree = Supervisor::new("t").child(child).start().await.unwrap();
         tokio::time::sleep(s(600)).await;
         let starts = starts.load(Ordering::Relaxed);
-        // From 100 ms to 30 s, half of it on average: about 10 in the first minute, then 4 a minute.
+        // The backoff grows from 100 ms to 30 s, with half of it on average: about 10 starts in the first minute, then 4 a
+        // minute.
         assert!((20..150).contains(&starts), "{starts}");
         tree.stop().await;
     });
@@ -260,7 +261,7 @@ fn a_one_shot_child_under_a_supervisor_that_is_restarted_runs_again() {
 }
 
 #[test]
-fn two_children_failing_in_the_same_instant_under_one_for_all_come_back_once() {
+fn two_children_that_fail_in_the_same_instant_under_one_for_all_are_restarted_once() {
     paused(async {
         let universe = Universe::new();
         let puppets = three(&universe);
@@ -279,7 +280,7 @@ fn two_children_failing_in_the_same_instant_under_one_for_all_come_back_once() {
 }
 
 #[test]
-fn a_child_failing_while_its_group_restarts_does_not_live_twice() {
+fn a_child_that_fails_while_its_restart_set_restarts_does_not_live_twice() {
     paused(async {
         let universe = Universe::new();
         let puppets = three(&universe);
@@ -288,7 +289,7 @@ fn a_child_failing_while_its_group_restarts_does_not_live_twice() {
             let starts = puppets[1].starts();
             puppets[1].fail("first");
             puppets[1].started(starts + 1).await;
-            // While the one behind it is still starting or just has.
+            // The next child is starting, or has just started.
             puppets[0].fail("second");
         }
         tokio::time::sleep(s(20)).await;
@@ -299,7 +300,7 @@ fn a_child_failing_while_its_group_restarts_does_not_live_twice() {
 }
 
 #[test]
-fn a_group_that_backs_off_waits_as_a_group() {
+fn the_whole_restart_set_waits_for_the_backoff_of_the_child_that_failed() {
     paused(async {
         let universe = Universe::new();
         let [a, b, c] = three(&universe);
@@ -349,11 +350,11 @@ fn the_end_of_significant_children_ends_the_supervisor_with_success() {
 }
 
 #[test]
-fn without_asking_for_it_a_panic_keeps_its_message_only() {
+fn without_capture_panics_a_panic_keeps_its_message_only() {
     paused(async {
         let universe = Universe::new();
         let puppet = universe.puppet("a");
-        // Nothing in this file's program asks.
+        // No test of this file calls `capture_panics`.
         let tree = Supervisor::new("t").child(puppet.child().backoff(None)).start().await.unwrap();
         puppet.panic("boom");
         puppet.started(2).await;

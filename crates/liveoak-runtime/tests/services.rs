@@ -1,4 +1,4 @@
-//! Services: `init`, `run`, `stop`.
+//! Services: the hooks `init`, `run` and `stop`.
 
 use liveoak_runtime::testing::{Universe, paused};
 use liveoak_runtime::*;
@@ -9,7 +9,7 @@ const fn s(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// What each hook does, and what happened.
+/// A service whose hooks do as its fields say, and log when they are called.
 #[derive(Clone)]
 struct Script {
     init: Option<Duration>,
@@ -89,7 +89,7 @@ impl Service for Script {
 }
 
 #[test]
-fn a_service_lives_its_three_hooks_and_is_ready_after_init() {
+fn a_service_runs_its_three_hooks_and_is_ready_after_init() {
     paused(async {
         let universe = Universe::new();
         let script = Script { init: Some(s(3)), ..Script::new() };
@@ -107,7 +107,7 @@ fn a_service_lives_its_three_hooks_and_is_ready_after_init() {
 }
 
 #[test]
-fn a_slow_but_honest_init_that_is_interrupted_is_not_reported_as_an_unclean_stop() {
+fn a_slow_init_that_is_interrupted_is_a_clean_stop() {
     paused(async {
         let universe = Universe::new();
         let script = Script { init: None, ..Script::new() };
@@ -145,7 +145,7 @@ fn the_stop_hook_runs_also_when_run_was_cancelled() {
         let child = script.child().stop_within(s(4));
         let tree = Supervisor::new("t").child(child).start().await.unwrap();
         let report = tree.stop().await;
-        // Half of its time is for run, the rest for the hook.
+        // Half of the stop deadline is for `run`, the other half for the stop hook.
         assert_eq!(report.took, s(2));
         assert!(report.is_clean(), "{report:?}");
         assert_eq!(script.log(), ["init 1", "run 1", "stop 1", "stopped 1"]);
@@ -154,7 +154,7 @@ fn the_stop_hook_runs_also_when_run_was_cancelled() {
 }
 
 #[test]
-fn the_stop_hook_runs_after_a_kill_within_the_grace() {
+fn the_stop_hook_runs_after_a_kill_within_the_kill_wait() {
     paused(async {
         let universe = Universe::new();
         let script = Script { run: Run::Deaf, stop: Some(s(1)), ..Script::new() };
@@ -167,18 +167,18 @@ fn the_stop_hook_runs_after_a_kill_within_the_grace() {
     });
 }
 
-/// Kills its tree when it is asked to stop, and returns at once.
-struct Rash {
+/// A service that kills its tree when it is asked to stop, and returns at once.
+struct KillsItsTree {
     tree: Arc<Mutex<Option<TreeHandle>>>,
     stopped: Arc<Mutex<bool>>,
 }
 
-impl Service for Rash {
+impl Service for KillsItsTree {
     async fn run(&mut self, ctx: &Ctx) -> Result<(), BoxError> {
         ctx.stopping().await;
         let tree = self.tree.lock().unwrap().take().unwrap();
         let mut kill = std::pin::pin!(tree.kill());
-        // Begun, and not waited for.
+        // The kill is begun, but its end is not awaited.
         std::future::poll_fn(|cx| {
             let _ = kill.as_mut().poll(cx);
             std::task::Poll::Ready(())
@@ -201,8 +201,10 @@ fn the_stop_hook_runs_also_when_the_kill_comes_just_as_the_body_has_returned() {
         let universe = Universe::new();
         let (tree_cell, stopped) = (Arc::default(), Arc::default());
         let (cell, flag) = (Arc::clone(&tree_cell), Arc::clone(&stopped));
-        let child =
-            Child::service("svc", move || Rash { tree: Arc::clone(&cell), stopped: Arc::clone(&flag) });
+        let child = Child::service("svc", move || KillsItsTree {
+            tree: Arc::clone(&cell),
+            stopped: Arc::clone(&flag),
+        });
         let tree = Supervisor::new("t").child(child).start().await.unwrap();
         *tree_cell.lock().unwrap() = Some(tree.handle());
         let report = tree.stop().await;
@@ -228,7 +230,7 @@ fn the_stop_hook_runs_after_an_error_and_does_not_hide_it() {
 }
 
 #[test]
-fn an_error_of_the_stop_hook_is_the_exit_if_nothing_else_was_wrong() {
+fn an_error_of_the_stop_hook_is_the_exit_if_nothing_else_failed() {
     paused(async {
         let universe = Universe::new();
         let script = Script { stop_says: Err("cannot flush"), ..Script::new() };
@@ -246,7 +248,7 @@ async fn universe_ends(tree: Tree, universe: Universe) {
 }
 
 #[test]
-fn each_attempt_gets_a_fresh_value_and_the_hooks_of_the_last_are_over_before_the_next() {
+fn each_attempt_gets_a_new_value_and_the_previous_hooks_have_ended_before_it_begins() {
     paused(async {
         let universe = Universe::new();
         let script = Script { run: Run::Fails, stop: Some(s(1)), ..Script::new() };
@@ -282,7 +284,7 @@ fn a_service_that_is_not_needed_counts_as_started_and_is_absent() {
 }
 
 #[test]
-fn a_service_that_is_not_ready_yet_says_so_itself() {
+fn a_service_that_is_not_ready_after_init_reports_it_later() {
     struct Late;
     impl Service for Late {
         async fn init(&mut self, _ctx: &Ctx) -> Result<Init, BoxError> {

@@ -1,4 +1,4 @@
-//! `Supervisor::run` and the signals of its process: this program runs itself again, and signals that.
+//! `Supervisor::run` and signals: each test starts this test program as a child process, and sends signals to it.
 
 use liveoak_runtime::testing::Puppet;
 use liveoak_runtime::*;
@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Lines, Write};
 use std::process::{Child as Program, ChildStdout, Command as Run, Stdio};
 use std::time::{Duration, Instant};
 
-/// Runs one of the ignored tests below as a program of its own, until it says that it is ready.
+/// Starts one of the ignored tests below as a process of its own, and waits until it reports that it is ready.
 fn program(test: &str) -> (Program, Lines<BufReader<ChildStdout>>) {
     let mut program = Run::new(std::env::current_exe().unwrap())
         .args(["--exact", test, "--ignored", "--nocapture"])
@@ -25,7 +25,7 @@ fn until(lines: &mut Lines<BufReader<ChildStdout>>, wanted: &str) {
 }
 
 fn say(line: &str) {
-    // Past the capture of the test harness, in one write.
+    // One direct write, which the test harness does not capture.
     let _ = std::io::stdout().write_all(format!("child: {line}\n").as_bytes());
 }
 
@@ -34,7 +34,7 @@ fn send(program: &Program, signal: &str) {
     assert!(sent.success());
 }
 
-/// Waits for the program's end and returns whether it ended with success.
+/// Waits for the program's end. Returns `true` if it ended with success.
 fn ended(mut program: Program) -> bool {
     let since = Instant::now();
     loop {

@@ -1,4 +1,4 @@
-//! The runtime as a whole, in a few strokes.
+//! The runtime as a whole, in a few short tests.
 
 use liveoak_runtime::testing::{Universe, paused};
 use liveoak_runtime::*;

@@ -87,7 +87,7 @@ fn a_dependency_declared_later_works() {
 }
 
 #[test]
-fn one_that_never_becomes_ready_times_out_while_commands_are_served() {
+fn a_child_that_never_becomes_ready_times_out_while_commands_are_served() {
     paused(async {
         let universe = Universe::new();
         let (db, other) = (universe.puppet("db").slow_to_start(), universe.puppet("other"));
@@ -110,7 +110,7 @@ fn one_that_never_becomes_ready_times_out_while_commands_are_served() {
 }
 
 #[test]
-fn with_the_order_of_edges_whoever_can_starts_side_by_side() {
+fn with_the_order_of_edges_children_whose_edges_hold_start_side_by_side() {
     paused(async {
         let universe = Universe::new();
         let [a, b] = ["a", "b"].map(|name| universe.puppet(name).slow_to_start());
@@ -134,26 +134,26 @@ fn with_the_order_of_edges_whoever_can_starts_side_by_side() {
 }
 
 #[test]
-fn a_child_after_a_healthy_or_completed_one_waits_for_just_that() {
+fn a_child_waits_until_its_dependencies_are_healthy_or_completed() {
     paused(async {
         let universe = Universe::new();
-        let (once, ill, last) = (universe.puppet("once"), universe.puppet("ill"), universe.puppet("last"));
-        ill.health(Health::Degraded);
+        let (once, weak, last) = (universe.puppet("once"), universe.puppet("weak"), universe.puppet("last"));
+        weak.health(Health::Degraded);
         let tree = Supervisor::new("t")
             .order(Order::Edges)
             .child(once.child().restart(Restart::Temporary))
-            .child(ill.child())
+            .child(weak.child())
             .child(
-                last.child().after_when("once", Condition::Completed).after_when("ill", Condition::Healthy),
+                last.child().after_when("once", Condition::Completed).after_when("weak", Condition::Healthy),
             )
             .begin()
             .unwrap();
         tokio::time::sleep(s(1)).await;
         once.complete();
         tokio::time::sleep(s(1)).await;
-        let what = WaitingFor::Edge(Name::new("ill").unwrap(), Condition::Healthy);
+        let what = WaitingFor::Edge(Name::new("weak").unwrap(), Condition::Healthy);
         assert_eq!(state(&tree, "/t/last"), ChildState::Waiting { what, remaining: Some(s(29)) });
-        ill.health(Health::Healthy);
+        weak.health(Health::Healthy);
         tree.ready().await.unwrap();
         assert_eq!(last.live(), 1);
         tree.stop().await;
@@ -162,12 +162,12 @@ fn a_child_after_a_healthy_or_completed_one_waits_for_just_that() {
 }
 
 #[test]
-fn unknown_names_cycles_and_duplicates_are_errors_before_anything_starts_all_at_once() {
+fn unknown_names_cycles_and_duplicates_are_reported_together_before_anything_starts() {
     paused(async {
         let universe = Universe::new();
         let puppet = universe.puppet("a");
         let error = Supervisor::new("t")
-            .child(puppet.child().after("nobody"))
+            .child(puppet.child().after("absent"))
             .child(puppet.child())
             .child(universe.puppet("x").child().after("y"))
             .child(universe.puppet("y").child().after("x"))
@@ -177,7 +177,7 @@ fn unknown_names_cycles_and_duplicates_are_errors_before_anything_starts_all_at_
             .await
             .unwrap_err();
         let text = error.to_string();
-        for wanted in ["nobody", "used twice", "x after y after x", "bad/name", "no|such"] {
+        for wanted in ["absent", "used twice", "x after y after x", "bad/name", "no|such"] {
             assert!(text.contains(wanted), "{wanted} is missing:\n{text}");
         }
         assert_eq!(puppet.starts(), 0);

@@ -10,14 +10,13 @@ const fn s(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// Takes the backoff out of the way of what a test is about.
+/// A backoff that is longer than any other time of a test.
 const fn slow_backoff() -> Backoff {
     Backoff { from: s(1000), to: s(1000), reset_after: s(10_000) }
 }
 
 #[test]
-fn n_children_that_ignore_the_stop_total_time_is_one_budget_all_are_forced_the_report_names_all_the_process_survives()
- {
+fn n_children_that_ignore_the_stop_take_one_budget_are_all_forced_and_reported_and_the_process_survives() {
     paused(async {
         let universe = Universe::new();
         let puppets: Vec<_> = (0..50).map(|n| universe.puppet(format!("p{n}")).ignoring_stop()).collect();
@@ -40,7 +39,7 @@ fn n_children_that_ignore_the_stop_total_time_is_one_budget_all_are_forced_the_r
 }
 
 #[test]
-fn stop_asked_before_the_child_looks_it_sees_it() {
+fn a_child_that_looks_after_the_stop_request_still_sees_it() {
     paused(async {
         let universe = Universe::new();
         let child = Child::task("busy", |ctx: Ctx| async move {
@@ -56,11 +55,11 @@ fn stop_asked_before_the_child_looks_it_sees_it() {
 }
 
 #[test]
-fn stop_asked_before_the_attempt_has_begun_it_sees_it() {
+fn an_attempt_that_begins_after_the_stop_request_still_sees_it() {
     paused(async {
         let child =
             Child::task("a", |ctx: Ctx| async move { assert!(ctx.is_stopping(), "looked too early") });
-        // Nothing of the runtime runs between the two.
+        // No task runs between these two calls.
         let tree = Supervisor::new("t").child(child).begin().unwrap();
         let report = tree.stop().await;
         assert!(matches!(report.entries[0].exit, Some(Exit::Completed)), "{report:?}");
@@ -68,7 +67,7 @@ fn stop_asked_before_the_attempt_has_begun_it_sees_it() {
 }
 
 #[test]
-fn stop_asked_twice_same_report() {
+fn two_stops_return_the_same_report() {
     paused(async {
         let universe = Universe::new();
         let slow = universe.puppet("slow").stopping_after(s(2));
@@ -90,7 +89,7 @@ fn stop_asked_twice_same_report() {
 }
 
 #[test]
-fn stop_during_start_cancels_what_has_not_begun() {
+fn a_stop_during_the_start_cancels_children_that_have_not_begun() {
     paused(async {
         let universe = Universe::new();
         let a = universe.puppet("a");
@@ -113,7 +112,7 @@ fn stop_during_start_cancels_what_has_not_begun() {
 }
 
 #[test]
-fn stop_pause_quarantine_remove_or_shutdown_during_backoff_cancels_the_backoff_nothing_starts_later() {
+fn a_stop_remove_or_shutdown_during_backoff_cancels_the_backoff_and_nothing_starts_later() {
     paused(async {
         let universe = Universe::new();
         let puppets: Vec<_> =
@@ -134,7 +133,7 @@ fn stop_pause_quarantine_remove_or_shutdown_during_backoff_cancels_the_backoff_n
         tree.remove_child("/t/removed").await.unwrap();
         tokio::time::sleep(s(2000)).await;
         assert_eq!([puppets[0].starts(), puppets[1].starts()], [1, 1]);
-        // The third did come back meanwhile: the backoff of the others was really cancelled.
+        // The third child was restarted meanwhile, so the others would have been too if their backoff had gone on.
         assert_eq!(puppets[2].starts(), 2);
         puppets[2].fail("again");
         puppets[2].gone().await;
@@ -147,7 +146,7 @@ fn stop_pause_quarantine_remove_or_shutdown_during_backoff_cancels_the_backoff_n
 }
 
 #[test]
-fn stop_during_a_group_restart_starts_nothing_any_more() {
+fn a_stop_during_a_restart_of_a_set_starts_nothing_more() {
     paused(async {
         let universe = Universe::new();
         let a = universe.puppet("a");
@@ -170,7 +169,7 @@ fn stop_during_a_group_restart_starts_nothing_any_more() {
 }
 
 #[test]
-fn restart_asked_for_then_shutdown_nothing_is_alive_once_shutdown_has_answered() {
+fn after_a_restart_and_a_shutdown_nothing_lives_once_the_shutdown_has_answered() {
     paused(async {
         let universe = Universe::new();
         let a = universe.puppet("a").stopping_after(s(1));
@@ -235,7 +234,7 @@ fn children_stop_in_the_reverse_of_their_order() {
 }
 
 #[test]
-fn kill_waits_for_nobody() {
+fn a_kill_waits_for_no_child() {
     paused(async {
         let universe = Universe::new();
         let (a, b) = (universe.puppet("a").ignoring_stop(), universe.puppet("b").stopping_after(s(4)));
@@ -264,16 +263,16 @@ fn a_kill_overtakes_a_stop_that_is_under_way() {
 }
 
 #[test]
-fn a_kill_that_a_child_orders_when_it_is_asked_to_stop_is_obeyed_by_itself_at_once() {
+fn a_child_that_kills_its_tree_when_asked_to_stop_is_itself_killed_at_once() {
     paused(async {
         let child = Child::task("a", |ctx: Ctx| async move {
             ctx.stopping().await;
-            // It waits for nothing that could wake it.
+            // After this, only the kill can wake it.
             ctx.tree().begin_kill();
             std::future::pending::<()>().await;
         });
         let tree = Supervisor::new("t").child(child).start().await.unwrap();
-        // It waits for the stop.
+        // Lets the child wait for the stop.
         tokio::time::sleep(s(1)).await;
         let report = tree.stop().await;
         assert_eq!((report.entries[0].stage, report.took), (StopStage::Killed, Duration::ZERO), "{report:?}");
@@ -281,7 +280,7 @@ fn a_kill_that_a_child_orders_when_it_is_asked_to_stop_is_obeyed_by_itself_at_on
 }
 
 #[test]
-fn a_stop_of_more_members_than_one_turn_asks_goes_on_also_if_nobody_has_a_deadline() {
+fn a_stop_of_more_members_than_fit_into_one_turn_goes_on_even_without_a_deadline() {
     const MEMBERS: usize = 20_000;
     paused(async {
         let asked = Arc::new(AtomicUsize::new(0));
@@ -291,7 +290,7 @@ fn a_stop_of_more_members_than_one_turn_asks_goes_on_also_if_nobody_has_a_deadli
             async move {
                 ctx.stopping().await;
                 count.fetch_add(1, Ordering::Relaxed);
-                // Nothing that it does moves the stop on.
+                // It never ends, so no exit continues the stop.
                 std::future::pending::<()>().await;
             }
         });
@@ -301,7 +300,7 @@ fn a_stop_of_more_members_than_one_turn_asks_goes_on_also_if_nobody_has_a_deadli
         for _ in 0..MEMBERS {
             members.spawn(()).unwrap();
         }
-        // All wait for the stop.
+        // Lets all members wait for the stop.
         tokio::time::sleep(s(1)).await;
         tree.begin_stop();
         eventually("all are asked", || asked.load(Ordering::Relaxed) == MEMBERS).await;
@@ -326,17 +325,17 @@ fn a_child_that_ends_by_itself_during_the_stop_of_another_is_not_restarted() {
 }
 
 #[test]
-fn an_adapter_is_told_of_its_kill_and_written_off_after_the_grace() {
+fn a_task_with_kill_sees_its_kill_and_is_abandoned_after_the_kill_wait() {
     paused(async {
         let universe = Universe::new();
-        let told = Arc::new(std::sync::Mutex::new(Vec::new()));
-        let adapter = |name: &'static str, obeys: bool| {
-            let told = Arc::clone(&told);
+        let killed = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let child = |name: &'static str, obeys: bool| {
+            let killed = Arc::clone(&killed);
             Child::task_with_kill(name, move |ctx: Ctx| {
-                let told = Arc::clone(&told);
+                let killed = Arc::clone(&killed);
                 async move {
                     ctx.killed().await;
-                    told.lock().unwrap().push(name);
+                    killed.lock().unwrap().push(name);
                     if !obeys {
                         std::future::pending::<()>().await;
                     }
@@ -346,8 +345,8 @@ fn an_adapter_is_told_of_its_kill_and_written_off_after_the_grace() {
             .stop_within(s(1))
         };
         let tree = Supervisor::new("t")
-            .child(adapter("obeys", true))
-            .child(adapter("hangs", false))
+            .child(child("obeys", true))
+            .child(child("hangs", false))
             .start()
             .await
             .unwrap();
@@ -355,9 +354,9 @@ fn an_adapter_is_told_of_its_kill_and_written_off_after_the_grace() {
         let stages: Vec<_> = report.entries.iter().map(|entry| (entry.path.name(), entry.stage)).collect();
         assert_eq!(stages, [("hangs", StopStage::Abandoned), ("obeys", StopStage::Killed)]);
         assert!(matches!(report.entries[1].exit, Some(Exit::Signal { signal: 9, .. })), "{report:?}");
-        assert_eq!(*told.lock().unwrap(), ["hangs", "obeys"]);
+        assert_eq!(*killed.lock().unwrap(), ["hangs", "obeys"]);
         assert_eq!(report.took, s(1) + KILL_WAIT + s(1));
-        // Written off is dropped as well: nothing is left over.
+        // The body of the abandoned attempt was dropped, so nothing is left.
         universe.check().await;
     });
 }

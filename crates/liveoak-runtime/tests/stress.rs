@@ -1,5 +1,6 @@
-//! Many threads do everything at once. Seeds are printed: a failure is run again with
-//! `LIVEOAK_SEED=<seed> cargo test -p liveoak-runtime --test stress`.
+//! A storm of concurrent commands, exits and additions on several threads, in real time. A failure prints its seed;
+//! `LIVEOAK_SEED=<seed> cargo test -p liveoak-runtime --test stress` runs that seed again. With real threads the run is
+//! similar, not equal.
 
 mod dice;
 
@@ -18,7 +19,7 @@ fn seeds() -> Vec<u64> {
     }
 }
 
-/// Counts the attempts of one child that live, and how often two did.
+/// Counts the live attempts of one child, and how often an attempt began while another lived.
 #[derive(Default)]
 struct Census {
     live: AtomicUsize,
@@ -42,7 +43,7 @@ impl Drop for Counted {
     }
 }
 
-/// Lives for a random while, then ends somehow.
+/// A child that lives for a random time and ends in a random way.
 fn restless(name: String, seed: u64, census: &Arc<Census>) -> Child {
     let census = Arc::clone(census);
     let child = Child::task(name, move |ctx: Ctx| {
@@ -84,7 +85,7 @@ fn restless(name: String, seed: u64, census: &Arc<Census>) -> Child {
 
 /// One random command.
 async fn command(tree: &TreeHandle, dice: &mut Dice, seed: u64, late: &Arc<Census>) {
-    let supervisor = ["/t/one", "/t/all", "/t/rest", "/t/place"][dice.roll(4) as usize];
+    let supervisor = ["/t/one", "/t/all", "/t/rest", "/t/dedicated"][dice.roll(4) as usize];
     let path = match dice.roll(5) {
         0 => supervisor.to_owned(),
         n => format!("{supervisor}/c{}", n - 1),
@@ -134,13 +135,13 @@ fn storm(seed: u64) {
             counted.fetch_add(1, Ordering::SeqCst);
             let census = Arc::clone(&counted);
             async move {
-                struct Gone(Arc<AtomicUsize>);
-                impl Drop for Gone {
+                struct CountsDown(Arc<AtomicUsize>);
+                impl Drop for CountsDown {
                     fn drop(&mut self) {
                         self.0.fetch_sub(1, Ordering::SeqCst);
                     }
                 }
-                let _gone = Gone(census);
+                let _counts_down = CountsDown(census);
                 ctx.sleep(Duration::from_micros(n)).await;
             }
         });
@@ -152,18 +153,18 @@ fn storm(seed: u64) {
             .child(some("one"))
             .child(some("all").strategy(Strategy::OneForAll))
             .child(some("rest").strategy(Strategy::RestForOne))
-            .child(some("place").dedicated_runtime(DedicatedRuntime::new("storm", 1)))
+            .child(some("dedicated").dedicated_runtime(DedicatedRuntime::new("storm", 1)))
             .child(group)
             .child(thread.thread().backoff(None).limit(Limit::unlimited()))
             .begin()
             .unwrap();
         let over = Arc::new(AtomicBool::new(false));
-        let mut hands = Vec::new();
-        for hand in 0..6 {
+        let mut operators = Vec::new();
+        for operator in 0..6 {
             let (tree, over, late) = (tree.handle(), Arc::clone(&over), Arc::clone(&late));
             let (handle, thread) = (handle.clone(), thread.clone());
-            let mut dice = Dice(seed.wrapping_mul(hand + 2));
-            hands.push(tokio::spawn(async move {
+            let mut dice = Dice(seed.wrapping_mul(operator + 2));
+            operators.push(tokio::spawn(async move {
                 while !over.load(Ordering::Relaxed) {
                     let work = command(&tree, &mut dice, seed, &late);
                     let _ = tokio::time::timeout(Duration::from_millis(5), work).await;
@@ -178,8 +179,8 @@ fn storm(seed: u64) {
         let (report, also) = (tree.stop().await, tree.handle().stop().await);
         assert!(Arc::ptr_eq(&report, &also));
         over.store(true, Ordering::Relaxed);
-        for hand in hands {
-            hand.await.unwrap();
+        for operator in operators {
+            operator.await.unwrap();
         }
         assert!(report.entries.iter().all(|entry| entry.stage != StopStage::Abandoned), "{report:?}");
         assert!(!thread.overlapped() && thread.live() == 0);
@@ -192,7 +193,7 @@ fn storm(seed: u64) {
 }
 
 #[test]
-fn whatever_is_done_at_once_a_child_has_one_live_attempt_and_the_stop_ends() {
+fn under_concurrent_commands_a_child_has_one_live_attempt_and_the_stop_ends() {
     quiet_panics();
     run_seeds("stress", seeds(), storm);
 }

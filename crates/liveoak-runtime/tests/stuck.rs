@@ -1,4 +1,4 @@
-//! Code that never yields, in real time: it is abandoned and reported, and the process survives.
+//! Code that never yields, in real time. It is abandoned and reported, and the process goes on.
 
 use liveoak_runtime::testing::{Puppet, eventually};
 use liveoak_runtime::*;
@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::runtime::Builder;
 
-/// Runs `test` on a runtime of two threads, in real time. What never yields is left to itself in the end.
+/// Runs `test` on a runtime of two threads, in real time. Does not wait for threads that never yield.
 fn real<F: Future>(test: F) -> F::Output {
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let outcome = runtime.block_on(test);
@@ -32,23 +32,23 @@ fn a_child_that_never_yields_cannot_hang_the_stop_it_is_abandoned_and_reported()
         let stages: Vec<_> = report.entries.iter().map(|entry| (entry.path.name(), entry.stage)).collect();
         assert_eq!(stages, [("stuck", StopStage::Abandoned), ("well", StopStage::Asked)]);
         assert!(matches!(report.entries[0].exit, Some(Exit::Abandoned)), "{report:?}");
-        assert_eq!(stuck.live(), 1, "it does still run");
+        assert_eq!(stuck.live(), 1, "it still runs");
         stuck.release();
         stuck.gone().await;
     });
 }
 
 #[test]
-fn the_stuck_detector_acts_by_itself_also_when_the_stuck_child_has_just_woken_the_clock() {
+fn the_watchdog_acts_even_if_the_stuck_child_has_just_woken_the_timer_task() {
     real(async {
         let release = Arc::new(AtomicBool::new(false));
         let released = Arc::clone(&release);
         let child = Child::task("stuck", move |ctx: Ctx| {
             let released = Arc::clone(&released);
             async move {
-                // This thread looks at the runtime's timers now. Woken by one, it says that it is ready, which sets
-                // the heartbeat's timer and wakes the tree's task from here; then it never yields. Neither the
-                // tree's task nor its timers must wait for this thread.
+                // The worker thread that wakes this task is the one that drives the runtime's timers. Here it reports
+                // readiness, which sets the heartbeat's deadline and wakes the tree's timer task; then it never yields.
+                // The deadline must be kept although this thread does not run the timer task any more.
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 if ctx.attempt() == Attempt(1) {
                     ctx.ready();
@@ -63,12 +63,12 @@ fn the_stuck_detector_acts_by_itself_also_when_the_stuck_child_has_just_woken_th
         });
         let child = child.reports_ready().heartbeat(SOON).backoff(None);
         let tree = Supervisor::new("t").child(child).start().await.unwrap();
-        let second = eventually("a second attempt, after the first was written off", || {
+        let second = eventually("a second attempt, after the first was abandoned", || {
             tree.snapshot().get("/t/stuck").unwrap().attempt == Attempt(2)
         });
         let in_time = tokio::time::timeout(Duration::from_secs(20), second).await;
         release.store(true, Ordering::Relaxed);
-        assert!(in_time.is_ok(), "nobody noticed");
+        assert!(in_time.is_ok(), "the missed heartbeat was not noticed");
         let exit = tree.snapshot().get("/t/stuck").unwrap().last_exit.clone();
         assert!(matches!(exit, Some(Exit::HeartbeatTimeout(_))), "{exit:?}");
         tree.kill().await;
@@ -86,7 +86,7 @@ fn children_that_never_yield_and_take_all_threads_cannot_hang_the_stop() {
             .await
             .unwrap();
         stuck.iter().for_each(Puppet::spin);
-        // Whoever gets a thread keeps it; the others never get one.
+        // An attempt that gets a worker thread keeps it; the others never get one.
         let report = tree.stop().await;
         assert!(report.entries.iter().all(|entry| entry.stage == StopStage::Abandoned), "{report:?}");
         assert_eq!(report.entries.len(), 4);
@@ -96,7 +96,7 @@ fn children_that_never_yield_and_take_all_threads_cannot_hang_the_stop() {
 }
 
 #[test]
-fn a_thread_that_never_looks_is_abandoned_and_reported_and_the_process_survives() {
+fn a_thread_that_never_checks_for_the_stop_is_abandoned_and_reported_and_the_process_survives() {
     real(async {
         let deaf = Puppet::new("deaf").ignoring_stop();
         let listens = Puppet::new("listens");
@@ -131,7 +131,7 @@ fn a_late_exit_report_of_an_old_attempt_changes_nothing() {
         puppet.spin();
         let restarted = tree.restart_child("/t/stuck").await;
         assert!(matches!(restarted, Ok(Outcome::Ready { attempt: Attempt(2), .. })), "{restarted:?}");
-        assert_eq!(puppet.live(), 2, "the first was written off and still runs");
+        assert_eq!(puppet.live(), 2, "the first was abandoned and still runs");
         puppet.release();
         eventually("the end of the first", || puppet.live() == 1).await;
         let snapshot = tree.snapshot();
@@ -144,7 +144,7 @@ fn a_late_exit_report_of_an_old_attempt_changes_nothing() {
 }
 
 #[test]
-fn what_an_abandoned_thread_has_spawned_is_gone_and_it_can_spawn_no_more() {
+fn subtasks_of_an_abandoned_thread_are_aborted_and_it_can_spawn_no_more() {
     real(async {
         let release = Arc::new(AtomicBool::new(false));
         let (beats, late) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
@@ -169,7 +169,7 @@ fn what_an_abandoned_thread_has_spawned_is_gone_and_it_can_spawn_no_more() {
         eventually("a few beats", || beats.load(Ordering::Relaxed) > 3).await;
         let report = tree.stop().await;
         assert_eq!(report.entries[0].stage, StopStage::Abandoned);
-        // It was aborted with the end of the ladder; a poll that was under way may still add one.
+        // The subtask was aborted when the thread was abandoned. A poll that was under way may still add one.
         let counted = beats.load(Ordering::Relaxed);
         tokio::time::sleep(SOON).await;
         assert!(beats.load(Ordering::Relaxed) <= counted + 1, "its subtask still runs");

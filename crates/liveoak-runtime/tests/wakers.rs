@@ -1,4 +1,4 @@
-//! Wakers are user code, too: one that panics harms nobody but who is waiting with it.
+//! Wakers are user code. A waker that panics affects only the future that waits with it.
 
 use liveoak_runtime::testing::{Universe, eventually, paused};
 use liveoak_runtime::*;
@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
-/// What a bomb's panic carries: one more whenever it is dropped.
+/// A panic payload whose destructor panics with another payload of the same kind.
 struct Endless;
 
 impl Drop for Endless {
@@ -38,14 +38,14 @@ impl Drop for Bomb {
     }
 }
 
-/// Futures that were polled once, each with a bomb of its own.
+/// Futures that were polled once, each with a panicking waker of its own.
 #[derive(Default)]
-struct Mined<'a> {
+struct PanickingWaiters<'a> {
     waiting: Vec<Pin<Box<dyn Future<Output = ()> + 'a>>>,
     woken: Arc<AtomicU32>,
 }
 
-impl<'a> Mined<'a> {
+impl<'a> PanickingWaiters<'a> {
     fn add<T>(&mut self, future: impl Future<Output = T> + 'a) {
         let mut future = Box::pin(async { drop(future.await) });
         let waker = Waker::from(Arc::new(Bomb(Arc::clone(&self.woken))));
@@ -58,7 +58,7 @@ impl<'a> Mined<'a> {
     }
 }
 
-/// A child that hands its context out.
+/// A child that adds its context to `ctxs`.
 fn shown(name: &str, ctxs: &Arc<Mutex<Vec<Ctx>>>) -> Child {
     let ctxs = Arc::clone(ctxs);
     Child::task(name, move |ctx: Ctx| {
@@ -75,8 +75,8 @@ fn a_reader_of_events_whose_waker_panics_cuts_no_other_reader_off() {
         let tree = Supervisor::new("t").child(a.child().backoff(None)).start().await.unwrap();
         let mut readers = [tree.events(), tree.events(), tree.events()];
         let [first, good, last] = &mut readers;
-        let mut mined = Mined::default();
-        mined.add(first.next());
+        let mut waiters = PanickingWaiters::default();
+        waiters.add(first.next());
         let names: Mutex<Vec<&str>> = Mutex::default();
         let read = async {
             while let Some(EventOrLost::Event(event)) = good.next().await {
@@ -86,14 +86,14 @@ fn a_reader_of_events_whose_waker_panics_cuts_no_other_reader_off() {
         let mut read = std::pin::pin!(read);
         let early = tokio::time::timeout(Duration::from_millis(1), read.as_mut()).await;
         assert!(early.is_err(), "nothing happens yet");
-        mined.add(last.next());
+        waiters.add(last.next());
         let fail = async {
             a.fail("x");
             a.started(2).await;
             tree.stop().await;
         };
         tokio::join!(read, fail);
-        assert_eq!(mined.woken(), 2);
+        assert_eq!(waiters.woken(), 2);
         let names = names.lock().unwrap().clone();
         assert_eq!(names[..4], ["exited", "waiting", "starting", "ready"], "{names:?}");
         assert_eq!(names[names.len() - 1], "exited", "{names:?}");
@@ -102,14 +102,14 @@ fn a_reader_of_events_whose_waker_panics_cuts_no_other_reader_off() {
 }
 
 #[test]
-fn one_who_waits_for_a_stop_and_panics_when_woken_keeps_no_other_from_being_asked() {
+fn a_waiter_for_a_stop_whose_waker_panics_does_not_keep_others_from_being_asked() {
     paused(async {
         let ctxs: Arc<Mutex<Vec<Ctx>>> = Arc::default();
         let slot = Arc::clone(&ctxs);
         let group = Group::<()>::new("g", move |ctx: Ctx, ()| {
             slot.lock().unwrap().push(ctx.clone());
             async move {
-                // A subtask waits beside the body.
+                // A subtask waits for the stop, and the body waits for the subtask.
                 let waiter = ctx.clone();
                 ctx.spawn(async move { waiter.stopping().await }).await.unwrap();
             }
@@ -121,28 +121,28 @@ fn one_who_waits_for_a_stop_and_panics_when_woken_keeps_no_other_from_being_aske
         }
         eventually("all of them", || ctxs.lock().unwrap().len() == 30).await;
         let ctxs = std::mem::take(&mut *ctxs.lock().unwrap());
-        let mut mined = Mined::default();
+        let mut waiters = PanickingWaiters::default();
         for ctx in &ctxs[3..6] {
-            mined.add(ctx.stopping());
+            waiters.add(ctx.stopping());
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
         for ctx in &ctxs[3..6] {
-            mined.add(ctx.stopping());
+            waiters.add(ctx.stopping());
         }
         let report = tree.stop().await;
         assert!(report.is_clean(), "{report:?}");
         assert_eq!((report.entries.len(), report.took), (31, Duration::ZERO));
-        assert_eq!(mined.woken(), 6);
+        assert_eq!(waiters.woken(), 6);
     });
 }
 
 #[test]
-fn one_who_waits_for_a_milestone_and_panics_when_woken_keeps_no_other_waiting() {
+fn a_waiter_for_ready_or_join_whose_waker_panics_does_not_keep_others_waiting() {
     paused(async {
         let universe = Universe::new();
         let slow = universe.puppet("slow").slow_to_start();
         let tree = Supervisor::new("t").child(slow.child()).begin().unwrap();
-        let (mut up, mut down) = (Mined::default(), Mined::default());
+        let (mut up, mut down) = (PanickingWaiters::default(), PanickingWaiters::default());
         up.add(tree.ready());
         down.add(tree.join());
         let (ready, join) = (tree.handle(), tree.handle());
@@ -164,19 +164,19 @@ fn one_who_waits_for_a_milestone_and_panics_when_woken_keeps_no_other_waiting() 
 }
 
 #[test]
-fn wakers_that_panic_in_the_tree_s_own_task_do_not_end_the_tree() {
+fn wakers_that_panic_in_the_timer_task_do_not_end_the_tree() {
     paused(async {
         let ctxs: Arc<Mutex<Vec<Ctx>>> = Arc::default();
         let stuck = shown("stuck", &ctxs).heartbeat(Duration::from_secs(1)).backoff(None);
         let tree = Supervisor::new("t").child(stuck).child(shown("a", &ctxs)).start().await.unwrap();
         eventually("both", || ctxs.lock().unwrap().len() == 2).await;
         let both = ctxs.lock().unwrap().clone();
-        let mut mined = Mined::default();
+        let mut waiters = PanickingWaiters::default();
         for ctx in &both {
-            mined.add(ctx.stopping());
-            mined.add(ctx.killed());
+            waiters.add(ctx.stopping());
+            waiters.add(ctx.killed());
         }
-        // The tree's task finds that it has missed its heartbeat.
+        // The timer task finds that the child has missed its heartbeat.
         eventually("another attempt", || ctxs.lock().unwrap().len() == 3).await;
         assert!(tree.snapshot().get("/t/stuck").unwrap().last_exit.is_some());
         assert!(tree.stop().await.is_clean());
@@ -184,23 +184,23 @@ fn wakers_that_panic_in_the_tree_s_own_task_do_not_end_the_tree() {
 }
 
 #[test]
-fn one_who_waits_for_an_answer_and_panics_when_told_keeps_no_other_from_being_told() {
+fn a_waiter_for_an_answer_whose_waker_panics_does_not_keep_others_from_their_answers() {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     let deaf = Child::task("deaf", |_ctx| std::future::pending::<()>()).stop_within(Duration::MAX);
     let supervisor = Supervisor::new("t").stop_within(Duration::MAX).child(deaf);
     let tree = runtime.block_on(supervisor.start()).unwrap();
-    let mut mined = Mined::default();
+    let mut waiters = PanickingWaiters::default();
     for _ in 0..8 {
-        mined.add(tree.stop_child("/t/deaf"));
+        waiters.add(tree.stop_child("/t/deaf"));
     }
-    // Nobody can stop it any more: whoever waits is told so.
+    // Without its runtime the tree cannot stop the child, so all waiting commands are answered now.
     drop(runtime);
     assert!(matches!(tree.handle().join().now_or_never(), Some(Ended { exit: Exit::Killed, .. })));
-    assert_eq!(mined.woken(), 8);
+    assert_eq!(waiters.woken(), 8);
 }
 
-/// What is there without waiting.
+/// The output of a future if it is ready at the first poll.
 trait NowOrNever: Future + Sized {
     fn now_or_never(self) -> Option<Self::Output> {
         match std::pin::pin!(self).poll(&mut Context::from_waker(Waker::noop())) {

@@ -13,7 +13,7 @@ const fn s(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// What a reader of events knows of a tree: a state as one word, and the attempt, by path.
+/// What a reader of events knows about a tree: for each path the state as one word, and the attempt number.
 type Known = BTreeMap<String, (&'static str, u64)>;
 
 fn word(state: &ChildState) -> &'static str {
@@ -53,7 +53,7 @@ fn learn(known: &mut Known, event: &Event) {
     known.insert(path, (state, attempt));
 }
 
-/// Reads on until everything up to `number` is known. None if some of it was lost.
+/// Reads events up to `number`. Returns `None` if some of them were lost.
 async fn read_until(events: &mut Events, known: &mut Known, last: &mut u64, number: u64) -> Option<()> {
     while *last < number {
         match events.next().await.expect("the tree lives") {
@@ -69,7 +69,7 @@ async fn read_until(events: &mut Events, known: &mut Known, last: &mut u64, numb
 }
 
 #[test]
-fn the_event_stream_says_how_many_were_lost_snapshot_plus_events_equals_the_truth() {
+fn a_snapshot_plus_later_events_equals_the_next_snapshot_unless_events_are_reported_as_lost() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
         let flaky = |name: String| {
@@ -127,13 +127,13 @@ fn the_event_stream_says_how_many_were_lost_snapshot_plus_events_equals_the_trut
         }
         over.store(true, Ordering::Relaxed);
         commands.await.unwrap();
-        assert!(lost < 100, "this reader is not that slow");
+        assert!(lost < 100, "the reader lost events too often");
         tree.stop().await;
     });
 }
 
 #[test]
-fn a_slow_reader_is_told_exactly_how_many_events_it_has_lost_and_slows_nobody_down() {
+fn a_slow_reader_learns_exactly_how_many_events_it_has_lost_and_does_not_slow_the_tree_down() {
     paused(async {
         let universe = Universe::new();
         let a = universe.puppet("a");
@@ -177,7 +177,7 @@ fn the_stream_ends_with_the_tree_after_its_last_event() {
             last
         });
         tree.stop().await;
-        // The tree's handle lives on; the stream does not.
+        // The stream ends although the tree's handle still exists.
         let last = reader.await.unwrap();
         assert_eq!(last, Some(("/t".to_owned(), "exited")));
         assert!(tree.events().next().await.is_none());
@@ -185,7 +185,7 @@ fn the_stream_ends_with_the_tree_after_its_last_event() {
     });
 }
 
-/// A waker that reads, on the thread that wakes it, what a reader of events could read by then.
+/// A waker that reads, on the thread that wakes it, all events that can be read at that moment.
 struct ReadsWhenWoken(Mutex<(Events, Vec<String>)>);
 
 impl Wake for ReadsWhenWoken {
@@ -200,7 +200,7 @@ impl Wake for ReadsWhenWoken {
 }
 
 #[test]
-fn whoever_waits_for_a_milestone_finds_the_events_before_it_told() {
+fn events_before_ready_and_join_can_be_read_when_their_waiters_are_woken() {
     paused(async {
         let universe = Universe::new();
         let slow = universe.puppet("slow").slow_to_start();
@@ -223,7 +223,7 @@ fn whoever_waits_for_a_milestone_finds_the_events_before_it_told() {
 }
 
 #[test]
-fn every_waiting_state_says_for_what_since_when_and_how_long_still() {
+fn every_waiting_state_says_what_it_waits_for_since_when_and_how_long_it_still_can() {
     paused(async {
         let universe = Universe::new();
         let (slow, next) = (universe.puppet("slow").slow_to_start(), universe.puppet("next"));

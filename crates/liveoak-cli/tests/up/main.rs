@@ -1,17 +1,18 @@
 //! `liveoak up`, end to end: real files, real programs, real signals.
 //!
-//! Nothing here sleeps for luck: every test waits for what it wants to see, and fails when it does not come. Each has
-//! a folder of its own and marks its processes through their environment; when it ends, none may be left.
+//! No test sleeps a fixed time: each waits for the text or the process that it expects, and fails when that does not come.
+//! Each test has a folder of its own, and marks its processes through an environment variable. At its end no marked process
+//! may be left.
 
 mod bad_files;
 mod endings;
+mod environment;
 mod failed_starts;
 mod many;
 mod output;
 mod report;
 mod restarts;
+mod starting;
 mod stops;
 mod support;
-mod surroundings;
 mod transcript;
-mod waiting;

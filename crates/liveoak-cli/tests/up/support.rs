@@ -1,4 +1,5 @@
-//! What the tests share: a place of their own, a running `liveoak up` that can be watched, and eyes on processes.
+//! What the tests share: [`TestDir`], the folder and the processes of one test, and [`Up`], a running `liveoak up` whose output
+//! can be watched.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read};
@@ -13,39 +14,39 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-/// Everything that is waited for takes milliseconds, or a few seconds on a loaded machine; after this it will not come.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// The limit of every wait. Everything that a test waits for takes milliseconds, or a few seconds on a loaded machine.
+pub(crate) const TIME_LIMIT: Duration = Duration::from_secs(30);
 
-/// Between two looks at something that sends no event.
-const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
+/// The time between two polls of something that sends no event.
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// The variable that marks the processes of a test.
 const MARK: &str = "LIVEOAK_TEST_OF";
 
-/// Looks again and again until there is something to see.
+/// Polls `look` until it returns a value, at most for [`TIME_LIMIT`].
 #[track_caller]
 pub(crate) fn look_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let begin = Instant::now();
     loop {
         match look() {
             Some(seen) => return seen,
-            None if begin.elapsed() > PATIENCE => panic!("no {what} after {PATIENCE:?}"),
-            None => std::thread::sleep(BETWEEN_LOOKS),
+            None if begin.elapsed() > TIME_LIMIT => panic!("no {what} after {TIME_LIMIT:?}"),
+            None => std::thread::sleep(POLL_INTERVAL),
         }
     }
 }
 
-/// A folder that goes with its test, and the mark of the test's processes. At its end no process with the mark may be
-/// alive.
-pub(crate) struct Place {
+/// The folder of a test, removed at its end, and the mark of the test's processes. At the end of the test no process with
+/// the mark may be alive.
+pub(crate) struct TestDir {
     folder: PathBuf,
     mark: String,
     /// The process ids of the `liveoak`s that were started here and watched.
     started: Mutex<Vec<u32>>,
 }
 
-impl Place {
-    pub(crate) fn new() -> Place {
+impl TestDir {
+    pub(crate) fn new() -> TestDir {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let unique = format!("{}-{number}", std::process::id());
@@ -53,21 +54,21 @@ impl Place {
         fs::create_dir_all(&folder).expect("a folder");
         // Errors name the folder as the program sees it.
         let folder = folder.canonicalize().expect("the folder");
-        Place { folder, mark: format!("{MARK}={unique};"), started: Mutex::default() }
+        TestDir { folder, mark: format!("{MARK}={unique};"), started: Mutex::default() }
     }
 
-    /// A place whose `liveoak.toml` is this, below the name `t`.
-    pub(crate) fn of(toml: &str) -> Place {
-        let place = Place::new();
-        place.file("liveoak.toml", format!("name = \"t\"\n{toml}"), 0o644);
-        place
+    /// Makes a folder with this `liveoak.toml`, for a tree called `t`.
+    pub(crate) fn of(toml: &str) -> TestDir {
+        let dir = TestDir::new();
+        dir.file("liveoak.toml", format!("name = \"t\"\n{toml}"), 0o644);
+        dir
     }
 
     pub(crate) fn at(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
 
-    pub(crate) fn folder(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.folder
     }
 
@@ -75,7 +76,7 @@ impl Place {
         self.at(name).exists()
     }
 
-    /// A file with these permissions.
+    /// Writes a file with these permissions. Returns its path.
     pub(crate) fn file(&self, name: &str, content: impl AsRef<[u8]>, mode: u32) -> PathBuf {
         let path = self.at(name);
         fs::write(&path, content).expect("written");
@@ -83,7 +84,7 @@ impl Place {
         path
     }
 
-    /// `liveoak up` with these arguments, in this place.
+    /// Returns the command `liveoak up` with these arguments, in this folder.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_liveoak"));
         let (name, value) = self.mark.split_once('=').expect("a variable");
@@ -104,18 +105,18 @@ impl Place {
         self.up(args).end()
     }
 
-    /// The document that `--report report.json` has written.
+    /// Returns the document that `--report report.json` has written.
     pub(crate) fn report(&self) -> Value {
         let text = fs::read_to_string(self.at("report.json")).expect("a report");
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error} in the report:\n{text}"))
     }
 
-    /// The living processes of this test, `liveoak` itself included.
+    /// Returns the live processes of this test, `liveoak` itself included.
     pub(crate) fn processes(&self) -> Vec<u32> {
         all_processes().filter(|pid| self.owns(*pid)).collect()
     }
 
-    /// The living guardians of this test's `liveoak`s. They do not carry the mark.
+    /// Returns the live guardians of this test's `liveoak` processes. They do not carry the mark.
     fn guardians(&self) -> Vec<u32> {
         let started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
         let words: Vec<String> =
@@ -127,13 +128,13 @@ impl Place {
         all_processes().filter(guards).collect()
     }
 
-    /// Whether a process is alive and of this test.
+    /// Returns `true` if a process is alive and belongs to this test.
     fn owns(&self, pid: u32) -> bool {
         let environ = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
         environ.split(|byte| *byte == 0).any(|entry| entry == self.mark.as_bytes()) && !is_zombie(pid)
     }
 
-    /// The living processes of this test that run `program`.
+    /// Returns the live processes of this test that run `program`.
     pub(crate) fn running(&self, program: &str) -> Vec<u32> {
         let named = |pid: &u32| {
             let comm = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
@@ -142,21 +143,21 @@ impl Place {
         self.processes().into_iter().filter(named).collect()
     }
 
-    /// Asserts that a process is alive and of this test. In the middle of an exec its environment cannot be read, so
-    /// a single look does not count.
+    /// Asserts that a process is alive and belongs to this test. In the middle of an exec its environment cannot be read, so
+    /// one look is not enough.
     #[track_caller]
     pub(crate) fn has(&self, pid: u32) {
         look_for("living process", || self.owns(pid).then_some(()));
     }
 
-    /// Sends a signal to a process, which must be alive and of this test.
+    /// Sends a signal to a process, which must be alive and belong to this test.
     #[track_caller]
     pub(crate) fn send(&self, pid: u32, signal: Signal) {
         self.has(pid);
         send(pid, signal);
     }
 
-    /// Kills a process, which must be alive and of this test.
+    /// Kills a process, which must be alive and belong to this test.
     #[track_caller]
     pub(crate) fn kill(&self, pid: u32) {
         self.send(pid, Signal::KILL);
@@ -164,17 +165,17 @@ impl Place {
 
     /// Waits until no process of this test is alive, and no guardian.
     #[track_caller]
-    pub(crate) fn is_left_empty(&self) {
+    pub(crate) fn has_no_processes_left(&self) {
         look_for("end of the last process", || {
             (self.processes().is_empty() && self.guardians().is_empty()).then_some(())
         });
     }
 }
 
-impl Drop for Place {
+impl Drop for TestDir {
     fn drop(&mut self) {
         if !std::thread::panicking() {
-            self.is_left_empty();
+            self.has_no_processes_left();
         }
         let left = self.processes().into_iter().chain(self.guardians());
         left.for_each(|pid| send(pid, Signal::KILL));
@@ -197,16 +198,16 @@ fn send(pid: u32, signal: Signal) {
     let _gone_already = kill_process(pid, signal);
 }
 
-/// What was read of both streams so far.
+/// The lines that were read from both streams so far.
 #[derive(Default)]
 struct Seen {
     lines: Mutex<[Vec<String>; 2]>,
     more: Condvar,
 }
 
-/// One of the program's streams.
+/// An output stream of `liveoak up`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Of {
+pub(crate) enum Stream {
     Stdout,
     Stderr,
 }
@@ -218,7 +219,7 @@ pub(crate) struct Up {
     readers: Vec<JoinHandle<()>>,
 }
 
-/// How `liveoak up` ended, and all it wrote.
+/// The exit code of `liveoak up`, and all that it wrote.
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) code: Option<i32>,
@@ -227,43 +228,43 @@ pub(crate) struct Ended {
 }
 
 impl Ended {
-    /// All of stderr.
+    /// Returns all of stderr.
     pub(crate) fn log(&self) -> String {
         self.stderr.join("\n")
     }
 
-    /// Asserts the exit code; shows the log if it is another.
+    /// Asserts the exit code. Shows the log if it is different.
     #[track_caller]
     pub(crate) fn with_code(self, code: i32) -> Ended {
         assert_eq!(self.code, Some(code), "{}\n{}", self.stdout.join("\n"), self.log());
         self
     }
 
-    /// Where in the log a line with `text` stands first.
+    /// Returns the index of the first line of the log that contains `text`.
     #[track_caller]
-    pub(crate) fn place_of(&self, text: &str) -> usize {
-        let place = self.stderr.iter().position(|line| line.contains(text));
-        place.unwrap_or_else(|| panic!("no {text:?} in:\n{}", self.log()))
+    pub(crate) fn position_of(&self, text: &str) -> usize {
+        let position = self.stderr.iter().position(|line| line.contains(text));
+        position.unwrap_or_else(|| panic!("no {text:?} in:\n{}", self.log()))
     }
 
-    /// Asserts that lines with these texts stand in the log in this order.
+    /// Asserts that the log has lines with these texts in this order.
     #[track_caller]
     pub(crate) fn has_in_order(&self, texts: &[&str]) {
-        let places: Vec<usize> = texts.iter().map(|text| self.place_of(text)).collect();
-        assert!(places.is_sorted(), "not in the order of {texts:?}:\n{}", self.log());
+        let positions: Vec<usize> = texts.iter().map(|text| self.position_of(text)).collect();
+        assert!(positions.is_sorted(), "not in the order of {texts:?}:\n{}", self.log());
     }
 }
 
 impl Up {
-    /// Reads what there is to read of a process.
+    /// Reads the streams of a process that are pipes.
     pub(crate) fn watch(mut child: Child) -> Up {
         let seen = Arc::new(Seen::default());
         let mut readers = Vec::new();
         if let Some(stdout) = child.stdout.take() {
-            readers.push(read(stdout, Arc::clone(&seen), Of::Stdout));
+            readers.push(read(stdout, Arc::clone(&seen), Stream::Stdout));
         }
         if let Some(stderr) = child.stderr.take() {
-            readers.push(read(stderr, Arc::clone(&seen), Of::Stderr));
+            readers.push(read(stderr, Arc::clone(&seen), Stream::Stderr));
         }
         Up { child, seen, readers }
     }
@@ -273,7 +274,7 @@ impl Up {
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
-        // It is ours and not reaped.
+        // The process is our child and not reaped, so its id is still its own.
         send(self.child.id(), signal);
     }
 
@@ -281,21 +282,21 @@ impl Up {
         self.seen.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The lines of a stream so far.
-    pub(crate) fn so_far(&self, of: Of) -> Vec<String> {
+    /// Returns the lines of a stream so far.
+    pub(crate) fn so_far(&self, of: Stream) -> Vec<String> {
         self.lines()[of as usize].clone()
     }
 
     /// Waits until `look` finds something in the lines of a stream.
     #[track_caller]
-    pub(crate) fn until<T>(&self, of: Of, what: &str, look: impl Fn(&[String]) -> Option<T>) -> T {
+    pub(crate) fn until<T>(&self, of: Stream, what: &str, look: impl Fn(&[String]) -> Option<T>) -> T {
         let begin = Instant::now();
         let mut lines = self.lines();
         loop {
             if let Some(found) = look(&lines[of as usize]) {
                 return found;
             }
-            let Some(left) = PATIENCE.checked_sub(begin.elapsed()) else {
+            let Some(left) = TIME_LIMIT.checked_sub(begin.elapsed()) else {
                 panic!("no {what} in:\n{}\n{}", lines[0].join("\n"), lines[1].join("\n"));
             };
             let waited = self.seen.more.wait_timeout(lines, left);
@@ -306,7 +307,7 @@ impl Up {
     /// Waits for a line of the log that contains `text`.
     #[track_caller]
     pub(crate) fn logs(&self, text: &str) {
-        self.until(Of::Stderr, text, |lines| lines.iter().any(|line| line.contains(text)).then_some(()));
+        self.until(Stream::Stderr, text, |lines| lines.iter().any(|line| line.contains(text)).then_some(()));
     }
 
     /// Waits until the whole tree is ready.
@@ -315,23 +316,23 @@ impl Up {
         self.logs("/t: ready");
     }
 
-    /// The `nth` line, from 0, that the child at `path` writes, without the path.
+    /// Waits for the `nth` line, from 0, that the child at `path` writes. Returns it without the path.
     #[track_caller]
     pub(crate) fn line(&self, path: &str, nth: usize) -> String {
         let prefix = format!("{path} | ");
-        self.until(Of::Stdout, &prefix, |lines| {
+        self.until(Stream::Stdout, &prefix, |lines| {
             lines.iter().filter_map(|line| line.strip_prefix(&prefix)).nth(nth).map(str::to_owned)
         })
     }
 
-    /// The `nth` line of a child, which is a number.
+    /// Waits for the `nth` line of a child, which is a number.
     #[track_caller]
     pub(crate) fn number(&self, path: &str, nth: usize) -> u32 {
         let line = self.line(path, nth);
-        line.parse().unwrap_or_else(|_| panic!("{line:?} of {path} is no number"))
+        line.parse().unwrap_or_else(|_| panic!("{line:?} of {path} is not a number"))
     }
 
-    /// Waits for the end.
+    /// Waits until `liveoak up` has ended.
     #[track_caller]
     pub(crate) fn end(mut self) -> Ended {
         let status = look_for("end of liveoak", || self.child.try_wait().expect("it is ours"));
@@ -342,7 +343,7 @@ impl Up {
         Ended { code: status.code(), stdout, stderr }
     }
 
-    /// Asks it to stop, and waits for the end.
+    /// Sends SIGTERM, and waits until `liveoak up` has ended.
     #[track_caller]
     pub(crate) fn stop(self) -> Ended {
         self.signal(Signal::TERM);
@@ -357,7 +358,7 @@ impl Drop for Up {
     }
 }
 
-fn read(stream: impl Read + Send + 'static, seen: Arc<Seen>, of: Of) -> JoinHandle<()> {
+fn read(stream: impl Read + Send + 'static, seen: Arc<Seen>, of: Stream) -> JoinHandle<()> {
     std::thread::spawn(move || {
         for line in BufReader::new(stream).split(b'\n') {
             let Ok(line) = line else { break };

@@ -1,19 +1,19 @@
-//! The reference: what is remembered of one child, and the moments of a stop.
+//! The reference model, part 1: the state of one child, and the moments of a supervisor's stop.
 
 use liveoak_core::{ChildSpec, Command, Exit, GroupSpec, Health, IdleReason, KILL_WAIT, SupervisorSpec};
 use std::time::Duration;
 
-/// An exit, by its kind.
+/// The kind of an exit, as `Exit::kind` returns it.
 pub(crate) type Kind = &'static str;
 
-/// A path.
+/// The path of a child, beginning with `/t`.
 pub(crate) type Path = String;
 
 pub(crate) const fn is_failure(exit: Kind) -> bool {
     !matches!(exit.as_bytes(), b"completed" | b"ignored" | b"stopped" | b"auto-shutdown")
 }
 
-/// The exit that the machine is told for a kind.
+/// Returns an exit of this kind, as it is reported to the machine.
 pub(crate) fn exit_of(kind: Kind) -> Exit {
     match kind {
         "completed" => Exit::Completed,
@@ -25,6 +25,7 @@ pub(crate) fn exit_of(kind: Kind) -> Exit {
     }
 }
 
+/// The state of a child. A supervisor also has a [`Mode`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     Idle(IdleReason),
@@ -35,28 +36,30 @@ pub(crate) enum Phase {
     Stopping { killed: bool },
 }
 
+/// What a supervisor does with its children. Always `Down` for a leaf.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
     Down,
-    /// Its place is being made.
+    /// Its dedicated runtime is being created.
     Opening,
     Starting,
     Up,
     Stopping,
-    /// Its place is being closed.
+    /// Its children have ended, and its dedicated runtime is being shut down.
     Closing,
 }
 
-/// The moments of a stop: nobody waits for a turn, all are killed, all are written off.
+/// The moments of a supervisor's stop: from `ask_all` on children are no longer asked in order, at `kill` all are killed,
+/// at `abandon` all are abandoned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Plan {
-    pub(crate) hurry: u64,
+    pub(crate) ask_all: u64,
     pub(crate) kill: u64,
     pub(crate) abandon: u64,
 }
 
 pub(crate) const NEVER: u64 = u64::MAX;
-pub(crate) const NO_PLAN: Plan = Plan { hurry: NEVER, kill: NEVER, abandon: NEVER };
+pub(crate) const NO_PLAN: Plan = Plan { ask_all: NEVER, kill: NEVER, abandon: NEVER };
 
 pub(crate) fn later(now: u64, by: Duration) -> u64 {
     now.saturating_add(u64::try_from(by.as_nanos()).unwrap_or(NEVER))
@@ -66,9 +69,9 @@ impl Plan {
     pub(crate) fn new(now: u64, budget: Duration) -> Self {
         match budget {
             Duration::MAX => NO_PLAN,
-            Duration::ZERO => Self { hurry: now, kill: now, abandon: later(now, KILL_WAIT) },
+            Duration::ZERO => Self { ask_all: now, kill: now, abandon: later(now, KILL_WAIT) },
             budget => Self {
-                hurry: later(now, budget / 2),
+                ask_all: later(now, budget / 2),
                 kill: later(now, budget / 10 * 9),
                 abandon: later(now, budget),
             },
@@ -77,18 +80,18 @@ impl Plan {
 
     pub(crate) fn within(self, other: Self) -> Self {
         Self {
-            hurry: self.hurry.min(other.hurry),
+            ask_all: self.ask_all.min(other.ask_all),
             kill: self.kill.min(other.kill),
             abandon: self.abandon.min(other.abandon),
         }
     }
 
     pub(crate) fn next(self, now: u64) -> u64 {
-        [self.hurry, self.kill, self.abandon].into_iter().filter(|at| *at > now).min().unwrap_or(NEVER)
+        [self.ask_all, self.kill, self.abandon].into_iter().filter(|at| *at > now).min().unwrap_or(NEVER)
     }
 }
 
-/// What a child is made of.
+/// The form of a child.
 #[derive(Clone, Debug)]
 pub(crate) enum Body {
     Leaf,
@@ -96,49 +99,66 @@ pub(crate) enum Body {
     Group(Box<GroupSpec>),
 }
 
+/// The state of one child.
 #[derive(Clone, Debug)]
 pub(crate) struct Child {
     pub(crate) spec: ChildSpec,
     pub(crate) body: Body,
     pub(crate) phase: Phase,
+    /// When its state began.
     pub(crate) since: u64,
+    /// When its last attempt began.
     pub(crate) started: u64,
-    /// Its one deadline.
+    /// Its only deadline.
     pub(crate) timer: u64,
     pub(crate) attempt: u64,
+    /// It shall run: `false` after a stop command, until a start command.
     pub(crate) wanted: bool,
+    /// A remove command waits for its end.
     pub(crate) removing: bool,
-    /// To be stopped for a group restart.
-    pub(crate) swept: bool,
-    /// Its last attempt was stopped by others.
-    pub(crate) cut_short: bool,
-    /// To be started again when it is down.
-    pub(crate) again: bool,
-    /// It ended by itself and is to be restarted.
+    /// It has to be stopped because its restart set restarts.
+    pub(crate) in_restart_set: bool,
+    /// Its last attempt ended because it was stopped, not because of something that it did.
+    pub(crate) stopped_by_others: bool,
+    /// A start or restart command waits until it is down.
+    pub(crate) start_when_down: bool,
+    /// It ended by itself and will be restarted.
     pub(crate) restarting: bool,
+    /// It was ready at least once since its supervisor started.
     pub(crate) ever_ready: bool,
+    /// It was ready at least once since its supervisor or its restart set started.
     pub(crate) was_ready: bool,
+    /// Its current attempt was ready.
     pub(crate) attempt_ready: bool,
-    /// Its start was asked for by a command.
-    pub(crate) on_trial: bool,
+    /// Its start was requested by a command.
+    pub(crate) start_by_command: bool,
+    /// It was added while the tree ran, so it is not part of its supervisor's declaration.
     pub(crate) added: bool,
-    pub(crate) streak: u32,
+    /// The number of restarts in a row, which sets the backoff.
+    pub(crate) backoff_step: u32,
+    /// The number of all restarts.
     pub(crate) restarts: u64,
-    pub(crate) charges: Vec<u64>,
+    /// When it was restarted, for its own limit.
+    pub(crate) restart_times: Vec<u64>,
     pub(crate) last_exit: Option<Kind>,
+    /// The failure for which the machine itself stops the current attempt.
     pub(crate) cause: Option<Kind>,
+    /// Its limit was exceeded.
     pub(crate) gave_up: bool,
+    /// The health that it last reported.
     pub(crate) health: Health,
     pub(crate) last_beat: u64,
-    /// How much longer it waits for those that are ill, once it has begun to.
-    pub(crate) patience: Option<u64>,
+    /// The rest of the dependency timeout, once it has begun.
+    pub(crate) dependency_wait_left: Option<u64>,
+    /// Requests that wait for this child, with their commands.
     pub(crate) waiters: Vec<(u64, Command)>,
-    /// Of supervisors: names of the children in the order of their start, restarts of them together, and the stop.
+    /// Supervisors only, as all below: the children's names in start order.
     pub(crate) kids: Vec<String>,
-    pub(crate) joint: Vec<u64>,
+    /// When children were restarted, for the supervisor's intensity.
+    pub(crate) intensity_times: Vec<u64>,
     pub(crate) mode: Mode,
     pub(crate) plan: Plan,
-    /// Its place ended by itself.
+    /// Its dedicated runtime ended by itself.
     pub(crate) runtime_lost: bool,
 }
 
@@ -171,11 +191,11 @@ impl Child {
         self.attempt += 1;
         self.restarts += u64::from(std::mem::take(&mut self.restarting));
         self.started = now;
-        (self.attempt_ready, self.cut_short) = (false, false);
+        (self.attempt_ready, self.stopped_by_others) = (false, false);
     }
 
-    /// Whether it has a place: something of its own that lives around its children.
-    pub(crate) fn placed(&self) -> bool {
+    /// Returns `true` for a supervisor with a dedicated runtime. The runtime is reported to the machine like an attempt.
+    pub(crate) fn has_runtime(&self) -> bool {
         match &self.body {
             Body::Leaf => false,
             Body::Supervisor(rules) => rules.dedicated_runtime,
@@ -183,14 +203,14 @@ impl Child {
         }
     }
 
-    /// Whether something lives that is not just the lives of others: the attempt of a leaf, or a place.
-    pub(crate) fn embodied(&self) -> bool {
-        self.lives() && (self.is_leaf() || self.placed() && !self.runtime_lost)
+    /// Returns `true` if an attempt lives that the driver has to end: a leaf's attempt, or a dedicated runtime.
+    pub(crate) fn has_own_attempt(&self) -> bool {
+        self.lives() && (self.is_leaf() || self.has_runtime() && !self.runtime_lost)
     }
 
-    /// Whether that was asked to end, or killed.
+    /// Returns `true` if the driver was told to ask or kill that attempt.
     pub(crate) fn asked(&self) -> bool {
-        self.embodied() && self.stopping() && (self.is_leaf() || self.mode == Mode::Closing)
+        self.has_own_attempt() && self.stopping() && (self.is_leaf() || self.mode == Mode::Closing)
     }
 
     pub(crate) fn rules(&self) -> Option<&SupervisorSpec> {

@@ -1,4 +1,4 @@
-//! The reference, its third part: commands, time, and one step of a run.
+//! The reference model, part 4: commands, time, and one step of a run.
 
 use crate::child::{Body, Child, Kind, Mode, NEVER, Path, Phase, later};
 use crate::reference::{Model, ROOT, above};
@@ -7,7 +7,7 @@ use liveoak_core::{ChildDeclaration, ChildForm, Command, IdleReason, Restart};
 use std::time::Duration;
 
 impl Model {
-    /// Answers those of a child's commands for which there is an answer now.
+    /// Answers those requests of a child for which `word` gives an answer. The others go on waiting.
     pub(crate) fn answer(&mut self, path: &str, word: impl Fn(Command) -> Option<&'static str>) {
         if self.at(path).waiters.is_empty() {
             return;
@@ -23,8 +23,8 @@ impl Model {
         }
     }
 
-    /// Tells those who wait for a start that it failed.
-    pub(crate) fn refuse_start(&mut self, path: &str) {
+    /// Answers requests that wait for a start: it failed.
+    pub(crate) fn answer_failed_start(&mut self, path: &str) {
         self.answer(path, |command| matches!(command, Command::Start | Command::Restart).then_some("failed"));
     }
 
@@ -73,18 +73,18 @@ impl Model {
             return Some("supervisor down");
         }
         let child = self.of(path);
-        (child.wanted, child.on_trial) = (true, true);
-        (child.streak, child.gave_up, child.restarting) = (0, false, false);
-        child.charges.clear();
+        (child.wanted, child.start_by_command) = (true, true);
+        (child.backoff_step, child.gave_up, child.restarting) = (0, false, false);
+        child.restart_times.clear();
         self.wait_for(path, request, Command::Start);
-        self.let_start(path);
+        self.start_or_wait(path);
         None
     }
 
     fn start_after_stop(&mut self, path: &str, request: u64, command: Command) {
         let child = self.of(path);
-        (child.wanted, child.again) = (true, true);
-        child.on_trial |= command == Command::Start;
+        (child.wanted, child.start_when_down) = (true, true);
+        child.start_by_command |= command == Command::Start;
         self.answer(path, |command| (command == Command::Stop).then_some("superseded"));
         self.wait_for(path, request, command);
     }
@@ -95,11 +95,11 @@ impl Model {
 
     fn command_stop(&mut self, path: &str, request: u64) -> Option<&'static str> {
         let child = self.of(path);
-        (child.wanted, child.again) = (false, false);
+        (child.wanted, child.start_when_down) = (false, false);
         let idle = matches!(child.phase, Phase::Idle(_));
         self.wait_for(path, request, Command::Stop);
         if idle {
-            self.rest_or_return(path, None);
+            self.after_stop(path, None);
         } else {
             self.stop(path);
         }
@@ -118,7 +118,7 @@ impl Model {
             Phase::Idle(_) => return self.start_anew(path, request),
             Phase::Waiting | Phase::BackingOff => {
                 self.wait_for(path, request, Command::Restart);
-                self.let_start(path);
+                self.start_or_wait(path);
             }
             Phase::Starting | Phase::Running | Phase::Stopping { .. } => {
                 self.answer(path, |command| {
@@ -137,7 +137,7 @@ impl Model {
             return Some("needed by");
         }
         let child = self.of(path);
-        (child.wanted, child.again, child.removing) = (false, false, true);
+        (child.wanted, child.start_when_down, child.removing) = (false, false, true);
         let idle = matches!(child.phase, Phase::Idle(_));
         self.wait_for(path, request, Command::Remove);
         if idle {
@@ -148,7 +148,7 @@ impl Model {
         None
     }
 
-    /// Whether a sibling comes after it.
+    /// Returns `true` if a sibling has an `after` edge to this child.
     fn is_needed(&self, parent: &str, path: &str) -> bool {
         self.kids(parent).iter().any(|kid| {
             let mut after = self.at(kid).spec.after.iter();
@@ -178,7 +178,7 @@ impl Model {
         self.insert(&path, declared);
         self.of(parent).kids.push(declared.name.as_str().to_owned());
         let child = self.of(&path);
-        (child.added, child.on_trial) = (true, true);
+        (child.added, child.start_by_command) = (true, true);
         self.wait_for(&path, request, Command::Start);
         self.set(&path, Phase::Waiting);
     }
@@ -194,7 +194,7 @@ impl Model {
             return;
         }
         let mut child = self.fresh(spec.template.clone(), Body::Leaf);
-        (child.added, child.on_trial) = (true, true);
+        (child.added, child.start_by_command) = (true, true);
         self.children.insert(path.clone(), child);
         self.of(group).kids.push(name.to_owned());
         self.wait_for(&path, request, Command::Start);
@@ -207,7 +207,7 @@ impl Model {
         self.children.values().map(|child| child.timer).min().unwrap_or(NEVER)
     }
 
-    /// Fires all that is due, the earliest first.
+    /// Fires all timers that are due, the earliest first.
     fn tick(&mut self) {
         while self.next_deadline() <= self.now {
             let next = self.next_deadline();
@@ -219,8 +219,8 @@ impl Model {
         }
     }
 
-    /// Whether another member of its group is to be written off at the same moment. Which of them is first, and finds
-    /// the limit not exceeded yet, is not a matter of the laws.
+    /// Returns `true` if another member of its group will be abandoned at the same moment. No rule says which of them is
+    /// first, and the limit may be exceeded only for the second.
     fn is_tied(&self, path: &str) -> bool {
         let dies = |path: &str| self.at(path).phase == (Phase::Stopping { killed: true });
         let Some(group) = above(path).filter(|_| self.is_member(path) && dies(path)) else { return false };
@@ -231,7 +231,7 @@ impl Model {
     fn fire(&mut self, path: &str) {
         let child = self.at(path);
         match child.phase {
-            Phase::BackingOff => self.let_start(path),
+            Phase::BackingOff => self.start_or_wait(path),
             Phase::Starting => {
                 self.of(path).cause = Some("start-timeout");
                 self.stop(path);
@@ -253,12 +253,12 @@ impl Model {
                 self.of(path).timer = later(self.now, check);
                 self.checks.push(path.to_owned());
             }
-            Phase::Waiting => self.of(path).patience = Some(0),
+            Phase::Waiting => self.of(path).dependency_wait_left = Some(0),
             Phase::Idle(_) => {}
         }
     }
 
-    /// Whether a child that promised heartbeats gives them.
+    /// Checks the heartbeat of a running child, and kills a child whose heartbeat is overdue.
     fn check_heartbeat(&mut self, path: &str) {
         let (now, hung) = (self.now, self.hung.contains(path));
         let Some(child) = self.children.get_mut(path).filter(|child| child.phase == Phase::Running) else {
@@ -273,7 +273,7 @@ impl Model {
         }
     }
 
-    /// Does what is due now.
+    /// Fires timers that are due, evaluates the tree, and checks heartbeats.
     fn pass(&mut self) {
         self.tick();
         self.settle();
@@ -283,7 +283,7 @@ impl Model {
         }
     }
 
-    /// Time goes by, and what is due is done when it is due.
+    /// Lets time pass. Each timer fires at its deadline.
     pub(crate) fn advance(&mut self, by: Duration) {
         let until = later(self.now, by);
         while self.next_deadline() <= until {
@@ -293,7 +293,7 @@ impl Model {
         self.now = until;
     }
 
-    /// Time goes by, and what is due is done too late.
+    /// Lets time pass at once. Timers that became due fire late.
     fn jump(&mut self, by: Duration) {
         self.now = later(self.now, by);
         self.pass();
@@ -301,14 +301,14 @@ impl Model {
 
     // Steps.
 
-    /// Whether `path` is there and has an attempt of its own, or a place.
+    /// Returns `true` if the child exists and `what` holds for it.
     fn is(&self, path: &str, what: fn(&Child) -> bool) -> bool {
         self.children.get(path).is_some_and(what)
     }
 
-    /// Those who were asked to end, in the order of their paths.
+    /// Returns the attempts that were asked or killed, in the order of their paths, with the exit of an obedient body.
     pub(crate) fn all_asked(&self) -> Vec<(Path, Kind)> {
-        let leaves = self.those(Child::asked).into_iter();
+        let leaves = self.paths_where(Child::asked).into_iter();
         let exit = |path: &Path| match self.at(path).phase {
             Phase::Stopping { killed: true } => "killed",
             _ => "stopped",
@@ -320,14 +320,16 @@ impl Model {
         self.acts.clear();
         self.now += A_MOMENT;
         match step {
-            Step::Exit(path, exit) if self.is(path, Child::embodied) => self.exited(path, exit),
+            Step::Exit(path, exit) if self.is(path, Child::has_own_attempt) => self.exited(path, exit),
             Step::Ending(path, exit) if self.is(path, |child| child.is_leaf() && child.lives()) => {
                 if !self.at(path).stopping() {
                     self.of(path).cause = Some(exit);
                     self.stop(path);
                 }
             }
-            Step::Ready(path) if self.is(path, |child| child.mode == Mode::Opening) => self.open(path),
+            Step::Ready(path) if self.is(path, |child| child.mode == Mode::Opening) => {
+                self.start_children(path)
+            }
             Step::Ready(path) if self.is(path, Child::is_leaf) => self.ready(path),
             Step::Health(path, health) if self.is(path, Child::lives) => self.of(path).health = *health,
             Step::Hang(path, true) => drop(self.hung.insert(path.clone())),
@@ -369,18 +371,18 @@ impl Model {
             return;
         }
         let root = self.of(ROOT);
-        (root.wanted, root.again) = (false, false);
+        (root.wanted, root.start_when_down) = (false, false);
         if root.lives() {
             self.stop(ROOT);
         } else {
-            self.rest_or_return(ROOT, None);
+            self.after_stop(ROOT, None);
         }
         if kill && self.down.is_none() {
             self.kill(ROOT);
         }
     }
 
-    /// Supervisors whose children may be added to, groups or others.
+    /// Returns the supervisors that a child may be added to: groups, or all others.
     pub(crate) fn parents(&self, groups: bool) -> Vec<Path> {
         let fits =
             |child: &&Child| !child.is_leaf() && child.is_group() == groups && child.mode != Mode::Down;
@@ -388,7 +390,7 @@ impl Model {
     }
 }
 
-/// Whether a spec is of something that can be added: a leaf or a supervisor without edges of its own.
+/// Returns `true` if the child can be added in a run: a leaf or a supervisor without `after` edges.
 pub(crate) const fn is_addable(declared: &ChildDeclaration) -> bool {
     declared.spec.after.is_empty() && !matches!(declared.form, ChildForm::Group(_))
 }

@@ -1,8 +1,28 @@
-//! The machine beside a reference model of it: random trees, random events, and the same state after each.
+//! Compares the machine with a reference model of it. Both get the same random tree and the same random steps; after each
+//! step their states, effects, answers and next deadlines must be equal.
 //!
-//! The model ([`reference`]) is small, slow and plain, and shares no code with the machine but the specs and the arithmetic
-//! of backoff. `LIVEOAK_MODEL_STEPS` asks for more steps than the usual ones, `LIVEOAK_MODEL_SEED` for one seed; a failure
-//! prints the command that repeats it.
+//! The model decides everything a second time, with a plain map of children and no caches. What it has in common with the
+//! machine: core's specs, [`Backoff::delay`](liveoak_core::Backoff::delay), `jitter` and `KILL_WAIT` are used by both, so a
+//! mistake in them is not found here. Two constants of the machine are repeated (30 s as the dependency timeout of a
+//! supervisor without a start deadline, 1 s as the least backoff of a start that could not be tried), as is its rule that a
+//! dependency timeout that was paused has at least 1 ns left. Some functions have the same names as in the machine.
+//!
+//! # Where to begin
+//!
+//! Read the files in this order:
+//!
+//! 1. `child.rs`: the state of one child, and `Plan`, the moments of a supervisor's stop.
+//! 2. `reference.rs`: the whole tree; what lets a child start, readiness, health, and the loop that evaluates supervisors.
+//! 3. `stopping.rs`: what follows an exit (restart, limit, giving up, auto-shutdown), and how stops, kills and abandoning go.
+//! 4. `commands.rs`: commands and additions, timers, and `Model::step`, which applies one step.
+//! 5. `steps.rs`: the steps, which of them fit a state, and the random trees.
+//! 6. `sut.rs`: drives the real machine with the same steps, and compares the two. `replica.rs` is shared with core's unit
+//!    tests: a tree that is rebuilt from events alone.
+//!
+//! A rule of the machine that changes is changed in file 2, 3 or 4; a new field of a spec is also added to `steps.rs`.
+//!
+//! `LIVEOAK_MODEL_STEPS` sets the number of steps, `LIVEOAK_MODEL_SEED` runs one seed only. A failure prints the command
+//! that repeats it.
 
 mod child;
 mod commands;
@@ -27,16 +47,16 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use steps::Step;
 
-/// Cases with one seed.
+/// The number of cases that one seed produces.
 const CASES: u32 = 100;
 
-/// What the runs of one test are like.
+/// The parameters of one test's runs.
 struct Kind {
     test: &'static str,
     trees: fn() -> BoxedStrategy<ChildDeclaration>,
-    /// The least and the most steps of one run.
+    /// The lowest and the highest number of steps of one run.
     length: (usize, usize),
-    /// How many steps are made if nobody asks for more.
+    /// The number of steps of all runs together, unless `LIVEOAK_MODEL_STEPS` is set.
     steps: u64,
 }
 
@@ -69,7 +89,7 @@ impl ReferenceStateMachine for Reference {
     }
 }
 
-/// Everything that a run must come to now and then, or it shows nothing.
+/// Situations that must occur in at least one run. Without them the comparison would prove little.
 const WORDS: [&str; 42] = [
     // How trees end.
     "end stopped",
@@ -78,12 +98,12 @@ const WORDS: [&str; 42] = [
     "end auto-shutdown",
     "end completed",
     "end failed",
-    // What is done.
+    // Effects.
     "spawn",
     "ask",
     "kill",
     "abandon",
-    // What commands are answered.
+    // Answers to commands.
     "answer ready",
     "answer ignored",
     "answer finished",
@@ -98,7 +118,7 @@ const WORDS: [&str; 42] = [
     "answer superseded",
     "answer not found",
     "answer only once",
-    // What children do.
+    // States of children.
     "idle down",
     "idle stopped",
     "idle finished",
@@ -108,20 +128,20 @@ const WORDS: [&str; 42] = [
     "waiting with a deadline",
     "starting",
     "backing off",
-    "swept up",
+    "in a restart set",
     "a second attempt",
     "opening",
     "closing",
-    "place lost",
-    // How children end.
+    "runtime lost",
+    // Exits of children.
     "exit heartbeat-timeout",
     "exit start-timeout",
     "exit abandoned",
     "exit gave-up",
 ];
 
-/// What the steps of one run come to, as the model sees it.
-fn come_to(mut model: Model, steps: &[Step], words: &mut BTreeSet<String>) {
+/// Adds the situations that occur in one run of the model to `words`.
+fn record_words(mut model: Model, steps: &[Step], words: &mut BTreeSet<String>) {
     for step in steps {
         model.step(step);
         words.extend(model.acts.iter().filter_map(|act| act.split(' ').next()).map(str::to_owned));
@@ -137,17 +157,17 @@ fn come_to(mut model: Model, steps: &[Step], words: &mut BTreeSet<String>) {
                 Phase::Running | Phase::Stopping { .. } => None,
             });
             words.extend((waits && child.timer != NEVER).then(|| "waiting with a deadline".to_owned()));
-            words.extend(child.swept.then(|| "swept up".to_owned()));
+            words.extend(child.in_restart_set.then(|| "in a restart set".to_owned()));
             words.extend(child.last_exit.map(|kind| format!("exit {kind}")));
             words.extend((child.mode == Mode::Opening).then(|| "opening".to_owned()));
             words.extend((child.mode == Mode::Closing).then(|| "closing".to_owned()));
-            words.extend(child.runtime_lost.then(|| "place lost".to_owned()));
+            words.extend(child.runtime_lost.then(|| "runtime lost".to_owned()));
             words.extend((child.attempt > 1).then(|| "a second attempt".to_owned()));
         }
     }
 }
 
-/// Runs the cases of one seed; returns how many steps that were.
+/// Runs the cases of one seed. Returns the number of steps.
 fn run(seed: u64, words: &mut BTreeSet<String>) -> u64 {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
@@ -160,7 +180,7 @@ fn run(seed: u64, words: &mut BTreeSet<String>) -> u64 {
     let Kind { test, length: (least, most), .. } = *KIND.get();
     let outcome = runner.run(&Reference::sequential_strategy(least..most), |(model, transitions, seen)| {
         steps.set(steps.get() + transitions.len() as u64);
-        come_to(model.clone(), &transitions, &mut seen_words.borrow_mut());
+        record_words(model.clone(), &transitions, &mut seen_words.borrow_mut());
         Sut::test_sequential(config.clone(), model, transitions, seen);
         Ok::<(), TestCaseError>(())
     });
@@ -168,7 +188,7 @@ fn run(seed: u64, words: &mut BTreeSet<String>) -> u64 {
         Ok(()) => steps.get(),
         Err(TestError::Fail(reason, (model, transitions, _))) => panic!(
             "the machine and the model disagree: {reason}\n\n{}\n{}\n\n\
-             again: LIVEOAK_MODEL_SEED={seed} cargo test -p liveoak-core --test model {test}\n",
+             to repeat it: LIVEOAK_MODEL_SEED={seed} cargo test -p liveoak-core --test model {test}\n",
             steps::sketch(&model.declared, 0),
             transitions.iter().map(|step| format!("{step:?}\n")).collect::<String>(),
         ),
@@ -178,10 +198,10 @@ fn run(seed: u64, words: &mut BTreeSet<String>) -> u64 {
 
 fn number(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{variable} is to be a number, and is {text:?}")))
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable} must be a number, but is {text:?}")))
 }
 
-/// As many runs as it takes; what they came to.
+/// Runs seed after seed until the wanted number of steps is reached. Returns the situations that occurred.
 fn run_all(kind: &'static Kind) -> BTreeSet<String> {
     KIND.set(kind);
     let mut words = BTreeSet::new();
@@ -205,7 +225,7 @@ fn the_machine_and_the_reference_model_agree_after_every_step_of_every_run() {
     let missing: Vec<_> = WORDS.iter().filter(|word| !words.contains(**word)).collect();
     let few = number("LIVEOAK_MODEL_SEED").is_some()
         || number("LIVEOAK_MODEL_STEPS").is_some_and(|steps| steps < ALL.steps);
-    assert!(missing.is_empty() || few, "the runs never came to {missing:?}");
+    assert!(missing.is_empty() || few, "these situations never occurred: {missing:?}");
 }
 
 #[test]

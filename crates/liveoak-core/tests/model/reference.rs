@@ -1,8 +1,8 @@
-//! The reference: what a supervision tree does, written down as plainly as possible and apart from the machine.
+//! The reference model, part 2: the tree, and what lets a child start.
 //!
-//! Children are found by path in a map; whatever can be computed from the states (who lives, who waits, which deadline
-//! is next) is computed each time by looking at all of them. After each event every supervisor is looked at again and
-//! again until nothing changes any more. Slow, and easy to check against the laws.
+//! The model is written as plainly as possible. Children are found by path in a map. Everything that follows from the
+//! children's states (which of them live, which wait, the next deadline) is computed anew from all of them. After each
+//! step every supervisor is evaluated until nothing changes. This is slow, and easy to check against the rules.
 
 use crate::child::{Body, Child, Kind, Mode, NEVER, NO_PLAN, Path, Phase, is_failure, later};
 use crate::stopping::Act;
@@ -13,44 +13,49 @@ use liveoak_core::{
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-/// Whether an `after` edge lets its child start.
+/// The state of one dependency, which decides whether the dependent child may start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Gate {
-    Open,
-    /// The other is ill, or has failed and waits for its restart.
-    Ailing,
-    Closed,
-    Never,
+pub(crate) enum DependencyState {
+    /// The child may start.
+    Satisfied,
+    /// The dependency is unhealthy, or waits for a restart. The child waits until the dependency timeout ends.
+    Failing,
+    /// The dependency has not got there yet, or is held. The child waits.
+    Pending,
+    /// The dependency can never satisfy the edge. The start fails.
+    Unreachable,
 }
 
-/// A whole tree.
+/// A whole tree, with what the last step did.
 #[derive(Clone, Debug)]
 pub(crate) struct Model {
     pub(crate) declared: ChildDeclaration,
     pub(crate) random: u64,
     pub(crate) now: u64,
     pub(crate) children: BTreeMap<Path, Child>,
-    /// How the root ended.
+    /// The exit of the root, when the tree has ended.
     pub(crate) down: Option<Kind>,
-    /// What was done by the last step: `spawn /t/a`, `ask /t/a`, `kill /t/a`, `abandon /t/a`.
+    /// The effects of the last step: `spawn /t/a`, `ask /t/a`, `kill /t/a`, `abandon /t/a`.
     pub(crate) acts: Vec<String>,
-    /// What the commands were answered.
+    /// The answers to commands, by request number.
     pub(crate) answers: BTreeMap<u64, &'static str>,
+    /// The number of requests so far.
     pub(crate) requests: u64,
-    /// What is still to be done to all members of a group.
-    pub(crate) sweeps: VecDeque<(Path, Act)>,
-    /// Two deadlines fell together, and from here on it is not said what comes of that.
+    /// Stopping groups whose members are still to be asked, killed or abandoned.
+    pub(crate) member_walks: VecDeque<(Path, Act)>,
+    /// Two deadlines were equal, and no rule says which comes first: from here on the states are not compared.
     pub(crate) tied: bool,
     /// Children that give no heartbeats.
     pub(crate) hung: BTreeSet<Path>,
-    /// Children whose heartbeat is to be looked at.
+    /// Children whose heartbeat has to be checked.
     pub(crate) checks: Vec<Path>,
-    /// Grows with every change: how the end of all changes is found.
+    /// A counter of changes. Evaluation ends when it stands still.
     pub(crate) changes: u64,
 }
 
 pub(crate) const ROOT: &str = "/t";
 
+/// Returns the path of the supervisor, or `None` for the root.
 pub(crate) fn above(path: &str) -> Option<Path> {
     let (parent, _) = path.rsplit_once('/')?;
     (!parent.is_empty()).then(|| parent.to_owned())
@@ -67,7 +72,7 @@ impl Model {
             acts: Vec::new(),
             answers: BTreeMap::new(),
             requests: 0,
-            sweeps: VecDeque::new(),
+            member_walks: VecDeque::new(),
             tied: false,
             hung: BTreeSet::new(),
             checks: Vec::new(),
@@ -87,7 +92,7 @@ impl Model {
         };
         self.children.insert(path.to_owned(), self.fresh(declared.spec.clone(), body));
         if let ChildForm::Supervisor(rules) = &declared.form {
-            // Each behind all that it comes after, and otherwise as declared.
+            // Start order: the declared order, sorted stably so that each child follows its dependencies.
             let mut left: Vec<&ChildDeclaration> = rules.children.iter().collect();
             while !left.is_empty() {
                 let free = |child: &&ChildDeclaration| {
@@ -114,34 +119,34 @@ impl Model {
             attempt: 0,
             wanted: true,
             removing: false,
-            swept: false,
-            cut_short: false,
-            again: false,
+            in_restart_set: false,
+            stopped_by_others: false,
+            start_when_down: false,
             restarting: false,
             ever_ready: false,
             was_ready: false,
             attempt_ready: false,
-            on_trial: false,
+            start_by_command: false,
             added: false,
-            streak: 0,
+            backoff_step: 0,
             restarts: 0,
-            charges: Vec::new(),
+            restart_times: Vec::new(),
             last_exit: None,
             cause: None,
             gave_up: false,
             health: Health::Healthy,
             last_beat: 0,
-            patience: None,
+            dependency_wait_left: None,
             waiters: Vec::new(),
             kids: Vec::new(),
-            joint: Vec::new(),
+            intensity_times: Vec::new(),
             mode: Mode::Down,
             plan: NO_PLAN,
             runtime_lost: false,
         }
     }
 
-    // Looking.
+    // Queries.
 
     pub(crate) fn at(&self, path: &str) -> &Child {
         &self.children[path]
@@ -164,17 +169,18 @@ impl Model {
         above(path).is_some_and(|parent| self.at(&parent).ending())
     }
 
-    pub(crate) fn those(&self, which: impl Fn(&Child) -> bool) -> Vec<Path> {
+    pub(crate) fn paths_where(&self, which: impl Fn(&Child) -> bool) -> Vec<Path> {
         let wanted = self.children.iter().filter(|(_, child)| which(child));
         wanted.map(|(path, _)| path.clone()).collect()
     }
 
     pub(crate) fn leaves(&self, which: impl Fn(&Child) -> bool) -> Vec<Path> {
-        self.those(|child| child.is_leaf() && which(child))
+        self.paths_where(|child| child.is_leaf() && which(child))
     }
 
     // Starting.
 
+    /// Sets the phase and clears the timer. A dependency timeout keeps the time that is left while the child waits.
     pub(crate) fn set(&mut self, path: &str, phase: Phase) {
         let now = self.now;
         let child = self.of(path);
@@ -186,15 +192,16 @@ impl Model {
             child.since = now;
         }
         if was.1 && !child.lives() {
-            child.swept = false;
+            child.in_restart_set = false;
         }
         if phase != Phase::Waiting {
-            child.patience = None;
+            child.dependency_wait_left = None;
         } else if was_waiting && timer != NEVER {
-            child.patience = Some(timer.saturating_sub(now).max(1));
+            child.dependency_wait_left = Some(timer.saturating_sub(now).max(1));
         }
     }
 
+    /// Begins an attempt.
     pub(crate) fn begin(&mut self, path: &str) {
         self.set(path, Phase::Starting);
         let now = self.now;
@@ -203,13 +210,13 @@ impl Model {
         let deadline = later(now, child.spec.start_within);
         if !child.is_leaf() {
             child.timer = deadline;
-            child.joint.clear();
+            child.intensity_times.clear();
             child.runtime_lost = false;
-            if child.placed() {
+            if child.has_runtime() {
                 child.mode = Mode::Opening;
                 return self.acts.push(format!("spawn {path}"));
             }
-            return self.open(path);
+            return self.start_children(path);
         }
         self.acts.push(format!("spawn {path}"));
         match self.at(path).spec.ready {
@@ -218,7 +225,8 @@ impl Model {
         }
     }
 
-    pub(crate) fn open(&mut self, path: &str) {
+    /// Lets all children of a starting supervisor wait for their turn. A group is ready at once.
+    pub(crate) fn start_children(&mut self, path: &str) {
         if self.at(path).is_group() {
             self.of(path).mode = Mode::Up;
             return self.ready(path);
@@ -226,11 +234,12 @@ impl Model {
         self.of(path).mode = Mode::Starting;
         for kid in self.kids(path) {
             let child = self.of(&kid);
-            (child.removing, child.swept, child.again, child.on_trial) = (false, false, false, false);
-            child.cut_short = false;
+            (child.removing, child.in_restart_set, child.start_when_down, child.start_by_command) =
+                (false, false, false, false);
+            child.stopped_by_others = false;
             (child.ever_ready, child.was_ready, child.attempt_ready) = (false, false, false);
-            child.streak = 0;
-            child.charges.clear();
+            child.backoff_step = 0;
+            child.restart_times.clear();
             child.gave_up = false;
             child.restarting = false;
             if child.wanted {
@@ -239,8 +248,8 @@ impl Model {
         }
     }
 
-    /// It may start as far as it is concerned: its supervisor sees to it, unless there is no order to keep.
-    pub(crate) fn let_start(&mut self, path: &str) {
+    /// Starts a group member or the root at once. Any other child waits, and its supervisor starts it in its turn.
+    pub(crate) fn start_or_wait(&mut self, path: &str) {
         if path == ROOT || self.is_member(path) {
             self.begin(path);
         } else {
@@ -256,7 +265,7 @@ impl Model {
         let now = self.now;
         let child = self.of(path);
         (child.ever_ready, child.was_ready, child.attempt_ready) = (true, true, true);
-        child.on_trial = false;
+        child.start_by_command = false;
         if let Some(period) = child.spec.heartbeat {
             child.last_beat = now;
             child.timer = later(now, period / 4);
@@ -264,22 +273,22 @@ impl Model {
         self.answer(path, |command| matches!(command, Command::Start | Command::Restart).then_some("ready"));
     }
 
-    /// Looks after all supervisors, and then does to each member of a stopping group what is due, one by one.
+    /// Evaluates all supervisors, then asks, kills or abandons the members of stopping groups one by one.
     pub(crate) fn settle(&mut self) {
-        self.look_after_all();
-        while let Some((group, act)) = self.sweeps.pop_front() {
+        self.evaluate_all();
+        while let Some((group, act)) = self.member_walks.pop_front() {
             let members = if self.children.contains_key(&group) { self.kids(&group) } else { Vec::new() };
             for member in members {
                 if self.children.contains_key(&member) {
                     self.act_on(&member, act);
-                    self.look_after_all();
+                    self.evaluate_all();
                 }
             }
         }
     }
 
-    /// Looks after every supervisor, those deep down first, until there is nothing more to do.
-    fn look_after_all(&mut self) {
+    /// Evaluates every supervisor, the deepest first, until nothing changes.
+    fn evaluate_all(&mut self) {
         loop {
             let before = self.changes;
             let mut supervisors = Vec::new();
@@ -287,7 +296,7 @@ impl Model {
             supervisors.sort_by_key(|path| std::cmp::Reverse(path.matches('/').count()));
             for path in supervisors {
                 if self.changes == before {
-                    self.look_after(&path);
+                    self.evaluate(&path);
                 }
             }
             if self.changes == before {
@@ -296,7 +305,7 @@ impl Model {
         }
     }
 
-    /// Those at and below `path`, in the order of their start.
+    /// Adds the supervisors at and below `path` to `all`, in start order.
     fn supervisors(&self, path: &str, all: &mut Vec<Path>) {
         if !self.at(path).is_leaf() {
             all.push(path.to_owned());
@@ -304,18 +313,18 @@ impl Model {
         }
     }
 
-    /// What a supervisor does next, read off the states of its children.
-    fn look_after(&mut self, path: &str) {
+    /// Decides what a supervisor does next, from its children's states.
+    fn evaluate(&mut self, path: &str) {
         match self.at(path).mode {
             Mode::Down | Mode::Opening | Mode::Closing => {}
             Mode::Stopping => self.go_on_stopping(path),
             Mode::Starting | Mode::Up => {
-                if self.kids(path).iter().any(|kid| self.at(kid).swept) {
+                if self.kids(path).iter().any(|kid| self.at(kid).in_restart_set) {
                     self.stop_next(path, true);
                 }
                 self.start_next(path);
                 let kids = self.kids(path);
-                let settled = |kid: &Path| self.at(kid).ever_ready || self.is_at_rest(kid);
+                let settled = |kid: &Path| self.at(kid).ever_ready || self.blocks_no_sibling(kid);
                 if self.at(path).mode == Mode::Starting && kids.iter().all(settled) {
                     self.of(path).mode = Mode::Up;
                     self.ready(path);
@@ -323,12 +332,14 @@ impl Model {
                 let ends = self.at(path).rules().is_some_and(|rules| rules.end_when_done);
                 if self.at(path).mode == Mode::Up && ends && kids.iter().all(|kid| self.is_done(kid)) {
                     let bad = kids.iter().find_map(|kid| self.bad_end(kid));
-                    self.fall(path, bad.unwrap_or("completed"));
+                    self.fail_supervisor(path, bad.unwrap_or("completed"));
                 }
             }
         }
     }
 
+    /// Starts every waiting child whose turn it is. While a restart set stops or backs off, no child is started for the
+    /// first time; with `Order::Declared` a child waits for those before it.
     fn start_next(&mut self, path: &str) {
         let declared = self.at(path).rules().is_some_and(|rules| rules.order == Order::Declared);
         let mut before = true;
@@ -337,29 +348,33 @@ impl Model {
                 return;
             }
             let all = self.kids(path);
-            let held = all.iter().any(|kid| self.at(kid).swept || self.holds_its_group(path, kid));
+            let held = all.iter().any(|kid| self.at(kid).in_restart_set || self.holds_restart_set(path, kid));
             let Some(child) = self.children.get(&kid) else { continue };
             let its_turn = child.was_ready || !held && (before || !declared);
             if child.phase == Phase::Waiting {
                 self.try_to_start(path, &kid, its_turn);
             }
             if let Some(child) = self.children.get(&kid) {
-                before &= child.was_ready || self.is_at_rest(&kid);
+                before &= child.was_ready || self.blocks_no_sibling(&kid);
             }
         }
     }
 
-    /// Whether its backoff is that of a group restart.
-    fn holds_its_group(&self, parent: &str, kid: &str) -> bool {
+    /// Returns `true` if the child backs off and its whole restart set waits for it.
+    fn holds_restart_set(&self, parent: &str, kid: &str) -> bool {
         let strategy = self.at(parent).rules().map_or(Strategy::OneForOne, |rules| rules.strategy);
         let kid = self.at(kid);
         strategy != Strategy::OneForOne && kid.phase == Phase::BackingOff && !kid.was_ready
     }
 
+    /// Starts a waiting child, lets it wait longer, or fails its start. The dependency timeout runs only while all
+    /// unsatisfied dependencies are failing; else it is paused.
     fn try_to_start(&mut self, path: &str, kid: &str, its_turn: bool) {
-        let gates: Vec<Gate> = self.at(kid).spec.after.iter().map(|edge| self.gate(path, edge)).collect();
-        let (rests, never) = (self.rests(kid), its_turn && gates.contains(&Gate::Never));
-        if its_turn && gates.iter().all(|gate| *gate == Gate::Open) {
+        let states: Vec<DependencyState> =
+            self.at(kid).spec.after.iter().map(|edge| self.dependency_state(path, edge)).collect();
+        let (held, never) =
+            (self.waits_for_held(kid), its_turn && states.contains(&DependencyState::Unreachable));
+        if its_turn && states.iter().all(|state| *state == DependencyState::Satisfied) {
             return self.begin(kid);
         }
         let child = self.at(kid);
@@ -367,29 +382,30 @@ impl Model {
             Duration::MAX if !child.is_leaf() => Duration::from_secs(30),
             within => within,
         };
-        let ailing = gates.iter().all(|gate| matches!(gate, Gate::Open | Gate::Ailing));
+        let failing =
+            states.iter().all(|state| matches!(state, DependencyState::Satisfied | DependencyState::Failing));
         let mut over = false;
-        if its_turn && ailing && !rests && within != Duration::MAX {
-            let left = child.patience.unwrap_or(within.as_nanos() as u64);
+        if its_turn && failing && !held && within != Duration::MAX {
+            let left = child.dependency_wait_left.unwrap_or(within.as_nanos() as u64);
             over = left == 0;
             if !over && child.timer == NEVER {
                 let now = self.now;
                 let child = self.of(kid);
-                (child.timer, child.patience) = (now + left, Some(left));
+                (child.timer, child.dependency_wait_left) = (now + left, Some(left));
             }
         } else if child.timer != NEVER {
             let left = child.timer.saturating_sub(self.now).max(1);
             let child = self.of(kid);
-            (child.timer, child.patience) = (NEVER, Some(left));
+            (child.timer, child.dependency_wait_left) = (NEVER, Some(left));
         }
-        if never || over || rests && self.at(kid).on_trial {
+        if never || over || held && self.at(kid).start_by_command {
             self.cannot_start(kid);
-        } else if rests {
-            self.refuse_start(kid);
+        } else if held {
+            self.answer_failed_start(kid);
         }
     }
 
-    /// An attempt that has failed before it was begun.
+    /// Counts an attempt that fails before it begins.
     fn cannot_start(&mut self, kid: &str) {
         let now = self.now;
         let child = self.of(kid);
@@ -397,31 +413,31 @@ impl Model {
         self.decide(kid, "failed", 0);
     }
 
-    /// Whether it waits for one that rests by wish, or for one that waits for such.
-    fn rests(&self, path: &str) -> bool {
+    /// Returns `true` if the child waits for a held dependency, directly or through other waiting children.
+    fn waits_for_held(&self, path: &str) -> bool {
         let Some(parent) = above(path) else { return false };
         let child = self.at(path);
-        let never = |edge: &Edge| self.gate(&parent, edge) == Gate::Never;
+        let never = |edge: &Edge| self.dependency_state(&parent, edge) == DependencyState::Unreachable;
         let after = &child.spec.after;
         child.phase == Phase::Waiting
-            && after.iter().any(|edge| self.rests_by_wish(&parent, edge))
+            && after.iter().any(|edge| self.is_held(&parent, edge))
             && !after.iter().any(never)
     }
 
-    /// Whether the other rests by wish, or waits for one that does.
-    fn rests_by_wish(&self, parent: &str, edge: &Edge) -> bool {
+    /// Returns `true` if the dependency was stopped on request, is quarantined, or itself waits for such a child.
+    fn is_held(&self, parent: &str, edge: &Edge) -> bool {
         let other = format!("{parent}/{}", edge.child);
         let phase = self.children.get(&other).map(|other| other.phase);
         matches!(phase, Some(Phase::Idle(IdleReason::StoppedByRequest | IdleReason::Quarantined)))
-            || phase == Some(Phase::Waiting) && self.rests(&other)
+            || phase == Some(Phase::Waiting) && self.waits_for_held(&other)
     }
 
-    /// Whether nobody has to wait for it.
-    pub(crate) fn is_at_rest(&self, path: &str) -> bool {
-        matches!(self.at(path).phase, Phase::Idle(_)) || self.rests(path)
+    /// Returns `true` if later siblings do not wait for the child's turn: it is idle, or waits for a held dependency.
+    pub(crate) fn blocks_no_sibling(&self, path: &str) -> bool {
+        matches!(self.at(path).phase, Phase::Idle(_)) || self.waits_for_held(path)
     }
 
-    /// What a waiting child waits for, and until when at most.
+    /// Returns what a waiting child waits for, and the latest end of that wait.
     pub(crate) fn waits_for(&self, path: &str) -> (String, u64) {
         let Some(parent) = above(path) else { return ("nothing".to_owned(), NEVER) };
         let (kids, child) = (self.kids(&parent), self.at(path));
@@ -431,23 +447,23 @@ impl Model {
             if matches!(other.phase, Phase::Starting | Phase::Waiting) { other.timer } else { NEVER }
         };
         if !child.was_ready {
-            if kids.iter().any(|kid| self.at(kid).swept) {
+            if kids.iter().any(|kid| self.at(kid).in_restart_set) {
                 return ("group stop".to_owned(), NEVER);
             }
-            if let Some(kid) = kids.iter().find(|kid| self.holds_its_group(&parent, kid)) {
+            if let Some(kid) = kids.iter().find(|kid| self.holds_restart_set(&parent, kid)) {
                 return (format!("backoff {}", name(kid)), self.at(kid).timer);
             }
             let declared = self.at(&parent).rules().is_some_and(|rules| rules.order == Order::Declared);
             let mut earlier = kids.iter().take_while(|kid| *kid != path).filter(|_| declared);
-            if let Some(kid) = earlier.find(|kid| !self.at(kid).was_ready && !self.is_at_rest(kid)) {
+            if let Some(kid) = earlier.find(|kid| !self.at(kid).was_ready && !self.blocks_no_sibling(kid)) {
                 return (format!("turn {}", name(kid)), deadline(kid));
             }
         }
-        let rank = |edge: &&Edge| match self.gate(&parent, edge) {
-            Gate::Open => 0,
-            Gate::Ailing => 1,
-            Gate::Never => 4,
-            Gate::Closed => 2 + u8::from(self.rests_by_wish(&parent, edge)),
+        let rank = |edge: &&Edge| match self.dependency_state(&parent, edge) {
+            DependencyState::Satisfied => 0,
+            DependencyState::Failing => 1,
+            DependencyState::Unreachable => 4,
+            DependencyState::Pending => 2 + u8::from(self.is_held(&parent, edge)),
         };
         let worst = child.spec.after.iter().map(|edge| rank(&edge)).max().unwrap_or(0);
         let Some(edge) = child.spec.after.iter().find(|edge| worst > 0 && rank(edge) == worst) else {
@@ -465,28 +481,31 @@ impl Model {
         self.at(parent).mode == Mode::Starting && !self.at(kid).ever_ready
     }
 
-    fn gate(&self, parent: &str, edge: &Edge) -> Gate {
+    /// Returns the state of one dependency.
+    fn dependency_state(&self, parent: &str, edge: &Edge) -> DependencyState {
         let path = format!("{parent}/{}", edge.child);
-        let Some(other) = self.children.get(&path) else { return Gate::Never };
+        let Some(other) = self.children.get(&path) else { return DependencyState::Unreachable };
         let holds = match other.phase {
             Phase::Idle(IdleReason::Ignored) => true,
-            Phase::Idle(IdleReason::Finished) if other.cut_short => return Gate::Never,
+            Phase::Idle(IdleReason::Finished) if other.stopped_by_others => {
+                return DependencyState::Unreachable;
+            }
             Phase::Idle(IdleReason::Finished) => match other.last_exit {
-                Some("stopped") => return Gate::Never,
-                Some(exit) if is_failure(exit) => return Gate::Never,
+                Some("stopped") => return DependencyState::Unreachable,
+                Some(exit) if is_failure(exit) => return DependencyState::Unreachable,
                 _ => true,
             },
-            Phase::BackingOff if edge.condition != Condition::Completed => return Gate::Ailing,
+            Phase::BackingOff if edge.condition != Condition::Completed => return DependencyState::Failing,
             Phase::Starting => edge.condition == Condition::Started,
             Phase::Running => match edge.condition {
                 Condition::Started | Condition::Ready => true,
                 Condition::Healthy if self.health(&path) == Health::Healthy => true,
-                Condition::Healthy => return Gate::Ailing,
+                Condition::Healthy => return DependencyState::Failing,
                 Condition::Completed => false,
             },
             _ => false,
         };
-        if holds { Gate::Open } else { Gate::Closed }
+        if holds { DependencyState::Satisfied } else { DependencyState::Pending }
     }
 
     pub(crate) fn health(&self, path: &str) -> Health {
@@ -505,23 +524,24 @@ impl Model {
         }
     }
 
-    /// Whether nothing at or below `path` runs or will by itself.
+    /// Returns `true` if nothing at or below `path` runs or will run without a command.
     fn is_done(&self, path: &str) -> bool {
         let child = self.at(path);
         match child.phase {
             Phase::Idle(why) => why != IdleReason::StoppedByRequest,
-            Phase::Waiting => self.rests(path),
+            Phase::Waiting => self.waits_for_held(path),
             Phase::Running if child.rules().is_some() => self.kids(path).iter().all(|kid| self.is_done(kid)),
             _ => false,
         }
     }
 
+    /// Returns the failure with which `end_when_done` ends a supervisor because of this child, if there is one.
     fn bad_end(&self, path: &str) -> Option<Kind> {
         let child = self.at(path);
         match child.phase {
             Phase::Idle(IdleReason::Quarantined) => Some("gave-up"),
             Phase::Idle(IdleReason::Finished)
-                if child.cut_short || child.last_exit.is_some_and(is_failure) =>
+                if child.stopped_by_others || child.last_exit.is_some_and(is_failure) =>
             {
                 Some(if child.gave_up { "gave-up" } else { "failed" })
             }
@@ -530,7 +550,7 @@ impl Model {
         }
     }
 
-    /// Whether an end before readiness is a failed start.
+    /// Returns `true` if this exit, before the child was ready, is a failed start.
     pub(crate) fn is_failed_start(&self, path: &str, exit: Kind) -> bool {
         exit != "ignored" && (is_failure(exit) || self.at(path).spec.restart == Restart::Permanent)
     }

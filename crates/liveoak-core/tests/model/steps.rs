@@ -1,4 +1,4 @@
-//! What may happen to a tree, and trees for it to happen to.
+//! The steps of a run, and the random trees that they are applied to. The model decides which steps fit its state.
 
 use crate::child::{Child, Kind, Mode, Path, Phase};
 use crate::reference::Model;
@@ -12,23 +12,27 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use std::time::Duration;
 
-/// One thing that happens. What does not fit the state (any more) changes nothing.
+/// One step: an input to the tree, or time that passes. A step that does not fit the state changes nothing.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Step {
+    /// An attempt ends.
     Exit(Path, Kind),
+    /// An attempt reports the exit with which it will end.
     Ending(Path, Kind),
     Ready(Path),
     Health(Path, Health),
-    /// From now on it gives no heartbeats, or does again.
+    /// The child gives no heartbeats from now on, or gives them again.
     Hang(Path, bool),
-    /// Whatever may still come from the attempt before.
+    /// All kinds of late messages from the previous attempt.
     Late(Path),
     Command(Path, Command),
     AddChild(Path, Box<ChildDeclaration>),
     AddMember(Path, String),
+    /// Time passes, and timers fire at their deadlines.
     Advance(Duration),
+    /// Time passes at once, and timers fire late.
     Jump(Duration),
-    /// Everybody who was asked or killed obeys.
+    /// All attempts that were asked or killed end.
     Obey,
     Stop,
     Kill,
@@ -50,7 +54,7 @@ fn name(text: &str) -> Name {
     Name::new(text).expect("a good name")
 }
 
-/// What may happen next, more often what has an effect.
+/// Chooses the next step. Steps that have an effect in this state are more likely.
 pub(crate) fn next(model: &Model) -> BoxedStrategy<Step> {
     if model.down.is_some() {
         return times().prop_map(Step::Advance).boxed();
@@ -60,16 +64,16 @@ pub(crate) fn next(model: &Model) -> BoxedStrategy<Step> {
         (1, times().prop_map(Step::Jump).boxed()),
         (1, select(vec![Step::Stop, Step::Kill]).prop_filter("seldom", |_| true).boxed()),
     ];
-    let mut offer = |weight: u32, whom: Vec<Path>, step: fn(Path) -> BoxedStrategy<Step>| {
-        if !whom.is_empty() {
-            all.push((weight, select(whom).prop_flat_map(step).boxed()));
+    let mut offer = |weight: u32, paths: Vec<Path>, step: fn(Path) -> BoxedStrategy<Step>| {
+        if !paths.is_empty() {
+            all.push((weight, select(paths).prop_flat_map(step).boxed()));
         }
     };
     let ends: fn(Path) -> BoxedStrategy<Step> =
         |path| exits().prop_map(move |exit| Step::Exit(path.clone(), exit)).boxed();
     offer(10, model.leaves(|child| child.lives() && !child.stopping()), ends);
-    offer(2, model.those(|child| !child.is_leaf() && child.embodied()), ends);
-    offer(4, model.those(Child::asked), ends);
+    offer(2, model.paths_where(|child| !child.is_leaf() && child.has_own_attempt()), ends);
+    offer(4, model.paths_where(Child::asked), ends);
     offer(4, model.leaves(|child| child.spec.heartbeat.is_some() && child.phase == Phase::Running), |path| {
         any::<bool>().prop_map(move |hangs| Step::Hang(path.clone(), hangs)).boxed()
     });
@@ -78,7 +82,7 @@ pub(crate) fn next(model: &Model) -> BoxedStrategy<Step> {
     });
     let ready: fn(Path) -> BoxedStrategy<Step> = |path| Just(Step::Ready(path)).boxed();
     offer(8, model.leaves(|child| child.phase == Phase::Starting), ready);
-    offer(8, model.those(|child| child.mode == Mode::Opening), ready);
+    offer(8, model.paths_where(|child| child.mode == Mode::Opening), ready);
     offer(2, model.leaves(|child| child.lives() && child.attempt > 1), |path| Just(Step::Late(path)).boxed());
     offer(2, model.leaves(Child::lives), |path| {
         let health = select(vec![Health::Healthy, Health::Degraded, Health::Unhealthy]);
@@ -96,7 +100,7 @@ pub(crate) fn next(model: &Model) -> BoxedStrategy<Step> {
     offer(2, model.parents(false), |path| {
         additions().prop_map(move |what| Step::AddChild(path.clone(), Box::new(what))).boxed()
     });
-    if !model.those(Child::asked).is_empty() {
+    if !model.paths_where(Child::asked).is_empty() {
         all.push((8, Just(Step::Obey).boxed()));
     }
     proptest::strategy::Union::new_weighted(all).boxed()
@@ -135,20 +139,22 @@ fn leaf() -> impl Strategy<Value = ChildDeclaration> {
 
 fn group() -> impl Strategy<Value = ChildDeclaration> {
     let once = proptest::bool::weighted(0.3);
-    (specs(), specs(), limits(), places(), once).prop_map(|(own, template, intensity, place, once)| {
-        let once = once && template.restart == Restart::Temporary;
-        let template = ChildSpec { significant: false, once, ..template };
-        let group = GroupSpec { template, intensity, max_members: 3, dedicated_runtime: place };
-        ChildDeclaration { name: name("x"), spec: of_supervisor(own), form: ChildForm::Group(group) }
-    })
+    (specs(), specs(), limits(), dedicated_runtimes(), once).prop_map(
+        |(own, template, intensity, dedicated_runtime, once)| {
+            let once = once && template.restart == Restart::Temporary;
+            let template = ChildSpec { significant: false, once, ..template };
+            let group = GroupSpec { template, intensity, max_members: 3, dedicated_runtime };
+            ChildDeclaration { name: name("x"), spec: of_supervisor(own), form: ChildForm::Group(group) }
+        },
+    )
 }
 
 fn of_supervisor(spec: ChildSpec) -> ChildSpec {
     ChildSpec { ready: Ready::AtOnce, heartbeat: None, ..spec }
 }
 
-/// Whether a supervisor has a place of its own.
-fn places() -> impl Strategy<Value = bool> {
+/// Chooses whether a supervisor has a dedicated runtime.
+fn dedicated_runtimes() -> impl Strategy<Value = bool> {
     proptest::bool::weighted(0.2)
 }
 
@@ -161,9 +167,10 @@ fn supervisor(
     let condition =
         select(vec![Condition::Started, Condition::Ready, Condition::Healthy, Condition::Completed]);
     let edges = vec((0usize..5, 0usize..5, condition), 0..3);
-    let rules = (strategy, order, auto, limits(), proptest::bool::weighted(0.2), any::<bool>(), places());
+    let rules =
+        (strategy, order, auto, limits(), proptest::bool::weighted(0.2), any::<bool>(), dedicated_runtimes());
     (children, specs(), rules, edges).prop_map(|(mut children, own, rules, edges)| {
-        let (strategy, order, auto_shutdown, intensity, end_when_done, backwards, place) = rules;
+        let (strategy, order, auto_shutdown, intensity, end_when_done, backwards, dedicated_runtime) = rules;
         connect(&mut children, &edges, backwards);
         for ChildDeclaration { spec, .. } in &mut children {
             spec.significant &= auto_shutdown != AutoShutdown::Never && spec.restart != Restart::Permanent;
@@ -175,14 +182,14 @@ fn supervisor(
             order,
             auto_shutdown,
             end_when_done,
-            dedicated_runtime: place,
+            dedicated_runtime,
             children,
         };
         ChildDeclaration { name: name("x"), spec: of_supervisor(own), form: ChildForm::Supervisor(spec) }
     })
 }
 
-/// Names the children and ties them: all edges point one way, so that there is no circle.
+/// Names the children and adds the edges. All edges point one way, so that there is no cycle.
 fn connect(children: &mut [ChildDeclaration], edges: &[(usize, usize, Condition)], backwards: bool) {
     for (i, child) in children.iter_mut().enumerate() {
         child.name = name(&format!("c{i}"));
@@ -204,13 +211,13 @@ fn ends() -> impl Strategy<Value = ChildDeclaration> {
     prop_oneof![3 => leaf(), 1 => group()]
 }
 
-/// Trees of any shape.
+/// Returns trees of any shape.
 pub(crate) fn trees() -> BoxedStrategy<ChildDeclaration> {
     let below = ends().prop_recursive(3, 20, 5, |child| supervisor(vec(child, 0..5)));
     roots(supervisor(vec(below, 0..5))).boxed()
 }
 
-/// Trees of one small supervisor below the root, which outlives much.
+/// Returns trees with one small permanent supervisor below the root, so that runs are long.
 pub(crate) fn small_trees() -> BoxedStrategy<ChildDeclaration> {
     let root = SupervisorSpec::default();
     let root = supervisor(vec(ends(), 1..5)).prop_map(move |mut small| {
@@ -225,7 +232,7 @@ pub(crate) fn small_trees() -> BoxedStrategy<ChildDeclaration> {
     roots(root).boxed()
 }
 
-/// A tree, its root called `t`.
+/// Turns a tree into one whose root is called `t` and has a stop budget.
 fn roots(tree: impl Strategy<Value = ChildDeclaration>) -> impl Strategy<Value = ChildDeclaration> {
     let budget = select(vec![Duration::ZERO, ms(100), ms(10_000), Duration::MAX]);
     (tree, budget).prop_map(|(mut tree, budget)| {
@@ -249,11 +256,11 @@ fn additions() -> impl Strategy<Value = ChildDeclaration> {
     })
 }
 
-/// How long a step takes by itself, in nanoseconds.
+/// The time that each step takes, in nanoseconds.
 pub(crate) const A_MOMENT: u64 = 1;
 
-/// Makes all durations of a tree differ by some hundred nanoseconds, so that no two deadlines fall together: which of two
-/// is first is not a matter of the laws. For the same reason each step takes [`A_MOMENT`]; a run has fewer than a hundred.
+/// Makes all durations of a tree differ by some hundred nanoseconds, so that no two deadlines are equal: no rule says which
+/// of two equal deadlines comes first. For the same reason each step takes [`A_MOMENT`]; a run has less than a hundred steps.
 fn apart(declared: &mut ChildDeclaration, n: &mut u64) {
     let differ = |child: &mut ChildSpec, n: &mut u64| {
         for duration in [&mut child.start_within, &mut child.stop_within] {
@@ -273,7 +280,7 @@ fn apart(declared: &mut ChildDeclaration, n: &mut u64) {
     }
 }
 
-/// A tree for the reader of a failure, a line for each child.
+/// Describes a tree in a failure message, one line for each child.
 pub(crate) fn sketch(declared: &ChildDeclaration, depth: usize) -> String {
     let ChildSpec {
         restart,
@@ -301,7 +308,7 @@ pub(crate) fn sketch(declared: &ChildDeclaration, depth: usize) -> String {
     match &declared.form {
         ChildForm::Leaf => text.push('\n'),
         ChildForm::Group(group) => text.push_str(&format!(
-            "; group {:?} place {} {:?}\n",
+            "; group {:?} dedicated runtime {} {:?}\n",
             group.intensity, group.dedicated_runtime, group.template
         )),
         ChildForm::Supervisor(SupervisorSpec {
@@ -311,12 +318,12 @@ pub(crate) fn sketch(declared: &ChildDeclaration, depth: usize) -> String {
             intensity,
             end_when_done,
             children,
-            dedicated_runtime: place,
+            dedicated_runtime,
         }) => {
             let intensity = intensity.map(|limit| (limit.restarts, limit.give_up));
             text.push_str(&format!(
                 "; {strategy:?}, {order:?}, auto {auto_shutdown:?}, intensity {intensity:?}, ends {end_when_done}, \
-                 place {place}\n"
+                 dedicated runtime {dedicated_runtime}\n"
             ));
             children.iter().for_each(|child| text.push_str(&sketch(child, depth + 1)));
         }

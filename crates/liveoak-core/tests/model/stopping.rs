@@ -1,4 +1,4 @@
-//! The reference, its second half: what follows an exit, and how things stop.
+//! The reference model, part 3: what follows an exit, and how children stop.
 
 use crate::child::{Body, Kind, Mode, NEVER, Path, Phase, Plan, is_failure, later};
 use crate::reference::{Model, ROOT, above};
@@ -7,7 +7,7 @@ use liveoak_core::{
 };
 use std::time::Duration;
 
-/// What a stopping supervisor does to those below it.
+/// What a stopping supervisor does to its children.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Act {
     Ask,
@@ -18,8 +18,8 @@ pub(crate) enum Act {
 impl Model {
     // Exits.
 
-    /// The attempt of `path` is gone.
-    pub(crate) fn gone(&mut self, path: &str, exit: Kind) {
+    /// Handles the end of an attempt. After a stop, [`Self::after_stop`] decides what follows. Otherwise the exit decides.
+    pub(crate) fn attempt_ended(&mut self, path: &str, exit: Kind) {
         let (now, parent_ends) = (self.now, self.parent_ends(path));
         let child = self.of(path);
         let (stopping, ran) = (child.stopping(), now.saturating_sub(child.started));
@@ -28,47 +28,49 @@ impl Model {
             Some(cause) if is_failure(exit) && !is_failure(cause) => Some(exit),
             cause => cause,
         };
-        let overruled = child.removing || !child.wanted || child.swept || child.again || parent_ends;
-        child.cut_short = stopping && cause.is_none();
+        let overruled =
+            child.removing || !child.wanted || child.in_restart_set || child.start_when_down || parent_ends;
+        child.stopped_by_others = stopping && cause.is_none();
         if overruled || stopping && cause.is_none() {
-            self.rest_or_return(path, Some(cause.unwrap_or(exit)));
+            self.after_stop(path, Some(cause.unwrap_or(exit)));
         } else {
             self.decide(path, cause.unwrap_or(exit), ran);
         }
     }
 
-    /// A child that was stopped (or whose start was called off) rests, or goes where it was stopped for.
-    pub(crate) fn rest_or_return(&mut self, path: &str, exit: Option<Kind>) {
+    /// Decides what follows a stop, or a start that was cancelled: stay idle, be removed, or start again.
+    pub(crate) fn after_stop(&mut self, path: &str, exit: Option<Kind>) {
         let ends = self.parent_ends(path);
         let member = self.is_member(path);
         let child = self.of(path);
-        let (swept, again) = (child.swept, std::mem::take(&mut child.again));
+        let (in_restart_set, again) = (child.in_restart_set, std::mem::take(&mut child.start_when_down));
         let (wanted, removing) = (child.wanted, child.removing);
         let temporary = child.spec.restart == Restart::Temporary;
         let passing = child.added || member;
-        let back = wanted && !removing && !ends && (swept || again);
+        let back = wanted && !removing && !ends && (in_restart_set || again);
         if exit.is_some() {
             child.last_exit = exit;
         }
         if path == ROOT {
             return if back { self.begin(path) } else { self.end_of_tree(exit.unwrap_or("stopped")) };
         }
-        if back && swept {
+        if back && in_restart_set {
             child.was_ready = false;
             if temporary && !again {
-                self.rest(path, IdleReason::Finished, passing);
+                self.set_idle(path, IdleReason::Finished, passing);
             } else {
                 self.set(path, Phase::Waiting);
             }
         } else if back {
-            self.let_start(path);
+            self.start_or_wait(path);
         } else {
             let why = if wanted { IdleReason::SupervisorDown } else { IdleReason::StoppedByRequest };
-            self.rest(path, why, removing || passing && (ends || temporary));
+            self.set_idle(path, why, removing || passing && (ends || temporary));
         }
     }
 
-    fn rest(&mut self, path: &str, why: IdleReason, leaves: bool) {
+    /// Makes a child idle and answers its commands; `leaves` removes it from the tree.
+    fn set_idle(&mut self, path: &str, why: IdleReason, leaves: bool) {
         self.set(path, Phase::Idle(why));
         if !self.at(path).removing {
             let overtaken = if why == IdleReason::SupervisorDown { "supervisor down" } else { "superseded" };
@@ -83,12 +85,13 @@ impl Model {
         }
     }
 
+    /// Decides about an exit: failed start, finished, or restart.
     pub(crate) fn decide(&mut self, path: &str, exit: Kind, ran: u64) {
         self.of(path).last_exit = Some(exit);
         let Some(parent) = above(path) else { return self.end_of_tree(exit) };
         if !self.at(path).attempt_ready && self.is_failed_start(path, exit) {
-            if self.at(path).on_trial {
-                return self.trial_failed(path);
+            if self.at(path).start_by_command {
+                return self.commanded_start_failed(path);
             }
             if self.is_first_start(&parent, path) {
                 return self.first_start_failed(&parent, path);
@@ -105,44 +108,46 @@ impl Model {
         }
     }
 
+    /// Ends a child for good, and its supervisor too if auto-shutdown says so.
     fn finish(&mut self, parent: &str, path: &str, why: IdleReason, exit: Kind) {
         let member = self.is_member(path);
         let child = self.of(path);
-        child.on_trial = false;
+        child.start_by_command = false;
         let significant = child.spec.significant && why == IdleReason::Finished;
         let leaves = member || child.added && child.spec.restart == Restart::Temporary;
         if is_failure(exit) {
-            self.refuse_start(path);
+            self.answer_failed_start(path);
         }
         let word = if why == IdleReason::Ignored { "ignored" } else { "finished" };
         self.answer(path, |command| matches!(command, Command::Start | Command::Restart).then_some(word));
-        self.rest(path, why, leaves);
+        self.set_idle(path, why, leaves);
         let auto = self.at(parent).rules().map_or(AutoShutdown::Never, |rules| rules.auto_shutdown);
         let left = self.kids(parent).iter().any(|kid| {
             let child = self.at(kid);
-            child.spec.significant && (child.lives() || child.pending() && !self.is_at_rest(kid))
+            child.spec.significant && (child.lives() || child.pending() && !self.blocks_no_sibling(kid))
         });
         if significant
             && (auto == AutoShutdown::AnySignificant || auto == AutoShutdown::AllSignificant && !left)
         {
-            self.fall(parent, "auto-shutdown");
+            self.fail_supervisor(parent, "auto-shutdown");
         }
     }
 
+    /// Counts a restart against both limits, computes the backoff, and takes down the rest of the restart set.
     fn restart(&mut self, parent: &str, path: &str, ran: u64) {
         let now = self.now;
-        let joint = match &self.at(parent).body {
+        let intensity = match &self.at(parent).body {
             Body::Supervisor(rules) => rules.intensity,
             Body::Group(group) => group.intensity,
             Body::Leaf => None,
         };
-        let own = match (self.at(path).spec.limit, joint) {
+        let own = match (self.at(path).spec.limit, intensity) {
             (None, None) => Some(Limit::DEFAULT_OF_A_CHILD),
             (limit, _) => limit,
         };
-        let own = own.filter(|limit| too_many(&mut self.of(path).charges, limit, now));
-        let joint = joint.filter(|limit| too_many(&mut self.of(parent).joint, limit, now));
-        if let Some(limit) = own.or(joint) {
+        let own = own.filter(|limit| too_many(&mut self.of(path).restart_times, limit, now));
+        let intensity = intensity.filter(|limit| too_many(&mut self.of(parent).intensity_times, limit, now));
+        if let Some(limit) = own.or(intensity) {
             return self.give_up(parent, path, limit.give_up);
         }
         let random = self.random;
@@ -152,17 +157,17 @@ impl Model {
         let mut delay = Duration::ZERO;
         if let Some(backoff) = child.spec.backoff {
             if Duration::from_nanos(ran) >= backoff.reset_after {
-                child.streak = 0;
+                child.backoff_step = 0;
             }
             let names = path.rsplit('/').filter(|name| !name.is_empty());
-            delay = backoff.delay(child.streak, jitter(random, names, child.attempt));
-            child.streak += 1;
+            delay = backoff.delay(child.backoff_step, jitter(random, names, child.attempt));
+            child.backoff_step += 1;
         }
         if untried {
             delay = delay.max(Duration::from_secs(1));
         }
         if !child.attempt_ready {
-            self.refuse_start(path);
+            self.answer_failed_start(path);
         }
         let strategy = self.at(parent).rules().map_or(Strategy::OneForOne, |rules| rules.strategy);
         let kids = self.kids(parent);
@@ -172,25 +177,25 @@ impl Model {
             Strategy::RestForOne => kids.into_iter().skip_while(|kid| kid != path).collect(),
         };
         for kid in together.iter().filter(|kid| *kid != path) {
-            self.restart_with(kid);
+            self.restart_in_set(kid);
         }
         if strategy != Strategy::OneForOne {
             self.of(path).was_ready = false;
         }
         if delay.is_zero() {
-            self.let_start(path);
+            self.start_or_wait(path);
         } else {
             self.set(path, Phase::BackingOff);
             self.of(path).timer = later(now, delay);
         }
     }
 
-    /// A sibling that is restarted as part of a group.
-    fn restart_with(&mut self, kid: &str) {
+    /// Restarts a sibling that belongs to the restart set of a failed child.
+    fn restart_in_set(&mut self, kid: &str) {
         let child = self.of(kid);
         let comes_back = child.wanted && child.spec.restart != Restart::Temporary;
         match child.phase {
-            Phase::Starting | Phase::Running | Phase::Stopping { .. } => child.swept = true,
+            Phase::Starting | Phase::Running | Phase::Stopping { .. } => child.in_restart_set = true,
             Phase::Waiting | Phase::BackingOff => {
                 child.was_ready = false;
                 self.set(kid, Phase::Waiting);
@@ -206,33 +211,33 @@ impl Model {
     fn give_up(&mut self, parent: &str, path: &str, how: GiveUp) {
         self.of(path).gave_up = true;
         if !self.at(path).attempt_ready || how == GiveUp::Quarantine {
-            self.refuse_start(path);
+            self.answer_failed_start(path);
         }
-        self.of(path).on_trial = false;
+        self.of(path).start_by_command = false;
         match how {
             GiveUp::Quarantine => self.set(path, Phase::Idle(IdleReason::Quarantined)),
             GiveUp::Escalate => {
                 self.set(path, Phase::Idle(IdleReason::SupervisorDown));
-                self.fall(parent, "gave-up");
+                self.fail_supervisor(parent, "gave-up");
             }
         }
     }
 
-    pub(crate) fn trial_failed(&mut self, path: &str) {
-        self.refuse_start(path);
+    pub(crate) fn commanded_start_failed(&mut self, path: &str) {
+        self.answer_failed_start(path);
         let child = self.of(path);
         let leaves = child.added && !child.ever_ready;
-        (child.on_trial, child.wanted) = (false, false);
-        self.rest(path, IdleReason::StoppedByRequest, leaves);
+        (child.start_by_command, child.wanted) = (false, false);
+        self.set_idle(path, IdleReason::StoppedByRequest, leaves);
     }
 
     pub(crate) fn first_start_failed(&mut self, parent: &str, path: &str) {
         self.set(path, Phase::Idle(IdleReason::SupervisorDown));
-        self.refuse_start(path);
-        self.fall(parent, "start-failed");
+        self.answer_failed_start(path);
+        self.fail_supervisor(parent, "start-failed");
     }
 
-    pub(crate) fn fall(&mut self, path: &str, cause: Kind) {
+    pub(crate) fn fail_supervisor(&mut self, path: &str, cause: Kind) {
         if !self.at(path).stopping() {
             self.of(path).cause = Some(cause);
             self.stop(path);
@@ -249,7 +254,7 @@ impl Model {
         }
     }
 
-    /// Takes a child that is down, and all below it, out of the tree.
+    /// Removes a child that is down, and all below it, from the tree.
     pub(crate) fn forget(&mut self, path: &str) {
         for kid in self.kids(path) {
             self.forget(&kid);
@@ -276,7 +281,7 @@ impl Model {
         above.map_or(crate::child::NO_PLAN, |parent| self.at(&parent).plan)
     }
 
-    /// Whether it stops under the deadline of its group.
+    /// Returns `true` for a group member that stops under its group's deadline.
     fn stops_with_its_group(&self, path: &str) -> bool {
         self.is_member(path) && above(path).is_some_and(|group| self.at(&group).mode == Mode::Stopping)
     }
@@ -285,11 +290,11 @@ impl Model {
         let (plan, now) = (self.plan_above(path), self.now);
         match self.at(path).phase {
             Phase::Idle(_) => {}
-            Phase::Waiting | Phase::BackingOff => self.rest_or_return(path, None),
+            Phase::Waiting | Phase::BackingOff => self.after_stop(path, None),
             Phase::Stopping { .. } => {
                 let mut tighter = self.at(path).plan.within(plan);
                 if self.at(path).is_group() {
-                    tighter.hurry = NEVER;
+                    tighter.ask_all = NEVER;
                 }
                 if !self.at(path).is_leaf() && tighter != self.at(path).plan {
                     let child = self.of(path);
@@ -323,7 +328,7 @@ impl Model {
                 plan.kill = plan.kill.min(later(now, within));
                 plan.abandon = plan.abandon.min(later(plan.kill, KILL_WAIT));
             }
-            plan.hurry = NEVER;
+            plan.ask_all = NEVER;
         }
         let child = self.of(path);
         let opening = child.mode == Mode::Opening;
@@ -331,7 +336,7 @@ impl Model {
         child.plan = plan;
         child.timer = plan.next(now);
         if child.is_group() {
-            self.sweeps.push_back((path.to_owned(), Act::Ask));
+            self.member_walks.push_back((path.to_owned(), Act::Ask));
         } else {
             for kid in self.kids(path) {
                 if self.at(&kid).pending() {
@@ -340,7 +345,7 @@ impl Model {
             }
         }
         if opening {
-            self.close(path);
+            self.close_runtime(path);
         }
         if now >= plan.kill {
             self.kill(path);
@@ -376,28 +381,28 @@ impl Model {
                 return;
             }
         }
-        let at_once = Plan { hurry: now, kill: now, abandon: later(now, KILL_WAIT).min(outer.abandon) };
+        let at_once = Plan { ask_all: now, kill: now, abandon: later(now, KILL_WAIT).min(outer.abandon) };
         let child = self.of(path);
         child.plan = child.plan.within(at_once);
         child.timer = child.plan.abandon;
-        self.act_below(path, Act::Kill);
+        self.act_on_children(path, Act::Kill);
         self.kill_runtime(path);
     }
 
-    /// Closes a place from which all are gone.
-    fn close(&mut self, path: &str) {
+    /// Shuts down a dedicated runtime whose children have all ended.
+    fn close_runtime(&mut self, path: &str) {
         self.acts.push(format!("ask {path}"));
         let now = self.now;
         let child = self.of(path);
         child.mode = Mode::Closing;
         let plan = &mut child.plan;
-        plan.hurry = plan.hurry.min(now);
+        plan.ask_all = plan.ask_all.min(now);
         plan.kill = plan.kill.min(later(now, KILL_WAIT));
         plan.abandon = plan.abandon.min(later(plan.kill.max(now), KILL_WAIT));
         child.timer = plan.next(now).min(plan.abandon);
     }
 
-    /// Kills a place that is being closed.
+    /// Kills a dedicated runtime that is being shut down.
     fn kill_runtime(&mut self, path: &str) {
         let child = self.at(path);
         if child.mode == Mode::Closing && child.phase != (Phase::Stopping { killed: true }) {
@@ -408,21 +413,21 @@ impl Model {
         }
     }
 
-    /// The attempt of a leaf is gone, or the place of a supervisor.
+    /// Handles the end of a leaf's attempt or of a dedicated runtime.
     pub(crate) fn exited(&mut self, path: &str, exit: Kind) {
         match self.at(path).mode {
-            _ if self.at(path).is_leaf() => self.gone(path, exit),
+            _ if self.at(path).is_leaf() => self.attempt_ended(path, exit),
             Mode::Opening => {
                 self.of(path).mode = Mode::Down;
-                self.gone(path, exit);
+                self.attempt_ended(path, exit);
             }
             Mode::Closing => {
                 self.of(path).mode = Mode::Down;
-                self.gone(path, if is_failure(exit) { exit } else { "stopped" });
+                self.attempt_ended(path, if is_failure(exit) { exit } else { "stopped" });
             }
             Mode::Down | Mode::Starting | Mode::Up | Mode::Stopping => {
                 self.of(path).runtime_lost = true;
-                self.fall(path, exit);
+                self.fail_supervisor(path, exit);
             }
         }
     }
@@ -431,26 +436,26 @@ impl Model {
         if self.at(path).is_leaf() {
             self.kill(path);
             self.acts.push(format!("abandon {path}"));
-            return self.gone(path, "abandoned");
+            return self.attempt_ended(path, "abandoned");
         }
         if !self.at(path).stopping() {
             self.kill(path);
         }
         let now = self.now;
         let child = self.of(path);
-        child.plan = child.plan.within(Plan { hurry: now, kill: now, abandon: now });
+        child.plan = child.plan.within(Plan { ask_all: now, kill: now, abandon: now });
         if child.mode != Mode::Closing {
-            return self.act_below(path, Act::Abandon);
+            return self.act_on_children(path, Act::Abandon);
         }
         self.kill_runtime(path);
         self.of(path).mode = Mode::Down;
         self.acts.push(format!("abandon {path}"));
-        self.gone(path, "abandoned");
+        self.attempt_ended(path, "abandoned");
     }
 
-    fn act_below(&mut self, path: &str, act: Act) {
+    fn act_on_children(&mut self, path: &str, act: Act) {
         if self.at(path).is_group() {
-            return self.sweeps.push_back((path.to_owned(), act));
+            return self.member_walks.push_back((path.to_owned(), act));
         }
         for kid in self.kids(path) {
             if self.children.contains_key(&kid) {
@@ -472,8 +477,8 @@ impl Model {
 
     pub(crate) fn go_on_stopping(&mut self, path: &str) {
         if !self.at(path).is_group() {
-            if self.now >= self.at(path).plan.hurry {
-                self.act_below(path, Act::Ask);
+            if self.now >= self.at(path).plan.ask_all {
+                self.act_on_children(path, Act::Ask);
             } else {
                 self.stop_next(path, false);
             }
@@ -488,17 +493,18 @@ impl Model {
                 self.forget(&kid);
             }
         }
-        if self.at(path).embodied() {
-            return self.close(path);
+        if self.at(path).has_own_attempt() {
+            return self.close_runtime(path);
         }
         self.of(path).mode = Mode::Down;
-        self.gone(path, "stopped");
+        self.attempt_ended(path, "stopped");
     }
 
-    /// The last of those that live; where only edges order them, all on whom nobody who lives depends.
-    pub(crate) fn stop_next(&mut self, path: &str, swept_only: bool) {
+    /// Asks the next children to stop. `Order::Declared`: the last live child. `Order::Edges`: every live child that no
+    /// live child depends on.
+    pub(crate) fn stop_next(&mut self, path: &str, restart_set_only: bool) {
         let mut kids: Vec<Path> = self.kids(path);
-        kids.retain(|kid| self.at(kid).lives() && (self.at(kid).swept || !swept_only));
+        kids.retain(|kid| self.at(kid).lives() && (self.at(kid).in_restart_set || !restart_set_only));
         let edges = self.at(path).rules().is_some_and(|rules| rules.order == Order::Edges);
         let needed = |name: &str| {
             let after = |kid: &Path| self.at(kid).spec.after.iter().any(|edge| edge.child.as_str() == name);
@@ -516,9 +522,10 @@ impl Model {
     }
 }
 
-/// Adds a charge; whether that makes more than are allowed within the period.
-fn too_many(charges: &mut Vec<u64>, limit: &Limit, now: u64) -> bool {
-    charges.push(now);
-    let recent = charges.iter().filter(|then| Duration::from_nanos(now - **then) <= limit.period).count();
+/// Counts a restart. Returns `true` if there are now more within the period than the limit allows.
+fn too_many(restart_times: &mut Vec<u64>, limit: &Limit, now: u64) -> bool {
+    restart_times.push(now);
+    let recent =
+        restart_times.iter().filter(|then| Duration::from_nanos(now - **then) <= limit.period).count();
     limit.restarts != Limit::UNLIMITED && recent > limit.restarts as usize
 }

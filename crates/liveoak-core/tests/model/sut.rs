@@ -1,4 +1,7 @@
-//! The machine, driven like the model, and compared with it.
+//! The system under test: the real machine, driven with the same steps as the model and compared with it after each.
+//!
+//! [`Sut`] plays the driver: it remembers which attempts live, performs the machine's effects on them, and checks what a
+//! driver may rely on (one live attempt for each child, no act on an attempt twice, a true report at the end).
 
 use crate::Reference;
 use crate::child::{Kind, NEVER, Path, Phase, exit_of};
@@ -14,19 +17,19 @@ use proptest_state_machine::StateMachineTest;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
-/// A living attempt, or place.
+/// A live attempt of a leaf, or a live dedicated runtime.
 #[derive(Clone, Copy)]
 struct Live {
     id: ChildId,
     attempt: Attempt,
     asked: bool,
     killed: bool,
-    /// Since when it is being stopped.
+    /// When it was asked or killed first.
     since: u64,
     leaf: bool,
 }
 
-/// How the last attempt of a leaf ended: how long that took from when it was to stop, and how far it had to go.
+/// The end of a leaf's last attempt: the time since it was asked or killed, and the stop stage.
 type End = (u64, StopStage);
 
 /// The machine and what a driver knows of it.
@@ -35,30 +38,31 @@ pub(crate) struct Sut {
     random: u64,
     now: u64,
     live: BTreeMap<Path, Live>,
-    /// Children that give no heartbeats, and those who are asked for one.
+    /// Children that give no heartbeats.
     hung: BTreeSet<Path>,
+    /// Attempts whose heartbeat the machine asks for.
     checks: Vec<(ChildId, Attempt)>,
     paths: HashMap<ChildId, Path>,
-    /// What the report has to tell of the leaves that ended since the root has been stopping.
+    /// The ends of leaves since the root began to stop, as the report must list them.
     ends: BTreeMap<Path, End>,
-    /// Those of them that came back in between and ended again: the roughest end is told.
-    came_back: BTreeSet<Path>,
-    /// How attempts ended, as the events tell it, and whether others stopped them.
+    /// Leaves that ended twice in that time. The report lists the more forceful end.
+    ended_twice: BTreeSet<Path>,
+    /// The exits of attempts according to the events, and whether the attempts were stopping.
     exits: BTreeMap<Path, (Kind, bool)>,
     acts: Vec<String>,
     answers: BTreeMap<u64, &'static str>,
     requests: u64,
     refused: BTreeSet<u64>,
     down: Option<Kind>,
-    /// The tree as its events tell it.
-    told: Replica,
+    /// The tree as rebuilt from events alone.
+    replica: Replica,
 }
 
 impl Sut {
     fn new(model: &Model) -> Self {
         let (mut machine, _) = Machine::new(&model.declared).expect("a good spec");
         machine.set_interest(Some(Severity::Debug));
-        let told = Replica::new(&machine.snapshot(Time::ZERO));
+        let replica = Replica::new(&machine.snapshot(Time::ZERO));
         let mut sut = Self {
             machine,
             random: model.random,
@@ -68,14 +72,14 @@ impl Sut {
             checks: Vec::new(),
             paths: HashMap::new(),
             ends: BTreeMap::new(),
-            came_back: BTreeSet::new(),
+            ended_twice: BTreeSet::new(),
             exits: BTreeMap::new(),
             acts: Vec::new(),
             answers: BTreeMap::new(),
             requests: 0,
             refused: BTreeSet::new(),
             down: None,
-            told,
+            replica,
         };
         sut.input(Input::Start);
         sut
@@ -134,7 +138,7 @@ impl Sut {
                 self.act("abandon", id, attempt);
                 let path = self.path(id);
                 let Some(live) = self.live.remove(&path).filter(|live| live.killed) else {
-                    panic!("{path} was written off without a kill");
+                    panic!("{path} was abandoned without a kill");
                 };
                 if live.leaf {
                     self.ended(path, (self.now - live.since, StopStage::Abandoned));
@@ -142,7 +146,7 @@ impl Sut {
             }
             Effect::Forget { id } => {
                 let path = self.path(id);
-                assert!(!self.live.contains_key(&path), "{path} was forgotten alive");
+                assert!(!self.live.contains_key(&path), "{path} was forgotten while it lives");
             }
             Effect::CheckHeartbeat { id, attempt } => self.checks.push((id, attempt)),
             Effect::Reply { request, result } => {
@@ -150,12 +154,12 @@ impl Sut {
                 assert!(before.is_none(), "{request:?} is answered twice");
             }
             Effect::Event(event) => {
-                self.told.apply(&event);
+                self.replica.apply(&event);
                 self.paths.insert(event.id, event.path.as_str().to_owned());
                 let anew = matches!(event.kind, EventKind::Stopping { .. } | EventKind::Starting { .. });
                 if anew && event.path.as_str() == ROOT {
                     self.ends.clear();
-                    self.came_back.clear();
+                    self.ended_twice.clear();
                 }
                 if let EventKind::Exited { exit, stopping, .. } = &event.kind {
                     self.exits.insert(event.path.as_str().to_owned(), (exit.kind(), *stopping));
@@ -173,22 +177,21 @@ impl Sut {
         }
     }
 
-    /// The report of the whole tells of each child once, and of leaves that were stopped what was done to them and what
-    /// was seen of them.
+    /// Checks the tree's report: it lists each child once, and each stopped leaf with its time, stop stage and exit.
     fn check_report(&self, report: &StopReport) {
         let mut told = BTreeMap::new();
         for entry in &report.entries {
             let exit = entry.exit.as_ref().map(Exit::kind);
             let before = told.insert(entry.path.as_str(), (entry.took.as_nanos() as u64, entry.stage, exit));
-            assert_eq!(before, None, "{} is told of twice", entry.path);
+            assert_eq!(before, None, "{} is reported twice", entry.path);
         }
-        for (path, (took, stage)) in self.ends.iter().filter(|(path, _)| !self.came_back.contains(*path)) {
+        for (path, (took, stage)) in self.ends.iter().filter(|(path, _)| !self.ended_twice.contains(*path)) {
             let told = told.get(path.as_str()).copied();
-            // Who came back and waited for its start when the stop came has not been stopped again.
+            // A leaf that was waiting for its next start when the stop came was not stopped a second time.
             let waited = told.is_some_and(|(_, stage, _)| stage == StopStage::Cancelled);
             if let Some((exit, true)) = self.exits.get(path).filter(|_| !waited) {
                 let was = Some((*took, *stage, Some(*exit)));
-                assert_eq!(told, was, "{path}, as the report tells it, and as it was");
+                assert_eq!(told, was, "{path}: the report, and what happened");
             }
         }
     }
@@ -197,7 +200,7 @@ impl Sut {
         let path = self.path(id);
         self.acts.push(format!("{what} {path}"));
         let live = self.live.get_mut(&path);
-        let Some(live) = live else { panic!("{what} {path}, which is not alive") };
+        let Some(live) = live else { panic!("{what} {path}, which does not live") };
         assert_eq!(live.attempt, attempt, "{what} {path}");
         if !live.asked && !live.killed {
             live.since = self.now;
@@ -211,11 +214,11 @@ impl Sut {
 
     fn ended(&mut self, path: Path, end: End) {
         if self.ends.insert(path.clone(), end).is_some() {
-            self.came_back.insert(path);
+            self.ended_twice.insert(path);
         }
     }
 
-    /// All that may still come from an attempt before this one.
+    /// Sends every kind of late message from an earlier attempt.
     fn late(&mut self, id: ChildId, attempt: Attempt) {
         self.input(Input::Ready { id, attempt });
         self.input(Input::Health { id, attempt, health: Health::Unhealthy });
@@ -299,14 +302,14 @@ impl Sut {
             Step::Stop => self.input(Input::Stop),
             Step::Kill => self.input(Input::Kill),
         }
-        // Time that has passed is known to the machine.
+        // The machine learns that time has passed.
         self.input(Input::Tick);
         while self.machine.poll_deadline().is_some_and(|next| next <= self.time()) {
             self.input(Input::Tick);
         }
     }
 
-    /// The request of an addition that is refused at once is not answered.
+    /// Notes that an addition that is refused at once gets no reply later.
     fn added(&mut self, request: RequestId, ok: bool) {
         if !ok {
             self.refused.insert(request.0);
@@ -345,23 +348,23 @@ impl Sut {
         }
     }
 
-    /// Everything that can be seen of each child.
+    /// Returns the visible state of each child, and checks the replica against it.
     fn seen(&mut self) -> BTreeMap<Path, String> {
         let snapshot = self.machine.snapshot(self.time());
-        self.told.compare(&snapshot);
+        self.replica.compare(&snapshot);
         snapshot.nodes().map(|node| (node.path.as_str().to_owned(), describe(node))).collect()
     }
 
     fn compare(&mut self, model: &Model) {
         if model.tied {
-            // What events tell is what is, all the same.
+            // The replica must still equal the snapshot.
             self.seen();
             return;
         }
         assert_eq!(self.down, model.down, "how the tree ended");
         let (seen, expected) = (self.seen(), expected(model));
         for (path, expected) in &expected {
-            assert_eq!(seen.get(path), Some(expected), "{path}: the machine, and the model");
+            assert_eq!(seen.get(path), Some(expected), "{path}: machine (left), model (right)");
         }
         assert_eq!(seen.len(), expected.len(), "which children there are");
         assert_eq!(self.answers, model.answers, "what commands were answered");
@@ -371,7 +374,7 @@ impl Sut {
         assert!(self.machine.poll_effect().is_none(), "an effect is left");
     }
 
-    /// What was done is the same; and in the same order, as far as the order of one supervisor's children goes.
+    /// Checks that the effects are equal, and that one supervisor's children are started and asked in the same order.
     fn compare_acts(&self, model: &Model) {
         let sorted = |acts: &[String]| {
             let mut acts = acts.to_vec();
@@ -481,7 +484,7 @@ impl StateMachineTest for Sut {
         sut
     }
 
-    /// A stop ends within its budget, whatever state the tree is in and whoever ignores it.
+    /// Checks that a stop ends within its budget in every state, although no attempt obeys.
     fn teardown(mut sut: Self, model: Model) {
         let budget = model.declared.spec.stop_within;
         sut.input(Input::Stop);

@@ -1,6 +1,6 @@
-//! Programs as children of a tree: one attempt is one group, from its first process to its last.
+//! Programs as children of a tree. An attempt is a whole process group: it ends when the last process of the group has ended.
 
-use crate::support::{Dir, PATIENCE, Stranger, look_for, state, within};
+use crate::support::{Dir, TIME_LIMIT, WatchedProcess, look_for, state, within};
 use liveoak_process::{
     CommandLine, NotStarted, OutputSink, Probe, ProcessChild, Program, SpawnError, Stream,
 };
@@ -9,41 +9,41 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-/// A process that ignores the stop signal, and tells its number once it does.
+/// A shell line: a process that ignores the stop signal, and prints its process id once it does.
 const STUBBORN: &str = r#"sh -c 'trap "" TERM; echo $$; while :; do sleep 0.05; done'"#;
 
 /// The output of all children of a tree, as `path: text`.
-struct Talk(UnboundedReceiver<String>);
+struct TreeOutput(UnboundedReceiver<String>);
 
-impl Talk {
-    fn new() -> (Talk, OutputSink) {
+impl TreeOutput {
+    fn new() -> (TreeOutput, OutputSink) {
         let (sender, receiver) = unbounded_channel();
         let sink = move |path: &liveoak_runtime::Path, line: liveoak_process::OutputLine<'_>| {
             let _ = sender.send(format!("{path}: {}", line.text));
         };
-        (Talk(receiver), Arc::new(sink))
+        (TreeOutput(receiver), Arc::new(sink))
     }
 
     async fn line(&mut self) -> String {
-        within(self.0.recv()).await.expect("the output goes on")
+        within(self.0.recv()).await.expect("another line of output")
     }
 
-    /// The next line of the child `/t/a`, which is the number of a living process.
-    async fn process(&mut self) -> Stranger {
+    /// Reads the next line, which is the id of a live process of the child `/t/a`.
+    async fn process(&mut self) -> WatchedProcess {
         let line = self.line().await;
         let number = line.strip_prefix("/t/a: ").and_then(|text| text.parse().ok());
-        Stranger::new(number.unwrap_or_else(|| panic!("{line:?} is no number")))
+        WatchedProcess::new(number.unwrap_or_else(|| panic!("{line:?} is not a number")))
     }
 
-    /// Whether the process in the next line is gone; it is nobody's child but that of a group that was reaped.
-    async fn process_is_gone(&mut self) -> bool {
+    /// Returns `true` if the process whose id is in the next line has ended and was reaped.
+    async fn process_has_ended(&mut self) -> bool {
         let line = self.line().await;
         let number = line.strip_prefix("/t/a: ").and_then(|text| text.parse().ok()).expect("a number");
         state(number).is_none()
     }
 }
 
-/// A tree of one child `a`, a shell line.
+/// Begins a tree of one child `a` that runs a shell line.
 fn tree(line: &str, sink: &OutputSink, change: impl FnOnce(Program) -> Program) -> Tree {
     let child = change(Child::shell("a", line).output(Arc::clone(sink)));
     Supervisor::new("t").child(child).begin().expect("a runtime")
@@ -55,79 +55,79 @@ fn only_entry(report: &liveoak_runtime::StopReport) -> (StopStage, String) {
 }
 
 #[tokio::test]
-async fn the_exit_comes_when_the_whole_group_is_gone_and_its_output_delivered() {
-    let (mut talk, sink) = Talk::new();
-    // The member says itself that it is there: a shell's fork that was not executed yet may swallow a signal.
+async fn an_attempt_ends_when_its_whole_process_group_has_ended_and_its_output_is_delivered() {
+    let (mut output, sink) = TreeOutput::new();
+    // The inner process prints its id after its exec: before that, the shell's fork may swallow a signal.
     let line = "trap 'echo bye; exit 0' TERM; sh -c 'echo $$; exec sleep 1000' & wait";
     let tree = tree(line, &sink, |program| program);
-    let member = talk.process().await;
+    let survivor = output.process().await;
     let report = within(tree.stop()).await;
-    assert!(member.is_gone(), "a member outlived the attempt");
+    assert!(survivor.has_ended(), "a process outlived the attempt");
     assert_eq!(only_entry(&report), (StopStage::Asked, "completed".to_owned()));
-    assert_eq!(talk.line().await, "/t/a: bye");
+    assert_eq!(output.line().await, "/t/a: bye");
 }
 
 #[tokio::test]
-async fn a_group_that_outlives_its_leader_during_the_stop_is_killed_at_the_deadline() {
-    let (mut talk, sink) = Talk::new();
+async fn a_process_group_that_outlives_its_leader_during_the_stop_is_killed_at_the_deadline() {
+    let (mut output, sink) = TreeOutput::new();
     let line = format!("trap 'exit 0' TERM; {STUBBORN} & wait");
     let tree = tree(&line, &sink, |program| program.stop_within(Duration::from_millis(200)));
-    let member = talk.process().await;
+    let survivor = output.process().await;
     let began = Instant::now();
     let report = within(tree.stop()).await;
-    assert!(began.elapsed() >= Duration::from_millis(200), "the group had no time to stop");
-    assert!(member.is_gone());
+    assert!(began.elapsed() >= Duration::from_millis(200), "the process group had no time to stop");
+    assert!(survivor.has_ended());
     assert_eq!(only_entry(&report).0, StopStage::Killed);
 }
 
 #[tokio::test]
-async fn what_a_leader_leaves_behind_and_must_be_killed_is_reported_as_forced() {
-    let (mut talk, sink) = Talk::new();
+async fn processes_that_outlive_their_leader_and_must_be_killed_are_reported_as_forced() {
+    let (mut output, sink) = TreeOutput::new();
     let line = format!("trap '' TERM; {STUBBORN} & exit 0");
     let tree = tree(&line, &sink, |program| program.stop_within(Duration::from_millis(300)));
-    let member = talk.process().await;
+    let survivor = output.process().await;
     let report = within(tree.stop()).await;
-    assert!(member.is_gone());
+    assert!(survivor.has_ended());
     assert_eq!(only_entry(&report), (StopStage::Killed, "completed".to_owned()));
 }
 
 #[tokio::test]
-async fn what_a_leader_leaves_behind_is_gone_before_the_next_attempt_starts() {
-    let (mut talk, sink) = Talk::new();
+async fn processes_that_outlive_their_leader_have_ended_before_the_next_attempt_starts() {
+    let (mut output, sink) = TreeOutput::new();
     let dir = Dir::new();
     let line = format!("{STUBBORN} & until [ -e go ]; do sleep 0.02; done; rm go; exit 1");
     let tree = tree(&line, &sink, |program| {
         program.cwd(dir.path()).stop_within(Duration::from_millis(100)).backoff(None)
     });
-    let mut before = talk.process().await;
+    let mut before = output.process().await;
     for _ in 0..3 {
         dir.file("go", "", 0o644);
-        let next = talk.process().await;
-        assert!(before.is_gone(), "two attempts at once");
+        let next = output.process().await;
+        assert!(before.has_ended(), "two attempts at once");
         before = next;
     }
     within(tree.kill()).await;
-    assert!(before.is_gone());
+    assert!(before.has_ended());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn a_stop_while_leftovers_are_waited_for_is_bounded_by_the_childs_own_time() {
-    let (mut talk, sink) = Talk::new();
+async fn a_stop_that_waits_for_processes_without_their_leader_is_bounded_by_the_child_s_own_deadline() {
+    let (mut output, sink) = TreeOutput::new();
     let line = format!("{STUBBORN} & until [ -e go ]; do sleep 0.02; done; exit 0");
     let dir = Dir::new();
     let tree = tree(&line, &sink, |program| {
         program.cwd(dir.path()).stop_within(Duration::from_secs(2)).restart(Restart::Transient)
     });
-    let member = talk.process().await;
+    let survivor = output.process().await;
     dir.file("go", "", 0o644);
-    let leader_gone = || {
-        let children = std::fs::read_to_string(format!("/proc/{}/stat", member.pid)).ok()?;
+    let leader_has_ended = || {
+        let children = std::fs::read_to_string(format!("/proc/{}/stat", survivor.pid)).ok()?;
         let group: u32 = children.rsplit_once(')')?.1.split_whitespace().nth(2)?.parse().ok()?;
         matches!(state(group), None | Some('Z')).then_some(())
     };
-    look_for("end of the leader", leader_gone);
+    look_for("end of the leader", leader_has_ended);
     within(tree.stop()).await;
-    assert!(member.is_gone());
+    assert!(survivor.has_ended());
 }
 
 #[tokio::test]
@@ -141,7 +141,7 @@ async fn a_tree_killed_while_its_programs_are_being_spawned_leaves_none() {
             root = root.child(Program::new(format!("a{nth}"), command));
         }
         let tree = root.order(liveoak_runtime::Order::Edges).begin().expect("a runtime");
-        // Each round a little later: nothing spawned, some, all.
+        // Each round kills a little later: when none, some or all of the programs are spawned.
         for _ in 0..round * 3 {
             tokio::task::yield_now().await;
         }
@@ -162,7 +162,7 @@ async fn a_tree_that_is_dropped_while_its_programs_are_being_spawned_leaves_none
         drop(tree);
         tokio::task::yield_now().await;
     }
-    // Nobody waits for a tree that was dropped, so its end has to be looked for.
+    // The end of a dropped tree cannot be awaited, so the processes are polled.
     let mut looks = 0;
     while !living_with(dir.path()).is_empty() {
         looks += 1;
@@ -171,7 +171,7 @@ async fn a_tree_that_is_dropped_while_its_programs_are_being_spawned_leaves_none
     }
 }
 
-/// Living processes that have this path in their environment.
+/// Returns the live processes that have this path in their environment.
 fn living_with(path: &std::path::Path) -> Vec<u32> {
     let path = path.to_str().expect("text").as_bytes();
     let entries = std::fs::read_dir("/proc").expect("/proc");
@@ -185,30 +185,31 @@ fn living_with(path: &std::path::Path) -> Vec<u32> {
 
 #[tokio::test]
 async fn a_stop_before_the_program_is_ready_is_served_at_once() {
-    let (mut talk, sink) = Talk::new();
+    let (mut output, sink) = TreeOutput::new();
     let probe = Probe::file("/no/such/file/anywhere");
-    let tree = tree("echo $$; exec sleep 1000", &sink, |program| program.ready(probe).start_within(PATIENCE));
-    let leader = talk.process().await;
+    let tree =
+        tree("echo $$; exec sleep 1000", &sink, |program| program.ready(probe).start_within(TIME_LIMIT));
+    let leader = output.process().await;
     let report = within(tree.stop()).await;
-    assert!(leader.is_gone());
+    assert!(leader.has_ended());
     assert_eq!(only_entry(&report), (StopStage::Asked, "ended by SIGTERM".to_owned()));
 }
 
 #[tokio::test]
-async fn a_program_that_is_not_ready_in_time_is_stopped_and_its_start_has_failed() {
-    let (mut talk, sink) = Talk::new();
+async fn a_program_that_is_not_ready_in_time_is_stopped_and_its_start_fails() {
+    let (mut output, sink) = TreeOutput::new();
     let probe = Probe::file("/no/such/file/anywhere");
     let child = Child::shell("a", "echo $$; exec sleep 1000").output(sink).ready(probe);
     let start = Supervisor::new("t").child(child.start_within(Duration::from_millis(300))).start();
     let error = within(start).await.expect_err("it is never ready");
-    assert!(talk.process_is_gone().await);
+    assert!(output.process_has_ended().await);
     let StartError::Failed { failure, .. } = error else { panic!("{error}") };
     assert!(matches!(failure.exit, Exit::StartTimeout(_)), "{}", failure.exit);
 }
 
 #[tokio::test]
-async fn a_program_that_ends_before_it_is_ready_has_failed_its_start_with_its_own_exit() {
-    let child = Child::shell("a", "exit 6").ready(Probe::delay(PATIENCE)).start_within(PATIENCE * 2);
+async fn a_program_that_ends_before_it_is_ready_fails_its_start_with_its_own_exit() {
+    let child = Child::shell("a", "exit 6").ready(Probe::delay(TIME_LIMIT)).start_within(TIME_LIMIT * 2);
     let error = within(Supervisor::new("t").child(child).start()).await.expect_err("it ends");
     let StartError::Failed { failure, .. } = error else { panic!("{error}") };
     assert!(matches!(failure.exit, Exit::Code(6)), "{}", failure.exit);
@@ -225,19 +226,19 @@ async fn a_line_written_in_the_first_instant_makes_it_ready() {
 }
 
 #[tokio::test]
-async fn each_attempt_has_to_be_ready_anew() {
-    let (mut talk, sink) = Talk::new();
+async fn every_attempt_waits_for_its_own_readiness() {
+    let (mut output, sink) = TreeOutput::new();
     let dir = Dir::new();
     let line = "echo $$; [ -e quiet ] || echo up; exec sleep 1000";
     let tree = tree(line, &sink, |program| {
         program.cwd(dir.path()).ready(Probe::log("^up$").expect("a pattern")).backoff(None)
     });
-    within(tree.ready()).await.expect("the first attempt says so");
-    let first = talk.process().await;
-    assert_eq!(talk.line().await, "/t/a: up");
+    within(tree.ready()).await.expect("the first attempt prints its line");
+    let first = output.process().await;
+    assert_eq!(output.line().await, "/t/a: up");
     dir.file("quiet", "", 0o644);
     first.kill();
-    let second = talk.process().await;
+    let second = output.process().await;
     assert_ne!(first.pid, second.pid);
     let snapshot = tree.snapshot();
     let state = &snapshot.get("/t/a").expect("the child").state;
@@ -246,20 +247,20 @@ async fn each_attempt_has_to_be_ready_anew() {
 }
 
 #[tokio::test]
-async fn a_program_that_is_to_be_killed_at_once_is_not_asked() {
-    let (mut talk, sink) = Talk::new();
+async fn a_program_with_a_stop_deadline_of_zero_is_killed_without_being_asked() {
+    let (mut output, sink) = TreeOutput::new();
     let line = "trap 'echo asked' TERM; echo $$; while :; do sleep 0.05; done";
     let tree = tree(line, &sink, |program| program.stop_within(Duration::ZERO));
-    let leader = talk.process().await;
+    let leader = output.process().await;
     let report = within(tree.stop()).await;
-    assert!(leader.is_gone());
+    assert!(leader.has_ended());
     assert_eq!(only_entry(&report), (StopStage::Killed, "ended by SIGKILL".to_owned()));
     drop((tree, sink));
-    assert!(talk.0.try_recv().is_err(), "it was asked");
+    assert!(output.0.try_recv().is_err(), "it was asked");
 }
 
 #[tokio::test]
-async fn a_program_that_cannot_be_started_says_why_and_the_error_is_there_to_look_at() {
+async fn a_failed_start_of_a_program_says_why_and_keeps_the_error() {
     let child = Child::command("a", ["/no/such/program"]);
     let error =
         within(Supervisor::new("t").child(child).start()).await.expect_err("there is no such program");
@@ -272,16 +273,16 @@ async fn a_program_that_cannot_be_started_says_why_and_the_error_is_there_to_loo
 }
 
 #[tokio::test]
-async fn exits_are_what_the_command_says_is_success() {
+async fn the_command_line_decides_which_exit_codes_are_a_success() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     for (code, success, restart) in [(3, vec![0, 3], Restart::Transient), (0, vec![3], Restart::Temporary)] {
         let child = Child::shell("a", format!("exit {code}")).with(|command| command.success(success));
         let root = Supervisor::new("t").child(child.restart(restart)).end_when_done();
         let tree = root.begin().expect("a runtime");
         let ended = within(tree.join()).await;
-        seen.lock().expect("nobody panicked").push(ended.exit.is_failure());
+        seen.lock().expect("the lock is not poisoned").push(ended.exit.is_failure());
     }
-    assert_eq!(*seen.lock().expect("nobody panicked"), [false, true]);
+    assert_eq!(*seen.lock().expect("the lock is not poisoned"), [false, true]);
 }
 
 #[tokio::test]
@@ -289,13 +290,17 @@ async fn output_of_both_streams_arrives_with_the_path_of_its_child() {
     let lines = Arc::new(Mutex::new(Vec::new()));
     let kept = Arc::clone(&lines);
     let sink: OutputSink = Arc::new(move |path, line| {
-        kept.lock().expect("nobody panicked").push((path.to_string(), line.stream, line.text.to_owned()));
+        kept.lock().expect("the lock is not poisoned").push((
+            path.to_string(),
+            line.stream,
+            line.text.to_owned(),
+        ));
     });
     let child = Child::shell("a", "echo out; echo err >&2").output(sink).restart(Restart::Temporary);
     let nested = Supervisor::new("s").child(child);
     let tree = Supervisor::new("t").child(nested).end_when_done().begin().expect("a runtime");
     within(tree.join()).await;
-    let mut lines = lines.lock().expect("nobody panicked").clone();
+    let mut lines = lines.lock().expect("the lock is not poisoned").clone();
     lines.sort_by_key(|(_, stream, _)| *stream == Stream::Stderr);
     let path = "/t/s/a".to_owned();
     assert_eq!(
@@ -305,19 +310,19 @@ async fn output_of_both_streams_arrives_with_the_path_of_its_child() {
 }
 
 #[tokio::test]
-async fn attempts_without_end_leave_no_descriptor_behind() {
+async fn many_attempts_leave_no_open_descriptor() {
     let open = || std::fs::read_dir("/proc/self/fd").expect("/proc").count();
-    let (mut talk, sink) = Talk::new();
+    let (mut output, sink) = TreeOutput::new();
     let tree = tree("echo x", &sink, |program| program.backoff(None).limit(Limit::unlimited()));
     for _ in 0..20 {
-        talk.line().await;
+        output.line().await;
     }
     let before = open();
     for _ in 0..200 {
-        talk.line().await;
+        output.line().await;
     }
     within(tree.stop()).await;
-    // Other tests run in this program at the same time, with some descriptors each, for a while.
+    // Other tests may run in this process at the same time, and have some descriptors open for a while.
     let begin = Instant::now();
     while open() >= before + 100 {
         if begin.elapsed() > Duration::from_secs(30) {

@@ -1,53 +1,54 @@
-//! Nothing outlives the program, however it dies. What it may do to others, and they to it.
+//! No process outlives the program that supervises it, however that program dies. Also: the guardian, signals, and a lack of
+//! file descriptors.
 
-use crate::program::Program;
-use crate::support::Stranger;
+use crate::program::TestProgram;
+use crate::support::WatchedProcess;
 
 #[test]
 fn kill_9_of_the_supervisor_leaves_no_process_behind() {
-    let mut program = Program::start("family", "");
-    let all = [program.stranger(), program.stranger(), program.stranger()];
-    assert!(all.iter().all(|one| !one.is_gone()));
+    let mut program = TestProgram::start("family", "");
+    let all = [program.process(), program.process(), program.process()];
+    assert!(all.iter().all(|one| !one.has_ended()));
     program.kill_9();
-    all.iter().for_each(Stranger::dies);
+    all.iter().for_each(WatchedProcess::ends);
 }
 
 #[test]
-fn kill_9_of_the_supervisor_takes_a_crowd_with_it() {
-    let mut program = Program::start("crowd", "");
-    let all: Vec<Stranger> = (0..301).map(|_| program.stranger()).collect();
+fn kill_9_of_the_supervisor_ends_three_hundred_processes() {
+    let mut program = TestProgram::start("crowd", "");
+    let all: Vec<WatchedProcess> = (0..301).map(|_| program.process()).collect();
     program.kill_9();
-    all.iter().for_each(Stranger::dies);
+    all.iter().for_each(WatchedProcess::ends);
 }
 
 #[test]
-fn a_program_that_is_told_to_stop_and_does_not_care_leaves_no_process_behind() {
-    let mut program = Program::start("family", "");
-    let all = [program.stranger(), program.stranger(), program.stranger()];
+fn a_program_that_is_ended_by_sigterm_leaves_no_process_behind() {
+    let mut program = TestProgram::start("family", "");
+    let all = [program.process(), program.process(), program.process()];
     let group = rustix::process::Pid::from_child(&program.child);
-    // The group's number is our child's, which is not reaped: it is nobody else's.
+    // The id of the process group is the id of our child, which is not reaped yet, so no other group can have it.
     rustix::process::kill_process_group(group, rustix::process::Signal::TERM).unwrap();
     program.child.wait().unwrap();
-    all.iter().for_each(Stranger::dies);
+    all.iter().for_each(WatchedProcess::ends);
 }
 
 #[test]
-fn a_guardian_that_dies_is_replaced_and_the_new_one_knows_the_groups() {
-    let mut program = Program::start("guardian killed", "");
-    let (member, first) = (program.stranger(), program.stranger());
+fn a_guardian_that_dies_is_replaced_and_the_new_guardian_knows_the_process_groups() {
+    let mut program = TestProgram::start("guardian killed", "");
+    let (survivor, first) = (program.process(), program.process());
     first.kill();
-    let second = program.stranger();
-    assert!(!member.is_gone(), "the death of the guardian is not the death of its groups");
+    let second = program.process();
+    assert!(!survivor.has_ended(), "the process groups outlive the guardian");
     program.kill_9();
-    member.dies();
-    second.dies();
+    survivor.ends();
+    second.ends();
 }
 
 #[test]
-fn the_guardian_holds_nothing_of_the_program_open() {
-    let mut program = Program::start("family", "");
-    let _family = [program.stranger(), program.stranger()];
-    let guardian = program.stranger();
+fn the_guardian_keeps_no_descriptor_of_the_program_open() {
+    let mut program = TestProgram::start("family", "");
+    let _family = [program.process(), program.process()];
+    let guardian = program.process();
     let mut open: Vec<(String, String)> = std::fs::read_dir(format!("/proc/{}/fd", guardian.pid))
         .unwrap()
         .map(Result::unwrap)
@@ -64,43 +65,43 @@ fn the_guardian_holds_nothing_of_the_program_open() {
 }
 
 #[test]
-fn children_start_with_default_signals_whatever_the_program_ignores() {
-    let mut program = Program::start("signals", "trap '' USR1 HUP PIPE QUIT;");
+fn children_start_with_default_signal_handling_whatever_the_program_ignores() {
+    let mut program = TestProgram::start("signals", "trap '' USR1 HUP PIPE QUIT;");
     for _ in 0..2 {
         let line = program.word();
         let mask = u64::from_str_radix(line.split_whitespace().last().unwrap(), 16).unwrap();
-        // Signals 32 and 33 are the C library's own, which lets nobody change them.
+        // Signals 32 and 33 belong to the C library, which does not let programs change them.
         assert_eq!(mask & !(0b11 << 31), 0, "{line}");
     }
 }
 
 #[test]
-fn without_a_descriptor_to_look_with_a_group_is_not_taken_for_gone_and_its_end_is_seen_later() {
-    let mut program = Program::start("one descriptor", "ulimit -n 64;");
+fn without_free_descriptors_a_process_group_counts_as_alive_and_its_end_is_seen_later() {
+    let mut program = TestProgram::start("one descriptor", "ulimit -n 64;");
     for expected in ["0", "0", "1", "1", "2", "2", "none", "some"] {
         assert_eq!(program.word(), format!("{expected} true"));
     }
 }
 
 #[test]
-fn without_a_descriptor_to_look_with_a_dead_group_is_finished_unforced_and_a_living_one_is_killed() {
-    let mut program = Program::start("no descriptor", "");
-    let member = program.stranger();
+fn without_free_descriptors_a_dead_process_group_finishes_unforced_and_a_living_one_is_killed() {
+    let mut program = TestProgram::start("no descriptor", "");
+    let survivor = program.process();
     assert_eq!(program.word(), "exited with code 0");
-    member.dies();
+    survivor.ends();
     assert_eq!(program.word(), "exited with code 3, forced: false");
 }
 
 #[test]
-fn without_a_descriptor_to_look_with_a_dead_program_is_not_running_and_not_abandoned() {
-    let mut program = Program::start("unseen children", "");
+fn without_free_descriptors_a_dead_program_is_neither_running_nor_abandoned() {
+    let mut program = TestProgram::start("unseen children", "");
     assert_eq!(program.word(), "[Killed]");
     assert_eq!([program.word(), program.word()], ["ended by SIGKILL"; 2]);
 }
 
 #[test]
-fn want_of_descriptors_is_a_retryable_error() {
-    let mut program = Program::start("descriptors", "ulimit -n 64;");
+fn a_lack_of_descriptors_is_a_retryable_error() {
+    let mut program = TestProgram::start("descriptors", "ulimit -n 64;");
     assert_eq!(program.word(), "true");
     assert_eq!(program.word(), "start a process for want of a system resource");
     assert_eq!(program.word(), "exited with code 0");

@@ -1,10 +1,10 @@
-//! What the crate promises, on real processes. One binary, so that it links once.
+//! The tests of this crate on real processes. They are one binary, so that they link once.
 
 mod child;
 mod death;
-mod group;
 mod output;
 mod probes;
+mod process_group;
 mod program;
 mod spawn_errors;
 mod support;

@@ -1,7 +1,7 @@
-//! What a program writes arrives, whatever it writes, and holds nobody up.
+//! Output of programs: it arrives whole, whatever its bytes, and blocks neither the program nor other tasks.
 
-use crate::program::{LONG_LINE, Program};
-use crate::support::{Line, PATIENCE, look_for, shell, start, within};
+use crate::program::{LONG_LINE, TestProgram};
+use crate::support::{Line, TIME_LIMIT, look_for, shell, start, within};
 use liveoak_process::{CommandLine, MAX_LINE, OutputEnd, OutputMode, Process, Status, Stream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -23,8 +23,8 @@ async fn both_streams_arrive_line_by_line() {
 }
 
 #[tokio::test]
-async fn a_full_stdout_pipe_never_blocks_the_child_for_ever() {
-    // Far more than the pipes hold, on both, and nobody but the crate reads.
+async fn a_full_stdout_pipe_never_blocks_the_child_forever() {
+    // Far more than the pipes can hold, on both streams.
     let flood = "yes oak | head -n 300000; yes leaf | head -n 300000 >&2; exit 4";
     let count = Arc::new(AtomicUsize::new(0));
     let counted = count.clone();
@@ -39,12 +39,12 @@ async fn a_full_stdout_pipe_never_blocks_the_child_for_ever() {
 
 #[test]
 fn a_1_gb_line_does_not_break_the_log() {
-    let mut program = Program::start("long line", "");
+    let mut program = TestProgram::start("long line", "");
     let mut number = || program.word().parse::<usize>().unwrap();
     let (length, longest, pieces, peak) = (number(), number(), number(), number());
     assert_eq!((length, longest, pieces), (LONG_LINE, MAX_LINE, LONG_LINE / MAX_LINE));
     assert_eq!(program.word(), "after");
-    assert!(peak < LONG_LINE / 2, "{peak} bytes more than before: the line was held in memory");
+    assert!(peak < LONG_LINE / 2, "{peak} bytes more than before: the whole line was held in memory");
 }
 
 #[tokio::test]
@@ -57,10 +57,10 @@ async fn invalid_utf8_and_a_nul_do_not_break_the_log() {
 
 #[tokio::test]
 async fn output_after_exit_is_not_lost() {
-    // The exit is known before a reader on a loaded machine has seen a byte; the pipe still has them all.
+    // On a loaded machine the exit may be known before the reader has read a byte. The pipe then still has all of them.
     let (mut process, mut output) = shell("seq 1 10000; printf end; exit 1").await;
     assert_eq!(within(process.exited()).await, Status::Code(1));
-    within(process.finish(PATIENCE)).await;
+    within(process.finish(TIME_LIMIT)).await;
     assert_eq!(within(process.output_end()).await, OutputEnd::Complete);
     let lines = output.rest().await;
     assert_eq!((lines.len(), lines.last().unwrap().text.as_str()), (10_001, "end"));
@@ -74,17 +74,17 @@ async fn output_of_a_program_that_was_killed_is_not_lost() {
 }
 
 #[tokio::test]
-async fn grandchildren_that_hold_the_pipe_open_do_not_delay_the_exit_from_being_seen() {
+async fn grandchildren_that_hold_the_pipe_open_do_not_delay_the_exit() {
     let (mut process, mut output) = shell("sleep 1000 & echo out; exit 5").await;
     assert_eq!(within(process.exited()).await, Status::Code(5));
-    assert!(process.group_alive(), "somebody does hold it");
+    assert!(process.group_alive(), "a grandchild holds the pipe open");
     assert_eq!(within(process.output_end()).await, OutputEnd::HeldOpen);
     assert_eq!(output.rest().await, [line(Stream::Stdout, "out")]);
 }
 
 #[tokio::test]
-async fn a_grandchild_that_never_stops_writing_does_not_keep_the_reader() {
-    // In long lines: it is the bytes that are endless, and each line costs the record of this test an allocation.
+async fn a_grandchild_that_never_stops_writing_does_not_keep_the_reader_busy_forever() {
+    // The lines are long, because each line costs this test's record an allocation.
     let (mut process, mut output) = shell("yes $(printf '%01000d' 0) & exit 5").await;
     assert_eq!(within(process.exited()).await, Status::Code(5));
     assert_eq!(within(process.output_end()).await, OutputEnd::HeldOpen);
@@ -92,15 +92,15 @@ async fn a_grandchild_that_never_stops_writing_does_not_keep_the_reader() {
 }
 
 #[tokio::test]
-async fn a_flood_of_output_leaves_the_other_tasks_of_its_thread_their_turn() {
-    /// What may be read in a turn, and the read that goes beyond it.
+async fn a_flood_of_output_lets_the_other_tasks_of_its_thread_run() {
+    /// The bytes that may be read in one turn, and one more read that goes beyond.
     const TURN: usize = (256 + 64) * 1024;
     let taken = Arc::new(AtomicUsize::new(0));
     let count = taken.clone();
     let sink = move |line: liveoak_process::OutputLine<'_>| {
         count.fetch_add(line.text.len() + 1, Ordering::Relaxed);
     };
-    // Two flood on after the exit: they are read until the grace ends, and what lies in the pipes then is drained.
+    // Two processes write on after the exit. They are read until the grace ends; then the pipes are drained.
     let flood = CommandLine::shell(
         "line=$(printf %060d 0); yes $line & yes $line >&2 & yes $line | head -c 4000000; exit 5",
     );
@@ -118,13 +118,13 @@ async fn a_flood_of_output_leaves_the_other_tasks_of_its_thread_their_turn() {
         () = watch => unreachable!("it watches for ever"),
     };
     assert_eq!(end, OutputEnd::HeldOpen);
-    assert!(total >= 4_000_000, "only {total} bytes: that is no flood");
+    assert!(total >= 4_000_000, "only {total} bytes were read");
     assert!(longest <= TURN, "{longest} bytes in one turn");
 }
 
 #[test]
-fn a_flood_of_output_is_read_on_when_its_thread_is_blocked_and_another_is_idle() {
-    /// Before this nothing is blocked; as much again must be read while a thread is.
+fn a_flood_of_output_is_read_on_another_thread_when_its_own_is_blocked() {
+    /// The bytes that are read before the thread is blocked; as many must be read while it is.
     const ENOUGH: usize = 2_000_000;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let taken = Arc::new(AtomicUsize::new(0));
@@ -133,7 +133,7 @@ fn a_flood_of_output_is_read_on_when_its_thread_is_blocked_and_another_is_idle()
     let sink = move |line: liveoak_process::OutputLine<'_>| {
         let so_far = count.fetch_add(line.text.len() + 1, Ordering::Relaxed);
         if let Some(released) = block.take_if(|_| so_far > ENOUGH) {
-            // Begun from here, it is the next task of this very thread.
+            // A task that is spawned here is the next task of this thread.
             tokio::spawn(async move { released.recv() });
         }
     };
@@ -147,7 +147,7 @@ fn a_flood_of_output_is_read_on_when_its_thread_is_blocked_and_another_is_idle()
 }
 
 #[tokio::test]
-async fn an_output_that_is_closed_early_is_not_the_exit() {
+async fn an_output_that_is_closed_early_is_not_taken_for_the_exit() {
     let (mut process, mut output) = shell("echo bye; exec >&- 2>&-; read word; exec sleep 1000").await;
     assert_eq!(within(process.output_end()).await, OutputEnd::Complete);
     assert_eq!(output.rest().await, [line(Stream::Stdout, "bye")]);
@@ -155,7 +155,7 @@ async fn an_output_that_is_closed_early_is_not_the_exit() {
 }
 
 #[tokio::test]
-async fn what_is_not_captured_is_not_read() {
+async fn output_that_is_not_captured_is_not_read() {
     let command = CommandLine::shell("echo out; echo err >&2").stdout(OutputMode::Null);
     let (mut process, mut output) = start(&command).await;
     assert_eq!(within(process.output_end()).await, OutputEnd::Complete);
@@ -166,11 +166,11 @@ async fn what_is_not_captured_is_not_read() {
 }
 
 #[tokio::test]
-async fn a_sink_that_panics_is_a_broken_output_and_not_a_broken_process() {
-    let sink = |_: liveoak_process::OutputLine<'_>| panic!("the sink's own fault, meant by the test");
+async fn a_sink_that_panics_breaks_the_output_and_not_the_process() {
+    let sink = |_: liveoak_process::OutputLine<'_>| panic!("on purpose, in the sink");
     let mut process =
         within(Process::spawn(&CommandLine::shell("echo x; exec sleep 1000"), sink)).await.unwrap();
     assert_eq!(within(process.output_end()).await, OutputEnd::Broken);
     assert_eq!(process.try_exited(), None);
-    within(process.finish(PATIENCE)).await;
+    within(process.finish(TIME_LIMIT)).await;
 }

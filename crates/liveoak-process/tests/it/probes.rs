@@ -1,6 +1,6 @@
-//! Each probe says no with a reason, then yes.
+//! Each kind of probe: its check fails with a reason first, and succeeds later.
 
-use crate::support::{Dir, PATIENCE, Stranger, look_for, shell, within};
+use crate::support::{Dir, TIME_LIMIT, WatchedProcess, look_for, shell, within};
 use liveoak_process::{Armed, CommandLine, Probe, ProbeError, ProbeFailure};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -8,12 +8,12 @@ use tokio::net::{TcpListener, UnixListener};
 
 const OFTEN: Duration = Duration::from_millis(5);
 
-/// Why the probe says no, in words.
+/// Returns the reason for which the check fails, as text.
 async fn refusal(probe: &Armed) -> String {
     within(probe.check()).await.expect_err("not ready yet").to_string()
 }
 
-/// Waits in a task of its own until there was one failure.
+/// Starts a task that waits until the probe succeeds. Returns when one check has failed.
 async fn waiting(probe: Probe) -> (Armed, tokio::task::JoinHandle<()>) {
     let probe = probe.every(OFTEN).arm();
     let other = probe.clone();
@@ -25,13 +25,13 @@ async fn waiting(probe: Probe) -> (Armed, tokio::task::JoinHandle<()>) {
     (probe, wait)
 }
 
-/// A port on which nobody listens.
+/// Returns a port without a listener.
 async fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_delay_is_over_when_its_time_has_passed() {
+async fn a_delay_succeeds_when_its_time_has_passed() {
     let probe = Probe::delay(Duration::from_secs(60)).arm();
     let started = tokio::time::Instant::now();
     assert_eq!(refusal(&probe).await, "60.0s of its delay remain");
@@ -56,17 +56,18 @@ async fn a_log_probe_waits_for_its_line() {
 #[tokio::test]
 async fn a_line_that_came_before_the_wait_counts() {
     let probe = Probe::log("up").unwrap().arm();
-    let eyes = probe.clone();
-    let mut process =
-        liveoak_process::Process::spawn(&CommandLine::shell("echo up"), move |line| eyes.observe(line.text))
-            .await
-            .unwrap();
+    let observer = probe.clone();
+    let mut process = liveoak_process::Process::spawn(&CommandLine::shell("echo up"), move |line| {
+        observer.observe(line.text)
+    })
+    .await
+    .unwrap();
     within(process.output_end()).await;
     within(probe.wait_until_ready()).await;
 }
 
 #[tokio::test]
-async fn a_new_attempt_has_seen_no_line() {
+async fn a_log_probe_of_a_new_attempt_ignores_earlier_lines() {
     let probe = Probe::log("up").unwrap();
     let first = probe.arm();
     first.observe("up");
@@ -75,7 +76,7 @@ async fn a_new_attempt_has_seen_no_line() {
 }
 
 #[test]
-fn a_pattern_that_is_none_is_refused() {
+fn an_invalid_pattern_is_refused() {
     let error = Probe::log("(oak").expect_err("an open parenthesis");
     assert!(matches!(&error, ProbeError::Pattern { pattern, .. } if pattern == "(oak"));
     assert!(std::error::Error::source(&error).is_some());
@@ -92,11 +93,11 @@ async fn a_tcp_probe_waits_for_a_listener() {
 }
 
 #[tokio::test]
-async fn a_port_alone_is_this_machine_by_either_protocol() {
+async fn a_port_alone_means_this_machine_over_ipv4_or_ipv6() {
     let port = free_port().await;
     let probe = Probe::tcp(&format!(":{port}")).unwrap().arm();
     assert_eq!(refusal(&probe).await, format!("connection refused at 127.0.0.1:{port}"));
-    // A machine without IPv6 has nothing to listen on; the other half of the test needs none.
+    // On a machine without IPv6 only the second half of this test runs.
     if let Ok(listener) = TcpListener::bind(("::1", port)).await {
         within(probe.check()).await.unwrap();
         drop(listener);
@@ -106,12 +107,12 @@ async fn a_port_alone_is_this_machine_by_either_protocol() {
 }
 
 #[tokio::test]
-async fn a_unix_probe_waits_for_a_socket_that_somebody_serves() {
+async fn a_unix_probe_waits_for_a_socket_with_a_listener() {
     let dir = Dir::new();
     let (probe, wait) = waiting(Probe::unix("r.sock").relative_to(dir.path())).await;
     let path = dir.at("r.sock");
     assert_eq!(probe.latest_failure().unwrap().to_string(), format!("nothing there at {}", path.display()));
-    // A socket file that was left behind is not a server.
+    // A socket file without a server is not ready.
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
     assert_eq!(refusal(&probe).await, format!("connection refused at {}", path.display()));
     std::fs::remove_file(&path).unwrap();
@@ -144,7 +145,7 @@ async fn look_for_reason(probe: &Armed, reason: &str) {
 }
 
 #[tokio::test]
-async fn a_command_probe_that_can_not_start_says_why() {
+async fn a_command_probe_that_cannot_start_says_why() {
     let probe = Probe::command(CommandLine::new("/no/such/probe")).arm();
     let failure = within(probe.check()).await.expect_err("there is no such program");
     assert_eq!(failure.to_string(), "`/no/such/probe` did not start");
@@ -155,23 +156,23 @@ async fn a_command_probe_that_can_not_start_says_why() {
 }
 
 #[tokio::test]
-async fn a_command_probe_that_hangs_is_killed_with_its_group() {
+async fn a_command_probe_that_hangs_is_killed_with_its_process_group() {
     let dir = Dir::new();
     let command =
         CommandLine::shell("sh -c 'echo $$ > new; mv new pid; exec sleep 1000' & wait").cwd(dir.path());
-    let probe = Probe::command(command).timeout(PATIENCE).arm();
+    let probe = Probe::command(command).timeout(TIME_LIMIT).arm();
     let check = tokio::spawn(async move { probe.check().await });
     let pid =
         tokio::task::spawn_blocking(move || look_for("pid", || std::fs::read_to_string(dir.at("pid")).ok()));
-    let member = Stranger::new(pid.await.unwrap().trim().parse().unwrap());
-    assert!(!member.is_gone());
+    let survivor = WatchedProcess::new(pid.await.unwrap().trim().parse().unwrap());
+    assert!(!survivor.has_ended());
     check.abort();
     assert!(check.await.unwrap_err().is_cancelled());
-    member.dies();
+    survivor.ends();
 }
 
 #[tokio::test]
-async fn a_check_has_a_limit() {
+async fn a_check_has_a_time_limit() {
     let limit = Duration::from_millis(50);
     let probe = Probe::command(CommandLine::shell("exec sleep 1000")).timeout(limit).arm();
     let failure = within(probe.check()).await.expect_err("it hangs");
@@ -179,7 +180,7 @@ async fn a_check_has_a_limit() {
     assert_eq!(failure.to_string(), "waited 50ms in vain for `/bin/sh -c 'exec sleep 1000'` to succeed");
 }
 
-/// Answers each connection with the next of these, then is gone.
+/// Answers one connection after the other with these texts, then stops listening. Returns the requests.
 async fn serve(listener: TcpListener, answers: &[&str]) -> Vec<String> {
     let mut requests = Vec::new();
     for answer in answers {
@@ -198,7 +199,7 @@ async fn serve(listener: TcpListener, answers: &[&str]) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn an_http_probe_waits_for_a_good_answer() {
+async fn an_http_probe_waits_for_a_status_below_400() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let probe = Probe::http(&format!("http://127.0.0.1:{port}/health?deep")).unwrap().arm();
@@ -225,22 +226,22 @@ async fn an_http_probe_waits_for_a_good_answer() {
 }
 
 #[tokio::test]
-async fn an_http_server_that_never_ends_its_line_is_not_read_for_ever() {
+async fn an_http_server_that_never_ends_its_line_is_not_read_forever() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let endless = "x".repeat(1 << 20);
     let _server = tokio::spawn(async move { serve(listener, &[&endless]).await });
-    let probe = Probe::http(&format!("http://127.0.0.1:{port}")).unwrap().timeout(PATIENCE).arm();
+    let probe = Probe::http(&format!("http://127.0.0.1:{port}")).unwrap().timeout(TIME_LIMIT).arm();
     assert_eq!(refusal(&probe).await, format!("no answer in HTTP/1 from http://127.0.0.1:{port}/"));
 }
 
 #[test]
-fn https_is_refused_when_asked_for() {
+fn an_https_url_is_refused() {
     assert!(matches!(Probe::http("https://localhost/"), Err(ProbeError::Https { .. })));
 }
 
 #[tokio::test]
-async fn waiting_can_be_given_up() {
+async fn the_wait_for_readiness_can_be_dropped() {
     let (process, _) = shell("exec sleep 1000").await;
     let probe = Probe::file("/no/such/file").every(OFTEN).arm();
     assert!(tokio::time::timeout(Duration::from_millis(30), probe.wait_until_ready()).await.is_err());

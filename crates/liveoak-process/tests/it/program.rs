@@ -1,6 +1,7 @@
-//! The program that dies: this test binary, started again as a process of its own.
+//! A program for the tests to kill: this test binary, started again as a process of its own. The environment variable
+//! [`ROLE`] says what it does; it talks to the test through marked lines on stdout.
 
-use crate::support::{BETWEEN_LOOKS, Stranger, look_for, shell, start, within};
+use crate::support::{POLL_INTERVAL, WatchedProcess, look_for, shell, start, within};
 use liveoak_process::{CommandLine, Finished, OutputSink, Process, ProcessChild, guardian_id};
 use liveoak_runtime::{Child as Supervised, Restart, Supervisor, Tree};
 use rustix::process::{Pid, Resource, Rlimit};
@@ -12,54 +13,54 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// Bytes of a line that stands for one without end: four thousand times the bound.
+/// The bytes of a line that stands for an endless line: 4,000 times the bound of a line.
 pub(crate) const LONG_LINE: usize = 64 * 1024 * 1024;
 
-/// A while in which nothing is to happen, or that is too short for what is to be cut off.
-const BRIEFLY: Duration = Duration::from_millis(100);
+/// A time in which nothing must happen, or that is too short for something that is to be cut off.
+const A_MOMENT: Duration = Duration::from_millis(100);
 
-/// Standard input, output and error: none but those that are there.
+/// A limit of descriptors that leaves only standard input, output and error.
 const STANDARD: u64 = 3;
 
-/// More than are in use.
+/// A limit of descriptors that is above those in use.
 const SOME: u64 = 64;
 
-/// Says which part the copy of this binary plays.
+/// The environment variable with the role of the copy of this binary.
 const ROLE: &str = "LIVEOAK_TEST_ROLE";
 
-/// Starts the lines meant for the test among those of the test harness.
+/// Marks the lines that are meant for the test, among those of the test harness.
 const MARK: &str = "@ ";
 
-/// Three generations in one group, two of which no parent-death signal reaches; the pids are printed.
+/// Three generations in one process group; the parent-death signal does not reach two of them. The process ids are printed.
 const FAMILY: &str = "echo $$; (sh -c 'trap \"\" TERM HUP; echo $$; exec sleep 1000' & echo; wait) & wait";
 
-/// The program that dies.
-pub(crate) struct Program {
+/// The running program.
+pub(crate) struct TestProgram {
     pub(crate) child: Child,
     lines: std::io::Lines<BufReader<ChildStdout>>,
 }
 
-impl Program {
-    /// With `setup`, shell words that come before the program itself.
-    pub(crate) fn start(role: &str, setup: &str) -> Program {
+impl TestProgram {
+    /// Starts the program in this role. `setup` is a piece of shell that runs before it.
+    pub(crate) fn start(role: &str, setup: &str) -> TestProgram {
         let mut command = std::process::Command::new("/bin/sh");
         command
             .args(["-c", &format!("{setup} exec \"$0\" --exact program::the_program --ignored --nocapture")]);
         command.arg(std::env::current_exe().unwrap()).env(ROLE, role);
         let mut child = command.process_group(0).stdout(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        Program { child, lines }
+        TestProgram { child, lines }
     }
 
-    /// The next thing it says.
+    /// Waits for the next marked line.
     pub(crate) fn word(&mut self) -> String {
         let mut said = self.lines.by_ref().map(Result::unwrap);
         let line = said.find_map(|line| line.split_once(MARK).map(|(_, word)| word.to_owned()));
         line.expect("the program ended early")
     }
 
-    pub(crate) fn stranger(&mut self) -> Stranger {
-        Stranger::new(self.word().parse().unwrap())
+    pub(crate) fn process(&mut self) -> WatchedProcess {
+        WatchedProcess::new(self.word().parse().unwrap())
     }
 
     pub(crate) fn kill_9(&mut self) {
@@ -68,14 +69,14 @@ impl Program {
     }
 }
 
-impl Drop for Program {
+impl Drop for TestProgram {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-#[expect(clippy::print_stdout, reason = "how the program that is going to die talks to the test")]
+#[expect(clippy::print_stdout, reason = "the program talks to the test through stdout")]
 fn say(word: impl std::fmt::Display) {
     println!("{MARK}{word}");
 }
@@ -98,7 +99,7 @@ fn the_program() {
     }
 }
 
-/// Starts families and waits to be killed.
+/// Starts `count` families, and waits to be killed.
 async fn family(count: u32) {
     let mut all = Vec::new();
     for _ in 0..count {
@@ -131,62 +132,63 @@ async fn signals() {
     output.rest().await.iter().for_each(|line| say(&line.text));
 }
 
-/// All descriptors that are left.
-fn hoard() -> Vec<File> {
+/// Opens all descriptors that are still free.
+fn take_all_descriptors() -> Vec<File> {
     std::iter::from_fn(|| File::open("/dev/null").ok()).collect()
 }
 
 async fn descriptors() {
     drop(shell("exit 0").await);
-    let hoard = hoard();
+    let taken = take_all_descriptors();
     let error =
         Process::spawn(&CommandLine::shell("exit 0"), |_| {}).await.expect_err("no descriptor is left");
     say(error.is_retryable());
     say(error);
-    drop(hoard);
+    drop(taken);
     say(shell("exit 0").await.0.exited().await);
 }
 
-/// Looks for a group, of which a member lives on, with as many descriptors as the look needs, and fewer.
+/// Checks a process group in which one process lives, with fewer and fewer free descriptors.
 async fn one_descriptor() {
     let (mut process, _output) = shell("sleep 1000 & exit 0").await;
     process.exited().await;
-    let mut kept = hoard();
+    let mut kept = take_all_descriptors();
     for free in 0..3 {
         say(format!("{free} {}", process.group_alive()));
-        let gone = timeout(BRIEFLY, process.group_gone()).await;
+        let gone = timeout(A_MOMENT, process.group_gone()).await;
         say(format!("{free} {}", gone.is_err()));
         drop(kept.pop());
     }
-    kept.append(&mut hoard());
+    kept.append(&mut take_all_descriptors());
     process.kill().unwrap();
     let gone = tokio::spawn(async move { process.group_gone().await });
-    tokio::time::sleep(BRIEFLY).await;
+    tokio::time::sleep(A_MOMENT).await;
     say(format!("none {}", !gone.is_finished()));
     drop(kept);
     say(format!("some {}", within(gone).await.is_ok()));
 }
 
-/// Finishes groups whose leaders are dead, one with a member that does not care, while nobody can look at them.
+/// Finishes two process groups whose leaders are dead, without a free descriptor to see them. In one of them a process that
+/// ignores the stop signal still lives.
 async fn no_descriptor() {
-    let member = r#"sh -c 'trap "" TERM; echo $$; exec sleep 1000' &"#;
-    let (mut alive, mut output) = shell(member).await;
+    let survivor = r#"sh -c 'trap "" TERM; echo $$; exec sleep 1000' &"#;
+    let (mut alive, mut output) = shell(survivor).await;
     say(output.line().await);
     let (mut dead, _output) = shell("exit 3").await;
     alive.exited().await;
     dead.exited().await;
     allow_descriptors(STANDARD);
-    say(within(alive.finish(BRIEFLY)).await.status);
-    let Finished { status, forced } = within(dead.finish(BRIEFLY)).await;
+    say(within(alive.finish(A_MOMENT)).await.status);
+    let Finished { status, forced } = within(dead.finish(A_MOMENT)).await;
     say(format!("{status}, forced: {forced}"));
     std::future::pending::<()>().await;
 }
 
-/// Programs of a tree that are killed while nobody can look at them: two are left alone then, one is stopped.
+/// Kills the programs of three trees while no descriptor is free to see it. Stops one tree; the others go on by themselves.
 async fn unseen_children() {
     let (waiting, leader) = unseen_child(Duration::MAX).await;
-    let (ending, another) = unseen_child(BRIEFLY).await;
-    let (stopped, last) = unseen_child(BRIEFLY).await;
+    let (ending, another) = unseen_child(A_MOMENT).await;
+    let (stopped, last) = unseen_child(A_MOMENT).await;
     allow_descriptors(STANDARD);
     for pid in [leader, another, last] {
         rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
@@ -196,7 +198,7 @@ async fn unseen_children() {
     let node = |tree: &Tree| tree.snapshot().get("/t/a").expect("the child").clone();
     within(async {
         while node(&waiting).state.as_str() != "stopping" || node(&ending).last_exit.is_none() {
-            tokio::time::sleep(BETWEEN_LOOKS).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     })
     .await;
@@ -204,20 +206,20 @@ async fn unseen_children() {
     allow_descriptors(SOME);
     within(async {
         while node(&waiting).last_exit.is_none() {
-            tokio::time::sleep(BETWEEN_LOOKS).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     })
     .await;
     say(node(&waiting).last_exit.expect("just seen"));
 }
 
-/// From now on only descriptors below this number can be had, whichever are given back.
+/// Sets the limit of open descriptors: from now on only descriptors below this number can be opened.
 fn allow_descriptors(below: u64) {
     let maximum = rustix::process::getrlimit(Resource::Nofile).maximum;
     rustix::process::setrlimit(Resource::Nofile, Rlimit { current: Some(below), maximum }).unwrap();
 }
 
-/// A tree of one program, and that program's number.
+/// Begins a tree of one program. Returns the tree and the program's process id.
 async fn unseen_child(stop_within: Duration) -> (Tree, Pid) {
     let (sender, mut numbers) = tokio::sync::mpsc::unbounded_channel();
     let sink: OutputSink = Arc::new(move |_, line| {
@@ -228,7 +230,7 @@ async fn unseen_child(stop_within: Duration) -> (Tree, Pid) {
     (tree, Pid::from_raw(within(numbers.recv()).await.unwrap()).unwrap())
 }
 
-/// In a process of its own, so that its peak memory is the line's doing.
+/// Reads the long line. This process does nothing else, so its peak memory is caused by the line.
 async fn long_line() {
     let before = peak_memory();
     let line = format!(r"head -c {LONG_LINE} /dev/zero | tr '\0' x; echo; echo after");
@@ -254,7 +256,7 @@ async fn long_line() {
     say(last);
 }
 
-/// In bytes, of this program so far.
+/// Returns the peak memory of this process so far, in bytes.
 fn peak_memory() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();

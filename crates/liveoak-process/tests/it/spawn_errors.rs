@@ -1,23 +1,23 @@
-//! What can not be started is refused in one sentence that names the path.
+//! The errors of programs that cannot be started: one sentence each, which names the path.
 
 use crate::support::{Dir, start, within};
 use liveoak_process::{CommandLine, Process, SpawnError, Status};
 use std::path::Path;
 
-/// The error of a command that must not start.
+/// Returns the error of a command line that must not start.
 async fn refusal(command: CommandLine) -> SpawnError {
     let error = within(Process::spawn(&command, |_| {})).await.expect_err("it must not start");
     assert!(!error.is_retryable(), "{error}");
     error
 }
 
-/// The sentence, with the test's directory as `DIR`.
+/// Returns the error's sentence, with the test's directory as `DIR`.
 fn sentence(error: &SpawnError, dir: &Dir) -> String {
     error.to_string().replace(dir.path().to_str().unwrap(), "DIR")
 }
 
 #[tokio::test]
-async fn an_executable_that_is_missing() {
+async fn a_missing_executable_is_refused() {
     let dir = Dir::new();
     let error = refusal(CommandLine::new(dir.at("nothing"))).await;
     assert!(matches!(&error, SpawnError::NotFound { path } if *path == dir.at("nothing")));
@@ -25,7 +25,7 @@ async fn an_executable_that_is_missing() {
 }
 
 #[tokio::test]
-async fn a_name_that_is_not_in_path() {
+async fn a_name_that_is_not_in_path_is_refused() {
     let dir = Dir::new();
     let path = format!("{0}:{0}/sub", dir.path().display());
     let error = refusal(CommandLine::new("liveoak-nothing").env("PATH", path)).await;
@@ -34,7 +34,7 @@ async fn a_name_that_is_not_in_path() {
 }
 
 #[tokio::test]
-async fn an_executable_that_is_not_executable() {
+async fn a_file_without_execute_permission_is_refused() {
     let dir = Dir::new();
     let file = dir.file("plain", "#!/bin/sh\n", 0o644);
     let error = refusal(CommandLine::new(&file)).await;
@@ -45,7 +45,7 @@ async fn an_executable_that_is_not_executable() {
 }
 
 #[tokio::test]
-async fn an_executable_that_is_a_directory() {
+async fn a_directory_as_executable_is_refused() {
     let dir = Dir::new();
     let error = refusal(CommandLine::new(dir.path())).await;
     assert!(matches!(&error, SpawnError::IsDirectory { path } if path == dir.path()));
@@ -53,7 +53,7 @@ async fn an_executable_that_is_a_directory() {
 }
 
 #[tokio::test]
-async fn a_script_with_a_bad_shebang() {
+async fn a_script_with_a_missing_interpreter_is_refused() {
     let dir = Dir::new();
     let script = dir.file("script", "#! /no/such/interpreter -x\necho\n", 0o755);
     let error = refusal(CommandLine::new(&script)).await;
@@ -67,7 +67,7 @@ async fn a_script_with_a_bad_shebang() {
 }
 
 #[tokio::test]
-async fn a_script_with_line_ends_of_another_system() {
+async fn a_script_with_windows_line_ends_is_refused() {
     let dir = Dir::new();
     let script = dir.file("script", "#!/bin/sh\r\necho\r\n", 0o755);
     let error = refusal(CommandLine::new(&script)).await;
@@ -75,7 +75,7 @@ async fn a_script_with_line_ends_of_another_system() {
 }
 
 #[tokio::test]
-async fn a_script_whose_interpreter_is_not_executable() {
+async fn a_script_whose_interpreter_is_not_executable_is_refused() {
     let dir = Dir::new();
     let interpreter = dir.file("interpreter", "", 0o644);
     let script = dir.file("script", &format!("#!{}\n", interpreter.display()), 0o755);
@@ -97,7 +97,7 @@ async fn a_file_that_is_neither_a_binary_nor_a_script_is_not_given_to_a_shell() 
 }
 
 #[tokio::test]
-async fn a_directory_to_run_in_that_is_missing_or_a_file() {
+async fn a_working_directory_that_is_missing_or_a_file_is_refused() {
     let dir = Dir::new();
     let error = refusal(CommandLine::shell("exit").cwd(dir.at("nowhere"))).await;
     assert!(matches!(&error, SpawnError::CwdMissing { cwd } if *cwd == dir.at("nowhere")));
@@ -110,7 +110,7 @@ async fn a_directory_to_run_in_that_is_missing_or_a_file() {
 }
 
 #[tokio::test]
-async fn a_command_without_a_program_or_with_a_nul() {
+async fn a_command_line_without_a_program_or_with_a_nul_is_refused() {
     let nothing: [&str; 0] = [];
     assert!(matches!(refusal(CommandLine::argv(nothing)).await, SpawnError::Empty));
     assert!(matches!(refusal(CommandLine::new("a\0b")).await, SpawnError::NulByte { .. }));
@@ -119,7 +119,7 @@ async fn a_command_without_a_program_or_with_a_nul() {
 }
 
 #[tokio::test]
-async fn a_relative_program_starts_at_the_directory_of_the_command() {
+async fn a_relative_program_path_starts_at_the_working_directory_of_the_command_line() {
     let dir = Dir::new();
     dir.file("bin/tool", "#!/bin/sh\nexit 6\n", 0o755);
     for program in ["./bin/tool", "bin/tool"] {
@@ -131,7 +131,7 @@ async fn a_relative_program_starts_at_the_directory_of_the_command() {
 }
 
 #[tokio::test]
-async fn a_bare_name_is_searched_in_the_path_of_the_command() {
+async fn a_bare_name_is_searched_in_the_path_of_the_command_line() {
     let dir = Dir::new();
     dir.file("first/oak-tool", "not executable", 0o644);
     dir.file("second/oak-tool", "#!/bin/sh\nexit 8\n", 0o755);
@@ -139,7 +139,7 @@ async fn a_bare_name_is_searched_in_the_path_of_the_command() {
     let command = CommandLine::new("oak-tool").env("PATH", path).cwd(dir.path());
     let (mut process, _) = start(&command).await;
     assert_eq!(within(process.exited()).await, Status::Code(8));
-    // Not taken from the directory it runs in, unless the PATH says so.
+    // The working directory is not searched, unless it is in the PATH.
     let error = refusal(CommandLine::new("oak-tool").cwd(dir.at("second"))).await;
     assert!(matches!(error, SpawnError::NotInPath { .. }), "{error}");
     let (mut process, _) = start(&CommandLine::new("sh").args(["-c", "exit 3"]).env_clear()).await;

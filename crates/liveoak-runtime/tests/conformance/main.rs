@@ -1,15 +1,15 @@
-//! What OTP's `supervisor` does over time, seen on the runtime: real tasks, paused time. `docs/conformance.md` says
-//! which test belongs to which of its rows; the number in a test's name is the row's.
+//! Conformance with OTP's `supervisor`, on the runtime: real tasks in paused time. The number in a test's name is the row of
+//! `docs/conformance.md` that the test proves.
 //!
 //! * `start` – starting and the management calls, C1 to C18;
 //! * `restart` – deciding about an exit and restarting, C19 to C37;
 //! * `stop` – shutdown and auto-shutdown, C38 to C48;
-//! * `report` – what is told of it, C51.
+//! * `report` – events and their severities, C51.
 //!
-//! `stage` has the children that write down when they begin and end.
+//! `fixture` has the children of these tests, which log when their tasks begin and end.
 
+mod fixture;
 mod report;
 mod restart;
-mod stage;
 mod start;
 mod stop;

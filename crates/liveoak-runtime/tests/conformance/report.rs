@@ -1,30 +1,30 @@
-//! Row C51: reports. Every transition is an event with a severity; failures are warnings, giving up is an error.
+//! Row C51: reports. Every transition is an event with a severity: a failure is a warning, giving up is an error.
 
-use crate::stage::{Stage, play, s};
+use crate::fixture::{Fixture, run_paused, s};
 use liveoak_runtime::testing::Puppet;
 use liveoak_runtime::*;
 use std::time::Duration;
 
-/// Reads what there is now: severity, path and word of each event.
-async fn told(events: &mut Events) -> Vec<(Severity, String, &'static str)> {
-    let mut told = Vec::new();
+/// Reads the events that there are now. Returns severity, path and word of each.
+async fn read_all(events: &mut Events) -> Vec<(Severity, String, &'static str)> {
+    let mut seen = Vec::new();
     while let Ok(Some(EventOrLost::Event(event))) =
         tokio::time::timeout(Duration::from_millis(1), events.next()).await
     {
-        told.push((event.kind.severity(), event.path.to_string(), event.kind.name()));
+        seen.push((event.kind.severity(), event.path.to_string(), event.kind.name()));
     }
-    told
+    seen
 }
 
-/// Without what is part of ordinary life.
+/// Reads the events that there are now. Returns those above the severity `Debug`, as text.
 async fn reported(events: &mut Events) -> Vec<String> {
-    let mut told = told(events).await;
-    told.retain(|(severity, ..)| *severity > Severity::Debug);
-    told.into_iter().map(|(severity, path, word)| format!("{severity:?} {path} {word}")).collect()
+    let mut seen = read_all(events).await;
+    seen.retain(|(severity, ..)| *severity > Severity::Debug);
+    seen.into_iter().map(|(severity, path, word)| format!("{severity:?} {path} {word}")).collect()
 }
 
 #[test]
-fn c51_an_exit_is_a_report_whose_severity_says_whether_it_was_a_failure() {
+fn c51_an_exit_is_an_event_whose_severity_says_whether_it_was_a_failure() {
     for (restart, exit, severity, follows) in [
         (Restart::Permanent, Exit::failed("x"), Severity::Warn, "Info /t/a ready"),
         (Restart::Transient, Exit::failed("x"), Severity::Warn, "Info /t/a ready"),
@@ -33,34 +33,34 @@ fn c51_an_exit_is_a_report_whose_severity_says_whether_it_was_a_failure() {
         (Restart::Transient, Exit::Completed, Severity::Debug, "Info /t/a finished"),
         (Restart::Temporary, Exit::Completed, Severity::Debug, "Info /t/a finished"),
     ] {
-        play(async {
-            let stage = Stage::new();
-            let a = stage.actor("a");
+        run_paused(async {
+            let fixture = Fixture::new();
+            let a = fixture.puppet("a");
             let tree = Supervisor::new("t").child(a.child().restart(restart)).start().await.unwrap();
             let (_, mut events) = tree.watch();
             let case = format!("{restart:?} {exit}");
             tokio::time::sleep(s(7)).await;
             a.end(exit.clone());
-            let Some(EventOrLost::Event(event)) = events.next().await else { panic!("{case}: no report") };
+            let Some(EventOrLost::Event(event)) = events.next().await else { panic!("{case}: no event") };
             assert_eq!((event.path.as_str(), event.kind.severity()), ("/t/a", severity), "{case}");
             assert_eq!(tree.snapshot().get("/t/a").map(|view| view.id), Some(event.id), "{case}");
-            let EventKind::Exited { attempt, exit: told, ran, stopping } = event.kind else {
+            let EventKind::Exited { attempt, exit: reported_exit, ran, stopping } = event.kind else {
                 panic!("{case}: {event:?}")
             };
             assert_eq!((attempt, ran, stopping), (Attempt(1), s(7), false), "{case}");
-            assert_eq!(told.to_string(), exit.to_string(), "{case}");
+            assert_eq!(reported_exit.to_string(), exit.to_string(), "{case}");
             assert_eq!(reported(&mut events).await, [follows], "{case}");
-            stage.end(tree).await;
+            fixture.end(tree).await;
         });
     }
 }
 
 #[test]
-fn c51_a_start_is_told_as_progress_and_a_failed_first_start_as_an_error() {
-    play(async {
-        let stage = Stage::new();
-        let a = stage.actor("a");
-        let bad = stage.actor_that("bad", Puppet::slow_to_start);
+fn c51_a_start_is_reported_as_progress_and_a_failed_first_start_as_an_error() {
+    run_paused(async {
+        let fixture = Fixture::new();
+        let a = fixture.puppet("a");
+        let bad = fixture.puppet_with("bad", Puppet::slow_to_start);
         let tree = Supervisor::new("t").child(a.child()).child(bad.child()).begin().unwrap();
         let (_, mut events) = tree.watch();
         assert_eq!(reported(&mut events).await, ["Info /t/a ready"]);
@@ -70,15 +70,15 @@ fn c51_a_start_is_told_as_progress_and_a_failed_first_start_as_an_error() {
             ["Warn /t/bad exited", "Error /t start-failed", "Info /t/a stopped"]
         );
         assert!(matches!(tree.join().await.exit, Exit::StartFailed(_)));
-        stage.ended().await;
+        fixture.ended().await;
     });
 }
 
 #[test]
 fn c51_giving_up_is_an_error_of_the_supervisor_that_names_the_child_its_exit_and_the_count() {
-    play(async {
-        let stage = Stage::new();
-        let a = stage.actor("a");
+    run_paused(async {
+        let fixture = Fixture::new();
+        let a = fixture.puppet("a");
         let nested = Supervisor::new("s").intensity(Limit::new(0, s(5))).child(a.child()).backoff(None);
         let tree = Supervisor::new("t").child(nested).start().await.unwrap();
         let (_, mut events) = tree.watch();
@@ -96,16 +96,16 @@ fn c51_giving_up_is_an_error_of_the_supervisor_that_names_the_child_its_exit_and
              its last exit: failed: no disk"
         );
         let after = reported(&mut events).await;
-        assert_eq!(after, ["Info /t/s/a ready", "Info /t/s ready"], "it is one error, and told once");
-        stage.end(tree).await;
+        assert_eq!(after, ["Info /t/s/a ready", "Info /t/s ready"], "it is one error, reported once");
+        fixture.end(tree).await;
     });
 }
 
 #[test]
-fn c51_a_stop_that_needs_force_is_a_warning_and_one_that_does_not_is_none() {
-    play(async {
-        let stage = Stage::new();
-        let (polite, deaf) = (stage.actor("polite"), stage.actor_that("deaf", Puppet::ignoring_stop));
+fn c51_a_forced_stop_is_a_warning_and_a_clean_stop_is_not() {
+    run_paused(async {
+        let fixture = Fixture::new();
+        let (polite, deaf) = (fixture.puppet("polite"), fixture.puppet_with("deaf", Puppet::ignoring_stop));
         let tree = Supervisor::new("t").child(deaf.child()).child(polite.child()).start().await.unwrap();
         let (_, mut events) = tree.watch();
         tree.stop().await;
@@ -113,6 +113,6 @@ fn c51_a_stop_that_needs_force_is_a_warning_and_one_that_does_not_is_none() {
             reported(&mut events).await,
             ["Info /t/polite stopped", "Warn /t/deaf killed", "Info /t/deaf stopped"]
         );
-        stage.ended().await;
+        fixture.ended().await;
     });
 }

@@ -1,11 +1,11 @@
 //! Rows C19 to C37: deciding about an exit, and restarting.
 
-use crate::stage::{Actor, GROUPS, Stage, long_backoff, name, play, s, state, troupe};
+use crate::fixture::{Fixture, GROUPS, LoggedPuppet, long_backoff, name, puppet_group, run_paused, s, state};
 use liveoak_runtime::testing::Puppet;
 use liveoak_runtime::*;
 use std::time::Duration;
 
-fn wanted() -> [Exit; 2] {
+fn no_failures() -> [Exit; 2] {
     [Exit::Completed, Exit::Stopped]
 }
 
@@ -13,49 +13,49 @@ fn failures() -> [Exit; 4] {
     [Exit::failed("x"), Exit::Code(1), Exit::Signal { signal: 6, core_dumped: false }, Exit::Killed]
 }
 
-/// A tree of one child that ends in this way: what the diary says then, and the child's state.
+/// Runs a tree of one child that ends with `exit`. Returns what was logged after that, and the child's state.
 async fn after(restart: Restart, exit: Exit) -> (String, &'static str) {
-    let stage = Stage::new();
-    let a = stage.actor("a");
+    let fixture = Fixture::new();
+    let a = fixture.puppet("a");
     let tree = Supervisor::new("t").child(a.child().restart(restart)).start().await.unwrap();
-    stage.log().await;
+    fixture.log().await;
     a.end(exit);
-    let seen = (stage.log().await, state(&tree, "/t/a"));
-    stage.end(tree).await;
+    let seen = (fixture.log().await, state(&tree, "/t/a"));
+    fixture.end(tree).await;
     seen
 }
 
 #[test]
-fn c19_a_permanent_child_is_restarted_however_it_ended() {
-    for exit in wanted().into_iter().chain(failures()) {
+fn c19_a_permanent_child_is_restarted_after_every_exit() {
+    for exit in no_failures().into_iter().chain(failures()) {
         let case = exit.to_string();
-        let seen = play(after(Restart::Permanent, exit));
+        let seen = run_paused(after(Restart::Permanent, exit));
         assert_eq!(seen, ("-a +a".to_owned(), "running"), "{case}");
     }
 }
 
 #[test]
-fn c20_a_transient_child_is_restarted_after_a_failure_and_stays_listed_after_a_wanted_end() {
+fn c20_a_transient_child_is_restarted_after_a_failure_and_stays_listed_after_any_other_exit() {
     for exit in failures() {
         let case = exit.to_string();
-        assert_eq!(play(after(Restart::Transient, exit)), ("-a +a".to_owned(), "running"), "{case}");
+        assert_eq!(run_paused(after(Restart::Transient, exit)), ("-a +a".to_owned(), "running"), "{case}");
     }
-    for exit in wanted() {
+    for exit in no_failures() {
         let case = exit.to_string();
-        assert_eq!(play(after(Restart::Transient, exit)), ("-a".to_owned(), "finished"), "{case}");
+        assert_eq!(run_paused(after(Restart::Transient, exit)), ("-a".to_owned(), "finished"), "{case}");
     }
 }
 
 #[test]
 fn c21_a_temporary_child_is_never_restarted() {
-    for exit in wanted().into_iter().chain(failures()) {
+    for exit in no_failures().into_iter().chain(failures()) {
         let case = exit.to_string();
-        assert_eq!(play(after(Restart::Temporary, exit)), ("-a".to_owned(), "finished"), "{case}");
+        assert_eq!(run_paused(after(Restart::Temporary, exit)), ("-a".to_owned(), "finished"), "{case}");
     }
 }
 
-fn three(stage: &Stage) -> [Actor; 3] {
-    stage.actors(["a", "b", "c"])
+fn three(fixture: &Fixture) -> [LoggedPuppet; 3] {
+    fixture.puppets(["a", "b", "c"])
 }
 
 #[test]
@@ -67,32 +67,32 @@ fn c22_an_exit_that_is_not_to_be_restarted_restarts_no_sibling_under_any_strateg
     ];
     for strategy in GROUPS {
         for (restart, exit) in cases.clone() {
-            play(async {
-                let stage = Stage::new();
-                let [a, b, c] = three(&stage);
+            run_paused(async {
+                let fixture = Fixture::new();
+                let [a, b, c] = three(&fixture);
                 let tree = Supervisor::new("t")
                     .strategy(strategy)
                     .children([a.child(), b.child().restart(restart), c.child()])
                     .start()
                     .await
                     .unwrap();
-                stage.log().await;
+                fixture.log().await;
                 b.end(exit.clone());
                 tokio::time::sleep(s(100)).await;
-                assert_eq!(stage.log().await, "-b", "{strategy:?} {restart:?} {exit}");
-                stage.end(tree).await;
+                assert_eq!(fixture.log().await, "-b", "{strategy:?} {restart:?} {exit}");
+                fixture.end(tree).await;
             });
         }
     }
 }
 
 #[test]
-fn c23_temporary_siblings_that_a_group_restart_sweeps_up_are_stopped_and_not_started_again() {
+fn c23_temporary_siblings_in_a_restart_set_are_stopped_and_not_started_again() {
     for strategy in GROUPS {
-        play(async {
-            let stage = Stage::new();
-            let [a, b, c] = three(&stage);
-            let added = stage.actor("added");
+        run_paused(async {
+            let fixture = Fixture::new();
+            let [a, b, c] = three(&fixture);
+            let added = fixture.puppet("added");
             let tree = Supervisor::new("t")
                 .strategy(strategy)
                 .children([a.child(), b.child().restart(Restart::Temporary), c.child()])
@@ -100,22 +100,22 @@ fn c23_temporary_siblings_that_a_group_restart_sweeps_up_are_stopped_and_not_sta
                 .await
                 .unwrap();
             tree.add_child("/t", added.child().restart(Restart::Temporary)).await.unwrap();
-            stage.log().await;
+            fixture.log().await;
             a.fail("x");
-            assert_eq!(stage.log().await, "-a -added -c -b +a +c", "{strategy:?}");
-            assert_eq!((state(&tree, "/t/b"), state(&tree, "/t/added")), ("finished", "gone"));
-            stage.end(tree).await;
+            assert_eq!(fixture.log().await, "-a -added -c -b +a +c", "{strategy:?}");
+            assert_eq!((state(&tree, "/t/b"), state(&tree, "/t/added")), ("finished", "removed"));
+            fixture.end(tree).await;
         });
     }
 }
 
 #[test]
-fn c25_a_group_restart_is_one_entry_and_each_failed_start_in_it_is_one_more() {
+fn c25_a_restart_of_a_set_is_one_entry_and_each_failed_start_in_it_is_one_more() {
     for strategy in GROUPS {
-        play(async {
-            let stage = Stage::new();
-            let a = stage.actor_that("a", Puppet::slow_to_start);
-            let [b, c] = stage.actors(["b", "c"]);
+        run_paused(async {
+            let fixture = Fixture::new();
+            let a = fixture.puppet_with("a", Puppet::slow_to_start);
+            let [b, c] = fixture.puppets(["b", "c"]);
             a.ready();
             let tree = Supervisor::new("t")
                 .strategy(strategy)
@@ -124,10 +124,10 @@ fn c25_a_group_restart_is_one_entry_and_each_failed_start_in_it_is_one_more() {
                 .start()
                 .await
                 .unwrap();
-            // Two restarts of three children, the second with two failed starts: four entries, all of them allowed.
+            // Two restarts of three children; in the second the start fails twice. These are four entries, as many as allowed.
             a.fail("1");
             a.ready();
-            stage.log().await;
+            fixture.log().await;
             for why in ["2", "3", "4"] {
                 a.fail(why);
             }
@@ -138,50 +138,50 @@ fn c25_a_group_restart_is_one_entry_and_each_failed_start_in_it_is_one_more() {
             let Exit::GaveUp(gave_up) = &ended.exit else { panic!("{ended:?}") };
             assert_eq!((gave_up.path.as_str(), gave_up.count, gave_up.allowed), ("/t/a", 5, 4));
             assert_eq!((a.starts(), b.starts(), c.starts()), (5, 2, 2), "{strategy:?}");
-            stage.ended().await;
+            fixture.ended().await;
         });
     }
 }
 
 #[test]
-fn c26_over_the_limit_is_one_more_than_the_intensity_within_the_exact_period_its_end_included() {
+fn c26_the_limit_is_exceeded_by_one_more_than_the_intensity_within_the_exact_period_including_its_end() {
     for (gap, gives_up) in [(s(5), true), (s(5) + Duration::from_millis(1), false)] {
-        play(async {
-            let stage = Stage::new();
-            let a = stage.actor("a");
+        run_paused(async {
+            let fixture = Fixture::new();
+            let a = fixture.puppet("a");
             let tree =
                 Supervisor::new("t").intensity(Limit::new(1, s(5))).child(a.child()).start().await.unwrap();
             a.fail("x");
             a.started(2).await;
             tokio::time::sleep(gap).await;
             a.fail("x");
-            stage.log().await;
+            fixture.log().await;
             assert_eq!((a.live(), a.starts()), if gives_up { (0, 2) } else { (1, 3) }, "{gap:?}");
-            stage.end(tree).await;
+            fixture.end(tree).await;
         });
     }
 }
 
 #[test]
 fn c26_an_intensity_of_zero_gives_up_at_the_first_restart() {
-    play(async {
-        let stage = Stage::new();
-        let a = stage.actor("a");
+    run_paused(async {
+        let fixture = Fixture::new();
+        let a = fixture.puppet("a");
         let tree =
             Supervisor::new("t").intensity(Limit::new(0, s(5))).child(a.child()).start().await.unwrap();
         a.fail("x");
         assert_eq!(tree.join().await.exit.kind(), "gave-up");
         assert_eq!(a.starts(), 1);
-        stage.ended().await;
+        fixture.ended().await;
     });
 }
 
 #[test]
-fn c27_over_the_limit_all_are_stopped_each_in_its_time_and_the_supervisor_fails_and_says_why() {
-    play(async {
-        let stage = Stage::new();
-        let [a, b] = stage.actors(["a", "b"]);
-        let c = stage.actor_that("c", Puppet::ignoring_stop);
+fn c27_over_the_limit_each_child_is_stopped_in_its_own_time_and_the_supervisor_fails_with_the_reason() {
+    run_paused(async {
+        let fixture = Fixture::new();
+        let [a, b] = fixture.puppets(["a", "b"]);
+        let c = fixture.puppet_with("c", Puppet::ignoring_stop);
         let tree = Supervisor::new("t")
             .intensity(Limit::new(0, s(5)))
             .children([a.child(), b.child(), c.child().stop_within(s(3))])
@@ -189,10 +189,10 @@ fn c27_over_the_limit_all_are_stopped_each_in_its_time_and_the_supervisor_fails_
             .await
             .unwrap();
         let mut events = tree.events();
-        stage.log().await;
+        fixture.log().await;
         b.fail("no disk");
         let ended = tree.join().await;
-        assert_eq!(stage.log().await, "-b -c -a");
+        assert_eq!(fixture.log().await, "-b -c -a");
         assert!(ended.exit.is_failure());
         let Exit::GaveUp(gave_up) = &ended.exit else { panic!("{ended:?}") };
         assert_eq!((gave_up.path.as_str(), gave_up.count, gave_up.allowed), ("/t/b", 1, 0));
@@ -200,25 +200,24 @@ fn c27_over_the_limit_all_are_stopped_each_in_its_time_and_the_supervisor_fails_
         let ends: Vec<_> = ended.report.entries.iter().map(|end| (end.path.name(), end.stage)).collect();
         assert_eq!(ends, [("c", StopStage::Killed), ("a", StopStage::Asked)]);
         assert_eq!(ended.report.took, s(3));
-        let mut told = 0;
+        let mut reported = 0;
         while let Some(EventOrLost::Event(event)) = events.next().await {
-            told += u32::from(event.path.as_str() == "/t" && event.kind.name() == "gave-up");
+            reported += u32::from(event.path.as_str() == "/t" && event.kind.name() == "gave-up");
         }
-        assert_eq!(told, 1);
-        stage.ended().await;
+        assert_eq!(reported, 1);
+        fixture.ended().await;
     });
 }
 
 #[test]
-fn c28_a_supervisor_that_gave_up_is_restarted_unless_temporary_also_when_transient_and_loses_what_was_added()
-{
+fn c28_a_supervisor_that_gave_up_is_restarted_unless_temporary_and_loses_its_added_children() {
     for (restart, left) in
         [(Restart::Permanent, "running"), (Restart::Transient, "running"), (Restart::Temporary, "finished")]
     {
-        play(async {
-            let stage = Stage::new();
-            let [a, added, off, member] = stage.actors(["a", "added", "off", "member"]);
-            let group = troupe();
+        run_paused(async {
+            let fixture = Fixture::new();
+            let [a, added, off, member] = fixture.puppets(["a", "added", "off", "member"]);
+            let group = puppet_group();
             let members = group.handle();
             let nested = Supervisor::new("s")
                 .intensity(Limit::new(0, s(5)))
@@ -232,44 +231,47 @@ fn c28_a_supervisor_that_gave_up_is_restarted_unless_temporary_also_when_transie
             tree.stop_child("/t/s/off").await.unwrap();
             members.start(Some(name("m")), member.clone()).await.unwrap();
             a.fail("x");
-            stage.log().await;
+            fixture.log().await;
             let paths = ["/t/s", "/t/s/added", "/t/s/off", "/t/s/g/m"];
-            assert_eq!(paths.map(|path| state(&tree, path)), [left, "gone", "gone", "gone"], "{restart:?}");
+            assert_eq!(
+                paths.map(|path| state(&tree, path)),
+                [left, "removed", "removed", "removed"],
+                "{restart:?}"
+            );
             assert_eq!(a.live(), usize::from(left == "running"), "{restart:?}");
             assert_eq!((added.starts(), member.starts(), added.live(), member.live()), (1, 1, 0, 0));
-            stage.end(tree).await;
+            fixture.end(tree).await;
         });
     }
 }
 
-/// A tree of children with these names, started; all that happened so far is forgotten.
-async fn tree_of<const N: usize>(stage: &Stage, strategy: Strategy, actors: &[Actor; N]) -> Tree {
-    let children = actors.iter().map(Actor::child);
+/// Starts a tree of these puppets, and clears the log.
+async fn tree_of<const N: usize>(fixture: &Fixture, strategy: Strategy, puppets: &[LoggedPuppet; N]) -> Tree {
+    let children = puppets.iter().map(LoggedPuppet::child);
     let tree = Supervisor::new("t").strategy(strategy).children(children).start().await.unwrap();
-    stage.log().await;
+    fixture.log().await;
     tree
 }
 
 #[test]
 fn c29_one_for_one_starts_the_failed_child_again_and_no_other() {
-    play(async {
-        let stage = Stage::new();
-        let actors = three(&stage);
-        let tree = tree_of(&stage, Strategy::OneForOne, &actors).await;
-        actors[1].fail("x");
-        assert_eq!(stage.log().await, "-b +b");
+    run_paused(async {
+        let fixture = Fixture::new();
+        let puppets = three(&fixture);
+        let tree = tree_of(&fixture, Strategy::OneForOne, &puppets).await;
+        puppets[1].fail("x");
+        assert_eq!(fixture.log().await, "-b +b");
         let attempts = tree.snapshot().root.children.iter().map(|view| view.attempt.0).collect::<Vec<_>>();
         assert_eq!(attempts, [1, 2, 1]);
-        stage.end(tree).await;
+        fixture.end(tree).await;
     });
 }
 
 #[test]
-fn c30_one_for_all_stops_in_reverse_and_starts_in_order_the_finished_too_but_none_that_was_stopped_on_request()
- {
-    play(async {
-        let stage = Stage::new();
-        let [done, off, a, z] = stage.actors(["done", "off", "a", "z"]);
+fn c30_one_for_all_stops_in_reverse_and_starts_in_order_all_but_children_that_were_stopped_on_request() {
+    run_paused(async {
+        let fixture = Fixture::new();
+        let [done, off, a, z] = fixture.puppets(["done", "off", "a", "z"]);
         let tree = Supervisor::new("t")
             .strategy(Strategy::OneForAll)
             .child(done.child().restart(Restart::Transient))
@@ -280,42 +282,46 @@ fn c30_one_for_all_stops_in_reverse_and_starts_in_order_the_finished_too_but_non
         done.complete();
         done.gone().await;
         tree.stop_child("/t/off").await.unwrap();
-        stage.log().await;
+        fixture.log().await;
         a.fail("x");
-        assert_eq!(stage.log().await, "-a -z +done +a +z");
+        assert_eq!(fixture.log().await, "-a -z +done +a +z");
         a.fail("x");
-        assert_eq!(stage.log().await, "-a -z -done +done +a +z");
+        assert_eq!(fixture.log().await, "-a -z -done +done +a +z");
         assert_eq!(state(&tree, "/t/off"), "stopped");
         let done = tree.start_child("/t/off").await;
         assert!(matches!(done, Ok(Outcome::Ready { .. })), "{done:?}");
-        stage.end(tree).await;
+        fixture.end(tree).await;
     });
 }
 
 #[test]
 fn c31_rest_for_one_stops_and_starts_the_failed_child_and_those_after_it() {
-    play(async {
-        let stage = Stage::new();
-        let actors = stage.actors(["a", "b", "c", "d"]);
-        let tree = tree_of(&stage, Strategy::RestForOne, &actors).await;
-        actors[1].fail("x");
-        assert_eq!(stage.log().await, "-b -d -c +b +c +d");
-        actors[3].fail("x");
-        assert_eq!(stage.log().await, "-d +d");
+    run_paused(async {
+        let fixture = Fixture::new();
+        let puppets = fixture.puppets(["a", "b", "c", "d"]);
+        let tree = tree_of(&fixture, Strategy::RestForOne, &puppets).await;
+        puppets[1].fail("x");
+        assert_eq!(fixture.log().await, "-b -d -c +b +c +d");
+        puppets[3].fail("x");
+        assert_eq!(fixture.log().await, "-d +d");
         tree.stop_child("/t/c").await.unwrap();
-        actors[0].fail("x");
-        assert_eq!(stage.log().await, "-c -a -d -b +a +b +d", "what was stopped on request stays so");
+        puppets[0].fail("x");
+        assert_eq!(
+            fixture.log().await,
+            "-c -a -d -b +a +b +d",
+            "a child that was stopped on request stays stopped"
+        );
         assert_eq!(state(&tree, "/t/c"), "stopped");
-        stage.end(tree).await;
+        fixture.end(tree).await;
     });
 }
 
 #[test]
-fn c32_a_start_that_fails_in_a_restart_is_charged_backed_off_and_retried_and_the_tree_serves_meanwhile() {
-    play(async {
-        let stage = Stage::new();
-        let a = stage.actor_that("a", Puppet::slow_to_start);
-        let b = stage.actor("b");
+fn c32_a_failed_start_in_a_restart_is_counted_backed_off_and_retried_while_commands_are_served() {
+    run_paused(async {
+        let fixture = Fixture::new();
+        let a = fixture.puppet_with("a", Puppet::slow_to_start);
+        let b = fixture.puppet("b");
         a.ready();
         let tree = Supervisor::new("t")
             .child(a.child().backoff(long_backoff()))
@@ -325,7 +331,7 @@ fn c32_a_start_that_fails_in_a_restart_is_charged_backed_off_and_retried_and_the
             .unwrap();
         let restarts = || tree.snapshot().get("/t/a").map(|view| view.restarts);
         for count in 1..=3 {
-            a.fail("in its first attempt, then before it was ready");
+            a.fail("in the first attempt, then before readiness");
             a.gone().await;
             assert_eq!((state(&tree, "/t/a"), restarts()), ("backing-off", Some(count - 1)));
             let served = tree.restart_child("/t/b").await;
@@ -336,56 +342,56 @@ fn c32_a_start_that_fails_in_a_restart_is_charged_backed_off_and_retried_and_the
         a.fail("once more");
         a.gone().await;
         let report = tree.stop().await;
-        assert_eq!(report.took, Duration::ZERO, "nothing had to be waited for");
+        assert_eq!(report.took, Duration::ZERO, "the stop had nothing to wait for");
         assert_eq!(a.starts(), 4);
-        stage.ended().await;
+        fixture.ended().await;
     });
 }
 
-/// `a`, `b` that says itself when it is ready, and `c`; `a` has failed, and now `b` is starting with the group.
-async fn while_b_restarts(stage: &Stage, strategy: Strategy) -> (Tree, Actor) {
-    let [a, c] = stage.actors(["a", "c"]);
-    let b = stage.actor_that("b", Puppet::slow_to_start);
+/// Starts `a`, `b` and `c`, and lets `a` fail. Returns while `b`, which reports its readiness later, starts again.
+async fn while_b_restarts(fixture: &Fixture, strategy: Strategy) -> (Tree, LoggedPuppet) {
+    let [a, c] = fixture.puppets(["a", "c"]);
+    let b = fixture.puppet_with("b", Puppet::slow_to_start);
     b.ready();
-    let tree = tree_of(stage, strategy, &[a.clone(), b.clone(), c]).await;
+    let tree = tree_of(fixture, strategy, &[a.clone(), b.clone(), c]).await;
     a.fail("x");
-    assert_eq!(stage.log().await, "-a -c -b +a +b", "{strategy:?}");
+    assert_eq!(fixture.log().await, "-a -c -b +a +b", "{strategy:?}");
     (tree, b)
 }
 
 #[test]
-fn c33_one_for_all_another_child_that_fails_to_start_again_takes_those_that_had_down_once_more() {
-    play(async {
-        let stage = Stage::new();
-        let (tree, b) = while_b_restarts(&stage, Strategy::OneForAll).await;
+fn c33_one_for_all_if_another_child_fails_to_start_again_those_already_started_are_stopped_again() {
+    run_paused(async {
+        let fixture = Fixture::new();
+        let (tree, b) = while_b_restarts(&fixture, Strategy::OneForAll).await;
         b.fail("no disk");
-        assert_eq!(stage.log().await, "-b -a +a +b");
+        assert_eq!(fixture.log().await, "-b -a +a +b");
         b.ready();
-        assert_eq!(stage.log().await, "+c");
-        stage.end(tree).await;
+        assert_eq!(fixture.log().await, "+c");
+        fixture.end(tree).await;
     });
 }
 
 #[test]
-fn c34_rest_for_one_a_later_child_that_fails_to_start_again_leaves_those_before_it_up() {
-    play(async {
-        let stage = Stage::new();
-        let (tree, b) = while_b_restarts(&stage, Strategy::RestForOne).await;
+fn c34_rest_for_one_if_a_later_child_fails_to_start_again_those_before_it_stay_up() {
+    run_paused(async {
+        let fixture = Fixture::new();
+        let (tree, b) = while_b_restarts(&fixture, Strategy::RestForOne).await;
         b.fail("no disk");
-        assert_eq!(stage.log().await, "-b +b");
+        assert_eq!(fixture.log().await, "-b +b");
         let states = ["/t/a", "/t/b", "/t/c"].map(|path| state(&tree, path));
         assert_eq!(states, ["running", "starting", "waiting"]);
         b.ready();
-        assert_eq!(stage.log().await, "+c");
-        stage.end(tree).await;
+        assert_eq!(fixture.log().await, "+c");
+        fixture.end(tree).await;
     });
 }
 
 #[test]
-fn c35_while_a_retry_is_pending_later_children_of_the_group_are_down_and_earlier_ones_run() {
-    play(async {
-        let stage = Stage::new();
-        let [a, b, c] = three(&stage);
+fn c35_while_a_retry_is_pending_later_children_of_the_restart_set_are_down_and_earlier_ones_run() {
+    run_paused(async {
+        let fixture = Fixture::new();
+        let [a, b, c] = three(&fixture);
         let tree = Supervisor::new("t")
             .strategy(Strategy::RestForOne)
             .children([a.child(), b.child().backoff(long_backoff()), c.child()])
@@ -393,54 +399,54 @@ fn c35_while_a_retry_is_pending_later_children_of_the_group_are_down_and_earlier
             .await
             .unwrap();
         b.fail("x");
-        stage.log().await;
+        fixture.log().await;
         let states = ["/t/a", "/t/b", "/t/c"].map(|path| state(&tree, path));
         assert_eq!(states, ["running", "backing-off", "waiting"]);
         assert_eq!([a.live(), b.live(), c.live()], [1, 0, 0]);
         b.started(2).await;
-        assert_eq!(stage.log().await, "+b +c");
-        stage.end(tree).await;
+        assert_eq!(fixture.log().await, "+b +c");
+        fixture.end(tree).await;
     });
 }
 
 #[test]
 fn c36_a_child_that_is_not_needed_on_a_restart_is_absent_and_a_group_forgets_its_member() {
-    play(async {
-        let stage = Stage::new();
-        let [a, m] = ["a", "m"].map(|name| stage.actor_that(name, Puppet::slow_to_start));
-        let group = troupe();
+    run_paused(async {
+        let fixture = Fixture::new();
+        let [a, m] = ["a", "m"].map(|name| fixture.puppet_with(name, Puppet::slow_to_start));
+        let group = puppet_group();
         let members = group.handle();
         a.ready();
         m.ready();
         let tree = Supervisor::new("t").child(a.child()).child(group).start().await.unwrap();
         members.start(Some(name("m")), m.clone()).await.unwrap();
-        for actor in [&a, &m] {
-            actor.fail("x");
-            actor.end(Exit::Ignored);
+        for puppet in [&a, &m] {
+            puppet.fail("x");
+            puppet.end(Exit::Ignored);
         }
         tokio::time::sleep(s(100)).await;
         assert_eq!((a.starts(), m.starts(), a.live(), m.live()), (2, 2, 0, 0));
-        assert_eq!((state(&tree, "/t/a"), state(&tree, "/t/g/m")), ("ignored", "gone"));
-        stage.end(tree).await;
+        assert_eq!((state(&tree, "/t/a"), state(&tree, "/t/g/m")), ("ignored", "removed"));
+        fixture.end(tree).await;
     });
 }
 
 #[test]
 fn c37_a_group_restarts_the_member_that_failed_with_its_own_argument_and_no_other() {
-    play(async {
-        let stage = Stage::new();
-        let [x, y, z] = stage.actors(["x", "y", "z"]);
-        let group = troupe();
+    run_paused(async {
+        let fixture = Fixture::new();
+        let [x, y, z] = fixture.puppets(["x", "y", "z"]);
+        let group = puppet_group();
         let members = group.handle();
         let tree = Supervisor::new("t").child(group).start().await.unwrap();
         let mut ids = Vec::new();
-        for (member, actor) in [("1", &x), ("2", &y), ("3", &z)] {
-            ids.push(members.start(Some(name(member)), actor.clone()).await.unwrap());
+        for (member, puppet) in [("1", &x), ("2", &y), ("3", &z)] {
+            ids.push(members.start(Some(name(member)), puppet.clone()).await.unwrap());
         }
-        stage.log().await;
+        fixture.log().await;
         y.fail("x");
-        assert_eq!(stage.log().await, "-y +y");
+        assert_eq!(fixture.log().await, "-y +y");
         assert_eq!(tree.snapshot().get("/t/g/2").map(|view| view.id), Some(ids[1]));
-        stage.end(tree).await;
+        fixture.end(tree).await;
     });
 }

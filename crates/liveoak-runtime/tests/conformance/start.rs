@@ -1,6 +1,6 @@
 //! Rows C1 to C18: starting, and the management calls.
 
-use crate::stage::{GROUPS, Stage, long_backoff, name, play, s, state, troupe};
+use crate::fixture::{Fixture, GROUPS, long_backoff, name, puppet_group, run_paused, s, state};
 use liveoak_runtime::testing::Puppet;
 use liveoak_runtime::*;
 use std::sync::Arc;
@@ -10,47 +10,47 @@ const STRATEGIES: [Strategy; 3] = [Strategy::OneForOne, Strategy::OneForAll, Str
 
 #[test]
 fn c1_start_returns_when_every_declared_child_is_ready_and_not_before() {
-    play(async {
-        let stage = Stage::new();
-        let [a, deep] = ["a", "deep"].map(|name| stage.actor_that(name, Puppet::slow_to_start));
+    run_paused(async {
+        let fixture = Fixture::new();
+        let [a, deep] = ["a", "deep"].map(|name| fixture.puppet_with(name, Puppet::slow_to_start));
         let tree =
             Supervisor::new("t").child(a.child()).child(Supervisor::new("s").child(deep.child())).start();
         let tree = tokio::spawn(tree);
         tokio::time::sleep(s(5)).await;
         a.ready();
         tokio::time::sleep(s(5)).await;
-        assert!(!tree.is_finished(), "one of them is not ready");
+        assert!(!tree.is_finished(), "`deep` is not ready");
         deep.ready();
         let tree = tree.await.unwrap().unwrap();
         assert_eq!(tree.now().since(Time::ZERO), s(10));
-        stage.end(tree).await;
+        fixture.end(tree).await;
     });
 }
 
 #[test]
 fn c2_declared_children_start_one_at_a_time_in_their_order() {
-    play(async {
-        let stage = Stage::new();
-        let actors = ["b", "a", "c"].map(|name| stage.actor_that(name, Puppet::slow_to_start));
-        let children = actors.iter().map(|actor| actor.child());
+    run_paused(async {
+        let fixture = Fixture::new();
+        let puppets = ["b", "a", "c"].map(|name| fixture.puppet_with(name, Puppet::slow_to_start));
+        let children = puppets.iter().map(|puppet| puppet.child());
         let tree = Supervisor::new("t").children(children).begin().unwrap();
-        for (actor, begun) in actors.iter().zip(["+b", "+a", "+c"]) {
-            assert_eq!(stage.log().await, begun);
+        for (puppet, begun) in puppets.iter().zip(["+b", "+a", "+c"]) {
+            assert_eq!(fixture.log().await, begun);
             tokio::time::sleep(s(1)).await;
-            assert_eq!(stage.log().await, "", "the next waits for it");
-            actor.ready();
+            assert_eq!(fixture.log().await, "", "the next child waits until this one is ready");
+            puppet.ready();
         }
         tree.ready().await.unwrap();
-        stage.end(tree).await;
+        fixture.end(tree).await;
     });
 }
 
 #[test]
-fn c3_a_failed_first_start_stops_all_that_was_started_in_reverse_and_tries_nothing_again() {
-    play(async {
-        let stage = Stage::new();
-        let [a, b, later] = stage.actors(["a", "b", "later"]);
-        let bad = stage.actor_that("bad", Puppet::slow_to_start);
+fn c3_a_failed_first_start_stops_all_started_children_in_reverse_and_retries_nothing() {
+    run_paused(async {
+        let fixture = Fixture::new();
+        let [a, b, later] = fixture.puppets(["a", "b", "later"]);
+        let bad = fixture.puppet_with("bad", Puppet::slow_to_start);
         bad.fail("no disk");
         let nested = Supervisor::new("s").child(b.child()).child(bad.child());
         let error = Supervisor::new("t")
@@ -62,22 +62,22 @@ fn c3_a_failed_first_start_stops_all_that_was_started_in_reverse_and_tries_nothi
             .unwrap_err();
         let StartError::Failed { failure, .. } = &error else { panic!("{error:?}") };
         assert_eq!((failure.path.as_str(), failure.exit.kind()), ("/t/s/bad", "failed"));
-        assert_eq!(stage.log().await, "+a +b +bad -bad -b -a");
-        stage.ended().await;
+        assert_eq!(fixture.log().await, "+a +b +bad -bad -b -a");
+        fixture.ended().await;
     });
 }
 
 #[test]
 fn c5_a_child_that_is_not_needed_counts_as_started_and_is_absent_and_is_kept_unless_temporary_or_a_member() {
-    play(async {
-        let stage = Stage::new();
+    run_paused(async {
+        let fixture = Fixture::new();
         let not_needed = |name| {
-            let actor = stage.actor_that(name, Puppet::slow_to_start);
-            actor.end(Exit::Ignored);
-            actor
+            let puppet = fixture.puppet_with(name, Puppet::slow_to_start);
+            puppet.end(Exit::Ignored);
+            puppet
         };
-        let after = stage.actor("after");
-        let group = troupe();
+        let after = fixture.puppet("after");
+        let group = puppet_group();
         let members = group.handle();
         let tree = Supervisor::new("t")
             .child(not_needed("a").child())
@@ -90,23 +90,23 @@ fn c5_a_child_that_is_not_needed_counts_as_started_and_is_absent_and_is_kept_unl
         for (name, restart, left) in [
             ("permanent", Restart::Permanent, "ignored"),
             ("transient", Restart::Transient, "ignored"),
-            ("temporary", Restart::Temporary, "gone"),
+            ("temporary", Restart::Temporary, "removed"),
         ] {
             let done = tree.add_child("/t", not_needed(name).child().restart(restart)).await;
             assert!(matches!(done, Ok(Outcome::Ignored)), "{done:?}");
             assert_eq!(state(&tree, &format!("/t/{name}")), left);
         }
         assert!(members.start(Some(name("m")), not_needed("m")).await.is_ok());
-        assert_eq!(state(&tree, "/t/g/m"), "gone");
-        stage.end(tree).await;
+        assert_eq!(state(&tree, "/t/g/m"), "removed");
+        fixture.end(tree).await;
     });
 }
 
 #[test]
 fn c10_an_add_of_a_known_name_is_refused_with_its_state_and_a_failed_start_keeps_nothing_and_costs_nothing() {
-    play(async {
-        let stage = Stage::new();
-        let a = stage.actor("a");
+    run_paused(async {
+        let fixture = Fixture::new();
+        let a = fixture.puppet("a");
         let tree = Supervisor::new("t")
             .intensity(Limit::new(1, s(3600)))
             .child(a.child().backoff(long_backoff()))
@@ -114,11 +114,11 @@ fn c10_an_add_of_a_known_name_is_refused_with_its_state_and_a_failed_start_keeps
             .await
             .unwrap();
         for _ in 0..3 {
-            let bad = stage.actor_that("bad", Puppet::slow_to_start);
+            let bad = fixture.puppet_with("bad", Puppet::slow_to_start);
             bad.fail("no disk");
             let refused = tree.add_child("/t", bad.child()).await;
             assert!(matches!(refused, Err(Refusal::Failed(Exit::Failed(_)))), "{refused:?}");
-            assert_eq!((state(&tree, "/t/bad"), bad.starts()), ("gone", 1));
+            assert_eq!((state(&tree, "/t/bad"), bad.starts()), ("removed", 1));
         }
         let refused_as = async |expected: &str| {
             let refused = tree.add_child("/t", a.child()).await;
@@ -132,17 +132,17 @@ fn c10_an_add_of_a_known_name_is_refused_with_its_state_and_a_failed_start_keeps
         tree.stop_child("/t/a").await.unwrap();
         refused_as("stopped").await;
         assert_eq!(state(&tree, "/t"), "running");
-        stage.end(tree).await;
+        fixture.end(tree).await;
     });
 }
 
 #[test]
-fn c11_a_stop_takes_the_child_s_own_time_keeps_it_listed_touches_no_sibling_and_is_no_restart() {
+fn c11_a_stop_uses_the_child_s_own_deadline_keeps_it_listed_touches_no_sibling_and_is_no_restart() {
     for strategy in STRATEGIES {
-        play(async {
-            let stage = Stage::new();
-            let a = stage.actor_that("a", Puppet::ignoring_stop);
-            let [b, once] = stage.actors(["b", "once"]);
+        run_paused(async {
+            let fixture = Fixture::new();
+            let a = fixture.puppet_with("a", Puppet::ignoring_stop);
+            let [b, once] = fixture.puppets(["b", "once"]);
             let tree = Supervisor::new("t")
                 .strategy(strategy)
                 .intensity(Limit::new(0, s(3600)))
@@ -152,17 +152,17 @@ fn c11_a_stop_takes_the_child_s_own_time_keeps_it_listed_touches_no_sibling_and_
                 .await
                 .unwrap();
             tree.add_child("/t", once.child().restart(Restart::Temporary)).await.unwrap();
-            stage.log().await;
+            fixture.log().await;
             let Ok(Outcome::Stopped(report)) = tree.stop_child("/t/a").await else { panic!("{strategy:?}") };
             assert_eq!((report.took, report.entries[0].stage), (s(2), StopStage::Killed));
             let again = tree.stop_child("/t/a").await;
             assert!(matches!(again, Ok(Outcome::Stopped(_))), "{again:?}");
             tree.stop_child("/t/once").await.unwrap();
             tokio::time::sleep(s(10)).await;
-            assert_eq!(stage.log().await, "-a -once", "{strategy:?}");
+            assert_eq!(fixture.log().await, "-a -once", "{strategy:?}");
             let states = ["/t/a", "/t/b", "/t/once"].map(|path| state(&tree, path));
-            assert_eq!(states, ["stopped", "running", "gone"]);
-            stage.end(tree).await;
+            assert_eq!(states, ["stopped", "running", "removed"]);
+            fixture.end(tree).await;
         });
     }
 }
@@ -170,10 +170,10 @@ fn c11_a_stop_takes_the_child_s_own_time_keeps_it_listed_touches_no_sibling_and_
 #[test]
 fn c12_a_stop_in_the_middle_of_a_restart_loop_ends_the_loop_under_every_strategy() {
     for strategy in STRATEGIES {
-        play(async {
-            let stage = Stage::new();
-            let a = stage.actor_that("a", Puppet::slow_to_start);
-            let b = stage.actor("b");
+        run_paused(async {
+            let fixture = Fixture::new();
+            let a = fixture.puppet_with("a", Puppet::slow_to_start);
+            let b = fixture.puppet("b");
             a.ready();
             let tree = Supervisor::new("t")
                 .strategy(strategy)
@@ -194,17 +194,17 @@ fn c12_a_stop_in_the_middle_of_a_restart_loop_ends_the_loop_under_every_strategy
             tokio::time::sleep(s(1_000_000)).await;
             assert_eq!((state(&tree, "/t/a"), a.starts()), ("stopped", 4), "{strategy:?}");
             assert_eq!((state(&tree, "/t/b"), b.live()), ("running", 1), "{strategy:?}");
-            stage.end(tree).await;
+            fixture.end(tree).await;
         });
     }
 }
 
 #[test]
-fn c13_a_start_works_on_a_child_that_is_down_only_leaves_it_down_when_it_fails_and_at_its_place() {
-    play(async {
-        let stage = Stage::new();
-        let [a, c] = stage.actors(["a", "c"]);
-        let b = stage.actor_that("b", Puppet::slow_to_start);
+fn c13_a_start_works_only_on_a_child_that_is_down_and_a_failed_start_leaves_it_down_in_its_position() {
+    run_paused(async {
+        let fixture = Fixture::new();
+        let [a, c] = fixture.puppets(["a", "c"]);
+        let b = fixture.puppet_with("b", Puppet::slow_to_start);
         b.ready();
         let tree = Supervisor::new("t")
             .child(a.child())
@@ -219,7 +219,7 @@ fn c13_a_start_works_on_a_child_that_is_down_only_leaves_it_down_when_it_fails_a
         b.gone().await;
         let refused = tree.start_child("/t/b").await;
         assert!(matches!(refused, Err(Refusal::NotDown { state: "backing-off" })), "{refused:?}");
-        let refused = tree.start_child("/t/nobody").await;
+        let refused = tree.start_child("/t/unknown").await;
         assert!(matches!(refused, Err(Refusal::NotFound)), "{refused:?}");
         tree.stop_child("/t/b").await.unwrap();
         b.fail("no disk");
@@ -230,67 +230,68 @@ fn c13_a_start_works_on_a_child_that_is_down_only_leaves_it_down_when_it_fails_a
         b.ready();
         let done = tree.start_child("/t/b").await;
         assert!(matches!(done, Ok(Outcome::Ready { attempt: Attempt(3), .. })), "{done:?}");
-        stage.log().await;
+        fixture.log().await;
         tree.stop().await;
-        assert_eq!(stage.log().await, "-c -b -a", "b is where it was");
-        stage.ended().await;
+        assert_eq!(fixture.log().await, "-c -b -a", "b has its old position");
+        fixture.ended().await;
     });
 }
 
 #[test]
-fn c14_a_remove_stops_what_runs_works_on_what_is_down_and_is_refused_while_a_sibling_needs_it() {
-    play(async {
-        let stage = Stage::new();
-        let a = stage.actor("a");
-        let b = stage.actor_that("b", |puppet| puppet.stopping_after(s(2)));
+fn c14_a_remove_stops_a_running_child_works_on_a_child_that_is_down_and_is_refused_while_a_sibling_needs_it()
+{
+    run_paused(async {
+        let fixture = Fixture::new();
+        let a = fixture.puppet("a");
+        let b = fixture.puppet_with("b", |puppet| puppet.stopping_after(s(2)));
         let tree = Supervisor::new("t").child(a.child()).child(b.child().after("a")).start().await.unwrap();
         let refused = tree.remove_child("/t/a").await;
         assert!(matches!(&refused, Err(Refusal::NeededBy(names)) if *names == [name("b")]), "{refused:?}");
         let Ok(Outcome::Removed(report)) = tree.remove_child("/t/b").await else { panic!("b was running") };
-        assert_eq!((report.took, b.live()), (s(2), 0), "it is gone when the answer comes");
+        assert_eq!((report.took, b.live()), (s(2), 0), "b has ended when the answer comes");
         tree.stop_child("/t/a").await.unwrap();
         let done = tree.remove_child("/t/a").await;
         assert!(matches!(done, Ok(Outcome::Removed(_))), "{done:?}");
         let refused = tree.remove_child("/t/a").await;
         assert!(matches!(refused, Err(Refusal::NotFound)), "{refused:?}");
         assert!(tree.snapshot().root.children.is_empty());
-        stage.end(tree).await;
+        fixture.end(tree).await;
     });
 }
 
 #[test]
 fn c15_members_of_a_group_are_addressed_by_name_and_stop_restart_and_remove_work_on_one_alone() {
-    play(async {
-        let stage = Stage::new();
-        let [x, y] = stage.actors(["x", "y"]);
-        let group = troupe();
+    run_paused(async {
+        let fixture = Fixture::new();
+        let [x, y] = fixture.puppets(["x", "y"]);
+        let group = puppet_group();
         let members = group.handle();
         let tree = Supervisor::new("t").child(group).start().await.unwrap();
         members.start(Some(name("x")), x.clone()).await.unwrap();
         members.start(Some(name("y")), y.clone()).await.unwrap();
-        stage.log().await;
+        fixture.log().await;
         let done = tree.restart_child("/t/g/x").await;
         assert!(matches!(done, Ok(Outcome::Ready { attempt: Attempt(2), .. })), "{done:?}");
         for _ in 0..2 {
             let done = tree.stop_child("/t/g/x").await;
             assert!(matches!(done, Ok(Outcome::Stopped(_))), "{done:?}");
         }
-        let refused = tree.stop_child("/t/g/stranger").await;
+        let refused = tree.stop_child("/t/g/unknown").await;
         assert!(matches!(refused, Err(Refusal::NotFound)), "{refused:?}");
         let done = tree.remove_child("/t/g/x").await;
         assert!(matches!(done, Ok(Outcome::Removed(_))), "{done:?}");
-        assert_eq!(stage.log().await, "-x +x -x");
-        assert_eq!((state(&tree, "/t/g/x"), state(&tree, "/t/g/y")), ("gone", "running"));
-        stage.end(tree).await;
+        assert_eq!(fixture.log().await, "-x +x -x");
+        assert_eq!((state(&tree, "/t/g/x"), state(&tree, "/t/g/y")), ("removed", "running"));
+        fixture.end(tree).await;
     });
 }
 
 #[test]
-fn c16_the_snapshot_lists_children_in_the_order_of_their_start_with_their_states_and_answers_for_one() {
-    play(async {
-        let stage = Stage::new();
-        let [b, a, c] = stage.actors(["b", "a", "c"]);
-        let late = stage.actor_that("late", Puppet::slow_to_start);
+fn c16_the_snapshot_lists_children_in_start_order_with_their_states_and_finds_a_single_child() {
+    run_paused(async {
+        let fixture = Fixture::new();
+        let [b, a, c] = fixture.puppets(["b", "a", "c"]);
+        let late = fixture.puppet_with("late", Puppet::slow_to_start);
         let children = [b.child().backoff(long_backoff()), a.child().after("c"), c.child(), late.child()];
         let tree = Supervisor::new("t").children(children).begin().unwrap();
         late.started(1).await;
@@ -306,25 +307,25 @@ fn c16_the_snapshot_lists_children_in_the_order_of_their_start_with_their_states
             "a comes after c"
         );
         assert_eq!(snapshot.get("/t/a").map(|node| node.attempt), Some(Attempt(1)));
-        assert!(snapshot.get("/t/nobody").is_none());
+        assert!(snapshot.get("/t/unknown").is_none());
         let handle = tree.handle();
-        stage.end(tree).await;
+        fixture.end(tree).await;
         let refused = handle.start_child("/t/a").await;
         assert!(matches!(refused, Err(Refusal::TreeEnded)), "{refused:?}");
     });
 }
 
 #[test]
-fn c17_the_snapshot_tells_specs_active_children_supervisors_and_workers_apart() {
-    play(async {
-        let stage = Stage::new();
-        let [a, b, deep] = stage.actors(["a", "b", "deep"]);
-        let group = troupe();
+fn c17_the_snapshot_distinguishes_specs_active_children_supervisors_and_workers() {
+    run_paused(async {
+        let fixture = Fixture::new();
+        let [a, b, deep] = fixture.puppets(["a", "b", "deep"]);
+        let group = puppet_group();
         let members = group.handle();
         let nested = Supervisor::new("s").child(deep.child());
         let children = Supervisor::new("t").child(a.child().backoff(long_backoff())).child(b.child());
         let tree = children.child(nested).child(group).start().await.unwrap();
-        let member = stage.actor("m");
+        let member = fixture.puppet("m");
         members.start(Some(name("m")), member.clone()).await.unwrap();
         a.fail("x");
         a.gone().await;
@@ -333,16 +334,16 @@ fn c17_the_snapshot_tells_specs_active_children_supervisors_and_workers_apart() 
         let count =
             |which: &dyn Fn(&ChildView) -> bool| snapshot.nodes().skip(1).filter(|n| which(n)).count();
         assert_eq!(count(&|_| true), 6, "a, b, s, deep, g and m are listed, whatever their state");
-        assert_eq!(count(&|node| node.started.is_some()), 4, "neither what backs off nor what was stopped");
+        assert_eq!(count(&|node| node.started.is_some()), 4, "a backs off and b was stopped");
         assert_eq!(count(&|node| node.strategy.is_some()), 2, "supervisors: s and g");
-        stage.end(tree).await;
+        fixture.end(tree).await;
     });
 }
 
 #[test]
-fn c18_a_temporary_child_that_was_added_is_gone_when_it_ends_with_all_that_it_had_captured() {
-    play(async {
-        let stage = Stage::new();
+fn c18_an_added_temporary_child_is_removed_at_its_end_with_all_that_it_had_captured() {
+    run_paused(async {
+        let fixture = Fixture::new();
         let tree = Supervisor::new("t").start().await.unwrap();
         for exit in [Exit::Completed, Exit::Stopped, Exit::failed("x"), Exit::Code(3)] {
             let (held, ends) = (Arc::new(()), exit.clone());
@@ -357,18 +358,18 @@ fn c18_a_temporary_child_that_was_added_is_gone_when_it_ends_with_all_that_it_ha
             tree.add_child("/t", child.restart(Restart::Temporary)).await.unwrap();
             assert_eq!((state(&tree, "/t/once"), Arc::strong_count(&held)), ("running", 2), "{exit}");
             tokio::time::sleep(s(1) + Duration::from_millis(1)).await;
-            assert_eq!((state(&tree, "/t/once"), Arc::strong_count(&held)), ("gone", 1), "{exit}");
+            assert_eq!((state(&tree, "/t/once"), Arc::strong_count(&held)), ("removed", 1), "{exit}");
         }
-        stage.end(tree).await;
+        fixture.end(tree).await;
     });
 }
 
 #[test]
 fn c18_a_declared_temporary_child_stays_listed_and_starts_again_only_with_its_supervisor_or_on_request() {
     for strategy in GROUPS {
-        play(async {
-            let stage = Stage::new();
-            let [a, once] = stage.actors(["a", "once"]);
+        run_paused(async {
+            let fixture = Fixture::new();
+            let [a, once] = fixture.puppets(["a", "once"]);
             let inner = Supervisor::new("s")
                 .strategy(strategy)
                 .child(a.child())
@@ -378,7 +379,7 @@ fn c18_a_declared_temporary_child_stays_listed_and_starts_again_only_with_its_su
             once.gone().await;
             a.fail("x");
             a.started(2).await;
-            stage.log().await;
+            fixture.log().await;
             assert_eq!((state(&tree, "/t/s/once"), once.starts()), ("finished", 1));
             let done = tree.start_child("/t/s/once").await;
             assert!(matches!(done, Ok(Outcome::Ready { attempt: Attempt(2), .. })), "{done:?}");
@@ -386,7 +387,7 @@ fn c18_a_declared_temporary_child_stays_listed_and_starts_again_only_with_its_su
             once.gone().await;
             tree.restart_child("/t/s").await.unwrap();
             assert_eq!((state(&tree, "/t/s/once"), once.starts()), ("running", 3));
-            stage.end(tree).await;
+            fixture.end(tree).await;
         });
     }
 }

@@ -1,11 +1,11 @@
 //! Rows C38 to C48: shutdown and auto-shutdown.
 
-use crate::stage::{Actor, GROUPS, Stage, long_backoff, name, play, s, state, troupe};
+use crate::fixture::{Fixture, GROUPS, LoggedPuppet, long_backoff, name, puppet_group, run_paused, s, state};
 use liveoak_runtime::testing::Puppet;
 use liveoak_runtime::*;
 use std::time::Duration;
 
-/// What a report says of each: its name, how far the stop had to go, how it ended.
+/// Returns what a report says about each child: its name, the stop stage, and the kind of its exit.
 fn ends(report: &StopReport) -> Vec<(&str, StopStage, &'static str)> {
     let end = |entry: &StopEntry| entry.exit.as_ref().map_or("none", Exit::kind);
     report.entries.iter().map(|entry| (entry.path.name(), entry.stage, end(entry))).collect()
@@ -14,10 +14,10 @@ fn ends(report: &StopReport) -> Vec<(&str, StopStage, &'static str)> {
 #[test]
 fn c38_children_stop_one_after_another_in_reverse_and_side_by_side_where_only_edges_order_them() {
     for (order, took) in [(Order::Declared, s(6)), (Order::Edges, s(4))] {
-        play(async {
-            let stage = Stage::new();
+        run_paused(async {
+            let fixture = Fixture::new();
             let [base, left, right] = ["base", "left", "right"]
-                .map(|name| stage.actor_that(name, |puppet| puppet.stopping_after(s(2))));
+                .map(|name| fixture.puppet_with(name, |puppet| puppet.stopping_after(s(2))));
             let tree = Supervisor::new("t")
                 .order(order)
                 .child(base.child())
@@ -25,21 +25,21 @@ fn c38_children_stop_one_after_another_in_reverse_and_side_by_side_where_only_ed
                 .start()
                 .await
                 .unwrap();
-            stage.log().await;
+            fixture.log().await;
             assert_eq!(tree.stop().await.took, took, "{order:?}");
-            let log = stage.log().await;
+            let log = fixture.log().await;
             assert!(log.ends_with(" -base"), "{log}");
             assert!(order == Order::Edges || log == "-right -left -base", "{log}");
-            stage.ended().await;
+            fixture.ended().await;
         });
     }
 }
 
 #[test]
-fn c39_who_is_asked_has_its_time_is_killed_then_and_its_death_is_waited_for_before_the_next_is_asked() {
-    play(async {
-        let stage = Stage::new();
-        let a = stage.actor("a");
+fn c39_a_child_is_asked_then_killed_at_its_deadline_and_the_next_is_asked_only_after_its_end() {
+    run_paused(async {
+        let fixture = Fixture::new();
+        let a = fixture.puppet("a");
         let dies_slowly = Child::task_with_kill("b", |ctx: Ctx| async move {
             ctx.killed().await;
             tokio::time::sleep(s(1)).await;
@@ -55,20 +55,20 @@ fn c39_who_is_asked_has_its_time_is_killed_then_and_its_death_is_waited_for_befo
         assert_eq!(b(), Some(stopping(StopStage::Asked, a_moment)));
         tokio::time::sleep(s(1)).await;
         assert_eq!(b(), Some(stopping(StopStage::Killed, KILL_WAIT - (s(1) - a_moment))));
-        assert_eq!((a.live(), state(&tree, "/t/a")), (1, "running"), "nobody has asked it");
+        assert_eq!((a.live(), state(&tree, "/t/a")), (1, "running"), "a is not asked yet");
         let report = tree.stop().await;
         assert_eq!(ends(&report), [("b", StopStage::Killed, "killed"), ("a", StopStage::Asked, "completed")]);
         assert_eq!(report.took, s(4));
-        stage.ended().await;
+        fixture.ended().await;
     });
 }
 
 #[test]
-fn c39_time_without_end_is_allowed_for_workers_too() {
+fn c39_an_unlimited_deadline_is_allowed_for_workers_too() {
     const DAY: Duration = s(24 * 3600);
-    play(async {
-        let stage = Stage::new();
-        let a = stage.actor_that("a", |puppet| puppet.stopping_after(DAY));
+    run_paused(async {
+        let fixture = Fixture::new();
+        let a = fixture.puppet_with("a", |puppet| puppet.stopping_after(DAY));
         let tree = Supervisor::new("t")
             .stop_within(Duration::MAX)
             .child(a.child().stop_within(Duration::MAX))
@@ -77,19 +77,19 @@ fn c39_time_without_end_is_allowed_for_workers_too() {
             .unwrap();
         let report = tree.stop().await;
         assert_eq!((report.took, report.is_clean()), (DAY, true));
-        stage.ended().await;
+        fixture.ended().await;
     });
 }
 
 #[test]
-fn c40_who_has_no_time_is_killed_at_once_without_being_asked_and_its_death_is_waited_for() {
-    play(async {
-        let stage = Stage::new();
-        let a = stage.actor("a");
-        // All would end differently if they were asked: quick by itself, the others later.
-        let quick = stage.actor("quick");
-        let b = stage.actor_that("b", |puppet| puppet.stopping_after(s(100)));
-        let group = troupe().stop_within(Duration::ZERO);
+fn c40_a_deadline_of_zero_kills_at_once_without_asking_and_waits_for_the_end() {
+    run_paused(async {
+        let fixture = Fixture::new();
+        let a = fixture.puppet("a");
+        // If they were asked, all would end differently: `quick` by itself, the others later.
+        let quick = fixture.puppet("quick");
+        let b = fixture.puppet_with("b", |puppet| puppet.stopping_after(s(100)));
+        let group = puppet_group().stop_within(Duration::ZERO);
         let members = group.handle();
         let tree = Supervisor::new("t")
             .child(a.child())
@@ -99,54 +99,54 @@ fn c40_who_has_no_time_is_killed_at_once_without_being_asked_and_its_death_is_wa
             .start()
             .await
             .unwrap();
-        let m = stage.actor_that("m", |puppet| puppet.stopping_after(s(100)));
+        let m = fixture.puppet_with("m", |puppet| puppet.stopping_after(s(100)));
         members.start(Some(name("m")), m).await.unwrap();
-        stage.log().await;
+        fixture.log().await;
         let report = tree.stop().await;
-        assert_eq!(stage.log().await, "-m -quick -b -a");
+        assert_eq!(fixture.log().await, "-m -quick -b -a");
         let forced: Vec<_> = report.forced().map(|entry| entry.path.name()).collect();
         assert_eq!((forced, report.took), (vec!["m", "quick", "b"], Duration::ZERO));
-        stage.ended().await;
+        fixture.ended().await;
     });
 }
 
 #[test]
 fn c41_a_group_stops_all_its_members_together_under_one_deadline_and_skips_those_that_wait() {
-    play(async {
-        let stage = Stage::new();
-        let group = troupe().backoff(long_backoff()).stop_within(s(10));
+    run_paused(async {
+        let fixture = Fixture::new();
+        let group = puppet_group().backoff(long_backoff()).stop_within(s(10));
         let members = group.handle();
         let tree = Supervisor::new("t").child(group).start().await.unwrap();
-        for (actor, seconds) in [("a", 9), ("b", 7), ("c", 8)] {
-            let actor = stage.actor_that(actor, |puppet| puppet.stopping_after(s(seconds)));
-            members.start(None, actor).await.unwrap();
+        for (puppet, seconds) in [("a", 9), ("b", 7), ("c", 8)] {
+            let puppet = fixture.puppet_with(puppet, |puppet| puppet.stopping_after(s(seconds)));
+            members.start(None, puppet).await.unwrap();
         }
-        let waits = stage.actor("waits");
+        let waits = fixture.puppet("waits");
         members.start(Some(name("waits")), waits.clone()).await.unwrap();
         waits.fail("x");
-        stage.log().await;
+        fixture.log().await;
         assert_eq!(state(&tree, "/t/g/waits"), "backing-off");
         let Ok(Outcome::Stopped(report)) = tree.stop_child("/t/g").await else { panic!("it was running") };
-        assert_eq!((report.took, report.is_clean()), (s(9), true), "the longest, not the sum");
-        assert_eq!(stage.log().await, "-b -c -a");
+        assert_eq!((report.took, report.is_clean()), (s(9), true), "the longest time, not the sum");
+        assert_eq!(fixture.log().await, "-b -c -a");
         tree.start_child("/t/g").await.unwrap();
-        for actor in ["d", "e", "f"] {
-            members.start(None, stage.actor_that(actor, Puppet::ignoring_stop)).await.unwrap();
+        for puppet in ["d", "e", "f"] {
+            members.start(None, fixture.puppet_with(puppet, Puppet::ignoring_stop)).await.unwrap();
         }
         let report = tree.stop().await;
         assert_eq!((report.took, report.forced().count()), (s(10), 3));
         assert_eq!(waits.starts(), 1);
-        stage.ended().await;
+        fixture.ended().await;
     });
 }
 
 #[test]
 fn c42_children_that_end_by_themselves_during_the_stop_do_not_confuse_it() {
     for strategy in GROUPS {
-        play(async {
-            let stage = Stage::new();
-            let [a, b] = stage.actors(["a", "b"]);
-            let c = stage.actor_that("c", |puppet| puppet.stopping_after(s(3)));
+        run_paused(async {
+            let fixture = Fixture::new();
+            let [a, b] = fixture.puppets(["a", "b"]);
+            let c = fixture.puppet_with("c", |puppet| puppet.stopping_after(s(3)));
             let tree = Supervisor::new("t")
                 .strategy(strategy)
                 .intensity(Limit::new(0, s(5)))
@@ -154,26 +154,26 @@ fn c42_children_that_end_by_themselves_during_the_stop_do_not_confuse_it() {
                 .start()
                 .await
                 .unwrap();
-            stage.log().await;
+            fixture.log().await;
             tree.begin_stop();
             tokio::time::sleep(s(1)).await;
             a.complete();
             b.panic("while c stops");
             let ended = tree.join().await;
-            assert_eq!(stage.log().await, "-a -b -c", "{strategy:?}");
+            assert_eq!(fixture.log().await, "-a -b -c", "{strategy:?}");
             assert!(matches!(ended.exit, Exit::Stopped), "{ended:?}");
             assert_eq!((ended.report.took, ended.report.entries.len()), (s(3), 3));
-            stage.ended().await;
+            fixture.ended().await;
         });
     }
 }
 
 #[test]
-fn c43_the_report_says_how_each_ended_and_who_was_killed_after_its_time() {
-    play(async {
-        let stage = Stage::new();
-        let polite = stage.actor("polite");
-        let deaf = stage.actor_that("deaf", Puppet::ignoring_stop);
+fn c43_the_report_says_how_each_child_ended_and_which_were_killed_at_their_deadline() {
+    run_paused(async {
+        let fixture = Fixture::new();
+        let polite = fixture.puppet("polite");
+        let deaf = fixture.puppet_with("deaf", Puppet::ignoring_stop);
         let fails = Child::task("fails", |ctx: Ctx| async move {
             ctx.stopping().await;
             Err::<(), _>("could not save")
@@ -198,13 +198,13 @@ fn c43_the_report_says_how_each_ended_and_who_was_killed_after_its_time() {
             }
         }
         assert_eq!(warned, [("deaf".to_owned(), "killed")]);
-        stage.ended().await;
+        fixture.ended().await;
     });
 }
 
 #[test]
-fn c43_of_many_members_the_report_lists_a_hundred_that_stopped_well_all_that_were_forced_and_a_count() {
-    play(async {
+fn c43_for_a_large_group_the_report_lists_a_hundred_clean_stops_all_forced_stops_and_a_count() {
+    run_paused(async {
         let group = Group::<bool>::new("g", |ctx: Ctx, listens| async move {
             ctx.stopping().await;
             if !listens {
@@ -218,18 +218,18 @@ fn c43_of_many_members_the_report_lists_a_hundred_that_stopped_well_all_that_wer
         }
         let report = tree.stop().await;
         let clean = report.entries.iter().filter(|entry| !entry.stage.is_forced()).count();
-        // The members, and the group itself.
+        // A hundred members, and the group itself.
         assert_eq!((clean, report.forced().count(), report.unlisted), (101, 100, 100));
     });
 }
 
 #[test]
-fn c44_a_stop_from_above_in_the_middle_of_a_restart_loop_goes_the_same_way() {
+fn c44_a_stop_from_above_in_the_middle_of_a_restart_loop_takes_the_same_path() {
     for strategy in GROUPS {
-        play(async {
-            let stage = Stage::new();
-            let a = stage.actor_that("a", Puppet::slow_to_start);
-            let b = stage.actor("b");
+        run_paused(async {
+            let fixture = Fixture::new();
+            let a = fixture.puppet_with("a", Puppet::slow_to_start);
+            let b = fixture.puppet("b");
             a.ready();
             let nested = Supervisor::new("s")
                 .strategy(strategy)
@@ -241,21 +241,21 @@ fn c44_a_stop_from_above_in_the_middle_of_a_restart_loop_goes_the_same_way() {
             a.fail("before it is ready");
             a.gone().await;
             assert_eq!([state(&tree, "/t/s/a"), state(&tree, "/t/s/b")], ["backing-off", "waiting"]);
-            stage.log().await;
+            fixture.log().await;
             let report = tree.stop().await;
             tokio::time::sleep(s(1_000_000)).await;
-            assert_eq!(stage.log().await, "", "{strategy:?}: nothing starts later");
+            assert_eq!(fixture.log().await, "", "{strategy:?}: nothing starts later");
             let cancelled = report.entries.iter().filter(|entry| entry.stage == StopStage::Cancelled);
             let cancelled: Vec<_> = cancelled.map(|entry| entry.path.name()).collect();
             assert_eq!((cancelled, report.took), (vec!["a", "b"], Duration::ZERO));
-            stage.ended().await;
+            fixture.ended().await;
         });
     }
 }
 
-/// `a`, significant and of this kind, before `b`, under a supervisor that ends with any significant child.
-async fn significant(stage: &Stage, restart: Restart) -> (Tree, [Actor; 2]) {
-    let [a, b] = stage.actors(["a", "b"]);
+/// Starts a significant child `a` with this restart type and a child `b`, under a supervisor with `AnySignificant`.
+async fn significant(fixture: &Fixture, restart: Restart) -> (Tree, [LoggedPuppet; 2]) {
+    let [a, b] = fixture.puppets(["a", "b"]);
     let tree = Supervisor::new("t")
         .auto_shutdown(AutoShutdown::AnySignificant)
         .child(a.child().restart(restart).significant())
@@ -263,7 +263,7 @@ async fn significant(stage: &Stage, restart: Restart) -> (Tree, [Actor; 2]) {
         .start()
         .await
         .unwrap();
-    stage.log().await;
+    fixture.log().await;
     (tree, [a, b])
 }
 
@@ -275,33 +275,33 @@ fn c45_a_significant_child_that_ends_by_itself_and_is_not_restarted_ends_its_sup
         (Restart::Temporary, Exit::Completed, "-a -b"),
         (Restart::Temporary, Exit::failed("x"), "-a -b"),
     ] {
-        play(async {
-            let stage = Stage::new();
-            let (tree, [a, _]) = significant(&stage, restart).await;
+        run_paused(async {
+            let fixture = Fixture::new();
+            let (tree, [a, _]) = significant(&fixture, restart).await;
             let case = format!("{restart:?} {exit}");
             a.end(exit);
-            assert_eq!(stage.log().await, log, "{case}");
+            assert_eq!(fixture.log().await, log, "{case}");
             if log == "-a -b" {
                 assert_eq!(tree.join().await.exit.kind(), "auto-shutdown", "{case}");
             }
-            stage.end(tree).await;
+            fixture.end(tree).await;
         });
     }
 }
 
 #[test]
-fn c46_a_stop_or_removal_on_request_a_sibling_s_group_restart_and_a_child_of_no_significance_end_nothing() {
-    play(async {
-        let stage = Stage::new();
-        let (tree, _) = significant(&stage, Restart::Transient).await;
+fn c46_requested_stops_restarts_caused_by_siblings_and_insignificant_children_do_not_end_the_supervisor() {
+    run_paused(async {
+        let fixture = Fixture::new();
+        let (tree, _) = significant(&fixture, Restart::Transient).await;
         tree.stop_child("/t/a").await.unwrap();
         tree.remove_child("/t/a").await.unwrap();
         tokio::time::sleep(s(100)).await;
-        assert_eq!((state(&tree, "/t"), stage.log().await.as_str()), ("running", "-a"));
-        stage.end(tree).await;
+        assert_eq!((state(&tree, "/t"), fixture.log().await.as_str()), ("running", "-a"));
+        fixture.end(tree).await;
 
-        let stage = Stage::new();
-        let [main, b, aside] = stage.actors(["main", "b", "aside"]);
+        let fixture = Fixture::new();
+        let [main, b, aside] = fixture.puppets(["main", "b", "aside"]);
         let tree = Supervisor::new("t")
             .strategy(Strategy::OneForAll)
             .auto_shutdown(AutoShutdown::AnySignificant)
@@ -317,22 +317,22 @@ fn c46_a_stop_or_removal_on_request_a_sibling_s_group_restart_and_a_child_of_no_
         b.started(2).await;
         tokio::time::sleep(s(100)).await;
         assert_eq!((state(&tree, "/t"), state(&tree, "/t/main")), ("running", "finished"));
-        stage.end(tree).await;
+        fixture.end(tree).await;
     });
 }
 
 #[test]
-fn c47_any_ends_with_the_first_and_all_with_the_last_significant_child_that_runs_or_will() {
+fn c47_any_ends_with_the_first_and_all_with_the_last_significant_child() {
     for (auto_shutdown, goes_on) in
         [(AutoShutdown::AnySignificant, false), (AutoShutdown::AllSignificant, true)]
     {
-        play(async {
-            let stage = Stage::new();
-            let [a, b, helper] = stage.actors(["a", "b", "helper"]);
+        run_paused(async {
+            let fixture = Fixture::new();
+            let [a, b, helper] = fixture.puppets(["a", "b", "helper"]);
             let tree = Supervisor::new("t")
                 .auto_shutdown(auto_shutdown)
-                .children([&a, &b].map(|actor| {
-                    actor.child().restart(Restart::Transient).significant().backoff(long_backoff())
+                .children([&a, &b].map(|puppet| {
+                    puppet.child().restart(Restart::Transient).significant().backoff(long_backoff())
                 }))
                 .child(helper.child())
                 .start()
@@ -341,33 +341,33 @@ fn c47_any_ends_with_the_first_and_all_with_the_last_significant_child_that_runs
             b.fail("it will be restarted");
             b.gone().await;
             a.complete();
-            stage.log().await;
+            fixture.log().await;
             assert_eq!(helper.live(), usize::from(goes_on), "{auto_shutdown:?}");
             if goes_on {
                 b.started(2).await;
-                stage.log().await;
+                fixture.log().await;
                 b.complete();
-                stage.log().await;
+                fixture.log().await;
             }
-            assert_eq!((helper.live(), helper.starts()), (0, 1), "the rest is stopped");
+            assert_eq!((helper.live(), helper.starts()), (0, 1), "the helper is stopped");
             let ended = tree.join().await;
             assert!(matches!(ended.exit, Exit::AutoShutdown) && !ended.exit.is_failure(), "{ended:?}");
-            stage.ended().await;
+            fixture.ended().await;
         });
     }
 }
 
 #[test]
-fn c48_an_auto_shutdown_goes_on_upwards_only_through_a_significant_supervisor_that_is_not_restarted() {
+fn c48_an_auto_shutdown_cascades_only_through_a_significant_supervisor_that_is_not_restarted() {
     for (restart, significant, goes_up, left, starts) in [
         (Restart::Transient, true, true, "down", 1),
         (Restart::Temporary, true, true, "down", 1),
         (Restart::Transient, false, false, "finished", 1),
         (Restart::Permanent, false, false, "running", 2),
     ] {
-        play(async {
-            let stage = Stage::new();
-            let [inner, beside] = stage.actors(["inner", "beside"]);
+        run_paused(async {
+            let fixture = Fixture::new();
+            let [inner, beside] = fixture.puppets(["inner", "beside"]);
             let any = AutoShutdown::AnySignificant;
             let nested = Supervisor::new("s")
                 .auto_shutdown(any)
@@ -383,13 +383,13 @@ fn c48_an_auto_shutdown_goes_on_upwards_only_through_a_significant_supervisor_th
                 .await
                 .unwrap();
             inner.complete();
-            stage.log().await;
+            fixture.log().await;
             assert_eq!(beside.live(), usize::from(!goes_up), "{restart:?} {significant}");
             assert_eq!(inner.starts(), starts, "{restart:?} {significant}");
             if !goes_up {
                 assert_eq!(state(&tree, "/t/s"), left, "{restart:?}");
             }
-            stage.end(tree).await;
+            fixture.end(tree).await;
         });
     }
 }

@@ -1,10 +1,11 @@
-//! What is known of each child from its own side, held against what the tree tells of it in the moment it tells it.
+//! The ledger of a seeded run: a record of what the attempts themselves did, and a check of every event against it.
 //!
-//! The tree writes each event to the program's log before it does what the event is about; the log is this ledger, so it
-//! looks before anything else can run. Faults are written down and not panicked: whatever panics in a body or in its
-//! destructor is caught by the tree.
+//! Attempts record their begin, the stop that they see, their exit and their subtasks. The tree logs each event through
+//! `tracing` before it acts on it, and [`Log`] is the subscriber: so an event is compared with the record before any other
+//! code runs. A contradiction is collected as a fault, and [`Ledger::close`] fails the test. It is not a panic at once,
+//! because the tree catches panics of bodies and destructors.
 
-use crate::actors::{Mood, Script};
+use crate::bodies::{Obedience, Script};
 use liveoak_runtime::{ChildId, Ctx, Event, StopEntry, StopStage, Time};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -16,64 +17,69 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Metadata, Subscriber};
 
-/// Those that have no body.
+/// The paths that have no body.
 pub(crate) const SUPERVISORS: [&str; 3] = ["/t", "/t/n", "/t/g"];
 
-/// What is known of the child at one path.
+/// The record of the child at one path.
 #[derive(Default)]
 struct Entry {
-    /// What its latest attempt is about.
+    /// The script of its latest attempt.
     script: Script,
-    /// Attempts that live, subtasks of them, and attempts that were written off and are not dropped yet.
+    /// The number of live attempts.
     live: u32,
-    parts: u32,
-    ghosts: u32,
-    /// When it was told to be starting, until its body begins.
+    /// The number of live subtasks.
+    subtasks: u32,
+    /// The number of abandoned attempts that are not dropped yet.
+    abandoned_live: u32,
+    /// When the event `starting` came; `None` once the body has begun.
     starting: Option<Instant>,
-    /// Whether the latest attempt has begun.
+    /// The latest attempt has begun.
     begun: bool,
-    /// When it was told to be stopping, and when it saw that it was asked.
+    /// When the event `stopping` came.
     stopping: Option<Instant>,
+    /// When the attempt saw that it was asked to stop.
     asked: Option<Instant>,
-    /// Whether its body came to its end by itself.
-    over: bool,
+    /// Its body has recorded its exit.
+    ended: bool,
     /// When a subtask panicked.
-    broken: Option<Instant>,
-    /// When it was told to be ended by force.
+    subtask_panicked: Option<Instant>,
+    /// When the event `killed` came.
     killed: Option<Instant>,
-    /// Whether that was for what it did, and not because others wanted it: it was over before, or its exit is a warning.
-    for_itself: bool,
+    /// It was stopped because of what it did, not on request: it had ended before, or its exit is a warning.
+    own_fault: bool,
 }
 
+/// The content of a [`Ledger`].
 #[derive(Default)]
 struct Book {
     entries: BTreeMap<String, Entry>,
-    /// How attempts said they end.
+    /// The exit that each attempt recorded.
     said: HashMap<(ChildId, u64), &'static str>,
-    /// Those that ended by themselves, and whose subtasks panicked after that: which of both counts is a matter of time.
+    /// Attempts that ended by themselves, and whose subtask panicked after that: either exit is right.
     may_panic: BTreeSet<(ChildId, u64)>,
-    /// How many tasks beside the tree wait for an attempt's stop.
-    witnesses: u32,
+    /// The number of tasks outside of the tree that wait for an attempt's stop.
+    outside_waiters: u32,
     faults: Vec<String>,
-    /// When each event was told.
-    told: HashMap<u64, Duration>,
-    /// When the group was told to be stopping.
+    /// When each event was logged.
+    reported_at: HashMap<u64, Duration>,
+    /// When the event `stopping` of the group came.
     group_stopping: Option<Instant>,
-    /// Those that were told to be removed, and whether the tree was told to have ended.
+    /// The paths whose removal was reported.
     removed: BTreeSet<String>,
+    /// The end of the tree was reported.
     has_ended: bool,
-    /// All that was told, for whoever reads about a fault.
-    story: Vec<(String, String)>,
+    /// All events with the state of their child, to be printed with a fault.
+    events: Vec<(String, String)>,
     lines: Vec<String>,
     words: BTreeSet<&'static str>,
     began: Option<Instant>,
-    /// Whether children may be killed without having had the time that they were promised.
-    in_a_hurry: bool,
-    /// Whether the runtime is gone.
-    collapsed: bool,
+    /// Children may be killed before their stop deadline.
+    kills_allowed: bool,
+    /// The runtime is being dropped.
+    runtime_gone: bool,
 }
 
-/// See the module.
+/// A handle of the ledger of one run. The module's documentation says what it is for.
 #[derive(Clone, Default)]
 pub(crate) struct Ledger(Arc<Mutex<Book>>);
 
@@ -83,7 +89,7 @@ thread_local! {
 }
 
 impl Ledger {
-    /// An empty one, which is told all that trees on this thread do. The tree's time begins with its first event.
+    /// Makes an empty ledger that receives all events of trees on this thread. The tree's time begins with its first event.
     pub(crate) fn begin() -> Self {
         static LOG: std::sync::Once = std::sync::Once::new();
         LOG.call_once(|| tracing::subscriber::set_global_default(Log).unwrap());
@@ -96,11 +102,12 @@ impl Ledger {
         self.0.lock().unwrap()
     }
 
+    /// Records a fault. A fault that begins with a path prints the events of that child, too.
     pub(crate) fn fault(&self, what: String) {
         self.book().faults.push(what);
     }
 
-    /// A line of what happened, the same whenever the seed is.
+    /// Records a line about what happened. Runs of the same seed must give the same lines.
     pub(crate) fn line(&self, line: String) {
         self.book().lines.push(line);
     }
@@ -109,7 +116,7 @@ impl Ledger {
         self.book().lines.clone()
     }
 
-    /// A word for something that the runs should come to.
+    /// Records that a situation occurred.
     pub(crate) fn word(&self, word: &'static str) {
         self.book().words.insert(word);
     }
@@ -118,130 +125,135 @@ impl Ledger {
         self.book().words.clone()
     }
 
-    /// From now on children may be killed at once.
-    pub(crate) fn hurry(&self) {
-        self.book().in_a_hurry = true;
+    /// Allows kills before the stop deadline from now on.
+    pub(crate) fn allow_kills(&self) {
+        self.book().kills_allowed = true;
     }
 
-    /// The runtime is about to be dropped.
-    pub(crate) fn collapse(&self) {
-        self.book().collapsed = true;
+    /// Notes that the runtime is about to be dropped.
+    pub(crate) fn runtime_ends(&self) {
+        self.book().runtime_gone = true;
     }
 
-    /// An event is told in the moment it is about.
+    /// Checks that the time in an event is the time at which it was logged.
     pub(crate) fn check_time(&self, event: &Event) {
         let mut book = self.book();
         let at = event.at.since(Time::ZERO);
-        if book.told.get(&event.number).is_some_and(|told| *told != at) {
-            let what = format!("{}: {} at {at:?} was told late", event.path, event.kind.name());
+        if book.reported_at.get(&event.number).is_some_and(|logged| *logged != at) {
+            let what = format!("{}: {} at {at:?} was logged late", event.path, event.kind.name());
             book.faults.push(what);
         }
     }
 
-    /// Whether the removal of the child at `path`, or the end of everything, was told.
-    pub(crate) fn is_told_gone(&self, path: &str) -> bool {
+    /// Returns `true` if the removal of the child at `path`, or the end of the tree, was reported.
+    pub(crate) fn is_reported_removed(&self, path: &str) -> bool {
         let book = self.book();
-        book.has_ended || book.collapsed || book.removed.contains(path)
+        book.has_ended || book.runtime_gone || book.removed.contains(path)
     }
 
-    /// The paths of those that live or are about to.
+    /// Returns the paths of children that live or are about to begin.
     pub(crate) fn begun(&self) -> Vec<String> {
         let book = self.book();
         let begun = book.entries.iter().filter(|(_, entry)| entry.live > 0 || entry.starting.is_some());
         begun.map(|(path, _)| path.clone()).collect()
     }
 
-    /// How an attempt said that it ends.
+    /// Returns the exit that an attempt recorded.
     pub(crate) fn said(&self, id: ChildId, attempt: u64) -> Option<&'static str> {
         self.book().said.get(&(id, attempt)).copied()
     }
 
-    /// Whether it may as well be told to have panicked.
+    /// Returns `true` if the exit of an attempt may also be a panic of its subtask.
     pub(crate) fn may_panic(&self, id: ChildId, attempt: u64) -> bool {
         self.book().may_panic.contains(&(id, attempt))
     }
 
-    /// The paths of those that live.
+    /// Returns the paths of children that live.
     pub(crate) fn living(&self) -> Vec<String> {
         let book = self.book();
         let living = book.entries.iter().filter(|(_, entry)| entry.live > 0);
         living.map(|(path, _)| path.clone()).collect()
     }
 
-    /// Whether the latest attempt at `path` was told to be stopping, because others wanted that.
+    /// Returns `true` if the latest attempt at `path` was stopped on request, not because of what it did.
     pub(crate) fn was_stopped(&self, path: &str) -> bool {
         let stopped = |entry: &Entry| entry.stopping.is_some() || entry.killed.is_some();
-        self.book().entries.get(path).is_some_and(|entry| stopped(entry) && !entry.for_itself)
+        self.book().entries.get(path).is_some_and(|entry| stopped(entry) && !entry.own_fault)
     }
 
-    /// How far the stop of a child went, by the tree's report.
-    pub(crate) fn check_rung(&self, reported: &StopEntry) {
+    /// Checks the stop stage in the tree's report against the script of the child's attempt.
+    pub(crate) fn check_stop_stage(&self, reported: &StopEntry) {
         let mut book = self.book();
-        let in_a_hurry = book.in_a_hurry;
+        let kills_allowed = book.kills_allowed;
         let Some(entry) = book.entries.get(reported.path.as_str()).filter(|entry| entry.begun) else {
             return;
         };
         let script = &entry.script;
         let wrong = match reported.stage {
             StopStage::Cancelled => false,
-            StopStage::Asked => script.mood != Mood::Loyal,
-            StopStage::Killed => script.mood == Mood::DeafToKill || (entry.obeys() && !in_a_hurry),
-            StopStage::Abandoned => script.mood != Mood::DeafToKill,
+            StopStage::Asked => script.obedience != Obedience::Obeys,
+            StopStage::Killed => {
+                script.obedience == Obedience::IgnoresKill || (entry.obeys() && !kills_allowed)
+            }
+            StopStage::Abandoned => script.obedience != Obedience::IgnoresKill,
         };
         if wrong {
-            let what = format!("{}: {:?} is reported as {:?}", reported.path, script.mood, reported);
+            let what = format!("{}: {:?} is reported as {:?}", reported.path, script.obedience, reported);
             book.faults.push(what);
         }
     }
 
-    /// Whoever was told to be starting a while ago has begun.
-    pub(crate) fn nobody_is_late(&self) {
+    /// Checks that every child whose start was reported earlier has begun.
+    pub(crate) fn check_starts(&self) {
         let (now, mut book) = (Instant::now(), self.book());
         let book = &mut *book;
         for (path, entry) in &mut book.entries {
             if entry.starting.take_if(|starting| *starting < now).is_some() {
-                book.faults.push(format!("{path}: starting, and was not begun"));
+                book.faults.push(format!("{path}: starting, but it has not begun"));
             }
         }
     }
 
-    /// Nothing is left over, and nothing was wrong.
+    /// Checks that there are no faults, and that no attempt, subtask or waiter is left.
     #[track_caller]
     pub(crate) fn close(&self) {
         let book = self.book();
-        assert!(book.faults.is_empty(), "{:#?}\n{}", book.faults, book.stories());
+        assert!(book.faults.is_empty(), "{:#?}\n{}", book.faults, book.events_at_fault());
         for (path, entry) in &book.entries {
-            let left = (entry.live, entry.parts, entry.ghosts);
-            assert_eq!(left, (0, 0, 0), "{path}: attempts, subtasks and abandoned ones that are left");
+            let left = (entry.live, entry.subtasks, entry.abandoned_live);
+            assert_eq!(left, (0, 0, 0), "{path}: attempts, subtasks and abandoned attempts that are left");
         }
-        assert_eq!(book.witnesses, 0, "somebody still waits for a stop");
+        assert_eq!(book.outside_waiters, 0, "a task outside of the tree still waits for a stop");
     }
 
-    /// An attempt begins.
+    /// Records that an attempt begins, and checks that no other attempt of the child lives.
     pub(crate) fn attempt(&self, ctx: &Ctx, script: Script) -> Attempt {
         let path = ctx.path().to_string();
         let mut book = self.book();
         let Book { entries, faults, .. } = &mut *book;
         let entry = entries.entry(path.clone()).or_default();
-        if (entry.live, entry.parts, entry.ghosts) != (0, 0, 0) {
-            faults.push(format!("{path}: begins while {} attempts, {} parts live", entry.live, entry.parts));
+        if (entry.live, entry.subtasks, entry.abandoned_live) != (0, 0, 0) {
+            faults.push(format!(
+                "{path}: begins while {} attempts, {} subtasks live",
+                entry.live, entry.subtasks
+            ));
         }
         if entry.stopping.is_some() && !ctx.is_stopping() {
-            faults.push(format!("{path}: begins stopping, and was not asked"));
+            faults.push(format!("{path}: begins while it is stopping, but is not asked to stop"));
         }
         entry.live += 1;
         (entry.script, entry.begun, entry.starting) = (script, true, None);
-        Attempt { ledger: self.clone(), path, id: ctx.id(), number: ctx.attempt().0, written_off: false }
+        Attempt { ledger: self.clone(), path, id: ctx.id(), number: ctx.attempt().0, abandoned: false }
     }
 }
 
-/// A living attempt.
+/// The record's side of a live attempt. Its drop is the attempt's end.
 pub(crate) struct Attempt {
     ledger: Ledger,
     path: String,
     id: ChildId,
     number: u64,
-    written_off: bool,
+    abandoned: bool,
 }
 
 impl Attempt {
@@ -249,89 +261,92 @@ impl Attempt {
         change(self.ledger.book().entries.entry(self.path.clone()).or_default())
     }
 
-    /// It sees that it is asked to stop.
+    /// Records that the attempt sees the stop.
     pub(crate) fn asked(&self) {
         self.entry(|entry| entry.asked = Some(Instant::now()));
     }
 
-    /// It comes to its end, with an exit of this kind.
-    pub(crate) fn over(&self, said: &'static str) {
-        self.entry(|entry| entry.over = true);
+    /// Records the exit with which the attempt ends.
+    pub(crate) fn ends(&self, said: &'static str) {
+        self.entry(|entry| entry.ended = true);
         self.ledger.book().said.entry((self.id, self.number)).or_insert(said);
     }
 
-    /// The same, unless it came to its end before.
-    pub(crate) fn over_at_last(&self, said: &'static str) {
-        if !self.entry(|entry| entry.over) {
-            self.over(said);
+    /// Records the exit, unless an exit was recorded before.
+    pub(crate) fn ends_unless_ended(&self, said: &'static str) {
+        if !self.entry(|entry| entry.ended) {
+            self.ends(said);
         }
     }
 
-    /// It has not come to its end after all.
-    pub(crate) fn goes_on(&self) {
-        self.entry(|entry| entry.over = false);
+    /// Takes a recorded exit back: the attempt goes on.
+    pub(crate) fn continues(&self) {
+        self.entry(|entry| entry.ended = false);
         self.ledger.book().said.remove(&(self.id, self.number));
     }
 
-    /// It is about to kill the tree.
-    pub(crate) fn hurry(&self) {
-        self.ledger.hurry();
+    /// Notes that the attempt is about to kill the tree.
+    pub(crate) fn allow_kills(&self) {
+        self.ledger.allow_kills();
     }
 
-    /// Something of it that may not outlive it.
-    pub(crate) fn part(&self) -> Part {
-        self.entry(|entry| entry.parts += 1);
-        Part { ledger: self.ledger.clone(), path: self.path.clone(), attempt: (self.id, self.number) }
+    /// Records a subtask, which may not outlive the attempt.
+    pub(crate) fn subtask(&self) -> Subtask {
+        self.entry(|entry| entry.subtasks += 1);
+        Subtask { ledger: self.ledger.clone(), path: self.path.clone(), attempt: (self.id, self.number) }
     }
 
-    /// Somebody beside the tree who waits for its stop.
-    pub(crate) fn witness(&self) -> Witness {
-        self.ledger.book().witnesses += 1;
-        Witness(self.ledger.clone())
+    /// Records a task outside of the tree that waits for the attempt's stop.
+    pub(crate) fn outside_waiter(&self) -> OutsideWaiter {
+        self.ledger.book().outside_waiters += 1;
+        OutsideWaiter(self.ledger.clone())
     }
 }
 
 impl Drop for Attempt {
     fn drop(&mut self) {
         let mut book = self.ledger.book();
-        let collapsed = book.collapsed;
+        let runtime_gone = book.runtime_gone;
         let Book { entries, faults, .. } = &mut *book;
         let entry = entries.entry(self.path.clone()).or_default();
-        if entry.ghosts > 0 {
-            entry.ghosts -= 1;
-            self.written_off = true;
+        if entry.abandoned_live > 0 {
+            entry.abandoned_live -= 1;
+            self.abandoned = true;
         } else {
             entry.live -= 1;
         }
-        let left_to_it = entry.script.is_adapter && !entry.over && entry.broken.is_none();
-        if left_to_it && !self.written_off && !collapsed {
-            faults.push(format!("{}: an adapter was dropped that was to end by itself", self.path));
+        let left_to_it = entry.script.handles_kill && !entry.ended && entry.subtask_panicked.is_none();
+        if left_to_it && !self.abandoned && !runtime_gone {
+            faults.push(format!(
+                "{}: a task with kill was dropped, although it had to end by itself",
+                self.path
+            ));
         }
     }
 }
 
-/// A subtask.
-pub(crate) struct Part {
+/// The record's side of a live subtask. Its drop is the subtask's end.
+pub(crate) struct Subtask {
     ledger: Ledger,
     path: String,
     attempt: (ChildId, u64),
 }
 
-impl Part {
-    /// It is about to panic.
-    pub(crate) fn breaks(&self) {
+impl Subtask {
+    /// Records that the subtask is about to panic.
+    pub(crate) fn will_panic(&self) {
         let mut book = self.ledger.book();
-        book.entries.entry(self.path.clone()).or_default().broken = Some(Instant::now());
+        book.entries.entry(self.path.clone()).or_default().subtask_panicked = Some(Instant::now());
         book.said.entry(self.attempt).or_insert("panicked");
     }
 }
 
-impl Part {
-    /// Its destructor is about to panic: of an attempt that is stopped or killed, this is the exit; one that ended by
-    /// itself has said already how.
-    pub(crate) fn breaks_at_the_end(&self) {
+impl Subtask {
+    /// Records that the subtask's destructor is about to panic. This is the exit of an attempt that is stopped or killed;
+    /// an attempt that ended by itself has recorded its exit already.
+    pub(crate) fn will_panic_when_dropped(&self) {
         let mut book = self.ledger.book();
-        if book.entries.get(&self.path).is_some_and(|entry| !entry.over || entry.asked.is_some()) {
+        if book.entries.get(&self.path).is_some_and(|entry| !entry.ended || entry.asked.is_some()) {
             book.said.insert(self.attempt, "panicked");
         } else {
             book.may_panic.insert(self.attempt);
@@ -339,36 +354,36 @@ impl Part {
     }
 }
 
-impl Drop for Part {
+impl Drop for Subtask {
     fn drop(&mut self) {
-        self.ledger.book().entries.entry(self.path.clone()).or_default().parts -= 1;
+        self.ledger.book().entries.entry(self.path.clone()).or_default().subtasks -= 1;
     }
 }
 
-/// See [`Attempt::witness`].
-pub(crate) struct Witness(Ledger);
+/// A task outside of the tree, as recorded by [`Attempt::outside_waiter`].
+pub(crate) struct OutsideWaiter(Ledger);
 
-impl Drop for Witness {
+impl Drop for OutsideWaiter {
     fn drop(&mut self) {
-        self.0.book().witnesses -= 1;
+        self.0.book().outside_waiters -= 1;
     }
 }
 
 impl Book {
-    /// What was told of those who are at fault.
-    fn stories(&self) -> String {
+    /// Returns the events of all children with a fault.
+    fn events_at_fault(&self) -> String {
         let at_fault = |path: &str| self.faults.iter().any(|fault| fault.split(':').next() == Some(path));
-        let lines = self.story.iter().filter(|(path, _)| at_fault(path));
+        let lines = self.events.iter().filter(|(path, _)| at_fault(path));
         lines.map(|(path, line)| format!("{path} {line}\n")).collect()
     }
 
-    /// The tree tells an event, and has done nothing of it yet.
-    fn tell(&mut self, number: u64, path: &str, event: &str, warns: bool) {
+    /// Checks an event against the record. The tree has not acted on the event yet.
+    fn on_event(&mut self, number: u64, path: &str, event: &str, warns: bool) {
         let now = Instant::now();
         let began = *self.began.get_or_insert(now);
-        self.told.insert(number, now - began);
+        self.reported_at.insert(number, now - began);
         if SUPERVISORS.contains(&path) {
-            return self.tell_of_supervisor(path, event, now);
+            return self.on_supervisor_event(path, event, now);
         }
         if event == "removed" {
             self.removed.insert(path.to_owned());
@@ -379,23 +394,23 @@ impl Book {
         }
         let Some(entry) = self.entries.get_mut(path) else { return };
         let line = format!("{:?} {event} {}", now - began, entry.state());
-        self.story.push((path.to_owned(), line));
+        self.events.push((path.to_owned(), line));
         let asked_together = |stopping: Instant| path.starts_with("/t/g/") && stopping != now;
         if event == "stopping" && self.group_stopping.is_some_and(asked_together) {
-            self.faults.push(format!("{path}: {event}, but its group was before"));
+            self.faults.push(format!("{path}: {event}, but later than its group"));
         }
-        let in_a_hurry = self.in_a_hurry || self.collapsed;
+        let kills_allowed = self.kills_allowed || self.runtime_gone;
         let wrong = match event {
             "starting" => entry.starting(now),
             "stopping" => {
                 entry.stopping = Some(now);
-                entry.for_itself |= entry.over;
+                entry.own_fault |= entry.ended;
                 None
             }
-            "killed" => entry.killed(now, in_a_hurry),
+            "killed" => entry.killed(now, kills_allowed),
             "abandoned" => entry.abandoned(),
             "exited" => {
-                entry.for_itself |= warns;
+                entry.own_fault |= warns;
                 entry.exited(now)
             }
             _ => None,
@@ -405,7 +420,7 @@ impl Book {
 }
 
 impl Book {
-    fn tell_of_supervisor(&mut self, path: &str, event: &str, now: Instant) {
+    fn on_supervisor_event(&mut self, path: &str, event: &str, now: Instant) {
         match (path, event) {
             ("/t/g", "stopping") => self.group_stopping = Some(now),
             ("/t/g", "starting") => self.group_stopping = None,
@@ -416,65 +431,70 @@ impl Book {
 }
 
 impl Entry {
-    /// For people.
+    /// Describes the record for people.
     fn state(&self) -> String {
         let script = if self.begun { format!("{:?}", self.script) } else { "not begun".to_owned() };
-        format!("({} alive, {} parts, over: {}) {script}", self.live, self.parts, self.over)
+        format!("({} alive, {} subtasks, ended: {}) {script}", self.live, self.subtasks, self.ended)
     }
 
     fn starting(&mut self, now: Instant) -> Option<&'static str> {
-        let left = self.live + self.parts > 0;
+        let left = self.live + self.subtasks > 0;
         *self = Self {
             starting: Some(now),
-            ghosts: self.ghosts,
+            abandoned_live: self.abandoned_live,
             live: self.live,
-            parts: self.parts,
+            subtasks: self.subtasks,
             ..Self::default()
         };
-        left.then_some("something of it lives")
+        left.then_some("an attempt or a subtask still lives")
     }
 
-    /// Whether it ends in time when it is asked.
+    /// Returns `true` if the attempt ends in time when it is asked.
     fn obeys(&self) -> bool {
-        self.begun && self.script.mood == Mood::Loyal && !self.script.is_excused && self.broken.is_none()
+        self.begun
+            && self.script.obedience == Obedience::Obeys
+            && !self.script.may_be_killed
+            && self.subtask_panicked.is_none()
     }
 
-    fn killed(&mut self, now: Instant, in_a_hurry: bool) -> Option<&'static str> {
+    fn killed(&mut self, now: Instant, kills_allowed: bool) -> Option<&'static str> {
         self.killed = Some(now);
-        (self.obeys() && !in_a_hurry).then_some("it would have obeyed")
+        (self.obeys() && !kills_allowed).then_some("it would have obeyed")
     }
 
     fn abandoned(&mut self) -> Option<&'static str> {
-        self.ghosts += self.live;
+        self.abandoned_live += self.live;
         self.live = 0;
-        let ends = self.script.mood != Mood::DeafToKill;
+        let ends = self.script.obedience != Obedience::IgnoresKill;
         (self.begun && ends).then_some("it would have ended")
     }
 
     fn exited(&mut self, now: Instant) -> Option<&'static str> {
         self.starting = None;
-        if self.live + self.parts > 0 {
-            return Some("something of it lives");
+        if self.live + self.subtasks > 0 {
+            return Some("an attempt or a subtask still lives");
         }
-        let lingers = self.killed.is_some_and(|killed| killed != now) && !self.script.is_adapter;
+        let lingers = self.killed.is_some_and(|killed| killed != now) && !self.script.handles_kill;
         if self.begun && lingers {
-            return Some("it was killed before");
+            return Some("it was killed earlier, and a kill must end it at once");
         }
-        if self.broken.is_some_and(|broken| broken != now) {
-            return Some("its subtask panicked before");
+        if self.subtask_panicked.is_some_and(|subtask_panicked| subtask_panicked != now) {
+            return Some("its subtask panicked earlier, and must end it at once");
         }
-        let obeys =
-            self.begun && self.script.mood == Mood::Loyal && self.killed.is_none() && self.broken.is_none();
+        let obeys = self.begun
+            && self.script.obedience == Obedience::Obeys
+            && self.killed.is_none()
+            && self.subtask_panicked.is_none();
         let unseen =
-            self.stopping.is_some() && self.asked != self.stopping && (self.asked.is_some() || !self.over);
-        (obeys && unseen).then_some("it was not asked when it was to stop")
+            self.stopping.is_some() && self.asked != self.stopping && (self.asked.is_some() || !self.ended);
+        (obeys && unseen).then_some("it did not see the stop when it began")
     }
 }
 
-/// The program's log.
+/// The `tracing` subscriber of this test program. It passes each event to the ledger of its thread.
 struct Log;
 
-/// Reads an event's line.
+/// The fields of one logged event.
 #[derive(Default)]
 struct Line {
     number: u64,
@@ -521,7 +541,7 @@ impl Subscriber for Log {
             let mut line = Line::default();
             event.record(&mut line);
             let warns = *event.metadata().level() == tracing::Level::WARN;
-            ledger.book().tell(line.number, &line.path, &line.event, warns);
+            ledger.book().on_event(line.number, &line.path, &line.event, warns);
         }
     }
 

@@ -1,8 +1,15 @@
-//! Exits, commands, stops and drops in every order that luck finds, on one thread and in paused time: a seed tells all that
-//! happens, and the same seed gives the same again. `LIVEOAK_SEED=<seed> cargo test -p liveoak-runtime --test seeded`
-//! runs one, `LIVEOAK_SEEDS=<count>` as many as are asked for.
+//! Random runs of real trees, on one thread and in paused time: exits, commands, stops and drops in a random order. The seed
+//! decides everything, so the same seed gives the same run.
+//!
+//! * `trees` builds the random tree of a run: two supervisors with three children each, and a dynamic group.
+//! * `bodies` has the children. Each attempt draws a [`Script`](bodies::Script) of what it does.
+//! * `operators` sends random commands, and watches the events and snapshots of the tree.
+//! * `ledger` records what each attempt does, and checks every event against that record at the moment of the event.
+//! * `replica` is shared with core's tests: a tree that is rebuilt from events alone.
+//!
+//! `LIVEOAK_SEED=<seed> cargo test -p liveoak-runtime --test seeded` runs one seed, `LIVEOAK_SEEDS=<count>` that many.
 
-mod actors;
+mod bodies;
 #[path = "../dice/mod.rs"]
 mod dice;
 mod ledger;
@@ -20,17 +27,17 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
-use trees::{Gift, Plan};
+use trees::{Captured, Plan};
 
-/// How many seeds are tried if nobody asks for more.
+/// The number of seeds, unless `LIVEOAK_SEEDS` is set.
 const SEEDS: u64 = 1_000;
 
-/// No run takes longer than this, in the time of its tree.
+/// The longest time of one run, in the time of its tree.
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// What the runs must come to.
+/// Situations that must occur in at least one run. Without them the runs would prove little.
 const WORDS: [&str; 36] = [
-    // What is told of children.
+    // Events.
     "added",
     "removed",
     "waiting",
@@ -50,13 +57,13 @@ const WORDS: [&str; 36] = [
     "auto-shutdown",
     "restart-set",
     "health",
-    // How attempts end.
+    // Exits of attempts.
     "completed",
     "failed",
     "panicked",
     "start-timeout",
     "heartbeat-timeout",
-    // How far the stops of children go, and whether that of a tree needs force.
+    // Stop stages of children, and whether the stop of a tree was clean.
     "asked",
     "cancelled",
     "clean",
@@ -68,12 +75,12 @@ const WORDS: [&str; 36] = [
     "end with the runtime",
     "end by itself",
     "two stops",
-    // What is answered.
+    // Answers to commands.
     "answer ready",
     "answer superseded",
 ];
 
-/// How a tree is brought to its end.
+/// Ends a tree in a random way, and checks the time and the report.
 async fn end(plan: &Plan, tree: Tree, dice: &mut Dice) {
     let (ledger, handle, living) = (&plan.ledger, tree.handle(), plan.ledger.living());
     if matches!(tree.snapshot().root.state, ChildState::Idle(_)) {
@@ -84,19 +91,19 @@ async fn end(plan: &Plan, tree: Tree, dice: &mut Dice) {
     let report = match dice.roll(5) {
         0 => {
             ledger.word("end by drop");
-            ledger.hurry();
+            ledger.allow_kills();
             drop(tree);
             handle.join().await.report
         }
         1 => {
             ledger.word("end by kill");
-            ledger.hurry();
+            ledger.allow_kills();
             tree.kill().await
         }
         2 => {
             ledger.word("two stops");
             let (one, other) = tokio::join!(tree.stop(), handle.stop());
-            assert!(Arc::ptr_eq(&one, &other), "two stops, two reports");
+            assert!(Arc::ptr_eq(&one, &other), "two stops returned two reports");
             one
         }
         _ => {
@@ -105,54 +112,53 @@ async fn end(plan: &Plan, tree: Tree, dice: &mut Dice) {
         }
     };
     let took = handle.now().since(before);
-    assert!(took <= plan.budget.max(KILL_WAIT), "{took:?} for the stop");
+    assert!(took <= plan.budget.max(KILL_WAIT), "the stop took {took:?}");
     if !was_stopping {
         check_report(ledger, &report, &living);
     }
 }
 
-/// Everybody who lived and was stopped is part of the report, with how it went.
+/// Checks that the report lists every child that lived and was stopped, with its stop stage.
 fn check_report(ledger: &Ledger, report: &StopReport, living: &[String]) {
     ledger.word(if report.is_clean() { "clean" } else { "forced" });
     for path in living {
         let is_it = |entry: &&StopEntry| entry.path.as_str() == path;
         if ledger.was_stopped(path) && !report.entries.iter().any(|entry| is_it(&entry)) {
-            ledger.fault(format!("{path}: it lived, and is not part of the report"));
+            ledger.fault(format!("{path}: it lived, but is missing in the report"));
         }
     }
     for (n, entry) in report.entries.iter().enumerate() {
         ledger.word(entry.stage.as_str());
-        // Whoever waits for its turn may be restarted meanwhile.
+        // A child may be restarted while it waits for its turn to stop. Then only its last entry counts.
         let is_last = !report.entries[n + 1..].iter().any(|later| later.path == entry.path);
         if is_last {
-            ledger.check_rung(entry);
+            ledger.check_stop_stage(entry);
         }
     }
 }
 
-/// One run; what the events told, and the words for what it came to.
+/// Runs one seed. Returns a line for each event and answer, and the situations that occurred.
 fn run(seed: u64) -> (Vec<String>, BTreeSet<&'static str>) {
     let mut dice = Dice(seed);
     let ledger = Ledger::begin();
     let budget = if dice.roll(4) == 0 { Duration::from_millis(100) } else { MINUTE / 2 };
     if budget < KILL_WAIT {
-        ledger.hurry();
+        ledger.allow_kills();
     }
-    let gift = Gift::new(ledger.clone(), "/t".to_owned(), None);
-    let plan = Arc::new(Plan { seed, ledger: ledger.clone(), gift, budget });
-    let life = async {
-        tokio::time::timeout(MINUTE, life(&plan, &mut dice)).await.expect("the run comes to its end")
-    };
+    let captured = Captured::new(ledger.clone(), "/t".to_owned(), None);
+    let plan = Arc::new(Plan { seed, ledger: ledger.clone(), captured, budget });
+    let life =
+        async { tokio::time::timeout(MINUTE, life(&plan, &mut dice)).await.expect("the run ends in time") };
     let left = paused(life);
     if let Some(left) = left {
         paused(outlive(left, &ledger));
     }
-    assert!(!plan.gift.is_given(), "the tree has not let go of what it was given");
+    assert!(!plan.captured.is_held(), "the tree still holds what its closures captured");
     ledger.close();
     (ledger.lines(), ledger.words())
 }
 
-/// Everything up to the tree's end, or the end of its runtime.
+/// Runs the tree until its end. Returns the tree if its runtime is to end first.
 async fn life(plan: &Arc<Plan>, dice: &mut Dice) -> Option<Left> {
     let (seed, ledger) = (plan.seed, &plan.ledger);
     let (tree, members) = trees::tree(plan, dice);
@@ -170,12 +176,12 @@ async fn life(plan: &Arc<Plan>, dice: &mut Dice) -> Option<Left> {
         pause(dice).await;
     }
     if dice.roll(16) == 0 {
-        // Long enough for what is written off to be followed by another attempt.
+        // Long enough for an attempt to be abandoned and followed by another.
         tokio::time::sleep(KILL_WAIT * 2).await;
     }
     if dice.roll(8) == 0 {
         ledger.word("end with the runtime");
-        ledger.collapse();
+        ledger.runtime_ends();
         let was_running = matches!(tree.snapshot().root.state, ChildState::Running);
         return Some(Left { tree, was_running, begun: ledger.begun() });
     }
@@ -189,25 +195,24 @@ async fn life(plan: &Arc<Plan>, dice: &mut Dice) -> Option<Left> {
     None
 }
 
-/// What is left when a runtime is dropped under its tree.
+/// A tree whose runtime is dropped before the tree has ended.
 struct Left {
     tree: Tree,
     was_running: bool,
-    /// The paths of those that had begun.
+    /// The paths of the children that had begun.
     begun: Vec<String>,
 }
 
-/// After the runtime's end: the tree has ended as well, and says so.
+/// Checks, after the runtime's end, that the tree has ended as well and refuses commands.
 async fn outlive(left: Left, ledger: &Ledger) {
-    assert_eq!(ledger.living(), [""; 0], "alive after the runtime");
+    assert_eq!(ledger.living(), [""; 0], "children that outlive the runtime");
     let handle = left.tree.handle();
-    let ended =
-        tokio::time::timeout(MINUTE, handle.join()).await.expect("the tree has ended with its runtime");
+    let ended = tokio::time::timeout(MINUTE, handle.join()).await.expect("the tree ends with its runtime");
     let ended_by_it = |entry: &&StopEntry| left.was_running && entry.stage != StopStage::Cancelled;
     for entry in ended.report.entries.iter().filter(ended_by_it) {
         let path = entry.path.as_str();
         let lived = SUPERVISORS.contains(&path) || left.begun.iter().any(|begun| begun == path);
-        assert!(lived, "{path} did not live, and is reported");
+        assert!(lived, "{path} did not live, but is reported");
     }
     for path in ["/t", "/t/a", "/t/g"] {
         match handle.restart_child(path).await {
@@ -224,7 +229,7 @@ fn number(variable: &str) -> Option<u64> {
 }
 
 #[test]
-fn in_whatever_order_things_happen_no_child_lives_twice_and_nothing_outlives_the_tree() {
+fn in_any_order_of_inputs_no_child_lives_twice_and_nothing_outlives_the_tree() {
     let seeds = match number("LIVEOAK_SEED") {
         Some(seed) => seed..seed + 1,
         None => 0..number("LIVEOAK_SEEDS").unwrap_or(SEEDS),
@@ -232,11 +237,14 @@ fn in_whatever_order_things_happen_no_child_lives_twice_and_nothing_outlives_the
     let (count, words) = (seeds.end - seeds.start, RefCell::new(BTreeSet::new()));
     run_seeds("seeded", seeds, |seed| words.borrow_mut().extend(run(seed).1));
     let missing: Vec<_> = WORDS.iter().filter(|word| !words.borrow().contains(**word)).collect();
-    assert!(missing.is_empty() || count < SEEDS, "{count} runs never came to {missing:?}");
+    assert!(
+        missing.is_empty() || count < SEEDS,
+        "in {count} runs these situations never occurred: {missing:?}"
+    );
 }
 
 #[test]
-fn the_same_seed_gives_the_same_again() {
+fn the_same_seed_gives_the_same_run() {
     let seeds = number("LIVEOAK_SEED").map_or(0..100, |seed| seed..seed + 1);
     run_seeds("seeded", seeds, |seed| {
         let (one, other) = (run(seed).0, run(seed).0);

@@ -1,16 +1,16 @@
-//! Those who command and watch the tree of a seeded run.
+//! The operators of a seeded run, who send random commands, and its watcher, who checks events and snapshots.
 
 use crate::dice::Dice;
 use crate::ledger::Ledger;
 use crate::replica::Replica;
-use crate::trees::{Gift, Heir, Members, Plan, child};
+use crate::trees::{Captured, MemberArgument, Members, Plan, child};
 use liveoak_runtime::*;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// A moment: now, after some others, or later.
+/// Waits for a random time: not at all, until other tasks have run, or some milliseconds.
 pub(crate) async fn pause(dice: &mut Dice) {
     for _ in 0..dice.roll(4) {
         tokio::task::yield_now().await;
@@ -20,7 +20,7 @@ pub(crate) async fn pause(dice: &mut Dice) {
     }
 }
 
-/// Somebody who commands.
+/// A task that sends random commands to the tree.
 pub(crate) struct Operator {
     pub(crate) plan: Arc<Plan>,
     pub(crate) tree: TreeHandle,
@@ -36,7 +36,7 @@ impl Operator {
         }
     }
 
-    /// Refusals are answers as well.
+    /// Records the answer of a command. A refusal is an answer, too.
     fn note(&self, command: &str, path: &str, answer: Result<Outcome, Refusal>) {
         let word = match answer {
             Ok(Outcome::Ready { .. }) => "answer ready",
@@ -64,7 +64,7 @@ impl Operator {
             1 => self.note("stop", path, self.tree.stop_child(path).await),
             2 | 3 => self.note("restart", path, self.tree.restart_child(path).await),
             4 => {
-                // Nobody waits for the answer.
+                // The answer is not awaited.
                 let tree = self.tree.clone();
                 tokio::spawn(async move { tree.restart_child(path).await });
             }
@@ -74,14 +74,18 @@ impl Operator {
             9 => {
                 for _ in 0..self.dice.roll(24) {
                     let group = &self.members.group;
-                    let is_heired = self.dice.roll(4) == 0;
-                    let heir = if is_heired { Heir::of(group.clone()) } else { Heir::nobody() };
-                    drop(group.spawn(heir));
+                    let respawns = self.dice.roll(4) == 0;
+                    let argument = if respawns {
+                        MemberArgument::spawning(group.clone())
+                    } else {
+                        MemberArgument::inert()
+                    };
+                    drop(group.spawn(argument));
                 }
             }
             10 => {
                 let name = Name::new(self.pick(&["one", "two"])).unwrap();
-                drop(self.members.group.start(Some(name), Heir::nobody()).await);
+                drop(self.members.group.start(Some(name), MemberArgument::inert()).await);
             }
             _ => {
                 let path = self.pick(&["/t/g/one", "/t/g/two", "/t/g/1", "/t/g/2"]);
@@ -96,80 +100,86 @@ impl Operator {
         }
     }
 
-    /// Adds a child, and may take it away again; then the tree has let go of it.
+    /// Adds a child, and may remove it again. After the removal the tree must have dropped what its closure captured.
     async fn add(&mut self) {
         let parent = self.pick(&["/t", "/t/n"]);
         let (ledger, path) = (self.plan.ledger.clone(), format!("{parent}/d"));
-        let bomb = (self.dice.roll(12) == 0).then(|| self.tree.clone());
-        let gift = Gift::new(ledger, path.clone(), bomb);
-        let look = gift.look();
-        let added = self.tree.add_child(parent, child(&self.plan, "d", &mut self.dice, gift)).await;
+        let stops = (self.dice.roll(12) == 0).then(|| self.tree.clone());
+        let captured = Captured::new(ledger, path.clone(), stops);
+        let probe = captured.probe();
+        let added = self.tree.add_child(parent, child(&self.plan, "d", &mut self.dice, captured)).await;
         let is_added = added.is_ok();
         self.note("add", parent, added);
         if is_added {
-            look.is_kept();
+            probe.mark_kept();
         }
         pause(&mut self.dice).await;
         if is_added && self.dice.roll(2) == 0 {
             let removed = self.tree.remove_child(path.as_str()).await;
             let is_removed = removed.is_ok();
             self.note("remove", parent, removed);
-            if is_removed && look.is_there() {
-                // Its last attempt may have been written off a moment ago, and be dropped by its own task.
+            if is_removed && probe.is_there() {
+                // Its last attempt may have been abandoned just now, and is then dropped by its own task.
                 tokio::task::yield_now().await;
-                if look.is_there() {
-                    self.plan.ledger.fault(format!("{path}: removed, and is kept"));
+                if probe.is_there() {
+                    self.plan.ledger.fault(format!("{path}: removed, but its closure still exists"));
                 }
             }
         }
     }
 
-    /// Adds a child that runs once. A declared one that has ended so makes room for it.
+    /// Adds a child that runs once. It replaces a temporary child of the same name that has finished.
     async fn add_one_shot(&mut self) {
         let name = self.pick(&["a", "b", "c", "o"]);
         let path = format!("/t/{name}");
-        let gift = Gift::new(self.plan.ledger.clone(), path.clone(), None);
-        let child = child(&self.plan, name, &mut self.dice, gift).restart(Restart::Temporary);
+        let captured = Captured::new(self.plan.ledger.clone(), path.clone(), None);
+        let child = child(&self.plan, name, &mut self.dice, captured).restart(Restart::Temporary);
         self.note("add", &path, self.tree.add_child("/t", child).await);
     }
 }
 
-/// Looks at the tree as long as it lives: what the events told is what is, nobody is late, and each attempt has ended as
-/// it said. The first look comes before any child's first.
+/// Watches the tree until its end. Checks that the events add up to each snapshot, that no deadline is missed, and that
+/// each attempt's exit is the one that the attempt recorded. The first snapshot is taken before any child begins.
 pub(crate) fn watch(tree: TreeHandle, ledger: Ledger, dice: Dice) -> impl Future<Output = ()> + Send {
     let first = tree.watch();
-    look_on(tree, first, ledger, dice)
+    watch_until_end(tree, first, ledger, dice)
 }
 
-async fn look_on(tree: TreeHandle, (snapshot, events): (Snapshot, Events), ledger: Ledger, mut dice: Dice) {
-    let mut told = Told { replica: Replica::new(&snapshot), number: snapshot.number, events, ledger };
+async fn watch_until_end(
+    tree: TreeHandle,
+    (snapshot, events): (Snapshot, Events),
+    ledger: Ledger,
+    mut dice: Dice,
+) {
+    let mut watcher = Watcher { replica: Replica::new(&snapshot), number: snapshot.number, events, ledger };
     let mut due = BTreeMap::new();
     loop {
         tokio::time::sleep(Duration::from_millis(1 + dice.roll(7))).await;
         let snapshot = tree.snapshot();
-        while told.number < snapshot.number && told.next().await {}
-        told.replica.compare(&snapshot);
-        told.ledger.nobody_is_late();
-        due = told.overdue(&snapshot, &due);
+        while watcher.number < snapshot.number && watcher.next().await {}
+        watcher.replica.compare(&snapshot);
+        watcher.ledger.check_starts();
+        due = watcher.overdue(&snapshot, &due);
         if matches!(snapshot.root.state, ChildState::Idle(_)) {
             break;
         }
     }
-    while told.next().await {}
+    while watcher.next().await {}
 }
 
-/// What had no time left, and since when.
+/// The states that had no time left at a snapshot.
 type Due = BTreeMap<(String, u64, &'static str, Time), Instant>;
 
-struct Told {
+/// The reader of the events: it rebuilds the tree from them and checks each against the ledger.
+struct Watcher {
     replica: Replica,
     number: u64,
     events: Events,
     ledger: Ledger,
 }
 
-impl Told {
-    /// Takes in one more event; whether there was one.
+impl Watcher {
+    /// Reads one event. Returns `false` at the end of the stream.
     async fn next(&mut self) -> bool {
         match self.events.next().await {
             Some(EventOrLost::Event(event)) => {
@@ -191,23 +201,24 @@ impl Told {
         }
     }
 
-    /// What the tree says of an exit is what the attempt says, unless it was ended.
+    /// Checks that a reported exit is the one that the attempt recorded, unless the attempt was ended from outside.
     fn check_exit(&self, event: &Event, attempt: Attempt, exit: &Exit) {
         let ended = ["killed", "abandoned", "start-timeout", "heartbeat-timeout"].contains(&exit.kind());
         let said = self.ledger.said(event.id, attempt.0);
         let wrong = match said {
             Some(said) => !ended && said != exit.kind(),
-            // A start that its edges do not let be fails without a body.
+            // A start that fails because of its dependencies has no body.
             None if exit.to_string().starts_with("failed: it comes after ") => false,
             None => ["panicked", "failed"].contains(&exit.kind()),
         };
         let may_be = exit.kind() == "panicked" && self.ledger.may_panic(event.id, attempt.0);
         if wrong && !may_be {
-            self.ledger.fault(format!("{}: it said {said:?}, and is told to be {exit}", event.path));
+            self.ledger
+                .fault(format!("{}: its attempt ended as {said:?}, but is reported as {exit}", event.path));
         }
     }
 
-    /// Whoever has no time left in two looks is overdue.
+    /// Reports children that have no time left in the same state at two snapshots. Returns those of this snapshot.
     fn overdue(&self, snapshot: &Snapshot, before: &Due) -> Due {
         let mut due = Due::new();
         for node in snapshot.nodes() {

@@ -1,6 +1,6 @@
-//! The trees of the seeded runs.
+//! The random trees of the seeded runs, and the values that their closures capture.
 
-use crate::actors::{Act, Actor, HEARTBEAT, Kind, START_WITHIN, Traits};
+use crate::bodies::{Body, BodyService, HEARTBEAT, Kind, START_WITHIN, Traits};
 use crate::dice::Dice;
 use crate::ledger::Ledger;
 use liveoak_runtime::*;
@@ -8,68 +8,68 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-/// What a child is given, and the tree lets go of with it.
+/// A value that a child's closure captures. It shows that the tree drops the closure with the child, not before.
 #[derive(Clone)]
-pub(crate) struct Gift(Arc<Given>);
+pub(crate) struct Captured(Arc<CapturedValue>);
 
-struct Given {
+struct CapturedValue {
     ledger: Ledger,
     path: String,
-    /// Whether the child at the path is the one that has it.
+    /// The child at the path is the one that captured it.
     is_kept: AtomicBool,
-    /// Whose tree its destructor stops.
-    bomb: Option<TreeHandle>,
+    /// The tree that its destructor stops.
+    stops: Option<TreeHandle>,
 }
 
-impl Drop for Given {
+impl Drop for CapturedValue {
     fn drop(&mut self) {
-        if self.is_kept.load(Ordering::SeqCst) && !self.ledger.is_told_gone(&self.path) {
-            self.ledger.fault(format!("{}: dropped before its removal was told", self.path));
+        if self.is_kept.load(Ordering::SeqCst) && !self.ledger.is_reported_removed(&self.path) {
+            self.ledger.fault(format!("{}: dropped before its removal was reported", self.path));
         }
-        if let Some(tree) = self.bomb.take() {
+        if let Some(tree) = self.stops.take() {
             tree.begin_stop();
         }
     }
 }
 
-/// A look at a gift that somebody else has.
-pub(crate) struct Look(Weak<Given>);
+/// A weak reference to a captured value.
+pub(crate) struct CapturedProbe(Weak<CapturedValue>);
 
-impl Look {
+impl CapturedProbe {
     pub(crate) fn is_there(&self) -> bool {
         self.0.strong_count() > 0
     }
 
-    /// The child that has it was added.
-    pub(crate) fn is_kept(&self) {
-        if let Some(given) = self.0.upgrade() {
-            given.is_kept.store(true, Ordering::SeqCst);
+    /// Notes that the child that captured it was added.
+    pub(crate) fn mark_kept(&self) {
+        if let Some(value) = self.0.upgrade() {
+            value.is_kept.store(true, Ordering::SeqCst);
         }
     }
 }
 
-impl Gift {
-    pub(crate) fn new(ledger: Ledger, path: String, bomb: Option<TreeHandle>) -> Self {
-        Self(Arc::new(Given { ledger, path, is_kept: AtomicBool::new(false), bomb }))
+impl Captured {
+    pub(crate) fn new(ledger: Ledger, path: String, stops: Option<TreeHandle>) -> Self {
+        Self(Arc::new(CapturedValue { ledger, path, is_kept: AtomicBool::new(false), stops }))
     }
 
-    /// Whether somebody else has it.
-    pub(crate) fn is_given(&self) -> bool {
+    /// Returns `true` if a closure still holds it.
+    pub(crate) fn is_held(&self) -> bool {
         Arc::strong_count(&self.0) > 1
     }
 
-    pub(crate) fn look(&self) -> Look {
-        Look(Arc::downgrade(&self.0))
+    pub(crate) fn probe(&self) -> CapturedProbe {
+        CapturedProbe(Arc::downgrade(&self.0))
     }
 }
 
-/// What one run is made of.
+/// The parameters of one run.
 pub(crate) struct Plan {
     pub(crate) seed: u64,
     pub(crate) ledger: Ledger,
-    /// In every child of the tree.
-    pub(crate) gift: Gift,
-    /// How many ends by kill, in time or not, the tree's stop may take.
+    /// The value that every declared child captures.
+    pub(crate) captured: Captured,
+    /// The tree's stop budget.
     pub(crate) budget: Duration,
 }
 
@@ -77,21 +77,22 @@ fn millis(count: u64) -> Duration {
     Duration::from_millis(count)
 }
 
-/// One child, as the dice have it.
-pub(crate) fn child(plan: &Plan, name: &str, dice: &mut Dice, gift: Gift) -> Child {
-    let kinds = [Kind::Task, Kind::Task, Kind::Task, Kind::Adapter, Kind::Service];
+/// Returns a random child.
+pub(crate) fn child(plan: &Plan, name: &str, dice: &mut Dice, captured: Captured) -> Child {
+    let kinds = [Kind::Task, Kind::Task, Kind::Task, Kind::TaskWithKill, Kind::Service];
     let traits = Traits {
         kind: kinds[dice.roll(5) as usize],
-        told: dice.roll(3) == 0,
+        reports_ready: dice.roll(3) == 0,
         beats: dice.roll(3) == 0,
         stop_within: dice.roll(3) * 10,
         fails_start: 30,
         seed: plan.seed,
     };
-    let child = body(&plan.ledger, name, &traits, gift);
+    let child = body(&plan.ledger, name, &traits, captured);
     let restart = [Restart::Permanent, Restart::Transient, Restart::Temporary][dice.roll(3) as usize];
     let child = child.restart(restart).backoff(backoff(name, dice)).stop_within(millis(traits.stop_within));
-    let child = if traits.told { child.reports_ready().start_within(millis(START_WITHIN)) } else { child };
+    let child =
+        if traits.reports_ready { child.reports_ready().start_within(millis(START_WITHIN)) } else { child };
     let child = if traits.beats { child.heartbeat(millis(HEARTBEAT)) } else { child };
     match dice.roll(3) {
         0 => child.limit(Limit::new(3, millis(60)).on_exceeded(GiveUp::Quarantine)),
@@ -100,72 +101,73 @@ pub(crate) fn child(plan: &Plan, name: &str, dice: &mut Dice, gift: Gift) -> Chi
     }
 }
 
-fn body(ledger: &Ledger, name: &str, traits: &Traits, gift: Gift) -> Child {
+fn body(ledger: &Ledger, name: &str, traits: &Traits, captured: Captured) -> Child {
     let (ledger, traits, kind) = (ledger.clone(), traits.clone(), traits.kind);
     let live = {
         let (ledger, traits) = (ledger.clone(), traits.clone());
-        move |ctx: Ctx| Act::new(&ledger, &traits, ctx).live()
+        move |ctx: Ctx| Body::new(&ledger, &traits, ctx).live()
     };
     match kind {
-        Kind::Task => Child::task(name, move |ctx| (&gift, live(ctx)).1),
-        Kind::Adapter => Child::task_with_kill(name, move |ctx| (&gift, live(ctx)).1),
+        Kind::Task => Child::task(name, move |ctx| (&captured, live(ctx)).1),
+        Kind::TaskWithKill => Child::task_with_kill(name, move |ctx| (&captured, live(ctx)).1),
         Kind::Service => Child::service(name, move || {
-            let _kept = &gift;
-            Actor { ledger: ledger.clone(), traits: traits.clone(), act: None }
+            let _kept = &captured;
+            BodyService { ledger: ledger.clone(), traits: traits.clone(), body: None }
         }),
     }
 }
 
-/// The delay of most is nothing, so that all that follows from a seed does. That of one child in each tree is within the
-/// millisecond by which the runtime's clock moves on.
+/// Returns a random backoff. Most children have next to none, so that a run depends on its seed only; the child `a` of each
+/// tree has at most a millisecond, the step of the paused clock.
 fn backoff(name: &str, dice: &mut Dice) -> Option<Backoff> {
     let to = if name == "a" { millis(1) } else { Duration::from_nanos(1) };
     (dice.roll(2) == 0).then_some(Backoff { from: to, to, reset_after: millis(20) })
 }
 
-/// The members of the tree's group, which are tasks.
+/// The group of the tree; its members are tasks.
 #[derive(Clone)]
 pub(crate) struct Members {
-    pub(crate) group: GroupHandle<Heir>,
+    pub(crate) group: GroupHandle<MemberArgument>,
     pub(crate) are_temporary: bool,
 }
 
-/// What a member is given: with it goes, maybe, a place in the group, which is taken by another at once.
-pub(crate) struct Heir(Option<GroupHandle<Self>>);
+/// The argument of a member. When it is dropped it may spawn another member at once, in the middle of the member's end.
+pub(crate) struct MemberArgument(Option<GroupHandle<Self>>);
 
-impl Heir {
-    pub(crate) const fn nobody() -> Self {
+impl MemberArgument {
+    pub(crate) const fn inert() -> Self {
         Self(None)
     }
 
-    pub(crate) const fn of(group: GroupHandle<Self>) -> Self {
+    pub(crate) const fn spawning(group: GroupHandle<Self>) -> Self {
         Self(Some(group))
     }
 }
 
-impl Clone for Heir {
+impl Clone for MemberArgument {
     fn clone(&self) -> Self {
-        Self::nobody()
+        Self::inert()
     }
 }
 
-impl Drop for Heir {
+impl Drop for MemberArgument {
     fn drop(&mut self) {
         if let Some(group) = self.0.take() {
-            let _ = group.spawn(Self::nobody());
+            let _ = group.spawn(Self::inert());
         }
     }
 }
 
-fn group(plan: &Plan, dice: &mut Dice, are_temporary: bool) -> Group<Heir> {
-    let (told, beats, stop_within) = (dice.roll(2) == 0, dice.roll(3) == 0, dice.roll(3) * 10);
-    let traits = Traits { kind: Kind::Task, told, beats, stop_within, fails_start: 30, seed: plan.seed };
+fn group(plan: &Plan, dice: &mut Dice, are_temporary: bool) -> Group<MemberArgument> {
+    let (reports_ready, beats, stop_within) = (dice.roll(2) == 0, dice.roll(3) == 0, dice.roll(3) * 10);
+    let traits =
+        Traits { kind: Kind::Task, reports_ready, beats, stop_within, fails_start: 30, seed: plan.seed };
     let ledger = plan.ledger.clone();
-    let body = move |ctx: Ctx, _: Heir| Act::new(&ledger, &traits, ctx).live();
+    let body = move |ctx: Ctx, _: MemberArgument| Body::new(&ledger, &traits, ctx).live();
     let group = if are_temporary { Group::temporary("g", body) } else { Group::new("g", body) };
     let group =
         group.backoff(None).limit(Limit::new(4, millis(60))).stop_within(millis(stop_within)).max_members(40);
-    let group = if told { group.reports_ready(millis(START_WITHIN)) } else { group };
+    let group = if reports_ready { group.reports_ready(millis(START_WITHIN)) } else { group };
     if beats { group.heartbeat(millis(HEARTBEAT)) } else { group }
 }
 
@@ -189,10 +191,10 @@ fn supervisor(plan: &Plan, name: &str, names: [&str; 3], dice: &mut Dice) -> Sup
     let (later, needed) = (dice.roll(6) as usize, dice.roll(3) as usize);
     let condition = conditions[dice.roll(4) as usize];
     names.iter().enumerate().fold(supervisor, |supervisor, (n, name)| {
-        let child = child(plan, name, dice, plan.gift.clone());
+        let child = child(plan, name, dice, plan.captured.clone());
         let is_significant = auto_shutdown < 2 && (n == 0 || dice.roll(3) == 0);
         let child = if is_significant { child.significant() } else { child };
-        // Both may end for good, as they must for it.
+        // A significant child, and the dependency of a `Completed` edge, must be able to finish.
         let ends = is_significant || (n == needed && condition == Condition::Completed);
         let child = if ends { child.restart(Restart::Transient) } else { child };
         let is_later = n == later && n != needed;
@@ -200,7 +202,7 @@ fn supervisor(plan: &Plan, name: &str, names: [&str; 3], dice: &mut Dice) -> Sup
     })
 }
 
-/// The tree of a run, and its members.
+/// Returns the random tree of a run, and its group.
 pub(crate) fn tree(plan: &Plan, dice: &mut Dice) -> (Supervisor, Members) {
     let are_temporary = dice.roll(2) == 0;
     let group = group(plan, dice, are_temporary);

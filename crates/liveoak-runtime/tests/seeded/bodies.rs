@@ -1,123 +1,127 @@
-//! The children of the seeded runs: what each attempt does is drawn anew.
+//! The children of the seeded runs. Each attempt draws a [`Script`] from the run's seed, the child's path and the attempt
+//! number, does what the script says, and records it in the [`Ledger`].
 
 use crate::dice::Dice;
-use crate::ledger::{Attempt, Ledger, Part};
+use crate::ledger::{Attempt, Ledger, Subtask};
 use liveoak_runtime::*;
 use std::panic::resume_unwind;
 use std::time::Duration;
 use tokio::time::sleep;
 
-/// How an attempt takes its orders.
+/// How an attempt reacts to stops and kills.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Mood {
-    /// It always looks at the stop, and ends a moment after it.
+pub(crate) enum Obedience {
+    /// It waits for the stop all the time, and ends a moment after it.
     #[default]
-    Loyal,
-    /// It does not look at the stop. As a task it is dropped by a kill; as an adapter it ends a moment after it.
-    Deaf,
-    /// It does not look at anything. For adapters: they are written off.
-    DeafToKill,
+    Obeys,
+    /// It ignores the stop. A kill drops a plain task; a task with kill ends itself a moment after it.
+    IgnoresStop,
+    /// It ignores stop and kill, so it is abandoned. For tasks with kill only.
+    IgnoresKill,
 }
 
-/// What kind of body a child has.
+/// The kind of body that a child has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Task,
-    Adapter,
+    TaskWithKill,
     Service,
 }
 
-/// What all attempts of one child have in common.
+/// What is the same for all attempts of one child.
 #[derive(Clone)]
 pub(crate) struct Traits {
     pub(crate) kind: Kind,
-    /// Whether it says itself when it is ready, and may come too late.
-    pub(crate) told: bool,
+    /// It reports itself when it is ready, and may be too late.
+    pub(crate) reports_ready: bool,
+    /// It declares a heartbeat.
     pub(crate) beats: bool,
-    /// What it may take to stop, in milliseconds.
+    /// Its stop deadline in milliseconds.
     pub(crate) stop_within: u64,
     /// One in so many attempts fails before it is ready.
     pub(crate) fails_start: u64,
     pub(crate) seed: u64,
 }
 
-/// The time that a start may take, in milliseconds, and that between two heartbeats.
+/// The start deadline and the heartbeat's period, in milliseconds.
 pub(crate) const START_WITHIN: u64 = 30;
 pub(crate) const HEARTBEAT: u64 = 12;
 
-/// A subtask of an attempt.
+/// What the subtask of an attempt does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum PartPlan {
+enum SubtaskPlan {
     #[default]
     None,
-    /// It lives as long as it may.
+    /// It never ends by itself.
     Endless,
     /// It ends by itself.
     Short(u64),
     Panics(u64),
-    /// It lives as long as it may; its destructor panics.
+    /// It never ends by itself, and its destructor panics.
     PanicsAtTheEnd,
 }
 
 /// What one attempt does. Times are in milliseconds.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Script {
-    pub(crate) mood: Mood,
-    pub(crate) is_adapter: bool,
-    /// Whether it does something that it is killed for, or may not be asked before.
-    pub(crate) is_excused: bool,
-    /// It is not ready before.
+    pub(crate) obedience: Obedience,
+    pub(crate) handles_kill: bool,
+    /// It does something that it is killed for, or has no time to stop. So it may be killed although it obeys.
+    pub(crate) may_be_killed: bool,
+    /// The time until it is ready.
     pub(crate) start: u64,
     fails_start: bool,
-    /// How long it works if nobody stops it.
+    /// How long it works if it is not stopped; `None`: for ever.
     span: Option<u64>,
     outcome: u64,
-    part: PartPlan,
-    /// Whether a subtask looks at the stop for it.
-    looks_beside: bool,
-    has_witness: bool,
+    subtask: SubtaskPlan,
+    /// A subtask waits for the stop, and the body waits for the subtask.
+    subtask_sees_stop: bool,
+    /// A task outside of the tree waits for the stop, too.
+    has_outside_waiter: bool,
+    /// It gives no heartbeats.
     pub(crate) is_silent: bool,
     says_health: bool,
-    /// When it sees that it is asked, it kills the whole tree.
+    /// It kills the whole tree when it is asked to stop.
     kills_all: bool,
-    /// How long it takes to end when it is asked.
+    /// The time between being asked and its end.
     lingers: u64,
 }
 
 impl Script {
     pub(crate) fn draw(dice: &mut Dice, traits: &Traits) -> Self {
         let is_task = traits.kind == Kind::Task;
-        let mood = match (traits.kind, dice.roll(16)) {
-            (Kind::Task | Kind::Adapter, 0 | 1) => Mood::Deaf,
-            (Kind::Adapter, 2 | 3) => Mood::DeafToKill,
-            _ => Mood::Loyal,
+        let obedience = match (traits.kind, dice.roll(16)) {
+            (Kind::Task | Kind::TaskWithKill, 0 | 1) => Obedience::IgnoresStop,
+            (Kind::TaskWithKill, 2 | 3) => Obedience::IgnoresKill,
+            _ => Obedience::Obeys,
         };
-        let start = match dice.roll(if traits.told { 8 } else { 16 }) {
+        let start = match dice.roll(if traits.reports_ready { 8 } else { 16 }) {
             0 => 25 + dice.roll(15),
             n if n < 4 => dice.roll(6),
             _ => 0,
         };
-        let part = match dice.roll(12) {
-            _ if !is_task || mood != Mood::Loyal => PartPlan::None,
-            0..=2 => PartPlan::Endless,
-            3 => PartPlan::Short(dice.roll(8)),
-            4 => PartPlan::Panics(dice.roll(30)),
-            5 => PartPlan::PanicsAtTheEnd,
-            _ => PartPlan::None,
+        let subtask = match dice.roll(12) {
+            _ if !is_task || obedience != Obedience::Obeys => SubtaskPlan::None,
+            0..=2 => SubtaskPlan::Endless,
+            3 => SubtaskPlan::Short(dice.roll(8)),
+            4 => SubtaskPlan::Panics(dice.roll(30)),
+            5 => SubtaskPlan::PanicsAtTheEnd,
+            _ => SubtaskPlan::None,
         };
         let is_silent = traits.beats && dice.roll(6) == 0;
-        let is_late = traits.told && start >= START_WITHIN;
+        let is_late = traits.reports_ready && start >= START_WITHIN;
         Self {
-            mood,
-            is_adapter: !is_task,
-            is_excused: is_silent || is_late || traits.stop_within == 0,
+            obedience,
+            handles_kill: !is_task,
+            may_be_killed: is_silent || is_late || traits.stop_within == 0,
             start,
             fails_start: dice.roll(traits.fails_start) == 0,
             span: (dice.roll(3) > 0).then(|| dice.roll(60)),
             outcome: dice.roll(8),
-            part,
-            looks_beside: is_task && dice.roll(3) == 0,
-            has_witness: dice.roll(6) == 0,
+            subtask,
+            subtask_sees_stop: is_task && dice.roll(3) == 0,
+            has_outside_waiter: dice.roll(6) == 0,
             is_silent,
             says_health: dice.roll(6) == 0,
             kills_all: is_task && dice.roll(60) == 0,
@@ -130,29 +134,29 @@ fn millis(count: u64) -> Duration {
     Duration::from_millis(count)
 }
 
-/// Ends without the noise of a panic's message.
-fn burst() -> ! {
+/// Panics without a message on stderr.
+fn quiet_panic() -> ! {
     resume_unwind(Box::new("on purpose"))
 }
 
-/// What the destructor of a subtask drops.
-struct PartBomb(Part);
+/// A value of a subtask whose destructor panics.
+struct PanicsWhenDropped(Subtask);
 
-impl Drop for PartBomb {
+impl Drop for PanicsWhenDropped {
     fn drop(&mut self) {
-        self.0.breaks_at_the_end();
-        burst();
+        self.0.will_panic_when_dropped();
+        quiet_panic();
     }
 }
 
-/// An attempt on its way: what it is, and what it does.
-pub(crate) struct Act {
+/// The body of one attempt.
+pub(crate) struct Body {
     ctx: Ctx,
     script: Script,
     me: Attempt,
 }
 
-impl Act {
+impl Body {
     pub(crate) fn new(ledger: &Ledger, traits: &Traits, ctx: Ctx) -> Self {
         let name: u64 = ctx.path().as_str().bytes().map(u64::from).sum();
         let mut dice = Dice(traits.seed ^ name << 16 ^ ctx.attempt().0 << 40);
@@ -161,10 +165,10 @@ impl Act {
         Self { ctx, script, me }
     }
 
-    /// The whole life of a task or an adapter.
+    /// Runs the body of a task, with or without kill.
     pub(crate) async fn live(self) -> Result<(), &'static str> {
         self.prepare();
-        if self.script.mood == Mood::Loyal {
+        if self.script.obedience == Obedience::Obeys {
             let outcome = self.work_until_asked().await;
             if outcome.is_none() {
                 sleep(millis(self.script.lingers)).await;
@@ -180,7 +184,7 @@ impl Act {
             self.ctx.killed().await;
             sleep(millis(self.script.lingers)).await;
         };
-        if self.script.is_adapter && self.script.mood == Mood::Deaf {
+        if self.script.handles_kill && self.script.obedience == Obedience::IgnoresStop {
             race(killed, deaf).await;
         } else {
             deaf.await;
@@ -188,42 +192,43 @@ impl Act {
         self.end(Ok(()))
     }
 
+    /// Starts the subtask and the outside waiter of the script.
     fn prepare(&self) {
-        let part = self.me.part();
-        match self.script.part {
-            PartPlan::None => drop(part),
-            PartPlan::Endless => {
+        let subtask = self.me.subtask();
+        match self.script.subtask {
+            SubtaskPlan::None => drop(subtask),
+            SubtaskPlan::Endless => {
                 self.ctx.spawn(async move {
-                    let _part = part;
+                    let _subtask = subtask;
                     std::future::pending::<()>().await;
                 });
             }
-            PartPlan::PanicsAtTheEnd => {
-                let bomb = PartBomb(part);
+            SubtaskPlan::PanicsAtTheEnd => {
+                let bomb = PanicsWhenDropped(subtask);
                 self.ctx.spawn(async move {
                     let _bomb = bomb;
                     std::future::pending::<()>().await;
                 });
             }
-            PartPlan::Short(span) => {
+            SubtaskPlan::Short(span) => {
                 self.ctx.spawn(async move {
-                    let _part = part;
+                    let _subtask = subtask;
                     sleep(millis(span)).await;
                 });
             }
-            PartPlan::Panics(after) => {
+            SubtaskPlan::Panics(after) => {
                 self.ctx.spawn(async move {
                     sleep(millis(after)).await;
-                    part.breaks();
-                    burst();
+                    subtask.will_panic();
+                    quiet_panic();
                 });
             }
         }
-        if self.script.has_witness {
-            let (witness, ctx) = (self.me.witness(), self.ctx.clone());
+        if self.script.has_outside_waiter {
+            let (outside_waiter, ctx) = (self.me.outside_waiter(), self.ctx.clone());
             tokio::spawn(async move {
                 ctx.stopping().await;
-                drop(witness);
+                drop(outside_waiter);
             });
         }
     }
@@ -234,23 +239,23 @@ impl Act {
         }
     }
 
-    /// What came of the work; none if it was asked to stop.
+    /// Works until the work ends or the stop comes. Returns the outcome of the work, or `None` after a stop.
     async fn work_until_asked(&self) -> Option<Result<(), &'static str>> {
         let asked = async {
-            if self.script.looks_beside {
-                let (ctx, part) = (self.ctx.clone(), self.me.part());
-                let looks = self.ctx.spawn(async move {
-                    let _part = part;
+            if self.script.subtask_sees_stop {
+                let (ctx, subtask) = (self.ctx.clone(), self.me.subtask());
+                let waits = self.ctx.spawn(async move {
+                    let _subtask = subtask;
                     ctx.stopping().await;
                 });
-                // Nothing but the end of the attempt ends it otherwise.
-                let _ = looks.await;
+                // Without a stop, only the end of the attempt ends this subtask.
+                let _ = waits.await;
             } else {
                 self.ctx.stopping().await;
             }
             self.me.asked();
             if self.script.kills_all {
-                self.me.hurry();
+                self.me.allow_kills();
                 self.ctx.tree().begin_kill();
             }
         };
@@ -290,57 +295,57 @@ impl Act {
         match self.script.outcome {
             0..=2 => Err("on purpose"),
             3 => {
-                self.me.over("panicked");
-                burst()
+                self.me.ends("panicked");
+                quiet_panic()
             }
             _ => Ok(()),
         }
     }
 
     fn end(&self, outcome: Result<(), &'static str>) -> Result<(), &'static str> {
-        self.me.over(if outcome.is_ok() { "completed" } else { "failed" });
+        self.me.ends(if outcome.is_ok() { "completed" } else { "failed" });
         outcome
     }
 }
 
-/// The same as a service.
-pub(crate) struct Actor {
+/// The same body as a [`Service`].
+pub(crate) struct BodyService {
     pub(crate) ledger: Ledger,
     pub(crate) traits: Traits,
-    pub(crate) act: Option<Act>,
+    pub(crate) body: Option<Body>,
 }
 
-impl Service for Actor {
+impl Service for BodyService {
     async fn init(&mut self, ctx: &Ctx) -> Result<Init, BoxError> {
-        let act = self.act.insert(Act::new(&self.ledger, &self.traits, ctx.clone()));
-        // An `init` that is interrupted is dropped: it cannot say that it was asked.
-        act.me.over("stopped");
-        act.start().await;
-        act.script.start = 0;
-        act.me.goes_on();
-        if act.script.fails_start {
-            return Ok(act.end(Err("did not start, on purpose")).map(|()| Init::Ready)?);
+        let body = self.body.insert(Body::new(&self.ledger, &self.traits, ctx.clone()));
+        // A stop drops an interrupted `init`, which then cannot record it. So the exit is recorded in advance.
+        body.me.ends("stopped");
+        body.start().await;
+        body.script.start = 0;
+        body.me.continues();
+        if body.script.fails_start {
+            return Ok(body.end(Err("did not start, on purpose")).map(|()| Init::Ready)?);
         }
-        if act.script.outcome == 7 && act.script.says_health {
-            act.me.over("ignored");
+        if body.script.outcome == 7 && body.script.says_health {
+            body.me.ends("ignored");
             return Ok(Init::Ignore);
         }
-        act.prepare();
+        body.prepare();
         Ok(Init::Ready)
     }
 
     async fn run(&mut self, _: &Ctx) -> Result<(), BoxError> {
-        let Some(act) = &self.act else { return Ok(()) };
-        match act.work_until_asked().await {
-            Some(outcome) => Ok(act.end(outcome)?),
+        let Some(body) = &self.body else { return Ok(()) };
+        match body.work_until_asked().await {
+            Some(outcome) => Ok(body.end(outcome)?),
             None => Ok(()),
         }
     }
 
     async fn stop(&mut self, _: &Ctx) -> Result<(), BoxError> {
-        let Some(act) = &self.act else { return Ok(()) };
-        act.me.over_at_last("completed");
-        sleep(millis(act.script.lingers)).await;
+        let Some(body) = &self.body else { return Ok(()) };
+        body.me.ends_unless_ended("completed");
+        sleep(millis(body.script.lingers)).await;
         Ok(())
     }
 }
