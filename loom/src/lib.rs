@@ -1,19 +1,29 @@
-//! What Liveoak's runtime has written by hand with atomics, in every order in which threads may come: the same files, with
-//! loom's locks and atomics in place of the standard library's. Run by `cargo xtask loom`.
+//! The hand-written synchronisation of Liveoak's runtime, in every order in which threads can run: the same source files,
+//! with loom's locks and atomics in place of the standard library's. Run by `cargo xtask loom`.
 #![cfg(test)]
 
-/// What the files take their locks and atomics from.
-mod sync {
-    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-    pub(crate) use loom::sync::{Mutex, MutexGuard};
+#[path = "../../crates/liveoak-runtime/src/util"]
+mod util {
+    pub(crate) mod lock;
+    /// The locks and atomics that the files use.
+    pub(crate) mod sync {
+        pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+        pub(crate) use loom::sync::{Mutex, MutexGuard};
+    }
+    pub(crate) mod waker_guard;
 }
 
-#[path = "../../crates/liveoak-runtime/src/latch.rs"]
-mod latch;
-mod latch_tests;
-#[path = "../../crates/liveoak-runtime/src/life.rs"]
-mod life;
-mod life_tests;
-#[path = "../../crates/liveoak-runtime/src/outbox.rs"]
-mod outbox;
+#[path = "../../crates/liveoak-runtime/src/attempt"]
+mod attempt {
+    pub(crate) mod orders;
+    pub(crate) mod subtasks;
+}
+
+#[path = "../../crates/liveoak-runtime/src/engine"]
+mod engine {
+    pub(crate) mod outbox;
+}
+
+mod orders_tests;
 mod outbox_tests;
+mod subtasks_tests;

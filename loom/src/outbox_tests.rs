@@ -1,10 +1,10 @@
-//! The outbox: everything is handed out, once and in its order, and its end is told once.
+//! The outbox: each message is delivered once and in order, and the end is reported.
 
-use crate::outbox::Outbox;
+use crate::engine::outbox::Outbox;
 use loom::sync::{Arc, Mutex};
 use loom::thread;
 
-/// What was handed out, and how often the end was told.
+/// The delivered messages, and how often the end was reported.
 type Seen = Arc<Mutex<(Vec<u32>, u32)>>;
 
 fn flush(outbox: &Outbox<u32>, seen: &Seen) {
@@ -14,7 +14,7 @@ fn flush(outbox: &Outbox<u32>, seen: &Seen) {
 }
 
 #[test]
-fn what_two_threads_push_is_handed_out_when_both_have_flushed() {
+fn messages_of_two_threads_are_delivered_when_both_have_flushed() {
     loom::model(|| {
         let (outbox, seen) = (Arc::new(Outbox::default()), Seen::new(Mutex::new((Vec::new(), 0))));
         let threads = [1, 2].map(|first| {
@@ -37,7 +37,7 @@ fn what_two_threads_push_is_handed_out_when_both_have_flushed() {
 }
 
 #[test]
-fn the_end_is_told_after_the_last_message_even_if_another_hands_out() {
+fn the_end_is_reported_after_the_last_message_even_if_another_thread_delivers_it() {
     loom::model(|| {
         let (outbox, seen) = (Arc::new(Outbox::default()), Seen::new(Mutex::new((Vec::new(), 0))));
         outbox.push(1);
@@ -53,19 +53,19 @@ fn the_end_is_told_after_the_last_message_even_if_another_hands_out() {
         closer.join().unwrap();
         let (messages, ends) = seen.lock().unwrap().clone();
         assert_eq!(messages, [1, 2]);
-        assert!(ends >= 1, "nobody told the end");
+        assert!(ends >= 1, "the end was not reported");
     });
 }
 
 #[test]
 fn a_reader_may_push_and_flush_itself() {
-    /// With the first message it pushes the third.
+    /// Pushes the third message while it delivers the first.
     fn nested(outbox: &Outbox<u32>, seen: &Seen) {
         outbox.flush(|message| {
             seen.lock().unwrap().0.push(message);
             if message == 1 {
                 outbox.push(3);
-                assert!(!outbox.flush(|_| unreachable!("somebody hands out already")));
+                assert!(!outbox.flush(|_| unreachable!("this thread is delivering already")));
             }
         });
     }

@@ -9,7 +9,7 @@
 
 use crate::exit::ExitWatch;
 use crate::lines::Lines;
-use liveoak_runtime::race;
+use liveoak_runtime::internal::race;
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::io;

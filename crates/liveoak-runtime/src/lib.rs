@@ -1,52 +1,41 @@
 //! Liveoak's supervision machine, driven on Tokio.
 //!
-//! The machine of `liveoak-core` stands behind one short lock (`driver.rs`). Whoever has news (a task that ended,
-//! a thread that is ready, a person with a command) feeds it in directly; whoever finds effects to be done does them,
-//! outside the lock, one thread at a time. One task per tree keeps its deadlines. No supervisor has a task of its
-//! own, so nothing can be orphaned by the death of one.
+//! The machine of `liveoak-core` decides; this crate gives it inputs and performs its effects. The machine stands behind one
+//! short lock per tree. The thread that has an input (of an attempt that ended, of a caller with a command) gives it to the
+//! machine directly, and performs the effects outside the lock. One Tokio task per tree keeps the deadlines. Supervisors have
+//! no task of their own, so the death of a task can orphan no child.
 //!
-//! Users depend on the `liveoak` crate, which re-exports everything here.
+//! Three storeys, each a folder. A file uses its own storey and lower ones:
+//!
+//! * `api` – what users see: builders, bodies, contexts, handles, errors.
+//! * `engine` – one running tree: the lock, the driver, timers, events, the end. Begin reading at `engine/driver.rs`.
+//! * `attempt` – one attempt of one child: its orders, its subtasks, its end.
+//!
+//! Below them, `util` holds helpers that know nothing of supervision. Above them, `testing` is the testing kit.
+//!
+//! Users depend on the `liveoak` crate, which re-exports what they need.
 
-mod body;
-mod cell;
-mod child;
-mod clock;
-mod ctx;
-mod dedicated_runtime;
-mod driver;
-mod error;
-mod events;
-mod failures;
-mod group;
-mod latch;
-mod life;
-mod outbox;
-mod pages;
-mod panic;
-mod race;
-mod service;
-mod supervisor;
-mod sync;
-mod table;
-mod task;
+mod api;
+mod attempt;
+mod engine;
 #[cfg(feature = "testing")]
 pub mod testing;
-mod thread;
-mod tree;
-mod watchdog;
+mod util;
 
-pub use body::{BoxError, IntoExit};
-pub use child::{Child, edge};
-pub use ctx::{Ctx, Subtask, SubtaskError, current, spawn};
-pub use dedicated_runtime::DedicatedRuntime;
-pub use error::{Error, SpawnChildError, StartError};
-pub use events::{EventOrLost, Events};
-pub use group::{Group, GroupHandle};
-pub use panic::capture_panics;
-pub use race::{Either, race};
-pub use service::{Init, Service};
-pub use supervisor::Supervisor;
-pub use tree::{Ended, Tree, TreeHandle};
+pub use api::child::Child;
+pub use api::ctx::{Ctx, current};
+pub use api::error::{Error, SpawnChildError, StartError};
+pub use api::group::{Group, GroupHandle};
+pub use api::service::{Init, Service};
+pub use api::spawn::spawn;
+pub use api::subtask::{Subtask, SubtaskError};
+pub use api::supervisor::Supervisor;
+pub use api::tree::{Tree, TreeHandle};
+pub use attempt::body::{BoxError, IntoExit};
+pub use attempt::dedicated_runtime::DedicatedRuntime;
+pub use attempt::panic::capture_panics;
+pub use engine::ended::Ended;
+pub use engine::events::{EventOrLost, Events};
 
 pub use liveoak_core::{
     Attempt, AutoShutdown, Backoff, ChildId, ChildSpec, ChildState, ChildView, Command, Condition, Edge,
@@ -54,3 +43,10 @@ pub use liveoak_core::{
     MAX_CHILDREN, Name, NameError, Order, Outcome, Panic, Path, Ready, Refusal, Restart, Severity, Snapshot,
     SpecError, SpecErrors, StartFailure, StopEntry, StopReport, StopStage, Strategy, Time, WaitingFor,
 };
+
+/// Items for the other crates of Liveoak. Not part of the public API.
+#[doc(hidden)]
+pub mod internal {
+    pub use crate::api::supervised::edge;
+    pub use crate::util::race::{Either, race};
+}

@@ -1,7 +1,7 @@
-//! A kit for testing trees: one controllable child, paused time, and a check that nothing is left over.
+//! A kit for testing trees: a controllable child, paused time, and a check that nothing is left running.
 //!
-//! Enabled by the feature `testing`. Time that is paused moves on by itself whenever all tasks wait, straight to the
-//! next deadline, so that tests of seconds and hours take none.
+//! Enabled by the feature `testing`. Whenever all tasks wait, paused time jumps to the next deadline, so a test of hours
+//! takes milliseconds.
 //!
 //! ```
 //! use liveoak_runtime::testing::{Universe, paused};
@@ -13,21 +13,22 @@
 //!     let tree = Supervisor::new("shop").child(worker.child()).start().await.unwrap();
 //!
 //!     worker.fail("no more coffee");
-//!     worker.started(2).await; // it came back
+//!     worker.started(2).await; // it was restarted
 //!
 //!     assert!(tree.stop().await.is_clean());
-//!     universe.check().await; // nothing is left over
+//!     universe.check().await; // nothing is left running
 //! });
 //! ```
 
-use crate::child::Child;
-use crate::ctx::Ctx;
-use crate::race::{Either, race};
+use crate::api::child::Child;
+use crate::api::ctx::Ctx;
+use crate::util::lock::{ignore_poison, lock};
+use crate::util::race::{Either, race};
 use liveoak_core::{Exit, Health};
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -35,7 +36,7 @@ use tokio::sync::Notify;
 /// Runs `test` on a runtime of one thread whose clock is paused.
 ///
 /// # Panics
-/// When the test does, or when no runtime can be made.
+/// When the test panics, or when no runtime can be created.
 pub fn paused<F: Future>(test: F) -> F::Output {
     let built = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
     match built {
@@ -44,13 +45,13 @@ pub fn paused<F: Future>(test: F) -> F::Output {
     }
 }
 
-/// Waits until `condition` holds, looking every millisecond of the runtime's time. `what` names it in the panic.
+/// Waits until `condition` holds. Checks it every millisecond of the runtime's time. `what` names it in the panic.
 ///
 /// # Panics
 /// When it does not hold within 30 s.
 pub async fn eventually(what: &str, condition: impl Fn() -> bool) {
-    const LOOKS: u32 = 30_000;
-    for _ in 0..LOOKS {
+    const CHECKS: u32 = 30_000;
+    for _ in 0..CHECKS {
         if condition() {
             return;
         }
@@ -59,9 +60,9 @@ pub async fn eventually(what: &str, condition: impl Fn() -> bool) {
     panic!("this did not happen: {what}");
 }
 
-/// What a puppet is told to do.
+/// An instruction to a puppet.
 #[derive(Clone, Debug)]
-enum Order {
+enum Instruction {
     Ready,
     End(Exit),
     Panic(String),
@@ -72,68 +73,69 @@ enum Order {
 
 #[derive(Debug, Default)]
 struct State {
-    orders: VecDeque<Order>,
-    /// How many attempts live. More than one fails the test.
+    instructions: VecDeque<Instruction>,
+    /// The number of live attempts. More than one fails the test.
     live: usize,
     starts: u64,
     overlapped: bool,
     ignores_stop: bool,
     /// How long it takes to stop when asked.
-    lingers: Duration,
+    stop_takes: Duration,
     ready_by_itself: bool,
     spinning: bool,
 }
 
-struct Strings {
+/// What a puppet and its attempts share.
+struct Control {
     name: String,
     state: Mutex<State>,
-    /// Wakes the puppet, and those who watch it.
-    news: Notify,
+    /// Wakes the puppet, and the tests that wait for it.
+    changed_notify: Notify,
     /// The same for threads.
-    blocking_news: Condvar,
+    blocking_changed: Condvar,
 }
 
-impl Strings {
+impl Control {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     fn changed(&self) {
-        self.news.notify_waiters();
-        self.blocking_news.notify_all();
+        self.changed_notify.notify_waiters();
+        self.blocking_changed.notify_all();
     }
 }
 
-/// A child that does what the test tells it. Until told otherwise it is ready at once, runs, and stops when asked.
+/// A child that the test controls. Without instructions it is ready at once, runs, and stops when asked.
 ///
-/// Orders wait for the next attempt if none lives. Two attempts at once fail the test when its [`Universe`] is
-/// checked; see [`overlapped`](Self::overlapped) for one without.
+/// Instructions wait for the next attempt if none is live. Two live attempts at once fail the test when its [`Universe`] is
+/// checked. Without a universe, check [`overlapped`](Self::overlapped).
 #[derive(Clone)]
 pub struct Puppet {
-    strings: Arc<Strings>,
+    control: Arc<Control>,
 }
 
 impl fmt::Debug for Puppet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Puppet")
-            .field("name", &self.strings.name)
-            .field("state", &*self.strings.state())
+            .field("name", &self.control.name)
+            .field("state", &*self.control.state())
             .finish()
     }
 }
 
-/// Counts a living attempt.
-struct Alive(Arc<Strings>);
+/// Counts a live attempt.
+struct Alive(Arc<Control>);
 
 impl Alive {
-    fn new(strings: &Arc<Strings>) -> Self {
-        let mut state = strings.state();
+    fn new(control: &Arc<Control>) -> Self {
+        let mut state = control.state();
         state.live += 1;
         state.starts += 1;
         state.overlapped |= state.live > 1;
         drop(state);
-        strings.changed();
-        Self(Arc::clone(strings))
+        control.changed();
+        Self(Arc::clone(control))
     }
 }
 
@@ -145,169 +147,173 @@ impl Drop for Alive {
 }
 
 impl Puppet {
-    /// A puppet called `name`.
+    /// Makes a puppet called `name`.
     #[must_use]
     pub fn new(name: impl Into<String>) -> Self {
         let state = Mutex::new(State { ready_by_itself: true, ..State::default() });
-        let strings =
-            Strings { name: name.into(), state, news: Notify::new(), blocking_news: Condvar::new() };
-        Self { strings: Arc::new(strings) }
+        let control = Control {
+            name: name.into(),
+            state,
+            changed_notify: Notify::new(),
+            blocking_changed: Condvar::new(),
+        };
+        Self { control: Arc::new(control) }
     }
 
-    /// The puppet as a child that is a task.
+    /// Returns the puppet as a child that is a task.
     #[must_use]
     pub fn child(&self) -> Child {
-        let strings = Arc::clone(&self.strings);
-        Child::task(self.strings.name.clone(), move |ctx| act(Arc::clone(&strings), ctx)).reports_ready()
+        let control = Arc::clone(&self.control);
+        Child::task(self.control.name.clone(), move |ctx| act(Arc::clone(&control), ctx)).reports_ready()
     }
 
-    /// The puppet as a child that is a thread. For time that is not paused: paused time does not wait for threads.
+    /// Returns the puppet as a child that is a thread. Not for paused time, which does not wait for threads.
     #[must_use]
     pub fn thread(&self) -> Child {
-        let strings = Arc::clone(&self.strings);
-        Child::thread(self.strings.name.clone(), move |ctx| act_blocking(&strings, &ctx)).reports_ready()
+        let control = Arc::clone(&self.control);
+        Child::thread(self.control.name.clone(), move |ctx| act_blocking(&control, &ctx)).reports_ready()
     }
 
-    /// The body of the puppet, for groups and services that wrap it.
+    /// Returns the body of the puppet, for groups and services that wrap it.
     pub fn body(&self, ctx: Ctx) -> impl Future<Output = Exit> + Send + use<> {
-        act(Arc::clone(&self.strings), ctx)
+        act(Arc::clone(&self.control), ctx)
     }
 
-    fn order(&self, order: Order) {
-        self.strings.state().orders.push_back(order);
-        self.strings.changed();
+    fn instruct(&self, instruction: Instruction) {
+        self.control.state().instructions.push_back(instruction);
+        self.control.changed();
     }
 
-    /// Its attempts say that they are ready only when told ([`ready`](Self::ready)).
+    /// Makes its attempts ready only on [`ready`](Self::ready).
     #[must_use]
     pub fn slow_to_start(self) -> Self {
-        self.strings.state().ready_by_itself = false;
+        self.control.state().ready_by_itself = false;
         self
     }
 
-    /// It does not listen when asked to stop.
+    /// Makes it ignore a request to stop.
     #[must_use]
     pub fn ignoring_stop(self) -> Self {
-        self.strings.state().ignores_stop = true;
+        self.control.state().ignores_stop = true;
         self
     }
 
-    /// It takes `time` to stop when asked, and obeys no orders meanwhile. For puppets that are tasks.
+    /// Makes it take `time` to stop when asked. It follows no instructions meanwhile. For puppets that are tasks.
     #[must_use]
     pub fn stopping_after(self, time: Duration) -> Self {
-        self.strings.state().lingers = time;
+        self.control.state().stop_takes = time;
         self
     }
 
-    /// Says that it is ready.
+    /// Makes it report that it is ready.
     pub fn ready(&self) {
-        self.order(Order::Ready);
+        self.instruct(Instruction::Ready);
     }
 
-    /// Ends with success.
+    /// Makes it end with success.
     pub fn complete(&self) {
-        self.order(Order::End(Exit::Completed));
+        self.instruct(Instruction::End(Exit::Completed));
     }
 
-    /// Ends with an error.
+    /// Makes it end with an error.
     pub fn fail(&self, message: &str) {
-        self.order(Order::End(Exit::failed(message.to_owned())));
+        self.instruct(Instruction::End(Exit::failed(message.to_owned())));
     }
 
-    /// Ends with any exit.
+    /// Makes it end with `exit`.
     pub fn end(&self, exit: Exit) {
-        self.order(Order::End(exit));
+        self.instruct(Instruction::End(exit));
     }
 
-    /// Panics.
+    /// Makes it panic.
     pub fn panic(&self, message: &str) {
-        self.order(Order::Panic(message.to_owned()));
+        self.instruct(Instruction::Panic(message.to_owned()));
     }
 
-    /// Blocks its thread, without ever yielding, until [`release`](Self::release).
+    /// Makes it block its thread, without yielding, until [`release`](Self::release).
     pub fn spin(&self) {
-        self.strings.state().spinning = true;
-        self.order(Order::Spin);
+        self.control.state().spinning = true;
+        self.instruct(Instruction::Spin);
     }
 
     /// Ends a [`spin`](Self::spin).
     pub fn release(&self) {
-        self.strings.state().spinning = false;
-        self.strings.changed();
+        self.control.state().spinning = false;
+        self.control.changed();
     }
 
-    /// Gives a heartbeat.
+    /// Makes it report a heartbeat.
     pub fn beat(&self) {
-        self.order(Order::Beat);
+        self.instruct(Instruction::Beat);
     }
 
-    /// Says how it is.
+    /// Makes it report its health.
     pub fn health(&self, health: Health) {
-        self.order(Order::Health(health));
+        self.instruct(Instruction::Health(health));
     }
 
-    /// How many attempts live now.
+    /// Returns the number of live attempts.
     #[must_use]
     pub fn live(&self) -> usize {
-        self.strings.state().live
+        self.control.state().live
     }
 
-    /// How many attempts were begun.
+    /// Returns the number of attempts that were started.
     #[must_use]
     pub fn starts(&self) -> u64 {
-        self.strings.state().starts
+        self.control.state().starts
     }
 
-    /// Waits until `count` attempts were begun in all and the last of them lives.
+    /// Waits until `count` attempts were started in all and the last of them is live.
     pub async fn started(&self, count: u64) {
         self.until(|state| state.starts >= count && state.live > 0).await;
     }
 
-    /// Whether two attempts ever lived at once: what supervision must never let happen.
+    /// Returns `true` if two attempts were ever live at once, which supervision must never allow.
     #[must_use]
     pub fn overlapped(&self) -> bool {
-        self.strings.state().overlapped
+        self.control.state().overlapped
     }
 
-    /// Waits until no attempt lives.
+    /// Waits until no attempt is live.
     pub async fn gone(&self) {
         self.until(|state| state.live == 0).await;
     }
 
     async fn until(&self, looked_for: impl Fn(&State) -> bool) {
         loop {
-            let news = self.strings.news.notified();
-            if looked_for(&self.strings.state()) {
+            let changed = self.control.changed_notify.notified();
+            if looked_for(&self.control.state()) {
                 return;
             }
-            news.await;
+            changed.await;
         }
     }
 }
 
 /// The body of an attempt, as a task.
-async fn act(strings: Arc<Strings>, ctx: Ctx) -> Exit {
-    let _alive = Alive::new(&strings);
-    if strings.state().ready_by_itself {
+async fn act(control: Arc<Control>, ctx: Ctx) -> Exit {
+    let _alive = Alive::new(&control);
+    if control.state().ready_by_itself {
         ctx.ready();
     }
     loop {
-        let news = strings.news.notified();
-        let order = strings.state().orders.pop_front();
-        match order {
-            Some(order) => {
-                if let Some(exit) = obey(&strings, &ctx, order) {
+        let changed = control.changed_notify.notified();
+        let instruction = control.state().instructions.pop_front();
+        match instruction {
+            Some(instruction) => {
+                if let Some(exit) = follow(&control, &ctx, instruction) {
                     return exit;
                 }
             }
-            None if strings.state().ignores_stop => news.await,
-            None => match race(ctx.stopping(), news).await {
-                // Orders that came before it was asked come first.
-                Either::Left(()) if !strings.state().orders.is_empty() => {}
+            None if control.state().ignores_stop => changed.await,
+            None => match race(ctx.stopping(), changed).await {
+                // Instructions that came before the request to stop come first.
+                Either::Left(()) if !control.state().instructions.is_empty() => {}
                 Either::Left(()) => {
-                    let lingers = strings.state().lingers;
-                    if !lingers.is_zero() {
-                        tokio::time::sleep(lingers).await;
+                    let stop_takes = control.state().stop_takes;
+                    if !stop_takes.is_zero() {
+                        tokio::time::sleep(stop_takes).await;
                     }
                     return Exit::Completed;
                 }
@@ -317,48 +323,47 @@ async fn act(strings: Arc<Strings>, ctx: Ctx) -> Exit {
     }
 }
 
-/// The body of an attempt, as a thread. Looks at the stop every few milliseconds.
-fn act_blocking(strings: &Arc<Strings>, ctx: &Ctx) -> Exit {
-    const LOOK: Duration = Duration::from_millis(5);
-    let _alive = Alive::new(strings);
-    if strings.state().ready_by_itself {
+/// The body of an attempt, as a thread. Checks for the stop every few milliseconds.
+fn act_blocking(control: &Arc<Control>, ctx: &Ctx) -> Exit {
+    const INTERVAL: Duration = Duration::from_millis(5);
+    let _alive = Alive::new(control);
+    if control.state().ready_by_itself {
         ctx.ready();
     }
     loop {
-        let mut state = strings.state();
-        if let Some(order) = state.orders.pop_front() {
+        let mut state = control.state();
+        if let Some(instruction) = state.instructions.pop_front() {
             drop(state);
-            if let Some(exit) = obey(strings, ctx, order) {
+            if let Some(exit) = follow(control, ctx, instruction) {
                 return exit;
             }
         } else if ctx.is_stopping() && !state.ignores_stop {
             return Exit::Completed;
         } else {
-            let (guard, _) =
-                strings.blocking_news.wait_timeout(state, LOOK).unwrap_or_else(PoisonError::into_inner);
+            let (guard, _) = ignore_poison(control.blocking_changed.wait_timeout(state, INTERVAL));
             drop(guard);
         }
     }
 }
 
-fn obey(strings: &Strings, ctx: &Ctx, order: Order) -> Option<Exit> {
-    match order {
-        Order::Ready => ctx.ready(),
-        Order::End(exit) => return Some(exit),
-        Order::Panic(message) => std::panic::panic_any(message),
-        Order::Beat => ctx.heartbeat(),
-        Order::Health(health) => ctx.health(health),
-        Order::Spin => {
-            let mut state = strings.state();
+fn follow(control: &Control, ctx: &Ctx, instruction: Instruction) -> Option<Exit> {
+    match instruction {
+        Instruction::Ready => ctx.ready(),
+        Instruction::End(exit) => return Some(exit),
+        Instruction::Panic(message) => std::panic::panic_any(message),
+        Instruction::Beat => ctx.heartbeat(),
+        Instruction::Health(health) => ctx.health(health),
+        Instruction::Spin => {
+            let mut state = control.state();
             while state.spinning {
-                state = strings.blocking_news.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state = ignore_poison(control.blocking_changed.wait(state));
             }
         }
     }
     None
 }
 
-/// Everything that one test makes: in the end nothing of it may be left over.
+/// Watches everything that one test starts, and checks in the end that nothing is left running.
 #[derive(Debug)]
 pub struct Universe {
     handle: Handle,
@@ -373,7 +378,7 @@ impl Default for Universe {
 }
 
 impl Universe {
-    /// Begins to watch.
+    /// Begins to watch the current runtime.
     ///
     /// # Panics
     /// When called outside a Tokio runtime.
@@ -384,37 +389,37 @@ impl Universe {
         Self { handle, tasks_before, puppets: Mutex::default() }
     }
 
-    /// A puppet that is watched.
+    /// Makes a puppet that is watched.
     pub fn puppet(&self, name: impl Into<String>) -> Puppet {
         let puppet = Puppet::new(name);
-        self.puppets.lock().unwrap_or_else(PoisonError::into_inner).push(puppet.clone());
+        lock(&self.puppets).push(puppet.clone());
         puppet
     }
 
-    /// How many tasks are alive on the runtime beyond those that were there in the beginning.
+    /// Returns how many more tasks are alive on the runtime than at the beginning.
     #[must_use]
     pub fn tasks(&self) -> usize {
         self.handle.metrics().num_alive_tasks().saturating_sub(self.tasks_before)
     }
 
     fn is_quiet(&self) -> bool {
-        let puppets = self.puppets.lock().unwrap_or_else(PoisonError::into_inner);
+        let puppets = lock(&self.puppets);
         self.tasks() == 0 && puppets.iter().all(|puppet| puppet.live() == 0)
     }
 
-    /// Checks that no puppet lives, none ever lived twice at once, and no task is left over. What is ending already
-    /// gets two seconds of real time for it, in which paused time stands still.
+    /// Checks that no attempt of a puppet is live, that no two ever were at once, and that no task is left. Attempts and
+    /// tasks that are ending have two seconds of real time, in which paused time stands still.
     ///
     /// # Panics
-    /// When something is left over.
+    /// When the check fails.
     pub async fn check(self) {
-        const PATIENCE: Duration = Duration::from_secs(2);
+        const TIMEOUT: Duration = Duration::from_secs(2);
         let since = Instant::now();
-        while !self.is_quiet() && since.elapsed() < PATIENCE {
+        while !self.is_quiet() && since.elapsed() < TIMEOUT {
             tokio::task::yield_now().await;
         }
-        for puppet in self.puppets.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            let (name, state) = (&puppet.strings.name, puppet.strings.state());
+        for puppet in lock(&self.puppets).iter() {
+            let (name, state) = (&puppet.control.name, puppet.control.state());
             assert!(!state.overlapped, "{name} lived twice at once");
             assert_eq!(state.live, 0, "{name} is still alive");
         }

@@ -1,10 +1,10 @@
 //! One supervision tree for Rust: tasks, threads, Tokio runtimes and operating system processes, started in order,
 //! watched, restarted by Erlang/OTP's rules, and stopped within a known time.
 //!
-//! # Something crashes, and comes back
+//! # A child crashes and is restarted
 //!
 //! Here is a shop with two children. `orders` takes orders; `mailer` sends mail about them, and depends on a server that
-//! is away for a while.
+//! is unreachable for a while.
 //!
 //! ```
 //! use liveoak::prelude::*;
@@ -31,16 +31,16 @@
 //! # use std::time::Duration;
 //! # tokio::time::sleep(Duration::from_secs(1)).await; // The clock of this example is paused: no time is spent.
 //!
-//! // A second later the mailer has failed twice, each time waited a little, and runs:
+//! // A second later the mailer has failed twice and runs again. It waited a little before each restart.
 //! let now = tree.snapshot();
 //! let mailer = now.get("/shop/mailer").unwrap();
 //! assert_eq!(mailer.state.as_str(), "running");
 //! assert_eq!(mailer.attempt.0, 3);
 //! assert_eq!(mailer.last_exit.as_ref().unwrap().to_string(), "panicked: half a reply");
-//! // … and nobody else noticed:
+//! // The other child was not restarted:
 //! assert_eq!(now.get("/shop/orders").unwrap().attempt.0, 1);
 //!
-//! // A stop goes in reverse order, is bounded, and says what it did.
+//! // A stop goes in reverse order, takes a bounded time, and returns a report.
 //! let report = tree.stop().await;
 //! assert!(report.is_clean());
 //! assert_eq!(report.entries[0].path.as_str(), "/shop/mailer");
@@ -49,37 +49,37 @@
 //! # }
 //! ```
 //!
-//! In a program, end the builder with [`.run().await`](Supervisor::run) instead: it runs the tree until SIGTERM, Ctrl-C
-//! or the tree's own end, and is all that `main` needs.
+//! In a program, end the builder with [`.run().await`](Supervisor::run) instead. It runs the tree until SIGTERM, Ctrl-C
+//! or the end of the tree, and `main` needs nothing else.
 //!
 //! # What can be a child
 //!
-//! | | ready | when it does not stop in time |
+//! | child | ready | if it does not stop in time |
 //! |---|---|---|
-//! | [`Child::task`] – an async closure | at once, or when it says so | dropped at an await point |
-//! | [`Child::service`] – a value with `init`, `run` and `stop` ([`Service`]) | when `init` returned | dropped, after its `stop` hook had its time |
-//! | [`Child::thread`] – a blocking closure | at once, or when it says so | abandoned, and reported so: a thread cannot be killed |
-//! | `Child::command` – a program ([`process`]) | when started, or when a probe says so | SIGKILL to its whole group |
-//! | [`Supervisor`] – more children, perhaps on a runtime of their own ([`DedicatedRuntime`]) | when its children are | each by its own rule, all within one budget |
-//! | [`Group`] – any number of members from one template, added as the program runs | at once | all asked together, under one deadline |
+//! | [`Child::task`] – an async closure | at once, or when it reports so | dropped at an await point |
+//! | [`Child::service`] – a value with `init`, `run` and `stop` ([`Service`]) | when `init` has returned | dropped, after its `stop` hook has had its time |
+//! | [`Child::thread`] – a blocking closure | at once, or when it reports so | abandoned and reported: a thread cannot be killed |
+//! | `Child::command` – a program ([`process`]) | when started, or when a probe succeeds | SIGKILL to its whole process group |
+//! | [`Supervisor`] – more children, perhaps on a runtime of their own ([`DedicatedRuntime`]) | when its children are | each child by its own rule, all within one budget |
+//! | [`Group`] – any number of members from one template, added while the program runs | at once | all are asked together, under one deadline |
 //!
 //! Every child gets a [`Ctx`]: its path and attempt, the request to stop, readiness, heartbeat, health, subtasks.
 //!
-//! # Who is restarted, and when it is given up
+//! # When a child is restarted, and when it is given up
 //!
-//! A child is [permanent, transient or temporary](Restart); its supervisor restarts [it alone, all its children, or it and
-//! those behind it](Strategy). Before a restart there is a delay that doubles ([`Backoff`]). A child may be restarted so
-//! often within so long, and no more ([`Limit`]): then its supervisor stops all its children and fails itself, so that
-//! the next one up can try with more, or, if you say so, the child alone is put in [quarantine](GiveUp) where everyone
-//! sees it.
+//! A child is [permanent, transient or temporary](Restart). Its supervisor restarts [the child alone, all its children, or
+//! the child and those started after it](Strategy). Before a restart there is a delay that doubles each time ([`Backoff`]).
 //!
-//! The arithmetic, for those who tune it: with a limit of *n* restarts in a period *p*, a child is given up on when it
-//! fails for the (*n* + 1)th time within *p*. With the default backoff (ceilings of 100 ms, 200 ms, 400 ms … 30 s, of which
-//! each delay is a random part) a child that fails at once has failed four times after about 0.35 s, seven times after
-//! about 3 s, and eleven times after about 40 s. The defaults, ten restarts in a minute for each child,
-//! mean: what cannot be mended within that time is not mended by restarting it. A limit over all children together, as
-//! in OTP, is [`Supervisor::intensity`]; choose it at least as large as the number of children that one cause
-//! can take down at once.
+//! A [`Limit`] says how many restarts are allowed within a period. When a child exceeds its limit, its supervisor stops all
+//! its children and fails, so that the supervisor above can restart the larger part. With [`GiveUp`] the child alone is put
+//! into quarantine instead: it stays idle, and every view of the tree shows it.
+//!
+//! How to choose a limit: with *n* restarts in a period *p*, a child is given up when it fails for the (*n* + 1)th time
+//! within *p*. With the default backoff (the delay is random, up to 100 ms, 200 ms, 400 ms … 30 s) a child that fails at
+//! once has failed four times after about 0.35 s, seven times after about 3 s, and eleven times after about 40 s. The
+//! default of ten restarts in a minute for each child means: a fault that lasts longer is not repaired by restarting.
+//! [`Supervisor::intensity`] limits the restarts of all children together, as in OTP. Choose it at least as large as the
+//! number of children that one cause can take down at once.
 //!
 //! # When not to use it
 //!
@@ -89,20 +89,52 @@
 //! # Features
 //!
 //! - `process` (default): programs as children. Linux.
-//! - `testing`: [`testing`], a kit for testing trees: one controllable child, paused time, leak checks.
+//! - `testing`: [`testing`], a kit for testing trees: a controllable child, paused time, leak checks.
 
-pub use liveoak_runtime::*;
+// What users build a tree from.
+pub use liveoak_runtime::{
+    AutoShutdown, Backoff, Child, Condition, DedicatedRuntime, GiveUp, Group, GroupHandle, Init, Limit,
+    Order, Restart, Service, Strategy, Supervisor,
+};
 
-/// Programs as children: commands, signals, probes and their output.
+// What the code of a child uses.
+pub use liveoak_runtime::{
+    Attempt, BoxError, Ctx, Exit, Failure, Health, IntoExit, KILL_WAIT, Panic, Subtask, SubtaskError,
+    capture_panics, current, spawn,
+};
+
+// A running tree: commands, events, snapshots, the report of its stop.
+pub use liveoak_runtime::{
+    ChildId, ChildState, ChildView, Command, Ended, Event, EventKind, EventOrLost, Events, IdleReason,
+    LimitExceeded, Outcome, Path, Severity, Snapshot, StopEntry, StopReport, StopStage, Time, Tree,
+    TreeHandle, WaitingFor,
+};
+
+// What can go wrong.
+pub use liveoak_runtime::{
+    Error, NameError, Refusal, SpawnChildError, SpecError, SpecErrors, StartError, StartFailure,
+};
+
+// For builders in other crates that make children of a kind of their own.
+pub use liveoak_runtime::{ChildSpec, Edge, MAX_CHILDREN, Name, Ready};
+
+#[cfg(feature = "testing")]
+pub use liveoak_runtime::testing;
+
+// For the `liveoak` program. Not part of the public API.
+#[doc(hidden)]
+pub use liveoak_runtime::internal;
+
+/// Programs as children: command lines, signals, probes and output.
 #[cfg(feature = "process")]
 pub mod process {
     pub use liveoak_process::*;
 }
 
-/// What `main` returns when it runs a tree: `async fn main() -> liveoak::Result`.
+/// The result of a `main` that runs a tree: `async fn main() -> liveoak::Result`.
 pub type Result<T = (), E = Error> = std::result::Result<T, E>;
 
-/// Everything that a program with a tree needs by name.
+/// The names that a program with a tree usually needs.
 pub mod prelude {
     #[cfg(feature = "process")]
     pub use liveoak_process::{Probe, ProcessChild};

@@ -23,7 +23,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use liveoak::{Either, Ended, Exit, Tree, race};
+use liveoak::internal::{Either, race};
+use liveoak::{Ended, Exit, Tree};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::args::{LogFormat, UpArgs};

@@ -3,6 +3,7 @@
 
 use crate::dice::Dice;
 use crate::ledger::{Attempt, Ledger, Subtask};
+use liveoak_runtime::internal::{Either, race};
 use liveoak_runtime::*;
 use std::panic::resume_unwind;
 use std::time::Duration;

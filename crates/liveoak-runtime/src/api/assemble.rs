@@ -1,0 +1,92 @@
+//! From builders to what the engine needs: declarations for the machine, and a body for each child.
+//!
+//! The machine returns the ids of the new children in pre-order (a supervisor before its children). Bodies are collected in
+//! the same order, so each finds its child by position.
+
+use crate::api::child::{Child, ChildKind, GroupAddress};
+use crate::attempt::dedicated_runtime::DedicatedRuntime;
+use crate::engine::driver::{ChildBody, State, TreeInner};
+use liveoak_core::{ChildDeclaration, ChildForm, ChildId, Name, Path, SpecError};
+use std::sync::Arc;
+
+/// What one declared child runs.
+pub(crate) enum DeclaredBody {
+    Leaf(Arc<ChildBody>),
+    Supervisor { runtime: Option<DedicatedRuntime> },
+    Group { runtime: Option<DedicatedRuntime>, address: Arc<GroupAddress> },
+}
+
+/// The parts of a child.
+pub(crate) struct Assembled {
+    pub(crate) declaration: ChildDeclaration,
+    /// The bodies of the child and of all children below it, in pre-order.
+    pub(crate) bodies: Vec<DeclaredBody>,
+    /// The names that are wrong.
+    pub(crate) errors: Vec<SpecError>,
+}
+
+/// Takes a child apart. It will stand below `parent`, or be the root.
+pub(crate) fn assemble(child: Child, parent: Option<&Path>) -> Assembled {
+    let mut bodies = Vec::new();
+    let mut errors = Vec::new();
+    let declaration = declare(child, parent, &mut bodies, &mut errors);
+    Assembled { declaration, bodies, errors }
+}
+
+fn declare(
+    child: Child,
+    parent: Option<&Path>,
+    bodies: &mut Vec<DeclaredBody>,
+    errors: &mut Vec<SpecError>,
+) -> ChildDeclaration {
+    let path = parent.map_or_else(|| Path::new(&child.name), |parent| parent.join(&child.name));
+    let name = Name::new(child.name).unwrap_or_else(|error| {
+        errors.push(SpecError { path: path.clone(), field: "name", message: error.to_string() });
+        Name::new("unnamed").unwrap_or_else(|_| unreachable!("`unnamed` is a name"))
+    });
+    if let Some(stop_within) = child.service_stop_within {
+        let _ = stop_within.set(child.spec.stop_within);
+    }
+    let form = match child.kind {
+        ChildKind::Leaf(body) => {
+            bodies.push(DeclaredBody::Leaf(body));
+            ChildForm::Leaf
+        }
+        ChildKind::Supervisor { mut spec, children, runtime } => {
+            spec.dedicated_runtime = runtime.is_some();
+            bodies.push(DeclaredBody::Supervisor { runtime });
+            spec.children =
+                children.into_iter().map(|child| declare(child, Some(&path), bodies, errors)).collect();
+            ChildForm::Supervisor(spec)
+        }
+        ChildKind::Group { mut spec, address, runtime } => {
+            spec.dedicated_runtime = runtime.is_some();
+            bodies.push(DeclaredBody::Group { runtime, address });
+            ChildForm::Group(*spec)
+        }
+    };
+    ChildDeclaration { name, spec: child.spec, form }
+}
+
+/// Stores the bodies of new children, by the ids that the machine returned. Returns the bodies of children that the machine
+/// has already removed again; the caller drops them outside the lock.
+pub(crate) fn install(
+    state: &mut State,
+    tree: &Arc<TreeInner>,
+    ids: Vec<ChildId>,
+    bodies: Vec<DeclaredBody>,
+) -> Vec<DeclaredBody> {
+    let mut unused = Vec::new();
+    for (id, body) in ids.into_iter().zip(bodies) {
+        match body {
+            body if state.machine.path(id).is_none() => unused.push(body),
+            DeclaredBody::Leaf(body) => state.set_leaf(id, body),
+            DeclaredBody::Supervisor { runtime } => state.set_supervisor(id, runtime),
+            DeclaredBody::Group { runtime, address } => {
+                address.set(tree, id);
+                state.set_supervisor(id, runtime);
+            }
+        }
+    }
+    unused
+}

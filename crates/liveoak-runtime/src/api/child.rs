@@ -1,0 +1,169 @@
+//! The builder of one child.
+
+use crate::api::ctx::Ctx;
+use crate::api::service::{Service, run_service};
+use crate::api::task::TaskBody;
+use crate::api::thread::ThreadBody;
+use crate::attempt::body::{Body, IntoExit};
+use crate::attempt::dedicated_runtime::DedicatedRuntime;
+use crate::engine::driver::{ChildBody, TreeInner};
+use crate::supervised;
+use liveoak_core::{ChildId, ChildSpec, GroupSpec, Ready, Refusal, Restart, SupervisorSpec};
+use std::fmt;
+use std::future::Future;
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
+
+/// What a child is, before its names are checked.
+pub(crate) enum ChildKind {
+    Leaf(Arc<ChildBody>),
+    Supervisor { spec: SupervisorSpec, children: Vec<Child>, runtime: Option<DedicatedRuntime> },
+    Group { spec: Box<GroupSpec>, address: Arc<GroupAddress>, runtime: Option<DedicatedRuntime> },
+}
+
+/// The tree of a group and its id in that tree, once the tree runs.
+#[derive(Default)]
+pub(crate) struct GroupAddress(OnceLock<(Weak<TreeInner>, ChildId)>);
+
+impl GroupAddress {
+    /// Sets the address. A builder is used up by its start, so this happens once.
+    pub(crate) fn set(&self, tree: &Arc<TreeInner>, id: ChildId) {
+        let _ = self.0.set((Arc::downgrade(tree), id));
+    }
+
+    /// Returns the running tree, and the id of the group.
+    pub(crate) fn get(&self) -> Result<(Arc<TreeInner>, ChildId), Refusal> {
+        let (tree, id) = self.0.get().ok_or(Refusal::SupervisorDown)?;
+        Ok((tree.upgrade().ok_or(Refusal::TreeEnded)?, *id))
+    }
+}
+
+/// One child: what it runs, and how it is supervised. Given to [`Supervisor::child`](crate::Supervisor::child).
+///
+/// Defaults: permanent; backoff from 100 ms to 30 s; ready at once; 5 s to stop when asked.
+pub struct Child {
+    pub(crate) name: String,
+    pub(crate) spec: ChildSpec,
+    pub(crate) kind: ChildKind,
+    /// Where a service finds how long its stop may take. Set when the child is assembled.
+    pub(crate) service_stop_within: Option<Arc<OnceLock<Duration>>>,
+}
+
+impl fmt::Debug for Child {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Child").field("name", &self.name).field("spec", &self.spec).finish_non_exhaustive()
+    }
+}
+
+impl Child {
+    fn leaf(name: impl Into<String>, body: impl Body<Arc<TreeInner>>) -> Self {
+        let kind = ChildKind::Leaf(Arc::new(body));
+        Self { name: name.into(), spec: ChildSpec::default(), kind, service_stop_within: None }
+    }
+
+    /// Makes a child of an async closure. Each attempt calls the closure anew. It may return `()`, a `Result` with any error, or an
+    /// [`Exit`](crate::Exit).
+    ///
+    /// When the child is asked to stop, [`Ctx::stopping`] completes. When its time to stop is over, or a heartbeat is
+    /// missed, the future is dropped at an await point.
+    ///
+    /// Code that never reaches an await point cannot be ended. It is abandoned and reported, and still occupies a thread
+    /// of the runtime. On a runtime with several threads the tree keeps its deadlines all the same; a runtime with a single
+    /// thread stands still. Use [`thread`](Self::thread) for blocking code, and a
+    /// [`DedicatedRuntime`](crate::DedicatedRuntime) for code that computes for long.
+    pub fn task<F, Fut>(name: impl Into<String>, body: F) -> Self
+    where
+        F: Fn(Ctx) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output: IntoExit> + Send + 'static,
+    {
+        Self::leaf(name, TaskBody { factory: body, handles_kill: false })
+    }
+
+    /// Makes a child of an async closure that handles its own kill, because it controls something outside of this program
+    /// and must not just be dropped.
+    ///
+    /// On a kill [`Ctx::killed`] completes, and the closure has [`KILL_WAIT`](crate::KILL_WAIT) to end. After that it is
+    /// dropped and abandoned.
+    pub fn task_with_kill<F, Fut>(name: impl Into<String>, body: F) -> Self
+    where
+        F: Fn(Ctx) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output: IntoExit> + Send + 'static,
+    {
+        Self::leaf(name, TaskBody { factory: body, handles_kill: true })
+    }
+
+    /// Makes a child of a [`Service`]. Each attempt gets a fresh one from `factory`. It is ready when its `init` has
+    /// returned.
+    pub fn service<F, S>(name: impl Into<String>, factory: F) -> Self
+    where
+        F: Fn() -> S + Send + Sync + 'static,
+        S: Service,
+    {
+        let factory = Arc::new(factory);
+        let stop_within = Arc::new(OnceLock::new());
+        let known = Arc::clone(&stop_within);
+        let body = move |ctx: Ctx| {
+            let stop_within = known.get().copied().unwrap_or_default();
+            run_service(Arc::clone(&factory), ctx, stop_within)
+        };
+        let mut child = Self::task_with_kill(name, body).reports_ready();
+        child.service_stop_within = Some(stop_within);
+        child
+    }
+
+    /// Makes a child of a blocking closure. Each attempt runs on a thread of its own. The closure must check
+    /// [`Ctx::is_stopping`] now and then: a thread cannot be killed, only abandoned.
+    pub fn thread<F, T>(name: impl Into<String>, body: F) -> Self
+    where
+        F: Fn(Ctx) -> T + Send + Sync + 'static,
+        T: IntoExit + 'static,
+    {
+        Self::leaf(name, ThreadBody(body))
+    }
+
+    /// Makes the child ready when it calls [`Ctx::ready`], not as soon as it runs.
+    #[must_use]
+    pub const fn reports_ready(mut self) -> Self {
+        self.spec.ready = Ready::Reported;
+        self
+    }
+
+    /// Declares that the body can run only once.
+    pub(crate) const fn once(mut self) -> Self {
+        self.spec.restart = Restart::Temporary;
+        self.spec.once = true;
+        self
+    }
+
+    /// Sets how long the child may take to become ready. Missing that deadline is a failure. Default: 30 s.
+    #[must_use]
+    pub const fn start_within(mut self, within: Duration) -> Self {
+        self.spec.start_within = within;
+        self
+    }
+
+    /// Requires a [`Ctx::heartbeat`] at least once in `period` while the child is ready. A child without one is stuck: it is
+    /// killed, which counts as a failure. This happens at most a quarter of the period (or a millisecond) late.
+    #[must_use]
+    pub const fn heartbeat(mut self, period: Duration) -> Self {
+        self.spec.heartbeat = Some(period);
+        self
+    }
+
+    /// Sets how long the child may take to stop when asked, before it is killed. Zero kills at once, [`Duration::MAX`]
+    /// never. Default: 5 s.
+    #[must_use]
+    pub const fn stop_within(mut self, within: Duration) -> Self {
+        self.spec.stop_within = within;
+        self
+    }
+
+    /// Replaces all settings. For builders in other crates that make children of a kind of their own.
+    #[must_use]
+    pub fn with_spec(mut self, spec: ChildSpec) -> Self {
+        self.spec = spec;
+        self
+    }
+}
+
+supervised!(Child, spec);

@@ -1,0 +1,171 @@
+//! The context of a running attempt: what its code can ask, and what it can report.
+
+use crate::attempt::cell::Owner as _;
+use crate::engine::driver::{LiveAttempt, TreeInner};
+use crate::util::race::{Either, race};
+use liveoak_core::{Attempt, ChildId, Exit, Health, Input, Path};
+use std::cell::RefCell;
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The context of one attempt of one child. Cheap to clone; all clones belong to the same attempt. After the end of the
+/// attempt, reports through them change nothing.
+#[derive(Clone)]
+pub struct Ctx {
+    cell: Arc<LiveAttempt>,
+}
+
+impl fmt::Debug for Ctx {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ctx")
+            .field("path", &self.path())
+            .field("attempt", &self.attempt())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Ctx {
+    pub(crate) const fn new(cell: Arc<LiveAttempt>) -> Self {
+        Self { cell }
+    }
+
+    pub(crate) fn cell(&self) -> &Arc<LiveAttempt> {
+        &self.cell
+    }
+
+    pub(crate) fn inner(&self) -> &Arc<TreeInner> {
+        &self.cell.tree
+    }
+
+    pub(crate) fn into_cell(self) -> Arc<LiveAttempt> {
+        self.cell
+    }
+
+    /// Returns the path of the child.
+    #[must_use]
+    pub fn path(&self) -> Path {
+        self.cell.path()
+    }
+
+    /// Returns the id of the child.
+    #[must_use]
+    pub fn id(&self) -> ChildId {
+        self.cell.id
+    }
+
+    /// Returns the number of this attempt: 1 for the first.
+    #[must_use]
+    pub fn attempt(&self) -> Attempt {
+        self.cell.attempt
+    }
+
+    /// Returns how the previous attempt ended. Returns `None` in the first attempt.
+    #[must_use]
+    pub fn last_exit(&self) -> Option<Exit> {
+        self.cell.tree.last_exit(self.cell.id)
+    }
+
+    /// Reports that this attempt is ready. Has an effect on children that were declared
+    /// [`reports_ready`](crate::Child::reports_ready); a second report changes nothing.
+    pub fn ready(&self) {
+        self.report(Input::Ready { id: self.cell.id, attempt: self.cell.attempt });
+    }
+
+    /// Reports that the work of this attempt has ended with `exit`, while its cleanup still runs.
+    ///
+    /// For children that [handle their own kill](crate::Child::task_with_kill). From now on the child counts as stopping,
+    /// and its cleanup may take as long as its stop; after that [`killed`](Self::killed) completes. `exit` decides about the
+    /// restart, whatever the body returns.
+    pub fn report_exit(&self, exit: Exit) {
+        self.cell.tree.body_ended(&self.cell, exit);
+    }
+
+    /// Reports the health of the child.
+    pub fn health(&self, health: Health) {
+        self.report(Input::Health { id: self.cell.id, attempt: self.cell.attempt, health });
+    }
+
+    fn report(&self, input: Input) {
+        let tree = &self.cell.tree;
+        tree.feed(tree.clock.now(), input);
+    }
+
+    /// Reports that the child is alive. Costs about a nanosecond. Has an effect on children with a
+    /// [`heartbeat`](crate::Child::heartbeat).
+    pub fn heartbeat(&self) {
+        self.cell.orders.beat();
+    }
+
+    /// Waits until the child is asked to stop. The request is latched: a call that comes later returns at once.
+    ///
+    /// # Cancel safety
+    /// Safe: nothing is lost when this future is dropped.
+    pub fn stopping(&self) -> impl Future<Output = ()> + Send + '_ {
+        self.cell.orders.stopping()
+    }
+
+    /// Returns `true` if the child was asked to stop.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.cell.orders.is_stopping()
+    }
+
+    pub(crate) fn is_killed(&self) -> bool {
+        self.cell.orders.is_killed()
+    }
+
+    /// Waits until the child is killed. Only children that were made with
+    /// [`Child::task_with_kill`](crate::Child::task_with_kill) see this; the bodies of others are dropped.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub fn killed(&self) -> impl Future<Output = ()> + Send + '_ {
+        self.cell.orders.killed()
+    }
+
+    /// Sleeps for `duration`, or until the child is asked to stop. Returns `true` if the full time has passed.
+    ///
+    /// # Cancel safety
+    /// Safe; a new call sleeps for the full time again.
+    pub async fn sleep(&self, duration: Duration) -> bool {
+        self.unless_stopping(tokio::time::sleep(duration)).await.is_some()
+    }
+
+    /// Runs `future` until it is done, or until the child is asked to stop; then it is dropped, and the result is `None`.
+    /// Wrap futures that may wait for long, so that the child stops when asked.
+    ///
+    /// # Cancel safety
+    /// As safe as `future` is.
+    pub async fn unless_stopping<F: Future>(&self, future: F) -> Option<F::Output> {
+        match race(self.stopping(), future).await {
+            Either::Left(()) => None,
+            Either::Right(outcome) => Some(outcome),
+        }
+    }
+}
+
+thread_local! {
+    /// The attempt whose code this thread is running now.
+    static CURRENT: RefCell<Option<Ctx>> = const { RefCell::new(None) };
+}
+
+/// Runs `f` as code of the attempt of `ctx`, so that [`current`] finds it, and returns the context again. `f` must not
+/// panic.
+pub(crate) fn with_current<T>(ctx: Ctx, f: impl FnOnce() -> T) -> (Ctx, T) {
+    let mut given = Some(ctx);
+    // A thread whose local storage is torn down has no current context, but may still drop a runtime that it owns.
+    let before = CURRENT.try_with(|current| current.replace(given.take()));
+    let outcome = f();
+    match before.map_or(given, |before| CURRENT.replace(before)) {
+        Some(ctx) => (ctx, outcome),
+        None => unreachable!("each call puts back the context that it found"),
+    }
+}
+
+/// Returns the context of the attempt that the calling code runs in. Returns `None` outside of every tree.
+#[must_use]
+pub fn current() -> Option<Ctx> {
+    CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
+}

@@ -1,0 +1,136 @@
+//! Errors: one enum per operation.
+
+use crate::engine::ended::Ended;
+use liveoak_core::{Refusal, SpecErrors, StartFailure, StopReport};
+use std::fmt;
+use std::sync::Arc;
+
+/// Why a tree did not start.
+///
+/// `{:?}` shows the same sentence as `{}`: a `main` that returns the error prints it so.
+#[derive(Clone)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The caller is outside of every Tokio runtime.
+    NoRuntime,
+    /// The Tokio runtime has no timers, so no deadline could be kept.
+    NoTimers,
+    /// One or more specs are wrong; nothing was started.
+    Spec(SpecErrors),
+    /// A child failed its first start. The children that were started before it have been stopped in reverse.
+    Failed {
+        /// The child, and how its start failed.
+        failure: Arc<StartFailure>,
+        /// How the other children were stopped.
+        report: Arc<StopReport>,
+    },
+    /// The tree ended before it was ready, for another reason (a stop, an exceeded limit).
+    Ended(Box<Ended>),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoRuntime => {
+                f.write_str("a tree must be started inside a Tokio runtime, for example under #[tokio::main]")
+            }
+            Self::NoTimers => f.write_str(
+                "a tree needs the timers of its Tokio runtime: build that with enable_time() or enable_all()",
+            ),
+            Self::Spec(errors) => errors.fmt(f),
+            Self::Failed { failure, report } => {
+                failure.fmt(f)?;
+                match report.entries.len() {
+                    0 => Ok(()),
+                    1 => f.write_str(" (one other child was stopped)"),
+                    n => write!(f, " ({n} other children were stopped)"),
+                }
+            }
+            Self::Ended(ended) => write!(f, "the tree ended before it was ready: {}", ended.exit),
+        }
+    }
+}
+
+impl fmt::Debug for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// Why [`Supervisor::run`](crate::Supervisor::run) returned an error.
+///
+/// `{:?}` shows the same sentence as `{}`: a `main` that returns the error prints it so.
+#[derive(Clone)]
+#[non_exhaustive]
+pub enum Error {
+    /// The tree did not start.
+    Start(StartError),
+    /// The tree failed.
+    Failed(Box<Ended>),
+    /// The tree stopped, but a child had to be forced.
+    Forced(Arc<StopReport>),
+    /// The program cannot listen for signals.
+    Signals(Arc<std::io::Error>),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Start(error) => error.fmt(f),
+            Self::Failed(ended) => ended.exit.fmt(f),
+            Self::Forced(report) => {
+                f.write_str("stopped, but by force:")?;
+                report.forced().try_for_each(|entry| write!(f, " {} ({})", entry.path, entry.stage.as_str()))
+            }
+            Self::Signals(_) => f.write_str("cannot listen for signals"),
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)?;
+        match self {
+            Self::Signals(error) => write!(f, ": {error}"),
+            Self::Start(_) | Self::Failed(_) | Self::Forced(_) => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Signals(error) => Some(&**error),
+            Self::Start(_) | Self::Failed(_) | Self::Forced(_) => None,
+        }
+    }
+}
+
+impl From<StartError> for Error {
+    fn from(error: StartError) -> Self {
+        Self::Start(error)
+    }
+}
+
+/// Why [`spawn`](crate::spawn) added no child.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum SpawnChildError {
+    /// The caller does not run inside a child of any tree.
+    NotInATree,
+    /// The supervisor refused.
+    Refused(Refusal),
+}
+
+impl fmt::Display for SpawnChildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotInATree => f.write_str("this code does not run inside a supervised child"),
+            Self::Refused(refusal) => refusal.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for SpawnChildError {}

@@ -1,0 +1,133 @@
+//! Children with a state of their own: `init`, `run`, `stop`.
+
+use crate::api::ctx::Ctx;
+use crate::attempt::body::BoxError;
+use crate::attempt::panic::catch;
+use crate::util::race::{Either, race};
+use liveoak_core::{Exit, Panic};
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+/// The result of a successful `init`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Init {
+    /// The service is ready; `run` begins.
+    #[default]
+    Ready,
+    /// `run` begins, and reports when the service is ready ([`Ctx::ready`]).
+    NotYet,
+    /// The service is not needed here. It counts as started and is absent.
+    Ignore,
+}
+
+/// A child with a state of its own. Each attempt gets a fresh value from the factory given to
+/// [`Child::service`](crate::Child::service); nothing is carried over.
+///
+/// | hook | when | if it is cut short |
+/// |---|---|---|
+/// | `init` | first; the child is ready when it returns | a stop drops it at once; that is no failure |
+/// | `run` | after `init` | on a stop it can wait for [`Ctx::stopping`] and return; after half of the child's `stop_within` it is dropped |
+/// | `stop` | after `run` returned or was dropped, also after an error or a kill; not after a panic | it may take `stop_within` if `run` ended by itself, the rest of `stop_within` on a stop, and [`KILL_WAIT`](crate::KILL_WAIT) after a kill |
+///
+/// # Cancel safety
+/// `init` and `run` are dropped at an await point when they are cut short. Write them so that no work is lost then.
+pub trait Service: Send + 'static {
+    /// Acquires what the service needs.
+    fn init(&mut self, ctx: &Ctx) -> impl Future<Output = Result<Init, BoxError>> + Send {
+        let _ = ctx;
+        async { Ok(Init::Ready) }
+    }
+
+    /// Does the work. `Ok` means that the work is done; a permanent child is restarted even then.
+    fn run(&mut self, ctx: &Ctx) -> impl Future<Output = Result<(), BoxError>> + Send;
+
+    /// Releases what `init` has acquired.
+    fn stop(&mut self, ctx: &Ctx) -> impl Future<Output = Result<(), BoxError>> + Send {
+        let _ = ctx;
+        async { Ok(()) }
+    }
+}
+
+/// How `run` ended.
+enum Ran {
+    Ended(Exit),
+    /// It was dropped, because it did not return in time after the request to stop.
+    CutShort,
+    Killed,
+}
+
+/// Runs one attempt of a service: `factory`, `init`, `run`, `stop`.
+pub(crate) async fn run_service<S: Service>(
+    factory: Arc<impl Fn() -> S>,
+    ctx: Ctx,
+    stop_within: Duration,
+) -> Exit {
+    let mut service = match catch(Some("factory"), || factory()) {
+        Ok(service) => service,
+        Err(panic) => return panicked(panic),
+    };
+    match race(ctx.stopping(), caught("init", service.init(&ctx))).await {
+        Either::Left(()) => return Exit::Stopped,
+        Either::Right(Ok(Ok(Init::Ready))) => ctx.ready(),
+        Either::Right(Ok(Ok(Init::NotYet))) => {}
+        Either::Right(Ok(Ok(Init::Ignore))) => return Exit::Ignored,
+        Either::Right(Ok(Err(error))) => return Exit::failed(error),
+        Either::Right(Err(panic)) => return panicked(panic),
+    }
+    let ran = run(&mut service, &ctx, stop_within).await;
+    let killed = matches!(ran, Ran::Killed);
+    let exit = match ran {
+        Ran::Ended(exit @ Exit::Panicked(_)) => return exit,
+        Ran::Ended(exit) => exit,
+        Ran::CutShort => Exit::Stopped,
+        Ran::Killed => Exit::Killed,
+    };
+    if !ctx.is_stopping() && !killed {
+        // It ended by itself: the child no longer counts as running, and the hook may take as long as a stop.
+        ctx.report_exit(exit.clone());
+    }
+    // The kill may have come after the end of `run`. The hook runs all the same.
+    let killed = killed || ctx.is_killed();
+    let hook = caught("stop hook", service.stop(&ctx));
+    // A kill that comes while the hook runs drops the hook: the time for the stop is used up.
+    let hooked = if killed { Either::Right(hook.await) } else { race(ctx.killed(), hook).await };
+    match hooked {
+        Either::Left(()) => Exit::Killed,
+        Either::Right(Ok(Ok(()))) => exit,
+        Either::Right(Ok(Err(error))) if !exit.is_failure() => Exit::failed(error),
+        Either::Right(Ok(Err(_))) => exit,
+        Either::Right(Err(panic)) => panicked(panic),
+    }
+}
+
+async fn run<S: Service>(service: &mut S, ctx: &Ctx, stop_within: Duration) -> Ran {
+    let half_of_stop = async {
+        ctx.stopping().await;
+        tokio::time::sleep(stop_within / 2).await;
+    };
+    match race(race(ctx.killed(), caught("run", service.run(ctx))), half_of_stop).await {
+        Either::Left(Either::Left(())) => Ran::Killed,
+        Either::Left(Either::Right(Ok(Ok(())))) => Ran::Ended(Exit::Completed),
+        Either::Left(Either::Right(Ok(Err(error)))) => Ran::Ended(Exit::failed(error)),
+        Either::Left(Either::Right(Err(panic))) => Ran::Ended(panicked(panic)),
+        Either::Right(()) => Ran::CutShort,
+    }
+}
+
+fn panicked(panic: Panic) -> Exit {
+    Exit::Panicked(Arc::new(panic))
+}
+
+/// Waits for `future`, and returns its panic as a value.
+async fn caught<T>(during: &'static str, future: impl Future<Output = T>) -> Result<T, Panic> {
+    let mut future = pin!(future);
+    let during = Some(during);
+    poll_fn(|cx| match catch(during, || future.as_mut().poll(cx)) {
+        Ok(poll) => poll.map(Ok),
+        Err(panic) => Poll::Ready(Err(panic)),
+    })
+    .await
+}

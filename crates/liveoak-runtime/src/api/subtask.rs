@@ -1,0 +1,154 @@
+//! Tasks that belong to an attempt and cannot outlive it.
+
+use crate::api::ctx::{Ctx, with_current};
+use crate::attempt::panic::catch;
+use liveoak_core::{Exit, Panic};
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+
+impl Ctx {
+    /// Spawns a task that belongs to this attempt. When the body ends or is killed, the task is aborted, and the attempt
+    /// ends only when the task has ended too. If the task panics, the attempt fails with that panic.
+    ///
+    /// After the end of the attempt no task is spawned; the returned handle yields [`SubtaskError::Aborted`].
+    ///
+    /// # Panics
+    /// When called outside a Tokio runtime (a [`thread`](crate::Child::thread) child is inside one).
+    pub fn spawn<F>(&self, future: F) -> Subtask<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        let cell = self.cell();
+        let Some(number) = cell.subtasks.admit(&cell.orders) else { return Subtask { task: None } };
+        let guard = SubtaskGuard { ctx: Some(self.clone()), number, panic: None };
+        let task = Handle::current().spawn(SubtaskFuture { future: Some(Box::pin(future)), guard });
+        cell.subtasks.store_handle(&cell.orders, number, task.abort_handle());
+        Subtask { task: Some(task) }
+    }
+}
+
+/// A task that belongs to an attempt. Await it for its outcome. If the handle is dropped, the task goes on.
+///
+/// # Cancel safety
+/// Safe: the handle can be awaited again.
+#[derive(Debug)]
+pub struct Subtask<T> {
+    task: Option<JoinHandle<Option<T>>>,
+}
+
+/// Why a subtask has no outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SubtaskError {
+    /// It was aborted, or was never spawned because the attempt had ended.
+    Aborted,
+    /// It panicked, which fails its attempt.
+    Panicked,
+}
+
+impl fmt::Display for SubtaskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Aborted => "the subtask was aborted with its attempt",
+            Self::Panicked => "the subtask panicked",
+        })
+    }
+}
+
+impl std::error::Error for SubtaskError {}
+
+impl<T> Subtask<T> {
+    /// Ends the subtask early.
+    pub fn abort(&self) {
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+    }
+
+    /// Returns `true` if the subtask has ended.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.task.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+}
+
+impl<T> Future for Subtask<T> {
+    type Output = Result<T, SubtaskError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.task {
+            None => Poll::Ready(Err(SubtaskError::Aborted)),
+            Some(task) => Pin::new(task).poll(cx).map(|outcome| match outcome {
+                Ok(Some(value)) => Ok(value),
+                Ok(None) => Err(SubtaskError::Panicked),
+                Err(_) => Err(SubtaskError::Aborted),
+            }),
+        }
+    }
+}
+
+/// Reports the end of a subtask when it is dropped, however that happens.
+struct SubtaskGuard {
+    /// `None` only while the code of the subtask runs: it is the current context of the thread then.
+    ctx: Option<Ctx>,
+    number: u64,
+    panic: Option<Panic>,
+}
+
+impl SubtaskGuard {
+    /// Runs code of the subtask, and keeps its first panic.
+    fn run<T>(&mut self, f: impl FnOnce() -> T) -> Option<T> {
+        let (ctx, outcome) = with_current(self.ctx.take()?, || catch(Some("subtask"), f));
+        self.ctx = Some(ctx);
+        outcome.map_err(|panic| self.panic.get_or_insert(panic)).ok()
+    }
+}
+
+impl Drop for SubtaskGuard {
+    fn drop(&mut self) {
+        if let Some(ctx) = self.ctx.take() {
+            let panic = self.panic.take().map(|panic| Exit::Panicked(Arc::new(panic)));
+            ctx.cell().subtask_ended(self.number, panic);
+        }
+    }
+}
+
+struct SubtaskFuture<F: Future> {
+    future: Option<Pin<Box<F>>>,
+    guard: SubtaskGuard,
+}
+
+impl<F: Future> SubtaskFuture<F> {
+    fn drop_future(&mut self) {
+        let future = self.future.take();
+        self.guard.run(|| drop(future));
+    }
+}
+
+impl<F: Future> Future for SubtaskFuture<F> {
+    type Output = Option<F::Output>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let Some(future) = &mut this.future else { return Poll::Ready(None) };
+        let outcome = match this.guard.run(|| future.as_mut().poll(cx)) {
+            Some(Poll::Pending) => return Poll::Pending,
+            Some(Poll::Ready(outcome)) => Some(outcome),
+            None => None,
+        };
+        // Dropped inside the attempt, and before its end is reported.
+        this.drop_future();
+        Poll::Ready(outcome)
+    }
+}
+
+impl<F: Future> Drop for SubtaskFuture<F> {
+    fn drop(&mut self) {
+        self.drop_future();
+    }
+}

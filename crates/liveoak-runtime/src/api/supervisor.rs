@@ -1,0 +1,232 @@
+//! The builder of a supervisor, and the start of a tree.
+
+use crate::api::assemble::{assemble, install};
+use crate::api::child::{Child, ChildKind};
+use crate::api::error::{Error, StartError};
+use crate::api::tree::Tree;
+use crate::attempt::dedicated_runtime::DedicatedRuntime;
+use crate::attempt::panic::{capture_panics, catch};
+use crate::engine::driver::TreeInner;
+use crate::engine::ended::Ended;
+use crate::engine::watchdog::Watchdog;
+use crate::supervised;
+use crate::util::race::{Either, race};
+use liveoak_core::{
+    AutoShutdown, ChildSpec, Exit, Input, Limit, Machine, Order, SpecErrors, Strategy, SupervisorSpec,
+};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// A child that owns children. The outermost one is the tree.
+///
+/// Defaults: one-for-one; started in declared order, each child when the one before is ready; each child may be
+/// restarted ten times in a minute (set [`intensity`](Self::intensity) to count all children together instead).
+pub struct Supervisor {
+    name: String,
+    own: ChildSpec,
+    stop_within: Option<Duration>,
+    spec: SupervisorSpec,
+    children: Vec<Child>,
+    runtime: Option<DedicatedRuntime>,
+}
+
+impl fmt::Debug for Supervisor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Supervisor")
+            .field("name", &self.name)
+            .field("spec", &self.spec)
+            .field("children", &self.children)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Supervisor {
+    /// Makes a supervisor without children.
+    #[must_use]
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            own: ChildSpec::of_supervisor(),
+            stop_within: None,
+            spec: SupervisorSpec::default(),
+            children: Vec::new(),
+            runtime: None,
+        }
+    }
+
+    /// Declares one more child: a [`Child`], a [`Group`](crate::Group) or another supervisor.
+    #[must_use]
+    pub fn child(mut self, child: impl Into<Child>) -> Self {
+        self.children.push(child.into());
+        self
+    }
+
+    /// Declares more children.
+    #[must_use]
+    pub fn children(mut self, children: impl IntoIterator<Item = impl Into<Child>>) -> Self {
+        self.children.extend(children.into_iter().map(Into::into));
+        self
+    }
+
+    /// Sets which children are restarted together. Default: one-for-one.
+    #[must_use]
+    pub const fn strategy(mut self, strategy: Strategy) -> Self {
+        self.spec.strategy = strategy;
+        self
+    }
+
+    /// Sets the restart limit of all children together.
+    #[must_use]
+    pub const fn intensity(mut self, limit: Limit) -> Self {
+        self.spec.intensity = Some(limit);
+        self
+    }
+
+    /// Sets the order in which the children start; they stop in reverse. Default: as declared.
+    #[must_use]
+    pub const fn order(mut self, order: Order) -> Self {
+        self.spec.order = order;
+        self
+    }
+
+    /// Sets whether the supervisor ends when its significant children have ended. Default: never.
+    #[must_use]
+    pub const fn auto_shutdown(mut self, auto_shutdown: AutoShutdown) -> Self {
+        self.spec.auto_shutdown = auto_shutdown;
+        self
+    }
+
+    /// Sets the budget for stopping everything below the supervisor. In the first half the children are asked in order; at
+    /// nine tenths all that still run are killed. Default: 30 s for a tree, none for a nested supervisor (its children have
+    /// deadlines).
+    #[must_use]
+    pub const fn stop_within(mut self, budget: Duration) -> Self {
+        self.stop_within = Some(budget);
+        self
+    }
+
+    /// Runs the children on a Tokio runtime of their own.
+    #[must_use]
+    pub fn dedicated_runtime(mut self, runtime: DedicatedRuntime) -> Self {
+        self.runtime = Some(runtime);
+        self
+    }
+
+    /// Ends the supervisor when all its children have ended for good. [`run`](Self::run) implies it.
+    #[must_use]
+    pub const fn end_when_done(mut self) -> Self {
+        self.spec.end_when_done = true;
+        self
+    }
+
+    /// Starts the tree. Returns when every declared child is ready.
+    ///
+    /// # Errors
+    /// When specs are wrong (all errors at once, nothing was started), or a child fails its first start (the children that
+    /// were started have been stopped then).
+    ///
+    /// # Cancel safety
+    /// When this future is dropped, the children that were started are killed.
+    pub async fn start(self) -> Result<Tree, StartError> {
+        let tree = self.begin()?;
+        match tree.inner().until_ready().await {
+            Ok(()) => Ok(tree),
+            Err(ended) => Err(failed_start(ended)),
+        }
+    }
+
+    /// Starts the tree and runs it until it ends, or until SIGINT or SIGTERM: the first signal stops it gracefully, a second
+    /// one kills it. Takes over the whole program: it listens for those signals and captures panics
+    /// ([`capture_panics`](crate::capture_panics)).
+    ///
+    /// # Errors
+    /// When the tree did not start, failed, or a child had to be forced to stop.
+    ///
+    /// # Cancel safety
+    /// When this future is dropped, everything is killed.
+    pub async fn run(self) -> Result<(), Error> {
+        capture_panics();
+        let listen = |kind| signal(kind).map_err(|error| Error::Signals(Arc::new(error)));
+        let mut signals = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+        let tree = self.end_when_done().begin()?;
+        let mut asked = false;
+        let ended = loop {
+            match race(tree.join(), next_signal(&mut signals)).await {
+                Either::Left(ended) => break ended,
+                Either::Right(()) if asked => tree.begin_kill(),
+                Either::Right(()) => tree.begin_stop(),
+            }
+            asked = true;
+        };
+        match &ended.exit {
+            Exit::StartFailed(_) => Err(Error::Start(failed_start(ended))),
+            exit if exit.is_failure() => Err(Error::Failed(Box::new(ended))),
+            _ if !ended.report.is_clean() => Err(Error::Forced(ended.report)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Starts the tree and returns at once; [`TreeHandle::ready`](crate::TreeHandle::ready) waits for it.
+    ///
+    /// # Errors
+    /// When specs are wrong or there is no runtime; nothing was started.
+    pub fn begin(self) -> Result<Tree, StartError> {
+        let handle = Handle::try_current().map_err(|_| StartError::NoRuntime)?;
+        if catch(None, || drop(tokio::time::sleep(Duration::ZERO))).is_err() {
+            return Err(StartError::NoTimers);
+        }
+        let budget = self.stop_within.unwrap_or(ChildSpec::of_root().stop_within);
+        let mut root = Child::from(self);
+        root.spec.stop_within = budget;
+        let assembled = assemble(root, None);
+        let mut errors = assembled.errors;
+        // Both kinds of error are reported together.
+        let (machine, ids) = Machine::new(&assembled.declaration).map_err(|more| {
+            errors.extend(more.0);
+            StartError::Spec(SpecErrors(std::mem::take(&mut errors)))
+        })?;
+        if !errors.is_empty() {
+            return Err(StartError::Spec(SpecErrors(errors)));
+        }
+        let tree = TreeInner::new(machine, handle.clone());
+        let unused = tree.with_state(|state| install(state, &tree, ids, assembled.bodies));
+        drop(unused);
+        if handle.runtime_flavor() == RuntimeFlavor::MultiThread {
+            Watchdog::start(Arc::clone(&tree.watchdog), Arc::downgrade(&tree));
+        }
+        handle.spawn(Arc::clone(&tree).timer_task());
+        tree.feed(tree.clock.now(), Input::Start);
+        Ok(Tree::new(tree))
+    }
+}
+
+impl From<Supervisor> for Child {
+    fn from(supervisor: Supervisor) -> Self {
+        let mut spec = supervisor.own;
+        spec.stop_within = supervisor.stop_within.unwrap_or(spec.stop_within);
+        let kind = ChildKind::Supervisor {
+            spec: supervisor.spec,
+            children: supervisor.children,
+            runtime: supervisor.runtime,
+        };
+        Self { name: supervisor.name, spec, kind, service_stop_within: None }
+    }
+}
+
+supervised!(Supervisor, own);
+
+fn failed_start(ended: Ended) -> StartError {
+    match &ended.exit {
+        Exit::StartFailed(failure) => {
+            StartError::Failed { failure: Arc::clone(failure), report: Arc::clone(&ended.report) }
+        }
+        _ => StartError::Ended(Box::new(ended)),
+    }
+}
+
+async fn next_signal((interrupt, terminate): &mut (Signal, Signal)) {
+    race(interrupt.recv(), terminate.recv()).await;
+}

@@ -1,0 +1,304 @@
+//! A running tree: its owner, and the handles that look at it and command it.
+
+use crate::api::assemble::{Assembled, assemble, install};
+use crate::api::child::Child;
+use crate::api::ctx::Ctx;
+use crate::engine::driver::{State, TreeInner};
+use crate::engine::ended::Ended;
+use crate::engine::events::Events;
+use crate::engine::replies::Answer;
+use liveoak_core::{
+    ChildDeclaration, ChildId, Command, Input, Machine, Name, Outcome, Path, Refusal, Restart, Snapshot,
+    SpecError, SpecErrors, StopReport, Time,
+};
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
+
+/// A running tree. It owns everything in it: when it is dropped, everything is killed. For a graceful end,
+/// [`stop`](TreeHandle::stop) it.
+///
+/// All operations are those of [`TreeHandle`], which can be cloned and passed on.
+pub struct Tree(TreeHandle);
+
+impl fmt::Debug for Tree {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl Tree {
+    pub(crate) const fn new(inner: Arc<TreeInner>) -> Self {
+        Self(TreeHandle { inner })
+    }
+
+    /// Returns a handle. It does not keep the tree running.
+    #[must_use]
+    pub fn handle(&self) -> TreeHandle {
+        self.0.clone()
+    }
+
+    pub(crate) const fn inner(&self) -> &Arc<TreeInner> {
+        &self.0.inner
+    }
+}
+
+impl Deref for Tree {
+    type Target = TreeHandle;
+
+    fn deref(&self) -> &TreeHandle {
+        &self.0
+    }
+}
+
+impl Drop for Tree {
+    fn drop(&mut self) {
+        if self.0.inner.ended().is_none() {
+            self.0.begin_kill();
+        }
+    }
+}
+
+/// Looks at a tree and commands it. Cheap to clone; does not keep the tree running.
+#[derive(Clone)]
+pub struct TreeHandle {
+    inner: Arc<TreeInner>,
+}
+
+impl fmt::Debug for TreeHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TreeHandle").field("ended", &self.inner.ended()).finish_non_exhaustive()
+    }
+}
+
+impl TreeHandle {
+    pub(crate) const fn new(inner: Arc<TreeInner>) -> Self {
+        Self { inner }
+    }
+
+    /// Waits until every declared child is ready.
+    ///
+    /// # Errors
+    /// How the tree ended, if it ended before that.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn ready(&self) -> Result<(), Ended> {
+        self.inner.until_ready().await
+    }
+
+    /// Stops the tree, in order and within its budget. Returns how each child was stopped. A second call, also after the
+    /// end, returns the same report.
+    ///
+    /// # Cancel safety
+    /// Dropping this future does not undo the stop.
+    pub async fn stop(&self) -> Arc<StopReport> {
+        self.begin_stop();
+        self.join().await.report
+    }
+
+    /// Kills everything in the tree now. Returns how each child was stopped.
+    ///
+    /// # Cancel safety
+    /// Dropping this future does not undo the kill.
+    pub async fn kill(&self) -> Arc<StopReport> {
+        self.begin_kill();
+        self.join().await.report
+    }
+
+    /// Begins the stop without waiting for it.
+    pub fn begin_stop(&self) {
+        self.inner.feed(self.inner.clock.now(), Input::Stop);
+    }
+
+    /// Begins the kill without waiting for it.
+    pub fn begin_kill(&self) {
+        self.inner.feed(self.inner.clock.now(), Input::Kill);
+    }
+
+    /// Waits until the tree has ended, for whatever reason. May be called again.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn join(&self) -> Ended {
+        self.inner.until_ended().await
+    }
+
+    /// Returns the whole tree as it is now, consistent with an event number.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        self.inner.snapshot()
+    }
+
+    /// Returns the events from now on.
+    #[must_use]
+    pub fn events(&self) -> Events {
+        self.inner.watch().1
+    }
+
+    /// Returns the whole tree as it is now, and the events that follow. The snapshot and the events together always describe
+    /// the tree completely.
+    #[must_use]
+    pub fn watch(&self) -> (Snapshot, Events) {
+        self.inner.watch()
+    }
+
+    /// Returns the calendar time at `time` of this tree.
+    #[must_use]
+    pub fn to_system_time(&self, time: Time) -> SystemTime {
+        self.inner.clock.wall(time)
+    }
+
+    /// Returns the time of the tree now.
+    #[must_use]
+    pub fn now(&self) -> Time {
+        self.inner.clock.now()
+    }
+
+    /// Adds a child to the supervisor at `parent`, after its other children, and starts it when its turn comes. Returns when
+    /// the child is ready. An added child is removed when its supervisor restarts.
+    ///
+    /// # Errors
+    /// When there is no such supervisor, it is full, the name is taken, the spec is wrong, or the first start fails; the
+    /// child is removed then.
+    ///
+    /// # Cancel safety
+    /// Safe: when this future is dropped, the child stays.
+    pub async fn add_child(
+        &self,
+        parent: impl Into<Path>,
+        child: impl Into<Child>,
+    ) -> Result<Outcome, Refusal> {
+        let parent = parent.into();
+        let assembled = assemble(child.into(), Some(&parent));
+        let find = |machine: &Machine| machine.find(&parent);
+        let (_, answer) = self.inner.add(&parent, find, assembled, IfTaken::Refuse)?;
+        answer.wait().await
+    }
+
+    /// Starts an idle child, and forgets its earlier restarts. Returns when the child is ready. If the start fails, the child
+    /// stays idle.
+    ///
+    /// # Errors
+    /// When there is no such child, it is not idle, its supervisor is down, or the attempt fails.
+    ///
+    /// # Cancel safety
+    /// Dropping this future does not undo the start. The same holds for the other commands.
+    pub async fn start_child(&self, path: impl Into<Path>) -> Result<Outcome, Refusal> {
+        self.inner.command(&path.into(), Command::Start).await
+    }
+
+    /// Stops a child. It stays idle until it is started by a command. Returns how the child was stopped, when it has ended.
+    ///
+    /// # Errors
+    /// When there is no such child.
+    pub async fn stop_child(&self, path: impl Into<Path>) -> Result<Outcome, Refusal> {
+        self.inner.command(&path.into(), Command::Stop).await
+    }
+
+    /// Stops a child if it runs, and starts it again at once. Returns when the new attempt is ready or has failed.
+    ///
+    /// # Errors
+    /// When there is no such child, its supervisor is down, or the new attempt fails.
+    pub async fn restart_child(&self, path: impl Into<Path>) -> Result<Outcome, Refusal> {
+        self.inner.command(&path.into(), Command::Restart).await
+    }
+
+    /// Stops a child if it runs, and removes it from the tree. Returns when it has ended.
+    ///
+    /// # Errors
+    /// When there is no such child, or siblings depend on it.
+    pub async fn remove_child(&self, path: impl Into<Path>) -> Result<Outcome, Refusal> {
+        self.inner.command(&path.into(), Command::Remove).await
+    }
+}
+
+impl Ctx {
+    /// Returns the tree, for commands and for looking at it.
+    #[must_use]
+    pub fn tree(&self) -> TreeHandle {
+        TreeHandle::new(Arc::clone(self.inner()))
+    }
+}
+
+impl TreeInner {
+    /// Adds a child below the supervisor that `find` returns; its path is `parent_path`.
+    fn add(
+        self: &Arc<Self>,
+        parent_path: &Path,
+        find: impl FnOnce(&Machine) -> Option<ChildId>,
+        assembled: Assembled,
+        if_taken: IfTaken,
+    ) -> Result<(ChildId, Answer), Refusal> {
+        let Assembled { mut declaration, bodies, errors } = assembled;
+        if !errors.is_empty() {
+            return Err(Refusal::Invalid(SpecErrors(errors)));
+        }
+        let now = self.clock.now();
+        // Bodies that the machine does not take are dropped after the lock is released.
+        let mut unused = bodies;
+        self.with_state(|state| {
+            let parent = find(&state.machine).ok_or(Refusal::NotFound)?;
+            if let IfTaken::Number = if_taken {
+                number_if_taken(state, parent_path, &mut declaration)?;
+            }
+            let (request, answer) = state.replies.expect();
+            match state.machine.add_child(now, parent, &declaration, Some(request)) {
+                Ok(ids) => {
+                    let id = ids[0];
+                    unused = install(state, self, ids, std::mem::take(&mut unused));
+                    Ok((id, answer))
+                }
+                Err(refusal) => {
+                    state.replies.take(request);
+                    Err(refusal)
+                }
+            }
+        })
+    }
+
+    /// Adds a spawned child: temporary, below the nearest supervisor above `caller` that is no group. If its name is taken, a
+    /// number is appended.
+    pub(crate) fn add_spawned(self: &Arc<Self>, caller: ChildId, child: Child) -> Result<ChildId, Refusal> {
+        let (parent, path) = self.nearest_supervisor(caller).ok_or(Refusal::NotASupervisor)?;
+        let assembled = assemble(child.restart(Restart::Temporary), Some(&path));
+        self.add(&path, |_| Some(parent), assembled, IfTaken::Number).map(|(id, _)| id)
+    }
+
+    fn nearest_supervisor(&self, below: ChildId) -> Option<(ChildId, Path)> {
+        let state = self.state();
+        let machine = &state.machine;
+        let mut above = machine.parent(below);
+        while let Some(id) = above {
+            if machine.is_group(id) == Some(false) {
+                return Some((id, machine.path(id)?));
+            }
+            above = machine.parent(id);
+        }
+        None
+    }
+}
+
+/// What happens to a child whose name is taken.
+#[derive(Clone, Copy)]
+enum IfTaken {
+    Refuse,
+    /// Appends a number to its name.
+    Number,
+}
+
+fn number_if_taken(state: &State, parent: &Path, declared: &mut ChildDeclaration) -> Result<(), Refusal> {
+    /// The next number, for all trees of the program.
+    static NUMBER: AtomicU64 = AtomicU64::new(2);
+    let name = declared.name.clone();
+    while state.machine.find(&parent.join(declared.name.as_str())).is_some() {
+        let numbered = format!("{name}.{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        declared.name = Name::new(numbered).map_err(|error| {
+            let message = error.to_string();
+            Refusal::Invalid(SpecErrors(vec![SpecError { path: parent.clone(), field: "name", message }]))
+        })?;
+    }
+    Ok(())
+}

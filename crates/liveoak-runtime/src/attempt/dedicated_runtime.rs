@@ -1,0 +1,185 @@
+//! A Tokio runtime of its own for a subtree, with its own threads.
+//!
+//! Code that blocks or computes there takes no thread from the rest of the tree. The runtime is created before the first
+//! child of the subtree starts, and shut down after the last one has ended. To the machine that is an attempt of the
+//! supervisor: ready when the runtime exists, ended when it is shut down.
+//!
+//! A thread of its own creates the runtime, because creating one can block and dropping one must not happen on a worker.
+
+use crate::attempt::cell::{AttemptCell, Owner};
+use crate::attempt::panic::catch;
+use crate::util::lock::lock;
+use liveoak_core::{Exit, KILL_WAIT};
+use std::io;
+use std::sync::{Arc, Mutex, OnceLock};
+use tokio::runtime::{Builder, Handle, Runtime};
+
+/// Settings of the Tokio runtime that a [`Supervisor`](crate::Supervisor) or [`Group`](crate::Group) has for its children.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DedicatedRuntime {
+    threads: usize,
+    name: String,
+}
+
+impl DedicatedRuntime {
+    /// Describes a runtime with `threads` worker threads, at least one. The threads are called `name`, of which the system
+    /// shows 15 bytes.
+    #[must_use]
+    pub fn new(name: impl Into<String>, threads: usize) -> Self {
+        Self { threads: threads.max(1), name: name.into() }
+    }
+
+    /// Returns the number of worker threads.
+    #[must_use]
+    pub const fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// Creates the runtime on a thread that keeps it until the cell is asked to stop. `opened` gets its handle. `tree` is
+    /// the runtime of the tree.
+    pub(crate) fn open<T: Owner>(
+        self,
+        cell: Arc<AttemptCell<T>>,
+        tree: Handle,
+        opened: impl FnOnce(&Arc<AttemptCell<T>>, Handle) + Send + 'static,
+    ) {
+        let in_thread = Arc::clone(&cell);
+        let name: String = self.name.chars().filter(|c| *c != '\0').collect();
+        let spawned = std::thread::Builder::new().name(name.clone()).spawn(move || {
+            let exit = catch(Some("dedicated runtime"), || {
+                self.serve(&in_thread, name, &tree, |handle| opened(&in_thread, handle))
+            });
+            in_thread.body_ended(exit.unwrap_or_else(|panic| Exit::Panicked(Arc::new(panic))));
+        });
+        if let Err(error) = spawned {
+            cell.body_ended(Exit::failed(error));
+        }
+    }
+
+    /// Runs on the thread of the runtime, from its creation to its shutdown.
+    fn serve<T: Owner>(
+        &self,
+        cell: &AttemptCell<T>,
+        name: String,
+        tree: &Handle,
+        opened: impl FnOnce(Handle),
+    ) -> Exit {
+        let created =
+            try_threads(self.threads).and_then(|()| create(self.threads, move || name.clone(), tree));
+        let runtime = match created {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                let what = format!("no dedicated runtime with {} threads: {error}", self.threads);
+                return Exit::failed(io::Error::new(error.kind(), what));
+            }
+        };
+        opened(runtime.handle().clone());
+        runtime.block_on(cell.orders.stopping());
+        // Its children have ended or are abandoned. Half the wait is for what they left behind.
+        runtime.shutdown_timeout(KILL_WAIT / 2);
+        Exit::Stopped
+    }
+}
+
+/// Checks that the system grants `count` threads now: starts them side by side, and lets them end again.
+///
+/// The check comes first because Tokio panics when it is refused a thread while it creates a runtime, and leaks what it had
+/// created by then.
+fn try_threads(count: usize) -> io::Result<()> {
+    let gate = Mutex::new(());
+    std::thread::scope(|scope| {
+        // Holds each thread back until all have started.
+        let closed = lock(&gate);
+        let start = |_| std::thread::Builder::new().spawn_scoped(scope, || drop(lock(&gate)));
+        let started: io::Result<Vec<_>> = (0..count).map(start).collect();
+        drop(closed);
+        // A thread counts against the system's limit until it is joined.
+        started?.into_iter().try_for_each(|thread| thread.join().map_err(|_| io::ErrorKind::Other.into()))
+    })
+}
+
+/// Creates the runtime.
+///
+/// Panics if the system refuses a thread after all. The panic comes at once, and leaves no thread behind: the threads
+/// begin their work only when the runtime is complete. Some file descriptors stay open, because Tokio leaks those of a
+/// runtime that panicked during its creation.
+fn create(
+    threads: usize,
+    name: impl Fn() -> String + Send + Sync + 'static,
+    tree: &Handle,
+) -> io::Result<Runtime> {
+    let created = Created(Arc::default());
+    let for_threads = Arc::clone(&created.0);
+    let begin = move || {
+        if !for_threads.wait() {
+            // Ends the thread without a message: the panic of the creating thread is the message.
+            std::panic::resume_unwind(Box::new(()));
+        }
+    };
+    let mut builder = Builder::new_multi_thread();
+    builder.worker_threads(threads).thread_name_fn(name).on_thread_start(begin).enable_all();
+    // When its creation panics, Tokio waits for the threads that exist already, which never end. Inside a runtime, where
+    // blocking is forbidden, it does not wait.
+    let runtime = tree.block_on(async { builder.build() })?;
+    let _ = created.0.set(true);
+    Ok(runtime)
+}
+
+/// Tells the threads of a runtime whether its creation succeeded. Dropped before that, it tells them that it failed.
+struct Created(Arc<OnceLock<bool>>);
+
+impl Drop for Created {
+    fn drop(&mut self) {
+        let _ = self.0.set(false);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    use std::time::{Duration, Instant};
+
+    /// A thread starts and ends in far less.
+    const TIMEOUT: Duration = Duration::from_secs(20);
+
+    /// Returns the number of threads of this process with this name.
+    fn threads(name: &str) -> usize {
+        let tasks = std::fs::read_dir("/proc/self/task").expect("the threads").flatten();
+        let names = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok());
+        names.filter(|called| called.trim_end() == name).count()
+    }
+
+    /// Returns `true` as soon as `count` threads have this name, and `false` after a timeout.
+    fn comes_to_be(count: usize, name: &str) -> bool {
+        let begun = Instant::now();
+        while threads(name) != count {
+            if begun.elapsed() > TIMEOUT {
+                return false;
+            }
+            std::thread::yield_now();
+        }
+        true
+    }
+
+    #[test]
+    fn a_runtime_that_is_refused_its_second_thread_panics_at_once_and_its_first_thread_ends() {
+        const NAME: &str = "oak-refused";
+        let tree = Builder::new_current_thread().build().expect("a runtime");
+        let asked = AtomicUsize::new(0);
+        let first_was_there = Arc::new(AtomicBool::new(false));
+        let there = Arc::clone(&first_was_there);
+        let name = move || match asked.fetch_add(1, Ordering::Relaxed) {
+            0 => NAME.to_owned(),
+            _ => {
+                // A thread sets its own name when it starts: before that, the count would miss it.
+                there.store(comes_to_be(1, NAME), Ordering::Relaxed);
+                // The standard library panics at such a name, at the point where Tokio panics if the system refuses a thread.
+                "\0".to_owned()
+            }
+        };
+        assert!(catch(None, || create(2, name, tree.handle())).is_err());
+        assert!(first_was_there.load(Ordering::Relaxed), "the first thread never began");
+        assert!(comes_to_be(0, NAME), "the first thread lives on");
+    }
+}

@@ -1,0 +1,17 @@
+//! The lowest storey: one attempt of one child, whatever it runs.
+//!
+//! * `body` – the trait of what a child runs, and what the user's code may return.
+//! * `cell` – the shared record of one attempt; reports its end to the [`Owner`](cell::Owner) that made it.
+//! * `orders` – the requests to stop and to die, and how a task waits for them.
+//! * `subtasks` – the tasks that an attempt has spawned, and when the attempt has ended.
+//! * `dedicated_runtime` – the attempt of a supervisor with a Tokio runtime of its own.
+//! * `panic` – panics as values.
+//!
+//! Nothing here knows the tree: no file of this folder uses `engine` or `api`.
+
+pub(crate) mod body;
+pub(crate) mod cell;
+pub(crate) mod dedicated_runtime;
+pub(crate) mod orders;
+pub(crate) mod panic;
+pub(crate) mod subtasks;

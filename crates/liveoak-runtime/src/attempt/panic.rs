@@ -1,0 +1,71 @@
+//! Panics as values: the one place where this crate catches a panic of user code and describes it.
+//!
+//! `catch_unwind` returns the message only. Location and backtrace are visible to the panic hook, and a library does not
+//! install a hook unasked. The user asks for it by [`capture_panics`]; [`Supervisor::run`](crate::Supervisor::run), which
+//! takes over the whole program, does so too.
+
+use crate::util::waker_guard::drop_payload;
+use liveoak_core::Panic;
+use std::any::Any;
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Once;
+
+/// What the panic hook saw of a panic.
+struct Seen {
+    /// The message. Compared with the message of the caught panic, to tell whether both are the same panic.
+    message: Option<String>,
+    location: Option<String>,
+    backtrace: Option<String>,
+}
+
+thread_local! {
+    /// The last panic on this thread. One entry, replaced by the next.
+    static SEEN: RefCell<Option<Seen>> = const { RefCell::new(None) };
+}
+
+/// Makes exits keep the location of a panic from now on and, if backtraces are enabled (`RUST_BACKTRACE`), its backtrace.
+///
+/// Adds a panic hook in front of the present one, which still runs. A second call changes nothing.
+pub fn capture_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            let backtrace = Backtrace::capture();
+            let seen = Seen {
+                message: text(info.payload()).map(str::to_owned),
+                location: info.location().map(ToString::to_string),
+                backtrace: (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string()),
+            };
+            // While this thread's storage is being torn down there is no slot any more.
+            let _ = SEEN.try_with(|slot| slot.replace(Some(seen)));
+            before(info);
+        }));
+    });
+}
+
+/// Runs `f` and returns its panic as a value. `during` says in which part of the user's code it ran.
+pub(crate) fn catch<T>(during: Option<&'static str>, f: impl FnOnce() -> T) -> Result<T, Panic> {
+    let outcome = catch_unwind(AssertUnwindSafe(f));
+    outcome.map_err(|payload| {
+        let panic = describe(&*payload, during);
+        drop_payload(payload);
+        panic
+    })
+}
+
+fn text(payload: &(dyn Any + Send)) -> Option<&str> {
+    let text = payload.downcast_ref::<&'static str>().copied();
+    text.or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+}
+
+fn describe(payload: &(dyn Any + Send), during: Option<&'static str>) -> Panic {
+    let message = text(payload);
+    // A panic that is resumed passes no hook, so what the hook saw last may be another panic.
+    let seen = SEEN.try_with(RefCell::take).ok().flatten().filter(|seen| seen.message.as_deref() == message);
+    let message = message.unwrap_or("a value that is not text").to_owned();
+    let (location, backtrace) = seen.map_or((None, None), |seen| (seen.location, seen.backtrace));
+    Panic { message, location, backtrace, during }
+}

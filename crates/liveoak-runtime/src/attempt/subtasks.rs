@@ -1,0 +1,153 @@
+//! The subtasks of an attempt, and the moment when the attempt has ended.
+//!
+//! An attempt ends when its body *and* all its subtasks have ended. The call that completes this returns [`End::Attempt`],
+//! exactly once. When the body ends, the subtasks that are left are aborted.
+//!
+//! A subtask is admitted before it is spawned, so that the end of the attempt waits for it. Its abort handle is stored
+//! after that; if the body has ended in between, the subtask is aborted at once.
+//!
+//! Tested under loom: `loom/src/subtasks_tests.rs`.
+
+use crate::attempt::orders::{BodyEnd, Orders};
+use crate::util::lock::lock;
+use crate::util::sync::Mutex;
+use std::collections::BTreeMap;
+
+/// Ends a subtask early.
+pub(crate) trait Abort {
+    fn abort(&self);
+}
+
+/// The subtasks of one attempt. `H` aborts a subtask, `E` is an exit, `P` is the path of the child.
+///
+/// Most attempts have no subtask and never ask for their path: for them this is a null pointer and a lock.
+pub(crate) struct Subtasks<H, E, P>(Mutex<Option<Box<Record<H, E, P>>>>);
+
+struct Record<H, E, P> {
+    /// The path of the child, once it was asked for.
+    path: Option<P>,
+    /// The number of the next subtask.
+    next: u64,
+    /// The subtasks that live. Bounded by what the user spawns; each is removed as it ends.
+    live: BTreeMap<u64, Option<H>>,
+    /// How the body ended, while subtasks still live.
+    body: Option<E>,
+    /// The first panic of a subtask. It is the exit of the attempt.
+    panic: Option<E>,
+}
+
+impl<H, E, P> Default for Record<H, E, P> {
+    fn default() -> Self {
+        Self { path: None, next: 0, live: BTreeMap::new(), body: None, panic: None }
+    }
+}
+
+/// What the end of a body or of a subtask means for its attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum End<E> {
+    /// The attempt has ended, with this exit.
+    Attempt(E),
+    /// The attempt will end with this exit when its last subtask has ended.
+    Body(E),
+    /// No change.
+    Unchanged,
+}
+
+impl<H: Abort + Clone, E: Clone, P: Clone> Subtasks<H, E, P> {
+    pub(crate) fn new() -> Self {
+        Self(Mutex::new(None))
+    }
+
+    /// Returns the path that was stored, if any.
+    pub(crate) fn cached_path(&self) -> Option<P> {
+        lock(&self.0).as_ref().and_then(|record| record.path.clone())
+    }
+
+    /// Stores the path of the child.
+    pub(crate) fn cache_path(&self, path: P) {
+        lock(&self.0).get_or_insert_default().path = Some(path);
+    }
+
+    /// Admits a subtask and returns its number. Returns `None` if the body has ended or is abandoned.
+    pub(crate) fn admit(&self, orders: &Orders) -> Option<u64> {
+        let mut record = lock(&self.0);
+        if !orders.admit_subtask() {
+            return None;
+        }
+        let record = record.get_or_insert_default();
+        let number = record.next;
+        record.next += 1;
+        record.live.insert(number, None);
+        Some(number)
+    }
+
+    /// Stores the handle of an admitted subtask. If the body has ended meanwhile, aborts the subtask.
+    pub(crate) fn store_handle(&self, orders: &Orders, number: u64, handle: H) {
+        let mut record = lock(&self.0);
+        let place = record.as_mut().and_then(|record| record.live.get_mut(&number));
+        if let Some(place) = place {
+            *place = Some(handle.clone());
+        }
+        let abort = !orders.admits_subtasks();
+        drop(record);
+        if abort {
+            handle.abort();
+        }
+    }
+
+    /// Records the end of a subtask. A `panic` becomes the exit of the attempt; the caller then ends the body.
+    pub(crate) fn ended(&self, orders: &Orders, number: u64, panic: Option<E>) -> End<E> {
+        let mut guard = lock(&self.0);
+        let Some(record) = guard.as_mut() else { return End::Unchanged };
+        let ended = record.live.remove(&number);
+        if record.panic.is_none() {
+            record.panic.clone_from(&panic);
+        }
+        let body = record.body.take_if(|_| record.live.is_empty());
+        let exit = body.map(|body| record.panic.take().unwrap_or(body));
+        drop(guard);
+        drop(ended);
+        match exit {
+            Some(exit) => {
+                orders.attempt_ended();
+                End::Attempt(exit)
+            }
+            None => panic.map_or(End::Unchanged, End::Body),
+        }
+    }
+
+    /// Records the end of the body, and aborts the subtasks that still live.
+    pub(crate) fn body_ended(&self, orders: &Orders, exit: E) -> End<E> {
+        match orders.body_ended() {
+            BodyEnd::Repeated => return End::Unchanged,
+            BodyEnd::Alone => return End::Attempt(exit),
+            BodyEnd::WithSubtasks => {}
+        }
+        let mut guard = lock(&self.0);
+        let record = guard.get_or_insert_default();
+        if record.live.is_empty() {
+            let exit = record.panic.take().unwrap_or(exit);
+            drop(guard);
+            orders.attempt_ended();
+            return End::Attempt(exit);
+        }
+        let seen = record.panic.clone().unwrap_or_else(|| exit.clone());
+        record.body = Some(exit);
+        let handles = record.handles();
+        drop(guard);
+        handles.iter().for_each(Abort::abort);
+        End::Body(seen)
+    }
+
+    /// Aborts every subtask.
+    pub(crate) fn abort_all(&self) {
+        let handles = lock(&self.0).as_ref().map(|record| record.handles()).unwrap_or_default();
+        handles.iter().for_each(Abort::abort);
+    }
+}
+
+impl<H: Clone, E, P> Record<H, E, P> {
+    fn handles(&self) -> Vec<H> {
+        self.live.values().flatten().cloned().collect()
+    }
+}

@@ -1,0 +1,180 @@
+//! Turns the effects of the machine into actions, in batches. The only file that does.
+//!
+//! An effect is taken from the machine under the lock and becomes an [`Action`], which holds all that is needed to perform
+//! it outside the lock. Two kinds of effect are done here at once, because they run no user code: an event is queued, and
+//! a heartbeat check is answered.
+
+use crate::attempt::body::Body;
+use crate::attempt::cell::{AttemptCell, Owner};
+use crate::attempt::dedicated_runtime::DedicatedRuntime;
+use crate::engine::ended::Ended;
+use crate::engine::events::Broadcast;
+use crate::engine::replies::ReplySender;
+use crate::engine::state::{ChildEntry, TreeState};
+use liveoak_core::{Attempt, ChildId, Effect, Input, Outcome, Refusal, Time};
+use std::sync::Arc;
+use tokio::runtime::Handle;
+
+/// How many effects a thread performs before it leaves the rest to the timer task. About a millisecond's work.
+const EFFECTS_PER_TURN: usize = 4096;
+
+/// How many effects are taken at a time, beside the first.
+const BATCH: usize = 15;
+
+/// An effect that is ready to be performed outside the lock.
+pub(crate) enum Action<T> {
+    /// Starts an attempt. Without a handle it runs on the tree's own runtime.
+    Start {
+        body: Arc<dyn Body<T>>,
+        cell: Arc<AttemptCell<T>>,
+        handle: Option<Handle>,
+    },
+    /// Creates a dedicated runtime.
+    OpenRuntime {
+        settings: DedicatedRuntime,
+        cell: Arc<AttemptCell<T>>,
+    },
+    Ask(Arc<AttemptCell<T>>),
+    Kill(Arc<AttemptCell<T>>),
+    Abandon(Arc<AttemptCell<T>>),
+    /// Drops what a removed child ran.
+    Drop(ChildEntry<T>),
+    Reply(ReplySender, Result<Outcome, Refusal>),
+    /// The whole tree is ready for the first time.
+    TreeReady,
+    TreeEnded(Ended),
+    Nothing,
+}
+
+/// The effects that one thread performs in one turn, a few at a time.
+pub(crate) struct Batch<T> {
+    /// The first action. Most inputs have one effect or none, which then needs no allocation.
+    first: Option<Action<T>>,
+    more: Vec<Action<T>>,
+    /// How many steps of the stop of dynamic groups this turn may still take. Each step is as many effects as the group has
+    /// members.
+    group_steps: usize,
+    /// The number of effects taken in this turn.
+    taken: usize,
+    /// `true` if the machine had no more effects for this turn.
+    pub(crate) drained: bool,
+}
+
+impl<T: Owner> Batch<T> {
+    pub(crate) const fn new(group_steps: usize) -> Self {
+        Self { first: None, more: Vec::new(), group_steps, taken: 0, drained: false }
+    }
+
+    /// Takes the next effects from the machine.
+    pub(crate) fn take(&mut self, state: &mut TreeState<T>, tree: &T, events: &Broadcast) {
+        let first = self.next_effect(state);
+        let second = if first.is_some() { self.next_effect(state) } else { None };
+        self.first = first.map(|effect| state.prepare(tree, events, effect));
+        self.drained = true;
+        if let Some(second) = second {
+            self.take_more(second, state, tree, events);
+        }
+        self.taken += 1 + self.more.len();
+    }
+
+    fn take_more(&mut self, second: Effect, state: &mut TreeState<T>, tree: &T, events: &Broadcast) {
+        let mut effects = Vec::with_capacity(BATCH);
+        effects.push(second);
+        while effects.len() < BATCH {
+            let Some(effect) = self.next_effect(state) else { break };
+            effects.push(effect);
+        }
+        self.drained = effects.len() < BATCH;
+        state.prefetch(&effects);
+        self.more.extend(effects.into_iter().map(|effect| state.prepare(tree, events, effect)));
+    }
+
+    fn next_effect(&mut self, state: &mut TreeState<T>) -> Option<Effect> {
+        state.machine.poll_prompt_effect().or_else(|| {
+            self.group_steps = self.group_steps.checked_sub(1)?;
+            state.machine.poll_effect()
+        })
+    }
+
+    /// Returns `true` if the thread has done enough, and the timer task does the rest.
+    pub(crate) const fn ends_turn(&self) -> bool {
+        self.taken >= EFFECTS_PER_TURN
+    }
+
+    /// Removes the actions that were taken last.
+    pub(crate) fn actions(&mut self) -> impl Iterator<Item = Action<T>> {
+        self.first.take().into_iter().chain(self.more.drain(..))
+    }
+}
+
+impl<T: Owner> TreeState<T> {
+    /// Reads every cell that the effects are about. The cells lie scattered in memory. Plain reads of them are fetched in
+    /// parallel; the reference counting that follows would fetch them one after another.
+    fn prefetch(&self, effects: &[Effect]) {
+        let attempts = effects.iter().map(|effect| match effect {
+            Effect::Ask { id, .. } | Effect::Kill { id, .. } => {
+                self.cell_in_slot(*id).map_or(0, |cell| cell.attempt.0)
+            }
+            _ => 0,
+        });
+        std::hint::black_box(attempts.fold(0, u64::wrapping_add));
+    }
+
+    fn prepare(&mut self, tree: &T, events: &Broadcast, effect: Effect) -> Action<T> {
+        match effect {
+            Effect::Start { id, attempt } => self.prepare_start(tree, id, attempt),
+            Effect::Ask { id, attempt } => self.live_cell(id, attempt).map_or(Action::Nothing, Action::Ask),
+            Effect::Kill { id, attempt } => self.live_cell(id, attempt).map_or(Action::Nothing, Action::Kill),
+            Effect::Abandon { id, attempt } => match self.live_cell(id, attempt) {
+                Some(cell) => {
+                    self.release(&cell);
+                    Action::Abandon(cell)
+                }
+                None => Action::Nothing,
+            },
+            Effect::Forget { id } => match self.children.get_mut(id.slot) {
+                Some(entry) if entry.is_of(id) => Action::Drop(std::mem::replace(entry, ChildEntry::Vacant)),
+                Some(_) | None => Action::Nothing,
+            },
+            Effect::CheckHeartbeat { id, attempt } => {
+                if let Some(cell) = self.live_cell(id, attempt) {
+                    let (beaten, random) = (cell.orders.take_beat(), self.random());
+                    // The machine's time does not go back: zero means "no later than now".
+                    self.machine.handle(Time::ZERO, random, Input::Heartbeat { id, attempt, beaten });
+                }
+                Action::Nothing
+            }
+            Effect::Reply { request, result } => match self.replies.take(request) {
+                Some(sender) => Action::Reply(sender, result),
+                None => Action::Nothing,
+            },
+            Effect::Event(event) => {
+                events.push(*event);
+                Action::Nothing
+            }
+            Effect::TreeReady => Action::TreeReady,
+            Effect::TreeEnded { exit, report } => Action::TreeEnded(Ended { exit, report }),
+        }
+    }
+
+    fn prepare_start(&mut self, tree: &T, id: ChildId, attempt: Attempt) -> Action<T> {
+        if self.runtime_lost {
+            return Action::Nothing;
+        }
+        let handle = self.runtime_for(id);
+        match self.children.get_mut(id.slot) {
+            Some(ChildEntry::Leaf { serial, body, cell: held }) if *serial == id.serial => {
+                let cell = AttemptCell::new(tree.clone(), id, attempt, handle.is_none());
+                *held = Some(Arc::clone(&cell));
+                Action::Start { body: Arc::clone(body), cell, handle }
+            }
+            Some(ChildEntry::Supervisor { serial, dedicated: Some(own) }) if *serial == id.serial => {
+                // The thread that keeps a dedicated runtime is in no runtime's context.
+                let cell = AttemptCell::new(tree.clone(), id, attempt, false);
+                own.cell = Some(Arc::clone(&cell));
+                Action::OpenRuntime { settings: own.settings.clone(), cell }
+            }
+            Some(_) | None => Action::Nothing,
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! The event stream, for subscribers and for `tracing`.
+//!
+//! The machine's events are queued under the tree's lock in their order, and delivered outside it by one thread at a time,
+//! because readers and log subscribers are user code that may call back into the tree. A slow reader loses events and is
+//! told how many; it never slows the tree down.
+
+use crate::attempt::panic::catch;
+use crate::engine::ended::drop_catching_panics;
+use crate::engine::outbox::Outbox;
+use crate::util::lock::lock;
+use crate::util::waker_guard::WakerGuard;
+use liveoak_core::{Event, EventKind, Severity};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::broadcast;
+use tracing::level_filters::LevelFilter;
+
+/// How many events a reader may be behind before it loses the oldest. About 150 KiB, allocated with the first
+/// subscriber.
+const EVENTS_KEPT: usize = 1024;
+
+/// Delivers the events of one tree.
+#[derive(Default)]
+pub(crate) struct Broadcast {
+    /// Created with the first subscriber, closed when the tree has ended.
+    sender: Mutex<Sender>,
+    /// `true` while there is a sender. Reading this is cheaper than the lock.
+    subscribed: AtomicBool,
+    /// The events that are not delivered yet.
+    outbox: Outbox<Event>,
+}
+
+#[derive(Debug, Default)]
+enum Sender {
+    #[default]
+    Unused,
+    Open(broadcast::Sender<Event>),
+    Closed,
+}
+
+impl Broadcast {
+    /// Returns a reader of the events after number `after`.
+    pub(crate) fn subscribe(&self, after: u64) -> Events {
+        let mut sender = lock(&self.sender);
+        if let Sender::Unused = *sender {
+            *sender = Sender::Open(broadcast::channel(EVENTS_KEPT).0);
+            self.subscribed.store(true, Ordering::Release);
+        }
+        let receiver = match &*sender {
+            Sender::Open(sender) => sender.subscribe(),
+            Sender::Unused | Sender::Closed => broadcast::channel(1).1,
+        };
+        Events { receiver, seen: after, after_gap: None, guard: WakerGuard::new() }
+    }
+
+    /// Ends the stream after the events that are queued.
+    pub(crate) fn close(&self) {
+        self.outbox.close();
+        self.flush();
+    }
+
+    fn open_sender(&self) -> Option<broadcast::Sender<Event>> {
+        if !self.subscribed.load(Ordering::Acquire) {
+            return None;
+        }
+        match &*lock(&self.sender) {
+            Sender::Open(sender) => Some(sender.clone()),
+            Sender::Unused | Sender::Closed => None,
+        }
+    }
+
+    /// Returns the least severity that a subscriber or the log wants now. Returns `None` if neither exists: then an event
+    /// costs nothing.
+    pub(crate) fn interest(&self) -> Option<Severity> {
+        if self.open_sender().is_some_and(|sender| sender.receiver_count() > 0) {
+            return Some(Severity::Debug);
+        }
+        match LevelFilter::current() {
+            LevelFilter::OFF => None,
+            LevelFilter::ERROR => Some(Severity::Error),
+            LevelFilter::WARN => Some(Severity::Warn),
+            LevelFilter::INFO => Some(Severity::Info),
+            _ => Some(Severity::Debug),
+        }
+    }
+
+    /// Queues an event.
+    pub(crate) fn push(&self, event: Event) {
+        self.outbox.push(event);
+    }
+
+    /// Delivers the queued events, unless another thread does.
+    pub(crate) fn flush(&self) {
+        let closed = self.outbox.flush(|event| {
+            // A log subscriber is user code: if it panics, only this line of the log is lost.
+            let _ = catch(None, || trace(&event));
+            if let Some(sender) = self.open_sender() {
+                // Sending without readers is no error. It drops the oldest event, whose destructor may be user code.
+                let _ = catch(None, || drop(sender.send(event)));
+            }
+        });
+        if closed {
+            let sender = std::mem::replace(&mut *lock(&self.sender), Sender::Closed);
+            self.subscribed.store(false, Ordering::Release);
+            drop_catching_panics(sender);
+        }
+    }
+}
+
+/// A reader of a tree's events.
+#[derive(Debug)]
+pub struct Events {
+    receiver: broadcast::Receiver<Event>,
+    /// The number of the last event that the reader knows.
+    seen: u64,
+    /// The event after a gap, while the gap is reported.
+    after_gap: Option<Event>,
+    /// Stands around the reader's waker: a waker that panics cuts off no other reader.
+    guard: WakerGuard,
+}
+
+/// What a reader of events gets next.
+#[derive(Clone, Debug)]
+pub enum EventOrLost {
+    /// The next event.
+    Event(Event),
+    /// The reader was too slow and has lost this many events. A new [`watch`](crate::TreeHandle::watch) returns a snapshot
+    /// that includes them.
+    Lost(u64),
+}
+
+impl Events {
+    /// Returns the next event, or how many were lost. Returns `None` when the tree has ended and all events were read.
+    ///
+    /// # Cancel safety
+    /// Safe: no event is lost by dropping this future.
+    pub async fn next(&mut self) -> Option<EventOrLost> {
+        if let Some(event) = self.after_gap.take() {
+            return Some(EventOrLost::Event(event));
+        }
+        loop {
+            match self.guard.wait(self.receiver.recv()).await {
+                // The snapshot already includes this event.
+                Ok(event) if event.number <= self.seen => {}
+                Ok(event) => {
+                    // The tree numbers its events without gaps, so this reader has missed those in between.
+                    let lost = event.number - self.seen - 1;
+                    self.seen = event.number;
+                    if lost == 0 {
+                        return Some(EventOrLost::Event(event));
+                    }
+                    self.after_gap = Some(event);
+                    return Some(EventOrLost::Lost(lost));
+                }
+                Err(broadcast::error::RecvError::Lagged(_)) => {}
+                Err(broadcast::error::RecvError::Closed) => return None,
+            }
+        }
+    }
+}
+
+/// Writes an event to the log of the program.
+fn trace(event: &Event) {
+    macro_rules! line {
+        ($level:ident) => {
+            tracing::$level!(
+                target: "liveoak",
+                number = event.number,
+                path = %event.path,
+                event = event.kind.name(),
+                "{}",
+                Line(event)
+            )
+        };
+    }
+    match event.kind.severity() {
+        Severity::Debug => line!(debug),
+        Severity::Info => line!(info),
+        Severity::Warn => line!(warn),
+        Severity::Error => line!(error),
+    }
+}
+
+/// Shows an event as one line of text.
+struct Line<'a>(&'a Event);
+
+impl std::fmt::Display for Line<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let path = &self.0.path;
+        match &self.0.kind {
+            EventKind::Starting { attempt, .. } => write!(f, "{path}: starting, attempt {attempt}"),
+            EventKind::Ready { took, .. } => write!(f, "{path}: ready after {took:.1?}"),
+            EventKind::Exited { exit, ran, .. } => write!(f, "{path}: {exit}, after {ran:.1?}"),
+            EventKind::BackingOff { delay, .. } => write!(f, "{path}: restarts in {delay:.1?}"),
+            EventKind::Stopped { stage, .. } => write!(f, "{path}: stopped ({})", stage.as_str()),
+            EventKind::Quarantined(gave_up) => write!(f, "{path}: quarantined: {gave_up}"),
+            EventKind::GaveUp(gave_up) => write!(f, "{path}: {gave_up}"),
+            EventKind::StartFailed(failure) => write!(f, "{path}: {failure}"),
+            EventKind::AutoShutdown => write!(f, "{path}: ends, because its significant children have ended"),
+            EventKind::RestartSet { children } => {
+                write!(f, "{path}: restarts {children} children together")
+            }
+            EventKind::Health(health) => write!(f, "{path}: {}", format!("{health:?}").to_lowercase()),
+            kind => write!(f, "{path}: {}", kind.name()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_during_a_delivery_loses_one_message_and_the_next_flush_delivers_the_others() {
+        let outbox = Outbox::default();
+        (1..=4).for_each(|message| outbox.push(message));
+        let mut seen = Vec::new();
+        let first = catch(None, || {
+            outbox.flush(|message| {
+                assert_ne!(message, 2, "meant by the test");
+                seen.push(message);
+            })
+        });
+        assert!(first.is_err());
+        outbox.close();
+        assert!(outbox.flush(|message| seen.push(message)), "the end is reported");
+        assert_eq!(seen, [1, 3, 4]);
+    }
+}
