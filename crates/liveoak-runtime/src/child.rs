@@ -10,7 +10,7 @@ use crate::task::TaskBody;
 use crate::thread::ThreadBody;
 use liveoak_core::{
     ChildDeclaration, ChildForm, ChildSpec, Condition, Edge, GroupSpec, Name, Path, Ready, SpecError,
-    SupervisorSpec,
+    SpecProblem, SupervisorSpec,
 };
 use std::fmt;
 use std::future::Future;
@@ -170,7 +170,7 @@ impl Child {
     ) -> ChildDeclaration {
         let path = above.map_or_else(|| Path::new(&self.name), |above| above.join(&self.name));
         let name = Name::new(self.name).unwrap_or_else(|error| {
-            errors.push(SpecError { path: path.clone(), field: "name", message: error.to_string() });
+            errors.push(SpecError { path: path.clone(), field: "name", problem: SpecProblem::Name(error) });
             Name::new("unnamed").unwrap_or_else(|_| unreachable!("`unnamed` is a name"))
         });
         if let Some(stop_within) = self.stop_within {

@@ -7,7 +7,7 @@ use crate::supervisor::install;
 use crate::table::{Answer, Core};
 use liveoak_core::{
     ChildDeclaration, ChildId, Command, Exit, Input, Name, Outcome, Path, Refusal, Restart, Snapshot,
-    SpecError, SpecErrors, StopReport, Time,
+    SpecError, SpecErrors, SpecProblem, StopReport, Time,
 };
 use std::fmt;
 use std::ops::Deref;
@@ -287,8 +287,8 @@ fn number_if_taken(core: &Core, parent: &Path, declared: &mut ChildDeclaration) 
     while core.machine.find(&parent.join(declared.name.as_str())).is_some() {
         let numbered = format!("{name}.{}", NUMBER.fetch_add(1, Ordering::Relaxed));
         declared.name = Name::new(numbered).map_err(|error| {
-            let message = error.to_string();
-            Refusal::Invalid(SpecErrors(vec![SpecError { path: parent.clone(), field: "name", message }]))
+            let problem = SpecProblem::Name(error);
+            Refusal::Invalid(SpecErrors(vec![SpecError { path: parent.clone(), field: "name", problem }]))
         })?;
     }
     Ok(())

@@ -463,19 +463,6 @@ fn shortened(exit: &Exit) -> String {
     }
 }
 
-impl Condition {
-    /// The condition as one word.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Started => "started",
-            Self::Ready => "ready",
-            Self::Healthy => "healthy",
-            Self::Completed => "completed",
-        }
-    }
-}
-
 impl Machine {
     /// Adds one member to a group and starts it at once. Called by [`add_member`](Self::add_member).
     pub(super) fn start_member(&mut self, i: u32) {

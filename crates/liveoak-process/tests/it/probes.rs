@@ -1,7 +1,7 @@
 //! Each probe says no with a reason, then yes.
 
 use crate::support::{Dir, PATIENCE, Stranger, look_for, shell, within};
-use liveoak_process::{Armed, CommandLine, Probe, ProbeError, ProbeFailure};
+use liveoak_process::{CommandLine, Probe, ProbeError, ProbeFailure, ProbeRun};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};
@@ -9,13 +9,13 @@ use tokio::net::{TcpListener, UnixListener};
 const OFTEN: Duration = Duration::from_millis(5);
 
 /// Why the probe says no, in words.
-async fn refusal(probe: &Armed) -> String {
+async fn refusal(probe: &ProbeRun) -> String {
     within(probe.check()).await.expect_err("not ready yet").to_string()
 }
 
 /// Waits in a task of its own until there was one failure.
-async fn waiting(probe: Probe) -> (Armed, tokio::task::JoinHandle<()>) {
-    let probe = probe.every(OFTEN).arm();
+async fn waiting(probe: Probe) -> (ProbeRun, tokio::task::JoinHandle<()>) {
+    let probe = probe.every(OFTEN).start();
     let other = probe.clone();
     let wait = tokio::spawn(async move { other.wait_until_ready().await });
     while probe.latest_failure().is_none() {
@@ -32,7 +32,7 @@ async fn free_port() -> u16 {
 
 #[tokio::test(start_paused = true)]
 async fn a_delay_is_over_when_its_time_has_passed() {
-    let probe = Probe::delay(Duration::from_secs(60)).arm();
+    let probe = Probe::delay(Duration::from_secs(60)).start();
     let started = tokio::time::Instant::now();
     assert_eq!(refusal(&probe).await, "60.0s of its delay remain");
     probe.wait_until_ready().await;
@@ -55,7 +55,7 @@ async fn a_log_probe_waits_for_its_line() {
 
 #[tokio::test]
 async fn a_line_that_came_before_the_wait_counts() {
-    let probe = Probe::log("up").unwrap().arm();
+    let probe = Probe::log("up").unwrap().start();
     let eyes = probe.clone();
     let mut process =
         liveoak_process::Process::spawn(&CommandLine::shell("echo up"), move |line| eyes.observe(line.text))
@@ -68,10 +68,10 @@ async fn a_line_that_came_before_the_wait_counts() {
 #[tokio::test]
 async fn a_new_attempt_has_seen_no_line() {
     let probe = Probe::log("up").unwrap();
-    let first = probe.arm();
+    let first = probe.start();
     first.observe("up");
     assert!(first.check().await.is_ok());
-    assert!(probe.arm().check().await.is_err());
+    assert!(probe.start().check().await.is_err());
 }
 
 #[test]
@@ -94,7 +94,7 @@ async fn a_tcp_probe_waits_for_a_listener() {
 #[tokio::test]
 async fn a_port_alone_is_this_machine_by_either_protocol() {
     let port = free_port().await;
-    let probe = Probe::tcp(&format!(":{port}")).unwrap().arm();
+    let probe = Probe::tcp(&format!(":{port}")).unwrap().start();
     assert_eq!(refusal(&probe).await, format!("connection refused at 127.0.0.1:{port}"));
     // A machine without IPv6 has nothing to listen on; the other half of the test needs none.
     if let Ok(listener) = TcpListener::bind(("::1", port)).await {
@@ -139,13 +139,13 @@ async fn a_command_probe_waits_for_success() {
     within(wait).await.unwrap();
 }
 
-async fn look_for_reason(probe: &Armed, reason: &str) {
+async fn look_for_reason(probe: &ProbeRun, reason: &str) {
     assert_eq!(probe.latest_failure().unwrap().to_string(), reason);
 }
 
 #[tokio::test]
 async fn a_command_probe_that_can_not_start_says_why() {
-    let probe = Probe::command(CommandLine::new("/no/such/probe")).arm();
+    let probe = Probe::command(CommandLine::new("/no/such/probe")).start();
     let failure = within(probe.check()).await.expect_err("there is no such program");
     assert_eq!(failure.to_string(), "`/no/such/probe` did not start");
     assert_eq!(
@@ -159,7 +159,7 @@ async fn a_command_probe_that_hangs_is_killed_with_its_group() {
     let dir = Dir::new();
     let command =
         CommandLine::shell("sh -c 'echo $$ > new; mv new pid; exec sleep 1000' & wait").cwd(dir.path());
-    let probe = Probe::command(command).timeout(PATIENCE).arm();
+    let probe = Probe::command(command).timeout(PATIENCE).start();
     let check = tokio::spawn(async move { probe.check().await });
     let pid =
         tokio::task::spawn_blocking(move || look_for("pid", || std::fs::read_to_string(dir.at("pid")).ok()));
@@ -173,7 +173,7 @@ async fn a_command_probe_that_hangs_is_killed_with_its_group() {
 #[tokio::test]
 async fn a_check_has_a_limit() {
     let limit = Duration::from_millis(50);
-    let probe = Probe::command(CommandLine::shell("exec sleep 1000")).timeout(limit).arm();
+    let probe = Probe::command(CommandLine::shell("exec sleep 1000")).timeout(limit).start();
     let failure = within(probe.check()).await.expect_err("it hangs");
     assert!(matches!(failure, ProbeFailure::TimedOut { .. }));
     assert_eq!(failure.to_string(), "waited 50ms in vain for `/bin/sh -c 'exec sleep 1000'` to succeed");
@@ -201,7 +201,7 @@ async fn serve(listener: TcpListener, answers: &[&str]) -> Vec<String> {
 async fn an_http_probe_waits_for_a_good_answer() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let probe = Probe::http(&format!("http://127.0.0.1:{port}/health?deep")).unwrap().arm();
+    let probe = Probe::http(&format!("http://127.0.0.1:{port}/health?deep")).unwrap().start();
     let answers = [
         "HTTP/1.1 503 Busy\r\n\r\n",
         "HTTP/1.1 404",
@@ -230,7 +230,7 @@ async fn an_http_server_that_never_ends_its_line_is_not_read_for_ever() {
     let port = listener.local_addr().unwrap().port();
     let endless = "x".repeat(1 << 20);
     let _server = tokio::spawn(async move { serve(listener, &[&endless]).await });
-    let probe = Probe::http(&format!("http://127.0.0.1:{port}")).unwrap().timeout(PATIENCE).arm();
+    let probe = Probe::http(&format!("http://127.0.0.1:{port}")).unwrap().timeout(PATIENCE).start();
     assert_eq!(refusal(&probe).await, format!("no answer in HTTP/1 from http://127.0.0.1:{port}/"));
 }
 
@@ -242,7 +242,7 @@ fn https_is_refused_when_asked_for() {
 #[tokio::test]
 async fn waiting_can_be_given_up() {
     let (process, _) = shell("exec sleep 1000").await;
-    let probe = Probe::file("/no/such/file").every(OFTEN).arm();
+    let probe = Probe::file("/no/such/file").every(OFTEN).start();
     assert!(tokio::time::timeout(Duration::from_millis(30), probe.wait_until_ready()).await.is_err());
     assert_eq!(probe.latest_failure().unwrap().to_string(), "/no/such/file does not exist");
     drop(process);
