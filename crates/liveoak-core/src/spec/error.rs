@@ -132,7 +132,7 @@ impl fmt::Display for SpecProblem {
                 return write!(f, "{count} children are too many: at most {MAX_CHILDREN}, or a group");
             }
             Self::BackoffFallsBelow { from, to } => {
-                return write!(f, "{to:?} is less than `from`, {from:?}");
+                return write!(f, "`to` is {to:?}, which is less than `from`, {from:?}");
             }
             Self::UnknownSibling { sibling } => {
                 return write!(f, "there is no sibling called {:?}", sibling.as_str());
@@ -170,7 +170,7 @@ impl fmt::Display for SpecProblem {
                 "a permanent child cannot be significant: it is always restarted, so it never ends"
             }
             Self::SignificantHasNoEffect => {
-                "a significant child means nothing to a supervisor whose auto_shutdown is never"
+                "a significant child has no effect under a supervisor whose auto_shutdown is never"
             }
             Self::AfterItself => "a child cannot come after itself",
         };
@@ -178,14 +178,17 @@ impl fmt::Display for SpecProblem {
     }
 }
 
-/// Writes "children wait for each other in a circle: a after b after a".
+/// How many names of a circle are written at its begin and at its end.
+const MAX_OF_CIRCLE: usize = 12;
+
+/// Writes "children wait for each other in a circle: a after b after a". The middle of a long circle is left out.
 fn circle(children: &[Name], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let names: Vec<&str> = children.iter().chain(children.first()).map(Name::as_str).collect();
     f.write_str("children wait for each other in a circle: ")?;
-    for (i, name) in children.iter().chain(children.first()).enumerate() {
-        if i > 0 {
-            f.write_str(" after ")?;
-        }
-        f.write_str(name.as_str())?;
+    if names.len() <= 2 * MAX_OF_CIRCLE {
+        return f.write_str(&names.join(" after "));
     }
-    Ok(())
+    let (head, tail) = (&names[..MAX_OF_CIRCLE], &names[names.len() - MAX_OF_CIRCLE..]);
+    let left_out = names.len() - 2 * MAX_OF_CIRCLE;
+    write!(f, "{} after ({left_out} more) after {}", head.join(" after "), tail.join(" after "))
 }
