@@ -1,9 +1,9 @@
-//! Whatever the bytes of a `liveoak.toml`: a config that the library takes, or errors with a place that can be shown; never
-//! a panic, and never for ever.
+//! Any bytes as a `liveoak.toml`: reading them ends with a config that the core accepts, or with errors that have a place and can
+//! be shown. It never panics and always ends.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
-    let _good = liveoak_cli::read_bytes(bytes);
+    let _good = liveoak_config::fuzzing::read_bytes(bytes);
 });

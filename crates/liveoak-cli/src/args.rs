@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::config::{defaults, values};
+use liveoak_config::FILE;
 
 /// One supervision tree, from a task to a fleet.
 #[derive(Debug, Parser)]
@@ -14,12 +14,12 @@ use crate::config::{defaults, values};
     after_help = "Exit codes: 0 clean, 1 the tree failed, 2 usage or config, 3 stopped but something was forced."
 )]
 pub(crate) struct Cli {
-    /// What to do.
+    /// The command to run.
     #[command(subcommand)]
     pub(crate) command: Command,
 }
 
-/// What can be done.
+/// The commands of the program.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Start everything that a file declares, and keep it running
@@ -42,7 +42,7 @@ pub(crate) enum Command {
 #[derive(Args, Debug)]
 pub(crate) struct CheckArgs {
     /// The file to check
-    #[arg(value_name = "FILE", default_value = defaults::FILE)]
+    #[arg(value_name = "FILE", default_value = FILE)]
     pub(crate) file: PathBuf,
     /// Print one JSON document on stdout instead
     #[arg(long)]
@@ -53,7 +53,7 @@ pub(crate) struct CheckArgs {
 #[derive(Args, Debug)]
 pub(crate) struct UpArgs {
     /// The file that declares the tree
-    #[arg(value_name = "FILE", default_value = defaults::FILE)]
+    #[arg(value_name = "FILE", default_value = FILE)]
     pub(crate) file: PathBuf,
     /// Stop by itself after this time, for example 15s or 1m30s
     #[arg(long = "for", value_name = "TIME", value_parser = duration)]
@@ -100,9 +100,12 @@ pub(crate) enum LogLevel {
     Trace,
 }
 
-/// Reads a time on the command line, by the same rules as in the file; zero is none.
+/// Reads a time on the command line, by the rules of the file. Zero is refused.
+///
+/// # Errors
+/// What is wrong with the text.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    match values::duration(text) {
+    match liveoak_config::duration(text) {
         Ok(Duration::ZERO) => Err("this is no time at all; write for example 15s".to_owned()),
         Ok(duration) => Ok(duration),
         Err(problem) => Err(format!("this {problem}")),

@@ -1,18 +1,16 @@
-//! `liveoak check`: whether a file is fine, and what it would run.
+//! `liveoak check`: tells whether a file is fine, and what it would run.
 
 use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use liveoak::process::{CommandLine, Probe, ProbeKind};
+use liveoak::{ChildSpec, Edge, Limit};
+use liveoak_config::{Child, Config, Form, Program, Report, Supervisor, load, show};
 use serde_json::{Value, json};
 
 use crate::args::CheckArgs;
-use crate::config::diagnostic::Report;
-use crate::config::values::show;
-use crate::config::{
-    Child, Command, Config, Edge, Kind, Limit, Probe, Process, Supervisor, Window, load, render,
-};
 use crate::{EXIT_USAGE, output};
 
 /// The widest command that is shown whole.
@@ -32,15 +30,15 @@ pub(crate) fn run(args: &CheckArgs) -> io::Result<ExitCode> {
     }
 }
 
-/// Tells what is wrong with a file: as JSON on stdout, or for people on stderr. For every command that reads one.
+/// Prints what is wrong with a file: as JSON on stdout, or for people on stderr. For every command that reads a file.
 ///
 /// # Errors
 /// When stdout cannot be written.
 pub(crate) fn refuse(report: &Report, as_json: bool) -> io::Result<ExitCode> {
     if as_json {
-        output::stdout(&line(&render::json(report)))?;
+        output::stdout(&line(&report.json()))?;
     } else {
-        output::stderr(&render::text(report, output::colour_on_stderr()));
+        output::stderr(&report.text(output::colour_on_stderr()));
     }
     Ok(ExitCode::from(EXIT_USAGE))
 }
@@ -49,7 +47,7 @@ fn line(document: &Value) -> String {
     format!("{document:#}\n")
 }
 
-/// The verdict and the tree, for people.
+/// Returns the verdict and the tree, for people.
 fn overview(config: &Config) -> String {
     let mut rows = vec![["PATH", "RESTART", "READY", "AFTER", "RUNS"].map(str::to_owned)];
     let root = format!("/{}", config.name);
@@ -61,7 +59,7 @@ fn overview(config: &Config) -> String {
         config.file.display(),
         counted(programs, "program"),
         counted(supervisors + 1, "supervisor"),
-        show(config.stop_within),
+        show(config.spec.stop_within),
     );
     verdict + &aligned(&rows)
 }
@@ -70,11 +68,11 @@ fn counted(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
-/// Programs (replicas counted) and nested supervisors.
+/// Returns the numbers of programs (replicas counted) and of nested supervisors.
 fn count(supervisor: &Supervisor) -> (usize, usize) {
-    supervisor.children.iter().fold((0, 0), |(programs, supervisors), child| match &child.kind {
-        Kind::Process(process) => (programs + usize::from(process.replicas), supervisors),
-        Kind::Supervisor { supervisor, .. } => {
+    supervisor.children.iter().fold((0, 0), |(programs, supervisors), child| match &child.form {
+        Form::Program(program) => (programs + usize::from(program.replicas), supervisors),
+        Form::Supervisor(supervisor) => {
             let (more_programs, more_supervisors) = count(supervisor);
             (programs + more_programs, supervisors + more_supervisors + 1)
         }
@@ -84,27 +82,22 @@ fn count(supervisor: &Supervisor) -> (usize, usize) {
 fn push_rows(supervisor: &Supervisor, parent: &str, folder: &Path, rows: &mut Vec<[String; 5]>) {
     for child in &supervisor.children {
         let path = format!("{parent}/{}", child.name);
-        let after: Vec<String> = child.after.iter().map(after_text).collect();
+        let after: Vec<String> = child.spec.after.iter().map(after_text).collect();
         let after = if after.is_empty() { "-".to_owned() } else { after.join(", ") };
-        match &child.kind {
-            Kind::Process(process) => {
-                let replicas = match process.replicas {
+        let restart = child.spec.restart.to_string();
+        match &child.form {
+            Form::Program(program) => {
+                let replicas = match program.replicas {
                     1 => String::new(),
                     many => format!(".1 to .{many}"),
                 };
-                let runs = cut(&command_text(&process.command, folder));
-                let ready = ready_text(process, folder);
-                rows.push([path + &replicas, child.restart.to_string(), ready, after, runs]);
+                let runs = cut(&command_text(&program.command, folder));
+                let ready = ready_text(program, &child.spec, folder);
+                rows.push([path + &replicas, restart, ready, after, runs]);
             }
-            Kind::Supervisor { supervisor, .. } => {
+            Form::Supervisor(supervisor) => {
                 let ready = "its children are".to_owned();
-                rows.push([
-                    path.clone(),
-                    child.restart.to_string(),
-                    ready,
-                    after,
-                    runs_supervisor(supervisor),
-                ]);
+                rows.push([path.clone(), restart, ready, after, runs_supervisor(supervisor)]);
                 push_rows(supervisor, &path, folder, rows);
             }
         }
@@ -112,36 +105,36 @@ fn push_rows(supervisor: &Supervisor, parent: &str, folder: &Path, rows: &mut Ve
 }
 
 fn runs_supervisor(supervisor: &Supervisor) -> String {
-    format!("({}, {} order)", supervisor.strategy, supervisor.order)
+    format!("({}, {} order)", supervisor.spec.strategy, supervisor.spec.order)
 }
 
 fn after_text(edge: &Edge) -> String {
-    format!("{} {}", edge.name, edge.condition)
+    format!("{} {}", edge.child, edge.condition)
 }
 
-/// Shows a path as the file would have it: relative to the file's folder if it is below.
+/// Returns a path as the file would write it: relative to the file's folder if it is below.
 fn relative(path: &Path, folder: &Path) -> String {
     path.strip_prefix(folder).unwrap_or(path).display().to_string()
 }
 
-fn command_text(command: &Command, folder: &Path) -> String {
-    match command {
-        Command::Shell(script) => format!("sh -c {}", quoted(script)),
-        Command::Argv { program, args } => {
-            let shown = relative(program, folder);
-            let below = program.is_absolute() && program.starts_with(folder);
-            let program = if below { format!("./{shown}") } else { shown };
-            let words = std::iter::once(program.as_str()).chain(args.iter().map(String::as_str));
-            words.map(quoted).collect::<Vec<_>>().join(" ")
-        }
+fn command_text(command: &CommandLine, folder: &Path) -> String {
+    if let Some(script) = command.shell_line() {
+        return format!("sh -c {}", quoted(&script.to_string_lossy()));
     }
+    let program = Path::new(command.program());
+    let shown = relative(program, folder);
+    let below = program.is_absolute() && program.starts_with(folder);
+    let program = if below { format!("./{shown}") } else { shown };
+    let arguments = command.arguments().iter().map(|word| word.to_string_lossy());
+    let words = std::iter::once(program.into()).chain(arguments);
+    words.map(|word| quoted(&word)).collect::<Vec<_>>().join(" ")
 }
 
 fn quoted(word: &str) -> String {
     shlex::try_quote(word).map_or_else(|_| format!("{word:?}"), std::borrow::Cow::into_owned)
 }
 
-/// One line without control characters, of bounded width.
+/// Returns one line without control characters, of bounded width.
 fn cut(text: &str) -> String {
     let escaped: String = text.chars().flat_map(escape_control).collect();
     if escaped.chars().count() <= MAX_COMMAND {
@@ -154,21 +147,21 @@ fn escape_control(c: char) -> Box<dyn Iterator<Item = char>> {
     if c.is_control() { Box::new(c.escape_default()) } else { Box::new(std::iter::once(c)) }
 }
 
-fn ready_text(process: &Process, folder: &Path) -> String {
-    let what = match &process.ready.probe {
-        Probe::Running => return "it runs".to_owned(),
-        Probe::Delay(delay) => return format!("after {}", show(*delay)),
-        Probe::Log(pattern) => format!("log /{pattern}/"),
-        Probe::Tcp(endpoint) => format!("tcp {endpoint}"),
-        Probe::Unix(path) => format!("unix {}", relative(path, folder)),
-        Probe::File(path) => format!("file {}", relative(path, folder)),
-        Probe::Command(command) => format!("command {}", command_text(command, folder)),
-        Probe::Http(url) => url.to_string(),
+fn ready_text(program: &Program, spec: &ChildSpec, folder: &Path) -> String {
+    let Some(probe) = &program.ready else { return "it runs".to_owned() };
+    let what = match probe.kind() {
+        ProbeKind::Delay(delay) => return format!("after {}", show(*delay)),
+        ProbeKind::Log(pattern) => format!("log /{pattern}/"),
+        ProbeKind::Tcp(target) => format!("tcp {target}"),
+        ProbeKind::Unix(path) => format!("unix {}", relative(path, folder)),
+        ProbeKind::File(path) => format!("file {}", relative(path, folder)),
+        ProbeKind::Command(command) => format!("command {}", command_text(command, folder)),
+        ProbeKind::Http(url) => url.to_string(),
     };
-    cut(&format!("{what} in {}", show(process.ready.within)))
+    cut(&format!("{what} in {}", show(spec.start_within)))
 }
 
-/// Pads the columns to equal width; the last one runs free.
+/// Pads the columns to equal width, except the last one.
 fn aligned(rows: &[[String; 5]]) -> String {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: [usize; 4] = std::array::from_fn(width);
@@ -183,19 +176,19 @@ fn aligned(rows: &[[String; 5]]) -> String {
     out
 }
 
-/// The verdict and the whole tree, for programs. Values of variables are left out: they are often secrets.
+/// Returns the verdict and the whole tree, for programs. Values of variables are left out: they are often secrets.
 fn document(config: &Config) -> Value {
     json!({
         "ok": true,
         "file": config.file.display().to_string(),
         "folder": config.folder.display().to_string(),
-        "name": config.name,
-        "stop_within": seconds(config.stop_within),
+        "name": config.name.as_str(),
+        "stop_within": seconds(config.spec.stop_within),
         "supervisor": supervisor_json(&config.expanded().root, &format!("/{}", config.name)),
     })
 }
 
-/// Times are numbers of seconds.
+/// Returns a time as a number of seconds.
 fn seconds(duration: Duration) -> f64 {
     duration.as_secs_f64()
 }
@@ -203,29 +196,28 @@ fn seconds(duration: Duration) -> f64 {
 fn supervisor_json(supervisor: &Supervisor, path: &str) -> Value {
     let children: Vec<Value> = supervisor.children.iter().map(|child| child_json(child, path)).collect();
     json!({
-        "strategy": supervisor.strategy.to_string(),
-        "intensity": supervisor.intensity.as_ref().map(limit_json),
-        "order": supervisor.order.to_string(),
-        "auto_shutdown": supervisor.auto_shutdown.to_string(),
+        "strategy": supervisor.spec.strategy.as_str(),
+        "intensity": supervisor.spec.intensity.as_ref().map(limit_json),
+        "order": supervisor.spec.order.as_str(),
+        "auto_shutdown": supervisor.spec.auto_shutdown.as_str(),
         "children": children,
     })
 }
 
 fn limit_json(limit: &Limit) -> Value {
-    match &limit.window {
-        Window::Unlimited => json!({ "restarts": "unlimited", "give_up": limit.give_up.to_string() }),
-        Window::AtMost { restarts, period } => json!({
-            "restarts": restarts,
-            "period": seconds(*period),
-            "give_up": limit.give_up.to_string(),
-        }),
+    let give_up = limit.give_up.as_str();
+    match limit.restarts {
+        Limit::UNLIMITED => json!({ "restarts": "unlimited", "give_up": give_up }),
+        restarts => json!({ "restarts": restarts, "period": seconds(limit.period), "give_up": give_up }),
     }
 }
 
 fn child_json(child: &Child, parent: &str) -> Value {
     let path = format!("{parent}/{}", child.name);
-    let after = child.after.iter().map(|edge| (edge.name.clone(), json!(edge.condition.to_string())));
-    let backoff = child.backoff.as_ref().map(|backoff| {
+    let spec = &child.spec;
+    let after =
+        spec.after.iter().map(|edge| (edge.child.as_str().to_owned(), json!(edge.condition.as_str())));
+    let backoff = spec.backoff.as_ref().map(|backoff| {
         json!({
             "from": seconds(backoff.from),
             "to": seconds(backoff.to),
@@ -235,52 +227,58 @@ fn child_json(child: &Child, parent: &str) -> Value {
     let mut document = json!({
         "path": path,
         "line": child.line,
-        "restart": child.restart.to_string(),
+        "restart": spec.restart.as_str(),
         "backoff": backoff,
-        "limit": child.limit.as_ref().map(limit_json),
+        "limit": spec.limit.as_ref().map(limit_json),
         "after": Value::Object(after.collect()),
-        "significant": child.significant,
+        "significant": spec.significant,
     });
-    match &child.kind {
-        Kind::Process(process) => document["process"] = process_json(process),
-        Kind::Supervisor { supervisor, stop_within } => {
-            document["stop_within"] = json!(stop_within.map(seconds));
+    match &child.form {
+        Form::Program(program) => document["process"] = program_json(program, spec),
+        Form::Supervisor(supervisor) => {
+            document["stop_within"] = unless_endless(spec.stop_within);
             document["supervisor"] = supervisor_json(supervisor, &path);
         }
     }
     document
 }
 
-fn process_json(process: &Process) -> Value {
-    let names: Vec<&str> = process.env.iter().map(|(name, _)| name.as_str()).collect();
+/// Returns a time as a number of seconds, or `null` for a time without end.
+fn unless_endless(time: Duration) -> Value {
+    if time == Duration::MAX { Value::Null } else { json!(seconds(time)) }
+}
+
+fn program_json(program: &Program, spec: &ChildSpec) -> Value {
+    let command = &program.command;
+    let names: Vec<_> = command.variables().map(|(name, _)| name.to_string_lossy()).collect();
     json!({
-        "command": command_json(&process.command),
-        "cwd": process.cwd.display().to_string(),
+        "command": command_json(command),
+        "cwd": command.directory().map(|folder| folder.display().to_string()),
         "env_names": names,
-        "ready": probe_json(&process.ready.probe),
-        "ready_within": seconds(process.ready.within),
-        "stop_signal": process.stop_signal.to_string(),
-        "stop_within": process.stop_within.map(seconds),
-        "success": process.success,
+        "ready": program.ready.as_ref().map(probe_json),
+        "ready_within": seconds(spec.start_within),
+        "stop_signal": command.signal_to_stop().to_string(),
+        "stop_within": unless_endless(spec.stop_within),
+        "success": command.success_codes(),
     })
 }
 
-fn command_json(command: &Command) -> Value {
-    match command {
-        Command::Shell(script) => json!({ "shell": script }),
-        Command::Argv { program, args } => json!({ "program": program.display().to_string(), "args": args }),
+fn command_json(command: &CommandLine) -> Value {
+    if let Some(script) = command.shell_line() {
+        return json!({ "shell": script.to_string_lossy() });
     }
+    let arguments: Vec<_> = command.arguments().iter().map(|word| word.to_string_lossy()).collect();
+    json!({ "program": command.program().to_string_lossy(), "args": arguments })
 }
 
 fn probe_json(probe: &Probe) -> Value {
-    match probe {
-        Probe::Running => Value::Null,
-        Probe::Delay(delay) => json!({ "delay": seconds(*delay) }),
-        Probe::Log(pattern) => json!({ "log": pattern }),
-        Probe::Tcp(endpoint) => json!({ "tcp": endpoint.to_string() }),
-        Probe::Unix(path) => json!({ "unix": path.display().to_string() }),
-        Probe::File(path) => json!({ "file": path.display().to_string() }),
-        Probe::Command(command) => json!({ "command": command_json(command) }),
-        Probe::Http(url) => json!({ "http": url.to_string() }),
+    match probe.kind() {
+        ProbeKind::Delay(delay) => json!({ "delay": seconds(*delay) }),
+        ProbeKind::Log(pattern) => json!({ "log": pattern.to_string() }),
+        ProbeKind::Tcp(target) => json!({ "tcp": target.to_string() }),
+        ProbeKind::Unix(path) => json!({ "unix": path.display().to_string() }),
+        ProbeKind::File(path) => json!({ "file": path.display().to_string() }),
+        ProbeKind::Command(command) => json!({ "command": command_json(command) }),
+        ProbeKind::Http(url) => json!({ "http": url.to_string() }),
     }
 }

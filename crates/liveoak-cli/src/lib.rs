@@ -1,15 +1,11 @@
-//! The `liveoak` program, as a library of two functions: what `main` calls, and what fuzzing calls.
+//! The `liveoak` program, as a library of one function, which `main` calls.
 //!
 //! - `args`: the command line
-//! - `check`, `schema`, `up`: the commands
-//! - `config`: `liveoak.toml`, from text to checked data
-//! - `oracle`: what must hold of whatever is read, for fuzzing
+//! - `check`, `schema`, `up`: the commands; `liveoak-config` reads the file for them
 //! - `output`: the only place that writes to stdout and stderr
 
 mod args;
 mod check;
-mod config;
-mod oracle;
 mod output;
 mod schema;
 mod up;
@@ -25,13 +21,13 @@ const EXIT_USAGE: u8 = 2;
 /// The tree stopped, but something had to be forced.
 const EXIT_FORCED: u8 = 3;
 
-/// The whole program: reads its command line, does what it says, and gives the exit code.
+/// Runs the whole program: reads its command line, runs the command, and returns the exit code.
 #[must_use]
 pub fn run() -> ExitCode {
     let cli = match args::Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // Help and version come this way too, with code 0. A closed stdout is nobody's error.
+            // Help and version come this way too, with code 0. A closed stdout is no error.
             let _ = error.print();
             return if error.exit_code() == 0 { ExitCode::SUCCESS } else { ExitCode::from(EXIT_USAGE) };
         }
@@ -45,15 +41,4 @@ pub fn run() -> ExitCode {
         output::stderr(&format!("error: cannot write the output: {error}\n"));
         ExitCode::FAILURE
     })
-}
-
-/// Reads `bytes` as if they were a `liveoak.toml`, without looking at any file, and holds what comes of them to what a file
-/// must keep. For fuzzing. Whether they were a good file.
-///
-/// # Panics
-/// When what comes of them is wrong.
-#[doc(hidden)]
-#[must_use]
-pub fn read_bytes(bytes: &[u8]) -> bool {
-    oracle::read_bytes(bytes)
 }

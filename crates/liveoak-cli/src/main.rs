@@ -1,4 +1,4 @@
-//! The `liveoak` program: see `liveoak --help`.
+//! The `liveoak` program; `liveoak --help` describes it.
 
 use std::process::ExitCode;
 

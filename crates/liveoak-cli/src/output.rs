@@ -1,27 +1,28 @@
-//! Writing to stdout and stderr. A reader that goes away, as in `liveoak schema | head -1`, ends the writing quietly.
+//! Writing to stdout and stderr. When the reader of a pipe closes it, as in `liveoak schema | head -1`, the writing ends without
+//! an error.
 
 use std::io::{self, IsTerminal as _, Write as _};
 
 /// Writes a text to stdout.
 ///
 /// # Errors
-/// What the system says, except that nobody reads any more.
+/// The error of the system, unless the reader has closed the pipe.
 pub(crate) fn stdout(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     quiet(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
 }
 
-/// Writes a text to stderr. There is nowhere left to tell of an error.
+/// Writes a text to stderr. An error is ignored: there is no other place to report it.
 pub(crate) fn stderr(text: &str) {
     let _ = io::stderr().lock().write_all(text.as_bytes());
 }
 
-/// Whether stderr is to be coloured: on a terminal that can, unless `NO_COLOR` says no.
+/// Returns `true` if stderr is to be coloured: it is a terminal that can show colours, and `NO_COLOR` is not set.
 pub(crate) fn colour_on_stderr() -> bool {
     io::stderr().is_terminal() && colour_is_wanted()
 }
 
-/// Whether stdout is to be coloured.
+/// Returns `true` if stdout is to be coloured, by the same rule.
 pub(crate) fn colour_on_stdout() -> bool {
     io::stdout().is_terminal() && colour_is_wanted()
 }

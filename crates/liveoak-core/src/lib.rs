@@ -7,7 +7,7 @@
 //!
 //! * [`decide`] – the table restart × exit;
 //! * [`Window`] – the restart window; [`Backoff`] – the delay before a restart;
-//! * [`check`](SupervisorSpec::check) – all rules about specs, before anything starts;
+//! * [`ChildDeclaration::check`] – all rules about specs, before anything starts;
 //! * [`Machine`] – the life of every child of one tree.
 //!
 //! Users of Liveoak depend on the `liveoak` crate, which re-exports what they need from here.
@@ -35,7 +35,8 @@ pub use report::{MAX_LISTED, MAX_LISTED_MEMBERS, StopEntry, StopReport, StopStag
 pub use snapshot::{ChildState, ChildView, Health, IdleReason, Snapshot, WaitingFor};
 pub use spec::{
     AutoShutdown, ChildDeclaration, ChildForm, ChildSpec, Condition, Edge, GiveUp, GroupSpec, Limit,
-    MAX_CHILDREN, Order, Ready, Restart, SpecError, SpecErrors, Strategy, SupervisorSpec, start_order,
+    MAX_CHILDREN, Order, Ready, Restart, SpecError, SpecErrors, SpecProblem, Strategy, SupervisorSpec,
+    start_order,
 };
 pub use time::Time;
 pub use window::{Charge, Window};

@@ -25,8 +25,8 @@ fn wrong(tree: &ChildDeclaration) -> String {
 }
 
 #[test]
-fn the_root_of_a_tree_is_permanent_and_has_no_limit_because_it_has_no_supervisor() {
-    let message = "/t: restart: there is nobody above the root of a tree to restart it; put it below another supervisor";
+fn the_root_of_a_tree_is_permanent_and_has_no_limit_because_no_supervisor_is_above_it() {
+    let message = "/t: restart: no supervisor is above the root of a tree to restart it; put it below another supervisor";
     assert_eq!(wrong(&root(Vec::new())), "");
     let mut transient = root(Vec::new());
     transient.spec.restart = Restart::Transient;
@@ -56,11 +56,9 @@ fn supervisors_may_be_nested_sixty_four_levels_deep_and_no_deeper() {
 }
 
 #[test]
-fn a_supervisor_s_spec_can_be_checked_alone() {
-    let good = SupervisorSpec { children: vec![leaf("a"), leaf("b")], ..SupervisorSpec::default() };
-    assert!(good.check(&name("t")).is_ok());
-    let bad = SupervisorSpec { children: vec![leaf("a"), leaf("a")], ..SupervisorSpec::default() };
-    let errors = bad.check(&name("t")).unwrap_err();
+fn a_tree_can_be_checked_without_a_machine() {
+    assert!(root(vec![leaf("a"), leaf("b")]).check().is_ok());
+    let errors = root(vec![leaf("a"), leaf("a")]).check().unwrap_err();
     assert_eq!(errors.0.len(), 1);
     assert!(errors.to_string().starts_with("/t: children: the name \"a\" is used twice"), "{errors}");
 }
@@ -103,18 +101,19 @@ fn an_added_child_is_checked_like_a_declared_one_and_an_invalid_one_changes_noth
 }
 
 #[test]
-fn the_error_about_a_cycle_names_exactly_the_children_of_the_cycle() {
+fn the_error_of_a_circle_names_only_its_children_and_every_circle_is_an_error() {
     let after = |text: &str, others: &[&str]| {
         let edge = |child: &&str| Edge { child: name(child), condition: Condition::Ready };
         let mut declared = leaf(text);
         declared.spec.after = others.iter().map(edge).collect();
         declared
     };
-    // `free` waits for nothing; `a` and `b` wait for each other and for `free`; `late` only waits for the cycle.
-    let children =
+    // A free child, two children that wait for each other and for the free one, and one that only waits for the circle.
+    let mut children =
         vec![leaf("free"), after("a", &["free", "b"]), after("b", &["free", "a"]), after("late", &["a"])];
-    assert_eq!(
-        wrong(&root(children)),
-        "/t: after: children wait for each other in a circle: a after b after a"
-    );
+    let first = "/t: after: children wait for each other in a circle: a after b after a";
+    assert_eq!(wrong(&root(children.clone())), first);
+    children.extend([after("z", &["y", "late"]), after("y", &["x"]), after("x", &["z", "a"])]);
+    let second = "/t: after: children wait for each other in a circle: z after y after x after z";
+    assert_eq!(wrong(&root(children)), format!("{first}; {second}"));
 }

@@ -2,7 +2,7 @@
 
 use liveoak_core::{
     Attempt, ChildId, Condition, EventKind, Exit, Health, IdleReason, LimitExceeded, Name, Panic, Path,
-    Refusal, Restart, Severity, SpecError, SpecErrors, StartFailure, StopStage,
+    Refusal, Restart, Severity, SpecError, SpecErrors, SpecProblem, StartFailure, StopStage,
 };
 use std::fmt;
 use std::sync::Arc;
@@ -150,8 +150,12 @@ fn each_event_has_a_word_and_a_severity() {
 #[test]
 fn each_refusal_has_a_sentence_that_says_why() {
     let errors = SpecErrors(vec![
-        SpecError { path: Path::new("t/a"), field: "limit", message: "the period is zero".to_owned() },
-        SpecError { path: Path::new("t/b"), field: "after", message: "no such sibling".to_owned() },
+        SpecError {
+            path: Path::new("t/a"),
+            field: "limit",
+            problem: SpecProblem::Zero { reason: "the period is zero" },
+        },
+        SpecError { path: Path::new("t/b"), field: "after", problem: SpecProblem::AfterItself },
     ]);
     let table = [
         (Refusal::NotFound, "there is no such child"),
@@ -164,7 +168,7 @@ fn each_refusal_has_a_sentence_that_says_why() {
         (Refusal::Full { max: 7 }, "it is full: it may have 7 members or children"),
         (
             Refusal::Invalid(errors),
-            "its spec is wrong: /t/a: limit: the period is zero; /t/b: after: no such sibling",
+            "its spec is wrong: /t/a: limit: the period is zero; /t/b: after: a child cannot come after itself",
         ),
         (
             Refusal::NeededBy(vec![name("a"), name("b")]),

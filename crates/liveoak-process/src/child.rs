@@ -6,7 +6,7 @@
 
 use crate::command::CommandLine;
 use crate::output::{OutputLine, Stream};
-use crate::probe::{Armed, Probe};
+use crate::probe::{Probe, ProbeRun};
 use crate::process::Process;
 use crate::spawn_error::SpawnError;
 use crate::status::Status;
@@ -138,7 +138,7 @@ impl From<Program> for Child {
             (probe, _) => probe,
         };
         let attempts = Arc::new(Attempts {
-            command: program.command,
+            command: Arc::new(program.command),
             probe,
             sink: program.sink.unwrap_or_else(|| Arc::new(log)),
         });
@@ -173,7 +173,7 @@ impl std::error::Error for NotStarted {
 
 /// What all attempts of one child share.
 struct Attempts {
-    command: CommandLine,
+    command: Arc<CommandLine>,
     probe: Option<Probe>,
     sink: OutputSink,
 }
@@ -186,7 +186,7 @@ enum News {
 
 impl Attempts {
     async fn run(self: Arc<Self>, ctx: Ctx) -> Exit {
-        let armed = self.probe.as_ref().map(Probe::arm);
+        let armed = self.probe.as_ref().map(Probe::start);
         let (path, sink, watched) = (ctx.path(), Arc::clone(&self.sink), armed.clone());
         let deliver = move |line: OutputLine<'_>| {
             if let Some(probe) = &watched {
@@ -200,7 +200,7 @@ impl Attempts {
         if ctx.is_stopping() {
             return Exit::Stopped;
         }
-        let mut process = match Process::spawn(&self.command, deliver).await {
+        let mut process = match Process::spawn_shared(Arc::clone(&self.command), deliver).await {
             Ok(process) => process,
             Err(error) => return Exit::failed(NotStarted(error)),
         };
@@ -221,7 +221,7 @@ impl Attempts {
     }
 
     /// What came before it was ready; none if it is.
-    async fn until_ready(&self, ctx: &Ctx, process: &mut Process, armed: Option<Armed>) -> Option<News> {
+    async fn until_ready(&self, ctx: &Ctx, process: &mut Process, armed: Option<ProbeRun>) -> Option<News> {
         let armed = armed?;
         match race(armed.wait_until_ready(), watch(ctx, process)).await {
             Either::Left(()) => None,
@@ -267,7 +267,7 @@ impl Attempts {
 
 /// Warns when the probe is answered before the program was started: whoever answers then will also answer when it was,
 /// and readiness will mean nothing.
-async fn look_around(ctx: &Ctx, armed: &Armed) {
+async fn look_around(ctx: &Ctx, armed: &ProbeRun) {
     if !armed.probe().can_be_answered_by_others() {
         return;
     }
@@ -279,7 +279,7 @@ async fn look_around(ctx: &Ctx, armed: &Armed) {
 }
 
 /// It is being stopped before it was ready: says what it was waiting for.
-fn not_ready(ctx: &Ctx, armed: &Armed) {
+fn not_ready(ctx: &Ctx, armed: &ProbeRun) {
     let path = ctx.path();
     let reason = match armed.latest_failure() {
         Some(failure) => failure.to_string(),

@@ -1,22 +1,26 @@
 //! What to run: plain data.
 //!
 //! A [`CommandLine`] is a program and its arguments, never a line that a shell would split: a blank or a quote in an
-//! argument arrives as it is. Where a shell is wanted, [`CommandLine::shell`] says so. Nothing is checked here; what can
-//! not be started is a [`SpawnError`](crate::SpawnError) of [`Process::spawn`](crate::Process::spawn).
+//! argument arrives as it is. [`CommandLine::shell`] runs a shell. Nothing is checked here; a command line that cannot be
+//! started is a [`SpawnError`](crate::SpawnError) of [`Process::spawn`](crate::Process::spawn).
 
 use crate::signal::Signal;
 use crate::status::Status;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
+/// The shell of [`CommandLine::shell`].
+const SHELL: &str = "/bin/sh";
+
 /// Where a program's standard input comes from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Stdin {
-    /// `/dev/null`: a read ends at once. The default, because a supervised program has nobody who types.
+    /// `/dev/null`: a read ends at once. The default, because a supervised program has no user at a keyboard.
     #[default]
     Null,
-    /// The input of this program, shared with it. For one program in the foreground of a terminal.
+    /// The input of this program, shared between both. For one program in the foreground of a terminal.
     Inherit,
 }
 
@@ -26,41 +30,45 @@ pub enum OutputMode {
     /// Read line by line and handed to the sink given to [`Process::spawn`](crate::Process::spawn).
     #[default]
     Capture,
-    /// The same place as this program's own. What holds it open is then this program's reader's matter.
+    /// The same file, pipe or terminal as this program's own output.
     Inherit,
-    /// Thrown away.
+    /// `/dev/null`: the output is thrown away.
     Null,
 }
 
-/// A program to run: argv, environment, directory, and what counts as success and as a request to stop.
+/// A program to run: its arguments, environment and directory, the exit codes that are a success, and the signal that asks it
+/// to stop.
 ///
 /// Defaults: this program's environment and directory, input from `/dev/null`, both outputs captured, success is
 /// exit code 0, the stop signal is `SIGTERM`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommandLine {
-    /// As given: a bare name is searched in `PATH`, anything with a slash is a path.
+    /// The program as given: a bare name is searched in `PATH`, anything with a slash is a path.
     pub(crate) program: OsString,
-    /// Without the program itself.
+    /// The arguments, without the program itself.
     pub(crate) args: Vec<OsString>,
-    /// Set on top of what is inherited; the last value of a name wins.
+    /// The variables that are set on top of the inherited ones; the last value of a name wins.
     pub(crate) env: BTreeMap<OsString, OsString>,
-    /// Whether nothing is inherited.
+    /// Whether no variable is inherited.
     pub(crate) env_cleared: bool,
-    /// This program's own directory when `None`.
+    /// The directory to run in; this program's own when `None`.
     pub(crate) cwd: Option<PathBuf>,
+    /// Where standard input comes from.
     pub(crate) stdin: Stdin,
+    /// Where standard output goes.
     pub(crate) stdout: OutputMode,
+    /// Where standard error goes.
     pub(crate) stderr: OutputMode,
     /// Exit codes that are a success; never empty by default, may be emptied.
     pub(crate) success: Vec<i32>,
-    /// What [`Process::stop`](crate::Process::stop) sends.
+    /// The signal that [`Process::stop`](crate::Process::stop) sends.
     pub(crate) stop_signal: Signal,
 }
 
 impl CommandLine {
-    /// A program without arguments.
+    /// Creates the command line of a program without arguments.
     ///
-    /// A bare name (`redis-server`) is searched in the `PATH` the program will see itself. A name with a slash
+    /// A bare name (`redis-server`) is searched in the `PATH` that the program will see. A name with a slash
     /// (`./server`, `bin/server`) is a path, and a relative one starts at the *command's* directory
     /// ([`cwd`](CommandLine::cwd)), not at this program's.
     pub fn new(program: impl Into<OsString>) -> CommandLine {
@@ -78,17 +86,25 @@ impl CommandLine {
         }
     }
 
-    /// A program and its arguments from one list. An empty list is refused when spawned.
+    /// Creates a command line from a list: the program, then its arguments. An empty list is refused when spawned.
     pub fn argv<S: Into<OsString>>(argv: impl IntoIterator<Item = S>) -> CommandLine {
         let mut argv = argv.into_iter().map(Into::into);
         let program = argv.next().unwrap_or_default();
         CommandLine::new(program).args(argv)
     }
 
-    /// `/bin/sh -c LINE`: the line is the shell's to split and expand. Say `exec` in it where the program itself
-    /// should be the leader that is signalled and whose status counts.
+    /// Creates the command line `/bin/sh -c LINE`: the shell splits and expands the line. Write `exec` before a program that
+    /// is to replace the shell, so that it is signalled itself and its status counts.
     pub fn shell(line: impl Into<OsString>) -> CommandLine {
-        CommandLine::new("/bin/sh").arg("-c").arg(line)
+        CommandLine::new(SHELL).arg("-c").arg(line)
+    }
+
+    /// Returns the line that the shell runs if this is a command line as [`shell`](CommandLine::shell) creates it.
+    pub fn shell_line(&self) -> Option<&OsStr> {
+        match self.args.as_slice() {
+            [option, line] if self.program == SHELL && option == "-c" => Some(line),
+            _ => None,
+        }
     }
 
     /// Adds one argument.
@@ -116,25 +132,25 @@ impl CommandLine {
         self
     }
 
-    /// The directory to run in. A relative one starts at this program's directory at the time of the spawn.
+    /// Sets the directory to run in. A relative one starts at this program's directory at the time of the spawn.
     pub fn cwd(mut self, dir: impl Into<PathBuf>) -> CommandLine {
         self.cwd = Some(dir.into());
         self
     }
 
-    /// Where standard input comes from.
+    /// Sets where standard input comes from.
     pub fn stdin(mut self, input: Stdin) -> CommandLine {
         self.stdin = input;
         self
     }
 
-    /// Where standard output goes.
+    /// Sets where standard output goes.
     pub fn stdout(mut self, mode: OutputMode) -> CommandLine {
         self.stdout = mode;
         self
     }
 
-    /// Where standard error goes.
+    /// Sets where standard error goes.
     pub fn stderr(mut self, mode: OutputMode) -> CommandLine {
         self.stderr = mode;
         self
@@ -152,43 +168,60 @@ impl CommandLine {
         self
     }
 
-    /// Whether an end of this kind is what the command calls a success. A death by a signal never is, nor is a lost
+    /// Returns `true` if the status is an exit code that is a success. A death by a signal never is one, nor is a lost
     /// status.
     pub fn succeeded(&self, status: Status) -> bool {
         matches!(status, Status::Code(code) if self.success.contains(&code))
     }
 
-    /// The program as it was given.
+    /// Returns the program as it was given.
     pub fn program(&self) -> &OsStr {
         &self.program
     }
 
-    /// The arguments, without the program.
+    /// Returns the arguments, without the program.
     pub fn arguments(&self) -> &[OsString] {
         &self.args
     }
 
-    /// The directory it will run in, if not this program's.
+    /// Returns the directory to run in, or `None` for this program's own.
     pub fn directory(&self) -> Option<&Path> {
         self.cwd.as_deref()
     }
 
-    /// The `PATH` the program will see, if any.
+    /// Returns the variables that are set on top of the inherited ones, by name.
+    pub fn variables(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
+        self.env.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str()))
+    }
+
+    /// Returns the exit codes that are a success.
+    pub fn success_codes(&self) -> &[i32] {
+        &self.success
+    }
+
+    /// Returns the signal that asks the program to stop.
+    pub fn signal_to_stop(&self) -> Signal {
+        self.stop_signal
+    }
+
+    /// Returns the `PATH` that the program will see, if any.
     pub(crate) fn search_path(&self) -> Option<OsString> {
         let own = self.env.get(OsStr::new("PATH")).cloned();
         own.or_else(|| if self.env_cleared { None } else { std::env::var_os("PATH") })
     }
 
-    /// The whole environment the program will see.
-    pub(crate) fn environment(&self) -> BTreeMap<OsString, OsString> {
-        let mut all = if self.env_cleared { BTreeMap::new() } else { std::env::vars_os().collect() };
-        all.extend(self.env.iter().map(|(name, value)| (name.clone(), value.clone())));
+    /// Returns the whole environment that the program will see. The command's own variables are borrowed.
+    pub(crate) fn environment(&self) -> BTreeMap<Cow<'_, OsStr>, Cow<'_, OsStr>> {
+        let inherited = (!self.env_cleared).then(std::env::vars_os).into_iter().flatten();
+        let mut all: BTreeMap<Cow<'_, OsStr>, Cow<'_, OsStr>> =
+            inherited.map(|(name, value)| (name.into(), value.into())).collect();
+        all.extend(self.env.iter().map(|(name, value)| (name.into(), value.into())));
         all
     }
 }
 
 impl std::fmt::Display for CommandLine {
-    /// The words as a shell would read them, for messages: words with special characters in single quotes.
+    /// Writes the words as a shell would read them, for messages: words with special characters in single quotes.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         for (index, word) in std::iter::once(&self.program).chain(&self.args).enumerate() {
             let word = word.to_string_lossy();
@@ -209,20 +242,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_command_prints_as_a_shell_would_read_it() {
+    fn a_command_line_prints_as_a_shell_would_read_it() {
         let command = CommandLine::argv(["sh", "-c", "echo it's", "", "a=b"]);
         assert_eq!(command.to_string(), r"sh -c 'echo it'\''s' '' a=b");
     }
 
     #[test]
-    fn success_is_what_the_command_says() {
+    fn only_the_exit_codes_of_the_command_line_are_a_success() {
         let command = CommandLine::new("x").success([3, 4]);
         assert!(command.succeeded(Status::Code(4)) && !command.succeeded(Status::Code(0)));
         assert!(!command.succeeded(Status::Signal { signal: Signal::TERM, core_dumped: false }));
     }
 
     #[test]
-    fn the_search_path_is_the_one_the_program_will_see() {
+    fn the_search_path_is_the_path_that_the_program_will_see() {
         assert_eq!(CommandLine::new("x").env_clear().search_path(), None);
         assert_eq!(CommandLine::new("x").env("PATH", "/a").search_path(), Some("/a".into()));
         assert_eq!(CommandLine::new("x").search_path(), std::env::var_os("PATH"));

@@ -65,7 +65,7 @@ pub use files::raise_file_limit;
 pub use guardian::guardian_id;
 pub use lines::MAX_LINE;
 pub use output::{OUTPUT_GRACE, OutputEnd, OutputLine, Stream};
-pub use probe::{Armed, Probe, ProbeError, ProbeFailure};
+pub use probe::{HttpUrl, LogPattern, Probe, ProbeError, ProbeFailure, ProbeKind, ProbeRun, TcpTarget};
 pub use process::{Finished, Process, SignalError};
 pub use signal::{ParseSignalError, Signal};
 pub use spawn_error::SpawnError;

@@ -76,9 +76,17 @@ impl Process {
         command: &CommandLine,
         sink: impl FnMut(OutputLine<'_>) + Send + 'static,
     ) -> Result<Process, SpawnError> {
+        Self::spawn_shared(Arc::new(command.clone()), sink).await
+    }
+
+    /// Does what [`spawn`](Process::spawn) does without copying the command line.
+    pub(crate) async fn spawn_shared(
+        command: Arc<CommandLine>,
+        sink: impl FnMut(OutputLine<'_>) + Send + 'static,
+    ) -> Result<Process, SpawnError> {
         let spawner = Spawner::get()?;
         let (reply, answer) = oneshot::channel();
-        spawner.submit(Job::Spawn { command: Box::new(command.clone()), reply });
+        spawner.submit(Job::Spawn { command: Arc::clone(&command), reply });
         let Spawned { leader, stdout, stderr } = match answer.await {
             Ok(spawned) => spawned?,
             // Only a panic on the spawner thread drops the reply.

@@ -1,8 +1,8 @@
-//! A signal by name or number.
+//! A signal, with its name and its number.
 //!
-//! People write `SIGINT`, `int` or `2` in a config; all three are the same [`Signal`], which prints as `SIGINT`.
-//! Real-time signals are `SIGRTMIN+1` and the like, because programs (and service managers before us) use them to
-//! stop. A signal number says nothing about whom it is sent to: sending is [`Process::signal`](crate::Process::signal)'s job.
+//! A configuration file gives the stop signal of a program as one of the ten names in [`Signal::STOP_SIGNALS`], exactly as
+//! they are written there. [`Signal::from_str`] is for other input: it also takes numbers, names without `SIG`, and real-time
+//! signals, which some programs use to stop. Sending is the job of [`Process::signal`](crate::Process::signal).
 
 use std::fmt;
 use std::str::FromStr;
@@ -46,11 +46,11 @@ const NAMED: &[(&str, i32)] = &[
 ];
 
 impl Signal {
-    /// Asks a terminal program to reload, or tells it that its terminal is gone.
+    /// Tells a program that its terminal is gone; many servers reload on it.
     pub const HUP: Signal = Signal(libc::SIGHUP);
-    /// What Ctrl-C sends.
+    /// The signal of Ctrl-C.
     pub const INT: Signal = Signal(libc::SIGINT);
-    /// What Ctrl-\ sends; by default the receiver dumps core.
+    /// The signal of Ctrl-\; by default the receiver dumps core.
     pub const QUIT: Signal = Signal(libc::SIGQUIT);
     /// Ends the receiver; cannot be caught, blocked or ignored, and works on stopped processes.
     pub const KILL: Signal = Signal(libc::SIGKILL);
@@ -64,19 +64,45 @@ impl Signal {
     pub const CONT: Signal = Signal(libc::SIGCONT);
     /// Freezes the receiver; cannot be caught.
     pub const STOP: Signal = Signal(libc::SIGSTOP);
+    /// Ends the receiver with a core dump, as `abort(3)` does.
+    pub const ABRT: Signal = Signal(libc::SIGABRT);
+    /// The end of a timer (`alarm(2)`); free for the receiver's own use.
+    pub const ALRM: Signal = Signal(libc::SIGALRM);
+    /// The size of the terminal changed; some servers stop gracefully on it.
+    pub const WINCH: Signal = Signal(libc::SIGWINCH);
 
-    /// The names of the classic signals with their `SIG`, for error messages and near misses. `SIGRTMIN` to
-    /// `SIGRTMIN+n` are understood as well but not listed.
+    /// The signals that a configuration file may name as the stop signal of a program, in the order in which messages list
+    /// them.
+    pub const STOP_SIGNALS: &'static [Signal] = &[
+        Signal::TERM,
+        Signal::INT,
+        Signal::HUP,
+        Signal::QUIT,
+        Signal::ABRT,
+        Signal::KILL,
+        Signal::USR1,
+        Signal::USR2,
+        Signal::ALRM,
+        Signal::WINCH,
+    ];
+
+    /// Returns the names of the classic signals with their `SIG`, for error messages and near misses. The real-time signals
+    /// `SIGRTMIN` to `SIGRTMIN+n` are not among them.
     pub fn all_names() -> impl Iterator<Item = &'static str> {
         NAMED.iter().map(|&(name, _)| name)
     }
 
-    /// The number on this platform.
+    /// Returns the name with its `SIG`, or `None` for a real-time signal or an unknown one.
+    pub fn name(self) -> Option<&'static str> {
+        NAMED.iter().find(|&&(_, number)| number == self.0).map(|&(name, _)| name)
+    }
+
+    /// Returns the number on this platform.
     pub fn number(self) -> i32 {
         self.0
     }
 
-    /// A number the kernel reported: whatever it is, it is shown, not judged.
+    /// Makes a signal of a number that the kernel reported, without checking it.
     pub(crate) fn reported(number: i32) -> Signal {
         Signal(number)
     }
@@ -90,7 +116,7 @@ impl Signal {
 impl FromStr for Signal {
     type Err = ParseSignalError;
 
-    /// Understands `SIGINT`, `INT`, `2` and `SIGRTMIN+1`, in any case, with blanks around.
+    /// Reads `SIGINT`, `INT`, `2` or `SIGRTMIN+1`, in any case, with blanks around.
     fn from_str(text: &str) -> Result<Signal, ParseSignalError> {
         let refused = || ParseSignalError { value: text.to_owned() };
         let wanted = text.trim().to_ascii_uppercase();
@@ -114,7 +140,7 @@ impl FromStr for Signal {
 
 impl fmt::Display for Signal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some((name, _)) = NAMED.iter().find(|&&(_, number)| number == self.0) {
+        if let Some(name) = self.name() {
             return f.pad(name);
         }
         match self.0 - libc::SIGRTMIN() {
@@ -138,7 +164,7 @@ pub struct ParseSignalError {
 }
 
 impl ParseSignalError {
-    /// The text as it was given.
+    /// Returns the text as it was given.
     pub fn value(&self) -> &str {
         &self.value
     }
@@ -171,6 +197,11 @@ mod tests {
             let signal = Signal::from_number(number).unwrap();
             assert_eq!(signal.to_string().parse(), Ok(signal));
         }
+    }
+
+    #[test]
+    fn every_stop_signal_has_a_name() {
+        assert!(Signal::STOP_SIGNALS.iter().all(|signal| signal.name().is_some()));
     }
 
     #[test]

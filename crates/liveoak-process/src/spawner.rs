@@ -19,7 +19,7 @@ use crate::signal::Signal;
 use crate::spawn_error::SpawnError;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::process::{Pid, PidfdFlags, getpid, pidfd_open};
-use std::ffi::{CString, OsStr};
+use std::ffi::{CString, OsString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -37,7 +37,7 @@ const POLL_PAUSE: Duration = Duration::from_millis(10);
 /// What the thread is asked to do.
 pub(crate) enum Job {
     /// Fork and execute.
-    Spawn { command: Box<CommandLine>, reply: oneshot::Sender<Result<Spawned, SpawnError>> },
+    Spawn { command: Arc<CommandLine>, reply: oneshot::Sender<Result<Spawned, SpawnError>> },
     /// Reap a leader that is dead or was sent `SIGKILL`, once it is dead, and kill what is left of its group.
     Reap { body: Body, done: Option<oneshot::Sender<()>> },
 }
@@ -251,10 +251,12 @@ fn stdio(mode: OutputMode) -> Stdio {
 fn image(command: &CommandLine, located: &Located) -> Result<Exec, SpawnError> {
     let words = std::iter::once(&command.program).chain(&command.args);
     let argv = words.map(|word| c_string(word)).collect::<Result<Vec<CString>, _>>()?;
-    let env = command.environment().into_iter().map(|(mut name, value)| {
-        name.push(OsStr::new("="));
-        name.push(value);
-        c_string(&name)
+    let env = command.environment().into_iter().map(|(name, value)| {
+        let mut variable = OsString::with_capacity(name.len() + 1 + value.len());
+        variable.push(name);
+        variable.push("=");
+        variable.push(value);
+        c_string(&variable)
     });
     let env = env.collect::<Result<Vec<CString>, _>>()?;
     Ok(Exec::new(c_string(located.program.as_os_str())?, argv, env))
@@ -289,7 +291,7 @@ mod tests {
         let mut thread = Thread { spawner: spawner.clone(), guardian: Guardian::new(), reaping: Vec::new() };
         let submit = || {
             let (reply, answer) = oneshot::channel();
-            let command = Box::new(CommandLine::argv(["sleep", "1000"]));
+            let command = Arc::new(CommandLine::argv(["sleep", "1000"]));
             spawner.submit(Job::Spawn { command, reply });
             answer
         };

@@ -41,7 +41,8 @@ pub use liveoak_core::{
     Attempt, AutoShutdown, Backoff, ChildId, ChildSpec, ChildState, ChildView, Command, Condition, Edge,
     Event, EventKind, Exit, Failure, GiveUp, Health, IdleReason, KILL_WAIT, Limit, LimitExceeded,
     MAX_CHILDREN, Name, NameError, Order, Outcome, Panic, Path, Ready, Refusal, Restart, Severity, Snapshot,
-    SpecError, SpecErrors, StartFailure, StopEntry, StopReport, StopStage, Strategy, Time, WaitingFor,
+    SpecError, SpecErrors, SpecProblem, StartFailure, StopEntry, StopReport, StopStage, Strategy, Time,
+    WaitingFor,
 };
 
 /// Items for the other crates of Liveoak. Not part of the public API.

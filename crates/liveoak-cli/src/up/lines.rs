@@ -10,9 +10,9 @@ use std::sync::Arc;
 
 use liveoak::Path;
 use liveoak::process::{OutputLine, OutputSink};
+use liveoak_config::{Config, Form, Supervisor};
 
 use super::pump::Pump;
-use crate::config::{Config, Kind, Supervisor};
 use crate::output;
 
 /// Colours (SGR, ECMA-48) that are readable on dark and on light ground.
@@ -25,7 +25,8 @@ const MAX_WIDTH: usize = 40;
 pub(crate) fn sink(config: &Config, stdout: Pump) -> OutputSink {
     let terminal = std::io::stdout().is_terminal();
     let coloured = output::colour_on_stdout();
-    let width = if terminal { widest(&config.root, config.name.len() + 1).min(MAX_WIDTH) } else { 0 };
+    let width =
+        if terminal { widest(&config.root, config.name.as_str().len() + 1).min(MAX_WIDTH) } else { 0 };
     Arc::new(move |path: &Path, line: OutputLine<'_>| {
         let colour = coloured.then(|| colour_of(path));
         stdout.text(&format_line(path.as_str(), line.text, width, colour));
@@ -34,10 +35,10 @@ pub(crate) fn sink(config: &Config, stdout: Pump) -> OutputSink {
 
 fn widest(supervisor: &Supervisor, above: usize) -> usize {
     let widths = supervisor.children.iter().map(|child| {
-        let width = above + 1 + child.name.len();
-        match &child.kind {
-            Kind::Process(_) => width,
-            Kind::Supervisor { supervisor, .. } => widest(supervisor, width),
+        let width = above + 1 + child.name.as_str().len();
+        match &child.form {
+            Form::Program(_) => width,
+            Form::Supervisor(supervisor) => widest(supervisor, width),
         }
     });
     widths.max().unwrap_or(0)

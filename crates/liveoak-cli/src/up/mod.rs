@@ -25,10 +25,10 @@ use std::time::{Duration, Instant};
 
 use liveoak::internal::{Either, race};
 use liveoak::{Ended, Exit, Tree};
+use liveoak_config::{Config, load};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::args::{LogFormat, UpArgs};
-use crate::config::{Config, load, render};
 use crate::{EXIT_FAILED, EXIT_FORCED, EXIT_USAGE, check, output};
 use log::Reasons;
 use pump::Pump;
@@ -45,8 +45,7 @@ pub(crate) fn run(args: &UpArgs) -> io::Result<ExitCode> {
     let config = match load(&args.file) {
         Ok(config) => config.expanded(),
         Err(problems) if args.log_format == LogFormat::Json && !args.json => {
-            let (headline, json) = (render::headline(&problems), render::json(&problems));
-            voice.document(Weight::Error, "config", &headline, "", &json);
+            voice.document(Weight::Error, "config", &problems.headline(), "", &problems.json());
             voice.stderr().finish();
             return Ok(ExitCode::from(EXIT_USAGE));
         }
@@ -108,7 +107,7 @@ impl Up<'_> {
             }
         };
         let sink = lines::sink(self.config, self.stdout.clone());
-        let tree = match build::tree(self.config, sink).and_then(|tree| Ok(tree.begin()?)) {
+        let tree = match build::tree(self.config, &sink).begin() {
             Ok(tree) => tree,
             Err(error) => {
                 self.voice.error(error);

@@ -10,7 +10,7 @@ use liveoak::{
 use serde::Serialize;
 
 use super::log::Reasons;
-use crate::config::Config;
+use liveoak_config::Config;
 
 /// How many children that stopped cleanly are listed for people; beyond that they are counted. Those that were forced
 /// are always listed.
@@ -252,5 +252,5 @@ fn seconds(seconds: f64) -> String {
 
 /// A time as the file would have it: `1m30s`, `700ms`.
 fn human(duration: Duration) -> String {
-    crate::config::values::show(duration)
+    liveoak_config::show(duration)
 }

@@ -13,9 +13,9 @@ const BAD: [(&str, &str); 12] = [
     ("[child.first]\ncommand = \"true\"", "`first` is declared twice"),
     (
         "[child.b]\ncommand = \"true\"\nafter = [\"c\"]\n[child.c]\ncommand = \"true\"\nafter = [\"b\"]",
-        "these children wait for one another: b -> c -> b",
+        "children wait for each other in a circle: b after c after b",
     ),
-    ("[child.b]\ncommand = \"true\"\nafter = [\"d\"]", "`b` waits for an unknown child `d`"),
+    ("[child.b]\ncommand = \"true\"\nafter = [\"d\"]", "there is no sibling called \"d\""),
     (
         "[child.b]\ncommand = \"true\"\nready = { log = \"(\" }",
         "`child.b.ready.log` is no regular expression",

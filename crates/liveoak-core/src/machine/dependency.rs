@@ -106,16 +106,3 @@ fn shortened(exit: &Exit) -> String {
         None => text,
     }
 }
-
-impl Condition {
-    /// Returns the condition as one word.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Started => "started",
-            Self::Ready => "ready",
-            Self::Healthy => "healthy",
-            Self::Completed => "completed",
-        }
-    }
-}

@@ -1,70 +1,46 @@
-//! All rules about specs, applied to a whole tree before anything starts. Source: OTP rows C8 and C9.
+//! All rules about specs, applied to a whole tree, or to a child before it is added. Source: OTP rows C8 and C9.
 
+use super::error::{SpecError, SpecErrors, SpecProblem as Problem};
+use super::order::circles;
 use super::{
     AutoShutdown, ChildDeclaration, ChildForm, ChildSpec, Condition, GroupSpec, Limit, Ready, Restart,
-    SupervisorSpec, start_order,
+    SupervisorSpec,
 };
-use crate::{Name, Path};
+use crate::Path;
 use std::collections::HashMap;
-use std::fmt;
 use std::time::Duration;
 
-/// One broken rule.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SpecError {
-    /// The child (or supervisor) whose spec is wrong.
-    pub path: Path,
-    /// The field, as it is called in the spec.
-    pub field: &'static str,
-    /// What is wrong, with the value, and what was expected.
-    pub message: String,
-}
-
-impl fmt::Display for SpecError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}: {}", self.path, self.field, self.message)
-    }
-}
-
-/// Everything that is wrong with a tree's spec. Never empty.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SpecErrors(pub Vec<SpecError>);
-
-impl fmt::Display for SpecErrors {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, error) in self.0.iter().enumerate() {
-            if i > 0 {
-                f.write_str("; ")?;
-            }
-            error.fmt(f)?;
-        }
-        Ok(())
-    }
-}
-
-impl std::error::Error for SpecErrors {}
-
 /// The deepest nesting of supervisors. Far beyond any sensible tree; bounds recursion.
-const MAX_DEPTH: usize = 64;
+pub(super) const MAX_DEPTH: usize = 64;
 
 /// The most children that one supervisor may have, declared and added together. Each is looked at when another starts or
 /// stops; more of a kind are members of a group, which has a bound of its own. A declaration with more is a spec error, and one
 /// more at run time is refused as [`Refusal::Full`](crate::Refusal::Full).
 pub const MAX_CHILDREN: usize = 10_000;
 
-impl SupervisorSpec {
-    /// Applies all rules to the tree called `name`.
+impl ChildDeclaration {
+    /// Applies all rules to the tree whose root is declared here. [`Machine::new`](crate::Machine::new) does the same and
+    /// takes no tree that fails; call it to know the errors before.
     ///
     /// # Errors
     /// All broken rules at once, each with the path, the field and what was expected.
-    pub fn check(&self, name: &Name) -> Result<(), SpecErrors> {
+    pub fn check(&self) -> Result<(), SpecErrors> {
         let mut check = Check { errors: Vec::new() };
-        check.supervisor(&Path::new(name.as_str()), self, 1);
+        let path = Path::new(self.name.as_str());
+        check.child(&path, &self.spec, AutoShutdown::Never);
+        check.not_a_leaf(&path, &self.spec);
+        if !self.spec.after.is_empty() {
+            check.wrong(&path, "after", Problem::RootHasNoSiblings);
+        }
+        if self.spec.restart != Restart::Permanent || self.spec.limit.is_some() {
+            check.wrong(&path, "restart", Problem::RootIsNotRestarted);
+        }
+        check.form(&path, &self.form, 1);
         check.finish()
     }
 }
 
-/// Checks a child that is to be added below `parent`, among `siblings`.
+/// Checks a child that is to be added below `parent`, among `siblings`. `rules` are the parent's `auto_shutdown` and depth.
 pub(crate) fn added_child<'a>(
     parent: &Path,
     declared: &ChildDeclaration,
@@ -74,29 +50,11 @@ pub(crate) fn added_child<'a>(
     let mut check = Check { errors: Vec::new() };
     let path = parent.join(declared.name.as_str());
     check.declared(&path, declared, rules.0);
-    check.work(&path, &declared.form, rules.1 + 1);
+    check.form(&path, &declared.form, rules.1 + 1);
     if !declared.spec.after.is_empty() {
         let known: HashMap<&str, Restart> = siblings.collect();
         check.edges(&path, &declared.spec, |name| known.get(name).copied());
     }
-    check.finish()
-}
-
-/// Checks a whole tree, and what is declared of its root as a child.
-pub(crate) fn tree(root: &ChildDeclaration) -> Result<(), SpecErrors> {
-    let mut check = Check { errors: Vec::new() };
-    let path = Path::new(root.name.as_str());
-    check.child(&path, &root.spec, AutoShutdown::Never);
-    check.no_heartbeat(&path, &root.spec);
-    if !root.spec.after.is_empty() {
-        check.wrong(&path, "after", "the root of a tree has no siblings to come after");
-    }
-    if root.spec.restart != Restart::Permanent || root.spec.limit.is_some() {
-        let message =
-            "there is nobody above the root of a tree to restart it; put it below another supervisor";
-        check.wrong(&path, "restart", message);
-    }
-    check.work(&path, &root.form, 1);
     check.finish()
 }
 
@@ -109,35 +67,26 @@ impl Check {
         if self.errors.is_empty() { Ok(()) } else { Err(SpecErrors(self.errors)) }
     }
 
-    fn wrong(&mut self, path: &Path, field: &'static str, message: impl Into<String>) {
-        self.errors.push(SpecError { path: path.clone(), field, message: message.into() });
+    fn wrong(&mut self, path: &Path, field: &'static str, problem: Problem) {
+        self.errors.push(SpecError { path: path.clone(), field, problem });
     }
 
     fn supervisor(&mut self, path: &Path, spec: &SupervisorSpec, depth: usize) {
         if depth > MAX_DEPTH {
-            self.wrong(path, "children", format!("supervisors are nested deeper than {MAX_DEPTH} levels"));
+            self.wrong(path, "children", Problem::TooDeep);
             return;
         }
         if let Some(limit) = &spec.intensity {
             self.limit(path, "intensity", limit);
         }
         if spec.children.len() > MAX_CHILDREN {
-            let count = spec.children.len();
-            self.wrong(
-                path,
-                "children",
-                format!("{count} children are too many: at most {MAX_CHILDREN}, or a group"),
-            );
+            self.wrong(path, "children", Problem::TooManyChildren { count: spec.children.len() });
         }
         let mut first: HashMap<&str, usize> = HashMap::new();
         for (i, declared) in spec.children.iter().enumerate() {
-            let name = declared.name.as_str();
-            if let Some(before) = first.insert(name, i) {
-                let (before, now) = (before + 1, i + 1);
-                let message = format!(
-                    "the name {name:?} is used twice: by child {before} and by child {now} of this supervisor"
-                );
-                self.wrong(path, "children", message);
+            if let Some(before) = first.insert(declared.name.as_str(), i) {
+                let (name, children) = (declared.name.clone(), (before + 1, i + 1));
+                self.wrong(path, "children", Problem::NameTwice { name, children });
             }
         }
         let restarts: HashMap<&str, Restart> =
@@ -146,21 +95,16 @@ impl Check {
             let path = path.join(declared.name.as_str());
             self.declared(&path, declared, spec.auto_shutdown);
             self.edges(&path, &declared.spec, |name| restarts.get(name).copied());
-            self.work(&path, &declared.form, depth + 1);
+            self.form(&path, &declared.form, depth + 1);
         }
-        if let Err(cycle) = start_order(&spec.children) {
-            let names: Vec<_> =
-                cycle.iter().chain(cycle.first()).map(|i| spec.children[*i].name.as_str()).collect();
-            self.wrong(
-                path,
-                "after",
-                format!("children wait for each other in a circle: {}", names.join(" after ")),
-            );
+        for circle in circles(&spec.children) {
+            let children = circle.iter().map(|i| spec.children[*i].name.clone()).collect();
+            self.wrong(path, "after", Problem::Circle { children });
         }
     }
 
-    fn work(&mut self, path: &Path, work: &ChildForm, depth: usize) {
-        match work {
+    fn form(&mut self, path: &Path, form: &ChildForm, depth: usize) {
+        match form {
             ChildForm::Leaf => {}
             ChildForm::Supervisor(spec) => self.supervisor(path, spec, depth),
             ChildForm::Group(group) => self.group(path, group),
@@ -173,14 +117,10 @@ impl Check {
         }
         self.child(path, &group.template, AutoShutdown::Never);
         if !group.template.after.is_empty() {
-            self.wrong(
-                path,
-                "after",
-                "members of a dynamic group have no order, so none can come after another",
-            );
+            self.wrong(path, "after", Problem::MembersHaveNoOrder);
         }
         if group.max_members == 0 {
-            self.wrong(path, "max_members", "0 members would make the group useless; expected at least 1");
+            self.wrong(path, "max_members", Problem::NoMembers);
         }
     }
 
@@ -188,101 +128,88 @@ impl Check {
         self.child(path, &declared.spec, auto_shutdown);
         match &declared.form {
             ChildForm::Leaf => {}
-            ChildForm::Group(_) => self.no_heartbeat(path, &declared.spec),
+            ChildForm::Group(_) => self.not_a_leaf(path, &declared.spec),
             ChildForm::Supervisor(spec) => {
-                self.no_heartbeat(path, &declared.spec);
+                self.not_a_leaf(path, &declared.spec);
                 if spec.end_when_done && declared.spec.restart == Restart::Permanent {
-                    let message = "a permanent supervisor that ends when all is done would do all of it again and again; \
-                                   expected transient or temporary";
-                    self.wrong(path, "end_when_done", message);
+                    self.wrong(path, "end_when_done", Problem::NeverDone);
                 }
             }
         }
     }
 
-    /// What only children that run something themselves can do.
-    fn no_heartbeat(&mut self, path: &Path, spec: &ChildSpec) {
+    /// Refuses what only leaves can do.
+    fn not_a_leaf(&mut self, path: &Path, spec: &ChildSpec) {
         if spec.heartbeat.is_some() {
-            self.wrong(path, "heartbeat", "a supervisor gives no heartbeat; its children may");
+            self.wrong(path, "heartbeat", Problem::SupervisorHasNoHeartbeat);
         }
         if spec.ready == Ready::Reported {
-            self.wrong(
-                path,
-                "ready",
-                "a supervisor is ready when its children are; it has nothing to report itself",
-            );
+            self.wrong(path, "ready", Problem::SupervisorReportsNoReady);
         }
     }
 
     fn child(&mut self, path: &Path, spec: &ChildSpec, auto_shutdown: AutoShutdown) {
         if spec.once && spec.restart != Restart::Temporary {
-            self.wrong(path, "restart", "what can be made only once cannot be restarted; expected temporary");
+            self.wrong(path, "restart", Problem::OnceIsRestarted);
         }
         if let Some(limit) = &spec.limit {
             self.limit(path, "limit", limit);
         }
         if let Some(backoff) = &spec.backoff {
-            if backoff.from.is_zero() {
-                self.wrong(path, "backoff.from", "it is zero; expected more, or no backoff at all");
-            }
+            self.not_zero(
+                path,
+                "backoff.from",
+                backoff.from,
+                "it is zero; expected more, or no backoff at all",
+            );
             if backoff.from > backoff.to {
                 let (from, to) = (backoff.from, backoff.to);
-                self.wrong(path, "backoff.to", format!("{to:?} is less than `from`, {from:?}"));
+                self.wrong(path, "backoff.to", Problem::BackoffFallsBelow { from, to });
             }
         }
-        if spec.start_within.is_zero() {
-            self.wrong(path, "start_within", "it is zero, so no start could be in time; expected more");
-        }
-        if spec.heartbeat == Some(Duration::ZERO) {
-            self.wrong(path, "heartbeat", "it is zero, so no heartbeat could be in time; expected more");
+        let reason = "it is zero, so no start could be in time; expected more";
+        self.not_zero(path, "start_within", spec.start_within, reason);
+        if let Some(period) = spec.heartbeat {
+            let reason = "it is zero, so no heartbeat could be in time; expected more";
+            self.not_zero(path, "heartbeat", period, reason);
         }
         if spec.significant {
             if spec.restart == Restart::Permanent {
-                let message =
-                    "a permanent child cannot be significant: it is always restarted, so it never ends";
-                self.wrong(path, "significant", message);
+                self.wrong(path, "significant", Problem::SignificantIsPermanent);
             }
             if auto_shutdown == AutoShutdown::Never {
-                let message =
-                    "a significant child means nothing to a supervisor whose auto_shutdown is never";
-                self.wrong(path, "significant", message);
+                self.wrong(path, "significant", Problem::SignificantHasNoEffect);
             }
         }
     }
 
     fn edges(&mut self, path: &Path, spec: &ChildSpec, restart_of: impl Fn(&str) -> Option<Restart>) {
         for edge in &spec.after {
-            let target = edge.child.as_str();
-            if target == path.name() {
-                self.wrong(path, "after", "a child cannot come after itself");
-            } else {
-                match (restart_of(target), edge.condition) {
-                    (None, _) => {
-                        self.wrong(path, "after", format!("there is no sibling called {target:?}"));
-                    }
-                    (Some(Restart::Permanent), Condition::Completed) => {
-                        let message = format!(
-                            "{target:?} is permanent, so it never completes; expected transient or temporary"
-                        );
-                        self.wrong(path, "after", message);
-                    }
-                    (Some(_), _) => {}
+            let sibling = edge.child.clone();
+            if sibling.as_str() == path.name() {
+                self.wrong(path, "after", Problem::AfterItself);
+                continue;
+            }
+            match (restart_of(sibling.as_str()), edge.condition) {
+                (None, _) => self.wrong(path, "after", Problem::UnknownSibling { sibling }),
+                (Some(Restart::Permanent), Condition::Completed) => {
+                    self.wrong(path, "after", Problem::NeverCompletes { sibling });
                 }
+                (Some(_), _) => {}
             }
         }
     }
 
     fn limit(&mut self, path: &Path, field: &'static str, limit: &Limit) {
         if limit.restarts > Limit::MAX_RESTARTS && limit.restarts != Limit::UNLIMITED {
-            let (got, most) = (limit.restarts, Limit::MAX_RESTARTS);
-            self.wrong(
-                path,
-                field,
-                format!("{got} restarts are too many to count; at most {most}, or unlimited"),
-            );
+            self.wrong(path, field, Problem::TooManyRestarts { restarts: limit.restarts });
         }
-        if limit.period.is_zero() {
-            self.wrong(path, field, "the period is zero; expected more");
+        self.not_zero(path, field, limit.period, "the period is zero; expected more");
+    }
+
+    fn not_zero(&mut self, path: &Path, field: &'static str, time: Duration, reason: &'static str) {
+        if time.is_zero() {
+            self.wrong(path, field, Problem::Zero { reason });
         }
     }
 }

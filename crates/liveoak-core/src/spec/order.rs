@@ -2,26 +2,20 @@
 
 use super::ChildDeclaration;
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap, HashSet};
 
-/// The indexes of `children` in the order in which they start: each child stands behind everything it comes
+/// Returns the indexes of `children` in the order in which they start: each child stands behind everything it comes
 /// after, and otherwise as declared. Kahn's algorithm, taking the earliest declared of what is free. Edges to
 /// unknown names are passed over (the check names them).
 ///
 /// # Errors
-/// The indexes along one cycle, each coming after the next, the last after the first.
+/// The indexes along the first circle, each coming after the next, the last after the first.
 pub fn start_order(children: &[ChildDeclaration]) -> Result<Vec<usize>, Vec<usize>> {
-    let index: HashMap<&str, usize> =
-        children.iter().enumerate().map(|(i, child)| (child.name.as_str(), i)).collect();
-    let targets =
-        |i: usize| children[i].spec.after.iter().filter_map(|edge| index.get(edge.child.as_str()).copied());
-    let mut waits = vec![0usize; children.len()];
+    let targets = targets(children);
+    let mut waits: Vec<usize> = targets.iter().map(Vec::len).collect();
     let mut followers = vec![Vec::new(); children.len()];
-    for (i, wait) in waits.iter_mut().enumerate() {
-        for target in targets(i) {
-            *wait += 1;
-            followers[target].push(i);
-        }
+    for (i, targets) in targets.iter().enumerate() {
+        targets.iter().for_each(|target| followers[*target].push(i));
     }
     let mut free: BinaryHeap<Reverse<usize>> =
         waits.iter().enumerate().filter(|(_, wait)| **wait == 0).map(|(i, _)| Reverse(i)).collect();
@@ -38,14 +32,74 @@ pub fn start_order(children: &[ChildDeclaration]) -> Result<Vec<usize>, Vec<usiz
     if order.len() == children.len() {
         return Ok(order);
     }
-    // Whoever still waits, waits for another that does: following those edges must come round.
-    let mut trail: Vec<usize> = waits.iter().position(|wait| *wait > 0).into_iter().collect();
-    loop {
-        let next = trail.last().and_then(|last| targets(*last).find(|target| waits[*target] > 0));
-        let Some(next) = next else { return Err(trail) };
-        if let Some(start) = trail.iter().position(|seen| *seen == next) {
-            return Err(trail.split_off(start));
+    Err(circles(children).into_iter().next().unwrap_or_default())
+}
+
+/// Returns for each child the indexes of the siblings that it comes after.
+fn targets(children: &[ChildDeclaration]) -> Vec<Vec<usize>> {
+    let index: HashMap<&str, usize> =
+        children.iter().enumerate().map(|(i, child)| (child.name.as_str(), i)).collect();
+    let of_child = |child: &ChildDeclaration| {
+        child.spec.after.iter().filter_map(|edge| index.get(edge.child.as_str()).copied()).collect()
+    };
+    children.iter().map(of_child).collect()
+}
+
+/// How far the search for circles is with a child.
+#[derive(Clone, Copy, PartialEq)]
+enum Mark {
+    New,
+    /// On the current way from the root of the search, at this position.
+    OnWay(usize),
+    Finished,
+}
+
+/// Returns circles of children that wait for each other, so that every child of a circle is in at least one of them, and no
+/// child is in two. A circle begins with its first declared child; each child comes after the next one, the last after the
+/// first. A child that comes after itself is no circle: that is an error of its own.
+///
+/// The search keeps a stack of its own: a chain may be as long as there are children.
+pub(super) fn circles(children: &[ChildDeclaration]) -> Vec<Vec<usize>> {
+    let targets = targets(children);
+    let mut marks = vec![Mark::New; children.len()];
+    let (mut reported, mut found) = (HashSet::<usize>::new(), Vec::new());
+    for root in 0..children.len() {
+        if marks[root] != Mark::New {
+            continue;
         }
-        trail.push(next);
+        // The way from the root: each child, and how many of its edges were followed.
+        let mut way = vec![(root, 0)];
+        marks[root] = Mark::OnWay(0);
+        while let Some((child, followed)) = way.last_mut() {
+            let child = *child;
+            let Some(&target) = targets[child].get(*followed) else {
+                marks[child] = Mark::Finished;
+                way.pop();
+                continue;
+            };
+            *followed += 1;
+            match marks[target] {
+                Mark::New => {
+                    marks[target] = Mark::OnWay(way.len());
+                    way.push((target, 0));
+                }
+                Mark::OnWay(start) if target != child => {
+                    let circle: Vec<usize> = way[start..].iter().map(|(child, _)| *child).collect();
+                    if circle.iter().all(|child| !reported.contains(child)) {
+                        reported.extend(&circle);
+                        found.push(from_first_declared(circle));
+                    }
+                }
+                Mark::OnWay(_) | Mark::Finished => {}
+            }
+        }
     }
+    found
+}
+
+/// Turns a circle so that it begins with its first declared child, whichever edge closed it.
+fn from_first_declared(mut circle: Vec<usize>) -> Vec<usize> {
+    let first = circle.iter().enumerate().min_by_key(|(_, child)| **child).map_or(0, |(at, _)| at);
+    circle.rotate_left(first);
+    circle
 }

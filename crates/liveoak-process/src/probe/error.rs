@@ -7,7 +7,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// A probe that can not be asked, whatever the program does.
+/// A probe that cannot be run, whatever the program does.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum ProbeError {
@@ -22,14 +22,14 @@ pub enum ProbeError {
     Address {
         /// As given.
         address: String,
-        /// What is wrong with it.
+        /// What is wrong with it, as a clause: "it has no port".
         reason: &'static str,
     },
     /// Not `http://host:port/path`.
     Url {
         /// As given.
         url: String,
-        /// What is wrong with it.
+        /// What is wrong with it, as a clause: "it has no port".
         reason: &'static str,
     },
     /// `https`, which would need a TLS library. Probe a plain port, or use a command (`curl`).
@@ -39,15 +39,28 @@ pub enum ProbeError {
     },
 }
 
+impl ProbeError {
+    /// Returns what is wrong with the value, as a clause for a message that shows the value itself.
+    pub fn reason(&self) -> String {
+        match self {
+            ProbeError::Pattern { source, .. } => source.to_string(),
+            ProbeError::Address { reason, .. } | ProbeError::Url { reason, .. } => (*reason).to_owned(),
+            ProbeError::Https { .. } => {
+                "https is not supported, use a plain http port or a command probe".to_owned()
+            }
+        }
+    }
+}
+
 impl fmt::Display for ProbeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ProbeError::Pattern { pattern, .. } => write!(f, "read the pattern {pattern:?}"),
-            ProbeError::Address { address, reason } => write!(f, "read the address {address:?}: {reason}"),
-            ProbeError::Url { url, reason } => write!(f, "read the URL {url:?}: {reason}"),
-            ProbeError::Https { url } => {
-                write!(f, "probe {url:?}: https is not supported, use a plain http port or a command probe")
+            ProbeError::Address { address, .. } => {
+                write!(f, "read the address {address:?}: {}", self.reason())
             }
+            ProbeError::Url { url, .. } => write!(f, "read the URL {url:?}: {}", self.reason()),
+            ProbeError::Https { url } => write!(f, "probe {url:?}: {}", self.reason()),
         }
     }
 }
@@ -61,13 +74,13 @@ impl std::error::Error for ProbeError {
     }
 }
 
-/// Why one check said no: a phrase that follows "not ready:".
+/// Why one check failed: a phrase that follows "not ready:".
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ProbeFailure {
     /// The delay is not over.
     TooEarly {
-        /// How long still.
+        /// The rest of the delay.
         remaining: Duration,
     },
     /// No line matched yet.
@@ -75,11 +88,11 @@ pub enum ProbeFailure {
         /// The log probe's pattern.
         pattern: String,
     },
-    /// No connection.
+    /// The connection failed.
     Connect {
         /// The address or path.
         target: String,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
     /// There is nothing at the path.
@@ -87,11 +100,11 @@ pub enum ProbeFailure {
         /// The file probe's path.
         path: PathBuf,
     },
-    /// The path can not be looked at.
+    /// The path cannot be looked at.
     Look {
         /// The file probe's path.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
     /// The probing command did not succeed.
@@ -105,26 +118,26 @@ pub enum ProbeFailure {
     Spawn {
         /// The command, as a shell would read it.
         command: String,
-        /// Why.
+        /// Why it did not start.
         source: SpawnError,
     },
-    /// The server answered, but neither with success nor with a redirection.
+    /// The server answered with neither a success nor a redirection.
     HttpStatus {
-        /// Whom was asked.
+        /// The URL that was asked.
         url: String,
         /// The status code.
         code: u16,
     },
-    /// What came back is not an answer in HTTP/1, or the connection broke.
+    /// The answer is not HTTP/1, or the connection broke.
     HttpAnswer {
-        /// Whom was asked.
+        /// The URL that was asked.
         url: String,
         /// What is wrong.
         source: io::Error,
     },
     /// The check took longer than it may.
     TimedOut {
-        /// What was waited for.
+        /// What the probe waits for.
         waited_for: String,
         /// How long a check may take.
         limit: Duration,
@@ -150,7 +163,7 @@ impl fmt::Display for ProbeFailure {
     }
 }
 
-/// The system's words without their number: "connection refused".
+/// Returns the text of a system error without its number: "connection refused".
 fn phrase(error: &io::Error) -> String {
     if error.kind() == io::ErrorKind::NotFound {
         return "nothing there".to_owned();

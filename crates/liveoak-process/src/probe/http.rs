@@ -3,7 +3,7 @@
 //! No TLS, no redirections, no body. An HTTP library would be forty crates for this.
 
 use super::error::{ProbeError, ProbeFailure};
-use super::target::{TcpTarget, parse_host, parse_port};
+use super::target::{TcpTarget, parse_host, parse_port, split_port};
 use std::fmt;
 use std::io;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -11,9 +11,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 /// The longest status line that is read, in bytes. Real ones have some thirty.
 const MAX_STATUS_LINE: usize = 1024;
 
-/// `http://host:port/path`.
+/// The URL of an HTTP probe: `http://host:port/path`. It prints without a fragment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Url {
+pub struct HttpUrl {
     target: TcpTarget,
     /// Host and port as written, for the `Host` header.
     authority: String,
@@ -21,28 +21,30 @@ pub(super) struct Url {
     path: String,
 }
 
-impl Url {
-    pub(super) fn parse(url: &str) -> Result<Url, ProbeError> {
+impl HttpUrl {
+    pub(super) fn parse(url: &str) -> Result<HttpUrl, ProbeError> {
         let refused = |reason| ProbeError::Url { url: url.to_owned(), reason };
-        let scheme_end = url.find("://").ok_or_else(|| refused("expected http://host:port/path"))?;
+        let scheme_end = url.find("://").ok_or_else(|| refused("it has no `http://` in front"))?;
         let (scheme, rest) = (&url[..scheme_end], &url[scheme_end + 3..]);
         if scheme.eq_ignore_ascii_case("https") {
             return Err(ProbeError::Https { url: url.to_owned() });
         }
         if !scheme.eq_ignore_ascii_case("http") {
-            return Err(refused("expected the scheme http"));
+            return Err(refused("its scheme is not http, the only one that is supported"));
         }
         let rest = rest.split('#').next().unwrap_or_default();
         let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         if !path.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(refused("blanks, control and non-ASCII characters must be %-encoded"));
+            return Err(refused(
+                "its path has a blank, control or non-ASCII character, which must be %-encoded",
+            ));
         }
         let (host, port) = split_authority(authority).map_err(refused)?;
         if host.is_empty() {
-            return Err(refused("expected a host"));
+            return Err(refused("it has no host"));
         }
         let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
-        Ok(Url { target: TcpTarget::new(host, port), authority: authority.to_owned(), path })
+        Ok(HttpUrl { target: TcpTarget::new(host, port), authority: authority.to_owned(), path })
     }
 
     /// Asks once. The caller bounds the time.
@@ -70,15 +72,13 @@ impl Url {
     }
 }
 
-/// Host and port; the port is 80 if not given.
+/// Splits the authority of a URL; the port is 80 if not given.
 fn split_authority(authority: &str) -> Result<(&str, u16), &'static str> {
-    match authority.rsplit_once(':') {
-        Some((host, port)) if !port.ends_with(']') => Ok((parse_host(host)?, parse_port(port)?)),
-        _ => Ok((parse_host(authority)?, 80)),
-    }
+    let (host, port) = split_port(authority);
+    Ok((parse_host(host)?, port.map_or(Ok(80), parse_port)?))
 }
 
-/// The code in `HTTP/1.1 200 OK` (RFC 9112, section 4).
+/// Reads the code in `HTTP/1.1 200 OK` (RFC 9112, section 4).
 fn status_code(head: &[u8]) -> Option<u16> {
     let line = head.split(|&byte| byte == b'\n').next()?;
     let rest = line.strip_prefix(b"HTTP/1.")?;
@@ -89,7 +89,7 @@ fn status_code(head: &[u8]) -> Option<u16> {
     digits.parse().ok().filter(|_| separated)
 }
 
-impl fmt::Display for Url {
+impl fmt::Display for HttpUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "http://{}{}", self.authority, self.path)
     }
@@ -108,7 +108,7 @@ mod tests {
             ("http://[::1]", "http://[::1]/"),
             ("http://a?q", "http://a/?q"),
         ] {
-            assert_eq!(Url::parse(text).unwrap().to_string(), shown);
+            assert_eq!(HttpUrl::parse(text).unwrap().to_string(), shown);
         }
     }
 
@@ -125,9 +125,9 @@ mod tests {
             "http://a/\r\nX: y",
             "http://u@a/",
         ] {
-            assert!(matches!(Url::parse(text), Err(ProbeError::Url { .. })), "{text}");
+            assert!(matches!(HttpUrl::parse(text), Err(ProbeError::Url { .. })), "{text}");
         }
-        assert!(matches!(Url::parse("https://a"), Err(ProbeError::Https { .. })));
+        assert!(matches!(HttpUrl::parse("https://a"), Err(ProbeError::Https { .. })));
     }
 
     #[test]

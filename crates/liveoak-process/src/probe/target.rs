@@ -5,9 +5,9 @@ use std::fmt;
 use std::io;
 use tokio::net::TcpStream;
 
-/// Whom to connect to.
+/// A host and a port to connect to. It prints as `host:port`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct TcpTarget {
+pub struct TcpTarget {
     /// A name or an address, an IPv6 address without its brackets; `None` is this machine.
     host: Option<String>,
     port: u16,
@@ -18,10 +18,19 @@ impl TcpTarget {
         TcpTarget { host: Some(host.to_owned()).filter(|host| !host.is_empty()), port }
     }
 
+    /// Returns the host, an IPv6 address without its brackets; `None` is this machine.
+    pub fn host(&self) -> Option<&str> {
+        self.host.as_deref()
+    }
+
     /// Reads `host:port`, `:port` or `[v6]:port`.
     pub(super) fn parse(address: &str) -> Result<TcpTarget, ProbeError> {
         let refused = |reason| ProbeError::Address { address: address.to_owned(), reason };
-        let (host, port) = address.rsplit_once(':').ok_or_else(|| refused("expected host:port"))?;
+        if address.contains("://") {
+            return Err(refused("it is a URL; write only its host and port"));
+        }
+        let (host, port) = split_port(address);
+        let port = port.ok_or_else(|| refused("it has no port"))?;
         Ok(TcpTarget::new(parse_host(host).map_err(refused)?, parse_port(port).map_err(refused)?))
     }
 
@@ -38,26 +47,40 @@ impl TcpTarget {
     }
 }
 
-/// A host as [`TcpTarget`] keeps it.
+/// Splits the port off, if there is one. A colon inside brackets begins no port.
+pub(super) fn split_port(text: &str) -> (&str, Option<&str>) {
+    match text.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => (host, Some(port)),
+        _ => (text, None),
+    }
+}
+
+/// Reads a host as [`TcpTarget`] keeps it.
+///
+/// # Errors
+/// What is wrong, as a clause.
 pub(super) fn parse_host(host: &str) -> Result<&str, &'static str> {
-    let bracketed =
-        host.strip_prefix('[').map(|host| host.strip_suffix(']').ok_or("expected a closing bracket"));
+    let bracketed = host.strip_prefix('[').map(|host| host.strip_suffix(']').ok_or("it has `[` without `]`"));
     match bracketed.transpose()? {
         Some(address) if address.parse::<std::net::Ipv6Addr>().is_ok() => Ok(address),
-        Some(_) => Err("expected an IPv6 address in the brackets"),
-        None if host.contains(':') => Err("an IPv6 address needs brackets: [::1]:80"),
-        None if host.contains(|c: char| c.is_whitespace() || c.is_control() || c == '/' || c == '@') => {
-            Err("expected a host name or an address")
+        Some(_) => Err("the text in brackets is not an IPv6 address"),
+        None if host.contains(':') => Err("an IPv6 address needs brackets, as in [::1]:80"),
+        None if host.contains('@') => Err("it has a user name, which a probe does not send"),
+        None if host.contains(|c: char| c.is_whitespace() || c.is_control() || c == '/') => {
+            Err("its host is neither a host name nor an address")
         }
         None => Ok(host),
     }
 }
 
-/// A port that can be connected to.
+/// Reads a port that can be connected to.
+///
+/// # Errors
+/// What is wrong, as a clause.
 pub(super) fn parse_port(port: &str) -> Result<u16, &'static str> {
     let digits = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
     let number = if digits { port.parse().ok() } else { None };
-    number.filter(|&number| number != 0).ok_or("expected a port from 1 to 65535")
+    number.filter(|&number| number != 0).ok_or("its port is not a number from 1 to 65535")
 }
 
 impl fmt::Display for TcpTarget {

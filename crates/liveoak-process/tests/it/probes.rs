@@ -1,7 +1,7 @@
 //! Each kind of probe: its check fails with a reason first, and succeeds later.
 
 use crate::support::{Dir, TIME_LIMIT, WatchedProcess, look_for, shell, within};
-use liveoak_process::{Armed, CommandLine, Probe, ProbeError, ProbeFailure};
+use liveoak_process::{CommandLine, Probe, ProbeError, ProbeFailure, ProbeRun};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};
@@ -9,13 +9,13 @@ use tokio::net::{TcpListener, UnixListener};
 const OFTEN: Duration = Duration::from_millis(5);
 
 /// Returns the reason for which the check fails, as text.
-async fn refusal(probe: &Armed) -> String {
+async fn refusal(probe: &ProbeRun) -> String {
     within(probe.check()).await.expect_err("not ready yet").to_string()
 }
 
 /// Starts a task that waits until the probe succeeds. Returns when one check has failed.
-async fn waiting(probe: Probe) -> (Armed, tokio::task::JoinHandle<()>) {
-    let probe = probe.every(OFTEN).arm();
+async fn waiting(probe: Probe) -> (ProbeRun, tokio::task::JoinHandle<()>) {
+    let probe = probe.every(OFTEN).start();
     let other = probe.clone();
     let wait = tokio::spawn(async move { other.wait_until_ready().await });
     while probe.latest_failure().is_none() {
@@ -32,7 +32,7 @@ async fn free_port() -> u16 {
 
 #[tokio::test(start_paused = true)]
 async fn a_delay_succeeds_when_its_time_has_passed() {
-    let probe = Probe::delay(Duration::from_secs(60)).arm();
+    let probe = Probe::delay(Duration::from_secs(60)).start();
     let started = tokio::time::Instant::now();
     assert_eq!(refusal(&probe).await, "60.0s of its delay remain");
     probe.wait_until_ready().await;
@@ -55,7 +55,7 @@ async fn a_log_probe_waits_for_its_line() {
 
 #[tokio::test]
 async fn a_line_that_came_before_the_wait_counts() {
-    let probe = Probe::log("up").unwrap().arm();
+    let probe = Probe::log("up").unwrap().start();
     let observer = probe.clone();
     let mut process = liveoak_process::Process::spawn(&CommandLine::shell("echo up"), move |line| {
         observer.observe(line.text)
@@ -69,10 +69,10 @@ async fn a_line_that_came_before_the_wait_counts() {
 #[tokio::test]
 async fn a_log_probe_of_a_new_attempt_ignores_earlier_lines() {
     let probe = Probe::log("up").unwrap();
-    let first = probe.arm();
+    let first = probe.start();
     first.observe("up");
     assert!(first.check().await.is_ok());
-    assert!(probe.arm().check().await.is_err());
+    assert!(probe.start().check().await.is_err());
 }
 
 #[test]
@@ -95,7 +95,7 @@ async fn a_tcp_probe_waits_for_a_listener() {
 #[tokio::test]
 async fn a_port_alone_means_this_machine_over_ipv4_or_ipv6() {
     let port = free_port().await;
-    let probe = Probe::tcp(&format!(":{port}")).unwrap().arm();
+    let probe = Probe::tcp(&format!(":{port}")).unwrap().start();
     assert_eq!(refusal(&probe).await, format!("connection refused at 127.0.0.1:{port}"));
     // On a machine without IPv6 only the second half of this test runs.
     if let Ok(listener) = TcpListener::bind(("::1", port)).await {
@@ -140,13 +140,13 @@ async fn a_command_probe_waits_for_success() {
     within(wait).await.unwrap();
 }
 
-async fn look_for_reason(probe: &Armed, reason: &str) {
+async fn look_for_reason(probe: &ProbeRun, reason: &str) {
     assert_eq!(probe.latest_failure().unwrap().to_string(), reason);
 }
 
 #[tokio::test]
 async fn a_command_probe_that_cannot_start_says_why() {
-    let probe = Probe::command(CommandLine::new("/no/such/probe")).arm();
+    let probe = Probe::command(CommandLine::new("/no/such/probe")).start();
     let failure = within(probe.check()).await.expect_err("there is no such program");
     assert_eq!(failure.to_string(), "`/no/such/probe` did not start");
     assert_eq!(
@@ -160,7 +160,7 @@ async fn a_command_probe_that_hangs_is_killed_with_its_process_group() {
     let dir = Dir::new();
     let command =
         CommandLine::shell("sh -c 'echo $$ > new; mv new pid; exec sleep 1000' & wait").cwd(dir.path());
-    let probe = Probe::command(command).timeout(TIME_LIMIT).arm();
+    let probe = Probe::command(command).timeout(TIME_LIMIT).start();
     let check = tokio::spawn(async move { probe.check().await });
     let pid =
         tokio::task::spawn_blocking(move || look_for("pid", || std::fs::read_to_string(dir.at("pid")).ok()));
@@ -174,7 +174,7 @@ async fn a_command_probe_that_hangs_is_killed_with_its_process_group() {
 #[tokio::test]
 async fn a_check_has_a_time_limit() {
     let limit = Duration::from_millis(50);
-    let probe = Probe::command(CommandLine::shell("exec sleep 1000")).timeout(limit).arm();
+    let probe = Probe::command(CommandLine::shell("exec sleep 1000")).timeout(limit).start();
     let failure = within(probe.check()).await.expect_err("it hangs");
     assert!(matches!(failure, ProbeFailure::TimedOut { .. }));
     assert_eq!(failure.to_string(), "waited 50ms in vain for `/bin/sh -c 'exec sleep 1000'` to succeed");
@@ -202,7 +202,7 @@ async fn serve(listener: TcpListener, answers: &[&str]) -> Vec<String> {
 async fn an_http_probe_waits_for_a_status_below_400() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let probe = Probe::http(&format!("http://127.0.0.1:{port}/health?deep")).unwrap().arm();
+    let probe = Probe::http(&format!("http://127.0.0.1:{port}/health?deep")).unwrap().start();
     let answers = [
         "HTTP/1.1 503 Busy\r\n\r\n",
         "HTTP/1.1 404",
@@ -231,7 +231,7 @@ async fn an_http_server_that_never_ends_its_line_is_not_read_forever() {
     let port = listener.local_addr().unwrap().port();
     let endless = "x".repeat(1 << 20);
     let _server = tokio::spawn(async move { serve(listener, &[&endless]).await });
-    let probe = Probe::http(&format!("http://127.0.0.1:{port}")).unwrap().timeout(TIME_LIMIT).arm();
+    let probe = Probe::http(&format!("http://127.0.0.1:{port}")).unwrap().timeout(TIME_LIMIT).start();
     assert_eq!(refusal(&probe).await, format!("no answer in HTTP/1 from http://127.0.0.1:{port}/"));
 }
 
@@ -243,7 +243,7 @@ fn an_https_url_is_refused() {
 #[tokio::test]
 async fn the_wait_for_readiness_can_be_dropped() {
     let (process, _) = shell("exec sleep 1000").await;
-    let probe = Probe::file("/no/such/file").every(OFTEN).arm();
+    let probe = Probe::file("/no/such/file").every(OFTEN).start();
     assert!(tokio::time::timeout(Duration::from_millis(30), probe.wait_until_ready()).await.is_err());
     assert_eq!(probe.latest_failure().unwrap().to_string(), "/no/such/file does not exist");
     drop(process);

@@ -6,7 +6,7 @@
 use crate::api::child::{Child, ChildKind, GroupAddress};
 use crate::attempt::dedicated_runtime::DedicatedRuntime;
 use crate::engine::driver::{ChildBody, State, TreeInner};
-use liveoak_core::{ChildDeclaration, ChildForm, ChildId, Name, Path, SpecError};
+use liveoak_core::{ChildDeclaration, ChildForm, ChildId, Name, Path, SpecError, SpecProblem};
 use std::sync::Arc;
 
 /// What one declared child runs.
@@ -41,7 +41,7 @@ fn declare(
 ) -> ChildDeclaration {
     let path = parent.map_or_else(|| Path::new(&child.name), |parent| parent.join(&child.name));
     let name = Name::new(child.name).unwrap_or_else(|error| {
-        errors.push(SpecError { path: path.clone(), field: "name", message: error.to_string() });
+        errors.push(SpecError { path: path.clone(), field: "name", problem: SpecProblem::Name(error) });
         Name::new("unnamed").unwrap_or_else(|_| unreachable!("`unnamed` is a name"))
     });
     if let Some(stop_within) = child.service_stop_within {

@@ -9,7 +9,7 @@ use crate::engine::events::Events;
 use crate::engine::replies::Answer;
 use liveoak_core::{
     ChildDeclaration, ChildId, Command, Input, Machine, Name, Outcome, Path, Refusal, Restart, Snapshot,
-    SpecError, SpecErrors, StopReport, Time,
+    SpecError, SpecErrors, SpecProblem, StopReport, Time,
 };
 use std::fmt;
 use std::ops::Deref;
@@ -296,8 +296,8 @@ fn number_if_taken(state: &State, parent: &Path, declared: &mut ChildDeclaration
     while state.machine.find(&parent.join(declared.name.as_str())).is_some() {
         let numbered = format!("{name}.{}", NUMBER.fetch_add(1, Ordering::Relaxed));
         declared.name = Name::new(numbered).map_err(|error| {
-            let message = error.to_string();
-            Refusal::Invalid(SpecErrors(vec![SpecError { path: parent.clone(), field: "name", message }]))
+            let problem = SpecProblem::Name(error);
+            Refusal::Invalid(SpecErrors(vec![SpecError { path: parent.clone(), field: "name", problem }]))
         })?;
     }
     Ok(())

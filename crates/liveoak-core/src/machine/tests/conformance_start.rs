@@ -89,7 +89,7 @@ fn c8_specs_are_checked_before_anything_starts_and_all_errors_come_at_once() {
             leaf("a").with(|child| {
                 child.backoff = Some(crate::Backoff { from: secs(2), ..backoff(secs(1)) });
             }),
-            "/t/a: backoff.to: 1s is less than `from`, 2s",
+            "/t/a: backoff.to: `to` is 1s, which is less than `from`, 2s",
         ),
         (leaf("a").limit(Limit::new(65_537, SECOND)), "/t/a: limit: 65537 restarts are too many"),
         (leaf("a").limit(Limit::new(1, Duration::ZERO)), "/t/a: limit: the period is zero"),

@@ -1,11 +1,10 @@
 //! From text to a parsed TOML table, or every syntax error the parser can give.
 
+use crate::diagnostic::{Diagnostic, Problems, Span};
+use crate::text::shown;
 use toml::de::{DeTable, DeValue};
 
-use super::diagnostic::{Diagnostic, Problems, Span};
-use super::table::shown;
-
-/// A key that no file has; see [`first_place`].
+/// A key that no file has, for [`first_place`].
 const STAND_IN: &str = "liveoak-stand-in-for-a-repeated-key";
 
 /// Parses `text`. The table is whole only if no error was recorded.
@@ -16,8 +15,8 @@ pub(crate) fn parse<'t>(text: &'t str, problems: &mut Problems) -> DeTable<'t> {
     for error in &errors {
         let span = error.span().unwrap_or(0..0);
         let line_start = text.get(..span.start).and_then(|before| before.rfind('\n'));
-        // After the first error of a line the parser guesses; what it says of that line's rest misleads. And of a
-        // table that is declared twice, its keys need no errors of their own.
+        // After the first error of a line the parser guesses, and its further errors in that line mislead. The keys of a
+        // table that is declared twice need no errors of their own.
         if last_line == Some(line_start) || span.start < repeated_until {
             continue;
         }
@@ -32,7 +31,7 @@ pub(crate) fn parse<'t>(text: &'t str, problems: &mut Problems) -> DeTable<'t> {
     table.into_inner()
 }
 
-/// Where the table ends whose header holds `span`; the end of `span` if it is in no header.
+/// Returns the end of the table whose header holds `span`, or the end of `span` if it is in no header.
 fn end_of_table(text: &str, line_start: Option<usize>, span: &Span) -> usize {
     let line_start = line_start.map_or(0, |newline| newline + 1);
     let in_header =
@@ -41,7 +40,7 @@ fn end_of_table(text: &str, line_start: Option<usize>, span: &Span) -> usize {
     rest.map_or(span.end, |rest| rest.find("\n[").map_or(text.len(), |at| span.end + at))
 }
 
-/// A broken line. The parser's message is "what is wrong, expected a, b".
+/// Returns the error for a broken line. The parser's message is "what is wrong, expected a, b".
 fn syntax_error(text: &str, message: &str, span: Span) -> Diagnostic {
     let (message, expected) = match message.split_once(", expected ") {
         Some((message, expected)) => (message, Some(expected)),
@@ -61,7 +60,7 @@ fn syntax_error(text: &str, message: &str, span: Span) -> Diagnostic {
     error.help("the file is TOML: key = \"value\" lines under [child.NAME] headers; see https://toml.io")
 }
 
-/// A repeated key or table, with its first place when `find_first` (which parses once more).
+/// Returns the error for a repeated key or table. With `find_first` it shows the first place, which needs another parse.
 fn duplicate(text: &str, span: Span, find_first: bool) -> Diagnostic {
     let key = text.get(span.clone()).unwrap_or_default();
     let name = key.trim_matches(['"', '\'']);
@@ -75,13 +74,13 @@ fn duplicate(text: &str, span: Span, find_first: bool) -> Diagnostic {
     }
 }
 
-/// Where a repeated key stood first. The parser does not say, so the repeated key is renamed and the text parsed again:
-/// the table that holds the new name also holds the first place of the old one.
+/// Returns where a repeated key stands first. The parser does not tell, so the repeated key is renamed and the text parsed
+/// again: the table that holds the new name also holds the first place of the old one.
 fn first_place(text: &str, span: &Span) -> Option<Span> {
     let (before, key, after) = (text.get(..span.start)?, text.get(span.clone())?, text.get(span.end..)?);
     let key_line = format!("{key} = 0");
     let name = DeTable::parse(&key_line).ok()?.get_ref().keys().next()?.get_ref().to_string();
-    // The rest of the line closes what is open; beyond it nothing can hold the first place.
+    // The rest of the line closes what is open; the first place cannot be behind it.
     let after = after.split_inclusive('\n').next().unwrap_or_default();
     let renamed = format!("{before}{STAND_IN}{after}");
     let (table, _) = DeTable::parse_recoverable(&renamed);

@@ -1,30 +1,61 @@
 //! How errors look: for people (the text underlined, colours on a terminal) and for programs (JSON).
 
+use crate::bounds::MAX_SHOWN;
+use crate::diagnostic::{Diagnostic, Report, Source, Span};
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use serde_json::{Value, json};
-
-use super::defaults::MAX_SHOWN;
-use super::diagnostic::{Diagnostic, Report, Source, Span};
 
 /// A span over more lines than this is cut to its first line.
 const MAX_UNDERLINED_LINES: usize = 6;
 
-/// Renders a report for people, with a count at the end.
-pub(crate) fn text(report: &Report, colour: bool) -> String {
-    let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
-    let mut out = String::new();
-    for diagnostic in report.diagnostics.iter().take(MAX_SHOWN) {
-        let source = &report.sources[diagnostic.source];
-        out.push_str(&renderer.render(&[group(diagnostic, source)]));
-        out.push_str("\n\n");
+impl Report {
+    /// Renders a report for people, with a count at the end.
+    #[must_use]
+    pub fn text(&self, colour: bool) -> String {
+        let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
+        let mut out = String::new();
+        for diagnostic in self.diagnostics.iter().take(MAX_SHOWN) {
+            let source = &self.sources[diagnostic.source];
+            out.push_str(&renderer.render(&[group(diagnostic, source)]));
+            out.push_str("\n\n");
+        }
+        let hidden = self.diagnostics.len().saturating_sub(MAX_SHOWN) + self.more;
+        out + &count(self, hidden) + "\n"
     }
-    let hidden = report.diagnostics.len().saturating_sub(MAX_SHOWN) + report.more;
-    out + &count(report, hidden) + "\n"
-}
 
-/// The count of errors, as one line.
-pub(crate) fn headline(report: &Report) -> String {
-    count(report, report.more)
+    /// Returns the count of errors, as one line.
+    #[must_use]
+    pub fn headline(&self) -> String {
+        count(self, self.more)
+    }
+
+    /// Renders a report for programs: `{"errors": [...], "more": n}`.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        let errors: Vec<Value> = self
+            .diagnostics
+            .iter()
+            .map(|diagnostic| {
+                let source = &self.sources[diagnostic.source];
+                let span = diagnostic.span.as_ref().map(|span| fit_exact(&source.text, span));
+                let start = span.as_ref().map(|span| position(&source.text, span.start));
+                let end = span.as_ref().map(|span| position(&source.text, span.end));
+                json!({
+                    "file": source.name,
+                    "line": start.map(|p| p.0),
+                    "column": start.map(|p| p.1),
+                    "end_line": end.map(|p| p.0),
+                    "end_column": end.map(|p| p.1),
+                    "path": diagnostic.path,
+                    "message": diagnostic.message,
+                    "found": (!diagnostic.label.is_empty()).then_some(&diagnostic.label),
+                    "expected": diagnostic.expected,
+                    "help": diagnostic.help,
+                })
+            })
+            .collect();
+        json!({ "ok": false, "errors": errors, "more": self.more })
+    }
 }
 
 fn count(report: &Report, hidden: usize) -> String {
@@ -37,7 +68,7 @@ fn count(report: &Report, hidden: usize) -> String {
     }
 }
 
-/// One error with its snippet and its closing lines.
+/// Returns one error with its snippet and its closing lines.
 fn group<'a>(diagnostic: &'a Diagnostic, source: &'a Source) -> Group<'a> {
     let title = Level::ERROR.primary_title(&diagnostic.message);
     let mut group = match &diagnostic.span {
@@ -53,7 +84,7 @@ fn group<'a>(diagnostic: &'a Diagnostic, source: &'a Source) -> Group<'a> {
     group
 }
 
-/// The source with the error underlined and its related places labelled.
+/// Returns the source with the error underlined and its related places labelled.
 fn snippet<'a>(
     diagnostic: &'a Diagnostic,
     source: &'a Source,
@@ -86,34 +117,7 @@ fn fit(text: &str, span: &Span) -> Span {
     start..end
 }
 
-/// Renders a report for programs: `{"errors": [...], "more": n}`.
-pub(crate) fn json(report: &Report) -> Value {
-    let errors: Vec<Value> = report
-        .diagnostics
-        .iter()
-        .map(|diagnostic| {
-            let source = &report.sources[diagnostic.source];
-            let span = diagnostic.span.as_ref().map(|span| fit_exact(&source.text, span));
-            let start = span.as_ref().map(|span| position(&source.text, span.start));
-            let end = span.as_ref().map(|span| position(&source.text, span.end));
-            json!({
-                "file": source.name,
-                "line": start.map(|p| p.0),
-                "column": start.map(|p| p.1),
-                "end_line": end.map(|p| p.0),
-                "end_column": end.map(|p| p.1),
-                "path": diagnostic.path,
-                "message": diagnostic.message,
-                "found": (!diagnostic.label.is_empty()).then_some(&diagnostic.label),
-                "expected": diagnostic.expected,
-                "help": diagnostic.help,
-            })
-        })
-        .collect();
-    json!({ "ok": false, "errors": errors, "more": report.more })
-}
-
-/// As [`fit`], but without the limit on height.
+/// Does what [`fit`] does, but without the limit on height.
 fn fit_exact(text: &str, span: &Span) -> Span {
     let fitted = fit(text, &(span.start..span.start));
     let mut end = span.end.clamp(fitted.start, text.len());
@@ -123,7 +127,7 @@ fn fit_exact(text: &str, span: &Span) -> Span {
     fitted.start..end
 }
 
-/// Line and column of a byte offset, both counted from 1; columns count characters.
+/// Returns the line and the column of a byte offset, both counted from 1; columns count characters.
 pub(crate) fn position(text: &str, offset: usize) -> (usize, usize) {
     let mut offset = offset.min(text.len());
     while !text.is_char_boundary(offset) {

@@ -1,9 +1,8 @@
-//! What is wrong with a file, as data: one [`Diagnostic`] per error, gathered by [`Problems`], handed out as a
-//! [`Report`]. How it looks is decided in [`super::render`].
+//! What is wrong with a file, as data: one [`Diagnostic`] per error, collected by [`Problems`] into a [`Report`].
+//! [`render`](crate::render) decides how it looks.
 
+use crate::bounds::{MAX_KEPT, MAX_SHOWN};
 use std::ops::Range;
-
-use super::defaults::{MAX_KEPT, MAX_SHOWN};
 
 /// A range of bytes in one source.
 pub(crate) type Span = Range<usize>;
@@ -24,7 +23,7 @@ pub(crate) struct Diagnostic {
     pub(crate) source: usize,
     /// The offending bytes; `None` when the error is of the file as a whole.
     pub(crate) span: Option<Span>,
-    /// Where in the tree of keys, for example `child.db.restart`; empty at the top.
+    /// The keys that lead to the place, for example `child.db.restart`; empty at the top.
     pub(crate) path: String,
     /// What is wrong, as one line.
     pub(crate) message: String,
@@ -39,12 +38,12 @@ pub(crate) struct Diagnostic {
 }
 
 impl Diagnostic {
-    /// An error at `span` of the main file.
+    /// Creates an error at `span` of the main file.
     pub(crate) fn at(span: Span, path: impl Into<String>, message: impl Into<String>) -> Self {
         Self { span: Some(span), path: path.into(), ..Self::of_file(message) }
     }
 
-    /// An error of the main file as a whole.
+    /// Creates an error of the main file as a whole.
     pub(crate) fn of_file(message: impl Into<String>) -> Self {
         Self {
             source: 0,
@@ -64,19 +63,19 @@ impl Diagnostic {
         self
     }
 
-    /// Says what stands at the place.
+    /// Sets the text under the underlined place.
     pub(crate) fn label(mut self, label: impl Into<String>) -> Self {
         self.label = label.into();
         self
     }
 
-    /// Says what would have been right.
+    /// Sets what would have been right.
     pub(crate) fn expected(mut self, expected: impl Into<String>) -> Self {
         self.expected = Some(expected.into());
         self
     }
 
-    /// Says what to do.
+    /// Sets what to do about it.
     pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
@@ -89,7 +88,7 @@ impl Diagnostic {
     }
 }
 
-/// Gathers errors while a file is read. Holds at most [`MAX_KEPT`]; the rest are only counted.
+/// Collects errors while a file is read. Holds at most [`MAX_KEPT`]; the rest are only counted.
 #[derive(Debug, Default)]
 pub(crate) struct Problems {
     sources: Vec<Source>,
@@ -98,7 +97,7 @@ pub(crate) struct Problems {
 }
 
 impl Problems {
-    /// A collector whose main source is `name`.
+    /// Creates a collector whose main source is `name`.
     pub(crate) fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
         let mut problems = Self::default();
         problems.add_source(name, text);
@@ -125,36 +124,36 @@ impl Problems {
         diagnostics.into_iter().for_each(|diagnostic| self.push(diagnostic));
     }
 
-    /// Whether there are so many errors that costly help for one more is not worth it.
+    /// Returns `true` if there are so many errors that costly help for one more is not worth it.
     pub(crate) fn is_crowded(&self) -> bool {
         self.kept.len() >= 2 * MAX_SHOWN
     }
 
-    /// Whether nothing is wrong so far.
+    /// Returns `true` if no error was recorded so far.
     pub(crate) fn is_empty(&self) -> bool {
         self.kept.is_empty()
     }
 
-    /// Ends the gathering: the errors in order of file and position.
+    /// Returns the errors in order of file and position.
     pub(crate) fn into_report(mut self) -> Report {
         self.kept.sort_by_key(|d| (d.source, d.span.as_ref().map(|s| (s.start, s.end))));
         Report { sources: self.sources, diagnostics: self.kept, more: self.more }
     }
 }
 
-/// Everything that is wrong with a file. Never without at least one error.
+/// Everything that is wrong with a file: at least one error.
 #[derive(Debug)]
-pub(crate) struct Report {
+pub struct Report {
     /// The texts that errors point into; the main file first.
     pub(crate) sources: Vec<Source>,
     /// The errors, in order of source and position.
     pub(crate) diagnostics: Vec<Diagnostic>,
-    /// How many further errors were found but not kept.
+    /// The number of further errors that were found but not kept.
     pub(crate) more: usize,
 }
 
 impl Report {
-    /// A report of one error of the file as a whole.
+    /// Creates a report of one error of the file as a whole.
     pub(crate) fn of_file(name: impl Into<String>, diagnostic: Diagnostic) -> Self {
         let mut problems = Problems::new(name, "");
         problems.push(diagnostic);

@@ -1,24 +1,28 @@
 //! What must hold of whatever bytes stand in a `liveoak.toml`. For fuzzing, and for the tests that do the same with seeds.
 //!
-//! - What is accepted here is accepted by the library that runs it; its tree is built and checked, and nothing is started.
+//! - Reading never panics, reads no file and starts nothing.
+//! - What is accepted is a tree that the core accepts, also with its replicas expanded.
 //! - What is refused is refused for a reason, at a place inside the text.
 //! - Reading twice gives the same.
 
+use crate::bounds::FILE;
+use crate::config::Config;
+use crate::diagnostic::{Report, Source, Span};
+use crate::load;
+use crate::render;
+use crate::source::{Unreadable, text_of};
 use std::path::Path;
-use std::sync::Arc;
-
-use liveoak::StartError;
-
-use crate::config::diagnostic::{Report, Source, Span};
-use crate::config::{self, Config, Unreadable, render};
-use crate::up::build;
 
 /// Where the bytes are said to stand: nothing is read there.
 const FOLDER: &str = "/nowhere";
 
-/// Whether `bytes` are a good file.
-pub(crate) fn read_bytes(bytes: &[u8]) -> bool {
-    match config::text_of(bytes.to_vec()) {
+/// Reads `bytes` as if they were a `liveoak.toml`, without looking at any file. Returns `true` if they are a good file.
+///
+/// # Panics
+/// When the result breaks one of the promises above.
+#[must_use]
+pub fn read_bytes(bytes: &[u8]) -> bool {
+    match text_of(bytes.to_vec()) {
         Ok(text) => read(&text),
         Err(unreadable) => {
             assert!(!unreadable.to_string().is_empty(), "refused without a reason");
@@ -28,12 +32,12 @@ pub(crate) fn read_bytes(bytes: &[u8]) -> bool {
 }
 
 fn read(text: &str) -> bool {
-    // An env file is the same text; one whose name says so is missing.
+    // Every env file has the same text as the file itself; one whose name contains "missing" is missing.
     let open = |path: &Path| match path.to_string_lossy().contains("missing") {
         true => Err(Unreadable::Missing),
         false => Ok(text.to_owned()),
     };
-    let once = || config::read_text_with(Path::new(FOLDER), text, &open);
+    let once = || load::read(Path::new(FILE), Path::new(FOLDER), text, &open);
     match (once(), once()) {
         (Ok(config), Ok(again)) => {
             assert_eq!(config, again, "read twice");
@@ -41,7 +45,7 @@ fn read(text: &str) -> bool {
             true
         }
         (Err(report), Err(again)) => {
-            assert_eq!(render::json(&report), render::json(&again), "refused twice");
+            assert_eq!(report.json(), again.json(), "refused twice");
             refused(&report);
             false
         }
@@ -49,22 +53,13 @@ fn read(text: &str) -> bool {
     }
 }
 
-/// The library accepts it as well.
+/// The core accepts the expanded tree as well.
 fn accepted(config: &Config) {
     let expanded = config.expanded();
     assert_eq!(expanded, expanded.expanded(), "expanded twice");
-    let tree = match build::tree(&expanded, Arc::new(|_, _| {})) {
-        Ok(tree) => tree,
-        Err(error) => panic!("accepted here, and refused by its builders: {error}"),
-    };
-    // Its tasks are never polled, so that nothing of it runs.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
-    let runtime = runtime.unwrap_or_else(|error| panic!("no runtime: {error}"));
-    let inside = runtime.enter();
-    if let Err(StartError::Spec(errors)) = tree.begin() {
-        panic!("accepted here, and refused by its tree: {errors}");
+    if let Err(errors) = expanded.declaration().check() {
+        panic!("accepted with replica sets, and refused with their members: {errors}");
     }
-    drop(inside);
 }
 
 /// Each error has a reason and a place, and both can be shown.
@@ -80,7 +75,7 @@ fn refused(report: &Report) {
         }
     }
     for coloured in [true, false] {
-        assert!(!render::text(report, coloured).is_empty());
+        assert!(!report.text(coloured).is_empty());
     }
 }
 

@@ -3,9 +3,9 @@
 //! Nothing is expanded. A bare value ends at the line's end or at ` #`; inside `'…'` every character stands for itself;
 //! inside `"…"` the escapes `\n`, `\t`, `\r`, `\"`, `\\` and `\$` hold. A value does not go over lines.
 
-use super::diagnostic::Span;
+use crate::diagnostic::Span;
 
-/// One thing wrong with an env file.
+/// One error of an env file.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct EnvError {
     /// The offending bytes.
@@ -16,7 +16,7 @@ pub(crate) struct EnvError {
     pub(crate) help: &'static str,
 }
 
-/// Reads the whole text: what could be read, and everything that could not.
+/// Reads the whole text. Returns the variables that could be read, and an error for each line that could not.
 pub(crate) fn parse(text: &str) -> (Vec<(String, String)>, Vec<EnvError>) {
     let (mut variables, mut errors) = (Vec::new(), Vec::new());
     let mut start = 0;
@@ -24,7 +24,7 @@ pub(crate) fn parse(text: &str) -> (Vec<(String, String)>, Vec<EnvError>) {
         match read_line(line) {
             Ok(None) => {}
             Ok(Some((key, value))) => match variables.iter_mut().find(|(known, _)| *known == key) {
-                // As in a shell that sources the file: the last one counts.
+                // As in a shell that sources the file, the last value counts.
                 Some((_, known)) => *known = value,
                 None => variables.push((key, value)),
             },
@@ -37,7 +37,7 @@ pub(crate) fn parse(text: &str) -> (Vec<(String, String)>, Vec<EnvError>) {
     (variables, errors)
 }
 
-/// What is wrong with one line; the span counts from the line's start.
+/// What is wrong with one line: where (counted from the start of the line), what, and what to do.
 type LineError = (Span, String, &'static str);
 
 fn read_line(line: &str) -> Result<Option<(String, String)>, LineError> {
@@ -79,7 +79,7 @@ fn key_problem(key: &str) -> Option<String> {
         .map(|c| format!("the name of this variable has `{}` in it", c.escape_debug()))
 }
 
-/// A problem inside a value: where it begins, what it is, what to do.
+/// What is wrong with a value: where it begins, what, and what to do.
 type ValueError = (usize, String, &'static str);
 
 fn read_value(value: &str) -> Result<String, ValueError> {
@@ -109,7 +109,7 @@ fn unclosed(quote: char) -> ValueError {
     (0, format!("this value has an opening {quote} and no closing one"), "close it on the same line")
 }
 
-/// Reads `"…"` with its escapes; returns the text and how many bytes it took.
+/// Reads `"…"` with its escapes. Returns the text and the number of bytes read.
 fn double_quoted(value: &str) -> Result<(String, usize), ValueError> {
     let mut text = String::new();
     let mut chars = value.char_indices().skip(1);

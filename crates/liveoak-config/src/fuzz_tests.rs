@@ -1,11 +1,14 @@
-//! Whatever the bytes, reading them ends with a config or with errors that can be rendered, never with a panic.
+//! Seeded runs of what [`fuzzing`](crate::fuzzing) promises: reading any bytes ends with a config or with errors that can be rendered.
 //!
-//! A failure prints its seed; `FUZZ_SEED=... cargo test -p liveoak-cli fuzz` runs that one again.
+//! A failure prints its seed; `FUZZ_SEED=... cargo test -p liveoak-config fuzz` runs that one again.
 
-use super::env_file;
+use crate::env_file;
+use crate::fuzzing::read_bytes;
 
-const EXAMPLES: [&str; 2] =
-    [include_str!("../../tests/good/example.toml"), include_str!("../../tests/good/everything.toml")];
+const EXAMPLES: [&str; 2] = [
+    include_str!("../../liveoak-cli/tests/good/example.toml"),
+    include_str!("../../liveoak-cli/tests/good/everything.toml"),
+];
 
 /// Pieces that have a meaning somewhere in the file.
 const PIECES: [&str; 24] = [
@@ -85,7 +88,7 @@ fn noise(random: &mut Random) -> String {
 fn try_one(seed: u64) {
     let mut random = Random(seed);
     let text = if seed.is_multiple_of(8) { noise(&mut random) } else { mutated(&mut random) };
-    let _is_good = crate::read_bytes(text.as_bytes());
+    let _is_good = read_bytes(text.as_bytes());
     env_file::parse(&text);
 }
 
@@ -95,7 +98,7 @@ fn fuzz_no_bytes_make_the_reader_panic() {
     let seeds = given.map_or(0..4000, |seed| seed..seed + 1);
     for seed in seeds {
         if let Err(panic) = std::panic::catch_unwind(|| try_one(seed)) {
-            println!("again with: FUZZ_SEED={seed} cargo test -p liveoak-cli fuzz");
+            println!("again with: FUZZ_SEED={seed} cargo test -p liveoak-config fuzz");
             std::panic::resume_unwind(panic);
         }
     }

@@ -1,45 +1,13 @@
-//! From a path to text: what can go wrong before the first byte is looked at.
+//! From a path to text: what can go wrong before the text is parsed.
 
+use crate::bounds::MAX_FILE_BYTES;
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::Config;
-use super::defaults::{FILE, MAX_FILE_BYTES};
-use super::diagnostic::{Diagnostic, Report};
-use super::read::{self, Place};
-
-/// Reads and checks a whole file.
-///
-/// # Errors
-/// Everything that is wrong with it. Nothing is started or written, whatever it says.
-pub(crate) fn load(file: &Path) -> Result<Config, Report> {
-    let name = file.display().to_string();
-    let fail = |diagnostic| Report::of_file(&name, diagnostic);
-    let text = read_text(file).map_err(|problem| {
-        let help = match problem {
-            Unreadable::Missing => Some(format!(
-                "name a file, as in `liveoak check path/to/{FILE}`, or write one: docs/liveoak-toml.md has an example"
-            )),
-            Unreadable::Directory => Some(format!("name the file in it, such as {}", file.join(FILE).display())),
-            _ => None,
-        };
-        let error = Diagnostic::of_file(format!("cannot read {name}: {problem}"));
-        fail(match help {
-            Some(help) => error.help(help),
-            None => error,
-        })
-    })?;
-    let folder = folder_of(file)
-        .map_err(|error| fail(Diagnostic::of_file(format!("cannot tell the folder of {name}: {error}"))))?;
-    read::read(&Place { file, folder: &folder, open: &read_text }, &name, &text)
-}
-
-/// The absolute folder of a file, symbolic links in its name left as they are.
-fn folder_of(file: &Path) -> io::Result<PathBuf> {
-    let absolute = std::path::absolute(file)?;
-    Ok(absolute.parent().unwrap_or(Path::new("/")).to_path_buf())
-}
+/// Returns the text of a file that `liveoak.toml` names.
+pub(crate) type Open<'a> = &'a dyn Fn(&Path) -> Result<String, Unreadable>;
 
 /// Why a file gives no text.
 #[derive(Debug)]
@@ -48,21 +16,21 @@ pub(crate) enum Unreadable {
     Missing,
     /// It is a directory.
     Directory,
-    /// The system says no.
+    /// The system refused to read it.
     Io(io::Error),
-    /// It is larger than [`MAX_FILE_BYTES`].
+    /// It is larger than [`MAX_FILE_BYTES`]; the size, if it is known.
     TooLarge(Option<u64>),
-    /// It is no text.
+    /// It is not text.
     Binary {
-        /// Where the first byte stands that no text has.
+        /// The offset of the first byte that is not text.
         offset: usize,
-        /// That byte.
+        /// The byte.
         byte: u8,
     },
 }
 
-impl std::fmt::Display for Unreadable {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Missing => f.write_str("there is no such file"),
             Self::Directory => f.write_str("it is a directory"),
@@ -84,6 +52,9 @@ impl std::fmt::Display for Unreadable {
 }
 
 /// Reads a file that must be text and not too large. A pipe is read up to the limit.
+///
+/// # Errors
+/// Why the file gives no text.
 pub(crate) fn read_text(file: &Path) -> Result<String, Unreadable> {
     let metadata = std::fs::metadata(file).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => Unreadable::Missing,
@@ -102,7 +73,10 @@ pub(crate) fn read_text(file: &Path) -> Result<String, Unreadable> {
     text_of(bytes)
 }
 
-/// The text that these bytes are.
+/// Returns the bytes as text.
+///
+/// # Errors
+/// When there are too many of them, or they are not text.
 pub(crate) fn text_of(bytes: Vec<u8>) -> Result<String, Unreadable> {
     if bytes.len() as u64 > MAX_FILE_BYTES {
         return Err(Unreadable::TooLarge(None));

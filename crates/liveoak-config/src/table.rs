@@ -1,24 +1,23 @@
 //! Typed access to parsed TOML. A [`Node`] is a value with its place and its path; a [`Table`] is one whose keys are
-//! in the order of the file. A getter that meets a wrong type records the error and gives `None`, so that reading goes
-//! on and finds the next one.
+//! in the order of the file. A getter that meets a wrong type records the error and returns `None`, so that reading goes
+//! on and finds the next error.
 
+use crate::diagnostic::{Diagnostic, Problems, Span};
+use crate::duration::duration;
+use crate::keys::{Keys, Word, near_miss};
+use crate::text::{join, one_of, shown};
 use std::time::Duration;
-
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
-
-use super::diagnostic::{Diagnostic, Problems, Span};
-use super::keys::near_miss;
-use super::values::{self, Words};
 
 /// A value of the file.
 #[derive(Clone, Debug)]
 pub(crate) struct Node<'t> {
     /// The keys that lead here, for example `child.db.restart`.
     pub(crate) path: String,
-    /// The last of those keys.
+    /// The last of the keys.
     pub(crate) key: &'t str,
-    /// Where that key stands.
+    /// Where the last key stands.
     pub(crate) key_span: Span,
     /// Where the value stands; of a `[header]` table, the header.
     pub(crate) span: Span,
@@ -46,15 +45,15 @@ impl<'t> Table<'t> {
         Self { path, span, nodes }
     }
 
-    /// The value of a key, if the file has it.
+    /// Returns the value of a key, if the file has it.
     pub(crate) fn get(&self, key: &str) -> Option<&Node<'t>> {
         self.nodes.iter().find(|node| node.key == key)
     }
 
     /// Records an error for every key that is not among `known`.
-    pub(crate) fn refuse_unknown(&self, what: &str, known: &[&'static str], problems: &mut Problems) {
-        for node in self.nodes.iter().filter(|node| !known.contains(&node.key)) {
-            problems.push(node.unknown_key(what, known));
+    fn refuse_unknown(&self, what: &str, known: &Keys, problems: &mut Problems) {
+        for node in self.nodes.iter().filter(|node| !known.has(node.key)) {
+            problems.push(node.unknown_key(what, &known.names()));
         }
     }
 }
@@ -64,17 +63,17 @@ impl<'t> Node<'t> {
         Self { path: join(parent, key), key, key_span, span: value.span(), value: value.get_ref() }
     }
 
-    /// An error at this value.
+    /// Returns an error at this value.
     pub(crate) fn error(&self, message: impl Into<String>) -> Diagnostic {
         Diagnostic::at(self.span.clone(), &self.path, message)
     }
 
-    /// An error at this value's key.
+    /// Returns an error at this value's key.
     pub(crate) fn key_error(&self, message: impl Into<String>) -> Diagnostic {
         Diagnostic::at(self.key_span.clone(), &self.path, message)
     }
 
-    /// The error for a key that `what` does not have.
+    /// Returns the error for a key that `what` does not have.
     pub(crate) fn unknown_key(&self, what: &str, known: &[&'static str]) -> Diagnostic {
         let error = self
             .key_error(format!("unknown key `{}`", shown(self.key)))
@@ -86,14 +85,14 @@ impl<'t> Node<'t> {
         }
     }
 
-    /// Records that the value has the wrong type. `expected` is such as "a string", `example` such as `cwd = "data"`.
+    /// Returns the error for a value of the wrong type. `expected` is such as "a string", `example` such as `cwd = "data"`.
     pub(crate) fn wrong_type(&self, expected: &str, example: &str) -> Diagnostic {
         self.error(format!("`{}` must be {expected}", self.path))
             .label(format!("found {}", describe(self.value)))
             .expected(format!("{expected}, as in: {example}"))
     }
 
-    /// The value as a string without NUL characters.
+    /// Returns the value as a string without NUL characters.
     pub(crate) fn string(&self, example: &str, problems: &mut Problems) -> Option<&'t str> {
         let DeValue::String(text) = self.value else {
             let error = self.wrong_type("a string", example);
@@ -113,7 +112,7 @@ impl<'t> Node<'t> {
         Some(text)
     }
 
-    /// The value as a string that is not empty.
+    /// Returns the value as a string that is not empty.
     pub(crate) fn filled(&self, example: &str, problems: &mut Problems) -> Option<&'t str> {
         let text = self.string(example, problems)?;
         if text.trim().is_empty() {
@@ -126,7 +125,7 @@ impl<'t> Node<'t> {
         Some(text)
     }
 
-    /// The value as `true` or `false`.
+    /// Returns the value as `true` or `false`.
     pub(crate) fn boolean(&self, example: &str, problems: &mut Problems) -> Option<bool> {
         let DeValue::Boolean(value) = self.value else {
             problems.push(self.wrong_type("true or false", example));
@@ -135,7 +134,7 @@ impl<'t> Node<'t> {
         Some(*value)
     }
 
-    /// The value as a whole number from `low` to `high`. `or` names what else may stand here, such as ` or "unlimited"`.
+    /// Returns the value as a whole number from `low` to `high`. `or` names what else may stand here, such as ` or "unlimited"`.
     pub(crate) fn integer(&self, low: u64, high: u64, or: &str, problems: &mut Problems) -> Option<u64> {
         let expected = format!("a whole number from {low} to {high}{or}");
         let DeValue::Integer(digits) = self.value else {
@@ -152,7 +151,7 @@ impl<'t> Node<'t> {
         fitting
     }
 
-    /// The value as a duration; `infinity` says whether and why not that word may stand here.
+    /// Returns the value as a duration; `Some(None)` is `"infinity"`. `infinity` tells whether that word may stand here.
     pub(crate) fn duration(&self, infinity: Infinity, problems: &mut Problems) -> Option<Option<Duration>> {
         let example = format!("{} = \"5s\"", self.key);
         let text = match self.value {
@@ -186,7 +185,7 @@ impl<'t> Node<'t> {
             }
             return None;
         }
-        match values::duration(text) {
+        match duration(text) {
             Ok(duration) => Some(Some(duration)),
             Err(problem) => {
                 let error = self.error(format!("`{}` is no duration", self.path));
@@ -200,12 +199,12 @@ impl<'t> Node<'t> {
         }
     }
 
-    /// The value as a duration that ends.
+    /// Returns the value as a duration that ends.
     pub(crate) fn finite(&self, problems: &mut Problems) -> Option<Duration> {
         self.duration(Infinity::Refused("write a time, however long"), problems).flatten()
     }
 
-    /// The value as a duration above zero; `why` says what zero would mean.
+    /// Returns the value as a duration above zero; `why` tells what zero would mean.
     pub(crate) fn positive(&self, why: &str, problems: &mut Problems) -> Option<Duration> {
         let duration = self.finite(problems)?;
         if duration.is_zero() {
@@ -216,15 +215,15 @@ impl<'t> Node<'t> {
         Some(duration)
     }
 
-    /// The value as one of a closed list of words.
-    pub(crate) fn word<T: Words>(&self, problems: &mut Problems) -> Option<T> {
-        let words = || T::ALL.iter().map(|(word, _)| *word);
+    /// Returns the value as one of a closed list of words.
+    pub(crate) fn word<T: Word>(&self, problems: &mut Problems) -> Option<T> {
+        let words = || T::ALL.iter().map(|value| value.word());
         let DeValue::String(text) = self.value else {
-            let example = format!("{} = {:?}", self.key, T::ALL[0].0);
+            let example = format!("{} = {:?}", self.key, words().next().unwrap_or_default());
             problems.push(self.wrong_type("a string", &example).expected(one_of(words())));
             return None;
         };
-        if let Some((_, value)) = T::ALL.iter().find(|(word, _)| *word == text.as_ref()) {
+        if let Some(value) = T::ALL.iter().find(|value| value.word() == text.as_ref()) {
             return Some(*value);
         }
         let error = self
@@ -240,11 +239,11 @@ impl<'t> Node<'t> {
         None
     }
 
-    /// The value as a table whose keys are all `known`.
+    /// Returns the value as a table, and records an error for each key that is not `known`.
     pub(crate) fn table_of(
         &self,
         what: &str,
-        known: &[&'static str],
+        known: &Keys,
         example: &str,
         problems: &mut Problems,
     ) -> Option<Table<'t>> {
@@ -253,7 +252,7 @@ impl<'t> Node<'t> {
         Some(table)
     }
 
-    /// The value as a table with any keys.
+    /// Returns the value as a table with any keys.
     pub(crate) fn table(&self, what: &str, example: &str, problems: &mut Problems) -> Option<Table<'t>> {
         match self.value {
             DeValue::Table(table) => Some(Table::new(self.path.clone(), self.span.clone(), table)),
@@ -269,14 +268,14 @@ impl<'t> Node<'t> {
         }
     }
 
-    /// Whether the value was written with `[[double]]` brackets. The parser does not say; but then the array and its
-    /// first element both have the place of the first header, while an element in brackets begins after its bracket.
+    /// Returns `true` if the value was written with `[[double]]` brackets. The parser does not tell, but then the array and
+    /// its first element both have the place of the first header, while an element in brackets begins after its bracket.
     fn is_array_of_tables(&self) -> bool {
         let DeValue::Array(array) = self.value else { return false };
         array.iter().next().is_some_and(|first| first.span().start == self.span.start)
     }
 
-    /// The value as an array, each element a node whose key is this node's.
+    /// Returns the elements of an array, each as a node whose key is this node's.
     pub(crate) fn elements(&self) -> Option<Vec<Node<'t>>> {
         let DeValue::Array(array) = self.value else { return None };
         let element = |(index, value): (usize, &'t Spanned<DeValue<'t>>)| Node {
@@ -290,47 +289,21 @@ impl<'t> Node<'t> {
     }
 }
 
-/// Whether `"infinity"` may stand for a duration.
+/// Tells whether `"infinity"` may stand for a duration.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Infinity {
-    /// It may.
+    /// The word may stand for a duration.
     Allowed,
-    /// It may not; the text says what to do instead.
+    /// The word may not; the text tells what to do instead.
     Refused(&'static str),
 }
 
-/// Appends a key to a path, quoted where TOML would need it.
-pub(crate) fn join(parent: &str, key: &str) -> String {
-    let bare = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
-    let key = if bare { key.to_owned() } else { format!("\"{}\"", shown(key)) };
-    if parent.is_empty() { key } else { format!("{parent}.{key}") }
-}
-
-/// A text from the file for use in a message: escaped, and cut when long.
-pub(crate) fn shown(text: &str) -> String {
-    const LONGEST: usize = 64;
-    let mut out: String = text.chars().take(LONGEST).flat_map(char::escape_debug).collect();
-    if text.chars().count() > LONGEST {
-        out.push('…');
-    }
-    out
-}
-
-/// "one of `a`, `b`, `c`".
-pub(crate) fn one_of<'w>(words: impl IntoIterator<Item = &'w str>) -> String {
-    let words: Vec<String> = words.into_iter().map(|word| format!("`{word}`")).collect();
-    match words.as_slice() {
-        [only] => only.clone(),
-        _ => format!("one of {}", words.join(", ")),
-    }
-}
-
-/// Advice for a value that lacks only its quotes.
+/// Returns the advice for a value that lacks only its quotes.
 fn quote_it(value: &str) -> String {
     format!("put it in double quotes: \"{}\"", shown(value))
 }
 
-/// What was found, for "found …".
+/// Returns what was found, to follow "found".
 fn describe(value: &DeValue<'_>) -> String {
     match value {
         DeValue::String(text) => format!("the string \"{}\"", shown(text)),

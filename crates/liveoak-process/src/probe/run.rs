@@ -1,7 +1,7 @@
-//! A probe at work for one attempt.
+//! A run of a probe for one attempt.
 
 use super::error::ProbeFailure;
-use super::{Kind, Probe};
+use super::{Probe, ProbeKind};
 use crate::command::CommandLine;
 use crate::process::Process;
 use std::io;
@@ -12,39 +12,43 @@ use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// A [`Probe`] armed for one attempt. Clones share what was seen: give one to the output's sink, wait with another.
+/// A run of a [`Probe`] for one attempt. Clones share what was seen: give one to the output's sink, wait with another.
 #[derive(Clone, Debug)]
-pub struct Armed {
-    shared: Arc<Shared>,
+pub struct ProbeRun {
+    state: Arc<RunState>,
 }
 
+/// What the clones of one run share.
 #[derive(Debug)]
-struct Shared {
+struct RunState {
+    /// The probe that is run.
     probe: Probe,
-    armed_at: Instant,
+    /// When the run was started.
+    started: Instant,
     /// Whether a line matched. Only log probes set it.
     matched: watch::Sender<bool>,
+    /// The latest failed check.
     latest: Mutex<Option<Arc<ProbeFailure>>>,
 }
 
-impl Armed {
-    pub(super) fn new(probe: Probe) -> Armed {
+impl ProbeRun {
+    pub(super) fn new(probe: Probe) -> ProbeRun {
         let (matched, _) = watch::channel(false);
-        let shared = Shared { probe, armed_at: Instant::now(), matched, latest: Mutex::new(None) };
-        Armed { shared: Arc::new(shared) }
+        let state = RunState { probe, started: Instant::now(), matched, latest: Mutex::new(None) };
+        ProbeRun { state: Arc::new(state) }
     }
 
     /// Shows the probe a line of output. Never waits; costs nothing unless it is a log probe without a match so far.
     pub fn observe(&self, line: &str) {
-        if let Kind::Log(pattern) = &self.shared.probe.kind
-            && !*self.shared.matched.borrow()
-            && pattern.is_match(line)
+        if let ProbeKind::Log(pattern) = &self.state.probe.kind
+            && !*self.state.matched.borrow()
+            && pattern.0.is_match(line)
         {
-            self.shared.matched.send_replace(true);
+            self.state.matched.send_replace(true);
         }
     }
 
-    /// Asks once, within the probe's time for a check.
+    /// Checks once, within the probe's time limit for a check.
     ///
     /// # Errors
     /// Why the program is not ready.
@@ -55,14 +59,14 @@ impl Armed {
     /// # Cancel safety
     /// Cancel safe; a command under way is killed.
     pub async fn check(&self) -> Result<(), ProbeFailure> {
-        let limit = self.shared.probe.timeout;
+        let limit = self.state.probe.timeout;
         match tokio::time::timeout(limit, self.ask()).await {
             Ok(answer) => answer,
-            Err(_) => Err(ProbeFailure::TimedOut { waited_for: self.shared.probe.to_string(), limit }),
+            Err(_) => Err(ProbeFailure::TimedOut { waited_for: self.state.probe.to_string(), limit }),
         }
     }
 
-    /// Asks again and again until the answer is yes. Without end: the caller has the deadline.
+    /// Checks again and again until a check succeeds. Has no time limit: the caller has the deadline.
     ///
     /// # Panics
     /// Outside of a Tokio runtime with I/O and time enabled.
@@ -71,54 +75,54 @@ impl Armed {
     /// Cancel safe; a command under way is killed.
     pub async fn wait_until_ready(&self) {
         while let Err(failure) = self.check().await {
-            *self.shared.latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(failure));
+            *self.state.latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(failure));
             self.pause().await;
         }
     }
 
-    /// What the last failed check of [`wait_until_ready`](Armed::wait_until_ready) said: why the program is not ready.
-    /// `None` before the first.
+    /// Returns the failure of the latest check of [`wait_until_ready`](ProbeRun::wait_until_ready): why the program is not
+    /// ready. Returns `None` before the first.
     pub fn latest_failure(&self) -> Option<Arc<ProbeFailure>> {
-        self.shared.latest.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.state.latest.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The probe this was armed from.
+    /// Returns the probe that is run.
     pub fn probe(&self) -> &Probe {
-        &self.shared.probe
+        &self.state.probe
     }
 
-    /// Until the next check makes sense.
+    /// Waits until another check makes sense.
     async fn pause(&self) {
-        match &self.shared.probe.kind {
-            Kind::Delay(_) => tokio::time::sleep(self.delay_remaining()).await,
-            Kind::Log(_) => {
+        match &self.state.probe.kind {
+            ProbeKind::Delay(_) => tokio::time::sleep(self.delay_remaining()).await,
+            ProbeKind::Log(_) => {
                 // The sender lives in `self`, so this can only end with a match.
-                let _matched = self.shared.matched.subscribe().wait_for(|&matched| matched).await.is_ok();
+                let _matched = self.state.matched.subscribe().wait_for(|&matched| matched).await.is_ok();
             }
-            _ => tokio::time::sleep(self.shared.probe.every).await,
+            _ => tokio::time::sleep(self.state.probe.every).await,
         }
     }
 
     fn delay_remaining(&self) -> Duration {
-        match self.shared.probe.kind {
-            Kind::Delay(time) => time.saturating_sub(self.shared.armed_at.elapsed()),
+        match self.state.probe.kind {
+            ProbeKind::Delay(time) => time.saturating_sub(self.state.started.elapsed()),
             _ => Duration::ZERO,
         }
     }
 
     async fn ask(&self) -> Result<(), ProbeFailure> {
-        match &self.shared.probe.kind {
-            Kind::Delay(_) => match self.delay_remaining() {
+        match &self.state.probe.kind {
+            ProbeKind::Delay(_) => match self.delay_remaining() {
                 Duration::ZERO => Ok(()),
                 remaining => Err(ProbeFailure::TooEarly { remaining }),
             },
-            Kind::Log(_) if *self.shared.matched.borrow() => Ok(()),
-            Kind::Log(pattern) => Err(ProbeFailure::NoMatch { pattern: pattern.to_string() }),
-            Kind::Tcp(target) => target.connect().await.map(drop),
-            Kind::Unix(path) => connect_unix(path).await,
-            Kind::File(path) => look(path),
-            Kind::Command(command) => run(command).await,
-            Kind::Http(url) => url.check().await,
+            ProbeKind::Log(_) if *self.state.matched.borrow() => Ok(()),
+            ProbeKind::Log(pattern) => Err(ProbeFailure::NoMatch { pattern: pattern.to_string() }),
+            ProbeKind::Tcp(target) => target.connect().await.map(drop),
+            ProbeKind::Unix(path) => connect_unix(path).await,
+            ProbeKind::File(path) => look(path),
+            ProbeKind::Command(command) => run(command).await,
+            ProbeKind::Http(url) => url.check().await,
         }
     }
 }
@@ -138,8 +142,8 @@ fn look(path: &Path) -> Result<(), ProbeFailure> {
     }
 }
 
-async fn run(command: &CommandLine) -> Result<(), ProbeFailure> {
-    let mut process = Process::spawn(command, |_| {})
+async fn run(command: &Arc<CommandLine>) -> Result<(), ProbeFailure> {
+    let mut process = Process::spawn_shared(Arc::clone(command), |_| {})
         .await
         .map_err(|source| ProbeFailure::Spawn { command: command.to_string(), source })?;
     let status = process.exited().await;

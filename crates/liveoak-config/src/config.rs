@@ -1,0 +1,137 @@
+//! What a file declares, once every check has passed: the specs of `liveoak-core` and `liveoak-process`, with the few facts
+//! beside them that only the file has (lines, replica counts).
+
+use liveoak_core::{ChildDeclaration, ChildForm, ChildSpec, Edge, Name, SupervisorSpec};
+use liveoak_process::{CommandLine, Probe};
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+/// A whole file, checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// The file as the user named it.
+    pub file: PathBuf,
+    /// The absolute folder of the file, against which its relative paths were resolved.
+    pub folder: PathBuf,
+    /// The tree's name, the first part of every path.
+    pub name: Name,
+    /// How the root is supervised: its `stop_within` is the budget for the stop of the whole tree.
+    pub spec: ChildSpec,
+    /// The root supervisor.
+    pub root: Supervisor,
+}
+
+/// A supervisor and its children.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Supervisor {
+    /// The rules of the supervisor. Its list of children is empty: they stand in the next field.
+    pub spec: SupervisorSpec,
+    /// The children, in declared order; names are unique.
+    pub children: Vec<Child>,
+}
+
+/// One child: a program or a supervisor.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Child {
+    /// The name, unique among its siblings.
+    pub name: Name,
+    /// The line of the file that declares the child, counted from 1.
+    pub line: usize,
+    /// How the child is supervised. Its `after` names siblings as the file does: a replica set by the name of the set.
+    pub spec: ChildSpec,
+    /// What the child is.
+    pub form: Form,
+}
+
+/// What a child is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Form {
+    /// A program that is run as a process.
+    Program(Box<Program>),
+    /// A nested supervisor.
+    Supervisor(Supervisor),
+}
+
+/// A program that is run as a process.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Program {
+    /// What is run, where, with which variables, exit codes and stop signal. `env_file` is merged in.
+    pub command: CommandLine,
+    /// The probe that tells when an attempt is ready; `None` is ready as soon as it runs.
+    pub ready: Option<Probe>,
+    /// How many of it run, at least 1. Above 1 they are named `NAME.1`, `NAME.2`, ...
+    pub replicas: u16,
+}
+
+impl Config {
+    /// Returns the same tree with every replica set `db` replaced by `db.1`, `db.2`, ... in its place, and every edge to the
+    /// set replaced by one edge to each of them. In the result all `replicas` are 1.
+    #[must_use]
+    pub fn expanded(&self) -> Self {
+        Self { root: expanded(&self.root), ..self.clone() }
+    }
+
+    /// Returns what is declared of the tree, without what its programs run: the input of the check.
+    #[must_use]
+    pub fn declaration(&self) -> ChildDeclaration {
+        let form = ChildForm::Supervisor(self.root.declaration());
+        ChildDeclaration { name: self.name.clone(), spec: self.spec.clone(), form }
+    }
+}
+
+impl Supervisor {
+    fn declaration(&self) -> SupervisorSpec {
+        let of_child = |child: &Child| ChildDeclaration {
+            name: child.name.clone(),
+            spec: child.spec.clone(),
+            form: match &child.form {
+                Form::Program(_) => ChildForm::Leaf,
+                Form::Supervisor(supervisor) => ChildForm::Supervisor(supervisor.declaration()),
+            },
+        };
+        SupervisorSpec { children: self.children.iter().map(of_child).collect(), ..self.spec.clone() }
+    }
+}
+
+impl Child {
+    /// Returns how many children it stands for: the number of replicas, or 1.
+    pub(crate) fn replicas(&self) -> u16 {
+        match &self.form {
+            Form::Program(program) => program.replicas,
+            Form::Supervisor(_) => 1,
+        }
+    }
+
+    /// Returns the names under which it runs: its own, or those of its replicas.
+    fn instances(&self) -> Vec<Name> {
+        match self.replicas() {
+            1 => vec![self.name.clone()],
+            // A name of the file has at most 64 bytes, so one with a number fits into a name.
+            many => {
+                (1..=many).filter_map(|number| Name::new(format!("{}.{number}", self.name)).ok()).collect()
+            }
+        }
+    }
+}
+
+fn expanded(supervisor: &Supervisor) -> Supervisor {
+    let instances: HashMap<&str, Vec<Name>> =
+        supervisor.children.iter().map(|child| (child.name.as_str(), child.instances())).collect();
+    let mut children = Vec::new();
+    for child in &supervisor.children {
+        let edges = child.spec.after.iter().flat_map(|edge| {
+            let names = instances.get(edge.child.as_str()).into_iter().flatten();
+            names.map(|name| Edge { child: name.clone(), condition: edge.condition })
+        });
+        let spec = ChildSpec { after: edges.collect(), ..child.spec.clone() };
+        let form = match &child.form {
+            Form::Supervisor(supervisor) => Form::Supervisor(expanded(supervisor)),
+            Form::Program(program) => Form::Program(Box::new(Program { replicas: 1, ..(**program).clone() })),
+        };
+        for name in &instances[child.name.as_str()] {
+            let (spec, form) = (spec.clone(), form.clone());
+            children.push(Child { name: name.clone(), line: child.line, spec, form });
+        }
+    }
+    Supervisor { spec: supervisor.spec.clone(), children }
+}

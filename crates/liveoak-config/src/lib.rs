@@ -1,0 +1,60 @@
+//! The file `liveoak.toml`: [`load`] reads it whole and returns either a [`Config`] in which every check has passed, or a
+//! [`Report`] with everything that is wrong.
+//!
+//! A [`Config`] holds the specs of `liveoak-core` and the command lines and probes of `liveoak-process`, so a program can build
+//! its tree from it without looking at the file again. From the text of the file to the `exec` of a program, a child has these
+//! shapes:
+//!
+//! 1. a parsed TOML table, and a view of it with places ([`table`])
+//! 2. a [`Child`] of the [`Config`]: its `ChildSpec`, `CommandLine` and `Probe`
+//! 3. a `Program`, the builder of the child in the tree
+//! 4. a `ChildDeclaration` for the machine, and beside it the body that the driver runs
+//! 5. the arguments of `execve(2)`, made for each attempt from the shared `CommandLine`
+//!
+//! The layers, each using only those above it:
+//!
+//! - [`bounds`], [`duration`](mod@duration), [`text`]: bounds, durations, pieces of messages
+//! - [`keys`]: the table of keys; [`schema`](mod@schema): the JSON Schema made from it
+//! - [`diagnostic`], [`render`]: errors as data, and how they look
+//! - [`source`], [`syntax`], [`table`], [`env_file`]: from a path to text, from text to tables
+//! - [`reader`]: the state of reading; [`supervision`], [`command`], [`ready`], [`program`]: the keys of a child
+//! - [`tree`]: the root, supervisors and children; [`config`]: the result
+//! - [`spec_errors`]: broken rules of the core, shown at their place in the file
+//! - [`load`](mod@load): all of it in order
+
+mod bounds;
+mod command;
+mod config;
+mod diagnostic;
+mod duration;
+mod env_file;
+#[doc(hidden)]
+pub mod fuzzing;
+mod keys;
+mod load;
+mod program;
+mod reader;
+mod ready;
+mod render;
+mod schema;
+mod source;
+mod spec_errors;
+mod supervision;
+mod syntax;
+mod table;
+mod text;
+mod tree;
+
+#[cfg(test)]
+mod fuzz_tests;
+#[cfg(test)]
+mod schema_tests;
+#[cfg(test)]
+mod tests;
+
+pub use bounds::FILE;
+pub use config::{Child, Config, Form, Program, Supervisor};
+pub use diagnostic::Report;
+pub use duration::{duration, show};
+pub use load::load;
+pub use schema::schema;

@@ -1,0 +1,61 @@
+//! From a path, or a text, to a [`Config`] or a [`Report`].
+
+use crate::bounds::FILE;
+use crate::config::Config;
+use crate::diagnostic::{Diagnostic, Report};
+use crate::reader::Reader;
+use crate::source::{Open, Unreadable, read_text};
+use crate::syntax;
+use crate::table::Table;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Reads and checks a whole file, and the env files that it names. Starts nothing and writes nothing.
+///
+/// # Errors
+/// Everything that is wrong with it, in the order of the file. When the TOML itself is broken, only that.
+pub fn load(file: &Path) -> Result<Config, Report> {
+    let name = file.display().to_string();
+    let fail = |diagnostic| Report::of_file(&name, diagnostic);
+    let text = read_text(file).map_err(|problem| {
+        let help = match problem {
+            Unreadable::Missing => Some(format!(
+                "name a file, as in `liveoak check path/to/{FILE}`, or write one: docs/liveoak-toml.md has an example"
+            )),
+            Unreadable::Directory => Some(format!("name the file in it, such as {}", file.join(FILE).display())),
+            _ => None,
+        };
+        let error = Diagnostic::of_file(format!("cannot read {name}: {problem}"));
+        fail(match help {
+            Some(help) => error.help(help),
+            None => error,
+        })
+    })?;
+    let folder = folder_of(file)
+        .map_err(|error| fail(Diagnostic::of_file(format!("cannot tell the folder of {name}: {error}"))))?;
+    read(file, &folder, &text, &read_text)
+}
+
+/// Returns the absolute folder of a file, symbolic links in its name left as they are.
+fn folder_of(file: &Path) -> io::Result<PathBuf> {
+    let absolute = std::path::absolute(file)?;
+    Ok(absolute.parent().unwrap_or(Path::new("/")).to_path_buf())
+}
+
+/// Reads and checks a text. It is read as the file `file` in `folder`, and its env files by `open`.
+///
+/// # Errors
+/// All syntax errors that the parser finds; if there are none, all other errors, in order of position.
+pub(crate) fn read(file: &Path, folder: &Path, text: &str, open: Open<'_>) -> Result<Config, Report> {
+    let mut reader = Reader::new(folder, open, &file.display().to_string(), text);
+    let document = syntax::parse(text, &mut reader.problems);
+    if !reader.problems.is_empty() {
+        return Err(reader.problems.into_report());
+    }
+    let config = reader.root(file, &Table::new(String::new(), 0..0, &document));
+    // Also with errors so far: the core then finds what is wrong across the children that could be read.
+    if let Err(errors) = config.declaration().check() {
+        errors.0.iter().for_each(|error| reader.spec_error(error));
+    }
+    if reader.problems.is_empty() { Ok(config) } else { Err(reader.problems.into_report()) }
+}

@@ -1,0 +1,140 @@
+//! What reading a file carries along: the errors so far, the counts that have a bound, and the place of everything that the
+//! check of the specs may have to point at.
+
+use crate::bounds::MAX_NAME_BYTES;
+use crate::diagnostic::{Diagnostic, Problems, Span};
+use crate::keys::Keys;
+use crate::source::Open;
+use crate::table::{Node, Table};
+use liveoak_core::{Name, Path as TreePath};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+/// The state of reading one file.
+pub(crate) struct Reader<'a> {
+    /// The folder against which relative paths are resolved.
+    pub(crate) folder: &'a Path,
+    /// Reads an env file.
+    pub(crate) open: Open<'a>,
+    /// The errors so far.
+    pub(crate) problems: Problems,
+    /// Byte offsets of the newlines, to count lines without reading the text again for each child.
+    newlines: Vec<usize>,
+    /// The number of children declared so far, replicas counted.
+    pub(crate) children: u64,
+    /// The number of `after` edges so far, replicas multiplied.
+    pub(crate) edges: u64,
+    /// Env files that were read, so that the errors of a file are recorded once when two children name it.
+    pub(crate) env_files: HashMap<PathBuf, Vec<(String, String)>>,
+    /// The places of each child and of the root, by its path in the tree.
+    pub(crate) places: HashMap<TreePath, Places>,
+}
+
+/// Where a child, or the root, is declared.
+pub(crate) struct Places {
+    /// The keys that lead to it; empty for the root.
+    pub(crate) keys: String,
+    /// Where its name stands.
+    pub(crate) name: Span,
+    /// Where the value of each of its keys stands.
+    values: Vec<(&'static str, Span)>,
+    /// Where its `after` edges stand, in the order of the file.
+    pub(crate) edges: Vec<EdgePlace>,
+    /// The names of its children.
+    pub(crate) children: Vec<Name>,
+}
+
+/// Where an `after` edge stands.
+pub(crate) struct EdgePlace {
+    /// The sibling that it names.
+    pub(crate) sibling: Name,
+    /// Where that name stands.
+    pub(crate) span: Span,
+    /// The keys that lead to it.
+    pub(crate) keys: String,
+}
+
+impl Places {
+    /// Creates the places of what `table` declares, whose keys are `keys` and whose name stands at `name`.
+    pub(crate) fn new(table: &Table<'_>, keys: &Keys, name: Span) -> Self {
+        let value = |node: &Node<'_>| {
+            keys.all().find(|key| key.name == node.key).map(|key| (key.name, node.span.clone()))
+        };
+        let values = table.nodes.iter().filter_map(value).collect();
+        Self { keys: table.path.clone(), name, values, edges: Vec::new(), children: Vec::new() }
+    }
+
+    /// Returns where the value of a key stands, if the file has the key.
+    pub(crate) fn value(&self, key: &str) -> Option<Span> {
+        self.values.iter().find(|(name, _)| *name == key).map(|(_, span)| span.clone())
+    }
+
+    /// Returns where the edge to a sibling stands.
+    pub(crate) fn edge(&self, sibling: &str) -> Option<&EdgePlace> {
+        self.edges.iter().find(|edge| edge.sibling.as_str() == sibling)
+    }
+}
+
+impl<'a> Reader<'a> {
+    /// Begins with a text that is called `name` in messages.
+    pub(crate) fn new(folder: &'a Path, open: Open<'a>, name: &str, text: &str) -> Self {
+        Self {
+            folder,
+            open,
+            problems: Problems::new(name, text),
+            newlines: text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at).collect(),
+            children: 0,
+            edges: 0,
+            env_files: HashMap::new(),
+            places: HashMap::new(),
+        }
+    }
+
+    /// Returns the line of a byte offset, counted from 1.
+    pub(crate) fn line(&self, offset: usize) -> usize {
+        self.newlines.partition_point(|&newline| newline < offset) + 1
+    }
+
+    /// Records an error if `name` cannot be a part of a path in the file. `error` has its place, `what` names it.
+    pub(crate) fn check_name(&mut self, name: &str, what: &str, error: Diagnostic) {
+        let problem = if name.is_empty() {
+            "is empty".to_owned()
+        } else if name.len() > MAX_NAME_BYTES {
+            format!("has {} bytes", name.len())
+        } else if let Some(c) = name.chars().find(|&c| !fits_name(c)) {
+            format!("has `{}` in it", c.escape_debug())
+        } else {
+            return;
+        };
+        let error = error
+            .label(format!("{what} {problem}"))
+            .expected(format!("1 to {MAX_NAME_BYTES} letters, digits, `_` and `-`"));
+        self.problems.push(if name.contains('.') {
+            error.help("dots are reserved for replicas, as in `db.1`; write `-`")
+        } else {
+            error
+        });
+    }
+
+    /// Returns the text as a name, or a stand-in if it cannot be one. [`check_name`](Self::check_name) records why.
+    pub(crate) fn name(&self, text: &str) -> Name {
+        let stand_in = |_| Name::new(format!("(child {})", self.children));
+        Name::new(text).or_else(stand_in).unwrap_or_else(|_| unreachable!("the stand-in is a name"))
+    }
+
+    /// Makes a path absolute, and records an error if it begins with `~`, which only a shell expands.
+    pub(crate) fn path(&mut self, node: &Node<'_>, text: &str, folder: &Path) -> PathBuf {
+        if text == "~" || text.starts_with("~/") {
+            let error = node.error(format!("`~` is not expanded in `{}`", node.path));
+            let help = "write the whole path, or one relative to the folder of this file";
+            self.problems.push(error.label("only a shell expands it").help(help));
+        }
+        // Going through the components drops the `./` in front, so that equal paths are equal.
+        folder.join(text).components().collect()
+    }
+}
+
+/// Returns `true` if the character may stand in a name.
+pub(crate) fn fits_name(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '_' | '-')
+}

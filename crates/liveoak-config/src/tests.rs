@@ -1,0 +1,205 @@
+//! What a good file is read into (values, defaults, order, paths, replicas), and the bounds of a file.
+
+use crate::bounds::FILE;
+use crate::{Child, Config, Form, Program, Report, load, source};
+use liveoak_core::{AutoShutdown, Backoff, Condition, Order, Restart, Strategy};
+use liveoak_process::{CommandLine, Probe, Signal};
+use std::path::Path;
+use std::time::Duration;
+
+/// Reads a text as if it were a file in `folder`, with the env files that are there.
+pub(crate) fn read_text(folder: &Path, text: &str) -> Result<Config, Report> {
+    load::read(Path::new(FILE), folder, text, &source::read_text)
+}
+
+fn read(text: &str) -> Config {
+    read_text(Path::new("/srv/my shop"), text).unwrap_or_else(|report| panic!("{}", report.text(false)))
+}
+
+fn program(child: &Child) -> &Program {
+    match &child.form {
+        Form::Program(program) => program,
+        Form::Supervisor(_) => panic!("{} is a supervisor", child.name),
+    }
+}
+
+fn names(children: &[Child]) -> Vec<&str> {
+    children.iter().map(|child| child.name.as_str()).collect()
+}
+
+#[test]
+fn a_file_that_says_nothing_gets_the_defaults() {
+    let config = read("[child.a]\ncommand = \"sleep 60\"");
+    assert_eq!(config.name.as_str(), "my-shop", "the folder's name, made fit for a path");
+    assert_eq!(config.spec.stop_within, Duration::from_secs(30));
+    let root = &config.root.spec;
+    assert_eq!((root.strategy, root.order), (Strategy::OneForOne, Order::Declared));
+    assert_eq!((root.auto_shutdown, &root.intensity), (AutoShutdown::Never, &None));
+    let child = &config.root.children[0];
+    assert_eq!((child.spec.restart, child.spec.significant, child.line), (Restart::Permanent, false, 1));
+    assert_eq!((&child.spec.limit, child.spec.after.as_slice()), (&None, [].as_slice()));
+    let (from, second) = (Duration::from_millis(100), Duration::from_secs(1));
+    assert_eq!(child.spec.backoff, Some(Backoff { from, to: 30 * second, reset_after: 10 * second }));
+    assert_eq!((child.spec.start_within, child.spec.stop_within), (30 * second, 5 * second));
+    let program = program(child);
+    assert_eq!((&program.ready, program.replicas), (&None, 1));
+    let command = &program.command;
+    assert_eq!((command.signal_to_stop(), command.success_codes()), (Signal::TERM, [0].as_slice()));
+    assert_eq!(command.directory(), Some(Path::new("/srv/my shop")));
+}
+
+#[test]
+fn children_keep_the_order_of_the_file_whatever_their_names() {
+    let config = read(
+        "child.q.command = \"x\"\n[child.z]\ncommand = \"x\"\n[child.b.child.y]\ncommand = \"x\"\n\
+         [child.b.child.a]\ncommand = \"x\"\n[child.a]\ncommand = \"x\"",
+    );
+    assert_eq!(names(&config.root.children), ["q", "z", "b", "a"]);
+    let Form::Supervisor(supervisor) = &config.root.children[2].form else { panic!("b has children") };
+    assert_eq!(names(&supervisor.children), ["y", "a"]);
+    let inline =
+        read("child = { c = { command = \"x\" }, b = { command = \"x\" }, a = { command = \"x\" } }");
+    assert_eq!(names(&inline.root.children), ["c", "b", "a"]);
+}
+
+#[test]
+fn a_supervisor_stands_where_its_own_header_stands() {
+    let config = read(
+        "[child.b.child.y]\ncommand = \"x\"\n[child.a]\ncommand = \"x\"\n[child.b]\nstrategy = \"one-for-all\"",
+    );
+    assert_eq!(names(&config.root.children), ["a", "b"]);
+}
+
+#[test]
+fn relative_paths_start_at_the_file_and_those_of_a_program_at_its_folder() {
+    let config = read(
+        "[child.a]\ncommand = \"./run --fast\"\ncwd = \"data\"\nready = { unix = \"a.sock\" }\n\
+         [child.b]\ncommand = [\"python3\", \"a b\"]\nready = { command = \"bin/check -q\" }\ncwd = \"/tmp\"",
+    );
+    let a = program(&config.root.children[0]);
+    let data = "/srv/my shop/data";
+    assert_eq!(a.command, CommandLine::argv(["/srv/my shop/data/run", "--fast"]).cwd(data));
+    assert_eq!(a.ready, Some(Probe::unix("/srv/my shop/data/a.sock")));
+    let b = program(&config.root.children[1]);
+    assert_eq!(b.command, CommandLine::argv(["python3", "a b"]).cwd("/tmp"));
+    let check = CommandLine::argv(["/tmp/bin/check", "-q"]).cwd("/tmp");
+    assert_eq!(b.ready, Some(Probe::command(check)));
+}
+
+#[test]
+fn replicas_become_children_and_an_edge_to_the_set_waits_for_all() {
+    let config = read(
+        "[child.db]\ncommand = \"x\"\nreplicas = 2\nafter = [\"one\"]\n[child.app]\ncommand = \"x\"\n\
+         after = { db = \"started\" }\n[child.one]\ncommand = \"x\"\nreplicas = 1",
+    );
+    assert_eq!(names(&config.root.children), ["db", "app", "one"], "as read, the set is one child");
+    let root = config.expanded().root;
+    assert_eq!(names(&root.children), ["db.1", "db.2", "app", "one"]);
+    let after = |at: usize| -> Vec<(&str, Condition)> {
+        let edges = root.children[at].spec.after.iter();
+        edges.map(|edge| (edge.child.as_str(), edge.condition)).collect()
+    };
+    assert_eq!(after(1), [("one", Condition::Ready)]);
+    assert_eq!(after(2), [("db.1", Condition::Started), ("db.2", Condition::Started)]);
+    assert!(root.children.iter().all(|child| program(child).replicas == 1));
+}
+
+#[test]
+fn env_wins_over_env_file() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../liveoak-cli/tests/good");
+    let text = "[child.a]\ncommand = \"x\"\nenv_file = \".env\"\nenv = { B = \"2\", TOKEN = \"mine\" }";
+    let config = read_text(&folder, text).expect("a good file");
+    let command = &program(&config.root.children[0]).command;
+    let pairs = [("B", "2"), ("TOKEN", "mine")].map(|(name, value)| (name.as_ref(), value.as_ref()));
+    assert_eq!(command.variables().collect::<Vec<_>>(), pairs);
+}
+
+#[test]
+fn infinity_and_zero_are_stops_of_a_program() {
+    let within = |value: &str| {
+        let config = read(&format!("[child.a]\ncommand = \"x\"\nstop = {{ within = \"{value}\" }}"));
+        config.root.children[0].spec.stop_within
+    };
+    assert_eq!(within("infinity"), Duration::MAX);
+    assert_eq!(within("0s"), Duration::ZERO);
+}
+
+fn errors(text: &str) -> Vec<String> {
+    let report = read_text(Path::new("/nowhere"), text).expect_err("a bad file");
+    report.diagnostics.into_iter().map(|diagnostic| diagnostic.message).collect()
+}
+
+#[test]
+fn the_bounds_on_children_edges_and_depth_hold() {
+    let sets = |count: usize| -> String {
+        let set = |n| format!("[child.s{n}]\ncommand = \"x\"\nreplicas = 1000\n");
+        (0..count).map(set).collect()
+    };
+    assert_eq!(read(&sets(10)).expanded().root.children.len(), 10_000);
+    assert_eq!(errors(&sets(11)), ["this file declares too many children"]);
+    let edges = format!("{}[child.t]\ncommand = \"x\"\nreplicas = 1000\nafter = [\"s0\"]", sets(1));
+    assert_eq!(errors(&edges), ["this file declares too many `after` edges"]);
+    let deep =
+        |depth: usize| format!("[child{}.child.x]\ncommand = \"x\"", ".s.child".repeat(depth - 2) + ".s");
+    assert_eq!(names(&read(&deep(16)).root.children), ["s"]);
+    assert_eq!(errors(&deep(17)), ["supervisors are nested too deeply"]);
+}
+
+#[test]
+fn a_circle_of_ten_thousand_children_is_one_short_error() {
+    let child = |n: usize| format!("[child.c{n}]\ncommand = \"x\"\nafter = [\"c{}\"]\n", (n + 1) % 10_000);
+    let text: String = (0..10_000).map(child).collect();
+    let report = read_text(Path::new("/nowhere"), &text).expect_err("a circle");
+    assert_eq!(report.diagnostics.len(), 1);
+    assert!(report.text(false).len() < 10_000);
+}
+
+#[test]
+fn only_the_first_errors_are_shown_and_the_rest_are_counted() {
+    let text: String = (0..3000).map(|n| format!("k{n} = 1\n")).collect();
+    let report = read_text(Path::new("/nowhere"), &text).expect_err("unknown keys");
+    assert_eq!((report.diagnostics.len(), report.more), (1000, 2001));
+    let shown = report.text(false);
+    assert_eq!(shown.matches("error: ").count(), 50);
+    assert!(
+        shown.ends_with("3001 errors in liveoak.toml (2951 not shown); nothing was started\n"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn addresses_and_urls_are_those_of_the_library_and_name_a_machine() {
+    let ready = |ready: &str| errors_at(&format!("[child.a]\ncommand = \"x\"\nready = {{ {ready} }}"));
+    for (text, part) in [
+        ("tcp = \":7000\"", "it has no host before the port"),
+        ("tcp = \"::1:7000\"", "needs brackets"),
+        ("tcp = \"tcp://a:80\"", "it is a URL"),
+        ("tcp = \"a:0\"", "from 1 to 65535"),
+        ("http = \"http://a/#b\"", "it has a fragment"),
+        ("http = \"http://u@a/\"", "it has a user name"),
+    ] {
+        let labels = ready(text);
+        assert!(labels.len() == 1 && labels[0].contains(part), "{text}: {labels:?}");
+    }
+    let config = read("[child.a]\ncommand = \"x\"\nready = { http = \"http://[::1]:81/a?b=c\" }");
+    assert_eq!(program(&config.root.children[0]).ready, Probe::http("http://[::1]:81/a?b=c").ok());
+}
+
+fn errors_at(text: &str) -> Vec<String> {
+    let report = read_text(Path::new("/nowhere"), text).expect_err("a bad file");
+    report.diagnostics.into_iter().map(|diagnostic| diagnostic.label).collect()
+}
+
+#[test]
+fn a_child_whose_name_cannot_be_a_name_is_still_read() {
+    let text = "[child.\"a/b\"]\ncommand = \"x\"\nrestart = \"often\"\n[child.c]\ncommand = \"x\"\nafter = [\"a/b\", \"d\"]";
+    assert_eq!(
+        errors(text),
+        [
+            "this cannot be a child's name",
+            "`child.\"a/b\".restart` has an unknown value",
+            "this cannot be a child's name",
+            "there is no sibling called \"d\"",
+        ]
+    );
+}

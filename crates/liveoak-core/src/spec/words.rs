@@ -1,0 +1,128 @@
+//! The choices that a spec offers, each value with its word and its meaning.
+//!
+//! Files, messages, JSON and the JSON Schema take the words from here; the doc comment of a value is its description.
+
+use std::fmt;
+
+/// Declares enums whose values each have one word.
+macro_rules! words {
+    ($($(#[doc = $about:literal])+ pub enum $name:ident by default $default:ident {
+        $($(#[doc = $meaning:literal])+ $value:ident = $word:literal,)+
+    })+) => {$(
+        $(#[doc = $about])+
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $name {
+            $($(#[doc = $meaning])+ $value,)+
+        }
+
+        impl $name {
+            /// Every value, in the order in which messages list them.
+            pub const ALL: &'static [Self] = &[$(Self::$value,)+];
+
+            /// Returns the word for the value.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$value => $word,)+
+                }
+            }
+
+            /// Returns what the value means: one or two sentences, for pages and editors.
+            #[must_use]
+            pub const fn description(self) -> &'static str {
+                match self {
+                    $(Self::$value => concat!($($meaning,)+).trim_ascii(),)+
+                }
+            }
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self::$default
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+    )+};
+}
+
+words! {
+    /// When a child that ended by itself is started again. Source: OTP rows C19–C21.
+    pub enum Restart by default Permanent {
+        /// Always.
+        Permanent = "permanent",
+        /// After a failure only.
+        Transient = "transient",
+        /// Never.
+        Temporary = "temporary",
+    }
+
+    /// Which children are restarted when one of them is to be. Source: OTP rows C29–C31.
+    pub enum Strategy by default OneForOne {
+        /// Only the child that failed.
+        OneForOne = "one-for-one",
+        /// All children of the supervisor.
+        OneForAll = "one-for-all",
+        /// The child that failed and those that start after it.
+        RestForOne = "rest-for-one",
+    }
+
+    /// In what order the children of a supervisor start; they stop in the reverse of it.
+    pub enum Order by default Declared {
+        /// One after another as declared, each when the one before is ready. A child is moved behind its dependencies.
+        Declared = "declared",
+        /// Side by side: each child starts as soon as all its `after` edges hold.
+        Edges = "edges",
+    }
+
+    /// Whether a supervisor ends when its significant children have ended. Source: OTP rows C45–C48.
+    pub enum AutoShutdown by default Never {
+        /// It does not end.
+        Never = "never",
+        /// It ends with the first significant child that ends by itself and is not restarted.
+        AnySignificant = "any-significant",
+        /// It ends with the last significant child.
+        AllSignificant = "all-significant",
+    }
+
+    /// What happens when a limit is exceeded.
+    pub enum GiveUp by default Escalate {
+        /// The supervisor stops all its children and fails; its own supervisor decides what follows.
+        Escalate = "escalate",
+        /// The failed child stays down, visibly, until it is started by a command; its siblings go on.
+        Quarantine = "quarantine",
+    }
+
+    /// What an `after` edge waits for.
+    pub enum Condition by default Ready {
+        /// An attempt of the sibling was started.
+        Started = "started",
+        /// The sibling is ready (or has completed, or is not needed).
+        Ready = "ready",
+        /// The sibling is ready, and its health is good.
+        Healthy = "healthy",
+        /// The sibling has ended with success and for good, and not because it was stopped.
+        Completed = "completed",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_value_has_a_word_and_a_description_and_prints_as_its_word() {
+        assert_eq!(
+            Restart::ALL.iter().map(|value| value.as_str()).collect::<Vec<_>>(),
+            ["permanent", "transient", "temporary"]
+        );
+        assert_eq!(Strategy::default().to_string(), "one-for-one");
+        for text in GiveUp::ALL.iter().map(|value| value.description()) {
+            assert!(text.ends_with('.') && !text.starts_with(' '), "{text}");
+        }
+    }
+}
