@@ -210,6 +210,21 @@ pub(crate) fn is_test_attribute(attribute: &[Token<'_>]) -> bool {
     has("test") && !has("not") && !has("cfg_attr") && !has("feature")
 }
 
+/// Returns the name of the test whose attribute begins at `at`.
+pub(crate) fn test_at<'a>(tokens: &[Token<'a>], at: usize) -> Option<Token<'a>> {
+    let mut end = behind_attribute(tokens, at)?;
+    let attribute = &tokens[at..end];
+    if !is_test_attribute(attribute) || attribute.iter().any(|token| token.text == "cfg") {
+        return None;
+    }
+    while let Some(next) = behind_attribute(tokens, end) {
+        end = next;
+    }
+    let rest = &tokens[end..];
+    let function = rest.iter().take(2).position(|token| token.text == "fn")?;
+    rest.get(function + 1).copied()
+}
+
 /// The index behind the item whose attributes may begin at `at`: behind its braces or its semicolon.
 fn behind_item(tokens: &[Token<'_>], mut at: usize) -> usize {
     while let Some(end) = behind_attribute(tokens, at) {

@@ -1,6 +1,6 @@
 //! Rules about `docs/conformance.md`: its rows are complete, and the tests it names exist.
 
-use crate::code::{Token, behind_attribute, is_test_attribute, mask, tokens};
+use crate::code::{mask, test_at, tokens};
 use crate::tree::{File, can_fail, hold, rust, tree};
 use std::collections::BTreeSet;
 
@@ -58,22 +58,7 @@ fn rows(page: &File) -> Vec<Row<'_>> {
 fn tests_of(file: &File) -> Vec<String> {
     let masked = mask(file.text().unwrap_or_default());
     let tokens = tokens(&masked);
-    (0..tokens.len()).filter_map(|at| Some(test_at(&tokens, at)?.to_owned())).collect()
-}
-
-/// The name of the test whose attribute begins at `at`.
-fn test_at<'a>(tokens: &[Token<'a>], at: usize) -> Option<&'a str> {
-    let mut end = behind_attribute(tokens, at)?;
-    let attribute = &tokens[at..end];
-    if !is_test_attribute(attribute) || attribute.iter().any(|token| token.text == "cfg") {
-        return None;
-    }
-    while let Some(next) = behind_attribute(tokens, end) {
-        end = next;
-    }
-    let rest = &tokens[end..];
-    let function = rest.iter().take(2).position(|token| token.text == "fn")?;
-    rest.get(function + 1).map(|name| name.text)
+    (0..tokens.len()).filter_map(|at| Some(test_at(&tokens, at)?.text.to_owned())).collect()
 }
 
 /// The label's folder that a file is in.

@@ -78,6 +78,8 @@ fn walk(folder: &Path, prefix: &str, ignored: &[&str], files: &mut Vec<File>) {
         if kind.is_dir() && (!name.starts_with('.') || OWN_DOT_FOLDERS.contains(&name.as_str())) {
             walk(&entry.path(), &format!("{path}/"), ignored, files);
         } else if kind.is_file()
+            // In a linked worktree `.git` is a file.
+            && name != ".git"
             && let Ok(bytes) = fs::read(entry.path())
         {
             files.push(File { path, bytes });
