@@ -148,7 +148,7 @@ fn what_a_program_leaves_behind_is_gone_before_its_next_attempt_starts() {
     place.file("a.sh", script, 0o644);
     let ended = place.run(&[]).with_code(1);
     assert_eq!(ended.stdout, ["/t/a | clean"; 4]);
-    assert_eq!(ended.stderr.iter().filter(|line| line.contains("stopping the rest")).count(), 4);
+    assert_eq!(ended.stderr.iter().filter(|line| line.contains("still run; stopping them")).count(), 4);
     place.is_left_empty();
 }
 

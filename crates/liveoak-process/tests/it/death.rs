@@ -102,6 +102,6 @@ fn without_a_descriptor_to_look_with_a_dead_program_is_not_running_and_not_aband
 fn want_of_descriptors_is_a_retryable_error() {
     let mut program = Program::start("descriptors", "ulimit -n 64;");
     assert_eq!(program.word(), "true");
-    assert_eq!(program.word(), "start a process for want of a system resource");
+    assert_eq!(program.word(), "start a process: a system limit is reached");
     assert_eq!(program.word(), "exited with code 0");
 }

@@ -154,13 +154,13 @@ async fn one_descriptor() {
     let mut kept = hoard();
     for free in 0..3 {
         say(format!("{free} {}", process.group_alive()));
-        let gone = timeout(BRIEFLY, process.group_gone()).await;
+        let gone = timeout(BRIEFLY, process.group_ended()).await;
         say(format!("{free} {}", gone.is_err()));
         drop(kept.pop());
     }
     kept.append(&mut hoard());
     process.kill().unwrap();
-    let gone = tokio::spawn(async move { process.group_gone().await });
+    let gone = tokio::spawn(async move { process.group_ended().await });
     tokio::time::sleep(BRIEFLY).await;
     say(format!("none {}", !gone.is_finished()));
     drop(kept);

@@ -1,4 +1,4 @@
-//! What can not be started is refused in one sentence that names the path.
+//! A program that cannot be started is refused in one sentence that names the path.
 
 use crate::support::{Dir, start, within};
 use liveoak_process::{CommandLine, Process, SpawnError, Status};
@@ -62,7 +62,7 @@ async fn a_script_with_a_bad_shebang() {
     );
     assert_eq!(
         sentence(&error, &dir),
-        r#"run DIR/script: its interpreter "/no/such/interpreter" can not be run"#
+        r#"run DIR/script: its interpreter "/no/such/interpreter" cannot be run"#
     );
 }
 
@@ -71,7 +71,7 @@ async fn a_script_with_line_ends_of_another_system() {
     let dir = Dir::new();
     let script = dir.file("script", "#!/bin/sh\r\necho\r\n", 0o755);
     let error = refusal(CommandLine::new(&script)).await;
-    assert_eq!(sentence(&error, &dir), r#"run DIR/script: its interpreter "/bin/sh\r" can not be run"#);
+    assert_eq!(sentence(&error, &dir), r#"run DIR/script: its interpreter "/bin/sh\r" cannot be run"#);
 }
 
 #[tokio::test]
