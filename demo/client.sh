@@ -1,4 +1,4 @@
-# Asks the web server every second and shows the answer; bash speaks TCP by itself.
+# Requests the page of the web server every second and prints it. It uses bash's own TCP, so it needs no other program.
 port=$1
 while :; do
     if { exec 3<>"/dev/tcp/127.0.0.1/$port"; } 2>/dev/null; then
@@ -6,7 +6,7 @@ while :; do
         tail -n 1 <&3
         exec 3>&- 3<&-
     else
-        echo "nobody answers on port $port"
+        echo "no answer on port $port"
     fi
     sleep 1
 done

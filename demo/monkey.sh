@@ -1,4 +1,4 @@
-# Kills the web server once, without mercy.
+# Kills the web server once with kill -9.
 sleep 5
 pid=$(cat web.pid)
 echo "kill -9 $pid"

@@ -1,4 +1,4 @@
-# A web server of twenty lines: says hello, counts its visitors, forgets them when it dies.
+# A small web server: answers each visit with a number, which starts from 1 again when the server is restarted.
 use strict;
 use warnings;
 use IO::Socket::INET;

@@ -1,4 +1,4 @@
-# Does three jobs, then trips over the fourth.
+# Does three jobs, then fails at the fourth.
 for job in 1 2 3; do
     echo "job $job done"
     sleep 1

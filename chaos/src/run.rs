@@ -136,7 +136,7 @@ fn harm_and_stop(
     }
     if !errors.is_empty() {
         let first = lines(errors.iter().take(10));
-        return Err(format!("{} things are errors:{}{}{}", errors.len(), first, steps(), last_lines(&log)));
+        return Err(format!("{} errors:{}{}{}", errors.len(), first, steps(), last_lines(&log)));
     }
     nothing_is_left(sandbox)?;
     Ok(injected)
