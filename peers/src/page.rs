@@ -1,29 +1,29 @@
-//! The page that is written: docs/comparison.md.
+//! Formats the results as docs/comparison.md. All texts of that page come from this crate, so do not edit the page itself.
 
 use crate::adapters;
 use crate::scenarios::{self, Scenario};
 use std::fmt::Write;
 
-/// This crate's own manifest: it says at which versions the others are compared.
+/// The manifest of this crate, which has the versions of the compared supervisors.
 const MANIFEST: &str = include_str!("../Cargo.toml");
 
 const HEAD: &str = "\
 # Liveoak beside other supervisors
 
-The same failures, done to Liveoak and to other supervisors for Rust that are published on crates.io. Each cell is what
-counters in the children showed, and what the supervisor said, when the scenario ran once, in a process of its own; no
-verdict is written down by hand. Only that a supervisor \"does not offer\" something was read in its documentation; it is no
-fault. [How each is used](#how-each-is-used) stands below, with the settings that matter. A child has half a second to
-stop, and so has the whole where that can be said; an answer is in time if it comes at most two and a half seconds after
-that, and counts as never given after eight. Of logs, warnings and errors count.
+Liveoak and other supervisors for Rust from crates.io, under the same failures. Each scenario ran once, in a process of its own.
+A cell shows what counters in the children measured and what the supervisor reported. No result is written by hand, except that
+\"does not offer\" comes from the supervisor's documentation; it is no fault. [How each is used](#how-each-is-used) lists the
+settings that matter. A child may take half a second to stop, and so may the whole supervisor if that can be set. A stop is in
+time if it returns at most two and a half seconds later, and counts as never returning after eight seconds. In logs, only
+warnings and errors count.
 
-Left out is what only one of them does (programs as children, say), and how fast they are.
+Not compared: features that only one of them has (such as programs as children), and speed.
 
 `cargo xtask peers` builds and runs everything again, in a quarter of an hour, and writes this page.
 
 ";
 
-/// The version of a crate in the manifest.
+/// Returns the version of a crate in the manifest.
 fn version(name: &str) -> &'static str {
     let lines = MANIFEST.lines().filter_map(|line| line.strip_prefix(name));
     let values = lines.filter_map(|line| line.trim_start().strip_prefix('='));
@@ -31,7 +31,7 @@ fn version(name: &str) -> &'static str {
     versions.into_iter().next().unwrap_or("this repository")
 }
 
-/// The whole page.
+/// Returns the whole page.
 pub(crate) fn page(rows: &[(&Scenario, Vec<String>)]) -> String {
     let mut page = HEAD.to_owned();
     // Writing to a string cannot fail.
@@ -59,7 +59,7 @@ pub(crate) fn page(rows: &[(&Scenario, Vec<String>)]) -> String {
     page
 }
 
-/// What a heading is linked by.
+/// Returns the link target of a heading.
 fn anchor(title: &str) -> String {
     let kept = title.chars().filter(|c| c.is_alphanumeric() || " -".contains(*c));
     kept.collect::<String>().to_lowercase().replace(' ', "-")
