@@ -2,11 +2,11 @@
 
 use serde_json::Value;
 
-use crate::support::Place;
+use crate::support::TestFolder;
 
 const GOOD: &str = "[child.first]\ncommand = \"touch started\"\nrestart = \"temporary\"\n";
 
-/// Files that start a good child and have an error behind it, and what the error says.
+/// Files with a good child and an error after it, and the text of the error.
 const BAD: [(&str, &str); 12] = [
     ("[child.b]\ncommand = \"true\"\nrestrat = \"x\"", "unknown key `restrat`"),
     ("[child.b]\ncommand = 5", "`child.b.command` must be an array of strings or a string"),
@@ -35,10 +35,10 @@ const BAD: [(&str, &str); 12] = [
 ];
 
 #[test]
-fn a_file_with_an_error_is_refused_whole() {
+fn a_file_with_an_error_starts_no_child() {
     for (bad, says) in BAD {
-        let place = Place::of(&format!("{GOOD}{bad}\n"));
-        let ended = place.run(&["--report", "report.json"]).with_code(2);
+        let folder = TestFolder::of(&format!("{GOOD}{bad}\n"));
+        let ended = folder.run(&["--report", "report.json"]).with_code(2);
         let errors: Vec<&String> = ended.stderr.iter().filter(|line| line.starts_with("error: ")).collect();
         assert_eq!(errors.len(), 1, "{bad}\n{}", ended.log());
         assert!(ended.log().contains(says), "{says:?} is not in\n{}", ended.log());
@@ -47,13 +47,13 @@ fn a_file_with_an_error_is_refused_whole() {
             ended.stderr.last().map(String::as_str),
             Some("1 error in liveoak.toml; nothing was started")
         );
-        assert!(!place.exists("started") && !place.exists("report.json"), "{bad}");
+        assert!(!folder.exists("started") && !folder.exists("report.json"), "{bad}");
         assert_eq!(ended.stdout.len(), 0);
     }
 }
 
 #[test]
-fn a_file_that_is_none_is_refused_in_one_error() {
+fn a_path_that_is_no_readable_file_is_one_error() {
     let binary = b"\x7fELF\x02\x01\x01\0\0\0".to_vec();
     let large = format!("{GOOD}{}", "# filler\n".repeat(10 * 1024 * 1024 / 9)).into_bytes();
     let cases = [
@@ -63,28 +63,28 @@ fn a_file_that_is_none_is_refused_in_one_error() {
         (Some(large), "at most 1048576 are read"),
     ];
     for (content, says) in cases {
-        let place = Place::new();
+        let folder = TestFolder::new();
         if let Some(content) = content {
-            place.file("liveoak.toml", content, 0o644);
+            folder.file("liveoak.toml", content, 0o644);
         }
-        let ended = place.run(&[]).with_code(2);
+        let ended = folder.run(&[]).with_code(2);
         assert!(ended.stderr[0].starts_with("error: ") && ended.stderr[0].contains(says), "{}", ended.log());
         assert_eq!(ended.stderr.iter().filter(|line| line.starts_with("error: ")).count(), 1);
-        assert!(!place.exists("started"));
+        assert!(!folder.exists("started"));
     }
 }
 
 #[test]
-fn errors_are_json_where_json_was_asked_for() {
-    let place = Place::of(&format!("{GOOD}typo = 1\n"));
-    let ended = place.run(&["--json"]).with_code(2);
+fn errors_are_json_if_json_was_requested() {
+    let folder = TestFolder::of(&format!("{GOOD}typo = 1\n"));
+    let ended = folder.run(&["--json"]).with_code(2);
     let document: Value = serde_json::from_str(&ended.stdout.join("\n")).expect("JSON");
     assert_eq!((document["errors"][0]["line"].as_u64(), ended.stderr.len()), (Some(5), 0));
 
-    let ended = place.run(&["--log-format", "json"]).with_code(2);
+    let ended = folder.run(&["--log-format", "json"]).with_code(2);
     let [line] = &ended.stderr[..] else { panic!("one line expected:\n{}", ended.log()) };
     let line: Value = serde_json::from_str(line).expect("JSON");
     assert_eq!((&line["level"], &line["event"]), (&"ERROR".into(), &"config".into()));
     assert_eq!(line["errors"][0]["line"], 5);
-    assert!(!place.exists("started"));
+    assert!(!folder.exists("started"));
 }

@@ -1,18 +1,18 @@
-//! The exit codes: 0 clean, 1 the tree failed, 2 usage or config, 3 something was forced.
+//! The exit codes of `liveoak up`: 0 clean, 1 the tree failed, 2 usage or config, 3 something was forced.
 
 use std::process::Stdio;
 
 use rustix::process::Signal;
 
-use crate::support::{Place, Up};
+use crate::support::{TestFolder, Up};
 
 const STUBBORN: &str = "shell = \"trap '' TERM INT; echo up; while :; do sleep 0.1; done\"\n";
 
 #[test]
-fn each_signal_that_asks_for_the_end_ends_cleanly() {
+fn each_stop_signal_ends_cleanly() {
     for (signal, name) in [(Signal::TERM, "SIGTERM"), (Signal::INT, "SIGINT"), (Signal::HUP, "SIGHUP")] {
-        let place = Place::of("[child.a]\ncommand = \"sleep 1000\"\n");
-        let up = place.up(&[]);
+        let folder = TestFolder::of("[child.a]\ncommand = \"sleep 1000\"\n");
+        let up = folder.up(&[]);
         up.is_ready();
         up.signal(signal);
         let ended = up.end().with_code(0);
@@ -27,12 +27,12 @@ fn each_signal_that_asks_for_the_end_ends_cleanly() {
 }
 
 #[test]
-fn under_nohup_the_end_of_the_terminal_is_not_the_end_of_the_tree() {
-    let place = Place::of("[child.a]\ncommand = \"sleep 1000\"\n");
-    place.file("nohup.sh", format!("trap '' HUP\nexec '{}' up\n", env!("CARGO_BIN_EXE_liveoak")), 0o644);
-    let mut command = place.command(&[]);
+fn under_nohup_the_end_of_the_terminal_does_not_stop_the_tree() {
+    let folder = TestFolder::of("[child.a]\ncommand = \"sleep 1000\"\n");
+    folder.file("nohup.sh", format!("trap '' HUP\nexec '{}' up\n", env!("CARGO_BIN_EXE_liveoak")), 0o644);
+    let mut command = folder.command(&[]);
     let mut shell = std::process::Command::new("sh");
-    shell.arg("nohup.sh").current_dir(place.folder()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    shell.arg("nohup.sh").current_dir(folder.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
     shell.envs(command.env_remove("NO_COLOR").get_envs().filter_map(|(name, value)| Some((name, value?))));
     let up = Up::watch(shell.spawn().expect("a shell"));
     up.is_ready();
@@ -42,18 +42,18 @@ fn under_nohup_the_end_of_the_terminal_is_not_the_end_of_the_tree() {
 }
 
 #[test]
-fn the_time_of_for_ends_cleanly() {
-    let place = Place::of("[child.a]\ncommand = \"sleep 1000\"\n");
-    let ended = place.run(&["--for", "100ms"]).with_code(0);
+fn the_end_of_the_time_of_for_ends_cleanly() {
+    let folder = TestFolder::of("[child.a]\ncommand = \"sleep 1000\"\n");
+    let ended = folder.run(&["--for", "100ms"]).with_code(0);
     ended.has_in_order(&["the time of --for is over: stopping all children", "/t: stopped as asked"]);
 }
 
 #[test]
 fn a_tree_whose_children_have_all_finished_ends_cleanly() {
-    let place = Place::of(
+    let folder = TestFolder::of(
         "[child.a]\ncommand = \"true\"\nrestart = \"transient\"\n[child.b]\ncommand = \"true\"\nrestart = \"temporary\"\n",
     );
-    let ended = place.run(&[]).with_code(0);
+    let ended = folder.run(&[]).with_code(0);
     assert_eq!(
         ended.stderr.last().map(String::as_str),
         Some("/t has ended: every child has finished for good")
@@ -61,19 +61,19 @@ fn a_tree_whose_children_have_all_finished_ends_cleanly() {
 }
 
 #[test]
-fn a_failure_that_was_for_good_makes_the_end_a_failure() {
-    let place = Place::of("[child.a]\nshell = \"exit 4\"\nrestart = \"temporary\"\n");
-    let ended = place.run(&[]).with_code(1);
+fn a_failed_child_that_is_not_restarted_makes_the_run_a_failure() {
+    let folder = TestFolder::of("[child.a]\nshell = \"exit 4\"\nrestart = \"temporary\"\n");
+    let ended = folder.run(&[]).with_code(1);
     ended.has_in_order(&["/t has failed: /t/a ended for good: exit code 4", "  /t/a  finished  exit code 4"]);
 }
 
 #[test]
 fn a_supervisor_that_gives_up_fails_the_tree_and_stops_the_others() {
-    let place = Place::of(
+    let folder = TestFolder::of(
         "intensity = { restarts = 2, period = \"1m\" }\n[child.a]\ncommand = \"sleep 1000\"\n\
          [child.b]\nshell = \"exit 7\"\nbackoff = false\n",
     );
-    let ended = place.run(&["--report", "report.json"]).with_code(1);
+    let ended = folder.run(&["--report", "report.json"]).with_code(1);
     ended.has_in_order(&[
         "/t/a: stopped (asked)",
         "/t has failed: gave up on /t/b: 3 restarts within 1m, but the limit of its supervisor is 2; \
@@ -81,28 +81,28 @@ fn a_supervisor_that_gives_up_fails_the_tree_and_stops_the_others() {
         "1 child stopped",
     ]);
     assert_eq!(ended.stderr.iter().filter(|line| line.contains("/t/b: exit code 7")).count(), 3);
-    assert_eq!(place.report()["exit"]["kind"], "gave-up");
+    assert_eq!(folder.report()["exit"]["kind"], "gave-up");
 }
 
 #[test]
-fn a_child_that_ignores_the_stop_is_killed_and_that_is_told() {
-    let place = Place::of(&format!("[child.a]\n{STUBBORN}stop = {{ within = \"200ms\" }}\n"));
-    let up = place.up(&["--report", "report.json"]);
+fn a_child_that_ignores_the_stop_is_killed_and_reported() {
+    let folder = TestFolder::of(&format!("[child.a]\n{STUBBORN}stop = {{ within = \"200ms\" }}\n"));
+    let up = folder.up(&["--report", "report.json"]);
     up.line("/t/a", 0);
     let ended = up.stop().with_code(3);
     ended.has_in_order(&["/t/a: stopped (killed)", "1 child stopped in ", "  /t/a  killed  "]);
     assert!(ended.log().contains("1 by force"));
-    let report = place.report();
+    let report = folder.report();
     assert_eq!((&report["clean"], &report["children"][0]["stage"]), (&false.into(), &"killed".into()));
     assert_eq!(report["children"][0]["exit"]["text"], "ended by SIGKILL");
 }
 
 #[test]
 fn a_second_signal_kills_at_once() {
-    let place = Place::of(&format!(
+    let folder = TestFolder::of(&format!(
         "stop = {{ within = \"5m\" }}\n[child.a]\n{STUBBORN}stop = {{ within = \"5m\" }}\n"
     ));
-    let up = place.up(&[]);
+    let up = folder.up(&[]);
     up.line("/t/a", 0);
     up.signal(Signal::INT);
     up.logs("SIGINT: stopping");
@@ -113,8 +113,8 @@ fn a_second_signal_kills_at_once() {
 
 #[test]
 fn a_failed_first_start_fails_the_tree() {
-    let place = Place::of("[child.a]\ncommand = \"false\"\nready = { delay = \"20s\" }\n");
-    let ended = place.run(&[]).with_code(1);
+    let folder = TestFolder::of("[child.a]\ncommand = \"false\"\nready = { delay = \"20s\" }\n");
+    let ended = folder.run(&[]).with_code(1);
     assert_eq!(
         ended.stderr.last().map(String::as_str),
         Some("/t has failed: /t/a failed to start: exit code 1")
@@ -122,8 +122,8 @@ fn a_failed_first_start_fails_the_tree() {
 }
 
 #[test]
-fn wrong_usage_is_told_before_anything_starts() {
-    let place = Place::of("[child.a]\ncommand = \"touch started\"\nrestart = \"temporary\"\n");
+fn wrong_usage_is_an_error_before_anything_starts() {
+    let folder = TestFolder::of("[child.a]\ncommand = \"touch started\"\nrestart = \"temporary\"\n");
     for args in [
         &["--fro", "1s"][..],
         &["--for", "soon"],
@@ -133,8 +133,8 @@ fn wrong_usage_is_told_before_anything_starts() {
         &["a.toml", "b.toml"],
         &["--report"],
     ] {
-        let ended = place.run(args).with_code(2);
+        let ended = folder.run(args).with_code(2);
         assert!(ended.stderr[0].starts_with("error: "), "{}", ended.log());
     }
-    assert!(!place.exists("started"));
+    assert!(!folder.exists("started"));
 }

@@ -1,15 +1,15 @@
-//! Programs that cannot be started: the path and the cause are named, and what was started is stopped in reverse.
+//! Programs that cannot be started: the error names the path and the cause, and children that run are stopped in reverse order.
 
-use crate::support::{Ended, Place};
+use crate::support::{Ended, TestFolder};
 
-/// A tree of two good programs and `bad`, which cannot start; the end of its first start.
-fn fails(place: &Place, bad: &str) -> Ended {
+/// Runs a tree of two good programs and `bad`, which cannot start, and returns how it ended.
+fn fails(folder: &TestFolder, bad: &str) -> Ended {
     let good = "command = \"sleep 1000\"\n";
     let toml =
         format!("name = \"t\"\n[child.a]\n{good}[child.b]\n{good}[child.bad]\n{bad}\n[child.late]\n{good}");
-    place.file("liveoak.toml", toml, 0o644);
-    let ended = place.run(&["--report", "report.json"]).with_code(1);
-    let report = place.report();
+    folder.file("liveoak.toml", toml, 0o644);
+    let ended = folder.run(&["--report", "report.json"]).with_code(1);
+    let report = folder.report();
     let stopped: Vec<&str> = report["children"]
         .as_array()
         .expect("a list")
@@ -24,23 +24,23 @@ fn fails(place: &Place, bad: &str) -> Ended {
         "  /t/b ",
         "  /t/a ",
     ]);
-    place.is_left_empty();
+    folder.is_left_empty();
     ended
 }
 
-/// The verdict, with the folder of the test named `FOLDER`.
-fn verdict(place: &Place, ended: &Ended) -> String {
-    let line = &ended.stderr[ended.place_of("/t has failed: ")];
-    line.replace(&*place.folder().to_string_lossy(), "FOLDER")
+/// Returns the first line of the report, with the folder of the test as `FOLDER`.
+fn verdict(folder: &TestFolder, ended: &Ended) -> String {
+    let line = &ended.stderr[ended.index_of("/t has failed: ")];
+    line.replace(&*folder.path().to_string_lossy(), "FOLDER")
 }
 
 #[test]
-fn a_program_that_cannot_be_run_is_a_failed_start_that_names_path_and_cause() {
-    let place = Place::new();
-    place.file("plain", "text", 0o644);
-    place.file("no-interpreter", "#!/no/such/interpreter\n", 0o755);
-    place.file("no-program", "neither a script nor a binary", 0o755);
-    std::fs::create_dir(place.at("folder")).expect("a folder");
+fn a_program_that_cannot_be_run_is_a_failed_start_with_its_path_and_cause() {
+    let folder = TestFolder::new();
+    folder.file("plain", "text", 0o644);
+    folder.file("no-interpreter", "#!/no/such/interpreter\n", 0o755);
+    folder.file("no-program", "neither a script nor a binary", 0o755);
+    std::fs::create_dir(folder.at("folder")).expect("a folder");
     for (bad, cause) in [
         ("command = \"./missing\"", "could not run FOLDER/missing: there is no such file"),
         ("command = \"./plain\"", "could not run FOLDER/plain: it is not executable by this user"),
@@ -59,15 +59,15 @@ fn a_program_that_cannot_be_run_is_a_failed_start_that_names_path_and_cause() {
         ),
         ("command = \"no-such-program-anywhere\"", "could not find no-such-program-anywhere in PATH ("),
     ] {
-        let ended = fails(&place, bad);
-        let verdict = verdict(&place, &ended);
+        let ended = fails(&folder, bad);
+        let verdict = verdict(&folder, &ended);
         assert!(verdict.starts_with(&format!("/t has failed: /t/bad failed to start: {cause}")), "{verdict}");
     }
 }
 
 #[test]
-fn a_probe_that_never_succeeds_says_at_the_end_what_it_was_waiting_for() {
-    let place = Place::new();
+fn the_report_says_what_a_probe_that_never_succeeded_waited_for() {
+    let folder = TestFolder::new();
     let cases = [
         ("unix = \"no.sock\"", "nothing there at FOLDER/no.sock"),
         ("file = \"no.file\"", "FOLDER/no.file does not exist"),
@@ -76,41 +76,42 @@ fn a_probe_that_never_succeeds_says_at_the_end_what_it_was_waiting_for() {
     ];
     for (probe, cause) in cases {
         let bad = format!("command = \"sleep 1000\"\nready = {{ {probe}, within = \"300ms\" }}");
-        let ended = fails(&place, &bad);
+        let ended = fails(&folder, &bad);
         let expected = format!("/t has failed: /t/bad failed to start: not ready within 300ms: {cause}");
-        assert_eq!(verdict(&place, &ended), expected);
+        assert_eq!(verdict(&folder, &ended), expected);
     }
 }
 
 #[test]
-fn the_reason_of_a_failed_start_is_told_though_the_log_is_off() {
-    let place =
-        Place::of("[child.a]\ncommand = \"sleep 1000\"\nready = { file = \"never\", within = \"100ms\" }\n");
-    let ended = place.run(&["--log-level", "off"]).with_code(1);
+fn the_reason_of_a_failed_start_is_reported_even_if_the_log_is_off() {
+    let folder = TestFolder::of(
+        "[child.a]\ncommand = \"sleep 1000\"\nready = { file = \"never\", within = \"100ms\" }\n",
+    );
+    let ended = folder.run(&["--log-level", "off"]).with_code(1);
     assert_eq!(ended.stderr.len(), 1, "{}", ended.log());
     assert!(ended.stderr[0].ends_with("never does not exist"), "{}", ended.log());
 }
 
 #[test]
-fn a_job_that_fails_makes_the_start_of_who_waits_for_it_fail_and_is_named() {
-    let place = Place::of(
+fn a_failed_job_fails_the_start_of_the_children_that_wait_for_it_and_is_named() {
+    let folder = TestFolder::of(
         "[child.migrate]\nshell = \"exit 5\"\nrestart = \"temporary\"\n\
          [child.app]\ncommand = \"touch started\"\nafter = { migrate = \"completed\" }\n",
     );
-    let ended = place.run(&["--report", "report.json"]).with_code(1);
+    let ended = folder.run(&["--report", "report.json"]).with_code(1);
     ended.has_in_order(&[
         "/t has failed: /t/app failed to start: it comes after migrate (completed), which has ended for good: exit code 5",
         "  /t/migrate  finished  exit code 5",
     ]);
-    assert!(!place.exists("started"));
-    assert_eq!(place.report()["ended_earlier"][0]["exit"]["text"], "exit code 5");
+    assert!(!folder.exists("started"));
+    assert_eq!(folder.report()["ended_earlier"][0]["exit"]["text"], "exit code 5");
 }
 
 #[test]
-fn a_start_deep_in_the_tree_that_fails_is_named_by_its_own_path() {
-    let place = Place::of("[child.a.child.b.child.c]\ncommand = \"./missing\"\n");
-    let ended = place.run(&[]).with_code(1);
-    let verdict = verdict(&place, &ended);
+fn a_failed_start_deep_in_the_tree_is_named_by_its_own_path() {
+    let folder = TestFolder::of("[child.a.child.b.child.c]\ncommand = \"./missing\"\n");
+    let ended = folder.run(&[]).with_code(1);
+    let verdict = verdict(&folder, &ended);
     assert_eq!(
         verdict,
         "/t has failed: /t/a/b/c failed to start: could not run FOLDER/missing: there is no such file"

@@ -1,23 +1,23 @@
-//! Many programs at once, and the death of liveoak itself.
+//! Many programs at once, and the death of `liveoak` itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Instant, SystemTime};
 
 use rustix::process::Signal;
 
-use crate::support::{Of, Place, Up, look_for};
+use crate::support::{Of, TestFolder, Up, look_for};
 
 const PROGRAMS: usize = 200;
 const KILLED: usize = 50;
 
-/// The latest process of each child, by path, and how many processes there were in all.
+/// Returns the latest process of each child, by path, and the total number of processes.
 fn latest(lines: &[String]) -> (BTreeMap<String, u32>, usize) {
     let pids = lines.iter().filter_map(|line| line.split_once(" | "));
     let pids = pids.map(|(path, pid)| (path.to_owned(), pid.parse().expect("a process id")));
     (pids.collect(), lines.len())
 }
 
-/// `count` numbers below `below`, different ones, by SplitMix64.
+/// Returns `count` different random numbers below `below` (SplitMix64).
 fn choose(mut seed: u64, count: usize, below: usize) -> BTreeSet<usize> {
     let mut chosen = BTreeSet::new();
     while chosen.len() < count {
@@ -28,10 +28,10 @@ fn choose(mut seed: u64, count: usize, below: usize) -> BTreeSet<usize> {
     chosen
 }
 
-/// Waits until `wanted` processes have told their number, and looks meanwhile that there are never too many.
-fn until_there_were(place: &Place, up: &Up, wanted: usize) -> BTreeMap<String, u32> {
+/// Waits until `wanted` processes have printed their ids, and asserts that there are never too many at once.
+fn until_there_were(folder: &TestFolder, up: &Up, wanted: usize) -> BTreeMap<String, u32> {
     look_for("200 processes alive again", || {
-        let alive = place.running("sleep").len();
+        let alive = folder.running("sleep").len();
         assert!(alive <= PROGRAMS, "{alive} programs are alive at once");
         let (pids, told) = latest(&up.so_far(Of::Stdout));
         (told == wanted && alive == PROGRAMS).then_some(pids)
@@ -39,20 +39,20 @@ fn until_there_were(place: &Place, up: &Up, wanted: usize) -> BTreeMap<String, u
 }
 
 #[test]
-fn two_hundred_programs_start_fifty_killed_at_random_come_back_and_all_stop_in_time() {
-    let place = Place::of(&format!(
+fn of_two_hundred_programs_fifty_killed_ones_are_restarted_and_all_stop_in_time() {
+    let folder = TestFolder::of(&format!(
         "[child.s]\nshell = \"echo $$; exec sleep 1000\"\nreplicas = {PROGRAMS}\nstop = {{ within = \"10s\" }}\n"
     ));
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a clock");
     let seed = std::env::var("LIVEOAK_SEED");
     let seed = seed.map_or(now.as_nanos() as u64, |seed| seed.parse().expect("a number"));
-    // Shown when the test fails.
+    // Printed if the test fails.
     println!("again: LIVEOAK_SEED={seed} cargo test -p liveoak-cli --test up two_hundred");
 
     let began = Instant::now();
-    let up = place.up(&["--report", "report.json", "--log-level", "info"]);
+    let up = folder.up(&["--report", "report.json", "--log-level", "info"]);
     up.is_ready();
-    let before = until_there_were(&place, &up, PROGRAMS);
+    let before = until_there_were(&folder, &up, PROGRAMS);
     println!("{PROGRAMS} started in {:?}", began.elapsed());
     assert_eq!(before.len(), PROGRAMS);
 
@@ -60,8 +60,8 @@ fn two_hundred_programs_start_fifty_killed_at_random_come_back_and_all_stop_in_t
     let victims: BTreeSet<&String> =
         victims.iter().map(|nth| before.keys().nth(*nth).expect("one")).collect();
     let began = Instant::now();
-    victims.iter().for_each(|path| place.kill(before[*path]));
-    let after = until_there_were(&place, &up, PROGRAMS + KILLED);
+    victims.iter().for_each(|path| folder.kill(before[*path]));
+    let after = until_there_were(&folder, &up, PROGRAMS + KILLED);
     println!("{KILLED} came back in {:?}", began.elapsed());
     for (path, pid) in &after {
         assert_eq!(before[path] != *pid, victims.contains(path), "{path}");
@@ -70,21 +70,21 @@ fn two_hundred_programs_start_fifty_killed_at_random_come_back_and_all_stop_in_t
     let began = Instant::now();
     up.stop().with_code(0);
     println!("{PROGRAMS} stopped in {:?}", began.elapsed());
-    place.is_left_empty();
-    let report = place.report();
+    folder.is_left_empty();
+    let report = folder.report();
     assert_eq!(report["children"].as_array().map(Vec::len), Some(PROGRAMS));
     assert_eq!(report["clean"], true);
 }
 
 #[test]
-fn killing_liveoak_itself_leaves_nothing_of_twenty_groups_with_grandchildren() {
-    let place = Place::of(
+fn killing_liveoak_leaves_no_process_of_twenty_groups_with_grandchildren() {
+    let folder = TestFolder::of(
         "[child.s]\nshell = \"sleep 1000 & (trap '' TERM HUP; sleep 1000) & echo up; wait\"\nreplicas = 20\n",
     );
-    let up = place.up(&[]);
+    let up = folder.up(&[]);
     up.until(Of::Stdout, "20 groups", |lines| (lines.len() == 20).then_some(()));
-    look_for("three processes of each", || (place.running("sleep").len() == 40).then_some(()));
+    look_for("three processes of each", || (folder.running("sleep").len() == 40).then_some(()));
     up.signal(Signal::KILL);
     assert_eq!(up.end().code, None);
-    place.is_left_empty();
+    folder.is_left_empty();
 }

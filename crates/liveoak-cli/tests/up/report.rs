@@ -1,21 +1,21 @@
-//! What the end of a run is told as, for people, for scripts and for machines that read the log.
+//! The report at the end of a run: as text, as a file for scripts, and in the log as JSON.
 
 use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::support::Place;
+use crate::support::TestFolder;
 
 const TWO: &str = "[child.a]\ncommand = \"sleep 1000\"\n\
     [child.jobs]\nstrategy = \"rest-for-one\"\n[child.jobs.child.b]\ncommand = \"sleep 1000\"\n";
 
 #[test]
-fn the_report_file_says_per_child_the_path_the_seconds_the_rung_and_the_exit() {
-    let place = Place::of(TWO);
-    let up = place.up(&["--report", "report.json"]);
+fn the_report_file_has_path_seconds_stage_and_exit_of_each_child() {
+    let folder = TestFolder::of(TWO);
+    let up = folder.up(&["--report", "report.json"]);
     up.is_ready();
     up.stop().with_code(0);
-    let mut report = place.report();
+    let mut report = folder.report();
     let seconds = report["seconds"].take().as_f64().expect("a number");
     assert!((0.0..30.0).contains(&seconds));
     for child in report["children"].as_array_mut().expect("a list") {
@@ -43,39 +43,39 @@ fn the_report_file_says_per_child_the_path_the_seconds_the_rung_and_the_exit() {
 }
 
 #[test]
-fn a_report_replaces_an_older_one_and_goes_into_pipes_too() {
-    let place = Place::of("[child.a]\ncommand = \"true\"\nrestart = \"temporary\"\n");
-    place.file("report.json", "x".repeat(100_000), 0o644);
-    place.run(&["--report", "report.json"]).with_code(0);
-    assert_eq!(place.report()["exit"]["kind"], "completed");
-    let ended = place.run(&["--report", "/dev/stdout"]).with_code(0);
+fn a_report_replaces_an_older_file_and_can_be_written_into_a_pipe() {
+    let folder = TestFolder::of("[child.a]\ncommand = \"true\"\nrestart = \"temporary\"\n");
+    folder.file("report.json", "x".repeat(100_000), 0o644);
+    folder.run(&["--report", "report.json"]).with_code(0);
+    assert_eq!(folder.report()["exit"]["kind"], "completed");
+    let ended = folder.run(&["--report", "/dev/stdout"]).with_code(0);
     let report: Value = serde_json::from_str(&ended.stdout.join("\n")).expect("JSON");
     assert_eq!(report["tree"], "/t");
 }
 
 #[test]
-fn a_report_that_cannot_be_written_is_told_before_anything_starts() {
-    let place = Place::of("[child.a]\ncommand = \"touch started\"\nrestart = \"temporary\"\n");
+fn a_report_file_that_cannot_be_opened_is_an_error_before_anything_starts() {
+    let folder = TestFolder::of("[child.a]\ncommand = \"touch started\"\nrestart = \"temporary\"\n");
     for (file, says) in [("no/such/folder/r.json", "No such file or directory"), (".", "Is a directory")] {
-        let ended = place.run(&["--report", file]).with_code(2);
+        let ended = folder.run(&["--report", file]).with_code(2);
         let [line] = &ended.stderr[..] else { panic!("one line expected:\n{}", ended.log()) };
         assert!(line.starts_with(&format!("error: cannot write the report to {file}: {says}")), "{line}");
         assert!(line.ends_with("nothing was started"), "{line}");
     }
-    assert!(!place.exists("started"));
+    assert!(!folder.exists("started"));
 }
 
 #[test]
 fn a_report_that_fails_to_be_written_at_the_end_is_an_error() {
-    let place = Place::of("[child.a]\ncommand = \"true\"\nrestart = \"temporary\"\n");
-    let ended = place.run(&["--report", "/dev/full"]).with_code(1);
+    let folder = TestFolder::of("[child.a]\ncommand = \"true\"\nrestart = \"temporary\"\n");
+    let ended = folder.run(&["--report", "/dev/full"]).with_code(1);
     ended.has_in_order(&["/t has ended", "error: cannot write the report to /dev/full: No space left"]);
 }
 
 #[test]
 fn with_json_every_line_on_stderr_is_json_up_to_the_report() {
-    let place = Place::of(&format!("{TWO}[child.c]\nshell = \"exit 3\"\nrestart = \"temporary\"\n"));
-    let up = place.up(&["--log-format", "json", "--log-level", "trace", "--report", "report.json"]);
+    let folder = TestFolder::of(&format!("{TWO}[child.c]\nshell = \"exit 3\"\nrestart = \"temporary\"\n"));
+    let up = folder.up(&["--log-format", "json", "--log-level", "trace", "--report", "report.json"]);
     up.logs("/t/c: finished");
     up.is_ready();
     let ended = up.stop().with_code(0);
@@ -92,14 +92,14 @@ fn with_json_every_line_on_stderr_is_json_up_to_the_report() {
     assert!(lines.iter().any(|line| line["event"] == "stop-asked" && line["level"] == "INFO"));
     let last = lines.last().expect("a line");
     assert_eq!((&last["event"], &last["code"]), (&"stop-report".into(), &0.into()));
-    assert_eq!(last["report"], place.report());
+    assert_eq!(last["report"], folder.report());
     assert_eq!(last["report"]["ended_earlier"][0]["path"], "/t/c");
 }
 
 #[test]
-fn without_a_log_only_the_notice_and_the_report_are_told() {
-    let place = Place::of("[child.a]\nshell = \"echo up; exec sleep 1000\"\n");
-    let up = place.up(&["--log-level", "off"]);
+fn without_a_log_only_the_stop_message_and_the_report_are_written() {
+    let folder = TestFolder::of("[child.a]\nshell = \"echo up; exec sleep 1000\"\n");
+    let up = folder.up(&["--log-level", "off"]);
     up.line("/t/a", 0);
     let ended = up.stop().with_code(0);
     assert_eq!(ended.stderr.len(), 4, "{}", ended.log());
@@ -108,9 +108,9 @@ fn without_a_log_only_the_notice_and_the_report_are_told() {
 
 #[test]
 fn the_compact_log_is_one_line_per_entry_with_its_fields() {
-    let place = Place::of("[child.a]\ncommand = \"true\"\nrestart = \"temporary\"\n");
-    let ended = place.run(&["--log-format", "compact"]).with_code(0);
-    let line = &ended.stderr[ended.place_of("/t/a: finished")];
+    let folder = TestFolder::of("[child.a]\ncommand = \"true\"\nrestart = \"temporary\"\n");
+    let ended = folder.run(&["--log-format", "compact"]).with_code(0);
+    let line = &ended.stderr[ended.index_of("/t/a: finished")];
     assert!(line.contains("INFO /t/a: finished") && line.contains("event=\"finished\""), "{line}");
-    assert!(fs::read_dir(place.folder()).expect("a folder").count() == 1, "nothing else is written");
+    assert!(fs::read_dir(folder.path()).expect("a folder").count() == 1, "nothing else is written");
 }

@@ -1,48 +1,49 @@
-//! Who is started again, after what, with whom, and when it is given up.
+//! Which children are restarted after an exit, and when a child is given up.
 
-use crate::support::{Of, Place};
+use crate::support::{Of, TestFolder};
 
 #[test]
-fn a_quarantined_child_stays_down_and_its_siblings_go_on() {
-    let place = Place::of(
+fn a_quarantined_child_stays_down_and_its_siblings_keep_running() {
+    let folder = TestFolder::of(
         "[child.good]\nshell = \"echo $$; exec sleep 1000\"\n\
          [child.bad]\nshell = \"exit 9\"\nbackoff = false\n\
          limit = { restarts = 2, period = \"1m\", give_up = \"quarantine\" }\n",
     );
-    let up = place.up(&["--report", "report.json"]);
+    let up = folder.up(&["--report", "report.json"]);
     up.logs("/t/bad: quarantined: gave up on /t/bad");
     let good = up.number("/t/good", 0);
-    place.has(good);
+    folder.has(good);
     let ended = up.stop().with_code(0);
     assert_eq!(ended.stdout.len(), 1, "the sibling was started once");
     assert_eq!(ended.stderr.iter().filter(|line| line.contains("/t/bad: exit code 9, after")).count(), 3);
     ended.has_in_order(&["/t: stopped as asked", "  /t/bad  quarantined  exit code 9", "  /t/good  asked"]);
-    assert_eq!(place.report()["ended_earlier"][0]["state"], "quarantined");
+    assert_eq!(folder.report()["ended_earlier"][0]["state"], "quarantined");
 }
 
 #[test]
-fn a_transient_child_comes_back_after_a_failure_only_and_a_temporary_one_never() {
-    let place = Place::of(
+fn a_transient_child_is_restarted_after_a_failure_only_and_a_temporary_child_never() {
+    let folder = TestFolder::of(
         "[child.transient]\nshell = \"echo run >> runs; [ $(wc -l < runs) -ge 3 ]\"\nrestart = \"transient\"\nbackoff = false\n\
          [child.temporary]\nshell = \"echo run; exit 3\"\nrestart = \"temporary\"\nsuccess = [0, 3]\n",
     );
-    let ended = place.run(&[]).with_code(0);
-    assert_eq!(std::fs::read_to_string(place.at("runs")).expect("runs"), "run\n".repeat(3));
+    let ended = folder.run(&[]).with_code(0);
+    assert_eq!(std::fs::read_to_string(folder.at("runs")).expect("runs"), "run\n".repeat(3));
     assert_eq!(ended.stdout, ["/t/temporary | run"]);
     assert_eq!(ended.stderr.iter().filter(|line| line.contains("/t/transient: exit code 1")).count(), 2);
 }
 
 #[test]
 fn exit_codes_that_count_as_success_are_no_failures() {
-    let place = Place::of("[child.a]\nshell = \"exit 3\"\nrestart = \"transient\"\nsuccess = [0, 3]\n");
-    let ended = place.run(&[]).with_code(0);
+    let folder = TestFolder::of("[child.a]\nshell = \"exit 3\"\nrestart = \"transient\"\nsuccess = [0, 3]\n");
+    let ended = folder.run(&[]).with_code(0);
     assert!(!ended.log().contains("WARN"), "{}", ended.log());
 }
 
 #[test]
-fn a_permanent_child_that_succeeds_comes_back_after_a_growing_delay() {
-    let place = Place::of("[child.a]\nshell = \"echo run\"\nbackoff = { from = \"20ms\", to = \"40ms\" }\n");
-    let up = place.up(&[]);
+fn a_permanent_child_that_succeeds_is_restarted_after_a_growing_delay() {
+    let folder =
+        TestFolder::of("[child.a]\nshell = \"echo run\"\nbackoff = { from = \"20ms\", to = \"40ms\" }\n");
+    let up = folder.up(&[]);
     up.line("/t/a", 3);
     let ended = up.stop().with_code(0);
     assert!(ended.stderr.iter().filter(|line| line.contains("/t/a: restarts in ")).count() >= 3);
@@ -50,14 +51,14 @@ fn a_permanent_child_that_succeeds_comes_back_after_a_growing_delay() {
 
 #[test]
 fn the_end_of_any_significant_child_ends_the_tree() {
-    let place = Place::of(
+    let folder = TestFolder::of(
         "auto_shutdown = \"any-significant\"\n[child.a]\ncommand = \"sleep 1000\"\n\
          [child.b]\nshell = \"until [ -e go ]; do sleep 0.02; done\"\nrestart = \"transient\"\nsignificant = true\n\
          [child.c]\ncommand = \"sleep 1000\"\nrestart = \"transient\"\nsignificant = true\n",
     );
-    let up = place.up(&[]);
+    let up = folder.up(&[]);
     up.is_ready();
-    place.file("go", "", 0o644);
+    folder.file("go", "", 0o644);
     let ended = up.end().with_code(0);
     ended.has_in_order(&[
         "/t: ends, because its significant children have ended",
@@ -67,30 +68,30 @@ fn the_end_of_any_significant_child_ends_the_tree() {
 }
 
 #[test]
-fn the_end_of_all_significant_children_ends_the_tree_and_not_that_of_one() {
+fn only_the_end_of_the_last_significant_child_ends_the_tree() {
     let job = |name: &str| {
         format!(
             "[child.{name}]\nshell = \"until [ -e {name} ]; do sleep 0.02; done\"\nrestart = \"temporary\"\nsignificant = true\n"
         )
     };
-    let place = Place::of(&format!(
+    let folder = TestFolder::of(&format!(
         "auto_shutdown = \"all-significant\"\n[child.a]\ncommand = \"sleep 1000\"\n{}{}",
         job("b"),
         job("c")
     ));
-    let up = place.up(&[]);
+    let up = folder.up(&[]);
     up.is_ready();
-    place.file("b", "", 0o644);
+    folder.file("b", "", 0o644);
     up.logs("/t/b: finished");
     assert!(!up.so_far(Of::Stderr).join("\n").contains("significant"));
-    place.file("c", "", 0o644);
+    folder.file("c", "", 0o644);
     up.end().with_code(0).has_in_order(&["/t/c: finished", "/t: ends, because", "/t/a: stopped"]);
 }
 
-/// Three children below `jobs` that tell their process id.
-fn three(strategy: &str) -> Place {
+/// Returns the folder of a tree with three children below `jobs` that print their process ids.
+fn three(strategy: &str) -> TestFolder {
     let child = |name: &str| format!("[child.jobs.child.{name}]\nshell = \"echo $$; exec sleep 1000\"\n");
-    Place::of(&format!(
+    TestFolder::of(&format!(
         "[child.outside]\nshell = \"echo $$; exec sleep 1000\"\n[child.jobs]\nstrategy = \"{strategy}\"\n{}{}{}",
         child("a"),
         child("b"),
@@ -98,24 +99,24 @@ fn three(strategy: &str) -> Place {
     ))
 }
 
-/// Kills `b`, and says which of the four have got a new process.
+/// Kills `b`, and asserts which of the four children have got a new process.
 fn restarted(strategy: &str, expected: [bool; 4]) {
-    let place = three(strategy);
-    let up = place.up(&[]);
+    let folder = three(strategy);
+    let up = folder.up(&[]);
     up.is_ready();
     let paths = ["/t/outside", "/t/jobs/a", "/t/jobs/b", "/t/jobs/c"];
     let before = paths.map(|path| up.number(path, 0));
-    place.kill(before[2]);
+    folder.kill(before[2]);
     for (path, again) in paths.iter().zip(expected) {
         if again {
             up.number(path, 1);
         }
     }
-    let alive = place.processes();
+    let alive = folder.processes();
     for ((path, pid), again) in paths.iter().zip(before).zip(expected) {
         match again {
             true => assert!(!alive.contains(&pid), "{path} under {strategy}"),
-            false => place.has(pid),
+            false => folder.has(pid),
         }
     }
     let ended = up.stop().with_code(0);
@@ -123,7 +124,7 @@ fn restarted(strategy: &str, expected: [bool; 4]) {
 }
 
 #[test]
-fn under_rest_for_one_those_behind_the_failed_child_get_new_processes() {
+fn under_rest_for_one_the_children_after_the_failed_one_get_new_processes() {
     restarted("rest-for-one", [false, false, true, true]);
 }
 
@@ -138,31 +139,32 @@ fn under_one_for_one_only_the_failed_child_gets_a_new_process() {
 }
 
 #[test]
-fn what_a_program_leaves_behind_is_gone_before_its_next_attempt_starts() {
-    let place = Place::of(
+fn processes_that_outlive_their_leader_end_before_the_next_attempt_starts() {
+    let folder = TestFolder::of(
         "[child.a]\ncommand = \"sh a.sh\"\nbackoff = false\nlimit = { restarts = 3, period = \"1m\" }\n",
     );
-    // A dead process that nobody has reaped yet has no command line.
+    // A zombie has no command line, so it is not counted.
     let script = "before=$(cat pid 2>/dev/null)\n[ -z \"$(tr -d '\\0' 2>/dev/null < /proc/${before:-none}/cmdline)\" ] && echo clean\n\
                   sleep 1000 & echo $! > pid; exit 1\n";
-    place.file("a.sh", script, 0o644);
-    let ended = place.run(&[]).with_code(1);
+    folder.file("a.sh", script, 0o644);
+    let ended = folder.run(&[]).with_code(1);
     assert_eq!(ended.stdout, ["/t/a | clean"; 4]);
     assert_eq!(ended.stderr.iter().filter(|line| line.contains("still run; stopping them")).count(), 4);
-    place.is_left_empty();
+    folder.is_left_empty();
 }
 
 #[test]
 fn hundreds_of_restarts_leak_neither_descriptors_nor_threads_nor_zombies() {
-    let place =
-        Place::of("[child.a]\nshell = \"echo x\"\nbackoff = false\nlimit = { restarts = \"unlimited\" }\n");
-    let up = place.up(&["--log-level", "warn"]);
+    let folder = TestFolder::of(
+        "[child.a]\nshell = \"echo x\"\nbackoff = false\nlimit = { restarts = \"unlimited\" }\n",
+    );
+    let up = folder.up(&["--log-level", "warn"]);
     let count = |what: &str| std::fs::read_dir(format!("/proc/{}/{what}", up.pid())).expect("/proc").count();
     up.line("/t/a", 20);
     let (descriptors, threads) = (count("fd"), count("task"));
     up.line("/t/a", 300);
     let (later, threads_later) = (count("fd"), count("task"));
-    // One attempt may be anywhere between nothing and fully started: pipes, pidfds, the fork's error pipe.
+    // The current attempt may have all of its descriptors or none: pipes, pidfds, the error pipe of the fork.
     assert!(later <= descriptors + 10, "{descriptors} descriptors became {later}");
     assert!(threads_later <= threads + 2, "{threads} threads became {threads_later}");
     let children = children_of(up.pid());
@@ -170,7 +172,7 @@ fn hundreds_of_restarts_leak_neither_descriptors_nor_threads_nor_zombies() {
     up.stop().with_code(0);
 }
 
-/// The children of a process, dead ones that nobody has reaped included; its guardian is always one.
+/// Returns the number of child processes of a process, zombies included. The guardian is always one of them.
 fn children_of(pid: u32) -> usize {
     let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("/proc");
     let of_thread = |task: std::io::Result<std::fs::DirEntry>| {

@@ -1,4 +1,4 @@
-//! What the tests share: a place of their own, a running `liveoak up` that can be watched, and eyes on processes.
+//! Shared by the tests: a folder for each test, a running `liveoak up` whose output is recorded, and observation of processes.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read};
@@ -13,16 +13,16 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-/// Everything that is waited for takes milliseconds, or a few seconds on a loaded machine; after this it will not come.
+/// The limit of each wait. What a test waits for takes milliseconds, or a few seconds on a loaded machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Between two looks at something that sends no event.
+/// The pause between two checks of something that sends no event.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
 
-/// The variable that marks the processes of a test.
+/// The environment variable that marks the processes of a test.
 const MARK: &str = "LIVEOAK_TEST_OF";
 
-/// Looks again and again until there is something to see.
+/// Calls `look` again and again until it returns something.
 #[track_caller]
 pub(crate) fn look_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let begin = Instant::now();
@@ -35,39 +35,38 @@ pub(crate) fn look_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T 
     }
 }
 
-/// A folder that goes with its test, and the mark of the test's processes. At its end no process with the mark may be
-/// alive.
-pub(crate) struct Place {
+/// The folder of a test, and the mark of its processes. When it is dropped, no process with the mark may be alive.
+pub(crate) struct TestFolder {
     folder: PathBuf,
     mark: String,
     /// The process ids of the `liveoak`s that were started here and watched.
     started: Mutex<Vec<u32>>,
 }
 
-impl Place {
-    pub(crate) fn new() -> Place {
+impl TestFolder {
+    pub(crate) fn new() -> TestFolder {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let unique = format!("{}-{number}", std::process::id());
         let folder = std::env::temp_dir().join(format!("liveoak-up-{unique}"));
         fs::create_dir_all(&folder).expect("a folder");
-        // Errors name the folder as the program sees it.
+        // Error messages contain the canonical path.
         let folder = folder.canonicalize().expect("the folder");
-        Place { folder, mark: format!("{MARK}={unique};"), started: Mutex::default() }
+        TestFolder { folder, mark: format!("{MARK}={unique};"), started: Mutex::default() }
     }
 
-    /// A place whose `liveoak.toml` is this, below the name `t`.
-    pub(crate) fn of(toml: &str) -> Place {
-        let place = Place::new();
-        place.file("liveoak.toml", format!("name = \"t\"\n{toml}"), 0o644);
-        place
+    /// Returns a test folder with this `liveoak.toml`, for a tree named `t`.
+    pub(crate) fn of(toml: &str) -> TestFolder {
+        let folder = TestFolder::new();
+        folder.file("liveoak.toml", format!("name = \"t\"\n{toml}"), 0o644);
+        folder
     }
 
     pub(crate) fn at(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
 
-    pub(crate) fn folder(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.folder
     }
 
@@ -75,7 +74,7 @@ impl Place {
         self.at(name).exists()
     }
 
-    /// A file with these permissions.
+    /// Writes a file with these permissions.
     pub(crate) fn file(&self, name: &str, content: impl AsRef<[u8]>, mode: u32) -> PathBuf {
         let path = self.at(name);
         fs::write(&path, content).expect("written");
@@ -83,7 +82,7 @@ impl Place {
         path
     }
 
-    /// `liveoak up` with these arguments, in this place.
+    /// Returns the command for `liveoak up` with these arguments, in this folder.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_liveoak"));
         let (name, value) = self.mark.split_once('=').expect("a variable");
@@ -92,7 +91,7 @@ impl Place {
         command
     }
 
-    /// Starts `liveoak up` and watches it.
+    /// Starts `liveoak up` and records its output.
     pub(crate) fn up(&self, args: &[&str]) -> Up {
         let up = Up::watch(self.command(args).spawn().expect("the program starts"));
         self.started.lock().unwrap_or_else(PoisonError::into_inner).push(up.pid());
@@ -104,18 +103,18 @@ impl Place {
         self.up(args).end()
     }
 
-    /// The document that `--report report.json` has written.
+    /// Returns the document that `--report report.json` has written.
     pub(crate) fn report(&self) -> Value {
         let text = fs::read_to_string(self.at("report.json")).expect("a report");
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error} in the report:\n{text}"))
     }
 
-    /// The living processes of this test, `liveoak` itself included.
+    /// Returns the living processes of this test, `liveoak` itself included.
     pub(crate) fn processes(&self) -> Vec<u32> {
         all_processes().filter(|pid| self.owns(*pid)).collect()
     }
 
-    /// The living guardians of this test's `liveoak`s. They do not carry the mark.
+    /// Returns the living guardians of this test's `liveoak`s. They do not carry the mark.
     fn guardians(&self) -> Vec<u32> {
         let started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
         let words: Vec<String> =
@@ -127,13 +126,13 @@ impl Place {
         all_processes().filter(guards).collect()
     }
 
-    /// Whether a process is alive and of this test.
+    /// Returns `true` if a process is alive and belongs to this test.
     fn owns(&self, pid: u32) -> bool {
         let environ = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
         environ.split(|byte| *byte == 0).any(|entry| entry == self.mark.as_bytes()) && !is_zombie(pid)
     }
 
-    /// The living processes of this test that run `program`.
+    /// Returns the living processes of this test that run `program`.
     pub(crate) fn running(&self, program: &str) -> Vec<u32> {
         let named = |pid: &u32| {
             let comm = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
@@ -142,21 +141,21 @@ impl Place {
         self.processes().into_iter().filter(named).collect()
     }
 
-    /// Asserts that a process is alive and of this test. In the middle of an exec its environment cannot be read, so
-    /// a single look does not count.
+    /// Waits until a process is alive and belongs to this test. It checks more than once, because the environment of a process
+    /// cannot be read during its exec.
     #[track_caller]
     pub(crate) fn has(&self, pid: u32) {
         look_for("living process", || self.owns(pid).then_some(()));
     }
 
-    /// Sends a signal to a process, which must be alive and of this test.
+    /// Sends a signal to a process, which must be alive and belong to this test.
     #[track_caller]
     pub(crate) fn send(&self, pid: u32, signal: Signal) {
         self.has(pid);
         send(pid, signal);
     }
 
-    /// Kills a process, which must be alive and of this test.
+    /// Kills a process, which must be alive and belong to this test.
     #[track_caller]
     pub(crate) fn kill(&self, pid: u32) {
         self.send(pid, Signal::KILL);
@@ -171,7 +170,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for TestFolder {
     fn drop(&mut self) {
         if !std::thread::panicking() {
             self.is_left_empty();
@@ -197,14 +196,14 @@ fn send(pid: u32, signal: Signal) {
     let _gone_already = kill_process(pid, signal);
 }
 
-/// What was read of both streams so far.
+/// The lines of both streams so far.
 #[derive(Default)]
 struct Seen {
     lines: Mutex<[Vec<String>; 2]>,
     more: Condvar,
 }
 
-/// One of the program's streams.
+/// One of the two streams of `liveoak`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Of {
     Stdout,
@@ -218,7 +217,7 @@ pub(crate) struct Up {
     readers: Vec<JoinHandle<()>>,
 }
 
-/// How `liveoak up` ended, and all it wrote.
+/// How `liveoak up` ended, and everything that it wrote.
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) code: Option<i32>,
@@ -227,35 +226,35 @@ pub(crate) struct Ended {
 }
 
 impl Ended {
-    /// All of stderr.
+    /// Returns the whole stderr.
     pub(crate) fn log(&self) -> String {
         self.stderr.join("\n")
     }
 
-    /// Asserts the exit code; shows the log if it is another.
+    /// Asserts the exit code. Shows the log if it differs.
     #[track_caller]
     pub(crate) fn with_code(self, code: i32) -> Ended {
         assert_eq!(self.code, Some(code), "{}\n{}", self.stdout.join("\n"), self.log());
         self
     }
 
-    /// Where in the log a line with `text` stands first.
+    /// Returns the index of the first line of the log that contains `text`.
     #[track_caller]
-    pub(crate) fn place_of(&self, text: &str) -> usize {
-        let place = self.stderr.iter().position(|line| line.contains(text));
-        place.unwrap_or_else(|| panic!("no {text:?} in:\n{}", self.log()))
+    pub(crate) fn index_of(&self, text: &str) -> usize {
+        let folder = self.stderr.iter().position(|line| line.contains(text));
+        folder.unwrap_or_else(|| panic!("no {text:?} in:\n{}", self.log()))
     }
 
-    /// Asserts that lines with these texts stand in the log in this order.
+    /// Asserts that the log contains lines with these texts in this order.
     #[track_caller]
     pub(crate) fn has_in_order(&self, texts: &[&str]) {
-        let places: Vec<usize> = texts.iter().map(|text| self.place_of(text)).collect();
+        let places: Vec<usize> = texts.iter().map(|text| self.index_of(text)).collect();
         assert!(places.is_sorted(), "not in the order of {texts:?}:\n{}", self.log());
     }
 }
 
 impl Up {
-    /// Reads what there is to read of a process.
+    /// Starts to record the output of a process.
     pub(crate) fn watch(mut child: Child) -> Up {
         let seen = Arc::new(Seen::default());
         let mut readers = Vec::new();
@@ -273,7 +272,7 @@ impl Up {
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
-        // It is ours and not reaped.
+        // The process is a child of this test and not reaped.
         send(self.child.id(), signal);
     }
 
@@ -281,7 +280,7 @@ impl Up {
         self.seen.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The lines of a stream so far.
+    /// Returns the lines of a stream so far.
     pub(crate) fn so_far(&self, of: Of) -> Vec<String> {
         self.lines()[of as usize].clone()
     }
@@ -315,7 +314,7 @@ impl Up {
         self.logs("/t: ready");
     }
 
-    /// The `nth` line, from 0, that the child at `path` writes, without the path.
+    /// Returns the `nth` line, from 0, that the child at `path` writes, without the path.
     #[track_caller]
     pub(crate) fn line(&self, path: &str, nth: usize) -> String {
         let prefix = format!("{path} | ");
@@ -324,7 +323,7 @@ impl Up {
         })
     }
 
-    /// The `nth` line of a child, which is a number.
+    /// Returns the `nth` line of a child as a number.
     #[track_caller]
     pub(crate) fn number(&self, path: &str, nth: usize) -> u32 {
         let line = self.line(path, nth);

@@ -1,78 +1,78 @@
-//! What a program sees of the world: variables, folder, arguments, descriptors.
+//! The environment of a program: variables, folder, arguments, descriptors.
 
 use std::fs;
 use std::process::Command;
 
-use crate::support::Place;
+use crate::support::TestFolder;
 
 #[test]
-fn variables_come_from_the_table_then_the_file_then_the_surroundings() {
-    let place = Place::of(
+fn variables_come_from_the_table_then_the_file_then_the_environment() {
+    let folder = TestFolder::of(
         "[child.a]\nshell = \"echo $TABLE $FILE $AROUND\"\nrestart = \"temporary\"\n\
          env = { TABLE = \"from table\" }\nenv_file = \".env\"\n",
     );
-    place.file(".env", "TABLE=hidden\nFILE='from file'\nAROUND=hidden\n", 0o644);
-    let output = place.command(&[]).env("AROUND", "around").output().expect("it runs");
+    folder.file(".env", "TABLE=hidden\nFILE='from file'\nAROUND=hidden\n", 0o644);
+    let output = folder.command(&[]).env("AROUND", "around").output().expect("it runs");
     assert_eq!(String::from_utf8_lossy(&output.stdout), "/t/a | from table from file hidden\n");
 
-    place.file(".env", "", 0o644);
-    let output = place.command(&[]).env("AROUND", "around").output().expect("it runs");
+    folder.file(".env", "", 0o644);
+    let output = folder.command(&[]).env("AROUND", "around").output().expect("it runs");
     assert_eq!(String::from_utf8_lossy(&output.stdout), "/t/a | from table around\n");
 }
 
 #[test]
 fn relative_paths_start_at_the_folder_of_the_file_wherever_liveoak_was_started() {
-    let place = Place::new();
-    fs::create_dir_all(place.at("app/data")).expect("folders");
-    place.file("app/run", "#!/bin/sh\nls; pwd; touch here; exec sleep 1000\n", 0o755);
-    place.file("app/data/file", "", 0o644);
-    place.file(
+    let folder = TestFolder::new();
+    fs::create_dir_all(folder.at("app/data")).expect("folders");
+    folder.file("app/run", "#!/bin/sh\nls; pwd; touch here; exec sleep 1000\n", 0o755);
+    folder.file("app/data/file", "", 0o644);
+    folder.file(
         "app/tree.toml",
         "name = \"t\"\n[child.a]\ncommand = \"../run\"\ncwd = \"data\"\nready = { file = \"here\" }\n",
         0o644,
     );
-    let up = place.up(&["app/tree.toml"]);
+    let up = folder.up(&["app/tree.toml"]);
     up.is_ready();
     up.stop().with_code(0);
-    assert!(place.exists("app/data/here"));
+    assert!(folder.exists("app/data/here"));
 }
 
 #[test]
-fn words_of_a_command_are_passed_as_they_are() {
-    let place = Place::of(
+fn words_of_a_command_line_are_passed_unchanged() {
+    let folder = TestFolder::of(
         "[child.a]\ncommand = [\"printf\", \"<%s>\", \"a b\", \"$HOME\", \"*\", \"\"]\nrestart = \"temporary\"\n\
          [child.b]\ncommand = \"printf '<%s>' 'a b' \\\"c d\\\" e\\\\ f\"\nrestart = \"temporary\"\nafter = { a = \"completed\" }\n",
     );
-    let ended = place.run(&[]).with_code(0);
+    let ended = folder.run(&[]).with_code(0);
     assert_eq!(ended.stdout, ["/t/a | <a b><$HOME><*><>", "/t/b | <a b><c d><e f>"]);
 }
 
 #[test]
-fn a_program_inherits_no_descriptors_and_reads_nothing() {
-    let place = Place::of(
+fn a_program_inherits_no_descriptors_and_has_an_empty_input() {
+    let folder = TestFolder::of(
         "[child.a]\nshell = \"ls /proc/self/fd | wc -l; cat; readlink /proc/self/fd/0\"\nrestart = \"temporary\"\n",
     );
-    let ended = place.run(&["--report", "report.json"]).with_code(0);
-    // Three streams, and the folder that `ls` reads.
+    let ended = folder.run(&["--report", "report.json"]).with_code(0);
+    // The three streams, and the folder that `ls` reads.
     assert_eq!(ended.stdout, ["/t/a | 4", "/t/a | /dev/null"]);
 }
 
 #[test]
 fn the_tree_is_named_after_the_folder_of_the_file() {
-    let place = Place::new();
-    fs::create_dir(place.at("shop")).expect("a folder");
-    place.file("shop/liveoak.toml", "[child.a]\ncommand = \"echo hi\"\nrestart = \"temporary\"\n", 0o644);
-    let ended = place.run(&["shop/liveoak.toml"]).with_code(0);
+    let folder = TestFolder::new();
+    fs::create_dir(folder.at("shop")).expect("a folder");
+    folder.file("shop/liveoak.toml", "[child.a]\ncommand = \"echo hi\"\nrestart = \"temporary\"\n", 0o644);
+    let ended = folder.run(&["shop/liveoak.toml"]).with_code(0);
     assert_eq!(ended.stdout, ["/shop/a | hi"]);
 }
 
 #[test]
 fn a_program_has_the_limit_of_open_files_that_liveoak_was_started_with() {
-    let place = Place::of("[child.a]\nshell = \"ulimit -Sn; ulimit -Hn\"\nrestart = \"temporary\"\n");
+    let folder = TestFolder::of("[child.a]\nshell = \"ulimit -Sn; ulimit -Hn\"\nrestart = \"temporary\"\n");
     let script = format!("ulimit -Hn\nulimit -Sn 123\nexec '{}' up\n", env!("CARGO_BIN_EXE_liveoak"));
-    place.file("limited.sh", script, 0o644);
+    folder.file("limited.sh", script, 0o644);
     let mut shell = Command::new("sh");
-    let output = shell.arg("limited.sh").current_dir(place.folder()).output().expect("a shell");
+    let output = shell.arg("limited.sh").current_dir(folder.path()).output().expect("a shell");
     let output = String::from_utf8(output.stdout).expect("text");
     let [hard, soft, hard_again] = output.lines().collect::<Vec<_>>()[..] else { panic!("{output}") };
     assert_eq!((soft, hard_again), ("/t/a | 123", format!("/t/a | {hard}").as_str()));

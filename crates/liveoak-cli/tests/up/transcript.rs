@@ -1,12 +1,12 @@
-//! What people read while a tree runs, as a golden transcript. After a wanted change:
+//! The stderr of whole runs, as golden transcripts. After a wanted change:
 //! `UPDATE_EXPECT=1 cargo test -p liveoak-cli`, then read the diff.
 
 use expect_test::expect_file;
 use regex_lite::Regex;
 
-use crate::support::{Of, Place};
+use crate::support::{Of, TestFolder};
 
-/// A tree in which one thing happens after the other, so that the transcript is always the same.
+/// A tree whose events always come in the same order.
 const TREE: &str = r#"
 [child.db]
 shell = "echo listening on 7000; exec sleep 1000"
@@ -34,7 +34,7 @@ backoff = false
 limit = { restarts = 1, period = "1m", give_up = "quarantine" }
 "#;
 
-/// The text with every time as `TIME`.
+/// Returns the text with every time replaced by `TIME`.
 fn timeless(lines: &[String]) -> String {
     let stamp = Regex::new(r"^ *\d+\.\d{3}s ").expect("a pattern");
     let span = Regex::new(r"\d+\.\d+(s|ms|µs|ns)").expect("a pattern");
@@ -46,12 +46,12 @@ fn timeless(lines: &[String]) -> String {
 }
 
 #[test]
-fn a_short_run_reads_like_this() {
-    let place = Place::of(TREE);
-    let up = place.up(&[]);
+fn the_transcript_of_a_short_run() {
+    let folder = TestFolder::of(TREE);
+    let up = folder.up(&[]);
     up.is_ready();
     for (path, nth) in [("/t/web", 0), ("/t/jobs/report", 0), ("/t/jobs/report", 1)] {
-        place.kill(up.number(path, nth));
+        folder.kill(up.number(path, nth));
         if nth == 0 {
             let ready = format!("{path}: ready");
             up.until(Of::Stderr, "a second readiness", |lines| {
@@ -65,12 +65,12 @@ fn a_short_run_reads_like_this() {
 }
 
 #[test]
-fn a_failed_start_reads_like_this() {
-    let place = Place::of(
+fn the_transcript_of_a_failed_start() {
+    let folder = TestFolder::of(
         "[child.db]\ncommand = \"sleep 1000\"\n[child.api]\ncommand = \"sleep 1000\"\nafter = [\"db\"]\n\
          ready = { file = \"never\", within = \"200ms\" }\n[child.web]\ncommand = \"sleep 1000\"\n",
     );
-    let ended = place.run(&[]).with_code(1);
-    let text = timeless(&ended.stderr).replace(&*place.folder().to_string_lossy(), "FOLDER");
+    let ended = folder.run(&[]).with_code(1);
+    let text = timeless(&ended.stderr).replace(&*folder.path().to_string_lossy(), "FOLDER");
     expect_file!["../transcripts/failed-start.txt"].assert_eq(&text);
 }

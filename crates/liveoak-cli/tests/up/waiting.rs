@@ -1,12 +1,12 @@
-//! The start: in order, each when those before it are ready, or side by side along the edges.
+//! The start: in declared order, or in parallel as the dependencies allow.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
 use std::os::unix::net::UnixListener;
 
-use crate::support::{Of, Place, Up};
+use crate::support::{Of, TestFolder, Up};
 
-/// Asserts that among children with these names, whoever started was one of the first `count`.
+/// Asserts that of the children with these names only some of the first `count` have started.
 fn only_the_first_have_started(up: &Up, names: &[&str], count: usize) {
     let log = up.so_far(Of::Stderr).join("\n");
     for name in &names[count..] {
@@ -14,14 +14,14 @@ fn only_the_first_have_started(up: &Up, names: &[&str], count: usize) {
     }
 }
 
-/// A loopback address that nobody else uses: the whole of 127.0.0.0/8 is ours, so the process id makes it unique.
+/// Returns an unused loopback address. All of 127.0.0.0/8 is local, so the process id makes it unique.
 fn address(port: u16) -> SocketAddrV4 {
     let pid = std::process::id();
     let ip = Ipv4Addr::new(127, 64 + (pid >> 16) as u8 % 64, (pid >> 8) as u8, (pid as u8).clamp(1, 254));
     SocketAddrV4::new(ip, port)
 }
 
-/// Answers one request after the other: first that it is not well, then that it is.
+/// Answers the first request with an error, and later ones with success.
 fn serve_http(listener: &TcpListener) {
     for status in ["503 Service Unavailable", "200 OK"] {
         let (mut visitor, _) = listener.accept().expect("a visitor");
@@ -34,7 +34,7 @@ fn serve_http(listener: &TcpListener) {
 }
 
 #[test]
-fn a_dependent_starts_when_the_probe_of_what_it_waits_for_has_succeeded_and_not_before() {
+fn a_child_starts_only_after_the_probe_of_its_dependency_has_succeeded() {
     let (tcp, http) = (address(47_001), address(47_002));
     let probes = [
         ("log", "log = '^listening on \\d+$'".to_owned()),
@@ -52,8 +52,8 @@ fn a_dependent_starts_when_the_probe_of_what_it_waits_for_has_succeeded_and_not_
              [child.after-{name}]\ncommand = \"sleep 1000\"\nafter = [\"{name}\"]\n"
         );
     }
-    let place = Place::of(&toml);
-    let up = place.up(&["--log-level", "debug"]);
+    let folder = TestFolder::of(&toml);
+    let up = folder.up(&["--log-level", "debug"]);
     for (name, _) in &probes {
         up.logs(&format!("/t/{name}: starting"));
     }
@@ -63,10 +63,10 @@ fn a_dependent_starts_when_the_probe_of_what_it_waits_for_has_succeeded_and_not_
     for (nth, (name, _)) in probes.iter().enumerate() {
         only_the_first_have_started(&up, &dependents, nth);
         match *name {
-            "log" => drop(place.file("log-now", "", 0o644)),
-            "file" => drop(place.file("here", "", 0o644)),
-            "command" => drop(place.file("go", "", 0o644)),
-            "unix" => held.push(Box::new(UnixListener::bind(place.at("here.sock")).expect("a socket"))),
+            "log" => drop(folder.file("log-now", "", 0o644)),
+            "file" => drop(folder.file("here", "", 0o644)),
+            "command" => drop(folder.file("go", "", 0o644)),
+            "unix" => held.push(Box::new(UnixListener::bind(folder.at("here.sock")).expect("a socket"))),
             "tcp" => held.push(Box::new(TcpListener::bind(tcp).expect("a port"))),
             _ => serve_http(&TcpListener::bind(http).expect("a port")),
         }
@@ -83,16 +83,16 @@ fn a_dependent_starts_when_the_probe_of_what_it_waits_for_has_succeeded_and_not_
 }
 
 #[test]
-fn children_start_in_declared_order_each_when_the_one_before_is_ready_and_stop_in_reverse() {
-    let place = Place::of(
+fn each_child_starts_when_the_one_before_is_ready_and_all_stop_in_reverse() {
+    let folder = TestFolder::of(
         "[child.a]\ncommand = \"sleep 1000\"\nready = { file = \"go\" }\n\
          [child.b]\ncommand = \"sleep 1000\"\nready = { delay = \"50ms\" }\n\
          [child.c]\ncommand = \"sleep 1000\"\n",
     );
-    let up = place.up(&["--log-level", "debug", "--report", "report.json"]);
+    let up = folder.up(&["--log-level", "debug", "--report", "report.json"]);
     up.logs("/t/a: starting");
     only_the_first_have_started(&up, &["b", "c"], 0);
-    place.file("go", "", 0o644);
+    folder.file("go", "", 0o644);
     up.is_ready();
     let ended = up.stop().with_code(0);
     ended.has_in_order(&[
@@ -107,35 +107,35 @@ fn children_start_in_declared_order_each_when_the_one_before_is_ready_and_stop_i
         "/t/b: stopped",
         "/t/a: stopped",
     ]);
-    let report = place.report();
+    let report = folder.report();
     let paths: Vec<&str> = (0..3).filter_map(|nth| report["children"][nth]["path"].as_str()).collect();
     assert_eq!(paths, ["/t/c", "/t/b", "/t/a"]);
 }
 
 #[test]
-fn along_the_edges_whoever_waits_for_nobody_starts_side_by_side() {
-    // Each is ready only when the other runs, which in declared order would never be.
+fn with_order_edges_children_without_dependencies_start_in_parallel() {
+    // Each is ready only when the other runs, so in declared order neither would become ready.
     let meet = |mine: &str, other: &str| {
         format!(
             "[child.{mine}]\nshell = \"touch {mine}; exec sleep 1000\"\nready = {{ file = \"{other}\", within = \"20s\" }}\n"
         )
     };
-    let place = Place::of(&format!("order = \"edges\"\n{}{}", meet("a", "b"), meet("b", "a")));
-    let up = place.up(&[]);
+    let folder = TestFolder::of(&format!("order = \"edges\"\n{}{}", meet("a", "b"), meet("b", "a")));
+    let up = folder.up(&[]);
     up.is_ready();
     up.stop().with_code(0);
 }
 
 #[test]
-fn what_waits_for_a_job_to_be_completed_starts_after_its_end() {
-    let place = Place::of(
+fn a_child_that_waits_for_a_completed_job_starts_after_its_end() {
+    let folder = TestFolder::of(
         "[child.app]\nshell = \"cat done; exec sleep 1000\"\nafter = { migrate = \"completed\" }\n\
          [child.migrate]\nshell = \"until [ -e go ]; do sleep 0.02; done; echo migrated > done\"\nrestart = \"temporary\"\n",
     );
-    let up = place.up(&["--log-level", "debug"]);
+    let up = folder.up(&["--log-level", "debug"]);
     up.logs("/t/migrate: ready");
     only_the_first_have_started(&up, &["app"], 0);
-    place.file("go", "", 0o644);
+    folder.file("go", "", 0o644);
     assert_eq!(up.line("/t/app", 0), "migrated");
     up.is_ready();
     let ended = up.stop().with_code(0);
@@ -144,15 +144,15 @@ fn what_waits_for_a_job_to_be_completed_starts_after_its_end() {
 
 #[test]
 fn a_stop_while_a_start_waits_is_served_at_once() {
-    let place = Place::of(
+    let folder = TestFolder::of(
         "[child.a]\ncommand = \"sleep 1000\"\n\
          [child.b]\ncommand = \"sleep 1000\"\nready = { file = \"never\", within = \"5m\" }\n\
          [child.c]\ncommand = \"touch started\"\n",
     );
-    let up = place.up(&["--report", "report.json"]);
+    let up = folder.up(&["--report", "report.json"]);
     up.logs("/t/a: ready");
     let ended = up.stop().with_code(0);
-    assert!(!place.exists("started"));
+    assert!(!folder.exists("started"));
     ended.has_in_order(&[
         "SIGTERM: stopping",
         "/t/a: stopped (asked)",
@@ -160,7 +160,7 @@ fn a_stop_while_a_start_waits_is_served_at_once() {
         "1 was waiting to start:",
     ]);
     assert_eq!(
-        place.report()["children"][0],
+        folder.report()["children"][0],
         serde_json::json!({
             "path": "/t/c", "seconds": 0.0, "stage": "cancelled", "exit": null,
         })
@@ -168,14 +168,14 @@ fn a_stop_while_a_start_waits_is_served_at_once() {
 }
 
 #[test]
-fn a_probe_that_somebody_else_answers_is_warned_of() {
-    let place = Place::of(
+fn a_probe_that_succeeds_before_the_start_is_warned_of() {
+    let folder = TestFolder::of(
         "[child.a]\ncommand = \"sleep 1000\"\nready = { file = \"old\" }\n\
          [child.b]\ncommand = \"sh b.sh\"\nready = { file = \"new\" }\n",
     );
-    place.file("old", "", 0o644);
-    place.file("b.sh", "touch new; exec sleep 1000", 0o644);
-    let up = place.up(&[]);
+    folder.file("old", "", 0o644);
+    folder.file("b.sh", "touch new; exec sleep 1000", 0o644);
+    let up = folder.up(&[]);
     up.is_ready();
     let ended = up.stop().with_code(0);
     let warnings: Vec<&String> =

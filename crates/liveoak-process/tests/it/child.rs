@@ -1,4 +1,4 @@
-//! Programs as children of a tree: one attempt is one group, from its first process to its last.
+//! Programs as children of a tree: one attempt is one process group, from its first process to its last.
 
 use crate::support::{Dir, PATIENCE, Stranger, look_for, state, within};
 use liveoak_process::{
@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-/// A process that ignores the stop signal, and tells its number once it does.
+/// Shell code of a process that ignores the stop signal, and then prints its process id.
 const STUBBORN: &str = r#"sh -c 'trap "" TERM; echo $$; while :; do sleep 0.05; done'"#;
 
 /// The output of all children of a tree, as `path: text`.
@@ -28,22 +28,22 @@ impl Talk {
         within(self.0.recv()).await.expect("the output goes on")
     }
 
-    /// The next line of the child `/t/a`, which is the number of a living process.
+    /// Opens the process whose id is the next line of the child `/t/a`.
     async fn process(&mut self) -> Stranger {
         let line = self.line().await;
         let number = line.strip_prefix("/t/a: ").and_then(|text| text.parse().ok());
         Stranger::new(number.unwrap_or_else(|| panic!("{line:?} is no number")))
     }
 
-    /// Whether the process in the next line is gone; it is nobody's child but that of a group that was reaped.
-    async fn process_is_gone(&mut self) -> bool {
+    /// Returns `true` if the process whose id is the next line is dead.
+    async fn process_has_ended(&mut self) -> bool {
         let line = self.line().await;
         let number = line.strip_prefix("/t/a: ").and_then(|text| text.parse().ok()).expect("a number");
         state(number).is_none()
     }
 }
 
-/// A tree of one child `a`, a shell line.
+/// Starts a tree of one child `a`, which runs a shell line.
 fn tree(line: &str, sink: &OutputSink, change: impl FnOnce(Program) -> Program) -> Tree {
     let child = change(Child::shell("a", line).output(Arc::clone(sink)));
     Supervisor::new("t").child(child).begin().expect("a runtime")
@@ -55,14 +55,14 @@ fn only_entry(report: &liveoak_runtime::StopReport) -> (StopStage, String) {
 }
 
 #[tokio::test]
-async fn the_exit_comes_when_the_whole_group_is_gone_and_its_output_delivered() {
+async fn the_exit_comes_after_the_end_of_the_whole_group_and_its_output() {
     let (mut talk, sink) = Talk::new();
-    // The member says itself that it is there: a shell's fork that was not executed yet may swallow a signal.
+    // The member prints its own id: before its exec, a fork of the shell may swallow a signal.
     let line = "trap 'echo bye; exit 0' TERM; sh -c 'echo $$; exec sleep 1000' & wait";
     let tree = tree(line, &sink, |program| program);
     let member = talk.process().await;
     let report = within(tree.stop()).await;
-    assert!(member.is_gone(), "a member outlived the attempt");
+    assert!(member.has_ended(), "a member outlived the attempt");
     assert_eq!(only_entry(&report), (StopStage::Asked, "completed".to_owned()));
     assert_eq!(talk.line().await, "/t/a: bye");
 }
@@ -76,23 +76,23 @@ async fn a_group_that_outlives_its_leader_during_the_stop_is_killed_at_the_deadl
     let began = Instant::now();
     let report = within(tree.stop()).await;
     assert!(began.elapsed() >= Duration::from_millis(200), "the group had no time to stop");
-    assert!(member.is_gone());
+    assert!(member.has_ended());
     assert_eq!(only_entry(&report).0, StopStage::Killed);
 }
 
 #[tokio::test]
-async fn what_a_leader_leaves_behind_and_must_be_killed_is_reported_as_forced() {
+async fn processes_that_outlive_their_leader_and_must_be_killed_are_reported_as_forced() {
     let (mut talk, sink) = Talk::new();
     let line = format!("trap '' TERM; {STUBBORN} & exit 0");
     let tree = tree(&line, &sink, |program| program.stop_within(Duration::from_millis(300)));
     let member = talk.process().await;
     let report = within(tree.stop()).await;
-    assert!(member.is_gone());
+    assert!(member.has_ended());
     assert_eq!(only_entry(&report), (StopStage::Killed, "completed".to_owned()));
 }
 
 #[tokio::test]
-async fn what_a_leader_leaves_behind_is_gone_before_the_next_attempt_starts() {
+async fn processes_that_outlive_their_leader_end_before_the_next_attempt_starts() {
     let (mut talk, sink) = Talk::new();
     let dir = Dir::new();
     let line = format!("{STUBBORN} & until [ -e go ]; do sleep 0.02; done; rm go; exit 1");
@@ -103,15 +103,15 @@ async fn what_a_leader_leaves_behind_is_gone_before_the_next_attempt_starts() {
     for _ in 0..3 {
         dir.file("go", "", 0o644);
         let next = talk.process().await;
-        assert!(before.is_gone(), "two attempts at once");
+        assert!(before.has_ended(), "two attempts at once");
         before = next;
     }
     within(tree.kill()).await;
-    assert!(before.is_gone());
+    assert!(before.has_ended());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn a_stop_while_leftovers_are_waited_for_is_bounded_by_the_childs_own_time() {
+async fn a_stop_that_waits_for_processes_of_a_dead_leader_is_bounded_by_the_childs_own_time() {
     let (mut talk, sink) = Talk::new();
     let line = format!("{STUBBORN} & until [ -e go ]; do sleep 0.02; done; exit 0");
     let dir = Dir::new();
@@ -120,14 +120,14 @@ async fn a_stop_while_leftovers_are_waited_for_is_bounded_by_the_childs_own_time
     });
     let member = talk.process().await;
     dir.file("go", "", 0o644);
-    let leader_gone = || {
+    let leader_ended = || {
         let children = std::fs::read_to_string(format!("/proc/{}/stat", member.pid)).ok()?;
         let group: u32 = children.rsplit_once(')')?.1.split_whitespace().nth(2)?.parse().ok()?;
         matches!(state(group), None | Some('Z')).then_some(())
     };
-    look_for("end of the leader", leader_gone);
+    look_for("end of the leader", leader_ended);
     within(tree.stop()).await;
-    assert!(member.is_gone());
+    assert!(member.has_ended());
 }
 
 #[tokio::test]
@@ -141,7 +141,7 @@ async fn a_tree_killed_while_its_programs_are_being_spawned_leaves_none() {
             root = root.child(Program::new(format!("a{nth}"), command));
         }
         let tree = root.order(liveoak_runtime::Order::Edges).begin().expect("a runtime");
-        // Each round a little later: nothing spawned, some, all.
+        // Each round kills a little later, when no, some or all programs are spawned.
         for _ in 0..round * 3 {
             tokio::task::yield_now().await;
         }
@@ -162,7 +162,7 @@ async fn a_tree_that_is_dropped_while_its_programs_are_being_spawned_leaves_none
         drop(tree);
         tokio::task::yield_now().await;
     }
-    // Nobody waits for a tree that was dropped, so its end has to be looked for.
+    // A dropped tree cannot be awaited, so its end is polled.
     let mut looks = 0;
     while !living_with(dir.path()).is_empty() {
         looks += 1;
@@ -171,7 +171,7 @@ async fn a_tree_that_is_dropped_while_its_programs_are_being_spawned_leaves_none
     }
 }
 
-/// Living processes that have this path in their environment.
+/// Returns the living processes that have this path in their environment.
 fn living_with(path: &std::path::Path) -> Vec<u32> {
     let path = path.to_str().expect("text").as_bytes();
     let entries = std::fs::read_dir("/proc").expect("/proc");
@@ -190,7 +190,7 @@ async fn a_stop_before_the_program_is_ready_is_served_at_once() {
     let tree = tree("echo $$; exec sleep 1000", &sink, |program| program.ready(probe).start_within(PATIENCE));
     let leader = talk.process().await;
     let report = within(tree.stop()).await;
-    assert!(leader.is_gone());
+    assert!(leader.has_ended());
     assert_eq!(only_entry(&report), (StopStage::Asked, "ended by SIGTERM".to_owned()));
 }
 
@@ -201,7 +201,7 @@ async fn a_program_that_is_not_ready_in_time_is_stopped_and_its_start_has_failed
     let child = Child::shell("a", "echo $$; exec sleep 1000").output(sink).ready(probe);
     let start = Supervisor::new("t").child(child.start_within(Duration::from_millis(300))).start();
     let error = within(start).await.expect_err("it is never ready");
-    assert!(talk.process_is_gone().await);
+    assert!(talk.process_has_ended().await);
     let StartError::Failed { failure, .. } = error else { panic!("{error}") };
     assert!(matches!(failure.exit, Exit::StartTimeout(_)), "{}", failure.exit);
 }
@@ -215,7 +215,7 @@ async fn a_program_that_ends_before_it_is_ready_has_failed_its_start_with_its_ow
 }
 
 #[tokio::test]
-async fn a_line_written_in_the_first_instant_makes_it_ready() {
+async fn a_line_written_right_after_the_start_makes_a_child_ready() {
     for _ in 0..20 {
         let child =
             Child::shell("a", "echo now; exec sleep 1000").ready(Probe::log("^now$").expect("a pattern"));
@@ -225,7 +225,7 @@ async fn a_line_written_in_the_first_instant_makes_it_ready() {
 }
 
 #[tokio::test]
-async fn each_attempt_has_to_be_ready_anew() {
+async fn each_attempt_has_to_become_ready_again() {
     let (mut talk, sink) = Talk::new();
     let dir = Dir::new();
     let line = "echo $$; [ -e quiet ] || echo up; exec sleep 1000";
@@ -246,20 +246,20 @@ async fn each_attempt_has_to_be_ready_anew() {
 }
 
 #[tokio::test]
-async fn a_program_that_is_to_be_killed_at_once_is_not_asked() {
+async fn a_program_with_no_time_to_stop_is_killed_and_not_asked() {
     let (mut talk, sink) = Talk::new();
     let line = "trap 'echo asked' TERM; echo $$; while :; do sleep 0.05; done";
     let tree = tree(line, &sink, |program| program.stop_within(Duration::ZERO));
     let leader = talk.process().await;
     let report = within(tree.stop()).await;
-    assert!(leader.is_gone());
+    assert!(leader.has_ended());
     assert_eq!(only_entry(&report), (StopStage::Killed, "ended by SIGKILL".to_owned()));
     drop((tree, sink));
     assert!(talk.0.try_recv().is_err(), "it was asked");
 }
 
 #[tokio::test]
-async fn a_program_that_cannot_be_started_says_why_and_the_error_is_there_to_look_at() {
+async fn the_exit_of_a_program_that_cannot_be_started_contains_the_error() {
     let child = Child::command("a", ["/no/such/program"]);
     let error =
         within(Supervisor::new("t").child(child).start()).await.expect_err("there is no such program");
@@ -272,16 +272,16 @@ async fn a_program_that_cannot_be_started_says_why_and_the_error_is_there_to_loo
 }
 
 #[tokio::test]
-async fn exits_are_what_the_command_says_is_success() {
+async fn the_command_line_decides_which_exits_are_a_success() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     for (code, success, restart) in [(3, vec![0, 3], Restart::Transient), (0, vec![3], Restart::Temporary)] {
         let child = Child::shell("a", format!("exit {code}")).with(|command| command.success(success));
         let root = Supervisor::new("t").child(child.restart(restart)).end_when_done();
         let tree = root.begin().expect("a runtime");
         let ended = within(tree.join()).await;
-        seen.lock().expect("nobody panicked").push(ended.exit.is_failure());
+        seen.lock().expect("no panic").push(ended.exit.is_failure());
     }
-    assert_eq!(*seen.lock().expect("nobody panicked"), [false, true]);
+    assert_eq!(*seen.lock().expect("no panic"), [false, true]);
 }
 
 #[tokio::test]
@@ -289,13 +289,13 @@ async fn output_of_both_streams_arrives_with_the_path_of_its_child() {
     let lines = Arc::new(Mutex::new(Vec::new()));
     let kept = Arc::clone(&lines);
     let sink: OutputSink = Arc::new(move |path, line| {
-        kept.lock().expect("nobody panicked").push((path.to_string(), line.stream, line.text.to_owned()));
+        kept.lock().expect("no panic").push((path.to_string(), line.stream, line.text.to_owned()));
     });
     let child = Child::shell("a", "echo out; echo err >&2").output(sink).restart(Restart::Temporary);
     let nested = Supervisor::new("s").child(child);
     let tree = Supervisor::new("t").child(nested).end_when_done().begin().expect("a runtime");
     within(tree.join()).await;
-    let mut lines = lines.lock().expect("nobody panicked").clone();
+    let mut lines = lines.lock().expect("no panic").clone();
     lines.sort_by_key(|(_, stream, _)| *stream == Stream::Stderr);
     let path = "/t/s/a".to_owned();
     assert_eq!(
@@ -317,7 +317,7 @@ async fn attempts_without_end_leave_no_descriptor_behind() {
         talk.line().await;
     }
     within(tree.stop()).await;
-    // Other tests run in this program at the same time, with some descriptors each, for a while.
+    // Other tests in this program use some descriptors at the same time.
     let begin = Instant::now();
     while open() >= before + 100 {
         if begin.elapsed() > Duration::from_secs(30) {

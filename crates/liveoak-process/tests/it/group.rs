@@ -1,4 +1,4 @@
-//! A process is its whole group: its end, its signals, and what is left of it.
+//! A `Process` is a whole process group: its end, its signals, and processes that outlive the leader.
 
 use crate::support::{Dir, PATIENCE, Stranger, look_for, shell, start, state, within};
 use liveoak_process::{CommandLine, OUTPUT_GRACE, OutputEnd, Process, Signal, SignalError, Status};
@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 const KILLED: Status = Status::Signal { signal: Signal::KILL, core_dumped: false };
 
-/// A grace that is not going to be used up.
+/// A grace that is never used up.
 const AMPLE: Duration = PATIENCE;
 
 #[tokio::test]
-async fn an_exit_is_seen_with_its_code_and_as_often_as_asked() {
+async fn an_exit_is_returned_with_its_code_by_every_call() {
     let (mut process, _) = shell("exit 42").await;
     assert_eq!(within(process.exited()).await, Status::Code(42));
     assert_eq!(within(process.exited()).await, Status::Code(42));
@@ -29,7 +29,7 @@ async fn an_exit_by_a_signal_names_it() {
 }
 
 #[tokio::test]
-async fn waiting_for_an_exit_can_be_given_up_and_taken_up_again() {
+async fn a_cancelled_wait_for_an_exit_can_be_repeated() {
     let (mut process, _) = shell("exec sleep 1000").await;
     for _ in 0..3 {
         let mut exited = Box::pin(process.exited());
@@ -42,7 +42,7 @@ async fn waiting_for_an_exit_can_be_given_up_and_taken_up_again() {
 }
 
 #[tokio::test]
-async fn the_groups_leader_exits_members_live_on_the_ladder_goes_on_to_the_group() {
+async fn members_that_outlive_their_leader_are_asked_and_then_killed() {
     let dir = Dir::new();
     dir.file("member", "trap 'echo > stopped; exit 0' TERM; echo $$; while :; do :; done", 0o644);
     let (mut process, mut output) = start(&CommandLine::shell("sh member & exit 3").cwd(dir.path())).await;
@@ -51,7 +51,7 @@ async fn the_groups_leader_exits_members_live_on_the_ladder_goes_on_to_the_group
     assert!(process.group_alive(), "the member lives");
     let finished = within(process.finish(AMPLE)).await;
     assert_eq!((finished.status, finished.forced), (Status::Code(3), false));
-    assert!(member.is_gone(), "finish returned before the member was gone");
+    assert!(member.has_ended(), "finish returned before the end of the member");
     assert!(dir.at("stopped").exists(), "the member was killed without being asked");
     assert!(!process.group_alive());
 }
@@ -70,7 +70,7 @@ async fn a_member_that_ignores_the_stop_is_killed_after_the_grace() {
 }
 
 #[tokio::test]
-async fn a_group_of_which_nobody_lives_is_finished_without_a_signal() {
+async fn a_group_without_a_living_process_is_finished_without_a_signal() {
     let (mut process, _) = shell("exit 0").await;
     within(process.exited()).await;
     assert!(!process.group_alive(), "a zombie is not alive");
@@ -79,7 +79,7 @@ async fn a_group_of_which_nobody_lives_is_finished_without_a_signal() {
 }
 
 #[tokio::test]
-async fn the_stop_signal_is_the_commands_own() {
+async fn the_stop_signal_is_that_of_the_command_line() {
     let command = CommandLine::shell("trap 'exit 7' INT; echo ready; while :; do :; done");
     let (mut process, mut output) = start(&command.stop_signal(Signal::INT)).await;
     output.line().await;
@@ -99,7 +99,7 @@ async fn sigstopped_children_can_be_killed() {
 }
 
 #[tokio::test]
-async fn sigstopped_children_hear_the_stop() {
+async fn sigstopped_children_receive_the_stop_signal() {
     let (mut process, _) = shell("kill -STOP $$; sleep 1000").await;
     look_for("stopped process", || (state(process.id()) == Some('T')).then_some(()));
     let finished = within(process.finish(AMPLE)).await;
@@ -129,10 +129,10 @@ async fn a_finished_process_is_reaped_and_no_longer_signalled() {
 }
 
 #[tokio::test]
-async fn a_spawn_that_nobody_waits_for_any_more_leaves_nothing() {
+async fn a_cancelled_spawn_leaves_no_process() {
     let dir = Dir::new();
     let command = CommandLine::shell("echo $$ > pid.new; mv pid.new pid; exec sleep 1000").cwd(dir.path());
-    // The first poll hands the job in. On a busy machine the answer may be there at once; then it is tried again.
+    // The first poll submits the job. On a busy machine the answer may come at once; then the test tries again.
     let spawn = loop {
         let mut spawn = Box::pin(Process::spawn(&command, |_| {}));
         if poll_fn(|cx| Poll::Ready(spawn.as_mut().poll(cx))).await.is_pending() {
@@ -142,7 +142,7 @@ async fn a_spawn_that_nobody_waits_for_any_more_leaves_nothing() {
     };
     let pid = look_for("pid file", || std::fs::read_to_string(dir.at("pid")).ok());
     let child = Stranger::new(pid.trim().parse().unwrap());
-    assert!(!child.is_gone());
+    assert!(!child.has_ended());
     drop(spawn);
     child.dies();
 }
@@ -162,8 +162,8 @@ fn a_worker_thread_that_ends_must_not_kill_children() {
     })
     .join()
     .unwrap();
-    // The worker, its runtime and the thread that had it are gone. Had the child been theirs, it could not answer.
-    // Opened for both ways: with a dead child, an open for writing alone would wait for a reader.
+    // The worker thread and its runtime have ended. If they had forked the child process, it would be dead.
+    // The pipe is opened for reading and writing: if the child were dead, opening it for writing alone would block.
     let mut fifo = std::fs::OpenOptions::new().read(true).write(true).open(&fifo).unwrap();
     fifo.write_all(b"go\n").unwrap();
     let other = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -179,18 +179,18 @@ async fn every_process_leads_a_group_of_its_own() {
 
 #[tokio::test]
 async fn descriptors_of_the_parent_are_not_inherited() {
-    // One that closes itself at an exec, and one of the careless kind. The guardian's pipe is open by then, too.
+    // One descriptor with close-on-exec, and one without. The guardian's pipe is open as well.
     let (_first, _) = shell("exec sleep 1000").await;
     let (_read, _write) = rustix::pipe::pipe().unwrap();
     let (mut process, mut output) = start(&CommandLine::new("/bin/ls").arg("/proc/self/fd")).await;
     within(process.output_end()).await;
     let open: Vec<String> = output.rest().await.into_iter().map(|line| line.text).collect();
-    // 3 is the directory that ls reads.
+    // Descriptor 3 is the directory that ls reads.
     assert_eq!(open, ["0", "1", "2", "3"]);
 }
 
 #[tokio::test]
-async fn environment_directory_and_input_are_the_commands() {
+async fn environment_directory_and_input_are_those_of_the_command_line() {
     let dir = Dir::new();
     let command =
         CommandLine::argv(["/bin/sh", "-c", "cat; pwd; echo $A; echo ${HOME-none}; echo $0", "a 'b' $c"]);
@@ -217,7 +217,7 @@ async fn many_processes_end_at_once_and_each_is_seen() {
 }
 
 #[tokio::test]
-async fn a_status_that_somebody_else_took_is_said_to_be_lost_and_nobody_is_signalled() {
+async fn a_status_that_other_code_took_is_lost_and_no_process_is_signalled() {
     let (mut process, _) = shell("exit 5").await;
     let pid = rustix::process::Pid::from_raw(process.id().try_into().unwrap());
     rustix::process::waitpid(pid, rustix::process::WaitOptions::empty()).unwrap();

@@ -1,4 +1,4 @@
-//! What the crate promises, on real processes. One binary, so that it links once.
+//! Tests of the crate with real processes. They are one binary, so that it is linked once.
 
 mod child;
 mod death;

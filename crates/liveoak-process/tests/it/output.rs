@@ -1,4 +1,4 @@
-//! What a program writes arrives, whatever it writes, and holds nobody up.
+//! The output of programs: it is complete, whatever its bytes, and it blocks neither the program nor other tasks.
 
 use crate::program::{LONG_LINE, Program};
 use crate::support::{Line, PATIENCE, look_for, shell, start, within};
@@ -24,7 +24,7 @@ async fn both_streams_arrive_line_by_line() {
 
 #[tokio::test]
 async fn a_full_stdout_pipe_never_blocks_the_child_for_ever() {
-    // Far more than the pipes hold, on both, and nobody but the crate reads.
+    // Writes far more than both pipes can hold, and only the crate reads them.
     let flood = "yes oak | head -n 300000; yes leaf | head -n 300000 >&2; exit 4";
     let count = Arc::new(AtomicUsize::new(0));
     let counted = count.clone();
@@ -57,7 +57,7 @@ async fn invalid_utf8_and_a_nul_do_not_break_the_log() {
 
 #[tokio::test]
 async fn output_after_exit_is_not_lost() {
-    // The exit is known before a reader on a loaded machine has seen a byte; the pipe still has them all.
+    // On a loaded machine the exit may be seen before a byte was read. All bytes are still in the pipe then.
     let (mut process, mut output) = shell("seq 1 10000; printf end; exit 1").await;
     assert_eq!(within(process.exited()).await, Status::Code(1));
     within(process.finish(PATIENCE)).await;
@@ -74,17 +74,17 @@ async fn output_of_a_program_that_was_killed_is_not_lost() {
 }
 
 #[tokio::test]
-async fn grandchildren_that_hold_the_pipe_open_do_not_delay_the_exit_from_being_seen() {
+async fn grandchildren_that_hold_the_pipe_open_do_not_delay_the_exit() {
     let (mut process, mut output) = shell("sleep 1000 & echo out; exit 5").await;
     assert_eq!(within(process.exited()).await, Status::Code(5));
-    assert!(process.group_alive(), "somebody does hold it");
+    assert!(process.group_alive(), "a grandchild holds it");
     assert_eq!(within(process.output_end()).await, OutputEnd::HeldOpen);
     assert_eq!(output.rest().await, [line(Stream::Stdout, "out")]);
 }
 
 #[tokio::test]
 async fn a_grandchild_that_never_stops_writing_does_not_keep_the_reader() {
-    // In long lines: it is the bytes that are endless, and each line costs the record of this test an allocation.
+    // The lines are long, because each line costs an allocation in this test's record.
     let (mut process, mut output) = shell("yes $(printf '%01000d' 0) & exit 5").await;
     assert_eq!(within(process.exited()).await, Status::Code(5));
     assert_eq!(within(process.output_end()).await, OutputEnd::HeldOpen);
@@ -92,15 +92,15 @@ async fn a_grandchild_that_never_stops_writing_does_not_keep_the_reader() {
 }
 
 #[tokio::test]
-async fn a_flood_of_output_leaves_the_other_tasks_of_its_thread_their_turn() {
-    /// What may be read in a turn, and the read that goes beyond it.
+async fn a_flood_of_output_does_not_starve_other_tasks_of_the_thread() {
+    /// The bytes of one turn, and of the read that exceeds it.
     const TURN: usize = (256 + 64) * 1024;
     let taken = Arc::new(AtomicUsize::new(0));
     let count = taken.clone();
     let sink = move |line: liveoak_process::OutputLine<'_>| {
         count.fetch_add(line.text.len() + 1, Ordering::Relaxed);
     };
-    // Two flood on after the exit: they are read until the grace ends, and what lies in the pipes then is drained.
+    // Two processes continue to write after the exit: they are read until the grace ends; then the pipes are drained.
     let flood = CommandLine::shell(
         "line=$(printf %060d 0); yes $line & yes $line >&2 & yes $line | head -c 4000000; exit 5",
     );
@@ -118,13 +118,13 @@ async fn a_flood_of_output_leaves_the_other_tasks_of_its_thread_their_turn() {
         () = watch => unreachable!("it watches for ever"),
     };
     assert_eq!(end, OutputEnd::HeldOpen);
-    assert!(total >= 4_000_000, "only {total} bytes: that is no flood");
+    assert!(total >= 4_000_000, "only {total} bytes: that is not a flood");
     assert!(longest <= TURN, "{longest} bytes in one turn");
 }
 
 #[test]
-fn a_flood_of_output_is_read_on_when_its_thread_is_blocked_and_another_is_idle() {
-    /// Before this nothing is blocked; as much again must be read while a thread is.
+fn another_thread_continues_to_read_when_the_thread_of_the_reader_is_blocked() {
+    /// The thread is blocked after this many bytes; as many must be read while it is blocked.
     const ENOUGH: usize = 2_000_000;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let taken = Arc::new(AtomicUsize::new(0));
@@ -133,7 +133,7 @@ fn a_flood_of_output_is_read_on_when_its_thread_is_blocked_and_another_is_idle()
     let sink = move |line: liveoak_process::OutputLine<'_>| {
         let so_far = count.fetch_add(line.text.len() + 1, Ordering::Relaxed);
         if let Some(released) = block.take_if(|_| so_far > ENOUGH) {
-            // Begun from here, it is the next task of this very thread.
+            // Spawned from here, it is the next task of this thread.
             tokio::spawn(async move { released.recv() });
         }
     };
@@ -155,7 +155,7 @@ async fn an_output_that_is_closed_early_is_not_the_exit() {
 }
 
 #[tokio::test]
-async fn what_is_not_captured_is_not_read() {
+async fn a_stream_that_is_not_captured_is_not_read() {
     let command = CommandLine::shell("echo out; echo err >&2").stdout(OutputMode::Null);
     let (mut process, mut output) = start(&command).await;
     assert_eq!(within(process.output_end()).await, OutputEnd::Complete);
@@ -166,7 +166,7 @@ async fn what_is_not_captured_is_not_read() {
 }
 
 #[tokio::test]
-async fn a_sink_that_panics_is_a_broken_output_and_not_a_broken_process() {
+async fn a_panic_in_the_sink_breaks_the_output_and_not_the_process() {
     let sink = |_: liveoak_process::OutputLine<'_>| panic!("the sink's own fault, meant by the test");
     let mut process =
         within(Process::spawn(&CommandLine::shell("echo x; exec sleep 1000"), sink)).await.unwrap();

@@ -164,7 +164,7 @@ async fn a_command_probe_that_hangs_is_killed_with_its_group() {
     let pid =
         tokio::task::spawn_blocking(move || look_for("pid", || std::fs::read_to_string(dir.at("pid")).ok()));
     let member = Stranger::new(pid.await.unwrap().trim().parse().unwrap());
-    assert!(!member.is_gone());
+    assert!(!member.has_ended());
     check.abort();
     assert!(check.await.unwrap_err().is_cancelled());
     member.dies();

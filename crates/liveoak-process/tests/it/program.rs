@@ -1,4 +1,4 @@
-//! The program that dies: this test binary, started again as a process of its own.
+//! The program that the tests kill or starve of descriptors: this test binary, started again as a process of its own.
 
 use crate::support::{BETWEEN_LOOKS, Stranger, look_for, shell, start, within};
 use liveoak_process::{CommandLine, Finished, OutputSink, Process, ProcessChild, guardian_id};
@@ -12,35 +12,35 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// Bytes of a line that stands for one without end: four thousand times the bound.
+/// The length of a line that stands for an endless one: four thousand times the bound.
 pub(crate) const LONG_LINE: usize = 64 * 1024 * 1024;
 
-/// A while in which nothing is to happen, or that is too short for what is to be cut off.
+/// A short time, in which something must not happen or cannot finish.
 const BRIEFLY: Duration = Duration::from_millis(100);
 
-/// Standard input, output and error: none but those that are there.
+/// A limit that allows only standard input, output and error.
 const STANDARD: u64 = 3;
 
-/// More than are in use.
+/// A limit that leaves descriptors free.
 const SOME: u64 = 64;
 
-/// Says which part the copy of this binary plays.
+/// The environment variable with the role of the started copy.
 const ROLE: &str = "LIVEOAK_TEST_ROLE";
 
-/// Starts the lines meant for the test among those of the test harness.
+/// The prefix of lines for the test, to tell them from lines of the test harness.
 const MARK: &str = "@ ";
 
-/// Three generations in one group, two of which no parent-death signal reaches; the pids are printed.
+/// Three generations in one process group that print their process ids. The parent-death signal reaches only the first.
 const FAMILY: &str = "echo $$; (sh -c 'trap \"\" TERM HUP; echo $$; exec sleep 1000' & echo; wait) & wait";
 
-/// The program that dies.
+/// A started copy of this test binary.
 pub(crate) struct Program {
     pub(crate) child: Child,
     lines: std::io::Lines<BufReader<ChildStdout>>,
 }
 
 impl Program {
-    /// With `setup`, shell words that come before the program itself.
+    /// Starts a copy with this role. `setup` is shell code that runs before it.
     pub(crate) fn start(role: &str, setup: &str) -> Program {
         let mut command = std::process::Command::new("/bin/sh");
         command
@@ -51,7 +51,7 @@ impl Program {
         Program { child, lines }
     }
 
-    /// The next thing it says.
+    /// Returns the next word that it prints.
     pub(crate) fn word(&mut self) -> String {
         let mut said = self.lines.by_ref().map(Result::unwrap);
         let line = said.find_map(|line| line.split_once(MARK).map(|(_, word)| word.to_owned()));
@@ -75,7 +75,7 @@ impl Drop for Program {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "how the program that is going to die talks to the test")]
+#[expect(clippy::print_stdout, reason = "prints words for the test")]
 fn say(word: impl std::fmt::Display) {
     println!("{MARK}{word}");
 }
@@ -98,7 +98,7 @@ fn the_program() {
     }
 }
 
-/// Starts families and waits to be killed.
+/// Starts `count` families and waits to be killed.
 async fn family(count: u32) {
     let mut all = Vec::new();
     for _ in 0..count {
@@ -131,7 +131,7 @@ async fn signals() {
     output.rest().await.iter().for_each(|line| say(&line.text));
 }
 
-/// All descriptors that are left.
+/// Opens and returns all descriptors that are left.
 fn hoard() -> Vec<File> {
     std::iter::from_fn(|| File::open("/dev/null").ok()).collect()
 }
@@ -147,27 +147,27 @@ async fn descriptors() {
     say(shell("exit 0").await.0.exited().await);
 }
 
-/// Looks for a group, of which a member lives on, with as many descriptors as the look needs, and fewer.
+/// Checks a process group with a living member, with as many free descriptors as `/proc` needs, and with fewer.
 async fn one_descriptor() {
     let (mut process, _output) = shell("sleep 1000 & exit 0").await;
     process.exited().await;
     let mut kept = hoard();
     for free in 0..3 {
         say(format!("{free} {}", process.group_alive()));
-        let gone = timeout(BRIEFLY, process.group_ended()).await;
-        say(format!("{free} {}", gone.is_err()));
+        let ended = timeout(BRIEFLY, process.group_ended()).await;
+        say(format!("{free} {}", ended.is_err()));
         drop(kept.pop());
     }
     kept.append(&mut hoard());
     process.kill().unwrap();
-    let gone = tokio::spawn(async move { process.group_ended().await });
+    let ended = tokio::spawn(async move { process.group_ended().await });
     tokio::time::sleep(BRIEFLY).await;
-    say(format!("none {}", !gone.is_finished()));
+    say(format!("none {}", !ended.is_finished()));
     drop(kept);
-    say(format!("some {}", within(gone).await.is_ok()));
+    say(format!("some {}", within(ended).await.is_ok()));
 }
 
-/// Finishes groups whose leaders are dead, one with a member that does not care, while nobody can look at them.
+/// Finishes two process groups with dead leaders while `/proc` cannot be read. One has a member that ignores `SIGTERM`.
 async fn no_descriptor() {
     let member = r#"sh -c 'trap "" TERM; echo $$; exec sleep 1000' &"#;
     let (mut alive, mut output) = shell(member).await;
@@ -182,7 +182,7 @@ async fn no_descriptor() {
     std::future::pending::<()>().await;
 }
 
-/// Programs of a tree that are killed while nobody can look at them: two are left alone then, one is stopped.
+/// Kills the programs of three trees while `/proc` cannot be read. One of the trees is stopped, two are not.
 async fn unseen_children() {
     let (waiting, leader) = unseen_child(Duration::MAX).await;
     let (ending, another) = unseen_child(BRIEFLY).await;
@@ -211,13 +211,13 @@ async fn unseen_children() {
     say(node(&waiting).last_exit.expect("just seen"));
 }
 
-/// From now on only descriptors below this number can be had, whichever are given back.
+/// Limits new descriptors to numbers below this one, even if others are closed.
 fn allow_descriptors(below: u64) {
     let maximum = rustix::process::getrlimit(Resource::Nofile).maximum;
     rustix::process::setrlimit(Resource::Nofile, Rlimit { current: Some(below), maximum }).unwrap();
 }
 
-/// A tree of one program, and that program's number.
+/// Starts a tree of one program, and returns it with the program's process id.
 async fn unseen_child(stop_within: Duration) -> (Tree, Pid) {
     let (sender, mut numbers) = tokio::sync::mpsc::unbounded_channel();
     let sink: OutputSink = Arc::new(move |_, line| {
@@ -228,7 +228,7 @@ async fn unseen_child(stop_within: Duration) -> (Tree, Pid) {
     (tree, Pid::from_raw(within(numbers.recv()).await.unwrap()).unwrap())
 }
 
-/// In a process of its own, so that its peak memory is the line's doing.
+/// Reads a long line. It runs in a process of its own, so that the line causes the peak memory.
 async fn long_line() {
     let before = peak_memory();
     let line = format!(r"head -c {LONG_LINE} /dev/zero | tr '\0' x; echo; echo after");
@@ -254,7 +254,7 @@ async fn long_line() {
     say(last);
 }
 
-/// In bytes, of this program so far.
+/// Returns the peak memory of this program so far, in bytes.
 fn peak_memory() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();

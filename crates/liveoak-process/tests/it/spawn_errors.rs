@@ -4,20 +4,20 @@ use crate::support::{Dir, start, within};
 use liveoak_process::{CommandLine, Process, SpawnError, Status};
 use std::path::Path;
 
-/// The error of a command that must not start.
+/// Returns the error of a command line that cannot be started.
 async fn refusal(command: CommandLine) -> SpawnError {
     let error = within(Process::spawn(&command, |_| {})).await.expect_err("it must not start");
     assert!(!error.is_retryable(), "{error}");
     error
 }
 
-/// The sentence, with the test's directory as `DIR`.
+/// Returns the message, with the test's directory as `DIR`.
 fn sentence(error: &SpawnError, dir: &Dir) -> String {
     error.to_string().replace(dir.path().to_str().unwrap(), "DIR")
 }
 
 #[tokio::test]
-async fn an_executable_that_is_missing() {
+async fn a_missing_executable() {
     let dir = Dir::new();
     let error = refusal(CommandLine::new(dir.at("nothing"))).await;
     assert!(matches!(&error, SpawnError::NotFound { path } if *path == dir.at("nothing")));
@@ -139,7 +139,7 @@ async fn a_bare_name_is_searched_in_the_path_of_the_command() {
     let command = CommandLine::new("oak-tool").env("PATH", path).cwd(dir.path());
     let (mut process, _) = start(&command).await;
     assert_eq!(within(process.exited()).await, Status::Code(8));
-    // Not taken from the directory it runs in, unless the PATH says so.
+    // The directory that it runs in is searched only if it is in PATH.
     let error = refusal(CommandLine::new("oak-tool").cwd(dir.at("second"))).await;
     assert!(matches!(error, SpawnError::NotInPath { .. }), "{error}");
     let (mut process, _) = start(&CommandLine::new("sh").args(["-c", "exit 3"]).env_clear()).await;

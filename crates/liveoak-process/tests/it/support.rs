@@ -1,5 +1,5 @@
-//! What the tests share: a deadline for everything, a place for files, a record of output, and eyes on processes that
-//! are nobody's children.
+//! Shared by the tests: a deadline for every wait, a folder for files, recorded output, and observation of processes that are
+//! not child processes of the test.
 
 use liveoak_process::{CommandLine, OutputLine, Process, Stream};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -12,13 +12,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-/// Everything a test waits for takes milliseconds; after this it will not come.
+/// The limit of each wait. What a test waits for usually takes milliseconds.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Between two looks at something that sends no event.
+/// The pause between two checks of something that sends no event.
 pub(crate) const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
 
-/// Awaits, but not for ever.
+/// Awaits `future`, but at most [`PATIENCE`].
 #[track_caller]
 pub(crate) fn within<F: Future>(future: F) -> impl Future<Output = F::Output> {
     let caller = std::panic::Location::caller();
@@ -30,7 +30,7 @@ pub(crate) fn within<F: Future>(future: F) -> impl Future<Output = F::Output> {
     }
 }
 
-/// Looks again and again until there is something to see.
+/// Calls `look` again and again until it returns something.
 #[track_caller]
 pub(crate) fn look_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
@@ -43,7 +43,7 @@ pub(crate) fn look_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T 
     }
 }
 
-/// A directory that goes with the test.
+/// A directory that is removed at the end of the test.
 pub(crate) struct Dir(PathBuf);
 
 impl Dir {
@@ -63,7 +63,7 @@ impl Dir {
         self.0.join(name)
     }
 
-    /// A file with these permissions.
+    /// Writes a file with these permissions.
     pub(crate) fn file(&self, name: &str, text: &str, mode: u32) -> PathBuf {
         let path = self.at(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -79,7 +79,7 @@ impl Drop for Dir {
     }
 }
 
-/// A line as the sink got it.
+/// A line as the sink received it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Line {
     pub(crate) stream: Stream,
@@ -87,11 +87,11 @@ pub(crate) struct Line {
     pub(crate) continued: bool,
 }
 
-/// The output of a process, as it comes.
+/// The output of a process, line by line.
 pub(crate) struct Record(UnboundedReceiver<Line>);
 
 impl Record {
-    /// A record and the sink that fills it.
+    /// Returns a record and the sink that fills it.
     pub(crate) fn new() -> (Record, impl FnMut(OutputLine<'_>) + Send + 'static) {
         let (sender, receiver) = unbounded_channel();
         let sink = move |line: OutputLine<'_>| {
@@ -101,18 +101,18 @@ impl Record {
         (Record(receiver), sink)
     }
 
-    /// The next line.
+    /// Returns the next line.
     pub(crate) async fn line(&mut self) -> String {
         within(self.0.recv()).await.expect("the output ended").text
     }
 
-    /// The next line, which is a number.
+    /// Returns the next line as a number.
     pub(crate) async fn number(&mut self) -> u32 {
         let line = self.line().await;
-        line.trim().parse().unwrap_or_else(|_| panic!("{line:?} is no number"))
+        line.trim().parse().unwrap_or_else(|_| panic!("{line:?} is not a number"))
     }
 
-    /// All that is left once the output has ended.
+    /// Returns all remaining lines, after the end of the output.
     pub(crate) async fn rest(&mut self) -> Vec<Line> {
         let mut lines = Vec::new();
         while let Some(line) = within(self.0.recv()).await {
@@ -122,26 +122,26 @@ impl Record {
     }
 }
 
-/// Starts a command that must start.
+/// Starts a command line, which must succeed.
 pub(crate) async fn start(command: &CommandLine) -> (Process, Record) {
     let (record, sink) = Record::new();
     let process = within(Process::spawn(command, sink)).await;
     (process.unwrap_or_else(|error| panic!("failed to {error}")), record)
 }
 
-/// Starts a shell line that must start.
+/// Starts a shell line, which must succeed.
 pub(crate) async fn shell(line: &str) -> (Process, Record) {
     start(&CommandLine::shell(line)).await
 }
 
-/// A process that is not our child but was started by what we started. Killed at the end, should the test fail.
+/// A process that a child process of the test started. It is killed at the end, in case the test fails.
 pub(crate) struct Stranger {
     pub(crate) pid: u32,
     pidfd: OwnedFd,
 }
 
 impl Stranger {
-    /// Looks at a process that is alive now.
+    /// Opens a process, which must be alive.
     pub(crate) fn new(pid: u32) -> Stranger {
         let number = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
         let pidfd = pidfd_open(number, PidfdFlags::empty())
@@ -149,7 +149,8 @@ impl Stranger {
         Stranger { pid, pidfd }
     }
 
-    pub(crate) fn is_gone(&self) -> bool {
+    /// Returns `true` if it is dead.
+    pub(crate) fn has_ended(&self) -> bool {
         self.dies_within(Duration::ZERO)
     }
 
@@ -162,7 +163,7 @@ impl Stranger {
     /// Waits for its death.
     #[track_caller]
     pub(crate) fn dies(&self) {
-        assert!(self.dies_within(PATIENCE), "process {} lives on", self.pid);
+        assert!(self.dies_within(PATIENCE), "process {} is still alive", self.pid);
     }
 
     pub(crate) fn kill(&self) {
@@ -176,7 +177,7 @@ impl Drop for Stranger {
     }
 }
 
-/// The state letter of a process: `R`, `S`, `T`, `Z` and so on; `None` once it was reaped.
+/// Returns the state letter of a process: `R`, `S`, `T`, `Z` and so on; `None` after it was reaped.
 pub(crate) fn state(pid: u32) -> Option<char> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat[stat.rfind(')')? + 1..].trim_start().chars().next()
