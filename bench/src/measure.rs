@@ -1,7 +1,7 @@
 //! Measures one side once: starts `n` idle children, measures their memory, restarts a failing child, stops all.
 //!
-//! Both sides run the same body on the same runtime: it waits until it is asked to stop, then returns. "Started" means that every
-//! body has been polled; "stopped" means that every body was dropped and the owner has been notified.
+//! Both sides run the same body on the same runtime: it waits until it is asked to stop, then returns. "Started" means
+//! that every body has been polled; "stopped" means that every body was dropped and the owner has been notified.
 
 use liveoak::{Group, Limit, Supervisor};
 use std::sync::Arc;

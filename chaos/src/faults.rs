@@ -12,15 +12,15 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The age from which a guardian may be killed again without being counted. For `liveoak` a guardian that dies earlier did not
-/// work, and after five of them in a row it starts no more.
+/// The age from which a guardian may be killed again without being counted. For `liveoak` a guardian that dies earlier
+/// did not work, and after five of them in a row it starts no more.
 const GUARDIAN_MIN_AGE: Duration = Duration::from_secs(6);
 
 /// How many guardians in a row are killed before that age.
 const MAX_EARLY_DEATHS: u32 = 2;
 
-/// The pause between two equal faults of `liveoak` itself. Without it `liveoak` might be unable to look at a killed program
-/// for two seconds, and would then rightly report it as abandoned.
+/// The pause between two equal faults of `liveoak` itself. Without it `liveoak` might be unable to look at a killed
+/// program for two seconds, and would then rightly report it as abandoned.
 const RECOVERY_TIME: Duration = Duration::from_millis(300);
 
 /// How many of the last steps are printed after a failure.
@@ -218,8 +218,8 @@ impl<'a> Faults<'a> {
         if pid.is_none() || prlimit(pid, resource, limit).is_ok() {
             return;
         }
-        // Root without all capabilities may not change the limits of another user's process. The user of that process may,
-        // so `prlimit` runs as that user. If the process is dead, this has no effect.
+        // Root without all capabilities may not change the limits of another user's process. The user of that process
+        // may, so `prlimit` runs as that user. If the process is dead, this has no effect.
         let option = if resource == Resource::Nofile { "nofile" } else { "nproc" };
         let word = |limit: Option<u64>| limit.map_or("unlimited".to_owned(), |limit| limit.to_string());
         let option = format!("--{option}={}:{}", word(limit.current), word(limit.maximum));

@@ -1,7 +1,8 @@
-//! Reads both streams of `liveoak up`: the events of its log, from which it builds the history of each child, and the output
-//! of the programs.
+//! Reads both streams of `liveoak up`: the events of its log, from which it builds the history of each child, and the
+//! output of the programs.
 //!
-//! It reports events that cannot be true in themselves. Whether they agree with the injected faults is decided in `verify.rs`.
+//! It reports events that cannot be true in themselves. Whether they agree with the injected faults is decided in
+//! `verify.rs`.
 
 use crate::output::Output;
 use crate::programs::names;
@@ -176,10 +177,11 @@ impl EventLog {
         }
     }
 
-    /// Returns an error if an event breaks the order: the followers must start after `steady1` is ready, and stop before it.
+    /// Returns an error if an event breaks the order: the followers must start after `steady1` is ready, and stop
+    /// before it.
     ///
-    /// A `stopping` event of `steady1` alone is no proof: there is one too when the rest of its process group is stopped after its
-    /// own end. So that error counts only when `steady1` has stopped for good.
+    /// A `stopping` event of `steady1` alone is no proof: there is one too when the rest of its process group is
+    /// stopped after its own end. So that error counts only when `steady1` has stopped for good.
     fn against_order(&self, path: &str, event: &str) -> Option<String> {
         let doing = |name: &str| self.history(name).map_or("", |history| history.doing.as_str());
         if path.starts_with("/chaos/follower") && event == "starting" && doing("steady1") != "ready" {

@@ -1,7 +1,8 @@
 //! Tests `liveoak up` with fifty real programs and injected faults.
 //!
-//! Processes are killed and suspended, a small file system and the pipes fill up, and file descriptors and processes run out.
-//! At the end all programs must run again, the log must agree with what was done, and after the stop no process may be left.
+//! Processes are killed and suspended, a small file system and the pipes fill up, and file descriptors and processes
+//! run out. At the end all programs must run again, the log must agree with what was done, and after the stop no
+//! process may be left.
 //!
 //! - [`plan`]: which fault comes when, computed from the seed
 //! - [`faults`]: injects the faults

@@ -1,8 +1,8 @@
-//! Watches the processes during the run: no program may have two living process groups at once (an attempt must end before the
-//! next one starts).
+//! Watches the processes during the run: no program may have two living process groups at once (an attempt must end
+//! before the next one starts).
 
 use crate::log::RunLog;
-use crate::sandbox::{Process, Sandbox};
+use crate::sandbox::{ProcessInfo, Sandbox};
 use std::collections::BTreeMap;
 use std::thread;
 use std::time::Duration;
@@ -22,10 +22,10 @@ pub(crate) fn watch(sandbox: &Sandbox, log: &RunLog, goes_on: impl Fn() -> bool)
     looks
 }
 
-/// Returns an error if a program has two process groups. Both are looked at twice: at the first look, one may have ended
-/// before the other began.
+/// Returns an error if a program has two process groups. Both are looked at twice: at the first look, one may have
+/// ended before the other began.
 fn two_at_once(sandbox: &Sandbox) -> Option<String> {
-    let mut by_name: BTreeMap<String, Process> = BTreeMap::new();
+    let mut by_name: BTreeMap<String, ProcessInfo> = BTreeMap::new();
     let mut pairs = Vec::new();
     for process in sandbox.processes() {
         let Some(name) = process.name.clone() else { continue };
@@ -37,7 +37,7 @@ fn two_at_once(sandbox: &Sandbox) -> Option<String> {
             }
         }
     }
-    let still = |process: &Process| sandbox.process(process.pid).as_ref() == Some(process);
+    let still = |process: &ProcessInfo| sandbox.process(process.pid).as_ref() == Some(process);
     let (one, other) = pairs.into_iter().find(|(one, other)| still(one) && still(other))?;
     Some(format!("two groups of one program are alive: {one:?} and {other:?}"))
 }

@@ -1,7 +1,7 @@
 //! The plan: the fault of each step, computed from the seed, the part and the number of the step.
 //!
-//! It does not depend on which processes exist when the step comes. So a seed always gives the same plan; but what a fault
-//! meets may differ between two runs.
+//! It does not depend on which processes exist when the step comes. So a seed always gives the same plan; but what a
+//! fault meets may differ between two runs.
 
 use crate::programs::names;
 use std::fmt;
@@ -72,8 +72,8 @@ pub(crate) struct Step {
     pub(crate) pause: Duration,
 }
 
-/// Returns step `number` of `part`. In the first part `liveoak` stays alive. In the other parts it is killed, so its guardian is
-/// not: the guardian must survive to kill the programs.
+/// Returns step `number` of `part`. In the first part `liveoak` stays alive. In the other parts it is killed, so its
+/// guardian is not: the guardian must survive to kill the programs.
 pub(crate) fn step(seed: u64, part: u64, number: u64) -> Step {
     let (mut rng, all) = (StepRng::of(seed, part, number), names(|_| true));
     let (roll, name) = (rng.below(100), all[rng.below(all.len() as u64) as usize].clone());

@@ -1,4 +1,6 @@
 //! The fifty programs, written as a `liveoak.toml`.
+//!
+//! Each kind uses up one resource or behaves badly in one way. All are shell scripts, so that nothing has to be built.
 
 use std::fmt::Write as _;
 
@@ -17,7 +19,8 @@ pub(crate) struct ProgramKind {
     pub(crate) count: usize,
     /// `true` if it runs until a fault ends it. Other programs end by themselves again and again.
     pub(crate) lasting: bool,
-    /// The exit codes with which it ends by itself. A lasting program does so only after a process of its group was killed.
+    /// The exit codes with which it ends by itself. A lasting program does so only after a process of its group was
+    /// killed.
     pub(crate) codes: &'static [i32],
     /// What the shell runs before it records its process id. Faults can hit it only after that.
     first: &'static str,

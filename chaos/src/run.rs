@@ -1,5 +1,5 @@
-//! The order of a run: start the programs, inject faults, verify, stop. Part 0 ends with an orderly stop; in the other parts
-//! `liveoak` is killed while faults are injected.
+//! The order of a run: start the programs, inject faults, verify, stop. Part 0 ends with an orderly stop; in the other
+//! parts `liveoak` is killed while faults are injected.
 
 use crate::faults::{Faults, InjectedFaults};
 use crate::log::RunLog;
@@ -228,8 +228,8 @@ fn is_not(log: &RunLog, what: &str, name: &str) -> Option<String> {
     (doing != what).then(|| format!("the log says {doing:?}"))
 }
 
-/// Waits until no process of the run is left. Three looks must be empty, because a process does not show its mark during an
-/// exec.
+/// Waits until no process of the run is left. Three looks must be empty, because a process does not show its mark
+/// during an exec.
 fn nothing_is_left(sandbox: &Sandbox) -> Outcome {
     let (begin, mut empty) = (Instant::now(), 0);
     while empty < 3 {

@@ -1,5 +1,5 @@
-//! The sandbox of a run: a folder, if possible with a small file system of its own, and the processes that carry the run's
-//! mark.
+//! The sandbox of a run: a folder, if possible with a small file system of its own, and the processes that carry the
+//! run's mark.
 //!
 //! It isolates only the disk, the limits and the user. Processes see the whole machine.
 
@@ -35,9 +35,9 @@ pub(crate) struct Sandbox {
     started: Mutex<Vec<u32>>,
 }
 
-/// A living process of the run.
+/// A living process of the run, as read from `/proc`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Process {
+pub(crate) struct ProcessInfo {
     pub(crate) pid: u32,
     pub(crate) group: u32,
     /// The start time in ticks since the start of the machine. With the process id it identifies this process for ever.
@@ -46,7 +46,7 @@ pub(crate) struct Process {
     pub(crate) name: Option<String>,
 }
 
-impl Process {
+impl ProcessInfo {
     pub(crate) fn age(&self) -> Duration {
         let text = fs::read_to_string("/proc/uptime").unwrap_or_default();
         let uptime = text.split(' ').next().and_then(|seconds| seconds.parse().ok()).unwrap_or_default();
@@ -122,7 +122,8 @@ impl Sandbox {
         self.folder.join(name)
     }
 
-    /// Returns the command for `liveoak up` in this sandbox. It ends by itself after `time`, if it is not stopped before.
+    /// Returns the command for `liveoak up` in this sandbox. It ends by itself after `time`, if it is not stopped
+    /// before.
     pub(crate) fn up(&self, time: Duration) -> Command {
         let first = if self.has_disk() { MOUNT } else { "ulimit -f 2048" };
         let script = format!("{first} && exec \"$@\"");
@@ -142,14 +143,14 @@ impl Sandbox {
     }
 
     /// Returns all living processes of this run.
-    pub(crate) fn processes(&self) -> Vec<Process> {
+    pub(crate) fn processes(&self) -> Vec<ProcessInfo> {
         let entries = fs::read_dir("/proc").into_iter().flatten();
         let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
         pids.filter_map(|pid| self.process(pid)).collect()
     }
 
     /// Returns the process with this id, if it is alive and belongs to this run.
-    pub(crate) fn process(&self, pid: u32) -> Option<Process> {
+    pub(crate) fn process(&self, pid: u32) -> Option<ProcessInfo> {
         let environ = fs::read(format!("/proc/{pid}/environ")).ok()?;
         let variable = |name: &str| {
             let mut all = environ.split(|byte| *byte == 0).filter_map(|entry| str::from_utf8(entry).ok());
@@ -163,7 +164,7 @@ impl Sandbox {
         let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
         let (state, group, began) = (*fields.first()?, fields.get(2)?.parse().ok()?, fields.get(19)?);
         let alive = !matches!(state, "Z" | "X");
-        alive.then_some(Process { pid, group, began: began.parse().ok()?, name: variable(NAME) })
+        alive.then_some(ProcessInfo { pid, group, began: began.parse().ok()?, name: variable(NAME) })
     }
 
     fn is_guardian(&self, pid: u32) -> bool {
@@ -177,7 +178,7 @@ impl Sandbox {
     }
 
     /// Returns the living guardians of the run.
-    pub(crate) fn guardians(&self) -> Vec<Process> {
+    pub(crate) fn guardians(&self) -> Vec<ProcessInfo> {
         self.processes().into_iter().filter(|process| self.is_guardian(process.pid)).collect()
     }
 
@@ -188,7 +189,7 @@ impl Sandbox {
     }
 
     /// Returns the number of the latest attempt of a program, counted from 1, and its leader, if that is alive.
-    pub(crate) fn leader(&self, name: &str) -> Option<(usize, Process)> {
+    pub(crate) fn leader(&self, name: &str) -> Option<(usize, ProcessInfo)> {
         let pids = self.pids(name);
         let process = self.process(*pids.last()?)?;
         (process.name.as_deref() == Some(name)).then_some((pids.len(), process))

@@ -7,7 +7,8 @@ use crate::sandbox::Sandbox;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Messages of `liveoak` about an attempt that it could not start for want of a file descriptor or process, and the fault.
+/// Messages of `liveoak` about an attempt that it could not start for want of a file descriptor or process, and the
+/// fault.
 const NOT_STARTED: [(&str, &str); 2] = [
     ("Too many open files", "start without file descriptors"),
     ("Resource temporarily unavailable", "start without processes"),
@@ -49,9 +50,9 @@ pub(crate) fn check_attempts(sandbox: &Sandbox, log: &RunLog, injected: &Injecte
 
 /// Returns an error unless the attempts in the log fit the attempts that ran.
 ///
-/// Each attempt that ran has recorded its process id as a line in a file, and the number of that line tells which signals it got.
-/// An attempt that was ended by the stop, or whose start lacked a descriptor, may have recorded its line or not. So all ways to
-/// assign the lines to the attempts are tried, and one of them must fit.
+/// Each attempt that ran has recorded its process id as a line in a file, and the number of that line tells which
+/// signals it got. An attempt that was ended by the stop, or whose start lacked a descriptor, may have recorded its
+/// line or not. So all ways to assign the lines to the attempts are tried, and one of them must fit.
 fn check_history<'a>(
     kind: &ProgramKind,
     history: &ChildHistory,
@@ -80,8 +81,8 @@ fn check_history<'a>(
     (!lines.contains(&written)).then(|| format!("{written} attempts ran, but the log has {most}"))
 }
 
-/// Returns `true` if the logged exit of an attempt has a cause: a signal to its leader, an end by itself (for a lasting program
-/// only after a signal to another process of its group), or the stop.
+/// Returns `true` if the logged exit of an attempt has a cause: a signal to its leader, an end by itself (for a lasting
+/// program only after a signal to another process of its group), or the stop.
 fn explains_exit(kind: &ProgramKind, attempt: &Attempt, signals: &[SentSignal]) -> bool {
     let Some(exit) = &attempt.exit else { return false };
     let by_signal = |signal: &SentSignal| signal.leader && *exit == format!("ended by {}", signal.signal);

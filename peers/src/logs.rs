@@ -1,4 +1,5 @@
-//! Records what supervisors write to `tracing` and `log`. It is compared as one of their ways to report; nothing is printed.
+//! Records what supervisors write to `tracing` and `log`. It is compared as one of their ways to report; nothing is
+//! printed.
 
 use std::io::{self, Write};
 use std::sync::{Mutex, PoisonError};

@@ -1,7 +1,7 @@
 //! Compares Liveoak with other supervisors: runs the same failure scenarios with each of them.
 //!
-//! Without arguments it runs everything and writes docs/comparison.md. With `one PEER SCENARIO` it runs one scenario and prints
-//! the result. It compares behaviour only; speed is measured by `liveoak-bench`.
+//! Without arguments it runs everything and writes docs/comparison.md. With `one PEER SCENARIO` it runs one scenario
+//! and prints the result. It compares behaviour only; speed is measured by `liveoak-bench`.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for people")]
 

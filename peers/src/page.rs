@@ -1,4 +1,5 @@
-//! Formats the results as docs/comparison.md. All texts of that page come from this crate, so do not edit the page itself.
+//! Formats the results as docs/comparison.md. All texts of that page come from this crate, so do not edit the page
+//! itself.
 
 use crate::adapters;
 use crate::scenarios::{self, Scenario};

@@ -1,5 +1,5 @@
-//! Counts the attempts of a child, independently of the supervisor. Scenarios rely on these counts and not on what a supervisor
-//! reports about itself.
+//! Counts the attempts of a child, independently of the supervisor. Scenarios rely on these counts and not on what a
+//! supervisor reports about itself.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};

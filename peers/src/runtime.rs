@@ -1,4 +1,5 @@
-//! Runs a supervisor on a Tokio runtime of its own, so that the scenario can continue even if a child blocks that runtime.
+//! Runs a supervisor on a Tokio runtime of its own, so that the scenario can continue even if a child blocks that
+//! runtime.
 
 use crate::peer::{CannotRun, Message, Peer, Plan, Running, Source};
 use std::future::Future;

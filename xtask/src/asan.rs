@@ -1,4 +1,5 @@
-//! `cargo xtask asan`: runs the tests of `liveoak-process` under AddressSanitizer, because it has the only module with `unsafe`.
+//! `cargo xtask asan`: runs the tests of `liveoak-process` under AddressSanitizer, because it has the only module with
+//! `unsafe`.
 //!
 //! Needs a nightly toolchain. `ci` does not run it.
 

@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: compares Liveoak with a hand-written `TaskTracker` program, both built for release.
 //!
-//! The measuring itself is in the crate `liveoak-bench`. `ci` does not run it, because its figures need a quiet machine.
+//! The measuring itself is in the crate `liveoak-bench`. `ci` does not run it, because its figures need a quiet
+//! machine.
 
 use crate::Failure;
 use crate::run::step;

@@ -1,4 +1,5 @@
-//! `cargo xtask bless`: rewrites the golden transcripts of the tests (error pages, reports, plans) to what the code prints now.
+//! `cargo xtask bless`: rewrites the golden transcripts of the tests (error pages, reports, plans) to what the code
+//! prints now.
 //!
 //! Use it only after a wanted change of a text: afterwards the tests accept whatever the code prints.
 

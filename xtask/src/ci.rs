@@ -1,6 +1,7 @@
 //! `cargo xtask ci`: everything that a change must pass. Checks that fail quickly come first. `.ci/run` calls this.
 //!
-//! Checks that take hours or need more than the stable toolchain (`mutants`, `soak`, `fuzz`, `asan`) are not part of it.
+//! Checks that take hours or need more than the stable toolchain (`mutants`, `soak`, `fuzz`, `asan`) are not part of
+//! it.
 
 #![expect(clippy::print_stderr, reason = "a program for people")]
 

@@ -1,6 +1,7 @@
 //! `cargo xtask fuzz`: runs the config reader under libFuzzer.
 //!
-//! Needs a nightly toolchain and `cargo install cargo-fuzz`. A short fuzz test with stable Rust is part of the ordinary tests.
+//! Needs a nightly toolchain and `cargo install cargo-fuzz`. A short fuzz test with stable Rust is part of the ordinary
+//! tests.
 
 use crate::Failure;
 use crate::run::{answers, root, step};

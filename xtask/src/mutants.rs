@@ -1,20 +1,22 @@
-//! `cargo xtask mutants` and `cargo xtask coverage`: do the tests of the core notice faults, and do they reach every line?
+//! `cargo xtask mutants` and `cargo xtask coverage`: do the tests of the core notice faults, and do they reach every
+//! line?
 //!
-//! `mutants` changes the core in every way that cargo-mutants knows; a test must fail for each change. `coverage` counts the
-//! lines that the tests run through. Both take long, so `ci` does not run them.
+//! `mutants` changes the core in every way that cargo-mutants knows; a test must fail for each change. `coverage`
+//! counts the lines that the tests run through. Both take long, so `ci` does not run them.
 
 use crate::Failure;
 use crate::failure::no_arguments;
 use crate::run::{answers, step, step_with};
 
-/// The number of steps of the comparison with the reference model. It is low, because the tests run once for each change.
+/// The number of steps of the comparison with the reference model. It is low, because the tests run once for each
+/// change.
 const STEPS: (&str, &str) = ("LIVEOAK_MODEL_STEPS", "20000");
 
 /// The exit code of cargo-mutants if all changes were noticed, some of them because a test did not end.
 const TIMEOUTS: i32 = 3;
 
-/// Runs cargo-mutants with the given arguments, such as `--shard 0/8`. `.cargo/mutants.toml` lists the changes that may stay
-/// unnoticed.
+/// Runs cargo-mutants with the given arguments, such as `--shard 0/8`. `.cargo/mutants.toml` lists the changes that may
+/// stay unnoticed.
 pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     need("cargo mutants --version", "cargo-mutants")?;
     step_with(

@@ -1,4 +1,5 @@
-//! `cargo xtask peers`: compares Liveoak with other supervisors under the same failures, and writes `docs/comparison.md`.
+//! `cargo xtask peers`: compares Liveoak with other supervisors under the same failures, and writes
+//! `docs/comparison.md`.
 //!
 //! Run it before a release or after a change of the scenarios. `ci` does not run it: it builds all other supervisors.
 

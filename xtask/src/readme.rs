@@ -1,4 +1,5 @@
-//! Reads the two commands that README.md promises for a fresh clone. So CI runs exactly what README.md tells readers to type.
+//! Reads the two commands that README.md promises for a fresh clone. So CI runs exactly what README.md tells readers to
+//! type.
 
 /// README's two commands.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -1,4 +1,7 @@
 //! Runs one command at a time: prints it before it starts, and its time after it has ended.
+//!
+//! Commands run one after the other and are never hidden, so a developer can repeat each step by hand. A task that must run
+//! several programs at once belongs into a crate of its own.
 
 #![expect(clippy::print_stderr, reason = "a program for people")]
 
@@ -21,8 +24,8 @@ pub fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
 
-/// Prints, runs and times a command. `line` is its words separated by spaces, without quoting. The command's output goes to
-/// the output of this program; its input is empty.
+/// Prints, runs and times a command. `line` is its words separated by spaces, without quoting. The command's output
+/// goes to the output of this program; its input is empty.
 pub(crate) fn step(line: &str, env: &[(&str, &str)]) -> Result<(), Failure> {
     let begun = announce(line, env);
     let status = command(line).envs(env.iter().copied()).status();
@@ -30,7 +33,8 @@ pub(crate) fn step(line: &str, env: &[(&str, &str)]) -> Result<(), Failure> {
     finish(line, status, begun)
 }
 
-/// Does the same as [`step`], with `arguments` that may contain spaces, and with other exit codes that also mean success.
+/// Does the same as [`step`], with `arguments` that may contain spaces, and with other exit codes that also mean
+/// success.
 pub(crate) fn step_with(
     line: &str,
     arguments: &[String],

@@ -1,7 +1,7 @@
 //! `cargo xtask soak`: runs the randomized tests of the core for millions of steps.
 //!
-//! The machine is compared with its reference model, and random trees get random events. A short form of both is part of
-//! the ordinary tests.
+//! The machine is compared with its reference model, and random trees get random events. A short form of both is part
+//! of the ordinary tests.
 
 #![expect(clippy::print_stderr, reason = "a program for people")]
 
@@ -15,7 +15,8 @@ const STEPS: u64 = 5_000_000;
 /// Turns overflow checks on in the release build, as in the tests.
 const CHECKED: (&str, &str) = ("CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS", "true");
 
-/// Runs with `--steps NUMBER` and `--seed NUMBER`. Without a seed it takes one from the clock, so each run tries other cases.
+/// Runs with `--steps NUMBER` and `--seed NUMBER`. Without a seed it takes one from the clock, so each run tries other
+/// cases.
 pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let (mut steps, mut seed) = (STEPS, now * 1_000);

@@ -1,6 +1,7 @@
 //! The list of tasks, and the search for one by its name.
 //!
-//! This is the only file that knows all tasks. What tasks share stands in `run.rs` (commands) and `failure.rs` (errors).
+//! This is the only file that knows all tasks. What tasks share stands in `run.rs` (commands) and `failure.rs`
+//! (errors).
 
 use crate::Failure;
 use std::fmt::Write;

@@ -4,8 +4,8 @@ use crate::Failure;
 use crate::failure::no_arguments;
 use crate::run::{answers, step};
 
-/// The targets to build. They are the same for tests and for examples, so that dependencies are built once. Tests in examples
-/// run too, benchmarks do not.
+/// The targets to build. They are the same for tests and for examples, so that dependencies are built once. Tests in
+/// examples run too, benchmarks do not.
 pub(crate) const TARGETS: &str = "--workspace --all-features --lib --bins --tests --examples";
 
 /// Runs every test.
@@ -14,8 +14,8 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     all(&[])
 }
 
-/// Runs every test with `env` set: with nextest if it is installed (it shows slow tests and stops hanging ones), then the doc
-/// tests, which nextest does not run.
+/// Runs every test with `env` set: with nextest if it is installed (it shows slow tests and stops hanging ones), then
+/// the doc tests, which nextest does not run.
 pub(crate) fn all(env: &[(&str, &str)]) -> Result<(), Failure> {
     if answers("cargo nextest --version") {
         step(&format!("cargo nextest run {TARGETS}"), env)?;

@@ -1,8 +1,8 @@
 //! A program as a child of a supervision tree.
 //!
-//! One attempt is one process group. It is ready when its probe succeeds, or without a probe as soon as it was started. It
-//! is asked to stop by its stop signal and killed by `SIGKILL`. The attempt has ended when no process of the group is alive:
-//! when the leader ends by itself, the other processes of the group are stopped as well.
+//! One attempt is one process group. It is ready when its probe succeeds, or without a probe as soon as it was started.
+//! It is asked to stop by its stop signal and killed by `SIGKILL`. The attempt has ended when no process of the group
+//! is alive: when the leader ends by itself, the other processes of the group are stopped as well.
 //!
 //! Restarts, backoff and deadlines are not decided here but by the tree. To run a program without supervision, use
 //! [`Process`].
@@ -20,8 +20,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The longest time by which the check for an early answer delays a start. A connection to a local port without a listener
-/// is refused within microseconds.
+/// The longest time by which the check for an early answer delays a start. A connection to a local port without a
+/// listener is refused within microseconds.
 const EARLY_CHECK_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// Receives the output of programs, line by line, with the path of the child that wrote it. Must not block.
@@ -85,8 +85,8 @@ impl Program {
         self.with(|command| command.env(name, value))
     }
 
-    /// Sets the folder that the program runs in. If the program has a relative path with a slash, or its probe has a relative
-    /// path, that path starts there.
+    /// Sets the folder that the program runs in. If the program has a relative path with a slash, or its probe has a
+    /// relative path, that path starts there.
     #[must_use]
     pub fn cwd(self, folder: impl Into<PathBuf>) -> Self {
         self.with(|command| command.cwd(folder))
@@ -106,8 +106,8 @@ impl Program {
         self
     }
 
-    /// Sets how long the process group may take to end after the stop signal. After that it is killed. With zero it is killed
-    /// at once, with [`Duration::MAX`] never. Default: 5 s.
+    /// Sets how long the process group may take to end after the stop signal. After that it is killed. With zero it is
+    /// killed at once, with [`Duration::MAX`] never. Default: 5 s.
     #[must_use]
     pub const fn stop_within(mut self, within: Duration) -> Self {
         self.spec.stop_within = within;
@@ -241,8 +241,8 @@ impl ProgramRunner {
         }
     }
 
-    /// Asks the processes of the group that are still alive to stop, after the leader ended by itself. If they do not end
-    /// within the child's `stop_within`, the tree orders the kill, and `finish` kills them.
+    /// Asks the processes of the group that are still alive to stop, after the leader ended by itself. If they do not
+    /// end within the child's `stop_within`, the tree orders the kill, and `finish` kills them.
     async fn stop_remaining_group(&self, ctx: &Ctx, process: &mut Process) {
         let status = process.exited().await;
         let path = ctx.path();
@@ -273,8 +273,8 @@ impl ProgramRunner {
     }
 }
 
-/// Warns if the probe succeeds before the program was started. Then another program answers it, and will also answer it after
-/// the start, so that the child would count as ready whatever it does.
+/// Warns if the probe succeeds before the program was started. Then another program answers it, and will also answer it
+/// after the start, so that the child would count as ready whatever it does.
 async fn warn_if_probe_already_succeeds(ctx: &Ctx, armed: &Armed) {
     if !armed.probe().can_be_answered_by_others() {
         return;

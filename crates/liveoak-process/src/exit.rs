@@ -1,7 +1,7 @@
 //! Waits for the exit of a process through its pidfd (`pidfd_open(2)`).
 //!
-//! A pidfd refers to one process and never to a later one with the same id, and becomes readable when that process exits. So
-//! there is no polling, and no `SIGCHLD` handler: a program has only one, which its own code may need.
+//! A pidfd refers to one process and never to a later one with the same id, and becomes readable when that process
+//! exits. So there is no polling, and no `SIGCHLD` handler: a program has only one, which its own code may need.
 //!
 //! It sees the exit of one process, the leader. For the end of the whole process group see `members.rs`.
 
@@ -51,8 +51,8 @@ impl ExitWatch {
         }
     }
 
-    /// Polls for the exit. Only the task that reads the output may call this: the descriptor keeps one waker, and a second
-    /// caller would replace it.
+    /// Polls for the exit. Only the task that reads the output may call this: the descriptor keeps one waker, and a
+    /// second caller would replace it.
     pub(crate) fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             match ready!(self.fd.poll_read_ready(cx)) {

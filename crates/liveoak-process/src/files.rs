@@ -1,8 +1,8 @@
 //! The limit of open files, for this program and for its child processes.
 //!
-//! Each child process needs a handful of descriptors in this program. The usual soft limit of 1024 exists for programs that
-//! use `select(2)`, and some child processes may do so. Therefore this program raises the limit for itself only, and its
-//! child processes get the soft limit with which this program was started.
+//! Each child process needs a handful of descriptors in this program. The usual soft limit of 1024 exists for programs
+//! that use `select(2)`, and some child processes may do so. Therefore this program raises the limit for itself only,
+//! and its child processes get the soft limit with which this program was started.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::sync::OnceLock;

@@ -1,23 +1,24 @@
 //! The guardian: a small shell process that kills all process groups of this program when this program has died.
 //!
 //! The kernel's parent-death signal reaches only the direct child process; processes that the child started live on.
-//! Therefore the first spawn also starts a `/bin/sh` in a session of its own. It reads the list of living process groups from a
-//! pipe, of which only this program has the write end. When this program ends in any way, `kill -9` included, the kernel
-//! closes that end. The shell reads end-of-file, sends `SIGKILL` to every listed process group, and exits. It uses no CPU
-//! time while it waits. The last word of its command line is the process id of this program.
+//! Therefore the first spawn also starts a `/bin/sh` in a session of its own. It reads the list of living process
+//! groups from a pipe, of which only this program has the write end. When this program ends in any way, `kill -9`
+//! included, the kernel closes that end. The shell reads end-of-file, sends `SIGKILL` to every listed process group,
+//! and exits. It uses no CPU time while it waits. The last word of its command line is the process id of this program.
 //!
-//! It does not find processes that left their process group (`setsid`). It does not help if the guardian and this program are
-//! killed at the same instant. If the guardian is suspended (`SIGSTOP`) when this program is killed, the direct child
-//! processes die, and the processes that those started live until the guardian is resumed.
+//! It does not find processes that left their process group (`setsid`). It does not help if the guardian and this
+//! program are killed at the same instant. If the guardian is suspended (`SIGSTOP`) when this program is killed, the
+//! direct child processes die, and the processes that those started live until the guardian is resumed.
 //!
 //! Invariants:
 //!
 //! 1. A process group is listed before the first instruction of its program: the child process writes the line itself,
 //!    before its exec. The parent writes it once more, in case the child could not.
 //! 2. A process group is unlisted before its leader is reaped. After that the number may belong to other processes.
-//! 3. The write end of a guardian's pipe is closed only when that guardian is known to be dead. Closing it earlier would
-//!    make the guardian kill every living process group.
-//! 4. A guardian that is dead, or does not read for [`READ_PATIENCE`], is replaced, and the new one gets the whole list.
+//! 3. The write end of a guardian's pipe is closed only when that guardian is known to be dead. Closing it earlier
+//!    would make the guardian kill every living process group.
+//! 4. A guardian that is dead, or does not read for [`READ_PATIENCE`], is replaced, and the new one gets the whole
+//!    list.
 
 use crate::os;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -29,8 +30,9 @@ use std::process::{self, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-/// Reads `+ SLOT GROUP` and `- SLOT` until end of file, then kills the process groups that are still listed. A slot is a
-/// shell variable, so both lines cost the same with one group or a thousand, and the last loop needs no fork and no file.
+/// Reads `+ SLOT GROUP` and `- SLOT` until end of file, then kills the process groups that are still listed. A slot is
+/// a shell variable, so both lines cost the same with one group or a thousand, and the last loop needs no fork and no
+/// file.
 const SCRIPT: &str = r#"# liveoak guardian: kills the process groups of the program that started it, once that program is gone
 last=0
 while read -r op slot group; do
@@ -52,8 +54,8 @@ const READ_PATIENCE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 /// How long a killed guardian may take to die. If it takes longer, its pipe is leaked and not closed (invariant 3).
 const DEATH_PATIENCE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
-/// A guardian that lived shorter than this did not work. Longer than [`READ_PATIENCE`], so that a guardian that never reads
-/// counts as such.
+/// A guardian that lived shorter than this did not work. Longer than [`READ_PATIENCE`], so that a guardian that never
+/// reads counts as such.
 const QUICK_DEATH: Duration = Duration::from_secs(5);
 
 /// After this many quick deaths in a row no further guardian is started.
@@ -62,8 +64,8 @@ const MAX_QUICK_DEATHS: u32 = 5;
 /// The running guardian's process id for [`guardian_id`]; 0 if there is none.
 static GUARDIAN_ID: AtomicU32 = AtomicU32::new(0);
 
-/// Returns the process id of this program's guardian, the small shell process that kills all process groups of this program
-/// when this program has died. Returns `None` before the first spawn, and if no guardian could be started.
+/// Returns the process id of this program's guardian, the small shell process that kills all process groups of this
+/// program when this program has died. Returns `None` before the first spawn, and if no guardian could be started.
 pub fn guardian_id() -> Option<u32> {
     Some(GUARDIAN_ID.load(Ordering::Relaxed)).filter(|&id| id != 0)
 }

@@ -1,7 +1,7 @@
 //! The jobs of the spawner thread, and the process group that a spawn returns.
 //!
-//! [`Job::Spawn`] returns a [`ProcessGroup`]. Dropping it kills the process group and submits [`Job::Reap`], so a group whose
-//! owner was cancelled, or never received it, is still cleaned up.
+//! [`Job::Spawn`] returns a [`ProcessGroup`]. Dropping it kills the process group and submits [`Job::Reap`], so a group
+//! whose owner was cancelled, or never received it, is still cleaned up.
 
 use crate::command::CommandLine;
 use crate::leader::Leader;
@@ -78,7 +78,8 @@ pub(crate) struct Spawned {
     pub(crate) stderr: Option<OwnedFd>,
 }
 
-/// The owner of a process group. Dropping it sends `SIGKILL` to all members and lets the spawner thread reap the leader.
+/// The owner of a process group. Dropping it sends `SIGKILL` to all members and lets the spawner thread reap the
+/// leader.
 #[derive(Debug)]
 pub(crate) struct ProcessGroup {
     /// `None` only while it is dropped or reaped.

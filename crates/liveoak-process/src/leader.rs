@@ -1,8 +1,8 @@
 //! The leader of a process group, for as long as it is not reaped.
 //!
-//! A process id belongs to a process, dead or alive, until its parent reaps it; the leader's id is also the number of its
-//! process group. While a [`Leader`] exists, that number cannot belong to other processes, so the process group may be
-//! signalled. Only the spawner thread reaps, and only leaders that were handed over to it.
+//! A process id belongs to a process, dead or alive, until its parent reaps it; the leader's id is also the number of
+//! its process group. While a [`Leader`] exists, that number cannot belong to other processes, so the process group may
+//! be signalled. Only the spawner thread reaps, and only leaders that were handed over to it.
 //!
 //! It does not stand for the other members: they may live on after the leader (`members.rs` looks for them).
 
@@ -31,8 +31,8 @@ impl Leader {
     /// Sends `signal` to every member of the process group, and to the leader even if it has left the process group.
     ///
     /// # Errors
-    /// `ESRCH` when no member is left, `EPERM` when no member may be signalled, `EINVAL` for a signal the kernel does not
-    /// know.
+    /// `ESRCH` when no member is left, `EPERM` when no member may be signalled, `EINVAL` for a signal the kernel does
+    /// not know.
     pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
         let fd = self.pidfd.as_fd();
         let group = match os::signal_group_by_identity(fd, signal) {
@@ -66,7 +66,8 @@ fn cannot_signal_by_identity(error: &io::Error) -> bool {
     error.raw_os_error().is_some_and(|raw| unknown.contains(&Errno::from_raw_os_error(raw)))
 }
 
-/// Returns how the process behind `pidfd`, a child process of this program, ended, or `None` while it runs. Does not reap it.
+/// Returns how the process behind `pidfd`, a child process of this program, ended, or `None` while it runs. Does not
+/// reap it.
 pub(crate) fn peek(pidfd: BorrowedFd<'_>) -> Option<Status> {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     loop {

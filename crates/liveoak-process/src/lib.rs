@@ -1,19 +1,20 @@
 //! Operating system processes, managed as whole process groups.
 //!
 //! This crate starts programs, reads their output, notices their exit, stops them, and makes sure that none of their
-//! processes is left, even if the program that started them is killed. Restarts, backoff and start order are not decided
-//! here but in `liveoak-runtime`. Linux only (5.3 or later; 6.9 or later signals process groups by identity).
+//! processes is left, even if the program that started them is killed. Restarts, backoff and start order are not
+//! decided here but in `liveoak-runtime`. Linux only (5.3 or later; 6.9 or later signals process groups by identity).
 //!
 //! * [`CommandLine`] describes what to run. It is plain data.
-//! * [`Process::spawn`] runs it as the leader of a process group of its own. A [`Process`] can be signalled, waited for (the
-//!   leader's [`Status`]), and ended with [`finish`](Process::finish). Dropping it kills the process group.
-//! * [`OutputLine`]s go to a sink. The length of a line is bounded, and so is the time that a pipe is read after the exit.
+//! * [`Process::spawn`] runs it as the leader of a process group of its own. A [`Process`] can be signalled, waited for
+//!   (the leader's [`Status`]), and ended with [`finish`](Process::finish). Dropping it kills the process group.
+//! * [`OutputLine`]s go to a sink. The length of a line is bounded, and so is the time that a pipe is read after the
+//!   exit.
 //! * A [`Probe`] tells when a program is ready.
 //! * [`ProcessChild`] adds a program to a supervision tree.
 //!
-//! Three things run in the background: the thread `liveoak-spawn`, which forks and reaps all child processes (it never ends,
-//! because child processes die with the thread that forked them); one task per process, which reads its output; and one small
-//! shell process, the guardian, which kills all process groups when this program dies, even by `kill -9`.
+//! Three things run in the background: the thread `liveoak-spawn`, which forks and reaps all child processes (it never
+//! ends, because child processes die with the thread that forked them); one task per process, which reads its output;
+//! and one small shell process, the guardian, which kills all process groups when this program dies, even by `kill -9`.
 //!
 //! ```
 //! use liveoak_process::{CommandLine, Process, Status};
@@ -30,9 +31,10 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Limits: processes that left the process group (`setsid`, double fork) are not reached. Programs of another user may not be
-//! signalled, and a set-user-id program clears the parent-death signal (`prctl(2)`). A program that forks itself without an
-//! exec (to become a daemon) must do so before its first spawn, because the copy would have no spawner thread.
+//! Limits: processes that left the process group (`setsid`, double fork) are not reached. Programs of another user may
+//! not be signalled, and a set-user-id program clears the parent-death signal (`prctl(2)`). A program that forks itself
+//! without an exec (to become a daemon) must do so before its first spawn, because the copy would have no spawner
+//! thread.
 //!
 //! When not to use it: for a program that must outlive this one, and for a single command whose output is the result
 //! (use `std::process::Command`).

@@ -23,7 +23,8 @@ pub(crate) struct Lines {
 }
 
 impl Lines {
-    /// Takes more bytes. Calls `emit` for each complete line or piece, with `true` if the line continues in the next piece.
+    /// Takes more bytes. Calls `emit` for each complete line or piece, with `true` if the line continues in the next
+    /// piece.
     pub(crate) fn push(&mut self, mut bytes: &[u8], emit: &mut impl FnMut(&str, bool)) {
         while !bytes.is_empty() {
             let room = MAX_LINE - self.held.len();

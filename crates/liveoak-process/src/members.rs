@@ -72,7 +72,8 @@ fn parse_stat(stat: &[u8]) -> Option<(bool, i32)> {
     Some((!matches!(state, "Z" | "X" | "x") || threads > 1, group))
 }
 
-/// Waits until `group` has no living member. If there is no descriptor left to read `/proc`, waits for one. Cancel safe.
+/// Waits until `group` has no living member. If there is no descriptor left to read `/proc`, waits for one. Cancel
+/// safe.
 ///
 /// # Errors
 /// When there is no `/proc`, at once.

@@ -1,18 +1,21 @@
 //! The only unsafe code: what runs between fork and exec, and system calls without a safe wrapper.
 //!
-//! After a fork in a program with threads, the child process may only do what `signal-safety(7)` lists: it must not allocate,
-//! lock or format. Therefore everything that it needs (arguments, environment, path) is built before the fork in [`Exec`],
-//! and the closures here only make system calls on it. Code that needs no `unsafe` belongs into another file.
+//! After a fork in a program with threads, the child process may only do what `signal-safety(7)` lists: it must not
+//! allocate, lock or format. Therefore everything that it needs (arguments, environment, path) is built before the fork
+//! in [`Exec`], and the closures here only make system calls on it. Code that needs no `unsafe` belongs into another
+//! file.
 //!
 //! The order of steps in the child process matters:
 //!
-//! 1. Set all signal dispositions to default, but ignore `SIGPIPE` until step 3 is over, because the guardian may be dead.
-//! 2. Set the parent-death signal, *then* check that the parent is alive. In the other order the parent could die unnoticed
-//!    between the two.
+//! 1. Set all signal dispositions to default, but ignore `SIGPIPE` until step 3 is over, because the guardian may be
+//!    dead.
+//! 2. Set the parent-death signal, *then* check that the parent is alive. In the other order the parent could die
+//!    unnoticed between the two.
 //! 3. Write the guardian's line, before any code of the program can run.
-//! 4. Set `SIGPIPE` to default, empty the signal mask, mark every descriptor from 3 on close-on-exec, and set the limit of
-//!    open files.
-//! 5. Call `execve`. The C library's `execvp` is not used, because it runs files that the kernel refuses with `/bin/sh`.
+//! 4. Set `SIGPIPE` to default, empty the signal mask, mark every descriptor from 3 on close-on-exec, and set the limit
+//!    of open files.
+//! 5. Call `execve`. The C library's `execvp` is not used, because it runs files that the kernel refuses with
+//!    `/bin/sh`.
 #![expect(
     unsafe_code,
     reason = "fork-to-exec code and raw system calls; nothing else in this crate is unsafe"
@@ -76,7 +79,8 @@ impl Exec {
     }
 }
 
-/// What the child process does between fork and exec, in addition to the standard library (stdio, directory, own group).
+/// What the child process does between fork and exec, in addition to the standard library (stdio, directory, own
+/// group).
 pub(crate) struct ChildSetup {
     /// The program to execute.
     pub(crate) exec: Exec,
@@ -89,8 +93,8 @@ pub(crate) struct ChildSetup {
 }
 
 impl ChildSetup {
-    /// Makes `command` run this setup in the child process. The setup executes the program itself, so program, arguments and
-    /// environment of `command` have no effect.
+    /// Makes `command` run this setup in the child process. The setup executes the program itself, so program,
+    /// arguments and environment of `command` have no effect.
     pub(crate) fn install(self, command: &mut process::Command) {
         // SAFETY: `child` only makes async-signal-safe system calls on memory that was allocated before the fork; it
         // neither allocates, locks nor panics. The descriptor in `guardian` is open until the spawn is over, because
@@ -105,8 +109,9 @@ impl ChildSetup {
         }
         rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
         if rustix::process::getppid() != Some(self.parent) {
-            // The parent died before the parent-death signal was set: no error can be reported, and nothing would kill us.
-            // SAFETY: `_exit` is async-signal-safe and runs no code of the forked copy (destructors, exit handlers).
+            // The parent died before the parent-death signal was set: no error can be reported, and nothing would kill
+            // us. SAFETY: `_exit` is async-signal-safe and runs no code of the forked copy (destructors, exit
+            // handlers).
             unsafe { libc::_exit(127) };
         }
         if let Some((pipe, slot)) = self.guardian {
@@ -181,7 +186,8 @@ fn digits(mut number: u32, put: &mut impl FnMut(&[u8])) {
     }
 }
 
-/// Sets a signal to default or ignore with `sigaction(2)`. Refusals (`SIGKILL`, `SIGSTOP`, signals of libc) are expected.
+/// Sets a signal to default or ignore with `sigaction(2)`. Refusals (`SIGKILL`, `SIGSTOP`, signals of libc) are
+/// expected.
 fn set_disposition(signal: i32, disposition: libc::sighandler_t) {
     // SAFETY: all-zero is a valid `sigaction` (no flags, empty mask), the pointers are valid or null, and no Rust code
     // becomes a handler. `sigaction` is async-signal-safe.
@@ -201,8 +207,9 @@ fn empty_signal_mask() {
     }
 }
 
-/// Marks all descriptors from `first` on close-on-exec with `close_range(2)` (Linux 5.9, this flag 5.11). On an older kernel
-/// it does nothing. Rust opens all descriptors with close-on-exec, so only descriptors of C libraries are inherited then.
+/// Marks all descriptors from `first` on close-on-exec with `close_range(2)` (Linux 5.9, this flag 5.11). On an older
+/// kernel it does nothing. Rust opens all descriptors with close-on-exec, so only descriptors of C libraries are
+/// inherited then.
 fn close_on_exec_from(first: libc::c_uint) {
     // SAFETY: marks descriptors of the child's own table; touches no memory.
     unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
@@ -234,20 +241,20 @@ fn send(pidfd: BorrowedFd<'_>, signal: Signal, flags: libc::c_uint) -> io::Resul
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Signals a process group by number with `kill(2)`. Its leader must be a child process of this program that was not reaped:
-/// otherwise the number may belong to other processes.
+/// Signals a process group by number with `kill(2)`. Its leader must be a child process of this program that was not
+/// reaped: otherwise the number may belong to other processes.
 ///
 /// # Errors
 /// Those of `kill(2)`.
 pub(crate) fn signal_group_by_number(group: Pid, signal: Signal) -> io::Result<()> {
-    // SAFETY: touches no memory; `Pid` is positive, so the argument is -1 (all processes) only for pid 1, which is never a
-    // child process.
+    // SAFETY: touches no memory; `Pid` is positive, so the argument is -1 (all processes) only for pid 1, which is
+    // never a child process.
     let done = unsafe { libc::kill(-group.as_raw_nonzero().get(), signal.number()) };
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Returns `true` if the process, dead or alive, is in the process group. (Rustix is not used, because it does not expect the
-/// answer 0, which the kernel gives for its own threads and for process groups of another namespace.)
+/// Returns `true` if the process, dead or alive, is in the process group. (Rustix is not used, because it does not
+/// expect the answer 0, which the kernel gives for its own threads and for process groups of another namespace.)
 pub(crate) fn is_in_group(pid: Pid, group: Pid) -> bool {
     // SAFETY: touches no memory.
     let found = unsafe { libc::getpgid(pid.as_raw_nonzero().get()) };

@@ -39,8 +39,9 @@ const BYTES_PER_TURN: usize = 4 * READ_SIZE;
 /// How long a task that has yielded waits for its thread before another thread may continue it.
 const BLOCKED_AFTER: Duration = Duration::from_millis(1);
 
-/// The most that is read from a pipe after [`OUTPUT_GRACE`]: the size of the largest pipe that an ordinary user can create
-/// (`/proc/sys/fs/pipe-max-size`). That is all that the pipe can contain at the end of the grace, but no endless stream.
+/// The most that is read from a pipe after [`OUTPUT_GRACE`]: the size of the largest pipe that an ordinary user can
+/// create (`/proc/sys/fs/pipe-max-size`). That is all that the pipe can contain at the end of the grace, but no endless
+/// stream.
 const LAST_DRAIN: usize = 1024 * 1024;
 
 /// One of the two output streams of a program.
@@ -69,8 +70,8 @@ pub struct OutputLine<'a> {
     /// The text without its line end (`\n` or `\r\n`) and without NUL bytes. Bytes that are not UTF-8 are replaced by
     /// `U+FFFD`. Other control characters are kept.
     pub text: &'a str,
-    /// `true` if the line is longer than [`MAX_LINE`](crate::MAX_LINE) and continues in the next piece of this stream. The
-    /// last piece, which may be empty, has `false`.
+    /// `true` if the line is longer than [`MAX_LINE`](crate::MAX_LINE) and continues in the next piece of this stream.
+    /// The last piece, which may be empty, has `false`.
     pub continued: bool,
 }
 
@@ -251,8 +252,9 @@ impl<F: FnMut(OutputLine<'_>)> Reader<F> {
 
 /// Yields until the other tasks of this thread have run, including tasks that its timers and descriptors wake.
 ///
-/// A busy thread looks at timers and descriptors only once in 61 tasks. Tokio's `yield_now` resumes after that look, but only
-/// on the same thread. If another task blocks that thread, the timer of the race resumes this task on an idle thread.
+/// A busy thread looks at timers and descriptors only once in 61 tasks. Tokio's `yield_now` resumes after that look,
+/// but only on the same thread. If another task blocks that thread, the timer of the race resumes this task on an idle
+/// thread.
 async fn yield_to_others() {
     race(yield_now(), tokio::time::sleep(BLOCKED_AFTER)).await;
 }

@@ -27,11 +27,11 @@ use tokio::task::JoinHandle;
 /// Dropping it sends `SIGKILL` to the whole process group and returns at once; Liveoak's own thread reaps the leader.
 /// If this program dies, the process group is killed as well (see the [crate documentation](crate)).
 ///
-/// The leader is not reaped until [`finish`](Process::finish) returns or the value is dropped. Until then a leader that has
-/// exited shows as a zombie (`Z`), which prevents the kernel from giving its number to another process.
+/// The leader is not reaped until [`finish`](Process::finish) returns or the value is dropped. Until then a leader that
+/// has exited shows as a zombie (`Z`), which prevents the kernel from giving its number to another process.
 ///
-/// A `Process` belongs to the Tokio runtime in which it was started. On another runtime it can be signalled, finished and
-/// waited for, but its output is no longer read after the first runtime has shut down.
+/// A `Process` belongs to the Tokio runtime in which it was started. On another runtime it can be signalled, finished
+/// and waited for, but its output is no longer read after the first runtime has shut down.
 #[derive(Debug)]
 pub struct Process {
     /// `None` after the leader was reaped.
@@ -152,8 +152,9 @@ impl Process {
     /// Sends `signal` to every process of the group.
     ///
     /// # Errors
-    /// Returns [`SignalError::Ended`] if no process is left, and always after [`finish`](Process::finish); a dead leader that
-    /// was not reaped still counts as a process. Returns [`SignalError::NotPermitted`] if all processes run as another user.
+    /// Returns [`SignalError::Ended`] if no process is left, and always after [`finish`](Process::finish); a dead
+    /// leader that was not reaped still counts as a process. Returns [`SignalError::NotPermitted`] if all processes run
+    /// as another user.
     pub fn signal(&self, signal: Signal) -> Result<(), SignalError> {
         let leader = self.group.as_ref().and_then(ProcessGroup::leader).ok_or(SignalError::Ended)?;
         leader.signal(signal).map_err(|source| match source.raw_os_error().map(Errno::from_raw_os_error) {
@@ -163,8 +164,8 @@ impl Process {
         })
     }
 
-    /// Asks the whole process group to stop: sends the stop signal of the command line, then `SIGCONT`, because a suspended
-    /// process handles the stop signal only after it was resumed.
+    /// Asks the whole process group to stop: sends the stop signal of the command line, then `SIGCONT`, because a
+    /// suspended process handles the stop signal only after it was resumed.
     ///
     /// # Errors
     /// Returns the same errors as [`signal`](Process::signal).
@@ -184,9 +185,9 @@ impl Process {
     /// Returns `true` if any process of the group, the leader or another, is alive. A zombie is not alive.
     ///
     /// While the leader runs the answer costs nothing. After its exit the answer comes from `/proc` and costs some
-    /// microseconds per process of the machine. If there is no `/proc`, or no file descriptor left to read it, the answer is
-    /// `true` until the process is finished. After a [lost](Status::Lost) status the group's number may belong to other
-    /// processes, and the answer is `false`.
+    /// microseconds per process of the machine. If there is no `/proc`, or no file descriptor left to read it, the
+    /// answer is `true` until the process is finished. After a [lost](Status::Lost) status the group's number may
+    /// belong to other processes, and the answer is `false`.
     pub fn group_alive(&self) -> bool {
         self.try_group_alive().unwrap_or(true)
     }
@@ -209,8 +210,8 @@ impl Process {
 
     /// Waits until no process of the group is alive.
     ///
-    /// Without `/proc` this waits for ever; use a timeout. While there is no file descriptor left to read `/proc`, this waits
-    /// for one, even if the process group has ended already.
+    /// Without `/proc` this waits for ever; use a timeout. While there is no file descriptor left to read `/proc`, this
+    /// waits for one, even if the process group has ended already.
     ///
     /// # Cancel safety
     /// Cancel safe.
@@ -227,17 +228,18 @@ impl Process {
     /// If a process of the group is alive, this [asks the group to stop](Process::stop), waits up to `grace`,
     /// [kills](Process::kill) the processes that are left, and waits for their end. Otherwise it only reaps the leader.
     ///
-    /// There is no deadline after the kill: a process that hangs in the kernel (state `D`) makes this wait. Use a timeout if
-    /// that matters; after it `finish` can be called again.
+    /// There is no deadline after the kill: a process that hangs in the kernel (state `D`) makes this wait. Use a
+    /// timeout if that matters; after it `finish` can be called again.
     ///
-    /// If `/proc` cannot be read, it is unknown whether processes of the group survived the leader. Then the group is asked
-    /// and killed as if they had, but after the kill this waits for the leader's end only.
+    /// If `/proc` cannot be read, it is unknown whether processes of the group survived the leader. Then the group is
+    /// asked and killed as if they had, but after the kill this waits for the leader's end only.
     ///
     /// # Cancel safety
     /// Cancel safe. A call after a cancelled one asks again and waits for the grace again. A call after a completed one
     /// returns the same value at once.
     pub async fn finish(&mut self, grace: Duration) -> Finished {
-        // Without a descriptor to read /proc the answer is `true`: waiting for a descriptor would let the group live on.
+        // Without a descriptor to read /proc the answer is `true`: waiting for a descriptor would let the group live
+        // on.
         if self.group_alive() {
             let _already_ended = self.stop();
             if tokio::time::timeout(grace, self.group_ended()).await.is_err() {

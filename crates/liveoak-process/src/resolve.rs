@@ -1,8 +1,8 @@
 //! Finds the program file of a command line, and explains why the kernel refused it.
 //!
 //! The file is found here and not by the C library, so that there is one rule and errors name the path. The file may
-//! change between this search and the exec. So the kernel decides whether it runs, and [`explain`] translates the kernel's
-//! error number into a [`SpawnError`]. A program that is found here may still fail to start.
+//! change between this search and the exec. So the kernel decides whether it runs, and [`explain`] translates the
+//! kernel's error number into a [`SpawnError`]. A program that is found here may still fail to start.
 
 use crate::command::CommandLine;
 use crate::spawn_error::SpawnError;
@@ -64,8 +64,8 @@ fn absolute(cwd: Option<&Path>, path: &Path) -> Result<PathBuf, SpawnError> {
     std::path::absolute(&path).map_err(|source| SpawnError::CwdUnusable { cwd: path, source })
 }
 
-/// Returns the first executable file of that name in `PATH`. If there is none, but a file that is not executable, the error
-/// names the first such file.
+/// Returns the first executable file of that name in `PATH`. If there is none, but a file that is not executable, the
+/// error names the first such file.
 fn search(command: &CommandLine, cwd: Option<&Path>) -> Result<PathBuf, SpawnError> {
     let searched = command.search_path().unwrap_or_else(|| DEFAULT_PATH.into());
     let mut denied = None;
@@ -99,8 +99,8 @@ fn usable(path: &Path) -> Result<(), SpawnError> {
     }
 }
 
-/// Translates the error of a refused fork or exec. The error of `execve(2)` alone is not enough: `ENOENT` may refer to the
-/// file or to its interpreter.
+/// Translates the error of a refused fork or exec. The error of `execve(2)` alone is not enough: `ENOENT` may refer to
+/// the file or to its interpreter.
 pub(crate) fn explain(located: &Located, source: io::Error) -> SpawnError {
     let path = located.program.clone();
     match source.raw_os_error().map(Errno::from_raw_os_error) {

@@ -1,13 +1,13 @@
 //! The spawner thread, `liveoak-spawn`: the only thread that forks and reaps.
 //!
-//! `PR_SET_PDEATHSIG` refers to the *thread* that forked (`prctl(2)`: "the parent is the thread that created this process"). A
-//! child process forked on a thread of an executor would die when that thread ends. So all child processes are forked on one
-//! thread, which the first spawn starts and which never ends: it outlives every runtime, and a panic in it is caught.
-//! It also owns the guardian and reaps all leaders, because a process group must leave the guardian's list before its
-//! leader is reaped.
+//! `PR_SET_PDEATHSIG` refers to the *thread* that forked (`prctl(2)`: "the parent is the thread that created this
+//! process"). A child process forked on a thread of an executor would die when that thread ends. So all child processes
+//! are forked on one thread, which the first spawn starts and which never ends: it outlives every runtime, and a panic
+//! in it is caught. It also owns the guardian and reaps all leaders, because a process group must leave the guardian's
+//! list before its leader is reaped.
 //!
-//! A fork blocks this thread until the child process has executed its program, and a slow disk may block the search for the
-//! program file. Neither blocks an executor. For the same reason nothing else should run on this thread.
+//! A fork blocks this thread until the child process has executed its program, and a slow disk may block the search for
+//! the program file. Neither blocks an executor. For the same reason nothing else should run on this thread.
 
 use crate::command::{CommandLine, OutputMode, Stdin};
 use crate::files::limit_of_children;
@@ -110,7 +110,8 @@ impl SpawnerThread {
         dead.into_iter().for_each(|reap| self.reap(reap));
     }
 
-    /// Waits until there is a job, a pending leader has died, or the guardian has died. Returns `true` for the guardian.
+    /// Waits until there is a job, a pending leader has died, or the guardian has died. Returns `true` for the
+    /// guardian.
     fn wait(&self) -> bool {
         let wake = self.queue.wake_fd();
         let mut all = vec![PollFd::new(&wake, PollFlags::IN)];
@@ -128,8 +129,8 @@ impl SpawnerThread {
         }
     }
 
-    /// Cleans up after a dead leader: kills the rest of its process group, unlists the group, and only then reaps the leader,
-    /// which frees the group's number.
+    /// Cleans up after a dead leader: kills the rest of its process group, unlists the group, and only then reaps the
+    /// leader, which frees the group's number.
     fn reap(&mut self, PendingReap { leader, done }: PendingReap) {
         let _no_member_left = leader.signal(Signal::KILL);
         self.guardian.release(leader.slot);
@@ -197,7 +198,8 @@ fn send<T>(reply: oneshot::Sender<T>, answer: T) {
     catch_waker_panic(|| drop(reply.send(answer)));
 }
 
-/// Runs `job`, which may call a waker of a user's executor. If that panics, the other jobs of this round must not be lost.
+/// Runs `job`, which may call a waker of a user's executor. If that panics, the other jobs of this round must not be
+/// lost.
 fn catch_waker_panic(job: impl FnOnce()) {
     if catch_unwind(AssertUnwindSafe(job)).is_err() {
         tracing::error!(

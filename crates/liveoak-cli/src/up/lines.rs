@@ -1,7 +1,8 @@
 //! The output of the children on stdout: `path | line`.
 //!
-//! On a terminal the paths are padded to one width, and each child has a colour. In a pipe or a file each line is exactly the
-//! path, ` | `, and the line, so that other programs can read it. Liveoak's own messages go to stderr, not here.
+//! On a terminal the paths are padded to one width, and each child has a colour. In a pipe or a file each line is
+//! exactly the path, ` | `, and the line, so that other programs can read it. Liveoak's own messages go to stderr, not
+//! here.
 
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};

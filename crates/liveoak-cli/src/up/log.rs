@@ -1,7 +1,7 @@
 //! The log of `liveoak up` on stderr: the library's events about children, in three formats.
 //!
-//! It also keeps the reasons why children were not ready, because the report at the end names them. Messages about the run as
-//! a whole are in `status.rs`.
+//! It also keeps the reasons why children were not ready, because the report at the end names them. Messages about the
+//! run as a whole are in `status.rs`.
 
 use std::borrow::Cow;
 use std::collections::HashMap;

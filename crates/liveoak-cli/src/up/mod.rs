@@ -7,8 +7,8 @@
 //! - [`report`]: the report at the end
 //! - [`writer`]: writes to both streams without blocking
 //!
-//! This file has the order of steps: read the file, start the tree, wait, stop it, report. It decides the exit code. No child
-//! is started, restarted or stopped here; that is the library's work.
+//! This file has the order of steps: read the file, start the tree, wait, stop it, report. It decides the exit code. No
+//! child is started, restarted or stopped here; that is the library's work.
 
 pub(crate) mod build;
 mod lines;
@@ -131,7 +131,8 @@ impl Up<'_> {
         }
     }
 
-    /// Waits for the end of the tree. The first signal, or the end of `--for`, stops the tree; a second signal kills it.
+    /// Waits for the end of the tree. The first signal, or the end of `--for`, stops the tree; a second signal kills
+    /// it.
     async fn until_ended(&self, tree: &Tree, signals: &mut Signals) -> Ended {
         let limit = async {
             match self.args.run_for {
@@ -163,7 +164,8 @@ impl Up<'_> {
     }
 }
 
-/// The file of `--report`. It is opened before any child starts, so that a wrong path is an error at once and not at the end.
+/// The file of `--report`. It is opened before any child starts, so that a wrong path is an error at once and not at
+/// the end.
 struct ReportFile<'a> {
     path: &'a Path,
     file: File,
@@ -230,8 +232,8 @@ impl Signals {
     }
 }
 
-/// Returns `true` if this program was started with SIGHUP ignored. `nohup` does so for programs that outlive their terminal.
-/// Signal 1 is bit 0 of `SigIgn` (`proc_pid_status(5)`).
+/// Returns `true` if this program was started with SIGHUP ignored. `nohup` does so for programs that outlive their
+/// terminal. Signal 1 is bit 0 of `SigIgn` (`proc_pid_status(5)`).
 fn ignores_hangup() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

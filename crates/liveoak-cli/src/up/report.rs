@@ -14,8 +14,8 @@ use serde::Serialize;
 use super::log::NotReadyReasons;
 use crate::config::Config;
 
-/// The text lists all stopped children only up to this number. If there are more, it lists the forced ones and counts the
-/// others.
+/// The text lists all stopped children only up to this number. If there are more, it lists the forced ones and counts
+/// the others.
 const MAX_SHOWN: usize = 50;
 
 /// The end of a run. Scripts rely on its form as JSON, which `docs/liveoak-toml.md` describes.

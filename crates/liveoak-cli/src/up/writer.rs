@@ -1,8 +1,8 @@
 //! Writes to stdout and stderr without blocking: one thread per stream, fed through one bounded buffer.
 //!
-//! The reader of stdout or stderr may stop reading. That must not block the tree: text that does not fit into the buffer is
-//! dropped and counted, and the count is written into the stream at the place of the loss. A reader that keeps reading
-//! loses nothing: the buffer holds megabytes, and the thread always writes all of it at once.
+//! The reader of stdout or stderr may stop reading. That must not block the tree: text that does not fit into the
+//! buffer is dropped and counted, and the count is written into the stream at the place of the loss. A reader that
+//! keeps reading loses nothing: the buffer holds megabytes, and the thread always writes all of it at once.
 //!
 //! Output of `liveoak check` and `liveoak schema` does not need it: these commands may wait for their reader.
 
@@ -10,8 +10,8 @@ use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The capacity of the buffer in bytes: a few hundred thousand lines. While the reader does not read, up to twice as much is
-/// held, because the thread may be writing as much.
+/// The capacity of the buffer in bytes: a few hundred thousand lines. While the reader does not read, up to twice as
+/// much is held, because the thread may be writing as much.
 const ROOM: usize = 16 * 1024 * 1024;
 
 /// After writing, a buffer that has grown beyond this many bytes is shrunk.

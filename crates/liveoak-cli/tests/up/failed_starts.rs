@@ -1,4 +1,5 @@
-//! Programs that cannot be started: the error names the path and the cause, and children that run are stopped in reverse order.
+//! Programs that cannot be started: the error names the path and the cause, and children that run are stopped in
+//! reverse order.
 
 use crate::support::{Ended, TestFolder};
 

@@ -1,4 +1,5 @@
-//! Shared by the tests: a folder for each test, a running `liveoak up` whose output is recorded, and observation of processes.
+//! Shared by the tests: a folder for each test, a running `liveoak up` whose output is recorded, and observation of
+//! processes.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read};
@@ -141,8 +142,8 @@ impl TestFolder {
         self.processes().into_iter().filter(named).collect()
     }
 
-    /// Waits until a process is alive and belongs to this test. It checks more than once, because the environment of a process
-    /// cannot be read during its exec.
+    /// Waits until a process is alive and belongs to this test. It checks more than once, because the environment of a
+    /// process cannot be read during its exec.
     #[track_caller]
     pub(crate) fn has(&self, pid: u32) {
         look_for("living process", || self.owns(pid).then_some(()));

@@ -1,5 +1,5 @@
-//! Shared by the tests: a deadline for every wait, a folder for files, recorded output, and observation of processes that are
-//! not child processes of the test.
+//! Shared by the tests: a deadline for every wait, a folder for files, recorded output, and observation of processes
+//! that are not child processes of the test.
 
 use liveoak_process::{CommandLine, OutputLine, Process, Stream};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
