@@ -109,9 +109,8 @@ impl ChildSetup {
         }
         rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
         if rustix::process::getppid() != Some(self.parent) {
-            // The parent died before the parent-death signal was set: no error can be reported, and nothing would kill
-            // us. SAFETY: `_exit` is async-signal-safe and runs no code of the forked copy (destructors, exit
-            // handlers).
+            // The parent died before the parent-death signal was set: no error can be reported, and nothing would kill us.
+            // SAFETY: `_exit` is async-signal-safe and runs no code of the forked copy (destructors, exit handlers).
             unsafe { libc::_exit(127) };
         }
         if let Some((pipe, slot)) = self.guardian {
