@@ -1,23 +1,22 @@
-//! Liveoak beside what one writes by hand on Tokio: a million idle children, their start, memory and stop, and
+//! Compares Liveoak with a hand-written Tokio program: start, memory and stop of up to a million idle children, and
 //! restarts without backoff.
 //!
-//! Each figure is measured in a process of its own, so that memory is that of one run. The figures of both sides are
-//! taken in turn and the medians are shown. Run by `cargo xtask bench`.
+//! Each run is a process of its own, so that its memory is measured alone. The runs of both sides alternate, and the
+//! medians are printed. Run by `cargo xtask bench`. Its figures are for comparison of both sides on one machine only.
 //!
-//! Both sides, ours more, pass memory between two cores, and on a virtual machine that may cost ten times as much from one
-//! second to the next, as the host moves the cores about. So the way between the cores is measured before every run
-//! and shown beside the figures.
+//! Both sides, Liveoak more, pass memory between two cores. On a virtual machine that may cost ten times as much from
+//! one second to the next, because the host moves the cores. So the round trip between two cores is measured before
+//! every run and printed with the figures.
 #![expect(clippy::print_stdout, clippy::print_stderr, clippy::exit, reason = "a program for people")]
 
 mod measure;
 
 use std::process::{Command, ExitCode};
 
-/// How many children, and how often each figure is taken; the median counts. What takes a millisecond is taken more often
-/// than what takes a second.
+/// The numbers of children, and how often each is measured. Short runs are repeated more often than long ones.
 const SIZES: [(usize, usize); 4] = [(1_000, 41), (10_000, 25), (100_000, 15), (1_000_000, 9)];
 
-/// The cores count as near when the way between them takes at most this many times the shortest that was seen.
+/// Two cores count as near if their round trip takes at most this many times the shortest one measured.
 const NEAR: f64 = 2.5;
 
 fn main() -> ExitCode {
@@ -42,10 +41,10 @@ fn usage() -> ExitCode {
     ExitCode::from(2)
 }
 
-/// Start, bytes, stop, restart; and how long a word takes from core to core and back.
+/// The figures of one run: start, bytes, stop, restart, and the round trip between two cores.
 type Row = [f64; 5];
 
-/// The runs of one size: of the other side, and ours.
+/// The runs of one size: of `TaskTracker`, and of Liveoak.
 struct Runs {
     size: usize,
     sides: [Vec<Row>; 2],
@@ -60,17 +59,15 @@ fn all(sizes: &[(usize, usize)]) -> ExitCode {
     let runs: Vec<Runs> = sizes.iter().map(measure).collect();
     let trips = runs.iter().flat_map(|runs| runs.sides.iter().flatten()).map(|row| row[4]);
     let near = NEAR * trips.fold(f64::INFINITY, f64::min);
-    println!("medians of runs taken in turn; ns per child, bytes per child, ns per restart");
+    println!("medians of alternating runs; ns per child, bytes per child, ns per restart");
     table("all runs", &runs, |_| true);
-    table(&format!("runs with near cores (there and back within {near:.0} ns)"), &runs, |row| row[4] <= near);
+    table(&format!("runs with near cores (round trip within {near:.0} ns)"), &runs, |row| row[4] <= near);
     ExitCode::SUCCESS
 }
 
 fn table(title: &str, runs: &[Runs], counts: impl Fn(&Row) -> bool) {
     println!("\n{title}\n");
-    println!(
-        "| children | what | runs | start ns | memory B | stop ns | restart ns | core to core and back ns |"
-    );
+    println!("| children | what | runs | start ns | memory B | stop ns | restart ns | core round trip ns |");
     println!("|---:|---|---:|---:|---:|---:|---:|---:|");
     for Runs { size, sides } in runs {
         let rows = sides.each_ref().map(|rows| rows.iter().copied().filter(&counts).collect::<Vec<Row>>());
@@ -90,7 +87,7 @@ fn table(title: &str, runs: &[Runs], counts: impl Fn(&Row) -> bool) {
     }
 }
 
-/// One run of one side in a process of its own.
+/// Measures one side once, in a process of its own.
 fn round(what: &str, size: usize) -> Row {
     let program = std::env::current_exe().unwrap_or_else(|error| fail(&error.to_string()));
     let output = Command::new(program)

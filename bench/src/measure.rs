@@ -1,7 +1,7 @@
-//! One measurement of one side: start `n` idle children, weigh them, restart some, stop them all.
+//! Measures one side once: starts `n` idle children, measures their memory, restarts a failing child, stops all.
 //!
-//! Both sides run the same body on the same runtime: wait until asked to stop, then return. "Started" means that every
-//! body has been polled; "stopped" that every body is gone and its owner knows it.
+//! Both sides run the same body on the same runtime: it waits until it is asked to stop, then returns. "Started" means
+//! that every body has been polled; "stopped" means that every body was dropped and the owner has been notified.
 
 use liveoak::{Group, Limit, Supervisor};
 use std::sync::Arc;
@@ -10,17 +10,19 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// How many restarts are measured.
+/// The number of measured restarts.
 const RESTARTS: u64 = 200_000;
 
-/// How many children are started, restarted and stopped before the run that counts.
+/// The number of children, and of restarts, in the run before the one that counts.
 const WARM_UP: usize = 50;
 
-/// How often a word is sent from one core to the other and back, and how often that is done.
+/// The number of round trips between two cores in one measurement.
 const ROUND_TRIPS: u64 = 500;
-const STRETCHES: u64 = 41;
 
-/// Figures as text: start ns, bytes, stop ns (each per child), restart ns, core to core and back ns.
+/// The number of such measurements, of which the median counts.
+const MEASUREMENTS: u64 = 41;
+
+/// Returns the figures as text: start ns, bytes, stop ns (each per child), restart ns, core round trip ns.
 pub(crate) fn one(what: &str, n: usize) -> String {
     let built = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = match built {
@@ -42,7 +44,7 @@ pub(crate) fn one(what: &str, n: usize) -> String {
     }
 }
 
-/// Once with few, so that the threads are there and the code is in memory; then the run that counts.
+/// Runs `side` with few children, so that threads exist and code is in memory, and then the run that counts.
 async fn warm<F: Future<Output = [f64; 4]>>(side: impl Fn(usize, u64) -> F, n: usize) -> [f64; 4] {
     side(WARM_UP, WARM_UP as u64).await;
     side(n, RESTARTS).await
@@ -65,7 +67,7 @@ async fn bare(n: usize, restarts: u64) -> [f64; 4] {
     let start = per(began.elapsed(), n as u64);
     let bytes = resident().saturating_sub(before) as f64 / n as f64;
 
-    // A restart loop by hand: spawn, join, look at the outcome, spawn again.
+    // A hand-written restart loop: spawn, join, check the result, spawn again.
     let began = Instant::now();
     let mut failures = 0;
     while failures < restarts {
@@ -131,7 +133,7 @@ async fn ours(n: usize, restarts: u64) -> [f64; 4] {
     }
     until(|| attempts.load(Ordering::Relaxed) > restarts).await;
     let restart = per(began.elapsed(), restarts);
-    // As on the other side, only the idle ones are left.
+    // The stop must include the idle children only, as on the other side.
     if let Err(refusal) = tree.stop_child("/bench/failing").await {
         panic!("{refusal}");
     }
@@ -143,8 +145,8 @@ async fn ours(n: usize, restarts: u64) -> [f64; 4] {
     [start, bytes, stop, restart]
 }
 
-/// The time from one thread to another and back, through one word of memory: the median of many stretches, since the
-/// threads have to come to two cores first.
+/// Returns the time of a round trip from one thread to another through one word of memory. It is the median of many
+/// measurements, because at first both threads may be on one core.
 fn between_cores() -> f64 {
     let word = AtomicU64::new(0);
     let wait_for = |value| {
@@ -152,25 +154,25 @@ fn between_cores() -> f64 {
             std::hint::spin_loop();
         }
     };
-    let mut stretches: Vec<f64> = Vec::new();
+    let mut measurements: Vec<f64> = Vec::new();
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            for trip in 0..STRETCHES * ROUND_TRIPS {
+            for trip in 0..MEASUREMENTS * ROUND_TRIPS {
                 wait_for(2 * trip + 1);
                 word.store(2 * trip + 2, Ordering::Release);
             }
         });
-        for stretch in 0..STRETCHES {
+        for measurement in 0..MEASUREMENTS {
             let began = Instant::now();
-            for trip in stretch * ROUND_TRIPS..(stretch + 1) * ROUND_TRIPS {
+            for trip in measurement * ROUND_TRIPS..(measurement + 1) * ROUND_TRIPS {
                 word.store(2 * trip + 1, Ordering::Release);
                 wait_for(2 * trip + 2);
             }
-            stretches.push(per(began.elapsed(), ROUND_TRIPS));
+            measurements.push(per(began.elapsed(), ROUND_TRIPS));
         }
     });
-    stretches.sort_by(f64::total_cmp);
-    stretches[stretches.len() / 2]
+    measurements.sort_by(f64::total_cmp);
+    measurements[measurements.len() / 2]
 }
 
 async fn until(done: impl Fn() -> bool) {
@@ -183,7 +185,7 @@ fn per(time: Duration, count: u64) -> f64 {
     time.as_nanos() as f64 / count as f64
 }
 
-/// Resident memory of this process in bytes (proc(5), `statm`, second field, in pages of 4 KiB).
+/// Returns the resident memory of this process in bytes (proc(5), `statm`, second field, in pages of 4 KiB).
 fn resident() -> usize {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     statm.split_whitespace().nth(1).and_then(|pages| pages.parse::<usize>().ok()).unwrap_or(0) * 4096

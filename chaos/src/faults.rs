@@ -1,8 +1,10 @@
-//! What is done to the programs and to `liveoak`, step by step of the plan.
+//! Injects the faults of the plan into the programs and into `liveoak`, and records what was injected.
+//!
+//! What the faults must lead to is not decided here but in `verify.rs`.
 
-use crate::log::Log;
-use crate::place::{Place, send};
-use crate::plan::{Harm, Step, Whom, step};
+use crate::log::RunLog;
+use crate::plan::{Fault, Step, Target, step};
+use crate::sandbox::{Sandbox, send};
 use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
 use std::collections::{BTreeMap, VecDeque};
 use std::fs;
@@ -10,173 +12,174 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// A guardian that dies younger than this did not work, `liveoak` thinks, and after five of them it starts no more.
-const GROWN_UP: Duration = Duration::from_secs(6);
+/// The age from which a guardian may be killed again without being counted. For `liveoak` a guardian that dies earlier
+/// did not work, and after five of them in a row it starts no more.
+const GUARDIAN_MIN_AGE: Duration = Duration::from_secs(6);
 
-/// So many may die young in a row.
-const YOUNG_DEATHS: u32 = 2;
+/// How many guardians in a row are killed before that age.
+const MAX_EARLY_DEATHS: u32 = 2;
 
-/// So long `liveoak` is left in peace by each fault of its own before the same comes again: it says so truthfully when it
-/// could look at nothing for the two seconds after which it writes a killed program off.
-const AIR: Duration = Duration::from_millis(300);
+/// The pause between two equal faults of `liveoak` itself. Without it `liveoak` might be unable to look at a killed
+/// program for two seconds, and would then rightly report it as abandoned.
+const RECOVERY_TIME: Duration = Duration::from_millis(300);
 
-/// So many steps are shown of a run that failed.
+/// How many of the last steps are printed after a failure.
 const SHOWN: usize = 30;
 
-/// A signal that ends processes, sent to one of an attempt.
+/// A signal that ends a process, sent to a process of an attempt.
 #[derive(Clone, Debug)]
-pub(crate) struct Blow {
+pub(crate) struct SentSignal {
     pub(crate) signal: &'static str,
     pub(crate) leader: bool,
 }
 
-/// What was done.
+/// The record of the injected faults.
 #[derive(Default)]
-pub(crate) struct Done {
-    /// How much of each.
+pub(crate) struct InjectedFaults {
+    /// How often each fault was injected.
     pub(crate) counts: BTreeMap<&'static str, u32>,
-    /// By program and attempt, counted from 1 over those that ran.
-    pub(crate) blows: BTreeMap<(String, usize), Vec<Blow>>,
-    /// The last steps.
+    /// The signals, by program and attempt. Attempts that ran are counted from 1.
+    pub(crate) signals: BTreeMap<(String, usize), Vec<SentSignal>>,
+    /// The last steps, as text.
     pub(crate) steps: VecDeque<String>,
 }
 
-/// What must be undone when its time is over.
+/// What must be undone after a fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Undo {
     Resume(u32),
     Files,
     Processes,
-    Listen,
+    ResumeOutput,
 }
 
-/// Does harm to one run of `liveoak`.
+/// Injects faults into one run of `liveoak`.
 pub(crate) struct Faults<'a> {
-    place: &'a Place,
+    sandbox: &'a Sandbox,
     liveoak: u32,
-    log: &'a Log,
-    /// The limits of files and processes that it had at first.
+    log: &'a RunLog,
+    /// The limits of open files and processes at the start of the run.
     limits: [Rlimit; 2],
-    /// None is at the end.
+    /// The time of each undo; `None` means at the end of the run.
     undo: Vec<(Option<Instant>, Undo)>,
-    /// What was undone, and when.
+    /// What was undone lately, and when.
     undone: Vec<(Undo, Instant)>,
-    /// How many guardians died young in a row.
-    young_deaths: u32,
-    done: Done,
+    /// How many guardians in a row were killed before [`GUARDIAN_MIN_AGE`].
+    early_deaths: u32,
+    injected: InjectedFaults,
 }
 
 impl<'a> Faults<'a> {
-    pub(crate) fn new(place: &'a Place, liveoak: u32, log: &'a Log) -> Self {
+    pub(crate) fn new(sandbox: &'a Sandbox, liveoak: u32, log: &'a RunLog) -> Self {
         let limits = ["Max open files", "Max processes"].map(|title| limit(liveoak, title));
         Self {
-            place,
+            sandbox,
             liveoak,
             log,
             limits,
             undo: vec![],
             undone: vec![],
-            young_deaths: 0,
-            done: Done::default(),
+            early_deaths: 0,
+            injected: InjectedFaults::default(),
         }
     }
 
-    /// Does what the plan says for as long as `goes_on` holds, and undoes all of it that lasts.
-    pub(crate) fn harm(mut self, seed: u64, part: u64, goes_on: impl Fn() -> bool) -> Done {
+    /// Injects the plan's faults while `goes_on` returns `true`, then undoes all faults that still last.
+    pub(crate) fn inject(mut self, seed: u64, part: u64, goes_on: impl Fn() -> bool) -> InjectedFaults {
         for number in 0.. {
             if !goes_on() {
                 break;
             }
-            let Step { harm, rest } = step(seed, part, number);
-            let what = self.strike(&harm);
-            *self.done.counts.entry(what).or_default() += 1;
-            if self.done.steps.len() == SHOWN {
-                self.done.steps.pop_front();
+            let Step { fault, pause } = step(seed, part, number);
+            let what = self.inject_one(&fault);
+            *self.injected.counts.entry(what).or_default() += 1;
+            if self.injected.steps.len() == SHOWN {
+                self.injected.steps.pop_front();
             }
-            self.done.steps.push_back(format!("step {number}: {}: {what}", Step { harm, rest }));
+            self.injected.steps.push_back(format!("step {number}: {}: {what}", Step { fault, pause }));
             self.undo_what_is_over(false);
-            thread::sleep(rest);
+            thread::sleep(pause);
         }
         self.undo_what_is_over(true);
-        self.done
+        self.injected
     }
 
-    fn strike(&mut self, harm: &Harm) -> &'static str {
-        let own = match harm {
-            Harm::StarveFiles(_) => Some(Undo::Files),
-            Harm::StarveProcesses(_) => Some(Undo::Processes),
-            Harm::SuspendLiveoak(_) => Some(Undo::Resume(self.liveoak)),
+    fn inject_one(&mut self, fault: &Fault) -> &'static str {
+        let own = match fault {
+            Fault::StarveFiles(_) => Some(Undo::Files),
+            Fault::StarveProcesses(_) => Some(Undo::Processes),
+            Fault::SuspendLiveoak(_) => Some(Undo::Resume(self.liveoak)),
             _ => None,
         };
-        if own.is_some_and(|own| !self.has_air(&own)) {
-            return "let liveoak have some air";
+        if own.is_some_and(|own| !self.may_inject(&own)) {
+            return "skipped, because liveoak is recovering";
         }
         let open = || lowest_free_descriptor(self.liveoak);
-        match harm {
-            Harm::Kill(name, whom) => {
-                self.signal(name, *whom, Signal::KILL, "SIGKILL").map_or("was not there", |_| "killed")
+        match fault {
+            Fault::Kill(name, target) => {
+                self.signal(name, *target, Signal::KILL, "SIGKILL").map_or("was not there", |_| "killed")
             }
-            Harm::Terminate(name, whom) => self
-                .signal(name, *whom, Signal::TERM, "SIGTERM")
-                .map_or("was not there", |_| "told to terminate"),
-            Harm::Suspend(name, whom, time) => match self.signal(name, *whom, Signal::STOP, "") {
+            Fault::Terminate(name, target) => self
+                .signal(name, *target, Signal::TERM, "SIGTERM")
+                .map_or("was not there", |_| "sent SIGTERM"),
+            Fault::Suspend(name, target, time) => match self.signal(name, *target, Signal::STOP, "") {
                 Some(pid) => self.until(*time, Undo::Resume(pid), "suspended"),
                 None => "was not there",
             },
-            Harm::SuspendLiveoak(time) => {
+            Fault::SuspendLiveoak(time) => {
                 send(self.liveoak, Signal::STOP);
                 self.until(Some(*time), Undo::Resume(self.liveoak), "suspended liveoak itself")
             }
-            Harm::StarveFiles(time) => {
+            Fault::StarveFiles(time) => {
                 self.allow(Resource::Nofile, Rlimit { current: Some(open()), ..self.limits[0] });
                 self.until(Some(*time), Undo::Files, "left liveoak no file descriptors")
             }
-            Harm::StarveProcesses(time) => {
+            Fault::StarveProcesses(time) => {
                 self.allow(Resource::Nproc, Rlimit { current: Some(1), ..self.limits[1] });
                 self.until(Some(*time), Undo::Processes, "left liveoak no processes")
             }
-            Harm::Deafen(time) => {
-                self.log.deaf.store(true, Ordering::Relaxed);
-                self.until(Some(*time), Undo::Listen, "left the output unread")
+            Fault::PauseOutput(time) => {
+                self.log.output_paused.store(true, Ordering::Relaxed);
+                self.until(Some(*time), Undo::ResumeOutput, "left the output unread")
             }
-            Harm::KillGuardian => self.kill_guardian(),
+            Fault::KillGuardian => self.kill_guardian(),
         }
     }
 
-    fn has_air(&self, own: &Undo) -> bool {
-        let lately = |(undone, at): &(Undo, Instant)| undone == own && at.elapsed() < AIR;
+    fn may_inject(&self, own: &Undo) -> bool {
+        let lately = |(undone, at): &(Undo, Instant)| undone == own && at.elapsed() < RECOVERY_TIME;
         !self.undo.iter().any(|(_, undo)| undo == own) && !self.undone.iter().any(lately)
     }
 
-    /// Sends a signal to a process of the program's group, and writes it down if it is one that ends.
-    fn signal(&mut self, name: &str, whom: Whom, signal: Signal, ending: &'static str) -> Option<u32> {
-        let (attempt, leader) = self.place.leader(name)?;
-        let target = match whom {
-            Whom::Leader => leader.pid,
-            Whom::Member(number) => {
-                let mut group = self.place.processes();
+    /// Sends a signal to a process of the program's process group. Records it if it ends the process.
+    fn signal(&mut self, name: &str, target: Target, signal: Signal, ending: &'static str) -> Option<u32> {
+        let (attempt, leader) = self.sandbox.leader(name)?;
+        let target = match target {
+            Target::Leader => leader.pid,
+            Target::Member(number) => {
+                let mut group = self.sandbox.processes();
                 group.retain(|process| process.group == leader.pid);
                 group.get(usize::try_from(number).ok()? % group.len().max(1))?.pid
             }
         };
         if !ending.is_empty() {
-            let blow = Blow { signal: ending, leader: target == leader.pid };
-            self.done.blows.entry((name.to_owned(), attempt)).or_default().push(blow);
+            let signal = SentSignal { signal: ending, leader: target == leader.pid };
+            self.injected.signals.entry((name.to_owned(), attempt)).or_default().push(signal);
         }
         send(target, signal);
         Some(target)
     }
 
-    /// `liveoak` starts another. If it could not, the next program that it starts brings one.
+    /// Kills the guardian. `liveoak` then starts another, at the latest with its next program.
     fn kill_guardian(&mut self) -> &'static str {
-        let Some(guardian) = self.place.guardians().into_iter().next() else {
+        let Some(guardian) = self.sandbox.guardians().into_iter().next() else {
             return "found no guardian";
         };
-        let young_deaths = if guardian.age() < GROWN_UP { self.young_deaths + 1 } else { 0 };
-        if young_deaths > YOUNG_DEATHS {
-            return "spared the guardian, which was too young";
+        let early_deaths = if guardian.age() < GUARDIAN_MIN_AGE { self.early_deaths + 1 } else { 0 };
+        if early_deaths > MAX_EARLY_DEATHS {
+            return "skipped, because the guardian is too young";
         }
-        self.young_deaths = young_deaths;
+        self.early_deaths = early_deaths;
         send(guardian.pid, Signal::KILL);
         "killed the guardian"
     }
@@ -194,32 +197,33 @@ impl<'a> Faults<'a> {
             if self.undo.iter().any(|(_, later)| *later == undo) {
                 continue;
             }
-            self.undone.retain(|(_, at)| at.elapsed() < AIR);
+            self.undone.retain(|(_, at)| at.elapsed() < RECOVERY_TIME);
             self.undone.push((undo.clone(), Instant::now()));
             match undo {
-                Undo::Resume(pid) if pid == self.liveoak || self.place.process(pid).is_some() => {
+                Undo::Resume(pid) if pid == self.liveoak || self.sandbox.process(pid).is_some() => {
                     send(pid, Signal::CONT);
                 }
                 Undo::Resume(_) => {}
                 Undo::Files => self.allow(Resource::Nofile, self.limits[0]),
                 Undo::Processes => self.allow(Resource::Nproc, self.limits[1]),
-                Undo::Listen => self.log.deaf.store(false, Ordering::Relaxed),
+                Undo::ResumeOutput => self.log.output_paused.store(false, Ordering::Relaxed),
             }
         }
     }
 
-    /// The hard limit stays as it is: not everybody could raise it again.
+    /// Sets a soft limit of `liveoak`. The hard limit stays, because an ordinary user could not raise it again.
     fn allow(&self, resource: Resource, limit: Rlimit) {
         let pid = i32::try_from(self.liveoak).ok().and_then(Pid::from_raw);
-        // Without a number it would be about ourselves.
+        // Without a process id the call would change the limits of this program.
         if pid.is_none() || prlimit(pid, resource, limit).is_ok() {
             return;
         }
-        // Not every root may do this to others, but they may do it to themselves. On one that is dead it has no effect.
+        // Root without all capabilities may not change the limits of another user's process. The user of that process
+        // may, so `prlimit` runs as that user. If the process is dead, this has no effect.
         let option = if resource == Resource::Nofile { "nofile" } else { "nproc" };
         let word = |limit: Option<u64>| limit.map_or("unlimited".to_owned(), |limit| limit.to_string());
         let option = format!("--{option}={}:{}", word(limit.current), word(limit.maximum));
-        self.place.as_liveoak(&["prlimit", "--pid", &self.liveoak.to_string(), &option]);
+        self.sandbox.as_liveoak(&["prlimit", "--pid", &self.liveoak.to_string(), &option]);
     }
 }
 
@@ -230,7 +234,7 @@ fn limit(pid: u32, title: &str) -> Rlimit {
     Rlimit { current: words.next().flatten(), maximum: words.next().flatten() }
 }
 
-/// With this as its limit a program can open nothing.
+/// Returns the number of the lowest free descriptor. With this as its limit a program cannot open anything.
 fn lowest_free_descriptor(pid: u32) -> u64 {
     let entries = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten();
     let open: Vec<u64> = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();

@@ -1,4 +1,8 @@
-//! What `liveoak up` says: its log, folded into the life of each child, and the output of the programs.
+//! Reads both streams of `liveoak up`: the events of its log, from which it builds the history of each child, and the
+//! output of the programs.
+//!
+//! It reports events that cannot be true in themselves. Whether they agree with the injected faults is decided in
+//! `verify.rs`.
 
 use crate::output::Output;
 use crate::programs::names;
@@ -10,35 +14,36 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// Events that leave a child doing what it did.
-const ASIDE: [&str; 5] = ["health", "group-restart", "gave-up", "start-failed", "auto-shutdown"];
+/// Events that do not change what a child is doing.
+const IGNORED: [&str; 5] = ["health", "group-restart", "gave-up", "start-failed", "auto-shutdown"];
 
-/// So many lines are shown of a run that failed.
+/// How many of the last lines are printed after a failure.
 const SHOWN: usize = 40;
 
-/// What was said so far.
+/// The events so far.
 #[derive(Default)]
-pub(crate) struct Told {
-    /// By path.
-    pub(crate) lives: BTreeMap<String, Life>,
-    /// The number of the last event, and what it was.
+pub(crate) struct EventLog {
+    /// The histories of the children, by path.
+    pub(crate) histories: BTreeMap<String, ChildHistory>,
+    /// The number of the last event.
     last: u64,
+    /// The path and name of the last event.
     pub(crate) last_event: String,
-    /// That `steady1` was told to be stopping too early, if that was for good.
+    /// The error that `steady1` is stopping too early. It counts only if `steady1` does stop.
     early_stop: Option<String>,
-    /// What cannot be true.
-    pub(crate) wrong: Vec<String>,
-    /// The last lines, for the reader of a failure.
+    /// All errors found so far.
+    pub(crate) errors: Vec<String>,
+    /// The last lines, printed after a failure.
     pub(crate) lines: VecDeque<String>,
 }
 
-/// What was told of one child.
+/// The events of one child.
 #[derive(Default)]
-pub(crate) struct Life {
-    /// The last event that says what it is doing.
+pub(crate) struct ChildHistory {
+    /// The last event that changed what the child is doing.
     pub(crate) doing: String,
     pub(crate) attempts: Vec<Attempt>,
-    /// How far its stop had to go.
+    /// The stop stage of its last stop.
     pub(crate) stage: Option<String>,
 }
 
@@ -46,7 +51,7 @@ pub(crate) struct Life {
 pub(crate) struct Attempt {
     pub(crate) ready: bool,
     pub(crate) killed: bool,
-    /// It ended in the stop of the tree.
+    /// `true` if it ended during the stop of the tree.
     pub(crate) stopped: bool,
     pub(crate) exit: Option<String>,
 }
@@ -57,8 +62,8 @@ impl Attempt {
     }
 }
 
-impl Life {
-    /// How many attempts came to run.
+impl ChildHistory {
+    /// Returns how many attempts became ready.
     pub(crate) fn ran(&self) -> usize {
         self.attempts.iter().filter(|attempt| attempt.ready).count()
     }
@@ -66,32 +71,32 @@ impl Life {
 
 /// Reads both streams of one run.
 #[derive(Clone, Default)]
-pub(crate) struct Log {
-    told: Arc<Mutex<Told>>,
+pub(crate) struct RunLog {
+    events: Arc<Mutex<EventLog>>,
     output: Arc<Mutex<Output>>,
-    /// Whether the output of the programs is not read for now.
-    pub(crate) deaf: Arc<AtomicBool>,
+    /// `true` while the output of the programs is not read.
+    pub(crate) output_paused: Arc<AtomicBool>,
 }
 
-impl Log {
-    pub(crate) fn told(&self) -> MutexGuard<'_, Told> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+impl RunLog {
+    pub(crate) fn events(&self) -> MutexGuard<'_, EventLog> {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn output(&self) -> MutexGuard<'_, Output> {
         self.output.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether something is known to be wrong already: there is no need to go on.
-    pub(crate) fn is_wrong(&self) -> bool {
-        !self.told().wrong.is_empty() || !self.output().wrong.is_empty()
+    /// Returns `true` if an error was found already, so that the run can end.
+    pub(crate) fn has_errors(&self) -> bool {
+        !self.events().errors.is_empty() || !self.output().errors.is_empty()
     }
 
-    /// Both threads end with their streams.
+    /// Starts two threads that read the streams to their ends.
     pub(crate) fn read(&self, stdout: ChildStdout, stderr: ChildStderr) -> Vec<JoinHandle<()>> {
         let (log, output) = (self.clone(), self.clone());
         let events = move || {
-            BufReader::new(stderr).lines().map_while(Result::ok).for_each(|line| log.told().line(line));
+            BufReader::new(stderr).lines().map_while(Result::ok).for_each(|line| log.events().line(line));
         };
         vec![thread::spawn(events), thread::spawn(move || output.drain(stdout))]
     }
@@ -101,17 +106,17 @@ impl Log {
         while let Ok(1..) = stdout.read_until(b'\n', &mut line) {
             self.output().line(String::from_utf8_lossy(&line).trim_end_matches('\n'));
             line.clear();
-            while self.deaf.load(Ordering::Relaxed) {
+            while self.output_paused.load(Ordering::Relaxed) {
                 thread::sleep(Duration::from_millis(10));
             }
         }
     }
 }
 
-impl Told {
-    /// What a program is doing.
-    pub(crate) fn life(&self, name: &str) -> Option<&Life> {
-        self.lives.get(&format!("/chaos/{name}"))
+impl EventLog {
+    /// Returns the history of a program.
+    pub(crate) fn history(&self, name: &str) -> Option<&ChildHistory> {
+        self.histories.get(&format!("/chaos/{name}"))
     }
 
     fn line(&mut self, line: String) {
@@ -119,7 +124,7 @@ impl Told {
         let text = |key: &str| value[key].as_str().unwrap_or_default();
         if let Some(number) = value["number"].as_u64() {
             if number != self.last + 1 {
-                self.wrong.push(format!("event {number} follows event {}", self.last));
+                self.errors.push(format!("event {number} follows event {}", self.last));
             }
             self.last = number;
             self.last_event = format!("{} {}", text("path"), text("event"));
@@ -132,37 +137,37 @@ impl Told {
     }
 
     fn event(&mut self, path: &str, event: &str, message: &str) {
-        if ASIDE.contains(&event) {
+        if IGNORED.contains(&event) {
             return;
         }
         if let Some(what) = self.against_order(path, event) {
             if event == "starting" {
-                self.wrong.push(what);
+                self.errors.push(what);
             } else {
                 self.early_stop = Some(what);
             }
         }
         match (path, event) {
-            ("/chaos/steady1", "stopped") => self.wrong.extend(self.early_stop.take()),
+            ("/chaos/steady1", "stopped") => self.errors.extend(self.early_stop.take()),
             ("/chaos/steady1", "starting") => self.early_stop = None,
             _ => {}
         }
-        let life = self.lives.entry(path.to_owned()).or_default();
-        if !may_follow(&life.doing, event) {
-            self.wrong.push(format!("{path} was told to be {event} after {:?}", life.doing));
+        let history = self.histories.entry(path.to_owned()).or_default();
+        if !may_follow(&history.doing, event) {
+            self.errors.push(format!("{path}: event {event} must not follow {:?}", history.doing));
         }
-        let before = std::mem::replace(&mut life.doing, event.to_owned());
+        let before = std::mem::replace(&mut history.doing, event.to_owned());
         let what = message.strip_prefix(path).and_then(|rest| rest.strip_prefix(": ")).unwrap_or_default();
         if event == "starting" {
-            life.attempts.push(Attempt::default());
-            if what != format!("starting, attempt {}", life.attempts.len()) {
-                self.wrong.push(format!("attempt {} of {path} is told as {what}", life.attempts.len()));
+            history.attempts.push(Attempt::default());
+            if what != format!("starting, attempt {}", history.attempts.len()) {
+                self.errors.push(format!("attempt {} of {path} is logged as {what}", history.attempts.len()));
             }
         }
         if event == "stopped" {
-            life.stage = Some(what.trim_start_matches("stopped (").trim_end_matches(')').to_owned());
+            history.stage = Some(what.trim_start_matches("stopped (").trim_end_matches(')').to_owned());
         }
-        let Some(attempt) = life.attempts.last_mut() else { return };
+        let Some(attempt) = history.attempts.last_mut() else { return };
         match event {
             "ready" => attempt.ready = true,
             "stopped" => attempt.stopped = before == "exited",
@@ -172,21 +177,24 @@ impl Told {
         }
     }
 
-    /// The followers start when `steady1` is ready, and it is stopped when they are gone. (What is left of it after its own
-    /// end is stopped as well: that it was asked to stop for good is seen when it has.)
+    /// Returns an error if an event breaks the order: the followers must start after `steady1` is ready, and stop
+    /// before it.
+    ///
+    /// A `stopping` event of `steady1` alone is no proof: there is one too when the rest of its process group is
+    /// stopped after its own end. So that error counts only when `steady1` has stopped for good.
     fn against_order(&self, path: &str, event: &str) -> Option<String> {
-        let doing = |name: &str| self.life(name).map_or("", |life| life.doing.as_str());
+        let doing = |name: &str| self.history(name).map_or("", |history| history.doing.as_str());
         if path.starts_with("/chaos/follower") && event == "starting" && doing("steady1") != "ready" {
             return Some(format!("{path} starts while /chaos/steady1 is {:?}", doing("steady1")));
         }
-        let followers = names(|sort| sort.name == "follower");
-        let lives = followers.iter().find(|name| doing(name) != "stopped")?;
+        let followers = names(|kind| kind.name == "follower");
+        let running = followers.iter().find(|name| doing(name) != "stopped")?;
         let early = path == "/chaos/steady1" && event == "stopping";
-        early.then(|| format!("{path} is stopped while {lives} is {:?}", doing(lives)))
+        early.then(|| format!("{path} is stopped while {running} is {:?}", doing(running)))
     }
 }
 
-/// Whether a child that was told to be `before` can then be told to be `event`.
+/// Returns `true` if `event` may follow the event `before` of the same child.
 fn may_follow(before: &str, event: &str) -> bool {
     match event {
         "waiting" => matches!(before, "" | "exited" | "backing-off"),
@@ -197,7 +205,7 @@ fn may_follow(before: &str, event: &str) -> bool {
         "exited" => matches!(before, "starting" | "ready" | "stopping" | "killed"),
         "backing-off" => before == "exited",
         "stopped" => matches!(before, "waiting" | "exited" | "backing-off"),
-        // Nothing else happens to these programs.
+        // No other event is possible for these programs.
         _ => false,
     }
 }

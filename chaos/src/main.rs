@@ -1,27 +1,29 @@
-//! `liveoak up` with fifty real programs, while their processes are killed and suspended, a small file system and the
-//! pipes fill up, and file descriptors and processes run out; and at the end everything must be there again, all that
-//! was told must be so, and then all must be gone without a trace.
+//! Tests `liveoak up` with fifty real programs and injected faults.
 //!
-//! - [`plan`]: what is done when, from the seed
-//! - [`faults`]: doing it
-//! - [`programs`] and [`place`]: the fifty, and where they run
-//! - [`log`], [`output`] and [`eyes`]: what `liveoak` says, what its programs say, and what is there
-//! - [`truth`]: whether these agree
-//! - [`run`]: the order of things
+//! Processes are killed and suspended, a small file system and the pipes fill up, and file descriptors and processes
+//! run out. At the end all programs must run again, the log must agree with what was done, and after the stop no
+//! process may be left.
 //!
-//! Only processes that carry the mark of this run are touched, and only limits of `liveoak up` and its programs are
-//! changed. Run by `cargo xtask chaos`.
+//! - [`plan`]: which fault comes when, computed from the seed
+//! - [`faults`]: injects the faults
+//! - [`programs`] and [`sandbox`]: the fifty programs, and the folder in which they run
+//! - [`log`], [`output`] and [`overlap`]: observe the log, the output of the programs, and the processes
+//! - [`verify`]: compares these observations with the injected faults
+//! - [`run`]: the order of steps
+//!
+//! Only processes that carry the mark of this run are signalled, and only limits of `liveoak up` and its programs are
+//! changed. Run by `cargo xtask chaos`. For tests of one behaviour at a time see the tests of `liveoak-cli`.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for people")]
 
-mod eyes;
 mod faults;
 mod log;
 mod output;
-mod place;
+mod overlap;
 mod plan;
 mod programs;
 mod run;
-mod truth;
+mod sandbox;
+mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -29,20 +31,20 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const USAGE: &str = "usage: liveoak-chaos LIVEOAK [--for SECONDS] [--seed NUMBER] [--plan STEPS]";
 
-/// What is to be done.
-struct Task {
+/// The command line.
+struct Options {
     liveoak: PathBuf,
     time: Duration,
     seed: u64,
-    /// So many steps of the plan are only shown.
+    /// If set, this many steps of the plan are printed, and nothing is run.
     plan: Option<u64>,
 }
 
-fn task(mut arguments: impl Iterator<Item = String>) -> Option<Task> {
+fn task(mut arguments: impl Iterator<Item = String>) -> Option<Options> {
     let liveoak = PathBuf::from(arguments.next()?);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let mut task =
-        Task { liveoak, time: Duration::from_secs(120), seed: now.subsec_nanos().into(), plan: None };
+        Options { liveoak, time: Duration::from_secs(120), seed: now.subsec_nanos().into(), plan: None };
     while let Some(option) = arguments.next() {
         let number = arguments.next()?.parse().ok()?;
         match option.as_str() {
@@ -56,7 +58,7 @@ fn task(mut arguments: impl Iterator<Item = String>) -> Option<Task> {
 }
 
 fn main() -> ExitCode {
-    let Some(Task { liveoak, time, seed, plan }) = task(std::env::args().skip(1)) else {
+    let Some(Options { liveoak, time, seed, plan }) = task(std::env::args().skip(1)) else {
         eprintln!("{USAGE}");
         return ExitCode::from(2);
     };
@@ -65,13 +67,15 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     println!(
-        "chaos for {} s; again: cargo xtask chaos --for {} --seed {seed}",
+        "chaos for {} s; to repeat: cargo xtask chaos --for {} --seed {seed}",
         time.as_secs(),
         time.as_secs()
     );
     match run::all(&liveoak, time, seed) {
         Ok(()) => {
-            println!("nothing was lost, nothing is left over, and all that was said was true");
+            println!(
+                "passed: no output was lost unnoticed, no process is left, and the log and the report are true"
+            );
             ExitCode::SUCCESS
         }
         Err(what) => {

@@ -1,35 +1,37 @@
-//! The output of the programs: the loud ones count, and no number may be missing that no note says was lost.
+//! Checks the output of the programs: the `loud` programs print numbers, and no number may be missing unless a note of
+//! `liveoak` says that lines were lost there.
 
 use crate::programs::padding;
 use std::collections::BTreeMap;
 
-/// What was read so far.
+/// The output so far.
 #[derive(Default)]
 pub(crate) struct Output {
     pub(crate) bytes: u64,
-    /// Lines that `liveoak` says it dropped since nobody read them, and those that were missed at such places.
+    /// The number of lines that `liveoak` said were lost.
     pub(crate) lost: u64,
+    /// The number of lines that are missing at such places.
     missed: u64,
-    loud: BTreeMap<String, Count>,
-    /// How often a program said that it can have no more of something.
+    loud: BTreeMap<String, Counter>,
+    /// How often a program printed that a resource is used up.
     pub(crate) refusals: BTreeMap<&'static str, u32>,
-    pub(crate) wrong: Vec<String>,
+    pub(crate) errors: Vec<String>,
 }
 
-/// How far one of them has come.
+/// The state of one `loud` program.
 #[derive(Default)]
-struct Count {
-    /// How many attempts were heard to begin.
+struct Counter {
+    /// The number of attempts that printed their first line.
     begun: usize,
-    /// The number that comes next.
+    /// The next number to expect.
     next: u64,
-    /// The line was cut: its attempt must be over.
+    /// `true` after a cut line: the attempt must have ended.
     cut: bool,
-    /// Something was lost: a later number may come, or another attempt.
+    /// `true` after lost lines: a later number may follow, or a new attempt.
     gap: bool,
 }
 
-/// What programs say when they can have no more, in dash, bash, and the tools.
+/// The messages of dash, bash and the tools when a resource is used up, and the name of the fault.
 const REFUSALS: [(&str, &str); 5] = [
     ("No space left on device", "full disk"),
     ("File too large", "full disk"),
@@ -48,7 +50,7 @@ impl Output {
             return;
         }
         let Some((path, text)) = line.split_once(" | ") else {
-            return self.wrong.push(format!("no program's line on stdout: {line}"));
+            return self.errors.push(format!("a line on stdout without a path: {line}"));
         };
         let name = path.trim_start_matches("/chaos/");
         if !name.starts_with("loud") || text.starts_with(|c: char| c.is_ascii_uppercase()) {
@@ -60,36 +62,36 @@ impl Output {
         }
         let count = self.loud.entry(name.to_owned()).or_default();
         if text.starts_with("from ") {
-            *count = Count { begun: count.begun + 1, next: 1, ..Count::default() };
+            *count = Counter { begun: count.begun + 1, next: 1, ..Counter::default() };
         } else if let Err(what) = count.number(text, &mut self.missed) {
-            self.wrong.push(format!("{name}: {what}"));
+            self.errors.push(format!("{name}: {what}"));
         }
     }
 
-    /// How many attempts of a loud program were heard to begin.
+    /// Returns how many attempts of a `loud` program printed their first line.
     pub(crate) fn begun(&self, name: &str) -> usize {
         self.loud.get(name).map_or(0, |count| count.begun)
     }
 
-    /// The number that a loud program comes to next.
+    /// Returns the number that a `loud` program prints next.
     pub(crate) fn next(&self, name: &str) -> u64 {
         self.loud.get(name).map_or(0, |count| count.next)
     }
 
-    /// All that was wrong, now that no more comes.
+    /// Returns all errors, at the end of the output.
     pub(crate) fn verdict(&self) -> Vec<String> {
-        let mut wrong = self.wrong.clone();
+        let mut errors = self.errors.clone();
         if self.missed > self.lost {
-            wrong.push(format!(
+            errors.push(format!(
                 "{} lines are missing, and only {} were said to be lost",
                 self.missed, self.lost
             ));
         }
-        wrong
+        errors
     }
 }
 
-impl Count {
+impl Counter {
     fn number(&mut self, text: &str, missed: &mut u64) -> Result<(), String> {
         let (digits, rest) = text.split_once(' ').unwrap_or((text, ""));
         let whole = rest.len() == padding().len();
@@ -130,28 +132,31 @@ mod tests {
     }
 
     #[test]
-    fn a_count_without_gaps_is_right_and_a_cut_line_ends_an_attempt() {
+    fn numbers_without_gaps_pass_and_a_cut_line_must_end_an_attempt() {
         assert!(said(&["from 1", "1 +", "2 +", "3 xx", "Killed", "from 2", "1 +", "", "from 3"]).len() == 1);
         assert!(said(&["from 1", "1 +", "2 +", "3 xx", "Killed", "from 2", "1 +"]).is_empty());
     }
 
     #[test]
-    fn a_line_that_is_missing_twice_there_or_cut_in_the_middle_is_seen() {
+    fn a_missing_repeated_or_cut_line_is_an_error() {
         for lines in [["1 +", "3 +"], ["1 +", "1 +"], ["1 xx", "2 +"], ["1 +", "7"]] {
             assert!(!said(&[&["from 1"], &lines[..]].concat()).is_empty(), "{lines:?}");
         }
     }
 
     #[test]
-    fn what_is_missing_is_no_more_than_what_was_said_to_be_lost() {
+    fn no_more_lines_may_be_missing_than_the_notes_say() {
         let mut output = Output::default();
         let padding = padding();
-        for line in ["/chaos/loud1 | from 1", "liveoak: 2 lines were lost here: read too slowly"] {
+        for line in [
+            "/chaos/loud1 | from 1",
+            "liveoak: 2 lines were lost here, because the reader of this output was too slow",
+        ] {
             output.line(line);
         }
         output.line(&format!("/chaos/loud1 | 3 {padding}"));
         assert!(output.verdict().is_empty());
-        output.line("liveoak: 1 line was lost here: read too slowly");
+        output.line("liveoak: 1 line was lost here, because the reader of this output was too slow");
         output.line(&format!("/chaos/loud1 | 6 {padding}"));
         assert_eq!(output.verdict().len(), 1);
     }

@@ -1,27 +1,29 @@
-//! The plan: what is done at each step, from the seed, the part and the number of the step alone. What is there to be
-//! harmed when the step comes changes none of it.
+//! The plan: the fault of each step, computed from the seed, the part and the number of the step.
+//!
+//! It does not depend on which processes exist when the step comes. So a seed always gives the same plan; but what a
+//! fault meets may differ between two runs.
 
 use crate::programs::names;
 use std::fmt;
 use std::time::Duration;
 
-/// How often luck is left aside: at some steps of each so many comes what must have happened in every run.
+/// In each round of this many steps, some steps have fixed faults, so that every run contains them.
 const ROUND: u64 = 300;
 
-/// So long nobody reads the output, when more than `liveoak` keeps is to come.
-const DEAF: Duration = Duration::from_secs(5);
+/// How long the output stays unread so that more is written than `liveoak` buffers.
+const OUTPUT_PAUSE: Duration = Duration::from_secs(5);
 
-/// SplitMix64.
-pub(crate) struct Luck(u64);
+/// The random numbers of one step (SplitMix64).
+pub(crate) struct StepRng(u64);
 
-impl Luck {
-    /// The dice of one step.
+impl StepRng {
+    /// Returns the generator of one step.
     pub(crate) fn of(seed: u64, part: u64, step: u64) -> Self {
-        let mut luck = Self(seed);
+        let mut rng = Self(seed);
         for more in [part, step] {
-            luck.0 = luck.below(u64::MAX) ^ more;
+            rng.0 = rng.below(u64::MAX) ^ more;
         }
-        luck
+        rng
     }
 
     pub(crate) fn below(&mut self, limit: u64) -> u64 {
@@ -37,64 +39,64 @@ impl Luck {
     }
 }
 
-/// Which process of a program's group.
+/// A process of a program's process group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Whom {
+pub(crate) enum Target {
     Leader,
-    /// Counted through the group as it then is.
+    /// The member with this number, modulo the number of members at that time.
     Member(u64),
 }
 
-/// What is done.
+/// A fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Harm {
-    Kill(String, Whom),
-    Terminate(String, Whom),
-    /// For so long; none is until the harm is over.
-    Suspend(String, Whom, Option<Duration>),
-    /// `liveoak` itself: it comes late to everything.
+pub(crate) enum Fault {
+    Kill(String, Target),
+    Terminate(String, Target),
+    /// Suspends a process for this time; `None` means until the end of the run.
+    Suspend(String, Target, Option<Duration>),
+    /// Suspends `liveoak` itself, so that it reacts late to everything.
     SuspendLiveoak(Duration),
-    /// `liveoak` can open nothing.
+    /// `liveoak` cannot open files.
     StarveFiles(Duration),
-    /// `liveoak` can fork nothing.
+    /// `liveoak` cannot fork.
     StarveProcesses(Duration),
-    /// The output of the programs is not read: the pipes fill up.
-    Deafen(Duration),
+    /// The output of `liveoak` is not read, so that the pipes fill up.
+    PauseOutput(Duration),
     KillGuardian,
 }
 
-/// One step: something is done, then nothing for a while.
+/// One step: a fault, then a pause.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Step {
-    pub(crate) harm: Harm,
-    pub(crate) rest: Duration,
+    pub(crate) fault: Fault,
+    pub(crate) pause: Duration,
 }
 
-/// What step `number` of `part` is. In the first part `liveoak` lives on; in the others it is killed, and its guardian
-/// is spared: who kills both at once has killed what would have tidied up.
+/// Returns step `number` of `part`. In the first part `liveoak` stays alive. In the other parts it is killed, so its
+/// guardian is not: the guardian must survive to kill the programs.
 pub(crate) fn step(seed: u64, part: u64, number: u64) -> Step {
-    let (mut luck, all) = (Luck::of(seed, part, number), names(|_| true));
-    let (roll, name) = (luck.below(100), all[luck.below(all.len() as u64) as usize].clone());
-    let (whom, time, rest) = (luck.below(u64::MAX), luck.millis(900), luck.millis(40));
-    let until = (luck.below(3) > 0).then_some(time);
-    let whom = if whom % 2 == 0 { Whom::Leader } else { Whom::Member(whom / 2) };
-    let harm = match (number % ROUND, roll) {
-        (20, _) => Harm::StarveFiles(Duration::from_millis(900)),
-        (45, _) => Harm::StarveProcesses(Duration::from_millis(900)),
-        (65, _) if (number / ROUND).is_multiple_of(2) => Harm::Deafen(DEAF),
-        (90, _) if part == 0 => Harm::KillGuardian,
-        (_, 0..2) => Harm::SuspendLiveoak(time),
-        (_, 2) => Harm::StarveFiles(time),
-        (_, 3) => Harm::StarveProcesses(time),
-        (_, 4..6) => Harm::Deafen(time),
-        (_, 6..60) => Harm::Kill(name, whom),
-        (_, 60..75) => Harm::Terminate(name, whom),
-        _ => Harm::Suspend(name, whom, until),
+    let (mut rng, all) = (StepRng::of(seed, part, number), names(|_| true));
+    let (roll, name) = (rng.below(100), all[rng.below(all.len() as u64) as usize].clone());
+    let (target, time, pause) = (rng.below(u64::MAX), rng.millis(900), rng.millis(40));
+    let until = (rng.below(3) > 0).then_some(time);
+    let target = if target % 2 == 0 { Target::Leader } else { Target::Member(target / 2) };
+    let fault = match (number % ROUND, roll) {
+        (20, _) => Fault::StarveFiles(Duration::from_millis(900)),
+        (45, _) => Fault::StarveProcesses(Duration::from_millis(900)),
+        (65, _) if (number / ROUND).is_multiple_of(2) => Fault::PauseOutput(OUTPUT_PAUSE),
+        (90, _) if part == 0 => Fault::KillGuardian,
+        (_, 0..2) => Fault::SuspendLiveoak(time),
+        (_, 2) => Fault::StarveFiles(time),
+        (_, 3) => Fault::StarveProcesses(time),
+        (_, 4..6) => Fault::PauseOutput(time),
+        (_, 6..60) => Fault::Kill(name, target),
+        (_, 60..75) => Fault::Terminate(name, target),
+        _ => Fault::Suspend(name, target, until),
     };
-    Step { harm, rest }
+    Step { fault, pause }
 }
 
-impl fmt::Display for Whom {
+impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Leader => f.write_str("the leader"),
@@ -105,18 +107,18 @@ impl fmt::Display for Whom {
 
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.harm {
-            Harm::Kill(name, whom) => write!(f, "kill {whom} of {name}"),
-            Harm::Terminate(name, whom) => write!(f, "terminate {whom} of {name}"),
-            Harm::Suspend(name, whom, Some(time)) => write!(f, "suspend {whom} of {name} for {time:?}"),
-            Harm::Suspend(name, whom, None) => write!(f, "suspend {whom} of {name}"),
-            Harm::SuspendLiveoak(time) => write!(f, "suspend liveoak for {time:?}"),
-            Harm::StarveFiles(time) => write!(f, "no file descriptors for {time:?}"),
-            Harm::StarveProcesses(time) => write!(f, "no processes for {time:?}"),
-            Harm::Deafen(time) => write!(f, "output unread for {time:?}"),
-            Harm::KillGuardian => f.write_str("kill the guardian"),
+        match &self.fault {
+            Fault::Kill(name, target) => write!(f, "kill {target} of {name}"),
+            Fault::Terminate(name, target) => write!(f, "terminate {target} of {name}"),
+            Fault::Suspend(name, target, Some(time)) => write!(f, "suspend {target} of {name} for {time:?}"),
+            Fault::Suspend(name, target, None) => write!(f, "suspend {target} of {name}"),
+            Fault::SuspendLiveoak(time) => write!(f, "suspend liveoak for {time:?}"),
+            Fault::StarveFiles(time) => write!(f, "no file descriptors for {time:?}"),
+            Fault::StarveProcesses(time) => write!(f, "no processes for {time:?}"),
+            Fault::PauseOutput(time) => write!(f, "output unread for {time:?}"),
+            Fault::KillGuardian => f.write_str("kill the guardian"),
         }?;
-        write!(f, ", rest {:?}", self.rest)
+        write!(f, ", pause {:?}", self.pause)
     }
 }
 
@@ -136,18 +138,18 @@ mod tests {
     }
 
     #[test]
-    fn the_plan_of_a_seed_is_the_one_it_had_yesterday() {
+    fn the_plan_of_a_seed_does_not_change() {
         let first: Vec<String> = (18..21).map(|number| step(1, 0, number).to_string()).collect();
         let expected = [
-            "kill the leader of forks2, rest 25ms",
-            "kill the leader of steady4, rest 10ms",
-            "no file descriptors for 900ms, rest 10ms",
+            "kill the leader of forks2, pause 25ms",
+            "kill the leader of steady4, pause 10ms",
+            "no file descriptors for 900ms, pause 10ms",
         ];
         assert_eq!(first, expected);
     }
 
     #[test]
-    fn the_guardian_is_spared_where_liveoak_is_killed() {
+    fn the_guardian_is_not_killed_in_parts_that_kill_liveoak() {
         let kills = |part| plan(7, part).iter().filter(|step| step.starts_with("kill the guardian")).count();
         assert_eq!((kills(0), kills(1)), (4, 0));
     }

@@ -1,12 +1,13 @@
-//! The run: start, harm, and the end.
+//! The order of a run: start the programs, inject faults, verify, stop. Part 0 ends with an orderly stop; in the other
+//! parts `liveoak` is killed while faults are injected.
 
-use crate::eyes;
-use crate::faults::{Done, Faults};
-use crate::log::Log;
-use crate::place::{Place, send};
-use crate::plan::Luck;
+use crate::faults::{Faults, InjectedFaults};
+use crate::log::RunLog;
+use crate::overlap;
+use crate::plan::StepRng;
 use crate::programs::{names, toml};
-use crate::truth;
+use crate::sandbox::{Sandbox, send};
+use crate::verify;
 use rustix::process::Signal;
 use std::fs;
 use std::path::Path;
@@ -15,126 +16,138 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// What is waited for comes within this, also on a loaded machine.
+/// The limit of each wait, also on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A run of this length meets every fault.
+/// A run of at least this length must meet every fault.
 const LONG_ENOUGH: Duration = Duration::from_secs(15);
 
-/// How often `liveoak` is killed in the middle of it all.
+/// The number of parts in which `liveoak` is killed.
 const SUDDEN_ENDS: u64 = 2;
 
-/// How long the harm goes on when it is dead.
+/// How long faults are injected after the death of `liveoak`.
 const AFTER_ITS_DEATH: Duration = Duration::from_millis(300);
 
 type Outcome<T = ()> = Result<T, String>;
 
 /// A running `liveoak up`.
-struct Up {
+struct LiveoakRun {
     child: Child,
-    log: Log,
+    log: RunLog,
     readers: Vec<JoinHandle<()>>,
 }
 
-/// Both parts: an orderly end after the chaos, and sudden ones in the middle of it.
+/// Runs all parts: first the one with an orderly stop, then those in which `liveoak` is killed.
 pub(crate) fn all(liveoak: &Path, time: Duration, seed: u64) -> Outcome {
     let liveoak = liveoak.canonicalize().map_err(|error| format!("{}: {error}", liveoak.display()))?;
-    let place = Place::new(&liveoak).map_err(|error| format!("no folder for the run: {error}"))?;
+    let sandbox = Sandbox::new(&liveoak).map_err(|error| format!("no folder for the run: {error}"))?;
     for (there, what) in [
-        (place.has_disk(), "no file system of its own: large files are refused instead (ulimit -f)"),
-        (place.has_process_limit(), "no setpriv: root never runs out of processes, so that is NOT tried"),
-        (place.dies_with_us(), "no setpriv: if this is killed, liveoak goes on until its time is over"),
+        (sandbox.has_disk(), "no file system of its own: ulimit -f is used to refuse large files"),
+        (
+            sandbox.has_process_limit(),
+            "no setpriv: root never runs out of processes, so that fault is NOT tested",
+        ),
+        (
+            sandbox.dies_with_us(),
+            "no setpriv: if this program is killed, liveoak runs on until its time is over",
+        ),
     ] {
         if !there {
-            println!("  here is {what}");
+            println!("  note: {what}");
         }
     }
-    fs::write(place.at("liveoak.toml"), toml()).map_err(|error| error.to_string())?;
-    orderly(&place, time, seed)?;
-    (1..=SUDDEN_ENDS).try_for_each(|part| sudden(&place, seed, part))
+    fs::write(sandbox.at("liveoak.toml"), toml()).map_err(|error| error.to_string())?;
+    orderly(&sandbox, time, seed)?;
+    (1..=SUDDEN_ENDS).try_for_each(|part| sudden(&sandbox, seed, part))
 }
 
-fn start(place: &Place, time: Duration) -> Outcome<Up> {
+fn start(sandbox: &Sandbox, time: Duration) -> Outcome<LiveoakRun> {
     for name in names(|_| true) {
-        // Of the run before.
-        let _ = fs::remove_file(place.at("pids").join(name));
+        // Left by the part before.
+        let _ = fs::remove_file(sandbox.at("pids").join(name));
     }
     let limit = time + 3 * PATIENCE;
-    let mut child = place.up(limit).spawn().map_err(|error| format!("liveoak up: {error}"))?;
-    place.has_started(child.id());
-    let log = Log::default();
+    let mut child = sandbox.up(limit).spawn().map_err(|error| format!("liveoak up: {error}"))?;
+    sandbox.has_started(child.id());
+    let log = RunLog::default();
     let readers = match (child.stdout.take(), child.stderr.take()) {
         (Some(stdout), Some(stderr)) => log.read(stdout, stderr),
         _ => vec![],
     };
-    let up = Up { child, log, readers };
-    let lasting = names(|sort| sort.lasting);
-    wait_for(&up.log, "start of all that lasts", || {
-        let missing = lasting.iter().find(|name| place.leader(name).is_none());
+    let up = LiveoakRun { child, log, readers };
+    let lasting = names(|kind| kind.lasting);
+    wait_for(&up.log, "start of all lasting programs", || {
+        let missing = lasting.iter().find(|name| sandbox.leader(name).is_none());
         missing.map(|name| format!("{name} does not run"))
     })?;
     wait_for(&up.log, "start of the tree", || is_not(&up.log, "ready", ""))?;
     Ok(up)
 }
 
-fn orderly(place: &Place, time: Duration, seed: u64) -> Outcome {
-    let up = start(place, time)?;
+fn orderly(sandbox: &Sandbox, time: Duration, seed: u64) -> Outcome {
+    let up = start(sandbox, time)?;
     let (over, log) = (AtomicBool::new(false), up.log.clone());
     let (outcome, looks) = thread::scope(|scope| {
-        let eyes = scope.spawn(|| eyes::watch(place, &log, || !over.load(Ordering::Relaxed)));
-        let outcome = harm_and_stop(place, up, time, seed);
+        let eyes = scope.spawn(|| overlap::watch(sandbox, &log, || !over.load(Ordering::Relaxed)));
+        let outcome = harm_and_stop(sandbox, up, time, seed);
         over.store(true, Ordering::Relaxed);
         (outcome, eyes.join().unwrap_or_default())
     });
-    let done = outcome?;
-    if let Some(wrong) = log.told().wrong.first() {
-        return Err(wrong.clone());
+    let injected = outcome?;
+    if let Some(errors) = log.events().errors.first() {
+        return Err(errors.clone());
     }
-    let ran: usize = log.told().lives.values().map(|life| life.attempts.len()).sum();
+    let ran: usize = log.events().histories.values().map(|history| history.attempts.len()).sum();
     println!(
         "  {ran:>6} attempts, {} KiB of output, {looks} looks at all processes",
         log.output().bytes / 1024
     );
-    let met = truth::met(place, &log, &done);
+    let met = verify::met(sandbox, &log, &injected);
     met.iter().for_each(|(what, count)| println!("  {count:>6} x {what}"));
     match met.iter().find(|(_, count)| **count == 0) {
-        Some((what, _)) if time >= LONG_ENOUGH => Err(format!("never met: {what}")),
+        Some((what, _)) if time >= LONG_ENOUGH => Err(format!("this fault never occurred: {what}")),
         _ => Ok(()),
     }
 }
 
-fn harm_and_stop(place: &Place, mut up: Up, time: Duration, seed: u64) -> Outcome<Done> {
+fn harm_and_stop(
+    sandbox: &Sandbox,
+    mut up: LiveoakRun,
+    time: Duration,
+    seed: u64,
+) -> Outcome<InjectedFaults> {
     let begin = Instant::now();
-    let faults = Faults::new(place, up.child.id(), &up.log);
-    let done = faults.harm(seed, 0, || begin.elapsed() < time && !up.log.is_wrong());
-    let steps = || lines(&done.steps);
-    let ended = everything_is_back(place, &up.log).and_then(|()| stop(place, &mut up, seed));
+    let faults = Faults::new(sandbox, up.child.id(), &up.log);
+    let injected = faults.inject(seed, 0, || begin.elapsed() < time && !up.log.has_errors());
+    let steps = || lines(&injected.steps);
+    let ended = everything_is_back(sandbox, &up.log).and_then(|()| stop(sandbox, &mut up, seed));
     let status = ended.map_err(|what| format!("{what}\n{}", steps()))?;
     let log = up.log;
     for reader in up.readers {
         reader.join().map_err(|_| "a reader panicked".to_owned())?;
     }
-    let text = fs::read_to_string(place.at("report.json")).map_err(|error| format!("the report: {error}"))?;
-    let mut wrong = truth::of_attempts(place, &log, &done);
-    wrong.extend(truth::of_report(&text, &log));
-    // Those that do not care about SIGTERM had to be killed.
+    let text =
+        fs::read_to_string(sandbox.at("report.json")).map_err(|error| format!("the report: {error}"))?;
+    let mut errors = verify::check_attempts(sandbox, &log, &injected);
+    errors.extend(verify::check_report(&text, &log));
+    // The exit code 3 means that children were killed: the `stubborn` programs ignore SIGTERM.
     if status.code() != Some(3) {
-        wrong.push(format!("liveoak ended with {status} instead of 3"));
+        errors.push(format!("liveoak ended with {status} instead of 3"));
     }
-    if !wrong.is_empty() {
-        let first = lines(wrong.iter().take(10));
-        return Err(format!("{} things are wrong:{}{}{}", wrong.len(), first, steps(), last_lines(&log)));
+    if !errors.is_empty() {
+        let first = lines(errors.iter().take(10));
+        return Err(format!("{} errors:{}{}{}", errors.len(), first, steps(), last_lines(&log)));
     }
-    nothing_is_left(place)?;
-    Ok(done)
+    nothing_is_left(sandbox)?;
+    Ok(injected)
 }
 
-/// Asks for the end while some processes are suspended.
-fn stop(place: &Place, up: &mut Up, seed: u64) -> Outcome<ExitStatus> {
-    let mut luck = Luck::of(seed, 0, u64::MAX);
+/// Stops `liveoak` while some processes are suspended.
+fn stop(sandbox: &Sandbox, up: &mut LiveoakRun, seed: u64) -> Outcome<ExitStatus> {
+    let mut rng = StepRng::of(seed, 0, u64::MAX);
     let mut suspended = names(|_| true);
-    suspended.retain(|_| luck.below(3) == 0);
-    for process in place.processes() {
+    suspended.retain(|_| rng.below(3) == 0);
+    for process in sandbox.processes() {
         if process.name.is_some_and(|name| suspended.contains(&name)) {
             send(process.pid, Signal::STOP);
         }
@@ -153,42 +166,43 @@ fn stop(place: &Place, up: &mut Up, seed: u64) -> Outcome<ExitStatus> {
     status.ok_or_else(|| "liveoak was lost".to_owned())
 }
 
-/// In the middle of it all `liveoak` is killed, and the harm goes on.
-fn sudden(place: &Place, seed: u64, part: u64) -> Outcome {
-    let mut up = start(place, PATIENCE)?;
+/// Kills `liveoak` while faults are injected, and continues to inject them. No process may be left.
+fn sudden(sandbox: &Sandbox, seed: u64, part: u64) -> Outcome {
+    let mut up = start(sandbox, PATIENCE)?;
     let (over, liveoak) = (AtomicBool::new(false), up.child.id());
-    let time = Duration::from_millis(1000 + Luck::of(seed, part, u64::MAX).below(1500));
-    let done = thread::scope(|scope| {
-        let faults = Faults::new(place, liveoak, &up.log);
-        let harm = scope.spawn(|| faults.harm(seed, part, || !over.load(Ordering::Relaxed)));
+    let time = Duration::from_millis(1000 + StepRng::of(seed, part, u64::MAX).below(1500));
+    let injected = thread::scope(|scope| {
+        let faults = Faults::new(sandbox, liveoak, &up.log);
+        let inject = scope.spawn(|| faults.inject(seed, part, || !over.load(Ordering::Relaxed)));
         thread::sleep(time);
         send(liveoak, Signal::KILL);
         thread::sleep(AFTER_ITS_DEATH);
         over.store(true, Ordering::Relaxed);
-        harm.join().unwrap_or_default()
+        inject.join().unwrap_or_default()
     });
-    // Not before: until then its number is nobody else's.
+    // Only now: until it is reaped, its process id cannot belong to another process.
     up.child.wait().map_err(|error| error.to_string())?;
-    println!("  liveoak killed after {} steps", done.counts.values().sum::<u32>());
-    let wrong = lines(&up.log.told().wrong);
-    if !wrong.is_empty() {
-        return Err(format!("until it was killed:{wrong}"));
+    println!("  liveoak killed after {} steps", injected.counts.values().sum::<u32>());
+    let errors = lines(&up.log.events().errors);
+    if !errors.is_empty() {
+        return Err(format!("errors before liveoak was killed:{errors}"));
     }
-    nothing_is_left(place)
+    nothing_is_left(sandbox)
 }
 
-/// Whatever lasts runs again, the others come and go, and what was told of them is so.
-fn everything_is_back(place: &Place, log: &Log) -> Outcome {
-    for name in names(|sort| sort.lasting) {
+/// Waits until all lasting programs run again, all others have run twice more, and the log agrees.
+fn everything_is_back(sandbox: &Sandbox, log: &RunLog) -> Outcome {
+    for name in names(|kind| kind.lasting) {
         wait_for(log, &format!("return of {name}"), || {
-            let Some((runs, _)) = place.leader(&name) else { return Some("it does not run".to_owned()) };
-            let ran = log.told().life(&name).map_or(0, |life| life.ran());
-            let early = (runs < ran).then(|| format!("{runs} attempts ran, {ran} were told to be ready"));
+            let Some((runs, _)) = sandbox.leader(&name) else { return Some("it does not run".to_owned()) };
+            let ran = log.events().history(&name).map_or(0, |history| history.ran());
+            let early =
+                (runs < ran).then(|| format!("{runs} attempts ran, but the log says that {ran} were ready"));
             early.or_else(|| is_not(log, "ready", &format!("/{name}")))
         })?;
     }
-    let of = |name: &str| log.told().life(name).map_or(0, |life| life.ran());
-    let goals: Vec<_> = names(|sort| !sort.lasting).into_iter().map(|name| (of(&name) + 2, name)).collect();
+    let of = |name: &str| log.events().history(name).map_or(0, |history| history.ran());
+    let goals: Vec<_> = names(|kind| !kind.lasting).into_iter().map(|name| (of(&name) + 2, name)).collect();
     for (goal, name) in goals {
         wait_for(log, &format!("two more attempts of {name}"), || {
             (of(&name) < goal).then(|| format!("{} of {goal} ran", of(&name)))
@@ -196,53 +210,54 @@ fn everything_is_back(place: &Place, log: &Log) -> Outcome {
     }
     let next = |name: &str| log.output().next(name);
     let heard: Vec<_> =
-        names(|sort| sort.name == "loud").into_iter().map(|name| (next(&name), name)).collect();
+        names(|kind| kind.name == "loud").into_iter().map(|name| (next(&name), name)).collect();
     for (number, name) in heard {
-        wait_for(log, &format!("word from {name}"), || {
-            (next(&name) <= number).then(|| format!("it has come to {number}"))
+        wait_for(log, &format!("output of {name}"), || {
+            (next(&name) <= number).then(|| format!("the last number is {number}"))
         })?;
     }
     wait_for(log, "guardian", || {
-        let count = place.guardians().len();
+        let count = sandbox.guardians().len();
         (count != 1).then(|| format!("there are {count}"))
     })
 }
 
-fn is_not(log: &Log, what: &str, name: &str) -> Option<String> {
-    let told = log.told();
-    let doing = told.lives.get(&format!("/chaos{name}")).map_or("", |life| life.doing.as_str());
-    (doing != what).then(|| format!("it is told to be {doing:?}"))
+fn is_not(log: &RunLog, what: &str, name: &str) -> Option<String> {
+    let events = log.events();
+    let doing = events.histories.get(&format!("/chaos{name}")).map_or("", |history| history.doing.as_str());
+    (doing != what).then(|| format!("the log says {doing:?}"))
 }
 
-/// One empty look is not believed: in the middle of an exec a process does not show its mark.
-fn nothing_is_left(place: &Place) -> Outcome {
+/// Waits until no process of the run is left. Three looks must be empty, because a process does not show its mark
+/// during an exec.
+fn nothing_is_left(sandbox: &Sandbox) -> Outcome {
     let (begin, mut empty) = (Instant::now(), 0);
     while empty < 3 {
-        let left = place.processes();
+        let left = sandbox.processes();
         empty = if left.is_empty() { empty + 1 } else { 0 };
         if begin.elapsed() > Duration::from_secs(20) {
-            return Err(format!("left over: {left:#?}"));
+            return Err(format!("processes are left: {left:#?}"));
         }
         thread::sleep(Duration::from_millis(30));
     }
     Ok(())
 }
 
-/// Waits until `missing` has nothing to say.
-fn wait_for(log: &Log, what: &str, mut missing: impl FnMut() -> Option<String>) -> Outcome {
+/// Waits until `missing` returns `None`.
+fn wait_for(log: &RunLog, what: &str, mut missing: impl FnMut() -> Option<String>) -> Outcome {
     let begin = Instant::now();
     while let Some(why) = missing() {
-        if begin.elapsed() > PATIENCE || log.is_wrong() {
-            let wrong = [log.told().wrong.clone(), log.output().verdict()].concat();
-            return Err(format!("no {what}: {why}{}{}", lines(&wrong), last_lines(log)));
+        if begin.elapsed() > PATIENCE || log.has_errors() {
+            let errors = [log.events().errors.clone(), log.output().verdict()].concat();
+            return Err(format!("no {what}: {why}{}{}", lines(&errors), last_lines(log)));
         }
         thread::sleep(Duration::from_millis(10));
     }
     Ok(())
 }
 
-fn last_lines(log: &Log) -> String {
-    lines(&log.told().lines)
+fn last_lines(log: &RunLog) -> String {
+    lines(&log.events().lines)
 }
 
 fn lines<'a>(all: impl IntoIterator<Item = &'a String>) -> String {

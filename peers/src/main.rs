@@ -1,5 +1,7 @@
-//! Liveoak beside other supervisors: the same failures, done to each. Without arguments it writes docs/comparison.md;
-//! `one PEER SCENARIO` does one of them and prints what was seen.
+//! Compares Liveoak with other supervisors: runs the same failure scenarios with each of them.
+//!
+//! Without arguments it runs everything and writes docs/comparison.md. With `one PEER SCENARIO` it runs one scenario
+//! and prints the result. It compares behaviour only; speed is measured by `liveoak-bench`.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for people")]
 
@@ -9,12 +11,12 @@ mod page;
 mod peer;
 mod probe;
 mod runner;
+mod runtime;
 mod scenarios;
-mod stage;
 
 use std::process::ExitCode;
 
-/// Where the page is written.
+/// The file that is written.
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/comparison.md");
 
 fn main() -> ExitCode {

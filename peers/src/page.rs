@@ -1,29 +1,30 @@
-//! The page that is written: docs/comparison.md.
+//! Formats the results as docs/comparison.md. All texts of that page come from this crate, so do not edit the page
+//! itself.
 
 use crate::adapters;
 use crate::scenarios::{self, Scenario};
 use std::fmt::Write;
 
-/// This crate's own manifest: it says at which versions the others are compared.
+/// The manifest of this crate, which has the versions of the compared supervisors.
 const MANIFEST: &str = include_str!("../Cargo.toml");
 
 const HEAD: &str = "\
 # Liveoak beside other supervisors
 
-This page compares Liveoak with other supervisors for Rust from crates.io, under the same failures. Each scenario ran once, in
-a process of its own. A cell shows what counters in the children recorded and what the supervisor said. No verdict is written by
-hand. Only \"does not offer\" comes from a supervisor's documentation; it is not a fault.
-[How each is used](#how-each-is-used) lists the settings that matter.
+Liveoak and other supervisors for Rust from crates.io, under the same failures. Each scenario ran once, in a process of its own.
+A cell shows what counters in the children measured and what the supervisor reported. No result is written by hand, except that
+\"does not offer\" comes from the supervisor's documentation; it is no fault. [How each is used](#how-each-is-used) lists the
+settings that matter. A child may take half a second to stop, and so may the whole supervisor if that can be set. A stop is in
+time if it returns at most two and a half seconds later, and counts as never returning after eight seconds. In logs, only
+warnings and errors count.
 
-Each child has half a second to stop. The whole tree has the same time, if this can be set. An answer is in time if it comes at
-most 2.5 seconds after that. An answer that takes more than 8 seconds counts as never given. Of logs, only warnings and errors
-count. Features that only one supervisor has (such as programs as children) and speed are not compared.
+Not compared: features that only one of them has (such as programs as children), and speed.
 
-`cargo xtask peers` builds and runs everything again in a quarter of an hour, and writes this page.
+`cargo xtask peers` builds and runs everything again, in a quarter of an hour, and writes this page.
 
 ";
 
-/// The version of a crate in the manifest.
+/// Returns the version of a crate in the manifest.
 fn version(name: &str) -> &'static str {
     let lines = MANIFEST.lines().filter_map(|line| line.strip_prefix(name));
     let values = lines.filter_map(|line| line.trim_start().strip_prefix('='));
@@ -31,7 +32,7 @@ fn version(name: &str) -> &'static str {
     versions.into_iter().next().unwrap_or("this repository")
 }
 
-/// The whole page.
+/// Returns the whole page.
 pub(crate) fn page(rows: &[(&Scenario, Vec<String>)]) -> String {
     let mut page = HEAD.to_owned();
     // Writing to a string cannot fail.
@@ -59,7 +60,7 @@ pub(crate) fn page(rows: &[(&Scenario, Vec<String>)]) -> String {
     page
 }
 
-/// What a heading is linked by.
+/// Returns the link target of a heading.
 fn anchor(title: &str) -> String {
     let kept = title.chars().filter(|c| c.is_alphanumeric() || " -".contains(*c));
     kept.collect::<String>().to_lowercase().replace(' ', "-")

@@ -1,4 +1,6 @@
-//! What every supervisor is asked to do here, in words that all of them understand.
+//! The interface that every compared supervisor implements, and the plans that it is given.
+//!
+//! It has only features that several supervisors offer; a feature of one of them cannot be compared.
 
 use async_trait::async_trait;
 use std::fmt;
@@ -7,69 +9,72 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What a child does, until it ends.
-pub(crate) type ChildForm = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
-/// Ready when the child was asked to stop.
+/// The work of a child, until its end.
+pub(crate) type ChildFuture = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
+/// Completes when the child is asked to stop.
 pub(crate) type Asked = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// One child.
+/// The plan of one child.
 #[derive(Clone)]
-pub(crate) struct Kid {
-    /// Its name.
+pub(crate) struct PlannedChild {
+    /// The child's name.
     pub(crate) name: &'static str,
-    /// Whether it is to be restarted after a success as well.
+    /// `true` if it is also restarted after a success.
     pub(crate) permanent: bool,
-    /// Whether it does nothing but wait until it is asked to stop.
-    pub(crate) rests: bool,
-    work: Arc<dyn Fn(Asked) -> ChildForm + Send + Sync>,
-    tidy: Option<Arc<dyn Fn() -> ChildForm + Send + Sync>>,
+    /// `true` if it only waits until it is asked to stop.
+    pub(crate) waits_only: bool,
+    work: Arc<dyn Fn(Asked) -> ChildFuture + Send + Sync>,
+    cleanup: Option<Arc<dyn Fn() -> ChildFuture + Send + Sync>>,
 }
 
-impl Kid {
-    /// A child that is restarted when it fails.
-    pub(crate) fn new(name: &'static str, work: impl Fn(Asked) -> ChildForm + Send + Sync + 'static) -> Self {
-        Self { name, permanent: false, rests: false, work: Arc::new(work), tidy: None }
+impl PlannedChild {
+    /// Returns a child that is restarted when it fails.
+    pub(crate) fn new(
+        name: &'static str,
+        work: impl Fn(Asked) -> ChildFuture + Send + Sync + 'static,
+    ) -> Self {
+        Self { name, permanent: false, waits_only: false, work: Arc::new(work), cleanup: None }
     }
 
-    /// The same, restarted whenever it ends.
+    /// Makes the child restart whenever it ends.
     pub(crate) fn permanent(mut self) -> Self {
         self.permanent = true;
         self
     }
 
-    /// The same, which does nothing but wait until it is asked to stop.
-    pub(crate) fn rests(mut self) -> Self {
-        self.rests = true;
+    /// Marks the child as one that only waits until it is asked to stop.
+    pub(crate) fn waits_only(mut self) -> Self {
+        self.waits_only = true;
         self
     }
 
-    /// The same, with something to do after it was asked to stop.
-    pub(crate) fn tidy(mut self, tidy: impl Fn() -> ChildForm + Send + Sync + 'static) -> Self {
-        self.tidy = Some(Arc::new(tidy));
+    /// Adds work that the child does after it was asked to stop.
+    pub(crate) fn cleanup(mut self, cleanup: impl Fn() -> ChildFuture + Send + Sync + 'static) -> Self {
+        self.cleanup = Some(Arc::new(cleanup));
         self
     }
 
-    /// For supervisors that hand out the request to stop: the work, and what is to be tidied up when that was asked.
+    /// Runs the work and then the hook, for supervisors that pass the request to stop on to the child.
     pub(crate) async fn run(self, asked: Asked) -> Result<(), String> {
         (self.work)(asked).await?;
         self.run_hook().await
     }
 
-    /// For supervisors that drop the work, and have a hook for the rest.
-    pub(crate) fn run_until_dropped(&self) -> ChildForm {
+    /// Runs only the work, for supervisors that drop the work and call a hook afterwards.
+    pub(crate) fn run_until_dropped(&self) -> ChildFuture {
         (self.work)(Box::pin(std::future::pending()))
     }
 
-    /// The hook of such supervisors.
+    /// Runs the hook.
     pub(crate) async fn run_hook(&self) -> Result<(), String> {
-        match &self.tidy {
-            Some(tidy) => tidy().await,
+        match &self.cleanup {
+            Some(cleanup) => cleanup().await,
             None => Ok(()),
         }
     }
 }
 
-/// Who is restarted together.
+/// Which children are restarted together.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Strategy {
     OneForOne,
@@ -79,15 +84,15 @@ pub(crate) enum Strategy {
 
 /// A supervisor with its children.
 pub(crate) struct Plan {
-    /// Who is restarted together.
+    /// Which children are restarted together.
     pub(crate) strategy: Strategy,
-    /// In the order of their start.
-    pub(crate) kids: Vec<Kid>,
+    /// The children, in the order of their start.
+    pub(crate) children: Vec<PlannedChild>,
     /// A child that is added later, at run time.
-    pub(crate) later: Option<Kid>,
-    /// Whether the scenario is about restarts.
+    pub(crate) later: Option<PlannedChild>,
+    /// `true` if the scenario needs restarts.
     pub(crate) restarts: bool,
-    /// How many restarts are allowed within a minute; for each child where that can be said.
+    /// The allowed number of restarts within a minute, per child if the supervisor has such a limit.
     pub(crate) limit: u32,
     /// The first delay before a restart.
     pub(crate) backoff: Duration,
@@ -96,11 +101,11 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// Children one by one, restarted after a moment, and with half a second to stop.
-    pub(crate) fn of(kids: impl IntoIterator<Item = Kid>) -> Self {
+    /// Returns a plan with the default settings: one-for-one, a backoff of 20 ms, and half a second to stop.
+    pub(crate) fn of(children: impl IntoIterator<Item = PlannedChild>) -> Self {
         Self {
             strategy: Strategy::OneForOne,
-            kids: kids.into_iter().collect(),
+            children: children.into_iter().collect(),
             later: None,
             restarts: true,
             limit: 3,
@@ -110,20 +115,20 @@ impl Plan {
     }
 }
 
-/// Where a supervisor says something.
+/// The way in which a supervisor reports something.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Place {
-    /// What can be asked for.
+pub(crate) enum Source {
+    /// A query of its state.
     State,
-    /// What is sent to whoever listens.
+    /// An event that it sends to subscribers.
     Event,
-    /// What the end of the supervisor, or its stop, returns.
+    /// The value that its end or its stop returns.
     Answer,
-    /// What is written for people.
+    /// A message in the log.
     Log,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::State => "state",
@@ -134,33 +139,33 @@ impl fmt::Display for Place {
     }
 }
 
-/// Something that a supervisor said.
+/// Something that a supervisor reported.
 #[derive(Clone, Debug)]
-pub(crate) struct Told {
-    /// Where.
-    pub(crate) place: Place,
-    /// What.
+pub(crate) struct Message {
+    /// The way in which it was reported.
+    pub(crate) source: Source,
+    /// The text.
     pub(crate) text: String,
 }
 
-impl Told {
-    /// `text`, said in `place`.
-    pub(crate) fn new(place: Place, text: impl Into<String>) -> Self {
-        Self { place, text: text.into() }
+impl Message {
+    /// Returns a message with this text.
+    pub(crate) fn new(source: Source, text: impl Into<String>) -> Self {
+        Self { source, text: text.into() }
     }
 }
 
-/// Why a scenario cannot be run: the supervisor does not claim to do that, or it could not be used.
+/// Why a scenario cannot be run: the supervisor does not offer a feature, or it could not be used.
 #[derive(Debug)]
-pub(crate) struct Lacks(pub(crate) String);
+pub(crate) struct CannotRun(pub(crate) String);
 
-impl Lacks {
-    /// There is no such feature; `what` says it in a few words.
+impl CannotRun {
+    /// Returns the reason that the supervisor does not offer `what`.
     pub(crate) fn feature(what: &str) -> Self {
         Self(format!("does not offer {what}"))
     }
 
-    /// It did not do what it offers.
+    /// Returns the reason that the supervisor failed with `error`.
     pub(crate) fn failed(error: impl fmt::Display) -> Self {
         Self(format!("could not be used: {error}"))
     }
@@ -169,28 +174,28 @@ impl Lacks {
 /// A supervisor to compare.
 #[async_trait]
 pub(crate) trait Peer: Send + Sync {
-    /// The crate's name.
+    /// Returns the name of the crate.
     fn name(&self) -> &'static str;
 
-    /// How it is used here, in a sentence or two.
+    /// Returns how it is used here, in a sentence or two, for the page.
     fn usage(&self) -> &'static str;
 
-    /// Starts it; returns when its children were started.
-    async fn start(&self, plan: Plan) -> Result<Box<dyn Running>, Lacks>;
+    /// Starts it with the plan's children. Returns after all of them were started.
+    async fn start(&self, plan: Plan) -> Result<Box<dyn Running>, CannotRun>;
 }
 
-/// A supervisor that runs.
+/// A running supervisor.
 #[async_trait]
 pub(crate) trait Running: Send {
     /// Adds the plan's later child.
-    async fn add(&mut self) -> Result<(), Lacks>;
+    async fn add(&mut self) -> Result<(), CannotRun>;
 
-    /// What it says of itself now, and has said since it was started.
-    async fn told(&mut self) -> Vec<Told>;
+    /// Returns its current state, and everything that it reported since its start.
+    async fn messages(&mut self) -> Vec<Message>;
 
-    /// Stops it as its documentation says; returns when that says that it has stopped.
-    async fn stop(&mut self) -> Vec<Told>;
+    /// Stops it as its documentation describes. Returns when the supervisor claims to have stopped.
+    async fn stop(&mut self) -> Vec<Message>;
 
-    /// Drops all that keeps it: handles, and futures that run it.
-    fn let_go(self: Box<Self>);
+    /// Drops everything that keeps it alive: its handles, and the futures that run it.
+    fn drop_handles(self: Box<Self>);
 }

@@ -1,11 +1,12 @@
-//! Counts what really lives. A scenario believes these numbers, and nothing that a supervisor says about itself.
+//! Counts the attempts of a child, independently of the supervisor. Scenarios rely on these counts and not on what a
+//! supervisor reports about itself.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
-/// How often a number is looked at by who waits for it.
-const LOOK: Duration = Duration::from_millis(5);
+/// The pause between two checks of a condition.
+const CHECK_PAUSE: Duration = Duration::from_millis(5);
 
 /// The attempts of one child.
 #[derive(Default)]
@@ -16,70 +17,70 @@ pub(crate) struct Probe {
     done: AtomicUsize,
 }
 
-/// Alive as long as it exists.
-pub(crate) struct Alive(Arc<Probe>);
+/// Counts as a live attempt until it is dropped.
+pub(crate) struct LiveAttempt(Arc<Probe>);
 
 impl Probe {
-    /// A probe that is shared with the child.
+    /// Returns a probe that the scenario shares with the child.
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self::default())
     }
 
-    /// Called by an attempt when it begins; what it returns counts as alive until it is dropped.
-    pub(crate) fn enter(self: &Arc<Self>) -> Alive {
+    /// Counts the start of an attempt. The attempt counts as live until the returned value is dropped.
+    pub(crate) fn enter(self: &Arc<Self>) -> LiveAttempt {
         self.starts.fetch_add(1, SeqCst);
         let live = self.live.fetch_add(1, SeqCst) + 1;
         self.peak.fetch_max(live, SeqCst);
-        Alive(Arc::clone(self))
+        LiveAttempt(Arc::clone(self))
     }
 
-    /// Called by what has finished its work.
+    /// Counts a finished piece of work.
     pub(crate) fn finish(&self) {
         self.done.fetch_add(1, SeqCst);
     }
 
-    /// How many attempts were begun.
+    /// Returns how many attempts were started.
     pub(crate) fn starts(&self) -> usize {
         self.starts.load(SeqCst)
     }
 
-    /// How many are alive.
+    /// Returns how many attempts are live.
     pub(crate) fn live(&self) -> usize {
         self.live.load(SeqCst)
     }
 
-    /// How many were alive at once, at most.
+    /// Returns the highest number of attempts that were live at once.
     pub(crate) fn peak(&self) -> usize {
         self.peak.load(SeqCst)
     }
 
-    /// How often work was finished.
+    /// Returns how often work was finished.
     pub(crate) fn done(&self) -> usize {
         self.done.load(SeqCst)
     }
 }
 
-impl Alive {
-    /// The number of this attempt, if no other has begun since.
+impl LiveAttempt {
+    /// Returns the number of this attempt, provided that no other attempt has started since.
     pub(crate) fn attempt(&self) -> usize {
         self.0.starts()
     }
 }
 
-impl Drop for Alive {
+impl Drop for LiveAttempt {
     fn drop(&mut self) {
         self.0.live.fetch_sub(1, SeqCst);
     }
 }
 
-/// Waits until something holds; false if it does not within the time.
+/// Waits until `holds` returns `true`. Returns `false` if that takes longer than `within`.
 pub(crate) async fn until(within: Duration, holds: impl Fn() -> bool) -> bool {
     let begun = Instant::now();
     while !holds() {
         if begun.elapsed() > within {
             return false;
         }
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(CHECK_PAUSE).await;
     }
     true
 }

@@ -1,10 +1,10 @@
-//! Runs each scenario in a process of its own, so that one that hangs or ends the process hurts nobody.
+//! Runs each scenario in a process of its own, so that a hanging or crashing scenario does not affect the others.
 
 use crate::adapters;
 use crate::logs;
 use crate::peer::Peer;
+use crate::runtime::PeerRuntime;
 use crate::scenarios::{self, Scenario};
-use crate::stage::Stage;
 use std::io::{self, Read};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,32 +12,32 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::runtime::Builder;
 
-/// A process that is still there after so long is killed.
+/// A process that runs longer is killed.
 const LIMIT: Duration = Duration::from_secs(30);
-/// Scenarios mostly wait; a few of them may wait side by side.
+/// The number of scenarios that run at the same time. Scenarios mostly wait.
 const AT_ONCE: usize = 2;
 
-/// Does one scenario, here; what was seen.
+/// Runs one scenario in this process and returns its result, or `None` if there is no such peer or scenario.
 pub(crate) fn one(peer: &str, scenario: &str) -> Option<io::Result<String>> {
     let peer = adapters::ALL.iter().find(|known| known.name() == peer)?;
     let scenario = scenarios::all().find(|known| known.id == scenario)?;
-    logs::keep();
-    // What counts is what a supervisor says, not what the standard library prints.
+    logs::record();
+    // Only reports of the supervisor count, not what the standard library prints.
     std::panic::set_hook(Box::new(|_| {}));
-    let stage = Builder::new_multi_thread().worker_threads(scenario.threads).enable_all().build();
+    let runtime = Builder::new_multi_thread().worker_threads(scenario.threads).enable_all().build();
     let here = Builder::new_current_thread().enable_all().build();
-    let (runtime, here) = match (stage, here) {
-        (Ok(stage), Ok(here)) => (stage, here),
+    let (runtime, here) = match (runtime, here) {
+        (Ok(runtime), Ok(here)) => (runtime, here),
         (Err(error), _) | (_, Err(error)) => return Some(Err(error)),
     };
-    let stage = Stage { peer: *peer, runtime: runtime.handle().clone() };
-    let seen = here.block_on((scenario.run)(&stage));
-    // A thread may be blocked for ever, which is what some scenarios are about.
+    let peer_runtime = PeerRuntime { peer: *peer, runtime: runtime.handle().clone() };
+    let seen = here.block_on((scenario.run)(&peer_runtime));
+    // Does not wait: in some scenarios a thread is blocked for a long time.
     runtime.shutdown_background();
-    Some(Ok(seen.unwrap_or_else(|lacks| lacks.0)))
+    Some(Ok(seen.unwrap_or_else(|reason| reason.0)))
 }
 
-/// One cell of the table.
+/// Runs one scenario in a new process and returns the text of its cell.
 fn cell(peer: &dyn Peer, scenario: &Scenario) -> io::Result<String> {
     let mut command = Command::new(std::env::current_exe()?);
     command
@@ -69,7 +69,7 @@ fn cell(peer: &dyn Peer, scenario: &Scenario) -> io::Result<String> {
     })
 }
 
-/// All cells, scenario by scenario, in the order of [`adapters::ALL`]; `progress` is told of each.
+/// Returns all cells, scenario by scenario, in the order of [`adapters::ALL`]. Calls `progress` after each.
 pub(crate) fn all(progress: impl Fn(&str) + Sync) -> io::Result<Vec<(&'static Scenario, Vec<String>)>> {
     let jobs: Vec<(&'static Scenario, usize)> = scenarios::all()
         .flat_map(|scenario| (0..adapters::ALL.len()).map(move |peer| (scenario, peer)))

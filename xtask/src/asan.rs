@@ -1,9 +1,11 @@
-//! `cargo xtask asan`: the tests of processes, and with them the one module with `unsafe`, under AddressSanitizer. Needs a
-//! nightly toolchain.
+//! `cargo xtask asan`: runs the tests of `liveoak-process` under AddressSanitizer, because it has the only module with
+//! `unsafe`.
+//!
+//! Needs a nightly toolchain. `ci` does not run it.
 
 use crate::Failure;
+use crate::failure::no_arguments;
 use crate::run::{answers, root, step};
-use crate::task::no_arguments;
 
 pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     no_arguments("asan", arguments)?;
@@ -11,7 +13,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
         let what = "AddressSanitizer needs a nightly toolchain: `rustup toolchain install nightly`";
         return Err(Failure::Repository(what.to_owned()));
     }
-    // Naming the target keeps build scripts and macros out of it.
+    // With `--target`, the flags do not apply to build scripts and macros.
     let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     let folder = root().join("target/asan").display().to_string();
     let env = [("RUSTFLAGS", "-Zsanitizer=address"), ("CARGO_TARGET_DIR", folder.as_str())];

@@ -1,17 +1,19 @@
-//! `cargo xtask bless`: what people read (pages of errors, reports, plans) stands in the tests as golden transcripts; this
-//! rewrites them to what the code prints now.
+//! `cargo xtask bless`: rewrites the golden transcripts of the tests (error pages, reports, plans) to what the code
+//! prints now.
+//!
+//! Use it only after a wanted change of a text: afterwards the tests accept whatever the code prints.
 
 #![expect(clippy::print_stderr, reason = "a program for people")]
 
 use crate::Failure;
-use crate::task::no_arguments;
+use crate::failure::no_arguments;
 use crate::test::all;
 
 pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     no_arguments("bless", arguments)?;
     all(&[("UPDATE_EXPECT", "1")])?;
     eprintln!(
-        "\nThe transcripts are what the code prints now. Read `git diff` as your users would before you commit it."
+        "\nThe transcripts now contain what the code prints. Read `git diff` as a user would before you commit it."
     );
     Ok(())
 }

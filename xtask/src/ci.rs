@@ -1,28 +1,31 @@
-//! `cargo xtask ci`: all that a change must pass, in the order in which it is cheap to fail. `.ci/run` calls this.
+//! `cargo xtask ci`: everything that a change must pass. Checks that fail quickly come first. `.ci/run` calls this.
+//!
+//! Checks that take hours or need more than the stable toolchain (`mutants`, `soak`, `fuzz`, `asan`) are not part of
+//! it.
 
 #![expect(clippy::print_stderr, reason = "a program for people")]
 
+use crate::failure::no_arguments;
 use crate::run::{root, step, step_within};
-use crate::task::no_arguments;
 use crate::{Failure, examples, readme};
 use std::time::{Duration, Instant};
 
-/// The demonstration: fifteen seconds of running, the rest for building it.
+/// The time limit of the demonstration: it runs for fifteen seconds; the rest is for building it.
 const DEMO_LIMIT: Duration = Duration::from_secs(600);
 
-/// How long the demonstration runs if README does not say.
+/// The option that ends the demonstration, added if README's command has none.
 const DEMO_FOR: &str = " --for 15s";
 
-/// A short run of it, in seconds; it takes about twice that.
+/// The length of the chaos run in seconds. The whole takes about twice as long.
 const CHAOS_FOR: &str = "20";
 
-/// Warnings in docs (a dead link, an unclosed tag) are errors.
+/// Makes warnings in docs (a dead link, an unclosed tag) errors.
 const STRICT_DOCS: (&str, &str) = ("RUSTDOCFLAGS", "-D warnings");
 
 pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     no_arguments("ci", arguments)?;
     let begun = Instant::now();
-    let promised = promised()?;
+    let readme = readme_commands()?;
 
     step("cargo fmt --all --check", &[])?;
     for apart in ["fuzz", "loom", "peers"] {
@@ -30,21 +33,21 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     }
     step("cargo clippy --locked --workspace --all-targets --all-features -- -D warnings", &[])?;
     step("cargo doc --locked --workspace --no-deps --lib --all-features", &[STRICT_DOCS])?;
-    // With the features that most users have: in the workspace's builds, those of its tests are always on.
+    // With the default features only: builds of the whole workspace always have the features that its tests need.
     step("cargo check --locked -p liveoak", &[])?;
     examples::run()?;
-    step_within(&promised.demo, DEMO_LIMIT)?;
+    step_within(&readme.demo, DEMO_LIMIT)?;
     crate::chaos::run(&["--for", CHAOS_FOR, "--seed", "1"].map(str::to_owned))?;
     crate::loom::run(&[])?;
-    // Last, so that the tests' closing lines end the log.
-    step(&promised.test, &[])?;
+    // Last, so that the log ends with the results of the tests.
+    step(&readme.test, &[])?;
 
     eprintln!("\nEverything passed in {} s.", begun.elapsed().as_secs());
     Ok(())
 }
 
-/// README's commands; the demonstration with an end.
-fn promised() -> Result<readme::Commands, Failure> {
+/// Returns README's commands. The demonstration ends by itself.
+fn readme_commands() -> Result<readme::Commands, Failure> {
     let path = root().join("README.md");
     let text = std::fs::read_to_string(path)
         .map_err(|source| Failure::Io { what: "README.md".to_owned(), source })?;

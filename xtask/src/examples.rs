@@ -1,4 +1,4 @@
-//! Every example of the workspace is built and run to its end.
+//! Builds every example of the workspace and runs it to its end. An example must end by itself with success.
 
 use crate::Failure;
 use crate::run::{program_within, root, step};
@@ -9,10 +9,10 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-/// An example shows something and ends; one that runs longer hangs.
+/// The time limit of an example. An example that runs longer hangs.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Builds all examples (and the tests, which share their dependencies), then runs one after the other.
+/// Builds all examples (and the tests, which share their dependencies), then runs the examples one after the other.
 pub(crate) fn run() -> Result<(), Failure> {
     let what = |source| Failure::Io { what: "the examples".to_owned(), source };
     let names = names(&root().join("crates")).map_err(what)?;
@@ -24,7 +24,7 @@ pub(crate) fn run() -> Result<(), Failure> {
     Ok(())
 }
 
-/// The names of all examples of all crates in a folder: `examples/NAME.rs` or `examples/NAME/main.rs`.
+/// Returns the names of all examples of all crates in a folder: `examples/NAME.rs` or `examples/NAME/main.rs`.
 fn names(crates: &Path) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
     for member in fs::read_dir(crates)? {
@@ -49,15 +49,15 @@ mod tests {
 
     #[test]
     fn an_example_is_a_file_or_a_folder_with_a_main_file() {
-        let place = std::env::temp_dir().join(format!("xtask-examples-{}", std::process::id()));
-        let examples = place.join("one/examples");
+        let folder = std::env::temp_dir().join(format!("xtask-examples-{}", std::process::id()));
+        let examples = folder.join("one/examples");
         fs::create_dir_all(examples.join("shop")).unwrap();
         fs::create_dir_all(examples.join("data")).unwrap();
-        fs::create_dir_all(place.join("two")).unwrap();
+        fs::create_dir_all(folder.join("two")).unwrap();
         for file in ["tree.rs", "shop/main.rs", "shop/other.rs", "data/shop.toml", "notes.md"] {
             fs::write(examples.join(file), "").unwrap();
         }
-        assert_eq!(names(&place).unwrap(), ["shop", "tree"]);
-        fs::remove_dir_all(place).unwrap();
+        assert_eq!(names(&folder).unwrap(), ["shop", "tree"]);
+        fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -1,12 +1,14 @@
-//! The project's own tasks: what a person or CI runs on the whole repository.
+//! The tasks of this repository that a developer or CI runs with `cargo xtask TASK`.
 //!
-//! * [`TASKS`] – the closed list of `cargo xtask` commands; a new one is a module and a line there.
-//! * [`readme`] – the commands that README.md promises, read from README.md.
+//! * [`TASKS`] – the list of all tasks. A new task is a module with a function `run`, and a line in that list.
+//! * [`readme`] – reads the commands that README.md promises from README.md.
 //!
-//! The rules about sources, manifests and texts are not here: they are tests, in `xtask/tests/tidy`.
+//! `tasks.rs` knows all tasks; a task knows only `run.rs` (runs commands), `failure.rs` (errors), and tasks that it
+//! includes.
 //!
-//! What measures or demonstrates the library belongs into a crate of its own that a task calls, so that this one stays
-//! free of dependencies.
+//! The rules about sources, manifests and texts are not here: they are tests, in `xtask/tests/tidy`. Code that measures
+//! or demonstrates the library belongs into a crate of its own that a task calls, so that this crate needs no
+//! dependencies.
 
 mod asan;
 mod bench;
@@ -14,6 +16,7 @@ mod bless;
 mod chaos;
 mod ci;
 mod examples;
+mod failure;
 mod fuzz;
 mod loom;
 mod mutants;
@@ -21,8 +24,9 @@ mod peers;
 pub mod readme;
 mod run;
 mod soak;
-mod task;
+mod tasks;
 mod test;
 
+pub use failure::Failure;
 pub use run::root;
-pub use task::{Failure, TASKS, Task, dispatch, usage};
+pub use tasks::{TASKS, Task, dispatch, usage};

@@ -1,10 +1,12 @@
-//! `cargo xtask loom`: what is written by hand with atomics, in every order in which threads may come.
+//! `cargo xtask loom`: tests the code that uses atomics in every possible order of its threads' steps.
+//!
+//! The tests are in the workspace `loom/`. They cover only that code; the rest is tested with real threads.
 
 use crate::Failure;
+use crate::failure::no_arguments;
 use crate::run::{root, step};
-use crate::task::no_arguments;
 
-/// How often a thread may be interrupted in favour of another. Faults show with two; without a bound it takes hours.
+/// How often threads may be preempted. Known faults appear with two preemptions; without a bound the tests take hours.
 const PREEMPTIONS: &str = "3";
 
 pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {

@@ -1,4 +1,5 @@
-//! `cargo xtask TASK`: see [`xtask::TASKS`].
+//! The program `cargo xtask TASK`: runs one of [`xtask::TASKS`]. The exit code is 2 for wrong arguments, and 1 for a
+//! failed task.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for people")]
 

@@ -1,17 +1,22 @@
-//! `cargo xtask mutants`: every line of the core is broken in every way that cargo-mutants knows, and a test must notice.
-//! `cargo xtask coverage`: which lines of the core the tests run through.
+//! `cargo xtask mutants` and `cargo xtask coverage`: do the tests of the core notice faults, and do they reach every
+//! line?
+//!
+//! `mutants` changes the core in every way that cargo-mutants knows; a test must fail for each change. `coverage`
+//! counts the lines that the tests run through. Both take long, so `ci` does not run them.
 
 use crate::Failure;
+use crate::failure::no_arguments;
 use crate::run::{answers, step, step_with};
-use crate::task::no_arguments;
 
-/// Steps beside the reference model: fewer, since it is run for each break.
+/// The number of steps of the comparison with the reference model. It is low, because the tests run once for each
+/// change.
 const STEPS: (&str, &str) = ("LIVEOAK_MODEL_STEPS", "20000");
 
-/// cargo-mutants ends so when all were noticed, some of them because they ran for ever.
+/// The exit code of cargo-mutants if all changes were noticed, some of them because a test did not end.
 const TIMEOUTS: i32 = 3;
 
-/// Takes the arguments of cargo-mutants, such as `--shard 0/8`. What may survive stands in `.cargo/mutants.toml`.
+/// Runs cargo-mutants with the given arguments, such as `--shard 0/8`. `.cargo/mutants.toml` lists the changes that may
+/// stay unnoticed.
 pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     need("cargo mutants --version", "cargo-mutants")?;
     step_with(
@@ -22,7 +27,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     )
 }
 
-/// Fails below 95 percent of the core's lines.
+/// Measures the coverage, and fails below 95 percent of the core's lines.
 pub(crate) fn coverage(arguments: &[String]) -> Result<(), Failure> {
     no_arguments("coverage", arguments)?;
     need("cargo tarpaulin --version", "cargo-tarpaulin")?;
@@ -32,6 +37,7 @@ pub(crate) fn coverage(arguments: &[String]) -> Result<(), Failure> {
     step(line, &[STEPS, ("LIVEOAK_PROPERTY_SEEDS", "1")])
 }
 
+/// Returns an error that names the installation command if `tool` is not installed.
 fn need(version: &str, tool: &str) -> Result<(), Failure> {
     if answers(version) {
         return Ok(());

@@ -1,10 +1,13 @@
-//! `cargo xtask peers`: the same failures, done to Liveoak and to other supervisors; writes `docs/comparison.md`.
+//! `cargo xtask peers`: compares Liveoak with other supervisors under the same failures, and writes
+//! `docs/comparison.md`.
+//!
+//! Run it before a release or after a change of the scenarios. `ci` does not run it: it builds all other supervisors.
 
 use crate::Failure;
+use crate::failure::no_arguments;
 use crate::run::step;
-use crate::task::no_arguments;
 
-/// Builds and runs the comparison, a workspace of its own: nobody else has to build what the others bring along.
+/// Builds and runs the comparison. It is a workspace of its own, so that no other task builds the other supervisors.
 pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     no_arguments("peers", arguments)?;
     step("cargo run --locked --release --manifest-path peers/Cargo.toml", &[])

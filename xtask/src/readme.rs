@@ -1,26 +1,26 @@
-//! The two commands that README.md promises for a fresh clone, read from README.md, so that what CI runs is what people
-//! are told to type.
+//! Reads the two commands that README.md promises for a fresh clone. So CI runs exactly what README.md tells readers to
+//! type.
 
 /// README's two commands.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Commands {
     /// Builds and runs the demonstration.
     pub demo: String,
-    /// Passes all tests.
+    /// Runs all tests.
     pub test: String,
 }
 
-/// How the demonstration's command begins; ` up ` follows somewhere.
+/// The beginning of the demonstration's command. The word `up` must follow.
 const DEMO: &str = "cargo run ";
 
 /// The test command.
 const TEST: &str = "cargo xtask test";
 
-/// Finds both commands in the `sh` blocks of README's text: one line each.
+/// Returns both commands, found in the `sh` blocks of README's text.
 ///
 /// # Errors
 ///
-/// A sentence that says which one is missing, or there twice.
+/// Returns a sentence that names the command that is missing, or that occurs more than once.
 pub fn commands(text: &str) -> Result<Commands, String> {
     let lines = shell_lines(text);
     let is_demo = |line: &&str| line.starts_with(DEMO) && line.split_whitespace().any(|word| word == "up");
@@ -30,17 +30,17 @@ pub fn commands(text: &str) -> Result<Commands, String> {
     Ok(Commands { demo, test })
 }
 
-/// The one command among `found`, without a comment at its end.
+/// Returns the only command in `found`.
 fn only<'a>(found: impl Iterator<Item = &'a str>, what: &str) -> Result<String, String> {
     let found: Vec<&str> = found.collect();
     match found.as_slice() {
         &[line] => Ok(line.to_owned()),
         [] => Err(format!("README.md has no `sh` block with {what}")),
-        _ => Err(format!("README.md has {what} more than once; which one is the promise?")),
+        _ => Err(format!("README.md has {what} more than once; keep one of them")),
     }
 }
 
-/// The lines of all fenced blocks marked `sh`, without prompt and comment.
+/// Returns the lines of all fenced blocks marked `sh`, without prompt and comment.
 fn shell_lines(text: &str) -> Vec<&str> {
     let mut lines = Vec::new();
     let mut inside = false;

@@ -1,4 +1,7 @@
-//! Running one command at a time, shown before it starts and timed after it ended.
+//! Runs one command at a time: prints it before it starts, and its time after it has ended.
+//!
+//! Commands run one after the other and are never hidden, so a developer can repeat each step by hand. A task that must run
+//! several programs at once belongs into a crate of its own.
 
 #![expect(clippy::print_stderr, reason = "a program for people")]
 
@@ -9,20 +12,20 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How often a command with a time limit is looked at.
-const LOOK: Duration = Duration::from_millis(20);
+/// The pause between two checks of a command with a time limit.
+const CHECK_PAUSE: Duration = Duration::from_millis(20);
 
-/// How long a command whose time is over has after it was asked to end, before it is killed.
-const ASKED: Duration = Duration::from_secs(5);
+/// How long a command that exceeded its time limit may take to end after `SIGTERM`, before it is killed.
+const STOP_TIME: Duration = Duration::from_secs(5);
 
-/// The root of the repository; every command runs there.
+/// Returns the root of the repository. Every command runs there.
 #[must_use]
 pub fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
 
-/// Shows, runs and times a command given as a person would type it: words separated by spaces, without quoting.
-/// Its output goes where ours goes; its input is empty.
+/// Prints, runs and times a command. `line` is its words separated by spaces, without quoting. The command's output
+/// goes to the output of this program; its input is empty.
 pub(crate) fn step(line: &str, env: &[(&str, &str)]) -> Result<(), Failure> {
     let begun = announce(line, env);
     let status = command(line).envs(env.iter().copied()).status();
@@ -30,30 +33,31 @@ pub(crate) fn step(line: &str, env: &[(&str, &str)]) -> Result<(), Failure> {
     finish(line, status, begun)
 }
 
-/// As [`step`], for a command with arguments of any text, and with exit codes other than 0 that are no failure.
+/// Does the same as [`step`], with `arguments` that may contain spaces, and with other exit codes that also mean
+/// success.
 pub(crate) fn step_with(
     line: &str,
     arguments: &[String],
     env: &[(&str, &str)],
-    fine: &[i32],
+    success_codes: &[i32],
 ) -> Result<(), Failure> {
     let line_shown = [line, &arguments.join(" ")].join(" ").trim_end().to_owned();
     let begun = announce(&line_shown, env);
     let status = command(line).args(arguments).envs(env.iter().copied()).status();
     let status = status.map_err(|source| Failure::Io { what: line_shown.clone(), source })?;
-    if status.code().is_some_and(|code| fine.contains(&code)) {
+    if status.code().is_some_and(|code| success_codes.contains(&code)) {
         Ok(())
     } else {
         finish(&line_shown, status, begun)
     }
 }
 
-/// As [`step`], but a command that still runs after `limit` is asked to end, then killed, and has failed.
+/// Does the same as [`step`], but a command that still runs after `limit` fails: it is asked to end, then killed.
 pub(crate) fn step_within(line: &str, limit: Duration) -> Result<(), Failure> {
     program_within(command(line), line, limit)
 }
 
-/// As [`step_within`], for a program that was prepared by hand and is shown as `line`.
+/// Does the same as [`step_within`] for a prepared `program`, which is printed as `line`.
 pub(crate) fn program_within(mut program: Command, line: &str, limit: Duration) -> Result<(), Failure> {
     let begun = announce(line, &[]);
     let io = |source| Failure::Io { what: line.to_owned(), source };
@@ -67,26 +71,26 @@ pub(crate) fn program_within(mut program: Command, line: &str, limit: Duration) 
             let outcome = format!("still ran after {} s and was ended", limit.as_secs());
             return Err(Failure::Step { command: line.to_owned(), outcome });
         }
-        thread::sleep(LOOK);
+        thread::sleep(CHECK_PAUSE);
     }
 }
 
 /// Asks a program to end, and kills it if it does not.
 fn end(child: &mut Child) -> io::Result<()> {
-    // The standard library knows only the kill.
+    // The standard library can only send SIGKILL.
     let asked = Command::new("kill").args(["-s", "TERM", &child.id().to_string()]).status();
     let begun = Instant::now();
-    while asked.is_ok() && begun.elapsed() < ASKED {
+    while asked.is_ok() && begun.elapsed() < STOP_TIME {
         if child.try_wait()?.is_some() {
             return Ok(());
         }
-        thread::sleep(LOOK);
+        thread::sleep(CHECK_PAUSE);
     }
     child.kill()?;
     child.wait().map(drop)
 }
 
-/// Whether a command exists and answers with success; shows nothing.
+/// Returns `true` if a command exists and ends with success. Prints nothing.
 pub(crate) fn answers(line: &str) -> bool {
     let status = command(line).stdout(Stdio::null()).stderr(Stdio::null()).status();
     status.is_ok_and(|status| status.success())
@@ -110,7 +114,7 @@ fn command(line: &str) -> Command {
     let mut words = line.split_whitespace();
     let program = words.next().unwrap_or_default();
     let mut command = match program {
-        // The one that runs us, with whatever toolchain it was called for.
+        // The cargo that runs this program, so that all steps use the same toolchain.
         "cargo" => Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())),
         other => Command::new(other),
     };
@@ -144,9 +148,9 @@ mod tests {
 
     #[test]
     fn a_command_that_does_not_end_when_asked_is_killed() {
-        let mut deaf = Command::new("sh");
-        deaf.args(["-c", "trap '' TERM; while :; do sleep 0.1; done"]);
-        let failure = program_within(deaf, "deaf", Duration::from_millis(300)).unwrap_err();
+        let mut stubborn = Command::new("sh");
+        stubborn.args(["-c", "trap '' TERM; while :; do sleep 0.1; done"]);
+        let failure = program_within(stubborn, "stubborn", Duration::from_millis(300)).unwrap_err();
         assert!(failure.to_string().contains("was ended"), "{failure}");
     }
 }

@@ -1,4 +1,7 @@
-//! `cargo xtask soak`: the machine beside its reference model, and random trees under random events, for millions of steps.
+//! `cargo xtask soak`: runs the randomized tests of the core for millions of steps.
+//!
+//! The machine is compared with its reference model, and random trees get random events. A short form of both is part
+//! of the ordinary tests.
 
 #![expect(clippy::print_stderr, reason = "a program for people")]
 
@@ -6,13 +9,14 @@ use crate::Failure;
 use crate::run::step;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Steps beside the model, unless somebody asks for another number.
+/// The default number of steps of the comparison with the model.
 const STEPS: u64 = 5_000_000;
 
-/// Fast, but arithmetic is checked as in the tests.
+/// Turns overflow checks on in the release build, as in the tests.
 const CHECKED: (&str, &str) = ("CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS", "true");
 
-/// Takes `--steps NUMBER` and `--seed NUMBER`; without a seed, one that was not tried before.
+/// Runs with `--steps NUMBER` and `--seed NUMBER`. Without a seed it takes one from the clock, so each run tries other
+/// cases.
 pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let (mut steps, mut seed) = (STEPS, now * 1_000);
@@ -24,12 +28,12 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
             _ => return Err(Failure::Usage("`soak` takes `--steps NUMBER` and `--seed NUMBER`".to_owned())),
         }
     }
-    eprintln!("again: cargo xtask soak --steps {steps} --seed {seed}");
+    eprintln!("to repeat this run: cargo xtask soak --steps {steps} --seed {seed}");
     let (steps, first) = (steps.to_string(), seed.to_string());
     let model =
         [CHECKED, ("LIVEOAK_MODEL_STEPS", steps.as_str()), ("LIVEOAK_MODEL_FIRST_SEED", first.as_str())];
     step("cargo test --release -p liveoak-core --test model", &model)?;
-    // A hundred cases of some twenty steps each.
+    // One seed runs a hundred cases of about twenty steps each.
     let seeds = (steps.parse().unwrap_or(STEPS) / 2_000).max(1).to_string();
     let property = [
         CHECKED,

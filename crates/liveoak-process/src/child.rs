@@ -1,8 +1,11 @@
 //! A program as a child of a supervision tree.
 //!
-//! One attempt is one process group. It is ready when its probe says so (without one: as soon as it was started);
-//! it is asked to stop by its stop signal, killed by `SIGKILL`, and gone when nobody of the group is alive any more.
-//! A leader that ends while others of its group live on takes them with it.
+//! One attempt is one process group. It is ready when its probe succeeds, or without a probe as soon as it was started.
+//! It is asked to stop by its stop signal and killed by `SIGKILL`. The attempt has ended when no process of the group
+//! is alive: when the leader ends by itself, the other processes of the group are stopped as well.
+//!
+//! Restarts, backoff and deadlines are not decided here but by the tree. To run a program without supervision, use
+//! [`Process`].
 
 use crate::command::CommandLine;
 use crate::output::{OutputLine, Stream};
@@ -18,17 +21,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long a start is held up to see whether the probe is answered by somebody else. On this machine the answer to a
-/// port where nobody listens takes microseconds.
-const LOOK_AROUND: Duration = Duration::from_millis(100);
+/// The longest time by which the check for an early answer delays a start. A connection to a local port without a
+/// listener is refused within microseconds.
+const EARLY_CHECK_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// Takes the output of programs, line by line, with the path of the child that wrote it. Must not block.
+/// Receives the output of programs, line by line, with the path of the child that wrote it. Must not block.
 pub type OutputSink = Arc<dyn Fn(&Path, OutputLine<'_>) + Send + Sync>;
 
-/// A program to be run as a child: the builder that [`ProcessChild::command`] begins.
+/// A child that runs a program: the builder that [`ProcessChild::command`] returns.
 ///
-/// Defaults: those of [`CommandLine`]; ready as soon as it was started; output goes to the program's log (`tracing`,
-/// target `liveoak::output`).
+/// Defaults: those of [`CommandLine`]; ready as soon as it was started; output goes to the log of this program
+/// (`tracing`, target `liveoak::output`).
 pub struct Program {
     name: String,
     command: CommandLine,
@@ -50,12 +53,12 @@ impl fmt::Debug for Program {
 
 /// Gives [`Child`] its constructors for programs. In the prelude.
 pub trait ProcessChild {
-    /// A program and its arguments, run without a shell.
+    /// Returns a child that runs a program with arguments, without a shell.
     fn command<S: Into<OsString>>(name: impl Into<String>, argv: impl IntoIterator<Item = S>) -> Program {
         Program::new(name, CommandLine::argv(argv))
     }
 
-    /// A line for `/bin/sh -c`.
+    /// Returns a child that runs a line with `/bin/sh -c`.
     fn shell(name: impl Into<String>, line: impl Into<OsString>) -> Program {
         Program::new(name, CommandLine::shell(line))
     }
@@ -64,61 +67,62 @@ pub trait ProcessChild {
 impl ProcessChild for Child {}
 
 impl Program {
-    /// A child called `name` that runs `command`.
+    /// Returns a child called `name` that runs `command`.
     #[must_use]
     pub fn new(name: impl Into<String>, command: CommandLine) -> Self {
         Self { name: name.into(), command, probe: None, sink: None, spec: ChildSpec::default() }
     }
 
-    /// Changes the command: its variables, folder, stop signal, successful exit codes.
+    /// Changes the command line: its variables, folder, stop signal, successful exit codes.
     #[must_use]
     pub fn with(mut self, change: impl FnOnce(CommandLine) -> CommandLine) -> Self {
         self.command = change(self.command);
         self
     }
 
-    /// Sets a variable of its environment.
+    /// Sets an environment variable of the program.
     #[must_use]
     pub fn env(self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
         self.with(|command| command.env(name, value))
     }
 
-    /// The folder it runs in. A relative program with a slash, and relative paths of its probe, start there.
+    /// Sets the folder that the program runs in. If the program has a relative path with a slash, or its probe has a
+    /// relative path, that path starts there.
     #[must_use]
     pub fn cwd(self, folder: impl Into<PathBuf>) -> Self {
         self.with(|command| command.cwd(folder))
     }
 
-    /// It is ready when `probe` says so, not as soon as it was started.
+    /// Makes the child ready when `probe` succeeds, and not as soon as it was started.
     #[must_use]
     pub fn ready(mut self, probe: Probe) -> Self {
         self.probe = Some(probe);
         self
     }
 
-    /// How long it may take to become ready. Missing that is a failure. Default: 30 s.
+    /// Sets how long an attempt may take to become ready. If it takes longer, the attempt has failed. Default: 30 s.
     #[must_use]
     pub const fn start_within(mut self, within: Duration) -> Self {
         self.spec.start_within = within;
         self
     }
 
-    /// How long its group may take to end after the stop signal, before it is killed. Zero kills at once,
-    /// [`Duration::MAX`] never. Default: 5 s.
+    /// Sets how long the process group may take to end after the stop signal. After that it is killed. With zero it is
+    /// killed at once, with [`Duration::MAX`] never. Default: 5 s.
     #[must_use]
     pub const fn stop_within(mut self, within: Duration) -> Self {
         self.spec.stop_within = within;
         self
     }
 
-    /// Replaces everything that was said about how it is supervised.
+    /// Replaces all settings of its supervision.
     #[must_use]
     pub fn with_spec(mut self, spec: ChildSpec) -> Self {
         self.spec = spec;
         self
     }
 
-    /// Where its captured output goes.
+    /// Sets the sink for the captured output.
     #[must_use]
     pub fn output(mut self, sink: OutputSink) -> Self {
         self.sink = Some(sink);
@@ -137,16 +141,16 @@ impl From<Program> for Child {
             (Some(probe), Some(folder)) => Some(probe.relative_to(&folder)),
             (probe, _) => probe,
         };
-        let attempts = Arc::new(Attempts {
+        let runner = Arc::new(ProgramRunner {
             command: Arc::new(program.command),
             probe,
             sink: program.sink.unwrap_or_else(|| Arc::new(log)),
         });
-        Self::task_with_kill(program.name, move |ctx| Arc::clone(&attempts).run(ctx)).with_spec(spec)
+        Self::task_with_kill(program.name, move |ctx| Arc::clone(&runner).run(ctx)).with_spec(spec)
     }
 }
 
-/// The sink of programs that were given none.
+/// The default sink.
 fn log(path: &Path, line: OutputLine<'_>) {
     let stream = match line.stream {
         Stream::Stdout => "stdout",
@@ -155,36 +159,39 @@ fn log(path: &Path, line: OutputLine<'_>) {
     tracing::info!(target: "liveoak::output", path = %path, stream, "{}", line.text);
 }
 
-/// A program could not be started: how an attempt of it then [fails](Exit::Failed).
+/// The error with which an attempt [fails](Exit::Failed) if its program could not be started.
 #[derive(Debug)]
-pub struct NotStarted(pub SpawnError);
+pub struct SpawnFailed(pub SpawnError);
 
-impl fmt::Display for NotStarted {
+impl fmt::Display for SpawnFailed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "could not {}", self.0)
     }
 }
 
-impl std::error::Error for NotStarted {
+impl std::error::Error for SpawnFailed {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.0.source()
     }
 }
 
-/// What all attempts of one child share.
-struct Attempts {
+/// Runs the attempts of one child. All attempts share it.
+struct ProgramRunner {
     command: Arc<CommandLine>,
     probe: Option<Probe>,
     sink: OutputSink,
 }
 
-/// What came first while a program ran.
-enum News {
+/// Why the wait for a running program ended.
+enum RunEnd {
+    /// The leader exited.
     Exited,
+    /// The attempt was asked to stop.
     Stopping,
 }
 
-impl Attempts {
+impl ProgramRunner {
+    /// Runs one attempt, from the start of the program to the end of its process group and of its output.
     async fn run(self: Arc<Self>, ctx: Ctx) -> Exit {
         let armed = self.probe.as_ref().map(Probe::start);
         let (path, sink, watched) = (ctx.path(), Arc::clone(&self.sink), armed.clone());
@@ -195,64 +202,66 @@ impl Attempts {
             sink(&path, line);
         };
         if let Some(armed) = &armed {
-            look_around(&ctx, armed).await;
+            warn_if_probe_already_succeeds(&ctx, armed).await;
         }
         if ctx.is_stopping() {
             return Exit::Stopped;
         }
         let mut process = match Process::spawn_shared(Arc::clone(&self.command), deliver).await {
             Ok(process) => process,
-            Err(error) => return Exit::failed(NotStarted(error)),
+            Err(error) => return Exit::failed(SpawnFailed(error)),
         };
-        let news = match self.until_ready(&ctx, &mut process, armed).await {
-            Some(news) => news,
+        let end = match self.until_ready(&ctx, &mut process, armed).await {
+            Some(end) => end,
             None => {
                 ctx.ready();
-                watch(&ctx, &mut process).await
+                exited_or_stopping(&ctx, &mut process).await
             }
         };
-        match news {
-            News::Exited => self.take_leftovers(&ctx, &mut process).await,
-            News::Stopping => stop(&ctx, &mut process).await,
+        match end {
+            RunEnd::Exited => self.stop_remaining_group(&ctx, &mut process).await,
+            RunEnd::Stopping => stop(&ctx, &mut process).await,
         }
+        // Usually only reaps the leader: the process group has ended, or was killed, above.
         let status = process.finish(Duration::ZERO).await.status;
         process.output_end().await;
         self.exit(status)
     }
 
-    /// What came before it was ready; none if it is.
-    async fn until_ready(&self, ctx: &Ctx, process: &mut Process, armed: Option<ProbeRun>) -> Option<News> {
+    /// Waits until the program is ready. Returns `None` if it is, or else why the wait ended before.
+    async fn until_ready(&self, ctx: &Ctx, process: &mut Process, armed: Option<ProbeRun>) -> Option<RunEnd> {
         let armed = armed?;
-        match race(armed.wait_until_ready(), watch(ctx, process)).await {
+        match race(armed.wait_until_ready(), exited_or_stopping(ctx, process)).await {
             Either::Left(()) => None,
-            Either::Right(news) => {
-                if matches!(news, News::Stopping) {
-                    not_ready(ctx, &armed);
+            Either::Right(end) => {
+                if matches!(end, RunEnd::Stopping) {
+                    log_not_ready(ctx, &armed);
                 }
-                Some(news)
+                Some(end)
             }
         }
     }
 
-    /// The leader ended by itself. Whoever of its group lives on, or may live on unseen, is asked to stop, then killed.
-    async fn take_leftovers(&self, ctx: &Ctx, process: &mut Process) {
+    /// Asks the processes of the group that are still alive to stop, after the leader ended by itself. If they do not
+    /// end within the child's `stop_within`, the tree orders the kill, and `finish` kills them.
+    async fn stop_remaining_group(&self, ctx: &Ctx, process: &mut Process) {
         let status = process.exited().await;
-        let (path, alive) = (ctx.path(), process.group_seen_alive());
-        match alive {
+        let path = ctx.path();
+        match process.try_group_alive() {
             Some(false) => return,
             Some(true) => {
-                tracing::info!(target: "liveoak", path = %path, event = "leftovers", "{path}: has ended, but not all that it started; stopping the rest");
+                tracing::info!(target: "liveoak", path = %path, event = "leftovers", "{path}: its main process ended, but processes that it started still run; stopping them");
             }
             None => {
-                tracing::debug!(target: "liveoak", path = %path, "{path}: has ended, and nobody can see whether all that it started has");
+                tracing::debug!(target: "liveoak", path = %path, "{path}: its main process ended; cannot read /proc to see whether processes that it started still run; stopping them");
             }
         }
         if !ctx.is_stopping() {
-            // The ladder goes on to the group, within the child's time.
+            // From here on the tree applies the stop deadline of the child, with this exit as the result.
             ctx.report_exit(self.exit(status));
         }
-        let _gone_meanwhile = process.stop();
-        race(process.group_gone(), ctx.killed()).await;
+        let _already_ended = process.stop();
+        race(process.group_ended(), ctx.killed()).await;
     }
 
     fn exit(&self, status: Status) -> Exit {
@@ -265,46 +274,46 @@ impl Attempts {
     }
 }
 
-/// Warns when the probe is answered before the program was started: whoever answers then will also answer when it was,
-/// and readiness will mean nothing.
-async fn look_around(ctx: &Ctx, armed: &ProbeRun) {
+/// Warns if the probe succeeds before the program was started. Then another program answers it, and will also answer it
+/// after the start, so that the child would count as ready whatever it does.
+async fn warn_if_probe_already_succeeds(ctx: &Ctx, armed: &ProbeRun) {
     if !armed.probe().can_be_answered_by_others() {
         return;
     }
-    let answer = ctx.unless_stopping(tokio::time::timeout(LOOK_AROUND, armed.check())).await;
+    let answer = ctx.unless_stopping(tokio::time::timeout(EARLY_CHECK_TIMEOUT, armed.check())).await;
     if let Some(Ok(Ok(()))) = answer {
         let (path, probe) = (ctx.path(), armed.probe());
-        tracing::warn!(target: "liveoak", path = %path, event = "answered-early", "{path}: waits for {probe}, which is there before it was started: is it another program's, or of an earlier run?");
+        tracing::warn!(target: "liveoak", path = %path, event = "answered-early", "{path}: its ready check ({probe}) succeeds before it was started, so it cannot show that this child is ready: is another program, or an earlier run, still there?");
     }
 }
 
-/// It is being stopped before it was ready: says what it was waiting for.
-fn not_ready(ctx: &Ctx, armed: &ProbeRun) {
+/// Logs why the child is not ready yet, when it is stopped before it was ready.
+fn log_not_ready(ctx: &Ctx, armed: &ProbeRun) {
     let path = ctx.path();
     let reason = match armed.latest_failure() {
         Some(failure) => failure.to_string(),
-        None => format!("it was still waiting for {}", armed.probe()),
+        None => format!("still waiting for {}", armed.probe()),
     };
     tracing::warn!(target: "liveoak", path = %path, event = "not-ready", reason, "{path}: was not ready: {reason}");
 }
 
-async fn watch(ctx: &Ctx, process: &mut Process) -> News {
+async fn exited_or_stopping(ctx: &Ctx, process: &mut Process) -> RunEnd {
     match race(process.exited(), ctx.stopping()).await {
-        Either::Left(_) => News::Exited,
-        Either::Right(()) => News::Stopping,
+        Either::Left(_) => RunEnd::Exited,
+        Either::Right(()) => RunEnd::Stopping,
     }
 }
 
-/// Asks the whole group to stop, then kills it when that is ordered. Its end is awaited elsewhere.
+/// Asks the whole process group to stop, and kills it when the tree orders that. The caller waits for its end.
 async fn stop(ctx: &Ctx, process: &mut Process) {
-    // One that is to be killed at once is not asked first.
+    // If the kill was ordered already, the group is not asked first.
     if race(ctx.killed(), std::future::ready(())).await == Either::Right(()) {
         if let Err(error) = process.stop() {
-            tracing::debug!(target: "liveoak", path = %ctx.path(), "failed to {error}");
+            tracing::debug!(target: "liveoak", path = %ctx.path(), "{}: could not {error}", ctx.path());
         }
-        if race(process.group_gone(), ctx.killed()).await == Either::Left(()) {
+        if race(process.group_ended(), ctx.killed()).await == Either::Left(()) {
             return;
         }
     }
-    let _gone_meanwhile = process.kill();
+    let _already_ended = process.kill();
 }

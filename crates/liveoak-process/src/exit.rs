@@ -1,7 +1,9 @@
-//! Seeing the end of a process: by its pidfd, at once, as often as asked.
+//! Waits for the exit of a process through its pidfd (`pidfd_open(2)`).
 //!
-//! No `SIGCHLD` handler (there is one per program, and the program may want it), no polling, and no doubt whose end it
-//! was: a pidfd is the process itself (`pidfd_open(2)`).
+//! A pidfd refers to one process and never to a later one with the same id, and becomes readable when that process
+//! exits. So there is no polling, and no `SIGCHLD` handler: a program has only one, which its own code may need.
+//!
+//! It sees the exit of one process, the leader. For the end of the whole process group see `members.rs`.
 
 use crate::leader::peek;
 use crate::os::watch_readable;
@@ -12,7 +14,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tokio::io::unix::AsyncFd;
 
-/// The descriptor of a leader, watched by the runtime it was made in.
+/// The pidfd of a leader, watched by the Tokio runtime in which this was created.
 #[derive(Debug)]
 pub(crate) struct ExitWatch {
     fd: AsyncFd<Arc<OwnedFd>>,
@@ -20,23 +22,23 @@ pub(crate) struct ExitWatch {
 
 impl ExitWatch {
     /// # Errors
-    /// When the runtime can watch no further descriptor.
+    /// When the runtime cannot watch another descriptor.
     ///
     /// # Panics
-    /// Outside of a Tokio runtime with I/O enabled.
+    /// Panics outside of a Tokio runtime with I/O enabled.
     pub(crate) fn new(pidfd: Arc<OwnedFd>) -> io::Result<ExitWatch> {
         Ok(ExitWatch { fd: watch_readable(pidfd)? })
     }
 
-    /// How it ended, if it has. [`Status::Lost`] once it was reaped.
+    /// Returns how the process ended, `None` while it runs, and [`Status::Lost`] after it was reaped.
     pub(crate) fn peek(&self) -> Option<Status> {
         peek(self.fd.get_ref().as_fd())
     }
 
-    /// Waits for the end. Cancel safe.
+    /// Waits for the exit. Cancel safe.
     ///
     /// # Errors
-    /// When the runtime that watches the descriptor is gone.
+    /// When the runtime that watches the descriptor was shut down.
     pub(crate) async fn ended(&self) -> io::Result<Status> {
         loop {
             if let Some(status) = self.peek() {
@@ -49,7 +51,8 @@ impl ExitWatch {
         }
     }
 
-    /// Ready when it has ended. For the one task that reads the output: a second poller would take its waker.
+    /// Polls for the exit. Only the task that reads the output may call this: the descriptor keeps one waker, and a
+    /// second caller would replace it.
     pub(crate) fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             match ready!(self.fd.poll_read_ready(cx)) {

@@ -1,8 +1,8 @@
-//! How many descriptors this program may have, and how many its children.
+//! The limit of open files, for this program and for its child processes.
 //!
-//! Each running program needs a handful of descriptors here, and the usual soft limit of 1024 is for programs that use
-//! `select(2)`. Such programs may be among the children, so what this program raises for itself is not for them: they
-//! get the soft limit that this program was started with.
+//! Each child process needs a handful of descriptors in this program. The usual soft limit of 1024 exists for programs
+//! that use `select(2)`, and some child processes may do so. Therefore this program raises the limit for itself only,
+//! and its child processes get the soft limit with which this program was started.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::sync::OnceLock;
@@ -10,9 +10,11 @@ use std::sync::OnceLock;
 /// The limit before it was raised; unset if it never was.
 static BEFORE: OnceLock<Rlimit> = OnceLock::new();
 
-/// Raises this program's soft limit of open files (`RLIMIT_NOFILE`) as far as it may. Programs that are started later
-/// get the limit as it was. For a program of which supervising is the main job; does nothing the second time, or
-/// when the system refuses.
+/// Raises this program's soft limit of open files (`RLIMIT_NOFILE`) to its hard limit. Child processes that are started
+/// later still get the old soft limit.
+///
+/// Call it once at the start of a program that runs many child processes. A second call does nothing, and a refusal by
+/// the system is ignored. Do not call it in a program that uses `select(2)` itself.
 pub fn raise_file_limit() {
     BEFORE.get_or_init(|| {
         let before = getrlimit(Resource::Nofile);
@@ -22,7 +24,7 @@ pub fn raise_file_limit() {
     });
 }
 
-/// What a child has to be given back.
+/// Returns the limit that child processes must get, or `None` if it was not raised.
 pub(crate) fn limit_of_children() -> Option<Rlimit> {
     BEFORE.get().cloned()
 }

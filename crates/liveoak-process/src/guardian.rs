@@ -1,23 +1,24 @@
-//! The guardian: one small shell per program that kills the program's process groups when the program is gone.
+//! The guardian: a small shell process that kills all process groups of this program when this program has died.
 //!
-//! The kernel's parent-death signal reaches the direct child only; what that child started lives on. So the first spawn
-//! also starts a `/bin/sh` in a session of its own that reads, from a pipe of which only this program has the other
-//! end, which groups are alive. However the program ends, `kill -9` included, the kernel closes that end; the shell
-//! reads end-of-file, sends `SIGKILL` to every group still listed, and exits. It costs nothing while it waits. The last
-//! word of its command line is the process id of the program it stands for.
+//! The kernel's parent-death signal reaches only the direct child process; processes that the child started live on.
+//! Therefore the first spawn also starts a `/bin/sh` in a session of its own. It reads the list of living process
+//! groups from a pipe, of which only this program has the write end. When this program ends in any way, `kill -9`
+//! included, the kernel closes that end. The shell reads end-of-file, sends `SIGKILL` to every listed process group,
+//! and exits. It uses no CPU time while it waits. The last word of its command line is the process id of this program.
 //!
-//! What it does not do: find processes that left their group (`setsid`), or help when somebody kills the guardian and
-//! the program in the same instant, or suspends the guardian (`SIGSTOP`) and then kills the program: then its direct
-//! children end, and what they started lives until the guardian goes on.
+//! It does not find processes that left their process group (`setsid`). It does not help if the guardian and this
+//! program are killed at the same instant. If the guardian is suspended (`SIGSTOP`) when this program is killed, the
+//! direct child processes die, and the processes that those started live until the guardian is resumed.
 //!
 //! Invariants:
 //!
-//! 1. A group is listed before its program's first instruction: the child writes the line itself, before its exec.
-//!    The parent writes it once more, for the case that the child could not.
-//! 2. A group is unlisted before its leader is reaped, because from then on the number may belong to another.
-//! 3. The write end of a guardian's pipe is closed only when that guardian is known to be dead. Closing it earlier would
-//!    tell it to kill every living group.
-//! 4. A guardian that is dead, or does not read for [`READ_PATIENCE`], is replaced, and the new one gets the whole list.
+//! 1. A process group is listed before the first instruction of its program: the child process writes the line itself,
+//!    before its exec. The parent writes it once more, in case the child could not.
+//! 2. A process group is unlisted before its leader is reaped. After that the number may belong to other processes.
+//! 3. The write end of a guardian's pipe is closed only when that guardian is known to be dead. Closing it earlier
+//!    would make the guardian kill every living process group.
+//! 4. A guardian that is dead, or does not read for [`READ_PATIENCE`], is replaced, and the new one gets the whole
+//!    list.
 
 use crate::os;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -29,8 +30,9 @@ use std::process::{self, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-/// Reads `+ SLOT GROUP` and `- SLOT` until end of file, then kills what is left. A slot is a shell variable, so both
-/// lines cost the same with one group or a thousand, and the last loop needs neither a fork nor a file.
+/// Reads `+ SLOT GROUP` and `- SLOT` until end of file, then kills the process groups that are still listed. A slot is
+/// a shell variable, so both lines cost the same with one group or a thousand, and the last loop needs no fork and no
+/// file.
 const SCRIPT: &str = r#"# liveoak guardian: kills the process groups of the program that started it, once that program is gone
 last=0
 while read -r op slot group; do
@@ -46,65 +48,65 @@ while [ "$last" -ge 0 ]; do
 done
 "#;
 
-/// How long a full pipe is waited for before its guardian counts as dead. The pipe holds some 4,000 lines.
+/// How long a full pipe may stay full before its guardian counts as dead. The pipe holds about 4,000 lines.
 const READ_PATIENCE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
-/// How long a killed guardian may take to disappear. If it takes longer, its pipe is leaked rather than closed
-/// (invariant 3).
+/// How long a killed guardian may take to die. If it takes longer, its pipe is leaked and not closed (invariant 3).
 const DEATH_PATIENCE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
-/// A guardian that lived shorter than this did not work. Longer than [`READ_PATIENCE`], so that one that never reads counts.
+/// A guardian that lived shorter than this did not work. Longer than [`READ_PATIENCE`], so that a guardian that never
+/// reads counts as such.
 const QUICK_DEATH: Duration = Duration::from_secs(5);
 
 /// After this many quick deaths in a row no further guardian is started.
 const MAX_QUICK_DEATHS: u32 = 5;
 
-/// The running guardian's process id for [`guardian_id`], 0 for none.
+/// The running guardian's process id for [`guardian_id`]; 0 if there is none.
 static GUARDIAN_ID: AtomicU32 = AtomicU32::new(0);
 
-/// The process id of this program's guardian, the small shell that kills all process groups of this program once the
-/// program is gone. `None` before the first spawn, and where no guardian could be started.
+/// Returns the process id of this program's guardian, the small shell process that kills all process groups of this
+/// program when this program has died. Returns `None` before the first spawn, and if no guardian could be started.
 pub fn guardian_id() -> Option<u32> {
     Some(GUARDIAN_ID.load(Ordering::Relaxed)).filter(|&id| id != 0)
 }
 
-/// A place in the guardian's list, reused after its release.
+/// The number of an entry in the guardian's list. It is reused after its release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Slot(u32);
+pub(crate) struct GuardianSlot(u32);
 
-impl Slot {
+impl GuardianSlot {
     pub(crate) fn number(self) -> u32 {
         self.0
     }
 }
 
-/// What a slot holds.
+/// The content of a slot.
 #[derive(Clone, Copy, Debug)]
 enum Entry {
     Free,
-    /// Given to a spawn that is under way.
+    /// Given to a spawn that is in progress.
     Reserved,
     Group(Pid),
 }
 
-/// The list of living groups and the process that knows it too. Owned by the spawner thread.
+/// The list of living process groups, and the guardian process, which has a copy. Owned by the spawner thread.
 pub(crate) struct Guardian {
-    /// By slot number; as long as the most groups that ever lived at once.
+    /// By slot number. Its length is the largest number of process groups that ever lived at once.
     entries: Vec<Entry>,
-    running: Option<Running>,
+    running: Option<GuardianProcess>,
     quick_deaths: u32,
-    /// No shell, or one that does not work: nothing further is tried.
+    /// `true` if there is no shell, or if the guardian died quickly too often. No further guardian is started.
     given_up: bool,
-    /// Whether the log already says that there is no guardian.
+    /// `true` if the warning that there is no guardian was logged.
     warned: bool,
 }
 
-struct Running {
+struct GuardianProcess {
     process: process::Child,
     pidfd: OwnedFd,
-    /// The write end, non-blocking, close-on-exec.
-    lines: OwnedFd,
-    since: Instant,
+    /// The write end of the pipe: non-blocking, close-on-exec.
+    pipe: OwnedFd,
+    started: Instant,
 }
 
 impl Guardian {
@@ -112,115 +114,117 @@ impl Guardian {
         Guardian { entries: Vec::new(), running: None, quick_deaths: 0, given_up: false, warned: false }
     }
 
-    /// Starts a guardian if there is none.
-    pub(crate) fn ensure(&mut self) {
+    /// Starts a guardian if none is running.
+    pub(crate) fn ensure_running(&mut self) {
         while self.running.is_none() && !self.given_up {
-            match Running::start() {
+            match GuardianProcess::start() {
                 Ok(running) => {
                     GUARDIAN_ID.store(running.process.id(), Ordering::Relaxed);
                     self.running = Some(running);
-                    self.list_again();
+                    self.send_whole_list();
                 }
                 Err(error) => {
                     self.given_up = error.kind() == io::ErrorKind::NotFound;
-                    return self.warn(&error);
+                    return self.warn_once(&error);
                 }
             }
         }
     }
 
-    fn warn(&mut self, error: &io::Error) {
+    fn warn_once(&mut self, error: &io::Error) {
         if !std::mem::replace(&mut self.warned, true) {
             tracing::warn!(
                 %error,
-                "no guardian: if this program is killed, its direct child processes die with it, but what those started may live on"
+                "no guardian process ({error}): if this program is killed with SIGKILL, its child processes die, but processes that \
+                 those started may keep running and must be killed by hand"
             );
         }
     }
 
-    /// Readable when the guardian has died.
-    pub(crate) fn death(&self) -> Option<BorrowedFd<'_>> {
+    /// Returns the guardian's pidfd, which is readable when the guardian has died.
+    pub(crate) fn pidfd(&self) -> Option<BorrowedFd<'_>> {
         self.running.as_ref().map(|running| running.pidfd.as_fd())
     }
 
-    /// Where a new child announces itself.
-    pub(crate) fn lines(&self) -> Option<RawFd> {
-        self.running.as_ref().map(|running| running.lines.as_raw_fd())
+    /// Returns the write end of the guardian's pipe, to which a new child process writes its own line.
+    pub(crate) fn pipe_fd(&self) -> Option<RawFd> {
+        self.running.as_ref().map(|running| running.pipe.as_raw_fd())
     }
 
-    /// Collects a guardian that died and starts another.
-    pub(crate) fn died(&mut self) {
+    /// Reaps a guardian that died, and starts another unless too many died quickly in a row.
+    pub(crate) fn replace_dead(&mut self) {
         if let Some(running) = self.running.take() {
-            let lived = running.since.elapsed();
-            running.bury();
+            let lived = running.started.elapsed();
+            running.reap();
             GUARDIAN_ID.store(0, Ordering::Relaxed);
             self.quick_deaths = if lived < QUICK_DEATH { self.quick_deaths + 1 } else { 0 };
             if self.quick_deaths >= MAX_QUICK_DEATHS {
                 self.given_up = true;
-                self.warn(&io::Error::other("it died again and again right after its start"));
+                self.warn_once(&io::Error::other("it died right after its start, several times in a row"));
             }
         }
-        self.ensure();
+        self.ensure_running();
     }
 
-    /// A slot for a spawn that is about to happen. It must be confirmed or released.
-    pub(crate) fn reserve(&mut self) -> Slot {
+    /// Returns a slot for a spawn that is about to happen. The caller must confirm or release it.
+    pub(crate) fn reserve(&mut self) -> GuardianSlot {
         let free = self.entries.iter().position(|entry| matches!(entry, Entry::Free));
         let index = free.unwrap_or_else(|| {
             self.entries.push(Entry::Free);
             self.entries.len() - 1
         });
         self.entries[index] = Entry::Reserved;
-        Slot(u32::try_from(index).unwrap_or(u32::MAX))
+        GuardianSlot(u32::try_from(index).unwrap_or(u32::MAX))
     }
 
-    /// The spawn succeeded: `group` lives in `slot`.
-    pub(crate) fn confirm(&mut self, slot: Slot, group: Pid) {
+    /// Lists `group` in `slot`, after the spawn succeeded.
+    pub(crate) fn confirm(&mut self, slot: GuardianSlot, group: Pid) {
         self.entries[slot.0 as usize] = Entry::Group(group);
-        self.tell(&listing(slot, group));
+        self.send(&listing(slot, group));
     }
 
-    /// The spawn failed, or the group is gone and its leader about to be reaped.
-    pub(crate) fn release(&mut self, slot: Slot) {
+    /// Unlists the process group in `slot`: the spawn failed, or the leader is about to be reaped (invariant 2).
+    pub(crate) fn release(&mut self, slot: GuardianSlot) {
         self.entries[slot.0 as usize] = Entry::Free;
-        self.tell(&format!("- {}\n", slot.0));
+        self.send(&format!("- {}\n", slot.0));
     }
 
-    fn list_again(&mut self) {
+    fn send_whole_list(&mut self) {
         let lines = self.entries.iter().enumerate().filter_map(|(index, entry)| match entry {
-            Entry::Group(group) => Some(listing(Slot(u32::try_from(index).ok()?), *group)),
+            Entry::Group(group) => Some(listing(GuardianSlot(u32::try_from(index).ok()?), *group)),
             Entry::Free | Entry::Reserved => None,
         });
         for line in lines.collect::<Vec<_>>() {
-            // A failure replaces the guardian, which lists everything again: this list is then served.
-            if !self.tell(&line) {
+            // A failure starts a new guardian, and that gets the whole list: the rest of this one is not needed.
+            if !self.send(&line) {
                 return;
             }
         }
     }
 
-    /// Writes one line; replaces a guardian that can not be written to. `false` when it was replaced.
-    fn tell(&mut self, line: &str) -> bool {
+    /// Writes one line. If the guardian cannot be written to, replaces it and returns `false`.
+    fn send(&mut self, line: &str) -> bool {
         let Some(running) = &mut self.running else { return true };
         if running.write(line).is_ok() {
             return true;
         }
-        // Killed first, so that `died` finds it dead and may close its pipe.
-        let _gone_already = running.process.kill();
-        self.died();
+        // Killed first, so that `replace_dead` finds it dead and may close its pipe.
+        let _already_dead = running.process.kill();
+        self.replace_dead();
         false
     }
 }
 
-fn listing(slot: Slot, group: Pid) -> String {
+/// Returns the line that lists `group`.
+fn listing(slot: GuardianSlot, group: Pid) -> String {
     format!("+ {} {}\n", slot.0, group.as_raw_nonzero())
 }
 
-impl Running {
-    fn start() -> io::Result<Running> {
-        let (read, lines) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-        // Only this end: the other is an open file of its own, and the shell would take EAGAIN for the end.
-        rustix::fs::fcntl_setfl(&lines, OFlags::NONBLOCK)?;
+impl GuardianProcess {
+    fn start() -> io::Result<GuardianProcess> {
+        let (read, pipe) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+        // The read end stays blocking: the shell would take EAGAIN for the end of the file.
+        rustix::fs::fcntl_setfl(&pipe, OFlags::NONBLOCK)?;
         let mut command = process::Command::new("/bin/sh");
         command
             .args(["-c", SCRIPT, "liveoak-guardian", &process::id().to_string()])
@@ -232,7 +236,7 @@ impl Running {
         let mut process = command.spawn()?;
         let pid = Pid::from_child(&process);
         match pidfd_open(pid, PidfdFlags::empty()) {
-            Ok(pidfd) => Ok(Running { process, pidfd, lines, since: Instant::now() }),
+            Ok(pidfd) => Ok(GuardianProcess { process, pidfd, pipe, started: Instant::now() }),
             Err(error) => {
                 process.kill()?;
                 process.wait()?;
@@ -241,14 +245,14 @@ impl Running {
         }
     }
 
-    /// Lines are far below `PIPE_BUF`, so each is written whole or not at all (`pipe(7)`).
+    /// Writes one line. Lines are far shorter than `PIPE_BUF`, so each is written whole or not at all (`pipe(7)`).
     fn write(&mut self, line: &str) -> io::Result<()> {
         loop {
-            match rustix::io::write(&self.lines, line.as_bytes()) {
+            match rustix::io::write(&self.pipe, line.as_bytes()) {
                 Ok(_) => return Ok(()),
                 Err(rustix::io::Errno::INTR) => {}
                 Err(rustix::io::Errno::AGAIN) => {
-                    let mut wait = [PollFd::new(&self.lines, PollFlags::OUT)];
+                    let mut wait = [PollFd::new(&self.pipe, PollFlags::OUT)];
                     if poll(&mut wait, Some(&READ_PATIENCE))? == 0 {
                         return Err(io::ErrorKind::TimedOut.into());
                     }
@@ -259,13 +263,13 @@ impl Running {
     }
 
     /// Reaps a guardian that is dead or was sent `SIGKILL`.
-    fn bury(mut self) {
+    fn reap(mut self) {
         let mut wait = [PollFd::new(&self.pidfd, PollFlags::IN)];
         if matches!(poll(&mut wait, Some(&DEATH_PATIENCE)), Ok(1)) {
             let _status = self.process.wait();
         } else {
-            // Invariant 3: an open pipe is a small leak, a closed one would kill every group.
-            std::mem::forget(self.lines);
+            // Invariant 3: an open pipe is a small leak, a closed one would kill every process group.
+            std::mem::forget(self.pipe);
         }
     }
 }

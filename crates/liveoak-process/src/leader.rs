@@ -1,37 +1,38 @@
-//! The token of a living group: whoever owns it may signal the group by number, and dropping it kills the group.
+//! The leader of a process group, for as long as it is not reaped.
 //!
-//! A process id belongs to a process until its parent reaps it, dead or alive. The leader's id is the group's number
-//! too. So as long as the leader is not reaped, the number can not belong to another, and only the spawner thread
-//! reaps, and only what a dropped or finished [`Leader`] handed over to it.
+//! A process id belongs to a process, dead or alive, until its parent reaps it; the leader's id is also the number of
+//! its process group. While a [`Leader`] exists, that number cannot belong to other processes, so the process group may
+//! be signalled. Only the spawner thread reaps, and only leaders that were handed over to it.
+//!
+//! It does not stand for the other members: they may live on after the leader (`members.rs` looks for them).
 
-use crate::guardian::Slot;
+use crate::guardian::GuardianSlot;
 use crate::os;
 use crate::signal::Signal;
-use crate::spawner::{Job, Spawner};
 use crate::status::Status;
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitId, WaitIdOptions, WaitIdStatus, getpgid, waitid};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use tokio::sync::oneshot;
 
-/// A leader that was not reaped.
+/// A leader, alive or dead, that was not reaped.
 #[derive(Debug)]
-pub(crate) struct Body {
-    /// The leader's id, which is the group's number.
+pub(crate) struct Leader {
+    /// The leader's id, which is the number of the process group.
     pub(crate) pid: Pid,
-    /// The leader's identity.
+    /// Refers to this leader and to no later process with the same id.
     pub(crate) pidfd: Arc<OwnedFd>,
-    /// Its place in the guardian's list.
-    pub(crate) slot: Slot,
+    /// The entry of the process group in the guardian's list.
+    pub(crate) slot: GuardianSlot,
 }
 
-impl Body {
-    /// Sends `signal` to every member of the group, and to the leader should it have left its group.
+impl Leader {
+    /// Sends `signal` to every member of the process group, and to the leader even if it has left the process group.
     ///
     /// # Errors
-    /// `ESRCH` when nobody is left, `EPERM` when nobody may be signalled, `EINVAL` for a signal the kernel does not know.
+    /// `ESRCH` when no member is left, `EPERM` when no member may be signalled, `EINVAL` for a signal the kernel does
+    /// not know.
     pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
         let fd = self.pidfd.as_fd();
         let group = match os::signal_group_by_identity(fd, signal) {
@@ -44,7 +45,7 @@ impl Body {
         group
     }
 
-    /// For kernels before 6.9. Only while the number is certainly ours.
+    /// Does the same on kernels before 6.9. After a lost status the number may belong to other processes.
     fn signal_by_number(&self, signal: Signal) -> io::Result<()> {
         match peek(self.pidfd.as_fd()) {
             Some(Status::Lost) => Err(Errno::SRCH.into()),
@@ -52,20 +53,21 @@ impl Body {
         }
     }
 
-    /// Collects the leader, which must be dead. From here on the number is not ours.
+    /// Reaps the leader, which must be dead. From then on the number may belong to other processes.
     pub(crate) fn reap(self) {
-        let _already_taken =
+        let _already_reaped =
             waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
     }
 }
 
-/// Whether the kernel (or a filter in front of it) has no way to signal a group by descriptor.
+/// Returns `true` if the kernel, or a system call filter, cannot signal a process group by descriptor.
 fn cannot_signal_by_identity(error: &io::Error) -> bool {
     let unknown = [Errno::INVAL, Errno::NOSYS, Errno::PERM];
     error.raw_os_error().is_some_and(|raw| unknown.contains(&Errno::from_raw_os_error(raw)))
 }
 
-/// How the process behind `pidfd`, a child of this program, ended: `None` while it runs. Reaps nothing.
+/// Returns how the process behind `pidfd`, a child process of this program, ended, or `None` while it runs. Does not
+/// reap it.
 pub(crate) fn peek(pidfd: BorrowedFd<'_>) -> Option<Status> {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     loop {
@@ -84,42 +86,5 @@ fn status_of(status: &WaitIdStatus) -> Status {
             Status::Signal { signal: Signal::reported(signal), core_dumped: status.dumped() }
         }
         (None, None) => Status::Lost,
-    }
-}
-
-/// The owner of a living group. Dropping it sends `SIGKILL` to the whole group and has the leader reaped elsewhere.
-#[derive(Debug)]
-pub(crate) struct Leader {
-    /// `None` only while being dropped or reaped.
-    body: Option<Body>,
-    spawner: Arc<Spawner>,
-}
-
-impl Leader {
-    pub(crate) fn new(body: Body, spawner: Arc<Spawner>) -> Leader {
-        Leader { body: Some(body), spawner }
-    }
-
-    /// The living group.
-    pub(crate) fn body(&self) -> Option<&Body> {
-        self.body.as_ref()
-    }
-
-    /// Hands the leader over to be reaped as soon as it is dead. The receiver hears when that is done.
-    pub(crate) fn reap(mut self) -> oneshot::Receiver<()> {
-        let (done, heard) = oneshot::channel();
-        if let Some(body) = self.body.take() {
-            self.spawner.submit(Job::Reap { body, done: Some(done) });
-        }
-        heard
-    }
-}
-
-impl Drop for Leader {
-    fn drop(&mut self) {
-        if let Some(body) = self.body.take() {
-            let _nobody_left = body.signal(Signal::KILL);
-            self.spawner.submit(Job::Reap { body, done: None });
-        }
     }
 }

@@ -1,18 +1,20 @@
-//! Operating system processes, whole groups at a time.
+//! Operating system processes, managed as whole process groups.
 //!
-//! This crate starts programs, reads their output, sees their end at once, stops them, and makes sure that nothing of
-//! them is left, whatever happens to the program that started them. It knows nothing of supervision: restarts, backoff
-//! and the order of things are `liveoak-runtime`'s. Linux only (5.3 or later; 6.9 or later signals groups by identity).
+//! This crate starts programs, reads their output, notices their exit, stops them, and makes sure that none of their
+//! processes is left, even if the program that started them is killed. Restarts, backoff and start order are not
+//! decided here but in `liveoak-runtime`. Linux only (5.3 or later; 6.9 or later signals process groups by identity).
 //!
-//! * [`CommandLine`] is what to run: plain data.
-//! * [`Process::spawn`] runs it as the leader of a process group of its own. [`Process`] is the group: signal it, wait for
-//!   the leader's [`Status`], [`finish`](Process::finish) it, or drop it, which kills it.
-//! * [`OutputLine`]s go to a sink, with a bound on a line's length and on the time that a held-open pipe is read.
-//! * A [`Probe`] says when a program is ready.
+//! * [`CommandLine`] describes what to run. It is plain data.
+//! * [`Process::spawn`] runs it as the leader of a process group of its own. A [`Process`] can be signalled, waited for
+//!   (the leader's [`Status`]), and ended with [`finish`](Process::finish). Dropping it kills the process group.
+//! * [`OutputLine`]s go to a sink. The length of a line is bounded, and so is the time that a pipe is read after the
+//!   exit.
+//! * A [`Probe`] tells when a program is ready.
+//! * [`ProcessChild`] adds a program to a supervision tree.
 //!
-//! Three threads of control are behind it: one thread `liveoak-spawn` that forks and reaps everything (it must not end,
-//! because children die with the thread that forked them), one task per process that reads its output, and one small
-//! shell process, the guardian, that kills the groups when this program dies, even by `kill -9`.
+//! Three things run in the background: the thread `liveoak-spawn`, which forks and reaps all child processes (it never
+//! ends, because child processes die with the thread that forked them); one task per process, which reads its output;
+//! and one small shell process, the guardian, which kills all process groups when this program dies, even by `kill -9`.
 //!
 //! ```
 //! use liveoak_process::{CommandLine, Process, Status};
@@ -22,19 +24,20 @@
 //! # runtime.block_on(async {
 //! let server = CommandLine::shell("echo ready; sleep 1000 & wait");
 //! let mut process = Process::spawn(&server, |line| assert_eq!(line.text, "ready")).await?;
-//! let finished = process.finish(Duration::from_secs(5)).await; // SIGTERM for both, then SIGKILL for who is left
+//! let finished = process.finish(Duration::from_secs(5)).await; // SIGTERM to both processes, SIGKILL after 5 s
 //! assert!(matches!(finished.status, Status::Signal { .. }));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! # })?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! What it does not reach: descendants that left the group (`setsid`, double fork), and programs of another user (a
-//! set-user-id program clears the parent-death signal, `prctl(2)`, and may not be signalled). A program that forks itself
-//! without an exec (to become a daemon) must do so before the first spawn: the copy would have no spawner thread.
+//! Limits: processes that left the process group (`setsid`, double fork) are not reached. Programs of another user may
+//! not be signalled, and a set-user-id program clears the parent-death signal (`prctl(2)`). A program that forks itself
+//! without an exec (to become a daemon) must do so before its first spawn, because the copy would have no spawner
+//! thread.
 //!
-//! When not to use it: for a program that is to outlive this one, and for one-off commands whose output is the result
-//! (`std::process::Command` does that).
+//! When not to use it: for a program that must outlive this one, and for a single command whose output is the result
+//! (use `std::process::Command`).
 
 #[cfg(not(target_os = "linux"))]
 compile_error!(
@@ -45,10 +48,11 @@ mod child;
 mod command;
 mod exit;
 mod files;
-mod group;
 mod guardian;
+mod jobs;
 mod leader;
 mod lines;
+mod members;
 mod os;
 mod output;
 mod probe;
@@ -59,7 +63,7 @@ mod spawn_error;
 mod spawner;
 mod status;
 
-pub use child::{NotStarted, OutputSink, ProcessChild, Program};
+pub use child::{OutputSink, ProcessChild, Program, SpawnFailed};
 pub use command::{CommandLine, OutputMode, Stdin};
 pub use files::raise_file_limit;
 pub use guardian::guardian_id;

@@ -1,29 +1,30 @@
-//! Bytes to lines, with a bound.
+//! Splits bytes into lines of bounded length.
 //!
-//! A program may write a line without end; memory must not follow. [`Lines`] holds at most [`MAX_LINE`] bytes: what is
-//! longer is handed on in pieces. Nothing is lost and nothing waits for a newline that never comes.
+//! A program may write a line without end, and memory must stay bounded. [`Lines`] holds at most [`MAX_LINE`] bytes and
+//! passes longer lines on in pieces. No byte is lost, and none waits for a newline that never comes.
 
 use std::borrow::Cow;
 
-/// The longest piece of a line that is handed on at once, in bytes as written by the program: 16 KiB, a quarter of a
-/// pipe's usual capacity. Each byte that is not UTF-8 becomes the three bytes of `U+FFFD`, so the text of a piece has at
-/// most three times as many.
+/// The longest piece of a line that is passed on at once, in bytes as written by the program: 16 KiB, a quarter of a
+/// pipe's usual capacity. Each byte that is not UTF-8 becomes the three bytes of `U+FFFD`, so the text of a piece is at
+/// most three times as long.
 pub const MAX_LINE: usize = 16 * 1024;
 
-/// The longest UTF-8 sequence; a cut goes back by less than this so as not to go through a character.
+/// The longest UTF-8 sequence. A cut moves back by less than this, so that it does not split a character.
 const MAX_CHAR: usize = 4;
 
-/// Cuts a stream of bytes into lines.
+/// Splits a stream of bytes into lines.
 #[derive(Debug, Default)]
 pub(crate) struct Lines {
-    /// The current line so far, at most `MAX_LINE` bytes.
+    /// The current line so far: at most `MAX_LINE` bytes.
     held: Vec<u8>,
-    /// Whether a piece of the current line was handed on already.
+    /// `true` if a piece of the current line was passed on already.
     in_pieces: bool,
 }
 
 impl Lines {
-    /// Takes more bytes and hands on what is complete: the text, and whether its line goes on in the next piece.
+    /// Takes more bytes. Calls `emit` for each complete line or piece, with `true` if the line continues in the next
+    /// piece.
     pub(crate) fn push(&mut self, mut bytes: &[u8], emit: &mut impl FnMut(&str, bool)) {
         while !bytes.is_empty() {
             let room = MAX_LINE - self.held.len();
@@ -43,7 +44,7 @@ impl Lines {
         }
     }
 
-    /// The end of the stream: a last line without a newline is a line.
+    /// Ends the stream. A last line without a newline is passed on as a line.
     pub(crate) fn finish(&mut self, emit: &mut impl FnMut(&str, bool)) {
         if self.in_pieces || !self.held.is_empty() {
             self.end_line(emit);
@@ -57,7 +58,7 @@ impl Lines {
         self.in_pieces = false;
     }
 
-    /// Hands on what is held, up to the start of a character that is not complete yet.
+    /// Passes on what is held, except a character at its end that is not complete yet.
     fn cut(&mut self, emit: &mut impl FnMut(&str, bool)) {
         let end = self.held.len() - unfinished_char(&self.held);
         emit(&text(&self.held[..end]), true);
@@ -66,7 +67,7 @@ impl Lines {
     }
 }
 
-/// How many bytes at the end begin a character of which the rest is missing.
+/// Returns how many bytes at the end are the beginning of an incomplete character.
 fn unfinished_char(bytes: &[u8]) -> usize {
     for back in 1..MAX_CHAR.min(bytes.len() + 1) {
         let width = match bytes[bytes.len() - back] {
@@ -81,7 +82,7 @@ fn unfinished_char(bytes: &[u8]) -> usize {
     0
 }
 
-/// Lossy UTF-8 without NUL bytes. Other control bytes, colours among them, are the program's own and stay.
+/// Returns the bytes as UTF-8 without NUL bytes. Other control bytes, such as colours, are kept.
 fn text(bytes: &[u8]) -> Cow<'_, str> {
     let text = String::from_utf8_lossy(bytes);
     if text.contains('\0') { Cow::Owned(text.replace('\0', "")) } else { text }
@@ -108,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_do_not_depend_on_how_they_were_written() {
+    fn lines_do_not_depend_on_the_size_of_the_writes() {
         let stream = "one\r\ntwo\n\nthrée\rx\nlast".as_bytes();
         let expected = whole(&["one", "two", "", "thrée\rx", "last"]);
         assert_eq!(lines_of(&[stream]), expected);
@@ -117,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_stream_has_no_line_and_a_newline_is_one_empty_line() {
+    fn an_empty_stream_has_no_line_and_a_single_newline_is_one_empty_line() {
         assert_eq!(lines_of(&[b""]), whole(&[]));
         assert_eq!(lines_of(&[b"\n"]), whole(&[""]));
     }
@@ -144,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_text_are_shown_as_such_and_nul_is_dropped() {
+    fn bytes_that_are_not_utf_8_are_replaced_and_nul_is_dropped() {
         assert_eq!(lines_of(&[b"a\xff\xfeb\0c\n"]), whole(&["a\u{fffd}\u{fffd}bc"]));
         let garbage = vec![0xc3; MAX_LINE * 2];
         assert_eq!(lines_of(&[&garbage]).len(), 3);

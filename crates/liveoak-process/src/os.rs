@@ -1,16 +1,21 @@
-//! The only unsafe code: what runs between fork and exec, and the system calls no safe wrapper offers.
+//! The only unsafe code: what runs between fork and exec, and system calls without a safe wrapper.
 //!
-//! After a fork in a program with threads, the child may only do what `signal-safety(7)` lists: no allocation, no
-//! lock, no formatting. So everything the child needs (argv, environment, the path) is built before the fork in
-//! [`Exec`], and the closures here only make system calls on it.
+//! After a fork in a program with threads, the child process may only do what `signal-safety(7)` lists: it must not
+//! allocate, lock or format. Therefore everything that it needs (arguments, environment, path) is built before the fork
+//! in [`Exec`], and the closures here only make system calls on it. Code that needs no `unsafe` belongs into another
+//! file.
 //!
-//! Order in the child, where it matters:
+//! The order of steps in the child process matters:
 //!
-//! 1. All signal dispositions to default, except `SIGPIPE`: ignored until step 3 is over, since the guardian may be gone.
-//! 2. Parent-death signal, *then* the check that the parent still lives. The other way round leaves a gap.
-//! 3. The child announces itself to the guardian, before any of the program's own code can run.
-//! 4. `SIGPIPE` to default, empty signal mask, every descriptor from 3 on to close-on-exec, the limit of open files.
-//! 5. `execve` itself, and not the C library's `execvp`: that one runs whatever the kernel refuses with `/bin/sh`.
+//! 1. Set all signal dispositions to default, but ignore `SIGPIPE` until step 3 is over, because the guardian may be
+//!    dead.
+//! 2. Set the parent-death signal, *then* check that the parent is alive. In the other order the parent could die
+//!    unnoticed between the two.
+//! 3. Write the guardian's line, before any code of the program can run.
+//! 4. Set `SIGPIPE` to default, empty the signal mask, mark every descriptor from 3 on close-on-exec, and set the limit
+//!    of open files.
+//! 5. Call `execve`. The C library's `execvp` is not used, because it runs files that the kernel refuses with
+//!    `/bin/sh`.
 #![expect(
     unsafe_code,
     reason = "fork-to-exec code and raw system calls; nothing else in this crate is unsafe"
@@ -30,7 +35,7 @@ use tokio::io::unix::AsyncFd;
 /// `pidfd_send_signal(2)`: the signal goes to the process group that the descriptor's process leads (Linux 6.9).
 const PIDFD_SIGNAL_PROCESS_GROUP: libc::c_uint = 1 << 2;
 
-/// The highest signal number of the kernel, whatever part of it libc keeps for itself.
+/// The highest signal number of the kernel, including the numbers that libc reserves.
 const LAST_SIGNAL: i32 = 64;
 
 /// Room for `+ SLOT PID\n`: two numbers of at most ten digits and four more bytes.
@@ -39,11 +44,11 @@ const LINE_ROOM: usize = 24;
 /// A program image to execute: everything `execve(2)` needs, allocated before the fork.
 pub(crate) struct Exec {
     path: CString,
-    /// Points into `_strings`, ends with null.
+    /// The arguments. Points into `_strings`, ends with null.
     argv: Vec<*const c_char>,
-    /// Points into `_strings`, ends with null.
+    /// The environment. Points into `_strings`, ends with null.
     envp: Vec<*const c_char>,
-    /// Owns what the two lists point to; never touched after construction.
+    /// Owns the strings that both lists point to; never changed after construction.
     _strings: Vec<CString>,
 }
 
@@ -65,7 +70,7 @@ impl Exec {
         Exec { path, argv: argv_list, envp, _strings: strings }
     }
 
-    /// Replaces the calling process; returns only when the kernel refused.
+    /// Replaces the calling process. Returns only if the kernel refused, with its error.
     fn run(&self) -> io::Error {
         // SAFETY: path and all list entries are NUL-terminated strings that live in `self`; both lists end with null.
         // `execve` is async-signal-safe.
@@ -74,21 +79,22 @@ impl Exec {
     }
 }
 
-/// What the child does between fork and exec, beyond what the standard library does (stdio, directory, own group).
+/// What the child process does between fork and exec, in addition to the standard library (stdio, directory, own
+/// group).
 pub(crate) struct ChildSetup {
-    /// What it becomes.
+    /// The program to execute.
     pub(crate) exec: Exec,
-    /// Who must be its parent still.
+    /// The process id that its parent must have.
     pub(crate) parent: Pid,
-    /// The guardian's pipe, non-blocking, and the slot to announce itself under.
+    /// The guardian's pipe, non-blocking, and the slot of the new process group.
     pub(crate) guardian: Option<(RawFd, u32)>,
-    /// The limit of open files it gets; none for the one of this program.
+    /// Its limit of open files; `None` to inherit the limit of this program.
     pub(crate) files: Option<Rlimit>,
 }
 
 impl ChildSetup {
-    /// Makes `command` do this in the child. The child is executed in here, so what the command says about program,
-    /// arguments and environment has no effect.
+    /// Makes `command` run this setup in the child process. The setup executes the program itself, so program,
+    /// arguments and environment of `command` have no effect.
     pub(crate) fn install(self, command: &mut process::Command) {
         // SAFETY: `child` only makes async-signal-safe system calls on memory that was allocated before the fork; it
         // neither allocates, locks nor panics. The descriptor in `guardian` is open until the spawn is over, because
@@ -103,25 +109,25 @@ impl ChildSetup {
         }
         rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
         if rustix::process::getppid() != Some(self.parent) {
-            // The parent died before the line above: nobody is left to be told, or to be killed by.
-            // SAFETY: `_exit` is async-signal-safe and runs nothing of the forked copy's.
+            // The parent died before the parent-death signal was set: no error can be reported, and nothing would kill us.
+            // SAFETY: `_exit` is async-signal-safe and runs no code of the forked copy (destructors, exit handlers).
             unsafe { libc::_exit(127) };
         }
         if let Some((pipe, slot)) = self.guardian {
-            announce(pipe, slot, rustix::process::getpid());
+            write_guardian_line(pipe, slot, rustix::process::getpid());
         }
         set_disposition(libc::SIGPIPE, libc::SIG_DFL);
         empty_signal_mask();
         close_on_exec_from(3);
         if let Some(files) = &self.files {
-            // Lowering a limit is not refused, and a higher one would be no reason not to run.
+            // Lowering a limit is never refused. If it were, the program could still run with the higher limit.
             let _refused = setrlimit(Resource::Nofile, *files);
         }
         Err(self.exec.run())
     }
 }
 
-/// Makes `command` the leader of a new session that the signals of terminals and service managers do not end.
+/// Makes `command` the leader of a new session that ignores the signals of terminals and service managers.
 pub(crate) fn detach_guardian(command: &mut process::Command) {
     let child = || {
         rustix::process::setsid()?;
@@ -148,8 +154,8 @@ pub(crate) fn detach_guardian(command: &mut process::Command) {
     unsafe { command.pre_exec(child) };
 }
 
-/// Writes `+ SLOT PID` to the guardian. A failure is of no matter: the parent writes the same line again.
-fn announce(pipe: RawFd, slot: u32, pid: Pid) {
+/// Writes `+ SLOT PID` to the guardian. A failure is ignored, because the parent writes the same line again.
+fn write_guardian_line(pipe: RawFd, slot: u32, pid: Pid) {
     let mut line = [0u8; LINE_ROOM];
     let mut end = LINE_ROOM;
     let mut put = |bytes: &[u8]| {
@@ -163,12 +169,12 @@ fn announce(pipe: RawFd, slot: u32, pid: Pid) {
     put(b" ");
     digits(slot, &mut put);
     put(b"+ ");
-    // SAFETY: the buffer is valid for its length; `write` is async-signal-safe. A closed or foreign descriptor can not
-    // be hit: the forking thread holds the pipe open, and the child has a copy of its descriptor table.
+    // SAFETY: the buffer is valid for its length; `write` is async-signal-safe. The descriptor is the
+    // guardian's pipe: the forking thread holds it open, and the child process has a copy of its descriptor table.
     unsafe { libc::write(pipe, line[end..].as_ptr().cast(), LINE_ROOM - end) };
 }
 
-/// Puts the decimal digits of `number`, last one first, without allocating.
+/// Passes the decimal digits of `number` to `put`, the last one first, without allocating.
 fn digits(mut number: u32, put: &mut impl FnMut(&[u8])) {
     loop {
         put(&[b'0' + (number % 10) as u8]);
@@ -179,7 +185,8 @@ fn digits(mut number: u32, put: &mut impl FnMut(&[u8])) {
     }
 }
 
-/// `sigaction(2)` to default or ignore. Refusals (`SIGKILL`, `SIGSTOP`, libc's own) are expected and of no matter.
+/// Sets a signal to default or ignore with `sigaction(2)`. Refusals (`SIGKILL`, `SIGSTOP`, signals of libc) are
+/// expected.
 fn set_disposition(signal: i32, disposition: libc::sighandler_t) {
     // SAFETY: all-zero is a valid `sigaction` (no flags, empty mask), the pointers are valid or null, and no Rust code
     // becomes a handler. `sigaction` is async-signal-safe.
@@ -199,23 +206,24 @@ fn empty_signal_mask() {
     }
 }
 
-/// `close_range(2)` (Linux 5.9, this flag 5.11). On an older kernel nothing happens: what Rust opens closes itself, and
-/// only what a C library opened without close-on-exec is inherited then.
+/// Marks all descriptors from `first` on close-on-exec with `close_range(2)` (Linux 5.9, this flag 5.11). On an older
+/// kernel it does nothing. Rust opens all descriptors with close-on-exec, so only descriptors of C libraries are
+/// inherited then.
 fn close_on_exec_from(first: libc::c_uint) {
     // SAFETY: marks descriptors of the child's own table; touches no memory.
     unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
 }
 
-/// Signals every member of the group led by the process behind `pidfd`, by identity and not by number.
+/// Signals every member of the process group that the process behind `pidfd` leads, by identity and not by number.
 ///
 /// # Errors
-/// `ESRCH` when the group has no member, not even a dead leader that was not reaped; `EPERM` when no member may be
+/// `ESRCH` when the process group has no member (a leader that was not reaped is one); `EPERM` when no member may be
 /// signalled; `EINVAL` or `ENOSYS` when the kernel is too old (before 6.9).
 pub(crate) fn signal_group_by_identity(pidfd: BorrowedFd<'_>, signal: Signal) -> io::Result<()> {
     send(pidfd, signal, PIDFD_SIGNAL_PROCESS_GROUP)
 }
 
-/// Signals the one process behind `pidfd`.
+/// Signals only the process behind `pidfd`.
 ///
 /// # Errors
 /// `ESRCH` when it was reaped, `EPERM` when it may not be signalled.
@@ -232,34 +240,35 @@ fn send(pidfd: BorrowedFd<'_>, signal: Signal, flags: libc::c_uint) -> io::Resul
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// `kill(2)` on a group by number. Only for a group whose leader is this program's child and not reaped yet.
+/// Signals a process group by number with `kill(2)`. Its leader must be a child process of this program that was not
+/// reaped: otherwise the number may belong to other processes.
 ///
 /// # Errors
 /// Those of `kill(2)`.
 pub(crate) fn signal_group_by_number(group: Pid, signal: Signal) -> io::Result<()> {
-    // SAFETY: touches no memory; `Pid` is positive, so the argument can not be -1 (everybody) unless it is pid 1, which
-    // is never a child.
+    // SAFETY: touches no memory; `Pid` is positive, so the argument is -1 (all processes) only for pid 1, which is
+    // never a child process.
     let done = unsafe { libc::kill(-group.as_raw_nonzero().get(), signal.number()) };
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Whether the process is in the group, dead or alive. (Not by rustix: it does not expect the answer 0, which the kernel
-/// gives for its own threads and for groups of another namespace.)
+/// Returns `true` if the process, dead or alive, is in the process group. (Rustix is not used, because it does not
+/// expect the answer 0, which the kernel gives for its own threads and for process groups of another namespace.)
 pub(crate) fn is_in_group(pid: Pid, group: Pid) -> bool {
     // SAFETY: touches no memory.
     let found = unsafe { libc::getpgid(pid.as_raw_nonzero().get()) };
     found == group.as_raw_nonzero().get()
 }
 
-/// Lets the current Tokio runtime watch a descriptor for becoming readable.
+/// Lets the current Tokio runtime watch when a descriptor becomes readable.
 ///
 /// # Errors
-/// When the runtime can watch no further descriptor.
+/// When the runtime cannot watch another descriptor.
 ///
 /// # Panics
-/// Outside of a Tokio runtime with I/O enabled.
+/// Panics outside of a Tokio runtime with I/O enabled.
 pub(crate) fn watch_readable(fd: Arc<OwnedFd>) -> io::Result<AsyncFd<Arc<OwnedFd>>> {
-    // SAFETY: an `OwnedFd` is open as long as it lives and always the same descriptor. The watch holds a share of it, and
-    // nobody can take the descriptor out of a share.
+    // SAFETY: an `OwnedFd` is open as long as it lives and always the same descriptor. The watch holds a reference to
+    // it, so it is neither closed nor moved out while it is watched.
     Ok(unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }?)
 }

@@ -1,11 +1,14 @@
-//! The reader of a program's output.
+//! The task that reads a program's output and passes it to the sink.
 //!
-//! Four promises. The program never blocks for ever on a full pipe, because somebody always reads and the sink can
-//! not make it wait. What was written before the exit is delivered, because the reading goes on after it. And a
-//! grandchild that inherited the pipe can not hold the reader: after the leader's exit it reads for
-//! [`OUTPUT_GRACE`], takes what then lies in the pipe, and closes it.
+//! It guarantees four things:
 //!
-//! And it leaves room for others: after [`BYTES_PER_TURN`] the other tasks of its thread, timers among them, have their turn.
+//! 1. A full pipe never blocks the program for long, because the task reads all the time and the sink must not block.
+//! 2. Output that was written before the exit is delivered: reading continues after the exit.
+//! 3. Another process that inherited the pipe cannot keep the task alive: after the leader's exit the task reads for
+//!    [`OUTPUT_GRACE`], then takes what the pipe contains, and closes it.
+//! 4. A flood of output does not starve other tasks: after [`BYTES_PER_TURN`] the task yields to them and to timers.
+//!
+//! It does not store output; that is up to the sink.
 
 use crate::exit::ExitWatch;
 use crate::lines::Lines;
@@ -23,24 +26,25 @@ use tokio::net::unix::pipe::Receiver;
 use tokio::task::yield_now;
 use tokio::time::Sleep;
 
-/// How long after the leader's exit a pipe that others hold open is read before it is closed.
+/// How long a pipe that other processes hold open is read after the leader's exit, before it is closed.
 pub const OUTPUT_GRACE: Duration = Duration::from_millis(250);
 
 /// Bytes read at once: a pipe's usual capacity.
 const READ_SIZE: usize = 64 * 1024;
 
-/// How much is read before others have their turn: a few milliseconds' work for a sink that does little. Tokio's own
-/// measure is 128 reads, whatever they bring, which is up to 8 MiB.
+/// How many bytes are read before the task yields: a few milliseconds of work for a cheap sink. Tokio's own budget is
+/// 128 reads of any size, up to 8 MiB.
 const BYTES_PER_TURN: usize = 4 * READ_SIZE;
 
-/// How long a reader waits for the thread on which it let others go first, before it goes on at another.
+/// How long a task that has yielded waits for its thread before another thread may continue it.
 const BLOCKED_AFTER: Duration = Duration::from_millis(1);
 
-/// The most that is taken from a pipe after [`OUTPUT_GRACE`]: the largest pipe an ordinary user can make
-/// (`/proc/sys/fs/pipe-max-size`), so all that was in it when the grace ended, but no endless stream.
+/// The most that is read from a pipe after [`OUTPUT_GRACE`]: the size of the largest pipe that an ordinary user can
+/// create (`/proc/sys/fs/pipe-max-size`). That is all that the pipe can contain at the end of the grace, but no endless
+/// stream.
 const LAST_DRAIN: usize = 1024 * 1024;
 
-/// Which of a program's two outputs.
+/// One of the two output streams of a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Stream {
     /// Standard output.
@@ -58,38 +62,38 @@ impl std::fmt::Display for Stream {
     }
 }
 
-/// One line a program wrote, or a piece of a long one.
+/// One line that a program wrote, or a piece of a long line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutputLine<'a> {
-    /// Where it was written.
+    /// The stream that it was written to.
     pub stream: Stream,
-    /// The text without its line end (`\n` or `\r\n`) and without NUL bytes; what is not UTF-8 is `U+FFFD`. Other
-    /// control characters are kept.
+    /// The text without its line end (`\n` or `\r\n`) and without NUL bytes. Bytes that are not UTF-8 are replaced by
+    /// `U+FFFD`. Other control characters are kept.
     pub text: &'a str,
-    /// The line is longer than [`MAX_LINE`](crate::MAX_LINE) and goes on in the next piece of this stream. The last
-    /// piece, which may be empty, has `false`.
+    /// `true` if the line is longer than [`MAX_LINE`](crate::MAX_LINE) and continues in the next piece of this stream.
+    /// The last piece, which may be empty, has `false`.
     pub continued: bool,
 }
 
 /// How the reading of a program's output ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OutputEnd {
-    /// Every writer closed its end, or nothing was captured: the output is complete.
+    /// All writers closed the pipe, or nothing was captured: the output is complete.
     Complete,
-    /// The program exited, but another process still had its output open after [`OUTPUT_GRACE`]; what that one writes
-    /// later is not read, and its write fails (`SIGPIPE`).
+    /// The program exited, but another process still had the pipe open after [`OUTPUT_GRACE`]. Its later writes fail
+    /// (`SIGPIPE`).
     HeldOpen,
-    /// The sink panicked, or the runtime that ran the reader is gone: the rest is lost.
+    /// The sink panicked, or the runtime that ran the reader was shut down. The remaining output is lost.
     Broken,
 }
 
-/// Reads both outputs and feeds the sink.
+/// Reads both streams and calls the sink.
 pub(crate) struct Reader<F> {
     pipes: [Option<Pipe>; 2],
     exit: Arc<ExitWatch>,
     sink: F,
-    /// Bytes read in this turn.
-    taken: usize,
+    /// Bytes read since the task last yielded.
+    bytes_this_turn: usize,
 }
 
 struct Pipe {
@@ -99,12 +103,12 @@ struct Pipe {
 }
 
 thread_local! {
-    /// Where a thread reads into. All readers on the thread share it, since what was read is handed on at once: a
-    /// thousand quiet programs need no thousand buffers.
+    /// The buffer that a thread reads into. All readers on the thread share it, because bytes are passed on at once: a
+    /// thousand quiet programs do not need a thousand buffers.
     static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// Lends the thread's buffer; a new one if it is lent already, or was lost in a panic.
+/// Calls `f` with the thread's buffer, or with a new one if that is in use or was lost in a panic.
 fn with_buffer<T>(f: impl FnOnce(&mut [u8]) -> T) -> T {
     let mut buffer = BUFFER.take();
     buffer.resize(READ_SIZE, 0);
@@ -114,7 +118,7 @@ fn with_buffer<T>(f: impl FnOnce(&mut [u8]) -> T) -> T {
 }
 
 impl Pipe {
-    /// Reads once and hands on what came: so many bytes. None at the end, and when the pipe is broken.
+    /// Reads once, passes the bytes on, and returns their number: 0 at the end, and when the pipe is broken.
     fn poll_deliver(&mut self, cx: &mut Context<'_>, sink: &mut impl FnMut(OutputLine<'_>)) -> Poll<usize> {
         with_buffer(|bytes| {
             let mut buffer = ReadBuf::new(bytes);
@@ -125,7 +129,7 @@ impl Pipe {
         })
     }
 
-    /// As [`poll_deliver`](Pipe::poll_deliver), of what lies in the pipe now.
+    /// Does the same without waiting. Returns `None` if the pipe is empty or broken.
     fn try_deliver(&mut self, sink: &mut impl FnMut(OutputLine<'_>)) -> Option<usize> {
         with_buffer(|bytes| {
             let length = self.end.try_read(bytes).ok()?;
@@ -140,18 +144,26 @@ impl Pipe {
     }
 }
 
-/// What the reader wakes up for.
-enum Input {
-    /// This pipe gave so many bytes, which were handed on. None is the end of it.
-    Read(usize, usize),
+/// Why the task woke up.
+enum ReadEvent {
+    /// Bytes were read and passed on.
+    Read {
+        /// The index of the pipe.
+        index: usize,
+        /// The number of bytes; 0 at the end of the pipe.
+        length: usize,
+    },
+    /// The leader has exited.
     Exited,
+    /// [`OUTPUT_GRACE`] is over.
     GraceOver,
+    /// Both pipes are closed.
     AllClosed,
 }
 
 impl<F: FnMut(OutputLine<'_>)> Reader<F> {
     /// # Errors
-    /// When the runtime can watch no further descriptor.
+    /// When the runtime cannot watch another descriptor.
     pub(crate) fn new(
         stdout: Option<OwnedFd>,
         stderr: Option<OwnedFd>,
@@ -163,23 +175,23 @@ impl<F: FnMut(OutputLine<'_>)> Reader<F> {
             io::Result::Ok(end.map(|end| Pipe { stream, end, lines: Lines::default() }))
         };
         let pipes = [pipe(Stream::Stdout, stdout)?, pipe(Stream::Stderr, stderr)?];
-        Ok(Reader { pipes, exit, sink, taken: 0 })
+        Ok(Reader { pipes, exit, sink, bytes_this_turn: 0 })
     }
 
-    /// Reads until all is said.
+    /// Reads until the output has ended, or must be cut off.
     pub(crate) async fn run(mut self) -> OutputEnd {
         let mut grace: Option<Pin<Box<Sleep>>> = None;
         loop {
             match poll_fn(|cx| self.poll(cx, &mut grace)).await {
-                Input::Read(index, 0) => self.close(index),
-                Input::Read(_, length) => {
-                    // The other stream's turn: a flood on one must not silence the other.
+                ReadEvent::Read { index, length: 0 } => self.close(index),
+                ReadEvent::Read { length, .. } => {
+                    // The other stream is polled first next time: a flood on one must not silence the other.
                     self.pipes.swap(0, 1);
-                    self.leave_room(length).await;
+                    self.yield_after(length).await;
                 }
-                Input::Exited => grace = Some(Box::pin(tokio::time::sleep(OUTPUT_GRACE))),
-                Input::AllClosed => return OutputEnd::Complete,
-                Input::GraceOver => {
+                ReadEvent::Exited => grace = Some(Box::pin(tokio::time::sleep(OUTPUT_GRACE))),
+                ReadEvent::AllClosed => return OutputEnd::Complete,
+                ReadEvent::GraceOver => {
                     self.drain().await;
                     return OutputEnd::HeldOpen;
                 }
@@ -187,14 +199,14 @@ impl<F: FnMut(OutputLine<'_>)> Reader<F> {
         }
     }
 
-    /// The exit comes first: a stream that never pauses must not hide it.
-    fn poll(&mut self, cx: &mut Context<'_>, grace: &mut Option<Pin<Box<Sleep>>>) -> Poll<Input> {
+    /// Polls for the next event. The exit is polled first: a stream that never pauses must not hide it.
+    fn poll(&mut self, cx: &mut Context<'_>, grace: &mut Option<Pin<Box<Sleep>>>) -> Poll<ReadEvent> {
         if self.pipes.iter().all(Option::is_none) {
-            return Poll::Ready(Input::AllClosed);
+            return Poll::Ready(ReadEvent::AllClosed);
         }
         let due = match grace {
-            None => self.exit.poll_ended(cx).map(|()| Input::Exited),
-            Some(sleep) => sleep.as_mut().poll(cx).map(|()| Input::GraceOver),
+            None => self.exit.poll_ended(cx).map(|()| ReadEvent::Exited),
+            Some(sleep) => sleep.as_mut().poll(cx).map(|()| ReadEvent::GraceOver),
         };
         if due.is_ready() {
             return due;
@@ -202,7 +214,7 @@ impl<F: FnMut(OutputLine<'_>)> Reader<F> {
         for (index, pipe) in self.pipes.iter_mut().enumerate() {
             let Some(pipe) = pipe else { continue };
             if let Poll::Ready(length) = pipe.poll_deliver(cx, &mut self.sink) {
-                return Poll::Ready(Input::Read(index, length));
+                return Poll::Ready(ReadEvent::Read { index, length });
             }
         }
         Poll::Pending
@@ -214,16 +226,16 @@ impl<F: FnMut(OutputLine<'_>)> Reader<F> {
         pipe.lines.finish(&mut |text, continued| sink(OutputLine { stream, text, continued }));
     }
 
-    /// So much was read. If that is enough for a turn, all others go first.
-    async fn leave_room(&mut self, length: usize) {
-        self.taken += length;
-        if self.taken >= BYTES_PER_TURN {
-            self.taken = 0;
-            let_others_go_first().await;
+    /// Counts `length` bytes that were read, and yields if that makes a whole turn.
+    async fn yield_after(&mut self, length: usize) {
+        self.bytes_this_turn += length;
+        if self.bytes_this_turn >= BYTES_PER_TURN {
+            self.bytes_this_turn = 0;
+            yield_to_others().await;
         }
     }
 
-    /// Takes what lies in the pipes now, and closes them.
+    /// Passes on what the pipes contain now, and closes them.
     async fn drain(&mut self) {
         for index in [0, 1] {
             let mut left = LAST_DRAIN;
@@ -231,17 +243,18 @@ impl<F: FnMut(OutputLine<'_>)> Reader<F> {
                 let Some(pipe) = &mut self.pipes[index] else { break };
                 let Some(length @ 1..) = pipe.try_deliver(&mut self.sink) else { break };
                 left = left.saturating_sub(length);
-                self.leave_room(length).await;
+                self.yield_after(length).await;
             }
             self.close(index);
         }
     }
 }
 
-/// Lets everything else of the thread have its turn: its other tasks, and what its timers and descriptors have woken, of
-/// which a thread hears no more than once in 61 tasks unless it runs out of them. That is why this is Tokio's `yield_now`,
-/// which wakes after those. But it wakes by the same thread alone, which a task may block meanwhile: then the timer
-/// wakes, by whichever thread is idle.
-async fn let_others_go_first() {
+/// Yields until the other tasks of this thread have run, including tasks that its timers and descriptors wake.
+///
+/// A busy thread looks at timers and descriptors only once in 61 tasks. Tokio's `yield_now` resumes after that look,
+/// but only on the same thread. If another task blocks that thread, the timer of the race resumes this task on an idle
+/// thread.
+async fn yield_to_others() {
     race(yield_now(), tokio::time::sleep(BLOCKED_AFTER)).await;
 }

@@ -1,13 +1,16 @@
-//! A running program: its process group, its end, its output.
+//! A running process group: its signals, its end, its output.
+//!
+//! [`Process`] is for a program that runs beside this one. For a program under supervision use
+//! [`ProcessChild`](crate::ProcessChild), which is built on it.
 
 use crate::command::CommandLine;
 use crate::exit::ExitWatch;
-use crate::group;
-use crate::leader::Leader;
+use crate::jobs::{Job, ProcessGroup, Spawned};
+use crate::members;
 use crate::output::{OutputEnd, OutputLine, Reader};
 use crate::signal::Signal;
 use crate::spawn_error::SpawnError;
-use crate::spawner::{Job, Spawned, Spawner};
+use crate::spawner;
 use crate::status::Status;
 use rustix::io::Errno;
 use rustix::process::Pid;
@@ -18,60 +21,61 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-/// A program that was started: the leader of a process group of its own, and whoever it started that stayed in it.
+/// A started program: a process group that consists of its leader and of all processes that the leader started and that
+/// did not leave the group.
 ///
-/// Dropping it sends `SIGKILL` to the whole group and returns at once; the leader is reaped by Liveoak's own thread.
-/// If this program dies, however, the group is killed too: see the crate's page.
+/// Dropping it sends `SIGKILL` to the whole process group and returns at once; Liveoak's own thread reaps the leader.
+/// If this program dies, the process group is killed as well (see the [crate documentation](crate)).
 ///
-/// Until [`finish`](Process::finish) returned, or the value is dropped, the leader is not reaped: an exited program shows as a
-/// zombie (`Z`), which is what keeps its number from being given to another.
+/// The leader is not reaped until [`finish`](Process::finish) returns or the value is dropped. Until then a leader that
+/// has exited shows as a zombie (`Z`), which prevents the kernel from giving its number to another process.
 ///
-/// It belongs to the Tokio runtime in which it was started. On another runtime it can be signalled, finished and
-/// waited for, but the output is no longer read once the first runtime is gone.
+/// A `Process` belongs to the Tokio runtime in which it was started. On another runtime it can be signalled, finished
+/// and waited for, but its output is no longer read after the first runtime has shut down.
 #[derive(Debug)]
 pub struct Process {
-    /// `None` once reaped.
-    leader: Option<Leader>,
+    /// `None` after the leader was reaped.
+    group: Option<ProcessGroup>,
     pid: Pid,
     exit: Arc<ExitWatch>,
-    /// Known once seen, because it can not be asked for after the reaping.
+    /// Set when the exit was first seen, because the kernel cannot be asked after the leader was reaped.
     status: Option<Status>,
-    /// Whether the group was once seen without a living member. Nobody can be forked into it after that.
-    gone: bool,
-    /// Whether [`finish`](Process::finish) had to kill.
+    /// `true` if the process group was once seen without a living member. No process can join it after that.
+    all_ended: bool,
+    /// `true` if [`finish`](Process::finish) had to kill.
     forced: bool,
     stop_signal: Signal,
-    /// The task that reads the output; `None` once its end is known.
+    /// The task that reads the output; `None` after its end.
     reader: Option<JoinHandle<OutputEnd>>,
     output_end: Option<OutputEnd>,
 }
 
-/// How [`Process::finish`] ended a group.
+/// How [`Process::finish`] ended a process group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Finished {
     /// How the leader ended.
     pub status: Status,
-    /// Whether somebody in the group was seen alive when the grace was over, and so had to be killed.
+    /// `true` if a process of the group was still alive at the end of the grace period and had to be killed.
     pub forced: bool,
 }
 
 impl Process {
-    /// Starts `command` as the leader of a new process group and hands its captured output to `sink`, line by line.
+    /// Starts `command` as the leader of a new process group and passes its captured output to `sink`, line by line.
     ///
-    /// `sink` is called from a task of the current runtime that reads until the output's end, so that the program is
-    /// never blocked by a full pipe. It must not block. A `sink` for nothing is `|_| {}`.
+    /// A task on the current runtime reads the output and calls `sink`, so a full pipe never blocks the program. `sink`
+    /// must not block. To discard the output, pass `|_| {}`.
     ///
-    /// In the new process all signals are unblocked and have their default meaning, nothing but the three standard
-    /// descriptors is inherited, and it is killed when this program dies.
+    /// In the new process all signals are unblocked and have their default action, only the three standard
+    /// descriptors are inherited, and the kernel kills the process when this program dies.
     ///
     /// # Errors
-    /// When nothing was started; [`SpawnError`] has the cases.
+    /// Returns a [`SpawnError`] if no process was started.
     ///
     /// # Panics
-    /// Outside of a Tokio runtime with I/O and time enabled.
+    /// Panics outside of a Tokio runtime with I/O and time enabled.
     ///
     /// # Cancel safety
-    /// When the future is dropped, the program was either not started or is killed.
+    /// If the future is dropped, the program is either not started, or killed.
     pub async fn spawn(
         command: &CommandLine,
         sink: impl FnMut(OutputLine<'_>) + Send + 'static,
@@ -84,10 +88,10 @@ impl Process {
         command: Arc<CommandLine>,
         sink: impl FnMut(OutputLine<'_>) + Send + 'static,
     ) -> Result<Process, SpawnError> {
-        let spawner = Spawner::get()?;
+        let queue = spawner::queue()?;
         let (reply, answer) = oneshot::channel();
-        spawner.submit(Job::Spawn { command: Arc::clone(&command), reply });
-        let Spawned { leader, stdout, stderr } = match answer.await {
+        queue.submit(Job::Spawn { command: Arc::clone(&command), reply });
+        let Spawned { group, stdout, stderr } = match answer.await {
             Ok(spawned) => spawned?,
             // Only a panic on the spawner thread drops the reply.
             Err(_) => {
@@ -95,17 +99,17 @@ impl Process {
                 return Err(SpawnError::Os { path: command.program.clone().into(), source });
             }
         };
-        let body = leader.body().expect("a leader that was just made is not reaped");
-        let (pid, pidfd) = (body.pid, body.pidfd.clone());
+        let leader = group.leader().expect("a process group that was just started has an unreaped leader");
+        let (pid, pidfd) = (leader.pid, leader.pidfd.clone());
         let limit = |source| SpawnError::ResourceLimit { source };
         let exit = Arc::new(ExitWatch::new(pidfd).map_err(limit)?);
         let reader = Reader::new(stdout, stderr, exit.clone(), sink).map_err(limit)?;
         Ok(Process {
-            leader: Some(leader),
+            group: Some(group),
             pid,
             exit,
             status: None,
-            gone: false,
+            all_ended: false,
             forced: false,
             stop_signal: command.stop_signal,
             reader: Some(tokio::spawn(reader.run())),
@@ -113,13 +117,14 @@ impl Process {
         })
     }
 
-    /// The leader's process id, which is also the number of its group. For people and logs: once the process was
-    /// finished the number may belong to another, so send nothing to it.
+    /// Returns the leader's process id, which is also the number of the process group.
+    ///
+    /// Use it for display and logs only: after the process was finished the number may belong to another process.
     pub fn id(&self) -> u32 {
         self.pid.as_raw_nonzero().get().unsigned_abs()
     }
 
-    /// How the leader ended, or `None` while it runs. Says nothing about the rest of the group.
+    /// Returns how the leader ended, or `None` while it runs. Other processes of the group may still run.
     pub fn try_exited(&mut self) -> Option<Status> {
         if self.status.is_none() {
             self.status = self.exit.peek();
@@ -127,27 +132,27 @@ impl Process {
         self.status
     }
 
-    /// Waits until the leader has ended, and says how. Others of the group may live on:
-    /// [`group_alive`](Process::group_alive), [`finish`](Process::finish).
+    /// Waits until the leader has ended and returns how. Other processes of the group may still run; see
+    /// [`group_alive`](Process::group_alive) and [`finish`](Process::finish).
     ///
     /// # Cancel safety
-    /// Cancel safe, and repeatable: the answer stays the same.
+    /// Cancel safe. Later calls return the same status.
     pub async fn exited(&mut self) -> Status {
         loop {
             if let Some(status) = self.try_exited() {
                 return status;
             }
-            if self.exit.ended().await.is_err() && self.watch_here().is_err() {
-                // Neither the old runtime nor this one can tell: it shuts down, and this future with it.
+            if self.exit.ended().await.is_err() && self.watch_on_this_runtime().is_err() {
+                // This runtime shuts down as well, and drops this future.
                 std::future::pending::<()>().await;
             }
         }
     }
 
-    /// The runtime that watched the leader is gone: let the current one do it.
-    fn watch_here(&mut self) -> io::Result<()> {
-        let body = self.leader.as_ref().and_then(Leader::body);
-        let pidfd = body.map(|body| body.pidfd.clone()).ok_or(io::ErrorKind::NotFound)?;
+    /// Moves the watch on the leader to the current runtime, after the runtime that had it was shut down.
+    fn watch_on_this_runtime(&mut self) -> io::Result<()> {
+        let leader = self.group.as_ref().and_then(ProcessGroup::leader);
+        let pidfd = leader.map(|leader| leader.pidfd.clone()).ok_or(io::ErrorKind::NotFound)?;
         self.exit = Arc::new(ExitWatch::new(pidfd)?);
         Ok(())
     }
@@ -155,55 +160,56 @@ impl Process {
     /// Sends `signal` to every process of the group.
     ///
     /// # Errors
-    /// [`SignalError::Gone`] once the process was [finished](Process::finish); a dead leader alone is no error.
-    /// [`SignalError::NotPermitted`] when no member may be signalled, because it runs as another user.
+    /// Returns [`SignalError::Ended`] if no process is left, and always after [`finish`](Process::finish); a dead
+    /// leader that was not reaped still counts as a process. Returns [`SignalError::NotPermitted`] if all processes run
+    /// as another user.
     pub fn signal(&self, signal: Signal) -> Result<(), SignalError> {
-        let body = self.leader.as_ref().and_then(Leader::body).ok_or(SignalError::Gone)?;
-        body.signal(signal).map_err(|source| match source.raw_os_error().map(Errno::from_raw_os_error) {
-            Some(Errno::SRCH) => SignalError::Gone,
+        let leader = self.group.as_ref().and_then(ProcessGroup::leader).ok_or(SignalError::Ended)?;
+        leader.signal(signal).map_err(|source| match source.raw_os_error().map(Errno::from_raw_os_error) {
+            Some(Errno::SRCH) => SignalError::Ended,
             Some(Errno::PERM) => SignalError::NotPermitted { signal },
             _ => SignalError::Os { signal, source },
         })
     }
 
-    /// Asks the whole group to stop: sends the command's stop signal, then `SIGCONT`, without which a stopped process
-    /// would not hear of it.
+    /// Asks the whole process group to stop: sends the stop signal of the command line, then `SIGCONT`, because a
+    /// suspended process handles the stop signal only after it was resumed.
     ///
     /// # Errors
-    /// As [`signal`](Process::signal).
+    /// Returns the same errors as [`signal`](Process::signal).
     pub fn stop(&self) -> Result<(), SignalError> {
         self.signal(self.stop_signal)?;
         self.signal(Signal::CONT)
     }
 
-    /// Kills the whole group with `SIGKILL`, stopped processes as well. Returns before they are dead.
+    /// Sends `SIGKILL` to the whole process group, which also ends suspended processes. Returns before they are dead.
     ///
     /// # Errors
-    /// As [`signal`](Process::signal).
+    /// Returns the same errors as [`signal`](Process::signal).
     pub fn kill(&self) -> Result<(), SignalError> {
         self.signal(Signal::KILL)
     }
 
-    /// Whether any process of the group is alive, the leader or another. Dead ones that nobody has reaped do not count.
+    /// Returns `true` if any process of the group, the leader or another, is alive. A zombie is not alive.
     ///
-    /// While the leader runs this costs nothing. After that it looks through `/proc`, some microseconds per process of
-    /// the machine; without `/proc`, or a file descriptor to look with, the answer is yes until the process is
-    /// finished. After a [lost](Status::Lost) status the group's number is not ours to look for, and the answer is no.
+    /// While the leader runs the answer costs nothing. After its exit the answer comes from `/proc` and costs some
+    /// microseconds per process of the machine. If there is no `/proc`, or no file descriptor left to read it, the
+    /// answer is `true` until the process is finished. After a [lost](Status::Lost) status the group's number may
+    /// belong to other processes, and the answer is `false`.
     pub fn group_alive(&self) -> bool {
-        self.group_seen_alive().unwrap_or(true)
+        self.try_group_alive().unwrap_or(true)
     }
 
-    /// As [`group_alive`](Process::group_alive), but `None` when nobody can know: there is no `/proc`, or no file
-    /// descriptor to look with.
-    pub(crate) fn group_seen_alive(&self) -> Option<bool> {
-        let look = || group::living(self.pid).ok().map(|members| !members.is_empty());
-        self.group_alive_unseen().or_else(look)
+    /// Returns the same as [`group_alive`](Process::group_alive), but `None` if `/proc` cannot be read.
+    pub(crate) fn try_group_alive(&self) -> Option<bool> {
+        let look = || members::living(self.pid).ok().map(|members| !members.is_empty());
+        self.group_alive_without_proc().or_else(look)
     }
 
-    /// Whether the group is alive, as far as that is known without looking.
-    fn group_alive_unseen(&self) -> Option<bool> {
+    /// Returns what is known without reading `/proc`.
+    fn group_alive_without_proc(&self) -> Option<bool> {
         match self.exit.peek() {
-            _ if self.gone || self.leader.is_none() => Some(false),
+            _ if self.all_ended || self.group.is_none() => Some(false),
             None => Some(true),
             Some(Status::Lost) => Some(false),
             Some(_) => None,
@@ -212,57 +218,61 @@ impl Process {
 
     /// Waits until no process of the group is alive.
     ///
-    /// Without `/proc` there is no knowing; then this waits for ever, and the caller's deadline decides. While there is
-    /// no file descriptor to look with it waits for one as well, even if the group is gone already.
+    /// Without `/proc` this waits for ever; use a timeout. While there is no file descriptor left to read `/proc`, this
+    /// waits for one, even if the process group has ended already.
     ///
     /// # Cancel safety
     /// Cancel safe.
-    pub async fn group_gone(&mut self) {
+    pub async fn group_ended(&mut self) {
         let lost = self.exited().await == Status::Lost;
-        if !lost && !self.gone && self.leader.is_some() && group::gone(self.pid).await.is_err() {
+        if !lost && !self.all_ended && self.group.is_some() && members::all_ended(self.pid).await.is_err() {
             std::future::pending::<()>().await;
         }
-        self.gone = !lost;
+        self.all_ended = !lost;
     }
 
-    /// Ends the whole group and reaps its leader: [asks](Process::stop) whoever is alive to stop, waits up to `grace`,
-    /// [kills](Process::kill) who is left, and waits for their end.
+    /// Ends the whole process group and reaps its leader.
     ///
-    /// A group of which nobody is alive any more is just reaped. After the kill there is no further deadline: only a
-    /// process that hangs in the kernel (state `D`) can make this wait, so bound it from outside if that matters; the
-    /// dropped future leaves a process that can be finished again.
+    /// If a process of the group is alive, this [asks the group to stop](Process::stop), waits up to `grace`,
+    /// [kills](Process::kill) the processes that are left, and waits for their end. Otherwise it only reaps the leader.
     ///
-    /// While there is no `/proc`, or no file descriptor to look with, nobody knows whether a dead leader's group lives
-    /// on. It is then asked and killed like one that does, but after the kill only the leader's end is waited for.
+    /// There is no deadline after the kill: a process that hangs in the kernel (state `D`) makes this wait. Use a
+    /// timeout if that matters; after it `finish` can be called again.
+    ///
+    /// If `/proc` cannot be read, it is unknown whether processes of the group survived the leader. Then the group is
+    /// asked and killed as if they had, but after the kill this waits for the leader's end only.
     ///
     /// # Cancel safety
-    /// Cancel safe: called again, it asks again and waits the grace again. Once it has returned, it returns the same
-    /// at once.
+    /// Cancel safe. A call after a cancelled one asks again and waits for the grace again. A call after a completed one
+    /// returns the same value at once.
     pub async fn finish(&mut self, grace: Duration) -> Finished {
-        // Without a descriptor to look with it is killed as well: to wait for one would leave it alive.
+        // Without a descriptor to read /proc the answer is `true`: waiting for a descriptor would let the group live
+        // on.
         if self.group_alive() {
-            let _gone_meanwhile = self.stop();
-            if tokio::time::timeout(grace, self.group_gone()).await.is_err() {
-                self.forced |= self.group_seen_alive() == Some(true);
-                let _gone_meanwhile = self.kill();
+            let _already_ended = self.stop();
+            if tokio::time::timeout(grace, self.group_ended()).await.is_err() {
+                self.forced |= self.try_group_alive() == Some(true);
+                let _already_ended = self.kill();
                 if self.exited().await != Status::Lost {
-                    // Whoever can not be seen has the signal, and gets another one at the reaping.
-                    let _unknown = group::seen_gone(self.pid).await;
+                    // Members that cannot be seen have the signal, and get it once more when the leader is reaped.
+                    let _unknown = members::all_seen_ended(self.pid).await;
                 }
             }
         }
         let status = self.exited().await;
-        if let Some(leader) = self.leader.take() {
-            let _reaped = leader.reap().await;
+        if let Some(group) = self.group.take() {
+            let _reaped = group.reap().await;
         }
         Finished { status, forced: self.forced }
     }
 
-    /// Waits until all output was handed to the sink: soon after the leader's exit, and at most
-    /// [`OUTPUT_GRACE`](crate::OUTPUT_GRACE) after it even if others hold the pipe open.
+    /// Waits until all output was passed to the sink.
+    ///
+    /// That is soon after the leader's exit. If other processes hold the pipe open, reading ends
+    /// [`OUTPUT_GRACE`](crate::OUTPUT_GRACE) after the exit.
     ///
     /// # Cancel safety
-    /// Cancel safe, and repeatable.
+    /// Cancel safe. Later calls return the same value.
     pub async fn output_end(&mut self) -> OutputEnd {
         if let Some(reader) = &mut self.reader {
             self.output_end = Some(reader.await.unwrap_or(OutputEnd::Broken));
@@ -272,21 +282,21 @@ impl Process {
     }
 }
 
-/// Why a signal reached nobody.
+/// Why a signal was not delivered to any process.
 #[derive(Debug)]
 pub enum SignalError {
-    /// Nobody is left, and the number may belong to another by now.
-    Gone,
-    /// Every process of the group runs as another user.
+    /// No process of the group is left. The group's number may belong to other processes by now.
+    Ended,
+    /// All processes of the group run as another user.
     NotPermitted {
-        /// What was to be sent.
+        /// The signal that was not sent.
         signal: Signal,
     },
-    /// Anything else.
+    /// The system call failed for another reason.
     Os {
-        /// What was to be sent.
+        /// The signal that was not sent.
         signal: Signal,
-        /// What the system said.
+        /// The error of the system call.
         source: io::Error,
     },
 }
@@ -294,7 +304,7 @@ pub enum SignalError {
 impl fmt::Display for SignalError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            SignalError::Gone => f.write_str("signal a process group that is gone"),
+            SignalError::Ended => f.write_str("signal a process group that has ended"),
             SignalError::NotPermitted { signal } => {
                 write!(f, "send {signal}: the processes belong to another user")
             }
@@ -307,7 +317,7 @@ impl std::error::Error for SignalError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             SignalError::Os { source, .. } => Some(source),
-            SignalError::Gone | SignalError::NotPermitted { .. } => None,
+            SignalError::Ended | SignalError::NotPermitted { .. } => None,
         }
     }
 }

@@ -1,8 +1,8 @@
-//! Which file a command means, and why the kernel refused it.
+//! Finds the program file of a command line, and explains why the kernel refused it.
 //!
-//! The file is found here and not by the C library, so that there is one rule, and so that an error can name the path.
-//! Looking and running are two steps: the file may change in between. So what is found here is a good guess, the
-//! kernel's word decides, and [`explain`] turns that word into the sentence.
+//! The file is found here and not by the C library, so that there is one rule and errors name the path. The file may
+//! change between this search and the exec. So the kernel decides whether it runs, and [`explain`] translates the
+//! kernel's error number into a [`SpawnError`]. A program that is found here may still fail to start.
 
 use crate::command::CommandLine;
 use crate::spawn_error::SpawnError;
@@ -14,18 +14,18 @@ use std::io::{self, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-/// Searched when the program would see no `PATH`: what the C library takes then.
+/// The search path if the program would see no `PATH`. It is the C library's default.
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
 
 /// How much of a script's first line the kernel reads (`BINPRM_BUF_SIZE`).
 const SHEBANG_ROOM: u64 = 256;
 
-/// A command with its places made absolute.
+/// The program file and the working directory of a command line, as absolute paths.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Located {
     /// The file to execute.
     pub(crate) program: PathBuf,
-    /// Where to run; `None` is this program's own directory.
+    /// The directory to run in; `None` for this program's own directory.
     pub(crate) cwd: Option<PathBuf>,
 }
 
@@ -58,14 +58,14 @@ fn directory(cwd: &Path) -> Result<PathBuf, SpawnError> {
     }
 }
 
-/// `path` from `cwd` or, without one, from this program's directory.
+/// Returns `path` as an absolute path, seen from `cwd` or else from this program's directory.
 fn absolute(cwd: Option<&Path>, path: &Path) -> Result<PathBuf, SpawnError> {
     let path = cwd.map_or_else(|| path.to_owned(), |cwd| cwd.join(path));
     std::path::absolute(&path).map_err(|source| SpawnError::CwdUnusable { cwd: path, source })
 }
 
-/// The first executable file of that name along the `PATH`; the first that is there but not executable is what the
-/// error is about, if there is no other.
+/// Returns the first executable file of that name in `PATH`. If there is none, but a file that is not executable, the
+/// error names the first such file.
 fn search(command: &CommandLine, cwd: Option<&Path>) -> Result<PathBuf, SpawnError> {
     let searched = command.search_path().unwrap_or_else(|| DEFAULT_PATH.into());
     let mut denied = None;
@@ -81,7 +81,7 @@ fn search(command: &CommandLine, cwd: Option<&Path>) -> Result<PathBuf, SpawnErr
     Err(denied.unwrap_or(SpawnError::NotInPath { program: command.program.clone(), searched }))
 }
 
-/// Whether `path` is a file that this user may execute.
+/// Returns an error unless `path` is a file that this user may execute.
 fn usable(path: &Path) -> Result<(), SpawnError> {
     let path = || path.to_owned();
     match fs::metadata(path()) {
@@ -99,7 +99,8 @@ fn usable(path: &Path) -> Result<(), SpawnError> {
     }
 }
 
-/// What a refused fork or exec was about. `execve(2)` says little: `ENOENT` may be the file or its interpreter.
+/// Translates the error of a refused fork or exec. The error of `execve(2)` alone is not enough: `ENOENT` may refer to
+/// the file or to its interpreter.
 pub(crate) fn explain(located: &Located, source: io::Error) -> SpawnError {
     let path = located.program.clone();
     match source.raw_os_error().map(Errno::from_raw_os_error) {
@@ -114,7 +115,7 @@ pub(crate) fn explain(located: &Located, source: io::Error) -> SpawnError {
     }
 }
 
-/// The cases in which the kernel did not like a file: look which one.
+/// Finds out which file the kernel refused: the directory, the program, or its interpreter.
 fn refused_file(located: &Located, source: io::Error) -> SpawnError {
     let path = located.program.clone();
     if let Some(Err(error)) = located.cwd.as_deref().map(directory) {
@@ -135,7 +136,7 @@ fn refused_file(located: &Located, source: io::Error) -> SpawnError {
     }
 }
 
-/// What the `#!` line of a script asks for, as far as the kernel reads it.
+/// Returns the interpreter in the `#!` line of a script, as the kernel reads it.
 fn shebang(path: &Path) -> Option<PathBuf> {
     let mut head = Vec::new();
     fs::File::open(path).ok()?.take(SHEBANG_ROOM).read_to_end(&mut head).ok()?;
@@ -145,7 +146,7 @@ fn shebang(path: &Path) -> Option<PathBuf> {
     Some(PathBuf::from(OsString::from_vec(word.to_vec())))
 }
 
-/// A C string, or the error that names the text which can not be one.
+/// Returns `text` as a C string, or an error that names it if it contains a NUL byte.
 pub(crate) fn c_string(text: &OsStr) -> Result<std::ffi::CString, SpawnError> {
     std::ffi::CString::new(text.as_bytes()).map_err(|_| SpawnError::NulByte { text: text.to_owned() })
 }

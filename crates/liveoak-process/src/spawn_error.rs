@@ -1,26 +1,28 @@
-//! Why a program did not start: one sentence each, with the path that was tried.
+//! Why a program could not be started. Every message is one sentence with the path that was tried.
+//!
+//! A program that started and then failed is described by its [`Status`](crate::Status), not by this error.
 
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-/// Why [`Process::spawn`](crate::Process::spawn) started nothing. Nothing is left behind in any of these cases.
+/// Why [`Process::spawn`](crate::Process::spawn) started no process. None is left behind in any of these cases.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum SpawnError {
-    /// The command has no program: an empty list or an empty string.
+    /// The command line has no program: it is an empty list, or its first word is empty.
     Empty,
-    /// A word, a variable or a path has a NUL byte in it, which no program can be given.
+    /// A word, a variable or a path contains a NUL byte, which cannot be passed to a program.
     NulByte {
-        /// The text with the NUL.
+        /// The text that contains the NUL byte.
         text: OsString,
     },
-    /// A bare name is in none of the directories searched.
+    /// The program is a name without a slash, and no directory of `PATH` has an executable file of that name.
     NotInPath {
         /// The name as given.
         program: OsString,
-        /// What was searched: the `PATH` the program would see.
+        /// The `PATH` that was searched: the one that the program would see.
         searched: OsString,
     },
     /// There is no file at the path.
@@ -28,7 +30,7 @@ pub enum SpawnError {
         /// The path, as resolved.
         path: PathBuf,
     },
-    /// The file is there but may not be executed by this user, or lies where nothing may be (a `noexec` mount).
+    /// The file exists, but this user may not execute it, or it is on a `noexec` mount.
     NotExecutable {
         /// The path, as resolved.
         path: PathBuf,
@@ -43,18 +45,18 @@ pub enum SpawnError {
         /// The directory, as resolved.
         cwd: PathBuf,
     },
-    /// The directory to run in is a file, or may not be entered.
+    /// The directory to run in is a file, or this user may not enter it.
     CwdUnusable {
         /// The directory, as resolved.
         cwd: PathBuf,
-        /// What the system said.
+        /// The error of the system call.
         source: io::Error,
     },
-    /// The program is a script (or a binary of another system) whose interpreter is missing or can not be executed.
+    /// The program is a script (or a binary of another system) whose interpreter is missing or cannot be executed.
     BadInterpreter {
         /// The script.
         path: PathBuf,
-        /// What its first line asks for; empty for a binary whose loader is missing.
+        /// The interpreter in its first line; empty for a binary whose loader is missing.
         interpreter: PathBuf,
     },
     /// The file is executable but neither a binary for this machine nor a script with a `#!` line.
@@ -62,26 +64,26 @@ pub enum SpawnError {
         /// The path, as resolved.
         path: PathBuf,
     },
-    /// The system has no process, memory or file descriptor to spare just now: worth another attempt.
+    /// No process, memory or file descriptor is left at the moment. A later attempt may succeed.
     ResourceLimit {
-        /// What the system said.
+        /// The error of the system call.
         source: io::Error,
     },
-    /// Anything else.
+    /// The system call failed for another reason.
     Os {
-        /// What was tried.
+        /// The path, as resolved.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system call.
         source: io::Error,
     },
 }
 
 impl SpawnError {
-    /// Whether the same command may well start later without anybody changing anything.
+    /// Returns `true` if the same command line may start later without a change of files or configuration.
     pub fn is_retryable(&self) -> bool {
         match self {
             SpawnError::ResourceLimit { .. } => true,
-            // Somebody has the file open for writing, often only a fork of theirs that has not executed yet.
+            // Another process has the file open for writing; often that is only a fork that has not executed yet.
             SpawnError::Os { source, .. } => source.kind() == io::ErrorKind::ExecutableFileBusy,
             _ => false,
         }
@@ -91,8 +93,8 @@ impl SpawnError {
 impl fmt::Display for SpawnError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            SpawnError::Empty => f.write_str("run a command without a program"),
-            SpawnError::NulByte { text } => write!(f, "pass {text:?}: it has a NUL byte in it"),
+            SpawnError::Empty => f.write_str("run a command line without a program"),
+            SpawnError::NulByte { text } => write!(f, "pass {text:?} to a program: it contains a NUL byte"),
             SpawnError::NotInPath { program, searched } => {
                 write!(f, "find {} in PATH ({})", program.display(), searched.display())
             }
@@ -106,10 +108,10 @@ impl fmt::Display for SpawnError {
             }
             SpawnError::CwdUnusable { cwd, .. } => write!(f, "run in {}", cwd.display()),
             SpawnError::BadInterpreter { path, interpreter } if interpreter.as_os_str().is_empty() => {
-                write!(f, "run {}: the loader this binary asks for is missing", path.display())
+                write!(f, "run {}: the loader of this binary is missing", path.display())
             }
             SpawnError::BadInterpreter { path, interpreter } => {
-                write!(f, "run {}: its interpreter {interpreter:?} can not be run", path.display())
+                write!(f, "run {}: its interpreter {interpreter:?} cannot be run", path.display())
             }
             SpawnError::ExecFormat { path } => {
                 write!(
@@ -118,7 +120,7 @@ impl fmt::Display for SpawnError {
                     path.display()
                 )
             }
-            SpawnError::ResourceLimit { .. } => f.write_str("start a process for want of a system resource"),
+            SpawnError::ResourceLimit { .. } => f.write_str("start a process: a system limit is reached"),
             SpawnError::Os { path, .. } => write!(f, "run {}", path.display()),
         }
     }

@@ -1,26 +1,27 @@
-//! The one thread that forks and reaps.
+//! The spawner thread, `liveoak-spawn`: the only thread that forks and reaps.
 //!
-//! `PR_SET_PDEATHSIG` is about the *thread* that forked, whatever its man page calls "parent" (`prctl(2)`, "the parent
-//! is the thread that created this process"). A child forked on an executor's worker would die when that worker ends.
-//! So everything is forked on one thread, `liveoak-spawn`, started by the first spawn and never ending: it outlives
-//! every runtime, and a panic in it is caught. It also keeps the guardian, and reaps leaders, since the order
-//! "unlist, then reap" must hold.
+//! `PR_SET_PDEATHSIG` refers to the *thread* that forked (`prctl(2)`: "the parent is the thread that created this
+//! process"). A child process forked on a thread of an executor would die when that thread ends. So all child processes
+//! are forked on one thread, which the first spawn starts and which never ends: it outlives every runtime, and a panic
+//! in it is caught. It also owns the guardian and reaps all leaders, because a process group must leave the guardian's
+//! list before its leader is reaped.
 //!
-//! A fork blocks this thread until the child's exec, and the looking for the file may block it on a slow disk; neither
-//! touches an executor.
+//! A fork blocks this thread until the child process has executed its program, and a slow disk may block the search for
+//! the program file. Neither blocks an executor. For the same reason nothing else should run on this thread.
 
 use crate::command::{CommandLine, OutputMode, Stdin};
 use crate::files::limit_of_children;
-use crate::guardian::{Guardian, Slot};
-use crate::leader::{Body, Leader, peek};
+use crate::guardian::{Guardian, GuardianSlot};
+use crate::jobs::{Job, JobQueue, ProcessGroup, Spawned};
+use crate::leader::{Leader, peek};
 use crate::os::{ChildSetup, Exec};
 use crate::resolve::{Located, c_string, explain, locate};
 use crate::signal::Signal;
 use crate::spawn_error::SpawnError;
-use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, getpid, pidfd_open};
 use std::ffi::{CString, OsString};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{self, Stdio};
@@ -34,127 +35,90 @@ const THREAD_NAME: &str = "liveoak-spawn";
 /// Pause after a failure of `poll(2)` itself (no memory), so that the thread does not spin.
 const POLL_PAUSE: Duration = Duration::from_millis(10);
 
-/// What the thread is asked to do.
-pub(crate) enum Job {
-    /// Fork and execute.
-    Spawn { command: Arc<CommandLine>, reply: oneshot::Sender<Result<Spawned, SpawnError>> },
-    /// Reap a leader that is dead or was sent `SIGKILL`, once it is dead, and kill what is left of its group.
-    Reap { body: Body, done: Option<oneshot::Sender<()>> },
-}
+/// The queue of this program's spawner thread, once that is started.
+static QUEUE: Mutex<Option<Arc<JobQueue>>> = Mutex::new(None);
 
-/// A group that has just been started.
-#[derive(Debug)]
-pub(crate) struct Spawned {
-    pub(crate) leader: Leader,
-    /// The read ends of what is captured.
-    pub(crate) stdout: Option<OwnedFd>,
-    pub(crate) stderr: Option<OwnedFd>,
-}
-
-/// The way to the thread.
-#[derive(Debug)]
-pub(crate) struct Spawner {
-    /// Bounded by the living processes and the spawns awaited: each hands in one job at a time.
-    jobs: Mutex<Vec<Job>>,
-    /// Readable when there are jobs.
-    wake: OwnedFd,
-}
-
-impl std::fmt::Debug for Job {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Job::Spawn { command, .. } => write!(f, "Spawn({command})"),
-            Job::Reap { body, .. } => write!(f, "Reap({body:?})"),
-        }
+/// Returns the queue of this program's spawner thread; the first call starts the thread.
+///
+/// # Errors
+/// When the system has no thread or file descriptor left.
+pub(crate) fn queue() -> Result<Arc<JobQueue>, SpawnError> {
+    let mut known = QUEUE.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(queue) = &*known {
+        return Ok(queue.clone());
     }
+    let limit = |source| SpawnError::ResourceLimit { source };
+    let queue = Arc::new(JobQueue::new().map_err(limit)?);
+    let thread = SpawnerThread::new(queue.clone());
+    std::thread::Builder::new().name(THREAD_NAME.into()).spawn(move || thread.run()).map_err(limit)?;
+    *known = Some(queue.clone());
+    Ok(queue)
 }
 
-/// This program's spawner thread, once started.
-static SPAWNER: Mutex<Option<Arc<Spawner>>> = Mutex::new(None);
-
-impl Spawner {
-    /// The program's one spawner, started if need be.
-    pub(crate) fn get() -> Result<Arc<Spawner>, SpawnError> {
-        let mut known = SPAWNER.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(spawner) = &*known {
-            return Ok(spawner.clone());
-        }
-        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
-            .map_err(|error| SpawnError::ResourceLimit { source: error.into() })?;
-        let spawner = Arc::new(Spawner { jobs: Mutex::default(), wake });
-        let thread = Thread { spawner: spawner.clone(), guardian: Guardian::new(), reaping: Vec::new() };
-        std::thread::Builder::new()
-            .name(THREAD_NAME.into())
-            .spawn(move || thread.run())
-            .map_err(|source| SpawnError::ResourceLimit { source })?;
-        *known = Some(spawner.clone());
-        Ok(spawner)
-    }
-
-    /// Hands in a job. Never waits for it.
-    pub(crate) fn submit(&self, job: Job) {
-        self.jobs.lock().unwrap_or_else(PoisonError::into_inner).push(job);
-        // It can only fail when the counter is full, and then the thread is awake anyway.
-        let _full = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
-    }
-
-    fn take_jobs(&self) -> Vec<Job> {
-        let mut count = [0; 8];
-        let _empty = rustix::io::read(&self.wake, &mut count);
-        std::mem::take(&mut *self.jobs.lock().unwrap_or_else(PoisonError::into_inner))
-    }
+/// A leader that will be reaped when it is dead, and the sender that reports it.
+struct PendingReap {
+    leader: Leader,
+    done: Option<oneshot::Sender<()>>,
 }
-
-/// A leader waiting for its death, and who wants to hear of its reaping.
-type Dying = (Body, Option<oneshot::Sender<()>>);
 
 /// The state of the thread.
-struct Thread {
-    spawner: Arc<Spawner>,
+struct SpawnerThread {
+    queue: Arc<JobQueue>,
     guardian: Guardian,
     /// Bounded by the living processes.
-    reaping: Vec<Dying>,
+    pending: Vec<PendingReap>,
 }
 
-impl Thread {
-    /// Never returns: the end of this thread would be the death of every child.
+impl SpawnerThread {
+    fn new(queue: Arc<JobQueue>) -> SpawnerThread {
+        SpawnerThread { queue, guardian: Guardian::new(), pending: Vec::new() }
+    }
+
+    /// Never returns: all child processes would die with this thread.
     fn run(mut self) {
         loop {
             let round = AssertUnwindSafe(|| self.round());
             if catch_unwind(round).is_err() {
-                tracing::error!("a defect in liveoak: the spawner thread panicked, and goes on");
+                tracing::error!(
+                    "a bug in liveoak: the spawner thread panicked; it continues with the next job"
+                );
             }
         }
     }
 
+    /// Waits for something to do, and does it.
     fn round(&mut self) {
         if self.wait() {
-            self.guardian.died();
+            self.guardian.replace_dead();
         }
-        for job in self.spawner.take_jobs() {
+        for job in self.queue.take() {
             match job {
-                Job::Spawn { command, reply } if reply.is_closed() => apart(|| drop((command, reply))),
-                Job::Spawn { command, reply } => {
-                    // A receiver that is gone by now gets the group back into our hands, and dropping it kills it.
-                    tell(reply, self.spawn(&command));
+                Job::Spawn { command, reply } if reply.is_closed() => {
+                    catch_waker_panic(|| drop((command, reply)));
                 }
-                Job::Reap { body, done } => self.reaping.push((body, done)),
+                Job::Spawn { command, reply } => {
+                    // If the receiver was dropped meanwhile, the reply is dropped here, which kills the process group.
+                    send(reply, self.spawn(&command));
+                }
+                Job::Reap { leader, done } => self.pending.push(PendingReap { leader, done }),
             }
         }
-        let (dead, dying) = std::mem::take(&mut self.reaping)
+        let (dead, pending) = std::mem::take(&mut self.pending)
             .into_iter()
-            .partition::<Vec<Dying>, _>(|(body, _)| peek(body.pidfd.as_fd()).is_some());
-        self.reaping = dying;
-        dead.into_iter().for_each(|(body, done)| self.reap(body, done));
+            .partition::<Vec<PendingReap>, _>(|reap| peek(reap.leader.pidfd.as_fd()).is_some());
+        self.pending = pending;
+        dead.into_iter().for_each(|reap| self.reap(reap));
     }
 
-    /// Until there is a job, a leader has died, or the guardian has: `true` for the last.
+    /// Waits until there is a job, a pending leader has died, or the guardian has died. Returns `true` for the
+    /// guardian.
     fn wait(&self) -> bool {
-        let mut all = vec![PollFd::new(&self.spawner.wake, PollFlags::IN)];
-        all.extend(self.reaping.iter().map(|(body, _)| PollFd::new(&*body.pidfd, PollFlags::IN)));
+        let wake = self.queue.wake_fd();
+        let mut all = vec![PollFd::new(&wake, PollFlags::IN)];
+        all.extend(self.pending.iter().map(|reap| PollFd::new(&*reap.leader.pidfd, PollFlags::IN)));
         let leaders_end = all.len();
-        let death = self.guardian.death();
-        all.extend(death.as_ref().map(|fd| PollFd::new(fd, PollFlags::IN)));
+        let guardian = self.guardian.pidfd();
+        all.extend(guardian.as_ref().map(|fd| PollFd::new(fd, PollFlags::IN)));
         match poll(&mut all, None) {
             Ok(_) => all.get(leaders_end).is_some_and(|guardian| !guardian.revents().is_empty()),
             Err(rustix::io::Errno::INTR) => false,
@@ -165,20 +129,22 @@ impl Thread {
         }
     }
 
-    /// The last steps of a group whose leader is dead: kill who is left, unlist the group, free the number.
-    fn reap(&mut self, body: Body, done: Option<oneshot::Sender<()>>) {
-        let _nobody_left = body.signal(Signal::KILL);
-        self.guardian.release(body.slot);
-        body.reap();
+    /// Cleans up after a dead leader: kills the rest of its process group, unlists the group, and only then reaps the
+    /// leader, which frees the group's number.
+    fn reap(&mut self, PendingReap { leader, done }: PendingReap) {
+        let _no_member_left = leader.signal(Signal::KILL);
+        self.guardian.release(leader.slot);
+        leader.reap();
         if let Some(done) = done {
-            tell(done, ());
+            send(done, ());
         }
     }
 
+    /// Finds the program, starts it, and keeps the guardian's list in step.
     fn spawn(&mut self, command: &CommandLine) -> Result<Spawned, SpawnError> {
         let located = locate(command)?;
         let exec = image(command, &located)?;
-        self.guardian.ensure();
+        self.guardian.ensure_running();
         let slot = self.guardian.reserve();
         let spawned = self.fork(command, &located, exec, slot);
         if spawned.is_err() {
@@ -192,7 +158,7 @@ impl Thread {
         command: &CommandLine,
         located: &Located,
         exec: Exec,
-        slot: Slot,
+        slot: GuardianSlot,
     ) -> Result<Spawned, SpawnError> {
         let mut builder = process::Command::new(&located.program);
         if let Some(cwd) = &located.cwd {
@@ -203,7 +169,7 @@ impl Thread {
             Stdin::Inherit => Stdio::inherit(),
         });
         builder.stdout(stdio(command.stdout)).stderr(stdio(command.stderr));
-        let guardian = self.guardian.lines().map(|pipe| (pipe, slot.number()));
+        let guardian = self.guardian.pipe_fd().map(|pipe| (pipe, slot.number()));
         let files = limit_of_children();
         ChildSetup { exec, parent: getpid(), guardian, files }.install(&mut builder);
 
@@ -212,14 +178,14 @@ impl Thread {
         match pidfd_open(pid, PidfdFlags::empty()) {
             Ok(pidfd) => {
                 self.guardian.confirm(slot, pid);
-                let body = Body { pid, pidfd: Arc::new(pidfd), slot };
-                let leader = Leader::new(body, self.spawner.clone());
+                let leader = Leader { pid, pidfd: Arc::new(pidfd), slot };
+                let group = ProcessGroup::new(leader, self.queue.clone());
                 let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-                Ok(Spawned { leader, stdout: stdout.map(Into::into), stderr: stderr.map(Into::into) })
+                Ok(Spawned { group, stdout: stdout.map(Into::into), stderr: stderr.map(Into::into) })
             }
             Err(error) => {
-                // Not reaped yet, so the number is the child's and its group's.
-                let _gone = crate::os::signal_group_by_number(pid, Signal::KILL);
+                // The child process was not reaped yet, so the number still belongs to its process group.
+                let _already_dead = crate::os::signal_group_by_number(pid, Signal::KILL);
                 let _status = child.wait();
                 Err(explain(located, error.into()))
             }
@@ -227,15 +193,18 @@ impl Thread {
     }
 }
 
-/// Answers. What nobody hears is dropped.
-fn tell<T>(who: oneshot::Sender<T>, what: T) {
-    apart(|| drop(who.send(what)));
+/// Sends an answer. If the receiver is gone, the answer is dropped.
+fn send<T>(reply: oneshot::Sender<T>, answer: T) {
+    catch_waker_panic(|| drop(reply.send(answer)));
 }
 
-/// Does what runs a waker, which is not ours: if it panics, nobody else's job is lost.
-fn apart(job: impl FnOnce()) {
+/// Runs `job`, which may call a waker of a user's executor. If that panics, the other jobs of this round must not be
+/// lost.
+fn catch_waker_panic(job: impl FnOnce()) {
     if catch_unwind(AssertUnwindSafe(job)).is_err() {
-        tracing::error!("the waker of somebody who waits for a program panicked");
+        tracing::error!(
+            "a waker panicked while liveoak reported a started or ended process; liveoak continues"
+        );
     }
 }
 
@@ -247,7 +216,7 @@ fn stdio(mode: OutputMode) -> Stdio {
     }
 }
 
-/// Everything the child passes to `execve(2)`.
+/// Returns everything that the child process passes to `execve(2)`.
 fn image(command: &CommandLine, located: &Located) -> Result<Exec, SpawnError> {
     let words = std::iter::once(&command.program).chain(&command.args);
     let argv = words.map(|word| c_string(word)).collect::<Result<Vec<CString>, _>>()?;
@@ -268,45 +237,44 @@ mod tests {
     use std::pin::Pin;
     use std::task::{Context, Poll, Wake, Waker};
 
-    struct Bomb;
+    struct PanickingWaker;
 
-    impl Wake for Bomb {
+    impl Wake for PanickingWaker {
         fn wake(self: Arc<Self>) {
-            panic!("the waker's own fault, meant by the test");
+            panic!("a panic in a waker, raised by the test");
         }
     }
 
-    /// Somebody who waits, and whose waker panics.
-    fn armed<T>(mut answer: oneshot::Receiver<T>) -> oneshot::Receiver<T> {
-        let waker = Waker::from(Arc::new(Bomb));
+    /// Returns the receiver after polling it with a waker that panics.
+    fn with_panicking_waker<T>(mut answer: oneshot::Receiver<T>) -> oneshot::Receiver<T> {
+        let waker = Waker::from(Arc::new(PanickingWaker));
         let first = Future::poll(Pin::new(&mut answer), &mut Context::from_waker(&waker));
-        assert!(matches!(first, Poll::Pending), "nobody has answered yet");
+        assert!(matches!(first, Poll::Pending), "there is no answer yet");
         answer
     }
 
     #[test]
-    fn a_waker_that_panics_costs_nobody_his_program_or_the_reaping_of_it() {
-        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).unwrap();
-        let spawner = Arc::new(Spawner { jobs: Mutex::default(), wake });
-        let mut thread = Thread { spawner: spawner.clone(), guardian: Guardian::new(), reaping: Vec::new() };
+    fn a_panicking_waker_loses_neither_a_spawn_nor_a_reaping() {
+        let queue = Arc::new(JobQueue::new().unwrap());
+        let mut thread = SpawnerThread::new(queue.clone());
         let submit = || {
             let (reply, answer) = oneshot::channel();
             let command = Arc::new(CommandLine::argv(["sleep", "1000"]));
-            spawner.submit(Job::Spawn { command, reply });
+            queue.submit(Job::Spawn { command, reply });
             answer
         };
-        let answers = [armed(submit()), submit(), armed(submit()), submit()];
+        let answers = [with_panicking_waker(submit()), submit(), with_panicking_waker(submit()), submit()];
         thread.round();
-        let leaders = answers.map(|mut answer| answer.try_recv().expect("an answer").unwrap().leader);
-        for body in leaders.iter().filter_map(Leader::body) {
-            body.signal(Signal::KILL).unwrap();
-            while peek(body.pidfd.as_fd()).is_none() {
+        let groups = answers.map(|mut answer| answer.try_recv().expect("an answer").unwrap().group);
+        for leader in groups.iter().filter_map(ProcessGroup::leader) {
+            leader.signal(Signal::KILL).unwrap();
+            while peek(leader.pidfd.as_fd()).is_none() {
                 std::thread::yield_now();
             }
         }
-        let [a, b, c, d] = leaders.map(Leader::reap);
-        let heard = [armed(a), b, armed(c), d];
+        let [a, b, c, d] = groups.map(ProcessGroup::reap);
+        let reaped = [with_panicking_waker(a), b, with_panicking_waker(c), d];
         thread.round();
-        assert!(heard.map(|mut heard| heard.try_recv().is_ok()).iter().all(|&heard| heard));
+        assert!(reaped.map(|mut reaped| reaped.try_recv().is_ok()).iter().all(|&reaped| reaped));
     }
 }

@@ -1,23 +1,27 @@
-//! How a process ended.
+//! How a process ended: the kernel's exit status as a value.
+//!
+//! It is not an [`Exit`](liveoak_runtime::Exit): that also covers attempts that never started a process.
 
 use crate::signal::Signal;
 use std::fmt;
 
-/// How the leader of a process group ended, as the kernel tells it. Whether that was a success is the
-/// [`CommandLine`](crate::CommandLine)'s judgement: [`CommandLine::succeeded`](crate::CommandLine::succeeded).
+/// How the leader of a process group ended, as reported by the kernel.
+///
+/// [`CommandLine::succeeded`](crate::CommandLine::succeeded) decides if that was a success.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Status {
-    /// It exited by itself with this code, 0 to 255. An operator looks at what the program says about the code.
+    /// It exited by itself with this code, 0 to 255. The program's documentation explains the code.
     Code(i32),
-    /// A signal ended it: someone's `kill`, the kernel's out-of-memory killer (`SIGKILL`), or its own fault (`SIGSEGV`).
+    /// A signal ended it: a `kill` command, the kernel's out-of-memory killer (`SIGKILL`), or a fault of its own
+    /// (`SIGSEGV`).
     Signal {
-        /// Which signal.
+        /// The signal that ended it.
         signal: Signal,
-        /// Whether a core dump was written.
+        /// `true` if a core dump was written.
         core_dumped: bool,
     },
-    /// It is gone, but somebody else collected its status: this program ignores `SIGCHLD` or has another place that
-    /// waits for any child (`wait(2)`, `waitpid(-1)`). An operator removes that; no exit code can be known until then.
+    /// It ended, but other code of this program took its exit status: the program ignores `SIGCHLD`, or waits for any
+    /// child process (`wait(2)`, `waitpid(-1)`). Until that code is removed, no exit status can be known.
     Lost,
 }
 
@@ -27,7 +31,7 @@ impl fmt::Display for Status {
             Status::Code(code) => write!(f, "exited with code {code}"),
             Status::Signal { signal, core_dumped: false } => write!(f, "ended by {signal}"),
             Status::Signal { signal, core_dumped: true } => write!(f, "ended by {signal}, core dumped"),
-            Status::Lost => f.write_str("ended, and another part of this program took its status"),
+            Status::Lost => f.write_str("ended, but other code of this program took its exit status"),
         }
     }
 }

@@ -1,6 +1,6 @@
-//! Liveoak itself.
+//! The crate `liveoak` of this repository.
 
-use crate::peer::{Kid, Lacks, Peer, Place, Plan, Running, Strategy as Wanted, Told};
+use crate::peer::{CannotRun, Message, Peer, Plan, PlannedChild, Running, Source, Strategy as Wanted};
 use async_trait::async_trait;
 use liveoak::prelude::*;
 use liveoak::{EventKind, EventOrLost, Events};
@@ -10,31 +10,31 @@ use std::time::Duration;
 /// The name of the tree.
 const ROOT: &str = "tree";
 
-pub(crate) struct Here;
+pub(crate) struct Liveoak;
 
-struct Alive {
+struct RunningTree {
     tree: Tree,
     later: Option<Child>,
-    events: Arc<Mutex<Vec<Told>>>,
+    events: Arc<Mutex<Vec<Message>>>,
 }
 
-fn child(kid: Kid, plan: &Plan) -> Child {
-    let restart = if kid.permanent { Restart::Permanent } else { Restart::Transient };
+fn child_spec(child: PlannedChild, plan: &Plan) -> Child {
+    let restart = if child.permanent { Restart::Permanent } else { Restart::Transient };
     let backoff = Backoff { from: plan.backoff, to: plan.backoff * 10, ..Backoff::default() };
     let limit = Limit::new(plan.limit, Duration::from_secs(60));
-    let name = kid.name;
+    let name = child.name;
     let body = move |ctx: Ctx| {
-        let kid = kid.clone();
+        let child = child.clone();
         async move {
             let asked = ctx.clone();
-            kid.run(Box::pin(async move { asked.stopping().await })).await
+            child.run(Box::pin(async move { asked.stopping().await })).await
         }
     };
     Child::task(name, body).restart(restart).backoff(backoff).limit(limit).stop_within(plan.grace)
 }
 
-/// Keeps the events that say more than that something starts or runs.
-async fn listen(mut events: Events, kept: Arc<Mutex<Vec<Told>>>) {
+/// Records the events about exits, kills and exceeded limits.
+async fn listen(mut events: Events, kept: Arc<Mutex<Vec<Message>>>) {
     while let Some(next) = events.next().await {
         let EventOrLost::Event(event) = next else { continue };
         let text = match &event.kind {
@@ -44,66 +44,67 @@ async fn listen(mut events: Events, kept: Arc<Mutex<Vec<Told>>>) {
             EventKind::Abandoned { .. } => format!("{}: abandoned", event.path),
             _ => continue,
         };
-        kept.lock().unwrap_or_else(PoisonError::into_inner).push(Told::new(Place::Event, text));
+        kept.lock().unwrap_or_else(PoisonError::into_inner).push(Message::new(Source::Event, text));
     }
 }
 
 #[async_trait]
-impl Peer for Here {
+impl Peer for Liveoak {
     fn name(&self) -> &'static str {
         "liveoak"
     }
 
     fn usage(&self) -> &'static str {
-        "`Supervisor` with `Child::task`. Each child has its own limit and its own time to stop. Stopped by \
+        "`Supervisor` with `Child::task`; each child has a limit and a stop time of its own; stopped by \
         `TreeHandle::stop`."
     }
 
-    async fn start(&self, plan: Plan) -> Result<Box<dyn Running>, Lacks> {
+    async fn start(&self, plan: Plan) -> Result<Box<dyn Running>, CannotRun> {
         let strategy = match plan.strategy {
             Wanted::OneForOne => Strategy::OneForOne,
             Wanted::OneForAll => Strategy::OneForAll,
             Wanted::RestForOne => Strategy::RestForOne,
         };
-        let later = plan.later.clone().map(|kid| child(kid, &plan));
-        let kids: Vec<Child> = plan.kids.iter().map(|kid| child(kid.clone(), &plan)).collect();
-        let supervisor = Supervisor::new(ROOT).strategy(strategy).stop_within(plan.grace).children(kids);
-        let tree = supervisor.begin().map_err(Lacks::failed)?;
+        let later = plan.later.clone().map(|child| child_spec(child, &plan));
+        let children: Vec<Child> =
+            plan.children.iter().map(|child| child_spec(child.clone(), &plan)).collect();
+        let supervisor = Supervisor::new(ROOT).strategy(strategy).stop_within(plan.grace).children(children);
+        let tree = supervisor.begin().map_err(CannotRun::failed)?;
         let events = Arc::new(Mutex::new(Vec::new()));
         tokio::spawn(listen(tree.events(), Arc::clone(&events)));
-        Ok(Box::new(Alive { tree, later, events }))
+        Ok(Box::new(RunningTree { tree, later, events }))
     }
 }
 
 #[async_trait]
-impl Running for Alive {
-    async fn add(&mut self) -> Result<(), Lacks> {
-        let child = self.later.take().ok_or_else(|| Lacks::failed("nothing to add"))?;
-        self.tree.add_child(format!("/{ROOT}"), child).await.map_err(Lacks::failed)?;
+impl Running for RunningTree {
+    async fn add(&mut self) -> Result<(), CannotRun> {
+        let child = self.later.take().ok_or_else(|| CannotRun::failed("nothing to add"))?;
+        self.tree.add_child(format!("/{ROOT}"), child).await.map_err(CannotRun::failed)?;
         Ok(())
     }
 
-    async fn told(&mut self) -> Vec<Told> {
+    async fn messages(&mut self) -> Vec<Message> {
         let snapshot = self.tree.snapshot();
         let state = |node: &liveoak::ChildView| {
             let exit = node.last_exit.as_ref().map(|exit| format!(", last exit {exit}")).unwrap_or_default();
-            Told::new(Place::State, format!("{}: {}{exit}", node.path, node.state.as_str()))
+            Message::new(Source::State, format!("{}: {}{exit}", node.path, node.state.as_str()))
         };
-        let mut told: Vec<Told> = snapshot.nodes().map(state).collect();
-        told.extend(self.events.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned());
+        let mut messages: Vec<Message> = snapshot.nodes().map(state).collect();
+        messages.extend(self.events.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned());
         if let Ok(ended) = tokio::time::timeout(Duration::from_millis(50), self.tree.join()).await {
-            told.push(Told::new(Place::Answer, ended.exit.to_string()));
+            messages.push(Message::new(Source::Answer, ended.exit.to_string()));
         }
-        told
+        messages
     }
 
-    async fn stop(&mut self) -> Vec<Told> {
+    async fn stop(&mut self) -> Vec<Message> {
         let report = self.tree.stop().await;
         let entry = |entry: &liveoak::StopEntry| {
-            Told::new(Place::Answer, format!("{}: {}", entry.path, entry.stage.as_str()))
+            Message::new(Source::Answer, format!("{}: {}", entry.path, entry.stage.as_str()))
         };
         report.forced().map(entry).collect()
     }
 
-    fn let_go(self: Box<Self>) {}
+    fn drop_handles(self: Box<Self>) {}
 }

@@ -1,6 +1,6 @@
 //! The crate `mecha10-runtime`.
 
-use crate::peer::{Kid, Lacks, Peer, Place, Plan, Running, Strategy, Told};
+use crate::peer::{CannotRun, Message, Peer, Plan, PlannedChild, Running, Source, Strategy};
 use async_trait::async_trait;
 use mecha10_runtime::launcher::Launcher;
 use mecha10_runtime::{HealthChecker, NodeRunner, RestartPolicy, Runtime};
@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
 
-/// How long it takes until the runtime listens for signals, generously.
+/// The time after which the runtime certainly listens for signals.
 const LISTENS: Duration = Duration::from_millis(200);
 
 pub(crate) struct Mecha10;
 
-struct Node(Kid);
+struct Node(PlannedChild);
 
 #[async_trait]
 impl NodeRunner for Node {
@@ -30,12 +30,12 @@ impl NodeRunner for Node {
     }
 }
 
-struct Alive {
+struct RunningNodes {
     ran: JoinHandle<anyhow::Result<()>>,
     health: Arc<HealthChecker>,
     launcher: Option<Arc<Launcher>>,
-    later: Option<Kid>,
-    answer: Option<Vec<Told>>,
+    later: Option<PlannedChild>,
+    answer: Option<Vec<Message>>,
 }
 
 #[async_trait]
@@ -45,17 +45,17 @@ impl Peer for Mecha10 {
     }
 
     fn usage(&self) -> &'static str {
-        "`Runtime::run_node` or `run_nodes`, with `RestartPolicy::OnFailure` (`Always` for a permanent child), \
-        and the launcher for a child that is added. Stopped by SIGTERM to the program, because this way has a \
-        deadline. The build needs OpenSSL's headers."
+        "`Runtime::run_node` or `run_nodes`, with `RestartPolicy::OnFailure` (`Always` for a permanent child), and \
+        the launcher for a child that is added; stopped by SIGTERM to the program, the only way that has a \
+        deadline. Building it needs OpenSSL's headers."
     }
 
-    async fn start(&self, plan: Plan) -> Result<Box<dyn Running>, Lacks> {
+    async fn start(&self, plan: Plan) -> Result<Box<dyn Running>, CannotRun> {
         if plan.strategy != Strategy::OneForOne {
-            return Err(Lacks::feature("strategies"));
+            return Err(CannotRun::feature("strategies"));
         }
         let backoff = plan.backoff;
-        let policy = if plan.kids.iter().any(|kid| kid.permanent) {
+        let policy = if plan.children.iter().any(|child| child.permanent) {
             RestartPolicy::Always { backoff }
         } else {
             RestartPolicy::OnFailure { max_retries: plan.limit as usize, backoff }
@@ -64,9 +64,9 @@ impl Peer for Mecha10 {
         let mut runtime = builder.with_launcher(true).build();
         let health = Arc::clone(runtime.health_checker());
         let launcher = runtime.launcher().cloned();
-        let node = |kid| -> Box<dyn NodeRunner> { Box::new(Node(kid)) };
-        let name = plan.kids.first().map_or("none", |kid| kid.name);
-        let mut nodes: Vec<_> = plan.kids.into_iter().map(node).collect();
+        let node = |child| -> Box<dyn NodeRunner> { Box::new(Node(child)) };
+        let name = plan.children.first().map_or("none", |child| child.name);
+        let mut nodes: Vec<_> = plan.children.into_iter().map(node).collect();
         let ran = tokio::spawn(async move {
             match (nodes.len(), nodes.pop()) {
                 (1, Some(node)) => runtime.run_node(name, node).await,
@@ -74,57 +74,57 @@ impl Peer for Mecha10 {
             }
         });
         tokio::time::sleep(LISTENS).await;
-        Ok(Box::new(Alive { ran, health, launcher, later: plan.later, answer: None }))
+        Ok(Box::new(RunningNodes { ran, health, launcher, later: plan.later, answer: None }))
     }
 }
 
-impl Alive {
-    async fn ended(&mut self) -> Vec<Told> {
-        if let Some(told) = &self.answer {
-            return told.clone();
+impl RunningNodes {
+    async fn ended(&mut self) -> Vec<Message> {
+        if let Some(messages) = &self.answer {
+            return messages.clone();
         }
         let text = match (&mut self.ran).await {
             Ok(Ok(())) => None,
             Ok(Err(error)) => Some(error.to_string()),
             Err(error) => Some(error.to_string()),
         };
-        let told = text.into_iter().map(|text| Told::new(Place::Answer, text)).collect();
-        self.answer.insert(told).clone()
+        let messages = text.into_iter().map(|text| Message::new(Source::Answer, text)).collect();
+        self.answer.insert(messages).clone()
     }
 }
 
 #[async_trait]
-impl Running for Alive {
-    async fn add(&mut self) -> Result<(), Lacks> {
-        let kid = self.later.take().ok_or_else(|| Lacks::failed("nothing to add"))?;
-        let launcher = self.launcher.as_ref().ok_or_else(|| Lacks::failed("no launcher"))?;
-        let name = kid.name;
-        launcher.register(name.to_owned(), move || Box::new(Node(kid.clone()))).await;
-        launcher.launch(name).await.map_err(Lacks::failed)?;
+impl Running for RunningNodes {
+    async fn add(&mut self) -> Result<(), CannotRun> {
+        let child = self.later.take().ok_or_else(|| CannotRun::failed("nothing to add"))?;
+        let launcher = self.launcher.as_ref().ok_or_else(|| CannotRun::failed("no launcher"))?;
+        let name = child.name;
+        launcher.register(name.to_owned(), move || Box::new(Node(child.clone()))).await;
+        launcher.launch(name).await.map_err(CannotRun::failed)?;
         Ok(())
     }
 
-    async fn told(&mut self) -> Vec<Told> {
+    async fn messages(&mut self) -> Vec<Message> {
         let health = self.health.check_all().await;
-        let state = |(name, health)| Told::new(Place::State, format!("{name}: {health:?}"));
-        let mut told: Vec<Told> = health.into_iter().map(state).collect();
+        let state = |(name, health)| Message::new(Source::State, format!("{name}: {health:?}"));
+        let mut messages: Vec<Message> = health.into_iter().map(state).collect();
         if self.ran.is_finished() || self.answer.is_some() {
-            told.extend(self.ended().await);
+            messages.extend(self.ended().await);
         }
-        told
+        messages
     }
 
-    async fn stop(&mut self) -> Vec<Told> {
+    async fn stop(&mut self) -> Vec<Message> {
         if !self.ran.is_finished()
             && let Err(error) =
                 rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TERM)
         {
-            return vec![Told::new(Place::Answer, error.to_string())];
+            return vec![Message::new(Source::Answer, error.to_string())];
         }
         self.ended().await
     }
 
-    fn let_go(self: Box<Self>) {
+    fn drop_handles(self: Box<Self>) {
         self.ran.abort();
     }
 }

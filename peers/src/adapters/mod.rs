@@ -1,4 +1,4 @@
-//! One module for each supervisor: how it is started, asked and stopped.
+//! One module for each compared supervisor: how it is started, queried and stopped.
 
 mod liveoak_here;
 mod mecha10;
@@ -9,10 +9,10 @@ mod tasks;
 
 use crate::peer::Peer;
 
-/// All of them, in the order of the page's columns.
+/// All compared supervisors, in the order of the page's columns.
 pub(crate) const ALL: [&dyn Peer; 6] = [
-    &liveoak_here::Here,
-    &tasks::Tasks,
+    &liveoak_here::Liveoak,
+    &tasks::TaskSupervisor,
     &ractor::Ractor,
     &rust_tokio::RustTokio,
     &subsystems::Subsystems,

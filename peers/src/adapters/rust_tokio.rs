@@ -1,6 +1,6 @@
 //! The crate `rust-tokio-supervisor`.
 
-use crate::peer::{Kid, Lacks, Peer, Place, Plan, Running, Strategy, Told};
+use crate::peer::{CannotRun, Message, Peer, Plan, PlannedChild, Running, Source, Strategy};
 use async_trait::async_trait;
 use rust_supervisor::control::command::CommandResult;
 use rust_supervisor::control::handle::SupervisorHandle;
@@ -24,26 +24,26 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::broadcast;
 
-/// How long failures are counted.
+/// The period in which failures are counted.
 const WINDOW: Duration = Duration::from_secs(60);
-/// How often all other protections, which count beside the limit, let something fail: more often than happens here.
+/// The limit for all other protections of that crate. It is never reached here.
 const PLENTY: u32 = 1_000_000;
 
 pub(crate) struct RustTokio;
 
-struct Alive {
+struct RunningSupervisor {
     handle: SupervisorHandle,
     events: broadcast::Receiver<String>,
-    heard: Vec<Told>,
+    heard: Vec<Message>,
     later: Option<&'static str>,
 }
 
-fn factory(kid: Kid) -> Arc<dyn TaskFactory> {
+fn factory(child: PlannedChild) -> Arc<dyn TaskFactory> {
     Arc::new(service_fn(move |ctx| {
-        let kid = kid.clone();
+        let child = child.clone();
         async move {
             let asked = ctx.cancellation_token();
-            match kid.run(Box::pin(asked.clone().cancelled_owned())).await {
+            match child.run(Box::pin(asked.clone().cancelled_owned())).await {
                 Ok(()) if asked.is_cancelled() => TaskResult::Cancelled,
                 Ok(()) => TaskResult::Succeeded,
                 Err(message) => TaskResult::Failed(TaskFailure::new(TaskFailureKind::Error, "work", message)),
@@ -52,11 +52,11 @@ fn factory(kid: Kid) -> Arc<dyn TaskFactory> {
     }))
 }
 
-fn child(kid: Kid, plan: &Plan) -> Result<ChildSpec, SupervisorError> {
-    let (id, name, permanent) = (ChildId::new(kid.name), kid.name, kid.permanent);
-    let factory = factory(kid);
+fn child_spec(child: PlannedChild, plan: &Plan) -> Result<ChildSpec, SupervisorError> {
+    let (id, name, permanent) = (ChildId::new(child.name), child.name, child.permanent);
+    let factory = factory(child);
     let builder = if permanent {
-        // The role that is restarted when it succeeds.
+        // Of its roles, `service` is restarted after a success.
         ChildSpecBuilder::service(id, name, TaskKind::AsyncWorker, factory)
             .restart_policy(RestartPolicy::Permanent)
     } else {
@@ -71,28 +71,29 @@ fn budget(plan: &Plan) -> ShutdownBudget {
 }
 
 fn supervisor(plan: &Plan) -> Result<SupervisorSpec, SupervisorError> {
-    let kids: Result<Vec<ChildSpec>, _> = plan.kids.iter().map(|kid| child(kid.clone(), plan)).collect();
+    let children: Result<Vec<ChildSpec>, _> =
+        plan.children.iter().map(|child| child_spec(child.clone(), plan)).collect();
     let strategy = match plan.strategy {
         Strategy::OneForOne => SupervisionStrategy::OneForOne,
         Strategy::OneForAll => SupervisionStrategy::OneForAll,
         Strategy::RestForOne => SupervisionStrategy::RestForOne,
     };
-    let limits = plan.kids.iter().map(|kid| {
+    let limits = plan.children.iter().map(|child| {
         let limit = Some(RestartLimit::new(plan.limit, WINDOW));
         ChildStrategyOverride {
             restart_limit: limit,
-            ..ChildStrategyOverride::new(ChildId::new(kid.name), strategy)
+            ..ChildStrategyOverride::new(ChildId::new(child.name), strategy)
         }
     });
     let limits = limits.collect();
-    let builder = SupervisorSpecBuilder::root(kids?)
+    let builder = SupervisorSpecBuilder::root(children?)
         .strategy(strategy)
         .child_strategy_overrides(limits)
         .tree_shutdown(TreeShutdownPolicy {
             max_orphan_threshold: PLENTY,
             ..TreeShutdownPolicy::with_budget(budget(plan))
         });
-    let mut spec = if plan.kids.iter().any(|kid| kid.permanent) {
+    let mut spec = if plan.children.iter().any(|child| child.permanent) {
         builder.build()?
     } else {
         let meltdown = MeltdownPolicy::new(PLENTY, WINDOW, PLENTY, WINDOW, PLENTY, WINDOW, WINDOW);
@@ -110,33 +111,34 @@ impl Peer for RustTokio {
     }
 
     fn usage(&self) -> &'static str {
-        "`SupervisorSpecBuilder` with workers and a `RestartLimit` for each child. Meltdown, budget, and the \
-        number of lost children that ends the process are set so high that they do not act. Three failures of \
-        any children within ten seconds always count as a hot loop. Where a success is to be restarted, the \
-        child is a service and these limits have their defaults. The default feature is off, because the release \
-        build fails with it. Stopped by `SupervisorHandle::shutdown_tree`."
+        "`SupervisorSpecBuilder` with workers and a `RestartLimit` for each child. Its other protections (meltdown, \
+        restart budget, lost children) are set so high that they never act; only the one that treats three \
+        failures of any children within ten seconds as a hot loop cannot be set. Where a success is to be \
+        restarted, a service with the default limits is used. Its default feature is off, because with it the \
+        crate does not compile for release. Stopped by `SupervisorHandle::shutdown_tree`."
     }
 
-    async fn start(&self, plan: Plan) -> Result<Box<dyn Running>, Lacks> {
-        let spec = supervisor(&plan).map_err(Lacks::failed)?;
+    async fn start(&self, plan: Plan) -> Result<Box<dyn Running>, CannotRun> {
+        let spec = supervisor(&plan).map_err(CannotRun::failed)?;
         let mut registry = TaskFactoryRegistry::new();
-        let later = plan.later.as_ref().map(|kid| kid.name);
-        if let Some(kid) = plan.later {
-            let name = kid.name;
-            let entry = TaskFactoryDescriptor::new(name, name, name, [TaskKind::AsyncWorker], factory(kid));
-            registry.register(entry).map_err(Lacks::failed)?;
+        let later = plan.later.as_ref().map(|child| child.name);
+        if let Some(child) = plan.later {
+            let name = child.name;
+            let entry = TaskFactoryDescriptor::new(name, name, name, [TaskKind::AsyncWorker], factory(child));
+            registry.register(entry).map_err(CannotRun::failed)?;
         }
-        let handle = Supervisor::start_with_factory_registry(spec, registry).await.map_err(Lacks::failed)?;
+        let handle =
+            Supervisor::start_with_factory_registry(spec, registry).await.map_err(CannotRun::failed)?;
         let events = handle.subscribe_events();
-        Ok(Box::new(Alive { handle, events, heard: vec![], later }))
+        Ok(Box::new(RunningSupervisor { handle, events, heard: vec![], later }))
     }
 }
 
-impl Alive {
+impl RunningSupervisor {
     fn hear(&mut self) {
         loop {
             match self.events.try_recv() {
-                Ok(text) => self.heard.push(Told::new(Place::Event, text)),
+                Ok(text) => self.heard.push(Message::new(Source::Event, text)),
                 Err(broadcast::error::TryRecvError::Lagged(_)) => {}
                 Err(_) => return,
             }
@@ -145,21 +147,21 @@ impl Alive {
 }
 
 #[async_trait]
-impl Running for Alive {
-    async fn add(&mut self) -> Result<(), Lacks> {
-        let name = self.later.take().ok_or_else(|| Lacks::failed("nothing to add"))?;
+impl Running for RunningSupervisor {
+    async fn add(&mut self) -> Result<(), CannotRun> {
+        let name = self.later.take().ok_or_else(|| CannotRun::failed("nothing to add"))?;
         let manifest = format!("name: {name}\nkind: async_worker\nfactory_key: {name}\n");
         let added =
             self.handle.add_child(SupervisorPath::root(), manifest, "comparison", "added at run time");
-        added.await.map_err(Lacks::failed)?;
+        added.await.map_err(CannotRun::failed)?;
         Ok(())
     }
 
-    async fn told(&mut self) -> Vec<Told> {
+    async fn messages(&mut self) -> Vec<Message> {
         self.hear();
-        let mut told = self.heard.clone();
+        let mut messages = self.heard.clone();
         let recorder = self.handle.observability_recorder();
-        told.extend(recorder.events.iter().filter_map(|event| {
+        messages.extend(recorder.events.iter().filter_map(|event| {
             let what = &event.what;
             let tells = matches!(
                 what,
@@ -169,14 +171,14 @@ impl Running for Alive {
                     | What::ChildStopped { .. }
                     | What::Meltdown { .. }
             );
-            tells.then(|| Told::new(Place::Event, format!("{:?}: {what:?}", event.r#where)))
+            tells.then(|| Message::new(Source::Event, format!("{:?}: {what:?}", event.r#where)))
         }));
         let steps = recorder.pipeline_stage_diagnostics.iter();
-        told.extend(steps.filter(|step| step.stage == PipelineStage::ExecuteAction).map(|step| {
+        messages.extend(steps.filter(|step| step.stage == PipelineStage::ExecuteAction).map(|step| {
             let word = |word: &Option<String>| word.clone().unwrap_or_default();
             let (child, exit, action) =
                 (word(&step.child_id), word(&step.exit_classification), word(&step.decided_action));
-            Told::new(Place::Event, format!("{child}: {exit}, {action}"))
+            Message::new(Source::Event, format!("{child}: {exit}, {action}"))
         }));
         match self.handle.current_state().await {
             Ok(CommandResult::CurrentState { state }) => {
@@ -186,29 +188,29 @@ impl Running for Alive {
                         "{}: {:?}, {:?}, {} of {} restarts used",
                         record.child_id, record.operation, record.status, limit.used, limit.limit
                     );
-                    Told::new(Place::State, text)
+                    Message::new(Source::State, text)
                 };
-                told.extend(state.child_runtime_records.iter().map(record));
+                messages.extend(state.child_runtime_records.iter().map(record));
             }
-            Ok(other) => told.push(Told::new(Place::State, format!("{other:?}"))),
-            Err(error) => told.push(Told::new(Place::State, error.to_string())),
+            Ok(other) => messages.push(Message::new(Source::State, format!("{other:?}"))),
+            Err(error) => messages.push(Message::new(Source::State, error.to_string())),
         }
-        told
+        messages
     }
 
-    async fn stop(&mut self) -> Vec<Told> {
+    async fn stop(&mut self) -> Vec<Message> {
         match self.handle.shutdown_tree("comparison", "the end").await {
             Ok(CommandResult::Shutdown { result }) => {
                 let outcomes = result.report.map(|report| report.outcomes).unwrap_or_default();
                 let entry = |outcome: &rust_supervisor::shutdown::report::ChildShutdownOutcome| {
-                    Told::new(Place::Answer, format!("{}: {:?}", outcome.child_id, outcome.status))
+                    Message::new(Source::Answer, format!("{}: {:?}", outcome.child_id, outcome.status))
                 };
                 outcomes.iter().map(entry).collect()
             }
-            Ok(other) => vec![Told::new(Place::Answer, format!("{other:?}"))],
-            Err(error) => vec![Told::new(Place::Answer, error.to_string())],
+            Ok(other) => vec![Message::new(Source::Answer, format!("{other:?}"))],
+            Err(error) => vec![Message::new(Source::Answer, error.to_string())],
         }
     }
 
-    fn let_go(self: Box<Self>) {}
+    fn drop_handles(self: Box<Self>) {}
 }

@@ -1,6 +1,6 @@
 //! The crate `tokio-graceful-shutdown`.
 
-use crate::peer::{Kid, Lacks, Peer, Place, Plan, Running, Strategy, Told};
+use crate::peer::{CannotRun, Message, Peer, Plan, PlannedChild, Running, Source, Strategy};
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -9,30 +9,30 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) struct Subsystems;
 
-struct Alive {
+struct RunningSubsystems {
     asked: CancellationToken,
-    ran: JoinHandle<Vec<Told>>,
-    adding: mpsc::Sender<Kid>,
-    later: Option<Kid>,
-    told: Option<Vec<Told>>,
+    ran: JoinHandle<Vec<Message>>,
+    adding: mpsc::Sender<PlannedChild>,
+    later: Option<PlannedChild>,
+    messages: Option<Vec<Message>>,
 }
 
-/// Starts a child that is stopped by its parent's own code only.
-fn start(parent: &SubsystemHandle, kid: Kid) -> NestedSubsystem {
-    let name = kid.name;
+/// Starts a child that only the code of its parent stops.
+fn start(parent: &SubsystemHandle, child: PlannedChild) -> NestedSubsystem {
+    let name = child.name;
     let body = async move |subsystem: &mut SubsystemHandle| {
         let asked = subsystem.create_cancellation_token();
-        kid.run(Box::pin(asked.cancelled_owned())).await
+        child.run(Box::pin(asked.cancelled_owned())).await
     };
     parent.start(SubsystemBuilder::new(name, body).detached())
 }
 
-/// Stops the children one after the other, in reverse.
-async fn stop_in_reverse(kids: Vec<NestedSubsystem>) {
-    for kid in kids.into_iter().rev() {
-        kid.initiate_shutdown();
-        // What went wrong is in what the whole returns.
-        let _ = kid.join().await;
+/// Stops the children one after the other, in reverse order.
+async fn stop_in_reverse(children: Vec<NestedSubsystem>) {
+    for child in children.into_iter().rev() {
+        child.initiate_shutdown();
+        // The error is also part of the error that the top level returns.
+        let _ = child.join().await;
     }
 }
 
@@ -43,28 +43,28 @@ impl Peer for Subsystems {
     }
 
     fn usage(&self) -> &'static str {
-        "`Toplevel::new_with_shutdown_token`, run by `handle_shutdown_requests`, with one `detached` subsystem \
-        for each child. Code of ours in their parent stops them in reverse, like its example of an orchestrated \
-        shutdown; without this code, they stop all at once. Stopped by cancelling the token. This crate is about \
-        stopping; its documentation says that restarts are not its purpose."
+        "`Toplevel::new_with_shutdown_token`, run by `handle_shutdown_requests`; one `detached` subsystem for each \
+        child, and code in their parent that stops them in reverse, as its example of an orchestrated shutdown \
+        shows (otherwise they stop all at once); stopped by cancelling that token. It is made for stopping, and \
+        its documentation says that restarts are not its task."
     }
 
-    async fn start(&self, plan: Plan) -> Result<Box<dyn Running>, Lacks> {
+    async fn start(&self, plan: Plan) -> Result<Box<dyn Running>, CannotRun> {
         if plan.strategy != Strategy::OneForOne {
-            return Err(Lacks::feature("strategies"));
+            return Err(CannotRun::feature("strategies"));
         }
         if plan.restarts {
-            return Err(Lacks::feature("restarts"));
+            return Err(CannotRun::feature("restarts"));
         }
-        let (adding, mut added) = mpsc::channel::<Kid>(1);
+        let (adding, mut added) = mpsc::channel::<PlannedChild>(1);
         let asked = CancellationToken::new();
-        let kids = plan.kids;
+        let children = plan.children;
         let root = async move |root: &mut SubsystemHandle| {
-            let mut started: Vec<_> = kids.into_iter().map(|kid| start(root, kid)).collect();
+            let mut started: Vec<_> = children.into_iter().map(|child| start(root, child)).collect();
             loop {
                 tokio::select! {
                     () = root.on_shutdown_requested() => break,
-                    Some(kid) = added.recv() => started.push(start(root, kid)),
+                    Some(child) = added.recv() => started.push(start(root, child)),
                     else => break,
                 }
             }
@@ -73,45 +73,45 @@ impl Peer for Subsystems {
         let top: Toplevel = Toplevel::new_with_shutdown_token(root, asked.clone());
         let ran = tokio::spawn(async move {
             let Err(error) = top.handle_shutdown_requests(plan.grace).await else { return vec![] };
-            let whole = Told::new(Place::Answer, error.to_string());
+            let whole = Message::new(Source::Answer, error.to_string());
             let parts = error.get_subsystem_errors().iter();
-            let parts = parts.map(|part| Told::new(Place::Answer, part.to_string()));
+            let parts = parts.map(|part| Message::new(Source::Answer, part.to_string()));
             std::iter::once(whole).chain(parts).collect()
         });
-        Ok(Box::new(Alive { asked, ran, adding, later: plan.later, told: None }))
+        Ok(Box::new(RunningSubsystems { asked, ran, adding, later: plan.later, messages: None }))
     }
 }
 
-impl Alive {
-    async fn ended(&mut self) -> Vec<Told> {
-        if let Some(told) = &self.told {
-            return told.clone();
+impl RunningSubsystems {
+    async fn ended(&mut self) -> Vec<Message> {
+        if let Some(messages) = &self.messages {
+            return messages.clone();
         }
-        let told = match (&mut self.ran).await {
-            Ok(told) => told,
-            Err(error) => vec![Told::new(Place::Answer, error.to_string())],
+        let messages = match (&mut self.ran).await {
+            Ok(messages) => messages,
+            Err(error) => vec![Message::new(Source::Answer, error.to_string())],
         };
-        self.told.insert(told).clone()
+        self.messages.insert(messages).clone()
     }
 }
 
 #[async_trait]
-impl Running for Alive {
-    async fn add(&mut self) -> Result<(), Lacks> {
-        let kid = self.later.take().ok_or_else(|| Lacks::failed("nothing to add"))?;
-        self.adding.send(kid).await.map_err(Lacks::failed)
+impl Running for RunningSubsystems {
+    async fn add(&mut self) -> Result<(), CannotRun> {
+        let child = self.later.take().ok_or_else(|| CannotRun::failed("nothing to add"))?;
+        self.adding.send(child).await.map_err(CannotRun::failed)
     }
 
-    async fn told(&mut self) -> Vec<Told> {
-        if self.ran.is_finished() || self.told.is_some() { self.ended().await } else { vec![] }
+    async fn messages(&mut self) -> Vec<Message> {
+        if self.ran.is_finished() || self.messages.is_some() { self.ended().await } else { vec![] }
     }
 
-    async fn stop(&mut self) -> Vec<Told> {
+    async fn stop(&mut self) -> Vec<Message> {
         self.asked.cancel();
         self.ended().await
     }
 
-    fn let_go(self: Box<Self>) {
+    fn drop_handles(self: Box<Self>) {
         self.ran.abort();
     }
 }

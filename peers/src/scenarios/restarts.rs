@@ -1,9 +1,9 @@
 //! Scenarios about restarts.
 
-use super::{QUIET, SOON, Scenario, THREADS, places, quoted, said, with_log};
-use crate::peer::{Kid, Lacks, Plan, Strategy, Told};
+use super::{QUIET, SOON, Scenario, THREADS, containing, quoted, sources, with_log};
+use crate::peer::{CannotRun, Message, Plan, PlannedChild, Strategy};
 use crate::probe::{Probe, until};
-use crate::stage::Stage;
+use crate::runtime::PeerRuntime;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,65 +12,66 @@ pub(super) const ALL: &[Scenario] = &[
         id: "one-for-all",
         title: "A sibling that still runs, one-for-all",
         about: "One of two children fails under one-for-all. Its sibling takes a tenth of a second to stop. How many \
-            copies of the sibling were alive at once? How many are alive after the restart, and after the stop?",
+            attempts of the sibling were alive at the same time, how many are alive after the restart, and how many \
+            after the stop of the supervisor?",
         threads: THREADS,
-        run: |stage| Box::pin(together(stage, Strategy::OneForAll, false)),
+        run: |runtime| Box::pin(together(runtime, Strategy::OneForAll, false)),
     },
     Scenario {
         id: "one-for-all-busy",
         title: "The same, with a busy sibling",
-        about: "As before, but the sibling computes for a tenth of a second at a time between its await points. It \
-            can be dropped only at these points.",
+        about: "The same, but the sibling blocks its thread for a tenth of a second between its await points, so it can \
+            be dropped only at these points.",
         threads: THREADS,
-        run: |stage| Box::pin(together(stage, Strategy::OneForAll, true)),
+        run: |runtime| Box::pin(together(runtime, Strategy::OneForAll, true)),
     },
     Scenario {
         id: "rest-for-one",
         title: "Rest-for-one",
-        about: "The second of three children fails under rest-for-one. The first must be left alone. How many copies \
-            of the third were alive at once? How many are alive after the restart, and after the stop?",
+        about: "The second of three children fails under rest-for-one. The first must keep running. How many attempts of \
+            the third were alive at the same time, how many are alive after the restart, and how many after the stop \
+            of the supervisor?",
         threads: THREADS,
-        run: |stage| Box::pin(together(stage, Strategy::RestForOne, false)),
+        run: |runtime| Box::pin(together(runtime, Strategy::RestForOne, false)),
     },
     Scenario {
         id: "give-up",
         title: "The limit of restarts is exceeded",
-        about: "A child fails at every start. Three restarts within a minute are allowed. How many attempts are \
-            there? What happens to its sibling? Where can a program or a person see that the supervisor gave up \
-            on the child?",
+        about: "A child fails at every start, and three restarts within a minute are allowed. How many attempts are \
+            there, what happens to its sibling, and where does the supervisor report that it gave up on the child?",
         threads: THREADS,
-        run: |stage| Box::pin(give_up(stage)),
+        run: |runtime| Box::pin(give_up(runtime)),
     },
     Scenario {
         id: "shared-limit",
         title: "Two children fail twice each, three restarts are allowed",
-        about: "Two children of one supervisor fail twice each and then work. With a limit for each child, both come \
-            back. With one limit for all children, as in OTP, they exceed it together.",
+        about: "Two children of one supervisor fail twice each and then work. With a limit for each child both are \
+            restarted. With one limit for all children, as in OTP, four restarts exceed it.",
         threads: THREADS,
-        run: |stage| Box::pin(shared_limit(stage)),
+        run: |runtime| Box::pin(shared_limit(runtime)),
     },
     Scenario {
         id: "panic",
         title: "A child panics",
-        about: "A child panics with a message in its first attempt. Is it restarted? Where does the supervisor name \
-            the child with that message? (The output of Rust's own panic hook does not count.)",
+        about: "A child panics with a message at its first attempt. Is it restarted, and where does the supervisor \
+            report the child's name and the message? (The output of Rust's own panic hook does not count.)",
         threads: THREADS,
-        run: |stage| Box::pin(panics(stage)),
+        run: |runtime| Box::pin(panics(runtime)),
     },
     Scenario {
         id: "success-loop",
         title: "A permanent child succeeds at once",
-        about: "A permanent child returns a success at every start. Its limit of restarts is far away, and its first \
-            delay is 50 ms. How often is it started within a second?",
+        about: "A child that is to be restarted after every end returns a success at once. The limit of restarts is too \
+            high to be reached, and the first delay is 50 ms. How often is the child started within a second?",
         threads: THREADS,
-        run: |stage| Box::pin(success_loop(stage)),
+        run: |runtime| Box::pin(success_loop(runtime)),
     },
 ];
 
-/// A child that lives until it is asked to stop, for which it takes a moment.
-pub(super) fn idle(name: &'static str, probe: &Arc<Probe>) -> Kid {
+/// Returns a child that runs until it is asked to stop, and then needs a tenth of a second.
+pub(super) fn idle(name: &'static str, probe: &Arc<Probe>) -> PlannedChild {
     let probe = Arc::clone(probe);
-    let kid = Kid::new(name, move |asked| {
+    let child = PlannedChild::new(name, move |asked| {
         let alive = probe.enter();
         Box::pin(async move {
             asked.await;
@@ -79,13 +80,13 @@ pub(super) fn idle(name: &'static str, probe: &Arc<Probe>) -> Kid {
             Ok(())
         })
     });
-    kid.rests()
+    child.waits_only()
 }
 
-/// A child that computes for a tenth of a second between two looks at the request to stop.
-fn busy(name: &'static str, probe: &Arc<Probe>) -> Kid {
+/// Returns a child that checks only every tenth of a second if it was asked to stop, and blocks its thread in between.
+fn busy(name: &'static str, probe: &Arc<Probe>) -> PlannedChild {
     let probe = Arc::clone(probe);
-    Kid::new(name, move |mut asked| {
+    PlannedChild::new(name, move |mut asked| {
         let alive = probe.enter();
         Box::pin(async move {
             loop {
@@ -100,10 +101,10 @@ fn busy(name: &'static str, probe: &Arc<Probe>) -> Kid {
     })
 }
 
-/// A child that fails at its first attempts, and then lives until it is asked to stop.
-pub(super) fn failing(name: &'static str, probe: &Arc<Probe>, times: usize, after: Duration) -> Kid {
+/// Returns a child whose first attempts fail. Later attempts run until they are asked to stop.
+pub(super) fn failing(name: &'static str, probe: &Arc<Probe>, times: usize, after: Duration) -> PlannedChild {
     let probe = Arc::clone(probe);
-    Kid::new(name, move |asked| {
+    PlannedChild::new(name, move |asked| {
         let alive = probe.enter();
         Box::pin(async move {
             if alive.attempt() <= times {
@@ -118,16 +119,16 @@ pub(super) fn failing(name: &'static str, probe: &Arc<Probe>, times: usize, afte
     })
 }
 
-async fn together(stage: &Stage, strategy: Strategy, is_busy: bool) -> Result<String, Lacks> {
+async fn together(runtime: &PeerRuntime, strategy: Strategy, is_busy: bool) -> Result<String, CannotRun> {
     let (first, failed, sibling) = (Probe::new(), Probe::new(), Probe::new());
     let last = if is_busy { busy("sibling", &sibling) } else { idle("sibling", &sibling) };
-    let mut kids = vec![failing("failing", &failed, 1, Duration::from_millis(300)), last];
+    let mut children = vec![failing("failing", &failed, 1, Duration::from_millis(300)), last];
     if strategy == Strategy::RestForOne {
-        kids.insert(0, idle("first", &first));
+        children.insert(0, idle("first", &first));
     }
-    let mut running = stage.start(Plan { strategy, ..Plan::of(kids) }).await?;
+    let mut running = runtime.start(Plan { strategy, ..Plan::of(children) }).await?;
     if !until(SOON, || failed.starts() >= 2).await {
-        return Ok("the failed child does not come back".to_owned());
+        return Ok("the failed child is not restarted".to_owned());
     }
     tokio::time::sleep(QUIET).await;
     let (starts, live, peak) = (sibling.starts(), sibling.live(), sibling.peak());
@@ -140,53 +141,55 @@ async fn together(stage: &Stage, strategy: Strategy, is_busy: bool) -> Result<St
     };
     let others = if first.starts() > 1 { "; the first is restarted too" } else { "" };
     let after = if sibling.live() == 0 { "none".to_owned() } else { sibling.live().to_string() };
-    Ok(format!("{copies}{others}, {after} after the stop{}", stopped.but()))
+    Ok(format!("{copies}{others}, {after} after the stop{}", stopped.if_not_in_time()))
 }
 
-async fn give_up(stage: &Stage) -> Result<String, Lacks> {
+async fn give_up(runtime: &PeerRuntime) -> Result<String, CannotRun> {
     let (flaky, sibling) = (Probe::new(), Probe::new());
     let pace = Duration::from_millis(200);
-    let kids = [failing("flaky", &flaky, usize::MAX, pace), idle("sibling", &sibling)];
-    let mut running = stage.start(Plan { backoff: pace, ..Plan::of(kids) }).await?;
+    let children = [failing("flaky", &flaky, usize::MAX, pace), idle("sibling", &sibling)];
+    let mut running = runtime.start(Plan { backoff: pace, ..Plan::of(children) }).await?;
     until(SOON, || flaky.starts() == 2).await;
-    let before = with_log(running.told().await?);
+    let before = with_log(running.messages().await?);
     let mut attempts = 0;
     while attempts < flaky.starts() {
         attempts = flaky.starts();
         tokio::time::sleep(QUIET).await;
     }
-    // What it says whenever a child fails, it has said before.
-    let is_new = |told: &Told| before.iter().all(|known| known.text != told.text);
-    let told: Vec<Told> = with_log(running.told().await?).into_iter().filter(is_new).collect();
-    let tree = if sibling.live() == 0 { "its supervisor fails with it" } else { "its sibling goes on" };
-    let naming = said(&told, &["flaky"]);
-    let words = match (naming.is_empty(), told.is_empty()) {
-        (false, _) => format!("said, with its name, in: {}{}", places(&naming, ""), quoted(&naming)),
-        (true, false) => format!("said, without its name, in: {}{}", places(&told, ""), quoted(&told)),
-        (true, true) => "silent".to_owned(),
+    // Messages that also come with an ordinary failure do not count.
+    let is_new = |message: &Message| before.iter().all(|known| known.text != message.text);
+    let messages: Vec<Message> = with_log(running.messages().await?).into_iter().filter(is_new).collect();
+    let tree = if sibling.live() == 0 { "its supervisor fails with it" } else { "its sibling keeps running" };
+    let naming = containing(&messages, &["flaky"]);
+    let words = match (naming.is_empty(), messages.is_empty()) {
+        (false, _) => format!("reported with its name in: {}{}", sources(&naming, ""), quoted(&naming)),
+        (true, false) => {
+            format!("reported without its name in: {}{}", sources(&messages, ""), quoted(&messages))
+        }
+        (true, true) => "no report".to_owned(),
     };
     Ok(format!("{attempts} attempts, {tree}; {words}"))
 }
 
-async fn shared_limit(stage: &Stage) -> Result<String, Lacks> {
+async fn shared_limit(runtime: &PeerRuntime) -> Result<String, CannotRun> {
     let (one, other) = (Probe::new(), Probe::new());
     let soon = Duration::from_millis(10);
-    let kids = [failing("one", &one, 2, soon), failing("other", &other, 2, soon)];
-    let _running = stage.start(Plan::of(kids)).await?;
+    let children = [failing("one", &one, 2, soon), failing("other", &other, 2, soon)];
+    let _running = runtime.start(Plan::of(children)).await?;
     let back = || one.live() == 1 && other.live() == 1 && one.starts() == 3 && other.starts() == 3;
     until(SOON, back).await;
     tokio::time::sleep(QUIET).await;
     Ok(match (one.live(), other.live()) {
-        (1, 1) => "both come back".to_owned(),
+        (1, 1) => "both are restarted".to_owned(),
         (0, 0) => "counted together: both are down".to_owned(),
-        _ => "one comes back, the other is down".to_owned(),
+        _ => "one is restarted, the other is down".to_owned(),
     })
 }
 
-async fn panics(stage: &Stage) -> Result<String, Lacks> {
+async fn panics(runtime: &PeerRuntime) -> Result<String, CannotRun> {
     let probe = Probe::new();
     let seen = Arc::clone(&probe);
-    let kid = Kid::new("shaky", move |asked| {
+    let child = PlannedChild::new("shaky", move |asked| {
         let alive = seen.enter();
         Box::pin(async move {
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -195,38 +198,38 @@ async fn panics(stage: &Stage) -> Result<String, Lacks> {
             Ok(())
         })
     });
-    let mut running = stage.start(Plan { restarts: false, ..Plan::of([kid]) }).await?;
+    let mut running = runtime.start(Plan { restarts: false, ..Plan::of([child]) }).await?;
     let back = until(SOON, || probe.starts() >= 2).await;
     tokio::time::sleep(Duration::from_millis(300)).await;
-    let told = with_log(running.told().await?);
+    let messages = with_log(running.messages().await?);
     let restarted = if back { "restarted" } else { "not restarted" };
-    let both = said(&told, &["shaky", "half a reply"]);
-    let name = said(&told, &["shaky", "anic"]);
-    let message = said(&told, &["half a reply"]);
+    let both = containing(&messages, &["shaky", "half a reply"]);
+    let name = containing(&messages, &["shaky", "anic"]);
+    let message = containing(&messages, &["half a reply"]);
     let words = match (both.is_empty(), name.is_empty(), message.is_empty()) {
-        (false, _, _) => format!("name and message in: {}", places(&both, "")),
-        (true, false, true) => format!("name in: {}; the message is lost", places(&name, "")),
-        (true, _, false) => format!("message in: {}, without the name", places(&message, "")),
-        (true, true, true) => "it does not say that it panicked".to_owned(),
+        (false, _, _) => format!("name and message in: {}", sources(&both, "")),
+        (true, false, true) => format!("name in: {}; the message is lost", sources(&name, "")),
+        (true, _, false) => format!("message in: {}, without the name", sources(&message, "")),
+        (true, true, true) => "the panic is not reported".to_owned(),
     };
     Ok(format!("{restarted}; {words}"))
 }
 
-async fn success_loop(stage: &Stage) -> Result<String, Lacks> {
+async fn success_loop(runtime: &PeerRuntime) -> Result<String, CannotRun> {
     let probe = Probe::new();
     let seen = Arc::clone(&probe);
-    let kid = Kid::new("eager", move |_| {
+    let child = PlannedChild::new("eager", move |_| {
         drop(seen.enter());
         Box::pin(async { Ok(()) })
     });
-    let plan = Plan { limit: 60_000, backoff: Duration::from_millis(50), ..Plan::of([kid.permanent()]) };
-    let _running = stage.start(plan).await?;
+    let plan = Plan { limit: 60_000, backoff: Duration::from_millis(50), ..Plan::of([child.permanent()]) };
+    let _running = runtime.start(plan).await?;
     tokio::time::sleep(Duration::from_secs(1)).await;
     Ok(match probe.starts() {
         0 => "never started".to_owned(),
         1 => "once: a success is final".to_owned(),
         2..=40 => "a few times: it is slowed down".to_owned(),
         41..=500 => "some hundred times".to_owned(),
-        _ => "as often as it can: a hot loop".to_owned(),
+        _ => "without a pause: a hot loop".to_owned(),
     })
 }

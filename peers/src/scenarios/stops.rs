@@ -1,10 +1,10 @@
 //! Scenarios about stopping.
 
 use super::restarts::{failing, idle};
-use super::{QUIET, SOON, Scenario, THREADS, quoted, who, with_log};
-use crate::peer::{Kid, Lacks, Plan};
+use super::{QUIET, SOON, Scenario, THREADS, named_children, quoted, with_log};
+use crate::peer::{CannotRun, Plan, PlannedChild};
 use crate::probe::{Probe, until};
-use crate::stage::Stage;
+use crate::runtime::PeerRuntime;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,92 +12,93 @@ pub(super) const ALL: &[Scenario] = &[
     Scenario {
         id: "stop-in-backoff",
         title: "Stopped while a child waits for its restart",
-        about: "A child has failed and waits a second for its restart. A moment after the failure, the supervisor is \
+        about: "A child has failed and is to be restarted after a second. Shortly after the failure the supervisor is \
             stopped. Does anything start after that?",
         threads: THREADS,
-        run: |stage| Box::pin(in_backoff(stage)),
+        run: |runtime| Box::pin(in_backoff(runtime)),
     },
     Scenario {
-        id: "tidy",
-        title: "A child tidies up when stopped",
-        about: "A child needs a fifth of a second to tidy up after the request to stop, and has half a second. Has \
-            it finished when the stop answers?",
+        id: "cleanup",
+        title: "A child cleans up when stopped",
+        about: "A child needs a fifth of a second to clean up after it was asked to stop, and may take half a second. \
+            Has it finished when the stop returns?",
         threads: THREADS,
-        run: |stage| Box::pin(tidies(stage)),
+        run: |runtime| Box::pin(cleans_up(runtime)),
     },
     Scenario {
         id: "order",
         title: "The order of a stop",
-        about: "Three children are stopped. Each needs a tenth of a second to tidy up. In what order are they asked?",
+        about: "Three children are stopped, each of which needs a tenth of a second to clean up. In which order are they \
+            asked to stop?",
         threads: THREADS,
-        run: |stage| Box::pin(order(stage)),
+        run: |runtime| Box::pin(order(runtime)),
     },
     Scenario {
         id: "deaf",
         title: "A child ignores the stop",
-        about: "A child ignores every request, but has await points. It has half a second to stop. Does the stop \
-            answer in time? Is the child gone? Where is it named?",
+        about: "A child ignores the request to stop, but has await points. It may take half a second to stop. Does the \
+            stop return in time, has the child ended, and where is it named?",
         threads: THREADS,
-        run: |stage| Box::pin(deaf(stage, 1)),
+        run: |runtime| Box::pin(deaf(runtime, 1)),
     },
     Scenario {
         id: "deaf-twenty",
         title: "Twenty children ignore it",
         about: "The same with twenty such children. Is there one deadline for all, or one after the other?",
         threads: THREADS,
-        run: |stage| Box::pin(deaf(stage, 20)),
+        run: |runtime| Box::pin(deaf(runtime, 20)),
     },
     Scenario {
         id: "blocking",
         title: "A child blocks its thread",
-        about: "A child calls `std::thread::sleep` in async code, on a runtime with four threads, for longer than \
-            the scenario waits. Nothing can end it. Does the stop answer in time? Where is the child named?",
+        about: "A child calls `std::thread::sleep` in async code for two minutes, on a runtime with four threads. It \
+            cannot be ended. Does the stop return in time, and where is the child named?",
         threads: THREADS,
-        run: |stage| Box::pin(blocks(stage, Duration::from_secs(120), false)),
+        run: |runtime| Box::pin(blocks(runtime, Duration::from_secs(120), false)),
     },
     Scenario {
         id: "blocking-alone",
         title: "A child blocks the only thread",
-        about: "The same on a runtime with one thread, which the child blocks for five seconds. The only question is \
-            whether the stop answers before that.",
+        about: "The same on a runtime with one thread, which the child blocks for five seconds. The question is only if \
+            the stop returns before that.",
         threads: 1,
-        run: |stage| Box::pin(blocks(stage, Duration::from_secs(5), true)),
+        run: |runtime| Box::pin(blocks(runtime, Duration::from_secs(5), true)),
     },
     Scenario {
         id: "dropped",
         title: "The supervisor's owner is dropped",
-        about: "The program drops all that it holds of the supervisor, without a stop: handles, and the future that \
-            runs it. Do the children live on? (With actors this is intended: a reference does not own its \
-            actor.)",
+        about: "The program drops everything that it holds of the supervisor without a stop: its handles, and the future \
+            that runs it. Do the children keep running? (For supervisors whose handles are not meant to own them, \
+            such as actors, that is intended.)",
         threads: THREADS,
-        run: |stage| Box::pin(dropped(stage)),
+        run: |runtime| Box::pin(dropped(runtime)),
     },
     Scenario {
         id: "dynamic",
         title: "A child that was added at run time",
-        about: "A child is added while the supervisor runs. Then the supervisor is stopped. Is the child gone when \
-            the stop answers?",
+        about: "A child is added while the supervisor runs, and then the supervisor is stopped. Has that child ended \
+            when the stop returns?",
         threads: THREADS,
-        run: |stage| Box::pin(dynamic(stage)),
+        run: |runtime| Box::pin(dynamic(runtime)),
     },
 ];
 
-/// What is gone so soon after the answer is gone with it.
+/// A child that ends so soon after the stop returned counts as ended with it.
 const AT_ONCE: Duration = Duration::from_millis(100);
 
-/// Whether what a stop was about is gone at its answer, and if not, soon after.
-async fn gone(probe: &Arc<Probe>) -> &'static str {
+/// Returns in words if the child has ended when the stop returns, or soon after.
+async fn ended(probe: &Arc<Probe>) -> &'static str {
     if until(AT_ONCE, || probe.live() == 0).await {
-        return "gone";
+        return "ended";
     }
-    if until(QUIET, || probe.live() == 0).await { "gone a moment later" } else { "lives on" }
+    if until(QUIET, || probe.live() == 0).await { "ended a moment later" } else { "keeps running" }
 }
 
-async fn in_backoff(stage: &Stage) -> Result<String, Lacks> {
+async fn in_backoff(runtime: &PeerRuntime) -> Result<String, CannotRun> {
     let probe = Probe::new();
-    let kid = failing("waiting", &probe, 1, Duration::from_millis(300));
-    let plan = Plan { backoff: Duration::from_secs(1), ..Plan::of([kid]) };
-    let mut running = stage.start(plan).await?;
+    let child = failing("waiting", &probe, 1, Duration::from_millis(300));
+    let plan = Plan { backoff: Duration::from_secs(1), ..Plan::of([child]) };
+    let mut running = runtime.start(plan).await?;
     if !until(SOON, || probe.starts() == 1 && probe.live() == 0).await {
         return Ok("the child does not run".to_owned());
     }
@@ -107,19 +108,19 @@ async fn in_backoff(stage: &Stage) -> Result<String, Lacks> {
     tokio::time::sleep(QUIET).await;
     let later = match probe.starts() - before {
         0 => "nothing starts".to_owned(),
-        _ if probe.live() > 0 => "it starts after all, and lives on".to_owned(),
+        _ if probe.live() > 0 => "it starts after all, and keeps running".to_owned(),
         _ => "it starts once more".to_owned(),
     };
-    let error = if probe.live() > 0 { quoted(&stopped.told) } else { String::new() };
-    Ok(format!("{later}{error}{}", stopped.but()))
+    let error = if probe.live() > 0 { quoted(&stopped.messages) } else { String::new() };
+    Ok(format!("{later}{error}{}", stopped.if_not_in_time()))
 }
 
-async fn tidies(stage: &Stage) -> Result<String, Lacks> {
+async fn cleans_up(runtime: &PeerRuntime) -> Result<String, CannotRun> {
     let probe = Probe::new();
-    let tidied = Arc::clone(&probe);
-    let kid = {
+    let cleaned_up = Arc::clone(&probe);
+    let child = {
         let probe = Arc::clone(&probe);
-        Kid::new("tidy", move |asked| {
+        PlannedChild::new("cleanup", move |asked| {
             let alive = probe.enter();
             Box::pin(async move {
                 asked.await;
@@ -128,26 +129,26 @@ async fn tidies(stage: &Stage) -> Result<String, Lacks> {
             })
         })
     };
-    let kid = kid.rests().tidy(move || {
-        let tidied = Arc::clone(&tidied);
+    let child = child.waits_only().cleanup(move || {
+        let cleaned_up = Arc::clone(&cleaned_up);
         Box::pin(async move {
             tokio::time::sleep(Duration::from_millis(200)).await;
-            tidied.finish();
+            cleaned_up.finish();
             Ok(())
         })
     });
-    let plan = Plan { restarts: false, ..Plan::of([kid]) };
-    let mut running = stage.start(plan).await?;
+    let plan = Plan { restarts: false, ..Plan::of([child]) };
+    let mut running = runtime.start(plan).await?;
     until(SOON, || probe.live() == 1).await;
     let stopped = running.stop().await?;
     let at_answer = probe.done();
     tokio::time::sleep(QUIET).await;
     let words = match (at_answer, probe.done()) {
         (1, _) => "yes",
-        (_, 1) => "only after the answer",
+        (_, 1) => "only after the stop returned",
         _ => "no: it is not given the time",
     };
-    Ok(format!("{words}{}", stopped.but()))
+    Ok(format!("{words}{}", stopped.if_not_in_time()))
 }
 
 /// Names for many children.
@@ -157,11 +158,11 @@ const NAMES: [&str; 20] = [
     "deaf-19",
 ];
 
-async fn deaf(stage: &Stage, count: usize) -> Result<String, Lacks> {
+async fn deaf(runtime: &PeerRuntime, count: usize) -> Result<String, CannotRun> {
     let probe = Probe::new();
-    let kid = |name: &&'static str| {
+    let child = |name: &&'static str| {
         let probe = Arc::clone(&probe);
-        Kid::new(name, move |_| {
+        PlannedChild::new(name, move |_| {
             let alive = probe.enter();
             Box::pin(async move {
                 loop {
@@ -173,24 +174,28 @@ async fn deaf(stage: &Stage, count: usize) -> Result<String, Lacks> {
             })
         })
     };
-    let plan = Plan { restarts: false, ..Plan::of(NAMES.iter().take(count).map(kid)) };
-    let mut running = stage.start(plan).await?;
+    let plan = Plan { restarts: false, ..Plan::of(NAMES.iter().take(count).map(child)) };
+    let mut running = runtime.start(plan).await?;
     until(SOON, || probe.live() == count).await;
     let stopped = running.stop().await?;
-    let gone = gone(&probe).await;
-    let them = match (gone, count) {
-        ("lives on", 1) => "it lives on".to_owned(),
-        ("lives on", _) => format!("{} live on", probe.live()),
-        (gone, 1) => format!("it is {gone}"),
-        (gone, _) => format!("they are {gone}"),
+    let ended = ended(&probe).await;
+    let them = match (ended, count) {
+        ("keeps running", 1) => "it keeps running".to_owned(),
+        ("keeps running", _) => format!("{} keep running", probe.live()),
+        (ended, 1) => format!("it has {ended}"),
+        (ended, _) => format!("they have {ended}"),
     };
-    Ok(format!("{}; {them}; {}", stopped.when(), who(&with_log(stopped.told), &NAMES[..count])))
+    Ok(format!(
+        "{}; {them}; {}",
+        stopped.when(),
+        named_children(&with_log(stopped.messages), &NAMES[..count])
+    ))
 }
 
-async fn blocks(stage: &Stage, length: Duration, alone: bool) -> Result<String, Lacks> {
+async fn blocks(runtime: &PeerRuntime, length: Duration, alone: bool) -> Result<String, CannotRun> {
     let probe = Probe::new();
     let seen = Arc::clone(&probe);
-    let kid = Kid::new("blocking", move |_| {
+    let child = PlannedChild::new("blocking", move |_| {
         let alive = seen.enter();
         Box::pin(async move {
             tokio::time::sleep(Duration::from_millis(300)).await;
@@ -199,52 +204,52 @@ async fn blocks(stage: &Stage, length: Duration, alone: bool) -> Result<String, 
             Ok(())
         })
     });
-    let plan = Plan { restarts: false, ..Plan::of([kid]) };
-    let mut running = stage.start(plan).await?;
+    let plan = Plan { restarts: false, ..Plan::of([child]) };
+    let mut running = runtime.start(plan).await?;
     until(SOON, || probe.live() == 1).await;
     tokio::time::sleep(Duration::from_millis(400)).await;
     let stopped = running.stop().await?;
     if alone {
         return Ok(stopped.when().to_owned());
     }
-    // What is written late counts too.
+    // Messages that are logged late count too.
     tokio::time::sleep(QUIET).await;
-    Ok(format!("{}; {}", stopped.when(), who(&with_log(stopped.told), &["blocking"])))
+    Ok(format!("{}; {}", stopped.when(), named_children(&with_log(stopped.messages), &["blocking"])))
 }
 
-/// What happened to the children, in its order.
-type Notes = Arc<Mutex<Vec<(&'static str, bool)>>>;
+/// The starts and ends of the children's hooks, in their order.
+type Records = Arc<Mutex<Vec<(&'static str, bool)>>>;
 
-fn noting(name: &'static str, notes: &Notes) -> Kid {
-    let notes = Arc::clone(notes);
-    let waiting = Kid::new(name, |asked| {
+fn recording(name: &'static str, records: &Records) -> PlannedChild {
+    let records = Arc::clone(records);
+    let waiting = PlannedChild::new(name, |asked| {
         Box::pin(async move {
             asked.await;
             Ok(())
         })
     });
-    waiting.rests().tidy(move || {
-        let notes = Arc::clone(&notes);
-        let note = move |ended| notes.lock().unwrap_or_else(PoisonError::into_inner).push((name, ended));
+    waiting.waits_only().cleanup(move || {
+        let records = Arc::clone(&records);
+        let record = move |ended| records.lock().unwrap_or_else(PoisonError::into_inner).push((name, ended));
         Box::pin(async move {
-            note(false);
+            record(false);
             tokio::time::sleep(Duration::from_millis(100)).await;
-            note(true);
+            record(true);
             Ok(())
         })
     })
 }
 
-async fn order(stage: &Stage) -> Result<String, Lacks> {
-    let notes = Notes::default();
-    let kids = ["first", "second", "third"].map(|name| noting(name, &notes));
-    let plan = Plan { restarts: false, ..Plan::of(kids) };
-    let mut running = stage.start(plan).await?;
+async fn order(runtime: &PeerRuntime) -> Result<String, CannotRun> {
+    let records = Records::default();
+    let children = ["first", "second", "third"].map(|name| recording(name, &records));
+    let plan = Plan { restarts: false, ..Plan::of(children) };
+    let mut running = runtime.start(plan).await?;
     tokio::time::sleep(Duration::from_millis(300)).await;
     running.stop().await?;
-    let notes = notes.lock().unwrap_or_else(PoisonError::into_inner);
-    let one_by_one = notes.chunks(2).all(|pair| pair.len() == 2 && pair[0].0 == pair[1].0);
-    let order: Vec<&str> = notes.iter().filter(|(_, ended)| !ended).map(|(name, _)| *name).collect();
+    let records = records.lock().unwrap_or_else(PoisonError::into_inner);
+    let one_by_one = records.chunks(2).all(|pair| pair.len() == 2 && pair[0].0 == pair[1].0);
+    let order: Vec<&str> = records.iter().filter(|(_, ended)| !ended).map(|(name, _)| *name).collect();
     Ok(match (order.as_slice(), one_by_one) {
         ([], _) => "they are not asked".to_owned(),
         (["third", "second", "first"], true) => "in reverse, one after the other".to_owned(),
@@ -254,26 +259,26 @@ async fn order(stage: &Stage) -> Result<String, Lacks> {
     })
 }
 
-async fn dropped(stage: &Stage) -> Result<String, Lacks> {
+async fn dropped(runtime: &PeerRuntime) -> Result<String, CannotRun> {
     let probe = Probe::new();
     let plan = Plan { restarts: false, ..Plan::of([idle("left", &probe)]) };
-    let running = stage.start(plan).await?;
+    let running = runtime.start(plan).await?;
     until(SOON, || probe.live() == 1).await;
-    running.let_go().await?;
-    let gone = until(SOON, || probe.live() == 0).await;
-    Ok(if gone { "they end with it" } else { "they live on" }.to_owned())
+    running.drop_handles().await?;
+    let ended = until(SOON, || probe.live() == 0).await;
+    Ok(if ended { "they end with it" } else { "they keep running" }.to_owned())
 }
 
-async fn dynamic(stage: &Stage) -> Result<String, Lacks> {
+async fn dynamic(runtime: &PeerRuntime) -> Result<String, CannotRun> {
     let (first, late) = (Probe::new(), Probe::new());
     let plan =
         Plan { restarts: false, later: Some(idle("late", &late)), ..Plan::of([idle("first", &first)]) };
-    let mut running = stage.start(plan).await?;
+    let mut running = runtime.start(plan).await?;
     until(SOON, || first.live() == 1).await;
     running.add().await?;
     if !until(SOON, || late.live() == 1).await {
         return Ok("the child that was added does not run".to_owned());
     }
     let stopped = running.stop().await?;
-    Ok(format!("{}{}", gone(&late).await, stopped.but()))
+    Ok(format!("{}{}", ended(&late).await, stopped.if_not_in_time()))
 }

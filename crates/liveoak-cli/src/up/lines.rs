@@ -1,7 +1,8 @@
-//! The programs' output on stdout: `path | line`.
+//! The output of the children on stdout: `path | line`.
 //!
-//! On a terminal the paths are padded to one width and coloured, one colour per child; in a pipe or a file the form is
-//! exactly the path, ` | `, the line.
+//! On a terminal the paths are padded to one width, and each child has a colour. In a pipe or a file each line is
+//! exactly the path, ` | `, and the line, so that other programs can read it. Liveoak's own messages go to stderr, not
+//! here.
 
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
@@ -12,17 +13,17 @@ use liveoak::Path;
 use liveoak::process::{OutputLine, OutputSink};
 use liveoak_config::{Config, Form, Supervisor};
 
-use super::pump::Pump;
+use super::writer::StreamWriter;
 use crate::output;
 
-/// Colours (SGR, ECMA-48) that are readable on dark and on light ground.
+/// Colours (SGR, ECMA-48) that are readable on dark and on light backgrounds.
 const COLOURS: [&str; 10] = ["36", "32", "35", "34", "33", "96", "92", "95", "94", "93"];
 
-/// The widest path that others are padded to.
+/// The largest width that paths are padded to.
 const MAX_WIDTH: usize = 40;
 
-/// Where the library hands the output to.
-pub(crate) fn sink(config: &Config, stdout: Pump) -> OutputSink {
+/// Returns the sink that writes the children's output to `stdout`.
+pub(crate) fn sink(config: &Config, stdout: StreamWriter) -> OutputSink {
     let terminal = std::io::stdout().is_terminal();
     let coloured = output::colour_on_stdout();
     let width =
@@ -33,6 +34,7 @@ pub(crate) fn sink(config: &Config, stdout: Pump) -> OutputSink {
     })
 }
 
+/// Returns the width of the longest path of a program below a supervisor whose own path has `above` characters.
 fn widest(supervisor: &Supervisor, above: usize) -> usize {
     let widths = supervisor.children.iter().map(|child| {
         let width = above + 1 + child.name.as_str().len();
@@ -52,7 +54,7 @@ fn colour_of(path: &Path) -> &'static str {
 
 fn format_line(path: &str, text: &str, width: usize, colour: Option<&str>) -> Vec<u8> {
     let line = match colour {
-        // The line may have changed colours itself; they must not leak into the next.
+        // The program's text may set colours too. The last reset keeps them out of the next line.
         Some(colour) => format!("\x1b[{colour}m{path:width$} |\x1b[0m {text}\x1b[0m\n"),
         None => format!("{path:width$} | {text}\n"),
     };
@@ -64,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn in_a_pipe_a_line_is_the_path_a_bar_and_the_line() {
+    fn in_a_pipe_a_line_is_the_path_a_bar_and_the_text() {
         assert_eq!(format_line("/shop/db", "ready to  serve", 0, None), b"/shop/db | ready to  serve\n");
         assert_eq!(format_line("/shop/db", "", 0, None), b"/shop/db | \n");
     }

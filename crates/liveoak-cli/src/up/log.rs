@@ -1,4 +1,7 @@
-//! Liveoak's own log on stderr, and what of it the report at the end needs.
+//! The log of `liveoak up` on stderr: the library's events about children, in three formats.
+//!
+//! It also keeps the reasons why children were not ready, because the report at the end names them. Messages about the
+//! run as a whole are in `status.rs`.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -14,21 +17,21 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use super::pump::Pump;
-use super::voice::pretty;
+use super::status::pretty;
+use super::writer::StreamWriter;
 use crate::args::{LogFormat, LogLevel};
 
-/// The event by which a program that is stopped before it was ready says what it was waiting for.
+/// The event with the reason why a child was not ready when it was stopped.
 const NOT_READY: &str = "not-ready";
 
-/// From now on the library's events are written to `stderr`; what they say about readiness is kept.
+/// Starts to write the library's events to `stderr`, and to keep the reasons why children were not ready.
 pub(crate) fn init(
     format: LogFormat,
     level: LogLevel,
-    stderr: Pump,
+    stderr: StreamWriter,
     began: Instant,
     colour: bool,
-) -> Arc<Reasons> {
+) -> Arc<NotReadyReasons> {
     let level = match level {
         LogLevel::Off => LevelFilter::OFF,
         LogLevel::Error => LevelFilter::ERROR,
@@ -43,31 +46,31 @@ pub(crate) fn init(
         LogFormat::Compact => base.compact().with_target(false).with_filter(level).boxed(),
         LogFormat::Json => base.json().flatten_event(true).with_filter(level).boxed(),
     };
-    let reasons = Arc::new(Reasons::default());
-    let kept = Keep(Arc::clone(&reasons)).with_filter(LevelFilter::WARN);
-    // It fails only if a subscriber is set already; this program sets one once.
+    let reasons = Arc::new(NotReadyReasons::default());
+    let kept = ReasonLayer(Arc::clone(&reasons)).with_filter(LevelFilter::WARN);
+    // It fails only if there is a subscriber already, and this program sets only one.
     let _ = tracing_subscriber::registry().with(log).with(kept).try_init();
     reasons
 }
 
-/// Why children were not ready in time: the latest reason of each.
+/// The latest reason of each child why it was not ready.
 #[derive(Debug, Default)]
-pub(crate) struct Reasons {
-    /// By path; bounded by the number of children that were declared.
+pub(crate) struct NotReadyReasons {
+    /// By path; bounded by the number of declared children.
     latest: Mutex<HashMap<String, String>>,
 }
 
-impl Reasons {
-    /// Why the child at `path` was not ready when it was last stopped before that.
+impl NotReadyReasons {
+    /// Returns why the child at `path` was not ready when it was last stopped before it was ready.
     pub(crate) fn of(&self, path: &str) -> Option<String> {
         self.latest.lock().unwrap_or_else(PoisonError::into_inner).get(path).cloned()
     }
 }
 
-/// Keeps the reasons, whatever the level of the log.
-struct Keep(Arc<Reasons>);
+/// Collects the reasons at every log level, even if the log is off.
+struct ReasonLayer(Arc<NotReadyReasons>);
 
-impl<S: Subscriber> Layer<S> for Keep {
+impl<S: Subscriber> Layer<S> for ReasonLayer {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         if event.metadata().target() != "liveoak" {
             return;
@@ -81,7 +84,7 @@ impl<S: Subscriber> Layer<S> for Keep {
     }
 }
 
-/// One line per event: the time since the start, the level, the text.
+/// Formats an event as one line: the time since the start, the level, the text.
 struct Pretty {
     began: Instant,
     colour: bool,
@@ -111,7 +114,7 @@ where
     }
 }
 
-/// The text on one line and without control characters: exits and commands may have any.
+/// Escapes control characters, which error messages and command lines may contain. The result is one line.
 fn plain(message: &str) -> Cow<'_, str> {
     if !message.chars().any(char::is_control) {
         return Cow::Borrowed(message);
@@ -120,7 +123,7 @@ fn plain(message: &str) -> Cow<'_, str> {
     Cow::Owned(message.chars().map(escaped).collect())
 }
 
-/// The text of an event, and those of its fields that are used here; all say the same for machines.
+/// The message of an event, and the fields that are used here.
 #[derive(Default)]
 struct Fields {
     message: String,

@@ -1,20 +1,21 @@
-//! `liveoak up`: runs what a file declares.
+//! `liveoak up`: runs the children that a file declares.
 //!
-//! - [`build`]: from the file's data to the library's tree
-//! - [`lines`]: the programs' output, on stdout
-//! - [`log`]: Liveoak's own log, on stderr
-//! - [`voice`]: what this program says there beside the log
-//! - [`report`]: what the stop did
-//! - [`pump`]: writing to both without ever waiting
+//! - [`build`]: creates the library's tree from the file's data
+//! - [`lines`]: the output of the children, on stdout
+//! - [`log`]: the log of events about children, on stderr
+//! - [`status`]: messages about the run itself, on stderr
+//! - [`report`]: the report at the end
+//! - [`writer`]: writes to both streams without blocking
 //!
-//! This file is the order of things: read, start, wait, stop, tell.
+//! This file has the order of steps: read the file, start the tree, wait, stop it, report. It decides the exit code. No
+//! child is started, restarted or stopped here; that is the library's work.
 
 pub(crate) mod build;
 mod lines;
 mod log;
-mod pump;
 mod report;
-mod voice;
+mod status;
+mod writer;
 
 use std::fs::File;
 use std::io::{self, Seek as _, Write as _};
@@ -30,10 +31,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::args::{LogFormat, UpArgs};
 use crate::{EXIT_FAILED, EXIT_FORCED, EXIT_USAGE, check, output};
-use log::Reasons;
-use pump::Pump;
+use log::NotReadyReasons;
 use report::Report;
-use voice::{Voice, Weight};
+use status::{StatusLevel, StatusLog};
+use writer::StreamWriter;
 
 /// Runs the command.
 ///
@@ -41,68 +42,69 @@ use voice::{Voice, Weight};
 /// When stdout cannot be written.
 pub(crate) fn run(args: &UpArgs) -> io::Result<ExitCode> {
     let (began, colour) = (Instant::now(), output::colour_on_stderr());
-    let voice = Voice::new(args.log_format, began, colour);
+    let status = StatusLog::new(args.log_format, began, colour);
     let config = match load(&args.file) {
         Ok(config) => config.expanded(),
         Err(problems) if args.log_format == LogFormat::Json && !args.json => {
-            voice.document(Weight::Error, "config", &problems.headline(), "", &problems.json());
-            voice.stderr().finish();
+            status.document(StatusLevel::Error, "config", &problems.headline(), "", &problems.json());
+            status.stderr().finish();
             return Ok(ExitCode::from(EXIT_USAGE));
         }
         Err(problems) => return check::refuse(&problems, args.json),
     };
-    let stdout = Pump::stdout();
+    let stdout = StreamWriter::stdout();
     let code = match args.report.as_deref().map(ReportFile::open).transpose() {
         Ok(file) => {
-            let reasons = log::init(args.log_format, args.log_level, voice.stderr().clone(), began, colour);
-            Up { args, config: &config, stdout: &stdout, voice: &voice, reasons }.run(file)
+            let reasons = log::init(args.log_format, args.log_level, status.stderr().clone(), began, colour);
+            Up { args, config: &config, stdout: &stdout, status: &status, reasons }.run(file)
         }
         Err(error) => {
-            voice.error(format_args!("{error}; nothing was started"));
+            status.error(format_args!("{error}; nothing was started"));
             EXIT_USAGE
         }
     };
     stdout.finish();
-    voice.stderr().finish();
+    status.stderr().finish();
     Ok(ExitCode::from(code))
 }
 
-/// What a run needs.
+/// The inputs and outputs of a run.
 struct Up<'a> {
     args: &'a UpArgs,
     config: &'a Config,
-    /// For the output of the programs.
-    stdout: &'a Pump,
-    /// For our own words.
-    voice: &'a Voice,
-    /// What the programs said about not being ready.
-    reasons: Arc<Reasons>,
+    /// Gets the output of the children.
+    stdout: &'a StreamWriter,
+    /// Gets the messages about the run.
+    status: &'a StatusLog,
+    /// Why children were not ready when they were stopped.
+    reasons: Arc<NotReadyReasons>,
 }
 
 impl Up<'_> {
-    /// The whole life of the tree; the exit code.
+    /// Runs the tree from start to end, and returns the exit code.
     fn run(&self, file: Option<ReportFile<'_>>) -> u8 {
         liveoak::process::raise_file_limit();
         liveoak::capture_panics();
         match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
             Ok(runtime) => {
-                let code = runtime.block_on(self.live(file));
-                // Whatever is left there was written off in the report.
+                let code = runtime.block_on(self.run_tree(file));
+                // Tasks that are left on the runtime belong to children that the report names as abandoned.
                 runtime.shutdown_timeout(Duration::from_millis(100));
                 code
             }
             Err(error) => {
-                self.voice.error(format_args!("cannot make a runtime: {error}"));
+                self.status
+                    .error(format_args!("cannot start the Tokio runtime: {error}; nothing was started"));
                 EXIT_FAILED
             }
         }
     }
 
-    async fn live(&self, file: Option<ReportFile<'_>>) -> u8 {
+    async fn run_tree(&self, file: Option<ReportFile<'_>>) -> u8 {
         let mut signals = match Signals::listen() {
             Ok(signals) => signals,
             Err(error) => {
-                self.voice.error(format_args!("cannot listen for signals: {error}"));
+                self.status.error(format_args!("cannot listen for signals: {error}; nothing was started"));
                 return EXIT_FAILED;
             }
         };
@@ -110,26 +112,27 @@ impl Up<'_> {
         let tree = match build::tree(self.config, &sink).begin() {
             Ok(tree) => tree,
             Err(error) => {
-                self.voice.error(error);
+                self.status.error(error);
                 return EXIT_FAILED;
             }
         };
         let ended = self.until_ended(&tree, &mut signals).await;
         let report = Report::new(self.config, &ended, &tree.snapshot(), &self.reasons);
         let code = exit_code(&ended);
-        let weight = if code == 0 { Weight::Info } else { Weight::Error };
+        let level = if code == 0 { StatusLevel::Info } else { StatusLevel::Error };
         let more = serde_json::json!({ "code": code, "report": &report });
-        self.voice.document(weight, "stop-report", &report.headline(), &report.text(), &more);
+        self.status.document(level, "stop-report", &report.headline(), &report.text(), &more);
         match file.map(|file| file.write(&report.json())) {
             Some(Err(error)) => {
-                self.voice.error(error);
+                self.status.error(error);
                 code.max(EXIT_FAILED)
             }
             Some(Ok(())) | None => code,
         }
     }
 
-    /// Waits for the end of the tree; the first signal, or the end of `--for`, stops it, a second signal kills it.
+    /// Waits for the end of the tree. The first signal, or the end of `--for`, stops the tree; a second signal kills
+    /// it.
     async fn until_ended(&self, tree: &Tree, signals: &mut Signals) -> Ended {
         let limit = async {
             match self.args.run_for {
@@ -140,16 +143,20 @@ impl Up<'_> {
         let asked = match race(tree.join(), race(signals.next(), limit)).await {
             Either::Left(ended) => return ended,
             Either::Right(Either::Left(name)) => {
-                format!("{name}: stopping; once more kills everything at once")
+                format!("{name}: stopping all children; a second signal kills them at once")
             }
-            Either::Right(Either::Right(())) => "the time is over: stopping".to_owned(),
+            Either::Right(Either::Right(())) => "the time of --for is over: stopping all children".to_owned(),
         };
-        self.voice.say(Weight::Info, "stop-asked", &asked);
+        self.status.message(StatusLevel::Info, "stop-asked", &asked);
         tree.begin_stop();
         match race(tree.join(), signals.next()).await {
             Either::Left(ended) => ended,
             Either::Right(name) => {
-                self.voice.say(Weight::Warn, "kill-asked", &format!("{name} again: killing everything"));
+                self.status.message(
+                    StatusLevel::Warn,
+                    "kill-asked",
+                    &format!("{name}: killing all children"),
+                );
                 tree.begin_kill();
                 tree.join().await
             }
@@ -157,8 +164,8 @@ impl Up<'_> {
     }
 }
 
-/// The file of `--report`, opened before anything starts: who asks for a report must not learn at the end that there
-/// is none.
+/// The file of `--report`. It is opened before any child starts, so that a wrong path is an error at once and not at
+/// the end.
 struct ReportFile<'a> {
     path: &'a Path,
     file: File,
@@ -173,7 +180,7 @@ impl<'a> ReportFile<'a> {
     }
 
     fn write(mut self, text: &str) -> Result<(), String> {
-        // Pipes and terminals have neither a length nor a beginning.
+        // This fails for pipes and terminals, which cannot be truncated; writing to them works anyway.
         let _ = self.file.set_len(0).and_then(|()| self.file.rewind());
         self.file.write_all(text.as_bytes()).map_err(|error| Self::refused(self.path, &error))
     }
@@ -183,6 +190,7 @@ impl<'a> ReportFile<'a> {
     }
 }
 
+/// Returns the exit code for the end of a tree: failed, forced, or 0. A kill that the user asked for counts as forced.
 fn exit_code(ended: &Ended) -> u8 {
     match &ended.exit {
         exit if exit.is_failure() && !matches!(exit, Exit::Killed) => EXIT_FAILED,
@@ -191,11 +199,11 @@ fn exit_code(ended: &Ended) -> u8 {
     }
 }
 
-/// The signals that ask for the end.
+/// The signals that stop the tree.
 struct Signals {
     interrupt: Signal,
     terminate: Signal,
-    /// None under `nohup`.
+    /// `None` if this program was started with SIGHUP ignored.
     hangup: Option<Signal>,
 }
 
@@ -208,6 +216,7 @@ impl Signals {
         })
     }
 
+    /// Waits for the next signal and returns its name. Cancel safe.
     async fn next(&mut self) -> &'static str {
         let hangup = async {
             match &mut self.hangup {
@@ -223,8 +232,8 @@ impl Signals {
     }
 }
 
-/// Whether this program was started with SIGHUP ignored, as `nohup` does for programs that outlive their terminal.
-/// `proc_pid_status(5)`: bit 0 of `SigIgn` is signal 1.
+/// Returns `true` if this program was started with SIGHUP ignored. `nohup` does so for programs that outlive their
+/// terminal. Signal 1 is bit 0 of `SigIgn` (`proc_pid_status(5)`).
 fn ignores_hangup() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

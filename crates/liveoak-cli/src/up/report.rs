@@ -1,4 +1,6 @@
-//! What the end of the tree is told as: for people on stderr, for programs as JSON.
+//! The report at the end of a run: as text on stderr, and as JSON for `--report`.
+//!
+//! It only describes what happened; the exit code is decided in `mod.rs`.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -9,35 +11,35 @@ use liveoak::{
 };
 use serde::Serialize;
 
-use super::log::Reasons;
+use super::log::NotReadyReasons;
 use liveoak_config::Config;
 
-/// How many children that stopped cleanly are listed for people; beyond that they are counted. Those that were forced
-/// are always listed.
+/// The text lists all stopped children only up to this number. If there are more, it lists the forced ones and counts
+/// the others.
 const MAX_SHOWN: usize = 50;
 
-/// The whole end of a run. Its form as JSON is a contract that scripts rely on: see `docs/liveoak-toml.md`.
+/// The end of a run. Scripts rely on its form as JSON, which `docs/liveoak-toml.md` describes.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     /// The root's path.
     tree: String,
     /// How the tree ended.
-    exit: How,
-    /// How long the stop of everything took.
+    exit: ExitView,
+    /// How long the stop of the whole tree took.
     seconds: f64,
-    /// Whether nothing had to be forced.
+    /// `true` if no child was killed or abandoned.
     clean: bool,
-    /// Everybody who was running or was to run when the stop came, in the order in which they were gone.
-    children: Vec<Stopped>,
-    /// How many more were stopped cleanly.
+    /// The children that ran or waited to run when the stop began, in the order in which they ended.
+    children: Vec<StoppedChild>,
+    /// The number of children that stopped cleanly and are not in `children`.
     unlisted: u64,
-    /// Who had ended for good before the stop.
-    ended_earlier: Vec<Earlier>,
+    /// The children that had ended before the stop and were not to be restarted.
+    ended_earlier: Vec<EndedChild>,
 }
 
 /// An exit.
 #[derive(Debug, Serialize)]
-struct How {
+struct ExitView {
     kind: &'static str,
     failure: bool,
     text: String,
@@ -45,31 +47,31 @@ struct How {
 
 /// A child that was stopped.
 #[derive(Debug, Serialize)]
-struct Stopped {
+struct StoppedChild {
     path: String,
     seconds: f64,
     stage: &'static str,
-    /// None if it was not running.
-    exit: Option<How>,
+    /// `None` if it was not running.
+    exit: Option<ExitView>,
     #[serde(skip)]
     forced: bool,
-    /// The last column for people.
+    /// The last column of the text.
     #[serde(skip)]
     text: String,
 }
 
-/// A child that was not there any more when the stop came.
+/// A child that had ended before the stop.
 #[derive(Debug, Serialize)]
-struct Earlier {
+struct EndedChild {
     path: String,
     /// `finished` or `quarantined`.
     state: &'static str,
-    exit: Option<How>,
+    exit: Option<ExitView>,
 }
 
 impl Report {
-    /// What `ended` says, with the words of `reasons`; `last` is the tree after its end.
-    pub(crate) fn new(config: &Config, ended: &Ended, last: &Snapshot, reasons: &Reasons) -> Self {
+    /// Returns the report of `ended`. `last` is the snapshot after the end; `reasons` explains start timeouts.
+    pub(crate) fn new(config: &Config, ended: &Ended, last: &Snapshot, reasons: &NotReadyReasons) -> Self {
         let stop = &ended.report;
         let by_path: HashMap<&str, &ChildView> =
             last.nodes().map(|node| (node.path.as_str(), node)).collect();
@@ -79,21 +81,21 @@ impl Report {
                 _ => return None,
             };
             let path = node.path.as_str();
-            let exit = node.last_exit.as_ref().map(|exit| How::new(exit, path, reasons));
-            Some(Earlier { path: path.to_owned(), state, exit })
+            let exit = node.last_exit.as_ref().map(|exit| ExitView::new(exit, path, reasons));
+            Some(EndedChild { path: path.to_owned(), state, exit })
         });
         Self {
             tree: format!("/{}", config.name),
-            exit: How::new(&ended.exit, "", reasons),
+            exit: ExitView::new(&ended.exit, "", reasons),
             seconds: stop.took.as_secs_f64(),
             clean: stop.is_clean(),
-            children: stop.entries.iter().map(|entry| Stopped::new(entry, &by_path, reasons)).collect(),
+            children: stop.entries.iter().map(|entry| StoppedChild::new(entry, &by_path, reasons)).collect(),
             unlisted: stop.unlisted,
             ended_earlier: earlier.collect(),
         }
     }
 
-    /// The verdict in one line.
+    /// Returns the result in one line.
     pub(crate) fn headline(&self) -> String {
         let tree = &self.tree;
         match self.exit.kind {
@@ -103,14 +105,14 @@ impl Report {
         }
     }
 
-    /// The verdict, who ended badly before the stop, and a line per child that was stopped.
+    /// Returns the headline, the children that had failed before the stop, and a line for each child that was stopped.
     pub(crate) fn text(&self) -> String {
         let mut text = self.headline();
         text.push('\n');
-        let bad = |earlier: &&Earlier| earlier.exit.as_ref().is_some_and(|exit| exit.failure);
-        let rows: Vec<[&str; 3]> = self.ended_earlier.iter().filter(bad).map(Earlier::row).collect();
+        let bad = |earlier: &&EndedChild| earlier.exit.as_ref().is_some_and(|exit| exit.failure);
+        let rows: Vec<[&str; 3]> = self.ended_earlier.iter().filter(bad).map(EndedChild::row).collect();
         if !rows.is_empty() {
-            text.push_str("ended before that, for good:\n");
+            text.push_str("had failed before the stop and was not restarted:\n");
             rows.iter().for_each(|row| text.push_str(&line(row, &rows)));
         }
         text + &self.stop_text()
@@ -137,8 +139,8 @@ impl Report {
             many => format!("; {many} were waiting to start"),
         };
         let mut text = format!("{children} in {}, {forced}{waiting}", seconds(self.seconds));
-        let listed = |child: &&Stopped| child.forced || self.children.len() <= MAX_SHOWN;
-        let shown: Vec<&Stopped> = self.children.iter().filter(listed).collect();
+        let listed = |child: &&StoppedChild| child.forced || self.children.len() <= MAX_SHOWN;
+        let shown: Vec<&StoppedChild> = self.children.iter().filter(listed).collect();
         let times: Vec<String> = shown.iter().map(|child| seconds(child.seconds)).collect();
         let rows: Vec<[&str; 4]> = shown.iter().zip(&times).map(|(child, time)| child.row(time)).collect();
         text.push_str(if rows.is_empty() { "\n" } else { ":\n" });
@@ -150,23 +152,23 @@ impl Report {
         text
     }
 
-    /// For `--report`.
+    /// Returns the JSON document for `--report`.
     pub(crate) fn json(&self) -> String {
-        // Numbers, strings and lists can always be written.
+        // Serializing fails only for maps whose keys are not strings, and there are none.
         serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
     }
 }
 
-impl How {
-    fn new(exit: &Exit, path: &str, reasons: &Reasons) -> Self {
+impl ExitView {
+    fn new(exit: &Exit, path: &str, reasons: &NotReadyReasons) -> Self {
         Self { kind: exit.kind(), failure: exit.is_failure(), text: words(exit, path, reasons) }
     }
 }
 
-impl Stopped {
-    fn new(entry: &StopEntry, last: &HashMap<&str, &ChildView>, reasons: &Reasons) -> Self {
+impl StoppedChild {
+    fn new(entry: &StopEntry, last: &HashMap<&str, &ChildView>, reasons: &NotReadyReasons) -> Self {
         let path = entry.path.as_str();
-        let exit = entry.exit.as_ref().map(|exit| How::new(exit, path, reasons));
+        let exit = entry.exit.as_ref().map(|exit| ExitView::new(exit, path, reasons));
         let before = last.get(path).and_then(|node| node.last_exit.as_ref());
         let text = match (&exit, before) {
             (Some(exit), _) => exit.text.clone(),
@@ -190,14 +192,14 @@ impl Stopped {
     }
 }
 
-impl Earlier {
+impl EndedChild {
     fn row(&self) -> [&str; 3] {
         [&self.path, self.state, self.exit.as_ref().map_or("", |exit| exit.text.as_str())]
     }
 }
 
-/// How the child at `path` ended, in one sentence.
-fn words(exit: &Exit, path: &str, reasons: &Reasons) -> String {
+/// Returns how the child at `path` ended, in one sentence.
+fn words(exit: &Exit, path: &str, reasons: &NotReadyReasons) -> String {
     match exit {
         Exit::Failed(failure) => failure.to_string(),
         Exit::StartTimeout(within) => {
@@ -213,17 +215,17 @@ fn words(exit: &Exit, path: &str, reasons: &Reasons) -> String {
     }
 }
 
-fn start_failed(failure: &StartFailure, reasons: &Reasons) -> String {
+fn start_failed(failure: &StartFailure, reasons: &NotReadyReasons) -> String {
     let StartFailure { path, exit } = failure;
     match exit {
-        // The cause is below it, and says where.
+        // The failed child is deeper in the tree, and its message names it.
         Exit::StartFailed(deeper) => start_failed(deeper, reasons),
         Exit::Completed => format!("{path} failed to start: it completed before it was ready"),
         exit => format!("{path} failed to start: {}", words(exit, path.as_str(), reasons)),
     }
 }
 
-fn gave_up_on(gave_up: &LimitExceeded, reasons: &Reasons) -> String {
+fn gave_up_on(gave_up: &LimitExceeded, reasons: &NotReadyReasons) -> String {
     let LimitExceeded { path, exit, count, allowed, period, .. } = gave_up;
     let whose = if gave_up.own_limit { "its own limit" } else { "the limit of its supervisor" };
     let restarts = if *count == 1 { "1 restart".to_owned() } else { format!("{count} restarts") };
@@ -232,10 +234,10 @@ fn gave_up_on(gave_up: &LimitExceeded, reasons: &Reasons) -> String {
         return format!("gave up on {path}: {whose} allows no restart; it ended with: {last}");
     }
     let period = human(*period);
-    format!("gave up on {path}: {restarts} within {period}, and {whose} is {allowed}; its last exit: {last}")
+    format!("gave up on {path}: {restarts} within {period}, but {whose} is {allowed}; its last exit: {last}")
 }
 
-/// One row, in columns as wide as the widest of `rows`; the last column goes on as it likes.
+/// Returns one line of a table. Each column is as wide as its widest cell in `rows`; the last column is not padded.
 fn line<const N: usize>(row: &[&str; N], rows: &[[&str; N]]) -> String {
     let mut text = String::from(" ");
     for (column, cell) in row.iter().enumerate() {
@@ -250,7 +252,7 @@ fn seconds(seconds: f64) -> String {
     format!("{seconds:.2}s")
 }
 
-/// A time as the file would have it: `1m30s`, `700ms`.
+/// Returns a duration in the notation of the config file: `1m30s`, `700ms`.
 fn human(duration: Duration) -> String {
     liveoak_config::show(duration)
 }

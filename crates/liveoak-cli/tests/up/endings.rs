@@ -17,7 +17,7 @@ fn each_stop_signal_ends_the_tree_cleanly() {
         up.signal(signal);
         let ended = up.end().with_code(0);
         ended.has_in_order(&[
-            &format!("{name}: stopping; once more kills everything at once"),
+            &format!("{name}: stopping all children; a second signal kills them at once"),
             "/t/a: stopped (asked)",
             "/t: stopped as asked",
             "1 child stopped in ",
@@ -45,7 +45,7 @@ fn under_nohup_a_sighup_does_not_end_the_tree() {
 fn the_time_limit_of_for_ends_the_tree_cleanly() {
     let dir = TestDir::of("[child.a]\ncommand = \"sleep 1000\"\n");
     let ended = dir.run(&["--for", "100ms"]).with_code(0);
-    ended.has_in_order(&["the time is over: stopping", "/t: stopped as asked"]);
+    ended.has_in_order(&["the time of --for is over: stopping all children", "/t: stopped as asked"]);
 }
 
 #[test]
@@ -76,7 +76,7 @@ fn a_supervisor_that_gives_up_fails_the_tree_and_stops_the_others() {
     let ended = dir.run(&["--report", "report.json"]).with_code(1);
     ended.has_in_order(&[
         "/t/a: stopped (asked)",
-        "/t has failed: gave up on /t/b: 3 restarts within 1m, and the limit of its supervisor is 2; \
+        "/t has failed: gave up on /t/b: 3 restarts within 1m, but the limit of its supervisor is 2; \
          its last exit: exit code 7",
         "1 child stopped",
     ]);
@@ -108,7 +108,7 @@ fn a_second_signal_kills_at_once() {
     up.logs("SIGINT: stopping");
     up.signal(Signal::TERM);
     let ended = up.end().with_code(3);
-    ended.has_in_order(&["SIGTERM again: killing everything", "/t/a: stopped (killed)", "1 by force"]);
+    ended.has_in_order(&["SIGTERM: killing all children", "/t/a: stopped (killed)", "1 by force"]);
 }
 
 #[test]

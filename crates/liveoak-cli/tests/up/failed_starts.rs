@@ -48,7 +48,7 @@ fn a_program_that_cannot_be_run_is_a_failed_start_that_names_path_and_cause() {
         ("command = \"./folder\"", "could not run FOLDER/folder: it is a directory"),
         (
             "command = \"./no-interpreter\"",
-            "could not run FOLDER/no-interpreter: its interpreter \"/no/such/interpreter\" can not be run",
+            "could not run FOLDER/no-interpreter: its interpreter \"/no/such/interpreter\" cannot be run",
         ),
         (
             "command = \"./no-program\"",

@@ -148,7 +148,7 @@ fn processes_that_outlive_their_program_have_ended_before_its_next_attempt_start
     dir.file("a.sh", script, 0o644);
     let ended = dir.run(&[]).with_code(1);
     assert_eq!(ended.stdout, ["/t/a | clean"; 4]);
-    assert_eq!(ended.stderr.iter().filter(|line| line.contains("stopping the rest")).count(), 4);
+    assert_eq!(ended.stderr.iter().filter(|line| line.contains("still run; stopping them")).count(), 4);
     dir.has_no_processes_left();
 }
 

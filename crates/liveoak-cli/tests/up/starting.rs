@@ -180,5 +180,5 @@ fn a_probe_that_succeeds_before_its_program_starts_is_a_warning() {
     let ended = up.stop().with_code(0);
     let warnings: Vec<&String> =
         ended.stderr.iter().filter(|line| line.contains("before it was started")).collect();
-    assert!(warnings.len() == 1 && warnings[0].contains("WARN  /t/a: waits for "), "{}", ended.log());
+    assert!(warnings.len() == 1 && warnings[0].contains("WARN  /t/a: its ready check ("), "{}", ended.log());
 }

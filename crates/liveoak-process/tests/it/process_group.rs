@@ -95,7 +95,7 @@ async fn sigstopped_children_can_be_killed() {
     process.signal(Signal::STOP).unwrap();
     process.kill().unwrap();
     assert_eq!(within(process.exited()).await, KILLED);
-    within(process.group_gone()).await;
+    within(process.group_ended()).await;
 }
 
 #[tokio::test]
@@ -125,7 +125,7 @@ async fn a_finished_process_is_reaped_and_no_longer_signalled() {
     process.signal(Signal::TERM).unwrap();
     within(process.finish(AMPLE)).await;
     assert_eq!(state(process.id()), None);
-    assert!(matches!(process.kill(), Err(SignalError::Gone)));
+    assert!(matches!(process.kill(), Err(SignalError::Ended)));
 }
 
 #[tokio::test]
@@ -222,6 +222,6 @@ async fn a_status_that_other_code_has_reaped_is_lost_and_no_process_is_signalled
     let pid = rustix::process::Pid::from_raw(process.id().try_into().unwrap());
     rustix::process::waitpid(pid, rustix::process::WaitOptions::empty()).unwrap();
     assert_eq!(within(process.exited()).await, Status::Lost);
-    assert!(matches!(process.kill(), Err(SignalError::Gone)));
+    assert!(matches!(process.kill(), Err(SignalError::Ended)));
     assert_eq!(within(process.finish(AMPLE)).await.status, Status::Lost);
 }

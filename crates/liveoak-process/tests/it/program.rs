@@ -155,13 +155,13 @@ async fn one_descriptor() {
     let mut kept = take_all_descriptors();
     for free in 0..3 {
         say(format!("{free} {}", process.group_alive()));
-        let gone = timeout(A_MOMENT, process.group_gone()).await;
+        let gone = timeout(A_MOMENT, process.group_ended()).await;
         say(format!("{free} {}", gone.is_err()));
         drop(kept.pop());
     }
     kept.append(&mut take_all_descriptors());
     process.kill().unwrap();
-    let gone = tokio::spawn(async move { process.group_gone().await });
+    let gone = tokio::spawn(async move { process.group_ended().await });
     tokio::time::sleep(A_MOMENT).await;
     say(format!("none {}", !gone.is_finished()));
     drop(kept);

@@ -62,7 +62,7 @@ async fn a_script_with_a_missing_interpreter_is_refused() {
     );
     assert_eq!(
         sentence(&error, &dir),
-        r#"run DIR/script: its interpreter "/no/such/interpreter" can not be run"#
+        r#"run DIR/script: its interpreter "/no/such/interpreter" cannot be run"#
     );
 }
 
@@ -71,7 +71,7 @@ async fn a_script_with_windows_line_ends_is_refused() {
     let dir = Dir::new();
     let script = dir.file("script", "#!/bin/sh\r\necho\r\n", 0o755);
     let error = refusal(CommandLine::new(&script)).await;
-    assert_eq!(sentence(&error, &dir), r#"run DIR/script: its interpreter "/bin/sh\r" can not be run"#);
+    assert_eq!(sentence(&error, &dir), r#"run DIR/script: its interpreter "/bin/sh\r" cannot be run"#);
 }
 
 #[tokio::test]

@@ -1,9 +1,11 @@
-//! Who is left of a process group.
+//! The living members of a process group.
 //!
-//! `kill(2)` with signal 0 can not tell: a dead leader that was not reaped counts as a member. `/proc` can: it lists
-//! every process of the machine, `getpgid(2)` says whose group each is in (well below 1 µs), and only for members their
-//! `stat` is read. It is only asked when a leader has exited, and the waiting is done on the members' pidfds, not by
-//! asking again.
+//! `kill(2)` with signal 0 cannot find them: it counts a dead leader that was not reaped. `/proc` can: it lists every
+//! process of the machine, `getpgid(2)` returns the process group of each (well below 1 µs), and `stat` is read for the
+//! members only. `/proc` is read only after a leader has exited. To wait, the members' pidfds are watched instead of
+//! reading it in a loop.
+//!
+//! Processes that left the group (`setsid`) are not members and are not found.
 
 use crate::os::{is_in_group, watch_readable};
 use rustix::io::Errno;
@@ -15,16 +17,16 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::unix::AsyncFd;
 
-/// How many members are waited for between two looks at `/proc`. More would only cost descriptors.
+/// How many members are watched between two reads of `/proc`. More would only cost descriptors.
 const WATCHED_AT_ONCE: usize = 16;
 
-/// Pause between two looks when no descriptor is left to look or to wait with.
+/// Pause before the next attempt when no descriptor is left to read `/proc` or to watch a member.
 const NO_DESCRIPTOR_PAUSE: Duration = Duration::from_millis(50);
 
-/// The living members of `group`; a dead one that its parent has not reaped is not alive.
+/// Returns the living members of `group`. A zombie is not alive.
 ///
 /// # Errors
-/// When there is no `/proc`, or no descriptor left to look with: then nothing is known.
+/// When there is no `/proc`, or no descriptor left to read it: then nothing is known.
 pub(crate) fn living(group: Pid) -> io::Result<Vec<Pid>> {
     let mut members = Vec::new();
     for entry in fs::read_dir("/proc")? {
@@ -40,54 +42,55 @@ pub(crate) fn living(group: Pid) -> io::Result<Vec<Pid>> {
 }
 
 /// # Errors
-/// When there is no descriptor left to look with.
+/// When there is no descriptor left to read `/proc`.
 fn is_living_member(pid: Pid, group: Pid) -> io::Result<bool> {
     let stat = match fs::read(format!("/proc/{}/stat", pid.as_raw_nonzero())) {
         Ok(stat) => stat,
         Err(error) if is_shortage(&error) => return Err(error),
-        // It is gone meanwhile.
+        // The process was reaped meanwhile.
         Err(_) => return Ok(false),
     };
     Ok(parse_stat(&stat).is_some_and(|(alive, found)| alive && found == group.as_raw_nonzero().get()))
 }
 
-/// Whether the same look may well succeed later.
+/// Returns `true` if the same read may succeed later.
 fn is_shortage(error: &io::Error) -> bool {
     let shortages = [Errno::MFILE, Errno::NFILE, Errno::NOMEM].map(|errno| Some(errno.raw_os_error()));
     shortages.contains(&error.raw_os_error())
 }
 
-/// Whether the process is alive, and its group, from `/proc/PID/stat` (`proc_pid_stat(5)`).
+/// Reads from `/proc/PID/stat` (`proc_pid_stat(5)`) whether the process is alive, and its process group.
 fn parse_stat(stat: &[u8]) -> Option<(bool, i32)> {
-    // The name is in parentheses and may hold blanks and parentheses itself: the last one ends it.
+    // The name stands in parentheses and may contain blanks and parentheses itself: the last parenthesis ends it.
     let after_name = stat.iter().rposition(|&byte| byte == b')')?;
     let rest = std::str::from_utf8(&stat[after_name + 1..]).ok()?;
     let mut fields = rest.split_ascii_whitespace();
     let state = fields.next()?;
     let group = fields.nth(1)?.parse().ok()?;
-    // A process whose first thread ended shows as a zombie though its other threads run on.
+    // A process whose first thread has ended shows as a zombie even while its other threads run.
     let threads: u32 = fields.nth(14)?.parse().ok()?;
     Some((!matches!(state, "Z" | "X" | "x") || threads > 1, group))
 }
 
-/// Waits until `group` has no living member, and while there is no descriptor left to look with, for one. Cancel safe.
+/// Waits until `group` has no living member. If there is no descriptor left to read `/proc`, waits for one. Cancel
+/// safe.
 ///
 /// # Errors
 /// When there is no `/proc`, at once.
-pub(crate) async fn gone(group: Pid) -> io::Result<()> {
+pub(crate) async fn all_ended(group: Pid) -> io::Result<()> {
     loop {
-        match seen_gone(group).await {
+        match all_seen_ended(group).await {
             Err(error) if is_shortage(&error) => tokio::time::sleep(NO_DESCRIPTOR_PAUSE).await,
             known => return known,
         }
     }
 }
 
-/// Waits until `group` has no living member, for as long as that can be seen. Cancel safe.
+/// Waits until `group` has no living member, or until `/proc` cannot be read. Cancel safe.
 ///
 /// # Errors
 /// As [`living`], at once.
-pub(crate) async fn seen_gone(group: Pid) -> io::Result<()> {
+pub(crate) async fn all_seen_ended(group: Pid) -> io::Result<()> {
     loop {
         let members = living(group)?;
         if members.is_empty() {
@@ -99,16 +102,16 @@ pub(crate) async fn seen_gone(group: Pid) -> io::Result<()> {
             tokio::time::sleep(NO_DESCRIPTOR_PAUSE).await;
         }
         for member in watched {
-            // An error means the runtime shuts down; the next look then says it again.
+            // An error means that the runtime shuts down; the next round meets it again.
             let _ready = member.readable().await.map(|_| ());
         }
     }
 }
 
-/// A descriptor that becomes readable at the death of `pid`, which is still a member of `group`.
+/// Returns a descriptor that becomes readable when `pid` dies, or `None` if that is no member of `group` any more.
 fn watch(pid: Pid, group: Pid) -> Option<AsyncFd<Arc<OwnedFd>>> {
     let pidfd = pidfd_open(pid, PidfdFlags::empty()).ok()?;
-    // Asked again after opening: the number may have changed hands since the first look.
+    // Checked again after opening: the number may belong to a new process since the first check.
     is_living_member(pid, group).ok()?.then(|| watch_readable(Arc::new(pidfd)).ok()).flatten()
 }
 
@@ -117,13 +120,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_with_parentheses_does_not_confuse_the_reader() {
+    fn a_process_name_with_parentheses_is_parsed() {
         let stat = b"77 (a) b (c)) S 1 42 42 0 -1 4194560 0 0 0 0 0 0 0 0 20 0 1 0 5 6 7";
         assert_eq!(parse_stat(stat), Some((true, 42)));
     }
 
     #[test]
-    fn a_zombie_is_not_alive_unless_threads_run_on() {
+    fn a_zombie_is_not_alive_unless_other_threads_still_run() {
         let dead = b"77 (x) Z 1 42 42 0 -1 4194560 0 0 0 0 0 0 0 0 20 0 1 0 5 6 7";
         assert_eq!(parse_stat(dead), Some((false, 42)));
         let headless = b"77 (x) Z 1 42 42 0 -1 4194560 0 0 0 0 0 0 0 0 20 0 3 0 5 6 7";

@@ -1,0 +1,171 @@
+//! Status messages of `liveoak up` on stderr: why it stops, what went wrong with the run, and the report at the end.
+//!
+//! They are lines of text, or with `--log-format json` one JSON object per line, like the lines of the log. They do not
+//! depend on `--log-level`: a user who stops the tree always wants to see its end. Messages about a single child are
+//! not written here but belong to the log (`log.rs`).
+
+use std::fmt::Display;
+use std::time::Instant;
+
+use serde::Serialize;
+use serde_json::Value;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
+
+use super::writer::StreamWriter;
+use crate::args::LogFormat;
+
+/// The level of a message, with the names that the log uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StatusLevel {
+    Info,
+    Warn,
+    Error,
+}
+
+/// Writes status messages to stderr in the chosen format.
+#[derive(Clone)]
+pub(crate) struct StatusLog {
+    stderr: StreamWriter,
+    format: LogFormat,
+    /// The start of the run. Times in the pretty format count from here.
+    began: Instant,
+    colour: bool,
+}
+
+/// A line of JSON. Its keys are the keys of the log's lines, in the same order.
+#[derive(Serialize)]
+struct JsonLine<'a> {
+    timestamp: String,
+    level: &'a str,
+    message: &'a str,
+    event: &'a str,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    more: Option<&'a Value>,
+}
+
+impl StatusLog {
+    pub(crate) fn new(format: LogFormat, began: Instant, colour: bool) -> Self {
+        let loss_note = if format == LogFormat::Json { json_loss_note } else { text_loss_note };
+        Self { stderr: StreamWriter::stderr(loss_note), format, began, colour }
+    }
+
+    /// Returns the writer, which the log uses too.
+    pub(crate) fn stderr(&self) -> &StreamWriter {
+        &self.stderr
+    }
+
+    /// Writes a message. `event` is its name in JSON.
+    pub(crate) fn message(&self, level: StatusLevel, event: &str, message: &str) {
+        match self.format {
+            LogFormat::Json => self.stderr.text(&json(level, event, message, None)),
+            LogFormat::Pretty => {
+                self.stderr.line(&pretty(self.began, level.padded(), level.colour(), message, self.colour));
+            }
+            LogFormat::Compact => {
+                self.stderr.line(&format!("{} {:>5} {message}", timestamp(), level.as_str()));
+            }
+        }
+    }
+
+    /// Writes an error of the run itself.
+    pub(crate) fn error(&self, message: impl Display) {
+        match self.format {
+            LogFormat::Json => {
+                self.stderr.text(&json(StatusLevel::Error, "error", &message.to_string(), None));
+            }
+            LogFormat::Pretty | LogFormat::Compact => self.stderr.line(&format!("error: {message}")),
+        }
+    }
+
+    /// Writes a document: `text`, or in JSON the `headline` as the message together with the keys of `more`.
+    pub(crate) fn document(&self, level: StatusLevel, event: &str, headline: &str, text: &str, more: &Value) {
+        match self.format {
+            LogFormat::Json => self.stderr.text(&json(level, event, headline, Some(more))),
+            LogFormat::Pretty | LogFormat::Compact => self.stderr.text(text.as_bytes()),
+        }
+    }
+}
+
+impl StatusLevel {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Info => "INFO",
+            Self::Warn => "WARN",
+            Self::Error => "ERROR",
+        }
+    }
+
+    /// Returns the word of the pretty format, five characters wide.
+    const fn padded(self) -> &'static str {
+        match self {
+            Self::Info => "info ",
+            Self::Warn => "WARN ",
+            Self::Error => "ERROR",
+        }
+    }
+
+    /// Returns the colour as an SGR parameter (ECMA-48).
+    const fn colour(self) -> &'static str {
+        match self {
+            Self::Info => "32",
+            Self::Warn => "33",
+            Self::Error => "31",
+        }
+    }
+}
+
+/// Returns a line of the pretty format without its line end: the time since the start, the level, the text.
+pub(crate) fn pretty(began: Instant, word: &str, sgr: &str, message: &str, colour: bool) -> String {
+    let time = began.elapsed().as_secs_f64();
+    if colour {
+        format!("\x1b[2m{time:9.3}s\x1b[0m \x1b[{sgr}m{word}\x1b[0m {message}")
+    } else {
+        format!("{time:9.3}s {word} {message}")
+    }
+}
+
+fn json(level: StatusLevel, event: &str, message: &str, more: Option<&Value>) -> Vec<u8> {
+    let line = JsonLine { timestamp: timestamp(), level: level.as_str(), message, event, more };
+    // Serializing fails only for maps whose keys are not strings, and there are none.
+    let mut text = serde_json::to_vec(&line).unwrap_or_default();
+    text.push(b'\n');
+    text
+}
+
+/// Returns the current time in the format of the log.
+fn timestamp() -> String {
+    let mut text = String::new();
+    // Writing to a string does not fail.
+    let _ = SystemTime.format_time(&mut Writer::new(&mut text));
+    text
+}
+
+fn text_loss_note(lost: u64) -> String {
+    format!("{lost} log messages were lost here, because the reader of stderr was too slow\n")
+}
+
+fn json_loss_note(lost: u64) -> String {
+    let message = text_loss_note(lost);
+    let message = message.trim_end();
+    String::from_utf8(json(StatusLevel::Warn, "lost", message, None)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn in_json_every_message_is_one_line() {
+        let more = serde_json::json!({ "report": { "clean": true } });
+        let line = json(StatusLevel::Info, "stop-report", "two\nlines", Some(&more));
+        assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
+        let line: Value = serde_json::from_slice(&line).expect("JSON");
+        assert_eq!(line["level"], "INFO");
+        assert_eq!(line["message"], "two\nlines");
+        assert_eq!(line["event"], "stop-report");
+        assert_eq!(line["report"]["clean"], true);
+        let lost: Value = serde_json::from_str(&json_loss_note(7)).expect("JSON");
+        assert_eq!(lost["event"], "lost");
+    }
+}
