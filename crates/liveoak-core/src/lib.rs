@@ -38,4 +38,4 @@ pub use spec::{
     MAX_CHILDREN, Order, Ready, Restart, SpecError, SpecErrors, Strategy, SupervisorSpec, start_order,
 };
 pub use time::Time;
-pub use window::{Charge, Window};
+pub use window::{LimitCheck, Window};

@@ -6,7 +6,7 @@ use super::state::{Index, Phase};
 use super::timers::Purpose;
 use crate::backoff::jitter;
 use crate::defaults::UNTRIED_DELAY;
-use crate::window::Charge;
+use crate::window::LimitCheck;
 use crate::{EventKind, Exit, GiveUp, IdleReason, Limit, LimitExceeded, Restart};
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,14 +39,14 @@ impl Machine {
         let intensity = self.arena.sup(sup).rules.intensity;
         let own = self.arena[child].spec.limit;
         let own = own.or_else(|| intensity.is_none().then_some(Limit::DEFAULT_OF_A_CHILD));
-        let own_charge = own.map(|limit| (limit, self.arena.record(child).window.charge(&limit, now), true));
-        let joint_charge =
-            intensity.map(|limit| (limit, self.arena.sup_mut(sup).window.charge(&limit, now), false));
-        let exceeded = |charge: Option<(Limit, Charge, bool)>| match charge? {
-            (limit, Charge::Exceeded(count), own_limit) => Some((limit, count, own_limit)),
-            (_, Charge::Allowed, _) => None,
+        let own_check = own.map(|limit| (limit, self.arena.record(child).window.record(&limit, now), true));
+        let joint_check =
+            intensity.map(|limit| (limit, self.arena.sup_mut(sup).window.record(&limit, now), false));
+        let exceeded = |check: Option<(Limit, LimitCheck, bool)>| match check? {
+            (limit, LimitCheck::Exceeded(count), own_limit) => Some((limit, count, own_limit)),
+            (_, LimitCheck::Allowed, _) => None,
         };
-        let (limit, count, own_limit) = exceeded(own_charge).or_else(|| exceeded(joint_charge))?;
+        let (limit, count, own_limit) = exceeded(own_check).or_else(|| exceeded(joint_check))?;
         let exceeded = LimitExceeded {
             path: self.arena.path_of(child),
             child: self.arena.name_of(child),
