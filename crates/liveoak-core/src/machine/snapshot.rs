@@ -117,6 +117,7 @@ impl Machine {
             WaitingFor::Turn(sibling) | WaitingFor::Edge(sibling, _) => (sibling, false),
             WaitingFor::RestartBackoff(sibling) => (sibling, true),
         };
+        // Without a timeout of its own, the child waits at most until the sibling's deadline.
         let Some(&sibling) = self.arena.sup(sup).names.get(sibling) else { return Time::NEVER };
         match self.arena[sibling].phase {
             Phase::Starting => self.deadline_of(sibling, Purpose::Phase),
