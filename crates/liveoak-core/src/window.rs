@@ -21,7 +21,7 @@ pub enum LimitCheck {
 pub struct Window(VecDeque<Time>);
 
 impl Window {
-    /// Adds a restart at `now`, forgets restarts older than the period, and compares the rest with the limit. A restart
+    /// Adds a restart at `now`, forgets restarts older than the period, and compares their number with the limit. A restart
     /// exactly one period old still counts.
     pub fn record(&mut self, limit: &Limit, now: Time) -> LimitCheck {
         if limit.restarts == Limit::UNLIMITED {

@@ -127,8 +127,8 @@ impl Machine {
         Ok(())
     }
 
-    /// Refuses to start a child again that stops with its supervisor or leaves the tree, the root once it was told to
-    /// stop, and a child whose body can be made only once.
+    /// Refuses to start a child again if its supervisor is ending, if it leaves the tree, if it is the root and was stopped, or
+    /// if its body can be made only once.
     fn check_may_start_again(&self, child: Index) -> Result<(), Refusal> {
         let state = &self.arena[child];
         let sup_is_ending = match self.arena.parent_of(child) {

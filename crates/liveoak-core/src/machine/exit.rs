@@ -32,8 +32,8 @@ impl Machine {
         }
     }
 
-    /// Handles the report that the body of a leaf has ended, but not all of its attempt: the rest is stopped like a child
-    /// that was asked to stop. A stop that has begun before goes on as it is.
+    /// Handles the report that the body of a leaf has ended, but not all of its attempt: its subtasks are stopped within
+    /// the stop deadline. A stop that has begun before goes on as it is.
     pub(super) fn reported_ending(&mut self, child: Index, exit: Exit) {
         let state = &self.arena[child];
         if state.sup.is_none() && matches!(state.phase, Phase::Starting | Phase::Running) {

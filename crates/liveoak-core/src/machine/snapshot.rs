@@ -46,7 +46,7 @@ impl Machine {
         Some(self.arena.id_of(parent))
     }
 
-    /// Returns whether a supervisor is a group, or `None` for a leaf.
+    /// Returns `Some(true)` for a group, `Some(false)` for another supervisor, and `None` for a leaf.
     #[must_use]
     pub fn is_group(&self, id: ChildId) -> Option<bool> {
         let state = &self.arena[self.arena.index_of(id)?];

@@ -69,7 +69,7 @@ impl Machine {
         }
     }
 
-    /// Applies the plan of the supervisor above to a supervisor that was stopping before that one was.
+    /// Applies the plan of the supervisor above to a supervisor that began to stop earlier.
     fn tighten_plan(&mut self, child: Index) {
         let (above, state) = (self.plan_above(child), &self.arena[child]);
         let Some(sup) = &state.sup else { return };
