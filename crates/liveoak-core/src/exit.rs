@@ -26,7 +26,7 @@ pub enum Exit {
     Panicked(Arc<Panic>),
     /// A process ended with an exit code that does not count as success.
     Code(i32),
-    /// A process was ended by a signal: one that Liveoak did not send, or one that was part of its stop.
+    /// A process was ended by a signal, which Liveoak sent to stop it or which came from elsewhere.
     Signal {
         /// The signal's number.
         signal: i32,

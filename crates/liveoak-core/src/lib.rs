@@ -39,4 +39,4 @@ pub use spec::{
     start_order,
 };
 pub use time::Time;
-pub use window::{Charge, Window};
+pub use window::{LimitCheck, Window};

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 /// The result of counting one restart in a [`Window`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Charge {
+pub enum LimitCheck {
     /// The restart is allowed.
     Allowed,
     /// The restart exceeds the limit. The number of restarts within the period, this one included.
@@ -21,11 +21,11 @@ pub enum Charge {
 pub struct Window(VecDeque<Time>);
 
 impl Window {
-    /// Adds a restart at `now`, forgets restarts older than the period, and compares the rest with the limit. A restart
+    /// Adds a restart at `now`, forgets restarts older than the period, and compares their number with the limit. A restart
     /// exactly one period old still counts.
-    pub fn charge(&mut self, limit: &Limit, now: Time) -> Charge {
+    pub fn record(&mut self, limit: &Limit, now: Time) -> LimitCheck {
         if limit.restarts == Limit::UNLIMITED {
-            return Charge::Allowed;
+            return LimitCheck::Allowed;
         }
         while self.0.front().is_some_and(|then| now.since(*then) > limit.period) {
             self.0.pop_front();
@@ -35,7 +35,7 @@ impl Window {
         }
         self.0.push_back(now);
         let count = u32::try_from(self.0.len()).unwrap_or(u32::MAX);
-        if count > limit.restarts { Charge::Exceeded(count) } else { Charge::Allowed }
+        if count > limit.restarts { LimitCheck::Exceeded(count) } else { LimitCheck::Allowed }
     }
 
     /// Forgets all restarts.
@@ -75,30 +75,33 @@ mod tests {
         let mut window = Window::default();
         for n in 0..100_000 {
             // Three restarts in any 1,000 ms and a bit: four never fall within it.
-            assert_eq!(window.charge(&limit(3, 1000), at(n * 334)), Charge::Allowed, "restart {n}");
+            assert_eq!(window.record(&limit(3, 1000), at(n * 334)), LimitCheck::Allowed, "restart {n}");
         }
         let mut window = Window::default();
-        let verdicts: Vec<_> = (0..4).map(|n| window.charge(&limit(3, 1002), at(n * 334))).collect();
-        assert_eq!(verdicts, [Charge::Allowed, Charge::Allowed, Charge::Allowed, Charge::Exceeded(4)]);
+        let verdicts: Vec<_> = (0..4).map(|n| window.record(&limit(3, 1002), at(n * 334))).collect();
+        assert_eq!(
+            verdicts,
+            [LimitCheck::Allowed, LimitCheck::Allowed, LimitCheck::Allowed, LimitCheck::Exceeded(4)]
+        );
     }
 
     #[test]
     fn a_restart_exactly_one_period_old_still_counts() {
         let mut window = Window::default();
-        assert_eq!(window.charge(&limit(1, 1000), at(0)), Charge::Allowed);
-        assert_eq!(window.charge(&limit(1, 1000), at(1000)), Charge::Exceeded(2));
+        assert_eq!(window.record(&limit(1, 1000), at(0)), LimitCheck::Allowed);
+        assert_eq!(window.record(&limit(1, 1000), at(1000)), LimitCheck::Exceeded(2));
         let mut window = Window::default();
-        assert_eq!(window.charge(&limit(1, 1000), at(0)), Charge::Allowed);
-        assert_eq!(window.charge(&limit(1, 1000), Time::from_nanos(1_000_000_001)), Charge::Allowed);
+        assert_eq!(window.record(&limit(1, 1000), at(0)), LimitCheck::Allowed);
+        assert_eq!(window.record(&limit(1, 1000), Time::from_nanos(1_000_000_001)), LimitCheck::Allowed);
     }
 
     #[test]
     fn intensity_0_allows_nothing_and_intensity_u32_max_everything() {
         let mut window = Window::default();
-        assert_eq!(window.charge(&limit(0, 1), at(5)), Charge::Exceeded(1));
+        assert_eq!(window.record(&limit(0, 1), at(5)), LimitCheck::Exceeded(1));
         let mut window = Window::default();
         for n in 0..10_000 {
-            assert_eq!(window.charge(&limit(u32::MAX, u64::MAX / 2_000_000), at(n)), Charge::Allowed);
+            assert_eq!(window.record(&limit(u32::MAX, u64::MAX / 2_000_000), at(n)), LimitCheck::Allowed);
         }
         assert!(window.is_empty(), "no limit, nothing to remember");
     }
@@ -107,9 +110,9 @@ mod tests {
     fn a_window_never_holds_more_than_its_limit_and_one() {
         let mut window = Window::default();
         for n in 0..1_000 {
-            window.charge(&limit(5, 1_000_000), at(n));
+            window.record(&limit(5, 1_000_000), at(n));
             assert!(window.len() <= 6 && !window.is_empty());
         }
-        assert_eq!(window.charge(&limit(5, 1_000_000), at(1_001)), Charge::Exceeded(6));
+        assert_eq!(window.record(&limit(5, 1_000_000), at(1_001)), LimitCheck::Exceeded(6));
     }
 }

@@ -31,6 +31,7 @@ impl Machine {
             Mode::Down | Mode::OpeningRuntime | Mode::ClosingRuntime => {}
             Mode::Stopping => self.continue_stop(sup),
             Mode::Starting | Mode::Up => {
+                // No child of a restart set starts before all of the set have stopped.
                 if self.arena.sup(sup).to_restart > 0 {
                     self.stop_next(sup, Stopping::RestartSet);
                 }
@@ -70,8 +71,10 @@ impl Machine {
     fn try_to_start(&mut self, sup: Index, child: Index, condition: StartCondition) -> bool {
         let has_its_turn = condition.has_its_turn();
         let state = condition.dependencies;
+        // Later children do not wait for a held one, and children after it are held too.
         self.arena[child].flags.held = state == DependencyState::Held;
         if !(state == DependencyState::Failing && has_its_turn) {
+            // The timeout counts only while a failing sibling is all that keeps the child from its start.
             self.pause_dependency_timeout(child);
         }
         let fails = match state {
@@ -139,6 +142,7 @@ impl Machine {
             child.readiness != Readiness::Never || child.is_out_of_order()
         };
         if self.arena.sup(sup).ordered().iter().all(done) {
+            // Before `mark_ready`, so that a running supervisor is always `Up`.
             self.arena.sup_mut(sup).mode = Mode::Up;
             self.mark_ready(sup);
         }

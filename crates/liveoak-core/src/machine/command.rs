@@ -75,6 +75,7 @@ impl Machine {
     fn command_stop(&mut self, child: Index, request: RequestId) {
         let state = &mut self.arena[child];
         let phase = state.phase;
+        // A stop does not take back a removal.
         if state.intent != Intent::Remove {
             state.intent = Intent::Stop;
         }
@@ -91,12 +92,14 @@ impl Machine {
         self.check_may_start_again(child)?;
         match self.arena[child].phase {
             Phase::Idle(_) => self.start_anew(child, request),
+            // There is no attempt to stop, and a start by command has no backoff.
             Phase::Waiting | Phase::BackingOff => {
                 self.expect_answer(child, Some(request), Command::Restart);
                 self.request_start(child);
                 Ok(())
             }
             Phase::Starting | Phase::Running | Phase::Stopping { .. } => {
+                // Earlier commands wait for an attempt that is stopped now.
                 self.answer_starts(child, || Err(Refusal::Superseded { by: "a restart" }));
                 self.start_after_stop(child, request, Command::Restart);
                 self.begin_stop(child);
@@ -124,8 +127,8 @@ impl Machine {
         Ok(())
     }
 
-    /// Refuses to start a child again that stops with its supervisor or leaves the tree, the root once it was told to
-    /// stop, and a child whose body can be made only once.
+    /// Refuses to start a child again if its supervisor is ending, if it leaves the tree, if it is the root and was stopped, or
+    /// if its body can be made only once.
     fn check_may_start_again(&self, child: Index) -> Result<(), Refusal> {
         let state = &self.arena[child];
         let sup_is_ending = match self.arena.parent_of(child) {
@@ -147,6 +150,7 @@ impl Machine {
         let state = &mut self.arena[child];
         state.intent = Intent::Run;
         state.flags.start_requested = true;
+        // Failures before a start by command do not count against it.
         state.flags.restarts_next = false;
         let record = self.arena.record(child);
         record.backoff_step = 0;

@@ -34,7 +34,7 @@ pub(super) enum Blocker {
     Earlier(Index),
 }
 
-/// Whether a child may start, and what it waits for.
+/// The answer to two questions: may a child start, and if not, what does it wait for?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct StartCondition {
     /// What comes before its turn; `None` if it has its turn, or needs none.

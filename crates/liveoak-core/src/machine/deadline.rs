@@ -12,6 +12,7 @@ impl Machine {
         while let Some((at, child, purpose)) = self.timers.earliest()
             && at <= self.now
         {
+            // Cancelled first: what follows may set it anew.
             self.set_timer(child, purpose, Time::NEVER);
             match purpose {
                 Purpose::Phase => self.phase_deadline(child),
@@ -68,6 +69,7 @@ impl Machine {
     pub(super) fn reported_health(&mut self, child: Index, health: Health) {
         if std::mem::replace(&mut self.arena.record(child).health, health) != health {
             self.emit(child, || EventKind::Health(health));
+            // Each supervisor above may have a child that waits for the health of this subtree.
             let mut above = self.arena[child].parent;
             while let Some(sup) = above {
                 self.mark_to_evaluate(above);

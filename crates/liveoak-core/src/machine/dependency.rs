@@ -4,7 +4,7 @@ use super::Machine;
 use super::state::{Index, Phase};
 use crate::{Condition, Edge, Exit, Health, IdleReason};
 
-/// Whether a dependency lets the child that has it start. The variants are ordered by precedence: with several
+/// What a dependency means for the start of the child that has it. The variants are ordered by precedence: with several
 /// dependencies, the greatest counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum DependencyState {

@@ -25,14 +25,15 @@ impl Machine {
                 self.on_attempt_ended(child, exit, StopStage::Asked);
             }
             Mode::Down | Mode::Starting | Mode::Up | Mode::Stopping => {
+                // The runtime ended by itself: there is nothing to close after the children have ended.
                 sup.runtime_lost = true;
                 self.fail_supervisor(child, exit);
             }
         }
     }
 
-    /// Handles the report that the body of a leaf has ended, but not all of its attempt: the rest is stopped like a child
-    /// that was asked to stop. A stop that has begun before goes on as it is.
+    /// Handles the report that the body of a leaf has ended, but not all of its attempt: its subtasks are stopped within
+    /// the stop deadline. A stop that has begun before goes on as it is.
     pub(super) fn reported_ending(&mut self, child: Index, exit: Exit) {
         let state = &self.arena[child];
         if state.sup.is_none() && matches!(state.phase, Phase::Starting | Phase::Running) {
@@ -50,12 +51,14 @@ impl Machine {
         let state = &self.arena[child];
         let stopping = state.phase.is_stopping();
         let killed = state.phase == (Phase::Stopping { killed: true });
+        // A child that ends between its kill and its abandonment was killed.
         let stage = if killed { stage.max(StopStage::Killed) } else { stage };
         let (ran, took) = (self.now.since(state.started), self.now.since(state.since));
         let (_, attempt) = self.arena.attempt_of(child);
         let overruled = self.is_overruled(child);
         let mut cause = None;
         if let Some(record) = &mut self.arena[child].record {
+            // A reported health belongs to the attempt that reported it.
             record.health = Health::Healthy;
             cause = record.cause.take();
         }
@@ -74,6 +77,7 @@ impl Machine {
             stopping: stopped_by_others,
         });
         if overruled || stopped_by_others {
+            // A child that ended by itself while others stop was not asked, so its stop took no time.
             let took = if stopping { took } else { Duration::ZERO };
             self.log_stop(child, took, stage, Some(&exit));
             self.after_requested_stop(child, stage, Some(exit));
@@ -101,6 +105,7 @@ impl Machine {
             if state.flags.start_requested {
                 return self.requested_start_failed(child, &exit);
             }
+            // Only a child that was never ready fails the first start; later failures are restarts.
             if self.arena.sup(sup).mode == Mode::Starting && state.readiness == Readiness::Never {
                 return self.first_start_failed(sup, child, exit);
             }
@@ -157,8 +162,9 @@ impl Machine {
         self.emit(child, || EventKind::Finished);
         if exit.is_failure() {
             self.refuse_starts(child, exit);
+        } else {
+            self.answer_starts(child, || Ok(Outcome::Finished { exit: exit.clone() }));
         }
-        self.answer_starts(child, || Ok(Outcome::Finished { exit: exit.clone() }));
         self.set_idle(child, IdleReason::Finished, self.leaves_at_end(child));
         if significant && self.ends_by_auto_shutdown(sup) {
             self.emit(sup, || EventKind::AutoShutdown);
@@ -181,6 +187,7 @@ impl Machine {
             AutoShutdown::AnySignificant => true,
             AutoShutdown::AllSignificant => !sup.ordered().iter().any(|child| {
                 let state = &self.arena[*child];
+                // A held child may wait for ever, so it does not keep its supervisor up.
                 let will_run = state.phase.is_pending() && !state.is_out_of_order();
                 state.spec.significant && (state.phase.is_live() || will_run)
             }),

@@ -63,7 +63,7 @@ pub enum Input {
         /// What the child is to do.
         command: Command,
     },
-    /// Stop the tree, in order, within its budget. It stays told to stop; a second one changes nothing.
+    /// Stop the tree, in order, within its budget. The tree cannot be started again; a second stop changes nothing.
     Stop,
     /// Kill the whole tree now.
     Kill,
@@ -107,7 +107,7 @@ pub enum Effect {
         /// The child.
         id: ChildId,
     },
-    /// Report whether this attempt gave a heartbeat since the last check, by [`Input::Heartbeat`].
+    /// Check if this attempt gave a heartbeat since the last check, and answer with [`Input::Heartbeat`].
     CheckHeartbeat {
         /// The child.
         id: ChildId,

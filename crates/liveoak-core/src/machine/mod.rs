@@ -35,7 +35,7 @@
 //! 17. `stop` - the orders to ask and to kill
 //! 18. `restart` - limits, backoff, restart set, giving up
 //! 19. `exit` - the end of an attempt, and what its exit decides
-//! 20. `stop_progress` - who is asked next, abandoning, the end of a supervisor
+//! 20. `stop_progress` - the next children to ask, abandoning, the end of a supervisor
 //! 21. `advance` - the next steps of each supervisor
 //! 22. `deadline` - what happens when a deadline has come
 //! 23. `add` - adding children and members

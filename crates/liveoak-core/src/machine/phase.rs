@@ -32,6 +32,7 @@ impl Machine {
                 record.dependency_time_left = None;
             }
         }
+        // A child leaves its restart set when its attempt has ended.
         let (was_live, live) = (before.is_live(), phase.is_live());
         let left_restart_set = was_live && !live && std::mem::take(&mut state.flags.in_restart_set);
         let parent = state.parent;

@@ -165,7 +165,7 @@ impl Machine {
         });
     }
 
-    /// Tells the commands that start `child` that its attempt failed.
+    /// Refuses the commands that start `child`: its attempt failed.
     pub(super) fn refuse_starts(&mut self, child: Index, exit: &Exit) {
         self.answer_starts(child, || Err(Refusal::Failed(exit.clone())));
     }

@@ -6,7 +6,7 @@ use super::state::{Index, Phase};
 use super::timers::Purpose;
 use crate::backoff::jitter;
 use crate::defaults::UNTRIED_DELAY;
-use crate::window::Charge;
+use crate::window::LimitCheck;
 use crate::{EventKind, Exit, GiveUp, IdleReason, Limit, LimitExceeded, Restart};
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +23,7 @@ impl Machine {
         let delay = self.next_delay(child, ran);
         let flags = &mut self.arena[child].flags;
         flags.restarts_next = true;
+        // A command waits for this attempt only, not for the restart that follows.
         if !flags.attempt_ready {
             self.refuse_starts(child, &exit);
         }
@@ -38,15 +39,17 @@ impl Machine {
         let now = self.now;
         let intensity = self.arena.sup(sup).rules.intensity;
         let own = self.arena[child].spec.limit;
+        // A child is never without a limit, unless one of the two was declared as unlimited.
         let own = own.or_else(|| intensity.is_none().then_some(Limit::DEFAULT_OF_A_CHILD));
-        let own_charge = own.map(|limit| (limit, self.arena.record(child).window.charge(&limit, now), true));
-        let joint_charge =
-            intensity.map(|limit| (limit, self.arena.sup_mut(sup).window.charge(&limit, now), false));
-        let exceeded = |charge: Option<(Limit, Charge, bool)>| match charge? {
-            (limit, Charge::Exceeded(count), own_limit) => Some((limit, count, own_limit)),
-            (_, Charge::Allowed, _) => None,
+        // Both windows record the restart, even if the first is exceeded.
+        let own_check = own.map(|limit| (limit, self.arena.record(child).window.record(&limit, now), true));
+        let joint_check =
+            intensity.map(|limit| (limit, self.arena.sup_mut(sup).window.record(&limit, now), false));
+        let exceeded = |check: Option<(Limit, LimitCheck, bool)>| match check? {
+            (limit, LimitCheck::Exceeded(count), own_limit) => Some((limit, count, own_limit)),
+            (_, LimitCheck::Allowed, _) => None,
         };
-        let (limit, count, own_limit) = exceeded(own_charge).or_else(|| exceeded(joint_charge))?;
+        let (limit, count, own_limit) = exceeded(own_check).or_else(|| exceeded(joint_check))?;
         let exceeded = LimitExceeded {
             path: self.arena.path_of(child),
             child: self.arena.name_of(child),
@@ -62,7 +65,9 @@ impl Machine {
     /// Returns the delay before the next attempt, and counts the step of the backoff.
     fn next_delay(&mut self, child: Index, ran: Duration) -> Duration {
         let state = &self.arena[child];
+        // A start that failed on its dependencies never left this phase.
         let untried = state.phase == Phase::Waiting;
+        // Children that fail within one input get different delays.
         let random = jitter(self.random, self.arena.names_above(child), state.attempt);
         let mut delay = Duration::ZERO;
         if let Some(backoff) = state.spec.backoff {
@@ -93,6 +98,7 @@ impl Machine {
     /// stopped on request or quarantined stay so (OTP rows C30 and C31 with our deviation).
     fn take_down(&mut self, sup: Index, failed: Index, siblings: &[Index]) {
         let state = self.arena.sup_mut(sup);
+        // Children after the cursor may have to be asked again.
         state.stop_cursor = state.ordered().len();
         let mut count = 1;
         for &child in siblings {
@@ -119,6 +125,7 @@ impl Machine {
             count += usize::from(starts_again);
         }
         self.arena[failed].begin_ordered_start();
+        // The events of the child alone describe the restart of a single child.
         if count > 1 {
             self.emit(sup, || EventKind::RestartSet { children: count });
         }
@@ -128,6 +135,7 @@ impl Machine {
     fn give_up(&mut self, sup: Index, child: Index, what: GiveUp, exceeded: LimitExceeded) {
         let exceeded = Arc::new(exceeded);
         self.arena.record(child).gave_up = Some(Arc::clone(&exceeded));
+        // Commands are answered before the child is down.
         self.refuse_starts(child, &exceeded.exit);
         self.arena[child].flags.start_requested = false;
         match what {

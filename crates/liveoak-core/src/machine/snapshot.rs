@@ -46,7 +46,7 @@ impl Machine {
         Some(self.arena.id_of(parent))
     }
 
-    /// Returns whether a supervisor is a group, or `None` for a leaf.
+    /// Returns `Some(true)` for a group, `Some(false)` for another supervisor, and `None` for a leaf.
     #[must_use]
     pub fn is_group(&self, id: ChildId) -> Option<bool> {
         let state = &self.arena[self.arena.index_of(id)?];
@@ -117,6 +117,7 @@ impl Machine {
             WaitingFor::Turn(sibling) | WaitingFor::Edge(sibling, _) => (sibling, false),
             WaitingFor::RestartBackoff(sibling) => (sibling, true),
         };
+        // Without a timeout of its own, the child waits at most until the sibling's deadline.
         let Some(&sibling) = self.arena.sup(sup).names.get(sibling) else { return Time::NEVER };
         match self.arena[sibling].phase {
             Phase::Starting => self.deadline_of(sibling, Purpose::Phase),

@@ -43,12 +43,14 @@ impl Machine {
             }
             return;
         };
+        // Restarts within an earlier attempt of the supervisor do not count against this one.
         sup.window.clear();
         sup.runtime_lost = false;
         let opens_runtime = sup.rules.dedicated_runtime;
         if opens_runtime {
             sup.mode = Mode::OpeningRuntime;
         }
+        // Each child has a start deadline of its own, so a supervisor may go without.
         if within != Duration::MAX {
             self.set_timer_in(child, Purpose::Phase, within);
         }
@@ -67,6 +69,7 @@ impl Machine {
         state.started = now;
         state.flags.attempt_ready = false;
         state.flags.stopped_by_others = false;
+        // Taken, so that a later start by command does not count as a restart.
         let restart = std::mem::take(&mut state.flags.restarts_next);
         if restart {
             self.arena.record(child).restarts += 1;
@@ -94,6 +97,7 @@ impl Machine {
                 record.window.clear();
                 record.gave_up = None;
             }
+            // The others were stopped on request and stay down.
             if state.intent.is_to_run() {
                 self.enqueue_start(child);
             }
@@ -132,6 +136,7 @@ impl Machine {
         match parent {
             None if first => self.push(Effect::TreeReady),
             None => {}
+            // No sibling waits for the readiness of a member.
             Some(sup) if self.arena.sup(sup).is_group() => {}
             Some(_) => self.mark_to_evaluate(parent),
         }

@@ -57,7 +57,7 @@ pub(super) enum Phase {
     Running,
     /// It waits for the delay before a restart.
     BackingOff,
-    /// Its attempt was told to stop, or was killed.
+    /// Its attempt was asked to stop, or was killed.
     Stopping { killed: bool },
 }
 
@@ -93,7 +93,7 @@ impl Phase {
 pub(super) enum Intent {
     /// It runs, by the rules of its spec.
     Run,
-    /// It was told to stop and starts again at once, by request.
+    /// It stops, and starts again at once, by request.
     Restart,
     /// It stays down until it is started by request.
     Stop,

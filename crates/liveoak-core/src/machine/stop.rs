@@ -46,10 +46,12 @@ impl Machine {
                     return;
                 }
                 let (plan, within) = (self.plan_above(child), self.arena[child].spec.stop_within);
+                // There is no time to react to a request.
                 if within.is_zero() || self.now >= plan.kill {
                     self.kill(child);
                 } else {
                     self.push(Effect::Ask { id, attempt });
+                    // The group has one timer for all its members.
                     if !self.shares_deadline(child) {
                         let at = self.now.after(within).min(plan.kill);
                         self.set_timer(child, Purpose::Phase, at);
@@ -67,7 +69,7 @@ impl Machine {
         }
     }
 
-    /// Applies the plan of the supervisor above to a supervisor that was stopping before that one was.
+    /// Applies the plan of the supervisor above to a supervisor that began to stop earlier.
     fn tighten_plan(&mut self, child: Index) {
         let (above, state) = (self.plan_above(child), &self.arena[child]);
         let Some(sup) = &state.sup else { return };
@@ -89,6 +91,7 @@ impl Machine {
     fn begin_stop_of_supervisor(&mut self, sup: Index) {
         let mut plan = StopPlan::new(self.now, self.arena[sup].spec.stop_within).min(self.plan_above(sup));
         if let Children::Group { template, head, .. } = &self.arena.sup(sup).children {
+            // The members' own deadline bounds the plan, because they have no timers.
             let members = StopPlan::new(self.now, template.stop_within);
             if members.abandon != Time::NEVER {
                 plan.kill = plan.kill.min(self.now.after(template.stop_within));
@@ -106,15 +109,18 @@ impl Machine {
         state.all_asked = false;
         state.stop_cursor = state.ordered().len();
         self.set_timer(sup, Purpose::Phase, plan.next_point(self.now));
+        // Children without an attempt are cancelled at once, out of turn.
         for child in self.arena.sup(sup).ordered().to_vec() {
             if self.arena[child].phase.is_pending() {
                 self.begin_stop(child);
             }
         }
+        // No child has started: only the runtime has to be closed.
         if opening {
             self.close_runtime(sup);
         }
         self.mark_to_evaluate(Some(sup));
+        // A budget of zero leaves no time to ask.
         if self.now >= plan.kill {
             self.kill(sup);
         }
@@ -156,6 +162,7 @@ impl Machine {
         let plan = &mut self.arena.sup_mut(sup).plan;
         plan.ask_all = plan.ask_all.min(now);
         plan.kill = plan.kill.min(now);
+        // Never later than the supervisor above, which does not wait longer either.
         plan.abandon = plan.abandon.min(now.after(KILL_WAIT)).min(above.abandon);
         let abandon = plan.abandon;
         self.set_timer(sup, Purpose::Phase, abandon);
@@ -176,6 +183,7 @@ impl Machine {
     pub(super) fn kill_runtime(&mut self, sup: Index) {
         let state = &self.arena[sup];
         if state.phase != (Phase::Stopping { killed: true }) {
+            // A change of phase cancels the deadline, but this one belongs to the plan.
             let deadline = state.phase_deadline;
             self.order_kill(sup);
             self.set_timer(sup, Purpose::Phase, deadline);
@@ -190,6 +198,7 @@ impl Machine {
         let now = self.now;
         let plan = &mut self.arena.sup_mut(sup).plan;
         plan.ask_all = plan.ask_all.min(now);
+        // Two stages of `KILL_WAIT`, but within the budget.
         plan.kill = plan.kill.min(now.after(KILL_WAIT));
         plan.abandon = plan.abandon.min(plan.kill.max(now).after(KILL_WAIT));
         let at = plan.next_point(now).min(plan.abandon);

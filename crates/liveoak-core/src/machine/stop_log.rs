@@ -32,6 +32,7 @@ impl Machine {
     }
 
     pub(super) fn log_stop(&mut self, child: Index, took: Duration, stage: StopStage, exit: Option<&Exit>) {
+        // The report is that of the root's own stop, so the root has no entry in it.
         if child == self.root {
             return;
         }

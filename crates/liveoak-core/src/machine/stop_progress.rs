@@ -80,6 +80,7 @@ impl Machine {
 
     fn all_children_ended(&mut self, sup: Index) {
         for child in self.arena.sup(sup).ordered().to_vec() {
+            // Added children live only until their supervisor ends.
             if self.arena[child].flags.added {
                 self.remove_child(child);
             }
@@ -116,6 +117,7 @@ impl Machine {
         if !self.arena[child].phase.is_stopping() {
             self.kill(child);
         }
+        // All that is still to be done in this stop is overdue.
         let at_once = StopPlan::at_once(self.now);
         let sup = self.arena.sup_mut(child);
         sup.plan = sup.plan.min(at_once);
@@ -151,6 +153,7 @@ impl Machine {
             return true;
         };
         let act = walk.act;
+        // Moved on first: the member may leave the group now.
         walk.cursor = self.arena[member].next;
         if matches!(self.arena[member].phase, Phase::Idle(_)) {
             self.remove_child(member);

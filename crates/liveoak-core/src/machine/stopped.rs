@@ -22,9 +22,11 @@ impl Machine {
                 Intent::Run => in_restart_set,
                 Intent::Stop | Intent::Remove => false,
             };
+        // The request is used up: it does not start the child once more after a later stop.
         if intent == Intent::Restart {
             self.arena[child].intent = Intent::Run;
         }
+        // A child that starts again is no longer stopping. Its entries go to the log above.
         if starts_again {
             self.close_log(child);
         }
@@ -34,11 +36,13 @@ impl Machine {
         {
             self.arena.record(child).last_exit = Some(exit.clone());
         }
+        // The root was stopped, and so the tree ends.
         if parent.is_none() && !starts_again {
             return self.tree_ended(exit.unwrap_or(Exit::Stopped));
         }
         if starts_again && in_restart_set {
             self.arena[child].begin_ordered_start();
+            // A temporary child is restarted by a command only, never by the failure of a sibling (C23).
             if temporary && intent == Intent::Run {
                 self.emit(child, || EventKind::Finished);
                 self.set_idle(child, IdleReason::Finished, belongs_to_run);
@@ -59,9 +63,11 @@ impl Machine {
 
     /// Lets a child be down and answers the commands that waited for that. Takes it out of the tree if it `leaves`.
     pub(super) fn set_idle(&mut self, child: Index, reason: IdleReason, leaves: bool) {
+        // A child that leaves the tree changes its phase in `remove_child`.
         if !leaves {
             self.set_phase(child, Phase::Idle(reason));
         }
+        // The answer to a removal is sent when the child has left the tree.
         if self.arena[child].intent != Intent::Remove {
             let report = self.close_log(child);
             let overtaken = || match reason {
@@ -91,8 +97,10 @@ impl Machine {
             self.set_phase(child, Phase::Idle(IdleReason::SupervisorDown));
         }
         self.answer_removed(child);
+        // Emitted while the child still has its path.
         self.emit(child, || EventKind::Removed);
         let (id, parent, next) = (self.arena.id_of(child), self.arena[child].parent, self.arena[child].next);
+        // A walk that would visit this member next goes on with the member after it.
         for walk in &mut self.walks {
             walk.skip(child, next);
         }

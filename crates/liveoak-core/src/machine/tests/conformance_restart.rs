@@ -25,7 +25,7 @@ fn c22_an_exit_that_is_not_to_be_restarted_restarts_no_sibling_under_any_strateg
 }
 
 #[test]
-fn c23_temporary_siblings_swept_up_by_a_group_restart_are_stopped_and_not_started_again() {
+fn c23_temporary_siblings_in_a_restart_set_are_stopped_and_not_started_again() {
     for strategy in GROUPS {
         let tree = sup("t", [leaf("a"), leaf("b").temporary(), leaf("c")]).strategy(strategy);
         let mut rig = Rig::started(&tree);
@@ -44,7 +44,7 @@ fn c23_temporary_siblings_swept_up_by_a_group_restart_are_stopped_and_not_starte
 }
 
 #[test]
-fn c24_an_exit_of_somebody_who_is_no_child_changes_nothing() {
+fn c24_an_exit_report_about_no_child_changes_nothing() {
     let mut rig = Rig::started(&sup("t", [leaf("a")]));
     let before = rig.events.len();
     for (slot, serial) in [(7, 0), (1, 9), (u32::MAX, 0)] {
@@ -55,7 +55,7 @@ fn c24_an_exit_of_somebody_who_is_no_child_changes_nothing() {
 }
 
 #[test]
-fn c25_one_group_restart_is_one_entry_and_each_retry_of_a_failed_start_is_one_more() {
+fn c25_the_restart_of_a_set_is_one_entry_and_each_retry_of_a_failed_start_is_one_more() {
     for strategy in GROUPS {
         let tree = sup("t", [leaf("a").reports(), leaf("b"), leaf("c")]).strategy(strategy);
         let mut rig = Rig::started(&tree.intensity(3, secs(60)));
@@ -140,7 +140,7 @@ fn c31_rest_for_one_leaves_earlier_children_alone() {
 }
 
 #[test]
-fn c32_a_start_that_fails_during_a_restart_is_charged_backed_off_and_retried_and_commands_are_served_meanwhile()
+fn c32_a_start_that_fails_during_a_restart_counts_is_backed_off_and_retried_and_commands_are_served_meanwhile()
  {
     let mut rig = Rig::started(&sup("t", [leaf("a").reports().delayed(secs(10)), leaf("b")]));
     rig.policy("a").ready = false;

@@ -98,7 +98,7 @@ fn c42_children_that_end_by_themselves_during_the_stop_do_not_confuse_it() {
 }
 
 #[test]
-fn c43_the_report_tells_how_each_ended_and_who_was_killed_after_its_time() {
+fn c43_the_report_lists_each_exit_and_each_child_that_was_killed_after_its_deadline() {
     let mut rig = Rig::started(&sup("t", ["a", "b", "c"].map(leaf)));
     rig.obeys("a", Obeys::Test);
     rig.obeys("b", Obeys::Kill);
@@ -158,7 +158,7 @@ fn c45_only_a_significant_child_that_ends_by_itself_and_is_not_restarted_ends_it
 }
 
 #[test]
-fn c46_a_stop_on_request_a_sibling_s_group_restart_and_a_child_of_no_significance_end_nothing() {
+fn c46_a_stop_on_request_a_sibling_s_restart_set_and_a_child_that_is_not_significant_end_nothing() {
     let children = [leaf("a").temporary().significant(), leaf("b"), leaf("c").temporary()];
     let tree = auto(AutoShutdown::AnySignificant, children).strategy(Strategy::OneForAll);
     let mut rig = Rig::started(&tree);

@@ -114,11 +114,11 @@ fn check(case: &str, restart: Restart, exit: &Exit, strategy: Strategy, then: Th
         (Restarts, Strategy::RestForOne) => [1, 2, 2],
     };
     assert_eq!(["a", "b", "c"].map(|child| rig.view(child).attempt.0), attempts, "{case}");
-    let charged = usize::from(then == Restarts);
-    assert_eq!(rig.machine.supervisor(rig.machine.root().slot).window.len(), charged, "{case}: the window");
+    let counted = usize::from(then == Restarts);
+    assert_eq!(rig.machine.supervisor(rig.machine.root().slot).window.len(), counted, "{case}: the window");
     assert_eq!(rig.view("b").last_exit.map(|exit| exit.kind()), Some(exit.kind()), "{case}");
     let groups = rig.events.iter().filter(|event| matches!(event.kind, EventKind::RestartSet { .. }));
-    assert_eq!(groups.count(), usize::from(charged == 1 && strategy != Strategy::OneForOne), "{case}");
+    assert_eq!(groups.count(), usize::from(counted == 1 && strategy != Strategy::OneForOne), "{case}");
 }
 
 #[test]
@@ -141,10 +141,10 @@ fn the_matrix_restart_x_exit_holds_for_the_members_of_a_dynamic_group() {
             };
             assert_eq!(rig.log(), log, "{case}");
             assert_eq!(rig.states(["a", "b", "c"]), ["running", state, "running"], "{case}");
-            let charged = usize::from(then == Restarts);
+            let counted = usize::from(then == Restarts);
             assert_eq!(
                 rig.machine.supervisor(rig.machine.root().slot).window.len(),
-                charged,
+                counted,
                 "{case}: the window"
             );
         }

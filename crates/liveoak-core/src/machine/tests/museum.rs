@@ -25,7 +25,7 @@ fn a_group_that_stops_below_a_stopping_supervisor_has_no_deadline_for_asking_out
 }
 
 #[test]
-fn what_a_supervisor_does_rests_on_what_has_settled_below_it() {
+fn a_supervisor_acts_after_all_that_is_due_below_it() {
     // All of `s` is done as soon as it is up, and that ends `t`: no child after `s` is started in between.
     let done =
         sup("s", []).rules(|rules| rules.end_when_done = true).restart(Restart::Transient).significant();

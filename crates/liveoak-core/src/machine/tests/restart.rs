@@ -37,7 +37,7 @@ fn a_sibling_still_running_under_one_for_all_or_rest_for_one_is_stopped_before_i
 }
 
 #[test]
-fn group_restart_follows_declared_order_not_map_order() {
+fn a_restart_set_follows_declared_order_not_map_order() {
     let names = ["zoe", "amy", "mia", "bob", "eve", "kim"];
     let mut rig = Rig::started(&sup("t", names.map(leaf)).strategy(Strategy::OneForAll));
     rig.fail("bob");
@@ -48,7 +48,7 @@ fn group_restart_follows_declared_order_not_map_order() {
 }
 
 #[test]
-fn a_permanently_dead_sibling_does_not_hang_the_group() {
+fn a_permanently_dead_sibling_does_not_hang_the_restart_set() {
     let dead = leaf("b").limit(Limit::new(0, SECOND).on_exceeded(GiveUp::Quarantine));
     let tree = sup("t", [leaf("a"), dead, leaf("c").temporary(), leaf("d")]);
     let mut rig = Rig::started(&tree.strategy(Strategy::OneForAll));
@@ -84,7 +84,7 @@ fn stop_remove_or_shutdown_during_backoff_cancels_the_backoff_nothing_starts_lat
 }
 
 #[test]
-fn quarantine_during_a_group_s_backoff_lets_the_others_go_on() {
+fn quarantine_during_the_backoff_of_a_restart_set_lets_the_others_start() {
     let limit = Limit::new(1, secs(100)).on_exceeded(GiveUp::Quarantine);
     let tree = sup("t", [leaf("a").delayed(secs(10)).limit(limit), leaf("b")]);
     let mut rig = Rig::started(&tree.strategy(Strategy::OneForAll));
@@ -268,7 +268,7 @@ fn a_one_shot_child_under_a_supervisor_that_is_restarted_runs_again() {
 }
 
 #[test]
-fn two_children_failing_in_the_same_instant_are_one_group_restart() {
+fn two_children_failing_at_the_same_time_are_one_restart_of_the_set() {
     for strategy in [Strategy::OneForAll, Strategy::RestForOne] {
         let tree = sup("t", [leaf("a"), leaf("b"), leaf("c")]).strategy(strategy).intensity(1, secs(10));
         let mut rig = Rig::started(&tree);
@@ -282,7 +282,7 @@ fn two_children_failing_in_the_same_instant_are_one_group_restart() {
 }
 
 #[test]
-fn a_child_failing_while_its_group_restarts_is_charged_and_the_group_tries_again() {
+fn a_child_failing_while_its_restart_set_starts_counts_and_the_set_tries_again() {
     let tree = sup("t", [leaf("a"), leaf("b").reports(), leaf("c")]).strategy(Strategy::OneForAll);
     let mut rig = Rig::started(&tree.intensity(2, secs(10)));
     rig.policy("b").ready = false;
@@ -297,7 +297,7 @@ fn a_child_failing_while_its_group_restarts_is_charged_and_the_group_tries_again
 }
 
 #[test]
-fn a_child_failing_during_the_stop_of_another_is_dealt_with_by_itself() {
+fn a_child_failing_during_the_stop_of_another_is_handled_by_itself() {
     let mut rig = Rig::started(&sup("t", [leaf("a"), leaf("b"), leaf("c")]));
     rig.obeys("c", Obeys::Test);
     rig.command("c", Command::Stop);
@@ -311,7 +311,7 @@ fn a_child_failing_during_the_stop_of_another_is_dealt_with_by_itself() {
 }
 
 #[test]
-fn a_group_waits_for_the_backoff_of_the_child_that_failed_as_one() {
+fn a_restart_set_waits_as_one_for_the_backoff_of_the_child_that_failed() {
     let tree = sup("t", [leaf("a"), leaf("b").delayed(secs(3)), leaf("c").after("a", Condition::Ready)]);
     let mut rig = Rig::started(&tree.strategy(Strategy::OneForAll));
     rig.fail("b");

@@ -156,7 +156,7 @@ fn a_child_that_never_sent_a_heartbeat_although_it_declared_one_is_caught() {
 }
 
 #[test]
-fn old_handles_cannot_reach_a_new_attempt_a_late_exit_report_of_an_old_attempt_changes_nothing() {
+fn old_ids_cannot_reach_a_new_attempt_a_late_exit_report_of_an_old_attempt_changes_nothing() {
     let mut rig = Rig::started(&sup("t", [leaf("a").reports()]));
     let (id, attempt) = (rig.id("a"), rig.attempt("a"));
     rig.policy("a").ready = false;
@@ -262,7 +262,7 @@ fn memory_stays_constant_over_a_million_restarts() {
 }
 
 #[test]
-fn a_group_of_many_that_must_be_killed_is_walked_over_once_and_not_once_for_each_member() {
+fn a_large_group_that_must_be_killed_is_walked_over_once_and_not_once_for_each_member() {
     let mut rig = Rig::started(&group("t").with(|child| child.stop_within = secs(10)));
     rig.careful = false;
     for _ in 0..2_000 {

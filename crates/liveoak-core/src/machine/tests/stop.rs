@@ -136,7 +136,7 @@ fn stop_during_start_starts_nothing_more_and_stops_what_was_started_in_reverse()
 }
 
 #[test]
-fn stop_during_group_restart_lets_nothing_start_again() {
+fn stop_during_the_restart_of_a_set_lets_nothing_start_again() {
     let mut rig = Rig::started(&sup("t", ["a", "b", "c"].map(leaf)).strategy(Strategy::OneForAll));
     rig.obeys("c", Obeys::Test);
     rig.fail("b");

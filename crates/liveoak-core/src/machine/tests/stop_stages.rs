@@ -176,7 +176,7 @@ fn named(report: &StopReport) -> Vec<String> {
 }
 
 #[test]
-fn the_stop_ladder_is_climbed_as_far_as_needed_and_never_longer_than_the_budget_in_every_phase_and_kind() {
+fn every_stop_reaches_its_stage_within_the_budget_in_every_phase_and_kind() {
     let mut cases = 0;
     for kind in [Kind::Leaf, Kind::Nested, Kind::Member] {
         for at in [At::Waiting, At::Starting, At::Running, At::BackingOff, At::Stopping] {
