@@ -46,10 +46,6 @@ mod text;
 mod tree;
 
 #[cfg(test)]
-mod fuzz_tests;
-#[cfg(test)]
-mod schema_tests;
-#[cfg(test)]
 mod tests;
 
 pub use bounds::FILE;

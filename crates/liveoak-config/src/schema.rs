@@ -2,7 +2,8 @@
 //! [`keys`](crate::keys). It tells what a file may look like; what only the whole file tells (dependencies, circles, keys that
 //! contradict each other) is left to the reader.
 
-use crate::keys::{CONDITION, Key, Keys, Kind, MAX_RESTARTS, PROGRAM, ROOT, SUPERVISOR, Words};
+use crate::keys::{Key, Keys, Kind, MAX_RESTARTS, PROGRAM, ROOT, SUPERVISOR, words};
+use liveoak_core::Condition;
 use serde_json::{Map, Value, json};
 
 /// The characters of a name.
@@ -57,9 +58,8 @@ impl Definitions {
             "properties": properties,
             "additionalProperties": false,
         });
-        let required: Vec<&str> = keys.all().filter(|key| key.required).map(|key| key.name).collect();
-        if !required.is_empty() {
-            table["required"] = json!(required);
+        if !keys.required.is_empty() {
+            table["required"] = json!(keys.required);
         }
         if !keys.one_of.is_empty() {
             table["oneOf"] = keys.one_of.iter().map(|key| json!({ "required": [key] })).collect();
@@ -79,8 +79,8 @@ impl Definitions {
     fn kind(&mut self, kind: &Kind) -> Value {
         match kind {
             Kind::Name => json!({ "type": "string", "pattern": NAME }),
-            Kind::Text(None) => json!({ "type": "string", "minLength": 1 }),
-            Kind::Text(Some(example)) => json!({ "type": "string", "minLength": 1, "examples": [example] }),
+            Kind::Text => json!({ "type": "string", "minLength": 1 }),
+            Kind::TextLike(example) => json!({ "type": "string", "minLength": 1, "examples": [example] }),
             Kind::Pattern(pattern, example) => {
                 json!({ "type": "string", "pattern": pattern, "examples": [example] })
             }
@@ -91,7 +91,7 @@ impl Definitions {
             Kind::DurationOrInfinity => {
                 json!({ "type": "string", "pattern": DURATION_OR_INFINITY, "minLength": 2 })
             }
-            Kind::Word(words) => self.words(words),
+            Kind::Word(words) => one_of(words()),
             Kind::ExitCodes => json!({ "type": "array", "items": integer(0, 255), "minItems": 1 }),
             Kind::Variables => json!({
                 "type": "object",
@@ -100,7 +100,7 @@ impl Definitions {
             }),
             Kind::Command => self.defined("Command", |_| command()),
             Kind::Restarts => self.defined("Restarts", |_| restarts()),
-            Kind::After => self.defined("After", |definitions| after(&definitions.words(&CONDITION))),
+            Kind::After => self.defined("After", |_| after(&one_of(words::<Condition>()))),
             Kind::Children => json!({
                 "type": "object",
                 "propertyNames": { "pattern": NAME },
@@ -114,17 +114,15 @@ impl Definitions {
             }
         }
     }
+}
 
-    fn words(&mut self, words: &Words) -> Value {
-        self.defined(words.name, |_| {
-            let choice = |(word, meaning): (&str, &str)| match meaning {
-                "" => json!({ "type": "string", "const": word }),
-                _ => json!({ "type": "string", "const": word, "description": meaning }),
-            };
-            let choices: Vec<Value> = (words.all)().into_iter().map(choice).collect();
-            json!({ "description": words.about, "oneOf": choices })
-        })
-    }
+/// Returns the schema of a closed list of words, each with its meaning.
+fn one_of(words: Vec<(&str, &str)>) -> Value {
+    let choice = |(word, meaning): (&str, &str)| match meaning {
+        "" => json!({ "const": word }),
+        _ => json!({ "const": word, "description": meaning }),
+    };
+    json!({ "type": "string", "oneOf": words.into_iter().map(choice).collect::<Vec<_>>() })
 }
 
 fn integer(least: u64, most: u64) -> Value {

@@ -30,10 +30,12 @@ impl ChildDeclaration {
         check.child(&path, &self.spec, AutoShutdown::Never);
         check.not_a_leaf(&path, &self.spec);
         if !self.spec.after.is_empty() {
-            check.wrong(&path, "after", Problem::RootHasNoSiblings);
+            check.wrong(&path, "after", Problem::Refused("the root of a tree has no siblings to come after"));
         }
         if self.spec.restart != Restart::Permanent || self.spec.limit.is_some() {
-            check.wrong(&path, "restart", Problem::RootIsNotRestarted);
+            let reason =
+                "no supervisor is above the root of a tree to restart it; put it below another supervisor";
+            check.wrong(&path, "restart", Problem::Refused(reason));
         }
         check.form(&path, &self.form, 1);
         check.finish()
@@ -117,10 +119,12 @@ impl Check {
         }
         self.child(path, &group.template, AutoShutdown::Never);
         if !group.template.after.is_empty() {
-            self.wrong(path, "after", Problem::MembersHaveNoOrder);
+            let reason = "members of a dynamic group have no order, so none can come after another";
+            self.wrong(path, "after", Problem::Refused(reason));
         }
         if group.max_members == 0 {
-            self.wrong(path, "max_members", Problem::NoMembers);
+            let reason = "0 members would make the group useless; expected at least 1";
+            self.wrong(path, "max_members", Problem::Refused(reason));
         }
     }
 
@@ -132,7 +136,9 @@ impl Check {
             ChildForm::Supervisor(spec) => {
                 self.not_a_leaf(path, &declared.spec);
                 if spec.end_when_done && declared.spec.restart == Restart::Permanent {
-                    self.wrong(path, "end_when_done", Problem::NeverDone);
+                    let reason = "a permanent supervisor that ends when all is done would do all of it again and again; \
+                                  expected transient or temporary";
+                    self.wrong(path, "end_when_done", Problem::Refused(reason));
                 }
             }
         }
@@ -141,16 +147,19 @@ impl Check {
     /// Refuses what only leaves can do.
     fn not_a_leaf(&mut self, path: &Path, spec: &ChildSpec) {
         if spec.heartbeat.is_some() {
-            self.wrong(path, "heartbeat", Problem::SupervisorHasNoHeartbeat);
+            let reason = "a supervisor gives no heartbeat; its children may";
+            self.wrong(path, "heartbeat", Problem::Refused(reason));
         }
         if spec.ready == Ready::Reported {
-            self.wrong(path, "ready", Problem::SupervisorReportsNoReady);
+            let reason = "a supervisor is ready when its children are; it has nothing to report itself";
+            self.wrong(path, "ready", Problem::Refused(reason));
         }
     }
 
     fn child(&mut self, path: &Path, spec: &ChildSpec, auto_shutdown: AutoShutdown) {
         if spec.once && spec.restart != Restart::Temporary {
-            self.wrong(path, "restart", Problem::OnceIsRestarted);
+            let reason = "what can be made only once cannot be restarted; expected temporary";
+            self.wrong(path, "restart", Problem::Refused(reason));
         }
         if let Some(limit) = &spec.limit {
             self.limit(path, "limit", limit);
@@ -209,7 +218,7 @@ impl Check {
 
     fn not_zero(&mut self, path: &Path, field: &'static str, time: Duration, reason: &'static str) {
         if time.is_zero() {
-            self.wrong(path, field, Problem::Zero { reason });
+            self.wrong(path, field, Problem::Refused(reason));
         }
     }
 }

@@ -61,27 +61,6 @@ pub enum SpecProblem {
         /// How many it has.
         count: usize,
     },
-    /// The root of a tree comes after siblings, which it does not have.
-    RootHasNoSiblings,
-    /// The root of a tree is not permanent, or has a limit.
-    RootIsNotRestarted,
-    /// A member of a dynamic group comes after another, and members have no order.
-    MembersHaveNoOrder,
-    /// The group may have no members.
-    NoMembers,
-    /// The supervisor is permanent and ends when all is done, so it would do all of it again and again.
-    NeverDone,
-    /// A supervisor or a group promises a heartbeat.
-    SupervisorHasNoHeartbeat,
-    /// A supervisor or a group reports its own readiness.
-    SupervisorReportsNoReady,
-    /// What the child runs can be made only once, and the child is not temporary.
-    OnceIsRestarted,
-    /// The time is zero.
-    Zero {
-        /// What that would mean, and what was expected.
-        reason: &'static str,
-    },
     /// The limit of the backoff is below its begin.
     BackoffFallsBelow {
         /// The first delay's ceiling.
@@ -115,6 +94,8 @@ pub enum SpecProblem {
         /// The number.
         restarts: u32,
     },
+    /// Another value or combination that is refused: what it would mean, and what was expected.
+    Refused(&'static str),
 }
 
 impl fmt::Display for SpecProblem {
@@ -148,24 +129,7 @@ impl fmt::Display for SpecProblem {
                 let most = Limit::MAX_RESTARTS;
                 return write!(f, "{restarts} restarts are too many to count; at most {most}, or unlimited");
             }
-            Self::Zero { reason } => reason,
-            Self::RootHasNoSiblings => "the root of a tree has no siblings to come after",
-            Self::RootIsNotRestarted => {
-                "no supervisor is above the root of a tree to restart it; put it below another supervisor"
-            }
-            Self::MembersHaveNoOrder => {
-                "members of a dynamic group have no order, so none can come after another"
-            }
-            Self::NoMembers => "0 members would make the group useless; expected at least 1",
-            Self::NeverDone => {
-                "a permanent supervisor that ends when all is done would do all of it again and again; \
-                 expected transient or temporary"
-            }
-            Self::SupervisorHasNoHeartbeat => "a supervisor gives no heartbeat; its children may",
-            Self::SupervisorReportsNoReady => {
-                "a supervisor is ready when its children are; it has nothing to report itself"
-            }
-            Self::OnceIsRestarted => "what can be made only once cannot be restarted; expected temporary",
+            Self::Refused(reason) => reason,
             Self::SignificantIsPermanent => {
                 "a permanent child cannot be significant: it is always restarted, so it never ends"
             }

@@ -1,5 +1,8 @@
 //! What a good file is read into (values, defaults, order, paths, replicas), and the bounds of a file.
 
+mod fuzz;
+mod schema;
+
 use crate::bounds::FILE;
 use crate::{Child, Config, Form, Program, Report, load, source};
 use liveoak_core::{AutoShutdown, Backoff, Condition, Order, Restart, Strategy};

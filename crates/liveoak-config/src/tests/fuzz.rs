@@ -6,8 +6,8 @@ use crate::env_file;
 use crate::fuzzing::read_bytes;
 
 const EXAMPLES: [&str; 2] = [
-    include_str!("../../liveoak-cli/tests/good/example.toml"),
-    include_str!("../../liveoak-cli/tests/good/everything.toml"),
+    include_str!("../../../liveoak-cli/tests/good/example.toml"),
+    include_str!("../../../liveoak-cli/tests/good/everything.toml"),
 ];
 
 /// Pieces that have a meaning somewhere in the file.

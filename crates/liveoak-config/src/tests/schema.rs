@@ -5,11 +5,11 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::read_text;
 use crate::keys::{BACKOFF, Keys, LIMIT, PROGRAM, PROGRAM_STOP, READY, ROOT, SUPERVISOR};
 use crate::schema;
-use crate::tests::read_text;
 
-const EXAMPLE: &str = include_str!("../../liveoak-cli/tests/good/example.toml");
+const EXAMPLE: &str = include_str!("../../../liveoak-cli/tests/good/example.toml");
 
 fn validator() -> jsonschema::Validator {
     jsonschema::validator_for(&schema()).expect("the schema is a schema")
@@ -117,7 +117,7 @@ fn every_key_of_the_schema_has_a_description() {
 
 #[test]
 fn every_key_is_documented() {
-    let page = include_str!("../../../docs/liveoak-toml.md");
+    let page = include_str!("../../../../docs/liveoak-toml.md");
     for key in
         [&ROOT, &PROGRAM, &SUPERVISOR, &LIMIT, &BACKOFF, &READY, &PROGRAM_STOP].map(Keys::names).concat()
     {
