@@ -1,4 +1,4 @@
-//! What people and programs read from `liveoak check` and `liveoak schema`: golden transcripts, and how it ends.
+//! The output of `liveoak check` and `liveoak schema` (golden transcripts), and the exit codes.
 //!
 //! Each `tests/bad/NAME.toml` has its transcript in `tests/bad/NAME.txt`. After a wanted change:
 //! `UPDATE_EXPECT=1 cargo test -p liveoak-cli`, then read the diff.
@@ -21,7 +21,7 @@ fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).expect("output is text")
 }
 
-/// An empty folder of this test's own, removed when dropped.
+/// An empty folder for one test, removed when dropped.
 struct Scratch(PathBuf);
 
 impl Scratch {
@@ -38,7 +38,7 @@ impl Drop for Scratch {
     }
 }
 
-/// Writes `bytes` to a file, checks it, and gives what is said on stderr.
+/// Writes `bytes` to a file, checks it, and returns what stands on stderr.
 fn refused(name: &str, bytes: &[u8]) -> String {
     let scratch = Scratch::new(name);
     std::fs::write(scratch.0.join("liveoak.toml"), bytes).expect("written");
@@ -138,7 +138,7 @@ fn a_file_of_ten_megabytes_is_one_error_and_is_not_parsed() {
 }
 
 #[test]
-fn a_large_file_of_nothing_but_errors_is_told_of() {
+fn of_a_large_file_of_errors_the_first_fifty_are_shown() {
     let line = "k = 1\n[child.x]\n";
     let said = refused("many", line.repeat(1024 * 1024 / line.len()).as_bytes());
     assert_eq!(said.matches("error: ").count(), 50);
@@ -164,7 +164,7 @@ fn the_schema_is_json_on_stdout() {
 }
 
 #[test]
-fn a_reader_that_goes_away_is_no_error() {
+fn a_closed_pipe_is_no_error() {
     for args in [&["schema"][..], &["check", "good/example.toml"], &["check", "--json", "good/example.toml"]]
     {
         let (reader, writer) = std::io::pipe().expect("a pipe");

@@ -153,7 +153,7 @@ fn each_refusal_says_what_is_the_matter() {
         SpecError {
             path: Path::new("t/a"),
             field: "limit",
-            problem: SpecProblem::Refused("the period is zero"),
+            problem: SpecProblem::Refused("the period is zero".into()),
         },
         SpecError { path: Path::new("t/b"), field: "after", problem: SpecProblem::AfterItself },
     ]);
