@@ -29,7 +29,7 @@ pub(crate) enum Command {
     Up(UpArgs),
     /// Check a file and show what would run; nothing is started
     ///
-    /// Every error of the file is told at once, with its place and what was expected. Exit code 0 when the file is
+    /// All errors of the file are shown at once, each with its place and what was expected. Exit code 0 when the file is
     /// fine, 2 when it is not.
     Check(CheckArgs),
     /// Print the JSON Schema of the file, for editors

@@ -55,11 +55,11 @@ pub enum Form {
 /// A program that is run as a process.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Program {
-    /// What is run, where, with which variables, exit codes and stop signal. `env_file` is merged in.
+    /// The command line, with its folder, variables (those of `env_file` merged in), successful exit codes and stop signal.
     pub command: CommandLine,
     /// The probe that tells when an attempt is ready; `None` is ready as soon as it runs.
     pub ready: Option<Probe>,
-    /// How many of it run, at least 1. Above 1 they are named `NAME.1`, `NAME.2`, ...
+    /// The number of replicas, at least 1. Above 1 they are named `NAME.1`, `NAME.2`, ...
     pub replicas: u16,
 }
 
@@ -71,7 +71,7 @@ impl Config {
         Self { root: expanded(&self.root), ..self.clone() }
     }
 
-    /// Returns what is declared of the tree, without what its programs run: the input of the check.
+    /// Returns what the core checks: the specs of the whole tree, without command lines and probes.
     #[must_use]
     pub fn declaration(&self) -> ChildDeclaration {
         let form = ChildForm::Supervisor(self.root.declaration());
@@ -94,7 +94,7 @@ impl Supervisor {
 }
 
 impl Child {
-    /// Returns how many children it stands for: the number of replicas, or 1.
+    /// Returns the number of replicas; 1 for a supervisor.
     pub(crate) fn replicas(&self) -> u16 {
         match &self.form {
             Form::Program(program) => program.replicas,
@@ -102,7 +102,7 @@ impl Child {
         }
     }
 
-    /// Returns the names under which it runs: its own, or those of its replicas.
+    /// Returns the names of the children that it becomes: its own, or those of its replicas.
     fn instances(&self) -> Vec<Name> {
         match self.replicas() {
             1 => vec![self.name.clone()],

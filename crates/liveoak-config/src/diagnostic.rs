@@ -119,11 +119,6 @@ impl Problems {
         }
     }
 
-    /// Records several errors.
-    pub(crate) fn extend(&mut self, diagnostics: impl IntoIterator<Item = Diagnostic>) {
-        diagnostics.into_iter().for_each(|diagnostic| self.push(diagnostic));
-    }
-
     /// Returns `true` if there are so many errors that costly help for one more is not worth it.
     pub(crate) fn is_crowded(&self) -> bool {
         self.kept.len() >= 2 * MAX_SHOWN

@@ -1,8 +1,8 @@
-//! What must hold of whatever bytes stand in a `liveoak.toml`. For fuzzing, and for the tests that do the same with seeds.
+//! The promises that reading keeps for any bytes in a `liveoak.toml`. For fuzzing, and for the tests that do the same with seeds.
 //!
 //! - Reading never panics, reads no file and starts nothing.
-//! - What is accepted is a tree that the core accepts, also with its replicas expanded.
-//! - What is refused is refused for a reason, at a place inside the text.
+//! - The core accepts the tree of an accepted file, also with its replicas expanded.
+//! - Each error of a refused file has a reason and a place inside the text.
 //! - Reading twice gives the same.
 
 use crate::bounds::FILE;
@@ -13,7 +13,7 @@ use crate::render;
 use crate::source::{Unreadable, text_of};
 use std::path::Path;
 
-/// Where the bytes are said to stand: nothing is read there.
+/// The folder that the bytes are said to be in. It does not exist.
 const FOLDER: &str = "/nowhere";
 
 /// Reads `bytes` as if they were a `liveoak.toml`, without looking at any file. Returns `true` if they are a good file.
@@ -53,7 +53,7 @@ fn read(text: &str) -> bool {
     }
 }
 
-/// The core accepts the expanded tree as well.
+/// Asserts that the core accepts the expanded tree as well.
 fn accepted(config: &Config) {
     let expanded = config.expanded();
     assert_eq!(expanded, expanded.expanded(), "expanded twice");
@@ -62,7 +62,7 @@ fn accepted(config: &Config) {
     }
 }
 
-/// Each error has a reason and a place, and both can be shown.
+/// Asserts that each error has a reason and a place, and that both can be shown.
 fn refused(report: &Report) {
     assert!(!report.diagnostics.is_empty(), "refused without a reason");
     for diagnostic in &report.diagnostics {

@@ -14,11 +14,12 @@
 //! The layers, each using only those above it:
 //!
 //! - [`bounds`], [`duration`](mod@duration), [`text`]: bounds, durations, pieces of messages
-//! - [`keys`]: the table of keys; [`schema`](mod@schema): the JSON Schema made from it
+//! - [`types`], [`keys`]: the table of keys; [`schema`](mod@schema): the JSON Schema made from it
 //! - [`diagnostic`], [`render`]: errors as data, and how they look
 //! - [`source`], [`syntax`], [`table`], [`env_file`]: from a path to text, from text to tables
-//! - [`reader`]: the state of reading; [`supervision`], [`command`], [`ready`], [`program`]: the keys of a child
-//! - [`tree`]: the root, supervisors and children; [`config`]: the result
+//! - [`config`]: the result; [`reader`]: the state of reading
+//! - [`supervision`], [`command`], [`ready`], [`program`]: the keys of a child
+//! - [`tree`]: the root, supervisors and children
 //! - [`spec_errors`]: broken rules of the core, shown at their place in the file
 //! - [`load`](mod@load): all of it in order
 
@@ -44,11 +45,8 @@ mod syntax;
 mod table;
 mod text;
 mod tree;
+mod types;
 
-#[cfg(test)]
-mod fuzz_tests;
-#[cfg(test)]
-mod schema_tests;
 #[cfg(test)]
 mod tests;
 

@@ -1,11 +1,11 @@
-//! What reading a file carries along: the errors so far, the counts that have a bound, and the place of everything that the
-//! check of the specs may have to point at.
+//! The state of reading a file: the errors so far, the counts that have a bound, and the place of everything that an error of the
+//! core may point at.
 
 use crate::bounds::MAX_NAME_BYTES;
 use crate::diagnostic::{Diagnostic, Problems, Span};
-use crate::keys::Keys;
 use crate::source::Open;
 use crate::table::{Node, Table};
+use crate::types::Keys;
 use liveoak_core::{Name, Path as TreePath};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -32,25 +32,25 @@ pub(crate) struct Reader<'a> {
 
 /// Where a child, or the root, is declared.
 pub(crate) struct Places {
-    /// The keys that lead to it; empty for the root.
+    /// The keys that lead to the child; empty for the root.
     pub(crate) keys: String,
-    /// Where its name stands.
+    /// Where the name of the child stands.
     pub(crate) name: Span,
-    /// Where the value of each of its keys stands.
+    /// Where the value of each key of the child stands.
     values: Vec<(&'static str, Span)>,
-    /// Where its `after` edges stand, in the order of the file.
+    /// Where the `after` edges of the child stand, in the order of the file.
     pub(crate) edges: Vec<EdgePlace>,
-    /// The names of its children.
+    /// The names of the children below it.
     pub(crate) children: Vec<Name>,
 }
 
 /// Where an `after` edge stands.
 pub(crate) struct EdgePlace {
-    /// The sibling that it names.
+    /// The sibling that the edge names.
     pub(crate) sibling: Name,
-    /// Where that name stands.
+    /// Where the name stands.
     pub(crate) span: Span,
-    /// The keys that lead to it.
+    /// The keys that lead to the edge.
     pub(crate) keys: String,
 }
 
@@ -76,7 +76,7 @@ impl Places {
 }
 
 impl<'a> Reader<'a> {
-    /// Begins with a text that is called `name` in messages.
+    /// Starts reading a text that messages call `name`.
     pub(crate) fn new(folder: &'a Path, open: Open<'a>, name: &str, text: &str) -> Self {
         Self {
             folder,

@@ -1,10 +1,10 @@
 //! The keys that tell how a child is supervised. Programs and supervisors both have them.
 
-use crate::duration::show;
-use crate::keys::{BACKOFF, LIMIT, MAX_RESTARTS};
+use crate::keys::{BACKOFF, LIMIT};
 use crate::reader::{EdgePlace, Reader};
 use crate::table::{Infinity, Node, Table};
 use crate::text::shown;
+use crate::types::MAX_RESTARTS;
 use liveoak_core::{Backoff, ChildSpec, Condition, Edge, Limit, Name};
 use std::time::Duration;
 use toml::de::DeValue;
@@ -134,9 +134,4 @@ impl Reader<'_> {
     pub(crate) fn budget(&mut self, stop: &Table<'_>, no_infinity: &'static str) -> Option<Duration> {
         stop.get("within")?.duration(Infinity::Refused(no_infinity), &mut self.problems).flatten()
     }
-}
-
-/// Returns the label under a backoff whose end is below its begin.
-pub(crate) fn from_to(from: Duration, to: Duration) -> String {
-    format!("from {} to {}", show(from), show(to))
 }

@@ -4,8 +4,8 @@
 
 use crate::diagnostic::{Diagnostic, Problems, Span};
 use crate::duration::duration;
-use crate::keys::{Keys, Word, near_miss};
-use crate::text::{join, one_of, shown};
+use crate::text::{join, near_miss, one_of, shown};
+use crate::types::{Keys, Word};
 use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};

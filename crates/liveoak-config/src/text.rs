@@ -30,3 +30,38 @@ pub(crate) fn one_of<'w>(words: impl IntoIterator<Item = &'w str>) -> String {
 pub(crate) fn child_called(name: &str) -> String {
     format!("child `{}`", shown(name))
 }
+
+/// The longest name that is compared with others, in bytes; a longer one is no slip of a key.
+const MAX_COMPARED: usize = 128;
+
+/// Returns the name among `candidates` that `name` was probably meant to be.
+pub(crate) fn near_miss<'c>(name: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
+    if name.len() > MAX_COMPARED {
+        return None;
+    }
+    let name = name.to_lowercase().replace('-', "_");
+    let allowed = (name.chars().count() / 3).max(1);
+    candidates
+        .into_iter()
+        .map(|candidate| {
+            let lower = candidate.to_lowercase().replace('-', "_");
+            (strsim::damerau_levenshtein(&name, &lower), candidate)
+        })
+        .filter(|(distance, _)| *distance <= allowed)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::{PROGRAM, ROOT, SUPERVISOR};
+
+    #[test]
+    fn a_near_miss_is_found_and_a_stranger_is_not() {
+        assert_eq!(near_miss("restrat", PROGRAM.names()), Some("restart"));
+        assert_eq!(near_miss("auto-shutdown", ROOT.names()), Some("auto_shutdown"));
+        assert_eq!(near_miss("Backoff", SUPERVISOR.names()), Some("backoff"));
+        assert_eq!(near_miss("colour", PROGRAM.names()), None);
+    }
+}

@@ -3,10 +3,11 @@
 use crate::bounds::{MAX_CHILDREN, MAX_DEPTH, MAX_EDGES, MAX_NAME_BYTES, NAME};
 use crate::config::{Child, Config, Form, Supervisor};
 use crate::diagnostic::Diagnostic;
-use crate::keys::{Keys, PROGRAM, ROOT, SUPERVISOR, SUPERVISOR_STOP, any_child, near_miss};
+use crate::keys::{PROGRAM, ROOT, SUPERVISOR, SUPERVISOR_STOP, any_child};
 use crate::reader::{Places, Reader, fits_name};
 use crate::table::{Node, Table};
-use crate::text::{child_called, join};
+use crate::text::{child_called, join, near_miss};
+use crate::types::Keys;
 use liveoak_core::{ChildSpec, Path as TreePath, SupervisorSpec};
 use std::collections::HashMap;
 use std::path::Path;
@@ -198,7 +199,7 @@ impl Reader<'_> {
             (None, None) => {
                 let is_slip = |key| near_miss(key, ["command", "shell", "child"]).is_some();
                 if !table.nodes.iter().filter(unknown).any(|node| is_slip(node.key)) {
-                    self.nothing_in(node, table);
+                    self.nothing_to_do(node, table);
                 }
                 (None, None)
             }
@@ -241,8 +242,8 @@ impl Reader<'_> {
         self.problems.push(error);
     }
 
-    /// Records a child that neither runs anything nor has children.
-    fn nothing_in(&mut self, node: &Node<'_>, table: &Table<'_>) {
+    /// Records that a child has neither a program nor children.
+    fn nothing_to_do(&mut self, node: &Node<'_>, table: &Table<'_>) {
         let of_supervisor = table.nodes.iter().any(|node| SUPERVISOR.has(node.key) && !PROGRAM.has(node.key));
         let error = node.error(format!("{} has nothing to run", child_called(node.key)));
         let error = error.label("no `command`, no `shell` and no children");

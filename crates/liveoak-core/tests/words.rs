@@ -153,7 +153,7 @@ fn each_refusal_has_a_sentence_that_says_why() {
         SpecError {
             path: Path::new("t/a"),
             field: "limit",
-            problem: SpecProblem::Zero { reason: "the period is zero" },
+            problem: SpecProblem::Refused("the period is zero".into()),
         },
         SpecError { path: Path::new("t/b"), field: "after", problem: SpecProblem::AfterItself },
     ]);

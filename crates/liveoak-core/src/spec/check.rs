@@ -7,11 +7,12 @@ use super::{
     SupervisorSpec,
 };
 use crate::Path;
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::time::Duration;
 
 /// The deepest nesting of supervisors. Far beyond any sensible tree; bounds recursion.
-pub(super) const MAX_DEPTH: usize = 64;
+const MAX_DEPTH: usize = 64;
 
 /// The most children that one supervisor may have, declared and added together. Each is looked at when another starts or
 /// stops; more of a kind are members of a group, which has a bound of its own. A declaration with more is a spec error, and one
@@ -30,10 +31,12 @@ impl ChildDeclaration {
         check.child(&path, &self.spec, AutoShutdown::Never);
         check.not_a_leaf(&path, &self.spec);
         if !self.spec.after.is_empty() {
-            check.wrong(&path, "after", Problem::RootHasNoSiblings);
+            check.refuse(&path, "after", "the root of a tree has no siblings to come after");
         }
         if self.spec.restart != Restart::Permanent || self.spec.limit.is_some() {
-            check.wrong(&path, "restart", Problem::RootIsNotRestarted);
+            let reason =
+                "no supervisor is above the root of a tree to restart it; put it below another supervisor";
+            check.refuse(&path, "restart", reason);
         }
         check.form(&path, &self.form, 1);
         check.finish()
@@ -71,22 +74,31 @@ impl Check {
         self.errors.push(SpecError { path: path.clone(), field, problem });
     }
 
+    fn refuse(&mut self, path: &Path, field: &'static str, reason: impl Into<Cow<'static, str>>) {
+        self.wrong(path, field, Problem::Refused(reason.into()));
+    }
+
     fn supervisor(&mut self, path: &Path, spec: &SupervisorSpec, depth: usize) {
         if depth > MAX_DEPTH {
-            self.wrong(path, "children", Problem::TooDeep);
+            self.refuse(path, "children", format!("supervisors are nested deeper than {MAX_DEPTH} levels"));
             return;
         }
         if let Some(limit) = &spec.intensity {
             self.limit(path, "intensity", limit);
         }
         if spec.children.len() > MAX_CHILDREN {
-            self.wrong(path, "children", Problem::TooManyChildren { count: spec.children.len() });
+            let count = spec.children.len();
+            let reason = format!("{count} children are too many: at most {MAX_CHILDREN}, or a group");
+            self.refuse(path, "children", reason);
         }
         let mut first: HashMap<&str, usize> = HashMap::new();
         for (i, declared) in spec.children.iter().enumerate() {
             if let Some(before) = first.insert(declared.name.as_str(), i) {
-                let (name, children) = (declared.name.clone(), (before + 1, i + 1));
-                self.wrong(path, "children", Problem::NameTwice { name, children });
+                let (name, before, now) = (&declared.name, before + 1, i + 1);
+                let reason = format!(
+                    "the name {name:?} is used twice: by child {before} and by child {now} of this supervisor"
+                );
+                self.refuse(path, "children", reason);
             }
         }
         let restarts: HashMap<&str, Restart> =
@@ -99,7 +111,7 @@ impl Check {
         }
         for circle in circles(&spec.children) {
             let children = circle.iter().map(|i| spec.children[*i].name.clone()).collect();
-            self.wrong(path, "after", Problem::Circle { children });
+            self.wrong(path, "after", Problem::Circle(children));
         }
     }
 
@@ -117,10 +129,12 @@ impl Check {
         }
         self.child(path, &group.template, AutoShutdown::Never);
         if !group.template.after.is_empty() {
-            self.wrong(path, "after", Problem::MembersHaveNoOrder);
+            let reason = "members of a dynamic group have no order, so none can come after another";
+            self.refuse(path, "after", reason);
         }
         if group.max_members == 0 {
-            self.wrong(path, "max_members", Problem::NoMembers);
+            let reason = "0 members would make the group useless; expected at least 1";
+            self.refuse(path, "max_members", reason);
         }
     }
 
@@ -132,7 +146,9 @@ impl Check {
             ChildForm::Supervisor(spec) => {
                 self.not_a_leaf(path, &declared.spec);
                 if spec.end_when_done && declared.spec.restart == Restart::Permanent {
-                    self.wrong(path, "end_when_done", Problem::NeverDone);
+                    let reason = "a permanent supervisor that ends when all is done would do all of it again and again; \
+                                  expected transient or temporary";
+                    self.refuse(path, "end_when_done", reason);
                 }
             }
         }
@@ -141,16 +157,19 @@ impl Check {
     /// Refuses what only leaves can do.
     fn not_a_leaf(&mut self, path: &Path, spec: &ChildSpec) {
         if spec.heartbeat.is_some() {
-            self.wrong(path, "heartbeat", Problem::SupervisorHasNoHeartbeat);
+            let reason = "a supervisor gives no heartbeat; its children may";
+            self.refuse(path, "heartbeat", reason);
         }
         if spec.ready == Ready::Reported {
-            self.wrong(path, "ready", Problem::SupervisorReportsNoReady);
+            let reason = "a supervisor is ready when its children are; it has nothing to report itself";
+            self.refuse(path, "ready", reason);
         }
     }
 
     fn child(&mut self, path: &Path, spec: &ChildSpec, auto_shutdown: AutoShutdown) {
         if spec.once && spec.restart != Restart::Temporary {
-            self.wrong(path, "restart", Problem::OnceIsRestarted);
+            let reason = "what can be made only once cannot be restarted; expected temporary";
+            self.refuse(path, "restart", reason);
         }
         if let Some(limit) = &spec.limit {
             self.limit(path, "limit", limit);
@@ -191,9 +210,9 @@ impl Check {
                 continue;
             }
             match (restart_of(sibling.as_str()), edge.condition) {
-                (None, _) => self.wrong(path, "after", Problem::UnknownSibling { sibling }),
+                (None, _) => self.wrong(path, "after", Problem::UnknownSibling(sibling)),
                 (Some(Restart::Permanent), Condition::Completed) => {
-                    self.wrong(path, "after", Problem::NeverCompletes { sibling });
+                    self.wrong(path, "after", Problem::NeverCompletes(sibling));
                 }
                 (Some(_), _) => {}
             }
@@ -202,14 +221,19 @@ impl Check {
 
     fn limit(&mut self, path: &Path, field: &'static str, limit: &Limit) {
         if limit.restarts > Limit::MAX_RESTARTS && limit.restarts != Limit::UNLIMITED {
-            self.wrong(path, field, Problem::TooManyRestarts { restarts: limit.restarts });
+            let (got, most) = (limit.restarts, Limit::MAX_RESTARTS);
+            self.refuse(
+                path,
+                field,
+                format!("{got} restarts are too many to count; at most {most}, or unlimited"),
+            );
         }
         self.not_zero(path, field, limit.period, "the period is zero; expected more");
     }
 
     fn not_zero(&mut self, path: &Path, field: &'static str, time: Duration, reason: &'static str) {
         if time.is_zero() {
-            self.wrong(path, field, Problem::Zero { reason });
+            self.refuse(path, field, reason);
         }
     }
 }

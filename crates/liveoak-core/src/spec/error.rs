@@ -1,7 +1,7 @@
 //! What can be wrong with a spec, as data: a caller that knows where each field was written can render it there.
 
-use super::{MAX_CHILDREN, MAX_DEPTH};
-use crate::{Limit, Name, NameError, Path};
+use crate::{Name, NameError, Path};
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
@@ -47,44 +47,9 @@ impl std::error::Error for SpecErrors {}
 pub enum SpecProblem {
     /// The text cannot be a name.
     Name(NameError),
-    /// Two children of one supervisor have the same name.
-    NameTwice {
-        /// The name.
-        name: Name,
-        /// The positions of the two children among their siblings, counted from 1.
-        children: (usize, usize),
-    },
-    /// The supervisor is nested deeper than a tree may be.
-    TooDeep,
-    /// The supervisor has more than [`MAX_CHILDREN`] children.
-    TooManyChildren {
-        /// How many it has.
-        count: usize,
-    },
-    /// The root of a tree comes after siblings, which it does not have.
-    RootHasNoSiblings,
-    /// The root of a tree is not permanent, or has a limit.
-    RootIsNotRestarted,
-    /// A member of a dynamic group comes after another, and members have no order.
-    MembersHaveNoOrder,
-    /// The group may have no members.
-    NoMembers,
-    /// The supervisor is permanent and ends when all is done, so it would do all of it again and again.
-    NeverDone,
-    /// A supervisor or a group promises a heartbeat.
-    SupervisorHasNoHeartbeat,
-    /// A supervisor or a group reports its own readiness.
-    SupervisorReportsNoReady,
-    /// What the child runs can be made only once, and the child is not temporary.
-    OnceIsRestarted,
-    /// The time is zero.
-    Zero {
-        /// What that would mean, and what was expected.
-        reason: &'static str,
-    },
-    /// The limit of the backoff is below its begin.
+    /// The backoff ends below its begin.
     BackoffFallsBelow {
-        /// The first delay's ceiling.
+        /// The ceiling of the first delay.
         from: Duration,
         /// The ceiling of all delays.
         to: Duration,
@@ -95,86 +60,37 @@ pub enum SpecProblem {
     SignificantHasNoEffect,
     /// The child comes after itself.
     AfterItself,
-    /// The child comes after a sibling that does not exist.
-    UnknownSibling {
-        /// The name that no sibling has.
-        sibling: Name,
-    },
-    /// The child waits until a permanent sibling completes.
-    NeverCompletes {
-        /// The permanent sibling.
-        sibling: Name,
-    },
-    /// Siblings wait for each other in a circle.
-    Circle {
-        /// The names: each child waits for the next, the last one for the first. Never empty.
-        children: Vec<Name>,
-    },
-    /// The number of restarts is neither countable nor unlimited.
-    TooManyRestarts {
-        /// The number.
-        restarts: u32,
-    },
+    /// The child comes after this sibling, which does not exist.
+    UnknownSibling(Name),
+    /// The child waits until this sibling completes, which is permanent.
+    NeverCompletes(Name),
+    /// Siblings wait for each other in a circle: each waits for the next, the last one for the first. Never empty.
+    Circle(Vec<Name>),
+    /// Another value or combination that is refused: what it would mean, and what was expected.
+    Refused(Cow<'static, str>),
 }
 
 impl fmt::Display for SpecProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = match self {
-            Self::Name(error) => return error.fmt(f),
-            Self::NameTwice { name, children: (first, second) } => {
-                return write!(
-                    f,
-                    "the name {name:?} is used twice: by child {first} and by child {second} of this supervisor"
-                );
-            }
-            Self::TooDeep => return write!(f, "supervisors are nested deeper than {MAX_DEPTH} levels"),
-            Self::TooManyChildren { count } => {
-                return write!(f, "{count} children are too many: at most {MAX_CHILDREN}, or a group");
-            }
+        match self {
+            Self::Name(error) => error.fmt(f),
             Self::BackoffFallsBelow { from, to } => {
-                return write!(f, "`to` is {to:?}, which is less than `from`, {from:?}");
+                write!(f, "`to` is {to:?}, which is less than `from`, {from:?}")
             }
-            Self::UnknownSibling { sibling } => {
-                return write!(f, "there is no sibling called {:?}", sibling.as_str());
+            Self::SignificantIsPermanent => f.write_str(
+                "a permanent child cannot be significant: it is always restarted, so it never ends",
+            ),
+            Self::SignificantHasNoEffect => f.write_str(
+                "a significant child has no effect under a supervisor whose auto_shutdown is never",
+            ),
+            Self::AfterItself => f.write_str("a child cannot come after itself"),
+            Self::UnknownSibling(sibling) => write!(f, "there is no sibling called {sibling:?}"),
+            Self::NeverCompletes(sibling) => {
+                write!(f, "{sibling:?} is permanent, so it never completes; expected transient or temporary")
             }
-            Self::NeverCompletes { sibling } => {
-                return write!(
-                    f,
-                    "{sibling:?} is permanent, so it never completes; expected transient or temporary"
-                );
-            }
-            Self::Circle { children } => return circle(children, f),
-            Self::TooManyRestarts { restarts } => {
-                let most = Limit::MAX_RESTARTS;
-                return write!(f, "{restarts} restarts are too many to count; at most {most}, or unlimited");
-            }
-            Self::Zero { reason } => reason,
-            Self::RootHasNoSiblings => "the root of a tree has no siblings to come after",
-            Self::RootIsNotRestarted => {
-                "no supervisor is above the root of a tree to restart it; put it below another supervisor"
-            }
-            Self::MembersHaveNoOrder => {
-                "members of a dynamic group have no order, so none can come after another"
-            }
-            Self::NoMembers => "0 members would make the group useless; expected at least 1",
-            Self::NeverDone => {
-                "a permanent supervisor that ends when all is done would do all of it again and again; \
-                 expected transient or temporary"
-            }
-            Self::SupervisorHasNoHeartbeat => "a supervisor gives no heartbeat; its children may",
-            Self::SupervisorReportsNoReady => {
-                "a supervisor is ready when its children are; it has nothing to report itself"
-            }
-            Self::OnceIsRestarted => "what can be made only once cannot be restarted; expected temporary",
-            Self::SignificantIsPermanent => {
-                "a permanent child cannot be significant: it is always restarted, so it never ends"
-            }
-            Self::SignificantHasNoEffect => {
-                "a significant child has no effect under a supervisor whose auto_shutdown is never"
-            }
-            Self::AfterItself => "a child cannot come after itself",
-        };
-        f.write_str(text)
+            Self::Circle(children) => circle(children, f),
+            Self::Refused(reason) => f.write_str(reason),
+        }
     }
 }
 

@@ -14,7 +14,6 @@ mod order;
 mod words;
 
 pub use check::MAX_CHILDREN;
-use check::MAX_DEPTH;
 pub(crate) use check::added_child;
 pub use error::{SpecError, SpecErrors, SpecProblem};
 pub use order::start_order;

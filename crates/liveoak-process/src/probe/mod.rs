@@ -79,13 +79,13 @@ impl Probe {
         Probe { kind, every: DEFAULT_EVERY, timeout: DEFAULT_TIMEOUT }
     }
 
-    /// Ready when this much time has passed since the run was started. For programs that give no sign.
+    /// Creates a probe that succeeds when this much time has passed since the run was started. For programs that give no sign.
     pub fn delay(time: Duration) -> Probe {
         Probe::new(ProbeKind::Delay(time))
     }
 
-    /// Ready when a line of the output, standard or error, matches this regular expression (anywhere in the line; the
-    /// syntax is that of the crate `regex-lite`). The pieces of an overlong line are matched one by one.
+    /// Creates a probe that succeeds when a line of the output, standard or error, matches this regular expression (anywhere in
+    /// the line; the syntax is that of the crate `regex-lite`). The pieces of an overlong line are matched one by one.
     ///
     /// # Errors
     /// When `pattern` is no regular expression.
@@ -94,8 +94,8 @@ impl Probe {
         Ok(Probe::new(ProbeKind::Log(LogPattern(Regex::new(pattern).map_err(refused)?))))
     }
 
-    /// Ready when a TCP connection can be made to `host:port`. Without a host (`:7000`) it is this machine, by IPv4 or
-    /// IPv6. An IPv6 address stands in brackets. Names are looked up with each check.
+    /// Creates a probe that succeeds when a TCP connection can be made to `host:port`. Without a host (`:7000`) it is this
+    /// machine, by IPv4 or IPv6. An IPv6 address stands in brackets. Names are looked up with each check.
     ///
     /// # Errors
     /// When `address` is not of that form.
@@ -103,25 +103,25 @@ impl Probe {
         Ok(Probe::new(ProbeKind::Tcp(TcpTarget::parse(address)?)))
     }
 
-    /// Ready when a connection can be made to the unix socket at this path.
+    /// Creates a probe that succeeds when a connection can be made to the unix socket at this path.
     pub fn unix(path: impl Into<PathBuf>) -> Probe {
         Probe::new(ProbeKind::Unix(path.into()))
     }
 
-    /// Ready when there is something at this path.
+    /// Creates a probe that succeeds when a file of any kind is at this path.
     pub fn file(path: impl Into<PathBuf>) -> Probe {
         Probe::new(ProbeKind::File(path.into()))
     }
 
-    /// Ready when this command succeeds. It runs in a process group of its own and is killed, all of it, when the
-    /// check's time is up. Its output is thrown away.
+    /// Creates a probe that succeeds when this command does. The command runs in a process group of its own, which is killed
+    /// when the time limit of the check is over. Its output is thrown away.
     pub fn command(command: CommandLine) -> Probe {
         use crate::command::OutputMode::Null;
         Probe::new(ProbeKind::Command(Arc::new(command.stdout(Null).stderr(Null))))
     }
 
-    /// Ready when a `GET` of this `http://host:port/path` is answered with a status from 200 to 399. Redirections are
-    /// not followed.
+    /// Creates a probe that succeeds when a `GET` of this `http://host:port/path` is answered with a status from 200 to 399.
+    /// Redirections are not followed.
     ///
     /// # Errors
     /// When `url` is not of that form. There is no `https`.
@@ -165,7 +165,7 @@ impl Probe {
     pub(crate) fn can_be_answered_by_others(&self) -> bool {
         match self.kind {
             ProbeKind::Tcp(_) | ProbeKind::Unix(_) | ProbeKind::File(_) | ProbeKind::Http(_) => true,
-            // A command is asked only when there is something to ask about: it may do more than look.
+            // A command may do more than look, so it is not run before the program.
             ProbeKind::Delay(_) | ProbeKind::Log(_) | ProbeKind::Command(_) => false,
         }
     }

@@ -18,7 +18,7 @@ pub struct ProbeRun {
     state: Arc<RunState>,
 }
 
-/// What the clones of one run share.
+/// The state that the clones of one run share.
 #[derive(Debug)]
 struct RunState {
     /// The probe that is run.

@@ -1,13 +1,13 @@
 //! Seeded runs of what [`fuzzing`](crate::fuzzing) promises: reading any bytes ends with a config or with errors that can be rendered.
 //!
-//! A failure prints its seed; `FUZZ_SEED=... cargo test -p liveoak-config fuzz` runs that one again.
+//! A failure prints its seed; `FUZZ_SEED=... cargo test -p liveoak-config fuzz` runs it again.
 
 use crate::env_file;
 use crate::fuzzing::read_bytes;
 
 const EXAMPLES: [&str; 2] = [
-    include_str!("../../liveoak-cli/tests/good/example.toml"),
-    include_str!("../../liveoak-cli/tests/good/everything.toml"),
+    include_str!("../../../liveoak-cli/tests/good/example.toml"),
+    include_str!("../../../liveoak-cli/tests/good/everything.toml"),
 ];
 
 /// Pieces that have a meaning somewhere in the file.

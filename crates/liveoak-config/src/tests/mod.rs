@@ -1,5 +1,8 @@
 //! What a good file is read into (values, defaults, order, paths, replicas), and the bounds of a file.
 
+mod fuzz;
+mod schema;
+
 use crate::bounds::FILE;
 use crate::{Child, Config, Form, Program, Report, load, source};
 use liveoak_core::{AutoShutdown, Backoff, Condition, Order, Restart, Strategy};
@@ -28,7 +31,7 @@ fn names(children: &[Child]) -> Vec<&str> {
 }
 
 #[test]
-fn a_file_that_says_nothing_gets_the_defaults() {
+fn a_file_that_leaves_keys_out_gets_the_defaults() {
     let config = read("[child.a]\ncommand = \"sleep 60\"");
     assert_eq!(config.name.as_str(), "my-shop", "the folder's name, made fit for a path");
     assert_eq!(config.spec.stop_within, Duration::from_secs(30));

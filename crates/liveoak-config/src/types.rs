@@ -1,0 +1,208 @@
+//! What a key is, and the types of values. A type is a function that returns its JSON Schema.
+
+use liveoak_core::{AutoShutdown, Condition, GiveUp, Limit, Order, Restart, Strategy};
+use liveoak_process::Signal;
+use serde_json::{Map, Value, json};
+
+/// The largest number of `restarts` that is not `"unlimited"`.
+pub(crate) const MAX_RESTARTS: u64 = Limit::MAX_RESTARTS as u64;
+
+/// The characters of a name.
+const NAME: &str = "^[A-Za-z0-9_-]{1,64}$";
+/// A duration: whole numbers with units, the longest unit first.
+const DURATION: &str = "^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$";
+/// A duration, or no end.
+const DURATION_OR_INFINITY: &str = "^(infinity|([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?)$";
+
+/// The keys of one table.
+pub(crate) struct Keys {
+    /// What the table declares.
+    pub(crate) about: &'static str,
+    /// The keys, in the order in which messages list them.
+    pub(crate) lists: &'static [&'static [Key]],
+    /// The keys that must be given.
+    pub(crate) required: &'static [&'static str],
+    /// The keys of which exactly one must be given.
+    pub(crate) one_of: &'static [&'static str],
+}
+
+/// One key.
+pub(crate) struct Key {
+    /// The key itself.
+    pub(crate) name: &'static str,
+    /// Returns the JSON Schema of its type.
+    pub(crate) kind: fn() -> Value,
+    /// Its description, for editors.
+    pub(crate) about: &'static str,
+    /// Returns the value that holds when the key is left out, if it can be written as one.
+    pub(crate) default: Option<fn() -> Value>,
+}
+
+/// A type whose values each have one word in the file.
+pub(crate) trait Word: Copy + 'static {
+    /// Every value, in the order in which messages list them.
+    const ALL: &'static [Self];
+    /// Returns the word of the value.
+    fn word(self) -> &'static str;
+    /// Returns what the value means; empty if the word tells it.
+    fn meaning(self) -> &'static str;
+}
+
+/// Takes the words of the file from `liveoak-core`.
+macro_rules! words_of_core {
+    ($($name:ident)+) => {$(
+        impl Word for $name {
+            const ALL: &'static [Self] = $name::ALL;
+
+            fn word(self) -> &'static str {
+                self.as_str()
+            }
+
+            fn meaning(self) -> &'static str {
+                self.description()
+            }
+        }
+    )+};
+}
+
+words_of_core! { Restart Strategy Order AutoShutdown GiveUp Condition }
+
+impl Word for Signal {
+    const ALL: &'static [Self] = Signal::STOP_SIGNALS;
+
+    fn word(self) -> &'static str {
+        self.name().unwrap_or_default()
+    }
+
+    fn meaning(self) -> &'static str {
+        ""
+    }
+}
+
+impl Keys {
+    /// Returns every key of the table.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &'static Key> {
+        self.lists.iter().copied().flatten()
+    }
+
+    /// Returns the name of every key.
+    pub(crate) fn names(&self) -> Vec<&'static str> {
+        self.all().map(|key| key.name).collect()
+    }
+
+    /// Returns `true` if the table has the key.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.all().any(|key| key.name == name)
+    }
+}
+
+pub(crate) fn table(keys: &Keys) -> Value {
+    let mut properties = Map::new();
+    for key in keys.all() {
+        let mut property = (key.kind)();
+        property["description"] = json!(key.about);
+        if let Some(default) = key.default {
+            property["default"] = default();
+        }
+        properties.insert(key.name.to_owned(), property);
+    }
+    let mut table = json!({
+        "type": "object",
+        "description": keys.about,
+        "properties": properties,
+        "additionalProperties": false,
+    });
+    if !keys.required.is_empty() {
+        table["required"] = json!(keys.required);
+    }
+    if !keys.one_of.is_empty() {
+        table["oneOf"] = keys.one_of.iter().map(|key| json!({ "required": [key] })).collect();
+    }
+    table
+}
+
+pub(crate) fn table_or_false(keys: &Keys) -> Value {
+    json!({ "anyOf": [table(keys), { "const": false, "description": "None." }] })
+}
+
+pub(crate) fn children() -> Value {
+    json!({
+        "type": "object",
+        "propertyNames": { "pattern": NAME },
+        "additionalProperties": { "$ref": "#/$defs/Child" },
+        "minProperties": 1,
+    })
+}
+
+pub(crate) fn name() -> Value {
+    json!({ "type": "string", "pattern": NAME })
+}
+
+pub(crate) fn text() -> Value {
+    json!({ "type": "string", "minLength": 1 })
+}
+
+pub(crate) fn text_like(example: &str) -> Value {
+    json!({ "type": "string", "minLength": 1, "examples": [example] })
+}
+
+pub(crate) fn pattern(pattern: &str, example: &str) -> Value {
+    json!({ "type": "string", "pattern": pattern, "examples": [example] })
+}
+
+pub(crate) fn boolean() -> Value {
+    json!({ "type": "boolean" })
+}
+
+pub(crate) fn integer(least: u64, most: u64) -> Value {
+    json!({ "type": "integer", "minimum": least, "maximum": most })
+}
+
+// Each part of the patterns of durations is optional; the length refuses the empty text.
+pub(crate) fn duration() -> Value {
+    json!({ "type": "string", "pattern": DURATION, "minLength": 2 })
+}
+
+pub(crate) fn duration_or_infinity() -> Value {
+    json!({ "type": "string", "pattern": DURATION_OR_INFINITY, "minLength": 2 })
+}
+
+/// Returns the schema of a closed list of words, each with its meaning.
+pub(crate) fn words<W: Word>() -> Value {
+    let choice = |value: &W| match value.meaning() {
+        "" => json!({ "const": value.word() }),
+        meaning => json!({ "const": value.word(), "description": meaning }),
+    };
+    json!({ "type": "string", "oneOf": W::ALL.iter().map(choice).collect::<Vec<_>>() })
+}
+
+pub(crate) fn exit_codes() -> Value {
+    json!({ "type": "array", "items": integer(0, 255), "minItems": 1 })
+}
+
+pub(crate) fn variables() -> Value {
+    let names = json!({ "pattern": "^[^=]+$" });
+    json!({ "type": "object", "propertyNames": names, "additionalProperties": { "type": "string" } })
+}
+
+pub(crate) fn command() -> Value {
+    let line = "A string that is split into words as a shell would; no shell runs.";
+    let words = "The program and its arguments.";
+    json!({ "anyOf": [
+        { "type": "string", "minLength": 1, "description": line },
+        { "type": "array", "items": { "type": "string" }, "minItems": 1, "description": words },
+    ]})
+}
+
+pub(crate) fn restarts() -> Value {
+    json!({ "anyOf": [integer(0, MAX_RESTARTS), { "const": "unlimited", "description": "No limit." }] })
+}
+
+pub(crate) fn after() -> Value {
+    let conditions = "The siblings, and what each of them must have reached.";
+    let ready = "Siblings that must be ready.";
+    json!({ "anyOf": [
+        { "type": "object", "additionalProperties": words::<Condition>(), "description": conditions },
+        { "type": "array", "items": { "type": "string" }, "description": ready },
+    ]})
+}
