@@ -72,7 +72,7 @@ enum Instruction {
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct PuppetState {
     instructions: VecDeque<Instruction>,
     /// The number of live attempts. More than one fails the test.
     live: usize,
@@ -88,7 +88,7 @@ struct State {
 /// What a puppet and its attempts share.
 struct Control {
     name: String,
-    state: Mutex<State>,
+    state: Mutex<PuppetState>,
     /// Wakes the puppet, and the tests that wait for it.
     changed_notify: Notify,
     /// The same for threads.
@@ -96,7 +96,7 @@ struct Control {
 }
 
 impl Control {
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, PuppetState> {
         lock(&self.state)
     }
 
@@ -150,7 +150,7 @@ impl Puppet {
     /// Makes a puppet called `name`.
     #[must_use]
     pub fn new(name: impl Into<String>) -> Self {
-        let state = Mutex::new(State { ready_by_itself: true, ..State::default() });
+        let state = Mutex::new(PuppetState { ready_by_itself: true, ..PuppetState::default() });
         let control = Control {
             name: name.into(),
             state,
@@ -280,7 +280,7 @@ impl Puppet {
         self.until(|state| state.live == 0).await;
     }
 
-    async fn until(&self, looked_for: impl Fn(&State) -> bool) {
+    async fn until(&self, looked_for: impl Fn(&PuppetState) -> bool) {
         loop {
             let changed = self.control.changed_notify.notified();
             if looked_for(&self.control.state()) {

@@ -61,16 +61,16 @@ impl Child {
         Self { name: name.into(), spec: ChildSpec::default(), kind, service_stop_within: None }
     }
 
-    /// Makes a child of an async closure. Each attempt calls the closure anew. It may return `()`, a `Result` with any error, or an
-    /// [`Exit`](crate::Exit).
+    /// Makes a child of an async closure. Each attempt calls the closure anew. It may return `()`, a `Result` with any
+    /// error, or an [`Exit`](crate::Exit).
     ///
     /// When the child is asked to stop, [`Ctx::stopping`] completes. When its time to stop is over, or a heartbeat is
     /// missed, the future is dropped at an await point.
     ///
     /// Code that never reaches an await point cannot be ended. It is abandoned and reported, and still occupies a thread
     /// of the runtime. On a runtime with several threads the tree keeps its deadlines all the same; a runtime with a single
-    /// thread stands still. Use [`thread`](Self::thread) for blocking code, and a
-    /// [`DedicatedRuntime`](crate::DedicatedRuntime) for code that computes for long.
+    /// thread stands still. Use [`thread`](Self::thread) for blocking code, and a [`DedicatedRuntime`] for code that
+    /// computes for long.
     pub fn task<F, Fut>(name: impl Into<String>, body: F) -> Self
     where
         F: Fn(Ctx) -> Fut + Send + Sync + 'static,

@@ -140,7 +140,7 @@ impl Supervisor {
 
     /// Starts the tree and runs it until it ends, or until SIGINT or SIGTERM: the first signal stops it gracefully, a second
     /// one kills it. Takes over the whole program: it listens for those signals and captures panics
-    /// ([`capture_panics`](crate::capture_panics)).
+    /// ([`capture_panics`]).
     ///
     /// # Errors
     /// When the tree did not start, failed, or a child had to be forced to stop.

@@ -84,9 +84,8 @@ impl<H: Abort + Clone, E: Clone, P: Clone> Subtasks<H, E, P> {
     /// Stores the handle of an admitted subtask. If the body has ended meanwhile, aborts the subtask.
     pub(crate) fn store_handle(&self, orders: &Orders, number: u64, handle: H) {
         let mut record = lock(&self.0);
-        let place = record.as_mut().and_then(|record| record.live.get_mut(&number));
-        if let Some(place) = place {
-            *place = Some(handle.clone());
+        if let Some(stored) = record.as_mut().and_then(|record| record.live.get_mut(&number)) {
+            *stored = Some(handle.clone());
         }
         let abort = !orders.admits_subtasks();
         drop(record);

@@ -1,7 +1,7 @@
 //! One running tree: the machine behind one short lock, and the performing of its effects.
 //!
-//! Any thread gives the machine its inputs directly: the thread of an attempt that has ended, or of a caller with a command.
-//! The same thread then performs the effects, so a child that ends is restarted without a hop to another task.
+//! Inputs come from many threads: a worker whose task has ended, a caller with a command. Each thread gives its input to the
+//! machine directly and performs the effects, so a child that ends is restarted without a hop to another task.
 //!
 //! 1. The machine and the [state](TreeState) around it are used under the lock only. User code never runs under the lock,
 //!    not even a destructor.
@@ -124,7 +124,7 @@ impl TreeInner {
     }
 
     /// Gives the machine one input and performs the effects that follow, with at most `group_steps` steps of the stop of
-    /// dynamic groups. Every input takes this way.
+    /// dynamic groups. Every input passes through here; only new children are added by [`with_state`](Self::with_state).
     fn input(
         self: &Arc<Self>,
         mut state: MutexGuard<'_, State>,
@@ -138,7 +138,7 @@ impl TreeInner {
         self.perform_effects(state, group_steps);
     }
 
-    /// Gives the machine one input from outside of an attempt's end, and performs the effects.
+    /// Gives the machine one input that carries no error of the user, and performs the effects that follow.
     pub(crate) fn feed(self: &Arc<Self>, now: Time, input: Input) {
         self.input(self.state(), now, input, GROUP_STEPS_PER_TURN);
     }
