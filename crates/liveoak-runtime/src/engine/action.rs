@@ -65,7 +65,8 @@ impl<T: Owner> Batch<T> {
         Self { first: None, more: Vec::new(), group_steps, taken: 0, drained: false }
     }
 
-    /// Takes the next effects from the machine.
+    /// Takes the next effects from the machine. Inlined: it runs for every input.
+    #[inline(always)]
     pub(crate) fn take(&mut self, state: &mut TreeState<T>, tree: &T, events: &Broadcast) {
         let first = self.next_effect(state);
         let second = if first.is_some() { self.next_effect(state) } else { None };

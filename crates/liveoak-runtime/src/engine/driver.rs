@@ -125,6 +125,8 @@ impl TreeInner {
 
     /// Gives the machine one input and performs the effects that follow, with at most `group_steps` steps of the stop of
     /// dynamic groups. Every input passes through here; only new children are added by [`with_state`](Self::with_state).
+    // Inlined, so that the exit of an attempt is not copied once more.
+    #[inline(always)]
     fn input(
         self: &Arc<Self>,
         mut state: MutexGuard<'_, State>,
