@@ -108,8 +108,8 @@ impl Control {
 
 /// A child that the test controls. Without instructions it is ready at once, runs, and stops when asked.
 ///
-/// Instructions wait for the next attempt if none is live. Two live attempts at once fail the test when its [`Universe`] is
-/// checked. Without a universe, check [`overlapped`](Self::overlapped).
+/// Instructions wait for the next attempt if none is live. Two live attempts at once fail the test when its [`Universe`]
+/// is checked. Without a universe, check [`overlapped`](Self::overlapped).
 #[derive(Clone)]
 pub struct Puppet {
     control: Arc<Control>,
