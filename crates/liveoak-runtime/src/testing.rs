@@ -72,7 +72,7 @@ enum Instruction {
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct PuppetState {
     instructions: VecDeque<Instruction>,
     /// The number of live attempts. More than one fails the test.
     live: usize,
@@ -88,7 +88,7 @@ struct State {
 /// What a puppet and its attempts share.
 struct Control {
     name: String,
-    state: Mutex<State>,
+    state: Mutex<PuppetState>,
     /// Wakes the puppet, and the tests that wait for it.
     changed_notify: Notify,
     /// The same for threads.
@@ -96,7 +96,7 @@ struct Control {
 }
 
 impl Control {
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, PuppetState> {
         lock(&self.state)
     }
 
@@ -108,8 +108,8 @@ impl Control {
 
 /// A child that the test controls. Without instructions it is ready at once, runs, and stops when asked.
 ///
-/// Instructions wait for the next attempt if none is live. Two live attempts at once fail the test when its [`Universe`] is
-/// checked. Without a universe, check [`overlapped`](Self::overlapped).
+/// Instructions wait for the next attempt if none is live. Two live attempts at once fail the test when its [`Universe`]
+/// is checked. Without a universe, check [`overlapped`](Self::overlapped).
 #[derive(Clone)]
 pub struct Puppet {
     control: Arc<Control>,
@@ -150,7 +150,7 @@ impl Puppet {
     /// Makes a puppet called `name`.
     #[must_use]
     pub fn new(name: impl Into<String>) -> Self {
-        let state = Mutex::new(State { ready_by_itself: true, ..State::default() });
+        let state = Mutex::new(PuppetState { ready_by_itself: true, ..PuppetState::default() });
         let control = Control {
             name: name.into(),
             state,
@@ -280,7 +280,7 @@ impl Puppet {
         self.until(|state| state.live == 0).await;
     }
 
-    async fn until(&self, looked_for: impl Fn(&State) -> bool) {
+    async fn until(&self, looked_for: impl Fn(&PuppetState) -> bool) {
         loop {
             let changed = self.control.changed_notify.notified();
             if looked_for(&self.control.state()) {

@@ -67,12 +67,13 @@
 //!
 //! # When a child is restarted, and when it is given up
 //!
-//! A child is [permanent, transient or temporary](Restart). Its supervisor restarts [the child alone, all its children, or
-//! the child and those started after it](Strategy). Before a restart there is a delay that doubles each time ([`Backoff`]).
+//! A child is [permanent, transient or temporary](Restart). Its supervisor restarts [the child alone, all its children,
+//! or the child and those started after it](Strategy). Before a restart there is a delay that doubles each time
+//! ([`Backoff`]).
 //!
-//! A [`Limit`] says how many restarts are allowed within a period. When a child exceeds its limit, its supervisor stops all
-//! its children and fails, so that the supervisor above can restart the larger part. With [`GiveUp`] the child alone is put
-//! into quarantine instead: it stays idle, and every view of the tree shows it.
+//! A [`Limit`] says how many restarts are allowed within a period. When a child exceeds its limit, its supervisor stops
+//! all its children and fails, so that the supervisor above can restart the larger part. With [`GiveUp`] the child alone
+//! is put into quarantine instead: it stays idle, and every view of the tree shows it.
 //!
 //! How to choose a limit: with *n* restarts in a period *p*, a child is given up when it fails for the (*n* + 1)th time
 //! within *p*. With the default backoff (the delay is random, up to 100 ms, 200 ms, 400 ms … 30 s) a child that fails at

@@ -1,7 +1,7 @@
 //! From builders to what the engine needs: declarations for the machine, and a body for each child.
 //!
-//! The machine returns the ids of the new children in pre-order (a supervisor before its children). Bodies are collected in
-//! the same order, so each finds its child by position.
+//! The machine returns the ids of the new children in pre-order (a supervisor before its children). Bodies are collected
+//! in the same order, so each finds its child by position.
 
 use crate::api::child::{Child, ChildKind, GroupAddress};
 use crate::attempt::dedicated_runtime::DedicatedRuntime;
@@ -68,8 +68,8 @@ fn declare(
     ChildDeclaration { name, spec: child.spec, form }
 }
 
-/// Stores the bodies of new children, by the ids that the machine returned. Returns the bodies of children that the machine
-/// has already removed again; the caller drops them outside the lock.
+/// Stores the bodies of new children, by the ids that the machine returned. Returns the bodies of children that the
+/// machine has already removed again; the caller drops them outside the lock.
 pub(crate) fn install(
     state: &mut State,
     tree: &Arc<TreeInner>,

@@ -61,16 +61,16 @@ impl Child {
         Self { name: name.into(), spec: ChildSpec::default(), kind, service_stop_within: None }
     }
 
-    /// Makes a child of an async closure. Each attempt calls the closure anew. It may return `()`, a `Result` with any error, or an
-    /// [`Exit`](crate::Exit).
+    /// Makes a child of an async closure. Each attempt calls the closure anew. It may return `()`, a `Result` with any
+    /// error, or an [`Exit`](crate::Exit).
     ///
     /// When the child is asked to stop, [`Ctx::stopping`] completes. When its time to stop is over, or a heartbeat is
     /// missed, the future is dropped at an await point.
     ///
     /// Code that never reaches an await point cannot be ended. It is abandoned and reported, and still occupies a thread
-    /// of the runtime. On a runtime with several threads the tree keeps its deadlines all the same; a runtime with a single
-    /// thread stands still. Use [`thread`](Self::thread) for blocking code, and a
-    /// [`DedicatedRuntime`](crate::DedicatedRuntime) for code that computes for long.
+    /// of the runtime. On a runtime with several threads the tree keeps its deadlines all the same; a runtime with a
+    /// single thread stands still. Use [`thread`](Self::thread) for blocking code, and a [`DedicatedRuntime`] for code
+    /// that computes for long.
     pub fn task<F, Fut>(name: impl Into<String>, body: F) -> Self
     where
         F: Fn(Ctx) -> Fut + Send + Sync + 'static,
@@ -79,8 +79,8 @@ impl Child {
         Self::leaf(name, TaskBody { factory: body, handles_kill: false })
     }
 
-    /// Makes a child of an async closure that handles its own kill, because it controls something outside of this program
-    /// and must not just be dropped.
+    /// Makes a child of an async closure that handles its own kill, because it controls something outside of this
+    /// program and must not just be dropped.
     ///
     /// On a kill [`Ctx::killed`] completes, and the closure has [`KILL_WAIT`](crate::KILL_WAIT) to end. After that it is
     /// dropped and abandoned.
@@ -142,8 +142,8 @@ impl Child {
         self
     }
 
-    /// Requires a [`Ctx::heartbeat`] at least once in `period` while the child is ready. A child without one is stuck: it is
-    /// killed, which counts as a failure. This happens at most a quarter of the period (or a millisecond) late.
+    /// Requires a [`Ctx::heartbeat`] at least once in `period` while the child is ready. A child without one is stuck:
+    /// it is killed, which counts as a failure. This happens at most a quarter of the period (or a millisecond) late.
     #[must_use]
     pub const fn heartbeat(mut self, period: Duration) -> Self {
         self.spec.heartbeat = Some(period);

@@ -75,9 +75,9 @@ impl Ctx {
 
     /// Reports that the work of this attempt has ended with `exit`, while its cleanup still runs.
     ///
-    /// For children that [handle their own kill](crate::Child::task_with_kill). From now on the child counts as stopping,
-    /// and its cleanup may take as long as its stop; after that [`killed`](Self::killed) completes. `exit` decides about the
-    /// restart, whatever the body returns.
+    /// For children that [handle their own kill](crate::Child::task_with_kill). From now on the child counts as
+    /// stopping, and its cleanup may take as long as its stop; after that [`killed`](Self::killed) completes. `exit`
+    /// decides about the restart, whatever the body returns.
     pub fn report_exit(&self, exit: Exit) {
         self.cell.tree.body_ended(&self.cell, exit);
     }
@@ -133,8 +133,8 @@ impl Ctx {
         self.unless_stopping(tokio::time::sleep(duration)).await.is_some()
     }
 
-    /// Runs `future` until it is done, or until the child is asked to stop; then it is dropped, and the result is `None`.
-    /// Wrap futures that may wait for long, so that the child stops when asked.
+    /// Runs `future` until it is done, or until the child is asked to stop; then it is dropped, and the result is
+    /// `None`. Wrap futures that may wait for long, so that the child stops when asked.
     ///
     /// # Cancel safety
     /// As safe as `future` is.

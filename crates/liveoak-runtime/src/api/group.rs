@@ -146,7 +146,8 @@ impl<A: Send + 'static> Group<A> {
         self
     }
 
-    /// Sets the restart limit of each member alone. Default: ten restarts in a minute, unless the group has an intensity.
+    /// Sets the restart limit of each member alone. Default: ten restarts in a minute, unless the group has an
+    /// intensity.
     #[must_use]
     pub fn limit(mut self, limit: Limit) -> Self {
         self.spec.template.limit = Some(limit);

@@ -9,8 +9,8 @@ use liveoak_core::{ChildId, Exit};
 use std::future::Future;
 use std::sync::Mutex;
 
-/// Adds `future` as a temporary child called `name` to the supervisor of the calling child. It is supervised, visible and
-/// stopped with that supervisor.
+/// Adds `future` as a temporary child called `name` to the supervisor of the calling child. It is supervised, visible
+/// and stopped with that supervisor.
 ///
 /// If the name is taken, a dot and a number are appended. For tasks that should not outlive the calling *attempt*, use
 /// [`Ctx::spawn`](crate::Ctx::spawn); for many similar tasks, a [`Group`](crate::Group).

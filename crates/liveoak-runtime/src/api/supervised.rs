@@ -35,8 +35,8 @@ macro_rules! supervised {
                 self
             }
 
-            /// Sets the restart limit of this child alone. Default: ten restarts in a minute, unless the supervisor has an
-            /// intensity.
+            /// Sets the restart limit of this child alone. Default: ten restarts in a minute, unless the supervisor has
+            /// an intensity.
             #[must_use]
             pub fn limit(mut self, limit: $crate::Limit) -> Self {
                 self.$spec.limit = Some(limit);
@@ -51,8 +51,8 @@ macro_rules! supervised {
                 self
             }
 
-            /// Starts this child only when the sibling `child` is ready, wherever that sibling is declared. An impossible
-            /// name is an error when the tree starts.
+            /// Starts this child only when the sibling `child` is ready, wherever that sibling is declared. An
+            /// impossible name is an error when the tree starts.
             #[must_use]
             pub fn after(self, child: &str) -> Self {
                 self.after_when(child, $crate::Condition::Ready)
@@ -70,9 +70,9 @@ macro_rules! supervised {
             ///   children. A command to start this child is refused at once.
             /// - **Ended for good without success:** not at all. The start fails at once.
             ///
-            /// A start that failed so is a failed start like any other. During the first start the supervisor fails; after
-            /// a command, the command returns the error. Otherwise the failure counts against the limit, and the child is
-            /// started again after a backoff of at least a second, unless it is temporary.
+            /// A start that failed so is a failed start like any other. During the first start the supervisor fails;
+            /// after a command, the command returns the error. Otherwise the failure counts against the limit, and the
+            /// child is started again after a backoff of at least a second, unless it is temporary.
             #[must_use]
             pub fn after_when(mut self, child: &str, condition: $crate::Condition) -> Self {
                 self.$spec.after.extend($crate::internal::edge(child, condition));

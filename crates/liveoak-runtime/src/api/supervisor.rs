@@ -99,9 +99,9 @@ impl Supervisor {
         self
     }
 
-    /// Sets the budget for stopping everything below the supervisor. In the first half the children are asked in order; at
-    /// nine tenths all that still run are killed. Default: 30 s for a tree, none for a nested supervisor (its children have
-    /// deadlines).
+    /// Sets the budget for stopping everything below the supervisor. In the first half the children are asked in order;
+    /// at nine tenths all that still run are killed. Default: 30 s for a tree, none for a nested supervisor (its
+    /// children have deadlines).
     #[must_use]
     pub const fn stop_within(mut self, budget: Duration) -> Self {
         self.stop_within = Some(budget);
@@ -125,8 +125,8 @@ impl Supervisor {
     /// Starts the tree. Returns when every declared child is ready.
     ///
     /// # Errors
-    /// When specs are wrong (all errors at once, nothing was started), or a child fails its first start (the children that
-    /// were started have been stopped then).
+    /// When specs are wrong (all errors at once, nothing was started), or a child fails its first start (the children
+    /// that were started have been stopped then).
     ///
     /// # Cancel safety
     /// When this future is dropped, the children that were started are killed.
@@ -138,9 +138,9 @@ impl Supervisor {
         }
     }
 
-    /// Starts the tree and runs it until it ends, or until SIGINT or SIGTERM: the first signal stops it gracefully, a second
-    /// one kills it. Takes over the whole program: it listens for those signals and captures panics
-    /// ([`capture_panics`](crate::capture_panics)).
+    /// Starts the tree and runs it until it ends, or until SIGINT or SIGTERM: the first signal stops it gracefully, a
+    /// second one kills it. Takes over the whole program: it listens for those signals and captures panics
+    /// ([`capture_panics`]).
     ///
     /// # Errors
     /// When the tree did not start, failed, or a child had to be forced to stop.

@@ -1,10 +1,10 @@
 //! Async closures as children.
 //!
-//! One future per attempt: its first poll calls the factory, the next ones poll the body, and the last one reports the end.
-//! Panics of the factory, the body and the body's destructor are caught here.
+//! One future per attempt: its first poll calls the factory, the next ones poll the body, and the last one reports the
+//! end. Panics of the factory, the body and the body's destructor are caught here.
 //!
-//! On a kill the future drops the body itself. If the future is dropped instead, its runtime is shutting down; that ends the
-//! attempt too.
+//! On a kill the future drops the body itself. If the future is dropped instead, its runtime is shutting down; that ends
+//! the attempt too.
 
 use crate::api::ctx::{Ctx, current, with_current};
 use crate::attempt::body::{Body, IntoExit};
@@ -94,7 +94,8 @@ pin_project! {
 }
 
 impl<F: Factory> AttemptFuture<F> {
-    /// Drops the body, then reports `exit`. A panic of the body's destructor replaces an exit that was no failure, or a kill.
+    /// Drops the body, then reports `exit`. A panic of the body's destructor replaces an exit that was no failure, or a
+    /// kill.
     fn end(self: Pin<&mut Self>, cell: Arc<LiveAttempt>, exit: Exit) {
         let mut state = self.project().state;
         let drop_body = || catch(Some("destructor"), || state.as_mut().set(BodyState::Ended));

@@ -138,8 +138,8 @@ impl TreeHandle {
         self.inner.watch().1
     }
 
-    /// Returns the whole tree as it is now, and the events that follow. The snapshot and the events together always describe
-    /// the tree completely.
+    /// Returns the whole tree as it is now, and the events that follow. The snapshot and the events together always
+    /// describe the tree completely.
     #[must_use]
     pub fn watch(&self) -> (Snapshot, Events) {
         self.inner.watch()
@@ -157,8 +157,8 @@ impl TreeHandle {
         self.inner.clock.now()
     }
 
-    /// Adds a child to the supervisor at `parent`, after its other children, and starts it when its turn comes. Returns when
-    /// the child is ready. An added child is removed when its supervisor restarts.
+    /// Adds a child to the supervisor at `parent`, after its other children, and starts it when its turn comes. Returns
+    /// when the child is ready. An added child is removed when its supervisor restarts.
     ///
     /// # Errors
     /// When there is no such supervisor, it is full, the name is taken, the spec is wrong, or the first start fails; the
@@ -178,8 +178,8 @@ impl TreeHandle {
         answer.wait().await
     }
 
-    /// Starts an idle child, and forgets its earlier restarts. Returns when the child is ready. If the start fails, the child
-    /// stays idle.
+    /// Starts an idle child, and forgets its earlier restarts. Returns when the child is ready. If the start fails, the
+    /// child stays idle.
     ///
     /// # Errors
     /// When there is no such child, it is not idle, its supervisor is down, or the attempt fails.
@@ -190,7 +190,8 @@ impl TreeHandle {
         self.inner.command(&path.into(), Command::Start).await
     }
 
-    /// Stops a child. It stays idle until it is started by a command. Returns how the child was stopped, when it has ended.
+    /// Stops a child. It stays idle until it is started by a command. Returns how the child was stopped, when it has
+    /// ended.
     ///
     /// # Errors
     /// When there is no such child.
@@ -259,8 +260,8 @@ impl TreeInner {
         })
     }
 
-    /// Adds a spawned child: temporary, below the nearest supervisor above `caller` that is no group. If its name is taken, a
-    /// number is appended.
+    /// Adds a spawned child: temporary, below the nearest supervisor above `caller` that is no group. If its name is
+    /// taken, a number is appended.
     pub(crate) fn add_spawned(self: &Arc<Self>, caller: ChildId, child: Child) -> Result<ChildId, Refusal> {
         let (parent, path) = self.nearest_supervisor(caller).ok_or(Refusal::NotASupervisor)?;
         let assembled = assemble(child.restart(Restart::Temporary), Some(&path));

@@ -1,7 +1,7 @@
 //! What one attempt and its tree share: one small allocation per attempt.
 //!
-//! The tree gives orders here, the attempt reports its end here. The cell reports to its [`Owner`] and knows nothing else
-//! of the tree.
+//! The tree gives orders here, the attempt reports its end here. The cell reports to its [`Owner`] and knows nothing
+//! else of the tree.
 
 use crate::attempt::orders::Orders;
 use crate::attempt::subtasks::{Abort, End, Subtasks};
@@ -14,8 +14,8 @@ pub(crate) trait Owner: Clone + Send + Sync + Sized + 'static {
     /// The attempt has ended. Called once per attempt.
     fn attempt_ended(&self, cell: &Arc<AttemptCell<Self>>, exit: Exit);
 
-    /// The body has ended with `exit`, or is about to, but the attempt has not. The owner must no longer count the child as
-    /// running: a subtask that does not yield must not make a dead body look alive.
+    /// The body has ended with `exit`, or is about to, but the attempt has not. The owner must no longer count the child
+    /// as running: a subtask that does not yield must not make a dead body look alive.
     fn body_ended(&self, cell: &Arc<AttemptCell<Self>>, exit: Exit);
 
     /// Returns the path of a child, if it is still part of the tree.
@@ -24,8 +24,8 @@ pub(crate) trait Owner: Clone + Send + Sync + Sized + 'static {
 
 /// One attempt of one child of the tree `T`.
 ///
-/// Its allocation is as large as the gap that glibc leaves before the aligned allocation of a Tokio task (112 bytes). The
-/// allocator fills that gap at once, which saves a tenth of a start and costs no memory. A test holds the size.
+/// Its allocation is as large as the gap that glibc leaves before the aligned allocation of a Tokio task (112 bytes).
+/// The allocator fills that gap at once, which saves a tenth of a start and costs no memory. A test holds the size.
 pub(crate) struct AttemptCell<T> {
     pub(crate) tree: T,
     pub(crate) id: ChildId,

@@ -14,7 +14,8 @@ use std::io;
 use std::sync::{Arc, Mutex, OnceLock};
 use tokio::runtime::{Builder, Handle, Runtime};
 
-/// Settings of the Tokio runtime that a [`Supervisor`](crate::Supervisor) or [`Group`](crate::Group) has for its children.
+/// Settings of the Tokio runtime that a [`Supervisor`](crate::Supervisor) or [`Group`](crate::Group) has for its
+/// children.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DedicatedRuntime {
     threads: usize,
@@ -22,8 +23,8 @@ pub struct DedicatedRuntime {
 }
 
 impl DedicatedRuntime {
-    /// Describes a runtime with `threads` worker threads, at least one. The threads are called `name`, of which the system
-    /// shows 15 bytes.
+    /// Describes a runtime with `threads` worker threads, at least one. The threads are called `name`, of which the
+    /// system shows 15 bytes.
     #[must_use]
     pub fn new(name: impl Into<String>, threads: usize) -> Self {
         Self { threads: threads.max(1), name: name.into() }
@@ -35,8 +36,8 @@ impl DedicatedRuntime {
         self.threads
     }
 
-    /// Creates the runtime on a thread that keeps it until the cell is asked to stop. `opened` gets its handle. `tree` is
-    /// the runtime of the tree.
+    /// Creates the runtime on a thread that keeps it until the cell is asked to stop. `opened` gets its handle. `tree`
+    /// is the runtime of the tree.
     pub(crate) fn open<T: Owner>(
         self,
         cell: Arc<AttemptCell<T>>,
@@ -83,8 +84,8 @@ impl DedicatedRuntime {
 
 /// Checks that the system grants `count` threads now: starts them side by side, and lets them end again.
 ///
-/// The check comes first because Tokio panics when it is refused a thread while it creates a runtime, and leaks what it had
-/// created by then.
+/// The check comes first because Tokio panics when it is refused a thread while it creates a runtime, and leaks what it
+/// had created by then.
 fn try_threads(count: usize) -> io::Result<()> {
     let gate = Mutex::new(());
     std::thread::scope(|scope| {
@@ -174,7 +175,8 @@ mod tests {
             _ => {
                 // A thread sets its own name when it starts: before that, the count would miss it.
                 there.store(comes_to_be(1, NAME), Ordering::Relaxed);
-                // The standard library panics at such a name, at the point where Tokio panics if the system refuses a thread.
+                // The standard library panics at such a name, at the point where Tokio panics if the system refuses a
+                // thread.
                 "\0".to_owned()
             }
         };

@@ -1,12 +1,12 @@
-//! What an attempt is told, as one-shot flags that tasks can wait for: to stop, to end at once, to drop its body.
+//! The orders to an attempt (stop, end at once, drop the body), as one-shot flags that tasks can wait for.
 //!
-//! *Latched.* A flag that is set stays set. Code that looks later still sees the order, and an order that arrives before
-//! the attempt has started holds for it, too.
+//! *Latched.* A flag stays set. Code that checks later still sees the order, and an order that arrives before the
+//! attempt has started holds for it too.
 //!
 //! *Waiting.* A new order wakes the attempt's own task, whatever that task is waiting for, because the task itself drops
 //! its body on a kill. Futures polled by that task therefore need no registration. Other waiters (a subtask, another
-//! thread, a future that wakes its task in a way of its own) share a [`Notify`], created on first use. Their wakers are the
-//! user's, so a [`WakerGuard`] stands around each.
+//! thread, a future that wakes its task in a way of its own) share a [`Notify`], created on first use. Their wakers are
+//! the user's, so a [`WakerGuard`] stands around each.
 //!
 //! *No lost wake-up.* Orders and waiters change under one lock. A waiter registers under the lock and checks the flag
 //! again after that, so an order is either seen by the check or wakes the waiter.
@@ -56,7 +56,7 @@ struct Waiters {
     others: Option<Arc<Notify>>,
 }
 
-/// What the attempt has left when its body has ended.
+/// What is left of the attempt when its body has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BodyEnd {
     /// Nothing: the attempt has ended.
@@ -189,7 +189,7 @@ impl Orders {
         end
     }
 
-    /// Tells code that still holds a context of the attempt to stop: the body and all subtasks have ended.
+    /// Records the end of the body and all subtasks. Code that still holds a context of the attempt is told to stop.
     pub(crate) fn attempt_ended(&self) {
         self.set(STOPPING);
     }

@@ -1,8 +1,8 @@
 //! Panics as values: the one place where this crate catches a panic of user code and describes it.
 //!
 //! `catch_unwind` returns the message only. Location and backtrace are visible to the panic hook, and a library does not
-//! install a hook unasked. The user asks for it by [`capture_panics`]; [`Supervisor::run`](crate::Supervisor::run), which
-//! takes over the whole program, does so too.
+//! install a hook unasked. The user asks for it by [`capture_panics`]; [`Supervisor::run`](crate::Supervisor::run),
+//! which takes over the whole program, does so too.
 
 use crate::util::waker_guard::drop_payload;
 use liveoak_core::Panic;
@@ -25,7 +25,8 @@ thread_local! {
     static SEEN: RefCell<Option<Seen>> = const { RefCell::new(None) };
 }
 
-/// Makes exits keep the location of a panic from now on and, if backtraces are enabled (`RUST_BACKTRACE`), its backtrace.
+/// Makes exits keep the location of a panic from now on and, if backtraces are enabled (`RUST_BACKTRACE`), its
+/// backtrace.
 ///
 /// Adds a panic hook in front of the present one, which still runs. A second call changes nothing.
 pub fn capture_panics() {

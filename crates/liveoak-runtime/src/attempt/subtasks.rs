@@ -1,7 +1,7 @@
 //! The subtasks of an attempt, and the moment when the attempt has ended.
 //!
-//! An attempt ends when its body *and* all its subtasks have ended. The call that completes this returns [`End::Attempt`],
-//! exactly once. When the body ends, the subtasks that are left are aborted.
+//! An attempt ends when its body *and* all its subtasks have ended. The call that completes this returns
+//! [`End::Attempt`], exactly once. When the body ends, the subtasks that are left are aborted.
 //!
 //! A subtask is admitted before it is spawned, so that the end of the attempt waits for it. Its abort handle is stored
 //! after that; if the body has ended in between, the subtask is aborted at once.
@@ -84,9 +84,8 @@ impl<H: Abort + Clone, E: Clone, P: Clone> Subtasks<H, E, P> {
     /// Stores the handle of an admitted subtask. If the body has ended meanwhile, aborts the subtask.
     pub(crate) fn store_handle(&self, orders: &Orders, number: u64, handle: H) {
         let mut record = lock(&self.0);
-        let place = record.as_mut().and_then(|record| record.live.get_mut(&number));
-        if let Some(place) = place {
-            *place = Some(handle.clone());
+        if let Some(stored) = record.as_mut().and_then(|record| record.live.get_mut(&number)) {
+            *stored = Some(handle.clone());
         }
         let abort = !orders.admits_subtasks();
         drop(record);

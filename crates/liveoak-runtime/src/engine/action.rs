@@ -1,8 +1,8 @@
 //! Turns the effects of the machine into actions, in batches. The only file that does.
 //!
-//! An effect is taken from the machine under the lock and becomes an [`Action`], which holds all that is needed to perform
-//! it outside the lock. Two kinds of effect are done here at once, because they run no user code: an event is queued, and
-//! a heartbeat check is answered.
+//! An effect is taken from the machine under the lock and becomes an [`Action`], which holds all that is needed to
+//! perform it outside the lock. Two kinds of effect are done here at once, because they run no user code: an event is
+//! queued, and a heartbeat check is answered.
 
 use crate::attempt::body::Body;
 use crate::attempt::cell::{AttemptCell, Owner};
@@ -51,8 +51,8 @@ pub(crate) struct Batch<T> {
     /// The first action. Most inputs have one effect or none, which then needs no allocation.
     first: Option<Action<T>>,
     more: Vec<Action<T>>,
-    /// How many steps of the stop of dynamic groups this turn may still take. Each step is as many effects as the group has
-    /// members.
+    /// How many steps of the stop of dynamic groups this turn may still take. Each step is as many effects as the group
+    /// has members.
     group_steps: usize,
     /// The number of effects taken in this turn.
     taken: usize,
@@ -65,7 +65,8 @@ impl<T: Owner> Batch<T> {
         Self { first: None, more: Vec::new(), group_steps, taken: 0, drained: false }
     }
 
-    /// Takes the next effects from the machine.
+    /// Takes the next effects from the machine. Inlined: it runs for every input.
+    #[inline(always)]
     pub(crate) fn take(&mut self, state: &mut TreeState<T>, tree: &T, events: &Broadcast) {
         let first = self.next_effect(state);
         let second = if first.is_some() { self.next_effect(state) } else { None };
@@ -108,8 +109,8 @@ impl<T: Owner> Batch<T> {
 }
 
 impl<T: Owner> TreeState<T> {
-    /// Reads every cell that the effects are about. The cells lie scattered in memory. Plain reads of them are fetched in
-    /// parallel; the reference counting that follows would fetch them one after another.
+    /// Reads every cell that the effects are about. The cells lie scattered in memory. Plain reads of them are fetched
+    /// in parallel; the reference counting that follows would fetch them one after another.
     fn prefetch(&self, effects: &[Effect]) {
         let attempts = effects.iter().map(|effect| match effect {
             Effect::Ask { id, .. } | Effect::Kill { id, .. } => {

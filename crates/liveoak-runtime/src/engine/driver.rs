@@ -1,21 +1,21 @@
 //! One running tree: the machine behind one short lock, and the performing of its effects.
 //!
-//! Any thread gives the machine its inputs directly: the thread of an attempt that has ended, or of a caller with a command.
-//! The same thread then performs the effects, so a child that ends is restarted without a hop to another task.
+//! Inputs come from many threads: a worker whose task has ended, a caller with a command. Each thread gives its input to
+//! the machine directly and performs the effects, so a child that ends is restarted without a hop to another task.
 //!
-//! 1. The machine and the [state](TreeState) around it are used under the lock only. User code never runs under the lock,
-//!    not even a destructor.
+//! 1. The machine and the [state](TreeState) around it are used under the lock only. User code never runs under the
+//!    lock, not even a destructor.
 //! 2. Effects are taken under the lock and performed outside it, by the thread that finds them. They need no order among
 //!    each other: orders to an attempt are latched, so they also hold for an attempt that starts a moment later, and an
 //!    attempt starts only after the end of the previous one was reported. Only events are delivered in order
 //!    ([`Broadcast`]).
-//! 3. A thread performs a limited number of effects per turn ([`Batch::ends_turn`]); the timer task performs the rest and
-//!    yields in between. An input that arrives while its thread performs an effect of the same tree is handled by the
-//!    outer loop, not deeper on the stack ([`CURRENT_TREE`]).
-//! 4. The timer task sleeps until the earliest deadline. A thread that adds an earlier one wakes it. If the timer task is
-//!    late, the [`Watchdog`] does its work.
-//! 5. A slot may have a new child before the driver was told to forget the old one, so each entry carries the serial of its
-//!    child.
+//! 3. A thread performs a limited number of effects per turn ([`Batch::ends_turn`]); the timer task performs the rest
+//!    and yields in between. An input that arrives while its thread performs an effect of the same tree is handled by
+//!    the outer loop, not deeper on the stack ([`CURRENT_TREE`]).
+//! 4. The timer task sleeps until the earliest deadline. A thread that adds an earlier one wakes it. If the timer task
+//!    is late, the [`Watchdog`] does its work.
+//! 5. A slot may have a new child before the driver was told to forget the old one, so each entry carries the serial of
+//!    its child.
 //! 6. A panic of user code on the way (a waker, a destructor, a log subscriber) ends at most its own effect: no other
 //!    effect, message or waiter is lost. The panic is caught; the panic hook has already reported it.
 
@@ -36,8 +36,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, TryLockError};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
-/// How many steps of the stop of a dynamic group are performed per turn, by the timer task and by the thread that stops the
-/// group. Enough to keep all threads busy with the members that were asked.
+/// How many steps of the stop of a dynamic group are performed per turn, by the timer task and by the thread that stops
+/// the group. Enough to keep all threads busy with the members that were asked.
 const GROUP_STEPS_PER_TURN: usize = 2048;
 
 /// How often a thread tries to take the lock before it sleeps on it.
@@ -124,7 +124,9 @@ impl TreeInner {
     }
 
     /// Gives the machine one input and performs the effects that follow, with at most `group_steps` steps of the stop of
-    /// dynamic groups. Every input takes this way.
+    /// dynamic groups. Every input passes through here; only new children are added by [`with_state`](Self::with_state).
+    // Inlined, so that the exit of an attempt is not copied once more.
+    #[inline(always)]
     fn input(
         self: &Arc<Self>,
         mut state: MutexGuard<'_, State>,
@@ -138,7 +140,7 @@ impl TreeInner {
         self.perform_effects(state, group_steps);
     }
 
-    /// Gives the machine one input from outside of an attempt's end, and performs the effects.
+    /// Gives the machine one input that carries no error of the user, and performs the effects that follow.
     pub(crate) fn feed(self: &Arc<Self>, now: Time, input: Input) {
         self.input(self.state(), now, input, GROUP_STEPS_PER_TURN);
     }
@@ -248,8 +250,8 @@ impl TreeInner {
         self.watchdog.end();
     }
 
-    /// Performs pending effects. If this thread is already doing so for this tree, returns at once and leaves them to the
-    /// outer loop.
+    /// Performs pending effects. If this thread is already doing so for this tree, returns at once and leaves them to
+    /// the outer loop.
     fn perform_effects<'a>(self: &'a Arc<Self>, state: MutexGuard<'a, State>, group_steps: usize) {
         let me = Arc::as_ptr(self).addr();
         if CURRENT_TREE.get().0 == me {
@@ -275,7 +277,8 @@ impl TreeInner {
             self.wake_timer_task(wakeup);
             // Events first: a task that a milestone wakes finds the events before it.
             self.events.flush();
-            // Actions may run user code, down to wakers and destructors. After a panic, the loop goes on with the next one.
+            // Actions may run user code, down to wakers and destructors. After a panic, the loop goes on with the next
+            // one.
             let mut actions = batch.actions();
             while catch(None, || actions.by_ref().for_each(|action| self.perform(action))).is_err() {}
             drop(actions);

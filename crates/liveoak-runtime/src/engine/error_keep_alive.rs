@@ -1,8 +1,8 @@
 //! Keeps the errors of exits alive, so that none is dropped under the tree's lock.
 //!
-//! The machine remembers exits and forgets them under the lock. The destructor of an error is user code, which must not run
-//! there. So each error is also held here. Once the machine has forgotten it, this is the last reference, and it is dropped
-//! outside the lock.
+//! The machine remembers exits and forgets them under the lock. The destructor of an error is user code, which must not
+//! run there. So each error is also held here. Once the machine has forgotten it, this is the last reference, and it is
+//! dropped outside the lock.
 
 use crate::engine::ended::drop_catching_panics;
 use liveoak_core::{Exit, Failure};

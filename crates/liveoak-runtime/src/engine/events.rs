@@ -1,8 +1,8 @@
 //! The event stream, for subscribers and for `tracing`.
 //!
-//! The machine's events are queued under the tree's lock in their order, and delivered outside it by one thread at a time,
-//! because readers and log subscribers are user code that may call back into the tree. A slow reader loses events and is
-//! told how many; it never slows the tree down.
+//! The machine's events are queued under the tree's lock in their order, and delivered outside it by one thread at a
+//! time, because readers and log subscribers are user code that may call back into the tree. A slow reader loses events
+//! and is told how many; it never slows the tree down.
 
 use crate::attempt::panic::catch;
 use crate::engine::ended::drop_catching_panics;
@@ -69,8 +69,8 @@ impl Broadcast {
         }
     }
 
-    /// Returns the least severity that a subscriber or the log wants now. Returns `None` if neither exists: then an event
-    /// costs nothing.
+    /// Returns the least severity that a subscriber or the log wants now. Returns `None` if neither exists: then an
+    /// event costs nothing.
     pub(crate) fn interest(&self) -> Option<Severity> {
         if self.open_sender().is_some_and(|sender| sender.receiver_count() > 0) {
             return Some(Severity::Debug);
@@ -124,8 +124,8 @@ pub struct Events {
 pub enum EventOrLost {
     /// The next event.
     Event(Event),
-    /// The reader was too slow and has lost this many events. A new [`watch`](crate::TreeHandle::watch) returns a snapshot
-    /// that includes them.
+    /// The reader was too slow and has lost this many events. A new [`watch`](crate::TreeHandle::watch) returns a
+    /// snapshot that includes them.
     Lost(u64),
 }
 

@@ -48,8 +48,8 @@ impl<T> Outbox<T> {
         self.pending.store(true, Ordering::Release);
     }
 
-    /// Delivers the queued messages one by one, unless another thread does. Returns `true` if the outbox is closed and this
-    /// call has delivered its last message.
+    /// Delivers the queued messages one by one, unless another thread does. Returns `true` if the outbox is closed and
+    /// this call has delivered its last message.
     pub(crate) fn flush(&self, mut deliver: impl FnMut(T)) -> bool {
         if !self.pending.load(Ordering::Acquire) {
             return false;

@@ -133,8 +133,8 @@ impl<T: Owner> TreeState<T> {
         self.set_entry(id, ChildEntry::Supervisor { serial: id.serial, dedicated: runtime.map(own) });
     }
 
-    /// Stores the handle of a dedicated runtime. If the attempt `cell` was abandoned while it created the runtime, the next
-    /// attempt must not use it: the handle is ignored.
+    /// Stores the handle of a dedicated runtime. If the attempt `cell` was abandoned while it created the runtime, the
+    /// next attempt must not use it: the handle is ignored.
     pub(crate) fn runtime_opened(&mut self, cell: &Arc<AttemptCell<T>>, handle: Handle) {
         if let Some(ChildEntry::Supervisor { dedicated: Some(own), .. }) = self.children.get_mut(cell.id.slot)
             && own.cell.as_ref().is_some_and(|current| Arc::ptr_eq(current, cell))
@@ -182,7 +182,8 @@ impl<T: Owner> TreeState<T> {
         self.children.get(id.slot).and_then(ChildEntry::cell)
     }
 
-    /// Returns the cell of a live attempt. Returns `None` for an attempt that has ended, so that a late effect changes nothing.
+    /// Returns the cell of a live attempt. Returns `None` for an attempt that has ended, so that a late effect changes
+    /// nothing.
     pub(crate) fn live_cell(&self, id: ChildId, attempt: Attempt) -> Option<Arc<AttemptCell<T>>> {
         let cell = self.cell_in_slot(id)?;
         (cell.id == id && cell.attempt == attempt).then(|| Arc::clone(cell))

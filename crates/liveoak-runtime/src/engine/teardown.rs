@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 impl TreeInner {
-    /// Ends the tree at once, because its runtime is shutting down. Nothing can be waited for any more, so every attempt is
-    /// killed and abandoned, and nothing starts again. A second call does nothing.
+    /// Ends the tree at once, because its runtime is shutting down. Nothing can be waited for any more, so every attempt
+    /// is killed and abandoned, and nothing starts again. A second call does nothing.
     pub(crate) fn runtime_lost(self: &Arc<Self>) {
         let Some(live) = self.kill_for_good() else { return };
         let entry = |cell: &Arc<LiveAttempt>| StopEntry {
@@ -27,8 +27,8 @@ impl TreeInner {
         self.set_ended(Ended { exit: Exit::Killed, report });
     }
 
-    /// Drops what the user gave to the tree, although handles of the tree may live on. Callers that still wait for an answer
-    /// get [`Refusal::TreeEnded`](liveoak_core::Refusal::TreeEnded).
+    /// Drops what the user gave to the tree, although handles of the tree may live on. Callers that still wait for an
+    /// answer get [`Refusal::TreeEnded`](liveoak_core::Refusal::TreeEnded).
     pub(crate) fn drop_user_values(&self) {
         let values = self.state().take_user_values();
         self.events.close();

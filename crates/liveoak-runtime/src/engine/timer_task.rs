@@ -1,8 +1,8 @@
 //! The timer task: the Tokio task of a tree that keeps its deadlines.
 //!
 //! It sleeps until the earliest deadline. It also performs effects that other threads have left over (invariant 3 of
-//! [`driver`](crate::engine::driver)). A thread that adds work for it wakes it, and tells the watchdog when the work is due,
-//! because the timer task itself may be late: its worker thread may be blocked by code that does not yield.
+//! [`driver`](crate::engine::driver)). A thread that adds work for it wakes it, and tells the watchdog when the work is
+//! due, because the timer task itself may be late: its worker thread may be blocked by code that does not yield.
 
 use crate::engine::driver::TreeInner;
 use crate::engine::watchdog::{SLACK, Watched};
