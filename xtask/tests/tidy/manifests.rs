@@ -270,7 +270,7 @@ fn a_dependency_without_a_reason_is_found() {
 }
 
 #[test]
-fn a_dependency_that_nobody_uses_is_found() {
+fn a_dependency_without_a_user_is_found() {
     let (root, member) = (
         File::new("Cargo.toml", "[workspace.dependencies]\na = \"1\"\nb = \"1\""),
         File::new("a/Cargo.toml", "[dev-dependencies]\nb.workspace = true"),

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::OnceLock;
 
-/// Folders with a leading dot that belong to the project; all others are somebody's editor or tools.
+/// Folders with a leading dot that belong to the project; all others belong to an editor or a tool.
 const OWN_DOT_FOLDERS: [&str; 4] = [".cargo", ".ci", ".config", ".github"];
 
 /// A file: where it is and what is in it.

@@ -1,6 +1,6 @@
 //! What goes into the machine and what comes out of it: one closed set of inputs, one of effects.
 
-use super::reply::{Command, Outcome, Refusal};
+use super::request::{Command, Outcome, Refusal};
 use crate::{Attempt, ChildId, Event, Exit, Health, RequestId, StopReport};
 use std::sync::Arc;
 

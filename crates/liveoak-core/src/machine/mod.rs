@@ -16,31 +16,32 @@
 //!
 //! The files form layers. A method calls only methods of its own file and of files before it in this list:
 //!
-//! 1. `interface` - the inputs and the effects
-//! 2. `plan` - the plan of a stop: when it becomes more forceful
-//! 3. `state` - the state of one child, and its legal combinations
-//! 4. `arena` - where children are kept and found
-//! 5. `walk` - the walk over the members of a stopping group
-//! 6. `timers` - one deadline for each child and purpose
-//! 7. `outbox` - the effects and events for the driver
-//! 8. `health` - the health of a child
-//! 9. `dependency` - what an `after` edge says
-//! 10. `condition` - may a child start, what does it wait for, and which children does a restart take down
-//! 11. `snapshot` - the snapshot of the tree
-//! 12. `phase` - what changes along with a phase
-//! 13. `stop_log` - the report of a stop
-//! 14. `reply` - the commands and their replies
-//! 15. `start` - the start of one attempt
-//! 16. `stopped` - what follows when a child is down
-//! 17. `stop` - the orders to ask and to kill
-//! 18. `restart` - limits, backoff, restart set, giving up
-//! 19. `exit` - the end of an attempt, and what its exit decides
-//! 20. `stop_progress` - the next children to ask, abandoning, the end of a supervisor
-//! 21. `advance` - the next steps of each supervisor
-//! 22. `deadline` - what happens when a deadline has come
-//! 23. `add` - adding children and members
-//! 24. `command` - what each command does
-//! 25. `mod` - the machine itself: an input in, effects out
+//! 1. `request` - the commands of operators, and what is replied to them
+//! 2. `interface` - the inputs and the effects
+//! 3. `plan` - the plan of a stop: when it becomes more forceful
+//! 4. `state` - the state of one child, and its legal combinations
+//! 5. `arena` - where children are kept and found
+//! 6. `walk` - the walk over the members of a stopping group
+//! 7. `timers` - one deadline for each child and purpose
+//! 8. `outbox` - the effects and events for the driver
+//! 9. `health` - the health of a child
+//! 10. `dependency` - what an `after` edge says
+//! 11. `condition` - may a child start, what does it wait for, and which children does a restart take down
+//! 12. `snapshot` - the snapshot of the tree
+//! 13. `phase` - what changes along with a phase
+//! 14. `stop_log` - the report of a stop
+//! 15. `reply` - when a command is answered
+//! 16. `start` - the start of one attempt
+//! 17. `stopped` - what follows when a child is down
+//! 18. `stop` - the orders to ask and to kill
+//! 19. `restart` - limits, backoff, restart set, giving up
+//! 20. `exit` - the end of an attempt, and what its exit decides
+//! 21. `stop_progress` - the next children to ask, abandoning, the end of a supervisor
+//! 22. `advance` - the next steps of each supervisor
+//! 23. `deadline` - what happens when a deadline has come
+//! 24. `add` - adding children and members
+//! 25. `command` - what each command does
+//! 26. `mod` - the machine itself: an input in, effects out
 //!
 //! Numbers like "C10" are rows of docs/conformance.md, which compares the rules with those of OTP.
 
@@ -58,6 +59,7 @@ mod outbox;
 mod phase;
 mod plan;
 mod reply;
+mod request;
 mod restart;
 mod snapshot;
 mod start;
@@ -74,7 +76,7 @@ mod tests;
 
 pub use interface::{Effect, Input};
 pub use plan::KILL_WAIT;
-pub use reply::{Command, MAX_WAITERS, Outcome, Refusal};
+pub use request::{Command, MAX_WAITERS, Outcome, Refusal};
 
 use crate::{Attempt, ChildDeclaration, ChildForm, ChildId, Severity, SpecErrors, Time};
 use arena::Arena;

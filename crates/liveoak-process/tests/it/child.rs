@@ -2,7 +2,7 @@
 
 use crate::support::{Dir, TIME_LIMIT, WatchedProcess, look_for, state, within};
 use liveoak_process::{
-    CommandLine, SpawnFailed, OutputSink, Probe, ProcessChild, Program, SpawnError, Stream,
+    CommandLine, OutputSink, Probe, ProcessChild, Program, SpawnError, SpawnFailed, Stream,
 };
 use liveoak_runtime::{Child, Exit, Limit, Restart, StartError, StopStage, Supervisor, Tree};
 use std::sync::{Arc, Mutex};
