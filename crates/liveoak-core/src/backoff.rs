@@ -22,7 +22,7 @@ pub struct Backoff {
 }
 
 impl Default for Backoff {
-    /// From 100 ms to 30 s, reset after 10 s: ten restarts in a row take about 40 s on average.
+    /// Returns a backoff from 100 ms to 30 s that is reset after 10 s: ten restarts in a row take about 40 s on average.
     fn default() -> Self {
         Self {
             from: Duration::from_millis(100),

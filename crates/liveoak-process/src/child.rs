@@ -150,7 +150,7 @@ impl From<Program> for Child {
     }
 }
 
-/// The default sink.
+/// Writes a line to the log. This is the default sink.
 fn log(path: &Path, line: OutputLine<'_>) {
     let stream = match line.stream {
         Stream::Stdout => "stdout",

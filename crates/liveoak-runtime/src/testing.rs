@@ -291,7 +291,7 @@ impl Puppet {
     }
 }
 
-/// The body of an attempt, as a task.
+/// Runs the body of an attempt, as a task.
 async fn act(control: Arc<Control>, ctx: Ctx) -> Exit {
     let _alive = Alive::new(&control);
     if control.state().ready_by_itself {
@@ -323,7 +323,7 @@ async fn act(control: Arc<Control>, ctx: Ctx) -> Exit {
     }
 }
 
-/// The body of an attempt, as a thread. Checks for the stop every few milliseconds.
+/// Runs the body of an attempt, as a thread. Checks for the stop every few milliseconds.
 fn act_blocking(control: &Arc<Control>, ctx: &Ctx) -> Exit {
     const INTERVAL: Duration = Duration::from_millis(5);
     let _alive = Alive::new(control);

@@ -62,6 +62,19 @@ fn dead_rules<'a>(page: &File, files: impl Iterator<Item = &'a File>) -> Vec<Str
     findings
 }
 
+/// Files in the table of words that do not exist.
+fn dead_words<'a>(page: &File, files: impl Iterator<Item = &'a File>) -> Vec<String> {
+    let files: Vec<&File> = files.collect();
+    let mut findings = Vec::new();
+    for (line, text) in section(page, WORDS) {
+        let Some(path) = cells(text).and_then(|cells| quoted(cells.last()?).next()) else { continue };
+        if !files.iter().any(|file| file.path.ends_with(path)) {
+            findings.push(page.finding(line, format!("there is no file `{path}`")));
+        }
+    }
+    findings
+}
+
 /// Whether a file defines a function, type or constant of this name.
 fn defines(tokens: &[Token<'_>], name: &str) -> bool {
     let words = ["fn", "struct", "enum", "trait", "const", "static", "type"];
@@ -72,6 +85,7 @@ fn defines(tokens: &[Token<'_>], name: &str) -> bool {
 fn every_rule_on_the_map_is_where_the_map_says() {
     assert!(section(page(), RULES).len() > 30, "{PAGE} has lost its table of rules");
     hold(dead_rules(page(), rust()));
+    hold(dead_words(page(), rust()));
 }
 
 #[test]
@@ -84,6 +98,14 @@ fn a_rule_on_the_map_that_has_moved_is_found() {
     assert_eq!(found("| it stops | `a/src/stop.rs` | `kill` |"), 0);
     assert_eq!(found("| it stops | `a/src/start.rs` | `kill` |"), 1);
     assert_eq!(found("| it stops | `a/src/stop.rs` | `ask` |"), 1);
+    let word = |path: &str| {
+        let page = File::new(
+            PAGE,
+            &format!("{WORDS}\n\n| word | meaning | where |\n| stop | it ends | `{path}` |\n"),
+        );
+        dead_words(&page, [&file].into_iter()).len()
+    };
+    assert_eq!((word("a/src/stop.rs"), word("a/src/gone.rs")), (0, 1));
 }
 
 /// The words of the vocabulary in small letters.
@@ -121,7 +143,13 @@ fn unknown_names(page: &File, file: &File) -> Vec<String> {
     let masked = mask(file.text().unwrap_or_default());
     let tokens = outside_tests(&tokens(&masked));
     let mut findings = Vec::new();
-    for at in (0..tokens.len()).filter(|at| begins(&tokens, *at, &["pub", "use"])) {
+    let depth = |at: usize| {
+        let count = |bracket| tokens[..at].iter().filter(|token| token.text == bracket).count();
+        count("{") - count("}")
+    };
+    // What a hidden module inside exports is not public.
+    let top_level = |at: &usize| begins(&tokens, *at, &["pub", "use"]) && depth(*at) == 0;
+    for at in (0..tokens.len()).filter(top_level) {
         for token in tokens[at..].iter().take_while(|token| token.text != ";") {
             let is_type =
                 token.text.starts_with(char::is_uppercase) && token.text.contains(char::is_lowercase);

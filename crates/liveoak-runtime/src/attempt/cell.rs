@@ -11,10 +11,10 @@ use tokio::task::AbortHandle;
 
 /// What a cell reports to. The engine implements it for its tree.
 pub(crate) trait Owner: Clone + Send + Sync + Sized + 'static {
-    /// The attempt has ended. Called once per attempt.
+    /// Is called when the attempt has ended, once per attempt.
     fn attempt_ended(&self, cell: &Arc<AttemptCell<Self>>, exit: Exit);
 
-    /// The body has ended with `exit`, or is about to, but the attempt has not. The owner must no longer count the child
+    /// Is called when the body has ended with `exit`, or is about to, but the attempt has not. The owner must no longer count the child
     /// as running: a subtask that does not yield must not make a dead body look alive.
     fn body_ended(&self, cell: &Arc<AttemptCell<Self>>, exit: Exit);
 
