@@ -50,6 +50,11 @@ impl<'t> Table<'t> {
         self.nodes.iter().find(|node| node.key == key)
     }
 
+    /// Returns the value of a key as one of a closed list of words, if the file has the key.
+    pub(crate) fn word<T: Word>(&self, key: &str, problems: &mut Problems) -> Option<T> {
+        self.get(key)?.word(problems)
+    }
+
     /// Records an error for every key that is not among `known`.
     fn refuse_unknown(&self, what: &str, known: &Keys, problems: &mut Problems) {
         for node in self.nodes.iter().filter(|node| !known.has(node.key)) {
