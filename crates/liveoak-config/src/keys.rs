@@ -1,7 +1,7 @@
 //! The table of keys: every key of every table of `liveoak.toml`, with its type, its default and its description.
 //!
-//! The reader refuses every key that is not here, and the JSON Schema is made from it. A new key is one entry here and one line
-//! in the reader.
+//! The reader refuses every key that is not here, and the JSON Schema is made from it. A new key is one entry here and
+//! one line in the reader.
 
 use crate::bounds::MAX_REPLICAS;
 use crate::duration::show;
@@ -17,8 +17,8 @@ pub(crate) fn any_child() -> Vec<&'static str> {
     names
 }
 
-/// Declares lists of keys: the description, then `KEY: TYPE;` or `KEY: TYPE => DEFAULT;`. A type is a function that returns its
-/// JSON Schema.
+/// Declares lists of keys: the description, then `KEY: TYPE;` or `KEY: TYPE => DEFAULT;`. A type is a function that
+/// returns its JSON Schema.
 macro_rules! keys {
     ($(const $list:ident {$(
         $(#[doc = $about:literal])+
@@ -44,7 +44,8 @@ keys! {
     const OF_SUPERVISORS {
         /// Which children a failure restarts: only the failed one, all, or the failed one and those after it.
         strategy: types::words::<Strategy> => Strategy::default().as_str();
-        /// How many restarts of all children together are too many. Default: each child has a limit of its own, 10 restarts in 1m.
+        /// How many restarts of all children together are too many.
+        /// Default: each child has a limit of its own, 10 restarts in 1m.
         intensity: || types::table(&LIMIT);
         /// In which order children start: one after another as declared, or side by side as soon as their `after` holds.
         order: types::words::<Order> => Order::default().as_str();

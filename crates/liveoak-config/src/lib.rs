@@ -1,9 +1,9 @@
-//! The file `liveoak.toml`: [`load()`] reads it whole and returns either a [`Config`] in which every check has passed, or a
-//! [`Report`] with everything that is wrong.
+//! The file `liveoak.toml`: [`load()`] reads it whole and returns either a [`Config`] in which every check has passed,
+//! or a [`Report`] with everything that is wrong.
 //!
-//! A [`Config`] holds the specs of `liveoak-core` and the command lines and probes of `liveoak-process`, so a program can build
-//! its tree from it without looking at the file again. From the text of the file to the `exec` of a program, a child has these
-//! shapes:
+//! A [`Config`] holds the specs of `liveoak-core` and the command lines and probes of `liveoak-process`, so a program
+//! can build its tree from it without looking at the file again. From the text of the file to the `exec` of a program,
+//! a child has these shapes:
 //!
 //! 1. a parsed TOML table, and a view of it with places (`table`)
 //! 2. a [`Child`] of the [`Config`]: its `ChildSpec`, `CommandLine` and `Probe`

@@ -1,7 +1,7 @@
 //! Broken rules of the core, shown where the file breaks them: the map from a path and a field to a place in the text.
 //!
-//! The core decides what is wrong and says it in one sentence. This file adds the place, what else belongs to the error, and what
-//! to do about it.
+//! The core decides what is wrong and says it in one sentence. This file adds the place, what else belongs to the
+//! error, and what to do about it.
 
 use crate::diagnostic::Diagnostic;
 use crate::duration::show;

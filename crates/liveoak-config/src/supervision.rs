@@ -1,4 +1,4 @@
-//! The keys that tell how a child is supervised. Programs and supervisors both have them.
+//! The keys of how a child is supervised. Programs and supervisors both have them.
 
 use crate::keys::{BACKOFF, LIMIT};
 use crate::reader::{EdgePlace, Reader};
@@ -10,8 +10,8 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 impl Reader<'_> {
-    /// Reads what is declared of a child, on top of the defaults in `spec`. Wrong values are recorded and the defaults kept.
-    /// Returns where the `after` edges stand.
+    /// Reads what is declared of a child, on top of the defaults in `spec`. Wrong values are recorded and the defaults
+    /// kept. Returns where the `after` edges stand.
     pub(crate) fn supervision(&mut self, table: &Table<'_>, spec: &mut ChildSpec) -> Vec<EdgePlace> {
         spec.restart = table.word("restart", &mut self.problems).unwrap_or_default();
         let significant = table.get("significant");
