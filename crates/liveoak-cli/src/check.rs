@@ -1,4 +1,4 @@
-//! `liveoak check`: tells whether a file is fine, and what it would run.
+//! `liveoak check`: prints whether a file is fine, and what it would run.
 
 use std::io;
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! Writing to stdout and stderr. When the reader of a pipe closes it, as in `liveoak schema | head -1`, the writing ends without
-//! an error.
+//! Writing to stdout and stderr. When the reader of a pipe closes it, as in `liveoak schema | head -1`, the writing
+//! ends without an error.
 
 use std::io::{self, IsTerminal as _, Write as _};
 

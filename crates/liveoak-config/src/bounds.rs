@@ -1,5 +1,5 @@
-//! The bounds of `liveoak.toml`, and the names that it may leave out. The defaults of what a child and a supervisor declare are
-//! those of `liveoak-core` ([`ChildSpec`](liveoak_core::ChildSpec), [`Backoff`](liveoak_core::Backoff)).
+//! The bounds of `liveoak.toml`, and the names that it may leave out. The defaults of what a child and a supervisor
+//! declare are those of `liveoak-core` ([`ChildSpec`](liveoak_core::ChildSpec), [`Backoff`](liveoak_core::Backoff)).
 
 use std::time::Duration;
 

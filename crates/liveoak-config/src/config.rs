@@ -1,5 +1,5 @@
-//! What a file declares, once every check has passed: the specs of `liveoak-core` and `liveoak-process`, with the few facts
-//! beside them that only the file has (lines, replica counts).
+//! What a file declares, once every check has passed: the specs of `liveoak-core` and `liveoak-process`, with the few
+//! facts beside them that only the file has (lines, replica counts).
 
 use liveoak_core::{ChildDeclaration, ChildForm, ChildSpec, Edge, Name, SupervisorSpec};
 use liveoak_process::{CommandLine, Probe};
@@ -55,17 +55,18 @@ pub enum Form {
 /// A program that is run as a process.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Program {
-    /// The command line, with its folder, variables (those of `env_file` merged in), successful exit codes and stop signal.
+    /// The command line, with its folder, variables (those of `env_file` merged in), successful exit codes and stop
+    /// signal.
     pub command: CommandLine,
-    /// The probe that tells when an attempt is ready; `None` is ready as soon as it runs.
+    /// The probe of the readiness of an attempt; `None` is ready as soon as it runs.
     pub ready: Option<Probe>,
     /// The number of replicas, at least 1. Above 1 they are named `NAME.1`, `NAME.2`, ...
     pub replicas: u16,
 }
 
 impl Config {
-    /// Returns the same tree with every replica set `db` replaced by `db.1`, `db.2`, ... in its place, and every edge to the
-    /// set replaced by one edge to each of them. In the result all `replicas` are 1.
+    /// Returns the same tree with every replica set `db` replaced by `db.1`, `db.2`, ... in its place, and every edge
+    /// to the set replaced by one edge to each of them. In the result all `replicas` are 1.
     #[must_use]
     pub fn expanded(&self) -> Self {
         Self { root: expanded(&self.root), ..self.clone() }

@@ -1,4 +1,5 @@
-//! The promises that reading keeps for any bytes in a `liveoak.toml`. For fuzzing, and for the tests that do the same with seeds.
+//! The promises that reading keeps for any bytes in a `liveoak.toml`. For fuzzing, and for the tests that do the same
+//! with seeds.
 //!
 //! - Reading never panics, reads no file and starts nothing.
 //! - The core accepts the tree of an accepted file, also with its replicas expanded.

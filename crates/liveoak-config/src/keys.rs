@@ -1,7 +1,7 @@
 //! The table of keys: every key of every table of `liveoak.toml`, with its type, its default and its description.
 //!
-//! The reader refuses every key that is not here, and the JSON Schema is made from it. A new key is one entry here and one line
-//! in the reader.
+//! The reader refuses every key that is not here, and the JSON Schema is made from it. A new key is one entry here and
+//! one line in the reader.
 
 use crate::bounds::MAX_REPLICAS;
 use crate::duration::show;
@@ -17,12 +17,12 @@ pub(crate) fn any_child() -> Vec<&'static str> {
     names
 }
 
-/// Declares lists of keys: the description, then `KEY: TYPE;` or `KEY: TYPE, = DEFAULT;`. A type is a function that returns its
-/// JSON Schema.
+/// Declares lists of keys: the description, then `KEY: TYPE;` or `KEY: TYPE => DEFAULT;`. A type is a function that
+/// returns its JSON Schema.
 macro_rules! keys {
     ($(const $list:ident {$(
         $(#[doc = $about:literal])+
-        $key:ident: $kind:expr $(, = $default:expr)?;
+        $key:ident: $kind:expr $(=> $default:expr)?;
     )+})+) => {$(
         const $list: &[Key] = &[$(Key {
             name: stringify!($key),
@@ -43,18 +43,19 @@ keys! {
 
     const OF_SUPERVISORS {
         /// Which children a failure restarts: only the failed one, all, or the failed one and those after it.
-        strategy: types::words::<Strategy>, = Strategy::default().as_str();
-        /// How many restarts of all children together are too many. Default: each child has a limit of its own, 10 restarts in 1m.
+        strategy: types::words::<Strategy> => Strategy::default().as_str();
+        /// How many restarts of all children together are too many.
+        /// Default: each child has a limit of its own, 10 restarts in 1m.
         intensity: || types::table(&LIMIT);
         /// In which order children start: one after another as declared, or side by side as soon as their `after` holds.
-        order: types::words::<Order>, = Order::default().as_str();
+        order: types::words::<Order> => Order::default().as_str();
         /// Whether the end of significant children ends the supervisor.
-        auto_shutdown: types::words::<AutoShutdown>, = AutoShutdown::default().as_str();
+        auto_shutdown: types::words::<AutoShutdown> => AutoShutdown::default().as_str();
     }
 
     const OF_ROOTS_STOP {
         /// The budget for the stop of the whole tree.
-        stop: || types::table(&SUPERVISOR_STOP), = json!({ "within": show(ChildSpec::of_root().stop_within) });
+        stop: || types::table(&SUPERVISOR_STOP) => json!({ "within": show(ChildSpec::of_root().stop_within) });
     }
 
     const OF_NESTED_STOP {
@@ -82,16 +83,16 @@ keys! {
         /// When an attempt counts as ready, so that the next child starts. Default: as soon as it runs.
         ready: || types::table(&READY);
         /// The exit codes that are no failure.
-        success: types::exit_codes, = [0];
+        success: types::exit_codes => [0];
         /// How many of it run. Above 1 they are named NAME.1, NAME.2 and so on.
-        replicas: || types::integer(1, MAX_REPLICAS), = 1;
+        replicas: || types::integer(1, MAX_REPLICAS) => 1;
         /// How it is stopped: the signal that asks, and the time until it is killed.
-        stop: || types::table(&PROGRAM_STOP), = json!({ "signal": Signal::TERM.word(), "within": show(ChildSpec::default().stop_within) });
+        stop: || types::table(&PROGRAM_STOP) => json!({ "signal": Signal::TERM.word(), "within": show(ChildSpec::default().stop_within) });
     }
 
     const OF_CHILDREN {
         /// When it is started again: always, after a failure, or never.
-        restart: types::words::<Restart>, = Restart::default().as_str();
+        restart: types::words::<Restart> => Restart::default().as_str();
         /// The waits between restarts, or false for none.
         backoff: || types::table_or_false(&BACKOFF);
         /// How many restarts of this child alone are too many.
@@ -99,7 +100,7 @@ keys! {
         /// The siblings that must be started, ready, healthy or completed before it starts.
         after: types::after;
         /// Whether its end counts for the `auto_shutdown` of the supervisor around it. Not for permanent children.
-        significant: types::boolean, = ChildSpec::default().significant;
+        significant: types::boolean => ChildSpec::default().significant;
     }
 
     const OF_LIMIT {
@@ -108,16 +109,16 @@ keys! {
         /// The period, a duration above zero. To be left out when restarts are unlimited.
         period: types::duration;
         /// What happens above the limit.
-        give_up: types::words::<GiveUp>, = GiveUp::default().as_str();
+        give_up: types::words::<GiveUp> => GiveUp::default().as_str();
     }
 
     const OF_BACKOFF {
         /// The first wait.
-        from: types::duration, = show(Backoff::default().from);
+        from: types::duration => show(Backoff::default().from);
         /// The longest wait.
-        to: types::duration, = show(Backoff::default().to);
+        to: types::duration => show(Backoff::default().to);
         /// A run of this length makes the next wait the first one again.
-        reset_after: types::duration, = show(Backoff::default().reset_after);
+        reset_after: types::duration => show(Backoff::default().reset_after);
     }
 
     const OF_READY {
@@ -136,14 +137,14 @@ keys! {
         /// Ready when this URL answers a GET with 2xx or 3xx. Plain http only.
         http: || types::pattern("^[Hh][Tt][Tt][Pp]://.+$", "http://127.0.0.1:8080/health");
         /// How long it may take. A start that misses it has failed.
-        within: types::duration, = show(ChildSpec::default().start_within);
+        within: types::duration => show(ChildSpec::default().start_within);
     }
 
     const OF_PROGRAM_STOP {
         /// The signal that asks it to stop.
-        signal: types::words::<Signal>, = Signal::TERM.word();
+        signal: types::words::<Signal> => Signal::TERM.word();
         /// How long it may take until its whole process group is killed. "0s" kills at once, "infinity" never.
-        within: types::duration_or_infinity, = show(ChildSpec::default().stop_within);
+        within: types::duration_or_infinity => show(ChildSpec::default().stop_within);
     }
 
     const OF_SUPERVISOR_STOP {

@@ -1,11 +1,11 @@
-//! The file `liveoak.toml`: [`load`] reads it whole and returns either a [`Config`] in which every check has passed, or a
-//! [`Report`] with everything that is wrong.
+//! The file `liveoak.toml`: [`load()`] reads it whole and returns either a [`Config`] in which every check has passed,
+//! or a [`Report`] with everything that is wrong.
 //!
-//! A [`Config`] holds the specs of `liveoak-core` and the command lines and probes of `liveoak-process`, so a program can build
-//! its tree from it without looking at the file again. From the text of the file to the `exec` of a program, a child has these
-//! shapes:
+//! A [`Config`] holds the specs of `liveoak-core` and the command lines and probes of `liveoak-process`, so a program
+//! can build its tree from it without looking at the file again. From the text of the file to the `exec` of a program,
+//! a child has these shapes:
 //!
-//! 1. a parsed TOML table, and a view of it with places ([`table`])
+//! 1. a parsed TOML table, and a view of it with places (`table`)
 //! 2. a [`Child`] of the [`Config`]: its `ChildSpec`, `CommandLine` and `Probe`
 //! 3. a `Program`, the builder of the child in the tree
 //! 4. a `ChildDeclaration` for the machine, and beside it the body that the driver runs
@@ -13,15 +13,15 @@
 //!
 //! The layers, each using only those above it:
 //!
-//! - [`bounds`], [`duration`](mod@duration), [`text`]: bounds, durations, pieces of messages
-//! - [`types`], [`keys`]: the table of keys; [`schema`](mod@schema): the JSON Schema made from it
-//! - [`diagnostic`], [`render`]: errors as data, and how they look
-//! - [`source`], [`syntax`], [`table`], [`env_file`]: from a path to text, from text to tables
-//! - [`config`]: the result; [`reader`]: the state of reading
-//! - [`supervision`], [`command`], [`ready`], [`program`]: the keys of a child
-//! - [`tree`]: the root, supervisors and children
-//! - [`spec_errors`]: broken rules of the core, shown at their place in the file
-//! - [`load`](mod@load): all of it in order
+//! - `bounds`, `duration`, `text`: bounds, durations, pieces of messages
+//! - `types`, `keys`: the table of keys; `schema`: the JSON Schema made from it
+//! - `diagnostic`, `render`: errors as data, and how they look
+//! - `source`, `syntax`, `table`, `env_file`: from a path to text, from text to tables
+//! - `config`: the result; `reader`: the state of reading
+//! - `supervision`, `command`, `ready`, `program`: the keys of a child
+//! - `tree`: the root, supervisors and children
+//! - `spec_errors`: broken rules of the core, shown at their place in the file
+//! - `load`: all of it in order
 
 mod bounds;
 mod command;

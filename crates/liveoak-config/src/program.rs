@@ -48,7 +48,7 @@ impl Reader<'_> {
         if let Some(within) = within.and_then(|node| node.duration(Infinity::Allowed, &mut self.problems)) {
             spec.stop_within = within.unwrap_or(Duration::MAX);
         }
-        match table.get("signal").and_then(|node| node.word(&mut self.problems)) {
+        match table.word("signal", &mut self.problems) {
             Some(signal) => command.stop_signal(signal),
             None => command,
         }

@@ -1,5 +1,5 @@
-//! The state of reading a file: the errors so far, the counts that have a bound, and the place of everything that an error of the
-//! core may point at.
+//! The state of reading a file: the errors so far, the counts that have a bound, and the place of everything that an
+//! error of the core may point at.
 
 use crate::bounds::MAX_NAME_BYTES;
 use crate::diagnostic::{Diagnostic, Problems, Span};

@@ -1,6 +1,6 @@
 //! The JSON Schema of `liveoak.toml`, for editors that complete keys and underline slips: made from the table of
-//! [`keys`](crate::keys). It tells what a file may look like; what only the whole file tells (dependencies, circles, keys that
-//! contradict each other) is left to the reader.
+//! [`keys`](crate::keys). It describes what a file may look like. Errors that only the whole
+//! file shows (dependencies, circles, keys that contradict each other) are found by the reader.
 
 use crate::keys::{PROGRAM, ROOT, SUPERVISOR};
 use crate::types::table;

@@ -1,13 +1,13 @@
 //! Broken rules of the core, shown where the file breaks them: the map from a path and a field to a place in the text.
 //!
-//! The core decides what is wrong and says it in one sentence. This file adds the place, what else belongs to the error, and what
-//! to do about it.
+//! The core decides what is wrong and says it in one sentence. This file adds the place, what else belongs to the
+//! error, and what to do about it.
 
 use crate::diagnostic::Diagnostic;
 use crate::duration::show;
 use crate::reader::{Places, Reader};
 use crate::text::{join, near_miss, one_of, shown};
-use liveoak_core::{Name, Path, SpecError, SpecProblem};
+use liveoak_core::{Backoff, Name, Path, SpecError, SpecProblem};
 
 /// How many siblings are listed when no name is near, and how many edges of a circle are shown.
 const MAX_LISTED: usize = 12;
@@ -40,7 +40,10 @@ impl Reader<'_> {
             SpecProblem::BackoffFallsBelow { from, to } => at_field(places, error)
                 .label(format!("from {} to {}", show(*from), show(*to)))
                 .expected("`from` not above `to`")
-                .help("raise `to` (its default is 30s), or lower `from`"),
+                .help(format!(
+                    "raise `to` (its default is {}), or lower `from`",
+                    show(Backoff::default().to)
+                )),
             // A file cannot break the other rules: its types allow no such value. Should the core get a new rule, its
             // errors are shown at their field.
             _ => at_field(places, error),

@@ -1,4 +1,4 @@
-//! The keys that tell how a child is supervised. Programs and supervisors both have them.
+//! The keys of how a child is supervised. Programs and supervisors both have them.
 
 use crate::keys::{BACKOFF, LIMIT};
 use crate::reader::{EdgePlace, Reader};
@@ -10,14 +10,13 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 impl Reader<'_> {
-    /// Reads what is declared of a child, on top of the defaults in `spec`. Wrong values are recorded and the defaults kept.
-    /// Returns where the `after` edges stand.
+    /// Reads what is declared of a child, on top of the defaults in `spec`. Wrong values are recorded and the defaults
+    /// kept. Returns where the `after` edges stand.
     pub(crate) fn supervision(&mut self, table: &Table<'_>, spec: &mut ChildSpec) -> Vec<EdgePlace> {
-        let problems = &mut self.problems;
-        spec.restart = table.get("restart").and_then(|node| node.word(problems)).unwrap_or_default();
+        spec.restart = table.word("restart", &mut self.problems).unwrap_or_default();
         let significant = table.get("significant");
-        spec.significant =
-            significant.and_then(|node| node.boolean("significant = true", problems)).unwrap_or_default();
+        let significant = significant.and_then(|node| node.boolean("significant = true", &mut self.problems));
+        spec.significant = significant.unwrap_or_default();
         spec.limit = table.get("limit").and_then(|node| self.limit(node));
         if let Some(node) = table.get("backoff") {
             spec.backoff = self.backoff(node);
@@ -34,7 +33,7 @@ impl Reader<'_> {
         let example = format!("{} = {{ restarts = 5, period = \"1m\" }}", node.key);
         let what = format!("`{}`", node.key);
         let table = node.table_of(&what, &LIMIT, &example, &mut self.problems)?;
-        let give_up = table.get("give_up").and_then(|node| node.word(&mut self.problems)).unwrap_or_default();
+        let give_up = table.word("give_up", &mut self.problems).unwrap_or_default();
         let zero =
             "without a period no restarts are counted together; for no limit write restarts = \"unlimited\"";
         let period = table.get("period").map(|node| (node, node.positive(zero, &mut self.problems)));

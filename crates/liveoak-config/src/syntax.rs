@@ -74,8 +74,8 @@ fn duplicate(text: &str, span: Span, find_first: bool) -> Diagnostic {
     }
 }
 
-/// Returns where a repeated key stands first. The parser does not tell, so the repeated key is renamed and the text parsed
-/// again: the table that holds the new name also holds the first place of the old one.
+/// Returns where a repeated key stands first. The parser does not report it, so the repeated key is renamed and the
+/// text parsed again: the table that holds the new name also holds the first place of the old one.
 fn first_place(text: &str, span: &Span) -> Option<Span> {
     let (before, key, after) = (text.get(..span.start)?, text.get(span.clone())?, text.get(span.end..)?);
     let key_line = format!("{key} = 0");

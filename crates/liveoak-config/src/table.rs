@@ -50,6 +50,11 @@ impl<'t> Table<'t> {
         self.nodes.iter().find(|node| node.key == key)
     }
 
+    /// Returns the value of a key as one of a closed list of words, if the file has the key.
+    pub(crate) fn word<T: Word>(&self, key: &str, problems: &mut Problems) -> Option<T> {
+        self.get(key)?.word(problems)
+    }
+
     /// Records an error for every key that is not among `known`.
     fn refuse_unknown(&self, what: &str, known: &Keys, problems: &mut Problems) {
         for node in self.nodes.iter().filter(|node| !known.has(node.key)) {
@@ -85,7 +90,8 @@ impl<'t> Node<'t> {
         }
     }
 
-    /// Returns the error for a value of the wrong type. `expected` is such as "a string", `example` such as `cwd = "data"`.
+    /// Returns the error for a value of the wrong type. `expected` is such as "a string", `example` such as `cwd =
+    /// "data"`.
     pub(crate) fn wrong_type(&self, expected: &str, example: &str) -> Diagnostic {
         self.error(format!("`{}` must be {expected}", self.path))
             .label(format!("found {}", describe(self.value)))
@@ -134,7 +140,8 @@ impl<'t> Node<'t> {
         Some(*value)
     }
 
-    /// Returns the value as a whole number from `low` to `high`. `or` names what else may stand here, such as ` or "unlimited"`.
+    /// Returns the value as a whole number from `low` to `high`. `or` names what else may stand here, such as ` or
+    /// "unlimited"`.
     pub(crate) fn integer(&self, low: u64, high: u64, or: &str, problems: &mut Problems) -> Option<u64> {
         let expected = format!("a whole number from {low} to {high}{or}");
         let DeValue::Integer(digits) = self.value else {
@@ -151,7 +158,7 @@ impl<'t> Node<'t> {
         fitting
     }
 
-    /// Returns the value as a duration; `Some(None)` is `"infinity"`. `infinity` tells whether that word may stand here.
+    /// Returns the value as a duration; `Some(None)` is `"infinity"`. `infinity` decides whether that word may stand here.
     pub(crate) fn duration(&self, infinity: Infinity, problems: &mut Problems) -> Option<Option<Duration>> {
         let example = format!("{} = \"5s\"", self.key);
         let text = match self.value {
@@ -204,7 +211,7 @@ impl<'t> Node<'t> {
         self.duration(Infinity::Refused("write a time, however long"), problems).flatten()
     }
 
-    /// Returns the value as a duration above zero; `why` tells what zero would mean.
+    /// Returns the value as a duration above zero; `why` explains what zero would mean.
     pub(crate) fn positive(&self, why: &str, problems: &mut Problems) -> Option<Duration> {
         let duration = self.finite(problems)?;
         if duration.is_zero() {
@@ -268,8 +275,9 @@ impl<'t> Node<'t> {
         }
     }
 
-    /// Returns `true` if the value was written with `[[double]]` brackets. The parser does not tell, but then the array and
-    /// its first element both have the place of the first header, while an element in brackets begins after its bracket.
+    /// Returns `true` if the value was written with `[[double]]` brackets. The parser does not report it, but then the
+    /// array and its first element both have the place of the first header, while an element in brackets begins after
+    /// its bracket.
     fn is_array_of_tables(&self) -> bool {
         let DeValue::Array(array) = self.value else { return false };
         array.iter().next().is_some_and(|first| first.span().start == self.span.start)
@@ -289,12 +297,12 @@ impl<'t> Node<'t> {
     }
 }
 
-/// Tells whether `"infinity"` may stand for a duration.
+/// Decides whether `"infinity"` may stand for a duration.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Infinity {
     /// The word may stand for a duration.
     Allowed,
-    /// The word may not; the text tells what to do instead.
+    /// The word may not; the text advises what to do instead.
     Refused(&'static str),
 }
 

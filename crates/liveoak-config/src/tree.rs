@@ -44,14 +44,10 @@ impl Reader<'_> {
 
     /// Reads what every supervisor has; `depth` counts the supervisors down to this one.
     fn supervisor(&mut self, table: &Table<'_>, path: &TreePath, depth: usize) -> Supervisor {
-        let problems = &mut self.problems;
         let spec = SupervisorSpec {
-            strategy: table.get("strategy").and_then(|node| node.word(problems)).unwrap_or_default(),
-            order: table.get("order").and_then(|node| node.word(problems)).unwrap_or_default(),
-            auto_shutdown: table
-                .get("auto_shutdown")
-                .and_then(|node| node.word(problems))
-                .unwrap_or_default(),
+            strategy: table.word("strategy", &mut self.problems).unwrap_or_default(),
+            order: table.word("order", &mut self.problems).unwrap_or_default(),
+            auto_shutdown: table.word("auto_shutdown", &mut self.problems).unwrap_or_default(),
             intensity: table.get("intensity").and_then(|node| self.limit(node)),
             ..SupervisorSpec::default()
         };
@@ -128,6 +124,7 @@ impl Reader<'_> {
         };
         let mut places = Places::new(&table, keys, node.key_span.clone());
         places.edges = self.supervision(&table, &mut spec);
+        // The places stand there before the children are read: reading them fills in their names.
         self.places.insert(path.clone(), places);
         let form = if is_supervisor {
             self.count_children(1, node);

@@ -44,7 +44,7 @@ pub(crate) trait Word: Copy + 'static {
     const ALL: &'static [Self];
     /// Returns the word of the value.
     fn word(self) -> &'static str;
-    /// Returns what the value means; empty if the word tells it.
+    /// Returns what the value means; empty if the word is enough.
     fn meaning(self) -> &'static str;
 }
 

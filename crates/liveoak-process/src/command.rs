@@ -36,8 +36,8 @@ pub enum OutputMode {
     Null,
 }
 
-/// A program to run: its arguments, environment and directory, the exit codes that are a success, and the signal that asks it
-/// to stop.
+/// A program to run: its arguments, environment and directory, the exit codes that are a success, and the signal that
+/// asks it to stop.
 ///
 /// Defaults: this program's environment and directory, input from `/dev/null`, both outputs captured, success is
 /// exit code 0, the stop signal is `SIGTERM`.
@@ -93,8 +93,8 @@ impl CommandLine {
         CommandLine::new(program).args(argv)
     }
 
-    /// Creates the command line `/bin/sh -c LINE`: the shell splits and expands the line. Write `exec` before a program that
-    /// is to replace the shell, so that it is signalled itself and its status counts.
+    /// Creates the command line `/bin/sh -c LINE`: the shell splits and expands the line. Write `exec` before a program
+    /// that is to replace the shell, so that it is signalled itself and its status counts.
     pub fn shell(line: impl Into<OsString>) -> CommandLine {
         CommandLine::new(SHELL).arg("-c").arg(line)
     }

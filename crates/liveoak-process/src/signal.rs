@@ -1,13 +1,15 @@
 //! A signal, with its name and its number.
 //!
-//! A configuration file gives the stop signal of a program as one of the ten names in [`Signal::STOP_SIGNALS`], exactly as
-//! they are written there. [`Signal::from_str`] is for other input: it also takes numbers, names without `SIG`, and real-time
-//! signals, which some programs use to stop. Sending is the job of [`Process::signal`](crate::Process::signal).
+//! A configuration file gives the stop signal of a program as one of the ten names in [`Signal::STOP_SIGNALS`], exactly
+//! as they are written there. [`Signal::from_str`] is for other input: it also takes numbers, names without `SIG`, and
+//! real-time signals, which some programs use to stop. Sending is the job of
+//! [`Process::signal`](crate::Process::signal).
 
 use std::fmt;
 use std::str::FromStr;
 
-/// A signal of this platform, from 1 to `SIGRTMAX` (64 on most machines), without the two or so that libc keeps for itself.
+/// A signal of this platform, from 1 to `SIGRTMAX` (64 on most machines), without the two or so that libc keeps for
+/// itself.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Signal(i32);
 
@@ -86,8 +88,8 @@ impl Signal {
         Signal::WINCH,
     ];
 
-    /// Returns the names of the classic signals with their `SIG`, for error messages and near misses. The real-time signals
-    /// `SIGRTMIN` to `SIGRTMIN+n` are not among them.
+    /// Returns the names of the classic signals with their `SIG`, for error messages and near misses. The real-time
+    /// signals `SIGRTMIN` to `SIGRTMIN+n` are not among them.
     pub fn all_names() -> impl Iterator<Item = &'static str> {
         NAMED.iter().map(|&(name, _)| name)
     }

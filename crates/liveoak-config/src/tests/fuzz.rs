@@ -1,4 +1,5 @@
-//! Seeded runs of what [`fuzzing`](crate::fuzzing) promises: reading any bytes ends with a config or with errors that can be rendered.
+//! Seeded runs of what [`fuzzing`](crate::fuzzing) promises: reading any bytes ends with a config or with errors that
+//! can be rendered.
 //!
 //! A failure prints its seed; `FUZZ_SEED=... cargo test -p liveoak-config fuzz` runs it again.
 
@@ -38,7 +39,7 @@ const PIECES: [&str; 24] = [
     "\"\"\"",
 ];
 
-/// A small generator (SplitMix64), so that a seed tells everything.
+/// A small generator (SplitMix64), so that a seed determines the whole run.
 struct Random(u64);
 
 impl Random {

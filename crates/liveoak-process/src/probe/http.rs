@@ -1,4 +1,4 @@
-//! The smallest HTTP/1.1 client that can tell whether a server is up: one `GET`, and the status line of its answer.
+//! The smallest HTTP/1.1 client that can find out whether a server is up: one `GET`, and the status line of its answer.
 //!
 //! No TLS, no redirections, no body. An HTTP library would be forty crates for this.
 

@@ -1,8 +1,9 @@
 //! When is a program ready? A [`Probe`] is the question; a [`ProbeRun`] asks it for one attempt.
 //!
-//! Start the run *before* the spawn and show it the output ([`ProbeRun::observe`]), so that a log line written in the first
-//! millisecond counts. Then wait ([`ProbeRun::wait_until_ready`]) for as long as the start may take: the caller has the
-//! deadline, and drops the future. [`ProbeRun::latest_failure`] tells at any moment why the program is not ready yet.
+//! Start the run *before* the spawn and show it the output ([`ProbeRun::observe`]), so that a log line written in the
+//! first millisecond counts. Then wait ([`ProbeRun::wait_until_ready`]) for as long as the start may take: the caller
+//! has the deadline, and drops the future. [`ProbeRun::latest_failure`] returns at any moment why the program is not
+//! ready yet.
 //!
 //! When not to use it: for health. A probe stops asking after the first success.
 
@@ -79,13 +80,15 @@ impl Probe {
         Probe { kind, every: DEFAULT_EVERY, timeout: DEFAULT_TIMEOUT }
     }
 
-    /// Creates a probe that succeeds when this much time has passed since the run was started. For programs that give no sign.
+    /// Creates a probe that succeeds when this much time has passed since the run was started. For programs that give
+    /// no sign.
     pub fn delay(time: Duration) -> Probe {
         Probe::new(ProbeKind::Delay(time))
     }
 
-    /// Creates a probe that succeeds when a line of the output, standard or error, matches this regular expression (anywhere in
-    /// the line; the syntax is that of the crate `regex-lite`). The pieces of an overlong line are matched one by one.
+    /// Creates a probe that succeeds when a line of the output, standard or error, matches this regular expression
+    /// (anywhere in the line; the syntax is that of the crate `regex-lite`). The pieces of an overlong line are matched
+    /// one by one.
     ///
     /// # Errors
     /// When `pattern` is no regular expression.
@@ -113,15 +116,15 @@ impl Probe {
         Probe::new(ProbeKind::File(path.into()))
     }
 
-    /// Creates a probe that succeeds when this command does. The command runs in a process group of its own, which is killed
-    /// when the time limit of the check is over. Its output is thrown away.
+    /// Creates a probe that succeeds when this command does. The command runs in a process group of its own, which is
+    /// killed when the time limit of the check is over. Its output is thrown away.
     pub fn command(command: CommandLine) -> Probe {
         use crate::command::OutputMode::Null;
         Probe::new(ProbeKind::Command(Arc::new(command.stdout(Null).stderr(Null))))
     }
 
-    /// Creates a probe that succeeds when a `GET` of this `http://host:port/path` is answered with a status from 200 to 399.
-    /// Redirections are not followed.
+    /// Creates a probe that succeeds when a `GET` of this `http://host:port/path` is answered with a status from 200 to
+    /// 399. Redirections are not followed.
     ///
     /// # Errors
     /// When `url` is not of that form. There is no `https`.
