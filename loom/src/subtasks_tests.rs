@@ -169,7 +169,8 @@ fn a_panic_of_a_subtask_is_the_exit_whenever_the_body_ends() {
         let owner = Owner::new();
         let number = owner.spawn().unwrap().0;
         let theirs = owner.clone();
-        let subtask = thread::spawn(move || theirs.0.subtasks.ended(&theirs.0.orders, number, Some("panicked")));
+        let subtask =
+            thread::spawn(move || theirs.0.subtasks.ended(&theirs.0.orders, number, Some("panicked")));
         let body = owner.0.subtasks.body_ended(&owner.0.orders, "completed");
         let subtask = subtask.join().unwrap();
         let either = [
