@@ -1,4 +1,4 @@
-//! The map in ARCHITECTURE.md: what its tables name exists, and public names are made of the words that it lists.
+//! The map in ARCHITECTURE.md: the files and functions that it names exist, and public names are made of its words.
 
 use crate::code::{Token, begins, mask, outside_tests, tokens};
 use crate::tree::{File, hold, rust, tree};
@@ -62,20 +62,21 @@ fn dead_rules<'a>(page: &File, files: impl Iterator<Item = &'a File>) -> Vec<Str
     findings
 }
 
-/// Files in the table of words that do not exist.
-fn dead_words<'a>(page: &File, files: impl Iterator<Item = &'a File>) -> Vec<String> {
+/// Returns a finding for every source file that the page names and that does not exist.
+fn dead_files<'a>(page: &File, files: impl Iterator<Item = &'a File>) -> Vec<String> {
     let files: Vec<&File> = files.collect();
     let mut findings = Vec::new();
-    for (line, text) in section(page, WORDS) {
-        let Some(path) = cells(text).and_then(|cells| quoted(cells.last()?).next()) else { continue };
-        if !files.iter().any(|file| file.path.ends_with(path)) {
-            findings.push(page.finding(line, format!("there is no file `{path}`")));
+    for (line, text) in (1..).zip(page.text().unwrap_or_default().lines()) {
+        for path in quoted(text).filter(|path| path.ends_with(".rs")) {
+            if !files.iter().any(|file| format!("/{}", file.path).ends_with(&format!("/{path}"))) {
+                findings.push(page.finding(line, format!("there is no file `{path}`")));
+            }
         }
     }
     findings
 }
 
-/// Whether a file defines a function, type or constant of this name.
+/// Returns `true` if a file defines a function, type or constant of this name.
 fn defines(tokens: &[Token<'_>], name: &str) -> bool {
     let words = ["fn", "struct", "enum", "trait", "const", "static", "type"];
     (0..tokens.len()).any(|at| words.iter().any(|word| begins(tokens, at, &[word, name])))
@@ -85,7 +86,7 @@ fn defines(tokens: &[Token<'_>], name: &str) -> bool {
 fn every_rule_on_the_map_is_where_the_map_says() {
     assert!(section(page(), RULES).len() > 30, "{PAGE} has lost its table of rules");
     hold(dead_rules(page(), rust()));
-    hold(dead_words(page(), rust()));
+    hold(dead_files(page(), rust()));
 }
 
 #[test]
@@ -98,14 +99,9 @@ fn a_rule_on_the_map_that_has_moved_is_found() {
     assert_eq!(found("| it stops | `a/src/stop.rs` | `kill` |"), 0);
     assert_eq!(found("| it stops | `a/src/start.rs` | `kill` |"), 1);
     assert_eq!(found("| it stops | `a/src/stop.rs` | `ask` |"), 1);
-    let word = |path: &str| {
-        let page = File::new(
-            PAGE,
-            &format!("{WORDS}\n\n| word | meaning | where |\n| stop | it ends | `{path}` |\n"),
-        );
-        dead_words(&page, [&file].into_iter()).len()
-    };
-    assert_eq!((word("a/src/stop.rs"), word("a/src/gone.rs")), (0, 1));
+    let named =
+        |path: &str| dead_files(&File::new(PAGE, &format!("Read `{path}`.\n")), [&file].into_iter()).len();
+    assert_eq!((named("src/stop.rs"), named("top.rs"), named("gone.rs")), (0, 1, 1));
 }
 
 /// The words of the vocabulary in small letters.
