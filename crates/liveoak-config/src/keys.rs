@@ -1,14 +1,15 @@
 //! The table of keys: every key of every table of `liveoak.toml`, with its type, its default and its description.
 //!
-//! The reader refuses every key that is not here, and the JSON Schema is made from it. A new key is one entry here and
-//! one line in the reader.
+//! The reader refuses every key that is not here, and the JSON Schema for editors is made from it. The schema describes
+//! what a file may look like. Errors that only the whole file shows (dependencies, circles, keys that contradict each
+//! other) are found by the reader. A new key is one entry here and one line in the reader.
 
 use crate::bounds::MAX_REPLICAS;
 use crate::duration::show;
 use crate::types::{self, Key, Keys, Word as _};
 use liveoak_core::{AutoShutdown, Backoff, ChildSpec, GiveUp, Order, Restart, Strategy};
 use liveoak_process::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Returns the name of every key that a child may have, be it a program or a supervisor.
 pub(crate) fn any_child() -> Vec<&'static str> {
@@ -190,3 +191,21 @@ pub(crate) static READY: Keys = Keys {
 pub(crate) static PROGRAM_STOP: Keys = keys("How a program is stopped.", &[OF_PROGRAM_STOP]);
 /// The `stop` of a supervisor.
 pub(crate) static SUPERVISOR_STOP: Keys = keys("The budget of a stop.", &[OF_SUPERVISOR_STOP]);
+
+/// Returns the JSON Schema of `liveoak.toml`.
+#[must_use]
+pub fn schema() -> Value {
+    let mut schema = types::table(&ROOT);
+    schema["$schema"] = json!("https://json-schema.org/draft/2020-12/schema");
+    schema["title"] = json!("liveoak.toml");
+    // Only children nest, so only they need a definition that can refer to itself.
+    schema["$defs"] = json!({
+        "Child": {
+            "description": "A program, or a supervisor with children of its own.",
+            "anyOf": [{ "$ref": "#/$defs/Program" }, { "$ref": "#/$defs/Supervisor" }],
+        },
+        "Program": types::table(&PROGRAM),
+        "Supervisor": types::table(&SUPERVISOR),
+    });
+    schema
+}

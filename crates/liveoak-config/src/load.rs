@@ -25,11 +25,7 @@ pub fn load(file: &Path) -> Result<Config, Report> {
             Unreadable::Directory => Some(format!("name the file in it, such as {}", file.join(FILE).display())),
             _ => None,
         };
-        let error = Diagnostic::of_file(format!("cannot read {name}: {problem}"));
-        fail(match help {
-            Some(help) => error.help(help),
-            None => error,
-        })
+        fail(Diagnostic::of_file(format!("cannot read {name}: {problem}")).help_if(help))
     })?;
     let folder = folder_of(file)
         .map_err(|error| fail(Diagnostic::of_file(format!("cannot tell the folder of {name}: {error}"))))?;
