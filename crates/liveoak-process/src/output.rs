@@ -252,9 +252,21 @@ impl<F: FnMut(OutputLine<'_>)> Reader<F> {
 
 /// Yields until the other tasks of this thread have run, including tasks that its timers and descriptors wake.
 ///
-/// A busy thread looks at timers and descriptors only once in 61 tasks. Tokio's `yield_now` resumes after that look,
-/// but only on the same thread. If another task blocks that thread, the timer of the race resumes this task on an idle
-/// thread.
+/// The first step puts this task at the end of the thread's queue, and makes Tokio wake an idle thread. If the next task
+/// blocks this thread, the idle one takes this task. Otherwise it finds nothing to do and begins to watch timers.
+///
+/// A busy thread looks at timers and descriptors only once in 61 tasks. So the second step waits for that look, with
+/// Tokio's `yield_now`, which resumes on the same thread only. If another task blocks that thread now, the timer of the
+/// race resumes this task on the idle one.
 async fn yield_to_others() {
+    let mut queued = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut queued, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
     race(yield_now(), tokio::time::sleep(BLOCKED_AFTER)).await;
 }
