@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use liveoak::process::{CommandLine, Probe, ProbeKind};
-use liveoak::{ChildSpec, Edge, Limit};
+use liveoak::{ChildSpec, Limit};
 use liveoak_config::{Child, Config, Form, Program, Report, Supervisor, load, show};
 use serde_json::{Value, json};
 
@@ -49,56 +49,61 @@ fn line(document: &Value) -> String {
 
 /// Returns the verdict and the tree, for people.
 fn overview(config: &Config) -> String {
-    let mut rows = vec![["PATH", "RESTART", "READY", "AFTER", "RUNS"].map(str::to_owned)];
     let root = format!("/{}", config.name);
-    rows.push([root.clone(), "-".into(), "-".into(), "-".into(), runs_supervisor(&config.root)]);
-    push_rows(&config.root, &root, &config.folder, &mut rows);
-    let (programs, supervisors) = count(&config.root);
+    let mut overview = Overview { folder: &config.folder, rows: Vec::new(), programs: 0, supervisors: 1 };
+    overview.row(["PATH", "RESTART", "READY", "AFTER", "RUNS"]);
+    overview.row([&root, "-", "-", "-", &runs_supervisor(&config.root)]);
+    overview.add_children(&config.root, &root);
     let verdict = format!(
         "{} is fine: {root} would run {} under {}, and stop within {}.\n\n",
         config.file.display(),
-        counted(programs, "program"),
-        counted(supervisors + 1, "supervisor"),
+        counted(overview.programs, "program"),
+        counted(overview.supervisors, "supervisor"),
         show(config.spec.stop_within),
     );
-    verdict + &aligned(&rows)
+    verdict + &output::table("", &overview.rows)
 }
 
 fn counted(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
-/// Returns the numbers of programs (replicas counted) and of nested supervisors.
-fn count(supervisor: &Supervisor) -> (usize, usize) {
-    supervisor.children.iter().fold((0, 0), |(programs, supervisors), child| match &child.form {
-        Form::Program(program) => (programs + usize::from(program.replicas), supervisors),
-        Form::Supervisor(supervisor) => {
-            let (more_programs, more_supervisors) = count(supervisor);
-            (programs + more_programs, supervisors + more_supervisors + 1)
-        }
-    })
+/// The tree as a table, and what it has; replicas are one row, but counted.
+struct Overview<'a> {
+    folder: &'a Path,
+    rows: Vec<[String; 5]>,
+    programs: usize,
+    supervisors: usize,
 }
 
-fn push_rows(supervisor: &Supervisor, parent: &str, folder: &Path, rows: &mut Vec<[String; 5]>) {
-    for child in &supervisor.children {
-        let path = format!("{parent}/{}", child.name);
-        let after: Vec<String> = child.spec.after.iter().map(after_text).collect();
-        let after = if after.is_empty() { "-".to_owned() } else { after.join(", ") };
-        let restart = child.spec.restart.to_string();
-        match &child.form {
-            Form::Program(program) => {
-                let replicas = match program.replicas {
-                    1 => String::new(),
-                    many => format!(".1 to .{many}"),
-                };
-                let runs = cut(&command_text(&program.command, folder));
-                let ready = ready_text(program, &child.spec, folder);
-                rows.push([path + &replicas, restart, ready, after, runs]);
-            }
-            Form::Supervisor(supervisor) => {
-                let ready = "its children are".to_owned();
-                rows.push([path.clone(), restart, ready, after, runs_supervisor(supervisor)]);
-                push_rows(supervisor, &path, folder, rows);
+impl Overview<'_> {
+    fn row(&mut self, cells: [&str; 5]) {
+        self.rows.push(cells.map(str::to_owned));
+    }
+
+    fn add_children(&mut self, supervisor: &Supervisor, above: &str) {
+        for child in &supervisor.children {
+            let path = format!("{above}/{}", child.name);
+            let restart = child.spec.restart.as_str();
+            let after: Vec<String> =
+                child.spec.after.iter().map(|edge| format!("{} {}", edge.child, edge.condition)).collect();
+            let after = if after.is_empty() { "-".to_owned() } else { after.join(", ") };
+            match &child.form {
+                Form::Program(program) => {
+                    self.programs += usize::from(program.replicas);
+                    let replicas = match program.replicas {
+                        1 => String::new(),
+                        many => format!(".1 to .{many}"),
+                    };
+                    let ready = ready_text(program, &child.spec, self.folder);
+                    let runs = cut(&command_text(&program.command, self.folder));
+                    self.row([&(path + &replicas), restart, &ready, &after, &runs]);
+                }
+                Form::Supervisor(supervisor) => {
+                    self.supervisors += 1;
+                    self.row([&path, restart, "its children are", &after, &runs_supervisor(supervisor)]);
+                    self.add_children(supervisor, &path);
+                }
             }
         }
     }
@@ -106,10 +111,6 @@ fn push_rows(supervisor: &Supervisor, parent: &str, folder: &Path, rows: &mut Ve
 
 fn runs_supervisor(supervisor: &Supervisor) -> String {
     format!("({}, {} order)", supervisor.spec.strategy, supervisor.spec.order)
-}
-
-fn after_text(edge: &Edge) -> String {
-    format!("{} {}", edge.child, edge.condition)
 }
 
 /// Returns a path as the file would write it: relative to the file's folder if it is below.
@@ -134,17 +135,13 @@ fn quoted(word: &str) -> String {
     shlex::try_quote(word).map_or_else(|_| format!("{word:?}"), std::borrow::Cow::into_owned)
 }
 
-/// Returns one line without control characters, of bounded width.
+/// Returns one line of bounded width.
 fn cut(text: &str) -> String {
-    let escaped: String = text.chars().flat_map(escape_control).collect();
-    if escaped.chars().count() <= MAX_COMMAND {
-        return escaped;
+    let line = output::one_line(text);
+    if line.chars().count() <= MAX_COMMAND {
+        return line.into_owned();
     }
-    escaped.chars().take(MAX_COMMAND - 1).chain(['…']).collect()
-}
-
-fn escape_control(c: char) -> Box<dyn Iterator<Item = char>> {
-    if c.is_control() { Box::new(c.escape_default()) } else { Box::new(std::iter::once(c)) }
+    line.chars().take(MAX_COMMAND - 1).chain(['…']).collect()
 }
 
 fn ready_text(program: &Program, spec: &ChildSpec, folder: &Path) -> String {
@@ -159,21 +156,6 @@ fn ready_text(program: &Program, spec: &ChildSpec, folder: &Path) -> String {
         ProbeKind::Http(url) => url.to_string(),
     };
     cut(&format!("{what} in {}", show(spec.start_within)))
-}
-
-/// Pads the columns to equal width, except the last one.
-fn aligned(rows: &[[String; 5]]) -> String {
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: [usize; 4] = std::array::from_fn(width);
-    let mut out = String::new();
-    for row in rows {
-        for (cell, width) in row.iter().zip(widths) {
-            out.push_str(&format!("{cell:width$}  "));
-        }
-        out.push_str(&row[4]);
-        out.push('\n');
-    }
-    out
 }
 
 /// Returns the verdict and the whole tree, for programs. Values of variables are left out: they are often secrets.

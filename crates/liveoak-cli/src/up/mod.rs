@@ -28,12 +28,13 @@ use liveoak::internal::{Either, race};
 use liveoak::{Ended, Exit, Tree};
 use liveoak_config::{Config, load};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::Level;
 
 use crate::args::{LogFormat, UpArgs};
 use crate::{EXIT_FAILED, EXIT_FORCED, EXIT_USAGE, check, output};
 use log::NotReadyReasons;
 use report::Report;
-use status::{StatusLevel, StatusLog};
+use status::StatusLog;
 use writer::StreamWriter;
 
 /// Runs the command.
@@ -46,7 +47,7 @@ pub(crate) fn run(args: &UpArgs) -> io::Result<ExitCode> {
     let config = match load(&args.file) {
         Ok(config) => config.expanded(),
         Err(problems) if args.log_format == LogFormat::Json && !args.json => {
-            status.document(StatusLevel::Error, "config", &problems.headline(), "", &problems.json());
+            status.document(Level::ERROR, "config", &problems.headline(), "", &problems.json());
             status.stderr().finish();
             return Ok(ExitCode::from(EXIT_USAGE));
         }
@@ -119,7 +120,7 @@ impl Up<'_> {
         let ended = self.until_ended(&tree, &mut signals).await;
         let report = Report::new(self.config, &ended, &tree.snapshot(), &self.reasons);
         let code = exit_code(&ended);
-        let level = if code == 0 { StatusLevel::Info } else { StatusLevel::Error };
+        let level = if code == 0 { Level::INFO } else { Level::ERROR };
         let more = serde_json::json!({ "code": code, "report": &report });
         self.status.document(level, "stop-report", &report.headline(), &report.text(), &more);
         match file.map(|file| file.write(&report.json())) {
@@ -147,16 +148,12 @@ impl Up<'_> {
             }
             Either::Right(Either::Right(())) => "the time of --for is over: stopping all children".to_owned(),
         };
-        self.status.message(StatusLevel::Info, "stop-asked", &asked);
+        self.status.message(Level::INFO, "stop-asked", &asked);
         tree.begin_stop();
         match race(tree.join(), signals.next()).await {
             Either::Left(ended) => ended,
             Either::Right(name) => {
-                self.status.message(
-                    StatusLevel::Warn,
-                    "kill-asked",
-                    &format!("{name}: killing all children"),
-                );
+                self.status.message(Level::WARN, "kill-asked", &format!("{name}: killing all children"));
                 tree.begin_kill();
                 tree.join().await
             }
