@@ -122,11 +122,11 @@ fn command_text(command: &CommandLine, folder: &Path) -> String {
     if let Some(script) = command.shell_line() {
         return format!("sh -c {}", quoted(&script.to_string_lossy()));
     }
-    let program = Path::new(command.program());
+    let program = Path::new(&command.program);
     let shown = relative(program, folder);
     let below = program.is_absolute() && program.starts_with(folder);
     let program = if below { format!("./{shown}") } else { shown };
-    let arguments = command.arguments().iter().map(|word| word.to_string_lossy());
+    let arguments = command.args.iter().map(|word| word.to_string_lossy());
     let words = std::iter::once(program.into()).chain(arguments);
     words.map(|word| quoted(&word)).collect::<Vec<_>>().join(" ")
 }
@@ -232,16 +232,16 @@ fn unless_endless(time: Duration) -> Value {
 
 fn program_json(program: &Program, spec: &ChildSpec) -> Value {
     let command = &program.command;
-    let names: Vec<_> = command.variables().map(|(name, _)| name.to_string_lossy()).collect();
+    let names: Vec<_> = command.env.keys().map(|name| name.to_string_lossy()).collect();
     json!({
         "command": command_json(command),
-        "cwd": command.directory().map(|folder| folder.display().to_string()),
+        "cwd": command.cwd.as_ref().map(|folder| folder.display().to_string()),
         "env_names": names,
         "ready": program.ready.as_ref().map(probe_json),
         "ready_within": seconds(spec.start_within),
-        "stop_signal": command.signal_to_stop().to_string(),
+        "stop_signal": command.stop_signal.to_string(),
         "stop_within": unless_endless(spec.stop_within),
-        "success": command.success_codes(),
+        "success": command.success,
     })
 }
 
@@ -249,8 +249,8 @@ fn command_json(command: &CommandLine) -> Value {
     if let Some(script) = command.shell_line() {
         return json!({ "shell": script.to_string_lossy() });
     }
-    let arguments: Vec<_> = command.arguments().iter().map(|word| word.to_string_lossy()).collect();
-    json!({ "program": command.program().to_string_lossy(), "args": arguments })
+    let arguments: Vec<_> = command.args.iter().map(|word| word.to_string_lossy()).collect();
+    json!({ "program": command.program.to_string_lossy(), "args": arguments })
 }
 
 fn probe_json(probe: &Probe) -> Value {

@@ -4,14 +4,13 @@
 //! [`ProcessChild`](crate::ProcessChild), which is built on it.
 
 use crate::command::CommandLine;
-use crate::exit::ExitWatch;
-use crate::jobs::{Job, ProcessGroup, Spawned};
+use crate::exit::{ExitWatch, Status};
+use crate::jobs::{Job, Leader, ProcessGroup, Spawned};
 use crate::members;
 use crate::output::{OutputEnd, OutputLine, Reader};
 use crate::signal::Signal;
 use crate::spawn_error::SpawnError;
 use crate::spawner;
-use crate::status::Status;
 use rustix::io::Errno;
 use rustix::process::Pid;
 use std::fmt;
@@ -149,10 +148,13 @@ impl Process {
         }
     }
 
+    fn leader(&self) -> Option<&Leader> {
+        self.group.as_ref().and_then(ProcessGroup::leader)
+    }
+
     /// Moves the watch on the leader to the current runtime, after the runtime that had it was shut down.
     fn watch_on_this_runtime(&mut self) -> io::Result<()> {
-        let leader = self.group.as_ref().and_then(ProcessGroup::leader);
-        let pidfd = leader.map(|leader| leader.pidfd.clone()).ok_or(io::ErrorKind::NotFound)?;
+        let pidfd = self.leader().map(|leader| leader.pidfd.clone()).ok_or(io::ErrorKind::NotFound)?;
         self.exit = Arc::new(ExitWatch::new(pidfd)?);
         Ok(())
     }
@@ -164,7 +166,7 @@ impl Process {
     /// leader that was not reaped still counts as a process. Returns [`SignalError::NotPermitted`] if all processes run
     /// as another user.
     pub fn signal(&self, signal: Signal) -> Result<(), SignalError> {
-        let leader = self.group.as_ref().and_then(ProcessGroup::leader).ok_or(SignalError::Ended)?;
+        let leader = self.leader().ok_or(SignalError::Ended)?;
         leader.signal(signal).map_err(|source| match source.raw_os_error().map(Errno::from_raw_os_error) {
             Some(Errno::SRCH) => SignalError::Ended,
             Some(Errno::PERM) => SignalError::NotPermitted { signal },

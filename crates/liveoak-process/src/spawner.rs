@@ -10,10 +10,10 @@
 //! the program file. Neither blocks an executor. For the same reason nothing else should run on this thread.
 
 use crate::command::{CommandLine, OutputMode, Stdin};
+use crate::exit::peek;
 use crate::files::limit_of_children;
 use crate::guardian::{Guardian, GuardianSlot};
-use crate::jobs::{Job, JobQueue, ProcessGroup, Spawned};
-use crate::leader::{Leader, peek};
+use crate::jobs::{Job, JobQueue, Leader, ProcessGroup, Spawned};
 use crate::os::{ChildSetup, Exec};
 use crate::resolve::{Located, c_string, explain, locate};
 use crate::signal::Signal;

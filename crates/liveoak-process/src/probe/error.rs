@@ -1,7 +1,7 @@
 //! What is wrong with a probe, and why a program is not ready.
 
+use crate::exit::Status;
 use crate::spawn_error::SpawnError;
-use crate::status::Status;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
