@@ -24,8 +24,8 @@ pub(crate) fn run(args: &CheckArgs) -> io::Result<ExitCode> {
     match load(&args.file) {
         Err(report) => refuse(&report, args.json),
         Ok(config) => {
-            output::stdout(&if args.json { line(&document(&config)) } else { overview(&config) })?;
-            Ok(ExitCode::SUCCESS)
+            let text = if args.json { format!("{:#}\n", document(&config)) } else { overview(&config) };
+            output::stdout(&text).map(|()| ExitCode::SUCCESS)
         }
     }
 }
@@ -36,15 +36,11 @@ pub(crate) fn run(args: &CheckArgs) -> io::Result<ExitCode> {
 /// When stdout cannot be written.
 pub(crate) fn refuse(report: &Report, as_json: bool) -> io::Result<ExitCode> {
     if as_json {
-        output::stdout(&line(&report.json()))?;
+        output::stdout(&format!("{:#}\n", report.json()))?;
     } else {
         output::stderr(&report.text(output::colour_on_stderr()));
     }
     Ok(ExitCode::from(EXIT_USAGE))
-}
-
-fn line(document: &Value) -> String {
-    format!("{document:#}\n")
 }
 
 /// Returns the verdict and the tree, for people.
@@ -165,14 +161,9 @@ fn document(config: &Config) -> Value {
         "file": config.file.display().to_string(),
         "folder": config.folder.display().to_string(),
         "name": config.name.as_str(),
-        "stop_within": seconds(config.spec.stop_within),
+        "stop_within": config.spec.stop_within.as_secs_f64(),
         "supervisor": supervisor_json(&config.expanded().root, &format!("/{}", config.name)),
     })
-}
-
-/// Returns a time as a number of seconds.
-fn seconds(duration: Duration) -> f64 {
-    duration.as_secs_f64()
 }
 
 fn supervisor_json(supervisor: &Supervisor, path: &str) -> Value {
@@ -190,7 +181,7 @@ fn limit_json(limit: &Limit) -> Value {
     let give_up = limit.give_up.as_str();
     match limit.restarts {
         Limit::UNLIMITED => json!({ "restarts": "unlimited", "give_up": give_up }),
-        restarts => json!({ "restarts": restarts, "period": seconds(limit.period), "give_up": give_up }),
+        restarts => json!({ "restarts": restarts, "period": limit.period.as_secs_f64(), "give_up": give_up }),
     }
 }
 
@@ -201,9 +192,9 @@ fn child_json(child: &Child, parent: &str) -> Value {
         spec.after.iter().map(|edge| (edge.child.as_str().to_owned(), json!(edge.condition.as_str())));
     let backoff = spec.backoff.as_ref().map(|backoff| {
         json!({
-            "from": seconds(backoff.from),
-            "to": seconds(backoff.to),
-            "reset_after": seconds(backoff.reset_after),
+            "from": backoff.from.as_secs_f64(),
+            "to": backoff.to.as_secs_f64(),
+            "reset_after": backoff.reset_after.as_secs_f64(),
         })
     });
     let mut document = json!({
@@ -218,16 +209,16 @@ fn child_json(child: &Child, parent: &str) -> Value {
     match &child.form {
         Form::Program(program) => document["process"] = program_json(program, spec),
         Form::Supervisor(supervisor) => {
-            document["stop_within"] = unless_endless(spec.stop_within);
+            document["stop_within"] = json!(unless_endless(spec.stop_within));
             document["supervisor"] = supervisor_json(supervisor, &path);
         }
     }
     document
 }
 
-/// Returns a time as a number of seconds, or `null` for a time without end.
-fn unless_endless(time: Duration) -> Value {
-    if time == Duration::MAX { Value::Null } else { json!(seconds(time)) }
+/// Returns a time as a number of seconds, or `None` for a time without end.
+fn unless_endless(time: Duration) -> Option<f64> {
+    (time != Duration::MAX).then_some(time.as_secs_f64())
 }
 
 fn program_json(program: &Program, spec: &ChildSpec) -> Value {
@@ -238,7 +229,7 @@ fn program_json(program: &Program, spec: &ChildSpec) -> Value {
         "cwd": command.cwd.as_ref().map(|folder| folder.display().to_string()),
         "env_names": names,
         "ready": program.ready.as_ref().map(probe_json),
-        "ready_within": seconds(spec.start_within),
+        "ready_within": spec.start_within.as_secs_f64(),
         "stop_signal": command.stop_signal.to_string(),
         "stop_within": unless_endless(spec.stop_within),
         "success": command.success,
@@ -255,7 +246,7 @@ fn command_json(command: &CommandLine) -> Value {
 
 fn probe_json(probe: &Probe) -> Value {
     match probe.kind() {
-        ProbeKind::Delay(delay) => json!({ "delay": seconds(*delay) }),
+        ProbeKind::Delay(delay) => json!({ "delay": delay.as_secs_f64() }),
         ProbeKind::Log(pattern) => json!({ "log": pattern.to_string() }),
         ProbeKind::Tcp(target) => json!({ "tcp": target.to_string() }),
         ProbeKind::Unix(path) => json!({ "unix": path.display().to_string() }),

@@ -1,4 +1,4 @@
-//! What is wrong with a file, as data: one [`Diagnostic`] per error, collected by [`Problems`] into a [`Report`].
+//! What is wrong with a file, as data: one [`Diagnostic`] per error, collected in a [`Report`].
 //! [`render`](crate::render) decides how it looks.
 
 use crate::bounds::{MAX_KEPT, MAX_SHOWN};
@@ -90,20 +90,28 @@ impl Diagnostic {
     }
 }
 
-/// Collects errors while a file is read. Holds at most [`MAX_KEPT`]; the rest are only counted.
+/// Everything that is wrong with a file. Holds at most [`MAX_KEPT`] errors; the rest are only counted.
 #[derive(Debug, Default)]
-pub(crate) struct Problems {
-    sources: Vec<Source>,
-    kept: Vec<Error>,
-    more: usize,
+pub struct Report {
+    /// The texts that errors point into; the main file first.
+    pub(crate) sources: Vec<Source>,
+    /// The errors.
+    pub(crate) diagnostics: Vec<Error>,
+    /// The number of further errors that were found but not kept.
+    pub(crate) more: usize,
 }
 
-impl Problems {
-    /// Creates a collector whose main source is `name`.
-    pub(crate) fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
-        let mut problems = Self::default();
-        problems.add_source(name, text);
-        problems
+impl Report {
+    /// Creates a report without errors, whose main source is `name`.
+    pub(crate) fn new(name: &str, text: &str) -> Self {
+        let mut report = Self::default();
+        report.add_source(name, text);
+        report
+    }
+
+    /// Creates a report of one error of the file as a whole.
+    pub(crate) fn of_file(name: &str, error: Error) -> Self {
+        Self { diagnostics: vec![error], ..Self::new(name, "") }
     }
 
     /// Adds a text that errors may point into, and returns its index.
@@ -113,9 +121,9 @@ impl Problems {
     }
 
     /// Records an error.
-    pub(crate) fn push(&mut self, diagnostic: Error) {
-        if self.kept.len() < MAX_KEPT {
-            self.kept.push(diagnostic);
+    pub(crate) fn push(&mut self, error: Error) {
+        if self.diagnostics.len() < MAX_KEPT {
+            self.diagnostics.push(error);
         } else {
             self.more += 1;
         }
@@ -123,37 +131,17 @@ impl Problems {
 
     /// Returns `true` if there are so many errors that costly help for one more is not worth it.
     pub(crate) fn is_crowded(&self) -> bool {
-        self.kept.len() >= 2 * MAX_SHOWN
+        self.diagnostics.len() >= 2 * MAX_SHOWN
     }
 
     /// Returns `true` if no error was recorded so far.
     pub(crate) fn is_empty(&self) -> bool {
-        self.kept.is_empty()
+        self.diagnostics.is_empty()
     }
 
-    /// Returns the errors in order of file and position.
-    pub(crate) fn into_report(mut self) -> Report {
-        self.kept.sort_by_key(|d| (d.source, d.span.as_ref().map(|s| (s.start, s.end))));
-        Report { sources: self.sources, diagnostics: self.kept, more: self.more }
-    }
-}
-
-/// Everything that is wrong with a file: at least one error.
-#[derive(Debug)]
-pub struct Report {
-    /// The texts that errors point into; the main file first.
-    pub(crate) sources: Vec<Source>,
-    /// The errors, in order of source and position.
-    pub(crate) diagnostics: Vec<Error>,
-    /// The number of further errors that were found but not kept.
-    pub(crate) more: usize,
-}
-
-impl Report {
-    /// Creates a report of one error of the file as a whole.
-    pub(crate) fn of_file(name: impl Into<String>, diagnostic: Error) -> Self {
-        let mut problems = Problems::new(name, "");
-        problems.push(diagnostic);
-        problems.into_report()
+    /// Returns the report with its errors in order of file and position.
+    pub(crate) fn sorted(mut self) -> Self {
+        self.diagnostics.sort_by_key(|d| (d.source, d.span.as_ref().map(|s| (s.start, s.end))));
+        self
     }
 }

@@ -1,15 +1,12 @@
 //! A program as a child of a supervision tree.
 //!
 //! One attempt is one process group. It is ready when its probe succeeds, or without a probe as soon as it was started.
-//! It is asked to stop by its stop signal and killed by `SIGKILL`. The attempt has ended when no process of the group
-//! is alive: when the leader ends by itself, the other processes of the group are stopped as well.
-//!
-//! Restarts, backoff and deadlines are not decided here but by the tree. To run a program without supervision, use
-//! [`Process`].
+//! It has ended when no process of the group is alive: when the leader ends by itself, the other processes of the group
+//! are stopped as well. Restarts, backoff and deadlines are decided by the tree.
 
 use crate::command::CommandLine;
 use crate::exit::Status;
-use crate::output::{OutputLine, Stream};
+use crate::output::OutputLine;
 use crate::probe::{Probe, ProbeRun};
 use crate::process::Process;
 use crate::spawn_error::SpawnError;
@@ -151,11 +148,7 @@ impl From<Program> for Child {
 
 /// Writes a line to the log. This is the default sink.
 fn log(path: &Path, line: OutputLine<'_>) {
-    let stream = match line.stream {
-        Stream::Stdout => "stdout",
-        Stream::Stderr => "stderr",
-    };
-    tracing::info!(target: "liveoak::output", path = %path, stream, "{}", line.text);
+    tracing::info!(target: "liveoak::output", path = %path, stream = line.stream.as_str(), "{}", line.text);
 }
 
 /// The error with which an attempt [fails](Exit::Failed) if its program could not be started.
@@ -273,8 +266,7 @@ impl ProgramRunner {
     }
 }
 
-/// Warns if the probe succeeds before the program was started. Then another program answers it, and will also answer it
-/// after the start, so that the child would count as ready whatever it does.
+/// Warns if the probe succeeds before the program was started. Then another program answers it, also after the start.
 async fn warn_if_probe_already_succeeds(ctx: &Ctx, run: &ProbeRun) {
     if !run.probe().can_be_answered_by_others() {
         return;

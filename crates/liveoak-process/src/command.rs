@@ -1,8 +1,7 @@
 //! What to run: plain data.
 //!
-//! A [`CommandLine`] is a program and its arguments, never a line that a shell would split: a blank or a quote in an
-//! argument arrives as it is. [`CommandLine::shell`] runs a shell. Nothing is checked here; a command line that cannot be
-//! started is a [`SpawnError`](crate::SpawnError) of [`Process::spawn`](crate::Process::spawn).
+//! Nothing is checked here; a command line that cannot be started is a [`SpawnError`](crate::SpawnError) of
+//! [`Process::spawn`](crate::Process::spawn).
 
 use crate::exit::Status;
 use crate::signal::Signal;
@@ -36,8 +35,8 @@ pub enum OutputMode {
     Null,
 }
 
-/// A program to run: its arguments, environment and directory, the exit codes that are a success, and the signal that
-/// asks it to stop.
+/// A program to run. It is a list of words, never a line that a shell would split: a blank or a quote in an argument
+/// arrives as it is.
 ///
 /// Defaults: this program's environment and directory, input from `/dev/null`, both outputs captured, success is
 /// exit code 0, the stop signal is `SIGTERM`.

@@ -3,12 +3,11 @@
 //! The kernel's parent-death signal reaches only the direct child process; processes that the child started live on.
 //! Therefore the first spawn also starts a `/bin/sh` in a session of its own. It reads the list of living process
 //! groups from a pipe, of which only this program has the write end. When this program ends in any way, `kill -9`
-//! included, the kernel closes that end. The shell reads end-of-file, sends `SIGKILL` to every listed process group,
-//! and exits. It uses no CPU time while it waits. The last word of its command line is the process id of this program.
+//! included, the kernel closes that end. The shell then sends `SIGKILL` to every listed process group, and exits. The
+//! last word of its command line is the process id of this program.
 //!
-//! It does not find processes that left their process group (`setsid`). It does not help if the guardian and this
-//! program are killed at the same instant. If the guardian is suspended (`SIGSTOP`) when this program is killed, the
-//! direct child processes die, and the processes that those started live until the guardian is resumed.
+//! It does not help if the guardian and this program are killed at the same instant. If the guardian is suspended
+//! (`SIGSTOP`) when this program is killed, processes that the child processes started live until it is resumed.
 //!
 //! Invariants:
 //!

@@ -1,7 +1,6 @@
 //! A running process group: its signals, its end, its output.
 //!
-//! [`Process`] is for a program that runs beside this one. For a program under supervision use
-//! [`ProcessChild`](crate::ProcessChild), which is built on it.
+//! For a program under supervision use [`ProcessChild`](crate::ProcessChild), which is built on it.
 
 use crate::command::CommandLine;
 use crate::exit::{ExitWatch, Status};
@@ -194,27 +193,20 @@ impl Process {
 
     /// Returns `true` if any process of the group, the leader or another, is alive. A zombie is not alive.
     ///
-    /// While the leader runs the answer costs nothing. After its exit the answer comes from `/proc` and costs some
-    /// microseconds per process of the machine. If there is no `/proc`, or no file descriptor left to read it, the
-    /// answer is `true` until the process is finished. After a [lost](Status::Lost) status the group's number may
-    /// belong to other processes, and the answer is `false`.
+    /// After the leader's exit the answer comes from `/proc` and costs some microseconds per process of the machine. If
+    /// `/proc` cannot be read, the answer is `true` until the process is finished. After a [lost](Status::Lost) status
+    /// the group's number may belong to other processes, and the answer is `false`.
     pub fn group_alive(&self) -> bool {
         self.try_group_alive().unwrap_or(true)
     }
 
     /// Returns the same as [`group_alive`](Process::group_alive), but `None` if `/proc` cannot be read.
     pub(crate) fn try_group_alive(&self) -> Option<bool> {
-        let look = || members::living(self.pid).ok().map(|members| !members.is_empty());
-        self.group_alive_without_proc().or_else(look)
-    }
-
-    /// Returns what is known without reading `/proc`.
-    fn group_alive_without_proc(&self) -> Option<bool> {
         match self.exit.peek() {
             _ if self.all_ended || self.group.is_none() => Some(false),
             None => Some(true),
             Some(Status::Lost) => Some(false),
-            Some(_) => None,
+            Some(_) => members::living(self.pid).ok().map(|members| !members.is_empty()),
         }
     }
 
@@ -238,18 +230,16 @@ impl Process {
     /// If a process of the group is alive, this [asks the group to stop](Process::stop), waits up to `grace`,
     /// [kills](Process::kill) the processes that are left, and waits for their end. Otherwise it only reaps the leader.
     ///
-    /// There is no deadline after the kill: a process that hangs in the kernel (state `D`) makes this wait. Use a
-    /// timeout if that matters; after it `finish` can be called again.
+    /// There is no deadline after the kill: a process that hangs in the kernel (state `D`) makes this wait.
     ///
-    /// If `/proc` cannot be read, it is unknown whether processes of the group survived the leader. Then the group is
-    /// asked and killed as if they had, but after the kill this waits for the leader's end only.
+    /// If `/proc` cannot be read, the group is asked and killed as if processes of it had survived the leader, but after
+    /// the kill this waits for the leader's end only.
     ///
     /// # Cancel safety
     /// Cancel safe. A call after a cancelled one asks again and waits for the grace again. A call after a completed one
     /// returns the same value at once.
     pub async fn finish(&mut self, grace: Duration) -> Finished {
-        // Without a descriptor to read /proc the answer is `true`: waiting for a descriptor would let the group live
-        // on.
+        // If /proc cannot be read the answer is `true`: waiting for a descriptor would let the group live on.
         if self.group_alive() {
             let _already_ended = self.stop();
             if tokio::time::timeout(grace, self.group_ended()).await.is_err() {

@@ -4,10 +4,7 @@
 //! process"). A child process forked on a thread of an executor would die when that thread ends. So all child processes
 //! are forked on one thread, which the first spawn starts and which never ends: it outlives every runtime, and a panic
 //! in it is caught. It also owns the guardian and reaps all leaders, because a process group must leave the guardian's
-//! list before its leader is reaped.
-//!
-//! A fork blocks this thread until the child process has executed its program, and a slow disk may block the search for
-//! the program file. Neither blocks an executor. For the same reason nothing else should run on this thread.
+//! list before its leader is reaped. A fork, and the search for the program file, block this thread and no executor.
 
 use crate::command::{CommandLine, OutputMode, Stdin};
 use crate::exit::peek;
@@ -29,9 +26,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// The thread's name, as `top -H` shows it.
-const THREAD_NAME: &str = "liveoak-spawn";
-
 /// Pause after a failure of `poll(2)` itself (no memory), so that the thread does not spin.
 const POLL_PAUSE: Duration = Duration::from_millis(10);
 
@@ -50,7 +44,7 @@ pub(crate) fn queue() -> Result<Arc<JobQueue>, SpawnError> {
     let limit = |source| SpawnError::ResourceLimit { source };
     let queue = Arc::new(JobQueue::new().map_err(limit)?);
     let thread = SpawnerThread::new(queue.clone());
-    std::thread::Builder::new().name(THREAD_NAME.into()).spawn(move || thread.run()).map_err(limit)?;
+    std::thread::Builder::new().name("liveoak-spawn".into()).spawn(move || thread.run()).map_err(limit)?;
     *known = Some(queue.clone());
     Ok(queue)
 }

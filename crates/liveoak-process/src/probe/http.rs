@@ -39,7 +39,9 @@ impl HttpUrl {
                 "its path has a blank, control or non-ASCII character, which must be %-encoded",
             ));
         }
-        let (host, port) = split_authority(authority).map_err(refused)?;
+        let (host, port) = split_port(authority);
+        let host = parse_host(host).map_err(refused)?;
+        let port = port.map_or(Ok(80), parse_port).map_err(refused)?;
         if host.is_empty() {
             return Err(refused("it has no host"));
         }
@@ -70,12 +72,6 @@ impl HttpUrl {
             None => Err(broken(io::Error::other("no answer in HTTP/1"))),
         }
     }
-}
-
-/// Splits the authority of a URL; the port is 80 if not given.
-fn split_authority(authority: &str) -> Result<(&str, u16), &'static str> {
-    let (host, port) = split_port(authority);
-    Ok((parse_host(host)?, port.map_or(Ok(80), parse_port)?))
 }
 
 /// Reads the code in `HTTP/1.1 200 OK` (RFC 9112, section 4).

@@ -21,11 +21,9 @@ pub struct ProbeRun {
 /// The state that the clones of one run share.
 #[derive(Debug)]
 struct RunState {
-    /// The probe that is run.
     probe: Probe,
-    /// When the run was started.
     started: Instant,
-    /// Whether a line matched. Only log probes set it.
+    /// `true` if a line matched. Only log probes set it.
     matched: watch::Sender<bool>,
     /// The latest failed check.
     latest: Mutex<Option<Arc<ProbeFailure>>>,
@@ -94,7 +92,7 @@ impl ProbeRun {
     /// Waits until another check makes sense.
     async fn pause(&self) {
         match &self.state.probe.kind {
-            ProbeKind::Delay(_) => tokio::time::sleep(self.delay_remaining()).await,
+            ProbeKind::Delay(time) => tokio::time::sleep(self.remaining(*time)).await,
             ProbeKind::Log(_) => {
                 // The sender lives in `self`, so this can only end with a match.
                 let _matched = self.state.matched.subscribe().wait_for(|&matched| matched).await.is_ok();
@@ -103,16 +101,13 @@ impl ProbeRun {
         }
     }
 
-    fn delay_remaining(&self) -> Duration {
-        match self.state.probe.kind {
-            ProbeKind::Delay(time) => time.saturating_sub(self.state.started.elapsed()),
-            _ => Duration::ZERO,
-        }
+    fn remaining(&self, delay: Duration) -> Duration {
+        delay.saturating_sub(self.state.started.elapsed())
     }
 
     async fn ask(&self) -> Result<(), ProbeFailure> {
         match &self.state.probe.kind {
-            ProbeKind::Delay(_) => match self.delay_remaining() {
+            ProbeKind::Delay(time) => match self.remaining(*time) {
                 Duration::ZERO => Ok(()),
                 remaining => Err(ProbeFailure::TooEarly { remaining }),
             },
@@ -149,9 +144,8 @@ async fn run(command: &Arc<CommandLine>) -> Result<(), ProbeFailure> {
     let status = process.exited().await;
     // What it left in the background does not outlive the check: the drop kills the group.
     drop(process);
-    if command.succeeded(status) {
-        Ok(())
-    } else {
-        Err(ProbeFailure::Command { command: command.to_string(), status })
+    match command.succeeded(status) {
+        true => Ok(()),
+        false => Err(ProbeFailure::Command { command: command.to_string(), status }),
     }
 }
