@@ -54,25 +54,21 @@ impl Diagnostic {
         Box::new(Self { message: message.into(), ..Self::default() })
     }
 
-    /// Moves the error to another source.
     pub(crate) fn in_source(mut self: Box<Self>, source: usize) -> Error {
         self.source = source;
         self
     }
 
-    /// Sets the text under the underlined place.
     pub(crate) fn label(mut self: Box<Self>, label: impl Into<String>) -> Error {
         self.label = label.into();
         self
     }
 
-    /// Sets what would have been right.
     pub(crate) fn expected(mut self: Box<Self>, expected: impl Into<String>) -> Error {
         self.expected = Some(expected.into());
         self
     }
 
-    /// Sets what to do about it.
     pub(crate) fn help(self: Box<Self>, help: impl Into<String>) -> Error {
         self.help_if(Some(help.into()))
     }

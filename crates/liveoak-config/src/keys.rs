@@ -39,7 +39,7 @@ macro_rules! keys {
 keys! {
     const OF_ROOT {
         /// The name of the tree, the first part of every path. Default: the name of the file's folder.
-        name: types::name;
+        name: || json!({ "type": "string", "pattern": types::NAME });
     }
 
     const OF_SUPERVISORS {
@@ -84,7 +84,7 @@ keys! {
         /// When an attempt counts as ready, so that the next child starts. Default: as soon as it runs.
         ready: || types::table(&READY);
         /// The exit codes that are no failure.
-        success: types::exit_codes => [0];
+        success: || json!({ "type": "array", "items": types::integer(0, 255), "minItems": 1 }) => [0];
         /// How many of it run. Above 1 they are named NAME.1, NAME.2 and so on.
         replicas: || types::integer(1, MAX_REPLICAS) => 1;
         /// How it is stopped: the signal that asks, and the time until it is killed.
@@ -95,13 +95,13 @@ keys! {
         /// When it is started again: always, after a failure, or never.
         restart: types::words::<Restart> => Restart::default().as_str();
         /// The waits between restarts, or false for none.
-        backoff: || types::table_or_false(&BACKOFF);
+        backoff: || json!({ "anyOf": [types::table(&BACKOFF), { "const": false, "description": "None." }] });
         /// How many restarts of this child alone are too many.
         limit: || types::table(&LIMIT);
         /// The siblings that must be started, ready, healthy or completed before it starts.
         after: types::after;
         /// Whether its end counts for the `auto_shutdown` of the supervisor around it. Not for permanent children.
-        significant: types::boolean => ChildSpec::default().significant;
+        significant: || json!({ "type": "boolean" }) => ChildSpec::default().significant;
     }
 
     const OF_LIMIT {

@@ -37,7 +37,7 @@ pub(crate) struct Places {
     /// Where the name of the child stands.
     pub(crate) name: Span,
     /// Where the value of each key of the child stands.
-    values: Vec<(&'static str, Span)>,
+    values: HashMap<String, Span>,
     /// Where the `after` edges of the child stand, in the order of the file.
     pub(crate) edges: Vec<EdgePlace>,
     /// The names of the children below it.
@@ -55,18 +55,15 @@ pub(crate) struct EdgePlace {
 }
 
 impl Places {
-    /// Creates the places of what `table` declares, whose keys are `keys` and whose name stands at `name`.
-    pub(crate) fn new(table: &Table<'_>, keys: &Keys, name: Span) -> Self {
-        let value = |node: &Node<'_>| {
-            keys.all().find(|key| key.name == node.key).map(|key| (key.name, node.span.clone()))
-        };
-        let values = table.nodes.iter().filter_map(value).collect();
+    /// Creates the places of what `table` declares, whose name stands at `name`.
+    pub(crate) fn new(table: &Table<'_>, name: Span) -> Self {
+        let values = table.nodes.iter().map(|node| (node.key.to_owned(), node.span.clone())).collect();
         Self { keys: table.path.clone(), name, values, edges: Vec::new(), children: Vec::new() }
     }
 
     /// Returns where the value of a key stands, if the file has the key.
     pub(crate) fn value(&self, key: &str) -> Option<Span> {
-        self.values.iter().find(|(name, _)| *name == key).map(|(_, span)| span.clone())
+        self.values.get(key).cloned()
     }
 
     /// Returns where the edge to a sibling stands.

@@ -31,7 +31,7 @@ impl Reader<'_> {
         let no_infinity = "the stop of a tree always has a budget; children may wait for ever only within it";
         self.supervisor_stop(table, no_infinity, &mut spec);
         let path = TreePath::new(name.as_str());
-        self.places.insert(path.clone(), Places::new(table, &ROOT, table.span.clone()));
+        self.places.insert(path.clone(), Places::new(table, table.span.clone()));
         let root = self.supervisor(table, &path, 1);
         Config { file: file.to_path_buf(), folder: self.folder.to_path_buf(), name, spec, root }
     }
@@ -110,11 +110,8 @@ impl Reader<'_> {
         let name = self.name(node.key);
         let path = above.join(name.as_str());
         let is_supervisor = self.decide_kind(node, &table);
-        let (keys, mut spec) = match is_supervisor {
-            true => (&SUPERVISOR, ChildSpec::of_supervisor()),
-            false => (&PROGRAM, ChildSpec::default()),
-        };
-        let mut places = Places::new(&table, keys, node.key_span.clone());
+        let mut spec = if is_supervisor { ChildSpec::of_supervisor() } else { ChildSpec::default() };
+        let mut places = Places::new(&table, node.key_span.clone());
         places.edges = self.supervision(&table, &mut spec);
         // The places stand there before the children are read: reading them fills in their names.
         self.places.insert(path.clone(), places);

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 pub(crate) const MAX_RESTARTS: u64 = Limit::MAX_RESTARTS as u64;
 
 /// The characters of a name.
-const NAME: &str = "^[A-Za-z0-9_-]{1,64}$";
+pub(crate) const NAME: &str = "^[A-Za-z0-9_-]{1,64}$";
 /// A duration: whole numbers with units, the longest unit first. Each part is optional; the schema's length refuses the
 /// empty text.
 const DURATION: &str = "([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?";
@@ -118,10 +118,6 @@ pub(crate) fn table(keys: &Keys) -> Value {
     table
 }
 
-pub(crate) fn table_or_false(keys: &Keys) -> Value {
-    json!({ "anyOf": [table(keys), { "const": false, "description": "None." }] })
-}
-
 pub(crate) fn children() -> Value {
     json!({
         "type": "object",
@@ -129,10 +125,6 @@ pub(crate) fn children() -> Value {
         "additionalProperties": { "$ref": "#/$defs/Child" },
         "minProperties": 1,
     })
-}
-
-pub(crate) fn name() -> Value {
-    json!({ "type": "string", "pattern": NAME })
 }
 
 pub(crate) fn text() -> Value {
@@ -145,10 +137,6 @@ pub(crate) fn text_like(example: &str) -> Value {
 
 pub(crate) fn pattern(pattern: &str, example: &str) -> Value {
     json!({ "type": "string", "pattern": pattern, "examples": [example] })
-}
-
-pub(crate) fn boolean() -> Value {
-    json!({ "type": "boolean" })
 }
 
 pub(crate) fn integer(least: u64, most: u64) -> Value {
@@ -170,10 +158,6 @@ pub(crate) fn words<W: Word>() -> Value {
         meaning => json!({ "const": value.word(), "description": meaning }),
     };
     json!({ "type": "string", "oneOf": W::ALL.iter().map(choice).collect::<Vec<_>>() })
-}
-
-pub(crate) fn exit_codes() -> Value {
-    json!({ "type": "array", "items": integer(0, 255), "minItems": 1 })
 }
 
 pub(crate) fn variables() -> Value {

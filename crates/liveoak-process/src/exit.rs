@@ -17,7 +17,6 @@ use std::task::{Context, Poll, ready};
 use tokio::io::unix::AsyncFd;
 
 /// How the leader of a process group ended, as reported by the kernel.
-///
 /// [`CommandLine::succeeded`](crate::CommandLine::succeeded) decides if that was a success.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Status {

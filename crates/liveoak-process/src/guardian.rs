@@ -30,8 +30,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// Reads `+ SLOT GROUP` and `- SLOT` until end of file, then kills the process groups that are still listed. A slot is
-/// a shell variable, so both lines cost the same with one group or a thousand, and the last loop needs no fork and no
-/// file.
+/// a shell variable, so the last loop needs no fork and no file.
 const SCRIPT: &str = r#"# liveoak guardian: kills the process groups of the program that started it, once that program is gone
 last=0
 while read -r op slot group; do
@@ -63,8 +62,7 @@ const MAX_QUICK_DEATHS: u32 = 5;
 /// The running guardian's process id for [`guardian_id`]; 0 if there is none.
 static GUARDIAN_ID: AtomicU32 = AtomicU32::new(0);
 
-/// Returns the process id of this program's guardian, the small shell process that kills all process groups of this
-/// program when this program has died. Returns `None` before the first spawn, and if no guardian could be started.
+/// Returns the process id of this program's guardian, or `None` before the first spawn, and if none could be started.
 pub fn guardian_id() -> Option<u32> {
     Some(GUARDIAN_ID.load(Ordering::Relaxed)).filter(|&id| id != 0)
 }

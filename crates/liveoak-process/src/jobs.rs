@@ -36,8 +36,7 @@ impl Leader {
     /// Sends `signal` to every member of the process group, and to the leader even if it has left the process group.
     ///
     /// # Errors
-    /// `ESRCH` when no member is left, `EPERM` when no member may be signalled, `EINVAL` for a signal the kernel does
-    /// not know.
+    /// `ESRCH` when no member is left, `EPERM` when no member may be signalled.
     pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
         let fd = self.pidfd.as_fd();
         let group = match os::signal_group_by_identity(fd, signal) {
@@ -77,7 +76,14 @@ pub(crate) enum Job {
     /// Fork and execute.
     Spawn { command: Arc<CommandLine>, reply: oneshot::Sender<Result<Spawned, SpawnError>> },
     /// Reap a leader that is dead or was sent `SIGKILL`, as soon as it is dead, and kill the rest of its process group.
-    Reap { leader: Leader, done: Option<oneshot::Sender<()>> },
+    Reap(Reap),
+}
+
+/// A leader that will be reaped when it is dead, and the sender that reports it.
+#[derive(Debug)]
+pub(crate) struct Reap {
+    pub(crate) leader: Leader,
+    pub(crate) done: Option<oneshot::Sender<()>>,
 }
 
 /// The queue that leads to the spawner thread.
@@ -121,9 +127,8 @@ impl JobQueue {
 #[derive(Debug)]
 pub(crate) struct Spawned {
     pub(crate) group: ProcessGroup,
-    /// The read end of standard output, if it is captured.
+    /// The read ends of what is captured.
     pub(crate) stdout: Option<OwnedFd>,
-    /// The read end of standard error, if it is captured.
     pub(crate) stderr: Option<OwnedFd>,
 }
 
@@ -150,7 +155,7 @@ impl ProcessGroup {
     pub(crate) fn reap(mut self) -> oneshot::Receiver<()> {
         let (done, reaped) = oneshot::channel();
         if let Some(leader) = self.leader.take() {
-            self.queue.submit(Job::Reap { leader, done: Some(done) });
+            self.queue.submit(Job::Reap(Reap { leader, done: Some(done) }));
         }
         reaped
     }
@@ -160,7 +165,7 @@ impl Drop for ProcessGroup {
     fn drop(&mut self) {
         if let Some(leader) = self.leader.take() {
             let _no_member_left = leader.signal(Signal::KILL);
-            self.queue.submit(Job::Reap { leader, done: None });
+            self.queue.submit(Job::Reap(Reap { leader, done: None }));
         }
     }
 }

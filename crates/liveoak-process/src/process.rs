@@ -19,17 +19,14 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-/// A started program: a process group that consists of its leader and of all processes that the leader started and that
-/// did not leave the group.
+/// A started program: a process group of its leader and of all processes that the leader started and that did not leave
+/// the group. If this program dies, the process group is killed as well (see the [crate documentation](crate)).
 ///
-/// Dropping it sends `SIGKILL` to the whole process group and returns at once; Liveoak's own thread reaps the leader.
-/// If this program dies, the process group is killed as well (see the [crate documentation](crate)).
+/// Dropping it sends `SIGKILL` to the whole process group and returns at once; Liveoak's own thread reaps the leader. A
+/// leader that has exited shows as a zombie (`Z`) until [`finish`](Process::finish) returns or the value is dropped, so
+/// that the kernel does not give its number to another process.
 ///
-/// The leader is not reaped until [`finish`](Process::finish) returns or the value is dropped. Until then a leader that
-/// has exited shows as a zombie (`Z`), which prevents the kernel from giving its number to another process.
-///
-/// A `Process` belongs to the Tokio runtime in which it was started. On another runtime it can be signalled, finished
-/// and waited for, but its output is no longer read after the first runtime has shut down.
+/// Its output is read in the Tokio runtime in which it was started; everything else works on any runtime.
 #[derive(Debug)]
 pub struct Process {
     /// `None` after the leader was reaped.
@@ -60,8 +57,8 @@ pub struct Finished {
 impl Process {
     /// Starts `command` as the leader of a new process group and passes its captured output to `sink`, line by line.
     ///
-    /// A task on the current runtime reads the output and calls `sink`, so a full pipe never blocks the program. `sink`
-    /// must not block. To discard the output, pass `|_| {}`.
+    /// A task on the current runtime reads the output and calls `sink`, which must not block. To discard the output, pass
+    /// `|_| {}`.
     ///
     /// In the new process all signals are unblocked and have their default action, only the three standard
     /// descriptors are inherited, and the kernel kills the process when this program dies.
@@ -117,7 +114,7 @@ impl Process {
 
     /// Returns the leader's process id, which is also the number of the process group.
     ///
-    /// Use it for display and logs only: after the process was finished the number may belong to another process.
+    /// For display and logs only: after the process was finished the number may belong to another process.
     pub fn id(&self) -> u32 {
         self.pid.as_raw_nonzero().get().unsigned_abs()
     }
@@ -161,9 +158,8 @@ impl Process {
     /// Sends `signal` to every process of the group.
     ///
     /// # Errors
-    /// Returns [`SignalError::Ended`] if no process is left, and always after [`finish`](Process::finish); a dead
-    /// leader that was not reaped still counts as a process. Returns [`SignalError::NotPermitted`] if all processes run
-    /// as another user.
+    /// Returns [`SignalError::Ended`] if no process is left (a dead leader that was not reaped still counts as one), and
+    /// always after [`finish`](Process::finish).
     pub fn signal(&self, signal: Signal) -> Result<(), SignalError> {
         let leader = self.leader().ok_or(SignalError::Ended)?;
         leader.signal(signal).map_err(|source| match source.raw_os_error().map(Errno::from_raw_os_error) {
@@ -212,8 +208,7 @@ impl Process {
 
     /// Waits until no process of the group is alive.
     ///
-    /// Without `/proc` this waits for ever; use a timeout. While there is no file descriptor left to read `/proc`, this
-    /// waits for one, even if the process group has ended already.
+    /// While there is no file descriptor left to read `/proc`, this waits for one; without `/proc` it waits for ever.
     ///
     /// # Cancel safety
     /// Cancel safe.

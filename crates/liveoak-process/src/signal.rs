@@ -47,8 +47,7 @@ impl Signal {
     /// The size of the terminal changed; some servers stop gracefully on it.
     pub const WINCH: Signal = Signal(libc::SIGWINCH);
 
-    /// The signals that a configuration file may name as the stop signal of a program, in the order in which messages list
-    /// them.
+    /// The stop signals that a configuration file may name, in the order in which messages list them.
     pub const STOP_SIGNALS: &'static [Signal] = &[
         Signal::TERM,
         Signal::INT,
@@ -62,8 +61,7 @@ impl Signal {
         Signal::WINCH,
     ];
 
-    /// Returns the names of the classic signals with their `SIG`, for error messages and near misses. The real-time
-    /// signals `SIGRTMIN` to `SIGRTMIN+n` are not among them.
+    /// Returns the names of the classic signals with their `SIG`, without the real-time signals.
     pub fn all_names() -> impl Iterator<Item = &'static str> {
         NAMED.iter().map(|&(name, _)| name)
     }

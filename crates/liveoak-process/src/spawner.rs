@@ -10,7 +10,7 @@ use crate::command::{CommandLine, OutputMode, Stdin};
 use crate::exit::peek;
 use crate::files::limit_of_children;
 use crate::guardian::{Guardian, GuardianSlot};
-use crate::jobs::{Job, JobQueue, Leader, ProcessGroup, Spawned};
+use crate::jobs::{Job, JobQueue, Leader, ProcessGroup, Reap, Spawned};
 use crate::os::{ChildSetup, Exec};
 use crate::resolve::{Located, c_string, explain, locate};
 use crate::signal::Signal;
@@ -49,18 +49,12 @@ pub(crate) fn queue() -> Result<Arc<JobQueue>, SpawnError> {
     Ok(queue)
 }
 
-/// A leader that will be reaped when it is dead, and the sender that reports it.
-struct PendingReap {
-    leader: Leader,
-    done: Option<oneshot::Sender<()>>,
-}
-
 /// The state of the thread.
 struct SpawnerThread {
     queue: Arc<JobQueue>,
     guardian: Guardian,
     /// Bounded by the living processes.
-    pending: Vec<PendingReap>,
+    pending: Vec<Reap>,
 }
 
 impl SpawnerThread {
@@ -94,12 +88,12 @@ impl SpawnerThread {
                     // If the receiver was dropped meanwhile, the reply is dropped here, which kills the process group.
                     send(reply, self.spawn(&command));
                 }
-                Job::Reap { leader, done } => self.pending.push(PendingReap { leader, done }),
+                Job::Reap(reap) => self.pending.push(reap),
             }
         }
         let (dead, pending) = std::mem::take(&mut self.pending)
             .into_iter()
-            .partition::<Vec<PendingReap>, _>(|reap| peek(reap.leader.pidfd.as_fd()).is_some());
+            .partition::<Vec<Reap>, _>(|reap| peek(reap.leader.pidfd.as_fd()).is_some());
         self.pending = pending;
         dead.into_iter().for_each(|reap| self.reap(reap));
     }
@@ -125,7 +119,7 @@ impl SpawnerThread {
 
     /// Cleans up after a dead leader: kills the rest of its process group, unlists the group, and only then reaps the
     /// leader, which frees the group's number.
-    fn reap(&mut self, PendingReap { leader, done }: PendingReap) {
+    fn reap(&mut self, Reap { leader, done }: Reap) {
         let _no_member_left = leader.signal(Signal::KILL);
         self.guardian.release(leader.slot);
         leader.reap();

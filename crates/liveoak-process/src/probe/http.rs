@@ -52,7 +52,7 @@ impl HttpUrl {
     /// Asks once. The caller bounds the time.
     pub(super) async fn check(&self) -> Result<(), ProbeFailure> {
         let mut stream = self.target.connect().await?;
-        let broken = |source| ProbeFailure::HttpAnswer { url: self.to_string(), source };
+        let broken = |error| ProbeFailure::refused(&error, format_args!("from {self}"));
         let request = format!(
             "GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: liveoak\r\nAccept: */*\r\nConnection: close\r\n\r\n",
             self.path, self.authority
@@ -68,7 +68,7 @@ impl HttpUrl {
         }
         match status_code(&head) {
             Some(200..=399) => Ok(()),
-            Some(code) => Err(ProbeFailure::HttpStatus { url: self.to_string(), code }),
+            Some(code) => Err(ProbeFailure::NotYet { found: format!("status {code} from {self}") }),
             None => Err(broken(io::Error::other("no answer in HTTP/1"))),
         }
     }

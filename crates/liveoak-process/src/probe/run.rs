@@ -109,12 +109,16 @@ impl ProbeRun {
         match &self.state.probe.kind {
             ProbeKind::Delay(time) => match self.remaining(*time) {
                 Duration::ZERO => Ok(()),
-                remaining => Err(ProbeFailure::TooEarly { remaining }),
+                remaining => not_yet(format!("{remaining:.1?} of its delay remain")),
             },
             ProbeKind::Log(_) if *self.state.matched.borrow() => Ok(()),
-            ProbeKind::Log(pattern) => Err(ProbeFailure::NoMatch { pattern: pattern.to_string() }),
+            ProbeKind::Log(pattern) => not_yet(format!("no line matched /{pattern}/ yet")),
             ProbeKind::Tcp(target) => target.connect().await.map(drop),
-            ProbeKind::Unix(path) => connect_unix(path).await,
+            ProbeKind::Unix(path) => {
+                let connected = UnixStream::connect(path).await.map(drop);
+                connected
+                    .map_err(|error| ProbeFailure::refused(&error, format_args!("at {}", path.display())))
+            }
             ProbeKind::File(path) => look(path),
             ProbeKind::Command(command) => run(command).await,
             ProbeKind::Http(url) => url.check().await,
@@ -122,18 +126,17 @@ impl ProbeRun {
     }
 }
 
-async fn connect_unix(path: &Path) -> Result<(), ProbeFailure> {
-    let refused = |source| ProbeFailure::Connect { target: path.display().to_string(), source };
-    UnixStream::connect(path).await.map(drop).map_err(refused)
+fn not_yet(found: String) -> Result<(), ProbeFailure> {
+    Err(ProbeFailure::NotYet { found })
 }
 
 fn look(path: &Path) -> Result<(), ProbeFailure> {
     match std::fs::symlink_metadata(path) {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            Err(ProbeFailure::Missing { path: path.to_owned() })
+            not_yet(format!("{} does not exist", path.display()))
         }
-        Err(source) => Err(ProbeFailure::Look { path: path.to_owned(), source }),
+        Err(error) => Err(ProbeFailure::refused(&error, format_args!("at {}", path.display()))),
     }
 }
 
@@ -146,6 +149,6 @@ async fn run(command: &Arc<CommandLine>) -> Result<(), ProbeFailure> {
     drop(process);
     match command.succeeded(status) {
         true => Ok(()),
-        false => Err(ProbeFailure::Command { command: command.to_string(), status }),
+        false => not_yet(format!("`{command}` {status}")),
     }
 }
