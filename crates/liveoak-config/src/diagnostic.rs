@@ -86,7 +86,7 @@ impl Diagnostic {
     }
 }
 
-/// Everything that is wrong with a file. Holds at most [`MAX_KEPT`] errors; the rest are only counted.
+/// Everything that is wrong with a file. Holds at most a thousand errors; the rest are only counted.
 #[derive(Debug, Default)]
 pub struct Report {
     /// The texts that errors point into; the main file first.
