@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use liveoak::process::{CommandLine, Probe, ProbeKind};
-use liveoak::{ChildSpec, Edge, Limit};
+use liveoak::{ChildSpec, Limit};
 use liveoak_config::{Child, Config, Form, Program, Report, Supervisor, load, show};
 use serde_json::{Value, json};
 
@@ -24,8 +24,8 @@ pub(crate) fn run(args: &CheckArgs) -> io::Result<ExitCode> {
     match load(&args.file) {
         Err(report) => refuse(&report, args.json),
         Ok(config) => {
-            output::stdout(&if args.json { line(&document(&config)) } else { overview(&config) })?;
-            Ok(ExitCode::SUCCESS)
+            let text = if args.json { format!("{:#}\n", document(&config)) } else { overview(&config) };
+            output::stdout(&text).map(|()| ExitCode::SUCCESS)
         }
     }
 }
@@ -36,69 +36,70 @@ pub(crate) fn run(args: &CheckArgs) -> io::Result<ExitCode> {
 /// When stdout cannot be written.
 pub(crate) fn refuse(report: &Report, as_json: bool) -> io::Result<ExitCode> {
     if as_json {
-        output::stdout(&line(&report.json()))?;
+        output::stdout(&format!("{:#}\n", report.json()))?;
     } else {
         output::stderr(&report.text(output::colour_on_stderr()));
     }
     Ok(ExitCode::from(EXIT_USAGE))
 }
 
-fn line(document: &Value) -> String {
-    format!("{document:#}\n")
-}
-
 /// Returns the verdict and the tree, for people.
 fn overview(config: &Config) -> String {
-    let mut rows = vec![["PATH", "RESTART", "READY", "AFTER", "RUNS"].map(str::to_owned)];
     let root = format!("/{}", config.name);
-    rows.push([root.clone(), "-".into(), "-".into(), "-".into(), runs_supervisor(&config.root)]);
-    push_rows(&config.root, &root, &config.folder, &mut rows);
-    let (programs, supervisors) = count(&config.root);
+    let mut overview = Overview { folder: &config.folder, rows: Vec::new(), programs: 0, supervisors: 1 };
+    overview.row(["PATH", "RESTART", "READY", "AFTER", "RUNS"]);
+    overview.row([&root, "-", "-", "-", &runs_supervisor(&config.root)]);
+    overview.add_children(&config.root, &root);
     let verdict = format!(
         "{} is fine: {root} would run {} under {}, and stop within {}.\n\n",
         config.file.display(),
-        counted(programs, "program"),
-        counted(supervisors + 1, "supervisor"),
+        counted(overview.programs, "program"),
+        counted(overview.supervisors, "supervisor"),
         show(config.spec.stop_within),
     );
-    verdict + &aligned(&rows)
+    verdict + &output::table("", &overview.rows)
 }
 
 fn counted(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
-/// Returns the numbers of programs (replicas counted) and of nested supervisors.
-fn count(supervisor: &Supervisor) -> (usize, usize) {
-    supervisor.children.iter().fold((0, 0), |(programs, supervisors), child| match &child.form {
-        Form::Program(program) => (programs + usize::from(program.replicas), supervisors),
-        Form::Supervisor(supervisor) => {
-            let (more_programs, more_supervisors) = count(supervisor);
-            (programs + more_programs, supervisors + more_supervisors + 1)
-        }
-    })
+/// The tree as a table, and what it has; replicas are one row, but counted.
+struct Overview<'a> {
+    folder: &'a Path,
+    rows: Vec<[String; 5]>,
+    programs: usize,
+    supervisors: usize,
 }
 
-fn push_rows(supervisor: &Supervisor, parent: &str, folder: &Path, rows: &mut Vec<[String; 5]>) {
-    for child in &supervisor.children {
-        let path = format!("{parent}/{}", child.name);
-        let after: Vec<String> = child.spec.after.iter().map(after_text).collect();
-        let after = if after.is_empty() { "-".to_owned() } else { after.join(", ") };
-        let restart = child.spec.restart.to_string();
-        match &child.form {
-            Form::Program(program) => {
-                let replicas = match program.replicas {
-                    1 => String::new(),
-                    many => format!(".1 to .{many}"),
-                };
-                let runs = cut(&command_text(&program.command, folder));
-                let ready = ready_text(program, &child.spec, folder);
-                rows.push([path + &replicas, restart, ready, after, runs]);
-            }
-            Form::Supervisor(supervisor) => {
-                let ready = "its children are".to_owned();
-                rows.push([path.clone(), restart, ready, after, runs_supervisor(supervisor)]);
-                push_rows(supervisor, &path, folder, rows);
+impl Overview<'_> {
+    fn row(&mut self, cells: [&str; 5]) {
+        self.rows.push(cells.map(str::to_owned));
+    }
+
+    fn add_children(&mut self, supervisor: &Supervisor, above: &str) {
+        for child in &supervisor.children {
+            let path = format!("{above}/{}", child.name);
+            let restart = child.spec.restart.as_str();
+            let after: Vec<String> =
+                child.spec.after.iter().map(|edge| format!("{} {}", edge.child, edge.condition)).collect();
+            let after = if after.is_empty() { "-".to_owned() } else { after.join(", ") };
+            match &child.form {
+                Form::Program(program) => {
+                    self.programs += usize::from(program.replicas);
+                    let replicas = match program.replicas {
+                        1 => String::new(),
+                        many => format!(".1 to .{many}"),
+                    };
+                    let ready = ready_text(program, &child.spec, self.folder);
+                    let runs = cut(&command_text(&program.command, self.folder));
+                    self.row([&(path + &replicas), restart, &ready, &after, &runs]);
+                }
+                Form::Supervisor(supervisor) => {
+                    self.supervisors += 1;
+                    self.row([&path, restart, "its children are", &after, &runs_supervisor(supervisor)]);
+                    self.add_children(supervisor, &path);
+                }
             }
         }
     }
@@ -106,10 +107,6 @@ fn push_rows(supervisor: &Supervisor, parent: &str, folder: &Path, rows: &mut Ve
 
 fn runs_supervisor(supervisor: &Supervisor) -> String {
     format!("({}, {} order)", supervisor.spec.strategy, supervisor.spec.order)
-}
-
-fn after_text(edge: &Edge) -> String {
-    format!("{} {}", edge.child, edge.condition)
 }
 
 /// Returns a path as the file would write it: relative to the file's folder if it is below.
@@ -121,11 +118,11 @@ fn command_text(command: &CommandLine, folder: &Path) -> String {
     if let Some(script) = command.shell_line() {
         return format!("sh -c {}", quoted(&script.to_string_lossy()));
     }
-    let program = Path::new(command.program());
+    let program = Path::new(&command.program);
     let shown = relative(program, folder);
     let below = program.is_absolute() && program.starts_with(folder);
     let program = if below { format!("./{shown}") } else { shown };
-    let arguments = command.arguments().iter().map(|word| word.to_string_lossy());
+    let arguments = command.args.iter().map(|word| word.to_string_lossy());
     let words = std::iter::once(program.into()).chain(arguments);
     words.map(|word| quoted(&word)).collect::<Vec<_>>().join(" ")
 }
@@ -134,17 +131,13 @@ fn quoted(word: &str) -> String {
     shlex::try_quote(word).map_or_else(|_| format!("{word:?}"), std::borrow::Cow::into_owned)
 }
 
-/// Returns one line without control characters, of bounded width.
+/// Returns one line of bounded width.
 fn cut(text: &str) -> String {
-    let escaped: String = text.chars().flat_map(escape_control).collect();
-    if escaped.chars().count() <= MAX_COMMAND {
-        return escaped;
+    let line = output::one_line(text);
+    if line.chars().count() <= MAX_COMMAND {
+        return line.into_owned();
     }
-    escaped.chars().take(MAX_COMMAND - 1).chain(['…']).collect()
-}
-
-fn escape_control(c: char) -> Box<dyn Iterator<Item = char>> {
-    if c.is_control() { Box::new(c.escape_default()) } else { Box::new(std::iter::once(c)) }
+    line.chars().take(MAX_COMMAND - 1).chain(['…']).collect()
 }
 
 fn ready_text(program: &Program, spec: &ChildSpec, folder: &Path) -> String {
@@ -161,21 +154,6 @@ fn ready_text(program: &Program, spec: &ChildSpec, folder: &Path) -> String {
     cut(&format!("{what} in {}", show(spec.start_within)))
 }
 
-/// Pads the columns to equal width, except the last one.
-fn aligned(rows: &[[String; 5]]) -> String {
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: [usize; 4] = std::array::from_fn(width);
-    let mut out = String::new();
-    for row in rows {
-        for (cell, width) in row.iter().zip(widths) {
-            out.push_str(&format!("{cell:width$}  "));
-        }
-        out.push_str(&row[4]);
-        out.push('\n');
-    }
-    out
-}
-
 /// Returns the verdict and the whole tree, for programs. Values of variables are left out: they are often secrets.
 fn document(config: &Config) -> Value {
     json!({
@@ -183,14 +161,9 @@ fn document(config: &Config) -> Value {
         "file": config.file.display().to_string(),
         "folder": config.folder.display().to_string(),
         "name": config.name.as_str(),
-        "stop_within": seconds(config.spec.stop_within),
+        "stop_within": config.spec.stop_within.as_secs_f64(),
         "supervisor": supervisor_json(&config.expanded().root, &format!("/{}", config.name)),
     })
-}
-
-/// Returns a time as a number of seconds.
-fn seconds(duration: Duration) -> f64 {
-    duration.as_secs_f64()
 }
 
 fn supervisor_json(supervisor: &Supervisor, path: &str) -> Value {
@@ -208,7 +181,7 @@ fn limit_json(limit: &Limit) -> Value {
     let give_up = limit.give_up.as_str();
     match limit.restarts {
         Limit::UNLIMITED => json!({ "restarts": "unlimited", "give_up": give_up }),
-        restarts => json!({ "restarts": restarts, "period": seconds(limit.period), "give_up": give_up }),
+        restarts => json!({ "restarts": restarts, "period": limit.period.as_secs_f64(), "give_up": give_up }),
     }
 }
 
@@ -219,9 +192,9 @@ fn child_json(child: &Child, parent: &str) -> Value {
         spec.after.iter().map(|edge| (edge.child.as_str().to_owned(), json!(edge.condition.as_str())));
     let backoff = spec.backoff.as_ref().map(|backoff| {
         json!({
-            "from": seconds(backoff.from),
-            "to": seconds(backoff.to),
-            "reset_after": seconds(backoff.reset_after),
+            "from": backoff.from.as_secs_f64(),
+            "to": backoff.to.as_secs_f64(),
+            "reset_after": backoff.reset_after.as_secs_f64(),
         })
     });
     let mut document = json!({
@@ -236,30 +209,30 @@ fn child_json(child: &Child, parent: &str) -> Value {
     match &child.form {
         Form::Program(program) => document["process"] = program_json(program, spec),
         Form::Supervisor(supervisor) => {
-            document["stop_within"] = unless_endless(spec.stop_within);
+            document["stop_within"] = json!(unless_endless(spec.stop_within));
             document["supervisor"] = supervisor_json(supervisor, &path);
         }
     }
     document
 }
 
-/// Returns a time as a number of seconds, or `null` for a time without end.
-fn unless_endless(time: Duration) -> Value {
-    if time == Duration::MAX { Value::Null } else { json!(seconds(time)) }
+/// Returns a time as a number of seconds, or `None` for a time without end.
+fn unless_endless(time: Duration) -> Option<f64> {
+    (time != Duration::MAX).then_some(time.as_secs_f64())
 }
 
 fn program_json(program: &Program, spec: &ChildSpec) -> Value {
     let command = &program.command;
-    let names: Vec<_> = command.variables().map(|(name, _)| name.to_string_lossy()).collect();
+    let names: Vec<_> = command.env.keys().map(|name| name.to_string_lossy()).collect();
     json!({
         "command": command_json(command),
-        "cwd": command.directory().map(|folder| folder.display().to_string()),
+        "cwd": command.cwd.as_ref().map(|folder| folder.display().to_string()),
         "env_names": names,
         "ready": program.ready.as_ref().map(probe_json),
-        "ready_within": seconds(spec.start_within),
-        "stop_signal": command.signal_to_stop().to_string(),
+        "ready_within": spec.start_within.as_secs_f64(),
+        "stop_signal": command.stop_signal.to_string(),
         "stop_within": unless_endless(spec.stop_within),
-        "success": command.success_codes(),
+        "success": command.success,
     })
 }
 
@@ -267,13 +240,13 @@ fn command_json(command: &CommandLine) -> Value {
     if let Some(script) = command.shell_line() {
         return json!({ "shell": script.to_string_lossy() });
     }
-    let arguments: Vec<_> = command.arguments().iter().map(|word| word.to_string_lossy()).collect();
-    json!({ "program": command.program().to_string_lossy(), "args": arguments })
+    let arguments: Vec<_> = command.args.iter().map(|word| word.to_string_lossy()).collect();
+    json!({ "program": command.program.to_string_lossy(), "args": arguments })
 }
 
 fn probe_json(probe: &Probe) -> Value {
     match probe.kind() {
-        ProbeKind::Delay(delay) => json!({ "delay": seconds(*delay) }),
+        ProbeKind::Delay(delay) => json!({ "delay": delay.as_secs_f64() }),
         ProbeKind::Log(pattern) => json!({ "log": pattern.to_string() }),
         ProbeKind::Tcp(target) => json!({ "tcp": target.to_string() }),
         ProbeKind::Unix(path) => json!({ "unix": path.display().to_string() }),

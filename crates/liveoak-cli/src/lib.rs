@@ -1,13 +1,12 @@
 //! The `liveoak` program, as a library of one function, which `main` calls.
 //!
 //! - `args`: the command line
-//! - `check`, `schema`, `up`: the commands; `liveoak-config` reads the file for them
+//! - `check`, `up`: the commands; `liveoak-config` reads the file for them, and has the schema
 //! - `output`: the only place that writes to stdout and stderr
 
 mod args;
 mod check;
 mod output;
-mod schema;
 mod up;
 
 use std::process::ExitCode;
@@ -34,7 +33,9 @@ pub fn run() -> ExitCode {
     };
     let written = match cli.command {
         args::Command::Check(args) => check::run(&args),
-        args::Command::Schema => schema::run(),
+        args::Command::Schema => {
+            output::stdout(&format!("{:#}\n", liveoak_config::schema())).map(|()| ExitCode::SUCCESS)
+        }
         args::Command::Up(args) => up::run(&args),
     };
     written.unwrap_or_else(|error| {

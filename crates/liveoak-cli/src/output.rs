@@ -1,6 +1,7 @@
-//! Writing to stdout and stderr. When the reader of a pipe closes it, as in `liveoak schema | head -1`, the writing
-//! ends without an error.
+//! Writing to stdout and stderr, and the form of what is written for people. When the reader of a pipe closes it, as in
+//! `liveoak schema | head -1`, the writing ends without an error.
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal as _, Write as _};
 
 /// Writes a text to stdout.
@@ -9,7 +10,10 @@ use std::io::{self, IsTerminal as _, Write as _};
 /// The error of the system, unless the reader has closed the pipe.
 pub(crate) fn stdout(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    quiet(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
 }
 
 /// Writes a text to stderr. An error is ignored: there is no other place to report it.
@@ -33,9 +37,22 @@ fn colour_is_wanted() -> bool {
     !refused && !dumb
 }
 
-fn quiet(written: io::Result<()>) -> io::Result<()> {
-    match written {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        other => other,
+/// Returns a text as one line: control characters, which error messages and command lines may contain, are escaped.
+pub(crate) fn one_line(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(char::is_control) {
+        return Cow::Borrowed(text);
     }
+    let escaped = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    Cow::Owned(text.chars().map(escaped).collect())
+}
+
+/// Returns rows as lines of aligned columns, each line after `indent`. The last column is not padded.
+pub(crate) fn table<const N: usize>(indent: &str, rows: &[[String; N]]) -> String {
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: [usize; N] = std::array::from_fn(width);
+    let line = |row: &[String; N]| {
+        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
+        format!("{indent}{}", cells.collect::<Vec<_>>().join("  ")).trim_end().to_owned() + "\n"
+    };
+    rows.iter().map(line).collect()
 }

@@ -1,8 +1,14 @@
-//! What is wrong with a file, as data: one [`Diagnostic`] per error, collected by [`Problems`] into a [`Report`].
+//! What is wrong with a file, as data: one [`Diagnostic`] per error, collected in a [`Report`].
 //! [`render`](crate::render) decides how it looks.
 
 use crate::bounds::{MAX_KEPT, MAX_SHOWN};
 use std::ops::Range;
+
+/// An error while it is made and passed on; boxed, because many results may hold one.
+pub(crate) type Error = Box<Diagnostic>;
+
+/// A value that was read, or the error that explains why it cannot be used.
+pub(crate) type Checked<T> = Result<T, Error>;
 
 /// A range of bytes in one source.
 pub(crate) type Span = Range<usize>;
@@ -17,7 +23,7 @@ pub(crate) struct Source {
 }
 
 /// One error.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Diagnostic {
     /// Index into [`Report::sources`].
     pub(crate) source: usize,
@@ -39,69 +45,69 @@ pub(crate) struct Diagnostic {
 
 impl Diagnostic {
     /// Creates an error at `span` of the main file.
-    pub(crate) fn at(span: Span, path: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { span: Some(span), path: path.into(), ..Self::of_file(message) }
+    pub(crate) fn at(span: Span, path: impl Into<String>, message: impl Into<String>) -> Error {
+        Box::new(Self { span: Some(span), path: path.into(), ..*Self::of_file(message) })
     }
 
     /// Creates an error of the main file as a whole.
-    pub(crate) fn of_file(message: impl Into<String>) -> Self {
-        Self {
-            source: 0,
-            span: None,
-            path: String::new(),
-            message: message.into(),
-            label: String::new(),
-            expected: None,
-            help: None,
-            related: Vec::new(),
-        }
+    pub(crate) fn of_file(message: impl Into<String>) -> Error {
+        Box::new(Self { message: message.into(), ..Self::default() })
     }
 
-    /// Moves the error to another source.
-    pub(crate) fn in_source(mut self, source: usize) -> Self {
+    pub(crate) fn in_source(mut self: Box<Self>, source: usize) -> Error {
         self.source = source;
         self
     }
 
-    /// Sets the text under the underlined place.
-    pub(crate) fn label(mut self, label: impl Into<String>) -> Self {
+    pub(crate) fn label(mut self: Box<Self>, label: impl Into<String>) -> Error {
         self.label = label.into();
         self
     }
 
-    /// Sets what would have been right.
-    pub(crate) fn expected(mut self, expected: impl Into<String>) -> Self {
+    pub(crate) fn expected(mut self: Box<Self>, expected: impl Into<String>) -> Error {
         self.expected = Some(expected.into());
         self
     }
 
-    /// Sets what to do about it.
-    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
+    pub(crate) fn help(self: Box<Self>, help: impl Into<String>) -> Error {
+        self.help_if(Some(help.into()))
+    }
+
+    /// Sets what to do about it, if that is known.
+    pub(crate) fn help_if(mut self: Box<Self>, help: Option<String>) -> Error {
+        self.help = help.or(self.help);
         self
     }
 
     /// Points at another place of the same source.
-    pub(crate) fn related(mut self, span: Span, label: impl Into<String>) -> Self {
+    pub(crate) fn related(mut self: Box<Self>, span: Span, label: impl Into<String>) -> Error {
         self.related.push((span, label.into()));
         self
     }
 }
 
-/// Collects errors while a file is read. Holds at most [`MAX_KEPT`]; the rest are only counted.
+/// Everything that is wrong with a file. Holds at most a thousand errors; the rest are only counted.
 #[derive(Debug, Default)]
-pub(crate) struct Problems {
-    sources: Vec<Source>,
-    kept: Vec<Diagnostic>,
-    more: usize,
+pub struct Report {
+    /// The texts that errors point into; the main file first.
+    pub(crate) sources: Vec<Source>,
+    /// The errors.
+    pub(crate) diagnostics: Vec<Error>,
+    /// The number of further errors that were found but not kept.
+    pub(crate) more: usize,
 }
 
-impl Problems {
-    /// Creates a collector whose main source is `name`.
-    pub(crate) fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
-        let mut problems = Self::default();
-        problems.add_source(name, text);
-        problems
+impl Report {
+    /// Creates a report without errors, whose main source is `name`.
+    pub(crate) fn new(name: &str, text: &str) -> Self {
+        let mut report = Self::default();
+        report.add_source(name, text);
+        report
+    }
+
+    /// Creates a report of one error of the file as a whole.
+    pub(crate) fn of_file(name: &str, error: Error) -> Self {
+        Self { diagnostics: vec![error], ..Self::new(name, "") }
     }
 
     /// Adds a text that errors may point into, and returns its index.
@@ -111,9 +117,9 @@ impl Problems {
     }
 
     /// Records an error.
-    pub(crate) fn push(&mut self, diagnostic: Diagnostic) {
-        if self.kept.len() < MAX_KEPT {
-            self.kept.push(diagnostic);
+    pub(crate) fn push(&mut self, error: Error) {
+        if self.diagnostics.len() < MAX_KEPT {
+            self.diagnostics.push(error);
         } else {
             self.more += 1;
         }
@@ -121,37 +127,17 @@ impl Problems {
 
     /// Returns `true` if there are so many errors that costly help for one more is not worth it.
     pub(crate) fn is_crowded(&self) -> bool {
-        self.kept.len() >= 2 * MAX_SHOWN
+        self.diagnostics.len() >= 2 * MAX_SHOWN
     }
 
     /// Returns `true` if no error was recorded so far.
     pub(crate) fn is_empty(&self) -> bool {
-        self.kept.is_empty()
+        self.diagnostics.is_empty()
     }
 
-    /// Returns the errors in order of file and position.
-    pub(crate) fn into_report(mut self) -> Report {
-        self.kept.sort_by_key(|d| (d.source, d.span.as_ref().map(|s| (s.start, s.end))));
-        Report { sources: self.sources, diagnostics: self.kept, more: self.more }
-    }
-}
-
-/// Everything that is wrong with a file: at least one error.
-#[derive(Debug)]
-pub struct Report {
-    /// The texts that errors point into; the main file first.
-    pub(crate) sources: Vec<Source>,
-    /// The errors, in order of source and position.
-    pub(crate) diagnostics: Vec<Diagnostic>,
-    /// The number of further errors that were found but not kept.
-    pub(crate) more: usize,
-}
-
-impl Report {
-    /// Creates a report of one error of the file as a whole.
-    pub(crate) fn of_file(name: impl Into<String>, diagnostic: Diagnostic) -> Self {
-        let mut problems = Problems::new(name, "");
-        problems.push(diagnostic);
-        problems.into_report()
+    /// Returns the report with its errors in order of file and position.
+    pub(crate) fn sorted(mut self) -> Self {
+        self.diagnostics.sort_by_key(|d| (d.source, d.span.as_ref().map(|s| (s.start, s.end))));
+        self
     }
 }

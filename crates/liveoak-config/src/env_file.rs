@@ -16,6 +16,16 @@ pub(crate) struct EnvError {
     pub(crate) help: &'static str,
 }
 
+fn error(span: Span, message: impl Into<String>, help: &'static str) -> EnvError {
+    EnvError { span, message: message.into(), help }
+}
+
+impl EnvError {
+    fn shifted(self, by: usize) -> Self {
+        Self { span: self.span.start + by..self.span.end + by, ..self }
+    }
+}
+
 /// Reads the whole text. Returns the variables that could be read, and an error for each line that could not.
 pub(crate) fn parse(text: &str) -> (Vec<(String, String)>, Vec<EnvError>) {
     let (mut variables, mut errors) = (Vec::new(), Vec::new());
@@ -28,19 +38,15 @@ pub(crate) fn parse(text: &str) -> (Vec<(String, String)>, Vec<EnvError>) {
                 Some((_, known)) => *known = value,
                 None => variables.push((key, value)),
             },
-            Err((span, message, help)) => {
-                errors.push(EnvError { span: start + span.start..start + span.end, message, help })
-            }
+            Err(error) => errors.push(error.shifted(start)),
         }
         start += line.len();
     }
     (variables, errors)
 }
 
-/// What is wrong with one line: where (counted from the start of the line), what, and what to do.
-type LineError = (Span, String, &'static str);
-
-fn read_line(line: &str) -> Result<Option<(String, String)>, LineError> {
+/// Reads one line. The place of an error is counted from its start.
+fn read_line(line: &str) -> Result<Option<(String, String)>, EnvError> {
     let content = line.trim_end();
     let mut start = content.len() - content.trim_start().len();
     if start == content.len() || content[start..].starts_with('#') {
@@ -52,21 +58,16 @@ fn read_line(line: &str) -> Result<Option<(String, String)>, LineError> {
     }
     let declared = &content[start..];
     let Some((key, value)) = declared.split_once('=') else {
-        return Err((
-            start..content.len(),
-            "this line has no `=`".to_owned(),
-            "write KEY=VALUE, or # before a comment",
-        ));
+        let help = "write KEY=VALUE, or # before a comment";
+        return Err(error(start..content.len(), "this line has no `=`", help));
     };
     if let Some(problem) = key_problem(key) {
         let help = "a name has letters, digits and `_`, and touches the `=`";
-        return Err((start..start + key.len().max(1), problem, help));
+        return Err(error(start..start + key.len().max(1), problem, help));
     }
-    let value_start = start + key.len() + 1;
-    let blank = value.len() - value.trim_start().len();
-    read_value(value.trim_start())
-        .map(|value| Some((key.to_owned(), value)))
-        .map_err(|(at, message, help)| (value_start + blank + at..content.len(), message, help))
+    let value = value.trim_start();
+    let read = read_value(value).map_err(|error| error.shifted(content.len() - value.len()))?;
+    Ok(Some((key.to_owned(), read)))
 }
 
 fn key_problem(key: &str) -> Option<String> {
@@ -79,13 +80,11 @@ fn key_problem(key: &str) -> Option<String> {
         .map(|c| format!("the name of this variable has `{}` in it", c.escape_debug()))
 }
 
-/// What is wrong with a value: where it begins, what, and what to do.
-type ValueError = (usize, String, &'static str);
-
-fn read_value(value: &str) -> Result<String, ValueError> {
+/// Reads a value that goes to the end of the line. The place of an error is counted from its start.
+fn read_value(value: &str) -> Result<String, EnvError> {
     let (text, used) = match value.chars().next() {
         Some('\'') => {
-            let end = value[1..].find('\'').ok_or_else(|| unclosed('\''))?;
+            let end = value[1..].find('\'').ok_or_else(|| unclosed(value))?;
             (value[1..1 + end].to_owned(), end + 2)
         }
         Some('"') => double_quoted(value)?,
@@ -97,20 +96,23 @@ fn read_value(value: &str) -> Result<String, ValueError> {
     let rest = value[used..].trim_start();
     if !rest.is_empty() && !rest.starts_with('#') {
         let at = value.len() - rest.len();
-        return Err((at, "something follows the closing quote".to_owned(), "quote the whole value"));
+        return Err(error(at..value.len(), "something follows the closing quote", "quote the whole value"));
     }
     match text.find('\0') {
-        Some(_) => Err((0, "this value has a NUL character in it".to_owned(), "no variable can hold one")),
+        Some(_) => {
+            Err(error(0..value.len(), "this value has a NUL character in it", "no variable can hold one"))
+        }
         None => Ok(text),
     }
 }
 
-fn unclosed(quote: char) -> ValueError {
-    (0, format!("this value has an opening {quote} and no closing one"), "close it on the same line")
+fn unclosed(value: &str) -> EnvError {
+    let message = format!("this value has an opening {} and no closing one", &value[..1]);
+    error(0..value.len(), message, "close it on the same line")
 }
 
 /// Reads `"…"` with its escapes. Returns the text and the number of bytes read.
-fn double_quoted(value: &str) -> Result<(String, usize), ValueError> {
+fn double_quoted(value: &str) -> Result<(String, usize), EnvError> {
     let mut text = String::new();
     let mut chars = value.char_indices().skip(1);
     while let Some((at, c)) = chars.next() {
@@ -122,18 +124,14 @@ fn double_quoted(value: &str) -> Result<(String, usize), ValueError> {
                 Some('r') => text.push('\r'),
                 Some(itself @ ('"' | '\\' | '$')) => text.push(itself),
                 _ => {
-                    let message = "this escape is not known".to_owned();
-                    return Err((
-                        at,
-                        message,
-                        "known are \\n \\t \\r \\\" \\\\ \\$; in '…' nothing is escaped",
-                    ));
+                    let help = "known are \\n \\t \\r \\\" \\\\ \\$; in '…' nothing is escaped";
+                    return Err(error(at..value.len(), "this escape is not known", help));
                 }
             },
             other => text.push(other),
         }
     }
-    Err(unclosed('"'))
+    Err(unclosed(value))
 }
 
 #[cfg(test)]

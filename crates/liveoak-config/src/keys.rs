@@ -1,14 +1,15 @@
 //! The table of keys: every key of every table of `liveoak.toml`, with its type, its default and its description.
 //!
-//! The reader refuses every key that is not here, and the JSON Schema is made from it. A new key is one entry here and
-//! one line in the reader.
+//! The reader refuses every key that is not here, and the JSON Schema for editors is made from it. The schema describes
+//! what a file may look like. Errors that only the whole file shows (dependencies, circles, keys that contradict each
+//! other) are found by the reader. A new key is one entry here and one line in the reader.
 
 use crate::bounds::MAX_REPLICAS;
 use crate::duration::show;
 use crate::types::{self, Key, Keys, Word as _};
 use liveoak_core::{AutoShutdown, Backoff, ChildSpec, GiveUp, Order, Restart, Strategy};
 use liveoak_process::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Returns the name of every key that a child may have, be it a program or a supervisor.
 pub(crate) fn any_child() -> Vec<&'static str> {
@@ -38,7 +39,7 @@ macro_rules! keys {
 keys! {
     const OF_ROOT {
         /// The name of the tree, the first part of every path. Default: the name of the file's folder.
-        name: types::name;
+        name: || json!({ "type": "string", "pattern": types::NAME });
     }
 
     const OF_SUPERVISORS {
@@ -83,7 +84,7 @@ keys! {
         /// When an attempt counts as ready, so that the next child starts. Default: as soon as it runs.
         ready: || types::table(&READY);
         /// The exit codes that are no failure.
-        success: types::exit_codes => [0];
+        success: || json!({ "type": "array", "items": types::integer(0, 255), "minItems": 1 }) => [0];
         /// How many of it run. Above 1 they are named NAME.1, NAME.2 and so on.
         replicas: || types::integer(1, MAX_REPLICAS) => 1;
         /// How it is stopped: the signal that asks, and the time until it is killed.
@@ -94,13 +95,13 @@ keys! {
         /// When it is started again: always, after a failure, or never.
         restart: types::words::<Restart> => Restart::default().as_str();
         /// The waits between restarts, or false for none.
-        backoff: || types::table_or_false(&BACKOFF);
+        backoff: || json!({ "anyOf": [types::table(&BACKOFF), { "const": false, "description": "None." }] });
         /// How many restarts of this child alone are too many.
         limit: || types::table(&LIMIT);
         /// The siblings that must be started, ready, healthy or completed before it starts.
         after: types::after;
         /// Whether its end counts for the `auto_shutdown` of the supervisor around it. Not for permanent children.
-        significant: types::boolean => ChildSpec::default().significant;
+        significant: || json!({ "type": "boolean" }) => ChildSpec::default().significant;
     }
 
     const OF_LIMIT {
@@ -190,3 +191,21 @@ pub(crate) static READY: Keys = Keys {
 pub(crate) static PROGRAM_STOP: Keys = keys("How a program is stopped.", &[OF_PROGRAM_STOP]);
 /// The `stop` of a supervisor.
 pub(crate) static SUPERVISOR_STOP: Keys = keys("The budget of a stop.", &[OF_SUPERVISOR_STOP]);
+
+/// Returns the JSON Schema of `liveoak.toml`.
+#[must_use]
+pub fn schema() -> Value {
+    let mut schema = types::table(&ROOT);
+    schema["$schema"] = json!("https://json-schema.org/draft/2020-12/schema");
+    schema["title"] = json!("liveoak.toml");
+    // Only children nest, so only they need a definition that can refer to itself.
+    schema["$defs"] = json!({
+        "Child": {
+            "description": "A program, or a supervisor with children of its own.",
+            "anyOf": [{ "$ref": "#/$defs/Program" }, { "$ref": "#/$defs/Supervisor" }],
+        },
+        "Program": types::table(&PROGRAM),
+        "Supervisor": types::table(&SUPERVISOR),
+    });
+    schema
+}

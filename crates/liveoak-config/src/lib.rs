@@ -14,30 +14,25 @@
 //! The layers, each using only those above it:
 //!
 //! - `bounds`, `duration`, `text`: bounds, durations, pieces of messages
-//! - `types`, `keys`: the table of keys; `schema`: the JSON Schema made from it
+//! - `types`, `keys`: the table of keys, and the JSON Schema made from it
 //! - `diagnostic`, `render`: errors as data, and how they look
 //! - `source`, `syntax`, `table`, `env_file`: from a path to text, from text to tables
 //! - `config`: the result; `reader`: the state of reading
-//! - `supervision`, `command`, `ready`, `program`: the keys of a child
+//! - `supervision`, `program`: the keys of a child
 //! - `tree`: the root, supervisors and children
 //! - `spec_errors`: broken rules of the core, shown at their place in the file
 //! - `load`: all of it in order
 
 mod bounds;
-mod command;
 mod config;
 mod diagnostic;
 mod duration;
 mod env_file;
-#[doc(hidden)]
-pub mod fuzzing;
 mod keys;
 mod load;
 mod program;
 mod reader;
-mod ready;
 mod render;
-mod schema;
 mod source;
 mod spec_errors;
 mod supervision;
@@ -47,6 +42,11 @@ mod text;
 mod tree;
 mod types;
 
+// For the fuzz target, which has the same promises as a test.
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+#[path = "tests/promises.rs"]
+pub mod fuzzing;
 #[cfg(test)]
 mod tests;
 
@@ -54,5 +54,5 @@ pub use bounds::FILE;
 pub use config::{Child, Config, Form, Program, Supervisor};
 pub use diagnostic::Report;
 pub use duration::{duration, show};
+pub use keys::schema;
 pub use load::load;
-pub use schema::schema;

@@ -7,8 +7,7 @@ use crate::reader::Reader;
 use crate::source::{Open, Unreadable, read_text};
 use crate::syntax;
 use crate::table::Table;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Reads and checks a whole file, and the env files that it names. Starts nothing and writes nothing.
 ///
@@ -25,21 +24,12 @@ pub fn load(file: &Path) -> Result<Config, Report> {
             Unreadable::Directory => Some(format!("name the file in it, such as {}", file.join(FILE).display())),
             _ => None,
         };
-        let error = Diagnostic::of_file(format!("cannot read {name}: {problem}"));
-        fail(match help {
-            Some(help) => error.help(help),
-            None => error,
-        })
+        fail(Diagnostic::of_file(format!("cannot read {name}: {problem}")).help_if(help))
     })?;
-    let folder = folder_of(file)
+    // Symbolic links in the name of the folder are left as they are.
+    let absolute = std::path::absolute(file)
         .map_err(|error| fail(Diagnostic::of_file(format!("cannot tell the folder of {name}: {error}"))))?;
-    read(file, &folder, &text, &read_text)
-}
-
-/// Returns the absolute folder of a file, symbolic links in its name left as they are.
-fn folder_of(file: &Path) -> io::Result<PathBuf> {
-    let absolute = std::path::absolute(file)?;
-    Ok(absolute.parent().unwrap_or(Path::new("/")).to_path_buf())
+    read(file, absolute.parent().unwrap_or(Path::new("/")), &text, &read_text)
 }
 
 /// Reads and checks a text. It is read as the file `file` in `folder`, and its env files by `open`.
@@ -50,12 +40,12 @@ pub(crate) fn read(file: &Path, folder: &Path, text: &str, open: Open<'_>) -> Re
     let mut reader = Reader::new(folder, open, &file.display().to_string(), text);
     let document = syntax::parse(text, &mut reader.problems);
     if !reader.problems.is_empty() {
-        return Err(reader.problems.into_report());
+        return Err(reader.problems.sorted());
     }
     let config = reader.root(file, &Table::new(String::new(), 0..0, &document));
     // Also with errors so far: the core then finds what is wrong across the children that could be read.
     if let Err(errors) = config.declaration().check() {
         errors.0.iter().for_each(|error| reader.spec_error(error));
     }
-    if reader.problems.is_empty() { Ok(config) } else { Err(reader.problems.into_report()) }
+    if reader.problems.is_empty() { Ok(config) } else { Err(reader.problems.sorted()) }
 }

@@ -2,10 +2,10 @@
 //! error of the core may point at.
 
 use crate::bounds::MAX_NAME_BYTES;
-use crate::diagnostic::{Diagnostic, Problems, Span};
+use crate::diagnostic::{Checked, Error, Report, Span};
 use crate::source::Open;
 use crate::table::{Node, Table};
-use crate::types::Keys;
+use crate::types::{Keys, Word};
 use liveoak_core::{Name, Path as TreePath};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ pub(crate) struct Reader<'a> {
     /// Reads an env file.
     pub(crate) open: Open<'a>,
     /// The errors so far.
-    pub(crate) problems: Problems,
+    pub(crate) problems: Report,
     /// Byte offsets of the newlines, to count lines without reading the text again for each child.
     newlines: Vec<usize>,
     /// The number of children declared so far, replicas counted.
@@ -37,7 +37,7 @@ pub(crate) struct Places {
     /// Where the name of the child stands.
     pub(crate) name: Span,
     /// Where the value of each key of the child stands.
-    values: Vec<(&'static str, Span)>,
+    values: HashMap<String, Span>,
     /// Where the `after` edges of the child stand, in the order of the file.
     pub(crate) edges: Vec<EdgePlace>,
     /// The names of the children below it.
@@ -55,18 +55,15 @@ pub(crate) struct EdgePlace {
 }
 
 impl Places {
-    /// Creates the places of what `table` declares, whose keys are `keys` and whose name stands at `name`.
-    pub(crate) fn new(table: &Table<'_>, keys: &Keys, name: Span) -> Self {
-        let value = |node: &Node<'_>| {
-            keys.all().find(|key| key.name == node.key).map(|key| (key.name, node.span.clone()))
-        };
-        let values = table.nodes.iter().filter_map(value).collect();
+    /// Creates the places of what `table` declares, whose name stands at `name`.
+    pub(crate) fn new(table: &Table<'_>, name: Span) -> Self {
+        let values = table.nodes.iter().map(|node| (node.key.to_owned(), node.span.clone())).collect();
         Self { keys: table.path.clone(), name, values, edges: Vec::new(), children: Vec::new() }
     }
 
     /// Returns where the value of a key stands, if the file has the key.
     pub(crate) fn value(&self, key: &str) -> Option<Span> {
-        self.values.iter().find(|(name, _)| *name == key).map(|(_, span)| span.clone())
+        self.values.get(key).cloned()
     }
 
     /// Returns where the edge to a sibling stands.
@@ -81,7 +78,7 @@ impl<'a> Reader<'a> {
         Self {
             folder,
             open,
-            problems: Problems::new(name, text),
+            problems: Report::new(name, text),
             newlines: text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at).collect(),
             children: 0,
             edges: 0,
@@ -95,8 +92,43 @@ impl<'a> Reader<'a> {
         self.newlines.partition_point(|&newline| newline < offset) + 1
     }
 
+    /// Returns the value, or records the error.
+    pub(crate) fn record<T>(&mut self, checked: Checked<T>) -> Option<T> {
+        checked.map_err(|error| self.problems.push(error)).ok()
+    }
+
+    /// Returns the value of a key, if the file has the key and the value is good. Records the error if it is not.
+    pub(crate) fn value<'t, T>(
+        &mut self,
+        table: &Table<'t>,
+        key: &str,
+        read: impl FnOnce(&Node<'t>) -> Checked<T>,
+    ) -> Option<T> {
+        table.get(key).and_then(|node| self.record(read(node)))
+    }
+
+    /// Returns the value of a key that is one of a closed list of words, or the default.
+    pub(crate) fn word<T: Word + Default>(&mut self, table: &Table<'_>, key: &str) -> T {
+        self.value(table, key, Node::word).unwrap_or_default()
+    }
+
+    /// Returns a value as a table, and records an error for each key that is not `known`.
+    pub(crate) fn table_of<'t>(
+        &mut self,
+        node: &Node<'t>,
+        what: &str,
+        known: &Keys,
+        example: &str,
+    ) -> Option<Table<'t>> {
+        let table = self.record(node.table(what, example))?;
+        for node in table.nodes.iter().filter(|node| !known.has(node.key)) {
+            self.problems.push(node.unknown_key(what, &known.names()));
+        }
+        Some(table)
+    }
+
     /// Records an error if `name` cannot be a part of a path in the file. `error` has its place, `what` names it.
-    pub(crate) fn check_name(&mut self, name: &str, what: &str, error: Diagnostic) {
+    pub(crate) fn check_name(&mut self, name: &str, what: &str, error: Error) {
         let problem = if name.is_empty() {
             "is empty".to_owned()
         } else if name.len() > MAX_NAME_BYTES {
@@ -106,14 +138,12 @@ impl<'a> Reader<'a> {
         } else {
             return;
         };
+        let dots = "dots are reserved for replicas, as in `db.1`; write `-`";
         let error = error
             .label(format!("{what} {problem}"))
-            .expected(format!("1 to {MAX_NAME_BYTES} letters, digits, `_` and `-`"));
-        self.problems.push(if name.contains('.') {
-            error.help("dots are reserved for replicas, as in `db.1`; write `-`")
-        } else {
-            error
-        });
+            .expected(format!("1 to {MAX_NAME_BYTES} letters, digits, `_` and `-`"))
+            .help_if(name.contains('.').then(|| dots.to_owned()));
+        self.problems.push(error);
     }
 
     /// Returns the text as a name, or a stand-in if it cannot be one. [`check_name`](Self::check_name) records why.
@@ -122,8 +152,14 @@ impl<'a> Reader<'a> {
         Name::new(text).or_else(stand_in).unwrap_or_else(|_| unreachable!("the stand-in is a name"))
     }
 
+    /// Returns a value as a path, made absolute from `folder`.
+    pub(crate) fn path(&mut self, node: &Node<'_>, example: &str, folder: &Path) -> Option<PathBuf> {
+        let text = self.record(node.filled(example))?;
+        Some(self.absolute(node, text, folder))
+    }
+
     /// Makes a path absolute, and records an error if it begins with `~`, which only a shell expands.
-    pub(crate) fn path(&mut self, node: &Node<'_>, text: &str, folder: &Path) -> PathBuf {
+    pub(crate) fn absolute(&mut self, node: &Node<'_>, text: &str, folder: &Path) -> PathBuf {
         if text == "~" || text.starts_with("~/") {
             let error = node.error(format!("`~` is not expanded in `{}`", node.path));
             let help = "write the whole path, or one relative to the folder of this file";

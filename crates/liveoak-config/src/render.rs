@@ -1,7 +1,7 @@
 //! How errors look: for people (the text underlined, colours on a terminal) and for programs (JSON).
 
 use crate::bounds::MAX_SHOWN;
-use crate::diagnostic::{Diagnostic, Report, Source, Span};
+use crate::diagnostic::{Diagnostic, Error, Report, Source, Span};
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use serde_json::{Value, json};
 
@@ -32,28 +32,25 @@ impl Report {
     /// Renders a report for programs: `{"errors": [...], "more": n}`.
     #[must_use]
     pub fn json(&self) -> Value {
-        let errors: Vec<Value> = self
-            .diagnostics
-            .iter()
-            .map(|diagnostic| {
-                let source = &self.sources[diagnostic.source];
-                let span = diagnostic.span.as_ref().map(|span| fit_exact(&source.text, span));
-                let start = span.as_ref().map(|span| position(&source.text, span.start));
-                let end = span.as_ref().map(|span| position(&source.text, span.end));
-                json!({
-                    "file": source.name,
-                    "line": start.map(|p| p.0),
-                    "column": start.map(|p| p.1),
-                    "end_line": end.map(|p| p.0),
-                    "end_column": end.map(|p| p.1),
-                    "path": diagnostic.path,
-                    "message": diagnostic.message,
-                    "found": (!diagnostic.label.is_empty()).then_some(&diagnostic.label),
-                    "expected": diagnostic.expected,
-                    "help": diagnostic.help,
-                })
+        let error = |diagnostic: &Error| {
+            let source = &self.sources[diagnostic.source];
+            let span = diagnostic.span.as_ref().map(|span| fit_exact(&source.text, span));
+            let start = span.as_ref().map(|span| position(&source.text, span.start));
+            let end = span.as_ref().map(|span| position(&source.text, span.end));
+            json!({
+                "file": source.name,
+                "line": start.map(|p| p.0),
+                "column": start.map(|p| p.1),
+                "end_line": end.map(|p| p.0),
+                "end_column": end.map(|p| p.1),
+                "path": diagnostic.path,
+                "message": diagnostic.message,
+                "found": (!diagnostic.label.is_empty()).then_some(&diagnostic.label),
+                "expected": diagnostic.expected,
+                "help": diagnostic.help,
             })
-            .collect();
+        };
+        let errors: Vec<Value> = self.diagnostics.iter().map(error).collect();
         json!({ "ok": false, "errors": errors, "more": self.more })
     }
 }
@@ -102,38 +99,21 @@ fn snippet<'a>(
 
 /// Brings a span inside the text, onto character boundaries, and to a readable height.
 fn fit(text: &str, span: &Span) -> Span {
-    let mut start = span.start.min(text.len());
-    while !text.is_char_boundary(start) {
-        start -= 1;
-    }
-    let mut end = span.end.clamp(start, text.len());
-    while !text.is_char_boundary(end) {
-        end += 1;
-    }
-    let covered = &text[start..end];
-    if covered.lines().count() > MAX_UNDERLINED_LINES {
-        end = start + covered.lines().next().map_or(0, str::len);
-    }
-    start..end
+    let Span { start, end } = fit_exact(text, span);
+    let mut lines = text[start..end].lines();
+    let first = lines.next().map_or(0, str::len);
+    if lines.count() < MAX_UNDERLINED_LINES { start..end } else { start..start + first }
 }
 
-/// Does what [`fit`] does, but without the limit on height.
+/// Brings a span inside the text and onto character boundaries.
 fn fit_exact(text: &str, span: &Span) -> Span {
-    let fitted = fit(text, &(span.start..span.start));
-    let mut end = span.end.clamp(fitted.start, text.len());
-    while !text.is_char_boundary(end) {
-        end += 1;
-    }
-    fitted.start..end
+    let start = text.floor_char_boundary(span.start);
+    start..text.ceil_char_boundary(span.end.max(start))
 }
 
 /// Returns the line and the column of a byte offset, both counted from 1; columns count characters.
 pub(crate) fn position(text: &str, offset: usize) -> (usize, usize) {
-    let mut offset = offset.min(text.len());
-    while !text.is_char_boundary(offset) {
-        offset -= 1;
-    }
-    let before = &text[..offset];
+    let before = &text[..text.floor_char_boundary(offset)];
     let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
     let line = before.bytes().filter(|&byte| byte == b'\n').count() + 1;
     (line, before[line_start..].chars().count() + 1)

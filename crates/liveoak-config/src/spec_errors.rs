@@ -3,7 +3,7 @@
 //! The core decides what is wrong and says it in one sentence. This file adds the place, what else belongs to the
 //! error, and what to do about it.
 
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Error};
 use crate::duration::show;
 use crate::reader::{Places, Reader};
 use crate::text::{join, near_miss, one_of, shown};
@@ -52,7 +52,7 @@ impl Reader<'_> {
     }
 
     /// Adds advice to the error of a child that names an unknown sibling.
-    fn advise(&self, error: Diagnostic, path: &Path, name: &str) -> Diagnostic {
+    fn advise(&self, error: Error, path: &Path, name: &str) -> Error {
         let siblings = self.places.get(&above(path)).map_or(&[][..], |places| &places.children);
         let others = || siblings.iter().map(Name::as_str).filter(|other| *other != path.name());
         let set = name.split_once('.').map(|(set, _)| set).filter(|set| others().any(|other| other == *set));
@@ -70,7 +70,7 @@ impl Reader<'_> {
     }
 
     /// Adds to an error the place that makes a sibling permanent.
-    fn show_permanent(&self, error: Diagnostic, path: &Path, sibling: &str) -> Diagnostic {
+    fn show_permanent(&self, error: Error, path: &Path, sibling: &str) -> Error {
         let help = format!("give `{}` restart = \"transient\" or \"temporary\"", shown(sibling));
         let error = error.expected("`started`, `ready` or `healthy`, or a child that may end").help(help);
         let Some(target) = self.places.get(&above(path).join(sibling)) else { return error };
@@ -81,8 +81,8 @@ impl Reader<'_> {
     }
 
     /// Returns the error for children that wait for each other: at the edge of the first one, with the other edges shown.
-    fn circle(&self, error: &SpecError, children: &[Name]) -> Diagnostic {
-        let mut found: Option<Diagnostic> = None;
+    fn circle(&self, error: &SpecError, children: &[Name]) -> Error {
+        let mut found: Option<Error> = None;
         for (child, next) in children.iter().zip(children.iter().cycle().skip(1)).take(MAX_LISTED + 1) {
             let (child, next) = (child.as_str(), next.as_str());
             let Some(places) = self.places.get(&error.path.join(child)) else { continue };
@@ -100,7 +100,7 @@ impl Reader<'_> {
 }
 
 /// Creates an error at the edge to a sibling.
-fn at_edge(places: &Places, sibling: &str, error: &SpecError) -> Diagnostic {
+fn at_edge(places: &Places, sibling: &str, error: &SpecError) -> Error {
     match places.edge(sibling) {
         Some(edge) => Diagnostic::at(edge.span.clone(), &edge.keys, error.problem.to_string()),
         None => at_field(places, error),
@@ -108,7 +108,7 @@ fn at_edge(places: &Places, sibling: &str, error: &SpecError) -> Diagnostic {
 }
 
 /// Creates an error at its field, or at the name of the child if the file leaves the field out.
-fn at_field(places: &Places, error: &SpecError) -> Diagnostic {
+fn at_field(places: &Places, error: &SpecError) -> Error {
     let key = match error.field {
         "start_within" => "ready",
         "stop_within" => "stop",

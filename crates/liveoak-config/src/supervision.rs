@@ -2,41 +2,35 @@
 
 use crate::keys::{BACKOFF, LIMIT};
 use crate::reader::{EdgePlace, Reader};
-use crate::table::{Infinity, Node, Table};
+use crate::table::{Node, Table};
 use crate::text::shown;
 use crate::types::MAX_RESTARTS;
 use liveoak_core::{Backoff, ChildSpec, Condition, Edge, Limit, Name};
-use std::time::Duration;
 use toml::de::DeValue;
 
 impl Reader<'_> {
     /// Reads what is declared of a child, on top of the defaults in `spec`. Wrong values are recorded and the defaults
     /// kept. Returns where the `after` edges stand.
     pub(crate) fn supervision(&mut self, table: &Table<'_>, spec: &mut ChildSpec) -> Vec<EdgePlace> {
-        spec.restart = table.word("restart", &mut self.problems).unwrap_or_default();
-        let significant = table.get("significant");
-        let significant = significant.and_then(|node| node.boolean("significant = true", &mut self.problems));
+        spec.restart = self.word(table, "restart");
+        let significant = self.value(table, "significant", |node| node.boolean("significant = true"));
         spec.significant = significant.unwrap_or_default();
         spec.limit = table.get("limit").and_then(|node| self.limit(node));
         if let Some(node) = table.get("backoff") {
             spec.backoff = self.backoff(node);
         }
-        let mut edges = Vec::new();
-        if let Some(node) = table.get("after") {
-            self.after(node, &mut spec.after, &mut edges);
-        }
-        edges
+        let places = table.get("after").map(|node| self.after(node, &mut spec.after));
+        places.unwrap_or_default()
     }
 
     /// Reads an `intensity` or a `limit`.
     pub(crate) fn limit(&mut self, node: &Node<'_>) -> Option<Limit> {
         let example = format!("{} = {{ restarts = 5, period = \"1m\" }}", node.key);
-        let what = format!("`{}`", node.key);
-        let table = node.table_of(&what, &LIMIT, &example, &mut self.problems)?;
-        let give_up = table.word("give_up", &mut self.problems).unwrap_or_default();
+        let table = self.table_of(node, &format!("`{}`", node.key), &LIMIT, &example)?;
+        let give_up = self.word(&table, "give_up");
         let zero =
             "without a period no restarts are counted together; for no limit write restarts = \"unlimited\"";
-        let period = table.get("period").map(|node| (node, node.positive(zero, &mut self.problems)));
+        let period = self.value(&table, "period", |node| node.positive(zero));
         let missing = |key: &str| {
             node.error(format!("`{}` has no `{key}`", node.path))
                 .expected(example.clone())
@@ -47,17 +41,17 @@ impl Reader<'_> {
             return None;
         };
         if matches!(restarts.value, DeValue::String(word) if word == "unlimited") {
-            if let Some((period, _)) = period {
+            if let Some(period) = table.get("period") {
                 let error = period.key_error("`period` has no effect when restarts are unlimited");
                 self.problems.push(error.help("remove it, or write a number of restarts"));
             }
             return Some(Limit::unlimited().on_exceeded(give_up));
         }
-        let count = restarts.integer(0, MAX_RESTARTS, " or \"unlimited\"", &mut self.problems);
-        if period.is_none() {
+        let count = self.record(restarts.integer(0, MAX_RESTARTS, " or \"unlimited\""));
+        if table.get("period").is_none() {
             self.problems.push(missing("period"));
         }
-        Some(Limit::new(u32::try_from(count?).ok()?, period?.1?).on_exceeded(give_up))
+        Some(Limit::new(count?, period?).on_exceeded(give_up))
     }
 
     /// Reads the `backoff` of a child; `false` is none.
@@ -73,39 +67,50 @@ impl Reader<'_> {
                 return Some(backoff);
             }
         }
-        let table = node.table_of("`backoff`", &BACKOFF, example, &mut self.problems)?;
-        let mut read = |key: &str, why: &str, time: &mut Duration| {
-            *time = table.get(key).and_then(|node| node.positive(why, &mut self.problems)).unwrap_or(*time);
-        };
-        read("from", "for no backoff at all write backoff = false", &mut backoff.from);
-        read("to", "for no backoff at all write backoff = false", &mut backoff.to);
-        read("reset_after", "a run of no length would always reset the backoff", &mut backoff.reset_after);
+        let table = self.table_of(node, "`backoff`", &BACKOFF, example)?;
+        let none = "for no backoff at all write backoff = false";
+        let always = "a run of no length would always reset the backoff";
+        let times = [
+            ("from", none, &mut backoff.from),
+            ("to", none, &mut backoff.to),
+            ("reset_after", always, &mut backoff.reset_after),
+        ];
+        for (key, why, time) in times {
+            *time = self.value(&table, key, |node| node.positive(why)).unwrap_or(*time);
+        }
         Some(backoff)
     }
 
-    /// Reads `after`: a table of name and condition, or an array of names that must be ready.
-    fn after(&mut self, node: &Node<'_>, after: &mut Vec<Edge>, places: &mut Vec<EdgePlace>) {
+    /// Reads `after`: a table of name and condition, or an array of names that must be ready. Returns where the edges
+    /// stand.
+    fn after(&mut self, node: &Node<'_>, after: &mut Vec<Edge>) -> Vec<EdgePlace> {
         let example = "after = { cache = \"ready\" }";
-        if let Some(names) = node.elements() {
-            for node in &names {
-                if let Some(name) = node.string("after = [\"cache\"]", &mut self.problems) {
-                    self.edge(node, name, Condition::Ready, (after, places));
+        let mut places = Vec::new();
+        match node.value {
+            DeValue::Array(_) => {
+                for node in node.elements().iter().flatten() {
+                    if let Some(name) = self.record(node.string("after = [\"cache\"]")) {
+                        self.edge(node, name, Condition::Ready, (after, &mut places));
+                    }
                 }
             }
-        } else if let DeValue::Table(_) = node.value {
-            let table = node.table("`after`", example, &mut self.problems);
-            for node in table.iter().flat_map(|table| &table.nodes) {
-                let condition = node.word(&mut self.problems).unwrap_or_default();
-                let name = Node { span: node.key_span.clone(), ..node.clone() };
-                self.edge(&name, node.key, condition, (after, places));
+            DeValue::Table(_) => {
+                let table = self.record(node.table("`after`", example));
+                for node in table.iter().flat_map(|table| &table.nodes) {
+                    let condition = self.record(node.word()).unwrap_or_default();
+                    let name = Node { span: node.key_span.clone(), ..node.clone() };
+                    self.edge(&name, node.key, condition, (after, &mut places));
+                }
             }
-        } else {
-            let error = node.wrong_type("a table or an array", example);
-            self.problems.push(match node.value {
-                DeValue::String(name) => error.help(format!("write [\"{}\"]", shown(name))),
-                _ => error,
-            });
+            value => {
+                let help = match value {
+                    DeValue::String(name) => Some(format!("write [\"{}\"]", shown(name))),
+                    _ => None,
+                };
+                self.problems.push(node.wrong_type("a table or an array", example).help_if(help));
+            }
         }
+        places
     }
 
     /// Adds the edge to the sibling `name`, which stands at `node`.
@@ -127,10 +132,5 @@ impl Reader<'_> {
         }
         after.push(Edge { child: sibling.clone(), condition });
         places.push(EdgePlace { sibling, span: node.span.clone(), keys: node.path.clone() });
-    }
-
-    /// Reads `within` of a `stop` that must end.
-    pub(crate) fn budget(&mut self, stop: &Table<'_>, no_infinity: &'static str) -> Option<Duration> {
-        stop.get("within")?.duration(Infinity::Refused(no_infinity), &mut self.problems).flatten()
     }
 }

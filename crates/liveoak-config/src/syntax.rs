@@ -1,6 +1,6 @@
 //! From text to a parsed TOML table, or every syntax error the parser can give.
 
-use crate::diagnostic::{Diagnostic, Problems, Span};
+use crate::diagnostic::{Diagnostic, Error, Report, Span};
 use crate::text::shown;
 use toml::de::{DeTable, DeValue};
 
@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 const STAND_IN: &str = "liveoak-stand-in-for-a-repeated-key";
 
 /// Parses `text`. The table is whole only if no error was recorded.
-pub(crate) fn parse<'t>(text: &'t str, problems: &mut Problems) -> DeTable<'t> {
+pub(crate) fn parse<'t>(text: &'t str, problems: &mut Report) -> DeTable<'t> {
     let (table, errors) = DeTable::parse_recoverable(text);
     let mut last_line = None;
     let mut repeated_until = 0;
@@ -41,7 +41,7 @@ fn end_of_table(text: &str, line_start: Option<usize>, span: &Span) -> usize {
 }
 
 /// Returns the error for a broken line. The parser's message is "what is wrong, expected a, b".
-fn syntax_error(text: &str, message: &str, span: Span) -> Diagnostic {
+fn syntax_error(text: &str, message: &str, span: Span) -> Error {
     let (message, expected) = match message.split_once(", expected ") {
         Some((message, expected)) => (message, Some(expected)),
         None => (message, None),
@@ -52,16 +52,13 @@ fn syntax_error(text: &str, message: &str, span: Span) -> Diagnostic {
         "\n" | "\r\n" => "the line ends here".to_owned(),
         _ => format!("found `{}`", shown(found.trim_end())),
     };
-    let error = Diagnostic::at(span, "", format!("not TOML: {message}")).label(label);
-    let error = match expected {
-        Some(expected) => error.expected(expected),
-        None => error,
-    };
+    let mut error = Diagnostic::at(span, "", format!("not TOML: {message}")).label(label);
+    error.expected = expected.map(str::to_owned);
     error.help("the file is TOML: key = \"value\" lines under [child.NAME] headers; see https://toml.io")
 }
 
 /// Returns the error for a repeated key or table. With `find_first` it shows the first place, which needs another parse.
-fn duplicate(text: &str, span: Span, find_first: bool) -> Diagnostic {
+fn duplicate(text: &str, span: Span, find_first: bool) -> Error {
     let key = text.get(span.clone()).unwrap_or_default();
     let name = key.trim_matches(['"', '\'']);
     let error = Diagnostic::at(span.clone(), "", format!("`{}` is declared twice", shown(name)))
@@ -101,10 +98,6 @@ fn push_tables<'t>(value: &'t DeValue<'t>, open: &mut Vec<&'t DeTable<'t>>) {
     match value {
         DeValue::Table(table) => open.push(table),
         DeValue::Array(array) => array.iter().for_each(|value| push_tables(value.get_ref(), open)),
-        DeValue::String(_)
-        | DeValue::Integer(_)
-        | DeValue::Float(_)
-        | DeValue::Boolean(_)
-        | DeValue::Datetime(_) => {}
+        _ => {}
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::bounds::{MAX_CHILDREN, MAX_DEPTH, MAX_EDGES, MAX_NAME_BYTES, NAME};
 use crate::config::{Child, Config, Form, Supervisor};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Error, Span};
 use crate::keys::{PROGRAM, ROOT, SUPERVISOR, SUPERVISOR_STOP, any_child};
 use crate::reader::{Places, Reader, fits_name};
 use crate::table::{Node, Table};
@@ -11,33 +11,27 @@ use crate::types::Keys;
 use liveoak_core::{ChildSpec, Path as TreePath, SupervisorSpec};
 use std::collections::HashMap;
 use std::path::Path;
-use std::time::Duration;
 
 impl Reader<'_> {
     /// Reads the file's top level. Wrong values are recorded and stand-ins returned.
     pub(crate) fn root(&mut self, file: &Path, table: &Table<'_>) -> Config {
         for node in table.nodes.iter().filter(|node| !ROOT.has(node.key)) {
+            let of_child = any_child().contains(&node.key);
+            let help = || format!("`{0}` is a key of a child: put it under a [child.NAME] header", node.key);
             let error = node.unknown_key("the file's top level", &ROOT.names());
-            self.problems.push(if any_child().contains(&node.key) {
-                error.help(format!("`{0}` is a key of a child: put it under a [child.NAME] header", node.key))
-            } else {
-                error
-            });
+            self.problems.push(error.help_if(of_child.then(help)));
         }
-        let name = table.get("name").and_then(|node| {
-            let name = node.string("name = \"shop\"", &mut self.problems)?;
+        let given = self.value(table, "name", |node| node.string("name = \"shop\""));
+        if let (Some(name), Some(node)) = (given, table.get("name")) {
             self.check_name(name, "the tree's name", node.error("this cannot be a name"));
-            Some(name.to_owned())
-        });
-        let name = self.name(&name.unwrap_or_else(|| folder_name(self.folder)));
-        let mut spec = ChildSpec::of_root();
-        if let Some(node) = table.get("stop") {
-            let no_infinity =
-                "the stop of a tree always has a budget; children may wait for ever only within it";
-            spec.stop_within = self.supervisor_stop(node, no_infinity).unwrap_or(spec.stop_within);
         }
+        let name = given.map_or_else(|| folder_name(self.folder), str::to_owned);
+        let name = self.name(&name);
+        let mut spec = ChildSpec::of_root();
+        let no_infinity = "the stop of a tree always has a budget; children may wait for ever only within it";
+        self.supervisor_stop(table, no_infinity, &mut spec);
         let path = TreePath::new(name.as_str());
-        self.places.insert(path.clone(), Places::new(table, &ROOT, table.span.clone()));
+        self.places.insert(path.clone(), Places::new(table, table.span.clone()));
         let root = self.supervisor(table, &path, 1);
         Config { file: file.to_path_buf(), folder: self.folder.to_path_buf(), name, spec, root }
     }
@@ -45,18 +39,15 @@ impl Reader<'_> {
     /// Reads what every supervisor has; `depth` counts the supervisors down to this one.
     fn supervisor(&mut self, table: &Table<'_>, path: &TreePath, depth: usize) -> Supervisor {
         let spec = SupervisorSpec {
-            strategy: table.word("strategy", &mut self.problems).unwrap_or_default(),
-            order: table.word("order", &mut self.problems).unwrap_or_default(),
-            auto_shutdown: table.word("auto_shutdown", &mut self.problems).unwrap_or_default(),
+            strategy: self.word(table, "strategy"),
+            order: self.word(table, "order"),
+            auto_shutdown: self.word(table, "auto_shutdown"),
             intensity: table.get("intensity").and_then(|node| self.limit(node)),
             ..SupervisorSpec::default()
         };
         let children = match table.get("child") {
-            Some(node) => self.children(node, path, depth),
-            None => {
-                self.nothing_to_run(table);
-                Vec::new()
-            }
+            Some(node) => self.children(node, table, path, depth),
+            None => self.nothing_to_run(table, table.span.clone()),
         };
         self.count_edges(path, &children);
         if let Some(places) = self.places.get_mut(path) {
@@ -65,22 +56,23 @@ impl Reader<'_> {
         Supervisor { spec, children }
     }
 
-    /// Records that a supervisor has no children at all.
-    fn nothing_to_run(&mut self, table: &Table<'_>) {
-        let span = table.span.clone();
+    /// Records that a supervisor has no children at all. Returns them.
+    fn nothing_to_run(&mut self, table: &Table<'_>, span: Span) -> Vec<Child> {
         let header = join(&format!("{}.child", table.path), "NAME");
-        let header = header.trim_start_matches('.');
-        self.problems.push(
-            Diagnostic::at(span, &table.path, "nothing to run: there is no child")
-                .expected("at least one child")
-                .help(format!("add one, as in: [{header}] and below it command = \"sleep 60\"")),
+        let help = format!(
+            "add one, as in: [{}] and below it command = \"sleep 60\"",
+            header.trim_start_matches('.')
         );
+        let error = Diagnostic::at(span, &table.path, "nothing to run: there is no child");
+        self.problems.push(error.expected("at least one child").help(help));
+        Vec::new()
     }
 
-    /// Reads the `stop` of a supervisor.
-    fn supervisor_stop(&mut self, node: &Node<'_>, no_infinity: &'static str) -> Option<Duration> {
-        let table = node.table("`stop`", "stop = { within = \"30s\" }", &mut self.problems)?;
-        for node in table.nodes.iter().filter(|node| !SUPERVISOR_STOP.has(node.key)) {
+    /// Reads the `stop` of a supervisor into `spec`.
+    fn supervisor_stop(&mut self, table: &Table<'_>, no_infinity: &str, spec: &mut ChildSpec) {
+        let stop = self.value(table, "stop", |node| node.table("`stop`", "stop = { within = \"30s\" }"));
+        let Some(stop) = stop else { return };
+        for node in stop.nodes.iter().filter(|node| !SUPERVISOR_STOP.has(node.key)) {
             self.problems.push(match node.key {
                 "signal" => node
                     .key_error("a supervisor cannot have a stop signal")
@@ -89,13 +81,14 @@ impl Reader<'_> {
                 _ => node.unknown_key("the `stop` of a supervisor", &SUPERVISOR_STOP.names()),
             });
         }
-        self.budget(&table, no_infinity)
+        let within = self.value(&stop, "within", |node| node.duration(Some(no_infinity)));
+        spec.stop_within = within.unwrap_or(spec.stop_within);
     }
 
-    /// Reads a `child` table: the children of a supervisor, in declared order.
-    fn children(&mut self, node: &Node<'_>, path: &TreePath, depth: usize) -> Vec<Child> {
+    /// Reads the `child` table of a supervisor: its children, in declared order.
+    fn children(&mut self, node: &Node<'_>, owner: &Table<'_>, path: &TreePath, depth: usize) -> Vec<Child> {
         let example = "[child.db] and below it command = \"redis-server\"";
-        let Some(table) = node.table("`child`", example, &mut self.problems) else { return Vec::new() };
+        let Some(table) = self.record(node.table("`child`", example)) else { return Vec::new() };
         if depth > MAX_DEPTH {
             let error = node.key_error("supervisors are nested too deeply");
             let help = "supervisors that only hold one another can be made one";
@@ -103,34 +96,29 @@ impl Reader<'_> {
             return Vec::new();
         }
         if table.nodes.is_empty() {
-            self.nothing_to_run(&Table { path: parent_path(&table.path), ..table });
-            return Vec::new();
+            return self.nothing_to_run(owner, table.span);
         }
         table.nodes.iter().filter_map(|node| self.child(node, path, depth)).collect()
     }
 
     fn child(&mut self, node: &Node<'_>, above: &TreePath, depth: usize) -> Option<Child> {
         self.check_name(node.key, "this name", node.key_error("this cannot be a child's name"));
-        let Some(table) = node.table(&child_called(node.key), "[child.db]", &mut self.problems) else {
+        let Some(table) = self.record(node.table(&child_called(node.key), "[child.db]")) else {
             self.count_children(1, node);
             return None;
         };
         let name = self.name(node.key);
         let path = above.join(name.as_str());
         let is_supervisor = self.decide_kind(node, &table);
-        let (keys, mut spec) = match is_supervisor {
-            true => (&SUPERVISOR, ChildSpec::of_supervisor()),
-            false => (&PROGRAM, ChildSpec::default()),
-        };
-        let mut places = Places::new(&table, keys, node.key_span.clone());
+        let mut spec = if is_supervisor { ChildSpec::of_supervisor() } else { ChildSpec::default() };
+        let mut places = Places::new(&table, node.key_span.clone());
         places.edges = self.supervision(&table, &mut spec);
         // The places stand there before the children are read: reading them fills in their names.
         self.places.insert(path.clone(), places);
         let form = if is_supervisor {
             self.count_children(1, node);
             let no_infinity = "leave `within` out: then only the budgets around this supervisor count";
-            let stop = table.get("stop").and_then(|node| self.supervisor_stop(node, no_infinity));
-            spec.stop_within = stop.unwrap_or(spec.stop_within);
+            self.supervisor_stop(&table, no_infinity, &mut spec);
             Form::Supervisor(self.supervisor(&table, &path, depth + 1))
         } else {
             let program = self.program(&table, &mut spec);
@@ -177,66 +165,44 @@ impl Reader<'_> {
         }
     }
 
-    /// Tells a program from a supervisor, and records every key that contradicts the kind.
+    /// Tells a program from a supervisor, and records every key that contradicts the kind. Returns `true` for a
+    /// supervisor.
     fn decide_kind(&mut self, node: &Node<'_>, table: &Table<'_>) -> bool {
         let what = child_called(node.key);
+        let is_unknown = |node: &Node<'_>| !PROGRAM.has(node.key) && !SUPERVISOR.has(node.key);
         let runs = table.get("command").or_else(|| table.get("shell"));
-        let unknown = |node: &&Node<'_>| !PROGRAM.has(node.key) && !SUPERVISOR.has(node.key);
-        let (known, foreign): (Option<&Keys>, Option<&Keys>) = match (runs, table.get("child")) {
+        // What messages call the child; and its keys, with the key that decided the kind.
+        let (kind, decided): (&str, Option<(&Keys, &Node<'_>)>) = match (runs, table.get("child")) {
             (Some(runs), Some(owns)) => {
                 let error = runs.key_error(format!("{what} has both `{}` and children", runs.key));
-                let error = error
-                    .label("this makes it a program")
-                    .related(owns.key_span.clone(), "this makes it a supervisor");
+                let error = error.label("this makes it a program");
+                let error = error.related(owns.key_span.clone(), "this makes it a supervisor");
                 self.problems.push(error.help("move the program into a child of its own"));
-                (None, None)
+                ("a child", None)
             }
-            (Some(_), None) => (Some(&PROGRAM), Some(&SUPERVISOR)),
-            (None, Some(_)) => (Some(&SUPERVISOR), Some(&PROGRAM)),
+            (Some(runs), None) => ("a child that runs a program", Some((&PROGRAM, runs))),
+            (None, Some(owns)) => ("a supervisor", Some((&SUPERVISOR, owns))),
             (None, None) => {
-                let is_slip = |key| near_miss(key, ["command", "shell", "child"]).is_some();
-                if !table.nodes.iter().filter(unknown).any(|node| is_slip(node.key)) {
+                let is_slip = |node: &Node<'_>| near_miss(node.key, ["command", "shell", "child"]).is_some();
+                if !table.nodes.iter().any(|node| is_unknown(node) && is_slip(node)) {
                     self.nothing_to_do(node, table);
                 }
-                (None, None)
+                ("a child", None)
             }
         };
-        let kind = if runs.is_some() { "a child that runs a program" } else { "a supervisor" };
-        let kind = if known.is_none() { "a child" } else { kind };
-        for key in table.nodes.iter().filter(unknown) {
-            self.problems.push(key.unknown_key(kind, &known.map_or_else(any_child, Keys::names)));
-        }
-        let is_foreign = |node: &&Node<'_>| {
-            foreign.is_some_and(|keys| keys.has(node.key)) && known.is_some_and(|keys| !keys.has(node.key))
-        };
-        for key in table.nodes.iter().filter(is_foreign) {
-            self.contradiction(&what, key, runs.or_else(|| table.get("child")));
+        for key in &table.nodes {
+            match decided {
+                _ if is_unknown(key) => {
+                    let known = decided.map_or_else(any_child, |(keys, _)| keys.names());
+                    self.problems.push(key.unknown_key(kind, &known));
+                }
+                Some((keys, cause)) if !keys.has(key.key) => {
+                    self.problems.push(contradiction(&what, key, cause));
+                }
+                _ => {}
+            }
         }
         runs.is_none() && table.get("child").is_some()
-    }
-
-    /// Records a key of the other kind; `kind` is the key that decided this one.
-    fn contradiction(&mut self, what: &str, key: &Node<'_>, kind: Option<&Node<'_>>) {
-        let Some(kind) = kind else { return };
-        let name = key.key;
-        let error = if kind.key == "child" {
-            let help = match name {
-                "ready" => {
-                    "a supervisor is ready when its children are; put `ready` on one of them".to_owned()
-                }
-                _ => format!("put `{name}` on the programs below this supervisor"),
-            };
-            key.key_error(format!("`{name}` is a key of programs, but {what} is a supervisor"))
-                .label("no effect here")
-                .related(kind.key_span.clone(), "these children make it a supervisor")
-                .help(help)
-        } else {
-            key.key_error(format!("`{name}` is a key of supervisors, but {what} runs a program"))
-                .label("no effect here")
-                .related(kind.key_span.clone(), "this makes it a program")
-                .help(format!("remove `{name}`, or put it on the supervisor around this child"))
-        };
-        self.problems.push(error);
     }
 
     /// Records that a child has neither a program nor children.
@@ -255,9 +221,22 @@ impl Reader<'_> {
     }
 }
 
-/// Returns the path of the table that holds `child`.
-fn parent_path(child: &str) -> String {
-    child.strip_suffix(".child").unwrap_or_default().to_owned()
+/// Returns the error for a key of the other kind; `cause` is the key that decided the kind of this child.
+fn contradiction(what: &str, key: &Node<'_>, cause: &Node<'_>) -> Error {
+    let name = key.key;
+    let (other, this, label) = match cause.key {
+        "child" => ("programs", "is a supervisor", "these children make it a supervisor"),
+        _ => ("supervisors", "runs a program", "this makes it a program"),
+    };
+    let help = match (cause.key, name) {
+        ("child", "ready") => {
+            "a supervisor is ready when its children are; put `ready` on one of them".to_owned()
+        }
+        ("child", _) => format!("put `{name}` on the programs below this supervisor"),
+        _ => format!("remove `{name}`, or put it on the supervisor around this child"),
+    };
+    let error = key.key_error(format!("`{name}` is a key of {other}, but {what} {this}"));
+    error.label("no effect here").related(cause.key_span.clone(), label).help(help)
 }
 
 /// Returns the name of a tree whose file gives none: its folder's, with what no name may have replaced by `-`.

@@ -8,11 +8,10 @@ use serde_json::{Map, Value, json};
 pub(crate) const MAX_RESTARTS: u64 = Limit::MAX_RESTARTS as u64;
 
 /// The characters of a name.
-const NAME: &str = "^[A-Za-z0-9_-]{1,64}$";
-/// A duration: whole numbers with units, the longest unit first.
-const DURATION: &str = "^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$";
-/// A duration, or no end.
-const DURATION_OR_INFINITY: &str = "^(infinity|([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?)$";
+pub(crate) const NAME: &str = "^[A-Za-z0-9_-]{1,64}$";
+/// A duration: whole numbers with units, the longest unit first. Each part is optional; the schema's length refuses the
+/// empty text.
+const DURATION: &str = "([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?";
 
 /// The keys of one table.
 pub(crate) struct Keys {
@@ -45,7 +44,9 @@ pub(crate) trait Word: Copy + 'static {
     /// Returns the word of the value.
     fn word(self) -> &'static str;
     /// Returns what the value means; empty if the word is enough.
-    fn meaning(self) -> &'static str;
+    fn meaning(self) -> &'static str {
+        ""
+    }
 }
 
 /// Takes the words of the file from `liveoak-core`.
@@ -72,10 +73,6 @@ impl Word for Signal {
 
     fn word(self) -> &'static str {
         self.name().unwrap_or_default()
-    }
-
-    fn meaning(self) -> &'static str {
-        ""
     }
 }
 
@@ -121,10 +118,6 @@ pub(crate) fn table(keys: &Keys) -> Value {
     table
 }
 
-pub(crate) fn table_or_false(keys: &Keys) -> Value {
-    json!({ "anyOf": [table(keys), { "const": false, "description": "None." }] })
-}
-
 pub(crate) fn children() -> Value {
     json!({
         "type": "object",
@@ -132,10 +125,6 @@ pub(crate) fn children() -> Value {
         "additionalProperties": { "$ref": "#/$defs/Child" },
         "minProperties": 1,
     })
-}
-
-pub(crate) fn name() -> Value {
-    json!({ "type": "string", "pattern": NAME })
 }
 
 pub(crate) fn text() -> Value {
@@ -150,21 +139,16 @@ pub(crate) fn pattern(pattern: &str, example: &str) -> Value {
     json!({ "type": "string", "pattern": pattern, "examples": [example] })
 }
 
-pub(crate) fn boolean() -> Value {
-    json!({ "type": "boolean" })
-}
-
 pub(crate) fn integer(least: u64, most: u64) -> Value {
     json!({ "type": "integer", "minimum": least, "maximum": most })
 }
 
-// Each part of the patterns of durations is optional; the length refuses the empty text.
 pub(crate) fn duration() -> Value {
-    json!({ "type": "string", "pattern": DURATION, "minLength": 2 })
+    json!({ "type": "string", "pattern": format!("^{DURATION}$"), "minLength": 2 })
 }
 
 pub(crate) fn duration_or_infinity() -> Value {
-    json!({ "type": "string", "pattern": DURATION_OR_INFINITY, "minLength": 2 })
+    json!({ "type": "string", "pattern": format!("^(infinity|{DURATION})$"), "minLength": 2 })
 }
 
 /// Returns the schema of a closed list of words, each with its meaning.
@@ -174,10 +158,6 @@ pub(crate) fn words<W: Word>() -> Value {
         meaning => json!({ "const": value.word(), "description": meaning }),
     };
     json!({ "type": "string", "oneOf": W::ALL.iter().map(choice).collect::<Vec<_>>() })
-}
-
-pub(crate) fn exit_codes() -> Value {
-    json!({ "type": "array", "items": integer(0, 255), "minItems": 1 })
 }
 
 pub(crate) fn variables() -> Value {

@@ -1,18 +1,15 @@
 //! A program as a child of a supervision tree.
 //!
 //! One attempt is one process group. It is ready when its probe succeeds, or without a probe as soon as it was started.
-//! It is asked to stop by its stop signal and killed by `SIGKILL`. The attempt has ended when no process of the group
-//! is alive: when the leader ends by itself, the other processes of the group are stopped as well.
-//!
-//! Restarts, backoff and deadlines are not decided here but by the tree. To run a program without supervision, use
-//! [`Process`].
+//! It has ended when no process of the group is alive: when the leader ends by itself, the other processes of the group
+//! are stopped as well. Restarts, backoff and deadlines are decided by the tree.
 
 use crate::command::CommandLine;
-use crate::output::{OutputLine, Stream};
+use crate::exit::Status;
+use crate::output::OutputLine;
 use crate::probe::{Probe, ProbeRun};
 use crate::process::Process;
 use crate::spawn_error::SpawnError;
-use crate::status::Status;
 use liveoak_runtime::internal::{Either, race};
 use liveoak_runtime::{Child, ChildSpec, Ctx, Exit, Path, supervised};
 use std::ffi::OsString;
@@ -136,9 +133,8 @@ impl From<Program> for Child {
     fn from(program: Program) -> Self {
         let mut spec = program.spec;
         spec.ready = liveoak_runtime::Ready::Reported;
-        let folder = program.command.directory().map(std::path::Path::to_owned);
-        let probe = match (program.probe, folder) {
-            (Some(probe), Some(folder)) => Some(probe.relative_to(&folder)),
+        let probe = match (program.probe, &program.command.cwd) {
+            (Some(probe), Some(folder)) => Some(probe.relative_to(folder)),
             (probe, _) => probe,
         };
         let runner = Arc::new(ProgramRunner {
@@ -152,11 +148,7 @@ impl From<Program> for Child {
 
 /// Writes a line to the log. This is the default sink.
 fn log(path: &Path, line: OutputLine<'_>) {
-    let stream = match line.stream {
-        Stream::Stdout => "stdout",
-        Stream::Stderr => "stderr",
-    };
-    tracing::info!(target: "liveoak::output", path = %path, stream, "{}", line.text);
+    tracing::info!(target: "liveoak::output", path = %path, stream = line.stream.as_str(), "{}", line.text);
 }
 
 /// The error with which an attempt [fails](Exit::Failed) if its program could not be started.
@@ -193,16 +185,16 @@ enum RunEnd {
 impl ProgramRunner {
     /// Runs one attempt, from the start of the program to the end of its process group and of its output.
     async fn run(self: Arc<Self>, ctx: Ctx) -> Exit {
-        let armed = self.probe.as_ref().map(Probe::start);
-        let (path, sink, watched) = (ctx.path(), Arc::clone(&self.sink), armed.clone());
+        let probe = self.probe.as_ref().map(Probe::start);
+        let (path, sink, watching) = (ctx.path(), Arc::clone(&self.sink), probe.clone());
         let deliver = move |line: OutputLine<'_>| {
-            if let Some(probe) = &watched {
+            if let Some(probe) = &watching {
                 probe.observe(line.text);
             }
             sink(&path, line);
         };
-        if let Some(armed) = &armed {
-            warn_if_probe_already_succeeds(&ctx, armed).await;
+        if let Some(probe) = &probe {
+            warn_if_probe_already_succeeds(&ctx, probe).await;
         }
         if ctx.is_stopping() {
             return Exit::Stopped;
@@ -211,7 +203,7 @@ impl ProgramRunner {
             Ok(process) => process,
             Err(error) => return Exit::failed(SpawnFailed(error)),
         };
-        let end = match self.until_ready(&ctx, &mut process, armed).await {
+        let end = match self.until_ready(&ctx, &mut process, probe).await {
             Some(end) => end,
             None => {
                 ctx.ready();
@@ -229,13 +221,13 @@ impl ProgramRunner {
     }
 
     /// Waits until the program is ready. Returns `None` if it is, or else why the wait ended before.
-    async fn until_ready(&self, ctx: &Ctx, process: &mut Process, armed: Option<ProbeRun>) -> Option<RunEnd> {
-        let armed = armed?;
-        match race(armed.wait_until_ready(), exited_or_stopping(ctx, process)).await {
+    async fn until_ready(&self, ctx: &Ctx, process: &mut Process, probe: Option<ProbeRun>) -> Option<RunEnd> {
+        let probe = probe?;
+        match race(probe.wait_until_ready(), exited_or_stopping(ctx, process)).await {
             Either::Left(()) => None,
             Either::Right(end) => {
                 if matches!(end, RunEnd::Stopping) {
-                    log_not_ready(ctx, &armed);
+                    log_not_ready(ctx, &probe);
                 }
                 Some(end)
             }
@@ -274,25 +266,24 @@ impl ProgramRunner {
     }
 }
 
-/// Warns if the probe succeeds before the program was started. Then another program answers it, and will also answer it
-/// after the start, so that the child would count as ready whatever it does.
-async fn warn_if_probe_already_succeeds(ctx: &Ctx, armed: &ProbeRun) {
-    if !armed.probe().can_be_answered_by_others() {
+/// Warns if the probe succeeds before the program was started. Then another program answers it, also after the start.
+async fn warn_if_probe_already_succeeds(ctx: &Ctx, run: &ProbeRun) {
+    if !run.probe().can_be_answered_by_others() {
         return;
     }
-    let answer = ctx.unless_stopping(tokio::time::timeout(EARLY_CHECK_TIMEOUT, armed.check())).await;
+    let answer = ctx.unless_stopping(tokio::time::timeout(EARLY_CHECK_TIMEOUT, run.check())).await;
     if let Some(Ok(Ok(()))) = answer {
-        let (path, probe) = (ctx.path(), armed.probe());
+        let (path, probe) = (ctx.path(), run.probe());
         tracing::warn!(target: "liveoak", path = %path, event = "answered-early", "{path}: its ready check ({probe}) succeeds before it was started, so it cannot show that this child is ready: is another program, or an earlier run, still there?");
     }
 }
 
 /// Logs why the child is not ready yet, when it is stopped before it was ready.
-fn log_not_ready(ctx: &Ctx, armed: &ProbeRun) {
+fn log_not_ready(ctx: &Ctx, run: &ProbeRun) {
     let path = ctx.path();
-    let reason = match armed.latest_failure() {
+    let reason = match run.latest_failure() {
         Some(failure) => failure.to_string(),
-        None => format!("still waiting for {}", armed.probe()),
+        None => format!("still waiting for {}", run.probe()),
     };
     tracing::warn!(target: "liveoak", path = %path, event = "not-ready", reason, "{path}: was not ready: {reason}");
 }

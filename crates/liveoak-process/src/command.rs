@@ -1,15 +1,14 @@
 //! What to run: plain data.
 //!
-//! A [`CommandLine`] is a program and its arguments, never a line that a shell would split: a blank or a quote in an
-//! argument arrives as it is. [`CommandLine::shell`] runs a shell. Nothing is checked here; a command line that cannot be
-//! started is a [`SpawnError`](crate::SpawnError) of [`Process::spawn`](crate::Process::spawn).
+//! Nothing is checked here; a command line that cannot be started is a [`SpawnError`](crate::SpawnError) of
+//! [`Process::spawn`](crate::Process::spawn).
 
+use crate::exit::Status;
 use crate::signal::Signal;
-use crate::status::Status;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// The shell of [`CommandLine::shell`].
 const SHELL: &str = "/bin/sh";
@@ -36,33 +35,34 @@ pub enum OutputMode {
     Null,
 }
 
-/// A program to run: its arguments, environment and directory, the exit codes that are a success, and the signal that
-/// asks it to stop.
+/// A program to run. It is a list of words, never a line that a shell would split: a blank or a quote in an argument
+/// arrives as it is.
 ///
 /// Defaults: this program's environment and directory, input from `/dev/null`, both outputs captured, success is
 /// exit code 0, the stop signal is `SIGTERM`.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct CommandLine {
-    /// The program as given: a bare name is searched in `PATH`, anything with a slash is a path.
-    pub(crate) program: OsString,
+    /// The program as given.
+    pub program: OsString,
     /// The arguments, without the program itself.
-    pub(crate) args: Vec<OsString>,
-    /// The variables that are set on top of the inherited ones; the last value of a name wins.
-    pub(crate) env: BTreeMap<OsString, OsString>,
-    /// Whether no variable is inherited.
-    pub(crate) env_cleared: bool,
-    /// The directory to run in; this program's own when `None`.
-    pub(crate) cwd: Option<PathBuf>,
+    pub args: Vec<OsString>,
+    /// The variables that are set on top of the inherited ones.
+    pub env: BTreeMap<OsString, OsString>,
+    /// `true` if no variable is inherited.
+    pub env_cleared: bool,
+    /// The directory to run in; `None` for this program's own.
+    pub cwd: Option<PathBuf>,
     /// Where standard input comes from.
-    pub(crate) stdin: Stdin,
+    pub stdin: Stdin,
     /// Where standard output goes.
-    pub(crate) stdout: OutputMode,
+    pub stdout: OutputMode,
     /// Where standard error goes.
-    pub(crate) stderr: OutputMode,
-    /// Exit codes that are a success; never empty by default, may be emptied.
-    pub(crate) success: Vec<i32>,
-    /// The signal that [`Process::stop`](crate::Process::stop) sends.
-    pub(crate) stop_signal: Signal,
+    pub stderr: OutputMode,
+    /// The exit codes that are a success.
+    pub success: Vec<i32>,
+    /// The signal that asks the program to stop.
+    pub stop_signal: Signal,
 }
 
 impl CommandLine {
@@ -172,36 +172,6 @@ impl CommandLine {
     /// status.
     pub fn succeeded(&self, status: Status) -> bool {
         matches!(status, Status::Code(code) if self.success.contains(&code))
-    }
-
-    /// Returns the program as it was given.
-    pub fn program(&self) -> &OsStr {
-        &self.program
-    }
-
-    /// Returns the arguments, without the program.
-    pub fn arguments(&self) -> &[OsString] {
-        &self.args
-    }
-
-    /// Returns the directory to run in, or `None` for this program's own.
-    pub fn directory(&self) -> Option<&Path> {
-        self.cwd.as_deref()
-    }
-
-    /// Returns the variables that are set on top of the inherited ones, by name.
-    pub fn variables(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
-        self.env.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str()))
-    }
-
-    /// Returns the exit codes that are a success.
-    pub fn success_codes(&self) -> &[i32] {
-        &self.success
-    }
-
-    /// Returns the signal that asks the program to stop.
-    pub fn signal_to_stop(&self) -> Signal {
-        self.stop_signal
     }
 
     /// Returns the `PATH` that the program will see, if any.

@@ -1,18 +1,73 @@
-//! Waits for the exit of a process through its pidfd (`pidfd_open(2)`).
+//! How a process ended, and waiting for that through its pidfd (`pidfd_open(2)`).
 //!
 //! A pidfd refers to one process and never to a later one with the same id, and becomes readable when that process
 //! exits. So there is no polling, and no `SIGCHLD` handler: a program has only one, which its own code may need.
 //!
-//! It sees the exit of one process, the leader. For the end of the whole process group see `members.rs`.
+//! This file is about the exit of one process, the leader. For the end of the whole process group see `members.rs`.
 
-use crate::leader::peek;
 use crate::os::watch_readable;
-use crate::status::Status;
+use crate::signal::Signal;
+use rustix::io::Errno;
+use rustix::process::{WaitId, WaitIdOptions, WaitIdStatus, waitid};
+use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tokio::io::unix::AsyncFd;
+
+/// How the leader of a process group ended, as reported by the kernel.
+/// [`CommandLine::succeeded`](crate::CommandLine::succeeded) decides if that was a success.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Status {
+    /// It exited by itself with this code, 0 to 255. The program's documentation explains the code.
+    Code(i32),
+    /// A signal ended it: a `kill` command, the kernel's out-of-memory killer (`SIGKILL`), or a fault of its own
+    /// (`SIGSEGV`).
+    Signal {
+        /// The signal that ended it.
+        signal: Signal,
+        /// `true` if a core dump was written.
+        core_dumped: bool,
+    },
+    /// It ended, but other code of this program took its exit status: the program ignores `SIGCHLD`, or waits for any
+    /// child process (`wait(2)`, `waitpid(-1)`). Until that code is removed, no exit status can be known.
+    Lost,
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Status::Code(code) => write!(f, "exited with code {code}"),
+            Status::Signal { signal, core_dumped: false } => write!(f, "ended by {signal}"),
+            Status::Signal { signal, core_dumped: true } => write!(f, "ended by {signal}, core dumped"),
+            Status::Lost => f.write_str("ended, but other code of this program took its exit status"),
+        }
+    }
+}
+
+/// Returns how the process behind `pidfd`, a child process of this program, ended, or `None` while it runs. Does not
+/// reap it.
+pub(crate) fn peek(pidfd: BorrowedFd<'_>) -> Option<Status> {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    loop {
+        match waitid(WaitId::PidFd(pidfd), options) {
+            Ok(status) => return status.as_ref().map(status_of),
+            Err(Errno::INTR) => {}
+            Err(_) => return Some(Status::Lost),
+        }
+    }
+}
+
+fn status_of(status: &WaitIdStatus) -> Status {
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => Status::Code(code),
+        (None, Some(signal)) => {
+            Status::Signal { signal: Signal::reported(signal), core_dumped: status.dumped() }
+        }
+        (None, None) => Status::Lost,
+    }
+}
 
 /// The pidfd of a leader, watched by the Tokio runtime in which this was created.
 #[derive(Debug)]

@@ -1,8 +1,7 @@
 //! The limit of open files, for this program and for its child processes.
 //!
 //! Each child process needs a handful of descriptors in this program. The usual soft limit of 1024 exists for programs
-//! that use `select(2)`, and some child processes may do so. Therefore this program raises the limit for itself only,
-//! and its child processes get the soft limit with which this program was started.
+//! that use `select(2)`, which child processes may be: they get the soft limit with which this program was started.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::sync::OnceLock;
@@ -10,11 +9,9 @@ use std::sync::OnceLock;
 /// The limit before it was raised; unset if it never was.
 static BEFORE: OnceLock<Rlimit> = OnceLock::new();
 
-/// Raises this program's soft limit of open files (`RLIMIT_NOFILE`) to its hard limit. Child processes that are started
-/// later still get the old soft limit.
-///
-/// Call it once at the start of a program that runs many child processes. A second call does nothing, and a refusal by
-/// the system is ignored. Do not call it in a program that uses `select(2)` itself.
+/// Raises this program's soft limit of open files (`RLIMIT_NOFILE`) to its hard limit, for a program that runs many
+/// child processes. They still get the old soft limit. A refusal by the system is ignored. Do not call it in a program
+/// that uses `select(2)` itself.
 pub fn raise_file_limit() {
     BEFORE.get_or_init(|| {
         let before = getrlimit(Resource::Nofile);

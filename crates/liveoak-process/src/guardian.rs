@@ -3,12 +3,11 @@
 //! The kernel's parent-death signal reaches only the direct child process; processes that the child started live on.
 //! Therefore the first spawn also starts a `/bin/sh` in a session of its own. It reads the list of living process
 //! groups from a pipe, of which only this program has the write end. When this program ends in any way, `kill -9`
-//! included, the kernel closes that end. The shell reads end-of-file, sends `SIGKILL` to every listed process group,
-//! and exits. It uses no CPU time while it waits. The last word of its command line is the process id of this program.
+//! included, the kernel closes that end. The shell then sends `SIGKILL` to every listed process group, and exits. The
+//! last word of its command line is the process id of this program.
 //!
-//! It does not find processes that left their process group (`setsid`). It does not help if the guardian and this
-//! program are killed at the same instant. If the guardian is suspended (`SIGSTOP`) when this program is killed, the
-//! direct child processes die, and the processes that those started live until the guardian is resumed.
+//! It does not help if the guardian and this program are killed at the same instant. If the guardian is suspended
+//! (`SIGSTOP`) when this program is killed, processes that the child processes started live until it is resumed.
 //!
 //! Invariants:
 //!
@@ -31,8 +30,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// Reads `+ SLOT GROUP` and `- SLOT` until end of file, then kills the process groups that are still listed. A slot is
-/// a shell variable, so both lines cost the same with one group or a thousand, and the last loop needs no fork and no
-/// file.
+/// a shell variable, so the last loop needs no fork and no file.
 const SCRIPT: &str = r#"# liveoak guardian: kills the process groups of the program that started it, once that program is gone
 last=0
 while read -r op slot group; do
@@ -64,8 +62,7 @@ const MAX_QUICK_DEATHS: u32 = 5;
 /// The running guardian's process id for [`guardian_id`]; 0 if there is none.
 static GUARDIAN_ID: AtomicU32 = AtomicU32::new(0);
 
-/// Returns the process id of this program's guardian, the small shell process that kills all process groups of this
-/// program when this program has died. Returns `None` before the first spawn, and if no guardian could be started.
+/// Returns the process id of this program's guardian, or `None` before the first spawn, and if none could be started.
 pub fn guardian_id() -> Option<u32> {
     Some(GUARDIAN_ID.load(Ordering::Relaxed)).filter(|&id| id != 0)
 }

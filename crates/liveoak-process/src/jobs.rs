@@ -1,34 +1,89 @@
-//! The jobs of the spawner thread, and the process group that a spawn returns.
+//! What passes between a process group and the spawner thread: the jobs of the thread, and the leader that it reaps.
+//!
+//! A process id belongs to a process, dead or alive, until its parent reaps it; the leader's id is also the number of
+//! its process group. While a [`Leader`] exists, that number cannot belong to other processes, so the process group may
+//! be signalled. Only the spawner thread reaps, and only leaders that were handed over to it.
 //!
 //! [`Job::Spawn`] returns a [`ProcessGroup`]. Dropping it kills the process group and submits [`Job::Reap`], so a group
 //! whose owner was cancelled, or never received it, is still cleaned up.
 
 use crate::command::CommandLine;
-use crate::leader::Leader;
+use crate::exit::{Status, peek};
+use crate::guardian::GuardianSlot;
+use crate::os;
 use crate::signal::Signal;
 use crate::spawn_error::SpawnError;
 use rustix::event::{EventfdFlags, eventfd};
-use std::fmt;
+use rustix::io::Errno;
+use rustix::process::{Pid, WaitId, WaitIdOptions, getpgid, waitid};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::oneshot;
 
+/// A leader, alive or dead, that was not reaped.
+#[derive(Debug)]
+pub(crate) struct Leader {
+    /// The leader's id, which is the number of the process group.
+    pub(crate) pid: Pid,
+    /// Refers to this leader and to no later process with the same id.
+    pub(crate) pidfd: Arc<OwnedFd>,
+    /// The entry of the process group in the guardian's list.
+    pub(crate) slot: GuardianSlot,
+}
+
+impl Leader {
+    /// Sends `signal` to every member of the process group, and to the leader even if it has left the process group.
+    ///
+    /// # Errors
+    /// `ESRCH` when no member is left, `EPERM` when no member may be signalled.
+    pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
+        let fd = self.pidfd.as_fd();
+        let group = match os::signal_group_by_identity(fd, signal) {
+            Err(error) if cannot_signal_by_identity(&error) => self.signal_by_number(signal),
+            done => done,
+        };
+        if getpgid(Some(self.pid)).is_ok_and(|group| group != self.pid) {
+            return os::signal_process(fd, signal);
+        }
+        group
+    }
+
+    /// Does the same on kernels before 6.9. After a lost status the number may belong to other processes.
+    fn signal_by_number(&self, signal: Signal) -> io::Result<()> {
+        match peek(self.pidfd.as_fd()) {
+            Some(Status::Lost) => Err(Errno::SRCH.into()),
+            _ => os::signal_group_by_number(self.pid, signal),
+        }
+    }
+
+    /// Reaps the leader, which must be dead. From then on the number may belong to other processes.
+    pub(crate) fn reap(self) {
+        let _already_reaped =
+            waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
+    }
+}
+
+/// Returns `true` if the kernel, or a system call filter, cannot signal a process group by descriptor.
+fn cannot_signal_by_identity(error: &io::Error) -> bool {
+    let unknown = [Errno::INVAL, Errno::NOSYS, Errno::PERM];
+    error.raw_os_error().is_some_and(|raw| unknown.contains(&Errno::from_raw_os_error(raw)))
+}
+
 /// What the spawner thread is asked to do.
+#[derive(Debug)]
 pub(crate) enum Job {
     /// Fork and execute.
     Spawn { command: Arc<CommandLine>, reply: oneshot::Sender<Result<Spawned, SpawnError>> },
     /// Reap a leader that is dead or was sent `SIGKILL`, as soon as it is dead, and kill the rest of its process group.
-    Reap { leader: Leader, done: Option<oneshot::Sender<()>> },
+    Reap(Reap),
 }
 
-impl fmt::Debug for Job {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Job::Spawn { command, .. } => write!(f, "Spawn({command})"),
-            Job::Reap { leader, .. } => write!(f, "Reap({leader:?})"),
-        }
-    }
+/// A leader that will be reaped when it is dead, and the sender that reports it.
+#[derive(Debug)]
+pub(crate) struct Reap {
+    pub(crate) leader: Leader,
+    pub(crate) done: Option<oneshot::Sender<()>>,
 }
 
 /// The queue that leads to the spawner thread.
@@ -72,9 +127,8 @@ impl JobQueue {
 #[derive(Debug)]
 pub(crate) struct Spawned {
     pub(crate) group: ProcessGroup,
-    /// The read end of standard output, if it is captured.
+    /// The read ends of what is captured.
     pub(crate) stdout: Option<OwnedFd>,
-    /// The read end of standard error, if it is captured.
     pub(crate) stderr: Option<OwnedFd>,
 }
 
@@ -101,7 +155,7 @@ impl ProcessGroup {
     pub(crate) fn reap(mut self) -> oneshot::Receiver<()> {
         let (done, reaped) = oneshot::channel();
         if let Some(leader) = self.leader.take() {
-            self.queue.submit(Job::Reap { leader, done: Some(done) });
+            self.queue.submit(Job::Reap(Reap { leader, done: Some(done) }));
         }
         reaped
     }
@@ -111,7 +165,7 @@ impl Drop for ProcessGroup {
     fn drop(&mut self) {
         if let Some(leader) = self.leader.take() {
             let _no_member_left = leader.signal(Signal::KILL);
-            self.queue.submit(Job::Reap { leader, done: None });
+            self.queue.submit(Job::Reap(Reap { leader, done: None }));
         }
     }
 }

@@ -50,7 +50,6 @@ mod exit;
 mod files;
 mod guardian;
 mod jobs;
-mod leader;
 mod lines;
 mod members;
 mod os;
@@ -61,10 +60,10 @@ mod resolve;
 mod signal;
 mod spawn_error;
 mod spawner;
-mod status;
 
 pub use child::{OutputSink, ProcessChild, Program, SpawnFailed};
 pub use command::{CommandLine, OutputMode, Stdin};
+pub use exit::Status;
 pub use files::raise_file_limit;
 pub use guardian::guardian_id;
 pub use lines::MAX_LINE;
@@ -73,4 +72,3 @@ pub use probe::{HttpUrl, LogPattern, Probe, ProbeError, ProbeFailure, ProbeKind,
 pub use process::{Finished, Process, SignalError};
 pub use signal::{ParseSignalError, Signal};
 pub use spawn_error::SpawnError;
-pub use status::Status;

@@ -1,13 +1,11 @@
 //! Splits bytes into lines of bounded length.
 //!
-//! A program may write a line without end, and memory must stay bounded. [`Lines`] holds at most [`MAX_LINE`] bytes and
-//! passes longer lines on in pieces. No byte is lost, and none waits for a newline that never comes.
+//! [`Lines`] holds at most [`MAX_LINE`] bytes and passes longer lines on in pieces, so that memory stays bounded.
 
 use std::borrow::Cow;
 
-/// The longest piece of a line that is passed on at once, in bytes as written by the program: 16 KiB, a quarter of a
-/// pipe's usual capacity. Each byte that is not UTF-8 becomes the three bytes of `U+FFFD`, so the text of a piece is at
-/// most three times as long.
+/// The longest piece of a line that is passed on at once, in bytes as written by the program. Each byte that is not
+/// UTF-8 becomes the three bytes of `U+FFFD`, so the text of a piece is at most three times as long.
 pub const MAX_LINE: usize = 16 * 1024;
 
 /// The longest UTF-8 sequence. A cut moves back by less than this, so that it does not split a character.

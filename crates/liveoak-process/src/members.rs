@@ -1,11 +1,8 @@
 //! The living members of a process group.
 //!
-//! `kill(2)` with signal 0 cannot find them: it counts a dead leader that was not reaped. `/proc` can: it lists every
-//! process of the machine, `getpgid(2)` returns the process group of each (well below 1 µs), and `stat` is read for the
-//! members only. `/proc` is read only after a leader has exited. To wait, the members' pidfds are watched instead of
-//! reading it in a loop.
-//!
-//! Processes that left the group (`setsid`) are not members and are not found.
+//! `kill(2)` with signal 0 cannot find them: it counts a dead leader that was not reaped. So `/proc` is read, but only
+//! after a leader has exited: it lists every process of the machine, `getpgid(2)` returns the process group of each
+//! (well below 1 µs), and `stat` is read for the members only. To wait, the members' pidfds are watched.
 
 use crate::os::{is_in_group, watch_readable};
 use rustix::io::Errno;

@@ -217,8 +217,7 @@ fn close_on_exec_from(first: libc::c_uint) {
 /// Signals every member of the process group that the process behind `pidfd` leads, by identity and not by number.
 ///
 /// # Errors
-/// `ESRCH` when the process group has no member (a leader that was not reaped is one); `EPERM` when no member may be
-/// signalled; `EINVAL` or `ENOSYS` when the kernel is too old (before 6.9).
+/// Those of `kill(2)`; `EINVAL` or `ENOSYS` when the kernel is too old (before 6.9).
 pub(crate) fn signal_group_by_identity(pidfd: BorrowedFd<'_>, signal: Signal) -> io::Result<()> {
     send(pidfd, signal, PIDFD_SIGNAL_PROCESS_GROUP)
 }
@@ -226,7 +225,7 @@ pub(crate) fn signal_group_by_identity(pidfd: BorrowedFd<'_>, signal: Signal) ->
 /// Signals only the process behind `pidfd`.
 ///
 /// # Errors
-/// `ESRCH` when it was reaped, `EPERM` when it may not be signalled.
+/// Those of `kill(2)`.
 pub(crate) fn signal_process(pidfd: BorrowedFd<'_>, signal: Signal) -> io::Result<()> {
     send(pidfd, signal, 0)
 }

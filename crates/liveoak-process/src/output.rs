@@ -7,8 +7,6 @@
 //! 3. Another process that inherited the pipe cannot keep the task alive: after the leader's exit the task reads for
 //!    [`OUTPUT_GRACE`], then takes what the pipe contains, and closes it.
 //! 4. A flood of output does not starve other tasks: after [`BYTES_PER_TURN`] the task yields to them and to timers.
-//!
-//! It does not store output; that is up to the sink.
 
 use crate::exit::ExitWatch;
 use crate::lines::Lines;
@@ -32,16 +30,14 @@ pub const OUTPUT_GRACE: Duration = Duration::from_millis(250);
 /// Bytes read at once: a pipe's usual capacity.
 const READ_SIZE: usize = 64 * 1024;
 
-/// How many bytes are read before the task yields: a few milliseconds of work for a cheap sink. Tokio's own budget is
-/// 128 reads of any size, up to 8 MiB.
+/// How many bytes are read before the task yields: a few milliseconds of work. Tokio's own budget allows up to 8 MiB.
 const BYTES_PER_TURN: usize = 4 * READ_SIZE;
 
 /// How long a task that has yielded waits for its thread before another thread may continue it.
 const BLOCKED_AFTER: Duration = Duration::from_millis(1);
 
-/// The most that is read from a pipe after [`OUTPUT_GRACE`]: the size of the largest pipe that an ordinary user can
-/// create (`/proc/sys/fs/pipe-max-size`). That is all that the pipe can contain at the end of the grace, but no endless
-/// stream.
+/// The most that is read from a pipe after [`OUTPUT_GRACE`]: all that the largest pipe of an ordinary user can contain
+/// (`/proc/sys/fs/pipe-max-size`), but no endless stream.
 const LAST_DRAIN: usize = 1024 * 1024;
 
 /// One of the two output streams of a program.
@@ -53,12 +49,18 @@ pub enum Stream {
     Stderr,
 }
 
-impl std::fmt::Display for Stream {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
+impl Stream {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
             Stream::Stdout => "stdout",
             Stream::Stderr => "stderr",
-        })
+        }
+    }
+}
+
+impl std::fmt::Display for Stream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
@@ -146,13 +148,8 @@ impl Pipe {
 
 /// Why the task woke up.
 enum ReadEvent {
-    /// Bytes were read and passed on.
-    Read {
-        /// The index of the pipe.
-        index: usize,
-        /// The number of bytes; 0 at the end of the pipe.
-        length: usize,
-    },
+    /// So many bytes of a pipe were read and passed on; 0 at its end.
+    Read { index: usize, length: usize },
     /// The leader has exited.
     Exited,
     /// [`OUTPUT_GRACE`] is over.
@@ -252,9 +249,21 @@ impl<F: FnMut(OutputLine<'_>)> Reader<F> {
 
 /// Yields until the other tasks of this thread have run, including tasks that its timers and descriptors wake.
 ///
-/// A busy thread looks at timers and descriptors only once in 61 tasks. Tokio's `yield_now` resumes after that look,
-/// but only on the same thread. If another task blocks that thread, the timer of the race resumes this task on an idle
-/// thread.
+/// The first step puts this task at the end of the thread's queue, and makes Tokio wake an idle thread. If the next task
+/// blocks this thread, the idle one takes this task. Otherwise it finds nothing to do and begins to watch timers.
+///
+/// A busy thread looks at timers and descriptors only once in 61 tasks. So the second step waits for that look, with
+/// Tokio's `yield_now`, which resumes on the same thread only. If another task blocks that thread now, the timer of the
+/// race resumes this task on the idle one.
 async fn yield_to_others() {
+    let mut queued = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut queued, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
     race(yield_now(), tokio::time::sleep(BLOCKED_AFTER)).await;
 }

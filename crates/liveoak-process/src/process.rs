@@ -1,17 +1,15 @@
 //! A running process group: its signals, its end, its output.
 //!
-//! [`Process`] is for a program that runs beside this one. For a program under supervision use
-//! [`ProcessChild`](crate::ProcessChild), which is built on it.
+//! For a program under supervision use [`ProcessChild`](crate::ProcessChild), which is built on it.
 
 use crate::command::CommandLine;
-use crate::exit::ExitWatch;
-use crate::jobs::{Job, ProcessGroup, Spawned};
+use crate::exit::{ExitWatch, Status};
+use crate::jobs::{Job, Leader, ProcessGroup, Spawned};
 use crate::members;
 use crate::output::{OutputEnd, OutputLine, Reader};
 use crate::signal::Signal;
 use crate::spawn_error::SpawnError;
 use crate::spawner;
-use crate::status::Status;
 use rustix::io::Errno;
 use rustix::process::Pid;
 use std::fmt;
@@ -21,17 +19,14 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-/// A started program: a process group that consists of its leader and of all processes that the leader started and that
-/// did not leave the group.
+/// A started program: a process group of its leader and of all processes that the leader started and that did not leave
+/// the group. If this program dies, the process group is killed as well (see the [crate documentation](crate)).
 ///
-/// Dropping it sends `SIGKILL` to the whole process group and returns at once; Liveoak's own thread reaps the leader.
-/// If this program dies, the process group is killed as well (see the [crate documentation](crate)).
+/// Dropping it sends `SIGKILL` to the whole process group and returns at once; Liveoak's own thread reaps the leader. A
+/// leader that has exited shows as a zombie (`Z`) until [`finish`](Process::finish) returns or the value is dropped, so
+/// that the kernel does not give its number to another process.
 ///
-/// The leader is not reaped until [`finish`](Process::finish) returns or the value is dropped. Until then a leader that
-/// has exited shows as a zombie (`Z`), which prevents the kernel from giving its number to another process.
-///
-/// A `Process` belongs to the Tokio runtime in which it was started. On another runtime it can be signalled, finished
-/// and waited for, but its output is no longer read after the first runtime has shut down.
+/// Its output is read in the Tokio runtime in which it was started; everything else works on any runtime.
 #[derive(Debug)]
 pub struct Process {
     /// `None` after the leader was reaped.
@@ -62,8 +57,8 @@ pub struct Finished {
 impl Process {
     /// Starts `command` as the leader of a new process group and passes its captured output to `sink`, line by line.
     ///
-    /// A task on the current runtime reads the output and calls `sink`, so a full pipe never blocks the program. `sink`
-    /// must not block. To discard the output, pass `|_| {}`.
+    /// A task on the current runtime reads the output and calls `sink`, which must not block. To discard the output, pass
+    /// `|_| {}`.
     ///
     /// In the new process all signals are unblocked and have their default action, only the three standard
     /// descriptors are inherited, and the kernel kills the process when this program dies.
@@ -119,7 +114,7 @@ impl Process {
 
     /// Returns the leader's process id, which is also the number of the process group.
     ///
-    /// Use it for display and logs only: after the process was finished the number may belong to another process.
+    /// For display and logs only: after the process was finished the number may belong to another process.
     pub fn id(&self) -> u32 {
         self.pid.as_raw_nonzero().get().unsigned_abs()
     }
@@ -149,10 +144,13 @@ impl Process {
         }
     }
 
+    fn leader(&self) -> Option<&Leader> {
+        self.group.as_ref().and_then(ProcessGroup::leader)
+    }
+
     /// Moves the watch on the leader to the current runtime, after the runtime that had it was shut down.
     fn watch_on_this_runtime(&mut self) -> io::Result<()> {
-        let leader = self.group.as_ref().and_then(ProcessGroup::leader);
-        let pidfd = leader.map(|leader| leader.pidfd.clone()).ok_or(io::ErrorKind::NotFound)?;
+        let pidfd = self.leader().map(|leader| leader.pidfd.clone()).ok_or(io::ErrorKind::NotFound)?;
         self.exit = Arc::new(ExitWatch::new(pidfd)?);
         Ok(())
     }
@@ -160,11 +158,10 @@ impl Process {
     /// Sends `signal` to every process of the group.
     ///
     /// # Errors
-    /// Returns [`SignalError::Ended`] if no process is left, and always after [`finish`](Process::finish); a dead
-    /// leader that was not reaped still counts as a process. Returns [`SignalError::NotPermitted`] if all processes run
-    /// as another user.
+    /// Returns [`SignalError::Ended`] if no process is left (a dead leader that was not reaped still counts as one), and
+    /// always after [`finish`](Process::finish).
     pub fn signal(&self, signal: Signal) -> Result<(), SignalError> {
-        let leader = self.group.as_ref().and_then(ProcessGroup::leader).ok_or(SignalError::Ended)?;
+        let leader = self.leader().ok_or(SignalError::Ended)?;
         leader.signal(signal).map_err(|source| match source.raw_os_error().map(Errno::from_raw_os_error) {
             Some(Errno::SRCH) => SignalError::Ended,
             Some(Errno::PERM) => SignalError::NotPermitted { signal },
@@ -192,34 +189,26 @@ impl Process {
 
     /// Returns `true` if any process of the group, the leader or another, is alive. A zombie is not alive.
     ///
-    /// While the leader runs the answer costs nothing. After its exit the answer comes from `/proc` and costs some
-    /// microseconds per process of the machine. If there is no `/proc`, or no file descriptor left to read it, the
-    /// answer is `true` until the process is finished. After a [lost](Status::Lost) status the group's number may
-    /// belong to other processes, and the answer is `false`.
+    /// After the leader's exit the answer comes from `/proc` and costs some microseconds per process of the machine. If
+    /// `/proc` cannot be read, the answer is `true` until the process is finished. After a [lost](Status::Lost) status
+    /// the group's number may belong to other processes, and the answer is `false`.
     pub fn group_alive(&self) -> bool {
         self.try_group_alive().unwrap_or(true)
     }
 
     /// Returns the same as [`group_alive`](Process::group_alive), but `None` if `/proc` cannot be read.
     pub(crate) fn try_group_alive(&self) -> Option<bool> {
-        let look = || members::living(self.pid).ok().map(|members| !members.is_empty());
-        self.group_alive_without_proc().or_else(look)
-    }
-
-    /// Returns what is known without reading `/proc`.
-    fn group_alive_without_proc(&self) -> Option<bool> {
         match self.exit.peek() {
             _ if self.all_ended || self.group.is_none() => Some(false),
             None => Some(true),
             Some(Status::Lost) => Some(false),
-            Some(_) => None,
+            Some(_) => members::living(self.pid).ok().map(|members| !members.is_empty()),
         }
     }
 
     /// Waits until no process of the group is alive.
     ///
-    /// Without `/proc` this waits for ever; use a timeout. While there is no file descriptor left to read `/proc`, this
-    /// waits for one, even if the process group has ended already.
+    /// While there is no file descriptor left to read `/proc`, this waits for one; without `/proc` it waits for ever.
     ///
     /// # Cancel safety
     /// Cancel safe.
@@ -236,18 +225,16 @@ impl Process {
     /// If a process of the group is alive, this [asks the group to stop](Process::stop), waits up to `grace`,
     /// [kills](Process::kill) the processes that are left, and waits for their end. Otherwise it only reaps the leader.
     ///
-    /// There is no deadline after the kill: a process that hangs in the kernel (state `D`) makes this wait. Use a
-    /// timeout if that matters; after it `finish` can be called again.
+    /// There is no deadline after the kill: a process that hangs in the kernel (state `D`) makes this wait.
     ///
-    /// If `/proc` cannot be read, it is unknown whether processes of the group survived the leader. Then the group is
-    /// asked and killed as if they had, but after the kill this waits for the leader's end only.
+    /// If `/proc` cannot be read, the group is asked and killed as if processes of it had survived the leader, but after
+    /// the kill this waits for the leader's end only.
     ///
     /// # Cancel safety
     /// Cancel safe. A call after a cancelled one asks again and waits for the grace again. A call after a completed one
     /// returns the same value at once.
     pub async fn finish(&mut self, grace: Duration) -> Finished {
-        // Without a descriptor to read /proc the answer is `true`: waiting for a descriptor would let the group live
-        // on.
+        // If /proc cannot be read the answer is `true`: waiting for a descriptor would let the group live on.
         if self.group_alive() {
             let _already_ended = self.stop();
             if tokio::time::timeout(grace, self.group_ended()).await.is_err() {

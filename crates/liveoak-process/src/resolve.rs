@@ -1,8 +1,7 @@
 //! Finds the program file of a command line, and explains why the kernel refused it.
 //!
-//! The file is found here and not by the C library, so that there is one rule and errors name the path. The file may
-//! change between this search and the exec. So the kernel decides whether it runs, and [`explain`] translates the
-//! kernel's error number into a [`SpawnError`]. A program that is found here may still fail to start.
+//! The file is found here and not by the C library, so that there is one rule and errors name the path. A program that is
+//! found may still fail to start: then [`explain`] translates the kernel's error number into a [`SpawnError`].
 
 use crate::command::CommandLine;
 use crate::spawn_error::SpawnError;
@@ -83,19 +82,14 @@ fn search(command: &CommandLine, cwd: Option<&Path>) -> Result<PathBuf, SpawnErr
 
 /// Returns an error unless `path` is a file that this user may execute.
 fn usable(path: &Path) -> Result<(), SpawnError> {
-    let path = || path.to_owned();
-    match fs::metadata(path()) {
-        Ok(found) if found.is_dir() => Err(SpawnError::IsDirectory { path: path() }),
-        Ok(_) if access(path(), Access::EXEC_OK).is_ok() => Ok(()),
-        Ok(_) => Err(SpawnError::NotExecutable { path: path() }),
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            Err(SpawnError::NotExecutable { path: path() })
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
-            Err(SpawnError::NotFound { path: path() })
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(SpawnError::NotFound { path: path() }),
-        Err(source) => Err(SpawnError::Os { path: path(), source }),
+    use io::ErrorKind::{NotADirectory, NotFound, PermissionDenied};
+    let (found, path) = (fs::metadata(path), path.to_owned());
+    match found.map_err(|error| (error.kind(), error)) {
+        Ok(found) if found.is_dir() => Err(SpawnError::IsDirectory { path }),
+        Ok(_) if access(&path, Access::EXEC_OK).is_ok() => Ok(()),
+        Ok(_) | Err((PermissionDenied, _)) => Err(SpawnError::NotExecutable { path }),
+        Err((NotADirectory | NotFound, _)) => Err(SpawnError::NotFound { path }),
+        Err((_, source)) => Err(SpawnError::Os { path, source }),
     }
 }
 

@@ -1,9 +1,7 @@
 //! A signal, with its name and its number.
 //!
-//! A configuration file gives the stop signal of a program as one of the ten names in [`Signal::STOP_SIGNALS`], exactly
-//! as they are written there. [`Signal::from_str`] is for other input: it also takes numbers, names without `SIG`, and
-//! real-time signals, which some programs use to stop. Sending is the job of
-//! [`Process::signal`](crate::Process::signal).
+//! A configuration file gives the stop signal of a program as one of the ten names in [`Signal::STOP_SIGNALS`].
+//! [`Signal::from_str`] is for other input: it also takes numbers, names without `SIG`, and real-time signals.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,39 +11,15 @@ use std::str::FromStr;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Signal(i32);
 
+macro_rules! named {
+    ($($name:ident)+) => { &[$((stringify!($name), libc::$name)),+] };
+}
+
 /// The classic signals, in the order of `signal(7)`; the platform's libc gives the numbers.
-const NAMED: &[(&str, i32)] = &[
-    ("SIGHUP", libc::SIGHUP),
-    ("SIGINT", libc::SIGINT),
-    ("SIGQUIT", libc::SIGQUIT),
-    ("SIGILL", libc::SIGILL),
-    ("SIGTRAP", libc::SIGTRAP),
-    ("SIGABRT", libc::SIGABRT),
-    ("SIGBUS", libc::SIGBUS),
-    ("SIGFPE", libc::SIGFPE),
-    ("SIGKILL", libc::SIGKILL),
-    ("SIGUSR1", libc::SIGUSR1),
-    ("SIGSEGV", libc::SIGSEGV),
-    ("SIGUSR2", libc::SIGUSR2),
-    ("SIGPIPE", libc::SIGPIPE),
-    ("SIGALRM", libc::SIGALRM),
-    ("SIGTERM", libc::SIGTERM),
-    ("SIGCHLD", libc::SIGCHLD),
-    ("SIGCONT", libc::SIGCONT),
-    ("SIGSTOP", libc::SIGSTOP),
-    ("SIGTSTP", libc::SIGTSTP),
-    ("SIGTTIN", libc::SIGTTIN),
-    ("SIGTTOU", libc::SIGTTOU),
-    ("SIGURG", libc::SIGURG),
-    ("SIGXCPU", libc::SIGXCPU),
-    ("SIGXFSZ", libc::SIGXFSZ),
-    ("SIGVTALRM", libc::SIGVTALRM),
-    ("SIGPROF", libc::SIGPROF),
-    ("SIGWINCH", libc::SIGWINCH),
-    ("SIGIO", libc::SIGIO),
-    ("SIGPWR", libc::SIGPWR),
-    ("SIGSYS", libc::SIGSYS),
-];
+const NAMED: &[(&str, i32)] = named! {
+    SIGHUP SIGINT SIGQUIT SIGILL SIGTRAP SIGABRT SIGBUS SIGFPE SIGKILL SIGUSR1 SIGSEGV SIGUSR2 SIGPIPE SIGALRM SIGTERM
+    SIGCHLD SIGCONT SIGSTOP SIGTSTP SIGTTIN SIGTTOU SIGURG SIGXCPU SIGXFSZ SIGVTALRM SIGPROF SIGWINCH SIGIO SIGPWR SIGSYS
+};
 
 impl Signal {
     /// Tells a program that its terminal is gone; many servers reload on it.
@@ -73,8 +47,7 @@ impl Signal {
     /// The size of the terminal changed; some servers stop gracefully on it.
     pub const WINCH: Signal = Signal(libc::SIGWINCH);
 
-    /// The signals that a configuration file may name as the stop signal of a program, in the order in which messages list
-    /// them.
+    /// The stop signals that a configuration file may name, in the order in which messages list them.
     pub const STOP_SIGNALS: &'static [Signal] = &[
         Signal::TERM,
         Signal::INT,
@@ -88,8 +61,7 @@ impl Signal {
         Signal::WINCH,
     ];
 
-    /// Returns the names of the classic signals with their `SIG`, for error messages and near misses. The real-time
-    /// signals `SIGRTMIN` to `SIGRTMIN+n` are not among them.
+    /// Returns the names of the classic signals with their `SIG`, without the real-time signals.
     pub fn all_names() -> impl Iterator<Item = &'static str> {
         NAMED.iter().map(|&(name, _)| name)
     }
@@ -129,14 +101,11 @@ impl FromStr for Signal {
         if let Some(above) = short.strip_prefix("RTMIN") {
             let above =
                 if above.is_empty() { Some(0) } else { above.strip_prefix('+').and_then(|n| n.parse().ok()) };
-            let number = above.and_then(|above: u8| libc::SIGRTMIN().checked_add(i32::from(above)));
+            let number = above.map(|above: u8| libc::SIGRTMIN() + i32::from(above));
             return number.and_then(Signal::from_number).ok_or_else(refused);
         }
-        NAMED
-            .iter()
-            .find(|(name, _)| name.strip_prefix("SIG") == Some(short))
-            .map(|&(_, number)| Signal(number))
-            .ok_or_else(refused)
+        let named = NAMED.iter().find(|(name, _)| name.strip_prefix("SIG") == Some(short));
+        named.map(|&(_, number)| Signal(number)).ok_or_else(refused)
     }
 }
 
@@ -174,11 +143,8 @@ impl ParseSignalError {
 
 impl fmt::Display for ParseSignalError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "read the signal {:?}: expected a number or one of", self.value)?;
-        for (index, name) in Signal::all_names().enumerate() {
-            write!(f, "{} {name}", if index == 0 { "" } else { "," })?;
-        }
-        Ok(())
+        let names = Signal::all_names().collect::<Vec<_>>().join(", ");
+        write!(f, "read the signal {:?}: expected a number or one of {names}", self.value)
     }
 }
 

@@ -1,6 +1,4 @@
 //! Why a program could not be started. Every message is one sentence with the path that was tried.
-//!
-//! A program that started and then failed is described by its [`Status`](crate::Status), not by this error.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -114,11 +112,8 @@ impl fmt::Display for SpawnError {
                 write!(f, "run {}: its interpreter {interpreter:?} cannot be run", path.display())
             }
             SpawnError::ExecFormat { path } => {
-                write!(
-                    f,
-                    "run {}: it is neither a binary for this machine nor a script with #!",
-                    path.display()
-                )
+                let path = path.display();
+                write!(f, "run {path}: it is neither a binary for this machine nor a script with #!")
             }
             SpawnError::ResourceLimit { .. } => f.write_str("start a process: a system limit is reached"),
             SpawnError::Os { path, .. } => write!(f, "run {}", path.display()),

@@ -4,16 +4,13 @@
 //! process"). A child process forked on a thread of an executor would die when that thread ends. So all child processes
 //! are forked on one thread, which the first spawn starts and which never ends: it outlives every runtime, and a panic
 //! in it is caught. It also owns the guardian and reaps all leaders, because a process group must leave the guardian's
-//! list before its leader is reaped.
-//!
-//! A fork blocks this thread until the child process has executed its program, and a slow disk may block the search for
-//! the program file. Neither blocks an executor. For the same reason nothing else should run on this thread.
+//! list before its leader is reaped. A fork, and the search for the program file, block this thread and no executor.
 
 use crate::command::{CommandLine, OutputMode, Stdin};
+use crate::exit::peek;
 use crate::files::limit_of_children;
 use crate::guardian::{Guardian, GuardianSlot};
-use crate::jobs::{Job, JobQueue, ProcessGroup, Spawned};
-use crate::leader::{Leader, peek};
+use crate::jobs::{Job, JobQueue, Leader, ProcessGroup, Reap, Spawned};
 use crate::os::{ChildSetup, Exec};
 use crate::resolve::{Located, c_string, explain, locate};
 use crate::signal::Signal;
@@ -28,9 +25,6 @@ use std::process::{self, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;
-
-/// The thread's name, as `top -H` shows it.
-const THREAD_NAME: &str = "liveoak-spawn";
 
 /// Pause after a failure of `poll(2)` itself (no memory), so that the thread does not spin.
 const POLL_PAUSE: Duration = Duration::from_millis(10);
@@ -50,15 +44,9 @@ pub(crate) fn queue() -> Result<Arc<JobQueue>, SpawnError> {
     let limit = |source| SpawnError::ResourceLimit { source };
     let queue = Arc::new(JobQueue::new().map_err(limit)?);
     let thread = SpawnerThread::new(queue.clone());
-    std::thread::Builder::new().name(THREAD_NAME.into()).spawn(move || thread.run()).map_err(limit)?;
+    std::thread::Builder::new().name("liveoak-spawn".into()).spawn(move || thread.run()).map_err(limit)?;
     *known = Some(queue.clone());
     Ok(queue)
-}
-
-/// A leader that will be reaped when it is dead, and the sender that reports it.
-struct PendingReap {
-    leader: Leader,
-    done: Option<oneshot::Sender<()>>,
 }
 
 /// The state of the thread.
@@ -66,7 +54,7 @@ struct SpawnerThread {
     queue: Arc<JobQueue>,
     guardian: Guardian,
     /// Bounded by the living processes.
-    pending: Vec<PendingReap>,
+    pending: Vec<Reap>,
 }
 
 impl SpawnerThread {
@@ -100,12 +88,12 @@ impl SpawnerThread {
                     // If the receiver was dropped meanwhile, the reply is dropped here, which kills the process group.
                     send(reply, self.spawn(&command));
                 }
-                Job::Reap { leader, done } => self.pending.push(PendingReap { leader, done }),
+                Job::Reap(reap) => self.pending.push(reap),
             }
         }
         let (dead, pending) = std::mem::take(&mut self.pending)
             .into_iter()
-            .partition::<Vec<PendingReap>, _>(|reap| peek(reap.leader.pidfd.as_fd()).is_some());
+            .partition::<Vec<Reap>, _>(|reap| peek(reap.leader.pidfd.as_fd()).is_some());
         self.pending = pending;
         dead.into_iter().for_each(|reap| self.reap(reap));
     }
@@ -131,7 +119,7 @@ impl SpawnerThread {
 
     /// Cleans up after a dead leader: kills the rest of its process group, unlists the group, and only then reaps the
     /// leader, which frees the group's number.
-    fn reap(&mut self, PendingReap { leader, done }: PendingReap) {
+    fn reap(&mut self, Reap { leader, done }: Reap) {
         let _no_member_left = leader.signal(Signal::KILL);
         self.guardian.release(leader.slot);
         leader.reap();

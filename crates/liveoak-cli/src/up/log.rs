@@ -3,13 +3,12 @@
 //! It also keeps the reasons why children were not ready, because the report at the end names them. Messages about the
 //! run as a whole are in `status.rs`.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use tracing::{Event, Level, Subscriber};
+use tracing::{Event, Subscriber};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
@@ -20,6 +19,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use super::status::pretty;
 use super::writer::StreamWriter;
 use crate::args::{LogFormat, LogLevel};
+use crate::output::one_line;
 
 /// The event with the reason why a child was not ready when it was stopped.
 const NOT_READY: &str = "not-ready";
@@ -101,26 +101,11 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        let (word, colour) = match *event.metadata().level() {
-            Level::ERROR => ("ERROR", "31"),
-            Level::WARN => ("WARN ", "33"),
-            Level::INFO => ("info ", "32"),
-            Level::DEBUG => ("debug", "34"),
-            Level::TRACE => ("trace", "35"),
-        };
         let mut fields = Fields::default();
         event.record(&mut fields);
-        writeln!(writer, "{}", pretty(self.began, word, colour, &plain(&fields.message), self.colour))
+        let message = one_line(&fields.message);
+        writeln!(writer, "{}", pretty(self.began, *event.metadata().level(), &message, self.colour))
     }
-}
-
-/// Escapes control characters, which error messages and command lines may contain. The result is one line.
-fn plain(message: &str) -> Cow<'_, str> {
-    if !message.chars().any(char::is_control) {
-        return Cow::Borrowed(message);
-    }
-    let escaped = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
-    Cow::Owned(message.chars().map(escaped).collect())
 }
 
 /// The message of an event, and the fields that are used here.

@@ -28,12 +28,13 @@ use liveoak::internal::{Either, race};
 use liveoak::{Ended, Exit, Tree};
 use liveoak_config::{Config, load};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::Level;
 
 use crate::args::{LogFormat, UpArgs};
 use crate::{EXIT_FAILED, EXIT_FORCED, EXIT_USAGE, check, output};
 use log::NotReadyReasons;
 use report::Report;
-use status::{StatusLevel, StatusLog};
+use status::StatusLog;
 use writer::StreamWriter;
 
 /// Runs the command.
@@ -46,7 +47,7 @@ pub(crate) fn run(args: &UpArgs) -> io::Result<ExitCode> {
     let config = match load(&args.file) {
         Ok(config) => config.expanded(),
         Err(problems) if args.log_format == LogFormat::Json && !args.json => {
-            status.document(StatusLevel::Error, "config", &problems.headline(), "", &problems.json());
+            status.document(Level::ERROR, "config", &problems.headline(), "", &problems.json());
             status.stderr().finish();
             return Ok(ExitCode::from(EXIT_USAGE));
         }
@@ -56,7 +57,11 @@ pub(crate) fn run(args: &UpArgs) -> io::Result<ExitCode> {
     let code = match args.report.as_deref().map(ReportFile::open).transpose() {
         Ok(file) => {
             let reasons = log::init(args.log_format, args.log_level, status.stderr().clone(), began, colour);
-            Up { args, config: &config, stdout: &stdout, status: &status, reasons }.run(file)
+            let up = Up { args, config: &config, stdout: &stdout, status: &status, reasons };
+            up.run(file).unwrap_or_else(|error| {
+                status.error(error);
+                EXIT_FAILED
+            })
         }
         Err(error) => {
             status.error(format_args!("{error}; nothing was started"));
@@ -81,54 +86,35 @@ struct Up<'a> {
 }
 
 impl Up<'_> {
-    /// Runs the tree from start to end, and returns the exit code.
-    fn run(&self, file: Option<ReportFile<'_>>) -> u8 {
+    /// Runs the tree from start to end, and returns the exit code, or why nothing was started.
+    fn run(&self, file: Option<ReportFile<'_>>) -> Result<u8, String> {
         liveoak::process::raise_file_limit();
         liveoak::capture_panics();
-        match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-            Ok(runtime) => {
-                let code = runtime.block_on(self.run_tree(file));
-                // Tasks that are left on the runtime belong to children that the report names as abandoned.
-                runtime.shutdown_timeout(Duration::from_millis(100));
-                code
-            }
-            Err(error) => {
-                self.status
-                    .error(format_args!("cannot start the Tokio runtime: {error}; nothing was started"));
-                EXIT_FAILED
-            }
-        }
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+        let runtime = runtime
+            .map_err(|error| format!("cannot start the Tokio runtime: {error}; nothing was started"))?;
+        let code = runtime.block_on(self.run_tree(file));
+        // Tasks that are left on the runtime belong to children that the report names as abandoned.
+        runtime.shutdown_timeout(Duration::from_millis(100));
+        code
     }
 
-    async fn run_tree(&self, file: Option<ReportFile<'_>>) -> u8 {
-        let mut signals = match Signals::listen() {
-            Ok(signals) => signals,
-            Err(error) => {
-                self.status.error(format_args!("cannot listen for signals: {error}; nothing was started"));
-                return EXIT_FAILED;
-            }
-        };
+    async fn run_tree(&self, file: Option<ReportFile<'_>>) -> Result<u8, String> {
+        let mut signals = Signals::listen()
+            .map_err(|error| format!("cannot listen for signals: {error}; nothing was started"))?;
         let sink = lines::sink(self.config, self.stdout.clone());
-        let tree = match build::tree(self.config, &sink).begin() {
-            Ok(tree) => tree,
-            Err(error) => {
-                self.status.error(error);
-                return EXIT_FAILED;
-            }
-        };
+        let tree = build::tree(self.config, &sink).begin().map_err(|error| error.to_string())?;
         let ended = self.until_ended(&tree, &mut signals).await;
         let report = Report::new(self.config, &ended, &tree.snapshot(), &self.reasons);
         let code = exit_code(&ended);
-        let level = if code == 0 { StatusLevel::Info } else { StatusLevel::Error };
+        let level = if code == 0 { Level::INFO } else { Level::ERROR };
         let more = serde_json::json!({ "code": code, "report": &report });
         self.status.document(level, "stop-report", &report.headline(), &report.text(), &more);
-        match file.map(|file| file.write(&report.json())) {
-            Some(Err(error)) => {
-                self.status.error(error);
-                code.max(EXIT_FAILED)
-            }
-            Some(Ok(())) | None => code,
+        if let Some(Err(error)) = file.map(|file| file.write(&report.json())) {
+            self.status.error(error);
+            return Ok(code.max(EXIT_FAILED));
         }
+        Ok(code)
     }
 
     /// Waits for the end of the tree. The first signal, or the end of `--for`, stops the tree; a second signal kills
@@ -147,16 +133,12 @@ impl Up<'_> {
             }
             Either::Right(Either::Right(())) => "the time of --for is over: stopping all children".to_owned(),
         };
-        self.status.message(StatusLevel::Info, "stop-asked", &asked);
+        self.status.message(Level::INFO, "stop-asked", &asked);
         tree.begin_stop();
         match race(tree.join(), signals.next()).await {
             Either::Left(ended) => ended,
             Either::Right(name) => {
-                self.status.message(
-                    StatusLevel::Warn,
-                    "kill-asked",
-                    &format!("{name}: killing all children"),
-                );
+                self.status.message(Level::WARN, "kill-asked", &format!("{name}: killing all children"));
                 tree.begin_kill();
                 tree.join().await
             }

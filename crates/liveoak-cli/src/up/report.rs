@@ -3,16 +3,16 @@
 //! It only describes what happened; the exit code is decided in `mod.rs`.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use liveoak::{
     ChildState, ChildView, Ended, Exit, IdleReason, LimitExceeded, Snapshot, StartFailure, StopEntry,
     StopStage,
 };
+use liveoak_config::{Config, show};
 use serde::Serialize;
 
 use super::log::NotReadyReasons;
-use liveoak_config::Config;
+use crate::output::table;
 
 /// The text lists all stopped children only up to this number. If there are more, it lists the forced ones and counts
 /// the others.
@@ -110,10 +110,14 @@ impl Report {
         let mut text = self.headline();
         text.push('\n');
         let bad = |earlier: &&EndedChild| earlier.exit.as_ref().is_some_and(|exit| exit.failure);
-        let rows: Vec<[&str; 3]> = self.ended_earlier.iter().filter(bad).map(EndedChild::row).collect();
+        let rows = self.ended_earlier.iter().filter(bad).map(|child| {
+            let exit = child.exit.as_ref().map(|exit| exit.text.clone());
+            [child.path.clone(), child.state.to_owned(), exit.unwrap_or_default()]
+        });
+        let rows: Vec<_> = rows.collect();
         if !rows.is_empty() {
             text.push_str("had failed before the stop and was not restarted:\n");
-            rows.iter().for_each(|row| text.push_str(&line(row, &rows)));
+            text += &table("  ", &rows);
         }
         text + &self.stop_text()
     }
@@ -140,11 +144,12 @@ impl Report {
         };
         let mut text = format!("{children} in {}, {forced}{waiting}", seconds(self.seconds));
         let listed = |child: &&StoppedChild| child.forced || self.children.len() <= MAX_SHOWN;
-        let shown: Vec<&StoppedChild> = self.children.iter().filter(listed).collect();
-        let times: Vec<String> = shown.iter().map(|child| seconds(child.seconds)).collect();
-        let rows: Vec<[&str; 4]> = shown.iter().zip(&times).map(|(child, time)| child.row(time)).collect();
+        let rows = self.children.iter().filter(listed).map(|child| {
+            [child.path.clone(), child.stage.to_owned(), seconds(child.seconds), child.text.clone()]
+        });
+        let rows: Vec<_> = rows.collect();
         text.push_str(if rows.is_empty() { "\n" } else { ":\n" });
-        rows.iter().for_each(|row| text.push_str(&line(row, &rows)));
+        text += &table("  ", &rows);
         let rest = all - rows.len() as u64;
         if rest > 0 && !rows.is_empty() {
             text.push_str(&format!("  and {rest} more, none of them by force\n"));
@@ -186,16 +191,6 @@ impl StoppedChild {
             text,
         }
     }
-
-    fn row<'a>(&'a self, time: &'a str) -> [&'a str; 4] {
-        [&self.path, self.stage, time, &self.text]
-    }
-}
-
-impl EndedChild {
-    fn row(&self) -> [&str; 3] {
-        [&self.path, self.state, self.exit.as_ref().map_or("", |exit| exit.text.as_str())]
-    }
 }
 
 /// Returns how the child at `path` ended, in one sentence.
@@ -203,7 +198,7 @@ fn words(exit: &Exit, path: &str, reasons: &NotReadyReasons) -> String {
     match exit {
         Exit::Failed(failure) => failure.to_string(),
         Exit::StartTimeout(within) => {
-            let text = format!("not ready within {}", human(*within));
+            let text = format!("not ready within {}", show(*within));
             match reasons.of(path) {
                 Some(reason) => format!("{text}: {reason}"),
                 None => text,
@@ -233,26 +228,10 @@ fn gave_up_on(gave_up: &LimitExceeded, reasons: &NotReadyReasons) -> String {
     if *allowed == 0 {
         return format!("gave up on {path}: {whose} allows no restart; it ended with: {last}");
     }
-    let period = human(*period);
+    let period = show(*period);
     format!("gave up on {path}: {restarts} within {period}, but {whose} is {allowed}; its last exit: {last}")
-}
-
-/// Returns one line of a table. Each column is as wide as its widest cell in `rows`; the last column is not padded.
-fn line<const N: usize>(row: &[&str; N], rows: &[[&str; N]]) -> String {
-    let mut text = String::from(" ");
-    for (column, cell) in row.iter().enumerate() {
-        let width = rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
-        text.push(' ');
-        text.push_str(&if column + 1 < N { format!("{cell:width$} ") } else { (*cell).to_owned() });
-    }
-    text.trim_end().to_owned() + "\n"
 }
 
 fn seconds(seconds: f64) -> String {
     format!("{seconds:.2}s")
-}
-
-/// Returns a duration in the notation of the config file: `1m30s`, `700ms`.
-fn human(duration: Duration) -> String {
-    liveoak_config::show(duration)
 }

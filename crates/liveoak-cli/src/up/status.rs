@@ -9,19 +9,12 @@ use std::time::Instant;
 
 use serde::Serialize;
 use serde_json::Value;
+use tracing::Level;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 
 use super::writer::StreamWriter;
 use crate::args::LogFormat;
-
-/// The level of a message, with the names that the log uses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum StatusLevel {
-    Info,
-    Warn,
-    Error,
-}
 
 /// Writes status messages to stderr in the chosen format.
 #[derive(Clone)]
@@ -56,11 +49,11 @@ impl StatusLog {
     }
 
     /// Writes a message. `event` is its name in JSON.
-    pub(crate) fn message(&self, level: StatusLevel, event: &str, message: &str) {
+    pub(crate) fn message(&self, level: Level, event: &str, message: &str) {
         match self.format {
             LogFormat::Json => self.stderr.text(&json(level, event, message, None)),
             LogFormat::Pretty => {
-                self.stderr.line(&pretty(self.began, level.padded(), level.colour(), message, self.colour));
+                self.stderr.line(&pretty(self.began, level, message, self.colour));
             }
             LogFormat::Compact => {
                 self.stderr.line(&format!("{} {:>5} {message}", timestamp(), level.as_str()));
@@ -72,14 +65,14 @@ impl StatusLog {
     pub(crate) fn error(&self, message: impl Display) {
         match self.format {
             LogFormat::Json => {
-                self.stderr.text(&json(StatusLevel::Error, "error", &message.to_string(), None));
+                self.stderr.text(&json(Level::ERROR, "error", &message.to_string(), None));
             }
             LogFormat::Pretty | LogFormat::Compact => self.stderr.line(&format!("error: {message}")),
         }
     }
 
     /// Writes a document: `text`, or in JSON the `headline` as the message together with the keys of `more`.
-    pub(crate) fn document(&self, level: StatusLevel, event: &str, headline: &str, text: &str, more: &Value) {
+    pub(crate) fn document(&self, level: Level, event: &str, headline: &str, text: &str, more: &Value) {
         match self.format {
             LogFormat::Json => self.stderr.text(&json(level, event, headline, Some(more))),
             LogFormat::Pretty | LogFormat::Compact => self.stderr.text(text.as_bytes()),
@@ -87,37 +80,17 @@ impl StatusLog {
     }
 }
 
-impl StatusLevel {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Info => "INFO",
-            Self::Warn => "WARN",
-            Self::Error => "ERROR",
-        }
-    }
-
-    /// Returns the word of the pretty format, five characters wide.
-    const fn padded(self) -> &'static str {
-        match self {
-            Self::Info => "info ",
-            Self::Warn => "WARN ",
-            Self::Error => "ERROR",
-        }
-    }
-
-    /// Returns the colour as an SGR parameter (ECMA-48).
-    const fn colour(self) -> &'static str {
-        match self {
-            Self::Info => "32",
-            Self::Warn => "33",
-            Self::Error => "31",
-        }
-    }
-}
-
 /// Returns a line of the pretty format without its line end: the time since the start, the level, the text.
-pub(crate) fn pretty(began: Instant, word: &str, sgr: &str, message: &str, colour: bool) -> String {
+pub(crate) fn pretty(began: Instant, level: Level, message: &str, colour: bool) -> String {
     let time = began.elapsed().as_secs_f64();
+    // The words have one width. The colours are SGR parameters (ECMA-48).
+    let (word, sgr) = match level {
+        Level::ERROR => ("ERROR", "31"),
+        Level::WARN => ("WARN ", "33"),
+        Level::INFO => ("info ", "32"),
+        Level::DEBUG => ("debug", "34"),
+        Level::TRACE => ("trace", "35"),
+    };
     if colour {
         format!("\x1b[2m{time:9.3}s\x1b[0m \x1b[{sgr}m{word}\x1b[0m {message}")
     } else {
@@ -125,7 +98,7 @@ pub(crate) fn pretty(began: Instant, word: &str, sgr: &str, message: &str, colou
     }
 }
 
-fn json(level: StatusLevel, event: &str, message: &str, more: Option<&Value>) -> Vec<u8> {
+fn json(level: Level, event: &str, message: &str, more: Option<&Value>) -> Vec<u8> {
     let line = JsonLine { timestamp: timestamp(), level: level.as_str(), message, event, more };
     // Serializing fails only for maps whose keys are not strings, and there are none.
     let mut text = serde_json::to_vec(&line).unwrap_or_default();
@@ -148,7 +121,7 @@ fn text_loss_note(lost: u64) -> String {
 fn json_loss_note(lost: u64) -> String {
     let message = text_loss_note(lost);
     let message = message.trim_end();
-    String::from_utf8(json(StatusLevel::Warn, "lost", message, None)).unwrap_or_default()
+    String::from_utf8(json(Level::WARN, "lost", message, None)).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -158,7 +131,7 @@ mod tests {
     #[test]
     fn in_json_every_message_is_one_line() {
         let more = serde_json::json!({ "report": { "clean": true } });
-        let line = json(StatusLevel::Info, "stop-report", "two\nlines", Some(&more));
+        let line = json(Level::INFO, "stop-report", "two\nlines", Some(&more));
         assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
         let line: Value = serde_json::from_slice(&line).expect("JSON");
         assert_eq!(line["level"], "INFO");

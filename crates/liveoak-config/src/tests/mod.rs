@@ -47,8 +47,8 @@ fn a_file_that_leaves_keys_out_gets_the_defaults() {
     let program = program(child);
     assert_eq!((&program.ready, program.replicas), (&None, 1));
     let command = &program.command;
-    assert_eq!((command.signal_to_stop(), command.success_codes()), (Signal::TERM, [0].as_slice()));
-    assert_eq!(command.directory(), Some(Path::new("/srv/my shop")));
+    assert_eq!((command.stop_signal, command.success.as_slice()), (Signal::TERM, [0].as_slice()));
+    assert_eq!(command.cwd.as_deref(), Some(Path::new("/srv/my shop")));
 }
 
 #[test]
@@ -113,8 +113,8 @@ fn env_wins_over_env_file() {
     let text = "[child.a]\ncommand = \"x\"\nenv_file = \".env\"\nenv = { B = \"2\", TOKEN = \"mine\" }";
     let config = read_text(&folder, text).expect("a good file");
     let command = &program(&config.root.children[0]).command;
-    let pairs = [("B", "2"), ("TOKEN", "mine")].map(|(name, value)| (name.as_ref(), value.as_ref()));
-    assert_eq!(command.variables().collect::<Vec<_>>(), pairs);
+    let pairs = [("B", "2"), ("TOKEN", "mine")].map(|(name, value)| (name.into(), value.into()));
+    assert_eq!(command.env, pairs.into());
 }
 
 #[test]

@@ -1,10 +1,8 @@
 //! What is wrong with a probe, and why a program is not ready.
 
 use crate::spawn_error::SpawnError;
-use crate::status::Status;
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
 use std::time::Duration;
 
 /// A probe that cannot be run, whatever the program does.
@@ -78,41 +76,10 @@ impl std::error::Error for ProbeError {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ProbeFailure {
-    /// The delay is not over.
-    TooEarly {
-        /// The rest of the delay.
-        remaining: Duration,
-    },
-    /// No line matched yet.
-    NoMatch {
-        /// The log probe's pattern.
-        pattern: String,
-    },
-    /// The connection failed.
-    Connect {
-        /// The address or path.
-        target: String,
-        /// The error of the system.
-        source: io::Error,
-    },
-    /// There is nothing at the path.
-    Missing {
-        /// The file probe's path.
-        path: PathBuf,
-    },
-    /// The path cannot be looked at.
-    Look {
-        /// The file probe's path.
-        path: PathBuf,
-        /// The error of the system.
-        source: io::Error,
-    },
-    /// The probing command did not succeed.
-    Command {
-        /// The command, as a shell would read it.
-        command: String,
-        /// How it ended.
-        status: Status,
+    /// The program did not give the answer that the probe waits for.
+    NotYet {
+        /// What was found instead: "connection refused at 127.0.0.1:7000".
+        found: String,
     },
     /// The probing command did not even start.
     Spawn {
@@ -120,20 +87,6 @@ pub enum ProbeFailure {
         command: String,
         /// Why it did not start.
         source: SpawnError,
-    },
-    /// The server answered with neither a success nor a redirection.
-    HttpStatus {
-        /// The URL that was asked.
-        url: String,
-        /// The status code.
-        code: u16,
-    },
-    /// The answer is not HTTP/1, or the connection broke.
-    HttpAnswer {
-        /// The URL that was asked.
-        url: String,
-        /// What is wrong.
-        source: io::Error,
     },
     /// The check took longer than it may.
     TimedOut {
@@ -144,18 +97,17 @@ pub enum ProbeFailure {
     },
 }
 
+impl ProbeFailure {
+    pub(super) fn refused(error: &io::Error, by: impl fmt::Display) -> ProbeFailure {
+        ProbeFailure::NotYet { found: format!("{} {by}", phrase(error)) }
+    }
+}
+
 impl fmt::Display for ProbeFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ProbeFailure::TooEarly { remaining } => write!(f, "{remaining:.1?} of its delay remain"),
-            ProbeFailure::NoMatch { pattern } => write!(f, "no line matched /{pattern}/ yet"),
-            ProbeFailure::Connect { target, source } => write!(f, "{} at {target}", phrase(source)),
-            ProbeFailure::Missing { path } => write!(f, "{} does not exist", path.display()),
-            ProbeFailure::Look { path, source } => write!(f, "{} at {}", phrase(source), path.display()),
-            ProbeFailure::Command { command, status } => write!(f, "`{command}` {status}"),
+            ProbeFailure::NotYet { found } => f.write_str(found),
             ProbeFailure::Spawn { command, .. } => write!(f, "`{command}` did not start"),
-            ProbeFailure::HttpStatus { url, code } => write!(f, "status {code} from {url}"),
-            ProbeFailure::HttpAnswer { url, source } => write!(f, "{} from {url}", phrase(source)),
             ProbeFailure::TimedOut { waited_for, limit } => {
                 write!(f, "waited {limit:?} in vain for {waited_for}")
             }
@@ -175,7 +127,6 @@ fn phrase(error: &io::Error) -> String {
 impl std::error::Error for ProbeFailure {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            // The others with an io::Error say in their own words what it says.
             ProbeFailure::Spawn { source, .. } => Some(source),
             _ => None,
         }

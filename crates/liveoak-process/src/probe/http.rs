@@ -39,7 +39,9 @@ impl HttpUrl {
                 "its path has a blank, control or non-ASCII character, which must be %-encoded",
             ));
         }
-        let (host, port) = split_authority(authority).map_err(refused)?;
+        let (host, port) = split_port(authority);
+        let host = parse_host(host).map_err(refused)?;
+        let port = port.map_or(Ok(80), parse_port).map_err(refused)?;
         if host.is_empty() {
             return Err(refused("it has no host"));
         }
@@ -50,7 +52,7 @@ impl HttpUrl {
     /// Asks once. The caller bounds the time.
     pub(super) async fn check(&self) -> Result<(), ProbeFailure> {
         let mut stream = self.target.connect().await?;
-        let broken = |source| ProbeFailure::HttpAnswer { url: self.to_string(), source };
+        let broken = |error| ProbeFailure::refused(&error, format_args!("from {self}"));
         let request = format!(
             "GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: liveoak\r\nAccept: */*\r\nConnection: close\r\n\r\n",
             self.path, self.authority
@@ -66,16 +68,10 @@ impl HttpUrl {
         }
         match status_code(&head) {
             Some(200..=399) => Ok(()),
-            Some(code) => Err(ProbeFailure::HttpStatus { url: self.to_string(), code }),
+            Some(code) => Err(ProbeFailure::NotYet { found: format!("status {code} from {self}") }),
             None => Err(broken(io::Error::other("no answer in HTTP/1"))),
         }
     }
-}
-
-/// Splits the authority of a URL; the port is 80 if not given.
-fn split_authority(authority: &str) -> Result<(&str, u16), &'static str> {
-    let (host, port) = split_port(authority);
-    Ok((parse_host(host)?, port.map_or(Ok(80), parse_port)?))
 }
 
 /// Reads the code in `HTTP/1.1 200 OK` (RFC 9112, section 4).

@@ -2,10 +2,7 @@
 //!
 //! Start the run *before* the spawn and show it the output ([`ProbeRun::observe`]), so that a log line written in the
 //! first millisecond counts. Then wait ([`ProbeRun::wait_until_ready`]) for as long as the start may take: the caller
-//! has the deadline, and drops the future. [`ProbeRun::latest_failure`] returns at any moment why the program is not
-//! ready yet.
-//!
-//! When not to use it: for health. A probe stops asking after the first success.
+//! has the deadline. A probe is not for health: it stops asking after the first success.
 
 mod error;
 mod http;
@@ -86,9 +83,8 @@ impl Probe {
         Probe::new(ProbeKind::Delay(time))
     }
 
-    /// Creates a probe that succeeds when a line of the output, standard or error, matches this regular expression
-    /// (anywhere in the line; the syntax is that of the crate `regex-lite`). The pieces of an overlong line are matched
-    /// one by one.
+    /// Creates a probe that succeeds when a part of a line of the output, standard or error, matches this regular
+    /// expression (in the syntax of the crate `regex-lite`). The pieces of an overlong line are matched one by one.
     ///
     /// # Errors
     /// When `pattern` is no regular expression.
@@ -132,8 +128,7 @@ impl Probe {
         Ok(Probe::new(ProbeKind::Http(HttpUrl::parse(url)?)))
     }
 
-    /// Sets how long to wait after a check that failed: 100 ms unless set. No effect on a delay or a log probe, which need
-    /// no retries.
+    /// Sets how long to wait after a check that failed: 100 ms unless set. A delay and a log probe need no retries.
     pub fn every(mut self, every: Duration) -> Probe {
         self.every = every;
         self
@@ -163,8 +158,7 @@ impl Probe {
         &self.kind
     }
 
-    /// Returns `true` if a process other than the program can answer the probe, because it has the port or left the file
-    /// behind.
+    /// Returns `true` if another process can answer the probe, because it has the port or left the file behind.
     pub(crate) fn can_be_answered_by_others(&self) -> bool {
         match self.kind {
             ProbeKind::Tcp(_) | ProbeKind::Unix(_) | ProbeKind::File(_) | ProbeKind::Http(_) => true,

@@ -21,11 +21,9 @@ pub struct ProbeRun {
 /// The state that the clones of one run share.
 #[derive(Debug)]
 struct RunState {
-    /// The probe that is run.
     probe: Probe,
-    /// When the run was started.
     started: Instant,
-    /// Whether a line matched. Only log probes set it.
+    /// `true` if a line matched. Only log probes set it.
     matched: watch::Sender<bool>,
     /// The latest failed check.
     latest: Mutex<Option<Arc<ProbeFailure>>>,
@@ -94,7 +92,7 @@ impl ProbeRun {
     /// Waits until another check makes sense.
     async fn pause(&self) {
         match &self.state.probe.kind {
-            ProbeKind::Delay(_) => tokio::time::sleep(self.delay_remaining()).await,
+            ProbeKind::Delay(time) => tokio::time::sleep(self.remaining(*time)).await,
             ProbeKind::Log(_) => {
                 // The sender lives in `self`, so this can only end with a match.
                 let _matched = self.state.matched.subscribe().wait_for(|&matched| matched).await.is_ok();
@@ -103,23 +101,24 @@ impl ProbeRun {
         }
     }
 
-    fn delay_remaining(&self) -> Duration {
-        match self.state.probe.kind {
-            ProbeKind::Delay(time) => time.saturating_sub(self.state.started.elapsed()),
-            _ => Duration::ZERO,
-        }
+    fn remaining(&self, delay: Duration) -> Duration {
+        delay.saturating_sub(self.state.started.elapsed())
     }
 
     async fn ask(&self) -> Result<(), ProbeFailure> {
         match &self.state.probe.kind {
-            ProbeKind::Delay(_) => match self.delay_remaining() {
+            ProbeKind::Delay(time) => match self.remaining(*time) {
                 Duration::ZERO => Ok(()),
-                remaining => Err(ProbeFailure::TooEarly { remaining }),
+                remaining => not_yet(format!("{remaining:.1?} of its delay remain")),
             },
             ProbeKind::Log(_) if *self.state.matched.borrow() => Ok(()),
-            ProbeKind::Log(pattern) => Err(ProbeFailure::NoMatch { pattern: pattern.to_string() }),
+            ProbeKind::Log(pattern) => not_yet(format!("no line matched /{pattern}/ yet")),
             ProbeKind::Tcp(target) => target.connect().await.map(drop),
-            ProbeKind::Unix(path) => connect_unix(path).await,
+            ProbeKind::Unix(path) => {
+                let connected = UnixStream::connect(path).await.map(drop);
+                connected
+                    .map_err(|error| ProbeFailure::refused(&error, format_args!("at {}", path.display())))
+            }
             ProbeKind::File(path) => look(path),
             ProbeKind::Command(command) => run(command).await,
             ProbeKind::Http(url) => url.check().await,
@@ -127,18 +126,17 @@ impl ProbeRun {
     }
 }
 
-async fn connect_unix(path: &Path) -> Result<(), ProbeFailure> {
-    let refused = |source| ProbeFailure::Connect { target: path.display().to_string(), source };
-    UnixStream::connect(path).await.map(drop).map_err(refused)
+fn not_yet(found: String) -> Result<(), ProbeFailure> {
+    Err(ProbeFailure::NotYet { found })
 }
 
 fn look(path: &Path) -> Result<(), ProbeFailure> {
     match std::fs::symlink_metadata(path) {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            Err(ProbeFailure::Missing { path: path.to_owned() })
+            not_yet(format!("{} does not exist", path.display()))
         }
-        Err(source) => Err(ProbeFailure::Look { path: path.to_owned(), source }),
+        Err(error) => Err(ProbeFailure::refused(&error, format_args!("at {}", path.display()))),
     }
 }
 
@@ -149,9 +147,8 @@ async fn run(command: &Arc<CommandLine>) -> Result<(), ProbeFailure> {
     let status = process.exited().await;
     // What it left in the background does not outlive the check: the drop kills the group.
     drop(process);
-    if command.succeeded(status) {
-        Ok(())
-    } else {
-        Err(ProbeFailure::Command { command: command.to_string(), status })
+    match command.succeeded(status) {
+        true => Ok(()),
+        false => not_yet(format!("`{command}` {status}")),
     }
 }

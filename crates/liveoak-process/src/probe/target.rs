@@ -43,7 +43,7 @@ impl TcpTarget {
             }
         }
         let (host, source) = first.unwrap_or(("", io::ErrorKind::AddrNotAvailable.into()));
-        Err(ProbeFailure::Connect { target: TcpTarget::new(host, self.port).to_string(), source })
+        Err(ProbeFailure::refused(&source, format_args!("at {}", TcpTarget::new(host, self.port))))
     }
 }
 

@@ -126,18 +126,28 @@ async fn a_flood_of_output_lets_the_other_tasks_of_its_thread_run() {
 fn a_flood_of_output_is_read_on_another_thread_when_its_own_is_blocked() {
     /// The bytes that are read before the thread is blocked; as many must be read while it is.
     const ENOUGH: usize = 2_000_000;
+    /// The reader yields at least once while it reads this many bytes.
+    const TURN: usize = (256 + 64) * 1024;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let taken = Arc::new(AtomicUsize::new(0));
     let (count, (release, released)) = (taken.clone(), channel::<()>());
     let mut block = Some(released);
+    let mut last_pause = 0;
     let sink = move |line: liveoak_process::OutputLine<'_>| {
         let so_far = count.fetch_add(line.text.len() + 1, Ordering::Relaxed);
         if let Some(released) = block.take_if(|_| so_far > ENOUGH) {
             // A task that is spawned here is the next task of this thread.
             tokio::spawn(async move { released.recv() });
         }
+        // The pipe must be full until the reader yields. A read that does not fill the buffer lets Tokio wait for the
+        // next event of the pipe, and no thread watches events if the other one slept when this one was blocked.
+        if (ENOUGH..ENOUGH + TURN).contains(&so_far) && so_far - last_pause > 32 * 1024 {
+            last_pause = so_far;
+            std::thread::sleep(Duration::from_millis(30));
+        }
     };
-    let flood = CommandLine::shell("exec yes $(printf %01000d 0)");
+    // With its line end a line has 1 KiB, so that lines fill a pipe and the reader's buffer to the last byte.
+    let flood = CommandLine::shell("exec yes $(printf %01023d 0)");
     let mut process = runtime.block_on(within(Process::spawn(&flood, sink))).unwrap();
     look_for("reading beside the blocked thread", || {
         (taken.load(Ordering::Relaxed) > 2 * ENOUGH).then_some(())
