@@ -48,6 +48,15 @@ pub enum Exit {
     GaveUp(Arc<LimitExceeded>),
 }
 
+/// The classes of exits that the table restart × exit tells apart.
+pub(crate) enum ExitClass {
+    /// The attempt ended with success, or as it was asked or declared to.
+    Ended,
+    /// The child is not needed here.
+    Ignored,
+    Failure,
+}
+
 impl Exit {
     /// Returns the exit for an error that a body returned.
     pub fn failed(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
@@ -57,8 +66,14 @@ impl Exit {
     /// Returns `true` if the attempt failed: it ended neither with success nor as it was asked or declared to.
     #[must_use]
     pub const fn is_failure(&self) -> bool {
+        matches!(self.class(), ExitClass::Failure)
+    }
+
+    /// Returns the class of the exit, by which the tree decides what follows.
+    pub(crate) const fn class(&self) -> ExitClass {
         match self {
-            Self::Completed | Self::Ignored | Self::Stopped | Self::AutoShutdown => false,
+            Self::Completed | Self::Stopped | Self::AutoShutdown => ExitClass::Ended,
+            Self::Ignored => ExitClass::Ignored,
             Self::Failed(_)
             | Self::Panicked(_)
             | Self::Code(_)
@@ -68,7 +83,7 @@ impl Exit {
             | Self::Killed
             | Self::Abandoned
             | Self::StartFailed(_)
-            | Self::GaveUp(_) => true,
+            | Self::GaveUp(_) => ExitClass::Failure,
         }
     }
 

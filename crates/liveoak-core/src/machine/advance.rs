@@ -2,15 +2,16 @@
 //! that are due.
 
 use super::Machine;
-use super::condition::StartCondition;
-use super::dependency::DependencyState;
+use super::condition::DependencyState;
 use super::state::{Children, Index, Mode, Phase, Readiness};
 use super::stop_progress::Stopping;
 use super::timers::Purpose;
-use crate::defaults::DEPENDENCY_TIMEOUT_OF_A_SUPERVISOR;
 use crate::{EventKind, Exit, IdleReason, Time};
 use std::cmp::Reverse;
 use std::time::Duration;
+
+/// How long a supervisor without a start deadline waits for failing siblings: as long as the start of a child may take.
+const DEPENDENCY_TIMEOUT_OF_A_SUPERVISOR: Duration = Duration::from_secs(30);
 
 impl Machine {
     /// Evaluates every supervisor that was marked, the deepest first, until nothing is due.
@@ -56,8 +57,8 @@ impl Machine {
         for position in 0..self.arena.sup(sup).ordered().len() {
             let child = self.arena.sup(sup).ordered()[position];
             if self.arena[child].phase == Phase::Waiting {
-                let condition = self.start_condition_after(sup, child, blocker);
-                if self.try_to_start(sup, child, condition) {
+                let has_its_turn = blocker.is_none() || self.arena[child].readiness == Readiness::Reached;
+                if self.try_to_start(sup, child, has_its_turn) {
                     return true;
                 }
             }
@@ -68,9 +69,8 @@ impl Machine {
 
     /// Starts a waiting child if its start condition is met, and fails its start if the condition cannot be met, or not
     /// in time. Returns `true` if the start failed.
-    fn try_to_start(&mut self, sup: Index, child: Index, condition: StartCondition) -> bool {
-        let has_its_turn = condition.has_its_turn();
-        let state = condition.dependencies;
+    fn try_to_start(&mut self, sup: Index, child: Index, has_its_turn: bool) -> bool {
+        let state = self.dependencies_of(sup, child);
         // Later children do not wait for a held one, and children after it are held too.
         self.arena[child].flags.held = state == DependencyState::Held;
         if !(state == DependencyState::Failing && has_its_turn) {
@@ -78,28 +78,20 @@ impl Machine {
             self.pause_dependency_timeout(child);
         }
         let fails = match state {
-            DependencyState::Satisfied => {
-                if has_its_turn {
-                    self.begin_attempt(child);
-                }
-                false
-            }
-            DependencyState::Pending => false,
+            DependencyState::Satisfied | DependencyState::Pending => false,
             DependencyState::Failing => has_its_turn && self.has_waited_too_long(child),
             // A start by command fails: it would wait for another command.
-            DependencyState::Held if self.arena[child].flags.start_requested => true,
-            DependencyState::Held => {
-                if self.waiter_count(child) != 0 {
-                    let exit = Exit::failed(self.unmet_dependency(sup, child, state));
-                    self.refuse_starts(child, &exit);
-                }
-                false
-            }
+            DependencyState::Held => self.arena[child].flags.start_requested,
             DependencyState::Unreachable => has_its_turn,
         };
         if fails {
             let why = self.unmet_dependency(sup, child, state);
             self.fail_start(child, why);
+        } else if state == DependencyState::Satisfied && has_its_turn {
+            self.begin_attempt(child);
+        } else if state == DependencyState::Held && self.waiter_count(child) != 0 {
+            let exit = Exit::failed(self.unmet_dependency(sup, child, state));
+            self.refuse_starts(child, &exit);
         }
         fails
     }

@@ -1,15 +1,17 @@
 //! Restarts: they count against the limits, wait for the backoff, and take down the restart set. Or the child is given up on.
 
 use super::Machine;
-use super::condition::RestartSet;
 use super::state::{Index, Phase};
 use super::timers::Purpose;
 use crate::backoff::jitter;
-use crate::defaults::UNTRIED_DELAY;
 use crate::window::LimitCheck;
 use crate::{EventKind, Exit, GiveUp, IdleReason, Limit, LimitExceeded, Restart};
 use std::sync::Arc;
 use std::time::Duration;
+
+/// The shortest delay before a restart after a start that could not even be tried: what prevented it needs time to
+/// change.
+const UNTRIED_DELAY: Duration = Duration::from_secs(1);
 
 impl Machine {
     /// Restarts a child whose attempt ended by itself with `exit` after it ran for `ran`.
@@ -27,9 +29,8 @@ impl Machine {
         if !flags.attempt_ready {
             self.refuse_starts(child, &exit);
         }
-        match self.restart_set(sup, child) {
-            RestartSet::Alone => {}
-            RestartSet::With(siblings) => self.take_down(sup, child, &siblings),
+        if let Some(siblings) = self.restart_set(sup, child) {
+            self.take_down(sup, child, &siblings);
         }
         self.delay_start(child, delay);
     }

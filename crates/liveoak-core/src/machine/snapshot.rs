@@ -1,7 +1,7 @@
 //! The snapshot of the whole tree, and questions about one child.
 
 use super::Machine;
-use super::health::own_health;
+use super::condition::own_health;
 use super::state::{Index, Phase};
 use super::timers::Purpose;
 use crate::{

@@ -20,8 +20,8 @@
 use super::Command;
 use super::plan::StopPlan;
 use crate::{
-    AutoShutdown, ChildId, ChildSpec, Exit, GroupSpec, Health, IdleReason, Limit, LimitExceeded, Name, Order,
-    RequestId, StopEntry, Strategy, SupervisorSpec, Time, Window,
+    ChildId, ChildSpec, Exit, GroupSpec, Health, IdleReason, LimitExceeded, Name, Order, RequestId,
+    StopEntry, SupervisorSpec, Time, Window,
 };
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -133,7 +133,7 @@ pub(super) struct Flags {
     pub(super) start_requested: bool,
     /// Its last attempt was stopped by others, whatever exit it gave then.
     pub(super) stopped_by_others: bool,
-    /// It waits for a sibling that is [`Held`](super::dependency::DependencyState::Held), so it does not delay others.
+    /// It waits for a sibling that is [`Held`](super::condition::DependencyState::Held), so it does not delay others.
     pub(super) held: bool,
     /// It was added while the tree ran, and leaves the tree when its supervisor ends.
     pub(super) added: bool,
@@ -222,17 +222,6 @@ pub(super) enum Mode {
     ClosingRuntime,
 }
 
-/// The rules by which a supervisor treats its children.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Rules {
-    pub(super) strategy: Strategy,
-    pub(super) order: Order,
-    pub(super) auto_shutdown: AutoShutdown,
-    pub(super) intensity: Option<Limit>,
-    pub(super) end_when_done: bool,
-    pub(super) dedicated_runtime: bool,
-}
-
 /// The children of a supervisor.
 #[derive(Debug)]
 pub(super) enum Children {
@@ -245,7 +234,8 @@ pub(super) enum Children {
 /// The part of the state that only a supervisor has.
 #[derive(Debug)]
 pub(super) struct SupervisorState {
-    pub(super) rules: Rules,
+    /// How it treats its children: its spec, without the declared children.
+    pub(super) rules: SupervisorSpec,
     pub(super) children: Children,
     /// The children with a given name, by that name.
     pub(super) names: BTreeMap<Name, Index>,
@@ -273,7 +263,20 @@ pub(super) struct SupervisorState {
 }
 
 impl SupervisorState {
-    fn new(rules: Rules, children: Children, depth: u32) -> Self {
+    pub(super) fn of_supervisor(spec: &SupervisorSpec, depth: u32) -> Self {
+        let children = Children::Ordered(Vec::with_capacity(spec.children.len()));
+        Self::new(SupervisorSpec { children: Vec::new(), ..*spec }, children, depth)
+    }
+
+    pub(super) fn of_group(spec: &GroupSpec, depth: u32) -> Self {
+        let &GroupSpec { intensity, dedicated_runtime, max_members: max, .. } = spec;
+        let order = Order::Edges;
+        let rules = SupervisorSpec { order, intensity, dedicated_runtime, ..SupervisorSpec::default() };
+        let template = Arc::new(spec.template.clone());
+        Self::new(rules, Children::Group { template, head: None, tail: None, count: 0, max }, depth)
+    }
+
+    fn new(rules: SupervisorSpec, children: Children, depth: u32) -> Self {
         Self {
             rules,
             children,
@@ -290,32 +293,6 @@ impl SupervisorState {
             queued: false,
             depth,
         }
-    }
-
-    pub(super) fn of_supervisor(spec: &SupervisorSpec, depth: u32) -> Self {
-        let rules = Rules {
-            strategy: spec.strategy,
-            order: spec.order,
-            auto_shutdown: spec.auto_shutdown,
-            intensity: spec.intensity,
-            end_when_done: spec.end_when_done,
-            dedicated_runtime: spec.dedicated_runtime,
-        };
-        Self::new(rules, Children::Ordered(Vec::with_capacity(spec.children.len())), depth)
-    }
-
-    pub(super) fn of_group(spec: &GroupSpec, depth: u32) -> Self {
-        let rules = Rules {
-            strategy: Strategy::OneForOne,
-            order: Order::Edges,
-            auto_shutdown: AutoShutdown::Never,
-            intensity: spec.intensity,
-            end_when_done: false,
-            dedicated_runtime: spec.dedicated_runtime,
-        };
-        let template = Arc::new(spec.template.clone());
-        let children = Children::Group { template, head: None, tail: None, count: 0, max: spec.max_members };
-        Self::new(rules, children, depth)
     }
 
     pub(super) const fn is_group(&self) -> bool {

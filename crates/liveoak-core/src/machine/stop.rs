@@ -16,10 +16,10 @@
 //!
 //! This file gives the orders to ask and to kill; what continues a stop is in `stop_progress.rs`.
 
+use super::outbox::{StopAct, Walk};
 use super::plan::{KILL_WAIT, StopPlan};
 use super::state::{Children, Index, Mode, Phase};
 use super::timers::Purpose;
-use super::walk::{StopAct, Walk};
 use super::{Effect, Machine};
 use crate::{EventKind, Exit, StopStage, Time};
 use std::time::Duration;
@@ -100,7 +100,7 @@ impl Machine {
             // Its members are asked together now, not in turn.
             plan.ask_all = Time::NEVER;
             let cursor = *head;
-            self.walks.push_back(Walk { cursor, act: StopAct::Ask });
+            self.outbox.walks.push_back(Walk { cursor, act: StopAct::Ask });
         }
         let state = self.arena.sup_mut(sup);
         let opening = state.mode == Mode::OpeningRuntime;
@@ -168,7 +168,7 @@ impl Machine {
         self.set_timer(sup, Purpose::Phase, abandon);
         if self.arena.sup(sup).is_group() {
             let cursor = self.arena.first_member(sup);
-            self.walks.push_back(Walk { cursor, act: StopAct::Kill });
+            self.outbox.walks.push_back(Walk { cursor, act: StopAct::Kill });
         }
         for child in self.arena.sup(sup).ordered().to_vec() {
             self.kill(child);

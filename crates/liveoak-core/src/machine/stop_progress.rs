@@ -1,9 +1,9 @@
 //! The progress of a stop: which children are asked next, which are abandoned, and when a supervisor has ended.
 
+use super::outbox::{StopAct, Walk};
 use super::plan::StopPlan;
 use super::state::{Child, Children, Index, Mode, Phase};
 use super::timers::Purpose;
-use super::walk::{StopAct, Walk};
 use super::{Effect, Machine};
 use crate::{EventKind, Exit, Order, StopStage};
 use std::collections::BTreeSet;
@@ -128,7 +128,7 @@ impl Machine {
         }
         if self.arena.sup(child).is_group() {
             let cursor = self.arena.first_member(child);
-            self.walks.push_back(Walk { cursor, act: StopAct::Abandon });
+            self.outbox.walks.push_back(Walk { cursor, act: StopAct::Abandon });
         }
         for below in self.arena.sup(child).ordered().to_vec() {
             if self.arena[below].phase.is_live() {
@@ -147,9 +147,9 @@ impl Machine {
 
     /// Takes one step of the first walk over a group. Returns `false` if there is no walk.
     pub(super) fn step_walk(&mut self) -> bool {
-        let Some(walk) = self.walks.front_mut() else { return false };
+        let Some(walk) = self.outbox.walks.front_mut() else { return false };
         let Some(member) = walk.cursor else {
-            self.walks.pop_front();
+            self.outbox.walks.pop_front();
             return true;
         };
         let act = walk.act;

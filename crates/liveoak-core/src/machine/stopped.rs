@@ -101,8 +101,8 @@ impl Machine {
         self.emit(child, || EventKind::Removed);
         let (id, parent, next) = (self.arena.id_of(child), self.arena[child].parent, self.arena[child].next);
         // A walk that would visit this member next goes on with the member after it.
-        for walk in &mut self.walks {
-            walk.skip(child, next);
+        for walk in self.outbox.walks.iter_mut().filter(|walk| walk.cursor == Some(child)) {
+            walk.cursor = next;
         }
         self.arena.remove(child);
         self.mark_to_evaluate(parent);

@@ -249,7 +249,7 @@ fn memory_stays_constant_over_a_million_restarts() {
             machine.slot_count(),
             machine.timers.0.len(),
             machine.outbox.effects.capacity(),
-            machine.walks.len(),
+            machine.outbox.walks.len(),
             window,
         ];
         for (most, size) in most.iter_mut().zip(sizes) {
@@ -274,7 +274,7 @@ fn a_large_group_that_must_be_killed_is_walked_over_once_and_not_once_for_each_m
         if let Effect::Kill { id, attempt } = effect {
             machine.handle(Time::ZERO, 0, Input::Exited { id, attempt, exit: Exit::Killed });
         }
-        walks = walks.max(machine.walks.len());
+        walks = walks.max(machine.outbox.walks.len());
     }
     assert!(machine.has_ended());
     assert!(walks <= 2, "{walks} walks at once: to ask, and to kill");
