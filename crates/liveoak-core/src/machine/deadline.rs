@@ -45,7 +45,7 @@ impl Machine {
     fn check_heartbeat(&mut self, child: Index) {
         self.schedule_heartbeat_check(child);
         let (id, attempt) = self.arena.attempt_of(child);
-        self.push(Effect::CheckHeartbeat { id, attempt });
+        self.push(Effect::CheckHeartbeat(id, attempt));
     }
 
     /// Handles the answer to a check. A child without a heartbeat for its whole period is stuck: it would not notice that

@@ -11,49 +11,16 @@ pub enum Input {
     /// Start the tree. Only the first one has an effect.
     Start,
     /// An attempt is ready, or the dedicated runtime of a supervisor is made.
-    Ready {
-        /// The child.
-        id: ChildId,
-        /// The attempt number.
-        attempt: Attempt,
-    },
-    /// An attempt has ended: nothing of it runs any more.
-    Exited {
-        /// The child.
-        id: ChildId,
-        /// The attempt number.
-        attempt: Attempt,
-        /// The exit of the attempt.
-        exit: Exit,
-    },
+    Ready(ChildId, Attempt),
+    /// An attempt has ended with this exit: nothing of it runs any more.
+    Exited(ChildId, Attempt, Exit),
     /// The body of an attempt has ended by itself, but other parts of the attempt still run and are being stopped. From
-    /// now on the child counts as stopping, within its stop deadline; `exit` decides what follows after that.
-    Ending {
-        /// The child.
-        id: ChildId,
-        /// The attempt number.
-        attempt: Attempt,
-        /// The exit of the body.
-        exit: Exit,
-    },
-    /// The answer to [`Effect::CheckHeartbeat`].
-    Heartbeat {
-        /// The child.
-        id: ChildId,
-        /// The attempt number.
-        attempt: Attempt,
-        /// There was a heartbeat since the last check.
-        beaten: bool,
-    },
+    /// now on the child counts as stopping, within its stop deadline; the exit of the body decides what follows after that.
+    Ending(ChildId, Attempt, Exit),
+    /// The answer to [`Effect::CheckHeartbeat`]: `true` if there was a heartbeat since the last check.
+    Heartbeat(ChildId, Attempt, bool),
     /// A child reports its health.
-    Health {
-        /// The child.
-        id: ChildId,
-        /// The attempt number.
-        attempt: Attempt,
-        /// The health that it reports.
-        health: Health,
-    },
+    Health(ChildId, Attempt, Health),
     /// A command on one child. Answered once, by [`Effect::Reply`].
     Command {
         /// The request that the reply answers.
@@ -75,45 +42,17 @@ pub enum Input {
 #[derive(Debug)]
 pub enum Effect {
     /// Start this attempt (of a supervisor: make its dedicated runtime).
-    Start {
-        /// The child.
-        id: ChildId,
-        /// The attempt number.
-        attempt: Attempt,
-    },
+    Start(ChildId, Attempt),
     /// Ask this attempt to stop (of a supervisor: close its dedicated runtime).
-    Ask {
-        /// The child.
-        id: ChildId,
-        /// The attempt number.
-        attempt: Attempt,
-    },
+    Ask(ChildId, Attempt),
     /// Kill this attempt.
-    Kill {
-        /// The child.
-        id: ChildId,
-        /// The attempt number.
-        attempt: Attempt,
-    },
+    Kill(ChildId, Attempt),
     /// Abandon this attempt: nothing waits for it any more, and nothing that it still does has an effect.
-    Abandon {
-        /// The child.
-        id: ChildId,
-        /// The attempt number.
-        attempt: Attempt,
-    },
+    Abandon(ChildId, Attempt),
     /// Forget a child: it is no longer part of the tree.
-    Forget {
-        /// The child.
-        id: ChildId,
-    },
+    Forget(ChildId),
     /// Check if this attempt gave a heartbeat since the last check, and answer with [`Input::Heartbeat`].
-    CheckHeartbeat {
-        /// The child.
-        id: ChildId,
-        /// The attempt number.
-        attempt: Attempt,
-    },
+    CheckHeartbeat(ChildId, Attempt),
     /// Deliver the answer to a command.
     Reply {
         /// The request that it answers.

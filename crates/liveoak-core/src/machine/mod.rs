@@ -132,17 +132,17 @@ impl Machine {
         self.set_time(now, random);
         match input {
             Input::Start => self.start_tree(),
-            Input::Ready { id, attempt } => self.if_live(id, attempt, Self::reported_ready),
-            Input::Exited { id, attempt, exit } => {
-                self.if_live(id, attempt, |machine, child| machine.reported_exit(child, exit));
+            Input::Ready(id, attempt) => self.if_live(id, attempt, Self::reported_ready),
+            Input::Exited(id, attempt, exit) => {
+                self.if_live(id, attempt, |machine, child| machine.reported_exit(child, exit))
             }
-            Input::Ending { id, attempt, exit } => {
+            Input::Ending(id, attempt, exit) => {
                 self.if_live(id, attempt, |machine, child| machine.reported_ending(child, exit));
             }
-            Input::Heartbeat { id, attempt, beaten } => {
+            Input::Heartbeat(id, attempt, beaten) => {
                 self.if_live(id, attempt, |machine, child| machine.reported_heartbeat(child, beaten));
             }
-            Input::Health { id, attempt, health } => {
+            Input::Health(id, attempt, health) => {
                 self.if_live(id, attempt, |machine, child| machine.reported_health(child, health));
             }
             Input::Command { request, id, command } => self.command(request, id, command),

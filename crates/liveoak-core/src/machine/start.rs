@@ -36,7 +36,7 @@ impl Machine {
         let state = &mut self.arena[child];
         let (within, ready) = (state.spec.start_within, state.spec.ready);
         let Some(sup) = &mut state.sup else {
-            self.push(Effect::Start { id, attempt });
+            self.push(Effect::Start(id, attempt));
             match ready {
                 Ready::AtOnce => self.mark_ready(child),
                 Ready::Reported => self.set_timer_in(child, Purpose::Phase, within),
@@ -55,7 +55,7 @@ impl Machine {
             self.set_timer_in(child, Purpose::Phase, within);
         }
         if opens_runtime {
-            self.push(Effect::Start { id, attempt });
+            self.push(Effect::Start(id, attempt));
         } else {
             self.start_children(child);
         }

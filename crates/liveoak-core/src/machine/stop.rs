@@ -50,7 +50,7 @@ impl Machine {
                 if within.is_zero() || self.now >= plan.kill {
                     self.kill(child);
                 } else {
-                    self.push(Effect::Ask { id, attempt });
+                    self.push(Effect::Ask(id, attempt));
                     // The group has one timer for all its members.
                     if !self.shares_deadline(child) {
                         let at = self.now.after(within).min(plan.kill);
@@ -148,7 +148,7 @@ impl Machine {
         self.set_phase(child, Phase::Stopping { killed: true });
         let (id, attempt) = self.arena.attempt_of(child);
         self.emit(child, || EventKind::Killed { attempt });
-        self.push(Effect::Kill { id, attempt });
+        self.push(Effect::Kill(id, attempt));
     }
 
     fn kill_supervisor(&mut self, sup: Index) {
@@ -194,7 +194,7 @@ impl Machine {
     pub(super) fn close_runtime(&mut self, sup: Index) {
         let (id, attempt) = self.arena.attempt_of(sup);
         self.arena.sup_mut(sup).mode = Mode::ClosingRuntime;
-        self.push(Effect::Ask { id, attempt });
+        self.push(Effect::Ask(id, attempt));
         let now = self.now;
         let plan = &mut self.arena.sup_mut(sup).plan;
         plan.ask_all = plan.ask_all.min(now);

@@ -141,7 +141,7 @@ impl Machine {
     fn end_abandoned(&mut self, child: Index) {
         let (id, attempt) = self.arena.attempt_of(child);
         self.emit(child, || EventKind::Abandoned { attempt });
-        self.push(Effect::Abandon { id, attempt });
+        self.push(Effect::Abandon(id, attempt));
         self.on_attempt_ended(child, Exit::Abandoned, StopStage::Abandoned);
     }
 

@@ -107,7 +107,7 @@ impl Machine {
         self.arena.remove(child);
         self.mark_to_evaluate(parent);
         self.mark_waiting_ancestors(parent);
-        self.push(Effect::Forget { id });
+        self.push(Effect::Forget(id));
     }
 
     /// Ends the tree: its root has ended.
