@@ -5,17 +5,15 @@
 //! machine works on checked specs only and checks nothing again.
 //!
 //! - [`words`]: the choices (restart, strategy, order, ...) and their words
-//! - [`check`], [`error`]: the rules, and what is wrong with a spec as data
+//! - [`check`]: the rules, and what is wrong with a spec as data
 //! - [`order`]: the order of start
 
 mod check;
-mod error;
 mod order;
 mod words;
 
-pub use check::MAX_CHILDREN;
 pub(crate) use check::added_child;
-pub use error::{SpecError, SpecErrors, SpecProblem};
+pub use check::{MAX_CHILDREN, SpecError, SpecErrors, SpecProblem};
 pub use order::start_order;
 pub use words::{AutoShutdown, Condition, GiveUp, Order, Restart, Strategy};
 
