@@ -1,12 +1,11 @@
-//! The progress of supervisors: whenever something changed below one, [`advance`](Machine::advance) does the next steps
-//! that are due.
+//! The progress of a tree: whenever something changed below a supervisor, [`advance`](Machine::advance) does the next steps
+//! that are due. And what happens when a deadline has come, or a child reports its health.
 
-use super::Machine;
 use super::condition::DependencyState;
-use super::state::{Children, Index, Mode, Phase, Readiness};
-use super::stop_progress::Stopping;
+use super::state::{Index, Mode, Phase, Readiness};
 use super::timers::Purpose;
-use crate::{EventKind, Exit, IdleReason, Time};
+use super::{Effect, Machine};
+use crate::{EventKind, Exit, Health, IdleReason, Time};
 use std::cmp::Reverse;
 use std::time::Duration;
 
@@ -34,7 +33,7 @@ impl Machine {
             Mode::Starting | Mode::Up => {
                 // No child of a restart set starts before all of the set have stopped.
                 if self.arena.sup(sup).to_restart > 0 {
-                    self.stop_next(sup, Stopping::RestartSet);
+                    self.stop_next(sup);
                 }
                 if self.arena.sup(sup).waiting > 0 && self.start_next(sup) {
                     // A start has failed, which has marked the supervisor again.
@@ -145,19 +144,13 @@ impl Machine {
         if !self.is_done(sup) {
             return;
         }
-        let exit = match self.first_bad_end(sup) {
-            None => Exit::Completed,
-            Some(child) => {
-                let record = self.arena[child].record.as_ref();
-                match record.and_then(|record| record.gave_up.clone()) {
-                    Some(exceeded) => Exit::GaveUp(exceeded),
-                    None => {
-                        let exit = self.arena[child].last_exit().cloned().unwrap_or(Exit::Killed);
-                        Exit::failed(format!("{} ended for good: {exit}", self.arena.path_of(child)))
-                    }
-                }
-            }
-        };
+        let exit = self.first_bad_end(sup).map_or(Exit::Completed, |child| {
+            let record = self.arena[child].record.as_ref();
+            record.and_then(|record| record.gave_up.clone()).map(Exit::GaveUp).unwrap_or_else(|| {
+                let exit = self.arena[child].last_exit().unwrap_or(&Exit::Killed);
+                Exit::failed(format!("{} ended for good: {exit}", self.arena.path_of(child)))
+            })
+        });
         self.fail_supervisor(sup, exit);
     }
 
@@ -165,16 +158,15 @@ impl Machine {
     /// be added. A child that was stopped on request is not done: a command may start it again.
     pub(super) fn is_done(&self, child: Index) -> bool {
         let state = &self.arena[child];
-        match (&state.sup, state.phase) {
-            (None | Some(_), Phase::Idle(reason)) => reason != IdleReason::StoppedByRequest,
-            (Some(sup), Phase::Running) => match &sup.children {
-                Children::Ordered(children) => children.iter().all(|child| self.is_done(*child)),
-                Children::Group { .. } => false,
-            },
+        match state.phase {
+            Phase::Idle(reason) => reason != IdleReason::StoppedByRequest,
+            Phase::Running => state
+                .sup
+                .as_ref()
+                .is_some_and(|sup| !sup.is_group() && sup.ordered().iter().all(|child| self.is_done(*child))),
             // If it is held by a sibling that was stopped on request, that sibling is not done.
-            (None | Some(_), Phase::Waiting) => state.flags.held,
-            (None, Phase::Running)
-            | (None | Some(_), Phase::Starting | Phase::BackingOff | Phase::Stopping { .. }) => false,
+            Phase::Waiting => state.flags.held,
+            Phase::Starting | Phase::BackingOff | Phase::Stopping { .. } => false,
         }
     }
 
@@ -185,6 +177,71 @@ impl Machine {
             Phase::Idle(IdleReason::Quarantined) => Some(child),
             Phase::Idle(IdleReason::Finished) if ended_badly() => Some(child),
             _ => state.sup.as_ref()?.ordered().iter().find_map(|child| self.first_bad_end(*child)),
+        }
+    }
+
+    /// Handles every deadline that has come, the earliest first.
+    pub(super) fn tick(&mut self) {
+        while let Some((at, child, purpose)) = self.timers.first().copied()
+            && at <= self.now
+        {
+            // Cancelled first: what follows may set it anew.
+            self.set_timer(child, purpose, Time::NEVER);
+            match purpose {
+                Purpose::Phase => self.phase_deadline(child),
+                Purpose::Heartbeat => self.check_heartbeat(child),
+                Purpose::Dependency => self.dependency_timeout(child),
+            }
+        }
+    }
+
+    fn phase_deadline(&mut self, child: Index) {
+        match self.arena[child].phase {
+            Phase::BackingOff => self.request_start(child),
+            Phase::Starting => {
+                let within = self.arena[child].spec.start_within;
+                self.arena.record(child).cause = Some(Exit::StartTimeout(within));
+                self.begin_stop(child);
+            }
+            Phase::Stopping { .. } if self.arena[child].sup.is_some() => self.next_point_of_plan(child),
+            Phase::Stopping { killed: false } => self.kill(child),
+            Phase::Stopping { killed: true } => self.abandon(child),
+            Phase::Idle(_) | Phase::Waiting | Phase::Running => {}
+        }
+    }
+
+    /// Lets the wait of a child for failing siblings be over: the evaluation fails its start.
+    fn dependency_timeout(&mut self, child: Index) {
+        self.arena.record(child).dependency_time_left = Some(Duration::ZERO);
+        self.mark_to_evaluate(self.arena[child].parent);
+    }
+
+    fn check_heartbeat(&mut self, child: Index) {
+        self.schedule_heartbeat_check(child);
+        let (id, attempt) = self.arena.attempt_of(child);
+        self.push(Effect::CheckHeartbeat(id, attempt));
+    }
+
+    /// Handles the answer to a check. A child without a heartbeat for its whole period is stuck: it would not notice that
+    /// it is asked to stop, so it is killed at once.
+    pub(super) fn reported_heartbeat(&mut self, child: Index, beaten: bool) {
+        let (now, state) = (self.now, &self.arena[child]);
+        let Some(period) = state.spec.heartbeat.filter(|_| state.phase == Phase::Running) else { return };
+        let record = self.arena.record(child);
+        if beaten {
+            record.last_beat = now;
+        } else if now.since(record.last_beat) >= period {
+            record.cause = Some(Exit::HeartbeatTimeout(period));
+            self.kill(child);
+        }
+    }
+
+    /// Notes the health that a child reports. A child of any supervisor above may wait for the health of this subtree.
+    pub(super) fn reported_health(&mut self, child: Index, health: Health) {
+        if std::mem::replace(&mut self.arena.record(child).health, health) != health {
+            self.emit(child, || EventKind::Health(health));
+            let above: Vec<Index> = self.arena.line_above(child).skip(1).collect();
+            above.into_iter().for_each(|sup| self.mark_to_evaluate(Some(sup)));
         }
     }
 }

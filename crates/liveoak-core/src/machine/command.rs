@@ -40,10 +40,7 @@ impl Machine {
             Some(child) if self.waiter_count(child) >= MAX_WAITERS => Err(Refusal::Busy),
             Some(child) => match command {
                 Command::Start => self.command_start(child, request),
-                Command::Stop => {
-                    self.command_stop(child, request);
-                    Ok(())
-                }
+                Command::Stop => self.command_stop(child, request),
                 Command::Restart => self.command_restart(child, request),
                 Command::Remove => self.command_remove(child, request),
             },
@@ -63,31 +60,27 @@ impl Machine {
                 self.start_after_stop(child, request, Command::Start);
                 Ok(())
             }
-            (
-                Phase::Waiting
-                | Phase::Starting
-                | Phase::Running
-                | Phase::BackingOff
-                | Phase::Stopping { .. },
-                _,
-            ) => Err(Refusal::NotDown { state: state.phase.as_str() }),
+            (Phase::Waiting | Phase::Starting | Phase::Running | Phase::BackingOff, _)
+            | (Phase::Stopping { .. }, Intent::Run | Intent::Restart) => {
+                Err(Refusal::NotDown { state: self.state_of(child).as_str() })
+            }
         }
     }
 
-    fn command_stop(&mut self, child: Index, request: RequestId) {
+    fn command_stop(&mut self, child: Index, request: RequestId) -> Result<(), Refusal> {
         let state = &mut self.arena[child];
-        let phase = state.phase;
         // A stop does not take back a removal.
         if state.intent != Intent::Remove {
             state.intent = Intent::Stop;
         }
         self.expect_answer(child, Some(request), Command::Stop);
-        if phase.is_live() || phase.is_pending() {
+        if self.arena[child].phase.is_idle() {
+            self.after_requested_stop(child, StopStage::Cancelled, None);
+        } else {
             self.open_log(child);
             self.begin_stop(child);
-        } else {
-            self.after_requested_stop(child, StopStage::Cancelled, None);
         }
+        Ok(())
     }
 
     fn command_restart(&mut self, child: Index, request: RequestId) -> Result<(), Refusal> {
@@ -116,15 +109,13 @@ impl Machine {
         if !needed_by.is_empty() {
             return Err(Refusal::NeededBy(needed_by));
         }
-        let state = &mut self.arena[child];
-        let phase = state.phase;
-        state.intent = Intent::Remove;
+        self.arena[child].intent = Intent::Remove;
         self.expect_answer(child, Some(request), Command::Remove);
-        if phase.is_live() || phase.is_pending() {
+        if self.arena[child].phase.is_idle() {
+            self.remove_child(child);
+        } else {
             self.open_log(child);
             self.begin_stop(child);
-        } else {
-            self.remove_child(child);
         }
         Ok(())
     }
@@ -190,7 +181,7 @@ impl Machine {
         declared: &ChildDeclaration,
         request: Option<RequestId>,
     ) -> Result<Vec<ChildId>, Refusal> {
-        self.set_time(now, self.random);
+        self.now = self.now.max(now);
         let sup = self.parent_for_adding(parent)?;
         if self.arena.sup(sup).is_group() {
             return Err(Refusal::IsAGroup);
@@ -233,7 +224,7 @@ impl Machine {
         name: Option<Name>,
         request: Option<RequestId>,
     ) -> Result<ChildId, Refusal> {
-        self.set_time(now, self.random);
+        self.now = self.now.max(now);
         let group = self.parent_for_adding(group)?;
         let Children::Group { template, count, max, .. } = &self.arena.sup(group).children else {
             return Err(Refusal::NotAGroup);
@@ -323,7 +314,7 @@ impl Machine {
         if finished && state.sup.is_none() && self.siblings_after(sup, &self.arena.name_of(old)).is_empty() {
             Ok(())
         } else {
-            Err(Refusal::AlreadyExists { state: state.phase.as_str() })
+            Err(Refusal::AlreadyExists { state: self.state_of(old).as_str() })
         }
     }
 

@@ -198,8 +198,5 @@ impl Machine {
 /// Returns `true` if an exit before readiness is a failed start. A transient or temporary child that succeeds before it
 /// is ready has finished; a permanent child was expected to run on.
 fn is_failed_start(restart: Restart, exit: &Exit) -> bool {
-    match exit {
-        Exit::Ignored => false,
-        exit => exit.is_failure() || restart == Restart::Permanent,
-    }
+    exit.is_failure() || restart == Restart::Permanent && !matches!(exit, Exit::Ignored)
 }

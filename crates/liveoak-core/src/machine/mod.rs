@@ -32,10 +32,9 @@
 //! 14. `restart` - limits, backoff, restart set, giving up
 //! 15. `exit` - the end of an attempt, and what its exit decides
 //! 16. `stop_progress` - the next children to ask, abandoning, the end of a supervisor
-//! 17. `advance` - the next steps of each supervisor
-//! 18. `deadline` - what happens when a deadline has come
-//! 19. `command` - what each command does; adding children and members
-//! 20. `mod` - the machine itself: an input in, effects out
+//! 17. `advance` - the next steps of each supervisor, and what happens when a deadline has come
+//! 18. `command` - what each command does; adding children and members
+//! 19. `mod` - the machine itself: an input in, effects out
 //!
 //! Numbers like "C10" are rows of docs/conformance.md, which compares the rules with those of OTP.
 
@@ -43,7 +42,6 @@ mod advance;
 mod arena;
 mod command;
 mod condition;
-mod deadline;
 mod exit;
 mod interface;
 mod outbox;
@@ -70,8 +68,8 @@ use arena::Arena;
 use outbox::Outbox;
 use state::Index;
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
-use timers::Timers;
+use std::collections::{BTreeSet, BinaryHeap};
+use timers::Purpose;
 
 /// The supervision machine of one tree.
 #[derive(Debug)]
@@ -88,8 +86,8 @@ pub struct Machine {
     outbox: Outbox,
     /// The supervisors to evaluate, by depth: what a supervisor does depends on what is below it.
     to_evaluate: BinaryHeap<(u32, Reverse<Index>)>,
-    /// The deadlines of all children.
-    timers: Timers,
+    /// The deadlines of all children. Simultaneous ones come in the order of their children's slots.
+    timers: BTreeSet<(Time, Index, Purpose)>,
     /// How many children are in [`Phase::Waiting`](state::Phase::Waiting).
     waiting: u32,
     /// The tree has ended.
@@ -119,7 +117,7 @@ impl Machine {
             random: 0,
             outbox: Outbox::default(),
             to_evaluate: BinaryHeap::new(),
-            timers: Timers::default(),
+            timers: BTreeSet::new(),
             waiting: 0,
             ended: false,
         };
@@ -129,7 +127,8 @@ impl Machine {
     /// Handles what happened at `now`. `random` is used for jitter only. Time does not go back: an earlier `now` counts
     /// as the latest one given.
     pub fn handle(&mut self, now: Time, random: u64, input: Input) {
-        self.set_time(now, random);
+        self.now = self.now.max(now);
+        self.random = random;
         match input {
             Input::Start => self.start_tree(),
             Input::Ready(id, attempt) => self.if_live(id, attempt, Self::reported_ready),
@@ -191,7 +190,7 @@ impl Machine {
     /// Returns when the machine needs an [`Input::Tick`] at the latest. Changes with every input.
     #[must_use]
     pub fn poll_deadline(&self) -> Option<Time> {
-        self.timers.earliest().map(|(at, ..)| at)
+        self.timers.first().map(|(at, ..)| *at)
     }
 
     /// Sets the least severity of events that are wanted. With `None` there is no subscriber, and events cost nothing.

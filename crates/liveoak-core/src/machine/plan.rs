@@ -24,14 +24,12 @@ impl StopPlan {
     /// Divides a budget: half of it for the stop in order, up to nine tenths for the stop of all that is left. A budget
     /// of zero kills now.
     pub(super) fn new(now: Time, budget: Duration) -> Self {
-        if budget == Duration::MAX {
-            return Self::UNBOUNDED;
-        }
-        if budget.is_zero() {
-            return Self { ask_all: now, kill: now, abandon: now.after(KILL_WAIT) };
-        }
-        let kill = now.after(budget / 10 * 9);
-        Self { ask_all: now.after(budget / 2), kill, abandon: now.after(budget) }
+        let (ask_all, kill, abandon) = match budget {
+            Duration::MAX => return Self::UNBOUNDED,
+            Duration::ZERO => (now, now, now.after(KILL_WAIT)),
+            _ => (now.after(budget / 2), now.after(budget / 10 * 9), now.after(budget)),
+        };
+        Self { ask_all, kill, abandon }
     }
 
     pub(super) const fn at_once(now: Time) -> Self {
@@ -49,10 +47,7 @@ impl StopPlan {
 
     /// Returns the next moment after `now`, or [`Time::NEVER`].
     pub(super) fn next_point(&self, now: Time) -> Time {
-        [self.ask_all, self.kill, self.abandon]
-            .into_iter()
-            .filter(|point| *point > now)
-            .min()
-            .unwrap_or(Time::NEVER)
+        let points = [self.ask_all, self.kill, self.abandon];
+        points.into_iter().filter(|point| *point > now).min().unwrap_or(Time::NEVER)
     }
 }

@@ -54,10 +54,6 @@ impl Machine {
 
     /// Answers all commands on a child that leaves the tree.
     pub(super) fn answer_removed(&mut self, child: Index) {
-        let has_log = self.arena[child].record.as_ref().is_some_and(|record| record.log.is_some());
-        if self.waiter_count(child) == 0 && !has_log {
-            return;
-        }
         let report = self.close_log(child);
         self.answer(child, |command| match command {
             Command::Remove => Some(Ok(Outcome::Removed(report.clone()))),

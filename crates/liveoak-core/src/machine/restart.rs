@@ -43,14 +43,13 @@ impl Machine {
         // A child is never without a limit, unless one of the two was declared as unlimited.
         let own = own.or_else(|| intensity.is_none().then_some(Limit::DEFAULT_OF_A_CHILD));
         // Both windows record the restart, even if the first is exceeded.
-        let own_check = own.map(|limit| (limit, self.arena.record(child).window.record(&limit, now), true));
-        let joint_check =
-            intensity.map(|limit| (limit, self.arena.sup_mut(sup).window.record(&limit, now), false));
-        let exceeded = |check: Option<(Limit, LimitCheck, bool)>| match check? {
-            (limit, LimitCheck::Exceeded(count), own_limit) => Some((limit, count, own_limit)),
-            (_, LimitCheck::Allowed, _) => None,
-        };
-        let (limit, count, own_limit) = exceeded(own_check).or_else(|| exceeded(joint_check))?;
+        let own = own.map(|limit| (limit, true, self.arena.record(child).window.record(&limit, now)));
+        let joint = intensity.map(|limit| (limit, false, self.arena.sup_mut(sup).window.record(&limit, now)));
+        let mut checks = [own, joint].into_iter().flatten();
+        let (limit, own_limit, count) = checks.find_map(|(limit, own_limit, check)| match check {
+            LimitCheck::Exceeded(count) => Some((limit, own_limit, count)),
+            LimitCheck::Allowed => None,
+        })?;
         let exceeded = LimitExceeded {
             path: self.arena.path_of(child),
             child: self.arena.name_of(child),

@@ -129,8 +129,9 @@ impl Machine {
         let (took, parent, is_leaf) = (now.since(state.started), state.parent, state.sup.is_none());
         let (id, attempt) = self.arena.attempt_of(child);
         self.emit(child, || EventKind::Ready { attempt, took });
-        if is_leaf {
-            self.watch_heartbeat(child);
+        if is_leaf && self.arena[child].spec.heartbeat.is_some() {
+            self.arena.record(child).last_beat = now;
+            self.schedule_heartbeat_check(child);
         }
         self.answer_starts(child, || Ok(Outcome::Ready { id, attempt }));
         match parent {
@@ -139,14 +140,6 @@ impl Machine {
             // No sibling waits for the readiness of a member.
             Some(sup) if self.arena.sup(sup).is_group() => {}
             Some(_) => self.mark_to_evaluate(parent),
-        }
-    }
-
-    /// Begins to watch the heartbeat of a child that became ready, if it promised one.
-    fn watch_heartbeat(&mut self, child: Index) {
-        if self.arena[child].spec.heartbeat.is_some() {
-            self.arena.record(child).last_beat = self.now;
-            self.schedule_heartbeat_check(child);
         }
     }
 

@@ -76,15 +76,8 @@ impl Phase {
         matches!(self, Self::Stopping { .. })
     }
 
-    pub(super) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Idle(reason) => reason.as_str(),
-            Self::Waiting => "waiting",
-            Self::Starting => "starting",
-            Self::Running => "running",
-            Self::BackingOff => "backing-off",
-            Self::Stopping { .. } => "stopping",
-        }
+    pub(super) const fn is_idle(self) -> bool {
+        matches!(self, Self::Idle(_))
     }
 }
 
@@ -365,7 +358,7 @@ impl Child {
 
     /// Returns `true` if no other child has to wait for this one: it is down, or waits for a held sibling.
     pub(super) const fn is_out_of_order(&self) -> bool {
-        matches!(self.phase, Phase::Idle(_)) || matches!(self.phase, Phase::Waiting) && self.flags.held
+        self.phase.is_idle() || matches!(self.phase, Phase::Waiting) && self.flags.held
     }
 
     /// Returns `true` if an ordered start that the child is part of goes on to the next child.

@@ -93,7 +93,7 @@ impl Machine {
         for below in self.arena[child].sup.as_ref().map(|sup| sup.ordered().to_vec()).unwrap_or_default() {
             self.remove_child(below);
         }
-        if !matches!(self.arena[child].phase, Phase::Idle(_)) {
+        if !self.arena[child].phase.is_idle() {
             self.set_phase(child, Phase::Idle(IdleReason::SupervisorDown));
         }
         self.answer_removed(child);

@@ -3,7 +3,6 @@
 use super::Machine;
 use super::state::Index;
 use crate::Time;
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// What a deadline of a child is for.
@@ -17,39 +16,7 @@ pub(super) enum Purpose {
     Dependency,
 }
 
-/// The set of all deadlines. Simultaneous ones come in the order of their children's slots.
-#[derive(Debug, Default)]
-pub(super) struct Timers(pub(super) BTreeSet<(Time, Index, Purpose)>);
-
-impl Timers {
-    pub(super) fn earliest(&self) -> Option<(Time, Index, Purpose)> {
-        self.0.first().copied()
-    }
-
-    fn replace(&mut self, child: Index, purpose: Purpose, before: Time, at: Time) {
-        if before != at {
-            if before != Time::NEVER {
-                self.0.remove(&(before, child, purpose));
-            }
-            if at != Time::NEVER {
-                self.0.insert((at, child, purpose));
-            }
-        }
-    }
-}
-
 impl Machine {
-    /// Takes over the time and the random number of an input. Time does not go back.
-    pub(super) fn set_time(&mut self, now: Time, random: u64) {
-        self.now = self.now.max(now);
-        self.random = random;
-    }
-
-    /// Returns how long it is until `at`, or `None` for [`Time::NEVER`].
-    pub(super) fn remaining(&self, at: Time) -> Option<Duration> {
-        (at != Time::NEVER).then(|| at.since(self.now))
-    }
-
     /// Returns the deadline that a child has for this purpose, or [`Time::NEVER`].
     pub(super) fn deadline_of(&self, child: Index, purpose: Purpose) -> Time {
         let (state, record) = (&self.arena[child], &self.arena[child].record);
@@ -67,17 +34,21 @@ impl Machine {
         if before == at {
             return;
         }
+        if before != Time::NEVER {
+            self.timers.remove(&(before, child, purpose));
+        }
+        if at != Time::NEVER {
+            self.timers.insert((at, child, purpose));
+        }
         let in_record = (at != Time::NEVER).then_some(at);
         match purpose {
             Purpose::Phase => self.arena[child].phase_deadline = at,
             Purpose::Heartbeat => self.arena.record(child).heartbeat_check = in_record,
             Purpose::Dependency => self.arena.record(child).dependency_deadline = in_record,
         }
-        self.timers.replace(child, purpose, before, at);
     }
 
     pub(super) fn set_timer_in(&mut self, child: Index, purpose: Purpose, duration: Duration) {
-        let at = self.now.after(duration);
-        self.set_timer(child, purpose, at);
+        self.set_timer(child, purpose, self.now.after(duration));
     }
 }

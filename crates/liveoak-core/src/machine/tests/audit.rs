@@ -46,7 +46,7 @@ impl Machine {
                 self.audit_progress(child);
             }
         }
-        assert_eq!(self.timers.0, timers, "invariant 1: timers");
+        assert_eq!(self.timers, timers, "invariant 1: timers");
         let waiting = self.arena.all().filter(|child| self.arena[*child].phase == Phase::Waiting).count();
         assert_eq!(self.waiting as usize, waiting, "invariant 2: waiting in all");
         let vacant = self.slot_count() - self.arena.all().count();

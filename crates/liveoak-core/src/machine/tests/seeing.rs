@@ -247,7 +247,7 @@ fn memory_stays_constant_over_a_million_restarts() {
         let window = windows[1];
         let sizes = [
             machine.slot_count(),
-            machine.timers.0.len(),
+            machine.timers.len(),
             machine.outbox.effects.capacity(),
             machine.outbox.walks.len(),
             window,
