@@ -16,11 +16,9 @@ pub(super) enum Slot {
     Used(Child),
 }
 
-/// All children of one tree.
 #[derive(Debug)]
 pub(super) struct Arena {
     pub(super) slots: Vec<Slot>,
-    /// The first vacant slot.
     pub(super) vacant: Option<Index>,
     /// Some supervisor was declared to end when all its children are done.
     pub(super) some_end_when_done: bool,
@@ -65,11 +63,7 @@ impl Arena {
         let depth = parent.map_or(0, |parent| self.sup(parent).depth + 1);
         let spec = Arc::new(declared.spec.clone());
         let mut child = Child::new(spec, ChildName::Given(declared.name.clone()), now);
-        child.sup = match &declared.form {
-            ChildForm::Leaf => None,
-            ChildForm::Supervisor(spec) => Some(Box::new(SupervisorState::of_supervisor(spec, depth))),
-            ChildForm::Group(group) => Some(Box::new(SupervisorState::of_group(group, depth))),
-        };
+        child.sup = SupervisorState::of_form(&declared.form, depth);
         let child = self.insert_child(parent, child);
         let mut ids = vec![self.id_of(child)];
         if let ChildForm::Supervisor(spec) = &declared.form {
@@ -187,12 +181,10 @@ impl Arena {
         ChildId { slot: child.slot(), serial: self[child].serial }
     }
 
-    /// Returns the id of a child and the number of its last attempt.
     pub(super) fn attempt_of(&self, child: Index) -> (ChildId, Attempt) {
         (self.id_of(child), Attempt(self[child].attempt))
     }
 
-    /// Returns all children of the tree, in the order of their slots.
     pub(super) fn all(&self) -> impl Iterator<Item = Index> {
         let used = (0u32..).zip(&self.slots).filter(|(_, slot)| matches!(slot, Slot::Used(_)));
         used.map(|(slot, _)| Index::of_slot(slot))

@@ -11,13 +11,11 @@ pub(super) struct Outbox {
     pub(super) effects: VecDeque<Effect>,
     /// The walks that are not finished. Their effects are made as they are polled.
     pub(super) walks: VecDeque<Walk>,
-    /// The number of the last event.
     pub(super) last_event: u64,
     /// The least severity that a subscriber wants.
     pub(super) interest: Option<Severity>,
 }
 
-/// What a walk does to each member.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum StopAct {
     Ask,

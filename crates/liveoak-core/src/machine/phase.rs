@@ -13,8 +13,8 @@ impl Machine {
     /// something to do are marked; the child's own supervisor is left to the caller.
     pub(super) fn set_phase(&mut self, child: Index, phase: Phase) {
         let before = self.arena[child].phase;
-        let was_waiting = before == Phase::Waiting;
-        let waiting = phase == Phase::Waiting;
+        let (was_live, live) = (before.is_live(), phase.is_live());
+        let (was_waiting, waiting) = (before == Phase::Waiting, phase == Phase::Waiting);
         self.set_timer(child, Purpose::Phase, Time::NEVER);
         self.set_timer(child, Purpose::Heartbeat, Time::NEVER);
         if was_waiting {
@@ -33,7 +33,6 @@ impl Machine {
             }
         }
         // A child leaves its restart set when its attempt has ended.
-        let (was_live, live) = (before.is_live(), phase.is_live());
         let left_restart_set = was_live && !live && std::mem::take(&mut state.flags.in_restart_set);
         let parent = state.parent;
         if let Some(parent) = parent

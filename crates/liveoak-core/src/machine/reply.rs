@@ -15,7 +15,6 @@ impl Machine {
         self.arena[child].record.as_ref().map_or(0, |record| record.waiters.len())
     }
 
-    /// Notes that a request waits for an answer about `child`.
     pub(super) fn expect_answer(&mut self, child: Index, request: Option<RequestId>, command: Command) {
         if let Some(request) = request {
             self.arena.record(child).waiters.push((request, command));

@@ -20,8 +20,8 @@
 use super::Command;
 use super::plan::StopPlan;
 use crate::{
-    ChildId, ChildSpec, Exit, GroupSpec, Health, IdleReason, LimitExceeded, Name, Order, RequestId,
-    StopEntry, SupervisorSpec, Time, Window,
+    ChildForm, ChildId, ChildSpec, Exit, GroupSpec, Health, IdleReason, LimitExceeded, Name, Order,
+    RequestId, StopEntry, SupervisorSpec, Time, Window,
 };
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -44,25 +44,19 @@ impl Index {
     }
 }
 
-/// What a child is doing. Every stop, removal and restart is a transition between these, whatever the child is doing.
+/// What a child is doing, as in [`ChildState`](crate::ChildState). Every stop, removal and restart is a transition between
+/// these, whatever the child is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// It is down, and only a command or its supervisor's start changes that.
     Idle(IdleReason),
-    /// It starts as soon as its supervisor finds that it may.
     Waiting,
-    /// Its attempt is not ready yet.
     Starting,
-    /// Its attempt is ready.
     Running,
-    /// It waits for the delay before a restart.
     BackingOff,
-    /// Its attempt was asked to stop, or was killed.
     Stopping { killed: bool },
 }
 
 impl Phase {
-    /// Returns `true` if an attempt lives.
     pub(super) const fn is_live(self) -> bool {
         matches!(self, Self::Starting | Self::Running | Self::Stopping { .. })
     }
@@ -113,14 +107,12 @@ pub(super) enum Readiness {
     Reached,
 }
 
-/// Facts about a child that are true or not.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Flags {
     /// It is stopped, or about to be, because it is part of a restart set.
     pub(super) in_restart_set: bool,
     /// Its next attempt is a restart: the last one ended by itself.
     pub(super) restarts_next: bool,
-    /// Its last attempt was ready.
     pub(super) attempt_ready: bool,
     /// A command asked for its start, which has not succeeded yet: a failure is the answer to that command.
     pub(super) start_requested: bool,
@@ -168,29 +160,22 @@ pub(super) struct ChildRecord {
     pub(super) restarts: u64,
     /// The restarts that count against its own limit.
     pub(super) window: Window,
-    /// The exit of its last finished attempt.
     pub(super) last_exit: Option<Exit>,
     /// The failure or end of its own for which the machine stops the attempt; `None` if others stop it.
     pub(super) cause: Option<Exit>,
-    /// The limit that it exceeded, if it was given up on.
     pub(super) gave_up: Option<Arc<LimitExceeded>>,
     /// The commands that wait for an answer. At most [`MAX_WAITERS`](super::MAX_WAITERS).
     pub(super) waiters: Vec<(RequestId, Command)>,
-    /// The health that it reported.
     pub(super) health: Health,
     /// What is left of the time that it waits for failing siblings, once such a wait has begun.
     pub(super) dependency_time_left: Option<Duration>,
     /// When that time is over, while it counts.
     pub(super) dependency_deadline: Option<Time>,
-    /// When its next heartbeat is checked.
     pub(super) heartbeat_check: Option<Time>,
-    /// When it gave its last heartbeat.
     pub(super) last_beat: Time,
-    /// The report of a stop that began at this child.
     pub(super) log: Option<Box<StopLog>>,
 }
 
-/// A stop report that is being written.
 #[derive(Debug)]
 pub(super) struct StopLog {
     pub(super) began: Time,
@@ -209,13 +194,11 @@ pub(super) enum Mode {
     /// Its children start for the first time.
     Starting,
     Up,
-    /// Its children stop.
     Stopping,
     /// Its dedicated runtime is being closed.
     ClosingRuntime,
 }
 
-/// The children of a supervisor.
 #[derive(Debug)]
 pub(super) enum Children {
     /// Declared children, in the order of their start.
@@ -235,13 +218,10 @@ pub(super) struct SupervisorState {
     pub(super) mode: Mode,
     /// The restarts of all its children that count against its intensity.
     pub(super) window: Window,
-    /// How many children have an attempt.
+    /// How many children have an attempt, are waiting, and still have to stop for a restart set.
     pub(super) live: u32,
-    /// How many children are in [`Phase::Waiting`].
     pub(super) waiting: u32,
-    /// How many children still have to stop for a restart set.
     pub(super) to_restart: u32,
-    /// The plan of its stop.
     pub(super) plan: StopPlan,
     /// All children were asked out of turn, as the plan says.
     pub(super) all_asked: bool,
@@ -251,26 +231,27 @@ pub(super) struct SupervisorState {
     pub(super) runtime_lost: bool,
     /// It stands in the queue of supervisors to evaluate.
     pub(super) queued: bool,
-    /// The number of supervisors above it.
     pub(super) depth: u32,
 }
 
 impl SupervisorState {
-    pub(super) fn of_supervisor(spec: &SupervisorSpec, depth: u32) -> Self {
-        let children = Children::Ordered(Vec::with_capacity(spec.children.len()));
-        Self::new(SupervisorSpec { children: Vec::new(), ..*spec }, children, depth)
-    }
-
-    pub(super) fn of_group(spec: &GroupSpec, depth: u32) -> Self {
-        let &GroupSpec { intensity, dedicated_runtime, max_members: max, .. } = spec;
-        let order = Order::Edges;
-        let rules = SupervisorSpec { order, intensity, dedicated_runtime, ..SupervisorSpec::default() };
-        let template = Arc::new(spec.template.clone());
-        Self::new(rules, Children::Group { template, head: None, tail: None, count: 0, max }, depth)
-    }
-
-    fn new(rules: SupervisorSpec, children: Children, depth: u32) -> Self {
-        Self {
+    /// Returns the state of a supervisor that is down, without its children; `None` for a leaf.
+    pub(super) fn of_form(form: &ChildForm, depth: u32) -> Option<Box<Self>> {
+        let (rules, children) = match form {
+            ChildForm::Leaf => return None,
+            ChildForm::Supervisor(spec) => {
+                let children = Children::Ordered(Vec::with_capacity(spec.children.len()));
+                (SupervisorSpec { children: Vec::new(), ..*spec }, children)
+            }
+            ChildForm::Group(GroupSpec { template, intensity, max_members, dedicated_runtime }) => {
+                let (intensity, dedicated_runtime, order) = (*intensity, *dedicated_runtime, Order::Edges);
+                let rules =
+                    SupervisorSpec { order, intensity, dedicated_runtime, ..SupervisorSpec::default() };
+                let (template, max) = (Arc::new(template.clone()), *max_members);
+                (rules, Children::Group { template, head: None, tail: None, count: 0, max })
+            }
+        };
+        Some(Box::new(Self {
             rules,
             children,
             names: BTreeMap::new(),
@@ -285,7 +266,7 @@ impl SupervisorState {
             runtime_lost: false,
             queued: false,
             depth,
-        }
+        }))
     }
 
     pub(super) const fn is_group(&self) -> bool {
@@ -305,20 +286,17 @@ impl SupervisorState {
     }
 }
 
-/// One child.
 #[derive(Debug)]
 pub(super) struct Child {
     /// How often its slot was used before; makes its id unique.
     pub(super) serial: u32,
     /// Its supervisor; `None` for the root.
     pub(super) parent: Option<Index>,
-    /// The member of the same group that was added before it.
+    /// The members of the same group that were added before and after it.
     pub(super) prev: Option<Index>,
-    /// The member of the same group that was added after it.
     pub(super) next: Option<Index>,
     pub(super) spec: Arc<ChildSpec>,
     pub(super) name: ChildName,
-    /// The number of the last attempt.
     pub(super) attempt: u64,
     pub(super) phase: Phase,
     pub(super) intent: Intent,
@@ -328,7 +306,6 @@ pub(super) struct Child {
     pub(super) since: Time,
     /// When the last attempt was begun.
     pub(super) started: Time,
-    /// The deadline of its phase.
     pub(super) phase_deadline: Time,
     pub(super) record: Option<Box<ChildRecord>>,
     pub(super) sup: Option<Box<SupervisorState>>,

@@ -110,7 +110,6 @@ impl Machine {
         self.push(Effect::Forget(id));
     }
 
-    /// Ends the tree: its root has ended.
     pub(super) fn tree_ended(&mut self, exit: Exit) {
         self.set_phase(self.root, Phase::Idle(IdleReason::SupervisorDown));
         let report = Arc::new(self.close_log(self.root));

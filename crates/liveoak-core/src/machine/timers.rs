@@ -5,7 +5,6 @@ use super::state::Index;
 use crate::Time;
 use std::time::Duration;
 
-/// What a deadline of a child is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Purpose {
     /// The end of its phase: the start deadline, the end of the backoff, or the next stage of a stop.
