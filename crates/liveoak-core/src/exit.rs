@@ -74,16 +74,9 @@ impl Exit {
         match self {
             Self::Completed | Self::Stopped | Self::AutoShutdown => ExitClass::Ended,
             Self::Ignored => ExitClass::Ignored,
-            Self::Failed(_)
-            | Self::Panicked(_)
-            | Self::Code(_)
-            | Self::Signal { .. }
-            | Self::StartTimeout(_)
-            | Self::HeartbeatTimeout(_)
-            | Self::Killed
-            | Self::Abandoned
-            | Self::StartFailed(_)
-            | Self::GaveUp(_) => ExitClass::Failure,
+            Self::Failed(_) | Self::Panicked(_) | Self::Code(_) | Self::Signal { .. } => ExitClass::Failure,
+            Self::StartTimeout(_) | Self::HeartbeatTimeout(_) => ExitClass::Failure,
+            Self::Killed | Self::Abandoned | Self::StartFailed(_) | Self::GaveUp(_) => ExitClass::Failure,
         }
     }
 

@@ -10,6 +10,8 @@ use crate::{Exit, Path, RequestId, StopEntry, StopReport, StopStage};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+type Answer = Result<Outcome, Refusal>;
+
 impl Machine {
     pub(super) fn waiter_count(&self, child: Index) -> usize {
         self.arena[child].record.as_ref().map_or(0, |record| record.waiters.len())
@@ -22,11 +24,7 @@ impl Machine {
     }
 
     /// Answers the commands on `child` for which `answer` returns one; the others go on waiting.
-    pub(super) fn answer(
-        &mut self,
-        child: Index,
-        answer: impl Fn(Command) -> Option<Result<Outcome, Refusal>>,
-    ) {
+    pub(super) fn answer(&mut self, child: Index, answer: impl Fn(Command) -> Option<Answer>) {
         if self.waiter_count(child) == 0 {
             return;
         }
@@ -39,7 +37,7 @@ impl Machine {
     }
 
     /// Answers the commands that start `child`; the others go on waiting.
-    pub(super) fn answer_starts(&mut self, child: Index, answer: impl Fn() -> Result<Outcome, Refusal>) {
+    pub(super) fn answer_starts(&mut self, child: Index, answer: impl Fn() -> Answer) {
         self.answer(child, |command| match command {
             Command::Start | Command::Restart => Some(answer()),
             Command::Stop | Command::Remove => None,
@@ -49,16 +47,6 @@ impl Machine {
     /// Refuses the commands that start `child`: its attempt failed.
     pub(super) fn refuse_starts(&mut self, child: Index, exit: &Exit) {
         self.answer_starts(child, || Err(Refusal::Failed(exit.clone())));
-    }
-
-    /// Answers all commands on a child that leaves the tree.
-    pub(super) fn answer_removed(&mut self, child: Index) {
-        let report = self.close_log(child);
-        self.answer(child, |command| match command {
-            Command::Remove => Some(Ok(Outcome::Removed(report.clone()))),
-            Command::Stop => Some(Ok(Outcome::Stopped(report.clone()))),
-            Command::Start | Command::Restart => Some(Err(Refusal::NotFound)),
-        });
     }
 
     /// Opens a log for all that stops at or below `child`, if it has none.

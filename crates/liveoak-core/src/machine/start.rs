@@ -47,14 +47,9 @@ impl Machine {
         sup.window.clear();
         sup.runtime_lost = false;
         let opens_runtime = sup.rules.dedicated_runtime;
+        self.set_timer_in(child, Purpose::Phase, within);
         if opens_runtime {
-            sup.mode = Mode::OpeningRuntime;
-        }
-        // Each child has a start deadline of its own, so a supervisor may go without.
-        if within != Duration::MAX {
-            self.set_timer_in(child, Purpose::Phase, within);
-        }
-        if opens_runtime {
+            self.arena.sup_mut(child).mode = Mode::OpeningRuntime;
             self.push(Effect::Start(id, attempt));
         } else {
             self.start_children(child);

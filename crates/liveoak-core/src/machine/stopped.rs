@@ -16,12 +16,8 @@ impl Machine {
         let has_record = state.record.is_some();
         let belongs_to_run = state.flags.added || self.arena.is_member(child);
         let sup_is_ending = self.arena.parent_of(child).is_some_and(|sup| sup.is_ending());
-        let starts_again = !sup_is_ending
-            && match intent {
-                Intent::Restart => true,
-                Intent::Run => in_restart_set,
-                Intent::Stop | Intent::Remove => false,
-            };
+        let is_to_start = intent == Intent::Restart || intent == Intent::Run && in_restart_set;
+        let starts_again = is_to_start && !sup_is_ending;
         // The request is used up: it does not start the child once more after a later stop.
         if intent == Intent::Restart {
             self.arena[child].intent = Intent::Run;
@@ -96,7 +92,12 @@ impl Machine {
         if !self.arena[child].phase.is_idle() {
             self.set_phase(child, Phase::Idle(IdleReason::SupervisorDown));
         }
-        self.answer_removed(child);
+        let report = self.close_log(child);
+        self.answer(child, |command| match command {
+            Command::Remove => Some(Ok(Outcome::Removed(report.clone()))),
+            Command::Stop => Some(Ok(Outcome::Stopped(report.clone()))),
+            Command::Start | Command::Restart => Some(Err(Refusal::NotFound)),
+        });
         // Emitted while the child still has its path.
         self.emit(child, || EventKind::Removed);
         let (id, parent, next) = (self.arena.id_of(child), self.arena[child].parent, self.arena[child].next);
