@@ -29,21 +29,19 @@ impl std::ops::Index<Index> for Arena {
     type Output = Child;
 
     #[track_caller]
-    fn index(&self, child: Index) -> &Child {
-        match &self.slots[child.slot() as usize] {
-            Slot::Used(child) => child,
-            Slot::Vacant { .. } => unreachable!("slot {} is vacant", child.slot()),
-        }
+    fn index(&self, index: Index) -> &Child {
+        let slot = index.slot();
+        let Slot::Used(child) = &self.slots[slot as usize] else { unreachable!("slot {slot} is vacant") };
+        child
     }
 }
 
 impl std::ops::IndexMut<Index> for Arena {
     #[track_caller]
-    fn index_mut(&mut self, child: Index) -> &mut Child {
-        match &mut self.slots[child.slot() as usize] {
-            Slot::Used(child) => child,
-            Slot::Vacant { .. } => unreachable!("slot {} is vacant", child.slot()),
-        }
+    fn index_mut(&mut self, index: Index) -> &mut Child {
+        let slot = index.slot();
+        let Slot::Used(child) = &mut self.slots[slot as usize] else { unreachable!("slot {slot} is vacant") };
+        child
     }
 }
 
@@ -83,14 +81,9 @@ impl Arena {
     pub(super) fn insert_child(&mut self, parent: Option<Index>, mut child: Child) -> Index {
         let index = self.vacant.unwrap_or_else(|| self.grow());
         let slot = &mut self.slots[index.slot() as usize];
-        match slot {
-            Slot::Vacant { serial, next } => {
-                self.vacant = *next;
-                child.serial = *serial;
-            }
-            Slot::Used(_) => unreachable!("the first vacant slot is used"),
-        }
-        child.parent = parent;
+        let Slot::Vacant { serial, next } = *slot else { unreachable!("the first vacant slot is used") };
+        self.vacant = next;
+        (child.serial, child.parent) = (serial, parent);
         *slot = Slot::Used(child);
         if let Some(parent) = parent {
             self.link(parent, index);
@@ -130,14 +123,11 @@ impl Arena {
         match &mut self.sup_mut(parent).children {
             Children::Ordered(children) => children.push(child),
             Children::Group { head, tail, count, .. } => {
-                let before = tail.replace(child);
                 *count += 1;
-                match before {
-                    None => *head = Some(child),
-                    Some(before) => {
-                        self[before].next = Some(child);
-                        self[child].prev = Some(before);
-                    }
+                head.get_or_insert(child);
+                if let Some(before) = tail.replace(child) {
+                    self[before].next = Some(child);
+                    self[child].prev = Some(before);
                 }
             }
         }
@@ -171,10 +161,8 @@ impl Arena {
 
     /// Returns the child of this id, or `None` if it is no longer part of the tree.
     pub(super) fn index_of(&self, id: ChildId) -> Option<Index> {
-        match self.slots.get(id.slot as usize) {
-            Some(Slot::Used(child)) if child.serial == id.serial => Some(Index::of_slot(id.slot)),
-            Some(Slot::Used(_) | Slot::Vacant { .. }) | None => None,
-        }
+        let Slot::Used(child) = self.slots.get(id.slot as usize)? else { return None };
+        (child.serial == id.serial).then(|| Index::of_slot(id.slot))
     }
 
     pub(super) fn id_of(&self, child: Index) -> ChildId {
@@ -193,26 +181,20 @@ impl Arena {
     /// Returns the state of a supervisor, which the caller knows to be one.
     #[track_caller]
     pub(super) fn sup(&self, sup: Index) -> &SupervisorState {
-        match &self[sup].sup {
-            Some(state) => state,
-            None => unreachable!("slot {} is not a supervisor", sup.slot()),
-        }
+        let Some(state) = &self[sup].sup else { unreachable!("slot {} is not a supervisor", sup.slot()) };
+        state
     }
 
     #[track_caller]
     pub(super) fn sup_mut(&mut self, sup: Index) -> &mut SupervisorState {
-        match &mut self[sup].sup {
-            Some(state) => state,
-            None => unreachable!("slot {} is not a supervisor", sup.slot()),
-        }
+        let Some(state) = &mut self[sup].sup else { unreachable!("slot {} is not a supervisor", sup.slot()) };
+        state
     }
 
     /// Returns the state of a supervisor, or `None` if the slot holds none (any more).
     pub(super) fn sup_if_any(&mut self, sup: Index) -> Option<&mut SupervisorState> {
-        match self.slots.get_mut(sup.slot() as usize) {
-            Some(Slot::Used(child)) => child.sup.as_deref_mut(),
-            Some(Slot::Vacant { .. }) | None => None,
-        }
+        let Slot::Used(child) = self.slots.get_mut(sup.slot() as usize)? else { return None };
+        child.sup.as_deref_mut()
     }
 
     /// Returns the state of a child's supervisor. The root has none.
@@ -262,10 +244,8 @@ impl Arena {
     pub(super) fn name_of(&self, child: Index) -> Name {
         match &self[child].name {
             ChildName::Given(name) => name.clone(),
-            ChildName::Automatic => match Name::new(self.name_text(child).into_owned()) {
-                Ok(name) => name,
-                Err(error) => unreachable!("an automatic name is made of digits: {error}"),
-            },
+            ChildName::Automatic => Name::new(self.name_text(child).into_owned())
+                .unwrap_or_else(|error| unreachable!("an automatic name is made of digits: {error}")),
         }
     }
 

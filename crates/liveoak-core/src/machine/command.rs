@@ -105,10 +105,7 @@ impl Machine {
 
     fn command_remove(&mut self, child: Index, request: RequestId) -> Result<(), Refusal> {
         let Some(sup) = self.arena[child].parent else { return Err(Refusal::IsRoot) };
-        let needed_by = self.siblings_after(sup, &self.arena.name_of(child));
-        if !needed_by.is_empty() {
-            return Err(Refusal::NeededBy(needed_by));
-        }
+        self.check_not_needed(sup, &self.arena.name_of(child))?;
         self.arena[child].intent = Intent::Remove;
         self.expect_answer(child, Some(request), Command::Remove);
         if self.arena[child].phase.is_idle() {
@@ -136,9 +133,8 @@ impl Machine {
 
     /// Starts a child that is down, with a clean record.
     fn start_anew(&mut self, child: Index, request: RequestId) -> Result<(), Refusal> {
-        match self.arena.parent_of(child) {
-            Some(sup) if matches!(sup.mode, Mode::Starting | Mode::Up) => {}
-            Some(_) | None => return Err(Refusal::SupervisorDown),
+        if !self.arena.parent_of(child).is_some_and(|sup| matches!(sup.mode, Mode::Starting | Mode::Up)) {
+            return Err(Refusal::SupervisorDown);
         }
         let state = &mut self.arena[child];
         state.intent = Intent::Run;
@@ -188,10 +184,7 @@ impl Machine {
         }
         self.check_name_is_free(sup, &declared.name)?;
         // Siblings may come after a removed child of that name. The new child would be the last to start: too late.
-        let needed_by = self.siblings_after(sup, &declared.name);
-        if !needed_by.is_empty() {
-            return Err(Refusal::NeededBy(needed_by));
-        }
+        self.check_not_needed(sup, &declared.name)?;
         self.check_spec(sup, declared)?;
         let old = self.arena.sup(sup).names.get(&declared.name).copied();
         if self.arena.sup(sup).ordered().len() - usize::from(old.is_some()) >= MAX_CHILDREN {
@@ -233,13 +226,10 @@ impl Machine {
             return Err(Refusal::Full { max: *max });
         }
         let spec = Arc::clone(template);
-        let name = match name {
-            None => ChildName::Automatic,
-            Some(name) => {
-                self.check_name_is_free(group, &name)?;
-                ChildName::Given(name)
-            }
-        };
+        if let Some(name) = &name {
+            self.check_name_is_free(group, name)?;
+        }
+        let name = name.map_or(ChildName::Automatic, ChildName::Given);
         let member = self.arena.insert_child(Some(group), Child::new(spec, name, self.now));
         self.avoid_given_names(group, member);
         self.announce_added(member);
@@ -311,16 +301,18 @@ impl Machine {
         let state = &self.arena[old];
         let finished =
             state.phase == Phase::Idle(IdleReason::Finished) && state.spec.restart == Restart::Temporary;
-        if finished && state.sup.is_none() && self.siblings_after(sup, &self.arena.name_of(old)).is_empty() {
+        if finished && state.sup.is_none() && self.check_not_needed(sup, name).is_ok() {
             Ok(())
         } else {
             Err(Refusal::AlreadyExists { state: self.state_of(old).as_str() })
         }
     }
 
-    /// Returns the children of `sup` that come after a child of this name.
-    pub(super) fn siblings_after(&self, sup: Index, name: &Name) -> Vec<Name> {
+    /// Refuses to take a child of this name away if children of `sup` come after it.
+    fn check_not_needed(&self, sup: Index, name: &Name) -> Result<(), Refusal> {
         let depends = |child: &&Index| self.arena[**child].spec.after.iter().any(|edge| edge.child == *name);
-        self.arena.sup(sup).ordered().iter().filter(depends).map(|child| self.arena.name_of(*child)).collect()
+        let dependents = self.arena.sup(sup).ordered().iter().filter(depends);
+        let needed_by: Vec<Name> = dependents.map(|child| self.arena.name_of(*child)).collect();
+        if needed_by.is_empty() { Ok(()) } else { Err(Refusal::NeededBy(needed_by)) }
     }
 }

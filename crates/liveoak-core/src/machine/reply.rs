@@ -53,21 +53,20 @@ impl Machine {
     pub(super) fn open_log(&mut self, child: Index) {
         let began = self.now;
         let log = &mut self.arena.record(child).log;
-        log.get_or_insert_with(|| Box::new(StopLog { began, entries: Vec::new(), members: 0, unlisted: 0 }));
+        log.get_or_insert_with(|| Box::new(StopLog { began, report: StopReport::default(), members: 0 }));
     }
 
     /// Closes the log of `child` and returns its report. The entries are copied to the next log above, if there is one.
     pub(super) fn close_log(&mut self, child: Index) -> StopReport {
         let log = self.arena[child].record.as_mut().and_then(|record| record.log.take());
         let Some(log) = log else { return StopReport::default() };
-        let members = log.members;
-        let mut entries = log.entries;
-        keep_most_forceful(&mut entries);
-        let report = StopReport { took: self.now.since(log.began), entries, unlisted: log.unlisted };
+        let StopLog { began, mut report, members } = *log;
+        report.took = self.now.since(began);
+        keep_most_forceful(&mut report.entries);
         if let Some(above) = self.arena[child].parent.and_then(|parent| self.log_above(parent)) {
-            above.entries.extend(report.entries.iter().cloned());
+            above.report.entries.extend_from_slice(&report.entries);
+            above.report.unlisted += report.unlisted;
             above.members += members;
-            above.unlisted += report.unlisted;
         }
         report
     }
@@ -79,15 +78,15 @@ impl Machine {
         }
         let member = self.arena.is_member(child);
         let Some(log) = self.log_above(child) else { return };
-        let full = log.entries.len() >= MAX_LISTED || member && log.members >= MAX_LISTED_MEMBERS;
+        let full = log.report.entries.len() >= MAX_LISTED || member && log.members >= MAX_LISTED_MEMBERS;
         if full && !stage.is_forced() {
-            log.unlisted += 1;
+            log.report.unlisted += 1;
             return;
         }
         log.members += usize::from(member);
         let entry = StopEntry { path: self.arena.path_of(child), took, stage, exit: exit.cloned() };
         if let Some(log) = self.log_above(child) {
-            log.entries.push(entry);
+            log.report.entries.push(entry);
         }
     }
 

@@ -121,10 +121,10 @@ impl Machine {
         state.readiness = Readiness::Reached;
         state.flags.attempt_ready = true;
         state.flags.start_requested = false;
-        let (took, parent, is_leaf) = (now.since(state.started), state.parent, state.sup.is_none());
+        let (took, parent, beats) = (now.since(state.started), state.parent, state.spec.heartbeat.is_some());
         let (id, attempt) = self.arena.attempt_of(child);
         self.emit(child, || EventKind::Ready { attempt, took });
-        if is_leaf && self.arena[child].spec.heartbeat.is_some() {
+        if beats {
             self.arena.record(child).last_beat = now;
             self.schedule_heartbeat_check(child);
         }

@@ -21,7 +21,7 @@ use super::Command;
 use super::plan::StopPlan;
 use crate::{
     ChildForm, ChildId, ChildSpec, Exit, GroupSpec, Health, IdleReason, LimitExceeded, Name, Order,
-    RequestId, StopEntry, SupervisorSpec, Time, Window,
+    RequestId, StopReport, SupervisorSpec, Time, Window,
 };
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -179,10 +179,9 @@ pub(super) struct ChildRecord {
 #[derive(Debug)]
 pub(super) struct StopLog {
     pub(super) began: Time,
-    pub(super) entries: Vec<StopEntry>,
-    /// How many of the entries are members of groups.
+    pub(super) report: StopReport,
+    /// How many entries of the report are members of groups.
     pub(super) members: usize,
-    pub(super) unlisted: u64,
 }
 
 /// The progress of a supervisor's own life.

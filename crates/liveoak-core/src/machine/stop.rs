@@ -92,9 +92,9 @@ impl Machine {
         let mut plan = StopPlan::new(self.now, self.arena[sup].spec.stop_within).min(self.plan_above(sup));
         if let Children::Group { template, head, .. } = &self.arena.sup(sup).children {
             // The members' own deadline bounds the plan, because they have no timers.
-            let members = StopPlan::new(self.now, template.stop_within);
-            if members.abandon != Time::NEVER {
-                plan.kill = plan.kill.min(self.now.after(template.stop_within));
+            let members = self.now.after(template.stop_within);
+            if members != Time::NEVER {
+                plan.kill = plan.kill.min(members);
                 plan.abandon = plan.abandon.min(plan.kill.after(KILL_WAIT));
             }
             // Its members are asked together now, not in turn.
