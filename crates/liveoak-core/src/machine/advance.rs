@@ -2,8 +2,7 @@
 //! that are due. And what happens when a deadline has come, or a child reports its health.
 
 use super::condition::DependencyState;
-use super::state::{Index, Mode, Phase, Readiness};
-use super::timers::Purpose;
+use super::state::{Index, Mode, Phase, Purpose, Readiness};
 use super::{Effect, Machine};
 use crate::{EventKind, Exit, Health, IdleReason, Time};
 use std::cmp::Reverse;

@@ -20,21 +20,20 @@
 //! 2. `plan` - the plan of a stop: when it becomes more forceful
 //! 3. `state` - the state of one child, and its legal combinations
 //! 4. `arena` - where children are kept and found
-//! 5. `timers` - one deadline for each child and purpose
+//! 5. `phase` - what changes along with a phase; one deadline for each child and purpose
 //! 6. `outbox` - the effects and events for the driver
 //! 7. `condition` - may a child start, what does it wait for, and which children does a restart take down
 //! 8. `snapshot` - the snapshot of the tree
-//! 9. `phase` - what changes along with a phase
-//! 10. `reply` - when a command is answered, and the report of a stop
-//! 11. `start` - the start of one attempt
-//! 12. `stopped` - what follows when a child is down
-//! 13. `stop` - the orders to ask and to kill
-//! 14. `restart` - limits, backoff, restart set, giving up
-//! 15. `exit` - the end of an attempt, and what its exit decides
-//! 16. `stop_progress` - the next children to ask, abandoning, the end of a supervisor
-//! 17. `advance` - the next steps of each supervisor, and what happens when a deadline has come
-//! 18. `command` - what each command does; adding children and members
-//! 19. `mod` - the machine itself: an input in, effects out
+//! 9. `reply` - when a command is answered, and the report of a stop
+//! 10. `start` - the start of one attempt
+//! 11. `stopped` - what follows when a child is down
+//! 12. `stop` - the orders to ask and to kill
+//! 13. `restart` - limits, backoff, restart set, giving up
+//! 14. `exit` - the end of an attempt, and what its exit decides
+//! 15. `stop_progress` - the next children to ask, abandoning, the end of a supervisor
+//! 16. `advance` - the next steps of each supervisor, and what happens when a deadline has come
+//! 17. `command` - what each command does; adding children and members
+//! 18. `mod` - the machine itself: an input in, effects out
 //!
 //! Numbers like "C10" are rows of docs/conformance.md, which compares the rules with those of OTP.
 
@@ -55,7 +54,6 @@ mod state;
 mod stop;
 mod stop_progress;
 mod stopped;
-mod timers;
 
 #[cfg(test)]
 mod tests;
@@ -66,10 +64,9 @@ pub use plan::KILL_WAIT;
 use crate::{Attempt, ChildDeclaration, ChildForm, ChildId, Severity, SpecErrors, Time};
 use arena::Arena;
 use outbox::Outbox;
-use state::Index;
+use state::{Index, Purpose};
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
-use timers::Purpose;
 
 /// The supervision machine of one tree.
 #[derive(Debug)]

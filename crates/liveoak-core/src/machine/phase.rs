@@ -1,8 +1,8 @@
-//! Phase changes: what changes along with a child's phase, and which supervisors have to be evaluated then.
+//! Phases and deadlines: what changes along with a child's phase, which supervisors have to be evaluated then, and the set of
+//! all deadlines: at most one for each child and purpose, exactly cancelled.
 
 use super::Machine;
-use super::state::{Children, Index, Mode, Phase};
-use super::timers::Purpose;
+use super::state::{Children, Index, Mode, Phase, Purpose};
 use crate::Time;
 use std::cmp::Reverse;
 use std::time::Duration;
@@ -95,5 +95,40 @@ impl Machine {
             }
             sup = self.arena[at].parent;
         }
+    }
+
+    /// Returns the deadline that a child has for this purpose, or [`Time::NEVER`].
+    pub(super) fn deadline_of(&self, child: Index, purpose: Purpose) -> Time {
+        let (state, record) = (&self.arena[child], &self.arena[child].record);
+        let in_record = match purpose {
+            Purpose::Phase => return state.phase_deadline,
+            Purpose::Heartbeat => record.as_ref().and_then(|record| record.heartbeat_check),
+            Purpose::Dependency => record.as_ref().and_then(|record| record.dependency_deadline),
+        };
+        in_record.unwrap_or(Time::NEVER)
+    }
+
+    /// Sets or, with [`Time::NEVER`], cancels a deadline of a child.
+    pub(super) fn set_timer(&mut self, child: Index, purpose: Purpose, at: Time) {
+        let before = self.deadline_of(child, purpose);
+        if before == at {
+            return;
+        }
+        if before != Time::NEVER {
+            self.timers.remove(&(before, child, purpose));
+        }
+        if at != Time::NEVER {
+            self.timers.insert((at, child, purpose));
+        }
+        let in_record = (at != Time::NEVER).then_some(at);
+        match purpose {
+            Purpose::Phase => self.arena[child].phase_deadline = at,
+            Purpose::Heartbeat => self.arena.record(child).heartbeat_check = in_record,
+            Purpose::Dependency => self.arena.record(child).dependency_deadline = in_record,
+        }
+    }
+
+    pub(super) fn set_timer_in(&mut self, child: Index, purpose: Purpose, duration: Duration) {
+        self.set_timer(child, purpose, self.now.after(duration));
     }
 }

@@ -1,4 +1,7 @@
 //! The plan of a stop: the moments at which the stop of a subtree becomes more forceful.
+//!
+//! A supervisor with a budget B asks its children in order until B/2; from B/2 on all that are left are asked at once; at
+//! 9B/10 all that are left are killed; at B they are abandoned. A budget of zero kills at once.
 
 use crate::Time;
 use std::time::Duration;
@@ -7,22 +10,16 @@ use std::time::Duration;
 /// the kernel, or a task that yields, needs milliseconds.
 pub const KILL_WAIT: Duration = Duration::from_secs(2);
 
-/// The moments at which the stop of a subtree becomes more forceful.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct StopPlan {
-    /// All children that still live are asked, out of turn.
     pub(super) ask_all: Time,
-    /// All children that still live are killed.
     pub(super) kill: Time,
-    /// All children that still live are abandoned.
     pub(super) abandon: Time,
 }
 
 impl StopPlan {
     pub(super) const UNBOUNDED: Self = Self { ask_all: Time::NEVER, kill: Time::NEVER, abandon: Time::NEVER };
 
-    /// Divides a budget: half of it for the stop in order, up to nine tenths for the stop of all that is left. A budget
-    /// of zero kills now.
     pub(super) fn new(now: Time, budget: Duration) -> Self {
         let (ask_all, kill, abandon) = match budget {
             Duration::MAX => return Self::UNBOUNDED,
@@ -45,7 +42,6 @@ impl StopPlan {
         }
     }
 
-    /// Returns the next moment after `now`, or [`Time::NEVER`].
     pub(super) fn next_point(&self, now: Time) -> Time {
         let points = [self.ask_all, self.kill, self.abandon];
         points.into_iter().filter(|point| *point > now).min().unwrap_or(Time::NEVER)

@@ -1,8 +1,7 @@
 //! Restarts: they count against the limits, wait for the backoff, and take down the restart set. Or the child is given up on.
 
 use super::Machine;
-use super::state::{Index, Phase};
-use super::timers::Purpose;
+use super::state::{Index, Phase, Purpose};
 use crate::backoff::jitter;
 use crate::window::LimitCheck;
 use crate::{EventKind, Exit, GiveUp, IdleReason, Limit, LimitExceeded, Restart};

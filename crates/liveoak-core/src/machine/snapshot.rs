@@ -2,8 +2,7 @@
 
 use super::Machine;
 use super::condition::own_health;
-use super::state::{Index, Phase};
-use super::timers::Purpose;
+use super::state::{Index, Phase, Purpose};
 use crate::{
     Attempt, ChildId, ChildState, ChildView, Condition, Exit, Health, Path, Snapshot, StopStage, Time,
     WaitingFor,

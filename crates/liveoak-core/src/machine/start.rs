@@ -1,7 +1,6 @@
 //! The start of one attempt, from the request to start a child until the attempt is ready.
 
-use super::state::{Flags, Index, Mode, Phase, Readiness};
-use super::timers::Purpose;
+use super::state::{Flags, Index, Mode, Phase, Purpose, Readiness};
 use super::{Effect, Machine, Outcome};
 use crate::{EventKind, Ready};
 use std::time::Duration;

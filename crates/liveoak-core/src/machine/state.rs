@@ -13,7 +13,7 @@
 //!
 //! Further invariants:
 //! 1. A deadline of a child stands in the set of timers, with its purpose, exactly while the child has it.
-//!    Each phase has the deadlines that [`Purpose`](super::timers::Purpose) names, and no others.
+//!    Each phase has the deadlines that [`Purpose`] names, and no others.
 //! 2. A supervisor's `live`, `waiting` and `to_restart` count exactly its children in those states.
 //! 3. Only a live child has an attempt. A child ceases to be live only in `on_attempt_ended`.
 
@@ -73,6 +73,17 @@ impl Phase {
     pub(super) const fn is_idle(self) -> bool {
         matches!(self, Self::Idle(_))
     }
+}
+
+/// What a deadline of a child is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Purpose {
+    /// The end of its phase: the start deadline, the end of the backoff, or the next stage of a stop.
+    Phase,
+    /// The next check of the heartbeat, while it runs.
+    Heartbeat,
+    /// The end of a wait for failing siblings, while it waits.
+    Dependency,
 }
 
 /// What is intended with a child; decides what follows when its attempt is stopped.

@@ -8,18 +8,15 @@
 //! | killed | that time is over | [`KILL_WAIT`], at most until the plan's `abandon` |
 //! | abandoned | that time is over as well | nothing waits for it any more |
 //!
-//! A supervisor with a budget B has a [`StopPlan`]: until B/2 its children are asked in order; from B/2 on all that are
-//! left are asked at once; at 9B/10 all that are left are killed; at B they are abandoned. The plan of a supervisor
-//! never ends later than its own supervisor's. A dynamic group asks all its members together under one deadline. A
-//! dedicated runtime is closed last, by the same stages with [`KILL_WAIT`] as its deadline. No attempt is abandoned that
-//! was not killed, however late the driver comes.
+//! A supervisor divides its budget by a [`StopPlan`], which never ends later than its own supervisor's. A dynamic group
+//! asks all its members together under one deadline. A dedicated runtime is closed last, by the same stages with
+//! [`KILL_WAIT`] as its deadline. No attempt is abandoned that was not killed, however late the driver comes.
 //!
 //! This file gives the orders to ask and to kill; what continues a stop is in `stop_progress.rs`.
 
 use super::outbox::{StopAct, Walk};
 use super::plan::{KILL_WAIT, StopPlan};
-use super::state::{Children, Index, Mode, Phase};
-use super::timers::Purpose;
+use super::state::{Children, Index, Mode, Phase, Purpose};
 use super::{Effect, Machine};
 use crate::{EventKind, Exit, StopStage, Time};
 use std::time::Duration;

@@ -2,8 +2,7 @@
 
 use super::outbox::{StopAct, Walk};
 use super::plan::StopPlan;
-use super::state::{Children, Index, Mode};
-use super::timers::Purpose;
+use super::state::{Children, Index, Mode, Purpose};
 use super::{Effect, Machine};
 use crate::{EventKind, Exit, Order, StopStage};
 use std::collections::BTreeSet;

@@ -2,8 +2,7 @@
 
 use super::super::arena::Slot;
 use super::super::condition::DependencyState;
-use super::super::state::{Child, Children, Index, Intent, Mode, Phase, Readiness, SupervisorState};
-use super::super::timers::Purpose;
+use super::super::state::{Child, Children, Index, Intent, Mode, Phase, Purpose, Readiness, SupervisorState};
 use super::super::{MAX_WAITERS, Machine};
 use crate::{IdleReason, Limit, Time, WaitingFor};
 use std::collections::BTreeSet;
