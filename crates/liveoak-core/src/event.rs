@@ -39,8 +39,7 @@ pub enum Severity {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum EventKind {
-    /// The child was added to a running tree, as the last child of its supervisor. An event for each child below it
-    /// follows.
+    /// The child was added to a running tree, as the last of its supervisor. Events for all below it follow.
     Added {
         /// Its restart rule.
         restart: Restart,

@@ -39,8 +39,7 @@ pub enum Exit {
     HeartbeatTimeout(Duration),
     /// The child was killed because it did not stop before its stop deadline, or was cancelled from outside.
     Killed,
-    /// The child did not end even when it was killed (a thread, or code that never yields). It may still run, but
-    /// nothing waits for it any more.
+    /// The child did not end even when it was killed (a thread, or code that never yields). It may still run.
     Abandoned,
     /// The first start of a supervisor failed because the start of a child failed.
     StartFailed(Arc<StartFailure>),

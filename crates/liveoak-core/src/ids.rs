@@ -141,8 +141,7 @@ macro_rules! print_as_text {
 
 print_as_text!(Name Path);
 
-/// The id of one child of one tree. It is never used for another child: the next child in the same slot has another
-/// serial.
+/// The id of one child of one tree, never used for another child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChildId {
     /// The slot in which the child's state is kept. Drivers may use it as an index.

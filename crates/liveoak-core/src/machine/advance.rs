@@ -23,8 +23,7 @@ impl Machine {
         }
     }
 
-    /// Does the next steps that are due for a supervisor. They are read off the states of its children; no plan in
-    /// progress is kept.
+    /// Does the next steps that are due for a supervisor, read off the states of its children.
     fn advance(&mut self, sup: Index) {
         match self.arena.sup(sup).mode {
             Mode::Down | Mode::OpeningRuntime | Mode::ClosingRuntime => {}
@@ -48,8 +47,7 @@ impl Machine {
         }
     }
 
-    /// Starts every waiting child whose start condition is met. Returns `true` if a start failed; the supervisor must be
-    /// evaluated again then.
+    /// Starts every waiting child that may start. Returns `true` if a start failed: evaluate the supervisor again then.
     fn start_next(&mut self, sup: Index) -> bool {
         let mut blocker = self.blocker_of_all(sup);
         for position in 0..self.arena.sup(sup).ordered().len() {
@@ -65,8 +63,7 @@ impl Machine {
         false
     }
 
-    /// Starts a waiting child if its start condition is met, and fails its start if the condition cannot be met, or not
-    /// in time. Returns `true` if the start failed.
+    /// Starts a waiting child if it may start, or fails its start. Returns `true` if the start failed.
     fn try_to_start(&mut self, sup: Index, child: Index, has_its_turn: bool) -> bool {
         let state = self.dependencies_of(sup, child);
         // Later children do not wait for a held one, and children after it are held too.
@@ -94,11 +91,10 @@ impl Machine {
         fails
     }
 
-    /// Returns `true` if a child has spent the time that it may wait for failing siblings, and starts or resumes the
-    /// dependency timeout if not.
+    /// Returns `true` if a child has spent its time for failing siblings; else its timeout runs from here on.
     ///
-    /// That time is the child's start deadline, for all such waits since it began to wait. Only the timer ends the wait,
-    /// so that timers that expired earlier are handled first.
+    /// That time is its start deadline, for all such waits since it began to wait. Only the timer ends the wait, so
+    /// that timers that expired earlier are handled first.
     fn has_waited_too_long(&mut self, child: Index) -> bool {
         let state = &self.arena[child];
         let within = match state.spec.start_within {
@@ -188,8 +184,16 @@ impl Machine {
             self.set_timer(child, purpose, Time::NEVER);
             match purpose {
                 Purpose::Phase => self.phase_deadline(child),
-                Purpose::Heartbeat => self.check_heartbeat(child),
-                Purpose::Dependency => self.dependency_timeout(child),
+                Purpose::Heartbeat => {
+                    self.schedule_heartbeat_check(child);
+                    let (id, attempt) = self.arena.attempt_of(child);
+                    self.push(Effect::CheckHeartbeat(id, attempt));
+                }
+                // The evaluation of its supervisor fails its start.
+                Purpose::Dependency => {
+                    self.arena.record(child).dependency_time_left = Some(Duration::ZERO);
+                    self.mark_to_evaluate(self.arena[child].parent);
+                }
             }
         }
     }
@@ -209,20 +213,7 @@ impl Machine {
         }
     }
 
-    /// Lets the wait of a child for failing siblings be over: the evaluation fails its start.
-    fn dependency_timeout(&mut self, child: Index) {
-        self.arena.record(child).dependency_time_left = Some(Duration::ZERO);
-        self.mark_to_evaluate(self.arena[child].parent);
-    }
-
-    fn check_heartbeat(&mut self, child: Index) {
-        self.schedule_heartbeat_check(child);
-        let (id, attempt) = self.arena.attempt_of(child);
-        self.push(Effect::CheckHeartbeat(id, attempt));
-    }
-
-    /// Handles the answer to a check. A child without a heartbeat for its whole period is stuck: it would not notice that
-    /// it is asked to stop, so it is killed at once.
+    /// Handles the answer to a check. A stuck child would not notice that it is asked to stop, so it is killed at once.
     pub(super) fn reported_heartbeat(&mut self, child: Index, beaten: bool) {
         let (now, state) = (self.now, &self.arena[child]);
         let Some(period) = state.spec.heartbeat.filter(|_| state.phase == Phase::Running) else { return };

@@ -50,8 +50,7 @@ impl Arena {
         Self { slots: Vec::new(), vacant: None, some_end_when_done: false }
     }
 
-    /// Puts a checked child and all below it into the arena, as the last child of `parent`. Returns their ids in the
-    /// order of their declaration, the child's own first.
+    /// Puts a checked child and all below it into the arena. Returns their ids as declared, the child's own first.
     pub(super) fn insert(
         &mut self,
         parent: Option<Index>,
@@ -66,8 +65,7 @@ impl Arena {
         let mut ids = vec![self.id_of(child)];
         if let ChildForm::Supervisor(spec) = &declared.form {
             self.some_end_when_done |= spec.end_when_done;
-            // Children are kept in the order of their start, and returned in the order of their declaration. The check
-            // of the specs has refused cycles.
+            // Kept in the order of start, returned as declared. The check of the specs has refused circles.
             let mut below = vec![Vec::new(); spec.children.len()];
             for position in start_order(&spec.children).unwrap_or_default() {
                 below[position] = self.insert(Some(child), &spec.children[position], now);

@@ -117,8 +117,7 @@ impl Machine {
         Ok(())
     }
 
-    /// Refuses to start a child again if its supervisor is ending, if it leaves the tree, if it is the root and was stopped, or
-    /// if its body can be made only once.
+    /// Refuses to start a child again if it or its supervisor is ending, or if its body can be made only once.
     fn check_may_start_again(&self, child: Index) -> Result<(), Refusal> {
         let state = &self.arena[child];
         let sup_is_ending = match self.arena.parent_of(child) {
@@ -168,8 +167,7 @@ impl Machine {
     /// for effects.
     ///
     /// # Errors
-    /// When there is nothing to add to, the name is taken, or the spec is wrong. Nothing was changed then, and
-    /// the request is not answered.
+    /// When the child cannot be added. Nothing was changed then, and the request is not answered.
     pub fn add_child(
         &mut self,
         now: Time,
@@ -208,8 +206,7 @@ impl Machine {
     /// answered like [`Command::Start`]; a member whose start fails leaves the tree again.
     ///
     /// # Errors
-    /// When it is no group, is not running or full, or the name is taken. Nothing was changed then, and the
-    /// request is not answered.
+    /// When the member cannot be added. Nothing was changed then, and the request is not answered.
     pub fn add_member(
         &mut self,
         now: Time,

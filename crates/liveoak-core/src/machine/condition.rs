@@ -7,15 +7,13 @@
 //! 2. the backoff of the restart set is over, and
 //! 3. with [`Order::Declared`], each earlier child was ready, is down, or is held.
 //!
-//! A child that is restarted alone needs no turn. Both start when their turn has come and all their dependencies
-//! are satisfied.
+//! A child that is restarted alone needs no turn. Both start when all their dependencies are satisfied as well.
 
 use super::Machine;
 use super::state::{Child, Index, Phase, Readiness};
 use crate::{Condition, Edge, Exit, Health, IdleReason, Order, Strategy, WaitingFor};
 
-/// What a dependency means for the start of the child that has it. The variants are ordered by precedence: with several
-/// dependencies, the greatest counts.
+/// What a dependency means for the start of the child that has it; with several, the greatest counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum DependencyState {
     /// The sibling has done what is asked for.

@@ -82,8 +82,7 @@ pub enum Command {
     /// Starts a child that is down. Answered when it is ready, or when the start failed (the child stays down then, and
     /// the failure does not count against any limit).
     Start,
-    /// Stops the child; it stays down until it is started by request. Answered when its attempt has ended. Stopping a
-    /// child that is down is answered at once.
+    /// Stops the child; it stays down until it is started by request. Answered when it is down.
     Stop,
     /// Stops the child if it runs, and starts it at once, without backoff; this does not count against any limit.
     /// Answered when the new attempt is ready or has failed. If it failed and the child ran before, the child's rules

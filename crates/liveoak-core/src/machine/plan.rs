@@ -6,8 +6,7 @@
 use crate::Time;
 use std::time::Duration;
 
-/// The longest time between the kill of a child and its end; after that the child is abandoned. A process killed by
-/// the kernel, or a task that yields, needs milliseconds.
+/// The longest time from the kill of a child to its end, which takes milliseconds; after that it is abandoned.
 pub const KILL_WAIT: Duration = Duration::from_secs(2);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

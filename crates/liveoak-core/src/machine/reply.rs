@@ -1,7 +1,6 @@
 //! The replies to commands, and the log of a stop, from which the report in a reply is made.
 //!
-//! A reply is sent when the command has taken effect, not when it was received. A log is opened where a stop begins, and
-//! written to from below.
+//! A reply is sent when the command has taken effect. A log is opened where a stop begins, and written to from below.
 
 use super::state::{Index, StopLog};
 use super::{Command, Effect, Machine, Outcome, Refusal};

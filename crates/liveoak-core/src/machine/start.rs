@@ -9,8 +9,7 @@ use std::time::Duration;
 const HEARTBEAT_CHECKS: u32 = 4;
 
 impl Machine {
-    /// Starts a group member or the root at once. Any other child waits, and its supervisor starts it when its start
-    /// condition is met.
+    /// Starts a group member or the root at once. Any other child waits until its supervisor finds that it may start.
     pub(super) fn request_start(&mut self, child: Index) {
         if self.arena.is_member(child) || child == self.root {
             self.begin_attempt(child);
@@ -72,8 +71,7 @@ impl Machine {
         self.emit(child, || EventKind::Starting { attempt, restart });
     }
 
-    /// Begins the ordered start of all children of a supervisor, with a clean record. Children that were stopped on
-    /// request stay down.
+    /// Begins the ordered start of all children of a supervisor, with a clean record.
     fn start_children(&mut self, sup: Index) {
         if self.arena.sup(sup).is_group() {
             self.arena.sup_mut(sup).mode = Mode::Up;

@@ -91,8 +91,7 @@ impl Machine {
         }
     }
 
-    /// Abandons a child: its attempt counts as ended although it may still run. If the driver comes so late that the
-    /// child was not even killed, it is killed first.
+    /// Abandons a child: its attempt counts as ended although it may still run. It is killed first, if it was not.
     pub(super) fn abandon(&mut self, child: Index) {
         let is_leaf = self.arena[child].sup.is_none();
         if is_leaf || !self.arena[child].phase.is_stopping() {

@@ -44,8 +44,7 @@ impl ChildDeclaration {
     }
 }
 
-/// Checks a child that is to be added below `parent`, among `siblings`. `rules` are the parent's `auto_shutdown` and
-/// depth.
+/// Checks a child that is to be added below `parent`, whose `auto_shutdown` and depth are `rules`.
 pub(crate) fn added_child<'a>(
     parent: &Path,
     declared: &ChildDeclaration,
@@ -226,20 +225,14 @@ pub struct SpecErrors(pub Vec<SpecError>);
 
 impl fmt::Display for SpecErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, error) in self.0.iter().enumerate() {
-            if i > 0 {
-                f.write_str("; ")?;
-            }
-            error.fmt(f)?;
-        }
-        Ok(())
+        let errors: Vec<String> = self.0.iter().map(SpecError::to_string).collect();
+        f.write_str(&errors.join("; "))
     }
 }
 
 impl std::error::Error for SpecErrors {}
 
-/// What is wrong with one field, with the values that a message needs. It prints as one sentence with the value and what
-/// was expected.
+/// What is wrong with one field, with the values that a message needs. It prints as one sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SpecProblem {
