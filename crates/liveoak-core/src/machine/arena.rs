@@ -5,7 +5,7 @@ use crate::{Attempt, ChildDeclaration, ChildForm, ChildId, Name, Path, Time, sta
 use std::borrow::Cow;
 use std::sync::Arc;
 
-/// How many slots the arena grows by at least, and at most. Filling them in one go is cheaper than one by one.
+/// How many slots the arena grows by; filling them in one go is cheaper than one by one.
 const MIN_GROWTH: usize = 8;
 const MAX_GROWTH: usize = 4096;
 

@@ -18,8 +18,8 @@ use crate::{Condition, Edge, Exit, Health, IdleReason, Order, Strategy, WaitingF
 pub(super) enum DependencyState {
     /// The sibling has done what is asked for.
     Satisfied,
-    /// The sibling runs and is not healthy, or it failed and waits for its restart. Such waits end: a child spends at
-    /// most its own start deadline on them, all of them together, and then its start fails.
+    /// The sibling runs and is not healthy, or it failed and waits for its restart. The start deadline of the child
+    /// bounds all such waits together.
     Failing,
     /// The sibling is on its way and has a deadline of its own, or it does its work, which has none.
     Pending,

@@ -108,8 +108,7 @@ impl Machine {
         }
     }
 
-    /// Ends a start that a command asked for: the command is refused, and the child stays down. A child that was added
-    /// and never ready leaves the tree (C10 and C13).
+    /// Ends a start that a command asked for: the child stays down, or leaves if it was added and never ready (C10, C13).
     fn requested_start_failed(&mut self, child: Index, exit: &Exit) {
         let parent = self.arena[child].parent;
         self.refuse_starts(child, exit);

@@ -83,7 +83,7 @@ impl Machine {
     }
 
     /// Marks the supervisors from `sup` upwards that depend on more than their direct children: those with waiting
-    /// children (which may wait for the health of a subtree), and those that end when all is done.
+    /// children (perhaps for the health of a subtree), and those that end when all is done.
     pub(super) fn mark_waiting_ancestors(&mut self, mut sup: Option<Index>) {
         // Most often there are none.
         while let Some(at) = sup

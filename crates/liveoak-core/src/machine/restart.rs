@@ -30,7 +30,14 @@ impl Machine {
         if let Some(siblings) = self.restart_set(sup, child) {
             self.take_down(sup, child, &siblings);
         }
-        self.delay_start(child, delay);
+        if delay.is_zero() {
+            return self.request_start(child);
+        }
+        self.set_phase(child, Phase::BackingOff);
+        self.set_timer_in(child, Purpose::Phase, delay);
+        let nth = self.arena.record(child).backoff_step;
+        self.emit(child, || EventKind::BackingOff { delay, nth });
+        self.mark_to_evaluate(Some(sup));
     }
 
     /// Counts a restart against both limits. Returns the limit that it exceeds; if it exceeds both, the child's own.
@@ -79,21 +86,8 @@ impl Machine {
         if untried { delay.max(UNTRIED_DELAY) } else { delay }
     }
 
-    fn delay_start(&mut self, child: Index, delay: Duration) {
-        if delay.is_zero() {
-            self.request_start(child);
-        } else {
-            self.set_phase(child, Phase::BackingOff);
-            self.set_timer_in(child, Purpose::Phase, delay);
-            let nth = self.arena.record(child).backoff_step;
-            self.emit(child, || EventKind::BackingOff { delay, nth });
-            self.mark_to_evaluate(self.arena[child].parent);
-        }
-    }
-
-    /// Takes the siblings of a restart set down and lets all of the set start in order: children with an attempt are
-    /// marked, and [`advance`](Self::advance) stops them; those that are down wait for their turn. Children that were
-    /// stopped on request or quarantined stay so (OTP rows C30 and C31 with our deviation).
+    /// Takes the siblings of a restart set down and lets all of the set start in order: [`advance`](Self::advance) stops
+    /// the live ones; the others wait for their turn, except those stopped on request or quarantined (C30, C31).
     fn take_down(&mut self, sup: Index, failed: Index, siblings: &[Index]) {
         let state = self.arena.sup_mut(sup);
         // Children after the cursor may have to be asked again.

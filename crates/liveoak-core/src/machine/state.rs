@@ -44,8 +44,7 @@ impl Index {
     }
 }
 
-/// What a child is doing, as in [`ChildState`](crate::ChildState). Every stop, removal and restart is a transition between
-/// these, whatever the child is doing.
+/// What a child is doing, as in [`ChildState`](crate::ChildState).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
     Idle(IdleReason),

@@ -7,8 +7,7 @@ use std::sync::Arc;
 
 impl Machine {
     /// Decides what follows a stop by others: the child starts again (after a restart by request, or in a restart set),
-    /// leaves the tree (if that was asked for, and members and added children with their supervisor), or stays down.
-    /// `exit` is `None` if it had no attempt.
+    /// leaves the tree (if asked for; members and added children with their supervisor), or stays down.
     pub(super) fn after_requested_stop(&mut self, child: Index, stage: StopStage, exit: Option<Exit>) {
         let state = &self.arena[child];
         let (intent, in_restart_set, parent) = (state.intent, state.flags.in_restart_set, state.parent);

@@ -16,9 +16,8 @@ use std::time::Duration;
 /// The deepest nesting of supervisors. Far beyond any sensible tree; bounds recursion.
 const MAX_DEPTH: usize = 64;
 
-/// The most children that one supervisor may have, declared and added together. Each is looked at when another starts
-/// or stops; more of a kind are members of a group, which has a bound of its own. A declaration with more is a spec
-/// error, and one more at run time is refused as [`Refusal::Full`](crate::Refusal::Full).
+/// The most children that one supervisor may have, declared and added together: each is looked at when another starts
+/// or stops. A declaration with more is an error, and one more is refused as [`Refusal::Full`](crate::Refusal::Full).
 pub const MAX_CHILDREN: usize = 10_000;
 
 impl ChildDeclaration {
