@@ -9,6 +9,7 @@
 //! Source: the OTP rows C19–C21 and C36 of docs/conformance.md. Two deviations are deliberate: a supervisor that gave up
 //! has failed (C27), and an auto-shutdown is not a failure (C47).
 
+use crate::exit::ExitClass;
 use crate::{Exit, Restart};
 
 /// What follows an attempt that ended by itself.
@@ -25,37 +26,10 @@ pub enum Verdict {
 /// Decides by the table of restart × exit.
 #[must_use]
 pub const fn decide(restart: Restart, exit: &Exit) -> Verdict {
-    match (restart, exit) {
-        (Restart::Permanent | Restart::Transient | Restart::Temporary, Exit::Ignored) => Verdict::Absent,
-        (Restart::Permanent, Exit::Completed | Exit::Stopped | Exit::AutoShutdown) => Verdict::Restart,
-        (Restart::Transient | Restart::Temporary, Exit::Completed | Exit::Stopped | Exit::AutoShutdown) => {
-            Verdict::Finish
-        }
-        (
-            Restart::Permanent | Restart::Transient,
-            Exit::Failed(_)
-            | Exit::Panicked(_)
-            | Exit::Code(_)
-            | Exit::Signal { .. }
-            | Exit::StartTimeout(_)
-            | Exit::HeartbeatTimeout(_)
-            | Exit::Killed
-            | Exit::Abandoned
-            | Exit::StartFailed(_)
-            | Exit::GaveUp(_),
-        ) => Verdict::Restart,
-        (
-            Restart::Temporary,
-            Exit::Failed(_)
-            | Exit::Panicked(_)
-            | Exit::Code(_)
-            | Exit::Signal { .. }
-            | Exit::StartTimeout(_)
-            | Exit::HeartbeatTimeout(_)
-            | Exit::Killed
-            | Exit::Abandoned
-            | Exit::StartFailed(_)
-            | Exit::GaveUp(_),
-        ) => Verdict::Finish,
+    use {ExitClass as Class, Restart as R};
+    match (restart, exit.class()) {
+        (R::Permanent | R::Transient | R::Temporary, Class::Ignored) => Verdict::Absent,
+        (R::Permanent, Class::Ended | Class::Failure) | (R::Transient, Class::Failure) => Verdict::Restart,
+        (R::Transient, Class::Ended) | (R::Temporary, Class::Ended | Class::Failure) => Verdict::Finish,
     }
 }

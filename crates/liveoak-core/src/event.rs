@@ -39,8 +39,7 @@ pub enum Severity {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum EventKind {
-    /// The child was added to a running tree, as the last child of its supervisor. An event for each child below it
-    /// follows.
+    /// The child was added to a running tree, as the last of its supervisor. Events for all below it follow.
     Added {
         /// Its restart rule.
         restart: Restart,
@@ -136,24 +135,14 @@ impl EventKind {
             // The events `GaveUp` and `StartFailed` came before, as errors.
             Self::Exited { exit: Exit::GaveUp(_) | Exit::StartFailed(_), .. } => Severity::Debug,
             Self::Exited { exit, stopping, .. } if exit.is_failure() && !stopping => Severity::Warn,
-            Self::Added { .. }
-            | Self::Removed
-            | Self::Waiting
-            | Self::Starting { .. }
-            | Self::Stopping { .. }
-            | Self::Exited { .. } => Severity::Debug,
-            Self::Ready { .. }
-            | Self::BackingOff { .. }
-            | Self::Stopped { .. }
-            | Self::Finished
-            | Self::Ignored
-            | Self::AutoShutdown
-            | Self::RestartSet { .. } => Severity::Info,
+            Self::Added { .. } | Self::Removed | Self::Waiting => Severity::Debug,
+            Self::Starting { .. } | Self::Stopping { .. } | Self::Exited { .. } => Severity::Debug,
+            Self::Ready { .. } | Self::BackingOff { .. } | Self::RestartSet { .. } => Severity::Info,
+            Self::Stopped { .. } | Self::Finished | Self::Ignored | Self::AutoShutdown => Severity::Info,
             Self::Health(Health::Healthy) => Severity::Info,
             Self::Killed { .. } | Self::Health(Health::Degraded | Health::Unhealthy) => Severity::Warn,
-            Self::Abandoned { .. } | Self::Quarantined(_) | Self::GaveUp(_) | Self::StartFailed(_) => {
-                Severity::Error
-            }
+            Self::Abandoned { .. } | Self::Quarantined(_) => Severity::Error,
+            Self::GaveUp(_) | Self::StartFailed(_) => Severity::Error,
         }
     }
 

@@ -39,13 +39,21 @@ pub enum Exit {
     HeartbeatTimeout(Duration),
     /// The child was killed because it did not stop before its stop deadline, or was cancelled from outside.
     Killed,
-    /// The child did not end even when it was killed (a thread, or code that never yields). It may still run, but
-    /// nothing waits for it any more.
+    /// The child did not end even when it was killed (a thread, or code that never yields). It may still run.
     Abandoned,
     /// The first start of a supervisor failed because the start of a child failed.
     StartFailed(Arc<StartFailure>),
     /// A supervisor gave up: a child failed more often than its limit allows.
     GaveUp(Arc<LimitExceeded>),
+}
+
+/// The classes of exits that the table restart × exit tells apart.
+pub(crate) enum ExitClass {
+    /// The attempt ended with success, or as it was asked or declared to.
+    Ended,
+    /// The child is not needed here.
+    Ignored,
+    Failure,
 }
 
 impl Exit {
@@ -57,18 +65,17 @@ impl Exit {
     /// Returns `true` if the attempt failed: it ended neither with success nor as it was asked or declared to.
     #[must_use]
     pub const fn is_failure(&self) -> bool {
+        matches!(self.class(), ExitClass::Failure)
+    }
+
+    /// Returns the class of the exit, by which the tree decides what follows.
+    pub(crate) const fn class(&self) -> ExitClass {
         match self {
-            Self::Completed | Self::Ignored | Self::Stopped | Self::AutoShutdown => false,
-            Self::Failed(_)
-            | Self::Panicked(_)
-            | Self::Code(_)
-            | Self::Signal { .. }
-            | Self::StartTimeout(_)
-            | Self::HeartbeatTimeout(_)
-            | Self::Killed
-            | Self::Abandoned
-            | Self::StartFailed(_)
-            | Self::GaveUp(_) => true,
+            Self::Completed | Self::Stopped | Self::AutoShutdown => ExitClass::Ended,
+            Self::Ignored => ExitClass::Ignored,
+            Self::Failed(_) | Self::Panicked(_) | Self::Code(_) | Self::Signal { .. } => ExitClass::Failure,
+            Self::StartTimeout(_) | Self::HeartbeatTimeout(_) => ExitClass::Failure,
+            Self::Killed | Self::Abandoned | Self::StartFailed(_) | Self::GaveUp(_) => ExitClass::Failure,
         }
     }
 

@@ -14,7 +14,6 @@
 
 mod backoff;
 mod decide;
-mod defaults;
 mod event;
 mod exit;
 mod ids;

@@ -48,12 +48,10 @@ pub struct StopEntry {
     pub exit: Option<Exit>,
 }
 
-/// The most entries of a report. Beyond it, children that ended cleanly are only counted; children that were forced are
-/// still listed.
+/// The most entries of a report. Beyond it, only children that were forced are listed; the others are counted.
 pub const MAX_LISTED: usize = 10_000;
 
-/// The most entries of a report that are members of dynamic groups. Beyond it, members that ended cleanly are only
-/// counted.
+/// The same bound for the entries of members of dynamic groups.
 pub const MAX_LISTED_MEMBERS: usize = 100;
 
 /// What a stop did. It succeeded if no child was forced.
@@ -63,8 +61,7 @@ pub struct StopReport {
     pub took: Duration,
     /// The children, in the order in which they ended.
     pub entries: Vec<StopEntry>,
-    /// The number of children that ended cleanly and are not listed, because of [`MAX_LISTED`] or
-    /// [`MAX_LISTED_MEMBERS`].
+    /// The number of children that ended cleanly and are not listed because of these bounds.
     pub unlisted: u64,
 }
 

@@ -1,7 +1,6 @@
 //! The restart window: are there more restarts within a period than a limit allows?
 //!
-//! The clock is an argument. Source: the OTP rows C25 and C26 of docs/conformance.md, with exact time instead of whole
-//! seconds.
+//! The clock is an argument. Source: the OTP rows C25 and C26 of docs/conformance.md, with exact time.
 
 use crate::{Limit, Time};
 use std::collections::VecDeque;
@@ -21,8 +20,7 @@ pub enum LimitCheck {
 pub struct Window(VecDeque<Time>);
 
 impl Window {
-    /// Adds a restart at `now`, forgets restarts older than the period, and compares their number with the limit. A restart
-    /// exactly one period old still counts.
+    /// Adds a restart at `now`, forgets restarts older than the period, and compares their number with the limit.
     pub fn record(&mut self, limit: &Limit, now: Time) -> LimitCheck {
         if limit.restarts == Limit::UNLIMITED {
             return LimitCheck::Allowed;

@@ -96,7 +96,7 @@ fn an_added_child_is_checked_like_a_declared_one_and_an_invalid_one_changes_noth
     assert_eq!(machine.snapshot(Time::ZERO).number, before.number);
     let good = with(&|child| child.after = edge("a", Condition::Ready));
     let id = machine.add_child(Time::ZERO, root, &good, Some(RequestId(2))).unwrap()[0];
-    let spawned = |effect: &Effect| matches!(effect, Effect::Start { id: spawned, .. } if *spawned == id);
+    let spawned = |effect: &Effect| matches!(effect, Effect::Start(spawned, ..) if *spawned == id);
     assert!(std::iter::from_fn(|| machine.poll_effect()).any(|effect| spawned(&effect)));
 }
 

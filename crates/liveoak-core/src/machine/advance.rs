@@ -1,16 +1,15 @@
-//! The progress of supervisors: whenever something changed below one, [`advance`](Machine::advance) does the next steps
-//! that are due.
+//! The progress of a tree: whenever something changed below a supervisor, [`advance`](Machine::advance) does the next steps
+//! that are due. And what happens when a deadline has come, or a child reports its health.
 
-use super::Machine;
-use super::condition::StartCondition;
-use super::dependency::DependencyState;
-use super::state::{Children, Index, Mode, Phase, Readiness};
-use super::stop_progress::Stopping;
-use super::timers::Purpose;
-use crate::defaults::DEPENDENCY_TIMEOUT_OF_A_SUPERVISOR;
-use crate::{EventKind, Exit, IdleReason, Time};
+use super::condition::DependencyState;
+use super::state::{Index, Mode, Phase, Purpose, Readiness};
+use super::{Effect, Machine};
+use crate::{EventKind, Exit, Health, IdleReason, Time};
 use std::cmp::Reverse;
 use std::time::Duration;
+
+/// How long a supervisor without a start deadline waits for failing siblings: as long as the start of a child may take.
+const DEPENDENCY_TIMEOUT_OF_A_SUPERVISOR: Duration = Duration::from_secs(30);
 
 impl Machine {
     /// Evaluates every supervisor that was marked, the deepest first, until nothing is due.
@@ -24,8 +23,7 @@ impl Machine {
         }
     }
 
-    /// Does the next steps that are due for a supervisor. They are read off the states of its children; no plan in
-    /// progress is kept.
+    /// Does the next steps that are due for a supervisor, read off the states of its children.
     fn advance(&mut self, sup: Index) {
         match self.arena.sup(sup).mode {
             Mode::Down | Mode::OpeningRuntime | Mode::ClosingRuntime => {}
@@ -33,7 +31,7 @@ impl Machine {
             Mode::Starting | Mode::Up => {
                 // No child of a restart set starts before all of the set have stopped.
                 if self.arena.sup(sup).to_restart > 0 {
-                    self.stop_next(sup, Stopping::RestartSet);
+                    self.stop_next(sup);
                 }
                 if self.arena.sup(sup).waiting > 0 && self.start_next(sup) {
                     // A start has failed, which has marked the supervisor again.
@@ -49,15 +47,14 @@ impl Machine {
         }
     }
 
-    /// Starts every waiting child whose start condition is met. Returns `true` if a start failed; the supervisor must be
-    /// evaluated again then.
+    /// Starts every waiting child that may start. Returns `true` if a start failed: evaluate the supervisor again then.
     fn start_next(&mut self, sup: Index) -> bool {
         let mut blocker = self.blocker_of_all(sup);
         for position in 0..self.arena.sup(sup).ordered().len() {
             let child = self.arena.sup(sup).ordered()[position];
             if self.arena[child].phase == Phase::Waiting {
-                let condition = self.start_condition_after(sup, child, blocker);
-                if self.try_to_start(sup, child, condition) {
+                let has_its_turn = blocker.is_none() || self.arena[child].readiness == Readiness::Reached;
+                if self.try_to_start(sup, child, has_its_turn) {
                     return true;
                 }
             }
@@ -66,11 +63,9 @@ impl Machine {
         false
     }
 
-    /// Starts a waiting child if its start condition is met, and fails its start if the condition cannot be met, or not
-    /// in time. Returns `true` if the start failed.
-    fn try_to_start(&mut self, sup: Index, child: Index, condition: StartCondition) -> bool {
-        let has_its_turn = condition.has_its_turn();
-        let state = condition.dependencies;
+    /// Starts a waiting child if it may start, or fails its start. Returns `true` if the start failed.
+    fn try_to_start(&mut self, sup: Index, child: Index, has_its_turn: bool) -> bool {
+        let state = self.dependencies_of(sup, child);
         // Later children do not wait for a held one, and children after it are held too.
         self.arena[child].flags.held = state == DependencyState::Held;
         if !(state == DependencyState::Failing && has_its_turn) {
@@ -78,37 +73,28 @@ impl Machine {
             self.pause_dependency_timeout(child);
         }
         let fails = match state {
-            DependencyState::Satisfied => {
-                if has_its_turn {
-                    self.begin_attempt(child);
-                }
-                false
-            }
-            DependencyState::Pending => false,
+            DependencyState::Satisfied | DependencyState::Pending => false,
             DependencyState::Failing => has_its_turn && self.has_waited_too_long(child),
             // A start by command fails: it would wait for another command.
-            DependencyState::Held if self.arena[child].flags.start_requested => true,
-            DependencyState::Held => {
-                if self.waiter_count(child) != 0 {
-                    let exit = Exit::failed(self.unmet_dependency(sup, child, state));
-                    self.refuse_starts(child, &exit);
-                }
-                false
-            }
+            DependencyState::Held => self.arena[child].flags.start_requested,
             DependencyState::Unreachable => has_its_turn,
         };
         if fails {
             let why = self.unmet_dependency(sup, child, state);
             self.fail_start(child, why);
+        } else if state == DependencyState::Satisfied && has_its_turn {
+            self.begin_attempt(child);
+        } else if state == DependencyState::Held && self.waiter_count(child) != 0 {
+            let exit = Exit::failed(self.unmet_dependency(sup, child, state));
+            self.refuse_starts(child, &exit);
         }
         fails
     }
 
-    /// Returns `true` if a child has spent the time that it may wait for failing siblings, and starts or resumes the
-    /// dependency timeout if not.
+    /// Returns `true` if a child has spent its time for failing siblings; else its timeout runs from here on.
     ///
-    /// That time is the child's start deadline, for all such waits since it began to wait. Only the timer ends the wait,
-    /// so that timers that expired earlier are handled first.
+    /// That time is its start deadline, for all such waits since it began to wait. Only the timer ends the wait, so
+    /// that timers that expired earlier are handled first.
     fn has_waited_too_long(&mut self, child: Index) -> bool {
         let state = &self.arena[child];
         let within = match state.spec.start_within {
@@ -153,19 +139,13 @@ impl Machine {
         if !self.is_done(sup) {
             return;
         }
-        let exit = match self.first_bad_end(sup) {
-            None => Exit::Completed,
-            Some(child) => {
-                let record = self.arena[child].record.as_ref();
-                match record.and_then(|record| record.gave_up.clone()) {
-                    Some(exceeded) => Exit::GaveUp(exceeded),
-                    None => {
-                        let exit = self.arena[child].last_exit().cloned().unwrap_or(Exit::Killed);
-                        Exit::failed(format!("{} ended for good: {exit}", self.arena.path_of(child)))
-                    }
-                }
-            }
-        };
+        let exit = self.first_bad_end(sup).map_or(Exit::Completed, |child| {
+            let record = self.arena[child].record.as_ref();
+            record.and_then(|record| record.gave_up.clone()).map(Exit::GaveUp).unwrap_or_else(|| {
+                let exit = self.arena[child].last_exit().unwrap_or(&Exit::Killed);
+                Exit::failed(format!("{} ended for good: {exit}", self.arena.path_of(child)))
+            })
+        });
         self.fail_supervisor(sup, exit);
     }
 
@@ -173,16 +153,15 @@ impl Machine {
     /// be added. A child that was stopped on request is not done: a command may start it again.
     pub(super) fn is_done(&self, child: Index) -> bool {
         let state = &self.arena[child];
-        match (&state.sup, state.phase) {
-            (None | Some(_), Phase::Idle(reason)) => reason != IdleReason::StoppedByRequest,
-            (Some(sup), Phase::Running) => match &sup.children {
-                Children::Ordered(children) => children.iter().all(|child| self.is_done(*child)),
-                Children::Group { .. } => false,
-            },
+        match state.phase {
+            Phase::Idle(reason) => reason != IdleReason::StoppedByRequest,
+            Phase::Running => state
+                .sup
+                .as_ref()
+                .is_some_and(|sup| !sup.is_group() && sup.ordered().iter().all(|child| self.is_done(*child))),
             // If it is held by a sibling that was stopped on request, that sibling is not done.
-            (None | Some(_), Phase::Waiting) => state.flags.held,
-            (None, Phase::Running)
-            | (None | Some(_), Phase::Starting | Phase::BackingOff | Phase::Stopping { .. }) => false,
+            Phase::Waiting => state.flags.held,
+            Phase::Starting | Phase::BackingOff | Phase::Stopping { .. } => false,
         }
     }
 
@@ -193,6 +172,66 @@ impl Machine {
             Phase::Idle(IdleReason::Quarantined) => Some(child),
             Phase::Idle(IdleReason::Finished) if ended_badly() => Some(child),
             _ => state.sup.as_ref()?.ordered().iter().find_map(|child| self.first_bad_end(*child)),
+        }
+    }
+
+    /// Handles every deadline that has come, the earliest first.
+    pub(super) fn tick(&mut self) {
+        while let Some((at, child, purpose)) = self.timers.first().copied()
+            && at <= self.now
+        {
+            // Cancelled first: what follows may set it anew.
+            self.set_timer(child, purpose, Time::NEVER);
+            match purpose {
+                Purpose::Phase => self.phase_deadline(child),
+                Purpose::Heartbeat => {
+                    self.schedule_heartbeat_check(child);
+                    let (id, attempt) = self.arena.attempt_of(child);
+                    self.push(Effect::CheckHeartbeat(id, attempt));
+                }
+                // The evaluation of its supervisor fails its start.
+                Purpose::Dependency => {
+                    self.arena.record(child).dependency_time_left = Some(Duration::ZERO);
+                    self.mark_to_evaluate(self.arena[child].parent);
+                }
+            }
+        }
+    }
+
+    fn phase_deadline(&mut self, child: Index) {
+        match self.arena[child].phase {
+            Phase::BackingOff => self.request_start(child),
+            Phase::Starting => {
+                let within = self.arena[child].spec.start_within;
+                self.arena.record(child).cause = Some(Exit::StartTimeout(within));
+                self.begin_stop(child);
+            }
+            Phase::Stopping { .. } if self.arena[child].sup.is_some() => self.next_point_of_plan(child),
+            Phase::Stopping { killed: false } => self.kill(child),
+            Phase::Stopping { killed: true } => self.abandon(child),
+            Phase::Idle(_) | Phase::Waiting | Phase::Running => {}
+        }
+    }
+
+    /// Handles the answer to a check. A stuck child would not notice that it is asked to stop, so it is killed at once.
+    pub(super) fn reported_heartbeat(&mut self, child: Index, beaten: bool) {
+        let (now, state) = (self.now, &self.arena[child]);
+        let Some(period) = state.spec.heartbeat.filter(|_| state.phase == Phase::Running) else { return };
+        let record = self.arena.record(child);
+        if beaten {
+            record.last_beat = now;
+        } else if now.since(record.last_beat) >= period {
+            record.cause = Some(Exit::HeartbeatTimeout(period));
+            self.kill(child);
+        }
+    }
+
+    /// Notes the health that a child reports. A child of any supervisor above may wait for the health of this subtree.
+    pub(super) fn reported_health(&mut self, child: Index, health: Health) {
+        if std::mem::replace(&mut self.arena.record(child).health, health) != health {
+            self.emit(child, || EventKind::Health(health));
+            let above: Vec<Index> = self.arena.line_above(child).skip(1).collect();
+            above.into_iter().for_each(|sup| self.mark_to_evaluate(Some(sup)));
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::{Attempt, ChildDeclaration, ChildForm, ChildId, Name, Path, Time, sta
 use std::borrow::Cow;
 use std::sync::Arc;
 
-/// How many slots the arena grows by at least, and at most. Filling them in one go is cheaper than one by one.
+/// How many slots the arena grows by; filling them in one go is cheaper than one by one.
 const MIN_GROWTH: usize = 8;
 const MAX_GROWTH: usize = 4096;
 
@@ -16,11 +16,9 @@ pub(super) enum Slot {
     Used(Child),
 }
 
-/// All children of one tree.
 #[derive(Debug)]
 pub(super) struct Arena {
     pub(super) slots: Vec<Slot>,
-    /// The first vacant slot.
     pub(super) vacant: Option<Index>,
     /// Some supervisor was declared to end when all its children are done.
     pub(super) some_end_when_done: bool,
@@ -31,21 +29,19 @@ impl std::ops::Index<Index> for Arena {
     type Output = Child;
 
     #[track_caller]
-    fn index(&self, child: Index) -> &Child {
-        match &self.slots[child.slot() as usize] {
-            Slot::Used(child) => child,
-            Slot::Vacant { .. } => unreachable!("slot {} is vacant", child.slot()),
-        }
+    fn index(&self, index: Index) -> &Child {
+        let slot = index.slot();
+        let Slot::Used(child) = &self.slots[slot as usize] else { unreachable!("slot {slot} is vacant") };
+        child
     }
 }
 
 impl std::ops::IndexMut<Index> for Arena {
     #[track_caller]
-    fn index_mut(&mut self, child: Index) -> &mut Child {
-        match &mut self.slots[child.slot() as usize] {
-            Slot::Used(child) => child,
-            Slot::Vacant { .. } => unreachable!("slot {} is vacant", child.slot()),
-        }
+    fn index_mut(&mut self, index: Index) -> &mut Child {
+        let slot = index.slot();
+        let Slot::Used(child) = &mut self.slots[slot as usize] else { unreachable!("slot {slot} is vacant") };
+        child
     }
 }
 
@@ -54,8 +50,7 @@ impl Arena {
         Self { slots: Vec::new(), vacant: None, some_end_when_done: false }
     }
 
-    /// Puts a checked child and all below it into the arena, as the last child of `parent`. Returns their ids in the
-    /// order of their declaration, the child's own first.
+    /// Puts a checked child and all below it into the arena. Returns their ids as declared, the child's own first.
     pub(super) fn insert(
         &mut self,
         parent: Option<Index>,
@@ -65,17 +60,12 @@ impl Arena {
         let depth = parent.map_or(0, |parent| self.sup(parent).depth + 1);
         let spec = Arc::new(declared.spec.clone());
         let mut child = Child::new(spec, ChildName::Given(declared.name.clone()), now);
-        child.sup = match &declared.form {
-            ChildForm::Leaf => None,
-            ChildForm::Supervisor(spec) => Some(Box::new(SupervisorState::of_supervisor(spec, depth))),
-            ChildForm::Group(group) => Some(Box::new(SupervisorState::of_group(group, depth))),
-        };
+        child.sup = SupervisorState::of_form(&declared.form, depth);
         let child = self.insert_child(parent, child);
         let mut ids = vec![self.id_of(child)];
         if let ChildForm::Supervisor(spec) = &declared.form {
             self.some_end_when_done |= spec.end_when_done;
-            // Children are kept in the order of their start, and returned in the order of their declaration. The check
-            // of the specs has refused cycles.
+            // Kept in the order of start, returned as declared. The check of the specs has refused circles.
             let mut below = vec![Vec::new(); spec.children.len()];
             for position in start_order(&spec.children).unwrap_or_default() {
                 below[position] = self.insert(Some(child), &spec.children[position], now);
@@ -89,14 +79,9 @@ impl Arena {
     pub(super) fn insert_child(&mut self, parent: Option<Index>, mut child: Child) -> Index {
         let index = self.vacant.unwrap_or_else(|| self.grow());
         let slot = &mut self.slots[index.slot() as usize];
-        match slot {
-            Slot::Vacant { serial, next } => {
-                self.vacant = *next;
-                child.serial = *serial;
-            }
-            Slot::Used(_) => unreachable!("the first vacant slot is used"),
-        }
-        child.parent = parent;
+        let Slot::Vacant { serial, next } = *slot else { unreachable!("the first vacant slot is used") };
+        self.vacant = next;
+        (child.serial, child.parent) = (serial, parent);
         *slot = Slot::Used(child);
         if let Some(parent) = parent {
             self.link(parent, index);
@@ -136,14 +121,11 @@ impl Arena {
         match &mut self.sup_mut(parent).children {
             Children::Ordered(children) => children.push(child),
             Children::Group { head, tail, count, .. } => {
-                let before = tail.replace(child);
                 *count += 1;
-                match before {
-                    None => *head = Some(child),
-                    Some(before) => {
-                        self[before].next = Some(child);
-                        self[child].prev = Some(before);
-                    }
+                head.get_or_insert(child);
+                if let Some(before) = tail.replace(child) {
+                    self[before].next = Some(child);
+                    self[child].prev = Some(before);
                 }
             }
         }
@@ -177,22 +159,18 @@ impl Arena {
 
     /// Returns the child of this id, or `None` if it is no longer part of the tree.
     pub(super) fn index_of(&self, id: ChildId) -> Option<Index> {
-        match self.slots.get(id.slot as usize) {
-            Some(Slot::Used(child)) if child.serial == id.serial => Some(Index::of_slot(id.slot)),
-            Some(Slot::Used(_) | Slot::Vacant { .. }) | None => None,
-        }
+        let Slot::Used(child) = self.slots.get(id.slot as usize)? else { return None };
+        (child.serial == id.serial).then(|| Index::of_slot(id.slot))
     }
 
     pub(super) fn id_of(&self, child: Index) -> ChildId {
         ChildId { slot: child.slot(), serial: self[child].serial }
     }
 
-    /// Returns the id of a child and the number of its last attempt.
     pub(super) fn attempt_of(&self, child: Index) -> (ChildId, Attempt) {
         (self.id_of(child), Attempt(self[child].attempt))
     }
 
-    /// Returns all children of the tree, in the order of their slots.
     pub(super) fn all(&self) -> impl Iterator<Item = Index> {
         let used = (0u32..).zip(&self.slots).filter(|(_, slot)| matches!(slot, Slot::Used(_)));
         used.map(|(slot, _)| Index::of_slot(slot))
@@ -201,26 +179,20 @@ impl Arena {
     /// Returns the state of a supervisor, which the caller knows to be one.
     #[track_caller]
     pub(super) fn sup(&self, sup: Index) -> &SupervisorState {
-        match &self[sup].sup {
-            Some(state) => state,
-            None => unreachable!("slot {} is not a supervisor", sup.slot()),
-        }
+        let Some(state) = &self[sup].sup else { unreachable!("slot {} is not a supervisor", sup.slot()) };
+        state
     }
 
     #[track_caller]
     pub(super) fn sup_mut(&mut self, sup: Index) -> &mut SupervisorState {
-        match &mut self[sup].sup {
-            Some(state) => state,
-            None => unreachable!("slot {} is not a supervisor", sup.slot()),
-        }
+        let Some(state) = &mut self[sup].sup else { unreachable!("slot {} is not a supervisor", sup.slot()) };
+        state
     }
 
     /// Returns the state of a supervisor, or `None` if the slot holds none (any more).
     pub(super) fn sup_if_any(&mut self, sup: Index) -> Option<&mut SupervisorState> {
-        match self.slots.get_mut(sup.slot() as usize) {
-            Some(Slot::Used(child)) => child.sup.as_deref_mut(),
-            Some(Slot::Vacant { .. }) | None => None,
-        }
+        let Slot::Used(child) = self.slots.get_mut(sup.slot() as usize)? else { return None };
+        child.sup.as_deref_mut()
     }
 
     /// Returns the state of a child's supervisor. The root has none.
@@ -270,10 +242,8 @@ impl Arena {
     pub(super) fn name_of(&self, child: Index) -> Name {
         match &self[child].name {
             ChildName::Given(name) => name.clone(),
-            ChildName::Automatic => match Name::new(self.name_text(child).into_owned()) {
-                Ok(name) => name,
-                Err(error) => unreachable!("an automatic name is made of digits: {error}"),
-            },
+            ChildName::Automatic => Name::new(self.name_text(child).into_owned())
+                .unwrap_or_else(|error| unreachable!("an automatic name is made of digits: {error}")),
         }
     }
 

@@ -1,8 +1,10 @@
-//! What each command does to its child, and the stop of the whole tree.
+//! What operators and children want of a running tree: commands, added children and members, and the stop of the whole tree.
 
-use super::state::{Index, Intent, Mode, Phase};
+use super::state::{Child, ChildName, Children, Index, Intent, Mode, Phase};
 use super::{Command, Effect, MAX_WAITERS, Machine, Refusal};
-use crate::{ChildId, RequestId, StopStage};
+use crate::spec::{MAX_CHILDREN, added_child};
+use crate::{ChildDeclaration, ChildId, EventKind, IdleReason, Name, RequestId, Restart, StopStage, Time};
+use std::sync::Arc;
 
 impl Machine {
     pub(super) fn start_tree(&mut self) {
@@ -38,10 +40,7 @@ impl Machine {
             Some(child) if self.waiter_count(child) >= MAX_WAITERS => Err(Refusal::Busy),
             Some(child) => match command {
                 Command::Start => self.command_start(child, request),
-                Command::Stop => {
-                    self.command_stop(child, request);
-                    Ok(())
-                }
+                Command::Stop => self.command_stop(child, request),
                 Command::Restart => self.command_restart(child, request),
                 Command::Remove => self.command_remove(child, request),
             },
@@ -61,31 +60,27 @@ impl Machine {
                 self.start_after_stop(child, request, Command::Start);
                 Ok(())
             }
-            (
-                Phase::Waiting
-                | Phase::Starting
-                | Phase::Running
-                | Phase::BackingOff
-                | Phase::Stopping { .. },
-                _,
-            ) => Err(Refusal::NotDown { state: state.phase.as_str() }),
+            (Phase::Waiting | Phase::Starting | Phase::Running | Phase::BackingOff, _)
+            | (Phase::Stopping { .. }, Intent::Run | Intent::Restart) => {
+                Err(Refusal::NotDown { state: self.state_of(child).as_str() })
+            }
         }
     }
 
-    fn command_stop(&mut self, child: Index, request: RequestId) {
+    fn command_stop(&mut self, child: Index, request: RequestId) -> Result<(), Refusal> {
         let state = &mut self.arena[child];
-        let phase = state.phase;
         // A stop does not take back a removal.
         if state.intent != Intent::Remove {
             state.intent = Intent::Stop;
         }
         self.expect_answer(child, Some(request), Command::Stop);
-        if phase.is_live() || phase.is_pending() {
+        if self.arena[child].phase.is_idle() {
+            self.after_requested_stop(child, StopStage::Cancelled, None);
+        } else {
             self.open_log(child);
             self.begin_stop(child);
-        } else {
-            self.after_requested_stop(child, StopStage::Cancelled, None);
         }
+        Ok(())
     }
 
     fn command_restart(&mut self, child: Index, request: RequestId) -> Result<(), Refusal> {
@@ -110,25 +105,19 @@ impl Machine {
 
     fn command_remove(&mut self, child: Index, request: RequestId) -> Result<(), Refusal> {
         let Some(sup) = self.arena[child].parent else { return Err(Refusal::IsRoot) };
-        let needed_by = self.siblings_after(sup, &self.arena.name_of(child));
-        if !needed_by.is_empty() {
-            return Err(Refusal::NeededBy(needed_by));
-        }
-        let state = &mut self.arena[child];
-        let phase = state.phase;
-        state.intent = Intent::Remove;
+        self.check_not_needed(sup, &self.arena.name_of(child))?;
+        self.arena[child].intent = Intent::Remove;
         self.expect_answer(child, Some(request), Command::Remove);
-        if phase.is_live() || phase.is_pending() {
+        if self.arena[child].phase.is_idle() {
+            self.remove_child(child);
+        } else {
             self.open_log(child);
             self.begin_stop(child);
-        } else {
-            self.remove_child(child);
         }
         Ok(())
     }
 
-    /// Refuses to start a child again if its supervisor is ending, if it leaves the tree, if it is the root and was stopped, or
-    /// if its body can be made only once.
+    /// Refuses to start a child again if it or its supervisor is ending, or if its body can be made only once.
     fn check_may_start_again(&self, child: Index) -> Result<(), Refusal> {
         let state = &self.arena[child];
         let sup_is_ending = match self.arena.parent_of(child) {
@@ -143,9 +132,8 @@ impl Machine {
 
     /// Starts a child that is down, with a clean record.
     fn start_anew(&mut self, child: Index, request: RequestId) -> Result<(), Refusal> {
-        match self.arena.parent_of(child) {
-            Some(sup) if matches!(sup.mode, Mode::Starting | Mode::Up) => {}
-            Some(_) | None => return Err(Refusal::SupervisorDown),
+        if !self.arena.parent_of(child).is_some_and(|sup| matches!(sup.mode, Mode::Starting | Mode::Up)) {
+            return Err(Refusal::SupervisorDown);
         }
         let state = &mut self.arena[child];
         state.intent = Intent::Run;
@@ -171,5 +159,157 @@ impl Machine {
             Command::Start | Command::Restart | Command::Remove => None,
         });
         self.expect_answer(child, Some(request), command);
+    }
+
+    /// Adds a child to a running supervisor, as its last, and starts it when its start condition is met. `request` is
+    /// answered like [`Command::Start`]; a child whose start fails leaves the tree again (C10). Returns the ids of the
+    /// child and of all below it, in the order of [`Machine::new`]. The driver should learn what these run before it polls
+    /// for effects.
+    ///
+    /// # Errors
+    /// When the child cannot be added. Nothing was changed then, and the request is not answered.
+    pub fn add_child(
+        &mut self,
+        now: Time,
+        parent: ChildId,
+        declared: &ChildDeclaration,
+        request: Option<RequestId>,
+    ) -> Result<Vec<ChildId>, Refusal> {
+        self.now = self.now.max(now);
+        let sup = self.parent_for_adding(parent)?;
+        if self.arena.sup(sup).is_group() {
+            return Err(Refusal::IsAGroup);
+        }
+        self.check_name_is_free(sup, &declared.name)?;
+        // Siblings may come after a removed child of that name. The new child would be the last to start: too late.
+        self.check_not_needed(sup, &declared.name)?;
+        self.check_spec(sup, declared)?;
+        let old = self.arena.sup(sup).names.get(&declared.name).copied();
+        if self.arena.sup(sup).ordered().len() - usize::from(old.is_some()) >= MAX_CHILDREN {
+            return Err(Refusal::Full { max: MAX_CHILDREN as u32 });
+        }
+        // A finished one-shot child of that name makes room for the new one.
+        if let Some(old) = old {
+            self.remove_child(old);
+        }
+        let ids = self.arena.insert(Some(sup), declared, self.now);
+        let child = Index::of_slot(ids[0].slot);
+        self.announce_added(child);
+        self.begin_requested_life(child, request);
+        self.enqueue_start(child);
+        // A child that can never start may have left the tree again after this.
+        self.settle();
+        Ok(ids)
+    }
+
+    /// Adds a member to a running group and starts it at once. A member without a name is named by its slot. `request` is
+    /// answered like [`Command::Start`]; a member whose start fails leaves the tree again.
+    ///
+    /// # Errors
+    /// When the member cannot be added. Nothing was changed then, and the request is not answered.
+    pub fn add_member(
+        &mut self,
+        now: Time,
+        group: ChildId,
+        name: Option<Name>,
+        request: Option<RequestId>,
+    ) -> Result<ChildId, Refusal> {
+        self.now = self.now.max(now);
+        let group = self.parent_for_adding(group)?;
+        let Children::Group { template, count, max, .. } = &self.arena.sup(group).children else {
+            return Err(Refusal::NotAGroup);
+        };
+        if count >= max {
+            return Err(Refusal::Full { max: *max });
+        }
+        let spec = Arc::clone(template);
+        if let Some(name) = &name {
+            self.check_name_is_free(group, name)?;
+        }
+        let name = name.map_or(ChildName::Automatic, ChildName::Given);
+        let member = self.arena.insert_child(Some(group), Child::new(spec, name, self.now));
+        self.avoid_given_names(group, member);
+        self.announce_added(member);
+        self.begin_requested_life(member, request);
+        let id = self.arena.id_of(member);
+        self.begin_attempt(member);
+        self.settle();
+        Ok(id)
+    }
+
+    fn begin_requested_life(&mut self, child: Index, request: Option<RequestId>) {
+        let flags = &mut self.arena[child].flags;
+        flags.added = true;
+        flags.start_requested = true;
+        self.expect_answer(child, request, Command::Start);
+    }
+
+    /// Emits that a child, and all below it, is part of the tree from now on.
+    fn announce_added(&mut self, child: Index) {
+        let state = &self.arena[child];
+        let (restart, strategy) = (state.spec.restart, state.sup.as_ref().map(|sup| sup.rules.strategy));
+        self.emit(child, || EventKind::Added { restart, strategy });
+        for below in self.arena[child].sup.as_ref().map(|sup| sup.ordered().to_vec()).unwrap_or_default() {
+            self.announce_added(below);
+        }
+    }
+
+    /// Gives a member another name if its automatic name was given to another member: `7` becomes `7.1`.
+    fn avoid_given_names(&mut self, group: Index, member: Index) {
+        let names = &self.arena.sup(group).names;
+        if names.is_empty() || matches!(self.arena[member].name, ChildName::Given(_)) {
+            return;
+        }
+        let text = self.arena.name_text(member);
+        if names.contains_key(&*text) {
+            let others = (1u32..).filter_map(|n| Name::new(format!("{text}.{n}")).ok());
+            if let Some(name) = others.into_iter().find(|name| !names.contains_key(name)) {
+                self.arena.sup_mut(group).names.insert(name.clone(), member);
+                self.arena[member].name = ChildName::Given(name);
+            }
+        }
+    }
+
+    fn parent_for_adding(&self, parent: ChildId) -> Result<Index, Refusal> {
+        if self.ended {
+            return Err(Refusal::TreeEnded);
+        }
+        let parent = self.arena.index_of(parent).ok_or(Refusal::NotFound)?;
+        match &self.arena[parent].sup {
+            None => Err(Refusal::NotASupervisor),
+            Some(sup) if matches!(sup.mode, Mode::Starting | Mode::Up) => Ok(parent),
+            Some(_) => Err(Refusal::SupervisorDown),
+        }
+    }
+
+    fn check_spec(&self, sup: Index, declared: &ChildDeclaration) -> Result<(), Refusal> {
+        let state = self.arena.sup(sup);
+        let rules = (state.rules.auto_shutdown, state.depth as usize + 1);
+        let siblings = state.ordered().iter().filter_map(|child| match &self.arena[*child].name {
+            ChildName::Given(name) => Some((name.as_str(), self.arena[*child].spec.restart)),
+            ChildName::Automatic => None,
+        });
+        added_child(&self.arena.path_of(sup), declared, rules, siblings).map_err(Refusal::Invalid)
+    }
+
+    /// Refuses a name that a child of `sup` has, except that of a finished temporary leaf on which no sibling depends.
+    fn check_name_is_free(&self, sup: Index, name: &Name) -> Result<(), Refusal> {
+        let Some(old) = self.arena.child_called(sup, name.as_str()) else { return Ok(()) };
+        let state = &self.arena[old];
+        let finished =
+            state.phase == Phase::Idle(IdleReason::Finished) && state.spec.restart == Restart::Temporary;
+        if finished && state.sup.is_none() && self.check_not_needed(sup, name).is_ok() {
+            Ok(())
+        } else {
+            Err(Refusal::AlreadyExists { state: self.state_of(old).as_str() })
+        }
+    }
+
+    /// Refuses to take a child of this name away if children of `sup` come after it.
+    fn check_not_needed(&self, sup: Index, name: &Name) -> Result<(), Refusal> {
+        let depends = |child: &&Index| self.arena[**child].spec.after.iter().any(|edge| edge.child == *name);
+        let dependents = self.arena.sup(sup).ordered().iter().filter(depends);
+        let needed_by: Vec<Name> = dependents.map(|child| self.arena.name_of(*child)).collect();
+        if needed_by.is_empty() { Ok(()) } else { Err(Refusal::NeededBy(needed_by)) }
     }
 }

@@ -7,20 +7,27 @@
 //! 2. the backoff of the restart set is over, and
 //! 3. with [`Order::Declared`], each earlier child was ready, is down, or is held.
 //!
-//! A child that is restarted alone needs no turn. Both start when their turn has come and all their dependencies
-//! are satisfied.
+//! A child that is restarted alone needs no turn. Both start when all their dependencies are satisfied as well.
 
 use super::Machine;
-use super::dependency::DependencyState;
-use super::state::{Index, Phase, Readiness};
-use crate::{Name, Order, Strategy, WaitingFor};
+use super::state::{Child, Index, Phase, Readiness};
+use crate::{Condition, Edge, Exit, Health, IdleReason, Order, Strategy, WaitingFor};
 
-/// The children that one restart takes down and starts again.
-pub(super) enum RestartSet {
-    /// The failed child alone.
-    Alone,
-    /// The failed child and these siblings: all of them stop, and then start in order.
-    With(Vec<Index>),
+/// What a dependency means for the start of the child that has it; with several, the greatest counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum DependencyState {
+    /// The sibling has done what is asked for.
+    Satisfied,
+    /// The sibling runs and is not healthy, or it failed and waits for its restart. The start deadline of the child
+    /// bounds all such waits together.
+    Failing,
+    /// The sibling is on its way and has a deadline of its own, or it does its work, which has none.
+    Pending,
+    /// The sibling was stopped on request or quarantined, or waits for such a sibling. The wait has no end, but the
+    /// waiting child does not delay other children.
+    Held,
+    /// The sibling has ended for good without doing what is asked for: the start fails at once.
+    Unreachable,
 }
 
 /// What an ordered start does before the turn of a child comes.
@@ -34,32 +41,16 @@ pub(super) enum Blocker {
     Earlier(Index),
 }
 
-/// The answer to two questions: may a child start, and if not, what does it wait for?
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct StartCondition {
-    /// What comes before its turn; `None` if it has its turn, or needs none.
-    pub(super) blocker: Option<Blocker>,
-    pub(super) dependencies: DependencyState,
-}
-
-impl StartCondition {
-    /// Returns `true` if nothing but dependencies can keep the child from starting.
-    pub(super) const fn has_its_turn(&self) -> bool {
-        self.blocker.is_none()
-    }
-}
-
 impl Machine {
-    /// Returns the children that a restart of `failed` takes down. All else that concerns a restart works on this set.
-    pub(super) fn restart_set(&self, sup: Index, failed: Index) -> RestartSet {
+    /// Returns the siblings that a restart of `failed` takes down, to start again in order with it; `None` if it restarts
+    /// alone. All else that concerns a restart set works on this answer.
+    pub(super) fn restart_set(&self, sup: Index, failed: Index) -> Option<Vec<Index>> {
         let state = self.arena.sup(sup);
         let children = state.ordered().iter().copied();
         match state.rules.strategy {
-            Strategy::OneForOne => RestartSet::Alone,
-            Strategy::OneForAll => RestartSet::With(children.filter(|child| *child != failed).collect()),
-            Strategy::RestForOne => {
-                RestartSet::With(children.skip_while(|child| *child != failed).skip(1).collect())
-            }
+            Strategy::OneForOne => None,
+            Strategy::OneForAll => Some(children.filter(|child| *child != failed).collect()),
+            Strategy::RestForOne => Some(children.skip_while(|child| *child != failed).skip(1).collect()),
         }
     }
 
@@ -73,7 +64,7 @@ impl Machine {
             let failed = &self.arena[*child];
             failed.phase == Phase::BackingOff
                 && failed.readiness != Readiness::Reached
-                && matches!(self.restart_set(sup, *child), RestartSet::With(_))
+                && self.restart_set(sup, *child).is_some()
         };
         state.ordered().iter().copied().find(delays_its_set).map(Blocker::RestartBackoff)
     }
@@ -84,37 +75,125 @@ impl Machine {
         (declared && !self.arena[child].had_its_turn()).then_some(Blocker::Earlier(child))
     }
 
-    /// Returns the start condition of a waiting child. `blocker` is what the ordered start does before its turn.
-    pub(super) fn start_condition_after(
-        &self,
-        sup: Index,
-        child: Index,
-        blocker: Option<Blocker>,
-    ) -> StartCondition {
-        let blocker = blocker.filter(|_| self.arena[child].readiness != Readiness::Reached);
-        StartCondition { blocker, dependencies: self.dependencies_of(sup, child) }
-    }
-
-    /// Returns the start condition of a waiting child.
-    pub(super) fn start_condition(&self, sup: Index, child: Index) -> StartCondition {
-        let earlier = self.arena.sup(sup).ordered().iter().copied().take_while(|other| *other != child);
-        let first = || earlier.into_iter().find_map(|other| self.blocker_of_later(sup, other));
-        self.start_condition_after(sup, child, self.blocker_of_all(sup).or_else(first))
+    /// Returns what comes before the turn of a waiting child; `None` if it has its turn, or needs none.
+    pub(super) fn blocker_of(&self, sup: Index, child: Index) -> Option<Blocker> {
+        if self.arena[child].readiness == Readiness::Reached {
+            return None;
+        }
+        let mut earlier = self.arena.sup(sup).ordered().iter().take_while(|other| **other != child);
+        let blocker = self.blocker_of_all(sup);
+        blocker.or_else(|| earlier.find_map(|other| self.blocker_of_later(sup, *other)))
     }
 
     /// Returns what a waiting child waits for, for people to read.
     pub(super) fn waiting_for(&self, sup: Index, child: Index) -> WaitingFor {
-        let condition = self.start_condition(sup, child);
-        let name = |child: Index| -> Name { self.arena.name_of(child) };
-        match (condition.blocker, condition.dependencies) {
-            (Some(Blocker::RestartStop), _) => WaitingFor::RestartStop,
-            (Some(Blocker::RestartBackoff(failed)), _) => WaitingFor::RestartBackoff(name(failed)),
-            (Some(Blocker::Earlier(earlier)), _) => WaitingFor::Turn(name(earlier)),
-            (None, DependencyState::Satisfied) => WaitingFor::Nothing,
-            (None, state) => match self.dependency_in(sup, child, state) {
-                Some(edge) => WaitingFor::Edge(edge.child.clone(), edge.condition),
-                None => WaitingFor::Nothing,
-            },
+        match self.blocker_of(sup, child) {
+            Some(Blocker::RestartStop) => return WaitingFor::RestartStop,
+            Some(Blocker::RestartBackoff(failed)) => {
+                return WaitingFor::RestartBackoff(self.arena.name_of(failed));
+            }
+            Some(Blocker::Earlier(earlier)) => return WaitingFor::Turn(self.arena.name_of(earlier)),
+            None => {}
         }
+        match self.dependencies_of(sup, child) {
+            DependencyState::Satisfied => WaitingFor::Nothing,
+            state => self
+                .dependency_in(sup, child, state)
+                .map_or(WaitingFor::Nothing, |edge| WaitingFor::Edge(edge.child.clone(), edge.condition)),
+        }
+    }
+
+    /// Returns what all dependencies of `child` say together.
+    pub(super) fn dependencies_of(&self, sup: Index, child: Index) -> DependencyState {
+        let edges = self.arena[child].spec.after.iter();
+        edges.map(|edge| self.dependency_state(sup, edge)).max().unwrap_or(DependencyState::Satisfied)
+    }
+
+    /// Returns the first dependency of `child` in this state.
+    pub(super) fn dependency_in(&self, sup: Index, child: Index, state: DependencyState) -> Option<&Edge> {
+        self.arena[child].spec.after.iter().find(|edge| self.dependency_state(sup, edge) == state)
+    }
+
+    fn dependency_state(&self, sup: Index, edge: &Edge) -> DependencyState {
+        use DependencyState::{Failing, Held, Pending, Satisfied, Unreachable};
+        let Some(&sibling) = self.arena.sup(sup).names.get(&edge.child) else { return Unreachable };
+        let state = &self.arena[sibling];
+        // A child that was stopped by others before it was done has not succeeded, even if its exit says so.
+        let succeeded = !state.flags.stopped_by_others
+            && state.last_exit().is_none_or(|exit| !exit.is_failure() && !matches!(exit, Exit::Stopped));
+        match (state.phase, edge.condition) {
+            (Phase::Idle(IdleReason::Ignored), _) => Satisfied,
+            (Phase::Idle(IdleReason::Finished), _) if succeeded => Satisfied,
+            (Phase::Idle(IdleReason::Finished), _) => Unreachable,
+            (Phase::Idle(IdleReason::StoppedByRequest | IdleReason::Quarantined), _) => Held,
+            (Phase::Waiting, _) if state.flags.held => Held,
+            (Phase::Starting | Phase::Running, Condition::Started) => Satisfied,
+            (Phase::Running, Condition::Ready) => Satisfied,
+            (Phase::Running, Condition::Healthy) if self.health_of(sibling) == Health::Healthy => Satisfied,
+            (Phase::Running, Condition::Healthy) => Failing,
+            (Phase::BackingOff, Condition::Started | Condition::Ready | Condition::Healthy) => Failing,
+            (Phase::Running | Phase::BackingOff, Condition::Completed) => Pending,
+            (Phase::Idle(IdleReason::SupervisorDown) | Phase::Waiting, _) => Pending,
+            (Phase::Starting | Phase::Stopping { .. }, _) => Pending,
+        }
+    }
+
+    /// Returns why a start fails on its dependencies, as the text of its exit.
+    pub(super) fn unmet_dependency(&self, sup: Index, child: Index, state: DependencyState) -> String {
+        use DependencyState::{Failing, Held};
+        let Some(edge) = self.dependency_in(sup, child, state) else { return String::new() };
+        let (name, condition) = (&edge.child, edge.condition.as_str());
+        let sibling = self.arena.sup(sup).names.get(name).map(|sibling| &self.arena[*sibling]);
+        let phase = sibling.map(|sibling| sibling.phase);
+        let what = match (state, phase) {
+            (Failing, Some(Phase::Running)) => "is ready but was not healthy in time",
+            (Failing, _) => "keeps failing",
+            (Held, Some(Phase::Idle(IdleReason::Quarantined))) => "is quarantined",
+            (Held, Some(Phase::Idle(_))) => "is stopped",
+            (Held, _) => "waits for one that is stopped or quarantined",
+            _ if sibling.is_some_and(|sibling| sibling.flags.stopped_by_others) => {
+                "was stopped before it was done"
+            }
+            _ => "has ended for good",
+        };
+        let exit = sibling.and_then(|sibling| sibling.last_exit());
+        match exit.filter(|_| phase != Some(Phase::Running) && state != Held) {
+            Some(exit) => format!("it comes after {name} ({condition}), which {what}: {}", shortened(exit)),
+            None => format!("it comes after {name} ({condition}), which {what}"),
+        }
+    }
+
+    /// Returns the health of a child. A running supervisor is as unhealthy as its worst child.
+    pub(super) fn health_of(&self, child: Index) -> Health {
+        let own = own_health(&self.arena[child]);
+        if self.arena[child].phase != Phase::Running {
+            return own;
+        }
+        self.arena.children(child).map(|child| self.health_of(child)).fold(own, Health::max)
+    }
+}
+
+/// Returns the health of a child apart from its own children: what it reports while it runs, else what its state says.
+pub(super) fn own_health(child: &Child) -> Health {
+    match child.phase {
+        Phase::Running => child.record.as_ref().map_or(Health::Healthy, |record| record.health),
+        Phase::Idle(IdleReason::Finished) if child.last_exit().is_some_and(Exit::is_failure) => {
+            Health::Degraded
+        }
+        Phase::Idle(IdleReason::Ignored | IdleReason::Finished) => Health::Healthy,
+        Phase::Idle(IdleReason::StoppedByRequest) | Phase::Waiting | Phase::Starting => Health::Degraded,
+        Phase::Stopping { .. } => Health::Degraded,
+        Phase::Idle(IdleReason::SupervisorDown | IdleReason::Quarantined) => Health::Unhealthy,
+        Phase::BackingOff => Health::Unhealthy,
+    }
+}
+
+/// Returns an exit as text, shortened for use inside the text of another exit.
+fn shortened(exit: &Exit) -> String {
+    const MOST: usize = 200;
+    let text = exit.to_string();
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{} …", &text[..end]),
+        None => text,
     }
 }

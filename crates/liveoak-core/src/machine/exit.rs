@@ -14,15 +14,11 @@ impl Machine {
             return self.on_attempt_ended(child, exit, StopStage::Asked);
         };
         match sup.mode {
-            // The runtime could not be made: no child has started.
-            Mode::OpeningRuntime => {
+            // It could not be made, so no child has started; or it was closed after the last child.
+            mode @ (Mode::OpeningRuntime | Mode::ClosingRuntime) => {
                 sup.mode = Mode::Down;
-                self.on_attempt_ended(child, exit, StopStage::Asked);
-            }
-            Mode::ClosingRuntime => {
-                sup.mode = Mode::Down;
-                let exit = if exit.is_failure() { exit } else { Exit::Stopped };
-                self.on_attempt_ended(child, exit, StopStage::Asked);
+                let closed = mode == Mode::ClosingRuntime && !exit.is_failure();
+                self.on_attempt_ended(child, if closed { Exit::Stopped } else { exit }, StopStage::Asked);
             }
             Mode::Down | Mode::Starting | Mode::Up | Mode::Stopping => {
                 // The runtime ended by itself: there is nothing to close after the children have ended.
@@ -49,7 +45,7 @@ impl Machine {
     /// that ended before its subtasks, the failure of a supervisor's child).
     pub(super) fn on_attempt_ended(&mut self, child: Index, exit: Exit, stage: StopStage) {
         let state = &self.arena[child];
-        let stopping = state.phase.is_stopping();
+        let was_stopping = state.phase.is_stopping();
         let killed = state.phase == (Phase::Stopping { killed: true });
         // A child that ends between its kill and its abandonment was killed.
         let stage = if killed { stage.max(StopStage::Killed) } else { stage };
@@ -62,23 +58,18 @@ impl Machine {
             record.health = Health::Healthy;
             cause = record.cause.take();
         }
-        let stopped_by_others = stopping && cause.is_none();
+        let stopping = was_stopping && cause.is_none();
         let exit = match cause {
             // The body succeeded, but what was left of the attempt failed.
             Some(cause) if exit.is_failure() && !cause.is_failure() => exit,
             Some(cause) => cause,
             None => exit,
         };
-        self.arena[child].flags.stopped_by_others = stopped_by_others;
-        self.emit(child, || EventKind::Exited {
-            attempt,
-            exit: exit.clone(),
-            ran,
-            stopping: stopped_by_others,
-        });
-        if overruled || stopped_by_others {
+        self.arena[child].flags.stopped_by_others = stopping;
+        self.emit(child, || EventKind::Exited { attempt, exit: exit.clone(), ran, stopping });
+        if overruled || stopping {
             // A child that ended by itself while others stop was not asked, so its stop took no time.
-            let took = if stopping { took } else { Duration::ZERO };
+            let took = if was_stopping { took } else { Duration::ZERO };
             self.log_stop(child, took, stage, Some(&exit));
             self.after_requested_stop(child, stage, Some(exit));
         } else {
@@ -117,15 +108,12 @@ impl Machine {
         }
     }
 
-    /// Ends a start that a command asked for: the command is refused, and the child stays down. A child that was added
-    /// and never ready leaves the tree (C10 and C13).
+    /// Ends a start that a command asked for: the child stays down, or leaves if it was added and never ready (C10, C13).
     fn requested_start_failed(&mut self, child: Index, exit: &Exit) {
         let parent = self.arena[child].parent;
         self.refuse_starts(child, exit);
-        self.emit(child, || EventKind::Stopped {
-            stage: StopStage::Cancelled,
-            why: IdleReason::StoppedByRequest,
-        });
+        let (stage, why) = (StopStage::Cancelled, IdleReason::StoppedByRequest);
+        self.emit(child, || EventKind::Stopped { stage, why });
         let state = &mut self.arena[child];
         let leaves = state.flags.added && state.readiness == Readiness::Never;
         state.flags.start_requested = false;
@@ -198,8 +186,5 @@ impl Machine {
 /// Returns `true` if an exit before readiness is a failed start. A transient or temporary child that succeeds before it
 /// is ready has finished; a permanent child was expected to run on.
 fn is_failed_start(restart: Restart, exit: &Exit) -> bool {
-    match exit {
-        Exit::Ignored => false,
-        exit => exit.is_failure() || restart == Restart::Permanent,
-    }
+    exit.is_failure() || restart == Restart::Permanent && !matches!(exit, Exit::Ignored)
 }

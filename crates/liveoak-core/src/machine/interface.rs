@@ -1,7 +1,7 @@
-//! What goes into the machine and what comes out of it: one closed set of inputs, one of effects.
+//! What goes into the machine and what comes out of it: the inputs, the effects, and commands with their replies.
 
-use super::request::{Command, Outcome, Refusal};
-use crate::{Attempt, ChildId, Event, Exit, Health, RequestId, StopReport};
+use crate::{Attempt, ChildId, Event, Exit, Health, Name, RequestId, SpecErrors, StopReport};
+use std::fmt;
 use std::sync::Arc;
 
 /// Everything that can happen to a tree. An input about an attempt that is no longer the child's living attempt is late,
@@ -11,49 +11,16 @@ pub enum Input {
     /// Start the tree. Only the first one has an effect.
     Start,
     /// An attempt is ready, or the dedicated runtime of a supervisor is made.
-    Ready {
-        /// The child.
-        id: ChildId,
-        /// The attempt number.
-        attempt: Attempt,
-    },
-    /// An attempt has ended: nothing of it runs any more.
-    Exited {
-        /// The child.
-        id: ChildId,
-        /// The attempt number.
-        attempt: Attempt,
-        /// The exit of the attempt.
-        exit: Exit,
-    },
+    Ready(ChildId, Attempt),
+    /// An attempt has ended with this exit: nothing of it runs any more.
+    Exited(ChildId, Attempt, Exit),
     /// The body of an attempt has ended by itself, but other parts of the attempt still run and are being stopped. From
-    /// now on the child counts as stopping, within its stop deadline; `exit` decides what follows after that.
-    Ending {
-        /// The child.
-        id: ChildId,
-        /// The attempt number.
-        attempt: Attempt,
-        /// The exit of the body.
-        exit: Exit,
-    },
-    /// The answer to [`Effect::CheckHeartbeat`].
-    Heartbeat {
-        /// The child.
-        id: ChildId,
-        /// The attempt number.
-        attempt: Attempt,
-        /// There was a heartbeat since the last check.
-        beaten: bool,
-    },
+    /// now on the child counts as stopping, within its stop deadline; the exit of the body decides what follows after that.
+    Ending(ChildId, Attempt, Exit),
+    /// The answer to [`Effect::CheckHeartbeat`]: `true` if there was a heartbeat since the last check.
+    Heartbeat(ChildId, Attempt, bool),
     /// A child reports its health.
-    Health {
-        /// The child.
-        id: ChildId,
-        /// The attempt number.
-        attempt: Attempt,
-        /// The health that it reports.
-        health: Health,
-    },
+    Health(ChildId, Attempt, Health),
     /// A command on one child. Answered once, by [`Effect::Reply`].
     Command {
         /// The request that the reply answers.
@@ -75,45 +42,17 @@ pub enum Input {
 #[derive(Debug)]
 pub enum Effect {
     /// Start this attempt (of a supervisor: make its dedicated runtime).
-    Start {
-        /// The child.
-        id: ChildId,
-        /// The attempt number.
-        attempt: Attempt,
-    },
+    Start(ChildId, Attempt),
     /// Ask this attempt to stop (of a supervisor: close its dedicated runtime).
-    Ask {
-        /// The child.
-        id: ChildId,
-        /// The attempt number.
-        attempt: Attempt,
-    },
+    Ask(ChildId, Attempt),
     /// Kill this attempt.
-    Kill {
-        /// The child.
-        id: ChildId,
-        /// The attempt number.
-        attempt: Attempt,
-    },
+    Kill(ChildId, Attempt),
     /// Abandon this attempt: nothing waits for it any more, and nothing that it still does has an effect.
-    Abandon {
-        /// The child.
-        id: ChildId,
-        /// The attempt number.
-        attempt: Attempt,
-    },
+    Abandon(ChildId, Attempt),
     /// Forget a child: it is no longer part of the tree.
-    Forget {
-        /// The child.
-        id: ChildId,
-    },
+    Forget(ChildId),
     /// Check if this attempt gave a heartbeat since the last check, and answer with [`Input::Heartbeat`].
-    CheckHeartbeat {
-        /// The child.
-        id: ChildId,
-        /// The attempt number.
-        attempt: Attempt,
-    },
+    CheckHeartbeat(ChildId, Attempt),
     /// Deliver the answer to a command.
     Reply {
         /// The request that it answers.
@@ -133,3 +72,125 @@ pub enum Effect {
         report: Arc<StopReport>,
     },
 }
+
+/// The most commands that may wait for an answer about one child; one more is refused as [`Refusal::Busy`].
+pub const MAX_WAITERS: usize = 1024;
+
+/// What can be asked of a child that is part of the tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Starts a child that is down. Answered when it is ready, or when the start failed (the child stays down then, and
+    /// the failure does not count against any limit).
+    Start,
+    /// Stops the child; it stays down until it is started by request. Answered when it is down.
+    Stop,
+    /// Stops the child if it runs, and starts it at once, without backoff; this does not count against any limit.
+    /// Answered when the new attempt is ready or has failed. If it failed and the child ran before, the child's rules
+    /// decide what follows.
+    Restart,
+    /// Stops the child if it runs, and takes it out of the tree. Answered when that is done.
+    Remove,
+}
+
+/// What a command did.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// The child is ready.
+    Ready {
+        /// The child.
+        id: ChildId,
+        /// The number of its new attempt.
+        attempt: Attempt,
+    },
+    /// The child reported that it is not needed here; it counts as started.
+    Ignored,
+    /// The child ended with success before it was ready.
+    Finished {
+        /// The exit of its attempt.
+        exit: Exit,
+    },
+    /// The child is down and stays down.
+    Stopped(StopReport),
+    /// The child is no longer part of the tree.
+    Removed(StopReport),
+}
+
+/// Why a command was refused.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// There is no such child, or no longer.
+    NotFound,
+    /// The child runs or is about to, so there is nothing to start.
+    NotDown {
+        /// The state of the child, as one word.
+        state: &'static str,
+    },
+    /// There is a child of that name already.
+    AlreadyExists {
+        /// The state of that child, as one word.
+        state: &'static str,
+    },
+    /// The supervisor of the child is down or stopping.
+    SupervisorDown,
+    /// The child is not a supervisor, so it has no children.
+    NotASupervisor,
+    /// The supervisor is a dynamic group, whose members are made from its template only.
+    IsAGroup,
+    /// The child is not a dynamic group, so it has no members.
+    NotAGroup,
+    /// The group, or the supervisor, is full.
+    Full {
+        /// The most members or children that it may have.
+        max: u32,
+    },
+    /// The spec is wrong.
+    Invalid(SpecErrors),
+    /// These siblings come after the child and must be removed first.
+    NeededBy(Vec<Name>),
+    /// The child is the root, which can be stopped but not removed.
+    IsRoot,
+    /// The body of the child can be made only once, so it has one attempt.
+    OnlyOnce,
+    /// Too many commands wait for this child.
+    Busy,
+    /// The tree has ended.
+    TreeEnded,
+    /// The start was tried, and the attempt failed.
+    Failed(Exit),
+    /// A later command, or a restart, overtook this one.
+    Superseded {
+        /// What overtook it.
+        by: &'static str,
+    },
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotFound => f.write_str("there is no such child"),
+            Self::NotDown { state } => write!(f, "the child is not down: it is {state}"),
+            Self::AlreadyExists { state } => write!(f, "a child of that name exists: it is {state}"),
+            Self::SupervisorDown => f.write_str("its supervisor is down or stopping"),
+            Self::NotASupervisor => f.write_str("it is not a supervisor, so it has no children"),
+            Self::IsAGroup => {
+                f.write_str("it is a dynamic group, so its members come from its template only")
+            }
+            Self::NotAGroup => f.write_str("it is not a dynamic group"),
+            Self::Full { max } => write!(f, "it is full: it may have {max} members or children"),
+            Self::Invalid(errors) => write!(f, "its spec is wrong: {errors}"),
+            Self::NeededBy(names) => {
+                f.write_str("these siblings come after it and must be removed first:")?;
+                names.iter().try_for_each(|name| write!(f, " {name}"))
+            }
+            Self::IsRoot => f.write_str("it is the root of the tree, which can only be stopped"),
+            Self::OnlyOnce => f.write_str("what it runs can be made only once, so it has one attempt"),
+            Self::Busy => write!(f, "more than {MAX_WAITERS} commands wait for this child"),
+            Self::TreeEnded => f.write_str("the tree has ended"),
+            Self::Failed(exit) => write!(f, "the attempt failed: {exit}"),
+            Self::Superseded { by } => write!(f, "it was overtaken by {by}"),
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}

@@ -16,76 +16,57 @@
 //!
 //! The files form layers. A method calls only methods of its own file and of files before it in this list:
 //!
-//! 1. `request` - the commands of operators, and what is replied to them
-//! 2. `interface` - the inputs and the effects
-//! 3. `plan` - the plan of a stop: when it becomes more forceful
-//! 4. `state` - the state of one child, and its legal combinations
-//! 5. `arena` - where children are kept and found
-//! 6. `walk` - the walk over the members of a stopping group
-//! 7. `timers` - one deadline for each child and purpose
-//! 8. `outbox` - the effects and events for the driver
-//! 9. `health` - the health of a child
-//! 10. `dependency` - what an `after` edge says
-//! 11. `condition` - may a child start, what does it wait for, and which children does a restart take down
-//! 12. `snapshot` - the snapshot of the tree
-//! 13. `phase` - what changes along with a phase
-//! 14. `stop_log` - the report of a stop
-//! 15. `reply` - when a command is answered
-//! 16. `start` - the start of one attempt
-//! 17. `stopped` - what follows when a child is down
-//! 18. `stop` - the orders to ask and to kill
-//! 19. `restart` - limits, backoff, restart set, giving up
-//! 20. `exit` - the end of an attempt, and what its exit decides
-//! 21. `stop_progress` - the next children to ask, abandoning, the end of a supervisor
-//! 22. `advance` - the next steps of each supervisor
-//! 23. `deadline` - what happens when a deadline has come
-//! 24. `add` - adding children and members
-//! 25. `command` - what each command does
-//! 26. `mod` - the machine itself: an input in, effects out
+//! 1. `interface` - inputs, effects, commands and their replies
+//! 2. `plan` - the plan of a stop: when it becomes more forceful
+//! 3. `state` - the state of one child, and its legal combinations
+//! 4. `arena` - where children are kept and found
+//! 5. `phase` - what changes along with a phase; one deadline for each child and purpose
+//! 6. `outbox` - the effects and events for the driver
+//! 7. `condition` - may a child start, what does it wait for, and which children does a restart take down
+//! 8. `snapshot` - the snapshot of the tree
+//! 9. `reply` - when a command is answered, and the report of a stop
+//! 10. `start` - the start of one attempt
+//! 11. `stopped` - what follows when a child is down
+//! 12. `stop` - the orders to ask and to kill
+//! 13. `restart` - limits, backoff, restart set, giving up
+//! 14. `exit` - the end of an attempt, and what its exit decides
+//! 15. `stop_progress` - the next children to ask, abandoning, the end of a supervisor
+//! 16. `advance` - the next steps of each supervisor, and what happens when a deadline has come
+//! 17. `command` - what each command does; adding children and members
+//! 18. `mod` - the machine itself: an input in, effects out
 //!
 //! Numbers like "C10" are rows of docs/conformance.md, which compares the rules with those of OTP.
 
-mod add;
 mod advance;
 mod arena;
 mod command;
 mod condition;
-mod deadline;
-mod dependency;
 mod exit;
-mod health;
 mod interface;
 mod outbox;
 mod phase;
 mod plan;
 mod reply;
-mod request;
 mod restart;
 mod snapshot;
 mod start;
 mod state;
 mod stop;
-mod stop_log;
 mod stop_progress;
 mod stopped;
-mod timers;
-mod walk;
 
 #[cfg(test)]
 mod tests;
 
-pub use interface::{Effect, Input};
+pub use interface::{Command, Effect, Input, MAX_WAITERS, Outcome, Refusal};
 pub use plan::KILL_WAIT;
-pub use request::{Command, MAX_WAITERS, Outcome, Refusal};
 
 use crate::{Attempt, ChildDeclaration, ChildForm, ChildId, Severity, SpecErrors, Time};
 use arena::Arena;
 use outbox::Outbox;
-use state::Index;
+use state::{Index, Purpose};
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
-use timers::Timers;
-use walk::Walk;
+use std::collections::{BTreeSet, BinaryHeap};
 
 /// The supervision machine of one tree.
 #[derive(Debug)]
@@ -100,12 +81,10 @@ pub struct Machine {
     random: u64,
     /// The effects that were not polled yet.
     outbox: Outbox,
-    /// The walks over stopping groups that are not finished.
-    walks: VecDeque<Walk>,
     /// The supervisors to evaluate, by depth: what a supervisor does depends on what is below it.
     to_evaluate: BinaryHeap<(u32, Reverse<Index>)>,
-    /// The deadlines of all children.
-    timers: Timers,
+    /// The deadlines of all children. Simultaneous ones come in the order of their children's slots.
+    timers: BTreeSet<(Time, Index, Purpose)>,
     /// How many children are in [`Phase::Waiting`](state::Phase::Waiting).
     waiting: u32,
     /// The tree has ended.
@@ -134,9 +113,8 @@ impl Machine {
             now: Time::ZERO,
             random: 0,
             outbox: Outbox::default(),
-            walks: VecDeque::new(),
             to_evaluate: BinaryHeap::new(),
-            timers: Timers::default(),
+            timers: BTreeSet::new(),
             waiting: 0,
             ended: false,
         };
@@ -146,20 +124,21 @@ impl Machine {
     /// Handles what happened at `now`. `random` is used for jitter only. Time does not go back: an earlier `now` counts
     /// as the latest one given.
     pub fn handle(&mut self, now: Time, random: u64, input: Input) {
-        self.set_time(now, random);
+        self.now = self.now.max(now);
+        self.random = random;
         match input {
             Input::Start => self.start_tree(),
-            Input::Ready { id, attempt } => self.if_live(id, attempt, Self::reported_ready),
-            Input::Exited { id, attempt, exit } => {
-                self.if_live(id, attempt, |machine, child| machine.reported_exit(child, exit));
+            Input::Ready(id, attempt) => self.if_live(id, attempt, Self::reported_ready),
+            Input::Exited(id, attempt, exit) => {
+                self.if_live(id, attempt, |machine, child| machine.reported_exit(child, exit))
             }
-            Input::Ending { id, attempt, exit } => {
+            Input::Ending(id, attempt, exit) => {
                 self.if_live(id, attempt, |machine, child| machine.reported_ending(child, exit));
             }
-            Input::Heartbeat { id, attempt, beaten } => {
+            Input::Heartbeat(id, attempt, beaten) => {
                 self.if_live(id, attempt, |machine, child| machine.reported_heartbeat(child, beaten));
             }
-            Input::Health { id, attempt, health } => {
+            Input::Health(id, attempt, health) => {
                 self.if_live(id, attempt, |machine, child| machine.reported_health(child, health));
             }
             Input::Command { request, id, command } => self.command(request, id, command),
@@ -202,13 +181,13 @@ impl Machine {
     /// Returns `true` if [`poll_effect`](Self::poll_effect) may have more effects.
     #[must_use]
     pub fn has_effects(&self) -> bool {
-        !self.outbox.effects.is_empty() || !self.walks.is_empty()
+        !self.outbox.effects.is_empty() || !self.outbox.walks.is_empty()
     }
 
     /// Returns when the machine needs an [`Input::Tick`] at the latest. Changes with every input.
     #[must_use]
     pub fn poll_deadline(&self) -> Option<Time> {
-        self.timers.earliest().map(|(at, ..)| at)
+        self.timers.first().map(|(at, ..)| *at)
     }
 
     /// Sets the least severity of events that are wanted. With `None` there is no subscriber, and events cost nothing.

@@ -1,19 +1,34 @@
-//! The outbox: the effects that the driver has not polled yet, events among them.
+//! The outbox: the effects that the driver has not polled yet, events among them, and the walks that make more of them.
 
 use super::state::Index;
 use super::{Effect, Machine};
 use crate::{Event, EventKind, Severity};
 use std::collections::VecDeque;
 
-/// The effects that the driver has not polled yet. Holds a few for each input; the members of a stopping group
-/// are not queued here, because their effects are made as they are polled.
+/// The effects that the driver has not polled yet: a few for each input.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     pub(super) effects: VecDeque<Effect>,
-    /// The number of the last event.
+    /// The walks that are not finished. Their effects are made as they are polled.
+    pub(super) walks: VecDeque<Walk>,
     pub(super) last_event: u64,
     /// The least severity that a subscriber wants.
     pub(super) interest: Option<Severity>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum StopAct {
+    Ask,
+    Kill,
+    Abandon,
+}
+
+/// A walk over the members of a stopping group: one step for each polled effect, so that a million members need no queue.
+#[derive(Debug)]
+pub(super) struct Walk {
+    /// The next member; `None` at the end.
+    pub(super) cursor: Option<Index>,
+    pub(super) act: StopAct,
 }
 
 impl Machine {

@@ -1,8 +1,8 @@
-//! Phase changes: what changes along with a child's phase, and which supervisors have to be evaluated then.
+//! Phases and deadlines: what changes along with a child's phase, which supervisors have to be evaluated then, and the set of
+//! all deadlines: at most one for each child and purpose, exactly cancelled.
 
 use super::Machine;
-use super::state::{Children, Index, Mode, Phase};
-use super::timers::Purpose;
+use super::state::{Children, Index, Mode, Phase, Purpose};
 use crate::Time;
 use std::cmp::Reverse;
 use std::time::Duration;
@@ -13,8 +13,8 @@ impl Machine {
     /// something to do are marked; the child's own supervisor is left to the caller.
     pub(super) fn set_phase(&mut self, child: Index, phase: Phase) {
         let before = self.arena[child].phase;
-        let was_waiting = before == Phase::Waiting;
-        let waiting = phase == Phase::Waiting;
+        let (was_live, live) = (before.is_live(), phase.is_live());
+        let (was_waiting, waiting) = (before == Phase::Waiting, phase == Phase::Waiting);
         self.set_timer(child, Purpose::Phase, Time::NEVER);
         self.set_timer(child, Purpose::Heartbeat, Time::NEVER);
         if was_waiting {
@@ -33,7 +33,6 @@ impl Machine {
             }
         }
         // A child leaves its restart set when its attempt has ended.
-        let (was_live, live) = (before.is_live(), phase.is_live());
         let left_restart_set = was_live && !live && std::mem::take(&mut state.flags.in_restart_set);
         let parent = state.parent;
         if let Some(parent) = parent
@@ -84,7 +83,7 @@ impl Machine {
     }
 
     /// Marks the supervisors from `sup` upwards that depend on more than their direct children: those with waiting
-    /// children (which may wait for the health of a subtree), and those that end when all is done.
+    /// children (perhaps for the health of a subtree), and those that end when all is done.
     pub(super) fn mark_waiting_ancestors(&mut self, mut sup: Option<Index>) {
         // Most often there are none.
         while let Some(at) = sup
@@ -96,5 +95,40 @@ impl Machine {
             }
             sup = self.arena[at].parent;
         }
+    }
+
+    /// Returns the deadline that a child has for this purpose, or [`Time::NEVER`].
+    pub(super) fn deadline_of(&self, child: Index, purpose: Purpose) -> Time {
+        let (state, record) = (&self.arena[child], &self.arena[child].record);
+        let in_record = match purpose {
+            Purpose::Phase => return state.phase_deadline,
+            Purpose::Heartbeat => record.as_ref().and_then(|record| record.heartbeat_check),
+            Purpose::Dependency => record.as_ref().and_then(|record| record.dependency_deadline),
+        };
+        in_record.unwrap_or(Time::NEVER)
+    }
+
+    /// Sets or, with [`Time::NEVER`], cancels a deadline of a child.
+    pub(super) fn set_timer(&mut self, child: Index, purpose: Purpose, at: Time) {
+        let before = self.deadline_of(child, purpose);
+        if before == at {
+            return;
+        }
+        if before != Time::NEVER {
+            self.timers.remove(&(before, child, purpose));
+        }
+        if at != Time::NEVER {
+            self.timers.insert((at, child, purpose));
+        }
+        let in_record = (at != Time::NEVER).then_some(at);
+        match purpose {
+            Purpose::Phase => self.arena[child].phase_deadline = at,
+            Purpose::Heartbeat => self.arena.record(child).heartbeat_check = in_record,
+            Purpose::Dependency => self.arena.record(child).dependency_deadline = in_record,
+        }
+    }
+
+    pub(super) fn set_timer_in(&mut self, child: Index, purpose: Purpose, duration: Duration) {
+        self.set_timer(child, purpose, self.now.after(duration));
     }
 }

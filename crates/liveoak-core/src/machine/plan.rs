@@ -1,37 +1,31 @@
 //! The plan of a stop: the moments at which the stop of a subtree becomes more forceful.
+//!
+//! A supervisor with a budget B asks its children in order until B/2; from B/2 on all that are left are asked at once; at
+//! 9B/10 all that are left are killed; at B they are abandoned. A budget of zero kills at once.
 
 use crate::Time;
 use std::time::Duration;
 
-/// The longest time between the kill of a child and its end; after that the child is abandoned. A process killed by
-/// the kernel, or a task that yields, needs milliseconds.
+/// The longest time from the kill of a child to its end, which takes milliseconds; after that it is abandoned.
 pub const KILL_WAIT: Duration = Duration::from_secs(2);
 
-/// The moments at which the stop of a subtree becomes more forceful.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct StopPlan {
-    /// All children that still live are asked, out of turn.
     pub(super) ask_all: Time,
-    /// All children that still live are killed.
     pub(super) kill: Time,
-    /// All children that still live are abandoned.
     pub(super) abandon: Time,
 }
 
 impl StopPlan {
     pub(super) const UNBOUNDED: Self = Self { ask_all: Time::NEVER, kill: Time::NEVER, abandon: Time::NEVER };
 
-    /// Divides a budget: half of it for the stop in order, up to nine tenths for the stop of all that is left. A budget
-    /// of zero kills now.
     pub(super) fn new(now: Time, budget: Duration) -> Self {
-        if budget == Duration::MAX {
-            return Self::UNBOUNDED;
-        }
-        if budget.is_zero() {
-            return Self { ask_all: now, kill: now, abandon: now.after(KILL_WAIT) };
-        }
-        let kill = now.after(budget / 10 * 9);
-        Self { ask_all: now.after(budget / 2), kill, abandon: now.after(budget) }
+        let (ask_all, kill, abandon) = match budget {
+            Duration::MAX => return Self::UNBOUNDED,
+            Duration::ZERO => (now, now, now.after(KILL_WAIT)),
+            _ => (now.after(budget / 2), now.after(budget / 10 * 9), now.after(budget)),
+        };
+        Self { ask_all, kill, abandon }
     }
 
     pub(super) const fn at_once(now: Time) -> Self {
@@ -47,12 +41,8 @@ impl StopPlan {
         }
     }
 
-    /// Returns the next moment after `now`, or [`Time::NEVER`].
     pub(super) fn next_point(&self, now: Time) -> Time {
-        [self.ask_all, self.kill, self.abandon]
-            .into_iter()
-            .filter(|point| *point > now)
-            .min()
-            .unwrap_or(Time::NEVER)
+        let points = [self.ask_all, self.kill, self.abandon];
+        points.into_iter().filter(|point| *point > now).min().unwrap_or(Time::NEVER)
     }
 }

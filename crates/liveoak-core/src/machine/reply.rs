@@ -1,15 +1,21 @@
-//! The replies to commands. A reply is sent when the command has taken effect, not when it was received.
+//! The replies to commands, and the log of a stop, from which the report in a reply is made.
+//!
+//! A reply is sent when the command has taken effect. A log is opened where a stop begins, and written to from below.
 
-use super::state::Index;
+use super::state::{Index, StopLog};
 use super::{Command, Effect, Machine, Outcome, Refusal};
-use crate::{Exit, RequestId};
+use crate::report::{MAX_LISTED, MAX_LISTED_MEMBERS};
+use crate::{Exit, Path, RequestId, StopEntry, StopReport, StopStage};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+type Answer = Result<Outcome, Refusal>;
 
 impl Machine {
     pub(super) fn waiter_count(&self, child: Index) -> usize {
         self.arena[child].record.as_ref().map_or(0, |record| record.waiters.len())
     }
 
-    /// Notes that a request waits for an answer about `child`.
     pub(super) fn expect_answer(&mut self, child: Index, request: Option<RequestId>, command: Command) {
         if let Some(request) = request {
             self.arena.record(child).waiters.push((request, command));
@@ -17,11 +23,7 @@ impl Machine {
     }
 
     /// Answers the commands on `child` for which `answer` returns one; the others go on waiting.
-    pub(super) fn answer(
-        &mut self,
-        child: Index,
-        answer: impl Fn(Command) -> Option<Result<Outcome, Refusal>>,
-    ) {
+    pub(super) fn answer(&mut self, child: Index, answer: impl Fn(Command) -> Option<Answer>) {
         if self.waiter_count(child) == 0 {
             return;
         }
@@ -34,7 +36,7 @@ impl Machine {
     }
 
     /// Answers the commands that start `child`; the others go on waiting.
-    pub(super) fn answer_starts(&mut self, child: Index, answer: impl Fn() -> Result<Outcome, Refusal>) {
+    pub(super) fn answer_starts(&mut self, child: Index, answer: impl Fn() -> Answer) {
         self.answer(child, |command| match command {
             Command::Start | Command::Restart => Some(answer()),
             Command::Stop | Command::Remove => None,
@@ -46,17 +48,65 @@ impl Machine {
         self.answer_starts(child, || Err(Refusal::Failed(exit.clone())));
     }
 
-    /// Answers all commands on a child that leaves the tree.
-    pub(super) fn answer_removed(&mut self, child: Index) {
-        let has_log = self.arena[child].record.as_ref().is_some_and(|record| record.log.is_some());
-        if self.waiter_count(child) == 0 && !has_log {
+    /// Opens a log for all that stops at or below `child`, if it has none.
+    pub(super) fn open_log(&mut self, child: Index) {
+        let began = self.now;
+        let log = &mut self.arena.record(child).log;
+        log.get_or_insert_with(|| Box::new(StopLog { began, report: StopReport::default(), members: 0 }));
+    }
+
+    /// Closes the log of `child` and returns its report. The entries are copied to the next log above, if there is one.
+    pub(super) fn close_log(&mut self, child: Index) -> StopReport {
+        let log = self.arena[child].record.as_mut().and_then(|record| record.log.take());
+        let Some(log) = log else { return StopReport::default() };
+        let StopLog { began, mut report, members } = *log;
+        report.took = self.now.since(began);
+        keep_most_forceful(&mut report.entries);
+        if let Some(above) = self.arena[child].parent.and_then(|parent| self.log_above(parent)) {
+            above.report.entries.extend_from_slice(&report.entries);
+            above.report.unlisted += report.unlisted;
+            above.members += members;
+        }
+        report
+    }
+
+    pub(super) fn log_stop(&mut self, child: Index, took: Duration, stage: StopStage, exit: Option<&Exit>) {
+        // The report is that of the root's own stop, so the root has no entry in it.
+        if child == self.root {
             return;
         }
-        let report = self.close_log(child);
-        self.answer(child, |command| match command {
-            Command::Remove => Some(Ok(Outcome::Removed(report.clone()))),
-            Command::Stop => Some(Ok(Outcome::Stopped(report.clone()))),
-            Command::Start | Command::Restart => Some(Err(Refusal::NotFound)),
-        });
+        let member = self.arena.is_member(child);
+        let Some(log) = self.log_above(child) else { return };
+        let full = log.report.entries.len() >= MAX_LISTED || member && log.members >= MAX_LISTED_MEMBERS;
+        if full && !stage.is_forced() {
+            log.report.unlisted += 1;
+            return;
+        }
+        log.members += usize::from(member);
+        let entry = StopEntry { path: self.arena.path_of(child), took, stage, exit: exit.cloned() };
+        if let Some(log) = self.log_above(child) {
+            log.report.entries.push(entry);
+        }
     }
+
+    /// Returns the nearest open log, at `child` or above.
+    fn log_above(&mut self, child: Index) -> Option<&mut StopLog> {
+        let has_log = |at: &Index| self.arena[*at].record.as_ref().is_some_and(|record| record.log.is_some());
+        let at = self.arena.line_above(child).find(has_log)?;
+        self.arena[at].record.as_mut()?.log.as_deref_mut()
+    }
+}
+
+/// Keeps one entry of each child: if it was stopped more than once, the most forceful, and of equals the last.
+fn keep_most_forceful(entries: &mut Vec<StopEntry>) {
+    let mut kept: BTreeMap<Path, usize> = BTreeMap::new();
+    for (at, entry) in entries.iter().enumerate() {
+        let best = kept.entry(entry.path.clone()).or_insert(at);
+        if entry.stage >= entries[*best].stage {
+            *best = at;
+        }
+    }
+    let kept: BTreeSet<usize> = kept.into_values().collect();
+    let mut at = 0..;
+    entries.retain(|_| at.next().is_some_and(|at| kept.contains(&at)));
 }

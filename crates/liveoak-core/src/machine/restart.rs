@@ -1,15 +1,15 @@
 //! Restarts: they count against the limits, wait for the backoff, and take down the restart set. Or the child is given up on.
 
 use super::Machine;
-use super::condition::RestartSet;
-use super::state::{Index, Phase};
-use super::timers::Purpose;
+use super::state::{Index, Phase, Purpose};
 use crate::backoff::jitter;
-use crate::defaults::UNTRIED_DELAY;
 use crate::window::LimitCheck;
 use crate::{EventKind, Exit, GiveUp, IdleReason, Limit, LimitExceeded, Restart};
 use std::sync::Arc;
 use std::time::Duration;
+
+/// The shortest delay after a start that could not even be tried: what prevented it needs time to change.
+const UNTRIED_DELAY: Duration = Duration::from_secs(1);
 
 impl Machine {
     /// Restarts a child whose attempt ended by itself with `exit` after it ran for `ran`.
@@ -27,11 +27,17 @@ impl Machine {
         if !flags.attempt_ready {
             self.refuse_starts(child, &exit);
         }
-        match self.restart_set(sup, child) {
-            RestartSet::Alone => {}
-            RestartSet::With(siblings) => self.take_down(sup, child, &siblings),
+        if let Some(siblings) = self.restart_set(sup, child) {
+            self.take_down(sup, child, &siblings);
         }
-        self.delay_start(child, delay);
+        if delay.is_zero() {
+            return self.request_start(child);
+        }
+        self.set_phase(child, Phase::BackingOff);
+        self.set_timer_in(child, Purpose::Phase, delay);
+        let nth = self.arena.record(child).backoff_step;
+        self.emit(child, || EventKind::BackingOff { delay, nth });
+        self.mark_to_evaluate(Some(sup));
     }
 
     /// Counts a restart against both limits. Returns the limit that it exceeds; if it exceeds both, the child's own.
@@ -42,14 +48,13 @@ impl Machine {
         // A child is never without a limit, unless one of the two was declared as unlimited.
         let own = own.or_else(|| intensity.is_none().then_some(Limit::DEFAULT_OF_A_CHILD));
         // Both windows record the restart, even if the first is exceeded.
-        let own_check = own.map(|limit| (limit, self.arena.record(child).window.record(&limit, now), true));
-        let joint_check =
-            intensity.map(|limit| (limit, self.arena.sup_mut(sup).window.record(&limit, now), false));
-        let exceeded = |check: Option<(Limit, LimitCheck, bool)>| match check? {
-            (limit, LimitCheck::Exceeded(count), own_limit) => Some((limit, count, own_limit)),
-            (_, LimitCheck::Allowed, _) => None,
-        };
-        let (limit, count, own_limit) = exceeded(own_check).or_else(|| exceeded(joint_check))?;
+        let own = own.map(|limit| (limit, true, self.arena.record(child).window.record(&limit, now)));
+        let joint = intensity.map(|limit| (limit, false, self.arena.sup_mut(sup).window.record(&limit, now)));
+        let mut checks = [own, joint].into_iter().flatten();
+        let (limit, own_limit, count) = checks.find_map(|(limit, own_limit, check)| match check {
+            LimitCheck::Exceeded(count) => Some((limit, own_limit, count)),
+            LimitCheck::Allowed => None,
+        })?;
         let exceeded = LimitExceeded {
             path: self.arena.path_of(child),
             child: self.arena.name_of(child),
@@ -81,21 +86,8 @@ impl Machine {
         if untried { delay.max(UNTRIED_DELAY) } else { delay }
     }
 
-    fn delay_start(&mut self, child: Index, delay: Duration) {
-        if delay.is_zero() {
-            self.request_start(child);
-        } else {
-            self.set_phase(child, Phase::BackingOff);
-            self.set_timer_in(child, Purpose::Phase, delay);
-            let nth = self.arena.record(child).backoff_step;
-            self.emit(child, || EventKind::BackingOff { delay, nth });
-            self.mark_to_evaluate(self.arena[child].parent);
-        }
-    }
-
-    /// Takes the siblings of a restart set down and lets all of the set start in order: children with an attempt are
-    /// marked, and [`advance`](Self::advance) stops them; those that are down wait for their turn. Children that were
-    /// stopped on request or quarantined stay so (OTP rows C30 and C31 with our deviation).
+    /// Takes the siblings of a restart set down and lets all of the set start in order: [`advance`](Self::advance) stops
+    /// the live ones; the others wait for their turn, except those stopped on request or quarantined (C30, C31).
     fn take_down(&mut self, sup: Index, failed: Index, siblings: &[Index]) {
         let state = self.arena.sup_mut(sup);
         // Children after the cursor may have to be asked again.

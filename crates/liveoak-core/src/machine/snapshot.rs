@@ -1,9 +1,8 @@
 //! The snapshot of the whole tree, and questions about one child.
 
 use super::Machine;
-use super::health::own_health;
-use super::state::{Index, Phase};
-use super::timers::Purpose;
+use super::condition::own_health;
+use super::state::{Index, Phase, Purpose};
 use crate::{
     Attempt, ChildId, ChildState, ChildView, Condition, Exit, Health, Path, Snapshot, StopStage, Time,
     WaitingFor,
@@ -55,7 +54,7 @@ impl Machine {
 
     /// Returns the whole tree as it is after the last input. `now` is only used for the time that a wait still takes.
     pub fn snapshot(&mut self, now: Time) -> Snapshot {
-        self.set_time(now, self.random);
+        self.now = self.now.max(now);
         let root = self.view(self.root, &self.arena.path_of(self.root));
         Snapshot { number: self.outbox.last_event, at: self.now, root }
     }
@@ -85,14 +84,15 @@ impl Machine {
         }
     }
 
-    fn state_of(&self, child: Index) -> ChildState {
+    pub(super) fn state_of(&self, child: Index) -> ChildState {
         let state = &self.arena[child];
-        let remaining = self.remaining(state.phase_deadline);
+        let until = |at: Time| (at != Time::NEVER).then(|| at.since(self.now));
+        let remaining = until(state.phase_deadline);
         match (state.phase, state.parent) {
             (Phase::Idle(reason), _) => ChildState::Idle(reason),
             (Phase::Waiting, Some(sup)) => {
                 let what = self.waiting_for(sup, child);
-                let remaining = self.remaining(self.end_of_wait(sup, child, &what));
+                let remaining = until(self.end_of_wait(sup, child, &what));
                 ChildState::Waiting { what, remaining }
             }
             (Phase::Waiting, None) => unreachable!("the root waits for nothing"),

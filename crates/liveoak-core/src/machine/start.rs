@@ -1,7 +1,6 @@
 //! The start of one attempt, from the request to start a child until the attempt is ready.
 
-use super::state::{Flags, Index, Mode, Phase, Readiness};
-use super::timers::Purpose;
+use super::state::{Flags, Index, Mode, Phase, Purpose, Readiness};
 use super::{Effect, Machine, Outcome};
 use crate::{EventKind, Ready};
 use std::time::Duration;
@@ -10,8 +9,7 @@ use std::time::Duration;
 const HEARTBEAT_CHECKS: u32 = 4;
 
 impl Machine {
-    /// Starts a group member or the root at once. Any other child waits, and its supervisor starts it when its start
-    /// condition is met.
+    /// Starts a group member or the root at once. Any other child waits until its supervisor finds that it may start.
     pub(super) fn request_start(&mut self, child: Index) {
         if self.arena.is_member(child) || child == self.root {
             self.begin_attempt(child);
@@ -36,7 +34,7 @@ impl Machine {
         let state = &mut self.arena[child];
         let (within, ready) = (state.spec.start_within, state.spec.ready);
         let Some(sup) = &mut state.sup else {
-            self.push(Effect::Start { id, attempt });
+            self.push(Effect::Start(id, attempt));
             match ready {
                 Ready::AtOnce => self.mark_ready(child),
                 Ready::Reported => self.set_timer_in(child, Purpose::Phase, within),
@@ -47,15 +45,10 @@ impl Machine {
         sup.window.clear();
         sup.runtime_lost = false;
         let opens_runtime = sup.rules.dedicated_runtime;
+        self.set_timer_in(child, Purpose::Phase, within);
         if opens_runtime {
-            sup.mode = Mode::OpeningRuntime;
-        }
-        // Each child has a start deadline of its own, so a supervisor may go without.
-        if within != Duration::MAX {
-            self.set_timer_in(child, Purpose::Phase, within);
-        }
-        if opens_runtime {
-            self.push(Effect::Start { id, attempt });
+            self.arena.sup_mut(child).mode = Mode::OpeningRuntime;
+            self.push(Effect::Start(id, attempt));
         } else {
             self.start_children(child);
         }
@@ -78,8 +71,7 @@ impl Machine {
         self.emit(child, || EventKind::Starting { attempt, restart });
     }
 
-    /// Begins the ordered start of all children of a supervisor, with a clean record. Children that were stopped on
-    /// request stay down.
+    /// Begins the ordered start of all children of a supervisor, with a clean record.
     fn start_children(&mut self, sup: Index) {
         if self.arena.sup(sup).is_group() {
             self.arena.sup_mut(sup).mode = Mode::Up;
@@ -126,11 +118,12 @@ impl Machine {
         state.readiness = Readiness::Reached;
         state.flags.attempt_ready = true;
         state.flags.start_requested = false;
-        let (took, parent, is_leaf) = (now.since(state.started), state.parent, state.sup.is_none());
+        let (took, parent, beats) = (now.since(state.started), state.parent, state.spec.heartbeat.is_some());
         let (id, attempt) = self.arena.attempt_of(child);
         self.emit(child, || EventKind::Ready { attempt, took });
-        if is_leaf {
-            self.watch_heartbeat(child);
+        if beats {
+            self.arena.record(child).last_beat = now;
+            self.schedule_heartbeat_check(child);
         }
         self.answer_starts(child, || Ok(Outcome::Ready { id, attempt }));
         match parent {
@@ -139,14 +132,6 @@ impl Machine {
             // No sibling waits for the readiness of a member.
             Some(sup) if self.arena.sup(sup).is_group() => {}
             Some(_) => self.mark_to_evaluate(parent),
-        }
-    }
-
-    /// Begins to watch the heartbeat of a child that became ready, if it promised one.
-    fn watch_heartbeat(&mut self, child: Index) {
-        if self.arena[child].spec.heartbeat.is_some() {
-            self.arena.record(child).last_beat = self.now;
-            self.schedule_heartbeat_check(child);
         }
     }
 

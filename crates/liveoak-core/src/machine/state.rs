@@ -13,15 +13,15 @@
 //!
 //! Further invariants:
 //! 1. A deadline of a child stands in the set of timers, with its purpose, exactly while the child has it.
-//!    Each phase has the deadlines that [`Purpose`](super::timers::Purpose) names, and no others.
+//!    Each phase has the deadlines that [`Purpose`] names, and no others.
 //! 2. A supervisor's `live`, `waiting` and `to_restart` count exactly its children in those states.
 //! 3. Only a live child has an attempt. A child ceases to be live only in `on_attempt_ended`.
 
 use super::Command;
 use super::plan::StopPlan;
 use crate::{
-    AutoShutdown, ChildId, ChildSpec, Exit, GroupSpec, Health, IdleReason, Limit, LimitExceeded, Name, Order,
-    RequestId, StopEntry, Strategy, SupervisorSpec, Time, Window,
+    ChildForm, ChildId, ChildSpec, Exit, GroupSpec, Health, IdleReason, LimitExceeded, Name, Order,
+    RequestId, StopReport, SupervisorSpec, Time, Window,
 };
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -44,25 +44,18 @@ impl Index {
     }
 }
 
-/// What a child is doing. Every stop, removal and restart is a transition between these, whatever the child is doing.
+/// What a child is doing, as in [`ChildState`](crate::ChildState).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// It is down, and only a command or its supervisor's start changes that.
     Idle(IdleReason),
-    /// It starts as soon as its supervisor finds that it may.
     Waiting,
-    /// Its attempt is not ready yet.
     Starting,
-    /// Its attempt is ready.
     Running,
-    /// It waits for the delay before a restart.
     BackingOff,
-    /// Its attempt was asked to stop, or was killed.
     Stopping { killed: bool },
 }
 
 impl Phase {
-    /// Returns `true` if an attempt lives.
     pub(super) const fn is_live(self) -> bool {
         matches!(self, Self::Starting | Self::Running | Self::Stopping { .. })
     }
@@ -76,16 +69,20 @@ impl Phase {
         matches!(self, Self::Stopping { .. })
     }
 
-    pub(super) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Idle(reason) => reason.as_str(),
-            Self::Waiting => "waiting",
-            Self::Starting => "starting",
-            Self::Running => "running",
-            Self::BackingOff => "backing-off",
-            Self::Stopping { .. } => "stopping",
-        }
+    pub(super) const fn is_idle(self) -> bool {
+        matches!(self, Self::Idle(_))
     }
+}
+
+/// What a deadline of a child is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Purpose {
+    /// The end of its phase: the start deadline, the end of the backoff, or the next stage of a stop.
+    Phase,
+    /// The next check of the heartbeat, while it runs.
+    Heartbeat,
+    /// The end of a wait for failing siblings, while it waits.
+    Dependency,
 }
 
 /// What is intended with a child; decides what follows when its attempt is stopped.
@@ -120,20 +117,18 @@ pub(super) enum Readiness {
     Reached,
 }
 
-/// Facts about a child that are true or not.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Flags {
     /// It is stopped, or about to be, because it is part of a restart set.
     pub(super) in_restart_set: bool,
     /// Its next attempt is a restart: the last one ended by itself.
     pub(super) restarts_next: bool,
-    /// Its last attempt was ready.
     pub(super) attempt_ready: bool,
     /// A command asked for its start, which has not succeeded yet: a failure is the answer to that command.
     pub(super) start_requested: bool,
     /// Its last attempt was stopped by others, whatever exit it gave then.
     pub(super) stopped_by_others: bool,
-    /// It waits for a sibling that is [`Held`](super::dependency::DependencyState::Held), so it does not delay others.
+    /// It waits for a sibling that is [`Held`](super::condition::DependencyState::Held), so it does not delay others.
     pub(super) held: bool,
     /// It was added while the tree ran, and leaves the tree when its supervisor ends.
     pub(super) added: bool,
@@ -175,36 +170,28 @@ pub(super) struct ChildRecord {
     pub(super) restarts: u64,
     /// The restarts that count against its own limit.
     pub(super) window: Window,
-    /// The exit of its last finished attempt.
     pub(super) last_exit: Option<Exit>,
     /// The failure or end of its own for which the machine stops the attempt; `None` if others stop it.
     pub(super) cause: Option<Exit>,
-    /// The limit that it exceeded, if it was given up on.
     pub(super) gave_up: Option<Arc<LimitExceeded>>,
     /// The commands that wait for an answer. At most [`MAX_WAITERS`](super::MAX_WAITERS).
     pub(super) waiters: Vec<(RequestId, Command)>,
-    /// The health that it reported.
     pub(super) health: Health,
     /// What is left of the time that it waits for failing siblings, once such a wait has begun.
     pub(super) dependency_time_left: Option<Duration>,
     /// When that time is over, while it counts.
     pub(super) dependency_deadline: Option<Time>,
-    /// When its next heartbeat is checked.
     pub(super) heartbeat_check: Option<Time>,
-    /// When it gave its last heartbeat.
     pub(super) last_beat: Time,
-    /// The report of a stop that began at this child.
     pub(super) log: Option<Box<StopLog>>,
 }
 
-/// A stop report that is being written.
 #[derive(Debug)]
 pub(super) struct StopLog {
     pub(super) began: Time,
-    pub(super) entries: Vec<StopEntry>,
-    /// How many of the entries are members of groups.
+    pub(super) report: StopReport,
+    /// How many entries of the report are members of groups.
     pub(super) members: usize,
-    pub(super) unlisted: u64,
 }
 
 /// The progress of a supervisor's own life.
@@ -216,24 +203,11 @@ pub(super) enum Mode {
     /// Its children start for the first time.
     Starting,
     Up,
-    /// Its children stop.
     Stopping,
     /// Its dedicated runtime is being closed.
     ClosingRuntime,
 }
 
-/// The rules by which a supervisor treats its children.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Rules {
-    pub(super) strategy: Strategy,
-    pub(super) order: Order,
-    pub(super) auto_shutdown: AutoShutdown,
-    pub(super) intensity: Option<Limit>,
-    pub(super) end_when_done: bool,
-    pub(super) dedicated_runtime: bool,
-}
-
-/// The children of a supervisor.
 #[derive(Debug)]
 pub(super) enum Children {
     /// Declared children, in the order of their start.
@@ -245,20 +219,18 @@ pub(super) enum Children {
 /// The part of the state that only a supervisor has.
 #[derive(Debug)]
 pub(super) struct SupervisorState {
-    pub(super) rules: Rules,
+    /// How it treats its children: its spec, without the declared children.
+    pub(super) rules: SupervisorSpec,
     pub(super) children: Children,
     /// The children with a given name, by that name.
     pub(super) names: BTreeMap<Name, Index>,
     pub(super) mode: Mode,
     /// The restarts of all its children that count against its intensity.
     pub(super) window: Window,
-    /// How many children have an attempt.
+    /// How many children have an attempt, are waiting, and still have to stop for a restart set.
     pub(super) live: u32,
-    /// How many children are in [`Phase::Waiting`].
     pub(super) waiting: u32,
-    /// How many children still have to stop for a restart set.
     pub(super) to_restart: u32,
-    /// The plan of its stop.
     pub(super) plan: StopPlan,
     /// All children were asked out of turn, as the plan says.
     pub(super) all_asked: bool,
@@ -268,13 +240,27 @@ pub(super) struct SupervisorState {
     pub(super) runtime_lost: bool,
     /// It stands in the queue of supervisors to evaluate.
     pub(super) queued: bool,
-    /// The number of supervisors above it.
     pub(super) depth: u32,
 }
 
 impl SupervisorState {
-    fn new(rules: Rules, children: Children, depth: u32) -> Self {
-        Self {
+    /// Returns the state of a supervisor that is down, without its children; `None` for a leaf.
+    pub(super) fn of_form(form: &ChildForm, depth: u32) -> Option<Box<Self>> {
+        let (rules, children) = match form {
+            ChildForm::Leaf => return None,
+            ChildForm::Supervisor(spec) => {
+                let children = Children::Ordered(Vec::with_capacity(spec.children.len()));
+                (SupervisorSpec { children: Vec::new(), ..*spec }, children)
+            }
+            ChildForm::Group(GroupSpec { template, intensity, max_members, dedicated_runtime }) => {
+                let (intensity, dedicated_runtime, order) = (*intensity, *dedicated_runtime, Order::Edges);
+                let rules =
+                    SupervisorSpec { order, intensity, dedicated_runtime, ..SupervisorSpec::default() };
+                let (template, max) = (Arc::new(template.clone()), *max_members);
+                (rules, Children::Group { template, head: None, tail: None, count: 0, max })
+            }
+        };
+        Some(Box::new(Self {
             rules,
             children,
             names: BTreeMap::new(),
@@ -289,33 +275,7 @@ impl SupervisorState {
             runtime_lost: false,
             queued: false,
             depth,
-        }
-    }
-
-    pub(super) fn of_supervisor(spec: &SupervisorSpec, depth: u32) -> Self {
-        let rules = Rules {
-            strategy: spec.strategy,
-            order: spec.order,
-            auto_shutdown: spec.auto_shutdown,
-            intensity: spec.intensity,
-            end_when_done: spec.end_when_done,
-            dedicated_runtime: spec.dedicated_runtime,
-        };
-        Self::new(rules, Children::Ordered(Vec::with_capacity(spec.children.len())), depth)
-    }
-
-    pub(super) fn of_group(spec: &GroupSpec, depth: u32) -> Self {
-        let rules = Rules {
-            strategy: Strategy::OneForOne,
-            order: Order::Edges,
-            auto_shutdown: AutoShutdown::Never,
-            intensity: spec.intensity,
-            end_when_done: false,
-            dedicated_runtime: spec.dedicated_runtime,
-        };
-        let template = Arc::new(spec.template.clone());
-        let children = Children::Group { template, head: None, tail: None, count: 0, max: spec.max_members };
-        Self::new(rules, children, depth)
+        }))
     }
 
     pub(super) const fn is_group(&self) -> bool {
@@ -335,20 +295,17 @@ impl SupervisorState {
     }
 }
 
-/// One child.
 #[derive(Debug)]
 pub(super) struct Child {
     /// How often its slot was used before; makes its id unique.
     pub(super) serial: u32,
     /// Its supervisor; `None` for the root.
     pub(super) parent: Option<Index>,
-    /// The member of the same group that was added before it.
+    /// The members of the same group that were added before and after it.
     pub(super) prev: Option<Index>,
-    /// The member of the same group that was added after it.
     pub(super) next: Option<Index>,
     pub(super) spec: Arc<ChildSpec>,
     pub(super) name: ChildName,
-    /// The number of the last attempt.
     pub(super) attempt: u64,
     pub(super) phase: Phase,
     pub(super) intent: Intent,
@@ -358,7 +315,6 @@ pub(super) struct Child {
     pub(super) since: Time,
     /// When the last attempt was begun.
     pub(super) started: Time,
-    /// The deadline of its phase.
     pub(super) phase_deadline: Time,
     pub(super) record: Option<Box<ChildRecord>>,
     pub(super) sup: Option<Box<SupervisorState>>,
@@ -388,7 +344,7 @@ impl Child {
 
     /// Returns `true` if no other child has to wait for this one: it is down, or waits for a held sibling.
     pub(super) const fn is_out_of_order(&self) -> bool {
-        matches!(self.phase, Phase::Idle(_)) || matches!(self.phase, Phase::Waiting) && self.flags.held
+        self.phase.is_idle() || matches!(self.phase, Phase::Waiting) && self.flags.held
     }
 
     /// Returns `true` if an ordered start that the child is part of goes on to the next child.

@@ -8,18 +8,15 @@
 //! | killed | that time is over | [`KILL_WAIT`], at most until the plan's `abandon` |
 //! | abandoned | that time is over as well | nothing waits for it any more |
 //!
-//! A supervisor with a budget B has a [`StopPlan`]: until B/2 its children are asked in order; from B/2 on all that are
-//! left are asked at once; at 9B/10 all that are left are killed; at B they are abandoned. The plan of a supervisor
-//! never ends later than its own supervisor's. A dynamic group asks all its members together under one deadline. A
-//! dedicated runtime is closed last, by the same stages with [`KILL_WAIT`] as its deadline. No attempt is abandoned that
-//! was not killed, however late the driver comes.
+//! A supervisor divides its budget by a [`StopPlan`], which never ends later than its own supervisor's. A dynamic group
+//! asks all its members together under one deadline. A dedicated runtime is closed last, by the same stages with
+//! [`KILL_WAIT`] as its deadline. No attempt is abandoned that was not killed, however late the driver comes.
 //!
 //! This file gives the orders to ask and to kill; what continues a stop is in `stop_progress.rs`.
 
+use super::outbox::{StopAct, Walk};
 use super::plan::{KILL_WAIT, StopPlan};
-use super::state::{Children, Index, Mode, Phase};
-use super::timers::Purpose;
-use super::walk::{StopAct, Walk};
+use super::state::{Children, Index, Mode, Phase, Purpose};
 use super::{Effect, Machine};
 use crate::{EventKind, Exit, StopStage, Time};
 use std::time::Duration;
@@ -50,7 +47,7 @@ impl Machine {
                 if within.is_zero() || self.now >= plan.kill {
                     self.kill(child);
                 } else {
-                    self.push(Effect::Ask { id, attempt });
+                    self.push(Effect::Ask(id, attempt));
                     // The group has one timer for all its members.
                     if !self.shares_deadline(child) {
                         let at = self.now.after(within).min(plan.kill);
@@ -92,15 +89,15 @@ impl Machine {
         let mut plan = StopPlan::new(self.now, self.arena[sup].spec.stop_within).min(self.plan_above(sup));
         if let Children::Group { template, head, .. } = &self.arena.sup(sup).children {
             // The members' own deadline bounds the plan, because they have no timers.
-            let members = StopPlan::new(self.now, template.stop_within);
-            if members.abandon != Time::NEVER {
-                plan.kill = plan.kill.min(self.now.after(template.stop_within));
+            let members = self.now.after(template.stop_within);
+            if members != Time::NEVER {
+                plan.kill = plan.kill.min(members);
                 plan.abandon = plan.abandon.min(plan.kill.after(KILL_WAIT));
             }
             // Its members are asked together now, not in turn.
             plan.ask_all = Time::NEVER;
             let cursor = *head;
-            self.walks.push_back(Walk { cursor, act: StopAct::Ask });
+            self.outbox.walks.push_back(Walk { cursor, act: StopAct::Ask });
         }
         let state = self.arena.sup_mut(sup);
         let opening = state.mode == Mode::OpeningRuntime;
@@ -148,7 +145,7 @@ impl Machine {
         self.set_phase(child, Phase::Stopping { killed: true });
         let (id, attempt) = self.arena.attempt_of(child);
         self.emit(child, || EventKind::Killed { attempt });
-        self.push(Effect::Kill { id, attempt });
+        self.push(Effect::Kill(id, attempt));
     }
 
     fn kill_supervisor(&mut self, sup: Index) {
@@ -168,7 +165,7 @@ impl Machine {
         self.set_timer(sup, Purpose::Phase, abandon);
         if self.arena.sup(sup).is_group() {
             let cursor = self.arena.first_member(sup);
-            self.walks.push_back(Walk { cursor, act: StopAct::Kill });
+            self.outbox.walks.push_back(Walk { cursor, act: StopAct::Kill });
         }
         for child in self.arena.sup(sup).ordered().to_vec() {
             self.kill(child);
@@ -194,7 +191,7 @@ impl Machine {
     pub(super) fn close_runtime(&mut self, sup: Index) {
         let (id, attempt) = self.arena.attempt_of(sup);
         self.arena.sup_mut(sup).mode = Mode::ClosingRuntime;
-        self.push(Effect::Ask { id, attempt });
+        self.push(Effect::Ask(id, attempt));
         let now = self.now;
         let plan = &mut self.arena.sup_mut(sup).plan;
         plan.ask_all = plan.ask_all.min(now);

@@ -1,29 +1,11 @@
 //! The progress of a stop: which children are asked next, which are abandoned, and when a supervisor has ended.
 
+use super::outbox::{StopAct, Walk};
 use super::plan::StopPlan;
-use super::state::{Child, Children, Index, Mode, Phase};
-use super::timers::Purpose;
-use super::walk::{StopAct, Walk};
+use super::state::{Children, Index, Mode, Purpose};
 use super::{Effect, Machine};
 use crate::{EventKind, Exit, Order, StopStage};
 use std::collections::BTreeSet;
-
-/// Which children of a supervisor stop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stopping {
-    All,
-    RestartSet,
-}
-
-impl Stopping {
-    const fn concerns(self, child: &Child) -> bool {
-        child.phase.is_live()
-            && match self {
-                Self::All => true,
-                Self::RestartSet => child.flags.in_restart_set,
-            }
-    }
-}
 
 impl Machine {
     /// Continues the stop of a supervisor: asks the children whose turn it is, and ends the supervisor after the last.
@@ -34,7 +16,7 @@ impl Machine {
             Children::Group { count, .. } => *count == 0,
             Children::Ordered(_) => {
                 if self.now < state.plan.ask_all {
-                    self.stop_next(sup, Stopping::All);
+                    self.stop_next(sup);
                 } else if !std::mem::replace(&mut state.all_asked, true) {
                     for child in self.arena.sup(sup).ordered().to_vec() {
                         self.begin_stop(child);
@@ -48,11 +30,15 @@ impl Machine {
         }
     }
 
-    /// Asks the next children to stop, in reverse start order: with [`Order::Declared`] the last that was not asked yet,
-    /// with [`Order::Edges`] all on which no other child that still lives depends.
-    pub(super) fn stop_next(&mut self, sup: Index, which: Stopping) {
+    /// Asks the next children of a stopping supervisor, or of a restart set, to stop, in reverse start order: with
+    /// [`Order::Declared`] the last that was not asked yet, with [`Order::Edges`] all on which no other child that still
+    /// lives depends.
+    pub(super) fn stop_next(&mut self, sup: Index) {
         let state = self.arena.sup(sup);
-        let concerned = |child: &Index| which.concerns(&self.arena[*child]);
+        let concerned = |child: &Index| {
+            let child = &self.arena[*child];
+            child.phase.is_live() && (state.mode == Mode::Stopping || child.flags.in_restart_set)
+        };
         match state.rules.order {
             Order::Declared => {
                 let children = state.ordered();
@@ -69,10 +55,8 @@ impl Machine {
                 let edges = children.iter().flat_map(|child| &self.arena[*child].spec.after);
                 let needed: BTreeSet<Index> =
                     edges.filter_map(|edge| state.names.get(&edge.child).copied()).collect();
-                for child in children {
-                    if !needed.contains(&child) {
-                        self.begin_stop(child);
-                    }
+                for child in children.into_iter().filter(|child| !needed.contains(child)) {
+                    self.begin_stop(child);
                 }
             }
         }
@@ -107,15 +91,14 @@ impl Machine {
         }
     }
 
-    /// Abandons a child: its attempt counts as ended although it may still run. If the driver comes so late that the
-    /// child was not even killed, it is killed first.
+    /// Abandons a child: its attempt counts as ended although it may still run. It is killed first, if it was not.
     pub(super) fn abandon(&mut self, child: Index) {
-        if self.arena[child].sup.is_none() {
+        let is_leaf = self.arena[child].sup.is_none();
+        if is_leaf || !self.arena[child].phase.is_stopping() {
             self.kill(child);
-            return self.end_abandoned(child);
         }
-        if !self.arena[child].phase.is_stopping() {
-            self.kill(child);
+        if is_leaf {
+            return self.end_abandoned(child);
         }
         // All that is still to be done in this stop is overdue.
         let at_once = StopPlan::at_once(self.now);
@@ -128,7 +111,7 @@ impl Machine {
         }
         if self.arena.sup(child).is_group() {
             let cursor = self.arena.first_member(child);
-            self.walks.push_back(Walk { cursor, act: StopAct::Abandon });
+            self.outbox.walks.push_back(Walk { cursor, act: StopAct::Abandon });
         }
         for below in self.arena.sup(child).ordered().to_vec() {
             if self.arena[below].phase.is_live() {
@@ -141,21 +124,21 @@ impl Machine {
     fn end_abandoned(&mut self, child: Index) {
         let (id, attempt) = self.arena.attempt_of(child);
         self.emit(child, || EventKind::Abandoned { attempt });
-        self.push(Effect::Abandon { id, attempt });
+        self.push(Effect::Abandon(id, attempt));
         self.on_attempt_ended(child, Exit::Abandoned, StopStage::Abandoned);
     }
 
     /// Takes one step of the first walk over a group. Returns `false` if there is no walk.
     pub(super) fn step_walk(&mut self) -> bool {
-        let Some(walk) = self.walks.front_mut() else { return false };
+        let Some(walk) = self.outbox.walks.front_mut() else { return false };
         let Some(member) = walk.cursor else {
-            self.walks.pop_front();
+            self.outbox.walks.pop_front();
             return true;
         };
         let act = walk.act;
         // Moved on first: the member may leave the group now.
         walk.cursor = self.arena[member].next;
-        if matches!(self.arena[member].phase, Phase::Idle(_)) {
+        if self.arena[member].phase.is_idle() {
             self.remove_child(member);
             return true;
         }

@@ -7,8 +7,7 @@ use std::sync::Arc;
 
 impl Machine {
     /// Decides what follows a stop by others: the child starts again (after a restart by request, or in a restart set),
-    /// leaves the tree (if that was asked for, and members and added children with their supervisor), or stays down.
-    /// `exit` is `None` if it had no attempt.
+    /// leaves the tree (if asked for; members and added children with their supervisor), or stays down.
     pub(super) fn after_requested_stop(&mut self, child: Index, stage: StopStage, exit: Option<Exit>) {
         let state = &self.arena[child];
         let (intent, in_restart_set, parent) = (state.intent, state.flags.in_restart_set, state.parent);
@@ -16,12 +15,8 @@ impl Machine {
         let has_record = state.record.is_some();
         let belongs_to_run = state.flags.added || self.arena.is_member(child);
         let sup_is_ending = self.arena.parent_of(child).is_some_and(|sup| sup.is_ending());
-        let starts_again = !sup_is_ending
-            && match intent {
-                Intent::Restart => true,
-                Intent::Run => in_restart_set,
-                Intent::Stop | Intent::Remove => false,
-            };
+        let is_to_start = intent == Intent::Restart || intent == Intent::Run && in_restart_set;
+        let starts_again = is_to_start && !sup_is_ending;
         // The request is used up: it does not start the child once more after a later stop.
         if intent == Intent::Restart {
             self.arena[child].intent = Intent::Run;
@@ -93,24 +88,28 @@ impl Machine {
         for below in self.arena[child].sup.as_ref().map(|sup| sup.ordered().to_vec()).unwrap_or_default() {
             self.remove_child(below);
         }
-        if !matches!(self.arena[child].phase, Phase::Idle(_)) {
+        if !self.arena[child].phase.is_idle() {
             self.set_phase(child, Phase::Idle(IdleReason::SupervisorDown));
         }
-        self.answer_removed(child);
+        let report = self.close_log(child);
+        self.answer(child, |command| match command {
+            Command::Remove => Some(Ok(Outcome::Removed(report.clone()))),
+            Command::Stop => Some(Ok(Outcome::Stopped(report.clone()))),
+            Command::Start | Command::Restart => Some(Err(Refusal::NotFound)),
+        });
         // Emitted while the child still has its path.
         self.emit(child, || EventKind::Removed);
         let (id, parent, next) = (self.arena.id_of(child), self.arena[child].parent, self.arena[child].next);
         // A walk that would visit this member next goes on with the member after it.
-        for walk in &mut self.walks {
-            walk.skip(child, next);
+        for walk in self.outbox.walks.iter_mut().filter(|walk| walk.cursor == Some(child)) {
+            walk.cursor = next;
         }
         self.arena.remove(child);
         self.mark_to_evaluate(parent);
         self.mark_waiting_ancestors(parent);
-        self.push(Effect::Forget { id });
+        self.push(Effect::Forget(id));
     }
 
-    /// Ends the tree: its root has ended.
     pub(super) fn tree_ended(&mut self, exit: Exit) {
         self.set_phase(self.root, Phase::Idle(IdleReason::SupervisorDown));
         let report = Arc::new(self.close_log(self.root));

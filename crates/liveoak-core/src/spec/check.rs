@@ -1,22 +1,23 @@
-//! All rules about specs, applied to a whole tree, or to a child before it is added. Source: OTP rows C8 and C9.
+//! All rules about specs, applied to a whole tree, or to a child before it is added; and what can be wrong, as data: a caller
+//! that knows where each field was written can render it there. Source: OTP rows C8 and C9.
 
-use super::error::{SpecError, SpecErrors, SpecProblem as Problem};
 use super::order::circles;
 use super::{
-    AutoShutdown, ChildDeclaration, ChildForm, ChildSpec, Condition, GroupSpec, Limit, Ready, Restart,
+    AutoShutdown, ChildDeclaration, ChildForm, ChildSpec, Condition, Edge, GroupSpec, Limit, Ready, Restart,
     SupervisorSpec,
 };
-use crate::Path;
+use crate::{Backoff, Name, NameError, Path};
+use SpecProblem as Problem;
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::fmt;
 use std::time::Duration;
 
 /// The deepest nesting of supervisors. Far beyond any sensible tree; bounds recursion.
 const MAX_DEPTH: usize = 64;
 
-/// The most children that one supervisor may have, declared and added together. Each is looked at when another starts
-/// or stops; more of a kind are members of a group, which has a bound of its own. A declaration with more is a spec
-/// error, and one more at run time is refused as [`Refusal::Full`](crate::Refusal::Full).
+/// The most children that one supervisor may have, declared and added together: each is looked at when another starts
+/// or stops. A declaration with more is an error, and one more is refused as [`Refusal::Full`](crate::Refusal::Full).
 pub const MAX_CHILDREN: usize = 10_000;
 
 impl ChildDeclaration {
@@ -26,32 +27,30 @@ impl ChildDeclaration {
     /// # Errors
     /// All broken rules at once, each with the path, the field and what was expected.
     pub fn check(&self) -> Result<(), SpecErrors> {
-        let mut check = Check { errors: Vec::new() };
+        let mut check = Check::default();
         let path = Path::new(self.name.as_str());
-        check.child(&path, &self.spec, AutoShutdown::Never);
-        check.not_a_leaf(&path, &self.spec);
-        if !self.spec.after.is_empty() {
-            check.refuse(&path, "after", "the root of a tree has no siblings to come after");
-        }
-        if self.spec.restart != Restart::Permanent || self.spec.limit.is_some() {
-            let reason =
-                "no supervisor is above the root of a tree to restart it; put it below another supervisor";
-            check.refuse(&path, "restart", reason);
-        }
+        let spec = &self.spec;
+        check.child(&path, spec, AutoShutdown::Never);
+        check.not_a_leaf(&path, spec);
+        let reason = "the root of a tree has no siblings to come after";
+        check.refuse_if(!spec.after.is_empty(), &path, "after", reason);
+        let reason =
+            "no supervisor is above the root of a tree to restart it; put it below another supervisor";
+        let may_restart = spec.restart != Restart::Permanent || spec.limit.is_some();
+        check.refuse_if(may_restart, &path, "restart", reason);
         check.form(&path, &self.form, 1);
         check.finish()
     }
 }
 
-/// Checks a child that is to be added below `parent`, among `siblings`. `rules` are the parent's `auto_shutdown` and
-/// depth.
+/// Checks a child that is to be added below `parent`, whose `auto_shutdown` and depth are `rules`.
 pub(crate) fn added_child<'a>(
     parent: &Path,
     declared: &ChildDeclaration,
     rules: (AutoShutdown, usize),
     siblings: impl Iterator<Item = (&'a str, Restart)>,
 ) -> Result<(), SpecErrors> {
-    let mut check = Check { errors: Vec::new() };
+    let mut check = Check::default();
     let path = parent.join(declared.name.as_str());
     check.declared(&path, declared, rules.0);
     check.form(&path, &declared.form, rules.1 + 1);
@@ -62,57 +61,26 @@ pub(crate) fn added_child<'a>(
     check.finish()
 }
 
-struct Check {
-    errors: Vec<SpecError>,
-}
+/// The errors found so far.
+#[derive(Default)]
+struct Check(Vec<SpecError>);
 
 impl Check {
     fn finish(self) -> Result<(), SpecErrors> {
-        if self.errors.is_empty() { Ok(()) } else { Err(SpecErrors(self.errors)) }
+        if self.0.is_empty() { Ok(()) } else { Err(SpecErrors(self.0)) }
     }
 
     fn wrong(&mut self, path: &Path, field: &'static str, problem: Problem) {
-        self.errors.push(SpecError { path: path.clone(), field, problem });
+        self.0.push(SpecError { path: path.clone(), field, problem });
     }
 
-    fn refuse(&mut self, path: &Path, field: &'static str, reason: impl Into<Cow<'static, str>>) {
+    fn refuse(&mut self, path: &Path, field: &'static str, reason: String) {
         self.wrong(path, field, Problem::Refused(reason.into()));
     }
 
-    fn supervisor(&mut self, path: &Path, spec: &SupervisorSpec, depth: usize) {
-        if depth > MAX_DEPTH {
-            self.refuse(path, "children", format!("supervisors are nested deeper than {MAX_DEPTH} levels"));
-            return;
-        }
-        if let Some(limit) = &spec.intensity {
-            self.limit(path, "intensity", limit);
-        }
-        if spec.children.len() > MAX_CHILDREN {
-            let count = spec.children.len();
-            let reason = format!("{count} children are too many: at most {MAX_CHILDREN}, or a group");
-            self.refuse(path, "children", reason);
-        }
-        let mut first: HashMap<&str, usize> = HashMap::new();
-        for (i, declared) in spec.children.iter().enumerate() {
-            if let Some(before) = first.insert(declared.name.as_str(), i) {
-                let (name, before, now) = (&declared.name, before + 1, i + 1);
-                let reason = format!(
-                    "the name {name:?} is used twice: by child {before} and by child {now} of this supervisor"
-                );
-                self.refuse(path, "children", reason);
-            }
-        }
-        let restarts: HashMap<&str, Restart> =
-            spec.children.iter().map(|child| (child.name.as_str(), child.spec.restart)).collect();
-        for declared in &spec.children {
-            let path = path.join(declared.name.as_str());
-            self.declared(&path, declared, spec.auto_shutdown);
-            self.edges(&path, &declared.spec, |name| restarts.get(name).copied());
-            self.form(&path, &declared.form, depth + 1);
-        }
-        for circle in circles(&spec.children) {
-            let children = circle.iter().map(|i| spec.children[*i].name.clone()).collect();
-            self.wrong(path, "after", Problem::Circle(children));
+    fn refuse_if(&mut self, broken: bool, path: &Path, field: &'static str, reason: &'static str) {
+        if broken {
+            self.wrong(path, field, Problem::Refused(reason.into()));
         }
     }
 
@@ -124,117 +92,210 @@ impl Check {
         }
     }
 
+    fn supervisor(&mut self, path: &Path, spec: &SupervisorSpec, depth: usize) {
+        if depth > MAX_DEPTH {
+            let reason = format!("supervisors are nested deeper than {MAX_DEPTH} levels");
+            return self.refuse(path, "children", reason);
+        }
+        self.limit(path, "intensity", spec.intensity);
+        let count = spec.children.len();
+        if count > MAX_CHILDREN {
+            let reason = format!("{count} children are too many: at most {MAX_CHILDREN}, or a group");
+            self.refuse(path, "children", reason);
+        }
+        let mut known: HashMap<&str, (usize, Restart)> = HashMap::new();
+        for (declared, now) in spec.children.iter().zip(1..) {
+            if let Some((before, _)) = known.insert(declared.name.as_str(), (now, declared.spec.restart)) {
+                let name = &declared.name;
+                let reason = format!(
+                    "the name {name:?} is used twice: by child {before} and by child {now} of this supervisor"
+                );
+                self.refuse(path, "children", reason);
+            }
+        }
+        for declared in &spec.children {
+            let path = path.join(declared.name.as_str());
+            self.declared(&path, declared, spec.auto_shutdown);
+            self.edges(&path, &declared.spec, |name| Some(known.get(name)?.1));
+            self.form(&path, &declared.form, depth + 1);
+        }
+        for circle in circles(&spec.children) {
+            let children = circle.iter().map(|i| spec.children[*i].name.clone()).collect();
+            self.wrong(path, "after", Problem::Circle(children));
+        }
+    }
+
     fn group(&mut self, path: &Path, group: &GroupSpec) {
-        if let Some(limit) = &group.intensity {
-            self.limit(path, "intensity", limit);
-        }
+        self.limit(path, "intensity", group.intensity);
         self.child(path, &group.template, AutoShutdown::Never);
-        if !group.template.after.is_empty() {
-            let reason = "members of a dynamic group have no order, so none can come after another";
-            self.refuse(path, "after", reason);
-        }
-        if group.max_members == 0 {
-            let reason = "0 members would make the group useless; expected at least 1";
-            self.refuse(path, "max_members", reason);
-        }
+        let reason = "members of a dynamic group have no order, so none can come after another";
+        self.refuse_if(!group.template.after.is_empty(), path, "after", reason);
+        let reason = "0 members would make the group useless; expected at least 1";
+        self.refuse_if(group.max_members == 0, path, "max_members", reason);
     }
 
     fn declared(&mut self, path: &Path, declared: &ChildDeclaration, auto_shutdown: AutoShutdown) {
         self.child(path, &declared.spec, auto_shutdown);
-        match &declared.form {
-            ChildForm::Leaf => {}
-            ChildForm::Group(_) => self.not_a_leaf(path, &declared.spec),
-            ChildForm::Supervisor(spec) => {
-                self.not_a_leaf(path, &declared.spec);
-                if spec.end_when_done && declared.spec.restart == Restart::Permanent {
-                    let reason = "a permanent supervisor that ends when all is done would do all of it again and again; \
-                                  expected transient or temporary";
-                    self.refuse(path, "end_when_done", reason);
-                }
-            }
+        if declared.form != ChildForm::Leaf {
+            self.not_a_leaf(path, &declared.spec);
+        }
+        if let ChildForm::Supervisor(spec) = &declared.form {
+            let reason = "a permanent supervisor that ends when all is done would do all of it again and again; \
+                          expected transient or temporary";
+            let repeats = spec.end_when_done && declared.spec.restart == Restart::Permanent;
+            self.refuse_if(repeats, path, "end_when_done", reason);
         }
     }
 
     /// Refuses what only leaves can do.
     fn not_a_leaf(&mut self, path: &Path, spec: &ChildSpec) {
-        if spec.heartbeat.is_some() {
-            let reason = "a supervisor gives no heartbeat; its children may";
-            self.refuse(path, "heartbeat", reason);
-        }
-        if spec.ready == Ready::Reported {
-            let reason = "a supervisor is ready when its children are; it has nothing to report itself";
-            self.refuse(path, "ready", reason);
-        }
+        let reason = "a supervisor gives no heartbeat; its children may";
+        self.refuse_if(spec.heartbeat.is_some(), path, "heartbeat", reason);
+        let reason = "a supervisor is ready when its children are; it has nothing to report itself";
+        self.refuse_if(spec.ready == Ready::Reported, path, "ready", reason);
     }
 
     fn child(&mut self, path: &Path, spec: &ChildSpec, auto_shutdown: AutoShutdown) {
-        if spec.once && spec.restart != Restart::Temporary {
-            let reason = "what can be made only once cannot be restarted; expected temporary";
-            self.refuse(path, "restart", reason);
-        }
-        if let Some(limit) = &spec.limit {
-            self.limit(path, "limit", limit);
-        }
-        if let Some(backoff) = &spec.backoff {
-            self.not_zero(
-                path,
-                "backoff.from",
-                backoff.from,
-                "it is zero; expected more, or no backoff at all",
-            );
-            if backoff.from > backoff.to {
-                let (from, to) = (backoff.from, backoff.to);
+        let reason = "what can be made only once cannot be restarted; expected temporary";
+        self.refuse_if(spec.once && spec.restart != Restart::Temporary, path, "restart", reason);
+        self.limit(path, "limit", spec.limit);
+        if let Some(Backoff { from, to, .. }) = spec.backoff {
+            let reason = "it is zero; expected more, or no backoff at all";
+            self.refuse_if(from.is_zero(), path, "backoff.from", reason);
+            if from > to {
                 self.wrong(path, "backoff.to", Problem::BackoffFallsBelow { from, to });
             }
         }
         let reason = "it is zero, so no start could be in time; expected more";
-        self.not_zero(path, "start_within", spec.start_within, reason);
-        if let Some(period) = spec.heartbeat {
-            let reason = "it is zero, so no heartbeat could be in time; expected more";
-            self.not_zero(path, "heartbeat", period, reason);
+        self.refuse_if(spec.start_within.is_zero(), path, "start_within", reason);
+        let reason = "it is zero, so no heartbeat could be in time; expected more";
+        self.refuse_if(spec.heartbeat == Some(Duration::ZERO), path, "heartbeat", reason);
+        if spec.significant && spec.restart == Restart::Permanent {
+            self.wrong(path, "significant", Problem::SignificantIsPermanent);
         }
-        if spec.significant {
-            if spec.restart == Restart::Permanent {
-                self.wrong(path, "significant", Problem::SignificantIsPermanent);
-            }
-            if auto_shutdown == AutoShutdown::Never {
-                self.wrong(path, "significant", Problem::SignificantHasNoEffect);
-            }
+        if spec.significant && auto_shutdown == AutoShutdown::Never {
+            self.wrong(path, "significant", Problem::SignificantHasNoEffect);
         }
     }
 
     fn edges(&mut self, path: &Path, spec: &ChildSpec, restart_of: impl Fn(&str) -> Option<Restart>) {
-        for edge in &spec.after {
-            let sibling = edge.child.clone();
-            if sibling.as_str() == path.name() {
-                self.wrong(path, "after", Problem::AfterItself);
-                continue;
-            }
-            match (restart_of(sibling.as_str()), edge.condition) {
-                (None, _) => self.wrong(path, "after", Problem::UnknownSibling(sibling)),
-                (Some(Restart::Permanent), Condition::Completed) => {
-                    self.wrong(path, "after", Problem::NeverCompletes(sibling));
-                }
-                (Some(_), _) => {}
-            }
+        for Edge { child: sibling, condition } in &spec.after {
+            let problem = match (restart_of(sibling.as_str()), condition) {
+                _ if sibling.as_str() == path.name() => Problem::AfterItself,
+                (None, _) => Problem::UnknownSibling(sibling.clone()),
+                (Some(Restart::Permanent), Condition::Completed) => Problem::NeverCompletes(sibling.clone()),
+                (Some(_), _) => continue,
+            };
+            self.wrong(path, "after", problem);
         }
     }
 
-    fn limit(&mut self, path: &Path, field: &'static str, limit: &Limit) {
-        if limit.restarts > Limit::MAX_RESTARTS && limit.restarts != Limit::UNLIMITED {
-            let (got, most) = (limit.restarts, Limit::MAX_RESTARTS);
-            self.refuse(
-                path,
-                field,
-                format!("{got} restarts are too many to count; at most {most}, or unlimited"),
-            );
-        }
-        self.not_zero(path, field, limit.period, "the period is zero; expected more");
-    }
-
-    fn not_zero(&mut self, path: &Path, field: &'static str, time: Duration, reason: &'static str) {
-        if time.is_zero() {
+    fn limit(&mut self, path: &Path, field: &'static str, limit: Option<Limit>) {
+        let Some(Limit { restarts, period, .. }) = limit else { return };
+        if restarts > Limit::MAX_RESTARTS && restarts != Limit::UNLIMITED {
+            let most = Limit::MAX_RESTARTS;
+            let reason = format!("{restarts} restarts are too many to count; at most {most}, or unlimited");
             self.refuse(path, field, reason);
         }
+        self.refuse_if(period.is_zero(), path, field, "the period is zero; expected more");
     }
+}
+
+/// One broken rule. It prints as `path: field: problem`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpecError {
+    /// The child (or supervisor) whose spec is wrong.
+    pub path: Path,
+    /// The field, as it is called in the spec. A field inside another is `outer.inner`.
+    pub field: &'static str,
+    /// What is wrong with it.
+    pub problem: SpecProblem,
+}
+
+impl fmt::Display for SpecError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}: {}", self.path, self.field, self.problem)
+    }
+}
+
+/// Everything that is wrong with a tree's spec. Never empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpecErrors(pub Vec<SpecError>);
+
+impl fmt::Display for SpecErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let errors: Vec<String> = self.0.iter().map(SpecError::to_string).collect();
+        f.write_str(&errors.join("; "))
+    }
+}
+
+impl std::error::Error for SpecErrors {}
+
+/// What is wrong with one field, with the values that a message needs. It prints as one sentence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SpecProblem {
+    /// The text cannot be a name.
+    Name(NameError),
+    /// The backoff ends below its begin.
+    BackoffFallsBelow {
+        /// The ceiling of the first delay.
+        from: Duration,
+        /// The ceiling of all delays.
+        to: Duration,
+    },
+    /// The child is significant and permanent, so it never ends.
+    SignificantIsPermanent,
+    /// The child is significant, and its supervisor's `auto_shutdown` is never.
+    SignificantHasNoEffect,
+    /// The child comes after itself.
+    AfterItself,
+    /// The child comes after this sibling, which does not exist.
+    UnknownSibling(Name),
+    /// The child waits until this sibling completes, which is permanent.
+    NeverCompletes(Name),
+    /// Siblings wait for each other in a circle: each waits for the next, the last one for the first. Never empty.
+    Circle(Vec<Name>),
+    /// Another value or combination that is refused: what it would mean, and what was expected.
+    Refused(Cow<'static, str>),
+}
+
+impl fmt::Display for SpecProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::SignificantIsPermanent => {
+                "a permanent child cannot be significant: it is always restarted, so it never ends"
+            }
+            Self::SignificantHasNoEffect => {
+                "a significant child has no effect under a supervisor whose auto_shutdown is never"
+            }
+            Self::AfterItself => "a child cannot come after itself",
+            Self::Refused(reason) => reason,
+            Self::Name(error) => return error.fmt(f),
+            Self::BackoffFallsBelow { from, to } => {
+                return write!(f, "`to` is {to:?}, which is less than `from`, {from:?}");
+            }
+            Self::UnknownSibling(name) => return write!(f, "there is no sibling called {name:?}"),
+            Self::NeverCompletes(name) => {
+                let expected = "expected transient or temporary";
+                return write!(f, "{name:?} is permanent, so it never completes; {expected}");
+            }
+            Self::Circle(children) => return circle(children, f),
+        })
+    }
+}
+
+/// How many names of a circle are written at its begin and at its end.
+const MAX_OF_CIRCLE: usize = 12;
+
+/// Writes "children wait for each other in a circle: a after b after a". The middle of a long circle is left out.
+fn circle(children: &[Name], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let names: Vec<&str> = children.iter().chain(children.first()).map(Name::as_str).collect();
+    f.write_str("children wait for each other in a circle: ")?;
+    if names.len() <= 2 * MAX_OF_CIRCLE {
+        return f.write_str(&names.join(" after "));
+    }
+    let (head, tail) = (&names[..MAX_OF_CIRCLE], &names[names.len() - MAX_OF_CIRCLE..]);
+    let left_out = names.len() - 2 * MAX_OF_CIRCLE;
+    write!(f, "{} after ({left_out} more) after {}", head.join(" after "), tail.join(" after "))
 }

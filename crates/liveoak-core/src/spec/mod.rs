@@ -5,17 +5,15 @@
 //! machine works on checked specs only and checks nothing again.
 //!
 //! - [`words`]: the choices (restart, strategy, order, ...) and their words
-//! - [`check`], [`error`]: the rules, and what is wrong with a spec as data
+//! - [`check`]: the rules, and what is wrong with a spec as data
 //! - [`order`]: the order of start
 
 mod check;
-mod error;
 mod order;
 mod words;
 
-pub use check::MAX_CHILDREN;
 pub(crate) use check::added_child;
-pub use error::{SpecError, SpecErrors, SpecProblem};
+pub use check::{MAX_CHILDREN, SpecError, SpecErrors, SpecProblem};
 pub use order::start_order;
 pub use words::{AutoShutdown, Condition, GiveUp, Order, Restart, Strategy};
 
@@ -89,8 +87,7 @@ pub struct ChildSpec {
     pub restart: Restart,
     /// The delay before a restart; `None` restarts at once.
     pub backoff: Option<Backoff>,
-    /// The limit of this child alone. When neither this nor the supervisor's intensity is given,
-    /// [`Limit::DEFAULT_OF_A_CHILD`] holds.
+    /// The limit of this child alone. Without it and without intensity, [`Limit::DEFAULT_OF_A_CHILD`] holds.
     pub limit: Option<Limit>,
     /// When the child counts as ready. Of no meaning for supervisors: they are ready when their children are.
     pub ready: Ready,
@@ -132,8 +129,7 @@ impl Default for ChildSpec {
 }
 
 impl ChildSpec {
-    /// Returns the defaults of a child that is itself a supervisor. Its children have deadlines of their own, so it has
-    /// none for its start or stop.
+    /// Returns the defaults of a supervisor: no deadlines of its own, because its children have theirs.
     #[must_use]
     pub fn of_supervisor() -> Self {
         Self { start_within: Duration::MAX, stop_within: Duration::MAX, ..Self::default() }
@@ -159,8 +155,7 @@ pub struct SupervisorSpec {
     pub auto_shutdown: AutoShutdown,
     /// Whether the supervisor ends when all its children have finished for good.
     pub end_when_done: bool,
-    /// Whether the children run on a dedicated runtime, which the driver starts before the first child and ends after
-    /// the last.
+    /// Whether the children run on a dedicated runtime, which lives from before the first child until after the last.
     pub dedicated_runtime: bool,
     /// The children, in declared order.
     pub children: Vec<ChildDeclaration>,

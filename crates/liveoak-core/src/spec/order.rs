@@ -84,10 +84,13 @@ pub(super) fn circles(children: &[ChildDeclaration]) -> Vec<Vec<usize>> {
                     way.push((target, 0));
                 }
                 Mark::OnWay(start) if target != child => {
-                    let circle: Vec<usize> = way[start..].iter().map(|(child, _)| *child).collect();
+                    let mut circle: Vec<usize> = way[start..].iter().map(|(child, _)| *child).collect();
                     if circle.iter().all(|child| !reported.contains(child)) {
                         reported.extend(&circle);
-                        found.push(from_first_declared(circle));
+                        // Whichever edge closed it, it begins with its first declared child.
+                        let first = (0..circle.len()).min_by_key(|at| circle[*at]);
+                        circle.rotate_left(first.unwrap_or_default());
+                        found.push(circle);
                     }
                 }
                 Mark::OnWay(_) | Mark::Finished => {}
@@ -95,11 +98,4 @@ pub(super) fn circles(children: &[ChildDeclaration]) -> Vec<Vec<usize>> {
         }
     }
     found
-}
-
-/// Turns a circle so that it begins with its first declared child, whichever edge closed it.
-fn from_first_declared(mut circle: Vec<usize>) -> Vec<usize> {
-    let first = circle.iter().enumerate().min_by_key(|(_, child)| **child).map_or(0, |(at, _)| at);
-    circle.rotate_left(first);
-    circle
 }

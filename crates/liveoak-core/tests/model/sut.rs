@@ -101,7 +101,7 @@ impl Sut {
         for (id, attempt) in std::mem::take(&mut self.checks) {
             let path = self.path(id);
             let beaten = !self.hung.contains(&path);
-            self.input(Input::Heartbeat { id, attempt, beaten });
+            self.input(Input::Heartbeat(id, attempt, beaten));
         }
     }
 
@@ -118,7 +118,7 @@ impl Sut {
             "{effect:?}"
         );
         match effect {
-            Effect::Start { id, attempt } => {
+            Effect::Start(id, attempt) => {
                 let path = self.path(id);
                 self.acts.push(format!("spawn {path}"));
                 let live = Live {
@@ -132,9 +132,9 @@ impl Sut {
                 let before = self.live.insert(path.clone(), live);
                 assert!(before.is_none(), "{path} has two attempts alive");
             }
-            Effect::Ask { id, attempt } => self.act("ask", id, attempt),
-            Effect::Kill { id, attempt } => self.act("kill", id, attempt),
-            Effect::Abandon { id, attempt } => {
+            Effect::Ask(id, attempt) => self.act("ask", id, attempt),
+            Effect::Kill(id, attempt) => self.act("kill", id, attempt),
+            Effect::Abandon(id, attempt) => {
                 self.act("abandon", id, attempt);
                 let path = self.path(id);
                 let Some(live) = self.live.remove(&path).filter(|live| live.killed) else {
@@ -144,11 +144,11 @@ impl Sut {
                     self.ended(path, (self.now - live.since, StopStage::Abandoned));
                 }
             }
-            Effect::Forget { id } => {
+            Effect::Forget(id) => {
                 let path = self.path(id);
                 assert!(!self.live.contains_key(&path), "{path} was forgotten while it lives");
             }
-            Effect::CheckHeartbeat { id, attempt } => self.checks.push((id, attempt)),
+            Effect::CheckHeartbeat(id, attempt) => self.checks.push((id, attempt)),
             Effect::Reply { request, result } => {
                 let before = self.answers.insert(request.0, word(&result));
                 assert!(before.is_none(), "{request:?} is answered twice");
@@ -220,11 +220,11 @@ impl Sut {
 
     /// Sends every kind of late message from an earlier attempt.
     fn late(&mut self, id: ChildId, attempt: Attempt) {
-        self.input(Input::Ready { id, attempt });
-        self.input(Input::Health { id, attempt, health: Health::Unhealthy });
-        self.input(Input::Heartbeat { id, attempt, beaten: false });
-        self.input(Input::Ending { id, attempt, exit: Exit::failed("late") });
-        self.input(Input::Exited { id, attempt, exit: Exit::failed("late") });
+        self.input(Input::Ready(id, attempt));
+        self.input(Input::Health(id, attempt, Health::Unhealthy));
+        self.input(Input::Heartbeat(id, attempt, false));
+        self.input(Input::Ending(id, attempt, Exit::failed("late")));
+        self.input(Input::Exited(id, attempt, Exit::failed("late")));
     }
 
     fn exit(&mut self, path: &str, exit: Exit) {
@@ -236,7 +236,7 @@ impl Sut {
                     (took, if killed { StopStage::Killed } else { StopStage::Asked }),
                 );
             }
-            self.input(Input::Exited { id, attempt, exit });
+            self.input(Input::Exited(id, attempt, exit));
         }
     }
 
@@ -256,17 +256,17 @@ impl Sut {
             Step::Exit(path, exit) => self.exit(path, exit_of(exit)),
             Step::Ending(path, exit) => {
                 if let Some(&Live { id, attempt, .. }) = self.live.get(path) {
-                    self.input(Input::Ending { id, attempt, exit: exit_of(exit) });
+                    self.input(Input::Ending(id, attempt, exit_of(exit)));
                 }
             }
             Step::Ready(path) => {
                 if let Some(&Live { id, attempt, .. }) = self.live.get(path) {
-                    self.input(Input::Ready { id, attempt });
+                    self.input(Input::Ready(id, attempt));
                 }
             }
             Step::Health(path, health) => {
                 if let Some(&Live { id, attempt, .. }) = self.live.get(path) {
-                    self.input(Input::Health { id, attempt, health: *health });
+                    self.input(Input::Health(id, attempt, *health));
                 }
             }
             Step::Hang(path, true) => drop(self.hung.insert(path.clone())),

@@ -70,7 +70,7 @@ impl Ctx {
     /// Reports that this attempt is ready. Has an effect on children that were declared
     /// [`reports_ready`](crate::Child::reports_ready); a second report changes nothing.
     pub fn ready(&self) {
-        self.report(Input::Ready { id: self.cell.id, attempt: self.cell.attempt });
+        self.report(Input::Ready(self.cell.id, self.cell.attempt));
     }
 
     /// Reports that the work of this attempt has ended with `exit`, while its cleanup still runs.
@@ -84,7 +84,7 @@ impl Ctx {
 
     /// Reports the health of the child.
     pub fn health(&self, health: Health) {
-        self.report(Input::Health { id: self.cell.id, attempt: self.cell.attempt, health });
+        self.report(Input::Health(self.cell.id, self.cell.attempt, health));
     }
 
     fn report(&self, input: Input) {

@@ -113,7 +113,7 @@ impl<T: Owner> TreeState<T> {
     /// in parallel; the reference counting that follows would fetch them one after another.
     fn prefetch(&self, effects: &[Effect]) {
         let attempts = effects.iter().map(|effect| match effect {
-            Effect::Ask { id, .. } | Effect::Kill { id, .. } => {
+            Effect::Ask(id, ..) | Effect::Kill(id, ..) => {
                 self.cell_in_slot(*id).map_or(0, |cell| cell.attempt.0)
             }
             _ => 0,
@@ -123,25 +123,25 @@ impl<T: Owner> TreeState<T> {
 
     fn prepare(&mut self, tree: &T, events: &Broadcast, effect: Effect) -> Action<T> {
         match effect {
-            Effect::Start { id, attempt } => self.prepare_start(tree, id, attempt),
-            Effect::Ask { id, attempt } => self.live_cell(id, attempt).map_or(Action::Nothing, Action::Ask),
-            Effect::Kill { id, attempt } => self.live_cell(id, attempt).map_or(Action::Nothing, Action::Kill),
-            Effect::Abandon { id, attempt } => match self.live_cell(id, attempt) {
+            Effect::Start(id, attempt) => self.prepare_start(tree, id, attempt),
+            Effect::Ask(id, attempt) => self.live_cell(id, attempt).map_or(Action::Nothing, Action::Ask),
+            Effect::Kill(id, attempt) => self.live_cell(id, attempt).map_or(Action::Nothing, Action::Kill),
+            Effect::Abandon(id, attempt) => match self.live_cell(id, attempt) {
                 Some(cell) => {
                     self.release(&cell);
                     Action::Abandon(cell)
                 }
                 None => Action::Nothing,
             },
-            Effect::Forget { id } => match self.children.get_mut(id.slot) {
+            Effect::Forget(id) => match self.children.get_mut(id.slot) {
                 Some(entry) if entry.is_of(id) => Action::Drop(std::mem::replace(entry, ChildEntry::Vacant)),
                 Some(_) | None => Action::Nothing,
             },
-            Effect::CheckHeartbeat { id, attempt } => {
+            Effect::CheckHeartbeat(id, attempt) => {
                 if let Some(cell) = self.live_cell(id, attempt) {
                     let (beaten, random) = (cell.orders.take_beat(), self.random());
                     // The machine's time does not go back: zero means "no later than now".
-                    self.machine.handle(Time::ZERO, random, Input::Heartbeat { id, attempt, beaten });
+                    self.machine.handle(Time::ZERO, random, Input::Heartbeat(id, attempt, beaten));
                 }
                 Action::Nothing
             }

@@ -79,7 +79,7 @@ impl Owner for Arc<TreeInner> {
         let mut state = self.state();
         state.release(cell);
         let released = state.errors.add(&exit);
-        self.input(state, now, Input::Exited { id: cell.id, attempt: cell.attempt, exit }, 0);
+        self.input(state, now, Input::Exited(cell.id, cell.attempt, exit), 0);
         released.drop_errors();
     }
 
@@ -87,7 +87,7 @@ impl Owner for Arc<TreeInner> {
         let now = self.clock.now();
         let mut state = self.state();
         let released = state.errors.add(&exit);
-        self.input(state, now, Input::Ending { id: cell.id, attempt: cell.attempt, exit }, 0);
+        self.input(state, now, Input::Ending(cell.id, cell.attempt, exit), 0);
         released.drop_errors();
     }
 
@@ -328,7 +328,7 @@ impl TreeInner {
 fn runtime_opened(cell: &Arc<LiveAttempt>, handle: Handle) {
     let tree = &cell.tree;
     tree.state().runtime_opened(cell, handle);
-    tree.feed(tree.clock.now(), Input::Ready { id: cell.id, attempt: cell.attempt });
+    tree.feed(tree.clock.now(), Input::Ready(cell.id, cell.attempt));
 }
 
 /// Restores [`CURRENT_TREE`] when this thread has performed the effects of a tree.

@@ -1,9 +1,8 @@
 //! The legal states and the invariants on top of `state.rs`, and what must be true whenever nothing is left to be done.
 
 use super::super::arena::Slot;
-use super::super::dependency::DependencyState;
-use super::super::state::{Child, Children, Index, Intent, Mode, Phase, Readiness, SupervisorState};
-use super::super::timers::Purpose;
+use super::super::condition::DependencyState;
+use super::super::state::{Child, Children, Index, Intent, Mode, Phase, Purpose, Readiness, SupervisorState};
 use super::super::{MAX_WAITERS, Machine};
 use crate::{IdleReason, Limit, Time, WaitingFor};
 use std::collections::BTreeSet;
@@ -27,7 +26,8 @@ impl Machine {
     /// Checks everything. To be called when all effects have been polled.
     #[track_caller]
     pub(super) fn audit(&self) {
-        let settled = self.outbox.effects.is_empty() && self.walks.is_empty() && self.to_evaluate.is_empty();
+        let settled =
+            self.outbox.effects.is_empty() && self.outbox.walks.is_empty() && self.to_evaluate.is_empty();
         assert!(settled, "not settled");
         let mut timers = BTreeSet::new();
         for child in self.arena.all() {
@@ -45,7 +45,7 @@ impl Machine {
                 self.audit_progress(child);
             }
         }
-        assert_eq!(self.timers.0, timers, "invariant 1: timers");
+        assert_eq!(self.timers, timers, "invariant 1: timers");
         let waiting = self.arena.all().filter(|child| self.arena[*child].phase == Phase::Waiting).count();
         assert_eq!(self.waiting as usize, waiting, "invariant 2: waiting in all");
         let vacant = self.slot_count() - self.arena.all().count();
@@ -133,10 +133,10 @@ impl Machine {
             // Exactly while nothing but failing siblings keeps it from its start.
             assert_eq!(phase, Phase::Waiting, "{path} has a dependency timeout");
             assert!(left.is_some(), "{path}");
-            let condition = state.parent.map(|sup| self.start_condition(sup, child));
-            let condition = condition.expect("the root waits for nothing");
-            assert!(condition.has_its_turn(), "{path} has a timeout out of turn");
-            assert_eq!(condition.dependencies, DependencyState::Failing, "{path} has a timeout for nothing");
+            let sup = state.parent.expect("the root waits for nothing");
+            assert!(self.blocker_of(sup, child).is_none(), "{path} has a timeout out of turn");
+            let dependencies = self.dependencies_of(sup, child);
+            assert_eq!(dependencies, DependencyState::Failing, "{path} has a timeout for nothing");
         }
     }
 

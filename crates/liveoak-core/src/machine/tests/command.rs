@@ -216,7 +216,7 @@ fn an_exit_that_is_reported_twice_counts_once() {
     let mut rig = Rig::started(&sup("t", [leaf("a")]).intensity(5, secs(10)));
     let (id, attempt) = (rig.id("a"), rig.attempt("a"));
     for _ in 0..3 {
-        rig.input(Input::Exited { id, attempt, exit: Exit::Killed });
+        rig.input(Input::Exited(id, attempt, Exit::Killed));
     }
     assert_eq!(rig.view("a").attempt.0, 2);
     assert_eq!(rig.machine.supervisor(0).window.len(), 1);
@@ -253,7 +253,7 @@ fn a_supervisor_that_is_full_refuses_one_child_more_and_a_declaration_with_too_m
     assert!(matches!(refused, Refusal::Full { max: 10_000 }), "{refused:?}");
     // A child that replaces a finished one-shot child does not exceed the limit.
     let id = machine.find(&"t/once".into()).expect("it was declared");
-    machine.handle(Time::ZERO, 0, Input::Exited { id, attempt: Attempt(1), exit: Exit::Completed });
+    machine.handle(Time::ZERO, 0, Input::Exited(id, Attempt(1), Exit::Completed));
     machine.add_child(Time::ZERO, root, &leaf("once"), None).expect("it replaces a finished child");
 }
 

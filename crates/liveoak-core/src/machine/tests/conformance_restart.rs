@@ -49,7 +49,7 @@ fn c24_an_exit_report_about_no_child_changes_nothing() {
     let before = rig.events.len();
     for (slot, serial) in [(7, 0), (1, 9), (u32::MAX, 0)] {
         let id = ChildId { slot, serial };
-        rig.input(Input::Exited { id, attempt: Attempt(1), exit: Exit::Killed });
+        rig.input(Input::Exited(id, Attempt(1), Exit::Killed));
     }
     assert_eq!(rig.events.len(), before);
 }

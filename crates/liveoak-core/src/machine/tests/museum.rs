@@ -74,7 +74,7 @@ fn the_exit_of_an_attempt_that_the_machine_stops_for_its_own_failure_is_a_warnin
     rig.advance(secs(2));
     assert_eq!(told(&rig, "/t/stuck"), ("heartbeat-timeout", false, Severity::Warn));
     let (id, attempt) = (rig.id("dirty"), rig.attempt("dirty"));
-    rig.input(Input::Ending { id, attempt, exit: Exit::failed("boom") });
+    rig.input(Input::Ending(id, attempt, Exit::failed("boom")));
     assert_eq!(told(&rig, "/t/dirty"), ("failed", false, Severity::Warn));
     rig.fail("s/weak");
     assert_eq!(told(&rig, "/t/s"), ("gave-up", false, Severity::Debug));

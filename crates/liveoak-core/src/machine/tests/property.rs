@@ -184,31 +184,31 @@ impl World {
             Step::Exit(who, how) => {
                 if let Some(id) = self.pick(*who, |rig, id| rig.lives(id).is_some()) {
                     let (attempt, exit) = (self.rig.lives(id).expect("picked"), exits()[*how].clone());
-                    self.rig.input(Input::Exited { id, attempt, exit });
+                    self.rig.input(Input::Exited(id, attempt, exit));
                 }
             }
             Step::Ending(who, how) => {
                 if let Some(id) = self.pick(*who, |rig, id| rig.lives(id).is_some()) {
                     let (attempt, exit) = (self.rig.lives(id).expect("picked"), exits()[*how].clone());
-                    self.rig.input(Input::Ending { id, attempt, exit });
+                    self.rig.input(Input::Ending(id, attempt, exit));
                 }
             }
             Step::Ready(who) => {
                 if let Some(id) = self.pick(*who, |rig, id| rig.lives(id).is_some()) {
                     let attempt = self.rig.lives(id).expect("picked");
-                    self.rig.input(Input::Ready { id, attempt });
+                    self.rig.input(Input::Ready(id, attempt));
                 }
             }
             Step::Health(who, health) => {
                 if let Some(id) = self.pick(*who, |rig, id| rig.lives(id).is_some()) {
                     let attempt = self.rig.lives(id).expect("picked");
-                    self.rig.input(Input::Health { id, attempt, health: *health });
+                    self.rig.input(Input::Health(id, attempt, *health));
                 }
             }
             Step::LateExit(who) => {
                 if let Some(id) = self.pick(*who, |rig, id| rig.lives(id).is_some_and(|a| a.0 > 1)) {
                     let attempt = crate::Attempt(self.rig.lives(id).expect("picked").0 - 1);
-                    self.rig.input(Input::Exited { id, attempt, exit: Exit::failed("late") });
+                    self.rig.input(Input::Exited(id, attempt, Exit::failed("late")));
                 }
             }
             Step::Command(who, command) => {

@@ -394,7 +394,7 @@ fn members_without_names_that_fail_within_one_input_have_different_delays() {
         let Some(Ok(Outcome::Ready { id, attempt })) = rig.answer(request) else {
             panic!("it did not start")
         };
-        rig.input(Input::Exited { id, attempt, exit: Exit::Killed });
+        rig.input(Input::Exited(id, attempt, Exit::Killed));
     }
     let delays = delays(&rig);
     assert_eq!(delays.len(), 2);
@@ -418,7 +418,7 @@ fn a_heartbeat_that_an_earlier_attempt_missed_does_not_fail_the_next_attempt() {
     rig.fail("a");
     rig.now = rig.now.after(secs(5));
     rig.log();
-    rig.input(Input::Heartbeat { id, attempt: old, beaten: false });
+    rig.input(Input::Heartbeat(id, old, false));
     assert_eq!(rig.log(), Vec::<String>::new());
 }
 

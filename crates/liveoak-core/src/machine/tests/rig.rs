@@ -207,7 +207,7 @@ impl Rig {
     #[track_caller]
     pub(super) fn exit(&mut self, path: &str, exit: Exit) {
         let (id, attempt) = (self.id(path), self.attempt(path));
-        self.input(Input::Exited { id, attempt, exit });
+        self.input(Input::Exited(id, attempt, exit));
     }
 
     #[track_caller]
@@ -223,13 +223,13 @@ impl Rig {
     #[track_caller]
     pub(super) fn ready(&mut self, path: &str) {
         let (id, attempt) = (self.id(path), self.attempt(path));
-        self.input(Input::Ready { id, attempt });
+        self.input(Input::Ready(id, attempt));
     }
 
     #[track_caller]
     pub(super) fn health(&mut self, path: &str, health: Health) {
         let (id, attempt) = (self.id(path), self.attempt(path));
-        self.input(Input::Health { id, attempt, health });
+        self.input(Input::Health(id, attempt, health));
     }
 
     pub(super) fn request(&mut self) -> RequestId {
@@ -395,7 +395,7 @@ impl Rig {
             if self.careful {
                 self.history.push(format!("{:?} {input:?}", self.now));
             }
-            if let Input::Exited { id, attempt, .. } = &input {
+            if let Input::Exited(id, attempt, ..) = &input {
                 self.attempt_ended(*id, *attempt);
             }
             self.machine.handle(self.now, self.random, input);
@@ -423,13 +423,13 @@ impl Rig {
             });
         }
         match effect {
-            Effect::Start { id, attempt } => self.spawn(id, attempt),
-            Effect::Ask { id, attempt } => {
+            Effect::Start(id, attempt) => self.spawn(id, attempt),
+            Effect::Ask(id, attempt) => {
                 self.note("ask", id);
                 self.expect_live(id, attempt, "ask");
                 self.obey(id, attempt, &[Obeys::Ask], Exit::Stopped);
             }
-            Effect::Kill { id, attempt } => {
+            Effect::Kill(id, attempt) => {
                 self.note("kill", id);
                 self.expect_live(id, attempt, "kill");
                 if let Some(live) = self.live.get_mut(&id) {
@@ -437,20 +437,20 @@ impl Rig {
                 }
                 self.obey(id, attempt, &[Obeys::Ask, Obeys::Kill], Exit::Killed);
             }
-            Effect::Abandon { id, attempt } => {
+            Effect::Abandon(id, attempt) => {
                 self.note("abandon", id);
                 self.expect_live(id, attempt, "abandon");
                 let live = self.live.remove(&id);
                 assert!(live.is_some_and(|live| live.killed), "{id:?} is abandoned and was not killed");
             }
-            Effect::Forget { id } => {
+            Effect::Forget(id) => {
                 self.note("forget", id);
                 assert!(!self.live.contains_key(&id), "{id:?} is forgotten alive");
             }
-            Effect::CheckHeartbeat { id, attempt } => {
+            Effect::CheckHeartbeat(id, attempt) => {
                 let name = self.name(id);
                 let beaten = self.policy(&name).beats;
-                self.inputs.push_back(Input::Heartbeat { id, attempt, beaten });
+                self.inputs.push_back(Input::Heartbeat(id, attempt, beaten));
             }
             Effect::Reply { request, result } => {
                 assert!(self.answer(request).is_none(), "{request:?} is answered twice");
@@ -482,14 +482,13 @@ impl Rig {
         let before = self.live.insert(id, Live { attempt, killed: false });
         assert!(before.is_none(), "{name} starts and has a living attempt: {before:?}");
         if self.policy(&name).ready {
-            self.inputs.push_back(Input::Ready { id, attempt });
+            self.inputs.push_back(Input::Ready(id, attempt));
         }
     }
 
     #[track_caller]
     fn expect_live(&self, id: ChildId, attempt: Attempt, word: &str) {
-        let exiting =
-            self.inputs.iter().any(|input| matches!(input, Input::Exited { id: i, .. } if *i == id));
+        let exiting = self.inputs.iter().any(|input| matches!(input, Input::Exited(i, ..) if *i == id));
         let live = self.live.get(&id).is_some_and(|live| live.attempt == attempt);
         assert!(live || exiting, "{word}: attempt {attempt} of {:?} does not live", self.names.get(&id));
     }
@@ -497,7 +496,7 @@ impl Rig {
     fn obey(&mut self, id: ChildId, attempt: Attempt, which: &[Obeys], exit: Exit) {
         let name = self.name(id);
         if which.contains(&self.policy(&name).obeys) {
-            self.inputs.push_back(Input::Exited { id, attempt, exit });
+            self.inputs.push_back(Input::Exited(id, attempt, exit));
         }
     }
 }

@@ -163,10 +163,10 @@ fn old_ids_cannot_reach_a_new_attempt_a_late_exit_report_of_an_old_attempt_chang
     rig.fail("a");
     rig.log();
     let before = rig.events.len();
-    rig.input(Input::Exited { id, attempt, exit: Exit::failed("late") });
-    rig.input(Input::Ready { id, attempt });
-    rig.input(Input::Health { id, attempt, health: Health::Unhealthy });
-    rig.input(Input::Heartbeat { id, attempt, beaten: false });
+    rig.input(Input::Exited(id, attempt, Exit::failed("late")));
+    rig.input(Input::Ready(id, attempt));
+    rig.input(Input::Health(id, attempt, Health::Unhealthy));
+    rig.input(Input::Heartbeat(id, attempt, false));
     assert!(rig.log().is_empty() && rig.events.len() == before);
     assert_eq!(rig.state("a"), "starting");
 }
@@ -234,11 +234,11 @@ fn memory_stays_constant_over_a_million_restarts() {
         let which = (n % 4) as usize;
         let (id, attempt) = (ids[which], Attempt(attempts[which]));
         attempts[which] += 1;
-        machine.handle(Time::from_nanos(n * 1_000), n, Input::Exited { id, attempt, exit: Exit::Killed });
+        machine.handle(Time::from_nanos(n * 1_000), n, Input::Exited(id, attempt, Exit::Killed));
         while let Some(effect) = machine.poll_effect() {
-            if let Effect::Ask { id, attempt } = effect {
+            if let Effect::Ask(id, attempt) = effect {
                 let exit = Exit::Stopped;
-                machine.handle(Time::from_nanos(n * 1_000), n, Input::Exited { id, attempt, exit });
+                machine.handle(Time::from_nanos(n * 1_000), n, Input::Exited(id, attempt, exit));
             }
         }
         let windows =
@@ -247,9 +247,9 @@ fn memory_stays_constant_over_a_million_restarts() {
         let window = windows[1];
         let sizes = [
             machine.slot_count(),
-            machine.timers.0.len(),
+            machine.timers.len(),
             machine.outbox.effects.capacity(),
-            machine.walks.len(),
+            machine.outbox.walks.len(),
             window,
         ];
         for (most, size) in most.iter_mut().zip(sizes) {
@@ -271,10 +271,10 @@ fn a_large_group_that_must_be_killed_is_walked_over_once_and_not_once_for_each_m
     let (machine, mut walks) = (&mut rig.machine, 0);
     machine.handle(Time::ZERO, 0, Input::Kill);
     while let Some(effect) = machine.poll_effect() {
-        if let Effect::Kill { id, attempt } = effect {
-            machine.handle(Time::ZERO, 0, Input::Exited { id, attempt, exit: Exit::Killed });
+        if let Effect::Kill(id, attempt) = effect {
+            machine.handle(Time::ZERO, 0, Input::Exited(id, attempt, Exit::Killed));
         }
-        walks = walks.max(machine.walks.len());
+        walks = walks.max(machine.outbox.walks.len());
     }
     assert!(machine.has_ended());
     assert!(walks <= 2, "{walks} walks at once: to ask, and to kill");

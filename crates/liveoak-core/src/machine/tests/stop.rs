@@ -235,8 +235,8 @@ fn an_abandoned_child_that_ends_later_changes_nothing() {
     assert!(matches!(rig.answer(request), Some(Ok(Outcome::Ready { .. }))));
     rig.log();
     let events = rig.events.len();
-    rig.input(Input::Exited { id, attempt, exit: Exit::failed("late") });
-    rig.input(Input::Ready { id, attempt });
+    rig.input(Input::Exited(id, attempt, Exit::failed("late")));
+    rig.input(Input::Ready(id, attempt));
     assert!(rig.log().is_empty());
     assert_eq!(rig.events.len(), events);
 }
@@ -261,13 +261,13 @@ fn an_attempt_whose_body_has_ended_is_stopped_within_its_deadline_and_the_exit_o
         rig.start();
         let id = rig.id("a");
         let attempt = rig.lives(id).expect("it runs");
-        rig.input(Input::Ending { id, attempt, exit: Exit::failed("no disk") });
+        rig.input(Input::Ending(id, attempt, Exit::failed("no disk")));
         assert!(rig.state("a") != "running" || after == 0, "{obeys:?}: a dead body does not look alive");
         rig.advance(secs(after));
         assert_eq!(rig.state("a"), "running", "{obeys:?}: it was restarted");
         assert_eq!(rig.snapshot().get("/t/a").expect("a").last_exit.as_ref().map(Exit::kind), Some("failed"));
         // A late report of the old attempt changes nothing.
-        rig.input(Input::Ending { id, attempt, exit: Exit::Completed });
+        rig.input(Input::Ending(id, attempt, Exit::Completed));
         assert_eq!(rig.state("a"), "running");
     }
 }
@@ -342,7 +342,7 @@ fn a_driver_may_leave_the_stop_of_a_group_to_another_thread_and_sees_that_work_i
     for _ in 0..3 {
         machine.add_member(now, group, None, None).expect("room");
         assert!(machine.has_effects());
-        assert!(matches!(machine.poll_prompt_effect(), Some(Effect::Start { .. })));
+        assert!(matches!(machine.poll_prompt_effect(), Some(Effect::Start(..))));
         assert!(machine.poll_prompt_effect().is_none() && !machine.has_effects());
     }
     machine.handle(now, 0, Input::Stop);
@@ -352,8 +352,8 @@ fn a_driver_may_leave_the_stop_of_a_group_to_another_thread_and_sees_that_work_i
     assert_eq!(asked.len(), 3, "{asked:?}");
     assert!(!machine.has_effects() && !machine.has_ended());
     for effect in asked {
-        let Effect::Ask { id, attempt } = effect else { panic!("{effect:?}") };
-        machine.handle(now, 0, Input::Exited { id, attempt, exit: Exit::Stopped });
+        let Effect::Ask(id, attempt) = effect else { panic!("{effect:?}") };
+        machine.handle(now, 0, Input::Exited(id, attempt, Exit::Stopped));
     }
     while machine.poll_effect().is_some() {}
     assert!(machine.has_ended());
@@ -419,8 +419,8 @@ fn a_report_lists_ten_thousand_that_ended_cleanly_and_counts_the_rest() {
         let mut report = None;
         while let Some(effect) = machine.poll_effect() {
             match effect {
-                Effect::Ask { id, attempt } => {
-                    machine.handle(Time::ZERO, 0, Input::Exited { id, attempt, exit: Exit::Stopped });
+                Effect::Ask(id, attempt) => {
+                    machine.handle(Time::ZERO, 0, Input::Exited(id, attempt, Exit::Stopped));
                 }
                 Effect::TreeEnded { report: last, .. } => report = Some(last),
                 _ => {}

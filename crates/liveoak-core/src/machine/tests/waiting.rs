@@ -20,7 +20,7 @@ fn a_child_that_completed_by_itself_before_its_restart_set_stopped_it_has_comple
     rig.obeys("job", Obeys::Test);
     let (id, attempt) = (rig.id("job"), rig.attempt("job"));
     // Its body has ended; other parts of the attempt still run.
-    rig.input(Input::Ending { id, attempt, exit: Exit::Completed });
+    rig.input(Input::Ending(id, attempt, Exit::Completed));
     rig.fail("a");
     rig.exit("job", Exit::Stopped);
     assert_eq!(rig.states(["a", "job", "app"]), ["running", "finished", "running"]);
