@@ -2,8 +2,7 @@
 
 use crate::api::ctx::Ctx;
 use crate::api::service::{Service, run_service};
-use crate::api::task::TaskBody;
-use crate::api::thread::ThreadBody;
+use crate::api::task::{TaskBody, ThreadBody};
 use crate::attempt::body::{Body, IntoExit};
 use crate::attempt::dedicated_runtime::DedicatedRuntime;
 use crate::engine::driver::{ChildBody, TreeInner};

@@ -1,7 +1,7 @@
 //! The context of a running attempt: what its code can ask, and what it can report.
 
 use crate::attempt::cell::Owner as _;
-use crate::engine::driver::{LiveAttempt, TreeInner};
+use crate::engine::driver::LiveAttempt;
 use crate::util::race::{Either, race};
 use liveoak_core::{Attempt, ChildId, Exit, Health, Input, Path};
 use std::cell::RefCell;
@@ -14,7 +14,7 @@ use std::time::Duration;
 /// attempt, reports through them change nothing.
 #[derive(Clone)]
 pub struct Ctx {
-    cell: Arc<LiveAttempt>,
+    pub(crate) cell: Arc<LiveAttempt>,
 }
 
 impl fmt::Debug for Ctx {
@@ -27,22 +27,6 @@ impl fmt::Debug for Ctx {
 }
 
 impl Ctx {
-    pub(crate) const fn new(cell: Arc<LiveAttempt>) -> Self {
-        Self { cell }
-    }
-
-    pub(crate) fn cell(&self) -> &Arc<LiveAttempt> {
-        &self.cell
-    }
-
-    pub(crate) fn inner(&self) -> &Arc<TreeInner> {
-        &self.cell.tree
-    }
-
-    pub(crate) fn into_cell(self) -> Arc<LiveAttempt> {
-        self.cell
-    }
-
     /// Returns the path of the child.
     #[must_use]
     pub fn path(&self) -> Path {
@@ -64,7 +48,7 @@ impl Ctx {
     /// Returns how the previous attempt ended. Returns `None` in the first attempt.
     #[must_use]
     pub fn last_exit(&self) -> Option<Exit> {
-        self.cell.tree.last_exit(self.cell.id)
+        self.cell.tree.state().machine.last_exit(self.cell.id).cloned()
     }
 
     /// Reports that this attempt is ready. Has an effect on children that were declared
@@ -110,10 +94,6 @@ impl Ctx {
     #[must_use]
     pub fn is_stopping(&self) -> bool {
         self.cell.orders.is_stopping()
-    }
-
-    pub(crate) fn is_killed(&self) -> bool {
-        self.cell.orders.is_killed()
     }
 
     /// Waits until the child is killed. Only children that were made with

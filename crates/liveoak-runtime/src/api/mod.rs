@@ -1,7 +1,7 @@
 //! The upper storey: what users of the crate see and call.
 //!
 //! * `supervisor`, `child`, `group` – the builders; `supervised` – the settings that all of them share.
-//! * `task`, `service`, `thread` – what a child can run.
+//! * `task`, `service` – what a child can run: closures, and services with a state of their own.
 //! * `ctx`, `subtask`, `spawn` – what a running attempt can ask, say and spawn.
 //! * `tree` – the running tree: its owner, and handles for commands and for looking at it.
 //! * `assemble` – from builders to declarations for the machine and bodies for the engine.
@@ -18,5 +18,4 @@ pub(crate) mod subtask;
 pub(crate) mod supervised;
 pub(crate) mod supervisor;
 pub(crate) mod task;
-pub(crate) mod thread;
 pub(crate) mod tree;

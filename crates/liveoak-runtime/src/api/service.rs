@@ -4,7 +4,7 @@ use crate::api::ctx::Ctx;
 use crate::attempt::body::BoxError;
 use crate::attempt::panic::catch;
 use crate::util::race::{Either, race};
-use liveoak_core::{Exit, Panic};
+use liveoak_core::Exit;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
@@ -67,7 +67,7 @@ pub(crate) async fn run_service<S: Service>(
 ) -> Exit {
     let mut service = match catch(Some("factory"), || factory()) {
         Ok(service) => service,
-        Err(panic) => return panicked(panic),
+        Err(panicked) => return panicked,
     };
     match race(ctx.stopping(), caught("init", service.init(&ctx))).await {
         Either::Left(()) => return Exit::Stopped,
@@ -75,7 +75,7 @@ pub(crate) async fn run_service<S: Service>(
         Either::Right(Ok(Ok(Init::NotYet))) => {}
         Either::Right(Ok(Ok(Init::Ignore))) => return Exit::Ignored,
         Either::Right(Ok(Err(error))) => return Exit::failed(error),
-        Either::Right(Err(panic)) => return panicked(panic),
+        Either::Right(Err(panicked)) => return panicked,
     }
     let ran = run(&mut service, &ctx, stop_within).await;
     let killed = matches!(ran, Ran::Killed);
@@ -90,7 +90,7 @@ pub(crate) async fn run_service<S: Service>(
         ctx.report_exit(exit.clone());
     }
     // The kill may have come after the end of `run`. The hook runs all the same.
-    let killed = killed || ctx.is_killed();
+    let killed = killed || ctx.cell.orders.is_killed();
     let hook = caught("stop hook", service.stop(&ctx));
     // A kill that comes while the hook runs drops the hook: the time for the stop is used up.
     let hooked = if killed { Either::Right(hook.await) } else { race(ctx.killed(), hook).await };
@@ -99,7 +99,7 @@ pub(crate) async fn run_service<S: Service>(
         Either::Right(Ok(Ok(()))) => exit,
         Either::Right(Ok(Err(error))) if !exit.is_failure() => Exit::failed(error),
         Either::Right(Ok(Err(_))) => exit,
-        Either::Right(Err(panic)) => panicked(panic),
+        Either::Right(Err(panicked)) => panicked,
     }
 }
 
@@ -112,22 +112,17 @@ async fn run<S: Service>(service: &mut S, ctx: &Ctx, stop_within: Duration) -> R
         Either::Left(Either::Left(())) => Ran::Killed,
         Either::Left(Either::Right(Ok(Ok(())))) => Ran::Ended(Exit::Completed),
         Either::Left(Either::Right(Ok(Err(error)))) => Ran::Ended(Exit::failed(error)),
-        Either::Left(Either::Right(Err(panic))) => Ran::Ended(panicked(panic)),
+        Either::Left(Either::Right(Err(panicked))) => Ran::Ended(panicked),
         Either::Right(()) => Ran::CutShort,
     }
 }
 
-fn panicked(panic: Panic) -> Exit {
-    Exit::Panicked(Arc::new(panic))
-}
-
-/// Waits for `future`, and returns its panic as a value.
-async fn caught<T>(during: &'static str, future: impl Future<Output = T>) -> Result<T, Panic> {
+/// Waits for `future`, and returns its panic as an exit.
+async fn caught<T>(during: &'static str, future: impl Future<Output = T>) -> Result<T, Exit> {
     let mut future = pin!(future);
-    let during = Some(during);
-    poll_fn(|cx| match catch(during, || future.as_mut().poll(cx)) {
+    poll_fn(|cx| match catch(Some(during), || future.as_mut().poll(cx)) {
         Ok(poll) => poll.map(Ok),
-        Err(panic) => Poll::Ready(Err(panic)),
+        Err(panicked) => Poll::Ready(Err(panicked)),
     })
     .await
 }

@@ -33,5 +33,5 @@ where
             }
         }
     });
-    ctx.inner().add_spawned(ctx.id(), child.once()).map_err(SpawnChildError::Refused)
+    ctx.cell.tree.add_spawned(ctx.id(), child.once()).map_err(SpawnChildError::Refused)
 }

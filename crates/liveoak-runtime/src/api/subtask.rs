@@ -2,11 +2,10 @@
 
 use crate::api::ctx::{Ctx, with_current};
 use crate::attempt::panic::catch;
-use liveoak_core::{Exit, Panic};
+use liveoak_core::Exit;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
@@ -24,7 +23,7 @@ impl Ctx {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        let cell = self.cell();
+        let cell = &self.cell;
         let Some(number) = cell.subtasks.admit(&cell.orders) else { return Subtask { task: None } };
         let guard = SubtaskGuard { ctx: Some(self.clone()), number, panic: None };
         let task = Handle::current().spawn(SubtaskFuture { future: Some(Box::pin(future)), guard });
@@ -97,7 +96,7 @@ struct SubtaskGuard {
     /// `None` only while the code of the subtask runs: it is the current context of the thread then.
     ctx: Option<Ctx>,
     number: u64,
-    panic: Option<Panic>,
+    panic: Option<Exit>,
 }
 
 impl SubtaskGuard {
@@ -112,8 +111,7 @@ impl SubtaskGuard {
 impl Drop for SubtaskGuard {
     fn drop(&mut self) {
         if let Some(ctx) = self.ctx.take() {
-            let panic = self.panic.take().map(|panic| Exit::Panicked(Arc::new(panic)));
-            ctx.cell().subtask_ended(self.number, panic);
+            ctx.cell.subtask_ended(self.number, self.panic.take());
         }
     }
 }

@@ -3,11 +3,11 @@
 use crate::api::assemble::{assemble, install};
 use crate::api::child::{Child, ChildKind};
 use crate::api::error::{Error, StartError};
-use crate::api::tree::Tree;
+use crate::api::tree::{Tree, TreeHandle};
 use crate::attempt::dedicated_runtime::DedicatedRuntime;
 use crate::attempt::panic::{capture_panics, catch};
+use crate::engine::action::Ended;
 use crate::engine::driver::TreeInner;
-use crate::engine::ended::Ended;
 use crate::engine::watchdog::Watchdog;
 use crate::supervised;
 use crate::util::race::{Either, race};
@@ -132,7 +132,7 @@ impl Supervisor {
     /// When this future is dropped, the children that were started are killed.
     pub async fn start(self) -> Result<Tree, StartError> {
         let tree = self.begin()?;
-        match tree.inner().until_ready().await {
+        match tree.ready().await {
             Ok(()) => Ok(tree),
             Err(ended) => Err(failed_start(ended)),
         }
@@ -199,7 +199,7 @@ impl Supervisor {
         }
         handle.spawn(Arc::clone(&tree).timer_task());
         tree.feed(tree.clock.now(), Input::Start);
-        Ok(Tree::new(tree))
+        Ok(Tree(TreeHandle { inner: tree }))
     }
 }
 

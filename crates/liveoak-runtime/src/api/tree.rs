@@ -3,15 +3,16 @@
 use crate::api::assemble::{Assembled, assemble, install};
 use crate::api::child::Child;
 use crate::api::ctx::Ctx;
+use crate::engine::action::Ended;
 use crate::engine::driver::{State, TreeInner};
-use crate::engine::ended::Ended;
 use crate::engine::events::Events;
-use crate::engine::replies::Answer;
+use crate::engine::state::Answer;
 use liveoak_core::{
     ChildDeclaration, ChildId, Command, Input, Machine, Name, Outcome, Path, Refusal, Restart, Snapshot,
     SpecError, SpecErrors, SpecProblem, StopReport, Time,
 };
 use std::fmt;
+use std::iter::successors;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,7 +22,7 @@ use std::time::SystemTime;
 /// [`stop`](TreeHandle::stop) it.
 ///
 /// All operations are those of [`TreeHandle`], which can be cloned and passed on.
-pub struct Tree(TreeHandle);
+pub struct Tree(pub(crate) TreeHandle);
 
 impl fmt::Debug for Tree {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -30,18 +31,10 @@ impl fmt::Debug for Tree {
 }
 
 impl Tree {
-    pub(crate) const fn new(inner: Arc<TreeInner>) -> Self {
-        Self(TreeHandle { inner })
-    }
-
     /// Returns a handle. It does not keep the tree running.
     #[must_use]
     pub fn handle(&self) -> TreeHandle {
         self.0.clone()
-    }
-
-    pub(crate) const fn inner(&self) -> &Arc<TreeInner> {
-        &self.0.inner
     }
 }
 
@@ -64,7 +57,7 @@ impl Drop for Tree {
 /// Looks at a tree and commands it. Cheap to clone; does not keep the tree running.
 #[derive(Clone)]
 pub struct TreeHandle {
-    inner: Arc<TreeInner>,
+    pub(crate) inner: Arc<TreeInner>,
 }
 
 impl fmt::Debug for TreeHandle {
@@ -74,10 +67,6 @@ impl fmt::Debug for TreeHandle {
 }
 
 impl TreeHandle {
-    pub(crate) const fn new(inner: Arc<TreeInner>) -> Self {
-        Self { inner }
-    }
-
     /// Waits until every declared child is ready.
     ///
     /// # Errors
@@ -129,20 +118,27 @@ impl TreeHandle {
     /// Returns the whole tree as it is now, consistent with an event number.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        self.inner.snapshot()
+        let now = self.now();
+        self.inner.state().machine.snapshot(now)
     }
 
     /// Returns the events from now on.
     #[must_use]
     pub fn events(&self) -> Events {
-        self.inner.watch().1
+        self.watch().1
     }
 
     /// Returns the whole tree as it is now, and the events that follow. The snapshot and the events together always
     /// describe the tree completely.
     #[must_use]
     pub fn watch(&self) -> (Snapshot, Events) {
-        self.inner.watch()
+        let now = self.now();
+        let mut state = self.inner.state();
+        let snapshot = state.machine.snapshot(now);
+        let events = self.inner.events.subscribe(snapshot.number);
+        // The reader also gets the events of earlier inputs whose effects are still to be taken.
+        state.machine.set_interest(self.inner.events.interest());
+        (snapshot, events)
     }
 
     /// Returns the calendar time at `time` of this tree.
@@ -220,7 +216,7 @@ impl Ctx {
     /// Returns the tree, for commands and for looking at it.
     #[must_use]
     pub fn tree(&self) -> TreeHandle {
-        TreeHandle::new(Arc::clone(self.inner()))
+        TreeHandle { inner: Arc::clone(&self.cell.tree) }
     }
 }
 
@@ -245,18 +241,12 @@ impl TreeInner {
             if let IfTaken::Number = if_taken {
                 number_if_taken(state, parent_path, &mut declaration)?;
             }
-            let (request, answer) = state.replies.expect();
-            match state.machine.add_child(now, parent, &declaration, Some(request)) {
-                Ok(ids) => {
-                    let id = ids[0];
-                    unused = install(state, self, ids, std::mem::take(&mut unused));
-                    Ok((id, answer))
-                }
-                Err(refusal) => {
-                    state.replies.take(request);
-                    Err(refusal)
-                }
-            }
+            let (ids, answer) = state.request_to_add(|machine, request| {
+                machine.add_child(now, parent, &declaration, Some(request))
+            })?;
+            let id = ids[0];
+            unused = install(state, self, ids, std::mem::take(&mut unused));
+            Ok((id, answer))
         })
     }
 
@@ -271,14 +261,9 @@ impl TreeInner {
     fn nearest_supervisor(&self, below: ChildId) -> Option<(ChildId, Path)> {
         let state = self.state();
         let machine = &state.machine;
-        let mut above = machine.parent(below);
-        while let Some(id) = above {
-            if machine.is_group(id) == Some(false) {
-                return Some((id, machine.path(id)?));
-            }
-            above = machine.parent(id);
-        }
-        None
+        let mut above = successors(machine.parent(below), |id| machine.parent(*id));
+        let id = above.find(|id| machine.is_group(*id) == Some(false))?;
+        Some((id, machine.path(id)?))
     }
 }
 

@@ -5,12 +5,12 @@
 //! which takes over the whole program, does so too.
 
 use crate::util::waker_guard::drop_payload;
-use liveoak_core::Panic;
+use liveoak_core::{Exit, Panic};
 use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Once;
+use std::sync::{Arc, Once};
 
 /// What the panic hook saw of a panic.
 struct Seen {
@@ -47,14 +47,18 @@ pub fn capture_panics() {
     });
 }
 
-/// Runs `f` and returns its panic as a value. `during` says in which part of the user's code it ran.
-pub(crate) fn catch<T>(during: Option<&'static str>, f: impl FnOnce() -> T) -> Result<T, Panic> {
-    let outcome = catch_unwind(AssertUnwindSafe(f));
-    outcome.map_err(|payload| {
+/// Runs `f` and returns its panic as an exit. `during` says in which part of the user's code it ran.
+pub(crate) fn catch<T>(during: Option<&'static str>, f: impl FnOnce() -> T) -> Result<T, Exit> {
+    catch_unwind(AssertUnwindSafe(f)).map_err(|payload| {
         let panic = describe(&*payload, during);
         drop_payload(payload);
-        panic
+        Exit::Panicked(Arc::new(panic))
     })
+}
+
+/// Runs `f`, which ends an attempt, and returns how it ended.
+pub(crate) fn catch_exit(during: Option<&'static str>, f: impl FnOnce() -> Exit) -> Exit {
+    catch(during, f).unwrap_or_else(|panicked| panicked)
 }
 
 fn text(payload: &(dyn Any + Send)) -> Option<&str> {

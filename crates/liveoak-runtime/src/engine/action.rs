@@ -7,11 +7,9 @@
 use crate::attempt::body::Body;
 use crate::attempt::cell::{AttemptCell, Owner};
 use crate::attempt::dedicated_runtime::DedicatedRuntime;
-use crate::engine::ended::Ended;
 use crate::engine::events::Broadcast;
-use crate::engine::replies::ReplySender;
-use crate::engine::state::{ChildEntry, TreeState};
-use liveoak_core::{Attempt, ChildId, Effect, Input, Outcome, Refusal, Time};
+use crate::engine::state::{ChildEntry, ReplySender, TreeState};
+use liveoak_core::{Attempt, ChildId, Effect, Exit, Input, Outcome, Refusal, StopReport, Time};
 use std::sync::Arc;
 use tokio::runtime::Handle;
 
@@ -20,6 +18,15 @@ const EFFECTS_PER_TURN: usize = 4096;
 
 /// How many effects are taken at a time, beside the first.
 const BATCH: usize = 15;
+
+/// How a tree ended.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    /// How its root ended.
+    pub exit: Exit,
+    /// How each child was stopped.
+    pub report: Arc<StopReport>,
+}
 
 /// An effect that is ready to be performed outside the lock.
 pub(crate) enum Action<T> {
@@ -48,9 +55,8 @@ pub(crate) enum Action<T> {
 
 /// The effects that one thread performs in one turn, a few at a time.
 pub(crate) struct Batch<T> {
-    /// The first action. Most inputs have one effect or none, which then needs no allocation.
-    first: Option<Action<T>>,
-    more: Vec<Action<T>>,
+    /// The actions that were taken last, without the first.
+    pub(crate) more: Vec<Action<T>>,
     /// How many steps of the stop of dynamic groups this turn may still take. Each step is as many effects as the group
     /// has members.
     group_steps: usize,
@@ -62,20 +68,27 @@ pub(crate) struct Batch<T> {
 
 impl<T: Owner> Batch<T> {
     pub(crate) const fn new(group_steps: usize) -> Self {
-        Self { first: None, more: Vec::new(), group_steps, taken: 0, drained: false }
+        Self { more: Vec::new(), group_steps, taken: 0, drained: false }
     }
 
-    /// Takes the next effects from the machine. Inlined: it runs for every input.
+    /// Takes the next effects from the machine. Returns the first action apart from the others, because most inputs have
+    /// one effect or none, which then needs no allocation. Inlined: it runs for every input.
     #[inline(always)]
-    pub(crate) fn take(&mut self, state: &mut TreeState<T>, tree: &T, events: &Broadcast) {
+    pub(crate) fn take(
+        &mut self,
+        state: &mut TreeState<T>,
+        tree: &T,
+        events: &Broadcast,
+    ) -> Option<Action<T>> {
         let first = self.next_effect(state);
         let second = if first.is_some() { self.next_effect(state) } else { None };
-        self.first = first.map(|effect| state.prepare(tree, events, effect));
+        let first = first.map(|effect| state.prepare(tree, events, effect));
         self.drained = true;
         if let Some(second) = second {
             self.take_more(second, state, tree, events);
         }
         self.taken += 1 + self.more.len();
+        first
     }
 
     fn take_more(&mut self, second: Effect, state: &mut TreeState<T>, tree: &T, events: &Broadcast) {
@@ -100,11 +113,6 @@ impl<T: Owner> Batch<T> {
     /// Returns `true` if the thread has done enough, and the timer task does the rest.
     pub(crate) const fn ends_turn(&self) -> bool {
         self.taken >= EFFECTS_PER_TURN
-    }
-
-    /// Removes the actions that were taken last.
-    pub(crate) fn actions(&mut self) -> impl Iterator<Item = Action<T>> {
-        self.first.take().into_iter().chain(self.more.drain(..))
     }
 }
 
@@ -145,7 +153,7 @@ impl<T: Owner> TreeState<T> {
                 }
                 Action::Nothing
             }
-            Effect::Reply { request, result } => match self.replies.take(request) {
+            Effect::Reply { request, result } => match self.waiting.remove(&request) {
                 Some(sender) => Action::Reply(sender, result),
                 None => Action::Nothing,
             },

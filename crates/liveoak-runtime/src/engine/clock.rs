@@ -15,7 +15,7 @@ pub(crate) struct Clock {
     /// The start of the tree in calendar time.
     wall: SystemTime,
     /// The runtime of the tree.
-    handle: Handle,
+    pub(crate) handle: Handle,
     /// `true` if the clock can be paused.
     pausable: bool,
 }
@@ -54,11 +54,6 @@ impl Clock {
     /// Returns the calendar time at `time`.
     pub(crate) fn wall(&self, time: Time) -> SystemTime {
         self.wall.checked_add(time.since(Time::ZERO)).unwrap_or(self.wall)
-    }
-
-    /// Returns the runtime of the tree.
-    pub(crate) const fn handle(&self) -> &Handle {
-        &self.handle
     }
 }
 

@@ -5,8 +5,8 @@
 //! and is told how many; it never slows the tree down.
 
 use crate::attempt::panic::catch;
-use crate::engine::ended::drop_catching_panics;
 use crate::engine::outbox::Outbox;
+use crate::engine::user_values::drop_catching_panics;
 use crate::util::lock::lock;
 use crate::util::waker_guard::WakerGuard;
 use liveoak_core::{Event, EventKind, Severity};

@@ -1,18 +1,20 @@
-//! What the lock of a tree protects: the machine, and what each child runs.
+//! What the lock of a tree protects: the machine, what each child runs, and the callers that wait for answers.
 //!
 //! `T` is the tree itself, as its attempts refer to it. This file does not know more of it.
 
 use crate::attempt::body::Body;
 use crate::attempt::cell::{AttemptCell, Owner};
 use crate::attempt::dedicated_runtime::DedicatedRuntime;
-use crate::engine::ended::drop_catching_panics;
-use crate::engine::error_keep_alive::ErrorKeepAlive;
 use crate::engine::paged_vec::PagedVec;
-use crate::engine::replies::Replies;
-use liveoak_core::{Attempt, ChildId, Machine, Time};
+use crate::engine::user_values::ErrorKeepAlive;
+use crate::util::waker_guard::WakerGuard;
+use liveoak_core::{Attempt, ChildId, Machine, Outcome, Refusal, RequestId, Time};
+use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
+use std::iter::successors;
 use std::sync::Arc;
 use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 
 /// What one child runs. `serial` tells apart the children that use the same slot one after another.
 pub(crate) enum ChildEntry<T> {
@@ -48,6 +50,19 @@ impl<T> ChildEntry<T> {
     }
 }
 
+/// Sends the answer to one request.
+pub(crate) type ReplySender = oneshot::Sender<Result<Outcome, Refusal>>;
+
+/// The answer to one request, which may still be on its way.
+pub(crate) struct Answer(oneshot::Receiver<Result<Outcome, Refusal>>);
+
+impl Answer {
+    /// Waits for the answer. If the tree ends without one, the answer is [`Refusal::TreeEnded`].
+    pub(crate) async fn wait(self) -> Result<Outcome, Refusal> {
+        WakerGuard::new().wait(self.0).await.unwrap_or(Err(Refusal::TreeEnded))
+    }
+}
+
 /// The state of one tree.
 pub(crate) struct TreeState<T> {
     pub(crate) machine: Machine,
@@ -57,8 +72,10 @@ pub(crate) struct TreeState<T> {
     pub(crate) replaced: Vec<ChildEntry<T>>,
     /// The errors of exits, whose destructors are user code.
     pub(crate) errors: ErrorKeepAlive,
-    /// The commands that wait for their answer.
-    pub(crate) replies: Replies,
+    /// The callers that wait for an answer.
+    pub(crate) waiting: HashMap<RequestId, ReplySender>,
+    /// The number of the next request.
+    next_request: u64,
     /// The state of the random number generator.
     random: u64,
     /// When the timer task will wake up.
@@ -71,23 +88,6 @@ pub(crate) struct TreeState<T> {
     pub(crate) runtime_lost: bool,
 }
 
-/// The values of the user that a tree drops when it has ended, and the requests that get no answer any more.
-pub(crate) struct UserValues<T> {
-    children: PagedVec<ChildEntry<T>>,
-    errors: ErrorKeepAlive,
-    replies: Replies,
-}
-
-impl<T> Drop for UserValues<T> {
-    fn drop(&mut self) {
-        // One by one: each destructor may panic.
-        let children = self.children.drain().filter(|child| !matches!(child, ChildEntry::Vacant));
-        children.for_each(drop_catching_panics);
-        self.errors.drain().for_each(drop_catching_panics);
-        self.replies.drain().for_each(drop_catching_panics);
-    }
-}
-
 impl<T: Owner> TreeState<T> {
     pub(crate) fn new(machine: Machine) -> Self {
         Self {
@@ -95,7 +95,8 @@ impl<T: Owner> TreeState<T> {
             children: PagedVec::default(),
             replaced: Vec::new(),
             errors: ErrorKeepAlive::default(),
-            replies: Replies::default(),
+            waiting: HashMap::new(),
+            next_request: 0,
             // A different seed per tree and per process, from the standard library's own source.
             random: RandomState::new().hash_one(0u8) | 1,
             timer_task_wakeup: Time::NEVER,
@@ -112,6 +113,28 @@ impl<T: Owner> TreeState<T> {
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         z ^ (z >> 31)
+    }
+
+    /// Returns the id of a new request, and its answer.
+    pub(crate) fn new_request(&mut self) -> (RequestId, Answer) {
+        let request = RequestId(self.next_request);
+        self.next_request += 1;
+        let (sender, receiver) = oneshot::channel();
+        self.waiting.insert(request, sender);
+        (request, Answer(receiver))
+    }
+
+    /// Adds a child by `add`, as a request. Returns what `add` returns, and the answer.
+    pub(crate) fn request_to_add<C>(
+        &mut self,
+        add: impl FnOnce(&mut Machine, RequestId) -> Result<C, Refusal>,
+    ) -> Result<(C, Answer), Refusal> {
+        let (request, answer) = self.new_request();
+        let added = add(&mut self.machine, request);
+        if added.is_err() {
+            self.waiting.remove(&request);
+        }
+        Ok((added?, answer))
     }
 
     fn set_entry(&mut self, id: ChildId, entry: ChildEntry<T>) {
@@ -148,32 +171,24 @@ impl<T: Owner> TreeState<T> {
         if !self.has_dedicated_runtimes {
             return None;
         }
-        let mut above = self.machine.parent(id);
-        while let Some(id) = above {
-            if let Some(ChildEntry::Supervisor { dedicated: Some(own), .. }) = self.children.get(id.slot)
-                && let Some(handle) = &own.handle
-            {
-                return Some(handle.clone());
-            }
-            above = self.machine.parent(id);
-        }
-        None
+        let mut above = successors(self.machine.parent(id), |id| self.machine.parent(*id));
+        above.find_map(|id| match self.children.get(id.slot) {
+            Some(ChildEntry::Supervisor { dedicated: Some(own), .. }) => own.handle.clone(),
+            Some(_) | None => None,
+        })
     }
 
     /// Forgets the cell of an attempt that has ended.
     pub(crate) fn release(&mut self, ended: &Arc<AttemptCell<T>>) {
-        let held = match self.children.get_mut(ended.id.slot) {
-            Some(ChildEntry::Leaf { cell, .. }) => cell,
+        let is_held = |held: &mut Arc<AttemptCell<T>>| Arc::ptr_eq(held, ended);
+        match self.children.get_mut(ended.id.slot) {
+            Some(ChildEntry::Leaf { cell, .. }) => drop(cell.take_if(is_held)),
             Some(ChildEntry::Supervisor { dedicated: Some(own), .. }) => {
-                if own.cell.as_ref().is_some_and(|cell| Arc::ptr_eq(cell, ended)) {
+                if own.cell.take_if(is_held).is_some() {
                     own.handle = None;
                 }
-                &mut own.cell
             }
-            Some(ChildEntry::Supervisor { dedicated: None, .. } | ChildEntry::Vacant) | None => return,
-        };
-        if held.as_ref().is_some_and(|cell| Arc::ptr_eq(cell, ended)) {
-            *held = None;
+            Some(ChildEntry::Supervisor { dedicated: None, .. } | ChildEntry::Vacant) | None => {}
         }
     }
 
@@ -212,19 +227,5 @@ impl<T: Owner> TreeState<T> {
     /// Returns the earliest deadline of the machine.
     pub(crate) fn next_deadline(&self) -> Time {
         self.machine.poll_deadline().unwrap_or(Time::NEVER)
-    }
-
-    /// Takes all values of the user out of the state. The caller drops them outside the lock.
-    pub(crate) fn take_user_values(&mut self) -> UserValues<T> {
-        UserValues {
-            children: std::mem::take(&mut self.children),
-            // A machine that still runs may forget exits under the lock, so the errors stay.
-            errors: if self.machine.has_ended() {
-                std::mem::take(&mut self.errors)
-            } else {
-                ErrorKeepAlive::default()
-            },
-            replies: std::mem::take(&mut self.replies),
-        }
     }
 }

@@ -1,12 +1,17 @@
-//! Keeps the errors of exits alive, so that none is dropped under the tree's lock.
+//! How values of the user are dropped: outside the tree's lock, and with their panics caught.
 //!
-//! The machine remembers exits and forgets them under the lock. The destructor of an error is user code, which must not
-//! run there. So each error is also held here. Once the machine has forgotten it, this is the last reference, and it is
-//! dropped outside the lock.
+//! The machine remembers exits and forgets them under the lock, where the destructor of an exit's error must not run.
+//! So each error is also held by [`ErrorKeepAlive`]. Once the machine has forgotten an error, that is the last reference,
+//! and it is dropped outside the lock.
 
-use crate::engine::ended::drop_catching_panics;
+use crate::attempt::panic::catch;
 use liveoak_core::{Exit, Failure};
 use std::sync::Arc;
+
+/// Drops a value that the user gave. Its destructor is user code and may panic; the panic is caught.
+pub(crate) fn drop_catching_panics<T>(value: T) {
+    let _ = catch(Some("destructor"), || drop(value));
+}
 
 /// How many errors are checked whenever one is added. With two checks per addition, errors are released faster than they
 /// come: at most about twice as many are held as the machine remembers.
