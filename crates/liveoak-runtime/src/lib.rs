@@ -27,8 +27,7 @@ pub use api::ctx::{Ctx, current};
 pub use api::error::{Error, SpawnChildError, StartError};
 pub use api::group::{Group, GroupHandle};
 pub use api::service::{Init, Service};
-pub use api::spawn::spawn;
-pub use api::subtask::{Subtask, SubtaskError};
+pub use api::subtask::{Subtask, SubtaskError, spawn};
 pub use api::supervisor::Supervisor;
 pub use api::tree::{Tree, TreeHandle};
 pub use attempt::body::{BoxError, IntoExit};
@@ -48,6 +47,6 @@ pub use liveoak_core::{
 /// Items for the other crates of Liveoak. Not part of the public API.
 #[doc(hidden)]
 pub mod internal {
-    pub use crate::api::supervised::edge;
-    pub use crate::util::race::{Either, race};
+    pub use crate::api::child::edge;
+    pub use crate::util::{Either, race};
 }

@@ -23,10 +23,9 @@
 use crate::api::child::Child;
 use crate::api::ctx::Ctx;
 use crate::util::lock::{ignore_poison, lock};
-use crate::util::race::{Either, race};
+use crate::util::{Either, race};
 use liveoak_core::{Exit, Health};
 use std::collections::VecDeque;
-use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -86,6 +85,7 @@ struct PuppetState {
 }
 
 /// What a puppet and its attempts share.
+#[derive(Debug)]
 struct Control {
     name: String,
     state: Mutex<PuppetState>,
@@ -110,18 +110,9 @@ impl Control {
 ///
 /// Instructions wait for the next attempt if none is live. Two live attempts at once fail the test when its [`Universe`]
 /// is checked. Without a universe, check [`overlapped`](Self::overlapped).
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Puppet {
     control: Arc<Control>,
-}
-
-impl fmt::Debug for Puppet {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Puppet")
-            .field("name", &self.control.name)
-            .field("state", &*self.control.state())
-            .finish()
-    }
 }
 
 /// Counts a live attempt.

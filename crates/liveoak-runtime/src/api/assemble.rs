@@ -12,8 +12,11 @@ use std::sync::Arc;
 /// What one declared child runs.
 pub(crate) enum DeclaredBody {
     Leaf(Arc<ChildBody>),
-    Supervisor { runtime: Option<DedicatedRuntime> },
-    Group { runtime: Option<DedicatedRuntime>, address: Arc<GroupAddress> },
+    /// A supervisor, or a group, which has an address.
+    Supervisor {
+        runtime: Option<DedicatedRuntime>,
+        address: Option<Arc<GroupAddress>>,
+    },
 }
 
 /// The parts of a child.
@@ -54,14 +57,14 @@ fn declare(
         }
         ChildKind::Supervisor { mut spec, children, runtime } => {
             spec.dedicated_runtime = runtime.is_some();
-            bodies.push(DeclaredBody::Supervisor { runtime });
+            bodies.push(DeclaredBody::Supervisor { runtime, address: None });
             spec.children =
                 children.into_iter().map(|child| declare(child, Some(&path), bodies, errors)).collect();
             ChildForm::Supervisor(spec)
         }
         ChildKind::Group { mut spec, address, runtime } => {
             spec.dedicated_runtime = runtime.is_some();
-            bodies.push(DeclaredBody::Group { runtime, address });
+            bodies.push(DeclaredBody::Supervisor { runtime, address: Some(address) });
             ChildForm::Group(*spec)
         }
     };
@@ -81,9 +84,10 @@ pub(crate) fn install(
         match body {
             body if state.machine.path(id).is_none() => unused.push(body),
             DeclaredBody::Leaf(body) => state.set_leaf(id, body),
-            DeclaredBody::Supervisor { runtime } => state.set_supervisor(id, runtime),
-            DeclaredBody::Group { runtime, address } => {
-                address.set(tree, id);
+            DeclaredBody::Supervisor { runtime, address } => {
+                if let Some(address) = address {
+                    address.set(tree, id);
+                }
                 state.set_supervisor(id, runtime);
             }
         }

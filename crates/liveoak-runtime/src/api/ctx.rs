@@ -2,7 +2,7 @@
 
 use crate::attempt::cell::Owner as _;
 use crate::engine::driver::LiveAttempt;
-use crate::util::race::{Either, race};
+use crate::util::{Either, race};
 use liveoak_core::{Attempt, ChildId, Exit, Health, Input, Path};
 use std::cell::RefCell;
 use std::fmt;
@@ -12,6 +12,10 @@ use std::time::Duration;
 
 /// The context of one attempt of one child. Cheap to clone; all clones belong to the same attempt. After the end of the
 /// attempt, reports through them change nothing.
+///
+/// # Cancel safety
+/// All methods are safe, because a request to stop stays set. A dropped [`sleep`](Self::sleep) starts from zero the next
+/// time, and [`unless_stopping`](Self::unless_stopping) is as safe as the future that it gets.
 #[derive(Clone)]
 pub struct Ctx {
     pub(crate) cell: Arc<LiveAttempt>,
@@ -83,9 +87,6 @@ impl Ctx {
     }
 
     /// Waits until the child is asked to stop. The request is latched: a call that comes later returns at once.
-    ///
-    /// # Cancel safety
-    /// Safe: nothing is lost when this future is dropped.
     pub fn stopping(&self) -> impl Future<Output = ()> + Send + '_ {
         self.cell.orders.stopping()
     }
@@ -98,26 +99,17 @@ impl Ctx {
 
     /// Waits until the child is killed. Only children that were made with
     /// [`Child::task_with_kill`](crate::Child::task_with_kill) see this; the bodies of others are dropped.
-    ///
-    /// # Cancel safety
-    /// Safe.
     pub fn killed(&self) -> impl Future<Output = ()> + Send + '_ {
         self.cell.orders.killed()
     }
 
     /// Sleeps for `duration`, or until the child is asked to stop. Returns `true` if the full time has passed.
-    ///
-    /// # Cancel safety
-    /// Safe; a new call sleeps for the full time again.
     pub async fn sleep(&self, duration: Duration) -> bool {
         self.unless_stopping(tokio::time::sleep(duration)).await.is_some()
     }
 
     /// Runs `future` until it is done, or until the child is asked to stop; then it is dropped, and the result is
     /// `None`. Wrap futures that may wait for long, so that the child stops when asked.
-    ///
-    /// # Cancel safety
-    /// As safe as `future` is.
     pub async fn unless_stopping<F: Future>(&self, future: F) -> Option<F::Output> {
         match race(self.stopping(), future).await {
             Either::Left(()) => None,

@@ -1,8 +1,7 @@
 //! Dynamic groups: any number of children from one template.
 
-use crate::api::child::{Child, ChildKind, GroupAddress};
+use crate::api::child::{Child, ChildKind, GroupAddress, edge};
 use crate::api::ctx::Ctx;
-use crate::api::supervised::edge;
 use crate::api::task::TaskBody;
 use crate::attempt::body::IntoExit;
 use crate::attempt::dedicated_runtime::DedicatedRuntime;

@@ -3,7 +3,7 @@
 use crate::api::ctx::Ctx;
 use crate::attempt::body::BoxError;
 use crate::attempt::panic::catch;
-use crate::util::race::{Either, race};
+use crate::util::{Either, race};
 use liveoak_core::Exit;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -51,14 +51,6 @@ pub trait Service: Send + 'static {
     }
 }
 
-/// How `run` ended.
-enum Ran {
-    Ended(Exit),
-    /// It was dropped, because it did not return in time after the request to stop.
-    CutShort,
-    Killed,
-}
-
 /// Runs one attempt of a service: `factory`, `init`, `run`, `stop`.
 pub(crate) async fn run_service<S: Service>(
     factory: Arc<impl Fn() -> S>,
@@ -77,20 +69,16 @@ pub(crate) async fn run_service<S: Service>(
         Either::Right(Ok(Err(error))) => return Exit::failed(error),
         Either::Right(Err(panicked)) => return panicked,
     }
-    let ran = run(&mut service, &ctx, stop_within).await;
-    let killed = matches!(ran, Ran::Killed);
-    let exit = match ran {
-        Ran::Ended(exit @ Exit::Panicked(_)) => return exit,
-        Ran::Ended(exit) => exit,
-        Ran::CutShort => Exit::Stopped,
-        Ran::Killed => Exit::Killed,
-    };
-    if !ctx.is_stopping() && !killed {
+    let exit = run(&mut service, &ctx, stop_within).await;
+    if let Exit::Panicked(_) = exit {
+        return exit;
+    }
+    if !ctx.is_stopping() {
         // It ended by itself: the child no longer counts as running, and the hook may take as long as a stop.
         ctx.report_exit(exit.clone());
     }
     // The kill may have come after the end of `run`. The hook runs all the same.
-    let killed = killed || ctx.cell.orders.is_killed();
+    let killed = ctx.cell.orders.is_killed();
     let hook = caught("stop hook", service.stop(&ctx));
     // A kill that comes while the hook runs drops the hook: the time for the stop is used up.
     let hooked = if killed { Either::Right(hook.await) } else { race(ctx.killed(), hook).await };
@@ -103,17 +91,18 @@ pub(crate) async fn run_service<S: Service>(
     }
 }
 
-async fn run<S: Service>(service: &mut S, ctx: &Ctx, stop_within: Duration) -> Ran {
+/// Runs `run` until it returns, is killed, or has not returned in time after the request to stop.
+async fn run<S: Service>(service: &mut S, ctx: &Ctx, stop_within: Duration) -> Exit {
     let half_of_stop = async {
         ctx.stopping().await;
         tokio::time::sleep(stop_within / 2).await;
     };
     match race(race(ctx.killed(), caught("run", service.run(ctx))), half_of_stop).await {
-        Either::Left(Either::Left(())) => Ran::Killed,
-        Either::Left(Either::Right(Ok(Ok(())))) => Ran::Ended(Exit::Completed),
-        Either::Left(Either::Right(Ok(Err(error)))) => Ran::Ended(Exit::failed(error)),
-        Either::Left(Either::Right(Err(panicked))) => Ran::Ended(panicked),
-        Either::Right(()) => Ran::CutShort,
+        Either::Left(Either::Left(())) => Exit::Killed,
+        Either::Left(Either::Right(Ok(Ok(())))) => Exit::Completed,
+        Either::Left(Either::Right(Ok(Err(error)))) => Exit::failed(error),
+        Either::Left(Either::Right(Err(panicked))) => panicked,
+        Either::Right(()) => Exit::Stopped,
     }
 }
 

@@ -1,11 +1,16 @@
-//! Tasks that belong to an attempt and cannot outlive it.
+//! What running code can spawn: subtasks, which cannot outlive their attempt, and children beside the calling child.
 
-use crate::api::ctx::{Ctx, with_current};
+use crate::api::child::Child;
+use crate::api::ctx::{Ctx, current, with_current};
+use crate::api::error::SpawnChildError;
+use crate::attempt::body::IntoExit;
 use crate::attempt::panic::catch;
-use liveoak_core::Exit;
+use crate::util::lock::lock;
+use liveoak_core::{ChildId, Exit};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Mutex;
 use std::task::{Context, Poll};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
@@ -30,6 +35,33 @@ impl Ctx {
         cell.subtasks.store_handle(&cell.orders, number, task.abort_handle());
         Subtask { task: Some(task) }
     }
+}
+
+/// Adds `future` as a temporary child called `name` to the supervisor of the calling child. It is supervised, visible
+/// and stopped with that supervisor.
+///
+/// If the name is taken, a dot and a number are appended. For tasks that should not outlive the calling *attempt*, use
+/// [`Ctx::spawn`](crate::Ctx::spawn); for many similar tasks, a [`Group`](crate::Group).
+///
+/// # Errors
+/// When the caller is not part of a tree, or its supervisor is stopping or has 10,000 children already.
+pub fn spawn<F>(name: &str, future: F) -> Result<ChildId, SpawnChildError>
+where
+    F: Future + Send + 'static,
+    F::Output: IntoExit + Send,
+{
+    let ctx = current().ok_or(SpawnChildError::NotInATree)?;
+    let once = Mutex::new(Some(future));
+    let child = Child::task(name, move |_ctx| {
+        let future = lock(&once).take();
+        async move {
+            match future {
+                Some(future) => future.await.into_exit(),
+                None => Exit::failed("a spawned future can run only once"),
+            }
+        }
+    });
+    ctx.cell.tree.add_spawned(ctx.id(), child.once()).map_err(SpawnChildError::Refused)
 }
 
 /// A task that belongs to an attempt. Await it for its outcome. If the handle is dropped, the task goes on.

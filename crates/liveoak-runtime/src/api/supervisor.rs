@@ -10,7 +10,7 @@ use crate::engine::action::Ended;
 use crate::engine::driver::TreeInner;
 use crate::engine::watchdog::Watchdog;
 use crate::supervised;
-use crate::util::race::{Either, race};
+use crate::util::{Either, race};
 use liveoak_core::{
     AutoShutdown, ChildSpec, Exit, Input, Limit, Machine, Order, SpecErrors, Strategy, SupervisorSpec,
 };
@@ -195,7 +195,7 @@ impl Supervisor {
         let unused = tree.with_state(|state| install(state, &tree, ids, assembled.bodies));
         drop(unused);
         if handle.runtime_flavor() == RuntimeFlavor::MultiThread {
-            Watchdog::start(Arc::clone(&tree.watchdog), Arc::downgrade(&tree));
+            Watchdog::start(Arc::clone(&tree.watchdog), Arc::downgrade(&tree), TreeInner::tick_if_late);
         }
         handle.spawn(Arc::clone(&tree).timer_task());
         tree.feed(tree.clock.now(), Input::Start);

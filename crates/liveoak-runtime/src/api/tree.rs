@@ -4,7 +4,7 @@ use crate::api::assemble::{Assembled, assemble, install};
 use crate::api::child::Child;
 use crate::api::ctx::Ctx;
 use crate::engine::action::Ended;
-use crate::engine::driver::{State, TreeInner};
+use crate::engine::driver::TreeInner;
 use crate::engine::events::Events;
 use crate::engine::state::Answer;
 use liveoak_core::{
@@ -22,13 +22,8 @@ use std::time::SystemTime;
 /// [`stop`](TreeHandle::stop) it.
 ///
 /// All operations are those of [`TreeHandle`], which can be cloned and passed on.
+#[derive(Debug)]
 pub struct Tree(pub(crate) TreeHandle);
-
-impl fmt::Debug for Tree {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.0, f)
-    }
-}
 
 impl Tree {
     /// Returns a handle. It does not keep the tree running.
@@ -55,6 +50,10 @@ impl Drop for Tree {
 }
 
 /// Looks at a tree and commands it. Cheap to clone; does not keep the tree running.
+///
+/// # Cancel safety
+/// All methods are safe: when a future is dropped, nothing is lost, and what it has begun (a stop, the addition of a
+/// child, a command) goes on.
 #[derive(Clone)]
 pub struct TreeHandle {
     pub(crate) inner: Arc<TreeInner>,
@@ -71,27 +70,18 @@ impl TreeHandle {
     ///
     /// # Errors
     /// How the tree ended, if it ended before that.
-    ///
-    /// # Cancel safety
-    /// Safe.
     pub async fn ready(&self) -> Result<(), Ended> {
         self.inner.until_ready().await
     }
 
     /// Stops the tree, in order and within its budget. Returns how each child was stopped. A second call, also after the
     /// end, returns the same report.
-    ///
-    /// # Cancel safety
-    /// Dropping this future does not undo the stop.
     pub async fn stop(&self) -> Arc<StopReport> {
         self.begin_stop();
         self.join().await.report
     }
 
     /// Kills everything in the tree now. Returns how each child was stopped.
-    ///
-    /// # Cancel safety
-    /// Dropping this future does not undo the kill.
     pub async fn kill(&self) -> Arc<StopReport> {
         self.begin_kill();
         self.join().await.report
@@ -108,9 +98,6 @@ impl TreeHandle {
     }
 
     /// Waits until the tree has ended, for whatever reason. May be called again.
-    ///
-    /// # Cancel safety
-    /// Safe.
     pub async fn join(&self) -> Ended {
         self.inner.until_ended().await
     }
@@ -159,9 +146,6 @@ impl TreeHandle {
     /// # Errors
     /// When there is no such supervisor, it is full, the name is taken, the spec is wrong, or the first start fails; the
     /// child is removed then.
-    ///
-    /// # Cancel safety
-    /// Safe: when this future is dropped, the child stays.
     pub async fn add_child(
         &self,
         parent: impl Into<Path>,
@@ -169,8 +153,8 @@ impl TreeHandle {
     ) -> Result<Outcome, Refusal> {
         let parent = parent.into();
         let assembled = assemble(child.into(), Some(&parent));
-        let find = |machine: &Machine| machine.find(&parent);
-        let (_, answer) = self.inner.add(&parent, find, assembled, IfTaken::Refuse)?;
+        let (_, answer) =
+            self.inner.add(assembled, |machine, _| machine.find(&parent).ok_or(Refusal::NotFound))?;
         answer.wait().await
     }
 
@@ -179,9 +163,6 @@ impl TreeHandle {
     ///
     /// # Errors
     /// When there is no such child, it is not idle, its supervisor is down, or the attempt fails.
-    ///
-    /// # Cancel safety
-    /// Dropping this future does not undo the start. The same holds for the other commands.
     pub async fn start_child(&self, path: impl Into<Path>) -> Result<Outcome, Refusal> {
         self.inner.command(&path.into(), Command::Start).await
     }
@@ -221,13 +202,11 @@ impl Ctx {
 }
 
 impl TreeInner {
-    /// Adds a child below the supervisor that `find` returns; its path is `parent_path`.
+    /// Adds a child below the supervisor that `place` returns. `place` may also change the declaration.
     fn add(
         self: &Arc<Self>,
-        parent_path: &Path,
-        find: impl FnOnce(&Machine) -> Option<ChildId>,
         assembled: Assembled,
-        if_taken: IfTaken,
+        place: impl FnOnce(&Machine, &mut ChildDeclaration) -> Result<ChildId, Refusal>,
     ) -> Result<(ChildId, Answer), Refusal> {
         let Assembled { mut declaration, bodies, errors } = assembled;
         if !errors.is_empty() {
@@ -237,10 +216,7 @@ impl TreeInner {
         // Bodies that the machine does not take are dropped after the lock is released.
         let mut unused = bodies;
         self.with_state(|state| {
-            let parent = find(&state.machine).ok_or(Refusal::NotFound)?;
-            if let IfTaken::Number = if_taken {
-                number_if_taken(state, parent_path, &mut declaration)?;
-            }
+            let parent = place(&state.machine, &mut declaration)?;
             let (ids, answer) = state.request_to_add(|machine, request| {
                 machine.add_child(now, parent, &declaration, Some(request))
             })?;
@@ -255,7 +231,10 @@ impl TreeInner {
     pub(crate) fn add_spawned(self: &Arc<Self>, caller: ChildId, child: Child) -> Result<ChildId, Refusal> {
         let (parent, path) = self.nearest_supervisor(caller).ok_or(Refusal::NotASupervisor)?;
         let assembled = assemble(child.restart(Restart::Temporary), Some(&path));
-        self.add(&path, |_| Some(parent), assembled, IfTaken::Number).map(|(id, _)| id)
+        let place = |machine: &Machine, declaration: &mut ChildDeclaration| {
+            number_if_taken(machine, &path, declaration).map(|()| parent)
+        };
+        self.add(assembled, place).map(|(id, _)| id)
     }
 
     fn nearest_supervisor(&self, below: ChildId) -> Option<(ChildId, Path)> {
@@ -267,19 +246,11 @@ impl TreeInner {
     }
 }
 
-/// What happens to a child whose name is taken.
-#[derive(Clone, Copy)]
-enum IfTaken {
-    Refuse,
-    /// Appends a number to its name.
-    Number,
-}
-
-fn number_if_taken(state: &State, parent: &Path, declared: &mut ChildDeclaration) -> Result<(), Refusal> {
+fn number_if_taken(machine: &Machine, parent: &Path, declared: &mut ChildDeclaration) -> Result<(), Refusal> {
     /// The next number, for all trees of the program.
     static NUMBER: AtomicU64 = AtomicU64::new(2);
     let name = declared.name.clone();
-    while state.machine.find(&parent.join(declared.name.as_str())).is_some() {
+    while machine.find(&parent.join(declared.name.as_str())).is_some() {
         let numbered = format!("{name}.{}", NUMBER.fetch_add(1, Ordering::Relaxed));
         declared.name = Name::new(numbered).map_err(|error| {
             let problem = SpecProblem::Name(error);

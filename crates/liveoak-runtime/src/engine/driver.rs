@@ -322,7 +322,6 @@ impl TreeInner {
                 self.milestone.notify_waiters();
             }
             Action::TreeEnded(ended) => self.end(ended),
-            Action::Nothing => {}
         }
     }
 }
