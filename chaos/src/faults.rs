@@ -91,7 +91,7 @@ impl<'a> Faults<'a> {
                 break;
             }
             let Step { fault, pause } = step(seed, part, number);
-            let what = self.inject_one(&fault);
+            let what = self.inject_one(&fault).unwrap_or("was not there");
             *self.injected.counts.entry(what).or_default() += 1;
             if self.injected.steps.len() == SHOWN {
                 self.injected.steps.pop_front();
@@ -104,7 +104,8 @@ impl<'a> Faults<'a> {
         self.injected
     }
 
-    fn inject_one(&mut self, fault: &Fault) -> &'static str {
+    /// Injects a fault and says what happened. Returns `None` if its process was not there.
+    fn inject_one(&mut self, fault: &Fault) -> Option<&'static str> {
         let own = match fault {
             Fault::StarveFiles(_) => Some(Undo::Files),
             Fault::StarveProcesses(_) => Some(Undo::Processes),
@@ -112,26 +113,28 @@ impl<'a> Faults<'a> {
             _ => None,
         };
         if own.is_some_and(|own| !self.may_inject(&own)) {
-            return "skipped, because liveoak is recovering";
+            return Some("skipped, because liveoak is recovering");
         }
-        let open = || lowest_free_descriptor(self.liveoak);
-        match fault {
+        Some(match fault {
             Fault::Kill(name, target) => {
-                self.signal(name, *target, Signal::KILL, "SIGKILL").map_or("was not there", |_| "killed")
+                self.signal(name, *target, Signal::KILL, "SIGKILL")?;
+                "killed"
             }
-            Fault::Terminate(name, target) => self
-                .signal(name, *target, Signal::TERM, "SIGTERM")
-                .map_or("was not there", |_| "sent SIGTERM"),
-            Fault::Suspend(name, target, time) => match self.signal(name, *target, Signal::STOP, "") {
-                Some(pid) => self.until(*time, Undo::Resume(pid), "suspended"),
-                None => "was not there",
-            },
+            Fault::Terminate(name, target) => {
+                self.signal(name, *target, Signal::TERM, "SIGTERM")?;
+                "sent SIGTERM"
+            }
+            Fault::Suspend(name, target, time) => {
+                let pid = self.signal(name, *target, Signal::STOP, "")?;
+                self.until(*time, Undo::Resume(pid), "suspended")
+            }
             Fault::SuspendLiveoak(time) => {
                 send(self.liveoak, Signal::STOP);
                 self.until(Some(*time), Undo::Resume(self.liveoak), "suspended liveoak itself")
             }
             Fault::StarveFiles(time) => {
-                self.allow(Resource::Nofile, Rlimit { current: Some(open()), ..self.limits[0] });
+                let open = lowest_free_descriptor(self.liveoak);
+                self.allow(Resource::Nofile, Rlimit { current: Some(open), ..self.limits[0] });
                 self.until(Some(*time), Undo::Files, "left liveoak no file descriptors")
             }
             Fault::StarveProcesses(time) => {
@@ -143,7 +146,7 @@ impl<'a> Faults<'a> {
                 self.until(Some(*time), Undo::ResumeOutput, "left the output unread")
             }
             Fault::KillGuardian => self.kill_guardian(),
-        }
+        })
     }
 
     fn may_inject(&self, own: &Undo) -> bool {

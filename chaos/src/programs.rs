@@ -33,6 +33,8 @@ pub(crate) struct ProgramKind {
 const ORDINARY: ProgramKind =
     ProgramKind { name: "", count: 0, lasting: true, codes: &[], first: "", script: "", more: "" };
 
+const BRIEF: ProgramKind = ProgramKind { lasting: false, ..ORDINARY };
+
 /// All kinds of programs.
 pub(crate) const KINDS: &[ProgramKind] = &[
     ProgramKind { name: "steady", count: 12, script: "exec sleep 100000", ..ORDINARY },
@@ -68,39 +70,29 @@ pub(crate) const KINDS: &[ProgramKind] = &[
         more: "stop = { within = \"500ms\" }\n",
         ..ORDINARY
     },
-    ProgramKind {
-        name: "crash",
-        count: 6,
-        lasting: false,
-        codes: &[3],
-        script: "sleep 0.3; exit 3",
-        ..ORDINARY
-    },
+    ProgramKind { name: "crash", count: 6, codes: &[3], script: "sleep 0.3; exit 3", ..BRIEF },
     ProgramKind {
         name: "disk",
         count: 6,
-        lasting: false,
         codes: &[4],
         script: "rm -f disk/$0; cat /dev/zero > disk/$0; sleep 0.2; exit 4",
-        ..ORDINARY
+        ..BRIEF
     },
     ProgramKind {
         name: "files",
         count: 3,
-        lasting: false,
         // The codes of dash and bash.
         codes: &[2, 1],
         script: "sleep 0.2; ulimit -n 5; exec 3</dev/null 4</dev/null; exec 9</dev/null; exit 5",
-        ..ORDINARY
+        ..BRIEF
     },
     ProgramKind {
         name: "forks",
         count: 3,
-        lasting: false,
         // The codes of dash and bash, and the code if no limit applies.
         codes: &[2, 254, UNLIMITED],
         script: "sleep 0.2; ulimit -u 1 2>/dev/null || ulimit -p 1; sleep 3 & sleep 3 & exit 7",
-        ..ORDINARY
+        ..BRIEF
     },
 ];
 
