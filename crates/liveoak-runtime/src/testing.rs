@@ -59,7 +59,6 @@ pub async fn eventually(what: &str, condition: impl Fn() -> bool) {
     panic!("this did not happen: {what}");
 }
 
-/// An instruction to a puppet.
 #[derive(Clone, Debug)]
 enum Instruction {
     Ready,
@@ -119,13 +118,17 @@ pub struct Puppet {
 struct Alive(Arc<Control>);
 
 impl Alive {
-    fn new(control: &Arc<Control>) -> Self {
+    fn new(control: &Arc<Control>, ctx: &Ctx) -> Self {
         let mut state = control.state();
         state.live += 1;
         state.starts += 1;
         state.overlapped |= state.live > 1;
+        let ready = state.ready_by_itself;
         drop(state);
         control.changed();
+        if ready {
+            ctx.ready();
+        }
         Self(Arc::clone(control))
     }
 }
@@ -284,10 +287,7 @@ impl Puppet {
 
 /// Runs the body of an attempt, as a task.
 async fn act(control: Arc<Control>, ctx: Ctx) -> Exit {
-    let _alive = Alive::new(&control);
-    if control.state().ready_by_itself {
-        ctx.ready();
-    }
+    let _alive = Alive::new(&control, &ctx);
     loop {
         let changed = control.changed_notify.notified();
         let instruction = control.state().instructions.pop_front();
@@ -317,10 +317,7 @@ async fn act(control: Arc<Control>, ctx: Ctx) -> Exit {
 /// Runs the body of an attempt, as a thread. Checks for the stop every few milliseconds.
 fn act_blocking(control: &Arc<Control>, ctx: &Ctx) -> Exit {
     const INTERVAL: Duration = Duration::from_millis(5);
-    let _alive = Alive::new(control);
-    if control.state().ready_by_itself {
-        ctx.ready();
-    }
+    let _alive = Alive::new(control, ctx);
     loop {
         let mut state = control.state();
         if let Some(instruction) = state.instructions.pop_front() {

@@ -6,10 +6,9 @@
 use crate::api::child::{Child, ChildKind, GroupAddress};
 use crate::attempt::dedicated_runtime::DedicatedRuntime;
 use crate::engine::driver::{ChildBody, State, TreeInner};
-use liveoak_core::{ChildDeclaration, ChildForm, ChildId, Name, Path, SpecError, SpecProblem};
+use liveoak_core::{ChildDeclaration, ChildForm, ChildId, Name, NameError, Path, SpecError, SpecProblem};
 use std::sync::Arc;
 
-/// What one declared child runs.
 pub(crate) enum DeclaredBody {
     Leaf(Arc<ChildBody>),
     /// A supervisor, or a group, which has an address.
@@ -19,7 +18,6 @@ pub(crate) enum DeclaredBody {
     },
 }
 
-/// The parts of a child.
 pub(crate) struct Assembled {
     pub(crate) declaration: ChildDeclaration,
     /// The bodies of the child and of all children below it, in pre-order.
@@ -36,6 +34,11 @@ pub(crate) fn assemble(child: Child, parent: Option<&Path>) -> Assembled {
     Assembled { declaration, bodies, errors }
 }
 
+/// Returns the error of a name that a child at `path` cannot have.
+pub(crate) fn wrong_name(path: Path, error: NameError) -> SpecError {
+    SpecError { path, field: "name", problem: SpecProblem::Name(error) }
+}
+
 fn declare(
     child: Child,
     parent: Option<&Path>,
@@ -44,7 +47,7 @@ fn declare(
 ) -> ChildDeclaration {
     let path = parent.map_or_else(|| Path::new(&child.name), |parent| parent.join(&child.name));
     let name = Name::new(child.name).unwrap_or_else(|error| {
-        errors.push(SpecError { path: path.clone(), field: "name", problem: SpecProblem::Name(error) });
+        errors.push(wrong_name(path.clone(), error));
         Name::new("unnamed").unwrap_or_else(|_| unreachable!("`unnamed` is a name"))
     });
     if let Some(stop_within) = child.service_stop_within {

@@ -128,7 +128,6 @@ impl Child {
         self
     }
 
-    /// Declares that the body can run only once.
     pub(crate) const fn once(mut self) -> Self {
         self.spec.restart = Restart::Temporary;
         self.spec.once = true;

@@ -30,8 +30,10 @@ impl Ctx {
     {
         let cell = &self.cell;
         let Some(number) = cell.subtasks.admit(&cell.orders) else { return Subtask { task: None } };
-        let guard = SubtaskGuard { ctx: Some(self.clone()), number, panic: None };
-        let task = Handle::current().spawn(SubtaskFuture { future: Some(Box::pin(future)), guard });
+        let future = Some(Box::pin(future));
+        // Exists before the runtime is looked for: without a runtime its destructor reports the end.
+        let subtask = SubtaskFuture { future, ctx: Some(self.clone()), number, panic: None };
+        let task = Handle::current().spawn(subtask);
         cell.subtasks.store_handle(&cell.orders, number, task.abort_handle());
         Subtask { task: Some(task) }
     }
@@ -123,40 +125,22 @@ impl<T> Future for Subtask<T> {
     }
 }
 
-/// Reports the end of a subtask when it is dropped, however that happens.
-struct SubtaskGuard {
+/// The task of a subtask. When it is dropped, however that happens, it reports the end of the subtask.
+struct SubtaskFuture<F: Future> {
+    future: Option<Pin<Box<F>>>,
     /// `None` only while the code of the subtask runs: it is the current context of the thread then.
     ctx: Option<Ctx>,
     number: u64,
     panic: Option<Exit>,
 }
 
-impl SubtaskGuard {
+impl<F: Future> SubtaskFuture<F> {
     /// Runs code of the subtask, and keeps its first panic.
-    fn run<T>(&mut self, f: impl FnOnce() -> T) -> Option<T> {
-        let (ctx, outcome) = with_current(self.ctx.take()?, || catch(Some("subtask"), f));
+    fn run<T>(&mut self, f: impl FnOnce(&mut Option<Pin<Box<F>>>) -> T) -> Option<T> {
+        let future = &mut self.future;
+        let (ctx, outcome) = with_current(self.ctx.take()?, || catch(Some("subtask"), || f(future)));
         self.ctx = Some(ctx);
         outcome.map_err(|panic| self.panic.get_or_insert(panic)).ok()
-    }
-}
-
-impl Drop for SubtaskGuard {
-    fn drop(&mut self) {
-        if let Some(ctx) = self.ctx.take() {
-            ctx.cell.subtask_ended(self.number, self.panic.take());
-        }
-    }
-}
-
-struct SubtaskFuture<F: Future> {
-    future: Option<Pin<Box<F>>>,
-    guard: SubtaskGuard,
-}
-
-impl<F: Future> SubtaskFuture<F> {
-    fn drop_future(&mut self) {
-        let future = self.future.take();
-        self.guard.run(|| drop(future));
     }
 }
 
@@ -164,21 +148,23 @@ impl<F: Future> Future for SubtaskFuture<F> {
     type Output = Option<F::Output>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
-        let Some(future) = &mut this.future else { return Poll::Ready(None) };
-        let outcome = match this.guard.run(|| future.as_mut().poll(cx)) {
+        let polled = self.run(|future| Some(future.as_mut()?.as_mut().poll(cx)));
+        let outcome = match polled.flatten() {
             Some(Poll::Pending) => return Poll::Pending,
             Some(Poll::Ready(outcome)) => Some(outcome),
             None => None,
         };
         // Dropped inside the attempt, and before its end is reported.
-        this.drop_future();
+        self.run(|future| drop(future.take()));
         Poll::Ready(outcome)
     }
 }
 
 impl<F: Future> Drop for SubtaskFuture<F> {
     fn drop(&mut self) {
-        self.drop_future();
+        self.run(|future| drop(future.take()));
+        if let Some(ctx) = self.ctx.take() {
+            ctx.cell.subtask_ended(self.number, self.panic.take());
+        }
     }
 }

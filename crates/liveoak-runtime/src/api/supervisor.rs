@@ -18,7 +18,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::{Handle, RuntimeFlavor};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// A child that owns children. The outermost one is the tree.
 ///
@@ -150,14 +150,15 @@ impl Supervisor {
     pub async fn run(self) -> Result<(), Error> {
         capture_panics();
         let listen = |kind| signal(kind).map_err(|error| Error::Signals(Arc::new(error)));
-        let mut signals = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+        let (mut interrupt, mut terminate) =
+            (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
         let tree = self.end_when_done().begin()?;
         let mut asked = false;
         let ended = loop {
-            match race(tree.join(), next_signal(&mut signals)).await {
+            match race(tree.join(), race(interrupt.recv(), terminate.recv())).await {
                 Either::Left(ended) => break ended,
-                Either::Right(()) if asked => tree.begin_kill(),
-                Either::Right(()) => tree.begin_stop(),
+                Either::Right(_) if asked => tree.begin_kill(),
+                Either::Right(_) => tree.begin_stop(),
             }
             asked = true;
         };
@@ -225,8 +226,4 @@ fn failed_start(ended: Ended) -> StartError {
         }
         _ => StartError::Ended(Box::new(ended)),
     }
-}
-
-async fn next_signal((interrupt, terminate): &mut (Signal, Signal)) {
-    race(interrupt.recv(), terminate.recv()).await;
 }

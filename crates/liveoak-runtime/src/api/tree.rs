@@ -1,6 +1,6 @@
 //! A running tree: its owner, and the handles that look at it and command it.
 
-use crate::api::assemble::{Assembled, assemble, install};
+use crate::api::assemble::{Assembled, assemble, install, wrong_name};
 use crate::api::child::Child;
 use crate::api::ctx::Ctx;
 use crate::engine::action::Ended;
@@ -9,7 +9,7 @@ use crate::engine::events::Events;
 use crate::engine::state::Answer;
 use liveoak_core::{
     ChildDeclaration, ChildId, Command, Input, Machine, Name, Outcome, Path, Refusal, Restart, Snapshot,
-    SpecError, SpecErrors, SpecProblem, StopReport, Time,
+    SpecErrors, StopReport, Time,
 };
 use std::fmt;
 use std::iter::successors;
@@ -252,10 +252,8 @@ fn number_if_taken(machine: &Machine, parent: &Path, declared: &mut ChildDeclara
     let name = declared.name.clone();
     while machine.find(&parent.join(declared.name.as_str())).is_some() {
         let numbered = format!("{name}.{}", NUMBER.fetch_add(1, Ordering::Relaxed));
-        declared.name = Name::new(numbered).map_err(|error| {
-            let problem = SpecProblem::Name(error);
-            Refusal::Invalid(SpecErrors(vec![SpecError { path: parent.clone(), field: "name", problem }]))
-        })?;
+        let wrong = |error| Refusal::Invalid(SpecErrors(vec![wrong_name(parent.clone(), error)]));
+        declared.name = Name::new(numbered).map_err(wrong)?;
     }
     Ok(())
 }

@@ -82,10 +82,8 @@ impl DedicatedRuntime {
     }
 }
 
-/// Checks that the system grants `count` threads now: starts them side by side, and lets them end again.
-///
-/// The check comes first because Tokio panics when it is refused a thread while it creates a runtime, and leaks what it
-/// had created by then.
+/// Checks that the system grants `count` threads now: starts them side by side, and lets them end again. The check comes
+/// first because Tokio panics when it is refused a thread while it creates a runtime, and leaks what it had created.
 fn try_threads(count: usize) -> io::Result<()> {
     let gate = Mutex::new(());
     std::thread::scope(|scope| {
@@ -99,11 +97,8 @@ fn try_threads(count: usize) -> io::Result<()> {
     })
 }
 
-/// Creates the runtime.
-///
-/// Panics if the system refuses a thread after all. The panic comes at once, and leaves no thread behind: the threads
-/// begin their work only when the runtime is complete. Some file descriptors stay open, because Tokio leaks those of a
-/// runtime that panicked during its creation.
+/// Creates the runtime. Panics if the system refuses a thread after all. The panic comes at once, and leaves no thread
+/// behind: the threads begin their work only when the runtime is complete. But Tokio leaks some file descriptors then.
 fn create(
     threads: usize,
     name: impl Fn() -> String + Send + Sync + 'static,

@@ -1,8 +1,7 @@
 //! Panics as values: the one place where this crate catches a panic of user code and describes it.
 //!
 //! `catch_unwind` returns the message only. Location and backtrace are visible to the panic hook, and a library does not
-//! install a hook unasked. The user asks for it by [`capture_panics`]; [`Supervisor::run`](crate::Supervisor::run),
-//! which takes over the whole program, does so too.
+//! install a hook unasked: the user calls [`capture_panics`], or [`Supervisor::run`](crate::Supervisor::run).
 
 use crate::util::waker_guard::drop_payload;
 use liveoak_core::{Exit, Panic};

@@ -36,7 +36,6 @@ pub(crate) enum Action<T> {
         cell: Arc<AttemptCell<T>>,
         handle: Option<Handle>,
     },
-    /// Creates a dedicated runtime.
     OpenRuntime {
         settings: DedicatedRuntime,
         cell: Arc<AttemptCell<T>>,
@@ -47,7 +46,6 @@ pub(crate) enum Action<T> {
     /// Drops what a removed child ran.
     Drop(ChildEntry<T>),
     Reply(ReplySender, Result<Outcome, Refusal>),
-    /// The whole tree is ready for the first time.
     TreeReady,
     TreeEnded(Ended),
 }

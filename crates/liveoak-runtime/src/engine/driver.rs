@@ -39,8 +39,8 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
-/// How many steps of the stop of a dynamic group are performed per turn, by the timer task and by the thread that stops
-/// the group. Enough to keep all threads busy with the members that were asked.
+/// How many steps of the stop of a dynamic group are performed per turn. Enough to keep all threads busy with the members
+/// that were asked.
 const GROUP_STEPS_PER_TURN: usize = 2048;
 
 /// How often a thread tries to take the lock before it sleeps on it.
@@ -51,16 +51,11 @@ thread_local! {
     static CURRENT_TREE: Cell<(usize, bool)> = const { Cell::new((0, false)) };
 }
 
-/// An attempt of a child of a running tree.
+// What a running tree puts into the generic types of the storey below.
 pub(crate) type LiveAttempt = AttemptCell<Arc<TreeInner>>;
-
-/// The body of a child of a running tree.
 pub(crate) type ChildBody = dyn Body<Arc<TreeInner>>;
-
-/// The state of a running tree.
 pub(crate) type State = TreeState<Arc<TreeInner>>;
 
-/// One running tree.
 pub(crate) struct TreeInner {
     pub(crate) clock: Clock,
     state: Mutex<State>,
@@ -71,7 +66,6 @@ pub(crate) struct TreeInner {
     ended: OnceLock<Ended>,
     /// Wakes the tasks that wait for `ready` or `ended`.
     milestone: Notify,
-    /// Wakes the timer task.
     pub(crate) timer_task_notify: Notify,
     pub(crate) watchdog: Arc<Watchdog>,
 }
@@ -113,7 +107,6 @@ impl TreeInner {
         })
     }
 
-    /// Locks the state.
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         // The lock is held for well under a microsecond, so a few tries are cheaper than a sleep.
         for _ in 0..LOCK_TRIES {
@@ -160,8 +153,6 @@ impl TreeInner {
     }
 
     /// Gives a command on one child, and waits for its answer: the effect of the command, not its arrival.
-    ///
-    /// Dropping the future does not undo the command.
     pub(crate) async fn command(self: &Arc<Self>, path: &Path, command: Command) -> Result<Outcome, Refusal> {
         let answer = {
             let now = self.clock.now();
@@ -177,15 +168,11 @@ impl TreeInner {
         answer.wait().await
     }
 
-    /// Waits until the tree is ready for the first time.
-    ///
-    /// # Errors
-    /// How the tree ended, if it ended before that.
+    /// Waits until the tree is ready for the first time. The error is how it ended before that.
     pub(crate) async fn until_ready(&self) -> Result<(), Ended> {
         self.until(|| self.ready.get().map(|()| Ok(())).or_else(|| Some(Err(self.ended()?.clone())))).await
     }
 
-    /// Waits until the tree has ended.
     pub(crate) async fn until_ended(&self) -> Ended {
         self.until(|| self.ended().cloned()).await
     }
@@ -200,7 +187,6 @@ impl TreeInner {
         }
     }
 
-    /// Returns how the tree ended, if it has.
     pub(crate) fn ended(&self) -> Option<&Ended> {
         self.ended.get()
     }
@@ -256,24 +242,14 @@ impl TreeInner {
         self.watchdog.end();
     }
 
-    /// Performs pending effects. If this thread is already doing so for this tree, returns at once and leaves them to
-    /// the outer loop.
-    fn perform_effects<'a>(self: &'a Arc<Self>, state: MutexGuard<'a, State>, group_steps: usize) {
+    /// Performs pending effects, batch by batch. If this thread is already doing so for this tree, returns at once and
+    /// leaves them to the outer loop.
+    fn perform_effects<'a>(self: &'a Arc<Self>, mut state: MutexGuard<'a, State>, group_steps: usize) {
         let me = Arc::as_ptr(self).addr();
         if CURRENT_TREE.get().0 == me {
             return CURRENT_TREE.set((me, true));
         }
-        let outer = ReentryGuard(CURRENT_TREE.replace((me, false)));
-        self.perform_in_batches(me, state, group_steps);
-        drop(outer);
-    }
-
-    fn perform_in_batches<'a>(
-        self: &'a Arc<Self>,
-        me: usize,
-        mut state: MutexGuard<'a, State>,
-        group_steps: usize,
-    ) {
+        let _outer = ReentryGuard(CURRENT_TREE.replace((me, false)));
         let mut batch = Batch::new(group_steps);
         loop {
             let first = batch.take(&mut state, self, &self.events);

@@ -23,7 +23,6 @@ pub(crate) enum ChildEntry<T> {
     Supervisor { serial: u32, dedicated: Option<Box<OwnRuntime<T>>> },
 }
 
-/// The dedicated runtime of a supervisor.
 pub(crate) struct OwnRuntime<T> {
     pub(crate) settings: DedicatedRuntime,
     /// The runtime, while it exists.
@@ -40,7 +39,6 @@ impl<T> ChildEntry<T> {
         }
     }
 
-    /// Returns the cell of the live attempt.
     fn cell(&self) -> Option<&Arc<AttemptCell<T>>> {
         match self {
             Self::Leaf { cell, .. } => cell.as_ref(),
@@ -63,7 +61,6 @@ impl Answer {
     }
 }
 
-/// The state of one tree.
 pub(crate) struct TreeState<T> {
     pub(crate) machine: Machine,
     /// What each child runs, by slot.
@@ -74,9 +71,7 @@ pub(crate) struct TreeState<T> {
     pub(crate) errors: ErrorKeepAlive,
     /// The callers that wait for an answer.
     pub(crate) waiting: HashMap<RequestId, ReplySender>,
-    /// The number of the next request.
     next_request: u64,
-    /// The state of the random number generator.
     random: u64,
     /// When the timer task will wake up.
     pub(crate) timer_task_wakeup: Time,
@@ -144,7 +139,6 @@ impl<T: Owner> TreeState<T> {
         }
     }
 
-    /// Sets what a leaf runs.
     pub(crate) fn set_leaf(&mut self, id: ChildId, body: Arc<dyn Body<T>>) {
         self.set_entry(id, ChildEntry::Leaf { serial: id.serial, body, cell: None });
     }
@@ -204,7 +198,6 @@ impl<T: Owner> TreeState<T> {
         (cell.id == id && cell.attempt == attempt).then(|| Arc::clone(cell))
     }
 
-    /// Returns the cells of all live attempts.
     pub(crate) fn live_cells(&self) -> Vec<Arc<AttemptCell<T>>> {
         self.children.iter().filter_map(ChildEntry::cell).cloned().collect()
     }
@@ -224,7 +217,6 @@ impl<T: Owner> TreeState<T> {
         })
     }
 
-    /// Returns the earliest deadline of the machine.
     pub(crate) fn next_deadline(&self) -> Time {
         self.machine.poll_deadline().unwrap_or(Time::NEVER)
     }

@@ -17,7 +17,6 @@ pub(crate) fn drop_catching_panics<T>(value: T) {
 /// come: at most about twice as many are held as the machine remembers.
 const CHECKS: usize = 2;
 
-/// The errors of a tree's exits.
 #[derive(Default)]
 pub(crate) struct ErrorKeepAlive {
     errors: Vec<Arc<Failure>>,
@@ -30,7 +29,6 @@ pub(crate) struct ErrorKeepAlive {
 pub(crate) struct Released([Option<Arc<Failure>>; CHECKS]);
 
 impl Released {
-    /// Drops the errors, one by one.
     pub(crate) fn drop_errors(self) {
         // Filled from the front, and nearly always empty.
         if self.0[0].is_some() {
@@ -62,7 +60,6 @@ impl ErrorKeepAlive {
         released
     }
 
-    /// Removes all errors, one by one.
     pub(crate) fn drain(&mut self) -> impl Iterator<Item = Arc<Failure>> {
         self.errors.drain(..)
     }

@@ -26,7 +26,6 @@ pub(crate) struct Watchdog {
 struct Schedule {
     /// The thread checks the tree a little after this deadline. `None` if there is none.
     deadline: Option<Instant>,
-    /// `true` if the tree has ended.
     ended: bool,
 }
 

@@ -17,10 +17,7 @@ pub enum Either<A, B> {
     Right(B),
 }
 
-/// Polls both futures until one is done, and drops the other. If both are done, the first wins.
-///
-/// # Cancel safety
-/// As safe as the two futures are.
+/// Polls both futures until one is done, and drops the other. If both are done, the first wins. As cancel safe as both.
 pub async fn race<A: Future, B: Future>(a: A, b: B) -> Either<A::Output, B::Output> {
     let (mut a, mut b) = (pin!(a), pin!(b));
     poll_fn(|cx| {
