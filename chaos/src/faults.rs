@@ -33,18 +33,15 @@ pub(crate) struct SentSignal {
     pub(crate) leader: bool,
 }
 
-/// The record of the injected faults.
 #[derive(Default)]
 pub(crate) struct InjectedFaults {
     /// How often each fault was injected.
     pub(crate) counts: BTreeMap<&'static str, u32>,
     /// The signals, by program and attempt. Attempts that ran are counted from 1.
     pub(crate) signals: BTreeMap<(String, usize), Vec<SentSignal>>,
-    /// The last steps, as text.
     pub(crate) steps: VecDeque<String>,
 }
 
-/// What must be undone after a fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Undo {
     Resume(u32),
@@ -53,7 +50,6 @@ enum Undo {
     ResumeOutput,
 }
 
-/// Injects faults into one run of `liveoak`.
 pub(crate) struct Faults<'a> {
     sandbox: &'a Sandbox,
     liveoak: u32,
@@ -62,7 +58,6 @@ pub(crate) struct Faults<'a> {
     limits: [Rlimit; 2],
     /// The time of each undo; `None` means at the end of the run.
     undo: Vec<(Option<Instant>, Undo)>,
-    /// What was undone lately, and when.
     undone: Vec<(Undo, Instant)>,
     /// How many guardians in a row were killed before [`GUARDIAN_MIN_AGE`].
     early_deaths: u32,

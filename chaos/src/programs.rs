@@ -13,7 +13,6 @@ pub(crate) const PADDING: usize = 1500;
 /// The exit code of a program that should have been refused a process, but got it.
 pub(crate) const UNLIMITED: i32 = 7;
 
-/// One kind of program.
 pub(crate) struct ProgramKind {
     pub(crate) name: &'static str,
     pub(crate) count: usize,
@@ -24,7 +23,6 @@ pub(crate) struct ProgramKind {
     pub(crate) codes: &'static [i32],
     /// What the shell runs before it records its process id. Faults can hit it only after that.
     first: &'static str,
-    /// What the shell runs then.
     script: &'static str,
     /// Additional lines of its table in the file.
     more: &'static str,
@@ -35,7 +33,6 @@ const ORDINARY: ProgramKind =
 
 const BRIEF: ProgramKind = ProgramKind { lasting: false, ..ORDINARY };
 
-/// All kinds of programs.
 pub(crate) const KINDS: &[ProgramKind] = &[
     ProgramKind { name: "steady", count: 12, script: "exec sleep 100000", ..ORDINARY },
     ProgramKind {
@@ -103,7 +100,6 @@ pub(crate) fn names(which: impl Fn(&ProgramKind) -> bool) -> Vec<String> {
     KINDS.iter().filter(|kind| which(kind)).flat_map(named).collect()
 }
 
-/// Returns the kind of a program.
 pub(crate) fn kind_of(name: &str) -> &'static ProgramKind {
     let kind = name.trim_end_matches(|c: char| c.is_ascii_digit());
     KINDS.iter().find(|one| one.name == kind).unwrap_or(&ORDINARY)

@@ -29,7 +29,6 @@ const AFTER_ITS_DEATH: Duration = Duration::from_millis(300);
 
 type Outcome<T = ()> = Result<T, String>;
 
-/// A running `liveoak up`.
 struct LiveoakRun {
     child: Child,
     log: RunLog,
@@ -242,7 +241,6 @@ fn nothing_is_left(sandbox: &Sandbox) -> Outcome {
     Ok(())
 }
 
-/// Waits until `missing` returns `None`.
 fn wait_for(log: &RunLog, what: &str, mut missing: impl FnMut() -> Option<String>) -> Outcome {
     let begin = Instant::now();
     while let Some(why) = missing() {

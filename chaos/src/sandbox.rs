@@ -31,7 +31,6 @@ pub(crate) struct Sandbox {
     /// The command line that changes the user, and that makes `liveoak` die with this program.
     user_prefix: Vec<&'static str>,
     liveoak: PathBuf,
-    /// The process ids of all `liveoak`s of this run.
     started: Mutex<Vec<u32>>,
 }
 
@@ -207,7 +206,6 @@ impl Drop for Sandbox {
     }
 }
 
-/// Sends a signal to a process of this run.
 pub(crate) fn send(pid: u32, signal: Signal) {
     if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
         // It may have ended already.

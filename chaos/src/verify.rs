@@ -17,7 +17,6 @@ const NOT_STARTED: [(&str, &str); 2] = [
     ("Resource temporarily unavailable", "start without processes"),
 ];
 
-/// The pause between two looks.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Watches while `goes_on` returns `true`, and adds the errors to the log. Returns the number of looks.

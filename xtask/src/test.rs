@@ -11,7 +11,6 @@ use crate::run::{answers, step};
 /// examples run too, benchmarks do not.
 pub(crate) const TARGETS: &str = "--workspace --all-features --lib --bins --tests --examples";
 
-/// Runs every test.
 pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     no_arguments("test", arguments)?;
     all(&[])

@@ -38,10 +38,7 @@ use tokio::sync::Notify;
 /// When the test panics, or when no runtime can be created.
 pub fn paused<F: Future>(test: F) -> F::Output {
     let built = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
-    match built {
-        Ok(runtime) => runtime.block_on(test),
-        Err(error) => panic!("no runtime for the test: {error}"),
-    }
+    built.unwrap_or_else(|error| panic!("no runtime for the test: {error}")).block_on(test)
 }
 
 /// Waits until `condition` holds. Checks it every millisecond of the runtime's time. `what` names it in the panic.
@@ -390,11 +387,6 @@ impl Universe {
         self.handle.metrics().num_alive_tasks().saturating_sub(self.tasks_before)
     }
 
-    fn is_quiet(&self) -> bool {
-        let puppets = lock(&self.puppets);
-        self.tasks() == 0 && puppets.iter().all(|puppet| puppet.live() == 0)
-    }
-
     /// Checks that no attempt of a puppet is live, that no two ever were at once, and that no task is left. Attempts and
     /// tasks that are ending have two seconds of real time, in which paused time stands still.
     ///
@@ -403,7 +395,8 @@ impl Universe {
     pub async fn check(self) {
         const TIMEOUT: Duration = Duration::from_secs(2);
         let since = Instant::now();
-        while !self.is_quiet() && since.elapsed() < TIMEOUT {
+        let is_quiet = || self.tasks() == 0 && lock(&self.puppets).iter().all(|puppet| puppet.live() == 0);
+        while !is_quiet() && since.elapsed() < TIMEOUT {
             tokio::task::yield_now().await;
         }
         for puppet in lock(&self.puppets).iter() {

@@ -32,6 +32,7 @@ impl GroupAddress {
     }
 
     /// Returns the running tree, and the id of the group.
+    #[inline]
     pub(crate) fn get(&self) -> Result<(Arc<TreeInner>, ChildId), Refusal> {
         let (tree, id) = self.0.get().ok_or(Refusal::SupervisorDown)?;
         Ok((tree.upgrade().ok_or(Refusal::TreeEnded)?, *id))

@@ -74,7 +74,6 @@ impl<H: Abort + Clone, E: Clone, P: Clone> Subtasks<H, E, P> {
         Some(number)
     }
 
-    /// Stores the handle of an admitted subtask. If the body has ended meanwhile, aborts the subtask.
     pub(crate) fn store_handle(&self, orders: &Orders, number: u64, handle: H) {
         let mut record = lock(&self.0);
         if let Some(stored) = record.as_mut().and_then(|record| record.live.get_mut(&number)) {
@@ -108,7 +107,6 @@ impl<H: Abort + Clone, E: Clone, P: Clone> Subtasks<H, E, P> {
         }
     }
 
-    /// Records the end of the body, and aborts the subtasks that still live.
     pub(crate) fn body_ended(&self, orders: &Orders, exit: E) -> End<E> {
         match orders.body_ended() {
             BodyEnd::Repeated => return End::Unchanged,

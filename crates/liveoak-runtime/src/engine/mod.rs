@@ -7,8 +7,6 @@
 //! * `events`, `outbox` – the event stream.
 //! * `user_values` – keeps the destructors of the user's values away from the lock.
 //! * `clock`, `paged_vec` – the tree's time; a vector that never moves its entries.
-//!
-//! This folder uses `attempt`, and nothing of `api`.
 
 pub(crate) mod action;
 pub(crate) mod clock;
