@@ -35,7 +35,6 @@ pub(crate) struct SentSignal {
 
 #[derive(Default)]
 pub(crate) struct InjectedFaults {
-    /// How often each fault was injected.
     pub(crate) counts: BTreeMap<&'static str, u32>,
     /// The signals, by program and attempt. Attempts that ran are counted from 1.
     pub(crate) signals: BTreeMap<(String, usize), Vec<SentSignal>>,

@@ -19,7 +19,6 @@ pub(crate) struct Output {
 
 #[derive(Default)]
 struct Counter {
-    /// The number of attempts that printed their first line.
     begun: usize,
     next: u64,
     /// `true` after a cut line: the attempt must have ended.

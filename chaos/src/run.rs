@@ -21,7 +21,6 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A run of at least this length must meet every fault.
 const LONG_ENOUGH: Duration = Duration::from_secs(15);
 
-/// The number of parts in which `liveoak` is killed.
 const SUDDEN_ENDS: u64 = 2;
 
 /// How long faults are injected after the death of `liveoak`.

@@ -141,7 +141,6 @@ impl Sandbox {
         self.started.lock().unwrap_or_else(PoisonError::into_inner).push(liveoak);
     }
 
-    /// Returns all living processes of this run.
     pub(crate) fn processes(&self) -> Vec<ProcessInfo> {
         let entries = fs::read_dir("/proc").into_iter().flatten();
         let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
@@ -176,7 +175,6 @@ impl Sandbox {
         of.is_some_and(|of| self.started.lock().unwrap_or_else(PoisonError::into_inner).contains(&of))
     }
 
-    /// Returns the living guardians of the run.
     pub(crate) fn guardians(&self) -> Vec<ProcessInfo> {
         self.processes().into_iter().filter(|process| self.is_guardian(process.pid)).collect()
     }

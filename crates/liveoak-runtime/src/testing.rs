@@ -282,7 +282,6 @@ impl Puppet {
     }
 }
 
-/// Runs the body of an attempt, as a task.
 async fn act(control: Arc<Control>, ctx: Ctx) -> Exit {
     let _alive = Alive::new(&control, &ctx);
     loop {
@@ -311,7 +310,7 @@ async fn act(control: Arc<Control>, ctx: Ctx) -> Exit {
     }
 }
 
-/// Runs the body of an attempt, as a thread. Checks for the stop every few milliseconds.
+/// Does the same as [`act`], as a thread. Checks for the stop every few milliseconds.
 fn act_blocking(control: &Arc<Control>, ctx: &Ctx) -> Exit {
     const INTERVAL: Duration = Duration::from_millis(5);
     let _alive = Alive::new(control, ctx);

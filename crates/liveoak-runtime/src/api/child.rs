@@ -1,4 +1,4 @@
-//! The builder of one child, and the settings that every builder of a child has ([`supervised!`]).
+//! The builder of one child, and the settings that every builder of a child has (`supervised!`).
 
 use crate::api::ctx::Ctx;
 use crate::api::service::{Service, run_service};

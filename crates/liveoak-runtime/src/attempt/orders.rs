@@ -29,13 +29,11 @@ const KILLED: u8 = 2;
 const BEATEN: u8 = 4;
 /// The attempt's task is to drop its body.
 const DROP_BODY: u8 = 8;
-/// The body has ended.
 const BODY_ENDED: u8 = 16;
 /// The tree waits for this attempt no longer.
 const ABANDONED: u8 = 32;
 /// The body ends itself on a kill.
 const HANDLES_KILL: u8 = 64;
-/// A subtask was admitted.
 const HAS_SUBTASKS: u8 = 128;
 /// The flags that the attempt's task must see.
 const ORDERS: u8 = STOPPING | KILLED | DROP_BODY;

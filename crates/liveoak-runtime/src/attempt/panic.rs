@@ -11,7 +11,6 @@ use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Once};
 
-/// What the panic hook saw of a panic.
 struct Seen {
     /// The message. Compared with the message of the caught panic, to tell whether both are the same panic.
     message: Option<String>,

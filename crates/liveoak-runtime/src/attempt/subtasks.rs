@@ -22,7 +22,6 @@ pub(crate) struct Subtasks<H, E, P>(Mutex<Option<Box<Record<H, E, P>>>>);
 struct Record<H, E, P> {
     /// The path of the child, once it was asked for.
     path: Option<P>,
-    /// The number of the next subtask.
     next: u64,
     /// The subtasks that live. Bounded by what the user spawns; each is removed as it ends.
     live: BTreeMap<u64, Option<H>>,

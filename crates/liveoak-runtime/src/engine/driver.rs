@@ -62,7 +62,6 @@ pub(crate) struct TreeInner {
     pub(crate) events: Broadcast,
     /// Set when the whole tree is ready for the first time.
     ready: OnceLock<()>,
-    /// Set when the tree has ended.
     ended: OnceLock<Ended>,
     /// Wakes the tasks that wait for `ready` or `ended`.
     milestone: Notify,

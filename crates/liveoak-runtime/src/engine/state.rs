@@ -48,7 +48,6 @@ impl<T> ChildEntry<T> {
     }
 }
 
-/// Sends the answer to one request.
 pub(crate) type ReplySender = oneshot::Sender<Result<Outcome, Refusal>>;
 
 /// The answer to one request, which may still be on its way.

@@ -73,7 +73,6 @@ impl TreeInner {
     }
 }
 
-/// Kills everything when the timer task is dropped before the tree has ended.
 struct KillOnDrop(Arc<TreeInner>);
 
 impl Drop for KillOnDrop {

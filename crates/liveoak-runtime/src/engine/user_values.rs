@@ -20,7 +20,6 @@ const CHECKS: usize = 2;
 #[derive(Default)]
 pub(crate) struct ErrorKeepAlive {
     errors: Vec<Arc<Failure>>,
-    /// The index of the next error to check.
     next: usize,
 }
 
