@@ -33,18 +33,14 @@ pub(crate) struct SentSignal {
     pub(crate) leader: bool,
 }
 
-/// The record of the injected faults.
 #[derive(Default)]
 pub(crate) struct InjectedFaults {
-    /// How often each fault was injected.
     pub(crate) counts: BTreeMap<&'static str, u32>,
     /// The signals, by program and attempt. Attempts that ran are counted from 1.
     pub(crate) signals: BTreeMap<(String, usize), Vec<SentSignal>>,
-    /// The last steps, as text.
     pub(crate) steps: VecDeque<String>,
 }
 
-/// What must be undone after a fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Undo {
     Resume(u32),
@@ -53,7 +49,6 @@ enum Undo {
     ResumeOutput,
 }
 
-/// Injects faults into one run of `liveoak`.
 pub(crate) struct Faults<'a> {
     sandbox: &'a Sandbox,
     liveoak: u32,
@@ -62,7 +57,6 @@ pub(crate) struct Faults<'a> {
     limits: [Rlimit; 2],
     /// The time of each undo; `None` means at the end of the run.
     undo: Vec<(Option<Instant>, Undo)>,
-    /// What was undone lately, and when.
     undone: Vec<(Undo, Instant)>,
     /// How many guardians in a row were killed before [`GUARDIAN_MIN_AGE`].
     early_deaths: u32,
@@ -91,7 +85,7 @@ impl<'a> Faults<'a> {
                 break;
             }
             let Step { fault, pause } = step(seed, part, number);
-            let what = self.inject_one(&fault);
+            let what = self.inject_one(&fault).unwrap_or("was not there");
             *self.injected.counts.entry(what).or_default() += 1;
             if self.injected.steps.len() == SHOWN {
                 self.injected.steps.pop_front();
@@ -104,7 +98,8 @@ impl<'a> Faults<'a> {
         self.injected
     }
 
-    fn inject_one(&mut self, fault: &Fault) -> &'static str {
+    /// Injects a fault and says what happened. Returns `None` if its process was not there.
+    fn inject_one(&mut self, fault: &Fault) -> Option<&'static str> {
         let own = match fault {
             Fault::StarveFiles(_) => Some(Undo::Files),
             Fault::StarveProcesses(_) => Some(Undo::Processes),
@@ -112,26 +107,28 @@ impl<'a> Faults<'a> {
             _ => None,
         };
         if own.is_some_and(|own| !self.may_inject(&own)) {
-            return "skipped, because liveoak is recovering";
+            return Some("skipped, because liveoak is recovering");
         }
-        let open = || lowest_free_descriptor(self.liveoak);
-        match fault {
+        Some(match fault {
             Fault::Kill(name, target) => {
-                self.signal(name, *target, Signal::KILL, "SIGKILL").map_or("was not there", |_| "killed")
+                self.signal(name, *target, Signal::KILL, "SIGKILL")?;
+                "killed"
             }
-            Fault::Terminate(name, target) => self
-                .signal(name, *target, Signal::TERM, "SIGTERM")
-                .map_or("was not there", |_| "sent SIGTERM"),
-            Fault::Suspend(name, target, time) => match self.signal(name, *target, Signal::STOP, "") {
-                Some(pid) => self.until(*time, Undo::Resume(pid), "suspended"),
-                None => "was not there",
-            },
+            Fault::Terminate(name, target) => {
+                self.signal(name, *target, Signal::TERM, "SIGTERM")?;
+                "sent SIGTERM"
+            }
+            Fault::Suspend(name, target, time) => {
+                let pid = self.signal(name, *target, Signal::STOP, "")?;
+                self.until(*time, Undo::Resume(pid), "suspended")
+            }
             Fault::SuspendLiveoak(time) => {
                 send(self.liveoak, Signal::STOP);
                 self.until(Some(*time), Undo::Resume(self.liveoak), "suspended liveoak itself")
             }
             Fault::StarveFiles(time) => {
-                self.allow(Resource::Nofile, Rlimit { current: Some(open()), ..self.limits[0] });
+                let open = lowest_free_descriptor(self.liveoak);
+                self.allow(Resource::Nofile, Rlimit { current: Some(open), ..self.limits[0] });
                 self.until(Some(*time), Undo::Files, "left liveoak no file descriptors")
             }
             Fault::StarveProcesses(time) => {
@@ -143,7 +140,7 @@ impl<'a> Faults<'a> {
                 self.until(Some(*time), Undo::ResumeOutput, "left the output unread")
             }
             Fault::KillGuardian => self.kill_guardian(),
-        }
+        })
     }
 
     fn may_inject(&self, own: &Undo) -> bool {

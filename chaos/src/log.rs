@@ -20,24 +20,19 @@ const IGNORED: [&str; 5] = ["health", "group-restart", "gave-up", "start-failed"
 /// How many of the last lines are printed after a failure.
 const SHOWN: usize = 40;
 
-/// The events so far.
 #[derive(Default)]
 pub(crate) struct EventLog {
     /// The histories of the children, by path.
     pub(crate) histories: BTreeMap<String, ChildHistory>,
-    /// The number of the last event.
     last: u64,
-    /// The path and name of the last event.
     pub(crate) last_event: String,
     /// The error that `steady1` is stopping too early. It counts only if `steady1` does stop.
     early_stop: Option<String>,
-    /// All errors found so far.
     pub(crate) errors: Vec<String>,
     /// The last lines, printed after a failure.
     pub(crate) lines: VecDeque<String>,
 }
 
-/// The events of one child.
 #[derive(Default)]
 pub(crate) struct ChildHistory {
     /// The last event that changed what the child is doing.
@@ -69,7 +64,6 @@ impl ChildHistory {
     }
 }
 
-/// Reads both streams of one run.
 #[derive(Clone, Default)]
 pub(crate) struct RunLog {
     events: Arc<Mutex<EventLog>>,
@@ -114,7 +108,6 @@ impl RunLog {
 }
 
 impl EventLog {
-    /// Returns the history of a program.
     pub(crate) fn history(&self, name: &str) -> Option<&ChildHistory> {
         self.histories.get(&format!("/chaos/{name}"))
     }

@@ -7,8 +7,8 @@
 //! - [`plan`]: which fault comes when, computed from the seed
 //! - [`faults`]: injects the faults
 //! - [`programs`] and [`sandbox`]: the fifty programs, and the folder in which they run
-//! - [`log`], [`output`] and [`overlap`]: observe the log, the output of the programs, and the processes
-//! - [`verify`]: compares these observations with the injected faults
+//! - [`log`] and [`output`]: observe the log, and the output of the programs
+//! - [`verify`]: watches the processes, and compares all observations with the injected faults
 //! - [`run`]: the order of steps
 //!
 //! Only processes that carry the mark of this run are signalled, and only limits of `liveoak up` and its programs are
@@ -18,7 +18,6 @@
 mod faults;
 mod log;
 mod output;
-mod overlap;
 mod plan;
 mod programs;
 mod run;

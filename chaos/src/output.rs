@@ -4,7 +4,6 @@
 use crate::programs::padding;
 use std::collections::BTreeMap;
 
-/// The output so far.
 #[derive(Default)]
 pub(crate) struct Output {
     pub(crate) bytes: u64,
@@ -18,12 +17,9 @@ pub(crate) struct Output {
     pub(crate) errors: Vec<String>,
 }
 
-/// The state of one `loud` program.
 #[derive(Default)]
 struct Counter {
-    /// The number of attempts that printed their first line.
     begun: usize,
-    /// The next number to expect.
     next: u64,
     /// `true` after a cut line: the attempt must have ended.
     cut: bool,

@@ -17,7 +17,6 @@ const OUTPUT_PAUSE: Duration = Duration::from_secs(5);
 pub(crate) struct StepRng(u64);
 
 impl StepRng {
-    /// Returns the generator of one step.
     pub(crate) fn of(seed: u64, part: u64, step: u64) -> Self {
         let mut rng = Self(seed);
         for more in [part, step] {
@@ -47,7 +46,6 @@ pub(crate) enum Target {
     Member(u64),
 }
 
-/// A fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     Kill(String, Target),

@@ -13,7 +13,6 @@ pub(crate) const PADDING: usize = 1500;
 /// The exit code of a program that should have been refused a process, but got it.
 pub(crate) const UNLIMITED: i32 = 7;
 
-/// One kind of program.
 pub(crate) struct ProgramKind {
     pub(crate) name: &'static str,
     pub(crate) count: usize,
@@ -24,7 +23,6 @@ pub(crate) struct ProgramKind {
     pub(crate) codes: &'static [i32],
     /// What the shell runs before it records its process id. Faults can hit it only after that.
     first: &'static str,
-    /// What the shell runs then.
     script: &'static str,
     /// Additional lines of its table in the file.
     more: &'static str,
@@ -33,7 +31,8 @@ pub(crate) struct ProgramKind {
 const ORDINARY: ProgramKind =
     ProgramKind { name: "", count: 0, lasting: true, codes: &[], first: "", script: "", more: "" };
 
-/// All kinds of programs.
+const BRIEF: ProgramKind = ProgramKind { lasting: false, ..ORDINARY };
+
 pub(crate) const KINDS: &[ProgramKind] = &[
     ProgramKind { name: "steady", count: 12, script: "exec sleep 100000", ..ORDINARY },
     ProgramKind {
@@ -68,39 +67,29 @@ pub(crate) const KINDS: &[ProgramKind] = &[
         more: "stop = { within = \"500ms\" }\n",
         ..ORDINARY
     },
-    ProgramKind {
-        name: "crash",
-        count: 6,
-        lasting: false,
-        codes: &[3],
-        script: "sleep 0.3; exit 3",
-        ..ORDINARY
-    },
+    ProgramKind { name: "crash", count: 6, codes: &[3], script: "sleep 0.3; exit 3", ..BRIEF },
     ProgramKind {
         name: "disk",
         count: 6,
-        lasting: false,
         codes: &[4],
         script: "rm -f disk/$0; cat /dev/zero > disk/$0; sleep 0.2; exit 4",
-        ..ORDINARY
+        ..BRIEF
     },
     ProgramKind {
         name: "files",
         count: 3,
-        lasting: false,
         // The codes of dash and bash.
         codes: &[2, 1],
         script: "sleep 0.2; ulimit -n 5; exec 3</dev/null 4</dev/null; exec 9</dev/null; exit 5",
-        ..ORDINARY
+        ..BRIEF
     },
     ProgramKind {
         name: "forks",
         count: 3,
-        lasting: false,
         // The codes of dash and bash, and the code if no limit applies.
         codes: &[2, 254, UNLIMITED],
         script: "sleep 0.2; ulimit -u 1 2>/dev/null || ulimit -p 1; sleep 3 & sleep 3 & exit 7",
-        ..ORDINARY
+        ..BRIEF
     },
 ];
 
@@ -111,7 +100,6 @@ pub(crate) fn names(which: impl Fn(&ProgramKind) -> bool) -> Vec<String> {
     KINDS.iter().filter(|kind| which(kind)).flat_map(named).collect()
 }
 
-/// Returns the kind of a program.
 pub(crate) fn kind_of(name: &str) -> &'static ProgramKind {
     let kind = name.trim_end_matches(|c: char| c.is_ascii_digit());
     KINDS.iter().find(|one| one.name == kind).unwrap_or(&ORDINARY)

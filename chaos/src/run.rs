@@ -3,7 +3,6 @@
 
 use crate::faults::{Faults, InjectedFaults};
 use crate::log::RunLog;
-use crate::overlap;
 use crate::plan::StepRng;
 use crate::programs::{names, toml};
 use crate::sandbox::{Sandbox, send};
@@ -22,7 +21,6 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A run of at least this length must meet every fault.
 const LONG_ENOUGH: Duration = Duration::from_secs(15);
 
-/// The number of parts in which `liveoak` is killed.
 const SUDDEN_ENDS: u64 = 2;
 
 /// How long faults are injected after the death of `liveoak`.
@@ -30,7 +28,6 @@ const AFTER_ITS_DEATH: Duration = Duration::from_millis(300);
 
 type Outcome<T = ()> = Result<T, String>;
 
-/// A running `liveoak up`.
 struct LiveoakRun {
     child: Child,
     log: RunLog,
@@ -88,7 +85,7 @@ fn orderly(sandbox: &Sandbox, time: Duration, seed: u64) -> Outcome {
     let up = start(sandbox, time)?;
     let (over, log) = (AtomicBool::new(false), up.log.clone());
     let (outcome, looks) = thread::scope(|scope| {
-        let eyes = scope.spawn(|| overlap::watch(sandbox, &log, || !over.load(Ordering::Relaxed)));
+        let eyes = scope.spawn(|| verify::watch(sandbox, &log, || !over.load(Ordering::Relaxed)));
         let outcome = harm_and_stop(sandbox, up, time, seed);
         over.store(true, Ordering::Relaxed);
         (outcome, eyes.join().unwrap_or_default())
@@ -136,7 +133,7 @@ fn harm_and_stop(
     }
     if !errors.is_empty() {
         let first = lines(errors.iter().take(10));
-        return Err(format!("{} errors:{}{}{}", errors.len(), first, steps(), last_lines(&log)));
+        return Err(format!("{} errors:{}{}{}", errors.len(), first, steps(), lines(&log.events().lines)));
     }
     nothing_is_left(sandbox)?;
     Ok(injected)
@@ -243,21 +240,16 @@ fn nothing_is_left(sandbox: &Sandbox) -> Outcome {
     Ok(())
 }
 
-/// Waits until `missing` returns `None`.
 fn wait_for(log: &RunLog, what: &str, mut missing: impl FnMut() -> Option<String>) -> Outcome {
     let begin = Instant::now();
     while let Some(why) = missing() {
         if begin.elapsed() > PATIENCE || log.has_errors() {
             let errors = [log.events().errors.clone(), log.output().verdict()].concat();
-            return Err(format!("no {what}: {why}{}{}", lines(&errors), last_lines(log)));
+            return Err(format!("no {what}: {why}{}{}", lines(&errors), lines(&log.events().lines)));
         }
         thread::sleep(Duration::from_millis(10));
     }
     Ok(())
-}
-
-fn last_lines(log: &RunLog) -> String {
-    lines(&log.events().lines)
 }
 
 fn lines<'a>(all: impl IntoIterator<Item = &'a String>) -> String {

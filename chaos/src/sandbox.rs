@@ -31,7 +31,6 @@ pub(crate) struct Sandbox {
     /// The command line that changes the user, and that makes `liveoak` die with this program.
     user_prefix: Vec<&'static str>,
     liveoak: PathBuf,
-    /// The process ids of all `liveoak`s of this run.
     started: Mutex<Vec<u32>>,
 }
 
@@ -142,7 +141,6 @@ impl Sandbox {
         self.started.lock().unwrap_or_else(PoisonError::into_inner).push(liveoak);
     }
 
-    /// Returns all living processes of this run.
     pub(crate) fn processes(&self) -> Vec<ProcessInfo> {
         let entries = fs::read_dir("/proc").into_iter().flatten();
         let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
@@ -177,7 +175,6 @@ impl Sandbox {
         of.is_some_and(|of| self.started.lock().unwrap_or_else(PoisonError::into_inner).contains(&of))
     }
 
-    /// Returns the living guardians of the run.
     pub(crate) fn guardians(&self) -> Vec<ProcessInfo> {
         self.processes().into_iter().filter(|process| self.is_guardian(process.pid)).collect()
     }
@@ -207,7 +204,6 @@ impl Drop for Sandbox {
     }
 }
 
-/// Sends a signal to a process of this run.
 pub(crate) fn send(pid: u32, signal: Signal) {
     if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
         // It may have ended already.

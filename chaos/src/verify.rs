@@ -1,11 +1,14 @@
-//! Verifies at the end of a run that the log and the report agree with the injected faults.
+//! Verifies during a run that no program has two attempts at once, and at its end that the log and the report agree with
+//! the injected faults.
 
 use crate::faults::{InjectedFaults, SentSignal};
 use crate::log::{Attempt, ChildHistory, EventLog, RunLog};
 use crate::programs::{ProgramKind, UNLIMITED, kind_of, names};
-use crate::sandbox::Sandbox;
+use crate::sandbox::{ProcessInfo, Sandbox};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use std::thread;
+use std::time::Duration;
 
 /// Messages of `liveoak` about an attempt that it could not start for want of a file descriptor or process, and the
 /// fault.
@@ -13,6 +16,36 @@ const NOT_STARTED: [(&str, &str); 2] = [
     ("Too many open files", "start without file descriptors"),
     ("Resource temporarily unavailable", "start without processes"),
 ];
+
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Watches while `goes_on` returns `true`, and adds the errors to the log. Returns the number of looks.
+pub(crate) fn watch(sandbox: &Sandbox, log: &RunLog, goes_on: impl Fn() -> bool) -> u32 {
+    let mut looks = 0;
+    while goes_on() {
+        let seen = two_at_once(sandbox);
+        log.events().errors.extend(seen);
+        looks += 1;
+        thread::sleep(PAUSE);
+    }
+    looks
+}
+
+/// Returns an error if a program has two process groups. Both are looked at twice: at the first look, one may have
+/// ended before the other began.
+fn two_at_once(sandbox: &Sandbox) -> Option<String> {
+    let (mut by_name, mut pairs) = (BTreeMap::new(), Vec::new());
+    for process in sandbox.processes() {
+        let Some(name) = process.name.clone() else { continue };
+        let first: &ProcessInfo = by_name.entry(name).or_insert_with(|| process.clone());
+        if first.group != process.group {
+            pairs.push((first.clone(), process));
+        }
+    }
+    let still = |process: &ProcessInfo| sandbox.process(process.pid).as_ref() == Some(process);
+    let (one, other) = pairs.into_iter().find(|(one, other)| still(one) && still(other))?;
+    Some(format!("two groups of one program are alive: {one:?} and {other:?}"))
+}
 
 /// Returns all errors in what was logged about the attempts.
 pub(crate) fn check_attempts(sandbox: &Sandbox, log: &RunLog, injected: &InjectedFaults) -> Vec<String> {

@@ -1,7 +1,7 @@
 //! The orders to an attempt: none is lost, whatever waits for it and in whatever order threads run.
 
 use crate::subtasks_tests::Owner;
-use crate::util::waker_guard::guard_waker;
+use crate::util::waker_guard::WakerGuard;
 use loom::future::block_on;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
@@ -95,7 +95,7 @@ fn a_kill_at_the_moment_of_the_end_is_still_seen_later() {
         killer.join().unwrap();
         assert!(owner.0.orders.is_stopping() && owner.0.orders.is_killed());
         // With the guard that stands around wakers of the user.
-        block_on(guard_waker(owner.0.orders.killed()));
+        block_on(WakerGuard::new().wait(owner.0.orders.killed()));
     });
 }
 

@@ -13,8 +13,7 @@ const EXTRA_TIME: Duration = Duration::from_secs(300);
 /// Builds `liveoak` and `liveoak-chaos`, runs the latter, and passes the arguments on to it.
 pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     step("cargo build --locked -p liveoak-cli -p liveoak-chaos", &[])?;
-    let here =
-        std::env::current_exe().map_err(|source| Failure::Io { what: "the programs".to_owned(), source })?;
+    let here = std::env::current_exe().map_err(Failure::io("the programs"))?;
     let mut chaos = Command::new(here.with_file_name("liveoak-chaos"));
     chaos.arg(here.with_file_name("liveoak")).args(arguments);
     let seconds = arguments.iter().skip_while(|argument| *argument != "--for").nth(1);

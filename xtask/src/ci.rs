@@ -10,11 +10,8 @@ use crate::run::{root, step, step_within};
 use crate::{Failure, examples, readme};
 use std::time::{Duration, Instant};
 
-/// The time limit of the demonstration: it runs for fifteen seconds; the rest is for building it.
+/// The time limit of README's demonstration: it ends after fifteen seconds; the rest is for building it.
 const DEMO_LIMIT: Duration = Duration::from_secs(600);
-
-/// The option that ends the demonstration, added if README's command has none.
-const DEMO_FOR: &str = " --for 15s";
 
 /// The length of the chaos run in seconds. The whole takes about twice as long.
 const CHAOS_FOR: &str = "20";
@@ -25,7 +22,8 @@ const STRICT_DOCS: (&str, &str) = ("RUSTDOCFLAGS", "-D warnings");
 pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     no_arguments("ci", arguments)?;
     let begun = Instant::now();
-    let readme = readme_commands()?;
+    let readme = std::fs::read_to_string(root().join("README.md")).map_err(Failure::io("README.md"))?;
+    let readme = readme::commands(&readme).map_err(Failure::Repository)?;
 
     step("cargo fmt --all --check", &[])?;
     for apart in ["fuzz", "loom", "peers"] {
@@ -38,22 +36,10 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     examples::run()?;
     step_within(&readme.demo, DEMO_LIMIT)?;
     crate::chaos::run(&["--for", CHAOS_FOR, "--seed", "1"].map(str::to_owned))?;
-    crate::loom::run(&[])?;
+    crate::checkers::loom(&[])?;
     // Last, so that the log ends with the results of the tests.
     step(&readme.test, &[])?;
 
     eprintln!("\nEverything passed in {} s.", begun.elapsed().as_secs());
     Ok(())
-}
-
-/// Returns README's commands. The demonstration ends by itself.
-fn readme_commands() -> Result<readme::Commands, Failure> {
-    let path = root().join("README.md");
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| Failure::Io { what: "README.md".to_owned(), source })?;
-    let mut commands = readme::commands(&text).map_err(Failure::Repository)?;
-    if !commands.demo.contains(DEMO_FOR.trim_end_matches("15s")) {
-        commands.demo.push_str(DEMO_FOR);
-    }
-    Ok(commands)
 }

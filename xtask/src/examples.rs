@@ -14,10 +14,10 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// Builds all examples (and the tests, which share their dependencies), then runs the examples one after the other.
 pub(crate) fn run() -> Result<(), Failure> {
-    let what = |source| Failure::Io { what: "the examples".to_owned(), source };
-    let names = names(&root().join("crates")).map_err(what)?;
+    let failure = Failure::io("the examples");
+    let names = names(&root().join("crates")).map_err(failure)?;
     step(&format!("cargo build --locked {TARGETS}"), &[])?;
-    let built = std::env::current_exe().map_err(what)?.with_file_name("examples");
+    let built = std::env::current_exe().map_err(failure)?.with_file_name("examples");
     for name in names {
         program_within(Command::new(built.join(&name)), &format!("example {name}"), LIMIT)?;
     }

@@ -26,6 +26,13 @@ pub enum Failure {
     Repository(String),
 }
 
+impl Failure {
+    /// Returns the function that makes a failure of `what` from an error of the system.
+    pub(crate) fn io(what: &str) -> impl Fn(io::Error) -> Self + Copy {
+        move |source| Failure::Io { what: what.to_owned(), source }
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

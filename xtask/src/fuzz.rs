@@ -4,7 +4,7 @@
 //! tests.
 
 use crate::Failure;
-use crate::run::{answers, root, step};
+use crate::run::{need, root, step};
 use std::fs;
 
 /// The folders with the texts that the fuzzer starts from.
@@ -22,12 +22,11 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
         }
         _ => return Err(Failure::Usage("`fuzz` takes `--for SECONDS`".to_owned())),
     };
-    if !answers("rustup run nightly cargo fuzz --version") {
-        let what = "fuzzing needs a nightly toolchain and cargo-fuzz: \
-                    `rustup toolchain install nightly` and `cargo install cargo-fuzz`";
-        return Err(Failure::Repository(what.to_owned()));
-    }
-    copy_seeds().map_err(|source| Failure::Io { what: CORPUS.to_owned(), source })?;
+    need(
+        "rustup run nightly cargo fuzz --version",
+        "fuzzing needs a nightly toolchain and cargo-fuzz: `rustup toolchain install nightly` and `cargo install cargo-fuzz`",
+    )?;
+    copy_seeds().map_err(Failure::io(CORPUS))?;
     let target = root().join("target/fuzz").display().to_string();
     let line = format!(
         "rustup run nightly cargo fuzz run --fuzz-dir fuzz config {CORPUS} -- -max_total_time={seconds} -timeout=10 -max_len=8192"

@@ -6,7 +6,7 @@
 
 use crate::Failure;
 use crate::failure::no_arguments;
-use crate::run::{answers, step, step_with};
+use crate::run::{need, step, step_with};
 
 /// The number of steps of the comparison with the reference model. It is low, because the tests run once for each
 /// change.
@@ -18,7 +18,7 @@ const TIMEOUTS: i32 = 3;
 /// Runs cargo-mutants with the given arguments, such as `--shard 0/8`. `.cargo/mutants.toml` lists the changes that may
 /// stay unnoticed.
 pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
-    need("cargo mutants --version", "cargo-mutants")?;
+    need("cargo mutants --version", "this needs cargo-mutants: `cargo install cargo-mutants --locked`")?;
     step_with(
         "cargo mutants -p liveoak-core -o target --timeout 60 --no-shuffle",
         arguments,
@@ -30,17 +30,12 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
 /// Measures the coverage, and fails below 95 percent of the core's lines.
 pub(crate) fn coverage(arguments: &[String]) -> Result<(), Failure> {
     no_arguments("coverage", arguments)?;
-    need("cargo tarpaulin --version", "cargo-tarpaulin")?;
+    need(
+        "cargo tarpaulin --version",
+        "this needs cargo-tarpaulin: `cargo install cargo-tarpaulin --locked`",
+    )?;
     let line = "cargo tarpaulin -p liveoak-core --lib --tests --engine ptrace --include-files crates/liveoak-core/src/* \
                 --exclude-files crates/liveoak-core/src/machine/tests/* --out Stdout --fail-under 95 \
                 --target-dir target/tarpaulin --skip-clean";
     step(line, &[STEPS, ("LIVEOAK_PROPERTY_SEEDS", "1")])
-}
-
-/// Returns an error that names the installation command if `tool` is not installed.
-fn need(version: &str, tool: &str) -> Result<(), Failure> {
-    if answers(version) {
-        return Ok(());
-    }
-    Err(Failure::Repository(format!("this needs {tool}: `cargo install {tool} --locked`")))
 }

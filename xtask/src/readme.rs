@@ -13,7 +13,6 @@ pub struct Commands {
 /// The beginning of the demonstration's command. The word `up` must follow.
 const DEMO: &str = "cargo run ";
 
-/// The test command.
 const TEST: &str = "cargo xtask test";
 
 /// Returns both commands, found in the `sh` blocks of README's text.

@@ -27,10 +27,7 @@ pub fn root() -> &'static Path {
 /// Prints, runs and times a command. `line` is its words separated by spaces, without quoting. The command's output
 /// goes to the output of this program; its input is empty.
 pub(crate) fn step(line: &str, env: &[(&str, &str)]) -> Result<(), Failure> {
-    let begun = announce(line, env);
-    let status = command(line).envs(env.iter().copied()).status();
-    let status = status.map_err(|source| Failure::Io { what: line.to_owned(), source })?;
-    finish(line, status, begun)
+    step_with(line, &[], env, &[])
 }
 
 /// Does the same as [`step`], with `arguments` that may contain spaces, and with other exit codes that also mean
@@ -44,7 +41,7 @@ pub(crate) fn step_with(
     let line_shown = [line, &arguments.join(" ")].join(" ").trim_end().to_owned();
     let begun = announce(&line_shown, env);
     let status = command(line).args(arguments).envs(env.iter().copied()).status();
-    let status = status.map_err(|source| Failure::Io { what: line_shown.clone(), source })?;
+    let status = status.map_err(Failure::io(&line_shown))?;
     if status.code().is_some_and(|code| success_codes.contains(&code)) {
         Ok(())
     } else {
@@ -60,7 +57,7 @@ pub(crate) fn step_within(line: &str, limit: Duration) -> Result<(), Failure> {
 /// Does the same as [`step_within`] for a prepared `program`, which is printed as `line`.
 pub(crate) fn program_within(mut program: Command, line: &str, limit: Duration) -> Result<(), Failure> {
     let begun = announce(line, &[]);
-    let io = |source| Failure::Io { what: line.to_owned(), source };
+    let io = Failure::io(line);
     let mut child = program.current_dir(root()).stdin(Stdio::null()).spawn().map_err(io)?;
     loop {
         if let Some(status) = child.try_wait().map_err(io)? {
@@ -94,6 +91,11 @@ fn end(child: &mut Child) -> io::Result<()> {
 pub(crate) fn answers(line: &str) -> bool {
     let status = command(line).stdout(Stdio::null()).stderr(Stdio::null()).status();
     status.is_ok_and(|status| status.success())
+}
+
+/// Returns an error with the text `advice` if the command `version` does not succeed.
+pub(crate) fn need(version: &str, advice: &str) -> Result<(), Failure> {
+    if answers(version) { Ok(()) } else { Err(Failure::Repository(advice.to_owned())) }
 }
 
 fn announce(line: &str, env: &[(&str, &str)]) -> Instant {

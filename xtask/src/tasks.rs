@@ -1,9 +1,6 @@
 //! The list of tasks, and the search for one by its name.
-//!
-//! This is the only file that knows all tasks. What tasks share stands in `run.rs` (commands) and `failure.rs`
-//! (errors).
 
-use crate::Failure;
+use crate::{Failure, chaos, checkers, ci, compare, fuzz, mutants, soak, test};
 use std::fmt::Write;
 
 /// One `cargo xtask` command.
@@ -17,69 +14,57 @@ pub struct Task {
     pub run: fn(&[String]) -> Result<(), Failure>,
 }
 
-/// Every task, in the order of the usage text. A new task is a module with a `run` and one line here.
+/// Every task, in the order of the usage text. A new task is a function in a module and one entry here.
 pub const TASKS: &[Task] = &[
-    Task {
-        name: "test",
-        about: "runs every test of the workspace, doc tests included",
-        run: crate::test::run,
-    },
-    Task {
-        name: "ci",
-        about: "runs all that a change must pass: format, lints, docs, examples, demo, chaos, loom, tests",
-        run: crate::ci::run,
-    },
-    Task {
-        name: "bench",
-        about: "compares Liveoak with TaskTracker: start, memory, stop, restart (--quick: up to 10,000 children)",
-        run: crate::bench::run,
-    },
-    Task {
-        name: "chaos",
-        about: "injects faults into fifty real programs under `liveoak up` (--for SECONDS, --seed NUMBER)",
-        run: crate::chaos::run,
-    },
-    Task {
-        name: "peers",
-        about: "compares Liveoak with other supervisors under the same failures; writes docs/comparison.md",
-        run: crate::peers::run,
-    },
-    Task {
-        name: "soak",
-        about: "compares the core with its reference model for millions of steps (--steps NUMBER, --seed NUMBER)",
-        run: crate::soak::run,
-    },
-    Task {
-        name: "fuzz",
-        about: "runs the config reader under libFuzzer (--for SECONDS); needs nightly and cargo-fuzz",
-        run: crate::fuzz::run,
-    },
-    Task {
-        name: "loom",
-        about: "tests the code that uses atomics in every possible order of threads",
-        run: crate::loom::run,
-    },
-    Task {
-        name: "mutants",
-        about: "breaks the core in many ways, each of which a test must notice; takes hours; needs cargo-mutants (--shard 0/8 …)",
-        run: crate::mutants::run,
-    },
-    Task {
-        name: "coverage",
-        about: "measures the test coverage of the core, at least 95 %; needs cargo-tarpaulin",
-        run: crate::mutants::coverage,
-    },
-    Task {
-        name: "asan",
-        about: "runs the tests of liveoak-process under AddressSanitizer; needs nightly",
-        run: crate::asan::run,
-    },
-    Task {
-        name: "bless",
-        about: "rewrites the golden transcripts of the tests to what the code prints now",
-        run: crate::bless::run,
-    },
+    task("test", "runs every test of the workspace, doc tests included", test::run),
+    task(
+        "ci",
+        "runs all that a change must pass: format, lints, docs, examples, demo, chaos, loom, tests",
+        ci::run,
+    ),
+    task(
+        "bench",
+        "compares Liveoak with TaskTracker: start, memory, stop, restart (--quick: up to 10,000 children)",
+        compare::bench,
+    ),
+    task(
+        "chaos",
+        "injects faults into fifty real programs under `liveoak up` (--for SECONDS, --seed NUMBER)",
+        chaos::run,
+    ),
+    task(
+        "peers",
+        "compares Liveoak with other supervisors under the same failures; writes docs/comparison.md",
+        compare::peers,
+    ),
+    task(
+        "soak",
+        "compares the core with its reference model for millions of steps (--steps NUMBER, --seed NUMBER)",
+        soak::run,
+    ),
+    task(
+        "fuzz",
+        "runs the config reader under libFuzzer (--for SECONDS); needs nightly and cargo-fuzz",
+        fuzz::run,
+    ),
+    task("loom", "tests the code that uses atomics in every possible order of threads", checkers::loom),
+    task(
+        "mutants",
+        "breaks the core in many ways, each of which a test must notice; takes hours; needs cargo-mutants (--shard 0/8 …)",
+        mutants::run,
+    ),
+    task(
+        "coverage",
+        "measures the test coverage of the core, at least 95 %; needs cargo-tarpaulin",
+        mutants::coverage,
+    ),
+    task("asan", "runs the tests of liveoak-process under AddressSanitizer; needs nightly", checkers::asan),
+    task("bless", "rewrites the golden transcripts of the tests to what the code prints now", test::bless),
 ];
+
+const fn task(name: &'static str, about: &'static str, run: fn(&[String]) -> Result<(), Failure>) -> Task {
+    Task { name, about, run }
+}
 
 /// Runs the task that the first argument names.
 ///

@@ -1,9 +1,8 @@
 //! Liveoak's supervision machine, driven on Tokio.
 //!
 //! The machine of `liveoak-core` decides; this crate gives it inputs and performs its effects. The machine stands behind
-//! one short lock per tree. The thread that has an input (of an attempt that ended, of a caller with a command) gives it
-//! to the machine directly, and performs the effects outside the lock. One Tokio task per tree keeps the deadlines.
-//! Supervisors have no task of their own, so the death of a task can orphan no child.
+//! one short lock per tree, which any thread with an input takes. One Tokio task per tree keeps the deadlines. Supervisors
+//! have no task of their own, so the death of a task can orphan no child.
 //!
 //! Three storeys, each a folder. A file uses its own storey and lower ones:
 //!
@@ -27,14 +26,13 @@ pub use api::ctx::{Ctx, current};
 pub use api::error::{Error, SpawnChildError, StartError};
 pub use api::group::{Group, GroupHandle};
 pub use api::service::{Init, Service};
-pub use api::spawn::spawn;
-pub use api::subtask::{Subtask, SubtaskError};
+pub use api::subtask::{Subtask, SubtaskError, spawn};
 pub use api::supervisor::Supervisor;
 pub use api::tree::{Tree, TreeHandle};
 pub use attempt::body::{BoxError, IntoExit};
 pub use attempt::dedicated_runtime::DedicatedRuntime;
 pub use attempt::panic::capture_panics;
-pub use engine::ended::Ended;
+pub use engine::action::Ended;
 pub use engine::events::{EventOrLost, Events};
 
 pub use liveoak_core::{
@@ -48,6 +46,6 @@ pub use liveoak_core::{
 /// Items for the other crates of Liveoak. Not part of the public API.
 #[doc(hidden)]
 pub mod internal {
-    pub use crate::api::supervised::edge;
-    pub use crate::util::race::{Either, race};
+    pub use crate::api::child::edge;
+    pub use crate::util::{Either, race};
 }

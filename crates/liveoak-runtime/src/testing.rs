@@ -23,10 +23,9 @@
 use crate::api::child::Child;
 use crate::api::ctx::Ctx;
 use crate::util::lock::{ignore_poison, lock};
-use crate::util::race::{Either, race};
+use crate::util::{Either, race};
 use liveoak_core::{Exit, Health};
 use std::collections::VecDeque;
-use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -39,10 +38,7 @@ use tokio::sync::Notify;
 /// When the test panics, or when no runtime can be created.
 pub fn paused<F: Future>(test: F) -> F::Output {
     let built = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
-    match built {
-        Ok(runtime) => runtime.block_on(test),
-        Err(error) => panic!("no runtime for the test: {error}"),
-    }
+    built.unwrap_or_else(|error| panic!("no runtime for the test: {error}")).block_on(test)
 }
 
 /// Waits until `condition` holds. Checks it every millisecond of the runtime's time. `what` names it in the panic.
@@ -60,7 +56,6 @@ pub async fn eventually(what: &str, condition: impl Fn() -> bool) {
     panic!("this did not happen: {what}");
 }
 
-/// An instruction to a puppet.
 #[derive(Clone, Debug)]
 enum Instruction {
     Ready,
@@ -86,6 +81,7 @@ struct PuppetState {
 }
 
 /// What a puppet and its attempts share.
+#[derive(Debug)]
 struct Control {
     name: String,
     state: Mutex<PuppetState>,
@@ -110,31 +106,26 @@ impl Control {
 ///
 /// Instructions wait for the next attempt if none is live. Two live attempts at once fail the test when its [`Universe`]
 /// is checked. Without a universe, check [`overlapped`](Self::overlapped).
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Puppet {
     control: Arc<Control>,
-}
-
-impl fmt::Debug for Puppet {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Puppet")
-            .field("name", &self.control.name)
-            .field("state", &*self.control.state())
-            .finish()
-    }
 }
 
 /// Counts a live attempt.
 struct Alive(Arc<Control>);
 
 impl Alive {
-    fn new(control: &Arc<Control>) -> Self {
+    fn new(control: &Arc<Control>, ctx: &Ctx) -> Self {
         let mut state = control.state();
         state.live += 1;
         state.starts += 1;
         state.overlapped |= state.live > 1;
+        let ready = state.ready_by_itself;
         drop(state);
         control.changed();
+        if ready {
+            ctx.ready();
+        }
         Self(Arc::clone(control))
     }
 }
@@ -291,12 +282,8 @@ impl Puppet {
     }
 }
 
-/// Runs the body of an attempt, as a task.
 async fn act(control: Arc<Control>, ctx: Ctx) -> Exit {
-    let _alive = Alive::new(&control);
-    if control.state().ready_by_itself {
-        ctx.ready();
-    }
+    let _alive = Alive::new(&control, &ctx);
     loop {
         let changed = control.changed_notify.notified();
         let instruction = control.state().instructions.pop_front();
@@ -323,13 +310,10 @@ async fn act(control: Arc<Control>, ctx: Ctx) -> Exit {
     }
 }
 
-/// Runs the body of an attempt, as a thread. Checks for the stop every few milliseconds.
+/// Does the same as [`act`], as a thread. Checks for the stop every few milliseconds.
 fn act_blocking(control: &Arc<Control>, ctx: &Ctx) -> Exit {
     const INTERVAL: Duration = Duration::from_millis(5);
-    let _alive = Alive::new(control);
-    if control.state().ready_by_itself {
-        ctx.ready();
-    }
+    let _alive = Alive::new(control, ctx);
     loop {
         let mut state = control.state();
         if let Some(instruction) = state.instructions.pop_front() {
@@ -402,11 +386,6 @@ impl Universe {
         self.handle.metrics().num_alive_tasks().saturating_sub(self.tasks_before)
     }
 
-    fn is_quiet(&self) -> bool {
-        let puppets = lock(&self.puppets);
-        self.tasks() == 0 && puppets.iter().all(|puppet| puppet.live() == 0)
-    }
-
     /// Checks that no attempt of a puppet is live, that no two ever were at once, and that no task is left. Attempts and
     /// tasks that are ending have two seconds of real time, in which paused time stands still.
     ///
@@ -415,7 +394,8 @@ impl Universe {
     pub async fn check(self) {
         const TIMEOUT: Duration = Duration::from_secs(2);
         let since = Instant::now();
-        while !self.is_quiet() && since.elapsed() < TIMEOUT {
+        let is_quiet = || self.tasks() == 0 && lock(&self.puppets).iter().all(|puppet| puppet.live() == 0);
+        while !is_quiet() && since.elapsed() < TIMEOUT {
             tokio::task::yield_now().await;
         }
         for puppet in lock(&self.puppets).iter() {

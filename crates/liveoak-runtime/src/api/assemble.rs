@@ -6,17 +6,18 @@
 use crate::api::child::{Child, ChildKind, GroupAddress};
 use crate::attempt::dedicated_runtime::DedicatedRuntime;
 use crate::engine::driver::{ChildBody, State, TreeInner};
-use liveoak_core::{ChildDeclaration, ChildForm, ChildId, Name, Path, SpecError, SpecProblem};
+use liveoak_core::{ChildDeclaration, ChildForm, ChildId, Name, NameError, Path, SpecError, SpecProblem};
 use std::sync::Arc;
 
-/// What one declared child runs.
 pub(crate) enum DeclaredBody {
     Leaf(Arc<ChildBody>),
-    Supervisor { runtime: Option<DedicatedRuntime> },
-    Group { runtime: Option<DedicatedRuntime>, address: Arc<GroupAddress> },
+    /// A supervisor, or a group, which has an address.
+    Supervisor {
+        runtime: Option<DedicatedRuntime>,
+        address: Option<Arc<GroupAddress>>,
+    },
 }
 
-/// The parts of a child.
 pub(crate) struct Assembled {
     pub(crate) declaration: ChildDeclaration,
     /// The bodies of the child and of all children below it, in pre-order.
@@ -33,6 +34,11 @@ pub(crate) fn assemble(child: Child, parent: Option<&Path>) -> Assembled {
     Assembled { declaration, bodies, errors }
 }
 
+/// Returns the error of a name that a child at `path` cannot have.
+pub(crate) fn wrong_name(path: Path, error: NameError) -> SpecError {
+    SpecError { path, field: "name", problem: SpecProblem::Name(error) }
+}
+
 fn declare(
     child: Child,
     parent: Option<&Path>,
@@ -41,7 +47,7 @@ fn declare(
 ) -> ChildDeclaration {
     let path = parent.map_or_else(|| Path::new(&child.name), |parent| parent.join(&child.name));
     let name = Name::new(child.name).unwrap_or_else(|error| {
-        errors.push(SpecError { path: path.clone(), field: "name", problem: SpecProblem::Name(error) });
+        errors.push(wrong_name(path.clone(), error));
         Name::new("unnamed").unwrap_or_else(|_| unreachable!("`unnamed` is a name"))
     });
     if let Some(stop_within) = child.service_stop_within {
@@ -54,14 +60,14 @@ fn declare(
         }
         ChildKind::Supervisor { mut spec, children, runtime } => {
             spec.dedicated_runtime = runtime.is_some();
-            bodies.push(DeclaredBody::Supervisor { runtime });
+            bodies.push(DeclaredBody::Supervisor { runtime, address: None });
             spec.children =
                 children.into_iter().map(|child| declare(child, Some(&path), bodies, errors)).collect();
             ChildForm::Supervisor(spec)
         }
         ChildKind::Group { mut spec, address, runtime } => {
             spec.dedicated_runtime = runtime.is_some();
-            bodies.push(DeclaredBody::Group { runtime, address });
+            bodies.push(DeclaredBody::Supervisor { runtime, address: Some(address) });
             ChildForm::Group(*spec)
         }
     };
@@ -81,9 +87,10 @@ pub(crate) fn install(
         match body {
             body if state.machine.path(id).is_none() => unused.push(body),
             DeclaredBody::Leaf(body) => state.set_leaf(id, body),
-            DeclaredBody::Supervisor { runtime } => state.set_supervisor(id, runtime),
-            DeclaredBody::Group { runtime, address } => {
-                address.set(tree, id);
+            DeclaredBody::Supervisor { runtime, address } => {
+                if let Some(address) = address {
+                    address.set(tree, id);
+                }
                 state.set_supervisor(id, runtime);
             }
         }

@@ -1,8 +1,8 @@
 //! The context of a running attempt: what its code can ask, and what it can report.
 
 use crate::attempt::cell::Owner as _;
-use crate::engine::driver::{LiveAttempt, TreeInner};
-use crate::util::race::{Either, race};
+use crate::engine::driver::LiveAttempt;
+use crate::util::{Either, race};
 use liveoak_core::{Attempt, ChildId, Exit, Health, Input, Path};
 use std::cell::RefCell;
 use std::fmt;
@@ -12,9 +12,13 @@ use std::time::Duration;
 
 /// The context of one attempt of one child. Cheap to clone; all clones belong to the same attempt. After the end of the
 /// attempt, reports through them change nothing.
+///
+/// # Cancel safety
+/// All methods are safe, because a request to stop stays set. A dropped [`sleep`](Self::sleep) starts from zero the next
+/// time, and [`unless_stopping`](Self::unless_stopping) is as safe as the future that it gets.
 #[derive(Clone)]
 pub struct Ctx {
-    cell: Arc<LiveAttempt>,
+    pub(crate) cell: Arc<LiveAttempt>,
 }
 
 impl fmt::Debug for Ctx {
@@ -27,22 +31,6 @@ impl fmt::Debug for Ctx {
 }
 
 impl Ctx {
-    pub(crate) const fn new(cell: Arc<LiveAttempt>) -> Self {
-        Self { cell }
-    }
-
-    pub(crate) fn cell(&self) -> &Arc<LiveAttempt> {
-        &self.cell
-    }
-
-    pub(crate) fn inner(&self) -> &Arc<TreeInner> {
-        &self.cell.tree
-    }
-
-    pub(crate) fn into_cell(self) -> Arc<LiveAttempt> {
-        self.cell
-    }
-
     /// Returns the path of the child.
     #[must_use]
     pub fn path(&self) -> Path {
@@ -64,7 +52,7 @@ impl Ctx {
     /// Returns how the previous attempt ended. Returns `None` in the first attempt.
     #[must_use]
     pub fn last_exit(&self) -> Option<Exit> {
-        self.cell.tree.last_exit(self.cell.id)
+        self.cell.tree.state().machine.last_exit(self.cell.id).cloned()
     }
 
     /// Reports that this attempt is ready. Has an effect on children that were declared
@@ -99,9 +87,6 @@ impl Ctx {
     }
 
     /// Waits until the child is asked to stop. The request is latched: a call that comes later returns at once.
-    ///
-    /// # Cancel safety
-    /// Safe: nothing is lost when this future is dropped.
     pub fn stopping(&self) -> impl Future<Output = ()> + Send + '_ {
         self.cell.orders.stopping()
     }
@@ -112,32 +97,19 @@ impl Ctx {
         self.cell.orders.is_stopping()
     }
 
-    pub(crate) fn is_killed(&self) -> bool {
-        self.cell.orders.is_killed()
-    }
-
     /// Waits until the child is killed. Only children that were made with
     /// [`Child::task_with_kill`](crate::Child::task_with_kill) see this; the bodies of others are dropped.
-    ///
-    /// # Cancel safety
-    /// Safe.
     pub fn killed(&self) -> impl Future<Output = ()> + Send + '_ {
         self.cell.orders.killed()
     }
 
     /// Sleeps for `duration`, or until the child is asked to stop. Returns `true` if the full time has passed.
-    ///
-    /// # Cancel safety
-    /// Safe; a new call sleeps for the full time again.
     pub async fn sleep(&self, duration: Duration) -> bool {
         self.unless_stopping(tokio::time::sleep(duration)).await.is_some()
     }
 
     /// Runs `future` until it is done, or until the child is asked to stop; then it is dropped, and the result is
     /// `None`. Wrap futures that may wait for long, so that the child stops when asked.
-    ///
-    /// # Cancel safety
-    /// As safe as `future` is.
     pub async fn unless_stopping<F: Future>(&self, future: F) -> Option<F::Output> {
         match race(self.stopping(), future).await {
             Either::Left(()) => None,

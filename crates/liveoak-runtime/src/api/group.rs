@@ -1,17 +1,14 @@
 //! Dynamic groups: any number of children from one template.
 
-use crate::api::child::{Child, ChildKind, GroupAddress};
+use crate::api::child::{Child, ChildKind, GroupAddress, edge};
 use crate::api::ctx::Ctx;
-use crate::api::supervised::edge;
-use crate::api::task::{Factory, TaskBody};
+use crate::api::task::TaskBody;
 use crate::attempt::body::IntoExit;
 use crate::attempt::dedicated_runtime::DedicatedRuntime;
 use crate::engine::driver::ChildBody;
-use crate::engine::replies::Answer;
+use crate::engine::state::Answer;
 use crate::util::lock::lock;
-use liveoak_core::{
-    Backoff, ChildId, ChildSpec, Condition, GroupSpec, Limit, Name, Ready, Refusal, RequestId, Restart,
-};
+use liveoak_core::{Backoff, ChildId, ChildSpec, Condition, GroupSpec, Limit, Name, Ready, Refusal, Restart};
 use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -35,47 +32,6 @@ impl<A> fmt::Debug for Group<A> {
     }
 }
 
-/// Makes the future of a member that can be restarted.
-struct MemberFactory<F, A> {
-    make: Arc<F>,
-    argument: A,
-}
-
-impl<F, A, Fut> Factory for MemberFactory<F, A>
-where
-    F: Fn(Ctx, A) -> Fut + Send + Sync + 'static,
-    A: Clone + Send + Sync + 'static,
-    Fut: Future<Output: IntoExit> + Send + 'static,
-{
-    type Future = Fut;
-
-    fn make(&self, ctx: Ctx) -> Fut {
-        (self.make)(ctx, self.argument.clone())
-    }
-}
-
-/// Makes the future of a temporary member.
-struct OnceFactory<F, A> {
-    make: Arc<F>,
-    argument: Mutex<Option<A>>,
-}
-
-impl<F, A, Fut> Factory for OnceFactory<F, A>
-where
-    F: Fn(Ctx, A) -> Fut + Send + Sync + 'static,
-    A: Send + 'static,
-    Fut: Future<Output: IntoExit> + Send + 'static,
-{
-    type Future = Fut;
-
-    fn make(&self, ctx: Ctx) -> Fut {
-        match lock(&self.argument).take() {
-            Some(argument) => (self.make)(ctx, argument),
-            None => unreachable!("a temporary member has one attempt"),
-        }
-    }
-}
-
 impl<A: Send + 'static> Group<A> {
     /// Makes a group whose members can be restarted, each with a clone of its own argument. Default: permanent.
     pub fn new<F, Fut>(name: impl Into<String>, body: F) -> Self
@@ -88,8 +44,9 @@ impl<A: Send + 'static> Group<A> {
         // Members whose argument holds no data share one body.
         let same: OnceLock<Arc<ChildBody>> = OnceLock::new();
         Self::with(name, Restart::Permanent, move |argument| {
-            let body = |argument| -> Arc<ChildBody> {
-                let factory = MemberFactory { make: Arc::clone(&make), argument };
+            let body = |argument: A| -> Arc<ChildBody> {
+                let make = Arc::clone(&make);
+                let factory = move |ctx| make(ctx, argument.clone());
                 Arc::new(TaskBody { factory, handles_kill: false })
             };
             if size_of::<A>() == 0 { Arc::clone(same.get_or_init(|| body(argument))) } else { body(argument) }
@@ -105,7 +62,11 @@ impl<A: Send + 'static> Group<A> {
     {
         let make = Arc::new(body);
         let mut group = Self::with(name, Restart::Temporary, move |argument| {
-            let factory = OnceFactory { make: Arc::clone(&make), argument: Mutex::new(Some(argument)) };
+            let (make, argument) = (Arc::clone(&make), Mutex::new(Some(argument)));
+            let factory = move |ctx| match lock(&argument).take() {
+                Some(argument) => make(ctx, argument),
+                None => unreachable!("a temporary member has one attempt"),
+            };
             Arc::new(TaskBody { factory, handles_kill: false })
         });
         group.spec.template.once = true;
@@ -117,7 +78,7 @@ impl<A: Send + 'static> Group<A> {
         restart: Restart,
         body: impl Fn(A) -> Arc<ChildBody> + Send + Sync + 'static,
     ) -> Self {
-        let handle = GroupHandle { address: Arc::default(), body: Arc::new(body), reported: Arc::default() };
+        let handle = GroupHandle { address: Arc::default(), body: Arc::new(body) };
         let template = ChildSpec { restart, ..ChildSpec::default() };
         let spec = GroupSpec { template, ..GroupSpec::default() };
         Self { name: name.into(), own: ChildSpec::of_supervisor(), spec, handle, runtime: None }
@@ -166,7 +127,6 @@ impl<A: Send + 'static> Group<A> {
     pub fn reports_ready(mut self, within: Duration) -> Self {
         self.spec.template.ready = Ready::Reported;
         self.spec.template.start_within = within;
-        let _ = self.handle.reported.set(());
         self
     }
 
@@ -225,17 +185,11 @@ pub struct GroupHandle<A> {
     address: Arc<GroupAddress>,
     /// Makes the body of a member.
     body: Arc<dyn Fn(A) -> Arc<ChildBody> + Send + Sync>,
-    /// Set if members report that they are ready.
-    reported: Arc<OnceLock<()>>,
 }
 
 impl<A> Clone for GroupHandle<A> {
     fn clone(&self) -> Self {
-        Self {
-            address: Arc::clone(&self.address),
-            body: Arc::clone(&self.body),
-            reported: Arc::clone(&self.reported),
-        }
+        Self { address: Arc::clone(&self.address), body: Arc::clone(&self.body) }
     }
 }
 
@@ -270,7 +224,7 @@ impl<A> GroupHandle<A> {
     /// # Cancel safety
     /// Safe: when this future is dropped, the member stays.
     pub async fn start(&self, name: Option<Name>, argument: A) -> Result<ChildId, Refusal> {
-        let (id, answer) = self.add(name, argument, self.reported.get().is_some())?;
+        let (id, answer) = self.add(name, argument, true)?;
         match answer {
             None => Ok(id),
             Some(answer) => answer.wait().await.map(|_done| id),
@@ -283,26 +237,17 @@ impl<A> GroupHandle<A> {
         let mut body = Some((self.body)(argument));
         let now = tree.clock.now();
         tree.with_state(|state| {
-            let (request, answer) = if wait {
-                let (request, answer) = state.replies.expect();
-                (Some(request), Some(answer))
+            let (id, answer) = if wait {
+                let (id, answer) = state
+                    .request_to_add(|machine, request| machine.add_member(now, group, name, Some(request)))?;
+                (id, Some(answer))
             } else {
-                (None::<RequestId>, None)
+                (state.machine.add_member(now, group, name, None)?, None)
             };
-            match state.machine.add_member(now, group, name, request) {
-                Ok(id) => {
-                    if let Some(body) = body.take() {
-                        state.set_leaf(id, body);
-                    }
-                    Ok((id, answer))
-                }
-                Err(refusal) => {
-                    if let Some(request) = request {
-                        state.replies.take(request);
-                    }
-                    Err(refusal)
-                }
+            if let Some(body) = body.take() {
+                state.set_leaf(id, body);
             }
+            Ok((id, answer))
         })
     }
 }

@@ -1,8 +1,8 @@
 //! The upper storey: what users of the crate see and call.
 //!
-//! * `supervisor`, `child`, `group` – the builders; `supervised` – the settings that all of them share.
-//! * `task`, `service`, `thread` – what a child can run.
-//! * `ctx`, `subtask`, `spawn` – what a running attempt can ask, say and spawn.
+//! * `supervisor`, `child`, `group` – the builders.
+//! * `task`, `service` – what a child can run: closures, and services with a state of their own.
+//! * `ctx`, `subtask` – what a running attempt can ask, say and spawn.
 //! * `tree` – the running tree: its owner, and handles for commands and for looking at it.
 //! * `assemble` – from builders to declarations for the machine and bodies for the engine.
 //! * `error` – what can go wrong.
@@ -13,10 +13,7 @@ pub(crate) mod ctx;
 pub(crate) mod error;
 pub(crate) mod group;
 pub(crate) mod service;
-pub(crate) mod spawn;
 pub(crate) mod subtask;
-pub(crate) mod supervised;
 pub(crate) mod supervisor;
 pub(crate) mod task;
-pub(crate) mod thread;
 pub(crate) mod tree;

@@ -3,8 +3,8 @@
 use crate::api::ctx::Ctx;
 use crate::attempt::body::BoxError;
 use crate::attempt::panic::catch;
-use crate::util::race::{Either, race};
-use liveoak_core::{Exit, Panic};
+use crate::util::{Either, race};
+use liveoak_core::Exit;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
@@ -51,14 +51,6 @@ pub trait Service: Send + 'static {
     }
 }
 
-/// How `run` ended.
-enum Ran {
-    Ended(Exit),
-    /// It was dropped, because it did not return in time after the request to stop.
-    CutShort,
-    Killed,
-}
-
 /// Runs one attempt of a service: `factory`, `init`, `run`, `stop`.
 pub(crate) async fn run_service<S: Service>(
     factory: Arc<impl Fn() -> S>,
@@ -67,7 +59,7 @@ pub(crate) async fn run_service<S: Service>(
 ) -> Exit {
     let mut service = match catch(Some("factory"), || factory()) {
         Ok(service) => service,
-        Err(panic) => return panicked(panic),
+        Err(panicked) => return panicked,
     };
     match race(ctx.stopping(), caught("init", service.init(&ctx))).await {
         Either::Left(()) => return Exit::Stopped,
@@ -75,22 +67,18 @@ pub(crate) async fn run_service<S: Service>(
         Either::Right(Ok(Ok(Init::NotYet))) => {}
         Either::Right(Ok(Ok(Init::Ignore))) => return Exit::Ignored,
         Either::Right(Ok(Err(error))) => return Exit::failed(error),
-        Either::Right(Err(panic)) => return panicked(panic),
+        Either::Right(Err(panicked)) => return panicked,
     }
-    let ran = run(&mut service, &ctx, stop_within).await;
-    let killed = matches!(ran, Ran::Killed);
-    let exit = match ran {
-        Ran::Ended(exit @ Exit::Panicked(_)) => return exit,
-        Ran::Ended(exit) => exit,
-        Ran::CutShort => Exit::Stopped,
-        Ran::Killed => Exit::Killed,
-    };
-    if !ctx.is_stopping() && !killed {
+    let exit = run(&mut service, &ctx, stop_within).await;
+    if let Exit::Panicked(_) = exit {
+        return exit;
+    }
+    if !ctx.is_stopping() {
         // It ended by itself: the child no longer counts as running, and the hook may take as long as a stop.
         ctx.report_exit(exit.clone());
     }
     // The kill may have come after the end of `run`. The hook runs all the same.
-    let killed = killed || ctx.is_killed();
+    let killed = ctx.cell.orders.is_killed();
     let hook = caught("stop hook", service.stop(&ctx));
     // A kill that comes while the hook runs drops the hook: the time for the stop is used up.
     let hooked = if killed { Either::Right(hook.await) } else { race(ctx.killed(), hook).await };
@@ -99,35 +87,31 @@ pub(crate) async fn run_service<S: Service>(
         Either::Right(Ok(Ok(()))) => exit,
         Either::Right(Ok(Err(error))) if !exit.is_failure() => Exit::failed(error),
         Either::Right(Ok(Err(_))) => exit,
-        Either::Right(Err(panic)) => panicked(panic),
+        Either::Right(Err(panicked)) => panicked,
     }
 }
 
-async fn run<S: Service>(service: &mut S, ctx: &Ctx, stop_within: Duration) -> Ran {
+/// Runs `run` until it returns, is killed, or has not returned in time after the request to stop.
+async fn run<S: Service>(service: &mut S, ctx: &Ctx, stop_within: Duration) -> Exit {
     let half_of_stop = async {
         ctx.stopping().await;
         tokio::time::sleep(stop_within / 2).await;
     };
     match race(race(ctx.killed(), caught("run", service.run(ctx))), half_of_stop).await {
-        Either::Left(Either::Left(())) => Ran::Killed,
-        Either::Left(Either::Right(Ok(Ok(())))) => Ran::Ended(Exit::Completed),
-        Either::Left(Either::Right(Ok(Err(error)))) => Ran::Ended(Exit::failed(error)),
-        Either::Left(Either::Right(Err(panic))) => Ran::Ended(panicked(panic)),
-        Either::Right(()) => Ran::CutShort,
+        Either::Left(Either::Left(())) => Exit::Killed,
+        Either::Left(Either::Right(Ok(Ok(())))) => Exit::Completed,
+        Either::Left(Either::Right(Ok(Err(error)))) => Exit::failed(error),
+        Either::Left(Either::Right(Err(panicked))) => panicked,
+        Either::Right(()) => Exit::Stopped,
     }
 }
 
-fn panicked(panic: Panic) -> Exit {
-    Exit::Panicked(Arc::new(panic))
-}
-
-/// Waits for `future`, and returns its panic as a value.
-async fn caught<T>(during: &'static str, future: impl Future<Output = T>) -> Result<T, Panic> {
+/// Waits for `future`, and returns its panic as an exit.
+async fn caught<T>(during: &'static str, future: impl Future<Output = T>) -> Result<T, Exit> {
     let mut future = pin!(future);
-    let during = Some(during);
-    poll_fn(|cx| match catch(during, || future.as_mut().poll(cx)) {
+    poll_fn(|cx| match catch(Some(during), || future.as_mut().poll(cx)) {
         Ok(poll) => poll.map(Ok),
-        Err(panic) => Poll::Ready(Err(panic)),
+        Err(panicked) => Poll::Ready(Err(panicked)),
     })
     .await
 }

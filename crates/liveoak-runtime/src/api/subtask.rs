@@ -1,12 +1,16 @@
-//! Tasks that belong to an attempt and cannot outlive it.
+//! What running code can spawn: subtasks, which cannot outlive their attempt, and children beside the calling child.
 
-use crate::api::ctx::{Ctx, with_current};
+use crate::api::child::Child;
+use crate::api::ctx::{Ctx, current, with_current};
+use crate::api::error::SpawnChildError;
+use crate::attempt::body::IntoExit;
 use crate::attempt::panic::catch;
-use liveoak_core::{Exit, Panic};
+use crate::util::lock::lock;
+use liveoak_core::{ChildId, Exit};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::Mutex;
 use std::task::{Context, Poll};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
@@ -24,13 +28,42 @@ impl Ctx {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        let cell = self.cell();
+        let cell = &self.cell;
         let Some(number) = cell.subtasks.admit(&cell.orders) else { return Subtask { task: None } };
-        let guard = SubtaskGuard { ctx: Some(self.clone()), number, panic: None };
-        let task = Handle::current().spawn(SubtaskFuture { future: Some(Box::pin(future)), guard });
+        let future = Some(Box::pin(future));
+        // Exists before the runtime is looked for: without a runtime its destructor reports the end.
+        let subtask = SubtaskFuture { future, ctx: Some(self.clone()), number, panic: None };
+        let task = Handle::current().spawn(subtask);
         cell.subtasks.store_handle(&cell.orders, number, task.abort_handle());
         Subtask { task: Some(task) }
     }
+}
+
+/// Adds `future` as a temporary child called `name` to the supervisor of the calling child. It is supervised, visible
+/// and stopped with that supervisor.
+///
+/// If the name is taken, a dot and a number are appended. For tasks that should not outlive the calling *attempt*, use
+/// [`Ctx::spawn`](crate::Ctx::spawn); for many similar tasks, a [`Group`](crate::Group).
+///
+/// # Errors
+/// When the caller is not part of a tree, or its supervisor is stopping or has 10,000 children already.
+pub fn spawn<F>(name: &str, future: F) -> Result<ChildId, SpawnChildError>
+where
+    F: Future + Send + 'static,
+    F::Output: IntoExit + Send,
+{
+    let ctx = current().ok_or(SpawnChildError::NotInATree)?;
+    let once = Mutex::new(Some(future));
+    let child = Child::task(name, move |_ctx| {
+        let future = lock(&once).take();
+        async move {
+            match future {
+                Some(future) => future.await.into_exit(),
+                None => Exit::failed("a spawned future can run only once"),
+            }
+        }
+    });
+    ctx.cell.tree.add_spawned(ctx.id(), child.once()).map_err(SpawnChildError::Refused)
 }
 
 /// A task that belongs to an attempt. Await it for its outcome. If the handle is dropped, the task goes on.
@@ -92,41 +125,22 @@ impl<T> Future for Subtask<T> {
     }
 }
 
-/// Reports the end of a subtask when it is dropped, however that happens.
-struct SubtaskGuard {
+/// The task of a subtask. When it is dropped, however that happens, it reports the end of the subtask.
+struct SubtaskFuture<F: Future> {
+    future: Option<Pin<Box<F>>>,
     /// `None` only while the code of the subtask runs: it is the current context of the thread then.
     ctx: Option<Ctx>,
     number: u64,
-    panic: Option<Panic>,
-}
-
-impl SubtaskGuard {
-    /// Runs code of the subtask, and keeps its first panic.
-    fn run<T>(&mut self, f: impl FnOnce() -> T) -> Option<T> {
-        let (ctx, outcome) = with_current(self.ctx.take()?, || catch(Some("subtask"), f));
-        self.ctx = Some(ctx);
-        outcome.map_err(|panic| self.panic.get_or_insert(panic)).ok()
-    }
-}
-
-impl Drop for SubtaskGuard {
-    fn drop(&mut self) {
-        if let Some(ctx) = self.ctx.take() {
-            let panic = self.panic.take().map(|panic| Exit::Panicked(Arc::new(panic)));
-            ctx.cell().subtask_ended(self.number, panic);
-        }
-    }
-}
-
-struct SubtaskFuture<F: Future> {
-    future: Option<Pin<Box<F>>>,
-    guard: SubtaskGuard,
+    panic: Option<Exit>,
 }
 
 impl<F: Future> SubtaskFuture<F> {
-    fn drop_future(&mut self) {
-        let future = self.future.take();
-        self.guard.run(|| drop(future));
+    /// Runs code of the subtask, and keeps its first panic.
+    fn run<T>(&mut self, f: impl FnOnce(&mut Option<Pin<Box<F>>>) -> T) -> Option<T> {
+        let future = &mut self.future;
+        let (ctx, outcome) = with_current(self.ctx.take()?, || catch(Some("subtask"), || f(future)));
+        self.ctx = Some(ctx);
+        outcome.map_err(|panic| self.panic.get_or_insert(panic)).ok()
     }
 }
 
@@ -134,21 +148,23 @@ impl<F: Future> Future for SubtaskFuture<F> {
     type Output = Option<F::Output>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
-        let Some(future) = &mut this.future else { return Poll::Ready(None) };
-        let outcome = match this.guard.run(|| future.as_mut().poll(cx)) {
+        let polled = self.run(|future| Some(future.as_mut()?.as_mut().poll(cx)));
+        let outcome = match polled.flatten() {
             Some(Poll::Pending) => return Poll::Pending,
             Some(Poll::Ready(outcome)) => Some(outcome),
             None => None,
         };
         // Dropped inside the attempt, and before its end is reported.
-        this.drop_future();
+        self.run(|future| drop(future.take()));
         Poll::Ready(outcome)
     }
 }
 
 impl<F: Future> Drop for SubtaskFuture<F> {
     fn drop(&mut self) {
-        self.drop_future();
+        self.run(|future| drop(future.take()));
+        if let Some(ctx) = self.ctx.take() {
+            ctx.cell.subtask_ended(self.number, self.panic.take());
+        }
     }
 }

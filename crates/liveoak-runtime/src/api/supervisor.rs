@@ -3,14 +3,14 @@
 use crate::api::assemble::{assemble, install};
 use crate::api::child::{Child, ChildKind};
 use crate::api::error::{Error, StartError};
-use crate::api::tree::Tree;
+use crate::api::tree::{Tree, TreeHandle};
 use crate::attempt::dedicated_runtime::DedicatedRuntime;
 use crate::attempt::panic::{capture_panics, catch};
+use crate::engine::action::Ended;
 use crate::engine::driver::TreeInner;
-use crate::engine::ended::Ended;
 use crate::engine::watchdog::Watchdog;
 use crate::supervised;
-use crate::util::race::{Either, race};
+use crate::util::{Either, race};
 use liveoak_core::{
     AutoShutdown, ChildSpec, Exit, Input, Limit, Machine, Order, SpecErrors, Strategy, SupervisorSpec,
 };
@@ -18,7 +18,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::{Handle, RuntimeFlavor};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// A child that owns children. The outermost one is the tree.
 ///
@@ -132,7 +132,7 @@ impl Supervisor {
     /// When this future is dropped, the children that were started are killed.
     pub async fn start(self) -> Result<Tree, StartError> {
         let tree = self.begin()?;
-        match tree.inner().until_ready().await {
+        match tree.ready().await {
             Ok(()) => Ok(tree),
             Err(ended) => Err(failed_start(ended)),
         }
@@ -150,14 +150,15 @@ impl Supervisor {
     pub async fn run(self) -> Result<(), Error> {
         capture_panics();
         let listen = |kind| signal(kind).map_err(|error| Error::Signals(Arc::new(error)));
-        let mut signals = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+        let (mut interrupt, mut terminate) =
+            (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
         let tree = self.end_when_done().begin()?;
         let mut asked = false;
         let ended = loop {
-            match race(tree.join(), next_signal(&mut signals)).await {
+            match race(tree.join(), race(interrupt.recv(), terminate.recv())).await {
                 Either::Left(ended) => break ended,
-                Either::Right(()) if asked => tree.begin_kill(),
-                Either::Right(()) => tree.begin_stop(),
+                Either::Right(_) if asked => tree.begin_kill(),
+                Either::Right(_) => tree.begin_stop(),
             }
             asked = true;
         };
@@ -195,11 +196,11 @@ impl Supervisor {
         let unused = tree.with_state(|state| install(state, &tree, ids, assembled.bodies));
         drop(unused);
         if handle.runtime_flavor() == RuntimeFlavor::MultiThread {
-            Watchdog::start(Arc::clone(&tree.watchdog), Arc::downgrade(&tree));
+            Watchdog::start(Arc::clone(&tree.watchdog), Arc::downgrade(&tree), TreeInner::tick_if_late);
         }
         handle.spawn(Arc::clone(&tree).timer_task());
         tree.feed(tree.clock.now(), Input::Start);
-        Ok(Tree::new(tree))
+        Ok(Tree(TreeHandle { inner: tree }))
     }
 }
 
@@ -225,8 +226,4 @@ fn failed_start(ended: Ended) -> StartError {
         }
         _ => StartError::Ended(Box::new(ended)),
     }
-}
-
-async fn next_signal((interrupt, terminate): &mut (Signal, Signal)) {
-    race(interrupt.recv(), terminate.recv()).await;
 }

@@ -1,15 +1,15 @@
-//! Async closures as children.
+//! Closures as children: each attempt of an async closure is a task, each attempt of a blocking closure is a thread.
 //!
-//! One future per attempt: its first poll calls the factory, the next ones poll the body, and the last one reports the
-//! end. Panics of the factory, the body and the body's destructor are caught here.
+//! A task polls one future per attempt: the first poll calls the closure, the next ones poll the body, and the last one
+//! reports the end. Panics of the closure, the body and the body's destructor are caught here. On a kill the future
+//! drops the body itself. If the future is dropped instead, its runtime is shutting down; that ends the attempt too.
 //!
-//! On a kill the future drops the body itself. If the future is dropped instead, its runtime is shutting down; that ends
-//! the attempt too.
+//! A thread cannot be ended from outside. A thread that ignores the stop is abandoned, and reported as such.
 
 use crate::api::ctx::{Ctx, current, with_current};
 use crate::attempt::body::{Body, IntoExit};
 use crate::attempt::orders::{TaskRegistration, poll_body};
-use crate::attempt::panic::catch;
+use crate::attempt::panic::{catch, catch_exit};
 use crate::engine::driver::{LiveAttempt, TreeInner};
 use liveoak_core::Exit;
 use pin_project_lite::pin_project;
@@ -19,25 +19,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::runtime::Handle;
 
-/// Makes the future of one attempt.
-pub(crate) trait Factory: Send + Sync + 'static {
-    type Future: Future<Output: IntoExit> + Send + 'static;
-
-    fn make(&self, ctx: Ctx) -> Self::Future;
-}
-
-impl<F, Fut> Factory for F
-where
-    F: Fn(Ctx) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output: IntoExit> + Send + 'static,
-{
-    type Future = Fut;
-
-    fn make(&self, ctx: Ctx) -> Fut {
-        self(ctx)
-    }
-}
-
 /// The body of a child that is a task.
 pub(crate) struct TaskBody<F> {
     pub(crate) factory: F,
@@ -45,7 +26,11 @@ pub(crate) struct TaskBody<F> {
     pub(crate) handles_kill: bool,
 }
 
-impl<F: Factory> Body<Arc<TreeInner>> for TaskBody<F> {
+impl<F, Fut> Body<Arc<TreeInner>> for TaskBody<F>
+where
+    F: Fn(Ctx) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output: IntoExit> + Send + 'static,
+{
     fn start(self: Arc<Self>, cell: Arc<LiveAttempt>, handle: &Handle) {
         if self.handles_kill {
             cell.orders.leave_kill_to_body();
@@ -59,18 +44,18 @@ impl<F: Factory> Body<Arc<TreeInner>> for TaskBody<F> {
 
 pin_project! {
     #[project = BodyStateProj]
-    enum BodyState<F: Factory> {
+    enum BodyState<Fut> {
         New,
-        Running { #[pin] future: F::Future },
+        Running { #[pin] future: Fut },
         Ended,
     }
 }
 
 pin_project! {
     /// One attempt of a task.
-    struct AttemptFuture<F: Factory> {
+    struct AttemptFuture<F, Fut> {
         #[pin]
-        state: BodyState<F>,
+        state: BodyState<Fut>,
         // `None` only while the body is being polled or dropped: the cell is in the current context of the thread then.
         cell: Option<Arc<LiveAttempt>>,
         registration: TaskRegistration,
@@ -78,7 +63,7 @@ pin_project! {
         body: Arc<TaskBody<F>>,
     }
 
-    impl<F: Factory> PinnedDrop for AttemptFuture<F> {
+    impl<F, Fut> PinnedDrop for AttemptFuture<F, Fut> {
         fn drop(mut this: Pin<&mut Self>) {
             if let Some(cell) = this.as_mut().project().cell.take()
                 && !matches!(this.state, BodyState::Ended)
@@ -93,34 +78,36 @@ pin_project! {
     }
 }
 
-impl<F: Factory> AttemptFuture<F> {
+impl<F, Fut> AttemptFuture<F, Fut> {
     /// Drops the body, then reports `exit`. A panic of the body's destructor replaces an exit that was no failure, or a
     /// kill.
     fn end(self: Pin<&mut Self>, cell: Arc<LiveAttempt>, exit: Exit) {
         let mut state = self.project().state;
         let drop_body = || catch(Some("destructor"), || state.as_mut().set(BodyState::Ended));
-        let (ctx, dropped) = with_current(Ctx::new(cell), drop_body);
+        let (ctx, dropped) = with_current(Ctx { cell }, drop_body);
         let exit = match dropped {
-            Err(panic) if !exit.is_failure() || matches!(exit, Exit::Killed) => {
-                Exit::Panicked(Arc::new(panic))
-            }
+            Err(panicked) if !exit.is_failure() || matches!(exit, Exit::Killed) => panicked,
             Err(_) | Ok(()) => exit,
         };
-        ctx.into_cell().body_ended(exit);
+        ctx.cell.body_ended(exit);
     }
 }
 
 /// Polls the user's code once. The first poll makes the future.
-fn poll_user<F: Factory>(
+fn poll_user<F, Fut>(
     body: &TaskBody<F>,
-    mut state: Pin<&mut BodyState<F>>,
+    mut state: Pin<&mut BodyState<Fut>>,
     cx: &mut Context<'_>,
-) -> Poll<Exit> {
+) -> Poll<Exit>
+where
+    F: Fn(Ctx) -> Fut,
+    Fut: Future<Output: IntoExit>,
+{
     if let BodyState::New = &*state {
         let Some(ctx) = current() else { return Poll::Ready(Exit::Killed) };
-        match catch(Some("factory"), || body.factory.make(ctx)) {
+        match catch(Some("factory"), || (body.factory)(ctx)) {
             Ok(future) => state.set(BodyState::Running { future }),
-            Err(panic) => return Poll::Ready(Exit::Panicked(Arc::new(panic))),
+            Err(panicked) => return Poll::Ready(panicked),
         }
     }
     match state.project() {
@@ -129,7 +116,11 @@ fn poll_user<F: Factory>(
     }
 }
 
-impl<F: Factory> Future for AttemptFuture<F> {
+impl<F, Fut> Future for AttemptFuture<F, Fut>
+where
+    F: Fn(Ctx) -> Fut,
+    Fut: Future<Output: IntoExit>,
+{
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -137,9 +128,8 @@ impl<F: Factory> Future for AttemptFuture<F> {
         let Some(cell) = this.cell.take() else { return Poll::Ready(()) };
         let (body, state) = (this.body, this.state);
         let (cell, polled) = poll_body(cell, this.registration, cx, |cell, cx| {
-            let (ctx, polled) = with_current(Ctx::new(cell), || catch(None, || poll_user(body, state, cx)));
-            let polled = polled.unwrap_or_else(|panic| Poll::Ready(Exit::Panicked(Arc::new(panic))));
-            (ctx.into_cell(), polled)
+            let (ctx, polled) = with_current(Ctx { cell }, || catch(None, || poll_user(body, state, cx)));
+            (ctx.cell, polled.unwrap_or_else(Poll::Ready))
         });
         match polled {
             Poll::Pending => {
@@ -150,6 +140,32 @@ impl<F: Factory> Future for AttemptFuture<F> {
                 self.end(cell, exit.unwrap_or(Exit::Killed));
                 Poll::Ready(())
             }
+        }
+    }
+}
+
+/// The body of a child that is a thread.
+pub(crate) struct ThreadBody<F>(pub(crate) F);
+
+impl<F, T> Body<Arc<TreeInner>> for ThreadBody<F>
+where
+    F: Fn(Ctx) -> T + Send + Sync + 'static,
+    T: IntoExit,
+{
+    fn start(self: Arc<Self>, cell: Arc<LiveAttempt>, handle: &Handle) {
+        let handle = handle.clone();
+        let ctx = Ctx { cell: Arc::clone(&cell) };
+        // Linux shows at most 15 bytes of a thread's name, so the name of the child is more useful than its path.
+        let name: String = cell.path().name().chars().filter(|c| *c != '\0').collect();
+        let spawned = std::thread::Builder::new().name(name).spawn(move || {
+            let _inside = handle.enter();
+            let run = || catch_exit(None, || (self.0)(ctx.clone()).into_exit());
+            let (ctx, exit) = with_current(ctx.clone(), run);
+            drop(self);
+            ctx.cell.body_ended(exit);
+        });
+        if let Err(error) = spawned {
+            cell.body_ended(Exit::failed(error));
         }
     }
 }

@@ -1,17 +1,18 @@
 //! A running tree: its owner, and the handles that look at it and command it.
 
-use crate::api::assemble::{Assembled, assemble, install};
+use crate::api::assemble::{Assembled, assemble, install, wrong_name};
 use crate::api::child::Child;
 use crate::api::ctx::Ctx;
-use crate::engine::driver::{State, TreeInner};
-use crate::engine::ended::Ended;
+use crate::engine::action::Ended;
+use crate::engine::driver::TreeInner;
 use crate::engine::events::Events;
-use crate::engine::replies::Answer;
+use crate::engine::state::Answer;
 use liveoak_core::{
     ChildDeclaration, ChildId, Command, Input, Machine, Name, Outcome, Path, Refusal, Restart, Snapshot,
-    SpecError, SpecErrors, SpecProblem, StopReport, Time,
+    SpecErrors, StopReport, Time,
 };
 use std::fmt;
+use std::iter::successors;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,27 +22,14 @@ use std::time::SystemTime;
 /// [`stop`](TreeHandle::stop) it.
 ///
 /// All operations are those of [`TreeHandle`], which can be cloned and passed on.
-pub struct Tree(TreeHandle);
-
-impl fmt::Debug for Tree {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.0, f)
-    }
-}
+#[derive(Debug)]
+pub struct Tree(pub(crate) TreeHandle);
 
 impl Tree {
-    pub(crate) const fn new(inner: Arc<TreeInner>) -> Self {
-        Self(TreeHandle { inner })
-    }
-
     /// Returns a handle. It does not keep the tree running.
     #[must_use]
     pub fn handle(&self) -> TreeHandle {
         self.0.clone()
-    }
-
-    pub(crate) const fn inner(&self) -> &Arc<TreeInner> {
-        &self.0.inner
     }
 }
 
@@ -62,9 +50,13 @@ impl Drop for Tree {
 }
 
 /// Looks at a tree and commands it. Cheap to clone; does not keep the tree running.
+///
+/// # Cancel safety
+/// All methods are safe: when a future is dropped, nothing is lost, and what it has begun (a stop, the addition of a
+/// child, a command) goes on.
 #[derive(Clone)]
 pub struct TreeHandle {
-    inner: Arc<TreeInner>,
+    pub(crate) inner: Arc<TreeInner>,
 }
 
 impl fmt::Debug for TreeHandle {
@@ -74,35 +66,22 @@ impl fmt::Debug for TreeHandle {
 }
 
 impl TreeHandle {
-    pub(crate) const fn new(inner: Arc<TreeInner>) -> Self {
-        Self { inner }
-    }
-
     /// Waits until every declared child is ready.
     ///
     /// # Errors
     /// How the tree ended, if it ended before that.
-    ///
-    /// # Cancel safety
-    /// Safe.
     pub async fn ready(&self) -> Result<(), Ended> {
         self.inner.until_ready().await
     }
 
     /// Stops the tree, in order and within its budget. Returns how each child was stopped. A second call, also after the
     /// end, returns the same report.
-    ///
-    /// # Cancel safety
-    /// Dropping this future does not undo the stop.
     pub async fn stop(&self) -> Arc<StopReport> {
         self.begin_stop();
         self.join().await.report
     }
 
     /// Kills everything in the tree now. Returns how each child was stopped.
-    ///
-    /// # Cancel safety
-    /// Dropping this future does not undo the kill.
     pub async fn kill(&self) -> Arc<StopReport> {
         self.begin_kill();
         self.join().await.report
@@ -119,9 +98,6 @@ impl TreeHandle {
     }
 
     /// Waits until the tree has ended, for whatever reason. May be called again.
-    ///
-    /// # Cancel safety
-    /// Safe.
     pub async fn join(&self) -> Ended {
         self.inner.until_ended().await
     }
@@ -129,20 +105,27 @@ impl TreeHandle {
     /// Returns the whole tree as it is now, consistent with an event number.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        self.inner.snapshot()
+        let now = self.now();
+        self.inner.state().machine.snapshot(now)
     }
 
     /// Returns the events from now on.
     #[must_use]
     pub fn events(&self) -> Events {
-        self.inner.watch().1
+        self.watch().1
     }
 
     /// Returns the whole tree as it is now, and the events that follow. The snapshot and the events together always
     /// describe the tree completely.
     #[must_use]
     pub fn watch(&self) -> (Snapshot, Events) {
-        self.inner.watch()
+        let now = self.now();
+        let mut state = self.inner.state();
+        let snapshot = state.machine.snapshot(now);
+        let events = self.inner.events.subscribe(snapshot.number);
+        // The reader also gets the events of earlier inputs whose effects are still to be taken.
+        state.machine.set_interest(self.inner.events.interest());
+        (snapshot, events)
     }
 
     /// Returns the calendar time at `time` of this tree.
@@ -163,9 +146,6 @@ impl TreeHandle {
     /// # Errors
     /// When there is no such supervisor, it is full, the name is taken, the spec is wrong, or the first start fails; the
     /// child is removed then.
-    ///
-    /// # Cancel safety
-    /// Safe: when this future is dropped, the child stays.
     pub async fn add_child(
         &self,
         parent: impl Into<Path>,
@@ -173,8 +153,8 @@ impl TreeHandle {
     ) -> Result<Outcome, Refusal> {
         let parent = parent.into();
         let assembled = assemble(child.into(), Some(&parent));
-        let find = |machine: &Machine| machine.find(&parent);
-        let (_, answer) = self.inner.add(&parent, find, assembled, IfTaken::Refuse)?;
+        let (_, answer) =
+            self.inner.add(assembled, |machine, _| machine.find(&parent).ok_or(Refusal::NotFound))?;
         answer.wait().await
     }
 
@@ -183,9 +163,6 @@ impl TreeHandle {
     ///
     /// # Errors
     /// When there is no such child, it is not idle, its supervisor is down, or the attempt fails.
-    ///
-    /// # Cancel safety
-    /// Dropping this future does not undo the start. The same holds for the other commands.
     pub async fn start_child(&self, path: impl Into<Path>) -> Result<Outcome, Refusal> {
         self.inner.command(&path.into(), Command::Start).await
     }
@@ -220,18 +197,16 @@ impl Ctx {
     /// Returns the tree, for commands and for looking at it.
     #[must_use]
     pub fn tree(&self) -> TreeHandle {
-        TreeHandle::new(Arc::clone(self.inner()))
+        TreeHandle { inner: Arc::clone(&self.cell.tree) }
     }
 }
 
 impl TreeInner {
-    /// Adds a child below the supervisor that `find` returns; its path is `parent_path`.
+    /// Adds a child below the supervisor that `place` returns. `place` may also change the declaration.
     fn add(
         self: &Arc<Self>,
-        parent_path: &Path,
-        find: impl FnOnce(&Machine) -> Option<ChildId>,
         assembled: Assembled,
-        if_taken: IfTaken,
+        place: impl FnOnce(&Machine, &mut ChildDeclaration) -> Result<ChildId, Refusal>,
     ) -> Result<(ChildId, Answer), Refusal> {
         let Assembled { mut declaration, bodies, errors } = assembled;
         if !errors.is_empty() {
@@ -241,22 +216,13 @@ impl TreeInner {
         // Bodies that the machine does not take are dropped after the lock is released.
         let mut unused = bodies;
         self.with_state(|state| {
-            let parent = find(&state.machine).ok_or(Refusal::NotFound)?;
-            if let IfTaken::Number = if_taken {
-                number_if_taken(state, parent_path, &mut declaration)?;
-            }
-            let (request, answer) = state.replies.expect();
-            match state.machine.add_child(now, parent, &declaration, Some(request)) {
-                Ok(ids) => {
-                    let id = ids[0];
-                    unused = install(state, self, ids, std::mem::take(&mut unused));
-                    Ok((id, answer))
-                }
-                Err(refusal) => {
-                    state.replies.take(request);
-                    Err(refusal)
-                }
-            }
+            let parent = place(&state.machine, &mut declaration)?;
+            let (ids, answer) = state.request_to_add(|machine, request| {
+                machine.add_child(now, parent, &declaration, Some(request))
+            })?;
+            let id = ids[0];
+            unused = install(state, self, ids, std::mem::take(&mut unused));
+            Ok((id, answer))
         })
     }
 
@@ -265,41 +231,29 @@ impl TreeInner {
     pub(crate) fn add_spawned(self: &Arc<Self>, caller: ChildId, child: Child) -> Result<ChildId, Refusal> {
         let (parent, path) = self.nearest_supervisor(caller).ok_or(Refusal::NotASupervisor)?;
         let assembled = assemble(child.restart(Restart::Temporary), Some(&path));
-        self.add(&path, |_| Some(parent), assembled, IfTaken::Number).map(|(id, _)| id)
+        let place = |machine: &Machine, declaration: &mut ChildDeclaration| {
+            number_if_taken(machine, &path, declaration).map(|()| parent)
+        };
+        self.add(assembled, place).map(|(id, _)| id)
     }
 
     fn nearest_supervisor(&self, below: ChildId) -> Option<(ChildId, Path)> {
         let state = self.state();
         let machine = &state.machine;
-        let mut above = machine.parent(below);
-        while let Some(id) = above {
-            if machine.is_group(id) == Some(false) {
-                return Some((id, machine.path(id)?));
-            }
-            above = machine.parent(id);
-        }
-        None
+        let mut above = successors(machine.parent(below), |id| machine.parent(*id));
+        let id = above.find(|id| machine.is_group(*id) == Some(false))?;
+        Some((id, machine.path(id)?))
     }
 }
 
-/// What happens to a child whose name is taken.
-#[derive(Clone, Copy)]
-enum IfTaken {
-    Refuse,
-    /// Appends a number to its name.
-    Number,
-}
-
-fn number_if_taken(state: &State, parent: &Path, declared: &mut ChildDeclaration) -> Result<(), Refusal> {
+fn number_if_taken(machine: &Machine, parent: &Path, declared: &mut ChildDeclaration) -> Result<(), Refusal> {
     /// The next number, for all trees of the program.
     static NUMBER: AtomicU64 = AtomicU64::new(2);
     let name = declared.name.clone();
-    while state.machine.find(&parent.join(declared.name.as_str())).is_some() {
+    while machine.find(&parent.join(declared.name.as_str())).is_some() {
         let numbered = format!("{name}.{}", NUMBER.fetch_add(1, Ordering::Relaxed));
-        declared.name = Name::new(numbered).map_err(|error| {
-            let problem = SpecProblem::Name(error);
-            Refusal::Invalid(SpecErrors(vec![SpecError { path: parent.clone(), field: "name", problem }]))
-        })?;
+        let wrong = |error| Refusal::Invalid(SpecErrors(vec![wrong_name(parent.clone(), error)]));
+        declared.name = Name::new(numbered).map_err(wrong)?;
     }
     Ok(())
 }

@@ -7,7 +7,7 @@
 //! A thread of its own creates the runtime, because creating one can block and dropping one must not happen on a worker.
 
 use crate::attempt::cell::{AttemptCell, Owner};
-use crate::attempt::panic::catch;
+use crate::attempt::panic::catch_exit;
 use crate::util::lock::lock;
 use liveoak_core::{Exit, KILL_WAIT};
 use std::io;
@@ -47,10 +47,10 @@ impl DedicatedRuntime {
         let in_thread = Arc::clone(&cell);
         let name: String = self.name.chars().filter(|c| *c != '\0').collect();
         let spawned = std::thread::Builder::new().name(name.clone()).spawn(move || {
-            let exit = catch(Some("dedicated runtime"), || {
+            let exit = catch_exit(Some("dedicated runtime"), || {
                 self.serve(&in_thread, name, &tree, |handle| opened(&in_thread, handle))
             });
-            in_thread.body_ended(exit.unwrap_or_else(|panic| Exit::Panicked(Arc::new(panic))));
+            in_thread.body_ended(exit);
         });
         if let Err(error) = spawned {
             cell.body_ended(Exit::failed(error));
@@ -82,10 +82,8 @@ impl DedicatedRuntime {
     }
 }
 
-/// Checks that the system grants `count` threads now: starts them side by side, and lets them end again.
-///
-/// The check comes first because Tokio panics when it is refused a thread while it creates a runtime, and leaks what it
-/// had created by then.
+/// Checks that the system grants `count` threads now: starts them side by side, and lets them end again. The check comes
+/// first because Tokio panics when it is refused a thread while it creates a runtime, and leaks what it had created.
 fn try_threads(count: usize) -> io::Result<()> {
     let gate = Mutex::new(());
     std::thread::scope(|scope| {
@@ -99,11 +97,8 @@ fn try_threads(count: usize) -> io::Result<()> {
     })
 }
 
-/// Creates the runtime.
-///
-/// Panics if the system refuses a thread after all. The panic comes at once, and leaves no thread behind: the threads
-/// begin their work only when the runtime is complete. Some file descriptors stay open, because Tokio leaks those of a
-/// runtime that panicked during its creation.
+/// Creates the runtime. Panics if the system refuses a thread after all. The panic comes at once, and leaves no thread
+/// behind: the threads begin their work only when the runtime is complete. But Tokio leaks some file descriptors then.
 fn create(
     threads: usize,
     name: impl Fn() -> String + Send + Sync + 'static,
@@ -138,6 +133,7 @@ impl Drop for Created {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::attempt::panic::catch;
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
     use std::time::{Duration, Instant};
 

@@ -6,8 +6,6 @@
 //! * `subtasks` – the tasks that an attempt has spawned, and when the attempt has ended.
 //! * `dedicated_runtime` – the attempt of a supervisor with a Tokio runtime of its own.
 //! * `panic` – panics as values.
-//!
-//! Nothing here knows the tree: no file of this folder uses `engine` or `api`.
 
 pub(crate) mod body;
 pub(crate) mod cell;

@@ -10,8 +10,6 @@
 //!
 //! *No lost wake-up.* Orders and waiters change under one lock. A waiter registers under the lock and checks the flag
 //! again after that, so an order is either seen by the check or wakes the waiter.
-//!
-//! Tested under loom: `loom/src/orders_tests.rs`.
 
 use crate::util::lock::lock;
 use crate::util::sync::{AtomicU8, Mutex, Ordering};
@@ -31,18 +29,15 @@ const KILLED: u8 = 2;
 const BEATEN: u8 = 4;
 /// The attempt's task is to drop its body.
 const DROP_BODY: u8 = 8;
-/// The body has ended.
 const BODY_ENDED: u8 = 16;
 /// The tree waits for this attempt no longer.
 const ABANDONED: u8 = 32;
 /// The body ends itself on a kill.
 const HANDLES_KILL: u8 = 64;
-/// A subtask was admitted.
 const HAS_SUBTASKS: u8 = 128;
 /// The flags that the attempt's task must see.
 const ORDERS: u8 = STOPPING | KILLED | DROP_BODY;
 
-/// The orders to one attempt, and the tasks that wait for them.
 pub(crate) struct Orders {
     flags: AtomicU8,
     waiters: Mutex<Waiters>,
@@ -97,19 +92,16 @@ impl Orders {
         }
     }
 
-    /// Asks the attempt to stop.
     pub(crate) fn ask(&self) {
         self.set(STOPPING);
     }
 
-    /// Returns `true` if the attempt was asked to stop, or has ended.
     pub(crate) fn is_stopping(&self) -> bool {
         self.has(STOPPING)
     }
 
-    /// Waits for the request to stop.
     pub(crate) const fn stopping(&self) -> Wait<'_> {
-        self.wait(STOPPING)
+        Wait { orders: self, flag: STOPPING, registration: None }
     }
 
     /// Leaves a kill to the body from now on: only [`abandon`](Self::abandon) drops it.
@@ -117,20 +109,17 @@ impl Orders {
         self.flags.fetch_or(HANDLES_KILL, Ordering::AcqRel);
     }
 
-    /// Ends the attempt by force.
     pub(crate) fn kill(&self) {
         let drop_body = if self.has(HANDLES_KILL) { 0 } else { DROP_BODY };
         self.set(STOPPING | KILLED | drop_body);
     }
 
-    /// Returns `true` if the attempt is to end at once.
     pub(crate) fn is_killed(&self) -> bool {
         self.has(KILLED)
     }
 
-    /// Waits for the kill.
     pub(crate) const fn killed(&self) -> Wait<'_> {
-        self.wait(KILLED)
+        Wait { orders: self, flag: KILLED, registration: None }
     }
 
     /// Ends the attempt by force, also a body that handles its kill itself, and admits no more subtasks.
@@ -161,7 +150,6 @@ impl Orders {
         admitted
     }
 
-    /// Returns `true` while the body runs and is not abandoned.
     pub(crate) fn admits_subtasks(&self) -> bool {
         !self.has(BODY_ENDED | ABANDONED)
     }
@@ -203,10 +191,6 @@ impl Orders {
         drop(before);
         orders
     }
-
-    const fn wait(&self, flag: u8) -> Wait<'_> {
-        Wait { orders: self, flag, registration: None }
-    }
 }
 
 /// The registration of an attempt's own task for its orders.
@@ -216,9 +200,8 @@ pub(crate) struct TaskRegistration {
     registered_at: Option<u8>,
 }
 
-/// Polls a body once: checks for the order to drop it, calls `poll`, and registers the task for the next order.
-///
-/// Returns `Ready(None)` if the body must be dropped. `poll` has the `owner` of the orders meanwhile.
+/// Polls a body once: checks for the order to drop it, calls `poll`, and registers the task for the next order. Returns
+/// `Ready(None)` if the body must be dropped. `poll` has the `owner` of the orders meanwhile.
 pub(crate) fn poll_body<C: AsRef<Orders>, T>(
     owner: C,
     registration: &mut TaskRegistration,
@@ -257,7 +240,6 @@ pub(crate) struct Wait<'a> {
 /// One waiter's share in the [`Notify`].
 struct Registration {
     notified: Pin<Box<OwnedNotified>>,
-    /// Stands around the waiter's waker.
     guard: WakerGuard,
 }
 

@@ -1,18 +1,16 @@
 //! Panics as values: the one place where this crate catches a panic of user code and describes it.
 //!
 //! `catch_unwind` returns the message only. Location and backtrace are visible to the panic hook, and a library does not
-//! install a hook unasked. The user asks for it by [`capture_panics`]; [`Supervisor::run`](crate::Supervisor::run),
-//! which takes over the whole program, does so too.
+//! install a hook unasked: the user calls [`capture_panics`], or [`Supervisor::run`](crate::Supervisor::run).
 
 use crate::util::waker_guard::drop_payload;
-use liveoak_core::Panic;
+use liveoak_core::{Exit, Panic};
 use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Once;
+use std::sync::{Arc, Once};
 
-/// What the panic hook saw of a panic.
 struct Seen {
     /// The message. Compared with the message of the caught panic, to tell whether both are the same panic.
     message: Option<String>,
@@ -47,14 +45,18 @@ pub fn capture_panics() {
     });
 }
 
-/// Runs `f` and returns its panic as a value. `during` says in which part of the user's code it ran.
-pub(crate) fn catch<T>(during: Option<&'static str>, f: impl FnOnce() -> T) -> Result<T, Panic> {
-    let outcome = catch_unwind(AssertUnwindSafe(f));
-    outcome.map_err(|payload| {
+/// Runs `f` and returns its panic as an exit. `during` says in which part of the user's code it ran.
+pub(crate) fn catch<T>(during: Option<&'static str>, f: impl FnOnce() -> T) -> Result<T, Exit> {
+    catch_unwind(AssertUnwindSafe(f)).map_err(|payload| {
         let panic = describe(&*payload, during);
         drop_payload(payload);
-        panic
+        Exit::Panicked(Arc::new(panic))
     })
+}
+
+/// Runs `f`, which ends an attempt, and returns how it ended.
+pub(crate) fn catch_exit(during: Option<&'static str>, f: impl FnOnce() -> Exit) -> Exit {
+    catch(during, f).unwrap_or_else(|panicked| panicked)
 }
 
 fn text(payload: &(dyn Any + Send)) -> Option<&str> {

@@ -5,28 +5,23 @@
 //!
 //! A subtask is admitted before it is spawned, so that the end of the attempt waits for it. Its abort handle is stored
 //! after that; if the body has ended in between, the subtask is aborted at once.
-//!
-//! Tested under loom: `loom/src/subtasks_tests.rs`.
 
 use crate::attempt::orders::{BodyEnd, Orders};
 use crate::util::lock::lock;
 use crate::util::sync::Mutex;
 use std::collections::BTreeMap;
 
-/// Ends a subtask early.
 pub(crate) trait Abort {
     fn abort(&self);
 }
 
-/// The subtasks of one attempt. `H` aborts a subtask, `E` is an exit, `P` is the path of the child.
-///
-/// Most attempts have no subtask and never ask for their path: for them this is a null pointer and a lock.
+/// The subtasks of one attempt. `H` aborts a subtask, `E` is an exit, `P` is the path of the child. Most attempts have no
+/// subtask and never ask for their path: for them this is a null pointer and a lock.
 pub(crate) struct Subtasks<H, E, P>(Mutex<Option<Box<Record<H, E, P>>>>);
 
 struct Record<H, E, P> {
     /// The path of the child, once it was asked for.
     path: Option<P>,
-    /// The number of the next subtask.
     next: u64,
     /// The subtasks that live. Bounded by what the user spawns; each is removed as it ends.
     live: BTreeMap<u64, Option<H>>,
@@ -49,7 +44,6 @@ pub(crate) enum End<E> {
     Attempt(E),
     /// The attempt will end with this exit when its last subtask has ended.
     Body(E),
-    /// No change.
     Unchanged,
 }
 
@@ -58,12 +52,10 @@ impl<H: Abort + Clone, E: Clone, P: Clone> Subtasks<H, E, P> {
         Self(Mutex::new(None))
     }
 
-    /// Returns the path that was stored, if any.
     pub(crate) fn cached_path(&self) -> Option<P> {
         lock(&self.0).as_ref().and_then(|record| record.path.clone())
     }
 
-    /// Stores the path of the child.
     pub(crate) fn cache_path(&self, path: P) {
         lock(&self.0).get_or_insert_default().path = Some(path);
     }
@@ -81,7 +73,6 @@ impl<H: Abort + Clone, E: Clone, P: Clone> Subtasks<H, E, P> {
         Some(number)
     }
 
-    /// Stores the handle of an admitted subtask. If the body has ended meanwhile, aborts the subtask.
     pub(crate) fn store_handle(&self, orders: &Orders, number: u64, handle: H) {
         let mut record = lock(&self.0);
         if let Some(stored) = record.as_mut().and_then(|record| record.live.get_mut(&number)) {
@@ -115,7 +106,6 @@ impl<H: Abort + Clone, E: Clone, P: Clone> Subtasks<H, E, P> {
         }
     }
 
-    /// Records the end of the body, and aborts the subtasks that still live.
     pub(crate) fn body_ended(&self, orders: &Orders, exit: E) -> End<E> {
         match orders.body_ended() {
             BodyEnd::Repeated => return End::Unchanged,
@@ -138,7 +128,6 @@ impl<H: Abort + Clone, E: Clone, P: Clone> Subtasks<H, E, P> {
         End::Body(seen)
     }
 
-    /// Aborts every subtask.
     pub(crate) fn abort_all(&self) {
         let handles = lock(&self.0).as_ref().map(|record| record.handles()).unwrap_or_default();
         handles.iter().for_each(Abort::abort);

@@ -7,11 +7,9 @@
 use crate::attempt::body::Body;
 use crate::attempt::cell::{AttemptCell, Owner};
 use crate::attempt::dedicated_runtime::DedicatedRuntime;
-use crate::engine::ended::Ended;
 use crate::engine::events::Broadcast;
-use crate::engine::replies::ReplySender;
-use crate::engine::state::{ChildEntry, TreeState};
-use liveoak_core::{Attempt, ChildId, Effect, Input, Outcome, Refusal, Time};
+use crate::engine::state::{ChildEntry, ReplySender, TreeState};
+use liveoak_core::{Attempt, ChildId, Effect, Exit, Input, Outcome, Refusal, StopReport, Time};
 use std::sync::Arc;
 use tokio::runtime::Handle;
 
@@ -21,6 +19,15 @@ const EFFECTS_PER_TURN: usize = 4096;
 /// How many effects are taken at a time, beside the first.
 const BATCH: usize = 15;
 
+/// How a tree ended.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    /// How its root ended.
+    pub exit: Exit,
+    /// How each child was stopped.
+    pub report: Arc<StopReport>,
+}
+
 /// An effect that is ready to be performed outside the lock.
 pub(crate) enum Action<T> {
     /// Starts an attempt. Without a handle it runs on the tree's own runtime.
@@ -29,7 +36,6 @@ pub(crate) enum Action<T> {
         cell: Arc<AttemptCell<T>>,
         handle: Option<Handle>,
     },
-    /// Creates a dedicated runtime.
     OpenRuntime {
         settings: DedicatedRuntime,
         cell: Arc<AttemptCell<T>>,
@@ -40,17 +46,14 @@ pub(crate) enum Action<T> {
     /// Drops what a removed child ran.
     Drop(ChildEntry<T>),
     Reply(ReplySender, Result<Outcome, Refusal>),
-    /// The whole tree is ready for the first time.
     TreeReady,
     TreeEnded(Ended),
-    Nothing,
 }
 
 /// The effects that one thread performs in one turn, a few at a time.
 pub(crate) struct Batch<T> {
-    /// The first action. Most inputs have one effect or none, which then needs no allocation.
-    first: Option<Action<T>>,
-    more: Vec<Action<T>>,
+    /// The actions that were taken last, without the first.
+    pub(crate) more: Vec<Action<T>>,
     /// How many steps of the stop of dynamic groups this turn may still take. Each step is as many effects as the group
     /// has members.
     group_steps: usize,
@@ -62,20 +65,27 @@ pub(crate) struct Batch<T> {
 
 impl<T: Owner> Batch<T> {
     pub(crate) const fn new(group_steps: usize) -> Self {
-        Self { first: None, more: Vec::new(), group_steps, taken: 0, drained: false }
+        Self { more: Vec::new(), group_steps, taken: 0, drained: false }
     }
 
-    /// Takes the next effects from the machine. Inlined: it runs for every input.
+    /// Takes the next effects from the machine. Returns the first action apart from the others, because most inputs have
+    /// one effect or none, which then needs no allocation. Inlined: it runs for every input.
     #[inline(always)]
-    pub(crate) fn take(&mut self, state: &mut TreeState<T>, tree: &T, events: &Broadcast) {
+    pub(crate) fn take(
+        &mut self,
+        state: &mut TreeState<T>,
+        tree: &T,
+        events: &Broadcast,
+    ) -> Option<Action<T>> {
         let first = self.next_effect(state);
         let second = if first.is_some() { self.next_effect(state) } else { None };
-        self.first = first.map(|effect| state.prepare(tree, events, effect));
+        self.taken += 1;
         self.drained = true;
+        let first = first.and_then(|effect| state.prepare(tree, events, effect));
         if let Some(second) = second {
             self.take_more(second, state, tree, events);
         }
-        self.taken += 1 + self.more.len();
+        first
     }
 
     fn take_more(&mut self, second: Effect, state: &mut TreeState<T>, tree: &T, events: &Broadcast) {
@@ -85,9 +95,10 @@ impl<T: Owner> Batch<T> {
             let Some(effect) = self.next_effect(state) else { break };
             effects.push(effect);
         }
+        self.taken += effects.len();
         self.drained = effects.len() < BATCH;
         state.prefetch(&effects);
-        self.more.extend(effects.into_iter().map(|effect| state.prepare(tree, events, effect)));
+        self.more.extend(effects.into_iter().filter_map(|effect| state.prepare(tree, events, effect)));
     }
 
     fn next_effect(&mut self, state: &mut TreeState<T>) -> Option<Effect> {
@@ -100,11 +111,6 @@ impl<T: Owner> Batch<T> {
     /// Returns `true` if the thread has done enough, and the timer task does the rest.
     pub(crate) const fn ends_turn(&self) -> bool {
         self.taken >= EFFECTS_PER_TURN
-    }
-
-    /// Removes the actions that were taken last.
-    pub(crate) fn actions(&mut self) -> impl Iterator<Item = Action<T>> {
-        self.first.take().into_iter().chain(self.more.drain(..))
     }
 }
 
@@ -121,61 +127,56 @@ impl<T: Owner> TreeState<T> {
         std::hint::black_box(attempts.fold(0, u64::wrapping_add));
     }
 
-    fn prepare(&mut self, tree: &T, events: &Broadcast, effect: Effect) -> Action<T> {
-        match effect {
-            Effect::Start(id, attempt) => self.prepare_start(tree, id, attempt),
-            Effect::Ask(id, attempt) => self.live_cell(id, attempt).map_or(Action::Nothing, Action::Ask),
-            Effect::Kill(id, attempt) => self.live_cell(id, attempt).map_or(Action::Nothing, Action::Kill),
-            Effect::Abandon(id, attempt) => match self.live_cell(id, attempt) {
-                Some(cell) => {
-                    self.release(&cell);
-                    Action::Abandon(cell)
-                }
-                None => Action::Nothing,
-            },
-            Effect::Forget(id) => match self.children.get_mut(id.slot) {
-                Some(entry) if entry.is_of(id) => Action::Drop(std::mem::replace(entry, ChildEntry::Vacant)),
-                Some(_) | None => Action::Nothing,
-            },
-            Effect::CheckHeartbeat(id, attempt) => {
-                if let Some(cell) = self.live_cell(id, attempt) {
-                    let (beaten, random) = (cell.orders.take_beat(), self.random());
-                    // The machine's time does not go back: zero means "no later than now".
-                    self.machine.handle(Time::ZERO, random, Input::Heartbeat(id, attempt, beaten));
-                }
-                Action::Nothing
+    /// Turns an effect into an action. Returns `None` if nothing is left to do for it.
+    fn prepare(&mut self, tree: &T, events: &Broadcast, effect: Effect) -> Option<Action<T>> {
+        Some(match effect {
+            Effect::Start(id, attempt) => self.prepare_start(tree, id, attempt)?,
+            Effect::Ask(id, attempt) => Action::Ask(self.live_cell(id, attempt)?),
+            Effect::Kill(id, attempt) => Action::Kill(self.live_cell(id, attempt)?),
+            Effect::Abandon(id, attempt) => {
+                let cell = self.live_cell(id, attempt)?;
+                self.release(&cell);
+                Action::Abandon(cell)
             }
-            Effect::Reply { request, result } => match self.replies.take(request) {
-                Some(sender) => Action::Reply(sender, result),
-                None => Action::Nothing,
-            },
+            Effect::Forget(id) => {
+                let entry = self.children.get_mut(id.slot).filter(|entry| entry.is_of(id))?;
+                Action::Drop(std::mem::replace(entry, ChildEntry::Vacant))
+            }
+            Effect::CheckHeartbeat(id, attempt) => {
+                let beaten = self.live_cell(id, attempt)?.orders.take_beat();
+                let random = self.random();
+                // The machine's time does not go back: zero means "no later than now".
+                self.machine.handle(Time::ZERO, random, Input::Heartbeat(id, attempt, beaten));
+                return None;
+            }
+            Effect::Reply { request, result } => Action::Reply(self.waiting.remove(&request)?, result),
             Effect::Event(event) => {
                 events.push(*event);
-                Action::Nothing
+                return None;
             }
             Effect::TreeReady => Action::TreeReady,
             Effect::TreeEnded { exit, report } => Action::TreeEnded(Ended { exit, report }),
-        }
+        })
     }
 
-    fn prepare_start(&mut self, tree: &T, id: ChildId, attempt: Attempt) -> Action<T> {
+    fn prepare_start(&mut self, tree: &T, id: ChildId, attempt: Attempt) -> Option<Action<T>> {
         if self.runtime_lost {
-            return Action::Nothing;
+            return None;
         }
         let handle = self.runtime_for(id);
-        match self.children.get_mut(id.slot) {
-            Some(ChildEntry::Leaf { serial, body, cell: held }) if *serial == id.serial => {
+        match self.children.get_mut(id.slot).filter(|entry| entry.is_of(id))? {
+            ChildEntry::Leaf { body, cell: held, .. } => {
                 let cell = AttemptCell::new(tree.clone(), id, attempt, handle.is_none());
                 *held = Some(Arc::clone(&cell));
-                Action::Start { body: Arc::clone(body), cell, handle }
+                Some(Action::Start { body: Arc::clone(body), cell, handle })
             }
-            Some(ChildEntry::Supervisor { serial, dedicated: Some(own) }) if *serial == id.serial => {
+            ChildEntry::Supervisor { dedicated: Some(own), .. } => {
                 // The thread that keeps a dedicated runtime is in no runtime's context.
                 let cell = AttemptCell::new(tree.clone(), id, attempt, false);
                 own.cell = Some(Arc::clone(&cell));
-                Action::OpenRuntime { settings: own.settings.clone(), cell }
+                Some(Action::OpenRuntime { settings: own.settings.clone(), cell })
             }
-            Some(_) | None => Action::Nothing,
+            ChildEntry::Supervisor { dedicated: None, .. } | ChildEntry::Vacant => None,
         }
     }
 }

@@ -14,8 +14,7 @@ pub(crate) struct Clock {
     base: Instant,
     /// The start of the tree in calendar time.
     wall: SystemTime,
-    /// The runtime of the tree.
-    handle: Handle,
+    pub(crate) handle: Handle,
     /// `true` if the clock can be paused.
     pausable: bool,
 }
@@ -33,7 +32,7 @@ impl Clock {
         self.now_inside()
     }
 
-    /// Returns the time, without entering the runtime. Must be called from a task of the tree's own runtime.
+    /// Returns the time. May be called from tasks of the tree's own runtime, because it does not enter the runtime.
     pub(crate) fn now_inside(&self) -> Time {
         // On a thread that is ending, the paused clock cannot be read.
         let now = if self.pausable && !thread_is_ending() {
@@ -51,14 +50,8 @@ impl Clock {
         self.base + time.since(Time::ZERO).min(CENTURY)
     }
 
-    /// Returns the calendar time at `time`.
     pub(crate) fn wall(&self, time: Time) -> SystemTime {
         self.wall.checked_add(time.since(Time::ZERO)).unwrap_or(self.wall)
-    }
-
-    /// Returns the runtime of the tree.
-    pub(crate) const fn handle(&self) -> &Handle {
-        &self.handle
     }
 }
 

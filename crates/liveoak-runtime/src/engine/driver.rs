@@ -22,22 +22,25 @@
 use crate::attempt::body::Body;
 use crate::attempt::cell::{AttemptCell, Owner};
 use crate::attempt::panic::catch;
-use crate::engine::action::{Action, Batch};
+use crate::engine::action::{Action, Batch, Ended};
 use crate::engine::clock::Clock;
-use crate::engine::ended::{Ended, drop_catching_panics};
-use crate::engine::events::{Broadcast, Events};
-use crate::engine::state::TreeState;
+use crate::engine::events::Broadcast;
+use crate::engine::state::{ChildEntry, TreeState};
+use crate::engine::user_values::{ErrorKeepAlive, drop_catching_panics};
 use crate::engine::watchdog::Watchdog;
 use crate::util::lock::{ignore_poison, lock};
-use crate::util::waker_guard::guard_waker;
-use liveoak_core::{ChildId, Command, Exit, Input, Machine, Outcome, Path, Refusal, Snapshot, Time};
+use crate::util::waker_guard::WakerGuard;
+use liveoak_core::{
+    ChildId, Command, Exit, Input, Machine, Outcome, Path, Refusal, StopEntry, StopReport, StopStage, Time,
+};
 use std::cell::Cell;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, TryLockError};
+use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
-/// How many steps of the stop of a dynamic group are performed per turn, by the timer task and by the thread that stops
-/// the group. Enough to keep all threads busy with the members that were asked.
+/// How many steps of the stop of a dynamic group are performed per turn. Enough to keep all threads busy with the members
+/// that were asked.
 const GROUP_STEPS_PER_TURN: usize = 2048;
 
 /// How often a thread tries to take the lock before it sleeps on it.
@@ -48,27 +51,20 @@ thread_local! {
     static CURRENT_TREE: Cell<(usize, bool)> = const { Cell::new((0, false)) };
 }
 
-/// An attempt of a child of a running tree.
+// What a running tree puts into the generic types of the storey below.
 pub(crate) type LiveAttempt = AttemptCell<Arc<TreeInner>>;
-
-/// The body of a child of a running tree.
 pub(crate) type ChildBody = dyn Body<Arc<TreeInner>>;
-
-/// The state of a running tree.
 pub(crate) type State = TreeState<Arc<TreeInner>>;
 
-/// One running tree.
 pub(crate) struct TreeInner {
     pub(crate) clock: Clock,
     state: Mutex<State>,
     pub(crate) events: Broadcast,
     /// Set when the whole tree is ready for the first time.
     ready: OnceLock<()>,
-    /// Set when the tree has ended.
     ended: OnceLock<Ended>,
     /// Wakes the tasks that wait for `ready` or `ended`.
     milestone: Notify,
-    /// Wakes the timer task.
     pub(crate) timer_task_notify: Notify,
     pub(crate) watchdog: Arc<Watchdog>,
 }
@@ -110,7 +106,6 @@ impl TreeInner {
         })
     }
 
-    /// Locks the state.
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         // The lock is held for well under a microsecond, so a few tries are cheaper than a sleep.
         for _ in 0..LOCK_TRIES {
@@ -145,20 +140,6 @@ impl TreeInner {
         self.input(self.state(), now, input, GROUP_STEPS_PER_TURN);
     }
 
-    /// Kills everything, and lets nothing start any more. Returns the attempts that were live before, or `None` if this
-    /// was done already. For [`runtime_lost`](Self::runtime_lost).
-    pub(crate) fn kill_for_good(self: &Arc<Self>) -> Option<Vec<Arc<LiveAttempt>>> {
-        let now = self.clock.now();
-        let mut state = self.state();
-        if std::mem::replace(&mut state.runtime_lost, true) {
-            return None;
-        }
-        let live = state.live_cells();
-        // Under the same lock: an exit that is reported later must not be answered by a new attempt.
-        self.input(state, now, Input::Kill, 0);
-        Some(live)
-    }
-
     /// Runs `f`, which adds children, on the state, and performs the effects that follow. `f` must not drop user values.
     pub(crate) fn with_state<T>(self: &Arc<Self>, f: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.state();
@@ -171,8 +152,6 @@ impl TreeInner {
     }
 
     /// Gives a command on one child, and waits for its answer: the effect of the command, not its arrival.
-    ///
-    /// Dropping the future does not undo the command.
     pub(crate) async fn command(self: &Arc<Self>, path: &Path, command: Command) -> Result<Outcome, Refusal> {
         let answer = {
             let now = self.clock.now();
@@ -181,96 +160,98 @@ impl TreeInner {
                 return Err(Refusal::TreeEnded);
             }
             let Some(id) = state.machine.find(path) else { return Err(Refusal::NotFound) };
-            let (request, answer) = state.replies.expect();
+            let (request, answer) = state.new_request();
             self.input(state, now, Input::Command { request, id, command }, GROUP_STEPS_PER_TURN);
             answer
         };
         answer.wait().await
     }
 
-    /// Returns how the previous attempt of a child ended.
-    pub(crate) fn last_exit(&self, id: ChildId) -> Option<Exit> {
-        self.state().machine.last_exit(id).cloned()
-    }
-
-    pub(crate) fn snapshot(&self) -> Snapshot {
-        let now = self.clock.now();
-        self.state().machine.snapshot(now)
-    }
-
-    /// Returns a snapshot, and the events that follow it.
-    pub(crate) fn watch(&self) -> (Snapshot, Events) {
-        let now = self.clock.now();
-        let mut state = self.state();
-        let snapshot = state.machine.snapshot(now);
-        let events = self.events.subscribe(snapshot.number);
-        // The reader also gets the events of earlier inputs whose effects are still to be taken.
-        state.machine.set_interest(self.events.interest());
-        (snapshot, events)
-    }
-
-    /// Waits until the tree is ready for the first time.
-    ///
-    /// # Errors
-    /// How the tree ended, if it ended before that.
+    /// Waits until the tree is ready for the first time. The error is how it ended before that.
     pub(crate) async fn until_ready(&self) -> Result<(), Ended> {
-        loop {
-            let milestone = self.milestone.notified();
-            if self.ready.get().is_some() {
-                return Ok(());
-            }
-            if let Some(ended) = self.ended() {
-                return Err(ended.clone());
-            }
-            guard_waker(milestone).await;
-        }
+        self.until(|| self.ready.get().map(|()| Ok(())).or_else(|| Some(Err(self.ended()?.clone())))).await
     }
 
-    /// Waits until the tree has ended.
     pub(crate) async fn until_ended(&self) -> Ended {
+        self.until(|| self.ended().cloned()).await
+    }
+
+    async fn until<M>(&self, reached: impl Fn() -> Option<M>) -> M {
         loop {
             let milestone = self.milestone.notified();
-            if let Some(ended) = self.ended() {
-                return ended.clone();
+            if let Some(reached) = reached() {
+                return reached;
             }
-            guard_waker(milestone).await;
+            WakerGuard::new().wait(milestone).await;
         }
     }
 
-    /// Returns how the tree ended, if it has.
     pub(crate) fn ended(&self) -> Option<&Ended> {
         self.ended.get()
     }
 
-    /// Records the end of the tree, and wakes the tasks that wait for it.
-    pub(crate) fn set_ended(&self, ended: Ended) {
+    /// Ends the tree at once, because its runtime is shutting down. Nothing can be waited for any more, so every attempt
+    /// is killed and abandoned, and nothing starts again. A second call does nothing.
+    pub(crate) fn runtime_lost(self: &Arc<Self>) {
+        let now = self.clock.now();
+        let mut state = self.state();
+        if std::mem::replace(&mut state.runtime_lost, true) {
+            return;
+        }
+        let live = state.live_cells();
+        // Under the same lock: an exit that is reported later must not be answered by a new attempt.
+        self.input(state, now, Input::Kill, 0);
+        let entry = |cell: &Arc<LiveAttempt>| StopEntry {
+            path: cell.path(),
+            took: Duration::ZERO,
+            stage: StopStage::Killed,
+            exit: Some(Exit::Killed),
+        };
+        let entries = live.iter().map(entry).collect();
+        for cell in live {
+            cell.orders.kill();
+            cell.abandon();
+        }
+        let report = Arc::new(StopReport { entries, ..StopReport::default() });
+        self.end(Ended { exit: Exit::Killed, report });
+    }
+
+    /// Drops what the user gave to the tree, although handles of the tree may live on, records the end, and wakes the
+    /// tasks that wait for it. Callers that still wait for an answer get [`Refusal::TreeEnded`].
+    fn end(&self, ended: Ended) {
+        let mut state = self.state();
+        let (mut children, waiting) =
+            (std::mem::take(&mut state.children), std::mem::take(&mut state.waiting));
+        // A machine that still runs may forget exits under the lock, so the errors stay.
+        let mut errors = if state.machine.has_ended() {
+            std::mem::take(&mut state.errors)
+        } else {
+            ErrorKeepAlive::default()
+        };
+        drop(state);
+        self.events.close();
+        // One by one: each destructor may panic.
+        let children = children.drain().filter(|child| !matches!(child, ChildEntry::Vacant));
+        children.for_each(drop_catching_panics);
+        errors.drain().for_each(drop_catching_panics);
+        waiting.into_values().for_each(drop_catching_panics);
         let _ = self.ended.set(ended);
         self.milestone.notify_waiters();
         self.timer_task_notify.notify_one();
         self.watchdog.end();
     }
 
-    /// Performs pending effects. If this thread is already doing so for this tree, returns at once and leaves them to
-    /// the outer loop.
-    fn perform_effects<'a>(self: &'a Arc<Self>, state: MutexGuard<'a, State>, group_steps: usize) {
+    /// Performs pending effects, batch by batch. If this thread is already doing so for this tree, returns at once and
+    /// leaves them to the outer loop.
+    fn perform_effects<'a>(self: &'a Arc<Self>, mut state: MutexGuard<'a, State>, group_steps: usize) {
         let me = Arc::as_ptr(self).addr();
         if CURRENT_TREE.get().0 == me {
             return CURRENT_TREE.set((me, true));
         }
-        let outer = ReentryGuard(CURRENT_TREE.replace((me, false)));
-        self.perform_in_batches(me, state, group_steps);
-        drop(outer);
-    }
-
-    fn perform_in_batches<'a>(
-        self: &'a Arc<Self>,
-        me: usize,
-        mut state: MutexGuard<'a, State>,
-        group_steps: usize,
-    ) {
+        let _outer = ReentryGuard(CURRENT_TREE.replace((me, false)));
         let mut batch = Batch::new(group_steps);
         loop {
-            batch.take(&mut state, self, &self.events);
+            let first = batch.take(&mut state, self, &self.events);
             let last = batch.drained || batch.ends_turn();
             let wakeup = if last { state.new_wakeup() } else { None };
             drop(state);
@@ -279,7 +260,7 @@ impl TreeInner {
             self.events.flush();
             // Actions may run user code, down to wakers and destructors. After a panic, the loop goes on with the next
             // one.
-            let mut actions = batch.actions();
+            let mut actions = first.into_iter().chain(batch.more.drain(..));
             while catch(None, || actions.by_ref().for_each(|action| self.perform(action))).is_err() {}
             drop(actions);
             let got_input = CURRENT_TREE.replace((me, false)).1;
@@ -298,10 +279,10 @@ impl TreeInner {
     fn perform(self: &Arc<Self>, action: Action<Arc<Self>>) {
         match action {
             Action::Start { body, cell, handle } => {
-                body.start(cell, handle.as_ref().unwrap_or_else(|| self.clock.handle()));
+                body.start(cell, handle.as_ref().unwrap_or(&self.clock.handle));
             }
             Action::OpenRuntime { settings, cell } => {
-                settings.open(cell, self.clock.handle().clone(), runtime_opened);
+                settings.open(cell, self.clock.handle.clone(), runtime_opened);
             }
             Action::Ask(cell) => cell.orders.ask(),
             Action::Kill(cell) => cell.orders.kill(),
@@ -315,11 +296,7 @@ impl TreeInner {
                 let _ = self.ready.set(());
                 self.milestone.notify_waiters();
             }
-            Action::TreeEnded(ended) => {
-                self.drop_user_values();
-                self.set_ended(ended);
-            }
-            Action::Nothing => {}
+            Action::TreeEnded(ended) => self.end(ended),
         }
     }
 }
@@ -344,7 +321,6 @@ impl Drop for ReentryGuard {
 mod tests {
     use super::*;
     use crate::attempt::dedicated_runtime::DedicatedRuntime;
-    use crate::engine::state::ChildEntry;
     use liveoak_core::{Attempt, ChildDeclaration, ChildForm, ChildSpec, Name, SupervisorSpec};
 
     #[test]

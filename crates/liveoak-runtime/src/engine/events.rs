@@ -5,8 +5,8 @@
 //! and is told how many; it never slows the tree down.
 
 use crate::attempt::panic::catch;
-use crate::engine::ended::drop_catching_panics;
 use crate::engine::outbox::Outbox;
+use crate::engine::user_values::drop_catching_panics;
 use crate::util::lock::lock;
 use crate::util::waker_guard::WakerGuard;
 use liveoak_core::{Event, EventKind, Severity};
@@ -19,14 +19,12 @@ use tracing::level_filters::LevelFilter;
 /// subscriber.
 const EVENTS_KEPT: usize = 1024;
 
-/// Delivers the events of one tree.
 #[derive(Default)]
 pub(crate) struct Broadcast {
     /// Created with the first subscriber, closed when the tree has ended.
     sender: Mutex<Sender>,
     /// `true` while there is a sender. Reading this is cheaper than the lock.
     subscribed: AtomicBool,
-    /// The events that are not delivered yet.
     outbox: Outbox<Event>,
 }
 
@@ -84,7 +82,6 @@ impl Broadcast {
         }
     }
 
-    /// Queues an event.
     pub(crate) fn push(&self, event: Event) {
         self.outbox.push(event);
     }
@@ -159,7 +156,6 @@ impl Events {
     }
 }
 
-/// Writes an event to the log of the program.
 fn trace(event: &Event) {
     macro_rules! line {
         ($level:ident) => {
@@ -181,7 +177,6 @@ fn trace(event: &Event) {
     }
 }
 
-/// Shows an event as one line of text.
 struct Line<'a>(&'a Event);
 
 impl std::fmt::Display for Line<'_> {

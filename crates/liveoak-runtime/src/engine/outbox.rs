@@ -3,14 +3,11 @@
 //! [`push`](Outbox::push) keeps the order. [`flush`](Outbox::flush) delivers the queued messages; if another thread is
 //! flushing, it returns at once and that thread delivers them. No message is left behind: the flushing thread checks for
 //! more under the lock before it stops.
-//!
-//! Tested under loom: `loom/src/outbox_tests.rs`.
 
 use crate::util::lock::lock;
 use crate::util::sync::{AtomicBool, Mutex, Ordering};
 use std::collections::VecDeque;
 
-/// A queue with ordered delivery.
 pub(crate) struct Outbox<T> {
     queue: Mutex<Queue<T>>,
     /// `true` if there may be something to deliver. Changed under the lock, read without it.
@@ -34,7 +31,6 @@ impl<T> Default for Outbox<T> {
 }
 
 impl<T> Outbox<T> {
-    /// Appends a message.
     pub(crate) fn push(&self, message: T) {
         let mut queue = lock(&self.queue);
         queue.messages.push_back(message);

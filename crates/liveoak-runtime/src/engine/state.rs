@@ -1,18 +1,20 @@
-//! What the lock of a tree protects: the machine, and what each child runs.
+//! What the lock of a tree protects: the machine, what each child runs, and the callers that wait for answers.
 //!
 //! `T` is the tree itself, as its attempts refer to it. This file does not know more of it.
 
 use crate::attempt::body::Body;
 use crate::attempt::cell::{AttemptCell, Owner};
 use crate::attempt::dedicated_runtime::DedicatedRuntime;
-use crate::engine::ended::drop_catching_panics;
-use crate::engine::error_keep_alive::ErrorKeepAlive;
 use crate::engine::paged_vec::PagedVec;
-use crate::engine::replies::Replies;
-use liveoak_core::{Attempt, ChildId, Machine, Time};
+use crate::engine::user_values::ErrorKeepAlive;
+use crate::util::waker_guard::WakerGuard;
+use liveoak_core::{Attempt, ChildId, Machine, Outcome, Refusal, RequestId, Time};
+use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
+use std::iter::successors;
 use std::sync::Arc;
 use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 
 /// What one child runs. `serial` tells apart the children that use the same slot one after another.
 pub(crate) enum ChildEntry<T> {
@@ -21,7 +23,6 @@ pub(crate) enum ChildEntry<T> {
     Supervisor { serial: u32, dedicated: Option<Box<OwnRuntime<T>>> },
 }
 
-/// The dedicated runtime of a supervisor.
 pub(crate) struct OwnRuntime<T> {
     pub(crate) settings: DedicatedRuntime,
     /// The runtime, while it exists.
@@ -38,7 +39,6 @@ impl<T> ChildEntry<T> {
         }
     }
 
-    /// Returns the cell of the live attempt.
     fn cell(&self) -> Option<&Arc<AttemptCell<T>>> {
         match self {
             Self::Leaf { cell, .. } => cell.as_ref(),
@@ -48,7 +48,18 @@ impl<T> ChildEntry<T> {
     }
 }
 
-/// The state of one tree.
+pub(crate) type ReplySender = oneshot::Sender<Result<Outcome, Refusal>>;
+
+/// The answer to one request, which may still be on its way.
+pub(crate) struct Answer(oneshot::Receiver<Result<Outcome, Refusal>>);
+
+impl Answer {
+    /// Waits for the answer. If the tree ends without one, the answer is [`Refusal::TreeEnded`].
+    pub(crate) async fn wait(self) -> Result<Outcome, Refusal> {
+        WakerGuard::new().wait(self.0).await.unwrap_or(Err(Refusal::TreeEnded))
+    }
+}
+
 pub(crate) struct TreeState<T> {
     pub(crate) machine: Machine,
     /// What each child runs, by slot.
@@ -57,9 +68,9 @@ pub(crate) struct TreeState<T> {
     pub(crate) replaced: Vec<ChildEntry<T>>,
     /// The errors of exits, whose destructors are user code.
     pub(crate) errors: ErrorKeepAlive,
-    /// The commands that wait for their answer.
-    pub(crate) replies: Replies,
-    /// The state of the random number generator.
+    /// The callers that wait for an answer.
+    pub(crate) waiting: HashMap<RequestId, ReplySender>,
+    next_request: u64,
     random: u64,
     /// When the timer task will wake up.
     pub(crate) timer_task_wakeup: Time,
@@ -71,23 +82,6 @@ pub(crate) struct TreeState<T> {
     pub(crate) runtime_lost: bool,
 }
 
-/// The values of the user that a tree drops when it has ended, and the requests that get no answer any more.
-pub(crate) struct UserValues<T> {
-    children: PagedVec<ChildEntry<T>>,
-    errors: ErrorKeepAlive,
-    replies: Replies,
-}
-
-impl<T> Drop for UserValues<T> {
-    fn drop(&mut self) {
-        // One by one: each destructor may panic.
-        let children = self.children.drain().filter(|child| !matches!(child, ChildEntry::Vacant));
-        children.for_each(drop_catching_panics);
-        self.errors.drain().for_each(drop_catching_panics);
-        self.replies.drain().for_each(drop_catching_panics);
-    }
-}
-
 impl<T: Owner> TreeState<T> {
     pub(crate) fn new(machine: Machine) -> Self {
         Self {
@@ -95,7 +89,8 @@ impl<T: Owner> TreeState<T> {
             children: PagedVec::default(),
             replaced: Vec::new(),
             errors: ErrorKeepAlive::default(),
-            replies: Replies::default(),
+            waiting: HashMap::new(),
+            next_request: 0,
             // A different seed per tree and per process, from the standard library's own source.
             random: RandomState::new().hash_one(0u8) | 1,
             timer_task_wakeup: Time::NEVER,
@@ -114,6 +109,28 @@ impl<T: Owner> TreeState<T> {
         z ^ (z >> 31)
     }
 
+    /// Returns the id of a new request, and its answer.
+    pub(crate) fn new_request(&mut self) -> (RequestId, Answer) {
+        let request = RequestId(self.next_request);
+        self.next_request += 1;
+        let (sender, receiver) = oneshot::channel();
+        self.waiting.insert(request, sender);
+        (request, Answer(receiver))
+    }
+
+    /// Adds a child by `add`, as a request. Returns what `add` returns, and the answer.
+    pub(crate) fn request_to_add<C>(
+        &mut self,
+        add: impl FnOnce(&mut Machine, RequestId) -> Result<C, Refusal>,
+    ) -> Result<(C, Answer), Refusal> {
+        let (request, answer) = self.new_request();
+        let added = add(&mut self.machine, request);
+        if added.is_err() {
+            self.waiting.remove(&request);
+        }
+        Ok((added?, answer))
+    }
+
     fn set_entry(&mut self, id: ChildId, entry: ChildEntry<T>) {
         let before = self.children.replace(id.slot, entry, || ChildEntry::Vacant);
         if !matches!(before, ChildEntry::Vacant) {
@@ -121,7 +138,6 @@ impl<T: Owner> TreeState<T> {
         }
     }
 
-    /// Sets what a leaf runs.
     pub(crate) fn set_leaf(&mut self, id: ChildId, body: Arc<dyn Body<T>>) {
         self.set_entry(id, ChildEntry::Leaf { serial: id.serial, body, cell: None });
     }
@@ -148,32 +164,24 @@ impl<T: Owner> TreeState<T> {
         if !self.has_dedicated_runtimes {
             return None;
         }
-        let mut above = self.machine.parent(id);
-        while let Some(id) = above {
-            if let Some(ChildEntry::Supervisor { dedicated: Some(own), .. }) = self.children.get(id.slot)
-                && let Some(handle) = &own.handle
-            {
-                return Some(handle.clone());
-            }
-            above = self.machine.parent(id);
-        }
-        None
+        let mut above = successors(self.machine.parent(id), |id| self.machine.parent(*id));
+        above.find_map(|id| match self.children.get(id.slot) {
+            Some(ChildEntry::Supervisor { dedicated: Some(own), .. }) => own.handle.clone(),
+            Some(_) | None => None,
+        })
     }
 
     /// Forgets the cell of an attempt that has ended.
     pub(crate) fn release(&mut self, ended: &Arc<AttemptCell<T>>) {
-        let held = match self.children.get_mut(ended.id.slot) {
-            Some(ChildEntry::Leaf { cell, .. }) => cell,
+        let is_held = |held: &mut Arc<AttemptCell<T>>| Arc::ptr_eq(held, ended);
+        match self.children.get_mut(ended.id.slot) {
+            Some(ChildEntry::Leaf { cell, .. }) => drop(cell.take_if(is_held)),
             Some(ChildEntry::Supervisor { dedicated: Some(own), .. }) => {
-                if own.cell.as_ref().is_some_and(|cell| Arc::ptr_eq(cell, ended)) {
+                if own.cell.take_if(is_held).is_some() {
                     own.handle = None;
                 }
-                &mut own.cell
             }
-            Some(ChildEntry::Supervisor { dedicated: None, .. } | ChildEntry::Vacant) | None => return,
-        };
-        if held.as_ref().is_some_and(|cell| Arc::ptr_eq(cell, ended)) {
-            *held = None;
+            Some(ChildEntry::Supervisor { dedicated: None, .. } | ChildEntry::Vacant) | None => {}
         }
     }
 
@@ -189,7 +197,6 @@ impl<T: Owner> TreeState<T> {
         (cell.id == id && cell.attempt == attempt).then(|| Arc::clone(cell))
     }
 
-    /// Returns the cells of all live attempts.
     pub(crate) fn live_cells(&self) -> Vec<Arc<AttemptCell<T>>> {
         self.children.iter().filter_map(ChildEntry::cell).cloned().collect()
     }
@@ -209,22 +216,7 @@ impl<T: Owner> TreeState<T> {
         })
     }
 
-    /// Returns the earliest deadline of the machine.
     pub(crate) fn next_deadline(&self) -> Time {
         self.machine.poll_deadline().unwrap_or(Time::NEVER)
-    }
-
-    /// Takes all values of the user out of the state. The caller drops them outside the lock.
-    pub(crate) fn take_user_values(&mut self) -> UserValues<T> {
-        UserValues {
-            children: std::mem::take(&mut self.children),
-            // A machine that still runs may forget exits under the lock, so the errors stay.
-            errors: if self.machine.has_ended() {
-                std::mem::take(&mut self.errors)
-            } else {
-                ErrorKeepAlive::default()
-            },
-            replies: std::mem::take(&mut self.replies),
-        }
     }
 }

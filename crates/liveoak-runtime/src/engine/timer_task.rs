@@ -1,12 +1,11 @@
 //! The timer task: the Tokio task of a tree that keeps its deadlines.
 //!
 //! It sleeps until the earliest deadline. It also performs effects that other threads have left over (invariant 3 of
-//! [`driver`](crate::engine::driver)). A thread that adds work for it wakes it, and tells the watchdog when the work is
-//! due, because the timer task itself may be late: its worker thread may be blocked by code that does not yield.
+//! [`driver`](crate::engine::driver)). A thread that adds work for it wakes it, and tells the watchdog when that is due.
 
 use crate::engine::driver::TreeInner;
-use crate::engine::watchdog::{SLACK, Watched};
-use crate::util::race::race;
+use crate::engine::watchdog::SLACK;
+use crate::util::race;
 use liveoak_core::{Input, Time};
 use std::future::{Future, poll_fn};
 use std::sync::Arc;
@@ -47,16 +46,17 @@ impl TreeInner {
     pub(crate) fn wake_timer_task(&self, wakeup: Option<Time>) {
         let Some(wakeup) = wakeup else { return };
         self.timer_task_notify.notify_one();
-        self.watchdog.set_deadline(if wakeup == Time::ZERO { self.clock.now() } else { wakeup });
-    }
-}
-
-impl Watched for TreeInner {
-    fn instant(&self, deadline: Time) -> std::time::Instant {
-        self.clock.instant(deadline).into_std()
+        self.set_watchdog(if wakeup == Time::ZERO { self.clock.now() } else { wakeup });
     }
 
-    fn tick_if_late(self: &Arc<Self>) {
+    fn set_watchdog(&self, deadline: Time) {
+        if deadline != Time::NEVER {
+            self.watchdog.set_deadline(self.clock.instant(deadline).into_std());
+        }
+    }
+
+    /// Does the work of the timer task if it is late, and sets the next deadline of the watchdog.
+    pub(crate) fn tick_if_late(self: &Arc<Self>) {
         let now = self.clock.now();
         let state = self.state();
         let late = state.machine.has_effects() || state.next_deadline().after(SLACK) <= now;
@@ -69,11 +69,10 @@ impl Watched for TreeInner {
         let next = if work_is_left { now } else { state.next_deadline().min(state.timer_task_wakeup) };
         drop(state);
         // A deadline in the past is one that the timer task is late for: check again soon.
-        self.watchdog.set_deadline(next.max(now));
+        self.set_watchdog(next.max(now));
     }
 }
 
-/// Kills everything when the timer task is dropped before the tree has ended.
 struct KillOnDrop(Arc<TreeInner>);
 
 impl Drop for KillOnDrop {
@@ -84,8 +83,8 @@ impl Drop for KillOnDrop {
     }
 }
 
-/// Yields by putting the task at the end of the queue, from where any worker can take it.
-/// `tokio::task::yield_now` would leave it with its worker until that has nothing else to do.
+/// Yields by putting the task at the end of the queue, from where any worker can take it. `tokio::task::yield_now` would
+/// leave it with its worker until that has nothing else to do.
 async fn requeue() {
     let mut yielded = false;
     poll_fn(|cx| {

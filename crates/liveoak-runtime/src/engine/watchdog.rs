@@ -9,22 +9,12 @@
 //! blocked, and only such a runtime can have its clock paused in tests.
 
 use crate::util::lock::{ignore_poison, lock};
-use liveoak_core::Time;
 use std::sync::{Arc, Condvar, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 /// How late a deadline may be kept before the watchdog acts. Late enough to be rare, and little compared with the
 /// seconds that deadlines are made of.
 pub(crate) const SLACK: Duration = Duration::from_millis(100);
-
-/// A tree with deadlines.
-pub(crate) trait Watched: Send + Sync + 'static {
-    /// Returns the moment of a deadline.
-    fn instant(&self, deadline: Time) -> Instant;
-
-    /// Does the work of the timer task if it is late, and sets the next deadline of the watchdog.
-    fn tick_if_late(self: &Arc<Self>);
-}
 
 /// Shared by a tree and its watchdog thread.
 pub(crate) struct Watchdog {
@@ -34,31 +24,32 @@ pub(crate) struct Watchdog {
 
 /// What the thread waits for.
 struct Schedule {
-    /// The thread checks the tree a little after this deadline.
-    deadline: Time,
-    /// `true` if the tree has ended.
+    /// The thread checks the tree a little after this deadline. `None` if there is none.
+    deadline: Option<Instant>,
     ended: bool,
 }
 
 impl Watchdog {
     pub(crate) const fn new() -> Self {
-        Self {
-            schedule: Mutex::new(Schedule { deadline: Time::NEVER, ended: false }),
-            changed: Condvar::new(),
-        }
+        Self { schedule: Mutex::new(Schedule { deadline: None, ended: false }), changed: Condvar::new() }
     }
 
-    /// Starts the thread. If the system refuses it, the tree relies on its runtime.
-    pub(crate) fn start<T: Watched>(watchdog: Arc<Self>, tree: Weak<T>) {
+    /// Starts the thread. `tick_if_late` does the work of the tree's timer task if that is late, and sets the next
+    /// deadline. If the system refuses the thread, the tree relies on its runtime.
+    pub(crate) fn start<T>(watchdog: Arc<Self>, tree: Weak<T>, tick_if_late: fn(&Arc<T>))
+    where
+        T: Send + Sync + 'static,
+    {
         let name = "liveoak-watchdog".to_owned();
-        let _thread = std::thread::Builder::new().name(name).spawn(move || watchdog.watch(&tree));
+        let _thread =
+            std::thread::Builder::new().name(name).spawn(move || watchdog.watch(&tree, tick_if_late));
     }
 
     /// Tells the thread that something is due at `deadline`.
-    pub(crate) fn set_deadline(&self, deadline: Time) {
+    pub(crate) fn set_deadline(&self, deadline: Instant) {
         let mut schedule = lock(&self.schedule);
-        if deadline < schedule.deadline {
-            schedule.deadline = deadline;
+        if schedule.deadline.is_none_or(|earlier| deadline < earlier) {
+            schedule.deadline = Some(deadline);
             drop(schedule);
             self.changed.notify_one();
         }
@@ -70,26 +61,24 @@ impl Watchdog {
         self.changed.notify_one();
     }
 
-    fn watch<T: Watched>(&self, tree: &Weak<T>) {
+    fn watch<T>(&self, tree: &Weak<T>, tick_if_late: fn(&Arc<T>)) {
         let mut schedule = lock(&self.schedule);
         while !schedule.ended {
-            if schedule.deadline == Time::NEVER {
+            let Some(deadline) = schedule.deadline else {
                 schedule = ignore_poison(self.changed.wait(schedule));
                 continue;
-            }
-            let Some(tree) = tree.upgrade() else { return };
-            let due = tree.instant(schedule.deadline) + SLACK;
-            let left = due.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                schedule.deadline = Time::NEVER;
-                drop(schedule);
-                tree.tick_if_late();
-                drop(tree);
-                schedule = lock(&self.schedule);
-            } else {
-                drop(tree);
+            };
+            let left = (deadline + SLACK).saturating_duration_since(Instant::now());
+            if !left.is_zero() {
                 schedule = ignore_poison(self.changed.wait_timeout(schedule, left)).0;
+                continue;
             }
+            schedule.deadline = None;
+            drop(schedule);
+            let Some(tree) = tree.upgrade() else { return };
+            tick_if_late(&tree);
+            drop(tree);
+            schedule = lock(&self.schedule);
         }
     }
 }

@@ -6,12 +6,10 @@
 use crate::util::sync::{Mutex, MutexGuard};
 use std::sync::PoisonError;
 
-/// Locks `mutex`, poisoned or not.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     ignore_poison(mutex.lock())
 }
 
-/// Returns what a lock or a condition variable returns, poisoned or not.
 pub(crate) fn ignore_poison<G>(result: Result<G, PoisonError<G>>) -> G {
     result.unwrap_or_else(PoisonError::into_inner)
 }

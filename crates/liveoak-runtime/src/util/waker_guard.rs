@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::task::{Context, Wake, Waker};
 
 /// Wraps the waker of a waiting task, and keeps the wrapper for the next poll.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct WakerGuard {
     /// The waker of the last poll, and the waker that wraps it.
     last: Option<(Arc<Guarded>, Waker)>,
@@ -21,11 +21,6 @@ pub(crate) struct WakerGuard {
 
 #[derive(Debug)]
 struct Guarded(Option<Waker>);
-
-/// Waits for `future`. The wakers that the future sees never panic.
-pub(crate) async fn guard_waker<F: Future>(future: F) -> F::Output {
-    WakerGuard::new().wait(future).await
-}
 
 impl WakerGuard {
     pub(crate) const fn new() -> Self {
@@ -42,7 +37,7 @@ impl WakerGuard {
         guard
     }
 
-    /// Waits for `future`, like [`guard_waker`], with a guard that is kept from one wait to the next.
+    /// Waits for `future`. The wakers that the future sees never panic.
     pub(crate) async fn wait<F: Future>(&mut self, future: F) -> F::Output {
         let mut future = pin!(future);
         poll_fn(|cx| future.as_mut().poll(&mut Context::from_waker(self.around(cx.waker())))).await

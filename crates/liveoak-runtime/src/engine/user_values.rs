@@ -1,22 +1,25 @@
-//! Keeps the errors of exits alive, so that none is dropped under the tree's lock.
+//! How values of the user are dropped: outside the tree's lock, and with their panics caught.
 //!
-//! The machine remembers exits and forgets them under the lock. The destructor of an error is user code, which must not
-//! run there. So each error is also held here. Once the machine has forgotten it, this is the last reference, and it is
-//! dropped outside the lock.
+//! The machine remembers exits and forgets them under the lock, where the destructor of an exit's error must not run.
+//! So each error is also held by [`ErrorKeepAlive`]. Once the machine has forgotten an error, that is the last reference,
+//! and it is dropped outside the lock.
 
-use crate::engine::ended::drop_catching_panics;
+use crate::attempt::panic::catch;
 use liveoak_core::{Exit, Failure};
 use std::sync::Arc;
+
+/// Drops a value that the user gave. Its destructor is user code and may panic; the panic is caught.
+pub(crate) fn drop_catching_panics<T>(value: T) {
+    let _ = catch(Some("destructor"), || drop(value));
+}
 
 /// How many errors are checked whenever one is added. With two checks per addition, errors are released faster than they
 /// come: at most about twice as many are held as the machine remembers.
 const CHECKS: usize = 2;
 
-/// The errors of a tree's exits.
 #[derive(Default)]
 pub(crate) struct ErrorKeepAlive {
     errors: Vec<Arc<Failure>>,
-    /// The index of the next error to check.
     next: usize,
 }
 
@@ -25,7 +28,6 @@ pub(crate) struct ErrorKeepAlive {
 pub(crate) struct Released([Option<Arc<Failure>>; CHECKS]);
 
 impl Released {
-    /// Drops the errors, one by one.
     pub(crate) fn drop_errors(self) {
         // Filled from the front, and nearly always empty.
         if self.0[0].is_some() {
@@ -57,7 +59,6 @@ impl ErrorKeepAlive {
         released
     }
 
-    /// Removes all errors, one by one.
     pub(crate) fn drain(&mut self) -> impl Iterator<Item = Arc<Failure>> {
         self.errors.drain(..)
     }
