@@ -125,7 +125,7 @@ fn a_child_that_is_refused_at_once_is_dropped_outside_of_the_tree_s_lock() {
 }
 
 #[test]
-fn an_unlimited_stop_budget_is_unlimited() {
+fn without_a_budget_a_stop_waits_for_ever() {
     paused(async {
         let universe = Universe::new();
         let deaf = universe.puppet("deaf").ignoring_stop();

@@ -97,7 +97,7 @@ fn with_json_every_line_on_stderr_is_json_up_to_the_report() {
 }
 
 #[test]
-fn with_the_log_off_only_the_notice_and_the_report_are_printed() {
+fn with_the_log_off_only_the_stop_message_and_the_report_are_printed() {
     let dir = TestDir::of("[child.a]\nshell = \"echo up; exec sleep 1000\"\n");
     let up = dir.up(&["--log-level", "off"]);
     up.line("/t/a", 0);

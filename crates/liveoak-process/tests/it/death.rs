@@ -93,7 +93,7 @@ fn without_free_descriptors_a_dead_process_group_finishes_unforced_and_a_living_
 }
 
 #[test]
-fn without_free_descriptors_a_dead_program_is_neither_running_nor_abandoned() {
+fn without_free_descriptors_a_dead_program_is_reported_as_ended() {
     let mut program = TestProgram::start("unseen children", "");
     assert_eq!(program.word(), "[Killed]");
     assert_eq!([program.word(), program.word()], ["ended by SIGKILL"; 2]);

@@ -38,7 +38,7 @@ async fn a_full_stdout_pipe_never_blocks_the_child_forever() {
 }
 
 #[test]
-fn a_1_gb_line_does_not_break_the_log() {
+fn a_line_of_64_mib_is_split_and_not_held_in_memory() {
     let mut program = TestProgram::start("long line", "");
     let mut number = || program.word().parse::<usize>().unwrap();
     let (length, longest, pieces, peak) = (number(), number(), number(), number());
@@ -48,7 +48,7 @@ fn a_1_gb_line_does_not_break_the_log() {
 }
 
 #[tokio::test]
-async fn invalid_utf8_and_a_nul_do_not_break_the_log() {
+async fn invalid_utf8_is_replaced_and_a_nul_is_dropped() {
     let (mut process, mut output) = shell(r"printf 'a\377\376b\0c\033[1m\nnext\n'").await;
     within(process.output_end()).await;
     let expected = ["a\u{fffd}\u{fffd}bc\u{1b}[1m", "next"].map(|text| line(Stream::Stdout, text));

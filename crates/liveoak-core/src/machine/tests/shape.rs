@@ -104,7 +104,7 @@ impl ChildDeclaration {
         self.with(|child| child.start_within = within)
     }
 
-    /// Every restart has a delay of more than zero and up to `delay` (the rig's random number is not 0).
+    /// Every restart has a delay of more than zero and up to `delay` (the driver's random number is not 0).
     pub(super) fn delayed(self, delay: Duration) -> Self {
         self.with(|child| child.backoff = Some(backoff(delay)))
     }

@@ -59,7 +59,7 @@ const UNCOUNTED: usize = usize::MAX / 4;
 pub(super) type Answer = Result<Outcome, Refusal>;
 
 /// A machine and its driver.
-pub(super) struct Rig {
+pub(super) struct TestDriver {
     pub(super) machine: Machine,
     pub(super) now: Time,
     /// The random number of every input.
@@ -89,8 +89,8 @@ pub(super) struct Rig {
     most: usize,
 }
 
-impl Rig {
-    /// A rig for the tree, not yet started.
+impl TestDriver {
+    /// A driver for the tree, not yet started.
     pub(super) fn new(tree: &ChildDeclaration) -> Self {
         let (mut machine, _) = Machine::new(tree).expect("a good spec");
         machine.set_interest(Some(Severity::Debug));
@@ -119,12 +119,12 @@ impl Rig {
         }
     }
 
-    /// A rig with the tree started and the log of that thrown away.
+    /// A driver with the tree started and the log of that thrown away.
     pub(super) fn started(tree: &ChildDeclaration) -> Self {
-        let mut rig = Self::new(tree);
-        rig.start();
-        rig.log();
-        rig
+        let mut driver = Self::new(tree);
+        driver.start();
+        driver.log();
+        driver
     }
 
     pub(super) fn set_default(&mut self, policy: Policy) {
@@ -502,7 +502,7 @@ impl Rig {
     }
 }
 
-impl Drop for Rig {
+impl Drop for TestDriver {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let from = self.history.len().saturating_sub(60);
