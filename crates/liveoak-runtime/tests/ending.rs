@@ -80,7 +80,7 @@ fn a_subtask_that_never_yields_does_not_make_an_ended_body_look_alive() {
                         std::thread::yield_now();
                     }
                 }));
-                // Not Tokio's `yield_now`: a task that yields so stays with its worker thread, which the subtask may block.
+                // Tokio's `yield_now` keeps the task on its worker thread, which the subtask may block.
                 while !began.load(Ordering::Relaxed) {
                     tokio::time::sleep(Duration::from_millis(1)).await;
                 }

@@ -1,5 +1,5 @@
 //! A test of your own service, with paused time, a puppet (a child that the test controls) as its sibling, and a check
-//! that nothing is left running. A `Universe` makes the puppets and checks their laws.
+//! that nothing is left running. A `Universe` makes the puppets and makes that check.
 //!
 //! In a project, this is a test below `#[cfg(test)]`. Here it is a program that you can run:
 //! `cargo run --example testing --features testing`.

@@ -104,7 +104,7 @@ fn a_rule_on_the_map_that_has_moved_is_found() {
     assert_eq!((named("src/stop.rs"), named("top.rs"), named("gone.rs")), (0, 1, 1));
 }
 
-/// The words of the vocabulary in small letters.
+/// Returns the words of the vocabulary in small letters.
 fn known_words(page: &File) -> BTreeSet<String> {
     let lines = section(page, WORDS);
     let rows = lines.iter().filter_map(|(_, line)| cells(line)?.first().copied());

@@ -1,7 +1,7 @@
 //! The system under test: the real machine, driven with the same steps as the model and compared with it after each.
 //!
-//! [`MachineUnderTest`] plays the driver: it remembers which attempts live, performs the machine's effects on them, and checks what a
-//! driver may rely on (one live attempt for each child, no act on an attempt twice, a true report at the end).
+//! [`MachineUnderTest`] plays the driver: it remembers which attempts live, performs the machine's effects on them, and
+//! checks what a driver relies on: each child has one live attempt, no effect comes twice, and the report is right.
 
 use crate::Reference;
 use crate::child::{Kind, NEVER, Path, Phase, exit_of};

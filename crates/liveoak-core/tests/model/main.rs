@@ -16,8 +16,8 @@
 //! 3. `stopping.rs`: what follows an exit (restart, limit, giving up, auto-shutdown), and how stops, kills and abandoning go.
 //! 4. `commands.rs`: commands and additions, timers, and `Model::step`, which applies one step.
 //! 5. `steps.rs`: the steps, which of them fit a state, and the random trees.
-//! 6. `machine_under_test.rs`: drives the real machine with the same steps, and compares the two. `replica.rs` is shared with core's unit
-//!    tests: a tree that is rebuilt from events alone.
+//! 6. `machine_under_test.rs`: drives the real machine with the same steps, and compares the two. `replica.rs` is shared
+//!    with core's unit tests: a tree that is rebuilt from events alone.
 //!
 //! A rule of the machine that changes is changed in file 2, 3 or 4; a new field of a spec is also added to `steps.rs`.
 //!

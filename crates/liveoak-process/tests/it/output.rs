@@ -84,7 +84,7 @@ async fn grandchildren_that_hold_the_pipe_open_do_not_delay_the_exit() {
 
 #[tokio::test]
 async fn a_grandchild_that_never_stops_writing_does_not_keep_the_reader_busy_forever() {
-    // The lines are long, because each line costs this test's record an allocation.
+    // Short lines would make the test slow, because the test allocates for each line.
     let (mut process, mut output) = shell("yes $(printf '%01000d' 0) & exit 5").await;
     assert_eq!(within(process.exited()).await, Status::Code(5));
     assert_eq!(within(process.output_end()).await, OutputEnd::HeldOpen);
@@ -124,7 +124,7 @@ async fn a_flood_of_output_lets_the_other_tasks_of_its_thread_run() {
 
 #[test]
 fn a_flood_of_output_is_read_on_another_thread_when_its_own_is_blocked() {
-    /// The bytes that are read before the thread is blocked; as many must be read while it is.
+    /// The number of bytes that are read before the thread is blocked. The same number must be read while it is blocked.
     const ENOUGH: usize = 2_000_000;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let taken = Arc::new(AtomicUsize::new(0));

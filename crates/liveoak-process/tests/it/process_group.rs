@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 const KILLED: Status = Status::Signal { signal: Signal::KILL, core_dumped: false };
 
-/// A grace that no test uses up.
+/// A grace that is longer than any test.
 const AMPLE: Duration = TIME_LIMIT;
 
 #[tokio::test]

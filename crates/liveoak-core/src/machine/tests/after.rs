@@ -344,7 +344,7 @@ fn the_dependency_timeout_is_not_renewed_by_restarts_that_siblings_cause() {
         driver.fail("other");
         assert!(driver.down.is_none());
     }
-    // While the restart set backs off it is not its turn, and the dependency timeout is paused.
+    // While the restart set backs off, the waiting child's turn has not come, and the dependency timeout is paused.
     driver.advance(secs(5));
     assert_eq!(driver.down_kind(), "start-failed");
 }

@@ -5,7 +5,7 @@ use super::test_driver::TestDriver;
 use crate::{EventKind, Exit, Limit, LimitExceeded, Panic, Path, Restart, StartFailure, Strategy};
 use std::sync::Arc;
 
-/// What is expected to follow the exit of the middle child.
+/// The expected effect of the middle child's exit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Then {
     Restarts,
@@ -55,7 +55,7 @@ const RESTARTS: [Restart; 3] = [Restart::Permanent, Restart::Transient, Restart:
 fn the_table_of_this_file_has_every_exit() {
     let seen: std::collections::BTreeSet<_> = table().iter().map(|(exit, _)| exit.kind()).collect();
     for (exit, _) in table() {
-        // A new variant does not compile until it is listed here; raise the count then.
+        // A new variant does not compile until it is listed here; then raise the number in the assertion.
         match exit {
             Exit::Completed
             | Exit::Ignored

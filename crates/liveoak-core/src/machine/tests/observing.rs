@@ -1,4 +1,4 @@
-//! Pitfalls of snapshots, events and commands, and memory; the name of each test is the rule.
+//! Pitfalls of snapshots, events, commands and memory; the name of each test is the rule.
 
 use super::shape::{SECOND, group, leaf, millis, name, secs, sup};
 use super::test_driver::{Obeys, TestDriver, word};
@@ -8,7 +8,7 @@ use crate::{
 };
 
 #[test]
-fn give_up_is_visible_in_event_state_health_and_exit() {
+fn giving_up_is_visible_in_event_state_health_and_exit() {
     let quarantine = Limit::new(1, secs(60)).on_exceeded(GiveUp::Quarantine);
     let mut driver = TestDriver::started(&sup("t", [leaf("a").limit(quarantine), leaf("b")]));
     driver.fail("a");
@@ -145,7 +145,7 @@ fn missed_heartbeats_and_stop_deadlines_need_no_other_input() {
 }
 
 #[test]
-fn a_child_that_never_sent_a_heartbeat_although_it_declared_one_is_caught() {
+fn a_child_that_declares_a_heartbeat_and_never_sends_one_is_killed() {
     let child = leaf("a").with(|child| child.heartbeat = Some(secs(4)));
     let mut driver = TestDriver::new(&sup("t", [child]));
     driver.policy("a").beats = false;
@@ -197,7 +197,7 @@ fn duplicate_ids_are_refused_with_both_places_named() {
 }
 
 #[test]
-fn every_state_that_waits_says_for_what_since_when_and_how_long_still() {
+fn every_waiting_state_says_what_it_waits_for_since_when_and_how_long_it_still_can() {
     let tree =
         sup("t", [leaf("a"), leaf("b"), leaf("c"), leaf("d").after("e", Condition::Healthy), leaf("e")]);
     let mut driver = TestDriver::started(&tree.strategy(Strategy::OneForAll));

@@ -1,4 +1,4 @@
-//! Random trees, random children, random events: the laws hold after every step, and the end comes in time.
+//! Random trees, random children, random inputs: the laws hold after every step, and a stop ends in time.
 
 use super::shape::{group, leaf, millis, name, secs, sup};
 use super::test_driver::{Obeys, Policy, TestDriver};
@@ -265,7 +265,7 @@ fn policies() -> impl Strategy<Value = Vec<Policy>> {
     vec(policy.prop_map(|(obeys, ready, beats)| Policy { obeys, ready, beats }), 1..6)
 }
 
-/// The number of cases with one seed, and of seeds by default: about three seconds.
+/// The number of cases with one seed, and the default number of seeds. Together they take about three seconds.
 const CASES: u32 = 100;
 const SEEDS: u64 = 6;
 

@@ -25,8 +25,8 @@ fn a_group_that_stops_below_a_stopping_supervisor_has_no_deadline_for_asking_out
 }
 
 #[test]
-fn a_supervisor_acts_after_all_that_is_due_below_it() {
-    // All of `s` is done as soon as it is up, and that ends `t`: no child after `s` is started in between.
+fn a_supervisor_is_evaluated_after_all_supervisors_below_it() {
+    // `s` has only finished children once it is up; that ends `t`. No child after `s` is started in between.
     let done =
         sup("s", []).rules(|rules| rules.end_when_done = true).restart(Restart::Transient).significant();
     let tree = sup("t", [done, leaf("b")]).rules(|rules| rules.auto_shutdown = AutoShutdown::AnySignificant);

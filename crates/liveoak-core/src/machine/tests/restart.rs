@@ -205,7 +205,7 @@ fn a_permanent_child_that_succeeds_at_once_is_backed_off() {
 }
 
 #[test]
-fn the_backoff_grows_and_begins_anew_after_a_stable_run_waiting_excluded() {
+fn the_backoff_grows_and_begins_anew_after_a_stable_run_not_after_a_long_wait() {
     let backoff = Backoff { from: secs(1), to: secs(8), reset_after: secs(4) };
     let mut driver = TestDriver::started(&sup("t", [leaf("b").with(|child| child.backoff = Some(backoff))]));
     let mut seen = Vec::new();
@@ -371,7 +371,7 @@ fn children_of_one_name_in_two_supervisors_that_fail_within_one_input_have_diffe
     driver.random = 0x1234_5678_9ABC_DEF0;
     driver.start();
     for path in ["a/w", "b/w"] {
-        // No first start any more: that would fail the supervisor.
+        // Make the child ready first; a failed first start would fail the supervisor.
         driver.ready(path);
         driver.command(path, Command::Restart);
     }

@@ -25,10 +25,10 @@ fn a_driver_that_comes_late_still_kills_before_it_abandons() {
 }
 
 #[test]
-fn a_stop_of_a_part_that_was_under_way_does_not_make_the_stop_of_the_whole_longer_than_its_budget() {
-    for placed in [false, true] {
+fn a_stop_of_a_nested_supervisor_does_not_make_a_later_stop_of_the_tree_longer_than_its_budget() {
+    for dedicated in [false, true] {
         let inner = sup("s", [leaf("a").stop_within(Duration::MAX), leaf("b").stop_within(Duration::MAX)]);
-        let inner = if placed { inner.on_dedicated_runtime() } else { inner };
+        let inner = if dedicated { inner.on_dedicated_runtime() } else { inner };
         let mut driver = TestDriver::new(&sup("t", [inner, leaf("c")]).stop_within(secs(10)));
         driver.set_default(Policy { obeys: Obeys::Nothing, ..Policy::default() });
         driver.obeys("c", Obeys::Ask);
@@ -44,7 +44,7 @@ fn a_stop_of_a_part_that_was_under_way_does_not_make_the_stop_of_the_whole_longe
             "at half the budget all are asked out of turn"
         );
         driver.advance(secs(5));
-        assert!(driver.down.is_some(), "placed: {placed}");
+        assert!(driver.down.is_some(), "dedicated: {dedicated}");
         assert!(driver.report().took <= secs(10));
     }
 }

@@ -33,7 +33,7 @@ struct Case {
 const FOREVER: Duration = Duration::MAX;
 
 impl Case {
-    /// The child under test: below `x` unless it is a leaf.
+    /// Returns the path of the child under test. It is below `x` unless it is a leaf.
     const fn subject(&self) -> &'static str {
         match self.kind {
             Kind::Leaf => "x",
@@ -41,7 +41,7 @@ impl Case {
         }
     }
 
-    /// Members of a group have no order and never wait.
+    /// Returns `false` for a waiting member of a group: members have no order and never wait.
     fn is_possible(&self) -> bool {
         !(self.kind == Kind::Member && self.at == At::Waiting)
     }
@@ -84,7 +84,7 @@ impl Case {
         driver
     }
 
-    /// Returns the time until it is killed; [`FOREVER`] for never.
+    /// Returns the time until it is killed, or [`FOREVER`] if it is never killed.
     fn kill_after(&self) -> Duration {
         let budget = if self.budget == FOREVER { FOREVER } else { self.budget / 10 * 9 };
         self.deadline.min(budget)
@@ -164,7 +164,7 @@ impl Case {
             assert_eq!(entry.map(|entry| entry.took), Some(took), "{self:?}: the time of the child");
         }
         let forced = !gone_already && stage.is_forced();
-        // Without a budget the other child is killed as well.
+        // With a budget of zero the other child is killed as well.
         assert_eq!(report.is_clean(), !forced && !self.budget.is_zero(), "{self:?}");
     }
 }

@@ -107,7 +107,7 @@ fn timers_that_are_due_before_a_dependency_timeout_come_first_also_when_another_
 }
 
 #[test]
-fn a_child_that_was_held_and_fails_alone_does_not_delay_others() {
+fn a_child_that_backs_off_after_it_was_held_does_not_delay_others() {
     let app = leaf("app").reports().after("db", Condition::Ready).delayed(secs(60)).limit(Limit::unlimited());
     let mut driver = TestDriver::new(&sup("t", [leaf("db").reports(), app]).edges());
     driver.policy("db").ready = false;
@@ -143,7 +143,7 @@ fn an_attempt_that_was_abandoned_is_reported_although_its_child_stopped_cleanly_
 }
 
 #[test]
-fn of_several_unmet_dependencies_the_one_that_decides_is_named() {
+fn a_stopped_dependency_is_named_before_a_pending_dependency() {
     let app = leaf("app").after("job", Condition::Completed).after("db", Condition::Ready);
     let mut driver =
         TestDriver::started(&sup("t", [leaf("job").temporary(), leaf("db"), app.temporary()]).edges());
