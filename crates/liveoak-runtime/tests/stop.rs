@@ -10,7 +10,7 @@ const fn s(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// A backoff that is longer than any other time of a test.
+/// Returns a backoff that is longer than any other time of a test.
 const fn slow_backoff() -> Backoff {
     Backoff { from: s(1000), to: s(1000), reset_after: s(10_000) }
 }

@@ -58,7 +58,7 @@ impl<'a> PanickingWaiters<'a> {
     }
 }
 
-/// A child that adds its context to `ctxs`.
+/// Returns a child that adds its context to `ctxs`.
 fn shown(name: &str, ctxs: &Arc<Mutex<Vec<Ctx>>>) -> Child {
     let ctxs = Arc::clone(ctxs);
     Child::task(name, move |ctx: Ctx| {

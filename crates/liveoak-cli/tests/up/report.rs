@@ -1,4 +1,4 @@
-//! The report at the end of a run: on stderr for people, as an exit code for scripts, as JSON for programs.
+//! The report at the end of a run: text on stderr for people, an exit code for scripts, JSON for programs.
 
 use std::fs;
 

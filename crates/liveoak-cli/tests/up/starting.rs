@@ -1,4 +1,5 @@
-//! Starting: in declared order, each child after the previous one is ready, or side by side as the edges allow; and probes.
+//! Starting: in declared order, each child after the previous one is ready, or side by side where edges allow it. Also tests
+//! probes.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};

@@ -1,5 +1,5 @@
-//! No process outlives the program that supervises it, however that program dies. Also: the guardian, signals, and a lack of
-//! file descriptors.
+//! No process outlives the program that supervises it, however that program dies. Also tests the guardian, signals, and a
+//! lack of file descriptors.
 
 use crate::program::TestProgram;
 use crate::support::WatchedProcess;

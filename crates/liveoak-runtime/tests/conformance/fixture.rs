@@ -133,7 +133,7 @@ impl LoggedPuppet {
     }
 }
 
-/// A dynamic group called `g` whose members are puppets that restart without backoff.
+/// Returns a dynamic group called `g` whose members are puppets that restart without backoff.
 pub(crate) fn puppet_group() -> Group<LoggedPuppet> {
     Group::new("g", |ctx, puppet: LoggedPuppet| puppet.body(ctx)).reports_ready(s(10)).backoff(None)
 }

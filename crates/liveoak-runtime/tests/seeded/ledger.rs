@@ -55,7 +55,7 @@ struct Book {
     entries: BTreeMap<String, Entry>,
     /// The exit that each attempt recorded.
     said: HashMap<(ChildId, u64), &'static str>,
-    /// Attempts that ended by themselves, and whose subtask panicked after that: either exit is right.
+    /// Attempts that ended by themselves and whose subtask panicked later. Both exits are right.
     may_panic: BTreeSet<(ChildId, u64)>,
     /// The number of tasks outside of the tree that wait for an attempt's stop.
     outside_waiters: u32,

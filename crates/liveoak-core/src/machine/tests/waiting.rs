@@ -8,7 +8,7 @@ use crate::{
 };
 use std::time::Duration;
 
-/// A limit that quarantines a child at its first failure.
+/// Returns a limit that quarantines a child at its first failure.
 fn quarantined() -> Limit {
     Limit::new(0, SECOND).on_exceeded(GiveUp::Quarantine)
 }
