@@ -6,10 +6,10 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for people")]
 
 mod adapters;
+mod counter;
 mod logs;
 mod page;
 mod peer;
-mod probe;
 mod runner;
 mod runtime;
 mod scenarios;

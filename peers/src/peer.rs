@@ -54,19 +54,19 @@ impl PlannedChild {
         self
     }
 
-    /// Runs the work and then the hook, for supervisors that pass the request to stop on to the child.
+    /// Runs the work and then the cleanup, for supervisors that pass the request to stop on to the child.
     pub(crate) async fn run(self, asked: Asked) -> Result<(), String> {
         (self.work)(asked).await?;
-        self.run_hook().await
+        self.run_cleanup().await
     }
 
-    /// Runs only the work, for supervisors that drop the work and call a hook afterwards.
+    /// Runs only the work, for supervisors that drop the work and run the cleanup afterwards.
     pub(crate) fn run_until_dropped(&self) -> ChildFuture {
         (self.work)(Box::pin(std::future::pending()))
     }
 
-    /// Runs the hook.
-    pub(crate) async fn run_hook(&self) -> Result<(), String> {
+    /// Runs the cleanup, if there is one.
+    pub(crate) async fn run_cleanup(&self) -> Result<(), String> {
         match &self.cleanup {
             Some(cleanup) => cleanup().await,
             None => Ok(()),
@@ -92,7 +92,7 @@ pub(crate) struct Plan {
     pub(crate) later: Option<PlannedChild>,
     /// `true` if the scenario needs restarts.
     pub(crate) restarts: bool,
-    /// The allowed number of restarts within a minute, per child if the supervisor has such a limit.
+    /// The allowed number of restarts within a minute, counted per child where the supervisor can.
     pub(crate) limit: u32,
     /// The first delay before a restart.
     pub(crate) backoff: Duration,

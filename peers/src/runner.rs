@@ -15,7 +15,7 @@ use tokio::runtime::Builder;
 /// A process that runs longer is killed.
 const LIMIT: Duration = Duration::from_secs(30);
 /// The number of scenarios that run at the same time. Scenarios mostly wait.
-const AT_ONCE: usize = 2;
+const PARALLEL: usize = 2;
 
 /// Runs one scenario in this process and returns its result, or `None` if there is no such peer or scenario.
 pub(crate) fn one(peer: &str, scenario: &str) -> Option<io::Result<String>> {
@@ -86,7 +86,7 @@ pub(crate) fn all(progress: impl Fn(&str) + Sync) -> io::Result<Vec<(&'static Sc
         }
     };
     std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(work)).collect();
+        let workers: Vec<_> = (0..PARALLEL).map(|_| scope.spawn(work)).collect();
         workers.into_iter().try_for_each(|worker| {
             worker.join().unwrap_or_else(|_| Err(io::Error::other("a thread of the runner panicked")))
         })

@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_that_does_not_end_in_time_is_asked_to() {
+    fn a_command_that_does_not_end_in_time_is_asked_to_end() {
         let failure = step_within("sleep 60", Duration::from_millis(50)).unwrap_err();
         assert!(failure.to_string().contains("was ended"), "{failure}");
         step_within("true", Duration::from_secs(60)).unwrap();

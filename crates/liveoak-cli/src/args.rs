@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn the_command_line_is_consistent() {
+    fn clap_accepts_the_definition_of_the_arguments() {
         Cli::command().debug_assert();
         UpArgs::augment_args(clap::Command::new("up")).debug_assert();
     }

@@ -49,7 +49,7 @@ fn refused(name: &str, bytes: &[u8]) -> String {
 }
 
 #[test]
-fn every_bad_file_has_its_transcript() {
+fn the_errors_of_every_bad_file_equal_its_transcript() {
     let folder = tests_folder().join("bad");
     let mut seen = 0;
     for entry in std::fs::read_dir(&folder).expect("the folder of bad files") {

@@ -68,8 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn the_window_slides_a_child_that_fails_just_below_the_rate_for_ever_is_never_given_up_on_at_the_rate_it_is()
-     {
+    fn a_child_just_below_the_limit_is_never_given_up_on_and_a_child_at_the_limit_is() {
         let mut window = Window::default();
         for n in 0..100_000 {
             // Three restarts in any 1,000 ms and a bit: four never fall within it.

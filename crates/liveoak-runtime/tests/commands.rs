@@ -194,7 +194,7 @@ fn remove_then_add_of_the_same_id_works() {
 }
 
 #[test]
-fn restart_of_a_removed_child_is_an_error_not_a_resurrection() {
+fn a_removed_child_cannot_be_restarted() {
     paused(async {
         let universe = Universe::new();
         let a = universe.puppet("a");

@@ -204,7 +204,7 @@ async fn starts_with_room_for(stacks: u64) -> bool {
 
 #[test]
 #[ignore = "limits its whole process, so the test below runs it in one of its own: `cargo test -p liveoak-runtime --test dedicated_runtimes`"]
-fn in_a_process_that_gets_few_threads() {
+fn helper_in_a_process_that_gets_few_threads() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let mut ready = Vec::new();
@@ -218,8 +218,13 @@ fn in_a_process_that_gets_few_threads() {
 #[test]
 fn a_dedicated_runtime_that_gets_too_few_threads_is_a_failed_start_and_keeps_none() {
     let itself = std::env::current_exe().unwrap();
-    let test =
-        ["--exact", "in_a_process_that_gets_few_threads", "--ignored", "--nocapture", "--test-threads=1"];
+    let test = [
+        "--exact",
+        "helper_in_a_process_that_gets_few_threads",
+        "--ignored",
+        "--nocapture",
+        "--test-threads=1",
+    ];
     let out = std::process::Command::new(itself).args(test).env_remove("RUST_MIN_STACK").output().unwrap();
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&[out.stdout, out.stderr].concat()));
 }

@@ -80,7 +80,7 @@ fn a_subtask_that_never_yields_does_not_make_an_ended_body_look_alive() {
                         std::thread::yield_now();
                     }
                 }));
-                // Not Tokio's `yield_now`: a task that yields so stays with its worker thread, which the subtask may block.
+                // Tokio's `yield_now` keeps the task on its worker thread, which the subtask may block.
                 while !began.load(Ordering::Relaxed) {
                     tokio::time::sleep(Duration::from_millis(1)).await;
                 }
@@ -125,7 +125,7 @@ fn a_child_that_is_refused_at_once_is_dropped_outside_of_the_tree_s_lock() {
 }
 
 #[test]
-fn an_unlimited_stop_budget_is_unlimited() {
+fn without_a_budget_a_stop_waits_for_ever() {
     paused(async {
         let universe = Universe::new();
         let deaf = universe.puppet("deaf").ignoring_stop();

@@ -18,7 +18,7 @@ fn members(tree: &TreeHandle) -> Vec<String> {
     tree.snapshot().get("/t/g").unwrap().children.iter().map(|child| child.path.name().to_owned()).collect()
 }
 
-/// A group whose members fail when their number is in `fails`.
+/// Returns a group whose members fail when their number is in `fails`.
 fn group_of(fails: &Arc<Mutex<Vec<u32>>>) -> Group<u32> {
     let fails = Arc::clone(fails);
     Group::new("g", move |ctx: Ctx, n: u32| {

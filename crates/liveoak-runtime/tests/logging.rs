@@ -1,5 +1,5 @@
-//! A log subscriber is user code, and may call the tree or panic. This test has a process of its own, because subscribers of
-//! one thread and events of another mix within a process.
+//! A log subscriber is user code, and may call the tree or panic. This test has a process of its own: subscribers are shared
+//! in a process, so other tests would disturb it.
 
 use liveoak_runtime::testing::{Universe, paused};
 use liveoak_runtime::*;

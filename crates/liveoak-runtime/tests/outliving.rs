@@ -23,7 +23,7 @@ fn wait_for(what: &str, condition: impl Fn() -> bool) {
     }
 }
 
-/// A tree with one child of each kind.
+/// Returns a supervisor with one child of each kind.
 fn one_of_each(puppets: &[Puppet; 4]) -> Supervisor {
     let [task, thread, nested, dedicated] = puppets;
     Supervisor::new("t")
@@ -211,7 +211,7 @@ fn captured_values_are_dropped_at_the_end_of_the_tree_not_with_its_last_handle()
         assert!(Arc::strong_count(&captured) > 1);
         tree.stop().await;
         assert_eq!(Arc::strong_count(&captured), 1);
-        // So a closure that captures the tree's own handle does not leak it.
+        // The handles still exist. So a closure that captures a handle of its own tree does not leak that handle.
         drop((tree, members));
     });
 }
@@ -255,7 +255,7 @@ fn the_report_of_a_runtime_s_end_names_the_children_that_lived_and_none_that_had
 
 #[test]
 fn attempts_not_yet_begun_when_the_runtime_ends_are_never_begun() {
-    // There are more children than one turn begins; the thread is the last of them.
+    // There are more children than are started in one turn of the driver, and the thread is the last of them.
     let idle =
         (0..5_000).map(|n| Child::task(format!("idle{n}"), |ctx: Ctx| async move { ctx.stopping().await }));
     let released = Arc::new(AtomicBool::new(false));
@@ -276,7 +276,7 @@ fn attempts_not_yet_begun_when_the_runtime_ends_are_never_begun() {
 }
 
 #[test]
-fn subtasks_of_a_deaf_thread_on_a_dedicated_runtime_end_with_the_tree_s_runtime() {
+fn subtasks_of_a_thread_that_ignores_the_stop_on_a_dedicated_runtime_end_with_the_tree_s_runtime() {
     struct Spawned(Arc<AtomicBool>);
     impl Drop for Spawned {
         fn drop(&mut self) {

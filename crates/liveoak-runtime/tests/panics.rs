@@ -252,19 +252,19 @@ fn a_panic_with_a_value_that_is_not_text_is_a_panic_too() {
 
 #[test]
 #[ignore = "run with backtraces on by another test of this file: `cargo test -p liveoak-runtime --test panics`"]
-fn keeps_a_backtrace() {
+fn helper_keeps_a_backtrace() {
     let panic = panic_of_first_attempt(Child::task("bad", |ctx: Ctx| async move {
         assert!(ctx.attempt() != Attempt(1), "in the body");
         ctx.stopping().await;
     }));
     let backtrace = panic.backtrace.as_deref().expect("a backtrace");
-    assert!(backtrace.contains("keeps_a_backtrace"), "{backtrace}");
+    assert!(backtrace.contains("helper_keeps_a_backtrace"), "{backtrace}");
 }
 
 #[test]
 fn a_panic_keeps_its_backtrace_if_backtraces_are_enabled() {
     let output = Program::new(std::env::current_exe().unwrap())
-        .args(["--exact", "keeps_a_backtrace", "--ignored"])
+        .args(["--exact", "helper_keeps_a_backtrace", "--ignored"])
         .env("RUST_BACKTRACE", "1")
         .output()
         .unwrap();

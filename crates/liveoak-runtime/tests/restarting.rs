@@ -99,7 +99,7 @@ fn failures_of_child_a_do_not_use_up_child_b_s_limit_and_many_that_fail_once_eac
 }
 
 #[test]
-fn the_window_slides_so_a_child_that_fails_just_below_the_rate_is_never_given_up_on() {
+fn the_window_slides_so_a_child_that_fails_just_below_the_limit_is_never_given_up_on() {
     paused(async {
         let universe = Universe::new();
         let puppet = universe.puppet("a");
@@ -217,7 +217,7 @@ fn jitter_differs_between_children() {
 }
 
 #[test]
-fn a_success_loop_does_not_burn_a_core() {
+fn a_permanent_child_that_succeeds_at_once_is_backed_off() {
     paused(async {
         let starts = Arc::new(AtomicU32::new(0));
         let counted = Arc::clone(&starts);

@@ -55,7 +55,7 @@ fn runs<F: Future>(test: F) -> F::Output {
 
 #[test]
 #[ignore = "run as a program by the tests of this file: `cargo test -p liveoak-runtime --test signals`"]
-fn stops_when_asked() {
+fn helper_stops_when_asked() {
     runs(async {
         let child = Child::task("a", |ctx: Ctx| async move {
             say("ready");
@@ -69,7 +69,7 @@ fn stops_when_asked() {
 
 #[test]
 #[ignore = "run as a program by the tests of this file: `cargo test -p liveoak-runtime --test signals`"]
-fn never_stops() {
+fn helper_never_stops() {
     runs(async {
         let deaf = Puppet::new("deaf").ignoring_stop();
         let says = Child::task("says", |ctx: Ctx| async move {
@@ -95,7 +95,7 @@ fn never_stops() {
 #[test]
 fn the_first_signal_stops_gracefully() {
     for signal in ["-TERM", "-INT"] {
-        let (program, mut lines) = program("stops_when_asked");
+        let (program, mut lines) = program("helper_stops_when_asked");
         send(&program, signal);
         until(&mut lines, "child: stopping");
         lines.for_each(drop);
@@ -105,7 +105,7 @@ fn the_first_signal_stops_gracefully() {
 
 #[test]
 fn the_second_signal_kills_at_once() {
-    let (program, mut lines) = program("never_stops");
+    let (program, mut lines) = program("helper_never_stops");
     send(&program, "-TERM");
     until(&mut lines, "child: stopping");
     send(&program, "-INT");

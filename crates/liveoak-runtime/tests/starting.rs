@@ -110,7 +110,7 @@ fn a_child_that_never_becomes_ready_times_out_while_commands_are_served() {
 }
 
 #[test]
-fn with_the_order_of_edges_children_whose_edges_hold_start_side_by_side() {
+fn with_order_edges_children_whose_edges_hold_start_side_by_side() {
     paused(async {
         let universe = Universe::new();
         let [a, b] = ["a", "b"].map(|name| universe.puppet(name).slow_to_start());

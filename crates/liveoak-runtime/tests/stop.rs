@@ -10,13 +10,13 @@ const fn s(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// A backoff that is longer than any other time of a test.
+/// Returns a backoff that is longer than any other time of a test.
 const fn slow_backoff() -> Backoff {
     Backoff { from: s(1000), to: s(1000), reset_after: s(10_000) }
 }
 
 #[test]
-fn n_children_that_ignore_the_stop_take_one_budget_are_all_forced_and_reported_and_the_process_survives() {
+fn many_children_that_ignore_the_stop_take_one_budget_are_all_forced_and_reported_and_the_process_survives() {
     paused(async {
         let universe = Universe::new();
         let puppets: Vec<_> = (0..50).map(|n| universe.puppet(format!("p{n}")).ignoring_stop()).collect();
@@ -169,7 +169,7 @@ fn a_stop_during_a_restart_of_a_set_starts_nothing_more() {
 }
 
 #[test]
-fn after_a_restart_and_a_shutdown_nothing_lives_once_the_shutdown_has_answered() {
+fn after_a_restart_command_and_a_stop_nothing_lives() {
     paused(async {
         let universe = Universe::new();
         let a = universe.puppet("a").stopping_after(s(1));

@@ -43,7 +43,7 @@ impl Drop for Counted {
     }
 }
 
-/// A child that lives for a random time and ends in a random way.
+/// Returns a child that lives for a random time and ends in a random way.
 fn restless(name: String, seed: u64, census: &Arc<Census>) -> Child {
     let census = Arc::clone(census);
     let child = Child::task(name, move |ctx: Ctx| {
@@ -83,7 +83,7 @@ fn restless(name: String, seed: u64, census: &Arc<Census>) -> Child {
         .limit(Limit::unlimited().on_exceeded(GiveUp::Quarantine))
 }
 
-/// One random command.
+/// Gives one random command to the tree.
 async fn command(tree: &TreeHandle, dice: &mut Dice, seed: u64, late: &Arc<Census>) {
     let supervisor = ["/t/one", "/t/all", "/t/rest", "/t/dedicated"][dice.roll(4) as usize];
     let path = match dice.roll(5) {

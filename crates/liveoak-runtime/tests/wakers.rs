@@ -58,7 +58,7 @@ impl<'a> PanickingWaiters<'a> {
     }
 }
 
-/// A child that adds its context to `ctxs`.
+/// Returns a child that adds its context to `ctxs`.
 fn shown(name: &str, ctxs: &Arc<Mutex<Vec<Ctx>>>) -> Child {
     let ctxs = Arc::clone(ctxs);
     Child::task(name, move |ctx: Ctx| {
@@ -68,7 +68,7 @@ fn shown(name: &str, ctxs: &Arc<Mutex<Vec<Ctx>>>) -> Child {
 }
 
 #[test]
-fn a_reader_of_events_whose_waker_panics_cuts_no_other_reader_off() {
+fn a_reader_of_events_whose_waker_panics_does_not_end_other_readers() {
     paused(async {
         let universe = Universe::new();
         let a = universe.puppet("a");

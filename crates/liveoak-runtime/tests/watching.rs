@@ -249,7 +249,7 @@ fn every_waiting_state_says_what_it_waits_for_since_when_and_how_long_it_still_c
 }
 
 #[test]
-fn health_is_an_event_and_part_of_every_supervisor_above() {
+fn a_health_report_is_an_event_and_changes_the_health_of_every_supervisor_above() {
     paused(async {
         let universe = Universe::new();
         let a = universe.puppet("a");

@@ -1,4 +1,4 @@
-//! Escalation: a supervisor gives up, and the supervisor above it restarts all of it.
+//! Escalation: a supervisor gives up, and the supervisor above it restarts it with all its children.
 //!
 //! `probe` fails while `cable` is loose. Its supervisor `sensor` allows two restarts, then gives up and fails itself.
 //! `station`, one level up, restarts `sensor` with both children. The new `cable` is plugged in, so `probe` works.
@@ -37,7 +37,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Is loose in its first attempt only.
+/// Stands for a cable that is loose during its first attempt and plugged in from the second on.
 async fn cable(ctx: Ctx, plugged: Arc<AtomicBool>) {
     plugged.store(ctx.attempt().0 > 1, Ordering::Relaxed);
     ctx.stopping().await;

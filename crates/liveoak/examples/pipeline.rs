@@ -48,7 +48,7 @@ async fn filter(ctx: Ctx, input: Input, out: mpsc::Sender<u32>) -> Result<(), St
     let mut input = input.lock().await;
     while let Some(Some(number)) = ctx.unless_stopping(input.recv()).await {
         if number == 5 {
-            return Err("five is right out".into());
+            return Err("5 is not allowed".into());
         }
         out.send(number).await.map_err(|error| error.to_string())?;
     }

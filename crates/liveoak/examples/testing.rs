@@ -1,4 +1,5 @@
-//! A test of your own service, with paused time, a puppet as its sibling, and a check that nothing is left running.
+//! A test of your own service, with paused time, a puppet (a child that the test controls) as its sibling, and a check
+//! that nothing is left running. A `Universe` makes the puppets and makes that check.
 //!
 //! In a project, this is a test below `#[cfg(test)]`. Here it is a program that you can run:
 //! `cargo run --example testing --features testing`.
@@ -50,7 +51,7 @@ fn main() {
             Err(error) => panic!("{error}"),
         };
 
-        // Time is paused, so ten minutes pass at once.
+        // In paused time Tokio jumps to the next timer, so ten minutes take no real time.
         tokio::time::sleep(Duration::from_secs(600)).await;
         let snapshot = tree.snapshot();
         let diary =

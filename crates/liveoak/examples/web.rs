@@ -30,7 +30,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!(
         "stopped in {:?}, {}",
         report.took,
-        if report.is_clean() { "nothing forced" } else { "by force" }
+        if report.is_clean() { "no connection was killed" } else { "some were killed" }
     );
     Ok(())
 }

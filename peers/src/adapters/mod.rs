@@ -1,20 +1,20 @@
-//! One module for each compared supervisor: how it is started, queried and stopped.
+//! One module for each compared supervisor, named after its crate: how it is started, queried and stopped.
 
-mod liveoak_here;
-mod mecha10;
-mod ractor;
-mod rust_tokio;
-mod subsystems;
-mod tasks;
+mod liveoak;
+mod mecha10_runtime;
+mod ractor_supervisor;
+mod rust_tokio_supervisor;
+mod task_supervisor;
+mod tokio_graceful_shutdown;
 
 use crate::peer::Peer;
 
 /// All compared supervisors, in the order of the page's columns.
 pub(crate) const ALL: [&dyn Peer; 6] = [
-    &liveoak_here::Liveoak,
-    &tasks::TaskSupervisor,
-    &ractor::Ractor,
-    &rust_tokio::RustTokio,
-    &subsystems::Subsystems,
-    &mecha10::Mecha10,
+    &liveoak::Liveoak,
+    &task_supervisor::TaskSupervisor,
+    &ractor_supervisor::Ractor,
+    &rust_tokio_supervisor::RustTokio,
+    &tokio_graceful_shutdown::Subsystems,
+    &mecha10_runtime::Mecha10,
 ];

@@ -1,8 +1,8 @@
 //! Scenarios about restarts.
 
 use super::{QUIET, SOON, Scenario, THREADS, containing, quoted, sources, with_log};
+use crate::counter::{Counter, until};
 use crate::peer::{CannotRun, Message, Plan, PlannedChild, Strategy};
-use crate::probe::{Probe, until};
 use crate::runtime::PeerRuntime;
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,10 +69,10 @@ pub(super) const ALL: &[Scenario] = &[
 ];
 
 /// Returns a child that runs until it is asked to stop, and then needs a tenth of a second.
-pub(super) fn idle(name: &'static str, probe: &Arc<Probe>) -> PlannedChild {
-    let probe = Arc::clone(probe);
+pub(super) fn idle(name: &'static str, counter: &Arc<Counter>) -> PlannedChild {
+    let counter = Arc::clone(counter);
     let child = PlannedChild::new(name, move |asked| {
-        let alive = probe.enter();
+        let alive = counter.enter();
         Box::pin(async move {
             asked.await;
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -84,10 +84,10 @@ pub(super) fn idle(name: &'static str, probe: &Arc<Probe>) -> PlannedChild {
 }
 
 /// Returns a child that checks only every tenth of a second if it was asked to stop, and blocks its thread in between.
-fn busy(name: &'static str, probe: &Arc<Probe>) -> PlannedChild {
-    let probe = Arc::clone(probe);
+fn busy(name: &'static str, counter: &Arc<Counter>) -> PlannedChild {
+    let counter = Arc::clone(counter);
     PlannedChild::new(name, move |mut asked| {
-        let alive = probe.enter();
+        let alive = counter.enter();
         Box::pin(async move {
             loop {
                 std::thread::sleep(Duration::from_millis(100));
@@ -102,10 +102,15 @@ fn busy(name: &'static str, probe: &Arc<Probe>) -> PlannedChild {
 }
 
 /// Returns a child whose first attempts fail. Later attempts run until they are asked to stop.
-pub(super) fn failing(name: &'static str, probe: &Arc<Probe>, times: usize, after: Duration) -> PlannedChild {
-    let probe = Arc::clone(probe);
+pub(super) fn failing(
+    name: &'static str,
+    counter: &Arc<Counter>,
+    times: usize,
+    after: Duration,
+) -> PlannedChild {
+    let counter = Arc::clone(counter);
     PlannedChild::new(name, move |asked| {
-        let alive = probe.enter();
+        let alive = counter.enter();
         Box::pin(async move {
             if alive.attempt() <= times {
                 tokio::time::sleep(after).await;
@@ -120,7 +125,7 @@ pub(super) fn failing(name: &'static str, probe: &Arc<Probe>, times: usize, afte
 }
 
 async fn together(runtime: &PeerRuntime, strategy: Strategy, is_busy: bool) -> Result<String, CannotRun> {
-    let (first, failed, sibling) = (Probe::new(), Probe::new(), Probe::new());
+    let (first, failed, sibling) = (Counter::new(), Counter::new(), Counter::new());
     let last = if is_busy { busy("sibling", &sibling) } else { idle("sibling", &sibling) };
     let mut children = vec![failing("failing", &failed, 1, Duration::from_millis(300)), last];
     if strategy == Strategy::RestForOne {
@@ -145,7 +150,7 @@ async fn together(runtime: &PeerRuntime, strategy: Strategy, is_busy: bool) -> R
 }
 
 async fn give_up(runtime: &PeerRuntime) -> Result<String, CannotRun> {
-    let (flaky, sibling) = (Probe::new(), Probe::new());
+    let (flaky, sibling) = (Counter::new(), Counter::new());
     let pace = Duration::from_millis(200);
     let children = [failing("flaky", &flaky, usize::MAX, pace), idle("sibling", &sibling)];
     let mut running = runtime.start(Plan { backoff: pace, ..Plan::of(children) }).await?;
@@ -172,7 +177,7 @@ async fn give_up(runtime: &PeerRuntime) -> Result<String, CannotRun> {
 }
 
 async fn shared_limit(runtime: &PeerRuntime) -> Result<String, CannotRun> {
-    let (one, other) = (Probe::new(), Probe::new());
+    let (one, other) = (Counter::new(), Counter::new());
     let soon = Duration::from_millis(10);
     let children = [failing("one", &one, 2, soon), failing("other", &other, 2, soon)];
     let _running = runtime.start(Plan::of(children)).await?;
@@ -187,8 +192,8 @@ async fn shared_limit(runtime: &PeerRuntime) -> Result<String, CannotRun> {
 }
 
 async fn panics(runtime: &PeerRuntime) -> Result<String, CannotRun> {
-    let probe = Probe::new();
-    let seen = Arc::clone(&probe);
+    let counter = Counter::new();
+    let seen = Arc::clone(&counter);
     let child = PlannedChild::new("shaky", move |asked| {
         let alive = seen.enter();
         Box::pin(async move {
@@ -199,7 +204,7 @@ async fn panics(runtime: &PeerRuntime) -> Result<String, CannotRun> {
         })
     });
     let mut running = runtime.start(Plan { restarts: false, ..Plan::of([child]) }).await?;
-    let back = until(SOON, || probe.starts() >= 2).await;
+    let back = until(SOON, || counter.starts() >= 2).await;
     tokio::time::sleep(Duration::from_millis(300)).await;
     let messages = with_log(running.messages().await?);
     let restarted = if back { "restarted" } else { "not restarted" };
@@ -216,8 +221,8 @@ async fn panics(runtime: &PeerRuntime) -> Result<String, CannotRun> {
 }
 
 async fn success_loop(runtime: &PeerRuntime) -> Result<String, CannotRun> {
-    let probe = Probe::new();
-    let seen = Arc::clone(&probe);
+    let counter = Counter::new();
+    let seen = Arc::clone(&counter);
     let child = PlannedChild::new("eager", move |_| {
         drop(seen.enter());
         Box::pin(async { Ok(()) })
@@ -225,7 +230,7 @@ async fn success_loop(runtime: &PeerRuntime) -> Result<String, CannotRun> {
     let plan = Plan { limit: 60_000, backoff: Duration::from_millis(50), ..Plan::of([child.permanent()]) };
     let _running = runtime.start(plan).await?;
     tokio::time::sleep(Duration::from_secs(1)).await;
-    Ok(match probe.starts() {
+    Ok(match counter.starts() {
         0 => "never started".to_owned(),
         1 => "once: a success is final".to_owned(),
         2..=40 => "a few times: it is slowed down".to_owned(),

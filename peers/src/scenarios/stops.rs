@@ -2,8 +2,8 @@
 
 use super::restarts::{failing, idle};
 use super::{QUIET, SOON, Scenario, THREADS, named_children, quoted, with_log};
+use crate::counter::{Counter, until};
 use crate::peer::{CannotRun, Plan, PlannedChild};
-use crate::probe::{Probe, until};
 use crate::runtime::PeerRuntime;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -34,19 +34,19 @@ pub(super) const ALL: &[Scenario] = &[
         run: |runtime| Box::pin(order(runtime)),
     },
     Scenario {
-        id: "deaf",
+        id: "ignores-stop",
         title: "A child ignores the stop",
         about: "A child ignores the request to stop, but has await points. It may take half a second to stop. Does the \
             stop return in time, has the child ended, and where is it named?",
         threads: THREADS,
-        run: |runtime| Box::pin(deaf(runtime, 1)),
+        run: |runtime| Box::pin(ignores_stop(runtime, 1)),
     },
     Scenario {
-        id: "deaf-twenty",
+        id: "ignores-stop-twenty",
         title: "Twenty children ignore it",
         about: "The same with twenty such children. Is there one deadline for all, or one after the other?",
         threads: THREADS,
-        run: |runtime| Box::pin(deaf(runtime, 20)),
+        run: |runtime| Box::pin(ignores_stop(runtime, 20)),
     },
     Scenario {
         id: "blocking",
@@ -83,45 +83,45 @@ pub(super) const ALL: &[Scenario] = &[
     },
 ];
 
-/// A child that ends so soon after the stop returned counts as ended with it.
-const AT_ONCE: Duration = Duration::from_millis(100);
+/// A child that ends within this time after the stop counts as ended when the stop returned.
+const MOMENT: Duration = Duration::from_millis(100);
 
 /// Returns in words if the child has ended when the stop returns, or soon after.
-async fn ended(probe: &Arc<Probe>) -> &'static str {
-    if until(AT_ONCE, || probe.live() == 0).await {
+async fn ended(counter: &Arc<Counter>) -> &'static str {
+    if until(MOMENT, || counter.live() == 0).await {
         return "ended";
     }
-    if until(QUIET, || probe.live() == 0).await { "ended a moment later" } else { "keeps running" }
+    if until(QUIET, || counter.live() == 0).await { "ended a moment later" } else { "keeps running" }
 }
 
 async fn in_backoff(runtime: &PeerRuntime) -> Result<String, CannotRun> {
-    let probe = Probe::new();
-    let child = failing("waiting", &probe, 1, Duration::from_millis(300));
+    let counter = Counter::new();
+    let child = failing("waiting", &counter, 1, Duration::from_millis(300));
     let plan = Plan { backoff: Duration::from_secs(1), ..Plan::of([child]) };
     let mut running = runtime.start(plan).await?;
-    if !until(SOON, || probe.starts() == 1 && probe.live() == 0).await {
+    if !until(SOON, || counter.starts() == 1 && counter.live() == 0).await {
         return Ok("the child does not run".to_owned());
     }
     tokio::time::sleep(Duration::from_millis(20)).await;
-    let before = probe.starts();
+    let before = counter.starts();
     let stopped = running.stop().await?;
     tokio::time::sleep(QUIET).await;
-    let later = match probe.starts() - before {
+    let later = match counter.starts() - before {
         0 => "nothing starts".to_owned(),
-        _ if probe.live() > 0 => "it starts after all, and keeps running".to_owned(),
+        _ if counter.live() > 0 => "it starts after all, and keeps running".to_owned(),
         _ => "it starts once more".to_owned(),
     };
-    let error = if probe.live() > 0 { quoted(&stopped.messages) } else { String::new() };
+    let error = if counter.live() > 0 { quoted(&stopped.messages) } else { String::new() };
     Ok(format!("{later}{error}{}", stopped.if_not_in_time()))
 }
 
 async fn cleans_up(runtime: &PeerRuntime) -> Result<String, CannotRun> {
-    let probe = Probe::new();
-    let cleaned_up = Arc::clone(&probe);
+    let counter = Counter::new();
+    let cleaned_up = Arc::clone(&counter);
     let child = {
-        let probe = Arc::clone(&probe);
+        let counter = Arc::clone(&counter);
         PlannedChild::new("cleanup", move |asked| {
-            let alive = probe.enter();
+            let alive = counter.enter();
             Box::pin(async move {
                 asked.await;
                 drop(alive);
@@ -139,11 +139,11 @@ async fn cleans_up(runtime: &PeerRuntime) -> Result<String, CannotRun> {
     });
     let plan = Plan { restarts: false, ..Plan::of([child]) };
     let mut running = runtime.start(plan).await?;
-    until(SOON, || probe.live() == 1).await;
+    until(SOON, || counter.live() == 1).await;
     let stopped = running.stop().await?;
-    let at_answer = probe.done();
+    let at_answer = counter.done();
     tokio::time::sleep(QUIET).await;
-    let words = match (at_answer, probe.done()) {
+    let words = match (at_answer, counter.done()) {
         (1, _) => "yes",
         (_, 1) => "only after the stop returned",
         _ => "no: it is not given the time",
@@ -153,17 +153,34 @@ async fn cleans_up(runtime: &PeerRuntime) -> Result<String, CannotRun> {
 
 /// Names for many children.
 const NAMES: [&str; 20] = [
-    "deaf-0", "deaf-1", "deaf-2", "deaf-3", "deaf-4", "deaf-5", "deaf-6", "deaf-7", "deaf-8", "deaf-9",
-    "deaf-10", "deaf-11", "deaf-12", "deaf-13", "deaf-14", "deaf-15", "deaf-16", "deaf-17", "deaf-18",
-    "deaf-19",
+    "ignores-stop-0",
+    "ignores-stop-1",
+    "ignores-stop-2",
+    "ignores-stop-3",
+    "ignores-stop-4",
+    "ignores-stop-5",
+    "ignores-stop-6",
+    "ignores-stop-7",
+    "ignores-stop-8",
+    "ignores-stop-9",
+    "ignores-stop-10",
+    "ignores-stop-11",
+    "ignores-stop-12",
+    "ignores-stop-13",
+    "ignores-stop-14",
+    "ignores-stop-15",
+    "ignores-stop-16",
+    "ignores-stop-17",
+    "ignores-stop-18",
+    "ignores-stop-19",
 ];
 
-async fn deaf(runtime: &PeerRuntime, count: usize) -> Result<String, CannotRun> {
-    let probe = Probe::new();
+async fn ignores_stop(runtime: &PeerRuntime, count: usize) -> Result<String, CannotRun> {
+    let counter = Counter::new();
     let child = |name: &&'static str| {
-        let probe = Arc::clone(&probe);
+        let counter = Arc::clone(&counter);
         PlannedChild::new(name, move |_| {
-            let alive = probe.enter();
+            let alive = counter.enter();
             Box::pin(async move {
                 loop {
                     tokio::time::sleep(Duration::from_millis(10)).await;
@@ -176,12 +193,12 @@ async fn deaf(runtime: &PeerRuntime, count: usize) -> Result<String, CannotRun> 
     };
     let plan = Plan { restarts: false, ..Plan::of(NAMES.iter().take(count).map(child)) };
     let mut running = runtime.start(plan).await?;
-    until(SOON, || probe.live() == count).await;
+    until(SOON, || counter.live() == count).await;
     let stopped = running.stop().await?;
-    let ended = ended(&probe).await;
+    let ended = ended(&counter).await;
     let them = match (ended, count) {
         ("keeps running", 1) => "it keeps running".to_owned(),
-        ("keeps running", _) => format!("{} keep running", probe.live()),
+        ("keeps running", _) => format!("{} keep running", counter.live()),
         (ended, 1) => format!("it has {ended}"),
         (ended, _) => format!("they have {ended}"),
     };
@@ -193,8 +210,8 @@ async fn deaf(runtime: &PeerRuntime, count: usize) -> Result<String, CannotRun> 
 }
 
 async fn blocks(runtime: &PeerRuntime, length: Duration, alone: bool) -> Result<String, CannotRun> {
-    let probe = Probe::new();
-    let seen = Arc::clone(&probe);
+    let counter = Counter::new();
+    let seen = Arc::clone(&counter);
     let child = PlannedChild::new("blocking", move |_| {
         let alive = seen.enter();
         Box::pin(async move {
@@ -206,7 +223,7 @@ async fn blocks(runtime: &PeerRuntime, length: Duration, alone: bool) -> Result<
     });
     let plan = Plan { restarts: false, ..Plan::of([child]) };
     let mut running = runtime.start(plan).await?;
-    until(SOON, || probe.live() == 1).await;
+    until(SOON, || counter.live() == 1).await;
     tokio::time::sleep(Duration::from_millis(400)).await;
     let stopped = running.stop().await?;
     if alone {
@@ -217,7 +234,7 @@ async fn blocks(runtime: &PeerRuntime, length: Duration, alone: bool) -> Result<
     Ok(format!("{}; {}", stopped.when(), named_children(&with_log(stopped.messages), &["blocking"])))
 }
 
-/// The starts and ends of the children's hooks, in their order.
+/// The starts and ends of the children's cleanups, in their order.
 type Records = Arc<Mutex<Vec<(&'static str, bool)>>>;
 
 fn recording(name: &'static str, records: &Records) -> PlannedChild {
@@ -260,17 +277,17 @@ async fn order(runtime: &PeerRuntime) -> Result<String, CannotRun> {
 }
 
 async fn dropped(runtime: &PeerRuntime) -> Result<String, CannotRun> {
-    let probe = Probe::new();
-    let plan = Plan { restarts: false, ..Plan::of([idle("left", &probe)]) };
+    let counter = Counter::new();
+    let plan = Plan { restarts: false, ..Plan::of([idle("left", &counter)]) };
     let running = runtime.start(plan).await?;
-    until(SOON, || probe.live() == 1).await;
+    until(SOON, || counter.live() == 1).await;
     running.drop_handles().await?;
-    let ended = until(SOON, || probe.live() == 0).await;
+    let ended = until(SOON, || counter.live() == 0).await;
     Ok(if ended { "they end with it" } else { "they keep running" }.to_owned())
 }
 
 async fn dynamic(runtime: &PeerRuntime) -> Result<String, CannotRun> {
-    let (first, late) = (Probe::new(), Probe::new());
+    let (first, late) = (Counter::new(), Counter::new());
     let plan =
         Plan { restarts: false, later: Some(idle("late", &late)), ..Plan::of([idle("first", &first)]) };
     let mut running = runtime.start(plan).await?;

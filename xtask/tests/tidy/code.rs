@@ -1,10 +1,10 @@
-//! Rust as far as the rules need it: comments and strings blanked, the rest cut into tokens.
+//! Reads Rust as far as the rules need it: blanks comments and strings, and cuts the other text into tokens.
 
 /// A word, a number, `::`, or one other character.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Token<'a> {
     pub(crate) text: &'a str,
-    /// From 1.
+    /// The line number, counted from 1.
     pub(crate) line: usize,
 }
 
@@ -14,7 +14,7 @@ impl Token<'_> {
     }
 }
 
-/// The same text with comments and the insides of strings and characters replaced by spaces. Line breaks stay.
+/// Returns the same text with comments and the contents of strings and characters replaced by spaces. Line breaks stay.
 pub(crate) fn mask(source: &str) -> String {
     let mut masker = Masker { source: source.as_bytes(), at: 0, out: source.as_bytes().to_vec() };
     masker.run();
@@ -43,7 +43,7 @@ impl Masker<'_> {
         }
     }
 
-    /// Blanks `count` bytes from here and goes behind them.
+    /// Blanks the next `count` bytes and moves to the byte after them.
     fn blank_to(&mut self, count: usize) {
         let end = (self.at + count).min(self.out.len());
         for byte in &mut self.out[self.at..end] {
@@ -54,7 +54,7 @@ impl Masker<'_> {
         self.at = end;
     }
 
-    /// An identifier or number; or the prefix of a string: `b""`, `c""`, `r#""#` and their kin.
+    /// Reads an identifier, a number, or the prefix of a string: `b""`, `c""`, `r#""#` and similar.
     fn word(&mut self) {
         let rest = &self.source[self.at..];
         let length = rest.iter().take_while(|&&byte| is_word_byte(byte)).count();
@@ -81,7 +81,7 @@ impl Masker<'_> {
         self.at += 1;
     }
 
-    /// A character, or a lifetime, which has no second quote.
+    /// Reads a character, or a lifetime, which has no second quote.
     fn quote(&mut self) {
         self.at += 1;
         let rest = &self.source[self.at..];
@@ -101,7 +101,7 @@ fn line_end(rest: &[u8]) -> usize {
     rest.iter().position(|&byte| byte == b'\n').unwrap_or(rest.len())
 }
 
-/// Block comments nest.
+/// Returns the length of the block comment. Block comments nest.
 fn comment_end(rest: &[u8]) -> usize {
     let (mut at, mut depth) = (0, 0_usize);
     while at < rest.len() {
@@ -117,7 +117,7 @@ fn comment_end(rest: &[u8]) -> usize {
     at
 }
 
-/// How many bytes stand before the closing quote.
+/// Returns the number of bytes before the closing quote.
 fn quoted_length(rest: &[u8], quote: u8) -> usize {
     let mut at = 0;
     while at < rest.len() && rest[at] != quote {
@@ -147,15 +147,15 @@ pub(crate) fn tokens(masked: &str) -> Vec<Token<'_>> {
     tokens
 }
 
-/// Whether the tokens from `at` on begin with these texts.
+/// Returns `true` if the tokens from `at` on begin with these texts.
 pub(crate) fn begins(tokens: &[Token<'_>], at: usize, texts: &[&str]) -> bool {
     tokens
         .get(at..at + texts.len())
         .is_some_and(|found| found.iter().zip(texts).all(|(token, text)| token.text == *text))
 }
 
-/// The index behind the bracket that closes the one at `open`.
-pub(crate) fn behind_group(tokens: &[Token<'_>], open: usize) -> usize {
+/// Returns the index after the bracket that closes the bracket at `open`.
+pub(crate) fn after_group(tokens: &[Token<'_>], open: usize) -> usize {
     let mut depth = 0_usize;
     for (index, token) in tokens.iter().enumerate().skip(open) {
         match token.text {
@@ -170,26 +170,26 @@ pub(crate) fn behind_group(tokens: &[Token<'_>], open: usize) -> usize {
     tokens.len()
 }
 
-/// The index behind the attribute that begins at `at`, if one does.
-pub(crate) fn behind_attribute(tokens: &[Token<'_>], at: usize) -> Option<usize> {
+/// Returns the index after the attribute that begins at `at`, or `None` if there is no attribute.
+pub(crate) fn after_attribute(tokens: &[Token<'_>], at: usize) -> Option<usize> {
     if begins(tokens, at, &["#", "["]) {
-        Some(behind_group(tokens, at + 1))
+        Some(after_group(tokens, at + 1))
     } else if begins(tokens, at, &["#", "!", "["]) {
-        Some(behind_group(tokens, at + 2))
+        Some(after_group(tokens, at + 2))
     } else {
         None
     }
 }
 
-/// The tokens without items that exist only in tests: those under `#[cfg(test)]`, `#[test]` and the like.
+/// Returns the tokens without the items that exist only in tests, such as items under `#[cfg(test)]` or `#[test]`.
 pub(crate) fn outside_tests<'a>(tokens: &[Token<'a>]) -> Vec<Token<'a>> {
     let mut kept = Vec::new();
     let mut at = 0;
     while at < tokens.len() {
-        match behind_attribute(tokens, at) {
+        match after_attribute(tokens, at) {
             Some(end) if is_test_attribute(&tokens[at..end]) => {
                 // An inner attribute means the whole file.
-                at = if tokens[at + 1].text == "!" { tokens.len() } else { behind_item(tokens, end) };
+                at = if tokens[at + 1].text == "!" { tokens.len() } else { after_item(tokens, end) };
             }
             Some(end) => {
                 kept.extend_from_slice(&tokens[at..end]);
@@ -204,7 +204,8 @@ pub(crate) fn outside_tests<'a>(tokens: &[Token<'a>]) -> Vec<Token<'a>> {
     kept
 }
 
-/// `#[test]`, `#[tokio::test(…)]`, `#[cfg(test)]`, `#[cfg(all(test, …))]`; not `#[cfg(not(test))]`.
+/// Returns `true` for `#[test]`, `#[tokio::test(…)]`, `#[cfg(test)]` and `#[cfg(all(test, …))]`, but not for
+/// `#[cfg(not(test))]`.
 pub(crate) fn is_test_attribute(attribute: &[Token<'_>]) -> bool {
     let has = |word: &str| attribute.iter().any(|token| token.text == word);
     has("test") && !has("not") && !has("cfg_attr") && !has("feature")
@@ -212,12 +213,12 @@ pub(crate) fn is_test_attribute(attribute: &[Token<'_>]) -> bool {
 
 /// Returns the name of the test whose attribute begins at `at`.
 pub(crate) fn test_at<'a>(tokens: &[Token<'a>], at: usize) -> Option<Token<'a>> {
-    let mut end = behind_attribute(tokens, at)?;
+    let mut end = after_attribute(tokens, at)?;
     let attribute = &tokens[at..end];
     if !is_test_attribute(attribute) || attribute.iter().any(|token| token.text == "cfg") {
         return None;
     }
-    while let Some(next) = behind_attribute(tokens, end) {
+    while let Some(next) = after_attribute(tokens, end) {
         end = next;
     }
     let rest = &tokens[end..];
@@ -225,17 +226,17 @@ pub(crate) fn test_at<'a>(tokens: &[Token<'a>], at: usize) -> Option<Token<'a>> 
     rest.get(function + 1).copied()
 }
 
-/// The index behind the item whose attributes may begin at `at`: behind its braces or its semicolon.
-fn behind_item(tokens: &[Token<'_>], mut at: usize) -> usize {
-    while let Some(end) = behind_attribute(tokens, at) {
+/// Returns the index after the item at `at`: after its braces or its semicolon. The item may begin with attributes.
+fn after_item(tokens: &[Token<'_>], mut at: usize) -> usize {
+    while let Some(end) = after_attribute(tokens, at) {
         at = end;
     }
     while at < tokens.len() {
         match tokens[at].text {
-            "{" => return behind_group(tokens, at),
+            "{" => return after_group(tokens, at),
             ";" => return at + 1,
             "}" => return at,
-            "(" | "[" => at = behind_group(tokens, at),
+            "(" | "[" => at = after_group(tokens, at),
             _ => at += 1,
         }
     }

@@ -1,31 +1,31 @@
 //! Rules about `docs/conformance.md`: its rows are complete, and the tests it names exist.
 
 use crate::code::{mask, test_at, tokens};
-use crate::tree::{File, can_fail, hold, rust, tree};
+use crate::tree::{File, assert_finds, assert_none, rust, tree};
 use std::collections::BTreeSet;
 
 const PAGE: &str = "docs/conformance.md";
-/// As many statements about OTP's `supervisor` there are.
+/// The number of rows.
 const ROWS: usize = 52;
-/// What stands before the names of tests in a row, and where those are.
+/// The label before test names, and the folder of these tests.
 const LABELS: [(&str, &str); 3] = [
     ("Core: ", "crates/liveoak-core/"),
     ("Runtime: ", "crates/liveoak-runtime/"),
     ("Program: ", "crates/liveoak-cli/"),
 ];
-/// What a row without any test says, or one whose tests are of something else.
+/// Words that replace a test in a row.
 const WITHOUT: [&str; 2] = ["deviates", "not offered"];
 
 /// One row of the page: `| C<number> | … | last |`.
 struct Row<'a> {
     number: usize,
-    /// Its last column.
+    /// The text of the last column.
     last: &'a str,
     line: usize,
 }
 
 impl<'a> Row<'a> {
-    /// What stands in backticks in the last column and looks like a test, with the folder that it is said to be in.
+    /// Returns the names of tests in the last column, each with the folder that its label stands for.
     fn tests(&self) -> Vec<(&'static str, &'a str)> {
         let (mut folder, mut tests) = ("", Vec::new());
         for (index, part) in self.last.split('`').enumerate() {
@@ -54,19 +54,19 @@ fn rows(page: &File) -> Vec<Row<'_>> {
     rows.collect()
 }
 
-/// The names of all tests of a file: functions under `#[test]` and its kin, also inside of `proptest!`.
+/// Returns the names of all tests of a file: functions under `#[test]` and similar attributes, also inside `proptest!`.
 fn tests_of(file: &File) -> Vec<String> {
     let masked = mask(file.text().unwrap_or_default());
     let tokens = tokens(&masked);
     (0..tokens.len()).filter_map(|at| Some(test_at(&tokens, at)?.text.to_owned())).collect()
 }
 
-/// The label's folder that a file is in.
+/// Returns the folder of `LABELS` that contains the file.
 fn folder_of(file: &File) -> Option<&'static str> {
     LABELS.iter().map(|(_, folder)| *folder).find(|folder| file.path.starts_with(folder))
 }
 
-/// Every test there is, with its folder.
+/// Returns every test of these files, with its folder.
 fn tests<'a>(files: impl Iterator<Item = &'a File>) -> BTreeSet<(&'static str, String)> {
     let here = files.filter_map(|file| Some((folder_of(file)?, tests_of(file))));
     here.flat_map(|(folder, names)| names.into_iter().map(move |name| (folder, name))).collect()
@@ -76,7 +76,7 @@ fn page() -> &'static File {
     tree().iter().find(|file| file.path == PAGE).unwrap_or_else(|| panic!("{PAGE} is missing"))
 }
 
-/// A page with these last columns.
+/// Returns a page whose rows have these last columns.
 fn page_of(last: impl Fn(usize) -> String) -> String {
     (1..=ROWS).map(|number| format!("| C{number} | it does so | a_case | {} |\n", last(number))).collect()
 }
@@ -98,7 +98,7 @@ fn out_of_order(page: &File) -> Vec<String> {
 
 #[test]
 fn the_page_of_conformance_has_every_row_once_and_in_order() {
-    hold(out_of_order(page()));
+    assert_none(out_of_order(page()));
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn a_row_that_is_missing_twice_there_or_out_of_order_is_found() {
     let mut swapped = lines.clone();
     swapped.swap(3, 4);
     let swapped = swapped.join("\n");
-    can_fail(out_of_order, PAGE, &good, &[&twice, &in_the_middle, &missing, &last_missing, &swapped, ""]);
+    assert_finds(out_of_order, PAGE, &good, &[&twice, &in_the_middle, &missing, &last_missing, &swapped, ""]);
 }
 
 fn unknown_tests(page: &File, known: &BTreeSet<(&'static str, String)>) -> Vec<String> {
@@ -124,7 +124,7 @@ fn unknown_tests(page: &File, known: &BTreeSet<(&'static str, String)>) -> Vec<S
                 let what = if folder.is_empty() {
                     format!("C{number}: say `Core: ` or the like before `{name}`")
                 } else {
-                    format!("C{number}: no test in {folder} is called `{name}`: name the one that proves it")
+                    format!("C{number}: no test in {folder} is called `{name}`: name the test that proves it")
                 };
                 findings.push(page.finding(row.line, what));
             }
@@ -135,7 +135,7 @@ fn unknown_tests(page: &File, known: &BTreeSet<(&'static str, String)>) -> Vec<S
 
 #[test]
 fn every_test_that_the_page_of_conformance_names_exists() {
-    hold(unknown_tests(page(), &tests(rust())));
+    assert_none(unknown_tests(page(), &tests(rust())));
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn a_name_on_the_page_that_no_test_has_is_found() {
         names("Core: `a_test_of_others`"),
     ];
     let bad: Vec<&str> = bad.iter().map(String::as_str).collect();
-    can_fail(|page| unknown_tests(page, &known), PAGE, &good, &bad);
+    assert_finds(|page| unknown_tests(page, &known), PAGE, &good, &bad);
 }
 
 fn unproven_rows(page: &File) -> Vec<String> {
@@ -184,7 +184,7 @@ fn unproven_rows(page: &File) -> Vec<String> {
 
 #[test]
 fn every_row_of_the_page_of_conformance_has_a_test_or_says_why_not() {
-    hold(unproven_rows(page()));
+    assert_none(unproven_rows(page()));
 }
 
 #[test]
@@ -195,10 +195,10 @@ fn a_row_with_neither_a_test_nor_a_reason_is_found() {
         + "| C8 | it does so | a_case | not offered yet |\n";
     let bad = [says(""), says("surely"), says("`a_child`"), says("a_child_comes_back")];
     let bad: Vec<&str> = bad.iter().map(String::as_str).collect();
-    can_fail(unproven_rows, PAGE, &good, &bad);
+    assert_finds(unproven_rows, PAGE, &good, &bad);
 }
 
-/// The row that a test is named for: `c12_…` is of row 12.
+/// Returns the row in a test's name: a test `c12_…` belongs to row 12.
 fn row_of(name: &str) -> Option<usize> {
     name.strip_prefix('c')?.split_once('_')?.0.parse().ok()
 }
@@ -221,7 +221,7 @@ fn unlisted_tests<'a>(page: &File, files: impl Iterator<Item = &'a File>) -> Vec
 
 #[test]
 fn every_test_with_the_number_of_a_row_is_named_in_that_row() {
-    hold(unlisted_tests(page(), rust()));
+    assert_none(unlisted_tests(page(), rust()));
 }
 
 #[test]
@@ -237,9 +237,9 @@ fn a_numbered_test_that_its_row_does_not_name_is_found() {
         "#[test]\nfn c13_a_stop_ends_it() {}\n",
         "#[test]\nfn c53_a_stop_ends_it() {}\n",
     ];
-    can_fail(rule, "crates/liveoak-runtime/tests/conformance/stop.rs", good, &bad);
-    can_fail(rule, "crates/liveoak-core/src/machine/tests/stop.rs", good, &bad);
-    can_fail(rule, "bench/a.rs", bad[0], &[]);
+    assert_finds(rule, "crates/liveoak-runtime/tests/conformance/stop.rs", good, &bad);
+    assert_finds(rule, "crates/liveoak-core/src/machine/tests/stop.rs", good, &bad);
+    assert_finds(rule, "bench/a.rs", bad[0], &[]);
     let rule = |file: &File| unlisted_tests(&only_core, [file].into_iter());
-    can_fail(rule, "crates/liveoak-runtime/tests/stop.rs", "", &[good]);
+    assert_finds(rule, "crates/liveoak-runtime/tests/stop.rs", "", &[good]);
 }

@@ -1,10 +1,11 @@
-//! Which file of a crate uses which other: the arrows between modules, read from `crate::` and `super::` paths.
+//! Finds which file of a crate uses which other file. An arrow leads from a module to a module that it uses; arrows are
+//! read from `crate::` and `super::` paths.
 
-use crate::code::{Token, begins, behind_group, mask, outside_tests, tokens};
+use crate::code::{Token, after_group, begins, mask, outside_tests, tokens};
 use crate::tree::File;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The files of one crate's sources and what each uses. A module is named by its path below `src`, for example
+/// The source files of one crate and the modules that each uses. A module is named by its path below `src`, for example
 /// `machine/stop`; `machine/mod.rs` is `machine`, `lib.rs` is the empty name.
 pub(crate) struct Imports {
     pub(crate) arrows: BTreeMap<String, BTreeSet<String>>,
@@ -51,15 +52,15 @@ impl Imports {
     }
 }
 
-/// The name of the module in a file, given by its path below `src`.
+/// Returns the name of the module in a file, given by its path below `src`.
 fn module(path: &str) -> Option<String> {
     let name = path.strip_suffix(".rs")?;
     let name = name.strip_suffix("/mod").unwrap_or(name);
     Some(if matches!(name, "lib" | "main") { String::new() } else { name.to_owned() })
 }
 
-/// The modules that a file uses. A table of contents (`lib.rs`, `mod.rs` with `mod` lines) names its own modules without
-/// an arrow.
+/// Returns the modules that a file uses. A `mod` line is no use, so a table of contents (`lib.rs`, `mod.rs`) does not use
+/// the modules that it declares.
 fn uses(name: &str, file: &File, names: &BTreeSet<&str>) -> BTreeSet<String> {
     let masked = mask(file.text().unwrap_or_default());
     let tokens = outside_tests(&tokens(&masked));
@@ -82,11 +83,12 @@ fn uses(name: &str, file: &File, names: &BTreeSet<&str>) -> BTreeSet<String> {
     found
 }
 
-/// Reads `a::b`, `a::{b, c::d}` from `at` on; appends each with `/` behind `base`. Returns the index behind it.
+/// Reads the paths `a::b` or `a::{b, c::d}` at `at`, and appends each path to `base`, joined by `/`. Returns the index
+/// after them.
 fn read_paths(tokens: &[Token<'_>], at: usize, base: &str, paths: &mut Vec<String>) -> usize {
     let Some(token) = tokens.get(at) else { return at };
     if token.text == "{" {
-        let end = behind_group(tokens, at);
+        let end = after_group(tokens, at);
         let mut inner = at + 1;
         while inner < end - 1 {
             inner = match tokens[inner].text {
@@ -110,7 +112,7 @@ fn read_paths(tokens: &[Token<'_>], at: usize, base: &str, paths: &mut Vec<Strin
     at + 1
 }
 
-/// The module that a path leads to: the longest beginning of it that is one.
+/// Returns the longest prefix of a path that is a module.
 fn longest(path: &str, names: &BTreeSet<&str>) -> Option<String> {
     let mut path = path;
     loop {

@@ -1,10 +1,10 @@
-//! Rules about every Cargo.toml: who may depend on whom, with a reason, at one version.
+//! Rules about every Cargo.toml: which crate may depend on which, with a reason, at one version.
 
-use crate::tree::{File, hold, tree};
+use crate::tree::{File, assert_none, tree};
 use toml::{Table, Value};
 
-/// What a published crate may depend on at run time. A new crate gets a line here when its dependency graph must
-/// differ from all others. `None`: anything, except the library's inner crates.
+/// The crates that each published crate may depend on outside its tests. Every published crate needs a line. `None` allows
+/// any crate except the library's inner crates.
 const ARROWS: [(&str, Option<&[&str]>); 6] = [
     ("liveoak-core", Some(&[])),
     ("liveoak-runtime", Some(&["liveoak-core", "tokio", "tracing", "pin-project-lite"])),
@@ -25,13 +25,13 @@ const ARROWS: [(&str, Option<&[&str]>); 6] = [
     ("liveoak-cli", None),
 ];
 
-/// What a crate takes over from the workspace, so that it is said once.
+/// Keys that every crate must inherit from the workspace.
 const INHERITED: [&str; 4] = ["version", "edition", "rust-version", "license"];
 
-/// A reason of fewer words is none.
+/// The fewest words of a reason.
 const REASON_WORDS: usize = 3;
 
-/// A Cargo.toml, read.
+/// A parsed Cargo.toml.
 struct Manifest<'a> {
     file: &'a File,
     table: Table,
@@ -41,7 +41,7 @@ struct Manifest<'a> {
 struct Dependency<'a> {
     name: &'a str,
     value: &'a Value,
-    /// Only for tests, examples and benchmarks.
+    /// `true` if only tests, examples and benchmarks use it.
     dev: bool,
 }
 
@@ -52,7 +52,7 @@ impl<'a> Manifest<'a> {
         Manifest { file, table }
     }
 
-    /// The package's name; the workspace itself has none.
+    /// Returns the package's name. The Cargo.toml of the workspace has none.
     fn package(&self) -> Option<&str> {
         self.table.get("package")?.get("name")?.as_str()
     }
@@ -61,7 +61,7 @@ impl<'a> Manifest<'a> {
         self.table.get("package").and_then(|package| package.get("publish")) != Some(&Value::Boolean(false))
     }
 
-    /// All dependencies of all kinds, those of one platform too.
+    /// Returns all dependencies of all kinds, also those of one platform only.
     fn dependencies(&self) -> Vec<Dependency<'_>> {
         let targets =
             self.table.get("target").and_then(Value::as_table).into_iter().flat_map(|all| all.values());
@@ -78,7 +78,7 @@ impl<'a> Manifest<'a> {
         found
     }
 
-    /// Says where: the first line that begins with `key`.
+    /// Returns a finding at the first line that begins with `key`.
     fn finding(&self, key: &str, what: impl std::fmt::Display) -> String {
         let text = self.file.text().unwrap_or_default();
         let line = text.lines().position(|line| line.starts_with(key)).map_or(1, |index| index + 1);
@@ -86,7 +86,7 @@ impl<'a> Manifest<'a> {
     }
 }
 
-/// The workspace's Cargo.toml, then those of its members.
+/// Returns every Cargo.toml without a package first, then the others.
 fn manifests() -> Vec<Manifest<'static>> {
     let files = tree().iter().filter(|file| file.path == "Cargo.toml" || file.path.ends_with("/Cargo.toml"));
     let mut manifests: Vec<_> = files.map(Manifest::read).collect();
@@ -104,7 +104,7 @@ fn arrows(manifest: &Manifest<'_>) -> Vec<String> {
         let what = format!("`{name}` is new: give it a line in ARROWS, or `publish = false`");
         return vec![manifest.finding("name", what)];
     };
-    // The reader of the file stands beside the library: programs use both.
+    // `liveoak-config` is not part of the library: a program may use both.
     let inner = |dependency: &str| dependency.starts_with("liveoak-") && dependency != "liveoak-config";
     let refused = |dependency: &Dependency<'_>| match allowed {
         Some(allowed) => !dependency.dev && !allowed.contains(&dependency.name),
@@ -121,8 +121,8 @@ fn arrows(manifest: &Manifest<'_>) -> Vec<String> {
 }
 
 #[test]
-fn every_crate_depends_only_on_what_its_place_allows() {
-    hold(members().iter().flat_map(arrows).collect());
+fn every_crate_has_only_allowed_dependencies() {
+    assert_none(members().iter().flat_map(arrows).collect());
 }
 
 fn inheritance(manifest: &Manifest<'_>) -> Vec<String> {
@@ -132,9 +132,8 @@ fn inheritance(manifest: &Manifest<'_>) -> Vec<String> {
     let mut findings = Vec::new();
     for key in INHERITED {
         if !inherits(package.and_then(|package| package.get(key))) {
-            findings.push(
-                manifest.finding(key, format!("write `{key}.workspace = true`: said once for all crates")),
-            );
+            findings
+                .push(manifest.finding(key, format!("write `{key}.workspace = true`: all crates share it")));
         }
     }
     if manifest.table.get("lints").and_then(|lints| lints.get("workspace")) != Some(&Value::Boolean(true)) {
@@ -156,10 +155,10 @@ fn inheritance(manifest: &Manifest<'_>) -> Vec<String> {
 
 #[test]
 fn every_crate_takes_version_edition_lints_and_dependencies_from_the_workspace() {
-    hold(members().iter().flat_map(inheritance).collect());
+    assert_none(members().iter().flat_map(inheritance).collect());
 }
 
-/// `[workspace.dependencies]` of the root.
+/// Returns the table `[workspace.dependencies]` of the root.
 fn shared(root: &Manifest<'_>) -> Table {
     let table = root.table.get("workspace").and_then(|workspace| workspace.get("dependencies"));
     table.and_then(Value::as_table).cloned().unwrap_or_default()
@@ -177,7 +176,7 @@ fn reasons(root: &Manifest<'_>) -> Vec<String> {
         if above.split_whitespace().count() < REASON_WORDS {
             findings.push(
                 root.file
-                    .finding(at + 1, format!("say in a comment right above why `{name}` is ours to carry")),
+                    .finding(at + 1, format!("say in a comment right above why the project needs `{name}`")),
             );
         }
     }
@@ -186,7 +185,7 @@ fn reasons(root: &Manifest<'_>) -> Vec<String> {
 
 #[test]
 fn every_dependency_stands_in_the_root_with_a_reason() {
-    hold(manifests().iter().flat_map(reasons).collect());
+    assert_none(manifests().iter().flat_map(reasons).collect());
 }
 
 fn unused(root: &Manifest<'_>, members: &[Manifest<'_>]) -> Vec<String> {
@@ -202,17 +201,17 @@ fn unused(root: &Manifest<'_>, members: &[Manifest<'_>]) -> Vec<String> {
 
 #[test]
 fn every_dependency_in_the_root_is_used_by_some_crate() {
-    hold(unused(&manifests()[0], &members()));
+    assert_none(unused(&manifests()[0], &members()));
 }
 
-/// What `rule` says about one Cargo.toml.
+/// Returns the findings of `rule` about a Cargo.toml with this text.
 fn judge(rule: impl Fn(&Manifest<'_>) -> Vec<String>, text: &str) -> Vec<String> {
     let file = File::new("crates/a/Cargo.toml", text);
     rule(&Manifest::read(&file))
 }
 
 #[test]
-fn a_wrong_arrow_is_found() {
+fn a_forbidden_dependency_is_found() {
     let crates = |name: &str, rest: &str| format!("[package]\nname = \"{name}\"\n{rest}");
     for (name, good) in [
         ("liveoak-core", "[dev-dependencies]\ntokio.workspace = true"),
@@ -221,7 +220,7 @@ fn a_wrong_arrow_is_found() {
         ("liveoak-cli", "[dependencies]\nclap.workspace = true\nliveoak-config.workspace = true"),
         ("helper", "publish = false\n[dependencies]\nserde.workspace = true"),
     ] {
-        hold(judge(arrows, &crates(name, good)));
+        assert_none(judge(arrows, &crates(name, good)));
     }
     for (name, bad) in [
         ("liveoak-core", "[dependencies]\ntracing.workspace = true"),
@@ -238,10 +237,10 @@ fn a_wrong_arrow_is_found() {
 }
 
 #[test]
-fn a_crate_that_says_for_itself_what_the_workspace_says_is_found() {
+fn a_key_that_is_not_inherited_from_the_workspace_is_found() {
     let good = "[package]\nname = \"a\"\nversion.workspace = true\nedition.workspace = true\nrust-version.workspace = true\n\
         license.workspace = true\n[dependencies]\nb.workspace = true\n[dev-dependencies]\na = { path = \".\" }\n[lints]\nworkspace = true\n";
-    hold(judge(inheritance, good));
+    assert_none(judge(inheritance, good));
     let lines =
         ["version", "edition", "rust-version", "license", "b"].map(|key| format!("{key}.workspace = true"));
     for line in lines {
@@ -255,7 +254,7 @@ fn a_crate_that_says_for_itself_what_the_workspace_says_is_found() {
 #[test]
 fn a_dependency_without_a_reason_is_found() {
     let head = "[workspace.dependencies]\nown = { path = \"own\" }\n";
-    hold(judge(
+    assert_none(judge(
         reasons,
         &format!("{head}# For the sake of tests.\na = \"1\"\n# Because b is\n# good at it.\nb = \"1\"\n"),
     ));
@@ -270,7 +269,7 @@ fn a_dependency_without_a_reason_is_found() {
 }
 
 #[test]
-fn a_dependency_without_a_user_is_found() {
+fn an_unused_dependency_in_the_root_is_found() {
     let (root, member) = (
         File::new("Cargo.toml", "[workspace.dependencies]\na = \"1\"\nb = \"1\""),
         File::new("a/Cargo.toml", "[dev-dependencies]\nb.workspace = true"),

@@ -1,15 +1,15 @@
 //! Rules about every Rust file.
 
 use crate::code::{
-    Token, begins, behind_attribute, behind_group, is_test_attribute, mask, outside_tests, tokens,
+    Token, after_attribute, after_group, begins, is_test_attribute, mask, outside_tests, tokens,
 };
-use crate::tree::{File, can_fail, hold, rust};
+use crate::tree::{File, assert_finds, assert_none, rust};
 
-/// More than this is two files.
+/// The largest number of lines of a file.
 const FILE_LINES: usize = 600;
-/// More than this is two functions.
+/// The largest number of lines of a function.
 const FUNCTION_LINES: usize = 70;
-/// Fewer words in the name of a test are no sentence.
+/// The fewest words of a test name.
 const TEST_NAME_WORDS: usize = 3;
 
 fn module_docs(file: &File) -> Vec<String> {
@@ -19,12 +19,12 @@ fn module_docs(file: &File) -> Vec<String> {
 
 #[test]
 fn every_rust_file_begins_by_saying_what_it_is_for() {
-    hold(rust().flat_map(module_docs).collect());
+    assert_none(rust().flat_map(module_docs).collect());
 }
 
 #[test]
 fn a_file_without_module_docs_is_found() {
-    can_fail(module_docs, "a.rs", "//! What.\nfn a() {}\n", &["fn a() {}\n", "// What.\n", "//!\n", ""]);
+    assert_finds(module_docs, "a.rs", "//! What.\nfn a() {}\n", &["fn a() {}\n", "// What.\n", "//!\n", ""]);
 }
 
 fn file_size(file: &File) -> Vec<String> {
@@ -37,12 +37,12 @@ fn file_size(file: &File) -> Vec<String> {
 
 #[test]
 fn no_rust_file_is_longer_than_600_lines() {
-    hold(rust().flat_map(file_size).collect());
+    assert_none(rust().flat_map(file_size).collect());
 }
 
 #[test]
 fn a_file_of_601_lines_is_found() {
-    can_fail(file_size, "a.rs", &"\n".repeat(600), &[&"\n".repeat(601)]);
+    assert_finds(file_size, "a.rs", &"\n".repeat(600), &[&"\n".repeat(601)]);
 }
 
 fn function_size(file: &File) -> Vec<String> {
@@ -62,7 +62,7 @@ fn function_size(file: &File) -> Vec<String> {
     .collect()
 }
 
-/// Name, line and length of the function with a body that begins at `at`.
+/// Returns the name, the line and the number of lines of the function that begins at `at`, if it has a body.
 fn function<'a>(tokens: &[Token<'a>], at: usize) -> Option<(&'a str, usize, usize)> {
     let (begin, name) = (tokens[at], tokens.get(at + 1)?);
     if begin.text != "fn" || !name.is_word() {
@@ -73,17 +73,17 @@ fn function<'a>(tokens: &[Token<'a>], at: usize) -> Option<(&'a str, usize, usiz
         match tokens.get(at)?.text {
             "{" => break,
             ";" => return None,
-            "(" | "[" => at = behind_group(tokens, at),
+            "(" | "[" => at = after_group(tokens, at),
             _ => at += 1,
         }
     }
-    let end = tokens[behind_group(tokens, at) - 1].line;
+    let end = tokens[after_group(tokens, at) - 1].line;
     Some((name.text, begin.line, end - begin.line + 1))
 }
 
 #[test]
 fn no_function_is_longer_than_70_lines() {
-    hold(rust().flat_map(function_size).collect());
+    assert_none(rust().flat_map(function_size).collect());
 }
 
 #[test]
@@ -97,11 +97,11 @@ fn a_function_of_71_lines_is_found_unless_it_is_a_test() {
         "trait A {{ fn a(); }} type F = fn(u8);\nfn a() {{{}}}\n#[cfg(test)]\nmod tests {{\n{long}}}\n",
         "\n".repeat(69)
     );
-    can_fail(function_size, "crates/a/src/a.rs", &good, &[&long, &nested]);
-    can_fail(function_size, "crates/a/tests/a.rs", &long, &[]);
+    assert_finds(function_size, "crates/a/src/a.rs", &good, &[&long, &nested]);
+    assert_finds(function_size, "crates/a/tests/a.rs", &long, &[]);
 }
 
-/// Tests that are ignored, of which the reason names no command that runs them.
+/// Returns a finding for each ignored test whose reason names no command.
 fn unrunnable(file: &File) -> Vec<String> {
     let lines = (1..).zip(file.text().unwrap_or_default().lines());
     let ignored = lines.filter(|(_, line)| line.trim_start().starts_with("#[ignore = "));
@@ -110,17 +110,22 @@ fn unrunnable(file: &File) -> Vec<String> {
 }
 
 #[test]
-fn whatever_is_ignored_names_the_command_that_runs_it() {
-    hold(rust().flat_map(unrunnable).collect());
+fn every_ignored_test_names_the_command_that_runs_it() {
+    assert_none(rust().flat_map(unrunnable).collect());
 }
 
 #[test]
 fn an_ignored_test_without_a_command_is_found() {
     let good = "#[ignore = \"a program: `cargo test --test a`\"]\nfn a() {}\n";
-    can_fail(unrunnable, "crates/a/tests/a.rs", good, &["#[ignore = \"another test runs it\"]\nfn b() {}\n"]);
+    assert_finds(
+        unrunnable,
+        "crates/a/tests/a.rs",
+        good,
+        &["#[ignore = \"another test runs it\"]\nfn b() {}\n"],
+    );
 }
 
-/// `assert!` of less than some time. That something took long enough may be asserted: no machine is too fast.
+/// Finds each `assert!` that something took less than some time. A lower bound may be asserted: no machine is too fast.
 fn wall_time(file: &File) -> Vec<String> {
     let masked = mask(file.text().unwrap_or_default());
     let lines = (1..).zip(masked.lines());
@@ -128,18 +133,18 @@ fn wall_time(file: &File) -> Vec<String> {
         line.trim_start().starts_with("assert!") && line.contains(".elapsed()") && line.contains(" < ")
     };
     let found = lines.filter(|(_, line)| asserts(line));
-    found.map(|(line, _)| file.finding(line, "a slow machine is no fault: do not assert wall time")).collect()
+    found.map(|(line, _)| file.finding(line, "do not assert wall time: it fails on a slow machine")).collect()
 }
 
 #[test]
 fn wall_time_is_never_asserted() {
-    hold(rust().flat_map(wall_time).collect());
+    assert_none(rust().flat_map(wall_time).collect());
 }
 
 #[test]
-fn an_assertion_of_wall_time_is_found_but_not_one_of_patience() {
+fn an_upper_bound_on_wall_time_is_found_but_not_a_lower_bound() {
     let good = "fn a() { assert!(began.elapsed() >= GRACE); }\n// assert!(a.elapsed() < B)\n";
-    can_fail(wall_time, "crates/a/tests/a.rs", good, &["    assert!(a.elapsed() < B, \"c\");\n"]);
+    assert_finds(wall_time, "crates/a/tests/a.rs", good, &["    assert!(a.elapsed() < B, \"c\");\n"]);
 }
 
 fn leftovers(file: &File) -> Vec<String> {
@@ -149,8 +154,9 @@ fn leftovers(file: &File) -> Vec<String> {
     let mut findings = Vec::new();
     for (at, token) in tokens.iter().enumerate() {
         if MACROS.contains(&token.text) && begins(&tokens, at + 1, &["!"]) {
-            findings
-                .push(file.finding(token.line, format!("`{}!` is for the way there: finish it", token.text)));
+            findings.push(
+                file.finding(token.line, format!("`{}!` is for unfinished code: finish it", token.text)),
+            );
         }
         if begins(&tokens, at, &["#", "[", "ignore", "]"]) {
             findings.push(file.finding(token.line, "say why the test is ignored: `#[ignore = \"…\"]`"));
@@ -161,7 +167,7 @@ fn leftovers(file: &File) -> Vec<String> {
 
 #[test]
 fn nothing_is_left_to_be_done_in_code() {
-    hold(rust().flat_map(leftovers).collect());
+    assert_none(rust().flat_map(leftovers).collect());
 }
 
 #[test]
@@ -174,13 +180,13 @@ fn a_leftover_in_code_is_found_but_not_in_a_string_or_comment() {
         "fn a() { dbg!(b) }",
         "#[ignore]\nfn a() {}",
     ];
-    can_fail(leftovers, "a.rs", good, &bad);
+    assert_finds(leftovers, "a.rs", good, &bad);
 }
 
 fn suppressions(file: &File) -> Vec<String> {
     let masked = mask(file.text().unwrap_or_default());
     let tokens = tokens(&masked);
-    let attributes = (0..tokens.len()).filter_map(|at| Some(&tokens[at..behind_attribute(&tokens, at)?]));
+    let attributes = (0..tokens.len()).filter_map(|at| Some(&tokens[at..after_attribute(&tokens, at)?]));
     let allowing =
         attributes.filter(|attribute| (0..attribute.len()).any(|at| begins(attribute, at, &["allow", "("])));
     allowing
@@ -192,7 +198,7 @@ fn suppressions(file: &File) -> Vec<String> {
 
 #[test]
 fn a_lint_is_never_allowed_but_expected_with_a_reason() {
-    hold(rust().flat_map(suppressions).collect());
+    assert_none(rust().flat_map(suppressions).collect());
 }
 
 #[test]
@@ -203,7 +209,7 @@ fn an_allowed_lint_is_found() {
         "#![allow(dead_code)]",
         "#[cfg_attr(test, allow(dead_code))]\nfn a() {}",
     ];
-    can_fail(suppressions, "a.rs", good, &bad);
+    assert_finds(suppressions, "a.rs", good, &bad);
 }
 
 fn test_names(file: &File) -> Vec<String> {
@@ -211,14 +217,14 @@ fn test_names(file: &File) -> Vec<String> {
     let tokens = tokens(&masked);
     let mut findings = Vec::new();
     for at in 0..tokens.len() {
-        let Some(end) = behind_attribute(&tokens, at) else { continue };
+        let Some(end) = after_attribute(&tokens, at) else { continue };
         let attribute = &tokens[at..end];
         if !is_test_attribute(attribute) || attribute.iter().any(|token| token.text == "cfg") {
             continue;
         }
         let mut head = tokens[end..].iter().take_while(|token| token.text != "fn");
         if head.any(|token| token.text == "ignore") {
-            continue; // A program that tests start, or what a person runs by name.
+            continue; // It is a program that tests start, or a test that a person runs by its name.
         }
         let name = tokens[end..].iter().skip_while(|token| token.text != "fn").nth(1);
         if let Some(name) = name.filter(|name| name.text.split('_').count() < TEST_NAME_WORDS) {
@@ -231,7 +237,7 @@ fn test_names(file: &File) -> Vec<String> {
 
 #[test]
 fn the_name_of_every_test_is_a_sentence() {
-    hold(rust().flat_map(test_names).collect());
+    assert_none(rust().flat_map(test_names).collect());
 }
 
 #[test]
@@ -239,5 +245,5 @@ fn a_test_named_by_a_word_is_found() {
     let good = "#[test]\nfn a_child_restarts() {}\n#[cfg(test)]\nmod tests {}\nfn a() {}\n\
         #[test]\n#[ignore = \"a program\"]\nfn program() {}\n";
     let bad = ["#[test]\nfn restarts() {}", "#[tokio::test(start_paused = true)]\nasync fn it_works() {}"];
-    can_fail(test_names, "a.rs", good, &bad);
+    assert_finds(test_names, "a.rs", good, &bad);
 }

@@ -1,11 +1,11 @@
 //! Licence expressions (SPDX): `MIT OR (Apache-2.0 WITH LLVM-exception AND Unicode-3.0)`, and the old `MIT/Apache-2.0`.
 
-/// Whether the expression can be fulfilled with allowed licences alone. What cannot be read is not fulfilled.
+/// Returns `true` if allowed licences alone satisfy the expression. An expression that cannot be read is not satisfied.
 pub(crate) fn satisfied(expression: &str, allowed: &[String]) -> bool {
     let spaced = expression.replace('(', " ( ").replace(')', " ) ").replace('/', " OR ");
     let words: Vec<&str> = spaced.split_whitespace().collect();
     let mut reader = Reader { words: &words, allowed };
-    reader.any() == Some(true) && reader.words.is_empty()
+    reader.or_expression() == Some(true) && reader.words.is_empty()
 }
 
 struct Reader<'a> {
@@ -14,28 +14,28 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// `all OR all OR …`
-    fn any(&mut self) -> Option<bool> {
-        let mut value = self.all()?;
+    /// Reads `and_expression OR and_expression OR …`.
+    fn or_expression(&mut self) -> Option<bool> {
+        let mut value = self.and_expression()?;
         while self.eat("OR") {
-            value |= self.all()?;
+            value |= self.and_expression()?;
         }
         Some(value)
     }
 
-    /// `one AND one AND …`
-    fn all(&mut self) -> Option<bool> {
-        let mut value = self.one()?;
+    /// Reads `term AND term AND …`.
+    fn and_expression(&mut self) -> Option<bool> {
+        let mut value = self.term()?;
         while self.eat("AND") {
-            value &= self.one()?;
+            value &= self.term()?;
         }
         Some(value)
     }
 
-    /// `( any )`, or a licence, perhaps `WITH` an exception, which is part of its name in the list.
-    fn one(&mut self) -> Option<bool> {
+    /// Reads `( or_expression )`, or a licence. A licence may have `WITH` and an exception, which then belongs to its name.
+    fn term(&mut self) -> Option<bool> {
         if self.eat("(") {
-            let value = self.any()?;
+            let value = self.or_expression()?;
             return self.eat(")").then_some(value);
         }
         let licence = self.word()?;
@@ -60,7 +60,7 @@ impl Reader<'_> {
 }
 
 #[test]
-fn an_expression_is_satisfied_by_what_is_allowed_and_nothing_else() {
+fn an_expression_is_satisfied_by_allowed_licences_only() {
     let allowed = ["MIT", "Apache-2.0", "Apache-2.0 WITH LLVM-exception"].map(str::to_owned);
     for good in [
         "MIT",

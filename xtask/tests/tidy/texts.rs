@@ -1,17 +1,17 @@
-//! Rules about everything that is committed, whatever its kind.
+//! Rules about every committed file, of any kind.
 
-use crate::tree::{File, can_fail, hold, tree};
+use crate::tree::{File, assert_finds, assert_none, tree};
 
-/// Files that a person writes; lock files, and inputs of tests, are excepted from rules about form.
+/// Endings of files that a person writes. Rules about form hold for these only, except inputs of tests.
 const WRITTEN: [&str; 6] = [".rs", ".toml", ".md", ".sh", ".yml", ".ci/run"];
-/// What editors, patches and merges leave behind.
+/// Endings of files that editors, patches and merges leave behind.
 const LEFT_BEHIND: [&str; 7] = [".orig", ".rej", ".bak", ".swp", ".tmp", "~", ".DS_Store"];
-/// Where only one machine's files are. Split, so that this file has none of them.
+/// Beginnings of absolute paths of one machine. Written in two parts, so that the rule does not find itself.
 const MACHINE_PATHS: [&str; 4] =
     [concat!("/", "work/"), concat!("/", "root/"), concat!("/", "Users/"), concat!("/", "builds/")];
-/// Words of a note to oneself. Split for the same reason.
+/// Words that mark a note to oneself. Written in two parts for the same reason.
 const NOTES: [&str; 3] = [concat!("FIX", "ME"), concat!("XX", "X"), concat!("TO", "DO")];
-/// What names a place to download crates from. Split for the same reason.
+/// Words of a registry setting. Written in two parts for the same reason.
 const REGISTRIES: [&str; 8] = [
     concat!("registry", "+"),
     concat!("sparse", "+"),
@@ -22,15 +22,15 @@ const REGISTRIES: [&str; 8] = [
     concat!("[source", "."),
     concat!("[regis", "tries"),
 ];
-/// The one source that a lock file may name: everybody's.
+/// The address of crates.io, the only source allowed in a lock file.
 const PUBLIC_SOURCE: &str = concat!("registry", "+https://github.com/rust-lang/", "crates.io", "-index");
 
-/// The lock file of the workspace, or of `peers`, which is one of its own.
+/// Returns `true` for the lock file of a workspace.
 fn is_lock(file: &File) -> bool {
     file.path.rsplit('/').next() == Some("Cargo.lock")
 }
 
-/// Number and text of every line.
+/// Returns the number and the text of every line.
 fn lines(file: &File) -> impl Iterator<Item = (usize, &str)> {
     file.text().unwrap_or_default().split('\n').enumerate().map(|(index, line)| (index + 1, line))
 }
@@ -47,12 +47,12 @@ fn left_behind(file: &File) -> Vec<String> {
 
 #[test]
 fn no_file_is_empty_or_left_behind_by_a_tool() {
-    hold(tree().iter().flat_map(left_behind).collect());
+    assert_none(tree().iter().flat_map(left_behind).collect());
 }
 
 #[test]
 fn an_empty_or_forgotten_file_is_found() {
-    can_fail(left_behind, "a.rs", "fn a() {}", &["", "\n\n"]);
+    assert_finds(left_behind, "a.rs", "fn a() {}", &["", "\n\n"]);
     for name in ["a.rs.orig", "a.rs.rej", "a.rs~", ".a.rs.swp"] {
         assert_eq!(left_behind(&File::new(name, "fn a() {}")).len(), 1, "{name}");
     }
@@ -81,14 +81,14 @@ fn form(file: &File) -> Vec<String> {
 
 #[test]
 fn no_line_has_a_tab_or_ends_in_blanks() {
-    hold(tree().iter().flat_map(form).collect());
+    assert_none(tree().iter().flat_map(form).collect());
 }
 
 #[test]
 fn a_tab_a_trailing_blank_and_a_missing_last_line_break_are_found() {
-    can_fail(form, "a.md", "a b\n\nc\n", &["a\tb\n", "a \n", "a\r\n", "a", "a\n\n"]);
-    can_fail(form, "transcript.txt", "a \tb ", &[]);
-    can_fail(form, "crates/a/tests/bad/blanks.toml", "a = \t1 ", &[]);
+    assert_finds(form, "a.md", "a b\n\nc\n", &["a\tb\n", "a \n", "a\r\n", "a", "a\n\n"]);
+    assert_finds(form, "transcript.txt", "a \tb ", &[]);
+    assert_finds(form, "crates/a/tests/bad/blanks.toml", "a = \t1 ", &[]);
 }
 
 fn notes(file: &File) -> Vec<String> {
@@ -104,14 +104,14 @@ fn notes(file: &File) -> Vec<String> {
 
 #[test]
 fn no_note_to_oneself_is_left_in_any_text() {
-    hold(tree().iter().filter(|file| !is_lock(file)).flat_map(notes).collect());
+    assert_none(tree().iter().filter(|file| !is_lock(file)).flat_map(notes).collect());
 }
 
 #[test]
 fn a_note_to_oneself_is_found_as_a_word() {
     let bad: Vec<String> = NOTES.iter().map(|note| format!("// {note}: later")).collect();
     let bad: Vec<&str> = bad.iter().map(String::as_str).collect();
-    can_fail(notes, "a.rs", &format!("a{}b todo", NOTES[1]), &bad);
+    assert_finds(notes, "a.rs", &format!("a{}b todo", NOTES[1]), &bad);
 }
 
 fn machine_paths(file: &File) -> Vec<String> {
@@ -134,14 +134,14 @@ fn machine_paths(file: &File) -> Vec<String> {
 
 #[test]
 fn no_text_names_a_path_of_one_machine() {
-    hold(tree().iter().flat_map(machine_paths).collect());
+    assert_none(tree().iter().flat_map(machine_paths).collect());
 }
 
 #[test]
 fn a_path_of_one_machine_is_found() {
     let bad: Vec<String> = MACHINE_PATHS.iter().map(|path| format!("see \"{path}a.rs\"")).collect();
     let bad: Vec<&str> = bad.iter().map(String::as_str).collect();
-    can_fail(machine_paths, "a.md", &format!("in data{}, or /usr/bin", MACHINE_PATHS[0]), &bad);
+    assert_finds(machine_paths, "a.md", &format!("in data{}, or /usr/bin", MACHINE_PATHS[0]), &bad);
 }
 
 fn registries(file: &File) -> Vec<String> {
@@ -149,7 +149,7 @@ fn registries(file: &File) -> Vec<String> {
         let sources = lines(file).filter(|(_, line)| line.starts_with("source = "));
         let foreign = sources.filter(|(_, line)| *line != format!("source = \"{PUBLIC_SOURCE}\""));
         return foreign
-            .map(|(number, line)| file.finding(number, format!("not everybody's registry: {line}")))
+            .map(|(number, line)| file.finding(number, format!("not crates.io: {line}")))
             .collect();
     }
     let found = |line: &str| REGISTRIES.iter().find(|word| line.contains(*word));
@@ -165,27 +165,27 @@ fn registries(file: &File) -> Vec<String> {
 
 #[test]
 fn no_text_says_where_to_download_crates_from() {
-    hold(tree().iter().flat_map(registries).collect());
+    assert_none(tree().iter().flat_map(registries).collect());
 }
 
 #[test]
 fn a_registry_is_found() {
     let bad: Vec<String> = REGISTRIES.iter().map(|word| format!("a {word}b")).collect();
     let bad: Vec<&str> = bad.iter().map(String::as_str).collect();
-    can_fail(registries, "a.toml", "see https://crates.io/crates/tokio\n", &bad);
+    assert_finds(registries, "a.toml", "see https://crates.io/crates/tokio\n", &bad);
     let lock = format!("source = \"{PUBLIC_SOURCE}\"\n");
     for path in ["Cargo.lock", "peers/Cargo.lock"] {
-        can_fail(registries, path, &lock, &[&lock.replace("github.com", "mirror.example")]);
+        assert_finds(registries, path, &lock, &[&lock.replace("github.com", "mirror.example")]);
     }
 }
 
-/// The text of a file that must be there.
+/// Returns the text of a file, and panics if the file is missing.
 fn text(path: &str) -> &'static str {
     let file = tree().iter().find(|file| file.path == path);
     file.and_then(File::text).unwrap_or_else(|| panic!("{path} is missing"))
 }
 
-/// Whether a changelog has a heading for the version: `## 1.2.3`, perhaps with more behind it.
+/// Returns `true` if a changelog has a heading for the version: `## 1.2.3`, perhaps with more words after it.
 fn has_version(changelog: &str, version: &str) -> bool {
     changelog
         .lines()
@@ -222,7 +222,7 @@ fn the_readme_promises_the_two_commands_that_ci_runs() {
     assert!(text(".ci/run").lines().any(|line| line.starts_with("exec cargo xtask ci")));
 }
 
-/// Links from Markdown into the repository that lead nowhere.
+/// Returns a finding for each link from Markdown to a file that does not exist.
 fn dead_links(file: &File, exists: impl Fn(&str) -> bool) -> Vec<String> {
     let folder = file.path.rsplit_once('/').map_or("", |(folder, _)| folder);
     let mut findings = Vec::new();
@@ -238,7 +238,7 @@ fn dead_links(file: &File, exists: impl Fn(&str) -> bool) -> Vec<String> {
     findings
 }
 
-/// `a/b` and `../c` give `a/c`.
+/// Joins a folder and a relative path: `a/b` and `../c` give `a/c`.
 fn resolve(folder: &str, path: &str) -> String {
     let mut parts: Vec<&str> = folder.split('/').filter(|part| !part.is_empty()).collect();
     for part in path.split('/') {
@@ -254,7 +254,7 @@ fn resolve(folder: &str, path: &str) -> String {
 #[test]
 fn every_link_in_the_documentation_leads_somewhere() {
     let pages = tree().iter().filter(|file| file.path.ends_with(".md"));
-    hold(pages.flat_map(|page| dead_links(page, |path| xtask::root().join(path).exists())).collect());
+    assert_none(pages.flat_map(|page| dead_links(page, |path| xtask::root().join(path).exists())).collect());
 }
 
 #[test]
@@ -262,5 +262,5 @@ fn a_dead_link_is_found() {
     let exists = |path: &str| ["docs/a.md", "README.md"].contains(&path);
     let rule = |file: &File| dead_links(file, exists);
     let good = "[a](a.md#part) [b](../README.md) [c](https://example.org/x) [d](#part)\n";
-    can_fail(rule, "docs/b.md", good, &["[a](b.md)\n", "x [a](a.md), [b](README.md)\n"]);
+    assert_finds(rule, "docs/b.md", good, &["[a](b.md)\n", "x [a](a.md), [b](README.md)\n"]);
 }

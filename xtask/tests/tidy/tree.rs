@@ -1,4 +1,4 @@
-//! The files of the repository, without asking git, and how findings are told.
+//! Reads the files of the repository, without git, and prints findings.
 
 use std::fs;
 use std::path::Path;
@@ -7,20 +7,20 @@ use std::sync::OnceLock;
 /// Folders with a leading dot that belong to the project; all others belong to an editor or a tool.
 const OWN_DOT_FOLDERS: [&str; 4] = [".cargo", ".ci", ".config", ".github"];
 
-/// A file: where it is and what is in it.
+/// A file: its path and its content.
 pub(crate) struct File {
-    /// Relative to the root, with `/`.
+    /// The path relative to the root, with `/`.
     pub(crate) path: String,
     pub(crate) bytes: Vec<u8>,
 }
 
 impl File {
-    /// A file that exists only in a test of a rule.
+    /// Returns a file that exists only in a test of a rule.
     pub(crate) fn new(path: &str, text: &str) -> File {
         File { path: path.to_owned(), bytes: text.as_bytes().to_vec() }
     }
 
-    /// Its text, or nothing for a binary file.
+    /// Returns the text, or `None` for a binary file.
     pub(crate) fn text(&self) -> Option<&str> {
         std::str::from_utf8(&self.bytes).ok().filter(|text| !text.contains('\0'))
     }
@@ -29,25 +29,25 @@ impl File {
         self.path.ends_with(".rs")
     }
 
-    /// A whole file of tests: in a folder `tests`, or a module named for it.
+    /// Returns `true` for a file in a folder `tests`, or a file `tests.rs` or `*_tests.rs`.
     pub(crate) fn is_test(&self) -> bool {
         let folders = self.path.rsplit_once('/').map_or("", |(folders, _)| folders);
         let stem = self.path.rsplit('/').next().and_then(|name| name.strip_suffix(".rs")).unwrap_or_default();
         folders.split('/').any(|folder| folder == "tests") || stem == "tests" || stem.ends_with("_tests")
     }
 
-    /// Input of a test: bad on purpose, perhaps.
+    /// Returns `true` for an input file of a test. It may be invalid.
     pub(crate) fn is_fixture(&self) -> bool {
         !self.is_rust() && self.path.split('/').any(|folder| folder == "tests")
     }
 
-    /// `file:line: what`.
+    /// Returns the line `file:line: what`.
     pub(crate) fn finding(&self, line: usize, what: impl std::fmt::Display) -> String {
         format!("{}:{line}: {what}", self.path)
     }
 }
 
-/// Every file of the repository as it is on disk, without what .gitignore lists.
+/// Returns every file of the repository as it is on disk, without the files that .gitignore lists.
 pub(crate) fn tree() -> &'static [File] {
     static TREE: OnceLock<Vec<File>> = OnceLock::new();
     TREE.get_or_init(|| {
@@ -61,13 +61,13 @@ pub(crate) fn tree() -> &'static [File] {
     })
 }
 
-/// The Rust files among them.
+/// Returns the Rust files of the repository.
 pub(crate) fn rust() -> impl Iterator<Item = &'static File> {
     tree().iter().filter(|file| file.is_rust())
 }
 
 fn walk(folder: &Path, prefix: &str, ignored: &[&str], files: &mut Vec<File>) {
-    // Other tools and tests write while we read: what is gone by now is not ours to judge.
+    // Other tools and tests write meanwhile. A file that has vanished is skipped.
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         let path = format!("{prefix}{name}");
@@ -87,7 +87,7 @@ fn walk(folder: &Path, prefix: &str, ignored: &[&str], files: &mut Vec<File>) {
     }
 }
 
-/// Whether a line of .gitignore means a path; as much of that language as we use: `/path`, `/begin*`, `*end`.
+/// Returns `true` if a line of .gitignore matches a path. Supports `/path`, `/begin*` and `*end`.
 fn matches(pattern: &str, path: &str) -> bool {
     match (pattern.strip_prefix('/'), pattern.strip_prefix('*')) {
         (Some(from_root), _) => match from_root.strip_suffix('*') {
@@ -99,16 +99,16 @@ fn matches(pattern: &str, path: &str) -> bool {
     }
 }
 
-/// Fails, with every finding on a line of its own, unless there is none.
+/// Panics if there are findings, and prints each on a line of its own.
 #[track_caller]
-pub(crate) fn hold(findings: Vec<String>) {
+pub(crate) fn assert_none(findings: Vec<String>) {
     assert!(findings.is_empty(), "{} finding(s):\n\n{}\n", findings.len(), findings.join("\n"));
 }
 
-/// For the tests of rules: the rule must object to each of the snippets, and to nothing in the good one.
+/// Asserts that a rule finds something in each of the bad texts, and nothing in the good text.
 #[track_caller]
-pub(crate) fn can_fail(rule: impl Fn(&File) -> Vec<String>, path: &str, good: &str, bad: &[&str]) {
-    hold(rule(&File::new(path, good)));
+pub(crate) fn assert_finds(rule: impl Fn(&File) -> Vec<String>, path: &str, good: &str, bad: &[&str]) {
+    assert_none(rule(&File::new(path, good)));
     for snippet in bad {
         assert!(!rule(&File::new(path, snippet)).is_empty(), "the rule finds nothing wrong with:\n{snippet}");
     }

@@ -1,40 +1,40 @@
 //! The map in ARCHITECTURE.md: the files and functions that it names exist, and public names are made of its words.
 
 use crate::code::{Token, begins, mask, outside_tests, tokens};
-use crate::tree::{File, hold, rust, tree};
+use crate::tree::{File, assert_none, rust, tree};
 use std::collections::BTreeSet;
 
 const PAGE: &str = "ARCHITECTURE.md";
-/// The table that explains the project's words, and the list of ordinary ones.
+/// The section that explains the project's words and lists the ordinary ones.
 const WORDS: &str = "## Vocabulary";
-/// The table of rules, with the function that decides each.
+/// The section with the table of rules and the function that decides each.
 const RULES: &str = "## Where each rule is decided";
-/// Where people name types that are public.
+/// The crates whose public types are checked.
 const LIBRARIES: [&str; 4] = ["liveoak-core", "liveoak-runtime", "liveoak-process", "liveoak-config"];
 
 fn page() -> &'static File {
     tree().iter().find(|file| file.path == PAGE).unwrap_or_else(|| panic!("{PAGE} is missing"))
 }
 
-/// The lines of a section, with their numbers.
+/// Returns the lines of a section, with their numbers.
 fn section<'a>(page: &'a File, heading: &str) -> Vec<(usize, &'a str)> {
     let lines = (1..).zip(page.text().unwrap_or_default().lines());
     let from_heading = lines.skip_while(|(_, line)| *line != heading).skip(1);
     from_heading.take_while(|(_, line)| !line.starts_with("## ")).collect()
 }
 
-/// What stands between backticks in a text.
+/// Returns the texts between backticks.
 fn quoted(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }
 
-/// The cells of a table's row; none for its head.
+/// Returns the cells of a table's row, or `None` for the line below the head.
 fn cells(line: &str) -> Option<Vec<&str>> {
     let inner = line.strip_prefix("| ")?.strip_suffix(" |")?;
     (!inner.starts_with("---")).then(|| inner.split(" | ").map(str::trim).collect())
 }
 
-/// Files and functions in the table of rules that do not exist.
+/// Returns a finding for each file and function in the table of rules that does not exist.
 fn dead_rules<'a>(page: &File, files: impl Iterator<Item = &'a File>) -> Vec<String> {
     let files: Vec<&File> = files.collect();
     let mut findings = Vec::new();
@@ -85,8 +85,8 @@ fn defines(tokens: &[Token<'_>], name: &str) -> bool {
 #[test]
 fn every_rule_on_the_map_is_where_the_map_says() {
     assert!(section(page(), RULES).len() > 30, "{PAGE} has lost its table of rules");
-    hold(dead_rules(page(), rust()));
-    hold(dead_files(page(), rust()));
+    assert_none(dead_rules(page(), rust()));
+    assert_none(dead_files(page(), rust()));
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn a_rule_on_the_map_that_has_moved_is_found() {
     assert_eq!((named("src/stop.rs"), named("top.rs"), named("gone.rs")), (0, 1, 1));
 }
 
-/// The words of the vocabulary in small letters.
+/// Returns the words of the vocabulary in small letters.
 fn known_words(page: &File) -> BTreeSet<String> {
     let lines = section(page, WORDS);
     let rows = lines.iter().filter_map(|(_, line)| cells(line)?.first().copied());
@@ -113,7 +113,7 @@ fn known_words(page: &File) -> BTreeSet<String> {
     words.filter(|word| !word.is_empty()).map(str::to_lowercase).collect()
 }
 
-/// The words of a name in camel case.
+/// Returns the words of a name in camel case.
 fn words_of(name: &str) -> Vec<String> {
     let mut words: Vec<String> = Vec::new();
     for c in name.chars() {
@@ -125,12 +125,12 @@ fn words_of(name: &str) -> Vec<String> {
     words
 }
 
-/// Whether a word is on the list, in the singular or the plural.
+/// Returns `true` if a word is on the list, in the singular or the plural.
 fn is_known(word: &str, known: &BTreeSet<String>) -> bool {
     known.contains(word) || word.strip_suffix('s').is_some_and(|one| known.contains(one))
 }
 
-/// Public types that are named with words which the vocabulary does not have.
+/// Returns a finding for each public type whose name has a word that is not in the vocabulary.
 fn unknown_names(page: &File, file: &File) -> Vec<String> {
     if !LIBRARIES.iter().any(|library| file.path == format!("crates/{library}/src/lib.rs")) {
         return vec![];
@@ -162,7 +162,7 @@ fn unknown_names(page: &File, file: &File) -> Vec<String> {
 #[test]
 fn public_types_are_named_with_words_of_the_vocabulary() {
     assert!(section(page(), WORDS).len() > 20, "{PAGE} has lost its vocabulary");
-    hold(rust().flat_map(|file| unknown_names(page(), file)).collect());
+    assert_none(rust().flat_map(|file| unknown_names(page(), file)).collect());
 }
 
 #[test]

@@ -1,24 +1,24 @@
 //! Plain words: rules about every sentence that people read, in pages, comments and the names of tests.
 //!
-//! The rules find what can be found by a machine. They do not make a sentence good.
+//! The rules find what a program can find. They do not make a sentence good.
 
 use crate::code::{mask, test_at, tokens};
-use crate::tree::{File, can_fail, hold, rust, tree};
+use crate::tree::{File, assert_finds, assert_none, rust, tree};
 
 /// Words that hide who acts: name the actor instead (the driver, the calling thread, the waiting child, the user).
 const HIDDEN_ACTORS: [&str; 4] = ["whoever", "whomever", "somebody", "nobody"];
 /// Phrases that say nothing, or that only the author understands.
 const EMPTY_PHRASES: [&str; 4] = ["see the module.", "rests by wish", "what ails", "one that rests"];
-/// First words of a function's doc that describe its value without a verb.
+/// First words that show that the doc of a function has no verb.
 const NO_VERB: [&str; 24] = [
     "a", "all", "always", "an", "any", "as", "every", "for", "from", "how", "if", "in", "its", "no", "of",
     "one", "that", "the", "these", "this", "those", "what", "when", "whether",
 ];
 
-/// A line of prose: its number, and what stands there for people.
+/// A line of prose: its number and its text.
 type Prose<'a> = (usize, &'a str);
 
-/// The lines of a file that are prose: all of a page, the comments of a source.
+/// Returns the lines of prose in a file: all lines of a page, or the comments of a source.
 fn prose(file: &File) -> Vec<Prose<'_>> {
     let lines = (1..).zip(file.text().unwrap_or_default().lines());
     if file.path.ends_with(".md") {
@@ -30,7 +30,7 @@ fn prose(file: &File) -> Vec<Prose<'_>> {
     lines.filter_map(|(line, text)| Some((line, text.trim_start().strip_prefix("//")?))).collect()
 }
 
-/// The words of a text in small letters.
+/// Returns the words of a text in small letters.
 fn words(text: &str) -> impl Iterator<Item = String> + '_ {
     text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(str::to_lowercase)
 }
@@ -62,7 +62,7 @@ fn private_words(file: &File) -> Vec<String> {
 
 #[test]
 fn no_sentence_hides_who_acts() {
-    hold(tree().iter().flat_map(private_words).collect());
+    assert_none(tree().iter().flat_map(private_words).collect());
 }
 
 #[test]
@@ -73,8 +73,8 @@ fn a_hidden_actor_is_found_in_pages_comments_and_names_of_tests() {
         "/// See the module.\nstruct A;\n",
         "#[test]\nfn a_child_harms_nobody() {}\n",
     ];
-    can_fail(private_words, "crates/a/src/a.rs", good, &bad);
-    can_fail(
+    assert_finds(private_words, "crates/a/src/a.rs", good, &bad);
+    assert_finds(
         private_words,
         "docs/a.md",
         "The driver.\n",
@@ -89,7 +89,7 @@ struct Doc<'a> {
     item: &'a str,
 }
 
-/// All outer doc comments of a source, tests and strings left out as far as their lines show it.
+/// Returns all outer doc comments of a source.
 fn docs(file: &File) -> Vec<Doc<'_>> {
     let lines: Vec<&str> = file.text().unwrap_or_default().lines().map(str::trim).collect();
     let mut docs = Vec::new();
@@ -116,7 +116,7 @@ fn docs(file: &File) -> Vec<Doc<'_>> {
     docs
 }
 
-/// Whether a line declares a field.
+/// Returns `true` if a line declares a field.
 fn is_field(item: &str) -> bool {
     let item = item.strip_prefix("pub(crate) ").or_else(|| item.strip_prefix("pub(super) ")).unwrap_or(item);
     let item = item.strip_prefix("pub ").unwrap_or(item);
@@ -134,7 +134,7 @@ fn one_word_docs(file: &File) -> Vec<String> {
 
 #[test]
 fn the_doc_of_a_field_is_more_than_one_word() {
-    hold(rust().flat_map(one_word_docs).collect());
+    assert_none(rust().flat_map(one_word_docs).collect());
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn a_one_word_doc_of_a_field_is_found() {
         "struct A {\n    /// Which.\n    pub b: u8,\n}\n",
         "enum A {\n    B {\n        /// When.\n        c: u8,\n    },\n}\n",
     ];
-    can_fail(one_word_docs, "crates/a/src/a.rs", good, &bad);
+    assert_finds(one_word_docs, "crates/a/src/a.rs", good, &bad);
 }
 
 /// Finds docs of functions that begin without a verb.
@@ -171,7 +171,7 @@ fn verbless_docs(file: &File) -> Vec<String> {
 
 #[test]
 fn the_doc_of_a_function_begins_with_a_verb() {
-    hold(rust().flat_map(verbless_docs).collect());
+    assert_none(rust().flat_map(verbless_docs).collect());
 }
 
 #[test]
@@ -181,5 +181,5 @@ fn a_doc_of_a_function_without_a_verb_is_found() {
         "/// Whether it lives.\nfn a() -> bool {}\n",
         "/// The path.\n#[must_use]\npub(crate) async fn a() {}\n",
     ];
-    can_fail(verbless_docs, "crates/a/src/a.rs", good, &bad);
+    assert_finds(verbless_docs, "crates/a/src/a.rs", good, &bad);
 }

@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_does_not_read_blocks_no_caller_and_gets_a_note_about_stdout_loss_note() {
+    fn a_reader_that_does_not_read_blocks_no_caller_and_gets_a_note_about_the_lost_lines() {
         let (go, release) = channel();
         let (written, seen) = channel();
         let writer = StreamWriter::new(BlockedStream { release, written }, stdout_loss_note);

@@ -48,7 +48,7 @@ fn arguments_of_a_command_are_passed_unchanged() {
 }
 
 #[test]
-fn a_program_inherits_no_descriptors_and_reads_nothing() {
+fn a_program_inherits_no_descriptors_and_has_an_empty_stdin() {
     let dir = TestDir::of(
         "[child.a]\nshell = \"ls /proc/self/fd | wc -l; cat; readlink /proc/self/fd/0\"\nrestart = \"temporary\"\n",
     );

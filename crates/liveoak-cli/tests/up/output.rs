@@ -7,7 +7,7 @@ use rustix::process::Signal;
 
 use crate::support::{TestDir, Up, look_for};
 
-/// A tree of one job that runs this shell script and ends.
+/// Returns a tree of one job that runs this shell script and ends.
 fn job(script: &str) -> TestDir {
     let dir = TestDir::of("[child.a]\ncommand = \"sh job.sh\"\nrestart = \"temporary\"\n");
     dir.file("job.sh", script, 0o644);

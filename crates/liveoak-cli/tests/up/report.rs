@@ -1,4 +1,4 @@
-//! The report at the end of a run: on stderr for people, as an exit code for scripts, as JSON for programs.
+//! The report at the end of a run: text on stderr for people, an exit code for scripts, JSON for programs.
 
 use std::fs;
 
@@ -97,7 +97,7 @@ fn with_json_every_line_on_stderr_is_json_up_to_the_report() {
 }
 
 #[test]
-fn with_the_log_off_only_the_notice_and_the_report_are_printed() {
+fn with_the_log_off_only_the_stop_message_and_the_report_are_printed() {
     let dir = TestDir::of("[child.a]\nshell = \"echo up; exec sleep 1000\"\n");
     let up = dir.up(&["--log-level", "off"]);
     up.line("/t/a", 0);

@@ -87,7 +87,7 @@ fn with_all_significant_only_the_end_of_the_last_significant_child_ends_the_tree
     up.end().with_code(0).has_in_order(&["/t/c: finished", "/t: ends, because", "/t/a: stopped"]);
 }
 
-/// A tree with three children below `jobs` and one outside, which print their process ids.
+/// Returns a tree with three children below `jobs` and one outside, which print their process ids.
 fn three(strategy: &str) -> TestDir {
     let child = |name: &str| format!("[child.jobs.child.{name}]\nshell = \"echo $$; exec sleep 1000\"\n");
     TestDir::of(&format!(

@@ -1,4 +1,5 @@
-//! Starting: in declared order, each child after the previous one is ready, or side by side as the edges allow; and probes.
+//! Starting: in declared order, each child after the previous one is ready, or side by side where edges allow it. Also tests
+//! probes.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
@@ -113,7 +114,7 @@ fn children_start_in_declared_order_each_after_the_previous_is_ready_and_stop_in
 }
 
 #[test]
-fn with_the_order_of_edges_children_without_dependencies_start_side_by_side() {
+fn with_order_edges_children_without_dependencies_start_side_by_side() {
     // Each child is ready only when the other runs. In declared order they would never be ready.
     let meet = |mine: &str, other: &str| {
         format!(
@@ -168,7 +169,7 @@ fn a_stop_while_a_start_waits_is_served_at_once() {
 }
 
 #[test]
-fn a_probe_that_succeeds_before_its_program_starts_is_a_warning() {
+fn a_probe_that_succeeds_before_its_program_starts_is_logged_as_a_warning() {
     let dir = TestDir::of(
         "[child.a]\ncommand = \"sleep 1000\"\nready = { file = \"old\" }\n\
          [child.b]\ncommand = \"sh b.sh\"\nready = { file = \"new\" }\n",

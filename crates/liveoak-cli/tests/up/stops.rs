@@ -58,7 +58,7 @@ fn many_programs_that_ignore_the_stop_share_one_budget() {
 }
 
 #[test]
-fn a_sigstopped_process_can_be_stopped() {
+fn a_suspended_process_can_be_stopped() {
     let dir = TestDir::of("[child.a]\nshell = \"echo $$; exec sleep 1000\"\n");
     let up = dir.up(&[]);
     let pid = up.number("/t/a", 0);

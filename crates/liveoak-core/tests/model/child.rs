@@ -112,7 +112,7 @@ pub(crate) struct Child {
     /// Its only deadline.
     pub(crate) timer: u64,
     pub(crate) attempt: u64,
-    /// It shall run: `false` after a stop command, until a start command.
+    /// `true` if it is intended to run: `false` after a stop command, until a start command.
     pub(crate) wanted: bool,
     /// A remove command waits for its end.
     pub(crate) removing: bool,
@@ -148,11 +148,11 @@ pub(crate) struct Child {
     /// The health that it last reported.
     pub(crate) health: Health,
     pub(crate) last_beat: u64,
-    /// The rest of the dependency timeout, once it has begun.
+    /// The time that is left of the dependency timeout, once it has begun.
     pub(crate) dependency_wait_left: Option<u64>,
     /// Requests that wait for this child, with their commands.
     pub(crate) waiters: Vec<(u64, Command)>,
-    /// Supervisors only, as all below: the children's names in start order.
+    /// The children's names in start order. This field and all below are for supervisors only.
     pub(crate) kids: Vec<String>,
     /// When children were restarted, for the supervisor's intensity.
     pub(crate) intensity_times: Vec<u64>,

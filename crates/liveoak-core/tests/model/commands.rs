@@ -23,7 +23,7 @@ impl Model {
         }
     }
 
-    /// Answers requests that wait for a start: it failed.
+    /// Answers all requests that wait for this start with its failure.
     pub(crate) fn answer_failed_start(&mut self, path: &str) {
         self.answer(path, |command| matches!(command, Command::Start | Command::Restart).then_some("failed"));
     }

@@ -16,8 +16,8 @@
 //! 3. `stopping.rs`: what follows an exit (restart, limit, giving up, auto-shutdown), and how stops, kills and abandoning go.
 //! 4. `commands.rs`: commands and additions, timers, and `Model::step`, which applies one step.
 //! 5. `steps.rs`: the steps, which of them fit a state, and the random trees.
-//! 6. `sut.rs`: drives the real machine with the same steps, and compares the two. `replica.rs` is shared with core's unit
-//!    tests: a tree that is rebuilt from events alone.
+//! 6. `machine_under_test.rs`: drives the real machine with the same steps, and compares the two. `replica.rs` is shared
+//!    with core's unit tests: a tree that is rebuilt from events alone.
 //!
 //! A rule of the machine that changes is changed in file 2, 3 or 4; a new field of a spec is also added to `steps.rs`.
 //!
@@ -26,14 +26,14 @@
 
 mod child;
 mod commands;
+mod machine_under_test;
 mod reference;
 #[path = "../../src/machine/tests/replica.rs"]
 mod replica;
 mod steps;
 mod stopping;
-mod sut;
 
-use crate::sut::Sut;
+use crate::machine_under_test::MachineUnderTest;
 use child::{Mode, NEVER, Phase};
 use liveoak_core::{
     Attempt, ChildDeclaration, ChildId, ChildState, ChildView, Event, EventKind, Exit, Health, IdleReason,
@@ -181,7 +181,7 @@ fn run(seed: u64, words: &mut BTreeSet<String>) -> u64 {
     let outcome = runner.run(&Reference::sequential_strategy(least..most), |(model, transitions, seen)| {
         steps.set(steps.get() + transitions.len() as u64);
         record_words(model.clone(), &transitions, &mut seen_words.borrow_mut());
-        Sut::test_sequential(config.clone(), model, transitions, seen);
+        MachineUnderTest::test_sequential(config.clone(), model, transitions, seen);
         Ok::<(), TestCaseError>(())
     });
     match outcome {

@@ -20,7 +20,7 @@ pub(crate) enum DependencyState {
     Satisfied,
     /// The dependency is unhealthy, or waits for a restart. The child waits until the dependency timeout ends.
     Failing,
-    /// The dependency has not got there yet, or is held. The child waits.
+    /// The dependency does not satisfy the edge yet, or is held. The child waits.
     Pending,
     /// The dependency can never satisfy the edge. The start fails.
     Unreachable,

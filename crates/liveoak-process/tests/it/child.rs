@@ -216,7 +216,7 @@ async fn a_program_that_ends_before_it_is_ready_fails_its_start_with_its_own_exi
 }
 
 #[tokio::test]
-async fn a_line_written_in_the_first_instant_makes_it_ready() {
+async fn a_line_written_in_the_first_instant_makes_the_program_ready() {
     for _ in 0..20 {
         let child =
             Child::shell("a", "echo now; exec sleep 1000").ready(Probe::log("^now$").expect("a pattern"));

@@ -1,5 +1,5 @@
-//! No process outlives the program that supervises it, however that program dies. Also: the guardian, signals, and a lack of
-//! file descriptors.
+//! No process outlives the program that supervises it, however that program dies. Also tests the guardian, signals, and a
+//! lack of file descriptors.
 
 use crate::program::TestProgram;
 use crate::support::WatchedProcess;
@@ -93,7 +93,7 @@ fn without_free_descriptors_a_dead_process_group_finishes_unforced_and_a_living_
 }
 
 #[test]
-fn without_free_descriptors_a_dead_program_is_neither_running_nor_abandoned() {
+fn without_free_descriptors_a_dead_program_is_reported_as_ended() {
     let mut program = TestProgram::start("unseen children", "");
     assert_eq!(program.word(), "[Killed]");
     assert_eq!([program.word(), program.word()], ["ended by SIGKILL"; 2]);

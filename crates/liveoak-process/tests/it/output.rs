@@ -38,7 +38,7 @@ async fn a_full_stdout_pipe_never_blocks_the_child_forever() {
 }
 
 #[test]
-fn a_1_gb_line_does_not_break_the_log() {
+fn a_line_of_64_mib_is_split_and_not_held_in_memory() {
     let mut program = TestProgram::start("long line", "");
     let mut number = || program.word().parse::<usize>().unwrap();
     let (length, longest, pieces, peak) = (number(), number(), number(), number());
@@ -48,7 +48,7 @@ fn a_1_gb_line_does_not_break_the_log() {
 }
 
 #[tokio::test]
-async fn invalid_utf8_and_a_nul_do_not_break_the_log() {
+async fn invalid_utf8_is_replaced_and_a_nul_is_dropped() {
     let (mut process, mut output) = shell(r"printf 'a\377\376b\0c\033[1m\nnext\n'").await;
     within(process.output_end()).await;
     let expected = ["a\u{fffd}\u{fffd}bc\u{1b}[1m", "next"].map(|text| line(Stream::Stdout, text));
@@ -84,7 +84,7 @@ async fn grandchildren_that_hold_the_pipe_open_do_not_delay_the_exit() {
 
 #[tokio::test]
 async fn a_grandchild_that_never_stops_writing_does_not_keep_the_reader_busy_forever() {
-    // The lines are long, because each line costs this test's record an allocation.
+    // Short lines would make the test slow, because the test allocates for each line.
     let (mut process, mut output) = shell("yes $(printf '%01000d' 0) & exit 5").await;
     assert_eq!(within(process.exited()).await, Status::Code(5));
     assert_eq!(within(process.output_end()).await, OutputEnd::HeldOpen);
@@ -124,7 +124,7 @@ async fn a_flood_of_output_lets_the_other_tasks_of_its_thread_run() {
 
 #[test]
 fn a_flood_of_output_is_read_on_another_thread_when_its_own_is_blocked() {
-    /// The bytes that are read before the thread is blocked; as many must be read while it is.
+    /// The number of bytes that are read before the thread is blocked. The same number must be read while it is blocked.
     const ENOUGH: usize = 2_000_000;
     /// The reader yields at least once while it reads this many bytes.
     const TURN: usize = (256 + 64) * 1024;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 const KILLED: Status = Status::Signal { signal: Signal::KILL, core_dumped: false };
 
-/// A grace that no test uses up.
+/// A grace that is longer than any test.
 const AMPLE: Duration = TIME_LIMIT;
 
 #[tokio::test]
@@ -88,7 +88,7 @@ async fn the_stop_signal_is_that_of_the_command_line() {
 }
 
 #[tokio::test]
-async fn sigstopped_children_can_be_killed() {
+async fn suspended_children_can_be_killed() {
     let (mut process, mut output) = shell("(echo; exec sleep 1000) & kill -STOP $$").await;
     output.line().await;
     look_for("stopped process", || (state(process.id()) == Some('T')).then_some(()));
@@ -99,7 +99,7 @@ async fn sigstopped_children_can_be_killed() {
 }
 
 #[tokio::test]
-async fn sigstopped_children_receive_the_stop() {
+async fn suspended_children_receive_the_stop() {
     let (mut process, _) = shell("kill -STOP $$; sleep 1000").await;
     look_for("stopped process", || (state(process.id()) == Some('T')).then_some(()));
     let finished = within(process.finish(AMPLE)).await;
@@ -148,7 +148,7 @@ async fn a_spawn_that_is_dropped_leaves_no_process() {
 }
 
 #[test]
-fn a_worker_thread_that_ends_must_not_kill_children() {
+fn a_process_survives_the_end_of_the_thread_that_spawned_it() {
     let dir = Dir::new();
     let fifo = dir.at("fifo");
     let made = std::process::Command::new("mkfifo").arg(&fifo).status().unwrap();

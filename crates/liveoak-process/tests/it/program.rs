@@ -1,5 +1,5 @@
 //! A program for the tests to kill: this test binary, started again as a process of its own. The environment variable
-//! [`ROLE`] says what it does; it talks to the test through marked lines on stdout.
+//! [`ROLE`] chooses what it does. It writes marked lines to stdout, which the test reads.
 
 use crate::support::{POLL_INTERVAL, WatchedProcess, look_for, shell, start, within};
 use liveoak_process::{CommandLine, Finished, OutputSink, Process, ProcessChild, guardian_id};
@@ -13,16 +13,16 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// The bytes of a line that stands for an endless line: 4,000 times the bound of a line.
+/// The number of bytes of a very long line: about 4,000 times the bound of a line.
 pub(crate) const LONG_LINE: usize = 64 * 1024 * 1024;
 
-/// A time in which nothing must happen, or that is too short for something that is to be cut off.
+/// A short time: nothing may happen in it, or something must not finish in it.
 const A_MOMENT: Duration = Duration::from_millis(100);
 
 /// A limit of descriptors that leaves only standard input, output and error.
 const STANDARD: u64 = 3;
 
-/// A limit of descriptors that is above those in use.
+/// A limit of descriptors that is enough for those in use and some more.
 const SOME: u64 = 64;
 
 /// The environment variable with the role of the copy of this binary.
@@ -44,8 +44,12 @@ impl TestProgram {
     /// Starts the program in this role. `setup` is a piece of shell that runs before it.
     pub(crate) fn start(role: &str, setup: &str) -> TestProgram {
         let mut command = std::process::Command::new("/bin/sh");
-        command
-            .args(["-c", &format!("{setup} exec \"$0\" --exact program::the_program --ignored --nocapture")]);
+        command.args([
+            "-c",
+            &format!(
+                "{setup} exec \"$0\" --exact program::run_as_the_program_under_test --ignored --nocapture"
+            ),
+        ]);
         command.arg(std::env::current_exe().unwrap()).env(ROLE, role);
         let mut child = command.process_group(0).stdout(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -82,8 +86,8 @@ fn say(word: impl std::fmt::Display) {
 }
 
 #[test]
-#[ignore = "the program that the tests of this file start and kill: `cargo test -p liveoak-process --test it`"]
-fn the_program() {
+#[ignore = "the program that other tests start and kill: `cargo test -p liveoak-process --test it`"]
+fn run_as_the_program_under_test() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     match std::env::var(ROLE).expect("started by a test").as_str() {
         "family" => runtime.block_on(family(1)),

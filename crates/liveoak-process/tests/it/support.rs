@@ -176,7 +176,7 @@ impl Drop for WatchedProcess {
     }
 }
 
-/// Returns the state letter of a process: `R`, `S`, `T`, `Z` and so on; `None` once it was reaped.
+/// Returns the state letter of a process: `R`, `S`, `T`, `Z` and so on. Returns `None` once it was reaped.
 pub(crate) fn state(pid: u32) -> Option<char> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat[stat.rfind(')')? + 1..].trim_start().chars().next()

@@ -19,7 +19,7 @@ pub(crate) fn name(text: &str) -> Name {
     Name::new(text).unwrap()
 }
 
-/// A backoff that is long whatever the jitter, but ends.
+/// Returns a very long backoff that ends, whatever the jitter.
 pub(crate) const fn long_backoff() -> Backoff {
     Backoff { from: s(100_000), to: s(100_000), reset_after: s(1_000_000) }
 }
@@ -133,7 +133,7 @@ impl LoggedPuppet {
     }
 }
 
-/// A dynamic group called `g` whose members are puppets that restart without backoff.
+/// Returns a dynamic group called `g` whose members are puppets that restart without backoff.
 pub(crate) fn puppet_group() -> Group<LoggedPuppet> {
     Group::new("g", |ctx, puppet: LoggedPuppet| puppet.body(ctx)).reports_ready(s(10)).backoff(None)
 }

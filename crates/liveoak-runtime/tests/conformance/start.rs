@@ -200,7 +200,7 @@ fn c12_a_stop_in_the_middle_of_a_restart_loop_ends_the_loop_under_every_strategy
 }
 
 #[test]
-fn c13_a_start_works_only_on_a_child_that_is_down_and_a_failed_start_leaves_it_down_in_its_position() {
+fn c13_a_start_of_a_running_child_is_refused_and_a_failed_start_leaves_the_child_down_at_its_place() {
     run_paused(async {
         let fixture = Fixture::new();
         let [a, c] = fixture.puppets(["a", "c"]);

@@ -64,7 +64,7 @@ fn c39_a_child_is_asked_then_killed_at_its_deadline_and_the_next_is_asked_only_a
 }
 
 #[test]
-fn c39_an_unlimited_deadline_is_allowed_for_workers_too() {
+fn c39_a_leaf_may_have_no_stop_deadline() {
     const DAY: Duration = s(24 * 3600);
     run_paused(async {
         let fixture = Fixture::new();

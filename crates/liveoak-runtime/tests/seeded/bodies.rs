@@ -29,17 +29,17 @@ pub(crate) enum Kind {
     Service,
 }
 
-/// What is the same for all attempts of one child.
+/// The properties that all attempts of one child share.
 #[derive(Clone)]
 pub(crate) struct Traits {
     pub(crate) kind: Kind,
-    /// It reports itself when it is ready, and may be too late.
+    /// It reports readiness itself, perhaps after the deadline.
     pub(crate) reports_ready: bool,
     /// It declares a heartbeat.
     pub(crate) beats: bool,
     /// Its stop deadline in milliseconds.
     pub(crate) stop_within: u64,
-    /// One in so many attempts fails before it is ready.
+    /// One of this many attempts fails before it is ready.
     pub(crate) fails_start: u64,
     pub(crate) seed: u64,
 }
@@ -67,7 +67,7 @@ enum SubtaskPlan {
 pub(crate) struct Script {
     pub(crate) obedience: Obedience,
     pub(crate) handles_kill: bool,
-    /// It does something that it is killed for, or has no time to stop. So it may be killed although it obeys.
+    /// It misses a deadline on purpose, or its stop deadline is zero. So it may be killed although it obeys.
     pub(crate) may_be_killed: bool,
     /// The time until it is ready.
     pub(crate) start: u64,

@@ -45,7 +45,7 @@ struct Entry {
     subtask_panicked: Option<Instant>,
     /// When the event `killed` came.
     killed: Option<Instant>,
-    /// It was stopped because of what it did, not on request: it had ended before, or its exit is a warning.
+    /// It was stopped for its own failure, not on request: it had ended before, or its exit is a warning.
     own_fault: bool,
 }
 
@@ -55,7 +55,7 @@ struct Book {
     entries: BTreeMap<String, Entry>,
     /// The exit that each attempt recorded.
     said: HashMap<(ChildId, u64), &'static str>,
-    /// Attempts that ended by themselves, and whose subtask panicked after that: either exit is right.
+    /// Attempts that ended by themselves and whose subtask panicked later. Both exits are right.
     may_panic: BTreeSet<(ChildId, u64)>,
     /// The number of tasks outside of the tree that wait for an attempt's stop.
     outside_waiters: u32,
@@ -73,7 +73,7 @@ struct Book {
     lines: Vec<String>,
     words: BTreeSet<&'static str>,
     began: Option<Instant>,
-    /// Children may be killed before their stop deadline.
+    /// From now on early kills are allowed: children may be killed before their stop deadline.
     kills_allowed: bool,
     /// The runtime is being dropped.
     runtime_gone: bool,
@@ -175,7 +175,7 @@ impl Ledger {
         living.map(|(path, _)| path.clone()).collect()
     }
 
-    /// Returns `true` if the latest attempt at `path` was stopped on request, not because of what it did.
+    /// Returns `true` if the latest attempt at `path` was stopped on request, not for its own failure.
     pub(crate) fn was_stopped(&self, path: &str) -> bool {
         let stopped = |entry: &Entry| entry.stopping.is_some() || entry.killed.is_some();
         self.book().entries.get(path).is_some_and(|entry| stopped(entry) && !entry.own_fault)

@@ -15,7 +15,7 @@ pub(crate) struct Captured(Arc<CapturedValue>);
 struct CapturedValue {
     ledger: Ledger,
     path: String,
-    /// The child at the path is the one that captured it.
+    /// The child that captured it has been added.
     is_kept: AtomicBool,
     /// The tree that its destructor stops.
     stops: Option<TreeHandle>,
@@ -124,7 +124,7 @@ fn backoff(name: &str, dice: &mut Dice) -> Option<Backoff> {
     (dice.roll(2) == 0).then_some(Backoff { from: to, to, reset_after: millis(20) })
 }
 
-/// The group of the tree; its members are tasks.
+/// The group of the tree. Its members are tasks.
 #[derive(Clone)]
 pub(crate) struct Members {
     pub(crate) group: GroupHandle<MemberArgument>,
@@ -171,7 +171,7 @@ fn group(plan: &Plan, dice: &mut Dice, are_temporary: bool) -> Group<MemberArgum
     if beats { group.heartbeat(millis(HEARTBEAT)) } else { group }
 }
 
-/// A supervisor of three children, with an edge between two of them sometimes.
+/// Returns a supervisor of three children, sometimes with an edge between two of them.
 fn supervisor(plan: &Plan, name: &str, names: [&str; 3], dice: &mut Dice) -> Supervisor {
     let strategies = [Strategy::OneForOne, Strategy::OneForAll, Strategy::RestForOne];
     let supervisor = Supervisor::new(name).strategy(strategies[dice.roll(3) as usize]);

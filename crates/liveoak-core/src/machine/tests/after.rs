@@ -1,72 +1,74 @@
 //! `after` edges.
 
-use super::rig::{Obeys, Rig, word};
 use super::shape::{SECOND, group, leaf, secs, sup};
+use super::test_driver::{Obeys, TestDriver, word};
 use crate::{ChildState, Command, Condition, GiveUp, Health, Limit, Strategy};
 use std::time::Duration;
 
 #[test]
 fn a_child_added_after_a_sibling_that_ended_badly_is_refused_and_not_kept() {
-    let mut rig = Rig::started(&sup("t", [leaf("a").temporary(), leaf("z")]));
-    rig.fail("a");
-    let request = rig.add("", &leaf("b").after("a", Condition::Ready)).expect("a good spec");
-    assert_eq!(word(&rig.answer(request).expect("at once")), "failed");
-    assert_eq!(rig.state("b"), "gone");
-    let request = rig.add("", &leaf("c")).expect("a good spec");
-    assert_eq!(word(&rig.answer(request).expect("at once")), "ready");
+    let mut driver = TestDriver::started(&sup("t", [leaf("a").temporary(), leaf("z")]));
+    driver.fail("a");
+    let request = driver.add("", &leaf("b").after("a", Condition::Ready)).expect("a good spec");
+    assert_eq!(word(&driver.answer(request).expect("at once")), "failed");
+    assert_eq!(driver.state("b"), "gone");
+    let request = driver.add("", &leaf("c")).expect("a good spec");
+    assert_eq!(word(&driver.answer(request).expect("at once")), "ready");
 }
 
 #[test]
 fn a_child_that_waits_for_a_healthy_supervisor_starts_when_the_last_unhealthy_child_deep_below_it_is_healthy()
 {
     let nested = sup("s", [sup("i", [leaf("a").reports(), leaf("b")])]);
-    let mut rig = Rig::new(&sup("t", [nested, leaf("c").after("s", Condition::Healthy)]).edges());
-    rig.policy("s/i/a").ready = false;
-    rig.start();
-    rig.ready("s/i/a");
-    assert_eq!(rig.state("c"), "running");
-    rig.command("c", Command::Stop);
-    rig.fail("s/i/a");
-    assert_eq!(rig.state("s/i/a"), "starting");
-    rig.command("c", Command::Start);
-    assert_eq!(rig.state("c"), "waiting");
-    rig.ready("s/i/a");
-    assert_eq!(rig.state("c"), "running");
-    rig.command("c", Command::Stop);
-    rig.health("s/i/b", Health::Unhealthy);
-    rig.command("c", Command::Start);
-    assert_eq!(rig.state("c"), "waiting");
-    assert_eq!(word(&rig.ask("s/i/b", Command::Remove)), "removed");
-    assert_eq!(rig.state("c"), "running");
+    let mut driver = TestDriver::new(&sup("t", [nested, leaf("c").after("s", Condition::Healthy)]).edges());
+    driver.policy("s/i/a").ready = false;
+    driver.start();
+    driver.ready("s/i/a");
+    assert_eq!(driver.state("c"), "running");
+    driver.command("c", Command::Stop);
+    driver.fail("s/i/a");
+    assert_eq!(driver.state("s/i/a"), "starting");
+    driver.command("c", Command::Start);
+    assert_eq!(driver.state("c"), "waiting");
+    driver.ready("s/i/a");
+    assert_eq!(driver.state("c"), "running");
+    driver.command("c", Command::Stop);
+    driver.health("s/i/b", Health::Unhealthy);
+    driver.command("c", Command::Start);
+    assert_eq!(driver.state("c"), "waiting");
+    assert_eq!(word(&driver.ask("s/i/b", Command::Remove)), "removed");
+    assert_eq!(driver.state("c"), "running");
 }
 
 #[test]
 fn a_one_shot_child_that_a_restart_set_interrupted_has_not_completed() {
     let tree = sup("t", [leaf("a"), leaf("b").temporary(), leaf("c").after("b", Condition::Completed)]);
-    let mut rig = Rig::started(&tree.strategy(Strategy::OneForAll));
-    rig.complete("b");
-    assert_eq!(rig.states(["a", "b", "c"]), ["running", "finished", "running"]);
-    rig.command("b", Command::Start);
-    rig.fail("a");
-    assert_eq!(rig.states(["a", "b", "c"]), ["waiting", "finished", "backing-off"]);
+    let mut driver = TestDriver::started(&tree.strategy(Strategy::OneForAll));
+    driver.complete("b");
+    assert_eq!(driver.states(["a", "b", "c"]), ["running", "finished", "running"]);
+    driver.command("b", Command::Start);
+    driver.fail("a");
+    assert_eq!(driver.states(["a", "b", "c"]), ["waiting", "finished", "backing-off"]);
     let why = "failed: it comes after b (completed), which was stopped before it was done: stopped as asked";
-    assert_eq!(rig.view("c").last_exit.map(|exit| exit.to_string()).as_deref(), Some(why));
+    assert_eq!(driver.view("c").last_exit.map(|exit| exit.to_string()).as_deref(), Some(why));
 }
 
 #[test]
 fn a_restart_of_a_child_whose_dependency_is_unreachable_is_answered_and_tried_again() {
     let tree = sup("t", [leaf("a").temporary(), leaf("b").after("a", Condition::Ready)]);
-    let mut rig = Rig::started(&tree);
-    rig.fail("a");
-    assert_eq!(word(&rig.ask("b", Command::Restart)), "failed");
-    assert_eq!(rig.state("b"), "backing-off");
-    rig.command("a", Command::Start);
-    rig.advance(SECOND);
-    assert_eq!(rig.state("b"), "running");
+    let mut driver = TestDriver::started(&tree);
+    driver.fail("a");
+    assert_eq!(word(&driver.ask("b", Command::Restart)), "failed");
+    assert_eq!(driver.state("b"), "backing-off");
+    driver.command("a", Command::Start);
+    driver.advance(SECOND);
+    assert_eq!(driver.state("b"), "running");
 }
 
-fn waits(rig: &mut Rig, path: &str) -> u64 {
-    let ChildState::Waiting { remaining, .. } = rig.view(path).state else { panic!("{path} does not wait") };
+fn waits(driver: &mut TestDriver, path: &str) -> u64 {
+    let ChildState::Waiting { remaining, .. } = driver.view(path).state else {
+        panic!("{path} does not wait")
+    };
     remaining.map_or(u64::MAX, |remaining| remaining.as_secs())
 }
 
@@ -74,125 +76,125 @@ fn waits(rig: &mut Rig, path: &str) -> u64 {
 fn a_dependency_that_is_ready_but_never_healthy_fails_the_first_start_in_time() {
     let web = leaf("web").after("db", Condition::Healthy).start_within(secs(10));
     let tree = sup("t", [leaf("once").reports(), leaf("db").reports(), web.after("once", Condition::Ready)]);
-    let mut rig = Rig::new(&tree.edges());
-    rig.policy("db").ready = false;
-    rig.policy("once").ready = false;
-    rig.start();
-    rig.ready("db");
-    rig.health("db", Health::Degraded);
-    rig.advance(secs(6));
-    rig.ready("once");
-    assert_eq!(waits(&mut rig, "web"), 10);
-    assert_eq!(word(&rig.ask("db", Command::Start)), "not down");
-    rig.advance(secs(9));
-    assert!(rig.down.is_none());
-    rig.advance(secs(1));
-    assert_eq!(rig.down_kind(), "start-failed");
-    assert!(rig.alive().is_empty());
+    let mut driver = TestDriver::new(&tree.edges());
+    driver.policy("db").ready = false;
+    driver.policy("once").ready = false;
+    driver.start();
+    driver.ready("db");
+    driver.health("db", Health::Degraded);
+    driver.advance(secs(6));
+    driver.ready("once");
+    assert_eq!(waits(&mut driver, "web"), 10);
+    assert_eq!(word(&driver.ask("db", Command::Start)), "not down");
+    driver.advance(secs(9));
+    assert!(driver.down.is_none());
+    driver.advance(secs(1));
+    assert_eq!(driver.down_kind(), "start-failed");
+    assert!(driver.alive().is_empty());
 }
 
 #[test]
 fn the_dependency_timeout_goes_on_over_the_attempts_of_a_failing_dependency_and_ends_when_it_is_healthy() {
     let web = leaf("web").after("db", Condition::Healthy).start_within(secs(10));
-    let mut rig = Rig::new(&sup("t", [leaf("db").reports(), web]).edges());
-    rig.policy("db").ready = false;
-    rig.start();
-    rig.health("db", Health::Degraded);
-    rig.ready("db");
-    rig.advance(secs(9));
-    assert_eq!(waits(&mut rig, "web"), 1);
-    rig.fail("db");
-    assert_eq!(waits(&mut rig, "web"), 30, "the start of db has a deadline of its own");
-    rig.health("db", Health::Degraded);
-    rig.ready("db");
-    assert_eq!(waits(&mut rig, "web"), 1);
-    rig.health("db", Health::Healthy);
-    assert_eq!(rig.state("web"), "running");
-    assert_eq!(rig.machine.poll_deadline(), None);
+    let mut driver = TestDriver::new(&sup("t", [leaf("db").reports(), web]).edges());
+    driver.policy("db").ready = false;
+    driver.start();
+    driver.health("db", Health::Degraded);
+    driver.ready("db");
+    driver.advance(secs(9));
+    assert_eq!(waits(&mut driver, "web"), 1);
+    driver.fail("db");
+    assert_eq!(waits(&mut driver, "web"), 30, "the start of db has a deadline of its own");
+    driver.health("db", Health::Degraded);
+    driver.ready("db");
+    assert_eq!(waits(&mut driver, "web"), 1);
+    driver.health("db", Health::Healthy);
+    assert_eq!(driver.state("web"), "running");
+    assert_eq!(driver.machine.poll_deadline(), None);
 }
 
 #[test]
 fn a_restart_that_waits_for_health_in_vain_is_a_failure_like_any_other_and_a_command_is_refused() {
     let web = leaf("web").after("db", Condition::Healthy).start_within(secs(10));
-    let mut rig = Rig::started(&sup("t", [leaf("db"), web]));
-    rig.health("db", Health::Degraded);
-    rig.fail("web");
-    assert_eq!(waits(&mut rig, "web"), 10);
-    rig.advance(secs(4));
-    let request = rig.command("web", Command::Restart);
-    assert_eq!(waits(&mut rig, "web"), 6, "another command does not prolong the wait");
-    rig.advance(secs(6));
-    assert_eq!(word(&rig.answer(request).expect("in time")), "failed");
-    assert_eq!((rig.state("web"), rig.view("web").restarts), ("backing-off", 1));
+    let mut driver = TestDriver::started(&sup("t", [leaf("db"), web]));
+    driver.health("db", Health::Degraded);
+    driver.fail("web");
+    assert_eq!(waits(&mut driver, "web"), 10);
+    driver.advance(secs(4));
+    let request = driver.command("web", Command::Restart);
+    assert_eq!(waits(&mut driver, "web"), 6, "another command does not prolong the wait");
+    driver.advance(secs(6));
+    assert_eq!(word(&driver.answer(request).expect("in time")), "failed");
+    assert_eq!((driver.state("web"), driver.view("web").restarts), ("backing-off", 1));
     let why = "failed: it comes after db (healthy), which is ready but was not healthy in time";
-    assert_eq!(rig.view("web").last_exit.map(|exit| exit.to_string()).as_deref(), Some(why));
-    rig.advance(SECOND);
-    assert_eq!(waits(&mut rig, "web"), 10);
-    rig.health("db", Health::Healthy);
-    assert_eq!(rig.state("web"), "running");
+    assert_eq!(driver.view("web").last_exit.map(|exit| exit.to_string()).as_deref(), Some(why));
+    driver.advance(SECOND);
+    assert_eq!(waits(&mut driver, "web"), 10);
+    driver.health("db", Health::Healthy);
+    assert_eq!(driver.state("web"), "running");
 }
 
 #[test]
-fn a_wait_for_health_has_a_timeout_only_while_nothing_else_keeps_the_child() {
+fn a_wait_for_health_has_a_timeout_only_while_it_is_the_only_reason_to_wait() {
     let web = leaf("web").after("db", Condition::Healthy).start_within(secs(10));
     let once = leaf("once").temporary().reports().start_within(secs(3));
     let tree = sup("t", [once, leaf("db"), web.after("once", Condition::Completed)]);
-    let mut rig = Rig::new(&tree.edges());
-    rig.policy("once").ready = false;
-    rig.start();
-    rig.health("db", Health::Degraded);
-    assert_eq!(waits(&mut rig, "web"), u64::MAX, "a start deadline does not bound a completion");
-    rig.ready("once");
-    rig.advance(secs(100));
-    rig.complete("once");
-    assert_eq!(waits(&mut rig, "web"), 10);
-    rig.command("db", Command::Stop);
-    assert_eq!(waits(&mut rig, "web"), u64::MAX);
-    rig.advance(secs(100));
-    rig.command("db", Command::Start);
-    assert_eq!(rig.state("web"), "running");
+    let mut driver = TestDriver::new(&tree.edges());
+    driver.policy("once").ready = false;
+    driver.start();
+    driver.health("db", Health::Degraded);
+    assert_eq!(waits(&mut driver, "web"), u64::MAX, "a start deadline does not bound a completion");
+    driver.ready("once");
+    driver.advance(secs(100));
+    driver.complete("once");
+    assert_eq!(waits(&mut driver, "web"), 10);
+    driver.command("db", Command::Stop);
+    assert_eq!(waits(&mut driver, "web"), u64::MAX);
+    driver.advance(secs(100));
+    driver.command("db", Command::Start);
+    assert_eq!(driver.state("web"), "running");
 }
 
 #[test]
 fn a_child_whose_turn_has_not_come_has_no_deadline_of_its_own() {
     let web = leaf("web").after("db", Condition::Healthy).start_within(secs(10));
     let tree = sup("t", [leaf("a").reports().start_within(secs(60)), leaf("db").reports(), web, leaf("z")]);
-    let mut rig = Rig::new(&tree);
-    rig.policy("a").ready = false;
-    rig.policy("db").ready = false;
-    rig.start();
-    rig.command("a", Command::Stop);
-    rig.health("db", Health::Degraded);
-    rig.ready("db");
-    assert_eq!((waits(&mut rig, "web"), waits(&mut rig, "z")), (10, 10));
-    rig.command("a", Command::Start);
-    assert_eq!((waits(&mut rig, "web"), waits(&mut rig, "z")), (60, 60));
-    rig.advance(secs(11));
-    assert!(rig.down.is_none());
+    let mut driver = TestDriver::new(&tree);
+    driver.policy("a").ready = false;
+    driver.policy("db").ready = false;
+    driver.start();
+    driver.command("a", Command::Stop);
+    driver.health("db", Health::Degraded);
+    driver.ready("db");
+    assert_eq!((waits(&mut driver, "web"), waits(&mut driver, "z")), (10, 10));
+    driver.command("a", Command::Start);
+    assert_eq!((waits(&mut driver, "web"), waits(&mut driver, "z")), (60, 60));
+    driver.advance(secs(11));
+    assert!(driver.down.is_none());
 }
 
 #[test]
 fn a_supervisor_waits_half_a_minute_for_the_health_of_a_sibling() {
     let web = sup("web", [leaf("a")]).after("db", Condition::Healthy);
-    let mut rig = Rig::new(&sup("t", [leaf("db").reports(), web]));
-    rig.policy("db").ready = false;
-    rig.start();
-    rig.health("db", Health::Degraded);
-    rig.ready("db");
-    assert_eq!(waits(&mut rig, "web"), 30);
-    rig.advance(secs(30));
-    assert_eq!(rig.down_kind(), "start-failed");
+    let mut driver = TestDriver::new(&sup("t", [leaf("db").reports(), web]));
+    driver.policy("db").ready = false;
+    driver.start();
+    driver.health("db", Health::Degraded);
+    driver.ready("db");
+    assert_eq!(waits(&mut driver, "web"), 30);
+    driver.advance(secs(30));
+    assert_eq!(driver.down_kind(), "start-failed");
 }
 
 #[test]
 fn a_wait_for_a_dependency_to_complete_has_no_deadline() {
     let web = leaf("web").after("migration", Condition::Completed).start_within(secs(10));
-    let mut rig = Rig::new(&sup("t", [leaf("migration").temporary(), web]).edges());
-    rig.start();
-    assert_eq!(waits(&mut rig, "web"), u64::MAX);
-    rig.advance(secs(100_000));
-    rig.complete("migration");
-    assert_eq!(rig.state("web"), "running");
+    let mut driver = TestDriver::new(&sup("t", [leaf("migration").temporary(), web]).edges());
+    driver.start();
+    assert_eq!(waits(&mut driver, "web"), u64::MAX);
+    driver.advance(secs(100_000));
+    driver.complete("migration");
+    assert_eq!(driver.state("web"), "running");
 }
 
 #[test]
@@ -200,24 +202,24 @@ fn a_child_that_was_ready_while_its_supervisor_starts_does_not_fail_the_start_wh
  {
     let web = leaf("web").after("db", Condition::Ready);
     let tree = sup("t", [leaf("db").temporary(), web, leaf("slow").reports().start_within(secs(60))]);
-    let mut rig = Rig::new(&tree.edges());
-    rig.policy("slow").ready = false;
-    rig.start();
-    rig.fail("db");
-    rig.fail("web");
-    assert_eq!(rig.state("web"), "backing-off");
-    assert!(rig.down.is_none());
-    rig.ready("slow");
-    assert_eq!(rig.count("start-failed"), 0);
+    let mut driver = TestDriver::new(&tree.edges());
+    driver.policy("slow").ready = false;
+    driver.start();
+    driver.fail("db");
+    driver.fail("web");
+    assert_eq!(driver.state("web"), "backing-off");
+    assert!(driver.down.is_none());
+    driver.ready("slow");
+    assert_eq!(driver.count("start-failed"), 0);
 }
 
 #[test]
 fn a_start_that_fails_on_a_dependency_names_the_sibling_the_condition_and_its_exit() {
-    let mut rig = Rig::started(&sup("t", [leaf("a"), leaf("db").temporary()]));
-    rig.fail("db");
+    let mut driver = TestDriver::started(&sup("t", [leaf("a"), leaf("db").temporary()]));
+    driver.fail("db");
     let web = leaf("web").after("a", Condition::Ready).after("db", Condition::Ready);
-    let request = rig.add("", &web).expect("a good spec");
-    let refused = rig.answer(request).expect("at once").expect_err("it can never start");
+    let request = driver.add("", &web).expect("a good spec");
+    let refused = driver.answer(request).expect("at once").expect_err("it can never start");
     let why = "the attempt failed: failed: it comes after db (ready), which has ended for good: failed: boom";
     assert_eq!(refused.to_string(), why);
 }
@@ -225,26 +227,26 @@ fn a_start_that_fails_on_a_dependency_names_the_sibling_the_condition_and_its_ex
 #[test]
 fn a_child_without_a_start_deadline_waits_without_one() {
     let web = leaf("web").after("db", Condition::Healthy).start_within(Duration::MAX);
-    let mut rig = Rig::new(&sup("t", [leaf("db").reports(), web]));
-    rig.policy("db").ready = false;
-    rig.start();
-    rig.health("db", Health::Degraded);
-    rig.ready("db");
-    assert_eq!((waits(&mut rig, "web"), rig.machine.poll_deadline()), (u64::MAX, None));
+    let mut driver = TestDriver::new(&sup("t", [leaf("db").reports(), web]));
+    driver.policy("db").ready = false;
+    driver.start();
+    driver.health("db", Health::Degraded);
+    driver.ready("db");
+    assert_eq!((waits(&mut driver, "web"), driver.machine.poll_deadline()), (u64::MAX, None));
 }
 
 #[test]
 fn a_wait_for_health_is_not_prolonged_by_what_happens_elsewhere() {
     let web = leaf("web").after("db", Condition::Healthy).start_within(secs(10));
-    let mut rig = Rig::new(&sup("t", [leaf("db").reports(), leaf("other"), web]).edges());
-    rig.policy("db").ready = false;
-    rig.start();
-    rig.health("db", Health::Degraded);
-    rig.ready("db");
-    rig.advance(secs(4));
-    rig.health("other", Health::Degraded);
-    rig.fail("other");
-    assert_eq!(waits(&mut rig, "web"), 6);
+    let mut driver = TestDriver::new(&sup("t", [leaf("db").reports(), leaf("other"), web]).edges());
+    driver.policy("db").ready = false;
+    driver.start();
+    driver.health("db", Health::Degraded);
+    driver.ready("db");
+    driver.advance(secs(4));
+    driver.health("other", Health::Degraded);
+    driver.fail("other");
+    assert_eq!(waits(&mut driver, "web"), 6);
 }
 
 #[test]
@@ -252,13 +254,13 @@ fn a_child_after_a_one_shot_child_that_a_restart_set_stopped_fails_and_does_not_
     for strategy in [Strategy::OneForAll, Strategy::RestForOne] {
         let job = leaf("job").temporary();
         let tree = [leaf("a"), job, leaf("app").after("job", Condition::Started), leaf("web")];
-        let mut rig = Rig::started(&sup("t", [sup("s", tree).strategy(strategy), leaf("z")]));
-        rig.fail("s/a");
-        assert_eq!(rig.states(["s/job", "s/app", "s/web"]), ["finished", "backing-off", "waiting"]);
-        rig.advance(secs(120));
-        assert_eq!(rig.count("gave-up"), 1, "with the first ten within a minute");
+        let mut driver = TestDriver::started(&sup("t", [sup("s", tree).strategy(strategy), leaf("z")]));
+        driver.fail("s/a");
+        assert_eq!(driver.states(["s/job", "s/app", "s/web"]), ["finished", "backing-off", "waiting"]);
+        driver.advance(secs(120));
+        assert_eq!(driver.count("gave-up"), 1, "with the first ten within a minute");
         assert_eq!(
-            rig.states(["s/a", "s/job", "s/app", "s/web"]),
+            driver.states(["s/a", "s/job", "s/app", "s/web"]),
             ["running"; 4],
             "the supervisor began anew"
         );
@@ -269,12 +271,12 @@ fn a_child_after_a_one_shot_child_that_a_restart_set_stopped_fails_and_does_not_
 fn a_start_that_cannot_be_tried_is_not_tried_again_within_a_second_whatever_the_limits_are() {
     let app = leaf("app").after("job", Condition::Started).limit(Limit::unlimited());
     let tree = sup("t", [leaf("job").temporary(), app.with(|child| child.backoff = None)]);
-    let mut rig = Rig::started(&tree);
-    rig.fail("job");
-    rig.fail("app");
-    assert_eq!((rig.state("app"), rig.view("app").restarts), ("backing-off", 1));
-    rig.advance(secs(60));
-    assert_eq!(rig.view("app").restarts, 61);
+    let mut driver = TestDriver::started(&tree);
+    driver.fail("job");
+    driver.fail("app");
+    assert_eq!((driver.state("app"), driver.view("app").restarts), ("backing-off", 1));
+    driver.advance(secs(60));
+    assert_eq!(driver.view("app").restarts, 61);
 }
 
 #[test]
@@ -283,47 +285,48 @@ fn a_child_after_a_stopped_sibling_waits_as_long_and_does_not_delay_others() {
         let app = leaf("app").after("db", Condition::Ready);
         let last = leaf("last").after("app", Condition::Healthy);
         let tree = sup("t", [leaf("a"), leaf("db"), app, leaf("web"), last]).strategy(strategy);
-        let mut rig = Rig::started(&tree);
-        rig.command("db", Command::Stop);
-        rig.fail("a");
-        assert_eq!(rig.states(["db", "app", "web", "last"]), ["stopped", "waiting", "running", "waiting"]);
-        assert_eq!((waits(&mut rig, "app"), waits(&mut rig, "last")), (u64::MAX, u64::MAX));
-        rig.advance(secs(100_000));
-        rig.command("db", Command::Start);
-        assert_eq!(rig.states(["db", "app", "web", "last"]), ["running"; 4]);
+        let mut driver = TestDriver::started(&tree);
+        driver.command("db", Command::Stop);
+        driver.fail("a");
+        assert_eq!(driver.states(["db", "app", "web", "last"]), ["stopped", "waiting", "running", "waiting"]);
+        assert_eq!((waits(&mut driver, "app"), waits(&mut driver, "last")), (u64::MAX, u64::MAX));
+        driver.advance(secs(100_000));
+        driver.command("db", Command::Start);
+        assert_eq!(driver.states(["db", "app", "web", "last"]), ["running"; 4]);
     }
 }
 
 #[test]
 fn a_supervisor_restarts_without_children_that_were_stopped_on_request_and_without_children_after_them() {
     let nested = sup("s", [leaf("db"), leaf("app").after("db", Condition::Ready), leaf("web")]);
-    let mut rig = Rig::started(&sup("t", [nested, leaf("late").after("s", Condition::Ready)]));
-    rig.command("s/db", Command::Stop);
-    rig.command("s", Command::Restart);
-    let states = rig.states(["s", "s/db", "s/app", "s/web", "late"]);
+    let mut driver = TestDriver::started(&sup("t", [nested, leaf("late").after("s", Condition::Ready)]));
+    driver.command("s/db", Command::Stop);
+    driver.command("s", Command::Restart);
+    let states = driver.states(["s", "s/db", "s/app", "s/web", "late"]);
     assert_eq!(states, ["running", "stopped", "waiting", "running", "running"]);
-    rig.command("s/db", Command::Start);
-    assert_eq!(rig.state("s/app"), "running");
+    driver.command("s/db", Command::Start);
+    assert_eq!(driver.state("s/app"), "running");
 }
 
 #[test]
 fn a_start_by_command_after_a_stopped_sibling_is_refused_at_once_with_the_reason() {
     let app = leaf("app").after("db", Condition::Ready);
-    let mut rig = Rig::started(&sup("t", [leaf("db"), app, leaf("web").after("app", Condition::Ready)]));
-    rig.command("db", Command::Stop);
-    let refused = rig.ask("app", Command::Restart).expect_err("db is stopped").to_string();
+    let mut driver =
+        TestDriver::started(&sup("t", [leaf("db"), app, leaf("web").after("app", Condition::Ready)]));
+    driver.command("db", Command::Stop);
+    let refused = driver.ask("app", Command::Restart).expect_err("db is stopped").to_string();
     assert_eq!(refused, "the attempt failed: failed: it comes after db (ready), which is stopped");
-    assert_eq!(rig.state("app"), "waiting");
-    rig.command("web", Command::Stop);
-    let refused = rig.ask("web", Command::Start).expect_err("app waits for db").to_string();
+    assert_eq!(driver.state("app"), "waiting");
+    driver.command("web", Command::Stop);
+    let refused = driver.ask("web", Command::Start).expect_err("app waits for db").to_string();
     let why = "the attempt failed: failed: it comes after app (ready), which waits for one that is stopped or quarantined";
     assert_eq!(refused, why);
-    assert_eq!(rig.state("web"), "stopped");
-    let request = rig.add("", &leaf("new").after("db", Condition::Started)).expect("a good spec");
-    assert_eq!(word(&rig.answer(request).expect("at once")), "failed");
-    assert_eq!(rig.state("new"), "gone");
-    rig.command("db", Command::Start);
-    assert_eq!(rig.states(["app", "web"]), ["running", "stopped"]);
+    assert_eq!(driver.state("web"), "stopped");
+    let request = driver.add("", &leaf("new").after("db", Condition::Started)).expect("a good spec");
+    assert_eq!(word(&driver.answer(request).expect("at once")), "failed");
+    assert_eq!(driver.state("new"), "gone");
+    driver.command("db", Command::Start);
+    assert_eq!(driver.states(["app", "web"]), ["running", "stopped"]);
 }
 
 #[test]
@@ -331,40 +334,40 @@ fn the_dependency_timeout_is_not_renewed_by_restarts_that_siblings_cause() {
     let web = leaf("web").after("db", Condition::Healthy).start_within(secs(10));
     let other = leaf("other").delayed(SECOND).limit(Limit::unlimited());
     let tree = sup("t", [leaf("db").reports(), other, web]).edges().strategy(Strategy::RestForOne);
-    let mut rig = Rig::new(&tree);
-    rig.policy("db").ready = false;
-    rig.start();
-    rig.health("db", Health::Degraded);
-    rig.ready("db");
+    let mut driver = TestDriver::new(&tree);
+    driver.policy("db").ready = false;
+    driver.start();
+    driver.health("db", Health::Degraded);
+    driver.ready("db");
     for _ in 0..3 {
-        rig.advance(secs(3));
-        rig.fail("other");
-        assert!(rig.down.is_none());
+        driver.advance(secs(3));
+        driver.fail("other");
+        assert!(driver.down.is_none());
     }
-    // While the restart set backs off it is not its turn, and the dependency timeout is paused.
-    rig.advance(secs(5));
-    assert_eq!(rig.down_kind(), "start-failed");
+    // While the restart set backs off, the waiting child's turn has not come, and the dependency timeout is paused.
+    driver.advance(secs(5));
+    assert_eq!(driver.down_kind(), "start-failed");
 }
 
 #[test]
 fn a_child_waits_for_a_dependency_that_keeps_failing_as_long_as_its_own_start_deadline() {
     let db = leaf("db").reports().delayed(secs(4)).limit(Limit::unlimited());
     let app = leaf("app").after("db", Condition::Ready).start_within(secs(10));
-    let mut rig = Rig::new(&sup("t", [db, app]));
-    rig.start();
-    rig.command("app", Command::Stop);
-    rig.policy("db").ready = false;
-    rig.fail("db");
-    let request = rig.command("app", Command::Start);
+    let mut driver = TestDriver::new(&sup("t", [db, app]));
+    driver.start();
+    driver.command("app", Command::Stop);
+    driver.policy("db").ready = false;
+    driver.fail("db");
+    let request = driver.command("app", Command::Start);
     for _ in 0..20 {
-        if rig.answer(request).is_some() {
+        if driver.answer(request).is_some() {
             break;
         }
-        assert_eq!(rig.state("db"), "backing-off");
-        rig.advance(secs(4));
-        rig.fail("db");
+        assert_eq!(driver.state("db"), "backing-off");
+        driver.advance(secs(4));
+        driver.fail("db");
     }
-    let refused = rig.answer(request).expect("in time").expect_err("db never is ready").to_string();
+    let refused = driver.answer(request).expect("in time").expect_err("db never is ready").to_string();
     let why = "the attempt failed: failed: it comes after db (ready), which keeps failing: failed: boom";
     assert_eq!(refused, why);
 }
@@ -373,56 +376,56 @@ fn a_child_waits_for_a_dependency_that_keeps_failing_as_long_as_its_own_start_de
 fn a_late_tick_that_first_makes_the_dependency_healthy_does_not_fail_the_waiting_child() {
     let members = group("g").members(|group| group.template = leaf("x").delayed(secs(9)).spec);
     let web = leaf("web").after("g", Condition::Healthy).start_within(secs(10));
-    let mut rig = Rig::started(&sup("t", [members, web]).edges());
-    rig.add_member("g", Some("m")).expect("room");
-    rig.command("web", Command::Stop);
-    rig.fail("g/m");
-    let request = rig.command("web", Command::Start);
-    assert_eq!(rig.state("web"), "waiting");
-    let until = rig.now.after(secs(12));
-    rig.jump(until);
-    assert_eq!((rig.state("web"), word(&rig.answer(request).expect("at once"))), ("running", "ready"));
+    let mut driver = TestDriver::started(&sup("t", [members, web]).edges());
+    driver.add_member("g", Some("m")).expect("room");
+    driver.command("web", Command::Stop);
+    driver.fail("g/m");
+    let request = driver.command("web", Command::Start);
+    assert_eq!(driver.state("web"), "waiting");
+    let until = driver.now.after(secs(12));
+    driver.jump(until);
+    assert_eq!((driver.state("web"), word(&driver.answer(request).expect("at once"))), ("running", "ready"));
 }
 
 #[test]
 fn a_start_by_command_that_fails_while_its_supervisor_starts_does_not_keep_the_supervisor_from_being_ready() {
-    let mut rig = Rig::new(&sup("t", [leaf("a").reports(), leaf("b").reports()]).edges());
-    rig.policy("a").ready = false;
-    rig.policy("b").ready = false;
-    rig.start();
-    rig.command("a", Command::Stop);
-    let request = rig.command("a", Command::Start);
-    rig.ready("b");
-    assert_eq!(rig.state(""), "starting");
-    rig.fail("a");
-    assert_eq!((rig.state(""), word(&rig.answer(request).expect("at once"))), ("running", "failed"));
+    let mut driver = TestDriver::new(&sup("t", [leaf("a").reports(), leaf("b").reports()]).edges());
+    driver.policy("a").ready = false;
+    driver.policy("b").ready = false;
+    driver.start();
+    driver.command("a", Command::Stop);
+    let request = driver.command("a", Command::Start);
+    driver.ready("b");
+    assert_eq!(driver.state(""), "starting");
+    driver.fail("a");
+    assert_eq!((driver.state(""), word(&driver.answer(request).expect("at once"))), ("running", "failed"));
 }
 
 #[test]
 fn a_child_that_waits_alone_waits_for_its_turn_once_it_is_in_a_restart_set() {
     let web = leaf("web").after("db", Condition::Healthy);
     let tree = sup("t", [leaf("db"), leaf("a").reports(), web, leaf("z")]).strategy(Strategy::RestForOne);
-    let mut rig = Rig::started(&tree);
-    rig.health("db", Health::Degraded);
-    rig.command("web", Command::Restart);
-    rig.policy("a").ready = false;
-    rig.fail("a");
-    assert_eq!(rig.states(["a", "web", "z"]), ["starting", "waiting", "waiting"]);
-    rig.health("db", Health::Healthy);
-    assert_eq!(rig.states(["a", "web", "z"]), ["starting", "waiting", "waiting"], "its turn has not come");
-    rig.ready("a");
-    assert_eq!(rig.states(["a", "web", "z"]), ["running"; 3]);
+    let mut driver = TestDriver::started(&tree);
+    driver.health("db", Health::Degraded);
+    driver.command("web", Command::Restart);
+    driver.policy("a").ready = false;
+    driver.fail("a");
+    assert_eq!(driver.states(["a", "web", "z"]), ["starting", "waiting", "waiting"]);
+    driver.health("db", Health::Healthy);
+    assert_eq!(driver.states(["a", "web", "z"]), ["starting", "waiting", "waiting"], "its turn has not come");
+    driver.ready("a");
+    assert_eq!(driver.states(["a", "web", "z"]), ["running"; 3]);
 }
 
 #[test]
 fn removing_a_child_that_is_down_lets_a_child_start_that_waits_for_the_health_of_the_supervisor() {
     let nested = sup("s", [sup("i", [leaf("a"), leaf("bad")])]);
-    let mut rig = Rig::started(&sup("t", [nested, leaf("web").after("s", Condition::Healthy)]));
-    rig.command("s/i/bad", Command::Stop);
-    rig.command("web", Command::Restart);
-    assert_eq!(rig.state("web"), "waiting");
-    rig.command("s/i/bad", Command::Remove);
-    assert_eq!(rig.state("web"), "running");
+    let mut driver = TestDriver::started(&sup("t", [nested, leaf("web").after("s", Condition::Healthy)]));
+    driver.command("s/i/bad", Command::Stop);
+    driver.command("web", Command::Restart);
+    assert_eq!(driver.state("web"), "waiting");
+    driver.command("s/i/bad", Command::Remove);
+    assert_eq!(driver.state("web"), "running");
 }
 
 #[test]
@@ -430,39 +433,39 @@ fn a_child_that_was_ready_before_a_restart_set_stopped_it_does_not_fail_the_firs
     let web = leaf("web").after("db", Condition::Ready);
     let slow = leaf("slow").reports().start_within(secs(60));
     let tree = sup("t", [leaf("db").temporary(), web, leaf("other"), slow]).edges();
-    let mut rig = Rig::new(&tree.strategy(Strategy::OneForAll));
-    rig.policy("slow").ready = false;
-    rig.start();
-    rig.fail("db");
-    rig.fail("other");
-    assert_eq!(rig.state("web"), "backing-off");
-    assert!(rig.down.is_none());
+    let mut driver = TestDriver::new(&tree.strategy(Strategy::OneForAll));
+    driver.policy("slow").ready = false;
+    driver.start();
+    driver.fail("db");
+    driver.fail("other");
+    assert_eq!(driver.state("web"), "backing-off");
+    assert!(driver.down.is_none());
 }
 
 #[test]
-fn a_one_shot_that_says_it_has_completed_when_it_is_asked_to_stop_has_not() {
+fn a_one_shot_that_returns_success_after_a_stop_request_does_not_count_as_completed() {
     let tree = sup("t", [leaf("a"), leaf("b").temporary(), leaf("c").after("b", Condition::Completed)]);
     for (asked, state) in [(true, "backing-off"), (false, "running")] {
-        let mut rig = Rig::new(&tree.clone().strategy(Strategy::OneForAll));
-        rig.obeys("b", Obeys::Test);
-        rig.start();
+        let mut driver = TestDriver::new(&tree.clone().strategy(Strategy::OneForAll));
+        driver.obeys("b", Obeys::Test);
+        driver.start();
         if asked {
-            rig.complete("b");
-            rig.command("b", Command::Start);
-            rig.obeys("a", Obeys::Ask);
-            rig.fail("a");
+            driver.complete("b");
+            driver.command("b", Command::Start);
+            driver.obeys("a", Obeys::Ask);
+            driver.fail("a");
         } else {
             // It ends by itself while a sibling is still being stopped.
-            rig.complete("b");
-            rig.command("b", Command::Start);
-            rig.obeys("c", Obeys::Test);
-            rig.fail("a");
+            driver.complete("b");
+            driver.command("b", Command::Start);
+            driver.obeys("c", Obeys::Test);
+            driver.fail("a");
         }
-        rig.complete("b");
+        driver.complete("b");
         if !asked {
-            rig.exit("c", crate::Exit::Stopped);
+            driver.exit("c", crate::Exit::Stopped);
         }
-        assert_eq!(rig.state("c"), state, "{asked}");
+        assert_eq!(driver.state("c"), state, "{asked}");
     }
 }
 
@@ -471,23 +474,23 @@ fn a_child_after_a_quarantined_sibling_waits_for_it_and_does_not_delay_others() 
     let quarantine = Limit::new(0, secs(60)).on_exceeded(GiveUp::Quarantine);
     let children =
         [leaf("a"), leaf("db").limit(quarantine), leaf("app").after("db", Condition::Ready), leaf("web")];
-    let mut rig = Rig::started(&sup("t", children).strategy(Strategy::OneForAll));
-    rig.fail("db");
-    rig.fail("a");
-    assert_eq!(rig.states(["db", "app", "web"]), ["quarantined", "waiting", "running"]);
-    rig.advance(secs(10_000));
-    assert_eq!(rig.states(["db", "app", "web"]), ["quarantined", "waiting", "running"]);
-    rig.command("db", Command::Start);
-    assert_eq!(rig.states(["db", "app", "web"]), ["running"; 3]);
+    let mut driver = TestDriver::started(&sup("t", children).strategy(Strategy::OneForAll));
+    driver.fail("db");
+    driver.fail("a");
+    assert_eq!(driver.states(["db", "app", "web"]), ["quarantined", "waiting", "running"]);
+    driver.advance(secs(10_000));
+    assert_eq!(driver.states(["db", "app", "web"]), ["quarantined", "waiting", "running"]);
+    driver.command("db", Command::Start);
+    assert_eq!(driver.states(["db", "app", "web"]), ["running"; 3]);
 }
 
 #[test]
 fn a_child_that_waits_for_a_supervisor_starts_when_a_child_deep_below_it_recovers() {
     let nested = sup("s", [sup("i", [sup("j", [leaf("a")])])]);
-    let mut rig = Rig::started(&sup("t", [nested, leaf("web").after("s", Condition::Healthy)]));
-    rig.health("s/i/j/a", Health::Degraded);
-    rig.fail("web");
-    assert_eq!(rig.state("web"), "waiting");
-    rig.health("s/i/j/a", Health::Healthy);
-    assert_eq!(rig.state("web"), "running");
+    let mut driver = TestDriver::started(&sup("t", [nested, leaf("web").after("s", Condition::Healthy)]));
+    driver.health("s/i/j/a", Health::Degraded);
+    driver.fail("web");
+    assert_eq!(driver.state("web"), "waiting");
+    driver.health("s/i/j/a", Health::Healthy);
+    assert_eq!(driver.state("web"), "running");
 }

@@ -1,4 +1,4 @@
-//! The legal states and the invariants on top of `state.rs`, and what must be true whenever nothing is left to be done.
+//! Checks the legal states of `state.rs`, and invariants beyond those in `state.rs` that hold when no work is left.
 
 use super::super::arena::Slot;
 use super::super::condition::DependencyState;
@@ -8,22 +8,22 @@ use crate::{IdleReason, Limit, Time, WaitingFor};
 use std::collections::BTreeSet;
 
 impl Machine {
-    /// The child in a slot.
+    /// Returns the child in a slot.
     pub(super) fn child(&self, slot: u32) -> &Child {
         &self.arena[Index::of_slot(slot)]
     }
 
-    /// The supervisor in a slot.
+    /// Returns the supervisor in a slot.
     pub(super) fn supervisor(&self, slot: u32) -> &SupervisorState {
         self.arena.sup(Index::of_slot(slot))
     }
 
-    /// The number of slots, used or not.
+    /// Returns the number of slots, used or not.
     pub(super) const fn slot_count(&self) -> usize {
         self.arena.slots.len()
     }
 
-    /// Checks everything. To be called when all effects have been polled.
+    /// Checks everything. It is called when all effects have been polled.
     #[track_caller]
     pub(super) fn audit(&self) {
         let settled =
@@ -57,7 +57,7 @@ impl Machine {
         }
     }
 
-    /// The state that is kept of a child does not grow with what happened to the child.
+    /// Checks that the memory of a child is constant.
     fn audit_memory(&self) {
         for child in self.arena.all() {
             let (state, path) = (&self.arena[child], self.arena.path_of(child));
@@ -82,7 +82,7 @@ impl Machine {
         std::iter::successors(self.arena.vacant, next).count()
     }
 
-    /// The table in `state.rs`.
+    /// Checks the table in `state.rs`.
     fn audit_legal_state(&self, child: Index) {
         let (state, path) = (&self.arena[child], self.arena.path_of(child));
         let (phase, intent, flags) = (state.phase, state.intent, state.flags);
@@ -113,7 +113,7 @@ impl Machine {
         }
     }
 
-    /// Each phase has its own deadlines only.
+    /// Checks that a child has only deadlines of its phase.
     fn audit_deadlines(&self, child: Index) {
         let (state, path) = (&self.arena[child], self.arena.path_of(child));
         let phase = state.phase;
@@ -130,7 +130,7 @@ impl Machine {
         let left = state.record.as_ref().and_then(|record| record.dependency_time_left);
         assert!(left.is_none() || phase == Phase::Waiting, "{path} is {phase:?} and waits");
         if has(Purpose::Dependency) {
-            // Exactly while nothing but failing siblings keeps it from its start.
+            // The dependency timeout runs exactly while only failing siblings block the start.
             assert_eq!(phase, Phase::Waiting, "{path} has a dependency timeout");
             assert!(left.is_some(), "{path}");
             let sup = state.parent.expect("the root waits for nothing");
@@ -205,7 +205,7 @@ impl Machine {
         }
     }
 
-    /// Nothing hangs: a supervisor that starts or stops waits for a child that does.
+    /// Checks that nothing hangs: a starting supervisor has a starting child, and a stopping one has a stopping child.
     fn audit_progress(&self, sup: Index) {
         let (path, state) = (self.arena.path_of(sup), self.arena.sup(sup));
         let is = |f: &dyn Fn(&Child) -> bool| self.arena.children(sup).any(|child| f(&self.arena[child]));

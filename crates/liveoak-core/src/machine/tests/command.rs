@@ -1,237 +1,238 @@
 //! Commands and their answers.
 
-use super::rig::{Obeys, Rig, word};
 use super::shape::{group, leaf, secs, sup};
+use super::test_driver::{Obeys, TestDriver, word};
 use crate::{
     Attempt, ChildSpec, Command, Exit, Input, MAX_CHILDREN, Machine, Refusal, Restart, Strategy, Time,
 };
 use std::time::Duration;
 
 #[test]
-fn a_stop_that_a_start_overtakes_leaves_no_log_open() {
-    let mut rig = Rig::started(&sup("t", [leaf("a")]));
-    rig.obeys("a", Obeys::Test);
-    let stop = rig.command("a", Command::Stop);
-    let start = rig.command("a", Command::Start);
-    assert_eq!(word(&rig.answer(stop).expect("overtaken")), "superseded");
-    rig.exit("a", Exit::Stopped);
-    assert_eq!(word(&rig.answer(start).expect("started")), "ready");
+fn a_stop_command_that_a_start_command_overtakes_is_answered_as_superseded() {
+    let mut driver = TestDriver::started(&sup("t", [leaf("a")]));
+    driver.obeys("a", Obeys::Test);
+    let stop = driver.command("a", Command::Stop);
+    let start = driver.command("a", Command::Start);
+    assert_eq!(word(&driver.answer(stop).expect("overtaken")), "superseded");
+    driver.exit("a", Exit::Stopped);
+    assert_eq!(word(&driver.answer(start).expect("started")), "ready");
 }
 
 #[test]
 fn a_start_after_a_stop_that_fails_leaves_the_child_down() {
-    let mut rig = Rig::new(&sup("t", [leaf("a").reports()]));
-    rig.start();
-    rig.obeys("a", Obeys::Test);
-    rig.policy("a").ready = false;
-    rig.command("a", Command::Stop);
-    let start = rig.command("a", Command::Start);
-    rig.exit("a", Exit::Stopped);
-    rig.fail("a");
-    assert_eq!(word(&rig.answer(start).expect("failed")), "failed");
-    assert_eq!(rig.state("a"), "stopped");
+    let mut driver = TestDriver::new(&sup("t", [leaf("a").reports()]));
+    driver.start();
+    driver.obeys("a", Obeys::Test);
+    driver.policy("a").ready = false;
+    driver.command("a", Command::Stop);
+    let start = driver.command("a", Command::Start);
+    driver.exit("a", Exit::Stopped);
+    driver.fail("a");
+    assert_eq!(word(&driver.answer(start).expect("failed")), "failed");
+    assert_eq!(driver.state("a"), "stopped");
 }
 
 #[test]
 fn a_restarted_root_is_ready_once_and_its_last_report_covers_its_last_stop_only() {
-    let mut rig = Rig::started(&sup("t", [leaf("a")]));
-    assert_eq!(word(&rig.ask("", Command::Restart)), "ready");
-    assert_eq!(rig.log(), ["ask a", "gone a", "start a"]);
-    rig.advance(secs(5));
-    rig.stop();
-    assert_eq!(rig.report().entries.len(), 1);
-    assert!(rig.report().took.is_zero());
+    let mut driver = TestDriver::started(&sup("t", [leaf("a")]));
+    assert_eq!(word(&driver.ask("", Command::Restart)), "ready");
+    assert_eq!(driver.log(), ["ask a", "gone a", "start a"]);
+    driver.advance(secs(5));
+    driver.stop();
+    assert_eq!(driver.report().entries.len(), 1);
+    assert!(driver.report().took.is_zero());
 }
 
 #[test]
 fn a_temporary_child_that_is_restarted_by_command_while_its_set_restarts_starts_again() {
     let tree = sup("t", [leaf("a"), leaf("b").temporary()]).strategy(Strategy::OneForAll);
-    let mut rig = Rig::started(&tree);
-    rig.obeys("b", Obeys::Test);
-    let request = rig.command("b", Command::Restart);
-    rig.fail("a");
-    rig.exit("b", Exit::Stopped);
-    assert_eq!(word(&rig.answer(request).expect("answered")), "ready");
-    assert_eq!(rig.states(["a", "b"]), ["running", "running"]);
+    let mut driver = TestDriver::started(&tree);
+    driver.obeys("b", Obeys::Test);
+    let request = driver.command("b", Command::Restart);
+    driver.fail("a");
+    driver.exit("b", Exit::Stopped);
+    assert_eq!(word(&driver.answer(request).expect("answered")), "ready");
+    assert_eq!(driver.states(["a", "b"]), ["running", "running"]);
 }
 
 #[test]
 fn a_start_command_that_a_restart_set_or_a_stop_above_interrupts_is_answered() {
     let tree =
         sup("t", [sup("s", [leaf("a"), leaf("b").temporary().reports()]).strategy(Strategy::OneForAll)]);
-    let mut rig = Rig::started(&tree);
-    rig.policy("s/b").ready = false;
-    rig.complete("s/b");
-    let request = rig.command("s/b", Command::Start);
-    assert!(rig.answer(request).is_none());
-    rig.fail("s/a");
-    assert_eq!(word(&rig.answer(request).expect("answered")), "superseded");
-    let request = rig.command("s/b", Command::Start);
-    assert_eq!(word(&rig.ask("s", Command::Stop)), "stopped");
-    assert_eq!(word(&rig.answer(request).expect("answered")), "supervisor down");
+    let mut driver = TestDriver::started(&tree);
+    driver.policy("s/b").ready = false;
+    driver.complete("s/b");
+    let request = driver.command("s/b", Command::Start);
+    assert!(driver.answer(request).is_none());
+    driver.fail("s/a");
+    assert_eq!(word(&driver.answer(request).expect("answered")), "superseded");
+    let request = driver.command("s/b", Command::Start);
+    assert_eq!(word(&driver.ask("s", Command::Stop)), "stopped");
+    assert_eq!(word(&driver.answer(request).expect("answered")), "supervisor down");
 }
 
 #[test]
 fn a_restart_of_a_temporary_child_that_fails_before_it_is_ready_is_answered_as_failed() {
-    let mut rig = Rig::started(&sup("t", [leaf("a").temporary().reports()]));
-    rig.policy("a").ready = false;
-    let request = rig.command("a", Command::Restart);
-    rig.fail("a");
-    assert_eq!(word(&rig.answer(request).expect("answered")), "failed");
-    assert_eq!(rig.state("a"), "finished");
+    let mut driver = TestDriver::started(&sup("t", [leaf("a").temporary().reports()]));
+    driver.policy("a").ready = false;
+    let request = driver.command("a", Command::Restart);
+    driver.fail("a");
+    assert_eq!(word(&driver.answer(request).expect("answered")), "failed");
+    assert_eq!(driver.state("a"), "finished");
 }
 
 #[test]
 fn a_member_that_ran_and_fails_a_start_on_request_stays_listed_as_stopped() {
-    let mut rig = Rig::started(&group("t").members(|group| group.template = leaf("x").reports().spec));
-    let request = rig.add_member("", Some("m")).expect("room");
-    assert_eq!(word(&rig.answer(request).expect("answered")), "ready");
-    assert_eq!(word(&rig.ask("m", Command::Stop)), "stopped");
-    rig.policy("m").ready = false;
-    let request = rig.command("m", Command::Start);
-    rig.fail("m");
-    assert_eq!(word(&rig.answer(request).expect("answered")), "failed");
-    assert_eq!(rig.state("m"), "stopped");
-    let request = rig.add_member("", Some("n")).expect("room");
-    rig.policy("n").ready = false;
-    let other = rig.command("n", Command::Restart);
-    rig.fail("n");
-    assert_eq!(word(&rig.answer(request).expect("answered")), "ready");
-    assert_eq!(word(&rig.answer(other).expect("answered")), "failed");
+    let mut driver =
+        TestDriver::started(&group("t").members(|group| group.template = leaf("x").reports().spec));
+    let request = driver.add_member("", Some("m")).expect("room");
+    assert_eq!(word(&driver.answer(request).expect("answered")), "ready");
+    assert_eq!(word(&driver.ask("m", Command::Stop)), "stopped");
+    driver.policy("m").ready = false;
+    let request = driver.command("m", Command::Start);
+    driver.fail("m");
+    assert_eq!(word(&driver.answer(request).expect("answered")), "failed");
+    assert_eq!(driver.state("m"), "stopped");
+    let request = driver.add_member("", Some("n")).expect("room");
+    driver.policy("n").ready = false;
+    let other = driver.command("n", Command::Restart);
+    driver.fail("n");
+    assert_eq!(word(&driver.answer(request).expect("answered")), "ready");
+    assert_eq!(word(&driver.answer(other).expect("answered")), "failed");
 }
 
 #[test]
 fn a_finished_one_shot_that_others_come_after_is_not_replaced_by_a_new_child_of_its_name() {
     let first = leaf("a").temporary();
     let tree = sup("t", [first.clone(), leaf("b").after("a", crate::Condition::Completed)]);
-    let mut rig = Rig::started(&tree);
-    rig.complete("a");
-    assert_eq!(rig.state("b"), "running");
-    assert_eq!(rig.add("", &first).map_err(|refusal| word(&Err(refusal))), Err("exists"));
-    rig.command("", Command::Restart);
-    assert_eq!(rig.state("a"), "running");
+    let mut driver = TestDriver::started(&tree);
+    driver.complete("a");
+    assert_eq!(driver.state("b"), "running");
+    assert_eq!(driver.add("", &first).map_err(|refusal| word(&Err(refusal))), Err("exists"));
+    driver.command("", Command::Restart);
+    assert_eq!(driver.state("a"), "running");
 }
 
 #[test]
 fn a_named_member_and_a_numbered_one_never_share_a_path() {
-    let mut rig = Rig::started(&group("t"));
-    rig.add_member("", None).expect("room");
-    let [first] = rig.alive().try_into().expect("one member");
-    assert_eq!(rig.add_member("", Some(&first)).map_err(|refusal| word(&Err(refusal))), Err("exists"));
+    let mut driver = TestDriver::started(&group("t"));
+    driver.add_member("", None).expect("room");
+    let [first] = driver.alive().try_into().expect("one member");
+    assert_eq!(driver.add_member("", Some(&first)).map_err(|refusal| word(&Err(refusal))), Err("exists"));
     let next = (first.parse::<u32>().expect("a number") + 2).to_string();
-    rig.add_member("", Some(&next)).expect("room");
-    rig.add_member("", None).expect("room");
-    rig.add_member("", None).expect("room");
-    assert_eq!(rig.alive().len(), 4);
+    driver.add_member("", Some(&next)).expect("room");
+    driver.add_member("", None).expect("room");
+    driver.add_member("", None).expect("room");
+    assert_eq!(driver.alive().len(), 4);
 }
 
 #[test]
-fn a_supervisor_that_ends_when_all_is_done_ends_when_a_nested_supervisor_is_done() {
+fn end_when_done_counts_a_nested_supervisor_that_is_done() {
     let tree = sup("t", [sup("s", [leaf("a").temporary()]), leaf("b").transient()]);
-    let mut rig = Rig::started(&tree.rules(|rules| rules.end_when_done = true));
-    rig.complete("b");
-    assert!(rig.down.is_none());
-    rig.complete("s/a");
-    assert_eq!(rig.down_kind(), "completed");
+    let mut driver = TestDriver::started(&tree.rules(|rules| rules.end_when_done = true));
+    driver.complete("b");
+    assert!(driver.down.is_none());
+    driver.complete("s/a");
+    assert_eq!(driver.down_kind(), "completed");
 }
 
 #[test]
 fn a_child_of_a_restart_set_that_is_stopped_by_request_still_ends_before_the_others_start() {
     let tree = sup("t", [leaf("a"), leaf("b"), leaf("c")]).strategy(Strategy::OneForAll);
-    let mut rig = Rig::started(&tree);
-    rig.obeys("c", Obeys::Test);
-    rig.fail("a");
-    let stop = rig.command("c", Command::Stop);
-    assert_eq!(rig.log(), ["gone a", "ask c"]);
-    rig.exit("c", Exit::Stopped);
-    assert_eq!(word(&rig.answer(stop).expect("gone")), "stopped");
-    assert_eq!(rig.log(), ["gone c", "ask b", "gone b", "start a", "start b"]);
+    let mut driver = TestDriver::started(&tree);
+    driver.obeys("c", Obeys::Test);
+    driver.fail("a");
+    let stop = driver.command("c", Command::Stop);
+    assert_eq!(driver.log(), ["gone a", "ask c"]);
+    driver.exit("c", Exit::Stopped);
+    assert_eq!(word(&driver.answer(stop).expect("gone")), "stopped");
+    assert_eq!(driver.log(), ["gone c", "ask b", "gone b", "start a", "start b"]);
 }
 
 #[test]
 fn a_restart_set_waits_for_a_child_that_is_stopped_by_request_and_does_not_start_it_again() {
     let tree = sup("t", [leaf("a"), leaf("b")]).strategy(Strategy::OneForAll);
-    let mut rig = Rig::started(&tree);
-    rig.obeys("b", Obeys::Test);
-    rig.command("b", Command::Stop);
-    rig.fail("a");
-    assert_eq!(rig.log(), ["ask b", "gone a"]);
-    rig.exit("b", Exit::Stopped);
-    assert_eq!(rig.log(), ["gone b", "start a"]);
-    assert_eq!(rig.states(["a", "b"]), ["running", "stopped"]);
+    let mut driver = TestDriver::started(&tree);
+    driver.obeys("b", Obeys::Test);
+    driver.command("b", Command::Stop);
+    driver.fail("a");
+    assert_eq!(driver.log(), ["ask b", "gone a"]);
+    driver.exit("b", Exit::Stopped);
+    assert_eq!(driver.log(), ["gone b", "start a"]);
+    assert_eq!(driver.states(["a", "b"]), ["running", "stopped"]);
 }
 
 #[test]
 fn more_waiting_commands_on_a_child_than_allowed_are_refused_as_busy() {
-    let mut rig = Rig::started(&sup("t", [leaf("a")]));
-    rig.careful = false;
-    rig.obeys("a", Obeys::Test);
+    let mut driver = TestDriver::started(&sup("t", [leaf("a")]));
+    driver.careful = false;
+    driver.obeys("a", Obeys::Test);
     for _ in 0..crate::MAX_WAITERS {
-        rig.command("a", Command::Stop);
+        driver.command("a", Command::Stop);
     }
-    assert_eq!(word(&rig.ask("a", Command::Stop)), "busy");
-    rig.exit("a", Exit::Stopped);
-    assert_eq!(rig.answers.len(), crate::MAX_WAITERS + 1, "and all the others are answered");
+    assert_eq!(word(&driver.ask("a", Command::Stop)), "busy");
+    driver.exit("a", Exit::Stopped);
+    assert_eq!(driver.answers.len(), crate::MAX_WAITERS + 1, "and all the others are answered");
 }
 
 #[test]
 fn a_restart_command_on_the_child_that_its_restart_set_waits_for_starts_the_whole_set_at_once() {
     let tree = sup("t", [leaf("a"), leaf("b").delayed(secs(100)), leaf("c")]).strategy(Strategy::OneForAll);
-    let mut rig = Rig::started(&tree);
-    rig.fail("b");
-    rig.log();
-    assert_eq!(word(&rig.ask("b", Command::Restart)), "ready");
-    assert_eq!(rig.log(), ["start a", "start b", "start c"]);
-    rig.advance(secs(1_000));
-    assert!(rig.log().is_empty());
+    let mut driver = TestDriver::started(&tree);
+    driver.fail("b");
+    driver.log();
+    assert_eq!(word(&driver.ask("b", Command::Restart)), "ready");
+    assert_eq!(driver.log(), ["start a", "start b", "start c"]);
+    driver.advance(secs(1_000));
+    assert!(driver.log().is_empty());
 }
 
 #[test]
 fn a_restart_command_during_the_restart_of_its_set_is_answered_by_the_new_attempt() {
-    let mut rig = Rig::started(&sup("t", ["a", "b", "c"].map(leaf)).strategy(Strategy::OneForAll));
-    rig.obeys("c", Obeys::Test);
-    rig.fail("b");
-    let request = rig.command("a", Command::Restart);
-    assert!(rig.answer(request).is_none(), "c is not gone yet");
-    rig.exit("c", Exit::Stopped);
-    assert_eq!(word(&rig.answer(request).expect("answered")), "ready");
-    assert_eq!(["a", "b", "c"].map(|child| rig.view(child).attempt.0), [2, 2, 2]);
+    let mut driver = TestDriver::started(&sup("t", ["a", "b", "c"].map(leaf)).strategy(Strategy::OneForAll));
+    driver.obeys("c", Obeys::Test);
+    driver.fail("b");
+    let request = driver.command("a", Command::Restart);
+    assert!(driver.answer(request).is_none(), "c is not gone yet");
+    driver.exit("c", Exit::Stopped);
+    assert_eq!(word(&driver.answer(request).expect("answered")), "ready");
+    assert_eq!(["a", "b", "c"].map(|child| driver.view(child).attempt.0), [2, 2, 2]);
 }
 
 #[test]
-fn members_come_and_go_while_the_supervisor_above_still_starts() {
-    let mut rig = Rig::new(&sup("t", [group("g"), leaf("b").reports()]));
-    rig.policy("b").ready = false;
-    rig.start();
-    rig.add_member("g", Some("m")).expect("the group runs");
-    rig.fail("g/m");
-    assert_eq!(word(&rig.ask("g/m", Command::Remove)), "removed");
-    assert_eq!(rig.states(["", "g", "b"]), ["starting", "running", "starting"]);
-    rig.ready("b");
-    assert_eq!(rig.state(""), "running");
+fn members_can_be_added_and_removed_while_the_supervisor_above_still_starts() {
+    let mut driver = TestDriver::new(&sup("t", [group("g"), leaf("b").reports()]));
+    driver.policy("b").ready = false;
+    driver.start();
+    driver.add_member("g", Some("m")).expect("the group runs");
+    driver.fail("g/m");
+    assert_eq!(word(&driver.ask("g/m", Command::Remove)), "removed");
+    assert_eq!(driver.states(["", "g", "b"]), ["starting", "running", "starting"]);
+    driver.ready("b");
+    assert_eq!(driver.state(""), "running");
 }
 
 #[test]
 fn an_exit_that_is_reported_twice_counts_once() {
-    let mut rig = Rig::started(&sup("t", [leaf("a")]).intensity(5, secs(10)));
-    let (id, attempt) = (rig.id("a"), rig.attempt("a"));
+    let mut driver = TestDriver::started(&sup("t", [leaf("a")]).intensity(5, secs(10)));
+    let (id, attempt) = (driver.id("a"), driver.attempt("a"));
     for _ in 0..3 {
-        rig.input(Input::Exited(id, attempt, Exit::Killed));
+        driver.input(Input::Exited(id, attempt, Exit::Killed));
     }
-    assert_eq!(rig.view("a").attempt.0, 2);
-    assert_eq!(rig.machine.supervisor(0).window.len(), 1);
+    assert_eq!(driver.view("a").attempt.0, 2);
+    assert_eq!(driver.machine.supervisor(0).window.len(), 1);
 }
 
 #[test]
 fn a_nested_supervisor_that_is_restarted_by_request_stops_all_below_and_starts_it_anew() {
     let tree = sup("t", [sup("s", [leaf("a"), leaf("b")]), leaf("c")]);
-    let mut rig = Rig::started(&tree);
-    rig.obeys("s/a", Obeys::Kill);
-    let request = rig.command("s", Command::Restart);
-    rig.advance(secs(5));
-    assert_eq!(word(&rig.answer(request).expect("answered")), "ready");
+    let mut driver = TestDriver::started(&tree);
+    driver.obeys("s/a", Obeys::Kill);
+    let request = driver.command("s", Command::Restart);
+    driver.advance(secs(5));
+    assert_eq!(word(&driver.answer(request).expect("answered")), "ready");
     assert_eq!(
-        rig.log(),
+        driver.log(),
         ["ask s/b", "gone s/b", "ask s/a", "kill s/a", "gone s/a", "start s/a", "start s/b"]
     );
 }
@@ -266,10 +267,10 @@ fn the_defaults_of_a_root_are_those_of_a_supervisor_with_half_a_minute_to_stop()
 
 #[test]
 fn supervisors_that_are_added_one_below_the_other_are_refused_where_the_tree_is_too_deep() {
-    let mut rig = Rig::started(&sup("t", []));
+    let mut driver = TestDriver::started(&sup("t", []));
     let mut path = String::new();
     let mut levels = 1;
-    while rig.add(&path, &sup("s", [])).is_ok() {
+    while driver.add(&path, &sup("s", [])).is_ok() {
         path = if path.is_empty() { "s".to_owned() } else { format!("{path}/s") };
         levels += 1;
         assert!(levels <= 64, "deeper than 64 levels");
@@ -278,9 +279,9 @@ fn supervisors_that_are_added_one_below_the_other_are_refused_where_the_tree_is_
 }
 
 #[test]
-fn a_child_is_a_group_another_supervisor_or_none() {
-    let rig = Rig::started(&sup("t", [leaf("a"), group("g"), sup("s", [])]));
-    let kinds = ["a", "g", "s"].map(|path| rig.machine.is_group(rig.id(path)));
+fn is_group_tells_groups_supervisors_and_leaves_apart() {
+    let driver = TestDriver::started(&sup("t", [leaf("a"), group("g"), sup("s", [])]));
+    let kinds = ["a", "g", "s"].map(|path| driver.machine.is_group(driver.id(path)));
     assert_eq!(kinds, [None, Some(true), Some(false)]);
 }
 
@@ -290,17 +291,17 @@ fn a_member_that_can_be_made_only_once_is_not_started_again_and_not_stopped_for_
         group.template.once = true;
         group.template.restart = Restart::Temporary;
     });
-    let mut rig = Rig::started(&sup("t", [once]));
-    rig.add_member("g", Some("m")).expect("room");
-    assert_eq!(word(&rig.ask("g/m", Command::Restart)), "only once");
-    assert_eq!(rig.state("g/m"), "running");
-    rig.obeys("g/m", Obeys::Test);
-    rig.command("g/m", Command::Stop);
+    let mut driver = TestDriver::started(&sup("t", [once]));
+    driver.add_member("g", Some("m")).expect("room");
+    assert_eq!(word(&driver.ask("g/m", Command::Restart)), "only once");
+    assert_eq!(driver.state("g/m"), "running");
+    driver.obeys("g/m", Obeys::Test);
+    driver.command("g/m", Command::Stop);
     for command in [Command::Start, Command::Restart] {
-        assert_eq!(word(&rig.ask("g/m", command)), "only once");
+        assert_eq!(word(&driver.ask("g/m", command)), "only once");
     }
-    rig.exit("g/m", Exit::Stopped);
-    assert_eq!(rig.state("g/m"), "gone");
+    driver.exit("g/m", Exit::Stopped);
+    assert_eq!(driver.state("g/m"), "gone");
     let restarts = group("g").members(|group| group.template.once = true);
     let errors = Machine::new(&sup("t", [restarts])).expect_err("permanent and once").to_string();
     assert!(errors.contains("/t/g: restart: what can be made only once"), "{errors}");

@@ -1,8 +1,8 @@
 //! OTP's `supervisor`, rows C19 to C37: deciding about an exit and restarting, with our deviations.
 //! The complete table of C19 to C21 is in `matrix.rs`.
 
-use super::rig::{Rig, word};
 use super::shape::{SECOND, group, leaf, millis, secs, sup};
+use super::test_driver::{TestDriver, word};
 use crate::{Attempt, ChildId, Command, Exit, Input, Limit, Restart, Strategy};
 
 const GROUPS: [Strategy; 2] = [Strategy::OneForAll, Strategy::RestForOne];
@@ -17,9 +17,9 @@ fn c22_an_exit_that_is_not_to_be_restarted_restarts_no_sibling_under_any_strateg
             (Restart::Permanent, Exit::Ignored),
         ] {
             let tree = sup("t", [leaf("a"), leaf("b").restart(restart), leaf("c")]).strategy(strategy);
-            let mut rig = Rig::started(&tree);
-            rig.exit("b", exit);
-            assert_eq!(rig.log(), ["gone b"]);
+            let mut driver = TestDriver::started(&tree);
+            driver.exit("b", exit);
+            assert_eq!(driver.log(), ["gone b"]);
         }
     }
 }
@@ -28,64 +28,64 @@ fn c22_an_exit_that_is_not_to_be_restarted_restarts_no_sibling_under_any_strateg
 fn c23_temporary_siblings_in_a_restart_set_are_stopped_and_not_started_again() {
     for strategy in GROUPS {
         let tree = sup("t", [leaf("a"), leaf("b").temporary(), leaf("c")]).strategy(strategy);
-        let mut rig = Rig::started(&tree);
-        rig.add("", &leaf("d").temporary()).expect("a good spec");
-        rig.log();
-        rig.fail("a");
+        let mut driver = TestDriver::started(&tree);
+        driver.add("", &leaf("d").temporary()).expect("a good spec");
+        driver.log();
+        driver.fail("a");
         assert_eq!(
-            rig.log(),
+            driver.log(),
             [
                 "gone a", "ask d", "gone d", "forget d", "ask c", "gone c", "ask b", "gone b", "start a",
                 "start c"
             ]
         );
-        assert_eq!(rig.states(["a", "b", "c", "d"]), ["running", "finished", "running", "gone"]);
+        assert_eq!(driver.states(["a", "b", "c", "d"]), ["running", "finished", "running", "gone"]);
     }
 }
 
 #[test]
 fn c24_an_exit_report_about_no_child_changes_nothing() {
-    let mut rig = Rig::started(&sup("t", [leaf("a")]));
-    let before = rig.events.len();
+    let mut driver = TestDriver::started(&sup("t", [leaf("a")]));
+    let before = driver.events.len();
     for (slot, serial) in [(7, 0), (1, 9), (u32::MAX, 0)] {
         let id = ChildId { slot, serial };
-        rig.input(Input::Exited(id, Attempt(1), Exit::Killed));
+        driver.input(Input::Exited(id, Attempt(1), Exit::Killed));
     }
-    assert_eq!(rig.events.len(), before);
+    assert_eq!(driver.events.len(), before);
 }
 
 #[test]
 fn c25_the_restart_of_a_set_is_one_entry_and_each_retry_of_a_failed_start_is_one_more() {
     for strategy in GROUPS {
         let tree = sup("t", [leaf("a").reports(), leaf("b"), leaf("c")]).strategy(strategy);
-        let mut rig = Rig::started(&tree.intensity(3, secs(60)));
-        rig.policy("a").ready = false;
+        let mut driver = TestDriver::started(&tree.intensity(3, secs(60)));
+        driver.policy("a").ready = false;
         for entries in 1..=3 {
-            rig.fail("a");
-            assert_eq!(rig.machine.supervisor(0).window.len(), entries);
+            driver.fail("a");
+            assert_eq!(driver.machine.supervisor(0).window.len(), entries);
         }
-        rig.fail("a");
-        assert_eq!(rig.down_kind(), "gave-up");
+        driver.fail("a");
+        assert_eq!(driver.down_kind(), "gave-up");
     }
 }
 
 #[test]
-fn c26_over_the_limit_means_more_entries_within_the_period_than_the_intensity_an_age_of_one_period_counts() {
+fn c26_the_limit_is_exceeded_by_more_entries_than_the_intensity_and_an_entry_one_period_old_counts() {
     for (gap, down) in [(secs(5), true), (secs(5) + millis(1), false)] {
-        let mut rig = Rig::started(&sup("t", [leaf("a")]).intensity(1, secs(5)));
-        rig.fail("a");
-        rig.advance(gap);
-        rig.fail("a");
-        assert_eq!(rig.down.is_some(), down, "{gap:?}");
+        let mut driver = TestDriver::started(&sup("t", [leaf("a")]).intensity(1, secs(5)));
+        driver.fail("a");
+        driver.advance(gap);
+        driver.fail("a");
+        assert_eq!(driver.down.is_some(), down, "{gap:?}");
     }
 }
 
 #[test]
 fn c27_over_the_limit_the_supervisor_stops_all_and_fails_with_a_failure_of_its_own_kind() {
-    let mut rig = Rig::started(&sup("t", [leaf("a"), leaf("b"), leaf("c")]).intensity(0, SECOND));
-    rig.fail("b");
-    assert_eq!(rig.log(), ["gone b", "ask c", "gone c", "ask a", "gone a", "down"]);
-    let (exit, _) = rig.down.as_ref().expect("down");
+    let mut driver = TestDriver::started(&sup("t", [leaf("a"), leaf("b"), leaf("c")]).intensity(0, SECOND));
+    driver.fail("b");
+    assert_eq!(driver.log(), ["gone b", "ask c", "gone c", "ask a", "gone a", "down"]);
+    let (exit, _) = driver.down.as_ref().expect("down");
     assert!(exit.is_failure());
     assert_eq!(
         exit.to_string(),
@@ -100,126 +100,127 @@ fn c28_a_supervisor_that_gave_up_is_restarted_by_its_own_unless_temporary_and_lo
         [(Restart::Permanent, "running"), (Restart::Transient, "running"), (Restart::Temporary, "finished")]
     {
         let nested = sup("s", [leaf("a"), group("g")]).intensity(0, SECOND).restart(restart);
-        let mut rig = Rig::started(&sup("t", [nested]));
-        rig.add("s", &leaf("added")).expect("a good spec");
-        rig.add_member("s/g", Some("m")).expect("room");
-        rig.fail("s/a");
-        assert_eq!(rig.states(["s", "s/added", "s/g/m"]), [state, "gone", "gone"], "{restart:?}");
-        assert_eq!(rig.view("s").last_exit.map(|exit| exit.kind()), Some("gave-up"));
+        let mut driver = TestDriver::started(&sup("t", [nested]));
+        driver.add("s", &leaf("added")).expect("a good spec");
+        driver.add_member("s/g", Some("m")).expect("room");
+        driver.fail("s/a");
+        assert_eq!(driver.states(["s", "s/added", "s/g/m"]), [state, "gone", "gone"], "{restart:?}");
+        assert_eq!(driver.view("s").last_exit.map(|exit| exit.kind()), Some("gave-up"));
     }
 }
 
 #[test]
-fn c29_one_for_one_starts_the_failed_child_only_siblings_keep_their_attempts() {
-    let mut rig = Rig::started(&sup("t", [leaf("a"), leaf("b"), leaf("c")]));
-    rig.fail("b");
-    assert_eq!(["a", "b", "c"].map(|child| rig.view(child).attempt.0), [1, 2, 1]);
+fn c29_one_for_one_starts_the_failed_child_only_and_siblings_keep_their_attempts() {
+    let mut driver = TestDriver::started(&sup("t", [leaf("a"), leaf("b"), leaf("c")]));
+    driver.fail("b");
+    assert_eq!(["a", "b", "c"].map(|child| driver.view(child).attempt.0), [1, 2, 1]);
 }
 
 #[test]
 fn c30_one_for_all_starts_transient_children_that_had_finished_but_not_those_that_were_stopped_on_request() {
     let tree = sup("t", [leaf("done").transient(), leaf("off"), leaf("a"), leaf("no")]);
-    let mut rig = Rig::started(&tree.strategy(Strategy::OneForAll));
-    rig.complete("done");
-    rig.exit("no", Exit::Ignored);
-    rig.ask("off", Command::Stop).expect("stopped");
-    rig.log();
-    rig.fail("a");
-    assert_eq!(rig.log(), ["gone a", "start done", "start a", "start no"]);
-    assert_eq!(rig.state("off"), "stopped");
-    assert_eq!(word(&rig.ask("off", Command::Start)), "ready");
+    let mut driver = TestDriver::started(&tree.strategy(Strategy::OneForAll));
+    driver.complete("done");
+    driver.exit("no", Exit::Ignored);
+    driver.ask("off", Command::Stop).expect("stopped");
+    driver.log();
+    driver.fail("a");
+    assert_eq!(driver.log(), ["gone a", "start done", "start a", "start no"]);
+    assert_eq!(driver.state("off"), "stopped");
+    assert_eq!(word(&driver.ask("off", Command::Start)), "ready");
 }
 
 #[test]
 fn c31_rest_for_one_leaves_earlier_children_alone() {
-    let mut rig = Rig::started(&sup("t", ["a", "b", "c", "d"].map(leaf)).strategy(Strategy::RestForOne));
-    rig.fail("c");
-    assert_eq!(rig.log(), ["gone c", "ask d", "gone d", "start c", "start d"]);
-    rig.fail("d");
-    assert_eq!(rig.log(), ["gone d", "start d"]);
+    let mut driver =
+        TestDriver::started(&sup("t", ["a", "b", "c", "d"].map(leaf)).strategy(Strategy::RestForOne));
+    driver.fail("c");
+    assert_eq!(driver.log(), ["gone c", "ask d", "gone d", "start c", "start d"]);
+    driver.fail("d");
+    assert_eq!(driver.log(), ["gone d", "start d"]);
 }
 
 #[test]
 fn c32_a_start_that_fails_during_a_restart_counts_is_backed_off_and_retried_and_commands_are_served_meanwhile()
  {
-    let mut rig = Rig::started(&sup("t", [leaf("a").reports().delayed(secs(10)), leaf("b")]));
-    rig.policy("a").ready = false;
-    rig.fail("a");
-    rig.advance(secs(10));
-    rig.fail("a");
-    assert_eq!(rig.state("a"), "backing-off");
-    assert_eq!(word(&rig.ask("b", Command::Restart)), "ready");
-    rig.log();
-    rig.stop();
-    assert_eq!(rig.log(), ["ask b", "gone b", "down"]);
+    let mut driver = TestDriver::started(&sup("t", [leaf("a").reports().delayed(secs(10)), leaf("b")]));
+    driver.policy("a").ready = false;
+    driver.fail("a");
+    driver.advance(secs(10));
+    driver.fail("a");
+    assert_eq!(driver.state("a"), "backing-off");
+    assert_eq!(word(&driver.ask("b", Command::Restart)), "ready");
+    driver.log();
+    driver.stop();
+    assert_eq!(driver.log(), ["ask b", "gone b", "down"]);
 }
 
 #[test]
-fn c33_one_for_all_another_child_fails_while_restarting_those_already_restarted_are_stopped_again() {
+fn c33_one_for_all_if_another_child_fails_while_restarting_those_already_restarted_are_stopped_again() {
     let tree = sup("t", [leaf("a"), leaf("b").reports(), leaf("c")]).strategy(Strategy::OneForAll);
-    let mut rig = Rig::started(&tree);
-    rig.policy("b").ready = false;
-    rig.fail("a");
-    rig.log();
-    rig.fail("b");
-    assert_eq!(rig.log(), ["gone b", "ask a", "gone a", "start a", "start b"]);
+    let mut driver = TestDriver::started(&tree);
+    driver.policy("b").ready = false;
+    driver.fail("a");
+    driver.log();
+    driver.fail("b");
+    assert_eq!(driver.log(), ["gone b", "ask a", "gone a", "start a", "start b"]);
 }
 
 #[test]
-fn c34_rest_for_one_a_later_child_fails_while_restarting_those_before_it_stay_up() {
+fn c34_rest_for_one_if_a_later_child_fails_while_restarting_those_before_it_stay_up() {
     let tree = sup("t", [leaf("a"), leaf("b").reports(), leaf("c")]).strategy(Strategy::RestForOne);
-    let mut rig = Rig::started(&tree);
-    rig.policy("b").ready = false;
-    rig.fail("a");
-    rig.log();
-    rig.fail("b");
-    assert_eq!(rig.log(), ["gone b", "start b"]);
-    assert_eq!(rig.states(["a", "b", "c"]), ["running", "starting", "waiting"]);
+    let mut driver = TestDriver::started(&tree);
+    driver.policy("b").ready = false;
+    driver.fail("a");
+    driver.log();
+    driver.fail("b");
+    assert_eq!(driver.log(), ["gone b", "start b"]);
+    assert_eq!(driver.states(["a", "b", "c"]), ["running", "starting", "waiting"]);
 }
 
 #[test]
-fn c35_while_a_retry_is_pending_later_children_of_the_group_are_down_and_earlier_ones_run() {
+fn c35_while_a_retry_is_pending_later_children_of_the_restart_set_are_down_and_earlier_ones_run() {
     let tree = sup("t", [leaf("a"), leaf("b").delayed(secs(10)), leaf("c")]).strategy(Strategy::RestForOne);
-    let mut rig = Rig::started(&tree);
-    rig.fail("b");
-    assert_eq!(rig.states(["a", "b", "c"]), ["running", "backing-off", "waiting"]);
+    let mut driver = TestDriver::started(&tree);
+    driver.fail("b");
+    assert_eq!(driver.states(["a", "b", "c"]), ["running", "backing-off", "waiting"]);
 }
 
 #[test]
 fn c36_a_child_that_is_not_needed_on_a_restart_is_absent_and_a_group_forgets_it() {
-    let mut rig = Rig::started(&sup("t", [leaf("a").reports(), group("g")]));
-    rig.policy("a").ready = false;
-    rig.fail("a");
-    rig.exit("a", Exit::Ignored);
-    assert_eq!(rig.state("a"), "ignored");
-    rig.add_member("g", Some("m")).expect("room");
-    rig.fail("g/m");
-    rig.exit("g/m", Exit::Ignored);
-    assert_eq!(rig.state("g/m"), "gone");
+    let mut driver = TestDriver::started(&sup("t", [leaf("a").reports(), group("g")]));
+    driver.policy("a").ready = false;
+    driver.fail("a");
+    driver.exit("a", Exit::Ignored);
+    assert_eq!(driver.state("a"), "ignored");
+    driver.add_member("g", Some("m")).expect("room");
+    driver.fail("g/m");
+    driver.exit("g/m", Exit::Ignored);
+    assert_eq!(driver.state("g/m"), "gone");
 }
 
 #[test]
 fn c37_a_group_restarts_the_member_that_failed_and_no_other() {
-    let mut rig = Rig::started(&group("t"));
-    rig.add_member("", Some("x")).expect("room");
-    rig.add_member("", Some("y")).expect("room");
-    let id = rig.id("x");
-    rig.log();
-    rig.fail("x");
-    assert_eq!(rig.log(), ["gone x", "start x"]);
-    assert_eq!(rig.id("x"), id);
+    let mut driver = TestDriver::started(&group("t"));
+    driver.add_member("", Some("x")).expect("room");
+    driver.add_member("", Some("y")).expect("room");
+    let id = driver.id("x");
+    driver.log();
+    driver.fail("x");
+    assert_eq!(driver.log(), ["gone x", "start x"]);
+    assert_eq!(driver.id("x"), id);
 }
 
 #[test]
 fn a_limit_of_the_child_s_own_and_one_of_its_supervisor_both_hold() {
     let tree = sup("t", [leaf("a").limit(Limit::new(1, secs(60))), leaf("b").limit(Limit::unlimited())]);
-    let mut rig = Rig::started(&tree.intensity(3, secs(60)));
+    let mut driver = TestDriver::started(&tree.intensity(3, secs(60)));
     for child in ["b", "b", "a"] {
-        rig.fail(child);
+        driver.fail(child);
     }
-    assert!(rig.down.is_none());
-    rig.fail("b");
-    let (Exit::GaveUp(gave_up), _) = rig.down.clone().expect("down") else { panic!("another exit") };
+    assert!(driver.down.is_none());
+    driver.fail("b");
+    let (Exit::GaveUp(gave_up), _) = driver.down.clone().expect("down") else { panic!("another exit") };
     assert!(!gave_up.own_limit);
     assert_eq!((gave_up.path.as_str(), gave_up.count), ("/t/b", 4));
 }
@@ -227,30 +228,30 @@ fn a_limit_of_the_child_s_own_and_one_of_its_supervisor_both_hold() {
 #[test]
 fn a_quarantined_child_gets_another_chance_by_a_start_with_a_clean_record() {
     let limit = Limit::new(1, secs(60)).on_exceeded(crate::GiveUp::Quarantine);
-    let mut rig = Rig::started(&sup("t", [leaf("a").limit(limit)]));
-    rig.fail("a");
-    rig.fail("a");
-    assert_eq!(rig.state("a"), "quarantined");
-    assert_eq!(word(&rig.ask("a", Command::Start)), "ready");
-    rig.fail("a");
-    assert_eq!(rig.state("a"), "running");
-    rig.fail("a");
-    assert_eq!(rig.state("a"), "quarantined");
+    let mut driver = TestDriver::started(&sup("t", [leaf("a").limit(limit)]));
+    driver.fail("a");
+    driver.fail("a");
+    assert_eq!(driver.state("a"), "quarantined");
+    assert_eq!(word(&driver.ask("a", Command::Start)), "ready");
+    driver.fail("a");
+    assert_eq!(driver.state("a"), "running");
+    driver.fail("a");
+    assert_eq!(driver.state("a"), "quarantined");
 }
 
 #[test]
-fn a_supervisor_that_starts_again_has_clean_windows_its_own_and_its_children_s() {
+fn a_supervisor_that_starts_again_forgets_its_restarts_and_those_of_its_children() {
     for common in [true, false] {
         let nested = sup("s", [leaf("a").limit(Limit::new(3, secs(60)))]);
         let nested = if common { nested.intensity(2, secs(60)) } else { nested };
-        let mut rig = Rig::started(&sup("t", [nested]));
-        rig.fail("s/a");
-        rig.fail("s/a");
-        assert_eq!(word(&rig.ask("s", Command::Restart)), "ready");
-        rig.fail("s/a");
-        rig.fail("s/a");
-        assert_eq!(rig.view("s").attempt, Attempt(2), "no limit was exceeded");
-        rig.fail("s/a");
-        assert_eq!(rig.view("s").attempt, Attempt(if common { 3 } else { 2 }));
+        let mut driver = TestDriver::started(&sup("t", [nested]));
+        driver.fail("s/a");
+        driver.fail("s/a");
+        assert_eq!(word(&driver.ask("s", Command::Restart)), "ready");
+        driver.fail("s/a");
+        driver.fail("s/a");
+        assert_eq!(driver.view("s").attempt, Attempt(2), "no limit was exceeded");
+        driver.fail("s/a");
+        assert_eq!(driver.view("s").attempt, Attempt(if common { 3 } else { 2 }));
     }
 }

@@ -1,7 +1,7 @@
 //! OTP's `supervisor`, rows C1 to C18: start and management calls, with our deviations.
 
-use super::rig::{Obeys, Rig, word};
 use super::shape::{SECOND, backoff, group, leaf, millis, secs, sup};
+use super::test_driver::{Obeys, TestDriver, word};
 use crate::{
     AutoShutdown, ChildDeclaration, ChildSpec, Command, Condition, Exit, Limit, Machine, Ready, Restart,
     Strategy, SupervisorSpec,
@@ -10,57 +10,58 @@ use std::time::Duration;
 
 #[test]
 fn c1_the_tree_is_up_only_when_every_initial_child_is_ready() {
-    let mut rig = Rig::new(&sup("t", [leaf("a").reports(), sup("s", [leaf("b").reports()])]));
-    rig.policy("a").ready = false;
-    rig.policy("s/b").ready = false;
-    rig.start();
-    rig.ready("a");
-    assert_eq!(rig.log(), ["start a", "start s/b"]);
-    rig.ready("s/b");
-    assert_eq!(rig.log(), ["up"]);
+    let mut driver = TestDriver::new(&sup("t", [leaf("a").reports(), sup("s", [leaf("b").reports()])]));
+    driver.policy("a").ready = false;
+    driver.policy("s/b").ready = false;
+    driver.start();
+    driver.ready("a");
+    assert_eq!(driver.log(), ["start a", "start s/b"]);
+    driver.ready("s/b");
+    assert_eq!(driver.log(), ["up"]);
 }
 
 #[test]
 fn c2_initial_children_start_one_at_a_time_in_declared_order() {
-    let mut rig = Rig::new(&sup("t", ["b", "a", "c"].map(|name| leaf(name).reports())));
+    let mut driver = TestDriver::new(&sup("t", ["b", "a", "c"].map(|name| leaf(name).reports())));
     for name in ["a", "b", "c"] {
-        rig.policy(name).ready = false;
+        driver.policy(name).ready = false;
     }
-    rig.start();
+    driver.start();
     for name in ["b", "a", "c"] {
-        assert_eq!(rig.log(), [format!("start {name}")]);
-        rig.ready(name);
+        assert_eq!(driver.log(), [format!("start {name}")]);
+        driver.ready(name);
     }
 }
 
 #[test]
 fn c3_a_failed_first_start_stops_what_was_started_in_reverse_and_names_the_child_without_any_retry() {
     let tree = sup("t", [leaf("a"), sup("s", [leaf("b"), leaf("c").reports()]), leaf("d")]);
-    let mut rig = Rig::new(&tree);
-    rig.policy("s/c").ready = false;
-    rig.start();
-    rig.log();
-    rig.fail("s/c");
-    assert_eq!(rig.log(), ["gone s/c", "ask s/b", "gone s/b", "ask a", "gone a", "down"]);
-    let (exit, report) = rig.down.as_ref().expect("down");
+    let mut driver = TestDriver::new(&tree);
+    driver.policy("s/c").ready = false;
+    driver.start();
+    driver.log();
+    driver.fail("s/c");
+    assert_eq!(driver.log(), ["gone s/c", "ask s/b", "gone s/b", "ask a", "gone a", "down"]);
+    let (exit, report) = driver.down.as_ref().expect("down");
     assert_eq!(exit.to_string(), "/t/s/c failed to start: failed: boom");
     assert!(report.is_clean());
-    assert!(rig.machine.supervisor(0).window.is_empty());
+    assert!(driver.machine.supervisor(0).window.is_empty());
 }
 
 #[test]
 fn c5_a_child_that_is_not_needed_counts_as_started_and_is_absent() {
-    let mut rig = Rig::new(&sup("t", [leaf("a").reports(), leaf("b").after("a", Condition::Ready)]));
-    rig.policy("a").ready = false;
-    rig.start();
-    rig.exit("a", Exit::Ignored);
-    assert_eq!(rig.states(["a", "b", ""]), ["ignored", "running", "running"]);
+    let mut driver =
+        TestDriver::new(&sup("t", [leaf("a").reports(), leaf("b").after("a", Condition::Ready)]));
+    driver.policy("a").ready = false;
+    driver.start();
+    driver.exit("a", Exit::Ignored);
+    assert_eq!(driver.states(["a", "b", ""]), ["ignored", "running", "running"]);
     let dynamic = leaf("c").reports().temporary();
-    rig.policy("c").ready = false;
-    let request = rig.add("", &dynamic).expect("a good spec");
-    rig.exit("c", Exit::Ignored);
-    assert_eq!(word(&rig.answer(request).expect("answered")), "ignored");
-    assert_eq!(rig.state("c"), "gone", "a temporary one is not kept");
+    driver.policy("c").ready = false;
+    let request = driver.add("", &dynamic).expect("a good spec");
+    driver.exit("c", Exit::Ignored);
+    assert_eq!(word(&driver.answer(request).expect("answered")), "ignored");
+    assert_eq!(driver.state("c"), "gone", "a temporary one is not kept");
 }
 
 #[test]
@@ -134,32 +135,32 @@ fn c9_significant_is_refused_for_permanent_children_and_without_auto_shutdown() 
 #[test]
 fn c10_a_child_of_a_known_name_is_refused_with_its_state_and_a_failed_start_keeps_nothing_and_costs_nothing()
 {
-    let mut rig = Rig::started(&sup("t", [leaf("a"), leaf("once").temporary()]));
-    assert!(rig.add("", &leaf("a")).is_err_and(|refusal| refusal.to_string().contains("running")));
-    rig.command("a", Command::Stop);
-    assert!(rig.add("", &leaf("a")).is_err_and(|refusal| refusal.to_string().contains("stopped")));
-    rig.policy("b").ready = false;
-    let request = rig.add("", &leaf("b").reports()).expect("a good spec");
-    assert!(rig.answer(request).is_none());
-    rig.fail("b");
-    assert_eq!(word(&rig.answer(request).expect("answered")), "failed");
-    assert_eq!(rig.state("b"), "gone");
-    assert!(rig.machine.supervisor(0).window.is_empty());
-    rig.complete("once");
-    assert!(rig.add("", &leaf("once")).is_ok(), "what has finished for good makes room");
+    let mut driver = TestDriver::started(&sup("t", [leaf("a"), leaf("once").temporary()]));
+    assert!(driver.add("", &leaf("a")).is_err_and(|refusal| refusal.to_string().contains("running")));
+    driver.command("a", Command::Stop);
+    assert!(driver.add("", &leaf("a")).is_err_and(|refusal| refusal.to_string().contains("stopped")));
+    driver.policy("b").ready = false;
+    let request = driver.add("", &leaf("b").reports()).expect("a good spec");
+    assert!(driver.answer(request).is_none());
+    driver.fail("b");
+    assert_eq!(word(&driver.answer(request).expect("answered")), "failed");
+    assert_eq!(driver.state("b"), "gone");
+    assert!(driver.machine.supervisor(0).window.is_empty());
+    driver.complete("once");
+    assert!(driver.add("", &leaf("once")).is_ok(), "what has finished for good makes room");
 }
 
 #[test]
 fn c11_a_stop_keeps_the_child_listed_touches_no_sibling_under_any_strategy_and_is_never_a_restart() {
     for strategy in [Strategy::OneForOne, Strategy::OneForAll, Strategy::RestForOne] {
         let tree = sup("t", [leaf("a"), leaf("b"), leaf("c").temporary()]).strategy(strategy);
-        let mut rig = Rig::started(&tree.intensity(0, SECOND));
-        assert_eq!(word(&rig.ask("a", Command::Stop)), "stopped");
-        assert_eq!(word(&rig.ask("a", Command::Stop)), "stopped", "it is the same the second time");
-        assert_eq!(word(&rig.ask("c", Command::Stop)), "stopped");
-        assert_eq!(rig.log(), ["ask a", "gone a", "ask c", "gone c"]);
-        assert_eq!(rig.states(["a", "b", "c"]), ["stopped", "running", "stopped"]);
-        assert!(rig.machine.supervisor(0).window.is_empty());
+        let mut driver = TestDriver::started(&tree.intensity(0, SECOND));
+        assert_eq!(word(&driver.ask("a", Command::Stop)), "stopped");
+        assert_eq!(word(&driver.ask("a", Command::Stop)), "stopped", "it is the same the second time");
+        assert_eq!(word(&driver.ask("c", Command::Stop)), "stopped");
+        assert_eq!(driver.log(), ["ask a", "gone a", "ask c", "gone c"]);
+        assert_eq!(driver.states(["a", "b", "c"]), ["stopped", "running", "stopped"]);
+        assert!(driver.machine.supervisor(0).window.is_empty());
     }
 }
 
@@ -167,71 +168,71 @@ fn c11_a_stop_keeps_the_child_listed_touches_no_sibling_under_any_strategy_and_i
 fn c12_a_stop_during_a_restart_loop_cancels_the_loop() {
     for strategy in [Strategy::OneForOne, Strategy::OneForAll, Strategy::RestForOne] {
         let tree = sup("t", [leaf("a").reports().delayed(SECOND), leaf("b")]).strategy(strategy);
-        let mut rig = Rig::started(&tree);
-        rig.policy("a").ready = false;
+        let mut driver = TestDriver::started(&tree);
+        driver.policy("a").ready = false;
         for _ in 0..3 {
-            rig.fail("a");
-            rig.advance(SECOND);
+            driver.fail("a");
+            driver.advance(SECOND);
         }
-        rig.fail("a");
-        assert_eq!(word(&rig.ask("a", Command::Stop)), "stopped");
-        rig.log();
-        rig.advance(secs(100));
-        assert!(rig.log().is_empty());
-        assert_eq!(rig.states(["a", "b"]), ["stopped", "running"], "{strategy:?}");
+        driver.fail("a");
+        assert_eq!(word(&driver.ask("a", Command::Stop)), "stopped");
+        driver.log();
+        driver.advance(secs(100));
+        assert!(driver.log().is_empty());
+        assert_eq!(driver.states(["a", "b"]), ["stopped", "running"], "{strategy:?}");
     }
 }
 
 #[test]
-fn c13_a_start_works_on_a_child_that_is_down_only_and_on_failure_it_stays_down_at_its_place() {
-    let mut rig = Rig::started(&sup("t", ["a", "b", "c"].map(|name| leaf(name).reports())));
-    assert_eq!(word(&rig.ask("b", Command::Start)), "not down");
-    rig.ask("b", Command::Stop).expect("stopped");
-    rig.policy("b").ready = false;
-    let request = rig.command("b", Command::Start);
-    rig.fail("b");
-    assert_eq!(word(&rig.answer(request).expect("answered")), "failed");
-    assert_eq!(rig.state("b"), "stopped");
-    rig.policy("b").ready = true;
-    assert_eq!(word(&rig.ask("b", Command::Start)), "ready");
-    rig.log();
-    rig.stop();
-    assert_eq!(rig.done("ask"), ["c", "b", "a"]);
+fn c13_a_start_of_a_running_child_is_refused_and_a_failed_start_leaves_the_child_down_at_its_place() {
+    let mut driver = TestDriver::started(&sup("t", ["a", "b", "c"].map(|name| leaf(name).reports())));
+    assert_eq!(word(&driver.ask("b", Command::Start)), "not down");
+    driver.ask("b", Command::Stop).expect("stopped");
+    driver.policy("b").ready = false;
+    let request = driver.command("b", Command::Start);
+    driver.fail("b");
+    assert_eq!(word(&driver.answer(request).expect("answered")), "failed");
+    assert_eq!(driver.state("b"), "stopped");
+    driver.policy("b").ready = true;
+    assert_eq!(word(&driver.ask("b", Command::Start)), "ready");
+    driver.log();
+    driver.stop();
+    assert_eq!(driver.done("ask"), ["c", "b", "a"]);
 }
 
 #[test]
-fn c14_a_remove_stops_what_runs_and_is_refused_while_siblings_come_after_it() {
-    let mut rig = Rig::started(&sup("t", [leaf("a"), leaf("b").after("a", Condition::Ready)]));
-    assert_eq!(word(&rig.ask("a", Command::Remove)), "needed");
-    assert_eq!(word(&rig.ask("b", Command::Remove)), "removed");
-    assert_eq!(word(&rig.ask("a", Command::Remove)), "removed");
-    assert_eq!(rig.log(), ["ask b", "gone b", "forget b", "ask a", "gone a", "forget a"]);
-    assert_eq!(rig.state(""), "running");
+fn c14_a_remove_stops_a_running_child_and_is_refused_while_a_sibling_depends_on_it() {
+    let mut driver = TestDriver::started(&sup("t", [leaf("a"), leaf("b").after("a", Condition::Ready)]));
+    assert_eq!(word(&driver.ask("a", Command::Remove)), "needed");
+    assert_eq!(word(&driver.ask("b", Command::Remove)), "removed");
+    assert_eq!(word(&driver.ask("a", Command::Remove)), "removed");
+    assert_eq!(driver.log(), ["ask b", "gone b", "forget b", "ask a", "gone a", "forget a"]);
+    assert_eq!(driver.state(""), "running");
 }
 
 #[test]
 fn c15_members_of_a_group_are_addressed_by_name_and_restart_and_remove_work() {
-    let mut rig = Rig::started(&group("t"));
-    rig.add_member("", Some("m")).expect("room");
-    rig.add_member("", None).expect("room");
-    assert!(rig.add_member("", Some("m")).is_err());
-    assert!(rig.add("", &leaf("x")).is_err(), "members come from the template only");
-    assert_eq!(word(&rig.ask("m", Command::Restart)), "ready");
-    assert_eq!(word(&rig.ask("m", Command::Stop)), "stopped");
-    assert_eq!(word(&rig.ask("m", Command::Stop)), "stopped");
-    assert_eq!(word(&rig.ask("m", Command::Remove)), "removed");
-    assert_eq!(rig.state("m"), "gone");
-    assert_eq!(rig.alive().len(), 1);
-    let mut rig = Rig::started(&group("t").members(|group| group.max_members = 1));
-    rig.add_member("", None).expect("room");
-    assert_eq!(rig.add_member("", None).map_err(|refusal| word(&Err(refusal))), Err("full"));
+    let mut driver = TestDriver::started(&group("t"));
+    driver.add_member("", Some("m")).expect("room");
+    driver.add_member("", None).expect("room");
+    assert!(driver.add_member("", Some("m")).is_err());
+    assert!(driver.add("", &leaf("x")).is_err(), "members come from the template only");
+    assert_eq!(word(&driver.ask("m", Command::Restart)), "ready");
+    assert_eq!(word(&driver.ask("m", Command::Stop)), "stopped");
+    assert_eq!(word(&driver.ask("m", Command::Stop)), "stopped");
+    assert_eq!(word(&driver.ask("m", Command::Remove)), "removed");
+    assert_eq!(driver.state("m"), "gone");
+    assert_eq!(driver.alive().len(), 1);
+    let mut driver = TestDriver::started(&group("t").members(|group| group.max_members = 1));
+    driver.add_member("", None).expect("room");
+    assert_eq!(driver.add_member("", None).map_err(|refusal| word(&Err(refusal))), Err("full"));
 }
 
 #[test]
 fn c16_the_snapshot_lists_children_in_the_order_of_their_start() {
     let tree = sup("t", [leaf("c").after("a", Condition::Ready), leaf("b"), leaf("a")]);
-    let mut rig = Rig::started(&tree);
-    let names: Vec<_> = rig.view("").children.iter().map(|kid| kid.path.name().to_owned()).collect();
+    let mut driver = TestDriver::started(&tree);
+    let names: Vec<_> = driver.view("").children.iter().map(|kid| kid.path.name().to_owned()).collect();
     assert_eq!(names, ["b", "a", "c"]);
 }
 
@@ -239,69 +240,69 @@ fn c16_the_snapshot_lists_children_in_the_order_of_their_start() {
 fn c17_the_snapshot_tells_specs_from_active_children_and_supervisors_from_workers() {
     let tree =
         sup("t", [leaf("a"), sup("s", []), group("g"), leaf("d").delayed(SECOND), leaf("e").temporary()]);
-    let mut rig = Rig::started(&tree);
-    rig.fail("d");
-    rig.complete("e");
-    let children = rig.view("").children;
+    let mut driver = TestDriver::started(&tree);
+    driver.fail("d");
+    driver.complete("e");
+    let children = driver.view("").children;
     let active = children.iter().filter(|kid| kid.started.is_some()).count();
     let supervisors = children.iter().filter(|kid| kid.strategy.is_some()).count();
     assert_eq!((children.len(), active, supervisors), (5, 3, 2));
 }
 
 #[test]
-fn c18_an_added_temporary_child_is_gone_when_it_ends_however_it_ends() {
+fn c18_an_added_temporary_child_is_removed_when_it_ends_whatever_its_exit() {
     for exit in [Exit::Completed, Exit::failed("boom"), Exit::Killed] {
-        let mut rig = Rig::started(&sup("t", [leaf("declared").temporary()]));
-        rig.add("", &leaf("added").temporary()).expect("a good spec");
-        rig.exit("added", exit.clone());
-        rig.exit("declared", exit);
-        assert_eq!(rig.states(["added", "declared"]), ["gone", "finished"]);
+        let mut driver = TestDriver::started(&sup("t", [leaf("declared").temporary()]));
+        driver.add("", &leaf("added").temporary()).expect("a good spec");
+        driver.exit("added", exit.clone());
+        driver.exit("declared", exit);
+        assert_eq!(driver.states(["added", "declared"]), ["gone", "finished"]);
     }
-    let mut rig = Rig::started(&sup("t", []));
-    rig.add("", &leaf("added").temporary()).expect("a good spec");
-    rig.ask("added", Command::Stop).expect("stopped");
-    assert_eq!(rig.state("added"), "gone");
+    let mut driver = TestDriver::started(&sup("t", []));
+    driver.add("", &leaf("added").temporary()).expect("a good spec");
+    driver.ask("added", Command::Stop).expect("stopped");
+    assert_eq!(driver.state("added"), "gone");
 }
 
 #[test]
 fn a_child_added_while_its_supervisor_starts_waits_for_its_turn_and_its_failure_does_not_fail_the_supervisor()
 {
-    let mut rig = Rig::new(&sup("t", [leaf("a").reports()]));
-    rig.policy("a").ready = false;
-    rig.policy("b").ready = false;
-    rig.start();
-    let request = rig.add("", &leaf("b").reports()).expect("a good spec");
-    assert_eq!(rig.states(["a", "b"]), ["starting", "waiting"]);
-    rig.ready("a");
-    rig.advance(millis(1));
-    rig.fail("b");
-    assert_eq!(word(&rig.answer(request).expect("answered")), "failed");
-    assert_eq!(rig.states(["", "a", "b"]), ["running", "running", "gone"]);
-    assert_eq!(rig.log(), ["start a", "start b", "gone b", "forget b", "up"]);
+    let mut driver = TestDriver::new(&sup("t", [leaf("a").reports()]));
+    driver.policy("a").ready = false;
+    driver.policy("b").ready = false;
+    driver.start();
+    let request = driver.add("", &leaf("b").reports()).expect("a good spec");
+    assert_eq!(driver.states(["a", "b"]), ["starting", "waiting"]);
+    driver.ready("a");
+    driver.advance(millis(1));
+    driver.fail("b");
+    assert_eq!(word(&driver.answer(request).expect("answered")), "failed");
+    assert_eq!(driver.states(["", "a", "b"]), ["running", "running", "gone"]);
+    assert_eq!(driver.log(), ["start a", "start b", "gone b", "forget b", "up"]);
 }
 
 #[test]
 fn a_supervisor_that_is_removed_takes_all_below_it_along_and_the_report_names_them() {
     let tree = sup("t", [sup("s", [leaf("a"), sup("i", [leaf("b")]), group("g")]), leaf("z")]);
-    let mut rig = Rig::started(&tree);
-    rig.add_member("s/g", Some("m")).expect("room");
-    rig.obeys("s/i/b", Obeys::Test);
-    let request = rig.command("s", Command::Remove);
-    assert_eq!(rig.state("s/i/b"), "stopping");
-    rig.exit("s/i/b", Exit::Stopped);
-    match rig.answer(request) {
+    let mut driver = TestDriver::started(&tree);
+    driver.add_member("s/g", Some("m")).expect("room");
+    driver.obeys("s/i/b", Obeys::Test);
+    let request = driver.command("s", Command::Remove);
+    assert_eq!(driver.state("s/i/b"), "stopping");
+    driver.exit("s/i/b", Exit::Stopped);
+    match driver.answer(request) {
         Some(Ok(crate::Outcome::Removed(report))) => {
             let paths: Vec<_> = report.entries.iter().map(|entry| entry.path.as_str()).collect();
             assert_eq!(paths, ["/t/s/g/m", "/t/s/g", "/t/s/i/b", "/t/s/i", "/t/s/a", "/t/s"]);
         }
         other => panic!("{other:?}"),
     }
-    assert_eq!(rig.states(["s", "z"]), ["gone", "running"]);
-    assert_eq!(rig.snapshot().nodes().count(), 2);
+    assert_eq!(driver.states(["s", "z"]), ["gone", "running"]);
+    assert_eq!(driver.snapshot().nodes().count(), 2);
 }
 
 #[test]
-fn what_is_declared_of_the_root_is_checked_like_any_other_child() {
+fn the_root_s_spec_is_checked_like_any_other_child_s() {
     let wrong = sup("t", [leaf("a").start_within(Duration::ZERO)]).start_within(Duration::ZERO);
     let wrong = wrong.after("x", Condition::Ready);
     let paths: Vec<_> = Machine::new(&wrong).expect_err("three errors").0;
@@ -311,7 +312,7 @@ fn what_is_declared_of_the_root_is_checked_like_any_other_child() {
 }
 
 #[test]
-fn what_would_have_no_effect_or_no_end_is_refused() {
+fn a_setting_without_effect_and_a_restart_without_end_are_refused() {
     let refused = |root: ChildDeclaration| {
         let errors = Machine::new(&root).expect_err("a bad spec");
         errors.0.into_iter().map(|error| (error.path.as_str().to_owned(), error.field)).collect::<Vec<_>>()

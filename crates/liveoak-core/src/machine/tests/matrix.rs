@@ -1,11 +1,11 @@
 //! The complete matrix restart × exit × strategy: three children, the middle one ends.
 
-use super::rig::Rig;
 use super::shape::{SECOND, group, leaf, name, secs, sup};
+use super::test_driver::TestDriver;
 use crate::{EventKind, Exit, Limit, LimitExceeded, Panic, Path, Restart, StartFailure, Strategy};
 use std::sync::Arc;
 
-/// What is expected to follow the exit of the middle child.
+/// The expected effect of the middle child's exit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Then {
     Restarts,
@@ -55,7 +55,7 @@ const RESTARTS: [Restart; 3] = [Restart::Permanent, Restart::Transient, Restart:
 fn the_table_of_this_file_has_every_exit() {
     let seen: std::collections::BTreeSet<_> = table().iter().map(|(exit, _)| exit.kind()).collect();
     for (exit, _) in table() {
-        // A new variant does not compile until it is listed here; raise the count then.
+        // A new variant does not compile until it is listed here; then raise the number in the assertion.
         match exit {
             Exit::Completed
             | Exit::Ignored
@@ -77,7 +77,7 @@ fn the_table_of_this_file_has_every_exit() {
 }
 
 #[test]
-fn the_matrix_restart_x_exit_x_strategy_holds() {
+fn every_exit_under_every_restart_type_and_strategy_has_the_expected_effect() {
     for (exit, row) in table() {
         for (restart, then) in RESTARTS.into_iter().zip(row) {
             for strategy in [Strategy::OneForOne, Strategy::OneForAll, Strategy::RestForOne] {
@@ -90,8 +90,8 @@ fn the_matrix_restart_x_exit_x_strategy_holds() {
 
 fn check(case: &str, restart: Restart, exit: &Exit, strategy: Strategy, then: Then) {
     let tree = sup("t", [leaf("a"), leaf("b").restart(restart), leaf("c")]);
-    let mut rig = Rig::started(&tree.strategy(strategy).intensity(5, secs(10)));
-    rig.exit("b", exit.clone());
+    let mut driver = TestDriver::started(&tree.strategy(strategy).intensity(5, secs(10)));
+    driver.exit("b", exit.clone());
     let expected: &[&str] = match (then, strategy) {
         (Finishes | IsAbsent, _) => &["gone b"],
         (Restarts, Strategy::OneForOne) => &["gone b", "start b"],
@@ -100,50 +100,54 @@ fn check(case: &str, restart: Restart, exit: &Exit, strategy: Strategy, then: Th
         }
         (Restarts, Strategy::RestForOne) => &["gone b", "ask c", "gone c", "start b", "start c"],
     };
-    assert_eq!(rig.log(), expected, "{case}");
+    assert_eq!(driver.log(), expected, "{case}");
     let state = match then {
         Restarts => "running",
         Finishes => "finished",
         IsAbsent => "ignored",
     };
-    assert_eq!(rig.states(["a", "b", "c"]), ["running", state, "running"], "{case}");
+    assert_eq!(driver.states(["a", "b", "c"]), ["running", state, "running"], "{case}");
     let attempts = match (then, strategy) {
         (Finishes | IsAbsent, _) => [1, 1, 1],
         (Restarts, Strategy::OneForOne) => [1, 2, 1],
         (Restarts, Strategy::OneForAll) => [2, 2, 2],
         (Restarts, Strategy::RestForOne) => [1, 2, 2],
     };
-    assert_eq!(["a", "b", "c"].map(|child| rig.view(child).attempt.0), attempts, "{case}");
+    assert_eq!(["a", "b", "c"].map(|child| driver.view(child).attempt.0), attempts, "{case}");
     let counted = usize::from(then == Restarts);
-    assert_eq!(rig.machine.supervisor(rig.machine.root().slot).window.len(), counted, "{case}: the window");
-    assert_eq!(rig.view("b").last_exit.map(|exit| exit.kind()), Some(exit.kind()), "{case}");
-    let groups = rig.events.iter().filter(|event| matches!(event.kind, EventKind::RestartSet { .. }));
+    assert_eq!(
+        driver.machine.supervisor(driver.machine.root().slot).window.len(),
+        counted,
+        "{case}: the window"
+    );
+    assert_eq!(driver.view("b").last_exit.map(|exit| exit.kind()), Some(exit.kind()), "{case}");
+    let groups = driver.events.iter().filter(|event| matches!(event.kind, EventKind::RestartSet { .. }));
     assert_eq!(groups.count(), usize::from(counted == 1 && strategy != Strategy::OneForOne), "{case}");
 }
 
 #[test]
-fn the_matrix_restart_x_exit_holds_for_the_members_of_a_dynamic_group() {
+fn every_exit_of_a_member_under_every_restart_type_has_the_expected_effect() {
     for (exit, row) in table() {
         for (restart, then) in RESTARTS.into_iter().zip(row) {
             let case = format!("{restart:?} × {}", exit.kind());
-            let mut rig = Rig::started(&group("t").members(|group| {
+            let mut driver = TestDriver::started(&group("t").members(|group| {
                 group.template.restart = restart;
                 group.intensity = Some(Limit::new(5, secs(10)));
             }));
             for member in ["a", "b", "c"] {
-                rig.add_member("", Some(member)).expect("room");
+                driver.add_member("", Some(member)).expect("room");
             }
-            rig.log();
-            rig.exit("b", exit.clone());
+            driver.log();
+            driver.exit("b", exit.clone());
             let (log, state) = match then {
                 Restarts => (["gone b", "start b"], "running"),
                 Finishes | IsAbsent => (["gone b", "forget b"], "gone"),
             };
-            assert_eq!(rig.log(), log, "{case}");
-            assert_eq!(rig.states(["a", "b", "c"]), ["running", state, "running"], "{case}");
+            assert_eq!(driver.log(), log, "{case}");
+            assert_eq!(driver.states(["a", "b", "c"]), ["running", state, "running"], "{case}");
             let counted = usize::from(then == Restarts);
             assert_eq!(
-                rig.machine.supervisor(rig.machine.root().slot).window.len(),
+                driver.machine.supervisor(driver.machine.root().slot).window.len(),
                 counted,
                 "{case}: the window"
             );

@@ -1,7 +1,7 @@
 //! The machine, driven by hand: without an executor, a clock, or randomness.
 //!
-//! [`rig`] is the driver and checks the rules after every input; [`audit`] checks the invariants of the machine's own
-//! state. The other files hold the tests, by topic.
+//! [`test_driver`] is the driver and checks the rules after every input. [`audit`] checks the invariants of the machine's
+//! own state. The other files hold the tests, by topic.
 
 mod after;
 mod audit;
@@ -11,14 +11,14 @@ mod conformance_start;
 mod conformance_stop;
 mod dedicated_runtime;
 mod matrix;
-mod museum;
+mod observing;
 mod property;
+mod regressions;
 mod replica;
 mod restart;
-mod rig;
-mod seeing;
 mod shape;
 mod stop;
 mod stop_stages;
 mod table;
+mod test_driver;
 mod waiting;

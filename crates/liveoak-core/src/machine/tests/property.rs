@@ -1,7 +1,7 @@
-//! Random trees, random children, random events: the laws hold after every step, and the end comes in time.
+//! Random trees, random children, random inputs: the laws hold after every step, and a stop ends in time.
 
-use super::rig::{Obeys, Policy, Rig};
 use super::shape::{group, leaf, millis, name, secs, sup};
+use super::test_driver::{Obeys, Policy, TestDriver};
 use crate::{
     AutoShutdown, Backoff, ChildDeclaration, ChildId, Command, Condition, Edge, Exit, GiveUp, Health, Input,
     Limit, Order, Ready, RequestId, Restart, Strategy as Group,
@@ -167,90 +167,95 @@ fn steps() -> impl Strategy<Value = Step> {
 }
 
 struct World {
-    rig: Rig,
+    driver: TestDriver,
     requests: Vec<RequestId>,
     added: usize,
 }
 
 impl World {
-    fn pick(&mut self, who: usize, which: impl Fn(&Rig, ChildId) -> bool) -> Option<ChildId> {
-        let snapshot = self.rig.snapshot();
-        let ids: Vec<_> = snapshot.nodes().map(|node| node.id).filter(|id| which(&self.rig, *id)).collect();
+    fn pick(&mut self, who: usize, which: impl Fn(&TestDriver, ChildId) -> bool) -> Option<ChildId> {
+        let snapshot = self.driver.snapshot();
+        let ids: Vec<_> =
+            snapshot.nodes().map(|node| node.id).filter(|id| which(&self.driver, *id)).collect();
         (!ids.is_empty()).then(|| ids[who % ids.len()])
     }
 
     fn step(&mut self, step: &Step) {
         match step {
             Step::Exit(who, how) => {
-                if let Some(id) = self.pick(*who, |rig, id| rig.lives(id).is_some()) {
-                    let (attempt, exit) = (self.rig.lives(id).expect("picked"), exits()[*how].clone());
-                    self.rig.input(Input::Exited(id, attempt, exit));
+                if let Some(id) = self.pick(*who, |driver, id| driver.lives(id).is_some()) {
+                    let (attempt, exit) = (self.driver.lives(id).expect("picked"), exits()[*how].clone());
+                    self.driver.input(Input::Exited(id, attempt, exit));
                 }
             }
             Step::Ending(who, how) => {
-                if let Some(id) = self.pick(*who, |rig, id| rig.lives(id).is_some()) {
-                    let (attempt, exit) = (self.rig.lives(id).expect("picked"), exits()[*how].clone());
-                    self.rig.input(Input::Ending(id, attempt, exit));
+                if let Some(id) = self.pick(*who, |driver, id| driver.lives(id).is_some()) {
+                    let (attempt, exit) = (self.driver.lives(id).expect("picked"), exits()[*how].clone());
+                    self.driver.input(Input::Ending(id, attempt, exit));
                 }
             }
             Step::Ready(who) => {
-                if let Some(id) = self.pick(*who, |rig, id| rig.lives(id).is_some()) {
-                    let attempt = self.rig.lives(id).expect("picked");
-                    self.rig.input(Input::Ready(id, attempt));
+                if let Some(id) = self.pick(*who, |driver, id| driver.lives(id).is_some()) {
+                    let attempt = self.driver.lives(id).expect("picked");
+                    self.driver.input(Input::Ready(id, attempt));
                 }
             }
             Step::Health(who, health) => {
-                if let Some(id) = self.pick(*who, |rig, id| rig.lives(id).is_some()) {
-                    let attempt = self.rig.lives(id).expect("picked");
-                    self.rig.input(Input::Health(id, attempt, *health));
+                if let Some(id) = self.pick(*who, |driver, id| driver.lives(id).is_some()) {
+                    let attempt = self.driver.lives(id).expect("picked");
+                    self.driver.input(Input::Health(id, attempt, *health));
                 }
             }
             Step::LateExit(who) => {
-                if let Some(id) = self.pick(*who, |rig, id| rig.lives(id).is_some_and(|a| a.0 > 1)) {
-                    let attempt = crate::Attempt(self.rig.lives(id).expect("picked").0 - 1);
-                    self.rig.input(Input::Exited(id, attempt, Exit::failed("late")));
+                if let Some(id) = self.pick(*who, |driver, id| driver.lives(id).is_some_and(|a| a.0 > 1)) {
+                    let attempt = crate::Attempt(self.driver.lives(id).expect("picked").0 - 1);
+                    self.driver.input(Input::Exited(id, attempt, Exit::failed("late")));
                 }
             }
             Step::Command(who, command) => {
                 if let Some(id) = self.pick(*who, |_, _| true) {
-                    let request = self.rig.command_to(id, *command);
+                    let request = self.driver.command_to(id, *command);
                     self.requests.push(request);
                 }
             }
             Step::AddMember(who, named) => self.add_member(*who, *named),
             Step::AddChild(who, what) => self.add_child(*who, what),
-            Step::Advance(time) => self.rig.advance(*time),
+            Step::Advance(time) => self.driver.advance(*time),
             Step::Jump(time) => {
-                let until = self.rig.now.after(*time);
-                self.rig.jump(until);
+                let until = self.driver.now.after(*time);
+                self.driver.jump(until);
             }
-            Step::Stop => self.rig.stop(),
-            Step::Kill => self.rig.kill(),
+            Step::Stop => self.driver.stop(),
+            Step::Kill => self.driver.kill(),
         }
     }
 
     fn add_member(&mut self, who: usize, named: bool) {
-        let Some(group) = self.pick(who, |rig, id| rig.machine.is_group(id) == Some(true)) else { return };
+        let Some(group) = self.pick(who, |driver, id| driver.machine.is_group(id) == Some(true)) else {
+            return;
+        };
         self.added += 1;
         let member = named.then(|| name(&self.added.to_string()));
-        let request = self.rig.request();
-        if self.rig.machine.add_member(self.rig.now, group, member, Some(request)).is_ok() {
+        let request = self.driver.request();
+        if self.driver.machine.add_member(self.driver.now, group, member, Some(request)).is_ok() {
             self.requests.push(request);
         }
-        self.rig.run();
+        self.driver.run();
     }
 
     fn add_child(&mut self, who: usize, what: &ChildDeclaration) {
-        let Some(parent) = self.pick(who, |rig, id| rig.machine.is_group(id) == Some(false)) else { return };
+        let Some(parent) = self.pick(who, |driver, id| driver.machine.is_group(id) == Some(false)) else {
+            return;
+        };
         self.added += 1;
         let mut what = what.clone();
         what.name = name(&format!("n{}", self.added % 5));
         what.spec.significant = false;
-        let request = self.rig.request();
-        if self.rig.machine.add_child(self.rig.now, parent, &what, Some(request)).is_ok() {
+        let request = self.driver.request();
+        if self.driver.machine.add_child(self.driver.now, parent, &what, Some(request)).is_ok() {
             self.requests.push(request);
         }
-        self.rig.run();
+        self.driver.run();
     }
 }
 
@@ -260,7 +265,7 @@ fn policies() -> impl Strategy<Value = Vec<Policy>> {
     vec(policy.prop_map(|(obeys, ready, beats)| Policy { obeys, ready, beats }), 1..6)
 }
 
-/// The number of cases with one seed, and of seeds by default: about three seconds.
+/// The number of cases with one seed, and the default number of seeds. Together they take about three seconds.
 const CASES: u32 = 100;
 const SEEDS: u64 = 6;
 
@@ -275,20 +280,20 @@ fn life(tree: ChildDeclaration, budget: Duration, policies: Vec<Policy>, random:
     tree.spec.restart = Restart::Permanent;
     tree.spec.limit = None;
     tree.spec.significant = false;
-    let mut world = World { rig: Rig::new(&tree), requests: Vec::new(), added: 0 };
-    world.rig.random = random;
-    world.rig.set_shuffled(policies);
-    world.rig.start();
+    let mut world = World { driver: TestDriver::new(&tree), requests: Vec::new(), added: 0 };
+    world.driver.random = random;
+    world.driver.set_shuffled(policies);
+    world.driver.start();
     for step in steps {
         world.step(step);
     }
-    world.rig.stop();
+    world.driver.stop();
     // A budget of zero kills at once; the end of a killed child may take `KILL_WAIT`.
-    world.rig.advance(if budget.is_zero() { crate::KILL_WAIT } else { budget });
-    assert!(world.rig.down.is_some(), "the tree is not down");
-    assert!(world.rig.alive().is_empty());
+    world.driver.advance(if budget.is_zero() { crate::KILL_WAIT } else { budget });
+    assert!(world.driver.down.is_some(), "the tree is not down");
+    assert!(world.driver.alive().is_empty());
     for request in &world.requests {
-        assert!(world.rig.answer(*request).is_some(), "{request:?} was never answered");
+        assert!(world.driver.answer(*request).is_some(), "{request:?} was never answered");
     }
 }
 
@@ -312,7 +317,7 @@ fn run(seed: u64) {
 /// `LIVEOAK_PROPERTY_SEED` runs one seed, `LIVEOAK_PROPERTY_SEEDS` as many as it says, from
 /// `LIVEOAK_PROPERTY_FIRST_SEED` on.
 #[test]
-fn whatever_happens_the_laws_hold_and_a_stop_ends_all_within_its_budget() {
+fn random_inputs_break_no_law_and_a_stop_ends_all_within_its_budget() {
     if let Some(seed) = number("LIVEOAK_PROPERTY_SEED") {
         return run(seed);
     }

@@ -1,5 +1,5 @@
-//! A tree rebuilt from its events. A snapshot and all events after it give the whole state of the tree, except for what a
-//! child waits for and how long that still takes.
+//! A tree that is rebuilt from its events. A snapshot and all events after it give the whole state of the tree, except for
+//! what a child waits for and how long it may still wait.
 
 use crate::{
     Attempt, ChildId, ChildState, ChildView, Event, EventKind, Exit, Health, IdleReason, Snapshot, StopStage,
@@ -107,7 +107,7 @@ impl Replica {
         }
     }
 
-    /// Checks that an event about an attempt is about the living one, and its duration.
+    /// Checks that an event about an attempt is about the live attempt, and checks its duration.
     #[track_caller]
     fn expect(&mut self, event: &Event, attempt: Attempt, lived: Option<Duration>) {
         let node = self.node(event.id);
@@ -134,7 +134,7 @@ impl Replica {
             .expect("the supervisor of a child is there")
     }
 
-    /// Checks that a snapshot of the machine is what the events say.
+    /// Checks that a snapshot of the machine equals the state that the events give.
     #[track_caller]
     pub(crate) fn compare(&self, snapshot: &Snapshot) {
         assert_eq!(snapshot.number, self.number, "the snapshot is as of the last event");

@@ -20,13 +20,13 @@ pub(super) const fn millis(n: u64) -> Duration {
     Duration::from_millis(n)
 }
 
-/// A permanent leaf without backoff, ready at once.
+/// Returns a permanent leaf without backoff that is ready at once.
 pub(super) fn leaf(text: &str) -> ChildDeclaration {
     let spec = ChildSpec { backoff: None, ..ChildSpec::default() };
     ChildDeclaration { name: name(text), spec, form: ChildForm::Leaf }
 }
 
-/// A supervisor without a deadline for its start or stop, and without backoff.
+/// Returns a supervisor without a deadline for its start or stop, and without backoff.
 pub(super) fn sup(text: &str, children: impl IntoIterator<Item = ChildDeclaration>) -> ChildDeclaration {
     let children = children.into_iter().collect();
     let spec = ChildSpec { backoff: None, ..ChildSpec::of_supervisor() };
@@ -37,7 +37,7 @@ pub(super) fn sup(text: &str, children: impl IntoIterator<Item = ChildDeclaratio
     }
 }
 
-/// A group whose members are like [`leaf`].
+/// Returns a group whose members are like [`leaf`].
 pub(super) fn group(text: &str) -> ChildDeclaration {
     let template = leaf("x").spec;
     let spec = ChildSpec { backoff: None, ..ChildSpec::of_supervisor() };
@@ -45,7 +45,7 @@ pub(super) fn group(text: &str) -> ChildDeclaration {
     ChildDeclaration { name: name(text), spec, form: work }
 }
 
-/// A backoff of up to `delay`, however often.
+/// Returns a backoff of up to `delay` that does not grow.
 pub(super) const fn backoff(delay: Duration) -> Backoff {
     Backoff { from: delay, to: delay, reset_after: Duration::MAX }
 }
@@ -91,7 +91,7 @@ impl ChildDeclaration {
         self.with(|child| child.significant = true)
     }
 
-    /// Ready when the test says so.
+    /// Makes the child ready only when the test reports it.
     pub(super) fn reports(self) -> Self {
         self.with(|child| child.ready = Ready::Reported)
     }
@@ -104,7 +104,7 @@ impl ChildDeclaration {
         self.with(|child| child.start_within = within)
     }
 
-    /// Every restart has a delay of more than zero and up to `delay` (the rig's random number is not 0).
+    /// Gives every restart a delay of more than zero and up to `delay`. (The driver's random number is not 0.)
     pub(super) fn delayed(self, delay: Duration) -> Self {
         self.with(|child| child.backoff = Some(backoff(delay)))
     }
@@ -129,7 +129,7 @@ impl ChildDeclaration {
         self.rules(|rules| rules.order = Order::Edges)
     }
 
-    /// A supervisor or group with a dedicated runtime.
+    /// Gives the supervisor or group a dedicated runtime.
     pub(super) fn on_dedicated_runtime(mut self) -> Self {
         match &mut self.form {
             ChildForm::Supervisor(spec) => spec.dedicated_runtime = true,

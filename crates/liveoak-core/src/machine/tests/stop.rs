@@ -1,7 +1,7 @@
 //! The stop: order, stages, budget, report.
 
-use super::rig::{Obeys, Policy, Rig};
 use super::shape::{group, leaf, secs, sup};
+use super::test_driver::{Obeys, Policy, TestDriver};
 use crate::{
     Attempt, ChildState, Command, Effect, Exit, Input, KILL_WAIT, MAX_LISTED, Machine, Outcome, Panic,
     Restart, StopStage, Strategy, Time,
@@ -12,50 +12,54 @@ use std::time::Duration;
 #[test]
 fn a_driver_that_comes_late_still_kills_before_it_abandons() {
     let tree = sup("t", [sup("s", [leaf("a"), leaf("b")]), group("g")]).stop_within(secs(10));
-    let mut rig = Rig::new(&tree);
-    rig.set_default(Policy { obeys: Obeys::Nothing, ..Policy::default() });
-    rig.start();
-    rig.add_member("g", Some("m")).expect("room");
-    rig.stop();
-    rig.jump(Time::ZERO.after(secs(3600)));
-    rig.advance(Duration::ZERO);
-    assert!(rig.down.is_some());
-    assert_eq!(rig.report().forced().count(), 3);
-    assert!(rig.report().forced().all(|entry| entry.stage == StopStage::Abandoned));
+    let mut driver = TestDriver::new(&tree);
+    driver.set_default(Policy { obeys: Obeys::Nothing, ..Policy::default() });
+    driver.start();
+    driver.add_member("g", Some("m")).expect("room");
+    driver.stop();
+    driver.jump(Time::ZERO.after(secs(3600)));
+    driver.advance(Duration::ZERO);
+    assert!(driver.down.is_some());
+    assert_eq!(driver.report().forced().count(), 3);
+    assert!(driver.report().forced().all(|entry| entry.stage == StopStage::Abandoned));
 }
 
 #[test]
-fn a_stop_of_a_part_that_was_under_way_does_not_make_the_stop_of_the_whole_longer_than_its_budget() {
-    for placed in [false, true] {
+fn a_stop_of_a_nested_supervisor_does_not_make_a_later_stop_of_the_tree_longer_than_its_budget() {
+    for dedicated in [false, true] {
         let inner = sup("s", [leaf("a").stop_within(Duration::MAX), leaf("b").stop_within(Duration::MAX)]);
-        let inner = if placed { inner.on_dedicated_runtime() } else { inner };
-        let mut rig = Rig::new(&sup("t", [inner, leaf("c")]).stop_within(secs(10)));
-        rig.set_default(Policy { obeys: Obeys::Nothing, ..Policy::default() });
-        rig.obeys("c", Obeys::Ask);
-        rig.start();
-        rig.command("s", Command::Stop);
-        rig.advance(secs(100));
-        rig.log();
-        rig.stop();
-        rig.advance(secs(5));
-        assert_eq!(rig.log(), ["ask c", "gone c", "ask s/a"], "at half the budget all are asked out of turn");
-        rig.advance(secs(5));
-        assert!(rig.down.is_some(), "placed: {placed}");
-        assert!(rig.report().took <= secs(10));
+        let inner = if dedicated { inner.on_dedicated_runtime() } else { inner };
+        let mut driver = TestDriver::new(&sup("t", [inner, leaf("c")]).stop_within(secs(10)));
+        driver.set_default(Policy { obeys: Obeys::Nothing, ..Policy::default() });
+        driver.obeys("c", Obeys::Ask);
+        driver.start();
+        driver.command("s", Command::Stop);
+        driver.advance(secs(100));
+        driver.log();
+        driver.stop();
+        driver.advance(secs(5));
+        assert_eq!(
+            driver.log(),
+            ["ask c", "gone c", "ask s/a"],
+            "at half the budget all are asked out of turn"
+        );
+        driver.advance(secs(5));
+        assert!(driver.down.is_some(), "dedicated: {dedicated}");
+        assert!(driver.report().took <= secs(10));
     }
 }
 
-fn ten_that(obeys: Obeys, budget: Duration) -> Rig {
+fn ten_that(obeys: Obeys, budget: Duration) -> TestDriver {
     let leaves = (0..10).map(|n| leaf(&format!("c{n}")).stop_within(secs(3)));
-    let mut rig = Rig::new(&sup("t", leaves).stop_within(budget));
-    rig.set_default(Policy { obeys, ..Policy::default() });
-    rig.start();
-    rig.log();
-    rig
+    let mut driver = TestDriver::new(&sup("t", leaves).stop_within(budget));
+    driver.set_default(Policy { obeys, ..Policy::default() });
+    driver.start();
+    driver.log();
+    driver
 }
 
 #[test]
-fn n_children_that_ignore_the_stop_total_time_is_one_budget_all_are_forced_the_report_names_all() {
+fn a_stop_of_many_disobedient_children_takes_one_budget_and_the_report_names_them() {
     for obeys in [Obeys::Kill, Obeys::Nothing] {
         for deep in [false, true] {
             let leaves = (0..50).map(|n| leaf(&format!("c{n}")));
@@ -63,27 +67,27 @@ fn n_children_that_ignore_the_stop_total_time_is_one_budget_all_are_forced_the_r
             for _ in 0..(if deep { 20 } else { 0 }) {
                 tree = sup("s", [tree, leaf("l")]);
             }
-            let mut rig = Rig::new(&sup("t", [tree]).stop_within(secs(10)));
-            rig.set_default(Policy { obeys, ..Policy::default() });
-            rig.start();
-            let all = rig.alive().len();
-            rig.stop();
-            rig.advance(secs(10));
-            assert!(rig.down.is_some() && rig.alive().is_empty());
-            assert!(rig.report().took <= secs(10));
-            assert_eq!(rig.report().forced().count(), all);
+            let mut driver = TestDriver::new(&sup("t", [tree]).stop_within(secs(10)));
+            driver.set_default(Policy { obeys, ..Policy::default() });
+            driver.start();
+            let all = driver.alive().len();
+            driver.stop();
+            driver.advance(secs(10));
+            assert!(driver.down.is_some() && driver.alive().is_empty());
+            assert!(driver.report().took <= secs(10));
+            assert_eq!(driver.report().forced().count(), all);
         }
     }
 }
 
 #[test]
 fn a_child_that_never_yields_cannot_hang_the_stop_it_is_abandoned_and_reported() {
-    let mut rig = Rig::started(&sup("t", [leaf("a"), leaf("b").stop_within(secs(1))]));
-    rig.obeys("b", Obeys::Nothing);
-    rig.stop();
-    rig.advance(secs(3));
-    assert_eq!(rig.log(), ["ask b", "kill b", "abandon b", "ask a", "gone a", "down"]);
-    let report = rig.report();
+    let mut driver = TestDriver::started(&sup("t", [leaf("a"), leaf("b").stop_within(secs(1))]));
+    driver.obeys("b", Obeys::Nothing);
+    driver.stop();
+    driver.advance(secs(3));
+    assert_eq!(driver.log(), ["ask b", "kill b", "abandon b", "ask a", "gone a", "down"]);
+    let report = driver.report();
     let stages: Vec<_> = report.entries.iter().map(|entry| (entry.path.name(), entry.stage)).collect();
     assert_eq!(stages, [("b", StopStage::Abandoned), ("a", StopStage::Asked)]);
     assert!(matches!(report.entries[0].exit, Some(Exit::Abandoned)));
@@ -92,27 +96,27 @@ fn a_child_that_never_yields_cannot_hang_the_stop_it_is_abandoned_and_reported()
 
 #[test]
 fn stop_asked_twice_is_one_stop_with_one_report() {
-    let mut rig = ten_that(Obeys::Kill, secs(10));
-    rig.stop();
-    rig.advance(secs(1));
-    rig.stop();
-    rig.advance(secs(9));
-    let report = rig.report();
+    let mut driver = ten_that(Obeys::Kill, secs(10));
+    driver.stop();
+    driver.advance(secs(1));
+    driver.stop();
+    driver.advance(secs(9));
+    let report = driver.report();
     assert_eq!((report.entries.len(), report.forced().count()), (10, 10));
-    rig.stop();
-    rig.kill();
-    assert_eq!(rig.log().iter().filter(|line| *line == "down").count(), 1);
+    driver.stop();
+    driver.kill();
+    assert_eq!(driver.log().iter().filter(|line| *line == "down").count(), 1);
 }
 
 #[test]
 fn two_stop_commands_on_one_child_get_the_same_report() {
-    let mut rig = Rig::started(&sup("t", [sup("s", [leaf("a"), leaf("b")])]));
-    rig.obeys("s/b", Obeys::Test);
-    let requests = [rig.command("s", Command::Stop), rig.command("s", Command::Stop)];
-    rig.advance(secs(2));
-    rig.exit("s/b", Exit::Stopped);
+    let mut driver = TestDriver::started(&sup("t", [sup("s", [leaf("a"), leaf("b")])]));
+    driver.obeys("s/b", Obeys::Test);
+    let requests = [driver.command("s", Command::Stop), driver.command("s", Command::Stop)];
+    driver.advance(secs(2));
+    driver.exit("s/b", Exit::Stopped);
     for request in requests {
-        match rig.answer(request) {
+        match driver.answer(request) {
             Some(Ok(Outcome::Stopped(report))) => {
                 let paths: Vec<_> = report.entries.iter().map(|entry| entry.path.as_str()).collect();
                 assert_eq!(paths, ["/t/s/b", "/t/s/a", "/t/s"]);
@@ -125,51 +129,52 @@ fn two_stop_commands_on_one_child_get_the_same_report() {
 
 #[test]
 fn stop_during_start_starts_nothing_more_and_stops_what_was_started_in_reverse() {
-    let mut rig = Rig::new(&sup("t", [leaf("a"), leaf("b"), leaf("c").reports(), leaf("d")]));
-    rig.policy("c").ready = false;
-    rig.start();
-    rig.log();
-    rig.stop();
-    assert_eq!(rig.log(), ["ask c", "gone c", "ask b", "gone b", "ask a", "gone a", "down"]);
-    let cancelled = rig.report().entries.iter().filter(|entry| entry.stage == StopStage::Cancelled).count();
+    let mut driver = TestDriver::new(&sup("t", [leaf("a"), leaf("b"), leaf("c").reports(), leaf("d")]));
+    driver.policy("c").ready = false;
+    driver.start();
+    driver.log();
+    driver.stop();
+    assert_eq!(driver.log(), ["ask c", "gone c", "ask b", "gone b", "ask a", "gone a", "down"]);
+    let cancelled =
+        driver.report().entries.iter().filter(|entry| entry.stage == StopStage::Cancelled).count();
     assert_eq!(cancelled, 1, "d was waiting for its turn");
 }
 
 #[test]
 fn stop_during_the_restart_of_a_set_lets_nothing_start_again() {
-    let mut rig = Rig::started(&sup("t", ["a", "b", "c"].map(leaf)).strategy(Strategy::OneForAll));
-    rig.obeys("c", Obeys::Test);
-    rig.fail("b");
-    rig.stop();
-    assert_eq!(rig.log(), ["gone b", "ask c"]);
-    rig.exit("c", Exit::Stopped);
-    assert_eq!(rig.log(), ["gone c", "ask a", "gone a", "down"]);
+    let mut driver = TestDriver::started(&sup("t", ["a", "b", "c"].map(leaf)).strategy(Strategy::OneForAll));
+    driver.obeys("c", Obeys::Test);
+    driver.fail("b");
+    driver.stop();
+    assert_eq!(driver.log(), ["gone b", "ask c"]);
+    driver.exit("c", Exit::Stopped);
+    assert_eq!(driver.log(), ["gone c", "ask a", "gone a", "down"]);
 }
 
 #[test]
 fn stop_before_start_is_a_clean_end_and_nothing_starts_later() {
-    let mut rig = Rig::new(&sup("t", [leaf("a")]));
-    rig.stop();
-    rig.start();
-    assert_eq!(rig.log(), ["down"]);
-    assert_eq!(rig.down_kind(), "stopped");
+    let mut driver = TestDriver::new(&sup("t", [leaf("a")]));
+    driver.stop();
+    driver.start();
+    assert_eq!(driver.log(), ["down"]);
+    assert_eq!(driver.down_kind(), "stopped");
 }
 
 #[test]
 fn dynamic_children_are_stopped_and_reported_like_the_others() {
-    let mut rig = Rig::started(&sup("t", [leaf("a"), group("g")]));
+    let mut driver = TestDriver::started(&sup("t", [leaf("a"), group("g")]));
     for member in ["x", "y", "z"] {
-        rig.add_member("g", Some(member)).expect("room");
+        driver.add_member("g", Some(member)).expect("room");
     }
-    rig.obeys("g/y", Obeys::Kill);
-    rig.log();
-    rig.stop();
+    driver.obeys("g/y", Obeys::Kill);
+    driver.log();
+    driver.stop();
     assert_eq!(
-        rig.log(),
+        driver.log(),
         ["ask g/x", "ask g/y", "ask g/z", "gone g/x", "forget g/x", "gone g/z", "forget g/z"]
     );
-    rig.advance(secs(5));
-    let report = rig.report();
+    driver.advance(secs(5));
+    let report = driver.report();
     let stages: Vec<_> = report.entries.iter().map(|entry| (entry.path.as_str(), entry.stage)).collect();
     assert_eq!(
         stages,
@@ -192,62 +197,62 @@ fn a_panic_in_a_factory_in_init_in_the_stop_hook_in_drop_of_the_body_is_caught_n
             backtrace: None,
             during: Some(during),
         };
-        let mut rig = Rig::started(&sup("t", [leaf("a").reports(), leaf("b")]));
-        rig.exit("a", Exit::Panicked(Arc::new(panic("oh no"))));
-        assert_eq!(rig.states(["a", "b"]), ["running", "running"], "{during}");
-        let exit = rig.view("a").last_exit.expect("kept").to_string();
+        let mut driver = TestDriver::started(&sup("t", [leaf("a").reports(), leaf("b")]));
+        driver.exit("a", Exit::Panicked(Arc::new(panic("oh no"))));
+        assert_eq!(driver.states(["a", "b"]), ["running", "running"], "{during}");
+        let exit = driver.view("a").last_exit.expect("kept").to_string();
         assert_eq!(exit, format!("panicked in its {during} at src/a.rs:1:1: oh no"));
-        rig.obeys("a", Obeys::Test);
-        rig.command("a", Command::Stop);
-        rig.exit("a", Exit::Panicked(Arc::new(panic("again"))));
-        assert_eq!(rig.states(["a", "b"]), ["stopped", "running"]);
+        driver.obeys("a", Obeys::Test);
+        driver.command("a", Command::Stop);
+        driver.exit("a", Exit::Panicked(Arc::new(panic("again"))));
+        assert_eq!(driver.states(["a", "b"]), ["stopped", "running"]);
     }
 }
 
 #[test]
-fn a_slow_but_honest_init_that_is_interrupted_is_not_reported_as_an_unclean_stop() {
-    let mut rig = Rig::new(&sup("t", [leaf("a").reports().start_within(secs(60))]));
-    rig.policy("a").ready = false;
-    rig.start();
-    rig.advance(secs(30));
-    rig.stop();
-    assert!(rig.report().is_clean());
-    assert_eq!(rig.down_kind(), "stopped");
+fn a_slow_start_that_a_stop_interrupts_is_not_reported_as_an_unclean_stop() {
+    let mut driver = TestDriver::new(&sup("t", [leaf("a").reports().start_within(secs(60))]));
+    driver.policy("a").ready = false;
+    driver.start();
+    driver.advance(secs(30));
+    driver.stop();
+    assert!(driver.report().is_clean());
+    assert_eq!(driver.down_kind(), "stopped");
 }
 
 #[test]
 fn a_stop_hook_that_hangs_is_bounded_by_the_child_s_deadline() {
-    let mut rig = Rig::started(&sup("t", [leaf("a").stop_within(secs(2))]));
-    rig.obeys("a", Obeys::Kill);
-    rig.stop();
-    rig.advance(secs(2));
-    assert_eq!(rig.report().entries[0].took, secs(2));
-    assert_eq!(rig.report().entries[0].stage, StopStage::Killed);
+    let mut driver = TestDriver::started(&sup("t", [leaf("a").stop_within(secs(2))]));
+    driver.obeys("a", Obeys::Kill);
+    driver.stop();
+    driver.advance(secs(2));
+    assert_eq!(driver.report().entries[0].took, secs(2));
+    assert_eq!(driver.report().entries[0].stage, StopStage::Killed);
 }
 
 #[test]
 fn an_abandoned_child_that_ends_later_changes_nothing() {
-    let mut rig = Rig::started(&sup("t", [leaf("a").stop_within(secs(1))]));
-    rig.obeys("a", Obeys::Nothing);
-    let (id, attempt) = (rig.id("a"), rig.attempt("a"));
-    let request = rig.command("a", Command::Restart);
-    rig.advance(secs(3));
-    assert!(matches!(rig.answer(request), Some(Ok(Outcome::Ready { .. }))));
-    rig.log();
-    let events = rig.events.len();
-    rig.input(Input::Exited(id, attempt, Exit::failed("late")));
-    rig.input(Input::Ready(id, attempt));
-    assert!(rig.log().is_empty());
-    assert_eq!(rig.events.len(), events);
+    let mut driver = TestDriver::started(&sup("t", [leaf("a").stop_within(secs(1))]));
+    driver.obeys("a", Obeys::Nothing);
+    let (id, attempt) = (driver.id("a"), driver.attempt("a"));
+    let request = driver.command("a", Command::Restart);
+    driver.advance(secs(3));
+    assert!(matches!(driver.answer(request), Some(Ok(Outcome::Ready { .. }))));
+    driver.log();
+    let events = driver.events.len();
+    driver.input(Input::Exited(id, attempt, Exit::failed("late")));
+    driver.input(Input::Ready(id, attempt));
+    assert!(driver.log().is_empty());
+    assert_eq!(driver.events.len(), events);
 }
 
 #[test]
-fn a_kill_of_the_whole_tree_takes_no_longer_than_the_grace_of_a_kill() {
-    let mut rig = ten_that(Obeys::Nothing, Duration::MAX);
-    rig.kill();
-    assert_eq!(rig.done("kill").len(), 10);
-    rig.advance(KILL_WAIT);
-    assert_eq!(rig.report().forced().count(), 10);
+fn a_kill_of_the_whole_tree_takes_no_longer_than_the_kill_wait() {
+    let mut driver = ten_that(Obeys::Nothing, Duration::MAX);
+    driver.kill();
+    assert_eq!(driver.done("kill").len(), 10);
+    driver.advance(KILL_WAIT);
+    assert_eq!(driver.report().forced().count(), 10);
 }
 
 #[test]
@@ -256,19 +261,22 @@ fn an_attempt_whose_body_has_ended_is_stopped_within_its_deadline_and_the_exit_o
     for (obeys, after) in [(Obeys::Ask, 0), (Obeys::Kill, 5), (Obeys::Nothing, 7)] {
         let mut a = leaf("a").stop_within(secs(5));
         a.spec.backoff = None;
-        let mut rig = Rig::new(&sup("t", [a]));
-        rig.set_default(Policy { obeys, ..Policy::default() });
-        rig.start();
-        let id = rig.id("a");
-        let attempt = rig.lives(id).expect("it runs");
-        rig.input(Input::Ending(id, attempt, Exit::failed("no disk")));
-        assert!(rig.state("a") != "running" || after == 0, "{obeys:?}: a dead body does not look alive");
-        rig.advance(secs(after));
-        assert_eq!(rig.state("a"), "running", "{obeys:?}: it was restarted");
-        assert_eq!(rig.snapshot().get("/t/a").expect("a").last_exit.as_ref().map(Exit::kind), Some("failed"));
+        let mut driver = TestDriver::new(&sup("t", [a]));
+        driver.set_default(Policy { obeys, ..Policy::default() });
+        driver.start();
+        let id = driver.id("a");
+        let attempt = driver.lives(id).expect("it runs");
+        driver.input(Input::Ending(id, attempt, Exit::failed("no disk")));
+        assert!(driver.state("a") != "running" || after == 0, "{obeys:?}: a dead body does not look alive");
+        driver.advance(secs(after));
+        assert_eq!(driver.state("a"), "running", "{obeys:?}: it was restarted");
+        assert_eq!(
+            driver.snapshot().get("/t/a").expect("a").last_exit.as_ref().map(Exit::kind),
+            Some("failed")
+        );
         // A late report of the old attempt changes nothing.
-        rig.input(Input::Ending(id, attempt, Exit::Completed));
-        assert_eq!(rig.state("a"), "running");
+        driver.input(Input::Ending(id, attempt, Exit::Completed));
+        assert_eq!(driver.state("a"), "running");
     }
 }
 
@@ -276,41 +284,41 @@ fn an_attempt_whose_body_has_ended_is_stopped_within_its_deadline_and_the_exit_o
 fn a_report_lists_at_most_a_hundred_members_that_ended_cleanly() {
     let many = (0..150).map(|n| leaf(&format!("a{n}")));
     let tree = sup("t", [group("g")].into_iter().chain(many));
-    let mut rig = Rig::started(&tree);
+    let mut driver = TestDriver::started(&tree);
     for _ in 0..120 {
-        rig.add_member("g", None).expect("room");
+        driver.add_member("g", None).expect("room");
     }
-    rig.stop();
-    let report = rig.report();
+    driver.stop();
+    let report = driver.report();
     let members = report.entries.iter().filter(|entry| entry.path.as_str().starts_with("/t/g/")).count();
     assert_eq!((members, report.unlisted, report.entries.len()), (100, 20, 251));
 }
 
 #[test]
 fn a_full_report_still_lists_every_child_that_was_forced() {
-    let mut rig = Rig::started(&sup("t", [group("g")]));
+    let mut driver = TestDriver::started(&sup("t", [group("g")]));
     for n in 0..130 {
-        rig.add_member("g", Some(&format!("m{n}"))).expect("room");
+        driver.add_member("g", Some(&format!("m{n}"))).expect("room");
         if n % 2 == 0 {
-            rig.obeys(&format!("g/m{n}"), Obeys::Kill);
+            driver.obeys(&format!("g/m{n}"), Obeys::Kill);
         }
     }
-    rig.stop();
+    driver.stop();
     // Children that obey end first and are the first entries.
-    rig.advance(secs(30));
-    let report = rig.report();
+    driver.advance(secs(30));
+    let report = driver.report();
     assert_eq!(report.forced().count(), 65);
     assert_eq!((report.entries.len() - 1 + report.unlisted as usize, report.unlisted), (130, 0));
-    let mut rig = Rig::started(&sup("t", [group("g")]));
+    let mut driver = TestDriver::started(&sup("t", [group("g")]));
     for n in 0..130 {
-        rig.add_member("g", Some(&format!("m{n}"))).expect("room");
+        driver.add_member("g", Some(&format!("m{n}"))).expect("room");
         if n < 15 {
-            rig.obeys(&format!("g/m{n}"), Obeys::Kill);
+            driver.obeys(&format!("g/m{n}"), Obeys::Kill);
         }
     }
-    rig.stop();
-    rig.advance(secs(30));
-    let report = rig.report();
+    driver.stop();
+    driver.advance(secs(30));
+    let report = driver.report();
     assert_eq!(
         (report.forced().count(), report.unlisted),
         (15, 15),
@@ -321,12 +329,12 @@ fn a_full_report_still_lists_every_child_that_was_forced() {
 #[test]
 fn a_child_s_own_time_to_stop_ends_no_later_than_the_plan_of_its_supervisor() {
     let tree = sup("t", [leaf("a").stop_within(secs(60)), leaf("b").stop_within(secs(2))]);
-    let mut rig = Rig::started(&tree.stop_within(secs(10)));
-    rig.obeys("a", Obeys::Test);
-    rig.stop();
+    let mut driver = TestDriver::started(&tree.stop_within(secs(10)));
+    driver.obeys("a", Obeys::Test);
+    driver.stop();
     // After nine tenths of the budget, all children that are left are killed.
     assert_eq!(
-        rig.view("a").state,
+        driver.view("a").state,
         ChildState::Stopping { stage: StopStage::Asked, remaining: Some(secs(9)) }
     );
 }
@@ -362,21 +370,21 @@ fn a_driver_may_leave_the_stop_of_a_group_to_another_thread_and_sees_that_work_i
 #[test]
 fn a_report_that_began_below_is_copied_whole_into_the_report_above() {
     let members = |name: &str| group(name).members(|group| group.template.restart = Restart::Temporary);
-    let mut rig = Rig::started(&sup("t", [members("late"), sup("s", [members("early")])]));
+    let mut driver = TestDriver::started(&sup("t", [members("late"), sup("s", [members("early")])]));
     for (path, count) in [("s/early", 150), ("late", 50)] {
         for n in 0..count {
-            rig.add_member(path, Some(&format!("m{n}"))).expect("room");
-            rig.obeys(&format!("{path}/m{n}"), Obeys::Test);
+            driver.add_member(path, Some(&format!("m{n}"))).expect("room");
+            driver.obeys(&format!("{path}/m{n}"), Obeys::Test);
         }
     }
-    rig.command("s", Command::Stop);
-    rig.stop();
+    driver.command("s", Command::Stop);
+    driver.stop();
     for (path, count) in [("s/early", 150), ("late", 50)] {
         for n in 0..count {
-            rig.exit(&format!("{path}/m{n}"), Exit::Stopped);
+            driver.exit(&format!("{path}/m{n}"), Exit::Stopped);
         }
     }
-    let report = rig.report();
+    let report = driver.report();
     let listed = report.entries.iter().filter(|entry| entry.path.as_str().contains("/m")).count();
     assert_eq!((listed, report.unlisted), (100, 100));
 }
@@ -384,16 +392,17 @@ fn a_report_that_began_below_is_copied_whole_into_the_report_above() {
 #[test]
 fn a_child_that_is_stopped_twice_during_one_stop_is_reported_once_with_the_most_forceful_stage() {
     let nested = sup("s", [leaf("a"), leaf("b")]).strategy(Strategy::OneForAll);
-    let mut rig = Rig::started(&sup("t", [nested, leaf("z").stop_within(secs(10))]).stop_within(secs(30)));
-    rig.obeys("z", Obeys::Kill);
-    rig.obeys("s/b", Obeys::Kill);
-    rig.stop();
-    rig.fail("s/a");
-    rig.advance(secs(6));
-    assert_eq!(rig.states(["s/a", "s/b"]), ["running", "running"]);
-    rig.obeys("s/b", Obeys::Ask);
-    rig.advance(secs(10));
-    let report = rig.report();
+    let mut driver =
+        TestDriver::started(&sup("t", [nested, leaf("z").stop_within(secs(10))]).stop_within(secs(30)));
+    driver.obeys("z", Obeys::Kill);
+    driver.obeys("s/b", Obeys::Kill);
+    driver.stop();
+    driver.fail("s/a");
+    driver.advance(secs(6));
+    assert_eq!(driver.states(["s/a", "s/b"]), ["running", "running"]);
+    driver.obeys("s/b", Obeys::Ask);
+    driver.advance(secs(10));
+    let report = driver.report();
     let told: Vec<_> = report.entries.iter().map(|entry| (entry.path.name(), entry.stage)).collect();
     assert_eq!(
         told,
@@ -433,11 +442,11 @@ fn a_report_lists_ten_thousand_that_ended_cleanly_and_counts_the_rest() {
 
 #[test]
 fn a_tree_that_was_started_is_not_started_again() {
-    let mut rig = Rig::started(&sup("t", [leaf("a")]));
-    rig.input(Input::Start);
-    assert_eq!((rig.view("").attempt, rig.view("a").attempt), (Attempt(1), Attempt(1)));
-    rig.stop();
-    rig.log();
-    rig.input(Input::Start);
-    assert_eq!(rig.log(), Vec::<String>::new());
+    let mut driver = TestDriver::started(&sup("t", [leaf("a")]));
+    driver.input(Input::Start);
+    assert_eq!((driver.view("").attempt, driver.view("a").attempt), (Attempt(1), Attempt(1)));
+    driver.stop();
+    driver.log();
+    driver.input(Input::Start);
+    assert_eq!(driver.log(), Vec::<String>::new());
 }

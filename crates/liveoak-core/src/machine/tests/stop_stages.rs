@@ -1,7 +1,7 @@
 //! The complete table of stop stages: phase × reaction × deadline × budget × kind of child.
 
-use super::rig::{Obeys, Policy, Rig, short};
 use super::shape::{group, leaf, secs, sup};
+use super::test_driver::{Obeys, Policy, TestDriver, short};
 use crate::{ChildDeclaration, Command, Condition, KILL_WAIT, Limit, StopReport, StopStage};
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ struct Case {
 const FOREVER: Duration = Duration::MAX;
 
 impl Case {
-    /// The child under test: below `x` unless it is a leaf.
+    /// Returns the path of the child under test. It is below `x` unless it is a leaf.
     const fn subject(&self) -> &'static str {
         match self.kind {
             Kind::Leaf => "x",
@@ -41,7 +41,7 @@ impl Case {
         }
     }
 
-    /// Members of a group have no order and never wait.
+    /// Returns `false` for a waiting member of a group: members have no order and never wait.
     fn is_possible(&self) -> bool {
         !(self.kind == Kind::Member && self.at == At::Waiting)
     }
@@ -65,26 +65,26 @@ impl Case {
         sup("t", [blocker, x]).edges().stop_within(self.budget)
     }
 
-    /// Returns a rig in which the child under test is in its phase.
-    fn rig(&self) -> Rig {
-        let mut rig = Rig::new(&self.tree());
-        rig.set_default(Policy { ready: false, ..Policy::default() });
-        rig.obeys(self.subject(), self.obeys);
-        rig.start();
+    /// Returns a driver in which the child under test is in its phase.
+    fn driver(&self) -> TestDriver {
+        let mut driver = TestDriver::new(&self.tree());
+        driver.set_default(Policy { ready: false, ..Policy::default() });
+        driver.obeys(self.subject(), self.obeys);
+        driver.start();
         if self.kind == Kind::Member {
-            rig.add_member("x", Some("y")).expect("room");
+            driver.add_member("x", Some("y")).expect("room");
         }
         match self.at {
             At::Waiting | At::Starting | At::Running => {}
-            At::BackingOff => rig.fail(self.subject()),
+            At::BackingOff => driver.fail(self.subject()),
             At::Stopping => {
-                rig.command(self.subject(), Command::Stop);
+                driver.command(self.subject(), Command::Stop);
             }
         }
-        rig
+        driver
     }
 
-    /// Returns the time until it is killed; [`FOREVER`] for never.
+    /// Returns the time until it is killed, or [`FOREVER`] if it is never killed.
     fn kill_after(&self) -> Duration {
         let budget = if self.budget == FOREVER { FOREVER } else { self.budget / 10 * 9 };
         self.deadline.min(budget)
@@ -103,10 +103,10 @@ impl Case {
     }
 
     fn check(&self) {
-        let mut rig = self.rig();
-        let before = rig.snapshot();
+        let mut driver = self.driver();
+        let before = driver.snapshot();
         let idle = |word: &str| matches!(word, "down" | "stopped" | "finished");
-        let state = rig.state(self.subject());
+        let state = driver.state(self.subject());
         let was = |at: &str| assert_eq!(state, at, "{self:?}: set up");
         let gone_already = match (self.at, self.kind) {
             (At::Waiting | At::BackingOff, Kind::Nested) => false,
@@ -135,22 +135,22 @@ impl Case {
         let mut names: Vec<_> = before.nodes().filter(|node| !idle(node.state.as_str())).collect();
         names.retain(|node| !short(&node.path).is_empty());
         let mut names: Vec<_> = names.into_iter().map(|node| short(&node.path)).collect();
-        rig.stop();
+        driver.stop();
         let (stage, took) = self.expected();
         let takes_forever = !gone_already && took > secs(1_000_000);
         if takes_forever {
-            rig.advance(secs(1_000_000_000));
-            assert!(rig.down.is_none(), "{self:?}: it was not to be killed");
-            rig.kill();
-            rig.advance(KILL_WAIT);
+            driver.advance(secs(1_000_000_000));
+            assert!(driver.down.is_none(), "{self:?}: it was not to be killed");
+            driver.kill();
+            driver.advance(KILL_WAIT);
         } else {
             let most = if self.budget.is_zero() { KILL_WAIT } else { self.budget };
             assert!(took <= most, "{self:?}");
-            rig.advance(took);
+            driver.advance(took);
         }
-        assert!(rig.down.is_some(), "{self:?}: not down after {took:?}");
-        assert!(rig.alive().is_empty(), "{self:?}");
-        let report = rig.report();
+        assert!(driver.down.is_some(), "{self:?}: not down after {took:?}");
+        assert!(driver.alive().is_empty(), "{self:?}");
+        let report = driver.report();
         names.sort();
         assert_eq!(named(&report), names, "{self:?}: the report names everyone");
         let listed = match (self.kind, self.at) {
@@ -164,7 +164,7 @@ impl Case {
             assert_eq!(entry.map(|entry| entry.took), Some(took), "{self:?}: the time of the child");
         }
         let forced = !gone_already && stage.is_forced();
-        // Without a budget the other child is killed as well.
+        // With a budget of zero the other child is killed as well.
         assert_eq!(report.is_clean(), !forced && !self.budget.is_zero(), "{self:?}");
     }
 }

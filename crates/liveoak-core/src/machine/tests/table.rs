@@ -1,57 +1,57 @@
 //! Two complete tables: what a command does in each phase, and when an `after` edge holds.
 
-use super::rig::{Obeys, Rig, word};
 use super::shape::{leaf, secs, sup};
+use super::test_driver::{Obeys, TestDriver, word};
 use crate::{Command, Condition, Exit, GiveUp, Health, Limit};
 
 /// Returns a tree in which `s/a` is in the phase called `phase`.
-fn in_phase(phase: &str) -> Rig {
+fn in_phase(phase: &str) -> TestDriver {
     let a = leaf("a").transient().reports().delayed(secs(100));
     let a = match phase {
         "waiting" => a.after("w", Condition::Healthy),
         "quarantined" => a.limit(Limit::new(0, secs(1)).on_exceeded(GiveUp::Quarantine)),
         _ => a,
     };
-    let mut rig = Rig::started(&sup("t", [sup("s", [leaf("w"), a]), leaf("z")]));
+    let mut driver = TestDriver::started(&sup("t", [sup("s", [leaf("w"), a]), leaf("z")]));
     match phase {
         "running" => {}
         "waiting" => {
-            rig.health("s/w", Health::Degraded);
-            rig.policy("s/a").ready = true;
-            rig.command("s/a", Command::Restart);
+            driver.health("s/w", Health::Degraded);
+            driver.policy("s/a").ready = true;
+            driver.command("s/a", Command::Restart);
         }
         "starting" => {
-            rig.policy("s/a").ready = false;
-            rig.command("s/a", Command::Restart);
-            rig.policy("s/a").ready = true;
+            driver.policy("s/a").ready = false;
+            driver.command("s/a", Command::Restart);
+            driver.policy("s/a").ready = true;
         }
-        "backing-off" | "quarantined" => rig.fail("s/a"),
+        "backing-off" | "quarantined" => driver.fail("s/a"),
         "stopping" => {
-            rig.obeys("s/a", Obeys::Test);
-            rig.command("s/a", Command::Stop);
+            driver.obeys("s/a", Obeys::Test);
+            driver.command("s/a", Command::Stop);
         }
         "restarting" => {
-            rig.obeys("s/a", Obeys::Test);
-            rig.command("s/a", Command::Restart);
+            driver.obeys("s/a", Obeys::Test);
+            driver.command("s/a", Command::Restart);
         }
         "removing" => {
-            rig.obeys("s/a", Obeys::Test);
-            rig.command("s/a", Command::Remove);
+            driver.obeys("s/a", Obeys::Test);
+            driver.command("s/a", Command::Remove);
         }
         "stopped" => {
-            rig.command("s/a", Command::Stop);
+            driver.command("s/a", Command::Stop);
         }
-        "finished" => rig.complete("s/a"),
-        "ignored" => rig.exit("s/a", Exit::Ignored),
+        "finished" => driver.complete("s/a"),
+        "ignored" => driver.exit("s/a", Exit::Ignored),
         "down" => {
-            rig.command("s", Command::Stop);
+            driver.command("s", Command::Stop);
         }
         _ => panic!("no such phase: {phase}"),
     }
     let state = if matches!(phase, "restarting" | "removing") { "stopping" } else { phase };
-    assert_eq!(rig.state("s/a"), state, "set up");
-    rig.log();
-    rig
+    assert_eq!(driver.state("s/a"), state, "set up");
+    driver.log();
+    driver
 }
 
 const COMMANDS: [Command; 4] = [Command::Start, Command::Stop, Command::Restart, Command::Remove];
@@ -76,46 +76,46 @@ const TABLE: [(&str, [&str; 4]); 12] = [
 fn every_command_in_every_phase_is_answered_by_its_effect() {
     for (phase, row) in TABLE {
         for (command, expected) in COMMANDS.into_iter().zip(row) {
-            let mut rig = in_phase(phase);
-            let request = rig.command("s/a", command);
+            let mut driver = in_phase(phase);
+            let request = driver.command("s/a", command);
             if matches!(phase, "stopping" | "restarting" | "removing") {
-                rig.obeys("s/a", Obeys::Ask);
-                rig.exit("s/a", Exit::Stopped);
+                driver.obeys("s/a", Obeys::Ask);
+                driver.exit("s/a", Exit::Stopped);
             }
-            let answer = rig.answer(request).map_or("none", |answer| word(&answer));
-            let state = rig.state("s/a");
+            let answer = driver.answer(request).map_or("none", |answer| word(&answer));
+            let state = driver.state("s/a");
             assert_eq!(format!("{answer}, {state}"), expected, "{command:?} while {phase}");
             assert_eq!(
-                rig.states(["s/w", "z"]),
+                driver.states(["s/w", "z"]),
                 [if phase == "down" { "down" } else { "running" }, "running"]
             );
-            // A child that was stopped on request does not start by itself; the rig checks that nothing starts.
-            rig.advance(secs(1_000));
+            // A child that was stopped on request does not start by itself; the driver checks that nothing starts.
+            driver.advance(secs(1_000));
             if expected.ends_with("stopped") || expected.ends_with("gone") {
-                assert!(!rig.is_alive("s/a"), "{command:?} while {phase}");
+                assert!(!driver.is_alive("s/a"), "{command:?} while {phase}");
             }
-            rig.stop();
-            assert!(rig.answer(request).is_some(), "{command:?} while {phase} is answered in the end");
+            driver.stop();
+            assert!(driver.answer(request).is_some(), "{command:?} while {phase} is answered in the end");
         }
     }
 }
 
 #[test]
 fn commands_on_no_child_on_the_root_and_on_an_ended_tree_are_refused_with_the_reason() {
-    let mut rig = Rig::started(&sup("t", [leaf("a")]));
-    let old = rig.id("a");
-    assert_eq!(word(&rig.ask("", Command::Remove)), "is root");
-    assert_eq!(word(&rig.ask("", Command::Start)), "not down");
-    assert_eq!(word(&rig.ask("a", Command::Remove)), "removed");
+    let mut driver = TestDriver::started(&sup("t", [leaf("a")]));
+    let old = driver.id("a");
+    assert_eq!(word(&driver.ask("", Command::Remove)), "is root");
+    assert_eq!(word(&driver.ask("", Command::Start)), "not down");
+    assert_eq!(word(&driver.ask("a", Command::Remove)), "removed");
     for command in COMMANDS {
-        let request = rig.command_to(old, command);
-        assert_eq!(word(&rig.answer(request).expect("at once")), "not found");
+        let request = driver.command_to(old, command);
+        assert_eq!(word(&driver.answer(request).expect("at once")), "not found");
     }
-    let root = rig.id("");
-    rig.stop();
+    let root = driver.id("");
+    driver.stop();
     for command in COMMANDS {
-        let request = rig.command_to(root, command);
-        assert_eq!(word(&rig.answer(request).expect("at once")), "tree down");
+        let request = driver.command_to(root, command);
+        assert_eq!(word(&driver.answer(request).expect("at once")), "tree down");
     }
 }
 
@@ -157,42 +157,43 @@ fn edge(state: &str, condition: Condition) -> &'static str {
         "quarantined" => x.limit(Limit::new(0, secs(1)).on_exceeded(GiveUp::Quarantine)),
         _ => x,
     };
-    let mut rig = Rig::started(&sup("t", [leaf("b").reports(), x, leaf("z").after("x", condition)]).edges());
-    rig.command("z", Command::Stop);
+    let mut driver =
+        TestDriver::started(&sup("t", [leaf("b").reports(), x, leaf("z").after("x", condition)]).edges());
+    driver.command("z", Command::Stop);
     match state {
         "running" => {}
         "waiting" => {
-            rig.policy("b").ready = false;
-            rig.command("b", Command::Restart);
-            rig.command("x", Command::Restart);
+            driver.policy("b").ready = false;
+            driver.command("b", Command::Restart);
+            driver.command("x", Command::Restart);
         }
         "resting" => {
-            rig.command("b", Command::Stop);
-            rig.command("x", Command::Restart);
+            driver.command("b", Command::Stop);
+            driver.command("x", Command::Restart);
         }
         "starting" => {
-            rig.policy("x").ready = false;
-            rig.command("x", Command::Restart);
+            driver.policy("x").ready = false;
+            driver.command("x", Command::Restart);
         }
-        "degraded" => rig.health("x", Health::Degraded),
-        "backing-off" | "quarantined" | "finished badly" => rig.fail("x"),
+        "degraded" => driver.health("x", Health::Degraded),
+        "backing-off" | "quarantined" | "finished badly" => driver.fail("x"),
         "stopping" => {
-            rig.obeys("x", Obeys::Test);
-            rig.command("x", Command::Stop);
+            driver.obeys("x", Obeys::Test);
+            driver.command("x", Command::Stop);
         }
         "stopped" => {
-            rig.command("x", Command::Stop);
+            driver.command("x", Command::Stop);
         }
-        "finished" => rig.complete("x"),
-        "ignored" => rig.exit("x", Exit::Ignored),
-        "removed" => return word(&rig.ask("x", Command::Remove)),
+        "finished" => driver.complete("x"),
+        "ignored" => driver.exit("x", Exit::Ignored),
+        "removed" => return word(&driver.ask("x", Command::Remove)),
         _ => panic!("no such state: {state}"),
     }
-    let request = rig.command("z", Command::Start);
-    match (rig.answer(request).map(|answer| word(&answer)), rig.state("z")) {
+    let request = driver.command("z", Command::Start);
+    match (driver.answer(request).map(|answer| word(&answer)), driver.state("z")) {
         (Some("ready"), "running") => "open",
         (None, "waiting") => {
-            let record = rig.machine.child(rig.id("z").slot).record.as_ref();
+            let record = driver.machine.child(driver.id("z").slot).record.as_ref();
             let deadline = record.and_then(|record| record.dependency_deadline);
             if deadline.is_none() { "waits" } else { "timeout" }
         }

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 /// The pause between two checks of a condition.
 const CHECK_PAUSE: Duration = Duration::from_millis(5);
 
-/// The attempts of one child.
+/// The number of attempts of one child.
 #[derive(Default)]
-pub(crate) struct Probe {
+pub(crate) struct Counter {
     starts: AtomicUsize,
     live: AtomicUsize,
     peak: AtomicUsize,
@@ -18,10 +18,10 @@ pub(crate) struct Probe {
 }
 
 /// Counts as a live attempt until it is dropped.
-pub(crate) struct LiveAttempt(Arc<Probe>);
+pub(crate) struct LiveAttempt(Arc<Counter>);
 
-impl Probe {
-    /// Returns a probe that the scenario shares with the child.
+impl Counter {
+    /// Returns a counter that the scenario shares with the child.
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self::default())
     }

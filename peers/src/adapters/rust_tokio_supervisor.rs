@@ -56,7 +56,7 @@ fn child_spec(child: PlannedChild, plan: &Plan) -> Result<ChildSpec, SupervisorE
     let (id, name, permanent) = (ChildId::new(child.name), child.name, child.permanent);
     let factory = factory(child);
     let builder = if permanent {
-        // Of its roles, `service` is restarted after a success.
+        // Only its role `service` is restarted after a success.
         ChildSpecBuilder::service(id, name, TaskKind::AsyncWorker, factory)
             .restart_policy(RestartPolicy::Permanent)
     } else {

@@ -1,7 +1,7 @@
 //! The system under test: the real machine, driven with the same steps as the model and compared with it after each.
 //!
-//! [`Sut`] plays the driver: it remembers which attempts live, performs the machine's effects on them, and checks what a
-//! driver may rely on (one live attempt for each child, no act on an attempt twice, a true report at the end).
+//! [`MachineUnderTest`] plays the driver: it remembers which attempts live, performs the machine's effects on them, and
+//! checks what a driver relies on: each child has one live attempt, no effect comes twice, and the report is right.
 
 use crate::Reference;
 use crate::child::{Kind, NEVER, Path, Phase, exit_of};
@@ -33,7 +33,7 @@ struct Live {
 type End = (u64, StopStage);
 
 /// The machine and what a driver knows of it.
-pub(crate) struct Sut {
+pub(crate) struct MachineUnderTest {
     machine: Machine,
     random: u64,
     now: u64,
@@ -58,12 +58,12 @@ pub(crate) struct Sut {
     replica: Replica,
 }
 
-impl Sut {
+impl MachineUnderTest {
     fn new(model: &Model) -> Self {
         let (mut machine, _) = Machine::new(&model.declared).expect("a good spec");
         machine.set_interest(Some(Severity::Debug));
         let replica = Replica::new(&machine.snapshot(Time::ZERO));
-        let mut sut = Self {
+        let mut tested = Self {
             machine,
             random: model.random,
             now: 0,
@@ -81,8 +81,8 @@ impl Sut {
             down: None,
             replica,
         };
-        sut.input(Input::Start);
-        sut
+        tested.input(Input::Start);
+        tested
     }
 
     fn time(&self) -> Time {
@@ -468,35 +468,35 @@ fn word(answer: &Result<Outcome, Refusal>) -> &'static str {
     }
 }
 
-impl StateMachineTest for Sut {
+impl StateMachineTest for MachineUnderTest {
     type SystemUnderTest = Self;
     type Reference = Reference;
 
     fn init_test(model: &Model) -> Self {
-        let mut sut = Self::new(model);
-        sut.compare(model);
-        sut
+        let mut tested = Self::new(model);
+        tested.compare(model);
+        tested
     }
 
-    fn apply(mut sut: Self, model: &Model, step: Step) -> Self {
-        sut.step(&step);
-        sut.compare(model);
-        sut
+    fn apply(mut tested: Self, model: &Model, step: Step) -> Self {
+        tested.step(&step);
+        tested.compare(model);
+        tested
     }
 
     /// Checks that a stop ends within its budget in every state, although no attempt obeys.
-    fn teardown(mut sut: Self, model: Model) {
+    fn teardown(mut tested: Self, model: Model) {
         let budget = model.declared.spec.stop_within;
-        sut.input(Input::Stop);
+        tested.input(Input::Stop);
         if budget == Duration::MAX {
-            sut.input(Input::Kill);
+            tested.input(Input::Kill);
         }
         let enough =
             if budget.is_zero() || budget == Duration::MAX { liveoak_core::KILL_WAIT } else { budget };
-        sut.advance(enough);
-        assert!(sut.down.is_some(), "the stop has not ended within its budget");
-        let open = (1..=sut.requests)
-            .filter(|request| !sut.answers.contains_key(request) && !sut.refused.contains(request));
+        tested.advance(enough);
+        assert!(tested.down.is_some(), "the stop has not ended within its budget");
+        let open = (1..=tested.requests)
+            .filter(|request| !tested.answers.contains_key(request) && !tested.refused.contains(request));
         assert_eq!(open.collect::<Vec<_>>(), [0; 0], "every request is answered");
     }
 }

@@ -1,8 +1,8 @@
 //! The driver of all tests: it performs the effects, lets each child react by its policy, and checks that
 //!
-//! * no child has two attempts alive, and none begins after it was told to stop, was removed, or the tree ended;
-//! * a kill comes once, and nothing is abandoned that was not killed;
-//! * events are numbered without a gap, and the snapshot before them plus the events is the snapshot after;
+//! * no child has two live attempts, and no attempt begins after the child was asked to stop or removed, or the tree ended;
+//! * a kill comes once, and only killed attempts are abandoned;
+//! * events are numbered without a gap, and an earlier snapshot with the events after it gives the next snapshot;
 //! * every request is answered at most once;
 //! * the machine's own invariants hold ([`Machine::audit`]).
 
@@ -18,9 +18,9 @@ use std::time::Duration;
 /// How a child reacts to a stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Obeys {
-    /// It ends as soon as it is asked.
+    /// It ends as soon as it is asked to stop.
     Ask,
-    /// It ends when killed.
+    /// It ignores the request to stop, and ends when it is killed.
     Kill,
     /// It never ends.
     Nothing,
@@ -32,9 +32,9 @@ pub(super) enum Obeys {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Policy {
     pub(super) obeys: Obeys,
-    /// Readiness is reported as soon as an attempt is begun; else the test reports it.
+    /// `true` if it is ready as soon as an attempt begins. Otherwise the test reports it as ready.
     pub(super) ready: bool,
-    /// It gives heartbeats.
+    /// `true` if it sends heartbeats.
     pub(super) beats: bool,
 }
 
@@ -53,24 +53,24 @@ struct Live {
 /// The largest tree that a test adds at once: a child that is added and removed within one input is in no snapshot.
 const LARGEST_ADDED: usize = 40;
 
-/// More children than any test has: where a test is about volume, they are not counted.
+/// A number of children that is large enough to switch the check of the slot table off.
 const UNCOUNTED: usize = usize::MAX / 4;
 
 pub(super) type Answer = Result<Outcome, Refusal>;
 
-/// A machine and its driver.
-pub(super) struct Rig {
+/// A machine with its driver.
+pub(super) struct TestDriver {
     pub(super) machine: Machine,
     pub(super) now: Time,
     /// The random number of every input.
     pub(super) random: u64,
-    /// Audit and replay after every input. Off where a test is about volume.
+    /// `true` to audit and replay after every input. Off in tests with very many children.
     pub(super) careful: bool,
-    /// What was done, in order: `start a`, `ask a`, `kill a`, `abandon a`, `gone a` (its attempt ended), `forget a`,
+    /// The actions of the driver, in order: `start a`, `ask a`, `kill a`, `abandon a`, `gone a` (its attempt ended), `forget a`,
     /// `up` (the tree is ready), `down` (it has ended).
     log: Vec<String>,
     pub(super) events: Vec<Event>,
-    /// Everything that went in and out, for the reader of a failure.
+    /// All inputs and outputs, printed if a test fails.
     history: Vec<String>,
     pub(super) answers: Vec<(RequestId, Answer)>,
     pub(super) down: Option<(Exit, Arc<StopReport>)>,
@@ -78,24 +78,24 @@ pub(super) struct Rig {
     names: HashMap<ChildId, String>,
     policies: HashMap<String, Policy>,
     default: Policy,
-    /// When not empty, the policy of each child is one of these.
+    /// The policies of which each child has one, unless the list is empty.
     shuffled: Vec<Policy>,
     inputs: VecDeque<Input>,
     stopped_by_request: HashSet<ChildId>,
     requests: u64,
     /// The tree as the events describe it.
-    told: Replica,
+    replica: Replica,
     /// The largest number of children in a snapshot so far.
-    most: usize,
+    most_children: usize,
 }
 
-impl Rig {
-    /// A rig for the tree, not yet started.
+impl TestDriver {
+    /// Returns a driver for a tree that is not started.
     pub(super) fn new(tree: &ChildDeclaration) -> Self {
         let (mut machine, _) = Machine::new(tree).expect("a good spec");
         machine.set_interest(Some(Severity::Debug));
         let snapshot = machine.snapshot(Time::ZERO);
-        let (told, most) = (Replica::new(&snapshot), snapshot.nodes().count());
+        let (replica, most_children) = (Replica::new(&snapshot), snapshot.nodes().count());
         Self {
             machine,
             now: Time::ZERO,
@@ -114,24 +114,24 @@ impl Rig {
             inputs: VecDeque::new(),
             stopped_by_request: HashSet::new(),
             requests: 0,
-            told,
-            most,
+            replica,
+            most_children,
         }
     }
 
-    /// A rig with the tree started and the log of that thrown away.
+    /// Returns a driver for a started tree, with an empty log.
     pub(super) fn started(tree: &ChildDeclaration) -> Self {
-        let mut rig = Self::new(tree);
-        rig.start();
-        rig.log();
-        rig
+        let mut driver = Self::new(tree);
+        driver.start();
+        driver.log();
+        driver
     }
 
     pub(super) fn set_default(&mut self, policy: Policy) {
         self.default = policy;
     }
 
-    /// Each child behaves like one of these, by its path.
+    /// Gives each child one of these policies, chosen by its path.
     pub(super) fn set_shuffled(&mut self, policies: Vec<Policy>) {
         self.shuffled = policies;
     }
@@ -143,7 +143,7 @@ impl Rig {
         self.policies.entry(path.to_owned()).or_insert(default)
     }
 
-    /// The living attempt of a child, if there is one.
+    /// Returns the live attempt of a child, if there is one.
     pub(super) fn lives(&self, id: ChildId) -> Option<Attempt> {
         self.live.get(&id).map(|live| live.attempt)
     }
@@ -152,7 +152,7 @@ impl Rig {
         self.policy(path).obeys = obeys;
     }
 
-    /// The child at a path below the root; the empty path is the root.
+    /// Returns the child at a path below the root. The empty path is the root.
     #[track_caller]
     pub(super) fn id(&self, path: &str) -> ChildId {
         self.find(path).unwrap_or_else(|| panic!("there is no {path:?}"))
@@ -197,7 +197,7 @@ impl Rig {
         self.input(Input::Kill);
     }
 
-    /// The living attempt of a child.
+    /// Returns the live attempt of a child, which must have one.
     #[track_caller]
     pub(super) fn attempt(&self, path: &str) -> Attempt {
         let live = self.live.get(&self.id(path));
@@ -281,7 +281,7 @@ impl Rig {
         Ok(request)
     }
 
-    /// Moves time, from deadline to deadline.
+    /// Lets time pass. Each timer fires at its deadline.
     #[track_caller]
     pub(super) fn advance(&mut self, duration: Duration) {
         let until = self.now.after(duration);
@@ -295,7 +295,7 @@ impl Rig {
         self.jump(until);
     }
 
-    /// Moves time at once: one late tick for all that became due.
+    /// Lets time pass at once. One late tick fires all timers that became due.
     #[track_caller]
     pub(super) fn jump(&mut self, until: Time) {
         self.now = until;
@@ -304,18 +304,18 @@ impl Rig {
 
     // Observations.
 
-    /// What was done since the last call.
+    /// Returns the actions since the last call.
     pub(super) fn log(&mut self) -> Vec<String> {
         std::mem::take(&mut self.log)
     }
 
-    /// What was done since the last call, of this kind only, as the names in order.
+    /// Returns the names of the children that had this kind of action since the last call, in order.
     pub(super) fn done(&mut self, word: &str) -> Vec<String> {
         let log = self.log();
         log.iter().filter_map(|line| line.strip_prefix(word)?.strip_prefix(' ')).map(str::to_owned).collect()
     }
 
-    /// The answer to a request, if it was given.
+    /// Returns the answer to a request, if it was given.
     pub(super) fn answer(&self, request: RequestId) -> Option<Answer> {
         self.answers.iter().find(|(whose, _)| *whose == request).map(|(_, answer)| answer.clone())
     }
@@ -332,7 +332,7 @@ impl Rig {
         view.expect("every child is in the snapshot")
     }
 
-    /// The state of a child as one word; `gone` if there is none.
+    /// Returns the state of a child as one word, or `gone` if there is no child.
     #[track_caller]
     pub(super) fn state(&mut self, path: &str) -> &'static str {
         if self.find(path).is_none() { "gone" } else { self.view(path).state.as_str() }
@@ -360,13 +360,13 @@ impl Rig {
         Arc::clone(&self.down.as_ref().expect("the tree is down").1)
     }
 
-    /// How the tree ended, as one word.
+    /// Returns the kind of the exit with which the tree ended.
     #[track_caller]
     pub(super) fn down_kind(&self) -> &'static str {
         self.down.as_ref().expect("the tree is down").0.kind()
     }
 
-    /// How many events of this name there were.
+    /// Returns the number of events of this name.
     pub(super) fn count(&self, name: &str) -> usize {
         self.events.iter().filter(|event| event.kind.name() == name).count()
     }
@@ -382,14 +382,14 @@ impl Rig {
             if self.careful {
                 self.machine.audit();
                 let snapshot = self.machine.snapshot(self.now);
-                self.told.compare(&snapshot);
-                self.most = self.most.max(snapshot.nodes().count());
-                // The table doubles when it is full.
-                let bound = 2 * (self.most + LARGEST_ADDED);
+                self.replica.compare(&snapshot);
+                self.most_children = self.most_children.max(snapshot.nodes().count());
+                // The slot table grows by doubling.
+                let bound = 2 * (self.most_children + LARGEST_ADDED);
                 assert!(self.machine.slot_count() <= bound, "vacant slots are used before new ones are made");
             }
             if !self.careful {
-                self.most = UNCOUNTED;
+                self.most_children = UNCOUNTED;
             }
             let Some(input) = self.inputs.pop_front() else { return };
             if self.careful {
@@ -458,7 +458,7 @@ impl Rig {
             }
             Effect::Event(event) => {
                 if self.careful {
-                    self.told.apply(&event);
+                    self.replica.apply(&event);
                 }
                 self.events.push(*event);
             }
@@ -501,7 +501,7 @@ impl Rig {
     }
 }
 
-impl Drop for Rig {
+impl Drop for TestDriver {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let from = self.history.len().saturating_sub(60);
@@ -510,12 +510,12 @@ impl Drop for Rig {
     }
 }
 
-/// A path without the name of the tree.
+/// Returns a path without the name of the tree.
 pub(super) fn short(path: &Path) -> String {
     path.names().skip(1).collect::<Vec<_>>().join("/")
 }
 
-/// The answer as one word.
+/// Returns the answer as one word.
 pub(super) fn word(answer: &Answer) -> &'static str {
     match answer {
         Ok(Outcome::Ready { .. }) => "ready",

@@ -26,7 +26,7 @@ impl NodeRunner for Node {
     }
 
     async fn shutdown(&mut self) -> anyhow::Result<()> {
-        self.0.run_hook().await.map_err(anyhow::Error::msg)
+        self.0.run_cleanup().await.map_err(anyhow::Error::msg)
     }
 }
 

@@ -55,7 +55,7 @@ impl Actor for Worker {
 
     async fn post_stop(&self, _: ActorRef<()>, held: &mut WorkerState) -> Result<(), ActorProcessingErr> {
         held.waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
-        Ok(held.child.run_hook().await?)
+        Ok(held.child.run_cleanup().await?)
     }
 }
 

@@ -1,14 +1,14 @@
-//! What must not be somewhere, because it is somewhere else.
+//! Things that are allowed in one place only: effects, `unsafe`, and what the core must not use.
 
-use crate::code::{Token, begins, behind_group, mask, outside_tests, tokens};
-use crate::tree::{File, can_fail, hold, rust};
+use crate::code::{Token, after_group, begins, mask, outside_tests, tokens};
+use crate::tree::{File, assert_finds, assert_none, rust};
 
-/// The sources of the machine that decides.
+/// The folder of the core's sources.
 const CORE: &str = "crates/liveoak-core/src/";
-/// The one file that talks to the operating system by hand.
+/// The only file that may contain `unsafe`.
 const OS: &str = "crates/liveoak-process/src/os.rs";
 
-/// Words that have no place in the core: an executor, a clock, randomness, locks, threads, output.
+/// Words that the core must not use. They stand for an executor, a clock, randomness, locks, threads and output.
 const NOT_IN_CORE: [&str; 17] = [
     "tokio",
     "async",
@@ -28,7 +28,7 @@ const NOT_IN_CORE: [&str; 17] = [
     "dbg",
     "RandomState",
 ];
-/// Parts of the standard library that have none either.
+/// Modules of std that the core must not use.
 const STD_NOT_IN_CORE: [&str; 5] = ["env", "fs", "net", "process", "io"];
 
 fn impurity(file: &File) -> Vec<String> {
@@ -54,20 +54,20 @@ fn impurity(file: &File) -> Vec<String> {
     findings
 }
 
-/// The forbidden part in `std::part` or `std::{…, part, …}` at `at`.
+/// Returns the forbidden std module used at this token, in `std::module` or `std::{…, module, …}`.
 fn std_part<'a>(tokens: &[Token<'a>], at: usize) -> Option<(usize, &'a str)> {
     if !begins(tokens, at, &["std", "::"]) {
         return None;
     }
     let begin = at + 2;
-    let end = if begins(tokens, begin, &["{"]) { behind_group(tokens, begin) } else { begin + 1 };
+    let end = if begins(tokens, begin, &["{"]) { after_group(tokens, begin) } else { begin + 1 };
     let parts = tokens.get(begin..end)?;
     parts.iter().find(|part| STD_NOT_IN_CORE.contains(&part.text)).map(|part| (part.line, part.text))
 }
 
 #[test]
 fn the_core_knows_no_executor_clock_randomness_lock_thread_or_output() {
-    hold(rust().flat_map(impurity).collect());
+    assert_none(rust().flat_map(impurity).collect());
 }
 
 #[test]
@@ -79,8 +79,8 @@ fn each_impurity_in_the_core_is_found_outside_tests_comments_and_strings() {
     bad.extend(STD_NOT_IN_CORE.iter().map(|part| format!("use std::{{fmt,\n{part}::x}};")));
     bad.push("fn a() { let now = std::time::Instant::now(); }".to_owned());
     let bad: Vec<&str> = bad.iter().map(String::as_str).collect();
-    can_fail(impurity, &format!("{CORE}a.rs"), good, &bad);
-    can_fail(impurity, "crates/liveoak-runtime/src/a.rs", "use tokio::time;", &[]);
+    assert_finds(impurity, &format!("{CORE}a.rs"), good, &bad);
+    assert_finds(impurity, "crates/liveoak-runtime/src/a.rs", "use tokio::time;", &[]);
 }
 
 fn effects<'a>(files: impl Iterator<Item = &'a File>) -> Vec<String> {
@@ -99,7 +99,7 @@ fn effects<'a>(files: impl Iterator<Item = &'a File>) -> Vec<String> {
 
 #[test]
 fn one_file_turns_effects_into_actions() {
-    hold(effects(rust()));
+    assert_none(effects(rust()));
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn a_second_file_with_effects_is_found() {
     let test = File::new("crates/a/tests/effects.rs", "Effect::Start;");
     let talk = File::new("crates/a/src/talk.rs", "// Effect\nfn a() { SideEffect }");
     let second = File::new("crates/a/src/second.rs", "use liveoak_core::{Effect as E};");
-    hold(effects([&driver, &core, &test, &talk].into_iter()));
+    assert_none(effects([&driver, &core, &test, &talk].into_iter()));
     assert_eq!(effects([&driver, &second].into_iter()).len(), 2);
 }
 
@@ -130,7 +130,7 @@ fn unproven(file: &File) -> Vec<String> {
     findings
 }
 
-/// Whether the comment right above a line (attributes may stand between) has a proof.
+/// Returns `true` if the comment right above a line has a proof. Attributes may stand between the two.
 fn has_proof(lines: &[&str], line: usize) -> bool {
     let above = lines[..line - 1].iter().rev().map(|line| line.trim_start());
     let mut comment =
@@ -140,7 +140,7 @@ fn has_proof(lines: &[&str], line: usize) -> bool {
 
 #[test]
 fn unsafe_stands_in_one_file_and_each_time_with_its_proof() {
-    hold(rust().flat_map(unproven).collect());
+    assert_none(rust().flat_map(unproven).collect());
 }
 
 #[test]
@@ -153,6 +153,6 @@ fn unsafe_without_proof_or_elsewhere_is_found() {
         "// SAFETY: fine.\nlet a = 1;\nlet b = unsafe { c() };",
         "// SAFETY:\nunsafe fn a() {}",
     ];
-    can_fail(unproven, OS, proven, &bad);
-    can_fail(unproven, "crates/liveoak-process/src/group.rs", "// unsafe\n", &[proven]);
+    assert_finds(unproven, OS, proven, &bad);
+    assert_finds(unproven, "crates/liveoak-process/src/group.rs", "// unsafe\n", &[proven]);
 }
