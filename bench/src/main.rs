@@ -4,8 +4,8 @@
 //! Each run is a process of its own, so that its memory is measured alone. The runs of both sides alternate, and the
 //! medians are printed. Run by `cargo xtask bench`. Its figures are for comparison of both sides on one machine only.
 //!
-//! Both sides, Liveoak more, pass memory between two cores. On a virtual machine that may cost ten times as much from
-//! one second to the next, because the host moves the cores. So the round trip between two cores is measured before
+//! Both sides exchange cache lines between cores, Liveoak more than `TaskTracker`. On a virtual machine the cost of that
+//! may change tenfold within a second, because the host moves the cores. So the round trip between two cores is measured before
 //! every run and printed with the figures.
 #![expect(clippy::print_stdout, clippy::print_stderr, clippy::exit, reason = "a program for people")]
 

@@ -12,14 +12,14 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The age from which a guardian may be killed again without being counted. For `liveoak` a guardian that dies earlier
-/// did not work, and after five of them in a row it starts no more.
+/// `liveoak` starts no more guardians after five in a row that lived less than 5 s. A guardian older than this does not
+/// count as one of them.
 const GUARDIAN_MIN_AGE: Duration = Duration::from_secs(6);
 
-/// How many guardians in a row are killed before that age.
+/// At most so many young guardians in a row are killed.
 const MAX_EARLY_DEATHS: u32 = 2;
 
-/// The pause between two equal faults of `liveoak` itself. Without it `liveoak` might be unable to look at a killed
+/// The pause between two faults of the same kind in `liveoak`. Without it `liveoak` might be unable to look at a killed
 /// program for two seconds, and would then rightly report it as abandoned.
 const RECOVERY_TIME: Duration = Duration::from_millis(300);
 
@@ -78,10 +78,10 @@ impl<'a> Faults<'a> {
         }
     }
 
-    /// Injects the plan's faults while `goes_on` returns `true`, then undoes all faults that still last.
-    pub(crate) fn inject(mut self, seed: u64, part: u64, goes_on: impl Fn() -> bool) -> InjectedFaults {
+    /// Injects the plan's faults while `keep_going` returns `true`, then undoes all faults that still last.
+    pub(crate) fn inject(mut self, seed: u64, part: u64, keep_going: impl Fn() -> bool) -> InjectedFaults {
         for number in 0.. {
-            if !goes_on() {
+            if !keep_going() {
                 break;
             }
             let Step { fault, pause } = step(seed, part, number);
@@ -128,11 +128,11 @@ impl<'a> Faults<'a> {
             }
             Fault::StarveFiles(time) => {
                 let open = lowest_free_descriptor(self.liveoak);
-                self.allow(Resource::Nofile, Rlimit { current: Some(open), ..self.limits[0] });
+                self.set_limit(Resource::Nofile, Rlimit { current: Some(open), ..self.limits[0] });
                 self.until(Some(*time), Undo::Files, "left liveoak no file descriptors")
             }
             Fault::StarveProcesses(time) => {
-                self.allow(Resource::Nproc, Rlimit { current: Some(1), ..self.limits[1] });
+                self.set_limit(Resource::Nproc, Rlimit { current: Some(1), ..self.limits[1] });
                 self.until(Some(*time), Undo::Processes, "left liveoak no processes")
             }
             Fault::PauseOutput(time) => {
@@ -148,7 +148,7 @@ impl<'a> Faults<'a> {
         !self.undo.iter().any(|(_, undo)| undo == own) && !self.undone.iter().any(lately)
     }
 
-    /// Sends a signal to a process of the program's process group. Records it if it ends the process.
+    /// Sends a signal to a process of the program's process group. Records the signal if `ending` is not empty.
     fn signal(&mut self, name: &str, target: Target, signal: Signal, ending: &'static str) -> Option<u32> {
         let (attempt, leader) = self.sandbox.leader(name)?;
         let target = match target {
@@ -201,15 +201,15 @@ impl<'a> Faults<'a> {
                     send(pid, Signal::CONT);
                 }
                 Undo::Resume(_) => {}
-                Undo::Files => self.allow(Resource::Nofile, self.limits[0]),
-                Undo::Processes => self.allow(Resource::Nproc, self.limits[1]),
+                Undo::Files => self.set_limit(Resource::Nofile, self.limits[0]),
+                Undo::Processes => self.set_limit(Resource::Nproc, self.limits[1]),
                 Undo::ResumeOutput => self.log.output_paused.store(false, Ordering::Relaxed),
             }
         }
     }
 
     /// Sets a soft limit of `liveoak`. The hard limit stays, because an ordinary user could not raise it again.
-    fn allow(&self, resource: Resource, limit: Rlimit) {
+    fn set_limit(&self, resource: Resource, limit: Rlimit) {
         let pid = i32::try_from(self.liveoak).ok().and_then(Pid::from_raw);
         // Without a process id the call would change the limits of this program.
         if pid.is_none() || prlimit(pid, resource, limit).is_ok() {

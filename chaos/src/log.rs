@@ -1,7 +1,7 @@
 //! Reads both streams of `liveoak up`: the events of its log, from which it builds the history of each child, and the
 //! output of the programs.
 //!
-//! It reports events that cannot be true in themselves. Whether they agree with the injected faults is decided in
+//! It reports events that contradict earlier events. Whether they agree with the injected faults is decided in
 //! `verify.rs`.
 
 use crate::output::Output;
@@ -15,7 +15,20 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 /// Events that do not change what a child is doing.
-const IGNORED: [&str; 5] = ["health", "group-restart", "gave-up", "start-failed", "auto-shutdown"];
+const IGNORED: [&str; 5] = ["health", "restart-set", "gave-up", "start-failed", "auto-shutdown"];
+
+/// Events that change what a child is doing, and the events of the same child that each may follow. Any other event is
+/// an error of the run: these programs cannot cause it, or the core has renamed it.
+const MAY_FOLLOW: [(&str, &[&str]); 8] = [
+    ("waiting", &["", "exited", "backing-off"]),
+    ("starting", &["", "waiting", "exited", "backing-off"]),
+    ("ready", &["starting"]),
+    ("stopping", &["starting", "ready"]),
+    ("killed", &["starting", "ready", "stopping"]),
+    ("exited", &["starting", "ready", "stopping", "killed"]),
+    ("backing-off", &["exited"]),
+    ("stopped", &["waiting", "exited", "backing-off"]),
+];
 
 /// How many of the last lines are printed after a failure.
 const SHOWN: usize = 40;
@@ -26,7 +39,7 @@ pub(crate) struct EventLog {
     pub(crate) histories: BTreeMap<String, ChildHistory>,
     last: u64,
     pub(crate) last_event: String,
-    /// The error that `steady1` is stopping too early. It counts only if `steady1` does stop.
+    /// The error that `steady1` is stopping too early. It is confirmed only when `steady1` has stopped.
     early_stop: Option<String>,
     pub(crate) errors: Vec<String>,
     /// The last lines, printed after a failure.
@@ -146,7 +159,9 @@ impl EventLog {
             _ => {}
         }
         let history = self.histories.entry(path.to_owned()).or_default();
-        if !may_follow(&history.doing, event) {
+        let allowed =
+            MAY_FOLLOW.iter().find(|(name, _)| *name == event).map_or(&[][..], |(_, before)| before);
+        if !allowed.contains(&history.doing.as_str()) {
             self.errors.push(format!("{path}: event {event} must not follow {:?}", history.doing));
         }
         let before = std::mem::replace(&mut history.doing, event.to_owned());
@@ -173,8 +188,8 @@ impl EventLog {
     /// Returns an error if an event breaks the order: the followers must start after `steady1` is ready, and stop
     /// before it.
     ///
-    /// A `stopping` event of `steady1` alone is no proof: there is one too when the rest of its process group is
-    /// stopped after its own end. So that error counts only when `steady1` has stopped for good.
+    /// `stopping` is also logged when `steady1` ended by itself and its process group is stopped. So that error waits for
+    /// `stopped`.
     fn against_order(&self, path: &str, event: &str) -> Option<String> {
         let doing = |name: &str| self.history(name).map_or("", |history| history.doing.as_str());
         if path.starts_with("/chaos/follower") && event == "starting" && doing("steady1") != "ready" {
@@ -187,18 +202,26 @@ impl EventLog {
     }
 }
 
-/// Returns `true` if `event` may follow the event `before` of the same child.
-fn may_follow(before: &str, event: &str) -> bool {
-    match event {
-        "waiting" => matches!(before, "" | "exited" | "backing-off"),
-        "starting" => matches!(before, "" | "waiting" | "exited" | "backing-off"),
-        "ready" => before == "starting",
-        "stopping" => matches!(before, "starting" | "ready"),
-        "killed" => matches!(before, "starting" | "ready" | "stopping"),
-        "exited" => matches!(before, "starting" | "ready" | "stopping" | "killed"),
-        "backing-off" => before == "exited",
-        "stopped" => matches!(before, "waiting" | "exited" | "backing-off"),
-        // No other event is possible for these programs.
-        _ => false,
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_event_that_the_log_knows_is_an_event_of_the_core() {
+        let core = include_str!("../../crates/liveoak-core/src/event.rs");
+        let before = MAY_FOLLOW.iter().flat_map(|(_, before)| before.iter().filter(|name| !name.is_empty()));
+        let known = IGNORED.iter().chain(MAY_FOLLOW.iter().map(|(event, _)| event)).chain(before);
+        for name in known {
+            assert!(core.contains(&format!("=> {name:?},")), "{name}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_event_is_an_error() {
+        let mut log = EventLog::default();
+        log.event("/chaos/steady1", "starting", "/chaos/steady1: starting, attempt 1");
+        assert_eq!(log.errors, [""; 0]);
+        log.event("/chaos/steady1", "renamed", "");
+        assert_eq!(log.errors.len(), 1);
     }
 }

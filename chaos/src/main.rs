@@ -11,8 +11,8 @@
 //! - [`verify`]: watches the processes, and compares all observations with the injected faults
 //! - [`run`]: the order of steps
 //!
-//! Only processes that carry the mark of this run are signalled, and only limits of `liveoak up` and its programs are
-//! changed. Run by `cargo xtask chaos`. For tests of one behaviour at a time see the tests of `liveoak-cli`.
+//! Only processes that carry the mark of this run and its guardians are signalled, and only limits of `liveoak up` and
+//! its programs are changed. Run by `cargo xtask chaos`. For tests of one behaviour at a time see the tests of `liveoak-cli`.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for people")]
 
 mod faults;
@@ -39,25 +39,25 @@ struct Options {
     plan: Option<u64>,
 }
 
-fn task(mut arguments: impl Iterator<Item = String>) -> Option<Options> {
+fn parse_options(mut arguments: impl Iterator<Item = String>) -> Option<Options> {
     let liveoak = PathBuf::from(arguments.next()?);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let mut task =
+    let mut options =
         Options { liveoak, time: Duration::from_secs(120), seed: now.subsec_nanos().into(), plan: None };
     while let Some(option) = arguments.next() {
         let number = arguments.next()?.parse().ok()?;
         match option.as_str() {
-            "--for" => task.time = Duration::from_secs(number),
-            "--seed" => task.seed = number,
-            "--plan" => task.plan = Some(number),
+            "--for" => options.time = Duration::from_secs(number),
+            "--seed" => options.seed = number,
+            "--plan" => options.plan = Some(number),
             _ => return None,
         }
     }
-    Some(task)
+    Some(options)
 }
 
 fn main() -> ExitCode {
-    let Some(Options { liveoak, time, seed, plan }) = task(std::env::args().skip(1)) else {
+    let Some(Options { liveoak, time, seed, plan }) = parse_options(std::env::args().skip(1)) else {
         eprintln!("{USAGE}");
         return ExitCode::from(2);
     };

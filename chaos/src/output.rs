@@ -1,5 +1,5 @@
-//! Checks the output of the programs: the `loud` programs print numbers, and no number may be missing unless a note of
-//! `liveoak` says that lines were lost there.
+//! Checks the output of the programs: the `loud` programs print numbers, and a number may be missing only where a note
+//! of `liveoak` says that lines were lost.
 
 use crate::programs::padding;
 use std::collections::BTreeMap;
@@ -9,7 +9,7 @@ pub(crate) struct Output {
     pub(crate) bytes: u64,
     /// The number of lines that `liveoak` said were lost.
     pub(crate) lost: u64,
-    /// The number of lines that are missing at such places.
+    /// The number of lines that are missing where a note says that lines were lost.
     missed: u64,
     loud: BTreeMap<String, Counter>,
     /// How often a program printed that a resource is used up.

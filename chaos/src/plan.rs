@@ -1,4 +1,5 @@
-//! The plan: the fault of each step, computed from the seed, the part and the number of the step.
+//! The plan: the fault of each step, computed from the seed, the part of the run (0: `liveoak` lives; 1 and 2: it is
+//! killed) and the number of the step.
 //!
 //! It does not depend on which processes exist when the step comes. So a seed always gives the same plan; but what a
 //! fault meets may differ between two runs.
@@ -70,8 +71,8 @@ pub(crate) struct Step {
     pub(crate) pause: Duration,
 }
 
-/// Returns step `number` of `part`. In the first part `liveoak` stays alive. In the other parts it is killed, so its
-/// guardian is not: the guardian must survive to kill the programs.
+/// Returns step `number` of `part`. Only part 0 kills the guardian. In the other parts `liveoak` is killed, and its
+/// guardian must kill the programs.
 pub(crate) fn step(seed: u64, part: u64, number: u64) -> Step {
     let (mut rng, all) = (StepRng::of(seed, part, number), names(|_| true));
     let (roll, name) = (rng.below(100), all[rng.below(all.len() as u64) as usize].clone());
@@ -129,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_seed_always_has_the_same_plan_and_another_seed_or_part_another() {
+    fn equal_seeds_give_equal_plans_and_other_seeds_or_parts_give_others() {
         assert_eq!(plan(1, 0), plan(1, 0));
         assert_ne!(plan(1, 0), plan(2, 0));
         assert_ne!(plan(1, 0), plan(1, 1));

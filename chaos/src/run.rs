@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 /// The limit of each wait, also on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A run of at least this length must meet every fault.
+/// In a run of at least this length every fault must occur.
 const LONG_ENOUGH: Duration = Duration::from_secs(15);
 
 const SUDDEN_ENDS: u64 = 2;
@@ -85,10 +85,10 @@ fn orderly(sandbox: &Sandbox, time: Duration, seed: u64) -> Outcome {
     let up = start(sandbox, time)?;
     let (over, log) = (AtomicBool::new(false), up.log.clone());
     let (outcome, looks) = thread::scope(|scope| {
-        let eyes = scope.spawn(|| verify::watch(sandbox, &log, || !over.load(Ordering::Relaxed)));
-        let outcome = harm_and_stop(sandbox, up, time, seed);
+        let watcher = scope.spawn(|| verify::watch(sandbox, &log, || !over.load(Ordering::Relaxed)));
+        let outcome = inject_and_stop(sandbox, up, time, seed);
         over.store(true, Ordering::Relaxed);
-        (outcome, eyes.join().unwrap_or_default())
+        (outcome, watcher.join().unwrap_or_default())
     });
     let injected = outcome?;
     if let Some(errors) = log.events().errors.first() {
@@ -99,15 +99,15 @@ fn orderly(sandbox: &Sandbox, time: Duration, seed: u64) -> Outcome {
         "  {ran:>6} attempts, {} KiB of output, {looks} looks at all processes",
         log.output().bytes / 1024
     );
-    let met = verify::met(sandbox, &log, &injected);
-    met.iter().for_each(|(what, count)| println!("  {count:>6} x {what}"));
-    match met.iter().find(|(_, count)| **count == 0) {
+    let observed = verify::observed_faults(sandbox, &log, &injected);
+    observed.iter().for_each(|(what, count)| println!("  {count:>6} x {what}"));
+    match observed.iter().find(|(_, count)| **count == 0) {
         Some((what, _)) if time >= LONG_ENOUGH => Err(format!("this fault never occurred: {what}")),
         _ => Ok(()),
     }
 }
 
-fn harm_and_stop(
+fn inject_and_stop(
     sandbox: &Sandbox,
     mut up: LiveoakRun,
     time: Duration,
@@ -187,7 +187,8 @@ fn sudden(sandbox: &Sandbox, seed: u64, part: u64) -> Outcome {
     nothing_is_left(sandbox)
 }
 
-/// Waits until all lasting programs run again, all others have run twice more, and the log agrees.
+/// Waits until all lasting programs run again and the log agrees, all others have run twice more, each `loud` program
+/// has printed something new, and there is one guardian.
 fn everything_is_back(sandbox: &Sandbox, log: &RunLog) -> Outcome {
     for name in names(|kind| kind.lasting) {
         wait_for(log, &format!("return of {name}"), || {

@@ -76,13 +76,14 @@ impl Sandbox {
         };
         let ways = [vec!["unshare", "--mount"], vec!["unshare", "--mount", "--map-root-user"]];
         sandbox.mount_prefix =
-            ways.into_iter().find(|way| sandbox.works(way, &["sh", "-c", MOUNT])).unwrap_or_default();
+            ways.into_iter().find(|way| sandbox.succeeds(way, &["sh", "-c", MOUNT])).unwrap_or_default();
         let dies_with_us = vec!["setpriv", "--pdeathsig", "KILL"];
         let nobody =
             [&dies_with_us[..], &["--reuid", "65534", "--regid", "65534", "--clear-groups"]].concat();
         let ways = if root { vec![nobody, dies_with_us] } else { vec![dies_with_us] };
-        sandbox.user_prefix = ways.into_iter().find(|way| sandbox.works(way, &["true"])).unwrap_or_default();
-        if root && !sandbox.works(&sandbox.user_prefix, &[&liveoak.display().to_string(), "--version"]) {
+        sandbox.user_prefix =
+            ways.into_iter().find(|way| sandbox.succeeds(way, &["true"])).unwrap_or_default();
+        if root && !sandbox.succeeds(&sandbox.user_prefix, &[&liveoak.display().to_string(), "--version"]) {
             // The user may not read the folder of the binary.
             sandbox.liveoak = sandbox.at("liveoak");
             fs::copy(liveoak, &sandbox.liveoak)?;
@@ -90,7 +91,7 @@ impl Sandbox {
         Ok(sandbox)
     }
 
-    fn works(&self, way: &[&str], rest: &[&str]) -> bool {
+    fn succeeds(&self, way: &[&str], rest: &[&str]) -> bool {
         let words = [way, rest].concat();
         let mut command = Command::new(words[0]);
         command.args(&words[1..]).current_dir(&self.folder).stdin(Stdio::null());
@@ -99,7 +100,7 @@ impl Sandbox {
 
     /// Runs a command as the user of `liveoak`. Returns `true` if it succeeded.
     pub(crate) fn as_liveoak(&self, words: &[&str]) -> bool {
-        self.works(&self.user_prefix, words)
+        self.succeeds(&self.user_prefix, words)
     }
 
     /// Returns `true` if the programs have a small file system that they can fill.

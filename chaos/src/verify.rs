@@ -10,8 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
 use std::time::Duration;
 
-/// Messages of `liveoak` about an attempt that it could not start for want of a file descriptor or process, and the
-/// fault.
+/// The error messages of a start that lacked a file descriptor or a process, each with the name of the fault.
 const NOT_STARTED: [(&str, &str); 2] = [
     ("Too many open files", "start without file descriptors"),
     ("Resource temporarily unavailable", "start without processes"),
@@ -19,10 +18,10 @@ const NOT_STARTED: [(&str, &str); 2] = [
 
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Watches while `goes_on` returns `true`, and adds the errors to the log. Returns the number of looks.
-pub(crate) fn watch(sandbox: &Sandbox, log: &RunLog, goes_on: impl Fn() -> bool) -> u32 {
+/// Watches while `keep_going` returns `true`, and adds the errors to the log. Returns the number of looks.
+pub(crate) fn watch(sandbox: &Sandbox, log: &RunLog, keep_going: impl Fn() -> bool) -> u32 {
     let mut looks = 0;
-    while goes_on() {
+    while keep_going() {
         let seen = two_at_once(sandbox);
         log.events().errors.extend(seen);
         looks += 1;
@@ -139,27 +138,32 @@ fn exits(events: &EventLog, words: &str) -> u32 {
     u32::try_from(exits.count()).unwrap_or(u32::MAX)
 }
 
-/// Returns how often each fault was observed, as reported by the program that met it. In a long run no count may be 0.
-pub(crate) fn met(sandbox: &Sandbox, log: &RunLog, injected: &InjectedFaults) -> BTreeMap<&'static str, u32> {
+/// Returns how often each fault occurred: five kinds as injected, the others as a program or `liveoak` reported them. In a
+/// long run no count may be 0.
+pub(crate) fn observed_faults(
+    sandbox: &Sandbox,
+    log: &RunLog,
+    injected: &InjectedFaults,
+) -> BTreeMap<&'static str, u32> {
     let (events, output) = (log.events(), log.output());
     let refused = |what| output.refusals.get(what).copied().unwrap_or_default();
-    let mut met = BTreeMap::from([
+    let mut observed = BTreeMap::from([
         ("full disk", refused("full disk")),
         ("program without file descriptors", refused("program without file descriptors")),
         ("line lost in full pipes", u32::try_from(output.lost).unwrap_or(u32::MAX)),
     ]);
     for (words, what) in NOT_STARTED {
-        met.insert(what, exits(&events, words));
+        observed.insert(what, exits(&events, words));
     }
     for what in ["killed", "sent SIGTERM", "suspended", "suspended liveoak itself", "killed the guardian"] {
-        met.insert(what, injected.counts.get(what).copied().unwrap_or_default());
+        observed.insert(what, injected.counts.get(what).copied().unwrap_or_default());
     }
     if sandbox.has_process_limit() {
-        met.insert("program without processes", refused("program without processes"));
+        observed.insert("program without processes", refused("program without processes"));
     } else {
-        met.remove("start without processes");
+        observed.remove("start without processes");
     }
-    met
+    observed
 }
 
 /// Returns all errors in the report. It must name every program once, with its true stop stage and exit.

@@ -1,7 +1,7 @@
 //! `cargo xtask ci`: everything that a change must pass. Checks that fail quickly come first. `.ci/run` calls this.
 //!
-//! Checks that take hours or need more than the stable toolchain (`mutants`, `soak`, `fuzz`, `asan`) are not part of
-//! it.
+//! These tasks are not part of it, because they take long, or need a quiet machine or more than the stable toolchain:
+//! `mutants`, `coverage`, `soak`, `fuzz`, `asan`, `bench`, `peers`.
 
 #![expect(clippy::print_stderr, reason = "a program for people")]
 
@@ -23,7 +23,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     no_arguments("ci", arguments)?;
     let begun = Instant::now();
     let readme = std::fs::read_to_string(root().join("README.md")).map_err(Failure::io("README.md"))?;
-    let readme = readme::commands(&readme).map_err(Failure::Repository)?;
+    let readme = readme::commands(&readme).map_err(Failure::Setup)?;
 
     step("cargo fmt --all --check", &[])?;
     for apart in ["fuzz", "loom", "peers"] {

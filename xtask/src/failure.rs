@@ -23,7 +23,7 @@ pub enum Failure {
         source: io::Error,
     },
     /// The repository or the installed tools are not as they must be.
-    Repository(String),
+    Setup(String),
 }
 
 impl Failure {
@@ -36,7 +36,7 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Failure::Usage(what) | Failure::Repository(what) => f.write_str(what),
+            Failure::Usage(what) | Failure::Setup(what) => f.write_str(what),
             Failure::Step { command, outcome } => write!(f, "`{command}` {outcome}"),
             Failure::Io { what, source } => write!(f, "{what}: {source}"),
         }
@@ -47,7 +47,7 @@ impl std::error::Error for Failure {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Failure::Io { source, .. } => Some(source),
-            Failure::Usage(_) | Failure::Step { .. } | Failure::Repository(_) => None,
+            Failure::Usage(_) | Failure::Step { .. } | Failure::Setup(_) => None,
         }
     }
 }

@@ -1,10 +1,10 @@
 //! The tasks of this repository that a developer or CI runs with `cargo xtask TASK`.
 //!
 //! * [`TASKS`] – the list of all tasks. A new task is a function in a module, and a line in that list.
-//! * [`readme`] – reads the commands that README.md promises from README.md.
+//! * [`readme`] – finds the demonstration and the test command in README.md.
 //!
-//! `tasks.rs` knows all tasks; a task knows only `run.rs` (runs commands), `failure.rs` (errors), and tasks that it
-//! includes.
+//! `tasks.rs` knows all tasks; a task knows only `run.rs` (runs commands), `failure.rs` (errors), `readme.rs`, and tasks
+//! that it includes.
 //!
 //! The rules about sources, manifests and texts are not here: they are tests, in `xtask/tests/tidy`. Code that measures
 //! or demonstrates the library belongs into a crate of its own that a task calls, so that this crate needs no

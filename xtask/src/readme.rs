@@ -1,5 +1,4 @@
-//! Reads the two commands that README.md promises for a fresh clone. So CI runs exactly what README.md tells readers to
-//! type.
+//! Reads the two commands of README.md for a fresh clone. So CI runs exactly what README.md tells readers to type.
 
 /// README's two commands.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -15,7 +14,7 @@ const DEMO: &str = "cargo run ";
 
 const TEST: &str = "cargo xtask test";
 
-/// Returns both commands, found in the `sh` blocks of README's text.
+/// Returns both commands, found in the `sh` and `console` blocks of README's text.
 ///
 /// # Errors
 ///
@@ -39,7 +38,7 @@ fn only<'a>(found: impl Iterator<Item = &'a str>, what: &str) -> Result<String, 
     }
 }
 
-/// Returns the lines of all fenced blocks marked `sh`, without prompt and comment.
+/// Returns the lines of all fenced blocks marked `sh` or `console`, without prompt and comment.
 fn shell_lines(text: &str) -> Vec<&str> {
     let mut lines = Vec::new();
     let mut inside = false;

@@ -88,14 +88,14 @@ fn end(child: &mut Child) -> io::Result<()> {
 }
 
 /// Returns `true` if a command exists and ends with success. Prints nothing.
-pub(crate) fn answers(line: &str) -> bool {
+pub(crate) fn succeeds_quietly(line: &str) -> bool {
     let status = command(line).stdout(Stdio::null()).stderr(Stdio::null()).status();
     status.is_ok_and(|status| status.success())
 }
 
 /// Returns an error with the text `advice` if the command `version` does not succeed.
 pub(crate) fn need(version: &str, advice: &str) -> Result<(), Failure> {
-    if answers(version) { Ok(()) } else { Err(Failure::Repository(advice.to_owned())) }
+    if succeeds_quietly(version) { Ok(()) } else { Err(Failure::Setup(advice.to_owned())) }
 }
 
 fn announce(line: &str, env: &[(&str, &str)]) -> Instant {
@@ -138,7 +138,7 @@ mod tests {
     fn a_command_that_does_not_exist_is_an_error_that_names_it() {
         let failure = step("no-such-program-here", &[]).unwrap_err();
         assert!(failure.to_string().starts_with("no-such-program-here: "), "{failure}");
-        assert!(!answers("no-such-program-here"));
+        assert!(!succeeds_quietly("no-such-program-here"));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use crate::Failure;
 use crate::failure::no_arguments;
-use crate::run::{answers, step};
+use crate::run::{step, succeeds_quietly};
 
 /// The targets to build. They are the same for tests and for examples, so that dependencies are built once. Tests in
 /// examples run too, benchmarks do not.
@@ -30,7 +30,7 @@ pub(crate) fn bless(arguments: &[String]) -> Result<(), Failure> {
 /// Runs every test with `env` set: with nextest if it is installed (it shows slow tests and stops hanging ones), then
 /// the doc tests, which nextest does not run.
 fn all(env: &[(&str, &str)]) -> Result<(), Failure> {
-    let nextest = answers("cargo nextest --version");
+    let nextest = succeeds_quietly("cargo nextest --version");
     let runner = if nextest { "cargo nextest run" } else { "cargo test --no-fail-fast" };
     step(&format!("{runner} {TARGETS}"), env)?;
     step("cargo test --doc --workspace --all-features", env)
