@@ -11,12 +11,12 @@ const MANIFEST: &str = include_str!("../Cargo.toml");
 const HEAD: &str = "\
 # Liveoak beside other supervisors
 
-Liveoak and other supervisors for Rust from crates.io, under the same failures. Each scenario ran once, in a process of its own.
-A cell shows what counters in the children measured and what the supervisor reported. No result is written by hand, except that
-\"does not offer\" comes from the supervisor's documentation; it is no fault. [How each is used](#how-each-is-used) lists the
-settings that matter. A child may take half a second to stop, and so may the whole supervisor if that can be set. A stop is in
-time if it returns at most two and a half seconds later, and counts as never returning after eight seconds. In logs, only
-warnings and errors count.
+This page shows what Liveoak and other supervisors for Rust from crates.io do under the same failures. Each scenario ran once, in
+a process of its own. A cell shows what counters in the children measured and what the supervisor reported. No result is written
+by hand, except that \"does not offer\" comes from the supervisor's documentation; that is not a failure of the supervisor.
+[How each is used](#how-each-is-used) lists the settings that matter. A child may take half a second to stop; the supervisor's
+own limit, if it has one, is the same. A stop is in time if it returns within 3 s; after 8 s it counts as never returning. In
+logs, only warnings and errors count.
 
 Not compared: features that only one of them has (such as programs as children), and speed.
 

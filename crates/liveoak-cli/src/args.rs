@@ -7,11 +7,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use liveoak_config::FILE;
 
-/// One supervision tree, from a task to a fleet.
+/// Starts, restarts and stops the programs that a file declares.
 #[derive(Debug, Parser)]
 #[command(name = "liveoak", version, about, arg_required_else_help = true)]
 #[command(
-    after_help = "Exit codes: 0 clean, 1 the tree failed, 2 usage or config, 3 stopped but something was forced."
+    after_help = "Exit codes: 0 clean, 1 the tree failed, 2 usage or config, 3 stopped, but a child had to be killed."
 )]
 pub(crate) struct Cli {
     /// The command to run.
@@ -25,7 +25,7 @@ pub(crate) enum Command {
     /// Start everything that a file declares, and keep it running
     ///
     /// The programs' output goes to stdout, each line after the path of the child that wrote it; Liveoak's own log
-    /// goes to stderr. Ctrl-C (or SIGTERM) stops everything in order and shows what that did; a second one kills.
+    /// goes to stderr. Ctrl-C, SIGTERM or SIGHUP stops everything in order and prints a report; a second one kills.
     Up(UpArgs),
     /// Check a file and show what would run; nothing is started
     ///
@@ -64,7 +64,7 @@ pub(crate) struct UpArgs {
     /// How Liveoak's own log and the stop report look on stderr
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Pretty)]
     pub(crate) log_format: LogFormat,
-    /// How much of Liveoak's own log is written; the stop report always is
+    /// How much of Liveoak's own log is written; messages about the run and the stop report always are
     #[arg(long, value_name = "LEVEL", value_enum, default_value_t = LogLevel::Info)]
     pub(crate) log_level: LogLevel,
     /// Print the errors of the file as one JSON document on stdout
@@ -86,11 +86,11 @@ pub(crate) enum LogFormat {
 /// How much is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogLevel {
-    /// Nothing
+    /// Only messages about the run itself, and the stop report
     Off,
-    /// What failed for good
+    /// Failures that no restart repairs
     Error,
-    /// What failed and was dealt with
+    /// Failures, also those that a restart repairs
     Warn,
     /// What started, stopped and became ready
     Info,
@@ -106,7 +106,7 @@ pub(crate) enum LogLevel {
 /// What is wrong with the text.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     match liveoak_config::duration(text) {
-        Ok(Duration::ZERO) => Err("this is no time at all; write for example 15s".to_owned()),
+        Ok(Duration::ZERO) => Err("this time is zero; write for example 15s".to_owned()),
         Ok(duration) => Ok(duration),
         Err(problem) => Err(format!("this {problem}")),
     }

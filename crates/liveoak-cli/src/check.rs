@@ -22,7 +22,7 @@ const MAX_COMMAND: usize = 60;
 /// When stdout cannot be written.
 pub(crate) fn run(args: &CheckArgs) -> io::Result<ExitCode> {
     match load(&args.file) {
-        Err(report) => refuse(&report, args.json),
+        Err(report) => print_errors(&report, args.json),
         Ok(config) => {
             let text = if args.json { format!("{:#}\n", document(&config)) } else { overview(&config) };
             output::stdout(&text).map(|()| ExitCode::SUCCESS)
@@ -30,11 +30,11 @@ pub(crate) fn run(args: &CheckArgs) -> io::Result<ExitCode> {
     }
 }
 
-/// Prints what is wrong with a file: as JSON on stdout, or for people on stderr. For every command that reads a file.
+/// Prints the errors of a file: as JSON on stdout, or for people on stderr. `check` and `up` both use it.
 ///
 /// # Errors
 /// When stdout cannot be written.
-pub(crate) fn refuse(report: &Report, as_json: bool) -> io::Result<ExitCode> {
+pub(crate) fn print_errors(report: &Report, as_json: bool) -> io::Result<ExitCode> {
     if as_json {
         output::stdout(&format!("{:#}\n", report.json()))?;
     } else {
@@ -97,7 +97,13 @@ impl Overview<'_> {
                 }
                 Form::Supervisor(supervisor) => {
                     self.supervisors += 1;
-                    self.row([&path, restart, "its children are", &after, &runs_supervisor(supervisor)]);
+                    self.row([
+                        &path,
+                        restart,
+                        "when its children are ready",
+                        &after,
+                        &runs_supervisor(supervisor),
+                    ]);
                     self.add_children(supervisor, &path);
                 }
             }
@@ -141,7 +147,7 @@ fn cut(text: &str) -> String {
 }
 
 fn ready_text(program: &Program, spec: &ChildSpec, folder: &Path) -> String {
-    let Some(probe) = &program.ready else { return "it runs".to_owned() };
+    let Some(probe) = &program.ready else { return "when it runs".to_owned() };
     let what = match probe.kind() {
         ProbeKind::Delay(delay) => return format!("after {}", show(*delay)),
         ProbeKind::Log(pattern) => format!("log /{pattern}/"),

@@ -2,7 +2,7 @@
 //!
 //! - `args`: the command line
 //! - `check`, `up`: the commands; `liveoak-config` reads the file for them, and has the schema
-//! - `output`: the only place that writes to stdout and stderr
+//! - `output`: writes to stdout and stderr; while a tree runs, `up` writes through its own `writer`
 
 mod args;
 mod check;
@@ -13,11 +13,12 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-/// The tree failed: it gave up, or did not start.
+/// The tree failed: it gave up, or did not start. Also: the output or the report could not be written, or no Tokio
+/// runtime or signal handler could be made.
 const EXIT_FAILED: u8 = 1;
-/// Usage or config: the caller has to change something before it can work.
+/// The command line, the file or the path of the report is wrong.
 const EXIT_USAGE: u8 = 2;
-/// The tree stopped, but something had to be forced.
+/// The tree stopped, but a child had to be killed or abandoned.
 const EXIT_FORCED: u8 = 3;
 
 /// Runs the whole program: reads its command line, runs the command, and returns the exit code.

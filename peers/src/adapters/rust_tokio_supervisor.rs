@@ -112,8 +112,8 @@ impl Peer for RustTokio {
 
     fn usage(&self) -> &'static str {
         "`SupervisorSpecBuilder` with workers and a `RestartLimit` for each child. Its other protections (meltdown, \
-        restart budget, lost children) are set so high that they never act; only the one that treats three \
-        failures of any children within ten seconds as a hot loop cannot be set. Where a success is to be \
+        restart budget, lost children) are set so high that they never act; one protection cannot be changed: \
+        three failures of any children within ten seconds count as a hot loop. Where a success is to be \
         restarted, a service with the default limits is used. Its default feature is off, because with it the \
         crate does not compile for release. Stopped by `SupervisorHandle::shutdown_tree`."
     }

@@ -139,14 +139,14 @@ async fn together(runtime: &PeerRuntime, strategy: Strategy, is_busy: bool) -> R
     let (starts, live, peak) = (sibling.starts(), sibling.live(), sibling.peak());
     let stopped = running.stop().await?;
     tokio::time::sleep(QUIET).await;
-    let copies = match (starts, live, peak) {
+    let attempts = match (starts, live, peak) {
         (1, _, _) => "it is not restarted".to_owned(),
-        (_, 1, 1) => "one copy at a time".to_owned(),
-        (_, _, peak) => format!("{peak} copies at once, {live} after the restart"),
+        (_, 1, 1) => "one attempt at a time".to_owned(),
+        (_, _, peak) => format!("{peak} attempts at once; {live} alive after the restart"),
     };
     let others = if first.starts() > 1 { "; the first is restarted too" } else { "" };
     let after = if sibling.live() == 0 { "none".to_owned() } else { sibling.live().to_string() };
-    Ok(format!("{copies}{others}, {after} after the stop{}", stopped.if_not_in_time()))
+    Ok(format!("{attempts}{others}; {after} after the stop{}", stopped.if_not_in_time()))
 }
 
 async fn give_up(runtime: &PeerRuntime) -> Result<String, CannotRun> {
@@ -233,8 +233,8 @@ async fn success_loop(runtime: &PeerRuntime) -> Result<String, CannotRun> {
     Ok(match counter.starts() {
         0 => "never started".to_owned(),
         1 => "once: a success is final".to_owned(),
-        2..=40 => "a few times: it is slowed down".to_owned(),
-        41..=500 => "some hundred times".to_owned(),
+        2..=40 => "2 to 40 times, because of backoff".to_owned(),
+        41..=500 => "41 to 500 times".to_owned(),
         _ => "without a pause: a hot loop".to_owned(),
     })
 }

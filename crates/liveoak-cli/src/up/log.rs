@@ -21,7 +21,7 @@ use super::writer::StreamWriter;
 use crate::args::{LogFormat, LogLevel};
 use crate::output::one_line;
 
-/// The event with the reason why a child was not ready when it was stopped.
+/// The event that says why a child was not ready when it was stopped.
 const NOT_READY: &str = "not-ready";
 
 /// Starts to write the library's events to `stderr`, and to keep the reasons why children were not ready.
@@ -53,7 +53,7 @@ pub(crate) fn init(
     reasons
 }
 
-/// The latest reason of each child why it was not ready.
+/// For each child, the latest reason why it was not ready.
 #[derive(Debug, Default)]
 pub(crate) struct NotReadyReasons {
     /// By path; bounded by the number of declared children.

@@ -51,7 +51,7 @@ pub(crate) fn run(args: &UpArgs) -> io::Result<ExitCode> {
             status.stderr().finish();
             return Ok(ExitCode::from(EXIT_USAGE));
         }
-        Err(problems) => return check::refuse(&problems, args.json),
+        Err(problems) => return check::print_errors(&problems, args.json),
     };
     let stdout = StreamWriter::stdout();
     let code = match args.report.as_deref().map(ReportFile::open).transpose() {
@@ -91,8 +91,8 @@ impl Up<'_> {
         liveoak::process::raise_file_limit();
         liveoak::capture_panics();
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-        let runtime = runtime
-            .map_err(|error| format!("cannot start the Tokio runtime: {error}; nothing was started"))?;
+        let runtime =
+            runtime.map_err(|error| format!("cannot start worker threads: {error}; nothing was started"))?;
         let code = runtime.block_on(self.run_tree(file));
         // Tasks that are left on the runtime belong to children that the report names as abandoned.
         runtime.shutdown_timeout(Duration::from_millis(100));
@@ -117,8 +117,7 @@ impl Up<'_> {
         Ok(code)
     }
 
-    /// Waits for the end of the tree. The first signal, or the end of `--for`, stops the tree; a second signal kills
-    /// it.
+    /// Waits for the end of the tree. The first signal, or the end of `--for`, stops the tree. The next signal kills it.
     async fn until_ended(&self, tree: &Tree, signals: &mut Signals) -> Ended {
         let limit = async {
             match self.args.run_for {
@@ -131,7 +130,9 @@ impl Up<'_> {
             Either::Right(Either::Left(name)) => {
                 format!("{name}: stopping all children; a second signal kills them at once")
             }
-            Either::Right(Either::Right(())) => "the time of --for is over: stopping all children".to_owned(),
+            Either::Right(Either::Right(())) => {
+                "the time of --for is over: stopping all children; a signal kills them at once".to_owned()
+            }
         };
         self.status.message(Level::INFO, "stop-asked", &asked);
         tree.begin_stop();

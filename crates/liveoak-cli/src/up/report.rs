@@ -14,8 +14,8 @@ use serde::Serialize;
 use super::log::NotReadyReasons;
 use crate::output::table;
 
-/// The text lists all stopped children only up to this number. If there are more, it lists the forced ones and counts
-/// the others.
+/// The text lists all stopped children only up to this number. If there are more, it lists those that were killed
+/// and counts the others.
 const MAX_SHOWN: usize = 50;
 
 /// The end of a run. Scripts rely on its form as JSON, which `docs/liveoak-toml.md` describes.
@@ -116,7 +116,7 @@ impl Report {
         });
         let rows: Vec<_> = rows.collect();
         if !rows.is_empty() {
-            text.push_str("had failed before the stop and was not restarted:\n");
+            text.push_str("These children had failed before the stop and were not restarted:\n");
             text += &table("  ", &rows);
         }
         text + &self.stop_text()
@@ -133,16 +133,17 @@ impl Report {
             1 => "1 child stopped".to_owned(),
             stopped => format!("{stopped} children stopped"),
         };
-        let forced = match self.children.iter().filter(|child| child.forced).count() {
-            0 => "nothing was forced".to_owned(),
-            forced => format!("{forced} by force"),
+        let killed = match self.children.iter().filter(|child| child.forced).count() {
+            0 => "none was killed".to_owned(),
+            1 => "1 was killed".to_owned(),
+            killed => format!("{killed} were killed"),
         };
         let waiting = match waiting {
             0 => String::new(),
             1 => "; 1 was waiting to start".to_owned(),
             many => format!("; {many} were waiting to start"),
         };
-        let mut text = format!("{children} in {}, {forced}{waiting}", seconds(self.seconds));
+        let mut text = format!("{children} in {}, {killed}{waiting}", seconds(self.seconds));
         let listed = |child: &&StoppedChild| child.forced || self.children.len() <= MAX_SHOWN;
         let rows = self.children.iter().filter(listed).map(|child| {
             [child.path.clone(), child.stage.to_owned(), seconds(child.seconds), child.text.clone()]
@@ -152,7 +153,7 @@ impl Report {
         text += &table("  ", &rows);
         let rest = all - rows.len() as u64;
         if rest > 0 && !rows.is_empty() {
-            text.push_str(&format!("  and {rest} more, none of them by force\n"));
+            text.push_str(&format!("  and {rest} more, none of them killed\n"));
         }
         text
     }
@@ -223,13 +224,14 @@ fn start_failed(failure: &StartFailure, reasons: &NotReadyReasons) -> String {
 fn gave_up_on(gave_up: &LimitExceeded, reasons: &NotReadyReasons) -> String {
     let LimitExceeded { path, exit, count, allowed, period, .. } = gave_up;
     let whose = if gave_up.own_limit { "its own limit" } else { "the limit of its supervisor" };
-    let restarts = if *count == 1 { "1 restart".to_owned() } else { format!("{count} restarts") };
     let last = words(exit, path.as_str(), reasons);
     if *allowed == 0 {
         return format!("gave up on {path}: {whose} allows no restart; it ended with: {last}");
     }
     let period = show(*period);
-    format!("gave up on {path}: {restarts} within {period}, but {whose} is {allowed}; its last exit: {last}")
+    format!(
+        "gave up on {path}: restart {count} within {period} would exceed {whose}, {allowed}; its last exit: {last}"
+    )
 }
 
 fn seconds(seconds: f64) -> String {

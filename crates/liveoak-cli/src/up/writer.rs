@@ -2,7 +2,7 @@
 //!
 //! The reader of stdout or stderr may stop reading. That must not block the tree: text that does not fit into the
 //! buffer is dropped and counted, and the count is written into the stream at the place of the loss. A reader that
-//! keeps reading loses nothing: the buffer holds megabytes, and the thread always writes all of it at once.
+//! is fast enough loses nothing: the buffer holds megabytes, and the thread always writes all of it at once.
 //!
 //! Output of `liveoak check` and `liveoak schema` does not need it: these commands may wait for their reader.
 
@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 
 /// The capacity of the buffer in bytes: a few hundred thousand lines. While the reader does not read, up to twice as
 /// much is held, because the thread may be writing as much.
-const ROOM: usize = 16 * 1024 * 1024;
+const CAPACITY: usize = 16 * 1024 * 1024;
 
 /// After writing, a buffer that has grown beyond this many bytes is shrunk.
-const KEPT: usize = 256 * 1024;
+const SHRINK_ABOVE: usize = 256 * 1024;
 
 /// How long the program waits at its end for a reader that does not read.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(1);
@@ -41,10 +41,10 @@ struct OutputBuffer {
 
 #[derive(Default)]
 struct BufferState {
-    waiting: Vec<u8>,
+    pending: Vec<u8>,
     /// The number of pieces that were dropped since the last one that fitted.
     lost: u64,
-    /// `true` while the thread writes text that it took from `waiting`.
+    /// `true` while the thread writes text that it took from `pending`.
     writing: bool,
     /// `true` if the reader closed the stream, or if there is no thread: all text is dropped.
     closed: bool,
@@ -81,12 +81,12 @@ impl StreamWriter {
         if state.closed {
             return;
         }
-        if state.waiting.len() + text.len() > ROOM {
+        if state.pending.len() + text.len() > CAPACITY {
             state.lost += 1;
             return;
         }
         self.buffer.append_loss_note(&mut state);
-        state.waiting.extend_from_slice(text);
+        state.pending.extend_from_slice(text);
         drop(state);
         self.buffer.filled.notify_one();
     }
@@ -102,7 +102,7 @@ impl StreamWriter {
         let mut state = self.buffer.state();
         self.buffer.append_loss_note(&mut state);
         self.buffer.filled.notify_one();
-        while !state.closed && (state.writing || !state.waiting.is_empty()) {
+        while !state.closed && (state.writing || !state.pending.is_empty()) {
             let Some(left) = deadline.checked_duration_since(Instant::now()) else { return };
             let waited = self.buffer.written.wait_timeout(state, left);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
@@ -124,7 +124,7 @@ impl OutputBuffer {
     fn append_loss_note(&self, state: &mut BufferState) {
         let lost = std::mem::take(&mut state.lost);
         if lost > 0 {
-            state.waiting.extend_from_slice((self.loss_note)(lost).as_bytes());
+            state.pending.extend_from_slice((self.loss_note)(lost).as_bytes());
         }
     }
 
@@ -133,20 +133,20 @@ impl OutputBuffer {
         let mut taken = Vec::new();
         loop {
             let mut state = self.state();
-            while state.waiting.is_empty() {
+            while state.pending.is_empty() {
                 state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
             }
-            std::mem::swap(&mut state.waiting, &mut taken);
+            std::mem::swap(&mut state.pending, &mut taken);
             state.writing = true;
             drop(state);
             let closed = stream.write_all(&taken).and_then(|()| stream.flush()).is_err();
             taken.clear();
-            taken.shrink_to(KEPT);
+            taken.shrink_to(SHRINK_ABOVE);
             let mut state = self.state();
             state.writing = false;
             if closed {
                 state.closed = true;
-                state.waiting = Vec::new();
+                state.pending = Vec::new();
             }
             drop(state);
             self.written.notify_all();
@@ -214,7 +214,7 @@ mod tests {
         while !writer.buffer.state().writing {
             std::thread::yield_now();
         }
-        let (room, lost) = (ROOM / 1024, 10);
+        let (room, lost) = (CAPACITY / 1024, 10);
         for _ in 0..room + lost as usize {
             writer.line(&line);
         }

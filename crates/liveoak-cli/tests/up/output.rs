@@ -73,7 +73,7 @@ fn a_reader_that_closes_stdout_stops_nothing() {
     has_written(&dir);
     let ended = up.stop().with_code(0);
     assert!(!ended.log().contains("panicked"), "{}", ended.log());
-    assert!(ended.log().contains("nothing was forced"));
+    assert!(ended.log().contains("none was killed"));
 }
 
 #[test]
