@@ -11,8 +11,8 @@
 //! - [`verify`]: watches the processes, and compares all observations with the injected faults
 //! - [`run`]: the order of steps
 //!
-//! Only processes that carry the mark of this run and its guardians are signalled, and only limits of `liveoak up` and
-//! its programs are changed. Run by `cargo xtask chaos`. For tests of one behaviour at a time see the tests of `liveoak-cli`.
+//! It signals only processes that carry the mark of this run and guardians of this run, and changes only limits of
+//! `liveoak up` and its programs. Run by `cargo xtask chaos`. For tests of one behaviour at a time see the tests of `liveoak-cli`.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for people")]
 
 mod faults;

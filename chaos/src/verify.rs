@@ -30,8 +30,8 @@ pub(crate) fn watch(sandbox: &Sandbox, log: &RunLog, keep_going: impl Fn() -> bo
     looks
 }
 
-/// Returns an error if a program has two process groups. Both are looked at twice: at the first look, one may have
-/// ended before the other began.
+/// Returns an error if a program has two process groups. The list of processes is not read in one instant, so each pair
+/// is checked again.
 fn two_at_once(sandbox: &Sandbox) -> Option<String> {
     let (mut by_name, mut pairs) = (BTreeMap::new(), Vec::new());
     for process in sandbox.processes() {

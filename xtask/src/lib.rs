@@ -7,7 +7,7 @@
 //! that it includes.
 //!
 //! The rules about sources, manifests and texts are not here: they are tests, in `xtask/tests/tidy`. Code that measures
-//! or demonstrates the library belongs into a crate of its own that a task calls, so that this crate needs no
+//! or demonstrates the library belongs in a crate of its own that a task calls, so that this crate needs no
 //! dependencies.
 
 mod chaos;

@@ -1,5 +1,4 @@
-//! `cargo xtask mutants` and `cargo xtask coverage`: do the tests of the core notice faults, and do they reach every
-//! line?
+//! `cargo xtask mutants` and `cargo xtask coverage`: check that the tests of the core notice faults and reach its lines.
 //!
 //! `mutants` changes the core in every way that cargo-mutants knows; a test must fail for each change. `coverage`
 //! counts the lines that the tests run through. Both take long, so `ci` does not run them.

@@ -97,13 +97,8 @@ impl Overview<'_> {
                 }
                 Form::Supervisor(supervisor) => {
                     self.supervisors += 1;
-                    self.row([
-                        &path,
-                        restart,
-                        "when its children are ready",
-                        &after,
-                        &runs_supervisor(supervisor),
-                    ]);
+                    let runs = runs_supervisor(supervisor);
+                    self.row([&path, restart, "when its children are ready", &after, &runs]);
                     self.add_children(supervisor, &path);
                 }
             }

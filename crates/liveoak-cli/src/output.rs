@@ -1,5 +1,5 @@
-//! Writing to stdout and stderr, and the form of what is written for people. When the reader of a pipe closes it, as in
-//! `liveoak schema | head -1`, the writing ends without an error.
+//! Writes to stdout and stderr, and formats texts for people. When the reader of a pipe closes it, as in
+//! `liveoak schema | head -1`, the output ends without an error.
 
 use std::borrow::Cow;
 use std::io::{self, IsTerminal as _, Write as _};

@@ -1,4 +1,4 @@
-//! From a file's specs to the library's builders. Nothing is decided here.
+//! Turns the specs of a file into the library's builders. It decides nothing.
 
 use liveoak::process::{OutputSink, Program};
 use liveoak::{Child, Supervisor};

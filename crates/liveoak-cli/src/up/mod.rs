@@ -91,8 +91,8 @@ impl Up<'_> {
         liveoak::process::raise_file_limit();
         liveoak::capture_panics();
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-        let runtime =
-            runtime.map_err(|error| format!("cannot start worker threads: {error}; nothing was started"))?;
+        let runtime = runtime
+            .map_err(|error| format!("cannot start the Tokio runtime: {error}; nothing was started"))?;
         let code = runtime.block_on(self.run_tree(file));
         // Tasks that are left on the runtime belong to children that the report names as abandoned.
         runtime.shutdown_timeout(Duration::from_millis(100));

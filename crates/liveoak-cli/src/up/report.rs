@@ -230,7 +230,7 @@ fn gave_up_on(gave_up: &LimitExceeded, reasons: &NotReadyReasons) -> String {
     }
     let period = show(*period);
     format!(
-        "gave up on {path}: restart {count} within {period} would exceed {whose}, {allowed}; its last exit: {last}"
+        "gave up on {path}: restart {count} within {period} exceeds {whose}, {allowed}; its last exit: {last}"
     )
 }
 

@@ -1,8 +1,8 @@
 //! Status messages of `liveoak up` on stderr: why it stops, what went wrong with the run, and the report at the end.
 //!
 //! They are lines of text, or with `--log-format json` one JSON object per line, like the lines of the log. They do not
-//! depend on `--log-level`: a user who stops the tree always wants to see its end. Messages about a single child are
-//! not written here but belong to the log (`log.rs`).
+//! depend on `--log-level`: a user who stops the tree always wants to see its end. `log.rs` writes the messages about
+//! single children.
 
 use std::fmt::Display;
 use std::time::Instant;

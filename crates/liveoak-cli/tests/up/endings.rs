@@ -79,7 +79,7 @@ fn a_supervisor_that_gives_up_fails_the_tree_and_stops_the_others() {
     let ended = dir.run(&["--report", "report.json"]).with_code(1);
     ended.has_in_order(&[
         "/t/a: stopped (asked)",
-        "/t has failed: gave up on /t/b: restart 3 within 1m would exceed the limit of its supervisor, 2; \
+        "/t has failed: gave up on /t/b: restart 3 within 1m exceeds the limit of its supervisor, 2; \
          its last exit: exit code 7",
         "1 child stopped",
     ]);
