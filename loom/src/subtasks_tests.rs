@@ -1,5 +1,5 @@
-//! The subtasks of an attempt: the attempt ends once, when its body and all its subtasks have ended. No subtask outlives
-//! it, and it waits for no subtask that never ends.
+//! The subtasks of an attempt: the attempt ends once, when its body and all its subtasks have ended. No subtask
+//! outlives it, and it waits for no subtask that never ends.
 
 use crate::attempt::orders::{Orders, TaskRegistration, poll_body};
 use crate::attempt::subtasks::{Abort, End, Subtasks};

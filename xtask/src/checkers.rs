@@ -7,8 +7,8 @@ use crate::run::{need, root, step};
 /// How often threads may be preempted. Known faults appear with two preemptions; without a bound the tests take hours.
 const PREEMPTIONS: &str = "3";
 
-/// Tests the code that uses atomics in every possible order of its threads' steps. The tests are in the workspace
-/// `loom/`. They cover only that code; the rest is tested with real threads.
+/// Tests the code that uses atomics in all orders of its threads' steps with up to three preemptions. The tests are in
+/// the workspace `loom/`. They cover only that code; the rest is tested with real threads.
 pub(crate) fn loom(arguments: &[String]) -> Result<(), Failure> {
     no_arguments("loom", arguments)?;
     let target = root().join("target/loom").display().to_string();

@@ -1,8 +1,8 @@
 //! Liveoak's supervision machine, driven on Tokio.
 //!
-//! The machine of `liveoak-core` decides; this crate gives it inputs and performs its effects. The machine stands behind
-//! one short lock per tree, which any thread with an input takes. One Tokio task per tree keeps the deadlines. Supervisors
-//! have no task of their own, so the death of a task can orphan no child.
+//! The machine of `liveoak-core` decides; this crate gives it inputs and performs its effects. The machine stands
+//! behind one short lock per tree, which any thread with an input takes. One Tokio task per tree keeps the deadlines.
+//! Supervisors have no task of their own, so the death of a task can orphan no child.
 //!
 //! Three storeys, each a folder. A file uses its own storey and lower ones:
 //!

@@ -1,7 +1,7 @@
 //! A kit for testing trees: a controllable child, paused time, and a check that nothing is left running.
 //!
-//! Enabled by the feature `testing`. Whenever all tasks wait, paused time jumps to the next deadline, so a test of hours
-//! takes milliseconds.
+//! Enabled by the feature `testing`. Whenever all tasks wait, paused time jumps to the next deadline, so a test of
+//! hours takes milliseconds.
 //!
 //! ```
 //! use liveoak_runtime::testing::{Universe, paused};
@@ -104,8 +104,8 @@ impl Control {
 
 /// A child that the test controls. Without instructions it is ready at once, runs, and stops when asked.
 ///
-/// Instructions wait for the next attempt if none is live. Two live attempts at once fail the test when its [`Universe`]
-/// is checked. Without a universe, check [`overlapped`](Self::overlapped).
+/// Instructions wait for the next attempt if none is live. Two live attempts at once fail the test when its
+/// [`Universe`] is checked. Without a universe, check [`overlapped`](Self::overlapped).
 #[derive(Clone, Debug)]
 pub struct Puppet {
     control: Arc<Control>,
@@ -386,8 +386,8 @@ impl Universe {
         self.handle.metrics().num_alive_tasks().saturating_sub(self.tasks_before)
     }
 
-    /// Checks that no attempt of a puppet is live, that no two ever were at once, and that no task is left. Attempts and
-    /// tasks that are ending have two seconds of real time, in which paused time stands still.
+    /// Checks that no attempt of a puppet is live, that no two ever were at once, and that no task is left. Attempts
+    /// and tasks that are ending get two seconds of real time; the paused clock does not advance.
     ///
     /// # Panics
     /// When the check fails.

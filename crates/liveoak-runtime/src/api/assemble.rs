@@ -1,7 +1,7 @@
 //! From builders to what the engine needs: declarations for the machine, and a body for each child.
 //!
-//! The machine returns the ids of the new children in pre-order (a supervisor before its children). Bodies are collected
-//! in the same order, so each finds its child by position.
+//! The machine returns the ids of the new children in pre-order (a supervisor before its children). Bodies are
+//! collected in the same order, so each finds its child by position.
 
 use crate::api::child::{Child, ChildKind, GroupAddress};
 use crate::attempt::dedicated_runtime::DedicatedRuntime;
@@ -26,7 +26,7 @@ pub(crate) struct Assembled {
     pub(crate) errors: Vec<SpecError>,
 }
 
-/// Takes a child apart. It will stand below `parent`, or be the root.
+/// Splits a builder into declaration and bodies. The child will stand below `parent`, or be the root.
 pub(crate) fn assemble(child: Child, parent: Option<&Path>) -> Assembled {
     let mut bodies = Vec::new();
     let mut errors = Vec::new();

@@ -68,10 +68,10 @@ impl Child {
     /// When the child is asked to stop, [`Ctx::stopping`] completes. When its time to stop is over, or a heartbeat is
     /// missed, the future is dropped at an await point.
     ///
-    /// Code that never reaches an await point cannot be ended. It is abandoned and reported, and still occupies a thread
-    /// of the runtime. On a runtime with several threads the tree keeps its deadlines all the same; a runtime with a
-    /// single thread stands still. Use [`thread`](Self::thread) for blocking code, and a [`DedicatedRuntime`] for code
-    /// that computes for long.
+    /// Code that never reaches an await point cannot be ended. It is abandoned and reported, and still occupies a
+    /// thread of the runtime. On a runtime with several threads the tree keeps its deadlines all the same; a runtime
+    /// with a single thread stands still. Use [`thread`](Self::thread) for blocking code, and a [`DedicatedRuntime`]
+    /// for code that computes for long.
     pub fn task<F, Fut>(name: impl Into<String>, body: F) -> Self
     where
         F: Fn(Ctx) -> Fut + Send + Sync + 'static,
@@ -83,8 +83,8 @@ impl Child {
     /// Makes a child of an async closure that handles its own kill, because it controls something outside of this
     /// program and must not just be dropped.
     ///
-    /// On a kill [`Ctx::killed`] completes, and the closure has [`KILL_WAIT`](crate::KILL_WAIT) to end. After that it is
-    /// dropped and abandoned.
+    /// On a kill [`Ctx::killed`] completes, and the closure has [`KILL_WAIT`](crate::KILL_WAIT) to end. After that it
+    /// is dropped and abandoned.
     pub fn task_with_kill<F, Fut>(name: impl Into<String>, body: F) -> Self
     where
         F: Fn(Ctx) -> Fut + Send + Sync + 'static,
@@ -158,7 +158,8 @@ impl Child {
         self
     }
 
-    /// Replaces all settings. For builders in other crates that make children of a kind of their own.
+    /// Replaces the [`ChildSpec`]; name and body stay. For builders in other crates that make children of a kind of
+    /// their own.
     #[must_use]
     pub fn with_spec(mut self, spec: ChildSpec) -> Self {
         self.spec = spec;
@@ -226,16 +227,17 @@ macro_rules! supervised {
             ///
             /// How long it waits depends on the sibling:
             ///
-            /// - **Starting, or still at work:** as long as that takes. A start has a deadline of its own; the way to
-            ///   completion has none.
+            /// - **Starting, or still at work:** as long as that takes. The start deadline of the sibling bounds its
+            ///   start; nothing bounds its work.
             /// - **Ready but not healthy, or failed and waiting for its restart:** at most as long as the start of this
-            ///   child may take (30 s for a supervisor), all such waits together. Then the start has failed.
+            ///   child may take (a supervisor without a start deadline: 30 s), all such waits together. Then the start
+            ///   has failed.
             /// - **Stopped on request, or quarantined:** until the sibling is started again, without delaying other
             ///   children. A command to start this child is refused at once.
-            /// - **Ended for good without success:** not at all. The start fails at once.
+            /// - **Ended for good without success:** not at all. The start fails as soon as it is this child's turn.
             ///
-            /// A start that failed so is a failed start like any other. During the first start the supervisor fails;
-            /// after a command, the command returns the error. Otherwise the failure counts against the limit, and the
+            /// Such a start counts as failed. During the first start the supervisor fails; after a command, the
+            /// command returns the error. Otherwise the failure counts against the limit, and the
             /// child is started again after a backoff of at least a second, unless it is temporary.
             #[must_use]
             pub fn after_when(mut self, child: &str, condition: $crate::Condition) -> Self {

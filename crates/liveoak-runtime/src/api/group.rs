@@ -53,8 +53,8 @@ impl<A: Send + 'static> Group<A> {
         })
     }
 
-    /// Makes a group whose members are temporary: never restarted, and removed when they end. The argument is moved into
-    /// the member (a connection, for example).
+    /// Makes a group whose members are temporary: never restarted, and removed when they end. The argument is moved
+    /// into the member (a connection, for example).
     pub fn temporary<F, Fut>(name: impl Into<String>, body: F) -> Self
     where
         F: Fn(Ctx, A) -> Fut + Send + Sync + 'static,
@@ -137,7 +137,7 @@ impl<A: Send + 'static> Group<A> {
         self
     }
 
-    /// Sets how long members may take to stop. All are asked at once. Default: 5 s.
+    /// Sets how long members may take to stop. All are asked together. Default: 5 s.
     #[must_use]
     pub fn stop_within(mut self, within: Duration) -> Self {
         self.spec.template.stop_within = within;
@@ -200,7 +200,8 @@ impl<A> fmt::Debug for GroupHandle<A> {
 }
 
 impl<A> GroupHandle<A> {
-    /// Adds a member and returns when it has been started, like `tokio::spawn`. Its name is made from its number.
+    /// Adds a member and returns when it has been started, like `tokio::spawn`. Its name is its slot number: `7`, or
+    /// `7-1` if the slot was used before.
     ///
     /// # Errors
     /// When the group is not running, or is full. Nothing was added then.

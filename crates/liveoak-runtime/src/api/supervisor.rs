@@ -20,7 +20,7 @@ use std::time::Duration;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// A child that owns children. The outermost one is the tree.
+/// A child that owns children. The outermost one is the root of the tree.
 ///
 /// Defaults: one-for-one; started in declared order, each child when the one before is ready; each child may be
 /// restarted ten times in a minute (set [`intensity`](Self::intensity) to count all children together instead).
@@ -125,8 +125,9 @@ impl Supervisor {
     /// Starts the tree. Returns when every declared child is ready.
     ///
     /// # Errors
-    /// When specs are wrong (all errors at once, nothing was started), or a child fails its first start (the children
-    /// that were started have been stopped then).
+    /// When specs are wrong (all errors are reported together, nothing was started), there is no Tokio runtime with
+    /// timers, a child fails its first start (the children that were started have been stopped then), or the tree is
+    /// stopped before it is ready.
     ///
     /// # Cancel safety
     /// When this future is dropped, the children that were started are killed.
@@ -173,7 +174,7 @@ impl Supervisor {
     /// Starts the tree and returns at once; [`TreeHandle::ready`](crate::TreeHandle::ready) waits for it.
     ///
     /// # Errors
-    /// When specs are wrong or there is no runtime; nothing was started.
+    /// When specs are wrong, or there is no Tokio runtime with timers; nothing was started.
     pub fn begin(self) -> Result<Tree, StartError> {
         let handle = Handle::try_current().map_err(|_| StartError::NoRuntime)?;
         if catch(None, || drop(tokio::time::sleep(Duration::ZERO))).is_err() {

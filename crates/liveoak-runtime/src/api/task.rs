@@ -1,8 +1,9 @@
 //! Closures as children: each attempt of an async closure is a task, each attempt of a blocking closure is a thread.
 //!
-//! A task polls one future per attempt: the first poll calls the closure, the next ones poll the body, and the last one
-//! reports the end. Panics of the closure, the body and the body's destructor are caught here. On a kill the future
-//! drops the body itself. If the future is dropped instead, its runtime is shutting down; that ends the attempt too.
+//! Each attempt of a task is one future. Its first poll calls the closure and already polls the body; the last poll
+//! drops the body and reports the end. Panics of the closure, the body and the body's destructor are caught here. On a
+//! kill the future drops the body itself. If the future is dropped instead, its runtime is shutting down; that ends the
+//! attempt too.
 //!
 //! A thread cannot be ended from outside. A thread that ignores the stop is abandoned, and reported as such.
 
@@ -56,10 +57,11 @@ pin_project! {
     struct AttemptFuture<F, Fut> {
         #[pin]
         state: BodyState<Fut>,
-        // `None` only while the body is being polled or dropped: the cell is in the current context of the thread then.
+        // `None` while the body is being polled or dropped (the cell is in `CURRENT` then), and after the end.
         cell: Option<Arc<LiveAttempt>>,
         registration: TaskRegistration,
-        // Kept to the end. The members of a group share it, so each attempt counts it only twice.
+        // Kept to the end. All attempts of a child share it, and members of a group whose argument has no data. Each
+        // attempt changes its reference count twice.
         body: Arc<TaskBody<F>>,
     }
 

@@ -54,6 +54,10 @@ impl Drop for Tree {
 /// # Cancel safety
 /// All methods are safe: when a future is dropped, nothing is lost, and what it has begun (a stop, the addition of a
 /// child, a command) goes on.
+///
+/// # Refusals
+/// Besides the errors that each command names: there is no such child, 1,024 commands wait for it already, a later
+/// command or a restart overtook this one, or the tree has ended.
 #[derive(Clone)]
 pub struct TreeHandle {
     pub(crate) inner: Arc<TreeInner>,
@@ -74,8 +78,8 @@ impl TreeHandle {
         self.inner.until_ready().await
     }
 
-    /// Stops the tree, in order and within its budget. Returns how each child was stopped. A second call, also after the
-    /// end, returns the same report.
+    /// Stops the tree, in order and within its budget. Returns how each child was stopped. A second call, also after
+    /// the end, returns the same report.
     pub async fn stop(&self) -> Arc<StopReport> {
         self.begin_stop();
         self.join().await.report
@@ -144,8 +148,8 @@ impl TreeHandle {
     /// when the child is ready. An added child is removed when its supervisor restarts.
     ///
     /// # Errors
-    /// When there is no such supervisor, it is full, the name is taken, the spec is wrong, or the first start fails; the
-    /// child is removed then.
+    /// When there is no such supervisor, it is down or full, the name is taken, the spec is wrong, or the first start
+    /// fails. If the first start fails, the child is removed.
     pub async fn add_child(
         &self,
         parent: impl Into<Path>,
@@ -162,7 +166,7 @@ impl TreeHandle {
     /// child stays idle.
     ///
     /// # Errors
-    /// When there is no such child, it is not idle, its supervisor is down, or the attempt fails.
+    /// When the child is neither idle nor being stopped by a command, its supervisor is down, or the attempt fails.
     pub async fn start_child(&self, path: impl Into<Path>) -> Result<Outcome, Refusal> {
         self.inner.command(&path.into(), Command::Start).await
     }
@@ -176,10 +180,11 @@ impl TreeHandle {
         self.inner.command(&path.into(), Command::Stop).await
     }
 
-    /// Stops a child if it runs, and starts it again at once. Returns when the new attempt is ready or has failed.
+    /// Stops a child if it runs, and starts it again without a backoff. Returns when the new attempt is ready or has
+    /// failed.
     ///
     /// # Errors
-    /// When there is no such child, its supervisor is down, or the new attempt fails.
+    /// When the supervisor of the child is down, the child can run only once, or the new attempt fails.
     pub async fn restart_child(&self, path: impl Into<Path>) -> Result<Outcome, Refusal> {
         self.inner.command(&path.into(), Command::Restart).await
     }
@@ -187,7 +192,7 @@ impl TreeHandle {
     /// Stops a child if it runs, and removes it from the tree. Returns when it has ended.
     ///
     /// # Errors
-    /// When there is no such child, or siblings depend on it.
+    /// When siblings depend on the child, or it is the root.
     pub async fn remove_child(&self, path: impl Into<Path>) -> Result<Outcome, Refusal> {
         self.inner.command(&path.into(), Command::Remove).await
     }

@@ -2,7 +2,7 @@
 //!
 //! * `body` – the trait of what a child runs, and what the user's code may return.
 //! * `cell` – the shared record of one attempt; reports its end to the [`Owner`](cell::Owner) that made it.
-//! * `orders` – the requests to stop and to die, and how a task waits for them.
+//! * `orders` – the orders to stop, to be killed, to be abandoned; and how a task waits for them.
 //! * `subtasks` – the tasks that an attempt has spawned, and when the attempt has ended.
 //! * `dedicated_runtime` – the attempt of a supervisor with a Tokio runtime of its own.
 //! * `panic` – panics as values.

@@ -3,10 +3,10 @@
 //! *Latched.* A flag stays set. Code that checks later still sees the order, and an order that arrives before the
 //! attempt has started holds for it too.
 //!
-//! *Waiting.* A new order wakes the attempt's own task, whatever that task is waiting for, because the task itself drops
-//! its body on a kill. Futures polled by that task therefore need no registration. Other waiters (a subtask, another
-//! thread, a future that wakes its task in a way of its own) share a [`Notify`], created on first use. Their wakers are
-//! the user's, so a [`WakerGuard`] stands around each.
+//! *Waiting.* A new order wakes the attempt's own task, whatever that task is waiting for, because the task itself
+//! drops its body on a kill. Futures polled by that task therefore need no registration. Other waiters (a subtask,
+//! another thread, a future that wakes its task in a way of its own) share a [`Notify`], created on first use. Their
+//! wakers are the user's, so a [`WakerGuard`] stands around each.
 //!
 //! *No lost wake-up.* Orders and waiters change under one lock. A waiter registers under the lock and checks the flag
 //! again after that, so an order is either seen by the check or wakes the waiter.
@@ -75,7 +75,7 @@ impl Orders {
         self.flags(any) != 0
     }
 
-    /// Sets flags and wakes every waiter, unless all of them were set before.
+    /// Sets flags and wakes every waiter. Does nothing if all these flags were set before.
     fn set(&self, flags: u8) {
         let mut waiters = lock(&self.waiters);
         let before = self.flags.fetch_or(flags, Ordering::AcqRel);
@@ -104,11 +104,12 @@ impl Orders {
         Wait { orders: self, flag: STOPPING, registration: None }
     }
 
-    /// Leaves a kill to the body from now on: only [`abandon`](Self::abandon) drops it.
+    /// Leaves a kill to the body from now on: of the orders, only [`abandon`](Self::abandon) drops it.
     pub(crate) fn leave_kill_to_body(&self) {
         self.flags.fetch_or(HANDLES_KILL, Ordering::AcqRel);
     }
 
+    /// Orders a kill: the body is dropped, or told if it handles its kill.
     pub(crate) fn kill(&self) {
         let drop_body = if self.has(HANDLES_KILL) { 0 } else { DROP_BODY };
         self.set(STOPPING | KILLED | drop_body);
@@ -141,7 +142,7 @@ impl Orders {
 
     /// Returns `true` if the attempt may have one more subtask: its body runs and is not abandoned.
     pub(crate) fn admit_subtask(&self) -> bool {
-        // Under the lock, so that the end of the body either sees the flag or is seen here.
+        // Under the lock, so that a body that ends now waits for this subtask, or the subtask is refused.
         let _waiters = lock(&self.waiters);
         let admitted = self.admits_subtasks();
         if admitted {
@@ -154,8 +155,8 @@ impl Orders {
         !self.has(BODY_ENDED | ABANDONED)
     }
 
-    /// Records the end of the body. Its task needs no wake-up any more. A body without subtasks ends the attempt as well
-    /// (see [`attempt_ended`](Self::attempt_ended)): both cost one lock together.
+    /// Records the end of the body. Its task needs no wake-up any more. A body without subtasks ends the attempt as
+    /// well (see [`attempt_ended`](Self::attempt_ended)), so both are recorded under one lock.
     pub(crate) fn body_ended(&self) -> BodyEnd {
         let mut waiters = lock(&self.waiters);
         if self.has(BODY_ENDED) {
@@ -201,7 +202,7 @@ pub(crate) struct TaskRegistration {
 }
 
 /// Polls a body once: checks for the order to drop it, calls `poll`, and registers the task for the next order. Returns
-/// `Ready(None)` if the body must be dropped. `poll` has the `owner` of the orders meanwhile.
+/// `Ready(None)` if the body must be dropped. `cell` is lent to `poll`.
 pub(crate) fn poll_body<C: AsRef<Orders>, T>(
     owner: C,
     registration: &mut TaskRegistration,

@@ -15,8 +15,8 @@ pub(crate) trait Abort {
     fn abort(&self);
 }
 
-/// The subtasks of one attempt. `H` aborts a subtask, `E` is an exit, `P` is the path of the child. Most attempts have no
-/// subtask and never ask for their path: for them this is a null pointer and a lock.
+/// The subtasks of one attempt. `H` aborts a subtask, `E` is an exit, `P` is the path of the child. Most attempts have
+/// no subtask and never ask for their path; for them this is a null pointer and a lock.
 pub(crate) struct Subtasks<H, E, P>(Mutex<Option<Box<Record<H, E, P>>>>);
 
 struct Record<H, E, P> {
@@ -42,7 +42,7 @@ impl<H, E, P> Default for Record<H, E, P> {
 pub(crate) enum End<E> {
     /// The attempt has ended, with this exit.
     Attempt(E),
-    /// The attempt will end with this exit when its last subtask has ended.
+    /// The attempt ends later. This is its exit so far; the first panic of a subtask replaces it.
     Body(E),
     Unchanged,
 }

@@ -54,8 +54,8 @@ pub(crate) enum Action<T> {
 pub(crate) struct Batch<T> {
     /// The actions that were taken last, without the first.
     pub(crate) more: Vec<Action<T>>,
-    /// How many steps of the stop of dynamic groups this turn may still take. Each step is as many effects as the group
-    /// has members.
+    /// How many steps of the stop of dynamic groups this turn may still take. Each step goes on to the next member that
+    /// needs an effect.
     group_steps: usize,
     /// The number of effects taken in this turn.
     taken: usize,
@@ -68,8 +68,8 @@ impl<T: Owner> Batch<T> {
         Self { more: Vec::new(), group_steps, taken: 0, drained: false }
     }
 
-    /// Takes the next effects from the machine. Returns the first action apart from the others, because most inputs have
-    /// one effect or none, which then needs no allocation. Inlined: it runs for every input.
+    /// Takes the next effects from the machine. Returns the first action apart from the others, because most inputs
+    /// have one effect or none, which then needs no allocation. Inlined: it runs for every input.
     #[inline(always)]
     pub(crate) fn take(
         &mut self,
@@ -115,7 +115,7 @@ impl<T: Owner> Batch<T> {
 }
 
 impl<T: Owner> TreeState<T> {
-    /// Reads every cell that the effects are about. The cells lie scattered in memory. Plain reads of them are fetched
+    /// Reads the cells of asks and kills. The cells lie scattered in memory. Plain reads of them are fetched
     /// in parallel; the reference counting that follows would fetch them one after another.
     fn prefetch(&self, effects: &[Effect]) {
         let attempts = effects.iter().map(|effect| match effect {

@@ -1,14 +1,14 @@
 //! One running tree: the machine behind one short lock, and the performing of its effects.
 //!
-//! Inputs come from many threads: a worker whose task has ended, a caller with a command. Each thread gives its input to
-//! the machine directly and performs the effects, so a child that ends is restarted without a hop to another task.
+//! Inputs come from many threads: a worker whose task has ended, a caller with a command. Each thread gives its input
+//! to the machine directly and performs the effects, so a child that ends is restarted without a hop to another task.
 //!
 //! 1. The machine and the [state](TreeState) around it are used under the lock only. User code never runs under the
 //!    lock, not even a destructor.
-//! 2. Effects are taken under the lock and performed outside it, by the thread that finds them. They need no order among
-//!    each other: orders to an attempt are latched, so they also hold for an attempt that starts a moment later, and an
-//!    attempt starts only after the end of the previous one was reported. Only events are delivered in order
-//!    ([`Broadcast`]).
+//! 2. Effects are taken under the lock and performed outside it, by the thread that finds them. They need no order
+//!    among each other: orders to an attempt are latched, so they also hold for an attempt that starts a moment later,
+//!    and an attempt starts only after the previous one was reported as ended or was abandoned. Only events are
+//!    delivered in order ([`Broadcast`]).
 //! 3. A thread performs a limited number of effects per turn ([`Batch::ends_turn`]); the timer task performs the rest
 //!    and yields in between. An input that arrives while its thread performs an effect of the same tree is handled by
 //!    the outer loop, not deeper on the stack ([`CURRENT_TREE`]).
@@ -39,8 +39,8 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
-/// How many steps of the stop of a dynamic group are performed per turn. Enough to keep all threads busy with the members
-/// that were asked.
+/// How many steps of the stop of dynamic groups a turn in `feed` or `command` takes at most. Enough to keep all threads
+/// busy with the members that were asked. Other turns take none.
 const GROUP_STEPS_PER_TURN: usize = 2048;
 
 /// How often a thread tries to take the lock before it sleeps on it.
@@ -107,7 +107,8 @@ impl TreeInner {
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
-        // The lock is held for well under a microsecond, so a few tries are cheaper than a sleep.
+        // The lock is held for well under a microsecond, except for snapshots of large trees. So a few tries are
+        // cheaper than a sleep.
         for _ in 0..LOCK_TRIES {
             match self.state.try_lock() {
                 Err(TryLockError::WouldBlock) => std::hint::spin_loop(),
@@ -118,8 +119,9 @@ impl TreeInner {
         lock(&self.state)
     }
 
-    /// Gives the machine one input and performs the effects that follow, with at most `group_steps` steps of the stop of
-    /// dynamic groups. Every input passes through here; only new children are added by [`with_state`](Self::with_state).
+    /// Gives the machine one input and performs the effects that follow, with at most `group_steps` steps of the stop
+    /// of dynamic groups. Every input passes through here except heartbeat answers (`action.rs`). New children are
+    /// added by [`with_state`](Self::with_state).
     // Inlined, so that the exit of an attempt is not copied once more.
     #[inline(always)]
     fn input(
@@ -140,7 +142,8 @@ impl TreeInner {
         self.input(self.state(), now, input, GROUP_STEPS_PER_TURN);
     }
 
-    /// Runs `f`, which adds children, on the state, and performs the effects that follow. `f` must not drop user values.
+    /// Runs `f`, which adds children, on the state, and performs the effects that follow. `f` must not drop user
+    /// values.
     pub(crate) fn with_state<T>(self: &Arc<Self>, f: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.state();
         state.machine.set_interest(self.events.interest());
@@ -190,8 +193,8 @@ impl TreeInner {
         self.ended.get()
     }
 
-    /// Ends the tree at once, because its runtime is shutting down. Nothing can be waited for any more, so every attempt
-    /// is killed and abandoned, and nothing starts again. A second call does nothing.
+    /// Ends the tree at once, because its runtime is shutting down. Nothing can be waited for any more, so every
+    /// attempt is killed, abandoned and reported as killed, and nothing starts again. A second call does nothing.
     pub(crate) fn runtime_lost(self: &Arc<Self>) {
         let now = self.clock.now();
         let mut state = self.state();

@@ -1,8 +1,8 @@
 //! A queue whose messages are delivered in order, by one thread at a time, outside every lock.
 //!
 //! [`push`](Outbox::push) keeps the order. [`flush`](Outbox::flush) delivers the queued messages; if another thread is
-//! flushing, it returns at once and that thread delivers them. No message is left behind: the flushing thread checks for
-//! more under the lock before it stops.
+//! flushing, it returns at once and that thread delivers them. No message is left behind: the flushing thread checks
+//! for more under the lock before it stops.
 
 use crate::util::lock::lock;
 use crate::util::sync::{AtomicBool, Mutex, Ordering};

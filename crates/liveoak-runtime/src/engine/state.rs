@@ -159,7 +159,8 @@ impl<T: Owner> TreeState<T> {
         }
     }
 
-    /// Returns the runtime on which the child `id` starts: the nearest dedicated one above it, or `None` for the tree's.
+    /// Returns the runtime on which the child `id` starts: the nearest dedicated one above it, or `None` for the
+    /// tree's.
     pub(crate) fn runtime_for(&self, id: ChildId) -> Option<Handle> {
         if !self.has_dedicated_runtimes {
             return None;
