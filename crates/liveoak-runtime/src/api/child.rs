@@ -2,7 +2,7 @@
 
 use crate::api::ctx::Ctx;
 use crate::api::service::{Service, run_service};
-use crate::api::task::{TaskBody, ThreadBody};
+use crate::api::task::{TaskStarter, ThreadStarter};
 use crate::attempt::body::{Body, IntoExit};
 use crate::attempt::dedicated_runtime::DedicatedRuntime;
 use crate::engine::driver::{ChildBody, TreeInner};
@@ -77,7 +77,7 @@ impl Child {
         F: Fn(Ctx) -> Fut + Send + Sync + 'static,
         Fut: Future<Output: IntoExit> + Send + 'static,
     {
-        Self::leaf(name, TaskBody { factory: body, handles_kill: false })
+        Self::leaf(name, TaskStarter { factory: body, handles_kill: false })
     }
 
     /// Makes a child of an async closure that handles its own kill, because it controls something outside of this
@@ -90,7 +90,7 @@ impl Child {
         F: Fn(Ctx) -> Fut + Send + Sync + 'static,
         Fut: Future<Output: IntoExit> + Send + 'static,
     {
-        Self::leaf(name, TaskBody { factory: body, handles_kill: true })
+        Self::leaf(name, TaskStarter { factory: body, handles_kill: true })
     }
 
     /// Makes a child of a [`Service`]. Each attempt gets a fresh one from `factory`. It is ready when its `init` has
@@ -119,7 +119,7 @@ impl Child {
         F: Fn(Ctx) -> T + Send + Sync + 'static,
         T: IntoExit + 'static,
     {
-        Self::leaf(name, ThreadBody(body))
+        Self::leaf(name, ThreadStarter(body))
     }
 
     /// Makes the child ready when it calls [`Ctx::ready`], not as soon as it runs.

@@ -14,8 +14,8 @@ use std::time::Duration;
 /// attempt, reports through them change nothing.
 ///
 /// # Cancel safety
-/// All methods are safe, because a request to stop stays set. A dropped [`sleep`](Self::sleep) starts from zero the next
-/// time, and [`unless_stopping`](Self::unless_stopping) is as safe as the future that it gets.
+/// All methods are safe, because a request to stop stays set. A dropped [`sleep`](Self::sleep) starts from zero the
+/// next time, and [`unless_stopping`](Self::unless_stopping) is as safe as the future that it gets.
 #[derive(Clone)]
 pub struct Ctx {
     pub(crate) cell: Arc<LiveAttempt>,

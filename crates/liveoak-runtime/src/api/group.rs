@@ -2,7 +2,7 @@
 
 use crate::api::child::{Child, ChildKind, GroupAddress, edge};
 use crate::api::ctx::Ctx;
-use crate::api::task::TaskBody;
+use crate::api::task::TaskStarter;
 use crate::attempt::body::IntoExit;
 use crate::attempt::dedicated_runtime::DedicatedRuntime;
 use crate::engine::driver::ChildBody;
@@ -47,7 +47,7 @@ impl<A: Send + 'static> Group<A> {
             let body = |argument: A| -> Arc<ChildBody> {
                 let make = Arc::clone(&make);
                 let factory = move |ctx| make(ctx, argument.clone());
-                Arc::new(TaskBody { factory, handles_kill: false })
+                Arc::new(TaskStarter { factory, handles_kill: false })
             };
             if size_of::<A>() == 0 { Arc::clone(same.get_or_init(|| body(argument))) } else { body(argument) }
         })
@@ -67,7 +67,7 @@ impl<A: Send + 'static> Group<A> {
                 Some(argument) => make(ctx, argument),
                 None => unreachable!("a temporary member has one attempt"),
             };
-            Arc::new(TaskBody { factory, handles_kill: false })
+            Arc::new(TaskStarter { factory, handles_kill: false })
         });
         group.spec.template.once = true;
         group

@@ -21,13 +21,13 @@ use std::task::{Context, Poll};
 use tokio::runtime::Handle;
 
 /// The body of a child that is a task.
-pub(crate) struct TaskBody<F> {
+pub(crate) struct TaskStarter<F> {
     pub(crate) factory: F,
     /// `true` if the body ends itself on a kill, by watching [`Ctx::killed`]. Otherwise the body is dropped.
     pub(crate) handles_kill: bool,
 }
 
-impl<F, Fut> Body<Arc<TreeInner>> for TaskBody<F>
+impl<F, Fut> Body<Arc<TreeInner>> for TaskStarter<F>
 where
     F: Fn(Ctx) -> Fut + Send + Sync + 'static,
     Fut: Future<Output: IntoExit> + Send + 'static,
@@ -62,7 +62,7 @@ pin_project! {
         registration: TaskRegistration,
         // Kept to the end. All attempts of a child share it, and members of a group whose argument has no data. Each
         // attempt changes its reference count twice.
-        body: Arc<TaskBody<F>>,
+        body: Arc<TaskStarter<F>>,
     }
 
     impl<F, Fut> PinnedDrop for AttemptFuture<F, Fut> {
@@ -97,7 +97,7 @@ impl<F, Fut> AttemptFuture<F, Fut> {
 
 /// Polls the user's code once. The first poll makes the future.
 fn poll_user<F, Fut>(
-    body: &TaskBody<F>,
+    body: &TaskStarter<F>,
     mut state: Pin<&mut BodyState<Fut>>,
     cx: &mut Context<'_>,
 ) -> Poll<Exit>
@@ -147,9 +147,9 @@ where
 }
 
 /// The body of a child that is a thread.
-pub(crate) struct ThreadBody<F>(pub(crate) F);
+pub(crate) struct ThreadStarter<F>(pub(crate) F);
 
-impl<F, T> Body<Arc<TreeInner>> for ThreadBody<F>
+impl<F, T> Body<Arc<TreeInner>> for ThreadStarter<F>
 where
     F: Fn(Ctx) -> T + Send + Sync + 'static,
     T: IntoExit,
