@@ -175,8 +175,8 @@ fn a_panic_of_a_subtask_is_the_exit_whenever_the_body_ends() {
         let subtask = subtask.join().unwrap();
         let either = [
             // The panic came first, or the body did.
-            (End::Attempt("panicked"), End::Body("panicked")),
-            (End::Body("completed"), End::Attempt("panicked")),
+            (End::Attempt("panicked"), End::Ending("panicked")),
+            (End::Ending("completed"), End::Attempt("panicked")),
         ];
         assert!(either.contains(&(body.clone(), subtask.clone())), "{body:?}, {subtask:?}");
     });

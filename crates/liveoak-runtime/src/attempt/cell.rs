@@ -69,7 +69,7 @@ impl<T: Owner> AttemptCell<T> {
     /// Reports the end of a subtask. A `panic` fails the attempt and ends its body.
     pub(crate) fn subtask_ended(self: &Arc<Self>, number: u64, panic: Option<Exit>) {
         let end = self.subtasks.ended(&self.orders, number, panic);
-        if let End::Body(_) = &end {
+        if let End::Ending(_) = &end {
             self.orders.kill();
         }
         self.report(end);
@@ -83,7 +83,7 @@ impl<T: Owner> AttemptCell<T> {
     fn report(self: &Arc<Self>, end: End<Exit>) {
         match end {
             End::Attempt(exit) => self.tree.attempt_ended(self, exit),
-            End::Body(exit) => self.tree.body_ended(self, exit),
+            End::Ending(exit) => self.tree.body_ended(self, exit),
             End::Unchanged => {}
         }
     }

@@ -55,7 +55,7 @@ struct Waiters {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BodyEnd {
     /// Nothing: the attempt has ended.
-    Alone,
+    AttemptEnded,
     /// Maybe subtasks.
     WithSubtasks,
     /// The end of the body was reported before.
@@ -168,7 +168,7 @@ impl Orders {
             (BodyEnd::WithSubtasks, None)
         } else {
             self.flags.fetch_or(BODY_ENDED | STOPPING, Ordering::AcqRel);
-            (BodyEnd::Alone, waiters.others.clone())
+            (BodyEnd::AttemptEnded, waiters.others.clone())
         };
         drop(waiters);
         drop(task);
