@@ -1,6 +1,6 @@
 //! The context of a running attempt: what its code can ask, and what it can report.
 
-use crate::attempt::cell::Owner as _;
+use crate::attempt::cell::AttemptListener as _;
 use crate::engine::driver::LiveAttempt;
 use crate::util::{Either, race};
 use liveoak_core::{Attempt, ChildId, Exit, Health, Input, Path};

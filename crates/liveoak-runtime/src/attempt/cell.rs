@@ -1,6 +1,6 @@
 //! What one attempt and its tree share: one small allocation per attempt.
 //!
-//! The tree gives orders here, the attempt reports its end here. The cell reports to its [`Owner`] and knows nothing
+//! The tree gives orders here, the attempt reports its end here. The cell reports to its [`AttemptListener`] and knows nothing
 //! else of the tree.
 
 use crate::attempt::orders::Orders;
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tokio::task::AbortHandle;
 
 /// What a cell reports to. The engine implements it for its tree.
-pub(crate) trait Owner: Clone + Send + Sync + Sized + 'static {
+pub(crate) trait AttemptListener: Clone + Send + Sync + Sized + 'static {
     /// Is called when the attempt has ended, once per attempt.
     fn attempt_ended(&self, cell: &Arc<AttemptCell<Self>>, exit: Exit);
 
@@ -47,7 +47,7 @@ impl<T> AsRef<Orders> for Arc<AttemptCell<T>> {
     }
 }
 
-impl<T: Owner> AttemptCell<T> {
+impl<T: AttemptListener> AttemptCell<T> {
     pub(crate) fn new(tree: T, id: ChildId, attempt: Attempt, on_root: bool) -> Arc<Self> {
         Arc::new(Self { tree, id, attempt, on_root, orders: Orders::new(), subtasks: Subtasks::new() })
     }

@@ -7,7 +7,7 @@
 //! A thread of its own creates the runtime, because creating one can block and dropping one must not happen on a
 //! worker.
 
-use crate::attempt::cell::{AttemptCell, Owner};
+use crate::attempt::cell::{AttemptCell, AttemptListener};
 use crate::attempt::panic::catch_exit;
 use crate::util::lock::lock;
 use liveoak_core::{Exit, KILL_WAIT};
@@ -39,7 +39,7 @@ impl DedicatedRuntime {
 
     /// Creates the runtime on a thread that keeps it until the cell is asked to stop. `opened` gets its handle. `tree`
     /// is the runtime of the tree.
-    pub(crate) fn open<T: Owner>(
+    pub(crate) fn open<T: AttemptListener>(
         self,
         cell: Arc<AttemptCell<T>>,
         tree: Handle,
@@ -59,7 +59,7 @@ impl DedicatedRuntime {
     }
 
     /// Runs on the thread of the runtime, from its creation to its shutdown.
-    fn serve<T: Owner>(
+    fn serve<T: AttemptListener>(
         &self,
         cell: &AttemptCell<T>,
         name: String,

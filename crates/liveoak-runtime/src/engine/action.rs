@@ -5,7 +5,7 @@
 //! queued, and a heartbeat check is answered.
 
 use crate::attempt::body::Body;
-use crate::attempt::cell::{AttemptCell, Owner};
+use crate::attempt::cell::{AttemptCell, AttemptListener};
 use crate::attempt::dedicated_runtime::DedicatedRuntime;
 use crate::engine::events::Broadcast;
 use crate::engine::state::{ChildEntry, ReplySender, TreeState};
@@ -63,7 +63,7 @@ pub(crate) struct Batch<T> {
     pub(crate) drained: bool,
 }
 
-impl<T: Owner> Batch<T> {
+impl<T: AttemptListener> Batch<T> {
     pub(crate) const fn new(group_steps: usize) -> Self {
         Self { more: Vec::new(), group_steps, taken: 0, drained: false }
     }
@@ -114,7 +114,7 @@ impl<T: Owner> Batch<T> {
     }
 }
 
-impl<T: Owner> TreeState<T> {
+impl<T: AttemptListener> TreeState<T> {
     /// Reads the cells of asks and kills. The cells lie scattered in memory. Plain reads of them are fetched
     /// in parallel; the reference counting that follows would fetch them one after another.
     fn prefetch(&self, effects: &[Effect]) {

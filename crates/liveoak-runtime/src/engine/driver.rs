@@ -20,7 +20,7 @@
 //!    effect, message or waiter is lost. The panic is caught; the panic hook has already reported it.
 
 use crate::attempt::body::Body;
-use crate::attempt::cell::{AttemptCell, Owner};
+use crate::attempt::cell::{AttemptCell, AttemptListener};
 use crate::attempt::panic::catch;
 use crate::engine::action::{Action, Batch, Ended};
 use crate::engine::clock::Clock;
@@ -69,7 +69,7 @@ pub(crate) struct TreeInner {
     pub(crate) watchdog: Arc<Watchdog>,
 }
 
-impl Owner for Arc<TreeInner> {
+impl AttemptListener for Arc<TreeInner> {
     fn attempt_ended(&self, cell: &Arc<LiveAttempt>, exit: Exit) {
         let now = if cell.on_root { self.clock.now_inside() } else { self.clock.now() };
         let mut state = self.state();

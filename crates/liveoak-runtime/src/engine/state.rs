@@ -3,7 +3,7 @@
 //! `T` is the tree itself, as its attempts refer to it. This file does not know more of it.
 
 use crate::attempt::body::Body;
-use crate::attempt::cell::{AttemptCell, Owner};
+use crate::attempt::cell::{AttemptCell, AttemptListener};
 use crate::attempt::dedicated_runtime::DedicatedRuntime;
 use crate::engine::paged_vec::PagedVec;
 use crate::engine::user_values::ErrorKeepAlive;
@@ -82,7 +82,7 @@ pub(crate) struct TreeState<T> {
     pub(crate) runtime_lost: bool,
 }
 
-impl<T: Owner> TreeState<T> {
+impl<T: AttemptListener> TreeState<T> {
     pub(crate) fn new(machine: Machine) -> Self {
         Self {
             machine,
