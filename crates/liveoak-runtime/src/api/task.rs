@@ -70,7 +70,7 @@ pin_project! {
             if let Some(cell) = this.as_mut().project().cell.take()
                 && !matches!(this.state, BodyState::Ended)
             {
-                if cell.on_root {
+                if cell.on_tree_runtime {
                     // Only the shutdown of the tree's runtime drops a task that has not ended.
                     cell.tree.runtime_lost();
                 }

@@ -30,7 +30,7 @@ pub(crate) struct AttemptCell<T> {
     pub(crate) id: ChildId,
     pub(crate) attempt: Attempt,
     /// `true` if the attempt runs on the runtime that the tree's clock belongs to.
-    pub(crate) on_root: bool,
+    pub(crate) on_tree_runtime: bool,
     pub(crate) orders: Orders,
     pub(crate) subtasks: Subtasks<AbortHandle, Exit, Path>,
 }
@@ -48,8 +48,15 @@ impl<T> AsRef<Orders> for Arc<AttemptCell<T>> {
 }
 
 impl<T: AttemptListener> AttemptCell<T> {
-    pub(crate) fn new(tree: T, id: ChildId, attempt: Attempt, on_root: bool) -> Arc<Self> {
-        Arc::new(Self { tree, id, attempt, on_root, orders: Orders::new(), subtasks: Subtasks::new() })
+    pub(crate) fn new(tree: T, id: ChildId, attempt: Attempt, on_tree_runtime: bool) -> Arc<Self> {
+        Arc::new(Self {
+            tree,
+            id,
+            attempt,
+            on_tree_runtime,
+            orders: Orders::new(),
+            subtasks: Subtasks::new(),
+        })
     }
 
     /// Ends the attempt and its subtasks by force, as far as that is possible. The tree waits for it no longer.

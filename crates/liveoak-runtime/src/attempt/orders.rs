@@ -198,36 +198,36 @@ impl Orders {
 #[derive(Default)]
 pub(crate) struct TaskRegistration {
     /// The orders that were given when the task last registered. `None` before its first poll.
-    registered_at: Option<u8>,
+    orders_at_registration: Option<u8>,
 }
 
 /// Polls a body once: checks for the order to drop it, calls `poll`, and registers the task for the next order. Returns
 /// `Ready(None)` if the body must be dropped. `cell` is lent to `poll`.
 pub(crate) fn poll_body<C: AsRef<Orders>, T>(
-    owner: C,
+    cell: C,
     registration: &mut TaskRegistration,
     cx: &mut Context<'_>,
     poll: impl FnOnce(C, &mut Context<'_>) -> (C, Poll<T>),
 ) -> (C, Poll<Option<T>>) {
-    if registration.registered_at.is_none() {
-        registration.registered_at = Some(owner.as_ref().register_task(cx.waker()));
+    if registration.orders_at_registration.is_none() {
+        registration.orders_at_registration = Some(cell.as_ref().register_task(cx.waker()));
     }
-    let before = owner.as_ref().flags(ORDERS);
+    let before = cell.as_ref().flags(ORDERS);
     if before & DROP_BODY != 0 {
-        return (owner, Poll::Ready(None));
+        return (cell, Poll::Ready(None));
     }
-    let (owner, polled) = poll(owner, cx);
-    let orders = owner.as_ref();
+    let (cell, polled) = poll(cell, cx);
+    let orders = cell.as_ref();
     // An order uses up the registration: after each new one the task registers again.
-    if polled.is_pending() && registration.registered_at != Some(orders.flags(ORDERS)) {
+    if polled.is_pending() && registration.orders_at_registration != Some(orders.flags(ORDERS)) {
         let now = orders.register_task(cx.waker());
-        registration.registered_at = Some(now);
+        registration.orders_at_registration = Some(now);
         if now != before {
             // The order came while the body was being polled, so the body may not have seen it.
             cx.waker().wake_by_ref();
         }
     }
-    (owner, polled.map(Some))
+    (cell, polled.map(Some))
 }
 
 /// Waits for one order. Cancel safe: an order stays set.

@@ -71,7 +71,7 @@ pub(crate) struct TreeInner {
 
 impl AttemptListener for Arc<TreeInner> {
     fn attempt_ended(&self, cell: &Arc<LiveAttempt>, exit: Exit) {
-        let now = if cell.on_root { self.clock.now_inside() } else { self.clock.now() };
+        let now = if cell.on_tree_runtime { self.clock.now_inside() } else { self.clock.now() };
         let mut state = self.state();
         state.release(cell);
         let released = state.errors.add(&exit);
