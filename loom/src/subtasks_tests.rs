@@ -59,7 +59,7 @@ impl Owner {
         let mut body = pin!(body);
         let mut registration = TaskRegistration::default();
         let ended = block_on(poll_fn(|cx| {
-            poll_body(self.clone(), &mut registration, cx, |owner, cx| (owner, body.as_mut().poll(cx))).1
+            poll_body(self.clone(), &mut registration, cx, |cell, cx| (cell, body.as_mut().poll(cx))).1
         }));
         self.end(ended.map_or("killed", |()| "completed"));
         ended.is_some()

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::runtime::Handle;
 
-/// The body of a child that is a task.
+/// Starts the attempts of a child that is a task.
 pub(crate) struct TaskStarter<F> {
     pub(crate) factory: F,
     /// `true` if the body ends itself on a kill, by watching [`Ctx::killed`]. Otherwise the body is dropped.
@@ -37,7 +37,7 @@ where
             cell.orders.leave_kill_to_body();
         }
         let registration = TaskRegistration::default();
-        let future = AttemptFuture { state: BodyState::New, cell: Some(cell), body: self, registration };
+        let future = AttemptFuture { state: BodyState::New, cell: Some(cell), starter: self, registration };
         // No handle of the task is kept: the future reports its end, and drops its body on a kill.
         drop(handle.spawn(future));
     }
@@ -62,7 +62,7 @@ pin_project! {
         registration: TaskRegistration,
         // Kept to the end. All attempts of a child share it, and members of a group whose argument has no data. Each
         // attempt changes its reference count twice.
-        body: Arc<TaskStarter<F>>,
+        starter: Arc<TaskStarter<F>>,
     }
 
     impl<F, Fut> PinnedDrop for AttemptFuture<F, Fut> {
@@ -97,7 +97,7 @@ impl<F, Fut> AttemptFuture<F, Fut> {
 
 /// Polls the user's code once. The first poll makes the future.
 fn poll_user<F, Fut>(
-    body: &TaskStarter<F>,
+    starter: &TaskStarter<F>,
     mut state: Pin<&mut BodyState<Fut>>,
     cx: &mut Context<'_>,
 ) -> Poll<Exit>
@@ -107,7 +107,7 @@ where
 {
     if let BodyState::New = &*state {
         let Some(ctx) = current() else { return Poll::Ready(Exit::Killed) };
-        match catch(Some("factory"), || (body.factory)(ctx)) {
+        match catch(Some("factory"), || (starter.factory)(ctx)) {
             Ok(future) => state.set(BodyState::Running { future }),
             Err(panicked) => return Poll::Ready(panicked),
         }
@@ -128,9 +128,9 @@ where
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.as_mut().project();
         let Some(cell) = this.cell.take() else { return Poll::Ready(()) };
-        let (body, state) = (this.body, this.state);
+        let (starter, state) = (this.starter, this.state);
         let (cell, polled) = poll_body(cell, this.registration, cx, |cell, cx| {
-            let (ctx, polled) = with_current(Ctx { cell }, || catch(None, || poll_user(body, state, cx)));
+            let (ctx, polled) = with_current(Ctx { cell }, || catch(None, || poll_user(starter, state, cx)));
             (ctx.cell, polled.unwrap_or_else(Poll::Ready))
         });
         match polled {
@@ -146,7 +146,7 @@ where
     }
 }
 
-/// The body of a child that is a thread.
+/// Starts the attempts of a child that is a thread.
 pub(crate) struct ThreadStarter<F>(pub(crate) F);
 
 impl<F, T> Body<Arc<TreeInner>> for ThreadStarter<F>

@@ -1,7 +1,7 @@
 //! What one attempt and its tree share: one small allocation per attempt.
 //!
-//! The tree gives orders here, the attempt reports its end here. The cell reports to its [`AttemptListener`] and knows nothing
-//! else of the tree.
+//! The tree gives orders here, the attempt reports its end here. The tree is an
+//! [`AttemptListener`]: the cell knows nothing else of it.
 
 use crate::attempt::orders::Orders;
 use crate::attempt::subtasks::{Abort, End, Subtasks};

@@ -64,7 +64,7 @@ pub(crate) struct TreeInner {
     ready: OnceLock<()>,
     ended: OnceLock<Ended>,
     /// Wakes the tasks that wait for `ready` or `ended`.
-    milestone: Notify,
+    ready_or_ended: Notify,
     pub(crate) timer_task_notify: Notify,
     pub(crate) watchdog: Arc<Watchdog>,
 }
@@ -100,7 +100,7 @@ impl TreeInner {
             events: Broadcast::default(),
             ready: OnceLock::new(),
             ended: OnceLock::new(),
-            milestone: Notify::new(),
+            ready_or_ended: Notify::new(),
             timer_task_notify: Notify::new(),
             watchdog: Arc::new(Watchdog::new()),
         })
@@ -181,11 +181,11 @@ impl TreeInner {
 
     async fn until<M>(&self, reached: impl Fn() -> Option<M>) -> M {
         loop {
-            let milestone = self.milestone.notified();
+            let notified = self.ready_or_ended.notified();
             if let Some(reached) = reached() {
                 return reached;
             }
-            WakerGuard::new().wait(milestone).await;
+            WakerGuard::new().wait(notified).await;
         }
     }
 
@@ -239,7 +239,7 @@ impl TreeInner {
         errors.drain().for_each(drop_catching_panics);
         waiting.into_values().for_each(drop_catching_panics);
         let _ = self.ended.set(ended);
-        self.milestone.notify_waiters();
+        self.ready_or_ended.notify_waiters();
         self.timer_task_notify.notify_one();
         self.watchdog.end();
     }
@@ -259,7 +259,7 @@ impl TreeInner {
             let wakeup = if last { state.new_wakeup() } else { None };
             drop(state);
             self.wake_timer_task(wakeup);
-            // Events first: a task that a milestone wakes finds the events before it.
+            // Events first: a task that a readiness or end wakes finds the events before it.
             self.events.flush();
             // Actions may run user code, down to wakers and destructors. After a panic, the loop goes on with the next
             // one.
@@ -297,7 +297,7 @@ impl TreeInner {
             }
             Action::TreeReady => {
                 let _ = self.ready.set(());
-                self.milestone.notify_waiters();
+                self.ready_or_ended.notify_waiters();
             }
             Action::TreeEnded(ended) => self.end(ended),
         }

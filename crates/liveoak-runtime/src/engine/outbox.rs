@@ -56,9 +56,9 @@ impl<T> Outbox<T> {
         }
         while let Some(message) = queue.messages.pop_front() {
             drop(queue);
-            let turn = Turn(self);
+            let guard = FlushGuard(self);
             deliver(message);
-            std::mem::forget(turn);
+            std::mem::forget(guard);
             queue = lock(&self.queue);
         }
         self.pending.store(false, Ordering::Release);
@@ -68,9 +68,9 @@ impl<T> Outbox<T> {
 }
 
 /// Ends the turn of a thread whose delivery panics. The messages that are left wait for the next flush.
-struct Turn<'a, T>(&'a Outbox<T>);
+struct FlushGuard<'a, T>(&'a Outbox<T>);
 
-impl<T> Drop for Turn<'_, T> {
+impl<T> Drop for FlushGuard<'_, T> {
     fn drop(&mut self) {
         lock(&self.0.queue).flushing = false;
     }

@@ -20,10 +20,10 @@ use tokio::sync::oneshot;
 pub(crate) enum ChildEntry<T> {
     Vacant,
     Leaf { serial: u32, body: Arc<dyn Body<T>>, cell: Option<Arc<AttemptCell<T>>> },
-    Supervisor { serial: u32, dedicated: Option<Box<OwnRuntime<T>>> },
+    Supervisor { serial: u32, dedicated: Option<Box<RuntimeEntry<T>>> },
 }
 
-pub(crate) struct OwnRuntime<T> {
+pub(crate) struct RuntimeEntry<T> {
     pub(crate) settings: DedicatedRuntime,
     /// The runtime, while it exists.
     pub(crate) handle: Option<Handle>,
@@ -145,7 +145,7 @@ impl<T: AttemptListener> TreeState<T> {
     /// Adds a supervisor, maybe with a dedicated runtime.
     pub(crate) fn set_supervisor(&mut self, id: ChildId, runtime: Option<DedicatedRuntime>) {
         self.has_dedicated_runtimes |= runtime.is_some();
-        let own = |settings| Box::new(OwnRuntime { settings, handle: None, cell: None });
+        let own = |settings| Box::new(RuntimeEntry { settings, handle: None, cell: None });
         self.set_entry(id, ChildEntry::Supervisor { serial: id.serial, dedicated: runtime.map(own) });
     }
 
