@@ -272,7 +272,7 @@ impl Future for Wait<'_> {
             }
             this.register(cx);
             if let Some(Registration { notified, guard }) = this.registration.as_deref_mut()
-                && notified.as_mut().poll(&mut Context::from_waker(guard.around(cx.waker()))).is_ready()
+                && notified.as_mut().poll(&mut Context::from_waker(guard.wrap(cx.waker()))).is_ready()
             {
                 // Any order notifies: check again, and register for the next one.
                 this.registration = None;
