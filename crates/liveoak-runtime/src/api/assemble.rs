@@ -50,7 +50,7 @@ fn declare(
         errors.push(wrong_name(path.clone(), error));
         Name::new("unnamed").unwrap_or_else(|_| unreachable!("`unnamed` is a name"))
     });
-    if let Some(stop_within) = child.service_stop_within {
+    if let Some(stop_within) = child.stop_within_for_service {
         let _ = stop_within.set(child.spec.stop_within);
     }
     let form = match child.kind {

@@ -1,4 +1,4 @@
-//! The builder of one child, and the settings that every builder of a child has (`supervised!`).
+//! The builder of one child, and the settings that every builder of a child has (`common_settings!`).
 
 use crate::api::ctx::Ctx;
 use crate::api::service::{Service, run_service};
@@ -47,7 +47,7 @@ pub struct Child {
     pub(crate) spec: ChildSpec,
     pub(crate) kind: ChildKind,
     /// Where a service finds how long its stop may take. Set when the child is assembled.
-    pub(crate) service_stop_within: Option<Arc<OnceLock<Duration>>>,
+    pub(crate) stop_within_for_service: Option<Arc<OnceLock<Duration>>>,
 }
 
 impl fmt::Debug for Child {
@@ -59,7 +59,7 @@ impl fmt::Debug for Child {
 impl Child {
     fn leaf(name: impl Into<String>, body: impl Body<Arc<TreeInner>>) -> Self {
         let kind = ChildKind::Leaf(Arc::new(body));
-        Self { name: name.into(), spec: ChildSpec::default(), kind, service_stop_within: None }
+        Self { name: name.into(), spec: ChildSpec::default(), kind, stop_within_for_service: None }
     }
 
     /// Makes a child of an async closure. Each attempt calls the closure anew. It may return `()`, a `Result` with any
@@ -108,7 +108,7 @@ impl Child {
             run_service(Arc::clone(&factory), ctx, stop_within)
         };
         let mut child = Self::task_with_kill(name, body).reports_ready();
-        child.service_stop_within = Some(stop_within);
+        child.stop_within_for_service = Some(stop_within);
         child
     }
 
@@ -183,7 +183,7 @@ pub fn edge(child: &str, condition: Condition) -> Option<Edge> {
 /// Adds the methods that every builder of a child has. `$spec` is the field that keeps its `ChildSpec`.
 #[doc(hidden)]
 #[macro_export]
-macro_rules! supervised {
+macro_rules! common_settings {
     ($builder:ty, $spec:ident) => {
         impl $builder {
             /// Sets when the child is started again after it has ended by itself. Default: permanent.
@@ -248,4 +248,4 @@ macro_rules! supervised {
     };
 }
 
-supervised!(Child, spec);
+common_settings!(Child, spec);

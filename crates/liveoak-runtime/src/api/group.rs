@@ -176,7 +176,7 @@ impl<A> From<Group<A>> for Child {
     fn from(group: Group<A>) -> Self {
         let (spec, address) = (Box::new(group.spec), group.handle.address);
         let kind = ChildKind::Group { spec, address, runtime: group.runtime };
-        Self { name: group.name, spec: group.own, kind, service_stop_within: None }
+        Self { name: group.name, spec: group.own, kind, stop_within_for_service: None }
     }
 }
 

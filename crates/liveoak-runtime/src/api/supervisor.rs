@@ -6,10 +6,10 @@ use crate::api::error::{Error, StartError};
 use crate::api::tree::{Tree, TreeHandle};
 use crate::attempt::dedicated_runtime::DedicatedRuntime;
 use crate::attempt::panic::{capture_panics, catch};
+use crate::common_settings;
 use crate::engine::action::Ended;
 use crate::engine::driver::TreeInner;
 use crate::engine::watchdog::Watchdog;
-use crate::supervised;
 use crate::util::{Either, race};
 use liveoak_core::{
     AutoShutdown, ChildSpec, Exit, Input, Limit, Machine, Order, SpecErrors, Strategy, SupervisorSpec,
@@ -214,11 +214,11 @@ impl From<Supervisor> for Child {
             children: supervisor.children,
             runtime: supervisor.runtime,
         };
-        Self { name: supervisor.name, spec, kind, service_stop_within: None }
+        Self { name: supervisor.name, spec, kind, stop_within_for_service: None }
     }
 }
 
-supervised!(Supervisor, own);
+common_settings!(Supervisor, own);
 
 fn failed_start(ended: Ended) -> StartError {
     match &ended.exit {
