@@ -46,7 +46,7 @@ pub struct Child {
     pub(crate) name: String,
     pub(crate) spec: ChildSpec,
     pub(crate) kind: ChildKind,
-    /// Where a service finds how long its stop may take. Set when the child is assembled.
+    /// Where a service finds how long its stop may take. Set when the child is split.
     pub(crate) stop_within_for_service: Option<Arc<OnceLock<Duration>>>,
 }
 

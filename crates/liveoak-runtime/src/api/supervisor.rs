@@ -1,8 +1,8 @@
 //! The builder of a supervisor, and the start of a tree.
 
-use crate::api::assemble::{assemble, install};
 use crate::api::child::{Child, ChildKind};
 use crate::api::error::{Error, StartError};
+use crate::api::split::{install, split};
 use crate::api::tree::{Tree, TreeHandle};
 use crate::attempt::dedicated_runtime::DedicatedRuntime;
 use crate::attempt::panic::{capture_panics, catch};
@@ -183,10 +183,10 @@ impl Supervisor {
         let budget = self.stop_within.unwrap_or(ChildSpec::of_root().stop_within);
         let mut root = Child::from(self);
         root.spec.stop_within = budget;
-        let assembled = assemble(root, None);
-        let mut errors = assembled.errors;
+        let parts = split(root, None);
+        let mut errors = parts.errors;
         // Both kinds of error are reported together.
-        let (machine, ids) = Machine::new(&assembled.declaration).map_err(|more| {
+        let (machine, ids) = Machine::new(&parts.declaration).map_err(|more| {
             errors.extend(more.0);
             StartError::Spec(SpecErrors(std::mem::take(&mut errors)))
         })?;
@@ -194,7 +194,7 @@ impl Supervisor {
             return Err(StartError::Spec(SpecErrors(errors)));
         }
         let tree = TreeInner::new(machine, handle.clone());
-        let unused = tree.with_state(|state| install(state, &tree, ids, assembled.bodies));
+        let unused = tree.with_state(|state| install(state, &tree, ids, parts.bodies));
         drop(unused);
         if handle.runtime_flavor() == RuntimeFlavor::MultiThread {
             Watchdog::start(Arc::clone(&tree.watchdog), Arc::downgrade(&tree), TreeInner::tick_if_late);

@@ -1,8 +1,8 @@
 //! A running tree: its owner, and the handles that look at it and command it.
 
-use crate::api::assemble::{Assembled, assemble, install, wrong_name};
 use crate::api::child::Child;
 use crate::api::ctx::Ctx;
+use crate::api::split::{ChildParts, install, split, wrong_name};
 use crate::engine::action::Ended;
 use crate::engine::driver::TreeInner;
 use crate::engine::events::Events;
@@ -156,9 +156,9 @@ impl TreeHandle {
         child: impl Into<Child>,
     ) -> Result<Outcome, Refusal> {
         let parent = parent.into();
-        let assembled = assemble(child.into(), Some(&parent));
+        let parts = split(child.into(), Some(&parent));
         let (_, answer) =
-            self.inner.add(assembled, |machine, _| machine.find(&parent).ok_or(Refusal::NotFound))?;
+            self.inner.add(parts, |machine, _| machine.find(&parent).ok_or(Refusal::NotFound))?;
         answer.wait().await
     }
 
@@ -210,10 +210,10 @@ impl TreeInner {
     /// Adds a child below the supervisor that `place` returns. `place` may also change the declaration.
     fn add(
         self: &Arc<Self>,
-        assembled: Assembled,
+        parts: ChildParts,
         place: impl FnOnce(&Machine, &mut ChildDeclaration) -> Result<ChildId, Refusal>,
     ) -> Result<(ChildId, Answer), Refusal> {
-        let Assembled { mut declaration, bodies, errors } = assembled;
+        let ChildParts { mut declaration, bodies, errors } = parts;
         if !errors.is_empty() {
             return Err(Refusal::Invalid(SpecErrors(errors)));
         }
@@ -235,11 +235,11 @@ impl TreeInner {
     /// taken, a number is appended.
     pub(crate) fn add_spawned(self: &Arc<Self>, caller: ChildId, child: Child) -> Result<ChildId, Refusal> {
         let (parent, path) = self.nearest_supervisor(caller).ok_or(Refusal::NotASupervisor)?;
-        let assembled = assemble(child.restart(Restart::Temporary), Some(&path));
+        let parts = split(child.restart(Restart::Temporary), Some(&path));
         let place = |machine: &Machine, declaration: &mut ChildDeclaration| {
             number_if_taken(machine, &path, declaration).map(|()| parent)
         };
-        self.add(assembled, place).map(|(id, _)| id)
+        self.add(parts, place).map(|(id, _)| id)
     }
 
     fn nearest_supervisor(&self, below: ChildId) -> Option<(ChildId, Path)> {

@@ -18,7 +18,7 @@ pub(crate) enum DeclaredBody {
     },
 }
 
-pub(crate) struct Assembled {
+pub(crate) struct ChildParts {
     pub(crate) declaration: ChildDeclaration,
     /// The bodies of the child and of all children below it, in pre-order.
     pub(crate) bodies: Vec<DeclaredBody>,
@@ -27,11 +27,11 @@ pub(crate) struct Assembled {
 }
 
 /// Splits a builder into declaration and bodies. The child will stand below `parent`, or be the root.
-pub(crate) fn assemble(child: Child, parent: Option<&Path>) -> Assembled {
+pub(crate) fn split(child: Child, parent: Option<&Path>) -> ChildParts {
     let mut bodies = Vec::new();
     let mut errors = Vec::new();
     let declaration = declare(child, parent, &mut bodies, &mut errors);
-    Assembled { declaration, bodies, errors }
+    ChildParts { declaration, bodies, errors }
 }
 
 /// Returns the error of a name that a child at `path` cannot have.
