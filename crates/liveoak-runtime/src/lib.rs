@@ -32,7 +32,7 @@ pub use api::tree::{Tree, TreeHandle};
 pub use attempt::body::{BoxError, IntoExit};
 pub use attempt::dedicated_runtime::DedicatedRuntime;
 pub use attempt::panic::capture_panics;
-pub use engine::action::Ended;
+pub use engine::ended::Ended;
 pub use engine::events::{EventOrLost, Events};
 
 pub use liveoak_core::{

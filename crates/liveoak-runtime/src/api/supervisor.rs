@@ -7,8 +7,8 @@ use crate::api::tree::{Tree, TreeHandle};
 use crate::attempt::dedicated_runtime::DedicatedRuntime;
 use crate::attempt::panic::{capture_panics, catch};
 use crate::common_settings;
-use crate::engine::action::Ended;
 use crate::engine::driver::TreeInner;
+use crate::engine::ended::Ended;
 use crate::engine::watchdog::Watchdog;
 use crate::util::{Either, race};
 use liveoak_core::{

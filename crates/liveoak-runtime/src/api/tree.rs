@@ -3,8 +3,8 @@
 use crate::api::child::Child;
 use crate::api::ctx::Ctx;
 use crate::api::split::{ChildParts, install, split, wrong_name};
-use crate::engine::action::Ended;
 use crate::engine::driver::TreeInner;
+use crate::engine::ended::Ended;
 use crate::engine::events::Events;
 use crate::engine::state::Answer;
 use liveoak_core::{

@@ -7,9 +7,10 @@
 use crate::attempt::body::Body;
 use crate::attempt::cell::{AttemptCell, AttemptListener};
 use crate::attempt::dedicated_runtime::DedicatedRuntime;
+use crate::engine::ended::Ended;
 use crate::engine::events::Broadcast;
 use crate::engine::state::{ChildEntry, ReplySender, TreeState};
-use liveoak_core::{Attempt, ChildId, Effect, Exit, Input, Outcome, Refusal, StopReport, Time};
+use liveoak_core::{Attempt, ChildId, Effect, Input, Outcome, Refusal, Time};
 use std::sync::Arc;
 use tokio::runtime::Handle;
 
@@ -18,15 +19,6 @@ const EFFECTS_PER_TURN: usize = 4096;
 
 /// How many effects are taken at a time, beside the first.
 const BATCH: usize = 15;
-
-/// How a tree ended.
-#[derive(Clone, Debug)]
-pub struct Ended {
-    /// How its root ended.
-    pub exit: Exit,
-    /// How each child was stopped.
-    pub report: Arc<StopReport>,
-}
 
 /// An effect that is ready to be performed outside the lock.
 pub(crate) enum Action<T> {

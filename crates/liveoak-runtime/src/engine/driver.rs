@@ -22,8 +22,9 @@
 use crate::attempt::body::Body;
 use crate::attempt::cell::{AttemptCell, AttemptListener};
 use crate::attempt::panic::catch;
-use crate::engine::action::{Action, Batch, Ended};
+use crate::engine::action::{Action, Batch};
 use crate::engine::clock::Clock;
+use crate::engine::ended::Ended;
 use crate::engine::events::Broadcast;
 use crate::engine::state::{ChildEntry, TreeState};
 use crate::engine::user_values::{ErrorKeepAlive, drop_catching_panics};
