@@ -47,11 +47,7 @@ pub const TASKS: &[Task] = &[
         "runs the config reader under libFuzzer (--for SECONDS); needs nightly and cargo-fuzz",
         fuzz::run,
     ),
-    task(
-        "loom",
-        "tests the code that uses atomics in all orders of threads with up to three preemptions",
-        checkers::loom,
-    ),
+    task("loom", "tests code with atomics in all thread orders with up to three preemptions", checkers::loom),
     task(
         "mutants",
         "breaks the core in many ways, each of which a test must notice; takes hours; needs cargo-mutants (--shard 0/8 …)",

@@ -1,4 +1,4 @@
-//! The builder of one child, and the settings that every builder of a child has (`common_settings!`).
+//! The builder of one child, and the settings that it shares with other builders (`common_settings!`).
 
 use crate::api::ctx::Ctx;
 use crate::api::service::{Service, run_service};
@@ -180,7 +180,8 @@ pub fn edge(child: &str, condition: Condition) -> Option<Edge> {
     Some(Edge { child, condition })
 }
 
-/// Adds the methods that every builder of a child has. `$spec` is the field that keeps its `ChildSpec`.
+/// Adds the settings that the builders of children share, except those of groups. `$spec` is the field that keeps its
+/// `ChildSpec`.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! common_settings {

@@ -144,7 +144,7 @@ impl Supervisor {
     /// ([`capture_panics`]).
     ///
     /// # Errors
-    /// When the tree did not start, failed, or a child had to be forced to stop.
+    /// When the program cannot listen for signals, the tree did not start or failed, or a child had to be forced to stop.
     ///
     /// # Cancel safety
     /// When this future is dropped, everything is killed.

@@ -73,7 +73,7 @@ impl TreeHandle {
     /// Waits until every declared child is ready.
     ///
     /// # Errors
-    /// How the tree ended, if it ended before that.
+    /// Returns how the tree ended, if it ended before that.
     pub async fn ready(&self) -> Result<(), Ended> {
         self.inner.until_ready().await
     }

@@ -1,7 +1,7 @@
 //! What one attempt and its tree share: one small allocation per attempt.
 //!
-//! The tree gives orders here, the attempt reports its end here. The tree is an
-//! [`AttemptListener`]: the cell knows nothing else of it.
+//! The tree gives orders here, the attempt reports its end here. The tree is an [`AttemptListener`]: the cell knows
+//! nothing else of it.
 
 use crate::attempt::orders::Orders;
 use crate::attempt::subtasks::{Abort, End, Subtasks};
@@ -49,14 +49,8 @@ impl<T> AsRef<Orders> for Arc<AttemptCell<T>> {
 
 impl<T: AttemptListener> AttemptCell<T> {
     pub(crate) fn new(tree: T, id: ChildId, attempt: Attempt, on_tree_runtime: bool) -> Arc<Self> {
-        Arc::new(Self {
-            tree,
-            id,
-            attempt,
-            on_tree_runtime,
-            orders: Orders::new(),
-            subtasks: Subtasks::new(),
-        })
+        let (orders, subtasks) = (Orders::new(), Subtasks::new());
+        Arc::new(Self { tree, id, attempt, on_tree_runtime, orders, subtasks })
     }
 
     /// Ends the attempt and its subtasks by force, as far as that is possible. The tree waits for it no longer.

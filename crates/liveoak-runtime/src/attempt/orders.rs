@@ -1,4 +1,4 @@
-//! The orders to an attempt (stop, end at once, drop the body), as one-shot flags that tasks can wait for.
+//! The orders to an attempt (to stop, to be killed, to be abandoned), as one-shot flags that tasks can wait for.
 //!
 //! *Latched.* A flag stays set. Code that checks later still sees the order, and an order that arrives before the
 //! attempt has started holds for it too.
@@ -6,7 +6,7 @@
 //! *Waiting.* A new order wakes the attempt's own task, whatever that task is waiting for, because the task itself
 //! drops its body on a kill. Futures polled by that task therefore need no registration. Other waiters (a subtask,
 //! another thread, a future that wakes its task in a way of its own) share a [`Notify`], created on first use. Their
-//! wakers are the user's, so a [`WakerGuard`] stands around each.
+//! wakers are the user's, so a [`WakerGuard`] wraps each.
 //!
 //! *No lost wake-up.* Orders and waiters change under one lock. A waiter registers under the lock and checks the flag
 //! again after that, so an order is either seen by the check or wakes the waiter.
@@ -23,7 +23,7 @@ use tokio::sync::futures::OwnedNotified;
 
 /// The attempt is asked to stop, or has ended.
 const STOPPING: u8 = 1;
-/// The attempt is to end at once.
+/// The attempt is killed or abandoned.
 const KILLED: u8 = 2;
 /// A heartbeat has arrived since the last check.
 const BEATEN: u8 = 4;

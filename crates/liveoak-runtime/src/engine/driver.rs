@@ -108,8 +108,7 @@ impl TreeInner {
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
-        // The lock is held for well under a microsecond, except for snapshots of large trees. So a few tries are
-        // cheaper than a sleep.
+        // The lock is mostly held for well under a microsecond, so a few tries are cheaper than a sleep.
         for _ in 0..LOCK_TRIES {
             match self.state.try_lock() {
                 Err(TryLockError::WouldBlock) => std::hint::spin_loop(),
@@ -260,7 +259,7 @@ impl TreeInner {
             let wakeup = if last { state.new_wakeup() } else { None };
             drop(state);
             self.wake_timer_task(wakeup);
-            // Events first: a task that a readiness or end wakes finds the events before it.
+            // Events first: a task that waits for `ready` or `ended` finds the events before it.
             self.events.flush();
             // Actions may run user code, down to wakers and destructors. After a panic, the loop goes on with the next
             // one.

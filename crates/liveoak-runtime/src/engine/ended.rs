@@ -8,6 +8,6 @@ use std::sync::Arc;
 pub struct Ended {
     /// How its root ended.
     pub exit: Exit,
-    /// How each child was stopped.
+    /// How the children were stopped.
     pub report: Arc<StopReport>,
 }

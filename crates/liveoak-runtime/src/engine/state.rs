@@ -23,6 +23,7 @@ pub(crate) enum ChildEntry<T> {
     Supervisor { serial: u32, dedicated: Option<Box<RuntimeEntry<T>>> },
 }
 
+/// The dedicated runtime of one supervisor.
 pub(crate) struct RuntimeEntry<T> {
     pub(crate) settings: DedicatedRuntime,
     /// The runtime, while it exists.
