@@ -1,5 +1,6 @@
-//! The hand-written synchronisation of Liveoak's runtime, in every order in which threads can run: the same source
-//! files, with loom's locks and atomics in place of the standard library's. Run by `cargo xtask loom`.
+//! Tests the hand-written synchronisation of Liveoak's runtime in all orders in which threads can run, with at most
+//! three preemptions: the same source files, with loom's locks and atomics in place of the standard library's. Run by
+//! `cargo xtask loom`.
 #![cfg(test)]
 
 #[path = "../../crates/liveoak-runtime/src/util"]

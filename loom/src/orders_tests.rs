@@ -94,7 +94,7 @@ fn a_kill_at_the_moment_of_the_end_is_still_seen_later() {
         owner.run(async {});
         killer.join().unwrap();
         assert!(owner.0.orders.is_stopping() && owner.0.orders.is_killed());
-        // With the guard that stands around wakers of the user.
+        // Also with the wrapper that catches panics of user wakers.
         block_on(WakerGuard::new().wait(owner.0.orders.killed()));
     });
 }
@@ -133,7 +133,7 @@ fn a_heartbeat_and_an_order_at_the_same_time_are_both_seen() {
 }
 
 #[test]
-fn a_flag_that_is_set_without_the_lock_is_not_lost_and_loses_no_order() {
+fn a_flag_that_is_set_without_the_lock_is_not_lost_and_loses_no_stop_request() {
     loom::model(|| {
         let owner = Owner::new();
         let theirs = owner.clone();

@@ -1,5 +1,5 @@
-//! The subtasks of an attempt: the attempt ends once, when its body and all its subtasks have ended. No subtask outlives
-//! it, and it waits for no subtask that never ends.
+//! The subtasks of an attempt: the attempt ends once, when its body and all its subtasks have ended. No subtask
+//! outlives it, and it waits for no subtask that never ends.
 
 use crate::attempt::orders::{Orders, TaskRegistration, poll_body};
 use crate::attempt::subtasks::{Abort, End, Subtasks};
@@ -59,7 +59,7 @@ impl Owner {
         let mut body = pin!(body);
         let mut registration = TaskRegistration::default();
         let ended = block_on(poll_fn(|cx| {
-            poll_body(self.clone(), &mut registration, cx, |owner, cx| (owner, body.as_mut().poll(cx))).1
+            poll_body(self.clone(), &mut registration, cx, |cell, cx| (cell, body.as_mut().poll(cx))).1
         }));
         self.end(ended.map_or("killed", |()| "completed"));
         ended.is_some()
@@ -175,8 +175,8 @@ fn a_panic_of_a_subtask_is_the_exit_whenever_the_body_ends() {
         let subtask = subtask.join().unwrap();
         let either = [
             // The panic came first, or the body did.
-            (End::Attempt("panicked"), End::Body("panicked")),
-            (End::Body("completed"), End::Attempt("panicked")),
+            (End::Attempt("panicked"), End::Ending("panicked")),
+            (End::Ending("completed"), End::Attempt("panicked")),
         ];
         assert!(either.contains(&(body.clone(), subtask.clone())), "{body:?}, {subtask:?}");
     });

@@ -11,7 +11,7 @@ use crate::probe::{Probe, ProbeRun};
 use crate::process::Process;
 use crate::spawn_error::SpawnError;
 use liveoak_runtime::internal::{Either, race};
-use liveoak_runtime::{Child, ChildSpec, Ctx, Exit, Path, supervised};
+use liveoak_runtime::{Child, ChildSpec, Ctx, Exit, Path, common_settings};
 use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
@@ -127,7 +127,7 @@ impl Program {
     }
 }
 
-supervised!(Program, spec);
+common_settings!(Program, spec);
 
 impl From<Program> for Child {
     fn from(program: Program) -> Self {

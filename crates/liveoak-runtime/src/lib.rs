@@ -1,8 +1,8 @@
 //! Liveoak's supervision machine, driven on Tokio.
 //!
-//! The machine of `liveoak-core` decides; this crate gives it inputs and performs its effects. The machine stands behind
-//! one short lock per tree, which any thread with an input takes. One Tokio task per tree keeps the deadlines. Supervisors
-//! have no task of their own, so the death of a task can orphan no child.
+//! The machine of `liveoak-core` decides; this crate gives it inputs and performs its effects. The machine stands
+//! behind one short lock per tree, which any thread with an input takes. One Tokio task per tree keeps the deadlines.
+//! Supervisors have no task of their own, so the death of a task can orphan no child.
 //!
 //! Three storeys, each a folder. A file uses its own storey and lower ones:
 //!
@@ -32,7 +32,7 @@ pub use api::tree::{Tree, TreeHandle};
 pub use attempt::body::{BoxError, IntoExit};
 pub use attempt::dedicated_runtime::DedicatedRuntime;
 pub use attempt::panic::capture_panics;
-pub use engine::action::Ended;
+pub use engine::ended::Ended;
 pub use engine::events::{EventOrLost, Events};
 
 pub use liveoak_core::{

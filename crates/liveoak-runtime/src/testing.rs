@@ -1,22 +1,22 @@
 //! A kit for testing trees: a controllable child, paused time, and a check that nothing is left running.
 //!
-//! Enabled by the feature `testing`. Whenever all tasks wait, paused time jumps to the next deadline, so a test of hours
-//! takes milliseconds.
+//! Enabled by the feature `testing`. Whenever all tasks wait, paused time jumps to the next deadline, so a test of
+//! hours takes milliseconds.
 //!
 //! ```
-//! use liveoak_runtime::testing::{Universe, paused};
+//! use liveoak_runtime::testing::{LeakCheck, paused};
 //! use liveoak_runtime::{Outcome, Supervisor};
 //!
 //! paused(async {
-//!     let universe = Universe::new();
-//!     let worker = universe.puppet("worker");
+//!     let leak_check = LeakCheck::new();
+//!     let worker = leak_check.puppet("worker");
 //!     let tree = Supervisor::new("shop").child(worker.child()).start().await.unwrap();
 //!
 //!     worker.fail("no more coffee");
 //!     worker.started(2).await; // it was restarted
 //!
 //!     assert!(tree.stop().await.is_clean());
-//!     universe.check().await; // nothing is left running
+//!     leak_check.check().await; // nothing is left running
 //! });
 //! ```
 
@@ -104,8 +104,8 @@ impl Control {
 
 /// A child that the test controls. Without instructions it is ready at once, runs, and stops when asked.
 ///
-/// Instructions wait for the next attempt if none is live. Two live attempts at once fail the test when its [`Universe`]
-/// is checked. Without a universe, check [`overlapped`](Self::overlapped).
+/// Instructions wait for the next attempt if none is live. Two live attempts at once fail the test when its
+/// [`LeakCheck`] is checked. Without a leak check, check [`overlapped`](Self::overlapped).
 #[derive(Clone, Debug)]
 pub struct Puppet {
     control: Arc<Control>,
@@ -349,19 +349,19 @@ fn follow(control: &Control, ctx: &Ctx, instruction: Instruction) -> Option<Exit
 
 /// Watches everything that one test starts, and checks in the end that nothing is left running.
 #[derive(Debug)]
-pub struct Universe {
+pub struct LeakCheck {
     handle: Handle,
     tasks_before: usize,
     puppets: Mutex<Vec<Puppet>>,
 }
 
-impl Default for Universe {
+impl Default for LeakCheck {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Universe {
+impl LeakCheck {
     /// Begins to watch the current runtime.
     ///
     /// # Panics
@@ -386,8 +386,8 @@ impl Universe {
         self.handle.metrics().num_alive_tasks().saturating_sub(self.tasks_before)
     }
 
-    /// Checks that no attempt of a puppet is live, that no two ever were at once, and that no task is left. Attempts and
-    /// tasks that are ending have two seconds of real time, in which paused time stands still.
+    /// Checks that no attempt of a puppet is live, that no two ever were at once, and that no task is left. Attempts
+    /// and tasks that are ending get two seconds of real time; the paused clock does not advance.
     ///
     /// # Panics
     /// When the check fails.

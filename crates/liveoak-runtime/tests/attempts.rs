@@ -1,6 +1,6 @@
 //! What an attempt knows and can do: its context, its subtasks, its heartbeat, and the children that it spawns.
 
-use liveoak_runtime::testing::{Universe, eventually, paused};
+use liveoak_runtime::testing::{LeakCheck, eventually, paused};
 use liveoak_runtime::*;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -72,7 +72,7 @@ fn sleep_ends_at_the_stop_and_says_so() {
 #[test]
 fn a_context_of_an_attempt_that_has_ended_changes_nothing() {
     paused(async {
-        let universe = Universe::new();
+        let leak_check = LeakCheck::new();
         let old: Arc<Mutex<Option<Ctx>>> = Arc::default();
         let kept = Arc::clone(&old);
         let child = Child::task("a", move |ctx: Ctx| {
@@ -99,7 +99,7 @@ fn a_context_of_an_attempt_that_has_ended_changes_nothing() {
         assert!(matches!(view.state, ChildState::Starting { .. }), "{:?}", view.state);
         assert_eq!(view.attempt, Attempt(2));
         tree.stop().await;
-        universe.check().await;
+        leak_check.check().await;
     });
 }
 
@@ -122,7 +122,7 @@ impl Drop for Counted {
 #[test]
 fn subtasks_are_aborted_with_their_attempt_and_dropped_before_the_next_begins() {
     paused(async {
-        let universe = Universe::new();
+        let leak_check = LeakCheck::new();
         let living = Arc::new(AtomicUsize::new(0));
         let at_start: Log<usize> = Arc::default();
         let (count, seen) = (Arc::clone(&living), Arc::clone(&at_start));
@@ -155,7 +155,7 @@ fn subtasks_are_aborted_with_their_attempt_and_dropped_before_the_next_begins() 
         assert_eq!(living.load(Ordering::SeqCst), 0);
         let starts = at_start.lock().unwrap().clone();
         assert!(starts.len() >= 5 && starts.iter().all(|living| *living == 0), "{starts:?}");
-        universe.check().await;
+        leak_check.check().await;
     });
 }
 
@@ -270,8 +270,8 @@ fn after_a_panic_of_a_subtask_a_task_with_kill_still_ends_by_itself() {
 #[test]
 fn a_child_that_declares_a_heartbeat_and_never_sends_one_is_restarted() {
     paused(async {
-        let universe = Universe::new();
-        let mute = universe.puppet("mute").ignoring_stop();
+        let leak_check = LeakCheck::new();
+        let mute = leak_check.puppet("mute").ignoring_stop();
         let child = mute.child().heartbeat(s(8)).backoff(None);
         let tree = Supervisor::new("t").child(child).start().await.unwrap();
         tokio::time::sleep(s(7)).await;
@@ -281,15 +281,15 @@ fn a_child_that_declares_a_heartbeat_and_never_sends_one_is_restarted() {
         let exit = tree.snapshot().root.children[0].last_exit.clone();
         assert!(matches!(exit, Some(Exit::HeartbeatTimeout(within)) if within == s(8)), "{exit:?}");
         tree.kill().await;
-        universe.check().await;
+        leak_check.check().await;
     });
 }
 
 #[test]
 fn a_child_whose_heartbeat_stops_is_restarted_and_a_child_that_sends_it_is_not() {
     paused(async {
-        let universe = Universe::new();
-        let (stops, beats) = (universe.puppet("stops"), universe.puppet("beats"));
+        let leak_check = LeakCheck::new();
+        let (stops, beats) = (leak_check.puppet("stops"), leak_check.puppet("beats"));
         let tree = Supervisor::new("t")
             .child(stops.child().heartbeat(s(8)).backoff(None))
             .child(beats.child().heartbeat(s(8)).backoff(None))
@@ -307,7 +307,7 @@ fn a_child_whose_heartbeat_stops_is_restarted_and_a_child_that_sends_it_is_not()
         assert_eq!(beats.starts(), 1);
         assert!(stops.starts() > 1);
         tree.kill().await;
-        universe.check().await;
+        leak_check.check().await;
     });
 }
 
@@ -339,7 +339,7 @@ fn ten_thousand_heartbeats_that_are_due_at_once_are_all_checked() {
 #[test]
 fn a_spawned_child_belongs_to_the_current_supervisor_also_from_subtasks_and_gets_a_unique_name() {
     paused(async {
-        let universe = Universe::new();
+        let leak_check = LeakCheck::new();
         let child = Child::task("a", |ctx: Ctx| async move {
             for _ in 0..3 {
                 spawn("job", std::future::pending::<()>()).unwrap();
@@ -364,7 +364,7 @@ fn a_spawned_child_belongs_to_the_current_supervisor_also_from_subtasks_and_gets
         assert!(names.contains(&"from-subtask".to_owned()), "{names:?}");
         let report = tree.kill().await;
         assert_eq!(report.entries.len(), 6);
-        universe.check().await;
+        leak_check.check().await;
     });
 }
 
@@ -386,7 +386,7 @@ fn a_child_spawned_by_a_group_member_belongs_to_the_supervisor_of_the_group() {
 #[test]
 fn a_restart_of_a_spawned_child_is_refused_because_its_future_exists_once_and_the_child_goes_on() {
     paused(async {
-        let universe = Universe::new();
+        let leak_check = LeakCheck::new();
         let body = |ctx: Ctx| async move {
             spawn("job", std::future::pending::<()>()).unwrap();
             ctx.stopping().await;
@@ -398,7 +398,7 @@ fn a_restart_of_a_spawned_child_is_refused_because_its_future_exists_once_and_th
         let view = tree.snapshot().get("/t/job").map(|node| (node.attempt, node.state.clone()));
         assert_eq!(view, Some((Attempt(1), ChildState::Running)));
         tree.stop().await;
-        universe.check().await;
+        leak_check.check().await;
     });
 }
 

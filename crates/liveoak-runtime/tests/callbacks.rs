@@ -1,7 +1,7 @@
 //! User code that calls the tree, or panics, from a destructor or a waker. It never runs while the tree is locked, and its
 //! panics do not reach the tree.
 
-use liveoak_runtime::testing::{Universe, eventually, paused};
+use liveoak_runtime::testing::{LeakCheck, eventually, paused};
 use liveoak_runtime::*;
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -78,7 +78,7 @@ impl Callers {
 fn an_error_whose_destructor_calls_the_tree_or_panics_does_no_harm() {
     for panics in [false, true] {
         paused(async {
-            let universe = Universe::new();
+            let leak_check = LeakCheck::new();
             let callers = Callers::new(panics);
             let in_child = callers.clone();
             let child = Child::task("a", move |ctx: Ctx| {
@@ -92,7 +92,7 @@ fn an_error_whose_destructor_calls_the_tree_or_panics_does_no_harm() {
                 }
             });
             let child = child.backoff(None).limit(Limit::unlimited());
-            let sibling = universe.puppet("sibling");
+            let sibling = leak_check.puppet("sibling");
             let tree = Supervisor::new("t").child(sibling.child()).child(child).begin().unwrap();
             callers.tree.set(tree.handle()).unwrap();
             let mut events = tree.events();
@@ -108,7 +108,7 @@ fn an_error_whose_destructor_calls_the_tree_or_panics_does_no_harm() {
             assert_eq!(sibling.starts(), 1);
             let report = tree.stop().await;
             assert!(report.is_clean(), "{report:?}");
-            universe.check().await;
+            leak_check.check().await;
         });
     }
 }
@@ -117,7 +117,7 @@ fn an_error_whose_destructor_calls_the_tree_or_panics_does_no_harm() {
 fn captured_values_of_closures_and_members_may_call_the_tree_or_panic_when_dropped() {
     for panics in [false, true] {
         paused(async {
-            let universe = Universe::new();
+            let leak_check = LeakCheck::new();
             let callers = Callers::new(panics);
             let group = Group::<Arc<CallsWhenDropped>>::new("g", |ctx: Ctx, value| async move {
                 // The value that remains is the argument that the group keeps.
@@ -147,7 +147,7 @@ fn captured_values_of_closures_and_members_may_call_the_tree_or_panic_when_dropp
             assert_eq!(callers.calls(), 2);
             tree.stop().await;
             assert_eq!(callers.calls(), 3);
-            universe.check().await;
+            leak_check.check().await;
         });
     }
 }
@@ -155,9 +155,9 @@ fn captured_values_of_closures_and_members_may_call_the_tree_or_panic_when_dropp
 #[test]
 fn a_refused_child_is_dropped_outside_of_the_tree_s_lock() {
     paused(async {
-        let universe = Universe::new();
+        let leak_check = LeakCheck::new();
         let callers = Callers::new(false);
-        let tree = Supervisor::new("t").child(universe.puppet("a").child()).start().await.unwrap();
+        let tree = Supervisor::new("t").child(leak_check.puppet("a").child()).start().await.unwrap();
         callers.tree.set(tree.handle()).unwrap();
         let value = callers.value();
         let child = Child::task("a", move |_ctx| {
@@ -167,14 +167,14 @@ fn a_refused_child_is_dropped_outside_of_the_tree_s_lock() {
         assert!(matches!(tree.add_child("/t", child).await, Err(Refusal::AlreadyExists { .. })));
         assert_eq!(callers.calls(), 1);
         tree.stop().await;
-        universe.check().await;
+        leak_check.check().await;
     });
 }
 
 #[test]
 fn a_finished_child_that_makes_room_for_another_is_dropped_outside_of_the_tree_s_lock() {
     paused(async {
-        let universe = Universe::new();
+        let leak_check = LeakCheck::new();
         let callers = Callers::new(false);
         let value = callers.value();
         let once = Child::task("once", move |_ctx| {
@@ -187,11 +187,11 @@ fn a_finished_child_that_makes_room_for_another_is_dropped_outside_of_the_tree_s
             tree.snapshot().root.children[0].state == ChildState::Idle(IdleReason::Finished)
         })
         .await;
-        let again = universe.puppet("once");
+        let again = leak_check.puppet("once");
         tree.add_child("/t", again.child()).await.unwrap();
         assert_eq!((callers.calls(), again.live()), (1, 1));
         tree.stop().await;
-        universe.check().await;
+        leak_check.check().await;
     });
 }
 
@@ -207,7 +207,7 @@ impl Wake for CallingWaker {
 #[test]
 fn a_waker_that_calls_the_tree_is_woken_outside_of_the_tree_s_lock() {
     paused(async {
-        let universe = Universe::new();
+        let leak_check = LeakCheck::new();
         let callers = Callers::new(false);
         let kept: Arc<Mutex<Option<Ctx>>> = Arc::default();
         let slot = Arc::clone(&kept);
@@ -229,7 +229,7 @@ fn a_waker_that_calls_the_tree_is_woken_outside_of_the_tree_s_lock() {
         assert!(next.as_mut().poll(&mut cx).is_pending());
         tree.stop().await;
         assert_eq!(callers.calls(), 3);
-        universe.check().await;
+        leak_check.check().await;
     });
 }
 

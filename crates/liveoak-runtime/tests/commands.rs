@@ -1,6 +1,6 @@
 //! Commands on one child, given by its path: add, remove, start, stop and restart.
 
-use liveoak_runtime::testing::{Universe, paused};
+use liveoak_runtime::testing::{LeakCheck, paused};
 use liveoak_runtime::*;
 use std::time::Duration;
 
@@ -15,8 +15,8 @@ fn state(tree: &TreeHandle, path: &str) -> ChildState {
 #[test]
 fn a_command_is_answered_when_it_has_taken_effect() {
     paused(async {
-        let universe = Universe::new();
-        let a = universe.puppet("a").stopping_after(s(2)).slow_to_start();
+        let leak_check = LeakCheck::new();
+        let a = leak_check.puppet("a").stopping_after(s(2)).slow_to_start();
         a.ready();
         let tree = Supervisor::new("t").child(a.child()).start().await.unwrap();
         let done = tree.stop_child("/t/a").await.unwrap();
@@ -41,15 +41,15 @@ fn a_command_is_answered_when_it_has_taken_effect() {
         assert!(matches!(done, Outcome::Ready { attempt: Attempt(3), .. }), "{done:?}");
         assert_eq!((a.live(), a.starts()), (1, 3));
         tree.stop().await;
-        universe.check().await;
+        leak_check.check().await;
     });
 }
 
 #[test]
 fn a_failed_start_is_the_command_s_answer_and_the_child_stays_down() {
     paused(async {
-        let universe = Universe::new();
-        let a = universe.puppet("a").slow_to_start();
+        let leak_check = LeakCheck::new();
+        let a = leak_check.puppet("a").slow_to_start();
         a.ready();
         let tree = Supervisor::new("t").child(a.child()).start().await.unwrap();
         tree.stop_child("/t/a").await.unwrap();
@@ -62,15 +62,15 @@ fn a_failed_start_is_the_command_s_answer_and_the_child_stays_down() {
         tokio::time::sleep(s(3600)).await;
         assert_eq!((a.starts(), state(&tree, "/t/a")), (2, ChildState::Idle(IdleReason::StoppedByRequest)));
         tree.stop().await;
-        universe.check().await;
+        leak_check.check().await;
     });
 }
 
 #[test]
 fn every_refusal_names_its_reason() {
     paused(async {
-        let universe = Universe::new();
-        let (a, b) = (universe.puppet("a"), universe.puppet("b"));
+        let leak_check = LeakCheck::new();
+        let (a, b) = (leak_check.puppet("a"), leak_check.puppet("b"));
         let group = Group::<()>::new("g", |ctx: Ctx, ()| async move { ctx.stopping().await });
         let members = group.handle();
         let tree = Supervisor::new("t")
@@ -81,7 +81,7 @@ fn every_refusal_names_its_reason() {
             .start()
             .await
             .unwrap();
-        let other = || universe.puppet("other").child();
+        let other = || leak_check.puppet("other").child();
 
         let refused = tree.stop_child("/t/absent").await.unwrap_err();
         assert!(matches!(refused, Refusal::NotFound), "{refused:?}");
@@ -99,13 +99,13 @@ fn every_refusal_names_its_reason() {
         assert!(matches!(refused, Refusal::AlreadyExists { state: "running" }), "{refused:?}");
         let refused = tree.add_child("/t", other().after("absent")).await.unwrap_err();
         assert!(matches!(&refused, Refusal::Invalid(errors) if errors.to_string().contains("absent")));
-        let refused = tree.add_child("/t", universe.puppet("a/b").child()).await.unwrap_err();
+        let refused = tree.add_child("/t", leak_check.puppet("a/b").child()).await.unwrap_err();
         assert!(matches!(refused, Refusal::Invalid(_)), "{refused:?}");
         let refused = tree.remove_child("/t/a").await.unwrap_err();
         assert!(matches!(&refused, Refusal::NeededBy(names) if names[0].as_str() == "b"), "{refused:?}");
         let refused = tree.remove_child("/t").await.unwrap_err();
         assert!(matches!(refused, Refusal::IsRoot), "{refused:?}");
-        let failing = universe.puppet("failing").slow_to_start();
+        let failing = leak_check.puppet("failing").slow_to_start();
         failing.fail("at once");
         let refused = tree.add_child("/t", failing.child()).await.unwrap_err();
         assert!(matches!(refused, Refusal::Failed(_)), "{refused:?}");
@@ -125,15 +125,15 @@ fn every_refusal_names_its_reason() {
         ] {
             assert!(matches!(refused, Err(Refusal::TreeEnded)), "{refused:?}");
         }
-        universe.check().await;
+        leak_check.check().await;
     });
 }
 
 #[test]
 fn too_many_commands_for_one_child_are_refused_and_all_others_answered() {
     paused(async {
-        let universe = Universe::new();
-        let a = universe.puppet("a").stopping_after(s(2));
+        let leak_check = LeakCheck::new();
+        let a = leak_check.puppet("a").stopping_after(s(2));
         let tree = Supervisor::new("t").child(a.child()).start().await.unwrap();
         let stops: Vec<_> = (0..1500)
             .map(|_| {
@@ -151,15 +151,15 @@ fn too_many_commands_for_one_child_are_refused_and_all_others_answered() {
         }
         assert_eq!((done, busy), (1024, 1500 - 1024));
         tree.stop().await;
-        universe.check().await;
+        leak_check.check().await;
     });
 }
 
 #[test]
 fn a_stop_overtakes_a_restart_and_both_are_answered() {
     paused(async {
-        let universe = Universe::new();
-        let a = universe.puppet("a").stopping_after(s(2));
+        let leak_check = LeakCheck::new();
+        let a = leak_check.puppet("a").stopping_after(s(2));
         let tree = Supervisor::new("t").child(a.child()).start().await.unwrap();
         let handle = tree.handle();
         let restart = tokio::spawn(async move { handle.restart_child("/t/a").await });
@@ -170,17 +170,17 @@ fn a_stop_overtakes_a_restart_and_both_are_answered() {
         assert!(matches!(refused, Err(Refusal::Superseded { by: "a stop" })), "{refused:?}");
         assert_eq!((a.starts(), a.live()), (1, 0));
         tree.stop().await;
-        universe.check().await;
+        leak_check.check().await;
     });
 }
 
 #[test]
 fn remove_then_add_of_the_same_id_works() {
     paused(async {
-        let universe = Universe::new();
+        let leak_check = LeakCheck::new();
         let tree = Supervisor::new("t").start().await.unwrap();
         for _ in 0..10 {
-            let puppet = universe.puppet("a").stopping_after(s(1));
+            let puppet = leak_check.puppet("a").stopping_after(s(1));
             let done = tree.add_child("/t", puppet.child()).await.unwrap();
             let Outcome::Ready { id, attempt: Attempt(1) } = done else { panic!("{done:?}") };
             assert_eq!(tree.snapshot().get("/t/a").unwrap().id, id);
@@ -189,15 +189,15 @@ fn remove_then_add_of_the_same_id_works() {
             assert_eq!((puppet.live(), puppet.starts()), (0, 1));
         }
         tree.stop().await;
-        universe.check().await;
+        leak_check.check().await;
     });
 }
 
 #[test]
 fn a_removed_child_cannot_be_restarted() {
     paused(async {
-        let universe = Universe::new();
-        let a = universe.puppet("a");
+        let leak_check = LeakCheck::new();
+        let a = leak_check.puppet("a");
         let tree = Supervisor::new("t").child(a.child()).start().await.unwrap();
         tree.remove_child("/t/a").await.unwrap();
         let refused = tree.restart_child("/t/a").await;
@@ -205,15 +205,15 @@ fn a_removed_child_cannot_be_restarted() {
         tokio::time::sleep(s(3600)).await;
         assert_eq!((a.starts(), a.live()), (1, 0));
         tree.stop().await;
-        universe.check().await;
+        leak_check.check().await;
     });
 }
 
 #[test]
 fn a_child_that_is_added_while_its_supervisor_starts_waits_for_its_turn() {
     paused(async {
-        let universe = Universe::new();
-        let (a, added) = (universe.puppet("a").slow_to_start(), universe.puppet("added"));
+        let leak_check = LeakCheck::new();
+        let (a, added) = (leak_check.puppet("a").slow_to_start(), leak_check.puppet("added"));
         let tree = Supervisor::new("t").child(a.child()).begin().unwrap();
         let (handle, child) = (tree.handle(), added.child());
         let add = tokio::spawn(async move { handle.add_child("/t", child).await });
@@ -223,15 +223,15 @@ fn a_child_that_is_added_while_its_supervisor_starts_waits_for_its_turn() {
         assert!(matches!(add.await.unwrap(), Ok(Outcome::Ready { .. })));
         assert_eq!(added.live(), 1);
         tree.stop().await;
-        universe.check().await;
+        leak_check.check().await;
     });
 }
 
 #[test]
 fn whole_subtrees_are_added_stopped_started_and_removed() {
     paused(async {
-        let universe = Universe::new();
-        let (deep, wide) = (universe.puppet("deep"), universe.puppet("wide"));
+        let leak_check = LeakCheck::new();
+        let (deep, wide) = (leak_check.puppet("deep"), leak_check.puppet("wide"));
         let tree = Supervisor::new("t").start().await.unwrap();
         let subtree =
             Supervisor::new("sub").child(Supervisor::new("inner").child(deep.child())).child(wide.child());
@@ -247,21 +247,21 @@ fn whole_subtrees_are_added_stopped_started_and_removed() {
         assert_eq!((deep.live(), wide.live()), (0, 0));
         assert!(tree.snapshot().root.children.is_empty());
         tree.stop().await;
-        universe.check().await;
+        leak_check.check().await;
     });
 }
 
 #[test]
 fn a_command_whose_future_is_dropped_is_carried_out_all_the_same() {
     paused(async {
-        let universe = Universe::new();
-        let a = universe.puppet("a").stopping_after(s(2));
+        let leak_check = LeakCheck::new();
+        let a = leak_check.puppet("a").stopping_after(s(2));
         let tree = Supervisor::new("t").child(a.child()).start().await.unwrap();
         let stop = tree.stop_child("/t/a");
         assert!(tokio::time::timeout(s(1), stop).await.is_err());
         a.gone().await;
         assert_eq!(state(&tree, "/t/a"), ChildState::Idle(IdleReason::StoppedByRequest));
         tree.stop().await;
-        universe.check().await;
+        leak_check.check().await;
     });
 }

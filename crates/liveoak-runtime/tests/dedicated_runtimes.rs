@@ -1,6 +1,6 @@
 //! Dedicated runtimes: subtrees that run on a Tokio runtime of their own.
 
-use liveoak_runtime::testing::{Puppet, Universe, eventually};
+use liveoak_runtime::testing::{LeakCheck, Puppet, eventually};
 use liveoak_runtime::*;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -24,7 +24,7 @@ fn threads() -> Vec<String> {
 #[test]
 fn children_of_a_dedicated_runtime_run_on_its_threads_and_it_ends_after_them() {
     real(async {
-        let universe = Universe::new();
+        let leak_check = LeakCheck::new();
         let seen: Arc<Mutex<BTreeSet<(String, String)>>> = Arc::default();
         let workers: Arc<Mutex<Vec<(usize, ThreadId)>>> = Arc::default();
         let child = |name: &'static str| {
@@ -62,7 +62,7 @@ fn children_of_a_dedicated_runtime_run_on_its_threads_and_it_ends_after_them() {
         let names: Vec<_> = report.entries.iter().map(|entry| entry.path.to_string()).collect();
         assert_eq!(names, ["/t/out", "/t/p/nested/deep", "/t/p/nested", "/t/p/in", "/t/p"]);
         eventually("the end of its threads", || !threads().iter().any(|name| name == "oak-runtime-a")).await;
-        universe.check().await;
+        leak_check.check().await;
     });
 }
 

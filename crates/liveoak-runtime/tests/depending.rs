@@ -1,7 +1,7 @@
 //! `after` edges to a child that is unhealthy, stopped on request or finished: what happens to the dependent child, and that
 //! other children do not wait for it.
 
-use liveoak_runtime::testing::{Puppet, Universe, eventually, paused};
+use liveoak_runtime::testing::{LeakCheck, Puppet, eventually, paused};
 use liveoak_runtime::*;
 use std::time::Duration;
 
@@ -14,16 +14,16 @@ fn states<const N: usize>(tree: &TreeHandle, paths: [&str; N]) -> [&'static str;
     paths.map(|path| snapshot.get(path).map_or("removed", |node| node.state.as_str()))
 }
 
-fn puppets<const N: usize>(universe: &Universe, names: [&str; N]) -> [Puppet; N] {
-    names.map(|name| universe.puppet(name))
+fn puppets<const N: usize>(leak_check: &LeakCheck, names: [&str; N]) -> [Puppet; N] {
+    names.map(|name| leak_check.puppet(name))
 }
 
 #[test]
 fn after_a_restart_of_a_set_a_child_that_depends_on_a_stopped_child_waits_and_all_others_run() {
     for strategy in [Strategy::OneForAll, Strategy::RestForOne] {
         paused(async {
-            let universe = Universe::new();
-            let [first, db, app, web] = puppets(&universe, ["first", "db", "app", "web"]);
+            let leak_check = LeakCheck::new();
+            let [first, db, app, web] = puppets(&leak_check, ["first", "db", "app", "web"]);
             let app = app.child().after("db");
             let children = [first.child(), db.child(), app, web.child()];
             let tree = Supervisor::new("t").strategy(strategy).children(children).start().await.unwrap();
@@ -37,7 +37,7 @@ fn after_a_restart_of_a_set_a_child_that_depends_on_a_stopped_child_waits_and_al
             tree.start_child("/t/db").await.unwrap();
             eventually("app", || states(&tree, ["/t/app"]) == ["running"]).await;
             tree.stop().await;
-            universe.check().await;
+            leak_check.check().await;
         });
     }
 }
@@ -45,8 +45,8 @@ fn after_a_restart_of_a_set_a_child_that_depends_on_a_stopped_child_waits_and_al
 #[test]
 fn a_restart_that_depends_on_an_unhealthy_sibling_fails_in_time_is_reported_and_is_retried() {
     paused(async {
-        let universe = Universe::new();
-        let [db, app] = puppets(&universe, ["db", "app"]);
+        let leak_check = LeakCheck::new();
+        let [db, app] = puppets(&leak_check, ["db", "app"]);
         let child = app.child().after_when("db", Condition::Healthy).start_within(s(10));
         let tree = Supervisor::new("t").child(db.child()).child(child).start().await.unwrap();
         let mut events = tree.events();
@@ -69,15 +69,15 @@ fn a_restart_that_depends_on_an_unhealthy_sibling_fails_in_time_is_reported_and_
         db.health(Health::Healthy);
         app.started(2).await;
         tree.stop().await;
-        universe.check().await;
+        leak_check.check().await;
     });
 }
 
 #[test]
 fn if_a_restart_of_a_set_stops_a_one_shot_its_dependent_fails_until_the_supervisor_is_restarted() {
     paused(async {
-        let universe = Universe::new();
-        let [first, job, app, web] = puppets(&universe, ["first", "job", "app", "web"]);
+        let leak_check = LeakCheck::new();
+        let [first, job, app, web] = puppets(&leak_check, ["first", "job", "app", "web"]);
         let job_child = job.child().restart(Restart::Temporary);
         let app_child = app.child().after_when("job", Condition::Started).limit(Limit::new(3, s(1_000)));
         let children = [first.child(), job_child, app_child, web.child()];
@@ -91,6 +91,6 @@ fn if_a_restart_of_a_set_stops_a_one_shot_its_dependent_fails_until_the_supervis
         let paths = ["/t/s/first", "/t/s/job", "/t/s/app", "/t/s/web"];
         eventually("all run", || states(&tree, paths) == ["running"; 4]).await;
         tree.stop().await;
-        universe.check().await;
+        leak_check.check().await;
     });
 }

@@ -1,6 +1,6 @@
 //! Unusual ends: attempts whose body has ended before a hook or a subtask, and trees without timers or with their runtime gone.
 
-use liveoak_runtime::testing::{Universe, eventually, paused};
+use liveoak_runtime::testing::{LeakCheck, eventually, paused};
 use liveoak_runtime::*;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -40,7 +40,7 @@ impl Service for Hanging {
 fn a_stop_hook_that_hangs_after_a_failure_is_bounded_by_the_child_s_deadline_and_the_child_is_restarted() {
     for (panics_in_a_subtask, kind) in [(false, "failed"), (true, "panicked")] {
         paused(async move {
-            let universe = Universe::new();
+            let leak_check = LeakCheck::new();
             let child =
                 Child::service("a", move || Hanging { panics_in_a_subtask }).stop_within(s(1)).backoff(None);
             let tree = Supervisor::new("t").child(child).start().await.unwrap();
@@ -54,7 +54,7 @@ fn a_stop_hook_that_hangs_after_a_failure_is_bounded_by_the_child_s_deadline_and
             assert_eq!((a.state.as_str(), a.attempt.0), ("running", 2));
             assert_eq!(a.last_exit.as_ref().map(Exit::kind), Some(kind));
             assert!(tree.stop().await.is_clean());
-            universe.check().await;
+            leak_check.check().await;
         });
     }
 }
@@ -127,8 +127,8 @@ fn a_child_that_is_refused_at_once_is_dropped_outside_of_the_tree_s_lock() {
 #[test]
 fn without_a_budget_a_stop_waits_for_ever() {
     paused(async {
-        let universe = Universe::new();
-        let deaf = universe.puppet("deaf").ignoring_stop();
+        let leak_check = LeakCheck::new();
+        let deaf = leak_check.puppet("deaf").ignoring_stop();
         let tree = Supervisor::new("t")
             .stop_within(Duration::MAX)
             .child(deaf.child().stop_within(s(60)))
@@ -136,7 +136,7 @@ fn without_a_budget_a_stop_waits_for_ever() {
             .await
             .unwrap();
         assert_eq!(tree.stop().await.took, s(60));
-        universe.check().await;
+        leak_check.check().await;
     });
 }
 

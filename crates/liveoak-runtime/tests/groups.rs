@@ -1,6 +1,6 @@
 //! Dynamic groups.
 
-use liveoak_runtime::testing::{Universe, eventually, paused};
+use liveoak_runtime::testing::{LeakCheck, eventually, paused};
 use liveoak_runtime::*;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -39,7 +39,7 @@ fn group_of(fails: &Arc<Mutex<Vec<u32>>>) -> Group<u32> {
 #[test]
 fn members_are_restarted_one_for_one_each_with_its_own_argument() {
     paused(async {
-        let universe = Universe::new();
+        let leak_check = LeakCheck::new();
         let fails = Arc::default();
         let group = group_of(&fails).backoff(None);
         let handle = group.handle();
@@ -59,7 +59,7 @@ fn members_are_restarted_one_for_one_each_with_its_own_argument() {
             }
         }
         assert!(tree.stop().await.is_clean());
-        universe.check().await;
+        leak_check.check().await;
     });
 }
 
@@ -86,7 +86,7 @@ fn a_member_whose_name_is_taken_is_refused_and_members_without_a_name_get_differ
 #[test]
 fn remove_then_add_of_the_same_name_works() {
     paused(async {
-        let universe = Universe::new();
+        let leak_check = LeakCheck::new();
         let group = group_of(&Arc::default());
         let handle = group.handle();
         let tree = Supervisor::new("t").child(group).start().await.unwrap();
@@ -98,7 +98,7 @@ fn remove_then_add_of_the_same_name_works() {
             assert!(members(&tree).is_empty());
         }
         tree.stop().await;
-        universe.check().await;
+        leak_check.check().await;
     });
 }
 
@@ -126,7 +126,7 @@ fn a_full_group_refuses_a_member_and_drops_its_argument() {
 #[test]
 fn a_restart_of_a_temporary_member_is_refused_because_its_argument_was_used_and_the_member_goes_on() {
     paused(async {
-        let universe = Universe::new();
+        let leak_check = LeakCheck::new();
         let group = Group::<u32>::temporary("g", |ctx: Ctx, _n| async move { ctx.stopping().await });
         let handle = group.handle();
         let tree = Supervisor::new("t").child(group).start().await.unwrap();
@@ -136,14 +136,14 @@ fn a_restart_of_a_temporary_member_is_refused_because_its_argument_was_used_and_
         let view = tree.snapshot().get("/t/g/m").map(|node| (node.attempt, node.state.clone()));
         assert_eq!(view, Some((Attempt(1), ChildState::Running)));
         tree.stop().await;
-        universe.check().await;
+        leak_check.check().await;
     });
 }
 
 #[test]
 fn temporary_members_are_removed_at_their_end_whatever_their_exit() {
     paused(async {
-        let universe = Universe::new();
+        let leak_check = LeakCheck::new();
         let group = Group::<u32>::temporary("g", |_ctx, n| async move {
             tokio::time::sleep(s(1)).await;
             match n % 3 {
@@ -162,7 +162,7 @@ fn temporary_members_are_removed_at_their_end_whatever_their_exit() {
         assert!(members(&tree).is_empty());
         assert_eq!(tree.snapshot().root.health, Health::Healthy);
         tree.stop().await;
-        universe.check().await;
+        leak_check.check().await;
     });
 }
 
@@ -188,7 +188,7 @@ fn transient_members_are_restarted_after_a_failure_only() {
 #[test]
 fn a_start_is_answered_when_the_member_is_ready_or_has_failed() {
     paused(async {
-        let universe = Universe::new();
+        let leak_check = LeakCheck::new();
         let group = Group::<bool>::new("g", |ctx: Ctx, well| async move {
             tokio::time::sleep(s(2)).await;
             if !well {
@@ -214,7 +214,7 @@ fn a_start_is_answered_when_the_member_is_ready_or_has_failed() {
         assert_eq!(members(&tree), ["well"]);
         assert_eq!(tree.snapshot().get("/t/g/well").unwrap().attempt, Attempt(1));
         tree.stop().await;
-        universe.check().await;
+        leak_check.check().await;
     });
 }
 
@@ -300,7 +300,7 @@ fn the_stop_of_a_large_group_lets_other_tasks_of_its_thread_run() {
 #[test]
 fn a_finished_one_shot_child_makes_room_for_another_of_its_name() {
     paused(async {
-        let universe = Universe::new();
+        let leak_check = LeakCheck::new();
         let tree = Supervisor::new("t")
             .child(Child::task("once", |_ctx| async {}).restart(Restart::Temporary))
             .start()
@@ -310,11 +310,11 @@ fn a_finished_one_shot_child_makes_room_for_another_of_its_name() {
             tree.snapshot().get("/t/once").unwrap().state == ChildState::Idle(IdleReason::Finished)
         })
         .await;
-        let again = universe.puppet("once");
+        let again = leak_check.puppet("once");
         let done = tree.add_child("/t", again.child()).await;
         assert!(matches!(done, Ok(Outcome::Ready { .. })), "{done:?}");
         assert_eq!(again.live(), 1);
         tree.stop().await;
-        universe.check().await;
+        leak_check.check().await;
     });
 }

@@ -1,7 +1,7 @@
 //! A log subscriber is user code, and may call the tree or panic. This test has a process of its own: subscribers are shared
 //! in a process, so other tests would disturb it.
 
-use liveoak_runtime::testing::{Universe, paused};
+use liveoak_runtime::testing::{LeakCheck, paused};
 use liveoak_runtime::*;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -53,8 +53,8 @@ fn a_log_subscriber_may_call_the_tree_and_panic() {
     let log = CallingLog(calls.clone());
     tracing::subscriber::with_default(log, || {
         paused(async {
-            let universe = Universe::new();
-            let puppets: Vec<_> = (0..20).map(|n| universe.puppet(format!("p{n}"))).collect();
+            let leak_check = LeakCheck::new();
+            let puppets: Vec<_> = (0..20).map(|n| leak_check.puppet(format!("p{n}"))).collect();
             let children = puppets.iter().map(|puppet| puppet.child().backoff(None));
             let tree = Supervisor::new("t").children(children).start().await.unwrap();
             puppets[0].fail("x");
@@ -67,7 +67,7 @@ fn a_log_subscriber_may_call_the_tree_and_panic() {
             let ended = tree.join().await;
             assert!(matches!(ended.exit, Exit::Stopped), "{ended:?}");
             assert!(calls.calls() > before + 20);
-            universe.check().await;
+            leak_check.check().await;
         });
     });
 }

@@ -1,6 +1,6 @@
 //! Nothing outlives its supervisor, however the supervisor ends.
 
-use liveoak_runtime::testing::{Puppet, Universe, eventually, paused};
+use liveoak_runtime::testing::{LeakCheck, Puppet, eventually, paused};
 use liveoak_runtime::*;
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -76,11 +76,11 @@ fn no_child_outlives_a_handle_that_is_dropped_outside_of_the_runtime() {
 #[test]
 fn a_start_that_is_dropped_in_the_middle_leaves_nothing() {
     paused(async {
-        let universe = Universe::new();
-        let (a, slow) = (universe.puppet("a"), universe.puppet("slow").slow_to_start());
+        let leak_check = LeakCheck::new();
+        let (a, slow) = (leak_check.puppet("a"), leak_check.puppet("slow").slow_to_start());
         let start = Supervisor::new("t").child(a.child()).child(slow.child()).start();
         assert!(tokio::time::timeout(Duration::from_secs(1), start).await.is_err());
-        universe.check().await;
+        leak_check.check().await;
         assert_eq!((a.starts(), slow.starts()), (1, 1));
     });
 }

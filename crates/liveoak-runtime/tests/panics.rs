@@ -1,6 +1,6 @@
 //! Panics anywhere in a child are caught and named in its exit, and the tree goes on.
 
-use liveoak_runtime::testing::{Universe, eventually, paused};
+use liveoak_runtime::testing::{LeakCheck, eventually, paused};
 use liveoak_runtime::*;
 use std::process::Command as Program;
 use std::sync::Arc;
@@ -11,8 +11,8 @@ fn panic_of_first_attempt(child: impl Into<Child>) -> Arc<Panic> {
     capture_panics();
     let child = child.into().backoff(None);
     paused(async {
-        let universe = Universe::new();
-        let sibling = universe.puppet("sibling");
+        let leak_check = LeakCheck::new();
+        let sibling = leak_check.puppet("sibling");
         let tree = Supervisor::new("t").child(sibling.child()).child(child).start().await.unwrap();
         eventually("a second attempt that is ready", || {
             let snapshot = tree.snapshot();
@@ -23,7 +23,7 @@ fn panic_of_first_attempt(child: impl Into<Child>) -> Arc<Panic> {
         let exit = tree.snapshot().get("/t/bad").unwrap().last_exit.clone();
         assert_eq!(sibling.starts(), 1, "the sibling was not restarted");
         assert!(tree.stop().await.is_clean());
-        universe.check().await;
+        leak_check.check().await;
         match exit {
             Some(Exit::Panicked(panic)) => panic,
             other => panic!("not a panic: {other:?}"),
@@ -99,10 +99,10 @@ fn service(hook: Hook) -> Child {
 fn panic_of_first_start(child: Child) -> Arc<Panic> {
     capture_panics();
     paused(async {
-        let universe = Universe::new();
-        let sibling = universe.puppet("sibling");
+        let leak_check = LeakCheck::new();
+        let sibling = leak_check.puppet("sibling");
         let error = Supervisor::new("t").child(sibling.child()).child(child).start().await.unwrap_err();
-        universe.check().await;
+        leak_check.check().await;
         match error {
             StartError::Failed { failure, .. } => match &failure.exit {
                 Exit::Panicked(panic) => Arc::clone(panic),
@@ -180,7 +180,7 @@ fn a_panic_in_drop_of_the_body_is_caught_and_named_and_the_tree_lives() {
 fn a_panic_in_drop_of_a_killed_body_is_kept_as_its_exit() {
     capture_panics();
     paused(async {
-        let universe = Universe::new();
+        let leak_check = LeakCheck::new();
         let child = Child::task("bad", |_ctx| async {
             let _bomb = Bomb(true);
             std::future::pending::<()>().await;
@@ -190,7 +190,7 @@ fn a_panic_in_drop_of_a_killed_body_is_kept_as_its_exit() {
         let report = tree.stop().await;
         assert_eq!(report.entries[0].stage, StopStage::Killed);
         assert!(matches!(report.entries[0].exit, Some(Exit::Panicked(_))), "{report:?}");
-        universe.check().await;
+        leak_check.check().await;
     });
 }
 
@@ -283,8 +283,8 @@ impl Drop for Endless {
 #[test]
 fn a_panic_whose_payload_panics_when_dropped_is_an_exit_like_any_other() {
     paused(async {
-        let universe = Universe::new();
-        let sibling = universe.puppet("sibling");
+        let leak_check = LeakCheck::new();
+        let sibling = leak_check.puppet("sibling");
         let child = Child::task("a", |ctx: Ctx| async move {
             if ctx.attempt() == Attempt(1) {
                 std::panic::panic_any(Endless);
@@ -298,6 +298,6 @@ fn a_panic_whose_payload_panics_when_dropped_is_an_exit_like_any_other() {
         assert!(matches!(last, Some(Exit::Panicked(_))), "{last:?}");
         assert_eq!(sibling.starts(), 1);
         assert!(tree.stop().await.is_clean());
-        universe.check().await;
+        leak_check.check().await;
     });
 }

@@ -1,6 +1,6 @@
 //! Restarting: strategies, limits, backoff, escalation.
 
-use liveoak_runtime::testing::{Puppet, Universe, eventually, paused};
+use liveoak_runtime::testing::{LeakCheck, Puppet, eventually, paused};
 use liveoak_runtime::*;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -14,8 +14,8 @@ fn state(tree: &TreeHandle, path: &str) -> ChildState {
     tree.snapshot().get(path).unwrap().state.clone()
 }
 
-fn three(universe: &Universe) -> [Puppet; 3] {
-    ["a", "b", "c"].map(|name| universe.puppet(name).stopping_after(s(1)))
+fn three(leak_check: &LeakCheck) -> [Puppet; 3] {
+    ["a", "b", "c"].map(|name| leak_check.puppet(name).stopping_after(s(1)))
 }
 
 fn with_strategy(strategy: Strategy, puppets: &[Puppet; 3]) -> Supervisor {
@@ -31,8 +31,8 @@ fn a_sibling_still_running_under_one_for_all_or_rest_for_one_is_stopped_before_i
         (Strategy::OneForAll, [2, 2, 2]),
     ] {
         paused(async {
-            let universe = Universe::new();
-            let puppets = three(&universe);
+            let leak_check = LeakCheck::new();
+            let puppets = three(&leak_check);
             let tree = with_strategy(strategy, &puppets).start().await.unwrap();
             puppets[1].fail("x");
             puppets[1].started(2).await;
@@ -42,7 +42,7 @@ fn a_sibling_still_running_under_one_for_all_or_rest_for_one_is_stopped_before_i
             assert!(!puppets.iter().any(Puppet::overlapped), "exactly one live attempt");
             tree.stop().await;
             assert!(puppets.iter().all(|puppet| puppet.live() == 0), "and none after shutdown");
-            universe.check().await;
+            leak_check.check().await;
         });
     }
 }
@@ -85,8 +85,8 @@ fn a_restart_set_starts_in_declared_order_and_is_not_held_up_by_a_finished_sibli
 #[test]
 fn failures_of_child_a_do_not_use_up_child_b_s_limit_and_many_that_fail_once_each_are_all_restarted() {
     paused(async {
-        let universe = Universe::new();
-        let puppets: Vec<_> = (0..100).map(|n| universe.puppet(format!("p{n}"))).collect();
+        let leak_check = LeakCheck::new();
+        let puppets: Vec<_> = (0..100).map(|n| leak_check.puppet(format!("p{n}"))).collect();
         let children = puppets.iter().map(|puppet| puppet.child().limit(Limit::new(1, s(60))));
         let tree = Supervisor::new("t").children(children).start().await.unwrap();
         puppets.iter().for_each(|puppet| puppet.fail("once each, all at once"));
@@ -94,15 +94,15 @@ fn failures_of_child_a_do_not_use_up_child_b_s_limit_and_many_that_fail_once_eac
             puppet.started(2).await;
         }
         assert!(tree.stop().await.is_clean());
-        universe.check().await;
+        leak_check.check().await;
     });
 }
 
 #[test]
 fn the_window_slides_so_a_child_that_fails_just_below_the_limit_is_never_given_up_on() {
     paused(async {
-        let universe = Universe::new();
-        let puppet = universe.puppet("a");
+        let leak_check = LeakCheck::new();
+        let puppet = leak_check.puppet("a");
         let child = puppet.child().backoff(None).limit(Limit::new(3, s(10)).on_exceeded(GiveUp::Quarantine));
         let tree = Supervisor::new("t").child(child).start().await.unwrap();
         for attempt in 2..300 {
@@ -118,15 +118,15 @@ fn the_window_slides_so_a_child_that_fails_just_below_the_limit_is_never_given_u
         tokio::time::sleep(s(100)).await;
         assert_eq!(state(&tree, "/t/a"), ChildState::Idle(IdleReason::Quarantined));
         tree.stop().await;
-        universe.check().await;
+        leak_check.check().await;
     });
 }
 
 #[test]
 fn giving_up_is_visible_in_event_state_health_and_exit_and_no_supervisor_above_is_healthy() {
     paused(async {
-        let universe = Universe::new();
-        let (dead, well) = (universe.puppet("dead"), universe.puppet("well"));
+        let leak_check = LeakCheck::new();
+        let (dead, well) = (leak_check.puppet("dead"), leak_check.puppet("well"));
         let limit = Limit::new(0, s(10)).on_exceeded(GiveUp::Quarantine);
         let inner = Supervisor::new("inner").child(dead.child().limit(limit)).child(well.child());
         let tree = Supervisor::new("t").child(inner).start().await.unwrap();
@@ -153,15 +153,15 @@ fn giving_up_is_visible_in_event_state_health_and_exit_and_no_supervisor_above_i
         tree.start_child("/t/inner/dead").await.unwrap();
         assert_eq!(tree.snapshot().root.health, Health::Healthy);
         tree.stop().await;
-        universe.check().await;
+        leak_check.check().await;
     });
 }
 
 #[test]
 fn escalation_goes_through_two_levels_and_names_the_child_the_exit_and_the_count() {
     paused(async {
-        let universe = Universe::new();
-        let (bad, beside) = (universe.puppet("bad"), universe.puppet("beside"));
+        let leak_check = LeakCheck::new();
+        let (bad, beside) = (leak_check.puppet("bad"), leak_check.puppet("beside"));
         let limit = Limit::new(1, s(3600));
         let lowest = Supervisor::new("s2").intensity(limit).child(bad.child().backoff(None)).backoff(None);
         let middle = Supervisor::new("s1").intensity(limit).child(lowest).backoff(None);
@@ -181,15 +181,15 @@ fn escalation_goes_through_two_levels_and_names_the_child_the_exit_and_the_count
         for wanted in ["/t/s1", "/t/s1/s2", "/t/s1/s2/bad", "failed: always"] {
             assert!(text.contains(wanted), "{wanted} is missing: {text}");
         }
-        universe.check().await;
+        leak_check.check().await;
     });
 }
 
 #[test]
 fn jitter_differs_between_children() {
     paused(async {
-        let universe = Universe::new();
-        let puppets: Vec<_> = (0..20).map(|n| universe.puppet(format!("p{n}"))).collect();
+        let leak_check = LeakCheck::new();
+        let puppets: Vec<_> = (0..20).map(|n| leak_check.puppet(format!("p{n}"))).collect();
         let slow = Backoff { from: s(100), to: s(100), reset_after: s(1000) };
         let children = puppets.iter().map(|puppet| puppet.child().backoff(slow));
         let tree = Supervisor::new("t").children(children).start().await.unwrap();
@@ -212,7 +212,7 @@ fn jitter_differs_between_children() {
         assert_eq!(delays.len(), 20, "{delays:?}");
         assert!(delays[19] - delays[0] > s(20), "{delays:?}");
         tree.stop().await;
-        universe.check().await;
+        leak_check.check().await;
     });
 }
 
@@ -239,14 +239,14 @@ fn a_permanent_child_that_succeeds_at_once_is_backed_off() {
 #[test]
 fn a_one_shot_child_under_a_supervisor_that_is_restarted_runs_again() {
     paused(async {
-        let universe = Universe::new();
+        let leak_check = LeakCheck::new();
         let once = Arc::new(AtomicU32::new(0));
         let counted = Arc::clone(&once);
         let one_shot = Child::task("once", move |_ctx| {
             counted.fetch_add(1, Ordering::Relaxed);
             async {}
         });
-        let bad = universe.puppet("bad");
+        let bad = leak_check.puppet("bad");
         let inner = Supervisor::new("inner")
             .child(one_shot.restart(Restart::Temporary))
             .child(bad.child().limit(Limit::new(0, s(1))))
@@ -256,15 +256,15 @@ fn a_one_shot_child_under_a_supervisor_that_is_restarted_runs_again() {
         bad.started(2).await;
         assert_eq!(once.load(Ordering::Relaxed), 2);
         tree.stop().await;
-        universe.check().await;
+        leak_check.check().await;
     });
 }
 
 #[test]
 fn two_children_that_fail_in_the_same_instant_under_one_for_all_are_restarted_once() {
     paused(async {
-        let universe = Universe::new();
-        let puppets = three(&universe);
+        let leak_check = LeakCheck::new();
+        let puppets = three(&leak_check);
         let tree = with_strategy(Strategy::OneForAll, &puppets).start().await.unwrap();
         puppets[0].fail("both");
         puppets[2].panic("both");
@@ -275,15 +275,15 @@ fn two_children_that_fail_in_the_same_instant_under_one_for_all_are_restarted_on
         assert_eq!(puppets.each_ref().map(Puppet::live), [1, 1, 1]);
         assert!(puppets.iter().all(|puppet| puppet.starts() <= 3));
         assert!(tree.stop().await.is_clean());
-        universe.check().await;
+        leak_check.check().await;
     });
 }
 
 #[test]
 fn a_child_that_fails_while_its_restart_set_restarts_does_not_live_twice() {
     paused(async {
-        let universe = Universe::new();
-        let puppets = three(&universe);
+        let leak_check = LeakCheck::new();
+        let puppets = three(&leak_check);
         let tree = with_strategy(Strategy::OneForAll, &puppets).start().await.unwrap();
         for _ in 0..3 {
             let starts = puppets[1].starts();
@@ -295,15 +295,15 @@ fn a_child_that_fails_while_its_restart_set_restarts_does_not_live_twice() {
         tokio::time::sleep(s(20)).await;
         assert_eq!(puppets.each_ref().map(Puppet::live), [1, 1, 1]);
         tree.stop().await;
-        universe.check().await;
+        leak_check.check().await;
     });
 }
 
 #[test]
 fn the_whole_restart_set_waits_for_the_backoff_of_the_child_that_failed() {
     paused(async {
-        let universe = Universe::new();
-        let [a, b, c] = three(&universe);
+        let leak_check = LeakCheck::new();
+        let [a, b, c] = three(&leak_check);
         let slow = Backoff { from: s(3600), to: s(3600), reset_after: s(10_000) };
         let tree = Supervisor::new("t")
             .strategy(Strategy::OneForAll)
@@ -325,15 +325,15 @@ fn the_whole_restart_set_waits_for_the_backoff_of_the_child_that_failed() {
             puppet.started(2).await;
         }
         tree.stop().await;
-        universe.check().await;
+        leak_check.check().await;
     });
 }
 
 #[test]
 fn the_end_of_significant_children_ends_the_supervisor_with_success() {
     paused(async {
-        let universe = Universe::new();
-        let (main, helper) = (universe.puppet("main"), universe.puppet("helper"));
+        let leak_check = LeakCheck::new();
+        let (main, helper) = (leak_check.puppet("main"), leak_check.puppet("helper"));
         let tree = Supervisor::new("t")
             .auto_shutdown(AutoShutdown::AnySignificant)
             .child(helper.child())
@@ -345,15 +345,15 @@ fn the_end_of_significant_children_ends_the_supervisor_with_success() {
         let ended = tree.join().await;
         assert!(matches!(ended.exit, Exit::AutoShutdown), "{ended:?}");
         assert_eq!(helper.live(), 0);
-        universe.check().await;
+        leak_check.check().await;
     });
 }
 
 #[test]
 fn without_capture_panics_a_panic_keeps_its_message_only() {
     paused(async {
-        let universe = Universe::new();
-        let puppet = universe.puppet("a");
+        let leak_check = LeakCheck::new();
+        let puppet = leak_check.puppet("a");
         // No test of this file calls `capture_panics`.
         let tree = Supervisor::new("t").child(puppet.child().backoff(None)).start().await.unwrap();
         puppet.panic("boom");
@@ -362,6 +362,6 @@ fn without_capture_panics_a_panic_keeps_its_message_only() {
         let Some(Exit::Panicked(panic)) = exit else { panic!("{exit:?}") };
         assert_eq!((&*panic.message, &panic.location, &panic.backtrace), ("boom", &None, &None));
         tree.stop().await;
-        universe.check().await;
+        leak_check.check().await;
     });
 }

@@ -1,6 +1,6 @@
 //! Services: the hooks `init`, `run` and `stop`.
 
-use liveoak_runtime::testing::{Universe, paused};
+use liveoak_runtime::testing::{LeakCheck, paused};
 use liveoak_runtime::*;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -91,7 +91,7 @@ impl Service for Script {
 #[test]
 fn a_service_runs_its_three_hooks_and_is_ready_after_init() {
     paused(async {
-        let universe = Universe::new();
+        let leak_check = LeakCheck::new();
         let script = Script { init: Some(s(3)), ..Script::new() };
         let tree = Supervisor::new("t").child(script.child()).begin().unwrap();
         tokio::time::sleep(s(2)).await;
@@ -102,14 +102,14 @@ fn a_service_runs_its_three_hooks_and_is_ready_after_init() {
         let report = tree.stop().await;
         assert!(report.is_clean(), "{report:?}");
         assert_eq!(script.log(), ["init 1", "run 1", "stop 1", "stopped 1"]);
-        universe.check().await;
+        leak_check.check().await;
     });
 }
 
 #[test]
 fn a_slow_init_that_is_interrupted_is_a_clean_stop() {
     paused(async {
-        let universe = Universe::new();
+        let leak_check = LeakCheck::new();
         let script = Script { init: None, ..Script::new() };
         let tree = Supervisor::new("t").child(script.child()).begin().unwrap();
         tokio::time::sleep(s(1)).await;
@@ -118,14 +118,14 @@ fn a_slow_init_that_is_interrupted_is_a_clean_stop() {
         assert_eq!(report.took, Duration::ZERO);
         assert!(matches!(report.entries[0].exit, Some(Exit::Stopped)), "{report:?}");
         assert_eq!(script.log(), ["init 1"]);
-        universe.check().await;
+        leak_check.check().await;
     });
 }
 
 #[test]
 fn a_stop_hook_that_hangs_is_bounded_by_the_child_s_deadline() {
     paused(async {
-        let universe = Universe::new();
+        let leak_check = LeakCheck::new();
         let script = Script { stop: None, ..Script::new() };
         let child = script.child().stop_within(s(4));
         let tree = Supervisor::new("t").child(child).start().await.unwrap();
@@ -133,14 +133,14 @@ fn a_stop_hook_that_hangs_is_bounded_by_the_child_s_deadline() {
         assert_eq!(report.took, s(4));
         assert_eq!(report.entries[0].stage, StopStage::Killed);
         assert_eq!(script.log(), ["init 1", "run 1", "stop 1"]);
-        universe.check().await;
+        leak_check.check().await;
     });
 }
 
 #[test]
 fn the_stop_hook_runs_also_when_run_was_cancelled() {
     paused(async {
-        let universe = Universe::new();
+        let leak_check = LeakCheck::new();
         let script = Script { run: Run::Deaf, ..Script::new() };
         let child = script.child().stop_within(s(4));
         let tree = Supervisor::new("t").child(child).start().await.unwrap();
@@ -149,21 +149,21 @@ fn the_stop_hook_runs_also_when_run_was_cancelled() {
         assert_eq!(report.took, s(2));
         assert!(report.is_clean(), "{report:?}");
         assert_eq!(script.log(), ["init 1", "run 1", "stop 1", "stopped 1"]);
-        universe.check().await;
+        leak_check.check().await;
     });
 }
 
 #[test]
 fn the_stop_hook_runs_after_a_kill_within_the_kill_wait() {
     paused(async {
-        let universe = Universe::new();
+        let leak_check = LeakCheck::new();
         let script = Script { run: Run::Deaf, stop: Some(s(1)), ..Script::new() };
         let tree = Supervisor::new("t").child(script.child()).start().await.unwrap();
         let report = tree.kill().await;
         assert_eq!(report.took, s(1));
         assert_eq!(report.entries[0].stage, StopStage::Killed);
         assert_eq!(script.log(), ["init 1", "run 1", "stop 1", "stopped 1"]);
-        universe.check().await;
+        leak_check.check().await;
     });
 }
 
@@ -198,7 +198,7 @@ impl Service for KillsItsTree {
 #[test]
 fn the_stop_hook_runs_also_when_the_kill_comes_just_as_the_body_has_returned() {
     paused(async {
-        let universe = Universe::new();
+        let leak_check = LeakCheck::new();
         let (tree_cell, stopped) = (Arc::default(), Arc::default());
         let (cell, flag) = (Arc::clone(&tree_cell), Arc::clone(&stopped));
         let child = Child::service("svc", move || KillsItsTree {
@@ -210,14 +210,14 @@ fn the_stop_hook_runs_also_when_the_kill_comes_just_as_the_body_has_returned() {
         let report = tree.stop().await;
         assert_eq!(report.took, s(1));
         assert!(*stopped.lock().unwrap());
-        universe.check().await;
+        leak_check.check().await;
     });
 }
 
 #[test]
 fn the_stop_hook_runs_after_an_error_and_does_not_hide_it() {
     paused(async {
-        let universe = Universe::new();
+        let leak_check = LeakCheck::new();
         let script = Script { run: Run::Fails, stop_says: Err("the hook too"), ..Script::new() };
         let child = script.child().restart(Restart::Temporary);
         let tree = Supervisor::new("t").child(child).start().await.unwrap();
@@ -225,32 +225,32 @@ fn the_stop_hook_runs_after_an_error_and_does_not_hide_it() {
         assert_eq!(script.log(), ["init 1", "run 1", "stop 1", "stopped 1"]);
         let exit = tree.snapshot().get("/t/svc").unwrap().last_exit.clone().unwrap();
         assert_eq!(exit.to_string(), "failed: it broke");
-        universe_ends(tree, universe).await;
+        ends_without_leaks(tree, leak_check).await;
     });
 }
 
 #[test]
 fn an_error_of_the_stop_hook_is_the_exit_if_nothing_else_failed() {
     paused(async {
-        let universe = Universe::new();
+        let leak_check = LeakCheck::new();
         let script = Script { stop_says: Err("cannot flush"), ..Script::new() };
         let tree = Supervisor::new("t").child(script.child()).start().await.unwrap();
         let report = tree.stop().await;
         let exit = report.entries[0].exit.as_ref().unwrap();
         assert_eq!(exit.to_string(), "failed: cannot flush");
-        universe_ends(tree, universe).await;
+        ends_without_leaks(tree, leak_check).await;
     });
 }
 
-async fn universe_ends(tree: Tree, universe: Universe) {
+async fn ends_without_leaks(tree: Tree, leak_check: LeakCheck) {
     tree.stop().await;
-    universe.check().await;
+    leak_check.check().await;
 }
 
 #[test]
 fn each_attempt_gets_a_new_value_and_the_previous_hooks_have_ended_before_it_begins() {
     paused(async {
-        let universe = Universe::new();
+        let leak_check = LeakCheck::new();
         let script = Script { run: Run::Fails, stop: Some(s(1)), ..Script::new() };
         let tree = Supervisor::new("t").child(script.child().backoff(None)).start().await.unwrap();
         tokio::time::sleep(Duration::from_millis(4500)).await;
@@ -260,16 +260,16 @@ fn each_attempt_gets_a_new_value_and_the_previous_hooks_have_ended_before_it_beg
             first,
             ["init 1", "run 1", "stop 1", "stopped 1", "init 2", "run 2", "stop 2", "stopped 2", "init 3"]
         );
-        universe.check().await;
+        leak_check.check().await;
     });
 }
 
 #[test]
 fn a_service_that_is_not_needed_counts_as_started_and_is_absent() {
     paused(async {
-        let universe = Universe::new();
+        let leak_check = LeakCheck::new();
         let script = Script { init_says: Init::Ignore, ..Script::new() };
-        let after = universe.puppet("after");
+        let after = leak_check.puppet("after");
         let tree = Supervisor::new("t")
             .child(script.child())
             .child(after.child().after("svc"))
@@ -279,7 +279,7 @@ fn a_service_that_is_not_needed_counts_as_started_and_is_absent() {
         let state = tree.snapshot().get("/t/svc").unwrap().state.clone();
         assert_eq!(state, ChildState::Idle(IdleReason::Ignored));
         assert_eq!((after.live(), script.log()), (1, vec!["init 1".to_owned()]));
-        universe_ends(tree, universe).await;
+        ends_without_leaks(tree, leak_check).await;
     });
 }
 
@@ -323,13 +323,13 @@ fn an_init_that_fails_on_a_restart_is_retried() {
         }
     }
     paused(async {
-        let universe = Universe::new();
+        let leak_check = LeakCheck::new();
         let tree = Supervisor::new("t").child(Child::service("svc", || Flaky)).start().await.unwrap();
         tokio::time::sleep(s(60)).await;
         let snapshot = tree.snapshot();
         let view = snapshot.get("/t/svc").unwrap();
         assert_eq!((view.attempt, &view.state), (Attempt(5), &ChildState::Running));
         assert_eq!(view.last_exit.as_ref().unwrap().to_string(), "failed: no disk");
-        universe_ends(tree, universe).await;
+        ends_without_leaks(tree, leak_check).await;
     });
 }

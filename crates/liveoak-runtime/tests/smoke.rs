@@ -1,15 +1,15 @@
 //! The runtime as a whole, in a few short tests.
 
-use liveoak_runtime::testing::{Universe, paused};
+use liveoak_runtime::testing::{LeakCheck, paused};
 use liveoak_runtime::*;
 use std::time::Duration;
 
 #[test]
 fn a_tree_starts_restarts_and_stops() {
     paused(async {
-        let universe = Universe::new();
-        let a = universe.puppet("a");
-        let b = universe.puppet("b");
+        let leak_check = LeakCheck::new();
+        let a = leak_check.puppet("a");
+        let b = leak_check.puppet("b");
         let tree = Supervisor::new("t").child(a.child()).child(b.child()).start().await.unwrap();
         assert_eq!((a.live(), b.live()), (1, 1));
         a.fail("x");
@@ -19,41 +19,41 @@ fn a_tree_starts_restarts_and_stops() {
         let report = tree.stop().await;
         assert!(report.is_clean(), "{report:?}");
         assert_eq!(report.entries.len(), 2);
-        universe.check().await;
+        leak_check.check().await;
     });
 }
 
 #[test]
 fn a_child_that_ignores_the_stop_is_killed_and_reported() {
     paused(async {
-        let universe = Universe::new();
-        let a = universe.puppet("a").ignoring_stop();
+        let leak_check = LeakCheck::new();
+        let a = leak_check.puppet("a").ignoring_stop();
         let tree = Supervisor::new("t").child(a.child()).start().await.unwrap();
         let report = tree.stop().await;
         assert_eq!(report.entries[0].stage, StopStage::Killed);
         assert_eq!(report.took, Duration::from_secs(5));
-        universe.check().await;
+        leak_check.check().await;
     });
 }
 
 #[test]
 fn a_failed_first_start_is_an_error_that_names_the_child() {
     paused(async {
-        let universe = Universe::new();
-        let a = universe.puppet("a");
-        let b = universe.puppet("b").slow_to_start();
+        let leak_check = LeakCheck::new();
+        let a = leak_check.puppet("a");
+        let b = leak_check.puppet("b").slow_to_start();
         b.fail("no disk");
         let error = Supervisor::new("t").child(a.child()).child(b.child()).start().await.unwrap_err();
         assert_eq!(error.to_string(), "/t/b failed to start: failed: no disk (one other child was stopped)");
-        universe.check().await;
+        leak_check.check().await;
     });
 }
 
 #[test]
 fn dropping_the_tree_kills_everything() {
     paused(async {
-        let universe = Universe::new();
-        let a = universe.puppet("a").ignoring_stop();
+        let leak_check = LeakCheck::new();
+        let a = leak_check.puppet("a").ignoring_stop();
         let group = Group::<u32>::new("g", |ctx, _n| async move { ctx.stopping().await });
         let members = group.handle();
         let tree = Supervisor::new("t")
@@ -67,6 +67,6 @@ fn dropping_the_tree_kills_everything() {
         }
         assert_eq!(tree.snapshot().get("/t/g").unwrap().children.len(), 100);
         drop(tree);
-        universe.check().await;
+        leak_check.check().await;
     });
 }

@@ -1,6 +1,6 @@
 //! Starting: order, readiness, deadlines, edges, and the error of a failed first start.
 
-use liveoak_runtime::testing::{Universe, eventually, paused};
+use liveoak_runtime::testing::{LeakCheck, eventually, paused};
 use liveoak_runtime::*;
 use std::time::Duration;
 
@@ -15,8 +15,8 @@ fn state(tree: &TreeHandle, path: &str) -> ChildState {
 #[test]
 fn the_next_child_starts_when_the_one_before_is_ready() {
     paused(async {
-        let universe = Universe::new();
-        let (a, b) = (universe.puppet("a").slow_to_start(), universe.puppet("b"));
+        let leak_check = LeakCheck::new();
+        let (a, b) = (leak_check.puppet("a").slow_to_start(), leak_check.puppet("b"));
         let tree = Supervisor::new("t").child(a.child()).child(b.child()).begin().unwrap();
         tokio::time::sleep(s(20)).await;
         assert_eq!((a.starts(), b.starts()), (1, 0));
@@ -26,15 +26,15 @@ fn the_next_child_starts_when_the_one_before_is_ready() {
         tree.ready().await.unwrap();
         assert_eq!((a.live(), b.live()), (1, 1));
         tree.stop().await;
-        universe.check().await;
+        leak_check.check().await;
     });
 }
 
 #[test]
 fn a_child_that_is_not_ready_in_time_fails_the_start_with_its_path_and_cause() {
     paused(async {
-        let universe = Universe::new();
-        let (a, b) = (universe.puppet("a"), universe.puppet("b").slow_to_start());
+        let leak_check = LeakCheck::new();
+        let (a, b) = (leak_check.puppet("a"), leak_check.puppet("b").slow_to_start());
         let nested = Supervisor::new("nested").child(b.child().start_within(s(7)));
         let error = Supervisor::new("t").child(a.child()).child(nested).start().await.unwrap_err();
         let StartError::Failed { failure, report } = &error else { panic!("{error:?}") };
@@ -43,16 +43,16 @@ fn a_child_that_is_not_ready_in_time_fails_the_start_with_its_path_and_cause() {
         assert!(report.is_clean(), "{report:?}");
         assert!(error.to_string().starts_with("/t/nested/b failed to start: not ready within 7s"), "{error}");
         assert_eq!((a.starts(), b.starts()), (1, 1));
-        universe.check().await;
+        leak_check.check().await;
     });
 }
 
 #[test]
 fn a_failed_first_start_stops_what_was_started_in_reverse() {
     paused(async {
-        let universe = Universe::new();
-        let [a, b] = ["a", "b"].map(|name| universe.puppet(name).stopping_after(s(1)));
-        let bad = universe.puppet("bad").slow_to_start();
+        let leak_check = LeakCheck::new();
+        let [a, b] = ["a", "b"].map(|name| leak_check.puppet(name).stopping_after(s(1)));
+        let bad = leak_check.puppet("bad").slow_to_start();
         bad.fail("no disk");
         let error = Supervisor::new("t")
             .child(a.child())
@@ -66,15 +66,15 @@ fn a_failed_first_start_stops_what_was_started_in_reverse() {
         let names: Vec<_> = report.entries.iter().map(|entry| entry.path.name().to_owned()).collect();
         assert_eq!(names, ["b", "a"]);
         assert_eq!(bad.starts(), 1, "a first start is not retried");
-        universe.check().await;
+        leak_check.check().await;
     });
 }
 
 #[test]
 fn a_dependency_declared_later_works() {
     paused(async {
-        let universe = Universe::new();
-        let (user, db) = (universe.puppet("user"), universe.puppet("db").slow_to_start());
+        let leak_check = LeakCheck::new();
+        let (user, db) = (leak_check.puppet("user"), leak_check.puppet("db").slow_to_start());
         let tree = Supervisor::new("t").child(user.child().after("db")).child(db.child()).begin().unwrap();
         tokio::time::sleep(s(5)).await;
         assert_eq!((user.starts(), db.starts()), (0, 1));
@@ -82,20 +82,20 @@ fn a_dependency_declared_later_works() {
         tree.ready().await.unwrap();
         assert_eq!(user.live(), 1);
         tree.stop().await;
-        universe.check().await;
+        leak_check.check().await;
     });
 }
 
 #[test]
 fn a_child_that_never_becomes_ready_times_out_while_commands_are_served() {
     paused(async {
-        let universe = Universe::new();
-        let (db, other) = (universe.puppet("db").slow_to_start(), universe.puppet("other"));
+        let leak_check = LeakCheck::new();
+        let (db, other) = (leak_check.puppet("db").slow_to_start(), leak_check.puppet("other"));
         let tree = Supervisor::new("t")
             .order(Order::Edges)
             .child(other.child())
             .child(db.child().start_within(s(60)))
-            .child(universe.puppet("user").child().after("db"))
+            .child(leak_check.puppet("user").child().after("db"))
             .begin()
             .unwrap();
         tokio::time::sleep(s(1)).await;
@@ -105,16 +105,16 @@ fn a_child_that_never_becomes_ready_times_out_while_commands_are_served() {
         let Exit::StartFailed(failure) = &ended.exit else { panic!("{ended:?}") };
         assert_eq!(failure.path.as_str(), "/t/db");
         assert_eq!(tree.now().since(Time::ZERO), s(60));
-        universe.check().await;
+        leak_check.check().await;
     });
 }
 
 #[test]
 fn with_order_edges_children_whose_edges_hold_start_side_by_side() {
     paused(async {
-        let universe = Universe::new();
-        let [a, b] = ["a", "b"].map(|name| universe.puppet(name).slow_to_start());
-        let c = universe.puppet("c");
+        let leak_check = LeakCheck::new();
+        let [a, b] = ["a", "b"].map(|name| leak_check.puppet(name).slow_to_start());
+        let c = leak_check.puppet("c");
         let tree = Supervisor::new("t")
             .order(Order::Edges)
             .child(a.child())
@@ -129,15 +129,16 @@ fn with_order_edges_children_whose_edges_hold_start_side_by_side() {
         b.ready();
         tree.ready().await.unwrap();
         tree.stop().await;
-        universe.check().await;
+        leak_check.check().await;
     });
 }
 
 #[test]
 fn a_child_waits_until_its_dependencies_are_healthy_or_completed() {
     paused(async {
-        let universe = Universe::new();
-        let (once, weak, last) = (universe.puppet("once"), universe.puppet("weak"), universe.puppet("last"));
+        let leak_check = LeakCheck::new();
+        let (once, weak, last) =
+            (leak_check.puppet("once"), leak_check.puppet("weak"), leak_check.puppet("last"));
         weak.health(Health::Degraded);
         let tree = Supervisor::new("t")
             .order(Order::Edges)
@@ -157,22 +158,22 @@ fn a_child_waits_until_its_dependencies_are_healthy_or_completed() {
         tree.ready().await.unwrap();
         assert_eq!(last.live(), 1);
         tree.stop().await;
-        universe.check().await;
+        leak_check.check().await;
     });
 }
 
 #[test]
 fn unknown_names_cycles_and_duplicates_are_reported_together_before_anything_starts() {
     paused(async {
-        let universe = Universe::new();
-        let puppet = universe.puppet("a");
+        let leak_check = LeakCheck::new();
+        let puppet = leak_check.puppet("a");
         let error = Supervisor::new("t")
             .child(puppet.child().after("absent"))
             .child(puppet.child())
-            .child(universe.puppet("x").child().after("y"))
-            .child(universe.puppet("y").child().after("x"))
-            .child(universe.puppet("bad/name").child())
-            .child(universe.puppet("z").child().after("no/such"))
+            .child(leak_check.puppet("x").child().after("y"))
+            .child(leak_check.puppet("y").child().after("x"))
+            .child(leak_check.puppet("bad/name").child())
+            .child(leak_check.puppet("z").child().after("no/such"))
             .start()
             .await
             .unwrap_err();
@@ -181,15 +182,15 @@ fn unknown_names_cycles_and_duplicates_are_reported_together_before_anything_sta
             assert!(text.contains(wanted), "{wanted} is missing:\n{text}");
         }
         assert_eq!(puppet.starts(), 0);
-        universe.check().await;
+        leak_check.check().await;
     });
 }
 
 #[test]
 fn a_nested_supervisor_is_ready_when_its_children_are() {
     paused(async {
-        let universe = Universe::new();
-        let (inner, after) = (universe.puppet("inner").slow_to_start(), universe.puppet("after"));
+        let leak_check = LeakCheck::new();
+        let (inner, after) = (leak_check.puppet("inner").slow_to_start(), leak_check.puppet("after"));
         let tree = Supervisor::new("t")
             .child(Supervisor::new("s1").child(Supervisor::new("s2").child(inner.child())))
             .child(after.child())
@@ -202,15 +203,15 @@ fn a_nested_supervisor_is_ready_when_its_children_are() {
         tree.ready().await.unwrap();
         assert_eq!(after.live(), 1);
         tree.stop().await;
-        universe.check().await;
+        leak_check.check().await;
     });
 }
 
 #[test]
 fn run_ends_when_all_children_have_finished() {
     paused(async {
-        let universe = Universe::new();
-        let puppets: Vec<_> = (0..3).map(|n| universe.puppet(format!("p{n}"))).collect();
+        let leak_check = LeakCheck::new();
+        let puppets: Vec<_> = (0..3).map(|n| leak_check.puppet(format!("p{n}"))).collect();
         let children = puppets.iter().map(|puppet| puppet.child().restart(Restart::Transient));
         let run = tokio::spawn(Supervisor::new("t").child(Supervisor::new("inner").children(children)).run());
         for puppet in &puppets {
@@ -219,19 +220,19 @@ fn run_ends_when_all_children_have_finished() {
             assert!(!run.is_finished());
         }
         run.await.unwrap().unwrap();
-        universe.check().await;
+        leak_check.check().await;
     });
 }
 
 #[test]
 fn run_returns_the_failed_start_and_the_give_up_as_errors() {
     paused(async {
-        let universe = Universe::new();
-        let bad = universe.puppet("bad").slow_to_start();
+        let leak_check = LeakCheck::new();
+        let bad = leak_check.puppet("bad").slow_to_start();
         bad.fail("no disk");
         let error = Supervisor::new("t").child(bad.child()).run().await.unwrap_err();
         assert!(matches!(&error, Error::Start(StartError::Failed { .. })), "{error:?}");
-        let worse = universe.puppet("worse");
+        let worse = leak_check.puppet("worse");
         let child = worse.child().backoff(None).limit(Limit::new(2, s(60)));
         let run = tokio::spawn(Supervisor::new("t").child(child).run());
         for attempt in 1..=3 {
@@ -243,7 +244,7 @@ fn run_returns_the_failed_start_and_the_give_up_as_errors() {
         let Exit::GaveUp(gave_up) = &ended.exit else { panic!("{ended:?}") };
         assert_eq!((gave_up.path.as_str(), gave_up.count, gave_up.allowed), ("/t/worse", 3, 2));
         assert_eq!(gave_up.exit.to_string(), "failed: always");
-        universe.check().await;
+        leak_check.check().await;
     });
 }
 

@@ -1,6 +1,6 @@
 //! Stopping, in paused time.
 
-use liveoak_runtime::testing::{Universe, eventually, paused};
+use liveoak_runtime::testing::{LeakCheck, eventually, paused};
 use liveoak_runtime::*;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,8 +18,8 @@ const fn slow_backoff() -> Backoff {
 #[test]
 fn many_children_that_ignore_the_stop_take_one_budget_are_all_forced_and_reported_and_the_process_survives() {
     paused(async {
-        let universe = Universe::new();
-        let puppets: Vec<_> = (0..50).map(|n| universe.puppet(format!("p{n}")).ignoring_stop()).collect();
+        let leak_check = LeakCheck::new();
+        let puppets: Vec<_> = (0..50).map(|n| leak_check.puppet(format!("p{n}")).ignoring_stop()).collect();
         let tree = Supervisor::new("t")
             .stop_within(s(20))
             .children(puppets.iter().map(|puppet| puppet.child()))
@@ -34,14 +34,14 @@ fn many_children_that_ignore_the_stop_take_one_budget_are_all_forced_and_reporte
             let entry = report.entries.iter().find(|entry| entry.path == path).expect("every child is named");
             assert_eq!(entry.stage, StopStage::Killed);
         }
-        universe.check().await;
+        leak_check.check().await;
     });
 }
 
 #[test]
 fn a_child_that_looks_after_the_stop_request_still_sees_it() {
     paused(async {
-        let universe = Universe::new();
+        let leak_check = LeakCheck::new();
         let child = Child::task("busy", |ctx: Ctx| async move {
             tokio::time::sleep(s(3)).await;
             ctx.stopping().await;
@@ -50,7 +50,7 @@ fn a_child_that_looks_after_the_stop_request_still_sees_it() {
         let report = tree.stop().await;
         assert!(report.is_clean(), "{report:?}");
         assert_eq!(report.took, s(3));
-        universe.check().await;
+        leak_check.check().await;
     });
 }
 
@@ -69,8 +69,8 @@ fn an_attempt_that_begins_after_the_stop_request_still_sees_it() {
 #[test]
 fn two_stops_return_the_same_report() {
     paused(async {
-        let universe = Universe::new();
-        let slow = universe.puppet("slow").stopping_after(s(2));
+        let leak_check = LeakCheck::new();
+        let slow = leak_check.puppet("slow").stopping_after(s(2));
         let tree = Supervisor::new("t").child(slow.child()).start().await.unwrap();
         let (other, third) = (tree.handle(), tree.handle());
         let other = tokio::spawn(async move { other.stop().await });
@@ -84,17 +84,17 @@ fn two_stops_return_the_same_report() {
             assert!(Arc::ptr_eq(&first, &ended.report));
             assert!(matches!(ended.exit, Exit::Stopped), "{:?}", ended.exit);
         }
-        universe.check().await;
+        leak_check.check().await;
     });
 }
 
 #[test]
 fn a_stop_during_the_start_cancels_children_that_have_not_begun() {
     paused(async {
-        let universe = Universe::new();
-        let a = universe.puppet("a");
-        let slow = universe.puppet("slow").slow_to_start();
-        let later = universe.puppet("later");
+        let leak_check = LeakCheck::new();
+        let a = leak_check.puppet("a");
+        let slow = leak_check.puppet("slow").slow_to_start();
+        let later = leak_check.puppet("later");
         let tree =
             Supervisor::new("t").child(a.child()).child(slow.child()).child(later.child()).begin().unwrap();
         slow.started(1).await;
@@ -107,16 +107,16 @@ fn a_stop_during_the_start_cancels_children_that_have_not_begun() {
             [("later", StopStage::Cancelled), ("slow", StopStage::Asked), ("a", StopStage::Asked)]
         );
         assert!(tree.ready().await.is_err(), "it was never ready");
-        universe.check().await;
+        leak_check.check().await;
     });
 }
 
 #[test]
 fn a_stop_remove_or_shutdown_during_backoff_cancels_the_backoff_and_nothing_starts_later() {
     paused(async {
-        let universe = Universe::new();
+        let leak_check = LeakCheck::new();
         let puppets: Vec<_> =
-            ["stopped", "removed", "shut"].into_iter().map(|name| universe.puppet(name)).collect();
+            ["stopped", "removed", "shut"].into_iter().map(|name| leak_check.puppet(name)).collect();
         let tree = Supervisor::new("t")
             .children(puppets.iter().map(|puppet| puppet.child().backoff(slow_backoff())))
             .start()
@@ -141,16 +141,16 @@ fn a_stop_remove_or_shutdown_during_backoff_cancels_the_backoff_and_nothing_star
         assert_eq!(report.entries[0].stage, StopStage::Cancelled);
         tokio::time::sleep(s(2000)).await;
         assert_eq!(puppets[2].starts(), 2);
-        universe.check().await;
+        leak_check.check().await;
     });
 }
 
 #[test]
 fn a_stop_during_a_restart_of_a_set_starts_nothing_more() {
     paused(async {
-        let universe = Universe::new();
-        let a = universe.puppet("a");
-        let b = universe.puppet("b").stopping_after(s(2));
+        let leak_check = LeakCheck::new();
+        let a = leak_check.puppet("a");
+        let b = leak_check.puppet("b").stopping_after(s(2));
         let tree = Supervisor::new("t")
             .strategy(Strategy::OneForAll)
             .child(a.child().backoff(None))
@@ -164,15 +164,15 @@ fn a_stop_during_a_restart_of_a_set_starts_nothing_more() {
         let report = tree.stop().await;
         assert!(report.is_clean(), "{report:?}");
         assert_eq!((a.starts(), b.starts()), (1, 1));
-        universe.check().await;
+        leak_check.check().await;
     });
 }
 
 #[test]
 fn after_a_restart_command_and_a_stop_nothing_lives() {
     paused(async {
-        let universe = Universe::new();
-        let a = universe.puppet("a").stopping_after(s(1));
+        let leak_check = LeakCheck::new();
+        let a = leak_check.puppet("a").stopping_after(s(1));
         let tree = Supervisor::new("t").child(a.child()).start().await.unwrap();
         let handle = tree.handle();
         let restart = tokio::spawn(async move { handle.restart_child("/t/a").await });
@@ -180,15 +180,15 @@ fn after_a_restart_command_and_a_stop_nothing_lives() {
         tree.stop().await;
         assert_eq!((a.live(), a.starts()), (0, 1));
         assert!(restart.await.unwrap().is_err());
-        universe.check().await;
+        leak_check.check().await;
     });
 }
 
 #[test]
 fn dynamic_children_are_stopped_and_reported_like_the_others() {
     paused(async {
-        let universe = Universe::new();
-        let (added, deaf) = (universe.puppet("added"), universe.puppet("deaf").ignoring_stop());
+        let leak_check = LeakCheck::new();
+        let (added, deaf) = (leak_check.puppet("added"), leak_check.puppet("deaf").ignoring_stop());
         let template = deaf.clone();
         let group = Group::<()>::new("g", move |ctx, ()| template.body(ctx)).stop_within(s(3));
         let members = group.handle();
@@ -209,15 +209,15 @@ fn dynamic_children_are_stopped_and_reported_like_the_others() {
             ]
         );
         assert_eq!(report.took, s(3));
-        universe.check().await;
+        leak_check.check().await;
     });
 }
 
 #[test]
 fn children_stop_in_the_reverse_of_their_order() {
     paused(async {
-        let universe = Universe::new();
-        let [a, b, c] = ["a", "b", "c"].map(|name| universe.puppet(name).stopping_after(s(1)));
+        let leak_check = LeakCheck::new();
+        let [a, b, c] = ["a", "b", "c"].map(|name| leak_check.puppet(name).stopping_after(s(1)));
         let tree = Supervisor::new("t")
             .child(a.child().after("c"))
             .child(b.child())
@@ -229,36 +229,36 @@ fn children_stop_in_the_reverse_of_their_order() {
         let names: Vec<_> = report.entries.iter().map(|entry| entry.path.name().to_owned()).collect();
         assert_eq!(names, ["a", "c", "b"]);
         assert_eq!(report.took, s(3), "one after another");
-        universe.check().await;
+        leak_check.check().await;
     });
 }
 
 #[test]
 fn a_kill_waits_for_no_child() {
     paused(async {
-        let universe = Universe::new();
-        let (a, b) = (universe.puppet("a").ignoring_stop(), universe.puppet("b").stopping_after(s(4)));
+        let leak_check = LeakCheck::new();
+        let (a, b) = (leak_check.puppet("a").ignoring_stop(), leak_check.puppet("b").stopping_after(s(4)));
         let inner = Supervisor::new("inner").child(b.child());
         let tree = Supervisor::new("t").child(a.child()).child(inner).start().await.unwrap();
         let report = tree.kill().await;
         assert!(report.took < Duration::from_millis(10), "{:?}", report.took);
         assert_eq!(report.forced().count(), 2);
-        universe.check().await;
+        leak_check.check().await;
     });
 }
 
 #[test]
 fn a_kill_overtakes_a_stop_that_is_under_way() {
     paused(async {
-        let universe = Universe::new();
-        let a = universe.puppet("a").ignoring_stop();
+        let leak_check = LeakCheck::new();
+        let a = leak_check.puppet("a").ignoring_stop();
         let child = a.child().stop_within(Duration::MAX);
         let tree = Supervisor::new("t").stop_within(s(1000)).child(child).start().await.unwrap();
         tree.begin_stop();
         tokio::time::sleep(s(7)).await;
         let report = tree.kill().await;
         assert_eq!(report.took, s(7));
-        universe.check().await;
+        leak_check.check().await;
     });
 }
 
@@ -311,8 +311,8 @@ fn a_stop_of_more_members_than_fit_into_one_turn_goes_on_even_without_a_deadline
 #[test]
 fn a_child_that_ends_by_itself_during_the_stop_of_another_is_not_restarted() {
     paused(async {
-        let universe = Universe::new();
-        let (a, b) = (universe.puppet("a"), universe.puppet("b").stopping_after(s(2)));
+        let leak_check = LeakCheck::new();
+        let (a, b) = (leak_check.puppet("a"), leak_check.puppet("b").stopping_after(s(2)));
         let tree =
             Supervisor::new("t").child(a.child().backoff(None)).child(b.child()).start().await.unwrap();
         tree.begin_stop();
@@ -320,14 +320,14 @@ fn a_child_that_ends_by_itself_during_the_stop_of_another_is_not_restarted() {
         a.fail("while b stops");
         tree.stop().await;
         assert_eq!(a.starts(), 1);
-        universe.check().await;
+        leak_check.check().await;
     });
 }
 
 #[test]
 fn a_task_with_kill_sees_its_kill_and_is_abandoned_after_the_kill_wait() {
     paused(async {
-        let universe = Universe::new();
+        let leak_check = LeakCheck::new();
         let killed = Arc::new(std::sync::Mutex::new(Vec::new()));
         let child = |name: &'static str, obeys: bool| {
             let killed = Arc::clone(&killed);
@@ -357,6 +357,6 @@ fn a_task_with_kill_sees_its_kill_and_is_abandoned_after_the_kill_wait() {
         assert_eq!(*killed.lock().unwrap(), ["hangs", "obeys"]);
         assert_eq!(report.took, s(1) + KILL_WAIT + s(1));
         // The body of the abandoned attempt was dropped, so nothing is left.
-        universe.check().await;
+        leak_check.check().await;
     });
 }

@@ -1,6 +1,6 @@
 //! Wakers are user code. A waker that panics affects only the future that waits with it.
 
-use liveoak_runtime::testing::{Universe, eventually, paused};
+use liveoak_runtime::testing::{LeakCheck, eventually, paused};
 use liveoak_runtime::*;
 use std::future::Future;
 use std::pin::Pin;
@@ -70,8 +70,8 @@ fn shown(name: &str, ctxs: &Arc<Mutex<Vec<Ctx>>>) -> Child {
 #[test]
 fn a_reader_of_events_whose_waker_panics_does_not_end_other_readers() {
     paused(async {
-        let universe = Universe::new();
-        let a = universe.puppet("a");
+        let leak_check = LeakCheck::new();
+        let a = leak_check.puppet("a");
         let tree = Supervisor::new("t").child(a.child().backoff(None)).start().await.unwrap();
         let mut readers = [tree.events(), tree.events(), tree.events()];
         let [first, good, last] = &mut readers;
@@ -97,7 +97,7 @@ fn a_reader_of_events_whose_waker_panics_does_not_end_other_readers() {
         let names = names.lock().unwrap().clone();
         assert_eq!(names[..4], ["exited", "waiting", "starting", "ready"], "{names:?}");
         assert_eq!(names[names.len() - 1], "exited", "{names:?}");
-        universe.check().await;
+        leak_check.check().await;
     });
 }
 
@@ -139,8 +139,8 @@ fn a_waiter_for_a_stop_whose_waker_panics_does_not_keep_others_from_being_asked(
 #[test]
 fn a_waiter_for_ready_or_join_whose_waker_panics_does_not_keep_others_waiting() {
     paused(async {
-        let universe = Universe::new();
-        let slow = universe.puppet("slow").slow_to_start();
+        let leak_check = LeakCheck::new();
+        let slow = leak_check.puppet("slow").slow_to_start();
         let tree = Supervisor::new("t").child(slow.child()).begin().unwrap();
         let (mut up, mut down) = (PanickingWaiters::default(), PanickingWaiters::default());
         up.add(tree.ready());
@@ -159,7 +159,7 @@ fn a_waiter_for_ready_or_join_whose_waker_panics_does_not_keep_others_waiting() 
         assert!(stop.await.unwrap());
         assert!(matches!(join.await.unwrap(), Exit::Stopped));
         assert_eq!((up.woken(), down.woken()), (2, 2));
-        universe.check().await;
+        leak_check.check().await;
     });
 }
 

@@ -1,6 +1,6 @@
 //! Events and snapshots.
 
-use liveoak_runtime::testing::{Universe, paused};
+use liveoak_runtime::testing::{LeakCheck, paused};
 use liveoak_runtime::*;
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -135,8 +135,8 @@ fn a_snapshot_plus_later_events_equals_the_next_snapshot_unless_events_are_repor
 #[test]
 fn a_slow_reader_learns_exactly_how_many_events_it_has_lost_and_does_not_slow_the_tree_down() {
     paused(async {
-        let universe = Universe::new();
-        let a = universe.puppet("a");
+        let leak_check = LeakCheck::new();
+        let a = leak_check.puppet("a");
         let child = a.child().backoff(None).limit(Limit::unlimited());
         let tree = Supervisor::new("t").child(child).start().await.unwrap();
         let (snapshot, mut events) = tree.watch();
@@ -159,15 +159,15 @@ fn a_slow_reader_learns_exactly_how_many_events_it_has_lost_and_does_not_slow_th
         }
         assert!(emitted > 2000 && lost > 0, "{emitted} {lost}");
         assert_eq!(lost + read, all, "every event was read or counted");
-        universe.check().await;
+        leak_check.check().await;
     });
 }
 
 #[test]
 fn the_stream_ends_with_the_tree_after_its_last_event() {
     paused(async {
-        let universe = Universe::new();
-        let tree = Supervisor::new("t").child(universe.puppet("a").child()).start().await.unwrap();
+        let leak_check = LeakCheck::new();
+        let tree = Supervisor::new("t").child(leak_check.puppet("a").child()).start().await.unwrap();
         let mut events = tree.events();
         let reader = tokio::spawn(async move {
             let mut last = None;
@@ -181,7 +181,7 @@ fn the_stream_ends_with_the_tree_after_its_last_event() {
         let last = reader.await.unwrap();
         assert_eq!(last, Some(("/t".to_owned(), "exited")));
         assert!(tree.events().next().await.is_none());
-        universe.check().await;
+        leak_check.check().await;
     });
 }
 
@@ -202,8 +202,8 @@ impl Wake for ReadsWhenWoken {
 #[test]
 fn events_before_ready_and_join_can_be_read_when_their_waiters_are_woken() {
     paused(async {
-        let universe = Universe::new();
-        let slow = universe.puppet("slow").slow_to_start();
+        let leak_check = LeakCheck::new();
+        let slow = leak_check.puppet("slow").slow_to_start();
         let tree = Supervisor::new("t").child(slow.child()).begin().unwrap();
         let reader = || Arc::new(ReadsWhenWoken(Mutex::new((tree.events(), Vec::new()))));
         let (up, down) = (reader(), reader());
@@ -218,16 +218,16 @@ fn events_before_ready_and_join_can_be_read_when_their_waiters_are_woken() {
         tree.stop().await;
         let last = down.0.lock().unwrap().1.last().cloned();
         assert_eq!(last.as_deref(), Some("/t exited"));
-        universe.check().await;
+        leak_check.check().await;
     });
 }
 
 #[test]
 fn every_waiting_state_says_what_it_waits_for_since_when_and_how_long_it_still_can() {
     paused(async {
-        let universe = Universe::new();
-        let (slow, next) = (universe.puppet("slow").slow_to_start(), universe.puppet("next"));
-        let deaf = universe.puppet("deaf").ignoring_stop();
+        let leak_check = LeakCheck::new();
+        let (slow, next) = (leak_check.puppet("slow").slow_to_start(), leak_check.puppet("next"));
+        let deaf = leak_check.puppet("deaf").ignoring_stop();
         let tree = Supervisor::new("t")
             .child(deaf.child())
             .child(slow.child().start_within(s(30)))
@@ -244,15 +244,15 @@ fn every_waiting_state_says_what_it_waits_for_since_when_and_how_long_it_still_c
         let asked = ChildState::Stopping { stage: StopStage::Asked, remaining: Some(s(2)) };
         assert_eq!(view("/t/deaf").state, asked);
         tree.kill().await;
-        universe.check().await;
+        leak_check.check().await;
     });
 }
 
 #[test]
 fn a_health_report_is_an_event_and_changes_the_health_of_every_supervisor_above() {
     paused(async {
-        let universe = Universe::new();
-        let a = universe.puppet("a");
+        let leak_check = LeakCheck::new();
+        let a = leak_check.puppet("a");
         let inner = Supervisor::new("inner").child(a.child());
         let tree = Supervisor::new("t").child(inner).start().await.unwrap();
         let mut events = tree.events();
@@ -261,6 +261,6 @@ fn a_health_report_is_an_event_and_changes_the_health_of_every_supervisor_above(
         assert!(matches!(event.kind, EventKind::Health(Health::Degraded)), "{event:?}");
         assert_eq!(tree.snapshot().root.health, Health::Degraded);
         tree.stop().await;
-        universe.check().await;
+        leak_check.check().await;
     });
 }

@@ -1,11 +1,11 @@
 //! A test of your own service, with paused time, a puppet (a child that the test controls) as its sibling, and a check
-//! that nothing is left running. A `Universe` makes the puppets and makes that check.
+//! that nothing is left running. A `LeakCheck` makes the puppets and makes that check.
 //!
 //! In a project, this is a test below `#[cfg(test)]`. Here it is a program that you can run:
 //! `cargo run --example testing --features testing`.
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
-use liveoak::testing::{Universe, paused};
+use liveoak::testing::{LeakCheck, paused};
 use liveoak::{BoxError, Child, Ctx, Exit, Init, Service, StopStage, Supervisor};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -40,8 +40,8 @@ impl Service for Diary {
 
 fn main() {
     paused(async {
-        let universe = Universe::new();
-        let lamp = universe.puppet("lamp").ignoring_stop();
+        let leak_check = LeakCheck::new();
+        let lamp = leak_check.puppet("lamp").ignoring_stop();
         let (pages, closed) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
         let (for_pages, for_closed) = (pages.clone(), closed.clone());
         let diary =
@@ -65,7 +65,7 @@ fn main() {
             report.forced().map(|entry| (entry.path.name().to_owned(), entry.stage)).collect();
         assert_eq!(forced, [("lamp".to_owned(), StopStage::Killed)]);
         assert_eq!(closed.load(Ordering::Relaxed), 2);
-        universe.check().await;
+        leak_check.check().await;
         println!(
             "all as expected: {} pages, {} stopped",
             pages.load(Ordering::Relaxed),

@@ -3,8 +3,8 @@
 //!
 //! # A child crashes and is restarted
 //!
-//! Here is a shop with two children. `orders` takes orders; `mailer` sends mail about them, and depends on a server that
-//! is unreachable for a while.
+//! Here is a shop with two children. `orders` takes orders; `mailer` sends mail about them, and depends on a server
+//! that is unreachable for a while.
 //!
 //! ```
 //! use liveoak::prelude::*;
@@ -61,26 +61,27 @@
 //! | [`Child::thread`] – a blocking closure | at once, or when it reports so | abandoned and reported: a thread cannot be killed |
 //! | `Child::command` – a program ([`process`]) | when started, or when a probe succeeds | SIGKILL to its whole process group |
 //! | [`Supervisor`] – more children, perhaps on a runtime of their own ([`DedicatedRuntime`]) | when its children are | each child by its own rule, all within one budget |
-//! | [`Group`] – any number of members from one template, added while the program runs | at once | all are asked together, under one deadline |
+//! | [`Group`] – any number of members from one template, added while the program runs | at once | members left at the deadline are killed |
 //!
-//! Every child gets a [`Ctx`]: its path and attempt, the request to stop, readiness, heartbeat, health, subtasks.
+//! The code of a task, service, thread or member gets a [`Ctx`]: its path and attempt, the request to stop, readiness,
+//! heartbeat, health, subtasks.
 //!
 //! # When a child is restarted, and when it is given up
 //!
 //! A child is [permanent, transient or temporary](Restart). Its supervisor restarts [the child alone, all its children,
-//! or the child and those started after it](Strategy). Before a restart there is a delay that doubles each time
-//! ([`Backoff`]).
+//! or the child and those started after it](Strategy). Before a restart there is a random delay, whose upper bound
+//! doubles from restart to restart ([`Backoff`]).
 //!
 //! A [`Limit`] says how many restarts are allowed within a period. When a child exceeds its limit, its supervisor stops
-//! all its children and fails, so that the supervisor above can restart the larger part. With [`GiveUp`] the child alone
-//! is put into quarantine instead: it stays idle, and every view of the tree shows it.
+//! all its children and fails, so that the supervisor above can restart it with all its children. With
+//! [`GiveUp::Quarantine`] the child alone is put into quarantine instead: it stays idle, and snapshots show why.
 //!
 //! How to choose a limit: with *n* restarts in a period *p*, a child is given up when it fails for the (*n* + 1)th time
-//! within *p*. With the default backoff (the delay is random, up to 100 ms, 200 ms, 400 ms … 30 s) a child that fails at
-//! once has failed four times after about 0.35 s, seven times after about 3 s, and eleven times after about 40 s. The
-//! default of ten restarts in a minute for each child means: a fault that lasts longer is not repaired by restarting.
-//! [`Supervisor::intensity`] limits the restarts of all children together, as in OTP. Choose it at least as large as the
-//! number of children that one cause can take down at once.
+//! within *p*. With the default backoff (the delay is random, up to 100 ms, 200 ms, 400 ms … 30 s) a child that fails
+//! at once has failed four times after about 0.35 s, seven times after about 3 s, and eleven times after about 40 s.
+//! The default of ten restarts in a minute for each child means: a fault that lasts longer than about 40 s is not
+//! repaired by restarting. [`Supervisor::intensity`] limits the restarts of all children together, as in OTP. Choose it
+//! at least as large as the number of children that one cause can take down at once.
 //!
 //! # When not to use it
 //!

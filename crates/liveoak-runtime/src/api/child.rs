@@ -1,8 +1,8 @@
-//! The builder of one child, and the settings that every builder of a child has (`supervised!`).
+//! The builder of one child, and the settings that it shares with other builders (`common_settings!`).
 
 use crate::api::ctx::Ctx;
 use crate::api::service::{Service, run_service};
-use crate::api::task::{TaskBody, ThreadBody};
+use crate::api::task::{TaskStarter, ThreadStarter};
 use crate::attempt::body::{Body, IntoExit};
 use crate::attempt::dedicated_runtime::DedicatedRuntime;
 use crate::engine::driver::{ChildBody, TreeInner};
@@ -46,8 +46,8 @@ pub struct Child {
     pub(crate) name: String,
     pub(crate) spec: ChildSpec,
     pub(crate) kind: ChildKind,
-    /// Where a service finds how long its stop may take. Set when the child is assembled.
-    pub(crate) service_stop_within: Option<Arc<OnceLock<Duration>>>,
+    /// Where a service finds how long its stop may take. Set when the child is split.
+    pub(crate) stop_within_for_service: Option<Arc<OnceLock<Duration>>>,
 }
 
 impl fmt::Debug for Child {
@@ -59,7 +59,7 @@ impl fmt::Debug for Child {
 impl Child {
     fn leaf(name: impl Into<String>, body: impl Body<Arc<TreeInner>>) -> Self {
         let kind = ChildKind::Leaf(Arc::new(body));
-        Self { name: name.into(), spec: ChildSpec::default(), kind, service_stop_within: None }
+        Self { name: name.into(), spec: ChildSpec::default(), kind, stop_within_for_service: None }
     }
 
     /// Makes a child of an async closure. Each attempt calls the closure anew. It may return `()`, a `Result` with any
@@ -68,29 +68,29 @@ impl Child {
     /// When the child is asked to stop, [`Ctx::stopping`] completes. When its time to stop is over, or a heartbeat is
     /// missed, the future is dropped at an await point.
     ///
-    /// Code that never reaches an await point cannot be ended. It is abandoned and reported, and still occupies a thread
-    /// of the runtime. On a runtime with several threads the tree keeps its deadlines all the same; a runtime with a
-    /// single thread stands still. Use [`thread`](Self::thread) for blocking code, and a [`DedicatedRuntime`] for code
-    /// that computes for long.
+    /// Code that never reaches an await point cannot be ended. It is abandoned and reported, and still occupies a
+    /// thread of the runtime. On a runtime with several threads the tree keeps its deadlines all the same; a runtime
+    /// with a single thread stands still. Use [`thread`](Self::thread) for blocking code, and a [`DedicatedRuntime`]
+    /// for code that computes for long.
     pub fn task<F, Fut>(name: impl Into<String>, body: F) -> Self
     where
         F: Fn(Ctx) -> Fut + Send + Sync + 'static,
         Fut: Future<Output: IntoExit> + Send + 'static,
     {
-        Self::leaf(name, TaskBody { factory: body, handles_kill: false })
+        Self::leaf(name, TaskStarter { factory: body, handles_kill: false })
     }
 
     /// Makes a child of an async closure that handles its own kill, because it controls something outside of this
     /// program and must not just be dropped.
     ///
-    /// On a kill [`Ctx::killed`] completes, and the closure has [`KILL_WAIT`](crate::KILL_WAIT) to end. After that it is
-    /// dropped and abandoned.
+    /// On a kill [`Ctx::killed`] completes, and the closure has [`KILL_WAIT`](crate::KILL_WAIT) to end. After that it
+    /// is dropped and abandoned.
     pub fn task_with_kill<F, Fut>(name: impl Into<String>, body: F) -> Self
     where
         F: Fn(Ctx) -> Fut + Send + Sync + 'static,
         Fut: Future<Output: IntoExit> + Send + 'static,
     {
-        Self::leaf(name, TaskBody { factory: body, handles_kill: true })
+        Self::leaf(name, TaskStarter { factory: body, handles_kill: true })
     }
 
     /// Makes a child of a [`Service`]. Each attempt gets a fresh one from `factory`. It is ready when its `init` has
@@ -108,7 +108,7 @@ impl Child {
             run_service(Arc::clone(&factory), ctx, stop_within)
         };
         let mut child = Self::task_with_kill(name, body).reports_ready();
-        child.service_stop_within = Some(stop_within);
+        child.stop_within_for_service = Some(stop_within);
         child
     }
 
@@ -119,7 +119,7 @@ impl Child {
         F: Fn(Ctx) -> T + Send + Sync + 'static,
         T: IntoExit + 'static,
     {
-        Self::leaf(name, ThreadBody(body))
+        Self::leaf(name, ThreadStarter(body))
     }
 
     /// Makes the child ready when it calls [`Ctx::ready`], not as soon as it runs.
@@ -158,7 +158,8 @@ impl Child {
         self
     }
 
-    /// Replaces all settings. For builders in other crates that make children of a kind of their own.
+    /// Replaces the [`ChildSpec`]; name and body stay. For builders in other crates that make children of a kind of
+    /// their own.
     #[must_use]
     pub fn with_spec(mut self, spec: ChildSpec) -> Self {
         self.spec = spec;
@@ -179,10 +180,11 @@ pub fn edge(child: &str, condition: Condition) -> Option<Edge> {
     Some(Edge { child, condition })
 }
 
-/// Adds the methods that every builder of a child has. `$spec` is the field that keeps its `ChildSpec`.
+/// Adds the settings that the builders of children share, except those of groups. `$spec` is the field that keeps its
+/// `ChildSpec`.
 #[doc(hidden)]
 #[macro_export]
-macro_rules! supervised {
+macro_rules! common_settings {
     ($builder:ty, $spec:ident) => {
         impl $builder {
             /// Sets when the child is started again after it has ended by itself. Default: permanent.
@@ -226,16 +228,17 @@ macro_rules! supervised {
             ///
             /// How long it waits depends on the sibling:
             ///
-            /// - **Starting, or still at work:** as long as that takes. A start has a deadline of its own; the way to
-            ///   completion has none.
+            /// - **Starting, or still at work:** as long as that takes. The start deadline of the sibling bounds its
+            ///   start; nothing bounds its work.
             /// - **Ready but not healthy, or failed and waiting for its restart:** at most as long as the start of this
-            ///   child may take (30 s for a supervisor), all such waits together. Then the start has failed.
+            ///   child may take (a supervisor without a start deadline: 30 s), all such waits together. Then the start
+            ///   has failed.
             /// - **Stopped on request, or quarantined:** until the sibling is started again, without delaying other
             ///   children. A command to start this child is refused at once.
-            /// - **Ended for good without success:** not at all. The start fails at once.
+            /// - **Ended for good without success:** not at all. The start fails as soon as it is this child's turn.
             ///
-            /// A start that failed so is a failed start like any other. During the first start the supervisor fails;
-            /// after a command, the command returns the error. Otherwise the failure counts against the limit, and the
+            /// Such a start counts as failed. During the first start the supervisor fails; after a command, the
+            /// command returns the error. Otherwise the failure counts against the limit, and the
             /// child is started again after a backoff of at least a second, unless it is temporary.
             #[must_use]
             pub fn after_when(mut self, child: &str, condition: $crate::Condition) -> Self {
@@ -246,4 +249,4 @@ macro_rules! supervised {
     };
 }
 
-supervised!(Child, spec);
+common_settings!(Child, spec);

@@ -1,6 +1,6 @@
 //! The context of a running attempt: what its code can ask, and what it can report.
 
-use crate::attempt::cell::Owner as _;
+use crate::attempt::cell::AttemptListener as _;
 use crate::engine::driver::LiveAttempt;
 use crate::util::{Either, race};
 use liveoak_core::{Attempt, ChildId, Exit, Health, Input, Path};
@@ -14,8 +14,8 @@ use std::time::Duration;
 /// attempt, reports through them change nothing.
 ///
 /// # Cancel safety
-/// All methods are safe, because a request to stop stays set. A dropped [`sleep`](Self::sleep) starts from zero the next
-/// time, and [`unless_stopping`](Self::unless_stopping) is as safe as the future that it gets.
+/// All methods are safe, because a request to stop stays set. A dropped [`sleep`](Self::sleep) starts from zero the
+/// next time, and [`unless_stopping`](Self::unless_stopping) is as safe as the future that it gets.
 #[derive(Clone)]
 pub struct Ctx {
     pub(crate) cell: Arc<LiveAttempt>,
@@ -65,7 +65,7 @@ impl Ctx {
     ///
     /// For children that [handle their own kill](crate::Child::task_with_kill). From now on the child counts as
     /// stopping, and its cleanup may take as long as its stop; after that [`killed`](Self::killed) completes. `exit`
-    /// decides about the restart, whatever the body returns.
+    /// decides about the restart, unless it is a success and the body then returns a failure.
     pub fn report_exit(&self, exit: Exit) {
         self.cell.tree.body_ended(&self.cell, exit);
     }
@@ -86,19 +86,20 @@ impl Ctx {
         self.cell.orders.beat();
     }
 
-    /// Waits until the child is asked to stop. The request is latched: a call that comes later returns at once.
+    /// Waits until the attempt is asked to stop or killed, or has ended. The request is latched: a call that comes
+    /// later returns at once.
     pub fn stopping(&self) -> impl Future<Output = ()> + Send + '_ {
         self.cell.orders.stopping()
     }
 
-    /// Returns `true` if the child was asked to stop.
+    /// Returns `true` if the attempt was asked to stop or killed, or has ended.
     #[must_use]
     pub fn is_stopping(&self) -> bool {
         self.cell.orders.is_stopping()
     }
 
-    /// Waits until the child is killed. Only children that were made with
-    /// [`Child::task_with_kill`](crate::Child::task_with_kill) see this; the bodies of others are dropped.
+    /// Waits until the attempt is killed or abandoned. For services, threads and children made with
+    /// [`Child::task_with_kill`](crate::Child::task_with_kill); the bodies of other tasks are dropped instead.
     pub fn killed(&self) -> impl Future<Output = ()> + Send + '_ {
         self.cell.orders.killed()
     }

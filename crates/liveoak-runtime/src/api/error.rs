@@ -1,6 +1,6 @@
 //! Errors: one enum per operation.
 
-use crate::engine::action::Ended;
+use crate::engine::ended::Ended;
 use liveoak_core::{Refusal, SpecErrors, StartFailure, StopReport};
 use std::fmt;
 use std::sync::Arc;

@@ -2,7 +2,7 @@
 
 use crate::api::child::{Child, ChildKind, GroupAddress, edge};
 use crate::api::ctx::Ctx;
-use crate::api::task::TaskBody;
+use crate::api::task::TaskStarter;
 use crate::attempt::body::IntoExit;
 use crate::attempt::dedicated_runtime::DedicatedRuntime;
 use crate::engine::driver::ChildBody;
@@ -47,14 +47,14 @@ impl<A: Send + 'static> Group<A> {
             let body = |argument: A| -> Arc<ChildBody> {
                 let make = Arc::clone(&make);
                 let factory = move |ctx| make(ctx, argument.clone());
-                Arc::new(TaskBody { factory, handles_kill: false })
+                Arc::new(TaskStarter { factory, handles_kill: false })
             };
             if size_of::<A>() == 0 { Arc::clone(same.get_or_init(|| body(argument))) } else { body(argument) }
         })
     }
 
-    /// Makes a group whose members are temporary: never restarted, and removed when they end. The argument is moved into
-    /// the member (a connection, for example).
+    /// Makes a group whose members are temporary: never restarted, and removed when they end. The argument is moved
+    /// into the member (a connection, for example).
     pub fn temporary<F, Fut>(name: impl Into<String>, body: F) -> Self
     where
         F: Fn(Ctx, A) -> Fut + Send + Sync + 'static,
@@ -67,7 +67,7 @@ impl<A: Send + 'static> Group<A> {
                 Some(argument) => make(ctx, argument),
                 None => unreachable!("a temporary member has one attempt"),
             };
-            Arc::new(TaskBody { factory, handles_kill: false })
+            Arc::new(TaskStarter { factory, handles_kill: false })
         });
         group.spec.template.once = true;
         group
@@ -137,7 +137,7 @@ impl<A: Send + 'static> Group<A> {
         self
     }
 
-    /// Sets how long members may take to stop. All are asked at once. Default: 5 s.
+    /// Sets how long members may take to stop. All are asked together. Default: 5 s.
     #[must_use]
     pub fn stop_within(mut self, within: Duration) -> Self {
         self.spec.template.stop_within = within;
@@ -176,7 +176,7 @@ impl<A> From<Group<A>> for Child {
     fn from(group: Group<A>) -> Self {
         let (spec, address) = (Box::new(group.spec), group.handle.address);
         let kind = ChildKind::Group { spec, address, runtime: group.runtime };
-        Self { name: group.name, spec: group.own, kind, service_stop_within: None }
+        Self { name: group.name, spec: group.own, kind, stop_within_for_service: None }
     }
 }
 
@@ -200,7 +200,8 @@ impl<A> fmt::Debug for GroupHandle<A> {
 }
 
 impl<A> GroupHandle<A> {
-    /// Adds a member and returns when it has been started, like `tokio::spawn`. Its name is made from its number.
+    /// Adds a member and returns when it has been started, like `tokio::spawn`. Its name is its slot number: `7`, or
+    /// `7-1` if the slot was used before.
     ///
     /// # Errors
     /// When the group is not running, or is full. Nothing was added then.

@@ -4,15 +4,15 @@
 //! * `task`, `service` – what a child can run: closures, and services with a state of their own.
 //! * `ctx`, `subtask` – what a running attempt can ask, say and spawn.
 //! * `tree` – the running tree: its owner, and handles for commands and for looking at it.
-//! * `assemble` – from builders to declarations for the machine and bodies for the engine.
+//! * `split` – from builders to declarations for the machine and bodies for the engine.
 //! * `error` – what can go wrong.
 
-pub(crate) mod assemble;
 pub(crate) mod child;
 pub(crate) mod ctx;
 pub(crate) mod error;
 pub(crate) mod group;
 pub(crate) mod service;
+pub(crate) mod split;
 pub(crate) mod subtask;
 pub(crate) mod supervisor;
 pub(crate) mod task;

@@ -19,7 +19,7 @@ pub enum Init {
     Ready,
     /// `run` begins, and reports when the service is ready ([`Ctx::ready`]).
     NotYet,
-    /// The service is not needed here. It counts as started and is absent.
+    /// The service is not needed here. It counts as started; nothing runs.
     Ignore,
 }
 

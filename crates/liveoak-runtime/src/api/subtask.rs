@@ -16,10 +16,11 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 impl Ctx {
-    /// Spawns a task that belongs to this attempt. When the body ends or is killed, the task is aborted, and the attempt
-    /// ends only when the task has ended too. If the task panics, the attempt fails with that panic.
+    /// Spawns a task that belongs to this attempt. When the body ends or is killed, the task is aborted, and the
+    /// attempt ends only when the task has ended too. If the task panics, the attempt fails with that panic.
     ///
-    /// After the end of the attempt no task is spawned; the returned handle yields [`SubtaskError::Aborted`].
+    /// After the end of the body, or an abandonment, no task is spawned; the returned handle yields
+    /// [`SubtaskError::Aborted`].
     ///
     /// # Panics
     /// When called outside a Tokio runtime (a [`thread`](crate::Child::thread) child is inside one).
@@ -39,14 +40,15 @@ impl Ctx {
     }
 }
 
-/// Adds `future` as a temporary child called `name` to the supervisor of the calling child. It is supervised, visible
-/// and stopped with that supervisor.
+/// Adds `future` as a temporary child called `name` to the nearest supervisor above the calling child that is no group.
+/// It is supervised, visible and stopped with that supervisor.
 ///
 /// If the name is taken, a dot and a number are appended. For tasks that should not outlive the calling *attempt*, use
 /// [`Ctx::spawn`](crate::Ctx::spawn); for many similar tasks, a [`Group`](crate::Group).
 ///
 /// # Errors
-/// When the caller is not part of a tree, or its supervisor is stopping or has 10,000 children already.
+/// When the caller is not part of a tree, the name is invalid, or that supervisor is stopping or has 10,000 children
+/// already.
 pub fn spawn<F>(name: &str, future: F) -> Result<ChildId, SpawnChildError>
 where
     F: Future + Send + 'static,
@@ -78,7 +80,7 @@ pub struct Subtask<T> {
 /// Why a subtask has no outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SubtaskError {
-    /// It was aborted, or was never spawned because the attempt had ended.
+    /// It was aborted, or was never spawned because the body had ended or was abandoned.
     Aborted,
     /// It panicked, which fails its attempt.
     Panicked,
@@ -128,7 +130,7 @@ impl<T> Future for Subtask<T> {
 /// The task of a subtask. When it is dropped, however that happens, it reports the end of the subtask.
 struct SubtaskFuture<F: Future> {
     future: Option<Pin<Box<F>>>,
-    /// `None` only while the code of the subtask runs: it is the current context of the thread then.
+    /// `None` only while the code of the subtask runs: the context is in `CURRENT` then.
     ctx: Option<Ctx>,
     number: u64,
     panic: Option<Exit>,

@@ -1,15 +1,15 @@
 //! The builder of a supervisor, and the start of a tree.
 
-use crate::api::assemble::{assemble, install};
 use crate::api::child::{Child, ChildKind};
 use crate::api::error::{Error, StartError};
+use crate::api::split::{install, split};
 use crate::api::tree::{Tree, TreeHandle};
 use crate::attempt::dedicated_runtime::DedicatedRuntime;
 use crate::attempt::panic::{capture_panics, catch};
-use crate::engine::action::Ended;
+use crate::common_settings;
 use crate::engine::driver::TreeInner;
+use crate::engine::ended::Ended;
 use crate::engine::watchdog::Watchdog;
-use crate::supervised;
 use crate::util::{Either, race};
 use liveoak_core::{
     AutoShutdown, ChildSpec, Exit, Input, Limit, Machine, Order, SpecErrors, Strategy, SupervisorSpec,
@@ -20,7 +20,7 @@ use std::time::Duration;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// A child that owns children. The outermost one is the tree.
+/// A child that owns children. The outermost one is the root of the tree.
 ///
 /// Defaults: one-for-one; started in declared order, each child when the one before is ready; each child may be
 /// restarted ten times in a minute (set [`intensity`](Self::intensity) to count all children together instead).
@@ -125,8 +125,9 @@ impl Supervisor {
     /// Starts the tree. Returns when every declared child is ready.
     ///
     /// # Errors
-    /// When specs are wrong (all errors at once, nothing was started), or a child fails its first start (the children
-    /// that were started have been stopped then).
+    /// When specs are wrong (all errors are reported together, nothing was started), there is no Tokio runtime with
+    /// timers, a child fails its first start (the children that were started have been stopped then), or the tree is
+    /// stopped before it is ready.
     ///
     /// # Cancel safety
     /// When this future is dropped, the children that were started are killed.
@@ -143,7 +144,7 @@ impl Supervisor {
     /// ([`capture_panics`]).
     ///
     /// # Errors
-    /// When the tree did not start, failed, or a child had to be forced to stop.
+    /// When the program cannot listen for signals, the tree did not start or failed, or a child had to be forced to stop.
     ///
     /// # Cancel safety
     /// When this future is dropped, everything is killed.
@@ -173,7 +174,7 @@ impl Supervisor {
     /// Starts the tree and returns at once; [`TreeHandle::ready`](crate::TreeHandle::ready) waits for it.
     ///
     /// # Errors
-    /// When specs are wrong or there is no runtime; nothing was started.
+    /// When specs are wrong, or there is no Tokio runtime with timers; nothing was started.
     pub fn begin(self) -> Result<Tree, StartError> {
         let handle = Handle::try_current().map_err(|_| StartError::NoRuntime)?;
         if catch(None, || drop(tokio::time::sleep(Duration::ZERO))).is_err() {
@@ -182,10 +183,10 @@ impl Supervisor {
         let budget = self.stop_within.unwrap_or(ChildSpec::of_root().stop_within);
         let mut root = Child::from(self);
         root.spec.stop_within = budget;
-        let assembled = assemble(root, None);
-        let mut errors = assembled.errors;
+        let parts = split(root, None);
+        let mut errors = parts.errors;
         // Both kinds of error are reported together.
-        let (machine, ids) = Machine::new(&assembled.declaration).map_err(|more| {
+        let (machine, ids) = Machine::new(&parts.declaration).map_err(|more| {
             errors.extend(more.0);
             StartError::Spec(SpecErrors(std::mem::take(&mut errors)))
         })?;
@@ -193,7 +194,7 @@ impl Supervisor {
             return Err(StartError::Spec(SpecErrors(errors)));
         }
         let tree = TreeInner::new(machine, handle.clone());
-        let unused = tree.with_state(|state| install(state, &tree, ids, assembled.bodies));
+        let unused = tree.with_state(|state| install(state, &tree, ids, parts.bodies));
         drop(unused);
         if handle.runtime_flavor() == RuntimeFlavor::MultiThread {
             Watchdog::start(Arc::clone(&tree.watchdog), Arc::downgrade(&tree), TreeInner::tick_if_late);
@@ -213,11 +214,11 @@ impl From<Supervisor> for Child {
             children: supervisor.children,
             runtime: supervisor.runtime,
         };
-        Self { name: supervisor.name, spec, kind, service_stop_within: None }
+        Self { name: supervisor.name, spec, kind, stop_within_for_service: None }
     }
 }
 
-supervised!(Supervisor, own);
+common_settings!(Supervisor, own);
 
 fn failed_start(ended: Ended) -> StartError {
     match &ended.exit {

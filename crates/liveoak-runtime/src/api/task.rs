@@ -1,8 +1,9 @@
 //! Closures as children: each attempt of an async closure is a task, each attempt of a blocking closure is a thread.
 //!
-//! A task polls one future per attempt: the first poll calls the closure, the next ones poll the body, and the last one
-//! reports the end. Panics of the closure, the body and the body's destructor are caught here. On a kill the future
-//! drops the body itself. If the future is dropped instead, its runtime is shutting down; that ends the attempt too.
+//! Each attempt of a task is one future. Its first poll calls the closure and already polls the body; the last poll
+//! drops the body and reports the end. Panics of the closure, the body and the body's destructor are caught here. On a
+//! kill the future drops the body itself. If the future is dropped instead, its runtime is shutting down; that ends the
+//! attempt too.
 //!
 //! A thread cannot be ended from outside. A thread that ignores the stop is abandoned, and reported as such.
 
@@ -19,14 +20,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::runtime::Handle;
 
-/// The body of a child that is a task.
-pub(crate) struct TaskBody<F> {
+/// Starts the attempts of a child that is a task.
+pub(crate) struct TaskStarter<F> {
     pub(crate) factory: F,
     /// `true` if the body ends itself on a kill, by watching [`Ctx::killed`]. Otherwise the body is dropped.
     pub(crate) handles_kill: bool,
 }
 
-impl<F, Fut> Body<Arc<TreeInner>> for TaskBody<F>
+impl<F, Fut> Body<Arc<TreeInner>> for TaskStarter<F>
 where
     F: Fn(Ctx) -> Fut + Send + Sync + 'static,
     Fut: Future<Output: IntoExit> + Send + 'static,
@@ -36,7 +37,7 @@ where
             cell.orders.leave_kill_to_body();
         }
         let registration = TaskRegistration::default();
-        let future = AttemptFuture { state: BodyState::New, cell: Some(cell), body: self, registration };
+        let future = AttemptFuture { state: BodyState::New, cell: Some(cell), starter: self, registration };
         // No handle of the task is kept: the future reports its end, and drops its body on a kill.
         drop(handle.spawn(future));
     }
@@ -56,11 +57,12 @@ pin_project! {
     struct AttemptFuture<F, Fut> {
         #[pin]
         state: BodyState<Fut>,
-        // `None` only while the body is being polled or dropped: the cell is in the current context of the thread then.
+        // `None` while the body is being polled or dropped (the cell is in `CURRENT` then), and after the end.
         cell: Option<Arc<LiveAttempt>>,
         registration: TaskRegistration,
-        // Kept to the end. The members of a group share it, so each attempt counts it only twice.
-        body: Arc<TaskBody<F>>,
+        // Kept to the end. All attempts of a child share it, and members of a group whose argument has no data. Each
+        // attempt changes its reference count twice.
+        starter: Arc<TaskStarter<F>>,
     }
 
     impl<F, Fut> PinnedDrop for AttemptFuture<F, Fut> {
@@ -68,7 +70,7 @@ pin_project! {
             if let Some(cell) = this.as_mut().project().cell.take()
                 && !matches!(this.state, BodyState::Ended)
             {
-                if cell.on_root {
+                if cell.on_tree_runtime {
                     // Only the shutdown of the tree's runtime drops a task that has not ended.
                     cell.tree.runtime_lost();
                 }
@@ -95,7 +97,7 @@ impl<F, Fut> AttemptFuture<F, Fut> {
 
 /// Polls the user's code once. The first poll makes the future.
 fn poll_user<F, Fut>(
-    body: &TaskBody<F>,
+    starter: &TaskStarter<F>,
     mut state: Pin<&mut BodyState<Fut>>,
     cx: &mut Context<'_>,
 ) -> Poll<Exit>
@@ -105,7 +107,7 @@ where
 {
     if let BodyState::New = &*state {
         let Some(ctx) = current() else { return Poll::Ready(Exit::Killed) };
-        match catch(Some("factory"), || (body.factory)(ctx)) {
+        match catch(Some("factory"), || (starter.factory)(ctx)) {
             Ok(future) => state.set(BodyState::Running { future }),
             Err(panicked) => return Poll::Ready(panicked),
         }
@@ -126,9 +128,9 @@ where
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.as_mut().project();
         let Some(cell) = this.cell.take() else { return Poll::Ready(()) };
-        let (body, state) = (this.body, this.state);
+        let (starter, state) = (this.starter, this.state);
         let (cell, polled) = poll_body(cell, this.registration, cx, |cell, cx| {
-            let (ctx, polled) = with_current(Ctx { cell }, || catch(None, || poll_user(body, state, cx)));
+            let (ctx, polled) = with_current(Ctx { cell }, || catch(None, || poll_user(starter, state, cx)));
             (ctx.cell, polled.unwrap_or_else(Poll::Ready))
         });
         match polled {
@@ -144,10 +146,10 @@ where
     }
 }
 
-/// The body of a child that is a thread.
-pub(crate) struct ThreadBody<F>(pub(crate) F);
+/// Starts the attempts of a child that is a thread.
+pub(crate) struct ThreadStarter<F>(pub(crate) F);
 
-impl<F, T> Body<Arc<TreeInner>> for ThreadBody<F>
+impl<F, T> Body<Arc<TreeInner>> for ThreadStarter<F>
 where
     F: Fn(Ctx) -> T + Send + Sync + 'static,
     T: IntoExit,

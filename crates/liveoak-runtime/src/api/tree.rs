@@ -1,10 +1,10 @@
 //! A running tree: its owner, and the handles that look at it and command it.
 
-use crate::api::assemble::{Assembled, assemble, install, wrong_name};
 use crate::api::child::Child;
 use crate::api::ctx::Ctx;
-use crate::engine::action::Ended;
+use crate::api::split::{ChildParts, install, split, wrong_name};
 use crate::engine::driver::TreeInner;
+use crate::engine::ended::Ended;
 use crate::engine::events::Events;
 use crate::engine::state::Answer;
 use liveoak_core::{
@@ -54,6 +54,10 @@ impl Drop for Tree {
 /// # Cancel safety
 /// All methods are safe: when a future is dropped, nothing is lost, and what it has begun (a stop, the addition of a
 /// child, a command) goes on.
+///
+/// # Refusals
+/// Besides the errors that each command names: there is no such child, 1,024 commands wait for it already, a later
+/// command or a restart overtook this one, or the tree has ended.
 #[derive(Clone)]
 pub struct TreeHandle {
     pub(crate) inner: Arc<TreeInner>,
@@ -69,13 +73,13 @@ impl TreeHandle {
     /// Waits until every declared child is ready.
     ///
     /// # Errors
-    /// How the tree ended, if it ended before that.
+    /// Returns how the tree ended, if it ended before that.
     pub async fn ready(&self) -> Result<(), Ended> {
         self.inner.until_ready().await
     }
 
-    /// Stops the tree, in order and within its budget. Returns how each child was stopped. A second call, also after the
-    /// end, returns the same report.
+    /// Stops the tree, in order and within its budget. Returns how each child was stopped. A second call, also after
+    /// the end, returns the same report.
     pub async fn stop(&self) -> Arc<StopReport> {
         self.begin_stop();
         self.join().await.report
@@ -144,17 +148,17 @@ impl TreeHandle {
     /// when the child is ready. An added child is removed when its supervisor restarts.
     ///
     /// # Errors
-    /// When there is no such supervisor, it is full, the name is taken, the spec is wrong, or the first start fails; the
-    /// child is removed then.
+    /// When there is no such supervisor, it is down or full, the name is taken, the spec is wrong, or the first start
+    /// fails. If the first start fails, the child is removed.
     pub async fn add_child(
         &self,
         parent: impl Into<Path>,
         child: impl Into<Child>,
     ) -> Result<Outcome, Refusal> {
         let parent = parent.into();
-        let assembled = assemble(child.into(), Some(&parent));
+        let parts = split(child.into(), Some(&parent));
         let (_, answer) =
-            self.inner.add(assembled, |machine, _| machine.find(&parent).ok_or(Refusal::NotFound))?;
+            self.inner.add(parts, |machine, _| machine.find(&parent).ok_or(Refusal::NotFound))?;
         answer.wait().await
     }
 
@@ -162,7 +166,7 @@ impl TreeHandle {
     /// child stays idle.
     ///
     /// # Errors
-    /// When there is no such child, it is not idle, its supervisor is down, or the attempt fails.
+    /// When the child is neither idle nor being stopped by a command, its supervisor is down, or the attempt fails.
     pub async fn start_child(&self, path: impl Into<Path>) -> Result<Outcome, Refusal> {
         self.inner.command(&path.into(), Command::Start).await
     }
@@ -176,10 +180,11 @@ impl TreeHandle {
         self.inner.command(&path.into(), Command::Stop).await
     }
 
-    /// Stops a child if it runs, and starts it again at once. Returns when the new attempt is ready or has failed.
+    /// Stops a child if it runs, and starts it again without a backoff. Returns when the new attempt is ready or has
+    /// failed.
     ///
     /// # Errors
-    /// When there is no such child, its supervisor is down, or the new attempt fails.
+    /// When the supervisor of the child is down, the child can run only once, or the new attempt fails.
     pub async fn restart_child(&self, path: impl Into<Path>) -> Result<Outcome, Refusal> {
         self.inner.command(&path.into(), Command::Restart).await
     }
@@ -187,7 +192,7 @@ impl TreeHandle {
     /// Stops a child if it runs, and removes it from the tree. Returns when it has ended.
     ///
     /// # Errors
-    /// When there is no such child, or siblings depend on it.
+    /// When siblings depend on the child, or it is the root.
     pub async fn remove_child(&self, path: impl Into<Path>) -> Result<Outcome, Refusal> {
         self.inner.command(&path.into(), Command::Remove).await
     }
@@ -205,10 +210,10 @@ impl TreeInner {
     /// Adds a child below the supervisor that `place` returns. `place` may also change the declaration.
     fn add(
         self: &Arc<Self>,
-        assembled: Assembled,
+        parts: ChildParts,
         place: impl FnOnce(&Machine, &mut ChildDeclaration) -> Result<ChildId, Refusal>,
     ) -> Result<(ChildId, Answer), Refusal> {
-        let Assembled { mut declaration, bodies, errors } = assembled;
+        let ChildParts { mut declaration, bodies, errors } = parts;
         if !errors.is_empty() {
             return Err(Refusal::Invalid(SpecErrors(errors)));
         }
@@ -230,11 +235,11 @@ impl TreeInner {
     /// taken, a number is appended.
     pub(crate) fn add_spawned(self: &Arc<Self>, caller: ChildId, child: Child) -> Result<ChildId, Refusal> {
         let (parent, path) = self.nearest_supervisor(caller).ok_or(Refusal::NotASupervisor)?;
-        let assembled = assemble(child.restart(Restart::Temporary), Some(&path));
+        let parts = split(child.restart(Restart::Temporary), Some(&path));
         let place = |machine: &Machine, declaration: &mut ChildDeclaration| {
             number_if_taken(machine, &path, declaration).map(|()| parent)
         };
-        self.add(assembled, place).map(|(id, _)| id)
+        self.add(parts, place).map(|(id, _)| id)
     }
 
     fn nearest_supervisor(&self, below: ChildId) -> Option<(ChildId, Path)> {

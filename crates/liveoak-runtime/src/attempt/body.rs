@@ -42,8 +42,8 @@ impl<T: IntoExit, E: Into<BoxError>> IntoExit for Result<T, E> {
     }
 }
 
-/// Starts attempts of one child of the tree `T`. The driver calls it outside its lock. All bodies are stopped and killed
-/// in the same way, through the [orders](AttemptCell::orders) of the cell.
+/// Starts the attempts of a child of the tree `T`: each call of `start` begins one attempt, without the tree's lock.
+/// All attempts are stopped and killed in the same way, through the [orders](AttemptCell::orders) of the cell.
 pub(crate) trait Body<T>: Send + Sync + 'static {
     /// Starts the attempt of `cell` on the runtime of `handle`. Must not run the user's code itself.
     fn start(self: Arc<Self>, cell: Arc<AttemptCell<T>>, handle: &Handle);

@@ -1,12 +1,13 @@
 //! A Tokio runtime of its own for a subtree, with its own threads.
 //!
-//! Code that blocks or computes there takes no thread from the rest of the tree. The runtime is created before the first
-//! child of the subtree starts, and shut down after the last one has ended. To the machine that is an attempt of the
-//! supervisor: ready when the runtime exists, ended when it is shut down.
+//! Code that blocks or computes there takes no thread from the rest of the tree. The runtime is created before the
+//! first child of the subtree starts, and shut down after the last one has ended or was abandoned. It lives as long as
+//! one attempt of the supervisor, which is ready when its children are.
 //!
-//! A thread of its own creates the runtime, because creating one can block and dropping one must not happen on a worker.
+//! A thread of its own creates the runtime, because creating one can block and dropping one must not happen on a
+//! worker.
 
-use crate::attempt::cell::{AttemptCell, Owner};
+use crate::attempt::cell::{AttemptCell, AttemptListener};
 use crate::attempt::panic::catch_exit;
 use crate::util::lock::lock;
 use liveoak_core::{Exit, KILL_WAIT};
@@ -38,7 +39,7 @@ impl DedicatedRuntime {
 
     /// Creates the runtime on a thread that keeps it until the cell is asked to stop. `opened` gets its handle. `tree`
     /// is the runtime of the tree.
-    pub(crate) fn open<T: Owner>(
+    pub(crate) fn open<T: AttemptListener>(
         self,
         cell: Arc<AttemptCell<T>>,
         tree: Handle,
@@ -58,7 +59,7 @@ impl DedicatedRuntime {
     }
 
     /// Runs on the thread of the runtime, from its creation to its shutdown.
-    fn serve<T: Owner>(
+    fn serve<T: AttemptListener>(
         &self,
         cell: &AttemptCell<T>,
         name: String,
@@ -76,14 +77,15 @@ impl DedicatedRuntime {
         };
         opened(runtime.handle().clone());
         runtime.block_on(cell.orders.stopping());
-        // Its children have ended or are abandoned. Half the wait is for what they left behind.
+        // Its children have ended or are abandoned. What they left behind gets half of `KILL_WAIT`.
         runtime.shutdown_timeout(KILL_WAIT / 2);
         Exit::Stopped
     }
 }
 
-/// Checks that the system grants `count` threads now: starts them side by side, and lets them end again. The check comes
-/// first because Tokio panics when it is refused a thread while it creates a runtime, and leaks what it had created.
+/// Checks that the system grants `count` threads now: starts them side by side, and lets them end again. The check
+/// comes first because Tokio panics when it is refused a thread while it creates a runtime, and leaks what it had
+/// created.
 fn try_threads(count: usize) -> io::Result<()> {
     let gate = Mutex::new(());
     std::thread::scope(|scope| {
@@ -114,8 +116,8 @@ fn create(
     };
     let mut builder = Builder::new_multi_thread();
     builder.worker_threads(threads).thread_name_fn(name).on_thread_start(begin).enable_all();
-    // When its creation panics, Tokio waits for the threads that exist already, which never end. Inside a runtime, where
-    // blocking is forbidden, it does not wait.
+    // When its creation panics, Tokio waits for the threads that exist already, which never end. Inside a runtime,
+    // where blocking is forbidden, it does not wait.
     let runtime = tree.block_on(async { builder.build() })?;
     let _ = created.0.set(true);
     Ok(runtime)

@@ -1,8 +1,8 @@
 //! The lowest storey: one attempt of one child, whatever it runs.
 //!
-//! * `body` – the trait of what a child runs, and what the user's code may return.
-//! * `cell` – the shared record of one attempt; reports its end to the [`Owner`](cell::Owner) that made it.
-//! * `orders` – the requests to stop and to die, and how a task waits for them.
+//! * `body` – the trait that starts the attempts of a child, and what the user's code may return.
+//! * `cell` – the shared record of one attempt; reports its end to the tree that made it.
+//! * `orders` – the orders to stop, to be killed, to be abandoned; and how a task waits for them.
 //! * `subtasks` – the tasks that an attempt has spawned, and when the attempt has ended.
 //! * `dedicated_runtime` – the attempt of a supervisor with a Tokio runtime of its own.
 //! * `panic` – panics as values.

@@ -1,12 +1,12 @@
-//! The orders to an attempt (stop, end at once, drop the body), as one-shot flags that tasks can wait for.
+//! The orders to an attempt (to stop, to be killed, to be abandoned), as one-shot flags that tasks can wait for.
 //!
 //! *Latched.* A flag stays set. Code that checks later still sees the order, and an order that arrives before the
 //! attempt has started holds for it too.
 //!
-//! *Waiting.* A new order wakes the attempt's own task, whatever that task is waiting for, because the task itself drops
-//! its body on a kill. Futures polled by that task therefore need no registration. Other waiters (a subtask, another
-//! thread, a future that wakes its task in a way of its own) share a [`Notify`], created on first use. Their wakers are
-//! the user's, so a [`WakerGuard`] stands around each.
+//! *Waiting.* A new order wakes the attempt's own task, whatever that task is waiting for, because the task itself
+//! drops its body on a kill. Futures polled by that task therefore need no registration. Other waiters (a subtask,
+//! another thread, a future that wakes its task in a way of its own) share a [`Notify`], created on first use. Their
+//! wakers are the user's, so a [`WakerGuard`] wraps each.
 //!
 //! *No lost wake-up.* Orders and waiters change under one lock. A waiter registers under the lock and checks the flag
 //! again after that, so an order is either seen by the check or wakes the waiter.
@@ -23,7 +23,7 @@ use tokio::sync::futures::OwnedNotified;
 
 /// The attempt is asked to stop, or has ended.
 const STOPPING: u8 = 1;
-/// The attempt is to end at once.
+/// The attempt is killed or abandoned.
 const KILLED: u8 = 2;
 /// A heartbeat has arrived since the last check.
 const BEATEN: u8 = 4;
@@ -55,7 +55,7 @@ struct Waiters {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BodyEnd {
     /// Nothing: the attempt has ended.
-    Alone,
+    AttemptEnded,
     /// Maybe subtasks.
     WithSubtasks,
     /// The end of the body was reported before.
@@ -75,7 +75,7 @@ impl Orders {
         self.flags(any) != 0
     }
 
-    /// Sets flags and wakes every waiter, unless all of them were set before.
+    /// Sets flags and wakes every waiter. Does nothing if all these flags were set before.
     fn set(&self, flags: u8) {
         let mut waiters = lock(&self.waiters);
         let before = self.flags.fetch_or(flags, Ordering::AcqRel);
@@ -104,11 +104,12 @@ impl Orders {
         Wait { orders: self, flag: STOPPING, registration: None }
     }
 
-    /// Leaves a kill to the body from now on: only [`abandon`](Self::abandon) drops it.
+    /// Leaves a kill to the body from now on: of the orders, only [`abandon`](Self::abandon) drops it.
     pub(crate) fn leave_kill_to_body(&self) {
         self.flags.fetch_or(HANDLES_KILL, Ordering::AcqRel);
     }
 
+    /// Orders a kill: the body is dropped, or told if it handles its kill.
     pub(crate) fn kill(&self) {
         let drop_body = if self.has(HANDLES_KILL) { 0 } else { DROP_BODY };
         self.set(STOPPING | KILLED | drop_body);
@@ -141,7 +142,7 @@ impl Orders {
 
     /// Returns `true` if the attempt may have one more subtask: its body runs and is not abandoned.
     pub(crate) fn admit_subtask(&self) -> bool {
-        // Under the lock, so that the end of the body either sees the flag or is seen here.
+        // Under the lock, so that a body that ends now waits for this subtask, or the subtask is refused.
         let _waiters = lock(&self.waiters);
         let admitted = self.admits_subtasks();
         if admitted {
@@ -154,8 +155,8 @@ impl Orders {
         !self.has(BODY_ENDED | ABANDONED)
     }
 
-    /// Records the end of the body. Its task needs no wake-up any more. A body without subtasks ends the attempt as well
-    /// (see [`attempt_ended`](Self::attempt_ended)): both cost one lock together.
+    /// Records the end of the body. Its task needs no wake-up any more. A body without subtasks ends the attempt as
+    /// well (see [`attempt_ended`](Self::attempt_ended)), so both are recorded under one lock.
     pub(crate) fn body_ended(&self) -> BodyEnd {
         let mut waiters = lock(&self.waiters);
         if self.has(BODY_ENDED) {
@@ -167,7 +168,7 @@ impl Orders {
             (BodyEnd::WithSubtasks, None)
         } else {
             self.flags.fetch_or(BODY_ENDED | STOPPING, Ordering::AcqRel);
-            (BodyEnd::Alone, waiters.others.clone())
+            (BodyEnd::AttemptEnded, waiters.others.clone())
         };
         drop(waiters);
         drop(task);
@@ -197,36 +198,36 @@ impl Orders {
 #[derive(Default)]
 pub(crate) struct TaskRegistration {
     /// The orders that were given when the task last registered. `None` before its first poll.
-    registered_at: Option<u8>,
+    orders_at_registration: Option<u8>,
 }
 
 /// Polls a body once: checks for the order to drop it, calls `poll`, and registers the task for the next order. Returns
-/// `Ready(None)` if the body must be dropped. `poll` has the `owner` of the orders meanwhile.
+/// `Ready(None)` if the body must be dropped. `cell` is lent to `poll`.
 pub(crate) fn poll_body<C: AsRef<Orders>, T>(
-    owner: C,
+    cell: C,
     registration: &mut TaskRegistration,
     cx: &mut Context<'_>,
     poll: impl FnOnce(C, &mut Context<'_>) -> (C, Poll<T>),
 ) -> (C, Poll<Option<T>>) {
-    if registration.registered_at.is_none() {
-        registration.registered_at = Some(owner.as_ref().register_task(cx.waker()));
+    if registration.orders_at_registration.is_none() {
+        registration.orders_at_registration = Some(cell.as_ref().register_task(cx.waker()));
     }
-    let before = owner.as_ref().flags(ORDERS);
+    let before = cell.as_ref().flags(ORDERS);
     if before & DROP_BODY != 0 {
-        return (owner, Poll::Ready(None));
+        return (cell, Poll::Ready(None));
     }
-    let (owner, polled) = poll(owner, cx);
-    let orders = owner.as_ref();
+    let (cell, polled) = poll(cell, cx);
+    let orders = cell.as_ref();
     // An order uses up the registration: after each new one the task registers again.
-    if polled.is_pending() && registration.registered_at != Some(orders.flags(ORDERS)) {
+    if polled.is_pending() && registration.orders_at_registration != Some(orders.flags(ORDERS)) {
         let now = orders.register_task(cx.waker());
-        registration.registered_at = Some(now);
+        registration.orders_at_registration = Some(now);
         if now != before {
             // The order came while the body was being polled, so the body may not have seen it.
             cx.waker().wake_by_ref();
         }
     }
-    (owner, polled.map(Some))
+    (cell, polled.map(Some))
 }
 
 /// Waits for one order. Cancel safe: an order stays set.
@@ -271,7 +272,7 @@ impl Future for Wait<'_> {
             }
             this.register(cx);
             if let Some(Registration { notified, guard }) = this.registration.as_deref_mut()
-                && notified.as_mut().poll(&mut Context::from_waker(guard.around(cx.waker()))).is_ready()
+                && notified.as_mut().poll(&mut Context::from_waker(guard.wrap(cx.waker()))).is_ready()
             {
                 // Any order notifies: check again, and register for the next one.
                 this.registration = None;

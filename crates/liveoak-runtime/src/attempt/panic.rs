@@ -1,7 +1,7 @@
 //! Panics as values: the one place where this crate catches a panic of user code and describes it.
 //!
-//! `catch_unwind` returns the message only. Location and backtrace are visible to the panic hook, and a library does not
-//! install a hook unasked: the user calls [`capture_panics`], or [`Supervisor::run`](crate::Supervisor::run).
+//! `catch_unwind` returns the message only. Location and backtrace are visible to the panic hook, and a library does
+//! not install a hook unasked: the user calls [`capture_panics`], or [`Supervisor::run`](crate::Supervisor::run).
 
 use crate::util::waker_guard::drop_payload;
 use liveoak_core::{Exit, Panic};
@@ -38,7 +38,7 @@ pub fn capture_panics() {
                 location: info.location().map(ToString::to_string),
                 backtrace: (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string()),
             };
-            // While this thread's storage is being torn down there is no slot any more.
+            // While this thread's local storage is torn down, `SEEN` cannot be used.
             let _ = SEEN.try_with(|slot| slot.replace(Some(seen)));
             before(info);
         }));

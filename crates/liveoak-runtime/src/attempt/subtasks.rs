@@ -15,8 +15,8 @@ pub(crate) trait Abort {
     fn abort(&self);
 }
 
-/// The subtasks of one attempt. `H` aborts a subtask, `E` is an exit, `P` is the path of the child. Most attempts have no
-/// subtask and never ask for their path: for them this is a null pointer and a lock.
+/// The subtasks of one attempt. `H` aborts a subtask, `E` is an exit, `P` is the path of the child. Most attempts have
+/// no subtask and never ask for their path; for them this is a null pointer and a lock.
 pub(crate) struct Subtasks<H, E, P>(Mutex<Option<Box<Record<H, E, P>>>>);
 
 struct Record<H, E, P> {
@@ -42,8 +42,8 @@ impl<H, E, P> Default for Record<H, E, P> {
 pub(crate) enum End<E> {
     /// The attempt has ended, with this exit.
     Attempt(E),
-    /// The attempt will end with this exit when its last subtask has ended.
-    Body(E),
+    /// The attempt ends later. This is its exit so far; the first panic of a subtask replaces it.
+    Ending(E),
     Unchanged,
 }
 
@@ -102,14 +102,14 @@ impl<H: Abort + Clone, E: Clone, P: Clone> Subtasks<H, E, P> {
                 orders.attempt_ended();
                 End::Attempt(exit)
             }
-            None => panic.map_or(End::Unchanged, End::Body),
+            None => panic.map_or(End::Unchanged, End::Ending),
         }
     }
 
     pub(crate) fn body_ended(&self, orders: &Orders, exit: E) -> End<E> {
         match orders.body_ended() {
             BodyEnd::Repeated => return End::Unchanged,
-            BodyEnd::Alone => return End::Attempt(exit),
+            BodyEnd::AttemptEnded => return End::Attempt(exit),
             BodyEnd::WithSubtasks => {}
         }
         let mut guard = lock(&self.0);
@@ -125,7 +125,7 @@ impl<H: Abort + Clone, E: Clone, P: Clone> Subtasks<H, E, P> {
         let handles = record.handles();
         drop(guard);
         handles.iter().for_each(Abort::abort);
-        End::Body(seen)
+        End::Ending(seen)
     }
 
     pub(crate) fn abort_all(&self) {

@@ -5,11 +5,12 @@
 //! queued, and a heartbeat check is answered.
 
 use crate::attempt::body::Body;
-use crate::attempt::cell::{AttemptCell, Owner};
+use crate::attempt::cell::{AttemptCell, AttemptListener};
 use crate::attempt::dedicated_runtime::DedicatedRuntime;
+use crate::engine::ended::Ended;
 use crate::engine::events::Broadcast;
 use crate::engine::state::{ChildEntry, ReplySender, TreeState};
-use liveoak_core::{Attempt, ChildId, Effect, Exit, Input, Outcome, Refusal, StopReport, Time};
+use liveoak_core::{Attempt, ChildId, Effect, Input, Outcome, Refusal, Time};
 use std::sync::Arc;
 use tokio::runtime::Handle;
 
@@ -18,15 +19,6 @@ const EFFECTS_PER_TURN: usize = 4096;
 
 /// How many effects are taken at a time, beside the first.
 const BATCH: usize = 15;
-
-/// How a tree ended.
-#[derive(Clone, Debug)]
-pub struct Ended {
-    /// How its root ended.
-    pub exit: Exit,
-    /// How each child was stopped.
-    pub report: Arc<StopReport>,
-}
 
 /// An effect that is ready to be performed outside the lock.
 pub(crate) enum Action<T> {
@@ -54,8 +46,8 @@ pub(crate) enum Action<T> {
 pub(crate) struct Batch<T> {
     /// The actions that were taken last, without the first.
     pub(crate) more: Vec<Action<T>>,
-    /// How many steps of the stop of dynamic groups this turn may still take. Each step is as many effects as the group
-    /// has members.
+    /// How many steps of the stop of dynamic groups this turn may still take. Each step goes on to the next member that
+    /// needs an effect.
     group_steps: usize,
     /// The number of effects taken in this turn.
     taken: usize,
@@ -63,13 +55,13 @@ pub(crate) struct Batch<T> {
     pub(crate) drained: bool,
 }
 
-impl<T: Owner> Batch<T> {
+impl<T: AttemptListener> Batch<T> {
     pub(crate) const fn new(group_steps: usize) -> Self {
         Self { more: Vec::new(), group_steps, taken: 0, drained: false }
     }
 
-    /// Takes the next effects from the machine. Returns the first action apart from the others, because most inputs have
-    /// one effect or none, which then needs no allocation. Inlined: it runs for every input.
+    /// Takes the next effects from the machine. Returns the first action apart from the others, because most inputs
+    /// have one effect or none, which then needs no allocation. Inlined: it runs for every input.
     #[inline(always)]
     pub(crate) fn take(
         &mut self,
@@ -114,8 +106,8 @@ impl<T: Owner> Batch<T> {
     }
 }
 
-impl<T: Owner> TreeState<T> {
-    /// Reads every cell that the effects are about. The cells lie scattered in memory. Plain reads of them are fetched
+impl<T: AttemptListener> TreeState<T> {
+    /// Reads the cells of asks and kills. The cells lie scattered in memory. Plain reads of them are fetched
     /// in parallel; the reference counting that follows would fetch them one after another.
     fn prefetch(&self, effects: &[Effect]) {
         let attempts = effects.iter().map(|effect| match effect {

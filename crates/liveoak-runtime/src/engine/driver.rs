@@ -1,14 +1,14 @@
 //! One running tree: the machine behind one short lock, and the performing of its effects.
 //!
-//! Inputs come from many threads: a worker whose task has ended, a caller with a command. Each thread gives its input to
-//! the machine directly and performs the effects, so a child that ends is restarted without a hop to another task.
+//! Inputs come from many threads: a worker whose task has ended, a caller with a command. Each thread gives its input
+//! to the machine directly and performs the effects, so a child that ends is restarted without a hop to another task.
 //!
 //! 1. The machine and the [state](TreeState) around it are used under the lock only. User code never runs under the
 //!    lock, not even a destructor.
-//! 2. Effects are taken under the lock and performed outside it, by the thread that finds them. They need no order among
-//!    each other: orders to an attempt are latched, so they also hold for an attempt that starts a moment later, and an
-//!    attempt starts only after the end of the previous one was reported. Only events are delivered in order
-//!    ([`Broadcast`]).
+//! 2. Effects are taken under the lock and performed outside it, by the thread that finds them. They need no order
+//!    among each other: orders to an attempt are latched, so they also hold for an attempt that starts a moment later,
+//!    and an attempt starts only after the previous one was reported as ended or was abandoned. Only events are
+//!    delivered in order ([`Broadcast`]).
 //! 3. A thread performs a limited number of effects per turn ([`Batch::ends_turn`]); the timer task performs the rest
 //!    and yields in between. An input that arrives while its thread performs an effect of the same tree is handled by
 //!    the outer loop, not deeper on the stack ([`CURRENT_TREE`]).
@@ -20,10 +20,11 @@
 //!    effect, message or waiter is lost. The panic is caught; the panic hook has already reported it.
 
 use crate::attempt::body::Body;
-use crate::attempt::cell::{AttemptCell, Owner};
+use crate::attempt::cell::{AttemptCell, AttemptListener};
 use crate::attempt::panic::catch;
-use crate::engine::action::{Action, Batch, Ended};
+use crate::engine::action::{Action, Batch};
 use crate::engine::clock::Clock;
+use crate::engine::ended::Ended;
 use crate::engine::events::Broadcast;
 use crate::engine::state::{ChildEntry, TreeState};
 use crate::engine::user_values::{ErrorKeepAlive, drop_catching_panics};
@@ -39,8 +40,8 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
-/// How many steps of the stop of a dynamic group are performed per turn. Enough to keep all threads busy with the members
-/// that were asked.
+/// How many steps of the stop of dynamic groups a turn in `feed` or `command` takes at most. Enough to keep all threads
+/// busy with the members that were asked. Other turns take none.
 const GROUP_STEPS_PER_TURN: usize = 2048;
 
 /// How often a thread tries to take the lock before it sleeps on it.
@@ -64,14 +65,14 @@ pub(crate) struct TreeInner {
     ready: OnceLock<()>,
     ended: OnceLock<Ended>,
     /// Wakes the tasks that wait for `ready` or `ended`.
-    milestone: Notify,
+    ready_or_ended: Notify,
     pub(crate) timer_task_notify: Notify,
     pub(crate) watchdog: Arc<Watchdog>,
 }
 
-impl Owner for Arc<TreeInner> {
+impl AttemptListener for Arc<TreeInner> {
     fn attempt_ended(&self, cell: &Arc<LiveAttempt>, exit: Exit) {
-        let now = if cell.on_root { self.clock.now_inside() } else { self.clock.now() };
+        let now = if cell.on_tree_runtime { self.clock.now_inside() } else { self.clock.now() };
         let mut state = self.state();
         state.release(cell);
         let released = state.errors.add(&exit);
@@ -100,14 +101,14 @@ impl TreeInner {
             events: Broadcast::default(),
             ready: OnceLock::new(),
             ended: OnceLock::new(),
-            milestone: Notify::new(),
+            ready_or_ended: Notify::new(),
             timer_task_notify: Notify::new(),
             watchdog: Arc::new(Watchdog::new()),
         })
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
-        // The lock is held for well under a microsecond, so a few tries are cheaper than a sleep.
+        // The lock is mostly held for well under a microsecond, so a few tries are cheaper than a sleep.
         for _ in 0..LOCK_TRIES {
             match self.state.try_lock() {
                 Err(TryLockError::WouldBlock) => std::hint::spin_loop(),
@@ -118,8 +119,9 @@ impl TreeInner {
         lock(&self.state)
     }
 
-    /// Gives the machine one input and performs the effects that follow, with at most `group_steps` steps of the stop of
-    /// dynamic groups. Every input passes through here; only new children are added by [`with_state`](Self::with_state).
+    /// Gives the machine one input and performs the effects that follow, with at most `group_steps` steps of the stop
+    /// of dynamic groups. Every input passes through here except heartbeat answers (`action.rs`). New children are
+    /// added by [`with_state`](Self::with_state).
     // Inlined, so that the exit of an attempt is not copied once more.
     #[inline(always)]
     fn input(
@@ -140,7 +142,8 @@ impl TreeInner {
         self.input(self.state(), now, input, GROUP_STEPS_PER_TURN);
     }
 
-    /// Runs `f`, which adds children, on the state, and performs the effects that follow. `f` must not drop user values.
+    /// Runs `f`, which adds children, on the state, and performs the effects that follow. `f` must not drop user
+    /// values.
     pub(crate) fn with_state<T>(self: &Arc<Self>, f: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.state();
         state.machine.set_interest(self.events.interest());
@@ -178,11 +181,11 @@ impl TreeInner {
 
     async fn until<M>(&self, reached: impl Fn() -> Option<M>) -> M {
         loop {
-            let milestone = self.milestone.notified();
+            let notified = self.ready_or_ended.notified();
             if let Some(reached) = reached() {
                 return reached;
             }
-            WakerGuard::new().wait(milestone).await;
+            WakerGuard::new().wait(notified).await;
         }
     }
 
@@ -190,8 +193,8 @@ impl TreeInner {
         self.ended.get()
     }
 
-    /// Ends the tree at once, because its runtime is shutting down. Nothing can be waited for any more, so every attempt
-    /// is killed and abandoned, and nothing starts again. A second call does nothing.
+    /// Ends the tree at once, because its runtime is shutting down. Nothing can be waited for any more, so every
+    /// attempt is killed, abandoned and reported as killed, and nothing starts again. A second call does nothing.
     pub(crate) fn runtime_lost(self: &Arc<Self>) {
         let now = self.clock.now();
         let mut state = self.state();
@@ -236,7 +239,7 @@ impl TreeInner {
         errors.drain().for_each(drop_catching_panics);
         waiting.into_values().for_each(drop_catching_panics);
         let _ = self.ended.set(ended);
-        self.milestone.notify_waiters();
+        self.ready_or_ended.notify_waiters();
         self.timer_task_notify.notify_one();
         self.watchdog.end();
     }
@@ -256,7 +259,7 @@ impl TreeInner {
             let wakeup = if last { state.new_wakeup() } else { None };
             drop(state);
             self.wake_timer_task(wakeup);
-            // Events first: a task that a milestone wakes finds the events before it.
+            // Events first: a task that waits for `ready` or `ended` finds the events before it.
             self.events.flush();
             // Actions may run user code, down to wakers and destructors. After a panic, the loop goes on with the next
             // one.
@@ -294,7 +297,7 @@ impl TreeInner {
             }
             Action::TreeReady => {
                 let _ = self.ready.set(());
-                self.milestone.notify_waiters();
+                self.ready_or_ended.notify_waiters();
             }
             Action::TreeEnded(ended) => self.end(ended),
         }

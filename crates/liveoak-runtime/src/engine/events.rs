@@ -112,7 +112,7 @@ pub struct Events {
     seen: u64,
     /// The event after a gap, while the gap is reported.
     after_gap: Option<Event>,
-    /// Stands around the reader's waker: a waker that panics cuts off no other reader.
+    /// Catches panics of this reader's waker, so that the others are still woken.
     guard: WakerGuard,
 }
 

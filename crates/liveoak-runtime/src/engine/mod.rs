@@ -4,6 +4,7 @@
 //! * `state` – what the lock protects: the machine, what each child runs, and the callers that wait for answers.
 //! * `action` – turns effects into actions, in batches.
 //! * `timer_task`, `watchdog` – the task that keeps the deadlines, and the thread that keeps them when the task cannot.
+//! * `ended` – how a tree ended.
 //! * `events`, `outbox` – the event stream.
 //! * `user_values` – keeps the destructors of the user's values away from the lock.
 //! * `clock`, `paged_vec` – the tree's time; a vector that never moves its entries.
@@ -11,6 +12,7 @@
 pub(crate) mod action;
 pub(crate) mod clock;
 pub(crate) mod driver;
+pub(crate) mod ended;
 pub(crate) mod events;
 pub(crate) mod outbox;
 pub(crate) mod paged_vec;

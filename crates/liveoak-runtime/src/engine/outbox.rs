@@ -1,8 +1,8 @@
 //! A queue whose messages are delivered in order, by one thread at a time, outside every lock.
 //!
 //! [`push`](Outbox::push) keeps the order. [`flush`](Outbox::flush) delivers the queued messages; if another thread is
-//! flushing, it returns at once and that thread delivers them. No message is left behind: the flushing thread checks for
-//! more under the lock before it stops.
+//! flushing, it returns at once and that thread delivers them. No message is left behind: the flushing thread checks
+//! for more under the lock before it stops.
 
 use crate::util::lock::lock;
 use crate::util::sync::{AtomicBool, Mutex, Ordering};
@@ -56,9 +56,9 @@ impl<T> Outbox<T> {
         }
         while let Some(message) = queue.messages.pop_front() {
             drop(queue);
-            let turn = Turn(self);
+            let guard = FlushGuard(self);
             deliver(message);
-            std::mem::forget(turn);
+            std::mem::forget(guard);
             queue = lock(&self.queue);
         }
         self.pending.store(false, Ordering::Release);
@@ -68,9 +68,9 @@ impl<T> Outbox<T> {
 }
 
 /// Ends the turn of a thread whose delivery panics. The messages that are left wait for the next flush.
-struct Turn<'a, T>(&'a Outbox<T>);
+struct FlushGuard<'a, T>(&'a Outbox<T>);
 
-impl<T> Drop for Turn<'_, T> {
+impl<T> Drop for FlushGuard<'_, T> {
     fn drop(&mut self) {
         lock(&self.0.queue).flushing = false;
     }

@@ -3,7 +3,7 @@
 //! `T` is the tree itself, as its attempts refer to it. This file does not know more of it.
 
 use crate::attempt::body::Body;
-use crate::attempt::cell::{AttemptCell, Owner};
+use crate::attempt::cell::{AttemptCell, AttemptListener};
 use crate::attempt::dedicated_runtime::DedicatedRuntime;
 use crate::engine::paged_vec::PagedVec;
 use crate::engine::user_values::ErrorKeepAlive;
@@ -20,10 +20,11 @@ use tokio::sync::oneshot;
 pub(crate) enum ChildEntry<T> {
     Vacant,
     Leaf { serial: u32, body: Arc<dyn Body<T>>, cell: Option<Arc<AttemptCell<T>>> },
-    Supervisor { serial: u32, dedicated: Option<Box<OwnRuntime<T>>> },
+    Supervisor { serial: u32, dedicated: Option<Box<RuntimeEntry<T>>> },
 }
 
-pub(crate) struct OwnRuntime<T> {
+/// The dedicated runtime of one supervisor.
+pub(crate) struct RuntimeEntry<T> {
     pub(crate) settings: DedicatedRuntime,
     /// The runtime, while it exists.
     pub(crate) handle: Option<Handle>,
@@ -82,7 +83,7 @@ pub(crate) struct TreeState<T> {
     pub(crate) runtime_lost: bool,
 }
 
-impl<T: Owner> TreeState<T> {
+impl<T: AttemptListener> TreeState<T> {
     pub(crate) fn new(machine: Machine) -> Self {
         Self {
             machine,
@@ -145,7 +146,7 @@ impl<T: Owner> TreeState<T> {
     /// Adds a supervisor, maybe with a dedicated runtime.
     pub(crate) fn set_supervisor(&mut self, id: ChildId, runtime: Option<DedicatedRuntime>) {
         self.has_dedicated_runtimes |= runtime.is_some();
-        let own = |settings| Box::new(OwnRuntime { settings, handle: None, cell: None });
+        let own = |settings| Box::new(RuntimeEntry { settings, handle: None, cell: None });
         self.set_entry(id, ChildEntry::Supervisor { serial: id.serial, dedicated: runtime.map(own) });
     }
 
@@ -159,7 +160,8 @@ impl<T: Owner> TreeState<T> {
         }
     }
 
-    /// Returns the runtime on which the child `id` starts: the nearest dedicated one above it, or `None` for the tree's.
+    /// Returns the runtime on which the child `id` starts: the nearest dedicated one above it, or `None` for the
+    /// tree's.
     pub(crate) fn runtime_for(&self, id: ChildId) -> Option<Handle> {
         if !self.has_dedicated_runtimes {
             return None;

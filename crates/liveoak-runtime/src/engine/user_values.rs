@@ -1,8 +1,7 @@
 //! How values of the user are dropped: outside the tree's lock, and with their panics caught.
 //!
 //! The machine remembers exits and forgets them under the lock, where the destructor of an exit's error must not run.
-//! So each error is also held by [`ErrorKeepAlive`]. Once the machine has forgotten an error, that is the last reference,
-//! and it is dropped outside the lock.
+//! So each error is also held by [`ErrorKeepAlive`]. When nothing else holds the error, it is dropped outside the lock.
 
 use crate::attempt::panic::catch;
 use liveoak_core::{Exit, Failure};
@@ -13,8 +12,8 @@ pub(crate) fn drop_catching_panics<T>(value: T) {
     let _ = catch(Some("destructor"), || drop(value));
 }
 
-/// How many errors are checked whenever one is added. With two checks per addition, errors are released faster than they
-/// come: at most about twice as many are held as the machine remembers.
+/// How many errors are checked whenever one is added. With two checks per addition, errors are released faster than
+/// they come: at most about twice as many are held as the machine remembers.
 const CHECKS: usize = 2;
 
 #[derive(Default)]

@@ -2,18 +2,17 @@
 //!
 //! Code that never yields blocks a worker of its runtime. It may block the worker of the timer task, or the only thread
 //! that polls Tokio's timers; Tokio does not move these to another thread. Yet just then a heartbeat or a stop deadline
-//! has to act. So one thread per tree sleeps until the earliest deadline *and a little longer*, and gives the machine
-//! the time if the timer task has not. Normally it finds nothing to do.
+//! has to act. So one thread per tree sleeps until the earliest deadline *and a little longer*, and feeds `Input::Tick`
+//! if the timer task has not. Normally it finds nothing to do. It notices late deadlines, not blocked workers.
 //!
-//! Only for runtimes with several threads. A runtime with a single thread stands still as a whole when its thread is
-//! blocked, and only such a runtime can have its clock paused in tests.
+//! Only for runtimes with several threads. A single-threaded runtime stands still as a whole when its thread is
+//! blocked, and only a single-threaded one can have its clock paused in tests.
 
 use crate::util::lock::{ignore_poison, lock};
 use std::sync::{Arc, Condvar, Mutex, Weak};
 use std::time::{Duration, Instant};
 
-/// How late a deadline may be kept before the watchdog acts. Late enough to be rare, and little compared with the
-/// seconds that deadlines are made of.
+/// How late a deadline may be kept before the watchdog acts. Long enough to be rare, and short beside usual deadlines.
 pub(crate) const SLACK: Duration = Duration::from_millis(100);
 
 /// Shared by a tree and its watchdog thread.

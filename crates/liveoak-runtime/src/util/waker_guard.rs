@@ -1,7 +1,7 @@
 //! The guard around wakers that the user supplies.
 //!
-//! A waker is user code: it may panic when it is woken and when it is dropped. Such a panic must harm neither the thread
-//! that wakes nor the other waiters. The guard catches it and goes on; the panic hook has already reported it.
+//! A waker is user code: it may panic when it is woken and when it is dropped. Such a panic must harm neither the
+//! thread that wakes nor the other waiters. The guard catches it and goes on; the panic hook has already reported it.
 //!
 //! Not needed for the waker of an attempt's own task, which is Tokio's.
 
@@ -28,7 +28,7 @@ impl WakerGuard {
     }
 
     /// Returns a waker that wakes `waker` and never panics.
-    pub(crate) fn around(&mut self, waker: &Waker) -> &Waker {
+    pub(crate) fn wrap(&mut self, waker: &Waker) -> &Waker {
         let known = self.last.take_if(|(last, _)| last.0.as_ref().is_some_and(|last| last.will_wake(waker)));
         let (_, guard) = self.last.insert(known.unwrap_or_else(|| {
             let guarded = Arc::new(Guarded(Some(waker.clone())));
@@ -40,7 +40,7 @@ impl WakerGuard {
     /// Waits for `future`. The wakers that the future sees never panic.
     pub(crate) async fn wait<F: Future>(&mut self, future: F) -> F::Output {
         let mut future = pin!(future);
-        poll_fn(|cx| future.as_mut().poll(&mut Context::from_waker(self.around(cx.waker())))).await
+        poll_fn(|cx| future.as_mut().poll(&mut Context::from_waker(self.wrap(cx.waker())))).await
     }
 }
 

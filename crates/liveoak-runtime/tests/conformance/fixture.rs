@@ -2,7 +2,7 @@
 //! child that the test controls) whose task adds `+name` to the log when it begins and `-name` when it ends. So a test
 //! compares the order of real starts and ends with one line of text.
 
-use liveoak_runtime::testing::{Puppet, Universe, paused};
+use liveoak_runtime::testing::{LeakCheck, Puppet, paused};
 use liveoak_runtime::*;
 use std::future::Future;
 use std::ops::Deref;
@@ -39,7 +39,7 @@ pub(crate) fn state(tree: &TreeHandle, path: &str) -> &'static str {
 
 /// The puppets of one test, and their log.
 pub(crate) struct Fixture {
-    universe: Universe,
+    leak_check: LeakCheck,
     log: Log,
 }
 
@@ -47,7 +47,7 @@ type Log = Arc<Mutex<Vec<String>>>;
 
 impl Fixture {
     pub(crate) fn new() -> Self {
-        Self { universe: Universe::new(), log: Log::default() }
+        Self { leak_check: LeakCheck::new(), log: Log::default() }
     }
 
     pub(crate) fn puppet(&self, name: &'static str) -> LoggedPuppet {
@@ -60,7 +60,7 @@ impl Fixture {
         name: &'static str,
         change: impl FnOnce(Puppet) -> Puppet,
     ) -> LoggedPuppet {
-        LoggedPuppet { name, puppet: change(self.universe.puppet(name)), log: Arc::clone(&self.log) }
+        LoggedPuppet { name, puppet: change(self.leak_check.puppet(name)), log: Arc::clone(&self.log) }
     }
 
     pub(crate) fn puppets<const N: usize>(&self, names: [&'static str; N]) -> [LoggedPuppet; N] {
@@ -77,12 +77,12 @@ impl Fixture {
     /// Stops the tree and checks that nothing is left.
     pub(crate) async fn end(self, tree: Tree) {
         tree.stop().await;
-        self.universe.check().await;
+        self.leak_check.check().await;
     }
 
     /// Checks that nothing is left of a tree that has ended.
     pub(crate) async fn ended(self) {
-        self.universe.check().await;
+        self.leak_check.check().await;
     }
 }
 

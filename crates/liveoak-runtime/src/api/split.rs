@@ -1,7 +1,7 @@
 //! From builders to what the engine needs: declarations for the machine, and a body for each child.
 //!
-//! The machine returns the ids of the new children in pre-order (a supervisor before its children). Bodies are collected
-//! in the same order, so each finds its child by position.
+//! The machine returns the ids of the new children in pre-order (a supervisor before its children). Bodies are
+//! collected in the same order, so each finds its child by position.
 
 use crate::api::child::{Child, ChildKind, GroupAddress};
 use crate::attempt::dedicated_runtime::DedicatedRuntime;
@@ -18,7 +18,7 @@ pub(crate) enum DeclaredBody {
     },
 }
 
-pub(crate) struct Assembled {
+pub(crate) struct ChildParts {
     pub(crate) declaration: ChildDeclaration,
     /// The bodies of the child and of all children below it, in pre-order.
     pub(crate) bodies: Vec<DeclaredBody>,
@@ -26,12 +26,12 @@ pub(crate) struct Assembled {
     pub(crate) errors: Vec<SpecError>,
 }
 
-/// Takes a child apart. It will stand below `parent`, or be the root.
-pub(crate) fn assemble(child: Child, parent: Option<&Path>) -> Assembled {
+/// Splits a builder into declaration and bodies. The child will stand below `parent`, or be the root.
+pub(crate) fn split(child: Child, parent: Option<&Path>) -> ChildParts {
     let mut bodies = Vec::new();
     let mut errors = Vec::new();
     let declaration = declare(child, parent, &mut bodies, &mut errors);
-    Assembled { declaration, bodies, errors }
+    ChildParts { declaration, bodies, errors }
 }
 
 /// Returns the error of a name that a child at `path` cannot have.
@@ -50,7 +50,7 @@ fn declare(
         errors.push(wrong_name(path.clone(), error));
         Name::new("unnamed").unwrap_or_else(|_| unreachable!("`unnamed` is a name"))
     });
-    if let Some(stop_within) = child.service_stop_within {
+    if let Some(stop_within) = child.stop_within_for_service {
         let _ = stop_within.set(child.spec.stop_within);
     }
     let form = match child.kind {
