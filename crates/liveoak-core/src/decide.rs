@@ -6,8 +6,8 @@
 //! | transient | finish | absent | restart |
 //! | temporary | finish | absent | finish |
 //!
-//! Source: the OTP rows C19–C21 and C36 of docs/conformance.md. Two deviations are deliberate: a supervisor that gave up
-//! has failed (C27), and an auto-shutdown is not a failure (C47).
+//! Source: the OTP rows C19–C21 and C36 of docs/conformance.md. Two deviations are deliberate: a supervisor that gave
+//! up has failed (C27), and an auto-shutdown is not a failure (C47).
 
 use crate::exit::ExitClass;
 use crate::{Exit, Restart};

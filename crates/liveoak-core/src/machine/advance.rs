@@ -1,5 +1,5 @@
-//! The progress of a tree: whenever something changed below a supervisor, [`advance`](Machine::advance) does the next steps
-//! that are due. And what happens when a deadline has come, or a child reports its health.
+//! The progress of a tree: whenever something changed below a supervisor, [`advance`](Machine::advance) does the next
+//! steps that are due. And what happens when a deadline has come, or a child reports its health.
 
 use super::condition::DependencyState;
 use super::state::{Index, Mode, Phase, Purpose, Readiness};
@@ -66,7 +66,7 @@ impl Machine {
     /// Starts a waiting child if it may start, or fails its start. Returns `true` if the start failed.
     fn try_to_start(&mut self, sup: Index, child: Index, has_its_turn: bool) -> bool {
         let state = self.dependencies_of(sup, child);
-        // Later children do not wait for a held one, and children after it are held too.
+        // Later children do not wait for a held one, and children whose `after` names it are held too.
         self.arena[child].flags.held = state == DependencyState::Held;
         if !(state == DependencyState::Failing && has_its_turn) {
             // The timeout counts only while a failing sibling is all that keeps the child from its start.
@@ -75,7 +75,7 @@ impl Machine {
         let fails = match state {
             DependencyState::Satisfied | DependencyState::Pending => false,
             DependencyState::Failing => has_its_turn && self.has_waited_too_long(child),
-            // A start by command fails: it would wait for another command.
+            // A start by command is refused: only another command could end the wait.
             DependencyState::Held => self.arena[child].flags.start_requested,
             DependencyState::Unreachable => has_its_turn,
         };
@@ -93,8 +93,8 @@ impl Machine {
 
     /// Returns `true` if a child has spent its time for failing siblings; else its timeout runs from here on.
     ///
-    /// That time is its start deadline, for all such waits since it began to wait. Only the timer ends the wait, so
-    /// that timers that expired earlier are handled first.
+    /// That time is its start deadline, for all such waits since it began to wait. The wait ends only when its timer
+    /// fires; so earlier timers come first.
     fn has_waited_too_long(&mut self, child: Index) -> bool {
         let state = &self.arena[child];
         let within = match state.spec.start_within {
@@ -111,8 +111,8 @@ impl Machine {
         left.is_zero()
     }
 
-    /// Fails a start that could not be tried, like an attempt that failed at once: in a first start that fails the
-    /// supervisor, a command is refused, and else the child is restarted with backoff, which counts against its limits.
+    /// Fails a start that could not be tried. In a first start the supervisor fails. After a command, the command is
+    /// refused. Otherwise the table restart × exit decides; a restart is delayed, and counts against the limits.
     fn fail_start(&mut self, child: Index, why: String) {
         self.count_attempt(child);
         let (_, attempt) = self.arena.attempt_of(child);
@@ -121,7 +121,7 @@ impl Machine {
         self.on_own_exit(child, exit, ran);
     }
 
-    /// Lets a supervisor be ready when each of its children was ready once, or need not be.
+    /// Marks a supervisor ready when each child was ready once or is skipped.
     fn finish_start(&mut self, sup: Index) {
         let done = |child: &Index| {
             let child = &self.arena[*child];
@@ -134,7 +134,7 @@ impl Machine {
         }
     }
 
-    /// Ends a supervisor whose children have all finished for good. Its exit says whether all of them ended well.
+    /// Ends a supervisor below which all is finished, not needed or quarantined. Its exit says whether all ended well.
     fn end_if_done(&mut self, sup: Index) {
         if !self.is_done(sup) {
             return;
@@ -149,8 +149,8 @@ impl Machine {
         self.fail_supervisor(sup, exit);
     }
 
-    /// Returns `true` if nothing at or below `child` runs or will run again by itself. A group is never done: members may
-    /// be added. A child that was stopped on request is not done: a command may start it again.
+    /// Returns `true` if nothing at or below `child` runs or will run again by itself. A group is never done: members
+    /// may be added. A child that was stopped on request is not done: a command may start it again.
     pub(super) fn is_done(&self, child: Index) -> bool {
         let state = &self.arena[child];
         match state.phase {

@@ -177,6 +177,7 @@ impl Arena {
     }
 
     /// Returns the state of a supervisor, which the caller knows to be one.
+    #[inline]
     #[track_caller]
     pub(super) fn sup(&self, sup: Index) -> &SupervisorState {
         let Some(state) = &self[sup].sup else { unreachable!("slot {} is not a supervisor", sup.slot()) };

@@ -1,4 +1,5 @@
-//! What operators and children want of a running tree: commands, added children and members, and the stop of the whole tree.
+//! What operators and children want of a running tree: commands, added children and members, and the stop of the
+//! whole tree.
 
 use super::state::{Child, ChildName, Children, Index, Intent, Mode, Phase};
 use super::{Command, Effect, MAX_WAITERS, Machine, Refusal};
@@ -130,7 +131,7 @@ impl Machine {
         if state.spec.once { Err(Refusal::OnlyOnce) } else { Ok(()) }
     }
 
-    /// Starts a child that is down, with a clean record.
+    /// Starts a child that is down, with window and backoff reset.
     fn start_anew(&mut self, child: Index, request: RequestId) -> Result<(), Refusal> {
         if !self.arena.parent_of(child).is_some_and(|sup| matches!(sup.mode, Mode::Starting | Mode::Up)) {
             return Err(Refusal::SupervisorDown);
@@ -163,8 +164,8 @@ impl Machine {
 
     /// Adds a child to a running supervisor, as its last, and starts it when its start condition is met. `request` is
     /// answered like [`Command::Start`]; a child whose start fails leaves the tree again (C10). Returns the ids of the
-    /// child and of all below it, in the order of [`Machine::new`]. The driver should learn what these run before it polls
-    /// for effects.
+    /// child and of all below it, in the order of [`Machine::new`]. The caller must store the bodies of these ids
+    /// before it polls effects.
     ///
     /// # Errors
     /// When the child cannot be added. Nothing was changed then, and the request is not answered.
@@ -181,7 +182,7 @@ impl Machine {
             return Err(Refusal::IsAGroup);
         }
         self.check_name_is_free(sup, &declared.name)?;
-        // Siblings may come after a removed child of that name. The new child would be the last to start: too late.
+        // Siblings may come after a removed child of that name. They need it earlier, but an added child starts last.
         self.check_not_needed(sup, &declared.name)?;
         self.check_spec(sup, declared)?;
         let old = self.arena.sup(sup).names.get(&declared.name).copied();
@@ -202,8 +203,8 @@ impl Machine {
         Ok(ids)
     }
 
-    /// Adds a member to a running group and starts it at once. A member without a name is named by its slot. `request` is
-    /// answered like [`Command::Start`]; a member whose start fails leaves the tree again.
+    /// Adds a member to a running group and starts it at once. A member without a name is named by its slot.
+    /// `request` is answered like [`Command::Start`]; a member whose start fails leaves the tree again.
     ///
     /// # Errors
     /// When the member cannot be added. Nothing was changed then, and the request is not answered.

@@ -28,8 +28,8 @@ impl Machine {
         }
     }
 
-    /// Handles the report that the body of a leaf has ended, but not all of its attempt: its subtasks are stopped within
-    /// the stop deadline. A stop that has begun before goes on as it is.
+    /// Handles the report that the body of a leaf has ended, but not all of its attempt: its subtasks are stopped
+    /// within the stop deadline. A stop that has begun before goes on as it is.
     pub(super) fn reported_ending(&mut self, child: Index, exit: Exit) {
         let state = &self.arena[child];
         if state.sup.is_none() && matches!(state.phase, Phase::Starting | Phase::Running) {
@@ -38,7 +38,7 @@ impl Machine {
         }
     }
 
-    /// Ends an attempt. Every attempt ends here, and only here.
+    /// Ends an attempt. Every attempt that began ends here. An untried start is counted and reported in `fail_start`.
     ///
     /// If others stopped the child, what they stopped it for decides what follows. Else its own exit decides: the exit
     /// that was reported, or the `cause` for which the machine stopped it (a start timeout, a missed heartbeat, a body
@@ -77,7 +77,7 @@ impl Machine {
         }
     }
 
-    /// Returns `true` if the child is to stop or to start anew for others, whatever its own exit is.
+    /// Returns `true` if a command, a restart set or its supervisor's stop already decided what follows.
     fn is_overruled(&self, child: Index) -> bool {
         let state = &self.arena[child];
         state.intent != Intent::Run
@@ -86,7 +86,7 @@ impl Machine {
     }
 
     /// Decides what follows an attempt that ended by itself: a failed start is the answer to the command that asked for
-    /// it, or fails a supervisor that starts for the first time; else the table restart × exit decides.
+    /// it, or fails a supervisor that is starting, in any of its attempts; else the table restart × exit decides.
     pub(super) fn on_own_exit(&mut self, child: Index, exit: Exit, ran: Duration) {
         self.arena.record(child).last_exit = Some(exit.clone());
         let state = &self.arena[child];
@@ -108,7 +108,8 @@ impl Machine {
         }
     }
 
-    /// Ends a start that a command asked for: the child stays down, or leaves if it was added and never ready (C10, C13).
+    /// Ends a start that a command asked for: the child stays down, or leaves if it was added and never ready (C10,
+    /// C13).
     fn requested_start_failed(&mut self, child: Index, exit: &Exit) {
         let parent = self.arena[child].parent;
         self.refuse_starts(child, exit);
@@ -134,7 +135,7 @@ impl Machine {
         self.fail_supervisor(sup, Exit::StartFailed(failure));
     }
 
-    /// Lets a child be down that reported that it is not needed here: it counts as started (C5 and C36).
+    /// Sets a child idle because it is not needed; it counts as started (C5 and C36).
     fn absent(&mut self, sup: Index, child: Index) {
         self.arena[child].flags.start_requested = false;
         self.emit(child, || EventKind::Ignored);
@@ -143,7 +144,7 @@ impl Machine {
         self.mark_to_evaluate(Some(sup));
     }
 
-    /// Lets a child be down that ended for good. If it is significant, that may end its supervisor (C45 to C47).
+    /// Sets a child idle because it ended for good. If it is significant, that may end its supervisor (C45 to C47).
     fn finish(&mut self, sup: Index, child: Index, exit: &Exit) {
         let significant = self.arena[child].spec.significant;
         self.arena[child].flags.start_requested = false;

@@ -2,16 +2,16 @@
 //!
 //! One closed set of inputs goes in ([`Input`]), one of effects comes out ([`Effect`]). Each child is one small state
 //! machine ([`Phase`](state::Phase)). Whenever something changed below a supervisor, the supervisor does the next steps
-//! that are due ([`settle`](Machine::settle)). What to do next is always read off the states of the children, never off
-//! a plan in progress that could be out of date. So a stop, a removal or a second failure in the middle of anything
-//! needs no special case.
+//! that are due ([`advance`](Machine::advance), called by `settle`). What to do next is always read off the states of
+//! the children, never off a plan in progress that could be out of date. So a stop, a removal or a second failure in
+//! the middle of anything needs no special case.
 //!
 //! ```text
 //!            start                    ready
 //!   idle ──────────► waiting ─► starting ─► running
 //!    ▲                 ▲  ▲         │          │ ended by itself ─► table restart × exit
 //!    │                 │  └─ backing off ◄─────┴────────────────────┘ │
-//!    └─── ended ◄── stopping (asked ► killed ► abandoned) ◄── stop, restart set, missed deadline
+//!    └─────────────────┴── stopping (asked ► killed ► abandoned) ◄── stop, restart set, missed deadline
 //! ```
 //!
 //! The files form layers. A method calls only methods of its own file and of files before it in this list:

@@ -1,5 +1,5 @@
-//! Phases and deadlines: what changes along with a child's phase, which supervisors have to be evaluated then, and the set of
-//! all deadlines: at most one for each child and purpose, exactly cancelled.
+//! Phases and deadlines: what changes along with a child's phase, which supervisors have to be evaluated then, and
+//! the set of all deadlines: at most one for each child and purpose, exactly cancelled.
 
 use super::Machine;
 use super::state::{Children, Index, Mode, Phase, Purpose};
@@ -51,7 +51,7 @@ impl Machine {
     pub(super) fn pause_dependency_timeout(&mut self, child: Index) {
         let deadline = self.deadline_of(child, Purpose::Dependency);
         if deadline != Time::NEVER {
-            // An overdue wait keeps a moment: only its timer may end it, after the timers that were due before.
+            // At least 1 ns is left, so that the timer ends the wait, after all earlier timers.
             let left = deadline.since(self.now).max(Duration::from_nanos(1));
             self.arena.record(child).dependency_time_left = Some(left);
             self.set_timer(child, Purpose::Dependency, Time::NEVER);

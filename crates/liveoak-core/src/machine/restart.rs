@@ -1,4 +1,5 @@
-//! Restarts: they count against the limits, wait for the backoff, and take down the restart set. Or the child is given up on.
+//! Restarts: they count against the limits, wait for the backoff, and take down the restart set. Or the child is
+//! given up on.
 
 use super::Machine;
 use super::state::{Index, Phase, Purpose};
@@ -45,7 +46,7 @@ impl Machine {
         let now = self.now;
         let intensity = self.arena.sup(sup).rules.intensity;
         let own = self.arena[child].spec.limit;
-        // A child is never without a limit, unless one of the two was declared as unlimited.
+        // Without a limit of its own and without an intensity, the default limit holds.
         let own = own.or_else(|| intensity.is_none().then_some(Limit::DEFAULT_OF_A_CHILD));
         // Both windows record the restart, even if the first is exceeded.
         let own = own.map(|limit| (limit, true, self.arena.record(child).window.record(&limit, now)));
@@ -86,8 +87,9 @@ impl Machine {
         if untried { delay.max(UNTRIED_DELAY) } else { delay }
     }
 
-    /// Takes the siblings of a restart set down and lets all of the set start in order: [`advance`](Self::advance) stops
-    /// the live ones; the others wait for their turn, except those stopped on request or quarantined (C30, C31).
+    /// Takes the siblings of a restart set down and lets all of the set start in order: [`advance`](Self::advance)
+    /// stops the live ones; the others wait for their turn, except those stopped on request or quarantined (C30,
+    /// C31).
     fn take_down(&mut self, sup: Index, failed: Index, siblings: &[Index]) {
         let state = self.arena.sup_mut(sup);
         // Children after the cursor may have to be asked again.
@@ -117,7 +119,7 @@ impl Machine {
             count += usize::from(starts_again);
         }
         self.arena[failed].begin_ordered_start();
-        // The events of the child alone describe the restart of a single child.
+        // For a single child its own events are enough.
         if count > 1 {
             self.emit(sup, || EventKind::RestartSet { children: count });
         }

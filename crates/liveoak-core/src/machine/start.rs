@@ -71,7 +71,7 @@ impl Machine {
         self.emit(child, || EventKind::Starting { attempt, restart });
     }
 
-    /// Begins the ordered start of all children of a supervisor, with a clean record.
+    /// Begins the ordered start of all children of a supervisor, with windows, backoff and flags reset.
     fn start_children(&mut self, sup: Index) {
         if self.arena.sup(sup).is_group() {
             self.arena.sup_mut(sup).mode = Mode::Up;

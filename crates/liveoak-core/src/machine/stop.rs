@@ -1,8 +1,9 @@
-//! The stop of a child, and of all below it: asked, killed, abandoned, each child by its own deadline and the whole within one budget.
+//! The stop of a child, and of all below it: asked, killed, abandoned, each child by its own deadline and the whole
+//! within one budget.
 //!
 //! The stages of the stop of one attempt:
 //!
-//! | stage | when | then |
+//! | stage | when | how long until the next stage |
 //! |---|---|---|
 //! | asked | the stop begins (a deadline of zero skips this stage) | `stop_within`, at most until the plan's `kill` |
 //! | killed | that time is over | [`KILL_WAIT`], at most until the plan's `abandon` |

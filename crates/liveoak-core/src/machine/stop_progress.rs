@@ -31,8 +31,8 @@ impl Machine {
     }
 
     /// Asks the next children of a stopping supervisor, or of a restart set, to stop, in reverse start order: with
-    /// [`Order::Declared`] the last that was not asked yet, with [`Order::Edges`] all on which no other child that still
-    /// lives depends.
+    /// [`Order::Declared`] the last that was not asked yet, with [`Order::Edges`] all on which no other child that
+    /// still lives depends.
     pub(super) fn stop_next(&mut self, sup: Index) {
         let state = self.arena.sup(sup);
         let concerned = |child: &Index| {

@@ -56,7 +56,7 @@ impl Machine {
         self.mark_to_evaluate(parent);
     }
 
-    /// Lets a child be down and answers the commands that waited for that. Takes it out of the tree if it `leaves`.
+    /// Sets a child idle and answers the commands that waited for that. Takes it out of the tree if it `leaves`.
     pub(super) fn set_idle(&mut self, child: Index, reason: IdleReason, leaves: bool) {
         // A child that leaves the tree changes its phase in `remove_child`.
         if !leaves {

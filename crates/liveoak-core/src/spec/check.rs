@@ -1,5 +1,5 @@
-//! All rules about specs, applied to a whole tree, or to a child before it is added; and what can be wrong, as data: a caller
-//! that knows where each field was written can render it there. Source: OTP rows C8 and C9.
+//! All rules about specs, applied to a whole tree, or to a child before it is added; and what can be wrong, as data:
+//! a caller that knows where each field was written can render it there. Source: OTP rows C8 and C9.
 
 use super::order::circles;
 use super::{
@@ -16,13 +16,14 @@ use std::time::Duration;
 /// The deepest nesting of supervisors. Far beyond any sensible tree; bounds recursion.
 const MAX_DEPTH: usize = 64;
 
-/// The most children that one supervisor may have, declared and added together: each is looked at when another starts
-/// or stops. A declaration with more is an error, and one more is refused as [`Refusal::Full`](crate::Refusal::Full).
+/// The most children that one supervisor may have, declared and added together. A start or stop looks at every
+/// sibling; for more children of one kind use a group. A declaration with more is an error, and one more is refused as
+/// [`Refusal::Full`](crate::Refusal::Full).
 pub const MAX_CHILDREN: usize = 10_000;
 
 impl ChildDeclaration {
-    /// Applies all rules to the tree whose root is declared here. [`Machine::new`](crate::Machine::new) does the same and
-    /// takes no tree that fails; call it to know the errors before.
+    /// Applies all rules to the tree whose root is declared here. [`Machine::new`](crate::Machine::new) refuses
+    /// a tree with errors; call `check` to see them earlier.
     ///
     /// # Errors
     /// All broken rules at once, each with the path, the field and what was expected.
@@ -237,7 +238,7 @@ impl std::error::Error for SpecErrors {}
 pub enum SpecProblem {
     /// The text cannot be a name.
     Name(NameError),
-    /// The backoff ends below its begin.
+    /// `to` is less than `from`.
     BackoffFallsBelow {
         /// The ceiling of the first delay.
         from: Duration,
@@ -256,7 +257,7 @@ pub enum SpecProblem {
     NeverCompletes(Name),
     /// Siblings wait for each other in a circle: each waits for the next, the last one for the first. Never empty.
     Circle(Vec<Name>),
-    /// Another value or combination that is refused: what it would mean, and what was expected.
+    /// Any other refusal, as text.
     Refused(Cow<'static, str>),
 }
 

@@ -1,8 +1,8 @@
 //! What is declared: plain data, with the defaults of every field.
 //!
 //! [`ChildDeclaration::check`] holds a whole tree to all rules. [`Machine::new`](crate::Machine::new) calls it, and
-//! [`Machine::add_child`](crate::Machine::add_child) holds an added child to the same rules; both refuse what fails, so the
-//! machine works on checked specs only and checks nothing again.
+//! [`Machine::add_child`](crate::Machine::add_child) holds an added child to the same rules; both refuse what fails,
+//! so the machine works on checked specs only and checks nothing again.
 //!
 //! - [`words`]: the choices (restart, strategy, order, ...) and their words
 //! - [`check`]: the rules, and what is wrong with a spec as data
@@ -71,7 +71,8 @@ pub enum Ready {
     Reported,
 }
 
-/// A dependency on a sibling: the child starts only when all its edges hold. The sibling may be declared before or after.
+/// A dependency on a sibling: the child starts only when all its edges hold. The sibling may be declared before or
+/// after.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Edge {
     /// The sibling's name.
@@ -89,29 +90,30 @@ pub struct ChildSpec {
     pub backoff: Option<Backoff>,
     /// The limit of this child alone. Without it and without intensity, [`Limit::DEFAULT_OF_A_CHILD`] holds.
     pub limit: Option<Limit>,
-    /// When the child counts as ready. Of no meaning for supervisors: they are ready when their children are.
+    /// When the child counts as ready. Supervisors accept only `AtOnce`: they are ready when their children are.
     pub ready: Ready,
-    /// How long the child may take to become ready; [`Duration::MAX`] is without limit. The same time bounds, in all, its
-    /// waits for failing dependencies: siblings that are ready but not healthy enough, or failed and not restarted yet. For
-    /// a supervisor with [`Duration::MAX`] these waits have 30 s.
+    /// How long the child may take to become ready; [`Duration::MAX`] is without limit. The sum of its waits for
+    /// failing dependencies (siblings that are ready but not healthy enough, or that back off) has the same limit;
+    /// for a supervisor with [`Duration::MAX`] that limit is 30 s.
     pub start_within: Duration,
     /// The longest time between two heartbeats of a ready child; `None` expects no heartbeat.
     pub heartbeat: Option<Duration>,
-    /// How long the child may take to stop when asked; zero kills at once, [`Duration::MAX`] never. For a supervisor
-    /// this is the budget of its whole subtree: in the first half the children are asked in order, at nine tenths the rest
-    /// is killed, and at the end what still runs is abandoned.
+    /// How long the child may take to stop when asked; zero kills at once, [`Duration::MAX`] sets no limit. For a
+    /// supervisor this is the budget of its whole subtree: in the first half the children are asked in order, at half
+    /// all are asked, at nine tenths the rest is killed, and at the end what still runs is abandoned.
     pub stop_within: Duration,
     /// Whether the end of the child counts for its supervisor's [`AutoShutdown`].
     pub significant: bool,
     /// The dependencies that must hold before the child starts.
     pub after: Vec<Edge>,
-    /// Whether what the child runs can be made only once. Such a child is temporary, and a command that would start it again
-    /// is refused. Used for members of groups and for added children.
+    /// `true` if the child can have only one attempt, because its body cannot be made again. Such a child is temporary,
+    /// and a command that would start it again is refused. Used for members of groups and for added children.
     pub once: bool,
 }
 
 impl Default for ChildSpec {
-    /// Returns the defaults of a leaf: permanent, default backoff, ready at once or within 30 s, no heartbeat, 5 s to stop.
+    /// Returns the defaults of a leaf: permanent, default backoff, ready at once (30 s if it reports readiness), no
+    /// heartbeat, 5 s to stop.
     fn default() -> Self {
         Self {
             restart: Restart::default(),
@@ -153,7 +155,8 @@ pub struct SupervisorSpec {
     pub order: Order,
     /// Whether the supervisor ends with its significant children.
     pub auto_shutdown: AutoShutdown,
-    /// Whether the supervisor ends when all its children have finished for good.
+    /// Whether the supervisor ends when all below it has finished, is not needed or is quarantined (or waits for a
+    /// quarantined sibling).
     pub end_when_done: bool,
     /// Whether the children run on a dedicated runtime, which lives from before the first child until after the last.
     pub dedicated_runtime: bool,

@@ -1,5 +1,5 @@
-//! Faults that were found by comparing the machine with its reference model and with its own events (`tests/model`), one
-//! test for each.
+//! Faults that were found by comparing the machine with its reference model and with its own events (`tests/model`),
+//! one test for each.
 
 use super::shape::{SECOND, group, leaf, millis, secs, sup};
 use super::test_driver::{Obeys, TestDriver};
