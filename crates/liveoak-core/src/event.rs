@@ -114,7 +114,7 @@ pub enum EventKind {
     Quarantined(Arc<LimitExceeded>),
     /// A supervisor gave up and is stopping its children.
     GaveUp(Arc<LimitExceeded>),
-    /// The first start of a supervisor failed, and it stops the children that it has started.
+    /// A supervisor failed while it was starting, and stops the children that it has started.
     StartFailed(Arc<StartFailure>),
     /// A supervisor ends because its significant children have ended.
     AutoShutdown,

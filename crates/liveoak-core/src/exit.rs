@@ -42,7 +42,7 @@ pub enum Exit {
     Killed,
     /// The child did not end even when it was killed (a thread, or code that never yields). It may still run.
     Abandoned,
-    /// The first start of a supervisor failed because the start of a child failed.
+    /// A supervisor failed while it was starting, because the start of a child failed.
     StartFailed(Arc<StartFailure>),
     /// A supervisor gave up: a restart exceeded a limit.
     GaveUp(Arc<LimitExceeded>),
@@ -204,7 +204,7 @@ impl fmt::Display for Panic {
     }
 }
 
-/// The failed start that made the first start of a supervisor fail.
+/// The failed start of a child, which made its starting supervisor fail.
 #[derive(Clone, Debug)]
 pub struct StartFailure {
     /// The child that could not start.

@@ -111,8 +111,9 @@ impl Machine {
         left.is_zero()
     }
 
-    /// Fails a start that could not be tried. In a first start the supervisor fails. After a command, the command is
-    /// refused. Otherwise the table restart × exit decides; a restart is delayed, and counts against the limits.
+    /// Fails a start that could not be tried. After a command, the command is refused. If the supervisor is
+    /// starting, it fails. Otherwise the table restart × exit decides; a restart is delayed, and counts against the
+    /// limits.
     fn fail_start(&mut self, child: Index, why: String) {
         self.count_attempt(child);
         let (_, attempt) = self.arena.attempt_of(child);
@@ -149,8 +150,8 @@ impl Machine {
         self.fail_supervisor(sup, exit);
     }
 
-    /// Returns `true` if nothing at or below `child` runs or will run again by itself. A group is never done: members
-    /// may be added. A child that was stopped on request is not done: a command may start it again.
+    /// Returns `true` if nothing at or below `child` runs or will run again without a command. A group is never done:
+    /// members may be added. A child that was stopped on request is not done: a command may start it again.
     pub(super) fn is_done(&self, child: Index) -> bool {
         let state = &self.arena[child];
         match state.phase {
@@ -213,7 +214,7 @@ impl Machine {
         }
     }
 
-    /// Handles the answer to a check. A stuck child would not notice that it is asked to stop, so it is killed at once.
+    /// Handles the answer to a check. A stuck child would not notice that it is asked to stop, so it is killed.
     pub(super) fn reported_heartbeat(&mut self, child: Index, beaten: bool) {
         let (now, state) = (self.now, &self.arena[child]);
         let Some(period) = state.spec.heartbeat.filter(|_| state.phase == Phase::Running) else { return };

@@ -96,7 +96,7 @@ impl Machine {
             if state.flags.start_requested {
                 return self.requested_start_failed(child, &exit);
             }
-            // Only a child that was never ready fails the first start; later failures are restarts.
+            // Only a child that was never ready fails its starting supervisor; later failures are restarts.
             if self.arena.sup(sup).mode == Mode::Starting && state.readiness == Readiness::Never {
                 return self.first_start_failed(sup, child, exit);
             }
@@ -123,7 +123,7 @@ impl Machine {
         self.mark_to_evaluate(parent);
     }
 
-    /// Fails a supervisor because a child failed in its first start: what was started is stopped.
+    /// Fails a supervisor because a child failed while the supervisor was starting: what was started is stopped.
     fn first_start_failed(&mut self, sup: Index, child: Index, exit: Exit) {
         self.set_phase(child, Phase::Idle(IdleReason::SupervisorDown));
         self.refuse_starts(child, &exit);

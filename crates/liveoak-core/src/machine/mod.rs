@@ -97,7 +97,7 @@ impl Machine {
     /// before [`Input::Start`].
     ///
     /// # Errors
-    /// Returns everything that is wrong with the specs, at once.
+    /// Returns everything that is wrong with the specs.
     ///
     /// # Panics
     /// When `root` is a leaf: a tree is a supervisor or a group.

@@ -26,7 +26,7 @@ impl ChildDeclaration {
     /// a tree with errors; call `check` to see them earlier.
     ///
     /// # Errors
-    /// All broken rules at once, each with the path, the field and what was expected.
+    /// All broken rules, each with the path, the field and what was expected.
     pub fn check(&self) -> Result<(), SpecErrors> {
         let mut check = Check::default();
         let path = Path::new(self.name.as_str());

@@ -37,7 +37,8 @@ impl Limit {
     /// The value of `restarts` that means no limit.
     pub const UNLIMITED: u32 = u32::MAX;
     /// The limit of a child when neither its supervisor's intensity nor its own limit was set: ten restarts
-    /// within a minute. With the default backoff a child that fails at once is given up on after about 40 s.
+    /// within a minute. With the default backoff a child that fails right after each start is given up on after about
+    /// 40 s.
     pub const DEFAULT_OF_A_CHILD: Self = Self::new(10, Duration::from_secs(60));
 
     /// Creates a limit of `restarts` within `period`; exceeding it escalates.
@@ -86,7 +87,7 @@ pub struct Edge {
 pub struct ChildSpec {
     /// When the child is started again after it ended by itself.
     pub restart: Restart,
-    /// The delay before a restart; `None` restarts at once.
+    /// The delay before a restart; with `None` there is none.
     pub backoff: Option<Backoff>,
     /// The limit of this child alone. Without it and without intensity, [`Limit::DEFAULT_OF_A_CHILD`] holds.
     pub limit: Option<Limit>,
@@ -102,7 +103,7 @@ pub struct ChildSpec {
     /// supervisor this is the budget of its whole subtree: in the first half the children are asked in order, at half
     /// all are asked, at nine tenths the rest is killed, and at the end what still runs is abandoned.
     pub stop_within: Duration,
-    /// Whether the end of the child counts for its supervisor's [`AutoShutdown`].
+    /// `true` if the end of the child counts for its supervisor's [`AutoShutdown`].
     pub significant: bool,
     /// The dependencies that must hold before the child starts.
     pub after: Vec<Edge>,
@@ -153,12 +154,12 @@ pub struct SupervisorSpec {
     pub intensity: Option<Limit>,
     /// The order in which the children start; they stop in its reverse.
     pub order: Order,
-    /// Whether the supervisor ends with its significant children.
+    /// When the supervisor ends with its significant children.
     pub auto_shutdown: AutoShutdown,
-    /// Whether the supervisor ends when all below it has finished, is not needed or is quarantined (or waits for a
+    /// `true` if the supervisor ends when all below it has finished, is not needed or is quarantined (or waits for a
     /// quarantined sibling).
     pub end_when_done: bool,
-    /// Whether the children run on a dedicated runtime, which lives from before the first child until after the last.
+    /// `true` if the children run on a dedicated runtime, which lives from before the first child until after the last.
     pub dedicated_runtime: bool,
     /// The children, in declared order.
     pub children: Vec<ChildDeclaration>,
@@ -173,7 +174,7 @@ pub struct GroupSpec {
     pub intensity: Option<Limit>,
     /// The most members that the group may have at once; one more is refused.
     pub max_members: u32,
-    /// Whether the members run on a dedicated runtime, as in [`SupervisorSpec::dedicated_runtime`].
+    /// `true` if the members run on a dedicated runtime, as in [`SupervisorSpec::dedicated_runtime`].
     pub dedicated_runtime: bool,
 }
 
