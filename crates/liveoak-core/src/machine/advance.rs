@@ -147,7 +147,7 @@ impl Machine {
                 Exit::failed(format!("{} ended for good: {exit}", self.arena.path_of(child)))
             })
         });
-        self.fail_supervisor(sup, exit);
+        self.end_supervisor(sup, exit);
     }
 
     /// Returns `true` if nothing at or below `child` runs or will run again without a command. A group is never done:

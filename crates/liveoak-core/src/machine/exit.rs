@@ -23,7 +23,7 @@ impl Machine {
             Mode::Down | Mode::Starting | Mode::Up | Mode::Stopping => {
                 // The runtime ended by itself: there is nothing to close after the children have ended.
                 sup.runtime_lost = true;
-                self.fail_supervisor(child, exit);
+                self.end_supervisor(child, exit);
             }
         }
     }
@@ -132,7 +132,7 @@ impl Machine {
             exit => Arc::new(StartFailure { path: self.arena.path_of(child), exit }),
         };
         self.emit(sup, || EventKind::StartFailed(Arc::clone(&failure)));
-        self.fail_supervisor(sup, Exit::StartFailed(failure));
+        self.end_supervisor(sup, Exit::StartFailed(failure));
     }
 
     /// Sets a child idle because it is not needed; it counts as started (C5 and C36).
@@ -157,7 +157,7 @@ impl Machine {
         self.set_idle(child, IdleReason::Finished, self.leaves_at_end(child));
         if significant && self.ends_by_auto_shutdown(sup) {
             self.emit(sup, || EventKind::AutoShutdown);
-            self.fail_supervisor(sup, Exit::AutoShutdown);
+            self.end_supervisor(sup, Exit::AutoShutdown);
         }
         self.mark_to_evaluate(Some(sup));
     }

@@ -141,7 +141,7 @@ impl Machine {
             GiveUp::Escalate => {
                 self.set_phase(child, Phase::Idle(IdleReason::SupervisorDown));
                 self.emit(sup, || EventKind::GaveUp(Arc::clone(&exceeded)));
-                self.fail_supervisor(sup, Exit::GaveUp(exceeded));
+                self.end_supervisor(sup, Exit::GaveUp(exceeded));
             }
         }
     }
