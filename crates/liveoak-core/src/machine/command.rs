@@ -22,7 +22,7 @@ impl Machine {
         if self.arena[self.root].phase.is_live() {
             self.begin_stop(self.root);
         } else {
-            self.after_requested_stop(self.root, StopStage::Cancelled, None);
+            self.after_stop_by_others(self.root, StopStage::Cancelled, None);
         }
     }
 
@@ -76,7 +76,7 @@ impl Machine {
         }
         self.expect_answer(child, Some(request), Command::Stop);
         if self.arena[child].phase.is_idle() {
-            self.after_requested_stop(child, StopStage::Cancelled, None);
+            self.after_stop_by_others(child, StopStage::Cancelled, None);
         } else {
             self.open_log(child);
             self.begin_stop(child);

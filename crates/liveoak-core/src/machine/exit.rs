@@ -71,7 +71,7 @@ impl Machine {
             // A child that ended by itself while others stop was not asked, so its stop took no time.
             let took = if was_stopping { took } else { Duration::ZERO };
             self.log_stop(child, took, stage, Some(&exit));
-            self.after_requested_stop(child, stage, Some(exit));
+            self.after_stop_by_others(child, stage, Some(exit));
         } else {
             self.on_own_exit(child, exit, ran);
         }

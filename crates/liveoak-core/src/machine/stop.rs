@@ -33,7 +33,7 @@ impl Machine {
             Phase::Stopping { .. } => self.tighten_plan(child),
             Phase::Waiting | Phase::BackingOff => {
                 self.log_stop(child, Duration::ZERO, StopStage::Cancelled, None);
-                self.after_requested_stop(child, StopStage::Cancelled, None);
+                self.after_stop_by_others(child, StopStage::Cancelled, None);
             }
             Phase::Starting | Phase::Running => {
                 self.set_phase(child, Phase::Stopping { killed: false });

@@ -8,7 +8,7 @@ use std::sync::Arc;
 impl Machine {
     /// Decides what follows a stop by others: the child starts again (after a restart by request, or in a restart set),
     /// leaves the tree (if asked for; members and added children with their supervisor), or stays down.
-    pub(super) fn after_requested_stop(&mut self, child: Index, stage: StopStage, exit: Option<Exit>) {
+    pub(super) fn after_stop_by_others(&mut self, child: Index, stage: StopStage, exit: Option<Exit>) {
         let state = &self.arena[child];
         let (intent, in_restart_set, parent) = (state.intent, state.flags.in_restart_set, state.parent);
         let temporary = state.spec.restart == Restart::Temporary;
