@@ -126,7 +126,7 @@ impl Machine {
     fn finish_start(&mut self, sup: Index) {
         let done = |child: &Index| {
             let child = &self.arena[*child];
-            child.readiness != Readiness::Never || child.is_out_of_order()
+            child.readiness != Readiness::Never || child.is_skipped()
         };
         if self.arena.sup(sup).ordered().iter().all(done) {
             // Before `mark_ready`, so that a running supervisor is always `Up`.

@@ -177,7 +177,7 @@ impl Machine {
             AutoShutdown::AllSignificant => !sup.ordered().iter().any(|child| {
                 let state = &self.arena[*child];
                 // A held child may wait for ever, so it does not keep its supervisor up.
-                let will_run = state.phase.is_pending() && !state.is_out_of_order();
+                let will_run = state.phase.is_pending() && !state.is_skipped();
                 state.spec.significant && (state.phase.is_live() || will_run)
             }),
         }

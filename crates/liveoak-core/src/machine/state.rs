@@ -349,13 +349,13 @@ impl Child {
     }
 
     /// Returns `true` if an ordered start skips the child: it is down, or waits for a held sibling.
-    pub(super) const fn is_out_of_order(&self) -> bool {
+    pub(super) const fn is_skipped(&self) -> bool {
         self.phase.is_idle() || matches!(self.phase, Phase::Waiting) && self.flags.held
     }
 
     /// Returns `true` if an ordered start that the child is part of goes on to the next child.
     pub(super) const fn had_its_turn(&self) -> bool {
-        matches!(self.readiness, Readiness::Reached) || self.is_out_of_order()
+        matches!(self.readiness, Readiness::Reached) || self.is_skipped()
     }
 
     /// Notes that the child is part of a restart set: it starts in its turn.

@@ -214,7 +214,7 @@ impl Machine {
                 assert!(is(&|child| child.phase.is_stopping()), "{path} is stopping, but no child is");
             }
             Mode::Starting => assert!(
-                is(&|child| child.readiness == Readiness::Never && !child.is_out_of_order()),
+                is(&|child| child.readiness == Readiness::Never && !child.is_skipped()),
                 "{path} is starting, but no child is"
             ),
             Mode::Up => {
