@@ -75,7 +75,7 @@ impl Machine {
     /// Returns `child` as what keeps the later children of an ordered start from their turn, if it does.
     pub(super) fn blocker_of_later(&self, sup: Index, child: Index) -> Option<Blocker> {
         let declared = self.arena.sup(sup).rules.order == Order::Declared;
-        (declared && !self.arena[child].had_its_turn()).then_some(Blocker::Earlier(child))
+        (declared && !self.arena[child].lets_later_start()).then_some(Blocker::Earlier(child))
     }
 
     /// Returns what comes before the turn of a waiting child; `None` if it has its turn, or needs none.

@@ -354,7 +354,7 @@ impl Child {
     }
 
     /// Returns `true` if an ordered start that the child is part of goes on to the next child.
-    pub(super) const fn had_its_turn(&self) -> bool {
+    pub(super) const fn lets_later_start(&self) -> bool {
         matches!(self.readiness, Readiness::Reached) || self.is_skipped()
     }
 
