@@ -74,7 +74,7 @@ impl Machine {
         }
         let fails = match state {
             DependencyState::Satisfied | DependencyState::Pending => false,
-            DependencyState::Failing => has_its_turn && self.has_waited_too_long(child),
+            DependencyState::Failing => has_its_turn && self.check_dependency_timeout(child),
             // A start by command is refused: only another command could end the wait.
             DependencyState::Held => self.arena[child].flags.start_requested,
             DependencyState::Unreachable => has_its_turn,
@@ -95,7 +95,7 @@ impl Machine {
     ///
     /// That time is its start deadline, for all such waits since it began to wait. The wait ends only when its timer
     /// fires; so earlier timers come first.
-    fn has_waited_too_long(&mut self, child: Index) -> bool {
+    fn check_dependency_timeout(&mut self, child: Index) -> bool {
         let state = &self.arena[child];
         let within = match state.spec.start_within {
             Duration::MAX if state.sup.is_some() => DEPENDENCY_TIMEOUT_OF_A_SUPERVISOR,
