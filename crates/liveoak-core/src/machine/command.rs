@@ -196,7 +196,7 @@ impl Machine {
         let ids = self.arena.insert(Some(sup), declared, self.now);
         let child = Index::of_slot(ids[0].slot);
         self.announce_added(child);
-        self.begin_requested_life(child, request);
+        self.mark_as_added(child, request);
         self.enqueue_start(child);
         // A child that can never start may have left the tree again after this.
         self.settle();
@@ -231,14 +231,14 @@ impl Machine {
         let member = self.arena.insert_child(Some(group), Child::new(spec, name, self.now));
         self.avoid_given_names(group, member);
         self.announce_added(member);
-        self.begin_requested_life(member, request);
+        self.mark_as_added(member, request);
         let id = self.arena.id_of(member);
         self.begin_attempt(member);
         self.settle();
         Ok(id)
     }
 
-    fn begin_requested_life(&mut self, child: Index, request: Option<RequestId>) {
+    fn mark_as_added(&mut self, child: Index, request: Option<RequestId>) {
         let flags = &mut self.arena[child].flags;
         flags.added = true;
         flags.start_requested = true;
