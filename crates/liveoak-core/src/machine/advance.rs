@@ -231,7 +231,7 @@ impl Machine {
     pub(super) fn reported_health(&mut self, child: Index, health: Health) {
         if std::mem::replace(&mut self.arena.record(child).health, health) != health {
             self.emit(child, || EventKind::Health(health));
-            let above: Vec<Index> = self.arena.line_above(child).skip(1).collect();
+            let above: Vec<Index> = self.arena.line_up_from(child).skip(1).collect();
             above.into_iter().for_each(|sup| self.mark_to_evaluate(Some(sup)));
         }
     }

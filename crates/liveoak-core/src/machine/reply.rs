@@ -92,7 +92,7 @@ impl Machine {
     /// Returns the nearest open log, at `child` or above.
     fn log_above(&mut self, child: Index) -> Option<&mut StopLog> {
         let has_log = |at: &Index| self.arena[*at].record.as_ref().is_some_and(|record| record.log.is_some());
-        let at = self.arena.line_above(child).find(has_log)?;
+        let at = self.arena.line_up_from(child).find(has_log)?;
         self.arena[at].record.as_mut()?.log.as_deref_mut()
     }
 }

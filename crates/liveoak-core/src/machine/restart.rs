@@ -74,7 +74,7 @@ impl Machine {
         // A start that failed on its dependencies never left this phase.
         let untried = state.phase == Phase::Waiting;
         // Children that fail within one input get different delays.
-        let random = jitter(self.random, self.arena.names_above(child), state.attempt);
+        let random = jitter(self.random, self.arena.names_up_from(child), state.attempt);
         let mut delay = Duration::ZERO;
         if let Some(backoff) = state.spec.backoff {
             let record = self.arena.record(child);
