@@ -140,7 +140,7 @@ impl Machine {
         if !self.is_done(sup) {
             return;
         }
-        let exit = self.first_bad_end(sup).map_or(Exit::Completed, |child| {
+        let exit = self.first_failed_child(sup).map_or(Exit::Completed, |child| {
             let record = self.arena[child].record.as_ref();
             record.and_then(|record| record.gave_up.clone()).map(Exit::GaveUp).unwrap_or_else(|| {
                 let exit = self.arena[child].last_exit().unwrap_or(&Exit::Killed);
@@ -166,13 +166,13 @@ impl Machine {
         }
     }
 
-    fn first_bad_end(&self, child: Index) -> Option<Index> {
+    fn first_failed_child(&self, child: Index) -> Option<Index> {
         let state = &self.arena[child];
         let ended_badly = || state.flags.stopped_by_others || state.last_exit().is_some_and(Exit::is_failure);
         match state.phase {
             Phase::Idle(IdleReason::Quarantined) => Some(child),
             Phase::Idle(IdleReason::Finished) if ended_badly() => Some(child),
-            _ => state.sup.as_ref()?.ordered().iter().find_map(|child| self.first_bad_end(*child)),
+            _ => state.sup.as_ref()?.ordered().iter().find_map(|child| self.first_failed_child(*child)),
         }
     }
 
