@@ -104,7 +104,7 @@ impl Machine {
         if within == Duration::MAX {
             return false;
         }
-        let left = *self.arena.record(child).dependency_time_left.get_or_insert(within);
+        let left = *self.arena.record_or_new(child).dependency_time_left.get_or_insert(within);
         if !left.is_zero() && self.deadline_of(child, Purpose::Dependency) == Time::NEVER {
             self.set_timer_in(child, Purpose::Dependency, left);
         }
@@ -192,7 +192,7 @@ impl Machine {
                 }
                 // The evaluation of its supervisor fails its start.
                 Purpose::Dependency => {
-                    self.arena.record(child).dependency_time_left = Some(Duration::ZERO);
+                    self.arena.record_or_new(child).dependency_time_left = Some(Duration::ZERO);
                     self.mark_to_evaluate(self.arena[child].parent);
                 }
             }
@@ -204,7 +204,7 @@ impl Machine {
             Phase::BackingOff => self.request_start(child),
             Phase::Starting => {
                 let within = self.arena[child].spec.start_within;
-                self.arena.record(child).cause = Some(Exit::StartTimeout(within));
+                self.arena.record_or_new(child).cause = Some(Exit::StartTimeout(within));
                 self.begin_stop(child);
             }
             Phase::Stopping { .. } if self.arena[child].sup.is_some() => self.next_point_of_plan(child),
@@ -218,7 +218,7 @@ impl Machine {
     pub(super) fn reported_heartbeat(&mut self, child: Index, beaten: bool) {
         let (now, state) = (self.now, &self.arena[child]);
         let Some(period) = state.spec.heartbeat.filter(|_| state.phase == Phase::Running) else { return };
-        let record = self.arena.record(child);
+        let record = self.arena.record_or_new(child);
         if beaten {
             record.last_beat = now;
         } else if now.since(record.last_beat) >= period {
@@ -229,7 +229,7 @@ impl Machine {
 
     /// Notes the health that a child reports. A child of any supervisor above may wait for the health of this subtree.
     pub(super) fn reported_health(&mut self, child: Index, health: Health) {
-        if std::mem::replace(&mut self.arena.record(child).health, health) != health {
+        if std::mem::replace(&mut self.arena.record_or_new(child).health, health) != health {
             self.emit(child, || EventKind::Health(health));
             let above: Vec<Index> = self.arena.line_up_from(child).skip(1).collect();
             above.into_iter().for_each(|sup| self.mark_to_evaluate(Some(sup)));

@@ -206,7 +206,7 @@ impl Arena {
     }
 
     /// Returns the record of a child, and makes one if it has none.
-    pub(super) fn record(&mut self, child: Index) -> &mut ChildRecord {
+    pub(super) fn record_or_new(&mut self, child: Index) -> &mut ChildRecord {
         self[child].record.get_or_insert_default()
     }
 

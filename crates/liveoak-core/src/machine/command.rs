@@ -141,7 +141,7 @@ impl Machine {
         state.flags.start_requested = true;
         // Failures before a start by command do not count against it.
         state.flags.restarts_next = false;
-        let record = self.arena.record(child);
+        let record = self.arena.record_or_new(child);
         record.backoff_step = 0;
         record.window.clear();
         record.gave_up = None;

@@ -33,7 +33,7 @@ impl Machine {
     pub(super) fn reported_ending(&mut self, child: Index, exit: Exit) {
         let state = &self.arena[child];
         if state.sup.is_none() && matches!(state.phase, Phase::Starting | Phase::Running) {
-            self.arena.record(child).cause = Some(exit);
+            self.arena.record_or_new(child).cause = Some(exit);
             self.begin_stop(child);
         }
     }
@@ -88,7 +88,7 @@ impl Machine {
     /// Decides what follows an attempt that ended by itself: a failed start is the answer to the command that asked for
     /// it, or fails a supervisor that is starting, in any of its attempts; else the table restart × exit decides.
     pub(super) fn on_own_exit(&mut self, child: Index, exit: Exit, ran: Duration) {
-        self.arena.record(child).last_exit = Some(exit.clone());
+        self.arena.record_or_new(child).last_exit = Some(exit.clone());
         let state = &self.arena[child];
         let Some(sup) = state.parent else { return self.tree_ended(exit) };
         let restart = state.spec.restart;

@@ -53,7 +53,7 @@ impl Machine {
         if deadline != Time::NEVER {
             // At least 1 ns is left, so that the timer ends the wait, after all earlier timers.
             let left = deadline.since(self.now).max(Duration::from_nanos(1));
-            self.arena.record(child).dependency_time_left = Some(left);
+            self.arena.record_or_new(child).dependency_time_left = Some(left);
             self.set_timer(child, Purpose::Dependency, Time::NEVER);
         }
     }
@@ -123,8 +123,8 @@ impl Machine {
         let in_record = (at != Time::NEVER).then_some(at);
         match purpose {
             Purpose::Phase => self.arena[child].phase_deadline = at,
-            Purpose::Heartbeat => self.arena.record(child).heartbeat_check = in_record,
-            Purpose::Dependency => self.arena.record(child).dependency_deadline = in_record,
+            Purpose::Heartbeat => self.arena.record_or_new(child).heartbeat_check = in_record,
+            Purpose::Dependency => self.arena.record_or_new(child).dependency_deadline = in_record,
         }
     }
 

@@ -36,7 +36,7 @@ impl Machine {
         }
         self.set_phase(child, Phase::BackingOff);
         self.set_timer_in(child, Purpose::Phase, delay);
-        let nth = self.arena.record(child).backoff_step;
+        let nth = self.arena.record_or_new(child).backoff_step;
         self.emit(child, || EventKind::BackingOff { delay, nth });
         self.mark_to_evaluate(Some(sup));
     }
@@ -49,7 +49,7 @@ impl Machine {
         // Without a limit of its own and without an intensity, the default limit holds.
         let own = own.or_else(|| intensity.is_none().then_some(Limit::DEFAULT_OF_A_CHILD));
         // Both windows record the restart, even if the first is exceeded.
-        let own = own.map(|limit| (limit, true, self.arena.record(child).window.record(&limit, now)));
+        let own = own.map(|limit| (limit, true, self.arena.record_or_new(child).window.record(&limit, now)));
         let joint = intensity.map(|limit| (limit, false, self.arena.sup_mut(sup).window.record(&limit, now)));
         let mut checks = [own, joint].into_iter().flatten();
         let (limit, own_limit, count) = checks.find_map(|(limit, own_limit, check)| match check {
@@ -77,7 +77,7 @@ impl Machine {
         let random = jitter(self.random, self.arena.names_up_from(child), state.attempt);
         let mut delay = Duration::ZERO;
         if let Some(backoff) = state.spec.backoff {
-            let record = self.arena.record(child);
+            let record = self.arena.record_or_new(child);
             if ran >= backoff.reset_after {
                 record.backoff_step = 0;
             }
@@ -128,7 +128,7 @@ impl Machine {
     /// Gives up on a child that exceeded a limit: it is quarantined, or its supervisor fails.
     fn give_up(&mut self, sup: Index, child: Index, what: GiveUp, exceeded: LimitExceeded) {
         let exceeded = Arc::new(exceeded);
-        self.arena.record(child).gave_up = Some(Arc::clone(&exceeded));
+        self.arena.record_or_new(child).gave_up = Some(Arc::clone(&exceeded));
         // Commands are answered before the child is down.
         self.refuse_starts(child, &exceeded.exit);
         self.arena[child].flags.start_requested = false;

@@ -65,7 +65,7 @@ impl Machine {
         // Taken, so that a later start by command does not count as a restart.
         let restart = std::mem::take(&mut state.flags.restarts_next);
         if restart {
-            self.arena.record(child).restarts += 1;
+            self.arena.record_or_new(child).restarts += 1;
         }
         let (_, attempt) = self.arena.attempt_of(child);
         self.emit(child, || EventKind::Starting { attempt, restart });
@@ -122,7 +122,7 @@ impl Machine {
         let (id, attempt) = self.arena.attempt_of(child);
         self.emit(child, || EventKind::Ready { attempt, took });
         if beats {
-            self.arena.record(child).last_beat = now;
+            self.arena.record_or_new(child).last_beat = now;
             self.schedule_heartbeat_check(child);
         }
         self.answer_starts(child, || Ok(Outcome::Ready { id, attempt }));

@@ -62,7 +62,7 @@ impl Machine {
     /// Ends a supervisor for a cause of its own, which becomes its exit: begins its stop, if that has not begun.
     pub(super) fn end_supervisor(&mut self, sup: Index, cause: Exit) {
         if !self.arena[sup].phase.is_stopping() {
-            self.arena.record(sup).cause = Some(cause);
+            self.arena.record_or_new(sup).cause = Some(cause);
             self.begin_stop(sup);
         }
     }

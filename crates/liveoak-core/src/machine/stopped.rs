@@ -29,7 +29,7 @@ impl Machine {
         if let Some(exit) = &exit
             && (!belongs_to_run || starts_again || has_record)
         {
-            self.arena.record(child).last_exit = Some(exit.clone());
+            self.arena.record_or_new(child).last_exit = Some(exit.clone());
         }
         // The root was stopped, and so the tree ends.
         if parent.is_none() && !starts_again {
