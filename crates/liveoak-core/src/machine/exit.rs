@@ -104,7 +104,7 @@ impl Machine {
         match decide(restart, &exit) {
             Verdict::Restart => self.restart(sup, child, exit, ran),
             Verdict::Finish => self.finish(sup, child, &exit),
-            Verdict::Absent => self.absent(sup, child),
+            Verdict::Ignored => self.set_ignored(sup, child),
         }
     }
 
@@ -136,7 +136,7 @@ impl Machine {
     }
 
     /// Sets a child idle because it is not needed; it counts as started (C5 and C36).
-    fn absent(&mut self, sup: Index, child: Index) {
+    fn set_ignored(&mut self, sup: Index, child: Index) {
         self.arena[child].flags.start_requested = false;
         self.emit(child, || EventKind::Ignored);
         self.answer_starts(child, || Ok(Outcome::Ignored));
