@@ -2,7 +2,7 @@
 //! steps that are due. And what happens when a deadline has come, or a child reports its health.
 
 use super::condition::DependencyState;
-use super::state::{Index, Mode, Phase, Purpose, Readiness};
+use super::state::{Index, Phase, Purpose, Readiness, SupervisorPhase};
 use super::{Effect, Machine};
 use crate::{EventKind, Exit, Health, IdleReason, Time};
 use std::cmp::Reverse;
@@ -26,9 +26,9 @@ impl Machine {
     /// Does the next steps that are due for a supervisor, read off the states of its children.
     fn advance(&mut self, sup: Index) {
         match self.arena.sup(sup).mode {
-            Mode::Down | Mode::OpeningRuntime | Mode::ClosingRuntime => {}
-            Mode::Stopping => self.continue_stop(sup),
-            Mode::Starting | Mode::Up => {
+            SupervisorPhase::Down | SupervisorPhase::OpeningRuntime | SupervisorPhase::ClosingRuntime => {}
+            SupervisorPhase::Stopping => self.continue_stop(sup),
+            SupervisorPhase::Starting | SupervisorPhase::Up => {
                 // No child of a restart set starts before all of the set have stopped.
                 if self.arena.sup(sup).to_restart > 0 {
                     self.stop_next(sup);
@@ -37,10 +37,11 @@ impl Machine {
                     // A start has failed, which has marked the supervisor again.
                     return;
                 }
-                if self.arena.sup(sup).mode == Mode::Starting {
+                if self.arena.sup(sup).mode == SupervisorPhase::Starting {
                     self.finish_start(sup);
                 }
-                if self.arena.sup(sup).mode == Mode::Up && self.arena.sup(sup).rules.end_when_done {
+                if self.arena.sup(sup).mode == SupervisorPhase::Up && self.arena.sup(sup).rules.end_when_done
+                {
                     self.end_if_done(sup);
                 }
             }
@@ -130,7 +131,7 @@ impl Machine {
         };
         if self.arena.sup(sup).ordered().iter().all(done) {
             // Before `mark_ready`, so that a running supervisor is always `Up`.
-            self.arena.sup_mut(sup).mode = Mode::Up;
+            self.arena.sup_mut(sup).mode = SupervisorPhase::Up;
             self.mark_ready(sup);
         }
     }

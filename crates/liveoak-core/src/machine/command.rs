@@ -1,7 +1,7 @@
 //! What operators and children want of a running tree: commands, added children and members, and the stop of the
 //! whole tree.
 
-use super::state::{Child, ChildName, Children, Index, Intent, Mode, Phase};
+use super::state::{Child, ChildName, Children, Index, Intent, Phase, SupervisorPhase};
 use super::{Command, Effect, MAX_WAITERS, Machine, Refusal};
 use crate::spec::{MAX_CHILDREN, added_child};
 use crate::{ChildDeclaration, ChildId, EventKind, IdleReason, Name, RequestId, Restart, StopStage, Time};
@@ -133,7 +133,11 @@ impl Machine {
 
     /// Starts a child that is down, with window and backoff reset.
     fn start_anew(&mut self, child: Index, request: RequestId) -> Result<(), Refusal> {
-        if !self.arena.parent_of(child).is_some_and(|sup| matches!(sup.mode, Mode::Starting | Mode::Up)) {
+        if !self
+            .arena
+            .parent_of(child)
+            .is_some_and(|sup| matches!(sup.mode, SupervisorPhase::Starting | SupervisorPhase::Up))
+        {
             return Err(Refusal::SupervisorDown);
         }
         let state = &mut self.arena[child];
@@ -278,7 +282,7 @@ impl Machine {
         let parent = self.arena.index_of(parent).ok_or(Refusal::NotFound)?;
         match &self.arena[parent].sup {
             None => Err(Refusal::NotASupervisor),
-            Some(sup) if matches!(sup.mode, Mode::Starting | Mode::Up) => Ok(parent),
+            Some(sup) if matches!(sup.mode, SupervisorPhase::Starting | SupervisorPhase::Up) => Ok(parent),
             Some(_) => Err(Refusal::SupervisorDown),
         }
     }

@@ -1,6 +1,6 @@
 //! The end of an attempt, and what the exit decides: restart, finish, or a failed start.
 
-use super::state::{Index, Intent, Mode, Phase, Readiness};
+use super::state::{Index, Intent, Phase, Readiness, SupervisorPhase};
 use super::{Machine, Outcome};
 use crate::decide::{Verdict, decide};
 use crate::{AutoShutdown, EventKind, Exit, Health, IdleReason, Restart, StartFailure, StopStage};
@@ -15,12 +15,15 @@ impl Machine {
         };
         match sup.mode {
             // It could not be made, so no child has started; or it was closed after the last child.
-            mode @ (Mode::OpeningRuntime | Mode::ClosingRuntime) => {
-                sup.mode = Mode::Down;
-                let closed = mode == Mode::ClosingRuntime && !exit.is_failure();
+            mode @ (SupervisorPhase::OpeningRuntime | SupervisorPhase::ClosingRuntime) => {
+                sup.mode = SupervisorPhase::Down;
+                let closed = mode == SupervisorPhase::ClosingRuntime && !exit.is_failure();
                 self.on_attempt_ended(child, if closed { Exit::Stopped } else { exit }, StopStage::Asked);
             }
-            Mode::Down | Mode::Starting | Mode::Up | Mode::Stopping => {
+            SupervisorPhase::Down
+            | SupervisorPhase::Starting
+            | SupervisorPhase::Up
+            | SupervisorPhase::Stopping => {
                 // The runtime ended by itself: there is nothing to close after the children have ended.
                 sup.runtime_lost = true;
                 self.end_supervisor(child, exit);
@@ -97,7 +100,7 @@ impl Machine {
                 return self.requested_start_failed(child, &exit);
             }
             // Only a child that was never ready fails its starting supervisor; later failures are restarts.
-            if self.arena.sup(sup).mode == Mode::Starting && state.readiness == Readiness::Never {
+            if self.arena.sup(sup).mode == SupervisorPhase::Starting && state.readiness == Readiness::Never {
                 return self.first_start_failed(sup, child, exit);
             }
         }

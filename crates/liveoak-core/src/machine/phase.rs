@@ -2,7 +2,7 @@
 //! the set of all deadlines: at most one for each child and purpose, exactly cancelled.
 
 use super::Machine;
-use super::state::{Children, Index, Mode, Phase, Purpose};
+use super::state::{Children, Index, Phase, Purpose, SupervisorPhase};
 use crate::Time;
 use std::cmp::Reverse;
 use std::time::Duration;
@@ -75,7 +75,7 @@ impl Machine {
         // A group has nothing to do but to end, when it is stopping and its last member has left.
         let nothing_to_do = matches!(
             &state.children,
-            Children::Group { count, .. } if *count > 0 || state.mode != Mode::Stopping
+            Children::Group { count, .. } if *count > 0 || state.mode != SupervisorPhase::Stopping
         );
         if !nothing_to_do && !std::mem::replace(&mut state.queued, true) {
             self.to_evaluate.push((state.depth, Reverse(sup)));

@@ -202,7 +202,7 @@ pub(super) struct StopLog {
 
 /// What a supervisor is doing, beside its `Phase`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mode {
+pub(super) enum SupervisorPhase {
     Down,
     /// Its dedicated runtime is being made.
     OpeningRuntime,
@@ -230,7 +230,7 @@ pub(super) struct SupervisorState {
     pub(super) children: Children,
     /// The children with a given name, by that name.
     pub(super) names: BTreeMap<Name, Index>,
-    pub(super) mode: Mode,
+    pub(super) mode: SupervisorPhase,
     /// The restarts of all its children that count against its intensity.
     pub(super) window: Window,
     /// How many children have an attempt, are waiting, and still have to stop for a restart set.
@@ -270,7 +270,7 @@ impl SupervisorState {
             rules,
             children,
             names: BTreeMap::new(),
-            mode: Mode::Down,
+            mode: SupervisorPhase::Down,
             window: Window::default(),
             live: 0,
             waiting: 0,
@@ -297,7 +297,10 @@ impl SupervisorState {
     }
 
     pub(super) const fn is_ending(&self) -> bool {
-        matches!(self.mode, Mode::Down | Mode::Stopping | Mode::ClosingRuntime)
+        matches!(
+            self.mode,
+            SupervisorPhase::Down | SupervisorPhase::Stopping | SupervisorPhase::ClosingRuntime
+        )
     }
 }
 
