@@ -174,7 +174,7 @@ impl Machine {
 
     /// Returns the next effect like [`poll_effect`](Self::poll_effect), but does not continue the stop of a dynamic
     /// group, which can have an effect for each member. For drivers that share the work among threads.
-    pub fn poll_prompt_effect(&mut self) -> Option<Effect> {
+    pub fn poll_queued_effect(&mut self) -> Option<Effect> {
         self.outbox.effects.pop_front()
     }
 
