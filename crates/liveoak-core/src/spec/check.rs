@@ -164,7 +164,7 @@ impl Check {
             let reason = "it is zero; expected more, or no backoff at all";
             self.refuse_if(from.is_zero(), path, "backoff.from", reason);
             if from > to {
-                self.push_error(path, "backoff.to", Problem::BackoffFallsBelow { from, to });
+                self.push_error(path, "backoff.to", Problem::BackoffToBelowFrom { from, to });
             }
         }
         let reason = "it is zero, so no start could be in time; expected more";
@@ -239,7 +239,7 @@ pub enum SpecProblem {
     /// The text cannot be a name.
     Name(NameError),
     /// `to` is less than `from`.
-    BackoffFallsBelow {
+    BackoffToBelowFrom {
         /// The ceiling of the first delay.
         from: Duration,
         /// The ceiling of all delays.
@@ -273,7 +273,7 @@ impl fmt::Display for SpecProblem {
             Self::AfterItself => "a child cannot come after itself",
             Self::Refused(reason) => reason,
             Self::Name(error) => return error.fmt(f),
-            Self::BackoffFallsBelow { from, to } => {
+            Self::BackoffToBelowFrom { from, to } => {
                 return write!(f, "`to` is {to:?}, which is less than `from`, {from:?}");
             }
             Self::UnknownSibling(name) => return write!(f, "there is no sibling called {name:?}"),
