@@ -74,7 +74,7 @@ pub enum EventKind {
         ran: Duration,
         /// `true` if others stopped the child; `false` if it ended by itself, or was stopped for a failure or end of
         /// its own: a start timeout, a missed heartbeat, a body that ended before its subtasks.
-        stopping: bool,
+        stopped_by_others: bool,
     },
     /// The child is restarted after a delay.
     BackingOff {
@@ -134,7 +134,9 @@ impl EventKind {
         match self {
             // The events `GaveUp` and `StartFailed` came before, as errors.
             Self::Exited { exit: Exit::GaveUp(_) | Exit::StartFailed(_), .. } => Severity::Debug,
-            Self::Exited { exit, stopping, .. } if exit.is_failure() && !stopping => Severity::Warn,
+            Self::Exited { exit, stopped_by_others, .. } if exit.is_failure() && !stopped_by_others => {
+                Severity::Warn
+            }
             Self::Added { .. } | Self::Removed | Self::Waiting => Severity::Debug,
             Self::Starting { .. } | Self::Stopping { .. } | Self::Exited { .. } => Severity::Debug,
             Self::Ready { .. } | Self::BackingOff { .. } | Self::RestartSet { .. } => Severity::Info,

@@ -119,7 +119,7 @@ impl Machine {
         self.count_attempt(child);
         let (_, attempt) = self.arena.attempt_of(child);
         let (exit, ran) = (Exit::failed(why), Duration::ZERO);
-        self.emit(child, || EventKind::Exited { attempt, exit: exit.clone(), ran, stopping: false });
+        self.emit(child, || EventKind::Exited { attempt, exit: exit.clone(), ran, stopped_by_others: false });
         self.on_own_exit(child, exit, ran);
     }
 

@@ -61,16 +61,16 @@ impl Machine {
             record.health = Health::Healthy;
             cause = record.cause.take();
         }
-        let stopping = was_stopping && cause.is_none();
+        let stopped_by_others = was_stopping && cause.is_none();
         let exit = match cause {
             // The body succeeded, but what was left of the attempt failed.
             Some(cause) if exit.is_failure() && !cause.is_failure() => exit,
             Some(cause) => cause,
             None => exit,
         };
-        self.arena[child].flags.stopped_by_others = stopping;
-        self.emit(child, || EventKind::Exited { attempt, exit: exit.clone(), ran, stopping });
-        if overruled || stopping {
+        self.arena[child].flags.stopped_by_others = stopped_by_others;
+        self.emit(child, || EventKind::Exited { attempt, exit: exit.clone(), ran, stopped_by_others });
+        if overruled || stopped_by_others {
             // A child that ended by itself while others stop was not asked, so its stop took no time.
             let took = if was_stopping { took } else { Duration::ZERO };
             self.log_stop(child, took, stage, Some(&exit));
