@@ -9,8 +9,7 @@ pub enum Health {
     /// The child does its work.
     #[default]
     Healthy,
-    /// The child works, but not as it should; or it waits, starts, stops, was stopped on request, or finished with a
-    /// failure.
+    /// The child works badly, waits, starts, stops, was stopped on request, or finished with a failure.
     Degraded,
     /// The child does not do its work.
     Unhealthy,
@@ -78,8 +77,7 @@ pub struct ChildView {
 /// The state of a child. Every state that waits says what it waits for, and how long it still takes at most.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ChildState {
-    /// The child is down. It starts by a command, when its supervisor starts, or (finished or ignored) in a restart
-    /// set.
+    /// The child is down. It starts by a command, with its supervisor, or (finished or ignored) in a restart set.
     Idle(IdleReason),
     /// The child starts when its wait is over.
     Waiting {

@@ -1,5 +1,4 @@
-//! What operators and children want of a running tree: commands, added children and members, and the stop of the
-//! whole tree.
+//! What operators and children want of a running tree: commands, added children and members, and the stop of all.
 
 use super::state::{Child, ChildName, Children, Index, Intent, Phase, SupervisorPhase};
 use super::{Command, Effect, MAX_WAITERS, Machine, Refusal};

@@ -111,8 +111,7 @@ impl Machine {
         }
     }
 
-    /// Ends a start that a command asked for: the child stays down, or leaves if it was added and never ready (C10,
-    /// C13).
+    /// Ends a start that a command asked for: the child stays down, or leaves if added and never ready (C10, C13).
     fn requested_start_failed(&mut self, child: Index, exit: &Exit) {
         let parent = self.arena[child].parent;
         self.refuse_starts(child, exit);

@@ -1,5 +1,4 @@
-//! The stop of a child, and of all below it: asked, killed, abandoned, each child by its own deadline and the whole
-//! within one budget.
+//! The stop of a child and of all below it: asked, killed, abandoned, each by its own deadline, all within one budget.
 //!
 //! The stages of the stop of one attempt:
 //!

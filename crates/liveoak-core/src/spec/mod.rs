@@ -72,8 +72,7 @@ pub enum Ready {
     Reported,
 }
 
-/// A dependency on a sibling: the child starts only when all its edges hold. The sibling may be declared before or
-/// after.
+/// A dependency on a sibling, declared before or after: the child starts only when all its edges hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Edge {
     /// The sibling's name.
