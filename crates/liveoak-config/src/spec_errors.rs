@@ -37,7 +37,7 @@ impl Reader<'_> {
             SpecProblem::SignificantHasNoEffect => at_field(places, error)
                 .label("no end of a child ends the supervisor of this child")
                 .help("set auto_shutdown = \"any-significant\" on the supervisor around it"),
-            SpecProblem::BackoffFallsBelow { from, to } => at_field(places, error)
+            SpecProblem::BackoffToBelowFrom { from, to } => at_field(places, error)
                 .label(format!("from {} to {}", show(*from), show(*to)))
                 .expected("`from` not above `to`")
                 .help(format!(

@@ -1,7 +1,7 @@
 //! The delay before a restart: exponential, capped, with full jitter.
 //!
-//! Full jitter is a random delay between zero and the ceiling. It is the best way to spread children that fail together;
-//! see "Exponential Backoff and Jitter", M. Brooker, 2015. The random number is an argument.
+//! Full jitter is a random delay between zero and the ceiling. It is the best way to spread children that fail
+//! together; see "Exponential Backoff and Jitter", M. Brooker, 2015. The random number is an argument.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use std::time::Duration;
 ///
 /// The step of a restart is the number of restarts in a row before it. At step n, the delay is between zero and
 /// `from` × 2ⁿ, and at most `to`. The step is 0 again after an attempt that ran for `reset_after` or longer, from its
-/// start to its exit; when the supervisor starts; and when a command starts the child. An attempt that *succeeded* early
-/// counts like one that failed: a loop of quick successes is a loop.
+/// start to its exit; when the supervisor starts; and when a command starts a child that was down. An attempt that
+/// *succeeded* early counts like one that failed: a loop of quick successes is a loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
     /// The ceiling of the first delay. More than zero.
@@ -22,7 +22,8 @@ pub struct Backoff {
 }
 
 impl Default for Backoff {
-    /// Returns a backoff from 100 ms to 30 s that is reset after 10 s: ten restarts in a row take about 40 s on average.
+    /// Returns a backoff from 100 ms to 30 s that is reset after 10 s: ten restarts in a row take about 40 s on
+    /// average.
     fn default() -> Self {
         Self {
             from: Duration::from_millis(100),

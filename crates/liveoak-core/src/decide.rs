@@ -2,12 +2,12 @@
 //!
 //! | | not a failure (`Completed`, `Stopped`, `AutoShutdown`) | `Ignored` | every failure |
 //! |---|---|---|---|
-//! | permanent | restart | absent | restart |
-//! | transient | finish | absent | restart |
-//! | temporary | finish | absent | finish |
+//! | permanent | restart | ignored | restart |
+//! | transient | finish | ignored | restart |
+//! | temporary | finish | ignored | finish |
 //!
-//! Source: the OTP rows C19–C21 and C36 of docs/conformance.md. Two deviations are deliberate: a supervisor that gave up
-//! has failed (C27), and an auto-shutdown is not a failure (C47).
+//! Source: the OTP rows C19–C21 and C36 of docs/conformance.md. Two deviations are deliberate: a supervisor that gave
+//! up has failed (C27), and an auto-shutdown is not a failure (C47).
 
 use crate::exit::ExitClass;
 use crate::{Exit, Restart};
@@ -20,7 +20,7 @@ pub enum Verdict {
     /// The child has finished and stays down.
     Finish,
     /// The child is not needed here; it counts as started, without an attempt.
-    Absent,
+    Ignored,
 }
 
 /// Decides by the table of restart × exit.
@@ -28,7 +28,7 @@ pub enum Verdict {
 pub const fn decide(restart: Restart, exit: &Exit) -> Verdict {
     use {ExitClass as Class, Restart as R};
     match (restart, exit.class()) {
-        (R::Permanent | R::Transient | R::Temporary, Class::Ignored) => Verdict::Absent,
+        (R::Permanent | R::Transient | R::Temporary, Class::Ignored) => Verdict::Ignored,
         (R::Permanent, Class::Ended | Class::Failure) | (R::Transient, Class::Failure) => Verdict::Restart,
         (R::Transient, Class::Ended) | (R::Temporary, Class::Ended | Class::Failure) => Verdict::Finish,
     }

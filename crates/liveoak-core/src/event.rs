@@ -72,15 +72,15 @@ pub enum EventKind {
         exit: Exit,
         /// The time since the attempt was begun.
         ran: Duration,
-        /// `true` if others stopped the child; `false` if it ended by itself, or was stopped for a failure or end of its
-        /// own: a start timeout, a missed heartbeat, a body that ended before its subtasks.
-        stopping: bool,
+        /// `true` if others stopped the child; `false` if it ended by itself, or was stopped for a failure or end of
+        /// its own: a start timeout, a missed heartbeat, a body that ended before its subtasks.
+        stopped_by_others: bool,
     },
     /// The child is restarted after a delay.
     BackingOff {
         /// The delay.
         delay: Duration,
-        /// The number of restarts in a row, this one included.
+        /// The number of restarts in a row, this one included; 0 for a child without backoff.
         nth: u32,
     },
     /// The stop of the child has begun.
@@ -98,15 +98,15 @@ pub enum EventKind {
         /// The attempt number.
         attempt: Attempt,
     },
-    /// The child was stopped and stays down.
+    /// The child is down and stays down: it was stopped, or a start by command failed.
     Stopped {
         /// The stage that the stop reached.
         stage: StopStage,
-        /// [`IdleReason::StoppedByRequest`] after a command (also one to start the child, if that failed),
+        /// [`IdleReason::StoppedByRequest`] after a command (also a start that failed),
         /// [`IdleReason::SupervisorDown`] if the child stopped with its supervisor.
         why: IdleReason,
     },
-    /// The child has ended by itself, for good.
+    /// The child has ended, and its restart rule does not start it again.
     Finished,
     /// The child reported that it is not needed here.
     Ignored,
@@ -114,13 +114,13 @@ pub enum EventKind {
     Quarantined(Arc<LimitExceeded>),
     /// A supervisor gave up and is stopping its children.
     GaveUp(Arc<LimitExceeded>),
-    /// The first start of a supervisor failed, and it stops the children that it has started.
+    /// A supervisor failed while it was starting, and stops the children that it has started.
     StartFailed(Arc<StartFailure>),
     /// A supervisor ends because its significant children have ended.
     AutoShutdown,
     /// A supervisor restarts a restart set of several children.
     RestartSet {
-        /// The number of children that start again, the failed one included.
+        /// The number of children that start again, the child that ended included.
         children: usize,
     },
     /// The child reported its health.
@@ -134,7 +134,9 @@ impl EventKind {
         match self {
             // The events `GaveUp` and `StartFailed` came before, as errors.
             Self::Exited { exit: Exit::GaveUp(_) | Exit::StartFailed(_), .. } => Severity::Debug,
-            Self::Exited { exit, stopping, .. } if exit.is_failure() && !stopping => Severity::Warn,
+            Self::Exited { exit, stopped_by_others, .. } if exit.is_failure() && !stopped_by_others => {
+                Severity::Warn
+            }
             Self::Added { .. } | Self::Removed | Self::Waiting => Severity::Debug,
             Self::Starting { .. } | Self::Stopping { .. } | Self::Exited { .. } => Severity::Debug,
             Self::Ready { .. } | Self::BackingOff { .. } | Self::RestartSet { .. } => Severity::Info,

@@ -1,6 +1,6 @@
 //! The exit: how an attempt ended, as a value.
 //!
-//! Each variant calls for another reaction of an operator, so it says more than a `Result`.
+//! `Exit` has more variants than a `Result`, because each needs a different reaction.
 
 use crate::{Name, Path};
 use std::error::Error;
@@ -14,7 +14,7 @@ use std::time::Duration;
 pub enum Exit {
     /// The body returned success. There is nothing to do.
     Completed,
-    /// The child reported in its `init` that it is not needed here. It counts as started, without an attempt.
+    /// The body reported that it is not needed here. The attempt is over; the child counts as started.
     Ignored,
     /// The child ended because it was asked to, before it had a result.
     Stopped,
@@ -37,19 +37,20 @@ pub enum Exit {
     StartTimeout(Duration),
     /// The child gave no heartbeat for longer than it promised. It is stuck: find out what it was doing.
     HeartbeatTimeout(Duration),
-    /// The child was killed because it did not stop before its stop deadline, or was cancelled from outside.
+    /// The child was killed: it did not stop before its stop deadline, or the tree was killed, or its runtime shut
+    /// down.
     Killed,
     /// The child did not end even when it was killed (a thread, or code that never yields). It may still run.
     Abandoned,
-    /// The first start of a supervisor failed because the start of a child failed.
+    /// A supervisor failed while it was starting, because the start of a child failed.
     StartFailed(Arc<StartFailure>),
-    /// A supervisor gave up: a child failed more often than its limit allows.
+    /// A supervisor gave up: a restart exceeded a limit.
     GaveUp(Arc<LimitExceeded>),
 }
 
 /// The classes of exits that the table restart × exit tells apart.
 pub(crate) enum ExitClass {
-    /// The attempt ended with success, or as it was asked or declared to.
+    /// The attempt ended with success, on request, or by auto shutdown.
     Ended,
     /// The child is not needed here.
     Ignored,
@@ -62,7 +63,7 @@ impl Exit {
         Self::Failed(Arc::new(Failure(error.into())))
     }
 
-    /// Returns `true` if the attempt failed: it ended neither with success nor as it was asked or declared to.
+    /// Returns `true` if the exit is a failure. A program that dies from its stop signal has failed too.
     #[must_use]
     pub const fn is_failure(&self) -> bool {
         matches!(self.class(), ExitClass::Failure)
@@ -185,7 +186,8 @@ pub struct Panic {
     pub location: Option<String>,
     /// The backtrace, when backtraces are enabled.
     pub backtrace: Option<String>,
-    /// What panicked, if it was not the body itself: `factory`, `init`, `stop hook`, `destructor`, `subtask`.
+    /// What panicked, if it was not the body itself: `factory`, `init`, `run`, `stop hook`, `destructor`, `subtask`,
+    /// `dedicated runtime`.
     pub during: Option<&'static str>,
 }
 
@@ -202,7 +204,7 @@ impl fmt::Display for Panic {
     }
 }
 
-/// The failed start that made the first start of a supervisor fail.
+/// The failed start of a child, which made its starting supervisor fail.
 #[derive(Clone, Debug)]
 pub struct StartFailure {
     /// The child that could not start.
@@ -222,7 +224,7 @@ impl Error for StartFailure {}
 /// A limit that was exceeded, and by which child.
 #[derive(Clone, Debug)]
 pub struct LimitExceeded {
-    /// The child whose failure was one too many.
+    /// The child whose restart was one too many.
     pub path: Path,
     /// The child's name.
     pub child: Name,

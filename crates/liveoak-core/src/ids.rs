@@ -9,7 +9,7 @@ use std::sync::Arc;
 pub struct Name(Arc<str>);
 
 impl Name {
-    /// The length of the longest name, in bytes. A path of usual depth fits on one line.
+    /// The length of the longest name, in bytes. Chosen so that a path of usual depth fits on one line.
     pub const MAX_BYTES: usize = 128;
 
     /// Makes a name of `text`.
@@ -74,7 +74,7 @@ impl std::error::Error for NameError {}
 pub struct Path(Arc<str>);
 
 impl Path {
-    /// Makes a path of `text`, with a leading `/` if it has none. A path may be that of no child.
+    /// Makes a path of `text`, with a leading `/` if it has none. There need not be a child at the path.
     #[must_use]
     pub fn new(text: &str) -> Self {
         if text.starts_with('/') { Self(text.into()) } else { Self(format!("/{text}").into()) }

@@ -1,11 +1,11 @@
 //! The supervision machine: decides what to start, restart, stop and give up on, and does none of it.
 //!
 //! This crate uses no executor, no clock and no source of randomness. A driver gives the [`Machine`] what happened
-//! ([`Input`]), at what [`Time`], and a random number; the machine returns work for the driver ([`Effect`]) and the time
-//! of its next deadline ([`Machine::poll_deadline`]). So hours of behaviour are tested in milliseconds, and every rule
-//! has one place:
+//! ([`Input`]), at what [`Time`], and a random number; the machine returns work for the driver ([`Effect`]) and the
+//! time of its next deadline ([`Machine::poll_deadline`]). So hours of behaviour are tested in milliseconds, and
+//! every rule has one place:
 //!
-//! * [`decide`] – the table restart × exit;
+//! * [`decide()`] – the table restart × exit;
 //! * [`Window`] – the restart window; [`Backoff`] – the delay before a restart;
 //! * [`ChildDeclaration::check`] – all rules about specs, before anything starts;
 //! * [`Machine`] – the life of every child of one tree.

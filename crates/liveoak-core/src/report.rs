@@ -6,9 +6,9 @@ use std::time::Duration;
 /// The stage that the stop of one child reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum StopStage {
-    /// The child had no attempt and was about to start (waiting, or backing off): the start was cancelled.
+    /// There was no attempt to stop: the child was down, waiting or backing off, or its start by command failed.
     Cancelled,
-    /// The child ended after it was asked.
+    /// The child ended after it was asked, or by itself while its supervisor was stopping.
     Asked,
     /// The child was killed.
     Killed,
@@ -28,7 +28,7 @@ impl StopStage {
         }
     }
 
-    /// Returns `true` if the child did not end by itself.
+    /// Returns `true` if the child was killed or abandoned.
     #[must_use]
     pub const fn is_forced(self) -> bool {
         matches!(self, Self::Killed | Self::Abandoned)
@@ -66,7 +66,7 @@ pub struct StopReport {
 }
 
 impl StopReport {
-    /// Returns the children that did not end by themselves when they were asked.
+    /// Returns the children that were killed or abandoned.
     pub fn forced(&self) -> impl Iterator<Item = &StopEntry> {
         self.entries.iter().filter(|entry| entry.stage.is_forced())
     }

@@ -9,7 +9,7 @@ pub enum Health {
     /// The child does its work.
     #[default]
     Healthy,
-    /// The child works, but not as it should; or it waits, starts, stops, or was stopped on request.
+    /// The child works badly, waits, starts, stops, was stopped on request, or finished with a failure.
     Degraded,
     /// The child does not do its work.
     Unhealthy,
@@ -77,9 +77,9 @@ pub struct ChildView {
 /// The state of a child. Every state that waits says what it waits for, and how long it still takes at most.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ChildState {
-    /// The child is down, and does not start without a command or a start of its supervisor.
+    /// The child is down. It starts by a command, with its supervisor, or (finished or ignored) in a restart set.
     Idle(IdleReason),
-    /// The child starts as soon as nothing keeps it any more.
+    /// The child starts when its wait is over.
     Waiting {
         /// What the child waits for.
         what: WaitingFor,
@@ -125,15 +125,15 @@ impl ChildState {
 /// Why a child is down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IdleReason {
-    /// The supervisor of the child is down.
+    /// The supervisor of the child is down or stopping. Also the reason of the root before its start and after its end.
     SupervisorDown,
     /// The child was stopped by request, and starts again by request only.
     StoppedByRequest,
-    /// The child ended by itself, for good.
+    /// The child has ended and is not restarted, until a command, its supervisor's start or a restart set starts it.
     Finished,
     /// The child reported that it is not needed here.
     Ignored,
-    /// The child was given up on; the commands `start` and `restart` start it again.
+    /// The child was given up on, until a command or its supervisor's start starts it.
     Quarantined,
 }
 
@@ -154,7 +154,7 @@ impl IdleReason {
 /// What a child waits for before it starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WaitingFor {
-    /// Nothing: the child starts at once.
+    /// Nothing: the child is about to start.
     Nothing,
     /// An earlier sibling, which must be ready first.
     Turn(Name),
@@ -162,6 +162,6 @@ pub enum WaitingFor {
     Edge(Name, Condition),
     /// Children of its restart set that are still being stopped.
     RestartStop,
-    /// The backoff of the sibling whose failure caused the restart of its restart set.
+    /// The backoff of the sibling whose exit caused the restart of its restart set.
     RestartBackoff(Name),
 }

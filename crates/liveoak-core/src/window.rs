@@ -14,7 +14,7 @@ pub enum LimitCheck {
     Exceeded(u32),
 }
 
-/// The restarts of the last period. Holds at most `restarts + 1` times of eight bytes each, and never more than
+/// The restarts of the last period. Holds at most `restarts + 1` moments of eight bytes each, and never more than
 /// [`Limit::MAX_RESTARTS`] + 1; a limit of [`Limit::UNLIMITED`] stores nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Window(VecDeque<Time>);

@@ -115,7 +115,8 @@ fn giving_up_names_the_child_the_count_and_whose_limit_it_was() {
 fn each_event_has_a_word_and_a_severity() {
     use Severity::{Debug, Error, Info, Warn};
     let attempt = Attempt(1);
-    let exited = |exit, stopping| EventKind::Exited { attempt, exit, ran: SECOND, stopping };
+    let exited =
+        |exit, stopped_by_others| EventKind::Exited { attempt, exit, ran: SECOND, stopped_by_others };
     let failure = Arc::new(StartFailure { path: Path::new("t"), exit: Exit::Killed });
     let table = [
         (EventKind::Added { restart: Restart::Permanent, strategy: None }, "added", Debug),

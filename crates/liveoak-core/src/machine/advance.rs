@@ -1,8 +1,8 @@
-//! The progress of a tree: whenever something changed below a supervisor, [`advance`](Machine::advance) does the next steps
-//! that are due. And what happens when a deadline has come, or a child reports its health.
+//! The progress of a tree: whenever something changed below a supervisor, [`advance`](Machine::advance) does the next
+//! steps that are due. And what happens when a deadline has come, or a child reports its health.
 
 use super::condition::DependencyState;
-use super::state::{Index, Mode, Phase, Purpose, Readiness};
+use super::state::{Index, Phase, Purpose, Readiness, SupervisorPhase};
 use super::{Effect, Machine};
 use crate::{EventKind, Exit, Health, IdleReason, Time};
 use std::cmp::Reverse;
@@ -26,9 +26,9 @@ impl Machine {
     /// Does the next steps that are due for a supervisor, read off the states of its children.
     fn advance(&mut self, sup: Index) {
         match self.arena.sup(sup).mode {
-            Mode::Down | Mode::OpeningRuntime | Mode::ClosingRuntime => {}
-            Mode::Stopping => self.continue_stop(sup),
-            Mode::Starting | Mode::Up => {
+            SupervisorPhase::Down | SupervisorPhase::OpeningRuntime | SupervisorPhase::ClosingRuntime => {}
+            SupervisorPhase::Stopping => self.continue_stop(sup),
+            SupervisorPhase::Starting | SupervisorPhase::Up => {
                 // No child of a restart set starts before all of the set have stopped.
                 if self.arena.sup(sup).to_restart > 0 {
                     self.stop_next(sup);
@@ -37,10 +37,11 @@ impl Machine {
                     // A start has failed, which has marked the supervisor again.
                     return;
                 }
-                if self.arena.sup(sup).mode == Mode::Starting {
+                if self.arena.sup(sup).mode == SupervisorPhase::Starting {
                     self.finish_start(sup);
                 }
-                if self.arena.sup(sup).mode == Mode::Up && self.arena.sup(sup).rules.end_when_done {
+                if self.arena.sup(sup).mode == SupervisorPhase::Up && self.arena.sup(sup).rules.end_when_done
+                {
                     self.end_if_done(sup);
                 }
             }
@@ -66,7 +67,7 @@ impl Machine {
     /// Starts a waiting child if it may start, or fails its start. Returns `true` if the start failed.
     fn try_to_start(&mut self, sup: Index, child: Index, has_its_turn: bool) -> bool {
         let state = self.dependencies_of(sup, child);
-        // Later children do not wait for a held one, and children after it are held too.
+        // Later children do not wait for a held one, and children whose `after` names it are held too.
         self.arena[child].flags.held = state == DependencyState::Held;
         if !(state == DependencyState::Failing && has_its_turn) {
             // The timeout counts only while a failing sibling is all that keeps the child from its start.
@@ -74,8 +75,8 @@ impl Machine {
         }
         let fails = match state {
             DependencyState::Satisfied | DependencyState::Pending => false,
-            DependencyState::Failing => has_its_turn && self.has_waited_too_long(child),
-            // A start by command fails: it would wait for another command.
+            DependencyState::Failing => has_its_turn && self.check_dependency_timeout(child),
+            // A start by command is refused: only another command could end the wait.
             DependencyState::Held => self.arena[child].flags.start_requested,
             DependencyState::Unreachable => has_its_turn,
         };
@@ -93,9 +94,9 @@ impl Machine {
 
     /// Returns `true` if a child has spent its time for failing siblings; else its timeout runs from here on.
     ///
-    /// That time is its start deadline, for all such waits since it began to wait. Only the timer ends the wait, so
-    /// that timers that expired earlier are handled first.
-    fn has_waited_too_long(&mut self, child: Index) -> bool {
+    /// That time is its start deadline, for all such waits since it began to wait. The wait ends only when its timer
+    /// fires; so earlier timers come first.
+    fn check_dependency_timeout(&mut self, child: Index) -> bool {
         let state = &self.arena[child];
         let within = match state.spec.start_within {
             Duration::MAX if state.sup.is_some() => DEPENDENCY_TIMEOUT_OF_A_SUPERVISOR,
@@ -104,53 +105,54 @@ impl Machine {
         if within == Duration::MAX {
             return false;
         }
-        let left = *self.arena.record(child).dependency_time_left.get_or_insert(within);
+        let left = *self.arena.record_or_new(child).dependency_time_left.get_or_insert(within);
         if !left.is_zero() && self.deadline_of(child, Purpose::Dependency) == Time::NEVER {
             self.set_timer_in(child, Purpose::Dependency, left);
         }
         left.is_zero()
     }
 
-    /// Fails a start that could not be tried, like an attempt that failed at once: in a first start that fails the
-    /// supervisor, a command is refused, and else the child is restarted with backoff, which counts against its limits.
+    /// Fails a start that could not be tried. After a command, the command is refused. If the supervisor is
+    /// starting, it fails. Otherwise the table restart × exit decides; a restart is delayed, and counts against the
+    /// limits.
     fn fail_start(&mut self, child: Index, why: String) {
         self.count_attempt(child);
         let (_, attempt) = self.arena.attempt_of(child);
         let (exit, ran) = (Exit::failed(why), Duration::ZERO);
-        self.emit(child, || EventKind::Exited { attempt, exit: exit.clone(), ran, stopping: false });
+        self.emit(child, || EventKind::Exited { attempt, exit: exit.clone(), ran, stopped_by_others: false });
         self.on_own_exit(child, exit, ran);
     }
 
-    /// Lets a supervisor be ready when each of its children was ready once, or need not be.
+    /// Marks a supervisor ready when each child was ready once or is skipped.
     fn finish_start(&mut self, sup: Index) {
         let done = |child: &Index| {
             let child = &self.arena[*child];
-            child.readiness != Readiness::Never || child.is_out_of_order()
+            child.readiness != Readiness::Never || child.is_skipped()
         };
         if self.arena.sup(sup).ordered().iter().all(done) {
             // Before `mark_ready`, so that a running supervisor is always `Up`.
-            self.arena.sup_mut(sup).mode = Mode::Up;
+            self.arena.sup_mut(sup).mode = SupervisorPhase::Up;
             self.mark_ready(sup);
         }
     }
 
-    /// Ends a supervisor whose children have all finished for good. Its exit says whether all of them ended well.
+    /// Ends a supervisor below which all is finished, not needed or quarantined. Its exit says whether all ended well.
     fn end_if_done(&mut self, sup: Index) {
         if !self.is_done(sup) {
             return;
         }
-        let exit = self.first_bad_end(sup).map_or(Exit::Completed, |child| {
+        let exit = self.first_failed_child(sup).map_or(Exit::Completed, |child| {
             let record = self.arena[child].record.as_ref();
             record.and_then(|record| record.gave_up.clone()).map(Exit::GaveUp).unwrap_or_else(|| {
                 let exit = self.arena[child].last_exit().unwrap_or(&Exit::Killed);
                 Exit::failed(format!("{} ended for good: {exit}", self.arena.path_of(child)))
             })
         });
-        self.fail_supervisor(sup, exit);
+        self.end_supervisor(sup, exit);
     }
 
-    /// Returns `true` if nothing at or below `child` runs or will run again by itself. A group is never done: members may
-    /// be added. A child that was stopped on request is not done: a command may start it again.
+    /// Returns `true` if nothing at or below `child` runs or will run again without a command. A group is never done:
+    /// members may be added. A child that was stopped on request is not done: a command may start it again.
     pub(super) fn is_done(&self, child: Index) -> bool {
         let state = &self.arena[child];
         match state.phase {
@@ -165,13 +167,13 @@ impl Machine {
         }
     }
 
-    fn first_bad_end(&self, child: Index) -> Option<Index> {
+    fn first_failed_child(&self, child: Index) -> Option<Index> {
         let state = &self.arena[child];
         let ended_badly = || state.flags.stopped_by_others || state.last_exit().is_some_and(Exit::is_failure);
         match state.phase {
             Phase::Idle(IdleReason::Quarantined) => Some(child),
             Phase::Idle(IdleReason::Finished) if ended_badly() => Some(child),
-            _ => state.sup.as_ref()?.ordered().iter().find_map(|child| self.first_bad_end(*child)),
+            _ => state.sup.as_ref()?.ordered().iter().find_map(|child| self.first_failed_child(*child)),
         }
     }
 
@@ -191,7 +193,7 @@ impl Machine {
                 }
                 // The evaluation of its supervisor fails its start.
                 Purpose::Dependency => {
-                    self.arena.record(child).dependency_time_left = Some(Duration::ZERO);
+                    self.arena.record_or_new(child).dependency_time_left = Some(Duration::ZERO);
                     self.mark_to_evaluate(self.arena[child].parent);
                 }
             }
@@ -203,7 +205,7 @@ impl Machine {
             Phase::BackingOff => self.request_start(child),
             Phase::Starting => {
                 let within = self.arena[child].spec.start_within;
-                self.arena.record(child).cause = Some(Exit::StartTimeout(within));
+                self.arena.record_or_new(child).cause = Some(Exit::StartTimeout(within));
                 self.begin_stop(child);
             }
             Phase::Stopping { .. } if self.arena[child].sup.is_some() => self.next_point_of_plan(child),
@@ -213,11 +215,11 @@ impl Machine {
         }
     }
 
-    /// Handles the answer to a check. A stuck child would not notice that it is asked to stop, so it is killed at once.
+    /// Handles the answer to a check. A stuck child would not notice that it is asked to stop, so it is killed.
     pub(super) fn reported_heartbeat(&mut self, child: Index, beaten: bool) {
         let (now, state) = (self.now, &self.arena[child]);
         let Some(period) = state.spec.heartbeat.filter(|_| state.phase == Phase::Running) else { return };
-        let record = self.arena.record(child);
+        let record = self.arena.record_or_new(child);
         if beaten {
             record.last_beat = now;
         } else if now.since(record.last_beat) >= period {
@@ -228,9 +230,9 @@ impl Machine {
 
     /// Notes the health that a child reports. A child of any supervisor above may wait for the health of this subtree.
     pub(super) fn reported_health(&mut self, child: Index, health: Health) {
-        if std::mem::replace(&mut self.arena.record(child).health, health) != health {
+        if std::mem::replace(&mut self.arena.record_or_new(child).health, health) != health {
             self.emit(child, || EventKind::Health(health));
-            let above: Vec<Index> = self.arena.line_above(child).skip(1).collect();
+            let above: Vec<Index> = self.arena.line_up_from(child).skip(1).collect();
             above.into_iter().for_each(|sup| self.mark_to_evaluate(Some(sup)));
         }
     }

@@ -177,6 +177,7 @@ impl Arena {
     }
 
     /// Returns the state of a supervisor, which the caller knows to be one.
+    #[inline]
     #[track_caller]
     pub(super) fn sup(&self, sup: Index) -> &SupervisorState {
         let Some(state) = &self[sup].sup else { unreachable!("slot {} is not a supervisor", sup.slot()) };
@@ -205,7 +206,7 @@ impl Arena {
     }
 
     /// Returns the record of a child, and makes one if it has none.
-    pub(super) fn record(&mut self, child: Index) -> &mut ChildRecord {
+    pub(super) fn record_or_new(&mut self, child: Index) -> &mut ChildRecord {
         self[child].record.get_or_insert_default()
     }
 
@@ -248,20 +249,20 @@ impl Arena {
     }
 
     /// Returns the child itself, its supervisor, and so on up to the root.
-    pub(super) fn line_above(&self, child: Index) -> impl Iterator<Item = Index> {
+    pub(super) fn line_up_from(&self, child: Index) -> impl Iterator<Item = Index> {
         std::iter::successors(Some(child), |child| self[*child].parent)
     }
 
     /// Returns the names of a child's path as bytes, its own first; automatic names by their slot alone.
-    pub(super) fn names_above(&self, child: Index) -> impl Iterator<Item = Cow<'_, [u8]>> {
-        self.line_above(child).map(|child| match &self[child].name {
+    pub(super) fn names_up_from(&self, child: Index) -> impl Iterator<Item = Cow<'_, [u8]>> {
+        self.line_up_from(child).map(|child| match &self[child].name {
             ChildName::Given(name) => Cow::Borrowed(name.as_str().as_bytes()),
             ChildName::Automatic => Cow::Owned(child.slot().to_le_bytes().to_vec()),
         })
     }
 
     pub(super) fn path_of(&self, child: Index) -> Path {
-        let line: Vec<Index> = self.line_above(child).collect();
+        let line: Vec<Index> = self.line_up_from(child).collect();
         let mut text = String::with_capacity(64);
         for child in line.into_iter().rev() {
             text.push('/');

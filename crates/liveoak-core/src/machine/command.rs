@@ -1,6 +1,6 @@
-//! What operators and children want of a running tree: commands, added children and members, and the stop of the whole tree.
+//! What operators and children want of a running tree: commands, added children and members, and the stop of all.
 
-use super::state::{Child, ChildName, Children, Index, Intent, Mode, Phase};
+use super::state::{Child, ChildName, Children, Index, Intent, Phase, SupervisorPhase};
 use super::{Command, Effect, MAX_WAITERS, Machine, Refusal};
 use crate::spec::{MAX_CHILDREN, added_child};
 use crate::{ChildDeclaration, ChildId, EventKind, IdleReason, Name, RequestId, Restart, StopStage, Time};
@@ -21,7 +21,7 @@ impl Machine {
         if self.arena[self.root].phase.is_live() {
             self.begin_stop(self.root);
         } else {
-            self.after_requested_stop(self.root, StopStage::Cancelled, None);
+            self.after_stop_by_others(self.root, StopStage::Cancelled, None);
         }
     }
 
@@ -75,7 +75,7 @@ impl Machine {
         }
         self.expect_answer(child, Some(request), Command::Stop);
         if self.arena[child].phase.is_idle() {
-            self.after_requested_stop(child, StopStage::Cancelled, None);
+            self.after_stop_by_others(child, StopStage::Cancelled, None);
         } else {
             self.open_log(child);
             self.begin_stop(child);
@@ -130,9 +130,13 @@ impl Machine {
         if state.spec.once { Err(Refusal::OnlyOnce) } else { Ok(()) }
     }
 
-    /// Starts a child that is down, with a clean record.
+    /// Starts a child that is down, with window and backoff reset.
     fn start_anew(&mut self, child: Index, request: RequestId) -> Result<(), Refusal> {
-        if !self.arena.parent_of(child).is_some_and(|sup| matches!(sup.mode, Mode::Starting | Mode::Up)) {
+        if !self
+            .arena
+            .parent_of(child)
+            .is_some_and(|sup| matches!(sup.mode, SupervisorPhase::Starting | SupervisorPhase::Up))
+        {
             return Err(Refusal::SupervisorDown);
         }
         let state = &mut self.arena[child];
@@ -140,7 +144,7 @@ impl Machine {
         state.flags.start_requested = true;
         // Failures before a start by command do not count against it.
         state.flags.restarts_next = false;
-        let record = self.arena.record(child);
+        let record = self.arena.record_or_new(child);
         record.backoff_step = 0;
         record.window.clear();
         record.gave_up = None;
@@ -163,8 +167,8 @@ impl Machine {
 
     /// Adds a child to a running supervisor, as its last, and starts it when its start condition is met. `request` is
     /// answered like [`Command::Start`]; a child whose start fails leaves the tree again (C10). Returns the ids of the
-    /// child and of all below it, in the order of [`Machine::new`]. The driver should learn what these run before it polls
-    /// for effects.
+    /// child and of all below it, in the order of [`Machine::new`]. The caller must store the bodies of these ids
+    /// before it polls effects.
     ///
     /// # Errors
     /// When the child cannot be added. Nothing was changed then, and the request is not answered.
@@ -181,7 +185,7 @@ impl Machine {
             return Err(Refusal::IsAGroup);
         }
         self.check_name_is_free(sup, &declared.name)?;
-        // Siblings may come after a removed child of that name. The new child would be the last to start: too late.
+        // Siblings may come after a removed child of that name. They need it earlier, but an added child starts last.
         self.check_not_needed(sup, &declared.name)?;
         self.check_spec(sup, declared)?;
         let old = self.arena.sup(sup).names.get(&declared.name).copied();
@@ -195,15 +199,15 @@ impl Machine {
         let ids = self.arena.insert(Some(sup), declared, self.now);
         let child = Index::of_slot(ids[0].slot);
         self.announce_added(child);
-        self.begin_requested_life(child, request);
+        self.mark_as_added(child, request);
         self.enqueue_start(child);
         // A child that can never start may have left the tree again after this.
         self.settle();
         Ok(ids)
     }
 
-    /// Adds a member to a running group and starts it at once. A member without a name is named by its slot. `request` is
-    /// answered like [`Command::Start`]; a member whose start fails leaves the tree again.
+    /// Adds a member to a running group and starts it at once. A member without a name is named by its slot.
+    /// `request` is answered like [`Command::Start`]; a member whose start fails leaves the tree again.
     ///
     /// # Errors
     /// When the member cannot be added. Nothing was changed then, and the request is not answered.
@@ -230,14 +234,14 @@ impl Machine {
         let member = self.arena.insert_child(Some(group), Child::new(spec, name, self.now));
         self.avoid_given_names(group, member);
         self.announce_added(member);
-        self.begin_requested_life(member, request);
+        self.mark_as_added(member, request);
         let id = self.arena.id_of(member);
         self.begin_attempt(member);
         self.settle();
         Ok(id)
     }
 
-    fn begin_requested_life(&mut self, child: Index, request: Option<RequestId>) {
+    fn mark_as_added(&mut self, child: Index, request: Option<RequestId>) {
         let flags = &mut self.arena[child].flags;
         flags.added = true;
         flags.start_requested = true;
@@ -277,7 +281,7 @@ impl Machine {
         let parent = self.arena.index_of(parent).ok_or(Refusal::NotFound)?;
         match &self.arena[parent].sup {
             None => Err(Refusal::NotASupervisor),
-            Some(sup) if matches!(sup.mode, Mode::Starting | Mode::Up) => Ok(parent),
+            Some(sup) if matches!(sup.mode, SupervisorPhase::Starting | SupervisorPhase::Up) => Ok(parent),
             Some(_) => Err(Refusal::SupervisorDown),
         }
     }

@@ -7,13 +7,16 @@
 //! 2. the backoff of the restart set is over, and
 //! 3. with [`Order::Declared`], each earlier child was ready, is down, or is held.
 //!
-//! A child that is restarted alone needs no turn. Both start when all their dependencies are satisfied as well.
+//! A child that is restarted alone needs no turn. Both need all dependencies satisfied. `try_to_start` in
+//! `advance.rs` then starts the child. It ends the wait without a start if a dependency is unreachable; if a failing
+//! one is all that is waited for, for longer than the dependency timeout (`start_within`; 30 s for a supervisor
+//! without); or if a command waits for a start that is held: then the command is refused.
 
 use super::Machine;
 use super::state::{Child, Index, Phase, Readiness};
 use crate::{Condition, Edge, Exit, Health, IdleReason, Order, Strategy, WaitingFor};
 
-/// What a dependency means for the start of the child that has it; with several, the greatest counts.
+/// What an `after` edge means, given the state of the sibling; of several edges, the greatest counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum DependencyState {
     /// The sibling has done what is asked for.
@@ -21,12 +24,12 @@ pub(super) enum DependencyState {
     /// The sibling runs and is not healthy, or it failed and waits for its restart. The start deadline of the child
     /// bounds all such waits together.
     Failing,
-    /// The sibling is on its way and has a deadline of its own, or it does its work, which has none.
+    /// The sibling waits, starts, stops or works.
     Pending,
     /// The sibling was stopped on request or quarantined, or waits for such a sibling. The wait has no end, but the
     /// waiting child does not delay other children.
     Held,
-    /// The sibling has ended for good without doing what is asked for: the start fails at once.
+    /// The sibling has ended for good without doing what is asked for: the start fails when the child has its turn.
     Unreachable,
 }
 
@@ -42,8 +45,8 @@ pub(super) enum Blocker {
 }
 
 impl Machine {
-    /// Returns the siblings that a restart of `failed` takes down, to start again in order with it; `None` if it restarts
-    /// alone. All else that concerns a restart set works on this answer.
+    /// Returns the siblings that a restart of `failed` takes down, to start again in order with it; `None` if it
+    /// restarts alone. All else that concerns a restart set works on this answer.
     pub(super) fn restart_set(&self, sup: Index, failed: Index) -> Option<Vec<Index>> {
         let state = self.arena.sup(sup);
         let children = state.ordered().iter().copied();
@@ -72,7 +75,7 @@ impl Machine {
     /// Returns `child` as what keeps the later children of an ordered start from their turn, if it does.
     pub(super) fn blocker_of_later(&self, sup: Index, child: Index) -> Option<Blocker> {
         let declared = self.arena.sup(sup).rules.order == Order::Declared;
-        (declared && !self.arena[child].had_its_turn()).then_some(Blocker::Earlier(child))
+        (declared && !self.arena[child].lets_later_start()).then_some(Blocker::Earlier(child))
     }
 
     /// Returns what comes before the turn of a waiting child; `None` if it has its turn, or needs none.
@@ -163,18 +166,20 @@ impl Machine {
         }
     }
 
-    /// Returns the health of a child. A running supervisor is as unhealthy as its worst child.
     pub(super) fn health_of(&self, child: Index) -> Health {
-        let own = own_health(&self.arena[child]);
-        if self.arena[child].phase != Phase::Running {
-            return own;
-        }
-        self.arena.children(child).map(|child| self.health_of(child)).fold(own, Health::max)
+        let below = self.arena.children(child);
+        health_given(&self.arena[child], below.map(|below| self.health_of(below)))
     }
 }
 
+/// Returns the health of a child, given that of its children. A running supervisor is as unhealthy as its worst child.
+pub(super) fn health_given(child: &Child, below: impl Iterator<Item = Health>) -> Health {
+    let own = own_health(child);
+    if child.phase == Phase::Running { below.fold(own, Health::max) } else { own }
+}
+
 /// Returns the health of a child apart from its own children: what it reports while it runs, else what its state says.
-pub(super) fn own_health(child: &Child) -> Health {
+fn own_health(child: &Child) -> Health {
     match child.phase {
         Phase::Running => child.record.as_ref().map_or(Health::Healthy, |record| record.health),
         Phase::Idle(IdleReason::Finished) if child.last_exit().is_some_and(Exit::is_failure) => {

@@ -1,6 +1,6 @@
 //! The end of an attempt, and what the exit decides: restart, finish, or a failed start.
 
-use super::state::{Index, Intent, Mode, Phase, Readiness};
+use super::state::{Index, Intent, Phase, Readiness, SupervisorPhase};
 use super::{Machine, Outcome};
 use crate::decide::{Verdict, decide};
 use crate::{AutoShutdown, EventKind, Exit, Health, IdleReason, Restart, StartFailure, StopStage};
@@ -15,30 +15,33 @@ impl Machine {
         };
         match sup.mode {
             // It could not be made, so no child has started; or it was closed after the last child.
-            mode @ (Mode::OpeningRuntime | Mode::ClosingRuntime) => {
-                sup.mode = Mode::Down;
-                let closed = mode == Mode::ClosingRuntime && !exit.is_failure();
+            mode @ (SupervisorPhase::OpeningRuntime | SupervisorPhase::ClosingRuntime) => {
+                sup.mode = SupervisorPhase::Down;
+                let closed = mode == SupervisorPhase::ClosingRuntime && !exit.is_failure();
                 self.on_attempt_ended(child, if closed { Exit::Stopped } else { exit }, StopStage::Asked);
             }
-            Mode::Down | Mode::Starting | Mode::Up | Mode::Stopping => {
+            SupervisorPhase::Down
+            | SupervisorPhase::Starting
+            | SupervisorPhase::Up
+            | SupervisorPhase::Stopping => {
                 // The runtime ended by itself: there is nothing to close after the children have ended.
                 sup.runtime_lost = true;
-                self.fail_supervisor(child, exit);
+                self.end_supervisor(child, exit);
             }
         }
     }
 
-    /// Handles the report that the body of a leaf has ended, but not all of its attempt: its subtasks are stopped within
-    /// the stop deadline. A stop that has begun before goes on as it is.
+    /// Handles the report that the body of a leaf has ended, but not all of its attempt: its subtasks are stopped
+    /// within the stop deadline. A stop that has begun before goes on as it is.
     pub(super) fn reported_ending(&mut self, child: Index, exit: Exit) {
         let state = &self.arena[child];
         if state.sup.is_none() && matches!(state.phase, Phase::Starting | Phase::Running) {
-            self.arena.record(child).cause = Some(exit);
+            self.arena.record_or_new(child).cause = Some(exit);
             self.begin_stop(child);
         }
     }
 
-    /// Ends an attempt. Every attempt ends here, and only here.
+    /// Ends an attempt. Every attempt that began ends here. An untried start is counted and reported in `fail_start`.
     ///
     /// If others stopped the child, what they stopped it for decides what follows. Else its own exit decides: the exit
     /// that was reported, or the `cause` for which the machine stopped it (a start timeout, a missed heartbeat, a body
@@ -58,26 +61,26 @@ impl Machine {
             record.health = Health::Healthy;
             cause = record.cause.take();
         }
-        let stopping = was_stopping && cause.is_none();
+        let stopped_by_others = was_stopping && cause.is_none();
         let exit = match cause {
             // The body succeeded, but what was left of the attempt failed.
             Some(cause) if exit.is_failure() && !cause.is_failure() => exit,
             Some(cause) => cause,
             None => exit,
         };
-        self.arena[child].flags.stopped_by_others = stopping;
-        self.emit(child, || EventKind::Exited { attempt, exit: exit.clone(), ran, stopping });
-        if overruled || stopping {
+        self.arena[child].flags.stopped_by_others = stopped_by_others;
+        self.emit(child, || EventKind::Exited { attempt, exit: exit.clone(), ran, stopped_by_others });
+        if overruled || stopped_by_others {
             // A child that ended by itself while others stop was not asked, so its stop took no time.
             let took = if was_stopping { took } else { Duration::ZERO };
             self.log_stop(child, took, stage, Some(&exit));
-            self.after_requested_stop(child, stage, Some(exit));
+            self.after_stop_by_others(child, stage, Some(exit));
         } else {
             self.on_own_exit(child, exit, ran);
         }
     }
 
-    /// Returns `true` if the child is to stop or to start anew for others, whatever its own exit is.
+    /// Returns `true` if a command, a restart set or its supervisor's stop already decided what follows.
     fn is_overruled(&self, child: Index) -> bool {
         let state = &self.arena[child];
         state.intent != Intent::Run
@@ -86,9 +89,9 @@ impl Machine {
     }
 
     /// Decides what follows an attempt that ended by itself: a failed start is the answer to the command that asked for
-    /// it, or fails a supervisor that starts for the first time; else the table restart × exit decides.
+    /// it, or fails a supervisor that is starting, in any of its attempts; else the table restart × exit decides.
     pub(super) fn on_own_exit(&mut self, child: Index, exit: Exit, ran: Duration) {
-        self.arena.record(child).last_exit = Some(exit.clone());
+        self.arena.record_or_new(child).last_exit = Some(exit.clone());
         let state = &self.arena[child];
         let Some(sup) = state.parent else { return self.tree_ended(exit) };
         let restart = state.spec.restart;
@@ -96,19 +99,19 @@ impl Machine {
             if state.flags.start_requested {
                 return self.requested_start_failed(child, &exit);
             }
-            // Only a child that was never ready fails the first start; later failures are restarts.
-            if self.arena.sup(sup).mode == Mode::Starting && state.readiness == Readiness::Never {
+            // Only a child that was never ready fails its starting supervisor; later failures are restarts.
+            if self.arena.sup(sup).mode == SupervisorPhase::Starting && state.readiness == Readiness::Never {
                 return self.first_start_failed(sup, child, exit);
             }
         }
         match decide(restart, &exit) {
             Verdict::Restart => self.restart(sup, child, exit, ran),
             Verdict::Finish => self.finish(sup, child, &exit),
-            Verdict::Absent => self.absent(sup, child),
+            Verdict::Ignored => self.set_ignored(sup, child),
         }
     }
 
-    /// Ends a start that a command asked for: the child stays down, or leaves if it was added and never ready (C10, C13).
+    /// Ends a start that a command asked for: the child stays down, or leaves if added and never ready (C10, C13).
     fn requested_start_failed(&mut self, child: Index, exit: &Exit) {
         let parent = self.arena[child].parent;
         self.refuse_starts(child, exit);
@@ -122,7 +125,7 @@ impl Machine {
         self.mark_to_evaluate(parent);
     }
 
-    /// Fails a supervisor because a child failed in its first start: what was started is stopped.
+    /// Fails a supervisor because a child failed while the supervisor was starting: what was started is stopped.
     fn first_start_failed(&mut self, sup: Index, child: Index, exit: Exit) {
         self.set_phase(child, Phase::Idle(IdleReason::SupervisorDown));
         self.refuse_starts(child, &exit);
@@ -131,11 +134,11 @@ impl Machine {
             exit => Arc::new(StartFailure { path: self.arena.path_of(child), exit }),
         };
         self.emit(sup, || EventKind::StartFailed(Arc::clone(&failure)));
-        self.fail_supervisor(sup, Exit::StartFailed(failure));
+        self.end_supervisor(sup, Exit::StartFailed(failure));
     }
 
-    /// Lets a child be down that reported that it is not needed here: it counts as started (C5 and C36).
-    fn absent(&mut self, sup: Index, child: Index) {
+    /// Sets a child idle because it is not needed; it counts as started (C5 and C36).
+    fn set_ignored(&mut self, sup: Index, child: Index) {
         self.arena[child].flags.start_requested = false;
         self.emit(child, || EventKind::Ignored);
         self.answer_starts(child, || Ok(Outcome::Ignored));
@@ -143,7 +146,7 @@ impl Machine {
         self.mark_to_evaluate(Some(sup));
     }
 
-    /// Lets a child be down that ended for good. If it is significant, that may end its supervisor (C45 to C47).
+    /// Sets a child idle because it ended for good. If it is significant, that may end its supervisor (C45 to C47).
     fn finish(&mut self, sup: Index, child: Index, exit: &Exit) {
         let significant = self.arena[child].spec.significant;
         self.arena[child].flags.start_requested = false;
@@ -156,7 +159,7 @@ impl Machine {
         self.set_idle(child, IdleReason::Finished, self.leaves_at_end(child));
         if significant && self.ends_by_auto_shutdown(sup) {
             self.emit(sup, || EventKind::AutoShutdown);
-            self.fail_supervisor(sup, Exit::AutoShutdown);
+            self.end_supervisor(sup, Exit::AutoShutdown);
         }
         self.mark_to_evaluate(Some(sup));
     }
@@ -176,7 +179,7 @@ impl Machine {
             AutoShutdown::AllSignificant => !sup.ordered().iter().any(|child| {
                 let state = &self.arena[*child];
                 // A held child may wait for ever, so it does not keep its supervisor up.
-                let will_run = state.phase.is_pending() && !state.is_out_of_order();
+                let will_run = state.phase.is_pending() && !state.is_skipped();
                 state.spec.significant && (state.phase.is_live() || will_run)
             }),
         }

@@ -4,8 +4,8 @@ use crate::{Attempt, ChildId, Event, Exit, Health, Name, RequestId, SpecErrors, 
 use std::fmt;
 use std::sync::Arc;
 
-/// Everything that can happen to a tree. An input about an attempt that is no longer the child's living attempt is late,
-/// and changes nothing.
+/// Everything that can happen to a tree. An input about an attempt that is no longer the child's living attempt is
+/// late, and changes nothing.
 #[derive(Debug)]
 pub enum Input {
     /// Start the tree. Only the first one has an effect.
@@ -15,7 +15,8 @@ pub enum Input {
     /// An attempt has ended with this exit: nothing of it runs any more.
     Exited(ChildId, Attempt, Exit),
     /// The body of an attempt has ended by itself, but other parts of the attempt still run and are being stopped. From
-    /// now on the child counts as stopping, within its stop deadline; the exit of the body decides what follows after that.
+    /// now on the child counts as stopping, within its stop deadline; the exit of the body decides what follows after
+    /// that.
     Ending(ChildId, Attempt, Exit),
     /// The answer to [`Effect::CheckHeartbeat`]: `true` if there was a heartbeat since the last check.
     Heartbeat(ChildId, Attempt, bool),
@@ -64,7 +65,7 @@ pub enum Effect {
     Event(Box<Event>),
     /// The whole tree is ready for the first time.
     TreeReady,
-    /// The tree has ended; nothing of it runs.
+    /// The tree has ended; nothing of it runs, except abandoned attempts.
     TreeEnded {
         /// The exit of the root.
         exit: Exit,
@@ -84,7 +85,7 @@ pub enum Command {
     Start,
     /// Stops the child; it stays down until it is started by request. Answered when it is down.
     Stop,
-    /// Stops the child if it runs, and starts it at once, without backoff; this does not count against any limit.
+    /// Stops the child if it runs, and starts it again without backoff; this does not count against any limit.
     /// Answered when the new attempt is ready or has failed. If it failed and the child ran before, the child's rules
     /// decide what follows.
     Restart,
@@ -121,7 +122,7 @@ pub enum Outcome {
 pub enum Refusal {
     /// There is no such child, or no longer.
     NotFound,
-    /// The child runs or is about to, so there is nothing to start.
+    /// The child runs, is about to run, or stops only to start again: there is nothing to start.
     NotDown {
         /// The state of the child, as one word.
         state: &'static str,
@@ -131,7 +132,7 @@ pub enum Refusal {
         /// The state of that child, as one word.
         state: &'static str,
     },
-    /// The supervisor of the child is down or stopping.
+    /// The supervisor of the child is down or stopping, or the child is being removed, or is the root.
     SupervisorDown,
     /// The child is not a supervisor, so it has no children.
     NotASupervisor,

@@ -2,16 +2,16 @@
 //!
 //! One closed set of inputs goes in ([`Input`]), one of effects comes out ([`Effect`]). Each child is one small state
 //! machine ([`Phase`](state::Phase)). Whenever something changed below a supervisor, the supervisor does the next steps
-//! that are due ([`settle`](Machine::settle)). What to do next is always read off the states of the children, never off
-//! a plan in progress that could be out of date. So a stop, a removal or a second failure in the middle of anything
-//! needs no special case.
+//! that are due ([`advance`](Machine::advance), called by `settle`). What to do next is always read off the states of
+//! the children, never off a plan in progress that could be out of date. So a stop, a removal or a second failure in
+//! the middle of anything needs no special case.
 //!
 //! ```text
 //!            start                    ready
 //!   idle ──────────► waiting ─► starting ─► running
 //!    ▲                 ▲  ▲         │          │ ended by itself ─► table restart × exit
 //!    │                 │  └─ backing off ◄─────┴────────────────────┘ │
-//!    └─── ended ◄── stopping (asked ► killed ► abandoned) ◄── stop, restart set, missed deadline
+//!    └─────────────────┴── stopping (asked ► killed ► abandoned) ◄── stop, restart set, missed deadline
 //! ```
 //!
 //! The files form layers. A method calls only methods of its own file and of files before it in this list:
@@ -97,7 +97,7 @@ impl Machine {
     /// before [`Input::Start`].
     ///
     /// # Errors
-    /// Returns everything that is wrong with the specs, at once.
+    /// Returns everything that is wrong with the specs.
     ///
     /// # Panics
     /// When `root` is a leaf: a tree is a supervisor or a group.
@@ -174,7 +174,7 @@ impl Machine {
 
     /// Returns the next effect like [`poll_effect`](Self::poll_effect), but does not continue the stop of a dynamic
     /// group, which can have an effect for each member. For drivers that share the work among threads.
-    pub fn poll_prompt_effect(&mut self) -> Option<Effect> {
+    pub fn poll_queued_effect(&mut self) -> Option<Effect> {
         self.outbox.effects.pop_front()
     }
 

@@ -23,7 +23,8 @@ pub(super) enum StopAct {
     Abandon,
 }
 
-/// A walk over the members of a stopping group: one step for each polled effect, so that a million members need no queue.
+/// The position of one walk over the members of a stopping group, and what it does to each member. It takes one step
+/// for each polled effect, so that a million members need no queue.
 #[derive(Debug)]
 pub(super) struct Walk {
     /// The next member; `None` at the end.

@@ -1,8 +1,8 @@
-//! Phases and deadlines: what changes along with a child's phase, which supervisors have to be evaluated then, and the set of
-//! all deadlines: at most one for each child and purpose, exactly cancelled.
+//! Phases and deadlines: what changes along with a child's phase, which supervisors have to be evaluated then, and
+//! the set of all deadlines: at most one for each child and purpose, exactly cancelled.
 
 use super::Machine;
-use super::state::{Children, Index, Mode, Phase, Purpose};
+use super::state::{Children, Index, Phase, Purpose, SupervisorPhase};
 use crate::Time;
 use std::cmp::Reverse;
 use std::time::Duration;
@@ -51,9 +51,9 @@ impl Machine {
     pub(super) fn pause_dependency_timeout(&mut self, child: Index) {
         let deadline = self.deadline_of(child, Purpose::Dependency);
         if deadline != Time::NEVER {
-            // An overdue wait keeps a moment: only its timer may end it, after the timers that were due before.
+            // At least 1 ns is left, so that the timer ends the wait, after all earlier timers.
             let left = deadline.since(self.now).max(Duration::from_nanos(1));
-            self.arena.record(child).dependency_time_left = Some(left);
+            self.arena.record_or_new(child).dependency_time_left = Some(left);
             self.set_timer(child, Purpose::Dependency, Time::NEVER);
         }
     }
@@ -75,7 +75,7 @@ impl Machine {
         // A group has nothing to do but to end, when it is stopping and its last member has left.
         let nothing_to_do = matches!(
             &state.children,
-            Children::Group { count, .. } if *count > 0 || state.mode != Mode::Stopping
+            Children::Group { count, .. } if *count > 0 || state.mode != SupervisorPhase::Stopping
         );
         if !nothing_to_do && !std::mem::replace(&mut state.queued, true) {
             self.to_evaluate.push((state.depth, Reverse(sup)));
@@ -123,8 +123,8 @@ impl Machine {
         let in_record = (at != Time::NEVER).then_some(at);
         match purpose {
             Purpose::Phase => self.arena[child].phase_deadline = at,
-            Purpose::Heartbeat => self.arena.record(child).heartbeat_check = in_record,
-            Purpose::Dependency => self.arena.record(child).dependency_deadline = in_record,
+            Purpose::Heartbeat => self.arena.record_or_new(child).heartbeat_check = in_record,
+            Purpose::Dependency => self.arena.record_or_new(child).dependency_deadline = in_record,
         }
     }
 

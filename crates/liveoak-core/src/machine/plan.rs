@@ -1,7 +1,7 @@
 //! The plan of a stop: the moments at which the stop of a subtree becomes more forceful.
 //!
-//! A supervisor with a budget B asks its children in order until B/2; from B/2 on all that are left are asked at once; at
-//! 9B/10 all that are left are killed; at B they are abandoned. A budget of zero kills at once.
+//! A supervisor with a budget B asks its children in order until B/2; from B/2 on all that are left are asked at
+//! once; at 9B/10 all that are left are killed; at B they are abandoned. A budget of zero kills at once.
 
 use crate::Time;
 use std::time::Duration;
@@ -11,8 +11,11 @@ pub const KILL_WAIT: Duration = Duration::from_secs(2);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct StopPlan {
+    /// When all that still live are asked.
     pub(super) ask_all: Time,
+    /// When all that still live are killed.
     pub(super) kill: Time,
+    /// When all that still live are abandoned.
     pub(super) abandon: Time,
 }
 

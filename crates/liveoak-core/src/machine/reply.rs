@@ -18,7 +18,7 @@ impl Machine {
 
     pub(super) fn expect_answer(&mut self, child: Index, request: Option<RequestId>, command: Command) {
         if let Some(request) = request {
-            self.arena.record(child).waiters.push((request, command));
+            self.arena.record_or_new(child).waiters.push((request, command));
         }
     }
 
@@ -27,10 +27,10 @@ impl Machine {
         if self.waiter_count(child) == 0 {
             return;
         }
-        for (request, command) in std::mem::take(&mut self.arena.record(child).waiters) {
+        for (request, command) in std::mem::take(&mut self.arena.record_or_new(child).waiters) {
             match answer(command) {
                 Some(result) => self.push(Effect::Reply { request, result }),
-                None => self.arena.record(child).waiters.push((request, command)),
+                None => self.arena.record_or_new(child).waiters.push((request, command)),
             }
         }
     }
@@ -51,7 +51,7 @@ impl Machine {
     /// Opens a log for all that stops at or below `child`, if it has none.
     pub(super) fn open_log(&mut self, child: Index) {
         let began = self.now;
-        let log = &mut self.arena.record(child).log;
+        let log = &mut self.arena.record_or_new(child).log;
         log.get_or_insert_with(|| Box::new(StopLog { began, report: StopReport::default(), members: 0 }));
     }
 
@@ -92,7 +92,7 @@ impl Machine {
     /// Returns the nearest open log, at `child` or above.
     fn log_above(&mut self, child: Index) -> Option<&mut StopLog> {
         let has_log = |at: &Index| self.arena[*at].record.as_ref().is_some_and(|record| record.log.is_some());
-        let at = self.arena.line_above(child).find(has_log)?;
+        let at = self.arena.line_up_from(child).find(has_log)?;
         self.arena[at].record.as_mut()?.log.as_deref_mut()
     }
 }

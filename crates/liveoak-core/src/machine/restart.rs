@@ -1,4 +1,5 @@
-//! Restarts: they count against the limits, wait for the backoff, and take down the restart set. Or the child is given up on.
+//! Restarts: they count against the limits, wait for the backoff, and take down the restart set. Or the child is
+//! given up on.
 
 use super::Machine;
 use super::state::{Index, Phase, Purpose};
@@ -35,7 +36,7 @@ impl Machine {
         }
         self.set_phase(child, Phase::BackingOff);
         self.set_timer_in(child, Purpose::Phase, delay);
-        let nth = self.arena.record(child).backoff_step;
+        let nth = self.arena.record_or_new(child).backoff_step;
         self.emit(child, || EventKind::BackingOff { delay, nth });
         self.mark_to_evaluate(Some(sup));
     }
@@ -45,10 +46,10 @@ impl Machine {
         let now = self.now;
         let intensity = self.arena.sup(sup).rules.intensity;
         let own = self.arena[child].spec.limit;
-        // A child is never without a limit, unless one of the two was declared as unlimited.
+        // Without a limit of its own and without an intensity, the default limit holds.
         let own = own.or_else(|| intensity.is_none().then_some(Limit::DEFAULT_OF_A_CHILD));
         // Both windows record the restart, even if the first is exceeded.
-        let own = own.map(|limit| (limit, true, self.arena.record(child).window.record(&limit, now)));
+        let own = own.map(|limit| (limit, true, self.arena.record_or_new(child).window.record(&limit, now)));
         let joint = intensity.map(|limit| (limit, false, self.arena.sup_mut(sup).window.record(&limit, now)));
         let mut checks = [own, joint].into_iter().flatten();
         let (limit, own_limit, count) = checks.find_map(|(limit, own_limit, check)| match check {
@@ -73,10 +74,10 @@ impl Machine {
         // A start that failed on its dependencies never left this phase.
         let untried = state.phase == Phase::Waiting;
         // Children that fail within one input get different delays.
-        let random = jitter(self.random, self.arena.names_above(child), state.attempt);
+        let random = jitter(self.random, self.arena.names_up_from(child), state.attempt);
         let mut delay = Duration::ZERO;
         if let Some(backoff) = state.spec.backoff {
-            let record = self.arena.record(child);
+            let record = self.arena.record_or_new(child);
             if ran >= backoff.reset_after {
                 record.backoff_step = 0;
             }
@@ -86,8 +87,9 @@ impl Machine {
         if untried { delay.max(UNTRIED_DELAY) } else { delay }
     }
 
-    /// Takes the siblings of a restart set down and lets all of the set start in order: [`advance`](Self::advance) stops
-    /// the live ones; the others wait for their turn, except those stopped on request or quarantined (C30, C31).
+    /// Takes the siblings of a restart set down and lets all of the set start in order: [`advance`](Self::advance)
+    /// stops the live ones; the others wait for their turn, except those stopped on request or quarantined (C30,
+    /// C31).
     fn take_down(&mut self, sup: Index, failed: Index, siblings: &[Index]) {
         let state = self.arena.sup_mut(sup);
         // Children after the cursor may have to be asked again.
@@ -117,7 +119,7 @@ impl Machine {
             count += usize::from(starts_again);
         }
         self.arena[failed].begin_ordered_start();
-        // The events of the child alone describe the restart of a single child.
+        // For a single child its own events are enough.
         if count > 1 {
             self.emit(sup, || EventKind::RestartSet { children: count });
         }
@@ -126,7 +128,7 @@ impl Machine {
     /// Gives up on a child that exceeded a limit: it is quarantined, or its supervisor fails.
     fn give_up(&mut self, sup: Index, child: Index, what: GiveUp, exceeded: LimitExceeded) {
         let exceeded = Arc::new(exceeded);
-        self.arena.record(child).gave_up = Some(Arc::clone(&exceeded));
+        self.arena.record_or_new(child).gave_up = Some(Arc::clone(&exceeded));
         // Commands are answered before the child is down.
         self.refuse_starts(child, &exceeded.exit);
         self.arena[child].flags.start_requested = false;
@@ -139,7 +141,7 @@ impl Machine {
             GiveUp::Escalate => {
                 self.set_phase(child, Phase::Idle(IdleReason::SupervisorDown));
                 self.emit(sup, || EventKind::GaveUp(Arc::clone(&exceeded)));
-                self.fail_supervisor(sup, Exit::GaveUp(exceeded));
+                self.end_supervisor(sup, Exit::GaveUp(exceeded));
             }
         }
     }

@@ -1,11 +1,10 @@
 //! The snapshot of the whole tree, and questions about one child.
 
 use super::Machine;
-use super::condition::own_health;
+use super::condition::health_given;
 use super::state::{Index, Phase, Purpose};
 use crate::{
-    Attempt, ChildId, ChildState, ChildView, Condition, Exit, Health, Path, Snapshot, StopStage, Time,
-    WaitingFor,
+    Attempt, ChildId, ChildState, ChildView, Condition, Exit, Path, Snapshot, StopStage, Time, WaitingFor,
 };
 
 impl Machine {
@@ -52,7 +51,8 @@ impl Machine {
         state.sup.as_ref().map(|sup| sup.is_group())
     }
 
-    /// Returns the whole tree as it is after the last input. `now` is only used for the time that a wait still takes.
+    /// Returns the whole tree as it is after the last input. `now` becomes `at`, and
+    /// the machine's time.
     pub fn snapshot(&mut self, now: Time) -> Snapshot {
         self.now = self.now.max(now);
         let root = self.view(self.root, &self.arena.path_of(self.root));
@@ -64,10 +64,6 @@ impl Machine {
         let below = self.arena.children(child);
         let children: Vec<ChildView> =
             below.map(|below| self.view(below, &path.join(&self.arena.name_text(below)))).collect();
-        let mut health = own_health(state);
-        if state.phase == Phase::Running {
-            health = children.iter().map(|below| below.health).fold(health, Health::max);
-        }
         ChildView {
             path: path.clone(),
             id: self.arena.id_of(child),
@@ -79,7 +75,7 @@ impl Machine {
             attempt: Attempt(state.attempt),
             restarts: state.record.as_ref().map_or(0, |record| record.restarts),
             last_exit: state.last_exit().cloned(),
-            health,
+            health: health_given(state, children.iter().map(|below| below.health)),
             children,
         }
     }

@@ -1,6 +1,6 @@
 //! The start of one attempt, from the request to start a child until the attempt is ready.
 
-use super::state::{Flags, Index, Mode, Phase, Purpose, Readiness};
+use super::state::{Flags, Index, Phase, Purpose, Readiness, SupervisorPhase};
 use super::{Effect, Machine, Outcome};
 use crate::{EventKind, Ready};
 use std::time::Duration;
@@ -47,7 +47,7 @@ impl Machine {
         let opens_runtime = sup.rules.dedicated_runtime;
         self.set_timer_in(child, Purpose::Phase, within);
         if opens_runtime {
-            self.arena.sup_mut(child).mode = Mode::OpeningRuntime;
+            self.arena.sup_mut(child).mode = SupervisorPhase::OpeningRuntime;
             self.push(Effect::Start(id, attempt));
         } else {
             self.start_children(child);
@@ -65,20 +65,20 @@ impl Machine {
         // Taken, so that a later start by command does not count as a restart.
         let restart = std::mem::take(&mut state.flags.restarts_next);
         if restart {
-            self.arena.record(child).restarts += 1;
+            self.arena.record_or_new(child).restarts += 1;
         }
         let (_, attempt) = self.arena.attempt_of(child);
         self.emit(child, || EventKind::Starting { attempt, restart });
     }
 
-    /// Begins the ordered start of all children of a supervisor, with a clean record.
+    /// Begins the ordered start of all children of a supervisor, with windows, backoff and flags reset.
     fn start_children(&mut self, sup: Index) {
         if self.arena.sup(sup).is_group() {
-            self.arena.sup_mut(sup).mode = Mode::Up;
+            self.arena.sup_mut(sup).mode = SupervisorPhase::Up;
             self.mark_ready(sup);
             return;
         }
-        self.arena.sup_mut(sup).mode = Mode::Starting;
+        self.arena.sup_mut(sup).mode = SupervisorPhase::Starting;
         for child in self.arena.sup(sup).ordered().to_vec() {
             let state = &mut self.arena[child];
             state.readiness = Readiness::Never;
@@ -100,7 +100,7 @@ impl Machine {
     /// Handles a report of readiness: of a leaf's attempt, or of a supervisor's dedicated runtime.
     pub(super) fn reported_ready(&mut self, child: Index) {
         match &self.arena[child].sup {
-            Some(sup) if sup.mode == Mode::OpeningRuntime => self.start_children(child),
+            Some(sup) if sup.mode == SupervisorPhase::OpeningRuntime => self.start_children(child),
             Some(_) => {}
             None => self.mark_ready(child),
         }
@@ -122,7 +122,7 @@ impl Machine {
         let (id, attempt) = self.arena.attempt_of(child);
         self.emit(child, || EventKind::Ready { attempt, took });
         if beats {
-            self.arena.record(child).last_beat = now;
+            self.arena.record_or_new(child).last_beat = now;
             self.schedule_heartbeat_check(child);
         }
         self.answer_starts(child, || Ok(Outcome::Ready { id, attempt }));

@@ -1,6 +1,6 @@
 //! The state of one child: its phase, what is intended with it, its record, and what only a supervisor has.
 //!
-//! The legal combinations, checked by [`Machine::audit`](super::Machine::audit) in tests:
+//! The legal combinations, checked by `Machine::audit` in tests:
 //!
 //! | phase | intent | `attempt_ready` | `in_restart_set` | `held` | mode, if it is a supervisor |
 //! |---|---|---|---|---|---|
@@ -47,11 +47,17 @@ impl Index {
 /// What a child is doing, as in [`ChildState`](crate::ChildState).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
+    /// Down, for this reason.
     Idle(IdleReason),
+    /// Without an attempt, until its start condition is met.
     Waiting,
+    /// With an attempt that is not ready yet.
     Starting,
+    /// With an attempt that is ready.
     Running,
+    /// Without an attempt, until the delay before its restart is over.
     BackingOff,
+    /// With an attempt that was asked to end or (`killed`) is killed.
     Stopping { killed: bool },
 }
 
@@ -60,7 +66,7 @@ impl Phase {
         matches!(self, Self::Starting | Self::Running | Self::Stopping { .. })
     }
 
-    /// Returns `true` if the child is down and will start without a command.
+    /// Returns `true` if the child has no attempt and is about to start.
     pub(super) const fn is_pending(self) -> bool {
         matches!(self, Self::Waiting | Self::BackingOff)
     }
@@ -90,7 +96,7 @@ pub(super) enum Purpose {
 pub(super) enum Intent {
     /// It runs, by the rules of its spec.
     Run,
-    /// It stops, and starts again at once, by request.
+    /// It stops, and starts again without backoff, by request.
     Restart,
     /// It stays down until it is started by request.
     Stop,
@@ -111,7 +117,7 @@ pub(super) enum Readiness {
     /// It was not ready since its supervisor was started.
     #[default]
     Never,
-    /// It was ready since its supervisor was started, but not since the last restart set that it is part of.
+    /// It was ready before, but not again since its restart set began.
     BeforeRestart,
     /// It was ready since the last ordered start that it is part of.
     Reached,
@@ -171,7 +177,7 @@ pub(super) struct ChildRecord {
     /// The restarts that count against its own limit.
     pub(super) window: Window,
     pub(super) last_exit: Option<Exit>,
-    /// The failure or end of its own for which the machine stops the attempt; `None` if others stop it.
+    /// The exit to report when the machine stops the child for its own fault or end; `None` if others stop it.
     pub(super) cause: Option<Exit>,
     pub(super) gave_up: Option<Arc<LimitExceeded>>,
     /// The commands that wait for an answer. At most [`MAX_WAITERS`](super::MAX_WAITERS).
@@ -194,13 +200,13 @@ pub(super) struct StopLog {
     pub(super) members: usize,
 }
 
-/// The progress of a supervisor's own life.
+/// What a supervisor is doing, beside its `Phase`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mode {
+pub(super) enum SupervisorPhase {
     Down,
     /// Its dedicated runtime is being made.
     OpeningRuntime,
-    /// Its children start for the first time.
+    /// Its children start for the first time in this attempt.
     Starting,
     Up,
     Stopping,
@@ -210,7 +216,7 @@ pub(super) enum Mode {
 
 #[derive(Debug)]
 pub(super) enum Children {
-    /// Declared children, in the order of their start.
+    /// Declared and added children, in the order of their start.
     Ordered(Vec<Index>),
     /// Members of a group, linked by their `prev` and `next` in the order of their addition.
     Group { template: Arc<ChildSpec>, head: Option<Index>, tail: Option<Index>, count: u32, max: u32 },
@@ -224,7 +230,7 @@ pub(super) struct SupervisorState {
     pub(super) children: Children,
     /// The children with a given name, by that name.
     pub(super) names: BTreeMap<Name, Index>,
-    pub(super) mode: Mode,
+    pub(super) mode: SupervisorPhase,
     /// The restarts of all its children that count against its intensity.
     pub(super) window: Window,
     /// How many children have an attempt, are waiting, and still have to stop for a restart set.
@@ -264,7 +270,7 @@ impl SupervisorState {
             rules,
             children,
             names: BTreeMap::new(),
-            mode: Mode::Down,
+            mode: SupervisorPhase::Down,
             window: Window::default(),
             live: 0,
             waiting: 0,
@@ -282,7 +288,7 @@ impl SupervisorState {
         matches!(self.children, Children::Group { .. })
     }
 
-    /// Returns the declared children in the order of their start; none for a group.
+    /// Returns the declared and added children in the order of their start; none for a group.
     pub(super) fn ordered(&self) -> &[Index] {
         match &self.children {
             Children::Ordered(children) => children,
@@ -291,7 +297,10 @@ impl SupervisorState {
     }
 
     pub(super) const fn is_ending(&self) -> bool {
-        matches!(self.mode, Mode::Down | Mode::Stopping | Mode::ClosingRuntime)
+        matches!(
+            self.mode,
+            SupervisorPhase::Down | SupervisorPhase::Stopping | SupervisorPhase::ClosingRuntime
+        )
     }
 }
 
@@ -342,14 +351,14 @@ impl Child {
         }
     }
 
-    /// Returns `true` if no other child has to wait for this one: it is down, or waits for a held sibling.
-    pub(super) const fn is_out_of_order(&self) -> bool {
+    /// Returns `true` if an ordered start skips the child: it is down, or waits for a held sibling.
+    pub(super) const fn is_skipped(&self) -> bool {
         self.phase.is_idle() || matches!(self.phase, Phase::Waiting) && self.flags.held
     }
 
     /// Returns `true` if an ordered start that the child is part of goes on to the next child.
-    pub(super) const fn had_its_turn(&self) -> bool {
-        matches!(self.readiness, Readiness::Reached) || self.is_out_of_order()
+    pub(super) const fn lets_later_start(&self) -> bool {
+        matches!(self.readiness, Readiness::Reached) || self.is_skipped()
     }
 
     /// Notes that the child is part of a restart set: it starts in its turn.

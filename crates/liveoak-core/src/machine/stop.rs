@@ -1,8 +1,8 @@
-//! The stop of a child, and of all below it: asked, killed, abandoned, each child by its own deadline and the whole within one budget.
+//! The stop of a child and of all below it: asked, killed, abandoned, each by its own deadline, all within one budget.
 //!
 //! The stages of the stop of one attempt:
 //!
-//! | stage | when | then |
+//! | stage | when | how long until the next stage |
 //! |---|---|---|
 //! | asked | the stop begins (a deadline of zero skips this stage) | `stop_within`, at most until the plan's `kill` |
 //! | killed | that time is over | [`KILL_WAIT`], at most until the plan's `abandon` |
@@ -16,7 +16,7 @@
 
 use super::outbox::{StopAct, Walk};
 use super::plan::{KILL_WAIT, StopPlan};
-use super::state::{Children, Index, Mode, Phase, Purpose};
+use super::state::{Children, Index, Phase, Purpose, SupervisorPhase};
 use super::{Effect, Machine};
 use crate::{EventKind, Exit, StopStage, Time};
 use std::time::Duration;
@@ -32,7 +32,7 @@ impl Machine {
             Phase::Stopping { .. } => self.tighten_plan(child),
             Phase::Waiting | Phase::BackingOff => {
                 self.log_stop(child, Duration::ZERO, StopStage::Cancelled, None);
-                self.after_requested_stop(child, StopStage::Cancelled, None);
+                self.after_stop_by_others(child, StopStage::Cancelled, None);
             }
             Phase::Starting | Phase::Running => {
                 self.set_phase(child, Phase::Stopping { killed: false });
@@ -59,9 +59,9 @@ impl Machine {
     }
 
     /// Ends a supervisor for a cause of its own, which becomes its exit: begins its stop, if that has not begun.
-    pub(super) fn fail_supervisor(&mut self, sup: Index, cause: Exit) {
+    pub(super) fn end_supervisor(&mut self, sup: Index, cause: Exit) {
         if !self.arena[sup].phase.is_stopping() {
-            self.arena.record(sup).cause = Some(cause);
+            self.arena.record_or_new(sup).cause = Some(cause);
             self.begin_stop(sup);
         }
     }
@@ -100,8 +100,8 @@ impl Machine {
             self.outbox.walks.push_back(Walk { cursor, act: StopAct::Ask });
         }
         let state = self.arena.sup_mut(sup);
-        let opening = state.mode == Mode::OpeningRuntime;
-        state.mode = Mode::Stopping;
+        let opening = state.mode == SupervisorPhase::OpeningRuntime;
+        state.mode = SupervisorPhase::Stopping;
         state.plan = plan;
         state.all_asked = false;
         state.stop_cursor = state.ordered().len();
@@ -170,7 +170,7 @@ impl Machine {
         for child in self.arena.sup(sup).ordered().to_vec() {
             self.kill(child);
         }
-        if self.arena.sup(sup).mode == Mode::ClosingRuntime {
+        if self.arena.sup(sup).mode == SupervisorPhase::ClosingRuntime {
             self.kill_runtime(sup);
         }
         self.mark_to_evaluate(Some(sup));
@@ -190,7 +190,7 @@ impl Machine {
     /// Begins to close the dedicated runtime of a supervisor whose children have ended.
     pub(super) fn close_runtime(&mut self, sup: Index) {
         let (id, attempt) = self.arena.attempt_of(sup);
-        self.arena.sup_mut(sup).mode = Mode::ClosingRuntime;
+        self.arena.sup_mut(sup).mode = SupervisorPhase::ClosingRuntime;
         self.push(Effect::Ask(id, attempt));
         let now = self.now;
         let plan = &mut self.arena.sup_mut(sup).plan;
@@ -205,13 +205,13 @@ impl Machine {
     /// Returns the plan of a child's supervisor, if that is stopping.
     fn plan_above(&self, child: Index) -> StopPlan {
         match self.arena.parent_of(child) {
-            Some(sup) if sup.mode == Mode::Stopping => sup.plan,
+            Some(sup) if sup.mode == SupervisorPhase::Stopping => sup.plan,
             Some(_) | None => StopPlan::UNBOUNDED,
         }
     }
 
     /// Returns `true` if a child stops as a member of its group, under the group's deadline.
     fn shares_deadline(&self, child: Index) -> bool {
-        self.arena.parent_of(child).is_some_and(|sup| sup.is_group() && sup.mode == Mode::Stopping)
+        self.arena.parent_of(child).is_some_and(|sup| sup.is_group() && sup.mode == SupervisorPhase::Stopping)
     }
 }

@@ -2,7 +2,7 @@
 
 use super::outbox::{StopAct, Walk};
 use super::plan::StopPlan;
-use super::state::{Children, Index, Mode, Purpose};
+use super::state::{Children, Index, Purpose, SupervisorPhase};
 use super::{Effect, Machine};
 use crate::{EventKind, Exit, Order, StopStage};
 use std::collections::BTreeSet;
@@ -25,19 +25,19 @@ impl Machine {
                 self.arena.sup(sup).live == 0
             }
         };
-        if done && self.arena.sup(sup).mode == Mode::Stopping {
+        if done && self.arena.sup(sup).mode == SupervisorPhase::Stopping {
             self.all_children_ended(sup);
         }
     }
 
     /// Asks the next children of a stopping supervisor, or of a restart set, to stop, in reverse start order: with
-    /// [`Order::Declared`] the last that was not asked yet, with [`Order::Edges`] all on which no other child that still
-    /// lives depends.
+    /// [`Order::Declared`] the last that was not asked yet, with [`Order::Edges`] all on which no other child that
+    /// still lives depends.
     pub(super) fn stop_next(&mut self, sup: Index) {
         let state = self.arena.sup(sup);
         let concerned = |child: &Index| {
             let child = &self.arena[*child];
-            child.phase.is_live() && (state.mode == Mode::Stopping || child.flags.in_restart_set)
+            child.phase.is_live() && (state.mode == SupervisorPhase::Stopping || child.flags.in_restart_set)
         };
         match state.rules.order {
             Order::Declared => {
@@ -73,7 +73,7 @@ impl Machine {
         if state.rules.dedicated_runtime && !state.runtime_lost {
             self.close_runtime(sup);
         } else {
-            state.mode = Mode::Down;
+            state.mode = SupervisorPhase::Down;
             self.on_attempt_ended(sup, Exit::Stopped, StopStage::Asked);
         }
     }
@@ -104,9 +104,9 @@ impl Machine {
         let at_once = StopPlan::at_once(self.now);
         let sup = self.arena.sup_mut(child);
         sup.plan = sup.plan.min(at_once);
-        if sup.mode == Mode::ClosingRuntime {
+        if sup.mode == SupervisorPhase::ClosingRuntime {
             self.kill_runtime(child);
-            self.arena.sup_mut(child).mode = Mode::Down;
+            self.arena.sup_mut(child).mode = SupervisorPhase::Down;
             return self.end_abandoned(child);
         }
         if self.arena.sup(child).is_group() {

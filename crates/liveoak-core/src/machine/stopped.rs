@@ -8,7 +8,7 @@ use std::sync::Arc;
 impl Machine {
     /// Decides what follows a stop by others: the child starts again (after a restart by request, or in a restart set),
     /// leaves the tree (if asked for; members and added children with their supervisor), or stays down.
-    pub(super) fn after_requested_stop(&mut self, child: Index, stage: StopStage, exit: Option<Exit>) {
+    pub(super) fn after_stop_by_others(&mut self, child: Index, stage: StopStage, exit: Option<Exit>) {
         let state = &self.arena[child];
         let (intent, in_restart_set, parent) = (state.intent, state.flags.in_restart_set, state.parent);
         let temporary = state.spec.restart == Restart::Temporary;
@@ -29,7 +29,7 @@ impl Machine {
         if let Some(exit) = &exit
             && (!belongs_to_run || starts_again || has_record)
         {
-            self.arena.record(child).last_exit = Some(exit.clone());
+            self.arena.record_or_new(child).last_exit = Some(exit.clone());
         }
         // The root was stopped, and so the tree ends.
         if parent.is_none() && !starts_again {
@@ -56,7 +56,7 @@ impl Machine {
         self.mark_to_evaluate(parent);
     }
 
-    /// Lets a child be down and answers the commands that waited for that. Takes it out of the tree if it `leaves`.
+    /// Sets a child idle and answers the commands that waited for that. Takes it out of the tree if it `leaves`.
     pub(super) fn set_idle(&mut self, child: Index, reason: IdleReason, leaves: bool) {
         // A child that leaves the tree changes its phase in `remove_child`.
         if !leaves {

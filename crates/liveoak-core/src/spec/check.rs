@@ -1,5 +1,5 @@
-//! All rules about specs, applied to a whole tree, or to a child before it is added; and what can be wrong, as data: a caller
-//! that knows where each field was written can render it there. Source: OTP rows C8 and C9.
+//! All rules about specs, applied to a whole tree, or to a child before it is added; and what can be wrong, as data:
+//! a caller that knows where each field was written can render it there. Source: OTP rows C8 and C9.
 
 use super::order::circles;
 use super::{
@@ -16,29 +16,30 @@ use std::time::Duration;
 /// The deepest nesting of supervisors. Far beyond any sensible tree; bounds recursion.
 const MAX_DEPTH: usize = 64;
 
-/// The most children that one supervisor may have, declared and added together: each is looked at when another starts
-/// or stops. A declaration with more is an error, and one more is refused as [`Refusal::Full`](crate::Refusal::Full).
+/// The most children that one supervisor may have, declared and added together. A start or stop looks at every
+/// sibling; for more children of one kind use a group. A declaration with more is an error, and one more is refused as
+/// [`Refusal::Full`](crate::Refusal::Full).
 pub const MAX_CHILDREN: usize = 10_000;
 
 impl ChildDeclaration {
-    /// Applies all rules to the tree whose root is declared here. [`Machine::new`](crate::Machine::new) does the same and
-    /// takes no tree that fails; call it to know the errors before.
+    /// Applies all rules to the tree whose root is declared here. [`Machine::new`](crate::Machine::new) refuses
+    /// a tree with errors; call `check` to see them earlier.
     ///
     /// # Errors
-    /// All broken rules at once, each with the path, the field and what was expected.
+    /// All broken rules, each with the path, the field and what was expected.
     pub fn check(&self) -> Result<(), SpecErrors> {
         let mut check = Check::default();
         let path = Path::new(self.name.as_str());
         let spec = &self.spec;
-        check.child(&path, spec, AutoShutdown::Never);
-        check.not_a_leaf(&path, spec);
+        check.check_child(&path, spec, AutoShutdown::Never);
+        check.check_not_a_leaf(&path, spec);
         let reason = "the root of a tree has no siblings to come after";
         check.refuse_if(!spec.after.is_empty(), &path, "after", reason);
         let reason =
             "no supervisor is above the root of a tree to restart it; put it below another supervisor";
         let may_restart = spec.restart != Restart::Permanent || spec.limit.is_some();
         check.refuse_if(may_restart, &path, "restart", reason);
-        check.form(&path, &self.form, 1);
+        check.check_form(&path, &self.form, 1);
         check.finish()
     }
 }
@@ -52,11 +53,11 @@ pub(crate) fn added_child<'a>(
 ) -> Result<(), SpecErrors> {
     let mut check = Check::default();
     let path = parent.join(declared.name.as_str());
-    check.declared(&path, declared, rules.0);
-    check.form(&path, &declared.form, rules.1 + 1);
+    check.check_declared(&path, declared, rules.0);
+    check.check_form(&path, &declared.form, rules.1 + 1);
     if !declared.spec.after.is_empty() {
         let known: HashMap<&str, Restart> = siblings.collect();
-        check.edges(&path, &declared.spec, |name| known.get(name).copied());
+        check.check_edges(&path, &declared.spec, |name| known.get(name).copied());
     }
     check.finish()
 }
@@ -70,34 +71,34 @@ impl Check {
         if self.0.is_empty() { Ok(()) } else { Err(SpecErrors(self.0)) }
     }
 
-    fn wrong(&mut self, path: &Path, field: &'static str, problem: Problem) {
+    fn push_error(&mut self, path: &Path, field: &'static str, problem: Problem) {
         self.0.push(SpecError { path: path.clone(), field, problem });
     }
 
     fn refuse(&mut self, path: &Path, field: &'static str, reason: String) {
-        self.wrong(path, field, Problem::Refused(reason.into()));
+        self.push_error(path, field, Problem::Refused(reason.into()));
     }
 
     fn refuse_if(&mut self, broken: bool, path: &Path, field: &'static str, reason: &'static str) {
         if broken {
-            self.wrong(path, field, Problem::Refused(reason.into()));
+            self.push_error(path, field, Problem::Refused(reason.into()));
         }
     }
 
-    fn form(&mut self, path: &Path, form: &ChildForm, depth: usize) {
+    fn check_form(&mut self, path: &Path, form: &ChildForm, depth: usize) {
         match form {
             ChildForm::Leaf => {}
-            ChildForm::Supervisor(spec) => self.supervisor(path, spec, depth),
-            ChildForm::Group(group) => self.group(path, group),
+            ChildForm::Supervisor(spec) => self.check_supervisor(path, spec, depth),
+            ChildForm::Group(group) => self.check_group(path, group),
         }
     }
 
-    fn supervisor(&mut self, path: &Path, spec: &SupervisorSpec, depth: usize) {
+    fn check_supervisor(&mut self, path: &Path, spec: &SupervisorSpec, depth: usize) {
         if depth > MAX_DEPTH {
             let reason = format!("supervisors are nested deeper than {MAX_DEPTH} levels");
             return self.refuse(path, "children", reason);
         }
-        self.limit(path, "intensity", spec.intensity);
+        self.check_limit(path, "intensity", spec.intensity);
         let count = spec.children.len();
         if count > MAX_CHILDREN {
             let reason = format!("{count} children are too many: at most {MAX_CHILDREN}, or a group");
@@ -115,29 +116,29 @@ impl Check {
         }
         for declared in &spec.children {
             let path = path.join(declared.name.as_str());
-            self.declared(&path, declared, spec.auto_shutdown);
-            self.edges(&path, &declared.spec, |name| Some(known.get(name)?.1));
-            self.form(&path, &declared.form, depth + 1);
+            self.check_declared(&path, declared, spec.auto_shutdown);
+            self.check_edges(&path, &declared.spec, |name| Some(known.get(name)?.1));
+            self.check_form(&path, &declared.form, depth + 1);
         }
         for circle in circles(&spec.children) {
             let children = circle.iter().map(|i| spec.children[*i].name.clone()).collect();
-            self.wrong(path, "after", Problem::Circle(children));
+            self.push_error(path, "after", Problem::Circle(children));
         }
     }
 
-    fn group(&mut self, path: &Path, group: &GroupSpec) {
-        self.limit(path, "intensity", group.intensity);
-        self.child(path, &group.template, AutoShutdown::Never);
+    fn check_group(&mut self, path: &Path, group: &GroupSpec) {
+        self.check_limit(path, "intensity", group.intensity);
+        self.check_child(path, &group.template, AutoShutdown::Never);
         let reason = "members of a dynamic group have no order, so none can come after another";
         self.refuse_if(!group.template.after.is_empty(), path, "after", reason);
         let reason = "0 members would make the group useless; expected at least 1";
         self.refuse_if(group.max_members == 0, path, "max_members", reason);
     }
 
-    fn declared(&mut self, path: &Path, declared: &ChildDeclaration, auto_shutdown: AutoShutdown) {
-        self.child(path, &declared.spec, auto_shutdown);
+    fn check_declared(&mut self, path: &Path, declared: &ChildDeclaration, auto_shutdown: AutoShutdown) {
+        self.check_child(path, &declared.spec, auto_shutdown);
         if declared.form != ChildForm::Leaf {
-            self.not_a_leaf(path, &declared.spec);
+            self.check_not_a_leaf(path, &declared.spec);
         }
         if let ChildForm::Supervisor(spec) = &declared.form {
             let reason = "a permanent supervisor that ends when all is done would do all of it again and again; \
@@ -148,22 +149,22 @@ impl Check {
     }
 
     /// Refuses what only leaves can do.
-    fn not_a_leaf(&mut self, path: &Path, spec: &ChildSpec) {
+    fn check_not_a_leaf(&mut self, path: &Path, spec: &ChildSpec) {
         let reason = "a supervisor gives no heartbeat; its children may";
         self.refuse_if(spec.heartbeat.is_some(), path, "heartbeat", reason);
         let reason = "a supervisor is ready when its children are; it has nothing to report itself";
         self.refuse_if(spec.ready == Ready::Reported, path, "ready", reason);
     }
 
-    fn child(&mut self, path: &Path, spec: &ChildSpec, auto_shutdown: AutoShutdown) {
+    fn check_child(&mut self, path: &Path, spec: &ChildSpec, auto_shutdown: AutoShutdown) {
         let reason = "what can be made only once cannot be restarted; expected temporary";
         self.refuse_if(spec.once && spec.restart != Restart::Temporary, path, "restart", reason);
-        self.limit(path, "limit", spec.limit);
+        self.check_limit(path, "limit", spec.limit);
         if let Some(Backoff { from, to, .. }) = spec.backoff {
             let reason = "it is zero; expected more, or no backoff at all";
             self.refuse_if(from.is_zero(), path, "backoff.from", reason);
             if from > to {
-                self.wrong(path, "backoff.to", Problem::BackoffFallsBelow { from, to });
+                self.push_error(path, "backoff.to", Problem::BackoffToBelowFrom { from, to });
             }
         }
         let reason = "it is zero, so no start could be in time; expected more";
@@ -171,14 +172,14 @@ impl Check {
         let reason = "it is zero, so no heartbeat could be in time; expected more";
         self.refuse_if(spec.heartbeat == Some(Duration::ZERO), path, "heartbeat", reason);
         if spec.significant && spec.restart == Restart::Permanent {
-            self.wrong(path, "significant", Problem::SignificantIsPermanent);
+            self.push_error(path, "significant", Problem::SignificantIsPermanent);
         }
         if spec.significant && auto_shutdown == AutoShutdown::Never {
-            self.wrong(path, "significant", Problem::SignificantHasNoEffect);
+            self.push_error(path, "significant", Problem::SignificantHasNoEffect);
         }
     }
 
-    fn edges(&mut self, path: &Path, spec: &ChildSpec, restart_of: impl Fn(&str) -> Option<Restart>) {
+    fn check_edges(&mut self, path: &Path, spec: &ChildSpec, restart_of: impl Fn(&str) -> Option<Restart>) {
         for Edge { child: sibling, condition } in &spec.after {
             let problem = match (restart_of(sibling.as_str()), condition) {
                 _ if sibling.as_str() == path.name() => Problem::AfterItself,
@@ -186,11 +187,11 @@ impl Check {
                 (Some(Restart::Permanent), Condition::Completed) => Problem::NeverCompletes(sibling.clone()),
                 (Some(_), _) => continue,
             };
-            self.wrong(path, "after", problem);
+            self.push_error(path, "after", problem);
         }
     }
 
-    fn limit(&mut self, path: &Path, field: &'static str, limit: Option<Limit>) {
+    fn check_limit(&mut self, path: &Path, field: &'static str, limit: Option<Limit>) {
         let Some(Limit { restarts, period, .. }) = limit else { return };
         if restarts > Limit::MAX_RESTARTS && restarts != Limit::UNLIMITED {
             let most = Limit::MAX_RESTARTS;
@@ -237,8 +238,8 @@ impl std::error::Error for SpecErrors {}
 pub enum SpecProblem {
     /// The text cannot be a name.
     Name(NameError),
-    /// The backoff ends below its begin.
-    BackoffFallsBelow {
+    /// `to` is less than `from`.
+    BackoffToBelowFrom {
         /// The ceiling of the first delay.
         from: Duration,
         /// The ceiling of all delays.
@@ -256,7 +257,7 @@ pub enum SpecProblem {
     NeverCompletes(Name),
     /// Siblings wait for each other in a circle: each waits for the next, the last one for the first. Never empty.
     Circle(Vec<Name>),
-    /// Another value or combination that is refused: what it would mean, and what was expected.
+    /// Any other refusal, as text.
     Refused(Cow<'static, str>),
 }
 
@@ -272,7 +273,7 @@ impl fmt::Display for SpecProblem {
             Self::AfterItself => "a child cannot come after itself",
             Self::Refused(reason) => reason,
             Self::Name(error) => return error.fmt(f),
-            Self::BackoffFallsBelow { from, to } => {
+            Self::BackoffToBelowFrom { from, to } => {
                 return write!(f, "`to` is {to:?}, which is less than `from`, {from:?}");
             }
             Self::UnknownSibling(name) => return write!(f, "there is no sibling called {name:?}"),

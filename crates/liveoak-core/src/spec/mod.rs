@@ -1,8 +1,8 @@
 //! What is declared: plain data, with the defaults of every field.
 //!
 //! [`ChildDeclaration::check`] holds a whole tree to all rules. [`Machine::new`](crate::Machine::new) calls it, and
-//! [`Machine::add_child`](crate::Machine::add_child) holds an added child to the same rules; both refuse what fails, so the
-//! machine works on checked specs only and checks nothing again.
+//! [`Machine::add_child`](crate::Machine::add_child) holds an added child to the same rules; both refuse what fails,
+//! so the machine works on checked specs only and checks nothing again.
 //!
 //! - [`words`]: the choices (restart, strategy, order, ...) and their words
 //! - [`check`]: the rules, and what is wrong with a spec as data
@@ -37,7 +37,8 @@ impl Limit {
     /// The value of `restarts` that means no limit.
     pub const UNLIMITED: u32 = u32::MAX;
     /// The limit of a child when neither its supervisor's intensity nor its own limit was set: ten restarts
-    /// within a minute. With the default backoff a child that fails at once is given up on after about 40 s.
+    /// within a minute. With the default backoff a child that fails right after each start is given up on after about
+    /// 40 s.
     pub const DEFAULT_OF_A_CHILD: Self = Self::new(10, Duration::from_secs(60));
 
     /// Creates a limit of `restarts` within `period`; exceeding it escalates.
@@ -71,7 +72,7 @@ pub enum Ready {
     Reported,
 }
 
-/// A dependency on a sibling: the child starts only when all its edges hold. The sibling may be declared before or after.
+/// A dependency on a sibling, declared before or after: the child starts only when all its edges hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Edge {
     /// The sibling's name.
@@ -85,33 +86,34 @@ pub struct Edge {
 pub struct ChildSpec {
     /// When the child is started again after it ended by itself.
     pub restart: Restart,
-    /// The delay before a restart; `None` restarts at once.
+    /// The delay before a restart; with `None` there is none.
     pub backoff: Option<Backoff>,
     /// The limit of this child alone. Without it and without intensity, [`Limit::DEFAULT_OF_A_CHILD`] holds.
     pub limit: Option<Limit>,
-    /// When the child counts as ready. Of no meaning for supervisors: they are ready when their children are.
+    /// When the child counts as ready. Supervisors accept only `AtOnce`: they are ready when their children are.
     pub ready: Ready,
-    /// How long the child may take to become ready; [`Duration::MAX`] is without limit. The same time bounds, in all, its
-    /// waits for failing dependencies: siblings that are ready but not healthy enough, or failed and not restarted yet. For
-    /// a supervisor with [`Duration::MAX`] these waits have 30 s.
+    /// How long the child may take to become ready; [`Duration::MAX`] is without limit. The sum of its waits for
+    /// failing dependencies (siblings that are ready but not healthy enough, or that back off) has the same limit;
+    /// for a supervisor with [`Duration::MAX`] that limit is 30 s.
     pub start_within: Duration,
     /// The longest time between two heartbeats of a ready child; `None` expects no heartbeat.
     pub heartbeat: Option<Duration>,
-    /// How long the child may take to stop when asked; zero kills at once, [`Duration::MAX`] never. For a supervisor
-    /// this is the budget of its whole subtree: in the first half the children are asked in order, at nine tenths the rest
-    /// is killed, and at the end what still runs is abandoned.
+    /// How long the child may take to stop when asked; zero kills at once, [`Duration::MAX`] sets no limit. For a
+    /// supervisor this is the budget of its whole subtree: in the first half the children are asked in order, at half
+    /// all are asked, at nine tenths the rest is killed, and at the end what still runs is abandoned.
     pub stop_within: Duration,
-    /// Whether the end of the child counts for its supervisor's [`AutoShutdown`].
+    /// `true` if the end of the child counts for its supervisor's [`AutoShutdown`].
     pub significant: bool,
     /// The dependencies that must hold before the child starts.
     pub after: Vec<Edge>,
-    /// Whether what the child runs can be made only once. Such a child is temporary, and a command that would start it again
-    /// is refused. Used for members of groups and for added children.
+    /// `true` if the child can have only one attempt, because its body cannot be made again. Such a child is temporary,
+    /// and a command that would start it again is refused. Used for members of groups and for added children.
     pub once: bool,
 }
 
 impl Default for ChildSpec {
-    /// Returns the defaults of a leaf: permanent, default backoff, ready at once or within 30 s, no heartbeat, 5 s to stop.
+    /// Returns the defaults of a leaf: permanent, default backoff, ready at once (30 s if it reports readiness), no
+    /// heartbeat, 5 s to stop.
     fn default() -> Self {
         Self {
             restart: Restart::default(),
@@ -151,11 +153,12 @@ pub struct SupervisorSpec {
     pub intensity: Option<Limit>,
     /// The order in which the children start; they stop in its reverse.
     pub order: Order,
-    /// Whether the supervisor ends with its significant children.
+    /// When the supervisor ends with its significant children.
     pub auto_shutdown: AutoShutdown,
-    /// Whether the supervisor ends when all its children have finished for good.
+    /// `true` if the supervisor ends when all below it has finished, is not needed or is quarantined (or waits for a
+    /// quarantined sibling).
     pub end_when_done: bool,
-    /// Whether the children run on a dedicated runtime, which lives from before the first child until after the last.
+    /// `true` if the children run on a dedicated runtime, which lives from before the first child until after the last.
     pub dedicated_runtime: bool,
     /// The children, in declared order.
     pub children: Vec<ChildDeclaration>,
@@ -170,7 +173,7 @@ pub struct GroupSpec {
     pub intensity: Option<Limit>,
     /// The most members that the group may have at once; one more is refused.
     pub max_members: u32,
-    /// Whether the members run on a dedicated runtime, as in [`SupervisorSpec::dedicated_runtime`].
+    /// `true` if the members run on a dedicated runtime, as in [`SupervisorSpec::dedicated_runtime`].
     pub dedicated_runtime: bool,
 }
 

@@ -4,8 +4,8 @@ use super::ChildDeclaration;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
 
-/// Returns the indexes of `children` in the order in which they start: each child stands behind everything it comes
-/// after, and otherwise as declared. Kahn's algorithm, taking the earliest declared of what is free. Edges to
+/// Returns the indexes of `children` in the order in which they start: declared order, but each child later than the
+/// siblings in its `after`. Kahn's algorithm, taking the earliest declared of what is free. Edges to
 /// unknown names are passed over (the check names them).
 ///
 /// # Errors
@@ -45,7 +45,7 @@ fn targets(children: &[ChildDeclaration]) -> Vec<Vec<usize>> {
     children.iter().map(of_child).collect()
 }
 
-/// How far the search for circles is with a child.
+/// The progress of the search at one child.
 #[derive(Clone, Copy, PartialEq)]
 enum Mark {
     New,
@@ -54,9 +54,9 @@ enum Mark {
     Finished,
 }
 
-/// Returns circles of children that wait for each other, so that every child of a circle is in at least one of them, and no
-/// child is in two. A circle begins with its first declared child; each child comes after the next one, the last after the
-/// first. A child that comes after itself is no circle: that is an error of its own.
+/// Returns circles of children that wait for each other, so that every child of a circle is in at least one of them,
+/// and no child is in two. A circle begins with its first declared child; each child comes after the next one, the
+/// last after the first. A child that comes after itself is no circle: that is an error of its own.
 ///
 /// The search keeps a stack of its own: a chain may be as long as there are children.
 pub(super) fn circles(children: &[ChildDeclaration]) -> Vec<Vec<usize>> {

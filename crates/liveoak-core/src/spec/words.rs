@@ -61,13 +61,13 @@ words! {
         Temporary = "temporary",
     }
 
-    /// Which children are restarted when one of them is to be. Source: OTP rows C29–C31.
+    /// Which children are restarted together with one that must be restarted. Source: OTP rows C29–C31.
     pub enum Strategy by default OneForOne {
-        /// Only the child that failed.
+        /// Only the child that ended.
         OneForOne = "one-for-one",
         /// All children of the supervisor.
         OneForAll = "one-for-all",
-        /// The child that failed and those that start after it.
+        /// The child that ended and those that start after it.
         RestForOne = "rest-for-one",
     }
 
@@ -93,19 +93,20 @@ words! {
     pub enum GiveUp by default Escalate {
         /// The supervisor stops all its children and fails; its own supervisor decides what follows.
         Escalate = "escalate",
-        /// The failed child stays down, visibly, until it is started by a command; its siblings go on.
+        /// The child stays down, visibly, until a command or the next start of its supervisor starts it; its siblings
+        /// go on.
         Quarantine = "quarantine",
     }
 
     /// What an `after` edge waits for.
     pub enum Condition by default Ready {
-        /// An attempt of the sibling was started.
+        /// The sibling is starting or running (or has completed, or is not needed).
         Started = "started",
         /// The sibling is ready (or has completed, or is not needed).
         Ready = "ready",
-        /// The sibling is ready, and its health is good.
+        /// The sibling is ready, and its health is good (or it has completed, or is not needed).
         Healthy = "healthy",
-        /// The sibling has ended with success and for good, and not because it was stopped.
+        /// The sibling has ended with success and for good, and not because it was stopped (or is not needed).
         Completed = "completed",
     }
 }

@@ -161,8 +161,8 @@ impl MachineUnderTest {
                     self.ends.clear();
                     self.ended_twice.clear();
                 }
-                if let EventKind::Exited { exit, stopping, .. } = &event.kind {
-                    self.exits.insert(event.path.as_str().to_owned(), (exit.kind(), *stopping));
+                if let EventKind::Exited { exit, stopped_by_others, .. } = &event.kind {
+                    self.exits.insert(event.path.as_str().to_owned(), (exit.kind(), *stopped_by_others));
                 }
                 if let EventKind::BackingOff { delay, .. } = event.kind {
                     assert!(delay <= Duration::from_secs(4), "{} waits for {delay:?}", event.path);

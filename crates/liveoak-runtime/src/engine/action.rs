@@ -94,7 +94,7 @@ impl<T: AttemptListener> Batch<T> {
     }
 
     fn next_effect(&mut self, state: &mut TreeState<T>) -> Option<Effect> {
-        state.machine.poll_prompt_effect().or_else(|| {
+        state.machine.poll_queued_effect().or_else(|| {
             self.group_steps = self.group_steps.checked_sub(1)?;
             state.machine.poll_effect()
         })

@@ -44,10 +44,11 @@ fn c51_an_exit_is_an_event_whose_severity_says_whether_it_was_a_failure() {
             let Some(EventOrLost::Event(event)) = events.next().await else { panic!("{case}: no event") };
             assert_eq!((event.path.as_str(), event.kind.severity()), ("/t/a", severity), "{case}");
             assert_eq!(tree.snapshot().get("/t/a").map(|view| view.id), Some(event.id), "{case}");
-            let EventKind::Exited { attempt, exit: reported_exit, ran, stopping } = event.kind else {
+            let EventKind::Exited { attempt, exit: reported_exit, ran, stopped_by_others } = event.kind
+            else {
                 panic!("{case}: {event:?}")
             };
-            assert_eq!((attempt, ran, stopping), (Attempt(1), s(7), false), "{case}");
+            assert_eq!((attempt, ran, stopped_by_others), (Attempt(1), s(7), false), "{case}");
             assert_eq!(reported_exit.to_string(), exit.to_string(), "{case}");
             assert_eq!(reported(&mut events).await, [follows], "{case}");
             fixture.end(tree).await;

@@ -2,7 +2,9 @@
 
 use super::super::arena::Slot;
 use super::super::condition::DependencyState;
-use super::super::state::{Child, Children, Index, Intent, Mode, Phase, Purpose, Readiness, SupervisorState};
+use super::super::state::{
+    Child, Children, Index, Intent, Phase, Purpose, Readiness, SupervisorPhase, SupervisorState,
+};
 use super::super::{MAX_WAITERS, Machine};
 use crate::{IdleReason, Limit, Time, WaitingFor};
 use std::collections::BTreeSet;
@@ -103,11 +105,11 @@ impl Machine {
         assert!(!flags.in_restart_set || phase.is_live(), "{path} is {phase:?} and in a restart set");
         assert!(!flags.held || phase == Phase::Waiting, "{path} is {phase:?} and held");
         if let Some(sup) = &state.sup {
-            let modes: &[Mode] = match phase {
-                Phase::Idle(_) | Phase::Waiting | Phase::BackingOff => &[Mode::Down],
-                Phase::Starting => &[Mode::OpeningRuntime, Mode::Starting],
-                Phase::Running => &[Mode::Up],
-                Phase::Stopping { .. } => &[Mode::Stopping, Mode::ClosingRuntime],
+            let modes: &[SupervisorPhase] = match phase {
+                Phase::Idle(_) | Phase::Waiting | Phase::BackingOff => &[SupervisorPhase::Down],
+                Phase::Starting => &[SupervisorPhase::OpeningRuntime, SupervisorPhase::Starting],
+                Phase::Running => &[SupervisorPhase::Up],
+                Phase::Stopping { .. } => &[SupervisorPhase::Stopping, SupervisorPhase::ClosingRuntime],
             };
             assert!(modes.contains(&sup.mode), "{path} is {phase:?} and {:?}", sup.mode);
         }
@@ -167,7 +169,10 @@ impl Machine {
         if parent.is_ending() {
             assert!(!phase.is_pending(), "{path} will start although its supervisor ends");
         }
-        if matches!(parent.mode, Mode::Down | Mode::OpeningRuntime | Mode::ClosingRuntime) {
+        if matches!(
+            parent.mode,
+            SupervisorPhase::Down | SupervisorPhase::OpeningRuntime | SupervisorPhase::ClosingRuntime
+        ) {
             assert!(!phase.is_live(), "{path} lives although its supervisor is {:?}", parent.mode);
         }
         if phase == Phase::Waiting {
@@ -210,24 +215,24 @@ impl Machine {
         let (path, state) = (self.arena.path_of(sup), self.arena.sup(sup));
         let is = |f: &dyn Fn(&Child) -> bool| self.arena.children(sup).any(|child| f(&self.arena[child]));
         match state.mode {
-            Mode::Stopping => {
+            SupervisorPhase::Stopping => {
                 assert!(is(&|child| child.phase.is_stopping()), "{path} is stopping, but no child is");
             }
-            Mode::Starting => assert!(
-                is(&|child| child.readiness == Readiness::Never && !child.is_out_of_order()),
+            SupervisorPhase::Starting => assert!(
+                is(&|child| child.readiness == Readiness::Never && !child.is_skipped()),
                 "{path} is starting, but no child is"
             ),
-            Mode::Up => {
+            SupervisorPhase::Up => {
                 let done = state.rules.end_when_done && self.is_done(sup);
                 assert!(!done, "{path} goes on although all is done");
             }
-            Mode::Down | Mode::OpeningRuntime | Mode::ClosingRuntime => {}
+            SupervisorPhase::Down | SupervisorPhase::OpeningRuntime | SupervisorPhase::ClosingRuntime => {}
         }
         if state.to_restart > 0 && !state.is_ending() {
             let stops = is(&|child| child.flags.in_restart_set && child.phase.is_stopping());
             assert!(stops, "the restart set of {path} hangs");
         }
-        if state.mode == Mode::ClosingRuntime {
+        if state.mode == SupervisorPhase::ClosingRuntime {
             let deadline = self.deadline_of(sup, Purpose::Phase);
             assert_ne!(deadline, Time::NEVER, "{path} closes for ever");
         }

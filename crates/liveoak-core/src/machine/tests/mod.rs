@@ -1,7 +1,7 @@
 //! The machine, driven by hand: without an executor, a clock, or randomness.
 //!
-//! [`test_driver`] is the driver and checks the rules after every input. [`audit`] checks the invariants of the machine's
-//! own state. The other files hold the tests, by topic.
+//! [`test_driver`] is the driver and checks the rules after every input. [`audit`] checks the invariants of the
+//! machine's own state. The other files hold the tests, by topic.
 
 mod after;
 mod audit;

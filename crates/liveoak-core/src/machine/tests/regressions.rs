@@ -1,5 +1,5 @@
-//! Faults that were found by comparing the machine with its reference model and with its own events (`tests/model`), one
-//! test for each.
+//! Faults that were found by comparing the machine with its reference model and with its own events (`tests/model`),
+//! one test for each.
 
 use super::shape::{SECOND, group, leaf, millis, secs, sup};
 use super::test_driver::{Obeys, TestDriver};
@@ -56,8 +56,8 @@ fn the_exit_of_an_attempt_that_the_machine_stops_for_its_own_failure_is_a_warnin
     let told = |driver: &TestDriver, path: &str| {
         let mut exits =
             driver.events.iter().filter(|event| event.path.as_str() == path).filter_map(|event| {
-                let EventKind::Exited { stopping, exit, .. } = &event.kind else { return None };
-                Some((exit.kind(), *stopping, event.kind.severity()))
+                let EventKind::Exited { stopped_by_others, exit, .. } = &event.kind else { return None };
+                Some((exit.kind(), *stopped_by_others, event.kind.severity()))
             });
         exits.next_back().expect("an exit")
     };
@@ -90,7 +90,7 @@ fn the_event_of_a_start_that_takes_too_long_is_a_failure() {
     driver.start();
     driver.advance(SECOND);
     let exits = |event: &crate::Event| match &event.kind {
-        EventKind::Exited { stopping, exit, .. } => Some((exit.kind(), *stopping)),
+        EventKind::Exited { stopped_by_others, exit, .. } => Some((exit.kind(), *stopped_by_others)),
         _ => None,
     };
     assert_eq!(driver.events.iter().find_map(exits), Some(("start-timeout", false)));

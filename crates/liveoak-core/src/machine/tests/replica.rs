@@ -1,5 +1,5 @@
-//! A tree that is rebuilt from its events. A snapshot and all events after it give the whole state of the tree, except for
-//! what a child waits for and how long it may still wait.
+//! A tree that is rebuilt from its events. A snapshot and all events after it give the whole state of the tree,
+//! except for what a child waits for and how long it may still wait.
 
 use crate::{
     Attempt, ChildId, ChildState, ChildView, Event, EventKind, Exit, Health, IdleReason, Snapshot, StopStage,

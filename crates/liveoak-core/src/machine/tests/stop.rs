@@ -350,11 +350,11 @@ fn a_driver_may_leave_the_stop_of_a_group_to_another_thread_and_sees_that_work_i
     for _ in 0..3 {
         machine.add_member(now, group, None, None).expect("room");
         assert!(machine.has_effects());
-        assert!(matches!(machine.poll_prompt_effect(), Some(Effect::Start(..))));
-        assert!(machine.poll_prompt_effect().is_none() && !machine.has_effects());
+        assert!(matches!(machine.poll_queued_effect(), Some(Effect::Start(..))));
+        assert!(machine.poll_queued_effect().is_none() && !machine.has_effects());
     }
     machine.handle(now, 0, Input::Stop);
-    assert!(machine.poll_prompt_effect().is_none(), "asking members is not prompt");
+    assert!(machine.poll_queued_effect().is_none(), "asking members is not prompt");
     assert!(machine.has_effects(), "but it is to be done");
     let asked = std::iter::from_fn(|| machine.poll_effect()).collect::<Vec<_>>();
     assert_eq!(asked.len(), 3, "{asked:?}");

@@ -90,7 +90,7 @@ impl Case {
         self.deadline.min(budget)
     }
 
-    /// Returns the expected stage and time of the stop: ask, wait for the deadline, kill, wait, abandon, within the budget.
+    /// Returns the expected stage and time of the stop: ask, wait, kill, wait, abandon, within the budget.
     fn expected(&self) -> (StopStage, Duration) {
         let kill = self.kill_after();
         match self.obeys {

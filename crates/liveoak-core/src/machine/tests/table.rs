@@ -122,8 +122,8 @@ fn commands_on_no_child_on_the_root_and_on_an_ended_tree_are_refused_with_the_re
 const CONDITIONS: [Condition; 4] =
     [Condition::Started, Condition::Ready, Condition::Healthy, Condition::Completed];
 
-/// Each state of the sibling, with what follows for the conditions started, ready, healthy and completed: the child starts,
-/// waits, waits with a dependency timeout, or is refused.
+/// Each state of the sibling, with what follows for the conditions started, ready, healthy and completed: the child
+/// starts, waits, waits with a dependency timeout, or is refused.
 const EDGES: [(&str, [&str; 4]); 13] = [
     ("waiting", ["waits", "waits", "waits", "waits"]),
     ("resting", ["refused", "refused", "refused", "refused"]),

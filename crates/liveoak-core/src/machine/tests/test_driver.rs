@@ -1,6 +1,7 @@
 //! The driver of all tests: it performs the effects, lets each child react by its policy, and checks that
 //!
-//! * no child has two live attempts, and no attempt begins after the child was asked to stop or removed, or the tree ended;
+//! * no child has two live attempts, and no attempt begins after the child was asked to stop or removed, or the tree
+//!   ended;
 //! * a kill comes once, and only killed attempts are abandoned;
 //! * events are numbered without a gap, and an earlier snapshot with the events after it gives the next snapshot;
 //! * every request is answered at most once;
@@ -66,8 +67,8 @@ pub(super) struct TestDriver {
     pub(super) random: u64,
     /// `true` to audit and replay after every input. Off in tests with very many children.
     pub(super) careful: bool,
-    /// The actions of the driver, in order: `start a`, `ask a`, `kill a`, `abandon a`, `gone a` (its attempt ended), `forget a`,
-    /// `up` (the tree is ready), `down` (it has ended).
+    /// The actions of the driver, in order: `start a`, `ask a`, `kill a`, `abandon a`, `gone a` (its attempt ended),
+    /// `forget a`, `up` (the tree is ready), `down` (it has ended).
     log: Vec<String>,
     pub(super) events: Vec<Event>,
     /// All inputs and outputs, printed if a test fails.
