@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, ValueEnum};
 
 use liveoak_config::FILE;
 
@@ -16,12 +16,12 @@ use liveoak_config::FILE;
 pub(crate) struct Cli {
     /// The command to run.
     #[command(subcommand)]
-    pub(crate) command: Command,
+    pub(crate) command: Subcommand,
 }
 
 /// The commands of the program.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Command {
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Subcommand {
     /// Start everything that a file declares, and keep it running
     ///
     /// The programs' output goes to stdout, each line after the path of the child that wrote it; Liveoak's own log

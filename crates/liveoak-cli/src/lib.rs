@@ -33,11 +33,11 @@ pub fn run() -> ExitCode {
         }
     };
     let written = match cli.command {
-        args::Command::Check(args) => check::run(&args),
-        args::Command::Schema => {
+        args::Subcommand::Check(args) => check::run(&args),
+        args::Subcommand::Schema => {
             output::stdout(&format!("{:#}\n", liveoak_config::schema())).map(|()| ExitCode::SUCCESS)
         }
-        args::Command::Up(args) => up::run(&args),
+        args::Subcommand::Up(args) => up::run(&args),
     };
     written.unwrap_or_else(|error| {
         output::stderr(&format!("error: cannot write the output: {error}\n"));

@@ -21,7 +21,7 @@
 //! 3. `state` - the state of one child, and its legal combinations
 //! 4. `arena` - where children are kept and found
 //! 5. `phase` - what changes along with a phase; one deadline for each child and purpose
-//! 6. `outbox` - the effects and events for the driver
+//! 6. `driver_queue` - the effects and events that the driver has not polled yet
 //! 7. `condition` - may a child start, what does it wait for, and which children does a restart take down
 //! 8. `snapshot` - the snapshot of the tree
 //! 9. `reply` - when a command is answered, and the report of a stop
@@ -41,9 +41,9 @@ mod advance;
 mod arena;
 mod command;
 mod condition;
+mod driver_queue;
 mod exit;
 mod interface;
-mod outbox;
 mod phase;
 mod plan;
 mod reply;
@@ -63,7 +63,7 @@ pub use plan::KILL_WAIT;
 
 use crate::{Attempt, ChildDeclaration, ChildForm, ChildId, Severity, SpecErrors, Time};
 use arena::Arena;
-use outbox::Outbox;
+use driver_queue::DriverQueue;
 use state::{Index, Purpose};
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
@@ -80,7 +80,7 @@ pub struct Machine {
     /// The random number of the current input.
     random: u64,
     /// The effects that were not polled yet.
-    outbox: Outbox,
+    driver_queue: DriverQueue,
     /// The supervisors to evaluate, by depth: what a supervisor does depends on what is below it.
     to_evaluate: BinaryHeap<(u32, Reverse<Index>)>,
     /// The deadlines of all children. Simultaneous ones come in the order of their children's slots.
@@ -112,7 +112,7 @@ impl Machine {
             root: Index::of_slot(ids[0].slot),
             now: Time::ZERO,
             random: 0,
-            outbox: Outbox::default(),
+            driver_queue: DriverQueue::default(),
             to_evaluate: BinaryHeap::new(),
             timers: BTreeSet::new(),
             waiting: 0,
@@ -162,7 +162,7 @@ impl Machine {
     /// Returns the next effect. After every input, poll until there is none.
     pub fn poll_effect(&mut self) -> Option<Effect> {
         loop {
-            if let Some(effect) = self.outbox.effects.pop_front() {
+            if let Some(effect) = self.driver_queue.effects.pop_front() {
                 return Some(effect);
             }
             if !self.step_walk() {
@@ -175,13 +175,13 @@ impl Machine {
     /// Returns the next effect like [`poll_effect`](Self::poll_effect), but does not continue the stop of a dynamic
     /// group, which can have an effect for each member. For drivers that share the work among threads.
     pub fn poll_queued_effect(&mut self) -> Option<Effect> {
-        self.outbox.effects.pop_front()
+        self.driver_queue.effects.pop_front()
     }
 
     /// Returns `true` if [`poll_effect`](Self::poll_effect) may have more effects.
     #[must_use]
     pub fn has_effects(&self) -> bool {
-        !self.outbox.effects.is_empty() || !self.outbox.walks.is_empty()
+        !self.driver_queue.effects.is_empty() || !self.driver_queue.walks.is_empty()
     }
 
     /// Returns when the machine needs an [`Input::Tick`] at the latest. Changes with every input.
@@ -192,13 +192,13 @@ impl Machine {
 
     /// Sets the least severity of events that are wanted. With `None` there is no subscriber, and events cost nothing.
     pub const fn set_interest(&mut self, least: Option<Severity>) {
-        self.outbox.interest = least;
+        self.driver_queue.interest = least;
     }
 
     /// Returns the number of the last event.
     #[must_use]
     pub const fn last_event(&self) -> u64 {
-        self.outbox.last_event
+        self.driver_queue.last_event
     }
 
     /// Returns `true` if the tree has ended.

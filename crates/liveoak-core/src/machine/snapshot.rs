@@ -56,7 +56,7 @@ impl Machine {
     pub fn snapshot(&mut self, now: Time) -> Snapshot {
         self.now = self.now.max(now);
         let root = self.view(self.root, &self.arena.path_of(self.root));
-        Snapshot { number: self.outbox.last_event, at: self.now, root }
+        Snapshot { number: self.driver_queue.last_event, at: self.now, root }
     }
 
     fn view(&self, child: Index, path: &Path) -> ChildView {

@@ -14,7 +14,7 @@
 //!
 //! This file gives the orders to ask and to kill; what continues a stop is in `stop_progress.rs`.
 
-use super::outbox::{StopAct, Walk};
+use super::driver_queue::{StopAct, Walk};
 use super::plan::{KILL_WAIT, StopPlan};
 use super::state::{Children, Index, Phase, Purpose, SupervisorPhase};
 use super::{Effect, Machine};
@@ -97,7 +97,7 @@ impl Machine {
             // Its members are asked together now, not in turn.
             plan.ask_all = Time::NEVER;
             let cursor = *head;
-            self.outbox.walks.push_back(Walk { cursor, act: StopAct::Ask });
+            self.driver_queue.walks.push_back(Walk { cursor, act: StopAct::Ask });
         }
         let state = self.arena.sup_mut(sup);
         let opening = state.mode == SupervisorPhase::OpeningRuntime;
@@ -165,7 +165,7 @@ impl Machine {
         self.set_timer(sup, Purpose::Phase, abandon);
         if self.arena.sup(sup).is_group() {
             let cursor = self.arena.first_member(sup);
-            self.outbox.walks.push_back(Walk { cursor, act: StopAct::Kill });
+            self.driver_queue.walks.push_back(Walk { cursor, act: StopAct::Kill });
         }
         for child in self.arena.sup(sup).ordered().to_vec() {
             self.kill(child);

@@ -1,6 +1,6 @@
 //! The progress of a stop: which children are asked next, which are abandoned, and when a supervisor has ended.
 
-use super::outbox::{StopAct, Walk};
+use super::driver_queue::{StopAct, Walk};
 use super::plan::StopPlan;
 use super::state::{Children, Index, Purpose, SupervisorPhase};
 use super::{Effect, Machine};
@@ -111,7 +111,7 @@ impl Machine {
         }
         if self.arena.sup(child).is_group() {
             let cursor = self.arena.first_member(child);
-            self.outbox.walks.push_back(Walk { cursor, act: StopAct::Abandon });
+            self.driver_queue.walks.push_back(Walk { cursor, act: StopAct::Abandon });
         }
         for below in self.arena.sup(child).ordered().to_vec() {
             if self.arena[below].phase.is_live() {
@@ -130,9 +130,9 @@ impl Machine {
 
     /// Takes one step of the first walk over a group. Returns `false` if there is no walk.
     pub(super) fn step_walk(&mut self) -> bool {
-        let Some(walk) = self.outbox.walks.front_mut() else { return false };
+        let Some(walk) = self.driver_queue.walks.front_mut() else { return false };
         let Some(member) = walk.cursor else {
-            self.outbox.walks.pop_front();
+            self.driver_queue.walks.pop_front();
             return true;
         };
         let act = walk.act;

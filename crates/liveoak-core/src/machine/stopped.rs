@@ -101,7 +101,7 @@ impl Machine {
         self.emit(child, || EventKind::Removed);
         let (id, parent, next) = (self.arena.id_of(child), self.arena[child].parent, self.arena[child].next);
         // A walk that would visit this member next goes on with the member after it.
-        for walk in self.outbox.walks.iter_mut().filter(|walk| walk.cursor == Some(child)) {
+        for walk in self.driver_queue.walks.iter_mut().filter(|walk| walk.cursor == Some(child)) {
             walk.cursor = next;
         }
         self.arena.remove(child);

@@ -28,8 +28,9 @@ impl Machine {
     /// Checks everything. It is called when all effects have been polled.
     #[track_caller]
     pub(super) fn audit(&self) {
-        let settled =
-            self.outbox.effects.is_empty() && self.outbox.walks.is_empty() && self.to_evaluate.is_empty();
+        let settled = self.driver_queue.effects.is_empty()
+            && self.driver_queue.walks.is_empty()
+            && self.to_evaluate.is_empty();
         assert!(settled, "not settled");
         let mut timers = BTreeSet::new();
         for child in self.arena.all() {

@@ -249,8 +249,8 @@ fn memory_stays_constant_over_a_million_restarts() {
         let sizes = [
             machine.slot_count(),
             machine.timers.len(),
-            machine.outbox.effects.capacity(),
-            machine.outbox.walks.len(),
+            machine.driver_queue.effects.capacity(),
+            machine.driver_queue.walks.len(),
             window,
         ];
         for (most, size) in most.iter_mut().zip(sizes) {
@@ -275,7 +275,7 @@ fn a_large_group_that_must_be_killed_is_walked_over_once_and_not_once_for_each_m
         if let Effect::Kill(id, attempt) = effect {
             machine.handle(Time::ZERO, 0, Input::Exited(id, attempt, Exit::Killed));
         }
-        walks = walks.max(machine.outbox.walks.len());
+        walks = walks.max(machine.driver_queue.walks.len());
     }
     assert!(machine.has_ended());
     assert!(walks <= 2, "{walks} walks at once: to ask, and to kill");

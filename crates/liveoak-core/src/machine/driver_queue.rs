@@ -1,4 +1,4 @@
-//! The outbox: the effects that the driver has not polled yet, events among them, and the walks that make more of them.
+//! The queue for the driver: the effects that it has not polled yet, events among them, and the walks that make more.
 
 use super::state::Index;
 use super::{Effect, Machine};
@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 /// The effects that the driver has not polled yet: a few for each input.
 #[derive(Debug, Default)]
-pub(super) struct Outbox {
+pub(super) struct DriverQueue {
     pub(super) effects: VecDeque<Effect>,
     /// The walks that are not finished. Their effects are made as they are polled.
     pub(super) walks: VecDeque<Walk>,
@@ -34,17 +34,17 @@ pub(super) struct Walk {
 
 impl Machine {
     pub(super) fn push(&mut self, effect: Effect) {
-        self.outbox.effects.push_back(effect);
+        self.driver_queue.effects.push_back(effect);
     }
 
     /// Numbers an event of `child`, and builds and queues it if a subscriber wants events of its severity.
     pub(super) fn emit(&mut self, child: Index, kind: impl FnOnce() -> EventKind) {
-        self.outbox.last_event += 1;
-        if let Some(least) = self.outbox.interest {
+        self.driver_queue.last_event += 1;
+        if let Some(least) = self.driver_queue.interest {
             let kind = kind();
             if kind.severity() >= least {
                 let event = Event {
-                    number: self.outbox.last_event,
+                    number: self.driver_queue.last_event,
                     at: self.now,
                     path: self.arena.path_of(child),
                     id: self.arena.id_of(child),
