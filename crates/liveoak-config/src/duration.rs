@@ -9,7 +9,7 @@ const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_0
 /// Reads a duration such as `500ms`, `5s`, `1m30s` or `2h`: whole numbers with units, the longest unit first.
 ///
 /// # Errors
-/// A sentence fragment that says what is wrong.
+/// The reason, to follow the word "this".
 pub fn duration(text: &str) -> Result<Duration, String> {
     if text.is_empty() {
         return Err("is empty".to_owned());

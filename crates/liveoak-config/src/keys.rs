@@ -2,7 +2,8 @@
 //!
 //! The reader refuses every key that is not here, and the JSON Schema for editors is made from it. The schema describes
 //! what a file may look like. Errors that only the whole file shows (dependencies, circles, keys that contradict each
-//! other) are found by the reader. A new key is one entry here and one line in the reader.
+//! other) are found by the reader. A new key needs an entry here, a line in the reader, a field in `config.rs` or in the
+//! core, a line in `check.rs` of `liveoak-cli` if it is shown there, the page, and `cargo xtask bless`.
 
 use crate::bounds::MAX_REPLICAS;
 use crate::duration::show;
@@ -65,7 +66,7 @@ keys! {
     }
 
     const CHILDREN {
-        /// The children, by name. They start in the order of the file.
+        /// The children, by name. They start in the order of the file, unless `order` or `after` says otherwise.
         child: types::children;
     }
 
@@ -85,7 +86,7 @@ keys! {
         ready: || types::table(&READY);
         /// The exit codes that are no failure.
         success: || json!({ "type": "array", "items": types::integer(0, 255), "minItems": 1 }) => [0];
-        /// How many of it run. Above 1 they are named NAME.1, NAME.2 and so on.
+        /// How many copies run. Above 1 they are named NAME.1, NAME.2 and so on.
         replicas: || types::integer(1, MAX_REPLICAS) => 1;
         /// How it is stopped: the signal that asks, and the time until it is killed.
         stop: || types::table(&PROGRAM_STOP) => json!({ "signal": Signal::TERM.word(), "within": show(ChildSpec::default().stop_within) });
@@ -94,7 +95,7 @@ keys! {
     const OF_CHILDREN {
         /// When it is started again: always, after a failure, or never.
         restart: types::words::<Restart> => Restart::default().as_str();
-        /// The waits between restarts, or false for none.
+        /// The delays before restarts, or false for none.
         backoff: || json!({ "anyOf": [types::table(&BACKOFF), { "const": false, "description": "None." }] });
         /// How many restarts of this child alone are too many.
         limit: || types::table(&LIMIT);
@@ -105,20 +106,20 @@ keys! {
     }
 
     const OF_LIMIT {
-        /// More than this many within the period are too many; 0 makes the first failure one too many.
+        /// How many restarts are allowed within the period. With 0 the first failure exceeds the limit.
         restarts: types::restarts;
-        /// The period, a duration above zero. To be left out when restarts are unlimited.
+        /// The period, a duration above zero. Leave it out if restarts are unlimited.
         period: types::duration;
         /// What happens above the limit.
         give_up: types::words::<GiveUp> => GiveUp::default().as_str();
     }
 
     const OF_BACKOFF {
-        /// The first wait.
+        /// The upper bound of the first delay.
         from: types::duration => show(Backoff::default().from);
-        /// The longest wait.
+        /// The upper bound of every delay.
         to: types::duration => show(Backoff::default().to);
-        /// A run of this length makes the next wait the first one again.
+        /// A run of at least this length resets the bound to `from`.
         reset_after: types::duration => show(Backoff::default().reset_after);
     }
 
@@ -144,7 +145,8 @@ keys! {
     const OF_PROGRAM_STOP {
         /// The signal that asks it to stop.
         signal: types::words::<Signal> => Signal::TERM.word();
-        /// How long it may take until its whole process group is killed. "0s" kills at once, "infinity" never.
+        /// How long it may take until its whole process group is killed. "0s" kills at once; "infinity" waits as
+        /// long as the budgets above it allow.
         within: types::duration_or_infinity => show(ChildSpec::default().stop_within);
     }
 
@@ -181,7 +183,7 @@ pub(crate) static LIMIT: Keys =
     Keys { required: &["restarts"], ..keys("A number of restarts in a period.", &[OF_LIMIT]) };
 /// `backoff`.
 pub(crate) static BACKOFF: Keys =
-    keys("Waits that double from `from` to `to`, each cut by a random share.", &[OF_BACKOFF]);
+    keys("A bound that doubles from `from` to `to`; each delay is random, up to the bound.", &[OF_BACKOFF]);
 /// `ready`: one probe, and the deadline.
 pub(crate) static READY: Keys = Keys {
     one_of: &["delay", "log", "tcp", "unix", "file", "command", "http"],

@@ -35,7 +35,7 @@ pub fn load(file: &Path) -> Result<Config, Report> {
 /// Reads and checks a text. It is read as the file `file` in `folder`, and its env files by `open`.
 ///
 /// # Errors
-/// All syntax errors that the parser finds; if there are none, all other errors, in order of position.
+/// The first syntax error of each line; if there are none, all other errors, in order of position.
 pub(crate) fn read(file: &Path, folder: &Path, text: &str, open: Open<'_>) -> Result<Config, Report> {
     let mut reader = Reader::new(folder, open, &file.display().to_string(), text);
     let document = syntax::parse(text, &mut reader.problems);
@@ -43,7 +43,7 @@ pub(crate) fn read(file: &Path, folder: &Path, text: &str, open: Open<'_>) -> Re
         return Err(reader.problems.sorted());
     }
     let config = reader.root(file, &Table::new(String::new(), 0..0, &document));
-    // Also with errors so far: the core then finds what is wrong across the children that could be read.
+    // Run the core's check even if there are errors already: it finds errors between children.
     if let Err(errors) = config.declaration().check() {
         errors.0.iter().for_each(|error| reader.spec_error(error));
     }

@@ -16,13 +16,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use toml::de::DeValue;
 
-/// Words that mean something to a shell and, alone, to hardly any program.
+/// Shell operators; as a separate argument almost always a mistake.
 const SHELL_WORDS: [&str; 9] = ["|", "||", "&&", "&", ">", ">>", "<", "2>", "2>&1"];
 
 const READY_EXAMPLE: &str = "ready = { tcp = \"127.0.0.1:7000\", within = \"10s\" }";
 
 impl Reader<'_> {
-    /// Reads a child that runs a program; its deadlines go into `spec`. Wrong values are recorded and stand-ins returned.
+    /// Reads a child that runs a program; its deadlines go into `spec`. Records an error for a wrong
+    /// value and returns a placeholder.
     pub(crate) fn program(&mut self, table: &Table<'_>, spec: &mut ChildSpec) -> Program {
         let cwd = table.get("cwd").and_then(|node| self.path(node, "cwd = \"data\"", self.folder));
         let cwd = cwd.unwrap_or_else(|| self.folder.to_path_buf());
@@ -39,7 +40,8 @@ impl Reader<'_> {
         Program { command, ready, replicas: replicas.unwrap_or(1) }
     }
 
-    /// Reads the `command` or `shell` of a child that runs in `cwd`. Wrong values are recorded and a stand-in is returned.
+    /// Reads the `command` or `shell` of a child that runs in `cwd`. Records an error for a wrong value and returns a
+    /// placeholder.
     fn what_to_run(&mut self, table: &Table<'_>, cwd: &Path) -> CommandLine {
         let (command, shell) = (table.get("command"), table.get("shell"));
         if let (Some(command), Some(shell)) = (command, shell) {
@@ -151,7 +153,7 @@ impl Reader<'_> {
             let help = "keep one; of several conditions make a script, as in: command = \"./is-ready\"";
             self.problems.push(error.help(help));
         }
-        // A key that is not known may be a slip of a probe: then its own error is enough.
+        // Report the missing probe unless there is an unknown key, which has its own error.
         if probes.is_empty() && table.nodes.iter().all(|node| READY.has(node.key)) {
             let error = node.error(format!("`{}` has no probe", node.path));
             let expected = format!("{}, as in: {READY_EXAMPLE}", one_of(READY.one_of.iter().copied()));
@@ -169,7 +171,8 @@ impl Reader<'_> {
             "http" => self.record(http(node)),
             "unix" => self.path(node, "unix = \"app.sock\"", cwd).map(Probe::unix),
             "file" => self.path(node, "file = \"app.pid\"", cwd).map(Probe::file),
-            _ => self.command(node, cwd).map(Probe::command),
+            "command" => self.command(node, cwd).map(Probe::command),
+            other => unreachable!("`{other}` is a probe in `READY`, but no arm reads it"),
         }
     }
 }
@@ -197,7 +200,8 @@ fn split(node: &Node<'_>, text: &str) -> Checked<Vec<String>> {
         let error = error.label("a quote is opened and not closed, or a `\\` stands at the end");
         error.help("close it, or write an array of words: then nothing needs quotes")
     })?;
-    // Both must hold: `grep 'a | b'` has the word only before quotes are minded, `grep '|'` only after.
+    // Report the operator only if it is a bare word in the raw text (`grep '|'` has none) and after splitting
+    // (`grep 'a | b'` has none).
     let bare =
         |word: &&&str| words.iter().any(|w| w == **word) && text.split_whitespace().any(|w| w == **word);
     match SHELL_WORDS.iter().find(bare) {
@@ -236,7 +240,7 @@ fn tcp(node: &Node<'_>) -> Checked<Probe> {
     let (what, example) = ("an address and a port", "tcp = \"127.0.0.1:7000\"");
     let probe = Probe::tcp(node.filled(example)?);
     let probe = probe.map_err(|problem| refused(node, problem.reason(), what, example))?;
-    // The library takes a port alone for this machine; a file says which machine it means.
+    // In a file the host is required.
     match probe.kind() {
         ProbeKind::Tcp(target) if target.host().is_none() => {
             Err(refused(node, "it has no host before the port".to_owned(), what, example))

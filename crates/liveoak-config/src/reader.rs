@@ -32,7 +32,7 @@ pub(crate) struct Reader<'a> {
 
 /// Where a child, or the root, is declared.
 pub(crate) struct Places {
-    /// The keys that lead to the child; empty for the root.
+    /// The dotted path of the table; empty for the root.
     pub(crate) keys: String,
     /// Where the name of the child stands.
     pub(crate) name: Span,
@@ -50,7 +50,7 @@ pub(crate) struct EdgePlace {
     pub(crate) sibling: Name,
     /// Where the name stands.
     pub(crate) span: Span,
-    /// The keys that lead to the edge.
+    /// The dotted path of the edge.
     pub(crate) keys: String,
 }
 
@@ -127,7 +127,7 @@ impl<'a> Reader<'a> {
         Some(table)
     }
 
-    /// Records an error if `name` cannot be a part of a path in the file. `error` has its place, `what` names it.
+    /// Records an error if `name` is not a valid name. `error` points at it; `what` is its name in the message.
     pub(crate) fn check_name(&mut self, name: &str, what: &str, error: Error) {
         let problem = if name.is_empty() {
             "is empty".to_owned()
@@ -146,10 +146,10 @@ impl<'a> Reader<'a> {
         self.problems.push(error);
     }
 
-    /// Returns the text as a name, or a stand-in if it cannot be one. [`check_name`](Self::check_name) records why.
+    /// Returns the text as a name, or a placeholder if it cannot be one. [`check_name`](Self::check_name) records why.
     pub(crate) fn name(&self, text: &str) -> Name {
-        let stand_in = |_| Name::new(format!("(child {})", self.children));
-        Name::new(text).or_else(stand_in).unwrap_or_else(|_| unreachable!("the stand-in is a name"))
+        let placeholder = |_| Name::new(format!("(child {})", self.children));
+        Name::new(text).or_else(placeholder).unwrap_or_else(|_| unreachable!("the placeholder is a name"))
     }
 
     /// Returns a value as a path, made absolute from `folder`.

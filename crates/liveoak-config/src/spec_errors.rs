@@ -9,7 +9,7 @@ use crate::reader::{Places, Reader};
 use crate::text::{join, near_miss, one_of, shown};
 use liveoak_core::{Backoff, Name, Path, SpecError, SpecProblem};
 
-/// How many siblings are listed when no name is near, and how many edges of a circle are shown.
+/// How many siblings are listed when no name is similar, and how many edges of a circle are shown.
 const MAX_LISTED: usize = 12;
 
 impl Reader<'_> {
@@ -113,7 +113,8 @@ fn at_field(places: &Places, error: &SpecError) -> Error {
         "start_within" => "ready",
         "stop_within" => "stop",
         "children" => "child",
-        // The other fields have the same name in the file; a field inside another stands in the table of the outer one.
+        // The other fields have the same name in the file; `backoff.from` is shown at
+        // `backoff`.
         field => field.split('.').next().unwrap_or(field),
     };
     match places.value(key) {

@@ -1,4 +1,4 @@
-//! The keys of how a child is supervised. Programs and supervisors both have them.
+//! The supervision keys of a child. Programs and supervisors both have them.
 
 use crate::keys::{BACKOFF, LIMIT};
 use crate::reader::{EdgePlace, Reader};
@@ -9,8 +9,8 @@ use liveoak_core::{Backoff, ChildSpec, Condition, Edge, Limit, Name};
 use toml::de::DeValue;
 
 impl Reader<'_> {
-    /// Reads what is declared of a child, on top of the defaults in `spec`. Wrong values are recorded and the defaults
-    /// kept. Returns where the `after` edges stand.
+    /// Reads what is declared of a child, on top of the defaults in `spec`. Records an error for a wrong value and
+    /// keeps the default. Returns where the `after` edges stand.
     pub(crate) fn supervision(&mut self, table: &Table<'_>, spec: &mut ChildSpec) -> Vec<EdgePlace> {
         spec.restart = self.word(table, "restart");
         let significant = self.value(table, "significant", |node| node.boolean("significant = true"));

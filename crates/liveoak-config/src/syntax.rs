@@ -1,4 +1,4 @@
-//! From text to a parsed TOML table, or every syntax error the parser can give.
+//! From text to a parsed TOML table, or the first syntax error of each line.
 
 use crate::diagnostic::{Diagnostic, Error, Report, Span};
 use crate::text::shown;
@@ -77,7 +77,7 @@ fn first_place(text: &str, span: &Span) -> Option<Span> {
     let (before, key, after) = (text.get(..span.start)?, text.get(span.clone())?, text.get(span.end..)?);
     let key_line = format!("{key} = 0");
     let name = DeTable::parse(&key_line).ok()?.get_ref().keys().next()?.get_ref().to_string();
-    // The rest of the line closes what is open; the first place cannot be behind it.
+    // Keep the rest of the line so that open brackets are closed. The first place is always before it.
     let after = after.split_inclusive('\n').next().unwrap_or_default();
     let renamed = format!("{before}{STAND_IN}{after}");
     let (table, _) = DeTable::parse_recoverable(&renamed);

@@ -1,5 +1,5 @@
-//! Typed access to parsed TOML. A [`Node`] is a value with its place and its path; a [`Table`] is one whose keys are
-//! in the order of the file. A getter returns the value or the error; the [`Reader`](crate::reader::Reader) records errors
+//! Typed access to parsed TOML. A [`Node`] is a value with its place and its path; a [`Table`] is a list of nodes in
+//! file order. A getter returns the value or the error; the [`Reader`](crate::reader::Reader) records errors
 //! and goes on, to find the next one.
 
 use crate::diagnostic::{Checked, Diagnostic, Error, Span};
@@ -19,7 +19,7 @@ pub(crate) struct Node<'t> {
     pub(crate) key: &'t str,
     /// Where the last key stands.
     pub(crate) key_span: Span,
-    /// Where the value stands; of a `[header]` table, the header.
+    /// Where the value stands; for a `[header]` table: the header.
     pub(crate) span: Span,
     /// The value.
     pub(crate) value: &'t DeValue<'t>,

@@ -31,7 +31,7 @@ pub(crate) fn child_called(name: &str) -> String {
     format!("child `{}`", shown(name))
 }
 
-/// The longest name that is compared with others, in bytes; a longer one is no slip of a key.
+/// The longest name that is compared with others, in bytes; longer names get no suggestion.
 const MAX_COMPARED: usize = 128;
 
 /// Returns the name among `candidates` that `name` was probably meant to be.

@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 impl Reader<'_> {
-    /// Reads the file's top level. Wrong values are recorded and stand-ins returned.
+    /// Reads the file's top level. Records an error for a wrong value and returns a placeholder.
     pub(crate) fn root(&mut self, file: &Path, table: &Table<'_>) -> Config {
         for node in table.nodes.iter().filter(|node| !ROOT.has(node.key)) {
             let of_child = any_child().contains(&node.key);
@@ -68,7 +68,7 @@ impl Reader<'_> {
         Vec::new()
     }
 
-    /// Reads the `stop` of a supervisor into `spec`.
+    /// Reads the stop budget of a supervisor into `spec`. `"infinity"` is refused, with `no_infinity` as the advice.
     fn supervisor_stop(&mut self, table: &Table<'_>, no_infinity: &str, spec: &mut ChildSpec) {
         let stop = self.value(table, "stop", |node| node.table("`stop`", "stop = { within = \"30s\" }"));
         let Some(stop) = stop else { return };
@@ -113,7 +113,7 @@ impl Reader<'_> {
         let mut spec = if is_supervisor { ChildSpec::of_supervisor() } else { ChildSpec::default() };
         let mut places = Places::new(&table, node.key_span.clone());
         places.edges = self.supervision(&table, &mut spec);
-        // The places stand there before the children are read: reading them fills in their names.
+        // Insert the places first; `supervisor` adds the child names.
         self.places.insert(path.clone(), places);
         let form = if is_supervisor {
             self.count_children(1, node);
@@ -165,8 +165,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Tells a program from a supervisor, and records every key that contradicts the kind. Returns `true` for a
-    /// supervisor.
+    /// Returns `true` for a supervisor; records every key of the other kind.
     fn decide_kind(&mut self, node: &Node<'_>, table: &Table<'_>) -> bool {
         let what = child_called(node.key);
         let is_unknown = |node: &Node<'_>| !PROGRAM.has(node.key) && !SUPERVISOR.has(node.key);
@@ -221,7 +220,7 @@ impl Reader<'_> {
     }
 }
 
-/// Returns the error for a key of the other kind; `cause` is the key that decided the kind of this child.
+/// Returns the error for a key of the other kind; `cause` is the key that made it a program or a supervisor.
 fn contradiction(what: &str, key: &Node<'_>, cause: &Node<'_>) -> Error {
     let name = key.key;
     let (other, this, label) = match cause.key {

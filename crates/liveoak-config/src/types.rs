@@ -9,7 +9,7 @@ pub(crate) const MAX_RESTARTS: u64 = Limit::MAX_RESTARTS as u64;
 
 /// The characters of a name.
 pub(crate) const NAME: &str = "^[A-Za-z0-9_-]{1,64}$";
-/// A duration: whole numbers with units, the longest unit first. Each part is optional; the schema's length refuses the
+/// A duration: whole numbers with units, the longest unit first. All parts are optional, so `minLength` excludes the
 /// empty text.
 const DURATION: &str = "([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?";
 
@@ -33,7 +33,7 @@ pub(crate) struct Key {
     pub(crate) kind: fn() -> Value,
     /// Its description, for editors.
     pub(crate) about: &'static str,
-    /// Returns the value that holds when the key is left out, if it can be written as one.
+    /// Returns the default, if it is a fixed value.
     pub(crate) default: Option<fn() -> Value>,
 }
 

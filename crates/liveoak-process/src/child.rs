@@ -18,8 +18,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The longest time by which the check for an early answer delays a start. A connection to a local port without a
-/// listener is refused within microseconds.
+/// Before a start, Liveoak checks whether something else already answers the probe. The check takes at most this long;
+/// a refused local connection takes microseconds.
 const EARLY_CHECK_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// Receives the output of programs, line by line, with the path of the child that wrote it. Must not block.
@@ -105,14 +105,14 @@ impl Program {
     }
 
     /// Sets how long the process group may take to end after the stop signal. After that it is killed. With zero it is
-    /// killed at once, with [`Duration::MAX`] never. Default: 5 s.
+    /// killed at once; with [`Duration::MAX`] only the budgets of the supervisors above it count. Default: 5 s.
     #[must_use]
     pub const fn stop_within(mut self, within: Duration) -> Self {
         self.spec.stop_within = within;
         self
     }
 
-    /// Replaces all settings of its supervision.
+    /// Replaces the spec. Its `ready` is ignored: a program always reports its readiness.
     #[must_use]
     pub fn with_spec(mut self, spec: ChildSpec) -> Self {
         self.spec = spec;
@@ -214,7 +214,7 @@ impl ProgramRunner {
             RunEnd::Exited => self.stop_remaining_group(&ctx, &mut process).await,
             RunEnd::Stopping => stop(&ctx, &mut process).await,
         }
-        // Usually only reaps the leader: the process group has ended, or was killed, above.
+        // The process group has ended or was killed above, so `finish` usually only reaps the leader.
         let status = process.finish(Duration::ZERO).await.status;
         process.output_end().await;
         self.exit(status)
@@ -249,7 +249,7 @@ impl ProgramRunner {
             }
         }
         if !ctx.is_stopping() {
-            // From here on the tree applies the stop deadline of the child, with this exit as the result.
+            // The tree now runs the child's stop deadline and keeps this exit for the attempt.
             ctx.report_exit(self.exit(status));
         }
         let _already_ended = process.stop();
@@ -266,7 +266,7 @@ impl ProgramRunner {
     }
 }
 
-/// Warns if the probe succeeds before the program was started. Then another program answers it, also after the start.
+/// Warns if the probe succeeds before the program was started: something else may answer it after the start as well.
 async fn warn_if_probe_already_succeeds(ctx: &Ctx, run: &ProbeRun) {
     if !run.probe().can_be_answered_by_others() {
         return;

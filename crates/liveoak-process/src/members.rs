@@ -1,8 +1,9 @@
 //! The living members of a process group.
 //!
 //! `kill(2)` with signal 0 cannot find them: it counts a dead leader that was not reaped. So `/proc` is read, but only
-//! after a leader has exited: it lists every process of the machine, `getpgid(2)` returns the process group of each
-//! (well below 1 µs), and `stat` is read for the members only. To wait, the members' pidfds are watched.
+//! after a leader has exited. It lists every process of the machine. `getpgid(2)` returns the process group of each
+//! (well below 1 µs), and `stat` is read for the members only. To wait, up to 16 members' pidfds are watched before
+//! `/proc` is read again.
 
 use crate::os::{is_in_group, watch_readable};
 use rustix::io::Errno;
@@ -14,10 +15,11 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::unix::AsyncFd;
 
-/// How many members are watched between two reads of `/proc`. More would only cost descriptors.
+/// How many members are watched between two reads of `/proc`. More would only cost descriptors, because the loop
+/// reads `/proc` again anyway.
 const WATCHED_AT_ONCE: usize = 16;
 
-/// Pause before the next attempt when no descriptor is left to read `/proc` or to watch a member.
+/// The pause before the next try when no descriptor is left to read `/proc` or to watch a member.
 const NO_DESCRIPTOR_PAUSE: Duration = Duration::from_millis(50);
 
 /// Returns the living members of `group`. A zombie is not alive.
@@ -99,7 +101,7 @@ pub(crate) async fn all_seen_ended(group: Pid) -> io::Result<()> {
             tokio::time::sleep(NO_DESCRIPTOR_PAUSE).await;
         }
         for member in watched {
-            // An error means that the runtime shuts down; the next round meets it again.
+            // An error means that the runtime is shutting down.
             let _ready = member.readable().await.map(|_| ());
         }
     }

@@ -41,7 +41,7 @@ const LAST_SIGNAL: i32 = 64;
 /// Room for `+ SLOT PID\n`: two numbers of at most ten digits and four more bytes.
 const LINE_ROOM: usize = 24;
 
-/// A program image to execute: everything `execve(2)` needs, allocated before the fork.
+/// What `execve(2)` needs, allocated before the fork.
 pub(crate) struct Exec {
     path: CString,
     /// The arguments. Points into `_strings`, ends with null.

@@ -61,7 +61,8 @@ impl Process {
     /// `|_| {}`.
     ///
     /// In the new process all signals are unblocked and have their default action, only the three standard
-    /// descriptors are inherited, and the kernel kills the process when this program dies.
+    /// descriptors are inherited (before Linux 5.11 also those that C libraries left open for it), and the kernel kills
+    /// the process when this program dies.
     ///
     /// # Errors
     /// Returns a [`SpawnError`] if no process was started.
@@ -225,7 +226,8 @@ impl Process {
     /// If a process of the group is alive, this [asks the group to stop](Process::stop), waits up to `grace`,
     /// [kills](Process::kill) the processes that are left, and waits for their end. Otherwise it only reaps the leader.
     ///
-    /// There is no deadline after the kill: a process that hangs in the kernel (state `D`) makes this wait.
+    /// There is no deadline after the kill: a process that hangs in the kernel (state `D`) makes this wait. Use
+    /// a timeout, and call `finish` again if it fires.
     ///
     /// If `/proc` cannot be read, the group is asked and killed as if processes of it had survived the leader, but after
     /// the kill this waits for the leader's end only.
@@ -234,14 +236,14 @@ impl Process {
     /// Cancel safe. A call after a cancelled one asks again and waits for the grace again. A call after a completed one
     /// returns the same value at once.
     pub async fn finish(&mut self, grace: Duration) -> Finished {
-        // If /proc cannot be read the answer is `true`: waiting for a descriptor would let the group live on.
+        // If /proc cannot be read, treat the group as alive and kill it; to wait for a descriptor would let it run on.
         if self.group_alive() {
             let _already_ended = self.stop();
             if tokio::time::timeout(grace, self.group_ended()).await.is_err() {
                 self.forced |= self.try_group_alive() == Some(true);
                 let _already_ended = self.kill();
                 if self.exited().await != Status::Lost {
-                    // Members that cannot be seen have the signal, and get it once more when the leader is reaped.
+                    // Unseen members were killed too; the reap kills them again.
                     let _unknown = members::all_seen_ended(self.pid).await;
                 }
             }

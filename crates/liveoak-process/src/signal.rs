@@ -1,13 +1,14 @@
 //! A signal, with its name and its number.
 //!
-//! A configuration file gives the stop signal of a program as one of the ten names in [`Signal::STOP_SIGNALS`].
+//! A configuration file gives the stop signal of a program as one of the ten names in [`Signal::STOP_SIGNALS`],
+//! spelled exactly so.
 //! [`Signal::from_str`] is for other input: it also takes numbers, names without `SIG`, and real-time signals.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// A signal of this platform, from 1 to `SIGRTMAX` (64 on most machines), without the two or so that libc keeps for
-/// itself.
+/// A signal of this platform, usually from 1 to `SIGRTMAX` (64 on most machines), without the two or so that libc keeps
+/// for itself.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Signal(i32);
 
@@ -128,7 +129,7 @@ impl fmt::Debug for Signal {
     }
 }
 
-/// A text that names no signal. [`Signal::all_names`] has the names for a "did you mean".
+/// The error for a text that names no signal. [`Signal::all_names`] has the names for messages and suggestions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParseSignalError {
     value: String,

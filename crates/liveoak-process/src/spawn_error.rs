@@ -1,11 +1,11 @@
-//! Why a program could not be started. Every message is one sentence with the path that was tried.
+//! Why a program could not be started. Every message follows the words "could not"; most name a path.
 
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-/// Why [`Process::spawn`](crate::Process::spawn) started no process. None is left behind in any of these cases.
+/// Why [`Process::spawn`](crate::Process::spawn) failed. In all cases no process is left.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum SpawnError {

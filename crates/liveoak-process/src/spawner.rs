@@ -26,7 +26,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// Pause after a failure of `poll(2)` itself (no memory), so that the thread does not spin.
+/// The pause if `poll(2)` fails, so that the thread does not spin.
 const POLL_PAUSE: Duration = Duration::from_millis(10);
 
 /// The queue of this program's spawner thread, once that is started.
@@ -128,7 +128,7 @@ impl SpawnerThread {
         }
     }
 
-    /// Finds the program, starts it, and keeps the guardian's list in step.
+    /// Finds the program, starts it, and updates the guardian's list.
     fn spawn(&mut self, command: &CommandLine) -> Result<Spawned, SpawnError> {
         let located = locate(command)?;
         let exec = image(command, &located)?;

@@ -1,4 +1,4 @@
-//! The promises that reading keeps for any bytes in a `liveoak.toml`. For fuzzing, and for the tests that do the same
+//! What must hold for any bytes in a `liveoak.toml`. For fuzzing, and for the tests that do the same
 //! with seeds.
 //!
 //! - Reading never panics, reads no file and starts nothing.

@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 /// The longest status line that is read, in bytes. Real ones have some thirty.
 const MAX_STATUS_LINE: usize = 1024;
 
-/// The URL of an HTTP probe: `http://host:port/path`. It prints without a fragment.
+/// The URL of an HTTP probe: `http://host:port/path`. A fragment (`#…`) is dropped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpUrl {
     target: TcpTarget,

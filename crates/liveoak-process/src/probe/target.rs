@@ -55,7 +55,7 @@ pub(super) fn split_port(text: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// Reads a host as [`TcpTarget`] keeps it.
+/// Checks a host and removes the brackets of an IPv6 address.
 ///
 /// # Errors
 /// What is wrong, as a clause.
