@@ -19,7 +19,7 @@ pub fn load(file: &Path) -> Result<Config, Report> {
     let text = read_text(file).map_err(|problem| {
         let help = match problem {
             Unreadable::Missing => Some(format!(
-                "name a file, as in `liveoak check path/to/{FILE}`, or write one: docs/liveoak-toml.md has an example"
+                "name a file, as in `liveoak check path/to/{FILE}`, or write one: [child.db] and below it command = \"redis-server\""
             )),
             Unreadable::Directory => Some(format!("name the file in it, such as {}", file.join(FILE).display())),
             _ => None,

@@ -150,7 +150,8 @@ impl Reader<'_> {
         for second in probes.iter().skip(1) {
             let error = second.key_error("`ready` has more than one probe").label("one more");
             let error = error.related(probes[0].key_span.clone(), "the first one");
-            let help = "keep one; of several conditions make a script, as in: command = \"./is-ready\"";
+            let help =
+                "keep one; to check several conditions, write a script, as in: command = \"./is-ready\"";
             self.problems.push(error.help(help));
         }
         // Report the missing probe unless there is an unknown key, which has its own error.
@@ -255,7 +256,7 @@ fn http(node: &Node<'_>) -> Checked<Probe> {
     let probe = Probe::http(url).map_err(|problem| refused(node, problem.reason(), what, example))?;
     if url.contains('#') {
         let problem = "it has a fragment (`#`), which is never sent to a server".to_owned();
-        return Err(refused(node, problem, what, example));
+        return Err(refused(node, problem, "a URL without fragment", example));
     }
     Ok(probe)
 }

@@ -35,7 +35,7 @@ impl Reader<'_> {
                 .label("the end of this child never counts")
                 .help("make it restart = \"transient\" or \"temporary\", or remove `significant`"),
             SpecProblem::SignificantHasNoEffect => at_field(places, error)
-                .label("no end of a child ends the supervisor of this child")
+                .label("auto_shutdown is \"never\", so this key has no effect")
                 .help("set auto_shutdown = \"any-significant\" on the supervisor around it"),
             SpecProblem::BackoffFallsBelow { from, to } => at_field(places, error)
                 .label(format!("from {} to {}", show(*from), show(*to)))
@@ -72,7 +72,8 @@ impl Reader<'_> {
     /// Adds to an error the place that makes a sibling permanent.
     fn show_permanent(&self, error: Error, path: &Path, sibling: &str) -> Error {
         let help = format!("give `{}` restart = \"transient\" or \"temporary\"", shown(sibling));
-        let error = error.expected("`started`, `ready` or `healthy`, or a child that may end").help(help);
+        let error =
+            error.expected("`started`, `ready` or `healthy`, or a child that is not permanent").help(help);
         let Some(target) = self.places.get(&above(path).join(sibling)) else { return error };
         match target.value("restart") {
             Some(span) => error.related(span, "permanent: restarted whenever it ends"),

@@ -28,8 +28,7 @@ impl Reader<'_> {
         let example = format!("{} = {{ restarts = 5, period = \"1m\" }}", node.key);
         let table = self.table_of(node, &format!("`{}`", node.key), &LIMIT, &example)?;
         let give_up = self.word(&table, "give_up");
-        let zero =
-            "without a period no restarts are counted together; for no limit write restarts = \"unlimited\"";
+        let zero = "for no limit leave it out, and write restarts = \"unlimited\"";
         let period = self.value(&table, "period", |node| node.positive(zero));
         let missing = |key: &str| {
             node.error(format!("`{}` has no `{key}`", node.path))
@@ -69,16 +68,20 @@ impl Reader<'_> {
         }
         let table = self.table_of(node, "`backoff`", &BACKOFF, example)?;
         let none = "for no backoff at all write backoff = false";
-        let always = "a run of no length would always reset the backoff";
+        let always = "with 0 every run would reset the backoff";
         let times = [
             ("from", none, &mut backoff.from),
             ("to", none, &mut backoff.to),
             ("reset_after", always, &mut backoff.reset_after),
         ];
+        let mut all_read = true;
         for (key, why, time) in times {
-            *time = self.value(&table, key, |node| node.positive(why)).unwrap_or(*time);
+            let read = self.value(&table, key, |node| node.positive(why));
+            all_read &= read.is_some() || table.get(key).is_none();
+            *time = read.unwrap_or(*time);
         }
-        Some(backoff)
+        // The core would compare the default of a wrong value with the other value.
+        Some(if all_read { backoff } else { Backoff::default() })
     }
 
     /// Reads `after`: a table of name and condition, or an array of names that must be ready. Returns where the edges

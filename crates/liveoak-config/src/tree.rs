@@ -28,7 +28,7 @@ impl Reader<'_> {
         let name = given.map_or_else(|| folder_name(self.folder), str::to_owned);
         let name = self.name(&name);
         let mut spec = ChildSpec::of_root();
-        let no_infinity = "the stop of a tree always has a budget; children may wait for ever only within it";
+        let no_infinity = "give the tree a budget; only programs may have \"infinity\"";
         self.supervisor_stop(table, no_infinity, &mut spec);
         let path = TreePath::new(name.as_str());
         self.places.insert(path.clone(), Places::new(table, table.span.clone()));
@@ -91,7 +91,7 @@ impl Reader<'_> {
         let Some(table) = self.record(node.table("`child`", example)) else { return Vec::new() };
         if depth > MAX_DEPTH {
             let error = node.key_error("supervisors are nested too deeply");
-            let help = "supervisors that only hold one another can be made one";
+            let help = "remove supervisors whose only child is a supervisor";
             self.problems.push(error.expected(format!("at most {MAX_DEPTH} levels")).help(help));
             return Vec::new();
         }
@@ -158,7 +158,7 @@ impl Reader<'_> {
                     let error = Diagnostic::at(place.span.clone(), &place.keys, message)
                         .label(format!("this one stands for {more}"))
                         .expected(format!("at most {MAX_EDGES}, counted between all replicas"))
-                        .help("let one child stand between two large sets: it waits for one, the other waits for it");
+                        .help("add a child: it waits for the first set, and the second set waits for it");
                     self.problems.push(error);
                 }
             }

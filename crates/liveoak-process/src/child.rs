@@ -242,7 +242,7 @@ impl ProgramRunner {
         match process.try_group_alive() {
             Some(false) => return,
             Some(true) => {
-                tracing::info!(target: "liveoak", path = %path, event = "leftovers", "{path}: its main process ended, but processes that it started still run; stopping them");
+                tracing::info!(target: "liveoak", path = %path, event = "group-outlives-leader", "{path}: its main process ended, but processes that it started still run; stopping them");
             }
             None => {
                 tracing::debug!(target: "liveoak", path = %path, "{path}: its main process ended; cannot read /proc to see whether processes that it started still run; stopping them");
@@ -274,7 +274,7 @@ async fn warn_if_probe_already_succeeds(ctx: &Ctx, run: &ProbeRun) {
     let answer = ctx.unless_stopping(tokio::time::timeout(EARLY_CHECK_TIMEOUT, run.check())).await;
     if let Some(Ok(Ok(()))) = answer {
         let (path, probe) = (ctx.path(), run.probe());
-        tracing::warn!(target: "liveoak", path = %path, event = "answered-early", "{path}: its ready check ({probe}) succeeds before it was started, so it cannot show that this child is ready: is another program, or an earlier run, still there?");
+        tracing::warn!(target: "liveoak", path = %path, event = "answered-early", "{path}: the ready check ({probe}) already succeeds before the start. Another program or an old file may answer it; the child will count as ready at once.");
     }
 }
 
@@ -282,10 +282,13 @@ async fn warn_if_probe_already_succeeds(ctx: &Ctx, run: &ProbeRun) {
 fn log_not_ready(ctx: &Ctx, run: &ProbeRun) {
     let path = ctx.path();
     let reason = match run.latest_failure() {
-        Some(failure) => failure.to_string(),
+        Some(failure) => match std::error::Error::source(&*failure) {
+            Some(cause) => format!("{failure}: could not {cause}"),
+            None => failure.to_string(),
+        },
         None => format!("still waiting for {}", run.probe()),
     };
-    tracing::warn!(target: "liveoak", path = %path, event = "not-ready", reason, "{path}: was not ready: {reason}");
+    tracing::warn!(target: "liveoak", path = %path, event = "not-ready", reason, "{path}: was stopped before it was ready: {reason}");
 }
 
 async fn exited_or_stopping(ctx: &Ctx, process: &mut Process) -> RunEnd {

@@ -41,7 +41,7 @@ impl fmt::Display for Status {
             Status::Code(code) => write!(f, "exited with code {code}"),
             Status::Signal { signal, core_dumped: false } => write!(f, "ended by {signal}"),
             Status::Signal { signal, core_dumped: true } => write!(f, "ended by {signal}, core dumped"),
-            Status::Lost => f.write_str("ended, but other code of this program took its exit status"),
+            Status::Lost => f.write_str("ended with an unknown exit status, because other code in the supervising program waited for it"),
         }
     }
 }

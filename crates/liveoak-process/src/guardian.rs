@@ -132,8 +132,8 @@ impl Guardian {
         if !std::mem::replace(&mut self.warned, true) {
             tracing::warn!(
                 %error,
-                "no guardian process ({error}): if this program is killed with SIGKILL, its child processes die, but processes that \
-                 those started may keep running and must be killed by hand"
+                "no guardian process ({error}): if this program is killed with kill -9, its child processes die, but processes that \
+                 those started may survive; look for them with ps"
             );
         }
     }

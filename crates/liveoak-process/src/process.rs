@@ -61,7 +61,7 @@ impl Process {
     /// `|_| {}`.
     ///
     /// In the new process all signals are unblocked and have their default action, only the three standard
-    /// descriptors are inherited (before Linux 5.11 also those that C libraries left open for it), and the kernel kills
+    /// descriptors are inherited (before Linux 5.11 also descriptors that C libraries opened without close-on-exec), and the kernel kills
     /// the process when this program dies.
     ///
     /// # Errors
@@ -91,7 +91,9 @@ impl Process {
             Ok(spawned) => spawned?,
             // Only a panic on the spawner thread drops the reply.
             Err(_) => {
-                let source = io::Error::other("the spawner thread failed");
+                let source = io::Error::other(
+                    "the thread that starts processes panicked, which is a bug in liveoak; try again",
+                );
                 return Err(SpawnError::Os { path: command.program.clone().into(), source });
             }
         };
@@ -293,7 +295,7 @@ pub enum SignalError {
 impl fmt::Display for SignalError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            SignalError::Ended => f.write_str("signal a process group that has ended"),
+            SignalError::Ended => f.write_str("signal the process group: it had already ended"),
             SignalError::NotPermitted { signal } => {
                 write!(f, "send {signal}: the processes belong to another user")
             }

@@ -104,7 +104,7 @@ impl fmt::Display for SpawnError {
             SpawnError::CwdMissing { cwd } => {
                 write!(f, "run in {}: there is no such directory", cwd.display())
             }
-            SpawnError::CwdUnusable { cwd, .. } => write!(f, "run in {}", cwd.display()),
+            SpawnError::CwdUnusable { cwd, .. } => write!(f, "enter {}", cwd.display()),
             SpawnError::BadInterpreter { path, interpreter } if interpreter.as_os_str().is_empty() => {
                 write!(f, "run {}: the loader of this binary is missing", path.display())
             }

@@ -68,7 +68,7 @@ impl SpawnerThread {
             let round = AssertUnwindSafe(|| self.round());
             if catch_unwind(round).is_err() {
                 tracing::error!(
-                    "a bug in liveoak: the spawner thread panicked; it continues with the next job"
+                    "a bug in liveoak: the thread that starts processes panicked; it continues with the next job"
                 );
             }
         }
@@ -191,7 +191,7 @@ fn send<T>(reply: oneshot::Sender<T>, answer: T) {
 fn catch_waker_panic(job: impl FnOnce()) {
     if catch_unwind(AssertUnwindSafe(job)).is_err() {
         tracing::error!(
-            "a waker panicked while liveoak reported a started or ended process; liveoak continues"
+            "the waker of a future that waits for a process panicked; liveoak continues, but look for the panic in the executor of that future"
         );
     }
 }
