@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 /// The file that is read when none is named.
-pub const FILE: &str = "liveoak.toml";
+pub const DEFAULT_FILE: &str = "liveoak.toml";
 /// The name of a tree whose folder has no usable name (for example `/`).
-pub(crate) const NAME: &str = "liveoak";
+pub(crate) const FALLBACK_NAME: &str = "liveoak";
 
 /// The largest file that is read: a tree at [`MAX_CHILDREN`] with 100 bytes each.
 pub(crate) const MAX_FILE_BYTES: u64 = 1024 * 1024;

@@ -51,9 +51,9 @@ pub mod fuzzing;
 #[cfg(test)]
 mod tests;
 
-pub use bounds::FILE;
+pub use bounds::DEFAULT_FILE;
 pub use config::{Child, Config, Form, Program, Supervisor};
 pub use diagnostic::Report;
-pub use duration::{duration, show};
+pub use duration::{format_duration, parse_duration};
 pub use keys::schema;
 pub use load::load;

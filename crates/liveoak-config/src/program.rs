@@ -4,12 +4,12 @@
 use crate::bounds::MAX_REPLICAS;
 use crate::config::Program;
 use crate::diagnostic::{Checked, Diagnostic, Error};
-use crate::duration::show;
+use crate::duration::format_duration;
 use crate::env_file;
 use crate::keys::{PROGRAM_STOP, READY};
 use crate::reader::Reader;
 use crate::table::{Node, Table};
-use crate::text::{one_of, shown};
+use crate::text::{escaped, one_of};
 use liveoak_core::ChildSpec;
 use liveoak_process::{CommandLine, Probe, ProbeKind};
 use std::path::{Path, PathBuf};
@@ -27,7 +27,7 @@ impl Reader<'_> {
     pub(crate) fn program(&mut self, table: &Table<'_>, spec: &mut ChildSpec) -> Program {
         let cwd = table.get("cwd").and_then(|node| self.path(node, "cwd = \"data\"", self.folder));
         let cwd = cwd.unwrap_or_else(|| self.folder.to_path_buf());
-        let mut command = self.what_to_run(table, &cwd).cwd(&cwd);
+        let mut command = self.read_command(table, &cwd).cwd(&cwd);
         for (name, value) in self.variables(table) {
             command = command.env(name, value);
         }
@@ -42,7 +42,7 @@ impl Reader<'_> {
 
     /// Reads the `command` or `shell` of a child that runs in `cwd`. Records an error for a wrong value and returns a
     /// placeholder.
-    fn what_to_run(&mut self, table: &Table<'_>, cwd: &Path) -> CommandLine {
+    fn read_command(&mut self, table: &Table<'_>, cwd: &Path) -> CommandLine {
         let (command, shell) = (table.get("command"), table.get("shell"));
         if let (Some(command), Some(shell)) = (command, shell) {
             let error = shell.key_error("this child has both `command` and `shell`");
@@ -108,7 +108,7 @@ impl Reader<'_> {
                 let error = error.label("the name is empty, or has `=` or NUL in it");
                 self.problems.push(error.expected("a name, as in: MODE"));
             }
-            if let Some(value) = self.record(node.string(&format!("{} = \"...\"", shown(node.key)))) {
+            if let Some(value) = self.record(node.string(&format!("{} = \"...\"", escaped(node.key)))) {
                 // The command line keeps the last value of a name.
                 variables.push((node.key.to_owned(), value.to_owned()));
             }
@@ -219,7 +219,8 @@ fn delay(node: &Node<'_>, within: Duration) -> Checked<Probe> {
     let delay = node.finite()?;
     if delay >= within {
         let error = node.error("this delay does not end before the deadline of the start");
-        let error = error.label(format!("{}, but `within` is {}", show(delay), show(within)));
+        let error =
+            error.label(format!("{}, but `within` is {}", format_duration(delay), format_duration(within)));
         return Err(error.help("lengthen `within` of the same table, or shorten the delay"));
     }
     Ok(Probe::delay(delay))

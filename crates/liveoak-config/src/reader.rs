@@ -3,7 +3,7 @@
 
 use crate::bounds::MAX_NAME_BYTES;
 use crate::diagnostic::{Checked, Error, Report, Span};
-use crate::source::Open;
+use crate::source::ReadEnvFile;
 use crate::table::{Node, Table};
 use crate::types::{Keys, Word};
 use liveoak_core::{Name, Path as TreePath};
@@ -15,7 +15,7 @@ pub(crate) struct Reader<'a> {
     /// The folder against which relative paths are resolved.
     pub(crate) folder: &'a Path,
     /// Reads an env file.
-    pub(crate) open: Open<'a>,
+    pub(crate) open: ReadEnvFile<'a>,
     /// The errors so far.
     pub(crate) problems: Report,
     /// Byte offsets of the newlines, to count lines without reading the text again for each child.
@@ -33,7 +33,7 @@ pub(crate) struct Reader<'a> {
 /// Where a child, or the root, is declared.
 pub(crate) struct Places {
     /// The dotted path of the table; empty for the root.
-    pub(crate) keys: String,
+    pub(crate) path: String,
     /// Where the name of the child stands.
     pub(crate) name: Span,
     /// Where the value of each key of the child stands.
@@ -51,14 +51,14 @@ pub(crate) struct EdgePlace {
     /// Where the name stands.
     pub(crate) span: Span,
     /// The dotted path of the edge.
-    pub(crate) keys: String,
+    pub(crate) path: String,
 }
 
 impl Places {
     /// Creates the places of what `table` declares, whose name stands at `name`.
     pub(crate) fn new(table: &Table<'_>, name: Span) -> Self {
         let values = table.nodes.iter().map(|node| (node.key.to_owned(), node.span.clone())).collect();
-        Self { keys: table.path.clone(), name, values, edges: Vec::new(), children: Vec::new() }
+        Self { path: table.path.clone(), name, values, edges: Vec::new(), children: Vec::new() }
     }
 
     /// Returns where the value of a key stands, if the file has the key.
@@ -74,7 +74,7 @@ impl Places {
 
 impl<'a> Reader<'a> {
     /// Starts reading a text that messages call `name`.
-    pub(crate) fn new(folder: &'a Path, open: Open<'a>, name: &str, text: &str) -> Self {
+    pub(crate) fn new(folder: &'a Path, open: ReadEnvFile<'a>, name: &str, text: &str) -> Self {
         Self {
             folder,
             open,

@@ -3,7 +3,7 @@
 use crate::keys::{BACKOFF, LIMIT};
 use crate::reader::{EdgePlace, Reader};
 use crate::table::{Node, Table};
-use crate::text::shown;
+use crate::text::escaped;
 use crate::types::MAX_RESTARTS;
 use liveoak_core::{Backoff, ChildSpec, Condition, Edge, Limit, Name};
 use toml::de::DeValue;
@@ -107,7 +107,7 @@ impl Reader<'_> {
             }
             value => {
                 let help = match value {
-                    DeValue::String(name) => Some(format!("write [\"{}\"]", shown(name))),
+                    DeValue::String(name) => Some(format!("write [\"{}\"]", escaped(name))),
                     _ => None,
                 };
                 self.problems.push(node.wrong_type("a table or an array", example).help_if(help));
@@ -129,11 +129,11 @@ impl Reader<'_> {
             return;
         };
         if places.iter().any(|place| place.sibling == sibling) {
-            let error = node.error(format!("`{}` is named twice in one `after`", shown(name)));
+            let error = node.error(format!("`{}` is named twice in one `after`", escaped(name)));
             self.problems.push(error.label("again").help("keep one of the two"));
             return;
         }
         after.push(Edge { child: sibling.clone(), condition });
-        places.push(EdgePlace { sibling, span: node.span.clone(), keys: node.path.clone() });
+        places.push(EdgePlace { sibling, span: node.span.clone(), path: node.path.clone() });
     }
 }

@@ -1,7 +1,7 @@
 //! From text to a parsed TOML table, or the first syntax error of each line.
 
 use crate::diagnostic::{Diagnostic, Error, Report, Span};
-use crate::text::shown;
+use crate::text::escaped;
 use toml::de::{DeTable, DeValue};
 
 /// A key that no file has, for [`first_place`].
@@ -23,7 +23,7 @@ pub(crate) fn parse<'t>(text: &'t str, problems: &mut Report) -> DeTable<'t> {
         last_line = Some(line_start);
         problems.push(if error.message() == "duplicate key" {
             repeated_until = end_of_table(text, line_start, &span);
-            duplicate(text, span, !problems.is_crowded())
+            duplicate(text, span, !problems.has_too_many())
         } else {
             syntax_error(text, error.message(), span)
         });
@@ -50,7 +50,7 @@ fn syntax_error(text: &str, message: &str, span: Span) -> Error {
     let label = match found {
         "" => "here".to_owned(),
         "\n" | "\r\n" => "the line ends here".to_owned(),
-        _ => format!("found `{}`", shown(found.trim_end())),
+        _ => format!("found `{}`", escaped(found.trim_end())),
     };
     let mut error = Diagnostic::at(span, "", format!("not TOML: {message}")).label(label);
     error.expected = expected.map(str::to_owned);
@@ -61,7 +61,7 @@ fn syntax_error(text: &str, message: &str, span: Span) -> Error {
 fn duplicate(text: &str, span: Span, find_first: bool) -> Error {
     let key = text.get(span.clone()).unwrap_or_default();
     let name = key.trim_matches(['"', '\'']);
-    let error = Diagnostic::at(span.clone(), "", format!("`{}` is declared twice", shown(name)))
+    let error = Diagnostic::at(span.clone(), "", format!("`{}` is declared twice", escaped(name)))
         .label("declared again here")
         .expected("each key, and each child, once")
         .help("rename or remove one of the two");

@@ -3,12 +3,12 @@
 /// Appends a key to a path, quoted where TOML would need it.
 pub(crate) fn join(parent: &str, key: &str) -> String {
     let bare = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
-    let key = if bare { key.to_owned() } else { format!("\"{}\"", shown(key)) };
+    let key = if bare { key.to_owned() } else { format!("\"{}\"", escaped(key)) };
     if parent.is_empty() { key } else { format!("{parent}.{key}") }
 }
 
 /// Returns a text from the file for use in a message: escaped, and cut when long.
-pub(crate) fn shown(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     const LONGEST: usize = 64;
     let mut out: String = text.chars().take(LONGEST).flat_map(char::escape_debug).collect();
     if text.chars().count() > LONGEST {
@@ -28,7 +28,7 @@ pub(crate) fn one_of<'w>(words: impl IntoIterator<Item = &'w str>) -> String {
 
 /// Returns what a message calls a child.
 pub(crate) fn child_called(name: &str) -> String {
-    format!("child `{}`", shown(name))
+    format!("child `{}`", escaped(name))
 }
 
 /// The longest name that is compared with others, in bytes; longer names get no suggestion.

@@ -1,6 +1,6 @@
 //! The tree: the file's top level, every supervisor and every child in it, and which keys contradict each other.
 
-use crate::bounds::{MAX_CHILDREN, MAX_DEPTH, MAX_EDGES, MAX_NAME_BYTES, NAME};
+use crate::bounds::{FALLBACK_NAME, MAX_CHILDREN, MAX_DEPTH, MAX_EDGES, MAX_NAME_BYTES};
 use crate::config::{Child, Config, Form, Supervisor};
 use crate::diagnostic::{Diagnostic, Error, Span};
 use crate::keys::{PROGRAM, ROOT, SUPERVISOR, SUPERVISOR_STOP, any_child};
@@ -47,7 +47,7 @@ impl Reader<'_> {
         };
         let children = match table.get("child") {
             Some(node) => self.children(node, table, path, depth),
-            None => self.nothing_to_run(table, table.span.clone()),
+            None => self.record_no_children(table, table.span.clone()),
         };
         self.count_edges(path, &children);
         if let Some(places) = self.places.get_mut(path) {
@@ -57,7 +57,7 @@ impl Reader<'_> {
     }
 
     /// Records that a supervisor has no children at all. Returns them.
-    fn nothing_to_run(&mut self, table: &Table<'_>, span: Span) -> Vec<Child> {
+    fn record_no_children(&mut self, table: &Table<'_>, span: Span) -> Vec<Child> {
         let header = join(&format!("{}.child", table.path), "NAME");
         let help = format!(
             "add one, as in: [{}] and below it command = \"sleep 60\"",
@@ -96,7 +96,7 @@ impl Reader<'_> {
             return Vec::new();
         }
         if table.nodes.is_empty() {
-            return self.nothing_to_run(owner, table.span);
+            return self.record_no_children(owner, table.span);
         }
         table.nodes.iter().filter_map(|node| self.child(node, path, depth)).collect()
     }
@@ -109,7 +109,7 @@ impl Reader<'_> {
         };
         let name = self.name(node.key);
         let path = above.join(name.as_str());
-        let is_supervisor = self.decide_kind(node, &table);
+        let is_supervisor = self.is_supervisor(node, &table);
         let mut spec = if is_supervisor { ChildSpec::of_supervisor() } else { ChildSpec::default() };
         let mut places = Places::new(&table, node.key_span.clone());
         places.edges = self.supervision(&table, &mut spec);
@@ -155,7 +155,7 @@ impl Reader<'_> {
                     && let Some(place) = places.and_then(|places| places.edge(edge.child.as_str()))
                 {
                     let message = "this file declares too many `after` edges";
-                    let error = Diagnostic::at(place.span.clone(), &place.keys, message)
+                    let error = Diagnostic::at(place.span.clone(), &place.path, message)
                         .label(format!("this one stands for {more}"))
                         .expected(format!("at most {MAX_EDGES}, counted between all replicas"))
                         .help("add a child: it waits for the first set, and the second set waits for it");
@@ -166,7 +166,7 @@ impl Reader<'_> {
     }
 
     /// Returns `true` for a supervisor; records every key of the other kind.
-    fn decide_kind(&mut self, node: &Node<'_>, table: &Table<'_>) -> bool {
+    fn is_supervisor(&mut self, node: &Node<'_>, table: &Table<'_>) -> bool {
         let what = child_called(node.key);
         let is_unknown = |node: &Node<'_>| !PROGRAM.has(node.key) && !SUPERVISOR.has(node.key);
         let runs = table.get("command").or_else(|| table.get("shell"));
@@ -184,7 +184,7 @@ impl Reader<'_> {
             (None, None) => {
                 let is_slip = |node: &Node<'_>| near_miss(node.key, ["command", "shell", "child"]).is_some();
                 if !table.nodes.iter().any(|node| is_unknown(node) && is_slip(node)) {
-                    self.nothing_to_do(node, table);
+                    self.record_nothing_to_run(node, table);
                 }
                 ("a child", None)
             }
@@ -205,7 +205,7 @@ impl Reader<'_> {
     }
 
     /// Records that a child has neither a program nor children.
-    fn nothing_to_do(&mut self, node: &Node<'_>, table: &Table<'_>) {
+    fn record_nothing_to_run(&mut self, node: &Node<'_>, table: &Table<'_>) {
         let of_supervisor = table.nodes.iter().any(|node| SUPERVISOR.has(node.key) && !PROGRAM.has(node.key));
         let error = node.error(format!("{} has nothing to run", child_called(node.key)));
         let error = error.label("no `command`, no `shell` and no children");
@@ -240,10 +240,10 @@ fn contradiction(what: &str, key: &Node<'_>, cause: &Node<'_>) -> Error {
 
 /// Returns the name of a tree whose file gives none: its folder's, with what no name may have replaced by `-`.
 fn folder_name(folder: &Path) -> String {
-    let Some(name) = folder.file_name() else { return NAME.to_owned() };
+    let Some(name) = folder.file_name() else { return FALLBACK_NAME.to_owned() };
     let name = name.to_string_lossy();
     let name: String =
         name.chars().map(|c| if fits_name(c) { c } else { '-' }).take(MAX_NAME_BYTES).collect();
     let name = name.trim_matches('-');
-    if name.is_empty() { NAME.to_owned() } else { name.to_owned() }
+    if name.is_empty() { FALLBACK_NAME.to_owned() } else { name.to_owned() }
 }

@@ -5,7 +5,7 @@
 //! are stopped as well. Restarts, backoff and deadlines are decided by the tree.
 
 use crate::command::CommandLine;
-use crate::exit::Status;
+use crate::exit_watch::Status;
 use crate::output::OutputLine;
 use crate::probe::{Probe, ProbeRun};
 use crate::process::Process;

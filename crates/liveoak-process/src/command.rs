@@ -3,7 +3,7 @@
 //! Nothing is checked here; a command line that cannot be started is a [`SpawnError`](crate::SpawnError) of
 //! [`Process::spawn`](crate::Process::spawn).
 
-use crate::exit::Status;
+use crate::exit_watch::Status;
 use crate::signal::Signal;
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -8,7 +8,7 @@
 //! submits [`Job::Reap`], so a group whose owner was cancelled, or never received it, is still cleaned up.
 
 use crate::command::CommandLine;
-use crate::exit::{Status, peek};
+use crate::exit_watch::{Status, peek};
 use crate::guardian::GuardianSlot;
 use crate::os;
 use crate::signal::Signal;

@@ -46,8 +46,8 @@ compile_error!(
 
 mod child;
 mod command;
-mod exit;
-mod files;
+mod exit_watch;
+mod file_limit;
 mod guardian;
 mod jobs;
 mod lines;
@@ -63,8 +63,8 @@ mod spawner;
 
 pub use child::{OutputSink, ProcessChild, Program, SpawnFailed};
 pub use command::{CommandLine, OutputMode, Stdin};
-pub use exit::Status;
-pub use files::raise_file_limit;
+pub use exit_watch::Status;
+pub use file_limit::raise_file_limit;
 pub use guardian::guardian_id;
 pub use lines::MAX_LINE;
 pub use output::{OUTPUT_GRACE, OutputEnd, OutputLine, Stream};

@@ -76,9 +76,9 @@ fn parse_stat(stat: &[u8]) -> Option<(bool, i32)> {
 ///
 /// # Errors
 /// When there is no `/proc`, at once.
-pub(crate) async fn all_ended(group: Pid) -> io::Result<()> {
+pub(crate) async fn wait_until_empty(group: Pid) -> io::Result<()> {
     loop {
-        match all_seen_ended(group).await {
+        match wait_until_empty_or_unreadable(group).await {
             Err(error) if is_shortage(&error) => tokio::time::sleep(NO_DESCRIPTOR_PAUSE).await,
             known => return known,
         }
@@ -89,7 +89,7 @@ pub(crate) async fn all_ended(group: Pid) -> io::Result<()> {
 ///
 /// # Errors
 /// As [`living`], at once.
-pub(crate) async fn all_seen_ended(group: Pid) -> io::Result<()> {
+pub(crate) async fn wait_until_empty_or_unreadable(group: Pid) -> io::Result<()> {
     loop {
         let members = living(group)?;
         if members.is_empty() {

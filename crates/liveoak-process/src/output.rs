@@ -8,7 +8,7 @@
 //!    [`OUTPUT_GRACE`], then takes what the pipe contains, and closes it.
 //! 4. A flood of output does not starve other tasks: after [`BYTES_PER_TURN`] the task yields to them and to timers.
 
-use crate::exit::ExitWatch;
+use crate::exit_watch::ExitWatch;
 use crate::lines::Lines;
 use liveoak_runtime::internal::race;
 use std::cell::Cell;

@@ -3,7 +3,7 @@
 //! For a program under supervision use [`ProcessChild`](crate::ProcessChild), which is built on it.
 
 use crate::command::CommandLine;
-use crate::exit::{ExitWatch, Status};
+use crate::exit_watch::{ExitWatch, Status};
 use crate::jobs::{Job, Leader, ProcessGroup, Spawned};
 use crate::members;
 use crate::output::{OutputEnd, OutputLine, Reader};
@@ -217,7 +217,11 @@ impl Process {
     /// Cancel safe.
     pub async fn group_ended(&mut self) {
         let lost = self.exited().await == Status::Lost;
-        if !lost && !self.all_ended && self.group.is_some() && members::all_ended(self.pid).await.is_err() {
+        if !lost
+            && !self.all_ended
+            && self.group.is_some()
+            && members::wait_until_empty(self.pid).await.is_err()
+        {
             std::future::pending::<()>().await;
         }
         self.all_ended = !lost;
@@ -246,7 +250,7 @@ impl Process {
                 let _already_ended = self.kill();
                 if self.exited().await != Status::Lost {
                     // Unseen members were killed too; the reap kills them again.
-                    let _unknown = members::all_seen_ended(self.pid).await;
+                    let _unknown = members::wait_until_empty_or_unreadable(self.pid).await;
                 }
             }
         }

@@ -63,7 +63,7 @@ impl Signal {
     ];
 
     /// Returns the names of the classic signals with their `SIG`, without the real-time signals.
-    pub fn all_names() -> impl Iterator<Item = &'static str> {
+    pub fn classic_names() -> impl Iterator<Item = &'static str> {
         NAMED.iter().map(|&(name, _)| name)
     }
 
@@ -129,7 +129,7 @@ impl fmt::Debug for Signal {
     }
 }
 
-/// The error for a text that names no signal. [`Signal::all_names`] has the names for messages and suggestions.
+/// The error for a text that names no signal. [`Signal::classic_names`] has the names for messages and suggestions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParseSignalError {
     value: String,
@@ -144,7 +144,7 @@ impl ParseSignalError {
 
 impl fmt::Display for ParseSignalError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = Signal::all_names().collect::<Vec<_>>().join(", ");
+        let names = Signal::classic_names().collect::<Vec<_>>().join(", ");
         write!(f, "read the signal {:?}: expected a number or one of {names}", self.value)
     }
 }

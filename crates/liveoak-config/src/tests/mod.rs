@@ -3,7 +3,7 @@
 mod fuzz;
 mod schema;
 
-use crate::bounds::FILE;
+use crate::bounds::DEFAULT_FILE;
 use crate::{Child, Config, Form, Program, Report, load, source};
 use liveoak_core::{AutoShutdown, Backoff, Condition, Order, Restart, Strategy};
 use liveoak_process::{CommandLine, Probe, Signal};
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 /// Reads a text as if it were a file in `folder`, with the env files that are there.
 pub(crate) fn read_text(folder: &Path, text: &str) -> Result<Config, Report> {
-    load::read(Path::new(FILE), folder, text, &source::read_text)
+    load::read(Path::new(DEFAULT_FILE), folder, text, &source::read_text)
 }
 
 fn read(text: &str) -> Config {
