@@ -145,8 +145,7 @@ keys! {
     const OF_PROGRAM_STOP {
         /// The signal that asks it to stop.
         signal: types::words_schema::<Signal> => Signal::TERM.word();
-        /// How long it may take until its whole process group is killed. "0s" kills at once; "infinity" waits as
-        /// long as the budgets above it allow.
+        /// The time until its process group is killed. "0s" kills at once; with "infinity" only budgets above it count.
         within: types::duration_or_infinity_schema => format_duration(ChildSpec::default().stop_within);
     }
 

@@ -21,8 +21,7 @@
 //! - `supervision`, `program`: the keys of a child
 //! - `tree`: the root, supervisors and children
 //! - `spec_errors`: broken rules of the core, shown at their place in the file
-//! - `load`: all of it in order
-//! - `fuzzing` (for tests): what must hold for any input bytes
+//! - `load`: all of it in order; `fuzzing` (for tests): what must hold for any input bytes
 
 mod bounds;
 mod config;

@@ -22,8 +22,7 @@ const SHELL_WORDS: [&str; 9] = ["|", "||", "&&", "&", ">", ">>", "<", "2>", "2>&
 const READY_EXAMPLE: &str = "ready = { tcp = \"127.0.0.1:7000\", within = \"10s\" }";
 
 impl Reader<'_> {
-    /// Reads a child that runs a program; its deadlines go into `spec`. Records an error for a wrong
-    /// value and returns a placeholder.
+    /// Reads a program; its deadlines go into `spec`. Records an error for a wrong value and returns a placeholder.
     pub(crate) fn program(&mut self, table: &Table<'_>, spec: &mut ChildSpec) -> Program {
         let cwd = table.get("cwd").and_then(|node| self.path(node, "cwd = \"data\"", self.folder));
         let cwd = cwd.unwrap_or_else(|| self.folder.to_path_buf());
@@ -40,8 +39,7 @@ impl Reader<'_> {
         Program { command, ready, replicas: replicas.unwrap_or(1) }
     }
 
-    /// Reads the `command` or `shell` of a child that runs in `cwd`. Records an error for a wrong value and returns a
-    /// placeholder.
+    /// Reads `command` or `shell`. Records an error for a wrong value and returns a placeholder.
     fn read_command(&mut self, table: &Table<'_>, cwd: &Path) -> CommandLine {
         let (command, shell) = (table.get("command"), table.get("shell"));
         if let (Some(command), Some(shell)) = (command, shell) {
@@ -150,8 +148,7 @@ impl Reader<'_> {
         for second in probes.iter().skip(1) {
             let error = second.key_error("`ready` has more than one probe").label("one more");
             let error = error.related(probes[0].key_span.clone(), "the first one");
-            let help =
-                "keep one; to check several conditions, write a script, as in: command = \"./is-ready\"";
+            let help = "keep one; to check several conditions, write a script as `command`";
             self.problems.push(error.help(help));
         }
         // Report the missing probe unless there is an unknown key, which has its own error.
@@ -201,8 +198,7 @@ fn split(node: &Node<'_>, text: &str) -> Checked<Vec<String>> {
         let error = error.label("a quote is opened and not closed, or a `\\` stands at the end");
         error.help("close it, or write an array of words: then nothing needs quotes")
     })?;
-    // Report the operator only if it is a bare word in the raw text (`grep '|'` has none) and after splitting
-    // (`grep 'a | b'` has none).
+    // Report the operator only if it is a bare word in the raw text (not `grep '|'`) and after splitting (not `'a | b'`).
     let bare =
         |word: &&&str| words.iter().any(|w| w == **word) && text.split_whitespace().any(|w| w == **word);
     match SHELL_WORDS.iter().find(bare) {

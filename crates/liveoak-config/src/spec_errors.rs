@@ -72,8 +72,8 @@ impl Reader<'_> {
     /// Adds to an error the place that makes a sibling permanent.
     fn show_permanent(&self, error: Error, path: &Path, sibling: &str) -> Error {
         let help = format!("give `{}` restart = \"transient\" or \"temporary\"", escaped(sibling));
-        let error =
-            error.expected("`started`, `ready` or `healthy`, or a child that is not permanent").help(help);
+        let expected = "`started`, `ready` or `healthy`, or a child that is not permanent";
+        let error = error.expected(expected).help(help);
         let Some(target) = self.places.get(&parent(path).join(sibling)) else { return error };
         match target.value("restart") {
             Some(span) => error.related(span, "permanent: restarted whenever it ends"),
@@ -114,8 +114,7 @@ fn at_field(places: &Places, error: &SpecError) -> Error {
         "start_within" => "ready",
         "stop_within" => "stop",
         "children" => "child",
-        // The other fields have the same name in the file; `backoff.from` is shown at
-        // `backoff`.
+        // The other fields have the same name in the file; `backoff.from` is shown at `backoff`.
         field => field.split('.').next().unwrap_or(field),
     };
     match places.value(key) {

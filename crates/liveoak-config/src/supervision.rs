@@ -80,7 +80,7 @@ impl Reader<'_> {
             all_read &= read.is_some() || table.get(key).is_none();
             *time = read.unwrap_or(*time);
         }
-        // The core would compare the default of a wrong value with the other value.
+        // With a wrong value, the core must not compare `from` and `to`.
         Some(if all_read { backoff } else { Backoff::default() })
     }
 

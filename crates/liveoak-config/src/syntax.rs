@@ -5,7 +5,7 @@ use crate::text::escaped;
 use toml::de::{DeTable, DeValue};
 
 /// A key that no file has, for [`first_place`].
-const STAND_IN: &str = "liveoak-stand-in-for-a-repeated-key";
+const PLACEHOLDER: &str = "liveoak-stand-in-for-a-repeated-key";
 
 /// Parses `text`. The table is whole only if no error was recorded.
 pub(crate) fn parse<'t>(text: &'t str, problems: &mut Report) -> DeTable<'t> {
@@ -79,11 +79,11 @@ fn first_place(text: &str, span: &Span) -> Option<Span> {
     let name = DeTable::parse(&key_line).ok()?.get_ref().keys().next()?.get_ref().to_string();
     // Keep the rest of the line so that open brackets are closed. The first place is always before it.
     let after = after.split_inclusive('\n').next().unwrap_or_default();
-    let renamed = format!("{before}{STAND_IN}{after}");
+    let renamed = format!("{before}{PLACEHOLDER}{after}");
     let (table, _) = DeTable::parse_recoverable(&renamed);
     let mut open = vec![table.get_ref()];
     while let Some(table) = open.pop() {
-        if table.keys().any(|key| key.get_ref() == STAND_IN) {
+        if table.keys().any(|key| key.get_ref() == PLACEHOLDER) {
             let first = table.keys().find(|key| *key.get_ref() == name)?.span();
             return (first.end <= span.start).then_some(first);
         }

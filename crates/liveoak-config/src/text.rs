@@ -58,7 +58,7 @@ mod tests {
     use crate::keys::{PROGRAM, ROOT, SUPERVISOR};
 
     #[test]
-    fn a_near_miss_is_found_and_a_stranger_is_not() {
+    fn a_similar_key_is_suggested_and_a_different_one_is_not() {
         assert_eq!(near_miss("restrat", PROGRAM.names()), Some("restart"));
         assert_eq!(near_miss("auto-shutdown", ROOT.names()), Some("auto_shutdown"));
         assert_eq!(near_miss("Backoff", SUPERVISOR.names()), Some("backoff"));

@@ -182,8 +182,9 @@ impl Reader<'_> {
             (Some(runs), None) => ("a child that runs a program", Some((&PROGRAM, runs))),
             (None, Some(owns)) => ("a supervisor", Some((&SUPERVISOR, owns))),
             (None, None) => {
-                let is_slip = |node: &Node<'_>| near_miss(node.key, ["command", "shell", "child"]).is_some();
-                if !table.nodes.iter().any(|node| is_unknown(node) && is_slip(node)) {
+                let is_similar =
+                    |node: &Node<'_>| near_miss(node.key, ["command", "shell", "child"]).is_some();
+                if !table.nodes.iter().any(|node| is_unknown(node) && is_similar(node)) {
                     self.record_nothing_to_run(node, table);
                 }
                 ("a child", None)

@@ -282,10 +282,10 @@ async fn warn_if_probe_already_succeeds(ctx: &Ctx, run: &ProbeRun) {
 fn log_not_ready(ctx: &Ctx, run: &ProbeRun) {
     let path = ctx.path();
     let reason = match run.latest_failure() {
-        Some(failure) => match std::error::Error::source(&*failure) {
-            Some(cause) => format!("{failure}: could not {cause}"),
-            None => failure.to_string(),
-        },
+        Some(failure) => {
+            let cause = std::error::Error::source(&*failure).map(|cause| format!(": could not {cause}"));
+            format!("{failure}{}", cause.unwrap_or_default())
+        }
         None => format!("still waiting for {}", run.probe()),
     };
     tracing::warn!(target: "liveoak", path = %path, event = "not-ready", reason, "{path}: was stopped before it was ready: {reason}");

@@ -69,13 +69,7 @@ pub fn guardian_id() -> Option<u32> {
 
 /// The number of an entry in the guardian's list. It is reused after its release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct GuardianSlot(u32);
-
-impl GuardianSlot {
-    pub(crate) fn number(self) -> u32 {
-        self.0
-    }
-}
+pub(crate) struct GuardianSlot(pub(crate) u32);
 
 /// The content of a slot.
 #[derive(Clone, Copy, Debug)]

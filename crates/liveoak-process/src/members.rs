@@ -2,8 +2,7 @@
 //!
 //! `kill(2)` with signal 0 cannot find them: it counts a dead leader that was not reaped. So `/proc` is read, but only
 //! after a leader has exited. It lists every process of the machine. `getpgid(2)` returns the process group of each
-//! (well below 1 µs), and `stat` is read for the members only. To wait, up to 16 members' pidfds are watched before
-//! `/proc` is read again.
+//! (well below 1 µs), and `stat` is read for the members only. To wait, some pidfds are watched before the next read.
 
 use crate::os::{is_in_group, watch_readable};
 use rustix::io::Errno;
@@ -15,8 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::unix::AsyncFd;
 
-/// How many members are watched between two reads of `/proc`. More would only cost descriptors, because the loop
-/// reads `/proc` again anyway.
+/// How many members are watched between two reads of `/proc`. The loop reads `/proc` again anyway.
 const WATCHED_AT_ONCE: usize = 16;
 
 /// The pause before the next try when no descriptor is left to read `/proc` or to watch a member.

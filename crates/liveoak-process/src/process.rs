@@ -61,8 +61,8 @@ impl Process {
     /// `|_| {}`.
     ///
     /// In the new process all signals are unblocked and have their default action, only the three standard
-    /// descriptors are inherited (before Linux 5.11 also descriptors that C libraries opened without close-on-exec), and the kernel kills
-    /// the process when this program dies.
+    /// descriptors are inherited (before Linux 5.11 also those without close-on-exec), and the kernel kills the process
+    /// when this program dies.
     ///
     /// # Errors
     /// Returns a [`SpawnError`] if no process was started.
@@ -91,9 +91,7 @@ impl Process {
             Ok(spawned) => spawned?,
             // Only a panic on the spawner thread drops the reply.
             Err(_) => {
-                let source = io::Error::other(
-                    "the thread that starts processes panicked, which is a bug in liveoak; try again",
-                );
+                let source = io::Error::other("the thread that starts processes panicked (a bug in liveoak)");
                 return Err(SpawnError::Os { path: command.program.clone().into(), source });
             }
         };
@@ -217,11 +215,8 @@ impl Process {
     /// Cancel safe.
     pub async fn group_ended(&mut self) {
         let lost = self.exited().await == Status::Lost;
-        if !lost
-            && !self.all_ended
-            && self.group.is_some()
-            && members::wait_until_empty(self.pid).await.is_err()
-        {
+        let may_live = !lost && !self.all_ended && self.group.is_some();
+        if may_live && members::wait_until_empty(self.pid).await.is_err() {
             std::future::pending::<()>().await;
         }
         self.all_ended = !lost;

@@ -1,7 +1,7 @@
 //! A signal, with its name and its number.
 //!
-//! A configuration file gives the stop signal of a program as one of the ten names in [`Signal::STOP_SIGNALS`],
-//! spelled exactly so.
+//! A configuration file gives the stop signal of a program exactly as one of the ten names in
+//! [`Signal::STOP_SIGNALS`].
 //! [`Signal::from_str`] is for other input: it also takes numbers, names without `SIG`, and real-time signals.
 
 use std::fmt;
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_refused_with_the_names() {
+    fn an_unknown_signal_name_is_refused_and_the_error_lists_the_names() {
         for text in [
             "",
             " ",

@@ -157,7 +157,7 @@ impl SpawnerThread {
             Stdin::Inherit => Stdio::inherit(),
         });
         builder.stdout(stdio(command.stdout)).stderr(stdio(command.stderr));
-        let guardian = self.guardian.pipe_fd().map(|pipe| (pipe, slot.number()));
+        let guardian = self.guardian.pipe_fd().map(|pipe| (pipe, slot.0));
         let open_file_limit = limit_of_children();
         ChildSetup { exec, parent: getpid(), guardian, open_file_limit }.install(&mut builder);
 
