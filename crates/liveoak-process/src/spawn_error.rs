@@ -102,7 +102,7 @@ impl fmt::Display for SpawnError {
             }
             SpawnError::IsDirectory { path } => write!(f, "run {}: it is a directory", path.display()),
             SpawnError::CwdMissing { cwd } => {
-                write!(f, "run in {}: there is no such directory", cwd.display())
+                write!(f, "enter {}: there is no such directory", cwd.display())
             }
             SpawnError::CwdUnusable { cwd, .. } => write!(f, "enter {}", cwd.display()),
             SpawnError::BadInterpreter { path, interpreter } if interpreter.as_os_str().is_empty() => {
