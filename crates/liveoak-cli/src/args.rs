@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, ValueEnum};
 
-use liveoak_config::FILE;
+use liveoak_config::DEFAULT_FILE;
 
 /// Starts, restarts and stops the programs that a file declares.
 #[derive(Debug, Parser)]
@@ -42,7 +42,7 @@ pub(crate) enum Subcommand {
 #[derive(Args, Debug)]
 pub(crate) struct CheckArgs {
     /// The file to check
-    #[arg(value_name = "FILE", default_value = FILE)]
+    #[arg(value_name = "FILE", default_value = DEFAULT_FILE)]
     pub(crate) file: PathBuf,
     /// Print one JSON document on stdout instead
     #[arg(long)]
@@ -53,7 +53,7 @@ pub(crate) struct CheckArgs {
 #[derive(Args, Debug)]
 pub(crate) struct UpArgs {
     /// The file that declares the tree
-    #[arg(value_name = "FILE", default_value = FILE)]
+    #[arg(value_name = "FILE", default_value = DEFAULT_FILE)]
     pub(crate) file: PathBuf,
     /// Stop by itself after this time, for example 15s or 1m30s
     #[arg(long = "for", value_name = "TIME", value_parser = duration)]
@@ -105,7 +105,7 @@ pub(crate) enum LogLevel {
 /// # Errors
 /// What is wrong with the text.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    match liveoak_config::duration(text) {
+    match liveoak_config::parse_duration(text) {
         Ok(Duration::ZERO) => Err("this time is zero; write for example 15s".to_owned()),
         Ok(duration) => Ok(duration),
         Err(problem) => Err(format!("this {problem}")),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use liveoak::process::{CommandLine, Probe, ProbeKind};
 use liveoak::{ChildSpec, Limit};
-use liveoak_config::{Child, Config, Form, Program, Report, Supervisor, load, show};
+use liveoak_config::{Child, Config, Form, Program, Report, Supervisor, format_duration, load};
 use serde_json::{Value, json};
 
 use crate::args::CheckArgs;
@@ -55,7 +55,7 @@ fn overview(config: &Config) -> String {
         config.file.display(),
         counted(overview.programs, "program"),
         counted(overview.supervisors, "supervisor"),
-        show(config.spec.stop_within),
+        format_duration(config.spec.stop_within),
     );
     verdict + &output::table("", &overview.rows)
 }
@@ -144,7 +144,7 @@ fn cut(text: &str) -> String {
 fn ready_text(program: &Program, spec: &ChildSpec, folder: &Path) -> String {
     let Some(probe) = &program.ready else { return "when it runs".to_owned() };
     let what = match probe.kind() {
-        ProbeKind::Delay(delay) => return format!("after {}", show(*delay)),
+        ProbeKind::Delay(delay) => return format!("after {}", format_duration(*delay)),
         ProbeKind::Log(pattern) => format!("log /{pattern}/"),
         ProbeKind::Tcp(target) => format!("tcp {target}"),
         ProbeKind::Unix(path) => format!("unix {}", relative(path, folder)),
@@ -152,7 +152,7 @@ fn ready_text(program: &Program, spec: &ChildSpec, folder: &Path) -> String {
         ProbeKind::Command(command) => format!("command {}", command_text(command, folder)),
         ProbeKind::Http(url) => url.to_string(),
     };
-    cut(&format!("{what} in {}", show(spec.start_within)))
+    cut(&format!("{what} in {}", format_duration(spec.start_within)))
 }
 
 /// Returns the verdict and the whole tree, for programs. Values of variables are left out: they are often secrets.

@@ -1,12 +1,12 @@
-//! The bounds of `liveoak.toml`, and the names that it may leave out. The defaults of what a child and a supervisor
+//! The bounds of `liveoak.toml`, and the default names. The defaults of what a child and a supervisor
 //! declare are those of `liveoak-core` ([`ChildSpec`](liveoak_core::ChildSpec), [`Backoff`](liveoak_core::Backoff)).
 
 use std::time::Duration;
 
 /// The file that is read when none is named.
-pub const FILE: &str = "liveoak.toml";
+pub const DEFAULT_FILE: &str = "liveoak.toml";
 /// The name of a tree whose folder has no usable name (for example `/`).
-pub(crate) const NAME: &str = "liveoak";
+pub(crate) const FALLBACK_NAME: &str = "liveoak";
 
 /// The largest file that is read: a tree at [`MAX_CHILDREN`] with 100 bytes each.
 pub(crate) const MAX_FILE_BYTES: u64 = 1024 * 1024;
@@ -14,14 +14,14 @@ pub(crate) const MAX_FILE_BYTES: u64 = 1024 * 1024;
 pub(crate) const MAX_DEPTH: usize = 16;
 /// How many children a file may declare, supervisors and every replica counted.
 pub(crate) const MAX_CHILDREN: u64 = 10_000;
-/// How many `after` edges a file may declare, each counted once for every pair of replicas that it joins: ten for each
-/// of [`MAX_CHILDREN`]. Bounds what the edges of large replica sets can multiply to.
+/// How many `after` edges a file may declare, on average ten per child. One edge between sets of 10 and 20 replicas
+/// counts 200.
 pub(crate) const MAX_EDGES: u64 = 100_000;
 /// How many replicas one child may have.
 pub(crate) const MAX_REPLICAS: u64 = 1024;
 /// The longest name of a child, in bytes.
 pub(crate) const MAX_NAME_BYTES: usize = 64;
-/// The longest time that may be written: ten years. Longer ones are slips, and would overflow a clock.
+/// The longest time that may be written: ten years. Longer values are typing errors.
 pub(crate) const MAX_DURATION: Duration = Duration::from_secs(3650 * 24 * 60 * 60);
 /// How many errors are printed for people; the rest are counted.
 pub(crate) const MAX_SHOWN: usize = 50;

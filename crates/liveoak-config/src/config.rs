@@ -24,7 +24,7 @@ pub struct Config {
 /// A supervisor and its children.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Supervisor {
-    /// The rules of the supervisor. Its list of children is empty: they stand in the next field.
+    /// The rules of the supervisor. `spec.children` is always empty; use `children`.
     pub spec: SupervisorSpec,
     /// The children, in declared order; names are unique.
     pub children: Vec<Child>,
@@ -58,7 +58,7 @@ pub struct Program {
     /// The command line, with its folder, variables (those of `env_file` merged in), successful exit codes and stop
     /// signal.
     pub command: CommandLine,
-    /// The probe of the readiness of an attempt; `None` is ready as soon as it runs.
+    /// The readiness probe. `None`: ready as soon as it runs.
     pub ready: Option<Probe>,
     /// The number of replicas, at least 1. Above 1 they are named `NAME.1`, `NAME.2`, ...
     pub replicas: u16,

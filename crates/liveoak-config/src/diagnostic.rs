@@ -126,7 +126,7 @@ impl Report {
     }
 
     /// Returns `true` if there are so many errors that costly help for one more is not worth it.
-    pub(crate) fn is_crowded(&self) -> bool {
+    pub(crate) fn has_too_many(&self) -> bool {
         self.diagnostics.len() >= 2 * MAX_SHOWN
     }
 

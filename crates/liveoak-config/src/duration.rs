@@ -9,8 +9,8 @@ const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_0
 /// Reads a duration such as `500ms`, `5s`, `1m30s` or `2h`: whole numbers with units, the longest unit first.
 ///
 /// # Errors
-/// A sentence fragment that says what is wrong.
-pub fn duration(text: &str) -> Result<Duration, String> {
+/// The reason, to follow the word "this".
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
     if text.is_empty() {
         return Err("is empty".to_owned());
     }
@@ -50,7 +50,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 }
 
 fn too_long() -> String {
-    format!("is too long; the longest is {}", show(MAX_DURATION))
+    format!("is too long; the longest is {}", format_duration(MAX_DURATION))
 }
 
 /// Cuts a piece of a value for a message.
@@ -59,7 +59,7 @@ fn short(text: &str) -> String {
 }
 
 /// Writes a duration as the file would have it.
-pub fn show(duration: Duration) -> String {
+pub fn format_duration(duration: Duration) -> String {
     let mut rest = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let mut out = String::new();
     for (name, size) in UNITS {
@@ -77,7 +77,7 @@ mod tests {
 
     #[test]
     fn durations_are_read_with_units_longest_first() {
-        let ms = |text| duration(text).map(|d| d.as_millis());
+        let ms = |text| parse_duration(text).map(|d| d.as_millis());
         assert_eq!(ms("500ms"), Ok(500));
         assert_eq!(ms("5s"), Ok(5000));
         assert_eq!(ms("1m30s"), Ok(90_000));
@@ -106,7 +106,7 @@ mod tests {
             ("５s", "no number before"),
         ];
         for (text, part) in cases {
-            let error = duration(text).expect_err(text);
+            let error = parse_duration(text).expect_err(text);
             assert!(error.contains(part), "{text:?}: {error}");
         }
     }
@@ -115,7 +115,7 @@ mod tests {
     fn a_shown_duration_reads_back_as_itself() {
         for ms in [0, 1, 999, 1000, 90_000, 7_200_000, 93_784_005] {
             let given = Duration::from_millis(ms);
-            assert_eq!(duration(&show(given)), Ok(given));
+            assert_eq!(parse_duration(&format_duration(given)), Ok(given));
         }
     }
 }

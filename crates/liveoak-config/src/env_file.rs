@@ -1,7 +1,7 @@
 //! Reads an `env_file`: lines of `KEY=VALUE`, comments from `#`, an optional `export ` in front, quotes around a value.
 //!
 //! Nothing is expanded. A bare value ends at the line's end or at ` #`; inside `'…'` every character stands for itself;
-//! inside `"…"` the escapes `\n`, `\t`, `\r`, `\"`, `\\` and `\$` hold. A value does not go over lines.
+//! inside `"…"` the escapes `\n`, `\t`, `\r`, `\"`, `\\` and `\$` are understood. A value ends on its line.
 
 use crate::diagnostic::Span;
 
@@ -62,7 +62,7 @@ fn read_line(line: &str) -> Result<Option<(String, String)>, EnvError> {
         return Err(error(start..content.len(), "this line has no `=`", help));
     };
     if let Some(problem) = key_problem(key) {
-        let help = "a name has letters, digits and `_`, and touches the `=`";
+        let help = "a name has letters, digits, `_`, `.` and `-`, and touches the `=`";
         return Err(error(start..start + key.len().max(1), problem, help));
     }
     let value = value.trim_start();

@@ -2,10 +2,11 @@
 //!
 //! The reader refuses every key that is not here, and the JSON Schema for editors is made from it. The schema describes
 //! what a file may look like. Errors that only the whole file shows (dependencies, circles, keys that contradict each
-//! other) are found by the reader. A new key is one entry here and one line in the reader.
+//! other) are found by the reader. A new key needs an entry here, a line in the reader, a field in `config.rs` or in the
+//! core, a line in `check.rs` of `liveoak-cli` if it is shown there, the page, and `cargo xtask bless`.
 
 use crate::bounds::MAX_REPLICAS;
-use crate::duration::show;
+use crate::duration::format_duration;
 use crate::types::{self, Key, Keys, Word as _};
 use liveoak_core::{AutoShutdown, Backoff, ChildSpec, GiveUp, Order, Restart, Strategy};
 use liveoak_process::Signal;
@@ -23,11 +24,11 @@ pub(crate) fn any_child() -> Vec<&'static str> {
 macro_rules! keys {
     ($(const $list:ident {$(
         $(#[doc = $about:literal])+
-        $key:ident: $kind:expr $(=> $default:expr)?;
+        $key:ident: $schema:expr $(=> $default:expr)?;
     )+})+) => {$(
         const $list: &[Key] = &[$(Key {
             name: stringify!($key),
-            kind: $kind,
+            schema: $schema,
             about: concat!($($about,)+).trim_ascii(),
             default: keys!(@default $($default)?),
         },)+];
@@ -44,113 +45,113 @@ keys! {
 
     const OF_SUPERVISORS {
         /// Which children a failure restarts: only the failed one, all, or the failed one and those after it.
-        strategy: types::words::<Strategy> => Strategy::default().as_str();
+        strategy: types::words_schema::<Strategy> => Strategy::default().as_str();
         /// How many restarts of all children together are too many.
         /// Default: each child has a limit of its own, 10 restarts in 1m.
-        intensity: || types::table(&LIMIT);
+        intensity: || types::table_schema(&LIMIT);
         /// In which order children start: one after another as declared, or side by side as soon as their `after` holds.
-        order: types::words::<Order> => Order::default().as_str();
+        order: types::words_schema::<Order> => Order::default().as_str();
         /// Whether the end of significant children ends the supervisor.
-        auto_shutdown: types::words::<AutoShutdown> => AutoShutdown::default().as_str();
+        auto_shutdown: types::words_schema::<AutoShutdown> => AutoShutdown::default().as_str();
     }
 
     const OF_ROOTS_STOP {
         /// The budget for the stop of the whole tree.
-        stop: || types::table(&SUPERVISOR_STOP) => json!({ "within": show(ChildSpec::of_root().stop_within) });
+        stop: || types::table_schema(&SUPERVISOR_STOP) => json!({ "within": format_duration(ChildSpec::of_root().stop_within) });
     }
 
     const OF_NESTED_STOP {
         /// The budget for its own stop. Default: only the budgets around it count.
-        stop: || types::table(&SUPERVISOR_STOP);
+        stop: || types::table_schema(&SUPERVISOR_STOP);
     }
 
     const CHILDREN {
-        /// The children, by name. They start in the order of the file.
-        child: types::children;
+        /// The children, by name. They start in the order of the file, unless `order` or `after` says otherwise.
+        child: types::children_schema;
     }
 
     const OF_PROGRAMS {
         /// What to run: an array of words, or a string that is split into words as a shell would. No shell runs.
         /// With a slash the program is looked for from `cwd`, without one in PATH.
-        command: types::command;
+        command: types::command_schema;
         /// A script for `sh -c`, instead of `command`.
-        shell: || types::text_like("producer | consumer");
+        shell: || types::text_like_schema("producer | consumer");
         /// The folder to run in, relative to the file's folder. Default: the file's folder.
-        cwd: types::text;
+        cwd: types::text_schema;
         /// Variables beside the inherited ones. They win over those of `env_file`.
-        env: types::variables;
+        env: types::variables_schema;
         /// A file of KEY=VALUE lines, relative to the file's folder. Nothing is expanded in it.
-        env_file: types::text;
+        env_file: types::text_schema;
         /// When an attempt counts as ready, so that the next child starts. Default: as soon as it runs.
-        ready: || types::table(&READY);
+        ready: || types::table_schema(&READY);
         /// The exit codes that are no failure.
-        success: || json!({ "type": "array", "items": types::integer(0, 255), "minItems": 1 }) => [0];
-        /// How many of it run. Above 1 they are named NAME.1, NAME.2 and so on.
-        replicas: || types::integer(1, MAX_REPLICAS) => 1;
+        success: || json!({ "type": "array", "items": types::integer_schema(0, 255), "minItems": 1 }) => [0];
+        /// How many copies run. Above 1 they are named NAME.1, NAME.2 and so on.
+        replicas: || types::integer_schema(1, MAX_REPLICAS) => 1;
         /// How it is stopped: the signal that asks, and the time until it is killed.
-        stop: || types::table(&PROGRAM_STOP) => json!({ "signal": Signal::TERM.word(), "within": show(ChildSpec::default().stop_within) });
+        stop: || types::table_schema(&PROGRAM_STOP) => json!({ "signal": Signal::TERM.word(), "within": format_duration(ChildSpec::default().stop_within) });
     }
 
     const OF_CHILDREN {
         /// When it is started again: always, after a failure, or never.
-        restart: types::words::<Restart> => Restart::default().as_str();
-        /// The waits between restarts, or false for none.
-        backoff: || json!({ "anyOf": [types::table(&BACKOFF), { "const": false, "description": "None." }] });
+        restart: types::words_schema::<Restart> => Restart::default().as_str();
+        /// The delays before restarts, or false for none.
+        backoff: || json!({ "anyOf": [types::table_schema(&BACKOFF), { "const": false, "description": "None." }] });
         /// How many restarts of this child alone are too many.
-        limit: || types::table(&LIMIT);
+        limit: || types::table_schema(&LIMIT);
         /// The siblings that must be started, ready, healthy or completed before it starts.
-        after: types::after;
+        after: types::after_schema;
         /// Whether its end counts for the `auto_shutdown` of the supervisor around it. Not for permanent children.
         significant: || json!({ "type": "boolean" }) => ChildSpec::default().significant;
     }
 
     const OF_LIMIT {
-        /// More than this many within the period are too many; 0 makes the first failure one too many.
-        restarts: types::restarts;
-        /// The period, a duration above zero. To be left out when restarts are unlimited.
-        period: types::duration;
+        /// How many restarts are allowed within the period. With 0 the first failure exceeds the limit.
+        restarts: types::restarts_schema;
+        /// The period, a duration above zero. Leave it out if restarts are unlimited.
+        period: types::duration_schema;
         /// What happens above the limit.
-        give_up: types::words::<GiveUp> => GiveUp::default().as_str();
+        give_up: types::words_schema::<GiveUp> => GiveUp::default().as_str();
     }
 
     const OF_BACKOFF {
-        /// The first wait.
-        from: types::duration => show(Backoff::default().from);
-        /// The longest wait.
-        to: types::duration => show(Backoff::default().to);
-        /// A run of this length makes the next wait the first one again.
-        reset_after: types::duration => show(Backoff::default().reset_after);
+        /// The upper bound of the first delay.
+        from: types::duration_schema => format_duration(Backoff::default().from);
+        /// The upper bound of every delay.
+        to: types::duration_schema => format_duration(Backoff::default().to);
+        /// A run of at least this length resets the bound to `from`.
+        reset_after: types::duration_schema => format_duration(Backoff::default().reset_after);
     }
 
     const OF_READY {
         /// Ready after it has run for this long.
-        delay: types::duration;
+        delay: types::duration_schema;
         /// Ready when a line of its output matches this regular expression.
-        log: || types::text_like("listening on");
+        log: || types::text_like_schema("listening on");
         /// Ready when this address accepts a connection.
-        tcp: || types::pattern("^.+:[0-9]+$", "127.0.0.1:7000");
+        tcp: || types::pattern_schema("^.+:[0-9]+$", "127.0.0.1:7000");
         /// Ready when this unix socket accepts a connection; relative to `cwd`.
-        unix: types::text;
+        unix: types::text_schema;
         /// Ready when this file exists; relative to `cwd`.
-        file: types::text;
+        file: types::text_schema;
         /// Ready when this command exits with 0; run in `cwd`, again and again until then.
-        command: types::command;
+        command: types::command_schema;
         /// Ready when this URL answers a GET with 2xx or 3xx. Plain http only.
-        http: || types::pattern("^[Hh][Tt][Tt][Pp]://.+$", "http://127.0.0.1:8080/health");
+        http: || types::pattern_schema("^[Hh][Tt][Tt][Pp]://.+$", "http://127.0.0.1:8080/health");
         /// How long it may take. A start that misses it has failed.
-        within: types::duration => show(ChildSpec::default().start_within);
+        within: types::duration_schema => format_duration(ChildSpec::default().start_within);
     }
 
     const OF_PROGRAM_STOP {
         /// The signal that asks it to stop.
-        signal: types::words::<Signal> => Signal::TERM.word();
-        /// How long it may take until its whole process group is killed. "0s" kills at once, "infinity" never.
-        within: types::duration_or_infinity => show(ChildSpec::default().stop_within);
+        signal: types::words_schema::<Signal> => Signal::TERM.word();
+        /// The time until its process group is killed. "0s" kills at once; with "infinity" only budgets above it count.
+        within: types::duration_or_infinity_schema => format_duration(ChildSpec::default().stop_within);
     }
 
     const OF_SUPERVISOR_STOP {
         /// How long the stop may take, however many children ignore it.
-        within: types::duration;
+        within: types::duration_schema;
     }
 }
 
@@ -181,7 +182,7 @@ pub(crate) static LIMIT: Keys =
     Keys { required: &["restarts"], ..keys("A number of restarts in a period.", &[OF_LIMIT]) };
 /// `backoff`.
 pub(crate) static BACKOFF: Keys =
-    keys("Waits that double from `from` to `to`, each cut by a random share.", &[OF_BACKOFF]);
+    keys("A bound that doubles from `from` to `to`; each delay is random, up to the bound.", &[OF_BACKOFF]);
 /// `ready`: one probe, and the deadline.
 pub(crate) static READY: Keys = Keys {
     one_of: &["delay", "log", "tcp", "unix", "file", "command", "http"],
@@ -195,7 +196,7 @@ pub(crate) static SUPERVISOR_STOP: Keys = keys("The budget of a stop.", &[OF_SUP
 /// Returns the JSON Schema of `liveoak.toml`.
 #[must_use]
 pub fn schema() -> Value {
-    let mut schema = types::table(&ROOT);
+    let mut schema = types::table_schema(&ROOT);
     schema["$schema"] = json!("https://json-schema.org/draft/2020-12/schema");
     schema["title"] = json!("liveoak.toml");
     // Only children nest, so only they need a definition that can refer to itself.
@@ -204,8 +205,8 @@ pub fn schema() -> Value {
             "description": "A program, or a supervisor with children of its own.",
             "anyOf": [{ "$ref": "#/$defs/Program" }, { "$ref": "#/$defs/Supervisor" }],
         },
-        "Program": types::table(&PROGRAM),
-        "Supervisor": types::table(&SUPERVISOR),
+        "Program": types::table_schema(&PROGRAM),
+        "Supervisor": types::table_schema(&SUPERVISOR),
     });
     schema
 }

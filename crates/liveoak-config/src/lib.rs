@@ -7,11 +7,11 @@
 //!
 //! 1. a parsed TOML table, and a view of it with places (`table`)
 //! 2. a [`Child`] of the [`Config`]: its `ChildSpec`, `CommandLine` and `Probe`
-//! 3. a `Program`, the builder of the child in the tree
+//! 3. a `liveoak_process::Program`, the builder of the child in the tree
 //! 4. a `ChildDeclaration` for the machine, and beside it the body that the driver runs
 //! 5. the arguments of `execve(2)`, made for each attempt from the shared `CommandLine`
 //!
-//! The layers, each using only those above it:
+//! The layers, lowest first. A module uses only its own layer and lower ones:
 //!
 //! - `bounds`, `duration`, `text`: bounds, durations, pieces of messages
 //! - `types`, `keys`: the table of keys, and the JSON Schema made from it
@@ -21,7 +21,7 @@
 //! - `supervision`, `program`: the keys of a child
 //! - `tree`: the root, supervisors and children
 //! - `spec_errors`: broken rules of the core, shown at their place in the file
-//! - `load`: all of it in order
+//! - `load`: all of it in order; `fuzzing` (for tests): what must hold for any input bytes
 
 mod bounds;
 mod config;
@@ -50,9 +50,9 @@ pub mod fuzzing;
 #[cfg(test)]
 mod tests;
 
-pub use bounds::FILE;
+pub use bounds::DEFAULT_FILE;
 pub use config::{Child, Config, Form, Program, Supervisor};
 pub use diagnostic::Report;
-pub use duration::{duration, show};
+pub use duration::{format_duration, parse_duration};
 pub use keys::schema;
 pub use load::load;

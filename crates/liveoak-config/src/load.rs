@@ -1,10 +1,10 @@
 //! From a path, or a text, to a [`Config`] or a [`Report`].
 
-use crate::bounds::FILE;
+use crate::bounds::DEFAULT_FILE;
 use crate::config::Config;
 use crate::diagnostic::{Diagnostic, Report};
 use crate::reader::Reader;
-use crate::source::{Open, Unreadable, read_text};
+use crate::source::{ReadEnvFile, Unreadable, read_text};
 use crate::syntax;
 use crate::table::Table;
 use std::path::Path;
@@ -19,9 +19,9 @@ pub fn load(file: &Path) -> Result<Config, Report> {
     let text = read_text(file).map_err(|problem| {
         let help = match problem {
             Unreadable::Missing => Some(format!(
-                "name a file, as in `liveoak check path/to/{FILE}`, or write one: docs/liveoak-toml.md has an example"
+                "name a file, as in `liveoak check path/to/{DEFAULT_FILE}`, or write one: [child.db] and below it command = \"redis-server\""
             )),
-            Unreadable::Directory => Some(format!("name the file in it, such as {}", file.join(FILE).display())),
+            Unreadable::Directory => Some(format!("name the file in it, such as {}", file.join(DEFAULT_FILE).display())),
             _ => None,
         };
         fail(Diagnostic::of_file(format!("cannot read {name}: {problem}")).help_if(help))
@@ -35,15 +35,15 @@ pub fn load(file: &Path) -> Result<Config, Report> {
 /// Reads and checks a text. It is read as the file `file` in `folder`, and its env files by `open`.
 ///
 /// # Errors
-/// All syntax errors that the parser finds; if there are none, all other errors, in order of position.
-pub(crate) fn read(file: &Path, folder: &Path, text: &str, open: Open<'_>) -> Result<Config, Report> {
+/// The first syntax error of each line; if there are none, all other errors, in order of position.
+pub(crate) fn read(file: &Path, folder: &Path, text: &str, open: ReadEnvFile<'_>) -> Result<Config, Report> {
     let mut reader = Reader::new(folder, open, &file.display().to_string(), text);
     let document = syntax::parse(text, &mut reader.problems);
     if !reader.problems.is_empty() {
         return Err(reader.problems.sorted());
     }
     let config = reader.root(file, &Table::new(String::new(), 0..0, &document));
-    // Also with errors so far: the core then finds what is wrong across the children that could be read.
+    // Run the core's check even if there are errors already: it finds errors between children.
     if let Err(errors) = config.declaration().check() {
         errors.0.iter().for_each(|error| reader.spec_error(error));
     }

@@ -4,29 +4,29 @@
 use crate::bounds::MAX_REPLICAS;
 use crate::config::Program;
 use crate::diagnostic::{Checked, Diagnostic, Error};
-use crate::duration::show;
+use crate::duration::format_duration;
 use crate::env_file;
 use crate::keys::{PROGRAM_STOP, READY};
 use crate::reader::Reader;
 use crate::table::{Node, Table};
-use crate::text::{one_of, shown};
+use crate::text::{escaped, one_of};
 use liveoak_core::ChildSpec;
 use liveoak_process::{CommandLine, Probe, ProbeKind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use toml::de::DeValue;
 
-/// Words that mean something to a shell and, alone, to hardly any program.
+/// Shell operators; as a separate argument almost always a mistake.
 const SHELL_WORDS: [&str; 9] = ["|", "||", "&&", "&", ">", ">>", "<", "2>", "2>&1"];
 
 const READY_EXAMPLE: &str = "ready = { tcp = \"127.0.0.1:7000\", within = \"10s\" }";
 
 impl Reader<'_> {
-    /// Reads a child that runs a program; its deadlines go into `spec`. Wrong values are recorded and stand-ins returned.
+    /// Reads a program; its deadlines go into `spec`. Records an error for a wrong value and returns a placeholder.
     pub(crate) fn program(&mut self, table: &Table<'_>, spec: &mut ChildSpec) -> Program {
         let cwd = table.get("cwd").and_then(|node| self.path(node, "cwd = \"data\"", self.folder));
         let cwd = cwd.unwrap_or_else(|| self.folder.to_path_buf());
-        let mut command = self.what_to_run(table, &cwd).cwd(&cwd);
+        let mut command = self.read_command(table, &cwd).cwd(&cwd);
         for (name, value) in self.variables(table) {
             command = command.env(name, value);
         }
@@ -39,8 +39,8 @@ impl Reader<'_> {
         Program { command, ready, replicas: replicas.unwrap_or(1) }
     }
 
-    /// Reads the `command` or `shell` of a child that runs in `cwd`. Wrong values are recorded and a stand-in is returned.
-    fn what_to_run(&mut self, table: &Table<'_>, cwd: &Path) -> CommandLine {
+    /// Reads `command` or `shell`. Records an error for a wrong value and returns a placeholder.
+    fn read_command(&mut self, table: &Table<'_>, cwd: &Path) -> CommandLine {
         let (command, shell) = (table.get("command"), table.get("shell"));
         if let (Some(command), Some(shell)) = (command, shell) {
             let error = shell.key_error("this child has both `command` and `shell`");
@@ -106,7 +106,7 @@ impl Reader<'_> {
                 let error = error.label("the name is empty, or has `=` or NUL in it");
                 self.problems.push(error.expected("a name, as in: MODE"));
             }
-            if let Some(value) = self.record(node.string(&format!("{} = \"...\"", shown(node.key)))) {
+            if let Some(value) = self.record(node.string(&format!("{} = \"...\"", escaped(node.key)))) {
                 // The command line keeps the last value of a name.
                 variables.push((node.key.to_owned(), value.to_owned()));
             }
@@ -148,10 +148,10 @@ impl Reader<'_> {
         for second in probes.iter().skip(1) {
             let error = second.key_error("`ready` has more than one probe").label("one more");
             let error = error.related(probes[0].key_span.clone(), "the first one");
-            let help = "keep one; of several conditions make a script, as in: command = \"./is-ready\"";
+            let help = "keep one; to check several conditions, write a script as `command`";
             self.problems.push(error.help(help));
         }
-        // A key that is not known may be a slip of a probe: then its own error is enough.
+        // Report the missing probe unless there is an unknown key, which has its own error.
         if probes.is_empty() && table.nodes.iter().all(|node| READY.has(node.key)) {
             let error = node.error(format!("`{}` has no probe", node.path));
             let expected = format!("{}, as in: {READY_EXAMPLE}", one_of(READY.one_of.iter().copied()));
@@ -169,7 +169,8 @@ impl Reader<'_> {
             "http" => self.record(http(node)),
             "unix" => self.path(node, "unix = \"app.sock\"", cwd).map(Probe::unix),
             "file" => self.path(node, "file = \"app.pid\"", cwd).map(Probe::file),
-            _ => self.command(node, cwd).map(Probe::command),
+            "command" => self.command(node, cwd).map(Probe::command),
+            other => unreachable!("`{other}` is a probe in `READY`, but no arm reads it"),
         }
     }
 }
@@ -197,7 +198,7 @@ fn split(node: &Node<'_>, text: &str) -> Checked<Vec<String>> {
         let error = error.label("a quote is opened and not closed, or a `\\` stands at the end");
         error.help("close it, or write an array of words: then nothing needs quotes")
     })?;
-    // Both must hold: `grep 'a | b'` has the word only before quotes are minded, `grep '|'` only after.
+    // Report the operator only if it is a bare word in the raw text (not `grep '|'`) and after splitting (not `'a | b'`).
     let bare =
         |word: &&&str| words.iter().any(|w| w == **word) && text.split_whitespace().any(|w| w == **word);
     match SHELL_WORDS.iter().find(bare) {
@@ -214,7 +215,8 @@ fn delay(node: &Node<'_>, within: Duration) -> Checked<Probe> {
     let delay = node.finite()?;
     if delay >= within {
         let error = node.error("this delay does not end before the deadline of the start");
-        let error = error.label(format!("{}, but `within` is {}", show(delay), show(within)));
+        let error =
+            error.label(format!("{}, but `within` is {}", format_duration(delay), format_duration(within)));
         return Err(error.help("lengthen `within` of the same table, or shorten the delay"));
     }
     Ok(Probe::delay(delay))
@@ -236,7 +238,7 @@ fn tcp(node: &Node<'_>) -> Checked<Probe> {
     let (what, example) = ("an address and a port", "tcp = \"127.0.0.1:7000\"");
     let probe = Probe::tcp(node.filled(example)?);
     let probe = probe.map_err(|problem| refused(node, problem.reason(), what, example))?;
-    // The library takes a port alone for this machine; a file says which machine it means.
+    // In a file the host is required.
     match probe.kind() {
         ProbeKind::Tcp(target) if target.host().is_none() => {
             Err(refused(node, "it has no host before the port".to_owned(), what, example))
@@ -251,7 +253,7 @@ fn http(node: &Node<'_>) -> Checked<Probe> {
     let probe = Probe::http(url).map_err(|problem| refused(node, problem.reason(), what, example))?;
     if url.contains('#') {
         let problem = "it has a fragment (`#`), which is never sent to a server".to_owned();
-        return Err(refused(node, problem, what, example));
+        return Err(refused(node, problem, "a URL without fragment", example));
     }
     Ok(probe)
 }

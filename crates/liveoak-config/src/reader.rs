@@ -3,7 +3,7 @@
 
 use crate::bounds::MAX_NAME_BYTES;
 use crate::diagnostic::{Checked, Error, Report, Span};
-use crate::source::Open;
+use crate::source::ReadEnvFile;
 use crate::table::{Node, Table};
 use crate::types::{Keys, Word};
 use liveoak_core::{Name, Path as TreePath};
@@ -15,7 +15,7 @@ pub(crate) struct Reader<'a> {
     /// The folder against which relative paths are resolved.
     pub(crate) folder: &'a Path,
     /// Reads an env file.
-    pub(crate) open: Open<'a>,
+    pub(crate) open: ReadEnvFile<'a>,
     /// The errors so far.
     pub(crate) problems: Report,
     /// Byte offsets of the newlines, to count lines without reading the text again for each child.
@@ -32,8 +32,8 @@ pub(crate) struct Reader<'a> {
 
 /// Where a child, or the root, is declared.
 pub(crate) struct Places {
-    /// The keys that lead to the child; empty for the root.
-    pub(crate) keys: String,
+    /// The dotted path of the table; empty for the root.
+    pub(crate) path: String,
     /// Where the name of the child stands.
     pub(crate) name: Span,
     /// Where the value of each key of the child stands.
@@ -50,15 +50,15 @@ pub(crate) struct EdgePlace {
     pub(crate) sibling: Name,
     /// Where the name stands.
     pub(crate) span: Span,
-    /// The keys that lead to the edge.
-    pub(crate) keys: String,
+    /// The dotted path of the edge.
+    pub(crate) path: String,
 }
 
 impl Places {
     /// Creates the places of what `table` declares, whose name stands at `name`.
     pub(crate) fn new(table: &Table<'_>, name: Span) -> Self {
         let values = table.nodes.iter().map(|node| (node.key.to_owned(), node.span.clone())).collect();
-        Self { keys: table.path.clone(), name, values, edges: Vec::new(), children: Vec::new() }
+        Self { path: table.path.clone(), name, values, edges: Vec::new(), children: Vec::new() }
     }
 
     /// Returns where the value of a key stands, if the file has the key.
@@ -74,7 +74,7 @@ impl Places {
 
 impl<'a> Reader<'a> {
     /// Starts reading a text that messages call `name`.
-    pub(crate) fn new(folder: &'a Path, open: Open<'a>, name: &str, text: &str) -> Self {
+    pub(crate) fn new(folder: &'a Path, open: ReadEnvFile<'a>, name: &str, text: &str) -> Self {
         Self {
             folder,
             open,
@@ -127,7 +127,7 @@ impl<'a> Reader<'a> {
         Some(table)
     }
 
-    /// Records an error if `name` cannot be a part of a path in the file. `error` has its place, `what` names it.
+    /// Records an error if `name` is not a valid name. `error` points at it; `what` is its name in the message.
     pub(crate) fn check_name(&mut self, name: &str, what: &str, error: Error) {
         let problem = if name.is_empty() {
             "is empty".to_owned()
@@ -146,10 +146,10 @@ impl<'a> Reader<'a> {
         self.problems.push(error);
     }
 
-    /// Returns the text as a name, or a stand-in if it cannot be one. [`check_name`](Self::check_name) records why.
+    /// Returns the text as a name, or a placeholder if it cannot be one. [`check_name`](Self::check_name) records why.
     pub(crate) fn name(&self, text: &str) -> Name {
-        let stand_in = |_| Name::new(format!("(child {})", self.children));
-        Name::new(text).or_else(stand_in).unwrap_or_else(|_| unreachable!("the stand-in is a name"))
+        let placeholder = |_| Name::new(format!("(child {})", self.children));
+        Name::new(text).or_else(placeholder).unwrap_or_else(|_| unreachable!("the placeholder is a name"))
     }
 
     /// Returns a value as a path, made absolute from `folder`.

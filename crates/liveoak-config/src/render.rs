@@ -29,7 +29,7 @@ impl Report {
         count(self, self.more)
     }
 
-    /// Renders a report for programs: `{"errors": [...], "more": n}`.
+    /// Renders a report for programs: `{"ok": false, "errors": [...], "more": n}`.
     #[must_use]
     pub fn json(&self) -> Value {
         let error = |diagnostic: &Error| {

@@ -7,7 +7,7 @@ use std::io::{self, Read as _};
 use std::path::Path;
 
 /// Returns the text of a file that `liveoak.toml` names.
-pub(crate) type Open<'a> = &'a dyn Fn(&Path) -> Result<String, Unreadable>;
+pub(crate) type ReadEnvFile<'a> = &'a dyn Fn(&Path) -> Result<String, Unreadable>;
 
 /// Why a file gives no text.
 #[derive(Debug)]

@@ -4,19 +4,19 @@
 //! error, and what to do about it.
 
 use crate::diagnostic::{Diagnostic, Error};
-use crate::duration::show;
+use crate::duration::format_duration;
 use crate::reader::{Places, Reader};
-use crate::text::{join, near_miss, one_of, shown};
+use crate::text::{escaped, join, near_miss, one_of};
 use liveoak_core::{Backoff, Name, Path, SpecError, SpecProblem};
 
-/// How many siblings are listed when no name is near, and how many edges of a circle are shown.
+/// How many siblings are listed when no name is similar, and how many edges of a circle are shown.
 const MAX_LISTED: usize = 12;
 
 impl Reader<'_> {
     /// Records a broken rule at its place.
     pub(crate) fn spec_error(&mut self, error: &SpecError) {
         let Some(places) = self.places.get(&error.path) else { return };
-        let child = shown(error.path.name());
+        let child = escaped(error.path.name());
         let found = match &error.problem {
             SpecProblem::AfterItself => at_edge(places, error.path.name(), error)
                 .label(format!("`{child}` would never start"))
@@ -24,7 +24,7 @@ impl Reader<'_> {
             SpecProblem::UnknownSibling(sibling) => {
                 let found = at_edge(places, sibling.as_str(), error);
                 let label = format!("`{child}` can only wait for children of its own supervisor");
-                self.advise(found.label(label), &error.path, sibling.as_str())
+                self.add_suggestion(found.label(label), &error.path, sibling.as_str())
             }
             SpecProblem::NeverCompletes(sibling) => {
                 let found = at_edge(places, sibling.as_str(), error).label("this would wait for ever");
@@ -35,14 +35,14 @@ impl Reader<'_> {
                 .label("the end of this child never counts")
                 .help("make it restart = \"transient\" or \"temporary\", or remove `significant`"),
             SpecProblem::SignificantHasNoEffect => at_field(places, error)
-                .label("no end of a child ends the supervisor of this child")
+                .label("auto_shutdown is \"never\", so this key has no effect")
                 .help("set auto_shutdown = \"any-significant\" on the supervisor around it"),
             SpecProblem::BackoffToBelowFrom { from, to } => at_field(places, error)
-                .label(format!("from {} to {}", show(*from), show(*to)))
+                .label(format!("from {} to {}", format_duration(*from), format_duration(*to)))
                 .expected("`from` not above `to`")
                 .help(format!(
                     "raise `to` (its default is {}), or lower `from`",
-                    show(Backoff::default().to)
+                    format_duration(Backoff::default().to)
                 )),
             // A file cannot break the other rules: its types allow no such value. Should the core get a new rule, its
             // errors are shown at their field.
@@ -52,15 +52,15 @@ impl Reader<'_> {
     }
 
     /// Adds advice to the error of a child that names an unknown sibling.
-    fn advise(&self, error: Error, path: &Path, name: &str) -> Error {
-        let siblings = self.places.get(&above(path)).map_or(&[][..], |places| &places.children);
+    fn add_suggestion(&self, error: Error, path: &Path, name: &str) -> Error {
+        let siblings = self.places.get(&parent(path)).map_or(&[][..], |places| &places.children);
         let others = || siblings.iter().map(Name::as_str).filter(|other| *other != path.name());
         let set = name.split_once('.').map(|(set, _)| set).filter(|set| others().any(|other| other == *set));
         if let Some(set) = set {
             return error.help(format!("replicas are waited for together: write `{set}`"));
         }
         // Comparing every wrong name with every sibling is worth it only for errors that will be seen.
-        let near = if self.problems.is_crowded() { None } else { near_miss(name, others()) };
+        let near = if self.problems.has_too_many() { None } else { near_miss(name, others()) };
         match (near, others().count()) {
             (Some(near), _) => error.help(format!("did you mean `{near}`?")),
             (None, 0) => error.help("this child has no siblings; remove `after`"),
@@ -71,9 +71,10 @@ impl Reader<'_> {
 
     /// Adds to an error the place that makes a sibling permanent.
     fn show_permanent(&self, error: Error, path: &Path, sibling: &str) -> Error {
-        let help = format!("give `{}` restart = \"transient\" or \"temporary\"", shown(sibling));
-        let error = error.expected("`started`, `ready` or `healthy`, or a child that may end").help(help);
-        let Some(target) = self.places.get(&above(path).join(sibling)) else { return error };
+        let help = format!("give `{}` restart = \"transient\" or \"temporary\"", escaped(sibling));
+        let expected = "`started`, `ready` or `healthy`, or a child that is not permanent";
+        let error = error.expected(expected).help(help);
+        let Some(target) = self.places.get(&parent(path).join(sibling)) else { return error };
         match target.value("restart") {
             Some(span) => error.related(span, "permanent: restarted whenever it ends"),
             None => error.related(target.name.clone(), "permanent by default: restarted whenever it ends"),
@@ -86,7 +87,7 @@ impl Reader<'_> {
         for (child, next) in children.iter().zip(children.iter().cycle().skip(1)).take(MAX_LISTED + 1) {
             let (child, next) = (child.as_str(), next.as_str());
             let Some(places) = self.places.get(&error.path.join(child)) else { continue };
-            let label = format!("`{}` waits for `{}`", shown(child), shown(next));
+            let label = format!("`{}` waits for `{}`", escaped(child), escaped(next));
             found = Some(match (found, places.edge(next)) {
                 (None, _) => at_edge(places, next, error)
                     .label(label)
@@ -102,7 +103,7 @@ impl Reader<'_> {
 /// Creates an error at the edge to a sibling.
 fn at_edge(places: &Places, sibling: &str, error: &SpecError) -> Error {
     match places.edge(sibling) {
-        Some(edge) => Diagnostic::at(edge.span.clone(), &edge.keys, error.problem.to_string()),
+        Some(edge) => Diagnostic::at(edge.span.clone(), &edge.path, error.problem.to_string()),
         None => at_field(places, error),
     }
 }
@@ -113,17 +114,17 @@ fn at_field(places: &Places, error: &SpecError) -> Error {
         "start_within" => "ready",
         "stop_within" => "stop",
         "children" => "child",
-        // The other fields have the same name in the file; a field inside another stands in the table of the outer one.
+        // The other fields have the same name in the file; `backoff.from` is shown at `backoff`.
         field => field.split('.').next().unwrap_or(field),
     };
     match places.value(key) {
-        Some(span) => Diagnostic::at(span, join(&places.keys, key), error.problem.to_string()),
-        None => Diagnostic::at(places.name.clone(), &places.keys, error.problem.to_string()),
+        Some(span) => Diagnostic::at(span, join(&places.path, key), error.problem.to_string()),
+        None => Diagnostic::at(places.name.clone(), &places.path, error.problem.to_string()),
     }
 }
 
 /// Returns the path of the supervisor of a child.
-fn above(path: &Path) -> Path {
+fn parent(path: &Path) -> Path {
     let text = path.as_str();
     Path::new(text.rfind('/').map_or("", |end| &text[..end]))
 }

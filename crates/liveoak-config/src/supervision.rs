@@ -1,16 +1,16 @@
-//! The keys of how a child is supervised. Programs and supervisors both have them.
+//! The supervision keys of a child. Programs and supervisors both have them.
 
 use crate::keys::{BACKOFF, LIMIT};
 use crate::reader::{EdgePlace, Reader};
 use crate::table::{Node, Table};
-use crate::text::shown;
+use crate::text::escaped;
 use crate::types::MAX_RESTARTS;
 use liveoak_core::{Backoff, ChildSpec, Condition, Edge, Limit, Name};
 use toml::de::DeValue;
 
 impl Reader<'_> {
-    /// Reads what is declared of a child, on top of the defaults in `spec`. Wrong values are recorded and the defaults
-    /// kept. Returns where the `after` edges stand.
+    /// Reads what is declared of a child, on top of the defaults in `spec`. Records an error for a wrong value and
+    /// keeps the default. Returns where the `after` edges stand.
     pub(crate) fn supervision(&mut self, table: &Table<'_>, spec: &mut ChildSpec) -> Vec<EdgePlace> {
         spec.restart = self.word(table, "restart");
         let significant = self.value(table, "significant", |node| node.boolean("significant = true"));
@@ -28,8 +28,7 @@ impl Reader<'_> {
         let example = format!("{} = {{ restarts = 5, period = \"1m\" }}", node.key);
         let table = self.table_of(node, &format!("`{}`", node.key), &LIMIT, &example)?;
         let give_up = self.word(&table, "give_up");
-        let zero =
-            "without a period no restarts are counted together; for no limit write restarts = \"unlimited\"";
+        let zero = "for no limit leave it out, and write restarts = \"unlimited\"";
         let period = self.value(&table, "period", |node| node.positive(zero));
         let missing = |key: &str| {
             node.error(format!("`{}` has no `{key}`", node.path))
@@ -69,16 +68,20 @@ impl Reader<'_> {
         }
         let table = self.table_of(node, "`backoff`", &BACKOFF, example)?;
         let none = "for no backoff at all write backoff = false";
-        let always = "a run of no length would always reset the backoff";
+        let always = "with 0 every run would reset the backoff";
         let times = [
             ("from", none, &mut backoff.from),
             ("to", none, &mut backoff.to),
             ("reset_after", always, &mut backoff.reset_after),
         ];
+        let mut all_read = true;
         for (key, why, time) in times {
-            *time = self.value(&table, key, |node| node.positive(why)).unwrap_or(*time);
+            let read = self.value(&table, key, |node| node.positive(why));
+            all_read &= read.is_some() || table.get(key).is_none();
+            *time = read.unwrap_or(*time);
         }
-        Some(backoff)
+        // With a wrong value, the core must not compare `from` and `to`.
+        Some(if all_read { backoff } else { Backoff::default() })
     }
 
     /// Reads `after`: a table of name and condition, or an array of names that must be ready. Returns where the edges
@@ -104,7 +107,7 @@ impl Reader<'_> {
             }
             value => {
                 let help = match value {
-                    DeValue::String(name) => Some(format!("write [\"{}\"]", shown(name))),
+                    DeValue::String(name) => Some(format!("write [\"{}\"]", escaped(name))),
                     _ => None,
                 };
                 self.problems.push(node.wrong_type("a table or an array", example).help_if(help));
@@ -126,11 +129,11 @@ impl Reader<'_> {
             return;
         };
         if places.iter().any(|place| place.sibling == sibling) {
-            let error = node.error(format!("`{}` is named twice in one `after`", shown(name)));
+            let error = node.error(format!("`{}` is named twice in one `after`", escaped(name)));
             self.problems.push(error.label("again").help("keep one of the two"));
             return;
         }
         after.push(Edge { child: sibling.clone(), condition });
-        places.push(EdgePlace { sibling, span: node.span.clone(), keys: node.path.clone() });
+        places.push(EdgePlace { sibling, span: node.span.clone(), path: node.path.clone() });
     }
 }

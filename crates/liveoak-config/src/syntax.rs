@@ -1,11 +1,11 @@
-//! From text to a parsed TOML table, or every syntax error the parser can give.
+//! From text to a parsed TOML table, or the first syntax error of each line.
 
 use crate::diagnostic::{Diagnostic, Error, Report, Span};
-use crate::text::shown;
+use crate::text::escaped;
 use toml::de::{DeTable, DeValue};
 
 /// A key that no file has, for [`first_place`].
-const STAND_IN: &str = "liveoak-stand-in-for-a-repeated-key";
+const PLACEHOLDER: &str = "liveoak-stand-in-for-a-repeated-key";
 
 /// Parses `text`. The table is whole only if no error was recorded.
 pub(crate) fn parse<'t>(text: &'t str, problems: &mut Report) -> DeTable<'t> {
@@ -23,7 +23,7 @@ pub(crate) fn parse<'t>(text: &'t str, problems: &mut Report) -> DeTable<'t> {
         last_line = Some(line_start);
         problems.push(if error.message() == "duplicate key" {
             repeated_until = end_of_table(text, line_start, &span);
-            duplicate(text, span, !problems.is_crowded())
+            duplicate(text, span, !problems.has_too_many())
         } else {
             syntax_error(text, error.message(), span)
         });
@@ -50,7 +50,7 @@ fn syntax_error(text: &str, message: &str, span: Span) -> Error {
     let label = match found {
         "" => "here".to_owned(),
         "\n" | "\r\n" => "the line ends here".to_owned(),
-        _ => format!("found `{}`", shown(found.trim_end())),
+        _ => format!("found `{}`", escaped(found.trim_end())),
     };
     let mut error = Diagnostic::at(span, "", format!("not TOML: {message}")).label(label);
     error.expected = expected.map(str::to_owned);
@@ -61,7 +61,7 @@ fn syntax_error(text: &str, message: &str, span: Span) -> Error {
 fn duplicate(text: &str, span: Span, find_first: bool) -> Error {
     let key = text.get(span.clone()).unwrap_or_default();
     let name = key.trim_matches(['"', '\'']);
-    let error = Diagnostic::at(span.clone(), "", format!("`{}` is declared twice", shown(name)))
+    let error = Diagnostic::at(span.clone(), "", format!("`{}` is declared twice", escaped(name)))
         .label("declared again here")
         .expected("each key, and each child, once")
         .help("rename or remove one of the two");
@@ -77,13 +77,13 @@ fn first_place(text: &str, span: &Span) -> Option<Span> {
     let (before, key, after) = (text.get(..span.start)?, text.get(span.clone())?, text.get(span.end..)?);
     let key_line = format!("{key} = 0");
     let name = DeTable::parse(&key_line).ok()?.get_ref().keys().next()?.get_ref().to_string();
-    // The rest of the line closes what is open; the first place cannot be behind it.
+    // Keep the rest of the line so that open brackets are closed. The first place is always before it.
     let after = after.split_inclusive('\n').next().unwrap_or_default();
-    let renamed = format!("{before}{STAND_IN}{after}");
+    let renamed = format!("{before}{PLACEHOLDER}{after}");
     let (table, _) = DeTable::parse_recoverable(&renamed);
     let mut open = vec![table.get_ref()];
     while let Some(table) = open.pop() {
-        if table.keys().any(|key| key.get_ref() == STAND_IN) {
+        if table.keys().any(|key| key.get_ref() == PLACEHOLDER) {
             let first = table.keys().find(|key| *key.get_ref() == name)?.span();
             return (first.end <= span.start).then_some(first);
         }

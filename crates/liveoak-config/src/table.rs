@@ -1,10 +1,10 @@
-//! Typed access to parsed TOML. A [`Node`] is a value with its place and its path; a [`Table`] is one whose keys are
-//! in the order of the file. A getter returns the value or the error; the [`Reader`](crate::reader::Reader) records errors
+//! Typed access to parsed TOML. A [`Node`] is a value with its place and its path; a [`Table`] is a list of nodes in
+//! file order. A getter returns the value or the error; the [`Reader`](crate::reader::Reader) records errors
 //! and goes on, to find the next one.
 
 use crate::diagnostic::{Checked, Diagnostic, Error, Span};
-use crate::duration::duration;
-use crate::text::{join, near_miss, one_of, shown};
+use crate::duration::parse_duration;
+use crate::text::{escaped, join, near_miss, one_of};
 use crate::types::Word;
 use std::time::Duration;
 use toml::Spanned;
@@ -19,7 +19,7 @@ pub(crate) struct Node<'t> {
     pub(crate) key: &'t str,
     /// Where the last key stands.
     pub(crate) key_span: Span,
-    /// Where the value stands; of a `[header]` table, the header.
+    /// Where the value stands; for a `[header]` table: the header.
     pub(crate) span: Span,
     /// The value.
     pub(crate) value: &'t DeValue<'t>,
@@ -69,7 +69,7 @@ impl<'t> Node<'t> {
     /// Returns the error for a key that `what` does not have.
     pub(crate) fn unknown_key(&self, what: &str, known: &[&'static str]) -> Error {
         let near = near_miss(self.key, known.iter().copied());
-        self.key_error(format!("unknown key `{}`", shown(self.key)))
+        self.key_error(format!("unknown key `{}`", escaped(self.key)))
             .label(format!("not a key of {what}"))
             .expected(one_of(known.iter().copied()))
             .help("remove it; `liveoak schema` describes every key")
@@ -93,7 +93,7 @@ impl<'t> Node<'t> {
                 DeValue::Boolean(value) => Some(if *value { "true" } else { "false" }),
                 _ => None,
             };
-            let help = unquoted.map(|value| format!("put it in double quotes: \"{}\"", shown(value)));
+            let help = unquoted.map(|value| format!("put it in double quotes: \"{}\"", escaped(value)));
             return Err(self.wrong_type("a string", example).help_if(help));
         };
         if text.contains('\0') {
@@ -175,7 +175,7 @@ impl<'t> Node<'t> {
             ("infinite" | "forever" | "never" | "inf", None) => {
                 Err(no_duration().label("this word is not known").help("did you mean \"infinity\"?"))
             }
-            _ => duration(text).map_err(|problem| {
+            _ => parse_duration(text).map_err(|problem| {
                 let expected = "whole numbers with units, as in: \"500ms\", \"5s\", \"1m30s\", \"2h\"";
                 no_duration().label(format!("this {problem}")).expected(expected)
             }),
@@ -233,9 +233,9 @@ impl<'t> Node<'t> {
 /// Returns what was found, to follow "found".
 fn describe(value: &DeValue<'_>) -> String {
     match value {
-        DeValue::String(text) => format!("the string \"{}\"", shown(text)),
-        DeValue::Integer(number) => format!("the integer {}", shown(number.as_str())),
-        DeValue::Float(number) => format!("the float {}", shown(number.as_str())),
+        DeValue::String(text) => format!("the string \"{}\"", escaped(text)),
+        DeValue::Integer(number) => format!("the integer {}", escaped(number.as_str())),
+        DeValue::Float(number) => format!("the float {}", escaped(number.as_str())),
         DeValue::Boolean(value) => format!("the boolean {value}"),
         DeValue::Datetime(_) => "a date or time".to_owned(),
         DeValue::Array(_) => "an array".to_owned(),

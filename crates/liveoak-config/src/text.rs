@@ -3,12 +3,12 @@
 /// Appends a key to a path, quoted where TOML would need it.
 pub(crate) fn join(parent: &str, key: &str) -> String {
     let bare = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
-    let key = if bare { key.to_owned() } else { format!("\"{}\"", shown(key)) };
+    let key = if bare { key.to_owned() } else { format!("\"{}\"", escaped(key)) };
     if parent.is_empty() { key } else { format!("{parent}.{key}") }
 }
 
 /// Returns a text from the file for use in a message: escaped, and cut when long.
-pub(crate) fn shown(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     const LONGEST: usize = 64;
     let mut out: String = text.chars().take(LONGEST).flat_map(char::escape_debug).collect();
     if text.chars().count() > LONGEST {
@@ -28,10 +28,10 @@ pub(crate) fn one_of<'w>(words: impl IntoIterator<Item = &'w str>) -> String {
 
 /// Returns what a message calls a child.
 pub(crate) fn child_called(name: &str) -> String {
-    format!("child `{}`", shown(name))
+    format!("child `{}`", escaped(name))
 }
 
-/// The longest name that is compared with others, in bytes; a longer one is no slip of a key.
+/// The longest name that is compared with others, in bytes; longer names get no suggestion.
 const MAX_COMPARED: usize = 128;
 
 /// Returns the name among `candidates` that `name` was probably meant to be.
@@ -58,7 +58,7 @@ mod tests {
     use crate::keys::{PROGRAM, ROOT, SUPERVISOR};
 
     #[test]
-    fn a_near_miss_is_found_and_a_stranger_is_not() {
+    fn a_similar_key_is_suggested_and_a_different_one_is_not() {
         assert_eq!(near_miss("restrat", PROGRAM.names()), Some("restart"));
         assert_eq!(near_miss("auto-shutdown", ROOT.names()), Some("auto_shutdown"));
         assert_eq!(near_miss("Backoff", SUPERVISOR.names()), Some("backoff"));

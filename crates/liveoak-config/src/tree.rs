@@ -1,6 +1,6 @@
 //! The tree: the file's top level, every supervisor and every child in it, and which keys contradict each other.
 
-use crate::bounds::{MAX_CHILDREN, MAX_DEPTH, MAX_EDGES, MAX_NAME_BYTES, NAME};
+use crate::bounds::{FALLBACK_NAME, MAX_CHILDREN, MAX_DEPTH, MAX_EDGES, MAX_NAME_BYTES};
 use crate::config::{Child, Config, Form, Supervisor};
 use crate::diagnostic::{Diagnostic, Error, Span};
 use crate::keys::{PROGRAM, ROOT, SUPERVISOR, SUPERVISOR_STOP, any_child};
@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 impl Reader<'_> {
-    /// Reads the file's top level. Wrong values are recorded and stand-ins returned.
+    /// Reads the file's top level. Records an error for a wrong value and returns a placeholder.
     pub(crate) fn root(&mut self, file: &Path, table: &Table<'_>) -> Config {
         for node in table.nodes.iter().filter(|node| !ROOT.has(node.key)) {
             let of_child = any_child().contains(&node.key);
@@ -28,7 +28,7 @@ impl Reader<'_> {
         let name = given.map_or_else(|| folder_name(self.folder), str::to_owned);
         let name = self.name(&name);
         let mut spec = ChildSpec::of_root();
-        let no_infinity = "the stop of a tree always has a budget; children may wait for ever only within it";
+        let no_infinity = "give the tree a budget; only programs may have \"infinity\"";
         self.supervisor_stop(table, no_infinity, &mut spec);
         let path = TreePath::new(name.as_str());
         self.places.insert(path.clone(), Places::new(table, table.span.clone()));
@@ -47,7 +47,7 @@ impl Reader<'_> {
         };
         let children = match table.get("child") {
             Some(node) => self.children(node, table, path, depth),
-            None => self.nothing_to_run(table, table.span.clone()),
+            None => self.record_no_children(table, table.span.clone()),
         };
         self.count_edges(path, &children);
         if let Some(places) = self.places.get_mut(path) {
@@ -57,7 +57,7 @@ impl Reader<'_> {
     }
 
     /// Records that a supervisor has no children at all. Returns them.
-    fn nothing_to_run(&mut self, table: &Table<'_>, span: Span) -> Vec<Child> {
+    fn record_no_children(&mut self, table: &Table<'_>, span: Span) -> Vec<Child> {
         let header = join(&format!("{}.child", table.path), "NAME");
         let help = format!(
             "add one, as in: [{}] and below it command = \"sleep 60\"",
@@ -68,7 +68,7 @@ impl Reader<'_> {
         Vec::new()
     }
 
-    /// Reads the `stop` of a supervisor into `spec`.
+    /// Reads the stop budget of a supervisor into `spec`. `"infinity"` is refused, with `no_infinity` as the advice.
     fn supervisor_stop(&mut self, table: &Table<'_>, no_infinity: &str, spec: &mut ChildSpec) {
         let stop = self.value(table, "stop", |node| node.table("`stop`", "stop = { within = \"30s\" }"));
         let Some(stop) = stop else { return };
@@ -91,12 +91,12 @@ impl Reader<'_> {
         let Some(table) = self.record(node.table("`child`", example)) else { return Vec::new() };
         if depth > MAX_DEPTH {
             let error = node.key_error("supervisors are nested too deeply");
-            let help = "supervisors that only hold one another can be made one";
+            let help = "remove supervisors whose only child is a supervisor";
             self.problems.push(error.expected(format!("at most {MAX_DEPTH} levels")).help(help));
             return Vec::new();
         }
         if table.nodes.is_empty() {
-            return self.nothing_to_run(owner, table.span);
+            return self.record_no_children(owner, table.span);
         }
         table.nodes.iter().filter_map(|node| self.child(node, path, depth)).collect()
     }
@@ -109,11 +109,11 @@ impl Reader<'_> {
         };
         let name = self.name(node.key);
         let path = above.join(name.as_str());
-        let is_supervisor = self.decide_kind(node, &table);
+        let is_supervisor = self.is_supervisor(node, &table);
         let mut spec = if is_supervisor { ChildSpec::of_supervisor() } else { ChildSpec::default() };
         let mut places = Places::new(&table, node.key_span.clone());
         places.edges = self.supervision(&table, &mut spec);
-        // The places stand there before the children are read: reading them fills in their names.
+        // Insert the places first; `supervisor` adds the child names.
         self.places.insert(path.clone(), places);
         let form = if is_supervisor {
             self.count_children(1, node);
@@ -155,19 +155,18 @@ impl Reader<'_> {
                     && let Some(place) = places.and_then(|places| places.edge(edge.child.as_str()))
                 {
                     let message = "this file declares too many `after` edges";
-                    let error = Diagnostic::at(place.span.clone(), &place.keys, message)
+                    let error = Diagnostic::at(place.span.clone(), &place.path, message)
                         .label(format!("this one stands for {more}"))
                         .expected(format!("at most {MAX_EDGES}, counted between all replicas"))
-                        .help("let one child stand between two large sets: it waits for one, the other waits for it");
+                        .help("add a child: it waits for the first set, and the second set waits for it");
                     self.problems.push(error);
                 }
             }
         }
     }
 
-    /// Tells a program from a supervisor, and records every key that contradicts the kind. Returns `true` for a
-    /// supervisor.
-    fn decide_kind(&mut self, node: &Node<'_>, table: &Table<'_>) -> bool {
+    /// Returns `true` for a supervisor; records every key of the other kind.
+    fn is_supervisor(&mut self, node: &Node<'_>, table: &Table<'_>) -> bool {
         let what = child_called(node.key);
         let is_unknown = |node: &Node<'_>| !PROGRAM.has(node.key) && !SUPERVISOR.has(node.key);
         let runs = table.get("command").or_else(|| table.get("shell"));
@@ -183,9 +182,10 @@ impl Reader<'_> {
             (Some(runs), None) => ("a child that runs a program", Some((&PROGRAM, runs))),
             (None, Some(owns)) => ("a supervisor", Some((&SUPERVISOR, owns))),
             (None, None) => {
-                let is_slip = |node: &Node<'_>| near_miss(node.key, ["command", "shell", "child"]).is_some();
-                if !table.nodes.iter().any(|node| is_unknown(node) && is_slip(node)) {
-                    self.nothing_to_do(node, table);
+                let is_similar =
+                    |node: &Node<'_>| near_miss(node.key, ["command", "shell", "child"]).is_some();
+                if !table.nodes.iter().any(|node| is_unknown(node) && is_similar(node)) {
+                    self.record_nothing_to_run(node, table);
                 }
                 ("a child", None)
             }
@@ -206,7 +206,7 @@ impl Reader<'_> {
     }
 
     /// Records that a child has neither a program nor children.
-    fn nothing_to_do(&mut self, node: &Node<'_>, table: &Table<'_>) {
+    fn record_nothing_to_run(&mut self, node: &Node<'_>, table: &Table<'_>) {
         let of_supervisor = table.nodes.iter().any(|node| SUPERVISOR.has(node.key) && !PROGRAM.has(node.key));
         let error = node.error(format!("{} has nothing to run", child_called(node.key)));
         let error = error.label("no `command`, no `shell` and no children");
@@ -221,7 +221,7 @@ impl Reader<'_> {
     }
 }
 
-/// Returns the error for a key of the other kind; `cause` is the key that decided the kind of this child.
+/// Returns the error for a key of the other kind; `cause` is the key that made it a program or a supervisor.
 fn contradiction(what: &str, key: &Node<'_>, cause: &Node<'_>) -> Error {
     let name = key.key;
     let (other, this, label) = match cause.key {
@@ -241,10 +241,10 @@ fn contradiction(what: &str, key: &Node<'_>, cause: &Node<'_>) -> Error {
 
 /// Returns the name of a tree whose file gives none: its folder's, with what no name may have replaced by `-`.
 fn folder_name(folder: &Path) -> String {
-    let Some(name) = folder.file_name() else { return NAME.to_owned() };
+    let Some(name) = folder.file_name() else { return FALLBACK_NAME.to_owned() };
     let name = name.to_string_lossy();
     let name: String =
         name.chars().map(|c| if fits_name(c) { c } else { '-' }).take(MAX_NAME_BYTES).collect();
     let name = name.trim_matches('-');
-    if name.is_empty() { NAME.to_owned() } else { name.to_owned() }
+    if name.is_empty() { FALLBACK_NAME.to_owned() } else { name.to_owned() }
 }

@@ -9,7 +9,7 @@ pub(crate) const MAX_RESTARTS: u64 = Limit::MAX_RESTARTS as u64;
 
 /// The characters of a name.
 pub(crate) const NAME: &str = "^[A-Za-z0-9_-]{1,64}$";
-/// A duration: whole numbers with units, the longest unit first. Each part is optional; the schema's length refuses the
+/// A duration: whole numbers with units, the longest unit first. All parts are optional, so `minLength` excludes the
 /// empty text.
 const DURATION: &str = "([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?";
 
@@ -30,10 +30,10 @@ pub(crate) struct Key {
     /// The key itself.
     pub(crate) name: &'static str,
     /// Returns the JSON Schema of its type.
-    pub(crate) kind: fn() -> Value,
+    pub(crate) schema: fn() -> Value,
     /// Its description, for editors.
     pub(crate) about: &'static str,
-    /// Returns the value that holds when the key is left out, if it can be written as one.
+    /// Returns the default, if it is a fixed value.
     pub(crate) default: Option<fn() -> Value>,
 }
 
@@ -93,10 +93,10 @@ impl Keys {
     }
 }
 
-pub(crate) fn table(keys: &Keys) -> Value {
+pub(crate) fn table_schema(keys: &Keys) -> Value {
     let mut properties = Map::new();
     for key in keys.all() {
-        let mut property = (key.kind)();
+        let mut property = (key.schema)();
         property["description"] = json!(key.about);
         if let Some(default) = key.default {
             property["default"] = default();
@@ -118,7 +118,7 @@ pub(crate) fn table(keys: &Keys) -> Value {
     table
 }
 
-pub(crate) fn children() -> Value {
+pub(crate) fn children_schema() -> Value {
     json!({
         "type": "object",
         "propertyNames": { "pattern": NAME },
@@ -127,32 +127,32 @@ pub(crate) fn children() -> Value {
     })
 }
 
-pub(crate) fn text() -> Value {
+pub(crate) fn text_schema() -> Value {
     json!({ "type": "string", "minLength": 1 })
 }
 
-pub(crate) fn text_like(example: &str) -> Value {
+pub(crate) fn text_like_schema(example: &str) -> Value {
     json!({ "type": "string", "minLength": 1, "examples": [example] })
 }
 
-pub(crate) fn pattern(pattern: &str, example: &str) -> Value {
+pub(crate) fn pattern_schema(pattern: &str, example: &str) -> Value {
     json!({ "type": "string", "pattern": pattern, "examples": [example] })
 }
 
-pub(crate) fn integer(least: u64, most: u64) -> Value {
+pub(crate) fn integer_schema(least: u64, most: u64) -> Value {
     json!({ "type": "integer", "minimum": least, "maximum": most })
 }
 
-pub(crate) fn duration() -> Value {
+pub(crate) fn duration_schema() -> Value {
     json!({ "type": "string", "pattern": format!("^{DURATION}$"), "minLength": 2 })
 }
 
-pub(crate) fn duration_or_infinity() -> Value {
+pub(crate) fn duration_or_infinity_schema() -> Value {
     json!({ "type": "string", "pattern": format!("^(infinity|{DURATION})$"), "minLength": 2 })
 }
 
 /// Returns the schema of a closed list of words, each with its meaning.
-pub(crate) fn words<W: Word>() -> Value {
+pub(crate) fn words_schema<W: Word>() -> Value {
     let choice = |value: &W| match value.meaning() {
         "" => json!({ "const": value.word() }),
         meaning => json!({ "const": value.word(), "description": meaning }),
@@ -160,12 +160,12 @@ pub(crate) fn words<W: Word>() -> Value {
     json!({ "type": "string", "oneOf": W::ALL.iter().map(choice).collect::<Vec<_>>() })
 }
 
-pub(crate) fn variables() -> Value {
+pub(crate) fn variables_schema() -> Value {
     let names = json!({ "pattern": "^[^=]+$" });
     json!({ "type": "object", "propertyNames": names, "additionalProperties": { "type": "string" } })
 }
 
-pub(crate) fn command() -> Value {
+pub(crate) fn command_schema() -> Value {
     let line = "A string that is split into words as a shell would; no shell runs.";
     let words = "The program and its arguments.";
     json!({ "anyOf": [
@@ -174,15 +174,15 @@ pub(crate) fn command() -> Value {
     ]})
 }
 
-pub(crate) fn restarts() -> Value {
-    json!({ "anyOf": [integer(0, MAX_RESTARTS), { "const": "unlimited", "description": "No limit." }] })
+pub(crate) fn restarts_schema() -> Value {
+    json!({ "anyOf": [integer_schema(0, MAX_RESTARTS), { "const": "unlimited", "description": "No limit." }] })
 }
 
-pub(crate) fn after() -> Value {
+pub(crate) fn after_schema() -> Value {
     let conditions = "The siblings, and what each of them must have reached.";
     let ready = "Siblings that must be ready.";
     json!({ "anyOf": [
-        { "type": "object", "additionalProperties": words::<Condition>(), "description": conditions },
+        { "type": "object", "additionalProperties": words_schema::<Condition>(), "description": conditions },
         { "type": "array", "items": { "type": "string" }, "description": ready },
     ]})
 }

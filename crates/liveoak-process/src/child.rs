@@ -5,7 +5,7 @@
 //! are stopped as well. Restarts, backoff and deadlines are decided by the tree.
 
 use crate::command::CommandLine;
-use crate::exit::Status;
+use crate::exit_watch::Status;
 use crate::output::OutputLine;
 use crate::probe::{Probe, ProbeRun};
 use crate::process::Process;
@@ -18,8 +18,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The longest time by which the check for an early answer delays a start. A connection to a local port without a
-/// listener is refused within microseconds.
+/// Before a start, Liveoak checks whether something else already answers the probe. The check takes at most this long;
+/// a refused local connection takes microseconds.
 const EARLY_CHECK_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// Receives the output of programs, line by line, with the path of the child that wrote it. Must not block.
@@ -105,14 +105,14 @@ impl Program {
     }
 
     /// Sets how long the process group may take to end after the stop signal. After that it is killed. With zero it is
-    /// killed at once, with [`Duration::MAX`] never. Default: 5 s.
+    /// killed at once; with [`Duration::MAX`] only the budgets of the supervisors above it count. Default: 5 s.
     #[must_use]
     pub const fn stop_within(mut self, within: Duration) -> Self {
         self.spec.stop_within = within;
         self
     }
 
-    /// Replaces all settings of its supervision.
+    /// Replaces the spec. Its `ready` is ignored: a program always reports its readiness.
     #[must_use]
     pub fn with_spec(mut self, spec: ChildSpec) -> Self {
         self.spec = spec;
@@ -214,7 +214,7 @@ impl ProgramRunner {
             RunEnd::Exited => self.stop_remaining_group(&ctx, &mut process).await,
             RunEnd::Stopping => stop(&ctx, &mut process).await,
         }
-        // Usually only reaps the leader: the process group has ended, or was killed, above.
+        // The process group has ended or was killed above, so `finish` usually only reaps the leader.
         let status = process.finish(Duration::ZERO).await.status;
         process.output_end().await;
         self.exit(status)
@@ -242,14 +242,14 @@ impl ProgramRunner {
         match process.try_group_alive() {
             Some(false) => return,
             Some(true) => {
-                tracing::info!(target: "liveoak", path = %path, event = "leftovers", "{path}: its main process ended, but processes that it started still run; stopping them");
+                tracing::info!(target: "liveoak", path = %path, event = "group-outlives-leader", "{path}: its main process ended, but processes that it started still run; stopping them");
             }
             None => {
                 tracing::debug!(target: "liveoak", path = %path, "{path}: its main process ended; cannot read /proc to see whether processes that it started still run; stopping them");
             }
         }
         if !ctx.is_stopping() {
-            // From here on the tree applies the stop deadline of the child, with this exit as the result.
+            // The tree now runs the child's stop deadline and keeps this exit for the attempt.
             ctx.report_exit(self.exit(status));
         }
         let _already_ended = process.stop();
@@ -266,7 +266,7 @@ impl ProgramRunner {
     }
 }
 
-/// Warns if the probe succeeds before the program was started. Then another program answers it, also after the start.
+/// Warns if the probe succeeds before the program was started: something else may answer it after the start as well.
 async fn warn_if_probe_already_succeeds(ctx: &Ctx, run: &ProbeRun) {
     if !run.probe().can_be_answered_by_others() {
         return;
@@ -274,7 +274,7 @@ async fn warn_if_probe_already_succeeds(ctx: &Ctx, run: &ProbeRun) {
     let answer = ctx.unless_stopping(tokio::time::timeout(EARLY_CHECK_TIMEOUT, run.check())).await;
     if let Some(Ok(Ok(()))) = answer {
         let (path, probe) = (ctx.path(), run.probe());
-        tracing::warn!(target: "liveoak", path = %path, event = "answered-early", "{path}: its ready check ({probe}) succeeds before it was started, so it cannot show that this child is ready: is another program, or an earlier run, still there?");
+        tracing::warn!(target: "liveoak", path = %path, event = "answered-early", "{path}: the ready check ({probe}) already succeeds before the start. Another program or an old file may answer it; the child will count as ready at once.");
     }
 }
 
@@ -282,10 +282,13 @@ async fn warn_if_probe_already_succeeds(ctx: &Ctx, run: &ProbeRun) {
 fn log_not_ready(ctx: &Ctx, run: &ProbeRun) {
     let path = ctx.path();
     let reason = match run.latest_failure() {
-        Some(failure) => failure.to_string(),
+        Some(failure) => {
+            let cause = std::error::Error::source(&*failure).map(|cause| format!(": could not {cause}"));
+            format!("{failure}{}", cause.unwrap_or_default())
+        }
         None => format!("still waiting for {}", run.probe()),
     };
-    tracing::warn!(target: "liveoak", path = %path, event = "not-ready", reason, "{path}: was not ready: {reason}");
+    tracing::warn!(target: "liveoak", path = %path, event = "not-ready", reason, "{path}: was stopped before it was ready: {reason}");
 }
 
 async fn exited_or_stopping(ctx: &Ctx, process: &mut Process) -> RunEnd {

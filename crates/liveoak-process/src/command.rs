@@ -3,7 +3,7 @@
 //! Nothing is checked here; a command line that cannot be started is a [`SpawnError`](crate::SpawnError) of
 //! [`Process::spawn`](crate::Process::spawn).
 
-use crate::exit::Status;
+use crate::exit_watch::Status;
 use crate::signal::Signal;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -23,7 +23,7 @@ pub enum Stdin {
     Inherit,
 }
 
-/// Where a standard output or standard error goes.
+/// Where the output of a program goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OutputMode {
     /// Read line by line and handed to the sink given to [`Process::spawn`](crate::Process::spawn).
@@ -35,8 +35,7 @@ pub enum OutputMode {
     Null,
 }
 
-/// A program to run. It is a list of words, never a line that a shell would split: a blank or a quote in an argument
-/// arrives as it is.
+/// A program to run, as a list of words. No shell splits it: blanks and quotes reach the program unchanged.
 ///
 /// Defaults: this program's environment and directory, input from `/dev/null`, both outputs captured, success is
 /// exit code 0, the stop signal is `SIGTERM`.
@@ -93,8 +92,8 @@ impl CommandLine {
         CommandLine::new(program).args(argv)
     }
 
-    /// Creates the command line `/bin/sh -c LINE`: the shell splits and expands the line. Write `exec` before a program
-    /// that is to replace the shell, so that it is signalled itself and its status counts.
+    /// Creates the command line `/bin/sh -c LINE`: the shell splits and expands the line. With `exec` before a
+    /// program, that program replaces the shell as the leader, and its exit status counts.
     pub fn shell(line: impl Into<OsString>) -> CommandLine {
         CommandLine::new(SHELL).arg("-c").arg(line)
     }
@@ -156,20 +155,20 @@ impl CommandLine {
         self
     }
 
-    /// Replaces the exit codes that are a success (`[0]`).
+    /// Sets the exit codes that are a success. Default: `[0]`. With an empty list every exit code is a failure.
     pub fn success(mut self, codes: impl IntoIterator<Item = i32>) -> CommandLine {
         self.success = codes.into_iter().collect();
         self
     }
 
-    /// Replaces the signal that asks the program to stop (`SIGTERM`).
+    /// Sets the signal that asks the program to stop. Default: `SIGTERM`.
     pub fn stop_signal(mut self, signal: Signal) -> CommandLine {
         self.stop_signal = signal;
         self
     }
 
-    /// Returns `true` if the status is an exit code that is a success. A death by a signal never is one, nor is a lost
-    /// status.
+    /// Returns `true` if the status is an exit code that is a success. A death by signal or a lost status never counts as
+    /// success.
     pub fn succeeded(&self, status: Status) -> bool {
         matches!(status, Status::Code(code) if self.success.contains(&code))
     }

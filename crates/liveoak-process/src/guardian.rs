@@ -6,7 +6,7 @@
 //! included, the kernel closes that end. The shell then sends `SIGKILL` to every listed process group, and exits. The
 //! last word of its command line is the process id of this program.
 //!
-//! It does not help if the guardian and this program are killed at the same instant. If the guardian is suspended
+//! If the guardian and this program are killed together, only the direct child processes die. If the guardian is suspended
 //! (`SIGSTOP`) when this program is killed, processes that the child processes started live until it is resumed.
 //!
 //! Invariants:
@@ -29,8 +29,8 @@ use std::process::{self, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-/// Reads `+ SLOT GROUP` and `- SLOT` until end of file, then kills the process groups that are still listed. A slot is
-/// a shell variable, so the last loop needs no fork and no file.
+/// Reads `+ SLOT GROUP` and `- SLOT` until end of file, then kills the process groups that are still listed. Each
+/// slot is one shell variable: adding and removing take constant time. The final loop uses only shell built-ins.
 const SCRIPT: &str = r#"# liveoak guardian: kills the process groups of the program that started it, once that program is gone
 last=0
 while read -r op slot group; do
@@ -46,14 +46,14 @@ while [ "$last" -ge 0 ]; do
 done
 "#;
 
-/// How long a full pipe may stay full before its guardian counts as dead. The pipe holds about 4,000 lines.
+/// How long a full pipe may stay full before its guardian counts as dead. (It is full after about 4,000 unread lines.)
 const READ_PATIENCE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
 /// How long a killed guardian may take to die. If it takes longer, its pipe is leaked and not closed (invariant 3).
 const DEATH_PATIENCE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
-/// A guardian that lived shorter than this did not work. Longer than [`READ_PATIENCE`], so that a guardian that never
-/// reads counts as such.
+/// An earlier death counts as a quick death. The value is above [`READ_PATIENCE`], so that a guardian that never reads
+/// can count too.
 const QUICK_DEATH: Duration = Duration::from_secs(5);
 
 /// After this many quick deaths in a row no further guardian is started.
@@ -69,13 +69,7 @@ pub fn guardian_id() -> Option<u32> {
 
 /// The number of an entry in the guardian's list. It is reused after its release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct GuardianSlot(u32);
-
-impl GuardianSlot {
-    pub(crate) fn number(self) -> u32 {
-        self.0
-    }
-}
+pub(crate) struct GuardianSlot(pub(crate) u32);
 
 /// The content of a slot.
 #[derive(Clone, Copy, Debug)]
@@ -132,8 +126,8 @@ impl Guardian {
         if !std::mem::replace(&mut self.warned, true) {
             tracing::warn!(
                 %error,
-                "no guardian process ({error}): if this program is killed with SIGKILL, its child processes die, but processes that \
-                 those started may keep running and must be killed by hand"
+                "no guardian process ({error}): if this program is killed with kill -9, its child processes die, but processes that \
+                 those started may survive; look for them with ps"
             );
         }
     }
@@ -192,7 +186,7 @@ impl Guardian {
             Entry::Free | Entry::Reserved => None,
         });
         for line in lines.collect::<Vec<_>>() {
-            // A failure starts a new guardian, and that gets the whole list: the rest of this one is not needed.
+            // After a failed write the next guardian gets the whole list, so stop here.
             if !self.send(&line) {
                 return;
             }
@@ -205,7 +199,7 @@ impl Guardian {
         if running.write(line).is_ok() {
             return true;
         }
-        // Killed first, so that `replace_dead` finds it dead and may close its pipe.
+        // Kill it first: the pipe of a living guardian must not be closed (invariant 3).
         let _already_dead = running.process.kill();
         self.replace_dead();
         false

@@ -4,11 +4,11 @@
 //! its process group. While a [`Leader`] exists, that number cannot belong to other processes, so the process group may
 //! be signalled. Only the spawner thread reaps, and only leaders that were handed over to it.
 //!
-//! [`Job::Spawn`] returns a [`ProcessGroup`]. Dropping it kills the process group and submits [`Job::Reap`], so a group
-//! whose owner was cancelled, or never received it, is still cleaned up.
+//! [`Job::Spawn`] returns a [`Spawned`], which contains a [`ProcessGroup`]. Dropping that kills the process group and
+//! submits [`Job::Reap`], so a group whose owner was cancelled, or never received it, is still cleaned up.
 
 use crate::command::CommandLine;
-use crate::exit::{Status, peek};
+use crate::exit_watch::{Status, peek};
 use crate::guardian::GuardianSlot;
 use crate::os;
 use crate::signal::Signal;
@@ -49,7 +49,8 @@ impl Leader {
         group
     }
 
-    /// Does the same on kernels before 6.9. After a lost status the number may belong to other processes.
+    /// Signals the group by number, if the kernel or a system call filter refuses the pidfd. After a lost status it sends
+    /// nothing, because the number may belong to other processes.
     fn signal_by_number(&self, signal: Signal) -> io::Result<()> {
         match peek(self.pidfd.as_fd()) {
             Some(Status::Lost) => Err(Errno::SRCH.into()),
@@ -79,7 +80,7 @@ pub(crate) enum Job {
     Reap(Reap),
 }
 
-/// A leader that will be reaped when it is dead, and the sender that reports it.
+/// A leader that will be reaped when it is dead, and the channel that reports the reaping.
 #[derive(Debug)]
 pub(crate) struct Reap {
     pub(crate) leader: Leader,
@@ -89,7 +90,7 @@ pub(crate) struct Reap {
 /// The queue that leads to the spawner thread.
 #[derive(Debug)]
 pub(crate) struct JobQueue {
-    /// Bounded by the processes that are alive or being spawned: each submits one job at a time.
+    /// At most one job for each requested start and each leader that was not reaped.
     jobs: Mutex<Vec<Job>>,
     /// Readable when there are jobs.
     wake: OwnedFd,

@@ -2,13 +2,14 @@
 //!
 //! This crate starts programs, reads their output, notices their exit, stops them, and makes sure that none of their
 //! processes is left, even if the program that started them is killed. Restarts, backoff and start order are not
-//! decided here but in `liveoak-runtime`. Linux only (5.3 or later; 6.9 or later signals process groups by identity).
+//! decided here but in `liveoak-runtime`. Linux only (5.3 or later; from 6.9 on, process groups are signalled
+//! through the pidfd, not by number).
 //!
 //! * [`CommandLine`] describes what to run. It is plain data.
 //! * [`Process::spawn`] runs it as the leader of a process group of its own. A [`Process`] can be signalled, waited for
 //!   (the leader's [`Status`]), and ended with [`finish`](Process::finish). Dropping it kills the process group.
 //! * [`OutputLine`]s go to a sink. The length of a line is bounded, and so is the time that a pipe is read after the
-//!   exit.
+//!   leader's exit.
 //! * A [`Probe`] tells when a program is ready.
 //! * [`ProcessChild`] adds a program to a supervision tree.
 //!
@@ -31,10 +32,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Limits: processes that left the process group (`setsid`, double fork) are not reached. Programs of another user may
-//! not be signalled, and a set-user-id program clears the parent-death signal (`prctl(2)`). A program that forks itself
-//! without an exec (to become a daemon) must do so before its first spawn, because the copy would have no spawner
-//! thread.
+//! Limits: processes that left the process group (`setsid`) are not reached. Programs of another user may
+//! not be signalled, and a set-user-id program clears the parent-death signal (`prctl(2)`). If your own
+//! program becomes a daemon by forking, do that before the first spawn: the copy has no spawner thread.
 //!
 //! When not to use it: for a program that must outlive this one, and for a single command whose output is the result
 //! (use `std::process::Command`).
@@ -46,8 +46,8 @@ compile_error!(
 
 mod child;
 mod command;
-mod exit;
-mod files;
+mod exit_watch;
+mod file_limit;
 mod guardian;
 mod jobs;
 mod lines;
@@ -63,8 +63,8 @@ mod spawner;
 
 pub use child::{OutputSink, ProcessChild, Program, SpawnFailed};
 pub use command::{CommandLine, OutputMode, Stdin};
-pub use exit::Status;
-pub use files::raise_file_limit;
+pub use exit_watch::Status;
+pub use file_limit::raise_file_limit;
 pub use guardian::guardian_id;
 pub use lines::MAX_LINE;
 pub use output::{OUTPUT_GRACE, OutputEnd, OutputLine, Stream};

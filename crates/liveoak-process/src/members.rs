@@ -1,8 +1,8 @@
 //! The living members of a process group.
 //!
 //! `kill(2)` with signal 0 cannot find them: it counts a dead leader that was not reaped. So `/proc` is read, but only
-//! after a leader has exited: it lists every process of the machine, `getpgid(2)` returns the process group of each
-//! (well below 1 µs), and `stat` is read for the members only. To wait, the members' pidfds are watched.
+//! after a leader has exited. It lists every process of the machine. `getpgid(2)` returns the process group of each
+//! (well below 1 µs), and `stat` is read for the members only. To wait, some pidfds are watched before the next read.
 
 use crate::os::{is_in_group, watch_readable};
 use rustix::io::Errno;
@@ -14,10 +14,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::unix::AsyncFd;
 
-/// How many members are watched between two reads of `/proc`. More would only cost descriptors.
+/// How many members are watched between two reads of `/proc`. The loop reads `/proc` again anyway.
 const WATCHED_AT_ONCE: usize = 16;
 
-/// Pause before the next attempt when no descriptor is left to read `/proc` or to watch a member.
+/// The pause before the next try when no descriptor is left to read `/proc` or to watch a member.
 const NO_DESCRIPTOR_PAUSE: Duration = Duration::from_millis(50);
 
 /// Returns the living members of `group`. A zombie is not alive.
@@ -74,9 +74,9 @@ fn parse_stat(stat: &[u8]) -> Option<(bool, i32)> {
 ///
 /// # Errors
 /// When there is no `/proc`, at once.
-pub(crate) async fn all_ended(group: Pid) -> io::Result<()> {
+pub(crate) async fn wait_until_empty(group: Pid) -> io::Result<()> {
     loop {
-        match all_seen_ended(group).await {
+        match wait_until_empty_or_unreadable(group).await {
             Err(error) if is_shortage(&error) => tokio::time::sleep(NO_DESCRIPTOR_PAUSE).await,
             known => return known,
         }
@@ -87,7 +87,7 @@ pub(crate) async fn all_ended(group: Pid) -> io::Result<()> {
 ///
 /// # Errors
 /// As [`living`], at once.
-pub(crate) async fn all_seen_ended(group: Pid) -> io::Result<()> {
+pub(crate) async fn wait_until_empty_or_unreadable(group: Pid) -> io::Result<()> {
     loop {
         let members = living(group)?;
         if members.is_empty() {
@@ -99,7 +99,7 @@ pub(crate) async fn all_seen_ended(group: Pid) -> io::Result<()> {
             tokio::time::sleep(NO_DESCRIPTOR_PAUSE).await;
         }
         for member in watched {
-            // An error means that the runtime shuts down; the next round meets it again.
+            // An error means that the runtime is shutting down.
             let _ready = member.readable().await.map(|_| ());
         }
     }

@@ -41,7 +41,7 @@ const LAST_SIGNAL: i32 = 64;
 /// Room for `+ SLOT PID\n`: two numbers of at most ten digits and four more bytes.
 const LINE_ROOM: usize = 24;
 
-/// A program image to execute: everything `execve(2)` needs, allocated before the fork.
+/// What `execve(2)` needs, allocated before the fork.
 pub(crate) struct Exec {
     path: CString,
     /// The arguments. Points into `_strings`, ends with null.
@@ -89,7 +89,7 @@ pub(crate) struct ChildSetup {
     /// The guardian's pipe, non-blocking, and the slot of the new process group.
     pub(crate) guardian: Option<(RawFd, u32)>,
     /// Its limit of open files; `None` to inherit the limit of this program.
-    pub(crate) files: Option<Rlimit>,
+    pub(crate) open_file_limit: Option<Rlimit>,
 }
 
 impl ChildSetup {
@@ -119,9 +119,9 @@ impl ChildSetup {
         set_disposition(libc::SIGPIPE, libc::SIG_DFL);
         empty_signal_mask();
         close_on_exec_from(3);
-        if let Some(files) = &self.files {
+        if let Some(limit) = &self.open_file_limit {
             // Lowering a limit is never refused. If it were, the program could still run with the higher limit.
-            let _refused = setrlimit(Resource::Nofile, *files);
+            let _refused = setrlimit(Resource::Nofile, *limit);
         }
         Err(self.exec.run())
     }

@@ -8,7 +8,7 @@
 //!    [`OUTPUT_GRACE`], then takes what the pipe contains, and closes it.
 //! 4. A flood of output does not starve other tasks: after [`BYTES_PER_TURN`] the task yields to them and to timers.
 
-use crate::exit::ExitWatch;
+use crate::exit_watch::ExitWatch;
 use crate::lines::Lines;
 use liveoak_runtime::internal::race;
 use std::cell::Cell;
@@ -33,11 +33,11 @@ const READ_SIZE: usize = 64 * 1024;
 /// How many bytes are read before the task yields: a few milliseconds of work. Tokio's own budget allows up to 8 MiB.
 const BYTES_PER_TURN: usize = 4 * READ_SIZE;
 
-/// How long a task that has yielded waits for its thread before another thread may continue it.
+/// How long a task that has yielded waits for its thread. After this time another worker thread may continue the task.
 const BLOCKED_AFTER: Duration = Duration::from_millis(1);
 
-/// The most that is read from a pipe after [`OUTPUT_GRACE`]: all that the largest pipe of an ordinary user can contain
-/// (`/proc/sys/fs/pipe-max-size`), but no endless stream.
+/// The most that is read from a pipe after [`OUTPUT_GRACE`]: the size of the largest pipe of an ordinary user
+/// (`/proc/sys/fs/pipe-max-size`). So all that was written before is read, and an endless writer is cut off.
 const LAST_DRAIN: usize = 1024 * 1024;
 
 /// One of the two output streams of a program.
@@ -110,7 +110,7 @@ thread_local! {
     static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// Calls `f` with the thread's buffer, or with a new one if that is in use or was lost in a panic.
+/// Calls `f` with the thread's buffer. If it is in use, or a panic lost it, makes a new one.
 fn with_buffer<T>(f: impl FnOnce(&mut [u8]) -> T) -> T {
     let mut buffer = BUFFER.take();
     buffer.resize(READ_SIZE, 0);
@@ -223,7 +223,7 @@ impl<F: FnMut(OutputLine<'_>)> Reader<F> {
         pipe.lines.finish(&mut |text, continued| sink(OutputLine { stream, text, continued }));
     }
 
-    /// Counts `length` bytes that were read, and yields if that makes a whole turn.
+    /// Counts `length` bytes that were read, and yields after [`BYTES_PER_TURN`].
     async fn yield_after(&mut self, length: usize) {
         self.bytes_this_turn += length;
         if self.bytes_this_turn >= BYTES_PER_TURN {
@@ -252,9 +252,8 @@ impl<F: FnMut(OutputLine<'_>)> Reader<F> {
 /// The first step puts this task at the end of the thread's queue, and makes Tokio wake an idle thread. If the next task
 /// blocks this thread, the idle one takes this task. Otherwise it finds nothing to do and begins to watch timers.
 ///
-/// A busy thread looks at timers and descriptors only once in 61 tasks. So the second step waits for that look, with
-/// Tokio's `yield_now`, which resumes on the same thread only. If another task blocks that thread now, the timer of the
-/// race resumes this task on the idle one.
+/// A busy thread checks timers and descriptors only every 61 tasks. The second step, Tokio's `yield_now`, waits for that
+/// check on the same thread. If another task blocks this thread meanwhile, the short sleep wakes this task on the idle one.
 async fn yield_to_others() {
     let mut queued = false;
     poll_fn(|cx| {

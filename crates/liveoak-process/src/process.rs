@@ -3,7 +3,7 @@
 //! For a program under supervision use [`ProcessChild`](crate::ProcessChild), which is built on it.
 
 use crate::command::CommandLine;
-use crate::exit::{ExitWatch, Status};
+use crate::exit_watch::{ExitWatch, Status};
 use crate::jobs::{Job, Leader, ProcessGroup, Spawned};
 use crate::members;
 use crate::output::{OutputEnd, OutputLine, Reader};
@@ -61,7 +61,8 @@ impl Process {
     /// `|_| {}`.
     ///
     /// In the new process all signals are unblocked and have their default action, only the three standard
-    /// descriptors are inherited, and the kernel kills the process when this program dies.
+    /// descriptors are inherited (before Linux 5.11 also those without close-on-exec), and the kernel kills the process
+    /// when this program dies.
     ///
     /// # Errors
     /// Returns a [`SpawnError`] if no process was started.
@@ -90,7 +91,7 @@ impl Process {
             Ok(spawned) => spawned?,
             // Only a panic on the spawner thread drops the reply.
             Err(_) => {
-                let source = io::Error::other("the spawner thread failed");
+                let source = io::Error::other("the thread that starts processes panicked (a bug in liveoak)");
                 return Err(SpawnError::Os { path: command.program.clone().into(), source });
             }
         };
@@ -214,7 +215,8 @@ impl Process {
     /// Cancel safe.
     pub async fn group_ended(&mut self) {
         let lost = self.exited().await == Status::Lost;
-        if !lost && !self.all_ended && self.group.is_some() && members::all_ended(self.pid).await.is_err() {
+        let may_live = !lost && !self.all_ended && self.group.is_some();
+        if may_live && members::wait_until_empty(self.pid).await.is_err() {
             std::future::pending::<()>().await;
         }
         self.all_ended = !lost;
@@ -225,7 +227,8 @@ impl Process {
     /// If a process of the group is alive, this [asks the group to stop](Process::stop), waits up to `grace`,
     /// [kills](Process::kill) the processes that are left, and waits for their end. Otherwise it only reaps the leader.
     ///
-    /// There is no deadline after the kill: a process that hangs in the kernel (state `D`) makes this wait.
+    /// There is no deadline after the kill: a process that hangs in the kernel (state `D`) makes this wait. Use
+    /// a timeout, and call `finish` again if it fires.
     ///
     /// If `/proc` cannot be read, the group is asked and killed as if processes of it had survived the leader, but after
     /// the kill this waits for the leader's end only.
@@ -234,15 +237,15 @@ impl Process {
     /// Cancel safe. A call after a cancelled one asks again and waits for the grace again. A call after a completed one
     /// returns the same value at once.
     pub async fn finish(&mut self, grace: Duration) -> Finished {
-        // If /proc cannot be read the answer is `true`: waiting for a descriptor would let the group live on.
+        // If /proc cannot be read, treat the group as alive and kill it; to wait for a descriptor would let it run on.
         if self.group_alive() {
             let _already_ended = self.stop();
             if tokio::time::timeout(grace, self.group_ended()).await.is_err() {
                 self.forced |= self.try_group_alive() == Some(true);
                 let _already_ended = self.kill();
                 if self.exited().await != Status::Lost {
-                    // Members that cannot be seen have the signal, and get it once more when the leader is reaped.
-                    let _unknown = members::all_seen_ended(self.pid).await;
+                    // Unseen members were killed too; the reap kills them again.
+                    let _unknown = members::wait_until_empty_or_unreadable(self.pid).await;
                 }
             }
         }
@@ -291,7 +294,7 @@ pub enum SignalError {
 impl fmt::Display for SignalError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            SignalError::Ended => f.write_str("signal a process group that has ended"),
+            SignalError::Ended => f.write_str("signal the process group: it had already ended"),
             SignalError::NotPermitted { signal } => {
                 write!(f, "send {signal}: the processes belong to another user")
             }

@@ -69,7 +69,7 @@ fn search(command: &CommandLine, cwd: Option<&Path>) -> Result<PathBuf, SpawnErr
     let searched = command.search_path().unwrap_or_else(|| DEFAULT_PATH.into());
     let mut denied = None;
     for entry in std::env::split_paths(&searched) {
-        // An empty or relative entry means the directory the program runs in, as it would for a shell there.
+        // An empty or relative PATH entry starts at the program's cwd, as for a shell there.
         let candidate = absolute(cwd, &entry.join(&command.program))?;
         match usable(&candidate) {
             Ok(()) => return Ok(candidate),

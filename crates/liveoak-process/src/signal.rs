@@ -1,13 +1,14 @@
 //! A signal, with its name and its number.
 //!
-//! A configuration file gives the stop signal of a program as one of the ten names in [`Signal::STOP_SIGNALS`].
+//! A configuration file gives the stop signal of a program exactly as one of the ten names in
+//! [`Signal::STOP_SIGNALS`].
 //! [`Signal::from_str`] is for other input: it also takes numbers, names without `SIG`, and real-time signals.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// A signal of this platform, from 1 to `SIGRTMAX` (64 on most machines), without the two or so that libc keeps for
-/// itself.
+/// A signal of this platform, usually from 1 to `SIGRTMAX` (64 on most machines), without the two or so that libc keeps
+/// for itself.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Signal(i32);
 
@@ -62,7 +63,7 @@ impl Signal {
     ];
 
     /// Returns the names of the classic signals with their `SIG`, without the real-time signals.
-    pub fn all_names() -> impl Iterator<Item = &'static str> {
+    pub fn classic_names() -> impl Iterator<Item = &'static str> {
         NAMED.iter().map(|&(name, _)| name)
     }
 
@@ -128,7 +129,7 @@ impl fmt::Debug for Signal {
     }
 }
 
-/// A text that names no signal. [`Signal::all_names`] has the names for a "did you mean".
+/// The error for a text that names no signal. [`Signal::classic_names`] has the names for messages and suggestions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParseSignalError {
     value: String,
@@ -143,7 +144,7 @@ impl ParseSignalError {
 
 impl fmt::Display for ParseSignalError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = Signal::all_names().collect::<Vec<_>>().join(", ");
+        let names = Signal::classic_names().collect::<Vec<_>>().join(", ");
         write!(f, "read the signal {:?}: expected a number or one of {names}", self.value)
     }
 }
@@ -180,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_refused_with_the_names() {
+    fn an_unknown_signal_name_is_refused_and_the_error_lists_the_names() {
         for text in [
             "",
             " ",

@@ -1,11 +1,11 @@
-//! Why a program could not be started. Every message is one sentence with the path that was tried.
+//! Why a program could not be started. Every message follows the words "could not"; most name a path.
 
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-/// Why [`Process::spawn`](crate::Process::spawn) started no process. None is left behind in any of these cases.
+/// Why [`Process::spawn`](crate::Process::spawn) failed. In all cases no process is left.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum SpawnError {
@@ -102,9 +102,9 @@ impl fmt::Display for SpawnError {
             }
             SpawnError::IsDirectory { path } => write!(f, "run {}: it is a directory", path.display()),
             SpawnError::CwdMissing { cwd } => {
-                write!(f, "run in {}: there is no such directory", cwd.display())
+                write!(f, "enter {}: there is no such directory", cwd.display())
             }
-            SpawnError::CwdUnusable { cwd, .. } => write!(f, "run in {}", cwd.display()),
+            SpawnError::CwdUnusable { cwd, .. } => write!(f, "enter {}", cwd.display()),
             SpawnError::BadInterpreter { path, interpreter } if interpreter.as_os_str().is_empty() => {
                 write!(f, "run {}: the loader of this binary is missing", path.display())
             }

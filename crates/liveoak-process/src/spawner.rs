@@ -7,8 +7,8 @@
 //! list before its leader is reaped. A fork, and the search for the program file, block this thread and no executor.
 
 use crate::command::{CommandLine, OutputMode, Stdin};
-use crate::exit::peek;
-use crate::files::limit_of_children;
+use crate::exit_watch::peek;
+use crate::file_limit::limit_of_children;
 use crate::guardian::{Guardian, GuardianSlot};
 use crate::jobs::{Job, JobQueue, Leader, ProcessGroup, Reap, Spawned};
 use crate::os::{ChildSetup, Exec};
@@ -26,7 +26,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// Pause after a failure of `poll(2)` itself (no memory), so that the thread does not spin.
+/// The pause if `poll(2)` fails, so that the thread does not spin.
 const POLL_PAUSE: Duration = Duration::from_millis(10);
 
 /// The queue of this program's spawner thread, once that is started.
@@ -65,17 +65,17 @@ impl SpawnerThread {
     /// Never returns: all child processes would die with this thread.
     fn run(mut self) {
         loop {
-            let round = AssertUnwindSafe(|| self.round());
-            if catch_unwind(round).is_err() {
+            let jobs = AssertUnwindSafe(|| self.run_jobs());
+            if catch_unwind(jobs).is_err() {
                 tracing::error!(
-                    "a bug in liveoak: the spawner thread panicked; it continues with the next job"
+                    "a bug in liveoak: the thread that starts processes panicked; it continues with the next job"
                 );
             }
         }
     }
 
     /// Waits for something to do, and does it.
-    fn round(&mut self) {
+    fn run_jobs(&mut self) {
         if self.wait() {
             self.guardian.replace_dead();
         }
@@ -128,10 +128,10 @@ impl SpawnerThread {
         }
     }
 
-    /// Finds the program, starts it, and keeps the guardian's list in step.
+    /// Finds the program, starts it, and updates the guardian's list.
     fn spawn(&mut self, command: &CommandLine) -> Result<Spawned, SpawnError> {
         let located = locate(command)?;
-        let exec = image(command, &located)?;
+        let exec = build_exec(command, &located)?;
         self.guardian.ensure_running();
         let slot = self.guardian.reserve();
         let spawned = self.fork(command, &located, exec, slot);
@@ -157,9 +157,9 @@ impl SpawnerThread {
             Stdin::Inherit => Stdio::inherit(),
         });
         builder.stdout(stdio(command.stdout)).stderr(stdio(command.stderr));
-        let guardian = self.guardian.pipe_fd().map(|pipe| (pipe, slot.number()));
-        let files = limit_of_children();
-        ChildSetup { exec, parent: getpid(), guardian, files }.install(&mut builder);
+        let guardian = self.guardian.pipe_fd().map(|pipe| (pipe, slot.0));
+        let open_file_limit = limit_of_children();
+        ChildSetup { exec, parent: getpid(), guardian, open_file_limit }.install(&mut builder);
 
         let mut child = builder.spawn().map_err(|source| explain(located, source))?;
         let pid = Pid::from_child(&child);
@@ -186,12 +186,12 @@ fn send<T>(reply: oneshot::Sender<T>, answer: T) {
     catch_waker_panic(|| drop(reply.send(answer)));
 }
 
-/// Runs `job`, which may call a waker of a user's executor. If that panics, the other jobs of this round must not be
+/// Runs `job`, which may call a waker of a user's executor. If that panics, the other jobs of this turn must not be
 /// lost.
 fn catch_waker_panic(job: impl FnOnce()) {
     if catch_unwind(AssertUnwindSafe(job)).is_err() {
         tracing::error!(
-            "a waker panicked while liveoak reported a started or ended process; liveoak continues"
+            "the waker of a future that waits for a process panicked; liveoak continues, but look for the panic in the executor of that future"
         );
     }
 }
@@ -205,7 +205,7 @@ fn stdio(mode: OutputMode) -> Stdio {
 }
 
 /// Returns everything that the child process passes to `execve(2)`.
-fn image(command: &CommandLine, located: &Located) -> Result<Exec, SpawnError> {
+fn build_exec(command: &CommandLine, located: &Located) -> Result<Exec, SpawnError> {
     let words = std::iter::once(&command.program).chain(&command.args);
     let argv = words.map(|word| c_string(word)).collect::<Result<Vec<CString>, _>>()?;
     let env = command.environment().into_iter().map(|(name, value)| {
@@ -252,7 +252,7 @@ mod tests {
             answer
         };
         let answers = [with_panicking_waker(submit()), submit(), with_panicking_waker(submit()), submit()];
-        thread.round();
+        thread.run_jobs();
         let groups = answers.map(|mut answer| answer.try_recv().expect("an answer").unwrap().group);
         for leader in groups.iter().filter_map(ProcessGroup::leader) {
             leader.signal(Signal::KILL).unwrap();
@@ -262,7 +262,7 @@ mod tests {
         }
         let [a, b, c, d] = groups.map(ProcessGroup::reap);
         let reaped = [with_panicking_waker(a), b, with_panicking_waker(c), d];
-        thread.round();
+        thread.run_jobs();
         assert!(reaped.map(|mut reaped| reaped.try_recv().is_ok()).iter().all(|&reaped| reaped));
     }
 }

@@ -8,7 +8,7 @@ use liveoak::{
     ChildState, ChildView, Ended, Exit, IdleReason, LimitExceeded, Snapshot, StartFailure, StopEntry,
     StopStage,
 };
-use liveoak_config::{Config, show};
+use liveoak_config::{Config, format_duration};
 use serde::Serialize;
 
 use super::log::NotReadyReasons;
@@ -199,7 +199,7 @@ fn words(exit: &Exit, path: &str, reasons: &NotReadyReasons) -> String {
     match exit {
         Exit::Failed(failure) => failure.to_string(),
         Exit::StartTimeout(within) => {
-            let text = format!("not ready within {}", show(*within));
+            let text = format!("not ready within {}", format_duration(*within));
             match reasons.of(path) {
                 Some(reason) => format!("{text}: {reason}"),
                 None => text,
@@ -228,7 +228,7 @@ fn gave_up_on(gave_up: &LimitExceeded, reasons: &NotReadyReasons) -> String {
     if *allowed == 0 {
         return format!("gave up on {path}: {whose} allows no restart; it ended with: {last}");
     }
-    let period = show(*period);
+    let period = format_duration(*period);
     format!(
         "gave up on {path}: restart {count} within {period} exceeds {whose}, {allowed}; its last exit: {last}"
     )

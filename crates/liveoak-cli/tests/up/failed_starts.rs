@@ -56,7 +56,7 @@ fn a_program_that_cannot_be_run_is_a_failed_start_that_names_path_and_cause() {
         ),
         (
             "command = \"true\"\ncwd = \"nowhere\"",
-            "could not run in FOLDER/nowhere: there is no such directory",
+            "could not enter FOLDER/nowhere: there is no such directory",
         ),
         ("command = \"no-such-program-anywhere\"", "could not find no-such-program-anywhere in PATH ("),
     ] {

@@ -3,7 +3,7 @@
 mod fuzz;
 mod schema;
 
-use crate::bounds::FILE;
+use crate::bounds::DEFAULT_FILE;
 use crate::{Child, Config, Form, Program, Report, load, source};
 use liveoak_core::{AutoShutdown, Backoff, Condition, Order, Restart, Strategy};
 use liveoak_process::{CommandLine, Probe, Signal};
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 /// Reads a text as if it were a file in `folder`, with the env files that are there.
 pub(crate) fn read_text(folder: &Path, text: &str) -> Result<Config, Report> {
-    load::read(Path::new(FILE), folder, text, &source::read_text)
+    load::read(Path::new(DEFAULT_FILE), folder, text, &source::read_text)
 }
 
 fn read(text: &str) -> Config {
@@ -66,7 +66,7 @@ fn children_keep_the_order_of_the_file_whatever_their_names() {
 }
 
 #[test]
-fn a_supervisor_stands_where_its_own_header_stands() {
+fn the_own_header_of_a_supervisor_decides_its_position() {
     let config = read(
         "[child.b.child.y]\ncommand = \"x\"\n[child.a]\ncommand = \"x\"\n[child.b]\nstrategy = \"one-for-all\"",
     );
@@ -74,7 +74,7 @@ fn a_supervisor_stands_where_its_own_header_stands() {
 }
 
 #[test]
-fn relative_paths_start_at_the_file_and_those_of_a_program_at_its_folder() {
+fn cwd_starts_at_the_folder_of_the_file_and_program_paths_start_at_cwd() {
     let config = read(
         "[child.a]\ncommand = \"./run --fast\"\ncwd = \"data\"\nready = { unix = \"a.sock\" }\n\
          [child.b]\ncommand = [\"python3\", \"a b\"]\nready = { command = \"bin/check -q\" }\ncwd = \"/tmp\"",
@@ -118,7 +118,7 @@ fn env_wins_over_env_file() {
 }
 
 #[test]
-fn infinity_and_zero_are_stops_of_a_program() {
+fn a_program_may_have_a_stop_deadline_of_zero_or_infinity() {
     let within = |value: &str| {
         let config = read(&format!("[child.a]\ncommand = \"x\"\nstop = {{ within = \"{value}\" }}"));
         config.root.children[0].spec.stop_within
@@ -171,7 +171,7 @@ fn only_the_first_errors_are_shown_and_the_rest_are_counted() {
 }
 
 #[test]
-fn addresses_and_urls_are_those_of_the_library_and_name_a_machine() {
+fn an_address_or_url_without_a_host_or_with_wrong_parts_is_refused() {
     let ready = |ready: &str| errors_at(&format!("[child.a]\ncommand = \"x\"\nready = {{ {ready} }}"));
     for (text, part) in [
         ("tcp = \":7000\"", "it has no host before the port"),
@@ -194,7 +194,7 @@ fn errors_at(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_child_whose_name_cannot_be_a_name_is_still_read() {
+fn the_keys_of_a_child_with_an_invalid_name_are_still_checked() {
     let text = "[child.\"a/b\"]\ncommand = \"x\"\nrestart = \"often\"\n[child.c]\ncommand = \"x\"\nafter = [\"a/b\", \"d\"]";
     assert_eq!(
         errors(text),

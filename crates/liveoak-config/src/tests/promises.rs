@@ -1,4 +1,4 @@
-//! The promises that reading keeps for any bytes in a `liveoak.toml`. For fuzzing, and for the tests that do the same
+//! What must hold for any bytes in a `liveoak.toml`. For fuzzing, and for the tests that do the same
 //! with seeds.
 //!
 //! - Reading never panics, reads no file and starts nothing.
@@ -6,7 +6,7 @@
 //! - Each error of a refused file has a reason and a place inside the text.
 //! - Reading twice gives the same.
 
-use crate::bounds::FILE;
+use crate::bounds::DEFAULT_FILE;
 use crate::config::Config;
 use crate::diagnostic::{Report, Source, Span};
 use crate::load;
@@ -38,7 +38,7 @@ fn read(text: &str) -> bool {
         true => Err(Unreadable::Missing),
         false => Ok(text.to_owned()),
     };
-    let once = || load::read(Path::new(FILE), Path::new(FOLDER), text, &open);
+    let once = || load::read(Path::new(DEFAULT_FILE), Path::new(FOLDER), text, &open);
     match (once(), once()) {
         (Ok(config), Ok(again)) => {
             assert_eq!(config, again, "read twice");

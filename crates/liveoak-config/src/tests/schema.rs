@@ -1,4 +1,4 @@
-//! The schema accepts what the reader accepts, refuses slips, and its defaults are those of the reader.
+//! The schema accepts what the reader accepts, refuses typing errors, and its defaults are those of the reader.
 
 use std::path::Path;
 
@@ -21,7 +21,7 @@ fn as_json(toml: &str) -> Value {
 }
 
 #[test]
-fn the_schema_is_valid_by_its_own_standard() {
+fn the_schema_is_valid_json_schema() {
     assert!(jsonschema::meta::is_valid(&schema()));
 }
 
@@ -44,7 +44,7 @@ fn the_schema_and_the_reader_accept_every_good_example() {
 }
 
 #[test]
-fn the_schema_and_the_reader_refuse_the_same_slips() {
+fn the_schema_and_the_reader_refuse_the_same_errors() {
     let validator = validator();
     let child = |line: &str| format!("[child.a]\ncommand = \"x\"\n{line}\n[child.b]\ncommand = \"x\"");
     let bad = [

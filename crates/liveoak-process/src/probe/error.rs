@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-/// A probe that cannot be run, whatever the program does.
+/// Why the text of a probe is invalid.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum ProbeError {
@@ -16,7 +16,7 @@ pub enum ProbeError {
         /// What is wrong with it.
         source: regex_lite::Error,
     },
-    /// Not `host:port` or `:port`.
+    /// Not `host:port`, `:port` or `[v6]:port`.
     Address {
         /// As given.
         address: String,
@@ -81,7 +81,7 @@ pub enum ProbeFailure {
         /// What was found instead: "connection refused at 127.0.0.1:7000".
         found: String,
     },
-    /// The probing command did not even start.
+    /// The command of the probe could not be started.
     Spawn {
         /// The command, as a shell would read it.
         command: String,

@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 /// The longest status line that is read, in bytes. Real ones have some thirty.
 const MAX_STATUS_LINE: usize = 1024;
 
-/// The URL of an HTTP probe: `http://host:port/path`. It prints without a fragment.
+/// The URL of an HTTP probe: `http://host:port/path`. A fragment (`#…`) is dropped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpUrl {
     target: TcpTarget,
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn urls_that_are_none_are_refused() {
+    fn texts_that_are_no_urls_are_refused() {
         for text in [
             "",
             "a:80",
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_status_line_has_a_status() {
+    fn a_text_that_is_no_status_line_has_no_code() {
         assert_eq!(status_code(b"HTTP/1.1 204 No Content\r\nX: y"), Some(204));
         assert_eq!(status_code(b"HTTP/1.0 500"), Some(500));
         for line in

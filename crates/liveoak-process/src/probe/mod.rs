@@ -27,7 +27,7 @@ const DEFAULT_EVERY: Duration = Duration::from_millis(100);
 /// The default time limit of one check.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A question that a program answers once it is ready. Plain data: [`start`](Probe::start) a run of it for each attempt.
+/// How to find out that a program is ready. Plain data: [`start`](Probe::start) a run of it for each attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Probe {
     kind: ProbeKind,
@@ -158,11 +158,11 @@ impl Probe {
         &self.kind
     }
 
-    /// Returns `true` if another process can answer the probe, because it has the port or left the file behind.
+    /// Returns `true` if something else can answer the probe, for example another server on the port, or an old file.
     pub(crate) fn can_be_answered_by_others(&self) -> bool {
         match self.kind {
             ProbeKind::Tcp(_) | ProbeKind::Unix(_) | ProbeKind::File(_) | ProbeKind::Http(_) => true,
-            // A command may do more than look, so it is not run before the program.
+            // A command may have side effects, so it is not run before the program.
             ProbeKind::Delay(_) | ProbeKind::Log(_) | ProbeKind::Command(_) => false,
         }
     }

@@ -12,7 +12,7 @@ use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// A run of a [`Probe`] for one attempt. Clones share what was seen: give one to the output's sink, wait with another.
+/// A run of a [`Probe`] for one attempt. Clones share what was seen: keep one clone in the sink, wait on another.
 #[derive(Clone, Debug)]
 pub struct ProbeRun {
     state: Arc<RunState>,
@@ -145,7 +145,7 @@ async fn run(command: &Arc<CommandLine>) -> Result<(), ProbeFailure> {
         .await
         .map_err(|source| ProbeFailure::Spawn { command: command.to_string(), source })?;
     let status = process.exited().await;
-    // What it left in the background does not outlive the check: the drop kills the group.
+    // The drop also kills what the command left running.
     drop(process);
     match command.succeeded(status) {
         true => Ok(()),

@@ -55,7 +55,7 @@ pub(super) fn split_port(text: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// Reads a host as [`TcpTarget`] keeps it.
+/// Checks a host and removes the brackets of an IPv6 address.
 ///
 /// # Errors
 /// What is wrong, as a clause.
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_that_are_none_are_refused() {
+    fn texts_that_are_no_addresses_are_refused() {
         for text in
             ["", "80", "a", "a:", "a:0", "a:65536", "a:+1", "::1:80", "[::1:80", "[a]:80", "a b:80", "a:x"]
         {

@@ -101,11 +101,11 @@ async fn a_working_directory_that_is_missing_or_a_file_is_refused() {
     let dir = Dir::new();
     let error = refusal(CommandLine::shell("exit").cwd(dir.at("nowhere"))).await;
     assert!(matches!(&error, SpawnError::CwdMissing { cwd } if *cwd == dir.at("nowhere")));
-    assert_eq!(sentence(&error, &dir), "run in DIR/nowhere: there is no such directory");
+    assert_eq!(sentence(&error, &dir), "enter DIR/nowhere: there is no such directory");
     let file = dir.file("file", "", 0o644);
     let error = refusal(CommandLine::shell("exit").cwd(&file)).await;
     assert!(matches!(&error, SpawnError::CwdUnusable { cwd, .. } if *cwd == file));
-    assert_eq!(sentence(&error, &dir), "run in DIR/file");
+    assert_eq!(sentence(&error, &dir), "enter DIR/file");
     assert!(std::error::Error::source(&error).unwrap().to_string().contains("ot a directory"));
 }
 

@@ -1,9 +1,9 @@
 //! How a process ended, and waiting for that through its pidfd (`pidfd_open(2)`).
 //!
 //! A pidfd refers to one process and never to a later one with the same id, and becomes readable when that process
-//! exits. So there is no polling, and no `SIGCHLD` handler: a program has only one, which its own code may need.
+//! exits. So there is no polling. No `SIGCHLD` handler is installed: a program can have only one, and may need it itself.
 //!
-//! This file is about the exit of one process, the leader. For the end of the whole process group see `members.rs`.
+//! This file watches only the leader. For the end of the whole process group see `members.rs`.
 
 use crate::os::watch_readable;
 use crate::signal::Signal;
@@ -30,8 +30,8 @@ pub enum Status {
         /// `true` if a core dump was written.
         core_dumped: bool,
     },
-    /// It ended, but other code of this program took its exit status: the program ignores `SIGCHLD`, or waits for any
-    /// child process (`wait(2)`, `waitpid(-1)`). Until that code is removed, no exit status can be known.
+    /// It ended, but other code of the supervising program took its exit status: that program ignores `SIGCHLD`, or
+    /// calls `wait(2)` or `waitpid(-1)`.
     Lost,
 }
 
@@ -41,7 +41,7 @@ impl fmt::Display for Status {
             Status::Code(code) => write!(f, "exited with code {code}"),
             Status::Signal { signal, core_dumped: false } => write!(f, "ended by {signal}"),
             Status::Signal { signal, core_dumped: true } => write!(f, "ended by {signal}, core dumped"),
-            Status::Lost => f.write_str("ended, but other code of this program took its exit status"),
+            Status::Lost => f.write_str("ended with an unknown exit status, because other code in the supervising program waited for it"),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The limit of open files, for this program and for its child processes.
 //!
 //! Each child process needs a handful of descriptors in this program. The usual soft limit of 1024 exists for programs
-//! that use `select(2)`, which child processes may be: they get the soft limit with which this program was started.
+//! that use `select(2)`. Child processes may use it too, so they get the soft limit with which this program was started.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::sync::OnceLock;
