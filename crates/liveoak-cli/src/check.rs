@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use liveoak::process::{CommandLine, Probe, ProbeKind};
 use liveoak::{ChildSpec, Limit};
-use liveoak_config::{Child, Config, Form, Program, Report, Supervisor, format_duration, load};
+use liveoak_config::{
+    ChildConfig, Config, Form, ProgramConfig, Report, SupervisorConfig, format_duration, load,
+};
 use serde_json::{Value, json};
 
 use crate::args::CheckArgs;
@@ -77,7 +79,7 @@ impl Overview<'_> {
         self.rows.push(cells.map(str::to_owned));
     }
 
-    fn add_children(&mut self, supervisor: &Supervisor, above: &str) {
+    fn add_children(&mut self, supervisor: &SupervisorConfig, above: &str) {
         for child in &supervisor.children {
             let path = format!("{above}/{}", child.name);
             let restart = child.spec.restart.as_str();
@@ -106,7 +108,7 @@ impl Overview<'_> {
     }
 }
 
-fn runs_supervisor(supervisor: &Supervisor) -> String {
+fn runs_supervisor(supervisor: &SupervisorConfig) -> String {
     format!("({}, {} order)", supervisor.spec.strategy, supervisor.spec.order)
 }
 
@@ -141,7 +143,7 @@ fn cut(text: &str) -> String {
     line.chars().take(MAX_COMMAND - 1).chain(['…']).collect()
 }
 
-fn ready_text(program: &Program, spec: &ChildSpec, folder: &Path) -> String {
+fn ready_text(program: &ProgramConfig, spec: &ChildSpec, folder: &Path) -> String {
     let Some(probe) = &program.ready else { return "when it runs".to_owned() };
     let what = match probe.kind() {
         ProbeKind::Delay(delay) => return format!("after {}", format_duration(*delay)),
@@ -167,7 +169,7 @@ fn document(config: &Config) -> Value {
     })
 }
 
-fn supervisor_json(supervisor: &Supervisor, path: &str) -> Value {
+fn supervisor_json(supervisor: &SupervisorConfig, path: &str) -> Value {
     let children: Vec<Value> = supervisor.children.iter().map(|child| child_json(child, path)).collect();
     json!({
         "strategy": supervisor.spec.strategy.as_str(),
@@ -186,7 +188,7 @@ fn limit_json(limit: &Limit) -> Value {
     }
 }
 
-fn child_json(child: &Child, parent: &str) -> Value {
+fn child_json(child: &ChildConfig, parent: &str) -> Value {
     let path = format!("{parent}/{}", child.name);
     let spec = &child.spec;
     let after =
@@ -222,7 +224,7 @@ fn unless_endless(time: Duration) -> Option<f64> {
     (time != Duration::MAX).then_some(time.as_secs_f64())
 }
 
-fn program_json(program: &Program, spec: &ChildSpec) -> Value {
+fn program_json(program: &ProgramConfig, spec: &ChildSpec) -> Value {
     let command = &program.command;
     let names: Vec<_> = command.env.keys().map(|name| name.to_string_lossy()).collect();
     json!({

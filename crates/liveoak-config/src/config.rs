@@ -18,21 +18,21 @@ pub struct Config {
     /// How the root is supervised: its `stop_within` is the budget for the stop of the whole tree.
     pub spec: ChildSpec,
     /// The root supervisor.
-    pub root: Supervisor,
+    pub root: SupervisorConfig,
 }
 
 /// A supervisor and its children.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Supervisor {
+pub struct SupervisorConfig {
     /// The rules of the supervisor. `spec.children` is always empty; use `children`.
     pub spec: SupervisorSpec,
     /// The children, in declared order; names are unique.
-    pub children: Vec<Child>,
+    pub children: Vec<ChildConfig>,
 }
 
 /// One child: a program or a supervisor.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Child {
+pub struct ChildConfig {
     /// The name, unique among its siblings.
     pub name: Name,
     /// The line of the file that declares the child, counted from 1.
@@ -47,14 +47,14 @@ pub struct Child {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Form {
     /// A program that is run as a process.
-    Program(Box<Program>),
+    Program(Box<ProgramConfig>),
     /// A nested supervisor.
-    Supervisor(Supervisor),
+    Supervisor(SupervisorConfig),
 }
 
 /// A program that is run as a process.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Program {
+pub struct ProgramConfig {
     /// The command line, with its folder, variables (those of `env_file` merged in), successful exit codes and stop
     /// signal.
     pub command: CommandLine,
@@ -80,9 +80,9 @@ impl Config {
     }
 }
 
-impl Supervisor {
+impl SupervisorConfig {
     fn declaration(&self) -> SupervisorSpec {
-        let of_child = |child: &Child| ChildDeclaration {
+        let of_child = |child: &ChildConfig| ChildDeclaration {
             name: child.name.clone(),
             spec: child.spec.clone(),
             form: match &child.form {
@@ -94,7 +94,7 @@ impl Supervisor {
     }
 }
 
-impl Child {
+impl ChildConfig {
     /// Returns the number of replicas; 1 for a supervisor.
     pub(crate) fn replicas(&self) -> u16 {
         match &self.form {
@@ -115,7 +115,7 @@ impl Child {
     }
 }
 
-fn expanded(supervisor: &Supervisor) -> Supervisor {
+fn expanded(supervisor: &SupervisorConfig) -> SupervisorConfig {
     let instances: HashMap<&str, Vec<Name>> =
         supervisor.children.iter().map(|child| (child.name.as_str(), child.instances())).collect();
     let mut children = Vec::new();
@@ -127,12 +127,14 @@ fn expanded(supervisor: &Supervisor) -> Supervisor {
         let spec = ChildSpec { after: edges.collect(), ..child.spec.clone() };
         let form = match &child.form {
             Form::Supervisor(supervisor) => Form::Supervisor(expanded(supervisor)),
-            Form::Program(program) => Form::Program(Box::new(Program { replicas: 1, ..(**program).clone() })),
+            Form::Program(program) => {
+                Form::Program(Box::new(ProgramConfig { replicas: 1, ..(**program).clone() }))
+            }
         };
         for name in &instances[child.name.as_str()] {
             let (spec, form) = (spec.clone(), form.clone());
-            children.push(Child { name: name.clone(), line: child.line, spec, form });
+            children.push(ChildConfig { name: name.clone(), line: child.line, spec, form });
         }
     }
-    Supervisor { spec: supervisor.spec.clone(), children }
+    SupervisorConfig { spec: supervisor.spec.clone(), children }
 }

@@ -6,7 +6,7 @@
 //! a child has these shapes:
 //!
 //! 1. a parsed TOML table, and a view of it with places (`table`)
-//! 2. a [`Child`] of the [`Config`]: its `ChildSpec`, `CommandLine` and `Probe`
+//! 2. a [`ChildConfig`] of the [`Config`]: its `ChildSpec`, `CommandLine` and `Probe`
 //! 3. a `liveoak_process::Program`, the builder of the child in the tree
 //! 4. a `ChildDeclaration` for the machine, and beside it the body that the driver runs
 //! 5. the arguments of `execve(2)`, made for each attempt from the shared `CommandLine`
@@ -51,7 +51,7 @@ pub mod fuzzing;
 mod tests;
 
 pub use bounds::DEFAULT_FILE;
-pub use config::{Child, Config, Form, Program, Supervisor};
+pub use config::{ChildConfig, Config, Form, ProgramConfig, SupervisorConfig};
 pub use diagnostic::Report;
 pub use duration::{format_duration, parse_duration};
 pub use keys::schema;

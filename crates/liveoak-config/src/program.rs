@@ -2,7 +2,7 @@
 //! when it is `ready`, and how it is stopped.
 
 use crate::bounds::MAX_REPLICAS;
-use crate::config::Program;
+use crate::config::ProgramConfig;
 use crate::diagnostic::{Checked, Diagnostic, Error};
 use crate::duration::format_duration;
 use crate::env_file;
@@ -23,7 +23,7 @@ const READY_EXAMPLE: &str = "ready = { tcp = \"127.0.0.1:7000\", within = \"10s\
 
 impl Reader<'_> {
     /// Reads a program; its deadlines go into `spec`. Records an error for a wrong value and returns a placeholder.
-    pub(crate) fn program(&mut self, table: &Table<'_>, spec: &mut ChildSpec) -> Program {
+    pub(crate) fn program(&mut self, table: &Table<'_>, spec: &mut ChildSpec) -> ProgramConfig {
         let cwd = table.get("cwd").and_then(|node| self.path(node, "cwd = \"data\"", self.folder));
         let cwd = cwd.unwrap_or_else(|| self.folder.to_path_buf());
         let mut command = self.read_command(table, &cwd).cwd(&cwd);
@@ -36,7 +36,7 @@ impl Reader<'_> {
         }
         let ready = table.get("ready").and_then(|node| self.ready(node, &cwd, spec));
         let replicas = self.value(table, "replicas", |node| node.integer(1, MAX_REPLICAS, ""));
-        Program { command, ready, replicas: replicas.unwrap_or(1) }
+        ProgramConfig { command, ready, replicas: replicas.unwrap_or(1) }
     }
 
     /// Reads `command` or `shell`. Records an error for a wrong value and returns a placeholder.

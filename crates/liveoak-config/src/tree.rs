@@ -1,7 +1,7 @@
 //! The tree: the file's top level, every supervisor and every child in it, and which keys contradict each other.
 
 use crate::bounds::{FALLBACK_NAME, MAX_CHILDREN, MAX_DEPTH, MAX_EDGES, MAX_NAME_BYTES};
-use crate::config::{Child, Config, Form, Supervisor};
+use crate::config::{ChildConfig, Config, Form, SupervisorConfig};
 use crate::diagnostic::{Diagnostic, Error, Span};
 use crate::keys::{PROGRAM, ROOT, SUPERVISOR, SUPERVISOR_STOP, any_child};
 use crate::reader::{Places, Reader, fits_name};
@@ -37,7 +37,7 @@ impl Reader<'_> {
     }
 
     /// Reads what every supervisor has; `depth` counts the supervisors down to this one.
-    fn supervisor(&mut self, table: &Table<'_>, path: &TreePath, depth: usize) -> Supervisor {
+    fn supervisor(&mut self, table: &Table<'_>, path: &TreePath, depth: usize) -> SupervisorConfig {
         let spec = SupervisorSpec {
             strategy: self.word(table, "strategy"),
             order: self.word(table, "order"),
@@ -53,11 +53,11 @@ impl Reader<'_> {
         if let Some(places) = self.places.get_mut(path) {
             places.children = children.iter().map(|child| child.name.clone()).collect();
         }
-        Supervisor { spec, children }
+        SupervisorConfig { spec, children }
     }
 
     /// Records that a supervisor has no children at all. Returns them.
-    fn record_no_children(&mut self, table: &Table<'_>, span: Span) -> Vec<Child> {
+    fn record_no_children(&mut self, table: &Table<'_>, span: Span) -> Vec<ChildConfig> {
         let header = join(&format!("{}.child", table.path), "NAME");
         let help = format!(
             "add one, as in: [{}] and below it command = \"sleep 60\"",
@@ -86,7 +86,13 @@ impl Reader<'_> {
     }
 
     /// Reads the `child` table of a supervisor: its children, in declared order.
-    fn children(&mut self, node: &Node<'_>, owner: &Table<'_>, path: &TreePath, depth: usize) -> Vec<Child> {
+    fn children(
+        &mut self,
+        node: &Node<'_>,
+        owner: &Table<'_>,
+        path: &TreePath,
+        depth: usize,
+    ) -> Vec<ChildConfig> {
         let example = "[child.db] and below it command = \"redis-server\"";
         let Some(table) = self.record(node.table("`child`", example)) else { return Vec::new() };
         if depth > MAX_DEPTH {
@@ -101,7 +107,7 @@ impl Reader<'_> {
         table.nodes.iter().filter_map(|node| self.child(node, path, depth)).collect()
     }
 
-    fn child(&mut self, node: &Node<'_>, above: &TreePath, depth: usize) -> Option<Child> {
+    fn child(&mut self, node: &Node<'_>, above: &TreePath, depth: usize) -> Option<ChildConfig> {
         self.check_name(node.key, "this name", node.key_error("this cannot be a child's name"));
         let Some(table) = self.record(node.table(&child_called(node.key), "[child.db]")) else {
             self.count_children(1, node);
@@ -125,7 +131,7 @@ impl Reader<'_> {
             self.count_children(program.replicas, node);
             Form::Program(Box::new(program))
         };
-        Some(Child { name, line: self.line(node.key_span.start), spec, form })
+        Some(ChildConfig { name, line: self.line(node.key_span.start), spec, form })
     }
 
     /// Counts children, and records an error once when there are too many.
@@ -140,7 +146,7 @@ impl Reader<'_> {
     }
 
     /// Counts the edges between siblings, and records an error once when there are too many.
-    fn count_edges(&mut self, path: &TreePath, siblings: &[Child]) {
+    fn count_edges(&mut self, path: &TreePath, siblings: &[ChildConfig]) {
         let replicas: HashMap<&str, u64> =
             siblings.iter().map(|child| (child.name.as_str(), u64::from(child.replicas()))).collect();
         for child in siblings {

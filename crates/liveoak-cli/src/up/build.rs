@@ -10,7 +10,7 @@ pub(crate) fn tree(config: &Config, sink: &OutputSink) -> Supervisor {
     root.stop_within(config.spec.stop_within).end_when_done()
 }
 
-fn supervisor(name: &str, from: &liveoak_config::Supervisor, sink: &OutputSink) -> Supervisor {
+fn supervisor(name: &str, from: &liveoak_config::SupervisorConfig, sink: &OutputSink) -> Supervisor {
     let spec = &from.spec;
     let to = Supervisor::new(name)
         .strategy(spec.strategy)
@@ -23,7 +23,7 @@ fn supervisor(name: &str, from: &liveoak_config::Supervisor, sink: &OutputSink) 
     }
 }
 
-fn child(from: &liveoak_config::Child, sink: &OutputSink) -> Child {
+fn child(from: &liveoak_config::ChildConfig, sink: &OutputSink) -> Child {
     let child = match &from.form {
         Form::Program(program) => {
             let builder = Program::new(from.name.as_str(), program.command.clone()).output(sink.clone());

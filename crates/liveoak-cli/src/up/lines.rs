@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use liveoak::Path;
 use liveoak::process::{OutputLine, OutputSink};
-use liveoak_config::{Config, Form, Supervisor};
+use liveoak_config::{Config, Form, SupervisorConfig};
 
 use super::writer::StreamWriter;
 use crate::output;
@@ -35,7 +35,7 @@ pub(crate) fn sink(config: &Config, stdout: StreamWriter) -> OutputSink {
 }
 
 /// Returns the width of the longest path of a program below a supervisor whose own path has `above` characters.
-fn widest(supervisor: &Supervisor, above: usize) -> usize {
+fn widest(supervisor: &SupervisorConfig, above: usize) -> usize {
     let widths = supervisor.children.iter().map(|child| {
         let width = above + 1 + child.name.as_str().len();
         match &child.form {

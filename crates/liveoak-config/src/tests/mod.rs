@@ -4,7 +4,7 @@ mod fuzz;
 mod schema;
 
 use crate::bounds::DEFAULT_FILE;
-use crate::{Child, Config, Form, Program, Report, load, source};
+use crate::{ChildConfig, Config, Form, ProgramConfig, Report, load, source};
 use liveoak_core::{AutoShutdown, Backoff, Condition, Order, Restart, Strategy};
 use liveoak_process::{CommandLine, Probe, Signal};
 use std::path::Path;
@@ -19,14 +19,14 @@ fn read(text: &str) -> Config {
     read_text(Path::new("/srv/my shop"), text).unwrap_or_else(|report| panic!("{}", report.text(false)))
 }
 
-fn program(child: &Child) -> &Program {
+fn program(child: &ChildConfig) -> &ProgramConfig {
     match &child.form {
         Form::Program(program) => program,
         Form::Supervisor(_) => panic!("{} is a supervisor", child.name),
     }
 }
 
-fn names(children: &[Child]) -> Vec<&str> {
+fn names(children: &[ChildConfig]) -> Vec<&str> {
     children.iter().map(|child| child.name.as_str()).collect()
 }
 
