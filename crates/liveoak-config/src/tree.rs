@@ -119,7 +119,7 @@ impl Reader<'_> {
         let mut spec = if is_supervisor { ChildSpec::of_supervisor() } else { ChildSpec::default() };
         let mut places = Places::new(&table, node.key_span.clone());
         places.edges = self.supervision(&table, &mut spec);
-        // Insert the places first; `supervisor` adds the child names.
+        // Inserted before `supervisor` is called, which adds the names of the children to this entry.
         self.places.insert(path.clone(), places);
         let form = if is_supervisor {
             self.count_children(1, node);
@@ -176,7 +176,7 @@ impl Reader<'_> {
         let what = child_called(node.key);
         let is_unknown = |node: &Node<'_>| !PROGRAM.has(node.key) && !SUPERVISOR.has(node.key);
         let runs = table.get("command").or_else(|| table.get("shell"));
-        // What messages call the child; and its keys, with the key that decided the kind.
+        // The name of the kind in messages; then the keys of that kind, and the key that decided it.
         let (kind, decided): (&str, Option<(&Keys, &Node<'_>)>) = match (runs, table.get("child")) {
             (Some(runs), Some(owns)) => {
                 let error = runs.key_error(format!("{what} has both `{}` and children", runs.key));
@@ -245,7 +245,7 @@ fn contradiction(what: &str, key: &Node<'_>, cause: &Node<'_>) -> Error {
     error.label("no effect here").related(cause.key_span.clone(), label).help(help)
 }
 
-/// Returns the name of a tree whose file gives none: its folder's, with what no name may have replaced by `-`.
+/// Returns the name of a tree whose file gives none: the folder's name, with each forbidden character replaced by `-`.
 fn folder_name(folder: &Path) -> String {
     let Some(name) = folder.file_name() else { return FALLBACK_NAME.to_owned() };
     let name = name.to_string_lossy();

@@ -10,7 +10,8 @@ use std::time::Duration;
 /// The step of a restart is the number of restarts in a row before it. At step n, the delay is between zero and
 /// `from` × 2ⁿ, and at most `to`. The step is 0 again after an attempt that ran for `reset_after` or longer, from its
 /// start to its exit; when the supervisor starts; and when a command starts a child that was down. An attempt that
-/// *succeeded* early counts like one that failed: a loop of quick successes is a loop.
+/// *succeeded* early counts like one that failed: a loop of quick successes is a loop. After a start that a dependency
+/// prevented, the delay is at least one second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
     /// The ceiling of the first delay. More than zero.

@@ -237,14 +237,14 @@ impl Process {
     /// Cancel safe. A call after a cancelled one asks again and waits for the grace again. A call after a completed one
     /// returns the same value at once.
     pub async fn finish(&mut self, grace: Duration) -> Finished {
-        // If /proc cannot be read, treat the group as alive and kill it; to wait for a descriptor would let it run on.
+        // If /proc cannot be read, treat the group as alive and kill it: it would run on while we waited.
         if self.group_alive() {
             let _already_ended = self.stop();
             if tokio::time::timeout(grace, self.group_ended()).await.is_err() {
                 self.forced |= self.try_group_alive() == Some(true);
                 let _already_ended = self.kill();
                 if self.exited().await != Status::Lost {
-                    // Unseen members were killed too; the reap kills them again.
+                    // Without /proc no member is seen, but the SIGKILL reached all; the reap sends it once more.
                     let _unknown = members::wait_until_empty_or_unreadable(self.pid).await;
                 }
             }

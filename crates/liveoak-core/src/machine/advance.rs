@@ -94,8 +94,8 @@ impl Machine {
 
     /// Returns `true` if a child has spent its time for failing siblings; else its timeout runs from here on.
     ///
-    /// That time is its start deadline, for all such waits since it began to wait. The wait ends only when its timer
-    /// fires; so earlier timers come first.
+    /// That time is its start deadline, for all such waits since it began to wait. The wait ends when its timer
+    /// fires, not during an evaluation, so that timers due earlier are handled first.
     fn check_dependency_timeout(&mut self, child: Index) -> bool {
         let state = &self.arena[child];
         let within = match state.spec.start_within {
@@ -112,7 +112,7 @@ impl Machine {
         left.is_zero()
     }
 
-    /// Fails a start that could not be tried. After a command, the command is refused. If the supervisor is
+    /// Fails a start that could not be tried. If a command asked for this start, the command is refused. If the supervisor is
     /// starting, it fails. Otherwise the table restart × exit decides; a restart is delayed, and counts against the
     /// limits.
     fn fail_start(&mut self, child: Index, why: String) {

@@ -8,9 +8,12 @@
 //! 3. with [`Order::Declared`], each earlier child was ready, is down, or is held.
 //!
 //! A child that is restarted alone needs no turn. Both need all dependencies satisfied. `try_to_start` in
-//! `advance.rs` then starts the child. It ends the wait without a start if a dependency is unreachable; if a failing
-//! one is all that is waited for, for longer than the dependency timeout (`start_within`; 30 s for a supervisor
-//! without); or if a command waits for a start that is held: then the command is refused.
+//! `advance.rs` then starts the child. It ends the wait without a start in three cases:
+//!
+//! * A dependency is unreachable, and the child has its turn: the start fails.
+//! * Only failing dependencies keep it, for longer than its dependency timeout (`start_within`; 30 s for a supervisor
+//!   without): the start fails.
+//! * A command asked for this start, and a dependency is held: the command is refused, and the child stays down.
 
 use super::Machine;
 use super::state::{Child, Index, Phase, Readiness};
@@ -24,7 +27,7 @@ pub(super) enum DependencyState {
     /// The sibling runs and is not healthy, or it failed and waits for its restart. The start deadline of the child
     /// bounds all such waits together.
     Failing,
-    /// The sibling waits, starts, stops or works.
+    /// The sibling waits, starts or stops; or it must complete, and has not yet.
     Pending,
     /// The sibling was stopped on request or quarantined, or waits for such a sibling. The wait has no end, but the
     /// waiting child does not delay other children.
@@ -46,7 +49,7 @@ pub(super) enum Blocker {
 
 impl Machine {
     /// Returns the siblings that a restart of `failed` takes down, to start again in order with it; `None` if it
-    /// restarts alone. All else that concerns a restart set works on this answer.
+    /// restarts alone. No other code decides which children belong to a restart set.
     pub(super) fn restart_set(&self, sup: Index, failed: Index) -> Option<Vec<Index>> {
         let state = self.arena.sup(sup);
         let children = state.ordered().iter().copied();

@@ -14,7 +14,7 @@ impl Machine {
             return self.on_attempt_ended(child, exit, StopStage::Asked);
         };
         match sup.mode {
-            // It could not be made, so no child has started; or it was closed after the last child.
+            // The runtime could not be made, so no child has started; or it was closed after the last child ended.
             mode @ (SupervisorPhase::OpeningRuntime | SupervisorPhase::ClosingRuntime) => {
                 sup.mode = SupervisorPhase::Down;
                 let closed = mode == SupervisorPhase::ClosingRuntime && !exit.is_failure();

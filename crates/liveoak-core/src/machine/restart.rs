@@ -9,7 +9,7 @@ use crate::{EventKind, Exit, GiveUp, IdleReason, Limit, LimitExceeded, Restart};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The shortest delay after a start that could not even be tried: what prevented it needs time to change.
+/// The shortest delay after a start that could not even be tried, because a dependency prevented it.
 const UNTRIED_DELAY: Duration = Duration::from_secs(1);
 
 impl Machine {

@@ -177,7 +177,8 @@ pub(super) struct ChildRecord {
     /// The restarts that count against its own limit.
     pub(super) window: Window,
     pub(super) last_exit: Option<Exit>,
-    /// The exit to report when the machine stops the child for its own fault or end; `None` if others stop it.
+    /// The exit to report when the machine stops the child because of something that it did: it missed a deadline, or its
+    /// body ended. `None` if others stop it.
     pub(super) cause: Option<Exit>,
     pub(super) gave_up: Option<Arc<LimitExceeded>>,
     /// The commands that wait for an answer. At most [`MAX_WAITERS`](super::MAX_WAITERS).
@@ -185,7 +186,7 @@ pub(super) struct ChildRecord {
     pub(super) health: Health,
     /// What is left of the time that it waits for failing siblings, once such a wait has begun.
     pub(super) dependency_time_left: Option<Duration>,
-    /// When that time is over, while it counts.
+    /// The moment at which that time is over; `None` while it does not count.
     pub(super) dependency_deadline: Option<Time>,
     pub(super) heartbeat_check: Option<Time>,
     pub(super) last_beat: Time,

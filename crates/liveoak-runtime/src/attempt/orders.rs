@@ -5,7 +5,7 @@
 //!
 //! *Waiting.* A new order wakes the attempt's own task, whatever that task is waiting for, because the task itself
 //! drops its body on a kill. Futures polled by that task therefore need no registration. Other waiters (a subtask,
-//! another thread, a future that wakes its task in a way of its own) share a [`Notify`], created on first use. Their
+//! another thread, a future with a waker of its own as in `FuturesUnordered`) share a [`Notify`], created on first use. Their
 //! wakers are the user's, so a [`WakerGuard`] wraps each.
 //!
 //! *No lost wake-up.* Orders and waiters change under one lock. A waiter registers under the lock and checks the flag

@@ -1,4 +1,5 @@
-//! Panics as values: the one place where this crate catches a panic of user code and describes it.
+//! Panics as values: catches a panic of user code and describes it. (`util/waker_guard.rs` catches panics of wakers, and
+//! drops them.)
 //!
 //! `catch_unwind` returns the message only. Location and backtrace are visible to the panic hook, and a library does
 //! not install a hook unasked: the user calls [`capture_panics`], or [`Supervisor::run`](crate::Supervisor::run).

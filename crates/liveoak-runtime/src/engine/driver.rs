@@ -40,8 +40,8 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
-/// How many steps of the stop of dynamic groups a turn in `feed` or `command` takes at most. Enough to keep all threads
-/// busy with the members that were asked. Other turns take none.
+/// In one turn, `feed` and `command` ask at most this many members of stopping groups. Enough to keep all threads busy
+/// with the members that were asked. Other turns ask none.
 const GROUP_STEPS_PER_TURN: usize = 2048;
 
 /// How often a thread tries to take the lock before it sleeps on it.
@@ -154,7 +154,7 @@ impl TreeInner {
         result
     }
 
-    /// Gives a command on one child, and waits for its answer: the effect of the command, not its arrival.
+    /// Gives a command on one child, and waits for its answer, which comes when the command has taken effect.
     pub(crate) async fn command(self: &Arc<Self>, path: &Path, command: Command) -> Result<Outcome, Refusal> {
         let answer = {
             let now = self.clock.now();
@@ -225,7 +225,8 @@ impl TreeInner {
         let mut state = self.state();
         let (mut children, waiting) =
             (std::mem::take(&mut state.children), std::mem::take(&mut state.waiting));
-        // A machine that still runs may forget exits under the lock, so the errors stay.
+        // A machine that still runs may drop exits under the lock. References to their errors are kept, so that no
+        // destructor of the user runs there.
         let mut errors = if state.machine.has_ended() {
             std::mem::take(&mut state.errors)
         } else {
