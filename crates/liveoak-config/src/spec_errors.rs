@@ -20,7 +20,7 @@ impl Reader<'_> {
         let found = match &error.problem {
             SpecProblem::AfterItself => at_edge(places, error.path.name(), error)
                 .label(format!("`{child}` would never start"))
-                .help("remove this edge; a child's own readiness is the key `ready`"),
+                .help("remove this edge; to say when the child itself is ready, use the key `ready`"),
             SpecProblem::UnknownSibling(sibling) => {
                 let found = at_edge(places, sibling.as_str(), error);
                 let label = format!("`{child}` can only wait for children of its own supervisor");

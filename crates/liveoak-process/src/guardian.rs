@@ -52,8 +52,8 @@ const READ_PATIENCE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 /// How long a killed guardian may take to die. If it takes longer, its pipe is leaked and not closed (invariant 3).
 const DEATH_PATIENCE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
-/// A guardian that lived for less than this died quickly. The value is above [`READ_PATIENCE`], so that a guardian that never reads
-/// can count too.
+/// A guardian that lived for less than this died quickly. The value is above [`READ_PATIENCE`], so that the death of a
+/// guardian that never reads counts as quick too.
 const QUICK_DEATH: Duration = Duration::from_secs(5);
 
 /// After this many quick deaths in a row no further guardian is started.

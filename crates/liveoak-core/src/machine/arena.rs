@@ -50,7 +50,8 @@ impl Arena {
         Self { slots: Vec::new(), vacant: None, some_end_when_done: false }
     }
 
-    /// Puts a checked child and all below it into the arena. Returns their ids as declared, the child's own first.
+    /// Puts a checked child and all below it into the arena. Returns their ids in declared order, the child's own
+    /// first.
     pub(super) fn insert(
         &mut self,
         parent: Option<Index>,
@@ -65,7 +66,8 @@ impl Arena {
         let mut ids = vec![self.id_of(child)];
         if let ChildForm::Supervisor(spec) = &declared.form {
             self.some_end_when_done |= spec.end_when_done;
-            // Kept in the order of start, returned as declared. The check of the specs has refused circles.
+            // The children are kept in start order. The ids are returned in declared order. The check of the specs has
+            // refused circles.
             let mut below = vec![Vec::new(); spec.children.len()];
             for position in start_order(&spec.children).unwrap_or_default() {
                 below[position] = self.insert(Some(child), &spec.children[position], now);

@@ -185,7 +185,9 @@ impl fmt::Display for Refusal {
                 names.iter().try_for_each(|name| write!(f, " {name}"))
             }
             Self::IsRoot => f.write_str("it is the root of the tree, which can only be stopped"),
-            Self::OnlyOnce => f.write_str("what it runs can be made only once, so it has one attempt"),
+            Self::OnlyOnce => {
+                f.write_str("its future cannot be made a second time, so it has only one attempt")
+            }
             Self::Busy => write!(f, "more than {MAX_WAITERS} commands wait for this child"),
             Self::TreeEnded => f.write_str("the tree has ended"),
             Self::Failed(exit) => write!(f, "the attempt failed: {exit}"),

@@ -6,7 +6,7 @@
 use crate::Time;
 use std::time::Duration;
 
-/// The longest time from the kill of a child to its end, which takes milliseconds; after that it is abandoned.
+/// How long a killed child may take to end before it is abandoned. Normally it takes milliseconds.
 pub const KILL_WAIT: Duration = Duration::from_secs(2);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +35,7 @@ impl StopPlan {
         Self { ask_all: now, kill: now, abandon: now }
     }
 
-    /// Returns the earlier moment of both plans, for each of the three.
+    /// Returns the plan with the earlier of both moments, for each of its three moments.
     pub(super) fn min(self, other: Self) -> Self {
         Self {
             ask_all: self.ask_all.min(other.ask_all),

@@ -5,7 +5,7 @@ use super::{Effect, Machine, Outcome};
 use crate::{EventKind, Ready};
 use std::time::Duration;
 
-/// How often a heartbeat is checked within its period: a stuck child is noticed at most a quarter of it late.
+/// How often a heartbeat is checked within its period: a stuck child is noticed at most a quarter of the period late.
 const HEARTBEAT_CHECKS: u32 = 4;
 
 impl Machine {
@@ -54,7 +54,7 @@ impl Machine {
         }
     }
 
-    /// Numbers a new attempt and forgets what was true of the last one only.
+    /// Numbers a new attempt and forgets what was true only of the previous attempt.
     pub(super) fn count_attempt(&mut self, child: Index) {
         let now = self.now;
         let state = &mut self.arena[child];

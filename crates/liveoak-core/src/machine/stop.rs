@@ -8,9 +8,10 @@
 //! | killed | that time is over | [`KILL_WAIT`], at most until the plan's `abandon` |
 //! | abandoned | that time is over as well | nothing waits for it any more |
 //!
-//! A supervisor divides its budget by a [`StopPlan`], which never ends later than its own supervisor's. A dynamic group
-//! asks all its members together under one deadline. A dedicated runtime is closed last, by the same stages with
-//! [`KILL_WAIT`] as its deadline. No attempt is abandoned that was not killed, however late the driver comes.
+//! A supervisor divides its budget by a [`StopPlan`], which never ends later than the plan of the supervisor above it.
+//! A dynamic group asks all its members together under one deadline. A dedicated runtime is closed last, by the same
+//! stages with [`KILL_WAIT`] as its deadline. No attempt is abandoned that was not killed, however late the driver
+//! comes.
 //!
 //! This file gives the orders to ask and to kill; what continues a stop is in `stop_progress.rs`.
 
@@ -159,7 +160,7 @@ impl Machine {
         let plan = &mut self.arena.sup_mut(sup).plan;
         plan.ask_all = plan.ask_all.min(now);
         plan.kill = plan.kill.min(now);
-        // Never later than the supervisor above, which does not wait longer either.
+        // Not later than the supervisor above abandons: it does not wait longer either.
         plan.abandon = plan.abandon.min(now.after(KILL_WAIT)).min(above.abandon);
         let abandon = plan.abandon;
         self.set_timer(sup, Purpose::Phase, abandon);

@@ -35,8 +35,7 @@ impl ChildDeclaration {
         check.check_not_a_leaf(&path, spec);
         let reason = "the root of a tree has no siblings to come after";
         check.refuse_if(!spec.after.is_empty(), &path, "after", reason);
-        let reason =
-            "no supervisor is above the root of a tree to restart it; put it below another supervisor";
+        let reason = "the root of a tree has no supervisor above it that could restart it; put it below another supervisor";
         let may_restart = spec.restart != Restart::Permanent || spec.limit.is_some();
         check.refuse_if(may_restart, &path, "restart", reason);
         check.check_form(&path, &self.form, 1);
@@ -157,7 +156,7 @@ impl Check {
     }
 
     fn check_child(&mut self, path: &Path, spec: &ChildSpec, auto_shutdown: AutoShutdown) {
-        let reason = "what can be made only once cannot be restarted; expected temporary";
+        let reason = "a body that can be made only once cannot be restarted; expected temporary";
         self.refuse_if(spec.once && spec.restart != Restart::Temporary, path, "restart", reason);
         self.check_limit(path, "limit", spec.limit);
         if let Some(Backoff { from, to, .. }) = spec.backoff {

@@ -60,8 +60,8 @@ pin_project! {
         // `None` while the body is being polled or dropped (the cell is in `CURRENT` then), and after the end.
         cell: Option<Arc<LiveAttempt>>,
         registration: TaskRegistration,
-        // Kept to the end. All attempts of a child share it, and members of a group whose argument has no data. Each
-        // attempt changes its reference count twice.
+        // Kept to the end. All attempts of a child share it. The members of a group whose argument has no data share it
+        // too. Each attempt changes its reference count twice.
         starter: Arc<TaskStarter<F>>,
     }
 
@@ -81,8 +81,8 @@ pin_project! {
 }
 
 impl<F, Fut> AttemptFuture<F, Fut> {
-    /// Drops the body, then reports `exit`. A panic of the body's destructor replaces an exit that was no failure, or a
-    /// kill.
+    /// Drops the body, then reports `exit`. A panic of the body's destructor replaces the exit if that is no failure,
+    /// or is `Killed`.
     fn end(self: Pin<&mut Self>, cell: Arc<LiveAttempt>, exit: Exit) {
         let mut state = self.project().state;
         let drop_body = || catch(Some("destructor"), || state.as_mut().set(BodyState::Ended));

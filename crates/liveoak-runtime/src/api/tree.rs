@@ -132,7 +132,7 @@ impl TreeHandle {
         (snapshot, events)
     }
 
-    /// Returns the calendar time at `time` of this tree.
+    /// Converts a time of this tree to calendar time.
     #[must_use]
     pub fn to_system_time(&self, time: Time) -> SystemTime {
         self.inner.clock.wall(time)
@@ -166,7 +166,8 @@ impl TreeHandle {
     /// child stays idle.
     ///
     /// # Errors
-    /// When the child is neither idle nor being stopped by a command, its supervisor is down, or the attempt fails.
+    /// When the child runs (it is neither idle nor being stopped by a command), when its supervisor is down, or when
+    /// the attempt fails.
     pub async fn start_child(&self, path: impl Into<Path>) -> Result<Outcome, Refusal> {
         self.inner.command(&path.into(), Command::Start).await
     }
