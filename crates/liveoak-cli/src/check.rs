@@ -8,7 +8,7 @@ use std::time::Duration;
 use liveoak::process::{CommandLine, Probe, ProbeKind};
 use liveoak::{ChildSpec, Limit};
 use liveoak_config::{
-    ChildConfig, Config, Form, ProgramConfig, Report, SupervisorConfig, format_duration, load,
+    ChildConfig, Config, Diagnostics, Form, ProgramConfig, SupervisorConfig, format_duration, load,
 };
 use serde_json::{Value, json};
 
@@ -36,7 +36,7 @@ pub(crate) fn run(args: &CheckArgs) -> io::Result<ExitCode> {
 ///
 /// # Errors
 /// When stdout cannot be written.
-pub(crate) fn print_errors(report: &Report, as_json: bool) -> io::Result<ExitCode> {
+pub(crate) fn print_errors(report: &Diagnostics, as_json: bool) -> io::Result<ExitCode> {
     if as_json {
         output::stdout(&format!("{:#}\n", report.json()))?;
     } else {

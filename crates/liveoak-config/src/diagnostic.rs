@@ -1,4 +1,4 @@
-//! What is wrong with a file, as data: one [`Diagnostic`] per error, collected in a [`Report`].
+//! What is wrong with a file, as data: one [`Diagnostic`] per error, collected in a [`Diagnostics`].
 //! [`render`](crate::render) decides how it looks.
 
 use crate::bounds::{MAX_KEPT, MAX_SHOWN};
@@ -25,7 +25,7 @@ pub(crate) struct Source {
 /// One error.
 #[derive(Debug, Default)]
 pub(crate) struct Diagnostic {
-    /// Index into [`Report::sources`].
+    /// Index into [`Diagnostics::sources`].
     pub(crate) source: usize,
     /// The offending bytes; `None` when the error is of the file as a whole.
     pub(crate) span: Option<Span>,
@@ -88,7 +88,7 @@ impl Diagnostic {
 
 /// Everything that is wrong with a file. Holds at most a thousand errors; the rest are only counted.
 #[derive(Debug, Default)]
-pub struct Report {
+pub struct Diagnostics {
     /// The texts that errors point into; the main file first.
     pub(crate) sources: Vec<Source>,
     /// The errors.
@@ -97,7 +97,7 @@ pub struct Report {
     pub(crate) more: usize,
 }
 
-impl Report {
+impl Diagnostics {
     /// Creates a report without errors, whose main source is `name`.
     pub(crate) fn new(name: &str, text: &str) -> Self {
         let mut report = Self::default();

@@ -1,8 +1,8 @@
-//! From a path, or a text, to a [`Config`] or a [`Report`].
+//! From a path, or a text, to a [`Config`] or a [`Diagnostics`].
 
 use crate::bounds::DEFAULT_FILE;
 use crate::config::Config;
-use crate::diagnostic::{Diagnostic, Report};
+use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::reader::Reader;
 use crate::source::{ReadEnvFile, Unreadable, read_text};
 use crate::syntax;
@@ -13,9 +13,9 @@ use std::path::Path;
 ///
 /// # Errors
 /// Everything that is wrong with it, in the order of the file. When the TOML itself is broken, only that.
-pub fn load(file: &Path) -> Result<Config, Report> {
+pub fn load(file: &Path) -> Result<Config, Diagnostics> {
     let name = file.display().to_string();
-    let fail = |diagnostic| Report::of_file(&name, diagnostic);
+    let fail = |diagnostic| Diagnostics::of_file(&name, diagnostic);
     let text = read_text(file).map_err(|problem| {
         let help = match problem {
             Unreadable::Missing => Some(format!(
@@ -36,7 +36,12 @@ pub fn load(file: &Path) -> Result<Config, Report> {
 ///
 /// # Errors
 /// The first syntax error of each line; if there are none, all other errors, in order of position.
-pub(crate) fn read(file: &Path, folder: &Path, text: &str, open: ReadEnvFile<'_>) -> Result<Config, Report> {
+pub(crate) fn read(
+    file: &Path,
+    folder: &Path,
+    text: &str,
+    open: ReadEnvFile<'_>,
+) -> Result<Config, Diagnostics> {
     let mut reader = Reader::new(folder, open, &file.display().to_string(), text);
     let document = syntax::parse(text, &mut reader.problems);
     if !reader.problems.is_empty() {

@@ -1,6 +1,6 @@
 //! From text to a parsed TOML table, or the first syntax error of each line.
 
-use crate::diagnostic::{Diagnostic, Error, Report, Span};
+use crate::diagnostic::{Diagnostic, Diagnostics, Error, Span};
 use crate::text::escaped;
 use toml::de::{DeTable, DeValue};
 
@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 const PLACEHOLDER: &str = "liveoak-stand-in-for-a-repeated-key";
 
 /// Parses `text`. The table is whole only if no error was recorded.
-pub(crate) fn parse<'t>(text: &'t str, problems: &mut Report) -> DeTable<'t> {
+pub(crate) fn parse<'t>(text: &'t str, problems: &mut Diagnostics) -> DeTable<'t> {
     let (table, errors) = DeTable::parse_recoverable(text);
     let mut last_line = None;
     let mut repeated_until = 0;

@@ -6,7 +6,7 @@ use crate::command::CommandLine;
 use crate::exit_watch::{ExitWatch, Status};
 use crate::jobs::{Job, Leader, ProcessGroup, Spawned};
 use crate::members;
-use crate::output::{OutputEnd, OutputLine, Reader};
+use crate::output::{OutputEnd, OutputLine, OutputReader};
 use crate::signal::Signal;
 use crate::spawn_error::SpawnError;
 use crate::spawner;
@@ -99,7 +99,7 @@ impl Process {
         let (pid, pidfd) = (leader.pid, leader.pidfd.clone());
         let limit = |source| SpawnError::ResourceLimit { source };
         let exit = Arc::new(ExitWatch::new(pidfd).map_err(limit)?);
-        let reader = Reader::new(stdout, stderr, exit.clone(), sink).map_err(limit)?;
+        let reader = OutputReader::new(stdout, stderr, exit.clone(), sink).map_err(limit)?;
         Ok(Process {
             group: Some(group),
             pid,

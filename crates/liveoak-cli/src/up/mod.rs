@@ -33,7 +33,7 @@ use tracing::Level;
 use crate::args::{LogFormat, UpArgs};
 use crate::{EXIT_FAILED, EXIT_FORCED, EXIT_USAGE, check, output};
 use log::NotReadyReasons;
-use report::Report;
+use report::RunReport;
 use status::StatusLog;
 use writer::StreamWriter;
 
@@ -105,7 +105,7 @@ impl Up<'_> {
         let sink = lines::sink(self.config, self.stdout.clone());
         let tree = build::tree(self.config, &sink).begin().map_err(|error| error.to_string())?;
         let ended = self.until_ended(&tree, &mut signals).await;
-        let report = Report::new(self.config, &ended, &tree.snapshot(), &self.reasons);
+        let report = RunReport::new(self.config, &ended, &tree.snapshot(), &self.reasons);
         let code = exit_code(&ended);
         let level = if code == 0 { Level::INFO } else { Level::ERROR };
         let more = serde_json::json!({ "code": code, "report": &report });

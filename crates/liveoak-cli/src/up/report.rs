@@ -20,7 +20,7 @@ const MAX_SHOWN: usize = 50;
 
 /// The end of a run. Scripts rely on its form as JSON, which `docs/liveoak-toml.md` describes.
 #[derive(Debug, Serialize)]
-pub(crate) struct Report {
+pub(crate) struct RunReport {
     /// The root's path.
     tree: String,
     /// How the tree ended.
@@ -69,7 +69,7 @@ struct EndedChild {
     exit: Option<ExitView>,
 }
 
-impl Report {
+impl RunReport {
     /// Returns the report of `ended`. `last` is the snapshot after the end; `reasons` explains start timeouts.
     pub(crate) fn new(config: &Config, ended: &Ended, last: &Snapshot, reasons: &NotReadyReasons) -> Self {
         let stop = &ended.report;

@@ -4,14 +4,14 @@ mod fuzz;
 mod schema;
 
 use crate::bounds::DEFAULT_FILE;
-use crate::{ChildConfig, Config, Form, ProgramConfig, Report, load, source};
+use crate::{ChildConfig, Config, Diagnostics, Form, ProgramConfig, load, source};
 use liveoak_core::{AutoShutdown, Backoff, Condition, Order, Restart, Strategy};
 use liveoak_process::{CommandLine, Probe, Signal};
 use std::path::Path;
 use std::time::Duration;
 
 /// Reads a text as if it were a file in `folder`, with the env files that are there.
-pub(crate) fn read_text(folder: &Path, text: &str) -> Result<Config, Report> {
+pub(crate) fn read_text(folder: &Path, text: &str) -> Result<Config, Diagnostics> {
     load::read(Path::new(DEFAULT_FILE), folder, text, &source::read_text)
 }
 
