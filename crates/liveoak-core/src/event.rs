@@ -1,8 +1,8 @@
 //! The events of a tree: one typed event for each transition.
 
 use crate::{
-    Attempt, ChildId, Exit, Health, IdleReason, LimitExceeded, Path, Restart, StartFailure, StopStage,
-    Strategy, Time,
+    Attempt, AutoShutdownFailure, ChildId, Exit, Health, IdleReason, LimitExceeded, Path, Restart,
+    StartFailure, StopStage, Strategy, Time,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -118,6 +118,8 @@ pub enum EventKind {
     StartFailed(Arc<StartFailure>),
     /// A supervisor ends because its significant children have ended.
     AutoShutdown,
+    /// A supervisor ends because its significant children have ended, and this one has failed.
+    AutoShutdownFailed(Arc<AutoShutdownFailure>),
     /// A supervisor restarts a restart set of several children.
     RestartSet {
         /// The number of children that start again, the child that ended included.
@@ -132,8 +134,11 @@ impl EventKind {
     #[must_use]
     pub fn severity(&self) -> Severity {
         match self {
-            // The events `GaveUp` and `StartFailed` came before, as errors.
-            Self::Exited { exit: Exit::GaveUp(_) | Exit::StartFailed(_), .. } => Severity::Debug,
+            // The events `GaveUp`, `StartFailed` and `AutoShutdownFailed` came before, as errors.
+            Self::Exited {
+                exit: Exit::GaveUp(_) | Exit::StartFailed(_) | Exit::AutoShutdownFailed(_),
+                ..
+            } => Severity::Debug,
             Self::Exited { exit, stopped_by_others, .. } if exit.is_failure() && !stopped_by_others => {
                 Severity::Warn
             }
@@ -144,7 +149,7 @@ impl EventKind {
             Self::Health(Health::Healthy) => Severity::Info,
             Self::Killed { .. } | Self::Health(Health::Degraded | Health::Unhealthy) => Severity::Warn,
             Self::Abandoned { .. } | Self::Quarantined(_) => Severity::Error,
-            Self::GaveUp(_) | Self::StartFailed(_) => Severity::Error,
+            Self::GaveUp(_) | Self::StartFailed(_) | Self::AutoShutdownFailed(_) => Severity::Error,
         }
     }
 
@@ -169,6 +174,7 @@ impl EventKind {
             Self::GaveUp(_) => "gave-up",
             Self::StartFailed(_) => "start-failed",
             Self::AutoShutdown => "auto-shutdown",
+            Self::AutoShutdownFailed(_) => "auto-shutdown-failed",
             Self::RestartSet { .. } => "restart-set",
             Self::Health(_) => "health",
         }

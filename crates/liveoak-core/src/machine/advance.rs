@@ -120,7 +120,7 @@ impl Machine {
         let (_, attempt) = self.arena.attempt_of(child);
         let (exit, ran) = (Exit::failed(why), Duration::ZERO);
         self.emit(child, || EventKind::Exited { attempt, exit: exit.clone(), ran, stopped_by_others: false });
-        self.on_own_exit(child, exit, ran);
+        self.on_own_exit(child, exit);
     }
 
     /// Marks a supervisor ready when each child was ready once or is skipped.

@@ -96,6 +96,7 @@ impl Machine {
             Phase::Starting | Phase::Running | Phase::Stopping { .. } => {
                 // Earlier commands wait for an attempt that is stopped now.
                 self.answer_starts(child, || Err(Refusal::Superseded { by: "a restart" }));
+                self.forget_failures_below(child);
                 self.start_after_stop(child, request, Command::Restart);
                 self.begin_stop(child);
                 Ok(())
@@ -130,7 +131,7 @@ impl Machine {
         if state.spec.once { Err(Refusal::OnlyOnce) } else { Ok(()) }
     }
 
-    /// Starts a child that is down, with window and backoff reset.
+    /// Starts a child that is down. It and all below it begin with no failures, full limits and the first backoff.
     fn start_anew(&mut self, child: Index, request: RequestId) -> Result<(), Refusal> {
         if !self
             .arena
@@ -144,10 +145,8 @@ impl Machine {
         state.flags.start_requested = true;
         // Failures before a start by command do not count against it.
         state.flags.restarts_next = false;
-        let record = self.arena.record_or_new(child);
-        record.backoff_step = 0;
-        record.window.clear();
-        record.gave_up = None;
+        self.arena.record_or_new(child).gave_up = None;
+        self.forget_failures(child);
         self.expect_answer(child, Some(request), Command::Start);
         self.request_start(child);
         Ok(())

@@ -3,7 +3,9 @@
 use super::state::{Index, Intent, Phase, Readiness, SupervisorPhase};
 use super::{Machine, Outcome};
 use crate::decide::{Verdict, decide};
-use crate::{AutoShutdown, EventKind, Exit, Health, IdleReason, Restart, StartFailure, StopStage};
+use crate::{
+    AutoShutdown, AutoShutdownFailure, EventKind, Exit, Health, IdleReason, Restart, StartFailure, StopStage,
+};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -69,6 +71,8 @@ impl Machine {
             None => exit,
         };
         self.arena[child].flags.stopped_by_others = stopped_by_others;
+        // A child that was stopped before it was done has not succeeded, whatever its exit says.
+        self.judge_attempt(child, exit.is_success() && !stopped_by_others);
         self.emit(child, || EventKind::Exited { attempt, exit: exit.clone(), ran, stopped_by_others });
         if overruled || stopped_by_others {
             // A child that ended by itself while others stop was not asked, so its stop took no time.
@@ -76,7 +80,7 @@ impl Machine {
             self.log_stop(child, took, stage, Some(&exit));
             self.after_stop_by_others(child, stage, Some(exit));
         } else {
-            self.on_own_exit(child, exit, ran);
+            self.on_own_exit(child, exit);
         }
     }
 
@@ -90,7 +94,7 @@ impl Machine {
 
     /// Decides what follows an attempt that ended by itself: a failed start is the answer to the command that asked for
     /// it, or fails a supervisor that is starting, in any of its attempts; else the table restart × exit decides.
-    pub(super) fn on_own_exit(&mut self, child: Index, exit: Exit, ran: Duration) {
+    pub(super) fn on_own_exit(&mut self, child: Index, exit: Exit) {
         self.arena.record_or_new(child).last_exit = Some(exit.clone());
         let state = &self.arena[child];
         let Some(sup) = state.parent else { return self.tree_ended(exit) };
@@ -105,7 +109,7 @@ impl Machine {
             }
         }
         match decide(restart, &exit) {
-            Verdict::Restart => self.restart(sup, child, exit, ran),
+            Verdict::Restart => self.restart(sup, child, exit),
             Verdict::Finish => self.finish(sup, child, &exit),
             Verdict::Ignored => self.set_ignored(sup, child),
         }
@@ -149,6 +153,9 @@ impl Machine {
     /// Sets a child idle because it ended for good. If it is significant, that may end its supervisor (C45 to C47).
     fn finish(&mut self, sup: Index, child: Index, exit: &Exit) {
         let significant = self.arena[child].spec.significant;
+        let leaves = self.leaves_at_end(child);
+        let failure = (significant && exit.is_failure())
+            .then(|| Arc::new(AutoShutdownFailure { path: self.arena.path_of(child), exit: exit.clone() }));
         self.arena[child].flags.start_requested = false;
         self.emit(child, || EventKind::Finished);
         if exit.is_failure() {
@@ -156,12 +163,50 @@ impl Machine {
         } else {
             self.answer_starts(child, || Ok(Outcome::Finished { exit: exit.clone() }));
         }
-        self.set_idle(child, IdleReason::Finished, self.leaves_at_end(child));
+        self.set_idle(child, IdleReason::Finished, leaves);
         if significant && self.ends_by_auto_shutdown(sup) {
-            self.emit(sup, || EventKind::AutoShutdown);
-            self.end_supervisor(sup, Exit::AutoShutdown);
+            self.end_by_auto_shutdown(sup, failure);
+        } else if leaves && failure.is_some() {
+            let left = &mut self.arena.sup_mut(sup).left_with_failure;
+            *left = left.take().or(failure);
         }
         self.mark_to_evaluate(Some(sup));
+    }
+
+    /// Ends a supervisor because its significant children have ended. That is a failure if one of them has failed:
+    /// `failure`, that of the child that ended last, or that of another.
+    fn end_by_auto_shutdown(&mut self, sup: Index, failure: Option<Arc<AutoShutdownFailure>>) {
+        match failure.or_else(|| self.failure_of_significant(sup)) {
+            None => {
+                self.emit(sup, || EventKind::AutoShutdown);
+                self.end_supervisor(sup, Exit::AutoShutdown);
+            }
+            Some(failure) => {
+                self.emit(sup, || EventKind::AutoShutdownFailed(Arc::clone(&failure)));
+                self.end_supervisor(sup, Exit::AutoShutdownFailed(failure));
+            }
+        }
+    }
+
+    /// Returns the failure of the first significant child that failed for good or was given up on.
+    fn failure_of_significant(&self, sup: Index) -> Option<Arc<AutoShutdownFailure>> {
+        let failed = |child: &&Index| {
+            let state = &self.arena[**child];
+            state.spec.significant
+                && match state.phase {
+                    Phase::Idle(IdleReason::Quarantined) => true,
+                    Phase::Idle(IdleReason::Finished) => {
+                        !state.flags.stopped_by_others && state.last_exit().is_some_and(Exit::is_failure)
+                    }
+                    _ => false,
+                }
+        };
+        let state = self.arena.sup(sup);
+        let child = state.ordered().iter().find(failed).and_then(|&child| {
+            let exit = self.arena[child].last_exit()?.clone();
+            Some(Arc::new(AutoShutdownFailure { path: self.arena.path_of(child), exit }))
+        });
+        child.or_else(|| state.left_with_failure.clone())
     }
 
     /// Returns `true` if a child leaves the tree when it has ended for good.

@@ -13,6 +13,9 @@ impl Machine {
     /// something to do are marked; the child's own supervisor is left to the caller.
     pub(super) fn set_phase(&mut self, child: Index, phase: Phase) {
         let before = self.arena[child].phase;
+        if before == Phase::Running && phase != Phase::Running {
+            self.arena[child].flags.attempt_stable = self.is_stable(child);
+        }
         let (was_live, live) = (before.is_live(), phase.is_live());
         let (was_waiting, waiting) = (before == Phase::Waiting, phase == Phase::Waiting);
         self.set_timer(child, Purpose::Phase, Time::NEVER);

@@ -43,6 +43,7 @@ impl Machine {
         };
         // Restarts within an earlier attempt of the supervisor do not count against this one.
         sup.window.clear();
+        sup.left_with_failure = None;
         sup.runtime_lost = false;
         let opens_runtime = sup.rules.dedicated_runtime;
         self.set_timer_in(child, Purpose::Phase, within);
@@ -62,6 +63,7 @@ impl Machine {
         state.started = now;
         state.flags.attempt_ready = false;
         state.flags.stopped_by_others = false;
+        state.flags.attempt_stable = false;
         // Taken, so that a later start by command does not count as a restart.
         let restart = std::mem::take(&mut state.flags.restarts_next);
         if restart {
@@ -71,7 +73,9 @@ impl Machine {
         self.emit(child, || EventKind::Starting { attempt, restart });
     }
 
-    /// Begins the ordered start of all children of a supervisor, with windows, backoff and flags reset.
+    /// Begins the ordered start of all children of a supervisor, with flags reset. Their failures in a row, restarts and
+    /// backoffs count on: only a stable run or a success begins them anew, so that what never holds is given up on
+    /// although its supervisor is restarted for other reasons. (Giving up begins them anew too.)
     fn start_children(&mut self, sup: Index) {
         if self.arena.sup(sup).is_group() {
             self.arena.sup_mut(sup).mode = SupervisorPhase::Up;
@@ -85,8 +89,6 @@ impl Machine {
             // None of them is `added`: added children have left the tree when the supervisor ended.
             state.flags = Flags::default();
             if let Some(record) = &mut state.record {
-                record.backoff_step = 0;
-                record.window.clear();
                 record.gave_up = None;
             }
             // The others were stopped on request and stay down.

@@ -19,9 +19,10 @@
 
 use super::Command;
 use super::plan::StopPlan;
+use crate::window::FailureRow;
 use crate::{
-    ChildForm, ChildId, ChildSpec, Exit, GroupSpec, Health, IdleReason, LimitExceeded, Name, Order,
-    RequestId, StopReport, SupervisorSpec, Time, Window,
+    AutoShutdownFailure, ChildForm, ChildId, ChildSpec, Exit, GroupSpec, Health, IdleReason, LimitExceeded,
+    Name, Order, RequestId, StopReport, SupervisorSpec, Time, Window,
 };
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -138,6 +139,10 @@ pub(super) struct Flags {
     pub(super) held: bool,
     /// It was added while the tree ran, and leaves the tree when its supervisor ends.
     pub(super) added: bool,
+    /// Its last attempt was stable when it ceased to be ready.
+    pub(super) attempt_stable: bool,
+    /// It had a stable run or a success since its supervisor was started.
+    pub(super) had_stable_run: bool,
 }
 
 /// The name of a child: given, or made from its slot (members of groups only).
@@ -167,11 +172,22 @@ impl ChildName {
     }
 }
 
+/// The steps of a child's backoff: how many restarts there were in a row. A success begins the row of failures anew, but
+/// not the row of successes: a loop of quick successes is a loop.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct BackoffSteps {
+    /// Restarts after a failure, since the last stable run or success.
+    pub(super) failures: u32,
+    /// Restarts after an end that was no failure, since the last stable run or failure.
+    pub(super) ends: u32,
+}
+
 /// The part of a child's state that only a child with a history needs. A child that just runs has none.
 #[derive(Debug, Default)]
 pub(super) struct ChildRecord {
-    /// The number of restarts in a row, without a stable run between them.
-    pub(super) backoff_step: u32,
+    pub(super) backoff: BackoffSteps,
+    /// The failures in a row, without a stable run or a success between them.
+    pub(super) failures: FailureRow,
     /// The number of restarts after attempts that ended by themselves.
     pub(super) restarts: u64,
     /// The restarts that count against its own limit.
@@ -243,6 +259,8 @@ pub(super) struct SupervisorState {
     pub(super) all_asked: bool,
     /// The stop cursor: no child at this position in the start order, or after it, still has to be asked to stop.
     pub(super) stop_cursor: usize,
+    /// The first failure, in this attempt, of a significant child that left the tree with its end.
+    pub(super) left_with_failure: Option<Arc<AutoShutdownFailure>>,
     /// Its dedicated runtime ended by itself: there is nothing to close.
     pub(super) runtime_lost: bool,
     /// It stands in the queue of supervisors to evaluate.
@@ -279,6 +297,7 @@ impl SupervisorState {
             plan: StopPlan::UNBOUNDED,
             all_asked: false,
             stop_cursor: 0,
+            left_with_failure: None,
             runtime_lost: false,
             queued: false,
             depth,

@@ -2,6 +2,7 @@
 //! a caller that knows where each field was written can render it there. Source: OTP rows C8 and C9.
 
 use super::order::circles;
+use super::reach::out_of_reach;
 use super::{
     AutoShutdown, ChildDeclaration, ChildForm, ChildSpec, Condition, Edge, GroupSpec, Limit, Ready, Restart,
     SupervisorSpec,
@@ -98,6 +99,9 @@ impl Check {
             return self.refuse(path, "children", reason);
         }
         self.check_limit(path, "intensity", spec.intensity);
+        if let (Some(intensity), Some(failures)) = (spec.intensity, out_of_reach(spec)) {
+            self.push_error(path, "intensity", Problem::IntensityOutOfReach { intensity, failures });
+        }
         let count = spec.children.len();
         if count > MAX_CHILDREN {
             let reason = format!("{count} children are too many: at most {MAX_CHILDREN}, or a group");
@@ -244,6 +248,13 @@ pub enum SpecProblem {
         /// The ceiling of all delays.
         to: Duration,
     },
+    /// The backoffs of the children keep the intensity from ever being exceeded.
+    IntensityOutOfReach {
+        /// The intensity.
+        intensity: Limit,
+        /// How often all restartable children together fail within the period at least, if each always fails at once.
+        failures: u64,
+    },
     /// The child is significant and permanent, so it never ends.
     SignificantIsPermanent,
     /// The child is significant, and its supervisor's `auto_shutdown` is never.
@@ -274,6 +285,14 @@ impl fmt::Display for SpecProblem {
             Self::Name(error) => return error.fmt(f),
             Self::BackoffToBelowFrom { from, to } => {
                 return write!(f, "`to` is {to:?}, which is less than `from`, {from:?}");
+            }
+            Self::IntensityOutOfReach { intensity: Limit { restarts, period, .. }, failures } => {
+                return write!(
+                    f,
+                    "the backoffs of the children keep it from ever being exceeded: if all of them always fail at \
+                     once, there may be only {failures} restarts within {period:?}, and {restarts} are allowed; \
+                     expected fewer restarts, a longer period, or a limit for each child instead"
+                );
             }
             Self::UnknownSibling(name) => return write!(f, "there is no sibling called {name:?}"),
             Self::NeverCompletes(name) => {

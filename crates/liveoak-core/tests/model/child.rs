@@ -13,6 +13,10 @@ pub(crate) const fn is_failure(exit: Kind) -> bool {
     !matches!(exit.as_bytes(), b"completed" | b"ignored" | b"stopped" | b"auto-shutdown")
 }
 
+pub(crate) const fn is_success(exit: Kind) -> bool {
+    matches!(exit.as_bytes(), b"completed" | b"ignored" | b"auto-shutdown")
+}
+
 /// Returns an exit of this kind, as it is reported to the machine.
 pub(crate) fn exit_of(kind: Kind) -> Exit {
     match kind {
@@ -134,8 +138,21 @@ pub(crate) struct Child {
     pub(crate) start_by_command: bool,
     /// It was added while the tree ran, so it is not part of its supervisor's declaration.
     pub(crate) added: bool,
-    /// The number of restarts in a row, which sets the backoff.
-    pub(crate) backoff_step: u32,
+    /// The failures in a row, for its own limit.
+    pub(crate) failures_in_a_row: u32,
+    /// The number of restarts after failures in a row, which sets the backoff; and that of restarts after other ends.
+    pub(crate) failure_steps: u32,
+    pub(crate) end_steps: u32,
+    /// When its last attempt became ready.
+    pub(crate) ready_since: u64,
+    /// Its last attempt was stable when it ceased to be ready.
+    pub(crate) stable: bool,
+    /// It had a stable run or a success since its supervisor started.
+    pub(crate) had_stable_run: bool,
+    /// Its own limit was exceeded by failures in a row that were too far apart for the period.
+    pub(crate) row_exceeded: bool,
+    /// A failed significant child was removed from it when that ended.
+    pub(crate) failure_left: bool,
     /// The number of all restarts.
     pub(crate) restarts: u64,
     /// When it was restarted, for its own limit.
@@ -191,7 +208,7 @@ impl Child {
         self.attempt += 1;
         self.restarts += u64::from(std::mem::take(&mut self.restarting));
         self.started = now;
-        (self.attempt_ready, self.stopped_by_others) = (false, false);
+        (self.attempt_ready, self.stopped_by_others, self.stable) = (false, false, false);
     }
 
     /// Returns `true` for a supervisor with a dedicated runtime. The runtime is reported to the machine like an attempt.

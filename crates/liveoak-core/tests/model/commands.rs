@@ -74,11 +74,19 @@ impl Model {
         }
         let child = self.of(path);
         (child.wanted, child.start_by_command) = (true, true);
-        (child.backoff_step, child.gave_up, child.restarting) = (0, false, false);
-        child.restart_times.clear();
+        (child.restarting, child.gave_up) = (false, false);
+        self.begin_anew(path);
         self.wait_for(path, request, Command::Start);
         self.start_or_wait(path);
         None
+    }
+
+    /// Forgets the failures of a child and of all below it.
+    fn begin_anew(&mut self, path: &str) {
+        let child = self.of(path);
+        (child.failures_in_a_row, child.failure_steps, child.end_steps) = (0, 0, 0);
+        child.restart_times.clear();
+        self.kids(path).iter().for_each(|kid| self.begin_anew(kid));
     }
 
     fn start_after_stop(&mut self, path: &str, request: u64, command: Command) {
@@ -124,6 +132,7 @@ impl Model {
                 self.answer(path, |command| {
                     matches!(command, Command::Start | Command::Restart).then_some("superseded")
                 });
+                self.kids(path).iter().for_each(|kid| self.begin_anew(kid));
                 self.start_after_stop(path, request, Command::Restart);
                 self.stop(path);
             }

@@ -128,7 +128,14 @@ impl Model {
             attempt_ready: false,
             start_by_command: false,
             added: false,
-            backoff_step: 0,
+            failures_in_a_row: 0,
+            failure_steps: 0,
+            end_steps: 0,
+            ready_since: 0,
+            stable: false,
+            had_stable_run: false,
+            row_exceeded: false,
+            failure_left: false,
             restarts: 0,
             restart_times: Vec::new(),
             last_exit: None,
@@ -183,6 +190,9 @@ impl Model {
     /// Sets the phase and clears the timer. A dependency timeout keeps the time that is left while the child waits.
     pub(crate) fn set(&mut self, path: &str, phase: Phase) {
         let now = self.now;
+        if self.at(path).phase == Phase::Running && phase != Phase::Running {
+            self.of(path).stable = self.is_stable_now(path);
+        }
         let child = self.of(path);
         let timer = std::mem::replace(&mut child.timer, NEVER);
         let was_waiting = child.phase == Phase::Waiting;
@@ -211,7 +221,7 @@ impl Model {
         if !child.is_leaf() {
             child.timer = deadline;
             child.intensity_times.clear();
-            child.runtime_lost = false;
+            (child.runtime_lost, child.failure_left) = (false, false);
             if child.has_runtime() {
                 child.mode = Mode::Opening;
                 return self.acts.push(format!("spawn {path}"));
@@ -238,8 +248,7 @@ impl Model {
                 (false, false, false, false);
             child.stopped_by_others = false;
             (child.ever_ready, child.was_ready, child.attempt_ready) = (false, false, false);
-            child.backoff_step = 0;
-            child.restart_times.clear();
+            child.had_stable_run = false;
             child.gave_up = false;
             child.restarting = false;
             if child.wanted {
@@ -266,11 +275,33 @@ impl Model {
         let child = self.of(path);
         (child.ever_ready, child.was_ready, child.attempt_ready) = (true, true, true);
         child.start_by_command = false;
+        child.ready_since = now;
         if let Some(period) = child.spec.heartbeat {
             child.last_beat = now;
             child.timer = later(now, period / 4);
         }
         self.answer(path, |command| matches!(command, Command::Start | Command::Restart).then_some("ready"));
+    }
+
+    /// Returns `true` if the running attempt of a child is stable. A leaf or a group is after `reset_after`; a stuck child
+    /// was ready until its last heartbeat. Another supervisor is when each declared child in it had a stable run or a
+    /// success, or has none because it was stopped on request (or waits for such a sibling).
+    pub(crate) fn is_stable_now(&self, path: &str) -> bool {
+        let child = self.at(path);
+        let end = if child.cause == Some("heartbeat-timeout") { child.last_beat } else { self.now };
+        let reset_after = child.spec.backoff.map_or(Duration::from_secs(10), |backoff| backoff.reset_after);
+        let long_enough = Duration::from_nanos(end.saturating_sub(child.ready_since)) >= reset_after;
+        if child.rules().is_none() {
+            return long_enough;
+        }
+        let declared: Vec<Path> = self.kids(path).into_iter().filter(|kid| !self.at(kid).added).collect();
+        let ran = |kid: &Path| {
+            let child = self.at(kid);
+            let now = child.phase == Phase::Running && self.is_stable_now(kid);
+            child.had_stable_run || child.stable || now
+        };
+        let by_wish = |kid: &Path| !self.at(kid).wanted || self.waits_for_held(kid);
+        declared.iter().all(|kid| ran(kid) || by_wish(kid)) && (declared.iter().any(ran) || long_enough)
     }
 
     /// Evaluates all supervisors, then asks, kills or abandons the members of stopping groups one by one.
@@ -410,7 +441,7 @@ impl Model {
         let now = self.now;
         let child = self.of(kid);
         child.count_attempt(now);
-        self.decide(kid, "failed", 0);
+        self.decide(kid, "failed");
     }
 
     /// Returns `true` if the child waits for a held dependency, directly or through other waiting children.

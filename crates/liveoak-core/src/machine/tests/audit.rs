@@ -103,6 +103,10 @@ impl Machine {
             Phase::Running => assert!(flags.attempt_ready, "{path} runs and was not ready"),
             Phase::Idle(_) | Phase::Waiting | Phase::BackingOff | Phase::Stopping { .. } => {}
         }
+        if matches!(phase, Phase::Starting | Phase::Running) {
+            let stale = flags.stopped_by_others || flags.attempt_stable;
+            assert!(!stale, "{path}: what was true of the last attempt is told of the new one");
+        }
         assert!(!flags.in_restart_set || phase.is_live(), "{path} is {phase:?} and in a restart set");
         assert!(!flags.held || phase == Phase::Waiting, "{path} is {phase:?} and held");
         if let Some(sup) = &state.sup {

@@ -101,7 +101,7 @@ impl Replica {
             }
             EventKind::Abandoned { attempt } => self.expect(event, *attempt, None),
             other => {
-                let why = ["gave-up", "start-failed", "auto-shutdown", "restart-set"];
+                let why = ["gave-up", "start-failed", "auto-shutdown", "auto-shutdown-failed", "restart-set"];
                 assert!(why.contains(&other.name()), "{other:?} tells why, not what");
             }
         }
