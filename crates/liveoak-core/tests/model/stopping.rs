@@ -152,7 +152,6 @@ impl Model {
         }
         let random = self.random;
         let child = self.of(path);
-        let untried = child.phase == Phase::Waiting;
         child.restarting = true;
         let mut delay = Duration::ZERO;
         if let Some(backoff) = child.spec.backoff {
@@ -162,9 +161,6 @@ impl Model {
             let names = path.rsplit('/').filter(|name| !name.is_empty());
             delay = backoff.delay(child.backoff_step, jitter(random, names, child.attempt));
             child.backoff_step += 1;
-        }
-        if untried {
-            delay = delay.max(Duration::from_secs(1));
         }
         if !child.attempt_ready {
             self.answer_failed_start(path);
@@ -245,7 +241,12 @@ impl Model {
     }
 
     fn end_of_tree(&mut self, exit: Kind) {
-        self.set(ROOT, Phase::Idle(IdleReason::SupervisorDown));
+        let why = match self.at(ROOT).wanted {
+            _ if is_failure(exit) => IdleReason::SupervisorDown,
+            false => IdleReason::StoppedByRequest,
+            true => IdleReason::Finished,
+        };
+        self.set(ROOT, Phase::Idle(why));
         self.down = Some(exit);
         for path in self.children.keys().cloned().collect::<Vec<_>>() {
             self.answer(&path, |command| {
@@ -276,7 +277,7 @@ impl Model {
 
     // Stopping.
 
-    fn plan_above(&self, path: &str) -> Plan {
+    pub(crate) fn plan_above(&self, path: &str) -> Plan {
         let above = above(path).filter(|parent| self.at(parent).mode == Mode::Stopping);
         above.map_or(crate::child::NO_PLAN, |parent| self.at(&parent).plan)
     }
