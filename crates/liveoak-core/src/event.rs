@@ -127,6 +127,15 @@ pub enum EventKind {
     },
     /// The child reported its health.
     Health(Health),
+    /// The tree saw deadlines much too late, because the whole program did not run: it was stopped by a signal, or its
+    /// machine slept. Each of these deadlines is judged after one further wait, of its own length but at most 1 s. Only
+    /// of the root.
+    TimeJump {
+        /// How late the latest deadline was seen.
+        late: Duration,
+        /// The number of deadlines that were prolonged.
+        deadlines: u64,
+    },
 }
 
 impl EventKind {
@@ -147,6 +156,7 @@ impl EventKind {
             Self::Ready { .. } | Self::BackingOff { .. } | Self::RestartSet { .. } => Severity::Info,
             Self::Stopped { .. } | Self::Finished | Self::Ignored | Self::AutoShutdown => Severity::Info,
             Self::Health(Health::Healthy) => Severity::Info,
+            Self::TimeJump { .. } => Severity::Warn,
             Self::Killed { .. } | Self::Health(Health::Degraded | Health::Unhealthy) => Severity::Warn,
             Self::Abandoned { .. } | Self::Quarantined(_) => Severity::Error,
             Self::GaveUp(_) | Self::StartFailed(_) | Self::AutoShutdownFailed(_) => Severity::Error,
@@ -177,6 +187,7 @@ impl EventKind {
             Self::AutoShutdownFailed(_) => "auto-shutdown-failed",
             Self::RestartSet { .. } => "restart-set",
             Self::Health(_) => "health",
+            Self::TimeJump { .. } => "time-jump",
         }
     }
 }

@@ -116,6 +116,8 @@ impl Arena {
     }
 
     fn link(&mut self, parent: Index, child: Index) {
+        let health = self[child].health;
+        self.sup_mut(parent).count_health(health, true);
         if let ChildName::Given(name) = &self[child].name {
             let name = name.clone();
             self.sup_mut(parent).names.insert(name, child);
@@ -134,6 +136,8 @@ impl Arena {
     }
 
     fn unlink(&mut self, parent: Index, child: Index) {
+        let health = self[child].health;
+        self.sup_mut(parent).count_health(health, false);
         let (prev, next) = (self[child].prev, self[child].next);
         if let ChildName::Given(name) = &self[child].name {
             let name = name.clone();
@@ -236,6 +240,11 @@ impl Arena {
         let child = self.index_of(ChildName::parse_automatic(name)?)?;
         let automatic = matches!(self[child].name, ChildName::Automatic);
         (self[child].parent == Some(parent) && automatic && self.name_text(child) == name).then_some(child)
+    }
+
+    /// Returns how many supervisors are above a child.
+    pub(super) fn depth_of(&self, child: Index) -> u32 {
+        self[child].parent.map_or(0, |parent| self.sup(parent).depth + 1)
     }
 
     pub(super) fn name_text(&self, child: Index) -> Cow<'_, str> {

@@ -197,6 +197,7 @@ impl Machine {
         }
         let ids = self.arena.insert(Some(sup), declared, self.now);
         let child = Index::of_slot(ids[0].slot);
+        self.refresh_health(sup);
         self.announce_added(child);
         self.mark_as_added(child, request);
         self.enqueue_start(child);
@@ -232,6 +233,7 @@ impl Machine {
         let name = name.map_or(ChildName::Automatic, ChildName::Given);
         let member = self.arena.insert_child(Some(group), Child::new(spec, name, self.now));
         self.avoid_given_names(group, member);
+        self.refresh_health(group);
         self.announce_added(member);
         self.mark_as_added(member, request);
         let id = self.arena.id_of(member);

@@ -43,7 +43,7 @@ impl Machine {
         }
     }
 
-    /// Ends an attempt. Every attempt that began ends here. An untried start is counted and reported in `fail_start`.
+    /// Ends an attempt. Every attempt that began ends here.
     ///
     /// If others stopped the child, what they stopped it for decides what follows. Else its own exit decides: the exit
     /// that was reported, or the `cause` for which the machine stopped it (a start timeout, a missed heartbeat, a body
@@ -55,7 +55,8 @@ impl Machine {
         // A child that ends between its kill and its abandonment was killed.
         let stage = if killed { stage.max(StopStage::Killed) } else { stage };
         let (ran, took) = (self.now.since(state.started), self.now.since(state.since));
-        let (_, attempt) = self.arena.attempt_of(child);
+        let (id, attempt) = self.arena.attempt_of(child);
+        let state_parent = state.parent;
         let overruled = self.is_overruled(child);
         let mut cause = None;
         if let Some(record) = &mut self.arena[child].record {
@@ -80,7 +81,9 @@ impl Machine {
             self.log_stop(child, took, stage, Some(&exit));
             self.after_stop_by_others(child, stage, Some(exit));
         } else {
+            let (parent, forced) = (state_parent, self.take_forced(child));
             self.on_own_exit(child, exit);
+            self.keep_forced(parent, child, id, forced);
         }
     }
 
@@ -103,8 +106,8 @@ impl Machine {
             if state.flags.start_requested {
                 return self.requested_start_failed(child, &exit);
             }
-            // Only a child that was never ready fails its starting supervisor; later failures are restarts.
-            if self.arena.sup(sup).mode == SupervisorPhase::Starting && state.readiness == Readiness::Never {
+            // Only a declared child that was never ready fails its starting supervisor; later failures are restarts.
+            if self.is_first_start(sup, child) {
                 return self.first_start_failed(sup, child, exit);
             }
         }

@@ -32,9 +32,10 @@
 //! 14. `restart` - limits, backoff, restart set, giving up
 //! 15. `exit` - the end of an attempt, and what its exit decides
 //! 16. `stop_progress` - the next children to ask, abandoning, the end of a supervisor
-//! 17. `advance` - the next steps of each supervisor, and what happens when a deadline has come
-//! 18. `command` - what each command does; adding children and members
-//! 19. `mod` - the machine itself: an input in, effects out
+//! 17. `time_jump` - deadlines that are seen late, because the program could not run
+//! 18. `advance` - the next steps of each supervisor, and what happens when a deadline has come
+//! 19. `command` - what each command does; adding children and members
+//! 20. `mod` - the machine itself: an input in, effects out
 //!
 //! Numbers like "C10" are rows of docs/conformance.md, which compares the rules with those of OTP.
 
@@ -56,6 +57,7 @@ mod state;
 mod stop;
 mod stop_progress;
 mod stopped;
+mod time_jump;
 
 #[cfg(test)]
 mod tests;
@@ -87,8 +89,6 @@ pub struct Machine {
     to_evaluate: BinaryHeap<(u32, Reverse<Index>)>,
     /// The deadlines of all children. Simultaneous ones come in the order of their children's slots.
     timers: BTreeSet<(Time, Index, Purpose)>,
-    /// How many children are in [`Phase::Waiting`](state::Phase::Waiting).
-    waiting: u32,
     /// The tree has ended.
     ended: bool,
 }
@@ -117,7 +117,6 @@ impl Machine {
             driver_queue: DriverQueue::default(),
             to_evaluate: BinaryHeap::new(),
             timers: BTreeSet::new(),
-            waiting: 0,
             ended: false,
         };
         Ok((machine, ids))
@@ -144,6 +143,7 @@ impl Machine {
                 self.if_live(id, attempt, |machine, child| machine.reported_health(child, health));
             }
             Input::Command { request, id, command } => self.command(request, id, command),
+            Input::Withdraw { request, id } => self.withdraw(id, request),
             Input::Stop => self.stop_tree(),
             Input::Kill => self.kill_tree(),
             Input::Tick => self.tick(),

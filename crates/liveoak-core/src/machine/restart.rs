@@ -9,9 +9,6 @@ use crate::{EventKind, Exit, GiveUp, IdleReason, Limit, LimitExceeded, Restart};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The shortest delay after a start that could not even be tried, because a dependency prevented it.
-const UNTRIED_DELAY: Duration = Duration::from_secs(1);
-
 /// What exceeds a limit.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Measure {
@@ -27,16 +24,12 @@ impl Machine {
     /// Restarts a child whose attempt ended by itself with `exit`.
     ///
     /// The restart counts against the child's own limit and against its supervisor's intensity. If one is exceeded, the
-    /// child is given up on. Else the backoff decides the delay, and the strategy the restart set. A start that could not
-    /// even be tried, for lack of another child, counts against nothing.
+    /// child is given up on. Else the backoff decides the delay, and the strategy the restart set.
     pub(super) fn restart(&mut self, sup: Index, child: Index, exit: Exit) {
-        // A start that failed on its dependencies never left this phase.
-        let untried = self.arena[child].phase == Phase::Waiting;
-        if !untried && let Some((limit, exceeded)) = self.record_restart(sup, child, &exit) {
+        if let Some((limit, exceeded)) = self.record_restart(sup, child, &exit) {
             return self.give_up(sup, child, limit.give_up, exceeded);
         }
         let (delay, nth) = self.next_delay(child, exit.is_failure());
-        let delay = if untried { delay.max(UNTRIED_DELAY) } else { delay };
         let flags = &mut self.arena[child].flags;
         flags.restarts_next = true;
         // A command waits for this attempt only, not for the restart that follows.

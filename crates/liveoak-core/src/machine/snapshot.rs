@@ -1,7 +1,6 @@
 //! The snapshot of the whole tree, and questions about one child.
 
 use super::Machine;
-use super::condition::health_given;
 use super::state::{Index, Phase, Purpose};
 use crate::{
     Attempt, ChildId, ChildState, ChildView, Condition, Exit, Path, Snapshot, StopStage, Time, WaitingFor,
@@ -75,7 +74,7 @@ impl Machine {
             attempt: Attempt(state.attempt),
             restarts: state.record.as_ref().map_or(0, |record| record.restarts),
             last_exit: state.last_exit().cloned(),
-            health: health_given(state, children.iter().map(|below| below.health)),
+            health: state.health,
             children,
         }
     }
@@ -104,7 +103,7 @@ impl Machine {
 
     /// Returns the latest end of a child's wait for `what`, as far as it is known; else [`Time::NEVER`].
     fn end_of_wait(&self, sup: Index, child: Index, what: &WaitingFor) -> Time {
-        let own = self.deadline_of(child, Purpose::Dependency);
+        let own = self.deadline_of(child, Purpose::Wait);
         let (sibling, is_backoff) = match what {
             WaitingFor::Edge(..) if own != Time::NEVER => return own,
             WaitingFor::Edge(_, Condition::Completed) | WaitingFor::RestartStop | WaitingFor::Nothing => {
@@ -117,7 +116,7 @@ impl Machine {
         let Some(&sibling) = self.arena.sup(sup).names.get(sibling) else { return Time::NEVER };
         match self.arena[sibling].phase {
             Phase::Starting => self.deadline_of(sibling, Purpose::Phase),
-            Phase::Waiting => self.deadline_of(sibling, Purpose::Dependency),
+            Phase::Waiting => self.deadline_of(sibling, Purpose::Wait),
             Phase::BackingOff if is_backoff => self.deadline_of(sibling, Purpose::Phase),
             Phase::BackingOff | Phase::Idle(_) | Phase::Running | Phase::Stopping { .. } => Time::NEVER,
         }

@@ -6,7 +6,7 @@ use crate::{EventKind, Ready};
 use std::time::Duration;
 
 /// How often a heartbeat is checked within its period: a stuck child is noticed at most a quarter of the period late.
-const HEARTBEAT_CHECKS: u32 = 4;
+pub(super) const HEARTBEAT_CHECKS: u32 = 4;
 
 impl Machine {
     /// Starts a group member or the root at once. Any other child waits until its supervisor finds that it may start.
@@ -21,6 +21,7 @@ impl Machine {
     /// Lets a child wait until its supervisor finds that its start condition is met.
     pub(super) fn enqueue_start(&mut self, child: Index) {
         self.set_phase(child, Phase::Waiting);
+        self.expect_start_in_time(child);
         self.emit(child, || EventKind::Waiting);
         self.mark_to_evaluate(self.arena[child].parent);
     }
@@ -64,6 +65,9 @@ impl Machine {
         state.flags.attempt_ready = false;
         state.flags.stopped_by_others = false;
         state.flags.attempt_stable = false;
+        if let Some(record) = &mut state.record {
+            record.forced = Vec::new();
+        }
         // Taken, so that a later start by command does not count as a restart.
         let restart = std::mem::take(&mut state.flags.restarts_next);
         if restart {
@@ -87,7 +91,7 @@ impl Machine {
             let state = &mut self.arena[child];
             state.readiness = Readiness::Never;
             // None of them is `added`: added children have left the tree when the supervisor ended.
-            state.flags = Flags::default();
+            state.flags = Flags { stopped_by_others: state.flags.stopped_by_others, ..Flags::default() };
             if let Some(record) = &mut state.record {
                 record.gave_up = None;
             }
@@ -124,7 +128,8 @@ impl Machine {
         let (id, attempt) = self.arena.attempt_of(child);
         self.emit(child, || EventKind::Ready { attempt, took });
         if beats {
-            self.arena.record_or_new(child).last_beat = now;
+            let record = self.arena.record_or_new(child);
+            (record.last_beat, record.judged_from) = (now, None);
             self.schedule_heartbeat_check(child);
         }
         self.answer_starts(child, || Ok(Outcome::Ready { id, attempt }));

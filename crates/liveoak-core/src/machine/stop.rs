@@ -63,6 +63,8 @@ impl Machine {
     pub(super) fn end_supervisor(&mut self, sup: Index, cause: Exit) {
         if !self.arena[sup].phase.is_stopping() {
             self.arena.record_or_new(sup).cause = Some(cause);
+            // What is forced below may belong to the report of the tree's end.
+            self.open_log(sup);
             self.begin_stop(sup);
         }
     }
@@ -204,7 +206,7 @@ impl Machine {
     }
 
     /// Returns the plan of a child's supervisor, if that is stopping.
-    fn plan_above(&self, child: Index) -> StopPlan {
+    pub(super) fn plan_above(&self, child: Index) -> StopPlan {
         match self.arena.parent_of(child) {
             Some(sup) if sup.mode == SupervisorPhase::Stopping => sup.plan,
             Some(_) | None => StopPlan::UNBOUNDED,

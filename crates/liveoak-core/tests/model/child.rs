@@ -113,8 +113,14 @@ pub(crate) struct Child {
     pub(crate) since: u64,
     /// When its last attempt began.
     pub(crate) started: u64,
-    /// Its only deadline.
+    /// The deadline of its phase.
     pub(crate) timer: u64,
+    /// The deadline that was prolonged once because it was seen late.
+    pub(crate) prolonged: u64,
+    /// When commands that asked for its start are answered although it waits.
+    pub(crate) answer_timer: u64,
+    /// That moment has come.
+    pub(crate) answer_due: bool,
     pub(crate) attempt: u64,
     /// `true` if it is intended to run: `false` after a stop command, until a start command.
     pub(crate) wanted: bool,
@@ -165,8 +171,10 @@ pub(crate) struct Child {
     /// The health that it last reported.
     pub(crate) health: Health,
     pub(crate) last_beat: u64,
-    /// The time that is left of the dependency timeout, once it has begun.
-    pub(crate) dependency_wait_left: Option<u64>,
+    /// No missed heartbeat is judged before this time, once a check came late.
+    pub(crate) judged_from: Option<u64>,
+    /// The time that is left of a wait in a first start, once it has begun.
+    pub(crate) wait_left: Option<u64>,
     /// Requests that wait for this child, with their commands.
     pub(crate) waiters: Vec<(u64, Command)>,
     /// The children's names in start order. This field and all below are for supervisors only.
@@ -180,6 +188,19 @@ pub(crate) struct Child {
 }
 
 impl Child {
+    /// Returns its next deadline.
+    pub(crate) fn next_deadline(&self) -> u64 {
+        self.timer.min(self.answer_timer)
+    }
+
+    /// Returns how long it may wait for others.
+    pub(crate) fn longest_wait(&self) -> Duration {
+        match self.spec.start_within {
+            Duration::MAX if !self.is_leaf() => Duration::from_secs(30),
+            within => within,
+        }
+    }
+
     pub(crate) fn lives(&self) -> bool {
         matches!(self.phase, Phase::Starting | Phase::Running | Phase::Stopping { .. })
     }

@@ -469,6 +469,7 @@ fn word(answer: &Result<Outcome, Refusal>) -> &'static str {
         Err(Refusal::IsRoot) => "is root",
         Err(Refusal::TreeEnded) => "tree down",
         Err(Refusal::Failed(_)) => "failed",
+        Err(Refusal::WaitsFor { .. }) => "waits",
         Err(Refusal::Superseded { .. }) => "superseded",
         Err(_) => "refused",
     }

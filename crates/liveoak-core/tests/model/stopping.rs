@@ -158,8 +158,6 @@ impl Model {
     /// Counts a restart against both limits, computes the backoff, and takes down the rest of the restart set.
     fn restart(&mut self, parent: &str, path: &str, exit: Kind) {
         let now = self.now;
-        // A start that could not be tried is not counted.
-        let untried = self.at(path).phase == Phase::Waiting;
         let intensity = match &self.at(parent).body {
             Body::Supervisor(rules) => rules.intensity,
             Body::Group(group) => group.intensity,
@@ -169,19 +167,16 @@ impl Model {
             (None, None) => Some(Limit::DEFAULT_OF_A_CHILD),
             (limit, _) => limit,
         };
-        if !untried {
-            let own = own.filter(|limit| too_many_of_one(self.of(path), limit, now, is_failure(exit)));
-            let intensity =
-                intensity.filter(|limit| too_many(&mut self.of(parent).intensity_times, limit, now));
-            if own.is_some() {
-                // As many are allowed again when its supervisor has been restarted.
-                let child = self.of(path);
-                child.failures_in_a_row = 0;
-                child.restart_times.clear();
-            }
-            if let Some(limit) = own.or(intensity) {
-                return self.give_up(parent, path, limit.give_up);
-            }
+        let own = own.filter(|limit| too_many_of_one(self.of(path), limit, now, is_failure(exit)));
+        let intensity = intensity.filter(|limit| too_many(&mut self.of(parent).intensity_times, limit, now));
+        if own.is_some() {
+            // As many are allowed again when its supervisor has been restarted.
+            let child = self.of(path);
+            child.failures_in_a_row = 0;
+            child.restart_times.clear();
+        }
+        if let Some(limit) = own.or(intensity) {
+            return self.give_up(parent, path, limit.give_up);
         }
         let random = self.random;
         let child = self.of(path);
@@ -197,9 +192,6 @@ impl Model {
                 delay = backoff.delay(child.end_steps, random);
                 child.end_steps += 1;
             }
-        }
-        if untried {
-            delay = delay.max(Duration::from_secs(1));
         }
         if !child.attempt_ready {
             self.answer_failed_start(path);
@@ -280,7 +272,12 @@ impl Model {
     }
 
     fn end_of_tree(&mut self, exit: Kind) {
-        self.set(ROOT, Phase::Idle(IdleReason::SupervisorDown));
+        let why = match self.at(ROOT).wanted {
+            _ if is_failure(exit) => IdleReason::SupervisorDown,
+            false => IdleReason::StoppedByRequest,
+            true => IdleReason::Finished,
+        };
+        self.set(ROOT, Phase::Idle(why));
         self.down = Some(exit);
         for path in self.children.keys().cloned().collect::<Vec<_>>() {
             self.answer(&path, |command| {
@@ -311,7 +308,7 @@ impl Model {
 
     // Stopping.
 
-    fn plan_above(&self, path: &str) -> Plan {
+    pub(crate) fn plan_above(&self, path: &str) -> Plan {
         let above = above(path).filter(|parent| self.at(parent).mode == Mode::Stopping);
         above.map_or(crate::child::NO_PLAN, |parent| self.at(&parent).plan)
     }

@@ -531,6 +531,7 @@ pub(super) fn word(answer: &Answer) -> &'static str {
         Err(Refusal::NeededBy(_)) => "needed",
         Err(Refusal::TreeEnded) => "tree down",
         Err(Refusal::Failed(_)) => "failed",
+        Err(Refusal::WaitsFor { .. }) => "waits",
         Err(Refusal::Superseded { .. }) => "superseded",
         Err(Refusal::Full { .. }) => "full",
         Err(Refusal::Busy) => "busy",
