@@ -58,6 +58,7 @@ mod stopped;
 #[cfg(test)]
 mod tests;
 
+pub use driver_queue::MAX_QUEUED_EFFECTS;
 pub use interface::{Command, Effect, Input, MAX_WAITERS, Outcome, Refusal};
 pub use plan::KILL_WAIT;
 

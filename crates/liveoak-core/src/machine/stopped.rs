@@ -104,10 +104,11 @@ impl Machine {
         for walk in self.driver_queue.walks.iter_mut().filter(|walk| walk.cursor == Some(child)) {
             walk.cursor = next;
         }
+        let supervisor = parent.map_or(id, |parent| self.arena.id_of(parent));
         self.arena.remove(child);
         self.mark_to_evaluate(parent);
         self.mark_waiting_ancestors(parent);
-        self.push(Effect::Forget(id));
+        self.push(Effect::Forget(id, supervisor));
     }
 
     pub(super) fn tree_ended(&mut self, exit: Exit) {
