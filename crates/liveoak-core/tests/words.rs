@@ -178,10 +178,7 @@ fn each_refusal_has_a_sentence_that_says_why() {
         (Refusal::OnlyOnce, "what it runs can be made only once, so it has one attempt"),
         (Refusal::IsRoot, "it is the root of the tree, which can only be stopped"),
         (Refusal::Busy, "too many commands wait for this child, or for its tree"),
-        (
-            Refusal::DestructorsWaiting,
-            "too many values of earlier children wait for their destructors",
-        ),
+        (Refusal::DestructorsWaiting, "too many values of earlier children wait for their destructors"),
         (Refusal::TreeEnded, "the tree has ended"),
         (Refusal::Failed(Exit::Killed), "the attempt failed: killed"),
         (Refusal::Superseded { by: "a stop" }, "it was overtaken by a stop"),

@@ -4,7 +4,8 @@ use super::Machine;
 use super::condition::health_given;
 use super::state::{Index, Phase, Purpose};
 use crate::{
-    Attempt, ChildId, ChildSpec, ChildState, ChildView, Condition, Exit, Path, Snapshot, StopStage, Time, WaitingFor,
+    Attempt, ChildId, ChildSpec, ChildState, ChildView, Condition, Exit, Path, Snapshot, StopStage, Time,
+    WaitingFor,
 };
 
 impl Machine {

@@ -91,8 +91,13 @@ impl<T: AttemptListener> Batch<T> {
         self.left.effects = self.left.effects.saturating_sub(1);
         self.drained = true;
         let first = first.and_then(|effect| state.prepare(tree, events, effect));
-        if let Some(second) = second {
-            self.take_more(second, state, tree, events);
+        let Some(second) = second else { return first };
+        self.take_more(second, state, tree, events);
+        if self.more.iter().chain(&first).any(|action| matches!(action, Action::Reply(..))) {
+            // Answers come last: a stop that was answered waits for the values that its children have left.
+            self.more.extend(first);
+            self.more.sort_by_key(|action| matches!(action, Action::Reply(..)));
+            return None;
         }
         first
     }

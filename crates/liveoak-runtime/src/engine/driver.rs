@@ -35,9 +35,7 @@ use crate::engine::state::{ChildEntry, TreeState};
 use crate::engine::watchdog::Watchdog;
 use crate::util::lock::{ignore_poison, lock};
 use crate::util::waker_guard::WakerGuard;
-use liveoak_core::{
-    ChildId, Command, Exit, Input, Machine, Outcome, Path, Refusal, Time,
-};
+use liveoak_core::{ChildId, Command, Exit, Input, Machine, Outcome, Path, Refusal, Time};
 use std::cell::Cell;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, TryLockError};
@@ -168,7 +166,7 @@ impl TreeInner {
 
     /// Gives a command on one child, and waits for its answer, which comes when the command has taken effect.
     pub(crate) async fn command(self: &Arc<Self>, path: &Path, command: Command) -> Result<Outcome, Refusal> {
-        let (id, left, answer) = {
+        let (awaited, budget, answer) = {
             let now = self.clock.now();
             let mut state = self.state();
             if state.runtime_lost {
@@ -177,12 +175,13 @@ impl TreeInner {
             let Some(id) = state.machine.find(path) else { return Err(Refusal::NotFound) };
             let budget = state.stop_budget(id);
             let (request, answer) = state.requests.begin()?;
+            let awaited = self.drops.await_child(id);
             self.input(state, now, Input::Command { request, id, command }, TurnLimit::CALL);
-            (id, budget, answer)
+            (awaited, budget, answer)
         };
         let mut outcome = answer.wait().await?;
         if let Outcome::Stopped(report) | Outcome::Removed(report) = &mut outcome {
-            self.wait_for_drops(id, path, left, report).await;
+            self.wait_for_drops(&awaited, path, budget, report).await;
         }
         Ok(outcome)
     }
@@ -262,7 +261,9 @@ impl TreeInner {
                 if entry.is_supervisor() && self.drops.has_unfinished() {
                     self.drops.supervisor_leaves(id, supervisor);
                 }
-                self.dispose(entry, supervisor);
+                let mut values = Vec::new();
+                entry.dispose(&mut values);
+                self.drops.push_of(id, supervisor, values);
             }
             Action::Reply(sender, result) => {
                 // The caller may have stopped waiting.
@@ -283,11 +284,11 @@ impl TreeInner {
         if self.drops.is_full() { Err(Refusal::DestructorsWaiting) } else { Ok(()) }
     }
 
-    /// Has the values of an entry dropped, which a child of `supervisor` has left.
-    pub(crate) fn dispose(&self, entry: ChildEntry<Arc<Self>>, supervisor: ChildId) {
+    /// Has the values of an entry dropped, and counts them for `child`.
+    pub(crate) fn dispose(&self, entry: ChildEntry<Arc<Self>>, child: ChildId) {
         let mut values = Vec::new();
         entry.dispose(&mut values);
-        self.drops.push(supervisor, values);
+        self.drops.push(child, values);
     }
 }
 

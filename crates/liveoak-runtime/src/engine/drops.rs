@@ -12,12 +12,14 @@
 //!    destructor goes on.
 //! 3. The queue grows only with children that were added. While [`MAX_DROPS_WAITING`] values wait, no child is added,
 //!    and no error is kept.
-//! 4. If the runtime refuses a job because it shuts down, a thread of its own takes the values. If the system refuses
-//!    that thread, they wait for the next value, or for the end of the tree. A job that the runtime has accepted but
-//!    does not run any more drops the values where the runtime drops the job.
+//! 4. In tests with a paused clock, tasks of their one thread are the jobs ([`is_in_place`]).
+//! 5. When the runtime shuts down, the tree's timer task drops what waits as it is dropped itself, and a job that was
+//!    accepted but not run does the same. If the runtime refuses a job before that, a thread of its own takes the values.
+//!    If the system refuses that thread too, they wait for the next value.
 
 use crate::attempt::body::UserValue;
 use crate::attempt::panic::{catch, drop_catching_panics};
+use crate::util::in_place::is_in_place;
 use crate::util::lock::{ignore_poison, lock};
 use liveoak_core::ChildId;
 use std::cell::Cell;
@@ -52,6 +54,8 @@ enum HandingOver {
 /// The values of one tree that wait to be dropped.
 pub(crate) struct Drops {
     handle: Handle,
+    /// `true` if the jobs are tasks.
+    pub(crate) in_place: bool,
     work: Mutex<Work>,
     /// Wakes spare jobs, and the thread that waits for the end.
     changed: Condvar,
@@ -61,6 +65,8 @@ pub(crate) struct Drops {
     full: AtomicBool,
     /// `true` while values are unfinished. Read without the lock.
     unfinished: AtomicBool,
+    /// `true` if the runtime of the tree is lost: no more jobs are started.
+    lost: AtomicBool,
     /// `true` if the tree has ended: no call of another child can be the one that drops a value now.
     closed: AtomicBool,
 }
@@ -78,6 +84,9 @@ struct Work {
     unfinished: HashMap<ChildId, Unfinished>,
     /// The number of all of them.
     left: u64,
+    /// The children whose stop or removal a caller waits for, and the number of callers. Their own values are counted for
+    /// them; the values of other children for their supervisor.
+    awaited: HashMap<ChildId, u32>,
 }
 
 #[derive(Default)]
@@ -99,13 +108,35 @@ impl Drops {
     pub(crate) fn new(handle: Handle) -> Arc<Self> {
         Arc::new(Self {
             handle,
+            in_place: is_in_place(),
             work: Mutex::default(),
             changed: Condvar::new(),
             settled: Notify::new(),
             full: AtomicBool::new(false),
             unfinished: AtomicBool::new(false),
+            lost: AtomicBool::new(false),
             closed: AtomicBool::new(false),
         })
+    }
+
+    /// Drops the values of a child elsewhere that has left the tree.
+    pub(crate) fn push_of(self: &Arc<Self>, child: ChildId, supervisor: ChildId, values: Vec<UserValue>) {
+        if values.is_empty() {
+            return;
+        }
+        let mut work = lock(&self.work);
+        let is_awaited = work.awaited.contains_key(&child);
+        if is_awaited {
+            work.unfinished.entry(child).or_default().above = Some(supervisor);
+        }
+        drop(work);
+        self.push(if is_awaited { child } else { supervisor }, values);
+    }
+
+    /// Counts the values that `child` leaves behind for itself, while the result exists.
+    pub(crate) fn await_child(self: &Arc<Self>, child: ChildId) -> Awaited {
+        *lock(&self.work).awaited.entry(child).or_default() += 1;
+        Awaited { drops: Arc::clone(self), child }
     }
 
     /// Drops `values` elsewhere, and counts them for `child`.
@@ -181,8 +212,16 @@ impl Drops {
         self.closed.store(true, Ordering::Release);
     }
 
-    /// Drops all values that wait, here. For threads that are shutting the runtime down.
+    /// Starts no more jobs: the runtime shuts down. The tree's timer task drops what waits when it is dropped itself.
+    pub(crate) fn lose_runtime(&self) {
+        self.lost.store(true, Ordering::Release);
+    }
+
+    /// Drops all values that wait, here, if the runtime is lost.
     pub(crate) fn work_off(self: &Arc<Self>) {
+        if !self.lost.load(Ordering::Acquire) {
+            return;
+        }
         let mut work = lock(&self.work);
         work.jobs += 1;
         drop(self.drop_all(work, false));
@@ -193,7 +232,11 @@ impl Drops {
     }
 
     /// Drops value by value until none waits. A `spare` begins only when the others do not get on.
-    fn drop_all<'a>(self: &'a Arc<Self>, mut work: MutexGuard<'a, Work>, mut spare: bool) -> MutexGuard<'a, Work> {
+    fn drop_all<'a>(
+        self: &'a Arc<Self>,
+        mut work: MutexGuard<'a, Work>,
+        mut spare: bool,
+    ) -> MutexGuard<'a, Work> {
         loop {
             if spare && work.busy > 0 && !work.queue.is_empty() {
                 let before = work.progress;
@@ -245,10 +288,20 @@ impl Drops {
     }
 
     fn start_job(self: &Arc<Self>) {
+        if self.lost.load(Ordering::Acquire) {
+            lock(&self.work).jobs -= 1;
+            return;
+        }
         let before = HANDING_OVER.replace(HandingOver::Yes);
         let job = Job { drops: Arc::clone(self), ran: false };
         // Panics if the system refuses the first thread of the pool.
-        let _ = catch(None, || drop(self.handle.spawn_blocking(move || job.run())));
+        let _ = catch(None, || {
+            if self.in_place {
+                drop(self.handle.spawn(async move { job.run() }));
+            } else {
+                drop(self.handle.spawn_blocking(move || job.run()));
+            }
+        });
         if HANDING_OVER.replace(HandingOver::Yes) == HandingOver::Refused {
             let job = Job { drops: Arc::clone(self), ran: false };
             let handle = self.handle.clone();
@@ -262,6 +315,24 @@ impl Drops {
             }
         }
         HANDING_OVER.set(before);
+    }
+}
+
+/// A caller that waits for the stop or the removal of a child.
+pub(crate) struct Awaited {
+    drops: Arc<Drops>,
+    pub(crate) child: ChildId,
+}
+
+impl Drop for Awaited {
+    fn drop(&mut self) {
+        let mut work = lock(&self.drops.work);
+        if let Some(callers) = work.awaited.get_mut(&self.child) {
+            *callers -= 1;
+            if *callers == 0 {
+                work.awaited.remove(&self.child);
+            }
+        }
     }
 }
 

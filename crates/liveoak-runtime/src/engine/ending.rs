@@ -7,12 +7,13 @@ use crate::attempt::cell::AttemptListener as _;
 use crate::attempt::panic::{catch, drop_catching_panics};
 use crate::engine::action::TurnLimit;
 use crate::engine::driver::{LiveAttempt, State, TreeInner};
+use crate::engine::drops::Awaited;
 use crate::engine::ended::Ended;
 use crate::util::lock::lock;
 use crate::util::log::{flush_log, is_log_flushed};
 use crate::util::race;
 use crate::util::waker_guard::WakerGuard;
-use liveoak_core::{ChildId, Exit, Input, KILL_WAIT, Path, StopEntry, StopReport, StopStage};
+use liveoak_core::{ChildId, Exit, Input, KILL_WAIT, Path, StopEntry, StopReport, StopStage, Time};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -35,11 +36,11 @@ fn drop_wait(budget: Duration, took: Duration) -> Duration {
 }
 
 impl TreeInner {
-    /// Waits for the destructors of what `child` and the children below it have left behind, within what is left of
+    /// Waits for the destructors of what the child and the children below it have left behind, within what is left of
     /// `budget`. Adds the time to the `report`, and what is left.
     pub(crate) async fn wait_for_drops(
         self: &Arc<Self>,
-        child: ChildId,
+        awaited: &Awaited,
         path: &Path,
         budget: Duration,
         report: &mut StopReport,
@@ -47,6 +48,7 @@ impl TreeInner {
         if !self.drops.has_unfinished() {
             return;
         }
+        let child = awaited.child;
         let begun = self.clock.now();
         let until = self.clock.instant(begun.after(drop_wait(budget, report.took)));
         let sleep = {
@@ -97,7 +99,35 @@ impl TreeInner {
                 return self.tell_end(&[]);
             }
         }
-        self.end_later(wait);
+        if self.drops.in_place {
+            drop(self.clock.handle.spawn(Arc::clone(self).end_in_task(wait)));
+        } else {
+            self.end_later(wait);
+        }
+    }
+
+    /// Waits for the end in a task, in tests with a paused clock.
+    async fn end_in_task(self: Arc<Self>, wait: Duration) {
+        self.let_go();
+        let since = self.clock.now();
+        let dropped = async {
+            loop {
+                let settled = self.drops.settled.notified();
+                if !self.drops.has_unfinished() {
+                    return;
+                }
+                settled.await;
+            }
+        };
+        race(dropped, tokio::time::sleep(wait)).await;
+        self.tell_end_after(since, &self.drops.wait(Instant::now()));
+    }
+
+    fn tell_end_after(&self, since: Time, unfinished: &[ChildId]) {
+        if let Some(ended) = &mut *lock(&self.ending) {
+            Arc::make_mut(&mut ended.report).took += self.clock.now().since(since);
+        }
+        self.tell_end(unfinished);
     }
 
     /// Waits for the end in a thread of its own: the caller may be inside a call by the user, and all threads of the
@@ -109,11 +139,8 @@ impl TreeInner {
             tree.let_go();
             let begun = Instant::now();
             let unfinished = tree.drops.wait(begun.checked_add(wait).unwrap_or(begun + UNBOUNDED_DROP_WAIT));
-            if let Some(ended) = &mut *lock(&tree.ending) {
-                Arc::make_mut(&mut ended.report).took += tree.clock.now().since(since);
-            }
             flush_log(LOG_WAIT);
-            tree.tell_end(&unfinished);
+            tree.tell_end_after(since, &unfinished);
             drop(done);
         };
         if self.clock.is_pausable() {
@@ -136,7 +163,9 @@ impl TreeInner {
             let report = Arc::make_mut(&mut ended.report);
             let state = self.state();
             let root = state.machine.root();
-            let paths = unfinished.iter().filter_map(|child| state.machine.path(*child).or_else(|| state.machine.path(root)));
+            let paths = unfinished
+                .iter()
+                .filter_map(|child| state.machine.path(*child).or_else(|| state.machine.path(root)));
             report.entries.extend(paths.map(|path| abandoned(path, report.took)));
         }
         self.drops.close();
@@ -170,6 +199,7 @@ impl TreeInner {
         if std::mem::replace(&mut state.runtime_lost, true) {
             return;
         }
+        self.drops.lose_runtime();
         let live = state.live_cells();
         // Under the same lock: an exit that is reported later must not be answered by a new attempt.
         self.input(state, now, Input::Kill, TurnLimit::TIMER);

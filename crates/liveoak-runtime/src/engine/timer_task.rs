@@ -100,8 +100,8 @@ impl Drop for KillOnDrop {
     fn drop(&mut self) {
         if self.0.ended().is_none() {
             self.0.runtime_lost();
-            self.0.drops.work_off();
         }
+        self.0.drops.work_off();
     }
 }
 
