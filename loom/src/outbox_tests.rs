@@ -1,6 +1,6 @@
 //! The outbox: each message is delivered once and in order, and the end is reported.
 
-use crate::engine::outbox::Outbox;
+use crate::engine::outbox::{Flushed, Outbox};
 use loom::sync::{Arc, Mutex};
 use loom::thread;
 
@@ -8,7 +8,7 @@ use loom::thread;
 type Seen = Arc<Mutex<(Vec<u32>, u32)>>;
 
 fn flush(outbox: &Outbox<u32>, seen: &Seen) {
-    if outbox.flush(|message| seen.lock().unwrap().0.push(message)) {
+    if outbox.flush(|message| seen.lock().unwrap().0.push(message)) == Flushed::Closed {
         seen.lock().unwrap().1 += 1;
     }
 }
@@ -65,7 +65,8 @@ fn a_reader_may_push_and_flush_itself() {
             seen.lock().unwrap().0.push(message);
             if message == 1 {
                 outbox.push(3);
-                assert!(!outbox.flush(|_| unreachable!("this thread is delivering already")));
+                let flushed = outbox.flush(|_| unreachable!("this thread is delivering already"));
+                assert_eq!(flushed, Flushed::All);
             }
         });
     }

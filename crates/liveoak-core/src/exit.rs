@@ -2,6 +2,7 @@
 //!
 //! `Exit` has more variants than a `Result`, because each needs a different reaction.
 
+use crate::failure::Failure;
 use crate::{Name, Path};
 use std::error::Error;
 use std::fmt;
@@ -20,7 +21,7 @@ pub enum Exit {
     Stopped,
     /// A supervisor ended as declared: its significant children had ended (see [`AutoShutdown`](crate::AutoShutdown)).
     AutoShutdown,
-    /// The body returned an error. Read its chain of sources.
+    /// The body returned an error. Read its text, which has its sources too.
     Failed(Arc<Failure>),
     /// The factory, the body, a hook or a destructor panicked. This is a bug: read the message and the location.
     Panicked(Arc<Panic>),
@@ -64,9 +65,12 @@ pub(crate) enum ExitClass {
 }
 
 impl Exit {
-    /// Returns the exit for an error that a body returned.
+    /// Returns the exit for an error that a body returned. Renders the error and its sources as text, here and once.
+    ///
+    /// The exit holds the error itself as well, until the attempt ends with it. After that it holds it only if the child
+    /// keeps its errors ([`ChildSpec::keep_error`](crate::ChildSpec::keep_error)).
     pub fn failed(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self::Failed(Arc::new(Failure(error.into())))
+        Self::Failed(Arc::new(Failure::new(error.into())))
     }
 
     /// Returns `true` if the exit is a failure. A program that dies from its stop signal has failed too.
@@ -161,35 +165,6 @@ const fn signal_name(signal: i32) -> Option<&'static str> {
         15 => "SIGTERM",
         _ => return None,
     })
-}
-
-/// The error a body returned, with its chain of sources.
-pub struct Failure(Box<dyn Error + Send + Sync>);
-
-impl Failure {
-    /// Returns the error itself, for downcasting.
-    #[must_use]
-    pub fn error(&self) -> &(dyn Error + Send + Sync + 'static) {
-        &*self.0
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)?;
-        let mut source = self.0.source();
-        while let Some(error) = source {
-            write!(f, ": {error}")?;
-            source = error.source();
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Debug for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.0, f)
-    }
 }
 
 /// What is known of a panic.
@@ -290,28 +265,3 @@ impl fmt::Display for LimitExceeded {
 }
 
 impl Error for LimitExceeded {}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_error_is_shown_with_its_whole_chain_and_nothing_twice() {
-        #[derive(Debug)]
-        struct Outer(std::num::ParseIntError);
-        impl fmt::Display for Outer {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("no such port")
-            }
-        }
-        impl Error for Outer {
-            fn source(&self) -> Option<&(dyn Error + 'static)> {
-                Some(&self.0)
-            }
-        }
-        let inner = "x".parse::<u16>().expect_err("not a number");
-        let exit = Exit::failed(Outer(inner));
-        assert_eq!(exit.to_string(), "failed: no such port: invalid digit found in string");
-        assert!(exit.is_failure());
-    }
-}

@@ -16,6 +16,7 @@ mod backoff;
 mod decide;
 mod event;
 mod exit;
+mod failure;
 mod ids;
 mod machine;
 mod report;
@@ -27,9 +28,12 @@ mod window;
 pub use backoff::{Backoff, jitter};
 pub use decide::{Verdict, decide};
 pub use event::{Event, EventKind, Severity};
-pub use exit::{AutoShutdownFailure, Exit, Failure, LimitExceeded, Panic, StartFailure};
+pub use exit::{AutoShutdownFailure, Exit, LimitExceeded, Panic, StartFailure};
+pub use failure::{Failure, HeldError, MAX_FAILURE_BYTES};
 pub use ids::{Attempt, ChildId, Name, NameError, Path, RequestId};
-pub use machine::{Command, Effect, Input, KILL_WAIT, MAX_WAITERS, Machine, Outcome, Refusal};
+pub use machine::{
+    Command, Effect, Input, KILL_WAIT, MAX_QUEUED_EFFECTS, MAX_WAITERS, Machine, Outcome, Refusal,
+};
 pub use report::{MAX_LISTED, MAX_LISTED_MEMBERS, StopEntry, StopReport, StopStage};
 pub use snapshot::{ChildState, ChildView, Health, IdleReason, Snapshot, WaitingFor};
 pub use spec::{

@@ -47,5 +47,6 @@ pub use liveoak_core::{
 #[doc(hidden)]
 pub mod internal {
     pub use crate::api::child::edge;
+    pub use crate::util::log::{flush_log, log};
     pub use crate::util::{Either, race};
 }

@@ -22,6 +22,7 @@
 
 use crate::api::child::Child;
 use crate::api::ctx::Ctx;
+use crate::util::in_place::InPlace;
 use crate::util::lock::{ignore_poison, lock};
 use crate::util::{Either, race};
 use liveoak_core::{Exit, Health};
@@ -32,12 +33,14 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
-/// Runs `test` on a runtime of one thread whose clock is paused.
+/// Runs `test` on a runtime of one thread whose clock is paused. That thread also does what other threads do otherwise:
+/// it writes log lines, and drops the values of children that are over.
 ///
 /// # Panics
 /// When the test panics, or when no runtime can be created.
 pub fn paused<F: Future>(test: F) -> F::Output {
     let built = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
+    let _in_place = InPlace::begin();
     built.unwrap_or_else(|error| panic!("no runtime for the test: {error}")).block_on(test)
 }
 

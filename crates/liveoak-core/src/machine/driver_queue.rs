@@ -5,6 +5,10 @@ use super::{Effect, Machine};
 use crate::{Event, EventKind, Severity};
 use std::collections::VecDeque;
 
+/// The most effects that wait for the driver. Beyond it, events are lost. Orders and answers are not: a child has a few
+/// at a time.
+pub const MAX_QUEUED_EFFECTS: usize = 65_536;
+
 /// The effects that the driver has not polled yet: a few for each input.
 #[derive(Debug, Default)]
 pub(super) struct DriverQueue {
@@ -42,7 +46,8 @@ impl Machine {
         self.driver_queue.last_event += 1;
         if let Some(least) = self.driver_queue.interest {
             let kind = kind();
-            if kind.severity() >= least {
+            // A lost event leaves a gap in the numbers, by which its readers notice the loss.
+            if kind.severity() >= least && self.driver_queue.effects.len() < MAX_QUEUED_EFFECTS {
                 let event = Event {
                     number: self.driver_queue.last_event,
                     at: self.now,

@@ -58,8 +58,8 @@ pub enum Effect {
     Kill(ChildId, Attempt),
     /// Abandon this attempt: nothing waits for it any more, and nothing that it still does has an effect.
     Abandon(ChildId, Attempt),
-    /// Forget a child: it is no longer part of the tree.
-    Forget(ChildId),
+    /// Forget a child: it is no longer part of the tree. The second id is that of its supervisor.
+    Forget(ChildId, ChildId),
     /// Check if this attempt gave a heartbeat since the last check, and answer with [`Input::Heartbeat`].
     CheckHeartbeat(ChildId, Attempt),
     /// Deliver the answer to a command.
@@ -169,8 +169,10 @@ pub enum Refusal {
     IsRoot,
     /// The body of the child can be made only once, so it has one attempt.
     OnlyOnce,
-    /// Too many commands wait for this child.
+    /// Too many commands wait for this child, or for children of this tree.
     Busy,
+    /// Too many values of earlier children wait for their destructors, so no child is added.
+    DestructorsWaiting,
     /// The tree has ended.
     TreeEnded,
     /// The start was tried, and the attempt failed.
@@ -210,7 +212,10 @@ impl fmt::Display for Refusal {
             Self::OnlyOnce => {
                 f.write_str("its future cannot be made a second time, so it has only one attempt")
             }
-            Self::Busy => write!(f, "more than {MAX_WAITERS} commands wait for this child"),
+            Self::Busy => f.write_str("too many commands wait for this child, or for its tree"),
+            Self::DestructorsWaiting => {
+                f.write_str("too many values of earlier children wait for their destructors")
+            }
             Self::TreeEnded => f.write_str("the tree has ended"),
             Self::Failed(exit) => write!(f, "the attempt failed: {exit}"),
             Self::WaitsFor { path } => write!(f, "it still waits for {path}, and starts when it may"),

@@ -62,6 +62,7 @@ mod time_jump;
 #[cfg(test)]
 mod tests;
 
+pub use driver_queue::MAX_QUEUED_EFFECTS;
 pub use interface::{Command, Effect, Input, MAX_WAITERS, Outcome, Refusal};
 pub use plan::KILL_WAIT;
 

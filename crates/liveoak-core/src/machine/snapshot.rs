@@ -3,7 +3,8 @@
 use super::Machine;
 use super::state::{Index, Phase, Purpose};
 use crate::{
-    Attempt, ChildId, ChildState, ChildView, Condition, Exit, Path, Snapshot, StopStage, Time, WaitingFor,
+    Attempt, ChildId, ChildSpec, ChildState, ChildView, Condition, Exit, Path, Snapshot, StopStage, Time,
+    WaitingFor,
 };
 
 impl Machine {
@@ -34,6 +35,12 @@ impl Machine {
     #[must_use]
     pub fn last_exit(&self, id: ChildId) -> Option<&Exit> {
         self.arena[self.arena.index_of(id)?].last_exit()
+    }
+
+    /// Returns what is declared of a child, or `None` if it is no longer part of the tree.
+    #[must_use]
+    pub fn spec(&self, id: ChildId) -> Option<&ChildSpec> {
+        Some(&self.arena[self.arena.index_of(id)?].spec)
     }
 
     /// Returns the supervisor of a child, or `None` for the root.

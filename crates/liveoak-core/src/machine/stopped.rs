@@ -91,6 +91,8 @@ impl Machine {
         if !self.arena[child].phase.is_idle() {
             self.set_phase(child, Phase::Idle(IdleReason::SupervisorDown));
         }
+        let supervisor = self.arena[child].parent.unwrap_or(child);
+        self.push(Effect::Forget(self.arena.id_of(child), self.arena.id_of(supervisor)));
         let report = self.close_log(child);
         self.answer(child, |command| match command {
             Command::Remove => Some(Ok(Outcome::Removed(report.clone()))),
@@ -99,7 +101,7 @@ impl Machine {
         });
         // Emitted while the child still has its path.
         self.emit(child, || EventKind::Removed);
-        let (id, parent, next) = (self.arena.id_of(child), self.arena[child].parent, self.arena[child].next);
+        let (parent, next) = (self.arena[child].parent, self.arena[child].next);
         // A walk that would visit this member next goes on with the member after it.
         for walk in self.driver_queue.walks.iter_mut().filter(|walk| walk.cursor == Some(child)) {
             walk.cursor = next;
@@ -110,7 +112,6 @@ impl Machine {
             self.refresh_health(parent);
         }
         self.mark_watching_supervisors(parent);
-        self.push(Effect::Forget(id));
     }
 
     pub(super) fn tree_ended(&mut self, exit: Exit) {

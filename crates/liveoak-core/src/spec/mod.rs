@@ -119,6 +119,9 @@ pub struct ChildSpec {
     /// `true` if the child can have only one attempt, because its body cannot be made again. Such a child is temporary,
     /// and a command that would start it again is refused. Used for members of groups and for added children.
     pub once: bool,
+    /// `true` if the exits of the child hold the error that the body returned, for downcasting. Otherwise they hold its
+    /// text only, and the error is dropped when the attempt ends.
+    pub keep_error: bool,
 }
 
 impl Default for ChildSpec {
@@ -136,6 +139,7 @@ impl Default for ChildSpec {
             significant: false,
             after: Vec::new(),
             once: false,
+            keep_error: false,
         }
     }
 }

@@ -144,7 +144,7 @@ impl MachineUnderTest {
                     self.ended(path, (self.now - live.since, StopStage::Abandoned));
                 }
             }
-            Effect::Forget(id) => {
+            Effect::Forget(id, _) => {
                 let path = self.path(id);
                 assert!(!self.live.contains_key(&path), "{path} was forgotten while it lives");
             }

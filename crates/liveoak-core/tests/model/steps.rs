@@ -313,6 +313,7 @@ pub(crate) fn sketch(declared: &ChildDeclaration, depth: usize) -> String {
         after,
         heartbeat,
         once,
+        keep_error: _,
     } = &declared.spec;
     let backoff = backoff.map(|backoff| backoff.from);
     let limit = limit.map(|limit| (limit.restarts, limit.give_up));

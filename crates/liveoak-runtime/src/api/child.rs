@@ -158,6 +158,14 @@ impl Child {
         self
     }
 
+    /// Makes the exits of this child hold the error that the body returned, for downcasting
+    /// ([`Failure::error`](crate::Failure::error)). Otherwise they hold its text only.
+    #[must_use]
+    pub const fn keep_error(mut self) -> Self {
+        self.spec.keep_error = true;
+        self
+    }
+
     /// Replaces the [`ChildSpec`]; name and body stay. For builders in other crates that make children of a kind of
     /// their own.
     #[must_use]

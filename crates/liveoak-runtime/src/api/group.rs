@@ -2,12 +2,12 @@
 
 use crate::api::child::{Child, ChildKind, GroupAddress, edge};
 use crate::api::ctx::Ctx;
-use crate::api::task::TaskStarter;
-use crate::attempt::body::IntoExit;
+use crate::api::task::{Factory, TaskStarter};
+use crate::attempt::body::{IntoExit, UserValue, add_user_value};
 use crate::attempt::dedicated_runtime::DedicatedRuntime;
 use crate::engine::driver::ChildBody;
 use crate::engine::state::Answer;
-use crate::util::lock::lock;
+use crate::util::lock::{ignore_poison, lock};
 use liveoak_core::{Backoff, ChildId, ChildSpec, Condition, GroupSpec, Limit, Name, Ready, Refusal, Restart};
 use std::fmt;
 use std::future::Future;
@@ -45,8 +45,7 @@ impl<A: Send + 'static> Group<A> {
         let same: OnceLock<Arc<ChildBody>> = OnceLock::new();
         Self::with(name, Restart::Permanent, move |argument| {
             let body = |argument: A| -> Arc<ChildBody> {
-                let make = Arc::clone(&make);
-                let factory = move |ctx| make(ctx, argument.clone());
+                let factory = Member { make: Arc::clone(&make), argument };
                 Arc::new(TaskStarter { factory, handles_kill: false })
             };
             if size_of::<A>() == 0 { Arc::clone(same.get_or_init(|| body(argument))) } else { body(argument) }
@@ -62,11 +61,7 @@ impl<A: Send + 'static> Group<A> {
     {
         let make = Arc::new(body);
         let mut group = Self::with(name, Restart::Temporary, move |argument| {
-            let (make, argument) = (Arc::clone(&make), Mutex::new(Some(argument)));
-            let factory = move |ctx| match lock(&argument).take() {
-                Some(argument) => make(ctx, argument),
-                None => unreachable!("a temporary member has one attempt"),
-            };
+            let factory = TemporaryMember { make: Arc::clone(&make), argument: Mutex::new(Some(argument)) };
             Arc::new(TaskStarter { factory, handles_kill: false })
         });
         group.spec.template.once = true;
@@ -144,6 +139,13 @@ impl<A: Send + 'static> Group<A> {
         self
     }
 
+    /// Makes the exits of members hold the error that the body returned; see [`Child::keep_error`].
+    #[must_use]
+    pub fn keep_error(mut self) -> Self {
+        self.spec.template.keep_error = true;
+        self
+    }
+
     /// Sets how many members there may be at once; one more is refused. Default: ten million.
     #[must_use]
     pub fn max_members(mut self, max: u32) -> Self {
@@ -177,6 +179,68 @@ impl<A> From<Group<A>> for Child {
         let (spec, address) = (Box::new(group.spec), group.handle.address);
         let kind = ChildKind::Group { spec, address, runtime: group.runtime };
         Self { name: group.name, spec: group.own, kind, stop_within_for_service: None }
+    }
+}
+
+/// What a member runs that can be restarted. All members share `make`.
+struct Member<F, A> {
+    make: Arc<F>,
+    argument: A,
+}
+
+impl<F, Fut, A> Factory for Member<F, A>
+where
+    F: Fn(Ctx, A) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output: IntoExit> + Send + 'static,
+    A: Clone + Send + Sync + 'static,
+{
+    type Body = Fut;
+
+    fn make(&self, ctx: Ctx) -> Fut {
+        (self.make)(ctx, self.argument.clone())
+    }
+
+    fn dispose(self, values: &mut Vec<UserValue>) {
+        add_user_value(values, self.argument);
+        add_shared(values, self.make);
+    }
+}
+
+/// What a temporary member runs.
+struct TemporaryMember<F, A> {
+    make: Arc<F>,
+    /// `None` when the attempt has begun.
+    argument: Mutex<Option<A>>,
+}
+
+impl<F, Fut, A> Factory for TemporaryMember<F, A>
+where
+    F: Fn(Ctx, A) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output: IntoExit> + Send + 'static,
+    A: Send + 'static,
+{
+    type Body = Fut;
+
+    fn make(&self, ctx: Ctx) -> Fut {
+        let argument = lock(&self.argument).take();
+        match argument {
+            Some(argument) => (self.make)(ctx, argument),
+            None => unreachable!("a temporary member has one attempt"),
+        }
+    }
+
+    fn dispose(self, values: &mut Vec<UserValue>) {
+        if let Some(argument) = ignore_poison(self.argument.into_inner()) {
+            add_user_value(values, argument);
+        }
+        add_shared(values, self.make);
+    }
+}
+
+/// Adds what members share, if this was the last of them.
+fn add_shared<F: Send + Sync + 'static>(values: &mut Vec<UserValue>, shared: Arc<F>) {
+    if let Some(only) = Arc::into_inner(shared) {
+        add_user_value(values, only);
     }
 }
 
@@ -234,6 +298,7 @@ impl<A> GroupHandle<A> {
 
     fn add(&self, name: Option<Name>, argument: A, wait: bool) -> Result<(ChildId, Option<Answer>), Refusal> {
         let (tree, group) = self.address.get()?;
+        tree.may_add()?;
         // Made outside the lock, and dropped outside it if the group refuses.
         let mut body = Some((self.body)(argument));
         let now = tree.clock.now();

@@ -3,14 +3,14 @@
 //! Each attempt of a task is one future. Its first poll calls the closure and already polls the body; the last poll
 //! drops the body and reports the end. Panics of the closure, the body and the body's destructor are caught here. On a
 //! kill the future drops the body itself. If the future is dropped instead, its runtime is shutting down; that ends the
-//! attempt too.
+//! attempt too. A start only hands the future to Tokio, so no code of the user runs in whatever call causes it.
 //!
 //! A thread cannot be ended from outside. A thread that ignores the stop is abandoned, and reported as such.
 
 use crate::api::ctx::{Ctx, current, with_current};
-use crate::attempt::body::{Body, IntoExit};
+use crate::attempt::body::{Body, IntoExit, UserValue, add_user_value};
 use crate::attempt::orders::{TaskRegistration, poll_body};
-use crate::attempt::panic::{catch, catch_exit};
+use crate::attempt::panic::{catch, catch_exit, drop_catching_panics};
 use crate::engine::driver::{LiveAttempt, TreeInner};
 use liveoak_core::Exit;
 use pin_project_lite::pin_project;
@@ -20,6 +20,32 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::runtime::Handle;
 
+/// Makes the future of each attempt of a task.
+pub(crate) trait Factory: Send + Sync + 'static {
+    type Body: Future<Output: IntoExit> + Send + 'static;
+
+    fn make(&self, ctx: Ctx) -> Self::Body;
+
+    /// Adds what has a destructor of the user to `values`.
+    fn dispose(self, values: &mut Vec<UserValue>);
+}
+
+impl<F, Fut> Factory for F
+where
+    F: Fn(Ctx) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output: IntoExit> + Send + 'static,
+{
+    type Body = Fut;
+
+    fn make(&self, ctx: Ctx) -> Fut {
+        self(ctx)
+    }
+
+    fn dispose(self, values: &mut Vec<UserValue>) {
+        add_user_value(values, self);
+    }
+}
+
 /// Starts the attempts of a child that is a task.
 pub(crate) struct TaskStarter<F> {
     pub(crate) factory: F,
@@ -27,19 +53,22 @@ pub(crate) struct TaskStarter<F> {
     pub(crate) handles_kill: bool,
 }
 
-impl<F, Fut> Body<Arc<TreeInner>> for TaskStarter<F>
-where
-    F: Fn(Ctx) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output: IntoExit> + Send + 'static,
-{
+impl<F: Factory> Body<Arc<TreeInner>> for TaskStarter<F> {
     fn start(self: Arc<Self>, cell: Arc<LiveAttempt>, handle: &Handle) {
         if self.handles_kill {
             cell.orders.leave_kill_to_body();
         }
         let registration = TaskRegistration::default();
-        let future = AttemptFuture { state: BodyState::New, cell: Some(cell), starter: self, registration };
+        let state = BodyState::<F::Body>::New;
+        let future = AttemptFuture { state, cell: Some(cell), starter: Some(self), registration };
         // No handle of the task is kept: the future reports its end, and drops its body on a kill.
         drop(handle.spawn(future));
+    }
+
+    fn dispose(self: Arc<Self>, values: &mut Vec<UserValue>) {
+        if let Some(only) = Arc::into_inner(self) {
+            only.factory.dispose(values);
+        }
     }
 }
 
@@ -60,9 +89,9 @@ pin_project! {
         // `None` while the body is being polled or dropped (the cell is in `CURRENT` then), and after the end.
         cell: Option<Arc<LiveAttempt>>,
         registration: TaskRegistration,
-        // Kept to the end. All attempts of a child share it. The members of a group whose argument has no data share it
-        // too. Each attempt changes its reference count twice.
-        starter: Arc<TaskStarter<F>>,
+        // All attempts of a child share it. The members of a group whose argument has no data share it too. Each attempt
+        // changes its reference count twice. `None` after the end.
+        starter: Option<Arc<TaskStarter<F>>>,
     }
 
     impl<F, Fut> PinnedDrop for AttemptFuture<F, Fut> {
@@ -83,9 +112,18 @@ pin_project! {
 impl<F, Fut> AttemptFuture<F, Fut> {
     /// Drops the body, then reports `exit`. A panic of the body's destructor replaces the exit if that is no failure,
     /// or is `Killed`.
+    ///
+    /// The closure is let go before the report, while the tree still holds it. So it is dropped here only if the child
+    /// left the tree without waiting for this attempt; otherwise the tree decides where.
     fn end(self: Pin<&mut Self>, cell: Arc<LiveAttempt>, exit: Exit) {
-        let mut state = self.project().state;
-        let drop_body = || catch(Some("destructor"), || state.as_mut().set(BodyState::Ended));
+        let this = self.project();
+        let (mut state, starter) = (this.state, this.starter.take());
+        let drop_body = || {
+            catch(Some("destructor"), || {
+                state.as_mut().set(BodyState::Ended);
+                drop(starter);
+            })
+        };
         let (ctx, dropped) = with_current(Ctx { cell }, drop_body);
         let exit = match dropped {
             Err(panicked) if !exit.is_failure() || matches!(exit, Exit::Killed) => panicked,
@@ -102,12 +140,12 @@ fn poll_user<F, Fut>(
     cx: &mut Context<'_>,
 ) -> Poll<Exit>
 where
-    F: Fn(Ctx) -> Fut,
+    F: Factory<Body = Fut>,
     Fut: Future<Output: IntoExit>,
 {
     if let BodyState::New = &*state {
         let Some(ctx) = current() else { return Poll::Ready(Exit::Killed) };
-        match catch(Some("factory"), || (starter.factory)(ctx)) {
+        match catch(Some("factory"), || starter.factory.make(ctx)) {
             Ok(future) => state.set(BodyState::Running { future }),
             Err(panicked) => return Poll::Ready(panicked),
         }
@@ -120,15 +158,15 @@ where
 
 impl<F, Fut> Future for AttemptFuture<F, Fut>
 where
-    F: Fn(Ctx) -> Fut,
+    F: Factory<Body = Fut>,
     Fut: Future<Output: IntoExit>,
 {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.as_mut().project();
-        let Some(cell) = this.cell.take() else { return Poll::Ready(()) };
-        let (starter, state) = (this.starter, this.state);
+        let (Some(cell), Some(starter)) = (this.cell.take(), this.starter) else { return Poll::Ready(()) };
+        let state = this.state;
         let (cell, polled) = poll_body(cell, this.registration, cx, |cell, cx| {
             let (ctx, polled) = with_current(Ctx { cell }, || catch(None, || poll_user(starter, state, cx)));
             (ctx.cell, polled.unwrap_or_else(Poll::Ready))
@@ -163,11 +201,17 @@ where
             let _inside = handle.enter();
             let run = || catch_exit(None, || (self.0)(ctx.clone()).into_exit());
             let (ctx, exit) = with_current(ctx.clone(), run);
-            drop(self);
+            drop_catching_panics(self);
             ctx.cell.body_ended(exit);
         });
         if let Err(error) = spawned {
             cell.body_ended(Exit::failed(error));
+        }
+    }
+
+    fn dispose(self: Arc<Self>, values: &mut Vec<UserValue>) {
+        if let Some(only) = Arc::into_inner(self) {
+            add_user_value(values, only.0);
         }
     }
 }

@@ -218,6 +218,7 @@ impl TreeInner {
         if !errors.is_empty() {
             return Err(Refusal::Invalid(SpecErrors(errors)));
         }
+        self.may_add()?;
         let now = self.clock.now();
         // Bodies that the machine does not take are dropped after the lock is released.
         let mut unused = bodies;

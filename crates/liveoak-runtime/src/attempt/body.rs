@@ -6,6 +6,16 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use tokio::runtime::Handle;
 
+/// A value whose destructor is user code.
+pub(crate) type UserValue = Box<dyn Send>;
+
+/// Adds `value` to `values` if it has a destructor.
+pub(crate) fn add_user_value<T: Send + 'static>(values: &mut Vec<UserValue>, value: T) {
+    if std::mem::needs_drop::<T>() {
+        values.push(Box::new(value));
+    }
+}
+
 /// Any error.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -45,6 +55,11 @@ impl<T: IntoExit, E: Into<BoxError>> IntoExit for Result<T, E> {
 /// Starts the attempts of a child of the tree `T`: each call of `start` begins one attempt, without the tree's lock.
 /// All attempts are stopped and killed in the same way, through the [orders](AttemptCell::orders) of the cell.
 pub(crate) trait Body<T>: Send + Sync + 'static {
-    /// Starts the attempt of `cell` on the runtime of `handle`. Must not run the user's code itself.
+    /// Starts the attempt of `cell` on the runtime of `handle`. Hands the attempt to a task or a thread, and runs none of
+    /// the user's code itself: the caller may be inside a call of another child.
     fn start(self: Arc<Self>, cell: Arc<AttemptCell<T>>, handle: &Handle);
+
+    /// Takes the body apart if no attempt uses it any more: adds the values to `values` whose destructors are user code,
+    /// and drops the rest.
+    fn dispose(self: Arc<Self>, values: &mut Vec<UserValue>);
 }

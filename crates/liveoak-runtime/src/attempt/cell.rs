@@ -32,6 +32,8 @@ pub(crate) struct AttemptCell<T> {
     pub(crate) attempt: Attempt,
     /// `true` if the attempt runs on the runtime that the tree's clock belongs to.
     pub(crate) on_tree_runtime: bool,
+    /// `true` if the exit keeps the error that the body returned.
+    pub(crate) keep_error: bool,
     pub(crate) orders: Orders,
     pub(crate) subtasks: Subtasks<AbortHandle, Exit, Path>,
 }
@@ -49,9 +51,15 @@ impl<T> AsRef<Orders> for Arc<AttemptCell<T>> {
 }
 
 impl<T: AttemptListener> AttemptCell<T> {
-    pub(crate) fn new(tree: T, id: ChildId, attempt: Attempt, on_tree_runtime: bool) -> Arc<Self> {
+    pub(crate) fn new(
+        tree: T,
+        id: ChildId,
+        attempt: Attempt,
+        on_tree_runtime: bool,
+        keep_error: bool,
+    ) -> Arc<Self> {
         let (orders, subtasks) = (Orders::new(), Subtasks::new());
-        Arc::new(Self { tree, id, attempt, on_tree_runtime, orders, subtasks })
+        Arc::new(Self { tree, id, attempt, on_tree_runtime, keep_error, orders, subtasks })
     }
 
     /// Ends the attempt and its subtasks by force, as far as that is possible. The tree waits for it no longer.

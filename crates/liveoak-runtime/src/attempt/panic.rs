@@ -60,6 +60,11 @@ pub(crate) fn catch_exit(during: Option<&'static str>, f: impl FnOnce() -> Exit)
     catch(during, f).unwrap_or_else(|panicked| panicked)
 }
 
+/// Drops a value that the user gave. Its destructor is user code and may panic; the panic is caught.
+pub(crate) fn drop_catching_panics<T>(value: T) {
+    let _ = catch(Some("destructor"), || drop(value));
+}
+
 fn text(payload: &(dyn Any + Send)) -> Option<&str> {
     let text = payload.downcast_ref::<&'static str>().copied();
     text.or_else(|| payload.downcast_ref::<String>().map(String::as_str))

@@ -9,13 +9,33 @@ use crate::attempt::cell::{AttemptCell, AttemptListener};
 use crate::attempt::dedicated_runtime::DedicatedRuntime;
 use crate::engine::ended::Ended;
 use crate::engine::events::Broadcast;
-use crate::engine::state::{ChildEntry, ReplySender, TreeState};
+use crate::engine::requests::ReplySender;
+use crate::engine::state::{ChildEntry, TreeState};
 use liveoak_core::{Attempt, ChildId, Effect, Input, Outcome, Refusal, Time};
 use std::sync::Arc;
 use tokio::runtime::Handle;
 
-/// How many effects a thread performs before it leaves the rest to the timer task. About a millisecond's work.
-const EFFECTS_PER_TURN: usize = 4096;
+/// How much one thread performs in one turn, before it leaves the rest to the timer task.
+#[derive(Clone, Copy)]
+pub(crate) struct TurnLimit {
+    /// The effects, of whatever children. They only latch orders, wake, and hand tasks over.
+    effects: usize,
+    /// The steps of the stop of dynamic groups. Each step goes on to the next member that needs an effect.
+    group_steps: usize,
+}
+
+impl TurnLimit {
+    /// The limit of a call by the user's code: it does its own work, and at most this much for others.
+    pub(crate) const CALL: Self = Self { effects: EFFECTS_PER_CALL, group_steps: EFFECTS_PER_CALL };
+    /// The limit of the end of an attempt, and of an addition: the same, and no steps of the stop of groups.
+    pub(crate) const NO_GROUP_STEPS: Self = Self { effects: EFFECTS_PER_CALL, group_steps: 0 };
+    /// The limit of the timer task, which then yields to other tasks. About a millisecond's work. The steps are enough
+    /// to keep all threads busy with the members that were asked.
+    pub(crate) const TIMER: Self = Self { effects: 4096, group_steps: 2048 };
+}
+
+/// How many effects a call by the user's code performs at most. Some fifty microseconds' work.
+pub(crate) const EFFECTS_PER_CALL: usize = 128;
 
 /// How many effects are taken at a time, beside the first.
 const BATCH: usize = 15;
@@ -35,8 +55,8 @@ pub(crate) enum Action<T> {
     Ask(Arc<AttemptCell<T>>),
     Kill(Arc<AttemptCell<T>>),
     Abandon(Arc<AttemptCell<T>>),
-    /// Drops what a removed child ran.
-    Drop(ChildEntry<T>),
+    /// Has what a child ran dropped that is over. The first id is that of the child, the second that of its supervisor.
+    Dispose(ChildEntry<T>, ChildId, ChildId),
     Reply(ReplySender, Result<Outcome, Refusal>),
     TreeReady,
     TreeEnded(Ended),
@@ -46,18 +66,15 @@ pub(crate) enum Action<T> {
 pub(crate) struct Batch<T> {
     /// The actions that were taken last, without the first.
     pub(crate) more: Vec<Action<T>>,
-    /// How many steps of the stop of dynamic groups this turn may still take. Each step goes on to the next member that
-    /// needs an effect.
-    group_steps: usize,
-    /// The number of effects taken in this turn.
-    taken: usize,
+    /// What this turn may still do.
+    left: TurnLimit,
     /// `true` if the machine had no more effects for this turn.
     pub(crate) drained: bool,
 }
 
 impl<T: AttemptListener> Batch<T> {
-    pub(crate) const fn new(group_steps: usize) -> Self {
-        Self { more: Vec::new(), group_steps, taken: 0, drained: false }
+    pub(crate) const fn new(left: TurnLimit) -> Self {
+        Self { more: Vec::new(), left, drained: false }
     }
 
     /// Takes the next effects from the machine. Returns the first action apart from the others, because most inputs
@@ -71,11 +88,16 @@ impl<T: AttemptListener> Batch<T> {
     ) -> Option<Action<T>> {
         let first = self.next_effect(state);
         let second = if first.is_some() { self.next_effect(state) } else { None };
-        self.taken += 1;
+        self.left.effects = self.left.effects.saturating_sub(1);
         self.drained = true;
         let first = first.and_then(|effect| state.prepare(tree, events, effect));
-        if let Some(second) = second {
-            self.take_more(second, state, tree, events);
+        let Some(second) = second else { return first };
+        self.take_more(second, state, tree, events);
+        if self.more.iter().chain(&first).any(|action| matches!(action, Action::Reply(..))) {
+            // Answers come last: a stop that was answered waits for the values that its children have left.
+            self.more.extend(first);
+            self.more.sort_by_key(|action| matches!(action, Action::Reply(..)));
+            return None;
         }
         first
     }
@@ -87,7 +109,7 @@ impl<T: AttemptListener> Batch<T> {
             let Some(effect) = self.next_effect(state) else { break };
             effects.push(effect);
         }
-        self.taken += effects.len();
+        self.left.effects = self.left.effects.saturating_sub(effects.len());
         self.drained = effects.len() < BATCH;
         state.prefetch(&effects);
         self.more.extend(effects.into_iter().filter_map(|effect| state.prepare(tree, events, effect)));
@@ -95,14 +117,14 @@ impl<T: AttemptListener> Batch<T> {
 
     fn next_effect(&mut self, state: &mut TreeState<T>) -> Option<Effect> {
         state.machine.poll_queued_effect().or_else(|| {
-            self.group_steps = self.group_steps.checked_sub(1)?;
+            self.left.group_steps = self.left.group_steps.checked_sub(1)?;
             state.machine.poll_effect()
         })
     }
 
     /// Returns `true` if the thread has done enough, and the timer task does the rest.
     pub(crate) const fn ends_turn(&self) -> bool {
-        self.taken >= EFFECTS_PER_TURN
+        self.left.effects == 0
     }
 }
 
@@ -130,9 +152,9 @@ impl<T: AttemptListener> TreeState<T> {
                 self.release(&cell);
                 Action::Abandon(cell)
             }
-            Effect::Forget(id) => {
+            Effect::Forget(id, supervisor) => {
                 let entry = self.children.get_mut(id.slot).filter(|entry| entry.is_of(id))?;
-                Action::Drop(std::mem::replace(entry, ChildEntry::Vacant))
+                Action::Dispose(std::mem::replace(entry, ChildEntry::Vacant), id, supervisor)
             }
             Effect::CheckHeartbeat(id, attempt) => {
                 let beaten = self.live_cell(id, attempt)?.orders.take_beat();
@@ -141,7 +163,7 @@ impl<T: AttemptListener> TreeState<T> {
                 self.machine.handle(Time::ZERO, random, Input::Heartbeat(id, attempt, beaten));
                 return None;
             }
-            Effect::Reply { request, result } => Action::Reply(self.waiting.remove(&request)?, result),
+            Effect::Reply { request, result } => Action::Reply(self.requests.take(request)?, result),
             Effect::Event(event) => {
                 events.push(*event);
                 return None;
@@ -156,15 +178,16 @@ impl<T: AttemptListener> TreeState<T> {
             return None;
         }
         let handle = self.runtime_for(id);
+        let keep_error = self.machine.spec(id)?.keep_error;
         match self.children.get_mut(id.slot).filter(|entry| entry.is_of(id))? {
             ChildEntry::Leaf { body, cell: held, .. } => {
-                let cell = AttemptCell::new(tree.clone(), id, attempt, handle.is_none());
+                let cell = AttemptCell::new(tree.clone(), id, attempt, handle.is_none(), keep_error);
                 *held = Some(Arc::clone(&cell));
                 Some(Action::Start { body: Arc::clone(body), cell, handle })
             }
             ChildEntry::Supervisor { dedicated: Some(own), .. } => {
                 // The thread that keeps a dedicated runtime is in no runtime's context.
-                let cell = AttemptCell::new(tree.clone(), id, attempt, false);
+                let cell = AttemptCell::new(tree.clone(), id, attempt, false, keep_error);
                 own.cell = Some(Arc::clone(&cell));
                 Some(Action::OpenRuntime { settings: own.settings.clone(), cell })
             }

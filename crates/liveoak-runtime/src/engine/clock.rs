@@ -26,6 +26,11 @@ impl Clock {
         Self { base: Instant::now(), wall: SystemTime::now(), handle, pausable }
     }
 
+    /// Returns `true` if the clock can be paused, as in tests.
+    pub(crate) const fn is_pausable(&self) -> bool {
+        self.pausable
+    }
+
     /// Returns the time. May be called anywhere.
     pub(crate) fn now(&self) -> Time {
         let _inside = (self.pausable && !thread_is_ending()).then(|| self.handle.enter());

@@ -4,45 +4,43 @@
 //! to the machine directly and performs the effects, so a child that ends is restarted without a hop to another task.
 //!
 //! 1. The machine and the [state](TreeState) around it are used under the lock only. User code never runs under the
-//!    lock, not even a destructor.
+//!    lock, not even a destructor: exits hold the text of errors, and an error that is kept is dropped elsewhere.
 //! 2. Effects are taken under the lock and performed outside it, by the thread that finds them. They need no order
 //!    among each other: orders to an attempt are latched, so they also hold for an attempt that starts a moment later,
 //!    and an attempt starts only after the previous one was reported as ended or was abandoned. Only events are
 //!    delivered in order ([`Broadcast`]).
-//! 3. A thread performs a limited number of effects per turn ([`Batch::ends_turn`]); the timer task performs the rest
-//!    and yields in between. An input that arrives while its thread performs an effect of the same tree is handled by
+//! 3. A call does its own work only. The thread may be inside a call by which a child says how it is, holding locks of
+//!    the user's. So performing an effect only latches an order, wakes, or hands a task or a value over: bodies and
+//!    factories run in the attempt's own task, values of children that are over are dropped by [`Drops`], log lines are
+//!    written by the [log thread](crate::util::log). And a thread performs a limited number of effects per turn
+//!    ([`TurnLimit`]); the timer task performs the rest and yields in between. An input that arrives while its thread performs an effect of the same tree is handled by
 //!    the outer loop, not deeper on the stack ([`CURRENT_TREE`]).
 //! 4. The timer task sleeps until the earliest deadline. A thread that adds an earlier one wakes it. If the timer task
 //!    is late, the [`Watchdog`] does its work.
 //! 5. A slot may have a new child before the driver was told to forget the old one, so each entry carries the serial of
 //!    its child.
-//! 6. A panic of user code on the way (a waker, a destructor, a log subscriber) ends at most its own effect: no other
-//!    effect, message or waiter is lost. The panic is caught; the panic hook has already reported it.
+//! 6. A panic of user code on the way (a waker) ends at most its own effect: no other effect, message or waiter is
+//!    lost. The panic is caught; the panic hook has already reported it.
 
 use crate::attempt::body::Body;
 use crate::attempt::cell::{AttemptCell, AttemptListener};
 use crate::attempt::panic::catch;
-use crate::engine::action::{Action, Batch};
+use crate::engine::action::{Action, Batch, TurnLimit};
 use crate::engine::clock::Clock;
+use crate::engine::drops::Drops;
 use crate::engine::ended::Ended;
 use crate::engine::events::Broadcast;
+use crate::engine::kept_error::settle_error;
 use crate::engine::state::{ChildEntry, TreeState};
-use crate::engine::user_values::{ErrorKeepAlive, drop_catching_panics};
 use crate::engine::watchdog::Watchdog;
 use crate::util::lock::{ignore_poison, lock};
 use crate::util::waker_guard::WakerGuard;
-use liveoak_core::{
-    ChildId, Command, Exit, Input, Machine, Outcome, Path, Refusal, StopEntry, StopReport, StopStage, Time,
-};
+use liveoak_core::{ChildId, Command, Exit, Input, Machine, Outcome, Path, Refusal, Time};
 use std::cell::Cell;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, TryLockError};
-use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
-
-/// In one turn, `feed` and `command` ask at most this many members of stopping groups. Enough to keep all threads busy
-/// with the members that were asked. Other turns ask none.
-const GROUP_STEPS_PER_TURN: usize = 2048;
 
 /// How often a thread tries to take the lock before it sleeps on it.
 const LOCK_TRIES: u32 = 200;
@@ -63,29 +61,32 @@ pub(crate) struct TreeInner {
     pub(crate) events: Broadcast,
     /// Set when the whole tree is ready for the first time.
     ready: OnceLock<()>,
-    ended: OnceLock<Ended>,
+    pub(crate) ended: OnceLock<Ended>,
     /// Wakes the tasks that wait for `ready` or `ended`.
-    ready_or_ended: Notify,
+    pub(crate) ready_or_ended: Notify,
     pub(crate) timer_task_notify: Notify,
     pub(crate) watchdog: Arc<Watchdog>,
+    pub(crate) drops: Arc<Drops>,
+    /// `true` if events are queued that no thread delivers: the timer task is to do it.
+    pub(crate) events_left: AtomicBool,
+    /// How the tree ended, while its end is still waited for: values are being dropped, or log lines written.
+    pub(crate) ending: Mutex<Option<Ended>>,
 }
 
 impl AttemptListener for Arc<TreeInner> {
     fn attempt_ended(&self, cell: &Arc<LiveAttempt>, exit: Exit) {
         let now = if cell.on_tree_runtime { self.clock.now_inside() } else { self.clock.now() };
+        let exit = settle_error(exit, cell.keep_error, cell.id, &self.drops);
         let mut state = self.state();
         state.release(cell);
-        let released = state.errors.add(&exit);
-        self.input(state, now, Input::Exited(cell.id, cell.attempt, exit), 0);
-        released.drop_errors();
+        self.input(state, now, Input::Exited(cell.id, cell.attempt, exit), TurnLimit::NO_GROUP_STEPS);
     }
 
     fn body_ended(&self, cell: &Arc<LiveAttempt>, exit: Exit) {
         let now = self.clock.now();
-        let mut state = self.state();
-        let released = state.errors.add(&exit);
-        self.input(state, now, Input::Ending(cell.id, cell.attempt, exit), 0);
-        released.drop_errors();
+        let exit = settle_error(exit, cell.keep_error, cell.id, &self.drops);
+        let input = Input::Ending(cell.id, cell.attempt, exit);
+        self.input(self.state(), now, input, TurnLimit::NO_GROUP_STEPS);
     }
 
     fn path(&self, id: ChildId) -> Option<Path> {
@@ -96,6 +97,9 @@ impl AttemptListener for Arc<TreeInner> {
 impl TreeInner {
     pub(crate) fn new(machine: Machine, handle: Handle) -> Arc<Self> {
         Arc::new(Self {
+            drops: Drops::new(handle.clone()),
+            events_left: AtomicBool::new(false),
+            ending: Mutex::new(None),
             clock: Clock::new(handle),
             state: Mutex::new(State::new(machine)),
             events: Broadcast::default(),
@@ -119,27 +123,33 @@ impl TreeInner {
         lock(&self.state)
     }
 
-    /// Gives the machine one input and performs the effects that follow, with at most `group_steps` steps of the stop
-    /// of dynamic groups. Every input passes through here except heartbeat answers (`action.rs`). New children are
+    /// Gives the machine one input and performs the effects that follow, within `limit`. Every input passes through here except heartbeat answers (`action.rs`). New children are
     /// added by [`with_state`](Self::with_state).
     // Inlined, so that the exit of an attempt is not copied once more.
     #[inline(always)]
-    fn input(
+    pub(crate) fn input(
         self: &Arc<Self>,
         mut state: MutexGuard<'_, State>,
         now: Time,
         input: Input,
-        group_steps: usize,
+        limit: TurnLimit,
     ) {
         state.machine.set_interest(self.events.interest());
         let random = state.random();
         state.machine.handle(now, random, input);
-        self.perform_effects(state, group_steps);
+        self.perform_effects(state, limit);
     }
 
-    /// Gives the machine one input that carries no error of the user, and performs the effects that follow.
+    /// Gives the machine the input of a call by the user's code, and performs the effects that follow.
     pub(crate) fn feed(self: &Arc<Self>, now: Time, input: Input) {
-        self.input(self.state(), now, input, GROUP_STEPS_PER_TURN);
+        let mut state = self.state();
+        state.killed |= matches!(input, Input::Kill);
+        self.input(state, now, input, TurnLimit::CALL);
+    }
+
+    /// Tells the machine that time has passed, and does what other threads have left to the timer task.
+    pub(crate) fn tick(self: &Arc<Self>, now: Time) {
+        self.input(self.state(), now, Input::Tick, TurnLimit::TIMER);
     }
 
     /// Runs `f`, which adds children, on the state, and performs the effects that follow. `f` must not drop user
@@ -149,25 +159,31 @@ impl TreeInner {
         state.machine.set_interest(self.events.interest());
         let result = f(&mut state);
         let replaced = std::mem::take(&mut state.replaced);
-        self.perform_effects(state, 0);
-        replaced.into_iter().for_each(drop_catching_panics);
+        self.perform_effects(state, TurnLimit::NO_GROUP_STEPS);
+        replaced.into_iter().for_each(|(entry, id)| self.dispose(entry, id));
         result
     }
 
     /// Gives a command on one child, and waits for its answer, which comes when the command has taken effect.
     pub(crate) async fn command(self: &Arc<Self>, path: &Path, command: Command) -> Result<Outcome, Refusal> {
-        let answer = {
+        let (awaited, budget, answer) = {
             let now = self.clock.now();
             let mut state = self.state();
             if state.runtime_lost {
                 return Err(Refusal::TreeEnded);
             }
             let Some(id) = state.machine.find(path) else { return Err(Refusal::NotFound) };
-            let (request, answer) = state.new_request();
-            self.input(state, now, Input::Command { request, id, command }, GROUP_STEPS_PER_TURN);
-            answer
+            let budget = state.stop_budget(id);
+            let (request, answer) = state.requests.begin()?;
+            let awaited = self.drops.await_child(id);
+            self.input(state, now, Input::Command { request, id, command }, TurnLimit::CALL);
+            (awaited, budget, answer)
         };
-        answer.wait().await
+        let mut outcome = answer.wait().await?;
+        if let Outcome::Stopped(report) | Outcome::Removed(report) = &mut outcome {
+            self.wait_for_drops(&awaited, path, budget, report).await;
+        }
+        Ok(outcome)
     }
 
     /// Waits until the tree is ready for the first time. The error is how it ended before that.
@@ -193,67 +209,15 @@ impl TreeInner {
         self.ended.get()
     }
 
-    /// Ends the tree at once, because its runtime is shutting down. Nothing can be waited for any more, so every
-    /// attempt is killed, abandoned and reported as killed, and nothing starts again. A second call does nothing.
-    pub(crate) fn runtime_lost(self: &Arc<Self>) {
-        let now = self.clock.now();
-        let mut state = self.state();
-        if std::mem::replace(&mut state.runtime_lost, true) {
-            return;
-        }
-        let live = state.live_cells();
-        // Under the same lock: an exit that is reported later must not be answered by a new attempt.
-        self.input(state, now, Input::Kill, 0);
-        let entry = |cell: &Arc<LiveAttempt>| StopEntry {
-            path: cell.path(),
-            took: Duration::ZERO,
-            stage: StopStage::Killed,
-            exit: Some(Exit::Killed),
-        };
-        let entries = live.iter().map(entry).collect();
-        for cell in live {
-            cell.orders.kill();
-            cell.abandon();
-        }
-        let report = Arc::new(StopReport { entries, ..StopReport::default() });
-        self.end(Ended { exit: Exit::Killed, report });
-    }
-
-    /// Drops what the user gave to the tree, although handles of the tree may live on, records the end, and wakes the
-    /// tasks that wait for it. Callers that still wait for an answer get [`Refusal::TreeEnded`].
-    fn end(&self, ended: Ended) {
-        let mut state = self.state();
-        let (mut children, waiting) =
-            (std::mem::take(&mut state.children), std::mem::take(&mut state.waiting));
-        // A machine that still runs may drop exits under the lock. References to their errors are kept, so that no
-        // destructor of the user runs there.
-        let mut errors = if state.machine.has_ended() {
-            std::mem::take(&mut state.errors)
-        } else {
-            ErrorKeepAlive::default()
-        };
-        drop(state);
-        self.events.close();
-        // One by one: each destructor may panic.
-        let children = children.drain().filter(|child| !matches!(child, ChildEntry::Vacant));
-        children.for_each(drop_catching_panics);
-        errors.drain().for_each(drop_catching_panics);
-        waiting.into_values().for_each(drop_catching_panics);
-        let _ = self.ended.set(ended);
-        self.ready_or_ended.notify_waiters();
-        self.timer_task_notify.notify_one();
-        self.watchdog.end();
-    }
-
     /// Performs pending effects, batch by batch. If this thread is already doing so for this tree, returns at once and
     /// leaves them to the outer loop.
-    fn perform_effects<'a>(self: &'a Arc<Self>, mut state: MutexGuard<'a, State>, group_steps: usize) {
+    fn perform_effects<'a>(self: &'a Arc<Self>, mut state: MutexGuard<'a, State>, limit: TurnLimit) {
         let me = Arc::as_ptr(self).addr();
         if CURRENT_TREE.get().0 == me {
             return CURRENT_TREE.set((me, true));
         }
         let _outer = ReentryGuard(CURRENT_TREE.replace((me, false)));
-        let mut batch = Batch::new(group_steps);
+        let mut batch = Batch::new(limit);
         loop {
             let first = batch.take(&mut state, self, &self.events);
             let last = batch.drained || batch.ends_turn();
@@ -261,7 +225,9 @@ impl TreeInner {
             drop(state);
             self.wake_timer_task(wakeup);
             // Events first: a task that waits for `ready` or `ended` finds the events before it.
-            self.events.flush();
+            if self.events.flush() {
+                self.events_are_left();
+            }
             // Actions may run user code, down to wakers and destructors. After a panic, the loop goes on with the next
             // one.
             let mut actions = first.into_iter().chain(batch.more.drain(..));
@@ -291,7 +257,14 @@ impl TreeInner {
             Action::Ask(cell) => cell.orders.ask(),
             Action::Kill(cell) => cell.orders.kill(),
             Action::Abandon(cell) => cell.abandon(),
-            Action::Drop(entry) => drop_catching_panics(entry),
+            Action::Dispose(entry, id, supervisor) => {
+                if entry.is_supervisor() && self.drops.has_unfinished() {
+                    self.drops.supervisor_leaves(id, supervisor);
+                }
+                let mut values = Vec::new();
+                entry.dispose(&mut values);
+                self.drops.push_of(id, supervisor, values);
+            }
             Action::Reply(sender, result) => {
                 // The caller may have stopped waiting.
                 let _ = sender.send(result);
@@ -302,6 +275,20 @@ impl TreeInner {
             }
             Action::TreeEnded(ended) => self.end(ended),
         }
+    }
+}
+
+impl TreeInner {
+    /// Refuses to add a child while too many values of earlier ones wait for their destructors.
+    pub(crate) fn may_add(&self) -> Result<(), Refusal> {
+        if self.drops.is_full() { Err(Refusal::DestructorsWaiting) } else { Ok(()) }
+    }
+
+    /// Has the values of an entry dropped, and counts them for `child`.
+    pub(crate) fn dispose(&self, entry: ChildEntry<Arc<Self>>, child: ChildId) {
+        let mut values = Vec::new();
+        entry.dispose(&mut values);
+        self.drops.push(child, values);
     }
 }
 
@@ -338,7 +325,7 @@ mod tests {
         let (machine, _) = Machine::new(&declared).expect("a tree");
         let id = machine.root();
         let tree = TreeInner::new(machine, runtime.handle().clone());
-        let cell = |attempt| AttemptCell::new(Arc::clone(&tree), id, Attempt(attempt), false);
+        let cell = |attempt| AttemptCell::new(Arc::clone(&tree), id, Attempt(attempt), false, false);
         let (old, new) = (cell(1), cell(2));
         let handle_is_there = tree.with_state(|state| {
             state.set_supervisor(id, Some(DedicatedRuntime::new("own", 1)));

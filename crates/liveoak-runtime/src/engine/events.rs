@@ -1,13 +1,13 @@
 //! The event stream, for subscribers and for `tracing`.
 //!
 //! The machine's events are queued under the tree's lock in their order, and delivered outside it by one thread at a
-//! time, because readers and log subscribers are user code that may call back into the tree. A slow reader loses events
-//! and is told how many; it never slows the tree down.
+//! time, because the wakers of readers are user code that may call back into the tree. A slow reader loses events and is
+//! told how many; it never slows the tree down. The log has a [thread of its own](crate::util::log).
 
-use crate::attempt::panic::catch;
-use crate::engine::outbox::Outbox;
-use crate::engine::user_values::drop_catching_panics;
+use crate::attempt::panic::{catch, drop_catching_panics};
+use crate::engine::outbox::{Flushed, Outbox};
 use crate::util::lock::lock;
+use crate::util::log::log;
 use crate::util::waker_guard::WakerGuard;
 use liveoak_core::{Event, EventKind, Severity};
 use std::sync::Mutex;
@@ -54,7 +54,12 @@ impl Broadcast {
     /// Ends the stream after the events that are queued.
     pub(crate) fn close(&self) {
         self.outbox.close();
-        self.flush();
+        self.flush_all();
+    }
+
+    /// Delivers all queued events, unless another thread does.
+    pub(crate) fn flush_all(&self) {
+        while self.flush() {}
     }
 
     fn open_sender(&self) -> Option<broadcast::Sender<Event>> {
@@ -73,34 +78,46 @@ impl Broadcast {
         if self.open_sender().is_some_and(|sender| sender.receiver_count() > 0) {
             return Some(Severity::Debug);
         }
-        match LevelFilter::current() {
-            LevelFilter::OFF => None,
-            LevelFilter::ERROR => Some(Severity::Error),
-            LevelFilter::WARN => Some(Severity::Warn),
-            LevelFilter::INFO => Some(Severity::Info),
-            _ => Some(Severity::Debug),
-        }
+        log_interest()
     }
 
     pub(crate) fn push(&self, event: Event) {
         self.outbox.push(event);
     }
 
-    /// Delivers the queued events, unless another thread does.
-    pub(crate) fn flush(&self) {
-        let closed = self.outbox.flush(|event| {
-            // A log subscriber is user code: if it panics, only this line of the log is lost.
-            let _ = catch(None, || trace(&event));
-            if let Some(sender) = self.open_sender() {
-                // Sending without readers is no error. It drops the oldest event, whose destructor may be user code.
-                let _ = catch(None, || drop(sender.send(event)));
-            }
-        });
-        if closed {
+    /// Delivers queued events, unless another thread does. Returns `true` if it left some to the timer task.
+    pub(crate) fn flush(&self) -> bool {
+        let flushed = self.outbox.flush(|event| self.deliver(event));
+        if flushed == Flushed::Closed {
             let sender = std::mem::replace(&mut *lock(&self.sender), Sender::Closed);
             self.subscribed.store(false, Ordering::Release);
             drop_catching_panics(sender);
         }
+        flushed == Flushed::Limit
+    }
+
+    fn deliver(&self, event: Event) {
+        let is_logged = log_interest().is_some_and(|least| event.kind.severity() >= least);
+        let sender = self.open_sender();
+        if is_logged {
+            let event = if sender.is_some() { event.clone() } else { return log(move || trace(&event)) };
+            log(move || trace(&event));
+        }
+        if let Some(sender) = sender {
+            // Sending without readers is no error. It wakes the readers, whose wakers are user code.
+            let _ = catch(None, || drop(sender.send(event)));
+        }
+    }
+}
+
+/// Returns the least severity that the log subscriber wants.
+fn log_interest() -> Option<Severity> {
+    match LevelFilter::current() {
+        LevelFilter::OFF => None,
+        LevelFilter::ERROR => Some(Severity::Error),
+        LevelFilter::WARN => Some(Severity::Warn),
+        LevelFilter::INFO => Some(Severity::Info),
+        _ => Some(Severity::Debug),
     }
 }
 
@@ -198,27 +215,5 @@ impl std::fmt::Display for Line<'_> {
             EventKind::Health(health) => write!(f, "{path}: {}", format!("{health:?}").to_lowercase()),
             kind => write!(f, "{path}: {}", kind.name()),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_panic_during_a_delivery_loses_one_message_and_the_next_flush_delivers_the_others() {
-        let outbox = Outbox::default();
-        (1..=4).for_each(|message| outbox.push(message));
-        let mut seen = Vec::new();
-        let first = catch(None, || {
-            outbox.flush(|message| {
-                assert_ne!(message, 2, "meant by the test");
-                seen.push(message);
-            })
-        });
-        assert!(first.is_err());
-        outbox.close();
-        assert!(outbox.flush(|message| seen.push(message)), "the end is reported");
-        assert_eq!(seen, [1, 3, 4]);
     }
 }

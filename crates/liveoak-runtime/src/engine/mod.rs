@@ -6,17 +6,22 @@
 //! * `timer_task`, `watchdog` – the task that keeps the deadlines, and the thread that keeps them when the task cannot.
 //! * `ended` – how a tree ended.
 //! * `events`, `outbox` – the event stream.
-//! * `user_values` – keeps the destructors of the user's values away from the lock.
+//! * `ending` – the end of a tree, and what a stop waits for beside attempts.
+//! * `drops`, `kept_error` – where values of children that are over are dropped; the errors of exits that keep them.
+//! * `requests` – the callers that wait for the answer to a command.
 //! * `clock`, `paged_vec` – the tree's time; a vector that never moves its entries.
 
 pub(crate) mod action;
 pub(crate) mod clock;
 pub(crate) mod driver;
+pub(crate) mod drops;
 pub(crate) mod ended;
+pub(crate) mod ending;
 pub(crate) mod events;
+pub(crate) mod kept_error;
 pub(crate) mod outbox;
 pub(crate) mod paged_vec;
+pub(crate) mod requests;
 pub(crate) mod state;
 pub(crate) mod timer_task;
-pub(crate) mod user_values;
 pub(crate) mod watchdog;

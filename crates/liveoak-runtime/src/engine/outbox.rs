@@ -2,11 +2,20 @@
 //!
 //! [`push`](Outbox::push) keeps the order. [`flush`](Outbox::flush) delivers the queued messages; if another thread is
 //! flushing, it returns at once and that thread delivers them. No message is left behind: the flushing thread checks
-//! for more under the lock before it stops.
+//! for more under the lock before it stops. It delivers a limited number of messages, so that threads that push all the
+//! time do not hold it for ever; then it says that more are left.
+//!
+//! The queue is bounded. When it is full, the oldest message is lost.
 
 use crate::util::lock::lock;
 use crate::util::sync::{AtomicBool, Mutex, Ordering};
 use std::collections::VecDeque;
+
+/// How many messages wait to be delivered at most.
+pub(crate) const OUTBOX_KEPT: usize = 16_384;
+
+/// How many messages one flush delivers at most.
+const DELIVERIES_PER_FLUSH: usize = 256;
 
 pub(crate) struct Outbox<T> {
     queue: Mutex<Queue<T>>,
@@ -15,12 +24,23 @@ pub(crate) struct Outbox<T> {
 }
 
 struct Queue<T> {
-    /// The messages that are not delivered yet. Bounded by what the inputs that are being handled now cause.
+    /// The messages that are not delivered yet, at most [`OUTBOX_KEPT`].
     messages: VecDeque<T>,
     /// `true` while a thread delivers.
     flushing: bool,
     /// `true` if the last message was pushed.
     closed: bool,
+}
+
+/// How a flush ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flushed {
+    /// No message is left, or another thread delivers them.
+    All,
+    /// The flush has delivered as many messages as it may. More are left.
+    Limit,
+    /// The outbox is closed, and this flush has delivered its last message.
+    Closed,
 }
 
 impl<T> Default for Outbox<T> {
@@ -31,10 +51,14 @@ impl<T> Default for Outbox<T> {
 }
 
 impl<T> Outbox<T> {
+    /// Queues a message. Drops the oldest one if the queue is full.
     pub(crate) fn push(&self, message: T) {
         let mut queue = lock(&self.queue);
+        let lost = if queue.messages.len() < OUTBOX_KEPT { None } else { queue.messages.pop_front() };
         queue.messages.push_back(message);
         self.pending.store(true, Ordering::Release);
+        drop(queue);
+        drop(lost);
     }
 
     /// Declares that there will be no more messages.
@@ -44,26 +68,29 @@ impl<T> Outbox<T> {
         self.pending.store(true, Ordering::Release);
     }
 
-    /// Delivers the queued messages one by one, unless another thread does. Returns `true` if the outbox is closed and
-    /// this call has delivered its last message.
-    pub(crate) fn flush(&self, mut deliver: impl FnMut(T)) -> bool {
+    /// Delivers queued messages one by one, unless another thread does.
+    pub(crate) fn flush(&self, mut deliver: impl FnMut(T)) -> Flushed {
         if !self.pending.load(Ordering::Acquire) {
-            return false;
+            return Flushed::All;
         }
         let mut queue = lock(&self.queue);
         if std::mem::replace(&mut queue.flushing, true) {
-            return false;
+            return Flushed::All;
         }
-        while let Some(message) = queue.messages.pop_front() {
+        for _ in 0..DELIVERIES_PER_FLUSH {
+            let Some(message) = queue.messages.pop_front() else {
+                self.pending.store(false, Ordering::Release);
+                queue.flushing = false;
+                return if queue.closed { Flushed::Closed } else { Flushed::All };
+            };
             drop(queue);
             let guard = FlushGuard(self);
             deliver(message);
             std::mem::forget(guard);
             queue = lock(&self.queue);
         }
-        self.pending.store(false, Ordering::Release);
         queue.flushing = false;
-        queue.closed
+        Flushed::Limit
     }
 }
 

@@ -24,6 +24,11 @@ impl<T> PagedVec<T> {
         self.pages.get_mut(slot as usize / PAGE)?.get_mut(slot as usize % PAGE)
     }
 
+    /// Returns `true` if there is more than one page.
+    pub(crate) const fn is_large(&self) -> bool {
+        self.pages.len() > 1
+    }
+
     /// Stores `value` and returns the entry that it replaces. New pages are filled with `vacant`.
     pub(crate) fn replace(&mut self, slot: u32, value: T, vacant: impl Fn() -> T) -> T {
         let (page, entry) = (slot as usize / PAGE, slot as usize % PAGE);

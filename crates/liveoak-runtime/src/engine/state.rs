@@ -2,19 +2,17 @@
 //!
 //! `T` is the tree itself, as its attempts refer to it. This file does not know more of it.
 
-use crate::attempt::body::Body;
+use crate::attempt::body::{Body, UserValue};
 use crate::attempt::cell::{AttemptCell, AttemptListener};
 use crate::attempt::dedicated_runtime::DedicatedRuntime;
 use crate::engine::paged_vec::PagedVec;
-use crate::engine::user_values::ErrorKeepAlive;
-use crate::util::waker_guard::WakerGuard;
-use liveoak_core::{Attempt, ChildId, Machine, Outcome, Refusal, RequestId, Time};
-use std::collections::HashMap;
+pub(crate) use crate::engine::requests::Answer;
+use crate::engine::requests::Requests;
+use liveoak_core::{Attempt, ChildId, Machine, Refusal, RequestId, Time};
 use std::hash::{BuildHasher, RandomState};
 use std::iter::successors;
 use std::sync::Arc;
 use tokio::runtime::Handle;
-use tokio::sync::oneshot;
 
 /// What one child runs. `serial` tells apart the children that use the same slot one after another.
 pub(crate) enum ChildEntry<T> {
@@ -32,11 +30,33 @@ pub(crate) struct RuntimeEntry<T> {
     pub(crate) cell: Option<Arc<AttemptCell<T>>>,
 }
 
-impl<T> ChildEntry<T> {
+impl<T: 'static> ChildEntry<T> {
     pub(crate) const fn is_of(&self, id: ChildId) -> bool {
         match self {
             Self::Vacant => false,
             Self::Leaf { serial, .. } | Self::Supervisor { serial, .. } => *serial == id.serial,
+        }
+    }
+
+    /// Takes the entry apart, outside the lock: adds the values to `values` whose destructors are user code.
+    pub(crate) fn dispose(self, values: &mut Vec<UserValue>) {
+        match self {
+            Self::Leaf { body, .. } => body.dispose(values),
+            Self::Supervisor { .. } | Self::Vacant => {}
+        }
+    }
+
+    pub(crate) const fn is_supervisor(&self) -> bool {
+        matches!(self, Self::Supervisor { .. })
+    }
+
+    /// Returns the id of the child, which uses `slot`.
+    pub(crate) const fn id(&self, slot: u32) -> Option<ChildId> {
+        match self {
+            Self::Leaf { serial, .. } | Self::Supervisor { serial, .. } => {
+                Some(ChildId { slot, serial: *serial })
+            }
+            Self::Vacant => None,
         }
     }
 
@@ -49,29 +69,14 @@ impl<T> ChildEntry<T> {
     }
 }
 
-pub(crate) type ReplySender = oneshot::Sender<Result<Outcome, Refusal>>;
-
-/// The answer to one request, which may still be on its way.
-pub(crate) struct Answer(oneshot::Receiver<Result<Outcome, Refusal>>);
-
-impl Answer {
-    /// Waits for the answer. If the tree ends without one, the answer is [`Refusal::TreeEnded`].
-    pub(crate) async fn wait(self) -> Result<Outcome, Refusal> {
-        WakerGuard::new().wait(self.0).await.unwrap_or(Err(Refusal::TreeEnded))
-    }
-}
-
 pub(crate) struct TreeState<T> {
     pub(crate) machine: Machine,
     /// What each child runs, by slot.
     pub(crate) children: PagedVec<ChildEntry<T>>,
-    /// Entries that a new child found in its slot. To be dropped outside the lock.
-    pub(crate) replaced: Vec<ChildEntry<T>>,
-    /// The errors of exits, whose destructors are user code.
-    pub(crate) errors: ErrorKeepAlive,
+    /// Entries that a new child found in its slot, each with the id of its child. To be dropped outside the lock.
+    pub(crate) replaced: Vec<(ChildEntry<T>, ChildId)>,
     /// The callers that wait for an answer.
-    pub(crate) waiting: HashMap<RequestId, ReplySender>,
-    next_request: u64,
+    pub(crate) requests: Requests,
     random: u64,
     /// When the timer task will wake up.
     pub(crate) timer_task_wakeup: Time,
@@ -79,6 +84,8 @@ pub(crate) struct TreeState<T> {
     pub(crate) timer_task_pending: bool,
     /// `true` if any supervisor has, or had, a dedicated runtime.
     has_dedicated_runtimes: bool,
+    /// `true` if the whole tree was killed.
+    pub(crate) killed: bool,
     /// `true` if the runtime of the tree is lost: nothing can be started any more.
     pub(crate) runtime_lost: bool,
 }
@@ -89,14 +96,13 @@ impl<T: AttemptListener> TreeState<T> {
             machine,
             children: PagedVec::default(),
             replaced: Vec::new(),
-            errors: ErrorKeepAlive::default(),
-            waiting: HashMap::new(),
-            next_request: 0,
+            requests: Requests::default(),
             // A different seed per tree and per process, from the standard library's own source.
             random: RandomState::new().hash_one(0u8) | 1,
             timer_task_wakeup: Time::NEVER,
             timer_task_pending: false,
             has_dedicated_runtimes: false,
+            killed: false,
             runtime_lost: false,
         }
     }
@@ -110,32 +116,23 @@ impl<T: AttemptListener> TreeState<T> {
         z ^ (z >> 31)
     }
 
-    /// Returns the id of a new request, and its answer.
-    pub(crate) fn new_request(&mut self) -> (RequestId, Answer) {
-        let request = RequestId(self.next_request);
-        self.next_request += 1;
-        let (sender, receiver) = oneshot::channel();
-        self.waiting.insert(request, sender);
-        (request, Answer(receiver))
-    }
-
     /// Adds a child by `add`, as a request. Returns what `add` returns, and the answer.
     pub(crate) fn request_to_add<C>(
         &mut self,
         add: impl FnOnce(&mut Machine, RequestId) -> Result<C, Refusal>,
     ) -> Result<(C, Answer), Refusal> {
-        let (request, answer) = self.new_request();
+        let (request, answer) = self.requests.begin()?;
         let added = add(&mut self.machine, request);
         if added.is_err() {
-            self.waiting.remove(&request);
+            drop(self.requests.take(request));
         }
         Ok((added?, answer))
     }
 
     fn set_entry(&mut self, id: ChildId, entry: ChildEntry<T>) {
         let before = self.children.replace(id.slot, entry, || ChildEntry::Vacant);
-        if !matches!(before, ChildEntry::Vacant) {
-            self.replaced.push(before);
+        if let Some(child) = before.id(id.slot) {
+            self.replaced.push((before, child));
         }
     }
 

@@ -4,12 +4,13 @@
 //! [`driver`](crate::engine::driver)). A thread that adds work for it wakes it, and tells the watchdog when that is
 //! due.
 
-use crate::engine::driver::TreeInner;
+use crate::engine::driver::{State, TreeInner};
 use crate::engine::watchdog::SLACK;
 use crate::util::race;
-use liveoak_core::{Input, Time};
+use liveoak_core::Time;
 use std::future::{Future, poll_fn};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::Poll;
 
 impl TreeInner {
@@ -26,18 +27,18 @@ impl TreeInner {
             let deadline = {
                 let mut state = self.state();
                 state.timer_task_wakeup = state.next_deadline();
-                state.timer_task_pending = state.machine.has_effects();
+                state.timer_task_pending = state.machine.has_effects() || self.take_events_left();
                 if state.timer_task_pending { Time::ZERO } else { state.timer_task_wakeup }
             };
             if self.ended().is_some() {
-                return;
+                return self.events.flush_all();
             }
             if deadline == Time::NEVER {
                 woken.await;
             } else if deadline != Time::ZERO {
                 race(woken, tokio::time::sleep_until(self.clock.instant(deadline))).await;
             }
-            self.feed(self.clock.now_inside(), Input::Tick);
+            self.tick(self.clock.now_inside());
             // Other tasks get their turn before the next batch.
             requeue().await;
         }
@@ -50,6 +51,25 @@ impl TreeInner {
         self.set_watchdog(if wakeup == Time::ZERO { self.clock.now() } else { wakeup });
     }
 
+    /// Leaves the events that are queued to the timer task.
+    pub(crate) fn events_are_left(&self) {
+        if self.ended().is_some() {
+            return self.events.flush_all();
+        }
+        self.events_left.store(true, Ordering::Release);
+        self.wake_timer_task(Some(Time::ZERO));
+    }
+
+    /// Takes over the events that were left.
+    fn take_events_left(&self) -> bool {
+        self.events_left.swap(false, Ordering::AcqRel)
+    }
+
+    /// Returns `true` if other threads have left work, due now.
+    fn has_work_left(&self, state: &State) -> bool {
+        state.machine.has_effects() || self.events_left.load(Ordering::Acquire)
+    }
+
     fn set_watchdog(&self, deadline: Time) {
         if deadline != Time::NEVER {
             self.watchdog.set_deadline(self.clock.instant(deadline).into_std());
@@ -60,13 +80,13 @@ impl TreeInner {
     pub(crate) fn tick_if_late(self: &Arc<Self>) {
         let now = self.clock.now();
         let state = self.state();
-        let late = state.machine.has_effects() || state.next_deadline().after(SLACK) <= now;
+        let late = self.has_work_left(&state) || state.next_deadline().after(SLACK) <= now;
         drop(state);
         if late {
-            self.feed(now, Input::Tick);
+            self.tick(now);
         }
         let state = self.state();
-        let work_is_left = state.machine.has_effects() || state.timer_task_pending;
+        let work_is_left = self.has_work_left(&state) || state.timer_task_pending;
         let next = if work_is_left { now } else { state.next_deadline().min(state.timer_task_wakeup) };
         drop(state);
         // A deadline in the past is one that the timer task is late for: check again soon.
@@ -81,6 +101,7 @@ impl Drop for KillOnDrop {
         if self.0.ended().is_none() {
             self.0.runtime_lost();
         }
+        self.0.drops.work_off();
     }
 }
 

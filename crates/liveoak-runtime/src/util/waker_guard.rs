@@ -63,7 +63,7 @@ impl Drop for Guarded {
     }
 }
 
-fn ignore_panic(f: impl FnOnce()) {
+pub(crate) fn ignore_panic(f: impl FnOnce()) {
     let _ = catch_unwind(AssertUnwindSafe(f)).map_err(drop_payload);
 }
 

@@ -444,7 +444,7 @@ impl TestDriver {
                 let live = self.live.remove(&id);
                 assert!(live.is_some_and(|live| live.killed), "{id:?} is abandoned and was not killed");
             }
-            Effect::Forget(id) => {
+            Effect::Forget(id, _) => {
                 self.note("forget", id);
                 assert!(!self.live.contains_key(&id), "{id:?} is forgotten alive");
             }
@@ -535,6 +535,7 @@ pub(super) fn word(answer: &Answer) -> &'static str {
         Err(Refusal::Superseded { .. }) => "superseded",
         Err(Refusal::Full { .. }) => "full",
         Err(Refusal::Busy) => "busy",
+        Err(Refusal::DestructorsWaiting) => "destructors waiting",
         Err(Refusal::IsRoot) => "is root",
         Err(Refusal::OnlyOnce) => "only once",
         Err(Refusal::NotASupervisor | Refusal::IsAGroup | Refusal::NotAGroup | Refusal::Invalid(_)) => {

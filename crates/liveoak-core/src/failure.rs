@@ -1,0 +1,227 @@
+//! The error that an attempt returned, as text.
+//!
+//! An error is user code: its `Display`, `source` and destructor may block, panic, or call the tree. So it is rendered
+//! once, when the exit is made, by the task whose error it is. After that only the text is used.
+
+use std::error::Error;
+use std::fmt::{self, Write as _};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+/// The most bytes of a failure's text. What is longer is cut, and ends with `…`.
+pub const MAX_FAILURE_BYTES: usize = 4096;
+
+/// The most sources of an error that are read: a chain may lead back to itself.
+const MAX_SOURCES: usize = 64;
+
+const CUT: &str = "…";
+
+/// The error that an attempt returned, with its chain of sources, as text of at most 4 KiB.
+pub struct Failure {
+    text: String,
+    error: Option<Arc<dyn HeldError>>,
+}
+
+/// Holds the error itself. Whoever drops the last holder drops the error, so a driver may put a holder around it that
+/// drops it elsewhere.
+pub trait HeldError: Send + Sync {
+    /// Returns the error.
+    fn error(&self) -> &(dyn Error + Send + Sync + 'static);
+}
+
+struct Plain(Box<dyn Error + Send + Sync>);
+
+impl HeldError for Plain {
+    fn error(&self) -> &(dyn Error + Send + Sync + 'static) {
+        &*self.0
+    }
+}
+
+impl Failure {
+    pub(crate) fn new(error: Box<dyn Error + Send + Sync>) -> Self {
+        Self { text: render(&*error), error: Some(Arc::new(Plain(error))) }
+    }
+
+    /// Returns the same failure, which holds this error, or none.
+    #[must_use]
+    pub fn with_error(&self, error: Option<Arc<dyn HeldError>>) -> Self {
+        Self { text: self.text.clone(), error }
+    }
+
+    /// Replaces the held error, and returns the one before.
+    pub fn replace_error(&mut self, error: Option<Arc<dyn HeldError>>) -> Option<Arc<dyn HeldError>> {
+        std::mem::replace(&mut self.error, error)
+    }
+
+    /// Returns the text of the error and its sources, joined by colons. A source whose text is a part of the text before
+    /// it is left out.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Returns the error itself, for downcasting. Returns `None` if the child does not
+    /// [keep](crate::ChildSpec::keep_error) its errors.
+    #[must_use]
+    pub fn error(&self) -> Option<&(dyn Error + Send + Sync + 'static)> {
+        self.error.as_deref().map(HeldError::error)
+    }
+
+    /// Returns the holder of the error.
+    #[must_use]
+    pub const fn holder(&self) -> Option<&Arc<dyn HeldError>> {
+        self.error.as_ref()
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl fmt::Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.text, f)
+    }
+}
+
+/// A text that takes no more than a limit. A longer one is cut.
+struct Limited {
+    text: String,
+    is_cut: bool,
+}
+
+impl fmt::Write for Limited {
+    fn write_str(&mut self, more: &str) -> fmt::Result {
+        if self.is_cut {
+            return Err(fmt::Error);
+        }
+        let room = MAX_FAILURE_BYTES - CUT.len() - self.text.len();
+        let end = more.floor_char_boundary(room);
+        self.text.push_str(&more[..end]);
+        if end < more.len() {
+            self.is_cut = true;
+            self.text.push_str(CUT);
+            return Err(fmt::Error);
+        }
+        Ok(())
+    }
+}
+
+/// Renders an error and its sources. Panics of the error's own code are caught; the text says so.
+fn render(error: &(dyn Error + 'static)) -> String {
+    let mut out = Limited { text: String::new(), is_cut: false };
+    let rendered = guarded(|| render_chain(error, &mut out));
+    if !rendered {
+        let _ = out.write_str(" (the error panicked while its text was made)");
+    }
+    out.text
+}
+
+fn render_chain(error: &(dyn Error + 'static), out: &mut Limited) {
+    write_own_text(error, out);
+    let mut next = error.source();
+    let mut before = next.map(|_| out.text.clone()).unwrap_or_default();
+    for _ in 0..MAX_SOURCES {
+        let Some(error) = next else { return };
+        let mut own = Limited { text: String::new(), is_cut: false };
+        write_own_text(error, &mut own);
+        // Many errors write their source into their own text. It is shown once.
+        if !before.contains(&own.text) && write!(out, ": {}", own.text).is_err() {
+            return;
+        }
+        before = own.text;
+        next = error.source();
+    }
+}
+
+fn write_own_text(error: &dyn Error, out: &mut Limited) {
+    if write!(out, "{error}").is_err() && !out.is_cut {
+        let _ = out.write_str("(an error whose text cannot be made)");
+    }
+}
+
+/// Runs code of the user. Returns `false` if it panicked.
+fn guarded(f: impl FnOnce()) -> bool {
+    let Err(payload) = catch_unwind(AssertUnwindSafe(f)) else { return true };
+    // The payload is the user's too. If its destructor panics, that second payload is leaked, or there were no end.
+    if let Err(another) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        std::mem::forget(another);
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Exit;
+
+    #[derive(Debug)]
+    struct Shown(&'static str, Option<Box<Shown>>);
+
+    impl fmt::Display for Shown {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            match self.0 {
+                "panics" => panic!("a text that panics"),
+                "fails" => Err(fmt::Error),
+                "endless" => loop {
+                    f.write_str("é")?;
+                },
+                text => f.write_str(text),
+            }
+        }
+    }
+
+    impl Error for Shown {
+        fn source(&self) -> Option<&(dyn Error + 'static)> {
+            if self.0 == "round and round" { Some(self) } else { self.1.as_deref().map(|source| source as _) }
+        }
+    }
+
+    fn text(chain: &[&'static str]) -> String {
+        let chain = chain.iter().rev().fold(None, |source, text| Some(Box::new(Shown(text, source))));
+        Exit::failed(*chain.expect("an error")).to_string()
+    }
+
+    #[test]
+    fn an_error_is_shown_with_its_whole_chain_and_nothing_twice() {
+        for (chain, shown) in [
+            (&["no such port", "invalid digit"] as &[_], "failed: no such port: invalid digit"),
+            (&["no such port: invalid digit", "invalid digit"], "failed: no such port: invalid digit"),
+            (&["a: b: c", "b: c", "c"], "failed: a: b: c"),
+            (&["a: b", "b", "c"], "failed: a: b: c"),
+            (&["a", "a: b", "b"], "failed: a: a: b"),
+            (&["round and round"], "failed: round and round"),
+            (&["a", "fails"], "failed: a: (an error whose text cannot be made)"),
+        ] {
+            assert_eq!(text(chain), shown);
+        }
+    }
+
+    #[test]
+    fn an_error_whose_text_panics_is_a_failure_all_the_same() {
+        assert_eq!(text(&["panics"]), "failed:  (the error panicked while its text was made)");
+        assert_eq!(text(&["a", "panics"]), "failed: a (the error panicked while its text was made)");
+    }
+
+    #[test]
+    fn the_text_of_an_error_has_at_most_4_kib() {
+        let Exit::Failed(failure) = Exit::failed(Shown("endless", None)) else { unreachable!("a failure") };
+        assert!(failure.text().len() > MAX_FAILURE_BYTES - 4 && failure.text().len() <= MAX_FAILURE_BYTES);
+        assert!(failure.text().ends_with("é…"));
+        let long = "x".repeat(3 * MAX_FAILURE_BYTES);
+        let Exit::Failed(failure) = Exit::failed(long) else { unreachable!("a failure") };
+        assert_eq!(failure.text().len(), MAX_FAILURE_BYTES);
+    }
+
+    #[test]
+    fn a_failure_without_its_error_keeps_the_text() {
+        let Exit::Failed(failure) = Exit::failed(Shown("boom", None)) else { unreachable!("a failure") };
+        assert!(failure.error().is_some_and(|error| error.is::<Shown>()));
+        let text = failure.with_error(None);
+        assert!(text.error().is_none());
+        assert_eq!(text.to_string(), "boom");
+        assert_eq!(format!("{text:?}"), "\"boom\"");
+    }
+}

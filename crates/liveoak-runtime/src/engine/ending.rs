@@ -1,0 +1,232 @@
+//! The end of a tree, and what a stop waits for beside attempts: the destructors of what its children leave behind.
+//!
+//! A stop waits for these destructors with what it has left of its budget. What outlasts that is reported as abandoned,
+//! and its destructor goes on. The end of a tree also waits up to [`LOG_WAIT`] until the log has its last lines.
+
+use crate::attempt::cell::AttemptListener as _;
+use crate::attempt::panic::{catch, drop_catching_panics};
+use crate::engine::action::TurnLimit;
+use crate::engine::driver::{LiveAttempt, State, TreeInner};
+use crate::engine::drops::Awaited;
+use crate::engine::ended::Ended;
+use crate::util::lock::lock;
+use crate::util::log::{flush_log, is_log_flushed};
+use crate::util::race;
+use crate::util::waker_guard::WakerGuard;
+use liveoak_core::{ChildId, Exit, Input, KILL_WAIT, Path, StopEntry, StopReport, StopStage, Time};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long the end of a tree waits for the log subscriber.
+const LOG_WAIT: Duration = Duration::from_secs(1);
+
+/// What a stop grants destructors at least, although attempts have used up its budget: one that does not block takes far
+/// less.
+const DROP_WAIT: Duration = Duration::from_millis(100);
+
+/// What a stop grants them at most if it has no budget.
+const UNBOUNDED_DROP_WAIT: Duration = KILL_WAIT;
+
+/// Returns how long a stop waits for destructors that has used `took` of its `budget`.
+fn drop_wait(budget: Duration, took: Duration) -> Duration {
+    if budget == Duration::MAX {
+        return UNBOUNDED_DROP_WAIT;
+    }
+    budget.saturating_sub(took).max(DROP_WAIT)
+}
+
+impl TreeInner {
+    /// Waits for the destructors of what the child and the children below it have left behind, within what is left of
+    /// `budget`. Adds the time to the `report`, and what is left.
+    pub(crate) async fn wait_for_drops(
+        self: &Arc<Self>,
+        awaited: &Awaited,
+        path: &Path,
+        budget: Duration,
+        report: &mut StopReport,
+    ) {
+        if !self.drops.has_unfinished() {
+            return;
+        }
+        let child = awaited.child;
+        let begun = self.clock.now();
+        let until = self.clock.instant(begun.after(drop_wait(budget, report.took)));
+        let sleep = {
+            let _inside = self.clock.handle.enter();
+            tokio::time::sleep_until(until)
+        };
+        let dropped = async {
+            loop {
+                let settled = self.drops.settled.notified();
+                if self.unfinished_below(child).is_empty() {
+                    return;
+                }
+                settled.await;
+            }
+        };
+        WakerGuard::new().wait(race(dropped, sleep)).await;
+        let waited = self.clock.now().since(begun);
+        report.took += waited;
+        for left in self.unfinished_below(child) {
+            let path = self.path(left).unwrap_or_else(|| path.clone());
+            report.entries.push(abandoned(path, report.took));
+        }
+    }
+
+    fn unfinished_below(&self, child: ChildId) -> Vec<ChildId> {
+        if !self.drops.has_unfinished() {
+            return Vec::new();
+        }
+        let state = self.state();
+        self.drops.unfinished_below(child, |id| state.machine.parent(id))
+    }
+
+    /// Ends the tree: hands over what the user gave to it, although handles of the tree may live on, waits until that is
+    /// dropped, and tells the end. Callers that still wait for an answer get
+    /// [`Refusal::TreeEnded`](liveoak_core::Refusal::TreeEnded).
+    pub(crate) fn end(self: &Arc<Self>, ended: Ended) {
+        let (wait, killed) = {
+            let state = self.state();
+            (drop_wait(state.stop_budget(state.machine.root()), ended.report.took), state.killed)
+        };
+        let wait = if killed { wait.min(KILL_WAIT) } else { wait };
+        *lock(&self.ending) = Some(ended);
+        // A call does a limited amount of work.
+        let is_large = self.state().children.is_large();
+        if !is_large {
+            self.let_go();
+            if !self.drops.has_unfinished() && is_log_flushed() {
+                return self.tell_end(&[]);
+            }
+        }
+        if self.drops.in_place {
+            drop(self.clock.handle.spawn(Arc::clone(self).end_in_task(wait)));
+        } else {
+            self.end_later(wait);
+        }
+    }
+
+    /// Waits for the end in a task, in tests with a paused clock.
+    async fn end_in_task(self: Arc<Self>, wait: Duration) {
+        self.let_go();
+        let since = self.clock.now();
+        let dropped = async {
+            loop {
+                let settled = self.drops.settled.notified();
+                if !self.drops.has_unfinished() {
+                    return;
+                }
+                settled.await;
+            }
+        };
+        race(dropped, tokio::time::sleep(wait)).await;
+        self.tell_end_after(since, &self.drops.wait(Instant::now()));
+    }
+
+    fn tell_end_after(&self, since: Time, unfinished: &[ChildId]) {
+        if let Some(ended) = &mut *lock(&self.ending) {
+            Arc::make_mut(&mut ended.report).took += self.clock.now().since(since);
+        }
+        self.tell_end(unfinished);
+    }
+
+    /// Waits for the end in a thread of its own: the caller may be inside a call by the user, and all threads of the
+    /// runtime may be blocked.
+    fn end_later(self: &Arc<Self>, wait: Duration) {
+        let (done, until_done) = std::sync::mpsc::channel::<()>();
+        let (tree, since) = (Arc::clone(self), self.clock.now());
+        let waits = move || {
+            tree.let_go();
+            let begun = Instant::now();
+            let unfinished = tree.drops.wait(begun.checked_add(wait).unwrap_or(begun + UNBOUNDED_DROP_WAIT));
+            flush_log(LOG_WAIT);
+            tree.tell_end_after(since, &unfinished);
+            drop(done);
+        };
+        if self.clock.is_pausable() {
+            // Tokio lets the paused clock stand while a blocking call runs.
+            let stands = move || until_done.recv().is_ok();
+            let _ = catch(None, || drop(self.clock.handle.spawn_blocking(stands)));
+        }
+        // If the system refuses the thread, the end waits for nothing.
+        if std::thread::Builder::new().name("liveoak-end".to_owned()).spawn(waits).is_err() {
+            self.let_go();
+            self.tell_end(&self.drops.wait(Instant::now()));
+        }
+    }
+
+    /// Records the end, and wakes the tasks that wait for it. `unfinished` are the children whose destructors were
+    /// abandoned. A second call does nothing.
+    fn tell_end(&self, unfinished: &[ChildId]) {
+        let Some(mut ended) = lock(&self.ending).take() else { return };
+        if !unfinished.is_empty() {
+            let report = Arc::make_mut(&mut ended.report);
+            let state = self.state();
+            let root = state.machine.root();
+            let paths = unfinished
+                .iter()
+                .filter_map(|child| state.machine.path(*child).or_else(|| state.machine.path(root)));
+            report.entries.extend(paths.map(|path| abandoned(path, report.took)));
+        }
+        self.drops.close();
+        let _ = self.ended.set(ended);
+        self.ready_or_ended.notify_waiters();
+        self.timer_task_notify.notify_one();
+        self.watchdog.end();
+    }
+
+    /// Lets go of everything that the user gave to the tree.
+    fn let_go(&self) {
+        let mut state = self.state();
+        let mut children = std::mem::take(&mut state.children);
+        let requests = state.requests.take_all();
+        let root = state.machine.root();
+        drop(state);
+        self.events.close();
+        for (slot, entry) in (0..).zip(children.drain()) {
+            let child = entry.id(slot).unwrap_or(root);
+            self.dispose(entry, child);
+        }
+        // Each wakes its caller.
+        requests.for_each(drop_catching_panics);
+    }
+
+    /// Ends the tree at once, because its runtime is shutting down. Nothing can be waited for any more, so every
+    /// attempt is killed, abandoned and reported as killed, and nothing starts again. A second call does nothing.
+    pub(crate) fn runtime_lost(self: &Arc<Self>) {
+        let now = self.clock.now();
+        let mut state = self.state();
+        if std::mem::replace(&mut state.runtime_lost, true) {
+            return;
+        }
+        self.drops.lose_runtime();
+        let live = state.live_cells();
+        // Under the same lock: an exit that is reported later must not be answered by a new attempt.
+        self.input(state, now, Input::Kill, TurnLimit::TIMER);
+        let entries = live.iter().map(killed).collect();
+        for cell in live {
+            cell.orders.kill();
+            cell.abandon();
+        }
+        let report = Arc::new(StopReport { entries, ..StopReport::default() });
+        lock(&self.ending).get_or_insert(Ended { exit: Exit::Killed, report });
+        self.let_go();
+        self.tell_end(&[]);
+    }
+}
+
+impl State {
+    /// Returns how long the stop of a child may take in all.
+    pub(crate) fn stop_budget(&self, child: ChildId) -> Duration {
+        self.machine.spec(child).map_or(Duration::MAX, |spec| spec.stop_within)
+    }
+}
+
+fn killed(cell: &Arc<LiveAttempt>) -> StopEntry {
+    StopEntry { path: cell.path(), took: Duration::ZERO, stage: StopStage::Killed, exit: Some(Exit::Killed) }
+}
+
+/// Returns the entry of a child whose values could not be dropped in time.
+fn abandoned(path: Path, took: Duration) -> StopEntry {
+    StopEntry { path, took, stage: StopStage::Abandoned, exit: Some(Exit::Abandoned) }
+}

@@ -1,0 +1,62 @@
+//! The errors of children that keep their errors.
+//!
+//! The machine keeps exits and forgets them under the lock, where no destructor of the user may run. An exit holds text;
+//! if it also holds the error itself, because the child keeps its errors, a [`KeptError`] is around the error.
+
+use crate::attempt::panic::drop_catching_panics;
+use crate::engine::drops::Drops;
+use liveoak_core::{ChildId, Exit, Failure, HeldError};
+use std::error::Error;
+use std::sync::Arc;
+
+/// An error that exits hold. Wherever the last of them is dropped, the error is dropped by [`Drops`].
+struct KeptError {
+    /// `None` only while this is being dropped.
+    error: Option<Arc<dyn HeldError>>,
+    drops: Arc<Drops>,
+    child: ChildId,
+}
+
+impl HeldError for KeptError {
+    fn error(&self) -> &(dyn Error + Send + Sync + 'static) {
+        match &self.error {
+            Some(error) => error.error(),
+            None => unreachable!("it is being dropped"),
+        }
+    }
+}
+
+impl Drop for KeptError {
+    fn drop(&mut self) {
+        if let Some(error) = self.error.take() {
+            self.drops.push(self.child, vec![Box::new(error)]);
+        }
+    }
+}
+
+/// Returns the exit as the tree keeps it. Called by the task that the attempt ends in, which drops the error here unless
+/// the child keeps its errors. While too many values wait to be dropped, no error is kept.
+pub(crate) fn settle_error(exit: Exit, keep_error: bool, child: ChildId, drops: &Arc<Drops>) -> Exit {
+    match exit {
+        Exit::Failed(failure) if failure.holder().is_some() => {
+            let keep = |error| KeptError { error: Some(error), drops: Arc::clone(drops), child };
+            let keep_error = keep_error && !drops.is_full();
+            let kept = failure.holder().filter(|_| keep_error).cloned().map(keep);
+            let kept = kept.map(|kept| Arc::new(kept) as Arc<dyn HeldError>);
+            settle(failure, kept)
+        }
+        exit => exit,
+    }
+}
+
+/// Replaces the error of a failure by `kept`.
+fn settle(mut failure: Arc<Failure>, kept: Option<Arc<dyn HeldError>>) -> Exit {
+    if let Some(only) = Arc::get_mut(&mut failure) {
+        let error = only.replace_error(kept);
+        drop_catching_panics(error);
+        return Exit::Failed(failure);
+    }
+    let settled = failure.with_error(kept);
+    drop_catching_panics(failure);
+    Exit::Failed(Arc::new(settled))
+}

@@ -1,0 +1,64 @@
+//! The callers that wait for the answer to a command.
+
+use crate::util::waker_guard::WakerGuard;
+use liveoak_core::{Outcome, Refusal, RequestId};
+use std::collections::HashMap;
+use tokio::sync::oneshot;
+
+/// How many callers of one tree wait for an answer at most. One more is refused as busy.
+pub(crate) const MAX_REQUESTS: usize = 65_536;
+
+pub(crate) type ReplySender = oneshot::Sender<Result<Outcome, Refusal>>;
+
+/// The answer to one request, which may still be on its way.
+pub(crate) struct Answer(oneshot::Receiver<Result<Outcome, Refusal>>);
+
+impl Answer {
+    /// Waits for the answer. If the tree ends without one, the answer is [`Refusal::TreeEnded`].
+    pub(crate) async fn wait(self) -> Result<Outcome, Refusal> {
+        WakerGuard::new().wait(self.0).await.unwrap_or(Err(Refusal::TreeEnded))
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct Requests {
+    waiting: HashMap<RequestId, ReplySender>,
+    next: u64,
+}
+
+impl Requests {
+    /// Returns the id of a new request, and its answer.
+    pub(crate) fn begin(&mut self) -> Result<(RequestId, Answer), Refusal> {
+        if self.waiting.len() >= MAX_REQUESTS {
+            return Err(Refusal::Busy);
+        }
+        let request = RequestId(self.next);
+        self.next += 1;
+        let (sender, receiver) = oneshot::channel();
+        self.waiting.insert(request, sender);
+        Ok((request, Answer(receiver)))
+    }
+
+    pub(crate) fn take(&mut self, request: RequestId) -> Option<ReplySender> {
+        self.waiting.remove(&request)
+    }
+
+    /// Takes all requests. Their callers get [`Refusal::TreeEnded`] when the senders are dropped.
+    pub(crate) fn take_all(&mut self) -> impl Iterator<Item = ReplySender> + use<> {
+        std::mem::take(&mut self.waiting).into_values()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_request_more_than_the_limit_is_refused_until_another_was_answered() {
+        let mut requests = Requests::default();
+        let answers: Vec<_> = (0..MAX_REQUESTS).map(|_| requests.begin().expect("there is room")).collect();
+        assert!(matches!(requests.begin(), Err(Refusal::Busy)));
+        drop(requests.take(answers[0].0));
+        assert!(requests.begin().is_ok());
+    }
+}

@@ -1,0 +1,178 @@
+//! Log lines, written by a thread of their own.
+//!
+//! A log subscriber is user code: it may block, panic, or call the tree. So no thread that supervises writes a line
+//! itself. It puts the line into a bounded queue, and one thread of the process writes the lines in their order. A
+//! subscriber that blocks stops the log and nothing else. Lines that find the queue full are lost, and the log says
+//! how many.
+//!
+//! Each line goes to the subscriber that was the default where the line was made.
+//!
+//! Tests with a paused clock write [in place](crate::util::in_place) instead.
+
+use crate::util::in_place::is_in_place;
+use crate::util::lock::{ignore_poison, lock};
+use crate::util::waker_guard::ignore_panic;
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex};
+use std::time::{Duration, Instant};
+use tracing::Dispatch;
+use tracing::dispatcher::{get_default, has_been_set, with_default};
+
+/// How many lines wait for the log subscriber at most. About 2 MiB.
+pub(crate) const LINES_KEPT: usize = 8192;
+
+struct Line {
+    subscriber: Dispatch,
+    write: Box<dyn FnOnce() + Send>,
+}
+
+#[derive(Default)]
+struct Lines {
+    waiting: VecDeque<Line>,
+    /// The lines that found the queue full since the last line that did not.
+    lost: u64,
+    /// The number of lines that were put into the queue, and of those that were taken out and written.
+    put: u64,
+    written: u64,
+    /// `true` while the thread lives.
+    has_thread: bool,
+    /// How many threads wait for a change: the log thread for a line, others in a flush.
+    sleepers: u32,
+}
+
+/// The queue of one log thread. The process has one; tests make more.
+struct Log {
+    lines: Mutex<Lines>,
+    /// Signals a new line to the thread, and a written line to the callers of [`flush`](Self::flush).
+    changed: Condvar,
+}
+
+static LOG: Log = Log::new();
+
+thread_local! {
+    static IS_LOG_THREAD: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Has `line` called by the log thread, which calls a `tracing` macro. Returns at once. Costs nothing without a log
+/// subscriber.
+pub fn log(line: impl FnOnce() + Send + 'static) {
+    if is_in_place() {
+        ignore_panic(line);
+    } else if has_been_set() {
+        LOG.put(get_default(Dispatch::clone), line);
+    }
+}
+
+/// Waits until all lines that were logged so far are written, for at most `within`. Returns `true` if they are.
+pub fn flush_log(within: Duration) -> bool {
+    LOG.flush(within)
+}
+
+/// Returns `true` if all lines that were logged so far are written.
+pub(crate) fn is_log_flushed() -> bool {
+    is_in_place() || !has_been_set() || LOG.flush(Duration::ZERO)
+}
+
+impl Log {
+    const fn new() -> Self {
+        let lines =
+            Lines { waiting: VecDeque::new(), lost: 0, put: 0, written: 0, has_thread: false, sleepers: 0 };
+        Self { lines: Mutex::new(lines), changed: Condvar::new() }
+    }
+
+    fn put(&'static self, subscriber: Dispatch, write: impl FnOnce() + Send + 'static) {
+        let write = Box::new(write);
+        let mut lines = lock(&self.lines);
+        if lines.waiting.len() >= LINES_KEPT {
+            lines.lost += 1;
+            drop(lines);
+            // What the line holds is dropped here, outside the lock.
+            return ignore_panic(|| drop(write));
+        }
+        // Says of lost lines where they are missing.
+        lines.say_lost(&subscriber);
+        lines.put += 1;
+        lines.waiting.push_back(Line { subscriber, write });
+        let start = !std::mem::replace(&mut lines.has_thread, true);
+        let sleepers = lines.sleepers;
+        drop(lines);
+        if start {
+            let name = "liveoak-log".to_owned();
+            // If the system refuses the thread, the next line tries again. Until then the lines wait.
+            if std::thread::Builder::new().name(name).spawn(|| self.run()).is_err() {
+                lock(&self.lines).has_thread = false;
+            }
+        } else if sleepers > 0 {
+            self.changed.notify_all();
+        }
+    }
+
+    /// Writes line by line, for ever.
+    fn run(&self) {
+        IS_LOG_THREAD.set(true);
+        let mut lines = lock(&self.lines);
+        loop {
+            let Some(Line { subscriber, write }) = lines.waiting.pop_front() else {
+                lines.sleepers += 1;
+                lines = ignore_poison(self.changed.wait(lines));
+                lines.sleepers -= 1;
+                continue;
+            };
+            drop(lines);
+            ignore_panic(|| with_default(&subscriber, write));
+            lines = lock(&self.lines);
+            lines.written += 1;
+            if lines.waiting.is_empty() {
+                lines.say_lost(&subscriber);
+            }
+            let sleepers = lines.sleepers;
+            drop(lines);
+            // May be the last handle of the subscriber.
+            ignore_panic(|| drop(subscriber));
+            if sleepers > 0 {
+                self.changed.notify_all();
+            }
+            lines = lock(&self.lines);
+        }
+    }
+
+    fn flush(&self, within: Duration) -> bool {
+        // The log thread cannot wait for itself.
+        if IS_LOG_THREAD.try_with(Cell::get).unwrap_or_default() {
+            return true;
+        }
+        let begun = Instant::now();
+        let mut lines = lock(&self.lines);
+        let put = lines.put;
+        while lines.written < put {
+            let left = within.saturating_sub(begun.elapsed());
+            if left.is_zero() {
+                return false;
+            }
+            lines.sleepers += 1;
+            lines = ignore_poison(self.changed.wait_timeout(lines, left)).0;
+            lines.sleepers -= 1;
+        }
+        true
+    }
+}
+
+impl Lines {
+    fn say_lost(&mut self, subscriber: &Dispatch) {
+        let lost = std::mem::take(&mut self.lost);
+        if lost == 0 {
+            return;
+        }
+        let write = move || {
+            tracing::warn!(
+                target: "liveoak",
+                event = "log-lines-lost",
+                lost,
+                "{lost} lines of the log were lost: the log subscriber was too slow"
+            );
+        };
+        self.put += 1;
+        self.waiting.push_back(Line { subscriber: subscriber.clone(), write: Box::new(write) });
+    }
+}
