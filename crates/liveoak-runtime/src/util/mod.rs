@@ -1,6 +1,8 @@
 //! Small helpers that know nothing of supervision. Every storey may use them.
 
 pub(crate) mod lock;
+pub(crate) mod signal_handler;
+pub(crate) mod signals;
 pub(crate) mod sync;
 pub(crate) mod waker_guard;
 
