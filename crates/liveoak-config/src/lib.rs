@@ -33,6 +33,7 @@ mod load;
 mod program;
 mod reader;
 mod render;
+mod secrets;
 mod source;
 mod spec_errors;
 mod supervision;

@@ -87,12 +87,12 @@ fn snippet<'a>(
     source: &'a Source,
     span: &Span,
 ) -> Snippet<'a, annotate_snippets::Annotation<'a>> {
-    let mut snippet = Snippet::source(&source.text)
+    let mut snippet = Snippet::source(&source.shown)
         .path(&source.name)
-        .annotation(AnnotationKind::Primary.span(fit(&source.text, span)).label(diagnostic.label.as_str()));
+        .annotation(AnnotationKind::Primary.span(fit(&source.shown, span)).label(diagnostic.label.as_str()));
     for (span, label) in &diagnostic.related {
         snippet =
-            snippet.annotation(AnnotationKind::Context.span(fit(&source.text, span)).label(label.as_str()));
+            snippet.annotation(AnnotationKind::Context.span(fit(&source.shown, span)).label(label.as_str()));
     }
     snippet
 }

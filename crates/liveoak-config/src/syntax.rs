@@ -25,7 +25,7 @@ pub(crate) fn parse<'t>(text: &'t str, problems: &mut Diagnostics) -> DeTable<'t
             repeated_until = end_of_table(text, line_start, &span);
             duplicate(text, span, !problems.has_too_many())
         } else {
-            syntax_error(text, error.message(), span)
+            syntax_error(&problems.sources[0].shown, error.message(), span)
         });
     }
     table.into_inner()
@@ -40,7 +40,7 @@ fn end_of_table(text: &str, line_start: Option<usize>, span: &Span) -> usize {
     rest.map_or(span.end, |rest| rest.find("\n[").map_or(text.len(), |at| span.end + at))
 }
 
-/// Returns the error for a broken line. The parser's message is "what is wrong, expected a, b".
+/// Returns the error for a broken line of `text`, as messages may show it. The parser's message is "what is wrong, expected a, b".
 fn syntax_error(text: &str, message: &str, span: Span) -> Error {
     let (message, expected) = match message.split_once(", expected ") {
         Some((message, expected)) => (message, Some(expected)),

@@ -7,7 +7,7 @@ use crate::command::CommandLine;
 use crate::spawn_error::SpawnError;
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
-use std::ffi::{OsStr, OsString};
+use std::ffi::{CString, OsStr, OsString};
 use std::fs;
 use std::io::{self, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -34,7 +34,7 @@ pub(crate) fn locate(command: &CommandLine) -> Result<Located, SpawnError> {
         return Err(SpawnError::Empty);
     }
     if command.program.as_bytes().contains(&0) {
-        return Err(SpawnError::NulByte { text: command.program.clone() });
+        return Err(SpawnError::NulByte { what: "the name of the program".to_owned() });
     }
     let cwd = command.cwd.as_deref().map(directory).transpose()?;
     let program = if command.program.as_bytes().contains(&b'/') {
@@ -140,7 +140,7 @@ fn shebang(path: &Path) -> Option<PathBuf> {
     Some(PathBuf::from(OsString::from_vec(word.to_vec())))
 }
 
-/// Returns `text` as a C string, or an error that names it if it contains a NUL byte.
-pub(crate) fn c_string(text: &OsStr) -> Result<std::ffi::CString, SpawnError> {
-    std::ffi::CString::new(text.as_bytes()).map_err(|_| SpawnError::NulByte { text: text.to_owned() })
+/// Returns `text` as a C string, or an error that says `what` it is if it contains a NUL byte.
+pub(crate) fn c_string(text: &OsStr, what: impl FnOnce() -> String) -> Result<CString, SpawnError> {
+    CString::new(text.as_bytes()).map_err(|_| SpawnError::NulByte { what: what() })
 }

@@ -13,8 +13,8 @@ pub enum SpawnError {
     Empty,
     /// A word, a variable or a path contains a NUL byte, which cannot be passed to a program.
     NulByte {
-        /// The text that contains the NUL byte.
-        text: OsString,
+        /// What contains the NUL byte: "argument 2", "the value of the variable HOME". Its text may be a secret.
+        what: String,
     },
     /// The program is a name without a slash, and no directory of `PATH` has an executable file of that name.
     NotInPath {
@@ -92,7 +92,7 @@ impl fmt::Display for SpawnError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             SpawnError::Empty => f.write_str("run a command line without a program"),
-            SpawnError::NulByte { text } => write!(f, "pass {text:?} to a program: it contains a NUL byte"),
+            SpawnError::NulByte { what } => write!(f, "pass {what} to a program: it contains a NUL byte"),
             SpawnError::NotInPath { program, searched } => {
                 write!(f, "find {} in PATH ({})", program.display(), searched.display())
             }

@@ -19,6 +19,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, getpid, pidfd_open};
 use std::ffi::{CString, OsString};
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{self, Stdio};
@@ -206,17 +207,23 @@ fn stdio(mode: OutputMode) -> Stdio {
 
 /// Returns everything that the child process passes to `execve(2)`.
 fn build_exec(command: &CommandLine, located: &Located) -> Result<Exec, SpawnError> {
-    let words = std::iter::once(&command.program).chain(&command.args);
-    let argv = words.map(|word| c_string(word)).collect::<Result<Vec<CString>, _>>()?;
+    let mut argv = vec![c_string(&command.program, || "the name of the program".to_owned())?];
+    for (number, argument) in (1..).zip(&command.args) {
+        argv.push(c_string(argument, || format!("argument {number}"))?);
+    }
     let env = command.environment().into_iter().map(|(name, value)| {
         let mut variable = OsString::with_capacity(name.len() + 1 + value.len());
-        variable.push(name);
+        variable.push(&name);
         variable.push("=");
         variable.push(value);
-        c_string(&variable)
+        c_string(&variable, || match name.as_bytes().contains(&0) {
+            true => "the name of a variable".to_owned(),
+            false => format!("the value of the variable {}", name.display()),
+        })
     });
     let env = env.collect::<Result<Vec<CString>, _>>()?;
-    Ok(Exec::new(c_string(located.program.as_os_str())?, argv, env))
+    let path = c_string(located.program.as_os_str(), || "the path of the program".to_owned())?;
+    Ok(Exec::new(path, argv, env))
 }
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ pub use api::child::Child;
 pub use api::ctx::{Ctx, current};
 pub use api::error::{Error, SpawnChildError, StartError};
 pub use api::group::{Group, GroupHandle};
+pub use api::main::{Main, main};
 pub use api::service::{Init, Service};
 pub use api::subtask::{Subtask, SubtaskError, spawn};
 pub use api::supervisor::Supervisor;
@@ -48,5 +49,6 @@ pub use liveoak_core::{
 pub mod internal {
     pub use crate::api::child::edge;
     pub use crate::util::log::{flush_log, log};
+    pub use crate::util::signals::{StopSignal, StopSignals, Wish};
     pub use crate::util::{Either, race};
 }

@@ -105,6 +105,9 @@ pub use liveoak_runtime::{
     capture_panics, current, spawn,
 };
 
+// A program that runs one tree.
+pub use liveoak_runtime::{Main, main};
+
 // A running tree: commands, events, snapshots, the report of its stop.
 pub use liveoak_runtime::{
     ChildId, ChildState, ChildView, Command, Ended, Event, EventKind, EventOrLost, Events, IdleReason,

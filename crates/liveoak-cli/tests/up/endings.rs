@@ -17,7 +17,7 @@ fn each_stop_signal_ends_the_tree_cleanly() {
         up.signal(signal);
         let ended = up.end().with_code(0);
         ended.has_in_order(&[
-            &format!("{name}: stopping all children; a second signal kills them at once"),
+            &format!("{name}: stopping all children"),
             "/t/a: stopped (asked)",
             "/t: stopped as asked",
             "1 child stopped in ",
@@ -45,10 +45,7 @@ fn under_nohup_a_sighup_does_not_end_the_tree() {
 fn the_option_for_stops_the_tree_after_its_time() {
     let dir = TestDir::of("[child.a]\ncommand = \"sleep 1000\"\n");
     let ended = dir.run(&["--for", "100ms"]).with_code(0);
-    ended.has_in_order(&[
-        "the time of --for is over: stopping all children; a signal kills them at once",
-        "/t: stopped as asked",
-    ]);
+    ended.has_in_order(&["the time of --for is over: stopping all children", "/t: stopped as asked"]);
 }
 
 #[test]
@@ -100,18 +97,52 @@ fn a_child_that_ignores_the_stop_is_killed_and_reported() {
     assert_eq!(report["children"][0]["exit"]["text"], "ended by SIGKILL");
 }
 
+/// A program that does not stop in time, in a tree with a long budget.
+fn stubborn() -> TestDir {
+    TestDir::of(&format!("stop = {{ within = \"5m\" }}\n[child.a]\n{STUBBORN}stop = {{ within = \"5m\" }}\n"))
+}
+
 #[test]
-fn a_second_signal_kills_at_once() {
-    let dir = TestDir::of(&format!(
-        "stop = {{ within = \"5m\" }}\n[child.a]\n{STUBBORN}stop = {{ within = \"5m\" }}\n"
-    ));
+fn more_than_a_second_after_the_first_signal_a_sigint_kills_whatever_that_was() {
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
+        let dir = stubborn();
+        let up = dir.up(&[]);
+        up.line("/t/a", 0);
+        up.signal(signal);
+        up.logs("Ctrl-C (SIGINT) kills all children that are left");
+        up.signal(Signal::INT);
+        let ended = up.end().with_code(3);
+        ended.has_in_order(&["SIGINT: killing all children", "/t/a: stopped (killed)", "1 was killed"]);
+    }
+}
+
+#[test]
+fn signals_within_a_second_are_one_wish_and_only_sigint_kills() {
+    let dir = stubborn();
     let up = dir.up(&[]);
     up.line("/t/a", 0);
     up.signal(Signal::INT);
-    up.logs("SIGINT: stopping");
+    up.logs("SIGINT: stopping all children");
+    up.signal(Signal::INT);
     up.signal(Signal::TERM);
+    up.logs("Ctrl-C (SIGINT) kills all children that are left");
+    up.signal(Signal::TERM);
+    up.signal(Signal::HUP);
+    up.signal(Signal::INT);
     let ended = up.end().with_code(3);
-    ended.has_in_order(&["SIGTERM: killing all children", "/t/a: stopped (killed)", "1 was killed"]);
+    assert_eq!(ended.stderr.iter().filter(|line| line.contains("killing all children")).count(), 1);
+}
+
+#[test]
+fn after_the_time_of_the_option_for_the_first_sigint_only_says_so() {
+    let dir = stubborn();
+    let up = dir.up(&["--for", "300ms"]);
+    up.logs("the time of --for is over: stopping all children");
+    up.signal(Signal::INT);
+    up.logs("SIGINT: all children are being stopped already");
+    up.logs("Ctrl-C (SIGINT) kills all children that are left");
+    up.signal(Signal::INT);
+    up.end().with_code(3).has_in_order(&["SIGINT: killing all children", "1 was killed"]);
 }
 
 #[test]
