@@ -68,6 +68,7 @@ fn error_of(exit: &Exit) -> Option<&Arc<Failure>> {
         Exit::Failed(failure) => Some(failure),
         Exit::StartFailed(start) => error_of(&start.exit),
         Exit::GaveUp(gave_up) => error_of(&gave_up.exit),
+        Exit::AutoShutdownFailed(failure) => error_of(&failure.exit),
         _ => None,
     }
 }
