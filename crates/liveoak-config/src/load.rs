@@ -49,8 +49,9 @@ pub(crate) fn read(file: &Path, folder: &Path, text: &str, open: ReadEnvFile<'_>
         let (counts, others): (Vec<_>, Vec<_>) =
             errors.0.into_iter().partition(|error| counts_children(&error.problem));
         others.iter().for_each(|error| reader.spec_error(error));
-        // Each replica is a child of its own.
-        let expanded = (!counts.is_empty()).then(|| config.expanded().declaration().check().err()).flatten();
+        // With other errors the children, or their backoffs, may not be what is meant. Each replica is a child of its own.
+        let judge = !counts.is_empty() && reader.problems.is_empty();
+        let expanded = judge.then(|| config.expanded().declaration().check().err()).flatten();
         let errors = expanded.into_iter().flat_map(|errors| errors.0);
         errors.filter(|error| counts_children(&error.problem)).for_each(|error| reader.spec_error(&error));
     }
