@@ -7,6 +7,7 @@ use crate::reader::Reader;
 use crate::source::{ReadEnvFile, Unreadable, read_text};
 use crate::syntax;
 use crate::table::Table;
+use liveoak_core::SpecProblem;
 use std::path::Path;
 
 /// Reads and checks a whole file, and the env files that it names. Starts nothing and writes nothing.
@@ -50,7 +51,19 @@ pub(crate) fn read(
     let config = reader.root(file, &Table::new(String::new(), 0..0, &document));
     // Run the core's check even if there are errors already: it finds errors between children.
     if let Err(errors) = config.declaration().check() {
-        errors.0.iter().for_each(|error| reader.spec_error(error));
+        let (counts, others): (Vec<_>, Vec<_>) =
+            errors.0.into_iter().partition(|error| counts_children(&error.problem));
+        others.iter().for_each(|error| reader.spec_error(error));
+        // With other errors the children, or their backoffs, may not be what is meant. Each replica is a child of its own.
+        let judge = !counts.is_empty() && reader.problems.is_empty();
+        let expanded = judge.then(|| config.expanded().declaration().check().err()).flatten();
+        let errors = expanded.into_iter().flat_map(|errors| errors.0);
+        errors.filter(|error| counts_children(&error.problem)).for_each(|error| reader.spec_error(&error));
     }
     if reader.problems.is_empty() { Ok(config) } else { Err(reader.problems.sorted()) }
+}
+
+/// Returns `true` if the number of children decides whether the rule is broken.
+const fn counts_children(problem: &SpecProblem) -> bool {
+    matches!(problem, SpecProblem::IntensityOutOfReach { .. })
 }

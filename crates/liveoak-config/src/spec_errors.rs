@@ -44,6 +44,12 @@ impl Reader<'_> {
                     "raise `to` (its default is {}), or lower `from`",
                     format_duration(Backoff::default().to)
                 )),
+            SpecProblem::IntensityOutOfReach { failures, intensity } => {
+                at_field(places, error).label(format!(
+                    "{failures} restarts within {} are the most that are sure",
+                    format_duration(intensity.period)
+                ))
+            }
             // A file cannot break the other rules: its types allow no such value. Should the core get a new rule, its
             // errors are shown at their field.
             _ => at_field(places, error),

@@ -37,11 +37,11 @@ pub use engine::ended::Ended;
 pub use engine::events::{EventOrLost, Events};
 
 pub use liveoak_core::{
-    Attempt, AutoShutdown, Backoff, ChildId, ChildSpec, ChildState, ChildView, Command, Condition, Edge,
-    Event, EventKind, Exit, Failure, GiveUp, Health, IdleReason, KILL_WAIT, Limit, LimitExceeded,
-    MAX_CHILDREN, Name, NameError, Order, Outcome, Panic, Path, Ready, Refusal, Restart, Severity, Snapshot,
-    SpecError, SpecErrors, SpecProblem, StartFailure, StopEntry, StopReport, StopStage, Strategy, Time,
-    WaitingFor,
+    Attempt, AutoShutdown, AutoShutdownFailure, Backoff, ChildId, ChildSpec, ChildState, ChildView, Command,
+    Condition, Edge, Event, EventKind, Exit, Failure, GiveUp, Health, IdleReason, KILL_WAIT, Limit,
+    LimitExceeded, MAX_CHILDREN, Name, NameError, Order, Outcome, Panic, Path, Ready, Refusal, Restart,
+    Severity, Snapshot, SpecError, SpecErrors, SpecProblem, SpecWarning, StartFailure, StopEntry, StopReport,
+    StopStage, Strategy, Time, WaitingFor,
 };
 
 /// Items for the other crates of Liveoak. Not part of the public API.

@@ -207,6 +207,11 @@ fn words(exit: &Exit, path: &str, reasons: &NotReadyReasons) -> String {
         }
         Exit::StartFailed(failure) => start_failed(failure, reasons),
         Exit::GaveUp(gave_up) => gave_up_on(gave_up, reasons),
+        Exit::AutoShutdownFailed(failure) => {
+            let (path, exit) = (&failure.path, &failure.exit);
+            let ended = words(exit, path.as_str(), reasons);
+            format!("ended because its significant child {path} had ended: {ended}")
+        }
         other => other.to_string(),
     }
 }
@@ -227,6 +232,11 @@ fn gave_up_on(gave_up: &LimitExceeded, reasons: &NotReadyReasons) -> String {
     let last = words(exit, path.as_str(), reasons);
     if *allowed == 0 {
         return format!("gave up on {path}: {whose} allows no restart; it ended with: {last}");
+    }
+    if gave_up.in_a_row {
+        return format!(
+            "gave up on {path}: failure {count} in a row exceeds {whose}, {allowed}; its last exit: {last}"
+        );
     }
     let period = format_duration(*period);
     format!(

@@ -85,6 +85,48 @@ fn a_supervisor_that_gives_up_fails_the_tree_and_stops_the_others() {
 }
 
 #[test]
+fn a_program_whose_failures_are_further_apart_than_the_period_is_given_up_on_by_their_number() {
+    let dir = TestDir::of(
+        "[child.a]\nshell = \"exit 7\"\nbackoff = { from = \"20ms\", to = \"20ms\" }\n\
+         limit = { restarts = 2, period = \"1ms\" }\n",
+    );
+    let ended = dir.run(&["--report", "report.json"]).with_code(1);
+    ended.has_in_order(&[
+        "/t has failed: gave up on /t/a: failure 3 in a row exceeds its own limit, 2; its last exit: exit code 7",
+    ]);
+    assert_eq!(dir.report()["exit"]["kind"], "gave-up");
+}
+
+#[test]
+fn an_auto_shutdown_that_a_crash_caused_fails_the_tree() {
+    let dir = TestDir::of(
+        "auto_shutdown = \"all-significant\"\n[child.s]\nrestart = \"transient\"\nsignificant = true\nauto_shutdown = \"any-significant\"\n\
+         [child.s.child.main]\nshell = \"exit 4\"\nrestart = \"temporary\"\nsignificant = true\n\
+         [child.s.child.beside]\ncommand = \"sleep 1000\"\n",
+    );
+    let ended = dir.run(&["--report", "report.json"]).with_code(1);
+    ended.has_in_order(&[
+        "/t/s: ends, because its significant child /t/s/main has ended: exit code 4",
+        "/t: ends, because its significant child /t/s has ended",
+        "/t has failed: ended because its significant child /t/s had ended: ended because its significant child \
+         /t/s/main had ended: exit code 4",
+    ]);
+    assert_eq!(dir.report()["exit"]["kind"], "auto-shutdown-failed");
+    assert_eq!(dir.report()["exit"]["failure"], true);
+}
+
+#[test]
+fn a_child_that_cannot_exceed_the_intensity_alone_is_warned_of_at_the_start() {
+    let dir = TestDir::of(
+        "intensity = { restarts = 10, period = \"1m\" }\n[child.a]\ncommand = \"sleep 1000\"\n\
+         [child.b]\ncommand = \"sleep 1000\"\n",
+    );
+    let up = dir.up(&[]);
+    up.logs("/t: intensity: a, b: such a child alone may never exceed it");
+    up.stop().with_code(0);
+}
+
+#[test]
 fn a_child_that_ignores_the_stop_is_killed_and_reported() {
     let dir = TestDir::of(&format!("[child.a]\n{STUBBORN}stop = {{ within = \"200ms\" }}\n"));
     let up = dir.up(&["--report", "report.json"]);

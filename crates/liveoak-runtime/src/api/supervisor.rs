@@ -23,7 +23,8 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 /// A child that owns children. The outermost one is the root of the tree.
 ///
 /// Defaults: one-for-one; started in declared order, each child when the one before is ready; each child may be
-/// restarted ten times in a minute (set [`intensity`](Self::intensity) to count all children together instead).
+/// restarted ten times in a minute and ten times in a row (set [`intensity`](Self::intensity) to count all children
+/// together instead).
 pub struct Supervisor {
     name: String,
     own: ChildSpec,
@@ -78,7 +79,9 @@ impl Supervisor {
         self
     }
 
-    /// Sets the restart limit of all children together.
+    /// Sets how many restarts of all children together are allowed within a period, as in OTP; failures in a row do not
+    /// count. If the backoffs of the children keep them from exceeding it, all together, the start is refused. If they
+    /// keep a child that has no limit of its own from exceeding it alone, a warning is logged at the start.
     #[must_use]
     pub const fn intensity(mut self, limit: Limit) -> Self {
         self.spec.intensity = Some(limit);
@@ -222,6 +225,13 @@ impl Supervisor {
         })?;
         if !errors.is_empty() {
             return Err(StartError::Spec(SpecErrors(errors)));
+        }
+        for warning in parts.declaration.warnings() {
+            // A log subscriber that panics does not keep the tree from starting.
+            let _ = catch(
+                None,
+                || tracing::warn!(target: "liveoak", path = %warning.path, event = "spec", "{warning}"),
+            );
         }
         let tree = TreeInner::new(machine, handle.clone());
         let unused = tree.with_state(|state| install(state, &tree, ids, parts.bodies));

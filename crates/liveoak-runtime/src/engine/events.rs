@@ -209,6 +209,10 @@ impl std::fmt::Display for Line<'_> {
             EventKind::GaveUp(gave_up) => write!(f, "{path}: {gave_up}"),
             EventKind::StartFailed(failure) => write!(f, "{path}: {failure}"),
             EventKind::AutoShutdown => write!(f, "{path}: ends, because its significant children have ended"),
+            EventKind::AutoShutdownFailed(failure) => {
+                let (child, exit) = (&failure.path, &failure.exit);
+                write!(f, "{path}: ends, because its significant child {child} has ended: {exit}")
+            }
             EventKind::RestartSet { children } => {
                 write!(f, "{path}: restarts {children} children together")
             }

@@ -5,11 +5,13 @@
 
 mod after;
 mod audit;
+mod auto_shutdown;
 mod command;
 mod conformance_restart;
 mod conformance_start;
 mod conformance_stop;
 mod dedicated_runtime;
+mod enough;
 mod matrix;
 mod observing;
 mod property;
@@ -17,6 +19,7 @@ mod regressions;
 mod replica;
 mod restart;
 mod shape;
+mod stable_runs;
 mod stop;
 mod stop_stages;
 mod table;
