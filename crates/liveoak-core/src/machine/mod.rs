@@ -19,22 +19,23 @@
 //! 1. `interface` - inputs, effects, commands and their replies
 //! 2. `plan` - the plan of a stop: when it becomes more forceful
 //! 3. `state` - the state of one child, and its legal combinations
-//! 4. `arena` - where children are kept and found
-//! 5. `phase` - what changes along with a phase; one deadline for each child and purpose
-//! 6. `driver_queue` - the effects and events that the driver has not polled yet
-//! 7. `condition` - may a child start, what does it wait for, and which children does a restart take down
-//! 8. `snapshot` - the snapshot of the tree
-//! 9. `reply` - when a command is answered, and the report of a stop
-//! 10. `start` - the start of one attempt
-//! 11. `stopped` - what follows when a child is down
-//! 12. `stop` - the orders to ask and to kill
-//! 13. `restart` - limits, backoff, restart set, giving up
-//! 14. `exit` - the end of an attempt, and what its exit decides
-//! 15. `stop_progress` - the next children to ask, abandoning, the end of a supervisor
-//! 16. `time_jump` - deadlines that are seen late, because the program could not run
-//! 17. `advance` - the next steps of each supervisor, and what happens when a deadline has come
-//! 18. `command` - what each command does; adding children and members
-//! 19. `mod` - the machine itself: an input in, effects out
+//! 4. `copy` - copies of the arena for snapshots, taken a few slots at a time
+//! 5. `arena` - where children are kept and found
+//! 6. `phase` - what changes along with a phase; one deadline for each child and purpose
+//! 7. `driver_queue` - the effects and events that the driver has not polled yet
+//! 8. `condition` - may a child start, what does it wait for, and which children does a restart take down
+//! 9. `snapshot` - the snapshot of the tree
+//! 10. `reply` - when a command is answered, and the report of a stop
+//! 11. `start` - the start of one attempt
+//! 12. `stopped` - what follows when a child is down
+//! 13. `stop` - the orders to ask and to kill
+//! 14. `restart` - limits, backoff, restart set, giving up
+//! 15. `exit` - the end of an attempt, and what its exit decides
+//! 16. `stop_progress` - the next children to ask, abandoning, the end of a supervisor
+//! 17. `time_jump` - deadlines that are seen late, because the program could not run
+//! 18. `advance` - the next steps of each supervisor, and what happens when a deadline has come
+//! 19. `command` - what each command does; adding children and members
+//! 20. `mod` - the machine itself: an input in, effects out
 //!
 //! Numbers like "C10" are rows of docs/conformance.md, which compares the rules with those of OTP.
 
@@ -42,6 +43,7 @@ mod advance;
 mod arena;
 mod command;
 mod condition;
+mod copy;
 mod driver_queue;
 mod exit;
 mod interface;
@@ -62,6 +64,7 @@ mod tests;
 
 pub use interface::{Command, Effect, Input, MAX_WAITERS, Outcome, Refusal};
 pub use plan::KILL_WAIT;
+pub use snapshot::TreeCopy;
 
 use crate::{Attempt, ChildDeclaration, ChildForm, ChildId, Severity, SpecErrors, Time};
 use arena::Arena;

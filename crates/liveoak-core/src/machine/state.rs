@@ -230,7 +230,7 @@ pub(super) enum SupervisorPhase {
     ClosingRuntime,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Children {
     /// Declared and added children, in the order of their start.
     Ordered(Vec<Index>),
@@ -303,6 +303,17 @@ impl SupervisorState {
             queued: false,
             depth,
         }))
+    }
+
+    /// Returns what a snapshot follows from: all but the names, which are made anew, and what only a stop needs.
+    fn frozen(&self) -> Self {
+        Self {
+            rules: SupervisorSpec { children: Vec::new(), ..self.rules },
+            children: self.children.clone(),
+            names: BTreeMap::new(),
+            window: Window::default(),
+            ..*self
+        }
     }
 
     pub(super) const fn is_group(&self) -> bool {
@@ -391,6 +402,24 @@ impl Child {
             phase_deadline: Time::NEVER,
             record: None,
             sup: None,
+        }
+    }
+
+    /// Returns what a snapshot shows of the child, and what it shows follows from.
+    pub(super) fn frozen(&self) -> Self {
+        let frozen = |record: &ChildRecord| ChildRecord {
+            restarts: record.restarts,
+            last_exit: record.last_exit.clone(),
+            health: record.health,
+            wait_deadline: record.wait_deadline,
+            ..ChildRecord::default()
+        };
+        Self {
+            spec: Arc::clone(&self.spec),
+            name: self.name.clone(),
+            record: self.record.as_ref().map(|record| Box::new(frozen(record))),
+            sup: self.sup.as_ref().map(|sup| Box::new(sup.frozen())),
+            ..*self
         }
     }
 
