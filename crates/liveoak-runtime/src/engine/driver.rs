@@ -32,7 +32,8 @@ use crate::engine::watchdog::Watchdog;
 use crate::util::lock::{ignore_poison, lock};
 use crate::util::waker_guard::WakerGuard;
 use liveoak_core::{
-    ChildId, Command, Exit, Input, Machine, Outcome, Path, Refusal, StopEntry, StopReport, StopStage, Time,
+    ChildId, Command, Exit, Input, Machine, Outcome, Path, Refusal, RequestId, StopEntry, StopReport,
+    StopStage, Time,
 };
 use std::cell::Cell;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, TryLockError};
@@ -156,7 +157,7 @@ impl TreeInner {
 
     /// Gives a command on one child, and waits for its answer, which comes when the command has taken effect.
     pub(crate) async fn command(self: &Arc<Self>, path: &Path, command: Command) -> Result<Outcome, Refusal> {
-        let answer = {
+        let (mut asker, answer) = {
             let now = self.clock.now();
             let mut state = self.state();
             if state.runtime_lost {
@@ -165,9 +166,11 @@ impl TreeInner {
             let Some(id) = state.machine.find(path) else { return Err(Refusal::NotFound) };
             let (request, answer) = state.new_request();
             self.input(state, now, Input::Command { request, id, command }, GROUP_STEPS_PER_TURN);
-            answer
+            (Asker { tree: self, id, request, waits: true }, answer)
         };
-        answer.wait().await
+        let answer = answer.wait().await;
+        asker.waits = false;
+        answer
     }
 
     /// Waits until the tree is ready for the first time. The error is how it ended before that.
@@ -301,6 +304,28 @@ impl TreeInner {
                 self.ready_or_ended.notify_waiters();
             }
             Action::TreeEnded(ended) => self.end(ended),
+        }
+    }
+}
+
+/// A caller that waits for the answer to its command. When it stops waiting, the machine forgets the request: the number
+/// of callers that wait for a child is bounded.
+struct Asker<'a> {
+    tree: &'a Arc<TreeInner>,
+    id: ChildId,
+    request: RequestId,
+    waits: bool,
+}
+
+impl Drop for Asker<'_> {
+    fn drop(&mut self) {
+        if self.waits {
+            let now = self.tree.clock.now();
+            let mut state = self.tree.state();
+            if let Some(answer) = state.waiting.remove(&self.request) {
+                self.tree.input(state, now, Input::Withdraw { request: self.request, id: self.id }, 0);
+                drop(answer);
+            }
         }
     }
 }

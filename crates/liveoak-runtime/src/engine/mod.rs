@@ -6,6 +6,7 @@
 //! * `timer_task`, `watchdog` – the task that keeps the deadlines, and the thread that keeps them when the task cannot.
 //! * `ended` – how a tree ended.
 //! * `events`, `outbox` – the event stream.
+//! * `snapshot` – snapshots, taken a few children at a time.
 //! * `user_values` – keeps the destructors of the user's values away from the lock.
 //! * `clock`, `paged_vec` – the tree's time; a vector that never moves its entries.
 
@@ -16,6 +17,7 @@ pub(crate) mod ended;
 pub(crate) mod events;
 pub(crate) mod outbox;
 pub(crate) mod paged_vec;
+pub(crate) mod snapshot;
 pub(crate) mod state;
 pub(crate) mod timer_task;
 pub(crate) mod user_values;
