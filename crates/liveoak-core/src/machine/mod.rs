@@ -90,6 +90,8 @@ pub struct Machine {
     to_evaluate: BinaryHeap<(u32, Reverse<Index>)>,
     /// The deadlines of all children. Simultaneous ones come in the order of their children's slots.
     timers: BTreeSet<(Time, Index, Purpose)>,
+    /// How often a child was to start, so far.
+    starts: u64,
     /// The tree has ended.
     ended: bool,
 }
@@ -118,6 +120,7 @@ impl Machine {
             driver_queue: DriverQueue::default(),
             to_evaluate: BinaryHeap::new(),
             timers: BTreeSet::new(),
+            starts: 0,
             ended: false,
         };
         Ok((machine, ids))

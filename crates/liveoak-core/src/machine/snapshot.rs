@@ -100,6 +100,7 @@ impl Machine {
             driver_queue,
             to_evaluate: BinaryHeap::new(),
             timers: BTreeSet::new(),
+            starts: 0,
             ended: self.ended,
         };
         TreeCopy { number, machine: Box::new(machine) }

@@ -211,6 +211,8 @@ pub(super) struct ChildRecord {
 #[derive(Debug)]
 pub(super) struct StopLog {
     pub(super) began: Time,
+    /// How often a child was to start in the tree, before the earliest entry of the report.
+    pub(super) starts: u64,
     pub(super) report: StopReport,
     /// How many entries of the report are members of groups.
     pub(super) members: usize,
