@@ -32,7 +32,7 @@ pub use exit::{AutoShutdownFailure, Exit, LimitExceeded, Panic, StartFailure};
 pub use failure::{Failure, HeldError, MAX_FAILURE_BYTES};
 pub use ids::{Attempt, ChildId, Name, NameError, Path, RequestId};
 pub use machine::{
-    Command, Effect, Input, KILL_WAIT, MAX_QUEUED_EFFECTS, MAX_WAITERS, Machine, Outcome, Refusal,
+    Command, Effect, Input, KILL_WAIT, MAX_QUEUED_EFFECTS, MAX_WAITERS, Machine, Outcome, Refusal, TreeCopy,
 };
 pub use report::{MAX_LISTED, MAX_LISTED_MEMBERS, StopEntry, StopReport, StopStage};
 pub use snapshot::{ChildState, ChildView, Health, IdleReason, Snapshot, WaitingFor};

@@ -133,6 +133,8 @@ impl From<Program> for Child {
     fn from(program: Program) -> Self {
         let mut spec = program.spec;
         spec.ready = liveoak_runtime::Ready::Reported;
+        // The errors of programs are this crate's own, and small.
+        spec.keep_error = true;
         let probe = match (program.probe, &program.command.cwd) {
             (Some(probe), Some(folder)) => Some(probe.relative_to(folder)),
             (probe, _) => probe,

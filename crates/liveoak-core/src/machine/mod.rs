@@ -19,23 +19,24 @@
 //! 1. `interface` - inputs, effects, commands and their replies
 //! 2. `plan` - the plan of a stop: when it becomes more forceful
 //! 3. `state` - the state of one child, and its legal combinations
-//! 4. `arena` - where children are kept and found
-//! 5. `stability` - which attempts are stable, and that a stable one begins the row of failures anew
-//! 6. `phase` - what changes along with a phase; one deadline for each child and purpose
-//! 7. `driver_queue` - the effects and events that the driver has not polled yet
-//! 8. `condition` - may a child start, what does it wait for, and which children does a restart take down
-//! 9. `snapshot` - the snapshot of the tree
-//! 10. `reply` - when a command is answered, and the report of a stop
-//! 11. `start` - the start of one attempt
-//! 12. `stopped` - what follows when a child is down
-//! 13. `stop` - the orders to ask and to kill
-//! 14. `restart` - limits, backoff, restart set, giving up
-//! 15. `exit` - the end of an attempt, and what its exit decides
-//! 16. `stop_progress` - the next children to ask, abandoning, the end of a supervisor
-//! 17. `time_jump` - deadlines that are seen late, because the program could not run
-//! 18. `advance` - the next steps of each supervisor, and what happens when a deadline has come
-//! 19. `command` - what each command does; adding children and members
-//! 20. `mod` - the machine itself: an input in, effects out
+//! 4. `copy` - copies of the arena for snapshots, taken a few slots at a time
+//! 5. `arena` - where children are kept and found
+//! 6. `stability` - which attempts are stable, and that a stable one begins the row of failures anew
+//! 7. `phase` - what changes along with a phase; one deadline for each child and purpose
+//! 8. `driver_queue` - the effects and events that the driver has not polled yet
+//! 9. `condition` - may a child start, what does it wait for, and which children does a restart take down
+//! 10. `snapshot` - the snapshot of the tree
+//! 11. `reply` - when a command is answered, and the report of a stop
+//! 12. `start` - the start of one attempt
+//! 13. `stopped` - what follows when a child is down
+//! 14. `stop` - the orders to ask and to kill
+//! 15. `restart` - limits, backoff, restart set, giving up
+//! 16. `exit` - the end of an attempt, and what its exit decides
+//! 17. `stop_progress` - the next children to ask, abandoning, the end of a supervisor
+//! 18. `time_jump` - deadlines that are seen late, because the program could not run
+//! 19. `advance` - the next steps of each supervisor, and what happens when a deadline has come
+//! 20. `command` - what each command does; adding children and members
+//! 21. `mod` - the machine itself: an input in, effects out
 //!
 //! Numbers like "C10" are rows of docs/conformance.md, which compares the rules with those of OTP.
 
@@ -43,6 +44,7 @@ mod advance;
 mod arena;
 mod command;
 mod condition;
+mod copy;
 mod driver_queue;
 mod exit;
 mod interface;
@@ -65,6 +67,7 @@ mod tests;
 pub use driver_queue::MAX_QUEUED_EFFECTS;
 pub use interface::{Command, Effect, Input, MAX_WAITERS, Outcome, Refusal};
 pub use plan::KILL_WAIT;
+pub use snapshot::TreeCopy;
 
 use crate::{Attempt, ChildDeclaration, ChildForm, ChildId, Severity, SpecErrors, Time};
 use arena::Arena;
@@ -90,6 +93,8 @@ pub struct Machine {
     to_evaluate: BinaryHeap<(u32, Reverse<Index>)>,
     /// The deadlines of all children. Simultaneous ones come in the order of their children's slots.
     timers: BTreeSet<(Time, Index, Purpose)>,
+    /// How often a child was to start, so far.
+    starts: u64,
     /// The tree has ended.
     ended: bool,
 }
@@ -118,6 +123,7 @@ impl Machine {
             driver_queue: DriverQueue::default(),
             to_evaluate: BinaryHeap::new(),
             timers: BTreeSet::new(),
+            starts: 0,
             ended: false,
         };
         Ok((machine, ids))

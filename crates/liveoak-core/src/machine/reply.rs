@@ -5,8 +5,9 @@
 use super::state::{Index, Purpose, StopLog};
 use super::{Command, Effect, Machine, Outcome, Refusal};
 use crate::report::{MAX_LISTED, MAX_LISTED_MEMBERS};
-use crate::{ChildId, Exit, Path, RequestId, StopEntry, StopReport, StopStage, Time};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::{ChildId, Exit, RequestId, StopEntry, StopReport, StopStage, Time};
+use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 type Answer = Result<Outcome, Refusal>;
@@ -78,22 +79,28 @@ impl Machine {
 
     /// Opens a log for all that stops at or below `child`, if it has none.
     pub(super) fn open_log(&mut self, child: Index) {
-        let began = self.now;
+        let (began, starts) = (self.now, self.starts);
         let log = &mut self.arena.record_or_new(child).log;
-        log.get_or_insert_with(|| Box::new(StopLog { began, report: StopReport::default(), members: 0 }));
+        log.get_or_insert_with(|| {
+            Box::new(StopLog { began, starts, report: StopReport::default(), members: 0 })
+        });
     }
 
     /// Closes the log of `child` and returns its report. The entries are copied to the next log above, if there is one.
     pub(super) fn close_log(&mut self, child: Index) -> StopReport {
         let log = self.arena[child].record.as_mut().and_then(|record| record.log.take());
         let Some(log) = log else { return StopReport::default() };
-        let StopLog { began, mut report, members } = *log;
+        let StopLog { began, starts, mut report, members } = *log;
         report.took = self.now.since(began);
-        keep_most_forceful(&mut report.entries);
+        // If nothing was to start since the log was opened, no child was stopped twice.
+        if starts != self.starts {
+            keep_most_forceful(&mut report.entries);
+        }
         if let Some(above) = self.arena[child].parent.and_then(|parent| self.log_above(parent)) {
             above.report.entries.extend_from_slice(&report.entries);
             above.report.unlisted += report.unlisted;
             above.members += members;
+            above.starts = above.starts.min(starts);
         }
         report
     }
@@ -125,6 +132,7 @@ impl Machine {
         if self.arena.sup(parent).is_ending() {
             if let Some(log) = self.log_above(parent) {
                 log.report.entries.append(&mut forced);
+                log.starts = 0;
             }
         } else if self.arena.index_of(id).is_some() && self.arena[child].phase.is_idle() {
             self.arena.record_or_new(child).forced = forced;
@@ -142,6 +150,7 @@ impl Machine {
             self.open_log(self.root);
             if let Some(log) = self.log_above(self.root) {
                 log.report.entries.append(&mut forced);
+                log.starts = 0;
             }
         }
     }
@@ -175,14 +184,28 @@ impl Machine {
 
 /// Keeps one entry of each child: if it was stopped more than once, the most forceful, and of equals the last.
 fn keep_most_forceful(entries: &mut Vec<StopEntry>) {
-    let mut kept: BTreeMap<Path, usize> = BTreeMap::new();
-    for (at, entry) in entries.iter().enumerate() {
-        let best = kept.entry(entry.path.clone()).or_insert(at);
-        if entry.stage >= entries[*best].stage {
-            *best = at;
+    let hash = |entry: &StopEntry| {
+        let mut hasher = DefaultHasher::new();
+        entry.path.as_str().hash(&mut hasher);
+        hasher.finish()
+    };
+    // Sorted by a number, because there may be a million paths.
+    let mut by_path: Vec<(u64, usize)> = entries.iter().map(hash).zip(0..).collect();
+    by_path.sort_unstable();
+    let mut dropped = BTreeSet::new();
+    for same in by_path.chunk_by(|(a, _), (b, _)| a == b).filter(|same| same.len() > 1) {
+        // Different paths can have the same hash.
+        let mut best: Vec<usize> = Vec::new();
+        for &(_, at) in same {
+            match best.iter_mut().find(|best| entries[**best].path == entries[at].path) {
+                None => best.push(at),
+                Some(best) if entries[at].stage >= entries[*best].stage => {
+                    dropped.insert(std::mem::replace(best, at));
+                }
+                Some(_) => drop(dropped.insert(at)),
+            }
         }
     }
-    let kept: BTreeSet<usize> = kept.into_values().collect();
     let mut at = 0..;
-    entries.retain(|_| at.next().is_some_and(|at| kept.contains(&at)));
+    entries.retain(|_| at.next().is_some_and(|at| !dropped.contains(&at)));
 }

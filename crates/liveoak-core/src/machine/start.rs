@@ -20,6 +20,7 @@ impl Machine {
 
     /// Lets a child wait until its supervisor finds that its start condition is met.
     pub(super) fn enqueue_start(&mut self, child: Index) {
+        self.starts += 1;
         self.set_phase(child, Phase::Waiting);
         self.expect_start_in_time(child);
         self.emit(child, || EventKind::Waiting);
@@ -29,6 +30,7 @@ impl Machine {
     /// Begins an attempt now. A leaf is started by the driver. A supervisor starts its children, after the driver has
     /// made its dedicated runtime if it has one.
     pub(super) fn begin_attempt(&mut self, child: Index) {
+        self.starts += 1;
         self.set_phase(child, Phase::Starting);
         self.count_attempt(child);
         let (id, attempt) = self.arena.attempt_of(child);

@@ -227,6 +227,8 @@ pub(super) struct ChildRecord {
 #[derive(Debug)]
 pub(super) struct StopLog {
     pub(super) began: Time,
+    /// How often a child was to start in the tree, before the earliest entry of the report.
+    pub(super) starts: u64,
     pub(super) report: StopReport,
     /// How many entries of the report are members of groups.
     pub(super) members: usize,
@@ -246,7 +248,7 @@ pub(super) enum SupervisorPhase {
     ClosingRuntime,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Children {
     /// Declared and added children, in the order of their start.
     Ordered(Vec<Index>),
@@ -322,6 +324,18 @@ impl SupervisorState {
             queued: false,
             depth,
         }))
+    }
+
+    /// Returns what a snapshot follows from: all but the names, which are made anew, and what only a stop needs.
+    fn frozen(&self) -> Self {
+        Self {
+            rules: SupervisorSpec { children: Vec::new(), ..self.rules },
+            children: self.children.clone(),
+            names: BTreeMap::new(),
+            window: Window::default(),
+            left_with_failure: None,
+            ..*self
+        }
     }
 
     pub(super) const fn is_group(&self) -> bool {
@@ -410,6 +424,24 @@ impl Child {
             phase_deadline: Time::NEVER,
             record: None,
             sup: None,
+        }
+    }
+
+    /// Returns what a snapshot shows of the child, and what it shows follows from.
+    pub(super) fn frozen(&self) -> Self {
+        let frozen = |record: &ChildRecord| ChildRecord {
+            restarts: record.restarts,
+            last_exit: record.last_exit.clone(),
+            health: record.health,
+            wait_deadline: record.wait_deadline,
+            ..ChildRecord::default()
+        };
+        Self {
+            spec: Arc::clone(&self.spec),
+            name: self.name.clone(),
+            record: self.record.as_ref().map(|record| Box::new(frozen(record))),
+            sup: self.sup.as_ref().map(|sup| Box::new(sup.frozen())),
+            ..*self
         }
     }
 

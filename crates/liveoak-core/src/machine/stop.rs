@@ -74,7 +74,8 @@ impl Machine {
         let (above, state) = (self.plan_above(child), &self.arena[child]);
         let Some(sup) = &state.sup else { return };
         let mut plan = sup.plan.min(above);
-        if sup.is_group() {
+        if let Children::Group { count, .. } = sup.children {
+            plan = plan.for_members(self.now, count);
             plan.ask_all = Time::NEVER;
         }
         if plan != sup.plan {
@@ -90,13 +91,14 @@ impl Machine {
 
     fn begin_stop_of_supervisor(&mut self, sup: Index) {
         let mut plan = StopPlan::new(self.now, self.arena[sup].spec.stop_within).min(self.plan_above(sup));
-        if let Children::Group { template, head, .. } = &self.arena.sup(sup).children {
+        if let Children::Group { template, head, count, .. } = &self.arena.sup(sup).children {
             // The members' own deadline bounds the plan, because they have no timers.
             let members = self.now.after(template.stop_within);
             if members != Time::NEVER {
                 plan.kill = plan.kill.min(members);
                 plan.abandon = plan.abandon.min(plan.kill.after(KILL_WAIT));
             }
+            plan = plan.for_members(self.now, *count);
             // Its members are asked together now, not in turn.
             plan.ask_all = Time::NEVER;
             let cursor = *head;

@@ -106,6 +106,8 @@ impl Machine {
         }
         self.arena.sup_mut(sup).plan = plan;
         self.set_timer(sup, Purpose::Phase, plan.next_point(now).min(plan.abandon));
+        // The plan above may have reached its next point in the meantime.
+        self.mark_to_evaluate(Some(sup));
     }
 
     /// Lets a missed heartbeat be judged later if its check comes late: by more than the time between two checks, or

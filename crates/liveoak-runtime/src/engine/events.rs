@@ -217,6 +217,12 @@ impl std::fmt::Display for Line<'_> {
                 write!(f, "{path}: restarts {children} children together")
             }
             EventKind::Health(health) => write!(f, "{path}: {}", format!("{health:?}").to_lowercase()),
+            EventKind::TimeJump { late, deadlines } => {
+                write!(
+                    f,
+                    "{path}: the program did not run for {late:.1?}; {deadlines} deadlines wait once more"
+                )
+            }
             kind => write!(f, "{path}: {}", kind.name()),
         }
     }

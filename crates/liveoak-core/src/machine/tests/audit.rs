@@ -1,7 +1,7 @@
 //! Checks the legal states of `state.rs`, and invariants beyond those in `state.rs` that hold when no work is left.
 
-use super::super::arena::Slot;
 use super::super::condition::DependencyState;
+use super::super::copy::Slot;
 use super::super::state::{
     Child, Children, Index, Intent, Phase, Purpose, Readiness, SupervisorPhase, SupervisorState,
 };

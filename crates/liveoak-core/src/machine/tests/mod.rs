@@ -10,6 +10,7 @@ mod command;
 mod conformance_restart;
 mod conformance_start;
 mod conformance_stop;
+mod copies;
 mod dedicated_runtime;
 mod enough;
 mod matrix;
