@@ -268,7 +268,8 @@ async fn a_failed_start_of_a_program_says_why_and_keeps_the_error() {
     assert!(said.contains("could not run /no/such/program: there is no such file"), "{said}");
     let StartError::Failed { failure, .. } = error else { panic!("{said}") };
     let Exit::Failed(failure) = &failure.exit else { panic!("{said}") };
-    let SpawnFailed(cause) = failure.error().downcast_ref().expect("why it did not start");
+    let SpawnFailed(cause) =
+        failure.error().and_then(|error| error.downcast_ref()).expect("why it did not start");
     assert!(matches!(cause, SpawnError::NotFound { path } if path.ends_with("program")));
 }
 
