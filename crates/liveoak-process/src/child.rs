@@ -67,7 +67,9 @@ impl Program {
     /// Returns a child called `name` that runs `command`.
     #[must_use]
     pub fn new(name: impl Into<String>, command: CommandLine) -> Self {
-        Self { name: name.into(), command, probe: None, sink: None, spec: ChildSpec::default() }
+        // Its errors are Liveoak's own, so keeping them costs the user nothing.
+        let spec = ChildSpec { keep_error: true, ..ChildSpec::default() };
+        Self { name: name.into(), command, probe: None, sink: None, spec }
     }
 
     /// Changes the command line: its variables, folder, stop signal, successful exit codes.

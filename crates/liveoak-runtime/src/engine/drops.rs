@@ -361,3 +361,100 @@ impl Drop for Job {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+    use tokio::runtime::{Builder, Runtime};
+
+    const CHILD: ChildId = ChildId { slot: 1, serial: 0 };
+    const LONG: Duration = Duration::from_secs(60);
+
+    /// Returns a runtime whose blocking pool has one thread, which is busy until the sender is dropped.
+    fn without_free_thread() -> (Runtime, mpsc::Sender<()>) {
+        let runtime = Builder::new_current_thread().max_blocking_threads(1).build().expect("a runtime");
+        let (release, blocked) = mpsc::channel::<()>();
+        let (begins, has_begun) = mpsc::channel();
+        drop(runtime.spawn_blocking(move || {
+            begins.send(()).expect("the test waits");
+            let _ = blocked.recv();
+        }));
+        has_begun.recv().expect("the job has begun");
+        (runtime, release)
+    }
+
+    fn counted(count: usize) -> (Vec<UserValue>, mpsc::Receiver<usize>) {
+        struct Sends(usize, mpsc::Sender<usize>);
+        impl Drop for Sends {
+            fn drop(&mut self) {
+                let _ = self.1.send(self.0);
+            }
+        }
+        let (sender, receiver) = mpsc::channel();
+        ((0..count).map(|n| Box::new(Sends(n, sender.clone())) as UserValue).collect(), receiver)
+    }
+
+    #[test]
+    fn while_too_many_values_wait_for_their_destructors_the_queue_is_full() {
+        let (runtime, release) = without_free_thread();
+        let drops = Drops::new(runtime.handle().clone());
+        let (values, dropped) = counted(MAX_DROPS_WAITING);
+        for value in values {
+            assert!(!drops.is_full());
+            drops.push(CHILD, vec![value]);
+        }
+        assert!(drops.is_full());
+        assert_eq!(drops.wait(Instant::now()), [CHILD]);
+        drop(release);
+        assert!(drops.wait(Instant::now() + LONG).is_empty());
+        assert!(!drops.is_full() && !drops.has_unfinished());
+        assert!(dropped.into_iter().eq(0..MAX_DROPS_WAITING), "in their order");
+    }
+
+    #[test]
+    fn no_more_than_the_limit_of_jobs_are_inside_destructors_at_once() {
+        struct Blocks(mpsc::Sender<()>, Arc<Mutex<mpsc::Receiver<()>>>);
+        impl Drop for Blocks {
+            fn drop(&mut self) {
+                let _ = self.0.send(());
+                let _ = lock(&self.1).recv();
+            }
+        }
+        let runtime = Builder::new_current_thread().build().expect("a runtime");
+        let drops = Drops::new(runtime.handle().clone());
+        let ((begins, has_begun), (release, blocked)) = (mpsc::channel(), mpsc::channel::<()>());
+        let blocked = Arc::new(Mutex::new(blocked));
+        for _ in 0..MAX_DROP_JOBS + 20 {
+            drops.push(CHILD, vec![Box::new(Blocks(begins.clone(), Arc::clone(&blocked)))]);
+        }
+        for _ in 0..MAX_DROP_JOBS {
+            has_begun.recv_timeout(LONG).expect("each is dropped although the others block");
+        }
+        assert_eq!(lock(&drops.work).jobs, MAX_DROP_JOBS);
+        drop(release);
+        assert!(drops.wait(Instant::now() + LONG).is_empty());
+    }
+
+    #[test]
+    fn values_are_dropped_although_the_runtime_takes_no_more_jobs() {
+        let runtime = Builder::new_current_thread().build().expect("a runtime");
+        let drops = Drops::new(runtime.handle().clone());
+        drop(runtime);
+        let (values, dropped) = counted(3);
+        drops.push(CHILD, values);
+        assert!(drops.wait(Instant::now() + LONG).is_empty());
+        assert!(dropped.into_iter().eq(0..3));
+    }
+
+    #[test]
+    fn jobs_that_a_runtime_has_accepted_and_does_not_run_any_more_drop_their_values_all_the_same() {
+        let (runtime, release) = without_free_thread();
+        let drops = Drops::new(runtime.handle().clone());
+        let (values, dropped) = counted(3);
+        drops.push(CHILD, values);
+        drop(release);
+        runtime.shutdown_timeout(LONG);
+        assert!(dropped.into_iter().eq(0..3));
+    }
+}

@@ -227,3 +227,37 @@ impl std::fmt::Display for Line<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::outbox::OUTBOX_KEPT;
+
+    #[test]
+    fn a_panic_during_a_delivery_loses_one_message_and_the_next_flush_delivers_the_others() {
+        let outbox = Outbox::default();
+        (1..=4).for_each(|message| outbox.push(message));
+        let mut seen = Vec::new();
+        let first = catch(None, || {
+            outbox.flush(|message| {
+                assert_ne!(message, 2, "meant by the test");
+                seen.push(message);
+            })
+        });
+        assert!(first.is_err());
+        outbox.close();
+        assert_eq!(outbox.flush(|message| seen.push(message)), Flushed::Closed, "the end is reported");
+        assert_eq!(seen, [1, 3, 4]);
+    }
+
+    #[test]
+    fn a_full_outbox_loses_its_oldest_messages_and_each_flush_delivers_a_limited_number() {
+        let outbox = Outbox::default();
+        (0..OUTBOX_KEPT + 10).for_each(|message| outbox.push(message));
+        let mut seen = Vec::new();
+        assert_eq!(outbox.flush(|message| seen.push(message)), Flushed::Limit);
+        assert!(seen.len() < 1_000, "{}", seen.len());
+        while outbox.flush(|message| seen.push(message)) == Flushed::Limit {}
+        assert!(seen.iter().copied().eq(10..OUTBOX_KEPT + 10));
+    }
+}

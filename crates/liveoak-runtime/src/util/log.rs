@@ -176,3 +176,86 @@ impl Lines {
         self.waiting.push_back(Line { subscriber: subscriber.clone(), write: Box::new(write) });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+    use std::sync::{Arc, Mutex};
+    use tracing::span::{Attributes, Id, Record};
+    use tracing::{Metadata, Subscriber};
+
+    /// Keeps the field `lost` of each line.
+    struct Lost(Arc<Mutex<Vec<u64>>>);
+
+    impl tracing::field::Visit for Lost {
+        fn record_debug(&mut self, _: &tracing::field::Field, _: &dyn std::fmt::Debug) {}
+
+        fn record_u64(&mut self, field: &tracing::field::Field, value: u64) {
+            if field.name() == "lost" {
+                self.0.lock().expect("no panic").push(value);
+            }
+        }
+    }
+
+    impl Subscriber for Lost {
+        fn enabled(&self, _: &Metadata<'_>) -> bool {
+            true
+        }
+        fn new_span(&self, _: &Attributes<'_>) -> Id {
+            Id::from_u64(1)
+        }
+        fn record(&self, _: &Id, _: &Record<'_>) {}
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+        fn event(&self, event: &tracing::Event<'_>) {
+            event.record(&mut Lost(Arc::clone(&self.0)));
+        }
+        fn enter(&self, _: &Id) {}
+        fn exit(&self, _: &Id) {}
+    }
+
+    #[test]
+    fn lines_that_find_the_queue_full_are_lost_and_the_log_says_how_many() {
+        static TESTED: Log = Log::new();
+        let lost = Arc::new(Mutex::new(Vec::new()));
+        let subscriber = Dispatch::new(Lost(Arc::clone(&lost)));
+        let (release, blocked) = mpsc::channel::<()>();
+        let (begins, has_begun) = mpsc::channel();
+        let blocks = move || {
+            begins.send(()).expect("the test waits");
+            let _ = blocked.recv();
+        };
+        TESTED.put(subscriber.clone(), blocks);
+        has_begun.recv().expect("the thread has begun");
+        let written = Arc::new(Mutex::new(Vec::new()));
+        for n in 0..LINES_KEPT + 10 {
+            let written = Arc::clone(&written);
+            TESTED.put(subscriber.clone(), move || written.lock().expect("no panic").push(n));
+        }
+        assert!(!TESTED.flush(Duration::from_millis(1)), "the subscriber blocks");
+        drop(release);
+        assert!(TESTED.flush(Duration::from_secs(60)));
+        assert!(written.lock().expect("no panic").iter().copied().eq(0..LINES_KEPT));
+        let all_said = || TESTED.flush(Duration::from_secs(60)) && !lost.lock().expect("no panic").is_empty();
+        while !all_said() {
+            std::thread::yield_now();
+        }
+        assert_eq!(*lost.lock().expect("no panic"), [10]);
+    }
+
+    #[test]
+    fn a_line_that_panics_ends_no_other() {
+        static TESTED: Log = Log::new();
+        let written = Arc::new(Mutex::new(Vec::new()));
+        for n in 0..10 {
+            let written = Arc::clone(&written);
+            let line = move || {
+                assert!(n % 3 != 0, "meant by the test");
+                written.lock().expect("no panic").push(n);
+            };
+            TESTED.put(Dispatch::none(), line);
+        }
+        assert!(TESTED.flush(Duration::from_secs(60)));
+        assert_eq!(*written.lock().expect("no panic"), [1, 2, 4, 5, 7, 8]);
+    }
+}
