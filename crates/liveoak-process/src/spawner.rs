@@ -244,13 +244,13 @@ mod tests {
             let command = Arc::new(CommandLine::argv(["sleep", "1000"]));
             let prepared = Box::new(prepare(&command).await.unwrap());
             queue.submit(Job::Spawn { command, prepared, reply });
-            answer
+            (answer,)
         };
         let answers = [
-            with_panicking_waker(submit().await),
-            submit().await,
-            with_panicking_waker(submit().await),
-            submit().await,
+            with_panicking_waker(submit().await.0),
+            submit().await.0,
+            with_panicking_waker(submit().await.0),
+            submit().await.0,
         ];
         thread.run_jobs();
         let groups = answers.map(|mut answer| answer.try_recv().expect("an answer").unwrap().group);
