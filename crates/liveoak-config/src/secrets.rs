@@ -3,6 +3,8 @@
 //! This works on text and not on the parsed table, because the lines of a file that is no TOML are shown too. When in
 //! doubt it hides too much. Each hidden byte becomes a `*`, so places in the text stay where they are.
 
+use std::ops::Range;
+
 /// Returns the text of a `liveoak.toml` without the values of `env` tables.
 pub(crate) fn without_env(text: &str) -> String {
     let mut hidden = Hider::default();
@@ -15,10 +17,15 @@ pub(crate) fn without_env(text: &str) -> String {
             in_env_table = is_env_header(bare);
             hidden.keep(line);
         } else if in_env_table && !bare.starts_with('#') {
-            hidden.hide_from(line, line.find('=').map_or(0, |at| at + 1));
+            let from = line.find('=').map_or(0, |at| at + 1);
+            hidden.keep(&line[..from]);
+            hidden.hide_from(line, from);
         } else {
             match env_value(line) {
-                Some(at) => hidden.hide_from(line, at),
+                Some(at) => {
+                    hidden.keep(&line[..at]);
+                    hidden.hide_from(line, at);
+                }
                 None => hidden.keep(line),
             }
         }
@@ -35,6 +42,7 @@ pub(crate) fn without_values(text: &str) -> String {
         } else {
             line.find('=').map_or(0, |at| at + 1)
         };
+        hidden.keep(&line[..from]);
         hidden.hide_line_from(line, from);
     }
     hidden.out
@@ -59,6 +67,36 @@ fn env_value(line: &str) -> Option<usize> {
     line[at..].find('=').map(|equals| at + equals + 1)
 }
 
+/// Returns the places of the values in `{ A = 1, B = 2 }`, if the text begins with such a table that ends on its line.
+fn inline_values(text: &str) -> Option<Vec<Range<usize>>> {
+    let (mut values, mut value, mut quote) = (Vec::new(), None, None);
+    let begin = text.find('{').filter(|&at| text[..at].trim().is_empty())?;
+    let mut part = begin + 1;
+    for (at, c) in text.char_indices().skip_while(|&(at, _)| at <= begin) {
+        match (c, quote, value) {
+            // Escapes are not followed: then it is simpler to hide all.
+            ('\\' | '{' | '[', ..) => return None,
+            (c, Some(open), _) => quote = Some(open).filter(|&open| open != c),
+            ('"' | '\'', None, _) => quote = Some(c),
+            ('=', None, None) => value = Some(at + 1),
+            (',' | '}', None, from) => {
+                // Something without `=` is no pair of a name and a value.
+                if from.is_none() && !text[part..at].trim().is_empty() {
+                    return None;
+                }
+                values.extend(from.map(|from| from..at));
+                (value, part) = (None, at + 1);
+                if c == '}' {
+                    // What follows is no part of the value.
+                    return Some(values);
+                }
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
 /// Builds a text of which parts are hidden.
 #[derive(Default)]
 struct Hider {
@@ -79,10 +117,28 @@ impl Hider {
         self.string.is_some() || self.brackets > 0
     }
 
-    /// Hides the rest of a line from a byte on, which is part of a value in TOML.
+    /// Hides the values in the rest of a line from a byte on, which is part of a value in TOML.
     fn hide_from(&mut self, line: &str, from: usize) {
-        self.hide_line_from(line, from);
-        let mut rest = &line[from..];
+        match inline_values(&line[from..]).filter(|_| !self.goes_on()) {
+            Some(values) => {
+                let mut kept = from;
+                for value in values {
+                    let value = from + value.start..from + value.end;
+                    self.keep(&line[kept..value.start]);
+                    self.hide_line_from(&line[..value.end], value.start);
+                    kept = value.end;
+                }
+                self.keep(&line[kept..]);
+            }
+            None => {
+                self.hide_line_from(line, from);
+                self.follow(&line[from..]);
+            }
+        }
+    }
+
+    /// Looks for the end of a value over several lines.
+    fn follow(&mut self, mut rest: &str) {
         while let Some(c) = rest.chars().next() {
             let quotes = ["\"\"\"", "'''"].into_iter().find(|quotes| rest.starts_with(quotes));
             match (self.string, quotes) {
@@ -98,7 +154,6 @@ impl Hider {
 
     /// Hides the rest of a line from a byte on.
     fn hide_line_from(&mut self, line: &str, from: usize) {
-        self.out.push_str(&line[..from]);
         for c in line[from..].chars() {
             match c {
                 ' ' | '\t' | '\r' | '\n' => self.out.push(c),
@@ -128,6 +183,9 @@ mod tests {
             "[child.a]\nenv = { PASSWORD = \"hunter2\" }\n",
             "[child.a]\n\"env\".PASSWORD = \"hunter2\"\n",
             "[child.a]\nenv.PASSWORD = \"hunter2\n",
+            "[child.a]\nenv = { PASSWORD: \"hunter2\" }\n",
+            "[child.a]\nenv = { A = \"1\" \"hunter2\" }\n",
+            "[child.a]\nenv = { A = \"\\\"\", B = \"hunter2\" }\n",
             "[child.a]\nenv = {\n  PASSWORD = \"hunter2\",\n  B = 1 }\n",
             "child.a.env.PASSWORD = \"hunter2\"\n",
             "child.a = { command = \"x\", env = { PASSWORD = \"hunter2\" } }\n",
@@ -148,7 +206,7 @@ mod tests {
             assert_eq!(without_env(text), text);
         }
         let text = "[child.a]\nenv = { A = \"1\" }\ncommand = \"x\"\n[child.a.env]\nB = 'x y'\n[child.c]\ncommand = \"x\"";
-        let expected = "[child.a]\nenv = * * * *** *\ncommand = \"x\"\n[child.a.env]\nB = ** **\n[child.c]\ncommand = \"x\"";
+        let expected = "[child.a]\nenv = { A = *** }\ncommand = \"x\"\n[child.a.env]\nB = ** **\n[child.c]\ncommand = \"x\"";
         assert_eq!(without_env(text), expected);
     }
 

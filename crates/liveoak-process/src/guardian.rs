@@ -19,6 +19,7 @@
 //! 4. A guardian that is dead, or does not read for [`READ_PATIENCE`], is replaced, and the new one gets the whole
 //!    list.
 
+use crate::log::log;
 use crate::os;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
@@ -124,11 +125,14 @@ impl Guardian {
 
     fn warn_once(&mut self, error: &io::Error) {
         if !std::mem::replace(&mut self.warned, true) {
-            tracing::warn!(
-                %error,
-                "no guardian process ({error}): if this program is killed with kill -9, its child processes die, but processes that \
-                 those started may survive; look for them with ps"
-            );
+            let error = error.to_string();
+            log(move || {
+                tracing::warn!(
+                    %error,
+                    "no guardian process ({error}): if this program is killed with kill -9, its child processes die, but processes that \
+                     those started may survive; look for them with ps"
+                );
+            });
         }
     }
 

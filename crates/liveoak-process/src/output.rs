@@ -85,7 +85,7 @@ pub enum OutputEnd {
     /// The program exited, but another process still had the pipe open after [`OUTPUT_GRACE`]. Its later writes fail
     /// (`SIGPIPE`).
     HeldOpen,
-    /// The sink panicked, or the runtime that ran the reader was shut down. The remaining output is lost.
+    /// The runtime that ran the reader was shut down. The remaining output is lost.
     Broken,
 }
 

@@ -49,8 +49,39 @@
 //! # }
 //! ```
 //!
-//! In a program, end the builder with [`.run().await`](Supervisor::run) instead. It runs the tree until SIGTERM, Ctrl-C
-//! or the end of the tree, and `main` needs nothing else.
+//! # A whole program
+//!
+//! [`main`](fn@main) makes the runtime, runs the tree until it ends or a signal stops it, ends the runtime within a bound,
+//! prints a failure, and returns the exit code:
+//!
+//! ```no_run
+//! use liveoak::prelude::*;
+//!
+//! # async fn orders(ctx: Ctx) { ctx.stopping().await; }
+//! fn main() -> std::process::ExitCode {
+//!     liveoak::main(Supervisor::new("shop").child(Child::task("orders", orders)))
+//! }
+//! ```
+//!
+//! [`Main`] has options: the number of worker threads, and a tree that async code makes. In a program that has a Tokio
+//! runtime already, [`Supervisor::run`] runs a tree until a signal stops it:
+//!
+//! ```no_run
+//! # use liveoak::prelude::*;
+//! # async fn orders(ctx: Ctx) { ctx.stopping().await; }
+//! #[tokio::main]
+//! async fn main() -> liveoak::Result {
+//!     Supervisor::new("shop").child(Child::task("orders", orders)).run().await
+//! }
+//! ```
+//!
+//! That has a limit: the end of a `#[tokio::main]` runtime waits for every blocking call that is left (`spawn_blocking`, a
+//! read of `tokio::io::stdin()`) and for every task that does not yield, however long that takes. A second Ctrl-C then
+//! ends the program, because signals do again what they did before.
+//!
+//! With `panic = "abort"` in the profile of a program, a panic ends the program. It cannot become an
+//! [exit](Exit::Panicked), no child is restarted after it, and nothing is stopped in order. (Programs as children are
+//! killed even then.)
 //!
 //! # What can be a child
 //!

@@ -94,7 +94,7 @@ fn write_wake(descriptor: RawFd) {
     unsafe { libc::write(descriptor, c"!".as_ptr().cast(), 1) };
 }
 
-/// From now on the handler records signals, or does what the former action did.
+/// Makes the handler record signals, or do what the former action did.
 pub(crate) fn set_listening(listening: bool) {
     // SAFETY: `getpid` has no preconditions.
     let process = if listening { unsafe { libc::getpid() } } else { 0 };
@@ -205,7 +205,7 @@ fn exchange(signal: c_int, new: Option<&libc::sigaction>) -> io::Result<libc::si
     }
 }
 
-/// The handler.
+/// Handles a signal.
 extern "C" fn on_signal(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
     let errno = errno();
     // SAFETY: the address of this thread's `errno` is valid as long as the thread runs.

@@ -232,7 +232,7 @@ impl Listeners {
     }
 }
 
-/// The thread's work. It ends when nothing listens any more.
+/// Takes signals on a thread of its own, until nothing listens any more.
 fn take_signals(mut reader: UnixStream) {
     signal_handler::unblock();
     loop {

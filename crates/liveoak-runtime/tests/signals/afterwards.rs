@@ -10,14 +10,14 @@ fn done() -> Supervisor {
 }
 
 #[test]
-#[ignore = "run as a program by the tests of this file"]
+#[ignore = "run as a program by the tests of this file: `cargo test -p liveoak-runtime --test signals`"]
 fn helper_goes_on_after_a_stop() {
     assert!(runs(Supervisor::new("t").child(polite()).run()).is_ok());
     wait_long();
 }
 
 #[test]
-#[ignore = "run as a program by the tests of this file"]
+#[ignore = "run as a program by the tests of this file: `cargo test -p liveoak-runtime --test signals`"]
 fn helper_goes_on_after_an_end() {
     say("ready");
     assert!(runs(done().run()).is_ok());
@@ -25,7 +25,7 @@ fn helper_goes_on_after_an_end() {
 }
 
 #[test]
-#[ignore = "run as a program by the tests of this file"]
+#[ignore = "run as a program by the tests of this file: `cargo test -p liveoak-runtime --test signals`"]
 fn helper_goes_on_after_a_dropped_run() {
     let run = Supervisor::new("t").child(tidy()).run();
     assert!(runs(async { tokio::time::timeout(Duration::from_millis(200), run).await }).is_err());
@@ -33,7 +33,7 @@ fn helper_goes_on_after_a_dropped_run() {
 }
 
 #[test]
-#[ignore = "run as a program by the tests of this file"]
+#[ignore = "run as a program by the tests of this file: `cargo test -p liveoak-runtime --test signals`"]
 fn helper_goes_on_after_a_refused_start() {
     say("ready");
     assert!(runs(Supervisor::new("/").run()).is_err());
@@ -41,7 +41,7 @@ fn helper_goes_on_after_a_refused_start() {
 }
 
 #[test]
-#[ignore = "run as a program by the tests of this file"]
+#[ignore = "run as a program by the tests of this file: `cargo test -p liveoak-runtime --test signals`"]
 fn helper_goes_on_after_one_of_two() {
     runs(async {
         let other = tokio::spawn(Supervisor::new("other").child(polite()).run());
@@ -92,7 +92,7 @@ fn listen(kind: SignalKind, name: &'static str) {
 }
 
 #[test]
-#[ignore = "run as a program by the tests of this file"]
+#[ignore = "run as a program by the tests of this file: `cargo test -p liveoak-runtime --test signals`"]
 fn helper_has_a_handler_before() {
     runs(async {
         listen(SignalKind::interrupt(), "SIGINT");
@@ -113,7 +113,7 @@ fn a_handler_from_before_is_called_too_and_is_in_force_again_afterwards() {
 }
 
 #[test]
-#[ignore = "run as a program by the tests of this file"]
+#[ignore = "run as a program by the tests of this file: `cargo test -p liveoak-runtime --test signals`"]
 fn helper_gets_a_handler_meanwhile() {
     runs(async {
         for _ in 0..3 {
@@ -147,7 +147,7 @@ fn a_handler_that_was_installed_meanwhile_stays_and_the_next_run_works_with_it()
 }
 
 #[test]
-#[ignore = "run as a program by the tests of this file"]
+#[ignore = "run as a program by the tests of this file: `cargo test -p liveoak-runtime --test signals`"]
 fn helper_reloads_on_hangup() {
     runs(async {
         listen(SignalKind::hangup(), "SIGHUP");
@@ -156,7 +156,7 @@ fn helper_reloads_on_hangup() {
 }
 
 #[test]
-#[ignore = "run as a program by the tests of this file"]
+#[ignore = "run as a program by the tests of this file: `cargo test -p liveoak-runtime --test signals`"]
 fn helper_begins_to_reload_on_hangup() {
     runs(async {
         let child = Child::task("reloads", |ctx: Ctx| async move {

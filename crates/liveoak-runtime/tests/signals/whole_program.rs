@@ -11,7 +11,7 @@ fn tree(child: Child) -> Supervisor {
 }
 
 #[test]
-#[ignore = "run as a program by the tests of this file"]
+#[ignore = "run as a program by the tests of this file: `cargo test -p liveoak-runtime --test signals`"]
 fn helper_leaves_a_blocking_call() {
     let body = |ctx: Ctx| async move {
         let call = tokio::task::spawn_blocking(|| std::thread::sleep(Duration::from_secs(300)));
@@ -22,7 +22,7 @@ fn helper_leaves_a_blocking_call() {
 }
 
 #[test]
-#[ignore = "run as a program by the tests of this file"]
+#[ignore = "run as a program by the tests of this file: `cargo test -p liveoak-runtime --test signals`"]
 fn helper_reads_its_input() {
     let body = |ctx: Ctx| async move {
         let mut buffer = [0; 8];
@@ -34,7 +34,7 @@ fn helper_reads_its_input() {
 }
 
 #[test]
-#[ignore = "run as a program by the tests of this file"]
+#[ignore = "run as a program by the tests of this file: `cargo test -p liveoak-runtime --test signals`"]
 fn helper_never_yields() {
     let body = |_: Ctx| async {
         say("ready");
@@ -54,7 +54,7 @@ fn a_program_ends_within_a_bound_although_a_blocking_call_or_an_abandoned_task_i
 }
 
 #[test]
-#[ignore = "run as a program by the tests of this file"]
+#[ignore = "run as a program by the tests of this file: `cargo test -p liveoak-runtime --test signals`"]
 fn helper_never_yields_on_any_thread() {
     let body = |_: Ctx| async {
         say("ready");
@@ -73,7 +73,7 @@ fn a_signal_ends_a_program_all_of_whose_worker_threads_are_blocked() {
 }
 
 #[test]
-#[ignore = "run as a program by the tests of this file"]
+#[ignore = "run as a program by the tests of this file: `cargo test -p liveoak-runtime --test signals`"]
 fn helper_sets_up_first() {
     let outcome = Main::new().run_with(async {
         let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
@@ -91,7 +91,7 @@ fn a_tree_can_be_made_by_async_code_on_the_runtime() {
 }
 
 #[test]
-#[ignore = "run as a program by the tests of this file"]
+#[ignore = "run as a program by the tests of this file: `cargo test -p liveoak-runtime --test signals`"]
 fn helper_fails_in_all_ways() {
     say("ready");
     let failing = Child::task("work", |_| async { Err::<(), _>("it broke") });

@@ -5,7 +5,7 @@ use liveoak_runtime::*;
 use std::process::ExitCode;
 
 #[test]
-#[ignore = "run as a program by the tests of this file"]
+#[ignore = "run as a program by the tests of this file: `cargo test -p liveoak-runtime --test signals`"]
 fn helper_stops_when_asked() {
     runs(async {
         let outcome = Supervisor::new("t").child(polite()).run().await;
@@ -14,7 +14,7 @@ fn helper_stops_when_asked() {
 }
 
 #[test]
-#[ignore = "run as a program by the tests of this file"]
+#[ignore = "run as a program by the tests of this file: `cargo test -p liveoak-runtime --test signals`"]
 fn helper_tidies_up() {
     runs(async {
         let outcome = Supervisor::new("t").child(tidy()).run().await;
@@ -23,13 +23,13 @@ fn helper_tidies_up() {
 }
 
 #[test]
-#[ignore = "run as a program by the tests of this file"]
+#[ignore = "run as a program by the tests of this file: `cargo test -p liveoak-runtime --test signals`"]
 fn helper_never_stops() {
     assert_eq!(main(deaf()), ExitCode::from(3));
 }
 
 #[test]
-#[ignore = "run as a program by the tests of this file"]
+#[ignore = "run as a program by the tests of this file: `cargo test -p liveoak-runtime --test signals`"]
 fn helper_is_forced() {
     runs(async {
         let outcome = deaf().run().await;
@@ -124,7 +124,7 @@ fn a_program_that_was_started_with_its_signals_blocked_can_be_stopped() {
 }
 
 #[test]
-#[ignore = "run as a program by the tests of this file"]
+#[ignore = "run as a program by the tests of this file: `cargo test -p liveoak-runtime --test signals`"]
 fn helper_runs_two_trees() {
     runs(async {
         let quick =
