@@ -71,11 +71,9 @@ impl Machine {
         if state.to_restart > 0 {
             return Some(Blocker::RestartStop);
         }
+        // Its whole set waits with it. A child that restarts alone delays no other.
         let delays_its_set = |child: &Index| {
-            let failed = &self.arena[*child];
-            failed.phase == Phase::BackingOff
-                && failed.readiness != Readiness::Reached
-                && self.restart_set(sup, *child).is_some()
+            self.arena[*child].phase == Phase::BackingOff && self.restart_set(sup, *child).is_some()
         };
         state.ordered().iter().copied().find(delays_its_set).map(Blocker::RestartBackoff)
     }

@@ -1,8 +1,8 @@
 //! Supervisors whose children run on a dedicated runtime.
 
-use super::shape::{SECOND, leaf, secs, sup};
+use super::shape::{SECOND, leaf, millis, secs, sup};
 use super::test_driver::{Obeys, TestDriver};
-use crate::{ChildState, Exit, KILL_WAIT, StopStage};
+use crate::{ChildState, Command, Exit, KILL_WAIT, StopStage, Time};
 
 #[test]
 fn a_dedicated_runtime_is_made_before_the_first_child_and_closed_after_the_last() {
@@ -37,6 +37,27 @@ fn a_dedicated_runtime_that_does_not_close_stays_within_the_budget() {
     driver.advance(secs(10));
     assert!(driver.down.is_some());
     assert!(driver.report().took <= secs(10));
+}
+
+#[test]
+fn a_dedicated_runtime_is_abandoned_a_kill_wait_after_its_own_kill_not_after_one_that_is_past() {
+    let child = leaf("a").stop_within(std::time::Duration::MAX);
+    let inner = sup("s", [child]).on_dedicated_runtime().stop_within(secs(100));
+    let mut driver = TestDriver::started(&sup("t", [inner]));
+    driver.obeys("s", Obeys::Nothing);
+    driver.obeys("s/a", Obeys::Test);
+    driver.command("s", Command::Stop);
+    // The driver comes a little late, so the kill of the plan is past when the supervisor is killed.
+    driver.advance(secs(89));
+    driver.jump(Time::ZERO.after(millis(90_900)));
+    driver.advance(millis(1_600));
+    driver.log();
+    driver.exit("s/a", Exit::Killed);
+    assert!(!driver.log().contains(&"abandon s".to_owned()), "its time since the kill is not over");
+    driver.advance(millis(399));
+    assert_eq!(driver.log(), Vec::<String>::new());
+    driver.advance(millis(1));
+    assert_eq!(driver.log(), ["abandon s"]);
 }
 
 #[test]

@@ -170,3 +170,29 @@ fn a_supervisor_with_a_one_shot_child_that_others_stopped_has_not_ended_well_whe
     let (exit, _) = driver.down.clone().expect("all is done");
     assert_eq!(exit.to_string(), "failed: /t/job ended for good: stopped as asked");
 }
+
+#[test]
+fn a_child_that_backs_off_alone_does_not_hold_back_an_ordered_start() {
+    // In a first start: a was ready before.
+    let late = leaf("late").after("slow", Condition::Ready);
+    let tree = sup("t", [leaf("a").delayed(secs(60)), leaf("slow").reports(), late]);
+    let mut driver = TestDriver::new(&tree.edges());
+    driver.policy("slow").ready = false;
+    driver.start();
+    driver.fail("a");
+    driver.ready("slow");
+    assert_eq!(driver.states(["a", "late", ""]), ["backing-off", "running", "running"]);
+    // One by one, and never ready before: it was added, and its command was answered.
+    let new = leaf("new").reports().delayed(secs(60)).after("job", Condition::Ready);
+    let mut driver = TestDriver::started(&sup("t", [leaf("job").temporary(), leaf("a")]).edges());
+    driver.complete("job");
+    driver.command("job", Command::Start);
+    driver.fail("job");
+    driver.policy("new").ready = false;
+    driver.add("", &new).expect("a good spec");
+    driver.command("job", Command::Start);
+    driver.fail("new");
+    assert_eq!(driver.state("new"), "backing-off");
+    let request = driver.add("", &leaf("last")).expect("a good spec");
+    assert_eq!(word(&driver.answer(request).expect("at once")), "ready");
+}

@@ -1,0 +1,188 @@
+//! How a tree ends, and what its report and its state say afterwards.
+
+use super::shape::{SECOND, leaf, secs, sup};
+use super::test_driver::{Obeys, TestDriver};
+use crate::{
+    AutoShutdown, ChildDeclaration, Command, Exit, GiveUp, Health, Input, Limit, StopReport, StopStage,
+};
+
+/// Returns the children that a report tells as forced.
+fn forced(report: &StopReport) -> Vec<(String, StopStage)> {
+    report.forced().map(|entry| (entry.path.as_str().to_owned(), entry.stage)).collect()
+}
+
+/// Returns a supervisor that ends as soon as its child `last` has ended, and then has to kill its child `stubborn`.
+fn ends_by_force(name: &str) -> ChildDeclaration {
+    sup(name, [leaf("stubborn").stop_within(SECOND), leaf("last").temporary().significant()])
+        .rules(|rules| rules.auto_shutdown = AutoShutdown::AnySignificant)
+        .temporary()
+}
+
+#[test]
+fn what_an_auto_shutdown_killed_below_stands_in_the_report_of_the_end_at_any_depth() {
+    for depth in 0..4 {
+        let mut tree = ends_by_force("s0");
+        let mut path = "s0".to_owned();
+        for level in 1..=depth {
+            tree = sup(&format!("s{level}"), [tree.significant()])
+                .rules(|rules| rules.auto_shutdown = AutoShutdown::AnySignificant)
+                .temporary();
+            path = format!("s{level}/{path}");
+        }
+        let root = sup("t", [tree, leaf("z").temporary()]).rules(|rules| rules.end_when_done = true);
+        let mut driver = TestDriver::started(&root);
+        driver.obeys(&format!("{path}/stubborn"), Obeys::Kill);
+        driver.complete(&format!("{path}/last"));
+        driver.advance(SECOND);
+        assert!(driver.down.is_none(), "z still runs");
+        driver.complete("z");
+        assert_eq!(driver.down_kind(), "completed");
+        assert_eq!(forced(&driver.report()), [(format!("/t/{path}/stubborn"), StopStage::Killed)]);
+    }
+}
+
+#[test]
+fn what_an_escalation_killed_below_stands_in_the_report_of_the_end_at_any_depth() {
+    for depth in 1..5 {
+        let never = Limit::new(0, secs(60));
+        let mut tree =
+            sup("s0", [leaf("stubborn").stop_within(SECOND), leaf("bad").limit(never)]).limit(never);
+        let mut path = "s0".to_owned();
+        for level in 1..depth {
+            tree = sup(&format!("s{level}"), [tree]).limit(never);
+            path = format!("s{level}/{path}");
+        }
+        let mut driver = TestDriver::started(&sup("t", [leaf("a"), tree]));
+        driver.obeys(&format!("{path}/stubborn"), Obeys::Nothing);
+        driver.fail(&format!("{path}/bad"));
+        driver.advance(secs(3));
+        assert_eq!(driver.down_kind(), "gave-up");
+        assert_eq!(forced(&driver.report()), [(format!("/t/{path}/stubborn"), StopStage::Abandoned)]);
+    }
+}
+
+#[test]
+fn what_a_failed_first_start_killed_below_stands_in_its_report() {
+    let inner = sup("s", [leaf("stubborn").stop_within(SECOND), leaf("bad").reports()]);
+    let mut driver = TestDriver::new(&sup("t", [leaf("a"), inner]));
+    driver.policy("s/bad").ready = false;
+    driver.obeys("s/stubborn", Obeys::Kill);
+    driver.start();
+    driver.fail("s/bad");
+    driver.advance(SECOND);
+    assert_eq!(driver.down_kind(), "start-failed");
+    assert_eq!(forced(&driver.report()), [("/t/s/stubborn".to_owned(), StopStage::Killed)]);
+}
+
+#[test]
+fn what_was_forced_in_an_end_from_which_the_child_came_back_is_not_part_of_a_later_report() {
+    let tree = || sup("t", [ends_by_force("s"), leaf("z")]);
+    for again in [true, false] {
+        let mut driver = TestDriver::started(&tree());
+        driver.obeys("s/stubborn", Obeys::Kill);
+        driver.complete("s/last");
+        driver.advance(SECOND);
+        assert_eq!(driver.state("s"), "finished");
+        if again {
+            driver.command("s", Command::Start);
+        }
+        driver.obeys("s/stubborn", Obeys::Ask);
+        driver.stop();
+        assert_eq!(driver.report().is_clean(), again);
+    }
+}
+
+#[test]
+fn what_was_forced_below_a_quarantined_supervisor_stands_in_the_report_of_the_end() {
+    let never = Limit::new(0, secs(60));
+    let inner = sup("s", [leaf("stubborn").stop_within(SECOND), leaf("bad").limit(never)]);
+    let mut driver =
+        TestDriver::started(&sup("t", [inner.limit(never.on_exceeded(GiveUp::Quarantine)), leaf("z")]));
+    driver.obeys("s/stubborn", Obeys::Kill);
+    driver.fail("s/bad");
+    driver.advance(SECOND);
+    assert_eq!(driver.state("s"), "quarantined");
+    driver.stop();
+    assert_eq!(forced(&driver.report()), [("/t/s/stubborn".to_owned(), StopStage::Killed)]);
+}
+
+#[test]
+fn the_report_of_a_failed_first_start_tells_a_completed_child_as_completed() {
+    for ending in [false, true] {
+        let job = leaf("job").temporary();
+        let mut driver = TestDriver::new(&sup("t", [job, leaf("bad").reports()]).edges());
+        driver.policy("bad").ready = false;
+        driver.obeys("job", Obeys::Test);
+        driver.start();
+        let (id, attempt) = (driver.id("job"), driver.attempt("job"));
+        if ending {
+            driver.input(Input::Ending(id, attempt, Exit::Completed));
+        }
+        driver.fail("bad");
+        driver.exit("job", if ending { Exit::Stopped } else { Exit::Completed });
+        let report = driver.report();
+        let entry = report.entries.iter().find(|entry| entry.path.name() == "job").expect("it is listed");
+        assert!(matches!(entry.exit, Some(Exit::Completed)), "{entry:?}");
+    }
+}
+
+#[test]
+fn a_tree_that_has_ended_well_does_not_read_down_and_unhealthy() {
+    // It ended by itself.
+    let tree = sup("t", [leaf("a").temporary()]).rules(|rules| rules.end_when_done = true);
+    let mut driver = TestDriver::started(&tree);
+    driver.complete("a");
+    let root = driver.view("");
+    assert_eq!((root.state.as_str(), root.health), ("finished", Health::Healthy));
+    // It was stopped.
+    let mut driver = TestDriver::started(&sup("t", [leaf("a"), sup("s", [leaf("b")])]));
+    driver.stop();
+    let root = driver.view("");
+    assert_eq!((root.state.as_str(), root.health), ("stopped", Health::Degraded));
+    assert!(driver.snapshot().nodes().all(|node| node.health != Health::Unhealthy));
+    // It failed.
+    let mut driver = TestDriver::started(&sup("t", [leaf("a").limit(Limit::new(0, SECOND)), leaf("b")]));
+    driver.fail("a");
+    let states = ["", "a", "b"].map(|path| {
+        let view = driver.view(path);
+        (view.state.as_str(), view.health)
+    });
+    let down = |health| ("down", health);
+    assert_eq!(states, [down(Health::Unhealthy), down(Health::Unhealthy), down(Health::Degraded)]);
+}
+
+#[test]
+fn a_child_that_was_added_does_not_hold_back_the_readiness_of_the_declared_tree() {
+    for edges in [false, true] {
+        let tree = sup("t", [leaf("a").reports(), sup("s", [leaf("b")])]);
+        let mut driver = TestDriver::new(&if edges { tree.edges() } else { tree });
+        driver.policy("a").ready = false;
+        driver.policy("new").ready = false;
+        driver.policy("s/more").ready = false;
+        driver.start();
+        driver.add("", &leaf("new").reports().start_within(secs(1_000))).expect("a good spec");
+        driver.ready("a");
+        assert_eq!(driver.states(["", "new"]), ["running", "starting"], "edges: {edges}");
+        driver.command("s", Command::Restart);
+        driver.add("s", &leaf("more").reports()).expect("a good spec");
+        assert_eq!(driver.states(["s", "s/more"]), ["running", "starting"], "edges: {edges}");
+    }
+}
+
+#[test]
+fn an_added_child_that_fails_before_it_is_ready_never_fails_the_first_start_of_its_supervisor() {
+    let tree = sup("t", [leaf("a"), leaf("slow").reports().start_within(secs(100))]).edges();
+    let mut driver = TestDriver::new(&tree.strategy(crate::Strategy::OneForAll));
+    driver.policy("slow").ready = false;
+    driver.start();
+    driver.policy("new").ready = false;
+    driver.add("", &leaf("new").reports().transient()).expect("a good spec");
+    // It finishes before it was ready, comes back with its siblings, and fails then.
+    driver.complete("new");
+    assert_eq!(driver.state("new"), "finished");
+    driver.fail("a");
+    assert_eq!(driver.state("new"), "starting");
+    driver.fail("new");
+    assert!(driver.down.is_none());
+    assert_eq!(driver.count("start-failed"), 0);
+}
