@@ -6,9 +6,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use liveoak::process::{CommandLine, Probe, ProbeKind};
-use liveoak::{ChildSpec, Limit};
+use liveoak::{ChildSpec, Limit, Name, SpecWarning};
 use liveoak_config::{
-    ChildConfig, Config, Form, ProgramConfig, Report, SupervisorConfig, format_duration, load,
+    ChildConfig, Config, Diagnostics, Form, ProgramConfig, SupervisorConfig, format_duration, load,
 };
 use serde_json::{Value, json};
 
@@ -27,7 +27,11 @@ pub(crate) fn run(args: &CheckArgs) -> io::Result<ExitCode> {
         Err(report) => print_errors(&report, args.json),
         Ok(config) => {
             let text = if args.json { format!("{:#}\n", document(&config)) } else { overview(&config) };
-            output::stdout(&text).map(|()| ExitCode::SUCCESS)
+            output::stdout(&text)?;
+            if !args.json {
+                config.warnings().iter().for_each(|warning| output::stderr(&format!("warning: {warning}\n")));
+            }
+            Ok(ExitCode::SUCCESS)
         }
     }
 }
@@ -36,7 +40,7 @@ pub(crate) fn run(args: &CheckArgs) -> io::Result<ExitCode> {
 ///
 /// # Errors
 /// When stdout cannot be written.
-pub(crate) fn print_errors(report: &Report, as_json: bool) -> io::Result<ExitCode> {
+pub(crate) fn print_errors(report: &Diagnostics, as_json: bool) -> io::Result<ExitCode> {
     if as_json {
         output::stdout(&format!("{:#}\n", report.json()))?;
     } else {
@@ -166,6 +170,17 @@ fn document(config: &Config) -> Value {
         "name": config.name.as_str(),
         "stop_within": config.spec.stop_within.as_secs_f64(),
         "supervisor": supervisor_json(&config.expanded().root, &format!("/{}", config.name)),
+        "warnings": config.warnings().iter().map(warning_json).collect::<Vec<_>>(),
+    })
+}
+
+fn warning_json(warning: &SpecWarning) -> Value {
+    let children: Vec<&str> = warning.children.iter().map(Name::as_str).collect();
+    json!({
+        "path": warning.path.as_str(),
+        "field": warning.field,
+        "children": children,
+        "text": warning.to_string(),
     })
 }
 

@@ -89,6 +89,33 @@ fn a_valid_file_as_json_is_the_whole_tree_without_secrets() {
 }
 
 #[test]
+fn a_child_that_cannot_exceed_the_intensity_alone_is_warned_of_and_advised_a_limit() {
+    let scratch = Scratch::new("warned");
+    let child = |name: &str, more: &str| format!("[child.{name}]\ncommand = \"x\"\n{more}\n");
+    let file = "intensity = { restarts = 10, period = \"1m\" }\n".to_owned()
+        + &child("db", "replicas = 2")
+        + &child("web", "")
+        + &child("cache", "limit = { restarts = 5, period = \"1m\" }")
+        + &child("job", "restart = \"temporary\"")
+        + &child("fast", "backoff = false");
+    std::fs::write(scratch.0.join("liveoak.toml"), &file).expect("written");
+    let output = liveoak(&scratch.0, &["check"]);
+    assert_eq!(output.status.code(), Some(0));
+    let tree = scratch.0.file_name().and_then(|name| name.to_str()).expect("a name");
+    let warning = format!(
+        "/{tree}: intensity: db.1, db.2, web: such a child alone may never exceed it: if it always fails at once, \
+         with a backoff from 100ms to 30s, it may fail only 10 times within 60s, and 10 restarts are allowed; give it \
+         a limit of its own"
+    );
+    assert_eq!(text(&output.stderr), format!("warning: {warning}\n"));
+    let output = liveoak(&scratch.0, &["check", "--json"]);
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""));
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(document["warnings"][0]["text"], warning);
+    assert_eq!(document["warnings"][0]["children"], serde_json::json!(["db.1", "db.2", "web"]));
+}
+
+#[test]
 fn errors_as_json_are_one_document_on_stdout() {
     let folder = tests_folder().join("bad");
     let output = liveoak(&folder, &["check", "--json", "near-misses.toml"]);

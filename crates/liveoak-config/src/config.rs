@@ -1,7 +1,7 @@
 //! What a file declares, once every check has passed: the specs of `liveoak-core` and `liveoak-process`, with the few
 //! facts beside them that only the file has (lines, replica counts).
 
-use liveoak_core::{ChildDeclaration, ChildForm, ChildSpec, Edge, Name, SupervisorSpec};
+use liveoak_core::{ChildDeclaration, ChildForm, ChildSpec, Edge, Name, SpecWarning, SupervisorSpec};
 use liveoak_process::{CommandLine, Probe};
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -70,6 +70,12 @@ impl Config {
     #[must_use]
     pub fn expanded(&self) -> Self {
         Self { root: expanded(&self.root), ..self.clone() }
+    }
+
+    /// Returns what the file allows, but probably does not mean.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<SpecWarning> {
+        self.expanded().declaration().warnings()
     }
 
     /// Returns what the core checks: the specs of the whole tree, without command lines and probes.

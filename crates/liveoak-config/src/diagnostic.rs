@@ -1,7 +1,9 @@
-//! What is wrong with a file, as data: one [`Diagnostic`] per error, collected in a [`Report`].
+//! What is wrong with a file, as data: one [`Diagnostic`] per error, collected in a [`Diagnostics`].
 //! [`render`](crate::render) decides how it looks.
 
 use crate::bounds::{MAX_KEPT, MAX_SHOWN};
+use crate::secrets::{without_env, without_values};
+use std::fmt;
 use std::ops::Range;
 
 /// An error while it is made and passed on; boxed, because many results may hold one.
@@ -14,18 +16,25 @@ pub(crate) type Checked<T> = Result<T, Error>;
 pub(crate) type Span = Range<usize>;
 
 /// A text that errors point into.
-#[derive(Debug)]
 pub(crate) struct Source {
     /// The file's name as the user wrote it.
     pub(crate) name: String,
     /// The whole text; empty when the file could not be read as text.
     pub(crate) text: String,
+    /// The text as messages may show it: of the same length, without values of variables.
+    pub(crate) shown: String,
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Source").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 /// One error.
 #[derive(Debug, Default)]
 pub(crate) struct Diagnostic {
-    /// Index into [`Report::sources`].
+    /// Index into [`Diagnostics::sources`].
     pub(crate) source: usize,
     /// The offending bytes; `None` when the error is of the file as a whole.
     pub(crate) span: Option<Span>,
@@ -88,7 +97,7 @@ impl Diagnostic {
 
 /// Everything that is wrong with a file. Holds at most a thousand errors; the rest are only counted.
 #[derive(Debug, Default)]
-pub struct Report {
+pub struct Diagnostics {
     /// The texts that errors point into; the main file first.
     pub(crate) sources: Vec<Source>,
     /// The errors.
@@ -97,12 +106,11 @@ pub struct Report {
     pub(crate) more: usize,
 }
 
-impl Report {
+impl Diagnostics {
     /// Creates a report without errors, whose main source is `name`.
     pub(crate) fn new(name: &str, text: &str) -> Self {
-        let mut report = Self::default();
-        report.add_source(name, text);
-        report
+        let main = Source { name: name.to_owned(), text: text.to_owned(), shown: without_env(text) };
+        Self { sources: vec![main], ..Self::default() }
     }
 
     /// Creates a report of one error of the file as a whole.
@@ -110,9 +118,10 @@ impl Report {
         Self { diagnostics: vec![error], ..Self::new(name, "") }
     }
 
-    /// Adds a text that errors may point into, and returns its index.
-    pub(crate) fn add_source(&mut self, name: impl Into<String>, text: impl Into<String>) -> usize {
-        self.sources.push(Source { name: name.into(), text: text.into() });
+    /// Adds an env file that errors may point into, and returns its index.
+    pub(crate) fn add_env_file(&mut self, name: String, text: String) -> usize {
+        let shown = without_values(&text);
+        self.sources.push(Source { name, text, shown });
         self.sources.len() - 1
     }
 

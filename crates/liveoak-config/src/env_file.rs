@@ -45,7 +45,7 @@ pub(crate) fn parse(text: &str) -> (Vec<(String, String)>, Vec<EnvError>) {
     (variables, errors)
 }
 
-/// Reads one line. The place of an error is counted from its start.
+/// Reads one line. The place of an error is counted from the start of the line.
 fn read_line(line: &str) -> Result<Option<(String, String)>, EnvError> {
     let content = line.trim_end();
     let mut start = content.len() - content.trim_start().len();
@@ -80,7 +80,7 @@ fn key_problem(key: &str) -> Option<String> {
         .map(|c| format!("the name of this variable has `{}` in it", c.escape_debug()))
 }
 
-/// Reads a value that goes to the end of the line. The place of an error is counted from its start.
+/// Reads a value that goes to the end of the line. The place of an error is counted from the start of the value.
 fn read_value(value: &str) -> Result<String, EnvError> {
     let (text, used) = match value.chars().next() {
         Some('\'') => {

@@ -106,9 +106,10 @@ keys! {
     }
 
     const OF_LIMIT {
-        /// How many restarts are allowed within the period. With 0 the first failure exceeds the limit.
+        /// How many restarts are allowed within the period; of one child, also how many in a row. With 0 the first failure
+        /// exceeds the limit.
         restarts: types::restarts_schema;
-        /// The period, a duration above zero. Leave it out if restarts are unlimited.
+        /// The period, a duration above zero. Leave it out if restarts are unlimited. Failures in a row need none.
         period: types::duration_schema;
         /// What happens above the limit.
         give_up: types::words_schema::<GiveUp> => GiveUp::default().as_str();
@@ -119,7 +120,8 @@ keys! {
         from: types::duration_schema => format_duration(Backoff::default().from);
         /// The upper bound of every delay.
         to: types::duration_schema => format_duration(Backoff::default().to);
-        /// A run of at least this length resets the bound to `from`.
+        /// A child that was ready for this long without a break is stable: the bound is `from` again, and failures in a row
+        /// begin anew.
         reset_after: types::duration_schema => format_duration(Backoff::default().reset_after);
     }
 

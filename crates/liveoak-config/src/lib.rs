@@ -1,5 +1,5 @@
 //! The file `liveoak.toml`: [`load()`] reads it whole and returns either a [`Config`] in which every check has passed,
-//! or a [`Report`] with everything that is wrong.
+//! or a [`Diagnostics`] with everything that is wrong.
 //!
 //! A [`Config`] holds the specs of `liveoak-core` and the command lines and probes of `liveoak-process`, so a program
 //! can build its tree from it without looking at the file again. From the text of the file to the `exec` of a program,
@@ -33,6 +33,7 @@ mod load;
 mod program;
 mod reader;
 mod render;
+mod secrets;
 mod source;
 mod spec_errors;
 mod supervision;
@@ -52,7 +53,7 @@ mod tests;
 
 pub use bounds::DEFAULT_FILE;
 pub use config::{ChildConfig, Config, Form, ProgramConfig, SupervisorConfig};
-pub use diagnostic::Report;
+pub use diagnostic::Diagnostics;
 pub use duration::{format_duration, parse_duration};
 pub use keys::schema;
 pub use load::load;

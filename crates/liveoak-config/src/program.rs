@@ -106,7 +106,8 @@ impl Reader<'_> {
                 let error = error.label("the name is empty, or has `=` or NUL in it");
                 self.problems.push(error.expected("a name, as in: MODE"));
             }
-            if let Some(value) = self.record(node.string(&format!("{} = \"...\"", escaped(node.key)))) {
+            if let Some(value) = self.record(node.secret_string(&format!("{} = \"...\"", escaped(node.key))))
+            {
                 // The command line keeps the last value of a name.
                 variables.push((node.key.to_owned(), value.to_owned()));
             }
@@ -128,7 +129,7 @@ impl Reader<'_> {
         let (variables, errors) = env_file::parse(&text);
         if !errors.is_empty() {
             let shown = path.strip_prefix(self.folder).unwrap_or(&path).display().to_string();
-            let source = self.problems.add_source(shown, text);
+            let source = self.problems.add_env_file(shown, text);
             for error in errors {
                 let found = Diagnostic::at(error.span, &node.path, error.message);
                 self.problems.push(found.help(error.help).in_source(source));

@@ -2,7 +2,7 @@
 //! error of the core may point at.
 
 use crate::bounds::MAX_NAME_BYTES;
-use crate::diagnostic::{Checked, Error, Report, Span};
+use crate::diagnostic::{Checked, Diagnostics, Error, Span};
 use crate::source::ReadEnvFile;
 use crate::table::{Node, Table};
 use crate::types::{Keys, Word};
@@ -17,7 +17,7 @@ pub(crate) struct Reader<'a> {
     /// Reads an env file.
     pub(crate) open: ReadEnvFile<'a>,
     /// The errors so far.
-    pub(crate) problems: Report,
+    pub(crate) problems: Diagnostics,
     /// Byte offsets of the newlines, to count lines without reading the text again for each child.
     newlines: Vec<usize>,
     /// The number of children declared so far, replicas counted.
@@ -78,7 +78,7 @@ impl<'a> Reader<'a> {
         Self {
             folder,
             open,
-            problems: Report::new(name, text),
+            problems: Diagnostics::new(name, text),
             newlines: text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at).collect(),
             children: 0,
             edges: 0,

@@ -1,14 +1,14 @@
 //! How errors look: for people (the text underlined, colours on a terminal) and for programs (JSON).
 
 use crate::bounds::MAX_SHOWN;
-use crate::diagnostic::{Diagnostic, Error, Report, Source, Span};
+use crate::diagnostic::{Diagnostic, Diagnostics, Error, Source, Span};
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use serde_json::{Value, json};
 
 /// A span over more lines than this is cut to its first line.
 const MAX_UNDERLINED_LINES: usize = 6;
 
-impl Report {
+impl Diagnostics {
     /// Renders a report for people, with a count at the end.
     #[must_use]
     pub fn text(&self, colour: bool) -> String {
@@ -55,7 +55,7 @@ impl Report {
     }
 }
 
-fn count(report: &Report, hidden: usize) -> String {
+fn count(report: &Diagnostics, hidden: usize) -> String {
     let total = report.diagnostics.len() + report.more;
     let name = &report.sources[0].name;
     match (total, hidden) {
@@ -87,12 +87,12 @@ fn snippet<'a>(
     source: &'a Source,
     span: &Span,
 ) -> Snippet<'a, annotate_snippets::Annotation<'a>> {
-    let mut snippet = Snippet::source(&source.text)
+    let mut snippet = Snippet::source(&source.shown)
         .path(&source.name)
-        .annotation(AnnotationKind::Primary.span(fit(&source.text, span)).label(diagnostic.label.as_str()));
+        .annotation(AnnotationKind::Primary.span(fit(&source.shown, span)).label(diagnostic.label.as_str()));
     for (span, label) in &diagnostic.related {
         snippet =
-            snippet.annotation(AnnotationKind::Context.span(fit(&source.text, span)).label(label.as_str()));
+            snippet.annotation(AnnotationKind::Context.span(fit(&source.shown, span)).label(label.as_str()));
     }
     snippet
 }

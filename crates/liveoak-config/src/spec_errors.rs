@@ -20,7 +20,7 @@ impl Reader<'_> {
         let found = match &error.problem {
             SpecProblem::AfterItself => at_edge(places, error.path.name(), error)
                 .label(format!("`{child}` would never start"))
-                .help("remove this edge; a child's own readiness is the key `ready`"),
+                .help("remove this edge; to say when the child itself is ready, use the key `ready`"),
             SpecProblem::UnknownSibling(sibling) => {
                 let found = at_edge(places, sibling.as_str(), error);
                 let label = format!("`{child}` can only wait for children of its own supervisor");
@@ -44,6 +44,12 @@ impl Reader<'_> {
                     "raise `to` (its default is {}), or lower `from`",
                     format_duration(Backoff::default().to)
                 )),
+            SpecProblem::IntensityOutOfReach { failures, intensity } => {
+                at_field(places, error).label(format!(
+                    "{failures} restarts within {} are the most that are sure",
+                    format_duration(intensity.period)
+                ))
+            }
             // A file cannot break the other rules: its types allow no such value. Should the core get a new rule, its
             // errors are shown at their field.
             _ => at_field(places, error),

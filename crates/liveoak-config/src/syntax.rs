@@ -1,6 +1,6 @@
 //! From text to a parsed TOML table, or the first syntax error of each line.
 
-use crate::diagnostic::{Diagnostic, Error, Report, Span};
+use crate::diagnostic::{Diagnostic, Diagnostics, Error, Span};
 use crate::text::escaped;
 use toml::de::{DeTable, DeValue};
 
@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 const PLACEHOLDER: &str = "liveoak-stand-in-for-a-repeated-key";
 
 /// Parses `text`. The table is whole only if no error was recorded.
-pub(crate) fn parse<'t>(text: &'t str, problems: &mut Report) -> DeTable<'t> {
+pub(crate) fn parse<'t>(text: &'t str, problems: &mut Diagnostics) -> DeTable<'t> {
     let (table, errors) = DeTable::parse_recoverable(text);
     let mut last_line = None;
     let mut repeated_until = 0;
@@ -25,7 +25,7 @@ pub(crate) fn parse<'t>(text: &'t str, problems: &mut Report) -> DeTable<'t> {
             repeated_until = end_of_table(text, line_start, &span);
             duplicate(text, span, !problems.has_too_many())
         } else {
-            syntax_error(text, error.message(), span)
+            syntax_error(&problems.sources[0].shown, error.message(), span)
         });
     }
     table.into_inner()
@@ -40,7 +40,7 @@ fn end_of_table(text: &str, line_start: Option<usize>, span: &Span) -> usize {
     rest.map_or(span.end, |rest| rest.find("\n[").map_or(text.len(), |at| span.end + at))
 }
 
-/// Returns the error for a broken line. The parser's message is "what is wrong, expected a, b".
+/// Returns the error for a broken line of `text`, as messages may show it. The parser's message is "what is wrong, expected a, b".
 fn syntax_error(text: &str, message: &str, span: Span) -> Error {
     let (message, expected) = match message.split_once(", expected ") {
         Some((message, expected)) => (message, Some(expected)),

@@ -103,6 +103,18 @@ impl<'t> Node<'t> {
         Ok(text)
     }
 
+    /// Returns the value as a string without NUL characters. No error shows the value.
+    pub(crate) fn secret_string(&self, example: &str) -> Checked<&'t str> {
+        self.string(example).map_err(|error| match self.value {
+            DeValue::String(_) => error,
+            other => {
+                let mut error = error.label(format!("found {}", kind(other)));
+                error.help = Some("put it in double quotes".to_owned());
+                error
+            }
+        })
+    }
+
     /// Returns the value as a string that is not empty.
     pub(crate) fn filled(&self, example: &str) -> Checked<&'t str> {
         let text = self.string(example)?;
@@ -237,8 +249,19 @@ fn describe(value: &DeValue<'_>) -> String {
         DeValue::Integer(number) => format!("the integer {}", escaped(number.as_str())),
         DeValue::Float(number) => format!("the float {}", escaped(number.as_str())),
         DeValue::Boolean(value) => format!("the boolean {value}"),
-        DeValue::Datetime(_) => "a date or time".to_owned(),
-        DeValue::Array(_) => "an array".to_owned(),
-        DeValue::Table(_) => "a table".to_owned(),
+        DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => kind(value).to_owned(),
+    }
+}
+
+/// Returns the kind of a value.
+const fn kind(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a string",
+        DeValue::Integer(_) => "an integer",
+        DeValue::Float(_) => "a float",
+        DeValue::Boolean(_) => "a boolean",
+        DeValue::Datetime(_) => "a date or time",
+        DeValue::Array(_) => "an array",
+        DeValue::Table(_) => "a table",
     }
 }

@@ -56,7 +56,7 @@ impl Reader<'_> {
         SupervisorConfig { spec, children }
     }
 
-    /// Records that a supervisor has no children at all. Returns them.
+    /// Records the error that a supervisor has no children, and returns an empty list.
     fn record_no_children(&mut self, table: &Table<'_>, span: Span) -> Vec<ChildConfig> {
         let header = join(&format!("{}.child", table.path), "NAME");
         let help = format!(
@@ -164,7 +164,7 @@ impl Reader<'_> {
                     let error = Diagnostic::at(place.span.clone(), &place.path, message)
                         .label(format!("this one stands for {more}"))
                         .expected(format!("at most {MAX_EDGES}, counted between all replicas"))
-                        .help("add a child: it waits for the first set, and the second set waits for it");
+                        .help("put a child between both sets: it waits for the first one, and the second one waits for it");
                     self.problems.push(error);
                 }
             }

@@ -5,20 +5,23 @@
 
 use std::time::Duration;
 
-/// The delays before the restarts of a child that keeps ending early.
+/// The delays before the restarts of a child that does not hold.
 ///
 /// The step of a restart is the number of restarts in a row before it. At step n, the delay is between zero and
-/// `from` × 2ⁿ, and at most `to`. The step is 0 again after an attempt that ran for `reset_after` or longer, from its
-/// start to its exit; when the supervisor starts; and when a command starts a child that was down. An attempt that
-/// *succeeded* early counts like one that failed: a loop of quick successes is a loop. After a start that a dependency
-/// prevented, the delay is at least one second.
+/// `from` × 2ⁿ, and at most `to`.
+///
+/// The step is 0 again after a *stable run*: an attempt that was ready for `reset_after` without a break. (A supervisor's
+/// attempt is stable once each of its declared children had a stable run or a success in it, or is down by wish.) A
+/// success resets the step of failures as well, but successes have steps of their own, so that a loop of quick successes
+/// is slowed down too. A command that starts a child that was down begins at 0. A restart of its supervisor does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
     /// The ceiling of the first delay. More than zero.
     pub from: Duration,
     /// The ceiling of all delays. Not less than `from`.
     pub to: Duration,
-    /// The time that an attempt must have run for the step to begin at 0 again.
+    /// How long an attempt must be ready, without a break, to be stable: the step is 0 again, and the failures in a row
+    /// that count against a [`Limit`](crate::Limit) begin anew.
     pub reset_after: Duration,
 }
 
@@ -26,15 +29,14 @@ impl Default for Backoff {
     /// Returns a backoff from 100 ms to 30 s that is reset after 10 s: ten restarts in a row take about 40 s on
     /// average.
     fn default() -> Self {
-        Self {
-            from: Duration::from_millis(100),
-            to: Duration::from_secs(30),
-            reset_after: Duration::from_secs(10),
-        }
+        Self { from: Duration::from_millis(100), to: Duration::from_secs(30), reset_after: Self::RESET_AFTER }
     }
 }
 
 impl Backoff {
+    /// The default of `reset_after`, which also holds for a child without a backoff.
+    pub const RESET_AFTER: Duration = Duration::from_secs(10);
+
     /// Returns the longest delay at this step.
     #[must_use]
     pub fn ceiling(&self, step: u32) -> Duration {
@@ -42,6 +44,28 @@ impl Backoff {
         let factor = 1u128 << step.min(96);
         let nanos = self.from.as_nanos().saturating_mul(factor);
         if nanos >= self.to.as_nanos() { self.to } else { duration_from_nanos(nanos) }
+    }
+
+    /// Returns how often a child fails within `period` if each of its attempts fails at once and each delay is as long as
+    /// it may be. With shorter delays it fails more often.
+    #[must_use]
+    pub fn failures_within(&self, period: Duration) -> u64 {
+        let (mut left, mut failures) = (period, 1);
+        for step in 0.. {
+            let ceiling = self.ceiling(step);
+            // From here on the delays no longer grow.
+            if ceiling == self.to && !ceiling.is_zero() {
+                let more = left.as_nanos() / ceiling.as_nanos();
+                return u64::try_from(more).unwrap_or(u64::MAX).saturating_add(failures);
+            }
+            match left.checked_sub(ceiling) {
+                Some(rest) if !ceiling.is_zero() => left = rest,
+                Some(_) => return u64::MAX,
+                None => return failures,
+            }
+            failures += 1;
+        }
+        failures
     }
 
     /// Returns the delay at this step: the ceiling times `random` / 2⁶⁴.
@@ -110,6 +134,33 @@ mod tests {
         assert_eq!(backoff.delay(0, 0), Duration::ZERO);
         assert_eq!(backoff.delay(0, 1 << 63), Duration::from_millis(50));
         assert_eq!(backoff.delay(3, 1 << 62), Duration::from_millis(200));
+    }
+
+    #[test]
+    fn a_child_that_fails_at_once_fails_as_often_within_a_period_as_the_longest_delays_let_it() {
+        let backoff = Backoff::default();
+        let (ms, s) = (Duration::from_millis, Duration::from_secs);
+        // The failures come after 0, 100, 300, 700, 1500, ... ms.
+        let table = [
+            (Duration::ZERO, 1),
+            (ms(99), 1),
+            (ms(100), 2),
+            (ms(299), 2),
+            (ms(300), 3),
+            (s(5), 6),
+            (s(60), 10),
+            (ms(81_099), 10),
+            (ms(81_100), 11),
+            (ms(111_100), 12),
+        ];
+        for (period, failures) in table {
+            assert_eq!(backoff.failures_within(period), failures, "within {period:?}");
+        }
+        assert!(backoff.failures_within(Duration::MAX) > u64::from(u32::MAX));
+        let none = Backoff { from: Duration::ZERO, to: Duration::ZERO, ..backoff };
+        assert_eq!(none.failures_within(ms(1)), u64::MAX);
+        let constant = Backoff { from: s(2), to: s(2), ..backoff };
+        assert_eq!(constant.failures_within(s(5)), 3);
     }
 
     #[test]

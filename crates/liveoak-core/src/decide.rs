@@ -1,13 +1,14 @@
 //! The decision about an attempt that ended by itself: the table restart × exit.
 //!
-//! | | not a failure (`Completed`, `Stopped`, `AutoShutdown`) | `Ignored` | every failure |
-//! |---|---|---|---|
-//! | permanent | restart | ignored | restart |
-//! | transient | finish | ignored | restart |
-//! | temporary | finish | ignored | finish |
+//! | | not a failure (`Completed`, `Stopped`, `AutoShutdown`) | `Ignored` | `AutoShutdownFailed` | every other failure |
+//! |---|---|---|---|---|
+//! | permanent | restart | ignored | restart | restart |
+//! | transient | finish | ignored | finish | restart |
+//! | temporary | finish | ignored | finish | finish |
 //!
 //! Source: the OTP rows C19–C21 and C36 of docs/conformance.md. Two deviations are deliberate: a supervisor that gave
-//! up has failed (C27), and an auto-shutdown is not a failure (C47).
+//! up has failed (C27); and an auto-shutdown is a failure exactly if a significant child had failed (C47), but as the
+//! declared end it is not repaired by restarting a transient supervisor.
 
 use crate::exit::ExitClass;
 use crate::{Exit, Restart};
@@ -29,7 +30,9 @@ pub const fn decide(restart: Restart, exit: &Exit) -> Verdict {
     use {ExitClass as Class, Restart as R};
     match (restart, exit.class()) {
         (R::Permanent | R::Transient | R::Temporary, Class::Ignored) => Verdict::Ignored,
-        (R::Permanent, Class::Ended | Class::Failure) | (R::Transient, Class::Failure) => Verdict::Restart,
-        (R::Transient, Class::Ended) | (R::Temporary, Class::Ended | Class::Failure) => Verdict::Finish,
+        (R::Permanent, Class::Ended | Class::Failure | Class::FailedEnd) => Verdict::Restart,
+        (R::Transient, Class::Failure) => Verdict::Restart,
+        (R::Transient, Class::Ended | Class::FailedEnd) => Verdict::Finish,
+        (R::Temporary, Class::Ended | Class::Failure | Class::FailedEnd) => Verdict::Finish,
     }
 }

@@ -1,8 +1,8 @@
 //! The events of a tree: one typed event for each transition.
 
 use crate::{
-    Attempt, ChildId, Exit, Health, IdleReason, LimitExceeded, Path, Restart, StartFailure, StopStage,
-    Strategy, Time,
+    Attempt, AutoShutdownFailure, ChildId, Exit, Health, IdleReason, LimitExceeded, Path, Restart,
+    StartFailure, StopStage, Strategy, Time,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -118,6 +118,8 @@ pub enum EventKind {
     StartFailed(Arc<StartFailure>),
     /// A supervisor ends because its significant children have ended.
     AutoShutdown,
+    /// A supervisor ends because its significant children have ended, and this one has failed.
+    AutoShutdownFailed(Arc<AutoShutdownFailure>),
     /// A supervisor restarts a restart set of several children.
     RestartSet {
         /// The number of children that start again, the child that ended included.
@@ -125,6 +127,15 @@ pub enum EventKind {
     },
     /// The child reported its health.
     Health(Health),
+    /// The tree saw deadlines much too late, because the whole program did not run: it was stopped by a signal, or its
+    /// machine slept. Each of these deadlines is judged after one further wait, of its own length but at most 1 s. Only
+    /// of the root.
+    TimeJump {
+        /// How late the latest deadline was seen.
+        late: Duration,
+        /// The number of deadlines that were prolonged.
+        deadlines: u64,
+    },
 }
 
 impl EventKind {
@@ -132,8 +143,11 @@ impl EventKind {
     #[must_use]
     pub fn severity(&self) -> Severity {
         match self {
-            // The events `GaveUp` and `StartFailed` came before, as errors.
-            Self::Exited { exit: Exit::GaveUp(_) | Exit::StartFailed(_), .. } => Severity::Debug,
+            // The events `GaveUp`, `StartFailed` and `AutoShutdownFailed` came before, as errors.
+            Self::Exited {
+                exit: Exit::GaveUp(_) | Exit::StartFailed(_) | Exit::AutoShutdownFailed(_),
+                ..
+            } => Severity::Debug,
             Self::Exited { exit, stopped_by_others, .. } if exit.is_failure() && !stopped_by_others => {
                 Severity::Warn
             }
@@ -142,9 +156,10 @@ impl EventKind {
             Self::Ready { .. } | Self::BackingOff { .. } | Self::RestartSet { .. } => Severity::Info,
             Self::Stopped { .. } | Self::Finished | Self::Ignored | Self::AutoShutdown => Severity::Info,
             Self::Health(Health::Healthy) => Severity::Info,
+            Self::TimeJump { .. } => Severity::Warn,
             Self::Killed { .. } | Self::Health(Health::Degraded | Health::Unhealthy) => Severity::Warn,
             Self::Abandoned { .. } | Self::Quarantined(_) => Severity::Error,
-            Self::GaveUp(_) | Self::StartFailed(_) => Severity::Error,
+            Self::GaveUp(_) | Self::StartFailed(_) | Self::AutoShutdownFailed(_) => Severity::Error,
         }
     }
 
@@ -169,8 +184,10 @@ impl EventKind {
             Self::GaveUp(_) => "gave-up",
             Self::StartFailed(_) => "start-failed",
             Self::AutoShutdown => "auto-shutdown",
+            Self::AutoShutdownFailed(_) => "auto-shutdown-failed",
             Self::RestartSet { .. } => "restart-set",
             Self::Health(_) => "health",
+            Self::TimeJump { .. } => "time-jump",
         }
     }
 }

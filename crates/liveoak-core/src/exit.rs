@@ -47,6 +47,9 @@ pub enum Exit {
     StartFailed(Arc<StartFailure>),
     /// A supervisor gave up: a restart exceeded a limit.
     GaveUp(Arc<LimitExceeded>),
+    /// A supervisor ended as declared because its significant children had ended, and one of them had failed. This is a
+    /// failure, but it is also the declared end: only a permanent supervisor is restarted after it.
+    AutoShutdownFailed(Arc<AutoShutdownFailure>),
 }
 
 /// The classes of exits that the table restart × exit tells apart.
@@ -55,7 +58,10 @@ pub(crate) enum ExitClass {
     Ended,
     /// The child is not needed here.
     Ignored,
+    /// A failure that a transient child is restarted after.
     Failure,
+    /// The declared end of a supervisor, which was a failure: only a permanent one is restarted after it.
+    FailedEnd,
 }
 
 impl Exit {
@@ -70,7 +76,13 @@ impl Exit {
     /// Returns `true` if the exit is a failure. A program that dies from its stop signal has failed too.
     #[must_use]
     pub const fn is_failure(&self) -> bool {
-        matches!(self.class(), ExitClass::Failure)
+        matches!(self.class(), ExitClass::Failure | ExitClass::FailedEnd)
+    }
+
+    /// Returns `true` if the attempt did what it was there for. An attempt that only ended because it was asked to has
+    /// neither failed nor succeeded.
+    pub(crate) const fn is_success(&self) -> bool {
+        matches!(self, Self::Completed | Self::Ignored | Self::AutoShutdown)
     }
 
     /// Returns the class of the exit, by which the tree decides what follows.
@@ -81,6 +93,7 @@ impl Exit {
             Self::Failed(_) | Self::Panicked(_) | Self::Code(_) | Self::Signal { .. } => ExitClass::Failure,
             Self::StartTimeout(_) | Self::HeartbeatTimeout(_) => ExitClass::Failure,
             Self::Killed | Self::Abandoned | Self::StartFailed(_) | Self::GaveUp(_) => ExitClass::Failure,
+            Self::AutoShutdownFailed(_) => ExitClass::FailedEnd,
         }
     }
 
@@ -102,6 +115,7 @@ impl Exit {
             Self::Abandoned => "abandoned",
             Self::StartFailed(_) => "start-failed",
             Self::GaveUp(_) => "gave-up",
+            Self::AutoShutdownFailed(_) => "auto-shutdown-failed",
         }
     }
 }
@@ -129,6 +143,7 @@ impl fmt::Display for Exit {
             Self::Abandoned => f.write_str("abandoned: it could not be ended and may still run"),
             Self::StartFailed(failure) => failure.fmt(f),
             Self::GaveUp(gave_up) => gave_up.fmt(f),
+            Self::AutoShutdownFailed(failure) => failure.fmt(f),
         }
     }
 }
@@ -196,6 +211,23 @@ impl fmt::Display for StartFailure {
 
 impl Error for StartFailure {}
 
+/// The failure of a significant child that ended its supervisor.
+#[derive(Clone, Debug)]
+pub struct AutoShutdownFailure {
+    /// The significant child that failed.
+    pub path: Path,
+    /// The exit of its last attempt.
+    pub exit: Exit,
+}
+
+impl fmt::Display for AutoShutdownFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ended because its significant child {} had ended: {}", self.path, self.exit)
+    }
+}
+
+impl Error for AutoShutdownFailure {}
+
 /// A limit that was exceeded, and by which child.
 #[derive(Clone, Debug)]
 pub struct LimitExceeded {
@@ -205,7 +237,8 @@ pub struct LimitExceeded {
     pub child: Name,
     /// The exit of its last attempt.
     pub exit: Exit,
-    /// The number of restarts within `period`, including the one that was not allowed.
+    /// The number of restarts within `period`, including the one that was not allowed; or the number of failures in a
+    /// row, if `in_a_row` is set.
     pub count: u32,
     /// The number of restarts that the limit allows.
     pub allowed: u32,
@@ -213,16 +246,21 @@ pub struct LimitExceeded {
     pub period: Duration,
     /// `true` if it was the child's own limit, `false` if it was its supervisor's for all its children.
     pub own_limit: bool,
+    /// `true` if there were not too many restarts within `period`, but too many failures in a row, with neither a
+    /// stable run nor a success between them. Only a child's own limit can be exceeded like this.
+    pub in_a_row: bool,
 }
 
 impl fmt::Display for LimitExceeded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let whose = if self.own_limit { "its own limit" } else { "the limit of its supervisor" };
-        write!(
-            f,
-            "gave up on {}: {} restarts within {:?} are more than {whose}, {}; its last exit: {}",
-            self.path, self.count, self.period, self.allowed, self.exit
-        )
+        write!(f, "gave up on {}: {} ", self.path, self.count)?;
+        if self.in_a_row {
+            f.write_str("failures in a row")?;
+        } else {
+            write!(f, "restarts within {:?}", self.period)?;
+        }
+        write!(f, " are more than {whose}, {}; its last exit: {}", self.allowed, self.exit)
     }
 }
 

@@ -1,16 +1,21 @@
-//! The restart window: are there more restarts within a period than a limit allows?
+//! When too many restarts are too many: more within a period than a limit allows (the window), or more failures in a row
+//! (the row).
+//!
+//! A backoff stretches failures, so that a window alone may never be exceeded. The limit of a child is therefore also
+//! exceeded by more failures in a row than it allows restarts. An intensity is a window only.
 //!
 //! The clock is an argument. Source: the OTP rows C25 and C26 of docs/conformance.md, with exact time.
 
 use crate::{Limit, Time};
 use std::collections::VecDeque;
 
-/// The result of counting one restart in a [`Window`].
+/// The result of counting one restart in a [`Window`], or one failure in a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LimitCheck {
     /// The restart is allowed.
     Allowed,
-    /// The restart exceeds the limit. The number of restarts within the period, this one included.
+    /// The restart exceeds the limit. The number of restarts within the period, or of failures in a row, this one
+    /// included.
     Exceeded(u32),
 }
 
@@ -51,6 +56,24 @@ impl Window {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+}
+
+/// The failures of a child in a row, with neither a stable run nor a success between them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct FailureRow(u32);
+
+impl FailureRow {
+    /// Adds a failure, and compares their number with the limit.
+    pub(crate) const fn record(&mut self, limit: &Limit) -> LimitCheck {
+        self.0 = self.0.saturating_add(1);
+        let exceeded = limit.restarts != Limit::UNLIMITED && self.0 > limit.restarts;
+        if exceeded { LimitCheck::Exceeded(self.0) } else { LimitCheck::Allowed }
+    }
+
+    /// Begins the row anew.
+    pub(crate) const fn clear(&mut self) {
+        self.0 = 0;
     }
 }
 

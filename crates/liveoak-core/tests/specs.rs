@@ -26,7 +26,7 @@ fn wrong(tree: &ChildDeclaration) -> String {
 
 #[test]
 fn the_root_of_a_tree_is_permanent_and_has_no_limit_because_no_supervisor_is_above_it() {
-    let message = "/t: restart: no supervisor is above the root of a tree to restart it; put it below another supervisor";
+    let message = "/t: restart: the root of a tree has no supervisor above it that could restart it; put it below another supervisor";
     assert_eq!(wrong(&root(Vec::new())), "");
     let mut transient = root(Vec::new());
     transient.spec.restart = Restart::Transient;

@@ -1,8 +1,9 @@
 //! The words and sentences of the core, which logs, scripts and people read. Scripts may depend on each of them.
 
 use liveoak_core::{
-    Attempt, ChildId, Condition, EventKind, Exit, Health, IdleReason, LimitExceeded, Name, Panic, Path,
-    Refusal, Restart, Severity, SpecError, SpecErrors, SpecProblem, StartFailure, StopStage,
+    Attempt, AutoShutdownFailure, ChildId, Condition, EventKind, Exit, Health, IdleReason, LimitExceeded,
+    Name, Panic, Path, Refusal, Restart, Severity, SpecError, SpecErrors, SpecProblem, StartFailure,
+    StopStage,
 };
 use std::fmt;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ fn gave_up(own_limit: bool) -> Arc<LimitExceeded> {
         allowed: 3,
         period: 5 * SECOND,
         own_limit,
+        in_a_row: false,
     })
 }
 
@@ -73,6 +75,10 @@ fn each_exit_has_a_word_and_a_sentence() {
         assert_eq!((exit.kind(), exit.to_string().as_str()), (word, sentence));
     }
     assert_eq!(Exit::GaveUp(gave_up(true)).kind(), "gave-up");
+    let failure = Arc::new(AutoShutdownFailure { path: Path::new("t/db"), exit: Exit::Code(1) });
+    let exit = Exit::AutoShutdownFailed(failure);
+    assert_eq!(exit.kind(), "auto-shutdown-failed");
+    assert_eq!(exit.to_string(), "ended because its significant child /t/db had ended: exit code 1");
     let names = [
         (1, "SIGHUP"),
         (2, "SIGINT"),
@@ -109,6 +115,11 @@ fn giving_up_names_the_child_the_count_and_whose_limit_it_was() {
         joint,
         "gave up on /t/db: 4 restarts within 5s are more than the limit of its supervisor, 3; its last exit: exit code 1"
     );
+    let row = LimitExceeded { in_a_row: true, ..(*gave_up(true)).clone() };
+    assert_eq!(
+        row.to_string(),
+        "gave up on /t/db: 4 failures in a row are more than its own limit, 3; its last exit: exit code 1"
+    );
 }
 
 #[test]
@@ -118,7 +129,9 @@ fn each_event_has_a_word_and_a_severity() {
     let exited =
         |exit, stopped_by_others| EventKind::Exited { attempt, exit, ran: SECOND, stopped_by_others };
     let failure = Arc::new(StartFailure { path: Path::new("t"), exit: Exit::Killed });
+    let significant = Arc::new(AutoShutdownFailure { path: Path::new("t/db"), exit: Exit::Code(1) });
     let table = [
+        (exited(Exit::AutoShutdownFailed(Arc::clone(&significant)), false), "exited", Debug),
         (EventKind::Added { restart: Restart::Permanent, strategy: None }, "added", Debug),
         (EventKind::Removed, "removed", Debug),
         (EventKind::Waiting, "waiting", Debug),
@@ -138,6 +151,7 @@ fn each_event_has_a_word_and_a_severity() {
         (EventKind::GaveUp(gave_up(false)), "gave-up", Error),
         (EventKind::StartFailed(failure), "start-failed", Error),
         (EventKind::AutoShutdown, "auto-shutdown", Info),
+        (EventKind::AutoShutdownFailed(significant), "auto-shutdown-failed", Error),
         (EventKind::RestartSet { children: 2 }, "restart-set", Info),
         (EventKind::Health(Health::Healthy), "health", Info),
         (EventKind::Health(Health::Degraded), "health", Warn),
@@ -175,7 +189,7 @@ fn each_refusal_has_a_sentence_that_says_why() {
             Refusal::NeededBy(vec![name("a"), name("b")]),
             "these siblings come after it and must be removed first: a b",
         ),
-        (Refusal::OnlyOnce, "what it runs can be made only once, so it has one attempt"),
+        (Refusal::OnlyOnce, "its future cannot be made a second time, so it has only one attempt"),
         (Refusal::IsRoot, "it is the root of the tree, which can only be stopped"),
         (Refusal::Busy, "too many commands wait for this child, or for its tree"),
         (Refusal::DestructorsWaiting, "too many values of earlier children wait for their destructors"),

@@ -6,6 +6,7 @@
 
 use crate::command::CommandLine;
 use crate::exit_watch::Status;
+use crate::log::log;
 use crate::output::OutputLine;
 use crate::probe::{Probe, ProbeRun};
 use crate::process::Process;
@@ -135,6 +136,8 @@ impl From<Program> for Child {
     fn from(program: Program) -> Self {
         let mut spec = program.spec;
         spec.ready = liveoak_runtime::Ready::Reported;
+        // The errors of programs are this crate's own, and small.
+        spec.keep_error = true;
         let probe = match (program.probe, &program.command.cwd) {
             (Some(probe), Some(folder)) => Some(probe.relative_to(folder)),
             (probe, _) => probe,
@@ -142,15 +145,16 @@ impl From<Program> for Child {
         let runner = Arc::new(ProgramRunner {
             command: Arc::new(program.command),
             probe,
-            sink: program.sink.unwrap_or_else(|| Arc::new(log)),
+            sink: program.sink.unwrap_or_else(|| Arc::new(log_output)),
         });
         Self::task_with_kill(program.name, move |ctx| Arc::clone(&runner).run(ctx)).with_spec(spec)
     }
 }
 
 /// Writes a line to the log. This is the default sink.
-fn log(path: &Path, line: OutputLine<'_>) {
-    tracing::info!(target: "liveoak::output", path = %path, stream = line.stream.as_str(), "{}", line.text);
+fn log_output(path: &Path, line: OutputLine<'_>) {
+    let (path, stream, text) = (path.clone(), line.stream.as_str(), line.text.to_owned());
+    log(move || tracing::info!(target: "liveoak::output", path = %path, stream, "{text}"));
 }
 
 /// The error with which an attempt [fails](Exit::Failed) if its program could not be started.
@@ -201,7 +205,13 @@ impl ProgramRunner {
         if ctx.is_stopping() {
             return Exit::Stopped;
         }
-        let mut process = match Process::spawn_shared(Arc::clone(&self.command), deliver).await {
+        // The look-up of the program may take long, and nothing runs yet.
+        let prepared = match ctx.unless_stopping(Process::prepare(&self.command)).await {
+            Some(Ok(prepared)) => prepared,
+            Some(Err(error)) => return Exit::failed(SpawnFailed(error)),
+            None => return Exit::Stopped,
+        };
+        let mut process = match Process::spawn_prepared(Arc::clone(&self.command), prepared, deliver).await {
             Ok(process) => process,
             Err(error) => return Exit::failed(SpawnFailed(error)),
         };
@@ -244,10 +254,14 @@ impl ProgramRunner {
         match process.try_group_alive() {
             Some(false) => return,
             Some(true) => {
-                tracing::info!(target: "liveoak", path = %path, event = "group-outlives-leader", "{path}: its main process ended, but processes that it started still run; stopping them");
+                log(move || {
+                    tracing::info!(target: "liveoak", path = %path, event = "group-outlives-leader", "{path}: its main process ended, but processes that it started still run; stopping them");
+                });
             }
             None => {
-                tracing::debug!(target: "liveoak", path = %path, "{path}: its main process ended; cannot read /proc to see whether processes that it started still run; stopping them");
+                log(move || {
+                    tracing::debug!(target: "liveoak", path = %path, "{path}: its main process ended; cannot read /proc to see whether processes that it started still run; stopping them");
+                });
             }
         }
         if !ctx.is_stopping() {
@@ -275,8 +289,10 @@ async fn warn_if_probe_already_succeeds(ctx: &Ctx, run: &ProbeRun) {
     }
     let answer = ctx.unless_stopping(tokio::time::timeout(EARLY_CHECK_TIMEOUT, run.check())).await;
     if let Some(Ok(Ok(()))) = answer {
-        let (path, probe) = (ctx.path(), run.probe());
-        tracing::warn!(target: "liveoak", path = %path, event = "answered-early", "{path}: the ready check ({probe}) already succeeds before the start. Another program or an old file may answer it; the child will count as ready at once.");
+        let (path, probe) = (ctx.path(), run.probe().to_string());
+        log(
+            move || tracing::warn!(target: "liveoak", path = %path, event = "answered-early", "{path}: the ready check ({probe}) already succeeds before the start. Another program or an old file may answer it; the child will count as ready at once."),
+        );
     }
 }
 
@@ -290,7 +306,9 @@ fn log_not_ready(ctx: &Ctx, run: &ProbeRun) {
         }
         None => format!("still waiting for {}", run.probe()),
     };
-    tracing::warn!(target: "liveoak", path = %path, event = "not-ready", reason, "{path}: was stopped before it was ready: {reason}");
+    log(
+        move || tracing::warn!(target: "liveoak", path = %path, event = "not-ready", reason, "{path}: was stopped before it was ready: {reason}"),
+    );
 }
 
 async fn exited_or_stopping(ctx: &Ctx, process: &mut Process) -> RunEnd {
@@ -305,7 +323,8 @@ async fn stop(ctx: &Ctx, process: &mut Process) {
     // If the kill was ordered already, the group is not asked first.
     if race(ctx.killed(), std::future::ready(())).await == Either::Right(()) {
         if let Err(error) = process.stop() {
-            tracing::debug!(target: "liveoak", path = %ctx.path(), "{}: could not {error}", ctx.path());
+            let path = ctx.path();
+            log(move || tracing::debug!(target: "liveoak", path = %path, "{path}: could not {error}"));
         }
         if race(process.group_ended(), ctx.killed()).await == Either::Left(()) {
             return;

@@ -8,6 +8,7 @@ use crate::signal::Signal;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::path::PathBuf;
 
 /// The shell of [`CommandLine::shell`].
@@ -39,7 +40,10 @@ pub enum OutputMode {
 ///
 /// Defaults: this program's environment and directory, input from `/dev/null`, both outputs captured, success is
 /// exit code 0, the stop signal is `SIGTERM`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// `Debug` and `Display` show neither arguments nor values of variables, because they often are secrets and messages end
+/// in logs. [`with_arguments`](CommandLine::with_arguments) shows the arguments; the fields are public.
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CommandLine {
     /// The program as given.
@@ -173,6 +177,11 @@ impl CommandLine {
         matches!(status, Status::Code(code) if self.success.contains(&code))
     }
 
+    /// Returns all words as a shell would read them, arguments included, for messages that may show them.
+    pub fn with_arguments(&self) -> impl fmt::Display + '_ {
+        WithArguments(self)
+    }
+
     /// Returns the `PATH` that the program will see, if any.
     pub(crate) fn search_path(&self) -> Option<OsString> {
         let own = self.env.get(OsStr::new("PATH")).cloned();
@@ -189,20 +198,57 @@ impl CommandLine {
     }
 }
 
-impl std::fmt::Display for CommandLine {
-    /// Writes the words as a shell would read them, for messages: words with special characters in single quotes.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for (index, word) in std::iter::once(&self.program).chain(&self.args).enumerate() {
-            let word = word.to_string_lossy();
-            let plain = |c: char| c.is_alphanumeric() || "-_./:=+,@%".contains(c);
-            let gap = if index == 0 { "" } else { " " };
-            if !word.is_empty() && word.chars().all(plain) {
-                write!(f, "{gap}{word}")?;
-            } else {
-                write!(f, "{gap}'{}'", word.replace('\'', r"'\''"))?;
-            }
+impl fmt::Display for CommandLine {
+    /// Writes the program, and how many arguments it gets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_word(f, &self.program)?;
+        match self.args.len() {
+            0 => Ok(()),
+            1 => f.write_str(" (1 argument not shown)"),
+            many => write!(f, " ({many} arguments not shown)"),
         }
-        Ok(())
+    }
+}
+
+impl fmt::Debug for CommandLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&OsString> = self.env.keys().collect();
+        f.debug_struct("CommandLine")
+            .field("program", &self.program)
+            .field("args", &format_args!("{} not shown", self.args.len()))
+            .field("env", &format_args!("{names:?}, values not shown"))
+            .field("env_cleared", &self.env_cleared)
+            .field("cwd", &self.cwd)
+            .field("stdin", &self.stdin)
+            .field("stdout", &self.stdout)
+            .field("stderr", &self.stderr)
+            .field("success", &self.success)
+            .field("stop_signal", &self.stop_signal)
+            .finish()
+    }
+}
+
+/// A command line that shows its arguments; see [`CommandLine::with_arguments`].
+struct WithArguments<'a>(&'a CommandLine);
+
+impl fmt::Display for WithArguments<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_word(f, &self.0.program)?;
+        self.0.args.iter().try_for_each(|word| {
+            f.write_str(" ")?;
+            write_word(f, word)
+        })
+    }
+}
+
+/// Writes a word as a shell would read it: in single quotes if it has special characters.
+fn write_word(f: &mut fmt::Formatter<'_>, word: &OsStr) -> fmt::Result {
+    let word = word.to_string_lossy();
+    let plain = |c: char| c.is_alphanumeric() || "-_./:=+,@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        f.write_str(&word)
+    } else {
+        write!(f, "'{}'", word.replace('\'', r"'\''"))
     }
 }
 
@@ -213,7 +259,24 @@ mod tests {
     #[test]
     fn a_command_line_prints_as_a_shell_would_read_it() {
         let command = CommandLine::argv(["sh", "-c", "echo it's", "", "a=b"]);
-        assert_eq!(command.to_string(), r"sh -c 'echo it'\''s' '' a=b");
+        assert_eq!(command.with_arguments().to_string(), r"sh -c 'echo it'\''s' '' a=b");
+    }
+
+    #[test]
+    fn neither_display_nor_debug_shows_arguments_or_values_of_variables() {
+        let command = CommandLine::argv(["my tool", "--token", "hunter2"]).env("PASSWORD", "hunter2");
+        let command = command.env("TOKEN", "hunter2");
+        assert_eq!(command.to_string(), "'my tool' (2 arguments not shown)");
+        assert_eq!(
+            CommandLine::shell("echo hunter2").arg("x").to_string(),
+            "/bin/sh (3 arguments not shown)"
+        );
+        assert_eq!(CommandLine::new("true").to_string(), "true");
+        for text in [format!("{command:?}"), format!("{command:#?}"), command.to_string()] {
+            assert!(!text.contains("hunter2") && !text.contains("--token"), "{text}");
+        }
+        let names = "args: 2 not shown, env: [\"PASSWORD\", \"TOKEN\"], values not shown";
+        assert!(format!("{command:?}").contains(names), "{command:?}");
     }
 
     #[test]

@@ -19,6 +19,7 @@
 //! 4. A guardian that is dead, or does not read for [`READ_PATIENCE`], is replaced, and the new one gets the whole
 //!    list.
 
+use crate::log::log;
 use crate::os;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
@@ -52,8 +53,8 @@ const READ_PATIENCE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 /// How long a killed guardian may take to die. If it takes longer, its pipe is leaked and not closed (invariant 3).
 const DEATH_PATIENCE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
-/// A guardian that lived for less than this died quickly. The value is above [`READ_PATIENCE`], so that a guardian that never reads
-/// can count too.
+/// A guardian that lived for less than this died quickly. The value is above [`READ_PATIENCE`], so that the death of a
+/// guardian that never reads counts as quick too.
 const QUICK_DEATH: Duration = Duration::from_secs(5);
 
 /// After this many quick deaths in a row no further guardian is started.
@@ -124,11 +125,14 @@ impl Guardian {
 
     fn warn_once(&mut self, error: &io::Error) {
         if !std::mem::replace(&mut self.warned, true) {
-            tracing::warn!(
-                %error,
-                "no guardian process ({error}): if this program is killed with kill -9, its child processes die, but processes that \
-                 those started may survive; look for them with ps"
-            );
+            let error = error.to_string();
+            log(move || {
+                tracing::warn!(
+                    %error,
+                    "no guardian process ({error}): if this program is killed with kill -9, its child processes die, but processes that \
+                     those started may survive; look for them with ps"
+                );
+            });
         }
     }
 

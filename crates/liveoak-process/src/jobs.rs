@@ -11,8 +11,8 @@ use crate::command::CommandLine;
 use crate::exit_watch::{Status, peek};
 use crate::guardian::GuardianSlot;
 use crate::os;
+use crate::resolve::{Located, Prepared};
 use crate::signal::Signal;
-use crate::spawn_error::SpawnError;
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitId, WaitIdOptions, getpgid, waitid};
@@ -75,7 +75,11 @@ fn cannot_signal_by_identity(error: &io::Error) -> bool {
 #[derive(Debug)]
 pub(crate) enum Job {
     /// Fork and execute.
-    Spawn { command: Arc<CommandLine>, reply: oneshot::Sender<Result<Spawned, SpawnError>> },
+    Spawn {
+        command: Arc<CommandLine>,
+        prepared: Box<Prepared>,
+        reply: oneshot::Sender<Result<Spawned, Refused>>,
+    },
     /// Reap a leader that is dead or was sent `SIGKILL`, as soon as it is dead, and kill the rest of its process group.
     Reap(Reap),
 }
@@ -122,6 +126,13 @@ impl JobQueue {
     pub(crate) fn wake_fd(&self) -> BorrowedFd<'_> {
         self.wake.as_fd()
     }
+}
+
+/// A fork or exec that the kernel refused.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    pub(crate) located: Located,
+    pub(crate) source: io::Error,
 }
 
 /// A process group that has just been started.

@@ -85,12 +85,12 @@ pub enum OutputEnd {
     /// The program exited, but another process still had the pipe open after [`OUTPUT_GRACE`]. Its later writes fail
     /// (`SIGPIPE`).
     HeldOpen,
-    /// The sink panicked, or the runtime that ran the reader was shut down. The remaining output is lost.
+    /// The runtime that ran the reader was shut down. The remaining output is lost.
     Broken,
 }
 
 /// Reads both streams and calls the sink.
-pub(crate) struct Reader<F> {
+pub(crate) struct OutputReader<F> {
     pipes: [Option<Pipe>; 2],
     exit: Arc<ExitWatch>,
     sink: F,
@@ -158,7 +158,7 @@ enum ReadEvent {
     AllClosed,
 }
 
-impl<F: FnMut(OutputLine<'_>)> Reader<F> {
+impl<F: FnMut(OutputLine<'_>)> OutputReader<F> {
     /// # Errors
     /// When the runtime cannot watch another descriptor.
     pub(crate) fn new(
@@ -166,13 +166,13 @@ impl<F: FnMut(OutputLine<'_>)> Reader<F> {
         stderr: Option<OwnedFd>,
         exit: Arc<ExitWatch>,
         sink: F,
-    ) -> io::Result<Reader<F>> {
+    ) -> io::Result<OutputReader<F>> {
         let pipe = |stream, fd: Option<OwnedFd>| {
             let end = fd.map(Receiver::from_owned_fd).transpose()?;
             io::Result::Ok(end.map(|end| Pipe { stream, end, lines: Lines::default() }))
         };
         let pipes = [pipe(Stream::Stdout, stdout)?, pipe(Stream::Stderr, stderr)?];
-        Ok(Reader { pipes, exit, sink, bytes_this_turn: 0 })
+        Ok(OutputReader { pipes, exit, sink, bytes_this_turn: 0 })
     }
 
     /// Reads until the output has ended, or must be cut off.

@@ -4,12 +4,16 @@
 
 use crate::command::CommandLine;
 use crate::exit_watch::{ExitWatch, Status};
-use crate::jobs::{Job, Leader, ProcessGroup, Spawned};
+use crate::jobs::{Job, Leader, ProcessGroup, Refused, Spawned};
+use crate::log::catch;
 use crate::members;
-use crate::output::{OutputEnd, OutputLine, Reader};
+use crate::os::watch_readable;
+use crate::output::{OutputEnd, OutputLine, OutputReader};
+use crate::resolve::{Prepared, explained, prepare};
 use crate::signal::Signal;
 use crate::spawn_error::SpawnError;
 use crate::spawner;
+use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
 use rustix::process::Pid;
 use std::fmt;
@@ -68,7 +72,7 @@ impl Process {
     /// Returns a [`SpawnError`] if no process was started.
     ///
     /// # Panics
-    /// Panics outside of a Tokio runtime with I/O and time enabled.
+    /// Panics outside of a Tokio runtime, and on one without time.
     ///
     /// # Cancel safety
     /// If the future is dropped, the program is either not started, or killed.
@@ -76,19 +80,33 @@ impl Process {
         command: &CommandLine,
         sink: impl FnMut(OutputLine<'_>) + Send + 'static,
     ) -> Result<Process, SpawnError> {
-        Self::spawn_shared(Arc::new(command.clone()), sink).await
+        let command = Arc::new(command.clone());
+        let prepared = Self::prepare(&command).await?;
+        Self::spawn_prepared(command, prepared, sink).await
     }
 
-    /// Does what [`spawn`](Process::spawn) does without copying the command line.
-    pub(crate) async fn spawn_shared(
+    /// Does the first part of [`spawn`](Process::spawn), without copying the command line: looks up the program. Nothing is
+    /// started yet.
+    pub(crate) async fn prepare(command: &Arc<CommandLine>) -> Result<Prepared, SpawnError> {
+        if !runtime_has_io()? {
+            return Err(SpawnError::NoIo);
+        }
+        prepare(command).await
+    }
+
+    /// Does the second part of [`spawn`](Process::spawn).
+    pub(crate) async fn spawn_prepared(
         command: Arc<CommandLine>,
+        prepared: Prepared,
         sink: impl FnMut(OutputLine<'_>) + Send + 'static,
     ) -> Result<Process, SpawnError> {
         let queue = spawner::queue()?;
+        let prepared = Box::new(prepared);
         let (reply, answer) = oneshot::channel();
-        queue.submit(Job::Spawn { command: Arc::clone(&command), reply });
+        queue.submit(Job::Spawn { command: Arc::clone(&command), prepared, reply });
         let Spawned { group, stdout, stderr } = match answer.await {
-            Ok(spawned) => spawned?,
+            Ok(Ok(spawned)) => spawned,
+            Ok(Err(Refused { located, source })) => return Err(explained(&command, located, source).await),
             // Only a panic on the spawner thread drops the reply.
             Err(_) => {
                 let source = io::Error::other("the thread that starts processes panicked (a bug in liveoak)");
@@ -99,7 +117,12 @@ impl Process {
         let (pid, pidfd) = (leader.pid, leader.pidfd.clone());
         let limit = |source| SpawnError::ResourceLimit { source };
         let exit = Arc::new(ExitWatch::new(pidfd).map_err(limit)?);
-        let reader = Reader::new(stdout, stderr, exit.clone(), sink).map_err(limit)?;
+        // A sink that panics loses the line, and nothing else: a closed pipe would end the program.
+        let mut sink = sink;
+        let sink = move |line: OutputLine<'_>| {
+            let _panicked = catch(|| sink(line));
+        };
+        let reader = OutputReader::new(stdout, stderr, exit.clone(), sink).map_err(limit)?;
         Ok(Process {
             group: Some(group),
             pid,
@@ -270,6 +293,15 @@ impl Process {
         }
         self.output_end.unwrap_or(OutputEnd::Broken)
     }
+}
+
+/// Returns `true` if the current runtime can watch descriptors. Tokio says so only by a panic, which is caught here.
+fn runtime_has_io() -> Result<bool, SpawnError> {
+    let limit = |source| SpawnError::ResourceLimit { source };
+    let probe = eventfd(0, EventfdFlags::CLOEXEC).map_err(|error| limit(error.into()))?;
+    let mut watched = Ok(());
+    let known = catch(|| watched = watch_readable(Arc::new(probe)).map(drop));
+    watched.map_err(limit).map(|()| known)
 }
 
 /// Why a signal was not delivered to any process.

@@ -4,20 +4,78 @@
 //! found may still fail to start: then [`explain`] translates the kernel's error number into a [`SpawnError`].
 
 use crate::command::CommandLine;
+use crate::off_thread::{NoAnswer, off_thread};
+use crate::os::Exec;
 use crate::spawn_error::SpawnError;
-use rustix::fs::{Access, access};
+use rustix::fs::{Access, OFlags, access};
 use rustix::io::Errno;
-use std::ffi::{OsStr, OsString};
+use std::ffi::{CString, OsStr, OsString};
+use std::fmt;
 use std::fs;
 use std::io::{self, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 /// The search path if the program would see no `PATH`. It is the C library's default.
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
 
 /// How much of a script's first line the kernel reads (`BINPRM_BUF_SIZE`).
 const SHEBANG_ROOM: u64 = 256;
+
+/// How long a look-up of a program may take.
+pub(crate) const LOOK_UP_WITHIN: Duration = Duration::from_secs(10);
+
+/// What is known of a command line before the fork.
+pub(crate) struct Prepared {
+    pub(crate) located: Located,
+    pub(crate) exec: Exec,
+}
+
+impl fmt::Debug for Prepared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.located.fmt(f)
+    }
+}
+
+/// Looks up the program of `command` on a thread of its own, and builds what its exec needs.
+///
+/// # Cancel safety
+/// Cancel safe.
+pub(crate) async fn prepare(command: &Arc<CommandLine>) -> Result<Prepared, SpawnError> {
+    let theirs = Arc::clone(command);
+    look_up(command, move || {
+        let located = locate(&theirs)?;
+        let exec = build_exec(&theirs, &located)?;
+        Ok(Prepared { located, exec })
+    })
+    .await
+}
+
+/// Explains on a thread of its own why the kernel refused a fork or exec.
+pub(crate) async fn explained(command: &CommandLine, located: Located, source: io::Error) -> SpawnError {
+    match look_up(command, move || Ok::<_, SpawnError>(explain(&located, source))).await {
+        Ok(error) | Err(error) => error,
+    }
+}
+
+async fn look_up<T: Send + 'static>(
+    command: &CommandLine,
+    look: impl FnOnce() -> Result<T, SpawnError> + Send + 'static,
+) -> Result<T, SpawnError> {
+    let mut about = command.program.clone();
+    about.push("\0");
+    about.push(command.cwd.as_deref().unwrap_or(Path::new("")));
+    match off_thread(about, LOOK_UP_WITHIN, look).await {
+        Ok(looked) => looked,
+        Err(NoAnswer::TimedOut) => {
+            Err(SpawnError::LookUpTimedOut { program: command.program.clone(), limit: LOOK_UP_WITHIN })
+        }
+        Err(NoAnswer::Failed(source)) => Err(SpawnError::ResourceLimit { source }),
+    }
+}
 
 /// The program file and the working directory of a command line, as absolute paths.
 #[derive(Debug, PartialEq, Eq)]
@@ -29,12 +87,12 @@ pub(crate) struct Located {
 }
 
 /// Finds the directory and the program file of `command`.
-pub(crate) fn locate(command: &CommandLine) -> Result<Located, SpawnError> {
+fn locate(command: &CommandLine) -> Result<Located, SpawnError> {
     if command.program.is_empty() {
         return Err(SpawnError::Empty);
     }
     if command.program.as_bytes().contains(&0) {
-        return Err(SpawnError::NulByte { text: command.program.clone() });
+        return Err(SpawnError::NulByte { what: "the name of the program".to_owned() });
     }
     let cwd = command.cwd.as_deref().map(directory).transpose()?;
     let program = if command.program.as_bytes().contains(&b'/') {
@@ -44,6 +102,8 @@ pub(crate) fn locate(command: &CommandLine) -> Result<Located, SpawnError> {
     } else {
         search(command, cwd.as_deref())?
     };
+    // A file whose server is gone hangs here, and not in the child process before its exec.
+    let _unreadable = head(&program);
     Ok(Located { program, cwd })
 }
 
@@ -86,6 +146,7 @@ fn usable(path: &Path) -> Result<(), SpawnError> {
     let (found, path) = (fs::metadata(path), path.to_owned());
     match found.map_err(|error| (error.kind(), error)) {
         Ok(found) if found.is_dir() => Err(SpawnError::IsDirectory { path }),
+        Ok(found) if !found.is_file() => Err(SpawnError::NotAFile { path }),
         Ok(_) if access(&path, Access::EXEC_OK).is_ok() => Ok(()),
         Ok(_) | Err((PermissionDenied, _)) => Err(SpawnError::NotExecutable { path }),
         Err((NotADirectory | NotFound, _)) => Err(SpawnError::NotFound { path }),
@@ -95,7 +156,7 @@ fn usable(path: &Path) -> Result<(), SpawnError> {
 
 /// Translates the error of a refused fork or exec. The error of `execve(2)` alone is not enough: `ENOENT` may refer to
 /// the file or to its interpreter.
-pub(crate) fn explain(located: &Located, source: io::Error) -> SpawnError {
+fn explain(located: &Located, source: io::Error) -> SpawnError {
     let path = located.program.clone();
     match source.raw_os_error().map(Errno::from_raw_os_error) {
         Some(Errno::AGAIN | Errno::MFILE | Errno::NFILE | Errno::NOMEM) => {
@@ -130,17 +191,46 @@ fn refused_file(located: &Located, source: io::Error) -> SpawnError {
     }
 }
 
+/// Returns the first bytes of a file, or `None` if it cannot be read.
+fn head(path: &Path) -> Option<Vec<u8>> {
+    let mut head = Vec::new();
+    // The file may have become a FIFO meanwhile, whose opening would wait for a writer.
+    let file = fs::File::options().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path);
+    file.ok()?.take(SHEBANG_ROOM).read_to_end(&mut head).ok()?;
+    Some(head)
+}
+
 /// Returns the interpreter in the `#!` line of a script, as the kernel reads it.
 fn shebang(path: &Path) -> Option<PathBuf> {
-    let mut head = Vec::new();
-    fs::File::open(path).ok()?.take(SHEBANG_ROOM).read_to_end(&mut head).ok()?;
+    let head = head(path)?;
     let line = head.strip_prefix(b"#!")?.split(|&byte| byte == b'\n').next()?;
     let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
     let word = line.split(blank).find(|word| !word.is_empty()).unwrap_or_default();
     Some(PathBuf::from(OsString::from_vec(word.to_vec())))
 }
 
-/// Returns `text` as a C string, or an error that names it if it contains a NUL byte.
-pub(crate) fn c_string(text: &OsStr) -> Result<std::ffi::CString, SpawnError> {
-    std::ffi::CString::new(text.as_bytes()).map_err(|_| SpawnError::NulByte { text: text.to_owned() })
+/// Returns everything that the child process passes to `execve(2)`.
+fn build_exec(command: &CommandLine, located: &Located) -> Result<Exec, SpawnError> {
+    let mut argv = vec![c_string(&command.program, || "the name of the program".to_owned())?];
+    for (number, argument) in (1..).zip(&command.args) {
+        argv.push(c_string(argument, || format!("argument {number}"))?);
+    }
+    let env = command.environment().into_iter().map(|(name, value)| {
+        let mut variable = OsString::with_capacity(name.len() + 1 + value.len());
+        variable.push(&name);
+        variable.push("=");
+        variable.push(value);
+        c_string(&variable, || match name.as_bytes().contains(&0) {
+            true => "the name of a variable".to_owned(),
+            false => format!("the value of the variable {}", name.display()),
+        })
+    });
+    let env = env.collect::<Result<Vec<CString>, _>>()?;
+    let path = c_string(located.program.as_os_str(), || "the path of the program".to_owned())?;
+    Ok(Exec::new(path, argv, env))
+}
+
+/// Returns `text` as a C string, or an error that says `what` it is if it contains a NUL byte.
+fn c_string(text: &OsStr, what: impl FnOnce() -> String) -> Result<CString, SpawnError> {
+    CString::new(text.as_bytes()).map_err(|_| SpawnError::NulByte { what: what() })
 }

@@ -145,7 +145,7 @@ impl ParseSignalError {
 impl fmt::Display for ParseSignalError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names = Signal::classic_names().collect::<Vec<_>>().join(", ");
-        write!(f, "read the signal {:?}: expected a number or one of {names}", self.value)
+        write!(f, "could not read the signal {:?}: expected a number or one of {names}", self.value)
     }
 }
 

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Why [`Process::spawn`](crate::Process::spawn) failed. In all cases no process is left.
 #[derive(Debug)]
@@ -13,8 +14,8 @@ pub enum SpawnError {
     Empty,
     /// A word, a variable or a path contains a NUL byte, which cannot be passed to a program.
     NulByte {
-        /// The text that contains the NUL byte.
-        text: OsString,
+        /// What contains the NUL byte: "argument 2", "the value of the variable HOME". Its text may be a secret.
+        what: String,
     },
     /// The program is a name without a slash, and no directory of `PATH` has an executable file of that name.
     NotInPath {
@@ -33,6 +34,20 @@ pub enum SpawnError {
         /// The path, as resolved.
         path: PathBuf,
     },
+    /// The path is neither a file nor a directory: a FIFO, a socket or a device.
+    NotAFile {
+        /// The path, as resolved.
+        path: PathBuf,
+    },
+    /// The file system did not say in time whether the program can be run. Its server may be gone.
+    LookUpTimedOut {
+        /// The program as given.
+        program: OsString,
+        /// How long a look-up may take.
+        limit: Duration,
+    },
+    /// The Tokio runtime that the call runs on has no I/O, so the exit and the output could not be seen.
+    NoIo,
     /// The path is a directory.
     IsDirectory {
         /// The path, as resolved.
@@ -80,7 +95,7 @@ impl SpawnError {
     /// Returns `true` if the same command line may start later without a change of files or configuration.
     pub fn is_retryable(&self) -> bool {
         match self {
-            SpawnError::ResourceLimit { .. } => true,
+            SpawnError::ResourceLimit { .. } | SpawnError::LookUpTimedOut { .. } => true,
             // Another process has the file open for writing; often that is only a fork that has not executed yet.
             SpawnError::Os { source, .. } => source.kind() == io::ErrorKind::ExecutableFileBusy,
             _ => false,
@@ -92,7 +107,7 @@ impl fmt::Display for SpawnError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             SpawnError::Empty => f.write_str("run a command line without a program"),
-            SpawnError::NulByte { text } => write!(f, "pass {text:?} to a program: it contains a NUL byte"),
+            SpawnError::NulByte { what } => write!(f, "pass {what} to a program: it contains a NUL byte"),
             SpawnError::NotInPath { program, searched } => {
                 write!(f, "find {} in PATH ({})", program.display(), searched.display())
             }
@@ -100,6 +115,14 @@ impl fmt::Display for SpawnError {
             SpawnError::NotExecutable { path } => {
                 write!(f, "run {}: it is not executable by this user", path.display())
             }
+            SpawnError::NotAFile { path } => write!(f, "run {}: it is not a regular file", path.display()),
+            SpawnError::LookUpTimedOut { program, limit } => {
+                let program = program.display();
+                write!(f, "look up {program} within {limit:?}: its file system does not answer")
+            }
+            SpawnError::NoIo => f.write_str(
+                "run a program: the Tokio runtime has no I/O; build it with enable_io() or enable_all()",
+            ),
             SpawnError::IsDirectory { path } => write!(f, "run {}: it is a directory", path.display()),
             SpawnError::CwdMissing { cwd } => {
                 write!(f, "enter {}: there is no such directory", cwd.display())

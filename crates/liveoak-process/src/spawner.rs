@@ -4,20 +4,24 @@
 //! process"). A child process forked on a thread of an executor would die when that thread ends. So all child processes
 //! are forked on one thread, which the first spawn starts and which never ends: it outlives every runtime, and a panic
 //! in it is caught. It also owns the guardian and reaps all leaders, because a process group must leave the guardian's
-//! list before its leader is reaped. A fork, and the search for the program file, block this thread and no executor.
+//! list before its leader is reaped.
+//!
+//! Nothing that can hang runs on it: the program file was looked up before, on a thread of its own, and log lines and
+//! wakers are caught. What is left is the fork and the exec. They could hang only on a file system whose server went
+//! away after the look-up, which has opened the file.
 
 use crate::command::{CommandLine, OutputMode, Stdin};
 use crate::exit_watch::peek;
 use crate::file_limit::limit_of_children;
 use crate::guardian::{Guardian, GuardianSlot};
-use crate::jobs::{Job, JobQueue, Leader, ProcessGroup, Reap, Spawned};
-use crate::os::{ChildSetup, Exec};
-use crate::resolve::{Located, c_string, explain, locate};
+use crate::jobs::{Job, JobQueue, Leader, ProcessGroup, Reap, Refused, Spawned};
+use crate::log::{catch, log};
+use crate::os::ChildSetup;
+use crate::resolve::Prepared;
 use crate::signal::Signal;
 use crate::spawn_error::SpawnError;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, getpid, pidfd_open};
-use std::ffi::{CString, OsString};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -67,9 +71,11 @@ impl SpawnerThread {
         loop {
             let jobs = AssertUnwindSafe(|| self.run_jobs());
             if catch_unwind(jobs).is_err() {
-                tracing::error!(
-                    "a bug in liveoak: the thread that starts processes panicked; it continues with the next job"
-                );
+                log(|| {
+                    tracing::error!(
+                        "a bug in liveoak: the thread that starts processes panicked; it continues with the next job"
+                    );
+                });
             }
         }
     }
@@ -81,12 +87,12 @@ impl SpawnerThread {
         }
         for job in self.queue.take() {
             match job {
-                Job::Spawn { command, reply } if reply.is_closed() => {
-                    catch_waker_panic(|| drop((command, reply)));
+                Job::Spawn { command, prepared, reply } if reply.is_closed() => {
+                    catch_waker_panic(|| drop((command, prepared, reply)));
                 }
-                Job::Spawn { command, reply } => {
+                Job::Spawn { command, prepared, reply } => {
                     // If the receiver was dropped meanwhile, the reply is dropped here, which kills the process group.
-                    send(reply, self.spawn(&command));
+                    send(reply, self.spawn(&command, *prepared));
                 }
                 Job::Reap(reap) => self.pending.push(reap),
             }
@@ -128,13 +134,11 @@ impl SpawnerThread {
         }
     }
 
-    /// Finds the program, starts it, and updates the guardian's list.
-    fn spawn(&mut self, command: &CommandLine) -> Result<Spawned, SpawnError> {
-        let located = locate(command)?;
-        let exec = build_exec(command, &located)?;
+    /// Starts a program that was looked up, and updates the guardian's list.
+    fn spawn(&mut self, command: &CommandLine, prepared: Prepared) -> Result<Spawned, Refused> {
         self.guardian.ensure_running();
         let slot = self.guardian.reserve();
-        let spawned = self.fork(command, &located, exec, slot);
+        let spawned = self.fork(command, prepared, slot);
         if spawned.is_err() {
             self.guardian.release(slot);
         }
@@ -144,10 +148,9 @@ impl SpawnerThread {
     fn fork(
         &mut self,
         command: &CommandLine,
-        located: &Located,
-        exec: Exec,
+        Prepared { located, exec }: Prepared,
         slot: GuardianSlot,
-    ) -> Result<Spawned, SpawnError> {
+    ) -> Result<Spawned, Refused> {
         let mut builder = process::Command::new(&located.program);
         if let Some(cwd) = &located.cwd {
             builder.current_dir(cwd);
@@ -161,7 +164,10 @@ impl SpawnerThread {
         let open_file_limit = limit_of_children();
         ChildSetup { exec, parent: getpid(), guardian, open_file_limit }.install(&mut builder);
 
-        let mut child = builder.spawn().map_err(|source| explain(located, source))?;
+        let mut child = match builder.spawn() {
+            Ok(child) => child,
+            Err(source) => return Err(Refused { located, source }),
+        };
         let pid = Pid::from_child(&child);
         match pidfd_open(pid, PidfdFlags::empty()) {
             Ok(pidfd) => {
@@ -175,7 +181,7 @@ impl SpawnerThread {
                 // The child process was not reaped yet, so the number still belongs to its process group.
                 let _already_dead = crate::os::signal_group_by_number(pid, Signal::KILL);
                 let _status = child.wait();
-                Err(explain(located, error.into()))
+                Err(Refused { located, source: error.into() })
             }
         }
     }
@@ -189,10 +195,12 @@ fn send<T>(reply: oneshot::Sender<T>, answer: T) {
 /// Runs `job`, which may call a waker of a user's executor. If that panics, the other jobs of this turn must not be
 /// lost.
 fn catch_waker_panic(job: impl FnOnce()) {
-    if catch_unwind(AssertUnwindSafe(job)).is_err() {
-        tracing::error!(
-            "the waker of a future that waits for a process panicked; liveoak continues, but look for the panic in the executor of that future"
-        );
+    if !catch(job) {
+        log(|| {
+            tracing::error!(
+                "the waker of a future that waits for a process panicked; liveoak continues, but look for the panic in the executor of that future"
+            );
+        });
     }
 }
 
@@ -204,24 +212,10 @@ fn stdio(mode: OutputMode) -> Stdio {
     }
 }
 
-/// Returns everything that the child process passes to `execve(2)`.
-fn build_exec(command: &CommandLine, located: &Located) -> Result<Exec, SpawnError> {
-    let words = std::iter::once(&command.program).chain(&command.args);
-    let argv = words.map(|word| c_string(word)).collect::<Result<Vec<CString>, _>>()?;
-    let env = command.environment().into_iter().map(|(name, value)| {
-        let mut variable = OsString::with_capacity(name.len() + 1 + value.len());
-        variable.push(name);
-        variable.push("=");
-        variable.push(value);
-        c_string(&variable)
-    });
-    let env = env.collect::<Result<Vec<CString>, _>>()?;
-    Ok(Exec::new(c_string(located.program.as_os_str())?, argv, env))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::resolve::prepare;
     use std::pin::Pin;
     use std::task::{Context, Poll, Wake, Waker};
 
@@ -241,17 +235,23 @@ mod tests {
         answer
     }
 
-    #[test]
-    fn a_panicking_waker_loses_neither_a_spawn_nor_a_reaping() {
+    #[tokio::test]
+    async fn a_panicking_waker_loses_neither_a_spawn_nor_a_reaping() {
         let queue = Arc::new(JobQueue::new().unwrap());
         let mut thread = SpawnerThread::new(queue.clone());
-        let submit = || {
+        let submit = async || {
             let (reply, answer) = oneshot::channel();
             let command = Arc::new(CommandLine::argv(["sleep", "1000"]));
-            queue.submit(Job::Spawn { command, reply });
-            answer
+            let prepared = Box::new(prepare(&command).await.unwrap());
+            queue.submit(Job::Spawn { command, prepared, reply });
+            (answer,)
         };
-        let answers = [with_panicking_waker(submit()), submit(), with_panicking_waker(submit()), submit()];
+        let answers = [
+            with_panicking_waker(submit().await.0),
+            submit().await.0,
+            with_panicking_waker(submit().await.0),
+            submit().await.0,
+        ];
         thread.run_jobs();
         let groups = answers.map(|mut answer| answer.try_recv().expect("an answer").unwrap().group);
         for leader in groups.iter().filter_map(ProcessGroup::leader) {

@@ -25,6 +25,7 @@ pub use api::child::Child;
 pub use api::ctx::{Ctx, current};
 pub use api::error::{Error, SpawnChildError, StartError};
 pub use api::group::{Group, GroupHandle};
+pub use api::main::{Main, main};
 pub use api::service::{Init, Service};
 pub use api::subtask::{Subtask, SubtaskError, spawn};
 pub use api::supervisor::Supervisor;
@@ -36,11 +37,11 @@ pub use engine::ended::Ended;
 pub use engine::events::{EventOrLost, Events};
 
 pub use liveoak_core::{
-    Attempt, AutoShutdown, Backoff, ChildId, ChildSpec, ChildState, ChildView, Command, Condition, Edge,
-    Event, EventKind, Exit, Failure, GiveUp, Health, IdleReason, KILL_WAIT, Limit, LimitExceeded,
-    MAX_CHILDREN, Name, NameError, Order, Outcome, Panic, Path, Ready, Refusal, Restart, Severity, Snapshot,
-    SpecError, SpecErrors, SpecProblem, StartFailure, StopEntry, StopReport, StopStage, Strategy, Time,
-    WaitingFor,
+    Attempt, AutoShutdown, AutoShutdownFailure, Backoff, ChildId, ChildSpec, ChildState, ChildView, Command,
+    Condition, Edge, Event, EventKind, Exit, Failure, GiveUp, Health, IdleReason, KILL_WAIT, Limit,
+    LimitExceeded, MAX_CHILDREN, Name, NameError, Order, Outcome, Panic, Path, Ready, Refusal, Restart,
+    Severity, Snapshot, SpecError, SpecErrors, SpecProblem, SpecWarning, StartFailure, StopEntry, StopReport,
+    StopStage, Strategy, Time, WaitingFor,
 };
 
 /// Items for the other crates of Liveoak. Not part of the public API.
@@ -48,5 +49,6 @@ pub use liveoak_core::{
 pub mod internal {
     pub use crate::api::child::edge;
     pub use crate::util::log::{flush_log, log};
+    pub use crate::util::signals::{StopSignal, StopSignals, Wish};
     pub use crate::util::{Either, race};
 }

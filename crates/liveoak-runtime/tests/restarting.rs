@@ -103,8 +103,9 @@ fn the_window_slides_so_a_child_that_fails_just_below_the_limit_is_never_given_u
     paused(async {
         let leak_check = LeakCheck::new();
         let puppet = leak_check.puppet("a");
-        let child = puppet.child().backoff(None).limit(Limit::new(3, s(10)).on_exceeded(GiveUp::Quarantine));
-        let tree = Supervisor::new("t").child(child).start().await.unwrap();
+        let limit = Limit::new(3, s(10)).on_exceeded(GiveUp::Quarantine);
+        let tree = Supervisor::new("t").intensity(limit).child(puppet.child().backoff(None));
+        let tree = tree.start().await.unwrap();
         for attempt in 2..300 {
             tokio::time::sleep(Duration::from_millis(3400)).await;
             puppet.fail("below the rate");

@@ -264,3 +264,18 @@ fn a_health_report_is_an_event_and_changes_the_health_of_every_supervisor_above(
         leak_check.check().await;
     });
 }
+
+#[test]
+fn a_time_of_the_tree_is_a_moment_in_calendar_time_and_as_far_from_others() {
+    let before = std::time::SystemTime::now();
+    paused(async {
+        let tree = Supervisor::new("t").begin().unwrap();
+        let start = tree.to_system_time(Time::ZERO);
+        assert!(before <= start && start <= std::time::SystemTime::now());
+        let day = Duration::from_secs(24 * 3600);
+        assert_eq!(tree.to_system_time(Time::ZERO.after(day)).duration_since(start).unwrap(), day);
+        // A time that the calendar cannot express counts as the start.
+        assert!(tree.to_system_time(Time::ZERO.after(Duration::MAX)) >= start);
+        tree.stop().await;
+    });
+}

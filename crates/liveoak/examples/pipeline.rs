@@ -6,19 +6,19 @@
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
 use liveoak::prelude::*;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Mutex, mpsc};
 
 type Input = Arc<Mutex<mpsc::Receiver<u32>>>;
 
-#[tokio::main]
-async fn main() -> liveoak::Result {
+fn main() -> ExitCode {
     let (numbers, filtered) = (mpsc::channel(16), mpsc::channel(16));
     let (to_filter, from_source): (_, Input) = (numbers.0, Arc::new(Mutex::new(numbers.1)));
     let (to_sink, from_filter): (_, Input) = (filtered.0, Arc::new(Mutex::new(filtered.1)));
 
-    Supervisor::new("pipeline")
+    let pipeline = Supervisor::new("pipeline")
         .strategy(Strategy::RestForOne)
         .auto_shutdown(AutoShutdown::AnySignificant)
         .child(Child::task("source", move |ctx| source(ctx, to_filter.clone())))
@@ -27,9 +27,8 @@ async fn main() -> liveoak::Result {
             Child::task("sink", move |ctx| sink(ctx, from_filter.clone()))
                 .restart(Restart::Transient)
                 .significant(),
-        )
-        .run()
-        .await
+        );
+    liveoak::main(pipeline)
 }
 
 async fn source(ctx: Ctx, out: mpsc::Sender<u32>) -> Result<(), mpsc::error::SendError<u32>> {

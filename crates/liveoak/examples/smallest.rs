@@ -6,9 +6,10 @@
 use liveoak::prelude::*;
 use std::time::Duration;
 
-#[tokio::main]
-async fn main() -> liveoak::Result {
-    Supervisor::new("smallest").child(Child::task("greeter", greet).restart(Restart::Transient)).run().await
+fn main() -> std::process::ExitCode {
+    liveoak::main(
+        Supervisor::new("smallest").child(Child::task("greeter", greet).restart(Restart::Transient)),
+    )
 }
 
 async fn greet(ctx: Ctx) -> Result<(), String> {

@@ -49,8 +49,39 @@
 //! # }
 //! ```
 //!
-//! In a program, end the builder with [`.run().await`](Supervisor::run) instead. It runs the tree until SIGTERM, Ctrl-C
-//! or the end of the tree, and `main` needs nothing else.
+//! # A whole program
+//!
+//! [`main`](fn@main) makes the runtime, runs the tree until it ends or a signal stops it, ends the runtime within a bound,
+//! prints a failure, and returns the exit code:
+//!
+//! ```no_run
+//! use liveoak::prelude::*;
+//!
+//! # async fn orders(ctx: Ctx) { ctx.stopping().await; }
+//! fn main() -> std::process::ExitCode {
+//!     liveoak::main(Supervisor::new("shop").child(Child::task("orders", orders)))
+//! }
+//! ```
+//!
+//! [`Main`] has options: the number of worker threads, and a tree that async code makes. In a program that has a Tokio
+//! runtime already, [`Supervisor::run`] runs a tree until a signal stops it:
+//!
+//! ```no_run
+//! # use liveoak::prelude::*;
+//! # async fn orders(ctx: Ctx) { ctx.stopping().await; }
+//! #[tokio::main]
+//! async fn main() -> liveoak::Result {
+//!     Supervisor::new("shop").child(Child::task("orders", orders)).run().await
+//! }
+//! ```
+//!
+//! That has a limit: the end of a `#[tokio::main]` runtime waits for every blocking call that is left (`spawn_blocking`, a
+//! read of `tokio::io::stdin()`) and for every task that does not yield, however long that takes. A second Ctrl-C then
+//! ends the program, because signals do again what they did before.
+//!
+//! With `panic = "abort"` in the profile of a program, a panic ends the program. It cannot become an
+//! [exit](Exit::Panicked), no child is restarted after it, and nothing is stopped in order. (Programs as children are
+//! killed even then.)
 //!
 //! # What can be a child
 //!
@@ -72,16 +103,42 @@
 //! or the child and those started after it](Strategy). Before a restart there is a random delay, whose upper bound
 //! doubles from restart to restart ([`Backoff`]).
 //!
-//! A [`Limit`] says how many restarts are allowed within a period. When a child exceeds its limit, its supervisor stops
-//! all its children and fails, so that the supervisor above can restart it with all its children. With
-//! [`GiveUp::Quarantine`] the child alone is put into quarantine instead: it stays idle, and snapshots show why.
+//! A [`Limit`] says how many restarts are allowed within a period, and how many failures in a row. When a child exceeds
+//! its limit, its supervisor stops all its children and fails, so that the supervisor above can restart it with all its
+//! children. With [`GiveUp::Quarantine`] the child alone is put into quarantine instead: it stays idle, and snapshots
+//! show why.
 //!
-//! How to choose a limit: with *n* restarts in a period *p*, a child is given up when it fails for the (*n* + 1)th time
-//! within *p*. With the default backoff (the delay is random, up to 100 ms, 200 ms, 400 ms … 30 s) a child that fails
-//! at once has failed four times after about 0.35 s, seven times after about 3 s, and eleven times after about 40 s.
-//! The default of ten restarts in a minute for each child means: a fault that lasts longer than about 40 s is not
-//! repaired by restarting. [`Supervisor::intensity`] limits the restarts of all children together, as in OTP. Choose it
-//! at least as large as the number of children that one cause can take down at once.
+//! Failures are in a row if there is neither a success nor a *stable run* between them: ten seconds during which the child was
+//! ready without a break (`reset_after` of its [`Backoff`]). A stable run of a supervisor needs one of each of its
+//! children. So a child that never holds is given up on after exactly *n* + 1 failures with a limit of *n*, however
+//! slowly it fails. Nothing but a stable run or a success resets the delay before a restart, either.
+//!
+//! The default limit is ten restarts within a minute, or in a row. How long that takes for a child that fails at once,
+//! always, with the default backoff everywhere:
+//!
+//! | supervisors above it | failures until the tree ends | at most | on average |
+//! |---|---|---|---|
+//! | 1 | 11 | 81 s | half of that |
+//! | 2 | 121 | 53 min | half of that |
+//! | 3 | 1,331 | 11 h | half of that |
+//!
+//! Over nested supervisors the numbers multiply. Eleven failures have ten delays between them:
+//!
+//! ```
+//! # use liveoak::Backoff;
+//! # use std::time::Duration;
+//! let backoff = Backoff::default();
+//! let longest: Duration = (0..10).map(|restarts| backoff.ceiling(restarts)).sum();
+//! assert_eq!(longest, Duration::from_millis(81_100)); // 100 ms, 200 ms, 400 ms … 25.6 s, 30 s
+//! ```
+//!
+//! To give up sooner, give the inner supervisor's child [`Limit::new(2, ..)`](Limit::new), for example.
+//! [`Supervisor::intensity`] limits the restarts of all children together within a period, as in OTP; failures in a row do not
+//! count there. Choose it at least as large as the number of children that one cause can take down at once. An intensity
+//! that the backoffs of the children keep from ever being exceeded is refused at the start.
+//!
+//! When a [significant](AutoShutdown) child ends its supervisor, and has failed, the supervisor has failed too
+//! ([`Exit::AutoShutdownFailed`]), and at the root `run` returns an error.
 //!
 //! # When not to use it
 //!
@@ -105,16 +162,19 @@ pub use liveoak_runtime::{
     capture_panics, current, spawn,
 };
 
+// A program that runs one tree.
+pub use liveoak_runtime::{Main, main};
+
 // A running tree: commands, events, snapshots, the report of its stop.
 pub use liveoak_runtime::{
-    ChildId, ChildState, ChildView, Command, Ended, Event, EventKind, EventOrLost, Events, IdleReason,
-    LimitExceeded, Outcome, Path, Severity, Snapshot, StopEntry, StopReport, StopStage, Time, Tree,
-    TreeHandle, WaitingFor,
+    AutoShutdownFailure, ChildId, ChildState, ChildView, Command, Ended, Event, EventKind, EventOrLost,
+    Events, IdleReason, LimitExceeded, Outcome, Path, Severity, Snapshot, StopEntry, StopReport, StopStage,
+    Time, Tree, TreeHandle, WaitingFor,
 };
 
 // What can go wrong.
 pub use liveoak_runtime::{
-    Error, NameError, Refusal, SpawnChildError, SpecError, SpecErrors, StartError, StartFailure,
+    Error, NameError, Refusal, SpawnChildError, SpecError, SpecErrors, SpecWarning, StartError, StartFailure,
 };
 
 // For builders in other crates that make children of a kind of their own.

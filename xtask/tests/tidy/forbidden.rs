@@ -5,8 +5,9 @@ use crate::tree::{File, assert_finds, assert_none, rust};
 
 /// The folder of the core's sources.
 const CORE: &str = "crates/liveoak-core/src/";
-/// The only file that may contain `unsafe`.
-const OS: &str = "crates/liveoak-process/src/os.rs";
+/// The only files that may contain `unsafe`: fork and system calls, and the signal handler.
+const UNSAFE: [&str; 2] =
+    ["crates/liveoak-process/src/os.rs", "crates/liveoak-runtime/src/util/signal_handler.rs"];
 
 /// Words that the core must not use. They stand for an executor, a clock, randomness, locks, threads and output.
 const NOT_IN_CORE: [&str; 17] = [
@@ -119,8 +120,10 @@ fn unproven(file: &File) -> Vec<String> {
     let lines: Vec<&str> = text.lines().collect();
     let mut findings = Vec::new();
     for token in tokens(&masked).iter().filter(|token| token.text == "unsafe") {
-        if file.path != OS {
-            findings.push(file.finding(token.line, format!("`unsafe` belongs into {OS} alone")));
+        if !UNSAFE.contains(&file.path.as_str()) {
+            let [os, signals] = UNSAFE;
+            findings
+                .push(file.finding(token.line, format!("`unsafe` belongs into {os} and {signals} alone")));
         } else if !has_proof(&lines, token.line) {
             findings.push(
                 file.finding(token.line, "say right above, in a `// SAFETY:` comment, why this is sound"),
@@ -139,7 +142,7 @@ fn has_proof(lines: &[&str], line: usize) -> bool {
 }
 
 #[test]
-fn unsafe_stands_in_one_file_and_each_time_with_its_proof() {
+fn unsafe_stands_in_two_files_and_each_time_with_its_proof() {
     assert_none(rust().flat_map(unproven).collect());
 }
 
@@ -153,6 +156,8 @@ fn unsafe_without_proof_or_elsewhere_is_found() {
         "// SAFETY: fine.\nlet a = 1;\nlet b = unsafe { c() };",
         "// SAFETY:\nunsafe fn a() {}",
     ];
-    assert_finds(unproven, OS, proven, &bad);
+    for file in UNSAFE {
+        assert_finds(unproven, file, proven, &bad);
+    }
     assert_finds(unproven, "crates/liveoak-process/src/group.rs", "// unsafe\n", &[proven]);
 }

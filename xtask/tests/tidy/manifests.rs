@@ -7,7 +7,7 @@ use toml::{Table, Value};
 /// any crate except the library's inner crates.
 const ARROWS: [(&str, Option<&[&str]>); 6] = [
     ("liveoak-core", Some(&[])),
-    ("liveoak-runtime", Some(&["liveoak-core", "tokio", "tracing", "pin-project-lite"])),
+    ("liveoak-runtime", Some(&["liveoak-core", "tokio", "tracing", "pin-project-lite", "libc"])),
     ("liveoak-process", Some(&["liveoak-runtime", "tokio", "tracing", "rustix", "regex-lite", "libc"])),
     (
         "liveoak-config",
@@ -225,7 +225,7 @@ fn a_forbidden_dependency_is_found() {
     for (name, bad) in [
         ("liveoak-core", "[dependencies]\ntracing.workspace = true"),
         ("liveoak-core", "[build-dependencies]\ncc.workspace = true"),
-        ("liveoak-runtime", "[target.'cfg(unix)'.dependencies]\nlibc.workspace = true"),
+        ("liveoak-runtime", "[target.'cfg(unix)'.dependencies]\nrustix.workspace = true"),
         ("liveoak-process", "[dependencies]\nliveoak.workspace = true"),
         ("liveoak-config", "[dependencies]\nclap.workspace = true"),
         ("liveoak", "[dependencies]\nserde = { workspace = true, optional = true }"),

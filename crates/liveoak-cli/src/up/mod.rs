@@ -20,20 +20,20 @@ mod writer;
 use std::fs::File;
 use std::io::{self, Seek as _, Write as _};
 use std::path::Path;
+use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use liveoak::internal::{Either, race};
+use liveoak::internal::{Either, StopSignals, Wish, race};
 use liveoak::{Ended, Exit, Tree};
 use liveoak_config::{Config, load};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::Level;
 
 use crate::args::{LogFormat, UpArgs};
 use crate::{EXIT_FAILED, EXIT_FORCED, EXIT_USAGE, check, output};
 use log::NotReadyReasons;
-use report::Report;
+use report::RunReport;
 use status::StatusLog;
 use writer::StreamWriter;
 
@@ -54,11 +54,13 @@ pub(crate) fn run(args: &UpArgs) -> io::Result<ExitCode> {
         Err(problems) => return check::print_errors(&problems, args.json),
     };
     let stdout = StreamWriter::stdout();
+    // They do what they did before only at the very end: a second signal of one wish must not cut off the report.
+    let mut signals = None;
     let code = match args.report.as_deref().map(ReportFile::open).transpose() {
         Ok(file) => {
             let reasons = log::init(args.log_format, args.log_level, status.stderr().clone(), began, colour);
             let up = Up { args, config: &config, stdout: &stdout, status: &status, reasons };
-            up.run(file).unwrap_or_else(|error| {
+            up.run(file, &mut signals).unwrap_or_else(|error| {
                 status.error(error);
                 EXIT_FAILED
             })
@@ -87,25 +89,29 @@ struct Up<'a> {
 
 impl Up<'_> {
     /// Runs the tree from start to end, and returns the exit code, or why nothing was started.
-    fn run(&self, file: Option<ReportFile<'_>>) -> Result<u8, String> {
+    fn run(&self, file: Option<ReportFile<'_>>, signals: &mut Option<StopSignals>) -> Result<u8, String> {
         liveoak::process::raise_file_limit();
         liveoak::capture_panics();
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let runtime = runtime
             .map_err(|error| format!("cannot start the Tokio runtime: {error}; nothing was started"))?;
-        let code = runtime.block_on(self.run_tree(file));
+        let code = runtime.block_on(self.run_tree(file, signals));
         // Tasks that are left on the runtime belong to children that the report names as abandoned.
         runtime.shutdown_timeout(Duration::from_millis(100));
         code
     }
 
-    async fn run_tree(&self, file: Option<ReportFile<'_>>) -> Result<u8, String> {
-        let mut signals = Signals::listen()
+    async fn run_tree(
+        &self,
+        file: Option<ReportFile<'_>>,
+        signals: &mut Option<StopSignals>,
+    ) -> Result<u8, String> {
+        let listening = StopSignals::listen()
             .map_err(|error| format!("cannot listen for signals: {error}; nothing was started"))?;
         let sink = lines::sink(self.config, self.stdout.clone());
         let tree = build::tree(self.config, &sink).begin().map_err(|error| error.to_string())?;
-        let ended = self.until_ended(&tree, &mut signals).await;
-        let report = Report::new(self.config, &ended, &tree.snapshot(), &self.reasons);
+        let ended = self.until_ended(&tree, signals.insert(listening)).await;
+        let report = RunReport::new(self.config, &ended, &tree.snapshot(), &self.reasons);
         let code = exit_code(&ended);
         let level = if code == 0 { Level::INFO } else { Level::ERROR };
         let more = serde_json::json!({ "code": code, "report": &report });
@@ -117,33 +123,58 @@ impl Up<'_> {
         Ok(code)
     }
 
-    /// Waits for the end of the tree. The first signal, or the end of `--for`, stops the tree. The next signal kills it.
-    async fn until_ended(&self, tree: &Tree, signals: &mut Signals) -> Ended {
-        let limit = async {
-            match self.args.run_for {
-                Some(limit) => tokio::time::sleep(limit).await,
-                None => std::future::pending().await,
-            }
-        };
-        let asked = match race(tree.join(), race(signals.next(), limit)).await {
-            Either::Left(ended) => return ended,
-            Either::Right(Either::Left(name)) => {
-                format!("{name}: stopping all children; a second signal kills them at once")
-            }
-            Either::Right(Either::Right(())) => {
-                "the time of --for is over: stopping all children; a signal kills them at once".to_owned()
-            }
-        };
-        self.status.message(Level::INFO, "stop-asked", &asked);
-        tree.begin_stop();
-        match race(tree.join(), signals.next()).await {
-            Either::Left(ended) => ended,
-            Either::Right(name) => {
-                self.status.message(Level::WARN, "kill-asked", &format!("{name}: killing all children"));
-                tree.begin_kill();
-                tree.join().await
+    /// Waits for the end of the tree. The first signal, or the end of `--for`, stops the tree. A SIGINT more than a second
+    /// after the first signal kills it.
+    async fn until_ended(&self, tree: &Tree, signals: &mut StopSignals) -> Ended {
+        let mut limit = pin!(after(self.args.run_for));
+        let mut stopping = false;
+        loop {
+            let wish = match race(tree.join(), race(signals.changed(), limit.as_mut())).await {
+                Either::Left(ended) => return ended,
+                Either::Right(Either::Left(wish)) => wish,
+                Either::Right(Either::Right(())) => {
+                    limit.set(after(None));
+                    if !std::mem::replace(&mut stopping, true) {
+                        self.stop(tree, "the time of --for is over: stopping all children");
+                    }
+                    continue;
+                }
+            };
+            match wish {
+                Wish::None => {}
+                Wish::Stop(signal) if stopping => {
+                    let text = format!("{}: all children are being stopped already", signal.name());
+                    self.status.message(Level::INFO, "stop-asked", &text);
+                }
+                Wish::Stop(signal) => {
+                    stopping = true;
+                    self.stop(tree, &format!("{}: stopping all children", signal.name()));
+                }
+                Wish::StopOrKill(_) => {
+                    stopping = true;
+                    tree.begin_stop();
+                    let text = "still stopping; Ctrl-C (SIGINT) kills all children that are left";
+                    self.status.message(Level::INFO, "kill-possible", text);
+                }
+                Wish::Kill => {
+                    self.status.message(Level::WARN, "kill-asked", "SIGINT: killing all children");
+                    tree.begin_kill();
+                }
             }
         }
+    }
+
+    fn stop(&self, tree: &Tree, why: &str) {
+        self.status.message(Level::INFO, "stop-asked", why);
+        tree.begin_stop();
+    }
+}
+
+/// Waits for `time`, or for ever.
+async fn after(time: Option<Duration>) {
+    match time {
+        Some(time) => tokio::time::sleep(time).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -180,45 +211,4 @@ fn exit_code(ended: &Ended) -> u8 {
         _ if !ended.report.is_clean() => EXIT_FORCED,
         _ => 0,
     }
-}
-
-/// The signals that stop the tree.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-    /// `None` if this program was started with SIGHUP ignored.
-    hangup: Option<Signal>,
-}
-
-impl Signals {
-    fn listen() -> io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hangup: if ignores_hangup() { None } else { Some(signal(SignalKind::hangup())?) },
-        })
-    }
-
-    /// Waits for the next signal and returns its name. Cancel safe.
-    async fn next(&mut self) -> &'static str {
-        let hangup = async {
-            match &mut self.hangup {
-                Some(hangup) => hangup.recv().await,
-                None => std::future::pending().await,
-            }
-        };
-        match race(self.interrupt.recv(), race(self.terminate.recv(), hangup)).await {
-            Either::Left(_) => "SIGINT",
-            Either::Right(Either::Left(_)) => "SIGTERM",
-            Either::Right(Either::Right(_)) => "SIGHUP",
-        }
-    }
-}
-
-/// Returns `true` if this program was started with SIGHUP ignored. `nohup` does so for programs that outlive their
-/// terminal. Signal 1 is bit 0 of `SigIgn` (`proc_pid_status(5)`).
-fn ignores_hangup() -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }

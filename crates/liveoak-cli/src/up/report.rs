@@ -20,7 +20,7 @@ const MAX_SHOWN: usize = 50;
 
 /// The end of a run. Scripts rely on its form as JSON, which `docs/liveoak-toml.md` describes.
 #[derive(Debug, Serialize)]
-pub(crate) struct Report {
+pub(crate) struct RunReport {
     /// The root's path.
     tree: String,
     /// How the tree ended.
@@ -69,7 +69,7 @@ struct EndedChild {
     exit: Option<ExitView>,
 }
 
-impl Report {
+impl RunReport {
     /// Returns the report of `ended`. `last` is the snapshot after the end; `reasons` explains start timeouts.
     pub(crate) fn new(config: &Config, ended: &Ended, last: &Snapshot, reasons: &NotReadyReasons) -> Self {
         let stop = &ended.report;
@@ -207,6 +207,11 @@ fn words(exit: &Exit, path: &str, reasons: &NotReadyReasons) -> String {
         }
         Exit::StartFailed(failure) => start_failed(failure, reasons),
         Exit::GaveUp(gave_up) => gave_up_on(gave_up, reasons),
+        Exit::AutoShutdownFailed(failure) => {
+            let (path, exit) = (&failure.path, &failure.exit);
+            let ended = words(exit, path.as_str(), reasons);
+            format!("ended because its significant child {path} had ended: {ended}")
+        }
         other => other.to_string(),
     }
 }
@@ -227,6 +232,11 @@ fn gave_up_on(gave_up: &LimitExceeded, reasons: &NotReadyReasons) -> String {
     let last = words(exit, path.as_str(), reasons);
     if *allowed == 0 {
         return format!("gave up on {path}: {whose} allows no restart; it ended with: {last}");
+    }
+    if gave_up.in_a_row {
+        return format!(
+            "gave up on {path}: failure {count} in a row exceeds {whose}, {allowed}; its last exit: {last}"
+        );
     }
     let period = format_duration(*period);
     format!(

@@ -17,7 +17,7 @@ fn each_stop_signal_ends_the_tree_cleanly() {
         up.signal(signal);
         let ended = up.end().with_code(0);
         ended.has_in_order(&[
-            &format!("{name}: stopping all children; a second signal kills them at once"),
+            &format!("{name}: stopping all children"),
             "/t/a: stopped (asked)",
             "/t: stopped as asked",
             "1 child stopped in ",
@@ -45,10 +45,7 @@ fn under_nohup_a_sighup_does_not_end_the_tree() {
 fn the_option_for_stops_the_tree_after_its_time() {
     let dir = TestDir::of("[child.a]\ncommand = \"sleep 1000\"\n");
     let ended = dir.run(&["--for", "100ms"]).with_code(0);
-    ended.has_in_order(&[
-        "the time of --for is over: stopping all children; a signal kills them at once",
-        "/t: stopped as asked",
-    ]);
+    ended.has_in_order(&["the time of --for is over: stopping all children", "/t: stopped as asked"]);
 }
 
 #[test]
@@ -88,6 +85,48 @@ fn a_supervisor_that_gives_up_fails_the_tree_and_stops_the_others() {
 }
 
 #[test]
+fn a_program_whose_failures_are_further_apart_than_the_period_is_given_up_on_by_their_number() {
+    let dir = TestDir::of(
+        "[child.a]\nshell = \"exit 7\"\nbackoff = { from = \"20ms\", to = \"20ms\" }\n\
+         limit = { restarts = 2, period = \"1ms\" }\n",
+    );
+    let ended = dir.run(&["--report", "report.json"]).with_code(1);
+    ended.has_in_order(&[
+        "/t has failed: gave up on /t/a: failure 3 in a row exceeds its own limit, 2; its last exit: exit code 7",
+    ]);
+    assert_eq!(dir.report()["exit"]["kind"], "gave-up");
+}
+
+#[test]
+fn an_auto_shutdown_that_a_crash_caused_fails_the_tree() {
+    let dir = TestDir::of(
+        "auto_shutdown = \"all-significant\"\n[child.s]\nrestart = \"transient\"\nsignificant = true\nauto_shutdown = \"any-significant\"\n\
+         [child.s.child.main]\nshell = \"exit 4\"\nrestart = \"temporary\"\nsignificant = true\n\
+         [child.s.child.beside]\ncommand = \"sleep 1000\"\n",
+    );
+    let ended = dir.run(&["--report", "report.json"]).with_code(1);
+    ended.has_in_order(&[
+        "/t/s: ends, because its significant child /t/s/main has ended: exit code 4",
+        "/t: ends, because its significant child /t/s has ended",
+        "/t has failed: ended because its significant child /t/s had ended: ended because its significant child \
+         /t/s/main had ended: exit code 4",
+    ]);
+    assert_eq!(dir.report()["exit"]["kind"], "auto-shutdown-failed");
+    assert_eq!(dir.report()["exit"]["failure"], true);
+}
+
+#[test]
+fn a_child_that_cannot_exceed_the_intensity_alone_is_warned_of_at_the_start() {
+    let dir = TestDir::of(
+        "intensity = { restarts = 10, period = \"1m\" }\n[child.a]\ncommand = \"sleep 1000\"\n\
+         [child.b]\ncommand = \"sleep 1000\"\n",
+    );
+    let up = dir.up(&[]);
+    up.logs("/t: intensity: a, b: such a child alone may never exceed it");
+    up.stop().with_code(0);
+}
+
+#[test]
 fn a_child_that_ignores_the_stop_is_killed_and_reported() {
     let dir = TestDir::of(&format!("[child.a]\n{STUBBORN}stop = {{ within = \"200ms\" }}\n"));
     let up = dir.up(&["--report", "report.json"]);
@@ -100,18 +139,52 @@ fn a_child_that_ignores_the_stop_is_killed_and_reported() {
     assert_eq!(report["children"][0]["exit"]["text"], "ended by SIGKILL");
 }
 
+/// A program that does not stop in time, in a tree with a long budget.
+fn stubborn() -> TestDir {
+    TestDir::of(&format!("stop = {{ within = \"5m\" }}\n[child.a]\n{STUBBORN}stop = {{ within = \"5m\" }}\n"))
+}
+
 #[test]
-fn a_second_signal_kills_at_once() {
-    let dir = TestDir::of(&format!(
-        "stop = {{ within = \"5m\" }}\n[child.a]\n{STUBBORN}stop = {{ within = \"5m\" }}\n"
-    ));
+fn more_than_a_second_after_the_first_signal_a_sigint_kills_whatever_that_was() {
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
+        let dir = stubborn();
+        let up = dir.up(&[]);
+        up.line("/t/a", 0);
+        up.signal(signal);
+        up.logs("Ctrl-C (SIGINT) kills all children that are left");
+        up.signal(Signal::INT);
+        let ended = up.end().with_code(3);
+        ended.has_in_order(&["SIGINT: killing all children", "/t/a: stopped (killed)", "1 was killed"]);
+    }
+}
+
+#[test]
+fn signals_within_a_second_are_one_wish_and_only_sigint_kills() {
+    let dir = stubborn();
     let up = dir.up(&[]);
     up.line("/t/a", 0);
     up.signal(Signal::INT);
-    up.logs("SIGINT: stopping");
+    up.logs("SIGINT: stopping all children");
+    up.signal(Signal::INT);
     up.signal(Signal::TERM);
+    up.logs("Ctrl-C (SIGINT) kills all children that are left");
+    up.signal(Signal::TERM);
+    up.signal(Signal::HUP);
+    up.signal(Signal::INT);
     let ended = up.end().with_code(3);
-    ended.has_in_order(&["SIGTERM: killing all children", "/t/a: stopped (killed)", "1 was killed"]);
+    assert_eq!(ended.stderr.iter().filter(|line| line.contains("killing all children")).count(), 1);
+}
+
+#[test]
+fn after_the_time_of_the_option_for_the_first_sigint_only_says_so() {
+    let dir = stubborn();
+    let up = dir.up(&["--for", "300ms"]);
+    up.logs("the time of --for is over: stopping all children");
+    up.signal(Signal::INT);
+    up.logs("SIGINT: all children are being stopped already");
+    up.logs("Ctrl-C (SIGINT) kills all children that are left");
+    up.signal(Signal::INT);
+    up.end().with_code(3).has_in_order(&["SIGINT: killing all children", "1 was killed"]);
 }
 
 #[test]

@@ -4,14 +4,14 @@ mod fuzz;
 mod schema;
 
 use crate::bounds::DEFAULT_FILE;
-use crate::{ChildConfig, Config, Form, ProgramConfig, Report, load, source};
+use crate::{ChildConfig, Config, Diagnostics, Form, ProgramConfig, load, source};
 use liveoak_core::{AutoShutdown, Backoff, Condition, Order, Restart, Strategy};
 use liveoak_process::{CommandLine, Probe, Signal};
 use std::path::Path;
 use std::time::Duration;
 
 /// Reads a text as if it were a file in `folder`, with the env files that are there.
-pub(crate) fn read_text(folder: &Path, text: &str) -> Result<Config, Report> {
+pub(crate) fn read_text(folder: &Path, text: &str) -> Result<Config, Diagnostics> {
     load::read(Path::new(DEFAULT_FILE), folder, text, &source::read_text)
 }
 
@@ -205,4 +205,22 @@ fn the_keys_of_a_child_with_an_invalid_name_are_still_checked() {
             "there is no sibling called \"d\"",
         ]
     );
+}
+
+#[test]
+fn an_intensity_counts_each_replica_when_it_is_asked_whether_it_can_be_exceeded() {
+    let file = |replicas: u16, backoff: &str| {
+        format!(
+            "intensity = {{ restarts = 25, period = \"1m\" }}\n[child.a]\ncommand = \"x\"\nreplicas = {replicas}\n{backoff}\n"
+        )
+    };
+    let refused = |replicas, backoff| {
+        let report = read_text(Path::new("/srv"), &file(replicas, backoff)).err();
+        report.map(|report| report.diagnostics.iter().map(|found| found.path.clone()).collect::<Vec<_>>())
+    };
+    // Each replica fails ten times within a minute at least.
+    assert_eq!(refused(2, ""), Some(vec!["intensity".to_owned()]));
+    assert_eq!(refused(3, ""), None);
+    assert_eq!(refused(1, "backoff = false"), None);
+    assert_eq!(refused(1, "backoff = 7"), Some(vec!["child.a.backoff".to_owned()]), "that one error only");
 }

@@ -8,7 +8,7 @@
 
 use crate::bounds::DEFAULT_FILE;
 use crate::config::Config;
-use crate::diagnostic::{Report, Source, Span};
+use crate::diagnostic::{Diagnostics, Source, Span};
 use crate::load;
 use crate::render;
 use crate::source::{Unreadable, text_of};
@@ -64,7 +64,7 @@ fn accepted(config: &Config) {
 }
 
 /// Asserts that each error has a reason and a place, and that both can be shown.
-fn refused(report: &Report) {
+fn refused(report: &Diagnostics) {
     assert!(!report.diagnostics.is_empty(), "refused without a reason");
     for diagnostic in &report.diagnostics {
         assert!(!diagnostic.message.is_empty(), "an error that says nothing");

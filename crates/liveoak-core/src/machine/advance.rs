@@ -4,12 +4,10 @@
 use super::condition::DependencyState;
 use super::state::{Index, Phase, Purpose, Readiness, SupervisorPhase};
 use super::{Effect, Machine};
-use crate::{EventKind, Exit, Health, IdleReason, Time};
+use crate::{EventKind, Exit, Health, IdleReason, StartFailure, Time};
 use std::cmp::Reverse;
+use std::sync::Arc;
 use std::time::Duration;
-
-/// How long a supervisor without a start deadline waits for failing siblings: as long as the start of a child may take.
-const DEPENDENCY_TIMEOUT_OF_A_SUPERVISOR: Duration = Duration::from_secs(30);
 
 impl Machine {
     /// Evaluates every supervisor that was marked, the deepest first, until nothing is due.
@@ -64,70 +62,68 @@ impl Machine {
         false
     }
 
-    /// Starts a waiting child if it may start, or fails its start. Returns `true` if the start failed.
+    /// Starts a waiting child if it may start. Returns `true` if its wait has failed the first start of its supervisor.
+    ///
+    /// The whole rule stands in the header of `condition.rs`.
     fn try_to_start(&mut self, sup: Index, child: Index, has_its_turn: bool) -> bool {
         let state = self.dependencies_of(sup, child);
+        let first_start = self.is_first_start(sup, child);
         // Later children do not wait for a held one, and children whose `after` names it are held too.
-        self.arena[child].flags.held = state == DependencyState::Held;
-        if !(state == DependencyState::Failing && has_its_turn) {
-            // The timeout counts only while a failing sibling is all that keeps the child from its start.
-            self.pause_dependency_timeout(child);
+        let held = match state {
+            DependencyState::Held => true,
+            DependencyState::Unreachable => !first_start,
+            DependencyState::Satisfied | DependencyState::Unmet | DependencyState::Pending => false,
+        };
+        self.arena[child].flags.held = held;
+        let counts = state == DependencyState::Unmet && first_start && has_its_turn;
+        if !counts {
+            self.pause_wait(child);
         }
         let fails = match state {
-            DependencyState::Satisfied | DependencyState::Pending => false,
-            DependencyState::Failing => has_its_turn && self.check_dependency_timeout(child),
-            // A start by command is refused: only another command could end the wait.
-            DependencyState::Held => self.arena[child].flags.start_requested,
-            DependencyState::Unreachable => has_its_turn,
+            DependencyState::Satisfied | DependencyState::Pending | DependencyState::Held => false,
+            DependencyState::Unmet => counts && self.is_wait_over(child),
+            DependencyState::Unreachable => first_start && has_its_turn,
         };
         if fails {
-            let why = self.unmet_dependency(sup, child, state);
-            self.fail_start(child, why);
+            self.fail_first_start(sup, child, state);
         } else if state == DependencyState::Satisfied && has_its_turn {
             self.begin_attempt(child);
-        } else if state == DependencyState::Held && self.waiter_count(child) != 0 {
-            let exit = Exit::failed(self.unmet_dependency(sup, child, state));
-            self.refuse_starts(child, &exit);
+        } else if held || self.arena[child].flags.answer_due {
+            self.answer_as_waiting(child);
         }
         fails
     }
 
-    /// Returns `true` if a child has spent its time for failing siblings; else its timeout runs from here on.
+    /// Returns `true` if a child has spent its time for unmet dependencies; else that time runs from here on.
     ///
-    /// That time is its start deadline, for all such waits since it began to wait. The wait ends when its timer
+    /// The time is the child's start deadline, for all such waits since it began to wait. It is over when its timer
     /// fires, not during an evaluation, so that timers due earlier are handled first.
-    fn check_dependency_timeout(&mut self, child: Index) -> bool {
-        let state = &self.arena[child];
-        let within = match state.spec.start_within {
-            Duration::MAX if state.sup.is_some() => DEPENDENCY_TIMEOUT_OF_A_SUPERVISOR,
-            within => within,
-        };
+    fn is_wait_over(&mut self, child: Index) -> bool {
+        let within = self.longest_wait(child);
         if within == Duration::MAX {
             return false;
         }
-        let left = *self.arena.record_or_new(child).dependency_time_left.get_or_insert(within);
-        if !left.is_zero() && self.deadline_of(child, Purpose::Dependency) == Time::NEVER {
-            self.set_timer_in(child, Purpose::Dependency, left);
+        let left = *self.arena.record_or_new(child).wait_left.get_or_insert(within);
+        if !left.is_zero() && self.deadline_of(child, Purpose::Wait) == Time::NEVER {
+            self.set_timer_in(child, Purpose::Wait, left);
         }
         left.is_zero()
     }
 
-    /// Fails a start that could not be tried. If a command asked for this start, the command is refused. If the supervisor is
-    /// starting, it fails. Otherwise the table restart × exit decides; a restart is delayed, and counts against the
-    /// limits.
-    fn fail_start(&mut self, child: Index, why: String) {
-        self.count_attempt(child);
-        let (_, attempt) = self.arena.attempt_of(child);
-        let (exit, ran) = (Exit::failed(why), Duration::ZERO);
-        self.emit(child, || EventKind::Exited { attempt, exit: exit.clone(), ran, stopped_by_others: false });
-        self.on_own_exit(child, exit, ran);
+    /// Fails a supervisor because one of its children waited in vain while the supervisor was starting. The child has
+    /// not failed: it had no attempt.
+    fn fail_first_start(&mut self, sup: Index, child: Index, state: DependencyState) {
+        let exit = Exit::failed(self.unmet_dependency(sup, child, state));
+        let failure = Arc::new(StartFailure { path: self.arena.path_of(child), exit });
+        self.emit(sup, || EventKind::StartFailed(Arc::clone(&failure)));
+        self.end_supervisor(sup, Exit::StartFailed(failure));
     }
 
-    /// Marks a supervisor ready when each child was ready once or is skipped.
+    /// Marks a supervisor ready when each declared child was ready once or is skipped. Added children do not count.
     fn finish_start(&mut self, sup: Index) {
         let done = |child: &Index| {
             let child = &self.arena[*child];
-            child.readiness != Readiness::Never || child.is_skipped()
+            child.readiness != Readiness::Never || child.is_skipped() || child.flags.added
         };
         if self.arena.sup(sup).ordered().iter().all(done) {
             // Before `mark_ready`, so that a running supervisor is always `Up`.
@@ -179,6 +175,7 @@ impl Machine {
 
     /// Handles every deadline that has come, the earliest first.
     pub(super) fn tick(&mut self) {
+        let mut jump = self.prolong_late_deadlines();
         while let Some((at, child, purpose)) = self.timers.first().copied()
             && at <= self.now
         {
@@ -187,17 +184,23 @@ impl Machine {
             match purpose {
                 Purpose::Phase => self.phase_deadline(child),
                 Purpose::Heartbeat => {
+                    self.prolong_heartbeat(child, at, &mut jump);
                     self.schedule_heartbeat_check(child);
                     let (id, attempt) = self.arena.attempt_of(child);
                     self.push(Effect::CheckHeartbeat(id, attempt));
                 }
-                // The evaluation of its supervisor fails its start.
-                Purpose::Dependency => {
-                    self.arena.record_or_new(child).dependency_time_left = Some(Duration::ZERO);
+                // The evaluation of its supervisor answers, or fails the first start, if the child still waits then.
+                Purpose::Answer => {
+                    self.arena[child].flags.answer_due = true;
+                    self.mark_to_evaluate(self.arena[child].parent);
+                }
+                Purpose::Wait => {
+                    self.arena.record_or_new(child).wait_left = Some(Duration::ZERO);
                     self.mark_to_evaluate(self.arena[child].parent);
                 }
             }
         }
+        self.report_time_jump(&jump);
     }
 
     fn phase_deadline(&mut self, child: Index) {
@@ -220,20 +223,21 @@ impl Machine {
         let (now, state) = (self.now, &self.arena[child]);
         let Some(period) = state.spec.heartbeat.filter(|_| state.phase == Phase::Running) else { return };
         let record = self.arena.record_or_new(child);
+        let is_judged = record.judged_from.is_none_or(|from| from <= now);
         if beaten {
             record.last_beat = now;
-        } else if now.since(record.last_beat) >= period {
+            record.judged_from = None;
+        } else if now.since(record.last_beat) >= period && is_judged {
             record.cause = Some(Exit::HeartbeatTimeout(period));
             self.kill(child);
         }
     }
 
-    /// Notes the health that a child reports. A child of any supervisor above may wait for the health of this subtree.
+    /// Notes the health that a child reports.
     pub(super) fn reported_health(&mut self, child: Index, health: Health) {
         if std::mem::replace(&mut self.arena.record_or_new(child).health, health) != health {
             self.emit(child, || EventKind::Health(health));
-            let above: Vec<Index> = self.arena.line_up_from(child).skip(1).collect();
-            above.into_iter().for_each(|sup| self.mark_to_evaluate(Some(sup)));
+            self.refresh_health(child);
         }
     }
 }

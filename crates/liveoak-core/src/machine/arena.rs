@@ -1,5 +1,6 @@
 //! The arena: where the children of a tree are kept, linked to their supervisors, and found by index, id, name or path.
 
+use super::copy::{PendingCopy, Slot};
 use super::state::{Child, ChildName, ChildRecord, Children, Index, SupervisorState};
 use crate::{Attempt, ChildDeclaration, ChildForm, ChildId, Name, Path, Time, start_order};
 use std::borrow::Cow;
@@ -9,19 +10,17 @@ use std::sync::Arc;
 const MIN_GROWTH: usize = 8;
 const MAX_GROWTH: usize = 4096;
 
-/// One slot. A vacant slot remembers how often it was used, so that no old id fits the next child in it.
-#[derive(Debug)]
-pub(super) enum Slot {
-    Vacant { serial: u32, next: Option<Index> },
-    Used(Child),
-}
-
 #[derive(Debug)]
 pub(super) struct Arena {
     pub(super) slots: Vec<Slot>,
     pub(super) vacant: Option<Index>,
     /// Some supervisor was declared to end when all its children are done.
     pub(super) some_end_when_done: bool,
+    /// The copies of it that are being taken. Every change of a slot goes through `IndexMut`, `insert_child` or
+    /// `remove`, which preserve the slot for them first.
+    copies: Vec<PendingCopy>,
+    /// How many copies were begun.
+    copies_begun: u64,
 }
 
 /// The child at an index, which the caller knows to be used.
@@ -40,6 +39,9 @@ impl std::ops::IndexMut<Index> for Arena {
     #[track_caller]
     fn index_mut(&mut self, index: Index) -> &mut Child {
         let slot = index.slot();
+        if !self.copies.is_empty() {
+            self.preserve(index);
+        }
         let Slot::Used(child) = &mut self.slots[slot as usize] else { unreachable!("slot {slot} is vacant") };
         child
     }
@@ -47,10 +49,53 @@ impl std::ops::IndexMut<Index> for Arena {
 
 impl Arena {
     pub(super) const fn new() -> Self {
-        Self { slots: Vec::new(), vacant: None, some_end_when_done: false }
+        Self {
+            slots: Vec::new(),
+            vacant: None,
+            some_end_when_done: false,
+            copies: Vec::new(),
+            copies_begun: 0,
+        }
     }
 
-    /// Puts a checked child and all below it into the arena. Returns their ids as declared, the child's own first.
+    /// Begins a copy of what is there now. Returns its number, and an arena for the slots that are copied.
+    pub(super) fn begin_copy(&mut self) -> (u64, Self) {
+        self.copies_begun += 1;
+        self.copies.push(PendingCopy::new(self.copies_begun, self.slots.len()));
+        let copied = Self { slots: Vec::with_capacity(self.slots.len()), ..Self::new() };
+        (self.copies_begun, copied)
+    }
+
+    /// Copies the next slots, at most `most`, into `copied`. Returns `true` if the copy is complete.
+    pub(super) fn go_on_copying(&mut self, number: u64, most: usize, copied: &mut Self) -> bool {
+        let Some(at) = self.copies.iter().position(|copy| copy.number == number) else { return true };
+        let complete = self.copies[at].go_on(&self.slots, most, &mut copied.slots);
+        if complete {
+            self.copies.swap_remove(at);
+        }
+        complete
+    }
+
+    /// Enters the given names into the supervisors of a copy whose children wait: nothing else is looked up in it.
+    pub(super) fn enter_names(&mut self) {
+        let waits = |sup: &Index| self[*sup].sup.as_ref().is_some_and(|sup| sup.waiting > 0);
+        for sup in self.all().filter(waits).collect::<Vec<_>>() {
+            let children = self.sup(sup).ordered().to_vec();
+            self.sup_mut(sup).names =
+                children.into_iter().map(|child| (self.name_of(child), child)).collect();
+        }
+    }
+
+    /// Keeps a slot that is about to change as it is, for the copies that have not come to it.
+    fn preserve(&mut self, index: Index) {
+        let slot = index.slot() as usize;
+        for copy in &mut self.copies {
+            copy.preserve(slot, &self.slots[slot]);
+        }
+    }
+
+    /// Puts a checked child and all below it into the arena. Returns their ids in declared order, the child's own
+    /// first.
     pub(super) fn insert(
         &mut self,
         parent: Option<Index>,
@@ -65,7 +110,8 @@ impl Arena {
         let mut ids = vec![self.id_of(child)];
         if let ChildForm::Supervisor(spec) = &declared.form {
             self.some_end_when_done |= spec.end_when_done;
-            // Kept in the order of start, returned as declared. The check of the specs has refused circles.
+            // The children are kept in start order. The ids are returned in declared order. The check of the specs has
+            // refused circles.
             let mut below = vec![Vec::new(); spec.children.len()];
             for position in start_order(&spec.children).unwrap_or_default() {
                 below[position] = self.insert(Some(child), &spec.children[position], now);
@@ -78,6 +124,7 @@ impl Arena {
     /// Puts one child into the arena, as the last child of `parent`.
     pub(super) fn insert_child(&mut self, parent: Option<Index>, mut child: Child) -> Index {
         let index = self.vacant.unwrap_or_else(|| self.grow());
+        self.preserve(index);
         let slot = &mut self.slots[index.slot() as usize];
         let Slot::Vacant { serial, next } = *slot else { unreachable!("the first vacant slot is used") };
         self.vacant = next;
@@ -108,12 +155,15 @@ impl Arena {
         if let Some(parent) = parent {
             self.unlink(parent, child);
         }
+        self.preserve(child);
         self.slots[child.slot() as usize] =
             Slot::Vacant { serial: serial.wrapping_add(1), next: self.vacant };
         self.vacant = Some(child);
     }
 
     fn link(&mut self, parent: Index, child: Index) {
+        let health = self[child].health;
+        self.sup_mut(parent).count_health(health, true);
         if let ChildName::Given(name) = &self[child].name {
             let name = name.clone();
             self.sup_mut(parent).names.insert(name, child);
@@ -132,6 +182,8 @@ impl Arena {
     }
 
     fn unlink(&mut self, parent: Index, child: Index) {
+        let health = self[child].health;
+        self.sup_mut(parent).count_health(health, false);
         let (prev, next) = (self[child].prev, self[child].next);
         if let ChildName::Given(name) = &self[child].name {
             let name = name.clone();
@@ -234,6 +286,11 @@ impl Arena {
         let child = self.index_of(ChildName::parse_automatic(name)?)?;
         let automatic = matches!(self[child].name, ChildName::Automatic);
         (self[child].parent == Some(parent) && automatic && self.name_text(child) == name).then_some(child)
+    }
+
+    /// Returns how many supervisors are above a child.
+    pub(super) fn depth_of(&self, child: Index) -> u32 {
+        self[child].parent.map_or(0, |parent| self.sup(parent).depth + 1)
     }
 
     pub(super) fn name_text(&self, child: Index) -> Cow<'_, str> {

@@ -96,6 +96,7 @@ impl Machine {
             Phase::Starting | Phase::Running | Phase::Stopping { .. } => {
                 // Earlier commands wait for an attempt that is stopped now.
                 self.answer_starts(child, || Err(Refusal::Superseded { by: "a restart" }));
+                self.forget_failures_below(child);
                 self.start_after_stop(child, request, Command::Restart);
                 self.begin_stop(child);
                 Ok(())
@@ -130,7 +131,7 @@ impl Machine {
         if state.spec.once { Err(Refusal::OnlyOnce) } else { Ok(()) }
     }
 
-    /// Starts a child that is down, with window and backoff reset.
+    /// Starts a child that is down. It and all below it begin with no failures, full limits and the first backoff.
     fn start_anew(&mut self, child: Index, request: RequestId) -> Result<(), Refusal> {
         if !self
             .arena
@@ -144,10 +145,8 @@ impl Machine {
         state.flags.start_requested = true;
         // Failures before a start by command do not count against it.
         state.flags.restarts_next = false;
-        let record = self.arena.record_or_new(child);
-        record.backoff_step = 0;
-        record.window.clear();
-        record.gave_up = None;
+        self.arena.record_or_new(child).gave_up = None;
+        self.forget_failures(child);
         self.expect_answer(child, Some(request), Command::Start);
         self.request_start(child);
         Ok(())
@@ -198,6 +197,7 @@ impl Machine {
         }
         let ids = self.arena.insert(Some(sup), declared, self.now);
         let child = Index::of_slot(ids[0].slot);
+        self.refresh_health(sup);
         self.announce_added(child);
         self.mark_as_added(child, request);
         self.enqueue_start(child);
@@ -233,6 +233,7 @@ impl Machine {
         let name = name.map_or(ChildName::Automatic, ChildName::Given);
         let member = self.arena.insert_child(Some(group), Child::new(spec, name, self.now));
         self.avoid_given_names(group, member);
+        self.refresh_health(group);
         self.announce_added(member);
         self.mark_as_added(member, request);
         let id = self.arena.id_of(member);

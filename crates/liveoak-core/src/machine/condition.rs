@@ -8,31 +8,36 @@
 //! 3. with [`Order::Declared`], each earlier child was ready, is down, or is held.
 //!
 //! A child that is restarted alone needs no turn. Both need all dependencies satisfied. `try_to_start` in
-//! `advance.rs` then starts the child. It ends the wait without a start in three cases:
+//! `advance.rs` then starts the child.
 //!
-//! * A dependency is unreachable, and the child has its turn: the start fails.
-//! * Only failing dependencies keep it, for longer than its dependency timeout (`start_within`; 30 s for a supervisor
-//!   without): the start fails.
-//! * A command asked for this start, and a dependency is held: the command is refused, and the child stays down.
+//! A wait never fails or charges the child. What bounds it, and what it holds up:
+//!
+//! * In a *first start* (the supervisor has not been ready in this attempt, and the child is declared and was not
+//!   ready either), the supervisor fails when a dependency is unreachable, or when unmet dependencies kept the child
+//!   for longer than its `start_within` (30 s for a supervisor without). While a sibling waits, starts or stops, its
+//!   own deadlines bound the wait, so that time does not count.
+//! * In any other start the wait has no end of its own. A child that waits for a held or unreachable sibling is *held*
+//!   itself: later children and the readiness of the supervisor do not wait for it.
+//! * A command that asked for the start is answered [`Refusal::WaitsFor`](super::Refusal::WaitsFor) after the same
+//!   time, and at once if the child is held. The child goes on waiting.
 
 use super::Machine;
-use super::state::{Child, Index, Phase, Readiness};
-use crate::{Condition, Edge, Exit, Health, IdleReason, Order, Strategy, WaitingFor};
+use super::state::{Index, Phase, Readiness, SupervisorPhase};
+use crate::{Condition, Edge, Exit, Health, IdleReason, Order, Path, Strategy, WaitingFor};
 
 /// What an `after` edge means, given the state of the sibling; of several edges, the greatest counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum DependencyState {
     /// The sibling has done what is asked for.
     Satisfied,
-    /// The sibling runs and is not healthy, or it failed and waits for its restart. The start deadline of the child
-    /// bounds all such waits together.
-    Failing,
-    /// The sibling waits, starts or stops; or it must complete, and has not yet.
+    /// The sibling runs and is not healthy or has not completed, or it failed and waits for its restart. In a first
+    /// start, the start deadline of the child bounds all such waits together.
+    Unmet,
+    /// The sibling waits, starts or stops: its own deadlines bound that.
     Pending,
-    /// The sibling was stopped on request or quarantined, or waits for such a sibling. The wait has no end, but the
-    /// waiting child does not delay other children.
+    /// The sibling was stopped on request or quarantined, or is held itself. Only a command ends the wait.
     Held,
-    /// The sibling has ended for good without doing what is asked for: the start fails when the child has its turn.
+    /// The sibling has ended for good without doing what is asked for. Only a command ends the wait, or a restart set.
     Unreachable,
 }
 
@@ -121,7 +126,7 @@ impl Machine {
     }
 
     fn dependency_state(&self, sup: Index, edge: &Edge) -> DependencyState {
-        use DependencyState::{Failing, Held, Pending, Satisfied, Unreachable};
+        use DependencyState::{Held, Pending, Satisfied, Unmet, Unreachable};
         let Some(&sibling) = self.arena.sup(sup).names.get(&edge.child) else { return Unreachable };
         let state = &self.arena[sibling];
         // A child that was stopped by others before it was done has not succeeded, even if its exit says so.
@@ -135,64 +140,57 @@ impl Machine {
             (Phase::Waiting, _) if state.flags.held => Held,
             (Phase::Starting | Phase::Running, Condition::Started) => Satisfied,
             (Phase::Running, Condition::Ready) => Satisfied,
-            (Phase::Running, Condition::Healthy) if self.health_of(sibling) == Health::Healthy => Satisfied,
-            (Phase::Running, Condition::Healthy) => Failing,
-            (Phase::BackingOff, Condition::Started | Condition::Ready | Condition::Healthy) => Failing,
-            (Phase::Running | Phase::BackingOff, Condition::Completed) => Pending,
+            (Phase::Running, Condition::Healthy) if state.health == Health::Healthy => Satisfied,
+            (Phase::Running, Condition::Healthy | Condition::Completed) | (Phase::BackingOff, _) => Unmet,
             (Phase::Idle(IdleReason::SupervisorDown) | Phase::Waiting, _) => Pending,
             (Phase::Starting | Phase::Stopping { .. }, _) => Pending,
         }
     }
 
-    /// Returns why a start fails on its dependencies, as the text of its exit.
+    /// Returns `true` if the wait of `child` is part of the first start of its supervisor.
+    pub(super) fn is_first_start(&self, sup: Index, child: Index) -> bool {
+        let state = &self.arena[child];
+        self.arena.sup(sup).mode == SupervisorPhase::Starting
+            && state.readiness == Readiness::Never
+            && !state.flags.added
+    }
+
+    /// Returns the sibling that keeps a waiting child from its start; the supervisor itself if none can be named.
+    pub(super) fn path_waited_for(&self, sup: Index, child: Index) -> Path {
+        let above = self.arena.path_of(sup);
+        match self.waiting_for(sup, child) {
+            WaitingFor::Turn(name) | WaitingFor::Edge(name, _) | WaitingFor::RestartBackoff(name) => {
+                above.join(name.as_str())
+            }
+            WaitingFor::RestartStop => {
+                let mut stopping = self.arena.sup(sup).ordered().iter();
+                let stopping = stopping.find(|child| self.arena[**child].flags.in_restart_set);
+                stopping.map_or(above, |child| self.arena.path_of(*child))
+            }
+            WaitingFor::Nothing => above,
+        }
+    }
+
+    /// Returns why a first start fails on the dependencies of `child`, as the text of an exit.
     pub(super) fn unmet_dependency(&self, sup: Index, child: Index, state: DependencyState) -> String {
-        use DependencyState::{Failing, Held};
         let Some(edge) = self.dependency_in(sup, child, state) else { return String::new() };
         let (name, condition) = (&edge.child, edge.condition.as_str());
         let sibling = self.arena.sup(sup).names.get(name).map(|sibling| &self.arena[*sibling]);
         let phase = sibling.map(|sibling| sibling.phase);
-        let what = match (state, phase) {
-            (Failing, Some(Phase::Running)) => "is ready but was not healthy in time",
-            (Failing, _) => "keeps failing",
-            (Held, Some(Phase::Idle(IdleReason::Quarantined))) => "is quarantined",
-            (Held, Some(Phase::Idle(_))) => "is stopped",
-            (Held, _) => "waits for one that is stopped or quarantined",
+        let what = match (phase, edge.condition) {
+            (Some(Phase::Running), Condition::Completed) => "was not done in time",
+            (Some(Phase::Running), _) => "is ready but was not healthy in time",
+            (Some(Phase::BackingOff), _) => "keeps failing",
             _ if sibling.is_some_and(|sibling| sibling.flags.stopped_by_others) => {
                 "was stopped before it was done"
             }
             _ => "has ended for good",
         };
         let exit = sibling.and_then(|sibling| sibling.last_exit());
-        match exit.filter(|_| phase != Some(Phase::Running) && state != Held) {
+        match exit.filter(|_| phase != Some(Phase::Running)) {
             Some(exit) => format!("it comes after {name} ({condition}), which {what}: {}", shortened(exit)),
             None => format!("it comes after {name} ({condition}), which {what}"),
         }
-    }
-
-    pub(super) fn health_of(&self, child: Index) -> Health {
-        let below = self.arena.children(child);
-        health_given(&self.arena[child], below.map(|below| self.health_of(below)))
-    }
-}
-
-/// Returns the health of a child, given that of its children. A running supervisor is as unhealthy as its worst child.
-pub(super) fn health_given(child: &Child, below: impl Iterator<Item = Health>) -> Health {
-    let own = own_health(child);
-    if child.phase == Phase::Running { below.fold(own, Health::max) } else { own }
-}
-
-/// Returns the health of a child apart from its own children: what it reports while it runs, else what its state says.
-fn own_health(child: &Child) -> Health {
-    match child.phase {
-        Phase::Running => child.record.as_ref().map_or(Health::Healthy, |record| record.health),
-        Phase::Idle(IdleReason::Finished) if child.last_exit().is_some_and(Exit::is_failure) => {
-            Health::Degraded
-        }
-        Phase::Idle(IdleReason::Ignored | IdleReason::Finished) => Health::Healthy,
-        Phase::Idle(IdleReason::StoppedByRequest) | Phase::Waiting | Phase::Starting => Health::Degraded,
-        Phase::Stopping { .. } => Health::Degraded,
-        Phase::Idle(IdleReason::SupervisorDown | IdleReason::Quarantined) => Health::Unhealthy,
-        Phase::BackingOff => Health::Unhealthy,
     }
 }
 

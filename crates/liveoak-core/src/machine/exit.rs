@@ -3,7 +3,9 @@
 use super::state::{Index, Intent, Phase, Readiness, SupervisorPhase};
 use super::{Machine, Outcome};
 use crate::decide::{Verdict, decide};
-use crate::{AutoShutdown, EventKind, Exit, Health, IdleReason, Restart, StartFailure, StopStage};
+use crate::{
+    AutoShutdown, AutoShutdownFailure, EventKind, Exit, Health, IdleReason, Restart, StartFailure, StopStage,
+};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,7 +43,7 @@ impl Machine {
         }
     }
 
-    /// Ends an attempt. Every attempt that began ends here. An untried start is counted and reported in `fail_start`.
+    /// Ends an attempt. Every attempt that began ends here.
     ///
     /// If others stopped the child, what they stopped it for decides what follows. Else its own exit decides: the exit
     /// that was reported, or the `cause` for which the machine stopped it (a start timeout, a missed heartbeat, a body
@@ -53,7 +55,8 @@ impl Machine {
         // A child that ends between its kill and its abandonment was killed.
         let stage = if killed { stage.max(StopStage::Killed) } else { stage };
         let (ran, took) = (self.now.since(state.started), self.now.since(state.since));
-        let (_, attempt) = self.arena.attempt_of(child);
+        let (id, attempt) = self.arena.attempt_of(child);
+        let state_parent = state.parent;
         let overruled = self.is_overruled(child);
         let mut cause = None;
         if let Some(record) = &mut self.arena[child].record {
@@ -69,6 +72,8 @@ impl Machine {
             None => exit,
         };
         self.arena[child].flags.stopped_by_others = stopped_by_others;
+        // A child that was stopped before it was done has not succeeded, whatever its exit says.
+        self.judge_attempt(child, exit.is_success() && !stopped_by_others);
         self.emit(child, || EventKind::Exited { attempt, exit: exit.clone(), ran, stopped_by_others });
         if overruled || stopped_by_others {
             // A child that ended by itself while others stop was not asked, so its stop took no time.
@@ -76,7 +81,9 @@ impl Machine {
             self.log_stop(child, took, stage, Some(&exit));
             self.after_stop_by_others(child, stage, Some(exit));
         } else {
-            self.on_own_exit(child, exit, ran);
+            let (parent, forced) = (state_parent, self.take_forced(child));
+            self.on_own_exit(child, exit);
+            self.keep_forced(parent, child, id, forced);
         }
     }
 
@@ -90,7 +97,7 @@ impl Machine {
 
     /// Decides what follows an attempt that ended by itself: a failed start is the answer to the command that asked for
     /// it, or fails a supervisor that is starting, in any of its attempts; else the table restart × exit decides.
-    pub(super) fn on_own_exit(&mut self, child: Index, exit: Exit, ran: Duration) {
+    pub(super) fn on_own_exit(&mut self, child: Index, exit: Exit) {
         self.arena.record_or_new(child).last_exit = Some(exit.clone());
         let state = &self.arena[child];
         let Some(sup) = state.parent else { return self.tree_ended(exit) };
@@ -99,13 +106,13 @@ impl Machine {
             if state.flags.start_requested {
                 return self.requested_start_failed(child, &exit);
             }
-            // Only a child that was never ready fails its starting supervisor; later failures are restarts.
-            if self.arena.sup(sup).mode == SupervisorPhase::Starting && state.readiness == Readiness::Never {
+            // Only a declared child that was never ready fails its starting supervisor; later failures are restarts.
+            if self.is_first_start(sup, child) {
                 return self.first_start_failed(sup, child, exit);
             }
         }
         match decide(restart, &exit) {
-            Verdict::Restart => self.restart(sup, child, exit, ran),
+            Verdict::Restart => self.restart(sup, child, exit),
             Verdict::Finish => self.finish(sup, child, &exit),
             Verdict::Ignored => self.set_ignored(sup, child),
         }
@@ -149,6 +156,9 @@ impl Machine {
     /// Sets a child idle because it ended for good. If it is significant, that may end its supervisor (C45 to C47).
     fn finish(&mut self, sup: Index, child: Index, exit: &Exit) {
         let significant = self.arena[child].spec.significant;
+        let leaves = self.leaves_at_end(child);
+        let failure = (significant && exit.is_failure())
+            .then(|| Arc::new(AutoShutdownFailure { path: self.arena.path_of(child), exit: exit.clone() }));
         self.arena[child].flags.start_requested = false;
         self.emit(child, || EventKind::Finished);
         if exit.is_failure() {
@@ -156,12 +166,50 @@ impl Machine {
         } else {
             self.answer_starts(child, || Ok(Outcome::Finished { exit: exit.clone() }));
         }
-        self.set_idle(child, IdleReason::Finished, self.leaves_at_end(child));
+        self.set_idle(child, IdleReason::Finished, leaves);
         if significant && self.ends_by_auto_shutdown(sup) {
-            self.emit(sup, || EventKind::AutoShutdown);
-            self.end_supervisor(sup, Exit::AutoShutdown);
+            self.end_by_auto_shutdown(sup, failure);
+        } else if leaves && failure.is_some() {
+            let left = &mut self.arena.sup_mut(sup).left_with_failure;
+            *left = left.take().or(failure);
         }
         self.mark_to_evaluate(Some(sup));
+    }
+
+    /// Ends a supervisor because its significant children have ended. That is a failure if one of them has failed:
+    /// `failure`, that of the child that ended last, or that of another.
+    fn end_by_auto_shutdown(&mut self, sup: Index, failure: Option<Arc<AutoShutdownFailure>>) {
+        match failure.or_else(|| self.failure_of_significant(sup)) {
+            None => {
+                self.emit(sup, || EventKind::AutoShutdown);
+                self.end_supervisor(sup, Exit::AutoShutdown);
+            }
+            Some(failure) => {
+                self.emit(sup, || EventKind::AutoShutdownFailed(Arc::clone(&failure)));
+                self.end_supervisor(sup, Exit::AutoShutdownFailed(failure));
+            }
+        }
+    }
+
+    /// Returns the failure of the first significant child that failed for good or was given up on.
+    fn failure_of_significant(&self, sup: Index) -> Option<Arc<AutoShutdownFailure>> {
+        let failed = |child: &&Index| {
+            let state = &self.arena[**child];
+            state.spec.significant
+                && match state.phase {
+                    Phase::Idle(IdleReason::Quarantined) => true,
+                    Phase::Idle(IdleReason::Finished) => {
+                        !state.flags.stopped_by_others && state.last_exit().is_some_and(Exit::is_failure)
+                    }
+                    _ => false,
+                }
+        };
+        let state = self.arena.sup(sup);
+        let child = state.ordered().iter().find(failed).and_then(|&child| {
+            let exit = self.arena[child].last_exit()?.clone();
+            Some(Arc::new(AutoShutdownFailure { path: self.arena.path_of(child), exit }))
+        });
+        child.or_else(|| state.left_with_failure.clone())
     }
 
     /// Returns `true` if a child leaves the tree when it has ended for good.

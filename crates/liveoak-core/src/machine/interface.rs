@@ -1,6 +1,6 @@
 //! What goes into the machine and what comes out of it: the inputs, the effects, and commands with their replies.
 
-use crate::{Attempt, ChildId, Event, Exit, Health, Name, RequestId, SpecErrors, StopReport};
+use crate::{Attempt, ChildId, Event, Exit, Health, Name, Path, RequestId, SpecErrors, StopReport};
 use std::fmt;
 use std::sync::Arc;
 
@@ -30,6 +30,14 @@ pub enum Input {
         id: ChildId,
         /// What the child is to do.
         command: Command,
+    },
+    /// The caller of a command on this child has stopped waiting for the answer, which is not given any more. What the
+    /// command asked for goes on.
+    Withdraw {
+        /// The request that the caller was waiting for.
+        request: RequestId,
+        /// The child that the command was given to.
+        id: ChildId,
     },
     /// Stop the tree, in order, within its budget. The tree cannot be started again; a second stop changes nothing.
     Stop,
@@ -81,7 +89,8 @@ pub const MAX_WAITERS: usize = 1024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Starts a child that is down. Answered when it is ready, or when the start failed (the child stays down then, and
-    /// the failure does not count against any limit).
+    /// the failure does not count against any limit). If it still waits for others when its start deadline is over,
+    /// the answer says so, and the child starts later.
     Start,
     /// Stops the child; it stays down until it is started by request. Answered when it is down.
     Stop,
@@ -91,6 +100,13 @@ pub enum Command {
     Restart,
     /// Stops the child if it runs, and takes it out of the tree. Answered when that is done.
     Remove,
+}
+
+impl Command {
+    /// Returns `true` if the command asks for an attempt.
+    pub(super) const fn is_start(self) -> bool {
+        matches!(self, Self::Start | Self::Restart)
+    }
 }
 
 /// What a command did.
@@ -161,6 +177,12 @@ pub enum Refusal {
     TreeEnded,
     /// The start was tried, and the attempt failed.
     Failed(Exit),
+    /// The child still waits for another: until its start deadline was over, or (at once) for one that is stopped,
+    /// quarantined, or has ended for good. It goes on waiting, and starts when it may.
+    WaitsFor {
+        /// What the child waits for.
+        path: Path,
+    },
     /// A later command, or a restart, overtook this one.
     Superseded {
         /// What overtook it.
@@ -187,13 +209,16 @@ impl fmt::Display for Refusal {
                 names.iter().try_for_each(|name| write!(f, " {name}"))
             }
             Self::IsRoot => f.write_str("it is the root of the tree, which can only be stopped"),
-            Self::OnlyOnce => f.write_str("what it runs can be made only once, so it has one attempt"),
+            Self::OnlyOnce => {
+                f.write_str("its future cannot be made a second time, so it has only one attempt")
+            }
             Self::Busy => f.write_str("too many commands wait for this child, or for its tree"),
             Self::DestructorsWaiting => {
                 f.write_str("too many values of earlier children wait for their destructors")
             }
             Self::TreeEnded => f.write_str("the tree has ended"),
             Self::Failed(exit) => write!(f, "the attempt failed: {exit}"),
+            Self::WaitsFor { path } => write!(f, "it still waits for {path}, and starts when it may"),
             Self::Superseded { by } => write!(f, "it was overtaken by {by}"),
         }
     }

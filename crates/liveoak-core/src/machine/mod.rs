@@ -19,21 +19,24 @@
 //! 1. `interface` - inputs, effects, commands and their replies
 //! 2. `plan` - the plan of a stop: when it becomes more forceful
 //! 3. `state` - the state of one child, and its legal combinations
-//! 4. `arena` - where children are kept and found
-//! 5. `phase` - what changes along with a phase; one deadline for each child and purpose
-//! 6. `driver_queue` - the effects and events that the driver has not polled yet
-//! 7. `condition` - may a child start, what does it wait for, and which children does a restart take down
-//! 8. `snapshot` - the snapshot of the tree
-//! 9. `reply` - when a command is answered, and the report of a stop
-//! 10. `start` - the start of one attempt
-//! 11. `stopped` - what follows when a child is down
-//! 12. `stop` - the orders to ask and to kill
-//! 13. `restart` - limits, backoff, restart set, giving up
-//! 14. `exit` - the end of an attempt, and what its exit decides
-//! 15. `stop_progress` - the next children to ask, abandoning, the end of a supervisor
-//! 16. `advance` - the next steps of each supervisor, and what happens when a deadline has come
-//! 17. `command` - what each command does; adding children and members
-//! 18. `mod` - the machine itself: an input in, effects out
+//! 4. `copy` - copies of the arena for snapshots, taken a few slots at a time
+//! 5. `arena` - where children are kept and found
+//! 6. `stability` - which attempts are stable, and that a stable one begins the row of failures anew
+//! 7. `phase` - what changes along with a phase; one deadline for each child and purpose
+//! 8. `driver_queue` - the effects and events that the driver has not polled yet
+//! 9. `condition` - may a child start, what does it wait for, and which children does a restart take down
+//! 10. `snapshot` - the snapshot of the tree
+//! 11. `reply` - when a command is answered, and the report of a stop
+//! 12. `start` - the start of one attempt
+//! 13. `stopped` - what follows when a child is down
+//! 14. `stop` - the orders to ask and to kill
+//! 15. `restart` - limits, backoff, restart set, giving up
+//! 16. `exit` - the end of an attempt, and what its exit decides
+//! 17. `stop_progress` - the next children to ask, abandoning, the end of a supervisor
+//! 18. `time_jump` - deadlines that are seen late, because the program could not run
+//! 19. `advance` - the next steps of each supervisor, and what happens when a deadline has come
+//! 20. `command` - what each command does; adding children and members
+//! 21. `mod` - the machine itself: an input in, effects out
 //!
 //! Numbers like "C10" are rows of docs/conformance.md, which compares the rules with those of OTP.
 
@@ -41,6 +44,7 @@ mod advance;
 mod arena;
 mod command;
 mod condition;
+mod copy;
 mod driver_queue;
 mod exit;
 mod interface;
@@ -49,11 +53,13 @@ mod plan;
 mod reply;
 mod restart;
 mod snapshot;
+mod stability;
 mod start;
 mod state;
 mod stop;
 mod stop_progress;
 mod stopped;
+mod time_jump;
 
 #[cfg(test)]
 mod tests;
@@ -61,6 +67,7 @@ mod tests;
 pub use driver_queue::MAX_QUEUED_EFFECTS;
 pub use interface::{Command, Effect, Input, MAX_WAITERS, Outcome, Refusal};
 pub use plan::KILL_WAIT;
+pub use snapshot::TreeCopy;
 
 use crate::{Attempt, ChildDeclaration, ChildForm, ChildId, Severity, SpecErrors, Time};
 use arena::Arena;
@@ -86,8 +93,8 @@ pub struct Machine {
     to_evaluate: BinaryHeap<(u32, Reverse<Index>)>,
     /// The deadlines of all children. Simultaneous ones come in the order of their children's slots.
     timers: BTreeSet<(Time, Index, Purpose)>,
-    /// How many children are in [`Phase::Waiting`](state::Phase::Waiting).
-    waiting: u32,
+    /// How often a child was to start, so far.
+    starts: u64,
     /// The tree has ended.
     ended: bool,
 }
@@ -116,7 +123,7 @@ impl Machine {
             driver_queue: DriverQueue::default(),
             to_evaluate: BinaryHeap::new(),
             timers: BTreeSet::new(),
-            waiting: 0,
+            starts: 0,
             ended: false,
         };
         Ok((machine, ids))
@@ -143,6 +150,7 @@ impl Machine {
                 self.if_live(id, attempt, |machine, child| machine.reported_health(child, health));
             }
             Input::Command { request, id, command } => self.command(request, id, command),
+            Input::Withdraw { request, id } => self.withdraw(id, request),
             Input::Stop => self.stop_tree(),
             Input::Kill => self.kill_tree(),
             Input::Tick => self.tick(),

@@ -7,18 +7,28 @@ use crate::Time;
 use std::cmp::Reverse;
 use std::time::Duration;
 
+/// How long a supervisor without a start deadline waits for others: as long as the start of a child may take.
+const LONGEST_WAIT_OF_A_SUPERVISOR: Duration = Duration::from_secs(30);
+
 impl Machine {
     /// Changes the phase of a child. Its deadlines are cancelled, its supervisor's counts follow, and `since` is now
     /// (except that a stop that becomes more forceful is still the same stop). The supervisors above that may have
     /// something to do are marked; the child's own supervisor is left to the caller.
     pub(super) fn set_phase(&mut self, child: Index, phase: Phase) {
         let before = self.arena[child].phase;
+        if before == Phase::Running && phase != Phase::Running {
+            self.arena[child].flags.attempt_stable = self.is_stable(child);
+        }
         let (was_live, live) = (before.is_live(), phase.is_live());
         let (was_waiting, waiting) = (before == Phase::Waiting, phase == Phase::Waiting);
         self.set_timer(child, Purpose::Phase, Time::NEVER);
         self.set_timer(child, Purpose::Heartbeat, Time::NEVER);
         if was_waiting {
-            self.pause_dependency_timeout(child);
+            self.pause_wait(child);
+        }
+        if was_waiting && !waiting {
+            self.set_timer(child, Purpose::Answer, Time::NEVER);
+            self.arena[child].flags.answer_due = false;
         }
         let now = self.now;
         let state = &mut self.arena[child];
@@ -29,7 +39,7 @@ impl Machine {
         if was_waiting && !waiting {
             state.flags.held = false;
             if let Some(record) = &mut state.record {
-                record.dependency_time_left = None;
+                record.wait_left = None;
             }
         }
         // A child leaves its restart set when its attempt has ended.
@@ -42,19 +52,46 @@ impl Machine {
             sup.live = sup.live + u32::from(live) - u32::from(was_live);
             sup.waiting = sup.waiting + u32::from(waiting) - u32::from(was_waiting);
             sup.to_restart -= u32::from(left_restart_set);
-            self.waiting = self.waiting + u32::from(waiting) - u32::from(was_waiting);
         }
-        self.mark_waiting_ancestors(parent);
+        self.refresh_health(child);
+        self.mark_watching_supervisors(parent);
     }
 
-    /// Pauses the dependency timeout of a waiting child and keeps the time that is left.
-    pub(super) fn pause_dependency_timeout(&mut self, child: Index) {
-        let deadline = self.deadline_of(child, Purpose::Dependency);
+    /// Brings the health of a child up to date, and with it that of the supervisors above as far as it changes. Marks
+    /// those with waiting children, which may wait for it.
+    pub(super) fn refresh_health(&mut self, child: Index) {
+        let mut at = child;
+        loop {
+            let state = &mut self.arena[at];
+            let health = state.health_now();
+            let before = std::mem::replace(&mut state.health, health);
+            let Some(parent) = state.parent.filter(|_| before != health) else { return };
+            let sup = self.arena.sup_mut(parent);
+            sup.count_health(before, false);
+            sup.count_health(health, true);
+            if sup.waiting > 0 {
+                self.mark_to_evaluate(Some(parent));
+            }
+            at = parent;
+        }
+    }
+
+    /// Pauses the time that a child waits for unmet dependencies, and keeps what is left of it.
+    pub(super) fn pause_wait(&mut self, child: Index) {
+        let deadline = self.deadline_of(child, Purpose::Wait);
         if deadline != Time::NEVER {
             // At least 1 ns is left, so that the timer ends the wait, after all earlier timers.
             let left = deadline.since(self.now).max(Duration::from_nanos(1));
-            self.arena.record_or_new(child).dependency_time_left = Some(left);
-            self.set_timer(child, Purpose::Dependency, Time::NEVER);
+            self.arena.record_or_new(child).wait_left = Some(left);
+            self.set_timer(child, Purpose::Wait, Time::NEVER);
+        }
+    }
+
+    /// Returns how long a child may wait for others before that fails a first start, or is the answer to a command.
+    pub(super) fn longest_wait(&self, child: Index) -> Duration {
+        match self.arena[child].spec.start_within {
+            Duration::MAX if self.arena[child].sup.is_some() => LONGEST_WAIT_OF_A_SUPERVISOR,
+            within => within,
         }
     }
 
@@ -82,15 +119,17 @@ impl Machine {
         }
     }
 
-    /// Marks the supervisors from `sup` upwards that depend on more than their direct children: those with waiting
-    /// children (perhaps for the health of a subtree), and those that end when all is done.
-    pub(super) fn mark_waiting_ancestors(&mut self, mut sup: Option<Index>) {
+    /// Marks `sup` if children of it wait, perhaps for the one that has changed; and the supervisors from `sup` upwards
+    /// that end when all below them is done.
+    pub(super) fn mark_watching_supervisors(&mut self, mut sup: Option<Index>) {
+        if sup.is_some_and(|sup| self.arena.sup(sup).waiting > 0) {
+            self.mark_to_evaluate(sup);
+        }
         // Most often there are none.
         while let Some(at) = sup
-            && (self.waiting > 0 || self.arena.some_end_when_done)
+            && self.arena.some_end_when_done
         {
-            let state = self.arena.sup(at);
-            if state.waiting > 0 || state.rules.end_when_done {
+            if self.arena.sup(at).rules.end_when_done {
                 self.mark_to_evaluate(sup);
             }
             sup = self.arena[at].parent;
@@ -103,7 +142,8 @@ impl Machine {
         let in_record = match purpose {
             Purpose::Phase => return state.phase_deadline,
             Purpose::Heartbeat => record.as_ref().and_then(|record| record.heartbeat_check),
-            Purpose::Dependency => record.as_ref().and_then(|record| record.dependency_deadline),
+            Purpose::Answer => record.as_ref().and_then(|record| record.answer_deadline),
+            Purpose::Wait => record.as_ref().and_then(|record| record.wait_deadline),
         };
         in_record.unwrap_or(Time::NEVER)
     }
@@ -122,9 +162,16 @@ impl Machine {
         }
         let in_record = (at != Time::NEVER).then_some(at);
         match purpose {
-            Purpose::Phase => self.arena[child].phase_deadline = at,
+            Purpose::Phase => {
+                let state = &mut self.arena[child];
+                (state.phase_deadline, state.flags.phase_prolonged) = (at, false);
+            }
             Purpose::Heartbeat => self.arena.record_or_new(child).heartbeat_check = in_record,
-            Purpose::Dependency => self.arena.record_or_new(child).dependency_deadline = in_record,
+            Purpose::Answer => self.arena.record_or_new(child).answer_deadline = in_record,
+            Purpose::Wait => {
+                self.arena.record_or_new(child).wait_deadline = in_record;
+                self.arena[child].flags.wait_prolonged = false;
+            }
         }
     }
 

@@ -2,11 +2,12 @@
 //!
 //! A reply is sent when the command has taken effect. A log is opened where a stop begins, and written to from below.
 
-use super::state::{Index, StopLog};
+use super::state::{Index, Purpose, StopLog};
 use super::{Command, Effect, Machine, Outcome, Refusal};
 use crate::report::{MAX_LISTED, MAX_LISTED_MEMBERS};
-use crate::{Exit, Path, RequestId, StopEntry, StopReport, StopStage};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::{ChildId, Exit, RequestId, StopEntry, StopReport, StopStage, Time};
+use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 type Answer = Result<Outcome, Refusal>;
@@ -37,10 +38,7 @@ impl Machine {
 
     /// Answers the commands that start `child`; the others go on waiting.
     pub(super) fn answer_starts(&mut self, child: Index, answer: impl Fn() -> Answer) {
-        self.answer(child, |command| match command {
-            Command::Start | Command::Restart => Some(answer()),
-            Command::Stop | Command::Remove => None,
-        });
+        self.answer(child, |command| command.is_start().then(&answer));
     }
 
     /// Refuses the commands that start `child`: its attempt failed.
@@ -48,26 +46,113 @@ impl Machine {
         self.answer_starts(child, || Err(Refusal::Failed(exit.clone())));
     }
 
+    /// Answers the commands that start a waiting child with what it waits for. The child goes on waiting, and what its
+    /// attempt comes to is no answer to them any more.
+    pub(super) fn answer_as_waiting(&mut self, child: Index) {
+        let Some(sup) = self.arena[child].parent else { return };
+        let asks_for_start = |(_, command): &(RequestId, Command)| command.is_start();
+        let record = self.arena[child].record.as_ref();
+        if record.is_some_and(|record| record.waiters.iter().any(asks_for_start)) {
+            let path = self.path_waited_for(sup, child);
+            self.answer_starts(child, || Err(Refusal::WaitsFor { path: path.clone() }));
+        }
+        let flags = &mut self.arena[child].flags;
+        (flags.start_requested, flags.answer_due) = (false, false);
+    }
+
+    /// Lets the commands that start a child be answered in time although it waits, from its first such wait on.
+    pub(super) fn expect_start_in_time(&mut self, child: Index) {
+        let record = self.arena[child].record.as_ref();
+        let asked = record.is_some_and(|record| record.waiters.iter().any(|(_, command)| command.is_start()));
+        if asked && self.deadline_of(child, Purpose::Answer) == Time::NEVER {
+            self.set_timer_in(child, Purpose::Answer, self.longest_wait(child));
+        }
+    }
+
+    /// Forgets a request whose caller has stopped waiting. What it asked for goes on.
+    pub(super) fn withdraw(&mut self, id: ChildId, request: RequestId) {
+        let child = self.arena.index_of(id);
+        if let Some(record) = child.and_then(|child| self.arena[child].record.as_mut()) {
+            record.waiters.retain(|(waiting, _)| *waiting != request);
+        }
+    }
+
     /// Opens a log for all that stops at or below `child`, if it has none.
     pub(super) fn open_log(&mut self, child: Index) {
-        let began = self.now;
+        let (began, starts) = (self.now, self.starts);
         let log = &mut self.arena.record_or_new(child).log;
-        log.get_or_insert_with(|| Box::new(StopLog { began, report: StopReport::default(), members: 0 }));
+        log.get_or_insert_with(|| {
+            Box::new(StopLog { began, starts, report: StopReport::default(), members: 0 })
+        });
     }
 
     /// Closes the log of `child` and returns its report. The entries are copied to the next log above, if there is one.
     pub(super) fn close_log(&mut self, child: Index) -> StopReport {
         let log = self.arena[child].record.as_mut().and_then(|record| record.log.take());
         let Some(log) = log else { return StopReport::default() };
-        let StopLog { began, mut report, members } = *log;
+        let StopLog { began, starts, mut report, members } = *log;
         report.took = self.now.since(began);
-        keep_most_forceful(&mut report.entries);
+        // If nothing was to start since the log was opened, no child was stopped twice.
+        if starts != self.starts {
+            keep_most_forceful(&mut report.entries);
+        }
         if let Some(above) = self.arena[child].parent.and_then(|parent| self.log_above(parent)) {
             above.report.entries.extend_from_slice(&report.entries);
             above.report.unlisted += report.unlisted;
             above.members += members;
+            above.starts = above.starts.min(starts);
         }
         report
+    }
+
+    /// Closes the log of a supervisor that ends by itself, and returns the entries of what was forced, unless a log above
+    /// has them now. The root's log stays open: it becomes the report of the tree.
+    pub(super) fn take_forced(&mut self, child: Index) -> Vec<StopEntry> {
+        let Some(parent) = self.arena[child].parent else { return Vec::new() };
+        let is_reported_above = self.log_above(parent).is_some();
+        let mut entries = self.close_log(child).entries;
+        if is_reported_above {
+            return Vec::new();
+        }
+        entries.retain(|entry| entry.stage.is_forced());
+        entries
+    }
+
+    /// Keeps what was forced when `child` ended by itself for the report of the tree's end: in the log of its
+    /// supervisor if that ends too, else in its record until it starts again. If it is about to start, or has left the
+    /// tree, nothing is kept.
+    pub(super) fn keep_forced(
+        &mut self,
+        parent: Option<Index>,
+        child: Index,
+        id: ChildId,
+        mut forced: Vec<StopEntry>,
+    ) {
+        let Some(parent) = parent.filter(|_| !forced.is_empty()) else { return };
+        if self.arena.sup(parent).is_ending() {
+            if let Some(log) = self.log_above(parent) {
+                log.report.entries.append(&mut forced);
+                log.starts = 0;
+            }
+        } else if self.arena.index_of(id).is_some() && self.arena[child].phase.is_idle() {
+            self.arena.record_or_new(child).forced = forced;
+        }
+    }
+
+    /// Adds what children keep of their last end to the log of the root.
+    pub(super) fn collect_forced(&mut self) {
+        let keeps = |child: &Index| {
+            self.arena[*child].record.as_ref().is_some_and(|record| !record.forced.is_empty())
+        };
+        let keeping: Vec<Index> = self.arena.all().filter(keeps).collect();
+        for child in keeping {
+            let mut forced = std::mem::take(&mut self.arena.record_or_new(child).forced);
+            self.open_log(self.root);
+            if let Some(log) = self.log_above(self.root) {
+                log.report.entries.append(&mut forced);
+                log.starts = 0;
+            }
+        }
     }
 
     pub(super) fn log_stop(&mut self, child: Index, took: Duration, stage: StopStage, exit: Option<&Exit>) {
@@ -99,14 +184,28 @@ impl Machine {
 
 /// Keeps one entry of each child: if it was stopped more than once, the most forceful, and of equals the last.
 fn keep_most_forceful(entries: &mut Vec<StopEntry>) {
-    let mut kept: BTreeMap<Path, usize> = BTreeMap::new();
-    for (at, entry) in entries.iter().enumerate() {
-        let best = kept.entry(entry.path.clone()).or_insert(at);
-        if entry.stage >= entries[*best].stage {
-            *best = at;
+    let hash = |entry: &StopEntry| {
+        let mut hasher = DefaultHasher::new();
+        entry.path.as_str().hash(&mut hasher);
+        hasher.finish()
+    };
+    // Sorted by a number, because there may be a million paths.
+    let mut by_path: Vec<(u64, usize)> = entries.iter().map(hash).zip(0..).collect();
+    by_path.sort_unstable();
+    let mut dropped = BTreeSet::new();
+    for same in by_path.chunk_by(|(a, _), (b, _)| a == b).filter(|same| same.len() > 1) {
+        // Different paths can have the same hash.
+        let mut best: Vec<usize> = Vec::new();
+        for &(_, at) in same {
+            match best.iter_mut().find(|best| entries[**best].path == entries[at].path) {
+                None => best.push(at),
+                Some(best) if entries[at].stage >= entries[*best].stage => {
+                    dropped.insert(std::mem::replace(best, at));
+                }
+                Some(_) => drop(dropped.insert(at)),
+            }
         }
     }
-    let kept: BTreeSet<usize> = kept.into_values().collect();
     let mut at = 0..;
-    entries.retain(|_| at.next().is_some_and(|at| kept.contains(&at)));
+    entries.retain(|_| at.next().is_some_and(|at| !dropped.contains(&at)));
 }

@@ -9,19 +9,27 @@ use crate::{EventKind, Exit, GiveUp, IdleReason, Limit, LimitExceeded, Restart};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The shortest delay after a start that could not even be tried, because a dependency prevented it.
-const UNTRIED_DELAY: Duration = Duration::from_secs(1);
+/// What exceeds a limit.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Measure {
+    /// The restarts of the child within the period of its own limit.
+    OwnWindow,
+    /// The failures of the child in a row.
+    OwnRow,
+    /// The restarts of all children within the period of their supervisor's intensity.
+    Intensity,
+}
 
 impl Machine {
-    /// Restarts a child whose attempt ended by itself with `exit` after it ran for `ran`.
+    /// Restarts a child whose attempt ended by itself with `exit`.
     ///
     /// The restart counts against the child's own limit and against its supervisor's intensity. If one is exceeded, the
     /// child is given up on. Else the backoff decides the delay, and the strategy the restart set.
-    pub(super) fn restart(&mut self, sup: Index, child: Index, exit: Exit, ran: Duration) {
+    pub(super) fn restart(&mut self, sup: Index, child: Index, exit: Exit) {
         if let Some((limit, exceeded)) = self.record_restart(sup, child, &exit) {
             return self.give_up(sup, child, limit.give_up, exceeded);
         }
-        let delay = self.next_delay(child, ran);
+        let (delay, nth) = self.next_delay(child, exit.is_failure());
         let flags = &mut self.arena[child].flags;
         flags.restarts_next = true;
         // A command waits for this attempt only, not for the restart that follows.
@@ -36,7 +44,6 @@ impl Machine {
         }
         self.set_phase(child, Phase::BackingOff);
         self.set_timer_in(child, Purpose::Phase, delay);
-        let nth = self.arena.record_or_new(child).backoff_step;
         self.emit(child, || EventKind::BackingOff { delay, nth });
         self.mark_to_evaluate(Some(sup));
     }
@@ -48,12 +55,18 @@ impl Machine {
         let own = self.arena[child].spec.limit;
         // Without a limit of its own and without an intensity, the default limit holds.
         let own = own.or_else(|| intensity.is_none().then_some(Limit::DEFAULT_OF_A_CHILD));
-        // Both windows record the restart, even if the first is exceeded.
-        let own = own.map(|limit| (limit, true, self.arena.record_or_new(child).window.record(&limit, now)));
-        let joint = intensity.map(|limit| (limit, false, self.arena.sup_mut(sup).window.record(&limit, now)));
-        let mut checks = [own, joint].into_iter().flatten();
-        let (limit, own_limit, count) = checks.find_map(|(limit, own_limit, check)| match check {
-            LimitCheck::Exceeded(count) => Some((limit, own_limit, count)),
+        // All of them count the restart, even if the first is exceeded already.
+        let own_window = own.map(|limit| {
+            (limit, Measure::OwnWindow, self.arena.record_or_new(child).window.record(&limit, now))
+        });
+        let own_row = own
+            .filter(|_| exit.is_failure())
+            .map(|limit| (limit, Measure::OwnRow, self.arena.record_or_new(child).failures.record(&limit)));
+        let joint = intensity
+            .map(|limit| (limit, Measure::Intensity, self.arena.sup_mut(sup).window.record(&limit, now)));
+        let mut checks = [own_window, own_row, joint].into_iter().flatten();
+        let (limit, measure, count) = checks.find_map(|(limit, measure, check)| match check {
+            LimitCheck::Exceeded(count) => Some((limit, measure, count)),
             LimitCheck::Allowed => None,
         })?;
         let exceeded = LimitExceeded {
@@ -63,28 +76,28 @@ impl Machine {
             count,
             allowed: limit.restarts,
             period: limit.period,
-            own_limit,
+            own_limit: measure != Measure::Intensity,
+            in_a_row: measure == Measure::OwnRow,
         };
         Some((limit, exceeded))
     }
 
-    /// Returns the delay before the next attempt, and counts the step of the backoff.
-    fn next_delay(&mut self, child: Index, ran: Duration) -> Duration {
+    /// Returns the delay before the next attempt, and how many restarts there were in a row with this one; counts it.
+    fn next_delay(&mut self, child: Index, failed: bool) -> (Duration, u32) {
         let state = &self.arena[child];
-        // A start that failed on its dependencies never left this phase.
-        let untried = state.phase == Phase::Waiting;
         // Children that fail within one input get different delays.
         let random = jitter(self.random, self.arena.names_up_from(child), state.attempt);
-        let mut delay = Duration::ZERO;
-        if let Some(backoff) = state.spec.backoff {
-            let record = self.arena.record_or_new(child);
-            if ran >= backoff.reset_after {
-                record.backoff_step = 0;
-            }
-            delay = backoff.delay(record.backoff_step, random);
-            record.backoff_step = record.backoff_step.saturating_add(1);
-        }
-        if untried { delay.max(UNTRIED_DELAY) } else { delay }
+        let Some(backoff) = state.spec.backoff else { return (Duration::ZERO, 0) };
+        let steps = &mut self.arena.record_or_new(child).backoff;
+        let step = if failed {
+            steps.ends = 0;
+            &mut steps.failures
+        } else {
+            &mut steps.ends
+        };
+        let delay = backoff.delay(*step, random);
+        *step = step.saturating_add(1);
+        (delay, *step)
     }
 
     /// Takes the siblings of a restart set down and lets all of the set start in order: [`advance`](Self::advance)
@@ -128,7 +141,14 @@ impl Machine {
     /// Gives up on a child that exceeded a limit: it is quarantined, or its supervisor fails.
     fn give_up(&mut self, sup: Index, child: Index, what: GiveUp, exceeded: LimitExceeded) {
         let exceeded = Arc::new(exceeded);
-        self.arena.record_or_new(child).gave_up = Some(Arc::clone(&exceeded));
+        let record = self.arena.record_or_new(child);
+        record.gave_up = Some(Arc::clone(&exceeded));
+        if exceeded.own_limit {
+            // What was counted is used up: after the next start of the supervisor as many are allowed again, so that the
+            // numbers of nested supervisors multiply.
+            record.failures.clear();
+            record.window.clear();
+        }
         // Commands are answered before the child is down.
         self.refuse_starts(child, &exceeded.exit);
         self.arena[child].flags.start_requested = false;

@@ -1,12 +1,38 @@
 //! The snapshot of the whole tree, and questions about one child.
 
 use super::Machine;
-use super::condition::health_given;
+use super::driver_queue::DriverQueue;
 use super::state::{Index, Phase, Purpose};
 use crate::{
     Attempt, ChildId, ChildSpec, ChildState, ChildView, Condition, Exit, Path, Snapshot, StopStage, Time,
     WaitingFor,
 };
+use std::collections::{BTreeSet, BinaryHeap};
+
+/// A copy of a tree as it was at one moment: see [`Machine::begin_copy`].
+#[derive(Debug)]
+pub struct TreeCopy {
+    /// The number of the copy.
+    number: u64,
+    /// A machine that was stopped at that moment.
+    machine: Box<Machine>,
+}
+
+impl TreeCopy {
+    /// Returns the number of the last event that the copy includes.
+    #[must_use]
+    pub fn last_event(&self) -> u64 {
+        self.machine.last_event()
+    }
+
+    /// Returns the snapshot. The copy must be complete.
+    #[must_use]
+    pub fn into_snapshot(mut self) -> Snapshot {
+        self.machine.arena.enter_names();
+        let now = self.machine.now;
+        self.machine.snapshot(now)
+    }
+}
 
 impl Machine {
     /// Returns the id of the root.
@@ -66,6 +92,33 @@ impl Machine {
         Snapshot { number: self.driver_queue.last_event, at: self.now, root }
     }
 
+    /// Begins a copy of the tree as it is after the last input, from which a snapshot is made. `now` becomes its `at`,
+    /// and the machine's time. Unlike [`snapshot`](Self::snapshot), a copy can be taken a few children at a time, with
+    /// inputs in between that do not change it.
+    pub fn begin_copy(&mut self, now: Time) -> TreeCopy {
+        self.now = self.now.max(now);
+        let (number, arena) = self.arena.begin_copy();
+        let driver_queue = DriverQueue { last_event: self.driver_queue.last_event, ..DriverQueue::default() };
+        let machine = Self {
+            arena,
+            root: self.root,
+            now: self.now,
+            random: 0,
+            driver_queue,
+            to_evaluate: BinaryHeap::new(),
+            timers: BTreeSet::new(),
+            starts: 0,
+            ended: self.ended,
+        };
+        TreeCopy { number, machine: Box::new(machine) }
+    }
+
+    /// Goes on with a copy of this tree by at most `children` children. Returns `true` when it is complete. A copy that
+    /// was begun must be completed: until then, each child that changes is copied.
+    pub fn go_on_copying(&mut self, copy: &mut TreeCopy, children: usize) -> bool {
+        self.arena.go_on_copying(copy.number, children, &mut copy.machine.arena)
+    }
+
     fn view(&self, child: Index, path: &Path) -> ChildView {
         let state = &self.arena[child];
         let below = self.arena.children(child);
@@ -82,7 +135,7 @@ impl Machine {
             attempt: Attempt(state.attempt),
             restarts: state.record.as_ref().map_or(0, |record| record.restarts),
             last_exit: state.last_exit().cloned(),
-            health: health_given(state, children.iter().map(|below| below.health)),
+            health: state.health,
             children,
         }
     }
@@ -111,7 +164,7 @@ impl Machine {
 
     /// Returns the latest end of a child's wait for `what`, as far as it is known; else [`Time::NEVER`].
     fn end_of_wait(&self, sup: Index, child: Index, what: &WaitingFor) -> Time {
-        let own = self.deadline_of(child, Purpose::Dependency);
+        let own = self.deadline_of(child, Purpose::Wait);
         let (sibling, is_backoff) = match what {
             WaitingFor::Edge(..) if own != Time::NEVER => return own,
             WaitingFor::Edge(_, Condition::Completed) | WaitingFor::RestartStop | WaitingFor::Nothing => {
@@ -124,7 +177,7 @@ impl Machine {
         let Some(&sibling) = self.arena.sup(sup).names.get(sibling) else { return Time::NEVER };
         match self.arena[sibling].phase {
             Phase::Starting => self.deadline_of(sibling, Purpose::Phase),
-            Phase::Waiting => self.deadline_of(sibling, Purpose::Dependency),
+            Phase::Waiting => self.deadline_of(sibling, Purpose::Wait),
             Phase::BackingOff if is_backoff => self.deadline_of(sibling, Purpose::Phase),
             Phase::BackingOff | Phase::Idle(_) | Phase::Running | Phase::Stopping { .. } => Time::NEVER,
         }

@@ -5,8 +5,8 @@ use super::{Effect, Machine, Outcome};
 use crate::{EventKind, Ready};
 use std::time::Duration;
 
-/// How often a heartbeat is checked within its period: a stuck child is noticed at most a quarter of it late.
-const HEARTBEAT_CHECKS: u32 = 4;
+/// How often a heartbeat is checked within its period: a stuck child is noticed at most a quarter of the period late.
+pub(super) const HEARTBEAT_CHECKS: u32 = 4;
 
 impl Machine {
     /// Starts a group member or the root at once. Any other child waits until its supervisor finds that it may start.
@@ -20,7 +20,9 @@ impl Machine {
 
     /// Lets a child wait until its supervisor finds that its start condition is met.
     pub(super) fn enqueue_start(&mut self, child: Index) {
+        self.starts += 1;
         self.set_phase(child, Phase::Waiting);
+        self.expect_start_in_time(child);
         self.emit(child, || EventKind::Waiting);
         self.mark_to_evaluate(self.arena[child].parent);
     }
@@ -28,6 +30,7 @@ impl Machine {
     /// Begins an attempt now. A leaf is started by the driver. A supervisor starts its children, after the driver has
     /// made its dedicated runtime if it has one.
     pub(super) fn begin_attempt(&mut self, child: Index) {
+        self.starts += 1;
         self.set_phase(child, Phase::Starting);
         self.count_attempt(child);
         let (id, attempt) = self.arena.attempt_of(child);
@@ -43,6 +46,7 @@ impl Machine {
         };
         // Restarts within an earlier attempt of the supervisor do not count against this one.
         sup.window.clear();
+        sup.left_with_failure = None;
         sup.runtime_lost = false;
         let opens_runtime = sup.rules.dedicated_runtime;
         self.set_timer_in(child, Purpose::Phase, within);
@@ -54,7 +58,7 @@ impl Machine {
         }
     }
 
-    /// Numbers a new attempt and forgets what was true of the last one only.
+    /// Numbers a new attempt and forgets what was true only of the previous attempt.
     pub(super) fn count_attempt(&mut self, child: Index) {
         let now = self.now;
         let state = &mut self.arena[child];
@@ -62,6 +66,10 @@ impl Machine {
         state.started = now;
         state.flags.attempt_ready = false;
         state.flags.stopped_by_others = false;
+        state.flags.attempt_stable = false;
+        if let Some(record) = &mut state.record {
+            record.forced = Vec::new();
+        }
         // Taken, so that a later start by command does not count as a restart.
         let restart = std::mem::take(&mut state.flags.restarts_next);
         if restart {
@@ -71,7 +79,9 @@ impl Machine {
         self.emit(child, || EventKind::Starting { attempt, restart });
     }
 
-    /// Begins the ordered start of all children of a supervisor, with windows, backoff and flags reset.
+    /// Begins the ordered start of all children of a supervisor, with flags reset. Their failures in a row, restarts and
+    /// backoffs count on: only a stable run or a success begins them anew, so that what never holds is given up on
+    /// although its supervisor is restarted for other reasons. (Giving up begins them anew too.)
     fn start_children(&mut self, sup: Index) {
         if self.arena.sup(sup).is_group() {
             self.arena.sup_mut(sup).mode = SupervisorPhase::Up;
@@ -83,10 +93,8 @@ impl Machine {
             let state = &mut self.arena[child];
             state.readiness = Readiness::Never;
             // None of them is `added`: added children have left the tree when the supervisor ended.
-            state.flags = Flags::default();
+            state.flags = Flags { stopped_by_others: state.flags.stopped_by_others, ..Flags::default() };
             if let Some(record) = &mut state.record {
-                record.backoff_step = 0;
-                record.window.clear();
                 record.gave_up = None;
             }
             // The others were stopped on request and stay down.
@@ -122,7 +130,8 @@ impl Machine {
         let (id, attempt) = self.arena.attempt_of(child);
         self.emit(child, || EventKind::Ready { attempt, took });
         if beats {
-            self.arena.record_or_new(child).last_beat = now;
+            let record = self.arena.record_or_new(child);
+            (record.last_beat, record.judged_from) = (now, None);
             self.schedule_heartbeat_check(child);
         }
         self.answer_starts(child, || Ok(Outcome::Ready { id, attempt }));

@@ -14,14 +14,16 @@
 //! Further invariants:
 //! 1. A deadline of a child stands in the set of timers, with its purpose, exactly while the child has it.
 //!    Each phase has the deadlines that [`Purpose`] names, and no others.
-//! 2. A supervisor's `live`, `waiting` and `to_restart` count exactly its children in those states.
+//! 2. A supervisor's `live`, `waiting`, `to_restart`, `degraded` and `unhealthy` count exactly its children in those
+//!    states.
 //! 3. Only a live child has an attempt. A child ceases to be live only in `on_attempt_ended`.
 
 use super::Command;
 use super::plan::StopPlan;
+use crate::window::FailureRow;
 use crate::{
-    ChildForm, ChildId, ChildSpec, Exit, GroupSpec, Health, IdleReason, LimitExceeded, Name, Order,
-    RequestId, StopReport, SupervisorSpec, Time, Window,
+    AutoShutdownFailure, ChildForm, ChildId, ChildSpec, Exit, GroupSpec, Health, IdleReason, LimitExceeded,
+    Name, Order, RequestId, StopEntry, StopReport, SupervisorSpec, Time, Window,
 };
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -87,8 +89,10 @@ pub(super) enum Purpose {
     Phase,
     /// The next check of the heartbeat, while it runs.
     Heartbeat,
-    /// The end of a wait for failing siblings, while it waits.
-    Dependency,
+    /// The answer to commands that asked for its start, while it waits.
+    Answer,
+    /// The end of a wait for unmet dependencies in a first start.
+    Wait,
 }
 
 /// What is intended with a child; decides what follows when its attempt is stopped.
@@ -134,10 +138,20 @@ pub(super) struct Flags {
     pub(super) start_requested: bool,
     /// Its last attempt was stopped by others, whatever exit it gave then.
     pub(super) stopped_by_others: bool,
-    /// It waits for a sibling that is [`Held`](super::condition::DependencyState::Held), so it does not delay others.
+    /// It waits for a sibling that only a command brings back, so it does not delay others.
     pub(super) held: bool,
+    /// Commands that asked for its start are to be answered, if it still waits when its supervisor is evaluated.
+    pub(super) answer_due: bool,
+    /// Its deadline of the phase was prolonged once, because it was seen late.
+    pub(super) phase_prolonged: bool,
+    /// The end of its wait in a first start was prolonged once, because it was seen late.
+    pub(super) wait_prolonged: bool,
     /// It was added while the tree ran, and leaves the tree when its supervisor ends.
     pub(super) added: bool,
+    /// Its last attempt was stable when it ceased to be ready.
+    pub(super) attempt_stable: bool,
+    /// It had a stable run or a success since its supervisor was started.
+    pub(super) had_stable_run: bool,
 }
 
 /// The name of a child: given, or made from its slot (members of groups only).
@@ -167,11 +181,22 @@ impl ChildName {
     }
 }
 
+/// The steps of a child's backoff: how many restarts there were in a row. A success begins the row of failures anew, but
+/// not the row of successes: a loop of quick successes is a loop.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct BackoffSteps {
+    /// Restarts after a failure, since the last stable run or success.
+    pub(super) failures: u32,
+    /// Restarts after an end that was no failure, since the last stable run or failure.
+    pub(super) ends: u32,
+}
+
 /// The part of a child's state that only a child with a history needs. A child that just runs has none.
 #[derive(Debug, Default)]
 pub(super) struct ChildRecord {
-    /// The number of restarts in a row, without a stable run between them.
-    pub(super) backoff_step: u32,
+    pub(super) backoff: BackoffSteps,
+    /// The failures in a row, without a stable run or a success between them.
+    pub(super) failures: FailureRow,
     /// The number of restarts after attempts that ended by themselves.
     pub(super) restarts: u64,
     /// The restarts that count against its own limit.
@@ -184,18 +209,26 @@ pub(super) struct ChildRecord {
     /// The commands that wait for an answer. At most [`MAX_WAITERS`](super::MAX_WAITERS).
     pub(super) waiters: Vec<(RequestId, Command)>,
     pub(super) health: Health,
-    /// What is left of the time that it waits for failing siblings, once such a wait has begun.
-    pub(super) dependency_time_left: Option<Duration>,
+    /// When commands that asked for its start are answered although it still waits.
+    pub(super) answer_deadline: Option<Time>,
+    /// What is left of the time that it waits for unmet dependencies in a first start, once such a wait has begun.
+    pub(super) wait_left: Option<Duration>,
     /// The moment at which that time is over; `None` while it does not count.
-    pub(super) dependency_deadline: Option<Time>,
+    pub(super) wait_deadline: Option<Time>,
     pub(super) heartbeat_check: Option<Time>,
     pub(super) last_beat: Time,
+    /// No missed heartbeat is judged before this time, once a check came late.
+    pub(super) judged_from: Option<Time>,
     pub(super) log: Option<Box<StopLog>>,
+    /// What was forced below it when it ended by itself, while it is down.
+    pub(super) forced: Vec<StopEntry>,
 }
 
 #[derive(Debug)]
 pub(super) struct StopLog {
     pub(super) began: Time,
+    /// How often a child was to start in the tree, before the earliest entry of the report.
+    pub(super) starts: u64,
     pub(super) report: StopReport,
     /// How many entries of the report are members of groups.
     pub(super) members: usize,
@@ -215,7 +248,7 @@ pub(super) enum SupervisorPhase {
     ClosingRuntime,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Children {
     /// Declared and added children, in the order of their start.
     Ordered(Vec<Index>),
@@ -238,11 +271,16 @@ pub(super) struct SupervisorState {
     pub(super) live: u32,
     pub(super) waiting: u32,
     pub(super) to_restart: u32,
+    /// How many children are degraded and unhealthy.
+    pub(super) degraded: u32,
+    pub(super) unhealthy: u32,
     pub(super) plan: StopPlan,
     /// All children were asked out of turn, as the plan says.
     pub(super) all_asked: bool,
     /// The stop cursor: no child at this position in the start order, or after it, still has to be asked to stop.
     pub(super) stop_cursor: usize,
+    /// The first failure, in this attempt, of a significant child that left the tree with its end.
+    pub(super) left_with_failure: Option<Arc<AutoShutdownFailure>>,
     /// Its dedicated runtime ended by itself: there is nothing to close.
     pub(super) runtime_lost: bool,
     /// It stands in the queue of supervisors to evaluate.
@@ -276,13 +314,28 @@ impl SupervisorState {
             live: 0,
             waiting: 0,
             to_restart: 0,
+            degraded: 0,
+            unhealthy: 0,
             plan: StopPlan::UNBOUNDED,
             all_asked: false,
             stop_cursor: 0,
+            left_with_failure: None,
             runtime_lost: false,
             queued: false,
             depth,
         }))
+    }
+
+    /// Returns what a snapshot follows from: all but the names, which are made anew, and what only a stop needs.
+    fn frozen(&self) -> Self {
+        Self {
+            rules: SupervisorSpec { children: Vec::new(), ..self.rules },
+            children: self.children.clone(),
+            names: BTreeMap::new(),
+            window: Window::default(),
+            left_with_failure: None,
+            ..*self
+        }
     }
 
     pub(super) const fn is_group(&self) -> bool {
@@ -294,6 +347,25 @@ impl SupervisorState {
         match &self.children {
             Children::Ordered(children) => children,
             Children::Group { .. } => &[],
+        }
+    }
+
+    /// Counts a child that is (`true`) or no longer is in this health.
+    pub(super) const fn count_health(&mut self, health: Health, is: bool) {
+        let count = match health {
+            Health::Healthy => return,
+            Health::Degraded => &mut self.degraded,
+            Health::Unhealthy => &mut self.unhealthy,
+        };
+        *count = if is { *count + 1 } else { *count - 1 };
+    }
+
+    /// Returns the health of the worst child.
+    pub(super) const fn worst_child(&self) -> Health {
+        match (self.unhealthy, self.degraded) {
+            (0, 0) => Health::Healthy,
+            (0, _) => Health::Degraded,
+            _ => Health::Unhealthy,
         }
     }
 
@@ -320,6 +392,8 @@ pub(super) struct Child {
     pub(super) phase: Phase,
     pub(super) intent: Intent,
     pub(super) readiness: Readiness,
+    /// Its health, as its supervisor counts it.
+    pub(super) health: Health,
     pub(super) flags: Flags,
     /// When it entered this phase.
     pub(super) since: Time,
@@ -343,12 +417,31 @@ impl Child {
             phase: Phase::Idle(IdleReason::SupervisorDown),
             intent: Intent::Run,
             readiness: Readiness::Never,
+            health: Health::Degraded,
             flags: Flags::default(),
             since,
             started: Time::ZERO,
             phase_deadline: Time::NEVER,
             record: None,
             sup: None,
+        }
+    }
+
+    /// Returns what a snapshot shows of the child, and what it shows follows from.
+    pub(super) fn frozen(&self) -> Self {
+        let frozen = |record: &ChildRecord| ChildRecord {
+            restarts: record.restarts,
+            last_exit: record.last_exit.clone(),
+            health: record.health,
+            wait_deadline: record.wait_deadline,
+            ..ChildRecord::default()
+        };
+        Self {
+            spec: Arc::clone(&self.spec),
+            name: self.name.clone(),
+            record: self.record.as_ref().map(|record| Box::new(frozen(record))),
+            sup: self.sup.as_ref().map(|sup| Box::new(sup.frozen())),
+            ..*self
         }
     }
 
@@ -367,6 +460,32 @@ impl Child {
         if self.readiness == Readiness::Reached {
             self.readiness = Readiness::BeforeRestart;
         }
+    }
+
+    /// Returns its health: what it reports while it runs, else what its state says. A running supervisor is as unhealthy
+    /// as its worst child.
+    pub(super) fn health_now(&self) -> Health {
+        match self.phase {
+            Phase::Running => {
+                let own = self.record.as_ref().map_or(Health::Healthy, |record| record.health);
+                self.sup.as_ref().map_or(own, |sup| own.max(sup.worst_child()))
+            }
+            Phase::Idle(IdleReason::Finished) if self.last_exit().is_some_and(Exit::is_failure) => {
+                Health::Degraded
+            }
+            Phase::Idle(IdleReason::Ignored | IdleReason::Finished) => Health::Healthy,
+            Phase::Idle(IdleReason::StoppedByRequest) | Phase::Waiting | Phase::Starting => Health::Degraded,
+            Phase::Stopping { .. } => Health::Degraded,
+            // A child that went down with its supervisor is not at fault, unless it had failed before.
+            Phase::Idle(IdleReason::SupervisorDown) if !self.has_failed() => Health::Degraded,
+            Phase::Idle(IdleReason::SupervisorDown | IdleReason::Quarantined) => Health::Unhealthy,
+            Phase::BackingOff => Health::Unhealthy,
+        }
+    }
+
+    /// Returns `true` if its last attempt failed by itself.
+    pub(super) fn has_failed(&self) -> bool {
+        !self.flags.stopped_by_others && self.last_exit().is_some_and(Exit::is_failure)
     }
 
     pub(super) fn last_exit(&self) -> Option<&Exit> {

@@ -8,9 +8,10 @@
 //! | killed | that time is over | [`KILL_WAIT`], at most until the plan's `abandon` |
 //! | abandoned | that time is over as well | nothing waits for it any more |
 //!
-//! A supervisor divides its budget by a [`StopPlan`], which never ends later than its own supervisor's. A dynamic group
-//! asks all its members together under one deadline. A dedicated runtime is closed last, by the same stages with
-//! [`KILL_WAIT`] as its deadline. No attempt is abandoned that was not killed, however late the driver comes.
+//! A supervisor divides its budget by a [`StopPlan`], which never ends later than the plan of the supervisor above it.
+//! A dynamic group asks all its members together under one deadline. A dedicated runtime is closed last, by the same
+//! stages with [`KILL_WAIT`] as its deadline. No attempt is abandoned that was not killed, however late the driver
+//! comes.
 //!
 //! This file gives the orders to ask and to kill; what continues a stop is in `stop_progress.rs`.
 
@@ -62,6 +63,8 @@ impl Machine {
     pub(super) fn end_supervisor(&mut self, sup: Index, cause: Exit) {
         if !self.arena[sup].phase.is_stopping() {
             self.arena.record_or_new(sup).cause = Some(cause);
+            // What is forced below may belong to the report of the tree's end.
+            self.open_log(sup);
             self.begin_stop(sup);
         }
     }
@@ -71,7 +74,8 @@ impl Machine {
         let (above, state) = (self.plan_above(child), &self.arena[child]);
         let Some(sup) = &state.sup else { return };
         let mut plan = sup.plan.min(above);
-        if sup.is_group() {
+        if let Children::Group { count, .. } = sup.children {
+            plan = plan.for_members(self.now, count);
             plan.ask_all = Time::NEVER;
         }
         if plan != sup.plan {
@@ -87,13 +91,14 @@ impl Machine {
 
     fn begin_stop_of_supervisor(&mut self, sup: Index) {
         let mut plan = StopPlan::new(self.now, self.arena[sup].spec.stop_within).min(self.plan_above(sup));
-        if let Children::Group { template, head, .. } = &self.arena.sup(sup).children {
+        if let Children::Group { template, head, count, .. } = &self.arena.sup(sup).children {
             // The members' own deadline bounds the plan, because they have no timers.
             let members = self.now.after(template.stop_within);
             if members != Time::NEVER {
                 plan.kill = plan.kill.min(members);
                 plan.abandon = plan.abandon.min(plan.kill.after(KILL_WAIT));
             }
+            plan = plan.for_members(self.now, *count);
             // Its members are asked together now, not in turn.
             plan.ask_all = Time::NEVER;
             let cursor = *head;
@@ -159,7 +164,7 @@ impl Machine {
         let plan = &mut self.arena.sup_mut(sup).plan;
         plan.ask_all = plan.ask_all.min(now);
         plan.kill = plan.kill.min(now);
-        // Never later than the supervisor above, which does not wait longer either.
+        // Not later than the supervisor above abandons: it does not wait longer either.
         plan.abandon = plan.abandon.min(now.after(KILL_WAIT)).min(above.abandon);
         let abandon = plan.abandon;
         self.set_timer(sup, Purpose::Phase, abandon);
@@ -203,7 +208,7 @@ impl Machine {
     }
 
     /// Returns the plan of a child's supervisor, if that is stopping.
-    fn plan_above(&self, child: Index) -> StopPlan {
+    pub(super) fn plan_above(&self, child: Index) -> StopPlan {
         match self.arena.parent_of(child) {
             Some(sup) if sup.mode == SupervisorPhase::Stopping => sup.plan,
             Some(_) | None => StopPlan::UNBOUNDED,

@@ -107,11 +107,26 @@ impl Machine {
         }
         self.arena.remove(child);
         self.mark_to_evaluate(parent);
-        self.mark_waiting_ancestors(parent);
+        if let Some(parent) = parent {
+            self.refresh_health(parent);
+        }
+        self.mark_watching_supervisors(parent);
     }
 
     pub(super) fn tree_ended(&mut self, exit: Exit) {
-        self.set_phase(self.root, Phase::Idle(IdleReason::SupervisorDown));
+        let (root, stage) = (self.root, StopStage::Asked);
+        let why = match self.arena[root].intent {
+            _ if exit.is_failure() => IdleReason::SupervisorDown,
+            Intent::Stop | Intent::Remove => IdleReason::StoppedByRequest,
+            Intent::Run | Intent::Restart => IdleReason::Finished,
+        };
+        match why {
+            IdleReason::Finished => self.emit(root, || EventKind::Finished),
+            IdleReason::StoppedByRequest => self.emit(root, || EventKind::Stopped { stage, why }),
+            _ => {}
+        }
+        self.set_phase(root, Phase::Idle(why));
+        self.collect_forced();
         let report = Arc::new(self.close_log(self.root));
         self.ended = true;
         let waited_for: Vec<Index> = self.arena.all().filter(|child| self.waiter_count(*child) > 0).collect();

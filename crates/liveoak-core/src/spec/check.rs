@@ -2,6 +2,7 @@
 //! a caller that knows where each field was written can render it there. Source: OTP rows C8 and C9.
 
 use super::order::circles;
+use super::reach::out_of_reach;
 use super::{
     AutoShutdown, ChildDeclaration, ChildForm, ChildSpec, Condition, Edge, GroupSpec, Limit, Ready, Restart,
     SupervisorSpec,
@@ -35,8 +36,7 @@ impl ChildDeclaration {
         check.check_not_a_leaf(&path, spec);
         let reason = "the root of a tree has no siblings to come after";
         check.refuse_if(!spec.after.is_empty(), &path, "after", reason);
-        let reason =
-            "no supervisor is above the root of a tree to restart it; put it below another supervisor";
+        let reason = "the root of a tree has no supervisor above it that could restart it; put it below another supervisor";
         let may_restart = spec.restart != Restart::Permanent || spec.limit.is_some();
         check.refuse_if(may_restart, &path, "restart", reason);
         check.check_form(&path, &self.form, 1);
@@ -99,6 +99,9 @@ impl Check {
             return self.refuse(path, "children", reason);
         }
         self.check_limit(path, "intensity", spec.intensity);
+        if let (Some(intensity), Some(failures)) = (spec.intensity, out_of_reach(spec)) {
+            self.push_error(path, "intensity", Problem::IntensityOutOfReach { intensity, failures });
+        }
         let count = spec.children.len();
         if count > MAX_CHILDREN {
             let reason = format!("{count} children are too many: at most {MAX_CHILDREN}, or a group");
@@ -157,7 +160,7 @@ impl Check {
     }
 
     fn check_child(&mut self, path: &Path, spec: &ChildSpec, auto_shutdown: AutoShutdown) {
-        let reason = "what can be made only once cannot be restarted; expected temporary";
+        let reason = "a body that can be made only once cannot be restarted; expected temporary";
         self.refuse_if(spec.once && spec.restart != Restart::Temporary, path, "restart", reason);
         self.check_limit(path, "limit", spec.limit);
         if let Some(Backoff { from, to, .. }) = spec.backoff {
@@ -245,6 +248,13 @@ pub enum SpecProblem {
         /// The ceiling of all delays.
         to: Duration,
     },
+    /// The backoffs of the children keep the intensity from ever being exceeded.
+    IntensityOutOfReach {
+        /// The intensity.
+        intensity: Limit,
+        /// How often all restartable children together fail within the period at least, if each always fails at once.
+        failures: u64,
+    },
     /// The child is significant and permanent, so it never ends.
     SignificantIsPermanent,
     /// The child is significant, and its supervisor's `auto_shutdown` is never.
@@ -275,6 +285,14 @@ impl fmt::Display for SpecProblem {
             Self::Name(error) => return error.fmt(f),
             Self::BackoffToBelowFrom { from, to } => {
                 return write!(f, "`to` is {to:?}, which is less than `from`, {from:?}");
+            }
+            Self::IntensityOutOfReach { intensity: Limit { restarts, period, .. }, failures } => {
+                return write!(
+                    f,
+                    "the backoffs of the children keep it from ever being exceeded: if all of them always fail at \
+                     once, there may be only {failures} restarts within {period:?}, and {restarts} are allowed; \
+                     expected fewer restarts, a longer period, or a limit for each child instead"
+                );
             }
             Self::UnknownSibling(name) => return write!(f, "there is no sibling called {name:?}"),
             Self::NeverCompletes(name) => {

@@ -7,25 +7,35 @@
 //! - [`words`]: the choices (restart, strategy, order, ...) and their words
 //! - [`check`]: the rules, and what is wrong with a spec as data
 //! - [`order`]: the order of start
+//! - [`reach`]: whether an intensity can be exceeded at all
 
 mod check;
 mod order;
+mod reach;
 mod words;
 
 pub(crate) use check::added_child;
 pub use check::{MAX_CHILDREN, SpecError, SpecErrors, SpecProblem};
 pub use order::start_order;
+pub use reach::SpecWarning;
+#[cfg(test)]
+pub(crate) use reach::out_of_reach;
 pub use words::{AutoShutdown, Condition, GiveUp, Order, Restart, Strategy};
 
 use crate::{Backoff, Name};
 use std::time::Duration;
 
-/// How many restarts within how long are allowed. One restart more exceeds the limit.
+/// How many restarts are allowed: of one child (`limit`), or of all children of a supervisor together (`intensity`).
+///
+/// Both are exceeded by more than `restarts` restarts within `period`. A `limit` is exceeded also by more than `restarts`
+/// failures in a row, with neither a stable run (see [`Backoff`]) nor a success between them, however long they take:
+/// a backoff may stretch failures so far that they never fit into the period. A start that a dependency prevented counts
+/// as neither.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit {
     /// Restarts allowed within the period: 0 to [`Limit::MAX_RESTARTS`], or [`Limit::UNLIMITED`].
     pub restarts: u32,
-    /// The sliding window; a restart exactly this old still counts. More than zero.
+    /// The sliding window; a restart exactly this old still counts. More than zero. Not used for failures in a row.
     pub period: Duration,
     /// What happens when the limit is exceeded.
     pub give_up: GiveUp,
@@ -37,8 +47,8 @@ impl Limit {
     /// The value of `restarts` that means no limit.
     pub const UNLIMITED: u32 = u32::MAX;
     /// The limit of a child when neither its supervisor's intensity nor its own limit was set: ten restarts
-    /// within a minute. With the default backoff a child that fails right after each start is given up on after about
-    /// 40 s.
+    /// within a minute, or ten in a row. What never holds is given up on after exactly eleven failures: with the default
+    /// backoff, a child that fails right after each start after about 40 s, and after 81 s at most.
     pub const DEFAULT_OF_A_CHILD: Self = Self::new(10, Duration::from_secs(60));
 
     /// Creates a limit of `restarts` within `period`; exceeding it escalates.
@@ -54,7 +64,7 @@ impl Limit {
         self
     }
 
-    /// Creates a limit that is never exceeded.
+    /// Creates a limit that is never exceeded, neither within a period nor in a row.
     #[must_use]
     pub const fn unlimited() -> Self {
         Self::new(Self::UNLIMITED, Duration::MAX)
@@ -135,6 +145,11 @@ impl Default for ChildSpec {
 }
 
 impl ChildSpec {
+    /// Returns how long an attempt must be ready without a break to be stable; the default also without a backoff.
+    pub(crate) fn reset_after(&self) -> Duration {
+        self.backoff.map_or(Backoff::RESET_AFTER, |backoff| backoff.reset_after)
+    }
+
     /// Returns the defaults of a supervisor: no deadlines of its own, because its children have theirs.
     #[must_use]
     pub fn of_supervisor() -> Self {
@@ -153,7 +168,9 @@ impl ChildSpec {
 pub struct SupervisorSpec {
     /// Which children one restart takes down and starts again.
     pub strategy: Strategy,
-    /// How many restarts of the children, all together, are allowed. With `None` each child has a limit of its own.
+    /// How many restarts of the children, all together, are allowed within the period; failures in a row do not count.
+    /// With `None` each child has a limit of its own. An intensity that all restartable children together cannot exceed
+    /// because of their backoffs is refused; [`ChildDeclaration::warnings`] names the children that cannot alone.
     pub intensity: Option<Limit>,
     /// The order in which the children start; they stop in its reverse.
     pub order: Order,

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
 
 /// Returns the indexes of `children` in the order in which they start: declared order, but each child later than the
-/// siblings in its `after`. Kahn's algorithm, taking the earliest declared of what is free. Edges to
+/// siblings in its `after`. Kahn's algorithm; of all children that may start it takes the one declared first. Edges to
 /// unknown names are passed over (the check names them).
 ///
 /// # Errors

@@ -13,6 +13,10 @@ pub(crate) const fn is_failure(exit: Kind) -> bool {
     !matches!(exit.as_bytes(), b"completed" | b"ignored" | b"stopped" | b"auto-shutdown")
 }
 
+pub(crate) const fn is_success(exit: Kind) -> bool {
+    matches!(exit.as_bytes(), b"completed" | b"ignored" | b"auto-shutdown")
+}
+
 /// Returns an exit of this kind, as it is reported to the machine.
 pub(crate) fn exit_of(kind: Kind) -> Exit {
     match kind {
@@ -109,8 +113,14 @@ pub(crate) struct Child {
     pub(crate) since: u64,
     /// When its last attempt began.
     pub(crate) started: u64,
-    /// Its only deadline.
+    /// The deadline of its phase.
     pub(crate) timer: u64,
+    /// The deadline that was prolonged once because it was seen late.
+    pub(crate) prolonged: u64,
+    /// When commands that asked for its start are answered although it waits.
+    pub(crate) answer_timer: u64,
+    /// That moment has come.
+    pub(crate) answer_due: bool,
     pub(crate) attempt: u64,
     /// `true` if it is intended to run: `false` after a stop command, until a start command.
     pub(crate) wanted: bool,
@@ -134,8 +144,21 @@ pub(crate) struct Child {
     pub(crate) start_by_command: bool,
     /// It was added while the tree ran, so it is not part of its supervisor's declaration.
     pub(crate) added: bool,
-    /// The number of restarts in a row, which sets the backoff.
-    pub(crate) backoff_step: u32,
+    /// The failures in a row, for its own limit.
+    pub(crate) failures_in_a_row: u32,
+    /// The number of restarts after failures in a row, which sets the backoff; and that of restarts after other ends.
+    pub(crate) failure_steps: u32,
+    pub(crate) end_steps: u32,
+    /// When its last attempt became ready.
+    pub(crate) ready_since: u64,
+    /// Its last attempt was stable when it ceased to be ready.
+    pub(crate) stable: bool,
+    /// It had a stable run or a success since its supervisor started.
+    pub(crate) had_stable_run: bool,
+    /// Its own limit was exceeded by failures in a row that were too far apart for the period.
+    pub(crate) row_exceeded: bool,
+    /// A failed significant child was removed from it when that ended.
+    pub(crate) failure_left: bool,
     /// The number of all restarts.
     pub(crate) restarts: u64,
     /// When it was restarted, for its own limit.
@@ -148,8 +171,10 @@ pub(crate) struct Child {
     /// The health that it last reported.
     pub(crate) health: Health,
     pub(crate) last_beat: u64,
-    /// The time that is left of the dependency timeout, once it has begun.
-    pub(crate) dependency_wait_left: Option<u64>,
+    /// No missed heartbeat is judged before this time, once a check came late.
+    pub(crate) judged_from: Option<u64>,
+    /// The time that is left of a wait in a first start, once it has begun.
+    pub(crate) wait_left: Option<u64>,
     /// Requests that wait for this child, with their commands.
     pub(crate) waiters: Vec<(u64, Command)>,
     /// The children's names in start order. This field and all below are for supervisors only.
@@ -163,6 +188,19 @@ pub(crate) struct Child {
 }
 
 impl Child {
+    /// Returns its next deadline.
+    pub(crate) fn next_deadline(&self) -> u64 {
+        self.timer.min(self.answer_timer)
+    }
+
+    /// Returns how long it may wait for others.
+    pub(crate) fn longest_wait(&self) -> Duration {
+        match self.spec.start_within {
+            Duration::MAX if !self.is_leaf() => Duration::from_secs(30),
+            within => within,
+        }
+    }
+
     pub(crate) fn lives(&self) -> bool {
         matches!(self.phase, Phase::Starting | Phase::Running | Phase::Stopping { .. })
     }
@@ -191,7 +229,7 @@ impl Child {
         self.attempt += 1;
         self.restarts += u64::from(std::mem::take(&mut self.restarting));
         self.started = now;
-        (self.attempt_ready, self.stopped_by_others) = (false, false);
+        (self.attempt_ready, self.stopped_by_others, self.stable) = (false, false, false);
     }
 
     /// Returns `true` for a supervisor with a dedicated runtime. The runtime is reported to the machine like an attempt.

@@ -1,10 +1,12 @@
 //! The reference model, part 4: commands, time, and one step of a run.
 
-use crate::child::{Body, Child, Kind, Mode, NEVER, Path, Phase, later};
+use crate::child::{Body, Child, Kind, Mode, NEVER, Path, Phase, Plan, later};
 use crate::reference::{Model, ROOT, above};
 use crate::steps::{A_MOMENT, Step};
 use liveoak_core::{ChildDeclaration, ChildForm, Command, IdleReason, Restart};
 use std::time::Duration;
+
+const SECOND: u64 = 1_000_000_000;
 
 impl Model {
     /// Answers those requests of a child for which `word` gives an answer. The others go on waiting.
@@ -74,11 +76,19 @@ impl Model {
         }
         let child = self.of(path);
         (child.wanted, child.start_by_command) = (true, true);
-        (child.backoff_step, child.gave_up, child.restarting) = (0, false, false);
-        child.restart_times.clear();
+        (child.restarting, child.gave_up) = (false, false);
+        self.begin_anew(path);
         self.wait_for(path, request, Command::Start);
         self.start_or_wait(path);
         None
+    }
+
+    /// Forgets the failures of a child and of all below it.
+    fn begin_anew(&mut self, path: &str) {
+        let child = self.of(path);
+        (child.failures_in_a_row, child.failure_steps, child.end_steps) = (0, 0, 0);
+        child.restart_times.clear();
+        self.kids(path).iter().for_each(|kid| self.begin_anew(kid));
     }
 
     fn start_after_stop(&mut self, path: &str, request: u64, command: Command) {
@@ -124,6 +134,7 @@ impl Model {
                 self.answer(path, |command| {
                     matches!(command, Command::Start | Command::Restart).then_some("superseded")
                 });
+                self.kids(path).iter().for_each(|kid| self.begin_anew(kid));
                 self.start_after_stop(path, request, Command::Restart);
                 self.stop(path);
             }
@@ -204,19 +215,79 @@ impl Model {
     // Time.
 
     pub(crate) fn next_deadline(&self) -> u64 {
-        self.children.values().map(|child| child.timer).min().unwrap_or(NEVER)
+        self.children.values().map(Child::next_deadline).min().unwrap_or(NEVER)
     }
 
     /// Fires all timers that are due, the earliest first.
     fn tick(&mut self) {
+        self.prolong_late_deadlines();
         while self.next_deadline() <= self.now {
             let next = self.next_deadline();
-            let due = self.children.iter().find(|(_, child)| child.timer == next);
+            let due = self.children.iter().find(|(_, child)| child.next_deadline() == next);
             let Some(path) = due.map(|(path, _)| path.clone()) else { return };
+            if self.at(&path).answer_timer == next {
+                let child = self.of(&path);
+                (child.answer_timer, child.answer_due) = (NEVER, true);
+                continue;
+            }
             self.tied |= self.is_tied(&path);
             self.of(&path).timer = NEVER;
-            self.fire(&path);
+            self.fire(&path, next);
         }
+    }
+
+    /// Prolongs each deadline that is seen more than a second late, once, from the root downwards. The end of a backoff
+    /// and the check of a heartbeat are no deadlines in this sense.
+    fn prolong_late_deadlines(&mut self) {
+        let now = self.now;
+        let late = |child: &Child| {
+            child.timer.saturating_add(SECOND) < now
+                && child.timer != child.prolonged
+                && matches!(child.phase, Phase::Starting | Phase::Stopping { .. } | Phase::Waiting)
+        };
+        let mut paths = self.paths_where(late);
+        paths.sort_by_key(|path| path.matches('/').count());
+        for path in paths {
+            let child = self.at(&path);
+            let length = (child.timer - child.since).min(SECOND);
+            let until = match child.phase {
+                Phase::Stopping { .. } if !child.is_leaf() => self.prolong_plan(&path, length),
+                Phase::Stopping { killed: true } => (now + length).min(self.plan_above(&path).abandon),
+                Phase::Stopping { killed: false } => (now + length).min(self.plan_above(&path).kill),
+                _ => now + length,
+            };
+            let child = self.of(&path);
+            (child.timer, child.prolonged) = (until, until);
+        }
+    }
+
+    /// Gives the points of a plan that have passed unseen a further budget of `length`. Returns the next point.
+    fn prolong_plan(&mut self, path: &str, length: u64) -> u64 {
+        let (now, above) = (self.now, self.plan_above(path));
+        let group = self.at(path).is_group();
+        let child = self.of(path);
+        let further = match length {
+            0 => Plan { ask_all: now, kill: now, abandon: now },
+            _ => Plan::new(now, Duration::from_nanos(length)),
+        };
+        let unseen = child.timer..=now;
+        let Plan { mut ask_all, mut kill, mut abandon } = child.plan;
+        if unseen.contains(&abandon) {
+            abandon = further.abandon;
+        }
+        if unseen.contains(&kill) {
+            kill = further.kill;
+        }
+        kill = kill.min(abandon);
+        if unseen.contains(&ask_all) {
+            ask_all = further.ask_all.min(kill);
+        }
+        let mut plan = Plan { ask_all, kill, abandon }.within(above);
+        if group {
+            plan.ask_all = NEVER;
+        }
+        child.plan = plan;
+        plan.next(now).min(plan.abandon)
     }
 
     /// Returns `true` if another member of its group will be abandoned at the same moment. No rule says which of them is
@@ -228,7 +299,7 @@ impl Model {
         self.kids(&group).iter().any(|kid| kid != path && dies(kid) && self.at(kid).timer == timer)
     }
 
-    fn fire(&mut self, path: &str) {
+    fn fire(&mut self, path: &str, deadline: u64) {
         let child = self.at(path);
         match child.phase {
             Phase::BackingOff => self.start_or_wait(path),
@@ -249,11 +320,16 @@ impl Model {
             Phase::Stopping { killed: false } => self.kill(path),
             Phase::Stopping { killed: true } => self.abandon(path),
             Phase::Running => {
-                let check = child.spec.heartbeat.unwrap_or_default() / 4;
-                self.of(path).timer = later(self.now, check);
+                let (now, period) = (self.now, child.spec.heartbeat.unwrap_or_default());
+                let child = self.of(path);
+                let late = now - deadline > SECOND.min((period / 4).as_nanos() as u64);
+                if late && child.judged_from.is_none() {
+                    child.judged_from = Some(now + SECOND.min(period.as_nanos() as u64));
+                }
+                child.timer = later(now, period / 4);
                 self.checks.push(path.to_owned());
             }
-            Phase::Waiting => self.of(path).dependency_wait_left = Some(0),
+            Phase::Waiting => self.of(path).wait_left = Some(0),
             Phase::Idle(_) => {}
         }
     }
@@ -266,8 +342,8 @@ impl Model {
         };
         let Some(period) = child.spec.heartbeat else { return };
         if !hung {
-            child.last_beat = now;
-        } else if now >= later(child.last_beat, period) {
+            (child.last_beat, child.judged_from) = (now, None);
+        } else if now >= later(child.last_beat, period) && child.judged_from.is_none_or(|from| from <= now) {
             child.cause = Some("heartbeat-timeout");
             self.kill(path);
         }

@@ -161,6 +161,12 @@ impl MachineUnderTest {
                     self.ends.clear();
                     self.ended_twice.clear();
                 }
+                // The path of a child that has left the tree may be used again. The report has one entry of each path.
+                if matches!(event.kind, EventKind::Added { .. })
+                    && self.ends.contains_key(event.path.as_str())
+                {
+                    self.ended_twice.insert(event.path.as_str().to_owned());
+                }
                 if let EventKind::Exited { exit, stopped_by_others, .. } = &event.kind {
                     self.exits.insert(event.path.as_str().to_owned(), (exit.kind(), *stopped_by_others));
                 }
@@ -463,6 +469,7 @@ fn word(answer: &Result<Outcome, Refusal>) -> &'static str {
         Err(Refusal::IsRoot) => "is root",
         Err(Refusal::TreeEnded) => "tree down",
         Err(Refusal::Failed(_)) => "failed",
+        Err(Refusal::WaitsFor { .. }) => "waits",
         Err(Refusal::Superseded { .. }) => "superseded",
         Err(_) => "refused",
     }

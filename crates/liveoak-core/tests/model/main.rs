@@ -90,12 +90,13 @@ impl ReferenceStateMachine for Reference {
 }
 
 /// Situations that must occur in at least one run. Without them the comparison would prove little.
-const WORDS: [&str; 42] = [
+const WORDS: [&str; 47] = [
     // How trees end.
     "end stopped",
     "end gave-up",
     "end start-failed",
     "end auto-shutdown",
+    "end auto-shutdown-failed",
     "end completed",
     "end failed",
     // Effects.
@@ -138,6 +139,11 @@ const WORDS: [&str; 42] = [
     "exit start-timeout",
     "exit abandoned",
     "exit gave-up",
+    "exit auto-shutdown-failed",
+    // What counts.
+    "a stable run",
+    "a stable supervisor",
+    "too many failures in a row",
 ];
 
 /// Adds the situations that occur in one run of the model to `words`.
@@ -162,6 +168,10 @@ fn record_words(mut model: Model, steps: &[Step], words: &mut BTreeSet<String>) 
             words.extend((child.mode == Mode::Opening).then(|| "opening".to_owned()));
             words.extend((child.mode == Mode::Closing).then(|| "closing".to_owned()));
             words.extend(child.runtime_lost.then(|| "runtime lost".to_owned()));
+            words.extend(child.stable.then(|| "a stable run".to_owned()));
+            let supervisor = child.rules().is_some_and(|rules| !rules.children.is_empty());
+            words.extend((child.stable && supervisor).then(|| "a stable supervisor".to_owned()));
+            words.extend(child.row_exceeded.then(|| "too many failures in a row".to_owned()));
             words.extend((child.attempt > 1).then(|| "a second attempt".to_owned()));
         }
     }

@@ -18,11 +18,12 @@ use std::time::Duration;
 pub(crate) enum DependencyState {
     /// The child may start.
     Satisfied,
-    /// The dependency is unhealthy, or waits for a restart. The child waits until the dependency timeout ends.
-    Failing,
-    /// The dependency does not satisfy the edge yet, or is held. The child waits.
+    /// The dependency runs and is not healthy or has not completed, or waits for a restart. In a first start this may
+    /// last as long as the start of the child.
+    Unmet,
+    /// The dependency waits, starts or stops, or is held. The child waits.
     Pending,
-    /// The dependency can never satisfy the edge. The start fails.
+    /// The dependency has ended for good and does not satisfy the edge. A first start fails; else the child is held.
     Unreachable,
 }
 
@@ -116,6 +117,9 @@ impl Model {
             since: self.now,
             started: 0,
             timer: NEVER,
+            prolonged: NEVER,
+            answer_timer: NEVER,
+            answer_due: false,
             attempt: 0,
             wanted: true,
             removing: false,
@@ -128,7 +132,14 @@ impl Model {
             attempt_ready: false,
             start_by_command: false,
             added: false,
-            backoff_step: 0,
+            failures_in_a_row: 0,
+            failure_steps: 0,
+            end_steps: 0,
+            ready_since: 0,
+            stable: false,
+            had_stable_run: false,
+            row_exceeded: false,
+            failure_left: false,
             restarts: 0,
             restart_times: Vec::new(),
             last_exit: None,
@@ -136,7 +147,8 @@ impl Model {
             gave_up: false,
             health: Health::Healthy,
             last_beat: 0,
-            dependency_wait_left: None,
+            judged_from: None,
+            wait_left: None,
             waiters: Vec::new(),
             kids: Vec::new(),
             intensity_times: Vec::new(),
@@ -180,9 +192,13 @@ impl Model {
 
     // Starting.
 
-    /// Sets the phase and clears the timer. A dependency timeout keeps the time that is left while the child waits.
+    /// Sets the phase and clears the timer. A wait in a first start keeps the time that is left. Commands that asked for
+    /// the start of a waiting child are answered in time.
     pub(crate) fn set(&mut self, path: &str, phase: Phase) {
         let now = self.now;
+        if self.at(path).phase == Phase::Running && phase != Phase::Running {
+            self.of(path).stable = self.is_stable_now(path);
+        }
         let child = self.of(path);
         let timer = std::mem::replace(&mut child.timer, NEVER);
         let was_waiting = child.phase == Phase::Waiting;
@@ -195,9 +211,15 @@ impl Model {
             child.in_restart_set = false;
         }
         if phase != Phase::Waiting {
-            child.dependency_wait_left = None;
+            (child.wait_left, child.answer_timer, child.answer_due) = (None, NEVER, false);
         } else if was_waiting && timer != NEVER {
-            child.dependency_wait_left = Some(timer.saturating_sub(now).max(1));
+            child.wait_left = Some(timer.saturating_sub(now).max(1));
+        }
+        if phase == Phase::Waiting
+            && child.answer_timer == NEVER
+            && child.waiters.iter().any(|(_, command)| matches!(command, Command::Start | Command::Restart))
+        {
+            child.answer_timer = later(now, child.longest_wait());
         }
     }
 
@@ -211,7 +233,7 @@ impl Model {
         if !child.is_leaf() {
             child.timer = deadline;
             child.intensity_times.clear();
-            child.runtime_lost = false;
+            (child.runtime_lost, child.failure_left) = (false, false);
             if child.has_runtime() {
                 child.mode = Mode::Opening;
                 return self.acts.push(format!("spawn {path}"));
@@ -234,12 +256,12 @@ impl Model {
         self.of(path).mode = Mode::Starting;
         for kid in self.kids(path) {
             let child = self.of(&kid);
+            let stopped_by_others = child.stopped_by_others;
             (child.removing, child.in_restart_set, child.start_when_down, child.start_by_command) =
                 (false, false, false, false);
-            child.stopped_by_others = false;
             (child.ever_ready, child.was_ready, child.attempt_ready) = (false, false, false);
-            child.backoff_step = 0;
-            child.restart_times.clear();
+            child.had_stable_run = false;
+            child.stopped_by_others = stopped_by_others;
             child.gave_up = false;
             child.restarting = false;
             if child.wanted {
@@ -266,11 +288,33 @@ impl Model {
         let child = self.of(path);
         (child.ever_ready, child.was_ready, child.attempt_ready) = (true, true, true);
         child.start_by_command = false;
+        child.ready_since = now;
         if let Some(period) = child.spec.heartbeat {
-            child.last_beat = now;
+            (child.last_beat, child.judged_from) = (now, None);
             child.timer = later(now, period / 4);
         }
         self.answer(path, |command| matches!(command, Command::Start | Command::Restart).then_some("ready"));
+    }
+
+    /// Returns `true` if the running attempt of a child is stable. A leaf or a group is after `reset_after`; a stuck child
+    /// was ready until its last heartbeat. Another supervisor is when each declared child in it had a stable run or a
+    /// success, or has none because it was stopped on request (or waits for such a sibling).
+    pub(crate) fn is_stable_now(&self, path: &str) -> bool {
+        let child = self.at(path);
+        let end = if child.cause == Some("heartbeat-timeout") { child.last_beat } else { self.now };
+        let reset_after = child.spec.backoff.map_or(Duration::from_secs(10), |backoff| backoff.reset_after);
+        let long_enough = Duration::from_nanos(end.saturating_sub(child.ready_since)) >= reset_after;
+        if child.rules().is_none() {
+            return long_enough;
+        }
+        let declared: Vec<Path> = self.kids(path).into_iter().filter(|kid| !self.at(kid).added).collect();
+        let ran = |kid: &Path| {
+            let child = self.at(kid);
+            let now = child.phase == Phase::Running && self.is_stable_now(kid);
+            child.had_stable_run || child.stable || now
+        };
+        let by_wish = |kid: &Path| !self.at(kid).wanted || self.waits_for_held(kid);
+        declared.iter().all(|kid| ran(kid) || by_wish(kid)) && (declared.iter().any(ran) || long_enough)
     }
 
     /// Evaluates all supervisors, then asks, kills or abandons the members of stopping groups one by one.
@@ -324,7 +368,8 @@ impl Model {
                 }
                 self.start_next(path);
                 let kids = self.kids(path);
-                let settled = |kid: &Path| self.at(kid).ever_ready || self.blocks_no_sibling(kid);
+                let settled =
+                    |kid: &Path| self.at(kid).ever_ready || self.at(kid).added || self.blocks_no_sibling(kid);
                 if self.at(path).mode == Mode::Starting && kids.iter().all(settled) {
                     self.of(path).mode = Mode::Up;
                     self.ready(path);
@@ -367,61 +412,68 @@ impl Model {
         strategy != Strategy::OneForOne && kid.phase == Phase::BackingOff && !kid.was_ready
     }
 
-    /// Starts a waiting child, lets it wait longer, or fails its start. The dependency timeout runs only while all
-    /// unsatisfied dependencies are failing; else it is paused.
-    fn try_to_start(&mut self, path: &str, kid: &str, its_turn: bool) {
+    /// Starts a waiting child, lets it wait longer, or fails the first start of its supervisor. The time of a first start
+    /// runs only while all unsatisfied dependencies are unmet; else it is paused.
+    fn try_to_start(&mut self, parent: &str, kid: &str, its_turn: bool) {
+        let after = self.at(kid).spec.after.clone();
         let states: Vec<DependencyState> =
-            self.at(kid).spec.after.iter().map(|edge| self.dependency_state(path, edge)).collect();
-        let (held, never) =
-            (self.waits_for_held(kid), its_turn && states.contains(&DependencyState::Unreachable));
+            after.iter().map(|edge| self.dependency_state(parent, edge)).collect();
+        let first_start = self.is_first_start(parent, kid);
+        let held = self.waits_for_held(kid);
+        let never = its_turn && first_start && states.contains(&DependencyState::Unreachable);
         if its_turn && states.iter().all(|state| *state == DependencyState::Satisfied) {
             return self.begin(kid);
         }
-        let child = self.at(kid);
-        let within = match child.spec.start_within {
-            Duration::MAX if !child.is_leaf() => Duration::from_secs(30),
-            within => within,
-        };
-        let failing =
-            states.iter().all(|state| matches!(state, DependencyState::Satisfied | DependencyState::Failing));
+        let unmet =
+            states.iter().all(|state| matches!(state, DependencyState::Satisfied | DependencyState::Unmet))
+                && states.contains(&DependencyState::Unmet);
+        let within = self.at(kid).longest_wait();
         let mut over = false;
-        if its_turn && failing && !held && within != Duration::MAX {
-            let left = child.dependency_wait_left.unwrap_or(within.as_nanos() as u64);
+        if its_turn && first_start && unmet && within != Duration::MAX {
+            let child = self.at(kid);
+            let left = child.wait_left.unwrap_or(within.as_nanos() as u64);
             over = left == 0;
             if !over && child.timer == NEVER {
                 let now = self.now;
                 let child = self.of(kid);
-                (child.timer, child.dependency_wait_left) = (now + left, Some(left));
+                (child.timer, child.wait_left) = (now + left, Some(left));
             }
-        } else if child.timer != NEVER {
-            let left = child.timer.saturating_sub(self.now).max(1);
+        } else if self.at(kid).timer != NEVER {
+            let left = self.at(kid).timer.saturating_sub(self.now).max(1);
             let child = self.of(kid);
-            (child.timer, child.dependency_wait_left) = (NEVER, Some(left));
+            (child.timer, child.wait_left) = (NEVER, Some(left));
         }
-        if never || over || held && self.at(kid).start_by_command {
-            self.cannot_start(kid);
-        } else if held {
-            self.answer_failed_start(kid);
+        if never || over {
+            self.fail_supervisor(parent, "start-failed");
+        } else if held || self.at(kid).answer_due {
+            self.answer_as_waiting(kid);
         }
     }
 
-    /// Counts an attempt that fails before it begins.
-    fn cannot_start(&mut self, kid: &str) {
-        let now = self.now;
-        let child = self.of(kid);
-        child.count_attempt(now);
-        self.decide(kid, "failed", 0);
+    /// Answers the commands that asked for the start of a child that waits. The child goes on waiting.
+    fn answer_as_waiting(&mut self, kid: &str) {
+        self.answer(kid, |command| matches!(command, Command::Start | Command::Restart).then_some("waits"));
+        let child = self.at(kid);
+        if child.start_by_command || child.answer_due {
+            let child = self.of(kid);
+            (child.start_by_command, child.answer_due) = (false, false);
+        }
     }
 
-    /// Returns `true` if the child waits for a held dependency, directly or through other waiting children.
+    /// Returns `true` if the child waits for a held dependency, directly or through other waiting children, or for an
+    /// unreachable one outside of a first start.
     fn waits_for_held(&self, path: &str) -> bool {
         let Some(parent) = above(path) else { return false };
         let child = self.at(path);
         let never = |edge: &Edge| self.dependency_state(&parent, edge) == DependencyState::Unreachable;
         let after = &child.spec.after;
-        child.phase == Phase::Waiting
-            && after.iter().any(|edge| self.is_held(&parent, edge))
-            && !after.iter().any(never)
+        if child.phase != Phase::Waiting {
+            false
+        } else if after.iter().any(never) {
+            !self.is_first_start(&parent, path)
+        } else {
+            after.iter().any(|edge| self.is_held(&parent, edge))
+        }
     }
 
     /// Returns `true` if the dependency was stopped on request, is quarantined, or itself waits for such a child.
@@ -461,7 +513,7 @@ impl Model {
         }
         let rank = |edge: &&Edge| match self.dependency_state(&parent, edge) {
             DependencyState::Satisfied => 0,
-            DependencyState::Failing => 1,
+            DependencyState::Unmet => 1,
             DependencyState::Unreachable => 4,
             DependencyState::Pending => 2 + u8::from(self.is_held(&parent, edge)),
         };
@@ -478,7 +530,7 @@ impl Model {
     }
 
     pub(crate) fn is_first_start(&self, parent: &str, kid: &str) -> bool {
-        self.at(parent).mode == Mode::Starting && !self.at(kid).ever_ready
+        self.at(parent).mode == Mode::Starting && !self.at(kid).ever_ready && !self.at(kid).added
     }
 
     /// Returns the state of one dependency.
@@ -495,13 +547,12 @@ impl Model {
                 Some(exit) if is_failure(exit) => return DependencyState::Unreachable,
                 _ => true,
             },
-            Phase::BackingOff if edge.condition != Condition::Completed => return DependencyState::Failing,
+            Phase::BackingOff => return DependencyState::Unmet,
             Phase::Starting => edge.condition == Condition::Started,
             Phase::Running => match edge.condition {
                 Condition::Started | Condition::Ready => true,
                 Condition::Healthy if self.health(&path) == Health::Healthy => true,
-                Condition::Healthy => return DependencyState::Failing,
-                Condition::Completed => false,
+                Condition::Healthy | Condition::Completed => return DependencyState::Unmet,
             },
             _ => false,
         };
@@ -517,6 +568,11 @@ impl Model {
             }
             Phase::Idle(IdleReason::Ignored) => Health::Healthy,
             Phase::Idle(IdleReason::Finished) if !child.last_exit.is_some_and(is_failure) => Health::Healthy,
+            Phase::Idle(IdleReason::SupervisorDown)
+                if child.stopped_by_others || !child.last_exit.is_some_and(is_failure) =>
+            {
+                Health::Degraded
+            }
             Phase::Idle(IdleReason::SupervisorDown | IdleReason::Quarantined) | Phase::BackingOff => {
                 Health::Unhealthy
             }

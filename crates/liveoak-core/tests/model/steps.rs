@@ -232,6 +232,24 @@ pub(crate) fn small_trees() -> BoxedStrategy<ChildDeclaration> {
     roots(root).boxed()
 }
 
+/// Removes each intensity that the backoffs of the children keep from ever being exceeded: the machine refuses it.
+fn within_reach(declared: &mut ChildDeclaration) {
+    let errors = declared.check().err().map(|errors| errors.0).unwrap_or_default();
+    for error in errors.into_iter().filter(|error| error.field == "intensity") {
+        let mut at = &mut *declared;
+        for name in error.path.names().skip(1) {
+            let ChildForm::Supervisor(rules) = &mut at.form else { return };
+            let Some(child) = rules.children.iter_mut().find(|child| child.name.as_str() == name) else {
+                return;
+            };
+            at = child;
+        }
+        if let ChildForm::Supervisor(rules) = &mut at.form {
+            rules.intensity = None;
+        }
+    }
+}
+
 /// Turns a tree into one whose root is called `t` and has a stop budget.
 fn roots(tree: impl Strategy<Value = ChildDeclaration>) -> impl Strategy<Value = ChildDeclaration> {
     let budget = select(vec![Duration::ZERO, ms(100), ms(10_000), Duration::MAX]);
@@ -241,6 +259,7 @@ fn roots(tree: impl Strategy<Value = ChildDeclaration>) -> impl Strategy<Value =
         if let ChildForm::Supervisor(rules) = &mut tree.form {
             rules.end_when_done &= rules.children.iter().all(|child| child.spec.after.is_empty());
         }
+        within_reach(&mut tree);
         apart(&mut tree, &mut 0);
         tree
     })
@@ -251,6 +270,7 @@ fn additions() -> impl Strategy<Value = ChildDeclaration> {
     (what, 0..4u8, 1_000..1_000_000u64).prop_map(|(mut what, n, mut apart_by)| {
         what.name = name(&format!("n{n}"));
         what.spec.significant = false;
+        within_reach(&mut what);
         apart(&mut what, &mut apart_by);
         what
     })

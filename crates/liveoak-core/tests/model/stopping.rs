@@ -1,6 +1,6 @@
 //! The reference model, part 3: what follows an exit, and how children stop.
 
-use crate::child::{Body, Kind, Mode, NEVER, Path, Phase, Plan, is_failure, later};
+use crate::child::{Body, Child, Kind, Mode, NEVER, Path, Phase, Plan, is_failure, is_success, later};
 use crate::reference::{Model, ROOT, above};
 use liveoak_core::{
     AutoShutdown, Command, GiveUp, IdleReason, KILL_WAIT, Limit, Order, Restart, Strategy, jitter,
@@ -20,9 +20,14 @@ impl Model {
 
     /// Handles the end of an attempt. After a stop, [`Self::after_stop`] decides what follows. Otherwise the exit decides.
     pub(crate) fn attempt_ended(&mut self, path: &str, exit: Kind) {
-        let (now, parent_ends) = (self.now, self.parent_ends(path));
+        let parent_ends = self.parent_ends(path);
+        let stable = if self.at(path).phase == Phase::Running {
+            self.is_stable_now(path)
+        } else {
+            self.at(path).stable
+        };
         let child = self.of(path);
-        let (stopping, ran) = (child.stopping(), now.saturating_sub(child.started));
+        let stopping = child.stopping();
         child.health = liveoak_core::Health::Healthy;
         let cause = match child.cause.take() {
             Some(cause) if is_failure(exit) && !is_failure(cause) => Some(exit),
@@ -31,10 +36,17 @@ impl Model {
         let overruled =
             child.removing || !child.wanted || child.in_restart_set || child.start_when_down || parent_ends;
         child.stopped_by_others = stopping && cause.is_none();
+        let success = is_success(cause.unwrap_or(exit)) && !child.stopped_by_others;
+        if stable || success {
+            (child.had_stable_run, child.failures_in_a_row, child.failure_steps) = (true, 0, 0);
+        }
+        if stable {
+            child.end_steps = 0;
+        }
         if overruled || stopping && cause.is_none() {
             self.after_stop(path, Some(cause.unwrap_or(exit)));
         } else {
-            self.decide(path, cause.unwrap_or(exit), ran);
+            self.decide(path, cause.unwrap_or(exit));
         }
     }
 
@@ -86,7 +98,7 @@ impl Model {
     }
 
     /// Decides about an exit: failed start, finished, or restart.
-    pub(crate) fn decide(&mut self, path: &str, exit: Kind, ran: u64) {
+    pub(crate) fn decide(&mut self, path: &str, exit: Kind) {
         self.of(path).last_exit = Some(exit);
         let Some(parent) = above(path) else { return self.end_of_tree(exit) };
         if !self.at(path).attempt_ready && self.is_failed_start(path, exit) {
@@ -101,10 +113,10 @@ impl Model {
         match (restart, exit) {
             (_, "ignored") => self.finish(&parent, path, IdleReason::Ignored, "ignored"),
             (Restart::Temporary, _) => self.finish(&parent, path, IdleReason::Finished, exit),
-            (Restart::Transient, exit) if !is_failure(exit) => {
+            (Restart::Transient, exit) if !is_failure(exit) || exit == "auto-shutdown-failed" => {
                 self.finish(&parent, path, IdleReason::Finished, exit);
             }
-            (Restart::Permanent | Restart::Transient, _) => self.restart(&parent, path, ran),
+            (Restart::Permanent | Restart::Transient, _) => self.restart(&parent, path, exit),
         }
     }
 
@@ -129,12 +141,22 @@ impl Model {
         if significant
             && (auto == AutoShutdown::AnySignificant || auto == AutoShutdown::AllSignificant && !left)
         {
-            self.fail_supervisor(parent, "auto-shutdown");
+            let failed = |kid: &Path| {
+                let child = self.at(kid);
+                let by_itself = child.phase == Phase::Idle(IdleReason::Finished) && !child.stopped_by_others;
+                let failed = by_itself && child.last_exit.is_some_and(is_failure);
+                child.spec.significant && (failed || child.phase == Phase::Idle(IdleReason::Quarantined))
+            };
+            let any_failed =
+                is_failure(exit) || self.at(parent).failure_left || self.kids(parent).iter().any(failed);
+            self.fail_supervisor(parent, if any_failed { "auto-shutdown-failed" } else { "auto-shutdown" });
+        } else if significant && leaves && is_failure(exit) {
+            self.of(parent).failure_left = true;
         }
     }
 
     /// Counts a restart against both limits, computes the backoff, and takes down the rest of the restart set.
-    fn restart(&mut self, parent: &str, path: &str, ran: u64) {
+    fn restart(&mut self, parent: &str, path: &str, exit: Kind) {
         let now = self.now;
         let intensity = match &self.at(parent).body {
             Body::Supervisor(rules) => rules.intensity,
@@ -145,26 +167,31 @@ impl Model {
             (None, None) => Some(Limit::DEFAULT_OF_A_CHILD),
             (limit, _) => limit,
         };
-        let own = own.filter(|limit| too_many(&mut self.of(path).restart_times, limit, now));
+        let own = own.filter(|limit| too_many_of_one(self.of(path), limit, now, is_failure(exit)));
         let intensity = intensity.filter(|limit| too_many(&mut self.of(parent).intensity_times, limit, now));
+        if own.is_some() {
+            // As many are allowed again when its supervisor has been restarted.
+            let child = self.of(path);
+            child.failures_in_a_row = 0;
+            child.restart_times.clear();
+        }
         if let Some(limit) = own.or(intensity) {
             return self.give_up(parent, path, limit.give_up);
         }
         let random = self.random;
         let child = self.of(path);
-        let untried = child.phase == Phase::Waiting;
         child.restarting = true;
         let mut delay = Duration::ZERO;
         if let Some(backoff) = child.spec.backoff {
-            if Duration::from_nanos(ran) >= backoff.reset_after {
-                child.backoff_step = 0;
-            }
             let names = path.rsplit('/').filter(|name| !name.is_empty());
-            delay = backoff.delay(child.backoff_step, jitter(random, names, child.attempt));
-            child.backoff_step += 1;
-        }
-        if untried {
-            delay = delay.max(Duration::from_secs(1));
+            let random = jitter(random, names, child.attempt);
+            if is_failure(exit) {
+                delay = backoff.delay(child.failure_steps, random);
+                (child.failure_steps, child.end_steps) = (child.failure_steps + 1, 0);
+            } else {
+                delay = backoff.delay(child.end_steps, random);
+                child.end_steps += 1;
+            }
         }
         if !child.attempt_ready {
             self.answer_failed_start(path);
@@ -245,7 +272,12 @@ impl Model {
     }
 
     fn end_of_tree(&mut self, exit: Kind) {
-        self.set(ROOT, Phase::Idle(IdleReason::SupervisorDown));
+        let why = match self.at(ROOT).wanted {
+            _ if is_failure(exit) => IdleReason::SupervisorDown,
+            false => IdleReason::StoppedByRequest,
+            true => IdleReason::Finished,
+        };
+        self.set(ROOT, Phase::Idle(why));
         self.down = Some(exit);
         for path in self.children.keys().cloned().collect::<Vec<_>>() {
             self.answer(&path, |command| {
@@ -276,7 +308,7 @@ impl Model {
 
     // Stopping.
 
-    fn plan_above(&self, path: &str) -> Plan {
+    pub(crate) fn plan_above(&self, path: &str) -> Plan {
         let above = above(path).filter(|parent| self.at(parent).mode == Mode::Stopping);
         above.map_or(crate::child::NO_PLAN, |parent| self.at(&parent).plan)
     }
@@ -520,6 +552,15 @@ impl Model {
             self.stop(&kid);
         }
     }
+}
+
+/// Counts a restart against a child's own limit: within the period, and in a row if it failed.
+fn too_many_of_one(child: &mut Child, limit: &Limit, now: u64, failed: bool) -> bool {
+    child.failures_in_a_row += u32::from(failed);
+    let in_a_row = failed && limit.restarts != Limit::UNLIMITED && child.failures_in_a_row > limit.restarts;
+    let within_period = too_many(&mut child.restart_times, limit, now);
+    child.row_exceeded = in_a_row && !within_period;
+    in_a_row || within_period
 }
 
 /// Counts a restart. Returns `true` if there are now more within the period than the limit allows.

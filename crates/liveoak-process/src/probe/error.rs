@@ -53,12 +53,12 @@ impl ProbeError {
 impl fmt::Display for ProbeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ProbeError::Pattern { pattern, .. } => write!(f, "read the pattern {pattern:?}"),
+            ProbeError::Pattern { pattern, .. } => write!(f, "could not read the pattern {pattern:?}"),
             ProbeError::Address { address, .. } => {
-                write!(f, "read the address {address:?}: {}", self.reason())
+                write!(f, "could not read the address {address:?}: {}", self.reason())
             }
-            ProbeError::Url { url, .. } => write!(f, "read the URL {url:?}: {}", self.reason()),
-            ProbeError::Https { url } => write!(f, "probe {url:?}: {}", self.reason()),
+            ProbeError::Url { url, .. } => write!(f, "could not read the URL {url:?}: {}", self.reason()),
+            ProbeError::Https { url } => write!(f, "could not probe {url:?}: {}", self.reason()),
         }
     }
 }

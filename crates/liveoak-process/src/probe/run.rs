@@ -3,6 +3,7 @@
 use super::error::ProbeFailure;
 use super::{Probe, ProbeKind};
 use crate::command::CommandLine;
+use crate::off_thread::{NoAnswer, off_thread};
 use crate::process::Process;
 use std::io;
 use std::path::Path;
@@ -119,7 +120,7 @@ impl ProbeRun {
                 connected
                     .map_err(|error| ProbeFailure::refused(&error, format_args!("at {}", path.display())))
             }
-            ProbeKind::File(path) => look(path),
+            ProbeKind::File(path) => look(path, self.state.probe.timeout).await,
             ProbeKind::Command(command) => run(command).await,
             ProbeKind::Http(url) => url.check().await,
         }
@@ -130,8 +131,15 @@ fn not_yet(found: String) -> Result<(), ProbeFailure> {
     Err(ProbeFailure::NotYet { found })
 }
 
-fn look(path: &Path) -> Result<(), ProbeFailure> {
-    match std::fs::symlink_metadata(path) {
+/// Looks on a thread of its own: the path may be on a dead mount.
+async fn look(path: &Path, limit: Duration) -> Result<(), ProbeFailure> {
+    let theirs = path.to_owned();
+    let looked = off_thread(path.into(), limit, move || std::fs::symlink_metadata(theirs).map(drop)).await;
+    let looked = looked.unwrap_or_else(|no_answer| match no_answer {
+        NoAnswer::TimedOut => Err(io::ErrorKind::TimedOut.into()),
+        NoAnswer::Failed(error) => Err(error),
+    });
+    match looked {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             not_yet(format!("{} does not exist", path.display()))
@@ -141,9 +149,10 @@ fn look(path: &Path) -> Result<(), ProbeFailure> {
 }
 
 async fn run(command: &Arc<CommandLine>) -> Result<(), ProbeFailure> {
-    let mut process = Process::spawn_shared(Arc::clone(command), |_| {})
-        .await
-        .map_err(|source| ProbeFailure::Spawn { command: command.to_string(), source })?;
+    let refused = |source| ProbeFailure::Spawn { command: command.to_string(), source };
+    let prepared = Process::prepare(command).await.map_err(refused)?;
+    let spawned = Process::spawn_prepared(Arc::clone(command), prepared, |_| {}).await;
+    let mut process = spawned.map_err(refused)?;
     let status = process.exited().await;
     // The drop also kills what the command left running.
     drop(process);

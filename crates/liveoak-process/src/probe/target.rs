@@ -1,8 +1,11 @@
 //! `host:port`, and connecting to it.
 
 use super::error::{ProbeError, ProbeFailure};
+use crate::off_thread::{NoAnswer, off_thread};
 use std::fmt;
 use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::time::Duration;
 use tokio::net::TcpStream;
 
 /// A host and a port to connect to. It prints as `host:port`.
@@ -37,13 +40,50 @@ impl TcpTarget {
     pub(super) async fn connect(&self) -> Result<TcpStream, ProbeFailure> {
         let mut first = None;
         for host in self.host.as_deref().map_or(vec!["127.0.0.1", "::1"], |host| vec![host]) {
-            match TcpStream::connect((host, self.port)).await {
+            match connect(host, self.port).await {
                 Ok(stream) => return Ok(stream),
                 Err(source) => first = first.or(Some((host, source))),
             }
         }
         let (host, source) = first.unwrap_or(("", io::ErrorKind::AddrNotAvailable.into()));
         Err(ProbeFailure::refused(&source, format_args!("at {}", TcpTarget::new(host, self.port))))
+    }
+}
+
+/// How long one look-up of a name may take. The time limit of the check usually ends it before.
+const RESOLVE_WITHIN: Duration = Duration::from_secs(30);
+
+/// Connects to the first address of `host` that accepts.
+async fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
+    let addresses = match host.parse::<IpAddr>() {
+        Ok(address) => vec![SocketAddr::new(address, port)],
+        Err(_) => resolve(host, port).await?,
+    };
+    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for address in addresses {
+        match TcpStream::connect(address).await {
+            Ok(stream) if leads_to_itself(&stream) => last = io::ErrorKind::ConnectionRefused.into(),
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+/// Returns `true` if both ends of a connection are the same: where no server listens, the system may choose the target's
+/// own port for this end, and then the connection leads to itself.
+fn leads_to_itself(stream: &TcpStream) -> bool {
+    stream.local_addr().is_ok_and(|own| stream.peer_addr().is_ok_and(|peer| own == peer))
+}
+
+/// Looks up a name on a thread of its own. While a name server does not answer, there is one thread for each name.
+async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    let name = host.to_owned();
+    let call = move || (name.as_str(), port).to_socket_addrs().map(Iterator::collect);
+    match off_thread(format!("host {host}").into(), RESOLVE_WITHIN, call).await {
+        Ok(resolved) => resolved,
+        Err(NoAnswer::TimedOut) => Err(io::ErrorKind::TimedOut.into()),
+        Err(NoAnswer::Failed(error)) => Err(error),
     }
 }
 
@@ -116,5 +156,25 @@ mod tests {
             let error = TcpTarget::parse(text).expect_err(text);
             assert!(error.to_string().contains(&format!("{text:?}")), "{error}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_leads_to_itself_is_no_answer() {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let own = socket.local_addr().unwrap();
+        let stream = socket.connect(own).await.unwrap();
+        assert!(leads_to_itself(&stream));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        assert!(!leads_to_itself(&stream));
+    }
+
+    #[tokio::test]
+    async fn a_name_is_looked_up() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        assert!(connect("localhost", port).await.is_ok());
+        assert!(connect("no-such-host.invalid", port).await.is_err());
     }
 }

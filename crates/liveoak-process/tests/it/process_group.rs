@@ -132,10 +132,19 @@ async fn a_finished_process_is_reaped_and_no_longer_signalled() {
 async fn a_spawn_that_is_dropped_leaves_no_process() {
     let dir = Dir::new();
     let command = CommandLine::shell("echo $$ > pid.new; mv pid.new pid; exec sleep 1000").cwd(dir.path());
-    // The first poll sends the request to the spawner. On a busy machine the answer may be there at once; then try again.
+    // The first poll begins the look-up of the program, the second one sends the request to the spawner. On a busy machine
+    // the answer may be there at once; then try again.
     let spawn = loop {
         let mut spawn = Box::pin(Process::spawn(&command, |_| {}));
-        if poll_fn(|cx| Poll::Ready(spawn.as_mut().poll(cx))).await.is_pending() {
+        let mut polls = 0;
+        let polled_twice = poll_fn(|cx| {
+            polls += 1;
+            match spawn.as_mut().poll(cx) {
+                Poll::Pending if polls < 2 => Poll::Pending,
+                polled => Poll::Ready(polled.is_pending()),
+            }
+        });
+        if polled_twice.await {
             break spawn;
         }
         let _none_yet = std::fs::remove_file(dir.at("pid"));

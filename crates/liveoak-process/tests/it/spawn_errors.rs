@@ -1,7 +1,8 @@
 //! The errors of programs that cannot be started: one sentence each, which names the path.
 
 use crate::support::{Dir, start, within};
-use liveoak_process::{CommandLine, Process, SpawnError, Status};
+use liveoak_process::{CommandLine, Process, Program, SpawnError, Status};
+use liveoak_runtime::{Restart, Supervisor};
 use std::path::Path;
 
 /// Returns the error of a command line that must not start.
@@ -144,4 +145,40 @@ async fn a_bare_name_is_searched_in_the_path_of_the_command_line() {
     assert!(matches!(error, SpawnError::NotInPath { .. }), "{error}");
     let (mut process, _) = start(&CommandLine::new("sh").args(["-c", "exit 3"]).env_clear()).await;
     assert_eq!(within(process.exited()).await, Status::Code(3));
+}
+
+#[tokio::test]
+async fn a_fifo_is_refused_and_blocks_no_other_start() {
+    let dir = Dir::new();
+    rustix::fs::mknodat(rustix::fs::CWD, dir.at("tool"), rustix::fs::FileType::Fifo, 0o755.into(), 0)
+        .unwrap();
+    let error = refusal(CommandLine::new(dir.at("tool"))).await;
+    assert!(matches!(&error, SpawnError::NotAFile { path } if *path == dir.at("tool")));
+    assert_eq!(sentence(&error, &dir), "run DIR/tool: it is not a regular file");
+    let searched = refusal(CommandLine::new("tool").env("PATH", dir.path())).await;
+    assert!(matches!(searched, SpawnError::NotInPath { .. }), "{searched}");
+    let inside = refusal(CommandLine::new("true").cwd(dir.at("tool"))).await;
+    assert!(matches!(inside, SpawnError::CwdUnusable { .. }), "{inside}");
+    // An interpreter that is a FIFO is refused by the kernel.
+    let script = dir.file("script", &format!("#!{}\n", dir.at("tool").display()), 0o755);
+    let error = refusal(CommandLine::new(&script)).await;
+    assert!(
+        matches!(&error, SpawnError::BadInterpreter { interpreter, .. } if *interpreter == dir.at("tool"))
+    );
+    let (mut process, _output) = start(&CommandLine::new("true")).await;
+    assert_eq!(within(process.exited()).await, Status::Code(0));
+}
+
+#[test]
+fn on_a_runtime_without_io_a_program_says_what_is_missing() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(async {
+        let error = refusal(CommandLine::new("true")).await;
+        assert!(matches!(error, SpawnError::NoIo) && error.to_string().contains("enable_io()"), "{error}");
+        let program = Program::new("true", CommandLine::new("true")).restart(Restart::Temporary);
+        let refused = within(Supervisor::new("t").child(program).start()).await.unwrap_err();
+        let said = refused.to_string();
+        assert!(said.contains("/t/true") && said.contains("enable_io()"), "{said}");
+        assert!(!said.contains("panicked"), "{said}");
+    });
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 /// Why a tree did not start.
 ///
-/// `{:?}` shows the same sentence as `{}`: a `main` that returns the error prints it so.
+/// `{:?}` shows the same sentence as `{}`, because a `main` that returns the error prints its `{:?}`.
 #[derive(Clone)]
 #[non_exhaustive]
 pub enum StartError {
@@ -61,7 +61,7 @@ impl std::error::Error for StartError {}
 
 /// Why [`Supervisor::run`](crate::Supervisor::run) returned an error.
 ///
-/// `{:?}` shows the same sentence as `{}`: a `main` that returns the error prints it so.
+/// `{:?}` shows the same sentence as `{}`, because a `main` that returns the error prints its `{:?}`.
 #[derive(Clone)]
 #[non_exhaustive]
 pub enum Error {

@@ -5,12 +5,14 @@
 //! * `ctx`, `subtask` – what a running attempt can ask, say and spawn.
 //! * `tree` – the running tree: its owner, and handles for commands and for looking at it.
 //! * `split` – from builders to declarations for the machine and bodies for the engine.
+//! * `main` – a whole program that runs a tree: its runtime, signals, messages and exit code.
 //! * `error` – what can go wrong.
 
 pub(crate) mod child;
 pub(crate) mod ctx;
 pub(crate) mod error;
 pub(crate) mod group;
+pub(crate) mod main;
 pub(crate) mod service;
 pub(crate) mod split;
 pub(crate) mod subtask;

@@ -32,7 +32,8 @@ impl Ctx {
         let cell = &self.cell;
         let Some(number) = cell.subtasks.admit(&cell.orders) else { return Subtask { task: None } };
         let future = Some(Box::pin(future));
-        // Exists before the runtime is looked for: without a runtime its destructor reports the end.
+        // Made before the runtime is looked for. If there is none, this panics, and the destructor of the subtask
+        // reports its end.
         let subtask = SubtaskFuture { future, ctx: Some(self.clone()), number, panic: None };
         let task = Handle::current().spawn(subtask);
         cell.subtasks.store_handle(&cell.orders, number, task.abort_handle());
@@ -40,7 +41,7 @@ impl Ctx {
     }
 }
 
-/// Adds `future` as a temporary child called `name` to the nearest supervisor above the calling child that is no group.
+/// Adds `future` as a temporary child called `name` to the nearest supervisor (not a group) above the calling child.
 /// It is supervised, visible and stopped with that supervisor.
 ///
 /// If the name is taken, a dot and a number are appended. For tasks that should not outlive the calling *attempt*, use

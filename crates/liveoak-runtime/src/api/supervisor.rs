@@ -10,6 +10,7 @@ use crate::common_settings;
 use crate::engine::driver::TreeInner;
 use crate::engine::ended::Ended;
 use crate::engine::watchdog::Watchdog;
+use crate::util::signals::{StopSignals, Wish};
 use crate::util::{Either, race};
 use liveoak_core::{
     AutoShutdown, ChildSpec, Exit, Input, Limit, Machine, Order, SpecErrors, Strategy, SupervisorSpec,
@@ -18,12 +19,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::{Handle, RuntimeFlavor};
-use tokio::signal::unix::{SignalKind, signal};
 
 /// A child that owns children. The outermost one is the root of the tree.
 ///
 /// Defaults: one-for-one; started in declared order, each child when the one before is ready; each child may be
-/// restarted ten times in a minute (set [`intensity`](Self::intensity) to count all children together instead).
+/// restarted ten times in a minute and ten times in a row (set [`intensity`](Self::intensity) to count all children
+/// together instead).
 pub struct Supervisor {
     name: String,
     own: ChildSpec,
@@ -78,7 +79,9 @@ impl Supervisor {
         self
     }
 
-    /// Sets the restart limit of all children together.
+    /// Sets how many restarts of all children together are allowed within a period, as in OTP; failures in a row do not
+    /// count. If the backoffs of the children keep them from exceeding it, all together, the start is refused. If they
+    /// keep a child that has no limit of its own from exceeding it alone, a warning is logged at the start.
     #[must_use]
     pub const fn intensity(mut self, limit: Limit) -> Self {
         self.spec.intensity = Some(limit);
@@ -139,9 +142,21 @@ impl Supervisor {
         }
     }
 
-    /// Starts the tree and runs it until it ends, or until SIGINT or SIGTERM: the first signal stops it gracefully, a
-    /// second one kills it. Takes over the whole program: it listens for those signals and captures panics
-    /// ([`capture_panics`]).
+    /// Starts the tree and runs it until it ends, or until a signal stops it. Takes over the whole program: it listens
+    /// for signals and captures panics ([`capture_panics`]). In `main`, [`liveoak::main`](crate::main) does more: it
+    /// also ends the runtime.
+    ///
+    /// The first SIGINT, SIGTERM or SIGHUP stops the tree gracefully. Signals within a second of it are the same wish. A
+    /// SIGINT after that kills what is left, whatever the first signal was; a line of the log says so once it is true.
+    /// SIGTERM and SIGHUP never kill.
+    ///
+    /// A signal that is ignored at the start stays ignored (`nohup`), and SIGHUP keeps a handler of the program's own.
+    /// Other handlers are called as well. When this future is done or dropped, each signal does again what it did
+    /// before, unless other code has installed a handler meanwhile. Several trees can run at once; each gets every
+    /// signal.
+    ///
+    /// Under `#[tokio::main]` the program ends only when the runtime has ended, and that waits without a limit for
+    /// blocking calls (`spawn_blocking`, `tokio::io::stdin()`) and for tasks that never yield.
     ///
     /// # Errors
     /// When the program cannot listen for signals, the tree did not start or failed, or a child had to be forced to stop.
@@ -149,19 +164,37 @@ impl Supervisor {
     /// # Cancel safety
     /// When this future is dropped, everything is killed.
     pub async fn run(self) -> Result<(), Error> {
+        let mut signals = StopSignals::listen().map_err(|error| Error::Signals(Arc::new(error)))?;
+        self.run_with_signals(
+            &mut signals,
+            |line| tracing::info!(target: "liveoak", event = "signal", "{line}"),
+        )
+        .await
+    }
+
+    /// Does what [`run`](Self::run) does with signals that the caller listens for. `say` gets a line for people when a
+    /// signal changes what happens.
+    pub(crate) async fn run_with_signals(
+        self,
+        signals: &mut StopSignals,
+        say: impl Fn(&str),
+    ) -> Result<(), Error> {
         capture_panics();
-        let listen = |kind| signal(kind).map_err(|error| Error::Signals(Arc::new(error)));
-        let (mut interrupt, mut terminate) =
-            (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
         let tree = self.end_when_done().begin()?;
-        let mut asked = false;
         let ended = loop {
-            match race(tree.join(), race(interrupt.recv(), terminate.recv())).await {
+            match race(tree.join(), signals.changed()).await {
                 Either::Left(ended) => break ended,
-                Either::Right(_) if asked => tree.begin_kill(),
-                Either::Right(_) => tree.begin_stop(),
+                Either::Right(Wish::None) => {}
+                Either::Right(Wish::Stop(_)) => tree.begin_stop(),
+                Either::Right(Wish::StopOrKill(signal)) => {
+                    tree.begin_stop();
+                    say(&format!("{}: still stopping; Ctrl-C (SIGINT) kills what is left", signal.name()));
+                }
+                Either::Right(Wish::Kill) => {
+                    say("SIGINT: killing what is left");
+                    tree.begin_kill();
+                }
             }
-            asked = true;
         };
         match &ended.exit {
             Exit::StartFailed(_) => Err(Error::Start(failed_start(ended))),
@@ -192,6 +225,13 @@ impl Supervisor {
         })?;
         if !errors.is_empty() {
             return Err(StartError::Spec(SpecErrors(errors)));
+        }
+        for warning in parts.declaration.warnings() {
+            // A log subscriber that panics does not keep the tree from starting.
+            let _ = catch(
+                None,
+                || tracing::warn!(target: "liveoak", path = %warning.path, event = "spec", "{warning}"),
+            );
         }
         let tree = TreeInner::new(machine, handle.clone());
         let unused = tree.with_state(|state| install(state, &tree, ids, parts.bodies));

@@ -89,8 +89,8 @@ pin_project! {
         // `None` while the body is being polled or dropped (the cell is in `CURRENT` then), and after the end.
         cell: Option<Arc<LiveAttempt>>,
         registration: TaskRegistration,
-        // All attempts of a child share it, and members of a group whose argument has no data. Each attempt changes its
-        // reference count twice. `None` after the end.
+        // All attempts of a child share it. The members of a group whose argument has no data share it too. Each attempt
+        // changes its reference count twice. `None` after the end.
         starter: Option<Arc<TaskStarter<F>>>,
     }
 
@@ -110,8 +110,8 @@ pin_project! {
 }
 
 impl<F, Fut> AttemptFuture<F, Fut> {
-    /// Drops the body, then reports `exit`. A panic of the body's destructor replaces an exit that was no failure, or a
-    /// kill.
+    /// Drops the body, then reports `exit`. A panic of the body's destructor replaces the exit if that is no failure,
+    /// or is `Killed`.
     ///
     /// The closure is let go before the report, while the tree still holds it. So it is dropped here only if the child
     /// left the tree without waiting for this attempt; otherwise the tree decides where.

@@ -109,8 +109,7 @@ impl TreeHandle {
     /// Returns the whole tree as it is now, consistent with an event number.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        let now = self.now();
-        self.inner.state().machine.snapshot(now)
+        self.inner.snapshot()
     }
 
     /// Returns the events from now on.
@@ -123,16 +122,10 @@ impl TreeHandle {
     /// describe the tree completely.
     #[must_use]
     pub fn watch(&self) -> (Snapshot, Events) {
-        let now = self.now();
-        let mut state = self.inner.state();
-        let snapshot = state.machine.snapshot(now);
-        let events = self.inner.events.subscribe(snapshot.number);
-        // The reader also gets the events of earlier inputs whose effects are still to be taken.
-        state.machine.set_interest(self.inner.events.interest());
-        (snapshot, events)
+        self.inner.watch()
     }
 
-    /// Returns the calendar time at `time` of this tree.
+    /// Converts a time of this tree to calendar time.
     #[must_use]
     pub fn to_system_time(&self, time: Time) -> SystemTime {
         self.inner.clock.wall(time)
@@ -148,8 +141,9 @@ impl TreeHandle {
     /// when the child is ready. An added child is removed when its supervisor restarts.
     ///
     /// # Errors
-    /// When there is no such supervisor, it is down or full, the name is taken, the spec is wrong, or the first start
-    /// fails. If the first start fails, the child is removed.
+    /// When there is no such supervisor, it is down or full, the name is taken, the spec is wrong, the first start
+    /// fails (the child is removed then), or the child still waits for another one when its start deadline is over
+    /// ([`Refusal::WaitsFor`]; it goes on waiting then).
     pub async fn add_child(
         &self,
         parent: impl Into<Path>,
@@ -166,7 +160,9 @@ impl TreeHandle {
     /// child stays idle.
     ///
     /// # Errors
-    /// When the child is neither idle nor being stopped by a command, its supervisor is down, or the attempt fails.
+    /// When the child runs (it is neither idle nor being stopped by a command), when its supervisor is down, when the
+    /// attempt fails, or when the child still waits for another one at its start deadline ([`Refusal::WaitsFor`]; it goes
+    /// on waiting then).
     pub async fn start_child(&self, path: impl Into<Path>) -> Result<Outcome, Refusal> {
         self.inner.command(&path.into(), Command::Start).await
     }
@@ -184,7 +180,8 @@ impl TreeHandle {
     /// failed.
     ///
     /// # Errors
-    /// When the supervisor of the child is down, the child can run only once, or the new attempt fails.
+    /// When the supervisor of the child is down, the child can run only once, the new attempt fails, or the child still
+    /// waits for another one when its start deadline is over ([`Refusal::WaitsFor`]; it goes on waiting then).
     pub async fn restart_child(&self, path: impl Into<Path>) -> Result<Outcome, Refusal> {
         self.inner.command(&path.into(), Command::Restart).await
     }

@@ -1,7 +1,7 @@
 //! The subtasks of an attempt, and the moment when the attempt has ended.
 //!
-//! An attempt ends when its body *and* all its subtasks have ended. The call that completes this returns
-//! [`End::Attempt`], exactly once. When the body ends, the subtasks that are left are aborted.
+//! An attempt ends when its body *and* all its subtasks have ended. The call that reports the last of these ends
+//! returns [`End::Attempt`], exactly once. When the body ends, the subtasks that are left are aborted.
 //!
 //! A subtask is admitted before it is spawned, so that the end of the attempt waits for it. Its abort handle is stored
 //! after that; if the body has ended in between, the subtask is aborted at once.

@@ -129,8 +129,8 @@ impl<T: AttemptListener> Batch<T> {
 }
 
 impl<T: AttemptListener> TreeState<T> {
-    /// Reads the cells of asks and kills. The cells lie scattered in memory. Plain reads of them are fetched
-    /// in parallel; the reference counting that follows would fetch them one after another.
+    /// Reads the cells of asks and kills. The cells lie scattered in memory. The CPU fetches them in parallel when they
+    /// are only read; the reference counting that follows would fetch them one after another.
     fn prefetch(&self, effects: &[Effect]) {
         let attempts = effects.iter().map(|effect| match effect {
             Effect::Ask(id, ..) | Effect::Kill(id, ..) => {

@@ -35,7 +35,7 @@ use crate::engine::state::{ChildEntry, TreeState};
 use crate::engine::watchdog::Watchdog;
 use crate::util::lock::{ignore_poison, lock};
 use crate::util::waker_guard::WakerGuard;
-use liveoak_core::{ChildId, Command, Exit, Input, Machine, Outcome, Path, Refusal, Time};
+use liveoak_core::{ChildId, Command, Exit, Input, Machine, Outcome, Path, Refusal, RequestId, Time};
 use std::cell::Cell;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, TryLockError};
@@ -166,7 +166,7 @@ impl TreeInner {
 
     /// Gives a command on one child, and waits for its answer, which comes when the command has taken effect.
     pub(crate) async fn command(self: &Arc<Self>, path: &Path, command: Command) -> Result<Outcome, Refusal> {
-        let (awaited, budget, answer) = {
+        let (mut asker, awaited, budget, answer) = {
             let now = self.clock.now();
             let mut state = self.state();
             if state.runtime_lost {
@@ -177,9 +177,11 @@ impl TreeInner {
             let (request, answer) = state.requests.begin()?;
             let awaited = self.drops.await_child(id);
             self.input(state, now, Input::Command { request, id, command }, TurnLimit::CALL);
-            (awaited, budget, answer)
+            (Asker { tree: self, id, request, waits: true }, awaited, budget, answer)
         };
-        let mut outcome = answer.wait().await?;
+        let answered = answer.wait().await;
+        asker.waits = false;
+        let mut outcome = answered?;
         if let Outcome::Stopped(report) | Outcome::Removed(report) = &mut outcome {
             self.wait_for_drops(&awaited, path, budget, report).await;
         }
@@ -289,6 +291,33 @@ impl TreeInner {
         let mut values = Vec::new();
         entry.dispose(&mut values);
         self.drops.push(child, values);
+    }
+}
+
+/// A caller that waits for the answer to its command. When it stops waiting, the machine forgets the request: the number
+/// of callers that wait for a child is bounded.
+struct Asker<'a> {
+    tree: &'a Arc<TreeInner>,
+    id: ChildId,
+    request: RequestId,
+    waits: bool,
+}
+
+impl Drop for Asker<'_> {
+    fn drop(&mut self) {
+        if self.waits {
+            let now = self.tree.clock.now();
+            let mut state = self.tree.state();
+            if let Some(answer) = state.requests.take(self.request) {
+                self.tree.input(
+                    state,
+                    now,
+                    Input::Withdraw { request: self.request, id: self.id },
+                    TurnLimit::NO_GROUP_STEPS,
+                );
+                drop(answer);
+            }
+        }
     }
 }
 

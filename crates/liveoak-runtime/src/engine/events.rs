@@ -209,10 +209,20 @@ impl std::fmt::Display for Line<'_> {
             EventKind::GaveUp(gave_up) => write!(f, "{path}: {gave_up}"),
             EventKind::StartFailed(failure) => write!(f, "{path}: {failure}"),
             EventKind::AutoShutdown => write!(f, "{path}: ends, because its significant children have ended"),
+            EventKind::AutoShutdownFailed(failure) => {
+                let (child, exit) = (&failure.path, &failure.exit);
+                write!(f, "{path}: ends, because its significant child {child} has ended: {exit}")
+            }
             EventKind::RestartSet { children } => {
                 write!(f, "{path}: restarts {children} children together")
             }
             EventKind::Health(health) => write!(f, "{path}: {}", format!("{health:?}").to_lowercase()),
+            EventKind::TimeJump { late, deadlines } => {
+                write!(
+                    f,
+                    "{path}: the program did not run for {late:.1?}; {deadlines} deadlines wait once more"
+                )
+            }
             kind => write!(f, "{path}: {}", kind.name()),
         }
     }

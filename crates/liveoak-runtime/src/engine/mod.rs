@@ -22,6 +22,7 @@ pub(crate) mod kept_error;
 pub(crate) mod outbox;
 pub(crate) mod paged_vec;
 pub(crate) mod requests;
+pub(crate) mod snapshot;
 pub(crate) mod state;
 pub(crate) mod timer_task;
 pub(crate) mod watchdog;

@@ -3,6 +3,8 @@
 pub(crate) mod in_place;
 pub(crate) mod lock;
 pub(crate) mod log;
+pub(crate) mod signal_handler;
+pub(crate) mod signals;
 pub(crate) mod sync;
 pub(crate) mod waker_guard;
 

@@ -108,7 +108,7 @@ fn c10_an_add_of_a_known_name_is_refused_with_its_state_and_a_failed_start_keeps
         let fixture = Fixture::new();
         let a = fixture.puppet("a");
         let tree = Supervisor::new("t")
-            .intensity(Limit::new(1, s(3600)))
+            .intensity(Limit::new(1, s(200_000)))
             .child(a.child().backoff(long_backoff()))
             .start()
             .await

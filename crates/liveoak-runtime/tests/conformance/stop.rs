@@ -275,6 +275,7 @@ fn c45_a_significant_child_that_ends_by_itself_and_is_not_restarted_ends_its_sup
         (Restart::Temporary, Exit::Completed, "-a -b"),
         (Restart::Temporary, Exit::failed("x"), "-a -b"),
     ] {
+        let kind = if exit.is_failure() { "auto-shutdown-failed" } else { "auto-shutdown" };
         run_paused(async {
             let fixture = Fixture::new();
             let (tree, [a, _]) = significant(&fixture, restart).await;
@@ -282,7 +283,7 @@ fn c45_a_significant_child_that_ends_by_itself_and_is_not_restarted_ends_its_sup
             a.end(exit);
             assert_eq!(fixture.log().await, log, "{case}");
             if log == "-a -b" {
-                assert_eq!(tree.join().await.exit.kind(), "auto-shutdown", "{case}");
+                assert_eq!(tree.join().await.exit.kind(), kind, "{case}");
             }
             fixture.end(tree).await;
         });

@@ -1,12 +1,12 @@
 //! Checks the legal states of `state.rs`, and invariants beyond those in `state.rs` that hold when no work is left.
 
-use super::super::arena::Slot;
 use super::super::condition::DependencyState;
+use super::super::copy::Slot;
 use super::super::state::{
     Child, Children, Index, Intent, Phase, Purpose, Readiness, SupervisorPhase, SupervisorState,
 };
 use super::super::{MAX_WAITERS, Machine};
-use crate::{IdleReason, Limit, Time, WaitingFor};
+use crate::{Health, IdleReason, Limit, Time, WaitingFor};
 use std::collections::BTreeSet;
 
 impl Machine {
@@ -34,7 +34,7 @@ impl Machine {
         assert!(settled, "not settled");
         let mut timers = BTreeSet::new();
         for child in self.arena.all() {
-            for purpose in [Purpose::Phase, Purpose::Heartbeat, Purpose::Dependency] {
+            for purpose in [Purpose::Phase, Purpose::Heartbeat, Purpose::Answer, Purpose::Wait] {
                 let at = self.deadline_of(child, purpose);
                 if at != Time::NEVER {
                     timers.insert((at, child, purpose));
@@ -49,8 +49,6 @@ impl Machine {
             }
         }
         assert_eq!(self.timers, timers, "invariant 1: timers");
-        let waiting = self.arena.all().filter(|child| self.arena[*child].phase == Phase::Waiting).count();
-        assert_eq!(self.waiting as usize, waiting, "invariant 2: waiting in all");
         let vacant = self.slot_count() - self.arena.all().count();
         assert_eq!(self.linked_vacant_slots(), vacant, "vacant slots are linked");
         self.audit_memory();
@@ -103,6 +101,10 @@ impl Machine {
             Phase::Running => assert!(flags.attempt_ready, "{path} runs and was not ready"),
             Phase::Idle(_) | Phase::Waiting | Phase::BackingOff | Phase::Stopping { .. } => {}
         }
+        if matches!(phase, Phase::Starting | Phase::Running) {
+            let stale = flags.stopped_by_others || flags.attempt_stable;
+            assert!(!stale, "{path}: what was true of the last attempt is told of the new one");
+        }
         assert!(!flags.in_restart_set || phase.is_live(), "{path} is {phase:?} and in a restart set");
         assert!(!flags.held || phase == Phase::Waiting, "{path} is {phase:?} and held");
         if let Some(sup) = &state.sup {
@@ -130,16 +132,18 @@ impl Machine {
         }
         let beats = phase == Phase::Running && state.spec.heartbeat.is_some() && state.sup.is_none();
         assert_eq!(has(Purpose::Heartbeat), beats, "{path} is {phase:?} and its heartbeat");
-        let left = state.record.as_ref().and_then(|record| record.dependency_time_left);
+        assert!(!has(Purpose::Answer) || phase == Phase::Waiting, "{path} is {phase:?} and answers late");
+        let left = state.record.as_ref().and_then(|record| record.wait_left);
         assert!(left.is_none() || phase == Phase::Waiting, "{path} is {phase:?} and waits");
-        if has(Purpose::Dependency) {
-            // The dependency timeout runs exactly while only failing siblings block the start.
-            assert_eq!(phase, Phase::Waiting, "{path} has a dependency timeout");
+        if has(Purpose::Wait) {
+            // The time runs exactly while only unmet dependencies block a first start.
+            assert_eq!(phase, Phase::Waiting, "{path} has a timeout");
             assert!(left.is_some(), "{path}");
             let sup = state.parent.expect("the root waits for nothing");
             assert!(self.blocker_of(sup, child).is_none(), "{path} has a timeout out of turn");
             let dependencies = self.dependencies_of(sup, child);
-            assert_eq!(dependencies, DependencyState::Failing, "{path} has a timeout for nothing");
+            assert_eq!(dependencies, DependencyState::Unmet, "{path} has a timeout for nothing");
+            assert!(self.is_first_start(sup, child), "{path} has a timeout and it is no first start");
         }
     }
 
@@ -157,6 +161,7 @@ impl Machine {
                     record.waiters
                 );
             }
+            assert!(record.forced.is_empty() || phase.is_idle(), "{path} is {phase:?} and keeps an end");
             assert!(record.log.is_none() || phase.is_stopping(), "{path} is {phase:?} and keeps a log");
             assert!(record.cause.is_none() || phase.is_stopping(), "{path} is {phase:?} and has a cause");
         }
@@ -164,7 +169,11 @@ impl Machine {
             assert_eq!(child, self.root);
             return;
         };
-        let held = phase == Phase::Waiting && self.dependencies_of(sup, child) == DependencyState::Held;
+        let held = match self.dependencies_of(sup, child) {
+            DependencyState::Held => phase == Phase::Waiting,
+            DependencyState::Unreachable => phase == Phase::Waiting && !self.is_first_start(sup, child),
+            _ => false,
+        };
         assert_eq!(state.flags.held, held, "{path} is held");
         let parent = self.arena.sup(sup);
         if parent.is_ending() {
@@ -192,6 +201,12 @@ impl Machine {
         assert_eq!(state.live, count(&|child| child.phase.is_live()), "invariant 2: live of {path}");
         let waiting = count(&|child| child.phase == Phase::Waiting);
         assert_eq!(state.waiting, waiting, "invariant 2: waiting of {path}");
+        let healths =
+            [Health::Degraded, Health::Unhealthy].map(|health| count(&|child| child.health == health));
+        assert_eq!([state.degraded, state.unhealthy], healths, "invariant 2: health below {path}");
+        for child in &children {
+            assert_eq!(self.arena[*child].health, self.arena[*child].health_now(), "the health below {path}");
+        }
         let to_restart = count(&|child| child.flags.in_restart_set);
         assert_eq!(state.to_restart, to_restart, "invariant 2: to restart of {path}");
         for child in &children {
@@ -220,7 +235,7 @@ impl Machine {
                 assert!(is(&|child| child.phase.is_stopping()), "{path} is stopping, but no child is");
             }
             SupervisorPhase::Starting => assert!(
-                is(&|child| child.readiness == Readiness::Never && !child.is_skipped()),
+                is(&|child| child.readiness == Readiness::Never && !child.is_skipped() && !child.flags.added),
                 "{path} is starting, but no child is"
             ),
             SupervisorPhase::Up => {

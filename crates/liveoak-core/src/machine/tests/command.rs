@@ -304,5 +304,5 @@ fn a_member_that_can_be_made_only_once_is_not_started_again_and_not_stopped_for_
     assert_eq!(driver.state("g/m"), "gone");
     let restarts = group("g").members(|group| group.template.once = true);
     let errors = Machine::new(&sup("t", [restarts])).expect_err("permanent and once").to_string();
-    assert!(errors.contains("/t/g: restart: what can be made only once"), "{errors}");
+    assert!(errors.contains("/t/g: restart: a body that can be made only once"), "{errors}");
 }

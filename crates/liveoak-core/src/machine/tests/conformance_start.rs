@@ -278,7 +278,7 @@ fn a_child_added_while_its_supervisor_starts_waits_for_its_turn_and_its_failure_
     driver.fail("b");
     assert_eq!(word(&driver.answer(request).expect("answered")), "failed");
     assert_eq!(driver.states(["", "a", "b"]), ["running", "running", "gone"]);
-    assert_eq!(driver.log(), ["start a", "start b", "gone b", "forget b", "up"]);
+    assert_eq!(driver.log(), ["start a", "start b", "up", "gone b", "forget b"]);
 }
 
 #[test]

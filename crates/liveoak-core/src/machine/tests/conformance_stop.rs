@@ -142,16 +142,16 @@ fn auto(which: AutoShutdown, children: impl IntoIterator<Item = ChildDeclaration
 fn c45_only_a_significant_child_that_ends_by_itself_and_is_not_restarted_ends_its_supervisor() {
     let any = AutoShutdown::AnySignificant;
     for (child, exit, ends) in [
-        (leaf("a").transient(), Exit::Completed, true),
-        (leaf("a").transient(), Exit::failed("boom"), false),
-        (leaf("a").temporary(), Exit::Completed, true),
-        (leaf("a").temporary(), Exit::failed("boom"), true),
+        (leaf("a").transient(), Exit::Completed, Some("auto-shutdown")),
+        (leaf("a").transient(), Exit::failed("boom"), None),
+        (leaf("a").temporary(), Exit::Completed, Some("auto-shutdown")),
+        (leaf("a").temporary(), Exit::failed("boom"), Some("auto-shutdown-failed")),
     ] {
         let mut driver = TestDriver::started(&auto(any, [child.significant(), leaf("b")]));
         driver.exit("a", exit.clone());
-        assert_eq!(driver.down.is_some(), ends, "{exit:?}");
-        if ends {
-            assert_eq!(driver.down_kind(), "auto-shutdown");
+        assert_eq!(driver.down.is_some(), ends.is_some(), "{exit:?}");
+        if let Some(kind) = ends {
+            assert_eq!(driver.down_kind(), kind);
             assert_eq!(driver.log(), ["gone a", "ask b", "gone b", "down"]);
         }
     }

@@ -2,7 +2,9 @@
 
 use super::shape::{SECOND, group, leaf, name, secs, sup};
 use super::test_driver::TestDriver;
-use crate::{EventKind, Exit, Limit, LimitExceeded, Panic, Path, Restart, StartFailure, Strategy};
+use crate::{
+    AutoShutdownFailure, EventKind, Exit, Limit, LimitExceeded, Panic, Path, Restart, StartFailure, Strategy,
+};
 use std::sync::Arc;
 
 /// The expected effect of the middle child's exit.
@@ -28,7 +30,9 @@ fn table() -> Vec<(Exit, [Then; 3])> {
         allowed: 1,
         period: SECOND,
         own_limit: true,
+        in_a_row: false,
     };
+    let significant = AutoShutdownFailure { path: Path::new("/t/b/x"), exit: Exit::Killed };
     let wanted = [Restarts, Finishes, Finishes];
     let failed = [Restarts, Restarts, Finishes];
     vec![
@@ -46,6 +50,8 @@ fn table() -> Vec<(Exit, [Then; 3])> {
         (Exit::Abandoned, failed),
         (Exit::StartFailed(Arc::new(failure)), failed),
         (Exit::GaveUp(Arc::new(gave_up)), failed),
+        // A failure, but also the declared end.
+        (Exit::AutoShutdownFailed(Arc::new(significant)), wanted),
     ]
 }
 
@@ -70,10 +76,11 @@ fn the_table_of_this_file_has_every_exit() {
             | Exit::Killed
             | Exit::Abandoned
             | Exit::StartFailed(_)
-            | Exit::GaveUp(_) => {}
+            | Exit::GaveUp(_)
+            | Exit::AutoShutdownFailed(_) => {}
         }
     }
-    assert_eq!(seen.len(), 14);
+    assert_eq!(seen.len(), 15);
 }
 
 #[test]

@@ -5,11 +5,14 @@
 
 mod after;
 mod audit;
+mod auto_shutdown;
 mod command;
 mod conformance_restart;
 mod conformance_start;
 mod conformance_stop;
+mod copies;
 mod dedicated_runtime;
+mod enough;
 mod matrix;
 mod observing;
 mod property;
@@ -17,6 +20,7 @@ mod regressions;
 mod replica;
 mod restart;
 mod shape;
+mod stable_runs;
 mod stop;
 mod stop_stages;
 mod table;

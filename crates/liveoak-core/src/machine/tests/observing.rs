@@ -235,7 +235,9 @@ fn memory_stays_constant_over_a_million_restarts() {
         let which = (n % 4) as usize;
         let (id, attempt) = (ids[which], Attempt(attempts[which]));
         attempts[which] += 1;
-        machine.handle(Time::from_nanos(n * 1_000), n, Input::Exited(id, attempt, Exit::Killed));
+        // The second child only succeeds: with that many failures in a row it would be given up on.
+        let exit = if which == 1 { Exit::Completed } else { Exit::Killed };
+        machine.handle(Time::from_nanos(n * 1_000), n, Input::Exited(id, attempt, exit));
         while let Some(effect) = machine.poll_effect() {
             if let Effect::Ask(id, attempt) = effect {
                 let exit = Exit::Stopped;
@@ -353,7 +355,7 @@ fn the_end_of_a_sibling_s_backoff_is_not_the_end_of_the_wait_for_it() {
     let ChildState::Waiting { what, remaining } = driver.view("web").state else {
         panic!("web does not wait")
     };
-    assert_eq!((what, remaining), (WaitingFor::Edge(name("db"), Condition::Ready), Some(secs(30))));
+    assert_eq!((what, remaining), (WaitingFor::Edge(name("db"), Condition::Ready), None));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::shape::{group, leaf, millis, name, secs, sup};
 use super::test_driver::{Obeys, Policy, TestDriver};
+use crate::spec::out_of_reach;
 use crate::{
     AutoShutdown, Backoff, ChildDeclaration, ChildId, Command, Condition, Edge, Exit, GiveUp, Health, Input,
     Limit, Order, Ready, RequestId, Restart, Strategy as Group,
@@ -114,6 +115,7 @@ fn supervisors(
                     child.spec.significant &=
                         auto != AutoShutdown::Never && child.spec.restart != Restart::Permanent;
                 }
+                rules.intensity = limit.filter(|_| out_of_reach(rules).is_none());
             });
             tree.spec = like.spec;
             tree.spec.heartbeat = None;

@@ -5,7 +5,7 @@ use crate::{
     Attempt, ChildId, ChildState, ChildView, Event, EventKind, Exit, Health, IdleReason, Snapshot, StopStage,
     Time, WaitingFor,
 };
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 /// A snapshot that is kept up to date by events alone.
@@ -14,12 +14,19 @@ pub(crate) struct Replica {
     root: ChildView,
     /// The health that each child reported.
     said: HashMap<ChildId, Health>,
+    /// The children whose last attempt was stopped by others.
+    stopped_by_others: HashSet<ChildId>,
 }
 
 impl Replica {
     /// Starts from a snapshot in which no child runs.
     pub(crate) fn new(snapshot: &Snapshot) -> Self {
-        Self { number: snapshot.number, root: snapshot.root.clone(), said: HashMap::new() }
+        Self {
+            number: snapshot.number,
+            root: snapshot.root.clone(),
+            said: HashMap::new(),
+            stopped_by_others: HashSet::new(),
+        }
     }
 
     #[track_caller]
@@ -40,13 +47,14 @@ impl Replica {
                     attempt: Attempt(0),
                     restarts: 0,
                     last_exit: None,
-                    health: Health::Unhealthy,
+                    health: Health::Degraded,
                     children: Vec::new(),
                 };
                 self.parent(event).children.push(node);
             }
             EventKind::Removed => {
                 self.said.remove(&event.id);
+                self.stopped_by_others.remove(&event.id);
                 self.parent(event).children.retain(|kid| kid.id != event.id);
             }
             EventKind::Waiting => {
@@ -56,14 +64,20 @@ impl Replica {
                 let node = self.set(event, ChildState::Starting { remaining: None });
                 (node.attempt, node.started) = (*attempt, Some(at));
                 node.restarts += u64::from(*restart);
+                self.stopped_by_others.remove(&event.id);
             }
             EventKind::Ready { attempt, took } => {
                 self.expect(event, *attempt, Some(*took));
                 self.set(event, ChildState::Running);
             }
-            EventKind::Exited { attempt, exit, ran, .. } => {
+            EventKind::Exited { attempt, exit, ran, stopped_by_others } => {
                 self.expect(event, *attempt, Some(*ran));
                 self.said.remove(&event.id);
+                if *stopped_by_others {
+                    self.stopped_by_others.insert(event.id);
+                } else {
+                    self.stopped_by_others.remove(&event.id);
+                }
                 let node = self.set(event, ChildState::Idle(IdleReason::SupervisorDown));
                 (node.started, node.last_exit) = (None, Some(exit.clone()));
             }
@@ -101,7 +115,14 @@ impl Replica {
             }
             EventKind::Abandoned { attempt } => self.expect(event, *attempt, None),
             other => {
-                let why = ["gave-up", "start-failed", "auto-shutdown", "restart-set"];
+                let why = [
+                    "time-jump",
+                    "gave-up",
+                    "start-failed",
+                    "auto-shutdown",
+                    "auto-shutdown-failed",
+                    "restart-set",
+                ];
                 assert!(why.contains(&other.name()), "{other:?} tells why, not what");
             }
         }
@@ -177,6 +198,11 @@ impl Replica {
             }
             ChildState::Idle(IdleReason::Ignored) => Health::Healthy,
             ChildState::Idle(IdleReason::Finished) if !failed => Health::Healthy,
+            ChildState::Idle(IdleReason::SupervisorDown)
+                if !failed || self.stopped_by_others.contains(&node.id) =>
+            {
+                Health::Degraded
+            }
             ChildState::Idle(IdleReason::SupervisorDown | IdleReason::Quarantined)
             | ChildState::BackingOff { .. } => Health::Unhealthy,
             _ => Health::Degraded,

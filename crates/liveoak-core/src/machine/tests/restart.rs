@@ -3,8 +3,8 @@
 use super::shape::{SECOND, group, leaf, millis, secs, sup};
 use super::test_driver::{Obeys, TestDriver, word};
 use crate::{
-    Backoff, ChildState, Command, Condition, EventKind, Exit, GiveUp, Input, Limit, Outcome, Strategy, Time,
-    WaitingFor,
+    Attempt, Backoff, ChildState, Command, Condition, EventKind, Exit, GiveUp, Input, Limit, Outcome,
+    Strategy, Time, WaitingFor,
 };
 use std::time::Duration;
 
@@ -422,29 +422,34 @@ fn a_heartbeat_that_an_earlier_attempt_missed_does_not_fail_the_next_attempt() {
     assert_eq!(driver.log(), Vec::<String>::new());
 }
 
+/// Returns the step of the last backoff.
+fn last_step(driver: &TestDriver) -> Option<u32> {
+    driver.events.iter().rev().find_map(|event| match event.kind {
+        EventKind::BackingOff { nth, .. } => Some(nth),
+        _ => None,
+    })
+}
+
 #[test]
-fn the_backoff_begins_at_its_first_step_after_a_start_by_command_or_with_the_supervisor() {
-    let mut driver = TestDriver::started(&sup("t", [sup("s", [leaf("a").delayed(millis(10))])]));
-    let streak = |driver: &TestDriver| {
-        let streak = |event: &crate::Event| match event.kind {
-            EventKind::BackingOff { nth, .. } => Some(nth),
-            _ => None,
-        };
-        driver.events.iter().rev().find_map(streak)
-    };
-    let fail_twice = |driver: &mut TestDriver| {
-        for expected in [1, 2] {
+fn the_backoff_begins_at_its_first_step_after_a_command_and_goes_on_over_a_restart_of_the_supervisor() {
+    let tree = sup("t", [sup("s", [leaf("a").delayed(millis(10)), leaf("b").limit(Limit::new(0, SECOND))])]);
+    let mut driver = TestDriver::started(&tree);
+    let fail_twice = |driver: &mut TestDriver, steps: [u32; 2]| {
+        for expected in steps {
             driver.fail("s/a");
-            assert_eq!(streak(driver), Some(expected));
+            assert_eq!(last_step(driver), Some(expected));
             driver.advance(secs(1));
         }
     };
-    fail_twice(&mut driver);
+    fail_twice(&mut driver, [1, 2]);
     driver.command("s/a", Command::Stop);
     driver.command("s/a", Command::Start);
-    fail_twice(&mut driver);
+    fail_twice(&mut driver, [1, 2]);
     driver.command("s", Command::Restart);
-    fail_twice(&mut driver);
+    fail_twice(&mut driver, [1, 2]);
+    driver.fail("s/b");
+    assert_eq!(driver.view("s").attempt, Attempt(3), "its limit restarts the supervisor");
+    fail_twice(&mut driver, [3, 4]);
 }
 
 #[test]

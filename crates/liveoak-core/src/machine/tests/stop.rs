@@ -18,7 +18,7 @@ fn a_driver_that_comes_late_still_kills_before_it_abandons() {
     driver.add_member("g", Some("m")).expect("room");
     driver.stop();
     driver.jump(Time::ZERO.after(secs(3600)));
-    driver.advance(Duration::ZERO);
+    driver.advance(secs(1));
     assert!(driver.down.is_some());
     assert_eq!(driver.report().forced().count(), 3);
     assert!(driver.report().forced().all(|entry| entry.stage == StopStage::Abandoned));

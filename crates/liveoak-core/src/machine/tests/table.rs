@@ -2,7 +2,7 @@
 
 use super::shape::{leaf, secs, sup};
 use super::test_driver::{Obeys, TestDriver, word};
-use crate::{Command, Condition, Exit, GiveUp, Health, Limit};
+use crate::{Command, Condition, Exit, GiveUp, Health, Limit, Refusal};
 
 /// Returns a tree in which `s/a` is in the phase called `phase`.
 fn in_phase(phase: &str) -> TestDriver {
@@ -123,20 +123,20 @@ const CONDITIONS: [Condition; 4] =
     [Condition::Started, Condition::Ready, Condition::Healthy, Condition::Completed];
 
 /// Each state of the sibling, with what follows for the conditions started, ready, healthy and completed: the child
-/// starts, waits, waits with a dependency timeout, or is refused.
+/// starts, waits, or is held (which the command is told at once).
 const EDGES: [(&str, [&str; 4]); 13] = [
     ("waiting", ["waits", "waits", "waits", "waits"]),
-    ("resting", ["refused", "refused", "refused", "refused"]),
+    ("resting", ["held", "held", "held", "held"]),
     ("starting", ["open", "waits", "waits", "waits"]),
     ("running", ["open", "open", "open", "waits"]),
-    ("degraded", ["open", "open", "timeout", "waits"]),
-    ("backing-off", ["timeout", "timeout", "timeout", "waits"]),
+    ("degraded", ["open", "open", "waits", "waits"]),
+    ("backing-off", ["waits", "waits", "waits", "waits"]),
     ("stopping", ["waits", "waits", "waits", "waits"]),
-    ("stopped", ["refused", "refused", "refused", "refused"]),
+    ("stopped", ["held", "held", "held", "held"]),
     ("finished", ["open", "open", "open", "open"]),
-    ("finished badly", ["refused", "refused", "refused", "refused"]),
+    ("finished badly", ["held", "held", "held", "held"]),
     ("ignored", ["open", "open", "open", "open"]),
-    ("quarantined", ["refused", "refused", "refused", "refused"]),
+    ("quarantined", ["held", "held", "held", "held"]),
     ("removed", ["needed", "needed", "needed", "needed"]),
 ];
 
@@ -193,11 +193,13 @@ fn edge(state: &str, condition: Condition) -> &'static str {
     match (driver.answer(request).map(|answer| word(&answer)), driver.state("z")) {
         (Some("ready"), "running") => "open",
         (None, "waiting") => {
-            let record = driver.machine.child(driver.id("z").slot).record.as_ref();
-            let deadline = record.and_then(|record| record.dependency_deadline);
-            if deadline.is_none() { "waits" } else { "timeout" }
+            driver.policy("x").ready = false;
+            driver.advance(secs(30));
+            let answer = driver.answer(request).expect("within the start deadline");
+            assert!(matches!(answer, Err(Refusal::WaitsFor { path }) if path.as_str() == "/t/x"), "{state}");
+            "waits"
         }
-        (Some("failed"), "stopped") => "refused",
+        (Some("waits"), "waiting") => "held",
         other => panic!("{condition:?} of a child that is {state}: {other:?}"),
     }
 }

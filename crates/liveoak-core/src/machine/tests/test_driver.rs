@@ -5,8 +5,10 @@
 //! * a kill comes once, and only killed attempts are abandoned;
 //! * events are numbered without a gap, and an earlier snapshot with the events after it gives the next snapshot;
 //! * every request is answered at most once;
+//! * a copy of the tree that is taken in pieces equals the snapshot of its moment;
 //! * the machine's own invariants hold ([`Machine::audit`]).
 
+use super::copies::Copies;
 use super::replica::Replica;
 use crate::{
     Attempt, ChildDeclaration, ChildId, ChildView, Command, Effect, Event, Exit, Health, Input, Machine,
@@ -86,6 +88,7 @@ pub(super) struct TestDriver {
     requests: u64,
     /// The tree as the events describe it.
     replica: Replica,
+    pub(super) copies: Copies,
     /// The largest number of children in a snapshot so far.
     most_children: usize,
 }
@@ -116,6 +119,7 @@ impl TestDriver {
             stopped_by_request: HashSet::new(),
             requests: 0,
             replica,
+            copies: Copies::default(),
             most_children,
         }
     }
@@ -384,6 +388,7 @@ impl TestDriver {
                 self.machine.audit();
                 let snapshot = self.machine.snapshot(self.now);
                 self.replica.compare(&snapshot);
+                self.copies.step(&mut self.machine, self.now);
                 self.most_children = self.most_children.max(snapshot.nodes().count());
                 // The slot table grows by doubling.
                 let bound = 2 * (self.most_children + LARGEST_ADDED);
@@ -531,6 +536,7 @@ pub(super) fn word(answer: &Answer) -> &'static str {
         Err(Refusal::NeededBy(_)) => "needed",
         Err(Refusal::TreeEnded) => "tree down",
         Err(Refusal::Failed(_)) => "failed",
+        Err(Refusal::WaitsFor { .. }) => "waits",
         Err(Refusal::Superseded { .. }) => "superseded",
         Err(Refusal::Full { .. }) => "full",
         Err(Refusal::Busy) => "busy",

@@ -1,0 +1,59 @@
+//! Copies of the arena as it was at one moment, taken a few slots at a time while the machine goes on.
+//!
+//! A slot that changes before a copy has come to it is copied first. So a copy is complete and exact, however long it
+//! takes, and needs no more memory than the arena that it copies.
+
+use super::state::{Child, Index};
+use std::collections::BTreeMap;
+
+/// One slot. A vacant slot remembers how often it was used, so that no old id fits the next child in it.
+#[derive(Debug)]
+pub(super) enum Slot {
+    Vacant { serial: u32, next: Option<Index> },
+    Used(Child),
+}
+
+impl Slot {
+    /// Returns what a snapshot shows of the slot.
+    fn frozen(&self) -> Self {
+        match self {
+            Self::Vacant { .. } => Self::Vacant { serial: 0, next: None },
+            Self::Used(child) => Self::Used(child.frozen()),
+        }
+    }
+}
+
+/// A copy that is not complete yet.
+#[derive(Debug)]
+pub(super) struct PendingCopy {
+    pub(super) number: u64,
+    /// How many slots there were at its moment. Later ones are no part of it.
+    len: usize,
+    /// The next slot that is to be copied.
+    next: usize,
+    /// Slots from `next` on that have changed since, as they were at its moment.
+    changed: BTreeMap<usize, Slot>,
+}
+
+impl PendingCopy {
+    pub(super) const fn new(number: u64, len: usize) -> Self {
+        Self { number, len, next: 0, changed: BTreeMap::new() }
+    }
+
+    /// Copies a slot that is about to change, unless that was done.
+    pub(super) fn preserve(&mut self, slot: usize, content: &Slot) {
+        if slot >= self.next && slot < self.len {
+            self.changed.entry(slot).or_insert_with(|| content.frozen());
+        }
+    }
+
+    /// Adds the next slots to `copied`, at most `most`. Returns `true` if the copy is complete.
+    pub(super) fn go_on(&mut self, slots: &[Slot], most: usize, copied: &mut Vec<Slot>) -> bool {
+        let end = self.len.min(self.next.saturating_add(most));
+        for slot in self.next..end {
+            copied.push(self.changed.remove(&slot).unwrap_or_else(|| slots[slot].frozen()));
+        }
+        self.next = end;
+        end == self.len
+    }
+}

@@ -1,0 +1,80 @@
+//! Which attempts are stable. Only a stable run or a success begins the row of failures anew and resets the backoff.
+//!
+//! The attempt of a leaf or of a group is stable after it has been ready for `reset_after` (of its backoff; 10 s without
+//! one). The time between a request to stop and the end does not count, and neither does the time without heartbeats of
+//! a child that missed one.
+//!
+//! The attempt of any other supervisor is stable once each of its declared children, in this attempt, had a stable run
+//! or a success, or is down by wish: stopped on request, or held by siblings that are. Added children do not count. If no
+//! child has run at all, the supervisor is stable like a group.
+//!
+//! Stability is judged when an attempt ceases to be ready, and used when the attempt has ended, however it ended.
+
+use super::Machine;
+use super::state::{BackoffSteps, Index, Phase};
+use crate::{Exit, Time};
+
+impl Machine {
+    /// Returns `true` if the last attempt of a child is stable.
+    pub(super) fn is_stable(&self, child: Index) -> bool {
+        let state = &self.arena[child];
+        if state.phase != Phase::Running || state.flags.attempt_stable {
+            return state.flags.attempt_stable;
+        }
+        let long_enough = self.ready_until(child).since(state.since) >= state.spec.reset_after();
+        let Some(sup) = state.sup.as_ref().filter(|sup| !sup.is_group()) else { return long_enough };
+        let mut any_ran = false;
+        for &below in sup.ordered().iter().filter(|below| !self.arena[**below].flags.added) {
+            let state = &self.arena[below];
+            if state.flags.had_stable_run || self.is_stable(below) {
+                any_ran = true;
+            } else if state.intent.is_to_run() && !(state.phase == Phase::Waiting && state.flags.held) {
+                return false;
+            }
+        }
+        any_ran || long_enough
+    }
+
+    /// Returns the last moment at which a running child is known to have been ready.
+    fn ready_until(&self, child: Index) -> Time {
+        match &self.arena[child].record {
+            Some(record) if matches!(record.cause, Some(Exit::HeartbeatTimeout(_))) => record.last_beat,
+            Some(_) | None => self.now,
+        }
+    }
+
+    /// Notes at the end of an attempt whether it was a stable run or a `success`: then the child begins anew.
+    pub(super) fn judge_attempt(&mut self, child: Index, success: bool) {
+        let stable = self.is_stable(child);
+        if !(stable || success) {
+            return;
+        }
+        let state = &mut self.arena[child];
+        state.flags.had_stable_run = true;
+        if let Some(record) = &mut state.record {
+            record.failures.clear();
+            record.backoff.failures = 0;
+            // A loop of quick successes is a loop.
+            if stable {
+                record.backoff.ends = 0;
+            }
+        }
+    }
+
+    /// Forgets the failures of all below a child, so that they begin anew: a person starts it.
+    pub(super) fn forget_failures_below(&mut self, child: Index) {
+        for below in self.arena[child].sup.as_ref().map(|sup| sup.ordered().to_vec()).unwrap_or_default() {
+            self.forget_failures(below);
+        }
+    }
+
+    /// Forgets the failures of a child and of all below it.
+    pub(super) fn forget_failures(&mut self, child: Index) {
+        if let Some(record) = &mut self.arena[child].record {
+            record.failures.clear();
+            record.backoff = BackoffSteps::default();
+            record.window.clear();
+        }
+        self.forget_failures_below(child);
+    }
+}

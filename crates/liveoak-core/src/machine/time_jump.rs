@@ -1,0 +1,132 @@
+//! Deadlines that are seen late, because the whole program could not run: it was stopped by a signal, its machine slept,
+//! or a debugger held it.
+//!
+//! A deadline that is first seen more than a second late is judged after one further wait of its own length, at most a
+//! second, so that what it waits for can still happen. That is done once for each deadline. It needs no clock but the
+//! time of the tick, and no wake-up of its own. A stop takes its budget and at most one such wait, which is divided as
+//! the budget is. The end of a backoff is no deadline in this sense: nothing is held against the child then.
+
+use super::Machine;
+use super::plan::StopPlan;
+use super::state::{Index, Phase, Purpose};
+use crate::{EventKind, Time};
+use std::time::Duration;
+
+/// How late a deadline is seen at least if it is prolonged.
+const LATE: Duration = Duration::from_secs(1);
+
+/// The longest time by which a deadline is prolonged.
+const FURTHER_WAIT: Duration = Duration::from_secs(1);
+
+/// The deadlines that one tick has prolonged.
+#[derive(Debug, Default)]
+pub(super) struct TimeJump {
+    late: Duration,
+    deadlines: u64,
+}
+
+impl TimeJump {
+    fn count(&mut self, late: Duration) {
+        self.late = self.late.max(late);
+        self.deadlines += 1;
+    }
+}
+
+impl Machine {
+    /// Prolongs each deadline that is first seen now and late, except those of heartbeats, which are judged when the
+    /// driver has answered.
+    pub(super) fn prolong_late_deadlines(&mut self) -> TimeJump {
+        let mut jump = TimeJump::default();
+        let now = self.now;
+        let late = self.timers.iter().take_while(|(at, ..)| now.since(*at) > LATE);
+        let mut late: Vec<(u32, Time, Index, Purpose)> = late
+            .filter(|(_, child, purpose)| self.can_be_prolonged(*child, *purpose))
+            .map(|(at, child, purpose)| (self.arena.depth_of(*child), *at, *child, *purpose))
+            .collect();
+        // From the root downwards: the plan of a supervisor bounds the stops below it.
+        late.sort_unstable();
+        for (_, at, child, purpose) in late {
+            jump.count(now.since(at));
+            let length = at.since(self.arena[child].since).min(FURTHER_WAIT);
+            match purpose {
+                Purpose::Phase
+                    if self.arena[child].phase.is_stopping() && self.arena[child].sup.is_some() =>
+                {
+                    self.prolong_plan(child, at, length);
+                }
+                Purpose::Phase | Purpose::Wait => {
+                    let until = now.after(length).min(self.end_of_stage_above(child));
+                    self.set_timer(child, purpose, until);
+                }
+                Purpose::Heartbeat | Purpose::Answer => {}
+            }
+            let flags = &mut self.arena[child].flags;
+            match purpose {
+                Purpose::Wait => flags.wait_prolonged = true,
+                Purpose::Phase | Purpose::Heartbeat | Purpose::Answer => flags.phase_prolonged = true,
+            }
+        }
+        jump
+    }
+
+    fn can_be_prolonged(&self, child: Index, purpose: Purpose) -> bool {
+        let state = &self.arena[child];
+        match purpose {
+            Purpose::Phase => state.phase.is_live() && !state.flags.phase_prolonged,
+            Purpose::Wait => !state.flags.wait_prolonged,
+            // An answer that comes late says nothing of the child.
+            Purpose::Heartbeat | Purpose::Answer => false,
+        }
+    }
+
+    /// Returns when the plan of the supervisor above ends the stage that the stop of a leaf has reached.
+    fn end_of_stage_above(&self, child: Index) -> Time {
+        let plan = self.plan_above(child);
+        match self.arena[child].phase {
+            Phase::Stopping { killed: true } => plan.abandon,
+            Phase::Stopping { killed: false } => plan.kill,
+            Phase::Idle(_) | Phase::Waiting | Phase::Starting | Phase::Running | Phase::BackingOff => {
+                Time::NEVER
+            }
+        }
+    }
+
+    /// Moves the points of a plan from `at` on that have passed into a further budget of `length`.
+    fn prolong_plan(&mut self, sup: Index, at: Time, length: Duration) {
+        let now = self.now;
+        let further = if length.is_zero() { StopPlan::at_once(now) } else { StopPlan::new(now, length) };
+        let moved = |point: Time, to: Time| if point >= at && point <= now { to } else { point };
+        let plan = self.arena.sup(sup).plan;
+        let abandon = moved(plan.abandon, further.abandon);
+        let kill = moved(plan.kill, further.kill).min(abandon);
+        let ask_all = moved(plan.ask_all, further.ask_all).min(kill.max(plan.ask_all));
+        let mut plan = StopPlan { ask_all, kill, abandon }.min(self.plan_above(sup));
+        if self.arena.sup(sup).is_group() {
+            plan.ask_all = Time::NEVER;
+        }
+        self.arena.sup_mut(sup).plan = plan;
+        self.set_timer(sup, Purpose::Phase, plan.next_point(now).min(plan.abandon));
+        // The plan above may have reached its next point in the meantime.
+        self.mark_to_evaluate(Some(sup));
+    }
+
+    /// Lets a missed heartbeat be judged later if its check comes late: by more than the time between two checks, or
+    /// than a second.
+    pub(super) fn prolong_heartbeat(&mut self, child: Index, at: Time, jump: &mut TimeJump) {
+        let (now, late) = (self.now, self.now.since(at));
+        let Some(period) = self.arena[child].spec.heartbeat else { return };
+        let record = self.arena.record_or_new(child);
+        if late > LATE.min(period / super::start::HEARTBEAT_CHECKS) && record.judged_from.is_none() {
+            record.judged_from = Some(now.after(period.min(FURTHER_WAIT)));
+            jump.count(late);
+        }
+    }
+
+    /// Emits one event for all deadlines that a tick has prolonged.
+    pub(super) fn report_time_jump(&mut self, jump: &TimeJump) {
+        let TimeJump { late, deadlines } = *jump;
+        if deadlines > 0 {
+            self.emit(self.root, || EventKind::TimeJump { late, deadlines });
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! A whole program that runs one tree: its runtime, its signals, its messages and its exit code.
+//!
+//! Order: build the runtime, listen for signals, run the tree, end the runtime within a bound, print what failed. The
+//! signals do what they did before only after that, so a second signal of one wish does not kill a program that has
+//! just stopped.
+//!
+//! Only this file of the library prints. It does so on threads of its own: the reader of stderr may be stuck.
+
+use crate::api::error::{Error, StartError};
+use crate::api::supervisor::Supervisor;
+use crate::util::signals::StopSignals;
+use std::convert::Infallible;
+use std::future::Future;
+use std::io::{self, Write as _};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::process::ExitCode;
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
+use tokio::runtime::Builder;
+
+/// How long tasks and blocking calls that do not belong to the tree may still take after its end. Nothing waits for them
+/// any more, and the report names those of the tree's own that were left.
+const RUNTIME_END: Duration = Duration::from_millis(500);
+
+/// How long the program's end waits for the reader of stderr.
+const PRINT_WITHIN: Duration = Duration::from_secs(1);
+
+/// The tree failed, or its start; or the program got no runtime.
+const FAILED: u8 = 1;
+/// The specs are wrong; nothing was started.
+const USAGE: u8 = 2;
+/// The tree stopped, but something was killed or abandoned.
+const FORCED: u8 = 3;
+
+/// Runs a tree as a whole program, and returns the exit code: `fn main() -> ExitCode { liveoak::main(tree()) }`.
+///
+/// Makes a Tokio runtime with several threads, runs the tree on it as [`Supervisor::run`] does, and ends the runtime
+/// within half a second, also if blocking calls (`spawn_blocking`, a read of `tokio::io::stdin()`) or abandoned tasks
+/// are left. [`Main`] has options.
+///
+/// | exit code | what happened |
+/// |---|---|
+/// | 0 | the tree stopped or ended cleanly |
+/// | 1 | the tree failed or did not start; its error was printed to stderr with all its sources |
+/// | 2 | the specs are wrong; all errors were printed, nothing was started |
+/// | 3 | the tree stopped, but a child had to be killed or was abandoned |
+///
+/// # Panics
+/// Panics inside of a Tokio runtime, as under `#[tokio::main]`. Use [`Supervisor::run`] there.
+pub fn main(supervisor: Supervisor) -> ExitCode {
+    Main::new().run(supervisor)
+}
+
+/// A program that runs one tree: [`main`](fn@main) with options.
+#[derive(Clone, Debug, Default)]
+#[must_use]
+pub struct Main {
+    worker_threads: Option<usize>,
+}
+
+impl Main {
+    /// Makes a program with the defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the number of the runtime's worker threads, at least one. Default: one for each core.
+    pub fn worker_threads(mut self, number: usize) -> Self {
+        self.worker_threads = Some(number);
+        self
+    }
+
+    /// Runs the tree; see [`main`](fn@main).
+    ///
+    /// # Panics
+    /// Panics inside of a Tokio runtime.
+    pub fn run(self, supervisor: Supervisor) -> ExitCode {
+        self.run_with(async { Ok::<_, Infallible>(supervisor) })
+    }
+
+    /// Runs the tree that `set_up` returns. `set_up` runs on the runtime: it can bind sockets and open connections.
+    /// If it fails, its error is printed and the exit code is 1. Until it has returned, signals do what they did before.
+    ///
+    /// # Panics
+    /// Panics inside of a Tokio runtime, and if `set_up` panics.
+    pub fn run_with<E>(self, set_up: impl Future<Output = Result<Supervisor, E>>) -> ExitCode
+    where
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let mut builder = Builder::new_multi_thread();
+        if let Some(number) = self.worker_threads {
+            builder.worker_threads(number.max(1));
+        }
+        let runtime = match builder.enable_all().build() {
+            Ok(runtime) => runtime,
+            Err(error) => return fail(FAILED, &format!("cannot start the Tokio runtime: {error}")),
+        };
+        let mut signals = None;
+        // Dropping the runtime waits without a limit, so a panic must not drop it.
+        let ended = catch_unwind(AssertUnwindSafe(|| runtime.block_on(run_tree(set_up, &mut signals))));
+        runtime.shutdown_timeout(RUNTIME_END);
+        match ended {
+            Ok(Ok(())) => ExitCode::SUCCESS,
+            Ok(Err((code, text))) => fail(code, &text),
+            Err(panic) => resume_unwind(panic),
+        }
+    }
+}
+
+/// Runs the tree, and returns the exit code and the text of a failure. The caller keeps `signals` until the end.
+async fn run_tree<E>(
+    set_up: impl Future<Output = Result<Supervisor, E>>,
+    signals: &mut Option<StopSignals>,
+) -> Result<(), (u8, String)>
+where
+    E: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let supervisor = set_up.await.map_err(|error| (FAILED, with_sources(&*error.into())))?;
+    let listening = StopSignals::listen().map_err(|error| Error::Signals(Arc::new(error)));
+    let outcome = match listening {
+        Ok(listening) => {
+            supervisor.run_with_signals(signals.insert(listening), |line| drop(print(line))).await
+        }
+        Err(error) => Err(error),
+    };
+    outcome.map_err(|error| (exit_code(&error), with_sources(&error)))
+}
+
+fn exit_code(error: &Error) -> u8 {
+    match error {
+        Error::Start(StartError::Spec(_)) => USAGE,
+        Error::Forced(_) => FORCED,
+        Error::Start(_) | Error::Failed(_) | Error::Signals(_) => FAILED,
+    }
+}
+
+/// Returns the texts of an error and of its sources. A source that the text before it contains is not repeated.
+fn with_sources(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        source = error.source();
+    }
+    text
+}
+
+/// Prints an error and returns the exit code.
+fn fail(code: u8, text: &str) -> ExitCode {
+    // If the reader is stuck, the program ends without it.
+    let _stuck = print(&format!("error: {text}")).recv_timeout(PRINT_WITHIN);
+    ExitCode::from(code)
+}
+
+/// Prints a line to stderr. The receiver hears when that is done.
+fn print(line: &str) -> mpsc::Receiver<()> {
+    let (done, printed) = mpsc::sync_channel(1);
+    let line = format!("{line}\n");
+    // Without a thread, or with a closed stderr, there is no other place for the line.
+    let _ = thread::Builder::new().name("liveoak-print".into()).spawn(move || {
+        let _ = io::stderr().write_all(line.as_bytes());
+        let _ = done.send(());
+    });
+    printed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::error::Error as StdError;
+    use std::fmt;
+
+    #[derive(Debug)]
+    struct Layer(&'static str, Option<Box<Layer>>);
+
+    impl fmt::Display for Layer {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0)
+        }
+    }
+
+    impl StdError for Layer {
+        fn source(&self) -> Option<&(dyn StdError + 'static)> {
+            self.1.as_deref().map(|layer| layer as _)
+        }
+    }
+
+    #[test]
+    fn an_error_is_printed_with_all_its_sources_and_nothing_twice() {
+        let source = |text, more| Some(Box::new(Layer(text, more)));
+        let error = Layer("cannot connect: refused", source("refused", source("port 7 is closed", None)));
+        assert_eq!(with_sources(&error), "cannot connect: refused: port 7 is closed");
+    }
+}

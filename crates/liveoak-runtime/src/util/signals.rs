@@ -1,0 +1,316 @@
+//! The signals that ask a program to end, and what they ask for.
+//!
+//! A [`StopSignals`] listens from its creation until it is dropped; several may listen at once, and each gets every
+//! signal. With the first one the handler is installed (`util/signal_handler.rs`), and the thread `liveoak-signal`
+//! starts, which takes the signals and knows the times. It needs nothing of a Tokio runtime. After the last one each
+//! signal does again what it did before.
+//!
+//! One rule says what signals ask for, [`Wishes`]. It is pure.
+
+use crate::util::signal_handler::{self, Replaced, SIGNALS};
+use crate::util::waker_guard::WakerGuard;
+use std::io::{self, Read};
+use std::os::unix::net::UnixStream;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+/// Signals within this time of the first are one wish. A terminal sends Ctrl-C to a whole process group, and a parent
+/// in that group may pass the same signal on.
+pub(crate) const ONE_WISH: Duration = Duration::from_secs(1);
+
+/// How often the thread looks again while no time is due: it only ever waits for a wake-up then.
+const LONG: Duration = Duration::from_secs(3600);
+
+/// A signal that asks the program to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopSignal {
+    /// SIGINT: Ctrl-C.
+    Interrupt,
+    /// SIGTERM: a service manager, `kill`.
+    Terminate,
+    /// SIGHUP: the terminal is gone.
+    Hangup,
+}
+
+impl StopSignal {
+    fn from_number(signal: libc::c_int) -> Option<Self> {
+        match signal {
+            libc::SIGINT => Some(Self::Interrupt),
+            libc::SIGTERM => Some(Self::Terminate),
+            libc::SIGHUP => Some(Self::Hangup),
+            _ => None,
+        }
+    }
+
+    /// Returns the signal's name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Interrupt => "SIGINT",
+            Self::Terminate => "SIGTERM",
+            Self::Hangup => "SIGHUP",
+        }
+    }
+}
+
+/// What all signals so far ask for. It never goes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// There was no signal.
+    None,
+    /// Stop in order.
+    Stop(StopSignal),
+    /// As before; and from now on a SIGINT kills.
+    StopOrKill(StopSignal),
+    /// Kill what is left.
+    Kill,
+}
+
+/// The rule that makes a [`Wish`] of signals: the first one asks for a stop; those within [`ONE_WISH`] of it are the
+/// same wish; after that SIGINT asks for a kill, whatever the first one was. SIGTERM and SIGHUP never do.
+#[derive(Clone, Copy, Debug, Default)]
+struct Wishes {
+    first: Option<(StopSignal, Instant)>,
+    kill: bool,
+}
+
+impl Wishes {
+    fn signal(&mut self, signal: StopSignal, now: Instant) {
+        match self.first {
+            None => self.first = Some((signal, now)),
+            Some((_, first)) if now.saturating_duration_since(first) < ONE_WISH => {}
+            Some(_) => self.kill |= signal == StopSignal::Interrupt,
+        }
+    }
+
+    fn wish(&self, now: Instant) -> Wish {
+        match self.first {
+            None => Wish::None,
+            Some(_) if self.kill => Wish::Kill,
+            Some((signal, first)) if now.saturating_duration_since(first) < ONE_WISH => Wish::Stop(signal),
+            Some((signal, _)) => Wish::StopOrKill(signal),
+        }
+    }
+
+    /// Returns how long until the wish changes by time alone.
+    fn changes_in(&self, now: Instant) -> Option<Duration> {
+        let (_, first) = self.first?;
+        ONE_WISH.checked_sub(now.saturating_duration_since(first)).filter(|left| !left.is_zero())
+    }
+}
+
+/// Listens for the signals that ask this program to end, until it is dropped.
+#[derive(Debug)]
+pub struct StopSignals {
+    id: u64,
+    wish: watch::Receiver<Wish>,
+    guard: WakerGuard,
+}
+
+struct Listener {
+    id: u64,
+    wishes: Wishes,
+    wish: watch::Sender<Wish>,
+}
+
+/// All listeners of this program.
+struct Listeners {
+    all: Vec<Listener>,
+    next_id: u64,
+    /// The actions that are to be restored after the last listener.
+    replaced: Vec<Replaced>,
+    /// What the thread reads from, once there was a listener. The thread has it while it runs.
+    reader: Option<UnixStream>,
+    thread_runs: bool,
+}
+
+static LISTENERS: Mutex<Listeners> = Mutex::new(Listeners {
+    all: Vec::new(),
+    next_id: 0,
+    replaced: Vec::new(),
+    reader: None,
+    thread_runs: false,
+});
+
+fn listeners() -> MutexGuard<'static, Listeners> {
+    LISTENERS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl StopSignals {
+    /// Listens from now on. A signal that is ignored stays ignored, and SIGHUP keeps a handler of the program's own.
+    ///
+    /// # Errors
+    /// When the system has no thread or file descriptor left.
+    pub fn listen() -> io::Result<Self> {
+        let mut listeners = listeners();
+        listeners.start_thread()?;
+        if listeners.all.is_empty() {
+            signal_handler::set_listening(true);
+            for signal in SIGNALS {
+                match signal_handler::install(signal) {
+                    Ok(replaced) => listeners.replaced.extend(replaced),
+                    Err(error) => {
+                        listeners.restore();
+                        return Err(error);
+                    }
+                }
+            }
+        }
+        let (sender, wish) = watch::channel(Wish::None);
+        let id = listeners.next_id;
+        listeners.next_id += 1;
+        listeners.all.push(Listener { id, wishes: Wishes::default(), wish: sender });
+        Ok(Self { id, wish, guard: WakerGuard::new() })
+    }
+
+    /// Waits until the signals ask for something else than at the last call, and returns it. Cancel safe.
+    pub async fn changed(&mut self) -> Wish {
+        let Self { wish, guard, .. } = self;
+        if guard.wait(wish.changed()).await.is_err() {
+            // The sender lives as long as this value.
+            std::future::pending::<()>().await;
+        }
+        *wish.borrow_and_update()
+    }
+}
+
+impl Drop for StopSignals {
+    fn drop(&mut self) {
+        let mut listeners = listeners();
+        let Some(at) = listeners.all.iter().position(|listener| listener.id == self.id) else { return };
+        let gone = listeners.all.swap_remove(at);
+        if listeners.all.is_empty() {
+            listeners.restore();
+            // The last signals came too late for the listener. If they belong to no wish that it knew, they do what they do
+            // without a listener.
+            let late: Vec<_> = signal_handler::take_arrived().collect();
+            if gone.wishes.first.is_none() {
+                late.into_iter().for_each(signal_handler::raise);
+            }
+            signal_handler::wake();
+        }
+    }
+}
+
+impl Listeners {
+    fn restore(&mut self) {
+        self.replaced.drain(..).for_each(|replaced| signal_handler::restore(&replaced));
+        signal_handler::set_listening(false);
+    }
+
+    /// Starts the thread that takes the signals, unless it runs.
+    fn start_thread(&mut self) -> io::Result<()> {
+        if self.thread_runs {
+            return Ok(());
+        }
+        if self.reader.is_none() {
+            let (reader, writer) = UnixStream::pair()?;
+            writer.set_nonblocking(true)?;
+            signal_handler::set_wake(writer);
+            self.reader = Some(reader);
+        }
+        let Some(reader) = &self.reader else { return Ok(()) };
+        let reader = reader.try_clone()?;
+        std::thread::Builder::new().name("liveoak-signal".into()).spawn(move || take_signals(reader))?;
+        self.thread_runs = true;
+        Ok(())
+    }
+
+    /// Passes on the signals that came, and returns how long until a wish changes by time alone.
+    fn pass_on(&mut self, now: Instant) -> Duration {
+        for signal in signal_handler::take_arrived() {
+            // A handler above this one means that the program handles SIGHUP itself since.
+            let elsewhere = signal == libc::SIGHUP && !signal_handler::is_installed(signal);
+            let Some(signal) = StopSignal::from_number(signal).filter(|_| !elsewhere) else { continue };
+            self.all.iter_mut().for_each(|listener| listener.wishes.signal(signal, now));
+        }
+        for listener in &self.all {
+            let wish = listener.wishes.wish(now);
+            listener.wish.send_if_modified(|last| std::mem::replace(last, wish) != wish);
+        }
+        self.all.iter().filter_map(|listener| listener.wishes.changes_in(now)).min().unwrap_or(LONG)
+    }
+}
+
+/// Takes signals on a thread of its own, until nothing listens any more.
+fn take_signals(mut reader: UnixStream) {
+    signal_handler::unblock();
+    loop {
+        let mut listeners = listeners();
+        if listeners.all.is_empty() {
+            listeners.thread_runs = false;
+            return;
+        }
+        let wait = listeners.pass_on(Instant::now());
+        drop(listeners);
+        // An error of either call only makes the thread look once more than needed.
+        let _ = reader.set_read_timeout(Some(wait.max(Duration::from_millis(1))));
+        let _ = reader.read(&mut [0; 64]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use StopSignal::{Hangup, Interrupt, Terminate};
+
+    const SIGNALS: [StopSignal; 3] = [Interrupt, Terminate, Hangup];
+
+    /// Returns the wish after signals at times in milliseconds, seen at `now`.
+    fn after(signals: &[(StopSignal, u64)], now: u64) -> Wish {
+        let begin = Instant::now();
+        let at = |ms| begin + Duration::from_millis(ms);
+        let mut wishes = Wishes::default();
+        signals.iter().for_each(|&(signal, ms)| wishes.signal(signal, at(ms)));
+        wishes.wish(at(now))
+    }
+
+    #[test]
+    fn without_a_signal_there_is_no_wish() {
+        assert_eq!(after(&[], 5_000), Wish::None);
+    }
+
+    #[test]
+    fn signals_within_a_second_of_the_first_are_one_wish() {
+        for first in SIGNALS {
+            for second in SIGNALS {
+                for later in [0, 1, 999] {
+                    let signals = [(first, 0), (second, later), (second, later)];
+                    assert_eq!(after(&signals, 999), Wish::Stop(first));
+                    assert_eq!(after(&signals, 1_000), Wish::StopOrKill(first));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn after_that_any_sigint_kills_whatever_the_first_signal_was() {
+        for first in SIGNALS {
+            for between in SIGNALS {
+                let signals = [(first, 0), (between, 10), (Interrupt, 1_000)];
+                assert_eq!(after(&signals, 1_000), Wish::Kill);
+                assert_eq!(after(&signals, 9_000), Wish::Kill);
+            }
+        }
+    }
+
+    #[test]
+    fn sigterm_and_sighup_never_kill() {
+        for first in SIGNALS {
+            for later in [Terminate, Hangup] {
+                let signals = [(first, 0), (later, 1_000), (later, 5_000), (later, 9_000)];
+                assert_eq!(after(&signals, 9_000), Wish::StopOrKill(first));
+            }
+        }
+    }
+
+    #[test]
+    fn the_wish_changes_by_time_alone_once_a_second_after_the_first_signal() {
+        let now = Instant::now();
+        let mut wishes = Wishes::default();
+        assert_eq!(wishes.changes_in(now), None);
+        wishes.signal(Hangup, now);
+        assert_eq!(wishes.changes_in(now), Some(ONE_WISH));
+        assert_eq!(wishes.changes_in(now + ONE_WISH), None);
+    }
+}
