@@ -2,9 +2,9 @@
 
 use liveoak_runtime::testing::{Puppet, eventually};
 use liveoak_runtime::*;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 use tokio::runtime::Builder;
 
 /// Runs `test` on a runtime of two threads, in real time. Does not wait for threads that never yield.
@@ -176,5 +176,46 @@ fn subtasks_of_an_abandoned_thread_are_aborted_and_it_can_spawn_no_more() {
         release.store(true, Ordering::Relaxed);
         eventually("the end of the thread", || beats.load(Ordering::Relaxed) > 1_000_000).await;
         assert!(late.load(Ordering::Relaxed), "an abandoned attempt spawns nothing");
+    });
+}
+
+#[test]
+fn what_is_left_to_the_timer_task_is_done_by_the_watchdog_if_all_threads_are_blocked_and_nothing_is_due() {
+    real(async {
+        const MEMBERS: usize = 5_000;
+        let kept: Arc<Mutex<Vec<Ctx>>> = Arc::default();
+        let slot = Arc::clone(&kept);
+        let group = Group::<()>::new("g", move |ctx: Ctx, ()| {
+            slot.lock().unwrap().push(ctx.clone());
+            async move { ctx.stopping().await }
+        });
+        // Without any deadline: only the work that is left can wake the watchdog.
+        let group = group.stop_within(Duration::MAX);
+        let members = group.handle();
+        let tree = Supervisor::new("t").stop_within(Duration::MAX).child(group).start().await.unwrap();
+        (0..MEMBERS).for_each(|_| drop(members.spawn(()).unwrap()));
+        eventually("all of them", || kept.lock().unwrap().len() == MEMBERS).await;
+        let blocking: Vec<_> = (0..4).map(|n| Puppet::new(format!("blocking{n}"))).collect();
+        for puppet in &blocking {
+            puppet.spin();
+            let body = puppet.clone();
+            let ctx = kept.lock().unwrap()[0].clone();
+            drop(tokio::spawn(async move { body.body(ctx).await }));
+        }
+        // This thread belongs to no runtime's workers. Both workers are blocked now.
+        let spinning = || blocking.iter().filter(|puppet| puppet.live() > 0).count() >= 2;
+        while !spinning() {
+            std::thread::yield_now();
+        }
+        tree.begin_stop();
+        let asked = || kept.lock().unwrap().iter().filter(|ctx| ctx.is_stopping()).count();
+        let begun = Instant::now();
+        while asked() < MEMBERS && begun.elapsed() < Duration::from_secs(20) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let asked = asked();
+        blocking.iter().for_each(Puppet::release);
+        assert_eq!(asked, MEMBERS, "were asked while all threads were blocked");
+        tree.kill().await;
     });
 }

@@ -91,8 +91,6 @@ impl Machine {
         if !self.arena[child].phase.is_idle() {
             self.set_phase(child, Phase::Idle(IdleReason::SupervisorDown));
         }
-        let supervisor = self.arena[child].parent.unwrap_or(child);
-        self.push(Effect::Forget(self.arena.id_of(child), self.arena.id_of(supervisor)));
         let report = self.close_log(child);
         self.answer(child, |command| match command {
             Command::Remove => Some(Ok(Outcome::Removed(report.clone()))),
@@ -102,6 +100,7 @@ impl Machine {
         // Emitted while the child still has its path.
         self.emit(child, || EventKind::Removed);
         let (parent, next) = (self.arena[child].parent, self.arena[child].next);
+        self.push(Effect::Forget(self.arena.id_of(child), self.arena.id_of(parent.unwrap_or(child))));
         // A walk that would visit this member next goes on with the member after it.
         for walk in self.driver_queue.walks.iter_mut().filter(|walk| walk.cursor == Some(child)) {
             walk.cursor = next;

@@ -4,7 +4,7 @@ use super::shape::{SECOND, group, leaf, millis, name, secs, sup};
 use super::test_driver::{Obeys, TestDriver, word};
 use crate::{
     Attempt, AutoShutdown, ChildState, Command, Condition, Effect, Exit, GiveUp, Health, Input, Limit,
-    Machine, Refusal, Severity, Strategy, Time, WaitingFor,
+    MAX_QUEUED_EFFECTS, Machine, Refusal, Severity, Strategy, Time, WaitingFor,
 };
 
 #[test]
@@ -356,4 +356,30 @@ fn the_end_of_a_sibling_s_backoff_is_not_the_end_of_the_wait_for_it() {
         panic!("web does not wait")
     };
     assert_eq!((what, remaining), (WaitingFor::Edge(name("db"), Condition::Ready), None));
+}
+
+#[test]
+fn a_driver_that_takes_no_effects_loses_events_and_no_order() {
+    let mut driver = TestDriver::started(&sup("t", [leaf("a")]));
+    let (id, attempt) = (driver.id("a"), driver.attempt("a"));
+    let before = driver.machine.last_event();
+    driver.machine.set_interest(Some(Severity::Debug));
+    let flips = MAX_QUEUED_EFFECTS as u64 + 10;
+    for n in 0..flips {
+        let health = if n % 2 == 0 { Health::Degraded } else { Health::Healthy };
+        driver.machine.handle(Time::ZERO, 0, Input::Health(id, attempt, health));
+    }
+    driver.machine.handle(Time::ZERO, 0, Input::Kill);
+    let effects: Vec<_> = std::iter::from_fn(|| driver.machine.poll_effect()).collect();
+    let numbers: Vec<_> = effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Event(event) => Some(event.number),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(numbers.len(), MAX_QUEUED_EFFECTS);
+    assert!(numbers.iter().copied().eq(before + 1..=before + MAX_QUEUED_EFFECTS as u64));
+    assert!(driver.machine.last_event() > before + flips, "what was lost was numbered");
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::Kill(..))), "the order is there");
 }
