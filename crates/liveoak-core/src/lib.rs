@@ -29,7 +29,9 @@ pub use decide::{Verdict, decide};
 pub use event::{Event, EventKind, Severity};
 pub use exit::{Exit, Failure, LimitExceeded, Panic, StartFailure};
 pub use ids::{Attempt, ChildId, Name, NameError, Path, RequestId};
-pub use machine::{Command, Effect, Input, KILL_WAIT, MAX_WAITERS, Machine, Outcome, Refusal};
+pub use machine::{
+    Asker, Awaited, Command, Effect, Input, KILL_WAIT, MAX_WAITERS, Machine, Outcome, Refusal,
+};
 pub use report::{MAX_LISTED, MAX_LISTED_MEMBERS, StopEntry, StopReport, StopStage};
 pub use snapshot::{ChildState, ChildView, Health, IdleReason, Snapshot, WaitingFor};
 pub use spec::{

@@ -28,7 +28,7 @@ pub use api::group::{Group, GroupHandle};
 pub use api::service::{Init, Service};
 pub use api::subtask::{Subtask, SubtaskError, spawn};
 pub use api::supervisor::Supervisor;
-pub use api::tree::{Tree, TreeHandle};
+pub use api::tree::{NotReady, Tree, TreeHandle};
 pub use attempt::body::{BoxError, IntoExit};
 pub use attempt::dedicated_runtime::DedicatedRuntime;
 pub use attempt::panic::capture_panics;

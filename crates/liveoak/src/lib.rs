@@ -114,7 +114,7 @@ pub use liveoak_runtime::{
 
 // What can go wrong.
 pub use liveoak_runtime::{
-    Error, NameError, Refusal, SpawnChildError, SpecError, SpecErrors, StartError, StartFailure,
+    Error, NameError, NotReady, Refusal, SpawnChildError, SpecError, SpecErrors, StartError, StartFailure,
 };
 
 // For builders in other crates that make children of a kind of their own.

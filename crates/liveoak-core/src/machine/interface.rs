@@ -164,6 +164,15 @@ pub enum Refusal {
         /// What overtook it.
         by: &'static str,
     },
+    /// The caller runs in a child that must end, or become ready, before there is an answer. The wait is refused, not
+    /// the command. Use the `begin_` form of the command, or return; to wait until the own stop begins, wrap the call in
+    /// `ctx.unless_stopping`.
+    WouldWaitForItself {
+        /// `true` if what was to be waited for has begun: the command was carried out.
+        begun: bool,
+    },
+    /// The caller runs in an attempt that was abandoned: it can change nothing any more.
+    Abandoned,
 }
 
 impl fmt::Display for Refusal {
@@ -190,6 +199,13 @@ impl fmt::Display for Refusal {
             Self::TreeEnded => f.write_str("the tree has ended"),
             Self::Failed(exit) => write!(f, "the attempt failed: {exit}"),
             Self::Superseded { by } => write!(f, "it was overtaken by {by}"),
+            Self::WouldWaitForItself { begun } => {
+                f.write_str(if *begun { "it has begun, but " } else { "" })?;
+                f.write_str(
+                    "the caller would wait for its own end or readiness: use the `begin_` form, which does not wait",
+                )
+            }
+            Self::Abandoned => f.write_str("the caller runs in an attempt that was abandoned"),
         }
     }
 }

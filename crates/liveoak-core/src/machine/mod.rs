@@ -25,15 +25,16 @@
 //! 7. `condition` - may a child start, what does it wait for, and which children does a restart take down
 //! 8. `snapshot` - the snapshot of the tree
 //! 9. `reply` - when a command is answered, and the report of a stop
-//! 10. `start` - the start of one attempt
-//! 11. `stopped` - what follows when a child is down
-//! 12. `stop` - the orders to ask and to kill
-//! 13. `restart` - limits, backoff, restart set, giving up
-//! 14. `exit` - the end of an attempt, and what its exit decides
-//! 15. `stop_progress` - the next children to ask, abandoning, the end of a supervisor
-//! 16. `advance` - the next steps of each supervisor, and what happens when a deadline has come
-//! 17. `command` - what each command does; adding children and members
-//! 18. `mod` - the machine itself: an input in, effects out
+//! 10. `self_wait` - waits of a body for its own end or readiness
+//! 11. `start` - the start of one attempt
+//! 12. `stopped` - what follows when a child is down
+//! 13. `stop` - the orders to ask and to kill
+//! 14. `restart` - limits, backoff, restart set, giving up
+//! 15. `exit` - the end of an attempt, and what its exit decides
+//! 16. `stop_progress` - the next children to ask, abandoning, the end of a supervisor
+//! 17. `advance` - the next steps of each supervisor, and what happens when a deadline has come
+//! 18. `command` - what each command does; adding children and members
+//! 19. `mod` - the machine itself: an input in, effects out
 //!
 //! Numbers like "C10" are rows of docs/conformance.md, which compares the rules with those of OTP.
 
@@ -48,6 +49,7 @@ mod phase;
 mod plan;
 mod reply;
 mod restart;
+mod self_wait;
 mod snapshot;
 mod start;
 mod state;
@@ -60,6 +62,7 @@ mod tests;
 
 pub use interface::{Command, Effect, Input, MAX_WAITERS, Outcome, Refusal};
 pub use plan::KILL_WAIT;
+pub use self_wait::{Asker, Awaited};
 
 use crate::{Attempt, ChildDeclaration, ChildForm, ChildId, Severity, SpecErrors, Time};
 use arena::Arena;

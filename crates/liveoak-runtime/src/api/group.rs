@@ -3,12 +3,15 @@
 use crate::api::child::{Child, ChildKind, GroupAddress, edge};
 use crate::api::ctx::Ctx;
 use crate::api::task::TaskStarter;
+use crate::api::tree::{asker_in, check_caller};
 use crate::attempt::body::IntoExit;
 use crate::attempt::dedicated_runtime::DedicatedRuntime;
 use crate::engine::driver::ChildBody;
 use crate::engine::state::Answer;
 use crate::util::lock::lock;
-use liveoak_core::{Backoff, ChildId, ChildSpec, Condition, GroupSpec, Limit, Name, Ready, Refusal, Restart};
+use liveoak_core::{
+    Backoff, ChildId, ChildSpec, Condition, GroupSpec, Limit, Machine, Name, Ready, Refusal, Restart,
+};
 use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -180,6 +183,9 @@ impl<A> From<Group<A>> for Child {
     }
 }
 
+/// The answer to the start of a member, or why the caller cannot wait for it.
+type AnswerOrRefusal = Result<Answer, Refusal>;
+
 /// Adds members to a [`Group`]. Cheap to clone.
 pub struct GroupHandle<A> {
     address: Arc<GroupAddress>,
@@ -228,19 +234,23 @@ impl<A> GroupHandle<A> {
         let (id, answer) = self.add(name, argument, true)?;
         match answer {
             None => Ok(id),
-            Some(answer) => answer.wait().await.map(|_done| id),
+            Some(answer) => answer?.wait().await.map(|_done| id),
         }
     }
 
-    fn add(&self, name: Option<Name>, argument: A, wait: bool) -> Result<(ChildId, Option<Answer>), Refusal> {
+    fn add(&self, name: Option<Name>, argument: A, wait: bool) -> Result<(ChildId, Option<AnswerOrRefusal>), Refusal> {
+        check_caller()?;
         let (tree, group) = self.address.get()?;
         // Made outside the lock, and dropped outside it if the group refuses.
         let mut body = Some((self.body)(argument));
         let now = tree.clock.now();
+        let asker = if wait { asker_in(&tree) } else { None };
         tree.with_state(|state| {
             let (id, answer) = if wait {
-                let (id, answer) = state
-                    .request_to_add(|machine, request| machine.add_member(now, group, name, Some(request)))?;
+                let add = |machine: &mut Machine, request| {
+                    Ok((machine.add_member(now, group, name, Some(request))?, ()))
+                };
+                let (id, (), answer) = state.request_to_add(asker, add)?;
                 (id, Some(answer))
             } else {
                 (state.machine.add_member(now, group, name, None)?, None)

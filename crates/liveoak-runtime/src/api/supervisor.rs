@@ -193,7 +193,7 @@ impl Supervisor {
         if !errors.is_empty() {
             return Err(StartError::Spec(SpecErrors(errors)));
         }
-        let tree = TreeInner::new(machine, handle.clone());
+        let tree = TreeInner::new(machine, handle.clone(), None);
         let unused = tree.with_state(|state| install(state, &tree, ids, parts.bodies));
         drop(unused);
         if handle.runtime_flavor() == RuntimeFlavor::MultiThread {
@@ -201,7 +201,7 @@ impl Supervisor {
         }
         handle.spawn(Arc::clone(&tree).timer_task());
         tree.feed(tree.clock.now(), Input::Start);
-        Ok(Tree(TreeHandle { inner: tree }))
+        Ok(Tree(TreeHandle { inner: tree, of: None }))
     }
 }
 

@@ -26,13 +26,13 @@ use crate::engine::action::{Action, Batch};
 use crate::engine::clock::Clock;
 use crate::engine::ended::Ended;
 use crate::engine::events::Broadcast;
-use crate::engine::state::{ChildEntry, TreeState};
+use crate::engine::state::{Answer, ChildEntry, TreeState};
 use crate::engine::user_values::{ErrorKeepAlive, drop_catching_panics};
 use crate::engine::watchdog::Watchdog;
 use crate::util::lock::{ignore_poison, lock};
 use crate::util::waker_guard::WakerGuard;
 use liveoak_core::{
-    ChildId, Command, Exit, Input, Machine, Outcome, Path, Refusal, StopEntry, StopReport, StopStage, Time,
+    Asker, ChildId, Command, Exit, Input, Machine, Outcome, Path, Refusal, StopEntry, StopReport, StopStage, Time,
 };
 use std::cell::Cell;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, TryLockError};
@@ -59,6 +59,8 @@ pub(crate) type State = TreeState<Arc<TreeInner>>;
 
 pub(crate) struct TreeInner {
     pub(crate) clock: Clock,
+    /// The attempt that has begun this tree, if code of an attempt has.
+    pub(crate) owner: Option<Owner>,
     state: Mutex<State>,
     pub(crate) events: Broadcast,
     /// Set when the whole tree is ready for the first time.
@@ -68,6 +70,28 @@ pub(crate) struct TreeInner {
     ready_or_ended: Notify,
     pub(crate) timer_task_notify: Notify,
     pub(crate) watchdog: Arc<Watchdog>,
+}
+
+/// Does the caller of a command wait for the answer?
+#[derive(Clone, Copy)]
+pub(crate) enum Wait {
+    No,
+    /// It does. If it is code of an attempt of this tree, or of a tree that such an attempt has begun: that attempt.
+    For(Option<Asker>),
+}
+
+/// A command that was carried out.
+pub(crate) enum Begun {
+    Answered(Outcome),
+    Waits(Answer),
+    /// The caller does not wait, or would wait for itself.
+    NotWaitedFor,
+}
+
+/// The attempt that has begun a tree. The tree belongs to it like a subtask of this number.
+pub(crate) struct Owner {
+    pub(crate) cell: Arc<LiveAttempt>,
+    pub(crate) number: u64,
 }
 
 impl AttemptListener for Arc<TreeInner> {
@@ -94,9 +118,10 @@ impl AttemptListener for Arc<TreeInner> {
 }
 
 impl TreeInner {
-    pub(crate) fn new(machine: Machine, handle: Handle) -> Arc<Self> {
+    pub(crate) fn new(machine: Machine, handle: Handle, owner: Option<Owner>) -> Arc<Self> {
         Arc::new(Self {
             clock: Clock::new(handle),
+            owner,
             state: Mutex::new(State::new(machine)),
             events: Broadcast::default(),
             ready: OnceLock::new(),
@@ -154,20 +179,38 @@ impl TreeInner {
         result
     }
 
-    /// Gives a command on one child, and waits for its answer, which comes when the command has taken effect.
-    pub(crate) async fn command(self: &Arc<Self>, path: &Path, command: Command) -> Result<Outcome, Refusal> {
-        let answer = {
-            let now = self.clock.now();
-            let mut state = self.state();
-            if state.runtime_lost {
-                return Err(Refusal::TreeEnded);
+    /// Gives a command on one child. Its answer comes when the command has taken effect.
+    pub(crate) fn command(
+        self: &Arc<Self>,
+        path: &Path,
+        command: Command,
+        wait: Wait,
+    ) -> Result<Begun, Refusal> {
+        let now = self.clock.now();
+        let mut state = self.state();
+        if state.runtime_lost {
+            return Err(Refusal::TreeEnded);
+        }
+        let Some(id) = state.machine.find(path) else { return Err(Refusal::NotFound) };
+        let (request, answer) = state.new_request();
+        state.machine.set_interest(self.events.interest());
+        let random = state.random();
+        state.machine.handle(now, random, Input::Command { request, id, command });
+        let begun = match (state.machine.take_reply(request), wait) {
+            (Some(answered), _) => {
+                state.waiting.remove(&request);
+                answered.map(Begun::Answered)
             }
-            let Some(id) = state.machine.find(path) else { return Err(Refusal::NotFound) };
-            let (request, answer) = state.new_request();
-            self.input(state, now, Input::Command { request, id, command }, GROUP_STEPS_PER_TURN);
-            answer
+            (None, Wait::No) => {
+                state.machine.forget_waiter(request, id);
+                state.waiting.remove(&request);
+                Ok(Begun::NotWaitedFor)
+            }
+            (None, Wait::For(asker)) if state.refuse_own_wait(asker, request, id) => Ok(Begun::NotWaitedFor),
+            (None, Wait::For(_)) => Ok(Begun::Waits(answer)),
         };
-        answer.wait().await
+        self.perform_effects(state, GROUP_STEPS_PER_TURN);
+        begun
     }
 
     /// Waits until the tree is ready for the first time. The error is how it ended before that.
@@ -243,6 +286,9 @@ impl TreeInner {
         self.ready_or_ended.notify_waiters();
         self.timer_task_notify.notify_one();
         self.watchdog.end();
+        if let Some(Owner { cell, number }) = &self.owner {
+            cell.subtask_ended(*number, None);
+        }
     }
 
     /// Performs pending effects, batch by batch. If this thread is already doing so for this tree, returns at once and
@@ -337,7 +383,7 @@ mod tests {
             ChildDeclaration { name, spec: ChildSpec::of_root(), form: ChildForm::Supervisor(spec) };
         let (machine, _) = Machine::new(&declared).expect("a tree");
         let id = machine.root();
-        let tree = TreeInner::new(machine, runtime.handle().clone());
+        let tree = TreeInner::new(machine, runtime.handle().clone(), None);
         let cell = |attempt| AttemptCell::new(Arc::clone(&tree), id, Attempt(attempt), false);
         let (old, new) = (cell(1), cell(2));
         let handle_is_there = tree.with_state(|state| {

@@ -8,7 +8,7 @@ use crate::attempt::dedicated_runtime::DedicatedRuntime;
 use crate::engine::paged_vec::PagedVec;
 use crate::engine::user_values::ErrorKeepAlive;
 use crate::util::waker_guard::WakerGuard;
-use liveoak_core::{Attempt, ChildId, Machine, Outcome, Refusal, RequestId, Time};
+use liveoak_core::{Asker, Attempt, Awaited, ChildId, Machine, Outcome, Refusal, RequestId, Time};
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::iter::successors;
@@ -119,17 +119,36 @@ impl<T: AttemptListener> TreeState<T> {
         (request, Answer(receiver))
     }
 
-    /// Adds a child by `add`, as a request. Returns what `add` returns, and the answer.
+    /// Adds a child by `add`, as a request. Returns what `add` returns, and the answer; or why `asker` cannot wait for it.
     pub(crate) fn request_to_add<C>(
         &mut self,
-        add: impl FnOnce(&mut Machine, RequestId) -> Result<C, Refusal>,
-    ) -> Result<(C, Answer), Refusal> {
+        asker: Option<Asker>,
+        add: impl FnOnce(&mut Machine, RequestId) -> Result<(ChildId, C), Refusal>,
+    ) -> Result<(ChildId, C, Result<Answer, Refusal>), Refusal> {
         let (request, answer) = self.new_request();
         let added = add(&mut self.machine, request);
         if added.is_err() {
             self.waiting.remove(&request);
         }
-        Ok((added?, answer))
+        let (id, added) = added?;
+        let waits_for_itself = self.refuse_own_wait(asker, request, id);
+        let answer = if waits_for_itself {
+            Err(Refusal::WouldWaitForItself { begun: true })
+        } else {
+            Ok(answer)
+        };
+        Ok((id, added, answer))
+    }
+
+    /// Withdraws a request if `asker` would wait for itself by waiting for the answer. Returns `true` then.
+    pub(crate) fn refuse_own_wait(&mut self, asker: Option<Asker>, request: RequestId, id: ChildId) -> bool {
+        let awaited = Awaited::Answer(request, id);
+        let refused = asker.is_some_and(|asker| self.machine.would_wait_for_itself(asker, awaited));
+        if refused {
+            self.machine.forget_waiter(request, id);
+            self.waiting.remove(&request);
+        }
+        refused
     }
 
     fn set_entry(&mut self, id: ChildId, entry: ChildEntry<T>) {

@@ -16,6 +16,7 @@ mod property;
 mod regressions;
 mod replica;
 mod restart;
+mod self_wait;
 mod shape;
 mod stop;
 mod stop_stages;

@@ -536,6 +536,7 @@ pub(super) fn word(answer: &Answer) -> &'static str {
         Err(Refusal::Busy) => "busy",
         Err(Refusal::IsRoot) => "is root",
         Err(Refusal::OnlyOnce) => "only once",
+        Err(Refusal::WouldWaitForItself { .. } | Refusal::Abandoned) => "caller",
         Err(Refusal::NotASupervisor | Refusal::IsAGroup | Refusal::NotAGroup | Refusal::Invalid(_)) => {
             "wrong"
         }
