@@ -26,7 +26,7 @@ pub use api::ctx::{Ctx, current};
 pub use api::error::{Error, SpawnChildError, StartError};
 pub use api::group::{Group, GroupHandle};
 pub use api::service::{Init, Service};
-pub use api::subtask::{Subtask, SubtaskError, spawn};
+pub use api::subtask::{CheckedSubtask, Subtask, SubtaskError, spawn};
 pub use api::supervisor::Supervisor;
 pub use api::tree::{NotReady, Tree, TreeHandle};
 pub use attempt::body::{BoxError, IntoExit};

@@ -101,8 +101,8 @@ pub use liveoak_runtime::{
 
 // What the code of a child uses.
 pub use liveoak_runtime::{
-    Attempt, BoxError, Ctx, Exit, Failure, Health, IntoExit, KILL_WAIT, Panic, Subtask, SubtaskError,
-    capture_panics, current, spawn,
+    Attempt, BoxError, CheckedSubtask, Ctx, Exit, Failure, Health, IntoExit, KILL_WAIT, Panic, Subtask,
+    SubtaskError, capture_panics, current, spawn,
 };
 
 // A running tree: commands, events, snapshots, the report of its stop.

@@ -60,6 +60,7 @@ impl Machine {
             // A reported health belongs to the attempt that reported it.
             record.health = Health::Healthy;
             cause = record.cause.take();
+            record.exit_before.clone_from(&record.last_exit);
         }
         let stopped_by_others = was_stopping && cause.is_none();
         let exit = match cause {

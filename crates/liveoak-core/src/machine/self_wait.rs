@@ -55,7 +55,8 @@ impl Machine {
             state.phase.is_live() && state.attempt == asker.attempt.0 && !self.ended
         });
         let Some(child) = live else { return false };
-        let needs_end = |target: Index| !asker.listens && self.arena.line_up_from(child).any(|at| at == target);
+        let needs_end =
+            |target: Index| !asker.listens && self.arena.line_up_from(child).any(|at| at == target);
         let needs_ready = |target: Index| !asker.of_other_tree && self.readiness_needs(target, child);
         match awaited {
             Awaited::End => needs_end(self.root),
@@ -109,7 +110,9 @@ impl Machine {
                     let below = self.arena.children(child);
                     search.open.extend(below.filter(|child| holds_back(&self.arena[*child])));
                 }
-                Phase::Waiting | Phase::BackingOff | Phase::Stopping { .. } if state.intent != Intent::Stop => {
+                Phase::Waiting | Phase::BackingOff | Phase::Stopping { .. }
+                    if state.intent != Intent::Stop =>
+                {
                     if self.start_needs(child, &mut search) {
                         return true;
                     }

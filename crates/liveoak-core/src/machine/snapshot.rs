@@ -37,6 +37,18 @@ impl Machine {
         self.arena[self.arena.index_of(id)?].last_exit()
     }
 
+    /// Returns how the attempt before `attempt` ended. Known for the living attempt, and for the one that ended last, until
+    /// the next one ends.
+    #[must_use]
+    pub fn exit_before(&self, id: ChildId, attempt: Attempt) -> Option<&Exit> {
+        let state = &self.arena[self.arena.index_of(id)?];
+        match (state.attempt.checked_sub(attempt.0)?, state.phase.is_live()) {
+            (0, true) => state.last_exit(),
+            (0, false) | (1, true) => state.record.as_ref()?.exit_before.as_ref(),
+            _ => None,
+        }
+    }
+
     /// Returns the supervisor of a child, or `None` for the root.
     #[must_use]
     pub fn parent(&self, id: ChildId) -> Option<ChildId> {

@@ -129,7 +129,7 @@ impl Child {
         self
     }
 
-    pub(crate) const fn once(mut self) -> Self {
+    pub(crate) const fn only_once(mut self) -> Self {
         self.spec.restart = Restart::Temporary;
         self.spec.once = true;
         self

@@ -50,10 +50,14 @@ impl Ctx {
         self.cell.attempt
     }
 
-    /// Returns how the previous attempt ended. Returns `None` in the first attempt.
+    /// Returns how the previous attempt ended. Returns `None` in the first attempt. The answer stays the same, also after
+    /// this attempt has ended.
     #[must_use]
     pub fn last_exit(&self) -> Option<Exit> {
-        self.cell.tree.state().machine.last_exit(self.cell.id).cloned()
+        let cell = &self.cell;
+        let state = cell.tree.state();
+        let kept = cell.subtasks.previous_exit();
+        kept.or_else(|| state.machine.exit_before(cell.id, cell.attempt).cloned())
     }
 
     /// Reports that this attempt is ready. Has an effect on children that were declared

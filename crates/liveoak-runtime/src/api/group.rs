@@ -238,7 +238,12 @@ impl<A> GroupHandle<A> {
         }
     }
 
-    fn add(&self, name: Option<Name>, argument: A, wait: bool) -> Result<(ChildId, Option<AnswerOrRefusal>), Refusal> {
+    fn add(
+        &self,
+        name: Option<Name>,
+        argument: A,
+        wait: bool,
+    ) -> Result<(ChildId, Option<AnswerOrRefusal>), Refusal> {
         check_caller()?;
         let (tree, group) = self.address.get()?;
         // Made outside the lock, and dropped outside it if the group refuses.

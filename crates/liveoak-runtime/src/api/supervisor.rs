@@ -1,6 +1,7 @@
 //! The builder of a supervisor, and the start of a tree.
 
 use crate::api::child::{Child, ChildKind};
+use crate::api::ctx::current;
 use crate::api::error::{Error, StartError};
 use crate::api::split::{install, split};
 use crate::api::tree::{Tree, TreeHandle};
@@ -173,8 +174,12 @@ impl Supervisor {
 
     /// Starts the tree and returns at once; [`TreeHandle::ready`](crate::TreeHandle::ready) waits for it.
     ///
+    /// A tree that is started by the body of a child, or one of its subtasks, belongs to that attempt as a subtask does:
+    /// it is killed at the end of the body, and the attempt ends when the tree has ended.
+    ///
     /// # Errors
-    /// When specs are wrong, or there is no Tokio runtime with timers; nothing was started.
+    /// When specs are wrong, there is no Tokio runtime with timers, or the caller is an attempt that can have no more
+    /// subtasks; nothing was started.
     pub fn begin(self) -> Result<Tree, StartError> {
         let handle = Handle::try_current().map_err(|_| StartError::NoRuntime)?;
         if catch(None, || drop(tokio::time::sleep(Duration::ZERO))).is_err() {
@@ -193,9 +198,14 @@ impl Supervisor {
         if !errors.is_empty() {
             return Err(StartError::Spec(SpecErrors(errors)));
         }
-        let tree = TreeInner::new(machine, handle.clone(), None);
+        let owner = match current() {
+            Some(ctx) => Some(ctx.own_tree().map_err(StartError::Refused)?),
+            None => None,
+        };
+        let tree = TreeInner::new(machine, handle.clone(), owner);
         let unused = tree.with_state(|state| install(state, &tree, ids, parts.bodies));
         drop(unused);
+        tree.belong_to_owner();
         if handle.runtime_flavor() == RuntimeFlavor::MultiThread {
             Watchdog::start(Arc::clone(&tree.watchdog), Arc::downgrade(&tree), TreeInner::tick_if_late);
         }

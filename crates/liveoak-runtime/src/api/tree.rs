@@ -3,13 +3,15 @@
 use crate::api::child::Child;
 use crate::api::ctx::{Ctx, current, listens, with_caller};
 use crate::api::split::{ChildParts, install, split, wrong_name};
-use crate::engine::driver::{Begun, TreeInner, Wait};
+use crate::api::subtask::SubtaskError;
+use crate::attempt::cell::SubtaskAbort;
+use crate::engine::driver::{Begun, Owner, TreeInner, Wait};
 use crate::engine::ended::Ended;
 use crate::engine::events::Events;
 use crate::engine::state::Answer;
 use liveoak_core::{
-    Asker, Awaited, ChildDeclaration, ChildId, Command, Input, Machine, Name, Outcome, Path, Refusal, Restart, Snapshot,
-    SpecErrors, StopReport, Time,
+    Asker, Awaited, ChildDeclaration, ChildId, Command, Input, Machine, Name, Outcome, Path, Refusal,
+    Restart, Snapshot, SpecErrors, StopReport, Time,
 };
 use std::fmt;
 use std::iter::successors;
@@ -391,6 +393,12 @@ impl fmt::Display for NotReady {
 impl std::error::Error for NotReady {}
 
 impl Ctx {
+    /// Makes this attempt the owner of a tree that is to be begun.
+    pub(crate) fn own_tree(&self) -> Result<Owner, SubtaskError> {
+        let number = self.cell.subtasks.admit(&self.cell.orders)?;
+        Ok(Owner { cell: Arc::clone(&self.cell), number })
+    }
+
     /// Returns the tree, for commands and for looking at it.
     #[must_use]
     pub fn tree(&self) -> TreeHandle {
@@ -399,6 +407,18 @@ impl Ctx {
 }
 
 impl TreeInner {
+    /// Lets the attempt that has begun this tree kill it at its end.
+    pub(crate) fn belong_to_owner(self: &Arc<Self>) {
+        let Some(Owner { cell, number }) = &self.owner else { return };
+        let tree = Arc::downgrade(self);
+        let kill = move || {
+            if let Some(tree) = tree.upgrade() {
+                tree.feed(tree.clock.now(), Input::Kill);
+            }
+        };
+        cell.subtasks.store_handle(&cell.orders, *number, SubtaskAbort::Tree(Arc::new(kill)));
+    }
+
     /// Adds a child below the supervisor that `place` returns. `place` may also change the declaration.
     fn add(
         self: &Arc<Self>,

@@ -33,12 +33,24 @@ pub(crate) struct AttemptCell<T> {
     /// `true` if the attempt runs on the runtime that the tree's clock belongs to.
     pub(crate) on_tree_runtime: bool,
     pub(crate) orders: Orders,
-    pub(crate) subtasks: Subtasks<AbortHandle, Exit, Path>,
+    pub(crate) subtasks: Subtasks<SubtaskAbort, Exit, Path>,
 }
 
-impl Abort for AbortHandle {
+/// Aborts one subtask.
+#[derive(Clone)]
+pub(crate) enum SubtaskAbort {
+    /// A task of Tokio. A blocking call can be aborted only before it runs.
+    Task(AbortHandle),
+    /// A tree that the attempt has begun: kills it.
+    Tree(Arc<dyn Fn() + Send + Sync>),
+}
+
+impl Abort for SubtaskAbort {
     fn abort(&self) {
-        Self::abort(self);
+        match self {
+            Self::Task(task) => task.abort(),
+            Self::Tree(kill) => kill(),
+        }
     }
 }
 
@@ -66,6 +78,15 @@ impl<T: AttemptListener> AttemptCell<T> {
             self.subtasks.cache_path(path.clone());
             path
         })
+    }
+
+    /// Fails the attempt because of a subtask whose failure nobody has looked at.
+    pub(crate) fn subtask_failed(self: &Arc<Self>, exit: Exit) {
+        let end = self.subtasks.fail(&self.orders, exit);
+        if let End::Ending(_) = &end {
+            self.orders.kill();
+        }
+        self.report(end);
     }
 
     /// Reports the end of a subtask. A `panic` fails the attempt and ends its body.

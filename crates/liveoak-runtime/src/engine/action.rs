@@ -128,6 +128,7 @@ impl<T: AttemptListener> TreeState<T> {
             Effect::Abandon(id, attempt) => {
                 let cell = self.live_cell(id, attempt)?;
                 self.release(&cell);
+                self.keep_previous_exit(&cell);
                 Action::Abandon(cell)
             }
             Effect::Forget(id) => {

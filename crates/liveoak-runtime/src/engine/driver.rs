@@ -32,7 +32,8 @@ use crate::engine::watchdog::Watchdog;
 use crate::util::lock::{ignore_poison, lock};
 use crate::util::waker_guard::WakerGuard;
 use liveoak_core::{
-    Asker, ChildId, Command, Exit, Input, Machine, Outcome, Path, Refusal, StopEntry, StopReport, StopStage, Time,
+    Asker, ChildId, Command, Exit, Input, Machine, Outcome, Path, Refusal, StopEntry, StopReport, StopStage,
+    Time,
 };
 use std::cell::Cell;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, TryLockError};
@@ -99,6 +100,10 @@ impl AttemptListener for Arc<TreeInner> {
         let now = if cell.on_tree_runtime { self.clock.now_inside() } else { self.clock.now() };
         let mut state = self.state();
         state.release(cell);
+        // If more than this reference is left, a context of the attempt outlives it.
+        if Arc::strong_count(cell) > 1 {
+            state.keep_previous_exit(cell);
+        }
         let released = state.errors.add(&exit);
         self.input(state, now, Input::Exited(cell.id, cell.attempt, exit), 0);
         released.drop_errors();

@@ -132,11 +132,8 @@ impl<T: AttemptListener> TreeState<T> {
         }
         let (id, added) = added?;
         let waits_for_itself = self.refuse_own_wait(asker, request, id);
-        let answer = if waits_for_itself {
-            Err(Refusal::WouldWaitForItself { begun: true })
-        } else {
-            Ok(answer)
-        };
+        let answer =
+            if waits_for_itself { Err(Refusal::WouldWaitForItself { begun: true }) } else { Ok(answer) };
         Ok((id, added, answer))
     }
 
@@ -203,6 +200,13 @@ impl<T: AttemptListener> TreeState<T> {
                 }
             }
             Some(ChildEntry::Supervisor { dedicated: None, .. } | ChildEntry::Vacant) | None => {}
+        }
+    }
+
+    /// Lets contexts that outlive their attempt go on returning the exit of the attempt before it.
+    pub(crate) fn keep_previous_exit(&self, ended: &AttemptCell<T>) {
+        if let Some(exit) = self.machine.exit_before(ended.id, ended.attempt) {
+            ended.subtasks.keep_previous_exit(exit.clone());
         }
     }
 

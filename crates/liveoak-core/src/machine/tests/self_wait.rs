@@ -41,12 +41,14 @@ fn tree() -> ChildDeclaration {
 }
 
 #[test]
-fn a_wait_for_the_stop_restart_or_removal_of_oneself_or_an_ancestor_is_refused_and_one_that_listens_may_wait() {
+fn a_wait_for_the_stop_restart_or_removal_of_oneself_or_an_ancestor_is_refused_and_one_that_listens_may_wait()
+{
     let all = ["first", "in/own", "in/next", "other"];
     for command in [Command::Stop, Command::Restart, Command::Remove] {
         for target in ["in/own", "in", ""] {
             let mut driver = driver(&tree(), &all);
-            let expected = if (target, command) == ("", Command::Remove) { None } else { Some((true, false)) };
+            let expected =
+                if (target, command) == ("", Command::Remove) { None } else { Some((true, false)) };
             assert_eq!(refused(&mut driver, "in/own", target, command), expected, "{command:?} {target:?}");
         }
         for target in ["in/next", "other", "first"] {
@@ -93,7 +95,8 @@ fn a_wait_for_a_start_whose_turn_comes_behind_an_asker_that_is_not_ready_is_refu
 
 #[test]
 fn edges_to_the_asker_count_over_any_number_of_siblings_and_completion_counts_also_when_it_is_ready() {
-    let edges = |children: Vec<ChildDeclaration>| sup("t", children).rules(|rules| rules.order = Order::Edges);
+    let edges =
+        |children: Vec<ChildDeclaration>| sup("t", children).rules(|rules| rules.order = Order::Edges);
     let own = || leaf("own").reports().transient();
     let chain = edges(vec![own(), leaf("b").reports().after("own", Condition::Ready)]);
     let last = leaf("last").reports().after("b", Condition::Ready);
