@@ -36,8 +36,8 @@ pub use report::{MAX_LISTED, MAX_LISTED_MEMBERS, StopEntry, StopReport, StopStag
 pub use snapshot::{ChildState, ChildView, Health, IdleReason, Snapshot, WaitingFor};
 pub use spec::{
     AutoShutdown, ChildDeclaration, ChildForm, ChildSpec, Condition, Edge, GiveUp, GroupSpec, Limit,
-    MAX_CHILDREN, Order, Ready, Restart, SpecError, SpecErrors, SpecProblem, Strategy, SupervisorSpec,
-    start_order,
+    MAX_CHILDREN, MAX_DEPTH, Order, Ready, Restart, SpecError, SpecErrors, SpecProblem, Strategy,
+    SupervisorSpec, start_order,
 };
 pub use time::Time;
 pub use window::{LimitCheck, Window};

@@ -175,7 +175,10 @@ fn each_refusal_has_a_sentence_that_says_why() {
             Refusal::NeededBy(vec![name("a"), name("b")]),
             "these siblings come after it and must be removed first: a b",
         ),
-        (Refusal::OnlyOnce, "what it runs can be made only once, so it has one attempt"),
+        (
+            Refusal::OnlyOnce,
+            "it has ended for good, or runs only once; a child that is declared with keep() can be started again",
+        ),
         (Refusal::IsRoot, "it is the root of the tree, which can only be stopped"),
         (Refusal::Busy, "more than 1024 commands wait for this child"),
         (Refusal::TreeEnded, "the tree has ended"),

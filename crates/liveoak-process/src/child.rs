@@ -133,6 +133,8 @@ impl From<Program> for Child {
     fn from(program: Program) -> Self {
         let mut spec = program.spec;
         spec.ready = liveoak_runtime::Ready::Reported;
+        // A command line holds nothing that must be let go, so a program can always be started again.
+        spec.keep = true;
         let probe = match (program.probe, &program.command.cwd) {
             (Some(probe), Some(folder)) => Some(probe.relative_to(folder)),
             (probe, _) => probe,

@@ -129,6 +129,7 @@ impl Machine {
     /// Fails a supervisor because a child failed while the supervisor was starting: what was started is stopped.
     fn first_start_failed(&mut self, sup: Index, child: Index, exit: Exit) {
         self.set_phase(child, Phase::Idle(IdleReason::SupervisorDown));
+        self.let_go_if_over(child);
         self.refuse_starts(child, &exit);
         let failure = match exit {
             Exit::StartFailed(failure) => failure,

@@ -52,6 +52,8 @@ pub enum Effect {
     Abandon(ChildId, Attempt),
     /// Forget a child: it is no longer part of the tree.
     Forget(ChildId),
+    /// Let go what a leaf runs, or how the members of a group are made: it never starts again, but stays listed.
+    LetGo(ChildId),
     /// Check if this attempt gave a heartbeat since the last check, and answer with [`Input::Heartbeat`].
     CheckHeartbeat(ChildId, Attempt),
     /// Deliver the answer to a command.
@@ -151,7 +153,8 @@ pub enum Refusal {
     NeededBy(Vec<Name>),
     /// The child is the root, which can be stopped but not removed.
     IsRoot,
-    /// The body of the child can be made only once, so it has one attempt.
+    /// What the child runs can be made only once, or was let go when the child ended for good. Children that are declared
+    /// with `keep()` can be started again.
     OnlyOnce,
     /// Too many commands wait for this child.
     Busy,
@@ -194,7 +197,9 @@ impl fmt::Display for Refusal {
                 names.iter().try_for_each(|name| write!(f, " {name}"))
             }
             Self::IsRoot => f.write_str("it is the root of the tree, which can only be stopped"),
-            Self::OnlyOnce => f.write_str("what it runs can be made only once, so it has one attempt"),
+            Self::OnlyOnce => f.write_str(
+                "it has ended for good, or runs only once; a child that is declared with keep() can be started again",
+            ),
             Self::Busy => write!(f, "more than {MAX_WAITERS} commands wait for this child"),
             Self::TreeEnded => f.write_str("the tree has ended"),
             Self::Failed(exit) => write!(f, "the attempt failed: {exit}"),

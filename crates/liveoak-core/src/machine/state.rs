@@ -138,6 +138,8 @@ pub(super) struct Flags {
     pub(super) held: bool,
     /// It was added while the tree ran, and leaves the tree when its supervisor ends.
     pub(super) added: bool,
+    /// What it runs, or some of what runs below it, was let go: it never starts again.
+    pub(super) let_go: bool,
 }
 
 /// The name of a child: given, or made from its slot (members of groups only).
@@ -362,6 +364,11 @@ impl Child {
     /// Returns `true` if an ordered start that the child is part of goes on to the next child.
     pub(super) const fn lets_later_start(&self) -> bool {
         matches!(self.readiness, Readiness::Reached) || self.is_skipped()
+    }
+
+    /// Returns `true` if the child can have no more attempts.
+    pub(super) fn is_used_up(&self) -> bool {
+        self.flags.let_go || self.spec.once && self.attempt > 0
     }
 
     /// Notes that the child is part of a restart set: it starts in its turn.

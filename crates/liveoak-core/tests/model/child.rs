@@ -134,6 +134,8 @@ pub(crate) struct Child {
     pub(crate) start_by_command: bool,
     /// It was added while the tree ran, so it is not part of its supervisor's declaration.
     pub(crate) added: bool,
+    /// What it runs was let go, or some of what runs below it.
+    pub(crate) let_go: bool,
     /// The number of restarts in a row, which sets the backoff.
     pub(crate) backoff_step: u32,
     /// The number of all restarts.

@@ -128,6 +128,7 @@ impl Model {
             attempt_ready: false,
             start_by_command: false,
             added: false,
+            let_go: false,
             backoff_step: 0,
             restarts: 0,
             restart_times: Vec::new(),
@@ -243,7 +244,12 @@ impl Model {
             child.gave_up = false;
             child.restarting = false;
             if child.wanted {
-                self.set(&kid, Phase::Waiting);
+                let finished = Phase::Idle(IdleReason::Finished);
+                match self.is_used_up(&kid) {
+                    false => self.set(&kid, Phase::Waiting),
+                    true if self.at(&kid).phase != finished => self.set(&kid, finished),
+                    true => {}
+                }
             }
         }
     }

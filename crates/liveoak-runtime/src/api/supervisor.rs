@@ -1,6 +1,6 @@
 //! The builder of a supervisor, and the start of a tree.
 
-use crate::api::child::{Child, ChildKind};
+use crate::api::child::{Child, ChildKind, Children};
 use crate::api::ctx::current;
 use crate::api::error::{Error, StartError};
 use crate::api::split::{install, split};
@@ -30,7 +30,7 @@ pub struct Supervisor {
     own: ChildSpec,
     stop_within: Option<Duration>,
     spec: SupervisorSpec,
-    children: Vec<Child>,
+    children: Children,
     runtime: Option<DedicatedRuntime>,
 }
 
@@ -53,7 +53,7 @@ impl Supervisor {
             own: ChildSpec::of_supervisor(),
             stop_within: None,
             spec: SupervisorSpec::default(),
-            children: Vec::new(),
+            children: Children::default(),
             runtime: None,
         }
     }
@@ -61,14 +61,14 @@ impl Supervisor {
     /// Declares one more child: a [`Child`], a [`Group`](crate::Group) or another supervisor.
     #[must_use]
     pub fn child(mut self, child: impl Into<Child>) -> Self {
-        self.children.push(child.into());
+        self.children.add(child.into());
         self
     }
 
     /// Declares more children.
     #[must_use]
     pub fn children(mut self, children: impl IntoIterator<Item = impl Into<Child>>) -> Self {
-        self.children.extend(children.into_iter().map(Into::into));
+        children.into_iter().for_each(|child| self.children.add(child.into()));
         self
     }
 
@@ -106,6 +106,14 @@ impl Supervisor {
     #[must_use]
     pub const fn stop_within(mut self, budget: Duration) -> Self {
         self.stop_within = Some(budget);
+        self
+    }
+
+    /// Keeps what the children, and all below them, have captured when this supervisor is over; see [`Child::keep`]. Has
+    /// an effect on temporary supervisors.
+    #[must_use]
+    pub const fn keep(mut self) -> Self {
+        self.own.keep = true;
         self
     }
 
@@ -185,6 +193,7 @@ impl Supervisor {
         if catch(None, || drop(tokio::time::sleep(Duration::ZERO))).is_err() {
             return Err(StartError::NoTimers);
         }
+        warn_of_abort(cfg!(panic = "abort"));
         let budget = self.stop_within.unwrap_or(ChildSpec::of_root().stop_within);
         let mut root = Child::from(self);
         root.spec.stop_within = budget;
@@ -229,6 +238,20 @@ impl From<Supervisor> for Child {
 }
 
 common_settings!(Supervisor, own);
+
+/// Warns, in the log, of a program whose panics abort it. All crates of a program are built with the same strategy.
+fn warn_of_abort(aborts: bool) {
+    if aborts {
+        let warn = || {
+            tracing::warn!(
+                target: "liveoak",
+                "this program is built with `panic = \"abort\"`: a panic in a child ends the whole program, and nothing \
+                 restarts the child"
+            );
+        };
+        let _ = catch(None, warn);
+    }
+}
 
 fn failed_start(ended: Ended) -> StartError {
     match &ended.exit {

@@ -135,6 +135,21 @@ impl<T: AttemptListener> TreeState<T> {
                 let entry = self.children.get_mut(id.slot).filter(|entry| entry.is_of(id))?;
                 Action::Drop(std::mem::replace(entry, ChildEntry::Vacant))
             }
+            Effect::LetGo(id) => {
+                let entry = self.children.get_mut(id.slot).filter(|entry| entry.is_of(id))?;
+                match entry {
+                    ChildEntry::Leaf { .. } => Action::Drop(std::mem::replace(entry, ChildEntry::Vacant)),
+                    // The group stays listed, and may have a dedicated runtime that is still being closed.
+                    ChildEntry::Supervisor { serial, member_maker, .. } => {
+                        Action::Drop(ChildEntry::Supervisor {
+                            serial: *serial,
+                            dedicated: None,
+                            member_maker: member_maker.take(),
+                        })
+                    }
+                    ChildEntry::Vacant => return None,
+                }
+            }
             Effect::CheckHeartbeat(id, attempt) => {
                 let beaten = self.live_cell(id, attempt)?.orders.take_beat();
                 let random = self.random();

@@ -392,7 +392,7 @@ mod tests {
         let cell = |attempt| AttemptCell::new(Arc::clone(&tree), id, Attempt(attempt), false);
         let (old, new) = (cell(1), cell(2));
         let handle_is_there = tree.with_state(|state| {
-            state.set_supervisor(id, Some(DedicatedRuntime::new("own", 1)));
+            state.set_supervisor(id, Some(DedicatedRuntime::new("own", 1)), None);
             let handle = |state: &State| match state.children.get(id.slot) {
                 Some(ChildEntry::Supervisor { dedicated: Some(own), .. }) => own.handle.is_some(),
                 Some(_) | None => false,

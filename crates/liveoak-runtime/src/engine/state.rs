@@ -9,6 +9,7 @@ use crate::engine::paged_vec::PagedVec;
 use crate::engine::user_values::ErrorKeepAlive;
 use crate::util::waker_guard::WakerGuard;
 use liveoak_core::{Asker, Attempt, Awaited, ChildId, Machine, Outcome, Refusal, RequestId, Time};
+use std::any::Any;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::iter::successors;
@@ -19,8 +20,17 @@ use tokio::sync::oneshot;
 /// What one child runs. `serial` tells apart the children that use the same slot one after another.
 pub(crate) enum ChildEntry<T> {
     Vacant,
-    Leaf { serial: u32, body: Arc<dyn Body<T>>, cell: Option<Arc<AttemptCell<T>>> },
-    Supervisor { serial: u32, dedicated: Option<Box<RuntimeEntry<T>>> },
+    Leaf {
+        serial: u32,
+        body: Arc<dyn Body<T>>,
+        cell: Option<Arc<AttemptCell<T>>>,
+    },
+    Supervisor {
+        serial: u32,
+        dedicated: Option<Box<RuntimeEntry<T>>>,
+        /// What makes the members of a group. Its destructor is user code.
+        member_maker: Option<Arc<dyn Any + Send + Sync>>,
+    },
 }
 
 /// The dedicated runtime of one supervisor.
@@ -159,11 +169,17 @@ impl<T: AttemptListener> TreeState<T> {
         self.set_entry(id, ChildEntry::Leaf { serial: id.serial, body, cell: None });
     }
 
-    /// Adds a supervisor, maybe with a dedicated runtime.
-    pub(crate) fn set_supervisor(&mut self, id: ChildId, runtime: Option<DedicatedRuntime>) {
+    /// Adds a supervisor, maybe with a dedicated runtime, or a group.
+    pub(crate) fn set_supervisor(
+        &mut self,
+        id: ChildId,
+        runtime: Option<DedicatedRuntime>,
+        member_maker: Option<Arc<dyn Any + Send + Sync>>,
+    ) {
         self.has_dedicated_runtimes |= runtime.is_some();
         let own = |settings| Box::new(RuntimeEntry { settings, handle: None, cell: None });
-        self.set_entry(id, ChildEntry::Supervisor { serial: id.serial, dedicated: runtime.map(own) });
+        let dedicated = runtime.map(own);
+        self.set_entry(id, ChildEntry::Supervisor { serial: id.serial, dedicated, member_maker });
     }
 
     /// Stores the handle of a dedicated runtime. If the attempt `cell` was abandoned while it created the runtime, the
