@@ -187,6 +187,7 @@ enum RunEnd {
 impl ProgramRunner {
     /// Runs one attempt, from the start of the program to the end of its process group and of its output.
     async fn run(self: Arc<Self>, ctx: Ctx) -> Exit {
+        ctx.runs_outside();
         let probe = self.probe.as_ref().map(Probe::start);
         let (path, sink, watching) = (ctx.path(), Arc::clone(&self.sink), probe.clone());
         let deliver = move |line: OutputLine<'_>| {

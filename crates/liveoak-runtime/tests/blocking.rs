@@ -22,14 +22,26 @@ fn threaded<F: Future>(test: F) -> F::Output {
     outcome
 }
 
-/// A gate at which a blocking call waits until the test opens it.
-fn gate() -> (Sender<()>, Arc<Mutex<Receiver<()>>>) {
-    let (open, closed) = channel();
-    (open, Arc::new(Mutex::new(closed)))
+/// A gate at which a blocking call waits until the test drops the sender.
+struct Gate {
+    closed: Mutex<Receiver<()>>,
+    reached: AtomicBool,
 }
 
-fn wait_at(gate: &Mutex<Receiver<()>>) {
-    let _ = gate.lock().expect("the gate").recv();
+impl Gate {
+    fn new() -> (Sender<()>, Arc<Self>) {
+        let (open, closed) = channel();
+        (open, Arc::new(Self { closed: Mutex::new(closed), reached: AtomicBool::new(false) }))
+    }
+
+    fn wait(&self) {
+        self.reached.store(true, Ordering::SeqCst);
+        let _ = self.closed.lock().expect("the gate").recv();
+    }
+
+    async fn is_reached(&self) {
+        eventually("the call runs", || self.reached.load(Ordering::SeqCst)).await;
+    }
 }
 
 fn stage(report: &liveoak_runtime::StopReport, path: &str) -> Option<StopStage> {
@@ -40,12 +52,14 @@ fn stage(report: &liveoak_runtime::StopReport, path: &str) -> Option<StopStage> 
 fn a_blocking_call_of_an_attempt_is_waited_for() {
     threaded(async {
         let done = Arc::new(AtomicBool::new(false));
-        let does = Arc::clone(&done);
+        let begun = Arc::new(AtomicBool::new(false));
+        let (does, begins) = (Arc::clone(&done), Arc::clone(&begun));
         let child = Child::task("work", move |ctx: Ctx| {
-            let does = Arc::clone(&does);
+            let (does, begins) = (Arc::clone(&does), Arc::clone(&begins));
             async move {
                 let inside = ctx.clone();
                 drop(ctx.spawn_blocking(move || {
+                    begins.store(true, Ordering::SeqCst);
                     while !inside.is_stopping() {
                         std::thread::sleep(MS);
                     }
@@ -57,6 +71,7 @@ fn a_blocking_call_of_an_attempt_is_waited_for() {
             }
         });
         let tree = Supervisor::new("t").child(child).start().await.expect("a tree");
+        eventually("the call runs", || begun.load(Ordering::SeqCst)).await;
         let report = tree.stop().await;
         assert!(done.load(Ordering::SeqCst), "the attempt ended before its blocking call");
         assert!(report.is_clean(), "{report:?}");
@@ -66,16 +81,17 @@ fn a_blocking_call_of_an_attempt_is_waited_for() {
 #[test]
 fn a_blocking_call_that_outlasts_the_stop_is_abandoned_and_reported() {
     threaded(async {
-        let (open, gate) = gate();
+        let (open, gate) = Gate::new();
+        let reached = Arc::clone(&gate);
         let child = Child::task("work", move |ctx: Ctx| {
             let gate = Arc::clone(&gate);
             async move {
-                drop(ctx.spawn_blocking(move || wait_at(&gate)));
+                drop(ctx.spawn_blocking(move || gate.wait()));
                 ctx.stopping().await;
             }
         });
         let tree = Supervisor::new("t").child(child.stop_within(10 * MS)).start().await.expect("a tree");
-        tokio::time::sleep(10 * MS).await;
+        reached.is_reached().await;
         let report = tree.stop().await;
         assert_eq!(stage(&report, "/t/work"), Some(StopStage::Abandoned));
         drop(open);
@@ -104,18 +120,19 @@ fn a_blocking_call_yields_its_value_and_its_panic_fails_the_attempt() {
 #[test]
 fn a_dedicated_runtime_that_leaves_a_thread_behind_is_abandoned_and_reported() {
     threaded(async {
-        let (open, gate) = gate();
+        let (open, gate) = Gate::new();
+        let reached = Arc::clone(&gate);
         let work = Child::task("work", move |ctx: Ctx| {
             let gate = Arc::clone(&gate);
             async move {
-                drop(tokio::task::spawn_blocking(move || wait_at(&gate)));
+                drop(tokio::task::spawn_blocking(move || gate.wait()));
                 ctx.stopping().await;
             }
         });
         let inner = Supervisor::new("inner").dedicated_runtime(DedicatedRuntime::new("inner", 1)).child(work);
         let tree =
             Supervisor::new("t").stop_within(2 * KILL_WAIT).child(inner).start().await.expect("a tree");
-        tokio::time::sleep(10 * MS).await;
+        reached.is_reached().await;
         let report = tree.stop().await;
         assert_eq!(stage(&report, "/t/inner"), Some(StopStage::Abandoned), "{report:?}");
         assert_eq!(stage(&report, "/t/inner/work"), Some(StopStage::Asked));
@@ -267,5 +284,54 @@ fn a_tree_that_an_attempt_has_begun_ends_with_the_attempt_and_before_the_next_on
         tree.stop().await;
         assert_eq!(alive.load(Ordering::SeqCst), 0);
         assert_eq!(most.load(Ordering::SeqCst), 1, "two at once");
+    });
+}
+
+#[test]
+fn the_paused_clock_stands_while_a_thread_is_between_being_begun_and_ready_and_between_asked_and_gone() {
+    paused(async {
+        let child = Child::thread("work", |ctx: Ctx| {
+            std::thread::sleep(50 * MS);
+            ctx.ready();
+            while !ctx.is_stopping() {
+                std::thread::yield_now();
+            }
+            std::thread::sleep(50 * MS);
+        });
+        let child = child.reports_ready().start_within(10 * SECOND).stop_within(10 * SECOND);
+        let began = tokio::time::Instant::now();
+        let tree = Supervisor::new("t").child(child).start().await.expect("a tree");
+        assert_eq!(began.elapsed(), Duration::ZERO, "the start of a thread takes no paused time");
+        // While it just runs, the clock goes on.
+        tokio::time::sleep(60 * SECOND).await;
+        let report = tree.stop().await;
+        assert!(report.is_clean(), "{report:?}");
+        assert_eq!(report.took, Duration::ZERO, "the stop of a thread takes no paused time");
+    });
+}
+
+#[test]
+fn the_paused_clock_stands_for_a_thread_at_most_for_its_deadline_in_real_time() {
+    paused(async {
+        let (open, gate) = Gate::new();
+        let child = Child::thread("work", move |_: Ctx| gate.wait());
+        let tree = Supervisor::new("t").child(child.stop_within(20 * MS)).start().await.expect("a tree");
+        let report = tree.stop().await;
+        assert_eq!(stage(&report, "/t/work"), Some(StopStage::Abandoned), "{report:?}");
+        drop(open);
+    });
+}
+
+#[test]
+fn the_paused_clock_stands_while_a_dedicated_runtime_is_made_and_closed() {
+    paused(async {
+        let idle = Child::task("idle", |ctx: Ctx| async move { ctx.stopping().await });
+        let inner = Supervisor::new("inner").dedicated_runtime(DedicatedRuntime::new("own", 1)).child(idle);
+        let began = tokio::time::Instant::now();
+        let tree = Supervisor::new("t").child(inner).start().await.expect("a tree");
+        assert_eq!(began.elapsed(), Duration::ZERO);
+        tokio::time::sleep(60 * SECOND).await;
+        let report = tree.stop().await;
+        assert!(report.is_clean() && report.took < SECOND, "{report:?}");
     });
 }

@@ -49,6 +49,14 @@ impl Machine {
         }
     }
 
+    /// Returns when an attempt that starts or stops must have done so, before the next stage of its stop.
+    #[must_use]
+    pub fn deadline_of_attempt(&self, id: ChildId, attempt: Attempt) -> Option<Time> {
+        let state = &self.arena[self.arena.index_of(id)?];
+        let waits = matches!(state.phase, Phase::Starting | Phase::Stopping { .. });
+        (waits && state.attempt == attempt.0).then_some(state.phase_deadline)
+    }
+
     /// Returns the supervisor of a child, or `None` for the root.
     #[must_use]
     pub fn parent(&self, id: ChildId) -> Option<ChildId> {

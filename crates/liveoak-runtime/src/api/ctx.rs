@@ -64,6 +64,7 @@ impl Ctx {
     /// [`reports_ready`](crate::Child::reports_ready); a second report changes nothing.
     pub fn ready(&self) {
         self.report(Input::Ready(self.cell.id, self.cell.attempt));
+        self.cell.tree.clock.release((self.cell.id, self.cell.attempt));
     }
 
     /// Reports that the work of this attempt has ended with `exit`, while its cleanup still runs.
@@ -126,6 +127,13 @@ impl Ctx {
             Either::Left(()) => None,
             Either::Right(outcome) => Some(outcome),
         }
+    }
+
+    /// Notes that this attempt runs outside of the runtime's tasks; see
+    /// [`AttemptListener::runs_outside`](crate::attempt::cell::AttemptListener::runs_outside).
+    #[doc(hidden)]
+    pub fn runs_outside(&self) {
+        self.cell.tree.runs_outside(&self.cell);
     }
 
     /// Returns `true` if the tree waits for this attempt no longer, although its code still runs.

@@ -9,6 +9,7 @@
 
 use crate::api::ctx::{Ctx, current, with_current};
 use crate::attempt::body::{Body, IntoExit};
+use crate::attempt::cell::AttemptListener as _;
 use crate::attempt::orders::{TaskRegistration, poll_body};
 use crate::attempt::panic::{catch, catch_exit};
 use crate::engine::driver::{LiveAttempt, TreeInner};
@@ -37,6 +38,9 @@ where
     fn start(self: Arc<Self>, cell: Arc<LiveAttempt>, handle: &Handle) {
         if self.handles_kill {
             cell.orders.leave_kill_to_body();
+        }
+        if !cell.on_tree_runtime {
+            cell.tree.runs_outside(&cell);
         }
         let registration = TaskRegistration::default();
         let future = AttemptFuture { state: BodyState::New, cell: Some(cell), starter: self, registration };
@@ -164,6 +168,7 @@ where
         // The thread itself is a part of the attempt, which ends when the thread is gone, with its thread-locals.
         let number = cell.subtasks.admit(&cell.orders);
         let (sender, own_handle) = channel();
+        cell.tree.runs_outside(&cell);
         let spawned = std::thread::Builder::new().name(name).spawn(move || {
             let _inside = handle.enter();
             let run = || catch_exit(None, || (self.0)(ctx.clone()).into_exit());

@@ -19,6 +19,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
+use tokio::task::coop::consume_budget;
 
 /// A running tree. It owns everything in it: when it is dropped, everything is killed. For a graceful end,
 /// [`stop`](TreeHandle::stop) it.
@@ -243,7 +244,9 @@ impl TreeHandle {
         parent: impl Into<Path>,
         child: impl Into<Child>,
     ) -> Result<Outcome, Refusal> {
-        self.add(&parent.into(), child.into())?.1?.wait().await
+        let added = self.add(&parent.into(), child.into());
+        consume_budget().await;
+        added?.1?.wait().await
     }
 
     /// Adds a child like [`add_child`](Self::add_child), and returns its id without waiting for its start.
@@ -327,7 +330,10 @@ impl TreeHandle {
 
     async fn command(&self, path: &Path, command: Command) -> Result<Outcome, Refusal> {
         self.check_not_abandoned()?;
-        match self.inner.command(path, command, Wait::For(asker_in(&self.inner)))? {
+        let begun = self.inner.command(path, command, Wait::For(asker_in(&self.inner)));
+        // A loop of commands that are answered at once must let other tasks run.
+        consume_budget().await;
+        match begun? {
             Begun::Answered(outcome) => Ok(outcome),
             Begun::Waits(answer) => answer.wait().await,
             Begun::NotWaitedFor => Err(Refusal::WouldWaitForItself { begun: true }),

@@ -19,6 +19,11 @@ pub(crate) trait AttemptListener: Clone + Send + Sync + Sized + 'static {
     /// counts as stopping, however long its subtasks run.
     fn body_ended(&self, cell: &Arc<AttemptCell<Self>>, exit: Exit);
 
+    /// Notes that code of the attempt runs outside of the runtime's tasks: on a thread of its own, or in another process.
+    /// A paused clock does not see it, so it stands while the attempt is being started or stopped, in real time for at
+    /// most as long as that may take.
+    fn runs_outside(&self, cell: &Arc<AttemptCell<Self>>);
+
     /// Returns the path of a child, if it is still part of the tree.
     fn path(&self, id: ChildId) -> Option<Path>;
 }

@@ -47,6 +47,7 @@ impl DedicatedRuntime {
         opened: impl FnOnce(&Arc<AttemptCell<T>>, Handle) + Send + 'static,
     ) {
         let in_thread = Arc::clone(&cell);
+        cell.tree.runs_outside(&cell);
         let name: String = self.name.chars().filter(|c| *c != '\0').collect();
         let spawned = std::thread::Builder::new().name(name.clone()).spawn(move || {
             let exit = catch_exit(Some("dedicated runtime"), || {

@@ -106,6 +106,7 @@ impl AttemptListener for Arc<TreeInner> {
         }
         let released = state.errors.add(&exit);
         self.input(state, now, Input::Exited(cell.id, cell.attempt, exit), 0);
+        self.clock.release((cell.id, cell.attempt));
         released.drop_errors();
     }
 
@@ -117,12 +118,33 @@ impl AttemptListener for Arc<TreeInner> {
         released.drop_errors();
     }
 
+    fn runs_outside(&self, cell: &Arc<LiveAttempt>) {
+        if !self.clock.is_paused() {
+            return;
+        }
+        self.hold_clock(cell);
+        let cell = Arc::clone(cell);
+        let until_asked = async move {
+            cell.orders.stopping().await;
+            cell.tree.hold_clock(&cell);
+        };
+        drop(self.clock.handle.spawn(until_asked));
+    }
+
     fn path(&self, id: ChildId) -> Option<Path> {
         self.state().machine.path(id)
     }
 }
 
 impl TreeInner {
+    /// Makes the paused clock stand until an attempt that is being started or stopped is ready or has ended.
+    fn hold_clock(&self, cell: &Arc<LiveAttempt>) {
+        let deadline = self.state().machine.deadline_of_attempt(cell.id, cell.attempt);
+        if let Some(deadline) = deadline {
+            self.clock.hold((cell.id, cell.attempt), deadline.since(self.clock.now()));
+        }
+    }
+
     pub(crate) fn new(machine: Machine, handle: Handle, owner: Option<Owner>) -> Arc<Self> {
         Arc::new(Self {
             clock: Clock::new(handle),
@@ -291,6 +313,7 @@ impl TreeInner {
         self.ready_or_ended.notify_waiters();
         self.timer_task_notify.notify_one();
         self.watchdog.end();
+        self.clock.release_all();
         if let Some(Owner { cell, number }) = &self.owner {
             cell.subtask_ended(*number, None);
         }
@@ -361,6 +384,7 @@ fn runtime_opened(cell: &Arc<LiveAttempt>, handle: Handle) {
     let tree = &cell.tree;
     tree.state().runtime_opened(cell, handle);
     tree.feed(tree.clock.now(), Input::Ready(cell.id, cell.attempt));
+    tree.clock.release((cell.id, cell.attempt));
 }
 
 /// Restores [`CURRENT_TREE`] when this thread has performed the effects of a tree.
