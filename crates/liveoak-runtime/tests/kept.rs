@@ -324,7 +324,10 @@ fn the_last_exit_that_a_context_knows_does_not_change_after_the_end_of_its_attem
             async move {
                 match ctx.attempt().0 {
                     n @ 1..=4 => Err(format!("failure {n}")),
-                    _ => Ok(ctx.stopping().await),
+                    _ => {
+                        ctx.stopping().await;
+                        Ok(())
+                    }
                 }
             }
         });

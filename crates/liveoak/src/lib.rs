@@ -66,6 +66,13 @@
 //! The code of a task, service, thread or member gets a [`Ctx`]: its path and attempt, the request to stop, readiness,
 //! heartbeat, health, subtasks.
 //!
+//! What an attempt starts through its [`Ctx`] belongs to it: tasks ([`Ctx::spawn`], [`Ctx::spawn_checked`]), blocking
+//! calls ([`Ctx::spawn_blocking`]), and trees of its own. The attempt ends when they have ended, or is abandoned and
+//! reported. What it starts by other means (`tokio::spawn`, `std::thread::spawn`) is not known to the tree.
+//!
+//! A child may command itself, its supervisors and the whole tree ([`Ctx::tree`]). It cannot wait for an answer that
+//! comes only after its own end: such a wait is refused at once ([`Refusal::WouldWaitForItself`]).
+//!
 //! # When a child is restarted, and when it is given up
 //!
 //! A child is [permanent, transient or temporary](Restart). Its supervisor restarts [the child alone, all its children,
@@ -75,6 +82,9 @@
 //! A [`Limit`] says how many restarts are allowed within a period. When a child exceeds its limit, its supervisor stops
 //! all its children and fails, so that the supervisor above can restart it with all its children. With
 //! [`GiveUp::Quarantine`] the child alone is put into quarantine instead: it stays idle, and snapshots show why.
+//!
+//! Panics are caught, so they need `panic = "unwind"`, Rust's default. In a program that is built with
+//! `panic = "abort"`, the first panic ends the program; the log says so when a tree starts.
 //!
 //! How to choose a limit: with *n* restarts in a period *p*, a child is given up when it fails for the (*n* + 1)th time
 //! within *p*. With the default backoff (the delay is random, up to 100 ms, 200 ms, 400 ms … 30 s) a child that fails

@@ -111,11 +111,9 @@ impl Machine {
                     search.open.extend(below.filter(|child| holds_back(&self.arena[*child])));
                 }
                 Phase::Waiting | Phase::BackingOff | Phase::Stopping { .. }
-                    if state.intent != Intent::Stop =>
+                    if state.intent != Intent::Stop && self.start_needs(child, &mut search) =>
                 {
-                    if self.start_needs(child, &mut search) {
-                        return true;
-                    }
+                    return true;
                 }
                 _ => {}
             }

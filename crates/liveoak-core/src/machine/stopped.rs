@@ -106,7 +106,8 @@ impl Machine {
         let mut let_go = true;
         if let Some(sup) = state.sup.as_ref().filter(|sup| !sup.is_group()) {
             let below = sup.ordered().to_vec();
-            let_go = below.into_iter().fold(false, |any, below| self.let_go(below) || any);
+            // All of them are let go, so no `any`, which would end at the first.
+            let_go = below.into_iter().filter(|below| self.let_go(*below)).count() > 0;
         } else {
             self.push(Effect::LetGo(self.arena.id_of(child)));
         }

@@ -10,6 +10,7 @@ mod conformance_restart;
 mod conformance_start;
 mod conformance_stop;
 mod dedicated_runtime;
+mod kept;
 mod matrix;
 mod observing;
 mod property;

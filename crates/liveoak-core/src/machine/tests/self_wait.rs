@@ -75,7 +75,7 @@ fn add_is_refused(driver: &mut TestDriver, by: &str, parent: &str, child: &Child
     if driver.answer(request).is_some() {
         return false;
     }
-    let id = driver.id(&format!("{parent}/{}", child.name).trim_start_matches('/').to_owned());
+    let id = driver.id(format!("{parent}/{}", child.name).trim_start_matches('/'));
     driver.machine.would_wait_for_itself(by, Awaited::Answer(request, id))
 }
 
