@@ -81,7 +81,7 @@ impl Owner {
 
     /// Spawns a subtask as a context does. It lives until it is aborted. Returns `None` after the end of the attempt.
     fn spawn(&self) -> Option<(u64, Handle)> {
-        let number = self.0.subtasks.admit(&self.0.orders)?;
+        let number = self.0.subtasks.admit(&self.0.orders).ok()?;
         let handle = Handle::default();
         self.0.subtasks.store_handle(&self.0.orders, number, handle.clone());
         Some((number, handle))

@@ -32,14 +32,15 @@ pub use exit::{AutoShutdownFailure, Exit, LimitExceeded, Panic, StartFailure};
 pub use failure::{Failure, HeldError, MAX_FAILURE_BYTES};
 pub use ids::{Attempt, ChildId, Name, NameError, Path, RequestId};
 pub use machine::{
-    Command, Effect, Input, KILL_WAIT, MAX_QUEUED_EFFECTS, MAX_WAITERS, Machine, Outcome, Refusal, TreeCopy,
+    Asker, Awaited, Command, Effect, Input, KILL_WAIT, MAX_QUEUED_EFFECTS, MAX_WAITERS, Machine, Outcome,
+    Refusal, TreeCopy,
 };
 pub use report::{MAX_LISTED, MAX_LISTED_MEMBERS, StopEntry, StopReport, StopStage};
 pub use snapshot::{ChildState, ChildView, Health, IdleReason, Snapshot, WaitingFor};
 pub use spec::{
     AutoShutdown, ChildDeclaration, ChildForm, ChildSpec, Condition, Edge, GiveUp, GroupSpec, Limit,
-    MAX_CHILDREN, Order, Ready, Restart, SpecError, SpecErrors, SpecProblem, SpecWarning, Strategy,
-    SupervisorSpec, start_order,
+    MAX_CHILDREN, MAX_DEPTH, Order, Ready, Restart, SpecError, SpecErrors, SpecProblem, SpecWarning,
+    Strategy, SupervisorSpec, start_order,
 };
 pub use time::Time;
 pub use window::{LimitCheck, Window};

@@ -53,6 +53,8 @@ fn supervisors_may_be_nested_sixty_four_levels_deep_and_no_deeper() {
     assert_eq!(wrong(&nested(64)), "");
     assert!(wrong(&nested(65)).ends_with("children: supervisors are nested deeper than 64 levels"));
     assert!(wrong(&nested(70)).ends_with("children: supervisors are nested deeper than 64 levels"));
+    // An error, and no overflow of the stack: neither in the check nor when the declaration is dropped.
+    assert!(wrong(&nested(20_000)).ends_with("children: supervisors are nested deeper than 64 levels"));
 }
 
 #[test]

@@ -189,7 +189,10 @@ fn each_refusal_has_a_sentence_that_says_why() {
             Refusal::NeededBy(vec![name("a"), name("b")]),
             "these siblings come after it and must be removed first: a b",
         ),
-        (Refusal::OnlyOnce, "its future cannot be made a second time, so it has only one attempt"),
+        (
+            Refusal::OnlyOnce,
+            "it has ended for good, or runs only once; a child that is declared with keep() can be started again",
+        ),
         (Refusal::IsRoot, "it is the root of the tree, which can only be stopped"),
         (Refusal::Busy, "too many commands wait for this child, or for its tree"),
         (Refusal::DestructorsWaiting, "too many values of earlier children wait for their destructors"),

@@ -138,6 +138,8 @@ impl From<Program> for Child {
         spec.ready = liveoak_runtime::Ready::Reported;
         // The errors of programs are this crate's own, and small.
         spec.keep_error = true;
+        // A command line holds nothing that must be let go, so a program can always be started again.
+        spec.keep = true;
         let probe = match (program.probe, &program.command.cwd) {
             (Some(probe), Some(folder)) => Some(probe.relative_to(folder)),
             (probe, _) => probe,
@@ -191,6 +193,7 @@ enum RunEnd {
 impl ProgramRunner {
     /// Runs one attempt, from the start of the program to the end of its process group and of its output.
     async fn run(self: Arc<Self>, ctx: Ctx) -> Exit {
+        ctx.runs_outside();
         let probe = self.probe.as_ref().map(Probe::start);
         let (path, sink, watching) = (ctx.path(), Arc::clone(&self.sink), probe.clone());
         let deliver = move |line: OutputLine<'_>| {

@@ -58,7 +58,7 @@ fn no_child_outlives_a_dropped_handle() {
         assert!(all_live(&puppets));
         let handle = tree.handle();
         drop(tree);
-        let ended = handle.join().await;
+        let ended = handle.join().await.unwrap();
         assert!(none_lives(&puppets), "{puppets:?}");
         assert_eq!(ended.report.entries.len(), 6, "{:?}", ended.report);
     });
@@ -120,7 +120,7 @@ fn no_child_outlives_its_runtime() {
     let tree = runtime.block_on(async { one_of_each(&puppets).start().await.unwrap() });
     let waiting = tree.handle();
     let waiter = std::thread::spawn(move || {
-        Builder::new_current_thread().build().unwrap().block_on(async { waiting.join().await })
+        Builder::new_current_thread().build().unwrap().block_on(async { waiting.join().await.unwrap() })
     });
     drop(runtime);
     assert_eq!(puppets[0].live() + puppets[2].live(), 0, "tasks end with their runtime");
@@ -341,7 +341,7 @@ fn a_runtime_that_ends_with_its_thread_ends_its_tree() {
             handle
         });
         let tree = thread.join().unwrap();
-        let ended = real().block_on(tree.join());
+        let ended = real().block_on(tree.join()).unwrap();
         assert!(matches!(ended.exit, Exit::Killed), "{ended:?}");
         wait_for("the end of all", || none_lives(&puppets));
     }
@@ -364,6 +364,6 @@ fn a_runtime_that_ends_with_its_thread_ends_its_tree_also_where_clocks_have_been
         handle
     });
     let handle = thread.join().unwrap();
-    let ended = real().block_on(handle.join());
+    let ended = real().block_on(handle.join()).unwrap();
     assert!(ended.exit.kind() == "killed" || ended.exit.kind() == "stopped", "{:?}", ended.exit);
 }

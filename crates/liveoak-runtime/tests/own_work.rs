@@ -154,7 +154,9 @@ fn a_call_performs_a_limited_number_of_effects_of_others() {
         });
         let members = group.handle();
         let tree = Supervisor::new("t").child(group).start().await.unwrap();
-        (0..MEMBERS).for_each(|_| drop(members.spawn(()).unwrap()));
+        (0..MEMBERS).for_each(|_| {
+            members.spawn(()).unwrap();
+        });
         eventually("all of them", || kept.lock().unwrap().len() == MEMBERS).await;
         let asked = || kept.lock().unwrap().iter().filter(|ctx| ctx.is_stopping()).count();
         tree.begin_stop();

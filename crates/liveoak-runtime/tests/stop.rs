@@ -76,11 +76,11 @@ fn two_stops_return_the_same_report() {
         let other = tokio::spawn(async move { other.stop().await });
         tokio::time::sleep(s(1)).await;
         let first = tree.stop().await;
-        assert!(Arc::ptr_eq(&first, &other.await.unwrap()));
-        assert!(Arc::ptr_eq(&first, &third.stop().await));
+        assert!(Arc::ptr_eq(&first, &other.await.unwrap().unwrap()));
+        assert!(Arc::ptr_eq(&first, &third.stop().await.unwrap()));
         assert_eq!(first.took, s(2));
         for _ in 0..3 {
-            let ended = third.join().await;
+            let ended = third.join().await.unwrap();
             assert!(Arc::ptr_eq(&first, &ended.report));
             assert!(matches!(ended.exit, Exit::Stopped), "{:?}", ended.exit);
         }

@@ -176,7 +176,7 @@ fn storm(seed: u64) {
             }));
         }
         tokio::time::sleep(Duration::from_millis(400)).await;
-        let (report, also) = (tree.stop().await, tree.handle().stop().await);
+        let (report, also) = (tree.stop().await, tree.handle().stop().await.expect("a report"));
         assert!(Arc::ptr_eq(&report, &also));
         over.store(true, Ordering::Relaxed);
         for operator in operators {

@@ -147,15 +147,15 @@ fn a_waiter_for_ready_or_join_whose_waker_panics_does_not_keep_others_waiting() 
         down.add(tree.join());
         let (ready, join) = (tree.handle(), tree.handle());
         let others = tokio::spawn(async move { ready.ready().await.is_ok() });
-        let join = tokio::spawn(async move { join.join().await.exit });
+        let join = tokio::spawn(async move { join.join().await.expect("the end").exit });
         tokio::time::sleep(Duration::from_secs(1)).await;
         up.add(tree.ready());
         down.add(tree.join());
         slow.ready();
         assert!(others.await.unwrap());
         let (handle, second) = (tree.handle(), tree.handle());
-        let stop = tokio::spawn(async move { handle.stop().await.is_clean() });
-        assert!(second.stop().await.is_clean());
+        let stop = tokio::spawn(async move { handle.stop().await.expect("a report").is_clean() });
+        assert!(second.stop().await.expect("a report").is_clean());
         assert!(stop.await.unwrap());
         assert!(matches!(join.await.unwrap(), Exit::Stopped));
         assert_eq!((up.woken(), down.woken()), (2, 2));
@@ -196,7 +196,7 @@ fn a_waiter_for_an_answer_whose_waker_panics_does_not_keep_others_from_their_ans
     }
     // Without its runtime the tree cannot stop the child, so all waiting commands are answered now.
     drop(runtime);
-    assert!(matches!(tree.handle().join().now_or_never(), Some(Ended { exit: Exit::Killed, .. })));
+    assert!(matches!(tree.handle().join().now_or_never(), Some(Ok(Ended { exit: Exit::Killed, .. }))));
     assert_eq!(waiters.woken(), 8);
 }
 

@@ -97,6 +97,13 @@
 //! The code of a task, service, thread or member gets a [`Ctx`]: its path and attempt, the request to stop, readiness,
 //! heartbeat, health, subtasks.
 //!
+//! What an attempt starts through its [`Ctx`] belongs to it: tasks ([`Ctx::spawn`], [`Ctx::spawn_checked`]), blocking
+//! calls ([`Ctx::spawn_blocking`]), and trees of its own. The attempt ends when they have ended, or is abandoned and
+//! reported. What it starts by other means (`tokio::spawn`, `std::thread::spawn`) is not known to the tree.
+//!
+//! A child may command itself, its supervisors and the whole tree ([`Ctx::tree`]). It cannot wait for an answer that
+//! comes only after its own end: such a wait is refused at once ([`Refusal::WouldWaitForItself`]).
+//!
 //! # When a child is restarted, and when it is given up
 //!
 //! A child is [permanent, transient or temporary](Restart). Its supervisor restarts [the child alone, all its children,
@@ -140,6 +147,9 @@
 //! When a [significant](AutoShutdown) child ends its supervisor, and has failed, the supervisor has failed too
 //! ([`Exit::AutoShutdownFailed`]), and at the root `run` returns an error.
 //!
+//! Panics are caught, so they need `panic = "unwind"`, Rust's default. In a program that is built with
+//! `panic = "abort"`, the first panic ends the program; the log says so when a tree starts.
+//!
 //! # When not to use it
 //!
 //! For actors with mailboxes, use an actor framework. For a handful of tasks that should all end when one does,
@@ -158,8 +168,8 @@ pub use liveoak_runtime::{
 
 // What the code of a child uses.
 pub use liveoak_runtime::{
-    Attempt, BoxError, Ctx, Exit, Failure, Health, IntoExit, KILL_WAIT, Panic, Subtask, SubtaskError,
-    capture_panics, current, spawn,
+    Attempt, BoxError, CheckedSubtask, Ctx, Exit, Failure, Health, IntoExit, KILL_WAIT, Panic, Subtask,
+    SubtaskError, capture_panics, current, spawn,
 };
 
 // A program that runs one tree.
@@ -174,7 +184,8 @@ pub use liveoak_runtime::{
 
 // What can go wrong.
 pub use liveoak_runtime::{
-    Error, NameError, Refusal, SpawnChildError, SpecError, SpecErrors, SpecWarning, StartError, StartFailure,
+    Error, NameError, NotReady, Refusal, SpawnChildError, SpecError, SpecErrors, SpecWarning, StartError,
+    StartFailure,
 };
 
 // For builders in other crates that make children of a kind of their own.

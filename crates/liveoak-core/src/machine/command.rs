@@ -128,7 +128,7 @@ impl Machine {
         if sup_is_ending || state.intent == Intent::Remove {
             return Err(Refusal::SupervisorDown);
         }
-        if state.spec.once { Err(Refusal::OnlyOnce) } else { Ok(()) }
+        if state.is_used_up() { Err(Refusal::OnlyOnce) } else { Ok(()) }
     }
 
     /// Starts a child that is down. It and all below it begin with no failures, full limits and the first backoff.
@@ -141,6 +141,9 @@ impl Machine {
             return Err(Refusal::SupervisorDown);
         }
         let state = &mut self.arena[child];
+        if state.is_used_up() {
+            return Err(Refusal::OnlyOnce);
+        }
         state.intent = Intent::Run;
         state.flags.start_requested = true;
         // Failures before a start by command do not count against it.

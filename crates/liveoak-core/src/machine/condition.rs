@@ -123,7 +123,7 @@ impl Machine {
         self.arena[child].spec.after.iter().find(|edge| self.dependency_state(sup, edge) == state)
     }
 
-    fn dependency_state(&self, sup: Index, edge: &Edge) -> DependencyState {
+    pub(super) fn dependency_state(&self, sup: Index, edge: &Edge) -> DependencyState {
         use DependencyState::{Held, Pending, Satisfied, Unmet, Unreachable};
         let Some(&sibling) = self.arena.sup(sup).names.get(&edge.child) else { return Unreachable };
         let state = &self.arena[sibling];

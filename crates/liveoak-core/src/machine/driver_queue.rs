@@ -1,8 +1,8 @@
 //! The queue for the driver: the effects that it has not polled yet, events among them, and the walks that make more.
 
 use super::state::Index;
-use super::{Effect, Machine};
-use crate::{Event, EventKind, Severity};
+use super::{Effect, Machine, Outcome, Refusal};
+use crate::{Event, EventKind, RequestId, Severity};
 use std::collections::VecDeque;
 
 /// The most effects that wait for the driver. Beyond it, events are lost. Orders and answers are not: a child has a few
@@ -34,6 +34,19 @@ pub(super) struct Walk {
     /// The next member; `None` at the end.
     pub(super) cursor: Option<Index>,
     pub(super) act: StopAct,
+}
+
+impl DriverQueue {
+    /// Takes the reply to `request` out of the queue, if it is there.
+    pub(super) fn take_reply(&mut self, request: RequestId) -> Option<Result<Outcome, Refusal>> {
+        let is_reply =
+            |effect: &Effect| matches!(effect, Effect::Reply { request: of, .. } if *of == request);
+        let at = self.effects.iter().rposition(is_reply)?;
+        match self.effects.remove(at)? {
+            Effect::Reply { result, .. } => Some(result),
+            _ => None,
+        }
+    }
 }
 
 impl Machine {

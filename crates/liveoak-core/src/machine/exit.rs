@@ -63,6 +63,7 @@ impl Machine {
             // A reported health belongs to the attempt that reported it.
             record.health = Health::Healthy;
             cause = record.cause.take();
+            record.exit_before.clone_from(&record.last_exit);
         }
         let stopped_by_others = was_stopping && cause.is_none();
         let exit = match cause {
@@ -135,6 +136,7 @@ impl Machine {
     /// Fails a supervisor because a child failed while the supervisor was starting: what was started is stopped.
     fn first_start_failed(&mut self, sup: Index, child: Index, exit: Exit) {
         self.set_phase(child, Phase::Idle(IdleReason::SupervisorDown));
+        self.let_go_if_over(child);
         self.refuse_starts(child, &exit);
         let failure = match exit {
             Exit::StartFailed(failure) => failure,

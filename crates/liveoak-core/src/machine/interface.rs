@@ -31,14 +31,6 @@ pub enum Input {
         /// What the child is to do.
         command: Command,
     },
-    /// The caller of a command on this child has stopped waiting for the answer, which is not given any more. What the
-    /// command asked for goes on.
-    Withdraw {
-        /// The request that the caller was waiting for.
-        request: RequestId,
-        /// The child that the command was given to.
-        id: ChildId,
-    },
     /// Stop the tree, in order, within its budget. The tree cannot be started again; a second stop changes nothing.
     Stop,
     /// Kill the whole tree now.
@@ -60,6 +52,8 @@ pub enum Effect {
     Abandon(ChildId, Attempt),
     /// Forget a child: it is no longer part of the tree. The second id is that of its supervisor.
     Forget(ChildId, ChildId),
+    /// Let go what a leaf runs, or how the members of a group are made: it never starts again, but stays listed.
+    LetGo(ChildId),
     /// Check if this attempt gave a heartbeat since the last check, and answer with [`Input::Heartbeat`].
     CheckHeartbeat(ChildId, Attempt),
     /// Deliver the answer to a command.
@@ -167,7 +161,8 @@ pub enum Refusal {
     NeededBy(Vec<Name>),
     /// The child is the root, which can be stopped but not removed.
     IsRoot,
-    /// The body of the child can be made only once, so it has one attempt.
+    /// What the child runs can be made only once, or was let go when the child ended for good. Children that are declared
+    /// with `keep()` can be started again.
     OnlyOnce,
     /// Too many commands wait for this child, or for children of this tree.
     Busy,
@@ -188,6 +183,15 @@ pub enum Refusal {
         /// What overtook it.
         by: &'static str,
     },
+    /// The caller runs in a child that must end, or become ready, before there is an answer. The wait is refused, not
+    /// the command. Use the `begin_` form of the command, or return; to wait until the own stop begins, wrap the call in
+    /// `ctx.unless_stopping`.
+    WouldWaitForItself {
+        /// `true` if what was to be waited for has begun: the command was carried out.
+        begun: bool,
+    },
+    /// The caller runs in an attempt that was abandoned: it can change nothing any more.
+    Abandoned,
 }
 
 impl fmt::Display for Refusal {
@@ -209,17 +213,24 @@ impl fmt::Display for Refusal {
                 names.iter().try_for_each(|name| write!(f, " {name}"))
             }
             Self::IsRoot => f.write_str("it is the root of the tree, which can only be stopped"),
-            Self::OnlyOnce => {
-                f.write_str("its future cannot be made a second time, so it has only one attempt")
-            }
             Self::Busy => f.write_str("too many commands wait for this child, or for its tree"),
             Self::DestructorsWaiting => {
                 f.write_str("too many values of earlier children wait for their destructors")
             }
+            Self::OnlyOnce => f.write_str(
+                "it has ended for good, or runs only once; a child that is declared with keep() can be started again",
+            ),
             Self::TreeEnded => f.write_str("the tree has ended"),
             Self::Failed(exit) => write!(f, "the attempt failed: {exit}"),
             Self::WaitsFor { path } => write!(f, "it still waits for {path}, and starts when it may"),
             Self::Superseded { by } => write!(f, "it was overtaken by {by}"),
+            Self::WouldWaitForItself { begun } => {
+                f.write_str(if *begun { "it has begun, but " } else { "" })?;
+                f.write_str(
+                    "the caller would wait for its own end or readiness: use the `begin_` form, which does not wait",
+                )
+            }
+            Self::Abandoned => f.write_str("the caller runs in an attempt that was abandoned"),
         }
     }
 }

@@ -27,16 +27,17 @@
 //! 9. `condition` - may a child start, what does it wait for, and which children does a restart take down
 //! 10. `snapshot` - the snapshot of the tree
 //! 11. `reply` - when a command is answered, and the report of a stop
-//! 12. `start` - the start of one attempt
-//! 13. `stopped` - what follows when a child is down
-//! 14. `stop` - the orders to ask and to kill
-//! 15. `restart` - limits, backoff, restart set, giving up
-//! 16. `exit` - the end of an attempt, and what its exit decides
-//! 17. `stop_progress` - the next children to ask, abandoning, the end of a supervisor
-//! 18. `time_jump` - deadlines that are seen late, because the program could not run
-//! 19. `advance` - the next steps of each supervisor, and what happens when a deadline has come
-//! 20. `command` - what each command does; adding children and members
-//! 21. `mod` - the machine itself: an input in, effects out
+//! 12. `self_wait` - waits of a body for its own end or readiness
+//! 13. `start` - the start of one attempt
+//! 14. `stopped` - what follows when a child is down
+//! 15. `stop` - the orders to ask and to kill
+//! 16. `restart` - limits, backoff, restart set, giving up
+//! 17. `exit` - the end of an attempt, and what its exit decides
+//! 18. `stop_progress` - the next children to ask, abandoning, the end of a supervisor
+//! 19. `time_jump` - deadlines that are seen late, because the program could not run
+//! 20. `advance` - the next steps of each supervisor, and what happens when a deadline has come
+//! 21. `command` - what each command does; adding children and members
+//! 22. `mod` - the machine itself: an input in, effects out
 //!
 //! Numbers like "C10" are rows of docs/conformance.md, which compares the rules with those of OTP.
 
@@ -52,6 +53,7 @@ mod phase;
 mod plan;
 mod reply;
 mod restart;
+mod self_wait;
 mod snapshot;
 mod stability;
 mod start;
@@ -67,6 +69,7 @@ mod tests;
 pub use driver_queue::MAX_QUEUED_EFFECTS;
 pub use interface::{Command, Effect, Input, MAX_WAITERS, Outcome, Refusal};
 pub use plan::KILL_WAIT;
+pub use self_wait::{Asker, Awaited};
 pub use snapshot::TreeCopy;
 
 use crate::{Attempt, ChildDeclaration, ChildForm, ChildId, Severity, SpecErrors, Time};
@@ -150,7 +153,6 @@ impl Machine {
                 self.if_live(id, attempt, |machine, child| machine.reported_health(child, health));
             }
             Input::Command { request, id, command } => self.command(request, id, command),
-            Input::Withdraw { request, id } => self.withdraw(id, request),
             Input::Stop => self.stop_tree(),
             Input::Kill => self.kill_tree(),
             Input::Tick => self.tick(),

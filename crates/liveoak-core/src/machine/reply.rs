@@ -70,7 +70,7 @@ impl Machine {
     }
 
     /// Forgets a request whose caller has stopped waiting. What it asked for goes on.
-    pub(super) fn withdraw(&mut self, id: ChildId, request: RequestId) {
+    pub fn withdraw(&mut self, request: RequestId, id: ChildId) {
         let child = self.arena.index_of(id);
         if let Some(record) = child.and_then(|child| self.arena[child].record.as_mut()) {
             record.waiters.retain(|(waiting, _)| *waiting != request);

@@ -70,6 +70,26 @@ impl Machine {
         Some(&self.arena[self.arena.index_of(id)?].spec)
     }
 
+    /// Returns how the attempt before `attempt` ended. Known for the living attempt, and for the one that ended last, until
+    /// the next one ends.
+    #[must_use]
+    pub fn exit_before(&self, id: ChildId, attempt: Attempt) -> Option<&Exit> {
+        let state = &self.arena[self.arena.index_of(id)?];
+        match (state.attempt.checked_sub(attempt.0)?, state.phase.is_live()) {
+            (0, true) => state.last_exit(),
+            (0, false) | (1, true) => state.record.as_ref()?.exit_before.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// Returns when an attempt that starts or stops must have done so, before the next stage of its stop.
+    #[must_use]
+    pub fn deadline_of_attempt(&self, id: ChildId, attempt: Attempt) -> Option<Time> {
+        let state = &self.arena[self.arena.index_of(id)?];
+        let waits = matches!(state.phase, Phase::Starting | Phase::Stopping { .. });
+        (waits && state.attempt == attempt.0).then_some(state.phase_deadline)
+    }
+
     /// Returns the supervisor of a child, or `None` for the root.
     #[must_use]
     pub fn parent(&self, id: ChildId) -> Option<ChildId> {

@@ -2,7 +2,7 @@
 
 use super::state::{Flags, Index, Phase, Purpose, Readiness, SupervisorPhase};
 use super::{Effect, Machine, Outcome};
-use crate::{EventKind, Ready};
+use crate::{EventKind, IdleReason, Ready};
 use std::time::Duration;
 
 /// How often a heartbeat is checked within its period: a stuck child is noticed at most a quarter of the period late.
@@ -93,13 +93,24 @@ impl Machine {
             let state = &mut self.arena[child];
             state.readiness = Readiness::Never;
             // None of them is `added`: added children have left the tree when the supervisor ended.
-            state.flags = Flags { stopped_by_others: state.flags.stopped_by_others, ..Flags::default() };
+            state.flags = Flags {
+                stopped_by_others: state.flags.stopped_by_others,
+                let_go: state.flags.let_go,
+                ..Flags::default()
+            };
             if let Some(record) = &mut state.record {
                 record.gave_up = None;
             }
             // The others were stopped on request and stay down.
             if state.intent.is_to_run() {
-                self.enqueue_start(child);
+                match (state.is_used_up(), state.phase) {
+                    (false, _) => self.enqueue_start(child),
+                    (true, Phase::Idle(IdleReason::Finished)) => {}
+                    (true, _) => {
+                        self.set_phase(child, Phase::Idle(IdleReason::Finished));
+                        self.emit(child, || EventKind::Finished);
+                    }
+                }
             }
         }
         self.mark_to_evaluate(Some(sup));

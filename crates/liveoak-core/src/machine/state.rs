@@ -152,6 +152,8 @@ pub(super) struct Flags {
     pub(super) attempt_stable: bool,
     /// It had a stable run or a success since its supervisor was started.
     pub(super) had_stable_run: bool,
+    /// What it runs, or some of what runs below it, was let go: it never starts again.
+    pub(super) let_go: bool,
 }
 
 /// The name of a child: given, or made from its slot (members of groups only).
@@ -202,6 +204,8 @@ pub(super) struct ChildRecord {
     /// The restarts that count against its own limit.
     pub(super) window: Window,
     pub(super) last_exit: Option<Exit>,
+    /// What `last_exit` was before the last attempt ended: what that attempt knows as the exit before its own.
+    pub(super) exit_before: Option<Exit>,
     /// The exit to report when the machine stops the child because of something that it did: it missed a deadline, or its
     /// body ended. `None` if others stop it.
     pub(super) cause: Option<Exit>,
@@ -453,6 +457,11 @@ impl Child {
     /// Returns `true` if an ordered start that the child is part of goes on to the next child.
     pub(super) const fn lets_later_start(&self) -> bool {
         matches!(self.readiness, Readiness::Reached) || self.is_skipped()
+    }
+
+    /// Returns `true` if the child can have no more attempts.
+    pub(super) fn is_used_up(&self) -> bool {
+        self.flags.let_go || self.spec.once && self.attempt > 0
     }
 
     /// Notes that the child is part of a restart set: it starts in its turn.

@@ -80,7 +80,39 @@ impl Machine {
         }
         if leaves {
             self.remove_child(child);
+        } else {
+            self.let_go_if_over(child);
         }
+    }
+
+    /// Lets go what an idle child runs if it never starts again (C18): it can run only once, or it is temporary, has
+    /// finished, and no supervisor above it is ever restarted.
+    pub(super) fn let_go_if_over(&mut self, child: Index) {
+        let state = &self.arena[child];
+        let finished = state.phase == Phase::Idle(IdleReason::Finished);
+        let above = |at: Index| at != self.root && self.arena[at].spec.restart != Restart::Temporary;
+        let over = finished && !self.arena.line_up_from(child).any(above);
+        if over || state.is_used_up() {
+            self.let_go(child);
+        }
+    }
+
+    /// Lets go what a child, and all below it, runs, except what is kept. Returns `true` if the child cannot start again.
+    fn let_go(&mut self, child: Index) -> bool {
+        let state = &self.arena[child];
+        if state.flags.let_go || state.spec.keep && !state.spec.once {
+            return state.flags.let_go;
+        }
+        let mut let_go = true;
+        if let Some(sup) = state.sup.as_ref().filter(|sup| !sup.is_group()) {
+            let below = sup.ordered().to_vec();
+            // All of them are let go, so no `any`, which would end at the first.
+            let_go = below.into_iter().filter(|below| self.let_go(*below)).count() > 0;
+        } else {
+            self.push(Effect::LetGo(self.arena.id_of(child)));
+        }
+        self.arena[child].flags.let_go = let_go;
+        let_go
     }
 
     /// Takes a child that is down, and all below it, out of the tree.

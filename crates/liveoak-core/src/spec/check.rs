@@ -14,8 +14,8 @@ use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
 
-/// The deepest nesting of supervisors. Far beyond any sensible tree; bounds recursion.
-const MAX_DEPTH: usize = 64;
+/// The deepest nesting of supervisors, the root included. Far beyond any sensible tree; bounds recursion.
+pub const MAX_DEPTH: usize = 64;
 
 /// The most children that one supervisor may have, declared and added together. A start or stop looks at every
 /// sibling; for more children of one kind use a group. A declaration with more is an error, and one more is refused as
@@ -95,8 +95,7 @@ impl Check {
 
     fn check_supervisor(&mut self, path: &Path, spec: &SupervisorSpec, depth: usize) {
         if depth > MAX_DEPTH {
-            let reason = format!("supervisors are nested deeper than {MAX_DEPTH} levels");
-            return self.refuse(path, "children", reason);
+            return self.push_error(path, "children", Problem::TooDeep { max: MAX_DEPTH });
         }
         self.check_limit(path, "intensity", spec.intensity);
         if let (Some(intensity), Some(failures)) = (spec.intensity, out_of_reach(spec)) {
@@ -267,6 +266,11 @@ pub enum SpecProblem {
     NeverCompletes(Name),
     /// Siblings wait for each other in a circle: each waits for the next, the last one for the first. Never empty.
     Circle(Vec<Name>),
+    /// The supervisors are nested too deep.
+    TooDeep {
+        /// The deepest nesting, the root included.
+        max: usize,
+    },
     /// Any other refusal, as text.
     Refused(Cow<'static, str>),
 }
@@ -300,6 +304,7 @@ impl fmt::Display for SpecProblem {
                 return write!(f, "{name:?} is permanent, so it never completes; {expected}");
             }
             Self::Circle(children) => return circle(children, f),
+            Self::TooDeep { max } => return write!(f, "supervisors are nested deeper than {max} levels"),
         })
     }
 }

@@ -15,7 +15,7 @@ mod reach;
 mod words;
 
 pub(crate) use check::added_child;
-pub use check::{MAX_CHILDREN, SpecError, SpecErrors, SpecProblem};
+pub use check::{MAX_CHILDREN, MAX_DEPTH, SpecError, SpecErrors, SpecProblem};
 pub use order::start_order;
 pub use reach::SpecWarning;
 #[cfg(test)]
@@ -116,12 +116,16 @@ pub struct ChildSpec {
     pub significant: bool,
     /// The dependencies that must hold before the child starts.
     pub after: Vec<Edge>,
-    /// `true` if the child can have only one attempt, because its body cannot be made again. Such a child is temporary,
-    /// and a command that would start it again is refused. Used for members of groups and for added children.
+    /// `true` if the child can have only one attempt, because its body cannot be made again. Such a child is temporary, a
+    /// command that would start it again is refused, and a later start of its supervisor leaves it finished.
     pub once: bool,
     /// `true` if the exits of the child hold the error that the body returned, for downcasting. Otherwise they hold its
     /// text only, and the error is dropped when the attempt ends.
     pub keep_error: bool,
+    /// `true` if what the child runs is kept for a start by command when the child is over. Otherwise it is let go when no
+    /// supervisor and no restart set can start the child again: the child is temporary and has finished, and so is, or
+    /// will be, each supervisor above it below the root. Of a supervisor: of all children below it.
+    pub keep: bool,
 }
 
 impl Default for ChildSpec {
@@ -140,6 +144,7 @@ impl Default for ChildSpec {
             after: Vec::new(),
             once: false,
             keep_error: false,
+            keep: false,
         }
     }
 }
@@ -223,6 +228,20 @@ pub enum ChildForm {
     Supervisor(SupervisorSpec),
     /// A dynamic group, whose members are made from one template.
     Group(GroupSpec),
+}
+
+impl Drop for ChildForm {
+    /// Drops what is below without recursion: a declaration may be nested far deeper than a tree may be.
+    fn drop(&mut self) {
+        let below = |form: &mut Self| match form {
+            Self::Supervisor(spec) => std::mem::take(&mut spec.children),
+            Self::Leaf | Self::Group(_) => Vec::new(),
+        };
+        let mut open = below(self);
+        while let Some(mut child) = open.pop() {
+            open.append(&mut below(&mut child.form));
+        }
+    }
 }
 
 /// One declared child.

@@ -52,6 +52,11 @@ macro_rules! words {
 
 words! {
     /// When a child that ended by itself is started again. Source: OTP rows C19–C21.
+    ///
+    /// A restart calls the closure of the child again, with what it has captured. Take care with channels. A receiver
+    /// that the first attempt takes out of the closure is missing in the second: share it, or make the channel inside.
+    /// A sender that a closure has captured keeps its channel open for as long as the tree keeps the closure, so a
+    /// receiver that waits for the end of the channel waits that long. `Child::once` lets go what it has captured.
     pub enum Restart by default Permanent {
         /// Always.
         Permanent = "permanent",

@@ -159,6 +159,8 @@ pub(crate) struct Child {
     pub(crate) row_exceeded: bool,
     /// A failed significant child was removed from it when that ended.
     pub(crate) failure_left: bool,
+    /// What it runs was let go, or some of what runs below it.
+    pub(crate) let_go: bool,
     /// The number of all restarts.
     pub(crate) restarts: u64,
     /// When it was restarted, for its own limit.

@@ -60,7 +60,7 @@ impl Model {
                 if child.removing || path == ROOT || self.parent_ends(path) {
                     return Some("supervisor down");
                 }
-                if self.is_made_once(path) {
+                if self.is_used_up(path) {
                     return Some("only once");
                 }
                 self.start_after_stop(path, request, Command::Start);
@@ -73,6 +73,9 @@ impl Model {
     fn start_anew(&mut self, path: &str, request: u64) -> Option<&'static str> {
         if above(path).is_none_or(|parent| !matches!(self.at(&parent).mode, Mode::Starting | Mode::Up)) {
             return Some("supervisor down");
+        }
+        if self.is_used_up(path) {
+            return Some("only once");
         }
         let child = self.of(path);
         (child.wanted, child.start_by_command) = (true, true);
@@ -99,8 +102,9 @@ impl Model {
         self.wait_for(path, request, command);
     }
 
-    fn is_made_once(&self, path: &str) -> bool {
-        self.at(path).spec.once
+    pub(crate) fn is_used_up(&self, path: &str) -> bool {
+        let child = self.at(path);
+        child.let_go || child.spec.once && child.attempt > 0
     }
 
     fn command_stop(&mut self, path: &str, request: u64) -> Option<&'static str> {
@@ -121,7 +125,7 @@ impl Model {
         if self.parent_ends(path) || child.removing || path == ROOT && !child.wanted {
             return Some("supervisor down");
         }
-        if self.is_made_once(path) {
+        if self.is_used_up(path) {
             return Some("only once");
         }
         match child.phase {

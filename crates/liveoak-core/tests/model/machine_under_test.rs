@@ -148,6 +148,10 @@ impl MachineUnderTest {
                 let path = self.path(id);
                 assert!(!self.live.contains_key(&path), "{path} was forgotten while it lives");
             }
+            Effect::LetGo(id) => {
+                let path = self.path(id);
+                assert!(!self.live.contains_key(&path), "{path} was let go while it lives");
+            }
             Effect::CheckHeartbeat(id, attempt) => self.checks.push((id, attempt)),
             Effect::Reply { request, result } => {
                 let before = self.answers.insert(request.0, word(&result));

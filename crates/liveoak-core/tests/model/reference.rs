@@ -140,6 +140,7 @@ impl Model {
             had_stable_run: false,
             row_exceeded: false,
             failure_left: false,
+            let_go: false,
             restarts: 0,
             restart_times: Vec::new(),
             last_exit: None,
@@ -265,7 +266,12 @@ impl Model {
             child.gave_up = false;
             child.restarting = false;
             if child.wanted {
-                self.set(&kid, Phase::Waiting);
+                let finished = Phase::Idle(IdleReason::Finished);
+                match self.is_used_up(&kid) {
+                    false => self.set(&kid, Phase::Waiting),
+                    true if self.at(&kid).phase != finished => self.set(&kid, finished),
+                    true => {}
+                }
             }
         }
     }

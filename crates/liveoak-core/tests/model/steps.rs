@@ -118,23 +118,30 @@ fn specs() -> impl Strategy<Value = ChildSpec> {
     let start = select(vec![ms(50), ms(1_000), ms(3_000), Duration::MAX]);
     let stop = select(vec![Duration::ZERO, ms(50), ms(1_000), ms(3_000), Duration::MAX]);
     let heartbeat = option::weighted(0.2, select(vec![ms(900), ms(5_000)]));
-    (restart, ready, backoff, start, stop, limits(), any::<bool>(), heartbeat).prop_map(
-        |(restart, ready, backoff, start_within, stop_within, limit, significant, heartbeat)| ChildSpec {
-            heartbeat,
-            restart,
-            ready,
-            backoff: backoff.map(|from| Backoff { from, to: ms(4_000), reset_after: ms(3_000) }),
-            start_within,
-            stop_within,
-            limit,
-            significant,
-            ..ChildSpec::default()
+    let flags = (any::<bool>(), any::<bool>());
+    (restart, ready, backoff, start, stop, limits(), flags, heartbeat).prop_map(
+        |(restart, ready, backoff, start_within, stop_within, limit, (significant, keep), heartbeat)| {
+            ChildSpec {
+                keep,
+                heartbeat,
+                restart,
+                ready,
+                backoff: backoff.map(|from| Backoff { from, to: ms(4_000), reset_after: ms(3_000) }),
+                start_within,
+                stop_within,
+                limit,
+                significant,
+                ..ChildSpec::default()
+            }
         },
     )
 }
 
 fn leaf() -> impl Strategy<Value = ChildDeclaration> {
-    specs().prop_map(|spec| ChildDeclaration { name: name("x"), spec, form: ChildForm::Leaf })
+    (specs(), proptest::bool::weighted(0.2)).prop_map(|(spec, once)| {
+        let once = once && spec.restart == Restart::Temporary;
+        ChildDeclaration { name: name("x"), spec: ChildSpec { once, ..spec }, form: ChildForm::Leaf }
+    })
 }
 
 fn group() -> impl Strategy<Value = ChildDeclaration> {
@@ -314,6 +321,7 @@ pub(crate) fn sketch(declared: &ChildDeclaration, depth: usize) -> String {
         heartbeat,
         once,
         keep_error: _,
+        keep,
     } = &declared.spec;
     let backoff = backoff.map(|backoff| backoff.from);
     let limit = limit.map(|limit| (limit.restarts, limit.give_up));
@@ -321,7 +329,8 @@ pub(crate) fn sketch(declared: &ChildDeclaration, depth: usize) -> String {
         after.iter().map(|edge| format!("{} {:?}", edge.child, edge.condition)).collect();
     let mut text = format!(
         "{:indent$}{}: {restart:?}, {ready:?} within {start_within:?}, stop {stop_within:?}, backoff {backoff:?}, \
-         limit {limit:?}, significant {significant}, after {after:?}, heartbeat {heartbeat:?}, once {once}",
+         limit {limit:?}, significant {significant}, after {after:?}, heartbeat {heartbeat:?}, once {once}, \
+         keep {keep}",
         "",
         declared.name,
         indent = 2 * depth,

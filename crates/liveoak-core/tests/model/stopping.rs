@@ -94,7 +94,32 @@ impl Model {
         }
         if leaves {
             self.forget(path);
+        } else {
+            self.let_go_if_over(path);
         }
+    }
+
+    /// What a child runs is let go when it can run only once, or when it is temporary, has finished, and all supervisors
+    /// above it are temporary too, apart from the root.
+    fn let_go_if_over(&mut self, path: &str) {
+        let mut line = std::iter::successors(Some(path.to_owned()), |path| above(path));
+        let never_again = line.all(|at| at == ROOT || self.at(&at).spec.restart == Restart::Temporary);
+        let finished = self.at(path).phase == Phase::Idle(IdleReason::Finished);
+        if finished && never_again || self.is_used_up(path) {
+            self.let_go(path);
+        }
+    }
+
+    fn let_go(&mut self, path: &str) {
+        if self.at(path).spec.keep && !self.at(path).spec.once {
+            return;
+        }
+        let is_supervisor = self.at(path).rules().is_some();
+        for kid in if is_supervisor { self.kids(path) } else { Vec::new() } {
+            self.let_go(&kid);
+        }
+        let any_below = self.kids(path).iter().any(|kid| self.at(kid).let_go);
+        self.of(path).let_go = !is_supervisor || any_below;
     }
 
     /// Decides about an exit: failed start, finished, or restart.

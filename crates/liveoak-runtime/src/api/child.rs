@@ -6,19 +6,55 @@ use crate::api::task::{TaskStarter, ThreadStarter};
 use crate::attempt::body::{Body, IntoExit};
 use crate::attempt::dedicated_runtime::DedicatedRuntime;
 use crate::engine::driver::{ChildBody, TreeInner};
+use crate::util::lock::lock;
 use liveoak_core::{
-    ChildId, ChildSpec, Condition, Edge, GroupSpec, Name, Ready, Refusal, Restart, SupervisorSpec,
+    ChildId, ChildSpec, Condition, Edge, Exit, GroupSpec, Name, Ready, Refusal, Restart, SupervisorSpec,
 };
+use std::any::Any;
 use std::fmt;
 use std::future::Future;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
 /// What a child is, before its names are checked.
 pub(crate) enum ChildKind {
     Leaf(Arc<ChildBody>),
-    Supervisor { spec: SupervisorSpec, children: Vec<Child>, runtime: Option<DedicatedRuntime> },
-    Group { spec: Box<GroupSpec>, address: Arc<GroupAddress>, runtime: Option<DedicatedRuntime> },
+    Supervisor { spec: SupervisorSpec, children: Children, runtime: Option<DedicatedRuntime> },
+    Group { spec: Box<GroupSpec>, parts: GroupParts, runtime: Option<DedicatedRuntime> },
+}
+
+/// The children of a supervisor. Drops them without recursion: they may be nested far deeper than a tree may be.
+#[derive(Debug, Default)]
+pub(crate) struct Children(Vec<Child>);
+
+impl Children {
+    pub(crate) fn add(&mut self, child: Child) {
+        self.0.push(child);
+    }
+
+    pub(crate) fn into_vec(mut self) -> Vec<Child> {
+        std::mem::take(&mut self.0)
+    }
+}
+
+impl Drop for Children {
+    fn drop(&mut self) {
+        let mut open = std::mem::take(&mut self.0);
+        while let Some(mut child) = open.pop() {
+            if let ChildKind::Supervisor { children, .. } = &mut child.kind {
+                open.append(&mut children.0);
+            }
+        }
+    }
+}
+
+/// What the tree keeps of a group while it has it.
+pub(crate) struct GroupParts {
+    /// Where the handles of the group find it.
+    pub(crate) address: Arc<GroupAddress>,
+    /// The closure that makes the members. Handles refer to it weakly, so that a closure that holds a handle of its own
+    /// group does not keep itself alive.
+    pub(crate) member_maker: Arc<dyn Any + Send + Sync>,
 }
 
 /// The tree of a group and its id in that tree, once the tree runs.
@@ -122,6 +158,39 @@ impl Child {
         Self::leaf(name, ThreadStarter(body))
     }
 
+    /// Makes a child of an async closure that can be called once, such as one that uses up what it has captured. It is
+    /// temporary, whatever [`restart`](Self::restart) says otherwise is refused.
+    ///
+    /// It has one attempt in the life of the tree: when its supervisor is restarted, it stays finished, with its first
+    /// exit. A command that would start it again is refused ([`Refusal::OnlyOnce`]). What it has captured is dropped when
+    /// it ends.
+    pub fn once<F, Fut>(name: impl Into<String>, body: F) -> Self
+    where
+        F: FnOnce(Ctx) -> Fut + Send + 'static,
+        Fut: Future<Output: IntoExit> + Send + 'static,
+    {
+        let body = Mutex::new(Some(body));
+        let factory = move |ctx| {
+            let future = lock(&body).take().map(|body| body(ctx));
+            async move {
+                match future {
+                    Some(future) => future.await.into_exit(),
+                    None => Exit::failed("what runs once has one attempt"),
+                }
+            }
+        };
+        Self::task(name, factory).only_once()
+    }
+
+    /// Keeps what the child has captured when the child is over, so that a command can start it again. Without this, a
+    /// temporary child that no supervisor can start again any more (none above it is ever restarted) drops its captures
+    /// when it has ended, and a command to start it is refused ([`Refusal::OnlyOnce`]). Programs are always kept.
+    #[must_use]
+    pub const fn keep(mut self) -> Self {
+        self.spec.keep = true;
+        self
+    }
+
     /// Makes the child ready when it calls [`Ctx::ready`], not as soon as it runs.
     #[must_use]
     pub const fn reports_ready(mut self) -> Self {
@@ -129,7 +198,7 @@ impl Child {
         self
     }
 
-    pub(crate) const fn once(mut self) -> Self {
+    pub(crate) const fn only_once(mut self) -> Self {
         self.spec.restart = Restart::Temporary;
         self.spec.once = true;
         self

@@ -6,7 +6,8 @@ use crate::util::{Either, race};
 use liveoak_core::{Attempt, ChildId, Exit, Health, Input, Path};
 use std::cell::RefCell;
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,16 +50,21 @@ impl Ctx {
         self.cell.attempt
     }
 
-    /// Returns how the previous attempt ended. Returns `None` in the first attempt.
+    /// Returns how the previous attempt ended. Returns `None` in the first attempt. The answer stays the same, also after
+    /// this attempt has ended.
     #[must_use]
     pub fn last_exit(&self) -> Option<Exit> {
-        self.cell.tree.state().machine.last_exit(self.cell.id).cloned()
+        let cell = &self.cell;
+        let state = cell.tree.state();
+        let kept = cell.subtasks.previous_exit();
+        kept.or_else(|| state.machine.exit_before(cell.id, cell.attempt).cloned())
     }
 
     /// Reports that this attempt is ready. Has an effect on children that were declared
     /// [`reports_ready`](crate::Child::reports_ready); a second report changes nothing.
     pub fn ready(&self) {
         self.report(Input::Ready(self.cell.id, self.cell.attempt));
+        self.cell.tree.clock.release((self.cell.id, self.cell.attempt));
     }
 
     /// Reports that the work of this attempt has ended with `exit`, while its cleanup still runs.
@@ -111,34 +117,86 @@ impl Ctx {
 
     /// Runs `future` until it is done, or until the child is asked to stop; then it is dropped, and the result is
     /// `None`. Wrap futures that may wait for long, so that the child stops when asked.
+    ///
+    /// In here a child may also wait for its own stop: `ctx.unless_stopping(ctx.tree().stop())` waits until the child is
+    /// asked to stop, where `ctx.tree().stop()` alone is refused
+    /// ([`Refusal::WouldWaitForItself`](crate::Refusal::WouldWaitForItself)).
     pub async fn unless_stopping<F: Future>(&self, future: F) -> Option<F::Output> {
-        match race(self.stopping(), future).await {
+        let mut future = pin!(future);
+        match race(self.stopping(), poll_fn(|cx| listening(|| future.as_mut().poll(cx)))).await {
             Either::Left(()) => None,
             Either::Right(outcome) => Some(outcome),
         }
     }
+
+    /// Notes that this attempt runs outside of the runtime's tasks; see
+    /// [`AttemptListener::runs_outside`](crate::attempt::cell::AttemptListener::runs_outside).
+    #[doc(hidden)]
+    pub fn runs_outside(&self) {
+        self.cell.tree.runs_outside(&self.cell);
+    }
+
+    /// Returns `true` if the tree waits for this attempt no longer, although its code still runs.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.cell.orders.is_abandoned()
+    }
+}
+
+/// The attempt whose code a thread is running now.
+struct Current {
+    ctx: Option<Ctx>,
+    /// `true` inside [`Ctx::unless_stopping`]: what is polled now is dropped when the attempt is asked to stop.
+    listens: bool,
 }
 
 thread_local! {
-    /// The attempt whose code this thread is running now.
-    static CURRENT: RefCell<Option<Ctx>> = const { RefCell::new(None) };
+    static CURRENT: RefCell<Current> = const { RefCell::new(Current { ctx: None, listens: false }) };
 }
 
 /// Runs `f` as code of the attempt of `ctx`, so that [`current`] finds it, and returns the context again. `f` must not
 /// panic.
 pub(crate) fn with_current<T>(ctx: Ctx, f: impl FnOnce() -> T) -> (Ctx, T) {
-    let mut given = Some(ctx);
+    let mut given = Some(Current { ctx: Some(ctx), listens: false });
     // A thread whose local storage is torn down has no current context, but may still drop a runtime that it owns.
-    let before = CURRENT.try_with(|current| current.replace(given.take()));
+    let before = CURRENT.try_with(|current| given.take().map(|given| current.replace(given)));
     let outcome = f();
-    match before.map_or(given, |before| CURRENT.replace(before)) {
+    let after = match before {
+        Ok(Some(before)) => Some(CURRENT.replace(before)),
+        Ok(None) | Err(_) => given,
+    };
+    match after.and_then(|current| current.ctx) {
         Some(ctx) => (ctx, outcome),
         None => unreachable!("each call puts back the context that it found"),
     }
 }
 
+/// Runs `f` as code that stops waiting when its attempt is asked to stop.
+fn listening<T>(f: impl FnOnce() -> T) -> T {
+    /// Restores the value at the end, also after a panic.
+    struct Restore(bool);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            let _ = CURRENT.try_with(|current| current.borrow_mut().listens = self.0);
+        }
+    }
+    let before = CURRENT.try_with(|current| std::mem::replace(&mut current.borrow_mut().listens, true));
+    let _restore = Restore(before.unwrap_or_default());
+    f()
+}
+
+/// Returns `true` if the code that runs now stops waiting when its attempt is asked to stop.
+pub(crate) fn listens() -> bool {
+    CURRENT.try_with(|current| current.borrow().listens).unwrap_or_default()
+}
+
+/// Calls `f` with the context of the attempt that the calling code runs in, without cloning it. `f` must not run code of
+/// the user.
+pub(crate) fn with_caller<T>(f: impl Fn(Option<&Ctx>) -> T) -> T {
+    CURRENT.try_with(|current| f(current.borrow().ctx.as_ref())).unwrap_or_else(|_| f(None))
+}
+
 /// Returns the context of the attempt that the calling code runs in. Returns `None` outside of every tree.
 #[must_use]
 pub fn current() -> Option<Ctx> {
-    CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
+    CURRENT.try_with(|current| current.borrow().ctx.clone()).ok().flatten()
 }

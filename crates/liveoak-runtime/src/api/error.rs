@@ -1,5 +1,6 @@
 //! Errors: one enum per operation.
 
+use crate::api::subtask::SubtaskError;
 use crate::engine::ended::Ended;
 use liveoak_core::{Refusal, SpecErrors, StartFailure, StopReport};
 use std::fmt;
@@ -26,6 +27,8 @@ pub enum StartError {
     },
     /// The tree ended before it was ready, for another reason (a stop, an exceeded limit).
     Ended(Box<Ended>),
+    /// The caller is an attempt, to which the tree would belong, and which can have no more subtasks.
+    Refused(SubtaskError),
 }
 
 impl fmt::Display for StartError {
@@ -47,6 +50,10 @@ impl fmt::Display for StartError {
                 }
             }
             Self::Ended(ended) => write!(f, "the tree ended before it was ready: {}", ended.exit),
+            Self::Refused(SubtaskError::TooMany) => {
+                f.write_str("the attempt that starts this tree has 65,536 subtasks already")
+            }
+            Self::Refused(_) => f.write_str("the attempt that starts this tree has ended or was abandoned"),
         }
     }
 }

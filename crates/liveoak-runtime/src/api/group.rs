@@ -1,17 +1,20 @@
 //! Dynamic groups: any number of children from one template.
 
-use crate::api::child::{Child, ChildKind, GroupAddress, edge};
+use crate::api::child::{Child, ChildKind, GroupAddress, GroupParts, edge};
 use crate::api::ctx::Ctx;
 use crate::api::task::{Factory, TaskStarter};
+use crate::api::tree::{asker_in, check_caller};
 use crate::attempt::body::{IntoExit, UserValue, add_user_value};
 use crate::attempt::dedicated_runtime::DedicatedRuntime;
+use crate::engine::command::PendingAnswer;
 use crate::engine::driver::ChildBody;
-use crate::engine::state::Answer;
 use crate::util::lock::{ignore_poison, lock};
-use liveoak_core::{Backoff, ChildId, ChildSpec, Condition, GroupSpec, Limit, Name, Ready, Refusal, Restart};
+use liveoak_core::{
+    Backoff, ChildId, ChildSpec, Condition, GroupSpec, Limit, Machine, Name, Ready, Refusal, Restart,
+};
 use std::fmt;
 use std::future::Future;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
 /// A dynamic group: its members are added while the tree runs, each from this template and an argument of its own.
@@ -23,6 +26,7 @@ pub struct Group<A> {
     own: ChildSpec,
     spec: GroupSpec,
     handle: GroupHandle<A>,
+    member_maker: Arc<MemberMaker<A>>,
     runtime: Option<DedicatedRuntime>,
 }
 
@@ -41,14 +45,15 @@ impl<A: Send + 'static> Group<A> {
         A: Clone + Sync,
     {
         let make = Arc::new(body);
-        // Members whose argument holds no data share one body.
+        // Members whose argument holds no data and has no destructor share one body.
         let same: OnceLock<Arc<ChildBody>> = OnceLock::new();
         Self::with(name, Restart::Permanent, move |argument| {
             let body = |argument: A| -> Arc<ChildBody> {
                 let factory = Member { make: Arc::clone(&make), argument };
                 Arc::new(TaskStarter { factory, handles_kill: false })
             };
-            if size_of::<A>() == 0 { Arc::clone(same.get_or_init(|| body(argument))) } else { body(argument) }
+            let is_plain = size_of::<A>() == 0 && !std::mem::needs_drop::<A>();
+            if is_plain { Arc::clone(same.get_or_init(|| body(argument))) } else { body(argument) }
         })
     }
 
@@ -73,10 +78,12 @@ impl<A: Send + 'static> Group<A> {
         restart: Restart,
         body: impl Fn(A) -> Arc<ChildBody> + Send + Sync + 'static,
     ) -> Self {
-        let handle = GroupHandle { address: Arc::default(), body: Arc::new(body) };
+        let member_maker: Arc<MemberMaker<A>> = Arc::new(body);
+        let handle = GroupHandle { address: Arc::default(), member_maker: Arc::downgrade(&member_maker) };
         let template = ChildSpec { restart, ..ChildSpec::default() };
         let spec = GroupSpec { template, ..GroupSpec::default() };
-        Self { name: name.into(), own: ChildSpec::of_supervisor(), spec, handle, runtime: None }
+        let own = ChildSpec::of_supervisor();
+        Self { name: name.into(), own, spec, handle, member_maker, runtime: None }
     }
 
     /// Returns the handle that adds members. It works as soon as the tree runs.
@@ -174,10 +181,11 @@ impl<A: Send + 'static> Group<A> {
     }
 }
 
-impl<A> From<Group<A>> for Child {
+impl<A: 'static> From<Group<A>> for Child {
     fn from(group: Group<A>) -> Self {
-        let (spec, address) = (Box::new(group.spec), group.handle.address);
-        let kind = ChildKind::Group { spec, address, runtime: group.runtime };
+        let member_maker = Arc::new(group.member_maker);
+        let parts = GroupParts { address: group.handle.address, member_maker };
+        let kind = ChildKind::Group { spec: Box::new(group.spec), parts, runtime: group.runtime };
         Self { name: group.name, spec: group.own, kind, stop_within_for_service: None }
     }
 }
@@ -243,17 +251,22 @@ fn add_shared<F: Send + Sync + 'static>(values: &mut Vec<UserValue>, shared: Arc
         add_user_value(values, only);
     }
 }
+/// The answer to the start of a member, or why the caller cannot wait for it.
+type AnswerOrRefusal = Result<PendingAnswer, Refusal>;
 
 /// Adds members to a [`Group`]. Cheap to clone.
 pub struct GroupHandle<A> {
     address: Arc<GroupAddress>,
-    /// Makes the body of a member.
-    body: Arc<dyn Fn(A) -> Arc<ChildBody> + Send + Sync>,
+    /// Weak, because the closure may hold this handle. The tree keeps the closure as long as it has the group.
+    member_maker: Weak<MemberMaker<A>>,
 }
+
+/// Makes the body of a member.
+type MemberMaker<A> = dyn Fn(A) -> Arc<ChildBody> + Send + Sync;
 
 impl<A> Clone for GroupHandle<A> {
     fn clone(&self) -> Self {
-        Self { address: Arc::clone(&self.address), body: Arc::clone(&self.body) }
+        Self { address: Arc::clone(&self.address), member_maker: Weak::clone(&self.member_maker) }
     }
 }
 
@@ -292,21 +305,34 @@ impl<A> GroupHandle<A> {
         let (id, answer) = self.add(name, argument, true)?;
         match answer {
             None => Ok(id),
-            Some(answer) => answer.wait().await.map(|_done| id),
+            Some(answer) => answer?.wait().await.map(|_done| id),
         }
     }
 
-    fn add(&self, name: Option<Name>, argument: A, wait: bool) -> Result<(ChildId, Option<Answer>), Refusal> {
+    fn add(
+        &self,
+        name: Option<Name>,
+        argument: A,
+        wait: bool,
+    ) -> Result<(ChildId, Option<AnswerOrRefusal>), Refusal> {
+        check_caller()?;
         let (tree, group) = self.address.get()?;
         tree.may_add()?;
         // Made outside the lock, and dropped outside it if the group refuses.
-        let mut body = Some((self.body)(argument));
+        let Some(member_maker) = self.member_maker.upgrade() else {
+            return Err(if tree.ended().is_some() { Refusal::TreeEnded } else { Refusal::NotFound });
+        };
+        let mut body = Some(member_maker(argument));
+        drop(member_maker);
         let now = tree.clock.now();
+        let asker = if wait { asker_in(&tree) } else { None };
         tree.with_state(|state| {
             let (id, answer) = if wait {
-                let (id, answer) = state
-                    .request_to_add(|machine, request| machine.add_member(now, group, name, Some(request)))?;
-                (id, Some(answer))
+                let add = |machine: &mut Machine, request| {
+                    Ok((machine.add_member(now, group, name, Some(request))?, ()))
+                };
+                let (id, (), answer) = state.request_to_add(asker, add)?;
+                (id, Some(answer.map(|answer| PendingAnswer::new(Arc::clone(&tree), id, answer))))
             } else {
                 (state.machine.add_member(now, group, name, None)?, None)
             };

@@ -3,18 +3,20 @@
 //! The machine returns the ids of the new children in pre-order (a supervisor before its children). Bodies are
 //! collected in the same order, so each finds its child by position.
 
-use crate::api::child::{Child, ChildKind, GroupAddress};
+use crate::api::child::{Child, ChildKind, GroupParts};
 use crate::attempt::dedicated_runtime::DedicatedRuntime;
 use crate::engine::driver::{ChildBody, State, TreeInner};
-use liveoak_core::{ChildDeclaration, ChildForm, ChildId, Name, NameError, Path, SpecError, SpecProblem};
+use liveoak_core::{
+    ChildDeclaration, ChildForm, ChildId, MAX_DEPTH, Name, NameError, Path, SpecError, SpecProblem,
+};
 use std::sync::Arc;
 
 pub(crate) enum DeclaredBody {
     Leaf(Arc<ChildBody>),
-    /// A supervisor, or a group, which has an address.
+    /// A supervisor, or a group.
     Supervisor {
         runtime: Option<DedicatedRuntime>,
-        address: Option<Arc<GroupAddress>>,
+        group: Option<GroupParts>,
     },
 }
 
@@ -30,7 +32,7 @@ pub(crate) struct ChildParts {
 pub(crate) fn split(child: Child, parent: Option<&Path>) -> ChildParts {
     let mut bodies = Vec::new();
     let mut errors = Vec::new();
-    let declaration = declare(child, parent, &mut bodies, &mut errors);
+    let declaration = declare(child, parent, 1, &mut bodies, &mut errors);
     ChildParts { declaration, bodies, errors }
 }
 
@@ -39,9 +41,12 @@ pub(crate) fn wrong_name(path: Path, error: NameError) -> SpecError {
     SpecError { path, field: "name", problem: SpecProblem::Name(error) }
 }
 
+/// Declares a child that stands `depth` levels below the parent, or is the root. What is nested too deep is left out: the
+/// check of the specs refuses the supervisor that it stands in.
 fn declare(
     child: Child,
     parent: Option<&Path>,
+    depth: usize,
     bodies: &mut Vec<DeclaredBody>,
     errors: &mut Vec<SpecError>,
 ) -> ChildDeclaration {
@@ -60,14 +65,16 @@ fn declare(
         }
         ChildKind::Supervisor { mut spec, children, runtime } => {
             spec.dedicated_runtime = runtime.is_some();
-            bodies.push(DeclaredBody::Supervisor { runtime, address: None });
-            spec.children =
-                children.into_iter().map(|child| declare(child, Some(&path), bodies, errors)).collect();
+            bodies.push(DeclaredBody::Supervisor { runtime, group: None });
+            if depth <= MAX_DEPTH {
+                let declare = |child| declare(child, Some(&path), depth + 1, bodies, errors);
+                spec.children = children.into_vec().into_iter().map(declare).collect();
+            }
             ChildForm::Supervisor(spec)
         }
-        ChildKind::Group { mut spec, address, runtime } => {
+        ChildKind::Group { mut spec, parts, runtime } => {
             spec.dedicated_runtime = runtime.is_some();
-            bodies.push(DeclaredBody::Supervisor { runtime, address: Some(address) });
+            bodies.push(DeclaredBody::Supervisor { runtime, group: Some(parts) });
             ChildForm::Group(*spec)
         }
     };
@@ -87,11 +94,12 @@ pub(crate) fn install(
         match body {
             body if state.machine.path(id).is_none() => unused.push(body),
             DeclaredBody::Leaf(body) => state.set_leaf(id, body),
-            DeclaredBody::Supervisor { runtime, address } => {
-                if let Some(address) = address {
-                    address.set(tree, id);
-                }
-                state.set_supervisor(id, runtime);
+            DeclaredBody::Supervisor { runtime, group } => {
+                let member_maker = group.map(|group| {
+                    group.address.set(tree, id);
+                    group.member_maker
+                });
+                state.set_supervisor(id, runtime, member_maker);
             }
         }
     }

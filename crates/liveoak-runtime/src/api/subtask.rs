@@ -1,26 +1,30 @@
-//! What running code can spawn: subtasks, which cannot outlive their attempt, and children beside the calling child.
+//! What running code can spawn: subtasks, which do not outlive their attempt, and children beside the calling child.
 
 use crate::api::child::Child;
 use crate::api::ctx::{Ctx, current, with_current};
 use crate::api::error::SpawnChildError;
 use crate::attempt::body::IntoExit;
+use crate::attempt::cell::SubtaskAbort;
 use crate::attempt::panic::catch;
+use crate::attempt::subtasks::NotAdmitted;
 use crate::util::lock::lock;
 use liveoak_core::{ChildId, Exit};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Mutex;
-use std::task::{Context, Poll};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, ready};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 impl Ctx {
     /// Spawns a task that belongs to this attempt. When the body ends or is killed, the task is aborted, and the
-    /// attempt ends only when the task has ended too. If the task panics, the attempt fails with that panic.
+    /// attempt ends only when the task has ended too. If the task panics, the attempt fails with that panic. An error
+    /// that it returns goes to the handle; to fail the attempt with it, use [`spawn_checked`](Self::spawn_checked).
     ///
     /// After the end of the body, or an abandonment, no task is spawned; the returned handle yields
-    /// [`SubtaskError::Aborted`].
+    /// [`SubtaskError::Aborted`]. An attempt has at most 65,536 subtasks at once; the handle of one more yields
+    /// [`SubtaskError::TooMany`].
     ///
     /// # Panics
     /// When called outside a Tokio runtime (a [`thread`](crate::Child::thread) child is inside one).
@@ -29,15 +33,87 @@ impl Ctx {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        let cell = &self.cell;
-        let Some(number) = cell.subtasks.admit(&cell.orders) else { return Subtask { task: None } };
+        self.spawn_subtask(future, |_| None)
+    }
+
+    /// Spawns a task like [`spawn`](Self::spawn) whose failure must not be overlooked. It belongs to the handle while
+    /// that lives. If the handle is dropped before it has yielded the outcome, whether before or after the end of the
+    /// task, a failure fails the attempt.
+    ///
+    /// # Panics
+    /// As [`spawn`](Self::spawn).
+    pub fn spawn_checked<F>(&self, future: F) -> CheckedSubtask
+    where
+        F: Future<Output: IntoExit> + Send + 'static,
+    {
+        let outcome = Arc::new(Mutex::new(Checked::Running));
+        let theirs = Arc::clone(&outcome);
+        let checked = async move { finish(&theirs, future.await.into_exit()) };
+        let task = self.spawn_subtask(checked, Clone::clone);
+        CheckedSubtask { task, outcome, ctx: self.clone() }
+    }
+
+    /// Runs a blocking closure on Tokio's pool of blocking threads. It belongs to this attempt, as a task made by
+    /// [`spawn`](Self::spawn) does, but a closure that runs cannot be aborted: the attempt ends when the closure has
+    /// returned, or is abandoned, and reported so, if that takes longer than the stop of the child may take. Let long
+    /// closures check [`is_stopping`](Self::is_stopping).
+    ///
+    /// # Panics
+    /// As [`spawn`](Self::spawn).
+    pub fn spawn_blocking<F, T>(&self, f: F) -> Subtask<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        self.spawn_admitted(|number, runtime| {
+            let mut subtask = BlockingSubtask { f: Some(f), end: SubtaskEnd::new(self, number) };
+            runtime.spawn_blocking(move || subtask.call())
+        })
+    }
+
+    fn spawn_subtask<F>(&self, future: F, failure_in: fn(&F::Output) -> Option<Exit>) -> Subtask<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
         let future = Some(Box::pin(future));
-        // Made before the runtime is looked for. If there is none, this panics, and the destructor of the subtask
-        // reports its end.
-        let subtask = SubtaskFuture { future, ctx: Some(self.clone()), number, panic: None };
-        let task = Handle::current().spawn(subtask);
-        cell.subtasks.store_handle(&cell.orders, number, task.abort_handle());
-        Subtask { task: Some(task) }
+        self.spawn_admitted(|number, runtime| {
+            runtime.spawn(SubtaskFuture { future, end: SubtaskEnd::new(self, number), failure_in })
+        })
+    }
+
+    /// Spawns a subtask by `spawn`, if the attempt may have one more.
+    fn spawn_admitted<T>(
+        &self,
+        spawn: impl FnOnce(u64, &LazyRuntime) -> JoinHandle<Option<T>>,
+    ) -> Subtask<T> {
+        let cell = &self.cell;
+        match cell.subtasks.admit(&cell.orders) {
+            Err(refused) => Subtask { task: Err(refused.into()) },
+            Ok(number) => {
+                let task = spawn(number, &LazyRuntime);
+                cell.subtasks.store_handle(&cell.orders, number, SubtaskAbort::Task(task.abort_handle()));
+                Subtask { task: Ok(task) }
+            }
+        }
+    }
+}
+
+/// Looks for the runtime only when a subtask exists already. Without a runtime that panics, and the destructor of the
+/// subtask reports its end.
+struct LazyRuntime;
+
+impl LazyRuntime {
+    fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        Handle::current().spawn(future)
+    }
+
+    fn spawn_blocking<T: Send + 'static>(&self, f: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+        Handle::current().spawn_blocking(f)
     }
 }
 
@@ -48,8 +124,8 @@ impl Ctx {
 /// [`Ctx::spawn`](crate::Ctx::spawn); for many similar tasks, a [`Group`](crate::Group).
 ///
 /// # Errors
-/// When the caller is not part of a tree, the name is invalid, or that supervisor is stopping or has 10,000 children
-/// already.
+/// When the caller is not part of a tree or was abandoned, the name is invalid, or that supervisor is stopping or has
+/// 10,000 children already.
 pub fn spawn<F>(name: &str, future: F) -> Result<ChildId, SpawnChildError>
 where
     F: Future + Send + 'static,
@@ -66,7 +142,7 @@ where
             }
         }
     });
-    ctx.cell.tree.add_spawned(ctx.id(), child.once()).map_err(SpawnChildError::Refused)
+    ctx.cell.tree.add_spawned(ctx.id(), child.only_once()).map_err(SpawnChildError::Refused)
 }
 
 /// A task that belongs to an attempt. Await it for its outcome. If the handle is dropped, the task goes on.
@@ -75,7 +151,7 @@ where
 /// Safe: the handle can be awaited again.
 #[derive(Debug)]
 pub struct Subtask<T> {
-    task: Option<JoinHandle<Option<T>>>,
+    task: Result<JoinHandle<Option<T>>, SubtaskError>,
 }
 
 /// Why a subtask has no outcome.
@@ -85,6 +161,17 @@ pub enum SubtaskError {
     Aborted,
     /// It panicked, which fails its attempt.
     Panicked,
+    /// It was never spawned: the attempt has 65,536 subtasks already.
+    TooMany,
+}
+
+impl From<NotAdmitted> for SubtaskError {
+    fn from(refused: NotAdmitted) -> Self {
+        match refused {
+            NotAdmitted::Ended => Self::Aborted,
+            NotAdmitted::TooMany => Self::TooMany,
+        }
+    }
 }
 
 impl fmt::Display for SubtaskError {
@@ -92,6 +179,7 @@ impl fmt::Display for SubtaskError {
         f.write_str(match self {
             Self::Aborted => "the subtask was aborted with its attempt",
             Self::Panicked => "the subtask panicked",
+            Self::TooMany => "the attempt has 65,536 subtasks already",
         })
     }
 }
@@ -101,7 +189,7 @@ impl std::error::Error for SubtaskError {}
 impl<T> Subtask<T> {
     /// Ends the subtask early.
     pub fn abort(&self) {
-        if let Some(task) = &self.task {
+        if let Ok(task) = &self.task {
             task.abort();
         }
     }
@@ -109,7 +197,7 @@ impl<T> Subtask<T> {
     /// Returns `true` if the subtask has ended.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        self.task.as_ref().is_none_or(JoinHandle::is_finished)
+        self.task.as_ref().map_or(true, JoinHandle::is_finished)
     }
 }
 
@@ -118,8 +206,8 @@ impl<T> Future for Subtask<T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.task {
-            None => Poll::Ready(Err(SubtaskError::Aborted)),
-            Some(task) => Pin::new(task).poll(cx).map(|outcome| match outcome {
+            Err(refused) => Poll::Ready(Err(*refused)),
+            Ok(task) => Pin::new(task).poll(cx).map(|outcome| match outcome {
                 Ok(Some(value)) => Ok(value),
                 Ok(None) => Err(SubtaskError::Panicked),
                 Err(_) => Err(SubtaskError::Aborted),
@@ -128,46 +216,167 @@ impl<T> Future for Subtask<T> {
     }
 }
 
-/// The task of a subtask. When it is dropped, however that happens, it reports the end of the subtask.
-struct SubtaskFuture<F: Future> {
-    future: Option<Pin<Box<F>>>,
+/// A task that belongs to an attempt, and whose failure fails the attempt if this handle is dropped before it has
+/// yielded it. Await it for its exit.
+///
+/// # Cancel safety
+/// Safe: the handle can be awaited again, by reference. A handle that is dropped has not been awaited.
+pub struct CheckedSubtask {
+    task: Subtask<Option<Exit>>,
+    outcome: Arc<Mutex<Checked>>,
+    ctx: Ctx,
+}
+
+/// What is known of a checked subtask.
+enum Checked {
+    /// It runs, and its handle lives.
+    Running,
+    /// It has ended, and its handle lives.
+    Ended(Exit),
+    /// The handle has yielded the exit, or is gone.
+    HandleDone,
+}
+
+/// Leaves the exit of a checked subtask to its handle. Without a handle, returns the failure of the subtask.
+fn finish(outcome: &Mutex<Checked>, exit: Exit) -> Option<Exit> {
+    let mut checked = lock(outcome);
+    match &*checked {
+        Checked::HandleDone => Some(exit).filter(Exit::is_failure),
+        Checked::Running | Checked::Ended(_) => {
+            *checked = Checked::Ended(exit);
+            None
+        }
+    }
+}
+
+impl fmt::Debug for CheckedSubtask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CheckedSubtask").field("task", &self.task).finish_non_exhaustive()
+    }
+}
+
+impl CheckedSubtask {
+    /// Ends the subtask early. That is no failure.
+    pub fn abort(&self) {
+        self.task.abort();
+    }
+
+    /// Returns `true` if the subtask has ended.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.task.is_finished()
+    }
+
+    /// Takes the exit of a subtask that has ended.
+    fn take_exit(&self) -> Option<Exit> {
+        match std::mem::replace(&mut *lock(&self.outcome), Checked::HandleDone) {
+            Checked::Ended(exit) => Some(exit),
+            Checked::Running | Checked::HandleDone => None,
+        }
+    }
+}
+
+impl Future for CheckedSubtask {
+    type Output = Result<Exit, SubtaskError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let outcome = ready!(Pin::new(&mut self.task).poll(cx));
+        Poll::Ready(outcome.and_then(|_| self.take_exit().ok_or(SubtaskError::Aborted)))
+    }
+}
+
+impl Drop for CheckedSubtask {
+    fn drop(&mut self) {
+        if let Some(exit) = self.take_exit().filter(Exit::is_failure) {
+            self.ctx.cell.subtask_failed(exit);
+        }
+    }
+}
+
+/// Reports the end of a subtask when it is dropped, however that happens.
+struct SubtaskEnd {
     /// `None` only while the code of the subtask runs: the context is in `CURRENT` then.
     ctx: Option<Ctx>,
     number: u64,
-    panic: Option<Exit>,
+    /// The first panic of the subtask, or the failure that fails the attempt.
+    failure: Option<Exit>,
 }
 
-impl<F: Future> SubtaskFuture<F> {
-    /// Runs code of the subtask, and keeps its first panic.
-    fn run<T>(&mut self, f: impl FnOnce(&mut Option<Pin<Box<F>>>) -> T) -> Option<T> {
-        let future = &mut self.future;
-        let (ctx, outcome) = with_current(self.ctx.take()?, || catch(Some("subtask"), || f(future)));
-        self.ctx = Some(ctx);
-        outcome.map_err(|panic| self.panic.get_or_insert(panic)).ok()
+impl SubtaskEnd {
+    fn new(ctx: &Ctx, number: u64) -> Self {
+        Self { ctx: Some(ctx.clone()), number, failure: None }
     }
+
+    /// Runs code of the subtask, and keeps its first panic.
+    fn run<T>(&mut self, f: impl FnOnce() -> T) -> Option<T> {
+        let (ctx, outcome) = with_current(self.ctx.take()?, || catch(Some("subtask"), f));
+        self.ctx = Some(ctx);
+        outcome.map_err(|panic| self.failure.get_or_insert(panic)).ok()
+    }
+}
+
+impl Drop for SubtaskEnd {
+    fn drop(&mut self) {
+        if let Some(ctx) = self.ctx.take() {
+            ctx.cell.subtask_ended(self.number, self.failure.take());
+        }
+    }
+}
+
+/// The task of a subtask. Its fields are dropped in order: what is left of the future first, inside the attempt.
+struct SubtaskFuture<F: Future> {
+    future: Option<Pin<Box<F>>>,
+    end: SubtaskEnd,
+    /// Returns the failure in an output that fails the attempt.
+    failure_in: fn(&F::Output) -> Option<Exit>,
 }
 
 impl<F: Future> Future for SubtaskFuture<F> {
     type Output = Option<F::Output>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let polled = self.run(|future| Some(future.as_mut()?.as_mut().poll(cx)));
+        let Self { future, end, failure_in } = &mut *self;
+        let polled = end.run(|| Some(future.as_mut()?.as_mut().poll(cx)));
         let outcome = match polled.flatten() {
             Some(Poll::Pending) => return Poll::Pending,
             Some(Poll::Ready(outcome)) => Some(outcome),
             None => None,
         };
+        if let Some(failure) = outcome.as_ref().and_then(*failure_in) {
+            end.failure.get_or_insert(failure);
+        }
         // Dropped inside the attempt, and before its end is reported.
-        self.run(|future| drop(future.take()));
+        end.run(|| drop(future.take()));
         Poll::Ready(outcome)
     }
 }
 
 impl<F: Future> Drop for SubtaskFuture<F> {
     fn drop(&mut self) {
-        self.run(|future| drop(future.take()));
-        if let Some(ctx) = self.ctx.take() {
-            ctx.cell.subtask_ended(self.number, self.panic.take());
-        }
+        let Self { future, end, .. } = self;
+        end.run(|| drop(future.take()));
+    }
+}
+
+/// A blocking closure that belongs to an attempt.
+struct BlockingSubtask<F> {
+    f: Option<F>,
+    end: SubtaskEnd,
+}
+
+impl<F> BlockingSubtask<F> {
+    fn call<T>(&mut self) -> Option<T>
+    where
+        F: FnOnce() -> T,
+    {
+        let f = self.f.take()?;
+        self.end.run(f)
+    }
+}
+
+impl<F> Drop for BlockingSubtask<F> {
+    fn drop(&mut self) {
+        let Self { f, end } = self;
+        end.run(|| drop(f.take()));
     }
 }

@@ -1,6 +1,7 @@
 //! The builder of a supervisor, and the start of a tree.
 
-use crate::api::child::{Child, ChildKind};
+use crate::api::child::{Child, ChildKind, Children};
+use crate::api::ctx::current;
 use crate::api::error::{Error, StartError};
 use crate::api::split::{install, split};
 use crate::api::tree::{Tree, TreeHandle};
@@ -30,7 +31,7 @@ pub struct Supervisor {
     own: ChildSpec,
     stop_within: Option<Duration>,
     spec: SupervisorSpec,
-    children: Vec<Child>,
+    children: Children,
     runtime: Option<DedicatedRuntime>,
 }
 
@@ -53,7 +54,7 @@ impl Supervisor {
             own: ChildSpec::of_supervisor(),
             stop_within: None,
             spec: SupervisorSpec::default(),
-            children: Vec::new(),
+            children: Children::default(),
             runtime: None,
         }
     }
@@ -61,14 +62,14 @@ impl Supervisor {
     /// Declares one more child: a [`Child`], a [`Group`](crate::Group) or another supervisor.
     #[must_use]
     pub fn child(mut self, child: impl Into<Child>) -> Self {
-        self.children.push(child.into());
+        self.children.add(child.into());
         self
     }
 
     /// Declares more children.
     #[must_use]
     pub fn children(mut self, children: impl IntoIterator<Item = impl Into<Child>>) -> Self {
-        self.children.extend(children.into_iter().map(Into::into));
+        children.into_iter().for_each(|child| self.children.add(child.into()));
         self
     }
 
@@ -108,6 +109,14 @@ impl Supervisor {
     #[must_use]
     pub const fn stop_within(mut self, budget: Duration) -> Self {
         self.stop_within = Some(budget);
+        self
+    }
+
+    /// Keeps what the children, and all below them, have captured when this supervisor is over; see [`Child::keep`]. Has
+    /// an effect on temporary supervisors.
+    #[must_use]
+    pub const fn keep(mut self) -> Self {
+        self.own.keep = true;
         self
     }
 
@@ -206,13 +215,18 @@ impl Supervisor {
 
     /// Starts the tree and returns at once; [`TreeHandle::ready`](crate::TreeHandle::ready) waits for it.
     ///
+    /// A tree that is started by the body of a child, or one of its subtasks, belongs to that attempt as a subtask does:
+    /// it is killed at the end of the body, and the attempt ends when the tree has ended.
+    ///
     /// # Errors
-    /// When specs are wrong, or there is no Tokio runtime with timers; nothing was started.
+    /// When specs are wrong, there is no Tokio runtime with timers, or the caller is an attempt that can have no more
+    /// subtasks; nothing was started.
     pub fn begin(self) -> Result<Tree, StartError> {
         let handle = Handle::try_current().map_err(|_| StartError::NoRuntime)?;
         if catch(None, || drop(tokio::time::sleep(Duration::ZERO))).is_err() {
             return Err(StartError::NoTimers);
         }
+        warn_of_abort(cfg!(panic = "abort"));
         let budget = self.stop_within.unwrap_or(ChildSpec::of_root().stop_within);
         let mut root = Child::from(self);
         root.spec.stop_within = budget;
@@ -233,15 +247,20 @@ impl Supervisor {
                 || tracing::warn!(target: "liveoak", path = %warning.path, event = "spec", "{warning}"),
             );
         }
-        let tree = TreeInner::new(machine, handle.clone());
+        let owner = match current() {
+            Some(ctx) => Some(ctx.own_tree().map_err(StartError::Refused)?),
+            None => None,
+        };
+        let tree = TreeInner::new(machine, handle.clone(), owner);
         let unused = tree.with_state(|state| install(state, &tree, ids, parts.bodies));
         drop(unused);
+        tree.belong_to_owner();
         if handle.runtime_flavor() == RuntimeFlavor::MultiThread {
             Watchdog::start(Arc::clone(&tree.watchdog), Arc::downgrade(&tree), TreeInner::tick_if_late);
         }
         handle.spawn(Arc::clone(&tree).timer_task());
         tree.feed(tree.clock.now(), Input::Start);
-        Ok(Tree(TreeHandle { inner: tree }))
+        Ok(Tree(TreeHandle { inner: tree, of: None }))
     }
 }
 
@@ -259,6 +278,20 @@ impl From<Supervisor> for Child {
 }
 
 common_settings!(Supervisor, own);
+
+/// Warns, in the log, of a program whose panics abort it. All crates of a program are built with the same strategy.
+fn warn_of_abort(aborts: bool) {
+    if aborts {
+        let warn = || {
+            tracing::warn!(
+                target: "liveoak",
+                "this program is built with `panic = \"abort\"`: a panic in a child ends the whole program, and nothing \
+                 restarts the child"
+            );
+        };
+        let _ = catch(None, warn);
+    }
+}
 
 fn failed_start(ended: Ended) -> StartError {
     match &ended.exit {

@@ -9,6 +9,7 @@
 
 use crate::api::ctx::{Ctx, current, with_current};
 use crate::attempt::body::{Body, IntoExit, UserValue, add_user_value};
+use crate::attempt::cell::AttemptListener as _;
 use crate::attempt::orders::{TaskRegistration, poll_body};
 use crate::attempt::panic::{catch, catch_exit, drop_catching_panics};
 use crate::engine::driver::{LiveAttempt, TreeInner};
@@ -17,7 +18,9 @@ use pin_project_lite::pin_project;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
 use std::task::{Context, Poll};
+use std::thread::JoinHandle;
 use tokio::runtime::Handle;
 
 /// Makes the future of each attempt of a task.
@@ -57,6 +60,9 @@ impl<F: Factory> Body<Arc<TreeInner>> for TaskStarter<F> {
     fn start(self: Arc<Self>, cell: Arc<LiveAttempt>, handle: &Handle) {
         if self.handles_kill {
             cell.orders.leave_kill_to_body();
+        }
+        if !cell.on_tree_runtime {
+            cell.tree.runs_outside(&cell);
         }
         let registration = TaskRegistration::default();
         let state = BodyState::<F::Body>::New;
@@ -197,15 +203,27 @@ where
         let ctx = Ctx { cell: Arc::clone(&cell) };
         // Linux shows at most 15 bytes of a thread's name, so the name of the child is more useful than its path.
         let name: String = cell.path().name().chars().filter(|c| *c != '\0').collect();
+        // The thread itself is a part of the attempt, which ends when the thread is gone, with its thread-locals.
+        let number = cell.subtasks.admit(&cell.orders);
+        let (sender, own_handle) = channel();
+        cell.tree.runs_outside(&cell);
         let spawned = std::thread::Builder::new().name(name).spawn(move || {
             let _inside = handle.enter();
             let run = || catch_exit(None, || (self.0)(ctx.clone()).into_exit());
             let (ctx, exit) = with_current(ctx.clone(), run);
             drop_catching_panics(self);
+            let end = number.ok().map(|number| ThreadEnd { cell: Arc::clone(&ctx.cell), number });
             ctx.cell.body_ended(exit);
+            report_when_joined(own_handle, end);
         });
-        if let Err(error) = spawned {
-            cell.body_ended(Exit::failed(error));
+        match spawned {
+            Ok(thread) => {
+                let _ = sender.send(thread);
+            }
+            Err(error) => {
+                cell.body_ended(Exit::failed(error));
+                drop(number.ok().map(|number| ThreadEnd { cell, number }));
+            }
         }
     }
 
@@ -214,4 +232,29 @@ where
             add_user_value(values, only.0);
         }
     }
+}
+
+/// Reports that the thread of a child is gone, when it is dropped.
+struct ThreadEnd {
+    cell: Arc<LiveAttempt>,
+    number: u64,
+}
+
+impl Drop for ThreadEnd {
+    fn drop(&mut self) {
+        self.cell.subtask_ended(self.number, None);
+    }
+}
+
+/// Reports the end of the calling thread when it was joined, which another thread does. If the system refuses that one,
+/// reports it at once.
+fn report_when_joined(own_handle: Receiver<JoinHandle<()>>, end: Option<ThreadEnd>) {
+    let join = move || {
+        if let Ok(thread) = own_handle.recv() {
+            // The body's panics are caught. A panic of the destructor of a thread-local aborts the program.
+            let _ = thread.join();
+        }
+        drop(end);
+    };
+    let _ = std::thread::Builder::new().name("liveoak-join".to_owned()).spawn(join);
 }

@@ -1,15 +1,17 @@
 //! A running tree: its owner, and the handles that look at it and command it.
 
 use crate::api::child::Child;
-use crate::api::ctx::Ctx;
+use crate::api::ctx::{Ctx, current, listens, with_caller};
 use crate::api::split::{ChildParts, install, split, wrong_name};
-use crate::engine::driver::TreeInner;
+use crate::api::subtask::SubtaskError;
+use crate::attempt::cell::SubtaskAbort;
+use crate::engine::command::{Begun, PendingAnswer, Wait};
+use crate::engine::driver::{Owner, TreeInner};
 use crate::engine::ended::Ended;
 use crate::engine::events::Events;
-use crate::engine::state::Answer;
 use liveoak_core::{
-    ChildDeclaration, ChildId, Command, Input, Machine, Name, Outcome, Path, Refusal, Restart, Snapshot,
-    SpecErrors, StopReport, Time,
+    Asker, Awaited, ChildDeclaration, ChildId, Command, Input, Machine, Name, Outcome, Path, Refusal,
+    Restart, Snapshot, SpecErrors, StopReport, Time,
 };
 use std::fmt;
 use std::iter::successors;
@@ -17,6 +19,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
+use tokio::task::coop::consume_budget;
 
 /// A running tree. It owns everything in it: when it is dropped, everything is killed. For a graceful end,
 /// [`stop`](TreeHandle::stop) it.
@@ -31,6 +34,52 @@ impl Tree {
     pub fn handle(&self) -> TreeHandle {
         self.0.clone()
     }
+
+    /// Waits until every declared child is ready.
+    ///
+    /// # Errors
+    /// Returns how the tree ended, if it ended before that.
+    ///
+    /// # Panics
+    /// When code of the tree itself would wait for its own readiness so; [`TreeHandle::ready`] refuses that instead.
+    pub async fn ready(&self) -> Result<(), Ended> {
+        match self.0.ready().await {
+            Ok(()) => Ok(()),
+            Err(NotReady::Ended(ended)) => Err(*ended),
+            Err(NotReady::Refused(refusal)) => owner_waits_for_itself(&refusal),
+        }
+    }
+
+    /// Stops the tree, in order and within its budget. Returns how each child was stopped. A second call, also after
+    /// the end, returns the same report.
+    ///
+    /// # Panics
+    /// When code of the tree itself would wait for its own end so; [`TreeHandle::stop`] refuses that instead. The stop
+    /// has begun all the same.
+    pub async fn stop(&self) -> Arc<StopReport> {
+        self.0.stop().await.unwrap_or_else(|refusal| owner_waits_for_itself(&refusal))
+    }
+
+    /// Kills everything in the tree now. Returns how each child was stopped.
+    ///
+    /// # Panics
+    /// As [`stop`](Self::stop).
+    pub async fn kill(&self) -> Arc<StopReport> {
+        self.0.kill().await.unwrap_or_else(|refusal| owner_waits_for_itself(&refusal))
+    }
+
+    /// Waits until the tree has ended, for whatever reason. May be called again.
+    ///
+    /// # Panics
+    /// When code of the tree itself would wait for its own end so; [`TreeHandle::join`] refuses that instead.
+    pub async fn join(&self) -> Ended {
+        self.0.join().await.unwrap_or_else(|refusal| owner_waits_for_itself(&refusal))
+    }
+}
+
+/// The owner of a tree stands outside of it. If it was handed to a child all the same, the child fails with this.
+fn owner_waits_for_itself(refusal: &Refusal) -> ! {
+    panic!("a child owns its own tree and waits for it; use a `TreeHandle`: {refusal}")
 }
 
 impl Deref for Tree {
@@ -58,9 +107,24 @@ impl Drop for Tree {
 /// # Refusals
 /// Besides the errors that each command names: there is no such child, 1,024 commands wait for it already, a later
 /// command or a restart overtook this one, or the tree has ended.
+///
+/// # Commands from inside the tree
+/// A child may give any command, also about itself, its supervisors and the whole tree. The command is carried out. But
+/// the child cannot wait for an answer that comes only after its own end or readiness: that wait is refused at once, as
+/// [`Refusal::WouldWaitForItself`]. So is the wait of a child that is not ready for the start of one whose turn comes
+/// after it. Instead, return after the call, use the `begin_` form of the command, or wait inside
+/// [`Ctx::unless_stopping`], which ends when the child is asked to stop.
+///
+/// The caller is known while the body of a child, one of its [subtasks](Ctx::spawn) or its thread runs. Tasks and threads
+/// that the child started by other means (`tokio::spawn`, `std::thread::spawn`) are not recognised. They must not wait
+/// for the child's end if the child waits for theirs.
+///
+/// An attempt that was abandoned can give no commands about children, and add none ([`Refusal::Abandoned`]).
 #[derive(Clone)]
 pub struct TreeHandle {
     pub(crate) inner: Arc<TreeInner>,
+    /// The attempt that got this handle from its context.
+    pub(crate) of: Option<Ctx>,
 }
 
 impl fmt::Debug for TreeHandle {
@@ -73,22 +137,31 @@ impl TreeHandle {
     /// Waits until every declared child is ready.
     ///
     /// # Errors
-    /// Returns how the tree ended, if it ended before that.
-    pub async fn ready(&self) -> Result<(), Ended> {
-        self.inner.until_ready().await
+    /// When the tree ended before that, or the caller is a child for which the tree waits.
+    pub async fn ready(&self) -> Result<(), NotReady> {
+        if self.would_wait_for_itself(Awaited::Ready) {
+            return Err(NotReady::Refused(Refusal::WouldWaitForItself { begun: true }));
+        }
+        self.inner.until_ready().await.map_err(|ended| NotReady::Ended(Box::new(ended)))
     }
 
     /// Stops the tree, in order and within its budget. Returns how each child was stopped. A second call, also after
     /// the end, returns the same report.
-    pub async fn stop(&self) -> Arc<StopReport> {
+    ///
+    /// # Errors
+    /// When the caller is part of the tree. The stop has begun all the same.
+    pub async fn stop(&self) -> Result<Arc<StopReport>, Refusal> {
         self.begin_stop();
-        self.join().await.report
+        self.until_ended(true).await.map(|ended| ended.report)
     }
 
     /// Kills everything in the tree now. Returns how each child was stopped.
-    pub async fn kill(&self) -> Arc<StopReport> {
+    ///
+    /// # Errors
+    /// When the caller is part of the tree. Everything is killed all the same.
+    pub async fn kill(&self) -> Result<Arc<StopReport>, Refusal> {
         self.begin_kill();
-        self.join().await.report
+        self.until_ended(true).await.map(|ended| ended.report)
     }
 
     /// Begins the stop without waiting for it.
@@ -102,8 +175,24 @@ impl TreeHandle {
     }
 
     /// Waits until the tree has ended, for whatever reason. May be called again.
-    pub async fn join(&self) -> Ended {
-        self.inner.until_ended().await
+    ///
+    /// # Errors
+    /// When the caller is part of the tree.
+    pub async fn join(&self) -> Result<Ended, Refusal> {
+        self.until_ended(false).await
+    }
+
+    async fn until_ended(&self, begun: bool) -> Result<Ended, Refusal> {
+        if self.would_wait_for_itself(Awaited::End) {
+            return Err(Refusal::WouldWaitForItself { begun });
+        }
+        Ok(self.inner.until_ended().await)
+    }
+
+    /// Returns `true` if the calling code is part of this tree, and so cannot wait for this.
+    fn would_wait_for_itself(&self, awaited: Awaited) -> bool {
+        asker_in(&self.inner)
+            .is_some_and(|asker| self.inner.state().machine.would_wait_for_itself(asker, awaited))
     }
 
     /// Returns the whole tree as it is now, consistent with an event number.
@@ -149,11 +238,21 @@ impl TreeHandle {
         parent: impl Into<Path>,
         child: impl Into<Child>,
     ) -> Result<Outcome, Refusal> {
-        let parent = parent.into();
-        let parts = split(child.into(), Some(&parent));
-        let (_, answer) =
-            self.inner.add(parts, |machine, _| machine.find(&parent).ok_or(Refusal::NotFound))?;
-        answer.wait().await
+        let added = self.add(&parent.into(), child.into());
+        consume_budget().await;
+        added?.1?.wait().await
+    }
+
+    /// Adds a child like [`add_child`](Self::add_child), and returns its id without waiting for its start.
+    ///
+    /// # Errors
+    /// When there is no such supervisor, it is down or full, the name is taken, or the spec is wrong.
+    pub fn begin_add_child(
+        &self,
+        parent: impl Into<Path>,
+        child: impl Into<Child>,
+    ) -> Result<ChildId, Refusal> {
+        self.add(&parent.into(), child.into()).map(|(id, _)| id)
     }
 
     /// Starts an idle child, and forgets its earlier restarts. Returns when the child is ready. If the start fails, the
@@ -164,7 +263,15 @@ impl TreeHandle {
     /// attempt fails, or when the child still waits for another one at its start deadline ([`Refusal::WaitsFor`]; it goes
     /// on waiting then).
     pub async fn start_child(&self, path: impl Into<Path>) -> Result<Outcome, Refusal> {
-        self.inner.command(&path.into(), Command::Start).await
+        self.command(&path.into(), Command::Start).await
+    }
+
+    /// Begins to start a child like [`start_child`](Self::start_child), without waiting for it.
+    ///
+    /// # Errors
+    /// When the command is refused.
+    pub fn begin_start_child(&self, path: impl Into<Path>) -> Result<(), Refusal> {
+        self.begin_command(&path.into(), Command::Start)
     }
 
     /// Stops a child. It stays idle until it is started by a command. Returns how the child was stopped, when it has
@@ -173,7 +280,15 @@ impl TreeHandle {
     /// # Errors
     /// When there is no such child.
     pub async fn stop_child(&self, path: impl Into<Path>) -> Result<Outcome, Refusal> {
-        self.inner.command(&path.into(), Command::Stop).await
+        self.command(&path.into(), Command::Stop).await
+    }
+
+    /// Begins to stop a child like [`stop_child`](Self::stop_child), without waiting for it.
+    ///
+    /// # Errors
+    /// When the command is refused.
+    pub fn begin_stop_child(&self, path: impl Into<Path>) -> Result<(), Refusal> {
+        self.begin_command(&path.into(), Command::Stop)
     }
 
     /// Stops a child if it runs, and starts it again without a backoff. Returns when the new attempt is ready or has
@@ -183,7 +298,15 @@ impl TreeHandle {
     /// When the supervisor of the child is down, the child can run only once, the new attempt fails, or the child still
     /// waits for another one when its start deadline is over ([`Refusal::WaitsFor`]; it goes on waiting then).
     pub async fn restart_child(&self, path: impl Into<Path>) -> Result<Outcome, Refusal> {
-        self.inner.command(&path.into(), Command::Restart).await
+        self.command(&path.into(), Command::Restart).await
+    }
+
+    /// Begins to restart a child like [`restart_child`](Self::restart_child), without waiting for it.
+    ///
+    /// # Errors
+    /// When the command is refused.
+    pub fn begin_restart_child(&self, path: impl Into<Path>) -> Result<(), Refusal> {
+        self.begin_command(&path.into(), Command::Restart)
     }
 
     /// Stops a child if it runs, and removes it from the tree. Returns when it has ended.
@@ -191,47 +314,145 @@ impl TreeHandle {
     /// # Errors
     /// When siblings depend on the child, or it is the root.
     pub async fn remove_child(&self, path: impl Into<Path>) -> Result<Outcome, Refusal> {
-        self.inner.command(&path.into(), Command::Remove).await
+        self.command(&path.into(), Command::Remove).await
+    }
+
+    /// Begins to remove a child like [`remove_child`](Self::remove_child), without waiting for it.
+    ///
+    /// # Errors
+    /// When the command is refused.
+    pub fn begin_remove_child(&self, path: impl Into<Path>) -> Result<(), Refusal> {
+        self.begin_command(&path.into(), Command::Remove)
+    }
+
+    async fn command(&self, path: &Path, command: Command) -> Result<Outcome, Refusal> {
+        self.check_not_abandoned()?;
+        let begun = self.inner.command(path, command, Wait::For(asker_in(&self.inner)));
+        // A loop of commands that are answered at once must let other tasks run.
+        consume_budget().await;
+        match begun? {
+            Begun::Answered(outcome) => Ok(outcome),
+            Begun::Waits(pending, stop_wait) => self.inner.answered(path, pending, stop_wait).await,
+            Begun::NotWaitedFor => Err(Refusal::WouldWaitForItself { begun: true }),
+        }
+    }
+
+    fn begin_command(&self, path: &Path, command: Command) -> Result<(), Refusal> {
+        self.check_not_abandoned()?;
+        self.inner.command(path, command, Wait::No).map(drop)
+    }
+
+    /// Adds a child. Returns its id and the answer, or the refusal of the wait for it.
+    fn add(&self, parent: &Path, child: Child) -> Result<(ChildId, Result<PendingAnswer, Refusal>), Refusal> {
+        self.check_not_abandoned()?;
+        let parts = split(child, Some(parent));
+        self.inner.add(parts, |machine, _| machine.find(parent).ok_or(Refusal::NotFound))
+    }
+
+    fn check_not_abandoned(&self) -> Result<(), Refusal> {
+        if self.of.as_ref().is_some_and(Ctx::is_abandoned) {
+            return Err(Refusal::Abandoned);
+        }
+        check_caller()
     }
 }
 
+/// Refuses to change a tree if the calling code runs in an attempt that was abandoned.
+pub(crate) fn check_caller() -> Result<(), Refusal> {
+    if with_caller(|ctx| ctx.is_some_and(Ctx::is_abandoned)) { Err(Refusal::Abandoned) } else { Ok(()) }
+}
+
+/// Returns the attempt of `tree` whose code is calling; or that has begun the tree whose code is calling, and so on.
+pub(crate) fn asker_in(tree: &Arc<TreeInner>) -> Option<Asker> {
+    let ctx = current()?;
+    let mut cell = &ctx.cell;
+    let mut of_other_tree = false;
+    while !Arc::ptr_eq(&cell.tree, tree) {
+        cell = &cell.tree.owner.as_ref()?.cell;
+        of_other_tree = true;
+    }
+    Some(Asker { id: cell.id, attempt: cell.attempt, listens: !of_other_tree && listens(), of_other_tree })
+}
+
+/// Why a tree is not ready.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum NotReady {
+    /// It ended before that.
+    Ended(Box<Ended>),
+    /// The caller is a child for which the tree waits ([`Refusal::WouldWaitForItself`]).
+    Refused(Refusal),
+}
+
+impl fmt::Display for NotReady {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ended(ended) => write!(f, "the tree ended before it was ready: {}", ended.exit),
+            Self::Refused(refusal) => refusal.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for NotReady {}
+
 impl Ctx {
+    /// Makes this attempt the owner of a tree that is to be begun.
+    pub(crate) fn own_tree(&self) -> Result<Owner, SubtaskError> {
+        let number = self.cell.subtasks.admit(&self.cell.orders)?;
+        Ok(Owner { cell: Arc::clone(&self.cell), number })
+    }
+
     /// Returns the tree, for commands and for looking at it.
     #[must_use]
     pub fn tree(&self) -> TreeHandle {
-        TreeHandle { inner: Arc::clone(&self.cell.tree) }
+        TreeHandle { inner: Arc::clone(&self.cell.tree), of: Some(self.clone()) }
     }
 }
 
 impl TreeInner {
+    /// Lets the attempt that has begun this tree kill it at its end.
+    pub(crate) fn belong_to_owner(self: &Arc<Self>) {
+        let Some(Owner { cell, number }) = &self.owner else { return };
+        let tree = Arc::downgrade(self);
+        let kill = move || {
+            if let Some(tree) = tree.upgrade() {
+                tree.feed(tree.clock.now(), Input::Kill);
+            }
+        };
+        cell.subtasks.store_handle(&cell.orders, *number, SubtaskAbort::Tree(Arc::new(kill)));
+    }
+
     /// Adds a child below the supervisor that `place` returns. `place` may also change the declaration.
     fn add(
         self: &Arc<Self>,
         parts: ChildParts,
         place: impl FnOnce(&Machine, &mut ChildDeclaration) -> Result<ChildId, Refusal>,
-    ) -> Result<(ChildId, Answer), Refusal> {
+    ) -> Result<(ChildId, Result<PendingAnswer, Refusal>), Refusal> {
         let ChildParts { mut declaration, bodies, errors } = parts;
         if !errors.is_empty() {
             return Err(Refusal::Invalid(SpecErrors(errors)));
         }
         self.may_add()?;
         let now = self.clock.now();
+        let asker = asker_in(self);
         // Bodies that the machine does not take are dropped after the lock is released.
         let mut unused = bodies;
         self.with_state(|state| {
             let parent = place(&state.machine, &mut declaration)?;
-            let (ids, answer) = state.request_to_add(|machine, request| {
-                machine.add_child(now, parent, &declaration, Some(request))
-            })?;
-            let id = ids[0];
+            let add = |machine: &mut Machine, request| {
+                let ids = machine.add_child(now, parent, &declaration, Some(request))?;
+                Ok((ids[0], ids))
+            };
+            let (id, ids, answer) = state.request_to_add(asker, add)?;
             unused = install(state, self, ids, std::mem::take(&mut unused));
-            Ok((id, answer))
+            Ok((id, answer.map(|answer| PendingAnswer::new(Arc::clone(self), id, answer))))
         })
     }
 
     /// Adds a spawned child: temporary, below the nearest supervisor above `caller` that is no group. If its name is
     /// taken, a number is appended.
     pub(crate) fn add_spawned(self: &Arc<Self>, caller: ChildId, child: Child) -> Result<ChildId, Refusal> {
+        check_caller()?;
         let (parent, path) = self.nearest_supervisor(caller).ok_or(Refusal::NotASupervisor)?;
         let parts = split(child.restart(Restart::Temporary), Some(&path));
         let place = |machine: &Machine, declaration: &mut ChildDeclaration| {

@@ -19,6 +19,11 @@ pub(crate) trait AttemptListener: Clone + Send + Sync + Sized + 'static {
     /// counts as stopping, however long its subtasks run.
     fn body_ended(&self, cell: &Arc<AttemptCell<Self>>, exit: Exit);
 
+    /// Notes that code of the attempt runs outside of the runtime's tasks: on a thread of its own, or in another process.
+    /// A paused clock does not see it, so it stands while the attempt is being started or stopped, in real time for at
+    /// most as long as that may take.
+    fn runs_outside(&self, cell: &Arc<AttemptCell<Self>>);
+
     /// Returns the path of a child, if it is still part of the tree.
     fn path(&self, id: ChildId) -> Option<Path>;
 }
@@ -35,12 +40,24 @@ pub(crate) struct AttemptCell<T> {
     /// `true` if the exit keeps the error that the body returned.
     pub(crate) keep_error: bool,
     pub(crate) orders: Orders,
-    pub(crate) subtasks: Subtasks<AbortHandle, Exit, Path>,
+    pub(crate) subtasks: Subtasks<SubtaskAbort, Exit, Path>,
 }
 
-impl Abort for AbortHandle {
+/// Aborts one subtask.
+#[derive(Clone)]
+pub(crate) enum SubtaskAbort {
+    /// A task of Tokio. A blocking call can be aborted only before it runs.
+    Task(AbortHandle),
+    /// A tree that the attempt has begun: kills it.
+    Tree(Arc<dyn Fn() + Send + Sync>),
+}
+
+impl Abort for SubtaskAbort {
     fn abort(&self) {
-        Self::abort(self);
+        match self {
+            Self::Task(task) => task.abort(),
+            Self::Tree(kill) => kill(),
+        }
     }
 }
 
@@ -74,6 +91,15 @@ impl<T: AttemptListener> AttemptCell<T> {
             self.subtasks.cache_path(path.clone());
             path
         })
+    }
+
+    /// Fails the attempt because of a subtask whose failure nobody has looked at.
+    pub(crate) fn subtask_failed(self: &Arc<Self>, exit: Exit) {
+        let end = self.subtasks.fail(&self.orders, exit);
+        if let End::Ending(_) = &end {
+            self.orders.kill();
+        }
+        self.report(end);
     }
 
     /// Reports the end of a subtask. A `panic` fails the attempt and ends its body.

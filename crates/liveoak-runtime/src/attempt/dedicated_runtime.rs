@@ -2,17 +2,18 @@
 //!
 //! Code that blocks or computes there takes no thread from the rest of the tree. The runtime is created before the
 //! first child of the subtree starts, and shut down after the last one has ended or was abandoned. It lives as long as
-//! one attempt of the supervisor, which is ready when its children are.
+//! one attempt of the supervisor, which is ready when its children are. It has ended when all its threads have: a
+//! blocking call that outlasts the stop makes the supervisor abandoned, and reported so.
 //!
 //! A thread of its own creates the runtime, because creating one can block and dropping one must not happen on a
 //! worker.
 
 use crate::attempt::cell::{AttemptCell, AttemptListener};
 use crate::attempt::panic::catch_exit;
-use crate::util::lock::lock;
+use crate::util::lock::{ignore_poison, lock};
 use liveoak_core::{Exit, KILL_WAIT};
 use std::io;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use tokio::runtime::{Builder, Handle, Runtime};
 
 /// Settings of the Tokio runtime that a [`Supervisor`](crate::Supervisor) or [`Group`](crate::Group) has for its
@@ -46,6 +47,7 @@ impl DedicatedRuntime {
         opened: impl FnOnce(&Arc<AttemptCell<T>>, Handle) + Send + 'static,
     ) {
         let in_thread = Arc::clone(&cell);
+        cell.tree.runs_outside(&cell);
         let name: String = self.name.chars().filter(|c| *c != '\0').collect();
         let spawned = std::thread::Builder::new().name(name.clone()).spawn(move || {
             let exit = catch_exit(Some("dedicated runtime"), || {
@@ -66,8 +68,9 @@ impl DedicatedRuntime {
         tree: &Handle,
         opened: impl FnOnce(Handle),
     ) -> Exit {
-        let created =
-            try_threads(self.threads).and_then(|()| create(self.threads, move || name.clone(), tree));
+        let threads = Arc::new(Threads::default());
+        let created = try_threads(self.threads)
+            .and_then(|()| create(self.threads, move || name.clone(), &threads, tree));
         let runtime = match created {
             Ok(runtime) => runtime,
             Err(error) => {
@@ -79,7 +82,37 @@ impl DedicatedRuntime {
         runtime.block_on(cell.orders.stopping());
         // Its children have ended or are abandoned. What they left behind gets half of `KILL_WAIT`.
         runtime.shutdown_timeout(KILL_WAIT / 2);
+        // A call that blocks, in a child that was abandoned or by `tokio::task::spawn_blocking`, keeps its thread. The
+        // runtime has not ended before that; the stop deadline of the supervisor bounds the wait.
+        threads.wait_until_all_ended();
         Exit::Stopped
+    }
+}
+
+/// Counts the live threads of a runtime.
+#[derive(Default)]
+struct Threads {
+    live: Mutex<usize>,
+    ended: Condvar,
+}
+
+impl Threads {
+    fn begun(&self) {
+        *lock(&self.live) += 1;
+    }
+
+    fn one_ended(&self) {
+        let mut live = lock(&self.live);
+        *live = live.saturating_sub(1);
+        drop(live);
+        self.ended.notify_all();
+    }
+
+    fn wait_until_all_ended(&self) {
+        let mut live = lock(&self.live);
+        while *live > 0 {
+            live = ignore_poison(self.ended.wait(live));
+        }
     }
 }
 
@@ -104,18 +137,22 @@ fn try_threads(count: usize) -> io::Result<()> {
 fn create(
     threads: usize,
     name: impl Fn() -> String + Send + Sync + 'static,
+    live: &Arc<Threads>,
     tree: &Handle,
 ) -> io::Result<Runtime> {
     let created = Created(Arc::default());
     let for_threads = Arc::clone(&created.0);
+    let (begun, ended) = (Arc::clone(live), Arc::clone(live));
     let begin = move || {
         if !for_threads.wait() {
             // Ends the thread without a message: the panic of the creating thread is the message.
             std::panic::resume_unwind(Box::new(()));
         }
+        begun.begun();
     };
     let mut builder = Builder::new_multi_thread();
-    builder.worker_threads(threads).thread_name_fn(name).on_thread_start(begin).enable_all();
+    builder.worker_threads(threads).thread_name_fn(name).enable_all();
+    builder.on_thread_start(begin).on_thread_stop(move || ended.one_ended());
     // When its creation panics, Tokio waits for the threads that exist already, which never end. Inside a runtime,
     // where blocking is forbidden, it does not wait.
     let runtime = tree.block_on(async { builder.build() })?;
@@ -178,7 +215,7 @@ mod tests {
                 "\0".to_owned()
             }
         };
-        assert!(catch(None, || create(2, name, tree.handle())).is_err());
+        assert!(catch(None, || create(2, name, &Arc::default(), tree.handle())).is_err());
         assert!(first_was_there.load(Ordering::Relaxed), "the first thread never began");
         assert!(comes_to_be(0, NAME), "the first thread lives on");
     }

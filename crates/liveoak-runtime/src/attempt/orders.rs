@@ -128,6 +128,10 @@ impl Orders {
         self.set(ABANDONED | STOPPING | KILLED | DROP_BODY);
     }
 
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.has(ABANDONED)
+    }
+
     /// Records a heartbeat. Heartbeats are frequent and checks are rare, so this is mostly one plain load.
     pub(crate) fn beat(&self) {
         if self.flags.load(Ordering::Relaxed) & BEATEN == 0 {

@@ -4,13 +4,14 @@
 //! `catch_unwind` returns the message only. Location and backtrace are visible to the panic hook, and a library does
 //! not install a hook unasked: the user calls [`capture_panics`], or [`Supervisor::run`](crate::Supervisor::run).
 
+use crate::util::lock::lock;
 use crate::util::waker_guard::drop_payload;
 use liveoak_core::{Exit, Panic};
 use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::RefCell;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Once};
+use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
+use std::sync::{Arc, Mutex};
 
 struct Seen {
     /// The message. Compared with the message of the caught panic, to tell whether both are the same panic.
@@ -27,23 +28,37 @@ thread_local! {
 /// Makes exits keep the location of a panic from now on and, if backtraces are enabled (`RUST_BACKTRACE`), its
 /// backtrace.
 ///
-/// Adds a panic hook in front of the present one, which still runs. A second call changes nothing.
+/// Adds a panic hook in front of the present one, which still runs. If its hook is the present one already, nothing is
+/// changed. Call it again after another hook was installed that does not call the hook before it.
+///
+/// A program that is built with `panic = "abort"` ends at its first panic; then nothing is captured, and no child is
+/// restarted after a panic.
 pub fn capture_panics() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let before = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |info| {
-            let backtrace = Backtrace::capture();
-            let seen = Seen {
-                message: text(info.payload()).map(str::to_owned),
-                location: info.location().map(ToString::to_string),
-                backtrace: (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string()),
-            };
-            // While this thread's local storage is torn down, `SEEN` cannot be used.
-            let _ = SEEN.try_with(|slot| slot.replace(Some(seen)));
-            before(info);
-        }));
+    /// The address of the hook that was installed last: tells whether the present hook is that one.
+    static OURS: Mutex<usize> = Mutex::new(0);
+    let mut ours = lock(&OURS);
+    let before = std::panic::take_hook();
+    if std::ptr::from_ref(&*before).cast::<()>().addr() == *ours {
+        return std::panic::set_hook(before);
+    }
+    let hook: Box<dyn Fn(&PanicHookInfo<'_>) + Send + Sync> = Box::new(move |info| {
+        // A hook of an earlier call may be further down, where it finds the same panic.
+        see(info);
+        before(info);
     });
+    *ours = std::ptr::from_ref(&*hook).cast::<()>().addr();
+    std::panic::set_hook(hook);
+}
+
+fn see(info: &PanicHookInfo<'_>) {
+    let backtrace = Backtrace::capture();
+    let seen = Seen {
+        message: text(info.payload()).map(str::to_owned),
+        location: info.location().map(ToString::to_string),
+        backtrace: (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string()),
+    };
+    // While this thread's local storage is torn down, `SEEN` cannot be used.
+    let _ = SEEN.try_with(|slot| slot.replace(Some(seen)));
 }
 
 /// Runs `f` and returns its panic as an exit. `during` says in which part of the user's code it ran.

@@ -15,6 +15,18 @@ pub(crate) trait Abort {
     fn abort(&self);
 }
 
+/// The most subtasks that an attempt may have at once; one more is refused. For more tasks of one kind there are groups.
+pub(crate) const MAX_SUBTASKS: usize = 65_536;
+
+/// Why an attempt has no subtask more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotAdmitted {
+    /// Its body has ended, or it was abandoned.
+    Ended,
+    /// It has [`MAX_SUBTASKS`].
+    TooMany,
+}
+
 /// The subtasks of one attempt. `H` aborts a subtask, `E` is an exit, `P` is the path of the child. Most attempts have
 /// no subtask and never ask for their path; for them this is a null pointer and a lock.
 pub(crate) struct Subtasks<H, E, P>(Mutex<Option<Box<Record<H, E, P>>>>);
@@ -22,18 +34,20 @@ pub(crate) struct Subtasks<H, E, P>(Mutex<Option<Box<Record<H, E, P>>>>);
 struct Record<H, E, P> {
     /// The path of the child, once it was asked for.
     path: Option<P>,
+    /// How the attempt before this one ended. Kept only if a context is still held when this attempt has ended.
+    previous_exit: Option<E>,
     next: u64,
-    /// The subtasks that live. Bounded by what the user spawns; each is removed as it ends.
+    /// The subtasks that live, at most [`MAX_SUBTASKS`]. Each is removed as it ends.
     live: BTreeMap<u64, Option<H>>,
     /// How the body ended, while subtasks still live.
     body: Option<E>,
-    /// The first panic of a subtask. It is the exit of the attempt.
+    /// The first panic or failure of a subtask. It is the exit of the attempt.
     panic: Option<E>,
 }
 
 impl<H, E, P> Default for Record<H, E, P> {
     fn default() -> Self {
-        Self { path: None, next: 0, live: BTreeMap::new(), body: None, panic: None }
+        Self { path: None, previous_exit: None, next: 0, live: BTreeMap::new(), body: None, panic: None }
     }
 }
 
@@ -60,17 +74,29 @@ impl<H: Abort + Clone, E: Clone, P: Clone> Subtasks<H, E, P> {
         lock(&self.0).get_or_insert_default().path = Some(path);
     }
 
-    /// Admits a subtask and returns its number. Returns `None` if the body has ended or is abandoned.
-    pub(crate) fn admit(&self, orders: &Orders) -> Option<u64> {
+    pub(crate) fn previous_exit(&self) -> Option<E> {
+        lock(&self.0).as_ref().and_then(|record| record.previous_exit.clone())
+    }
+
+    pub(crate) fn keep_previous_exit(&self, exit: E) {
+        let before = lock(&self.0).get_or_insert_default().previous_exit.replace(exit);
+        drop(before);
+    }
+
+    /// Admits a subtask and returns its number.
+    pub(crate) fn admit(&self, orders: &Orders) -> Result<u64, NotAdmitted> {
         let mut record = lock(&self.0);
+        if record.as_ref().is_some_and(|record| record.live.len() >= MAX_SUBTASKS) {
+            return Err(NotAdmitted::TooMany);
+        }
         if !orders.admit_subtask() {
-            return None;
+            return Err(NotAdmitted::Ended);
         }
         let record = record.get_or_insert_default();
         let number = record.next;
         record.next += 1;
         record.live.insert(number, None);
-        Some(number)
+        Ok(number)
     }
 
     pub(crate) fn store_handle(&self, orders: &Orders, number: u64, handle: H) {
@@ -104,6 +130,19 @@ impl<H: Abort + Clone, E: Clone, P: Clone> Subtasks<H, E, P> {
             }
             None => panic.map_or(End::Unchanged, End::Ending),
         }
+    }
+
+    /// Fails the attempt, because of a subtask that has ended before. The caller then ends the body. An attempt that has
+    /// ended is not changed.
+    pub(crate) fn fail(&self, orders: &Orders, exit: E) -> End<E> {
+        let mut guard = lock(&self.0);
+        let record = guard.get_or_insert_default();
+        let ended = !orders.admits_subtasks() && record.body.is_none();
+        if ended || record.panic.is_some() {
+            return End::Unchanged;
+        }
+        record.panic = Some(exit.clone());
+        End::Ending(exit)
     }
 
     pub(crate) fn body_ended(&self, orders: &Orders, exit: E) -> End<E> {

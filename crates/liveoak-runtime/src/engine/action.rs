@@ -57,6 +57,8 @@ pub(crate) enum Action<T> {
     Abandon(Arc<AttemptCell<T>>),
     /// Has what a child ran dropped that is over. The first id is that of the child, the second that of its supervisor.
     Dispose(ChildEntry<T>, ChildId, ChildId),
+    /// Has what a child ran dropped that never starts again, but stays listed.
+    LetGo(ChildEntry<T>, ChildId),
     Reply(ReplySender, Result<Outcome, Refusal>),
     TreeReady,
     TreeEnded(Ended),
@@ -150,11 +152,25 @@ impl<T: AttemptListener> TreeState<T> {
             Effect::Abandon(id, attempt) => {
                 let cell = self.live_cell(id, attempt)?;
                 self.release(&cell);
+                self.keep_previous_exit(&cell);
                 Action::Abandon(cell)
             }
             Effect::Forget(id, supervisor) => {
                 let entry = self.children.get_mut(id.slot).filter(|entry| entry.is_of(id))?;
                 Action::Dispose(std::mem::replace(entry, ChildEntry::Vacant), id, supervisor)
+            }
+            Effect::LetGo(id) => {
+                let entry = self.children.get_mut(id.slot).filter(|entry| entry.is_of(id))?;
+                let values = match entry {
+                    ChildEntry::Leaf { .. } => std::mem::replace(entry, ChildEntry::Vacant),
+                    // The group stays listed, and may have a dedicated runtime that is still being closed.
+                    ChildEntry::Supervisor { serial, member_maker, .. } => {
+                        let member_maker = member_maker.take();
+                        ChildEntry::Supervisor { serial: *serial, dedicated: None, member_maker }
+                    }
+                    ChildEntry::Vacant => return None,
+                };
+                Action::LetGo(values, id)
             }
             Effect::CheckHeartbeat(id, attempt) => {
                 let beaten = self.live_cell(id, attempt)?.orders.take_beat();

@@ -3,10 +3,16 @@
 //! In tests the clock of a single-threaded runtime can be paused, but only code inside the runtime's context sees that.
 //! Other code enters the context first. A runtime with several threads uses the system's monotonic clock.
 
-use liveoak_core::Time;
-use std::time::SystemTime;
+use crate::util::lock::lock;
+use liveoak_core::{Attempt, ChildId, Time};
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::sync::mpsc::{Sender, channel};
+use std::time::{Duration, SystemTime};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::time::Instant;
+
+const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 #[derive(Debug)]
 pub(crate) struct Clock {
@@ -17,13 +23,49 @@ pub(crate) struct Clock {
     pub(crate) handle: Handle,
     /// `true` if the clock can be paused.
     pausable: bool,
+    /// What makes a paused clock stand: for each attempt that runs outside of the runtime's tasks and is being started or
+    /// stopped, a blocking job of the runtime. Tokio does not move a paused clock while one runs. The job ends when its
+    /// sender is dropped. At most one for each live attempt.
+    holds: Mutex<HashMap<(ChildId, Attempt), Sender<()>>>,
 }
 
 impl Clock {
     /// Starts the clock. The caller must be inside the context of `handle`.
     pub(crate) fn new(handle: Handle) -> Self {
         let pausable = handle.runtime_flavor() != RuntimeFlavor::MultiThread;
-        Self { base: Instant::now(), wall: SystemTime::now(), handle, pausable }
+        Self { base: Instant::now(), wall: SystemTime::now(), handle, pausable, holds: Mutex::default() }
+    }
+
+    /// Returns `true` if the clock is paused, as tests do.
+    pub(crate) fn is_paused(&self) -> bool {
+        if !self.pausable || thread_is_ending() {
+            return false;
+        }
+        let _inside = self.handle.enter();
+        let (before, real) = (Instant::now(), std::time::Instant::now());
+        while real.elapsed().is_zero() {
+            std::hint::spin_loop();
+        }
+        Instant::now() == before
+    }
+
+    /// Makes the paused clock stand until [`release`](Self::release), in real time for at most `at_most`.
+    pub(crate) fn hold(&self, attempt: (ChildId, Attempt), at_most: Duration) {
+        let (sender, receiver) = channel::<()>();
+        let held = lock(&self.holds).insert(attempt, sender);
+        drop(held);
+        let job = move || receiver.recv_timeout(at_most.min(CENTURY)).is_ok();
+        drop(self.handle.spawn_blocking(job));
+    }
+
+    pub(crate) fn release(&self, attempt: (ChildId, Attempt)) {
+        if self.pausable {
+            lock(&self.holds).remove(&attempt);
+        }
+    }
+
+    pub(crate) fn release_all(&self) {
+        lock(&self.holds).clear();
     }
 
     /// Returns `true` if the clock can be paused, as in tests.
@@ -51,7 +93,6 @@ impl Clock {
     /// Returns the moment of Tokio's clock at `time`.
     pub(crate) fn instant(&self, time: Time) -> Instant {
         // Later deadlines count as a century from the start: `Instant` could overflow.
-        const CENTURY: std::time::Duration = std::time::Duration::from_secs(100 * 365 * 24 * 3600);
         self.base + time.since(Time::ZERO).min(CENTURY)
     }
 

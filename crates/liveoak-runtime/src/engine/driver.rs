@@ -35,7 +35,7 @@ use crate::engine::state::{ChildEntry, TreeState};
 use crate::engine::watchdog::Watchdog;
 use crate::util::lock::{ignore_poison, lock};
 use crate::util::waker_guard::WakerGuard;
-use liveoak_core::{ChildId, Command, Exit, Input, Machine, Outcome, Path, Refusal, RequestId, Time};
+use liveoak_core::{ChildId, Exit, Input, Machine, Path, Refusal, Time};
 use std::cell::Cell;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, TryLockError};
@@ -57,6 +57,8 @@ pub(crate) type State = TreeState<Arc<TreeInner>>;
 
 pub(crate) struct TreeInner {
     pub(crate) clock: Clock,
+    /// The attempt that has begun this tree, if code of an attempt has.
+    pub(crate) owner: Option<Owner>,
     state: Mutex<State>,
     pub(crate) events: Broadcast,
     /// Set when the whole tree is ready for the first time.
@@ -73,13 +75,24 @@ pub(crate) struct TreeInner {
     pub(crate) ending: Mutex<Option<Ended>>,
 }
 
+/// The attempt that has begun a tree. The tree belongs to it like a subtask of this number.
+pub(crate) struct Owner {
+    pub(crate) cell: Arc<LiveAttempt>,
+    pub(crate) number: u64,
+}
+
 impl AttemptListener for Arc<TreeInner> {
     fn attempt_ended(&self, cell: &Arc<LiveAttempt>, exit: Exit) {
         let now = if cell.on_tree_runtime { self.clock.now_inside() } else { self.clock.now() };
         let exit = settle_error(exit, cell.keep_error, cell.id, &self.drops);
         let mut state = self.state();
         state.release(cell);
+        // If more than this reference is left, a context of the attempt outlives it.
+        if Arc::strong_count(cell) > 1 {
+            state.keep_previous_exit(cell);
+        }
         self.input(state, now, Input::Exited(cell.id, cell.attempt, exit), TurnLimit::NO_GROUP_STEPS);
+        self.clock.release((cell.id, cell.attempt));
     }
 
     fn body_ended(&self, cell: &Arc<LiveAttempt>, exit: Exit) {
@@ -89,18 +102,40 @@ impl AttemptListener for Arc<TreeInner> {
         self.input(self.state(), now, input, TurnLimit::NO_GROUP_STEPS);
     }
 
+    fn runs_outside(&self, cell: &Arc<LiveAttempt>) {
+        if !self.clock.is_paused() {
+            return;
+        }
+        self.hold_clock(cell);
+        let cell = Arc::clone(cell);
+        let until_asked = async move {
+            cell.orders.stopping().await;
+            cell.tree.hold_clock(&cell);
+        };
+        drop(self.clock.handle.spawn(until_asked));
+    }
+
     fn path(&self, id: ChildId) -> Option<Path> {
         self.state().machine.path(id)
     }
 }
 
 impl TreeInner {
-    pub(crate) fn new(machine: Machine, handle: Handle) -> Arc<Self> {
+    /// Makes the paused clock stand until an attempt that is being started or stopped is ready or has ended.
+    fn hold_clock(&self, cell: &Arc<LiveAttempt>) {
+        let deadline = self.state().machine.deadline_of_attempt(cell.id, cell.attempt);
+        if let Some(deadline) = deadline {
+            self.clock.hold((cell.id, cell.attempt), deadline.since(self.clock.now()));
+        }
+    }
+
+    pub(crate) fn new(machine: Machine, handle: Handle, owner: Option<Owner>) -> Arc<Self> {
         Arc::new(Self {
             drops: Drops::new(handle.clone()),
             events_left: AtomicBool::new(false),
             ending: Mutex::new(None),
             clock: Clock::new(handle),
+            owner,
             state: Mutex::new(State::new(machine)),
             events: Broadcast::default(),
             ready: OnceLock::new(),
@@ -164,30 +199,6 @@ impl TreeInner {
         result
     }
 
-    /// Gives a command on one child, and waits for its answer, which comes when the command has taken effect.
-    pub(crate) async fn command(self: &Arc<Self>, path: &Path, command: Command) -> Result<Outcome, Refusal> {
-        let (mut asker, awaited, budget, answer) = {
-            let now = self.clock.now();
-            let mut state = self.state();
-            if state.runtime_lost {
-                return Err(Refusal::TreeEnded);
-            }
-            let Some(id) = state.machine.find(path) else { return Err(Refusal::NotFound) };
-            let budget = state.stop_budget(id);
-            let (request, answer) = state.requests.begin()?;
-            let awaited = self.drops.await_child(id);
-            self.input(state, now, Input::Command { request, id, command }, TurnLimit::CALL);
-            (Asker { tree: self, id, request, waits: true }, awaited, budget, answer)
-        };
-        let answered = answer.wait().await;
-        asker.waits = false;
-        let mut outcome = answered?;
-        if let Outcome::Stopped(report) | Outcome::Removed(report) = &mut outcome {
-            self.wait_for_drops(&awaited, path, budget, report).await;
-        }
-        Ok(outcome)
-    }
-
     /// Waits until the tree is ready for the first time. The error is how it ended before that.
     pub(crate) async fn until_ready(&self) -> Result<(), Ended> {
         self.until(|| self.ready.get().map(|()| Ok(())).or_else(|| Some(Err(self.ended()?.clone())))).await
@@ -213,7 +224,11 @@ impl TreeInner {
 
     /// Performs pending effects, batch by batch. If this thread is already doing so for this tree, returns at once and
     /// leaves them to the outer loop.
-    fn perform_effects<'a>(self: &'a Arc<Self>, mut state: MutexGuard<'a, State>, limit: TurnLimit) {
+    pub(crate) fn perform_effects<'a>(
+        self: &'a Arc<Self>,
+        mut state: MutexGuard<'a, State>,
+        limit: TurnLimit,
+    ) {
         let me = Arc::as_ptr(self).addr();
         if CURRENT_TREE.get().0 == me {
             return CURRENT_TREE.set((me, true));
@@ -267,6 +282,7 @@ impl TreeInner {
                 entry.dispose(&mut values);
                 self.drops.push_of(id, supervisor, values);
             }
+            Action::LetGo(entry, id) => self.dispose(entry, id),
             Action::Reply(sender, result) => {
                 // The caller may have stopped waiting.
                 let _ = sender.send(result);
@@ -294,38 +310,12 @@ impl TreeInner {
     }
 }
 
-/// A caller that waits for the answer to its command. When it stops waiting, the machine forgets the request: the number
-/// of callers that wait for a child is bounded.
-struct Asker<'a> {
-    tree: &'a Arc<TreeInner>,
-    id: ChildId,
-    request: RequestId,
-    waits: bool,
-}
-
-impl Drop for Asker<'_> {
-    fn drop(&mut self) {
-        if self.waits {
-            let now = self.tree.clock.now();
-            let mut state = self.tree.state();
-            if let Some(answer) = state.requests.take(self.request) {
-                self.tree.input(
-                    state,
-                    now,
-                    Input::Withdraw { request: self.request, id: self.id },
-                    TurnLimit::NO_GROUP_STEPS,
-                );
-                drop(answer);
-            }
-        }
-    }
-}
-
 /// Records that a dedicated runtime exists. Its supervisor may start its children now.
 fn runtime_opened(cell: &Arc<LiveAttempt>, handle: Handle) {
     let tree = &cell.tree;
     tree.state().runtime_opened(cell, handle);
     tree.feed(tree.clock.now(), Input::Ready(cell.id, cell.attempt));
+    tree.clock.release((cell.id, cell.attempt));
 }
 
 /// Restores [`CURRENT_TREE`] when this thread has performed the effects of a tree.
@@ -353,11 +343,11 @@ mod tests {
             ChildDeclaration { name, spec: ChildSpec::of_root(), form: ChildForm::Supervisor(spec) };
         let (machine, _) = Machine::new(&declared).expect("a tree");
         let id = machine.root();
-        let tree = TreeInner::new(machine, runtime.handle().clone());
+        let tree = TreeInner::new(machine, runtime.handle().clone(), None);
         let cell = |attempt| AttemptCell::new(Arc::clone(&tree), id, Attempt(attempt), false, false);
         let (old, new) = (cell(1), cell(2));
         let handle_is_there = tree.with_state(|state| {
-            state.set_supervisor(id, Some(DedicatedRuntime::new("own", 1)));
+            state.set_supervisor(id, Some(DedicatedRuntime::new("own", 1)), None);
             let handle = |state: &State| match state.children.get(id.slot) {
                 Some(ChildEntry::Supervisor { dedicated: Some(own), .. }) => own.handle.is_some(),
                 Some(_) | None => false,

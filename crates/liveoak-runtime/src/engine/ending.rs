@@ -6,7 +6,8 @@
 use crate::attempt::cell::AttemptListener as _;
 use crate::attempt::panic::{catch, drop_catching_panics};
 use crate::engine::action::TurnLimit;
-use crate::engine::driver::{LiveAttempt, State, TreeInner};
+
+use crate::engine::driver::{LiveAttempt, Owner, State, TreeInner};
 use crate::engine::drops::Awaited;
 use crate::engine::ended::Ended;
 use crate::util::lock::lock;
@@ -169,10 +170,14 @@ impl TreeInner {
             report.entries.extend(paths.map(|path| abandoned(path, report.took)));
         }
         self.drops.close();
+        self.clock.release_all();
         let _ = self.ended.set(ended);
         self.ready_or_ended.notify_waiters();
         self.timer_task_notify.notify_one();
         self.watchdog.end();
+        if let Some(Owner { cell, number }) = &self.owner {
+            cell.subtask_ended(*number, None);
+        }
     }
 
     /// Lets go of everything that the user gave to the tree.

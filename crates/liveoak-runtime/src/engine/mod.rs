@@ -8,11 +8,12 @@
 //! * `events`, `outbox` – the event stream.
 //! * `ending` – the end of a tree, and what a stop waits for beside attempts.
 //! * `drops`, `kept_error` – where values of children that are over are dropped; the errors of exits that keep them.
-//! * `requests` – the callers that wait for the answer to a command.
+//! * `command`, `requests` – commands on one child, and the callers that wait for their answers.
 //! * `clock`, `paged_vec` – the tree's time; a vector that never moves its entries.
 
 pub(crate) mod action;
 pub(crate) mod clock;
+pub(crate) mod command;
 pub(crate) mod driver;
 pub(crate) mod drops;
 pub(crate) mod ended;

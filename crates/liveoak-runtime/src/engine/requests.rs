@@ -11,12 +11,15 @@ pub(crate) const MAX_REQUESTS: usize = 65_536;
 pub(crate) type ReplySender = oneshot::Sender<Result<Outcome, Refusal>>;
 
 /// The answer to one request, which may still be on its way.
-pub(crate) struct Answer(oneshot::Receiver<Result<Outcome, Refusal>>);
+pub(crate) struct Answer {
+    pub(crate) request: RequestId,
+    receiver: oneshot::Receiver<Result<Outcome, Refusal>>,
+}
 
 impl Answer {
     /// Waits for the answer. If the tree ends without one, the answer is [`Refusal::TreeEnded`].
-    pub(crate) async fn wait(self) -> Result<Outcome, Refusal> {
-        WakerGuard::new().wait(self.0).await.unwrap_or(Err(Refusal::TreeEnded))
+    pub(crate) async fn wait(&mut self) -> Result<Outcome, Refusal> {
+        WakerGuard::new().wait(&mut self.receiver).await.unwrap_or(Err(Refusal::TreeEnded))
     }
 }
 
@@ -27,8 +30,8 @@ pub(crate) struct Requests {
 }
 
 impl Requests {
-    /// Returns the id of a new request, and its answer.
-    pub(crate) fn begin(&mut self) -> Result<(RequestId, Answer), Refusal> {
+    /// Returns the answer to a new request.
+    pub(crate) fn begin(&mut self) -> Result<Answer, Refusal> {
         if self.waiting.len() >= MAX_REQUESTS {
             return Err(Refusal::Busy);
         }
@@ -36,7 +39,7 @@ impl Requests {
         self.next += 1;
         let (sender, receiver) = oneshot::channel();
         self.waiting.insert(request, sender);
-        Ok((request, Answer(receiver)))
+        Ok(Answer { request, receiver })
     }
 
     pub(crate) fn take(&mut self, request: RequestId) -> Option<ReplySender> {
@@ -58,7 +61,7 @@ mod tests {
         let mut requests = Requests::default();
         let answers: Vec<_> = (0..MAX_REQUESTS).map(|_| requests.begin().expect("there is room")).collect();
         assert!(matches!(requests.begin(), Err(Refusal::Busy)));
-        drop(requests.take(answers[0].0));
+        drop(requests.take(answers[0].request));
         assert!(requests.begin().is_ok());
     }
 }

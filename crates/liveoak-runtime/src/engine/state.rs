@@ -2,13 +2,14 @@
 //!
 //! `T` is the tree itself, as its attempts refer to it. This file does not know more of it.
 
-use crate::attempt::body::{Body, UserValue};
+use crate::attempt::body::{Body, UserValue, add_user_value};
 use crate::attempt::cell::{AttemptCell, AttemptListener};
 use crate::attempt::dedicated_runtime::DedicatedRuntime;
 use crate::engine::paged_vec::PagedVec;
 pub(crate) use crate::engine::requests::Answer;
 use crate::engine::requests::Requests;
-use liveoak_core::{Attempt, ChildId, Machine, Refusal, RequestId, Time};
+use liveoak_core::{Asker, Attempt, Awaited, ChildId, Machine, Refusal, RequestId, Time};
+use std::any::Any;
 use std::hash::{BuildHasher, RandomState};
 use std::iter::successors;
 use std::sync::Arc;
@@ -17,8 +18,17 @@ use tokio::runtime::Handle;
 /// What one child runs. `serial` tells apart the children that use the same slot one after another.
 pub(crate) enum ChildEntry<T> {
     Vacant,
-    Leaf { serial: u32, body: Arc<dyn Body<T>>, cell: Option<Arc<AttemptCell<T>>> },
-    Supervisor { serial: u32, dedicated: Option<Box<RuntimeEntry<T>>> },
+    Leaf {
+        serial: u32,
+        body: Arc<dyn Body<T>>,
+        cell: Option<Arc<AttemptCell<T>>>,
+    },
+    Supervisor {
+        serial: u32,
+        dedicated: Option<Box<RuntimeEntry<T>>>,
+        /// What makes the members of a group. Its destructor is user code.
+        member_maker: Option<Arc<dyn Any + Send + Sync>>,
+    },
 }
 
 /// The dedicated runtime of one supervisor.
@@ -42,7 +52,8 @@ impl<T: 'static> ChildEntry<T> {
     pub(crate) fn dispose(self, values: &mut Vec<UserValue>) {
         match self {
             Self::Leaf { body, .. } => body.dispose(values),
-            Self::Supervisor { .. } | Self::Vacant => {}
+            Self::Supervisor { member_maker: Some(maker), .. } => add_user_value(values, maker),
+            Self::Supervisor { member_maker: None, .. } | Self::Vacant => {}
         }
     }
 
@@ -116,17 +127,41 @@ impl<T: AttemptListener> TreeState<T> {
         z ^ (z >> 31)
     }
 
-    /// Adds a child by `add`, as a request. Returns what `add` returns, and the answer.
+    /// Adds a child by `add`, as a request. Returns what `add` returns, and the answer; or why `asker` cannot wait for it.
     pub(crate) fn request_to_add<C>(
         &mut self,
-        add: impl FnOnce(&mut Machine, RequestId) -> Result<C, Refusal>,
-    ) -> Result<(C, Answer), Refusal> {
-        let (request, answer) = self.requests.begin()?;
+        asker: Option<Asker>,
+        add: impl FnOnce(&mut Machine, RequestId) -> Result<(ChildId, C), Refusal>,
+    ) -> Result<(ChildId, C, Result<Answer, Refusal>), Refusal> {
+        let answer = self.requests.begin()?;
+        let request = answer.request;
         let added = add(&mut self.machine, request);
         if added.is_err() {
             drop(self.requests.take(request));
         }
-        Ok((added?, answer))
+        let (id, added) = added?;
+        let waits_for_itself = self.refuse_own_wait(asker, request, id);
+        let answer =
+            if waits_for_itself { Err(Refusal::WouldWaitForItself { begun: true }) } else { Ok(answer) };
+        Ok((id, added, answer))
+    }
+
+    /// Withdraws a request if `asker` would wait for itself by waiting for the answer. Returns `true` then.
+    pub(crate) fn refuse_own_wait(&mut self, asker: Option<Asker>, request: RequestId, id: ChildId) -> bool {
+        let awaited = Awaited::Answer(request, id);
+        let refused = asker.is_some_and(|asker| self.machine.would_wait_for_itself(asker, awaited));
+        if refused {
+            self.withdraw(request, id);
+        }
+        refused
+    }
+
+    /// Forgets a request whose caller does not wait for the answer.
+    pub(crate) fn withdraw(&mut self, request: RequestId, id: ChildId) {
+        if let Some(sender) = self.requests.take(request) {
+            self.machine.withdraw(request, id);
+            drop(sender);
+        }
     }
 
     fn set_entry(&mut self, id: ChildId, entry: ChildEntry<T>) {
@@ -140,11 +175,17 @@ impl<T: AttemptListener> TreeState<T> {
         self.set_entry(id, ChildEntry::Leaf { serial: id.serial, body, cell: None });
     }
 
-    /// Adds a supervisor, maybe with a dedicated runtime.
-    pub(crate) fn set_supervisor(&mut self, id: ChildId, runtime: Option<DedicatedRuntime>) {
+    /// Adds a supervisor, maybe with a dedicated runtime, or a group.
+    pub(crate) fn set_supervisor(
+        &mut self,
+        id: ChildId,
+        runtime: Option<DedicatedRuntime>,
+        member_maker: Option<Arc<dyn Any + Send + Sync>>,
+    ) {
         self.has_dedicated_runtimes |= runtime.is_some();
         let own = |settings| Box::new(RuntimeEntry { settings, handle: None, cell: None });
-        self.set_entry(id, ChildEntry::Supervisor { serial: id.serial, dedicated: runtime.map(own) });
+        let dedicated = runtime.map(own);
+        self.set_entry(id, ChildEntry::Supervisor { serial: id.serial, dedicated, member_maker });
     }
 
     /// Stores the handle of a dedicated runtime. If the attempt `cell` was abandoned while it created the runtime, the
@@ -181,6 +222,13 @@ impl<T: AttemptListener> TreeState<T> {
                 }
             }
             Some(ChildEntry::Supervisor { dedicated: None, .. } | ChildEntry::Vacant) | None => {}
+        }
+    }
+
+    /// Lets contexts that outlive their attempt go on returning the exit of the attempt before it.
+    pub(crate) fn keep_previous_exit(&self, ended: &AttemptCell<T>) {
+        if let Some(exit) = self.machine.exit_before(ended.id, ended.attempt) {
+            ended.subtasks.keep_previous_exit(exit.clone());
         }
     }
 

@@ -93,7 +93,7 @@ async fn end(plan: &Plan, tree: Tree, dice: &mut Dice) {
             ledger.word("end by drop");
             ledger.allow_kills();
             drop(tree);
-            handle.join().await.report
+            handle.join().await.expect("the end").report
         }
         1 => {
             ledger.word("end by kill");
@@ -103,7 +103,7 @@ async fn end(plan: &Plan, tree: Tree, dice: &mut Dice) {
         2 => {
             ledger.word("two stops");
             let (one, other) = tokio::join!(tree.stop(), handle.stop());
-            assert!(Arc::ptr_eq(&one, &other), "two stops returned two reports");
+            assert!(Arc::ptr_eq(&one, &other.expect("a report")), "two stops returned two reports");
             one
         }
         _ => {
@@ -186,7 +186,7 @@ async fn life(plan: &Arc<Plan>, dice: &mut Dice) -> Option<Left> {
         return Some(Left { tree, was_running, begun: ledger.begun() });
     }
     end(plan, tree, dice).await;
-    handle.join().await;
+    let _ended = handle.join().await;
     for operator in operators {
         operator.await.unwrap();
     }
@@ -207,7 +207,10 @@ struct Left {
 async fn outlive(left: Left, ledger: &Ledger) {
     assert_eq!(ledger.living(), [""; 0], "children that outlive the runtime");
     let handle = left.tree.handle();
-    let ended = tokio::time::timeout(MINUTE, handle.join()).await.expect("the tree ends with its runtime");
+    let ended = tokio::time::timeout(MINUTE, handle.join())
+        .await
+        .expect("the tree ends with its runtime")
+        .expect("the end");
     let ended_by_it = |entry: &&StopEntry| left.was_running && entry.stage != StopStage::Cancelled;
     for entry in ended.report.entries.iter().filter(ended_by_it) {
         let path = entry.path.as_str();

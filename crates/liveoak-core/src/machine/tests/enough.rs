@@ -306,9 +306,10 @@ fn an_intensity_is_refused_exactly_if_the_backoffs_of_all_restartable_children_k
             tree.check()
         );
         // A temporary child is never restarted; a group is never refused.
-        let ChildForm::Supervisor(SupervisorSpec { mut children, .. }) = tree.form else {
+        let ChildForm::Supervisor(SupervisorSpec { children, .. }) = &tree.form else {
             panic!("no supervisor")
         };
+        let mut children = children.clone();
         children.push(leaf("job").temporary());
         let tree = sup("t", children).intensity(restarts, secs(60));
         assert_eq!(tree.check().is_ok(), accepted, "with a job: {count} children, {restarts} restarts");

@@ -20,9 +20,9 @@ pub(super) const fn millis(n: u64) -> Duration {
     Duration::from_millis(n)
 }
 
-/// Returns a permanent leaf without backoff that is ready at once.
+/// Returns a permanent leaf without backoff that is ready at once, and that a command can start again when it is over.
 pub(super) fn leaf(text: &str) -> ChildDeclaration {
-    let spec = ChildSpec { backoff: None, ..ChildSpec::default() };
+    let spec = ChildSpec { backoff: None, keep: true, ..ChildSpec::default() };
     ChildDeclaration { name: name(text), spec, form: ChildForm::Leaf }
 }
 

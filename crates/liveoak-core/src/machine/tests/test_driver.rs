@@ -85,6 +85,8 @@ pub(super) struct TestDriver {
     shuffled: Vec<Policy>,
     inputs: VecDeque<Input>,
     stopped_by_request: HashSet<ChildId>,
+    /// The children whose bodies were let go: they never start again.
+    let_go: HashSet<ChildId>,
     requests: u64,
     /// The tree as the events describe it.
     replica: Replica,
@@ -117,6 +119,7 @@ impl TestDriver {
             shuffled: Vec::new(),
             inputs: VecDeque::new(),
             stopped_by_request: HashSet::new(),
+            let_go: HashSet::new(),
             requests: 0,
             replica,
             copies: Copies::default(),
@@ -146,6 +149,11 @@ impl TestDriver {
         let default =
             if self.shuffled.is_empty() { self.default } else { self.shuffled[sum % self.shuffled.len()] };
         self.policies.entry(path.to_owned()).or_insert(default)
+    }
+
+    /// Returns `true` if the body of a child was let go.
+    pub(super) fn was_let_go(&self, path: &str) -> bool {
+        self.let_go.contains(&self.id(path))
     }
 
     /// Returns the live attempt of a child, if there is one.
@@ -453,6 +461,10 @@ impl TestDriver {
                 self.note("forget", id);
                 assert!(!self.live.contains_key(&id), "{id:?} is forgotten alive");
             }
+            Effect::LetGo(id) => {
+                assert!(!self.live.contains_key(&id), "{id:?} is let go alive");
+                assert!(self.let_go.insert(id), "{id:?} is let go twice");
+            }
             Effect::CheckHeartbeat(id, attempt) => {
                 let name = self.name(id);
                 let beaten = self.policy(&name).beats;
@@ -485,6 +497,7 @@ impl TestDriver {
         let name = self.name(id);
         assert!(self.down.is_none(), "{name} starts although the tree is down");
         assert!(!self.stopped_by_request.contains(&id), "{name} starts although it was stopped on request");
+        assert!(!self.let_go.contains(&id), "{name} starts although its body was let go");
         let before = self.live.insert(id, Live { attempt, killed: false });
         assert!(before.is_none(), "{name} starts and has a living attempt: {before:?}");
         if self.policy(&name).ready {
@@ -543,6 +556,7 @@ pub(super) fn word(answer: &Answer) -> &'static str {
         Err(Refusal::DestructorsWaiting) => "destructors waiting",
         Err(Refusal::IsRoot) => "is root",
         Err(Refusal::OnlyOnce) => "only once",
+        Err(Refusal::WouldWaitForItself { .. } | Refusal::Abandoned) => "caller",
         Err(Refusal::NotASupervisor | Refusal::IsAGroup | Refusal::NotAGroup | Refusal::Invalid(_)) => {
             "wrong"
         }

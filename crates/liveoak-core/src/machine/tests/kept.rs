@@ -1,0 +1,104 @@
+//! What is let go of a child that is over, and what stays startable.
+
+use super::shape::{group, leaf, sup};
+use super::test_driver::{TestDriver, word};
+use crate::{ChildDeclaration, Command, Exit, Limit, Restart};
+use std::time::Duration;
+
+/// Returns a leaf whose body is let go when it is over.
+fn job(name: &str) -> ChildDeclaration {
+    leaf(name).temporary().with(|child| child.keep = false)
+}
+
+#[test]
+fn c18_what_a_child_that_is_over_ran_is_let_go_if_nothing_can_start_it_again() {
+    use Restart::{Permanent, Temporary, Transient};
+    for own in [Permanent, Transient, Temporary] {
+        for above in [Permanent, Transient, Temporary] {
+            for keep in [false, true] {
+                for exit in [Exit::Completed, Exit::failed("boom")] {
+                    let child = job("a").restart(own).with(|child| child.keep = keep);
+                    let tree = sup("t", [sup("s", [child, leaf("b")]).restart(above)]);
+                    let mut driver = TestDriver::started(&tree);
+                    driver.exit("s/a", exit.clone());
+                    let over = own == Temporary && above == Temporary && !keep;
+                    assert_eq!(driver.was_let_go("s/a"), over, "{own} below {above}, kept: {keep}, {exit}");
+                    if own == Temporary {
+                        assert_eq!(driver.state("s/a"), "finished", "it stays listed");
+                        let expected = if over { "only once" } else { "ready" };
+                        assert_eq!(word(&driver.ask("s/a", Command::Start)), expected);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_child_that_was_stopped_on_request_or_is_quarantined_keeps_what_it_runs() {
+    let limit = Limit::new(0, Duration::from_secs(1)).on_exceeded(crate::GiveUp::Quarantine);
+    let tree = sup("t", [job("a"), job("b").restart(Restart::Transient).limit(limit)]);
+    let mut driver = TestDriver::started(&tree);
+    driver.ask("a", Command::Stop).expect("it stops");
+    driver.fail("b");
+    for (path, state) in [("a", "stopped"), ("b", "quarantined")] {
+        assert_eq!(driver.state(path), state);
+        assert!(!driver.was_let_go(path));
+        assert_eq!(word(&driver.ask(path, Command::Start)), "ready");
+    }
+}
+
+#[test]
+fn with_a_temporary_supervisor_that_is_over_all_below_it_is_let_go_and_what_is_kept_is_not() {
+    let limit = Limit::new(0, Duration::from_secs(1));
+    let permanent = |name| leaf(name).with(|child| child.keep = false);
+    let fails = permanent("fails").limit(limit);
+    let inner = sup("inner", [permanent("deep"), leaf("kept")]);
+    let below = sup("s", [permanent("a"), inner, group("g"), fails]).temporary();
+    let mut driver = TestDriver::started(&sup("t", [below.clone(), leaf("other")]));
+    driver.fail("s/fails");
+    assert_eq!(driver.state("s"), "finished");
+    for (path, let_go) in
+        [("s/a", true), ("s/inner/deep", true), ("s/inner/kept", false), ("s/g", true), ("s/fails", true)]
+    {
+        assert_eq!(driver.was_let_go(path), let_go, "{path}");
+    }
+    assert_eq!(word(&driver.ask("s", Command::Start)), "only once");
+    assert_eq!(word(&driver.ask("s", Command::Restart)), "only once");
+    // Declared to be kept as a whole.
+    let below = below.with(|sup| sup.keep = true);
+    let mut driver = TestDriver::started(&sup("t", [below, leaf("other")]));
+    driver.fail("s/fails");
+    assert!(!driver.was_let_go("s/a"));
+    assert_eq!(word(&driver.ask("s", Command::Start)), "ready");
+}
+
+#[test]
+fn a_child_that_runs_once_has_one_attempt_however_it_ended_and_however_its_supervisor_starts() {
+    let once = || job("once").with(|child| child.once = true);
+    for ends_by_itself in [true, false] {
+        let tree = sup("t", [sup("s", [once(), leaf("b")])]);
+        let mut driver = TestDriver::started(&tree);
+        if ends_by_itself {
+            driver.fail("s/once");
+        }
+        let first = if ends_by_itself { "failed" } else { "stopped" };
+        for _ in 0..2 {
+            assert_eq!(word(&driver.ask("s", Command::Restart)), "ready");
+            assert_eq!(driver.state("s/once"), "finished");
+            let view = driver.view("s/once");
+            assert_eq!((view.attempt.0, view.last_exit.as_ref().map(Exit::kind)), (1, Some(first)));
+        }
+        assert!(driver.was_let_go("s/once"));
+        assert_eq!(word(&driver.ask("s/once", Command::Start)), "only once");
+        assert_eq!(word(&driver.ask("s/once", Command::Restart)), "only once");
+    }
+    // Before its first attempt, it is like any other child.
+    let tree = sup("t", [leaf("a").reports(), once()]);
+    let mut driver = TestDriver::new(&tree);
+    driver.policy("a").ready = false;
+    driver.start();
+    driver.command("once", Command::Stop);
+    driver.ready("a");
+    assert_eq!(word(&driver.ask("once", Command::Start)), "ready");
+}

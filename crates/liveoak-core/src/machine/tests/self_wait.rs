@@ -1,0 +1,166 @@
+//! Which waits are refused because the caller would wait for itself.
+
+use super::shape::{group, leaf, sup};
+use super::test_driver::{Obeys, Policy, TestDriver};
+use crate::{Asker, Attempt, Awaited, ChildDeclaration, Command, Condition, Order, Strategy};
+
+/// Starts a tree whose children end and are ready when the test says so, and makes these ready, in this order.
+fn driver(tree: &ChildDeclaration, ready: &[&str]) -> TestDriver {
+    let mut driver = TestDriver::new(tree);
+    driver.set_default(Policy { obeys: Obeys::Test, ready: false, beats: true });
+    driver.start();
+    ready.iter().for_each(|path| driver.ready(path));
+    driver
+}
+
+fn asker(driver: &TestDriver, path: &str) -> Asker {
+    Asker { id: driver.id(path), attempt: driver.attempt(path), listens: false, of_other_tree: false }
+}
+
+/// Gives a command as the child `by`. Returns `None` if it was answered at once, else whether the wait is refused: if the
+/// child just waits, and if it listens for its own stop.
+fn refused(driver: &mut TestDriver, by: &str, target: &str, command: Command) -> Option<(bool, bool)> {
+    let by = asker(driver, by);
+    let id = driver.id(target);
+    let request = driver.command_to(id, command);
+    if driver.answer(request).is_some() {
+        return None;
+    }
+    let awaited = Awaited::Answer(request, id);
+    let listening = Asker { listens: true, ..by };
+    Some((
+        driver.machine.would_wait_for_itself(by, awaited),
+        driver.machine.would_wait_for_itself(listening, awaited),
+    ))
+}
+
+/// Two levels: `/in/own` is the asker; `/in/next` comes after it, `/other` is elsewhere.
+fn tree() -> ChildDeclaration {
+    let inner = sup("in", [leaf("own").reports(), leaf("next").reports()]);
+    sup("t", [leaf("first").reports(), inner, leaf("other").reports()])
+}
+
+#[test]
+fn a_wait_for_the_stop_restart_or_removal_of_oneself_or_an_ancestor_is_refused_and_one_that_listens_may_wait()
+{
+    let all = ["first", "in/own", "in/next", "other"];
+    for command in [Command::Stop, Command::Restart, Command::Remove] {
+        for target in ["in/own", "in", ""] {
+            let mut driver = driver(&tree(), &all);
+            let expected =
+                if (target, command) == ("", Command::Remove) { None } else { Some((true, false)) };
+            assert_eq!(refused(&mut driver, "in/own", target, command), expected, "{command:?} {target:?}");
+        }
+        for target in ["in/next", "other", "first"] {
+            let mut driver = driver(&tree(), &all);
+            let got = refused(&mut driver, "in/own", target, command);
+            assert_eq!(got, Some((false, false)), "{command:?} {target:?}");
+        }
+    }
+}
+
+#[test]
+fn a_wait_for_the_start_of_a_child_that_stops_is_refused_to_code_of_that_child_and_below_it() {
+    for (target, expected) in [("in/own", (true, false)), ("in", (true, false)), ("other", (false, false))] {
+        let mut driver = driver(&tree(), &["first", "in/own", "in/next", "other"]);
+        driver.command(target, Command::Stop);
+        assert_eq!(refused(&mut driver, "in/own", target, Command::Start), Some(expected), "{target}");
+    }
+}
+
+/// Adds a child as `by`. Returns whether the wait for it is refused.
+fn add_is_refused(driver: &mut TestDriver, by: &str, parent: &str, child: &ChildDeclaration) -> bool {
+    let by = asker(driver, by);
+    let request = driver.add(parent, child).expect("it is added");
+    if driver.answer(request).is_some() {
+        return false;
+    }
+    let id = driver.id(format!("{parent}/{}", child.name).trim_start_matches('/'));
+    driver.machine.would_wait_for_itself(by, Awaited::Answer(request, id))
+}
+
+#[test]
+fn a_wait_for_a_start_whose_turn_comes_behind_an_asker_that_is_not_ready_is_refused() {
+    let helper = leaf("helper").reports();
+    let mut not_ready = driver(&tree(), &["first"]);
+    assert!(add_is_refused(&mut not_ready, "in/own", "in", &helper), "directly behind the asker");
+    let mut ready = driver(&tree(), &["first", "in/own"]);
+    assert!(!add_is_refused(&mut ready, "in/own", "in", &helper), "behind `next`, not behind the asker");
+    // Over a supervisor, and over a sibling.
+    let mut above = driver(&tree(), &["first"]);
+    assert!(add_is_refused(&mut above, "in/own", "", &helper), "behind the asker's supervisor");
+    let mut elsewhere = driver(&tree(), &["first", "in/own", "in/next", "other"]);
+    assert!(!add_is_refused(&mut elsewhere, "in/own", "in", &helper), "nothing is left to wait for");
+}
+
+#[test]
+fn edges_to_the_asker_count_over_any_number_of_siblings_and_completion_counts_also_when_it_is_ready() {
+    let edges =
+        |children: Vec<ChildDeclaration>| sup("t", children).rules(|rules| rules.order = Order::Edges);
+    let own = || leaf("own").reports().transient();
+    let chain = edges(vec![own(), leaf("b").reports().after("own", Condition::Ready)]);
+    let last = leaf("last").reports().after("b", Condition::Ready);
+    assert!(add_is_refused(&mut driver(&chain, &[]), "own", "", &last), "over `b`");
+    assert!(!add_is_refused(&mut driver(&chain, &["own"]), "own", "", &last), "`b` starts by itself");
+    let free = leaf("free").reports();
+    assert!(!add_is_refused(&mut driver(&chain, &[]), "own", "", &free), "no edge leads to the asker");
+    let done = leaf("last").reports().after("own", Condition::Completed);
+    assert!(add_is_refused(&mut driver(&chain, &["own"]), "own", "", &done), "after the asker has completed");
+}
+
+#[test]
+fn a_wait_for_a_restart_set_that_the_asker_is_part_of_is_refused() {
+    let children = [leaf("own").reports(), leaf("b").reports(), leaf("c").reports()];
+    let tree = sup("t", children).strategy(Strategy::OneForAll);
+    let mut driver = driver(&tree, &["own", "b", "c"]);
+    driver.fail("b");
+    let got = refused(&mut driver, "own", "b", Command::Restart);
+    assert_eq!(got, Some((true, true)));
+}
+
+#[test]
+fn a_wait_for_the_tree_is_refused_to_all_that_is_in_it_and_for_its_readiness_to_what_holds_it_back() {
+    let ready_is_refused = |ready: &[&str], by: &str| {
+        let driver = driver(&tree(), ready);
+        driver.machine.would_wait_for_itself(asker(&driver, by), Awaited::Ready)
+    };
+    assert!(ready_is_refused(&[], "first"));
+    assert!(!ready_is_refused(&["first"], "first"));
+    assert!(ready_is_refused(&["first"], "in/own"));
+    assert!(ready_is_refused(&["first", "in/own"], "in/next"));
+    assert!(!ready_is_refused(&["first", "in/own"], "in/own"));
+    assert!(!ready_is_refused(&["first", "in/own", "in/next", "other"], "in/own"));
+    let driver = driver(&tree(), &["first"]);
+    let by = asker(&driver, "first");
+    let end = |asker| driver.machine.would_wait_for_itself(asker, Awaited::End);
+    assert!(end(by));
+    assert!(!end(Asker { listens: true, ..by }));
+    // Not known here: another attempt, and a child that is gone.
+    assert!(!end(Asker { attempt: Attempt(7), ..by }));
+    // What runs in a tree of its own is waited for at the end only.
+    let inner = Asker { of_other_tree: true, ..asker(&driver, "in/own") };
+    assert!(end(inner) && !driver.machine.would_wait_for_itself(inner, Awaited::Ready));
+}
+
+#[test]
+fn a_member_may_wait_for_another_and_not_for_its_group() {
+    let mut driver = driver(&sup("t", [group("g")]), &[]);
+    for name in ["own", "b"] {
+        driver.add_member("g", Some(name)).expect("a member");
+    }
+    assert_eq!(refused(&mut driver, "g/own", "g/b", Command::Stop), Some((false, false)));
+    assert_eq!(refused(&mut driver, "g/own", "g", Command::Stop), Some((true, false)));
+}
+
+#[test]
+fn a_request_that_was_answered_or_withdrawn_is_no_wait() {
+    let mut driver = driver(&tree(), &["first", "in/own", "in/next", "other"]);
+    let (by, id) = (asker(&driver, "in/own"), driver.id("in/own"));
+    let request = driver.command_to(id, Command::Stop);
+    let awaited = Awaited::Answer(request, id);
+    assert!(driver.machine.would_wait_for_itself(by, awaited));
+    driver.machine.withdraw(request, id);
+    assert!(!driver.machine.would_wait_for_itself(by, awaited));
+    driver.complete("in/own");
+    assert!(driver.answer(request).is_none(), "a withdrawn request is not answered");
+}

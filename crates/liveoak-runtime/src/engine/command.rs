@@ -1,0 +1,118 @@
+//! Commands on one child: given at once, answered when they have taken effect.
+
+use crate::engine::action::TurnLimit;
+use crate::engine::driver::TreeInner;
+use crate::engine::drops::Awaited;
+use crate::engine::state::Answer;
+use liveoak_core::{Asker, ChildId, Command, Input, Outcome, Path, Refusal};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Does the caller of a command wait for the answer?
+#[derive(Clone, Copy)]
+pub(crate) enum Wait {
+    No,
+    /// It does. If it is code of an attempt of this tree, or of a tree that such an attempt has begun: that attempt.
+    For(Option<Asker>),
+}
+
+/// A command that was carried out.
+pub(crate) enum Begun {
+    Answered(Outcome),
+    Waits(PendingAnswer, StopWait),
+    /// The caller does not wait, or would wait for itself.
+    NotWaitedFor,
+}
+
+/// What the answer to a stop waits for beside the attempts: the destructors of what they leave behind.
+pub(crate) struct StopWait {
+    awaited: Awaited,
+    budget: Duration,
+}
+
+impl TreeInner {
+    /// Gives a command on one child. Its answer comes when the command has taken effect.
+    pub(crate) fn command(
+        self: &Arc<Self>,
+        path: &Path,
+        command: Command,
+        wait: Wait,
+    ) -> Result<Begun, Refusal> {
+        let now = self.clock.now();
+        let mut state = self.state();
+        if state.runtime_lost {
+            return Err(Refusal::TreeEnded);
+        }
+        let Some(id) = state.machine.find(path) else { return Err(Refusal::NotFound) };
+        let budget = state.stop_budget(id);
+        let answer = state.requests.begin()?;
+        let request = answer.request;
+        let awaited = self.drops.await_child(id);
+        state.machine.set_interest(self.events.interest());
+        let random = state.random();
+        state.machine.handle(now, random, Input::Command { request, id, command });
+        let begun = match (state.machine.take_reply(request), wait) {
+            (Some(answered), _) => {
+                drop(state.requests.take(request));
+                answered.map(Begun::Answered)
+            }
+            (None, Wait::No) => {
+                state.withdraw(request, id);
+                Ok(Begun::NotWaitedFor)
+            }
+            (None, Wait::For(asker)) if state.refuse_own_wait(asker, request, id) => Ok(Begun::NotWaitedFor),
+            (None, Wait::For(_)) => {
+                let pending = PendingAnswer::new(Arc::clone(self), id, answer);
+                Ok(Begun::Waits(pending, StopWait { awaited, budget }))
+            }
+        };
+        self.perform_effects(state, TurnLimit::CALL);
+        begun
+    }
+
+    /// Waits for the answer to a command. The answer to a stop waits for the destructors as well.
+    pub(crate) async fn answered(
+        self: &Arc<Self>,
+        path: &Path,
+        pending: PendingAnswer,
+        stop_wait: StopWait,
+    ) -> Result<Outcome, Refusal> {
+        let StopWait { awaited, budget } = stop_wait;
+        let mut outcome = pending.wait().await?;
+        if let Outcome::Stopped(report) | Outcome::Removed(report) = &mut outcome {
+            self.wait_for_drops(&awaited, path, budget, report).await;
+        }
+        Ok(outcome)
+    }
+}
+
+/// A caller that waits for an answer. When it stops waiting, the machine forgets the request: the number of callers that
+/// wait for a child is bounded.
+pub(crate) struct PendingAnswer {
+    tree: Arc<TreeInner>,
+    id: ChildId,
+    /// `None` when the answer has come.
+    answer: Option<Answer>,
+}
+
+impl PendingAnswer {
+    pub(crate) const fn new(tree: Arc<TreeInner>, id: ChildId, answer: Answer) -> Self {
+        Self { tree, id, answer: Some(answer) }
+    }
+
+    /// Waits for the answer. If the tree ends without one, the answer is [`Refusal::TreeEnded`].
+    pub(crate) async fn wait(mut self) -> Result<Outcome, Refusal> {
+        let Some(answer) = &mut self.answer else { return Err(Refusal::TreeEnded) };
+        let answered = answer.wait().await;
+        self.answer = None;
+        answered
+    }
+}
+
+impl Drop for PendingAnswer {
+    fn drop(&mut self) {
+        if let Some(answer) = &self.answer {
+            self.tree.state().withdraw(answer.request, self.id);
+        }
+    }
+}

@@ -1,0 +1,346 @@
+//! What the tree keeps of a child that is over: what it ran is let go when nothing can start it again.
+
+use liveoak_runtime::testing::{eventually, paused};
+use liveoak_runtime::{Child, Ctx, Exit, Group, GroupHandle, Limit, Refusal, Restart, Strategy, Supervisor};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+/// Returns what a child captures, and a reference that tells whether it still exists.
+fn captured() -> (Arc<()>, std::sync::Weak<()>) {
+    let value = Arc::new(());
+    let weak = Arc::downgrade(&value);
+    (value, weak)
+}
+
+/// Returns a temporary child that captures `value` and ends at once.
+fn job(name: &str, value: Arc<()>) -> Child {
+    let body = move |_ctx: Ctx| {
+        let value = Arc::clone(&value);
+        async move { drop(value) }
+    };
+    Child::task(name, body).restart(Restart::Temporary)
+}
+
+async fn gone(value: &std::sync::Weak<()>) {
+    eventually("what the child has captured is dropped", || value.strong_count() == 0).await;
+}
+
+/// Long enough for what is dropped at all to be dropped.
+async fn a_while() {
+    tokio::time::sleep(Duration::from_secs(1)).await;
+}
+
+#[test]
+fn what_a_temporary_child_has_captured_is_dropped_at_its_end_if_no_supervisor_is_restarted_and_it_stays_listed()
+ {
+    paused(async {
+        let (value, weak) = captured();
+        let below = Supervisor::new("below").restart(Restart::Temporary).child(job("job", value));
+        let tree = Supervisor::new("t").child(below).start().await.expect("a tree");
+        gone(&weak).await;
+        let snapshot = tree.snapshot();
+        let view = snapshot.get("/t/below/job").expect("it stays listed");
+        assert_eq!(view.state.as_str(), "finished");
+        assert!(matches!(view.last_exit, Some(Exit::Completed)));
+        for refused in [tree.start_child("/t/below/job").await, tree.restart_child("/t/below/job").await] {
+            let Err(refusal @ Refusal::OnlyOnce) = refused else { panic!("{refused:?}") };
+            assert!(refusal.to_string().contains("keep()"), "{refusal}");
+        }
+    });
+}
+
+#[test]
+fn what_a_temporary_child_has_captured_is_kept_if_a_supervisor_above_it_can_be_restarted() {
+    paused(async {
+        let (value, weak) = captured();
+        let fails = Child::task("fails", |ctx: Ctx| async move {
+            ctx.sleep(Duration::from_secs(10)).await;
+            Err::<(), _>("boom")
+        });
+        let fails = fails.limit(Limit::new(0, Duration::from_secs(1)));
+        let runs = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&runs);
+        let job = Child::task("job", move |_ctx| {
+            let _value = &value;
+            counted.fetch_add(1, Ordering::SeqCst);
+            async {}
+        });
+        let below = Supervisor::new("below").child(job.restart(Restart::Temporary)).child(fails);
+        let tree = Supervisor::new("t").child(below).start().await.expect("a tree");
+        a_while().await;
+        assert_eq!(weak.strong_count(), 1);
+        // It runs again with its supervisor, and a command may start it.
+        eventually("the supervisor was restarted", || runs.load(Ordering::SeqCst) == 2).await;
+        assert!(tree.start_child("/t/below/job").await.is_ok());
+        eventually("it ran once more", || runs.load(Ordering::SeqCst) == 3).await;
+    });
+}
+
+#[test]
+fn a_child_that_is_kept_can_be_started_again_by_a_command() {
+    paused(async {
+        let (value, weak) = captured();
+        let tree = Supervisor::new("t").child(job("job", value).keep()).start().await.expect("a tree");
+        a_while().await;
+        assert_eq!(weak.strong_count(), 1);
+        assert!(tree.start_child("/t/job").await.is_ok());
+        tree.stop().await;
+        gone(&weak).await;
+    });
+}
+
+#[test]
+fn with_a_temporary_supervisor_that_is_over_all_below_it_is_let_go_except_what_is_kept() {
+    paused(async {
+        for keep in [false, true] {
+            let (value, weak) = captured();
+            let permanent = Child::task("permanent", move |ctx: Ctx| {
+                let value = Arc::clone(&value);
+                async move {
+                    ctx.stopping().await;
+                    drop(value);
+                }
+            });
+            let fails = Child::task("fails", |ctx: Ctx| async move {
+                ctx.sleep(Duration::from_millis(1)).await;
+                Err::<(), _>("boom")
+            });
+            let fails = fails.limit(Limit::new(0, Duration::from_secs(1)));
+            let below = Supervisor::new("below").restart(Restart::Temporary).child(permanent).child(fails);
+            let below = if keep { below.keep() } else { below };
+            let tree = Supervisor::new("t").child(below).start().await.expect("a tree");
+            a_while().await;
+            assert_eq!(tree.snapshot().get("/t/below").unwrap().state.as_str(), "finished");
+            let again = tree.start_child("/t/below").await;
+            if keep {
+                assert!(again.is_ok(), "{again:?}");
+            } else {
+                gone(&weak).await;
+                assert!(matches!(again, Err(Refusal::OnlyOnce)), "{again:?}");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_child_that_runs_once_is_temporary_and_uses_up_what_it_has_captured() {
+    paused(async {
+        let (value, weak) = captured();
+        let once = Child::once("once", |ctx: Ctx| async move {
+            drop(value);
+            ctx.sleep(Duration::from_millis(10)).await;
+            Err::<(), _>("on purpose")
+        });
+        let permanent = Child::once("wrong", |_| async {}).restart(Restart::Permanent);
+        assert!(Supervisor::new("t").child(permanent).begin().is_err());
+        let tree = Supervisor::new("t").child(once).start().await.expect("a tree");
+        eventually("it is over", || tree.snapshot().get("/t/once").unwrap().state.as_str() == "finished")
+            .await;
+        assert_eq!(weak.strong_count(), 0);
+        let again = tree.start_child("/t/once").await;
+        assert!(matches!(again, Err(Refusal::OnlyOnce)), "{again:?}");
+        let exit = tree.snapshot().get("/t/once").unwrap().last_exit.clone();
+        assert_eq!(exit.expect("its exit").to_string(), "failed: on purpose");
+    });
+}
+
+#[test]
+fn a_child_that_runs_once_stays_finished_with_its_first_exit_when_its_supervisor_starts_again() {
+    paused(async {
+        for ends in [true, false] {
+            let (value, weak) = captured();
+            let runs = Arc::new(AtomicUsize::new(0));
+            let counted = Arc::clone(&runs);
+            let once = Child::once("once", move |ctx: Ctx| async move {
+                let _value = value;
+                counted.fetch_add(1, Ordering::SeqCst);
+                if !ends {
+                    ctx.stopping().await;
+                }
+            });
+            let later = Child::task("later", |ctx: Ctx| async move { ctx.stopping().await });
+            let below = Supervisor::new("below").strategy(Strategy::OneForAll).child(once).child(later);
+            let tree = Supervisor::new("t").child(below).start().await.expect("a tree");
+            a_while().await;
+            let restarted = tree.restart_child("/t/below").await;
+            assert!(restarted.is_ok(), "{restarted:?}");
+            gone(&weak).await;
+            let snapshot = tree.snapshot();
+            let view = snapshot.get("/t/below/once").expect("it stays listed");
+            assert_eq!((view.state.as_str(), view.attempt.0), ("finished", 1));
+            assert_eq!(view.last_exit.as_ref().map(Exit::kind), Some("completed"));
+            assert_eq!(runs.load(Ordering::SeqCst), 1);
+            let refused = tree.start_child("/t/below/once").await;
+            assert!(matches!(refused, Err(Refusal::OnlyOnce)), "{refused:?}");
+        }
+    });
+}
+
+#[test]
+fn a_group_whose_closure_holds_a_handle_of_the_group_is_let_go_with_its_tree_and_when_it_is_removed() {
+    paused(async {
+        for removed in [true, false] {
+            let (value, weak) = captured();
+            let own: Arc<OnceLock<GroupHandle<u32>>> = Arc::default();
+            let inside = Arc::clone(&own);
+            let group = Group::temporary("g", move |ctx: Ctx, generation: u32| {
+                let (_value, own) = (&value, Arc::clone(&inside));
+                async move {
+                    if generation > 0 {
+                        own.get().expect("a handle").spawn(generation - 1).expect("a member");
+                    }
+                    ctx.stopping().await;
+                }
+            });
+            own.set(group.handle()).expect("set once");
+            let handle = group.handle();
+            drop(own);
+            let tree = Supervisor::new("t").child(group).start().await.expect("a tree");
+            handle.spawn(2).expect("a member");
+            eventually("three generations", || tree.snapshot().get("/t/g").unwrap().children.len() == 3)
+                .await;
+            if removed {
+                tree.remove_child("/t/g").await.expect("it is removed");
+                gone(&weak).await;
+            } else {
+                drop(tree);
+                gone(&weak).await;
+            }
+            assert!(handle.spawn(1).is_err());
+        }
+        // A group that never ran.
+        let (value, weak) = captured();
+        let own: Arc<OnceLock<GroupHandle<u32>>> = Arc::default();
+        let inside = Arc::clone(&own);
+        let group = Group::new("g", move |_ctx: Ctx, _: u32| {
+            let (_value, _own) = (&value, &inside);
+            async {}
+        });
+        own.set(group.handle()).expect("set once");
+        drop((own, group));
+        gone(&weak).await;
+    });
+}
+
+/// An argument without a size that knows of its life.
+#[derive(Clone)]
+struct Ticket;
+
+static TICKETS: AtomicUsize = AtomicUsize::new(0);
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        TICKETS.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn each_member_keeps_its_own_argument_also_if_that_has_no_size() {
+    paused(async {
+        let group = Group::new("g", |ctx: Ctx, ticket: Ticket| async move {
+            ctx.stopping().await;
+            drop(ticket);
+        });
+        let members = group.handle();
+        let tree = Supervisor::new("t").child(group).start().await.expect("a tree");
+        for _ in 0..3 {
+            members.spawn(Ticket).expect("a member");
+        }
+        a_while().await;
+        assert_eq!(TICKETS.load(Ordering::SeqCst), 0);
+        tree.stop().await;
+        // Each member drops its argument, and the clone that its attempt got.
+        eventually("all tickets are dropped", || TICKETS.load(Ordering::SeqCst) == 6).await;
+    });
+}
+
+#[test]
+fn a_declaration_that_is_twenty_thousand_deep_is_an_error_and_no_abort() {
+    paused(async {
+        let deep = || {
+            let leaf = Supervisor::new("s").child(Child::task("leaf", |_| async {}));
+            (0..20_000).fold(leaf, |below, _| Supervisor::new("s").child(below))
+        };
+        drop(deep());
+        drop(Child::from(deep()));
+        let error = deep().start().await.map(drop).expect_err("it is too deep").to_string();
+        assert!(error.contains("supervisors are nested deeper than 64 levels"), "{error}");
+        let tree = Supervisor::new("t").start().await.expect("a tree");
+        let added = tree.add_child("/t", deep()).await;
+        assert!(matches!(added, Err(Refusal::Invalid(_))), "{added:?}");
+    });
+}
+
+#[test]
+fn an_attempt_that_was_abandoned_adds_spawns_and_commands_nothing() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    runtime.expect("a runtime").block_on(async {
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let released = Mutex::new(released);
+        let refused: Arc<Mutex<Vec<String>>> = Arc::default();
+        let group = Group::new("g", |ctx: Ctx, (): ()| async move { ctx.stopping().await });
+        let (members, told) = (group.handle(), Arc::clone(&refused));
+        let zombie = Child::thread("zombie", move |ctx: Ctx| {
+            if ctx.attempt().0 > 1 {
+                return;
+            }
+            let _ = released.lock().expect("the gate").recv();
+            let runtime = tokio::runtime::Handle::current();
+            let tree = ctx.tree();
+            let idle = || Child::task("late", |ctx: Ctx| async move { ctx.stopping().await });
+            let inner = Supervisor::new("late").begin().map(drop);
+            let mut told = told.lock().expect("told");
+            told.push(format!("{:?}", liveoak_runtime::spawn("late", async {})));
+            told.push(format!("{:?}", runtime.block_on(tree.add_child("/t", idle()))));
+            told.push(format!("{:?}", tree.begin_add_child("/t", idle())));
+            told.push(format!("{:?}", tree.begin_restart_child("/t/g")));
+            told.push(format!("{:?}", members.spawn(())));
+            told.push(format!("{:?}", runtime.block_on(ctx.spawn(async {}))));
+            told.push(format!("{:?}", runtime.block_on(ctx.spawn_blocking(|| ()))));
+            told.push(format!("{:?}", inner.map_err(|error| error.to_string())));
+        });
+        let zombie = zombie.stop_within(Duration::from_millis(1)).restart(Restart::Temporary);
+        let tree = Supervisor::new("t").child(group).child(zombie).start().await.expect("a tree");
+        let stopped = tree.stop_child("/t/zombie").await.expect("it is abandoned");
+        assert!(format!("{stopped:?}").contains("Abandoned"), "{stopped:?}");
+        drop(release);
+        eventually("it has tried everything", || refused.lock().expect("told").len() == 8).await;
+        let refused = refused.lock().expect("told").clone();
+        assert!(refused[..5].iter().all(|answer| answer.contains("Abandoned")), "{refused:?}");
+        assert!(refused[5..7].iter().all(|answer| answer == "Err(Aborted)"), "{refused:?}");
+        assert!(refused[7].contains("was abandoned"), "{refused:?}");
+        assert_eq!(tree.snapshot().nodes().count(), 3);
+    });
+}
+
+#[test]
+fn the_last_exit_that_a_context_knows_does_not_change_after_the_end_of_its_attempt() {
+    paused(async {
+        let kept: Arc<Mutex<Vec<Ctx>>> = Arc::default();
+        let keeps = Arc::clone(&kept);
+        let child = Child::task("a", move |ctx: Ctx| {
+            keeps.lock().expect("kept").push(ctx.clone());
+            async move {
+                match ctx.attempt().0 {
+                    n @ 1..=4 => Err(format!("failure {n}")),
+                    _ => {
+                        ctx.stopping().await;
+                        Ok(())
+                    }
+                }
+            }
+        });
+        let tree = Supervisor::new("t").child(child.backoff(None)).start().await.expect("a tree");
+        eventually("five attempts", || kept.lock().expect("kept").len() == 5).await;
+        let known = || -> Vec<Option<String>> {
+            let kept = kept.lock().expect("kept");
+            kept.iter().map(|ctx| ctx.last_exit().map(|exit| exit.to_string())).collect()
+        };
+        let expected: Vec<Option<String>> =
+            (0..5).map(|n| (n > 0).then(|| format!("failed: failure {n}"))).collect();
+        assert_eq!(known(), expected);
+        tree.stop().await;
+        assert_eq!(known(), expected);
+    });
+}
