@@ -154,7 +154,7 @@ fn a_call_performs_a_limited_number_of_effects_of_others() {
         });
         let members = group.handle();
         let tree = Supervisor::new("t").child(group).start().await.unwrap();
-        (0..MEMBERS).for_each(|_| drop(members.spawn(()).unwrap()));
+        (0..MEMBERS).for_each(|_| assert!(members.spawn(()).is_ok()));
         eventually("all of them", || kept.lock().unwrap().len() == MEMBERS).await;
         let asked = || kept.lock().unwrap().iter().filter(|ctx| ctx.is_stopping()).count();
         tree.begin_stop();
