@@ -19,19 +19,19 @@ const CUT: &str = "…";
 /// The error that an attempt returned, with its chain of sources, as text of at most 4 KiB.
 pub struct Failure {
     text: String,
-    error: Option<Arc<dyn HeldError>>,
+    error: Option<Arc<dyn FailureError>>,
 }
 
-/// Holds the error itself. Whoever drops the last holder drops the error, so a driver may put a holder around it that
-/// drops it elsewhere.
-pub trait HeldError: Send + Sync {
+/// Holds the error of a failure. A driver may put a holder of its own around it, which drops the error elsewhere than
+/// where the last failure is dropped.
+pub trait FailureError: Send + Sync {
     /// Returns the error.
     fn error(&self) -> &(dyn Error + Send + Sync + 'static);
 }
 
 struct Plain(Box<dyn Error + Send + Sync>);
 
-impl HeldError for Plain {
+impl FailureError for Plain {
     fn error(&self) -> &(dyn Error + Send + Sync + 'static) {
         &*self.0
     }
@@ -44,12 +44,12 @@ impl Failure {
 
     /// Returns the same failure, which holds this error, or none.
     #[must_use]
-    pub fn with_error(&self, error: Option<Arc<dyn HeldError>>) -> Self {
+    pub fn with_error(&self, error: Option<Arc<dyn FailureError>>) -> Self {
         Self { text: self.text.clone(), error }
     }
 
     /// Replaces the held error, and returns the one before.
-    pub fn replace_error(&mut self, error: Option<Arc<dyn HeldError>>) -> Option<Arc<dyn HeldError>> {
+    pub fn replace_error(&mut self, error: Option<Arc<dyn FailureError>>) -> Option<Arc<dyn FailureError>> {
         std::mem::replace(&mut self.error, error)
     }
 
@@ -64,12 +64,12 @@ impl Failure {
     /// [keep](crate::ChildSpec::keep_error) its errors.
     #[must_use]
     pub fn error(&self) -> Option<&(dyn Error + Send + Sync + 'static)> {
-        self.error.as_deref().map(HeldError::error)
+        self.error.as_deref().map(FailureError::error)
     }
 
     /// Returns the holder of the error.
     #[must_use]
-    pub const fn holder(&self) -> Option<&Arc<dyn HeldError>> {
+    pub const fn holder(&self) -> Option<&Arc<dyn FailureError>> {
         self.error.as_ref()
     }
 }

@@ -29,7 +29,7 @@ pub use backoff::{Backoff, jitter};
 pub use decide::{Verdict, decide};
 pub use event::{Event, EventKind, Severity};
 pub use exit::{AutoShutdownFailure, Exit, LimitExceeded, Panic, StartFailure};
-pub use failure::{Failure, HeldError, MAX_FAILURE_BYTES};
+pub use failure::{Failure, FailureError, MAX_FAILURE_BYTES};
 pub use ids::{Attempt, ChildId, Name, NameError, Path, RequestId};
 pub use machine::{
     Asker, Awaited, Command, Effect, Input, KILL_WAIT, MAX_QUEUED_EFFECTS, MAX_WAITERS, Machine, Outcome,

@@ -3,9 +3,9 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Writes a line of the log: `line` calls a `tracing` macro.
+/// Has the log thread write a line: `line` calls a `tracing` macro. A subscriber that blocks stops the log alone.
 pub(crate) fn log(line: impl FnOnce() + Send + 'static) {
-    let _panicked = catch(line);
+    liveoak_runtime::internal::log(line);
 }
 
 /// Calls user code. Returns `false` if it panicked; the panic hook has reported that.

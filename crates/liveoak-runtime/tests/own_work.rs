@@ -154,9 +154,7 @@ fn a_call_performs_a_limited_number_of_effects_of_others() {
         });
         let members = group.handle();
         let tree = Supervisor::new("t").child(group).start().await.unwrap();
-        (0..MEMBERS).for_each(|_| {
-            members.spawn(()).unwrap();
-        });
+        (0..MEMBERS).for_each(|_| assert!(members.spawn(()).is_ok()));
         eventually("all of them", || kept.lock().unwrap().len() == MEMBERS).await;
         let asked = || kept.lock().unwrap().iter().filter(|ctx| ctx.is_stopping()).count();
         tree.begin_stop();
@@ -244,7 +242,7 @@ fn no_value_waits_for_the_destructor_of_another() {
         let barrier = Arc::new(Barrier::new(40));
         let root = (0..40).fold(Supervisor::new("t"), |root, n| {
             let barrier = Arc::clone(&barrier);
-            root.child(capturing(&format!("c{n}"), on_drop(move || drop(barrier.wait()))))
+            root.child(capturing(&format!("c{n}"), on_drop(move || _ = barrier.wait())))
         });
         let tree = root.start().await.unwrap();
         let report = tree.stop().await;
@@ -501,7 +499,13 @@ fn a_factory_runs_in_the_task_of_its_attempt() {
         let slot = Arc::clone(&tasks);
         let child = Child::task("a", move |ctx: Ctx| {
             slot.lock().unwrap().push((tokio::task::try_id(), INSIDE.get()));
-            async move { if ctx.attempt() < Attempt(3) { Err("again") } else { Ok(ctx.stopping().await) } }
+            async move {
+                if ctx.attempt() < Attempt(3) {
+                    return Err("again");
+                }
+                ctx.stopping().await;
+                Ok(())
+            }
         });
         let tree = Supervisor::new("t").child(child.backoff(None)).start().await.unwrap();
         eventually("three attempts", || tasks.lock().unwrap().len() == 3).await;

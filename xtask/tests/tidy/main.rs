@@ -9,12 +9,14 @@
 //! * `conformance` – the page `docs/conformance.md`: it is complete, and the tests that it names exist.
 //! * `layers` – which file may use which: no cycles, the machine's layers, the runtime's storeys.
 //! * `vocabulary` – the map in ARCHITECTURE.md: its files and functions exist, and public names are made of its words.
+//! * `bounds` – the table of bounds in ARCHITECTURE.md: each has a constant and a test.
 //! * `words` – plain words in pages, comments and names of tests.
 //! * `texts` – everything else that is committed: leftovers, machine paths, changelog, README, links.
 //!
 //! Tools: `code` blanks comments and strings and cuts Rust into tokens; `imports` reads which module uses which; `spdx`
 //! reads licence expressions; `tree` walks the repository.
 
+mod bounds;
 mod code;
 mod conformance;
 mod dependencies;

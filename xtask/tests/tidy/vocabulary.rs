@@ -12,24 +12,24 @@ const RULES: &str = "## Where each rule is decided";
 /// The crates whose public types are checked.
 const LIBRARIES: [&str; 4] = ["liveoak-core", "liveoak-runtime", "liveoak-process", "liveoak-config"];
 
-fn page() -> &'static File {
+pub(crate) fn page() -> &'static File {
     tree().iter().find(|file| file.path == PAGE).unwrap_or_else(|| panic!("{PAGE} is missing"))
 }
 
 /// Returns the lines of a section, with their numbers.
-fn section<'a>(page: &'a File, heading: &str) -> Vec<(usize, &'a str)> {
+pub(crate) fn section<'a>(page: &'a File, heading: &str) -> Vec<(usize, &'a str)> {
     let lines = (1..).zip(page.text().unwrap_or_default().lines());
     let from_heading = lines.skip_while(|(_, line)| *line != heading).skip(1);
     from_heading.take_while(|(_, line)| !line.starts_with("## ")).collect()
 }
 
 /// Returns the texts between backticks.
-fn quoted(text: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn quoted(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }
 
 /// Returns the cells of a table's row, or `None` for the line below the head.
-fn cells(line: &str) -> Option<Vec<&str>> {
+pub(crate) fn cells(line: &str) -> Option<Vec<&str>> {
     let inner = line.strip_prefix("| ")?.strip_suffix(" |")?;
     (!inner.starts_with("---")).then(|| inner.split(" | ").map(str::trim).collect())
 }

@@ -1,8 +1,8 @@
 //! Where values of the user are dropped when no attempt is left to drop them: arguments, closures, kept errors.
 //!
 //! A destructor is user code: it may block, panic, or call the tree. An attempt's own task drops what the attempt holds.
-//! What a child that is over leaves behind comes here instead, whoever finds it, and jobs on Tokio's blocking pool drop
-//! it: inside the runtime's context, where blocking is allowed.
+//! What a child that is over leaves behind comes here instead, from whatever thread finds it, and jobs on Tokio's
+//! blocking pool drop it: inside the runtime's context, where blocking is allowed.
 //!
 //! 1. No value waits for another's destructor, as long as there are threads: while a job is inside a destructor and
 //!    values wait, there is a spare job. The spare waits for a [`STALL`]; if the others do not get on, it takes a value

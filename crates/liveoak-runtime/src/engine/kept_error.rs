@@ -5,19 +5,19 @@
 
 use crate::attempt::panic::drop_catching_panics;
 use crate::engine::drops::Drops;
-use liveoak_core::{ChildId, Exit, Failure, HeldError};
+use liveoak_core::{ChildId, Exit, Failure, FailureError};
 use std::error::Error;
 use std::sync::Arc;
 
 /// An error that exits hold. Wherever the last of them is dropped, the error is dropped by [`Drops`].
 struct KeptError {
     /// `None` only while this is being dropped.
-    error: Option<Arc<dyn HeldError>>,
+    error: Option<Arc<dyn FailureError>>,
     drops: Arc<Drops>,
     child: ChildId,
 }
 
-impl HeldError for KeptError {
+impl FailureError for KeptError {
     fn error(&self) -> &(dyn Error + Send + Sync + 'static) {
         match &self.error {
             Some(error) => error.error(),
@@ -42,7 +42,7 @@ pub(crate) fn settle_error(exit: Exit, keep_error: bool, child: ChildId, drops: 
             let keep = |error| KeptError { error: Some(error), drops: Arc::clone(drops), child };
             let keep_error = keep_error && !drops.is_full();
             let kept = failure.holder().filter(|_| keep_error).cloned().map(keep);
-            let kept = kept.map(|kept| Arc::new(kept) as Arc<dyn HeldError>);
+            let kept = kept.map(|kept| Arc::new(kept) as Arc<dyn FailureError>);
             settle(failure, kept)
         }
         exit => exit,
@@ -50,7 +50,7 @@ pub(crate) fn settle_error(exit: Exit, keep_error: bool, child: ChildId, drops: 
 }
 
 /// Replaces the error of a failure by `kept`.
-fn settle(mut failure: Arc<Failure>, kept: Option<Arc<dyn HeldError>>) -> Exit {
+fn settle(mut failure: Arc<Failure>, kept: Option<Arc<dyn FailureError>>) -> Exit {
     if let Some(only) = Arc::get_mut(&mut failure) {
         let error = only.replace_error(kept);
         drop_catching_panics(error);
