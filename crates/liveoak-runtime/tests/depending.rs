@@ -87,7 +87,7 @@ fn if_a_restart_of_a_set_stops_a_one_shot_its_dependent_is_down_and_charged_for_
         first.fail("x");
         first.gone().await;
         // The app lacks its job. That uses up no limit, so only a command helps.
-        tokio::time::sleep(s(10_000)).await;
+        tokio::time::sleep(s(1_000)).await;
         assert_ne!(states(&tree, ["/t/s/app"]), ["running"]);
         tree.restart_child("/t/s").await.unwrap();
         job.started(2).await;
