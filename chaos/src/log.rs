@@ -15,7 +15,8 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 /// Events that do not change what a child is doing.
-const IGNORED: [&str; 5] = ["health", "restart-set", "gave-up", "start-failed", "auto-shutdown"];
+const IGNORED: [&str; 6] =
+    ["health", "restart-set", "gave-up", "start-failed", "auto-shutdown", "auto-shutdown-failed"];
 
 /// Events that change what a child is doing, and the events of the same child that each may follow. Any other event is
 /// an error of the run: these programs cannot cause it, or the core has renamed it.

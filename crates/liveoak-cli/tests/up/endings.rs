@@ -101,8 +101,8 @@ fn a_program_whose_failures_are_further_apart_than_the_period_is_given_up_on_by_
 fn an_auto_shutdown_that_a_crash_caused_fails_the_tree() {
     let dir = TestDir::of(
         "auto_shutdown = \"all-significant\"\n[child.s]\nrestart = \"transient\"\nsignificant = true\nauto_shutdown = \"any-significant\"\n\
-         [child.s.child.main]\nshell = \"exit 4\"\nrestart = \"temporary\"\nsignificant = true\n\
-         [child.s.child.beside]\ncommand = \"sleep 1000\"\n",
+         [child.s.child.beside]\ncommand = \"sleep 1000\"\n\
+         [child.s.child.main]\nshell = \"exit 4\"\nrestart = \"temporary\"\nsignificant = true\n",
     );
     let ended = dir.run(&["--report", "report.json"]).with_code(1);
     ended.has_in_order(&[

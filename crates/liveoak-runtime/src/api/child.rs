@@ -278,8 +278,8 @@ macro_rules! common_settings {
                 self
             }
 
-            /// Sets the restart limit of this child alone. Default: ten restarts in a minute, unless the supervisor has
-            /// an intensity.
+            /// Sets the restart limit of this child alone. Default: ten restarts in a minute or ten failures in a row,
+            /// unless the supervisor has an intensity.
             #[must_use]
             pub fn limit(mut self, limit: $crate::Limit) -> Self {
                 self.$spec.limit = Some(limit);

@@ -109,15 +109,15 @@ impl<A: Send + 'static> Group<A> {
         self
     }
 
-    /// Sets the restart limit of each member alone. Default: ten restarts in a minute, unless the group has an
-    /// intensity.
+    /// Sets the restart limit of each member alone. Default: ten restarts in a minute or ten failures in a row, unless
+    /// the group has an intensity.
     #[must_use]
     pub fn limit(mut self, limit: Limit) -> Self {
         self.spec.template.limit = Some(limit);
         self
     }
 
-    /// Sets the restart limit of all members together.
+    /// Sets how many restarts of all members together are allowed within a period; failures in a row do not count.
     #[must_use]
     pub fn intensity(mut self, limit: Limit) -> Self {
         self.spec.intensity = Some(limit);

@@ -7,7 +7,7 @@ use crate::{
     Backoff, ChildDeclaration, ChildForm, Command, Condition, EventKind, Exit, GiveUp, Limit, Strategy,
     SupervisorSpec, Time,
 };
-use proptest::prelude::{Just, any, prop_oneof, proptest};
+use proptest::prelude::{Just, ProptestConfig, any, prop_oneof, proptest};
 use proptest::{collection::vec, option, prop_assert_eq};
 use std::time::Duration;
 
@@ -129,6 +129,8 @@ fn over_nested_supervisors_the_numbers_multiply_and_the_tree_ends_in_the_time_th
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn what_never_holds_is_given_up_on_after_exactly_one_failure_more_than_its_limit_allows(
         restarts in 0u32..30,
