@@ -90,7 +90,7 @@ impl ReferenceStateMachine for Reference {
 }
 
 /// Situations that must occur in at least one run. Without them the comparison would prove little.
-const WORDS: [&str; 42] = [
+const WORDS: [&str; 43] = [
     // How trees end.
     "end stopped",
     "end gave-up",
@@ -118,6 +118,7 @@ const WORDS: [&str; 42] = [
     "answer superseded",
     "answer not found",
     "answer only once",
+    "answer waits",
     // States of children.
     "idle down",
     "idle stopped",
