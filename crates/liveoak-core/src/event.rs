@@ -64,7 +64,8 @@ pub enum EventKind {
         /// The time since the attempt was begun.
         took: Duration,
     },
-    /// The attempt has ended. The child is down until another event says what follows.
+    /// The attempt has ended. The child is down until another event says what follows. If this is the end of the tree, no
+    /// other event follows for the root: it is then down after a failure, stopped, or finished.
     Exited {
         /// The attempt number.
         attempt: Attempt,

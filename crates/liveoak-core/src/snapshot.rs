@@ -9,7 +9,8 @@ pub enum Health {
     /// The child does its work.
     #[default]
     Healthy,
-    /// The child works badly, waits, starts, stops, was stopped on request, or finished with a failure.
+    /// The child works badly, waits, starts, stops, was stopped on request or with its supervisor, or finished with a
+    /// failure.
     Degraded,
     /// The child does not do its work.
     Unhealthy,
@@ -125,7 +126,7 @@ impl ChildState {
 /// Why a child is down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IdleReason {
-    /// The supervisor of the child is down or stopping. Also the reason of the root before its start and after its end.
+    /// The supervisor of the child is down or stopping. Also the reason of the root before its start, and after a failure.
     SupervisorDown,
     /// The child was stopped by request, and starts again by request only.
     StoppedByRequest,

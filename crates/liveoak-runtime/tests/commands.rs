@@ -156,6 +156,22 @@ fn too_many_commands_for_one_child_are_refused_and_all_others_answered() {
 }
 
 #[test]
+fn a_caller_that_stopped_waiting_no_longer_counts_as_one() {
+    paused(async {
+        let leak_check = LeakCheck::new();
+        let a = leak_check.puppet("a").stopping_after(s(100));
+        let tree = Supervisor::new("t").child(a.child().stop_within(s(200))).start().await.unwrap();
+        for _ in 0..1500 {
+            let waited = tokio::time::timeout(Duration::from_millis(1), tree.stop_child("/t/a")).await;
+            assert!(waited.is_err(), "{waited:?}");
+        }
+        assert!(matches!(tree.stop_child("/t/a").await, Ok(Outcome::Stopped(_))));
+        tree.stop().await;
+        leak_check.check().await;
+    });
+}
+
+#[test]
 fn a_stop_overtakes_a_restart_and_both_are_answered() {
     paused(async {
         let leak_check = LeakCheck::new();

@@ -153,7 +153,7 @@ fn a_child_waits_until_its_dependencies_are_healthy_or_completed() {
         once.complete();
         tokio::time::sleep(s(1)).await;
         let what = WaitingFor::Edge(Name::new("weak").unwrap(), Condition::Healthy);
-        assert_eq!(state(&tree, "/t/last"), ChildState::Waiting { what, remaining: Some(s(29)) });
+        assert_eq!(state(&tree, "/t/last"), ChildState::Waiting { what, remaining: Some(s(28)) });
         weak.health(Health::Healthy);
         tree.ready().await.unwrap();
         assert_eq!(last.live(), 1);

@@ -50,8 +50,8 @@ impl PendingCopy {
     /// Adds the next slots to `copied`, at most `most`. Returns `true` if the copy is complete.
     pub(super) fn go_on(&mut self, slots: &[Slot], most: usize, copied: &mut Vec<Slot>) -> bool {
         let end = self.len.min(self.next.saturating_add(most));
-        for slot in self.next..end {
-            copied.push(self.changed.remove(&slot).unwrap_or_else(|| slots[slot].frozen()));
+        for (slot, content) in slots.iter().enumerate().take(end).skip(self.next) {
+            copied.push(self.changed.remove(&slot).unwrap_or_else(|| content.frozen()));
         }
         self.next = end;
         end == self.len

@@ -146,16 +146,15 @@ impl Machine {
     }
 
     pub(super) fn tree_ended(&mut self, exit: Exit) {
-        let (root, stage) = (self.root, StopStage::Asked);
-        let why = match self.arena[root].intent {
-            _ if exit.is_failure() => IdleReason::SupervisorDown,
-            Intent::Stop | Intent::Remove => IdleReason::StoppedByRequest,
-            Intent::Run | Intent::Restart => IdleReason::Finished,
+        let root = self.root;
+        // No event tells of this state: it follows from the exit.
+        let why = match &exit {
+            _ if self.arena[root].attempt == 0 || exit.is_failure() => IdleReason::SupervisorDown,
+            Exit::Stopped => IdleReason::StoppedByRequest,
+            _ => IdleReason::Finished,
         };
-        match why {
-            IdleReason::Finished => self.emit(root, || EventKind::Finished),
-            IdleReason::StoppedByRequest => self.emit(root, || EventKind::Stopped { stage, why }),
-            _ => {}
+        if why == IdleReason::StoppedByRequest {
+            self.arena[root].intent = Intent::Stop;
         }
         self.set_phase(root, Phase::Idle(why));
         self.collect_forced();

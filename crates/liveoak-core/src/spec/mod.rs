@@ -102,9 +102,10 @@ pub struct ChildSpec {
     pub limit: Option<Limit>,
     /// When the child counts as ready. Supervisors accept only `AtOnce`: they are ready when their children are.
     pub ready: Ready,
-    /// How long the child may take to become ready; [`Duration::MAX`] is without limit. The sum of its waits for
-    /// failing dependencies (siblings that are ready but not healthy enough, or that back off) has the same limit;
-    /// for a supervisor with [`Duration::MAX`] that limit is 30 s.
+    /// How long the child may take to become ready; [`Duration::MAX`] is without limit. In the first start of its
+    /// supervisor, its waits for siblings that run and are not healthy or not done yet, or that back off, may take as
+    /// long together; else the start of the supervisor fails. A command is told after the same time that the child still
+    /// waits. For a supervisor with [`Duration::MAX`] that time is 30 s.
     pub start_within: Duration,
     /// The longest time between two heartbeats of a ready child; `None` expects no heartbeat.
     pub heartbeat: Option<Duration>,

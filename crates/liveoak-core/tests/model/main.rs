@@ -3,9 +3,9 @@
 //!
 //! The model decides everything a second time, with a plain map of children and no caches. What it has in common with the
 //! machine: core's specs, [`Backoff::delay`](liveoak_core::Backoff::delay), `jitter` and `KILL_WAIT` are used by both, so a
-//! mistake in them is not found here. Two constants of the machine are repeated (30 s as the dependency timeout of a
-//! supervisor without a start deadline, 1 s as the least backoff of a start that could not be tried), as is its rule that a
-//! dependency timeout that was paused has at least 1 ns left. Some functions have the same names as in the machine.
+//! mistake in them is not found here. Two constants of the machine are repeated (30 s as the longest wait of a
+//! supervisor without a start deadline, 1 s for deadlines that are seen late), as is its rule that a wait in a first start
+//! that was paused has at least 1 ns left. Some functions have the same names as in the machine.
 //!
 //! # Where to begin
 //!
@@ -90,7 +90,7 @@ impl ReferenceStateMachine for Reference {
 }
 
 /// Situations that must occur in at least one run. Without them the comparison would prove little.
-const WORDS: [&str; 47] = [
+const WORDS: [&str; 48] = [
     // How trees end.
     "end stopped",
     "end gave-up",
@@ -119,6 +119,7 @@ const WORDS: [&str; 47] = [
     "answer superseded",
     "answer not found",
     "answer only once",
+    "answer waits",
     // States of children.
     "idle down",
     "idle stopped",

@@ -297,10 +297,10 @@ impl Model {
     }
 
     fn end_of_tree(&mut self, exit: Kind) {
-        let why = match self.at(ROOT).wanted {
+        let why = match exit {
             _ if is_failure(exit) => IdleReason::SupervisorDown,
-            false => IdleReason::StoppedByRequest,
-            true => IdleReason::Finished,
+            "stopped" => IdleReason::StoppedByRequest,
+            _ => IdleReason::Finished,
         };
         self.set(ROOT, Phase::Idle(why));
         self.down = Some(exit);

@@ -374,7 +374,7 @@ fn the_time_of_a_first_start_is_not_renewed_by_restarts_that_siblings_cause() {
         driver.fail("other");
         assert!(driver.down.is_none());
     }
-    // While the restart set backs off, the waiting child's turn has not come, and the dependency timeout is paused.
+    // While the restart set backs off, the waiting child's turn has not come, and its time does not count.
     driver.advance(secs(5));
     assert_eq!(driver.down_kind(), "start-failed");
 }

@@ -3,7 +3,8 @@
 use super::shape::{group, leaf, secs, sup};
 use super::test_driver::{Obeys, TestDriver, word};
 use crate::{
-    Attempt, ChildSpec, Command, Exit, Input, MAX_CHILDREN, Machine, Refusal, Restart, Strategy, Time,
+    Attempt, ChildSpec, Command, Exit, Input, MAX_CHILDREN, MAX_WAITERS, Machine, Refusal, Restart, Strategy,
+    Time,
 };
 use std::time::Duration;
 
@@ -167,12 +168,12 @@ fn more_waiting_commands_on_a_child_than_allowed_are_refused_as_busy() {
     let mut driver = TestDriver::started(&sup("t", [leaf("a")]));
     driver.careful = false;
     driver.obeys("a", Obeys::Test);
-    for _ in 0..crate::MAX_WAITERS {
+    for _ in 0..MAX_WAITERS {
         driver.command("a", Command::Stop);
     }
     assert_eq!(word(&driver.ask("a", Command::Stop)), "busy");
     driver.exit("a", Exit::Stopped);
-    assert_eq!(driver.answers.len(), crate::MAX_WAITERS + 1, "and all the others are answered");
+    assert_eq!(driver.answers.len(), MAX_WAITERS + 1, "and all the others are answered");
 }
 
 #[test]
@@ -305,4 +306,23 @@ fn a_member_that_can_be_made_only_once_is_not_started_again_and_not_stopped_for_
     let restarts = group("g").members(|group| group.template.once = true);
     let errors = Machine::new(&sup("t", [restarts])).expect_err("permanent and once").to_string();
     assert!(errors.contains("/t/g: restart: a body that can be made only once"), "{errors}");
+}
+
+#[test]
+fn a_caller_that_stopped_waiting_no_longer_counts_as_one_and_gets_no_answer() {
+    let mut driver = TestDriver::started(&sup("t", [leaf("a")]));
+    driver.obeys("a", Obeys::Test);
+    let id = driver.id("a");
+    let requests: Vec<_> = (0..MAX_WAITERS).map(|_| driver.command("a", Command::Stop)).collect();
+    assert_eq!(word(&driver.ask("a", Command::Stop)), "busy");
+    driver.input(Input::Withdraw { request: requests[7], id });
+    let next = driver.command("a", Command::Stop);
+    assert!(driver.answer(next).is_none(), "there is room for one more");
+    assert_eq!(driver.state("a"), "stopping", "what it asked for goes on");
+    driver.exit("a", Exit::Stopped);
+    assert_eq!(driver.answers.len(), MAX_WAITERS + 1, "the one refused, and all but the one that went away");
+    assert!(driver.answer(requests[7]).is_none());
+    // Late, for a child that is gone.
+    driver.command("a", Command::Remove);
+    driver.input(Input::Withdraw { request: requests[7], id });
 }

@@ -57,7 +57,7 @@ fn a_dedicated_runtime_is_abandoned_a_kill_wait_after_its_own_kill_not_after_one
     driver.advance(millis(399));
     assert_eq!(driver.log(), Vec::<String>::new());
     driver.advance(millis(1));
-    assert_eq!(driver.log(), ["abandon s"]);
+    assert_eq!(driver.log(), ["kill s", "abandon s"]);
 }
 
 #[test]

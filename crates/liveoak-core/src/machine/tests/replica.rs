@@ -78,7 +78,12 @@ impl Replica {
                 } else {
                     self.stopped_by_others.remove(&event.id);
                 }
-                let node = self.set(event, ChildState::Idle(IdleReason::SupervisorDown));
+                let why = match exit {
+                    _ if exit.is_failure() || event.id != self.root.id => IdleReason::SupervisorDown,
+                    Exit::Stopped => IdleReason::StoppedByRequest,
+                    _ => IdleReason::Finished,
+                };
+                let node = self.set(event, ChildState::Idle(why));
                 (node.started, node.last_exit) = (None, Some(exit.clone()));
             }
             EventKind::BackingOff { delay, .. } => {
