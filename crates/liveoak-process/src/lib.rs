@@ -35,6 +35,8 @@
 //! Limits: processes that left the process group (`setsid`) are not reached. Programs of another user may
 //! not be signalled, and a set-user-id program clears the parent-death signal (`prctl(2)`). If your own
 //! program becomes a daemon by forking, do that before the first spawn: the copy has no spawner thread.
+//! A program file is looked up on a thread of its own, within ten seconds. If its file system stops answering between
+//! that and the exec, all starts wait until it answers or fails.
 //!
 //! When not to use it: for a program that must outlive this one, and for a single command whose output is the result
 //! (use `std::process::Command`).

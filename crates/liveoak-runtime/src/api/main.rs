@@ -4,7 +4,7 @@
 //! signals do what they did before only after that, so a second signal of one wish does not kill a program that has
 //! just stopped.
 //!
-//! Only this file of the library prints. It does so on threads of its own: the reader of stderr may be stuck.
+//! Only this file of the library prints. It does so on a thread of its own: the reader of stderr may be stuck.
 
 use crate::api::error::{Error, StartError};
 use crate::api::supervisor::Supervisor;
@@ -88,21 +88,24 @@ impl Main {
     where
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
+        let printer = Printer::start();
         let mut builder = Builder::new_multi_thread();
         if let Some(number) = self.worker_threads {
             builder.worker_threads(number.max(1));
         }
         let runtime = match builder.enable_all().build() {
             Ok(runtime) => runtime,
-            Err(error) => return fail(FAILED, &format!("cannot start the Tokio runtime: {error}")),
+            Err(error) => {
+                return printer.end(Err((FAILED, format!("cannot start the Tokio runtime: {error}"))));
+            }
         };
         let mut signals = None;
         // Dropping the runtime waits without a limit, so a panic must not drop it.
-        let ended = catch_unwind(AssertUnwindSafe(|| runtime.block_on(run_tree(set_up, &mut signals))));
+        let ended =
+            catch_unwind(AssertUnwindSafe(|| runtime.block_on(run_tree(set_up, &mut signals, &printer))));
         runtime.shutdown_timeout(RUNTIME_END);
         match ended {
-            Ok(Ok(())) => ExitCode::SUCCESS,
-            Ok(Err((code, text))) => fail(code, &text),
+            Ok(outcome) => printer.end(outcome),
             Err(panic) => resume_unwind(panic),
         }
     }
@@ -112,6 +115,7 @@ impl Main {
 async fn run_tree<E>(
     set_up: impl Future<Output = Result<Supervisor, E>>,
     signals: &mut Option<StopSignals>,
+    printer: &Printer,
 ) -> Result<(), (u8, String)>
 where
     E: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -120,7 +124,7 @@ where
     let listening = StopSignals::listen().map_err(|error| Error::Signals(Arc::new(error)));
     let outcome = match listening {
         Ok(listening) => {
-            supervisor.run_with_signals(signals.insert(listening), |line| drop(print(line))).await
+            supervisor.run_with_signals(signals.insert(listening), |line| printer.print(line)).await
         }
         Err(error) => Err(error),
     };
@@ -149,23 +153,44 @@ fn with_sources(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Prints an error and returns the exit code.
-fn fail(code: u8, text: &str) -> ExitCode {
-    // If the reader is stuck, the program ends without it.
-    let _stuck = print(&format!("error: {text}")).recv_timeout(PRINT_WITHIN);
-    ExitCode::from(code)
+/// Prints lines to stderr on a thread of its own.
+struct Printer {
+    lines: mpsc::Sender<String>,
+    /// Hears when all lines are printed.
+    printed: mpsc::Receiver<()>,
 }
 
-/// Prints a line to stderr. The receiver hears when that is done.
-fn print(line: &str) -> mpsc::Receiver<()> {
-    let (done, printed) = mpsc::sync_channel(1);
-    let line = format!("{line}\n");
-    // Without a thread, or with a closed stderr, there is no other place for the line.
-    let _ = thread::Builder::new().name("liveoak-print".into()).spawn(move || {
-        let _ = io::stderr().write_all(line.as_bytes());
-        let _ = done.send(());
-    });
-    printed
+impl Printer {
+    fn start() -> Self {
+        let ((lines, waiting), (done, printed)) = (mpsc::channel::<String>(), mpsc::channel());
+        let print = move || {
+            // A closed stderr is no error: there is no other place for the lines.
+            waiting.iter().for_each(|line| drop(io::stderr().write_all(format!("{line}\n").as_bytes())));
+            let _ = done.send(());
+        };
+        // Without a thread the lines are lost.
+        let _ = thread::Builder::new().name("liveoak-print".into()).spawn(print);
+        Self { lines, printed }
+    }
+
+    fn print(&self, line: &str) {
+        let _ = self.lines.send(line.to_owned());
+    }
+
+    /// Prints the error, waits until all is printed, and returns the exit code. If the reader is stuck, the program ends
+    /// without it.
+    fn end(self, outcome: Result<(), (u8, String)>) -> ExitCode {
+        let code = match outcome {
+            Ok(()) => ExitCode::SUCCESS,
+            Err((code, text)) => {
+                self.print(&format!("error: {text}"));
+                ExitCode::from(code)
+            }
+        };
+        drop(self.lines);
+        let _stuck = self.printed.recv_timeout(PRINT_WITHIN);
+        code
+    }
 }
 
 #[cfg(test)]
