@@ -77,7 +77,7 @@ impl Tree {
     }
 }
 
-/// The owner of a tree stands outside of it. If it was handed to a child all the same, the child fails with this.
+/// Panics, because the owner of a tree was handed to a child of it, which fails with this. An owner stands outside.
 fn owner_waits_for_itself(refusal: &Refusal) -> ! {
     panic!("a child owns its own tree and waits for it; use a `TreeHandle`: {refusal}")
 }

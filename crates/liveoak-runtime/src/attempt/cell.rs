@@ -93,7 +93,7 @@ impl<T: AttemptListener> AttemptCell<T> {
         })
     }
 
-    /// Fails the attempt because of a subtask whose failure nobody has looked at.
+    /// Fails the attempt because of the failure of a subtask that was not looked at.
     pub(crate) fn subtask_failed(self: &Arc<Self>, exit: Exit) {
         let end = self.subtasks.fail(&self.orders, exit);
         if let End::Ending(_) = &end {
