@@ -315,7 +315,7 @@ fn a_caller_that_stopped_waiting_no_longer_counts_as_one_and_gets_no_answer() {
     let id = driver.id("a");
     let requests: Vec<_> = (0..MAX_WAITERS).map(|_| driver.command("a", Command::Stop)).collect();
     assert_eq!(word(&driver.ask("a", Command::Stop)), "busy");
-    driver.input(Input::Withdraw { request: requests[7], id });
+    driver.machine.withdraw(requests[7], id);
     let next = driver.command("a", Command::Stop);
     assert!(driver.answer(next).is_none(), "there is room for one more");
     assert_eq!(driver.state("a"), "stopping", "what it asked for goes on");
@@ -324,5 +324,5 @@ fn a_caller_that_stopped_waiting_no_longer_counts_as_one_and_gets_no_answer() {
     assert!(driver.answer(requests[7]).is_none());
     // Late, for a child that is gone.
     driver.command("a", Command::Remove);
-    driver.input(Input::Withdraw { request: requests[7], id });
+    driver.machine.withdraw(requests[7], id);
 }
