@@ -32,6 +32,7 @@ mod reference;
 mod replica;
 mod steps;
 mod stopping;
+mod waiting;
 
 use crate::machine_under_test::MachineUnderTest;
 use child::{Mode, NEVER, Phase};

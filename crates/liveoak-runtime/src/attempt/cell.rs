@@ -128,6 +128,7 @@ impl<T: AttemptListener> AttemptCell<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::attempt::subtasks::{MAX_SUBTASKS, NotAdmitted};
 
     #[test]
     fn a_cell_fills_the_gap_before_the_allocation_of_a_task() {
@@ -135,5 +136,23 @@ mod tests {
         const HEADER_OF_MALLOC: usize = 8;
         const COUNTERS_OF_ARC: usize = 16;
         assert_eq!(size_of::<AttemptCell<Arc<()>>>(), GAP - HEADER_OF_MALLOC - COUNTERS_OF_ARC);
+    }
+
+    #[derive(Clone)]
+    struct NoAbort;
+
+    impl Abort for NoAbort {
+        fn abort(&self) {}
+    }
+
+    #[test]
+    fn one_subtask_more_than_the_limit_is_refused_until_another_has_ended() {
+        let (subtasks, orders) = (Subtasks::<NoAbort, (), ()>::new(), Orders::new());
+        let first = subtasks.admit(&orders);
+        (1..MAX_SUBTASKS).for_each(|_| assert!(subtasks.admit(&orders).is_ok()));
+        assert_eq!(subtasks.admit(&orders), Err(NotAdmitted::TooMany));
+        let Ok(first) = first else { panic!("the first is admitted") };
+        assert!(matches!(subtasks.ended(&orders, first, None), End::Unchanged));
+        assert!(subtasks.admit(&orders).is_ok());
     }
 }
