@@ -36,6 +36,7 @@ impl std::ops::Index<Index> for Arena {
 }
 
 impl std::ops::IndexMut<Index> for Arena {
+    #[inline]
     #[track_caller]
     fn index_mut(&mut self, index: Index) -> &mut Child {
         let slot = index.slot();
@@ -87,6 +88,7 @@ impl Arena {
     }
 
     /// Keeps a slot that is about to change as it is, for the copies that have not come to it.
+    #[cold]
     fn preserve(&mut self, index: Index) {
         let slot = index.slot() as usize;
         for copy in &mut self.copies {

@@ -62,10 +62,13 @@ impl Machine {
     pub(super) fn refresh_health(&mut self, child: Index) {
         let mut at = child;
         loop {
-            let state = &mut self.arena[at];
-            let health = state.health_now();
-            let before = std::mem::replace(&mut state.health, health);
-            let Some(parent) = state.parent.filter(|_| before != health) else { return };
+            let state = &self.arena[at];
+            let (before, health, parent) = (state.health, state.health_now(), state.parent);
+            if before == health {
+                return;
+            }
+            self.arena[at].health = health;
+            let Some(parent) = parent else { return };
             let sup = self.arena.sup_mut(parent);
             sup.count_health(before, false);
             sup.count_health(health, true);

@@ -1,28 +1,27 @@
 //! Where values of the user are dropped when no attempt is left to drop them: arguments, closures, kept errors.
 //!
 //! A destructor is user code: it may block, panic, or call the tree. An attempt's own task drops what the attempt holds.
-//! What a child that is over leaves behind comes here instead, from whatever thread finds it, and jobs on Tokio's
-//! blocking pool drop it: inside the runtime's context, where blocking is allowed.
+//! What a child that is over leaves behind comes here instead, from whatever thread finds it, and threads of its own
+//! drop it: inside the runtime's context, where blocking is allowed. (Tokio's blocking pool would not do: a job waits there
+//! without end when all threads are taken, or when the system refuses one.)
 //!
 //! 1. No value waits for another's destructor, as long as there are threads: while a job is inside a destructor and
 //!    values wait, there is a spare job. The spare waits for a [`STALL`]; if the others do not get on, it takes a value
 //!    itself, and another spare begins. So fast destructors use one or two threads, and slow ones up to
-//!    [`MAX_DROP_JOBS`].
+//!    [`MAX_DROP_JOBS`]. A thread without values ends after [`IDLE`], or with the tree.
 //! 2. Stops wait for these drops, but only within their budget. What outlasts it is reported as abandoned, and its
 //!    destructor goes on.
 //! 3. The queue grows only with children that were added. While [`MAX_DROPS_WAITING`] values wait, no child is added,
 //!    and no error is kept.
 //! 4. In tests with a paused clock, tasks of their one thread are the jobs ([`is_in_place`]).
-//! 5. When the runtime shuts down, the tree's timer task drops what waits as it is dropped itself, and a job that was
-//!    accepted but not run does the same. If the runtime refuses a job before that, a thread of its own takes the values.
-//!    If the system refuses that thread too, they wait for the next value.
+//! 5. When the runtime shuts down, the tree's timer task drops what waits as it is dropped itself.
+//! 6. If the system refuses a thread, the values wait for the next value, or for the next look of a stop that waits.
 
 use crate::attempt::body::UserValue;
 use crate::attempt::panic::{catch, drop_catching_panics};
 use crate::util::in_place::is_in_place;
 use crate::util::lock::{ignore_poison, lock};
 use liveoak_core::ChildId;
-use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -33,23 +32,17 @@ use tokio::sync::Notify;
 /// How many values wait for their destructor at most before no more children are added.
 pub(crate) const MAX_DROPS_WAITING: usize = 65_536;
 
-/// How many jobs of one tree drop values at once. Few beside the 512 threads of Tokio's blocking pool.
+/// How many jobs (threads) of one tree drop values at once.
 pub(crate) const MAX_DROP_JOBS: usize = 64;
 
 /// How long a job may be inside one destructor before another job goes on with the next value.
 const STALL: Duration = Duration::from_millis(1);
 
-thread_local! {
-    /// Set while this thread hands a job to the runtime, and by the job if the runtime refuses it.
-    static HANDING_OVER: Cell<HandingOver> = const { Cell::new(HandingOver::No) };
-}
+/// How long a thread without values waits for more.
+const IDLE: Duration = Duration::from_secs(10);
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum HandingOver {
-    No,
-    Yes,
-    Refused,
-}
+/// How often a stop that waits looks if a thread can be started that was refused.
+const RETRY: Duration = Duration::from_millis(10);
 
 /// The values of one tree that wait to be dropped.
 pub(crate) struct Drops {
@@ -57,8 +50,10 @@ pub(crate) struct Drops {
     /// `true` if the jobs are tasks.
     pub(crate) in_place: bool,
     work: Mutex<Work>,
-    /// Wakes spare jobs, and the thread that waits for the end.
+    /// Wakes the thread that waits for the end.
     changed: Condvar,
+    /// Wakes spare and idle jobs.
+    more: Condvar,
     /// Wakes the tasks that wait for the drops below a child.
     pub(crate) settled: Notify,
     /// `true` while the queue is full. Read without the lock.
@@ -111,6 +106,7 @@ impl Drops {
             in_place: is_in_place(),
             work: Mutex::default(),
             changed: Condvar::new(),
+            more: Condvar::new(),
             settled: Notify::new(),
             full: AtomicBool::new(false),
             unfinished: AtomicBool::new(false),
@@ -158,7 +154,7 @@ impl Drops {
         if start {
             self.start_job();
         } else if spares {
-            self.changed.notify_one();
+            self.more.notify_one();
         }
     }
 
@@ -193,7 +189,7 @@ impl Drops {
     }
 
     /// Blocks until every value is dropped, or until `deadline`. Returns the children whose values are not.
-    pub(crate) fn wait(&self, deadline: Instant) -> Vec<ChildId> {
+    pub(crate) fn wait(self: &Arc<Self>, deadline: Instant) -> Vec<ChildId> {
         let mut work = lock(&self.work);
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -203,13 +199,20 @@ impl Drops {
                 unfinished.sort_unstable_by_key(|child| (child.slot, child.serial));
                 return unfinished;
             }
-            work = ignore_poison(self.changed.wait_timeout(work, left)).0;
+            if work.needs_job() {
+                drop(work);
+                self.start_job();
+                work = lock(&self.work);
+            }
+            work = ignore_poison(self.changed.wait_timeout(work, left.min(RETRY))).0;
         }
     }
 
     /// Drops values that come later where they are found: the tree has ended.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Release);
+        let _work = lock(&self.work);
+        self.more.notify_all();
     }
 
     /// Starts no more jobs: the runtime shuts down. The tree's timer task drops what waits when it is dropped itself.
@@ -231,22 +234,31 @@ impl Drops {
         self.full.store(work.queue.len() >= MAX_DROPS_WAITING, Ordering::Relaxed);
     }
 
-    /// Drops value by value until none waits. A `spare` begins only when the others do not get on.
+    /// Drops value by value until none waits, or none came for a while if the job `may_idle`. A job begins only when the
+    /// others do not get on, unless the runtime shuts down.
     fn drop_all<'a>(
         self: &'a Arc<Self>,
         mut work: MutexGuard<'a, Work>,
-        mut spare: bool,
+        mut may_idle: bool,
     ) -> MutexGuard<'a, Work> {
+        let mut spare = !self.lost.load(Ordering::Acquire);
         loop {
             if spare && work.busy > 0 && !work.queue.is_empty() {
                 let before = work.progress;
-                work = ignore_poison(self.changed.wait_timeout(work, STALL)).0;
+                work = ignore_poison(self.more.wait_timeout(work, STALL)).0;
                 if work.progress != before {
                     continue;
                 }
             }
             spare = false;
             let Some((child, value)) = work.queue.pop_front() else {
+                if may_idle && !self.closed.load(Ordering::Acquire) {
+                    let (more, waited) = ignore_poison(self.more.wait_timeout(work, IDLE));
+                    work = more;
+                    spare = true;
+                    may_idle = !waited.timed_out();
+                    continue;
+                }
                 work.jobs -= 1;
                 return work;
             };
@@ -292,29 +304,22 @@ impl Drops {
             lock(&self.work).jobs -= 1;
             return;
         }
-        let before = HANDING_OVER.replace(HandingOver::Yes);
-        let job = Job { drops: Arc::clone(self), ran: false };
-        // Panics if the system refuses the first thread of the pool.
-        let _ = catch(None, || {
-            if self.in_place {
-                drop(self.handle.spawn(async move { job.run() }));
-            } else {
-                drop(self.handle.spawn_blocking(move || job.run()));
-            }
-        });
-        if HANDING_OVER.replace(HandingOver::Yes) == HandingOver::Refused {
-            let job = Job { drops: Arc::clone(self), ran: false };
-            let handle = self.handle.clone();
-            let run = move || {
-                let _inside = handle.enter();
-                job.run();
-            };
-            let spawned = std::thread::Builder::new().name("liveoak-drop".to_owned()).spawn(run);
-            if spawned.is_err() {
+        let drops = Arc::clone(self);
+        if self.in_place {
+            let job = async move { drop(drops.drop_all(lock(&drops.work), false)) };
+            // Panics on a thread whose local storage is torn down.
+            if catch(None, || drop(self.handle.spawn(job))).is_err() {
                 lock(&self.work).jobs -= 1;
             }
+            return;
         }
-        HANDING_OVER.set(before);
+        let job = move || {
+            let _inside = drops.handle.enter();
+            drop(drops.drop_all(lock(&drops.work), true));
+        };
+        if std::thread::Builder::new().name("liveoak-drop".to_owned()).spawn(job).is_err() {
+            lock(&self.work).jobs -= 1;
+        }
     }
 }
 
@@ -336,32 +341,6 @@ impl Drop for Awaited {
     }
 }
 
-/// One job, which may be dropped without being run.
-struct Job {
-    drops: Arc<Drops>,
-    ran: bool,
-}
-
-impl Job {
-    fn run(mut self) {
-        self.ran = true;
-        let work = lock(&self.drops.work);
-        drop(self.drops.drop_all(work, true));
-    }
-}
-
-impl Drop for Job {
-    fn drop(&mut self) {
-        if self.ran {
-            return;
-        }
-        match HANDING_OVER.get() {
-            HandingOver::No => drop(self.drops.drop_all(lock(&self.drops.work), false)),
-            HandingOver::Yes | HandingOver::Refused => HANDING_OVER.set(HandingOver::Refused),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -370,19 +349,6 @@ mod tests {
 
     const CHILD: ChildId = ChildId { slot: 1, serial: 0 };
     const LONG: Duration = Duration::from_secs(60);
-
-    /// Returns a runtime whose blocking pool has one thread, which is busy until the sender is dropped.
-    fn without_free_thread() -> (Runtime, mpsc::Sender<()>) {
-        let runtime = Builder::new_current_thread().max_blocking_threads(1).build().expect("a runtime");
-        let (release, blocked) = mpsc::channel::<()>();
-        let (begins, has_begun) = mpsc::channel();
-        drop(runtime.spawn_blocking(move || {
-            begins.send(()).expect("the test waits");
-            let _ = blocked.recv();
-        }));
-        has_begun.recv().expect("the job has begun");
-        (runtime, release)
-    }
 
     fn counted(count: usize) -> (Vec<UserValue>, mpsc::Receiver<usize>) {
         struct Sends(usize, mpsc::Sender<usize>);
@@ -395,10 +361,35 @@ mod tests {
         ((0..count).map(|n| Box::new(Sends(n, sender.clone())) as UserValue).collect(), receiver)
     }
 
+    /// Blocks in its destructor until the sender of the receiver is dropped.
+    struct Blocks(mpsc::Sender<()>, Arc<Mutex<mpsc::Receiver<()>>>);
+
+    impl Drop for Blocks {
+        fn drop(&mut self) {
+            let _ = self.0.send(());
+            let _ = lock(&self.1).recv();
+        }
+    }
+
+    /// Returns the values of a tree with `count` destructors that block until the sender is dropped. As many jobs as
+    /// there may be are inside of one.
+    fn blocked(runtime: &Runtime, count: usize) -> (Arc<Drops>, mpsc::Sender<()>) {
+        let drops = Drops::new(runtime.handle().clone());
+        let ((begins, has_begun), (release, blocked)) = (mpsc::channel(), mpsc::channel::<()>());
+        let blocked = Arc::new(Mutex::new(blocked));
+        for _ in 0..count {
+            drops.push(CHILD, vec![Box::new(Blocks(begins.clone(), Arc::clone(&blocked)))]);
+        }
+        for _ in 0..MAX_DROP_JOBS {
+            has_begun.recv_timeout(LONG).expect("each is dropped although the others block");
+        }
+        (drops, release)
+    }
+
     #[test]
     fn while_too_many_values_wait_for_their_destructors_the_queue_is_full() {
-        let (runtime, release) = without_free_thread();
-        let drops = Drops::new(runtime.handle().clone());
+        let runtime = Builder::new_current_thread().build().expect("a runtime");
+        let (drops, release) = blocked(&runtime, MAX_DROP_JOBS);
         let (values, dropped) = counted(MAX_DROPS_WAITING);
         for value in values {
             assert!(!drops.is_full());
@@ -409,28 +400,13 @@ mod tests {
         drop(release);
         assert!(drops.wait(Instant::now() + LONG).is_empty());
         assert!(!drops.is_full() && !drops.has_unfinished());
-        assert!(dropped.into_iter().eq(0..MAX_DROPS_WAITING), "in their order");
+        assert_eq!(dropped.into_iter().count(), MAX_DROPS_WAITING);
     }
 
     #[test]
     fn no_more_than_the_limit_of_jobs_are_inside_destructors_at_once() {
-        struct Blocks(mpsc::Sender<()>, Arc<Mutex<mpsc::Receiver<()>>>);
-        impl Drop for Blocks {
-            fn drop(&mut self) {
-                let _ = self.0.send(());
-                let _ = lock(&self.1).recv();
-            }
-        }
         let runtime = Builder::new_current_thread().build().expect("a runtime");
-        let drops = Drops::new(runtime.handle().clone());
-        let ((begins, has_begun), (release, blocked)) = (mpsc::channel(), mpsc::channel::<()>());
-        let blocked = Arc::new(Mutex::new(blocked));
-        for _ in 0..MAX_DROP_JOBS + 20 {
-            drops.push(CHILD, vec![Box::new(Blocks(begins.clone(), Arc::clone(&blocked)))]);
-        }
-        for _ in 0..MAX_DROP_JOBS {
-            has_begun.recv_timeout(LONG).expect("each is dropped although the others block");
-        }
+        let (drops, release) = blocked(&runtime, MAX_DROP_JOBS + 20);
         assert_eq!(lock(&drops.work).jobs, MAX_DROP_JOBS);
         drop(release);
         assert!(drops.wait(Instant::now() + LONG).is_empty());
@@ -448,13 +424,28 @@ mod tests {
     }
 
     #[test]
-    fn jobs_that_a_runtime_has_accepted_and_does_not_run_any_more_drop_their_values_all_the_same() {
-        let (runtime, release) = without_free_thread();
+    fn values_are_dropped_although_all_threads_of_the_blocking_pool_are_taken() {
+        let runtime = Builder::new_current_thread().max_blocking_threads(1).build().expect("a runtime");
+        let (release, blocked) = mpsc::channel::<()>();
+        drop(runtime.spawn_blocking(move || blocked.recv()));
         let drops = Drops::new(runtime.handle().clone());
         let (values, dropped) = counted(3);
         drops.push(CHILD, values);
-        drop(release);
-        runtime.shutdown_timeout(LONG);
+        assert!(drops.wait(Instant::now() + LONG).is_empty());
         assert!(dropped.into_iter().eq(0..3));
+        drop(release);
+    }
+
+    #[test]
+    fn the_threads_of_a_tree_end_with_it() {
+        let runtime = Builder::new_current_thread().build().expect("a runtime");
+        let drops = Drops::new(runtime.handle().clone());
+        let (values, dropped) = counted(3);
+        drops.push(CHILD, values);
+        assert!(dropped.into_iter().eq(0..3));
+        drops.close();
+        while Arc::strong_count(&drops) > 1 {
+            std::thread::yield_now();
+        }
     }
 }

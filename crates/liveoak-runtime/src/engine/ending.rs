@@ -6,7 +6,6 @@
 use crate::attempt::cell::AttemptListener as _;
 use crate::attempt::panic::{catch, drop_catching_panics};
 use crate::engine::action::TurnLimit;
-
 use crate::engine::driver::{LiveAttempt, Owner, State, TreeInner};
 use crate::engine::drops::Awaited;
 use crate::engine::ended::Ended;
@@ -15,6 +14,7 @@ use crate::util::log::{flush_log, is_log_flushed};
 use crate::util::race;
 use crate::util::waker_guard::WakerGuard;
 use liveoak_core::{ChildId, Exit, Input, KILL_WAIT, Path, StopEntry, StopReport, StopStage, Time};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,7 +23,7 @@ const LOG_WAIT: Duration = Duration::from_secs(1);
 
 /// What a stop grants destructors at least, although attempts have used up its budget: one that does not block takes far
 /// less.
-const DROP_WAIT: Duration = Duration::from_millis(100);
+const DROP_WAIT: Duration = Duration::from_millis(500);
 
 /// What a stop grants them at most if it has no budget.
 const UNBOUNDED_DROP_WAIT: Duration = KILL_WAIT;
@@ -68,10 +68,8 @@ impl TreeInner {
         WakerGuard::new().wait(race(dropped, sleep)).await;
         let waited = self.clock.now().since(begun);
         report.took += waited;
-        for left in self.unfinished_below(child) {
-            let path = self.path(left).unwrap_or_else(|| path.clone());
-            report.entries.push(abandoned(path, report.took));
-        }
+        let left = self.unfinished_below(child);
+        add_abandoned(report, left.into_iter().map(|left| self.path(left).unwrap_or_else(|| path.clone())));
     }
 
     fn unfinished_below(&self, child: ChildId) -> Vec<ChildId> {
@@ -167,7 +165,7 @@ impl TreeInner {
             let paths = unfinished
                 .iter()
                 .filter_map(|child| state.machine.path(*child).or_else(|| state.machine.path(root)));
-            report.entries.extend(paths.map(|path| abandoned(path, report.took)));
+            add_abandoned(report, paths);
         }
         self.drops.close();
         self.clock.release_all();
@@ -231,7 +229,23 @@ fn killed(cell: &Arc<LiveAttempt>) -> StopEntry {
     StopEntry { path: cell.path(), took: Duration::ZERO, stage: StopStage::Killed, exit: Some(Exit::Killed) }
 }
 
-/// Returns the entry of a child whose values could not be dropped in time.
-fn abandoned(path: Path, took: Duration) -> StopEntry {
-    StopEntry { path, took, stage: StopStage::Abandoned, exit: Some(Exit::Abandoned) }
+/// Reports the children whose values could not be dropped in time. A child that the report names already keeps its exit.
+fn add_abandoned(report: &mut StopReport, paths: impl Iterator<Item = Path>) {
+    let took = report.took;
+    let mut named: HashMap<Path, usize> =
+        report.entries.iter().enumerate().map(|(at, entry)| (entry.path.clone(), at)).collect();
+    for path in paths {
+        let at = *named.entry(path.clone()).or_insert(report.entries.len());
+        match report.entries.get_mut(at) {
+            Some(entry) => entry.stage = StopStage::Abandoned,
+            None => {
+                report.entries.push(StopEntry {
+                    path,
+                    took,
+                    stage: StopStage::Abandoned,
+                    exit: Some(Exit::Abandoned),
+                });
+            }
+        }
+    }
 }
