@@ -344,3 +344,36 @@ fn the_last_exit_that_a_context_knows_does_not_change_after_the_end_of_its_attem
         assert_eq!(known(), expected);
     });
 }
+
+#[test]
+fn the_last_exit_that_the_context_of_an_abandoned_attempt_knows_does_not_change_however_many_attempts_follow()
+{
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    let kept: Arc<Mutex<Vec<Ctx>>> = Arc::default();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let (keeps, released) = (Arc::clone(&kept), Mutex::new(released));
+    let child = Child::thread("a", move |ctx: Ctx| {
+        keeps.lock().expect("kept").push(ctx.clone());
+        match ctx.attempt().0 {
+            2 => _ = released.lock().expect("one waits").recv(),
+            5 => tokio::runtime::Handle::current().block_on(ctx.stopping()),
+            _ => {}
+        }
+        Err::<(), _>(format!("failure {}", ctx.attempt().0))
+    });
+    let child = child.backoff(None).stop_within(Duration::ZERO);
+    runtime.block_on(async {
+        let tree = Supervisor::new("t").child(child).start().await.expect("a tree");
+        let attempts = || kept.lock().expect("kept").len();
+        eventually("two attempts", || attempts() == 2).await;
+        let second = kept.lock().expect("kept")[1].clone();
+        let known = || second.last_exit().map(|exit| exit.to_string());
+        assert_eq!(known().as_deref(), Some("failed: failure 1"));
+        tree.begin_restart_child("/t/a").expect("a restart");
+        eventually("five attempts", || attempts() == 5).await;
+        assert_eq!(known().as_deref(), Some("failed: failure 1"));
+        drop(release);
+        tree.stop().await;
+        assert_eq!(known().as_deref(), Some("failed: failure 1"));
+    });
+}

@@ -522,3 +522,59 @@ fn a_factory_runs_in_the_task_of_its_attempt() {
         assert_eq!(tasks.iter().map(|(task, _)| *task).collect::<HashSet<_>>().len(), tasks.len());
     });
 }
+
+/// An error that looks at the tree when it is dropped.
+#[derive(Debug)]
+struct Looking(TreeHandle, std::sync::mpsc::Sender<()>);
+
+impl fmt::Display for Looking {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("boom")
+    }
+}
+
+impl std::error::Error for Looking {}
+
+impl Drop for Looking {
+    fn drop(&mut self) {
+        let _ = self.0.snapshot();
+        let _ = self.1.send(());
+    }
+}
+
+#[test]
+fn a_kept_error_that_comes_after_the_end_of_the_tree_is_not_dropped_under_the_lock() {
+    let runtime = threads();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let (dropped, was_dropped) = std::sync::mpsc::channel();
+    let (released, dropped) = (Mutex::new(released), Mutex::new(dropped));
+    let child = Child::thread("a", move |ctx: Ctx| {
+        let _ = released.lock().unwrap().recv();
+        Err::<(), _>(Looking(ctx.tree(), dropped.lock().unwrap().clone()))
+    });
+    let child = child.keep_error().stop_within(Duration::ZERO);
+    let tree = runtime.block_on(Supervisor::new("t").child(child).start()).expect("a tree");
+    let report = runtime.block_on(tree.stop());
+    assert_eq!(abandoned(&report), ["/t/a"]);
+    drop(release);
+    was_dropped.recv_timeout(Duration::from_secs(20)).expect("the destructor does not wait for its own call");
+}
+
+#[test]
+fn the_removal_of_a_child_that_is_down_waits_for_its_destructors_too() {
+    let runtime = threads();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let released = Mutex::new(released);
+    let blocks = on_drop(move || _ = released.lock().unwrap().recv());
+    let budget = Duration::from_millis(200);
+    let outer = Supervisor::new("s").child(capturing("a", blocks)).stop_within(budget);
+    runtime.block_on(async {
+        let tree = Supervisor::new("t").child(outer).start().await.expect("a tree");
+        tree.stop_child("/t/s").await.expect("a stop");
+        let outcome = tree.remove_child("/t/s").await;
+        let Ok(Outcome::Removed(report)) = outcome else { panic!("{outcome:?}") };
+        assert_eq!(abandoned(&report), ["/t/s"]);
+        drop(release);
+        tree.stop().await;
+    });
+}

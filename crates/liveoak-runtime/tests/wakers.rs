@@ -211,3 +211,45 @@ trait NowOrNever: Future + Sized {
 }
 
 impl<F: Future> NowOrNever for F {}
+
+/// A waker that looks at the tree when it is woken and when it is dropped.
+struct Looks(TreeHandle);
+
+impl Wake for Looks {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        let _ = self.0.snapshot();
+    }
+}
+
+impl Drop for Looks {
+    fn drop(&mut self) {
+        let _ = self.0.snapshot();
+    }
+}
+
+#[test]
+fn the_waker_of_a_waiter_for_an_answer_that_gives_up_is_neither_woken_nor_dropped_under_the_lock() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let child = Child::task("a", |_: Ctx| std::future::pending::<()>()).stop_within(Duration::MAX);
+    let tree = runtime.block_on(Supervisor::new("t").child(child).start()).expect("a tree");
+    let handle = tree.handle();
+    let (done, is_done) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut waits = Box::pin(handle.stop_child("/t/a"));
+        let waker = Waker::from(Arc::new(Looks(handle.clone())));
+        assert!(waits.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        drop(waker);
+        drop(waits);
+        let _ = done.send(());
+    });
+    let ended = is_done.recv_timeout(Duration::from_secs(20));
+    // After a deadlock, the tree cannot be dropped either.
+    if ended.is_err() {
+        std::mem::forget((tree, runtime));
+        panic!("the waiter waits for the lock that it holds");
+    }
+}

@@ -63,7 +63,8 @@ impl Machine {
             // A reported health belongs to the attempt that reported it.
             record.health = Health::Healthy;
             cause = record.cause.take();
-            record.exit_before.clone_from(&record.last_exit);
+            // Code of an attempt that ended otherwise was told what it may still ask for.
+            record.exit_before = record.last_exit.clone().filter(|_| stage == StopStage::Abandoned);
         }
         let stopped_by_others = was_stopping && cause.is_none();
         let exit = match cause {

@@ -5,13 +5,14 @@
 //! a child that missed one.
 //!
 //! The attempt of any other supervisor is stable once each of its declared children, in this attempt, had a stable run
-//! or a success, or is down by wish: stopped on request, or held by siblings that are. Added children do not count. If no
-//! child has run at all, the supervisor is stable like a group.
+//! or a success, or is down by wish: stopped on request, or held by siblings that are. Added children do not count, and
+//! neither do those that run only once and did so in an earlier attempt. If no child has run at all, the supervisor is
+//! stable like a group.
 //!
 //! Stability is judged when an attempt ceases to be ready, and used when the attempt has ended, however it ended.
 
 use super::Machine;
-use super::state::{BackoffSteps, Index, Phase};
+use super::state::{BackoffSteps, Index, Phase, Readiness};
 use crate::{Exit, Time};
 
 impl Machine {
@@ -24,7 +25,7 @@ impl Machine {
         let long_enough = self.ready_until(child).since(state.since) >= state.spec.reset_after();
         let Some(sup) = state.sup.as_ref().filter(|sup| !sup.is_group()) else { return long_enough };
         let mut any_ran = false;
-        for &below in sup.ordered().iter().filter(|below| !self.arena[**below].flags.added) {
+        for &below in sup.ordered().iter().filter(|below| self.is_part_of_the_attempt(**below)) {
             let state = &self.arena[below];
             if state.flags.had_stable_run || self.is_stable(below) {
                 any_ran = true;
@@ -33,6 +34,15 @@ impl Machine {
             }
         }
         any_ran || long_enough
+    }
+
+    /// Returns `true` if a child could run in the present attempt of its supervisor, and was declared.
+    fn is_part_of_the_attempt(&self, child: Index) -> bool {
+        let state = &self.arena[child];
+        // A child that is used up and was never ready in this attempt either succeeded before that, or did not run in it.
+        let ran_earlier =
+            state.is_used_up() && state.readiness == Readiness::Never && !state.flags.had_stable_run;
+        !state.flags.added && !ran_earlier
     }
 
     /// Returns the last moment at which a running child is known to have been ready.

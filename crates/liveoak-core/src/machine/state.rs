@@ -204,7 +204,8 @@ pub(super) struct ChildRecord {
     /// The restarts that count against its own limit.
     pub(super) window: Window,
     pub(super) last_exit: Option<Exit>,
-    /// What `last_exit` was before the last attempt ended: what that attempt knows as the exit before its own.
+    /// What `last_exit` was before the last attempt was abandoned: what its code, which may still run, knows as the exit
+    /// before its own.
     pub(super) exit_before: Option<Exit>,
     /// The exit to report when the machine stops the child because of something that it did: it missed a deadline, or its
     /// body ended. `None` if others stop it.

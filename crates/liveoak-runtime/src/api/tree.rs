@@ -331,8 +331,11 @@ impl TreeHandle {
         // A loop of commands that are answered at once must let other tasks run.
         consume_budget().await;
         match begun? {
-            Begun::Answered(outcome) => Ok(outcome),
-            Begun::Waits(pending, stop_wait) => self.inner.answered(path, pending, stop_wait).await,
+            Begun::Answered(outcome, stop_wait) => Ok(self.inner.settled(path, outcome, stop_wait).await),
+            Begun::Waits(pending, stop_wait) => {
+                let outcome = pending.wait().await?;
+                Ok(self.inner.settled(path, outcome, stop_wait).await)
+            }
             Begun::NotWaitedFor => Err(Refusal::WouldWaitForItself { begun: true }),
         }
     }

@@ -18,7 +18,7 @@ pub(crate) enum Wait {
 
 /// A command that was carried out.
 pub(crate) enum Begun {
-    Answered(Outcome),
+    Answered(Outcome, StopWait),
     Waits(PendingAnswer, StopWait),
     /// The caller does not wait, or would wait for itself.
     NotWaitedFor,
@@ -54,10 +54,10 @@ impl TreeInner {
         let begun = match (state.machine.take_reply(request), wait) {
             (Some(answered), _) => {
                 drop(state.requests.take(request));
-                answered.map(Begun::Answered)
+                answered.map(|outcome| Begun::Answered(outcome, StopWait { awaited, budget }))
             }
             (None, Wait::No) => {
-                state.withdraw(request, id);
+                drop(state.withdraw(request, id));
                 Ok(Begun::NotWaitedFor)
             }
             (None, Wait::For(asker)) if state.refuse_own_wait(asker, request, id) => Ok(Begun::NotWaitedFor),
@@ -70,19 +70,18 @@ impl TreeInner {
         begun
     }
 
-    /// Waits for the answer to a command. The answer to a stop waits for the destructors as well.
-    pub(crate) async fn answered(
+    /// Waits for what the answer to a stop waits for beside the attempts, and returns the answer.
+    pub(crate) async fn settled(
         self: &Arc<Self>,
         path: &Path,
-        pending: PendingAnswer,
+        mut outcome: Outcome,
         stop_wait: StopWait,
-    ) -> Result<Outcome, Refusal> {
+    ) -> Outcome {
         let StopWait { awaited, budget } = stop_wait;
-        let mut outcome = pending.wait().await?;
         if let Outcome::Stopped(report) | Outcome::Removed(report) = &mut outcome {
             self.wait_for_drops(&awaited, path, budget, report).await;
         }
-        Ok(outcome)
+        outcome
     }
 }
 
@@ -112,7 +111,9 @@ impl PendingAnswer {
 impl Drop for PendingAnswer {
     fn drop(&mut self) {
         if let Some(answer) = &self.answer {
-            self.tree.state().withdraw(answer.request, self.id);
+            let sender = self.tree.state().withdraw(answer.request, self.id);
+            // Outside the lock: wakes the caller's waker, which is user code.
+            drop(sender);
         }
     }
 }

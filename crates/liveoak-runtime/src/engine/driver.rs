@@ -85,6 +85,8 @@ impl AttemptListener for Arc<TreeInner> {
     fn attempt_ended(&self, cell: &Arc<LiveAttempt>, exit: Exit) {
         let now = if cell.on_tree_runtime { self.clock.now_inside() } else { self.clock.now() };
         let exit = settle_error(exit, cell.keep_error, cell.id, &self.drops);
+        // The machine drops an exit that comes too late, under the lock. An error in it must be dropped elsewhere.
+        let _outlives_the_lock = cell.keep_error.then(|| exit.clone());
         let mut state = self.state();
         state.release(cell);
         // If more than this reference is left, a context of the attempt outlives it.
@@ -98,6 +100,7 @@ impl AttemptListener for Arc<TreeInner> {
     fn body_ended(&self, cell: &Arc<LiveAttempt>, exit: Exit) {
         let now = self.clock.now();
         let exit = settle_error(exit, cell.keep_error, cell.id, &self.drops);
+        let _outlives_the_lock = cell.keep_error.then(|| exit.clone());
         let input = Input::Ending(cell.id, cell.attempt, exit);
         self.input(self.state(), now, input, TurnLimit::NO_GROUP_STEPS);
     }
@@ -126,6 +129,10 @@ impl TreeInner {
         let deadline = self.state().machine.deadline_of_attempt(cell.id, cell.attempt);
         if let Some(deadline) = deadline {
             self.clock.hold((cell.id, cell.attempt), deadline.since(self.clock.now()));
+            // It may have become ready, or ended, between the two.
+            if self.state().machine.deadline_of_attempt(cell.id, cell.attempt).is_none() {
+                self.clock.release((cell.id, cell.attempt));
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use crate::attempt::cell::{AttemptCell, AttemptListener};
 use crate::attempt::dedicated_runtime::DedicatedRuntime;
 use crate::engine::paged_vec::PagedVec;
 pub(crate) use crate::engine::requests::Answer;
-use crate::engine::requests::Requests;
+use crate::engine::requests::{ReplySender, Requests};
 use liveoak_core::{Asker, Attempt, Awaited, ChildId, Machine, Refusal, RequestId, Time};
 use std::any::Any;
 use std::hash::{BuildHasher, RandomState};
@@ -151,17 +151,21 @@ impl<T: AttemptListener> TreeState<T> {
         let awaited = Awaited::Answer(request, id);
         let refused = asker.is_some_and(|asker| self.machine.would_wait_for_itself(asker, awaited));
         if refused {
-            self.withdraw(request, id);
+            // Nothing waits for the answer yet, so no waker is dropped with the sender.
+            drop(self.withdraw(request, id));
         }
         refused
     }
 
-    /// Forgets a request whose caller does not wait for the answer.
-    pub(crate) fn withdraw(&mut self, request: RequestId, id: ChildId) {
-        if let Some(sender) = self.requests.take(request) {
+    /// Forgets a request whose caller does not wait for the answer. Returns what would have sent the answer: it may hold a
+    /// waker, so it is to be dropped outside the lock.
+    #[must_use]
+    pub(crate) fn withdraw(&mut self, request: RequestId, id: ChildId) -> Option<ReplySender> {
+        let sender = self.requests.take(request);
+        if sender.is_some() {
             self.machine.withdraw(request, id);
-            drop(sender);
         }
+        sender
     }
 
     fn set_entry(&mut self, id: ChildId, entry: ChildEntry<T>) {

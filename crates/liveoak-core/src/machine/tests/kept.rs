@@ -102,3 +102,11 @@ fn a_child_that_runs_once_has_one_attempt_however_it_ended_and_however_its_super
     driver.ready("a");
     assert_eq!(word(&driver.ask("once", Command::Start)), "ready");
 }
+
+#[test]
+fn what_a_child_that_runs_once_has_captured_is_let_go_although_it_is_declared_to_be_kept() {
+    let once = job("once").with(|child| (child.once, child.keep) = (true, true));
+    let mut driver = TestDriver::started(&sup("t", [sup("s", [once]), leaf("b")]));
+    driver.complete("s/once");
+    assert!(driver.was_let_go("s/once"));
+}

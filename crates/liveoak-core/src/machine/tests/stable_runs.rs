@@ -258,3 +258,22 @@ fn a_nested_supervisor_that_runs_on_is_judged_with_the_supervisor_around_it() {
         assert_eq!(last_step(&driver), Some(expected), "{ran:?}");
     }
 }
+
+#[test]
+fn a_child_that_runs_once_counts_only_in_the_attempt_of_its_supervisor_in_which_it_runs() {
+    let once = leaf("once").temporary().with(|child| (child.once, child.keep) = (true, false));
+    let nested = sup("s", [once, leaf("a").limit(Limit::new(0, SECOND))]);
+    let nested = nested.with(|child| child.backoff = observed("x").spec.backoff).limit(Limit::unlimited());
+    for first in [Exit::Completed, Exit::failed("boom")] {
+        let mut driver = TestDriver::started(&sup("t", [nested.clone()]));
+        driver.exit("s/once", first.clone());
+        driver.fail("s/a");
+        driver.advance(secs(1));
+        for (ran, expected) in [(secs(9), 2), (secs(9), 3), (secs(10), 1), (secs(9), 2)] {
+            driver.advance(ran);
+            driver.fail("s/a");
+            assert_eq!(last_step(&driver), Some(expected), "{first}, then {ran:?}");
+            assert!(until_it_runs(&mut driver, "s/a"));
+        }
+    }
+}

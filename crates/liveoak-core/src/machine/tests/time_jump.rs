@@ -183,3 +183,15 @@ fn only_a_tick_judges_deadlines_whatever_other_inputs_come_first() {
     driver.input(Input::Tick);
     assert_eq!(driver.state("a"), "starting");
 }
+
+#[test]
+fn the_end_of_a_wait_in_a_first_start_is_prolonged_once() {
+    let web = leaf("web").after("db", Condition::Completed).start_within(secs(10));
+    let mut driver = TestDriver::new(&sup("t", [leaf("db").temporary(), web]).edges());
+    driver.start();
+    suspend(&mut driver, secs(100));
+    assert_eq!(driver.count("start-failed"), 0);
+    suspend(&mut driver, secs(100));
+    driver.advance(SECOND);
+    assert_eq!((driver.count("time-jump"), driver.down_kind()), (1, "start-failed"));
+}
