@@ -9,6 +9,7 @@
 use crate::api::error::{Error, StartError};
 use crate::api::supervisor::Supervisor;
 use crate::util::signals::StopSignals;
+use liveoak_core::error_text;
 use std::convert::Infallible;
 use std::future::Future;
 use std::io::{self, Write as _};
@@ -25,6 +26,9 @@ const RUNTIME_END: Duration = Duration::from_millis(500);
 
 /// How long the program's end waits for the reader of stderr.
 const PRINT_WITHIN: Duration = Duration::from_secs(1);
+
+/// The most bytes of an error that are printed. A thousand errors in specs take less.
+const MAX_PRINTED: usize = 1 << 20;
 
 /// The tree failed, or its start; or the program got no runtime.
 const FAILED: u8 = 1;
@@ -139,18 +143,9 @@ fn exit_code(error: &Error) -> u8 {
     }
 }
 
-/// Returns the texts of an error and of its sources. A source that the text before it contains is not repeated.
-fn with_sources(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        source = error.source();
-    }
-    text
+/// Returns the texts of an error and of its sources, nothing twice. The error of `set_up` is code of the user.
+fn with_sources(error: &(dyn std::error::Error + 'static)) -> String {
+    error_text(error, MAX_PRINTED)
 }
 
 /// Prints lines to stderr on a thread of its own.
@@ -204,6 +199,7 @@ mod tests {
 
     impl fmt::Display for Layer {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            assert!(self.0 != "panics", "meant by the test");
             f.write_str(self.0)
         }
     }
@@ -219,5 +215,17 @@ mod tests {
         let source = |text, more| Some(Box::new(Layer(text, more)));
         let error = Layer("cannot connect: refused", source("refused", source("port 7 is closed", None)));
         assert_eq!(with_sources(&error), "cannot connect: refused: port 7 is closed");
+        let error = Layer("cannot open the reported file", source("port", None));
+        assert_eq!(
+            with_sources(&error),
+            "cannot open the reported file: port",
+            "a part of a word is no text"
+        );
+    }
+
+    #[test]
+    fn an_error_whose_text_panics_is_printed_as_far_as_it_goes_and_ends_nothing() {
+        let error = Layer("cannot connect", Some(Box::new(Layer("panics", None))));
+        assert_eq!(with_sources(&error), "cannot connect (the error panicked while its text was made)");
     }
 }
