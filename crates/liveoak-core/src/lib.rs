@@ -45,6 +45,6 @@ pub use spec::{
     MAX_CHILDREN, MAX_DEPTH, Order, Ready, Restart, SpecError, SpecErrors, SpecProblem, SpecWarning,
     Strategy, SupervisorSpec, start_order,
 };
-pub use text::{BoundedText, bounded_text, error_text};
+pub use text::{bounded_text, error_text};
 pub use time::Time;
 pub use window::{LimitCheck, Window};

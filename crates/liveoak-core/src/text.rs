@@ -10,8 +10,7 @@ const MAX_SOURCES: usize = 64;
 const CUT: &str = "…";
 
 /// A text of at most so many bytes. What is longer is cut, and ends with `…`.
-#[derive(Clone, Debug)]
-pub struct BoundedText {
+struct BoundedText {
     text: String,
     max: usize,
     is_cut: bool,
@@ -19,15 +18,8 @@ pub struct BoundedText {
 
 impl BoundedText {
     /// Returns an empty text that takes at most `max` bytes.
-    #[must_use]
-    pub const fn new(max: usize) -> Self {
+    const fn new(max: usize) -> Self {
         Self { text: String::new(), max, is_cut: false }
-    }
-
-    /// Returns what was written.
-    #[must_use]
-    pub fn into_string(self) -> String {
-        self.text
     }
 }
 
@@ -160,6 +152,6 @@ mod tests {
         let mut pieces = BoundedText::new(4);
         assert!(pieces.write_str("123").is_ok() && pieces.write_str("4").is_ok());
         assert!(pieces.write_str("5").is_err() && pieces.write_str("").is_err());
-        assert_eq!(pieces.into_string(), "1…");
+        assert_eq!(pieces.text, "1…");
     }
 }

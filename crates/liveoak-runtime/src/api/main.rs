@@ -8,6 +8,7 @@
 
 use crate::api::error::{Error, StartError};
 use crate::api::supervisor::Supervisor;
+use crate::util::log::flush_log;
 use crate::util::signals::StopSignals;
 use liveoak_core::error_text;
 use std::convert::Infallible;
@@ -23,6 +24,10 @@ use tokio::runtime::Builder;
 /// How long tasks and blocking calls that do not belong to the tree may still take after its end. Nothing waits for them
 /// any more, and the report names those of the tree's own that were left.
 const RUNTIME_END: Duration = Duration::from_millis(500);
+
+/// How long the log may take for lines that came after the end of the tree. The end of the tree has waited for those
+/// before.
+const LAST_LINES: Duration = Duration::from_millis(100);
 
 /// How long the program's end waits for the reader of stderr.
 const PRINT_WITHIN: Duration = Duration::from_secs(1);
@@ -108,6 +113,7 @@ impl Main {
         let ended =
             catch_unwind(AssertUnwindSafe(|| runtime.block_on(run_tree(set_up, &mut signals, &printer))));
         runtime.shutdown_timeout(RUNTIME_END);
+        flush_log(LAST_LINES);
         match ended {
             Ok(outcome) => printer.end(outcome),
             Err(panic) => resume_unwind(panic),
