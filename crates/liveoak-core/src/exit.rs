@@ -167,14 +167,20 @@ const fn signal_name(signal: i32) -> Option<&'static str> {
     })
 }
 
+/// The most bytes of a panic's message that are kept. A longer one is cut, and ends with `…`.
+pub const MAX_PANIC_BYTES: usize = 4096;
+
+/// The most bytes of a panic's backtrace that are kept. A longer one is cut, and ends with `…`.
+pub const MAX_BACKTRACE_BYTES: usize = 65_536;
+
 /// What is known of a panic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Panic {
-    /// The panic's message.
+    /// The panic's message, at most 4 KiB of it.
     pub message: String,
     /// `file:line:column`, when known.
     pub location: Option<String>,
-    /// The backtrace, when backtraces are enabled.
+    /// The backtrace, when backtraces are enabled, at most 64 KiB of it.
     pub backtrace: Option<String>,
     /// What panicked, if it was not the body itself: `factory`, `init`, `run`, `stop hook`, `destructor`, `subtask`,
     /// `dedicated runtime`.

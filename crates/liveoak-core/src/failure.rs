@@ -3,18 +3,13 @@
 //! An error is user code: its `Display`, `source` and destructor may block, panic, or call the tree. So it is rendered
 //! once, when the exit is made, by the task whose error it is. After that only the text is used.
 
+use crate::text::error_text;
 use std::error::Error;
-use std::fmt::{self, Write as _};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::fmt;
 use std::sync::Arc;
 
 /// The most bytes of a failure's text. What is longer is cut, and ends with `…`.
 pub const MAX_FAILURE_BYTES: usize = 4096;
-
-/// The most sources of an error that are read: a chain may lead back to itself.
-const MAX_SOURCES: usize = 64;
-
-const CUT: &str = "…";
 
 /// The error that an attempt returned, with its chain of sources, as text of at most 4 KiB.
 pub struct Failure {
@@ -39,7 +34,7 @@ impl FailureError for Plain {
 
 impl Failure {
     pub(crate) fn new(error: Box<dyn Error + Send + Sync>) -> Self {
-        Self { text: render(&*error), error: Some(Arc::new(Plain(error))) }
+        Self { text: error_text(&*error, MAX_FAILURE_BYTES), error: Some(Arc::new(Plain(error))) }
     }
 
     /// Returns the same failure, which holds this error, or none.
@@ -53,8 +48,8 @@ impl Failure {
         std::mem::replace(&mut self.error, error)
     }
 
-    /// Returns the text of the error and its sources, joined by colons. A source whose text is a part of the text before
-    /// it is left out.
+    /// Returns the text of the error and its sources, joined by colons. A source whose text the text before it has
+    /// already, in whole words, is left out.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
@@ -84,72 +79,6 @@ impl fmt::Debug for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.text, f)
     }
-}
-
-/// A text that takes no more than a limit. A longer one is cut.
-struct Limited {
-    text: String,
-    is_cut: bool,
-}
-
-impl fmt::Write for Limited {
-    fn write_str(&mut self, more: &str) -> fmt::Result {
-        if self.is_cut {
-            return Err(fmt::Error);
-        }
-        let room = MAX_FAILURE_BYTES - CUT.len() - self.text.len();
-        let end = more.floor_char_boundary(room);
-        self.text.push_str(&more[..end]);
-        if end < more.len() {
-            self.is_cut = true;
-            self.text.push_str(CUT);
-            return Err(fmt::Error);
-        }
-        Ok(())
-    }
-}
-
-/// Renders an error and its sources. Panics of the error's own code are caught; the text says so.
-fn render(error: &(dyn Error + 'static)) -> String {
-    let mut out = Limited { text: String::new(), is_cut: false };
-    let rendered = guarded(|| render_chain(error, &mut out));
-    if !rendered {
-        let _ = out.write_str(" (the error panicked while its text was made)");
-    }
-    out.text
-}
-
-fn render_chain(error: &(dyn Error + 'static), out: &mut Limited) {
-    write_own_text(error, out);
-    let mut next = error.source();
-    let mut before = next.map(|_| out.text.clone()).unwrap_or_default();
-    for _ in 0..MAX_SOURCES {
-        let Some(error) = next else { return };
-        let mut own = Limited { text: String::new(), is_cut: false };
-        write_own_text(error, &mut own);
-        // Many errors write their source into their own text. It is shown once.
-        if !before.contains(&own.text) && write!(out, ": {}", own.text).is_err() {
-            return;
-        }
-        before = own.text;
-        next = error.source();
-    }
-}
-
-fn write_own_text(error: &dyn Error, out: &mut Limited) {
-    if write!(out, "{error}").is_err() && !out.is_cut {
-        let _ = out.write_str("(an error whose text cannot be made)");
-    }
-}
-
-/// Runs code of the user. Returns `false` if it panicked.
-fn guarded(f: impl FnOnce()) -> bool {
-    let Err(payload) = catch_unwind(AssertUnwindSafe(f)) else { return true };
-    // The payload is the user's too. If its destructor panics, that second payload is leaked, or there were no end.
-    if let Err(another) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-        std::mem::forget(another);
-    }
-    false
 }
 
 #[cfg(test)]
@@ -192,6 +121,7 @@ mod tests {
             (&["a: b: c", "b: c", "c"], "failed: a: b: c"),
             (&["a: b", "b", "c"], "failed: a: b: c"),
             (&["a", "a: b", "b"], "failed: a: a: b"),
+            (&["cannot open the reported file", "port"], "failed: cannot open the reported file: port"),
             (&["round and round"], "failed: round and round"),
             (&["a", "fails"], "failed: a: (an error whose text cannot be made)"),
         ] {

@@ -22,13 +22,16 @@ mod machine;
 mod report;
 mod snapshot;
 mod spec;
+mod text;
 mod time;
 mod window;
 
 pub use backoff::{Backoff, jitter};
 pub use decide::{Verdict, decide};
 pub use event::{Event, EventKind, Severity};
-pub use exit::{AutoShutdownFailure, Exit, LimitExceeded, Panic, StartFailure};
+pub use exit::{
+    AutoShutdownFailure, Exit, LimitExceeded, MAX_BACKTRACE_BYTES, MAX_PANIC_BYTES, Panic, StartFailure,
+};
 pub use failure::{Failure, FailureError, MAX_FAILURE_BYTES};
 pub use ids::{Attempt, ChildId, Name, NameError, Path, RequestId};
 pub use machine::{
@@ -42,5 +45,6 @@ pub use spec::{
     MAX_CHILDREN, MAX_DEPTH, Order, Ready, Restart, SpecError, SpecErrors, SpecProblem, SpecWarning,
     Strategy, SupervisorSpec, start_order,
 };
+pub use text::{bounded_text, error_text};
 pub use time::Time;
 pub use window::{LimitCheck, Window};

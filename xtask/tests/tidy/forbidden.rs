@@ -161,3 +161,49 @@ fn unsafe_without_proof_or_elsewhere_is_found() {
     }
     assert_finds(unproven, "crates/liveoak-process/src/group.rs", "// unsafe\n", &[proven]);
 }
+
+/// The crates whose threads supervise.
+const SUPERVISING: [&str; 2] = ["crates/liveoak-runtime/src/", "crates/liveoak-process/src/"];
+/// The log thread itself.
+const LOG_THREAD: &str = "crates/liveoak-runtime/src/util/log.rs";
+
+/// Returns a finding for each `tracing` macro that is not inside of a call of `log`.
+fn direct_lines(file: &File) -> Vec<String> {
+    if file.is_test()
+        || file.path == LOG_THREAD
+        || !SUPERVISING.iter().any(|crates| file.path.starts_with(crates))
+    {
+        return vec![];
+    }
+    let masked = mask(file.text().unwrap_or_default());
+    let tokens = outside_tests(&tokens(&masked));
+    let calls = (0..tokens.len()).filter(|at| begins(&tokens, *at, &["log", "("]));
+    let lines: Vec<_> = calls.map(|at| at..after_group(&tokens, at + 1)).collect();
+    let levels = ["trace", "debug", "info", "warn", "error", "event"];
+    let macros = (0..tokens.len())
+        .filter(|at| levels.iter().any(|level| begins(&tokens, *at, &["tracing", "::", level, "!"])));
+    let direct = macros.filter(|at| !lines.iter().any(|line| line.contains(at)));
+    direct
+        .filter_map(|at| tokens.get(at))
+        .map(|token| {
+            file.finding(
+                token.line,
+                "a log subscriber may block this thread: let the log thread write the line (`log(|| …)`)",
+            )
+        })
+        .collect()
+}
+
+#[test]
+fn no_thread_that_supervises_calls_the_log_subscriber_itself() {
+    assert_none(rust().flat_map(direct_lines).collect());
+}
+
+#[test]
+fn a_log_line_outside_of_the_log_thread_is_found() {
+    let good = "fn a() { log(move || { tracing::info!(\"x\") }); }\n\
+        #[cfg(test)]\nmod tests { fn b() { tracing::warn!(\"x\"); } }\n";
+    let bad =
+        ["fn a() { tracing::warn!(\"x\"); }", "fn a() { log(|| {}); catch(|| tracing::info!(\"x\")); }"];
+    assert_finds(direct_lines, "crates/liveoak-process/src/x.rs", good, &bad);
+}

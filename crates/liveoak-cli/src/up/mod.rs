@@ -70,6 +70,8 @@ pub(crate) fn run(args: &UpArgs) -> io::Result<ExitCode> {
             EXIT_USAGE
         }
     };
+    // Lines of the log that came after the end of the tree.
+    liveoak::internal::flush_log(Duration::from_millis(100));
     stdout.finish();
     status.stderr().finish();
     Ok(ExitCode::from(code))

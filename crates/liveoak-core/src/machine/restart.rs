@@ -89,12 +89,7 @@ impl Machine {
         let random = jitter(self.random, self.arena.names_up_from(child), state.attempt);
         let Some(backoff) = state.spec.backoff else { return (Duration::ZERO, 0) };
         let steps = &mut self.arena.record_or_new(child).backoff;
-        let step = if failed {
-            steps.ends = 0;
-            &mut steps.failures
-        } else {
-            &mut steps.ends
-        };
+        let step = if failed { &mut steps.failures } else { &mut steps.ends };
         let delay = backoff.delay(*step, random);
         *step = step.saturating_add(1);
         (delay, *step)

@@ -184,12 +184,12 @@ impl ChildName {
 }
 
 /// The steps of a child's backoff: how many restarts there were in a row. A success begins the row of failures anew, but
-/// not the row of successes: a loop of quick successes is a loop.
+/// neither it nor a failure that of successes: a loop of quick successes is a loop, also with failures in it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct BackoffSteps {
     /// Restarts after a failure, since the last stable run or success.
     pub(super) failures: u32,
-    /// Restarts after an end that was no failure, since the last stable run or failure.
+    /// Restarts after an end that was no failure, since the last stable run.
     pub(super) ends: u32,
 }
 

@@ -212,7 +212,7 @@ impl Model {
             let random = jitter(random, names, child.attempt);
             if is_failure(exit) {
                 delay = backoff.delay(child.failure_steps, random);
-                (child.failure_steps, child.end_steps) = (child.failure_steps + 1, 0);
+                child.failure_steps += 1;
             } else {
                 delay = backoff.delay(child.end_steps, random);
                 child.end_steps += 1;

@@ -8,7 +8,9 @@
 
 use crate::api::error::{Error, StartError};
 use crate::api::supervisor::Supervisor;
+use crate::util::log::flush_log;
 use crate::util::signals::StopSignals;
+use liveoak_core::error_text;
 use std::convert::Infallible;
 use std::future::Future;
 use std::io::{self, Write as _};
@@ -23,8 +25,15 @@ use tokio::runtime::Builder;
 /// any more, and the report names those of the tree's own that were left.
 const RUNTIME_END: Duration = Duration::from_millis(500);
 
+/// How long the log may take for lines that came after the end of the tree. The end of the tree has waited for those
+/// before.
+const LAST_LINES: Duration = Duration::from_millis(100);
+
 /// How long the program's end waits for the reader of stderr.
 const PRINT_WITHIN: Duration = Duration::from_secs(1);
+
+/// The most bytes of an error that are printed. A thousand errors in specs take less.
+const MAX_PRINTED: usize = 1 << 20;
 
 /// The tree failed, or its start; or the program got no runtime.
 const FAILED: u8 = 1;
@@ -104,6 +113,7 @@ impl Main {
         let ended =
             catch_unwind(AssertUnwindSafe(|| runtime.block_on(run_tree(set_up, &mut signals, &printer))));
         runtime.shutdown_timeout(RUNTIME_END);
+        flush_log(LAST_LINES);
         match ended {
             Ok(outcome) => printer.end(outcome),
             Err(panic) => resume_unwind(panic),
@@ -139,18 +149,9 @@ fn exit_code(error: &Error) -> u8 {
     }
 }
 
-/// Returns the texts of an error and of its sources. A source that the text before it contains is not repeated.
-fn with_sources(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        source = error.source();
-    }
-    text
+/// Returns the texts of an error and of its sources, nothing twice. The error of `set_up` is code of the user.
+fn with_sources(error: &(dyn std::error::Error + 'static)) -> String {
+    error_text(error, MAX_PRINTED)
 }
 
 /// Prints lines to stderr on a thread of its own.
@@ -204,6 +205,7 @@ mod tests {
 
     impl fmt::Display for Layer {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            assert!(self.0 != "panics", "meant by the test");
             f.write_str(self.0)
         }
     }
@@ -219,5 +221,17 @@ mod tests {
         let source = |text, more| Some(Box::new(Layer(text, more)));
         let error = Layer("cannot connect: refused", source("refused", source("port 7 is closed", None)));
         assert_eq!(with_sources(&error), "cannot connect: refused: port 7 is closed");
+        let error = Layer("cannot open the reported file", source("port", None));
+        assert_eq!(
+            with_sources(&error),
+            "cannot open the reported file: port",
+            "a part of a word is no text"
+        );
+    }
+
+    #[test]
+    fn an_error_whose_text_panics_is_printed_as_far_as_it_goes_and_ends_nothing() {
+        let error = Layer("cannot connect", Some(Box::new(Layer("panics", None))));
+        assert_eq!(with_sources(&error), "cannot connect (the error panicked while its text was made)");
     }
 }

@@ -11,6 +11,7 @@ use crate::common_settings;
 use crate::engine::driver::TreeInner;
 use crate::engine::ended::Ended;
 use crate::engine::watchdog::Watchdog;
+use crate::util::log::log;
 use crate::util::signals::{StopSignals, Wish};
 use crate::util::{Either, race};
 use liveoak_core::{
@@ -174,11 +175,11 @@ impl Supervisor {
     /// When this future is dropped, everything is killed.
     pub async fn run(self) -> Result<(), Error> {
         let mut signals = StopSignals::listen().map_err(|error| Error::Signals(Arc::new(error)))?;
-        self.run_with_signals(
-            &mut signals,
-            |line| tracing::info!(target: "liveoak", event = "signal", "{line}"),
-        )
-        .await
+        let say = |line: &str| {
+            let line = line.to_owned();
+            log(move || tracing::info!(target: "liveoak", event = "signal", "{line}"));
+        };
+        self.run_with_signals(&mut signals, say).await
     }
 
     /// Does what [`run`](Self::run) does with signals that the caller listens for. `say` gets a line for people when a
@@ -241,11 +242,7 @@ impl Supervisor {
             return Err(StartError::Spec(SpecErrors(errors)));
         }
         for warning in parts.declaration.warnings() {
-            // A log subscriber that panics does not keep the tree from starting.
-            let _ = catch(
-                None,
-                || tracing::warn!(target: "liveoak", path = %warning.path, event = "spec", "{warning}"),
-            );
+            log(move || tracing::warn!(target: "liveoak", path = %warning.path, event = "spec", "{warning}"));
         }
         let owner = match current() {
             Some(ctx) => Some(ctx.own_tree().map_err(StartError::Refused)?),
@@ -282,14 +279,13 @@ common_settings!(Supervisor, own);
 /// Warns, in the log, of a program whose panics abort it. All crates of a program are built with the same strategy.
 fn warn_of_abort(aborts: bool) {
     if aborts {
-        let warn = || {
+        log(|| {
             tracing::warn!(
                 target: "liveoak",
                 "this program is built with `panic = \"abort\"`: a panic in a child ends the whole program, and nothing \
                  restarts the child"
             );
-        };
-        let _ = catch(None, warn);
+        });
     }
 }
 

@@ -6,7 +6,7 @@
 
 use crate::util::lock::lock;
 use crate::util::waker_guard::drop_payload;
-use liveoak_core::{Exit, Panic};
+use liveoak_core::{Exit, MAX_BACKTRACE_BYTES, MAX_PANIC_BYTES, Panic, bounded_text};
 use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::RefCell;
@@ -53,9 +53,9 @@ pub fn capture_panics() {
 fn see(info: &PanicHookInfo<'_>) {
     let backtrace = Backtrace::capture();
     let seen = Seen {
-        message: text(info.payload()).map(str::to_owned),
+        message: text(info.payload()).map(bounded_message),
         location: info.location().map(ToString::to_string),
-        backtrace: (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string()),
+        backtrace: (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace_text(&backtrace)),
     };
     // While this thread's local storage is torn down, `SEEN` cannot be used.
     let _ = SEEN.try_with(|slot| slot.replace(Some(seen)));
@@ -85,11 +85,42 @@ fn text(payload: &(dyn Any + Send)) -> Option<&str> {
     text.or_else(|| payload.downcast_ref::<String>().map(String::as_str))
 }
 
+fn backtrace_text(backtrace: &dyn std::fmt::Display) -> String {
+    bounded_text(backtrace, MAX_BACKTRACE_BYTES)
+}
+
+fn bounded_message(text: &str) -> String {
+    bounded_text(&text, MAX_PANIC_BYTES)
+}
+
 fn describe(payload: &(dyn Any + Send), during: Option<&'static str>) -> Panic {
-    let message = text(payload);
+    let message = text(payload).map(bounded_message);
     // A panic that is resumed passes no hook, so what the hook saw last may be another panic.
-    let seen = SEEN.try_with(RefCell::take).ok().flatten().filter(|seen| seen.message.as_deref() == message);
-    let message = message.unwrap_or("a value that is not text").to_owned();
+    let seen = SEEN.try_with(RefCell::take).ok().flatten().filter(|seen| seen.message == message);
+    let message = message.unwrap_or_else(|| "a value that is not text".to_owned());
     let (location, backtrace) = seen.map_or((None, None), |seen| (seen.location, seen.backtrace));
     Panic { message, location, backtrace, during }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_message_and_the_backtrace_of_a_panic_are_cut_to_their_bounds() {
+        capture_panics();
+        let long = "x".repeat(10 * MAX_PANIC_BYTES);
+        let Err(Exit::Panicked(panic)) = catch(None, || std::panic::panic_any(long)) else {
+            unreachable!("it panics")
+        };
+        assert_eq!(panic.message.len(), MAX_PANIC_BYTES);
+        assert!(panic.message.ends_with("x…") && panic.location.is_some(), "{:?}", panic.location);
+        struct Frames;
+        impl std::fmt::Display for Frames {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                (0..1_000_000).try_for_each(|n| writeln!(f, "{n}: a::frame"))
+            }
+        }
+        assert!(backtrace_text(&Frames).len() <= MAX_BACKTRACE_BYTES);
+    }
 }

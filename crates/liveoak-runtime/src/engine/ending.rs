@@ -94,7 +94,8 @@ impl TreeInner {
         let is_large = self.state().children.is_large();
         if !is_large {
             self.let_go();
-            if !self.drops.has_unfinished() && is_log_flushed() {
+            let delivered = self.events.until_delivered(Duration::ZERO);
+            if !self.drops.has_unfinished() && delivered && is_log_flushed() {
                 return self.tell_end(&[]);
             }
         }
@@ -138,7 +139,9 @@ impl TreeInner {
             tree.let_go();
             let begun = Instant::now();
             let unfinished = tree.drops.wait(begun.checked_add(wait).unwrap_or(begun + UNBOUNDED_DROP_WAIT));
-            flush_log(LOG_WAIT);
+            let since_dropped = Instant::now();
+            tree.events.until_delivered(LOG_WAIT);
+            flush_log(LOG_WAIT.saturating_sub(since_dropped.elapsed()));
             tree.tell_end_after(since, &unfinished);
             drop(done);
         };

@@ -6,12 +6,13 @@
 
 use crate::attempt::panic::{catch, drop_catching_panics};
 use crate::engine::outbox::{Flushed, Outbox};
-use crate::util::lock::lock;
+use crate::util::lock::{ignore_poison, lock};
 use crate::util::log::log;
 use crate::util::waker_guard::WakerGuard;
 use liveoak_core::{Event, EventKind, Severity};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Condvar, Mutex};
+use std::time::Duration;
 use tokio::sync::broadcast;
 use tracing::level_filters::LevelFilter;
 
@@ -23,6 +24,8 @@ const EVENTS_KEPT: usize = 1024;
 pub(crate) struct Broadcast {
     /// Created with the first subscriber, closed when the tree has ended.
     sender: Mutex<Sender>,
+    /// Signals that the last event of the tree is delivered.
+    all_delivered: Condvar,
     /// `true` while there is a sender. Reading this is cheaper than the lock.
     subscribed: AtomicBool,
     outbox: Outbox<Event>,
@@ -55,6 +58,14 @@ impl Broadcast {
     pub(crate) fn close(&self) {
         self.outbox.close();
         self.flush_all();
+    }
+
+    /// Waits until the last event is delivered, for at most `within`. After [`close`](Self::close) another thread may
+    /// still be delivering it. Returns `true` if it is.
+    pub(crate) fn until_delivered(&self, within: Duration) -> bool {
+        let sender = lock(&self.sender);
+        let left = |sender: &mut Sender| !matches!(sender, Sender::Closed);
+        !ignore_poison(self.all_delivered.wait_timeout_while(sender, within, left)).1.timed_out()
     }
 
     /// Delivers all queued events, unless another thread does.
@@ -91,6 +102,7 @@ impl Broadcast {
         if flushed == Flushed::Closed {
             let sender = std::mem::replace(&mut *lock(&self.sender), Sender::Closed);
             self.subscribed.store(false, Ordering::Release);
+            self.all_delivered.notify_all();
             drop_catching_panics(sender);
         }
         flushed == Flushed::Limit

@@ -196,6 +196,30 @@ pub(super) fn last_step(driver: &TestDriver) -> Option<u32> {
 }
 
 #[test]
+fn a_failure_does_not_begin_the_steps_of_successes_anew() {
+    let backoff = Backoff { from: millis(100), to: secs(30), reset_after: secs(10) };
+    for (failures_between, ran) in [(1, 0), (2, 0), (5, 0), (1, 9)] {
+        let child = leaf("a").limit(Limit::unlimited()).with(|child| child.backoff = Some(backoff));
+        let mut driver = unobserved(&sup("t", [child]), 1 << 63);
+        for successes in 1..10 {
+            for failures in 1..=failures_between {
+                assert!(until_it_runs(&mut driver, "a"));
+                driver.fail("a");
+                assert_eq!(last_step(&driver), Some(failures), "a success begins the failures anew");
+            }
+            assert!(until_it_runs(&mut driver, "a"));
+            driver.advance(secs(ran));
+            driver.complete("a");
+            assert_eq!(last_step(&driver), Some(successes), "a loop is a loop, whatever is between");
+        }
+        assert!(until_it_runs(&mut driver, "a"));
+        driver.advance(secs(10));
+        driver.complete("a");
+        assert_eq!(last_step(&driver), Some(1), "a stable run begins them anew");
+    }
+}
+
+#[test]
 fn a_success_begins_the_row_anew_and_an_end_that_others_asked_for_does_not() {
     let tree = sup("t", [leaf("a").limit(Limit::new(2, Duration::from_nanos(1))), leaf("b")]);
     let mut driver = TestDriver::started(&tree.clone().strategy(Strategy::OneForAll));

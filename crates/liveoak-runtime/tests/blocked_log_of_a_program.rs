@@ -1,0 +1,78 @@
+//! A log subscriber that blocks from its first line on holds up neither the start of a tree nor `run`, although both have
+//! lines of their own. This test has a process of its own: the process has one log thread, and gets signals.
+
+use liveoak_runtime::*;
+use std::future::pending;
+use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Metadata, Subscriber};
+
+static LINES: AtomicU64 = AtomicU64::new(0);
+
+/// A log subscriber that never returns from a line.
+struct BlockedLog;
+
+impl Subscriber for BlockedLog {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn event(&self, event: &tracing::Event<'_>) {
+        if event.metadata().target() == "liveoak" {
+            LINES.fetch_add(1, Ordering::SeqCst);
+            loop {
+                std::thread::park();
+            }
+        }
+    }
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
+}
+
+/// Returns a tree that the start warns of: one of its children alone cannot exceed the intensity. Each child says that it
+/// runs.
+fn warned_of(runs: &mpsc::Sender<()>) -> Supervisor {
+    let child = |name| {
+        let runs = runs.clone();
+        Child::task(name, move |_| {
+            let _ = runs.send(());
+            pending::<()>()
+        })
+    };
+    let minute = Duration::from_secs(60);
+    // They ignore the stop.
+    let children = ["a", "b"].map(|name| child(name).stop_within(10 * minute));
+    Supervisor::new("t").intensity(Limit::new(10, minute)).stop_within(10 * minute).children(children)
+}
+
+#[test]
+fn a_log_subscriber_that_blocks_holds_up_neither_the_start_of_a_tree_nor_run_that_says_how_to_kill() {
+    tracing::subscriber::set_global_default(BlockedLog).unwrap();
+    let ((runs, is_running), (done, is_done)) = (mpsc::channel(), mpsc::channel());
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        done.send(runtime.block_on(warned_of(&runs).run())).unwrap();
+    });
+    let minute = Duration::from_secs(60);
+    is_running.recv_timeout(minute).expect("the tree starts");
+    // The first signal stops; once a second is over, `run` says how to kill, and the next one kills.
+    let mut tries = 0;
+    let outcome = loop {
+        assert!(tries < 600, "run does not return");
+        let id = std::process::id().to_string();
+        assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+        match is_done.recv_timeout(Duration::from_millis(100)) {
+            Ok(outcome) => break outcome,
+            Err(_) => tries += 1,
+        }
+    };
+    assert!(matches!(outcome, Err(Error::Forced(_))), "{outcome:?}");
+    assert_eq!(LINES.load(Ordering::SeqCst), 1, "the log blocks");
+}
