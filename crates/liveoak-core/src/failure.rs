@@ -1,17 +1,17 @@
 //! The error that an attempt returned, as text.
 //!
-//! An error is user code: its `Display`, `source` and destructor may block, panic, or call the tree. So it is rendered
-//! once, when the exit is made, by the task whose error it is. After that only the text is used.
+//! An error is user code: its `Display`, `source` and destructor may block, panic, or call the tree. So the task that
+//! returned the error renders it once, when the exit is made. After that, the tree uses only the text.
 
 use std::error::Error;
 use std::fmt::{self, Write as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-/// The most bytes of a failure's text. What is longer is cut, and ends with `…`.
+/// The most bytes of a failure's text. A longer text is cut, and ends with `…`.
 pub const MAX_FAILURE_BYTES: usize = 4096;
 
-/// The most sources of an error that are read: a chain may lead back to itself.
+/// The most sources of an error that are read. Without this bound, a chain that leads back to itself would have no end.
 const MAX_SOURCES: usize = 64;
 
 const CUT: &str = "…";
@@ -22,8 +22,8 @@ pub struct Failure {
     error: Option<Arc<dyn FailureError>>,
 }
 
-/// Holds the error of a failure. A driver may put a holder of its own around it, which drops the error elsewhere than
-/// where the last failure is dropped.
+/// Holds the error of a failure. A driver may replace the holder by one that drops the error in another place than the
+/// place where the last copy of the failure is dropped.
 pub trait FailureError: Send + Sync {
     /// Returns the error.
     fn error(&self) -> &(dyn Error + Send + Sync + 'static);
@@ -42,19 +42,19 @@ impl Failure {
         Self { text: render(&*error), error: Some(Arc::new(Plain(error))) }
     }
 
-    /// Returns the same failure, which holds this error, or none.
+    /// Returns the same failure with this error, or with none.
     #[must_use]
     pub fn with_error(&self, error: Option<Arc<dyn FailureError>>) -> Self {
         Self { text: self.text.clone(), error }
     }
 
-    /// Replaces the held error, and returns the one before.
+    /// Replaces the held error, and returns the previous one.
     pub fn replace_error(&mut self, error: Option<Arc<dyn FailureError>>) -> Option<Arc<dyn FailureError>> {
         std::mem::replace(&mut self.error, error)
     }
 
-    /// Returns the text of the error and its sources, joined by colons. A source whose text is a part of the text before
-    /// it is left out.
+    /// Returns the text of the error and its sources, joined by colons. A source is left out if the text before it
+    /// already contains the text of the source.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
@@ -86,7 +86,7 @@ impl fmt::Debug for Failure {
     }
 }
 
-/// A text that takes no more than a limit. A longer one is cut.
+/// A text that is cut when it reaches a limit.
 struct Limited {
     text: String,
     is_cut: bool,
@@ -109,7 +109,7 @@ impl fmt::Write for Limited {
     }
 }
 
-/// Renders an error and its sources. Panics of the error's own code are caught; the text says so.
+/// Renders an error and its sources. If the code of the error panics, the panic is caught, and the text says so.
 fn render(error: &(dyn Error + 'static)) -> String {
     let mut out = Limited { text: String::new(), is_cut: false };
     let rendered = guarded(|| render_chain(error, &mut out));
@@ -127,7 +127,7 @@ fn render_chain(error: &(dyn Error + 'static), out: &mut Limited) {
         let Some(error) = next else { return };
         let mut own = Limited { text: String::new(), is_cut: false };
         write_own_text(error, &mut own);
-        // Many errors write their source into their own text. It is shown once.
+        // Many errors write their source into their own text. The text of that source is shown once.
         if !before.contains(&own.text) && write!(out, ": {}", own.text).is_err() {
             return;
         }
@@ -145,7 +145,8 @@ fn write_own_text(error: &dyn Error, out: &mut Limited) {
 /// Runs code of the user. Returns `false` if it panicked.
 fn guarded(f: impl FnOnce()) -> bool {
     let Err(payload) = catch_unwind(AssertUnwindSafe(f)) else { return true };
-    // The payload is the user's too. If its destructor panics, that second payload is leaked, or there were no end.
+    // The payload is a value of the user too. If its destructor panics, the payload of that second panic is leaked.
+    // Otherwise each destructor could panic again, without end.
     if let Err(another) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
         std::mem::forget(another);
     }
