@@ -111,7 +111,7 @@ impl Arena {
         if let ChildForm::Supervisor(spec) = &declared.form {
             self.some_end_when_done |= spec.end_when_done;
             // The children are kept in start order. The ids are returned in declared order. The check of the specs has
-            // refused circles.
+            // refused cycles.
             let mut below = vec![Vec::new(); spec.children.len()];
             for position in start_order(&spec.children).unwrap_or_default() {
                 below[position] = self.insert(Some(child), &spec.children[position], now);

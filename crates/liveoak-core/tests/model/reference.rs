@@ -100,7 +100,7 @@ impl Model {
                     let after = &child.spec.after;
                     after.iter().all(|edge| left.iter().all(|other| other.name != edge.child))
                 };
-                let at = left.iter().position(free).expect("no circle");
+                let at = left.iter().position(free).expect("no cycle");
                 let child = left.remove(at);
                 let name = child.name.as_str();
                 self.of(path).kids.push(name.to_owned());

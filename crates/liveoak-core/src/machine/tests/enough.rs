@@ -359,7 +359,7 @@ fn a_child_that_cannot_exceed_the_intensity_alone_is_warned_of_unless_it_has_a_l
     assert_eq!(
         warnings,
         [
-            "/t/s: intensity: db, web: such a child alone may never exceed it: if it always fails at once, with a \
+            "/t/s: intensity: db, web: such a child alone may never exceed it: if it always fails immediately, with a \
              backoff from 100ms to 30s, it may fail only 10 times within 60s, and 10 restarts are allowed; give it a \
              limit of its own"
         ]
