@@ -1,21 +1,22 @@
-//! Where values of the user are dropped when no attempt is left to drop them: arguments, closures, kept errors.
+//! The values of the user that no attempt can drop: arguments, closures and kept errors of children that are over.
 //!
-//! A destructor is user code: it may block, panic, or call the tree. An attempt's own task drops what the attempt holds.
-//! What a child that is over leaves behind comes here instead, from whatever thread finds it, and jobs on Tokio's
-//! blocking pool drop it: inside the runtime's context, where blocking is allowed.
+//! A destructor is user code: it may block, panic, or call the tree. The task of an attempt drops the values that the
+//! attempt holds. Any thread can find the values that a child leaves behind when it is over. This thread puts them into
+//! the queue of this file, and jobs on Tokio's blocking pool drop them: inside the runtime's context, where blocking is
+//! allowed.
 //!
-//! 1. No value waits for another's destructor, as long as there are threads: while a job is inside a destructor and
-//!    values wait, there is a spare job. The spare waits for a [`STALL`]; if the others do not get on, it takes a value
-//!    itself, and another spare begins. So fast destructors use one or two threads, and slow ones up to
-//!    [`MAX_DROP_JOBS`].
-//! 2. Stops wait for these drops, but only within their budget. What outlasts it is reported as abandoned, and its
-//!    destructor goes on.
+//! 1. No value waits for the destructor of another value, as long as there are threads. While a job is inside a
+//!    destructor and values wait, there is a spare job. The spare job waits for a [`STALL`]. If no other job makes
+//!    progress, it takes a value itself, and another spare job begins. So fast destructors use one or two threads, and
+//!    slow destructors use up to [`MAX_DROP_JOBS`].
+//! 2. A stop waits for these drops, but only within its budget. A destructor that takes longer is reported as abandoned,
+//!    and goes on.
 //! 3. The queue grows only with children that were added. While [`MAX_DROPS_WAITING`] values wait, no child is added,
 //!    and no error is kept.
-//! 4. In tests with a paused clock, tasks of their one thread are the jobs ([`is_in_place`]).
-//! 5. When the runtime shuts down, the tree's timer task drops what waits as it is dropped itself, and a job that was
-//!    accepted but not run does the same. If the runtime refuses a job before that, a thread of its own takes the values.
-//!    If the system refuses that thread too, they wait for the next value.
+//! 4. In tests with a paused clock, the jobs are tasks of the only thread ([`is_in_place`]).
+//! 5. When the runtime shuts down, it drops the timer task of the tree, which then drops the waiting values. A job that
+//!    was accepted but not run does the same when it is dropped. If the runtime refuses a job before that, a separate
+//!    thread takes the values. If the system refuses this thread too, the values wait until the next value comes.
 
 use crate::attempt::body::UserValue;
 use crate::attempt::panic::{catch, drop_catching_panics};
@@ -30,10 +31,11 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
-/// How many values wait for their destructor at most before no more children are added.
+/// The number of waiting values at which no more children are added.
 pub(crate) const MAX_DROPS_WAITING: usize = 65_536;
 
-/// How many jobs of one tree drop values at once. Few beside the 512 threads of Tokio's blocking pool.
+/// How many jobs of one tree drop values at the same time. This is few compared with the 512 threads of Tokio's blocking
+/// pool.
 pub(crate) const MAX_DROP_JOBS: usize = 64;
 
 /// How long a job may be inside one destructor before another job goes on with the next value.
@@ -67,32 +69,32 @@ pub(crate) struct Drops {
     unfinished: AtomicBool,
     /// `true` if the runtime of the tree is lost: no more jobs are started.
     lost: AtomicBool,
-    /// `true` if the tree has ended: no call of another child can be the one that drops a value now.
+    /// `true` if the tree has ended, so that values may be dropped in the calls that find them.
     closed: AtomicBool,
 }
 
 #[derive(Default)]
 struct Work {
-    /// The values, each with the child that it is counted for.
+    /// The values, each with the child for which it is counted.
     queue: VecDeque<(ChildId, UserValue)>,
     jobs: usize,
     /// The jobs that are inside a destructor.
     busy: usize,
     /// Counts the destructors that have ended.
     progress: u64,
-    /// By child: the values that wait or are being dropped.
+    /// For each child, the number of values that wait or are being dropped.
     unfinished: HashMap<ChildId, Unfinished>,
-    /// The number of all of them.
+    /// The sum of these numbers.
     left: u64,
-    /// The children whose stop or removal a caller waits for, and the number of callers. Their own values are counted for
-    /// them; the values of other children for their supervisor.
+    /// The children for whose stop or removal a caller waits, with the number of callers. The values of these children are
+    /// counted for the children themselves; the values of other children are counted for their supervisors.
     awaited: HashMap<ChildId, u32>,
 }
 
 #[derive(Default)]
 struct Unfinished {
     values: u64,
-    /// The supervisor above, if the child was taken out of the tree meanwhile.
+    /// The supervisor above, if the child has left the tree meanwhile.
     above: Option<ChildId>,
 }
 
@@ -119,7 +121,7 @@ impl Drops {
         })
     }
 
-    /// Drops the values of a child elsewhere that has left the tree.
+    /// Lets the jobs drop the values of a child that has left the tree.
     pub(crate) fn push_of(self: &Arc<Self>, child: ChildId, supervisor: ChildId, values: Vec<UserValue>) {
         if values.is_empty() {
             return;
@@ -133,13 +135,13 @@ impl Drops {
         self.push(if is_awaited { child } else { supervisor }, values);
     }
 
-    /// Counts the values that `child` leaves behind for itself, while the result exists.
+    /// Counts the values that `child` leaves behind for `child` itself, while the result of this function exists.
     pub(crate) fn await_child(self: &Arc<Self>, child: ChildId) -> Awaited {
         *lock(&self.work).awaited.entry(child).or_default() += 1;
         Awaited { drops: Arc::clone(self), child }
     }
 
-    /// Drops `values` elsewhere, and counts them for `child`.
+    /// Lets the jobs drop `values`, and counts them for `child`.
     pub(crate) fn push(self: &Arc<Self>, child: ChildId, values: Vec<UserValue>) {
         if values.is_empty() {
             return;
@@ -162,7 +164,7 @@ impl Drops {
         }
     }
 
-    /// Remembers where a supervisor stood that leaves the tree, for the stops above it.
+    /// Remembers the supervisor above a supervisor that leaves the tree, for the stops that wait above it.
     pub(crate) fn supervisor_leaves(&self, supervisor: ChildId, above: ChildId) {
         let mut work = lock(&self.work);
         if work.left > 0 {
@@ -178,8 +180,8 @@ impl Drops {
         self.unfinished.load(Ordering::Acquire)
     }
 
-    /// Returns the children whose values are not dropped yet, among those that are `child` or below it. `above` returns
-    /// the supervisor of a child that is part of the tree.
+    /// Returns the children whose values are not dropped yet, among `child` and the children below it. `above` returns the
+    /// supervisor of a child that is part of the tree.
     pub(crate) fn unfinished_below(
         &self,
         child: ChildId,
@@ -192,7 +194,7 @@ impl Drops {
         counted.map(|(id, _)| *id).filter(|id| is_below(*id)).collect()
     }
 
-    /// Blocks until every value is dropped, or until `deadline`. Returns the children whose values are not.
+    /// Blocks until every value is dropped, or until `deadline`. Returns the children whose values are not dropped.
     pub(crate) fn wait(&self, deadline: Instant) -> Vec<ChildId> {
         let mut work = lock(&self.work);
         loop {
@@ -207,17 +209,17 @@ impl Drops {
         }
     }
 
-    /// Drops values that come later where they are found: the tree has ended.
+    /// Lets later values be dropped where they are found, because the tree has ended.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Release);
     }
 
-    /// Starts no more jobs: the runtime shuts down. The tree's timer task drops what waits when it is dropped itself.
+    /// Starts no more jobs, because the runtime shuts down. The timer task drops the waiting values when it is dropped.
     pub(crate) fn lose_runtime(&self) {
         self.lost.store(true, Ordering::Release);
     }
 
-    /// Drops all values that wait, here, if the runtime is lost.
+    /// Drops all waiting values on this thread, if the runtime is lost.
     pub(crate) fn work_off(self: &Arc<Self>) {
         if !self.lost.load(Ordering::Acquire) {
             return;
@@ -231,7 +233,7 @@ impl Drops {
         self.full.store(work.queue.len() >= MAX_DROPS_WAITING, Ordering::Relaxed);
     }
 
-    /// Drops value by value until none waits. A `spare` begins only when the others do not get on.
+    /// Drops value by value until no value waits. A `spare` job begins only when the other jobs make no progress.
     fn drop_all<'a>(
         self: &'a Arc<Self>,
         mut work: MutexGuard<'a, Work>,
@@ -336,7 +338,7 @@ impl Drop for Awaited {
     }
 }
 
-/// One job, which may be dropped without being run.
+/// One job, which the runtime may drop without running it.
 struct Job {
     drops: Arc<Drops>,
     ran: bool,
