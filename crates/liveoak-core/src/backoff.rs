@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_child_that_fails_at_once_fails_as_often_within_a_period_as_the_longest_delays_let_it() {
+    fn a_child_that_fails_immediately_fails_as_often_within_a_period_as_the_longest_delays_let_it() {
         let backoff = Backoff::default();
         let (ms, s) = (Duration::from_millis, Duration::from_secs);
         // The failures come after 0, 100, 300, 700, 1500, ... ms.

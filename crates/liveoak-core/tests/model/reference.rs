@@ -304,7 +304,7 @@ impl Model {
 
     /// Returns `true` if the running attempt of a child is stable. A leaf or a group is after `reset_after`; a stuck child
     /// was ready until its last heartbeat. Another supervisor is when each declared child in it had a stable run or a
-    /// success, or has none because it was stopped on request (or waits for such a sibling).
+    /// success, or has none because it was stopped by command (or waits for such a sibling).
     pub(crate) fn is_stable_now(&self, path: &str) -> bool {
         let child = self.at(path);
         let end = if child.cause == Some("heartbeat-timeout") { child.last_beat } else { self.now };
@@ -482,7 +482,7 @@ impl Model {
         }
     }
 
-    /// Returns `true` if the dependency was stopped on request, is quarantined, or itself waits for such a child.
+    /// Returns `true` if the dependency was stopped by command, is quarantined, or itself waits for such a child.
     fn is_held(&self, parent: &str, edge: &Edge) -> bool {
         let other = format!("{parent}/{}", edge.child);
         let phase = self.children.get(&other).map(|other| other.phase);

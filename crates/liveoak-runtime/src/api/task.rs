@@ -253,7 +253,7 @@ impl Drop for ThreadEnd {
 fn report_when_joined(own_handle: Receiver<JoinHandle<()>>, end: Option<ThreadEnd>) {
     let join = move || {
         if let Ok(thread) = own_handle.recv() {
-            // The body's panics are caught. A panic of the destructor of a thread-local aborts the program.
+            // The body's panics are caught. A panic of the destructor of a thread-local aborts the process.
             let _ = thread.join();
         }
         drop(end);

@@ -473,7 +473,7 @@ impl TreeInner {
 }
 
 fn number_if_taken(machine: &Machine, parent: &Path, declared: &mut ChildDeclaration) -> Result<(), Refusal> {
-    /// The next number, for all trees of the program.
+    /// The next number, for all trees of the process.
     static NUMBER: AtomicU64 = AtomicU64::new(2);
     let name = declared.name.clone();
     while machine.find(&parent.join(declared.name.as_str())).is_some() {

@@ -415,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_than_the_limit_of_jobs_are_inside_destructors_at_once() {
+    fn no_more_than_the_limit_of_jobs_are_inside_destructors_at_the_same_time() {
         struct Blocks(mpsc::Sender<()>, Arc<Mutex<mpsc::Receiver<()>>>);
         impl Drop for Blocks {
             fn drop(&mut self) {

@@ -109,7 +109,7 @@ pub(crate) fn take_arrived() -> impl Iterator<Item = c_int> {
     SIGNALS.into_iter().zip(&SLOTS).filter_map(arrived)
 }
 
-/// Sends a signal to this program.
+/// Sends a signal to this process.
 pub(crate) fn raise(signal: c_int) {
     // SAFETY: touches no memory. `kill` with the own id reaches any thread that does not block the signal.
     unsafe { libc::kill(libc::getpid(), signal) };

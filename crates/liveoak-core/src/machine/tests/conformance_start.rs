@@ -81,7 +81,7 @@ fn errors(tree: &ChildDeclaration) -> String {
 }
 
 #[test]
-fn c8_specs_are_checked_before_anything_starts_and_all_errors_come_at_once() {
+fn c8_specs_are_checked_before_anything_starts_and_all_errors_come_together() {
     let wrong: [(ChildDeclaration, &str); 11] = [
         (leaf("a").with(|child| child.start_within = Duration::ZERO), "/t/a: start_within: it is zero"),
         (leaf("a").with(|child| child.heartbeat = Some(Duration::ZERO)), "/t/a: heartbeat: it is zero"),
