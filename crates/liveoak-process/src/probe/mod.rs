@@ -1,8 +1,8 @@
 //! Readiness of programs. A [`Probe`] says how a program is checked; a [`ProbeRun`] checks one attempt.
 //!
 //! Start the run *before* the spawn and show it the output ([`ProbeRun::observe`]), so that a log line written in the
-//! first millisecond counts. Then wait ([`ProbeRun::wait_until_ready`]) for as long as the start may take: the caller
-//! has the deadline. A probe is not for health: it stops asking after the first success.
+//! first millisecond counts. Then wait ([`ProbeRun::wait_until_ready`]) for as long as the start may take; the caller
+//! keeps the deadline. A probe does not check health: it stops after the first success.
 
 mod error;
 mod http;
