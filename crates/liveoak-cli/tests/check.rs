@@ -103,7 +103,7 @@ fn a_child_that_cannot_exceed_the_intensity_alone_is_warned_of_and_advised_a_lim
     assert_eq!(output.status.code(), Some(0));
     let tree = scratch.0.file_name().and_then(|name| name.to_str()).expect("a name");
     let warning = format!(
-        "/{tree}: intensity: db.1, db.2, web: such a child alone may never exceed it: if it always fails at once, \
+        "/{tree}: intensity: db.1, db.2, web: such a child alone may never exceed it: if it always fails immediately, \
          with a backoff from 100ms to 30s, it may fail only 10 times within 60s, and 10 restarts are allowed; give it \
          a limit of its own"
     );

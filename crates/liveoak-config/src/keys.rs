@@ -1,7 +1,7 @@
 //! The table of keys: every key of every table of `liveoak.toml`, with its type, its default and its description.
 //!
 //! The reader refuses every key that is not here, and the JSON Schema for editors is made from it. The schema describes
-//! what a file may look like. Errors that only the whole file shows (dependencies, circles, keys that contradict each
+//! what a file may look like. Errors that only the whole file shows (dependencies, cycles, keys that contradict each
 //! other) are found by the reader. A new key needs an entry here, a line in the reader, a field in `config.rs` or in the
 //! core, a line in `check.rs` of `liveoak-cli` if it is shown there, the page, and `cargo xtask bless`.
 

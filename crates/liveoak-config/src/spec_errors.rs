@@ -9,7 +9,7 @@ use crate::reader::{Places, Reader};
 use crate::text::{escaped, join, near_miss, one_of};
 use liveoak_core::{Backoff, Name, Path, SpecError, SpecProblem};
 
-/// How many siblings are listed when no name is similar, and how many edges of a circle are shown.
+/// How many siblings are listed when no name is similar, and how many edges of a cycle are shown.
 const MAX_LISTED: usize = 12;
 
 impl Reader<'_> {
@@ -97,7 +97,7 @@ impl Reader<'_> {
             found = Some(match (found, places.edge(next)) {
                 (None, _) => at_edge(places, next, error)
                     .label(label)
-                    .help("remove one of these edges; as it is, none of them could ever start"),
+                    .help("remove one of these edges; otherwise none of these children could ever start"),
                 (Some(found), Some(edge)) => found.related(edge.span.clone(), label),
                 (Some(found), None) => found,
             });

@@ -5,23 +5,24 @@
 
 use std::time::Duration;
 
-/// The delays before the restarts of a child that does not hold.
+/// The delays before the restarts of a child.
 ///
 /// The step of a restart is the number of restarts in a row before it. At step n, the delay is between zero and
 /// `from` × 2ⁿ, and at most `to`.
 ///
-/// The step is 0 again after a *stable run*: an attempt that was ready for `reset_after` without a break. (A supervisor's
-/// attempt is stable once each of its declared children had a stable run or a success in it, or is down by wish.) A
-/// success resets the step of failures as well, but successes have steps of their own, so that a loop of quick successes
-/// is slowed down too. A command that starts a child that was down begins at 0. A restart of its supervisor does not.
+/// The step is 0 again after a *stable run*: an attempt that was ready for `reset_after` without a break. (An attempt of
+/// a supervisor is stable once each of its declared children had a stable run or a success in it, or was stopped by
+/// command, or waits for siblings that were.) A success resets the step of failures as well. Restarts after successes
+/// have a step of their own, so that a loop of quick successes is slowed down too. When a command starts a child that was
+/// down, the step is 0 again. A restart of the supervisor does not reset the step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
     /// The ceiling of the first delay. More than zero.
     pub from: Duration,
     /// The ceiling of all delays. Not less than `from`.
     pub to: Duration,
-    /// How long an attempt must be ready, without a break, to be stable: the step is 0 again, and the failures in a row
-    /// that count against a [`Limit`](crate::Limit) begin anew.
+    /// How long an attempt must be ready, without a break, to be stable. After a stable run, the step is 0 again, and
+    /// so is the number of failures in a row that counts against a [`Limit`](crate::Limit).
     pub reset_after: Duration,
 }
 
@@ -34,20 +35,20 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// The default of `reset_after`, which also holds for a child without a backoff.
+    /// The default of `reset_after`. It also applies to a child without a backoff.
     pub const RESET_AFTER: Duration = Duration::from_secs(10);
 
     /// Returns the longest delay at this step.
     #[must_use]
     pub fn ceiling(&self, step: u32) -> Duration {
-        // 2^96 ns are longer than any Duration, so a larger shift would change nothing.
+        // 2^96 ns is longer than any Duration, so a larger shift would change nothing.
         let factor = 1u128 << step.min(96);
         let nanos = self.from.as_nanos().saturating_mul(factor);
         if nanos >= self.to.as_nanos() { self.to } else { duration_from_nanos(nanos) }
     }
 
-    /// Returns how often a child fails within `period` if each of its attempts fails at once and each delay is as long as
-    /// it may be. With shorter delays it fails more often.
+    /// Returns how often a child fails within `period` if each of its attempts fails immediately and each delay is as
+    /// long as it may be. With shorter delays the child fails more often.
     #[must_use]
     pub fn failures_within(&self, period: Duration) -> u64 {
         let (mut left, mut failures) = (period, 1);
@@ -79,9 +80,9 @@ impl Backoff {
     }
 }
 
-/// Returns the random number of one attempt, made from that of the input. Children that are restarted within one input
-/// get different numbers. `names` are the names of the child's path, its own first. They are hashed by FNV-1a and mixed
-/// by the finalizer of SplitMix64 (G. Steele and others, 2014).
+/// Returns the random number of one attempt, computed from the random number of the input. Children that are restarted
+/// within one input get different numbers. `names` are the names of the child's path, beginning with the child's name.
+/// They are hashed by FNV-1a and mixed by the finalizer of SplitMix64 (G. Steele and others, 2014).
 #[must_use]
 pub fn jitter<N: AsRef<[u8]>>(random: u64, names: impl IntoIterator<Item = N>, attempt: u64) -> u64 {
     let spread = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3);
@@ -137,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_child_that_fails_at_once_fails_as_often_within_a_period_as_the_longest_delays_let_it() {
+    fn a_child_that_fails_immediately_fails_as_often_within_a_period_as_the_longest_delays_let_it() {
         let backoff = Backoff::default();
         let (ms, s) = (Duration::from_millis, Duration::from_secs);
         // The failures come after 0, 100, 300, 700, 1500, ... ms.
@@ -165,7 +166,7 @@ mod tests {
 
     #[test]
     fn children_draw_apart_by_name_and_attempt_and_the_same_ones_draw_the_same() {
-        // Worked out apart from this code, from the published algorithms.
+        // Computed independently of this code, from the published algorithms.
         assert_eq!(jitter(0, [""], 0), 0x7FAC_E396_AE05_4C7D);
         assert_eq!(jitter(0x0123_4567_89AB_CDEF, ["db", "t"], 1), 0x36A1_7E8B_81C9_FAA2);
         assert_eq!(jitter(u64::MAX, ["orders", "shop", "t"], 77), 0xE15F_5290_73DC_E3C7);

@@ -6,9 +6,9 @@
 //! | transient | finish | ignored | finish | restart |
 //! | temporary | finish | ignored | finish | finish |
 //!
-//! Source: the OTP rows C19–C21 and C36 of docs/conformance.md. Two deviations are deliberate: a supervisor that gave
-//! up has failed (C27); and an auto-shutdown is a failure exactly if a significant child had failed (C47), but as the
-//! declared end it is not repaired by restarting a transient supervisor.
+//! Source: the OTP rows C19–C21 and C36 of docs/conformance.md. Two deviations are deliberate. A supervisor that gave
+//! up has failed (C27). An auto-shutdown is a failure exactly if a significant child had failed (C47). A transient
+//! supervisor is still not restarted after it, because the supervisor was declared to end then.
 
 use crate::exit::ExitClass;
 use crate::{Exit, Restart};
@@ -24,7 +24,7 @@ pub enum Verdict {
     Ignored,
 }
 
-/// Decides by the table of restart × exit.
+/// Returns what the table restart × exit says.
 #[must_use]
 pub const fn decide(restart: Restart, exit: &Exit) -> Verdict {
     use {ExitClass as Class, Restart as R};

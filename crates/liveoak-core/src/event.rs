@@ -39,7 +39,8 @@ pub enum Severity {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum EventKind {
-    /// The child was added to a running tree, as the last of its supervisor. Events for all below it follow.
+    /// The child was added to a running tree, as the last child of its supervisor. An event for each child below it
+    /// follows.
     Added {
         /// Its restart rule.
         restart: Restart,
@@ -64,8 +65,8 @@ pub enum EventKind {
         /// The time since the attempt was begun.
         took: Duration,
     },
-    /// The attempt has ended. The child is down until another event says what follows. If this is the end of the tree, no
-    /// other event follows for the root: it is then down after a failure, stopped, or finished.
+    /// The attempt has ended. The child is down until another event says what follows. If the tree has ended, no further
+    /// event of the root follows: the root is then down after a failure, stopped, or finished.
     Exited {
         /// The attempt number.
         attempt: Attempt,
@@ -73,15 +74,16 @@ pub enum EventKind {
         exit: Exit,
         /// The time since the attempt was begun.
         ran: Duration,
-        /// `true` if others stopped the child; `false` if it ended by itself, or was stopped for a failure or end of
-        /// its own: a start timeout, a missed heartbeat, a body that ended before its subtasks.
+        /// `true` if a command, a restart set or the supervisor stopped the child. `false` if the child ended by
+        /// itself, or was stopped because of a start timeout, a missed heartbeat, or a body that ended before its
+        /// subtasks.
         stopped_by_others: bool,
     },
     /// The child is restarted after a delay.
     BackingOff {
         /// The delay.
         delay: Duration,
-        /// The number of restarts in a row, this one included; 0 for a child without backoff.
+        /// The number of restarts in a row, including this one; 0 for a child without backoff.
         nth: u32,
     },
     /// The stop of the child has begun.
@@ -103,7 +105,7 @@ pub enum EventKind {
     Stopped {
         /// The stage that the stop reached.
         stage: StopStage,
-        /// [`IdleReason::StoppedByRequest`] after a command (also a start that failed),
+        /// [`IdleReason::StoppedByRequest`] after a command to stop, and after a start by command that failed;
         /// [`IdleReason::SupervisorDown`] if the child stopped with its supervisor.
         why: IdleReason,
     },
@@ -119,20 +121,20 @@ pub enum EventKind {
     StartFailed(Arc<StartFailure>),
     /// A supervisor ends because its significant children have ended.
     AutoShutdown,
-    /// A supervisor ends because its significant children have ended, and this one has failed.
+    /// A supervisor ends because its significant children have ended, and the named child has failed.
     AutoShutdownFailed(Arc<AutoShutdownFailure>),
     /// A supervisor restarts a restart set of several children.
     RestartSet {
-        /// The number of children that start again, the child that ended included.
+        /// The number of children that start again, including the child that ended.
         children: usize,
     },
     /// The child reported its health.
     Health(Health),
-    /// The tree saw deadlines much too late, because the whole program did not run: it was stopped by a signal, or its
-    /// machine slept. Each of these deadlines is judged after one further wait, of its own length but at most 1 s. Only
-    /// of the root.
+    /// The tree saw deadlines much too late, because the whole process did not run: a signal had suspended it, or its
+    /// machine slept. Each of these deadlines was prolonged once, by its own length but at most 1 s. Only the root has
+    /// this event.
     TimeJump {
-        /// How late the latest deadline was seen.
+        /// The longest time by which one of these deadlines was seen late.
         late: Duration,
         /// The number of deadlines that were prolonged.
         deadlines: u64,

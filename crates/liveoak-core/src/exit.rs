@@ -17,7 +17,7 @@ pub enum Exit {
     Completed,
     /// The body reported that it is not needed here. The attempt is over; the child counts as started.
     Ignored,
-    /// The child ended because it was asked to, before it had a result.
+    /// The child ended because it was asked to stop, before it had a result.
     Stopped,
     /// A supervisor ended as declared: its significant children had ended (see [`AutoShutdown`](crate::AutoShutdown)).
     AutoShutdown,
@@ -27,7 +27,7 @@ pub enum Exit {
     Panicked(Arc<Panic>),
     /// A process ended with an exit code that does not count as success.
     Code(i32),
-    /// A process was ended by a signal, which Liveoak sent to stop it or which came from elsewhere.
+    /// A signal ended a process. Liveoak sent the signal to stop the process, or it came from elsewhere.
     Signal {
         /// The signal's number.
         signal: i32,
@@ -41,7 +41,7 @@ pub enum Exit {
     /// The child was killed: it did not stop before its stop deadline, or the tree was killed, or its runtime shut
     /// down.
     Killed,
-    /// The child did not end even when it was killed (a thread, or code that never yields). It may still run.
+    /// The child did not end although it was killed (it is a thread, or code that never yields). It may still run.
     Abandoned,
     /// A supervisor failed while it was starting, because the start of a child failed.
     StartFailed(Arc<StartFailure>),
@@ -54,21 +54,21 @@ pub enum Exit {
 
 /// The classes of exits that the table restart × exit tells apart.
 pub(crate) enum ExitClass {
-    /// The attempt ended with success, on request, or by auto shutdown.
+    /// The attempt ended with success, by a stop, or by auto shutdown.
     Ended,
     /// The child is not needed here.
     Ignored,
-    /// A failure that a transient child is restarted after.
+    /// A failure after which a transient child is restarted.
     Failure,
-    /// The declared end of a supervisor, which was a failure: only a permanent one is restarted after it.
+    /// An auto shutdown that was a failure. After it, only a permanent supervisor is restarted.
     FailedEnd,
 }
 
 impl Exit {
     /// Returns the exit for an error that a body returned. Renders the error and its sources as text, here and once.
     ///
-    /// The exit holds the error itself as well, until the attempt ends with it. After that it holds it only if the child
-    /// keeps its errors ([`ChildSpec::keep_error`](crate::ChildSpec::keep_error)).
+    /// The exit also holds the error itself until the attempt has ended. After that, it holds the error only if the
+    /// child keeps its errors ([`ChildSpec::keep_error`](crate::ChildSpec::keep_error)).
     pub fn failed(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::Failed(Arc::new(Failure::new(error.into())))
     }
@@ -79,13 +79,13 @@ impl Exit {
         matches!(self.class(), ExitClass::Failure | ExitClass::FailedEnd)
     }
 
-    /// Returns `true` if the attempt did what it was there for. An attempt that only ended because it was asked to has
+    /// Returns `true` if the attempt completed its work. An attempt that ended only because it was asked to stop has
     /// neither failed nor succeeded.
     pub(crate) const fn is_success(&self) -> bool {
         matches!(self, Self::Completed | Self::Ignored | Self::AutoShutdown)
     }
 
-    /// Returns the class of the exit, by which the tree decides what follows.
+    /// Returns the class of the exit. The class decides what follows the exit.
     pub(crate) const fn class(&self) -> ExitClass {
         match self {
             Self::Completed | Self::Stopped | Self::AutoShutdown => ExitClass::Ended,
@@ -182,8 +182,8 @@ pub struct Panic {
     pub location: Option<String>,
     /// The backtrace, when backtraces are enabled, at most 64 KiB of it.
     pub backtrace: Option<String>,
-    /// What panicked, if it was not the body itself: `factory`, `init`, `run`, `stop hook`, `destructor`, `subtask`,
-    /// `dedicated runtime`.
+    /// The part that panicked, if it was not the body itself: `factory`, `init`, `run`, `stop hook`, `destructor`,
+    /// `subtask`, `dedicated runtime`.
     pub during: Option<&'static str>,
 }
 
@@ -200,7 +200,7 @@ impl fmt::Display for Panic {
     }
 }
 
-/// The failed start of a child, which made its starting supervisor fail.
+/// The failed start of a child. Because of it, the supervisor that was starting has failed.
 #[derive(Clone, Debug)]
 pub struct StartFailure {
     /// The child that could not start.
@@ -217,7 +217,7 @@ impl fmt::Display for StartFailure {
 
 impl Error for StartFailure {}
 
-/// The failure of a significant child that ended its supervisor.
+/// The failure of a significant child whose end ended its supervisor.
 #[derive(Clone, Debug)]
 pub struct AutoShutdownFailure {
     /// The significant child that failed.
@@ -234,7 +234,7 @@ impl fmt::Display for AutoShutdownFailure {
 
 impl Error for AutoShutdownFailure {}
 
-/// A limit that was exceeded, and by which child.
+/// A limit that was exceeded, and the child that exceeded it.
 #[derive(Clone, Debug)]
 pub struct LimitExceeded {
     /// The child whose restart was one too many.
@@ -250,10 +250,10 @@ pub struct LimitExceeded {
     pub allowed: u32,
     /// The period of the limit.
     pub period: Duration,
-    /// `true` if it was the child's own limit, `false` if it was its supervisor's for all its children.
+    /// `true` if it was the limit of the child alone, `false` if it was the intensity of its supervisor.
     pub own_limit: bool,
-    /// `true` if there were not too many restarts within `period`, but too many failures in a row, with neither a
-    /// stable run nor a success between them. Only a child's own limit can be exceeded like this.
+    /// `true` if the limit was exceeded by failures in a row, with neither a stable run nor a success between them, and
+    /// not by restarts within `period`. Failures in a row count only against the limit of a child.
     pub in_a_row: bool,
 }
 

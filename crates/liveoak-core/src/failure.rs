@@ -1,14 +1,14 @@
 //! The error that an attempt returned, as text.
 //!
-//! An error is user code: its `Display`, `source` and destructor may block, panic, or call the tree. So it is rendered
-//! once, when the exit is made, by the task whose error it is. After that only the text is used.
+//! An error is user code: its `Display`, `source` and destructor may block, panic, or call the tree. So the task that
+//! returned the error renders it once, when the exit is made. After that, the tree uses only the text.
 
 use crate::text::error_text;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-/// The most bytes of a failure's text. What is longer is cut, and ends with `…`.
+/// The most bytes of a failure's text. A longer text is cut, and ends with `…`.
 pub const MAX_FAILURE_BYTES: usize = 4096;
 
 /// The error that an attempt returned, with its chain of sources, as text of at most 4 KiB.
@@ -17,8 +17,8 @@ pub struct Failure {
     error: Option<Arc<dyn FailureError>>,
 }
 
-/// Holds the error of a failure. A driver may put a holder of its own around it, which drops the error elsewhere than
-/// where the last failure is dropped.
+/// Holds the error of a failure. A driver may replace the holder by one that drops the error in another place than the
+/// place where the last copy of the failure is dropped.
 pub trait FailureError: Send + Sync {
     /// Returns the error.
     fn error(&self) -> &(dyn Error + Send + Sync + 'static);
@@ -37,19 +37,19 @@ impl Failure {
         Self { text: error_text(&*error, MAX_FAILURE_BYTES), error: Some(Arc::new(Plain(error))) }
     }
 
-    /// Returns the same failure, which holds this error, or none.
+    /// Returns the same failure with this error, or with none.
     #[must_use]
     pub fn with_error(&self, error: Option<Arc<dyn FailureError>>) -> Self {
         Self { text: self.text.clone(), error }
     }
 
-    /// Replaces the held error, and returns the one before.
+    /// Replaces the held error, and returns the previous one.
     pub fn replace_error(&mut self, error: Option<Arc<dyn FailureError>>) -> Option<Arc<dyn FailureError>> {
         std::mem::replace(&mut self.error, error)
     }
 
-    /// Returns the text of the error and its sources, joined by colons. A source whose text the text before it has
-    /// already, in whole words, is left out.
+    /// Returns the text of the error and its sources, joined by colons. A source is left out if the text before it
+    /// already contains the text of the source.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text

@@ -12,7 +12,7 @@ impl Name {
     /// The length of the longest name, in bytes. Chosen so that a path of usual depth fits on one line.
     pub const MAX_BYTES: usize = 128;
 
-    /// Makes a name of `text`.
+    /// Creates a name from `text`.
     ///
     /// # Errors
     /// When the text breaks one of the rules of [`Name`]; the error says which one.
@@ -74,7 +74,7 @@ impl std::error::Error for NameError {}
 pub struct Path(Arc<str>);
 
 impl Path {
-    /// Makes a path of `text`, with a leading `/` if it has none. There need not be a child at the path.
+    /// Creates a path from `text`, with a leading `/` if it has none. A child at this path need not exist.
     #[must_use]
     pub fn new(text: &str) -> Self {
         if text.starts_with('/') { Self(text.into()) } else { Self(format!("/{text}").into()) }
@@ -150,7 +150,8 @@ pub struct ChildId {
     pub serial: u32,
 }
 
-/// The number of one run of a child: 1, 2, 3 … for each child, never reused. `Attempt(0)` means that none was begun.
+/// The number of one run of a child: 1, 2, 3 … for each child, never reused. `Attempt(0)` means that no attempt was
+/// begun.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Attempt(pub u64);
 
@@ -160,7 +161,7 @@ impl fmt::Display for Attempt {
     }
 }
 
-/// The id of a request: chosen by the driver with a command, and returned with the reply.
+/// The id of a request. The driver chooses it for a command, and the machine returns it with the reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(pub u64);
 

@@ -1,8 +1,8 @@
-//! The supervision machine: decides what to start, restart, stop and give up on, and does none of it.
+//! The supervision machine: it decides what to start, restart, stop and give up on, and leaves the work to a driver.
 //!
-//! This crate uses no executor, no clock and no source of randomness. A driver gives the [`Machine`] what happened
-//! ([`Input`]), at what [`Time`], and a random number; the machine returns work for the driver ([`Effect`]) and the
-//! time of its next deadline ([`Machine::poll_deadline`]). So hours of behaviour are tested in milliseconds, and
+//! This crate uses no executor, no clock and no source of randomness. A driver tells the [`Machine`] what happened
+//! ([`Input`]) and when ([`Time`]), and gives it a random number. The machine returns work for the driver ([`Effect`])
+//! and the time of its next deadline ([`Machine::poll_deadline`]). So tests run hours of behaviour in milliseconds, and
 //! every rule has one place:
 //!
 //! * [`decide()`] – the table restart × exit;

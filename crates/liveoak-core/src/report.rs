@@ -1,4 +1,4 @@
-//! The report of a stop: what it did to each child.
+//! The report of a stop: how each child was stopped.
 
 use crate::{Exit, Path};
 use std::time::Duration;
@@ -12,7 +12,7 @@ pub enum StopStage {
     Asked,
     /// The child was killed.
     Killed,
-    /// The child did not end even when it was killed, and was abandoned.
+    /// The child did not end although it was killed, and was abandoned.
     Abandoned,
 }
 
@@ -48,20 +48,20 @@ pub struct StopEntry {
     pub exit: Option<Exit>,
 }
 
-/// The most entries of a report. Beyond it, only children that were forced are listed; the others are counted.
+/// The most entries of a report. Beyond this number, only forced stops are listed; the others are counted.
 pub const MAX_LISTED: usize = 10_000;
 
 /// The same bound for the entries of members of dynamic groups.
 pub const MAX_LISTED_MEMBERS: usize = 100;
 
-/// What a stop did. It succeeded if no child was forced.
+/// The report of a stop. The stop is clean if no child was killed or abandoned.
 #[derive(Clone, Debug, Default)]
 pub struct StopReport {
     /// The time that the whole stop took.
     pub took: Duration,
     /// The children, in the order in which they ended.
     pub entries: Vec<StopEntry>,
-    /// The number of children that ended cleanly and are not listed because of these bounds.
+    /// The number of children that ended cleanly and are not listed, because there are too many.
     pub unlisted: u64,
 }
 
@@ -71,7 +71,7 @@ impl StopReport {
         self.entries.iter().filter(|entry| entry.stage.is_forced())
     }
 
-    /// Returns `true` if no child was forced.
+    /// Returns `true` if no child was killed or abandoned.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.forced().next().is_none()

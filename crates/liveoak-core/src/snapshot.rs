@@ -9,19 +9,19 @@ pub enum Health {
     /// The child does its work.
     #[default]
     Healthy,
-    /// The child works badly, waits, starts, stops, was stopped on request or with its supervisor, or finished with a
-    /// failure.
+    /// The child works badly, waits, starts or stops; or it was stopped by command or with its supervisor; or it has
+    /// finished with a failure.
     Degraded,
     /// The child does not do its work.
     Unhealthy,
 }
 
-/// A tree at one moment. The events from `number + 1` on say what changed since.
+/// A tree at one moment. The events from `number + 1` on say what has changed since then.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     /// The number of the last event that the snapshot includes.
     pub number: u64,
-    /// The moment.
+    /// The moment of the snapshot.
     pub at: Time,
     /// The root, with all other children below it.
     pub root: ChildView,
@@ -59,9 +59,9 @@ pub struct ChildView {
     pub strategy: Option<Strategy>,
     /// The state of the child.
     pub state: ChildState,
-    /// When it entered that state.
+    /// When the child entered this state.
     pub since: Time,
-    /// When its living attempt was begun; `None` if there is none.
+    /// When its live attempt was begun; `None` if the child has no attempt.
     pub started: Option<Time>,
     /// The number of its last attempt; 0 if none was begun.
     pub attempt: Attempt,
@@ -69,7 +69,7 @@ pub struct ChildView {
     pub restarts: u64,
     /// The exit of its last finished attempt.
     pub last_exit: Option<Exit>,
-    /// The health of the child; a running supervisor has that of its worst child.
+    /// The health of the child. A running supervisor has the health of its worst child.
     pub health: Health,
     /// Its children in the order of their start; members of a group in the order of their addition.
     pub children: Vec<Self>,
@@ -78,13 +78,14 @@ pub struct ChildView {
 /// The state of a child. Every state that waits says what it waits for, and how long it still takes at most.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ChildState {
-    /// The child is down. It starts by a command, with its supervisor, or (finished or ignored) in a restart set.
+    /// The child is down. A command or the start of its supervisor starts it again; if it is finished or ignored, also
+    /// a restart set.
     Idle(IdleReason),
     /// The child starts when its wait is over.
     Waiting {
         /// What the child waits for.
         what: WaitingFor,
-        /// The longest time that this still takes; `None` if it has no deadline, or none yet.
+        /// The longest time that the wait can still take; `None` if it has no deadline, or no deadline yet.
         remaining: Option<Duration>,
     },
     /// The attempt of the child is not ready yet.
@@ -126,15 +127,15 @@ impl ChildState {
 /// Why a child is down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IdleReason {
-    /// The supervisor of the child is down or stopping. Also the reason of the root before its start, and after a failure.
+    /// The supervisor of the child is down or stopping. The root has this reason before its start and after a failure.
     SupervisorDown,
-    /// The child was stopped by request, and starts again by request only.
+    /// A command stopped the child, and only a command starts it again.
     StoppedByRequest,
-    /// The child has ended and is not restarted, until a command, its supervisor's start or a restart set starts it.
+    /// The child has ended and is not restarted. A command, the start of its supervisor or a restart set starts it again.
     Finished,
     /// The child reported that it is not needed here.
     Ignored,
-    /// The child was given up on, until a command or its supervisor's start starts it.
+    /// The child was given up on. A command or the start of its supervisor starts it again.
     Quarantined,
 }
 

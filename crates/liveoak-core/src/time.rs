@@ -1,4 +1,4 @@
-//! The time of the machine: nanoseconds since its tree began, as the driver gives them. They never go back.
+//! The time of the machine, in nanoseconds since its tree began. The driver supplies it. The time never goes back.
 
 use std::time::Duration;
 

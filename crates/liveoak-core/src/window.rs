@@ -1,8 +1,8 @@
-//! When too many restarts are too many: more within a period than a limit allows (the window), or more failures in a row
-//! (the row).
+//! When a limit is exceeded: by too many restarts within a period (the window), or by too many failures in a row (the
+//! row).
 //!
-//! A backoff stretches failures, so that a window alone may never be exceeded. The limit of a child is therefore also
-//! exceeded by more failures in a row than it allows restarts. An intensity is a window only.
+//! A backoff spreads failures over a longer time, so a window alone may never be exceeded. Therefore the limit of a
+//! child also bounds its failures in a row. An intensity is a window only.
 //!
 //! The clock is an argument. Source: the OTP rows C25 and C26 of docs/conformance.md, with exact time.
 
@@ -14,8 +14,8 @@ use std::collections::VecDeque;
 pub enum LimitCheck {
     /// The restart is allowed.
     Allowed,
-    /// The restart exceeds the limit. The number of restarts within the period, or of failures in a row, this one
-    /// included.
+    /// The restart exceeds the limit. The value is the number of restarts within the period, or of failures in a row,
+    /// including this one.
     Exceeded(u32),
 }
 
@@ -71,7 +71,7 @@ impl FailureRow {
         if exceeded { LimitCheck::Exceeded(self.0) } else { LimitCheck::Allowed }
     }
 
-    /// Begins the row anew.
+    /// Sets the number of failures in a row to zero.
     pub(crate) const fn clear(&mut self) {
         self.0 = 0;
     }
@@ -94,7 +94,7 @@ mod tests {
     fn a_child_just_below_the_limit_is_never_given_up_on_and_a_child_at_the_limit_is() {
         let mut window = Window::default();
         for n in 0..100_000 {
-            // Three restarts in any 1,000 ms and a bit: four never fall within it.
+            // Three restarts take slightly more than 1,000 ms, so four never fall within one period.
             assert_eq!(window.record(&limit(3, 1000), at(n * 334)), LimitCheck::Allowed, "restart {n}");
         }
         let mut window = Window::default();

@@ -103,19 +103,19 @@ fn an_added_child_is_checked_like_a_declared_one_and_an_invalid_one_changes_noth
 }
 
 #[test]
-fn the_error_of_a_circle_names_only_its_children_and_every_circle_is_an_error() {
+fn the_error_of_a_cycle_names_only_its_children_and_every_cycle_is_an_error() {
     let after = |text: &str, others: &[&str]| {
         let edge = |child: &&str| Edge { child: name(child), condition: Condition::Ready };
         let mut declared = leaf(text);
         declared.spec.after = others.iter().map(edge).collect();
         declared
     };
-    // A free child, two children that wait for each other and for the free one, and one that only waits for the circle.
+    // A free child, two children that wait for each other and for the free one, and one that only waits for the cycle.
     let mut children =
         vec![leaf("free"), after("a", &["free", "b"]), after("b", &["free", "a"]), after("late", &["a"])];
-    let first = "/t: after: children wait for each other in a circle: a after b after a";
+    let first = "/t: after: children wait for each other in a cycle: a after b after a";
     assert_eq!(wrong(&root(children.clone())), first);
     children.extend([after("z", &["y", "late"]), after("y", &["x"]), after("x", &["z", "a"])]);
-    let second = "/t: after: children wait for each other in a circle: z after y after x after z";
+    let second = "/t: after: children wait for each other in a cycle: z after y after x after z";
     assert_eq!(wrong(&root(children)), format!("{first}; {second}"));
 }

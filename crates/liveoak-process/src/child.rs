@@ -1,8 +1,8 @@
 //! A program as a child of a supervision tree.
 //!
 //! One attempt is one process group. It is ready when its probe succeeds, or without a probe as soon as it was started.
-//! It has ended when no process of the group is alive: when the leader ends by itself, the other processes of the group
-//! are stopped as well. Restarts, backoff and deadlines are decided by the tree.
+//! It has ended when no process of the group is alive. When the leader ends by itself, the other processes of the group
+//! are stopped as well. The tree decides about restarts, backoff and deadlines.
 
 use crate::command::CommandLine;
 use crate::exit_watch::Status;
@@ -19,8 +19,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Before a start, Liveoak checks whether something else already answers the probe. The check takes at most this long;
-/// a refused local connection takes microseconds.
+/// The longest time of the check before a start. The check finds out whether something else already answers the probe; a
+/// refused local connection takes microseconds.
 const EARLY_CHECK_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// Receives the output of programs, line by line, with the path of the child that wrote it. Must not block.
@@ -28,7 +28,7 @@ pub type OutputSink = Arc<dyn Fn(&Path, OutputLine<'_>) + Send + Sync>;
 
 /// A child that runs a program: the builder that [`ProcessChild::command`] returns.
 ///
-/// Defaults: those of [`CommandLine`]; ready as soon as it was started; output goes to the log of this program
+/// Defaults: those of [`CommandLine`]; ready as soon as it was started; output goes to the log of the current process
 /// (`tracing`, target `liveoak::output`).
 pub struct Program {
     name: String,
@@ -68,7 +68,7 @@ impl Program {
     /// Returns a child called `name` that runs `command`.
     #[must_use]
     pub fn new(name: impl Into<String>, command: CommandLine) -> Self {
-        // Its errors are Liveoak's own, so keeping them costs the user nothing.
+        // The errors of a program are values of Liveoak, so keeping them runs no code of the user.
         let spec = ChildSpec { keep_error: true, ..ChildSpec::default() };
         Self { name: name.into(), command, probe: None, sink: None, spec }
     }
@@ -107,8 +107,8 @@ impl Program {
         self
     }
 
-    /// Sets how long the process group may take to end after the stop signal. After that it is killed. With zero it is
-    /// killed at once; with [`Duration::MAX`] only the budgets of the supervisors above it count. Default: 5 s.
+    /// Sets how long the process group may take to end after the stop signal, before it is killed. With zero it is killed
+    /// immediately; with [`Duration::MAX`] only the budgets of the supervisors above it count. Default: 5 s.
     #[must_use]
     pub const fn stop_within(mut self, within: Duration) -> Self {
         self.spec.stop_within = within;
@@ -136,9 +136,9 @@ impl From<Program> for Child {
     fn from(program: Program) -> Self {
         let mut spec = program.spec;
         spec.ready = liveoak_runtime::Ready::Reported;
-        // The errors of programs are this crate's own, and small.
+        // The errors of programs are small values of this crate.
         spec.keep_error = true;
-        // A command line holds nothing that must be let go, so a program can always be started again.
+        // A command line holds no values that must be dropped early, so a program can always be started again.
         spec.keep = true;
         let probe = match (program.probe, &program.command.cwd) {
             (Some(probe), Some(folder)) => Some(probe.relative_to(folder)),
@@ -182,7 +182,7 @@ struct ProgramRunner {
     sink: OutputSink,
 }
 
-/// Why the wait for a running program ended.
+/// The reason why the wait for a running program ended.
 enum RunEnd {
     /// The leader exited.
     Exited,
@@ -235,7 +235,7 @@ impl ProgramRunner {
         self.exit(status)
     }
 
-    /// Waits until the program is ready. Returns `None` if it is, or else why the wait ended before.
+    /// Waits until the program is ready, and returns `None`. If the wait ends earlier, returns the reason.
     async fn until_ready(&self, ctx: &Ctx, process: &mut Process, probe: Option<ProbeRun>) -> Option<RunEnd> {
         let probe = probe?;
         match race(probe.wait_until_ready(), exited_or_stopping(ctx, process)).await {
@@ -249,8 +249,8 @@ impl ProgramRunner {
         }
     }
 
-    /// Asks the processes of the group that are still alive to stop, after the leader ended by itself. If they do not
-    /// end within the child's `stop_within`, the tree orders the kill, and `finish` kills them.
+    /// Asks the remaining processes of the group to stop, when the leader has ended by itself. If they do not end within
+    /// the child's `stop_within`, the tree orders the kill, and `finish` kills them.
     async fn stop_remaining_group(&self, ctx: &Ctx, process: &mut Process) {
         let status = process.exited().await;
         let path = ctx.path();
@@ -268,7 +268,7 @@ impl ProgramRunner {
             }
         }
         if !ctx.is_stopping() {
-            // The tree now runs the child's stop deadline and keeps this exit for the attempt.
+            // From now on the stop deadline of the child counts, and the tree keeps this exit for the attempt.
             ctx.report_exit(self.exit(status));
         }
         let _already_ended = process.stop();
@@ -285,7 +285,7 @@ impl ProgramRunner {
     }
 }
 
-/// Warns if the probe succeeds before the program was started: something else may answer it after the start as well.
+/// Warns if the probe succeeds before the program was started, because something else may also answer it after the start.
 async fn warn_if_probe_already_succeeds(ctx: &Ctx, run: &ProbeRun) {
     if !run.probe().can_be_answered_by_others() {
         return;
@@ -321,7 +321,7 @@ async fn exited_or_stopping(ctx: &Ctx, process: &mut Process) -> RunEnd {
     }
 }
 
-/// Asks the whole process group to stop, and kills it when the tree orders that. The caller waits for its end.
+/// Asks the whole process group to stop, and kills it when the tree orders a kill. The caller waits for its end.
 async fn stop(ctx: &Ctx, process: &mut Process) {
     // If the kill was ordered already, the group is not asked first.
     if race(ctx.killed(), std::future::ready(())).await == Either::Right(()) {

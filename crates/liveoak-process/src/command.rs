@@ -17,10 +17,10 @@ const SHELL: &str = "/bin/sh";
 /// Where a program's standard input comes from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Stdin {
-    /// `/dev/null`: a read ends at once. The default, because a supervised program has no user at a keyboard.
+    /// `/dev/null`: a read ends immediately. The default, because a supervised program has no user at a keyboard.
     #[default]
     Null,
-    /// The input of this program, shared between both. For one program in the foreground of a terminal.
+    /// The input of the current process, shared between both. For one program in the foreground of a terminal.
     Inherit,
 }
 
@@ -30,7 +30,7 @@ pub enum OutputMode {
     /// Read line by line and handed to the sink given to [`Process::spawn`](crate::Process::spawn).
     #[default]
     Capture,
-    /// The same file, pipe or terminal as this program's own output.
+    /// The same file, pipe or terminal as the current process's own output.
     Inherit,
     /// `/dev/null`: the output is thrown away.
     Null,
@@ -38,7 +38,7 @@ pub enum OutputMode {
 
 /// A program to run, as a list of words. No shell splits it: blanks and quotes reach the program unchanged.
 ///
-/// Defaults: this program's environment and directory, input from `/dev/null`, both outputs captured, success is
+/// Defaults: the current process's environment and directory, input from `/dev/null`, both outputs captured, success is
 /// exit code 0, the stop signal is `SIGTERM`.
 ///
 /// `Debug` and `Display` show neither arguments nor values of variables, because they often are secrets and messages end
@@ -54,7 +54,7 @@ pub struct CommandLine {
     pub env: BTreeMap<OsString, OsString>,
     /// `true` if no variable is inherited.
     pub env_cleared: bool,
-    /// The directory to run in; `None` for this program's own.
+    /// The directory to run in; `None` for the current process's own.
     pub cwd: Option<PathBuf>,
     /// Where standard input comes from.
     pub stdin: Stdin,
@@ -73,7 +73,7 @@ impl CommandLine {
     ///
     /// A bare name (`redis-server`) is searched in the `PATH` that the program will see. A name with a slash
     /// (`./server`, `bin/server`) is a path, and a relative one starts at the *command's* directory
-    /// ([`cwd`](CommandLine::cwd)), not at this program's.
+    /// ([`cwd`](CommandLine::cwd)), not at the current process's.
     pub fn new(program: impl Into<OsString>) -> CommandLine {
         CommandLine {
             program: program.into(),
@@ -135,7 +135,7 @@ impl CommandLine {
         self
     }
 
-    /// Sets the directory to run in. A relative one starts at this program's directory at the time of the spawn.
+    /// Sets the directory to run in. A relative one starts at the current process's directory at the time of the spawn.
     pub fn cwd(mut self, dir: impl Into<PathBuf>) -> CommandLine {
         self.cwd = Some(dir.into());
         self

@@ -46,7 +46,7 @@ impl fmt::Display for Status {
     }
 }
 
-/// Returns how the process behind `pidfd`, a child process of this program, ended, or `None` while it runs. Does not
+/// Returns how the process behind `pidfd` ended, or `None` while it runs. It must be a child of the current process. Does not
 /// reap it.
 pub(crate) fn peek(pidfd: BorrowedFd<'_>) -> Option<Status> {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;

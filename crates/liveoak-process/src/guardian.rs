@@ -1,13 +1,14 @@
-//! The guardian: a small shell process that kills all process groups of this program when this program has died.
+//! The guardian: a small shell process that kills all process groups when the process that runs the tree has died.
 //!
 //! The kernel's parent-death signal reaches only the direct child process; processes that the child started live on.
 //! Therefore the first spawn also starts a `/bin/sh` in a session of its own. It reads the list of living process
-//! groups from a pipe, of which only this program has the write end. When this program ends in any way, `kill -9`
-//! included, the kernel closes that end. The shell then sends `SIGKILL` to every listed process group, and exits. The
-//! last word of its command line is the process id of this program.
+//! groups from a pipe. Only the process that runs the tree has the write end of this pipe. When that process ends in any
+//! way, also by `kill -9`, the kernel closes the write end. The shell then sends `SIGKILL` to every listed process group,
+//! and exits. The last word of its command line is the process id of the process that runs the tree.
 //!
-//! If the guardian and this program are killed together, only the direct child processes die. If the guardian is suspended
-//! (`SIGSTOP`) when this program is killed, processes that the child processes started live until it is resumed.
+//! If the guardian and the process that runs the tree are killed together, only the direct child processes die. If the
+//! guardian is suspended (`SIGSTOP`) when that process is killed, the processes that the child processes started live
+//! until the guardian is resumed.
 //!
 //! Invariants:
 //!
@@ -47,7 +48,7 @@ while [ "$last" -ge 0 ]; do
 done
 "#;
 
-/// How long a full pipe may stay full before its guardian counts as dead. (It is full after about 4,000 unread lines.)
+/// How long a pipe may stay full before its guardian counts as dead. (A pipe is full after about 4,000 unread lines.)
 const READ_PATIENCE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
 /// How long a killed guardian may take to die. If it takes longer, its pipe is leaked and not closed (invariant 3).
@@ -63,7 +64,7 @@ const MAX_QUICK_DEATHS: u32 = 5;
 /// The running guardian's process id for [`guardian_id`]; 0 if there is none.
 static GUARDIAN_ID: AtomicU32 = AtomicU32::new(0);
 
-/// Returns the process id of this program's guardian, or `None` before the first spawn, and if none could be started.
+/// Returns the process id of the current process's guardian, or `None` before the first spawn, and if none could be started.
 pub fn guardian_id() -> Option<u32> {
     Some(GUARDIAN_ID.load(Ordering::Relaxed)).filter(|&id| id != 0)
 }
@@ -83,7 +84,7 @@ enum Entry {
 
 /// The list of living process groups, and the guardian process, which has a copy. Owned by the spawner thread.
 pub(crate) struct Guardian {
-    /// By slot number. Its length is the largest number of process groups that ever lived at once.
+    /// The entries by slot number. The length is the largest number of process groups that ever lived at the same time.
     entries: Vec<Entry>,
     running: Option<GuardianProcess>,
     quick_deaths: u32,

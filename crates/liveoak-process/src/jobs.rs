@@ -1,4 +1,4 @@
-//! What passes between a process group and the spawner thread: the jobs of the thread, and the leader that it reaps.
+//! The messages between a process group and the spawner thread: the jobs of the thread, and the leader that it reaps.
 //!
 //! A process id belongs to a process, dead or alive, until its parent reaps it; the leader's id is also the number of
 //! its process group. While a [`Leader`] exists, that number cannot belong to other processes, so the process group may
@@ -71,7 +71,7 @@ fn cannot_signal_by_identity(error: &io::Error) -> bool {
     error.raw_os_error().is_some_and(|raw| unknown.contains(&Errno::from_raw_os_error(raw)))
 }
 
-/// What the spawner thread is asked to do.
+/// A job for the spawner thread.
 #[derive(Debug)]
 pub(crate) enum Job {
     /// Fork and execute.
@@ -108,7 +108,7 @@ impl JobQueue {
         Ok(JobQueue { jobs: Mutex::default(), wake })
     }
 
-    /// Appends a job and returns at once.
+    /// Appends a job and returns immediately.
     pub(crate) fn submit(&self, job: Job) {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner).push(job);
         // A write fails only if the counter is full, and then the thread has been woken already.

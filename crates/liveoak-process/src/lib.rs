@@ -1,9 +1,9 @@
 //! Operating system processes, managed as whole process groups.
 //!
 //! This crate starts programs, reads their output, notices their exit, stops them, and makes sure that none of their
-//! processes is left, even if the program that started them is killed. Restarts, backoff and start order are not
-//! decided here but in `liveoak-runtime`. Linux only (5.3 or later; from 6.9 on, process groups are signalled
-//! through the pidfd, not by number).
+//! processes is left, even if the process that started them is killed. Other crates decide about restarts, backoff and
+//! start order. This crate needs Linux 5.3 or later. From Linux 6.9 on, process groups are signalled through the pidfd,
+//! not by number.
 //!
 //! * [`CommandLine`] describes what to run. It is plain data.
 //! * [`Process::spawn`] runs it as the leader of a process group of its own. A [`Process`] can be signalled, waited for
@@ -15,7 +15,8 @@
 //!
 //! Three things run in the background: the thread `liveoak-spawn`, which forks and reaps all child processes (it never
 //! ends, because child processes die with the thread that forked them); one task per process, which reads its output;
-//! and one small shell process, the guardian, which kills all process groups when this program dies, even by `kill -9`.
+//! and one small shell process, the guardian, which kills all process groups when the current process dies, even by
+//! `kill -9`.
 //!
 //! ```
 //! use liveoak_process::{CommandLine, Process, Status};

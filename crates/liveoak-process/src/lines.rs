@@ -4,8 +4,8 @@
 
 use std::borrow::Cow;
 
-/// The longest piece of a line that is passed on at once, in bytes as written by the program. Each byte that is not
-/// UTF-8 becomes the three bytes of `U+FFFD`, so the text of a piece is at most three times as long.
+/// The longest piece of a line that is passed on, in bytes as written by the program. Each byte that is not UTF-8 becomes
+/// the three bytes of `U+FFFD`, so the text of a piece is at most three times as long.
 pub const MAX_LINE: usize = 16 * 1024;
 
 /// The longest UTF-8 sequence. A cut moves back by less than this, so that it does not split a character.

@@ -1,9 +1,9 @@
 //! Log lines of this crate, and other calls of user code. A log subscriber, a sink and a waker are user code: they may
-//! panic, and that must end neither a thread nor a task that supervises.
+//! panic, and such a panic must not end a thread or a task that supervises.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Has the log thread write a line: `line` calls a `tracing` macro. A subscriber that blocks stops the log alone.
+/// Lets the log thread write a line: `line` calls a `tracing` macro. A subscriber that blocks stops only the log.
 pub(crate) fn log(line: impl FnOnce() + Send + 'static) {
     liveoak_runtime::internal::log(line);
 }

@@ -73,7 +73,7 @@ fn parse_stat(stat: &[u8]) -> Option<(bool, i32)> {
 /// safe.
 ///
 /// # Errors
-/// When there is no `/proc`, at once.
+/// When there is no `/proc`; the error comes immediately.
 pub(crate) async fn wait_until_empty(group: Pid) -> io::Result<()> {
     loop {
         match wait_until_empty_or_unreadable(group).await {
@@ -86,7 +86,7 @@ pub(crate) async fn wait_until_empty(group: Pid) -> io::Result<()> {
 /// Waits until `group` has no living member, or until `/proc` cannot be read. Cancel safe.
 ///
 /// # Errors
-/// As [`living`], at once.
+/// As [`living`]; the error comes immediately.
 pub(crate) async fn wait_until_empty_or_unreadable(group: Pid) -> io::Result<()> {
     loop {
         let members = living(group)?;

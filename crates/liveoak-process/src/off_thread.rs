@@ -1,8 +1,8 @@
-//! Calls that can hang: they ask a file system or a name server, and a dead mount never answers.
+//! Look-ups: calls that can hang, because they ask a file system or a name server, and a dead mount never answers.
 //!
-//! Each call runs on a thread of its own and has a deadline. A thread that hangs cannot be ended, so two rules bound
-//! their number: calls about the same thing run one after another, so one dead mount holds one thread for each path and
-//! not one for each attempt; and there are at most [`MAX_THREADS`].
+//! Each call runs on a thread of its own and has a deadline. A thread that hangs cannot be ended, so two rules bound the
+//! number of threads. Calls about the same path or name run one after another, so a dead mount holds one thread for each
+//! path and not one for each attempt. And there are at most [`MAX_THREADS`] threads.
 //!
 //! Tokio's blocking pool is not used, because the end of a runtime waits for it.
 
@@ -14,24 +14,24 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Mutex as AsyncMutex, Semaphore, oneshot};
 
-/// How many threads there are at most. Further calls wait, and fail at their deadline.
+/// The most threads. Further calls wait, and fail at their deadline.
 const MAX_THREADS: usize = 64;
 
 static THREADS: Semaphore = Semaphore::const_new(MAX_THREADS);
 
-/// The turns of the things that are asked about now.
+/// The turns of the paths and names about which calls are running now.
 static TURNS: Mutex<BTreeMap<OsString, Arc<AsyncMutex<()>>>> = Mutex::new(BTreeMap::new());
 
-/// Why a call gave no answer.
+/// The reason why a call gave no answer.
 #[derive(Debug)]
 pub(crate) enum NoAnswer {
-    /// It took too long, or an earlier call about the same thing hangs.
+    /// The call took too long, or an earlier call about the same path or name hangs.
     TimedOut,
     /// The system has no thread left, or the call panicked.
     Failed(io::Error),
 }
 
-/// Runs `call` on a thread of its own, for at most `limit`. `about` names what it asks about.
+/// Runs `call` on a thread of its own, for at most `limit`. `about` is the path or name that the call asks about.
 ///
 /// # Cancel safety
 /// If the future is dropped, the call runs on, and its result is dropped on its thread.
@@ -58,7 +58,7 @@ pub(crate) async fn off_thread<T: Send + 'static>(
     tokio::time::timeout(limit, answer).await.unwrap_or(Err(NoAnswer::TimedOut))
 }
 
-/// Returns the turn of a thing, and forgets those of things that nothing asks about any more.
+/// Returns the turn of a path or name, and forgets the turns about which no call is running any more.
 fn turn_of(about: OsString) -> Arc<AsyncMutex<()>> {
     let mut turns: MutexGuard<'_, BTreeMap<_, Arc<AsyncMutex<()>>>> =
         TURNS.lock().unwrap_or_else(PoisonError::into_inner);

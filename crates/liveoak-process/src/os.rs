@@ -88,7 +88,7 @@ pub(crate) struct ChildSetup {
     pub(crate) parent: Pid,
     /// The guardian's pipe, non-blocking, and the slot of the new process group.
     pub(crate) guardian: Option<(RawFd, u32)>,
-    /// Its limit of open files; `None` to inherit the limit of this program.
+    /// Its limit of open files; `None` to inherit the limit of the current process.
     pub(crate) open_file_limit: Option<Rlimit>,
 }
 
@@ -239,7 +239,7 @@ fn send(pidfd: BorrowedFd<'_>, signal: Signal, flags: libc::c_uint) -> io::Resul
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Signals a process group by number with `kill(2)`. Its leader must be a child process of this program that was not
+/// Signals a process group by number with `kill(2)`. Its leader must be a child process of the current process that was not
 /// reaped: otherwise the number may belong to other processes.
 ///
 /// # Errors

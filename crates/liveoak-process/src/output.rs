@@ -27,7 +27,7 @@ use tokio::time::Sleep;
 /// How long a pipe that other processes hold open is read after the leader's exit, before it is closed.
 pub const OUTPUT_GRACE: Duration = Duration::from_millis(250);
 
-/// Bytes read at once: a pipe's usual capacity.
+/// The most bytes of one read: the usual capacity of a pipe.
 const READ_SIZE: usize = 64 * 1024;
 
 /// How many bytes are read before the task yields: a few milliseconds of work. Tokio's own budget allows up to 8 MiB.
@@ -105,8 +105,8 @@ struct Pipe {
 }
 
 thread_local! {
-    /// The buffer that a thread reads into. All readers on the thread share it, because bytes are passed on at once: a
-    /// thousand quiet programs do not need a thousand buffers.
+    /// The buffer that a thread reads into. All readers on the thread share it, because bytes are passed on immediately.
+    /// So a thousand quiet programs do not need a thousand buffers.
     static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 

@@ -24,13 +24,13 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 /// A started program: a process group of its leader and of all processes that the leader started and that did not leave
-/// the group. If this program dies, the process group is killed as well (see the [crate documentation](crate)).
+/// the group. If the current process dies, the process group is killed as well (see the [crate documentation](crate)).
 ///
-/// Dropping it sends `SIGKILL` to the whole process group and returns at once; Liveoak's own thread reaps the leader. A
-/// leader that has exited shows as a zombie (`Z`) until [`finish`](Process::finish) returns or the value is dropped, so
-/// that the kernel does not give its number to another process.
+/// A drop of this value sends `SIGKILL` to the whole process group and returns immediately; the spawner thread reaps the
+/// leader. A leader that has exited shows as a zombie (`Z`) until [`finish`](Process::finish) returns or the value is
+/// dropped, so that the kernel does not give its number to another process.
 ///
-/// Its output is read in the Tokio runtime in which it was started; everything else works on any runtime.
+/// The output is read in the Tokio runtime in which the process was started; everything else works on any runtime.
 #[derive(Debug)]
 pub struct Process {
     /// `None` after the leader was reaped.
@@ -66,7 +66,7 @@ impl Process {
     ///
     /// In the new process all signals are unblocked and have their default action, only the three standard
     /// descriptors are inherited (before Linux 5.11 also those without close-on-exec), and the kernel kills the process
-    /// when this program dies.
+    /// when the current process dies.
     ///
     /// # Errors
     /// Returns a [`SpawnError`] if no process was started.
@@ -247,18 +247,18 @@ impl Process {
 
     /// Ends the whole process group and reaps its leader.
     ///
-    /// If a process of the group is alive, this [asks the group to stop](Process::stop), waits up to `grace`,
-    /// [kills](Process::kill) the processes that are left, and waits for their end. Otherwise it only reaps the leader.
+    /// If a process of the group is alive, `finish` [asks the group to stop](Process::stop), waits up to `grace`,
+    /// [kills](Process::kill) the remaining processes, and waits for their end. Otherwise it only reaps the leader.
     ///
-    /// There is no deadline after the kill: a process that hangs in the kernel (state `D`) makes this wait. Use
-    /// a timeout, and call `finish` again if it fires.
+    /// The wait after the kill has no deadline, and a process that hangs in the kernel (state `D`) may not end. Use a
+    /// timeout, and call `finish` again if it fires.
     ///
-    /// If `/proc` cannot be read, the group is asked and killed as if processes of it had survived the leader, but after
-    /// the kill this waits for the leader's end only.
+    /// If `/proc` cannot be read, the group is asked and killed as if some of its processes had survived the leader, but
+    /// after the kill `finish` waits only for the end of the leader.
     ///
     /// # Cancel safety
-    /// Cancel safe. A call after a cancelled one asks again and waits for the grace again. A call after a completed one
-    /// returns the same value at once.
+    /// Cancel safe. A call after a cancelled call asks again and waits for the grace period again. A call after a completed
+    /// call returns the same value immediately.
     pub async fn finish(&mut self, grace: Duration) -> Finished {
         // If /proc cannot be read, treat the group as alive and kill it: it would run on while we waited.
         if self.group_alive() {
@@ -304,7 +304,7 @@ fn runtime_has_io() -> Result<bool, SpawnError> {
     watched.map_err(limit).map(|()| known)
 }
 
-/// Why a signal was not delivered to any process.
+/// The reason why a signal was not delivered to any process.
 #[derive(Debug)]
 pub enum SignalError {
     /// No process of the group is left. The group's number may belong to other processes by now.

@@ -28,7 +28,7 @@ const SHEBANG_ROOM: u64 = 256;
 /// How long a look-up of a program may take.
 pub(crate) const LOOK_UP_WITHIN: Duration = Duration::from_secs(10);
 
-/// What is known of a command line before the fork.
+/// A command line with the paths that were looked up before the fork.
 pub(crate) struct Prepared {
     pub(crate) located: Located,
     pub(crate) exec: Exec,
@@ -82,7 +82,7 @@ async fn look_up<T: Send + 'static>(
 pub(crate) struct Located {
     /// The file to execute.
     pub(crate) program: PathBuf,
-    /// The directory to run in; `None` for this program's own directory.
+    /// The directory to run in; `None` for the current process's own directory.
     pub(crate) cwd: Option<PathBuf>,
 }
 
@@ -117,7 +117,7 @@ fn directory(cwd: &Path) -> Result<PathBuf, SpawnError> {
     }
 }
 
-/// Returns `path` as an absolute path, seen from `cwd` or else from this program's directory.
+/// Returns `path` as an absolute path, seen from `cwd` or else from the current process's directory.
 fn absolute(cwd: Option<&Path>, path: &Path) -> Result<PathBuf, SpawnError> {
     let path = cwd.map_or_else(|| path.to_owned(), |cwd| cwd.join(path));
     std::path::absolute(&path).map_err(|source| SpawnError::CwdUnusable { cwd: path, source })

@@ -1,4 +1,4 @@
-//! Why a program could not be started. Every message follows the words "could not"; most name a path.
+//! The reasons why a program could not be started. Every message follows the words "could not"; most name a path.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -6,7 +6,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Why [`Process::spawn`](crate::Process::spawn) failed. In all cases no process is left.
+/// The reason why [`Process::spawn`](crate::Process::spawn) failed. In all cases no process is left.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum SpawnError {

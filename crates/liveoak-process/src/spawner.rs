@@ -6,9 +6,9 @@
 //! in it is caught. It also owns the guardian and reaps all leaders, because a process group must leave the guardian's
 //! list before its leader is reaped.
 //!
-//! Nothing that can hang runs on it: the program file was looked up before, on a thread of its own, and log lines and
-//! wakers are caught. What is left is the fork and the exec. They could hang only on a file system whose server went
-//! away after the look-up, which has opened the file.
+//! The thread runs nothing that can hang. The program file was looked up before, on another thread. Panics of log lines
+//! and wakers are caught. Only the fork and the exec could hang, on a file system whose server went away after the
+//! look-up, which has opened the file.
 
 use crate::command::{CommandLine, OutputMode, Stdin};
 use crate::exit_watch::peek;
@@ -33,10 +33,10 @@ use tokio::sync::oneshot;
 /// The pause if `poll(2)` fails, so that the thread does not spin.
 const POLL_PAUSE: Duration = Duration::from_millis(10);
 
-/// The queue of this program's spawner thread, once that is started.
+/// The queue of the current process's spawner thread, once that is started.
 static QUEUE: Mutex<Option<Arc<JobQueue>>> = Mutex::new(None);
 
-/// Returns the queue of this program's spawner thread; the first call starts the thread.
+/// Returns the queue of the current process's spawner thread; the first call starts the thread.
 ///
 /// # Errors
 /// When the system has no thread or file descriptor left.

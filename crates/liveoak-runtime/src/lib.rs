@@ -1,10 +1,10 @@
 //! Liveoak's supervision machine, driven on Tokio.
 //!
-//! The machine of `liveoak-core` decides; this crate gives it inputs and performs its effects. The machine stands
-//! behind one short lock per tree, which any thread with an input takes. One Tokio task per tree keeps the deadlines.
-//! Supervisors have no task of their own, so the death of a task can orphan no child.
+//! The machine of `liveoak-core` decides. This crate gives it inputs and performs its effects. Each tree has one short
+//! lock around its machine, and any thread with an input takes this lock. One Tokio task per tree keeps the deadlines.
+//! Supervisors have no tasks, so the death of a task can orphan no child.
 //!
-//! Three storeys, each a folder. A file uses its own storey and lower ones:
+//! The crate has three storeys, each in a folder. A file uses its own storey and lower ones:
 //!
 //! * `api` – what users see: builders, bodies, contexts, handles, errors.
 //! * `engine` – one running tree: the lock, the driver, timers, events, the end. Begin reading at `engine/driver.rs`.

@@ -222,7 +222,7 @@ fn a_subtask_returns_its_output_and_can_be_aborted_alone() {
 }
 
 #[test]
-fn a_panic_of_a_subtask_ends_a_body_that_waits_for_something_else_at_once() {
+fn a_panic_of_a_subtask_immediately_ends_a_body_that_waits_for_something_else() {
     paused(async {
         let child = Child::task("a", |ctx: Ctx| async move {
             if ctx.attempt() == Attempt(1) {
@@ -312,7 +312,7 @@ fn a_child_whose_heartbeat_stops_is_restarted_and_a_child_that_sends_it_is_not()
 }
 
 #[test]
-fn ten_thousand_heartbeats_that_are_due_at_once_are_all_checked() {
+fn ten_thousand_heartbeats_that_are_due_at_the_same_time_are_all_checked() {
     // All of them are checked on the 2 MiB stack of a test's thread.
     paused(async {
         let group = Group::<u32>::new("g", |ctx: Ctx, n| async move {

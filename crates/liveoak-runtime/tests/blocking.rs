@@ -1,4 +1,4 @@
-//! Work that belongs to an attempt beside its body: blocking calls, checked subtasks, and trees of its own.
+//! Work that belongs to an attempt in addition to its body: blocking calls, checked subtasks, and trees that it begins.
 
 use liveoak_runtime::testing::{eventually, paused};
 use liveoak_runtime::{
@@ -141,7 +141,7 @@ fn a_dedicated_runtime_that_leaves_a_thread_behind_is_abandoned_and_reported() {
 }
 
 #[test]
-fn the_end_of_a_thread_child_is_told_after_its_thread_locals_are_gone() {
+fn the_end_of_a_thread_child_is_reported_after_its_thread_locals_are_dropped() {
     static GONE: AtomicBool = AtomicBool::new(false);
     struct Slow;
     impl Drop for Slow {
@@ -237,7 +237,7 @@ fn the_failure_of_a_checked_subtask_belongs_to_the_handle_that_awaits_it() {
 }
 
 #[test]
-fn an_attempt_has_at_most_sixty_five_thousand_subtasks_at_once() {
+fn an_attempt_has_at_most_sixty_five_thousand_subtasks_at_a_time() {
     paused(async {
         let body = |ctx: Ctx| async move {
             for _ in 0..65_536 {
@@ -288,7 +288,7 @@ fn a_tree_that_an_attempt_has_begun_ends_with_the_attempt_and_before_the_next_on
 }
 
 #[test]
-fn the_paused_clock_stands_while_a_thread_is_between_being_begun_and_ready_and_between_asked_and_gone() {
+fn the_paused_clock_does_not_advance_while_a_thread_starts_or_stops() {
     paused(async {
         let child = Child::thread("work", |ctx: Ctx| {
             std::thread::sleep(50 * MS);
@@ -311,7 +311,7 @@ fn the_paused_clock_stands_while_a_thread_is_between_being_begun_and_ready_and_b
 }
 
 #[test]
-fn the_paused_clock_stands_for_a_thread_at_most_for_its_deadline_in_real_time() {
+fn the_paused_clock_does_not_advance_for_a_thread_at_most_for_its_deadline_in_real_time() {
     paused(async {
         let (open, gate) = Gate::new();
         let child = Child::thread("work", move |_: Ctx| gate.wait());
@@ -323,7 +323,7 @@ fn the_paused_clock_stands_for_a_thread_at_most_for_its_deadline_in_real_time() 
 }
 
 #[test]
-fn the_paused_clock_stands_while_a_dedicated_runtime_is_made_and_closed() {
+fn the_paused_clock_does_not_advance_while_a_dedicated_runtime_is_made_or_closed() {
     paused(async {
         let idle = Child::task("idle", |ctx: Ctx| async move { ctx.stopping().await });
         let inner = Supervisor::new("inner").dedicated_runtime(DedicatedRuntime::new("own", 1)).child(idle);

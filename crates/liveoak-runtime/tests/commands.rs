@@ -268,7 +268,7 @@ fn whole_subtrees_are_added_stopped_started_and_removed() {
 }
 
 #[test]
-fn a_command_whose_future_is_dropped_is_carried_out_all_the_same() {
+fn a_command_whose_future_is_dropped_is_still_carried_out() {
     paused(async {
         let leak_check = LeakCheck::new();
         let a = leak_check.puppet("a").stopping_after(s(2));

@@ -1,5 +1,5 @@
-//! `after` edges to a child that is unhealthy, stopped on request or finished: what happens to the dependent child, and that
-//! other children do not wait for it.
+//! `after` edges to a child that is unhealthy, stopped by command or finished. The tests show what happens to the dependent
+//! child, and that other children do not wait for it.
 
 use liveoak_runtime::testing::{LeakCheck, Puppet, eventually, paused};
 use liveoak_runtime::*;
@@ -43,7 +43,7 @@ fn after_a_restart_of_a_set_a_child_that_depends_on_a_stopped_child_waits_and_al
 }
 
 #[test]
-fn a_wait_for_another_never_fails_or_charges_a_child_and_a_command_is_told_after_its_start_deadline() {
+fn a_wait_for_a_sibling_never_fails_a_child_and_a_command_is_answered_after_the_start_deadline() {
     paused(async {
         let leak_check = LeakCheck::new();
         let [db, app] = puppets(&leak_check, ["db", "app"]);
@@ -69,8 +69,7 @@ fn a_wait_for_another_never_fails_or_charges_a_child_and_a_command_is_told_after
 }
 
 #[test]
-fn in_a_first_start_a_wait_for_another_fails_the_supervisor_after_the_start_deadline_of_the_child_that_waits()
-{
+fn in_a_first_start_a_wait_for_a_sibling_fails_the_supervisor_after_the_start_deadline_of_the_child() {
     paused(async {
         let leak_check = LeakCheck::new();
         let (db, app) = (leak_check.puppet("db").slow_to_start(), leak_check.puppet("app"));

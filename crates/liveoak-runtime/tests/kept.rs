@@ -1,4 +1,4 @@
-//! What the tree keeps of a child that is over: what it ran is let go when nothing can start it again.
+//! The values that the tree keeps of a child that is over. Its body is let go when nothing can start the child again.
 
 use liveoak_runtime::testing::{eventually, paused};
 use liveoak_runtime::{Child, Ctx, Exit, Group, GroupHandle, Limit, Refusal, Restart, Strategy, Supervisor};

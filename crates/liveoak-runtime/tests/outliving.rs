@@ -171,7 +171,7 @@ fn threads_and_dedicated_runtimes_are_stopped_at_the_end_of_their_tree_s_runtime
 }
 
 #[test]
-fn a_tree_of_children_that_restart_at_once_ends_with_its_runtime() {
+fn a_tree_of_children_that_restart_immediately_ends_with_its_runtime() {
     // Each task that ends is restarted at once. On a runtime that is shutting down this would never end.
     for _ in 0..30 {
         let runtime = real();

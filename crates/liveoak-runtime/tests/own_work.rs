@@ -1,5 +1,5 @@
-//! A call does its own work only: whatever it finds to do for other children, none of their code runs inside it. Where
-//! values of the user are dropped instead, and how a stop waits for that.
+//! A call runs no code of other children, although it may perform effects of other children. These tests also show where
+//! values of the user are dropped, and how a stop waits for the drops.
 
 use liveoak_runtime::testing::{eventually, paused};
 use liveoak_runtime::*;
@@ -221,7 +221,7 @@ fn capturing(name: &str, value: Arc<dyn Send + Sync>) -> Child {
 }
 
 #[test]
-fn what_a_child_leaves_behind_is_dropped_where_blocking_is_allowed_and_the_runtime_is_there() {
+fn values_that_a_child_leaves_behind_are_dropped_in_the_runtime_where_blocking_is_allowed() {
     threads().block_on(async {
         let seen = Arc::new(Mutex::new(None));
         let slot = Arc::clone(&seen);

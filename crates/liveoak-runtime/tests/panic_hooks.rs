@@ -1,4 +1,4 @@
-//! The panic hook, which is one for the whole program: so this file has one test.
+//! The panic hook. A process has only one, so this file has one test.
 
 use liveoak_runtime::testing::{eventually, paused};
 use liveoak_runtime::{Child, Ctx, Exit, Restart, Supervisor, capture_panics};

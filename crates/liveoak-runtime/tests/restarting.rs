@@ -218,7 +218,7 @@ fn jitter_differs_between_children() {
 }
 
 #[test]
-fn a_permanent_child_that_succeeds_at_once_is_backed_off() {
+fn a_permanent_child_that_succeeds_immediately_is_backed_off() {
     paused(async {
         let starts = Arc::new(AtomicU32::new(0));
         let counted = Arc::clone(&starts);

@@ -46,7 +46,7 @@ where
     (told, report, began.elapsed())
 }
 
-fn refused_at_once<F, Fut, T>(body: F)
+fn refused_immediately<F, Fut, T>(body: F)
 where
     F: Fn(Ctx) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = T> + Send + 'static,
@@ -63,23 +63,23 @@ where
 
 #[test]
 fn a_child_that_stops_its_tree_is_refused_the_wait_and_the_stop_is_carried_out() {
-    refused_at_once(|ctx: Ctx| async move { ctx.tree().stop().await });
+    refused_immediately(|ctx: Ctx| async move { ctx.tree().stop().await });
 }
 
 #[test]
 fn a_child_that_stops_restarts_or_removes_itself_or_its_supervisor_is_refused_the_wait() {
-    refused_at_once(|ctx: Ctx| async move { ctx.tree().stop_child(ctx.path()).await });
-    refused_at_once(|ctx: Ctx| async move { ctx.tree().restart_child(ctx.path()).await });
-    refused_at_once(|ctx: Ctx| async move { ctx.tree().remove_child(ctx.path()).await });
-    refused_at_once(|ctx: Ctx| async move { ctx.tree().stop_child("/t/inner").await });
-    refused_at_once(|ctx: Ctx| async move { ctx.tree().restart_child("/t/inner").await });
-    refused_at_once(|ctx: Ctx| async move { ctx.tree().remove_child("/t/inner").await });
-    refused_at_once(|ctx: Ctx| async move { ctx.tree().restart_child("/t").await });
+    refused_immediately(|ctx: Ctx| async move { ctx.tree().stop_child(ctx.path()).await });
+    refused_immediately(|ctx: Ctx| async move { ctx.tree().restart_child(ctx.path()).await });
+    refused_immediately(|ctx: Ctx| async move { ctx.tree().remove_child(ctx.path()).await });
+    refused_immediately(|ctx: Ctx| async move { ctx.tree().stop_child("/t/inner").await });
+    refused_immediately(|ctx: Ctx| async move { ctx.tree().restart_child("/t/inner").await });
+    refused_immediately(|ctx: Ctx| async move { ctx.tree().remove_child("/t/inner").await });
+    refused_immediately(|ctx: Ctx| async move { ctx.tree().restart_child("/t").await });
 }
 
 #[test]
 fn a_wait_of_a_subtask_is_a_wait_of_its_attempt() {
-    refused_at_once(|ctx: Ctx| async move {
+    refused_immediately(|ctx: Ctx| async move {
         let tree = ctx.tree();
         let subtask: Subtask<_> = ctx.spawn(async move { tree.stop().await });
         subtask.await
@@ -154,7 +154,7 @@ async fn idle(ctx: Ctx) {
 }
 
 #[test]
-fn a_child_may_wait_for_what_does_not_depend_on_it() {
+fn a_child_may_wait_for_children_that_do_not_depend_on_it() {
     paused(async {
         let (told, ..) = told_by(|ctx: Ctx| async move {
             let tree = ctx.tree();
@@ -227,7 +227,7 @@ fn a_member_may_wait_for_another_member_and_not_for_its_group() {
 }
 
 #[test]
-fn every_begin_form_returns_at_once_and_takes_effect_also_on_the_caller() {
+fn every_begin_form_returns_immediately_and_takes_effect_also_on_the_caller() {
     paused(async {
         let (told, report, _) = told_by(|ctx: Ctx| async move {
             let tree = ctx.tree();
@@ -278,7 +278,7 @@ fn a_child_of_a_tree_that_an_attempt_has_begun_does_not_wait_for_that_attempt() 
 }
 
 #[test]
-fn the_owner_of_a_tree_that_waits_for_it_inside_of_it_fails_at_once_and_says_why() {
+fn the_owner_of_a_tree_that_waits_for_it_inside_of_it_fails_immediately_and_says_why() {
     paused(async {
         static TREE: OnceLock<Tree> = OnceLock::new();
         let own = Child::task("own", |ctx: Ctx| async move {

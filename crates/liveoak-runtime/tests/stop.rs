@@ -263,7 +263,7 @@ fn a_kill_overtakes_a_stop_that_is_under_way() {
 }
 
 #[test]
-fn a_child_that_kills_its_tree_when_asked_to_stop_is_itself_killed_at_once() {
+fn a_child_that_kills_its_tree_when_asked_to_stop_is_killed_immediately() {
     paused(async {
         let child = Child::task("a", |ctx: Ctx| async move {
             ctx.stopping().await;

@@ -180,7 +180,7 @@ fn subtasks_of_an_abandoned_thread_are_aborted_and_it_can_spawn_no_more() {
 }
 
 #[test]
-fn what_is_left_to_the_timer_task_is_done_by_the_watchdog_if_all_threads_are_blocked_and_nothing_is_due() {
+fn the_watchdog_does_the_work_of_the_timer_task_if_all_threads_are_blocked_and_nothing_is_due() {
     real(async {
         const MEMBERS: usize = 5_000;
         let kept: Arc<Mutex<Vec<Ctx>>> = Arc::default();

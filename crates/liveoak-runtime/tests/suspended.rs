@@ -1,5 +1,5 @@
-//! A program that is stopped by a signal for a while, and goes on: each test starts this test program as a child
-//! process, and sends SIGSTOP and SIGCONT to it.
+//! A process that is suspended for a while and then goes on. Each test starts this test binary as a child process, and
+//! sends SIGSTOP and SIGCONT to it.
 
 use liveoak_runtime::*;
 use std::io::{BufRead, BufReader, Lines, Write};

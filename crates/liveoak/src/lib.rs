@@ -3,8 +3,8 @@
 //!
 //! # A child crashes and is restarted
 //!
-//! Here is a shop with two children. `orders` takes orders; `mailer` sends mail about them, and depends on a server
-//! that is unreachable for a while.
+//! This example is a shop with two children. `orders` takes orders. `mailer` sends mail about the orders, and depends
+//! on a server that is unreachable for a while.
 //!
 //! ```
 //! use liveoak::prelude::*;
@@ -51,8 +51,8 @@
 //!
 //! # A whole program
 //!
-//! [`main`](fn@main) makes the runtime, runs the tree until it ends or a signal stops it, ends the runtime within a bound,
-//! prints a failure, and returns the exit code:
+//! [`main`](fn@main) creates the runtime and runs the tree until the tree ends or a signal stops it. Then it shuts the
+//! runtime down within a bound, prints a failure, and returns the exit code:
 //!
 //! ```no_run
 //! use liveoak::prelude::*;
@@ -63,8 +63,8 @@
 //! }
 //! ```
 //!
-//! [`Main`] has options: the number of worker threads, and a tree that async code makes. In a program that has a Tokio
-//! runtime already, [`Supervisor::run`] runs a tree until a signal stops it:
+//! [`Main`] has options: the number of worker threads, and a tree that async code makes. If a Tokio runtime already
+//! exists, [`Supervisor::run`] runs a tree until a signal stops it:
 //!
 //! ```no_run
 //! # use liveoak::prelude::*;
@@ -75,11 +75,11 @@
 //! }
 //! ```
 //!
-//! That has a limit: the end of a `#[tokio::main]` runtime waits for every blocking call that is left (`spawn_blocking`, a
-//! read of `tokio::io::stdin()`) and for every task that does not yield, however long that takes. A second Ctrl-C then
-//! ends the program, because signals do again what they did before.
+//! `run` cannot end the runtime. The end of a `#[tokio::main]` runtime waits for every blocking call that still runs
+//! (`spawn_blocking`, a read of `tokio::io::stdin()`), and for every task that does not yield, however long they take. A
+//! Ctrl-C during this wait ends the process, because `run` has restored the signal handling of before.
 //!
-//! With `panic = "abort"` in the profile of a program, a panic ends the program. It cannot become an
+//! If the profile of the crate has `panic = "abort"`, a panic ends the process. The panic cannot become an
 //! [exit](Exit::Panicked), no child is restarted after it, and nothing is stopped in order. (Programs as children are
 //! killed even then.)
 //!
@@ -87,41 +87,44 @@
 //!
 //! | child | ready | if it does not stop in time |
 //! |---|---|---|
-//! | [`Child::task`] – an async closure | at once, or when it reports so | dropped at an await point |
+//! | [`Child::task`] – an async closure | immediately, or when it reports readiness | dropped at an await point |
 //! | [`Child::service`] – a value with `init`, `run` and `stop` ([`Service`]) | when `init` has returned | dropped, after its `stop` hook has had its time |
-//! | [`Child::thread`] – a blocking closure | at once, or when it reports so | abandoned and reported: a thread cannot be killed |
+//! | [`Child::thread`] – a blocking closure | immediately, or when it reports readiness | abandoned and reported: a thread cannot be killed |
 //! | `Child::command` – a program ([`process`]) | when started, or when a probe succeeds | SIGKILL to its whole process group |
-//! | [`Supervisor`] – more children, perhaps on a runtime of their own ([`DedicatedRuntime`]) | when its children are | each child by its own rule, all within one budget |
-//! | [`Group`] – any number of members from one template, added while the program runs | at once | members left at the deadline are killed |
+//! | [`Supervisor`] – more children, perhaps on a runtime of their own ([`DedicatedRuntime`]) | when its children are ready | each child by its own rule, all within one budget |
+//! | [`Group`] – any number of members from one template, added while the tree runs | immediately | members that still run at the deadline are killed |
 //!
 //! The code of a task, service, thread or member gets a [`Ctx`]: its path and attempt, the request to stop, readiness,
 //! heartbeat, health, subtasks.
 //!
-//! What an attempt starts through its [`Ctx`] belongs to it: tasks ([`Ctx::spawn`], [`Ctx::spawn_checked`]), blocking
-//! calls ([`Ctx::spawn_blocking`]), and trees of its own. The attempt ends when they have ended, or is abandoned and
-//! reported. What it starts by other means (`tokio::spawn`, `std::thread::spawn`) is not known to the tree.
+//! Some work belongs to the attempt that starts it: subtasks ([`Ctx::spawn`], [`Ctx::spawn_checked`]), blocking
+//! calls ([`Ctx::spawn_blocking`]), and trees that the code of the attempt starts. The attempt ends when all of them have
+//! ended, or is abandoned and reported. The tree does not know tasks and threads that are started by other means
+//! (`tokio::spawn`, `std::thread::spawn`).
 //!
 //! A child may command itself, its supervisors and the whole tree ([`Ctx::tree`]). It cannot wait for an answer that
-//! comes only after its own end: such a wait is refused at once ([`Refusal::WouldWaitForItself`]).
+//! comes only after the child itself has ended or become ready. Such a wait is refused immediately
+//! ([`Refusal::WouldWaitForItself`]); the command is carried out.
 //!
 //! # When a child is restarted, and when it is given up
 //!
 //! A child is [permanent, transient or temporary](Restart). Its supervisor restarts [the child alone, all its children,
-//! or the child and those started after it](Strategy). Before a restart there is a random delay, whose upper bound
-//! doubles from restart to restart ([`Backoff`]).
+//! or the child and the children started after it](Strategy). Before a restart there is a random delay, whose upper
+//! bound doubles from restart to restart ([`Backoff`]).
 //!
 //! A [`Limit`] says how many restarts are allowed within a period, and how many failures in a row. When a child exceeds
-//! its limit, its supervisor stops all its children and fails, so that the supervisor above can restart it with all its
-//! children. With [`GiveUp::Quarantine`] the child alone is put into quarantine instead: it stays idle, and snapshots
-//! show why.
+//! its limit, the supervisor stops all its children and fails, so that the supervisor above can restart this supervisor
+//! with all its children. With [`GiveUp::Quarantine`] the child alone is put into quarantine instead: it stays idle, and
+//! snapshots show why.
 //!
-//! Failures are in a row if there is neither a success nor a *stable run* between them: ten seconds during which the child was
-//! ready without a break (`reset_after` of its [`Backoff`]). A stable run of a supervisor needs one of each of its
-//! children. So a child that never holds is given up on after exactly *n* + 1 failures with a limit of *n*, however
-//! slowly it fails. Nothing but a stable run or a success resets the delay before a restart, either.
+//! Failures are in a row if there is neither a success nor a *stable run* between them. A stable run is an attempt that
+//! was ready for ten seconds without a break (`reset_after` of its [`Backoff`]). An attempt of a supervisor is stable
+//! once each of its declared children had a stable run or a success in it, or was stopped by command. So with a limit of
+//! *n*, a child that never has a stable run is given up on after exactly *n* + 1 failures, however slowly it fails. Only
+//! a stable run or a success resets the delay before a restart, too.
 //!
-//! The default limit is ten restarts within a minute, or in a row. How long that takes for a child that fails at once,
-//! always, with the default backoff everywhere:
+//! The default limit is ten restarts within a minute, or ten failures in a row. This table shows how long it takes until
+//! the tree ends because one child always fails immediately, with the default backoff everywhere:
 //!
 //! | supervisors above it | failures until the tree ends | at most | on average |
 //! |---|---|---|---|
@@ -129,7 +132,7 @@
 //! | 2 | 121 | 53 min | half of that |
 //! | 3 | 1,331 | 11 h | half of that |
 //!
-//! Over nested supervisors the numbers multiply. Eleven failures have ten delays between them:
+//! With nested supervisors the numbers multiply. Eleven failures have ten delays between them:
 //!
 //! ```
 //! # use liveoak::Backoff;
@@ -139,20 +142,21 @@
 //! assert_eq!(longest, Duration::from_millis(81_100)); // 100 ms, 200 ms, 400 ms … 25.6 s, 30 s
 //! ```
 //!
-//! To give up sooner, give the inner supervisor's child [`Limit::new(2, ..)`](Limit::new), for example.
-//! [`Supervisor::intensity`] limits the restarts of all children together within a period, as in OTP; failures in a row do not
-//! count there. Choose it at least as large as the number of children that one cause can take down at once. An intensity
-//! that the backoffs of the children keep from ever being exceeded is refused at the start.
+//! To give up sooner, give the child of the inner supervisor a smaller limit, for example
+//! [`Limit::new(2, ..)`](Limit::new). [`Supervisor::intensity`] limits the restarts of all children together within a
+//! period, as in OTP; failures in a row do not count against an intensity. Choose an intensity at least as large as the
+//! number of children that one cause can take down together. The start refuses an intensity that can never be exceeded
+//! because of the backoffs of the children.
 //!
-//! When a [significant](AutoShutdown) child ends its supervisor, and has failed, the supervisor has failed too
-//! ([`Exit::AutoShutdownFailed`]), and at the root `run` returns an error.
+//! If a [significant](AutoShutdown) child ends its supervisor by a failure, the supervisor has failed too
+//! ([`Exit::AutoShutdownFailed`]). If that supervisor is the root, `run` returns an error.
 //!
-//! Panics are caught, so they need `panic = "unwind"`, Rust's default. In a program that is built with
-//! `panic = "abort"`, the first panic ends the program; the log says so when a tree starts.
+//! Panics are caught, which needs `panic = "unwind"`, Rust's default. In a binary that is built with
+//! `panic = "abort"`, the first panic ends the process; the log says so when a tree starts.
 //!
 //! # When not to use it
 //!
-//! For actors with mailboxes, use an actor framework. For a handful of tasks that should all end when one does,
+//! For actors with mailboxes, use an actor framework. For a few tasks that should all end when one of them ends,
 //! `tokio::task::JoinSet` is enough. To isolate programs from each other, use containers.
 //!
 //! # Features
@@ -188,7 +192,7 @@ pub use liveoak_runtime::{
     StartFailure,
 };
 
-// For builders in other crates that make children of a kind of their own.
+// For builders in other crates that make another kind of child.
 pub use liveoak_runtime::{ChildSpec, Edge, MAX_CHILDREN, Name, Ready};
 
 #[cfg(feature = "testing")]

@@ -23,7 +23,7 @@ impl Imports {
         Imports { arrows }
     }
 
-    /// Returns every set of files that use each other in a circle.
+    /// Returns every set of files that use each other in a cycle.
     pub(crate) fn cycles(&self) -> Vec<BTreeSet<&str>> {
         let reach: BTreeMap<&str, BTreeSet<&str>> =
             self.arrows.keys().map(|name| (name.as_str(), self.reachable(name))).collect();

@@ -28,7 +28,7 @@ fn knots(folder: &str, imports: &Imports) -> Vec<String> {
         let folders: BTreeSet<String> = cycle.iter().map(|name| folder_of(name)).collect();
         if folders.len() > 1 || cycle.len() > CYCLE_FILES {
             let files: Vec<&str> = cycle.into_iter().collect();
-            findings.push(format!("{folder}: these files use each other in a circle: {}", files.join(", ")));
+            findings.push(format!("{folder}: these files use each other in a cycle: {}", files.join(", ")));
         }
     }
     findings

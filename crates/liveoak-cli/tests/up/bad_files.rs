@@ -13,7 +13,7 @@ const BAD: [(&str, &str); 12] = [
     ("[child.first]\ncommand = \"true\"", "`first` is declared twice"),
     (
         "[child.b]\ncommand = \"true\"\nafter = [\"c\"]\n[child.c]\ncommand = \"true\"\nafter = [\"b\"]",
-        "children wait for each other in a circle: b after c after b",
+        "children wait for each other in a cycle: b after c after b",
     ),
     ("[child.b]\ncommand = \"true\"\nafter = [\"d\"]", "there is no sibling called \"d\""),
     (

@@ -144,7 +144,7 @@ fn a_child_that_depends_on_a_completed_job_starts_after_its_end() {
 }
 
 #[test]
-fn a_stop_while_a_start_waits_is_served_at_once() {
+fn a_stop_while_a_start_waits_is_served_immediately() {
     let dir = TestDir::of(
         "[child.a]\ncommand = \"sleep 1000\"\n\
          [child.b]\ncommand = \"sleep 1000\"\nready = { file = \"never\", within = \"5m\" }\n\

@@ -149,10 +149,10 @@ fn the_bounds_on_children_edges_and_depth_hold() {
 }
 
 #[test]
-fn a_circle_of_ten_thousand_children_is_one_short_error() {
+fn a_cycle_of_ten_thousand_children_is_one_short_error() {
     let child = |n: usize| format!("[child.c{n}]\ncommand = \"x\"\nafter = [\"c{}\"]\n", (n + 1) % 10_000);
     let text: String = (0..10_000).map(child).collect();
-    let report = read_text(Path::new("/nowhere"), &text).expect_err("a circle");
+    let report = read_text(Path::new("/nowhere"), &text).expect_err("a cycle");
     assert_eq!(report.diagnostics.len(), 1);
     assert!(report.text(false).len() < 10_000);
 }

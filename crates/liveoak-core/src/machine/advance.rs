@@ -1,5 +1,5 @@
-//! The progress of a tree: whenever something changed below a supervisor, [`advance`](Machine::advance) does the next
-//! steps that are due. And what happens when a deadline has come, or a child reports its health.
+//! The progress of a tree. Whenever something changed below a supervisor, [`advance`](Machine::advance) takes the next
+//! steps that are due. This file also handles deadlines that have come, and reported health.
 
 use super::condition::DependencyState;
 use super::state::{Index, Phase, Purpose, Readiness, SupervisorPhase};
@@ -13,7 +13,7 @@ impl Machine {
     /// Evaluates every supervisor that was marked, the deepest first, until nothing is due.
     pub(super) fn settle(&mut self) {
         while let Some((_, Reverse(sup))) = self.to_evaluate.pop() {
-            // It may have left the tree since it was marked.
+            // The supervisor may have left the tree since it was marked.
             if let Some(state) = self.arena.sup_if_any(sup) {
                 state.queued = false;
                 self.advance(sup);
@@ -21,18 +21,18 @@ impl Machine {
         }
     }
 
-    /// Does the next steps that are due for a supervisor, read off the states of its children.
+    /// Takes the next steps that are due for a supervisor. The states of its children decide these steps.
     fn advance(&mut self, sup: Index) {
         match self.arena.sup(sup).mode {
             SupervisorPhase::Down | SupervisorPhase::OpeningRuntime | SupervisorPhase::ClosingRuntime => {}
             SupervisorPhase::Stopping => self.continue_stop(sup),
             SupervisorPhase::Starting | SupervisorPhase::Up => {
-                // No child of a restart set starts before all of the set have stopped.
+                // No child of a restart set starts before all children of the set have stopped.
                 if self.arena.sup(sup).to_restart > 0 {
                     self.stop_next(sup);
                 }
                 if self.arena.sup(sup).waiting > 0 && self.start_next(sup) {
-                    // A start has failed, which has marked the supervisor again.
+                    // The failed start has marked the supervisor again.
                     return;
                 }
                 if self.arena.sup(sup).mode == SupervisorPhase::Starting {
@@ -46,7 +46,8 @@ impl Machine {
         }
     }
 
-    /// Starts every waiting child that may start. Returns `true` if a start failed: evaluate the supervisor again then.
+    /// Starts every waiting child that may start. Returns `true` if a start failed; the caller must then evaluate the
+    /// supervisor again.
     fn start_next(&mut self, sup: Index) -> bool {
         let mut blocker = self.blocker_of_all(sup);
         for position in 0..self.arena.sup(sup).ordered().len() {
@@ -64,11 +65,11 @@ impl Machine {
 
     /// Starts a waiting child if it may start. Returns `true` if its wait has failed the first start of its supervisor.
     ///
-    /// The whole rule stands in the header of `condition.rs`.
+    /// The header of `condition.rs` states the whole rule.
     fn try_to_start(&mut self, sup: Index, child: Index, has_its_turn: bool) -> bool {
         let state = self.dependencies_of(sup, child);
         let first_start = self.is_first_start(sup, child);
-        // Later children do not wait for a held one, and children whose `after` names it are held too.
+        // Later children do not wait for a held child, and children that come `after` a held child are held too.
         let held = match state {
             DependencyState::Held => true,
             DependencyState::Unreachable => !first_start,
@@ -94,10 +95,10 @@ impl Machine {
         fails
     }
 
-    /// Returns `true` if a child has spent its time for unmet dependencies; else that time runs from here on.
+    /// Returns `true` if a child has used up its time for unmet dependencies. Otherwise lets this time run from now on.
     ///
-    /// The time is the child's start deadline, for all such waits since it began to wait. It is over when its timer
-    /// fires, not during an evaluation, so that timers due earlier are handled first.
+    /// The time is the start deadline of the child. All such waits since the child began to wait count together. The time
+    /// is over when its timer fires, not during an evaluation, so that earlier timers are handled first.
     fn is_wait_over(&mut self, child: Index) -> bool {
         let within = self.longest_wait(child);
         if within == Duration::MAX {
@@ -111,7 +112,7 @@ impl Machine {
     }
 
     /// Fails a supervisor because one of its children waited in vain while the supervisor was starting. The child has
-    /// not failed: it had no attempt.
+    /// not failed, because it had no attempt.
     fn fail_first_start(&mut self, sup: Index, child: Index, state: DependencyState) {
         let exit = Exit::failed(self.unmet_dependency(sup, child, state));
         let failure = Arc::new(StartFailure { path: self.arena.path_of(child), exit });
@@ -126,13 +127,14 @@ impl Machine {
             child.readiness != Readiness::Never || child.is_skipped() || child.flags.added
         };
         if self.arena.sup(sup).ordered().iter().all(done) {
-            // Before `mark_ready`, so that a running supervisor is always `Up`.
+            // This comes before `mark_ready`, so that a running supervisor is always `Up`.
             self.arena.sup_mut(sup).mode = SupervisorPhase::Up;
             self.mark_ready(sup);
         }
     }
 
-    /// Ends a supervisor below which all is finished, not needed or quarantined. Its exit says whether all ended well.
+    /// Ends a supervisor if all children below it are finished, not needed or quarantined. The exit of the supervisor says
+    /// whether all of them ended without failure.
     fn end_if_done(&mut self, sup: Index) {
         if !self.is_done(sup) {
             return;
@@ -147,8 +149,9 @@ impl Machine {
         self.end_supervisor(sup, exit);
     }
 
-    /// Returns `true` if nothing at or below `child` runs or will run again without a command. A group is never done:
-    /// members may be added. A child that was stopped on request is not done: a command may start it again.
+    /// Returns `true` if neither `child` nor a child below it runs, or will run again without a command. A group is never
+    /// done, because members may be added. A child that was stopped by command is not done, because a command may start
+    /// it again.
     pub(super) fn is_done(&self, child: Index) -> bool {
         let state = &self.arena[child];
         match state.phase {
@@ -157,7 +160,7 @@ impl Machine {
                 .sup
                 .as_ref()
                 .is_some_and(|sup| !sup.is_group() && sup.ordered().iter().all(|child| self.is_done(*child))),
-            // If it is held by a sibling that was stopped on request, that sibling is not done.
+            // A held child counts as done. If a sibling that was stopped by command holds it, that sibling is not done.
             Phase::Waiting => state.flags.held,
             Phase::Starting | Phase::BackingOff | Phase::Stopping { .. } => false,
         }
@@ -179,7 +182,7 @@ impl Machine {
         while let Some((at, child, purpose)) = self.timers.first().copied()
             && at <= self.now
         {
-            // Cancelled first: what follows may set it anew.
+            // The deadline is cancelled first, because its handling may set it again.
             self.set_timer(child, purpose, Time::NEVER);
             match purpose {
                 Purpose::Phase => self.phase_deadline(child),
@@ -189,7 +192,7 @@ impl Machine {
                     let (id, attempt) = self.arena.attempt_of(child);
                     self.push(Effect::CheckHeartbeat(id, attempt));
                 }
-                // The evaluation of its supervisor answers, or fails the first start, if the child still waits then.
+                // If the child still waits at the next evaluation, this evaluation answers, or fails the first start.
                 Purpose::Answer => {
                     self.arena[child].flags.answer_due = true;
                     self.mark_to_evaluate(self.arena[child].parent);
@@ -218,7 +221,7 @@ impl Machine {
         }
     }
 
-    /// Handles the answer to a check. A stuck child would not notice that it is asked to stop, so it is killed.
+    /// Handles the answer to a heartbeat check. A stuck child would not notice a request to stop, so it is killed.
     pub(super) fn reported_heartbeat(&mut self, child: Index, beaten: bool) {
         let (now, state) = (self.now, &self.arena[child]);
         let Some(period) = state.spec.heartbeat.filter(|_| state.phase == Phase::Running) else { return };

@@ -6,7 +6,7 @@ use crate::{Attempt, ChildDeclaration, ChildForm, ChildId, Name, Path, Time, sta
 use std::borrow::Cow;
 use std::sync::Arc;
 
-/// How many slots the arena grows by; filling them in one go is cheaper than one by one.
+/// How many slots the arena grows by. One larger step is cheaper than many small ones.
 const MIN_GROWTH: usize = 8;
 const MAX_GROWTH: usize = 4096;
 
@@ -14,16 +14,16 @@ const MAX_GROWTH: usize = 4096;
 pub(super) struct Arena {
     pub(super) slots: Vec<Slot>,
     pub(super) vacant: Option<Index>,
-    /// Some supervisor was declared to end when all its children are done.
+    /// `true` if a supervisor was declared to end when all its children are done.
     pub(super) some_end_when_done: bool,
-    /// The copies of it that are being taken. Every change of a slot goes through `IndexMut`, `insert_child` or
-    /// `remove`, which preserve the slot for them first.
+    /// The unfinished copies of the arena. Every change of a slot goes through `IndexMut`, `insert_child` or `remove`,
+    /// which first preserve the slot for these copies.
     copies: Vec<PendingCopy>,
     /// How many copies were begun.
     copies_begun: u64,
 }
 
-/// The child at an index, which the caller knows to be used.
+/// The child at an index. The caller knows that the slot is used.
 impl std::ops::Index<Index> for Arena {
     type Output = Child;
 
@@ -59,7 +59,7 @@ impl Arena {
         }
     }
 
-    /// Begins a copy of what is there now. Returns its number, and an arena for the slots that are copied.
+    /// Begins a copy of the current arena. Returns the number of the copy, and an empty arena for the copied slots.
     pub(super) fn begin_copy(&mut self) -> (u64, Self) {
         self.copies_begun += 1;
         self.copies.push(PendingCopy::new(self.copies_begun, self.slots.len()));
@@ -77,7 +77,8 @@ impl Arena {
         complete
     }
 
-    /// Enters the given names into the supervisors of a copy whose children wait: nothing else is looked up in it.
+    /// Enters the names of children into those supervisors of a copy that have waiting children. A snapshot looks up no
+    /// other names.
     pub(super) fn enter_names(&mut self) {
         let waits = |sup: &Index| self[*sup].sup.as_ref().is_some_and(|sup| sup.waiting > 0);
         for sup in self.all().filter(waits).collect::<Vec<_>>() {
@@ -96,8 +97,8 @@ impl Arena {
         }
     }
 
-    /// Puts a checked child and all below it into the arena. Returns their ids in declared order, the child's own
-    /// first.
+    /// Puts a checked child and all children below it into the arena. Returns their ids in declared order, beginning with
+    /// the child itself.
     pub(super) fn insert(
         &mut self,
         parent: Option<Index>,
@@ -113,7 +114,7 @@ impl Arena {
         if let ChildForm::Supervisor(spec) = &declared.form {
             self.some_end_when_done |= spec.end_when_done;
             // The children are kept in start order. The ids are returned in declared order. The check of the specs has
-            // refused circles.
+            // refused cycles.
             let mut below = vec![Vec::new(); spec.children.len()];
             for position in start_order(&spec.children).unwrap_or_default() {
                 below[position] = self.insert(Some(child), &spec.children[position], now);
@@ -151,7 +152,7 @@ impl Arena {
         index(before)
     }
 
-    /// Takes a child, which has no children itself, out of the arena.
+    /// Takes a child out of the arena. The child must have no children.
     pub(super) fn remove(&mut self, child: Index) {
         let (parent, serial) = (self[child].parent, self[child].serial);
         if let Some(parent) = parent {
@@ -230,7 +231,7 @@ impl Arena {
         used.map(|(slot, _)| Index::of_slot(slot))
     }
 
-    /// Returns the state of a supervisor, which the caller knows to be one.
+    /// Returns the state of a supervisor. The caller knows that the child is a supervisor.
     #[inline]
     #[track_caller]
     pub(super) fn sup(&self, sup: Index) -> &SupervisorState {
@@ -244,7 +245,7 @@ impl Arena {
         state
     }
 
-    /// Returns the state of a supervisor, or `None` if the slot holds none (any more).
+    /// Returns the state of a supervisor, or `None` if the slot holds no supervisor (any more).
     pub(super) fn sup_if_any(&mut self, sup: Index) -> Option<&mut SupervisorState> {
         let Slot::Used(child) = self.slots.get_mut(sup.slot() as usize)? else { return None };
         child.sup.as_deref_mut()
@@ -259,12 +260,12 @@ impl Arena {
         self.parent_of(child).is_some_and(SupervisorState::is_group)
     }
 
-    /// Returns the record of a child, and makes one if it has none.
+    /// Returns the record of a child. Creates the record if the child has none.
     pub(super) fn record_or_new(&mut self, child: Index) -> &mut ChildRecord {
         self[child].record.get_or_insert_default()
     }
 
-    /// Returns the children of `parent`, in order; none for a leaf.
+    /// Returns the children of `parent`, in order. A leaf has none.
     pub(super) fn children(&self, parent: Index) -> impl Iterator<Item = Index> {
         let state = self[parent].sup.as_ref();
         let ordered = state.map_or(&[][..], |state| state.ordered());
@@ -312,7 +313,8 @@ impl Arena {
         std::iter::successors(Some(child), |child| self[*child].parent)
     }
 
-    /// Returns the names of a child's path as bytes, its own first; automatic names by their slot alone.
+    /// Returns the names of a child's path as bytes, beginning with the name of the child. For an automatic name, the
+    /// bytes are those of the slot number.
     pub(super) fn names_up_from(&self, child: Index) -> impl Iterator<Item = Cow<'_, [u8]>> {
         self.line_up_from(child).map(|child| match &self[child].name {
             ChildName::Given(name) => Cow::Borrowed(name.as_str().as_bytes()),

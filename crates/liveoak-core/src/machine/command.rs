@@ -1,4 +1,4 @@
-//! What operators and children want of a running tree: commands, added children and members, and the stop of all.
+//! Commands to a running tree, added children and members, and the stop of the tree.
 
 use super::state::{Child, ChildName, Children, Index, Intent, Phase, SupervisorPhase};
 use super::{Command, Effect, MAX_WAITERS, Machine, Refusal};
@@ -32,7 +32,7 @@ impl Machine {
         }
     }
 
-    /// Carries out a command, or refuses it at once.
+    /// Carries out a command, or refuses it immediately.
     pub(super) fn command(&mut self, request: RequestId, id: ChildId, command: Command) {
         let result = match self.arena.index_of(id) {
             _ if self.ended => Err(Refusal::TreeEnded),
@@ -69,7 +69,7 @@ impl Machine {
 
     fn command_stop(&mut self, child: Index, request: RequestId) -> Result<(), Refusal> {
         let state = &mut self.arena[child];
-        // A stop does not take back a removal.
+        // A stop does not undo a removal.
         if state.intent != Intent::Remove {
             state.intent = Intent::Stop;
         }
@@ -87,14 +87,14 @@ impl Machine {
         self.check_may_start_again(child)?;
         match self.arena[child].phase {
             Phase::Idle(_) => self.start_anew(child, request),
-            // There is no attempt to stop, and a start by command has no backoff.
+            // The child has no attempt to stop, and a start by command has no backoff.
             Phase::Waiting | Phase::BackingOff => {
                 self.expect_answer(child, Some(request), Command::Restart);
                 self.request_start(child);
                 Ok(())
             }
             Phase::Starting | Phase::Running | Phase::Stopping { .. } => {
-                // Earlier commands wait for an attempt that is stopped now.
+                // Earlier commands wait for the attempt that is stopped now.
                 self.answer_starts(child, || Err(Refusal::Superseded { by: "a restart" }));
                 self.forget_failures_below(child);
                 self.start_after_stop(child, request, Command::Restart);
@@ -118,7 +118,7 @@ impl Machine {
         Ok(())
     }
 
-    /// Refuses to start a child again if it or its supervisor is ending, or if its body can be made only once.
+    /// Refuses to start a child again if the child or its supervisor is ending, or if its body cannot be made again.
     fn check_may_start_again(&self, child: Index) -> Result<(), Refusal> {
         let state = &self.arena[child];
         let sup_is_ending = match self.arena.parent_of(child) {
@@ -131,7 +131,8 @@ impl Machine {
         if state.is_used_up() { Err(Refusal::OnlyOnce) } else { Ok(()) }
     }
 
-    /// Starts a child that is down. It and all below it begin with no failures, full limits and the first backoff.
+    /// Starts a child that is down. The child and all children below it begin without failures, with full limits and the
+    /// first backoff.
     fn start_anew(&mut self, child: Index, request: RequestId) -> Result<(), Refusal> {
         if !self
             .arena
@@ -167,13 +168,13 @@ impl Machine {
         self.expect_answer(child, Some(request), command);
     }
 
-    /// Adds a child to a running supervisor, as its last, and starts it when its start condition is met. `request` is
-    /// answered like [`Command::Start`]; a child whose start fails leaves the tree again (C10). Returns the ids of the
-    /// child and of all below it, in the order of [`Machine::new`]. The caller must store the bodies of these ids
-    /// before it polls effects.
+    /// Adds a child to a running supervisor, as its last child. The child starts when its start condition is met. `request`
+    /// is answered like [`Command::Start`]. A child whose start fails leaves the tree again (C10). Returns the ids of the
+    /// child and of all children below it, in the order of [`Machine::new`]. The caller must store the bodies of these
+    /// ids before it polls effects.
     ///
     /// # Errors
-    /// When the child cannot be added. Nothing was changed then, and the request is not answered.
+    /// When the child cannot be added. In this case nothing has changed, and the request is not answered.
     pub fn add_child(
         &mut self,
         now: Time,
@@ -187,14 +188,14 @@ impl Machine {
             return Err(Refusal::IsAGroup);
         }
         self.check_name_is_free(sup, &declared.name)?;
-        // Siblings may come after a removed child of that name. They need it earlier, but an added child starts last.
+        // Siblings may come after a removed child of this name. They must start after it, but an added child starts last.
         self.check_not_needed(sup, &declared.name)?;
         self.check_spec(sup, declared)?;
         let old = self.arena.sup(sup).names.get(&declared.name).copied();
         if self.arena.sup(sup).ordered().len() - usize::from(old.is_some()) >= MAX_CHILDREN {
             return Err(Refusal::Full { max: MAX_CHILDREN as u32 });
         }
-        // A finished one-shot child of that name makes room for the new one.
+        // A finished temporary child of this name makes room for the new child.
         if let Some(old) = old {
             self.remove_child(old);
         }
@@ -209,11 +210,11 @@ impl Machine {
         Ok(ids)
     }
 
-    /// Adds a member to a running group and starts it at once. A member without a name is named by its slot.
-    /// `request` is answered like [`Command::Start`]; a member whose start fails leaves the tree again.
+    /// Adds a member to a running group and starts it immediately. A member without a name is named by its slot.
+    /// `request` is answered like [`Command::Start`]. A member whose start fails leaves the tree again.
     ///
     /// # Errors
-    /// When the member cannot be added. Nothing was changed then, and the request is not answered.
+    /// When the member cannot be added. In this case nothing has changed, and the request is not answered.
     pub fn add_member(
         &mut self,
         now: Time,
@@ -252,7 +253,7 @@ impl Machine {
         self.expect_answer(child, request, Command::Start);
     }
 
-    /// Emits that a child, and all below it, is part of the tree from now on.
+    /// Emits the events that a child and all children below it were added.
     fn announce_added(&mut self, child: Index) {
         let state = &self.arena[child];
         let (restart, strategy) = (state.spec.restart, state.sup.as_ref().map(|sup| sup.rules.strategy));
@@ -262,7 +263,7 @@ impl Machine {
         }
     }
 
-    /// Gives a member another name if its automatic name was given to another member: `7` becomes `7.1`.
+    /// Gives a member another name if another member already has its automatic name: `7` becomes `7.1`.
     fn avoid_given_names(&mut self, group: Index, member: Index) {
         let names = &self.arena.sup(group).names;
         if names.is_empty() || matches!(self.arena[member].name, ChildName::Given(_)) {
@@ -300,7 +301,8 @@ impl Machine {
         added_child(&self.arena.path_of(sup), declared, rules, siblings).map_err(Refusal::Invalid)
     }
 
-    /// Refuses a name that a child of `sup` has, except that of a finished temporary leaf on which no sibling depends.
+    /// Refuses a name that a child of `sup` has. The name of a finished temporary leaf on which no sibling depends is
+    /// free.
     fn check_name_is_free(&self, sup: Index, name: &Name) -> Result<(), Refusal> {
         let Some(old) = self.arena.child_called(sup, name.as_str()) else { return Ok(()) };
         let state = &self.arena[old];
@@ -313,7 +315,7 @@ impl Machine {
         }
     }
 
-    /// Refuses to take a child of this name away if children of `sup` come after it.
+    /// Refuses to remove a child of this name if children of `sup` come after it.
     fn check_not_needed(&self, sup: Index, name: &Name) -> Result<(), Refusal> {
         let depends = |child: &&Index| self.arena[**child].spec.after.iter().any(|edge| edge.child == *name);
         let dependents = self.arena.sup(sup).ordered().iter().filter(depends);

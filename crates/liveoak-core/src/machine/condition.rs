@@ -1,4 +1,4 @@
-//! The start condition: may a waiting child start, and if not, what does it wait for?
+//! The start condition: whether a waiting child may start, and what it waits for.
 //!
 //! An *ordered start* is the start of a supervisor or of a restart set. A child that is part of one (its
 //! [`Readiness`] is not `Reached`) has its turn when
@@ -7,53 +7,55 @@
 //! 2. the backoff of the restart set is over, and
 //! 3. with [`Order::Declared`], each earlier child was ready, is down, or is held.
 //!
-//! A child that is restarted alone needs no turn. Both need all dependencies satisfied. `try_to_start` in
+//! A child that is restarted alone needs no turn. In both cases all dependencies must be satisfied. `try_to_start` in
 //! `advance.rs` then starts the child.
 //!
-//! A wait never fails or charges the child. What bounds it, and what it holds up:
+//! A wait never fails the child, and never counts against its limits. These rules bound a wait, and say what the wait
+//! delays:
 //!
 //! * In a *first start* (the supervisor has not been ready in this attempt, and the child is declared and was not
 //!   ready either), the supervisor fails when a dependency is unreachable, or when unmet dependencies kept the child
-//!   for longer than its `start_within` (30 s for a supervisor without). While a sibling waits, starts or stops, its
-//!   own deadlines bound the wait, so that time does not count.
-//! * In any other start the wait has no end of its own. A child that waits for a held or unreachable sibling is *held*
-//!   itself: later children and the readiness of the supervisor do not wait for it.
+//!   waiting for longer than its `start_within` (30 s for a supervisor that has none). The time during which a sibling
+//!   waits, starts or stops does not count, because the deadlines of the sibling bound it.
+//! * In any other start the wait has no limit. A child that waits for a held or unreachable sibling is *held*: later
+//!   children and the readiness of the supervisor do not wait for it. (In a first start, a child is held only if the
+//!   sibling is held.)
 //! * A command that asked for the start is answered [`Refusal::WaitsFor`](super::Refusal::WaitsFor) after the same
-//!   time, and at once if the child is held. The child goes on waiting.
+//!   time, and immediately if the child is held. The child goes on waiting.
 
 use super::Machine;
 use super::state::{Index, Phase, Readiness, SupervisorPhase};
 use crate::{Condition, Edge, Exit, Health, IdleReason, Order, Path, Strategy, WaitingFor};
 
-/// What an `after` edge means, given the state of the sibling; of several edges, the greatest counts.
+/// The state of an `after` edge, given the state of the sibling. If a child has several edges, the greatest state counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum DependencyState {
-    /// The sibling has done what is asked for.
+    /// The sibling meets the condition of the edge.
     Satisfied,
     /// The sibling runs and is not healthy or has not completed, or it failed and waits for its restart. In a first
     /// start, the start deadline of the child bounds all such waits together.
     Unmet,
-    /// The sibling waits, starts or stops: its own deadlines bound that.
+    /// The sibling waits, starts or stops. The deadlines of the sibling bound the wait.
     Pending,
-    /// The sibling was stopped on request or quarantined, or is held itself. Only a command ends the wait.
+    /// The sibling was stopped by command or quarantined, or is held itself. Only a command ends the wait.
     Held,
-    /// The sibling has ended for good without doing what is asked for. Only a command ends the wait, or a restart set.
+    /// The sibling has ended for good without meeting the condition. Only a command or a restart set ends the wait.
     Unreachable,
 }
 
-/// What an ordered start does before the turn of a child comes.
+/// What an ordered start waits for before a child has its turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Blocker {
-    /// Children of the restart set stop.
+    /// Children of the restart set are stopping.
     RestartStop,
     /// The failed child of the restart set backs off.
     RestartBackoff(Index),
-    /// An earlier child starts.
+    /// An earlier child is starting.
     Earlier(Index),
 }
 
 impl Machine {
-    /// Returns the siblings that a restart of `failed` takes down, to start again in order with it; `None` if it
+    /// Returns the siblings that a restart of `failed` takes down and starts again in order. Returns `None` if `failed`
     /// restarts alone. No other code decides which children belong to a restart set.
     pub(super) fn restart_set(&self, sup: Index, failed: Index) -> Option<Vec<Index>> {
         let state = self.arena.sup(sup);
@@ -65,26 +67,26 @@ impl Machine {
         }
     }
 
-    /// Returns what keeps all children of an ordered start from their turn.
+    /// Returns the reason why no child of an ordered start has its turn.
     pub(super) fn blocker_of_all(&self, sup: Index) -> Option<Blocker> {
         let state = self.arena.sup(sup);
         if state.to_restart > 0 {
             return Some(Blocker::RestartStop);
         }
-        // Its whole set waits with it. A child that restarts alone delays no other.
+        // The whole restart set waits with this child. A child that restarts alone delays no other.
         let delays_its_set = |child: &Index| {
             self.arena[*child].phase == Phase::BackingOff && self.restart_set(sup, *child).is_some()
         };
         state.ordered().iter().copied().find(delays_its_set).map(Blocker::RestartBackoff)
     }
 
-    /// Returns `child` as what keeps the later children of an ordered start from their turn, if it does.
+    /// Returns `child` as a blocker if the later children of an ordered start must wait for it.
     pub(super) fn blocker_of_later(&self, sup: Index, child: Index) -> Option<Blocker> {
         let declared = self.arena.sup(sup).rules.order == Order::Declared;
         (declared && !self.arena[child].lets_later_start()).then_some(Blocker::Earlier(child))
     }
 
-    /// Returns what comes before the turn of a waiting child; `None` if it has its turn, or needs none.
+    /// Returns what a waiting child must wait for before it has its turn. Returns `None` if it has its turn or needs none.
     pub(super) fn blocker_of(&self, sup: Index, child: Index) -> Option<Blocker> {
         if self.arena[child].readiness == Readiness::Reached {
             return None;
@@ -94,7 +96,7 @@ impl Machine {
         blocker.or_else(|| earlier.find_map(|other| self.blocker_of_later(sup, *other)))
     }
 
-    /// Returns what a waiting child waits for, for people to read.
+    /// Returns what a waiting child waits for, for the snapshot.
     pub(super) fn waiting_for(&self, sup: Index, child: Index) -> WaitingFor {
         match self.blocker_of(sup, child) {
             Some(Blocker::RestartStop) => return WaitingFor::RestartStop,
@@ -112,7 +114,7 @@ impl Machine {
         }
     }
 
-    /// Returns what all dependencies of `child` say together.
+    /// Returns the state of all dependencies of `child` together: the greatest state counts.
     pub(super) fn dependencies_of(&self, sup: Index, child: Index) -> DependencyState {
         let edges = self.arena[child].spec.after.iter();
         edges.map(|edge| self.dependency_state(sup, edge)).max().unwrap_or(DependencyState::Satisfied)
@@ -127,7 +129,7 @@ impl Machine {
         use DependencyState::{Held, Pending, Satisfied, Unmet, Unreachable};
         let Some(&sibling) = self.arena.sup(sup).names.get(&edge.child) else { return Unreachable };
         let state = &self.arena[sibling];
-        // A child that was stopped by others before it was done has not succeeded, even if its exit says so.
+        // A child that was stopped by others before it was done has not succeeded, even if its exit is a success.
         let succeeded = !state.flags.stopped_by_others
             && state.last_exit().is_none_or(|exit| !exit.is_failure() && !matches!(exit, Exit::Stopped));
         match (state.phase, edge.condition) {
@@ -153,7 +155,8 @@ impl Machine {
             && !state.flags.added
     }
 
-    /// Returns the sibling that keeps a waiting child from its start; the supervisor itself if none can be named.
+    /// Returns the path of the sibling that a waiting child waits for, or the path of the supervisor if there is no such
+    /// sibling.
     pub(super) fn path_waited_for(&self, sup: Index, child: Index) -> Path {
         let above = self.arena.path_of(sup);
         match self.waiting_for(sup, child) {
@@ -169,7 +172,7 @@ impl Machine {
         }
     }
 
-    /// Returns why a first start fails on the dependencies of `child`, as the text of an exit.
+    /// Returns the reason why a first start fails because of the dependencies of `child`, as the text of an exit.
     pub(super) fn unmet_dependency(&self, sup: Index, child: Index, state: DependencyState) -> String {
         let Some(edge) = self.dependency_in(sup, child, state) else { return String::new() };
         let (name, condition) = (&edge.child, edge.condition.as_str());

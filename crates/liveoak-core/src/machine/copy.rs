@@ -1,12 +1,12 @@
 //! Copies of the arena as it was at one moment, taken a few slots at a time while the machine goes on.
 //!
-//! A slot that changes before a copy has come to it is copied first. So a copy is complete and exact, however long it
-//! takes, and needs no more memory than the arena that it copies.
+//! If a slot changes before it was copied, it is copied before the change. So a copy is complete and exact, however long
+//! it takes, and needs no more memory than the arena that it copies.
 
 use super::state::{Child, Index};
 use std::collections::BTreeMap;
 
-/// One slot. A vacant slot remembers how often it was used, so that no old id fits the next child in it.
+/// One slot. A vacant slot remembers how often it was used, so that no old id refers to the next child in the slot.
 #[derive(Debug)]
 pub(super) enum Slot {
     Vacant { serial: u32, next: Option<Index> },
@@ -14,7 +14,7 @@ pub(super) enum Slot {
 }
 
 impl Slot {
-    /// Returns what a snapshot shows of the slot.
+    /// Returns a copy of the slot with the fields that a snapshot needs.
     fn frozen(&self) -> Self {
         match self {
             Self::Vacant { .. } => Self::Vacant { serial: 0, next: None },
@@ -27,11 +27,11 @@ impl Slot {
 #[derive(Debug)]
 pub(super) struct PendingCopy {
     pub(super) number: u64,
-    /// How many slots there were at its moment. Later ones are no part of it.
+    /// The number of slots when the copy was begun. Later slots are not part of the copy.
     len: usize,
-    /// The next slot that is to be copied.
+    /// The next slot to copy.
     next: usize,
-    /// Slots from `next` on that have changed since, as they were at its moment.
+    /// The slots from `next` on that have changed since the copy was begun, as they were before the change.
     changed: BTreeMap<usize, Slot>,
 }
 
@@ -40,7 +40,7 @@ impl PendingCopy {
         Self { number, len, next: 0, changed: BTreeMap::new() }
     }
 
-    /// Copies a slot that is about to change, unless that was done.
+    /// Copies a slot that is about to change, unless it was already copied.
     pub(super) fn preserve(&mut self, slot: usize, content: &Slot) {
         if slot >= self.next && slot < self.len {
             self.changed.entry(slot).or_insert_with(|| content.frozen());

@@ -1,19 +1,20 @@
-//! The queue for the driver: the effects that it has not polled yet, events among them, and the walks that make more.
+//! The queue for the driver: the effects (also events) that it has not polled yet, and the walks that produce further
+//! effects.
 
 use super::state::Index;
 use super::{Effect, Machine, Outcome, Refusal};
 use crate::{Event, EventKind, RequestId, Severity};
 use std::collections::VecDeque;
 
-/// The most effects that wait for the driver. Beyond it, events are lost. Orders and answers are not: a child has a few
-/// at a time.
+/// The most effects that wait for the driver. Beyond this number, events are lost. Orders and answers are never lost,
+/// because a child has only a few of them at a time.
 pub const MAX_QUEUED_EFFECTS: usize = 65_536;
 
 /// The effects that the driver has not polled yet: a few for each input.
 #[derive(Debug, Default)]
 pub(super) struct DriverQueue {
     pub(super) effects: VecDeque<Effect>,
-    /// The walks that are not finished. Their effects are made as they are polled.
+    /// The unfinished walks. Each poll produces their next effect.
     pub(super) walks: VecDeque<Walk>,
     pub(super) last_event: u64,
     /// The least severity that a subscriber wants.
@@ -27,8 +28,8 @@ pub(super) enum StopAct {
     Abandon,
 }
 
-/// The position of one walk over the members of a stopping group, and what it does to each member. It takes one step
-/// for each polled effect, so that a million members need no queue.
+/// The position of one walk over the members of a stopping group, and what the walk does to each member. A walk takes one
+/// step for each polled effect, so that a million members need no queue.
 #[derive(Debug)]
 pub(super) struct Walk {
     /// The next member; `None` at the end.
@@ -37,7 +38,7 @@ pub(super) struct Walk {
 }
 
 impl DriverQueue {
-    /// Takes the reply to `request` out of the queue, if it is there.
+    /// Takes the reply to `request` out of the queue, if the queue contains it.
     pub(super) fn take_reply(&mut self, request: RequestId) -> Option<Result<Outcome, Refusal>> {
         let is_reply =
             |effect: &Effect| matches!(effect, Effect::Reply { request: of, .. } if *of == request);
@@ -54,12 +55,12 @@ impl Machine {
         self.driver_queue.effects.push_back(effect);
     }
 
-    /// Numbers an event of `child`, and builds and queues it if a subscriber wants events of its severity.
+    /// Counts an event of `child`. If a subscriber wants events of this severity, builds the event and queues it.
     pub(super) fn emit(&mut self, child: Index, kind: impl FnOnce() -> EventKind) {
         self.driver_queue.last_event += 1;
         if let Some(least) = self.driver_queue.interest {
             let kind = kind();
-            // A lost event leaves a gap in the numbers, by which its readers notice the loss.
+            // A lost event leaves a gap in the numbers, so that readers notice the loss.
             if kind.severity() >= least && self.driver_queue.effects.len() < MAX_QUEUED_EFFECTS {
                 let event = Event {
                     number: self.driver_queue.last_event,

@@ -1,4 +1,4 @@
-//! The end of an attempt, and what the exit decides: restart, finish, or a failed start.
+//! The end of an attempt, and what follows the exit: a restart, the end of the child, or a failed start.
 
 use super::state::{Index, Intent, Phase, Readiness, SupervisorPhase};
 use super::{Machine, Outcome};
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 impl Machine {
-    /// Handles the report that an attempt has ended; for a supervisor, that its dedicated runtime has.
+    /// Handles the report that an attempt has ended. For a supervisor, its dedicated runtime has ended.
     pub(super) fn reported_exit(&mut self, child: Index, exit: Exit) {
         let Some(sup) = &mut self.arena[child].sup else {
             return self.on_attempt_ended(child, exit, StopStage::Asked);
@@ -33,8 +33,8 @@ impl Machine {
         }
     }
 
-    /// Handles the report that the body of a leaf has ended, but not all of its attempt: its subtasks are stopped
-    /// within the stop deadline. A stop that has begun before goes on as it is.
+    /// Handles the report that the body of a leaf has ended, but that other parts of the attempt still run. These subtasks
+    /// are stopped within the stop deadline. A stop that has begun before goes on unchanged.
     pub(super) fn reported_ending(&mut self, child: Index, exit: Exit) {
         let state = &self.arena[child];
         if state.sup.is_none() && matches!(state.phase, Phase::Starting | Phase::Running) {
@@ -45,8 +45,8 @@ impl Machine {
 
     /// Ends an attempt. Every attempt that began ends here.
     ///
-    /// If others stopped the child, what they stopped it for decides what follows. Else its own exit decides: the exit
-    /// that was reported, or the `cause` for which the machine stopped it (a start timeout, a missed heartbeat, a body
+    /// If others stopped the child, the reason of that stop decides what follows. Otherwise the exit decides: either the
+    /// reported exit, or the `cause` for which the machine stopped the child (a start timeout, a missed heartbeat, a body
     /// that ended before its subtasks, the failure of a supervisor's child).
     pub(super) fn on_attempt_ended(&mut self, child: Index, exit: Exit, stage: StopStage) {
         let state = &self.arena[child];
@@ -60,7 +60,7 @@ impl Machine {
         let overruled = self.is_overruled(child);
         let mut cause = None;
         if let Some(record) = &mut self.arena[child].record {
-            // A reported health belongs to the attempt that reported it.
+            // A reported health applies only to the attempt that reported it.
             record.health = Health::Healthy;
             cause = record.cause.take();
             // Code of an attempt that ended otherwise was told what it may still ask for.
@@ -68,17 +68,17 @@ impl Machine {
         }
         let stopped_by_others = was_stopping && cause.is_none();
         let exit = match cause {
-            // The body succeeded, but what was left of the attempt failed.
+            // The body succeeded, but the rest of the attempt failed.
             Some(cause) if exit.is_failure() && !cause.is_failure() => exit,
             Some(cause) => cause,
             None => exit,
         };
         self.arena[child].flags.stopped_by_others = stopped_by_others;
-        // A child that was stopped before it was done has not succeeded, whatever its exit says.
+        // A child that was stopped before it was done has not succeeded, whatever its exit is.
         self.judge_attempt(child, exit.is_success() && !stopped_by_others);
         self.emit(child, || EventKind::Exited { attempt, exit: exit.clone(), ran, stopped_by_others });
         if overruled || stopped_by_others {
-            // A child that ended by itself while others stop was not asked, so its stop took no time.
+            // A child that ended by itself while other children stop was not asked, so its stop took no time.
             let took = if was_stopping { took } else { Duration::ZERO };
             self.log_stop(child, took, stage, Some(&exit));
             self.after_stop_by_others(child, stage, Some(exit));
@@ -89,7 +89,7 @@ impl Machine {
         }
     }
 
-    /// Returns `true` if a command, a restart set or its supervisor's stop already decided what follows.
+    /// Returns `true` if a command, a restart set or the stop of the supervisor has already decided what follows.
     fn is_overruled(&self, child: Index) -> bool {
         let state = &self.arena[child];
         state.intent != Intent::Run
@@ -97,8 +97,9 @@ impl Machine {
             || self.arena.parent_of(child).is_some_and(|sup| sup.is_ending())
     }
 
-    /// Decides what follows an attempt that ended by itself: a failed start is the answer to the command that asked for
-    /// it, or fails a supervisor that is starting, in any of its attempts; else the table restart × exit decides.
+    /// Decides what follows an attempt that ended by itself. A failed start is the answer to the command that asked for
+    /// the start, or fails a supervisor that is starting, in any attempt of the supervisor. Otherwise the table
+    /// restart × exit decides.
     pub(super) fn on_own_exit(&mut self, child: Index, exit: Exit) {
         self.arena.record_or_new(child).last_exit = Some(exit.clone());
         let state = &self.arena[child];
@@ -108,7 +109,7 @@ impl Machine {
             if state.flags.start_requested {
                 return self.requested_start_failed(child, &exit);
             }
-            // Only a declared child that was never ready fails its starting supervisor; later failures are restarts.
+            // Only a declared child that was never ready fails its starting supervisor. Later failures lead to restarts.
             if self.is_first_start(sup, child) {
                 return self.first_start_failed(sup, child, exit);
             }
@@ -120,7 +121,8 @@ impl Machine {
         }
     }
 
-    /// Ends a start that a command asked for: the child stays down, or leaves if added and never ready (C10, C13).
+    /// Ends a failed start that a command asked for. The child stays down. If it was added and never ready, it leaves the
+    /// tree (C10, C13).
     fn requested_start_failed(&mut self, child: Index, exit: &Exit) {
         let parent = self.arena[child].parent;
         self.refuse_starts(child, exit);
@@ -134,7 +136,8 @@ impl Machine {
         self.mark_to_evaluate(parent);
     }
 
-    /// Fails a supervisor because a child failed while the supervisor was starting: what was started is stopped.
+    /// Fails a supervisor because a child failed while the supervisor was starting. The children that were started are
+    /// stopped.
     fn first_start_failed(&mut self, sup: Index, child: Index, exit: Exit) {
         self.set_phase(child, Phase::Idle(IdleReason::SupervisorDown));
         self.let_go_if_over(child);
@@ -156,7 +159,7 @@ impl Machine {
         self.mark_to_evaluate(Some(sup));
     }
 
-    /// Sets a child idle because it ended for good. If it is significant, that may end its supervisor (C45 to C47).
+    /// Sets a child idle because it ended for good. The end of a significant child may end its supervisor (C45 to C47).
     fn finish(&mut self, sup: Index, child: Index, exit: &Exit) {
         let significant = self.arena[child].spec.significant;
         let leaves = self.leaves_at_end(child);
@@ -179,8 +182,8 @@ impl Machine {
         self.mark_to_evaluate(Some(sup));
     }
 
-    /// Ends a supervisor because its significant children have ended. That is a failure if one of them has failed:
-    /// `failure`, that of the child that ended last, or that of another.
+    /// Ends a supervisor because its significant children have ended. The end is a failure if one of them has failed.
+    /// `failure` is the failure of the child that ended last; if that child has not failed, another may have.
     fn end_by_auto_shutdown(&mut self, sup: Index, failure: Option<Arc<AutoShutdownFailure>>) {
         match failure.or_else(|| self.failure_of_significant(sup)) {
             None => {
@@ -229,7 +232,7 @@ impl Machine {
             AutoShutdown::AnySignificant => true,
             AutoShutdown::AllSignificant => !sup.ordered().iter().any(|child| {
                 let state = &self.arena[*child];
-                // A held child may wait for ever, so it does not keep its supervisor up.
+                // A held child may wait for ever, so its supervisor does not wait for its end.
                 let will_run = state.phase.is_pending() && !state.is_skipped();
                 state.spec.significant && (state.phase.is_live() || will_run)
             }),
@@ -238,7 +241,7 @@ impl Machine {
 }
 
 /// Returns `true` if an exit before readiness is a failed start. A transient or temporary child that succeeds before it
-/// is ready has finished; a permanent child was expected to run on.
+/// is ready has finished. A permanent child was expected to go on running.
 fn is_failed_start(restart: Restart, exit: &Exit) -> bool {
     exit.is_failure() || restart == Restart::Permanent && !matches!(exit, Exit::Ignored)
 }

@@ -1,22 +1,22 @@
-//! What goes into the machine and what comes out of it: the inputs, the effects, and commands with their replies.
+//! The interface of the machine: inputs, effects, and commands with their replies.
 
 use crate::{Attempt, ChildId, Event, Exit, Health, Name, Path, RequestId, SpecErrors, StopReport};
 use std::fmt;
 use std::sync::Arc;
 
-/// Everything that can happen to a tree. An input about an attempt that is no longer the child's living attempt is
-/// late, and changes nothing.
+/// Everything that can happen to a tree. An input about an attempt that is no longer the live attempt of its child is a
+/// late message: it changes nothing.
 #[derive(Debug)]
 pub enum Input {
     /// Start the tree. Only the first one has an effect.
     Start,
-    /// An attempt is ready, or the dedicated runtime of a supervisor is made.
+    /// An attempt is ready. For a supervisor: its dedicated runtime was made.
     Ready(ChildId, Attempt),
     /// An attempt has ended with this exit: nothing of it runs any more.
     Exited(ChildId, Attempt, Exit),
     /// The body of an attempt has ended by itself, but other parts of the attempt still run and are being stopped. From
-    /// now on the child counts as stopping, within its stop deadline; the exit of the body decides what follows after
-    /// that.
+    /// now on the child is stopping, within its stop deadline. When all parts have ended, the exit of the body decides
+    /// what follows.
     Ending(ChildId, Attempt, Exit),
     /// The answer to [`Effect::CheckHeartbeat`]: `true` if there was a heartbeat since the last check.
     Heartbeat(ChildId, Attempt, bool),
@@ -42,19 +42,19 @@ pub enum Input {
 /// Work for the driver. Effects may be performed in any order; events are delivered in order.
 #[derive(Debug)]
 pub enum Effect {
-    /// Start this attempt (of a supervisor: make its dedicated runtime).
+    /// Start this attempt. For a supervisor: make its dedicated runtime.
     Start(ChildId, Attempt),
-    /// Ask this attempt to stop (of a supervisor: close its dedicated runtime).
+    /// Ask this attempt to stop. For a supervisor: close its dedicated runtime.
     Ask(ChildId, Attempt),
     /// Kill this attempt.
     Kill(ChildId, Attempt),
-    /// Abandon this attempt: nothing waits for it any more, and nothing that it still does has an effect.
+    /// Abandon this attempt: nothing waits for it any more, and what it still does changes nothing in the tree.
     Abandon(ChildId, Attempt),
     /// Forget a child: it is no longer part of the tree. The second id is that of its supervisor.
     Forget(ChildId, ChildId),
-    /// Let go what a leaf runs, or how the members of a group are made: it never starts again, but stays listed.
+    /// Drop the body of a leaf, or the template of a group: the child never starts again, but stays listed.
     LetGo(ChildId),
-    /// Check if this attempt gave a heartbeat since the last check, and answer with [`Input::Heartbeat`].
+    /// Check whether this attempt gave a heartbeat since the last check, and answer with [`Input::Heartbeat`].
     CheckHeartbeat(ChildId, Attempt),
     /// Deliver the answer to a command.
     Reply {
@@ -67,7 +67,7 @@ pub enum Effect {
     Event(Box<Event>),
     /// The whole tree is ready for the first time.
     TreeReady,
-    /// The tree has ended; nothing of it runs, except abandoned attempts.
+    /// The tree has ended. Only abandoned attempts may still run.
     TreeEnded {
         /// The exit of the root.
         exit: Exit,
@@ -76,23 +76,23 @@ pub enum Effect {
     },
 }
 
-/// The most commands that may wait for an answer about one child; one more is refused as [`Refusal::Busy`].
+/// The most commands that may wait for an answer about one child. A further command is refused as [`Refusal::Busy`].
 pub const MAX_WAITERS: usize = 1024;
 
-/// What can be asked of a child that is part of the tree.
+/// A command for a child that is part of the tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// Starts a child that is down. Answered when it is ready, or when the start failed (the child stays down then, and
-    /// the failure does not count against any limit). If it still waits for others when its start deadline is over,
-    /// the answer says so, and the child starts later.
+    /// Starts a child that is down. Answered when the child is ready, or when the start failed. After a failed start the
+    /// child stays down, and the failure does not count against any limit. If the child still waits for its dependencies
+    /// when its start deadline is over, the answer says so, and the child starts later.
     Start,
-    /// Stops the child; it stays down until it is started by request. Answered when it is down.
+    /// Stops the child. It stays down until a command starts it. Answered when the child is down.
     Stop,
-    /// Stops the child if it runs, and starts it again without backoff; this does not count against any limit.
-    /// Answered when the new attempt is ready or has failed. If it failed and the child ran before, the child's rules
-    /// decide what follows.
+    /// Stops the child if it runs, and starts it again without backoff. The restart does not count against any limit.
+    /// Answered when the new attempt is ready or has failed. If the new attempt failed and the child ran before the
+    /// command, the restart rule of the child decides what follows.
     Restart,
-    /// Stops the child if it runs, and takes it out of the tree. Answered when that is done.
+    /// Stops the child if it runs, and takes it out of the tree. Answered when the child has left the tree.
     Remove,
 }
 
@@ -113,7 +113,7 @@ pub enum Outcome {
         /// The number of its new attempt.
         attempt: Attempt,
     },
-    /// The child reported that it is not needed here; it counts as started.
+    /// The child reported that it is not needed here. It counts as started.
     Ignored,
     /// The child ended with success before it was ready.
     Finished {
@@ -130,14 +130,14 @@ pub enum Outcome {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// There is no such child, or no longer.
+    /// The tree has no such child, or no longer has it.
     NotFound,
     /// The child runs, is about to run, or stops only to start again: there is nothing to start.
     NotDown {
         /// The state of the child, as one word.
         state: &'static str,
     },
-    /// There is a child of that name already.
+    /// A child of this name already exists.
     AlreadyExists {
         /// The state of that child, as one word.
         state: &'static str,
@@ -161,8 +161,8 @@ pub enum Refusal {
     NeededBy(Vec<Name>),
     /// The child is the root, which can be stopped but not removed.
     IsRoot,
-    /// What the child runs can be made only once, or was let go when the child ended for good. Children that are declared
-    /// with `keep()` can be started again.
+    /// The body of the child can be made only once, or was dropped when the child ended for good. Children that are
+    /// declared with `keep()` can be started again.
     OnlyOnce,
     /// Too many commands wait for this child, or for children of this tree.
     Busy,
@@ -172,8 +172,9 @@ pub enum Refusal {
     TreeEnded,
     /// The start was tried, and the attempt failed.
     Failed(Exit),
-    /// The child still waits for another: until its start deadline was over, or (at once) for one that is stopped,
-    /// quarantined, or has ended for good. It goes on waiting, and starts when it may.
+    /// The child still waits for another child when its start deadline is over. If the other child is stopped or
+    /// quarantined, or has ended for good, the answer comes immediately. The child goes on waiting, and starts when its
+    /// dependencies are satisfied.
     WaitsFor {
         /// What the child waits for.
         path: Path,
@@ -184,13 +185,14 @@ pub enum Refusal {
         by: &'static str,
     },
     /// The caller runs in a child that must end, or become ready, before there is an answer. The wait is refused, not
-    /// the command. Use the `begin_` form of the command, or return; to wait until the own stop begins, wrap the call in
-    /// `ctx.unless_stopping`.
+    /// the command. Use the `begin_` form of the command, or return. To wait until the stop of the calling child begins,
+    /// wrap the call in `ctx.unless_stopping`.
     WouldWaitForItself {
-        /// `true` if what was to be waited for has begun: the command was carried out.
+        /// `true` if the awaited change has begun: the command was carried out, or the tree is starting. `false` if the
+        /// caller only waits for the end of the tree, and no stop was requested by this call.
         begun: bool,
     },
-    /// The caller runs in an attempt that was abandoned: it can change nothing any more.
+    /// The caller runs in an attempt that was abandoned, and such an attempt cannot change the tree any more.
     Abandoned,
 }
 

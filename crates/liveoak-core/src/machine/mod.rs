@@ -1,10 +1,10 @@
-//! The machine: decides the life of every child of one tree, and does none of it.
+//! The machine: it decides the life of every child of one tree, and leaves the work to the driver.
 //!
-//! One closed set of inputs goes in ([`Input`]), one of effects comes out ([`Effect`]). Each child is one small state
-//! machine ([`Phase`](state::Phase)). Whenever something changed below a supervisor, the supervisor does the next steps
-//! that are due ([`advance`](Machine::advance), called by `settle`). What to do next is always read off the states of
-//! the children, never off a plan in progress that could be out of date. So a stop, a removal or a second failure in
-//! the middle of anything needs no special case.
+//! Inputs of one closed set go in ([`Input`]), and effects of one closed set come out ([`Effect`]). Each child is one
+//! small state machine ([`Phase`](state::Phase)). Whenever something changed below a supervisor, the machine evaluates
+//! the supervisor: it takes the next steps that are due ([`advance`](Machine::advance), called by `settle`). The states
+//! of the children alone decide these steps. There is no plan in progress that could be out of date. So a stop, a
+//! removal or a second failure during a restart needs no special case.
 //!
 //! ```text
 //!            start                    ready
@@ -18,26 +18,26 @@
 //!
 //! 1. `interface` - inputs, effects, commands and their replies
 //! 2. `plan` - the plan of a stop: when it becomes more forceful
-//! 3. `state` - the state of one child, and its legal combinations
+//! 3. `state` - the state of one child, and the legal combinations of its fields
 //! 4. `copy` - copies of the arena for snapshots, taken a few slots at a time
 //! 5. `arena` - where children are kept and found
-//! 6. `stability` - which attempts are stable, and that a stable one begins the row of failures anew
+//! 6. `stability` - which attempts are stable, and what a stable run resets
 //! 7. `phase` - what changes along with a phase; one deadline for each child and purpose
 //! 8. `driver_queue` - the effects and events that the driver has not polled yet
-//! 9. `condition` - may a child start, what does it wait for, and which children does a restart take down
+//! 9. `condition` - whether a child may start, what it waits for, and which children a restart takes down
 //! 10. `snapshot` - the snapshot of the tree
 //! 11. `reply` - when a command is answered, and the report of a stop
-//! 12. `self_wait` - waits of a body for its own end or readiness
+//! 12. `self_wait` - waits of a body for the end or the readiness of its own attempt
 //! 13. `start` - the start of one attempt
 //! 14. `stopped` - what follows when a child is down
 //! 15. `stop` - the orders to ask and to kill
 //! 16. `restart` - limits, backoff, restart set, giving up
-//! 17. `exit` - the end of an attempt, and what its exit decides
+//! 17. `exit` - the end of an attempt, and what follows its exit
 //! 18. `stop_progress` - the next children to ask, abandoning, the end of a supervisor
-//! 19. `time_jump` - deadlines that are seen late, because the program could not run
+//! 19. `time_jump` - deadlines that are seen late, because the process could not run
 //! 20. `advance` - the next steps of each supervisor, and what happens when a deadline has come
 //! 21. `command` - what each command does; adding children and members
-//! 22. `mod` - the machine itself: an input in, effects out
+//! 22. `mod` - the machine itself: it takes inputs and gives effects
 //!
 //! Numbers like "C10" are rows of docs/conformance.md, which compares the rules with those of OTP.
 
@@ -90,9 +90,10 @@ pub struct Machine {
     now: Time,
     /// The random number of the current input.
     random: u64,
-    /// The effects that were not polled yet.
+    /// The effects that the driver has not polled yet.
     driver_queue: DriverQueue,
-    /// The supervisors to evaluate, by depth: what a supervisor does depends on what is below it.
+    /// The supervisors to evaluate, by depth. The deepest comes first, because the next steps of a supervisor depend on the
+    /// supervisors below it.
     to_evaluate: BinaryHeap<(u32, Reverse<Index>)>,
     /// The deadlines of all children. Simultaneous ones come in the order of their children's slots.
     timers: BTreeSet<(Time, Index, Purpose)>,
@@ -103,12 +104,12 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Creates the machine of the tree that `root` declares, and returns it with the ids of all declared children: the
-    /// root first, each supervisor before its children, children in the order of their declaration. Nothing starts
-    /// before [`Input::Start`].
+    /// Creates the machine of the tree that `root` declares. Returns the machine and the ids of all declared children:
+    /// the root first, each supervisor before its children, and children in the order of their declaration. Nothing
+    /// starts before [`Input::Start`].
     ///
     /// # Errors
-    /// Returns everything that is wrong with the specs.
+    /// Returns all errors in the specs.
     ///
     /// # Panics
     /// When `root` is a leaf: a tree is a supervisor or a group.
@@ -132,8 +133,8 @@ impl Machine {
         Ok((machine, ids))
     }
 
-    /// Handles what happened at `now`. `random` is used for jitter only. Time does not go back: an earlier `now` counts
-    /// as the latest one given.
+    /// Handles an input at the time `now`. `random` is used for jitter only. Time does not go back: if `now` is earlier
+    /// than a previous `now`, the latest previous one counts.
     pub fn handle(&mut self, now: Time, random: u64, input: Input) {
         self.now = self.now.max(now);
         self.random = random;
@@ -160,7 +161,7 @@ impl Machine {
         self.settle();
     }
 
-    /// Handles a report about an attempt if that is the child's living attempt. A late report changes nothing.
+    /// Handles an input about an attempt if the attempt is the live attempt of the child. A late message changes nothing.
     fn if_live(&mut self, id: ChildId, attempt: Attempt, handle: impl FnOnce(&mut Self, Index)) {
         if let Some(child) = self.arena.index_of(id)
             && self.arena[child].phase.is_live()
@@ -170,7 +171,7 @@ impl Machine {
         }
     }
 
-    /// Returns the next effect. After every input, poll until there is none.
+    /// Returns the next effect. After every input, a driver polls until it gets `None`.
     pub fn poll_effect(&mut self) -> Option<Effect> {
         loop {
             if let Some(effect) = self.driver_queue.effects.pop_front() {
@@ -184,7 +185,7 @@ impl Machine {
     }
 
     /// Returns the next effect like [`poll_effect`](Self::poll_effect), but does not continue the stop of a dynamic
-    /// group, which can have an effect for each member. For drivers that share the work among threads.
+    /// group, which can have an effect for each member. Use it in a driver that shares the work among threads.
     pub fn poll_queued_effect(&mut self) -> Option<Effect> {
         self.driver_queue.effects.pop_front()
     }
@@ -195,7 +196,7 @@ impl Machine {
         !self.driver_queue.effects.is_empty() || !self.driver_queue.walks.is_empty()
     }
 
-    /// Returns when the machine needs an [`Input::Tick`] at the latest. Changes with every input.
+    /// Returns the time at which the machine needs an [`Input::Tick`] at the latest. Each input can change this time.
     #[must_use]
     pub fn poll_deadline(&self) -> Option<Time> {
         self.timers.first().map(|(at, ..)| *at)

@@ -1,5 +1,6 @@
-//! Phases and deadlines: what changes along with a child's phase, which supervisors have to be evaluated then, and
-//! the set of all deadlines: at most one for each child and purpose, exactly cancelled.
+//! Phases and deadlines: what changes along with a child's phase, and which supervisors must be evaluated then. The set
+//! of all deadlines has at most one deadline for each child and purpose. A deadline that is not needed any more is
+//! removed from the set.
 
 use super::Machine;
 use super::state::{Children, Index, Phase, Purpose, SupervisorPhase};
@@ -7,13 +8,13 @@ use crate::Time;
 use std::cmp::Reverse;
 use std::time::Duration;
 
-/// How long a supervisor without a start deadline waits for others: as long as the start of a child may take.
+/// How long a supervisor without a start deadline waits for its dependencies: the default start deadline of a leaf.
 const LONGEST_WAIT_OF_A_SUPERVISOR: Duration = Duration::from_secs(30);
 
 impl Machine {
-    /// Changes the phase of a child. Its deadlines are cancelled, its supervisor's counts follow, and `since` is now
-    /// (except that a stop that becomes more forceful is still the same stop). The supervisors above that may have
-    /// something to do are marked; the child's own supervisor is left to the caller.
+    /// Changes the phase of a child. Cancels the deadlines of the child, updates the counts of its supervisor, and sets
+    /// `since` to now (a stop that becomes more forceful keeps its `since`). Marks the supervisors further above that may
+    /// have something to do. The caller marks the child's supervisor.
     pub(super) fn set_phase(&mut self, child: Index, phase: Phase) {
         let before = self.arena[child].phase;
         if before == Phase::Running && phase != Phase::Running {
@@ -57,8 +58,8 @@ impl Machine {
         self.mark_watching_supervisors(parent);
     }
 
-    /// Brings the health of a child up to date, and with it that of the supervisors above as far as it changes. Marks
-    /// those with waiting children, which may wait for it.
+    /// Brings the health of a child up to date, and the health of the supervisors above as far as it changes. Marks the
+    /// supervisors with waiting children, because these children may wait for a health.
     pub(super) fn refresh_health(&mut self, child: Index) {
         let mut at = child;
         loop {
@@ -79,7 +80,7 @@ impl Machine {
         }
     }
 
-    /// Pauses the time that a child waits for unmet dependencies, and keeps what is left of it.
+    /// Pauses the timer of a child's wait for unmet dependencies, and keeps the time that is left.
     pub(super) fn pause_wait(&mut self, child: Index) {
         let deadline = self.deadline_of(child, Purpose::Wait);
         if deadline != Time::NEVER {
@@ -90,7 +91,8 @@ impl Machine {
         }
     }
 
-    /// Returns how long a child may wait for others before that fails a first start, or is the answer to a command.
+    /// Returns how long a child may wait for its dependencies before the wait fails a first start, or a command to start
+    /// the child is answered.
     pub(super) fn longest_wait(&self, child: Index) -> Duration {
         match self.arena[child].spec.start_within {
             Duration::MAX if self.arena[child].sup.is_some() => LONGEST_WAIT_OF_A_SUPERVISOR,
@@ -98,7 +100,7 @@ impl Machine {
         }
     }
 
-    /// Marks a live child as one that stops because it is in a restart set, until its attempt has ended.
+    /// Marks a live child as a part of a restart set until its attempt has ended. The child is stopped because of it.
     pub(super) fn mark_in_restart_set(&mut self, child: Index) {
         let state = &mut self.arena[child];
         if !std::mem::replace(&mut state.flags.in_restart_set, true)
@@ -112,7 +114,7 @@ impl Machine {
     pub(super) fn mark_to_evaluate(&mut self, sup: Option<Index>) {
         let Some(sup) = sup else { return };
         let state = self.arena.sup_mut(sup);
-        // A group has nothing to do but to end, when it is stopping and its last member has left.
+        // A group has only one step: it ends when it is stopping and its last member has left.
         let nothing_to_do = matches!(
             &state.children,
             Children::Group { count, .. } if *count > 0 || state.mode != SupervisorPhase::Stopping
@@ -122,13 +124,13 @@ impl Machine {
         }
     }
 
-    /// Marks `sup` if children of it wait, perhaps for the one that has changed; and the supervisors from `sup` upwards
-    /// that end when all below them is done.
+    /// Marks `sup` if it has waiting children, because they may wait for the child that has changed. Also marks each
+    /// supervisor from `sup` upwards that ends when all its children are done.
     pub(super) fn mark_watching_supervisors(&mut self, mut sup: Option<Index>) {
         if sup.is_some_and(|sup| self.arena.sup(sup).waiting > 0) {
             self.mark_to_evaluate(sup);
         }
-        // Most often there are none.
+        // Most trees have no such supervisor.
         while let Some(at) = sup
             && self.arena.some_end_when_done
         {

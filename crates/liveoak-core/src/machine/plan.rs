@@ -1,8 +1,8 @@
 //! The plan of a stop: the moments at which the stop of a subtree becomes more forceful.
 //!
-//! A supervisor with a budget B asks its children in order until B/2; from B/2 on all that are left are asked at
-//! once; at 9B/10 all that are left are killed; at B they are abandoned. A budget of zero kills at once. A group of very
-//! many members is killed earlier, because it takes longer than B/10 until all of them have ended.
+//! A supervisor with a budget B asks its children in order until B/2. At B/2 all remaining children are asked together.
+//! At 9B/10 the remaining children are killed, and at B they are abandoned. A budget of zero kills immediately. A group
+//! of very many members is killed earlier, because it takes longer than B/10 until all of them have ended.
 
 use crate::Time;
 use std::time::Duration;
@@ -13,16 +13,16 @@ pub const KILL_WAIT: Duration = Duration::from_secs(2);
 /// The time that the kill and the end of one member take. Measured: 1 to 2 µs on one core.
 const TIME_TO_KILL: Duration = Duration::from_micros(2);
 
-/// From how many members on a group is killed earlier than others. Fewer end within a few milliseconds.
+/// The number of members from which on a group is killed earlier. Fewer members end within a few milliseconds.
 const MANY_MEMBERS: u32 = 4096;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct StopPlan {
-    /// When all that still live are asked.
+    /// When all children that still live are asked.
     pub(super) ask_all: Time,
-    /// When all that still live are killed.
+    /// When all children that still live are killed.
     pub(super) kill: Time,
-    /// When all that still live are abandoned.
+    /// When all children that still live are abandoned.
     pub(super) abandon: Time,
 }
 
@@ -38,8 +38,8 @@ impl StopPlan {
         Self { ask_all, kill, abandon }
     }
 
-    /// Returns the plan for a group of `members` from `now` on: with enough time between kill and abandonment for all of
-    /// them to end, but at most half of what is left.
+    /// Returns the plan for a group of `members` from `now` on. Between kill and abandonment it has enough time for all
+    /// members to end, but at most half of the remaining budget.
     pub(super) fn for_members(self, now: Time, members: u32) -> Self {
         if self.abandon == Time::NEVER || members < MANY_MEMBERS {
             return self;
@@ -53,7 +53,7 @@ impl StopPlan {
         Self { ask_all: now, kill: now, abandon: now }
     }
 
-    /// Returns the plan with the earlier of both moments, for each of its three moments.
+    /// Returns the plan that has, for each of the three moments, the earlier moment of the two plans.
     pub(super) fn min(self, other: Self) -> Self {
         Self {
             ask_all: self.ask_all.min(other.ask_all),

@@ -1,6 +1,7 @@
 //! The replies to commands, and the log of a stop, from which the report in a reply is made.
 //!
-//! A reply is sent when the command has taken effect. A log is opened where a stop begins, and written to from below.
+//! A reply is sent when the command has taken effect. A log is opened for the child whose stop begins, and the stops of
+//! the children below it are written to this log.
 
 use super::state::{Index, Purpose, StopLog};
 use super::{Command, Effect, Machine, Outcome, Refusal};
@@ -23,7 +24,7 @@ impl Machine {
         }
     }
 
-    /// Answers the commands on `child` for which `answer` returns one; the others go on waiting.
+    /// Answers the commands on `child` for which `answer` returns `Some`. The other commands go on waiting.
     pub(super) fn answer(&mut self, child: Index, answer: impl Fn(Command) -> Option<Answer>) {
         if self.waiter_count(child) == 0 {
             return;
@@ -36,18 +37,18 @@ impl Machine {
         }
     }
 
-    /// Answers the commands that start `child`; the others go on waiting.
+    /// Answers the commands that start `child`. The other commands go on waiting.
     pub(super) fn answer_starts(&mut self, child: Index, answer: impl Fn() -> Answer) {
         self.answer(child, |command| command.is_start().then(&answer));
     }
 
-    /// Refuses the commands that start `child`: its attempt failed.
+    /// Refuses the commands that start `child`, because its attempt failed.
     pub(super) fn refuse_starts(&mut self, child: Index, exit: &Exit) {
         self.answer_starts(child, || Err(Refusal::Failed(exit.clone())));
     }
 
-    /// Answers the commands that start a waiting child with what it waits for. The child goes on waiting, and what its
-    /// attempt comes to is no answer to them any more.
+    /// Answers the commands that start a waiting child: the answer says what the child waits for. The child goes on
+    /// waiting, and the result of its later attempt is not reported to these commands.
     pub(super) fn answer_as_waiting(&mut self, child: Index) {
         let Some(sup) = self.arena[child].parent else { return };
         let asks_for_start = |(_, command): &(RequestId, Command)| command.is_start();
@@ -60,7 +61,8 @@ impl Machine {
         (flags.start_requested, flags.answer_due) = (false, false);
     }
 
-    /// Lets the commands that start a child be answered in time although it waits, from its first such wait on.
+    /// Sets the time at which the commands that start a child are answered although the child waits. The time counts
+    /// from the first such wait.
     pub(super) fn expect_start_in_time(&mut self, child: Index) {
         let record = self.arena[child].record.as_ref();
         let asked = record.is_some_and(|record| record.waiters.iter().any(|(_, command)| command.is_start()));
@@ -69,7 +71,7 @@ impl Machine {
         }
     }
 
-    /// Forgets a request whose caller has stopped waiting. What it asked for goes on.
+    /// Forgets a request whose caller has stopped waiting. The command itself is still carried out.
     pub fn withdraw(&mut self, request: RequestId, id: ChildId) {
         let child = self.arena.index_of(id);
         if let Some(record) = child.and_then(|child| self.arena[child].record.as_mut()) {
@@ -77,7 +79,7 @@ impl Machine {
         }
     }
 
-    /// Opens a log for all that stops at or below `child`, if it has none.
+    /// Opens a log for the stops of `child` and of all children below it, if `child` has no log.
     pub(super) fn open_log(&mut self, child: Index) {
         let (began, starts) = (self.now, self.starts);
         let log = &mut self.arena.record_or_new(child).log;
@@ -86,13 +88,13 @@ impl Machine {
         });
     }
 
-    /// Closes the log of `child` and returns its report. The entries are copied to the next log above, if there is one.
+    /// Closes the log of `child` and returns its report. If a supervisor above has a log, the entries are copied to it.
     pub(super) fn close_log(&mut self, child: Index) -> StopReport {
         let log = self.arena[child].record.as_mut().and_then(|record| record.log.take());
         let Some(log) = log else { return StopReport::default() };
         let StopLog { began, starts, mut report, members } = *log;
         report.took = self.now.since(began);
-        // If nothing was to start since the log was opened, no child was stopped twice.
+        // If no child was to start since the log was opened, no child was stopped twice.
         if starts != self.starts {
             keep_most_forceful(&mut report.entries);
         }
@@ -105,8 +107,8 @@ impl Machine {
         report
     }
 
-    /// Closes the log of a supervisor that ends by itself, and returns the entries of what was forced, unless a log above
-    /// has them now. The root's log stays open: it becomes the report of the tree.
+    /// Closes the log of a supervisor that ends by itself. Returns the entries of forced stops, unless a log above
+    /// contains them now. The log of the root stays open, because it becomes the report of the tree.
     pub(super) fn take_forced(&mut self, child: Index) -> Vec<StopEntry> {
         let Some(parent) = self.arena[child].parent else { return Vec::new() };
         let is_reported_above = self.log_above(parent).is_some();
@@ -118,9 +120,9 @@ impl Machine {
         entries
     }
 
-    /// Keeps what was forced when `child` ended by itself for the report of the tree's end: in the log of its
-    /// supervisor if that ends too, else in its record until it starts again. If it is about to start, or has left the
-    /// tree, nothing is kept.
+    /// Keeps the forced stops below `child`, which ended by itself, for the report of the tree's end. If the supervisor
+    /// of `child` is ending too, the entries go to the log of the supervisor. Otherwise the record of `child` keeps them
+    /// until `child` starts again. If `child` is about to start, or has left the tree, nothing is kept.
     pub(super) fn keep_forced(
         &mut self,
         parent: Option<Index>,
@@ -139,7 +141,7 @@ impl Machine {
         }
     }
 
-    /// Adds what children keep of their last end to the log of the root.
+    /// Adds the forced stops that children have kept from their last end to the log of the root.
     pub(super) fn collect_forced(&mut self) {
         let keeps = |child: &Index| {
             self.arena[*child].record.as_ref().is_some_and(|record| !record.forced.is_empty())
@@ -156,7 +158,7 @@ impl Machine {
     }
 
     pub(super) fn log_stop(&mut self, child: Index, took: Duration, stage: StopStage, exit: Option<&Exit>) {
-        // The report is that of the root's own stop, so the root has no entry in it.
+        // The report describes the stop of the root, so the root has no entry in it.
         if child == self.root {
             return;
         }
@@ -182,7 +184,8 @@ impl Machine {
     }
 }
 
-/// Keeps one entry of each child: if it was stopped more than once, the most forceful, and of equals the last.
+/// Keeps one entry for each child. If a child was stopped more than once, keeps the most forceful stop; of equally
+/// forceful stops, the last.
 fn keep_most_forceful(entries: &mut Vec<StopEntry>) {
     let hash = |entry: &StopEntry| {
         let mut hasher = DefaultHasher::new();

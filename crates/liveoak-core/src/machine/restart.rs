@@ -1,5 +1,5 @@
-//! Restarts: they count against the limits, wait for the backoff, and take down the restart set. Or the child is
-//! given up on.
+//! Restarts. A restart counts against the limits, waits for the backoff, and takes down the restart set. If a limit is
+//! exceeded, the supervisor gives up on the child.
 
 use super::Machine;
 use super::state::{Index, Phase, Purpose};
@@ -23,8 +23,9 @@ enum Measure {
 impl Machine {
     /// Restarts a child whose attempt ended by itself with `exit`.
     ///
-    /// The restart counts against the child's own limit and against its supervisor's intensity. If one is exceeded, the
-    /// child is given up on. Else the backoff decides the delay, and the strategy the restart set.
+    /// The restart counts against the limit of the child and against the intensity of its supervisor. If one of them is
+    /// exceeded, the supervisor gives up on the child. Otherwise the backoff decides the delay, and the strategy decides
+    /// the restart set.
     pub(super) fn restart(&mut self, sup: Index, child: Index, exit: Exit) {
         if let Some((limit, exceeded)) = self.record_restart(sup, child, &exit) {
             return self.give_up(sup, child, limit.give_up, exceeded);
@@ -48,14 +49,15 @@ impl Machine {
         self.mark_to_evaluate(Some(sup));
     }
 
-    /// Counts a restart against both limits. Returns the limit that it exceeds; if it exceeds both, the child's own.
+    /// Counts a restart against the limit and the intensity. Returns the one that is exceeded; if both are exceeded, the
+    /// limit of the child.
     fn record_restart(&mut self, sup: Index, child: Index, exit: &Exit) -> Option<(Limit, LimitExceeded)> {
         let now = self.now;
         let intensity = self.arena.sup(sup).rules.intensity;
         let own = self.arena[child].spec.limit;
-        // Without a limit of its own and without an intensity, the default limit holds.
+        // If the child has no limit and its supervisor has no intensity, the default limit applies.
         let own = own.or_else(|| intensity.is_none().then_some(Limit::DEFAULT_OF_A_CHILD));
-        // All of them count the restart, even if the first is exceeded already.
+        // Each of them counts the restart, even if the first is already exceeded.
         let own_window = own.map(|limit| {
             (limit, Measure::OwnWindow, self.arena.record_or_new(child).window.record(&limit, now))
         });
@@ -82,7 +84,8 @@ impl Machine {
         Some((limit, exceeded))
     }
 
-    /// Returns the delay before the next attempt, and how many restarts there were in a row with this one; counts it.
+    /// Counts a restart in the backoff. Returns the delay before the next attempt, and the number of restarts in a row,
+    /// including this one.
     fn next_delay(&mut self, child: Index, failed: bool) -> (Duration, u32) {
         let state = &self.arena[child];
         // Children that fail within one input get different delays.
@@ -95,9 +98,9 @@ impl Machine {
         (delay, *step)
     }
 
-    /// Takes the siblings of a restart set down and lets all of the set start in order: [`advance`](Self::advance)
-    /// stops the live ones; the others wait for their turn, except those stopped on request or quarantined (C30,
-    /// C31).
+    /// Takes the siblings of a restart set down, and lets the whole set start in order. [`advance`](Self::advance)
+    /// stops the live children of the set. The other children wait for their turn, except children that were stopped by
+    /// command or quarantined (C30, C31), and temporary children that are down.
     fn take_down(&mut self, sup: Index, failed: Index, siblings: &[Index]) {
         let state = self.arena.sup_mut(sup);
         // Children after the cursor may have to be asked again.
@@ -108,7 +111,8 @@ impl Machine {
             let to_run = state.intent.is_to_run();
             let starts_again = match state.phase {
                 Phase::Starting | Phase::Running | Phase::Stopping { .. } => {
-                    // A child that stops already is waited for as well, even if it does not start again.
+                    // The restart set also waits for a child that is already stopping, even if the child does not start
+                    // again.
                     self.mark_in_restart_set(child);
                     to_run
                 }
@@ -127,20 +131,20 @@ impl Machine {
             count += usize::from(starts_again);
         }
         self.arena[failed].begin_ordered_start();
-        // For a single child its own events are enough.
+        // For a single child, the events of this child are enough.
         if count > 1 {
             self.emit(sup, || EventKind::RestartSet { children: count });
         }
     }
 
-    /// Gives up on a child that exceeded a limit: it is quarantined, or its supervisor fails.
+    /// Gives up on a child that exceeded a limit: the child is quarantined, or its supervisor fails.
     fn give_up(&mut self, sup: Index, child: Index, what: GiveUp, exceeded: LimitExceeded) {
         let exceeded = Arc::new(exceeded);
         let record = self.arena.record_or_new(child);
         record.gave_up = Some(Arc::clone(&exceeded));
         if exceeded.own_limit {
-            // What was counted is used up: after the next start of the supervisor as many are allowed again, so that the
-            // numbers of nested supervisors multiply.
+            // The counts are reset. After the next start of the supervisor, the same number of restarts is allowed again,
+            // so the numbers of nested supervisors multiply.
             record.failures.clear();
             record.window.clear();
         }

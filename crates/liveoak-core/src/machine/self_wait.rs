@@ -1,4 +1,4 @@
-//! Waits that can only end after the caller itself has ended or become ready.
+//! Waits that can end only after the caller itself has ended or become ready.
 //!
 //! A body may give any command, also about itself and the supervisors above it. The command is carried out. Only the
 //! wait for its answer is refused ([`Refusal::WouldWaitForItself`](super::Refusal::WouldWaitForItself)), because the
@@ -7,13 +7,13 @@
 //! | wait | refused if |
 //! |---|---|
 //! | a stop, a removal, a restart of a child | the asker is that child or below it |
-//! | a start of a child that still stops | the same |
+//! | a start of a child that is still stopping | the asker is that child or below it |
 //! | a start or restart (also of an added child) | the child waits, over any number of siblings, until the asker is ready or has completed |
 //! | for the tree to be ready | the tree waits, in the same way, for the asker |
 //! | for the tree to end | always |
 //!
-//! The first two rows and the last are waits for the *end* of the asker. They are allowed while the asker listens for
-//! its own stop ([`Asker::listens`]): it stops waiting when it is asked.
+//! The first two rows and the last row are waits for the *end* of the asker. They are allowed while the asker listens
+//! for its own stop ([`Asker::listens`]), because the asker then stops waiting when it is asked to stop.
 
 use super::condition::DependencyState;
 use super::state::{Child, Index, Intent, Phase, Readiness};
@@ -28,9 +28,9 @@ pub struct Asker {
     pub id: ChildId,
     /// Its number.
     pub attempt: Attempt,
-    /// `true` if it stops waiting when it is asked to stop.
+    /// `true` if the asker stops waiting when it is asked to stop.
     pub listens: bool,
-    /// `true` if the code that waits runs in another tree, which this attempt has begun and waits for at its end.
+    /// `true` if the code that waits runs in another tree. This attempt has begun that tree, and waits for it at its end.
     pub of_other_tree: bool,
 }
 
@@ -39,15 +39,15 @@ pub struct Asker {
 pub enum Awaited {
     /// The answer to a request about a child.
     Answer(RequestId, ChildId),
-    /// That the tree is ready.
+    /// The readiness of the tree.
     Ready,
-    /// That the tree ends.
+    /// The end of the tree.
     End,
 }
 
 impl Machine {
-    /// Returns `true` if `asker` would wait for itself: see the table in the header. Returns `false` for a request that
-    /// was answered already, and for an attempt that has ended.
+    /// Returns `true` if `asker` would wait for itself, by the table in the header. Returns `false` for a request that
+    /// was already answered, and for an attempt that has ended.
     #[must_use]
     pub fn would_wait_for_itself(&self, asker: Asker, awaited: Awaited) -> bool {
         let live = self.arena.index_of(asker.id).filter(|child| {
@@ -72,7 +72,7 @@ impl Machine {
         }
     }
 
-    /// Takes the answer to `request` back from the queue of effects, if it is there.
+    /// Takes the answer to `request` out of the queue of effects, if the queue contains it.
     pub fn take_reply(&mut self, request: RequestId) -> Option<Result<Outcome, Refusal>> {
         self.driver_queue.take_reply(request)
     }
@@ -112,7 +112,8 @@ impl Machine {
         false
     }
 
-    /// Adds what the start of `child` waits for to the search. Returns `true` if that is the end of the asker.
+    /// Adds the children for which the start of `child` waits to the search. Returns `true` if the start waits for the
+    /// end of the asker.
     fn start_needs(&self, child: Index, search: &mut Search) -> bool {
         let Some(sup) = self.arena[child].parent else { return false };
         // A supervisor that is not above the asker has no child that waits for the asker.
@@ -125,7 +126,7 @@ impl Machine {
         }
         let position = rules.ordered().iter().position(|other| *other == child).unwrap_or_default();
         let needs_turn = state.readiness != Readiness::Reached && rules.rules.order == Order::Declared;
-        // The turns of earlier children need no second look: what they wait for is before them.
+        // The search does not add earlier children twice. They wait only for children before them.
         if needs_turn && position > search.turns_up_to {
             let earlier = &rules.ordered()[search.turns_up_to..position];
             search.open.extend(earlier.iter().filter(|other| !self.arena[**other].lets_later_start()));
@@ -150,13 +151,13 @@ fn holds_back(child: &Child) -> bool {
     child.readiness == Readiness::Never && !child.is_skipped() && !child.flags.added
 }
 
-/// The search for the asker along what children wait for.
+/// The search for the asker among the children for which other children wait.
 struct Search {
     /// The asker, its supervisor, and so on up to the root.
     line: Vec<Index>,
-    /// The children that are still to be looked at.
+    /// The children that the search has not visited yet.
     open: Vec<Index>,
     seen: BTreeSet<Index>,
-    /// The children before this position of the start order were added to the search for their turn.
+    /// The search already contains the children before this position of the start order, because of their turn.
     turns_up_to: usize,
 }

@@ -14,7 +14,7 @@ use std::collections::{BTreeSet, BinaryHeap};
 pub struct TreeCopy {
     /// The number of the copy.
     number: u64,
-    /// A machine that was stopped at that moment.
+    /// A machine whose arena is the copy. It handles no inputs.
     machine: Box<Machine>,
 }
 
@@ -41,7 +41,7 @@ impl Machine {
         self.arena.id_of(self.root)
     }
 
-    /// Returns the child at `path`, if there is one.
+    /// Returns the id of the child at `path`, or `None` if there is no such child.
     #[must_use]
     pub fn find(&self, path: &Path) -> Option<ChildId> {
         let mut names = path.names();
@@ -70,8 +70,8 @@ impl Machine {
         Some(&self.arena[self.arena.index_of(id)?].spec)
     }
 
-    /// Returns how the attempt before `attempt` ended. Known for the living attempt, and for the one that ended last, until
-    /// the next one ends.
+    /// Returns the exit of the attempt before `attempt`. This exit is known for the live attempt, and for the attempt that
+    /// ended last.
     #[must_use]
     pub fn exit_before(&self, id: ChildId, attempt: Attempt) -> Option<&Exit> {
         let state = &self.arena[self.arena.index_of(id)?];
@@ -82,7 +82,7 @@ impl Machine {
         }
     }
 
-    /// Returns when an attempt that starts or stops must have done so, before the next stage of its stop.
+    /// Returns when an attempt that is starting must be ready, or when the current stage of its stop ends.
     #[must_use]
     pub fn deadline_of_attempt(&self, id: ChildId, attempt: Attempt) -> Option<Time> {
         let state = &self.arena[self.arena.index_of(id)?];
@@ -104,17 +104,17 @@ impl Machine {
         state.sup.as_ref().map(|sup| sup.is_group())
     }
 
-    /// Returns the whole tree as it is after the last input. `now` becomes `at`, and
-    /// the machine's time.
+    /// Returns the whole tree as it is after the last input. `now` becomes the `at` of the snapshot, and the time of the
+    /// machine.
     pub fn snapshot(&mut self, now: Time) -> Snapshot {
         self.now = self.now.max(now);
         let root = self.view(self.root, &self.arena.path_of(self.root));
         Snapshot { number: self.driver_queue.last_event, at: self.now, root }
     }
 
-    /// Begins a copy of the tree as it is after the last input, from which a snapshot is made. `now` becomes its `at`,
-    /// and the machine's time. Unlike [`snapshot`](Self::snapshot), a copy can be taken a few children at a time, with
-    /// inputs in between that do not change it.
+    /// Begins a copy of the tree as it is after the last input. A snapshot is made from the copy later. `now` becomes the
+    /// `at` of this snapshot, and the time of the machine. Unlike [`snapshot`](Self::snapshot), a copy can be taken a few
+    /// children at a time. Inputs between these steps do not change the copy.
     pub fn begin_copy(&mut self, now: Time) -> TreeCopy {
         self.now = self.now.max(now);
         let (number, arena) = self.arena.begin_copy();
@@ -133,8 +133,8 @@ impl Machine {
         TreeCopy { number, machine: Box::new(machine) }
     }
 
-    /// Goes on with a copy of this tree by at most `children` children. Returns `true` when it is complete. A copy that
-    /// was begun must be completed: until then, each child that changes is copied.
+    /// Copies the next children, at most `children`. Returns `true` when the copy is complete. A copy that was begun must
+    /// be completed, because until then each child that changes is copied first.
     pub fn go_on_copying(&mut self, copy: &mut TreeCopy, children: usize) -> bool {
         self.arena.go_on_copying(copy.number, children, &mut copy.machine.arena)
     }
@@ -182,7 +182,7 @@ impl Machine {
         }
     }
 
-    /// Returns the latest end of a child's wait for `what`, as far as it is known; else [`Time::NEVER`].
+    /// Returns when a child's wait for `what` ends at the latest, or [`Time::NEVER`] if this is not known.
     fn end_of_wait(&self, sup: Index, child: Index, what: &WaitingFor) -> Time {
         let own = self.deadline_of(child, Purpose::Wait);
         let (sibling, is_backoff) = match what {
@@ -193,7 +193,7 @@ impl Machine {
             WaitingFor::Turn(sibling) | WaitingFor::Edge(sibling, _) => (sibling, false),
             WaitingFor::RestartBackoff(sibling) => (sibling, true),
         };
-        // Without a timeout of its own, the child waits at most until the sibling's deadline.
+        // If the wait has no deadline, the deadline of the sibling bounds it.
         let Some(&sibling) = self.arena.sup(sup).names.get(sibling) else { return Time::NEVER };
         match self.arena[sibling].phase {
             Phase::Starting => self.deadline_of(sibling, Purpose::Phase),

@@ -1,8 +1,8 @@
-//! Which attempts are stable. Only a stable run or a success begins the row of failures anew and resets the backoff.
+//! Which attempts are stable. Only a stable run or a success resets the row of failures and the backoff.
 //!
 //! The attempt of a leaf or of a group is stable after it has been ready for `reset_after` (of its backoff; 10 s without
-//! one). The time between a request to stop and the end does not count, and neither does the time without heartbeats of
-//! a child that missed one.
+//! one). The time between a request to stop and the end does not count. If a child missed a heartbeat, the time since
+//! its last heartbeat does not count either.
 //!
 //! The attempt of any other supervisor is stable once each of its declared children, in this attempt, had a stable run
 //! or a success, or is down by wish: stopped on request, or held by siblings that are. Added children do not count, and
@@ -53,7 +53,8 @@ impl Machine {
         }
     }
 
-    /// Notes at the end of an attempt whether it was a stable run or a `success`: then the child begins anew.
+    /// Resets the row and the backoff of a child if its attempt was a stable run or a `success`. Called when the attempt
+    /// has ended.
     pub(super) fn judge_attempt(&mut self, child: Index, success: bool) {
         let stable = self.is_stable(child);
         if !(stable || success) {
@@ -64,21 +65,21 @@ impl Machine {
         if let Some(record) = &mut state.record {
             record.failures.clear();
             record.backoff.failures = 0;
-            // A loop of quick successes is a loop.
+            // A loop of quick successes is slowed down too.
             if stable {
                 record.backoff.ends = 0;
             }
         }
     }
 
-    /// Forgets the failures of all below a child, so that they begin anew: a person starts it.
+    /// Forgets the failures of all children below a child, because a command starts it.
     pub(super) fn forget_failures_below(&mut self, child: Index) {
         for below in self.arena[child].sup.as_ref().map(|sup| sup.ordered().to_vec()).unwrap_or_default() {
             self.forget_failures(below);
         }
     }
 
-    /// Forgets the failures of a child and of all below it.
+    /// Forgets the failures of a child and of all children below it.
     pub(super) fn forget_failures(&mut self, child: Index) {
         if let Some(record) = &mut self.arena[child].record {
             record.failures.clear();

@@ -9,7 +9,8 @@ use std::time::Duration;
 pub(super) const HEARTBEAT_CHECKS: u32 = 4;
 
 impl Machine {
-    /// Starts a group member or the root at once. Any other child waits until its supervisor finds that it may start.
+    /// Starts a group member or the root immediately. Any other child waits until an evaluation of its supervisor finds
+    /// that it may start.
     pub(super) fn request_start(&mut self, child: Index) {
         if self.arena.is_member(child) || child == self.root {
             self.begin_attempt(child);
@@ -18,7 +19,7 @@ impl Machine {
         }
     }
 
-    /// Lets a child wait until its supervisor finds that its start condition is met.
+    /// Lets a child wait until an evaluation of its supervisor finds that it may start.
     pub(super) fn enqueue_start(&mut self, child: Index) {
         self.starts += 1;
         self.set_phase(child, Phase::Waiting);
@@ -27,8 +28,8 @@ impl Machine {
         self.mark_to_evaluate(self.arena[child].parent);
     }
 
-    /// Begins an attempt now. A leaf is started by the driver. A supervisor starts its children, after the driver has
-    /// made its dedicated runtime if it has one.
+    /// Begins an attempt now. The driver starts a leaf. A supervisor starts its children; if it has a dedicated runtime,
+    /// the driver makes the runtime first.
     pub(super) fn begin_attempt(&mut self, child: Index) {
         self.starts += 1;
         self.set_phase(child, Phase::Starting);
@@ -44,7 +45,7 @@ impl Machine {
             }
             return;
         };
-        // Restarts within an earlier attempt of the supervisor do not count against this one.
+        // Restarts within an earlier attempt of the supervisor do not count against the new attempt.
         sup.window.clear();
         sup.left_with_failure = None;
         sup.runtime_lost = false;
@@ -58,7 +59,7 @@ impl Machine {
         }
     }
 
-    /// Numbers a new attempt and forgets what was true only of the previous attempt.
+    /// Numbers a new attempt, and resets the state that belonged to the previous attempt only.
     pub(super) fn count_attempt(&mut self, child: Index) {
         let now = self.now;
         let state = &mut self.arena[child];
@@ -70,7 +71,7 @@ impl Machine {
         if let Some(record) = &mut state.record {
             record.forced = Vec::new();
         }
-        // Taken, so that a later start by command does not count as a restart.
+        // The flag is cleared, so that a later start by command does not count as a restart.
         let restart = std::mem::take(&mut state.flags.restarts_next);
         if restart {
             self.arena.record_or_new(child).restarts += 1;
@@ -79,9 +80,9 @@ impl Machine {
         self.emit(child, || EventKind::Starting { attempt, restart });
     }
 
-    /// Begins the ordered start of all children of a supervisor, with flags reset. Their failures in a row, restarts and
-    /// backoffs count on: only a stable run or a success begins them anew, so that what never holds is given up on
-    /// although its supervisor is restarted for other reasons. (Giving up begins them anew too.)
+    /// Begins the ordered start of all children of a supervisor, and resets their flags. The failures in a row, the
+    /// restarts and the backoffs of the children are not reset. Only a stable run or a success resets them, or giving up.
+    /// So a child that never has a stable run is given up on, even if its supervisor is restarted for other reasons.
     fn start_children(&mut self, sup: Index) {
         if self.arena.sup(sup).is_group() {
             self.arena.sup_mut(sup).mode = SupervisorPhase::Up;
@@ -92,7 +93,7 @@ impl Machine {
         for child in self.arena.sup(sup).ordered().to_vec() {
             let state = &mut self.arena[child];
             state.readiness = Readiness::Never;
-            // None of them is `added`: added children have left the tree when the supervisor ended.
+            // No child here is `added`, because added children left the tree when the supervisor ended.
             state.flags = Flags {
                 stopped_by_others: state.flags.stopped_by_others,
                 let_go: state.flags.let_go,
@@ -101,7 +102,7 @@ impl Machine {
             if let Some(record) = &mut state.record {
                 record.gave_up = None;
             }
-            // The others were stopped on request and stay down.
+            // The other children were stopped by command and stay down.
             if state.intent.is_to_run() {
                 match (state.is_used_up(), state.phase) {
                     (false, _) => self.enqueue_start(child),
@@ -116,7 +117,7 @@ impl Machine {
         self.mark_to_evaluate(Some(sup));
     }
 
-    /// Handles a report of readiness: of a leaf's attempt, or of a supervisor's dedicated runtime.
+    /// Handles the report that a leaf's attempt is ready, or that a supervisor's dedicated runtime was made.
     pub(super) fn reported_ready(&mut self, child: Index) {
         match &self.arena[child].sup {
             Some(sup) if sup.mode == SupervisorPhase::OpeningRuntime => self.start_children(child),

@@ -1,4 +1,4 @@
-//! The state of one child: its phase, what is intended with it, its record, and what only a supervisor has.
+//! The state of one child: its phase, its intent, its record, and the part that only a supervisor has.
 //!
 //! The legal combinations, checked by `Machine::audit` in tests:
 //!
@@ -12,8 +12,8 @@
 //! | stopping | any | either | either | no | stopping, closing runtime |
 //!
 //! Further invariants:
-//! 1. A deadline of a child stands in the set of timers, with its purpose, exactly while the child has it.
-//!    Each phase has the deadlines that [`Purpose`] names, and no others.
+//! 1. The set of timers contains exactly the current deadlines of each child, each with its purpose. Each phase has the
+//!    deadlines that [`Purpose`] names, and no others.
 //! 2. A supervisor's `live`, `waiting`, `to_restart`, `degraded` and `unhealthy` count exactly its children in those
 //!    states.
 //! 3. Only a live child has an attempt. A child ceases to be live only in `on_attempt_ended`.
@@ -31,7 +31,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The position of a child in the arena. Counted from one inside, so that an `Option<Index>` needs no more memory.
+/// The position of a child in the arena. It is stored plus one, so that an `Option<Index>` needs no more memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Index(NonZeroU32);
 
@@ -95,14 +95,14 @@ pub(super) enum Purpose {
     Wait,
 }
 
-/// What is intended with a child; decides what follows when its attempt is stopped.
+/// What is to become of a child. The intent decides what follows when the attempt is stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Intent {
     /// It runs, by the rules of its spec.
     Run,
-    /// It stops, and starts again without backoff, by request.
+    /// A command restarts it: it stops, and starts again without backoff.
     Restart,
-    /// It stays down until it is started by request.
+    /// It stays down until a command starts it.
     Stop,
     /// It leaves the tree as soon as it is down.
     Remove,
@@ -118,12 +118,12 @@ impl Intent {
 /// Since when a child has been ready. An *ordered start* is the start of its supervisor, or of a restart set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Readiness {
-    /// It was not ready since its supervisor was started.
+    /// It has not been ready since its supervisor was started.
     #[default]
     Never,
-    /// It was ready before, but not again since its restart set began.
+    /// It was ready before, but has not been ready since its restart set began.
     BeforeRestart,
-    /// It was ready since the last ordered start that it is part of.
+    /// It has been ready since the last ordered start that it is part of.
     Reached,
 }
 
@@ -134,17 +134,17 @@ pub(super) struct Flags {
     /// Its next attempt is a restart: the last one ended by itself.
     pub(super) restarts_next: bool,
     pub(super) attempt_ready: bool,
-    /// A command asked for its start, which has not succeeded yet: a failure is the answer to that command.
+    /// A command asked for its start, and it is not ready yet. If the start fails, the failure is the answer.
     pub(super) start_requested: bool,
-    /// Its last attempt was stopped by others, whatever exit it gave then.
+    /// Its last attempt was stopped by others, whatever the exit was.
     pub(super) stopped_by_others: bool,
-    /// It waits for a sibling that only a command brings back, so it does not delay others.
+    /// It waits for a held or unreachable sibling, so it does not delay other children.
     pub(super) held: bool,
-    /// Commands that asked for its start are to be answered, if it still waits when its supervisor is evaluated.
+    /// The next evaluation of its supervisor answers the commands that asked for its start, if it still waits then.
     pub(super) answer_due: bool,
-    /// Its deadline of the phase was prolonged once, because it was seen late.
+    /// The deadline of its phase was prolonged once, because the deadline was seen late.
     pub(super) phase_prolonged: bool,
-    /// The end of its wait in a first start was prolonged once, because it was seen late.
+    /// The deadline of its wait in a first start was prolonged once, because the deadline was seen late.
     pub(super) wait_prolonged: bool,
     /// It was added while the tree ran, and leaves the tree when its supervisor ends.
     pub(super) added: bool,
@@ -152,7 +152,7 @@ pub(super) struct Flags {
     pub(super) attempt_stable: bool,
     /// It had a stable run or a success since its supervisor was started.
     pub(super) had_stable_run: bool,
-    /// What it runs, or some of what runs below it, was let go: it never starts again.
+    /// Its body, or the body of a child below it, was let go, so it never starts again.
     pub(super) let_go: bool,
 }
 
@@ -164,7 +164,7 @@ pub(super) enum ChildName {
 }
 
 impl ChildName {
-    /// Returns the name as text; `id` makes the name of a member that was given none.
+    /// Returns the name as text. If the member was given no name, the text is made from `id`.
     pub(super) fn text(&self, id: ChildId) -> Cow<'_, str> {
         match self {
             Self::Given(name) => name.as_str().into(),
@@ -173,7 +173,7 @@ impl ChildName {
         }
     }
 
-    /// Returns the id that an automatic name stands for.
+    /// Returns the id from which an automatic name was made.
     pub(super) fn parse_automatic(text: &str) -> Option<ChildId> {
         let (slot, serial) = match text.split_once('-') {
             Some((slot, serial)) => (slot.parse().ok()?, serial.parse().ok()?),
@@ -193,11 +193,11 @@ pub(super) struct BackoffSteps {
     pub(super) ends: u32,
 }
 
-/// The part of a child's state that only a child with a history needs. A child that just runs has none.
+/// The part of a child's state that only a child with a history needs. A child that was only started has no record.
 #[derive(Debug, Default)]
 pub(super) struct ChildRecord {
     pub(super) backoff: BackoffSteps,
-    /// The failures in a row, without a stable run or a success between them.
+    /// The failures in a row, with neither a stable run nor a success between them.
     pub(super) failures: FailureRow,
     /// The number of restarts after attempts that ended by themselves.
     pub(super) restarts: u64,
@@ -207,32 +207,32 @@ pub(super) struct ChildRecord {
     /// What `last_exit` was before the last attempt was abandoned: what its code, which may still run, knows as the exit
     /// before its own.
     pub(super) exit_before: Option<Exit>,
-    /// The exit to report when the machine stops the child because of something that it did: it missed a deadline, or its
-    /// body ended. `None` if others stop it.
+    /// The exit to report when the machine stops the child because the child missed a deadline or its body ended. `None`
+    /// if others stop the child.
     pub(super) cause: Option<Exit>,
     pub(super) gave_up: Option<Arc<LimitExceeded>>,
     /// The commands that wait for an answer. At most [`MAX_WAITERS`](super::MAX_WAITERS).
     pub(super) waiters: Vec<(RequestId, Command)>,
     pub(super) health: Health,
-    /// When commands that asked for its start are answered although it still waits.
+    /// When the commands that asked for the start are answered although the child still waits.
     pub(super) answer_deadline: Option<Time>,
-    /// What is left of the time that it waits for unmet dependencies in a first start, once such a wait has begun.
+    /// The time that is left for waits for unmet dependencies in a first start, once such a wait has begun.
     pub(super) wait_left: Option<Duration>,
-    /// The moment at which that time is over; `None` while it does not count.
+    /// The moment at which this time is over; `None` while the time does not run.
     pub(super) wait_deadline: Option<Time>,
     pub(super) heartbeat_check: Option<Time>,
     pub(super) last_beat: Time,
-    /// No missed heartbeat is judged before this time, once a check came late.
+    /// No heartbeat counts as missed before this moment, because a check came late.
     pub(super) judged_from: Option<Time>,
     pub(super) log: Option<Box<StopLog>>,
-    /// What was forced below it when it ended by itself, while it is down.
+    /// The forced stops below the child when it ended by itself. Kept while it is down.
     pub(super) forced: Vec<StopEntry>,
 }
 
 #[derive(Debug)]
 pub(super) struct StopLog {
     pub(super) began: Time,
-    /// How often a child was to start in the tree, before the earliest entry of the report.
+    /// How often any child of the tree was to start before the earliest entry of the report.
     pub(super) starts: u64,
     pub(super) report: StopReport,
     /// How many entries of the report are members of groups.
@@ -284,7 +284,7 @@ pub(super) struct SupervisorState {
     pub(super) all_asked: bool,
     /// The stop cursor: no child at this position in the start order, or after it, still has to be asked to stop.
     pub(super) stop_cursor: usize,
-    /// The first failure, in this attempt, of a significant child that left the tree with its end.
+    /// The first failure of a significant child that left the tree when it ended, in this attempt.
     pub(super) left_with_failure: Option<Arc<AutoShutdownFailure>>,
     /// Its dedicated runtime ended by itself: there is nothing to close.
     pub(super) runtime_lost: bool,
@@ -331,7 +331,8 @@ impl SupervisorState {
         }))
     }
 
-    /// Returns what a snapshot follows from: all but the names, which are made anew, and what only a stop needs.
+    /// Returns a copy for a snapshot. The copy lacks the names, which are entered later, and the fields that only a stop
+    /// needs.
     fn frozen(&self) -> Self {
         Self {
             rules: SupervisorSpec { children: Vec::new(), ..self.rules },
@@ -347,7 +348,7 @@ impl SupervisorState {
         matches!(self.children, Children::Group { .. })
     }
 
-    /// Returns the declared and added children in the order of their start; none for a group.
+    /// Returns the declared and added children in the order of their start. A group has none.
     pub(super) fn ordered(&self) -> &[Index] {
         match &self.children {
             Children::Ordered(children) => children,
@@ -355,7 +356,7 @@ impl SupervisorState {
         }
     }
 
-    /// Counts a child that is (`true`) or no longer is in this health.
+    /// Counts a child that now has (`true`) or no longer has (`false`) this health.
     pub(super) const fn count_health(&mut self, health: Health, is: bool) {
         let count = match health {
             Health::Healthy => return,
@@ -384,7 +385,7 @@ impl SupervisorState {
 
 #[derive(Debug)]
 pub(super) struct Child {
-    /// How often its slot was used before; makes its id unique.
+    /// How often its slot was used before. This number makes its id unique.
     pub(super) serial: u32,
     /// Its supervisor; `None` for the root.
     pub(super) parent: Option<Index>,
@@ -432,7 +433,7 @@ impl Child {
         }
     }
 
-    /// Returns what a snapshot shows of the child, and what it shows follows from.
+    /// Returns a copy of the fields that a snapshot needs.
     pub(super) fn frozen(&self) -> Self {
         let frozen = |record: &ChildRecord| ChildRecord {
             restarts: record.restarts,
@@ -472,8 +473,8 @@ impl Child {
         }
     }
 
-    /// Returns its health: what it reports while it runs, else what its state says. A running supervisor is as unhealthy
-    /// as its worst child.
+    /// Returns the health of the child: the reported health while it runs, otherwise the health of its state. A running
+    /// supervisor has the health of its worst child.
     pub(super) fn health_now(&self) -> Health {
         match self.phase {
             Phase::Running => {
@@ -486,7 +487,7 @@ impl Child {
             Phase::Idle(IdleReason::Ignored | IdleReason::Finished) => Health::Healthy,
             Phase::Idle(IdleReason::StoppedByRequest) | Phase::Waiting | Phase::Starting => Health::Degraded,
             Phase::Stopping { .. } => Health::Degraded,
-            // A child that went down with its supervisor is not at fault, unless it had failed before.
+            // A child that went down with its supervisor has not failed, unless it had failed before.
             Phase::Idle(IdleReason::SupervisorDown) if !self.has_failed() => Health::Degraded,
             Phase::Idle(IdleReason::SupervisorDown | IdleReason::Quarantined) => Health::Unhealthy,
             Phase::BackingOff => Health::Unhealthy,

@@ -1,19 +1,20 @@
-//! The stop of a child and of all below it: asked, killed, abandoned, each by its own deadline, all within one budget.
+//! The stop of a child and of all children below it. Each child is asked, killed and abandoned by its own deadlines, and
+//! one budget bounds the whole stop.
 //!
 //! The stages of the stop of one attempt:
 //!
 //! | stage | when | how long until the next stage |
 //! |---|---|---|
 //! | asked | the stop begins (a deadline of zero skips this stage) | `stop_within`, at most until the plan's `kill` |
-//! | killed | that time is over | [`KILL_WAIT`], at most until the plan's `abandon` |
-//! | abandoned | that time is over as well | nothing waits for it any more |
+//! | killed | the time of *asked* is over | [`KILL_WAIT`], at most until the plan's `abandon` |
+//! | abandoned | the time of *killed* is over | this is the last stage: nothing waits for the attempt any more |
 //!
 //! A supervisor divides its budget by a [`StopPlan`], which never ends later than the plan of the supervisor above it.
 //! A dynamic group asks all its members together under one deadline. A dedicated runtime is closed last, by the same
-//! stages with [`KILL_WAIT`] as its deadline. No attempt is abandoned that was not killed, however late the driver
-//! comes.
+//! stages, with [`KILL_WAIT`] as its deadline. An attempt is always killed before it is abandoned, however late the
+//! driver gives a tick.
 //!
-//! This file gives the orders to ask and to kill; what continues a stop is in `stop_progress.rs`.
+//! This file gives the orders to ask and to kill. `stop_progress.rs` continues a stop.
 
 use super::driver_queue::{StopAct, Walk};
 use super::plan::{KILL_WAIT, StopPlan};
@@ -23,7 +24,7 @@ use crate::{EventKind, Exit, StopStage, Time};
 use std::time::Duration;
 
 impl Machine {
-    /// Begins the stop of a child, whatever it is doing; does nothing if that has begun or it is down.
+    /// Begins the stop of a child in any phase. Does nothing if the child is stopping or down.
     pub(super) fn begin_stop(&mut self, child: Index) {
         if child == self.root {
             self.open_log(child);
@@ -59,11 +60,11 @@ impl Machine {
         }
     }
 
-    /// Ends a supervisor for a cause of its own, which becomes its exit: begins its stop, if that has not begun.
+    /// Ends a supervisor that nothing above it stops. Begins its stop, if the stop has not begun. `cause` becomes its exit.
     pub(super) fn end_supervisor(&mut self, sup: Index, cause: Exit) {
         if !self.arena[sup].phase.is_stopping() {
             self.arena.record_or_new(sup).cause = Some(cause);
-            // What is forced below may belong to the report of the tree's end.
+            // The forced stops below may belong to the report of the tree's end.
             self.open_log(sup);
             self.begin_stop(sup);
         }
@@ -82,7 +83,7 @@ impl Machine {
             let at = state.phase_deadline.min(plan.next_point(self.now));
             let sup = self.arena.sup_mut(child);
             sup.plan = plan;
-            // The new plan applies to its children as well: let them be asked once more.
+            // The new plan applies to its children as well, so they are asked once more.
             sup.all_asked = false;
             self.set_timer(child, Purpose::Phase, at);
             self.mark_to_evaluate(Some(child));
@@ -92,14 +93,14 @@ impl Machine {
     fn begin_stop_of_supervisor(&mut self, sup: Index) {
         let mut plan = StopPlan::new(self.now, self.arena[sup].spec.stop_within).min(self.plan_above(sup));
         if let Children::Group { template, head, count, .. } = &self.arena.sup(sup).children {
-            // The members' own deadline bounds the plan, because they have no timers.
+            // The stop deadline of the members bounds the plan, because members have no timers.
             let members = self.now.after(template.stop_within);
             if members != Time::NEVER {
                 plan.kill = plan.kill.min(members);
                 plan.abandon = plan.abandon.min(plan.kill.after(KILL_WAIT));
             }
             plan = plan.for_members(self.now, *count);
-            // Its members are asked together now, not in turn.
+            // The members are asked together now, not one after another.
             plan.ask_all = Time::NEVER;
             let cursor = *head;
             self.driver_queue.walks.push_back(Walk { cursor, act: StopAct::Ask });
@@ -111,13 +112,13 @@ impl Machine {
         state.all_asked = false;
         state.stop_cursor = state.ordered().len();
         self.set_timer(sup, Purpose::Phase, plan.next_point(self.now));
-        // Children without an attempt are cancelled at once, out of turn.
+        // Children without an attempt are cancelled immediately, before their turn.
         for child in self.arena.sup(sup).ordered().to_vec() {
             if self.arena[child].phase.is_pending() {
                 self.begin_stop(child);
             }
         }
-        // No child has started: only the runtime has to be closed.
+        // No child has started, so only the runtime must be closed.
         if opening {
             self.close_runtime(sup);
         }
@@ -128,7 +129,7 @@ impl Machine {
         }
     }
 
-    /// Ends a child by force; a supervisor with all below it.
+    /// Kills a child. A supervisor is killed with all children below it.
     pub(super) fn kill(&mut self, child: Index) {
         if self.arena[child].sup.is_some() {
             return self.kill_supervisor(child);
@@ -164,7 +165,7 @@ impl Machine {
         let plan = &mut self.arena.sup_mut(sup).plan;
         plan.ask_all = plan.ask_all.min(now);
         plan.kill = plan.kill.min(now);
-        // Not later than the supervisor above abandons: it does not wait longer either.
+        // Not later than the supervisor above abandons, because that supervisor does not wait longer either.
         plan.abandon = plan.abandon.min(now.after(KILL_WAIT)).min(above.abandon);
         let abandon = plan.abandon;
         self.set_timer(sup, Purpose::Phase, abandon);
@@ -181,11 +182,11 @@ impl Machine {
         self.mark_to_evaluate(Some(sup));
     }
 
-    /// Kills the dedicated runtime of a supervisor. The deadline stays the plan's.
+    /// Kills the dedicated runtime of a supervisor. The deadline of the plan still applies.
     pub(super) fn kill_runtime(&mut self, sup: Index) {
         let state = &self.arena[sup];
         if state.phase != (Phase::Stopping { killed: true }) {
-            // A change of phase cancels the deadline, but this one belongs to the plan.
+            // A change of phase cancels the deadline, but this deadline belongs to the plan, so it is set again.
             let deadline = state.phase_deadline;
             self.order_kill(sup);
             self.set_timer(sup, Purpose::Phase, deadline);
@@ -207,7 +208,7 @@ impl Machine {
         self.set_timer(sup, Purpose::Phase, at);
     }
 
-    /// Returns the plan of a child's supervisor, if that is stopping.
+    /// Returns the plan of a child's supervisor, if the supervisor is stopping.
     pub(super) fn plan_above(&self, child: Index) -> StopPlan {
         match self.arena.parent_of(child) {
             Some(sup) if sup.mode == SupervisorPhase::Stopping => sup.plan,

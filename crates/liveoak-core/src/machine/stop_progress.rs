@@ -8,7 +8,8 @@ use crate::{EventKind, Exit, Order, StopStage};
 use std::collections::BTreeSet;
 
 impl Machine {
-    /// Continues the stop of a supervisor: asks the children whose turn it is, and ends the supervisor after the last.
+    /// Continues the stop of a supervisor. Asks the children whose turn it is. When all children have ended, ends the
+    /// supervisor.
     pub(super) fn continue_stop(&mut self, sup: Index) {
         let state = self.arena.sup_mut(sup);
         let done = match &state.children {
@@ -30,9 +31,9 @@ impl Machine {
         }
     }
 
-    /// Asks the next children of a stopping supervisor, or of a restart set, to stop, in reverse start order: with
-    /// [`Order::Declared`] the last that was not asked yet, with [`Order::Edges`] all on which no other child that
-    /// still lives depends.
+    /// Asks the next children of a stopping supervisor, or of a restart set, to stop, in reverse start order. With
+    /// [`Order::Declared`], this is the last child that was not asked yet. With [`Order::Edges`], these are all children
+    /// on which no other live child depends.
     pub(super) fn stop_next(&mut self, sup: Index) {
         let state = self.arena.sup(sup);
         let concerned = |child: &Index| {
@@ -44,7 +45,7 @@ impl Machine {
                 let children = state.ordered();
                 let position = children[..state.stop_cursor.min(children.len())].iter().rposition(concerned);
                 let child = position.map(|position| children[position]);
-                // The child itself stays before the cursor: nothing else is asked while it lives.
+                // The child stays before the cursor, so that no other child is asked while it is live.
                 self.arena.sup_mut(sup).stop_cursor = position.map_or(0, |position| position + 1);
                 if let Some(child) = child {
                     self.begin_stop(child);
@@ -78,7 +79,7 @@ impl Machine {
         }
     }
 
-    /// Goes on to the stage that a stopping supervisor's plan has reached.
+    /// Applies the stage that the plan of a stopping supervisor has reached.
     pub(super) fn next_point_of_plan(&mut self, sup: Index) {
         let (now, plan) = (self.now, self.arena.sup(sup).plan);
         if now >= plan.abandon {
@@ -91,7 +92,8 @@ impl Machine {
         }
     }
 
-    /// Abandons a child: its attempt counts as ended although it may still run. It is killed first, if it was not.
+    /// Abandons a child: its attempt counts as ended although it may still run. If the child was not killed yet, it is
+    /// killed first.
     pub(super) fn abandon(&mut self, child: Index) {
         let is_leaf = self.arena[child].sup.is_none();
         if is_leaf || !self.arena[child].phase.is_stopping() {
@@ -100,7 +102,7 @@ impl Machine {
         if is_leaf {
             return self.end_abandoned(child);
         }
-        // All that is still to be done in this stop is overdue.
+        // All remaining steps of this stop are overdue.
         let at_once = StopPlan::at_once(self.now);
         let sup = self.arena.sup_mut(child);
         sup.plan = sup.plan.min(at_once);
@@ -136,7 +138,7 @@ impl Machine {
             return true;
         };
         let act = walk.act;
-        // Moved on first: the member may leave the group now.
+        // The walk moves on first, because the member may leave the group now.
         walk.cursor = self.arena[member].next;
         if self.arena[member].phase.is_idle() {
             self.remove_child(member);

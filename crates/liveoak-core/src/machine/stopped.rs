@@ -1,4 +1,4 @@
-//! What follows when a child is down: it stays down, starts again, or leaves the tree; and the end of the tree.
+//! What follows when a child is down: it stays down, starts again, or leaves the tree. Also the end of the tree.
 
 use super::state::{Index, Intent, Phase};
 use super::{Command, Effect, Machine, Outcome, Refusal};
@@ -6,8 +6,9 @@ use crate::{EventKind, Exit, IdleReason, Restart, StopStage};
 use std::sync::Arc;
 
 impl Machine {
-    /// Decides what follows a stop by others: the child starts again (after a restart by request, or in a restart set),
-    /// leaves the tree (if asked for; members and added children with their supervisor), or stays down.
+    /// Decides what follows a stop by others. The child starts again after a restart by command or in a restart set. It
+    /// leaves the tree after a removal; a member or an added child also when its supervisor stops. Otherwise it stays
+    /// down.
     pub(super) fn after_stop_by_others(&mut self, child: Index, stage: StopStage, exit: Option<Exit>) {
         let state = &self.arena[child];
         let (intent, in_restart_set, parent) = (state.intent, state.flags.in_restart_set, state.parent);
@@ -17,27 +18,27 @@ impl Machine {
         let sup_is_ending = self.arena.parent_of(child).is_some_and(|sup| sup.is_ending());
         let is_to_start = intent == Intent::Restart || intent == Intent::Run && in_restart_set;
         let starts_again = is_to_start && !sup_is_ending;
-        // The request is used up: it does not start the child once more after a later stop.
+        // The command is used up, so it does not start the child once more after a later stop.
         if intent == Intent::Restart {
             self.arena[child].intent = Intent::Run;
         }
-        // A child that starts again is no longer stopping. Its entries go to the log above.
+        // A child that starts again is no longer stopping. Its entries go to the log of a supervisor above.
         if starts_again {
             self.close_log(child);
         }
-        // The exit of a plain member that leaves the tree is kept nowhere, which saves it a record.
+        // The exit of a member that leaves the tree is not kept, so the member needs no record.
         if let Some(exit) = &exit
             && (!belongs_to_run || starts_again || has_record)
         {
             self.arena.record_or_new(child).last_exit = Some(exit.clone());
         }
-        // The root was stopped, and so the tree ends.
+        // The root was stopped, so the tree ends.
         if parent.is_none() && !starts_again {
             return self.tree_ended(exit.unwrap_or(Exit::Stopped));
         }
         if starts_again && in_restart_set {
             self.arena[child].begin_ordered_start();
-            // A temporary child is restarted by a command only, never by the failure of a sibling (C23).
+            // Only a command restarts a temporary child, never the failure of a sibling (C23).
             if temporary && intent == Intent::Run {
                 self.emit(child, || EventKind::Finished);
                 self.set_idle(child, IdleReason::Finished, belongs_to_run);
@@ -56,7 +57,7 @@ impl Machine {
         self.mark_to_evaluate(parent);
     }
 
-    /// Sets a child idle and answers the commands that waited for that. Takes it out of the tree if it `leaves`.
+    /// Sets a child idle, and answers the commands that waited for this. Takes the child out of the tree if it `leaves`.
     pub(super) fn set_idle(&mut self, child: Index, reason: IdleReason, leaves: bool) {
         // A child that leaves the tree changes its phase in `remove_child`.
         if !leaves {
@@ -85,8 +86,8 @@ impl Machine {
         }
     }
 
-    /// Lets go what an idle child runs if it never starts again (C18): it can run only once, or it is temporary, has
-    /// finished, and no supervisor above it is ever restarted.
+    /// Lets go the body of an idle child if the child never starts again (C18): it can run only once, or it is temporary
+    /// and has finished, and no supervisor above it is ever restarted.
     pub(super) fn let_go_if_over(&mut self, child: Index) {
         let state = &self.arena[child];
         let finished = state.phase == Phase::Idle(IdleReason::Finished);
@@ -97,7 +98,8 @@ impl Machine {
         }
     }
 
-    /// Lets go what a child, and all below it, runs, except what is kept. Returns `true` if the child cannot start again.
+    /// Lets go the bodies of a child and of all children below it, except children with `keep`. Returns `true` if the
+    /// child cannot start again.
     fn let_go(&mut self, child: Index) -> bool {
         let state = &self.arena[child];
         if state.flags.let_go || state.spec.keep && !state.spec.once {
@@ -106,7 +108,7 @@ impl Machine {
         let mut let_go = true;
         if let Some(sup) = state.sup.as_ref().filter(|sup| !sup.is_group()) {
             let below = sup.ordered().to_vec();
-            // All of them are let go, so no `any`, which would end at the first.
+            // `any` would end at the first child, but all of them must be let go.
             let_go = below.into_iter().filter(|below| self.let_go(*below)).count() > 0;
         } else {
             self.push(Effect::LetGo(self.arena.id_of(child)));
@@ -115,7 +117,7 @@ impl Machine {
         let_go
     }
 
-    /// Takes a child that is down, and all below it, out of the tree.
+    /// Takes a child that is down, and all children below it, out of the tree.
     pub(super) fn remove_child(&mut self, child: Index) {
         for below in self.arena[child].sup.as_ref().map(|sup| sup.ordered().to_vec()).unwrap_or_default() {
             self.remove_child(below);
@@ -129,7 +131,7 @@ impl Machine {
             Command::Stop => Some(Ok(Outcome::Stopped(report.clone()))),
             Command::Start | Command::Restart => Some(Err(Refusal::NotFound)),
         });
-        // Emitted while the child still has its path.
+        // The event is emitted while the child still has its path.
         self.emit(child, || EventKind::Removed);
         let (parent, next) = (self.arena[child].parent, self.arena[child].next);
         self.push(Effect::Forget(self.arena.id_of(child), self.arena.id_of(parent.unwrap_or(child))));

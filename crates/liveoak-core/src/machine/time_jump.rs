@@ -1,10 +1,10 @@
-//! Deadlines that are seen late, because the whole program could not run: it was stopped by a signal, its machine slept,
-//! or a debugger held it.
+//! Deadlines that are seen late, because the whole process could not run: a signal had suspended it, its machine slept,
+//! or a debugger had stopped it.
 //!
-//! A deadline that is first seen more than a second late is judged after one further wait of its own length, at most a
-//! second, so that what it waits for can still happen. That is done once for each deadline. It needs no clock but the
-//! time of the tick, and no wake-up of its own. A stop takes its budget and at most one such wait, which is divided as
-//! the budget is. The end of a backoff is no deadline in this sense: nothing is held against the child then.
+//! A deadline that is first seen more than a second late is prolonged by its own length, at most by a second, so that
+//! the awaited step can still happen. Each deadline is prolonged at most once. The rule needs only the time of the tick,
+//! no other clock and no additional wake-up. A stop takes its budget and at most one such prolongation, which is divided
+//! like the budget. The end of a backoff is not prolonged, because a late end does not harm the child.
 
 use super::Machine;
 use super::plan::StopPlan;
@@ -12,7 +12,7 @@ use super::state::{Index, Phase, Purpose};
 use crate::{EventKind, Time};
 use std::time::Duration;
 
-/// How late a deadline is seen at least if it is prolonged.
+/// A deadline is prolonged if it is seen later than this.
 const LATE: Duration = Duration::from_secs(1);
 
 /// The longest time by which a deadline is prolonged.
@@ -33,8 +33,8 @@ impl TimeJump {
 }
 
 impl Machine {
-    /// Prolongs each deadline that is first seen now and late, except those of heartbeats, which are judged when the
-    /// driver has answered.
+    /// Prolongs each deadline that is first seen now and is late. Deadlines of heartbeats are not prolonged here, because
+    /// a heartbeat is judged when the driver has answered.
     pub(super) fn prolong_late_deadlines(&mut self) -> TimeJump {
         let mut jump = TimeJump::default();
         let now = self.now;
@@ -74,12 +74,12 @@ impl Machine {
         match purpose {
             Purpose::Phase => state.phase.is_live() && !state.flags.phase_prolonged,
             Purpose::Wait => !state.flags.wait_prolonged,
-            // An answer that comes late says nothing of the child.
+            // A late answer to a command does not harm the child.
             Purpose::Heartbeat | Purpose::Answer => false,
         }
     }
 
-    /// Returns when the plan of the supervisor above ends the stage that the stop of a leaf has reached.
+    /// Returns when the plan of the supervisor above ends the current stage of a leaf's stop.
     fn end_of_stage_above(&self, child: Index) -> Time {
         let plan = self.plan_above(child);
         match self.arena[child].phase {
@@ -91,7 +91,7 @@ impl Machine {
         }
     }
 
-    /// Moves the points of a plan from `at` on that have passed into a further budget of `length`.
+    /// Gives a plan a further budget of `length`, for those of its points from `at` on that have passed.
     fn prolong_plan(&mut self, sup: Index, at: Time, length: Duration) {
         let now = self.now;
         let further = if length.is_zero() { StopPlan::at_once(now) } else { StopPlan::new(now, length) };
@@ -110,7 +110,7 @@ impl Machine {
         self.mark_to_evaluate(Some(sup));
     }
 
-    /// Lets a missed heartbeat be judged later if its check comes late: by more than the time between two checks, or
+    /// Lets a missed heartbeat be judged later if its check comes late: later than the time between two checks, or later
     /// than a second.
     pub(super) fn prolong_heartbeat(&mut self, child: Index, at: Time, jump: &mut TimeJump) {
         let (now, late) = (self.now, self.now.since(at));

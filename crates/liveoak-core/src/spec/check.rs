@@ -1,5 +1,5 @@
-//! All rules about specs, applied to a whole tree, or to a child before it is added; and what can be wrong, as data:
-//! a caller that knows where each field was written can render it there. Source: OTP rows C8 and C9.
+//! All rules about specs, applied to a whole tree, or to a child before it is added. A broken rule is data, so that a
+//! caller that knows where each field was written can show the error there. Source: OTP rows C8 and C9.
 
 use super::order::circles;
 use super::reach::out_of_reach;
@@ -14,12 +14,12 @@ use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
 
-/// The deepest nesting of supervisors, the root included. Far beyond any sensible tree; bounds recursion.
+/// The deepest nesting of supervisors, including the root. It is far beyond any sensible tree, and bounds recursion.
 pub const MAX_DEPTH: usize = 64;
 
 /// The most children that one supervisor may have, declared and added together. A start or stop looks at every
-/// sibling; for more children of one kind use a group. A declaration with more is an error, and one more is refused as
-/// [`Refusal::Full`](crate::Refusal::Full).
+/// sibling; for more children of one kind use a group. A declaration with more children is an error. A further child
+/// that is added is refused as [`Refusal::Full`](crate::Refusal::Full).
 pub const MAX_CHILDREN: usize = 10_000;
 
 impl ChildDeclaration {
@@ -150,7 +150,7 @@ impl Check {
         }
     }
 
-    /// Refuses what only leaves can do.
+    /// Refuses settings that only leaves may have.
     fn check_not_a_leaf(&mut self, path: &Path, spec: &ChildSpec) {
         let reason = "a supervisor gives no heartbeat; its children may";
         self.refuse_if(spec.heartbeat.is_some(), path, "heartbeat", reason);
@@ -209,7 +209,7 @@ impl Check {
 pub struct SpecError {
     /// The child (or supervisor) whose spec is wrong.
     pub path: Path,
-    /// The field, as it is called in the spec. A field inside another is `outer.inner`.
+    /// The name of the field in the spec. A field inside another field is `outer.inner`.
     pub field: &'static str,
     /// What is wrong with it.
     pub problem: SpecProblem,
@@ -221,7 +221,7 @@ impl fmt::Display for SpecError {
     }
 }
 
-/// Everything that is wrong with a tree's spec. Never empty.
+/// All errors in the specs of a tree. Never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpecErrors(pub Vec<SpecError>);
 
@@ -234,7 +234,7 @@ impl fmt::Display for SpecErrors {
 
 impl std::error::Error for SpecErrors {}
 
-/// What is wrong with one field, with the values that a message needs. It prints as one sentence.
+/// What is wrong with one field, with the values for a message. It prints as one sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SpecProblem {
@@ -251,7 +251,8 @@ pub enum SpecProblem {
     IntensityOutOfReach {
         /// The intensity.
         intensity: Limit,
-        /// How often all restartable children together fail within the period at least, if each always fails at once.
+        /// How often all restartable children together fail within the period at least, if each of them always fails
+        /// immediately.
         failures: u64,
     },
     /// The child is significant and permanent, so it never ends.
@@ -264,7 +265,8 @@ pub enum SpecProblem {
     UnknownSibling(Name),
     /// The child waits until this sibling completes, which is permanent.
     NeverCompletes(Name),
-    /// Siblings wait for each other in a circle: each waits for the next, the last one for the first. Never empty.
+    /// Siblings wait for each other in a cycle: each sibling waits for the next, and the last for the first. Never
+    /// empty.
     Circle(Vec<Name>),
     /// The supervisors are nested too deep.
     TooDeep {
@@ -293,8 +295,8 @@ impl fmt::Display for SpecProblem {
             Self::IntensityOutOfReach { intensity: Limit { restarts, period, .. }, failures } => {
                 return write!(
                     f,
-                    "the backoffs of the children keep it from ever being exceeded: if all of them always fail at \
-                     once, there may be only {failures} restarts within {period:?}, and {restarts} are allowed; \
+                    "the backoffs of the children keep it from ever being exceeded: if all of them always fail \
+                     immediately, there may be only {failures} restarts within {period:?}, and {restarts} are allowed; \
                      expected fewer restarts, a longer period, or a limit for each child instead"
                 );
             }
@@ -309,13 +311,13 @@ impl fmt::Display for SpecProblem {
     }
 }
 
-/// How many names of a circle are written at its begin and at its end.
+/// How many names of a cycle are written at its begin and at its end.
 const MAX_OF_CIRCLE: usize = 12;
 
-/// Writes "children wait for each other in a circle: a after b after a". The middle of a long circle is left out.
+/// Writes "children wait for each other in a cycle: a after b after a". The middle of a long cycle is left out.
 fn circle(children: &[Name], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let names: Vec<&str> = children.iter().chain(children.first()).map(Name::as_str).collect();
-    f.write_str("children wait for each other in a circle: ")?;
+    f.write_str("children wait for each other in a cycle: ")?;
     if names.len() <= 2 * MAX_OF_CIRCLE {
         return f.write_str(&names.join(" after "));
     }

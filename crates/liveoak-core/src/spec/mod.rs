@@ -1,11 +1,11 @@
 //! What is declared: plain data, with the defaults of every field.
 //!
-//! [`ChildDeclaration::check`] holds a whole tree to all rules. [`Machine::new`](crate::Machine::new) calls it, and
-//! [`Machine::add_child`](crate::Machine::add_child) holds an added child to the same rules; both refuse what fails,
-//! so the machine works on checked specs only and checks nothing again.
+//! [`ChildDeclaration::check`] applies all rules to a whole tree. [`Machine::new`](crate::Machine::new) calls it, and
+//! [`Machine::add_child`](crate::Machine::add_child) applies the same rules to an added child. Both refuse specs that
+//! break a rule. So the machine works on checked specs only, and checks nothing again.
 //!
 //! - [`words`]: the choices (restart, strategy, order, ...) and their words
-//! - [`check`]: the rules, and what is wrong with a spec as data
+//! - [`check`]: the rules, and broken rules as data
 //! - [`order`]: the order of start
 //! - [`reach`]: whether an intensity can be exceeded at all
 
@@ -28,27 +28,28 @@ use std::time::Duration;
 /// How many restarts are allowed: of one child (`limit`), or of all children of a supervisor together (`intensity`).
 ///
 /// Both are exceeded by more than `restarts` restarts within `period`. A `limit` is exceeded also by more than `restarts`
-/// failures in a row, with neither a stable run (see [`Backoff`]) nor a success between them, however long they take:
-/// a backoff may stretch failures so far that they never fit into the period. A start that a dependency prevented counts
-/// as neither.
+/// failures in a row, with neither a stable run (see [`Backoff`]) nor a success between them, however long they take.
+/// Otherwise a backoff could delay failures so much that they never fit into the period. A start that a dependency
+/// prevented counts neither as a restart nor as a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit {
     /// Restarts allowed within the period: 0 to [`Limit::MAX_RESTARTS`], or [`Limit::UNLIMITED`].
     pub restarts: u32,
-    /// The sliding window; a restart exactly this old still counts. More than zero. Not used for failures in a row.
+    /// The length of the sliding window, more than zero. A restart exactly this old still counts. The period does not
+    /// matter for failures in a row.
     pub period: Duration,
     /// What happens when the limit is exceeded.
     pub give_up: GiveUp,
 }
 
 impl Limit {
-    /// The largest limit that is counted: the window remembers one moment (8 bytes) a restart, 512 KiB at most.
+    /// The largest limit. The window remembers one moment (8 bytes) for each restart, so it takes at most 512 KiB.
     pub const MAX_RESTARTS: u32 = 65_536;
     /// The value of `restarts` that means no limit.
     pub const UNLIMITED: u32 = u32::MAX;
-    /// The limit of a child when neither its supervisor's intensity nor its own limit was set: ten restarts
-    /// within a minute, or ten in a row. What never holds is given up on after exactly eleven failures: with the default
-    /// backoff, a child that fails right after each start after about 40 s, and after 81 s at most.
+    /// The limit of a child that has no limit, and whose supervisor has no intensity: ten restarts within a minute, or
+    /// ten failures in a row. So a child that never has a stable run is given up on after exactly eleven failures. With
+    /// the default backoff, if each start fails immediately, this takes about 40 s, and at most 81 s.
     pub const DEFAULT_OF_A_CHILD: Self = Self::new(10, Duration::from_secs(60));
 
     /// Creates a limit of `restarts` within `period`; exceeding it escalates.
@@ -71,7 +72,7 @@ impl Limit {
     }
 }
 
-/// When a started child counts as ready.
+/// When a child that has started counts as ready.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Ready {
     /// As soon as its attempt has started.
@@ -82,7 +83,8 @@ pub enum Ready {
     Reported,
 }
 
-/// A dependency on a sibling, declared before or after: the child starts only when all its edges hold.
+/// A dependency on a sibling, which may be declared before or after the child. The child starts only when the conditions
+/// of all its edges are met.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Edge {
     /// The sibling's name.
@@ -98,34 +100,38 @@ pub struct ChildSpec {
     pub restart: Restart,
     /// The delay before a restart; with `None` there is none.
     pub backoff: Option<Backoff>,
-    /// The limit of this child alone. Without it and without intensity, [`Limit::DEFAULT_OF_A_CHILD`] holds.
+    /// The limit of this child alone. If the child has no limit and its supervisor has no intensity,
+    /// [`Limit::DEFAULT_OF_A_CHILD`] applies.
     pub limit: Option<Limit>,
     /// When the child counts as ready. Supervisors accept only `AtOnce`: they are ready when their children are.
     pub ready: Ready,
-    /// How long the child may take to become ready; [`Duration::MAX`] is without limit. In the first start of its
-    /// supervisor, its waits for siblings that run and are not healthy or not done yet, or that back off, may take as
-    /// long together; else the start of the supervisor fails. A command is told after the same time that the child still
-    /// waits. For a supervisor with [`Duration::MAX`] that time is 30 s.
+    /// How long the child may take to become ready; [`Duration::MAX`] sets no limit. In the first start of its
+    /// supervisor, the same time bounds the waits of the child, taken together, for siblings that run and are not
+    /// healthy or not completed yet, or that back off; then the start of the supervisor fails. A command to start the
+    /// child is answered after the same time although the child still waits. For a supervisor with [`Duration::MAX`],
+    /// these two times are 30 s.
     pub start_within: Duration,
     /// The longest time between two heartbeats of a ready child; `None` expects no heartbeat.
     pub heartbeat: Option<Duration>,
-    /// How long the child may take to stop when asked; zero kills at once, [`Duration::MAX`] sets no limit. For a
-    /// supervisor this is the budget of its whole subtree: in the first half the children are asked in order, at half
-    /// all are asked, at nine tenths the rest is killed, and at the end what still runs is abandoned.
+    /// How long the child may take to stop when asked; zero kills immediately, [`Duration::MAX`] sets no limit. For a
+    /// supervisor this is the budget of its whole subtree. In the first half of the budget the children are asked in
+    /// order. After half of it all others are asked, after nine tenths the remaining children are killed, and at its end
+    /// the children that still run are abandoned.
     pub stop_within: Duration,
     /// `true` if the end of the child counts for its supervisor's [`AutoShutdown`].
     pub significant: bool,
     /// The dependencies that must hold before the child starts.
     pub after: Vec<Edge>,
-    /// `true` if the child can have only one attempt, because its body cannot be made again. Such a child is temporary, a
+    /// `true` if the child can have only one attempt, because its body cannot be made again. Such a child is temporary. A
     /// command that would start it again is refused, and a later start of its supervisor leaves it finished.
     pub once: bool,
     /// `true` if the exits of the child hold the error that the body returned, for downcasting. Otherwise they hold its
     /// text only, and the error is dropped when the attempt ends.
     pub keep_error: bool,
-    /// `true` if what the child runs is kept for a start by command when the child is over. Otherwise it is let go when no
-    /// supervisor and no restart set can start the child again: the child is temporary and has finished, and so is, or
-    /// will be, each supervisor above it below the root. Of a supervisor: of all children below it.
+    /// `true` if the body of the child is kept after the child is over, so that a command can start the child again.
+    /// Otherwise the body is let go when neither a supervisor nor a restart set can start the child again: the child is
+    /// temporary and has finished, and each supervisor above it, except the root, is temporary. For a supervisor, this
+    /// holds for the bodies of all children below it.
     pub keep: bool,
 }
 
@@ -151,18 +157,18 @@ impl Default for ChildSpec {
 }
 
 impl ChildSpec {
-    /// Returns how long an attempt must be ready without a break to be stable; the default also without a backoff.
+    /// Returns how long an attempt must be ready without a break to be stable. Without a backoff, this is the default.
     pub(crate) fn reset_after(&self) -> Duration {
         self.backoff.map_or(Backoff::RESET_AFTER, |backoff| backoff.reset_after)
     }
 
-    /// Returns the defaults of a supervisor: no deadlines of its own, because its children have theirs.
+    /// Returns the defaults of a supervisor. It has no deadlines, because its children have deadlines.
     #[must_use]
     pub fn of_supervisor() -> Self {
         Self { start_within: Duration::MAX, stop_within: Duration::MAX, ..Self::default() }
     }
 
-    /// Returns the defaults of the root: a supervisor's, with 30 s for the stop of the whole tree.
+    /// Returns the defaults of the root: the defaults of a supervisor, with 30 s for the stop of the whole tree.
     #[must_use]
     pub fn of_root() -> Self {
         Self { stop_within: Duration::from_secs(30), ..Self::of_supervisor() }
@@ -174,18 +180,20 @@ impl ChildSpec {
 pub struct SupervisorSpec {
     /// Which children one restart takes down and starts again.
     pub strategy: Strategy,
-    /// How many restarts of the children, all together, are allowed within the period; failures in a row do not count.
-    /// With `None` each child has a limit of its own. An intensity that all restartable children together cannot exceed
-    /// because of their backoffs is refused; [`ChildDeclaration::warnings`] names the children that cannot alone.
+    /// How many restarts of all children together are allowed within the period. Failures in a row do not count.
+    /// With `None` each child has a limit of its own. An intensity is refused if all restartable children together cannot
+    /// exceed it because of their backoffs. [`ChildDeclaration::warnings`] names the children that cannot exceed it
+    /// alone.
     pub intensity: Option<Limit>,
     /// The order in which the children start; they stop in its reverse.
     pub order: Order,
     /// When the supervisor ends with its significant children.
     pub auto_shutdown: AutoShutdown,
-    /// `true` if the supervisor ends when all below it has finished, is not needed or is quarantined (or waits for a
-    /// quarantined sibling).
+    /// `true` if the supervisor ends when each child below it has finished, is not needed, is quarantined, or waits for
+    /// a quarantined sibling.
     pub end_when_done: bool,
-    /// `true` if the children run on a dedicated runtime, which lives from before the first child until after the last.
+    /// `true` if the children run on a dedicated runtime, which is made before the first child starts and closed after
+    /// the last child has ended.
     pub dedicated_runtime: bool,
     /// The children, in declared order.
     pub children: Vec<ChildDeclaration>,
@@ -196,9 +204,9 @@ pub struct SupervisorSpec {
 pub struct GroupSpec {
     /// The spec of every member.
     pub template: ChildSpec,
-    /// How many restarts of the members, all together, are allowed. With `None` each member has a limit of its own.
+    /// How many restarts of all members together are allowed. With `None` each member has a limit of its own.
     pub intensity: Option<Limit>,
-    /// The most members that the group may have at once; one more is refused.
+    /// The most members that the group may have at the same time; a further member is refused.
     pub max_members: u32,
     /// `true` if the members run on a dedicated runtime, as in [`SupervisorSpec::dedicated_runtime`].
     pub dedicated_runtime: bool,
@@ -232,7 +240,7 @@ pub enum ChildForm {
 }
 
 impl Drop for ChildForm {
-    /// Drops what is below without recursion: a declaration may be nested far deeper than a tree may be.
+    /// Drops the declarations below without recursion, because a declaration may be nested far deeper than a tree.
     fn drop(&mut self) {
         let below = |form: &mut Self| match form {
             Self::Supervisor(spec) => std::mem::take(&mut spec.children),

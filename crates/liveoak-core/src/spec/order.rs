@@ -1,15 +1,15 @@
-//! The order of start: declared order, re-sorted only as far as `after` edges demand.
+//! The order of start: the declared order, changed only as far as `after` edges require.
 
 use super::ChildDeclaration;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
 
-/// Returns the indexes of `children` in the order in which they start: declared order, but each child later than the
-/// siblings in its `after`. Kahn's algorithm; of all children that may start it takes the one declared first. Edges to
-/// unknown names are passed over (the check names them).
+/// Returns the indexes of `children` in the order in which they start: the declared order, except that each child comes
+/// later than the siblings in its `after`. The function uses Kahn's algorithm, and of all children that may start it takes
+/// the one declared first. Edges to unknown names are ignored (the check names them).
 ///
 /// # Errors
-/// The indexes along the first circle, each coming after the next, the last after the first.
+/// Returns the indexes along the first cycle: each child comes after the next, and the last comes after the first.
 pub fn start_order(children: &[ChildDeclaration]) -> Result<Vec<usize>, Vec<usize>> {
     let targets = targets(children);
     let mut waits: Vec<usize> = targets.iter().map(Vec::len).collect();
@@ -49,16 +49,16 @@ fn targets(children: &[ChildDeclaration]) -> Vec<Vec<usize>> {
 #[derive(Clone, Copy, PartialEq)]
 enum Mark {
     New,
-    /// On the current way from the root of the search, at this position.
+    /// The child is on the current path from the root of the search, at this position.
     OnWay(usize),
     Finished,
 }
 
-/// Returns circles of children that wait for each other, so that every child of a circle is in at least one of them,
-/// and no child is in two. A circle begins with its first declared child; each child comes after the next one, the
-/// last after the first. A child that comes after itself is no circle: that is an error of its own.
+/// Returns cycles of children that wait for each other. No child is in two of the returned cycles, and each cycle has a
+/// child in one of them. A cycle begins with its first declared child; each child comes after the next, and the last
+/// comes after the first. A child that comes after itself is not a cycle here, but a different error.
 ///
-/// The search keeps a stack of its own: a chain may be as long as there are children.
+/// The search uses an explicit stack instead of recursion, because a chain may contain all children.
 pub(super) fn circles(children: &[ChildDeclaration]) -> Vec<Vec<usize>> {
     let targets = targets(children);
     let mut marks = vec![Mark::New; children.len()];
@@ -67,7 +67,7 @@ pub(super) fn circles(children: &[ChildDeclaration]) -> Vec<Vec<usize>> {
         if marks[root] != Mark::New {
             continue;
         }
-        // The way from the root: each child, and how many of its edges were followed.
+        // The path from the root of the search: each child, and how many of its edges were followed.
         let mut way = vec![(root, 0)];
         marks[root] = Mark::OnWay(0);
         while let Some((child, followed)) = way.last_mut() {
@@ -87,7 +87,7 @@ pub(super) fn circles(children: &[ChildDeclaration]) -> Vec<Vec<usize>> {
                     let mut circle: Vec<usize> = way[start..].iter().map(|(child, _)| *child).collect();
                     if circle.iter().all(|child| !reported.contains(child)) {
                         reported.extend(&circle);
-                        // Whichever edge closed it, it begins with its first declared child.
+                        // The cycle begins with its first declared child, whichever edge closed it.
                         let first = (0..circle.len()).min_by_key(|at| circle[*at]);
                         circle.rotate_left(first.unwrap_or_default());
                         found.push(circle);

@@ -1,27 +1,28 @@
 //! Whether an intensity can be exceeded at all. The backoffs of the children stretch their failures out of its period.
 //!
-//! The arithmetic assumes the worst: each child fails at once, always, and each delay is as long as its backoff allows.
+//! The arithmetic assumes that each child always fails immediately, and that each delay is as long as the backoff allows.
 
 use super::{ChildDeclaration, ChildForm, Limit, Restart, SupervisorSpec};
 use crate::{Backoff, Name, Path};
 use std::fmt;
 use std::time::Duration;
 
-/// What is allowed in a spec, but probably not meant. It prints as `path: field: sentence`.
+/// A warning about a spec that is allowed, but probably a mistake. It prints as `path: field: sentence`.
 ///
-/// A child with no `limit` of its own relies on the intensity of its supervisor. If its backoff keeps it from exceeding
-/// that alone, it may be restarted for ever. All children that share one backoff are one warning.
+/// A child without a `limit` relies on the intensity of its supervisor. If the backoff of the child keeps the child from
+/// exceeding the intensity alone, the child may be restarted for ever. All children with the same backoff share one
+/// warning.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpecWarning {
     /// The supervisor.
     pub path: Path,
-    /// The field, as it is called in the spec.
+    /// The name of the field in the spec.
     pub field: &'static str,
     /// The children that cannot exceed the intensity alone. Never empty.
     pub children: Vec<Name>,
     /// The backoff of each of them.
     pub backoff: Backoff,
-    /// How often such a child fails within the period at least, if it always fails at once.
+    /// How often such a child fails within the period at least, if it always fails immediately.
     pub failures: u64,
     /// The intensity.
     pub intensity: Limit,
@@ -41,7 +42,7 @@ impl fmt::Display for SpecWarning {
         let (from, to, period, restarts) = (backoff.from, backoff.to, intensity.period, intensity.restarts);
         write!(
             f,
-            ": such a child alone may never exceed it: if it always fails at once, with a backoff from {from:?} to \
+            ": such a child alone may never exceed it: if it always fails immediately, with a backoff from {from:?} to \
              {to:?}, it may fail only {failures} times within {period:?}, and {restarts} restarts are allowed; give it \
              a limit of its own"
         )
@@ -49,7 +50,7 @@ impl fmt::Display for SpecWarning {
 }
 
 impl ChildDeclaration {
-    /// Returns what is allowed in the tree that is declared here, but probably not meant.
+    /// Returns the warnings about the declared tree.
     #[must_use]
     pub fn warnings(&self) -> Vec<SpecWarning> {
         let mut warnings = Vec::new();
@@ -60,7 +61,7 @@ impl ChildDeclaration {
     fn add_warnings(&self, path: &Path, warnings: &mut Vec<SpecWarning>) {
         let ChildForm::Supervisor(spec) = &self.form else { return };
         if let Some(intensity) = spec.intensity {
-            // A child is not warned of if its own limit ends its restarts.
+            // A child whose own limit ends its restarts needs no warning.
             let lonely = restartable(spec).filter(|child| child.spec.limit.is_none());
             for child in lonely {
                 let Some(backoff) = child.spec.backoff else { continue };
@@ -88,10 +89,10 @@ impl ChildDeclaration {
     }
 }
 
-/// Returns how often all restartable children of a supervisor together fail within the period of its intensity, if that
-/// is not enough to exceed it: then the intensity can be relied on for nothing.
+/// Returns how often all restartable children of a supervisor together fail within the period of its intensity. Returns
+/// `None` if that is often enough to exceed the intensity. Otherwise the intensity has no effect.
 ///
-/// A supervisor without restartable children is not judged: children that need the limit may be added later.
+/// Also returns `None` for a supervisor without restartable children, because restartable children may be added later.
 pub(crate) fn out_of_reach(spec: &SupervisorSpec) -> Option<u64> {
     let intensity = spec.intensity.filter(|limit| limit.restarts != Limit::UNLIMITED)?;
     let failures = |child: &ChildDeclaration| failures_of(child, intensity.period);

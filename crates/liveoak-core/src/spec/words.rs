@@ -1,10 +1,10 @@
-//! The choices that a spec offers, each value with its word and its meaning.
+//! The choices that a spec offers. Each value has a word and a meaning.
 //!
 //! Files, messages, JSON and the JSON Schema take the words from here; the doc comment of a value is its description.
 
 use std::fmt;
 
-/// Declares enums whose values each have one word.
+/// Declares enums in which each value has one word.
 macro_rules! words {
     ($($(#[doc = $about:literal])+ pub enum $name:ident by default $default:ident {
         $($(#[doc = $meaning:literal])+ $value:ident = $word:literal,)+
@@ -53,10 +53,11 @@ macro_rules! words {
 words! {
     /// When a child that ended by itself is started again. Source: OTP rows C19–C21.
     ///
-    /// A restart calls the closure of the child again, with what it has captured. Take care with channels. A receiver
+    /// A restart calls the closure of the child again, with the same captured values. Take care with channels. A receiver
     /// that the first attempt takes out of the closure is missing in the second: share it, or make the channel inside.
     /// A sender that a closure has captured keeps its channel open for as long as the tree keeps the closure, so a
-    /// receiver that waits for the end of the channel waits that long. `Child::once` lets go what it has captured.
+    /// receiver that waits for the end of the channel waits that long. A closure of `Child::once` is consumed by its
+    /// first attempt.
     pub enum Restart by default Permanent {
         /// Always.
         Permanent = "permanent",

@@ -1,11 +1,11 @@
 //! Compares the machine with a reference model of it. Both get the same random tree and the same random steps; after each
 //! step their states, effects, answers and next deadlines must be equal.
 //!
-//! The model decides everything a second time, with a plain map of children and no caches. What it has in common with the
-//! machine: core's specs, [`Backoff::delay`](liveoak_core::Backoff::delay), `jitter` and `KILL_WAIT` are used by both, so a
-//! mistake in them is not found here. Two constants of the machine are repeated (30 s as the longest wait of a
-//! supervisor without a start deadline, 1 s for deadlines that are seen late), as is its rule that a wait in a first start
-//! that was paused has at least 1 ns left. Some functions have the same names as in the machine.
+//! The model decides everything a second time, with a plain map of children and no caches. Machine and model both use
+//! core's specs, [`Backoff::delay`](liveoak_core::Backoff::delay), `jitter` and `KILL_WAIT`, so a mistake in them is not
+//! found here. The model repeats two constants of the machine: 30 s as the longest wait of a supervisor without a start
+//! deadline, and 1 s for deadlines that are seen late. It also repeats the rule that a paused wait in a first start has at
+//! least 1 ns left. Some functions have the same names as in the machine.
 //!
 //! # Where to begin
 //!

@@ -99,7 +99,7 @@ impl Model {
                     let after = &child.spec.after;
                     after.iter().all(|edge| left.iter().all(|other| other.name != edge.child))
                 };
-                let at = left.iter().position(free).expect("no circle");
+                let at = left.iter().position(free).expect("no cycle");
                 let child = left.remove(at);
                 let name = child.name.as_str();
                 self.of(path).kids.push(name.to_owned());
@@ -303,7 +303,7 @@ impl Model {
 
     /// Returns `true` if the running attempt of a child is stable. A leaf or a group is after `reset_after`; a stuck child
     /// was ready until its last heartbeat. Another supervisor is when each declared child in it had a stable run or a
-    /// success, or has none because it was stopped on request (or waits for such a sibling).
+    /// success, or has none because it was stopped by command (or waits for such a sibling).
     pub(crate) fn is_stable_now(&self, path: &str) -> bool {
         let child = self.at(path);
         let end = if child.cause == Some("heartbeat-timeout") { child.last_beat } else { self.now };

@@ -1,11 +1,11 @@
-//! What is wrong with a probe, and why a program is not ready.
+//! Errors of probes, and the reasons why a program is not ready.
 
 use crate::spawn_error::SpawnError;
 use std::fmt;
 use std::io;
 use std::time::Duration;
 
-/// Why the text of a probe is invalid.
+/// The reason why the text of a probe is invalid.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum ProbeError {
@@ -72,7 +72,7 @@ impl std::error::Error for ProbeError {
     }
 }
 
-/// Why one check failed: a phrase that follows "not ready:".
+/// The reason why one check failed: a phrase that follows "not ready:".
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ProbeFailure {

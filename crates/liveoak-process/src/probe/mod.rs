@@ -1,8 +1,8 @@
-//! When is a program ready? A [`Probe`] is the question; a [`ProbeRun`] asks it for one attempt.
+//! Readiness of programs. A [`Probe`] says how a program is checked; a [`ProbeRun`] checks one attempt.
 //!
 //! Start the run *before* the spawn and show it the output ([`ProbeRun::observe`]), so that a log line written in the
-//! first millisecond counts. Then wait ([`ProbeRun::wait_until_ready`]) for as long as the start may take: the caller
-//! has the deadline. A probe is not for health: it stops asking after the first success.
+//! first millisecond counts. Then wait ([`ProbeRun::wait_until_ready`]) for as long as the start may take; the caller
+//! keeps the deadline. A probe does not check health: it stops after the first success.
 
 mod error;
 mod http;
@@ -35,7 +35,7 @@ pub struct Probe {
     timeout: Duration,
 }
 
-/// What a [`Probe`] asks.
+/// The check of a [`Probe`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProbeKind {
     /// Whether this much time has passed since the run was started.

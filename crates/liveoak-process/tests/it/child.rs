@@ -184,7 +184,7 @@ fn living_with(path: &std::path::Path) -> Vec<u32> {
 }
 
 #[tokio::test]
-async fn a_stop_before_the_program_is_ready_is_served_at_once() {
+async fn a_stop_before_the_program_is_ready_is_served_immediately() {
     let (mut output, sink) = TreeOutput::new();
     let probe = Probe::file("/no/such/file/anywhere");
     let tree =

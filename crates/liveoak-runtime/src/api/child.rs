@@ -52,8 +52,8 @@ impl Drop for Children {
 pub(crate) struct GroupParts {
     /// Where the handles of the group find it.
     pub(crate) address: Arc<GroupAddress>,
-    /// The closure that makes the members. Handles refer to it weakly, so that a closure that holds a handle of its own
-    /// group does not keep itself alive.
+    /// The closure that makes the members. Handles refer to it weakly. Otherwise a closure that holds a handle of its
+    /// group would keep itself alive.
     pub(crate) member_maker: Arc<dyn Any + Send + Sync>,
 }
 
@@ -62,7 +62,7 @@ pub(crate) struct GroupParts {
 pub(crate) struct GroupAddress(OnceLock<(Weak<TreeInner>, ChildId)>);
 
 impl GroupAddress {
-    /// Sets the address. A builder is used up by its start, so this happens once.
+    /// Sets the address. This happens once, because the start consumes the builder.
     pub(crate) fn set(&self, tree: &Arc<TreeInner>, id: ChildId) {
         let _ = self.0.set((Arc::downgrade(tree), id));
     }
@@ -77,7 +77,7 @@ impl GroupAddress {
 
 /// One child: what it runs, and how it is supervised. Given to [`Supervisor::child`](crate::Supervisor::child).
 ///
-/// Defaults: permanent; backoff from 100 ms to 30 s; ready at once; 5 s to stop when asked.
+/// Defaults: permanent; backoff from 100 ms to 30 s; ready as soon as it runs; 5 s to stop when asked.
 pub struct Child {
     pub(crate) name: String,
     pub(crate) spec: ChildSpec,
@@ -98,16 +98,16 @@ impl Child {
         Self { name: name.into(), spec: ChildSpec::default(), kind, stop_within_for_service: None }
     }
 
-    /// Makes a child of an async closure. Each attempt calls the closure anew. It may return `()`, a `Result` with any
-    /// error, or an [`Exit`](crate::Exit).
+    /// Makes a child of an async closure. Each attempt calls the closure again. The closure may return `()`, a `Result`
+    /// with any error, or an [`Exit`](crate::Exit).
     ///
     /// When the child is asked to stop, [`Ctx::stopping`] completes. When its time to stop is over, or a heartbeat is
     /// missed, the future is dropped at an await point.
     ///
     /// Code that never reaches an await point cannot be ended. It is abandoned and reported, and still occupies a
-    /// thread of the runtime. On a runtime with several threads the tree keeps its deadlines all the same; a runtime
-    /// with a single thread stands still. Use [`thread`](Self::thread) for blocking code, and a [`DedicatedRuntime`]
-    /// for code that computes for long.
+    /// thread of the runtime. On a runtime with several threads the tree still keeps its deadlines; a runtime with a
+    /// single thread is blocked. Use [`thread`](Self::thread) for blocking code, and a [`DedicatedRuntime`] for code
+    /// that computes for a long time.
     pub fn task<F, Fut>(name: impl Into<String>, body: F) -> Self
     where
         F: Fn(Ctx) -> Fut + Send + Sync + 'static,
@@ -116,11 +116,11 @@ impl Child {
         Self::leaf(name, TaskStarter { factory: body, handles_kill: false })
     }
 
-    /// Makes a child of an async closure that handles its own kill, because it controls something outside of this
-    /// program and must not just be dropped.
+    /// Makes a child of an async closure that handles its kill itself, because it controls something outside of this
+    /// process and must not just be dropped.
     ///
-    /// On a kill [`Ctx::killed`] completes, and the closure has [`KILL_WAIT`](crate::KILL_WAIT) to end. After that it
-    /// is dropped and abandoned.
+    /// On a kill [`Ctx::killed`] completes, and the closure has [`KILL_WAIT`](crate::KILL_WAIT) to end. After that, the
+    /// closure is dropped and the attempt is abandoned.
     pub fn task_with_kill<F, Fut>(name: impl Into<String>, body: F) -> Self
     where
         F: Fn(Ctx) -> Fut + Send + Sync + 'static,
@@ -129,8 +129,8 @@ impl Child {
         Self::leaf(name, TaskStarter { factory: body, handles_kill: true })
     }
 
-    /// Makes a child of a [`Service`]. Each attempt gets a fresh one from `factory`. It is ready when its `init` has
-    /// returned.
+    /// Makes a child of a [`Service`]. Each attempt gets a new service from `factory`. The attempt is ready when `init`
+    /// has returned.
     pub fn service<F, S>(name: impl Into<String>, factory: F) -> Self
     where
         F: Fn() -> S + Send + Sync + 'static,
@@ -158,12 +158,12 @@ impl Child {
         Self::leaf(name, ThreadStarter(body))
     }
 
-    /// Makes a child of an async closure that can be called once, such as one that uses up what it has captured. It is
-    /// temporary, whatever [`restart`](Self::restart) says otherwise is refused.
+    /// Makes a child of an async closure that can be called only once, for example because it consumes its captured
+    /// values. The child is temporary; another [`restart`](Self::restart) rule is refused at the start.
     ///
-    /// It has one attempt in the life of the tree: when its supervisor is restarted, it stays finished, with its first
-    /// exit. A command that would start it again is refused ([`Refusal::OnlyOnce`]). What it has captured is dropped when
-    /// it ends.
+    /// The child has one attempt in the life of the tree. When its supervisor is restarted, the child stays finished, with
+    /// its first exit. A command that would start the child again is refused ([`Refusal::OnlyOnce`]). The captured values
+    /// are dropped when the child ends.
     pub fn once<F, Fut>(name: impl Into<String>, body: F) -> Self
     where
         F: FnOnce(Ctx) -> Fut + Send + 'static,
@@ -182,9 +182,9 @@ impl Child {
         Self::task(name, factory).only_once()
     }
 
-    /// Keeps what the child has captured when the child is over, so that a command can start it again. Without this, a
-    /// temporary child that no supervisor can start again any more (none above it is ever restarted) drops its captures
-    /// when it has ended, and a command to start it is refused ([`Refusal::OnlyOnce`]). Programs are always kept.
+    /// Keeps the values that the child has captured after the child has ended for good, so that a command can start it
+    /// again. Without `keep`, a temporary child drops these values when it has ended and no supervisor above it is ever
+    /// restarted. A command to start the child is then refused ([`Refusal::OnlyOnce`]). Programs are always kept.
     #[must_use]
     pub const fn keep(mut self) -> Self {
         self.spec.keep = true;
@@ -211,16 +211,17 @@ impl Child {
         self
     }
 
-    /// Requires a [`Ctx::heartbeat`] at least once in `period` while the child is ready. A child without one is stuck:
-    /// it is killed, which counts as a failure. This happens at most a quarter of the period (or a millisecond) late.
+    /// Requires a [`Ctx::heartbeat`] at least once in `period` while the child is ready. A child that misses a heartbeat
+    /// is stuck: it is killed, which counts as a failure. The kill comes at most a quarter of the period (or a
+    /// millisecond) late.
     #[must_use]
     pub const fn heartbeat(mut self, period: Duration) -> Self {
         self.spec.heartbeat = Some(period);
         self
     }
 
-    /// Sets how long the child may take to stop when asked, before it is killed. Zero kills at once, [`Duration::MAX`]
-    /// never. Default: 5 s.
+    /// Sets how long the child may take to stop when asked, before it is killed. With zero the child is killed
+    /// immediately, with [`Duration::MAX`] never. Default: 5 s.
     #[must_use]
     pub const fn stop_within(mut self, within: Duration) -> Self {
         self.spec.stop_within = within;
@@ -228,15 +229,16 @@ impl Child {
     }
 
     /// Makes the exits of this child hold the error that the body returned, for downcasting
-    /// ([`Failure::error`](crate::Failure::error)). Otherwise they hold its text only.
+    /// ([`Failure::error`](crate::Failure::error)). Otherwise the exits hold only the text of the error. No error is kept
+    /// while 65,536 values of the tree wait for their destructors.
     #[must_use]
     pub const fn keep_error(mut self) -> Self {
         self.spec.keep_error = true;
         self
     }
 
-    /// Replaces the [`ChildSpec`]; name and body stay. For builders in other crates that make children of a kind of
-    /// their own.
+    /// Replaces the [`ChildSpec`]. The name and the body stay. For builders in other crates that make other kinds of
+    /// children.
     #[must_use]
     pub fn with_spec(mut self, spec: ChildSpec) -> Self {
         self.spec = spec;
@@ -271,7 +273,7 @@ macro_rules! common_settings {
                 self
             }
 
-            /// Sets the delay before a restart; `None` restarts at once. Default: 100 ms to 30 s, with jitter.
+            /// Sets the delay before a restart; `None` restarts immediately. Default: 100 ms to 30 s, with jitter.
             #[must_use]
             pub fn backoff(mut self, backoff: impl Into<Option<$crate::Backoff>>) -> Self {
                 self.$spec.backoff = backoff.into();
@@ -294,29 +296,30 @@ macro_rules! common_settings {
                 self
             }
 
-            /// Starts this child only when the sibling `child` is ready, wherever that sibling is declared. An
-            /// impossible name is an error when the tree starts.
+            /// Starts this child only when the sibling `child` is ready. The sibling may be declared before or after this
+            /// child. An impossible name is an error when the tree starts.
             #[must_use]
             pub fn after(self, child: &str) -> Self {
                 self.after_when(child, $crate::Condition::Ready)
             }
 
-            /// Starts this child only when `condition` holds for the sibling `child`.
+            /// Starts this child only when the sibling `child` meets `condition`.
             ///
-            /// How long it waits depends on the sibling:
+            /// How long this child waits depends on the sibling:
             ///
-            /// - **Starting, or still at work:** as long as that takes. The start deadline of the sibling bounds its
-            ///   start; nothing bounds its work.
-            /// - **Ready but not healthy, or failed and waiting for its restart:** at most as long as the start of this
-            ///   child may take (a supervisor without a start deadline: 30 s), all such waits together. Then the start
-            ///   has failed.
-            /// - **Stopped on request, or quarantined:** until the sibling is started again, without delaying other
-            ///   children. A command to start this child is refused at once.
-            /// - **Ended for good without success:** not at all. The start fails as soon as it is this child's turn.
+            /// - **The sibling waits, starts or stops:** until that is over. The deadlines of the sibling bound it.
+            /// - **It runs, but is not healthy or not completed, or it waits for its restart:** in the first start of the
+            ///   supervisor, at most as long as the start of this child may take (30 s for a supervisor without a start
+            ///   deadline), all such waits together. Then the start of the supervisor fails. In any other start, without
+            ///   limit.
+            /// - **It was stopped by command or quarantined:** until it is started again, without delaying other
+            ///   children.
+            /// - **It has ended for good without success:** in the first start of the supervisor, the supervisor fails
+            ///   when it is this child's turn. In any other start, this child waits without delaying other children.
             ///
-            /// Such a start counts as failed. During the first start the supervisor fails; after a command, the
-            /// command returns the error. Otherwise the failure counts against the limit, and the
-            /// child is started again after a backoff of at least a second, unless it is temporary.
+            /// A wait never fails this child, and never counts against its limits. A command to start this child is
+            /// answered `Refusal::WaitsFor` after the start deadline of this child, or immediately
+            /// in the last two cases. The child goes on waiting.
             #[must_use]
             pub fn after_when(mut self, child: &str, condition: $crate::Condition) -> Self {
                 self.$spec.after.extend($crate::internal::edge(child, condition));

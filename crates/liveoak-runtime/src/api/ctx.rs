@@ -1,4 +1,4 @@
-//! The context of a running attempt: what its code can ask, and what it can report.
+//! The context of a running attempt: the questions that its code can ask, and the reports that it can make.
 
 use crate::attempt::cell::AttemptListener as _;
 use crate::engine::driver::LiveAttempt;
@@ -12,11 +12,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// The context of one attempt of one child. Cheap to clone; all clones belong to the same attempt. After the end of the
-/// attempt, reports through them change nothing.
+/// attempt, reports through a context change nothing.
 ///
 /// # Cancel safety
-/// All methods are safe, because a request to stop stays set. A dropped [`sleep`](Self::sleep) starts from zero the
-/// next time, and [`unless_stopping`](Self::unless_stopping) is as safe as the future that it gets.
+/// All methods are safe, because a request to stop stays set. A [`sleep`](Self::sleep) that was dropped starts from zero
+/// the next time. [`unless_stopping`](Self::unless_stopping) is as safe as the future that is passed to it.
 #[derive(Clone)]
 pub struct Ctx {
     pub(crate) cell: Arc<LiveAttempt>,
@@ -50,8 +50,8 @@ impl Ctx {
         self.cell.attempt
     }
 
-    /// Returns how the previous attempt ended. Returns `None` in the first attempt. The answer stays the same, also after
-    /// this attempt has ended.
+    /// Returns how the previous attempt ended, or `None` in the first attempt. The answer does not change, even after this
+    /// attempt has ended.
     #[must_use]
     pub fn last_exit(&self) -> Option<Exit> {
         let cell = &self.cell;
@@ -69,9 +69,9 @@ impl Ctx {
 
     /// Reports that the work of this attempt has ended with `exit`, while its cleanup still runs.
     ///
-    /// For children that [handle their own kill](crate::Child::task_with_kill). From now on the child counts as
-    /// stopping, and its cleanup may take as long as its stop; after that [`killed`](Self::killed) completes. `exit`
-    /// decides about the restart, unless it is a success and the body then returns a failure.
+    /// For children that [handle their kill themselves](crate::Child::task_with_kill). From now on the child counts as
+    /// stopping, and its cleanup may take as long as its stop. When this time is over, [`killed`](Self::killed) completes.
+    /// `exit` decides about the restart, unless `exit` is a success and the body then returns a failure.
     pub fn report_exit(&self, exit: Exit) {
         self.cell.tree.body_ended(&self.cell, exit);
     }
@@ -92,8 +92,8 @@ impl Ctx {
         self.cell.orders.beat();
     }
 
-    /// Waits until the attempt is asked to stop or killed, or has ended. The request is latched: a call that comes
-    /// later returns at once.
+    /// Waits until the attempt is asked to stop or killed, or has ended. The request is latched: a later call returns
+    /// immediately.
     pub fn stopping(&self) -> impl Future<Output = ()> + Send + '_ {
         self.cell.orders.stopping()
     }
@@ -115,11 +115,11 @@ impl Ctx {
         self.unless_stopping(tokio::time::sleep(duration)).await.is_some()
     }
 
-    /// Runs `future` until it is done, or until the child is asked to stop; then it is dropped, and the result is
-    /// `None`. Wrap futures that may wait for long, so that the child stops when asked.
+    /// Runs `future` until it is done, or until the child is asked to stop. In the second case, drops the future and
+    /// returns `None`. Wrap futures that may wait for a long time, so that the child stops when asked.
     ///
-    /// In here a child may also wait for its own stop: `ctx.unless_stopping(ctx.tree().stop())` waits until the child is
-    /// asked to stop, where `ctx.tree().stop()` alone is refused
+    /// Inside `unless_stopping`, a child may also wait for its own stop: `ctx.unless_stopping(ctx.tree().stop())` waits
+    /// until the child is asked to stop. Without `unless_stopping`, the wait in `ctx.tree().stop()` is refused
     /// ([`Refusal::WouldWaitForItself`](crate::Refusal::WouldWaitForItself)).
     pub async fn unless_stopping<F: Future>(&self, future: F) -> Option<F::Output> {
         let mut future = pin!(future);
@@ -136,7 +136,7 @@ impl Ctx {
         self.cell.tree.runs_outside(&self.cell);
     }
 
-    /// Returns `true` if the tree waits for this attempt no longer, although its code still runs.
+    /// Returns `true` if the tree no longer waits for this attempt, although the code of the attempt still runs.
     pub(crate) fn is_abandoned(&self) -> bool {
         self.cell.orders.is_abandoned()
     }
@@ -145,7 +145,7 @@ impl Ctx {
 /// The attempt whose code a thread is running now.
 struct Current {
     ctx: Option<Ctx>,
-    /// `true` inside [`Ctx::unless_stopping`]: what is polled now is dropped when the attempt is asked to stop.
+    /// `true` inside [`Ctx::unless_stopping`]: the future that is polled now is dropped when the attempt is asked to stop.
     listens: bool,
 }
 
@@ -153,8 +153,8 @@ thread_local! {
     static CURRENT: RefCell<Current> = const { RefCell::new(Current { ctx: None, listens: false }) };
 }
 
-/// Runs `f` as code of the attempt of `ctx`, so that [`current`] finds it, and returns the context again. `f` must not
-/// panic.
+/// Runs `f` as code of the attempt of `ctx`, so that [`current`] finds this attempt. Returns the context again. `f` must
+/// not panic.
 pub(crate) fn with_current<T>(ctx: Ctx, f: impl FnOnce() -> T) -> (Ctx, T) {
     let mut given = Some(Current { ctx: Some(ctx), listens: false });
     // A thread whose local storage is torn down has no current context, but may still drop a runtime that it owns.

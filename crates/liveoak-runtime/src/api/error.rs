@@ -14,7 +14,7 @@ use std::sync::Arc;
 pub enum StartError {
     /// The caller is outside of every Tokio runtime.
     NoRuntime,
-    /// The Tokio runtime has no timers, so no deadline could be kept.
+    /// The Tokio runtime has no timers, so the tree could keep no deadline.
     NoTimers,
     /// One or more specs are wrong; nothing was started.
     Spec(SpecErrors),
@@ -25,9 +25,9 @@ pub enum StartError {
         /// How the other children were stopped.
         report: Arc<StopReport>,
     },
-    /// The tree ended before it was ready, for another reason (a stop, an exceeded limit).
+    /// The tree ended before it was ready, for another reason: for example a stop or an exceeded limit.
     Ended(Box<Ended>),
-    /// The caller is an attempt, to which the tree would belong, and which can have no more subtasks.
+    /// The caller is an attempt that can have no more subtasks. The tree would belong to this attempt.
     Refused(SubtaskError),
 }
 
@@ -76,9 +76,9 @@ pub enum Error {
     Start(StartError),
     /// The tree failed.
     Failed(Box<Ended>),
-    /// The tree stopped, but a child had to be forced.
+    /// The tree stopped, but a child was killed or abandoned.
     Forced(Arc<StopReport>),
-    /// The program cannot listen for signals.
+    /// The process cannot listen for signals.
     Signals(Arc<std::io::Error>),
 }
 
@@ -121,7 +121,7 @@ impl From<StartError> for Error {
     }
 }
 
-/// Why [`spawn`](crate::spawn) added no child.
+/// The reason why [`spawn`](crate::spawn) added no child.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum SpawnChildError {

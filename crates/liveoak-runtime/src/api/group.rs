@@ -17,10 +17,10 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
-/// A dynamic group: its members are added while the tree runs, each from this template and an argument of its own.
-/// They are restarted one for one, and stopped together under one deadline.
+/// A dynamic group. Its members are added while the tree runs. Each member is made from the same template and its own
+/// argument. Members are restarted one for one, and stopped together under one deadline.
 ///
-/// Members are added through a [`GroupHandle`], which may be taken before the tree is started.
+/// A [`GroupHandle`] adds members. The handle can be taken before the tree is started.
 pub struct Group<A> {
     name: String,
     own: ChildSpec,
@@ -37,7 +37,8 @@ impl<A> fmt::Debug for Group<A> {
 }
 
 impl<A: Send + 'static> Group<A> {
-    /// Makes a group whose members can be restarted, each with a clone of its own argument. Default: permanent.
+    /// Makes a group whose members can be restarted. Each attempt of a member gets a clone of the member's argument.
+    /// Default: permanent.
     pub fn new<F, Fut>(name: impl Into<String>, body: F) -> Self
     where
         F: Fn(Ctx, A) -> Fut + Send + Sync + 'static,
@@ -57,8 +58,8 @@ impl<A: Send + 'static> Group<A> {
         })
     }
 
-    /// Makes a group whose members are temporary: never restarted, and removed when they end. The argument is moved
-    /// into the member (a connection, for example).
+    /// Makes a group whose members are temporary: they are never restarted, and removed when they end. The argument (a
+    /// connection, for example) is moved into the member.
     pub fn temporary<F, Fut>(name: impl Into<String>, body: F) -> Self
     where
         F: Fn(Ctx, A) -> Fut + Send + Sync + 'static,
@@ -92,8 +93,8 @@ impl<A: Send + 'static> Group<A> {
         self.handle.clone()
     }
 
-    /// Restarts members after a failure only. Has no effect on a [temporary](Self::temporary) group: its members never
-    /// restart, because there is no second argument for them.
+    /// Restarts members after a failure only. Has no effect on a [temporary](Self::temporary) group, because its members
+    /// have no second argument for a restart.
     #[must_use]
     pub fn transient(mut self) -> Self {
         if self.spec.template.restart == Restart::Permanent {
@@ -102,7 +103,7 @@ impl<A: Send + 'static> Group<A> {
         self
     }
 
-    /// Sets the delay before a member's restart; `None` restarts at once.
+    /// Sets the delay before a member's restart; `None` restarts immediately.
     #[must_use]
     pub fn backoff(mut self, backoff: impl Into<Option<Backoff>>) -> Self {
         self.spec.template.backoff = backoff.into();
@@ -124,7 +125,7 @@ impl<A: Send + 'static> Group<A> {
         self
     }
 
-    /// Makes a member ready when it calls [`Ctx::ready`], which it must do `within` this time.
+    /// Makes a member ready when it calls [`Ctx::ready`]. The member must call it `within` this time.
     #[must_use]
     pub fn reports_ready(mut self, within: Duration) -> Self {
         self.spec.template.ready = Ready::Reported;
@@ -153,7 +154,7 @@ impl<A: Send + 'static> Group<A> {
         self
     }
 
-    /// Sets how many members there may be at once; one more is refused. Default: ten million.
+    /// Sets how many members the group may have at the same time. A further member is refused. Default: ten million.
     #[must_use]
     pub fn max_members(mut self, max: u32) -> Self {
         self.spec.max_members = max;
@@ -190,7 +191,7 @@ impl<A: 'static> From<Group<A>> for Child {
     }
 }
 
-/// What a member runs that can be restarted. All members share `make`.
+/// The body of a member that can be restarted. All members share `make`.
 struct Member<F, A> {
     make: Arc<F>,
     argument: A,
@@ -214,7 +215,7 @@ where
     }
 }
 
-/// What a temporary member runs.
+/// The body of a temporary member.
 struct TemporaryMember<F, A> {
     make: Arc<F>,
     /// `None` when the attempt has begun.
@@ -245,13 +246,13 @@ where
     }
 }
 
-/// Adds what members share, if this was the last of them.
+/// Adds the values that the members share to the values to drop, if this was the last member.
 fn add_shared<F: Send + Sync + 'static>(values: &mut Vec<UserValue>, shared: Arc<F>) {
     if let Some(only) = Arc::into_inner(shared) {
         add_user_value(values, only);
     }
 }
-/// The answer to the start of a member, or why the caller cannot wait for it.
+/// The answer to the start of a member, or the reason why the caller cannot wait for it.
 type AnswerOrRefusal = Result<PendingAnswer, Refusal>;
 
 /// Adds members to a [`Group`]. Cheap to clone.
@@ -281,7 +282,7 @@ impl<A> GroupHandle<A> {
     /// `7-1` if the slot was used before.
     ///
     /// # Errors
-    /// When the group is not running, or is full. Nothing was added then.
+    /// When the group is not running, or is full. In this case no member was added.
     pub fn spawn(&self, argument: A) -> Result<ChildId, Refusal> {
         self.add(None, argument, false).map(|(id, _)| id)
     }
@@ -297,7 +298,7 @@ impl<A> GroupHandle<A> {
     /// Adds a member and returns when it is ready.
     ///
     /// # Errors
-    /// As [`spawn`](Self::spawn), and when its first start fails; the member is removed then.
+    /// As [`spawn`](Self::spawn), and when the first start of the member fails; the member is then removed.
     ///
     /// # Cancel safety
     /// Safe: when this future is dropped, the member stays.
@@ -318,7 +319,7 @@ impl<A> GroupHandle<A> {
         check_caller()?;
         let (tree, group) = self.address.get()?;
         tree.may_add()?;
-        // Made outside the lock, and dropped outside it if the group refuses.
+        // The body is made outside the lock. If the group refuses the member, the body is also dropped outside the lock.
         let Some(member_maker) = self.member_maker.upgrade() else {
             return Err(if tree.ended().is_some() { Refusal::TreeEnded } else { Refusal::NotFound });
         };

@@ -1,10 +1,11 @@
 //! A whole program that runs one tree: its runtime, its signals, its messages and its exit code.
 //!
-//! Order: build the runtime, listen for signals, run the tree, end the runtime within a bound, print what failed. The
-//! signals do what they did before only after that, so a second signal of one wish does not kill a program that has
-//! just stopped.
+//! The order of steps: build the runtime, listen for signals, run the tree, shut the runtime down within a bound, print
+//! the failure. The former signal actions are restored only after the last step. So a second signal that belongs to the
+//! same wish does not kill a process that has just stopped.
 //!
-//! Only this file of the library prints. It does so on a thread of its own: the reader of stderr may be stuck.
+//! This is the only file of the library that prints. A separate thread prints, because the reader of stderr may be
+//! stuck.
 
 use crate::api::error::{Error, StartError};
 use crate::api::supervisor::Supervisor;
@@ -21,8 +22,8 @@ use std::thread;
 use std::time::Duration;
 use tokio::runtime::Builder;
 
-/// How long tasks and blocking calls that do not belong to the tree may still take after its end. Nothing waits for them
-/// any more, and the report names those of the tree's own that were left.
+/// How long tasks and blocking calls that do not belong to the tree may still take after the end of the tree. Nothing
+/// waits for them longer. Tasks and calls that belong to the tree are in its report if they did not end.
 const RUNTIME_END: Duration = Duration::from_millis(500);
 
 /// How long the log may take for lines that came after the end of the tree. The end of the tree has waited for those
@@ -39,20 +40,20 @@ const MAX_PRINTED: usize = 1 << 20;
 const FAILED: u8 = 1;
 /// The specs are wrong; nothing was started.
 const USAGE: u8 = 2;
-/// The tree stopped, but something was killed or abandoned.
+/// The tree stopped, but a child was killed or abandoned.
 const FORCED: u8 = 3;
 
 /// Runs a tree as a whole program, and returns the exit code: `fn main() -> ExitCode { liveoak::main(tree()) }`.
 ///
-/// Makes a Tokio runtime with several threads, runs the tree on it as [`Supervisor::run`] does, and ends the runtime
-/// within half a second, also if blocking calls (`spawn_blocking`, a read of `tokio::io::stdin()`) or abandoned tasks
-/// are left. [`Main`] has options.
+/// Makes a Tokio runtime with several threads, runs the tree on it as [`Supervisor::run`] does, and shuts the runtime down
+/// within half a second, even if blocking calls (`spawn_blocking`, a read of `tokio::io::stdin()`) or abandoned tasks
+/// still run. [`Main`] has options.
 ///
 /// | exit code | what happened |
 /// |---|---|
 /// | 0 | the tree stopped or ended cleanly |
-/// | 1 | the tree failed or did not start; its error was printed to stderr with all its sources |
-/// | 2 | the specs are wrong; all errors were printed, nothing was started |
+/// | 1 | the tree failed or did not start; the error was printed to stderr with all its sources |
+/// | 2 | the specs are wrong; all errors were printed, and nothing was started |
 /// | 3 | the tree stopped, but a child had to be killed or was abandoned |
 ///
 /// # Panics
@@ -69,7 +70,7 @@ pub struct Main {
 }
 
 impl Main {
-    /// Makes a program with the defaults.
+    /// Makes a `Main` with the defaults.
     pub fn new() -> Self {
         Self::default()
     }
@@ -88,8 +89,9 @@ impl Main {
         self.run_with(async { Ok::<_, Infallible>(supervisor) })
     }
 
-    /// Runs the tree that `set_up` returns. `set_up` runs on the runtime: it can bind sockets and open connections.
-    /// If it fails, its error is printed and the exit code is 1. Until it has returned, signals do what they did before.
+    /// Runs the tree that `set_up` returns. `set_up` runs on the runtime, so it can bind sockets and open connections.
+    /// If `set_up` fails, its error is printed and the exit code is 1. Until `set_up` has returned, signals keep their
+    /// former actions.
     ///
     /// # Panics
     /// Panics inside of a Tokio runtime, and if `set_up` panics.
@@ -157,7 +159,7 @@ fn with_sources(error: &(dyn std::error::Error + 'static)) -> String {
 /// Prints lines to stderr on a thread of its own.
 struct Printer {
     lines: mpsc::Sender<String>,
-    /// Hears when all lines are printed.
+    /// Gets a message when all lines are printed.
     printed: mpsc::Receiver<()>,
 }
 
@@ -165,7 +167,7 @@ impl Printer {
     fn start() -> Self {
         let ((lines, waiting), (done, printed)) = (mpsc::channel::<String>(), mpsc::channel());
         let print = move || {
-            // A closed stderr is no error: there is no other place for the lines.
+            // A closed stderr is not an error, because there is no other place for the lines.
             waiting.iter().for_each(|line| drop(io::stderr().write_all(format!("{line}\n").as_bytes())));
             let _ = done.send(());
         };
@@ -178,8 +180,8 @@ impl Printer {
         let _ = self.lines.send(line.to_owned());
     }
 
-    /// Prints the error, waits until all is printed, and returns the exit code. If the reader is stuck, the program ends
-    /// without it.
+    /// Prints the error, waits until all lines are printed, and returns the exit code. If the reader is stuck, the wait
+    /// ends after a bounded time.
     fn end(self, outcome: Result<(), (u8, String)>) -> ExitCode {
         let code = match outcome {
             Ok(()) => ExitCode::SUCCESS,

@@ -2,9 +2,9 @@
 //!
 //! * `supervisor`, `child`, `group` – the builders.
 //! * `task`, `service` – what a child can run: closures, and services with a state of their own.
-//! * `ctx`, `subtask` – what a running attempt can ask, say and spawn.
+//! * `ctx`, `subtask` – what the code of a running attempt can ask, report and spawn.
 //! * `tree` – the running tree: its owner, and handles for commands and for looking at it.
-//! * `split` – from builders to declarations for the machine and bodies for the engine.
+//! * `split` – splits builders into declarations for the machine and bodies for the engine.
 //! * `main` – a whole program that runs a tree: its runtime, signals, messages and exit code.
 //! * `error` – what can go wrong.
 

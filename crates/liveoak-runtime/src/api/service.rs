@@ -23,17 +23,17 @@ pub enum Init {
     Ignore,
 }
 
-/// A child with a state of its own. Each attempt gets a fresh value from the factory given to
-/// [`Child::service`](crate::Child::service); nothing is carried over.
+/// A child with a state of its own. Each attempt gets a new value from the factory given to
+/// [`Child::service`](crate::Child::service), and nothing of the previous attempt.
 ///
-/// | hook | when | if it is cut short |
+/// | hook | when it runs | if the attempt is stopped or killed |
 /// |---|---|---|
-/// | `init` | first; the child is ready when it returns | a stop drops it at once; that is no failure |
+/// | `init` | first; the child is ready when `init` returns | a stop drops it immediately; this is no failure |
 /// | `run` | after `init` | on a stop it can wait for [`Ctx::stopping`] and return; after half of the child's `stop_within` it is dropped |
 /// | `stop` | after `run` returned or was dropped, also after an error or a kill; not after a panic | it may take `stop_within` if `run` ended by itself, the rest of `stop_within` on a stop, and [`KILL_WAIT`](crate::KILL_WAIT) after a kill |
 ///
 /// # Cancel safety
-/// `init` and `run` are dropped at an await point when they are cut short. Write them so that no work is lost then.
+/// A stop or a kill can drop `init` and `run` at an await point. Write them so that no work is lost in this case.
 pub trait Service: Send + 'static {
     /// Acquires what the service needs.
     fn init(&mut self, ctx: &Ctx) -> impl Future<Output = Result<Init, BoxError>> + Send {
@@ -74,13 +74,13 @@ pub(crate) async fn run_service<S: Service>(
         return exit;
     }
     if !ctx.is_stopping() {
-        // It ended by itself: the child no longer counts as running, and the hook may take as long as a stop.
+        // `run` ended by itself: the child no longer counts as running, and the hook may take as long as a stop.
         ctx.report_exit(exit.clone());
     }
-    // The kill may have come after the end of `run`. The hook runs all the same.
+    // The kill may have come after the end of `run`. The hook still runs.
     let killed = ctx.cell.orders.is_killed();
     let hook = caught("stop hook", service.stop(&ctx));
-    // A kill that comes while the hook runs drops the hook: the time for the stop is used up.
+    // A kill that comes while the hook runs drops the hook, because the time for the stop is used up.
     let hooked = if killed { Either::Right(hook.await) } else { race(ctx.killed(), hook).await };
     match hooked {
         Either::Left(()) => Exit::Killed,

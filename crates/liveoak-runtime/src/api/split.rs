@@ -1,4 +1,4 @@
-//! From builders to what the engine needs: declarations for the machine, and a body for each child.
+//! Splits builders into the parts that the engine needs: declarations for the machine, and a body for each child.
 //!
 //! The machine returns the ids of the new children in pre-order (a supervisor before its children). Bodies are
 //! collected in the same order, so each finds its child by position.
@@ -41,8 +41,8 @@ pub(crate) fn wrong_name(path: Path, error: NameError) -> SpecError {
     SpecError { path, field: "name", problem: SpecProblem::Name(error) }
 }
 
-/// Declares a child that stands `depth` levels below the parent, or is the root. What is nested too deep is left out: the
-/// check of the specs refuses the supervisor that it stands in.
+/// Declares a child that is `depth` levels below the parent, or is the root. Children that are nested too deep are left
+/// out, because the check of the specs refuses their supervisor anyway.
 fn declare(
     child: Child,
     parent: Option<&Path>,

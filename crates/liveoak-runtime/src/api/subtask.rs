@@ -1,4 +1,4 @@
-//! What running code can spawn: subtasks, which do not outlive their attempt, and children beside the calling child.
+//! What running code can spawn: subtasks, which do not outlive their attempt, and siblings of the calling child.
 
 use crate::api::child::Child;
 use crate::api::ctx::{Ctx, current, with_current};
@@ -19,12 +19,13 @@ use tokio::task::JoinHandle;
 
 impl Ctx {
     /// Spawns a task that belongs to this attempt. When the body ends or is killed, the task is aborted, and the
-    /// attempt ends only when the task has ended too. If the task panics, the attempt fails with that panic. An error
-    /// that it returns goes to the handle; to fail the attempt with it, use [`spawn_checked`](Self::spawn_checked).
+    /// attempt ends only when the task has ended too. If the task panics, the attempt fails with that panic. If the task
+    /// returns an error, the handle yields it; to fail the attempt by an error, use
+    /// [`spawn_checked`](Self::spawn_checked).
     ///
-    /// After the end of the body, or an abandonment, no task is spawned; the returned handle yields
-    /// [`SubtaskError::Aborted`]. An attempt has at most 65,536 subtasks at once; the handle of one more yields
-    /// [`SubtaskError::TooMany`].
+    /// If the body has ended or the attempt was abandoned, no task is spawned, and the returned handle yields
+    /// [`SubtaskError::Aborted`]. An attempt has at most 65,536 subtasks at the same time; the handle of a further subtask
+    /// yields [`SubtaskError::TooMany`].
     ///
     /// # Panics
     /// When called outside a Tokio runtime (a [`thread`](crate::Child::thread) child is inside one).
@@ -36,9 +37,9 @@ impl Ctx {
         self.spawn_subtask(future, |_| None)
     }
 
-    /// Spawns a task like [`spawn`](Self::spawn) whose failure must not be overlooked. It belongs to the handle while
-    /// that lives. If the handle is dropped before it has yielded the outcome, whether before or after the end of the
-    /// task, a failure fails the attempt.
+    /// Spawns a task like [`spawn`](Self::spawn), whose failure must not be overlooked. While the handle lives, a failure
+    /// is left to the code that awaits the handle. If the handle is dropped before it has yielded the exit, before or
+    /// after the end of the task, a failure of the task fails the attempt.
     ///
     /// # Panics
     /// As [`spawn`](Self::spawn).
@@ -53,10 +54,10 @@ impl Ctx {
         CheckedSubtask { task, outcome, ctx: self.clone() }
     }
 
-    /// Runs a blocking closure on Tokio's pool of blocking threads. It belongs to this attempt, as a task made by
-    /// [`spawn`](Self::spawn) does, but a closure that runs cannot be aborted: the attempt ends when the closure has
-    /// returned, or is abandoned, and reported so, if that takes longer than the stop of the child may take. Let long
-    /// closures check [`is_stopping`](Self::is_stopping).
+    /// Runs a blocking closure on Tokio's pool of blocking threads. The closure belongs to this attempt, like a task made
+    /// by [`spawn`](Self::spawn), but a running closure cannot be aborted. The attempt ends when the closure has returned.
+    /// If this takes longer than the stop of the child may take, the attempt is abandoned and reported as abandoned. Let
+    /// long closures check [`is_stopping`](Self::is_stopping).
     ///
     /// # Panics
     /// As [`spawn`](Self::spawn).
@@ -99,8 +100,8 @@ impl Ctx {
     }
 }
 
-/// Looks for the runtime only when a subtask exists already. Without a runtime that panics, and the destructor of the
-/// subtask reports its end.
+/// Looks for the runtime only after the subtask was made. Without a runtime this panics, and the destructor of the subtask
+/// reports its end.
 struct LazyRuntime;
 
 impl LazyRuntime {
@@ -118,7 +119,7 @@ impl LazyRuntime {
 }
 
 /// Adds `future` as a temporary child called `name` to the nearest supervisor (not a group) above the calling child.
-/// It is supervised, visible and stopped with that supervisor.
+/// The child is supervised and visible there, and stopped with that supervisor.
 ///
 /// If the name is taken, a dot and a number are appended. For tasks that should not outlive the calling *attempt*, use
 /// [`Ctx::spawn`](crate::Ctx::spawn); for many similar tasks, a [`Group`](crate::Group).
@@ -145,7 +146,7 @@ where
     ctx.cell.tree.add_spawned(ctx.id(), child.only_once()).map_err(SpawnChildError::Refused)
 }
 
-/// A task that belongs to an attempt. Await it for its outcome. If the handle is dropped, the task goes on.
+/// The handle of a task that belongs to an attempt. Await it for the outcome. If the handle is dropped, the task goes on.
 ///
 /// # Cancel safety
 /// Safe: the handle can be awaited again.
@@ -154,7 +155,7 @@ pub struct Subtask<T> {
     task: Result<JoinHandle<Option<T>>, SubtaskError>,
 }
 
-/// Why a subtask has no outcome.
+/// The reason why a subtask has no outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SubtaskError {
     /// It was aborted, or was never spawned because the body had ended or was abandoned.
@@ -216,8 +217,8 @@ impl<T> Future for Subtask<T> {
     }
 }
 
-/// A task that belongs to an attempt, and whose failure fails the attempt if this handle is dropped before it has
-/// yielded it. Await it for its exit.
+/// The handle of a task that belongs to an attempt. Await it for the exit. If the handle is dropped before it has yielded
+/// the exit, a failure of the task fails the attempt.
 ///
 /// # Cancel safety
 /// Safe: the handle can be awaited again, by reference. A handle that is dropped has not been awaited.
@@ -256,7 +257,7 @@ impl fmt::Debug for CheckedSubtask {
 }
 
 impl CheckedSubtask {
-    /// Ends the subtask early. That is no failure.
+    /// Ends the subtask early. This is not a failure.
     pub fn abort(&self) {
         self.task.abort();
     }
@@ -323,7 +324,8 @@ impl Drop for SubtaskEnd {
     }
 }
 
-/// The task of a subtask. Its fields are dropped in order: what is left of the future first, inside the attempt.
+/// The task of a subtask. Its fields are dropped in order. The rest of the future is dropped first, as code of the
+/// attempt.
 struct SubtaskFuture<F: Future> {
     future: Option<Pin<Box<F>>>,
     end: SubtaskEnd,
@@ -345,7 +347,7 @@ impl<F: Future> Future for SubtaskFuture<F> {
         if let Some(failure) = outcome.as_ref().and_then(*failure_in) {
             end.failure.get_or_insert(failure);
         }
-        // Dropped inside the attempt, and before its end is reported.
+        // Dropped as code of the attempt, and before the end of the subtask is reported.
         end.run(|| drop(future.take()));
         Poll::Ready(outcome)
     }

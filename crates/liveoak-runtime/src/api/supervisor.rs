@@ -22,10 +22,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::{Handle, RuntimeFlavor};
 
-/// A child that owns children. The outermost one is the root of the tree.
+/// A child that has children. The outermost supervisor is the root of the tree.
 ///
-/// Defaults: one-for-one; started in declared order, each child when the one before is ready; each child may be
-/// restarted ten times in a minute and ten times in a row (set [`intensity`](Self::intensity) to count all children
+/// Defaults: one-for-one; children are started in declared order, each when the child before it is ready; each child may
+/// be restarted ten times in a minute and ten times in a row (set [`intensity`](Self::intensity) to count all children
 /// together instead).
 pub struct Supervisor {
     name: String,
@@ -81,16 +81,16 @@ impl Supervisor {
         self
     }
 
-    /// Sets how many restarts of all children together are allowed within a period, as in OTP; failures in a row do not
-    /// count. If the backoffs of the children keep them from exceeding it, all together, the start is refused. If they
-    /// keep a child that has no limit of its own from exceeding it alone, a warning is logged at the start.
+    /// Sets how many restarts of all children together are allowed within a period, as in OTP. Failures in a row do not
+    /// count. If all children together cannot exceed the intensity because of their backoffs, the start is refused. If a
+    /// child without a limit cannot exceed the intensity alone, the start logs a warning.
     #[must_use]
     pub const fn intensity(mut self, limit: Limit) -> Self {
         self.spec.intensity = Some(limit);
         self
     }
 
-    /// Sets the order in which the children start; they stop in reverse. Default: as declared.
+    /// Sets the order in which the children start. They stop in the reverse order. Default: the declared order.
     #[must_use]
     pub const fn order(mut self, order: Order) -> Self {
         self.spec.order = order;
@@ -104,17 +104,17 @@ impl Supervisor {
         self
     }
 
-    /// Sets the budget for stopping everything below the supervisor. In the first half the children are asked in order;
-    /// at nine tenths all that still run are killed. Default: 30 s for a tree, none for a nested supervisor (its
-    /// children have deadlines).
+    /// Sets the budget for the stop of all children below the supervisor. In the first half of the budget the children are
+    /// asked in order; at nine tenths the remaining children are killed. Default: 30 s for a tree, none for a nested
+    /// supervisor (its children have deadlines).
     #[must_use]
     pub const fn stop_within(mut self, budget: Duration) -> Self {
         self.stop_within = Some(budget);
         self
     }
 
-    /// Keeps what the children, and all below them, have captured when this supervisor is over; see [`Child::keep`]. Has
-    /// an effect on temporary supervisors.
+    /// Keeps the values that all children below this supervisor have captured after this supervisor has ended for good; see
+    /// [`Child::keep`]. Has an effect on temporary supervisors only.
     #[must_use]
     pub const fn keep(mut self) -> Self {
         self.own.keep = true;
@@ -138,9 +138,9 @@ impl Supervisor {
     /// Starts the tree. Returns when every declared child is ready.
     ///
     /// # Errors
-    /// When specs are wrong (all errors are reported together, nothing was started), there is no Tokio runtime with
-    /// timers, a child fails its first start (the children that were started have been stopped then), or the tree is
-    /// stopped before it is ready.
+    /// When specs are wrong (all errors are reported together, and nothing was started), there is no Tokio runtime with
+    /// timers, a child fails its first start (the started children have been stopped), or the tree is stopped before it is
+    /// ready.
     ///
     /// # Cancel safety
     /// When this future is dropped, the children that were started are killed.
@@ -152,24 +152,24 @@ impl Supervisor {
         }
     }
 
-    /// Starts the tree and runs it until it ends, or until a signal stops it. Takes over the whole program: it listens
-    /// for signals and captures panics ([`capture_panics`]). In `main`, [`liveoak::main`](crate::main) does more: it
-    /// also ends the runtime.
+    /// Starts the tree and runs it until it ends, or until a signal stops it. `run` takes over the whole process: it
+    /// listens for signals and captures panics ([`capture_panics`]). In `main`, [`liveoak::main`](crate::main) does more:
+    /// it also shuts the runtime down.
     ///
-    /// The first SIGINT, SIGTERM or SIGHUP stops the tree gracefully. Signals within a second of it are the same wish. A
-    /// SIGINT after that kills what is left, whatever the first signal was; a line of the log says so once it is true.
-    /// SIGTERM and SIGHUP never kill.
+    /// The first SIGINT, SIGTERM or SIGHUP stops the tree gracefully. Signals within a second of the first signal count
+    /// as one. A later SIGINT kills the remaining children, whatever the first signal was; a line of the log says so when
+    /// this second is over. SIGTERM and SIGHUP never kill.
     ///
-    /// A signal that is ignored at the start stays ignored (`nohup`), and SIGHUP keeps a handler of the program's own.
-    /// Other handlers are called as well. When this future is done or dropped, each signal does again what it did
-    /// before, unless other code has installed a handler meanwhile. Several trees can run at once; each gets every
-    /// signal.
+    /// A signal that is ignored at the start stays ignored (`nohup`). If the process has its own handler for SIGHUP, this
+    /// handler stays. Other handlers are called as well. When this future is done or dropped, the former action of each
+    /// signal is restored, unless other code has installed a handler meanwhile. Several trees can run at the same time;
+    /// each of them gets every signal.
     ///
-    /// Under `#[tokio::main]` the program ends only when the runtime has ended, and that waits without a limit for
+    /// Under `#[tokio::main]` the process ends only when the runtime has shut down. The runtime waits without a limit for
     /// blocking calls (`spawn_blocking`, `tokio::io::stdin()`) and for tasks that never yield.
     ///
     /// # Errors
-    /// When the program cannot listen for signals, the tree did not start or failed, or a child had to be forced to stop.
+    /// When the process cannot listen for signals, the tree did not start or failed, or a child was killed or abandoned.
     ///
     /// # Cancel safety
     /// When this future is dropped, everything is killed.
@@ -182,8 +182,8 @@ impl Supervisor {
         self.run_with_signals(&mut signals, say).await
     }
 
-    /// Does what [`run`](Self::run) does with signals that the caller listens for. `say` gets a line for people when a
-    /// signal changes what happens.
+    /// Runs the tree like [`run`](Self::run), with signals for which the caller listens. `say` gets a line for people when
+    /// a signal changes what happens.
     pub(crate) async fn run_with_signals(
         self,
         signals: &mut StopSignals,
@@ -214,14 +214,15 @@ impl Supervisor {
         }
     }
 
-    /// Starts the tree and returns at once; [`TreeHandle::ready`](crate::TreeHandle::ready) waits for it.
+    /// Begins to start the tree, and returns immediately. [`TreeHandle::ready`](crate::TreeHandle::ready) waits for the
+    /// readiness.
     ///
-    /// A tree that is started by the body of a child, or one of its subtasks, belongs to that attempt as a subtask does:
-    /// it is killed at the end of the body, and the attempt ends when the tree has ended.
+    /// If the body of a child, or one of its subtasks, starts a tree, the tree belongs to that attempt like a subtask: the
+    /// tree is killed at the end of the body, and the attempt ends when the tree has ended.
     ///
     /// # Errors
     /// When specs are wrong, there is no Tokio runtime with timers, or the caller is an attempt that can have no more
-    /// subtasks; nothing was started.
+    /// subtasks. In these cases nothing was started.
     pub fn begin(self) -> Result<Tree, StartError> {
         let handle = Handle::try_current().map_err(|_| StartError::NoRuntime)?;
         if catch(None, || drop(tokio::time::sleep(Duration::ZERO))).is_err() {
@@ -276,7 +277,7 @@ impl From<Supervisor> for Child {
 
 common_settings!(Supervisor, own);
 
-/// Warns, in the log, of a program whose panics abort it. All crates of a program are built with the same strategy.
+/// Logs a warning if a panic would abort the process. All crates of a binary are built with the same panic strategy.
 fn warn_of_abort(aborts: bool) {
     if aborts {
         log(|| {

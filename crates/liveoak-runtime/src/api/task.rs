@@ -2,8 +2,8 @@
 //!
 //! Each attempt of a task is one future. Its first poll calls the closure and already polls the body; the last poll
 //! drops the body and reports the end. Panics of the closure, the body and the body's destructor are caught here. On a
-//! kill the future drops the body itself. If the future is dropped instead, its runtime is shutting down; that ends the
-//! attempt too. A start only hands the future to Tokio, so no code of the user runs in whatever call causes it.
+//! kill the future drops the body itself. Only the shutdown of the runtime drops the future; this ends the attempt too. A
+//! start only gives the future to Tokio, so the call that causes a start runs no code of the user.
 //!
 //! A thread cannot be ended from outside. A thread that ignores the stop is abandoned, and reported as such.
 
@@ -23,13 +23,13 @@ use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 use tokio::runtime::Handle;
 
-/// Makes the future of each attempt of a task.
+/// Makes the futures of the attempts of a task.
 pub(crate) trait Factory: Send + Sync + 'static {
     type Body: Future<Output: IntoExit> + Send + 'static;
 
     fn make(&self, ctx: Ctx) -> Self::Body;
 
-    /// Adds what has a destructor of the user to `values`.
+    /// Adds the values whose destructors are user code to `values`.
     fn dispose(self, values: &mut Vec<UserValue>);
 }
 
@@ -95,8 +95,8 @@ pin_project! {
         // `None` while the body is being polled or dropped (the cell is in `CURRENT` then), and after the end.
         cell: Option<Arc<LiveAttempt>>,
         registration: TaskRegistration,
-        // All attempts of a child share it. The members of a group whose argument has no data share it too. Each attempt
-        // changes its reference count twice. `None` after the end.
+        // All attempts of a child share this value. Members of a group whose argument has no data share it too. Each
+        // attempt changes the reference count twice. `None` after the end.
         starter: Option<Arc<TaskStarter<F>>>,
     }
 
@@ -116,11 +116,12 @@ pin_project! {
 }
 
 impl<F, Fut> AttemptFuture<F, Fut> {
-    /// Drops the body, then reports `exit`. A panic of the body's destructor replaces the exit if that is no failure,
+    /// Drops the body, then reports `exit`. A panic of the body's destructor replaces the exit if the exit is no failure,
     /// or is `Killed`.
     ///
-    /// The closure is let go before the report, while the tree still holds it. So it is dropped here only if the child
-    /// left the tree without waiting for this attempt; otherwise the tree decides where.
+    /// The reference to the closure is dropped before the report, while the tree still holds another one. So the closure
+    /// itself is dropped here only if the child left the tree without waiting for this attempt. Otherwise the tree
+    /// decides where it is dropped.
     fn end(self: Pin<&mut Self>, cell: Arc<LiveAttempt>, exit: Exit) {
         let this = self.project();
         let (mut state, starter) = (this.state, this.starter.take());
@@ -203,7 +204,8 @@ where
         let ctx = Ctx { cell: Arc::clone(&cell) };
         // Linux shows at most 15 bytes of a thread's name, so the name of the child is more useful than its path.
         let name: String = cell.path().name().chars().filter(|c| *c != '\0').collect();
-        // The thread itself is a part of the attempt, which ends when the thread is gone, with its thread-locals.
+        // The thread itself is a part of the attempt. The attempt ends when the thread has ended and its thread-locals are
+        // dropped.
         let number = cell.subtasks.admit(&cell.orders);
         let (sender, own_handle) = channel();
         cell.tree.runs_outside(&cell);
@@ -234,7 +236,7 @@ where
     }
 }
 
-/// Reports that the thread of a child is gone, when it is dropped.
+/// Reports, when dropped, that the thread of a child has ended.
 struct ThreadEnd {
     cell: Arc<LiveAttempt>,
     number: u64,
@@ -246,12 +248,12 @@ impl Drop for ThreadEnd {
     }
 }
 
-/// Reports the end of the calling thread when it was joined, which another thread does. If the system refuses that one,
-/// reports it at once.
+/// Lets another thread join the calling thread and then report its end. If the system refuses the other thread, the end
+/// is reported immediately.
 fn report_when_joined(own_handle: Receiver<JoinHandle<()>>, end: Option<ThreadEnd>) {
     let join = move || {
         if let Ok(thread) = own_handle.recv() {
-            // The body's panics are caught. A panic of the destructor of a thread-local aborts the program.
+            // The body's panics are caught. A panic of the destructor of a thread-local aborts the process.
             let _ = thread.join();
         }
         drop(end);

@@ -21,10 +21,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 use tokio::task::coop::consume_budget;
 
-/// A running tree. It owns everything in it: when it is dropped, everything is killed. For a graceful end,
-/// [`stop`](TreeHandle::stop) it.
+/// A running tree. When a `Tree` is dropped, all its children are killed. For a graceful end, call
+/// [`stop`](TreeHandle::stop).
 ///
-/// All operations are those of [`TreeHandle`], which can be cloned and passed on.
+/// A `Tree` has the operations of [`TreeHandle`], which can be cloned and passed on.
 #[derive(Debug)]
 pub struct Tree(pub(crate) TreeHandle);
 
@@ -41,7 +41,7 @@ impl Tree {
     /// Returns how the tree ended, if it ended before that.
     ///
     /// # Panics
-    /// When code of the tree itself would wait for its own readiness so; [`TreeHandle::ready`] refuses that instead.
+    /// When the caller is a child for which the tree waits. [`TreeHandle::ready`] returns an error in this case.
     pub async fn ready(&self) -> Result<(), Ended> {
         match self.0.ready().await {
             Ok(()) => Ok(()),
@@ -54,8 +54,8 @@ impl Tree {
     /// the end, returns the same report.
     ///
     /// # Panics
-    /// When code of the tree itself would wait for its own end so; [`TreeHandle::stop`] refuses that instead. The stop
-    /// has begun all the same.
+    /// When the caller is part of the tree, although the stop has begun. [`TreeHandle::stop`] returns an error in this
+    /// case.
     pub async fn stop(&self) -> Arc<StopReport> {
         self.0.stop().await.unwrap_or_else(|refusal| owner_waits_for_itself(&refusal))
     }
@@ -71,13 +71,14 @@ impl Tree {
     /// Waits until the tree has ended, for whatever reason. May be called again.
     ///
     /// # Panics
-    /// When code of the tree itself would wait for its own end so; [`TreeHandle::join`] refuses that instead.
+    /// When the caller is part of the tree. [`TreeHandle::join`] returns an error in this case.
     pub async fn join(&self) -> Ended {
         self.0.join().await.unwrap_or_else(|refusal| owner_waits_for_itself(&refusal))
     }
 }
 
-/// Panics, because the owner of a tree was handed to a child of it, which fails with this. An owner stands outside.
+/// Panics, because a child of the tree used the `Tree` and would wait for itself. The child fails by this panic. A `Tree`
+/// must be used outside of its children.
 fn owner_waits_for_itself(refusal: &Refusal) -> ! {
     panic!("a child owns its own tree and waits for it; use a `TreeHandle`: {refusal}")
 }
@@ -101,25 +102,25 @@ impl Drop for Tree {
 /// Looks at a tree and commands it. Cheap to clone; does not keep the tree running.
 ///
 /// # Cancel safety
-/// All methods are safe: when a future is dropped, nothing is lost, and what it has begun (a stop, the addition of a
-/// child, a command) goes on.
+/// All methods are safe. When a future is dropped, nothing is lost, and a stop, an addition or a command that has begun
+/// goes on.
 ///
 /// # Refusals
-/// Besides the errors that each command names: there is no such child, 1,024 commands wait for it already, a later
-/// command or a restart overtook this one, or the tree has ended.
+/// Each method names its errors. In addition, every command is refused if there is no such child, if 1,024 commands
+/// already wait for the child, if a later command or a restart overtook the command, or if the tree has ended.
 ///
 /// # Commands from inside the tree
 /// A child may give any command, also about itself, its supervisors and the whole tree. The command is carried out. But
-/// the child cannot wait for an answer that comes only after its own end or readiness: that wait is refused at once, as
-/// [`Refusal::WouldWaitForItself`]. So is the wait of a child that is not ready for the start of one whose turn comes
-/// after it. Instead, return after the call, use the `begin_` form of the command, or wait inside
-/// [`Ctx::unless_stopping`], which ends when the child is asked to stop.
+/// a child cannot wait for an answer that comes only after the child itself has ended or become ready. Such a wait is
+/// refused immediately, as [`Refusal::WouldWaitForItself`]. For example, a child that is not ready cannot wait for the
+/// start of a sibling whose turn comes later. Instead, return after the call, use the `begin_` form of the command, or
+/// wait inside [`Ctx::unless_stopping`], which ends when the child is asked to stop.
 ///
 /// The caller is known while the body of a child, one of its [subtasks](Ctx::spawn) or its thread runs. Tasks and threads
 /// that the child started by other means (`tokio::spawn`, `std::thread::spawn`) are not recognised. They must not wait
-/// for the child's end if the child waits for theirs.
+/// for the end of the child if the child waits for their end.
 ///
-/// An attempt that was abandoned can give no commands about children, and add none ([`Refusal::Abandoned`]).
+/// An attempt that was abandoned cannot give commands to children or add children ([`Refusal::Abandoned`]).
 #[derive(Clone)]
 pub struct TreeHandle {
     pub(crate) inner: Arc<TreeInner>,
@@ -149,7 +150,7 @@ impl TreeHandle {
     /// the end, returns the same report.
     ///
     /// # Errors
-    /// When the caller is part of the tree. The stop has begun all the same.
+    /// When the caller is part of the tree. The stop has begun in this case too.
     pub async fn stop(&self) -> Result<Arc<StopReport>, Refusal> {
         self.begin_stop();
         self.until_ended(true).await.map(|ended| ended.report)
@@ -158,7 +159,7 @@ impl TreeHandle {
     /// Kills everything in the tree now. Returns how each child was stopped.
     ///
     /// # Errors
-    /// When the caller is part of the tree. Everything is killed all the same.
+    /// When the caller is part of the tree. The kill has begun in this case too.
     pub async fn kill(&self) -> Result<Arc<StopReport>, Refusal> {
         self.begin_kill();
         self.until_ended(true).await.map(|ended| ended.report)
@@ -189,7 +190,7 @@ impl TreeHandle {
         Ok(self.inner.until_ended().await)
     }
 
-    /// Returns `true` if the calling code is part of this tree, and so cannot wait for this.
+    /// Returns `true` if the calling code is part of this tree and would wait for itself.
     fn would_wait_for_itself(&self, awaited: Awaited) -> bool {
         asker_in(&self.inner)
             .is_some_and(|asker| self.inner.state().machine.would_wait_for_itself(asker, awaited))
@@ -230,9 +231,9 @@ impl TreeHandle {
     /// when the child is ready. An added child is removed when its supervisor restarts.
     ///
     /// # Errors
-    /// When there is no such supervisor, it is down or full, the name is taken, the spec is wrong, the first start
-    /// fails (the child is removed then), or the child still waits for another one when its start deadline is over
-    /// ([`Refusal::WaitsFor`]; it goes on waiting then).
+    /// When there is no such supervisor, the supervisor is down or full, the name is taken, the spec is wrong, the first
+    /// start fails (the child is then removed), or the child still waits for another child when its start deadline is over
+    /// ([`Refusal::WaitsFor`]; the child then goes on waiting).
     pub async fn add_child(
         &self,
         parent: impl Into<Path>,
@@ -246,7 +247,7 @@ impl TreeHandle {
     /// Adds a child like [`add_child`](Self::add_child), and returns its id without waiting for its start.
     ///
     /// # Errors
-    /// When there is no such supervisor, it is down or full, the name is taken, or the spec is wrong.
+    /// When there is no such supervisor, the supervisor is down or full, the name is taken, or the spec is wrong.
     pub fn begin_add_child(
         &self,
         parent: impl Into<Path>,
@@ -260,8 +261,8 @@ impl TreeHandle {
     ///
     /// # Errors
     /// When the child runs (it is neither idle nor being stopped by a command), when its supervisor is down, when the
-    /// attempt fails, or when the child still waits for another one at its start deadline ([`Refusal::WaitsFor`]; it goes
-    /// on waiting then).
+    /// attempt fails, or when the child still waits for another child at its start deadline ([`Refusal::WaitsFor`]; the
+    /// child then goes on waiting).
     pub async fn start_child(&self, path: impl Into<Path>) -> Result<Outcome, Refusal> {
         self.command(&path.into(), Command::Start).await
     }
@@ -274,8 +275,8 @@ impl TreeHandle {
         self.begin_command(&path.into(), Command::Start)
     }
 
-    /// Stops a child. It stays idle until it is started by a command. Returns how the child was stopped, when it has
-    /// ended.
+    /// Stops a child. The child stays idle until a command starts it. When the child has ended, returns how it was
+    /// stopped.
     ///
     /// # Errors
     /// When there is no such child.
@@ -296,7 +297,7 @@ impl TreeHandle {
     ///
     /// # Errors
     /// When the supervisor of the child is down, the child can run only once, the new attempt fails, or the child still
-    /// waits for another one when its start deadline is over ([`Refusal::WaitsFor`]; it goes on waiting then).
+    /// waits for another child when its start deadline is over ([`Refusal::WaitsFor`]; the child then goes on waiting).
     pub async fn restart_child(&self, path: impl Into<Path>) -> Result<Outcome, Refusal> {
         self.command(&path.into(), Command::Restart).await
     }
@@ -309,10 +310,10 @@ impl TreeHandle {
         self.begin_command(&path.into(), Command::Restart)
     }
 
-    /// Stops a child if it runs, and removes it from the tree. Returns when it has ended.
+    /// Stops a child if it runs, and removes it from the tree. Returns when the child has ended.
     ///
     /// # Errors
-    /// When siblings depend on the child, or it is the root.
+    /// When siblings depend on the child, or the child is the root.
     pub async fn remove_child(&self, path: impl Into<Path>) -> Result<Outcome, Refusal> {
         self.command(&path.into(), Command::Remove).await
     }
@@ -328,7 +329,7 @@ impl TreeHandle {
     async fn command(&self, path: &Path, command: Command) -> Result<Outcome, Refusal> {
         self.check_not_abandoned()?;
         let begun = self.inner.command(path, command, Wait::For(asker_in(&self.inner)));
-        // A loop of commands that are answered at once must let other tasks run.
+        // A loop of commands that are answered immediately must let other tasks run.
         consume_budget().await;
         match begun? {
             Begun::Answered(outcome, stop_wait) => Ok(self.inner.settled(path, outcome, stop_wait).await),
@@ -345,7 +346,7 @@ impl TreeHandle {
         self.inner.command(path, command, Wait::No).map(drop)
     }
 
-    /// Adds a child. Returns its id and the answer, or the refusal of the wait for it.
+    /// Adds a child. Returns the id of the child and the answer, or the refusal of the wait for the answer.
     fn add(&self, parent: &Path, child: Child) -> Result<(ChildId, Result<PendingAnswer, Refusal>), Refusal> {
         self.check_not_abandoned()?;
         let parts = split(child, Some(parent));
@@ -365,7 +366,8 @@ pub(crate) fn check_caller() -> Result<(), Refusal> {
     if with_caller(|ctx| ctx.is_some_and(Ctx::is_abandoned)) { Err(Refusal::Abandoned) } else { Ok(()) }
 }
 
-/// Returns the attempt of `tree` whose code is calling; or that has begun the tree whose code is calling, and so on.
+/// Returns the attempt of `tree` whose code is calling. If code of another tree is calling, returns the attempt of `tree`
+/// that has begun that tree, directly or through further trees.
 pub(crate) fn asker_in(tree: &Arc<TreeInner>) -> Option<Asker> {
     let ctx = current()?;
     let mut cell = &ctx.cell;
@@ -377,11 +379,11 @@ pub(crate) fn asker_in(tree: &Arc<TreeInner>) -> Option<Asker> {
     Some(Asker { id: cell.id, attempt: cell.attempt, listens: !of_other_tree && listens(), of_other_tree })
 }
 
-/// Why a tree is not ready.
+/// The reason why a tree is not ready.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum NotReady {
-    /// It ended before that.
+    /// The tree ended before it was ready.
     Ended(Box<Ended>),
     /// The caller is a child for which the tree waits ([`Refusal::WouldWaitForItself`]).
     Refused(Refusal),
@@ -399,7 +401,7 @@ impl fmt::Display for NotReady {
 impl std::error::Error for NotReady {}
 
 impl Ctx {
-    /// Makes this attempt the owner of a tree that is to be begun.
+    /// Makes this attempt the owner of a tree that is about to begin.
     pub(crate) fn own_tree(&self) -> Result<Owner, SubtaskError> {
         let number = self.cell.subtasks.admit(&self.cell.orders)?;
         Ok(Owner { cell: Arc::clone(&self.cell), number })
@@ -438,7 +440,7 @@ impl TreeInner {
         self.may_add()?;
         let now = self.clock.now();
         let asker = asker_in(self);
-        // Bodies that the machine does not take are dropped after the lock is released.
+        // Bodies that the machine refuses are dropped after the lock is released.
         let mut unused = bodies;
         self.with_state(|state| {
             let parent = place(&state.machine, &mut declaration)?;
@@ -474,7 +476,7 @@ impl TreeInner {
 }
 
 fn number_if_taken(machine: &Machine, parent: &Path, declared: &mut ChildDeclaration) -> Result<(), Refusal> {
-    /// The next number, for all trees of the program.
+    /// The next number, for all trees of the process.
     static NUMBER: AtomicU64 = AtomicU64::new(2);
     let name = declared.name.clone();
     while machine.find(&parent.join(declared.name.as_str())).is_some() {

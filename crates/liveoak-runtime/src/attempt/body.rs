@@ -1,4 +1,4 @@
-//! What a child runs, and what the user's code may return.
+//! The bodies of children, and the values that the user's code may return.
 
 use crate::attempt::cell::AttemptCell;
 use liveoak_core::Exit;
@@ -21,7 +21,7 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// What a body may return: `()`, a `Result` with any error, or an [`Exit`].
 pub trait IntoExit {
-    /// Turns the outcome into an exit.
+    /// Converts the value into an exit.
     fn into_exit(self) -> Exit;
 }
 
@@ -55,11 +55,11 @@ impl<T: IntoExit, E: Into<BoxError>> IntoExit for Result<T, E> {
 /// Starts the attempts of a child of the tree `T`: each call of `start` begins one attempt, without the tree's lock.
 /// All attempts are stopped and killed in the same way, through the [orders](AttemptCell::orders) of the cell.
 pub(crate) trait Body<T>: Send + Sync + 'static {
-    /// Starts the attempt of `cell` on the runtime of `handle`. Hands the attempt to a task or a thread, and runs none of
-    /// the user's code itself: the caller may be inside a call of another child.
+    /// Starts the attempt of `cell` on the runtime of `handle`. Passes the attempt to a task or a thread, and runs no code
+    /// of the user itself, because the caller may be inside a call of another child.
     fn start(self: Arc<Self>, cell: Arc<AttemptCell<T>>, handle: &Handle);
 
-    /// Takes the body apart if no attempt uses it any more: adds the values to `values` whose destructors are user code,
+    /// Takes the body apart if no attempt uses it any more. Adds the values whose destructors are user code to `values`,
     /// and drops the rest.
     fn dispose(self: Arc<Self>, values: &mut Vec<UserValue>);
 }

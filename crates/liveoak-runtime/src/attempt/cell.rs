@@ -1,7 +1,7 @@
-//! What one attempt and its tree share: one small allocation per attempt.
+//! The cell: the memory that one attempt and its tree share, in one small allocation per attempt.
 //!
-//! The tree gives orders here, the attempt reports its end here. The tree is an [`AttemptListener`]: the cell knows
-//! nothing else of it.
+//! The tree gives orders through the cell, and the attempt reports its end through it. The tree is an
+//! [`AttemptListener`]; the cell knows nothing else about the tree.
 
 use crate::attempt::orders::Orders;
 use crate::attempt::subtasks::{Abort, End, Subtasks};
@@ -9,19 +9,18 @@ use liveoak_core::{Attempt, ChildId, Exit, Path};
 use std::sync::Arc;
 use tokio::task::AbortHandle;
 
-/// What a cell reports to. The engine implements it for its tree.
+/// Receives the reports of a cell. The engine implements it for its tree.
 pub(crate) trait AttemptListener: Clone + Send + Sync + Sized + 'static {
     /// Is called when the attempt has ended, once per attempt.
     fn attempt_ended(&self, cell: &Arc<AttemptCell<Self>>, exit: Exit);
 
     /// Is called when the body has ended with `exit`, or is killed because a subtask panicked, while other parts of the
-    /// attempt still run. From then on the child
-    /// counts as stopping, however long its subtasks run.
+    /// attempt still run. From then on the child counts as stopping, however long its subtasks run.
     fn body_ended(&self, cell: &Arc<AttemptCell<Self>>, exit: Exit);
 
-    /// Notes that code of the attempt runs outside of the runtime's tasks: on a thread of its own, or in another process.
-    /// A paused clock does not see it, so it stands while the attempt is being started or stopped, in real time for at
-    /// most as long as that may take.
+    /// Notes that code of the attempt runs outside of the runtime's tasks: on a separate thread, or in another process.
+    /// Tokio cannot see such code, so a paused clock is held while the attempt is being started or stopped, in real time
+    /// for at most the deadline of the start or the stop.
     fn runs_outside(&self, cell: &Arc<AttemptCell<Self>>);
 
     /// Returns the path of a child, if it is still part of the tree.
@@ -29,8 +28,7 @@ pub(crate) trait AttemptListener: Clone + Send + Sync + Sized + 'static {
 }
 
 /// One attempt of one child of the tree `T`. glibc leaves 112 unused bytes before the aligned allocation of a Tokio
-/// task. A cell fits exactly there, which makes a start 10 % faster and uses no
-/// extra memory. A test holds the size.
+/// task. A cell fits exactly there, which makes a start 10 % faster and uses no extra memory. A test checks the size.
 pub(crate) struct AttemptCell<T> {
     pub(crate) tree: T,
     pub(crate) id: ChildId,
@@ -48,7 +46,7 @@ pub(crate) struct AttemptCell<T> {
 pub(crate) enum SubtaskAbort {
     /// A task of Tokio. A blocking call can be aborted only before it runs.
     Task(AbortHandle),
-    /// A tree that the attempt has begun: kills it.
+    /// A tree that the attempt has begun. The abort kills the tree.
     Tree(Arc<dyn Fn() + Send + Sync>),
 }
 
@@ -79,7 +77,7 @@ impl<T: AttemptListener> AttemptCell<T> {
         Arc::new(Self { tree, id, attempt, on_tree_runtime, keep_error, orders, subtasks })
     }
 
-    /// Ends the attempt and its subtasks by force, as far as that is possible. The tree waits for it no longer.
+    /// Ends the attempt and its subtasks by force, as far as this is possible. The tree no longer waits for the attempt.
     pub(crate) fn abandon(&self) {
         self.orders.abandon();
         self.subtasks.abort_all();
@@ -93,7 +91,7 @@ impl<T: AttemptListener> AttemptCell<T> {
         })
     }
 
-    /// Fails the attempt because of the failure of a subtask that was not looked at.
+    /// Fails the attempt because of the failure of a checked subtask whose handle was dropped.
     pub(crate) fn subtask_failed(self: &Arc<Self>, exit: Exit) {
         let end = self.subtasks.fail(&self.orders, exit);
         if let End::Ending(_) = &end {

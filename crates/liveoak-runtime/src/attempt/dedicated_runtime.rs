@@ -1,9 +1,9 @@
 //! A Tokio runtime of its own for a subtree, with its own threads.
 //!
 //! Code that blocks or computes there takes no thread from the rest of the tree. The runtime is created before the
-//! first child of the subtree starts, and shut down after the last one has ended or was abandoned. It lives as long as
-//! one attempt of the supervisor, which is ready when its children are. It has ended when all its threads have: a
-//! blocking call that outlasts the stop makes the supervisor abandoned, and reported so.
+//! first child of the subtree starts, and shut down after the last child has ended or was abandoned. The runtime lives as
+//! long as one attempt of the supervisor. The supervisor is ready when its children are ready. The runtime has ended when
+//! all its threads have ended. If a blocking call takes longer than the stop, the supervisor is abandoned and reported.
 //!
 //! A thread of its own creates the runtime, because creating one can block and dropping one must not happen on a
 //! worker.
@@ -80,10 +80,10 @@ impl DedicatedRuntime {
         };
         opened(runtime.handle().clone());
         runtime.block_on(cell.orders.stopping());
-        // Its children have ended or are abandoned. What they left behind gets half of `KILL_WAIT`.
+        // The children have ended or are abandoned. Tasks that they left behind get half of `KILL_WAIT`.
         runtime.shutdown_timeout(KILL_WAIT / 2);
         // A call that blocks, in a child that was abandoned or by `tokio::task::spawn_blocking`, keeps its thread. The
-        // runtime has not ended before that; the stop deadline of the supervisor bounds the wait.
+        // runtime ends only after this call; the stop deadline of the supervisor bounds the wait.
         threads.wait_until_all_ended();
         Exit::Stopped
     }
@@ -132,8 +132,9 @@ fn try_threads(count: usize) -> io::Result<()> {
     })
 }
 
-/// Creates the runtime. Panics if the system refuses a thread after all. The panic comes at once, and leaves no thread
-/// behind: the threads begin their work only when the runtime is complete. But Tokio leaks some file descriptors then.
+/// Creates the runtime. Panics if the system refuses a thread after all. The panic comes immediately, and leaves no
+/// thread behind, because the threads begin their work only when the runtime is complete. In this case Tokio leaks some
+/// file descriptors.
 fn create(
     threads: usize,
     name: impl Fn() -> String + Send + Sync + 'static,
@@ -160,7 +161,7 @@ fn create(
     Ok(runtime)
 }
 
-/// Tells the threads of a runtime whether its creation succeeded. Dropped before that, it tells them that it failed.
+/// Tells the threads of a runtime whether its creation succeeded. If it is dropped before that, the creation has failed.
 struct Created(Arc<OnceLock<bool>>);
 
 impl Drop for Created {

@@ -1,7 +1,7 @@
 //! The orders to an attempt (to stop, to be killed, to be abandoned), as one-shot flags that tasks can wait for.
 //!
-//! *Latched.* A flag stays set. Code that checks later still sees the order, and an order that arrives before the
-//! attempt has started holds for it too.
+//! *Latched.* A flag stays set. Code that checks later still sees the order. If an order arrives before the attempt has
+//! started, the attempt sees it too.
 //!
 //! *Waiting.* A new order wakes the attempt's own task, whatever that task is waiting for, because the task itself
 //! drops its body on a kill. Futures polled by that task therefore need no registration. Other waiters (a subtask,
@@ -27,12 +27,12 @@ const STOPPING: u8 = 1;
 const KILLED: u8 = 2;
 /// A heartbeat has arrived since the last check.
 const BEATEN: u8 = 4;
-/// The attempt's task is to drop its body.
+/// The task of the attempt must drop the body.
 const DROP_BODY: u8 = 8;
 const BODY_ENDED: u8 = 16;
-/// The tree waits for this attempt no longer.
+/// The tree no longer waits for this attempt.
 const ABANDONED: u8 = 32;
-/// The body ends itself on a kill.
+/// The body handles a kill itself.
 const HANDLES_KILL: u8 = 64;
 const HAS_SUBTASKS: u8 = 128;
 /// The flags that the attempt's task must see.
@@ -51,7 +51,7 @@ struct Waiters {
     others: Option<Arc<Notify>>,
 }
 
-/// What is left of the attempt when its body has ended.
+/// The parts of an attempt that may still run when its body has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BodyEnd {
     /// Nothing: the attempt has ended.
@@ -104,12 +104,12 @@ impl Orders {
         Wait { orders: self, flag: STOPPING, registration: None }
     }
 
-    /// Leaves a kill to the body from now on: of the orders, only [`abandon`](Self::abandon) drops it.
+    /// Lets the body handle a kill itself from now on. Only the order to [`abandon`](Self::abandon) drops the body.
     pub(crate) fn leave_kill_to_body(&self) {
         self.flags.fetch_or(HANDLES_KILL, Ordering::AcqRel);
     }
 
-    /// Orders a kill: the body is dropped, or told if it handles its kill.
+    /// Orders a kill. The body is dropped, or, if it handles its kill itself, it is told.
     pub(crate) fn kill(&self) {
         let drop_body = if self.has(HANDLES_KILL) { 0 } else { DROP_BODY };
         self.set(STOPPING | KILLED | drop_body);
@@ -123,7 +123,7 @@ impl Orders {
         Wait { orders: self, flag: KILLED, registration: None }
     }
 
-    /// Ends the attempt by force, also a body that handles its kill itself, and admits no more subtasks.
+    /// Ends the attempt by force, even if the body handles its kill itself. Admits no more subtasks.
     pub(crate) fn abandon(&self) {
         self.set(ABANDONED | STOPPING | KILLED | DROP_BODY);
     }
@@ -205,8 +205,8 @@ pub(crate) struct TaskRegistration {
     orders_at_registration: Option<u8>,
 }
 
-/// Polls a body once: checks for the order to drop it, calls `poll`, and registers the task for the next order. Returns
-/// `Ready(None)` if the body must be dropped. `cell` is lent to `poll`.
+/// Polls a body once: checks for the order to drop the body, calls `poll`, and registers the task for the next order.
+/// Returns `Ready(None)` if the body must be dropped. `poll` gets `cell`.
 pub(crate) fn poll_body<C: AsRef<Orders>, T>(
     cell: C,
     registration: &mut TaskRegistration,

@@ -1,8 +1,8 @@
 //! Panics as values: catches a panic of user code and describes it. (`util/waker_guard.rs` catches panics of wakers, and
 //! drops them.)
 //!
-//! `catch_unwind` returns the message only. Location and backtrace are visible to the panic hook, and a library does
-//! not install a hook unasked: the user calls [`capture_panics`], or [`Supervisor::run`](crate::Supervisor::run).
+//! `catch_unwind` returns the message only. The panic hook sees location and backtrace, but a library must not install a
+//! hook unasked. So the user calls [`capture_panics`], or [`Supervisor::run`](crate::Supervisor::run), which calls it.
 
 use crate::util::lock::lock;
 use crate::util::waker_guard::drop_payload;
@@ -14,7 +14,7 @@ use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
 use std::sync::{Arc, Mutex};
 
 struct Seen {
-    /// The message. Compared with the message of the caught panic, to tell whether both are the same panic.
+    /// The message. It is compared with the message of the caught panic, to find out whether both are the same panic.
     message: Option<String>,
     location: Option<String>,
     backtrace: Option<String>,
@@ -28,11 +28,11 @@ thread_local! {
 /// Makes exits keep the location of a panic from now on and, if backtraces are enabled (`RUST_BACKTRACE`), its
 /// backtrace.
 ///
-/// Adds a panic hook in front of the present one, which still runs. If its hook is the present one already, nothing is
-/// changed. Call it again after another hook was installed that does not call the hook before it.
+/// Adds a panic hook in front of the current hook, which still runs. If the hook of this function is the current hook,
+/// nothing changes. Call it again after another hook was installed that does not call the previous hook.
 ///
-/// A program that is built with `panic = "abort"` ends at its first panic; then nothing is captured, and no child is
-/// restarted after a panic.
+/// A process that is built with `panic = "abort"` ends at its first panic. In such a process nothing is captured, and no
+/// child is restarted after a panic.
 pub fn capture_panics() {
     /// The address of the hook that was installed last: tells whether the present hook is that one.
     static OURS: Mutex<usize> = Mutex::new(0);

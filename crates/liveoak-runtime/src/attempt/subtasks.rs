@@ -1,10 +1,10 @@
 //! The subtasks of an attempt, and the moment when the attempt has ended.
 //!
 //! An attempt ends when its body *and* all its subtasks have ended. The call that reports the last of these ends
-//! returns [`End::Attempt`], exactly once. When the body ends, the subtasks that are left are aborted.
+//! returns [`End::Attempt`], exactly once. When the body ends, the remaining subtasks are aborted.
 //!
-//! A subtask is admitted before it is spawned, so that the end of the attempt waits for it. Its abort handle is stored
-//! after that; if the body has ended in between, the subtask is aborted at once.
+//! A subtask is admitted before it is spawned, so that the end of the attempt waits for the subtask. The abort handle is
+//! stored after the spawn. If the body has ended in between, the subtask is aborted immediately.
 
 use crate::attempt::orders::{BodyEnd, Orders};
 use crate::util::lock::lock;
@@ -15,26 +15,27 @@ pub(crate) trait Abort {
     fn abort(&self);
 }
 
-/// The most subtasks that an attempt may have at once; one more is refused. For more tasks of one kind there are groups.
+/// The most subtasks that an attempt may have at the same time. A further subtask is refused. For more tasks of one kind
+/// use a group.
 pub(crate) const MAX_SUBTASKS: usize = 65_536;
 
-/// Why an attempt has no subtask more.
+/// The reason why an attempt can have no further subtask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NotAdmitted {
-    /// Its body has ended, or it was abandoned.
+    /// The body has ended, or the attempt was abandoned.
     Ended,
-    /// It has [`MAX_SUBTASKS`].
+    /// The attempt already has [`MAX_SUBTASKS`] subtasks.
     TooMany,
 }
 
-/// The subtasks of one attempt. `H` aborts a subtask, `E` is an exit, `P` is the path of the child. Most attempts have
-/// no subtask and never ask for their path; for them this is a null pointer and a lock.
+/// The subtasks of one attempt. `H` aborts a subtask, `E` is an exit, `P` is the path of the child. Most attempts have no
+/// subtask and never ask for their path. For such an attempt this value is a null pointer and a lock.
 pub(crate) struct Subtasks<H, E, P>(Mutex<Option<Box<Record<H, E, P>>>>);
 
 struct Record<H, E, P> {
     /// The path of the child, once it was asked for.
     path: Option<P>,
-    /// How the attempt before this one ended. Kept only if a context is still held when this attempt has ended.
+    /// How the previous attempt ended. Kept only if a context still exists when this attempt has ended.
     previous_exit: Option<E>,
     next: u64,
     /// The subtasks that live, at most [`MAX_SUBTASKS`]. Each is removed as it ends.
@@ -51,7 +52,7 @@ impl<H, E, P> Default for Record<H, E, P> {
     }
 }
 
-/// What the end of a body or of a subtask means for its attempt.
+/// The consequence that the end of a body or of a subtask has for its attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum End<E> {
     /// The attempt has ended, with this exit.

@@ -1,8 +1,8 @@
 //! Turns the effects of the machine into actions, in batches. The only file that does.
 //!
 //! An effect is taken from the machine under the lock and becomes an [`Action`], which holds all that is needed to
-//! perform it outside the lock. Two kinds of effect are done here at once, because they run no user code: an event is
-//! queued, and a heartbeat check is answered.
+//! perform it outside the lock. Two kinds of effect are performed here, under the lock, because they run no user code: an
+//! event is queued, and a heartbeat check is answered.
 
 use crate::attempt::body::Body;
 use crate::attempt::cell::{AttemptCell, AttemptListener};
@@ -15,29 +15,29 @@ use liveoak_core::{Attempt, ChildId, Effect, Input, Outcome, Refusal, Time};
 use std::sync::Arc;
 use tokio::runtime::Handle;
 
-/// How much one thread performs in one turn, before it leaves the rest to the timer task.
+/// How many effects one thread performs in one turn before it leaves the rest to the timer task.
 #[derive(Clone, Copy)]
 pub(crate) struct TurnLimit {
-    /// The effects, of whatever children. They only latch orders, wake, and hand tasks over.
+    /// The effects, of any children. They only latch orders, wake tasks, and give tasks to Tokio.
     effects: usize,
     /// The steps of the stop of dynamic groups. Each step goes on to the next member that needs an effect.
     group_steps: usize,
 }
 
 impl TurnLimit {
-    /// The limit of a call by the user's code: it does its own work, and at most this much for others.
+    /// The limit of a call by the user's code: the call performs its own effect and a limited number of other effects.
     pub(crate) const CALL: Self = Self { effects: EFFECTS_PER_CALL, group_steps: EFFECTS_PER_CALL };
-    /// The limit of the end of an attempt, and of an addition: the same, and no steps of the stop of groups.
+    /// The limit of the end of an attempt, and of an addition: the same number, but no steps of the stop of groups.
     pub(crate) const NO_GROUP_STEPS: Self = Self { effects: EFFECTS_PER_CALL, group_steps: 0 };
-    /// The limit of the timer task, which then yields to other tasks. About a millisecond's work. The steps are enough
-    /// to keep all threads busy with the members that were asked.
+    /// The limit of the timer task, about a millisecond of work. After that, the task yields to other tasks. The number of
+    /// steps keeps all threads busy with the members that were asked.
     pub(crate) const TIMER: Self = Self { effects: 4096, group_steps: 2048 };
 }
 
-/// How many effects a call by the user's code performs at most. Some fifty microseconds' work.
+/// How many effects a call by the user's code performs at most: about fifty microseconds of work.
 pub(crate) const EFFECTS_PER_CALL: usize = 128;
 
-/// How many effects are taken at a time, beside the first.
+/// How many effects are taken at a time, in addition to the first.
 const BATCH: usize = 15;
 
 /// An effect that is ready to be performed outside the lock.
@@ -55,9 +55,10 @@ pub(crate) enum Action<T> {
     Ask(Arc<AttemptCell<T>>),
     Kill(Arc<AttemptCell<T>>),
     Abandon(Arc<AttemptCell<T>>),
-    /// Has what a child ran dropped that is over. The first id is that of the child, the second that of its supervisor.
+    /// Drops the body of a child that has left the tree. The first id is the id of the child, the second the id of its
+    /// supervisor.
     Dispose(ChildEntry<T>, ChildId, ChildId),
-    /// Has what a child ran dropped that never starts again, but stays listed.
+    /// Drops the body of a child that never starts again, but stays listed.
     LetGo(ChildEntry<T>, ChildId),
     Reply(ReplySender, Result<Outcome, Refusal>),
     TreeReady,
@@ -96,7 +97,7 @@ impl<T: AttemptListener> Batch<T> {
         let Some(second) = second else { return first };
         self.take_more(second, state, tree, events);
         if self.more.iter().chain(&first).any(|action| matches!(action, Action::Reply(..))) {
-            // Answers come last: a stop that was answered waits for the values that its children have left.
+            // Answers come last, because the answer to a stop waits for the values that the children have left behind.
             self.more.extend(first);
             self.more.sort_by_key(|action| matches!(action, Action::Reply(..)));
             return None;
@@ -124,7 +125,7 @@ impl<T: AttemptListener> Batch<T> {
         })
     }
 
-    /// Returns `true` if the thread has done enough, and the timer task does the rest.
+    /// Returns `true` if the thread has reached its limit, so that the timer task does the rest.
     pub(crate) const fn ends_turn(&self) -> bool {
         self.left.effects == 0
     }
@@ -175,7 +176,7 @@ impl<T: AttemptListener> TreeState<T> {
             Effect::CheckHeartbeat(id, attempt) => {
                 let beaten = self.live_cell(id, attempt)?.orders.take_beat();
                 let random = self.random();
-                // The machine's time does not go back: zero means "no later than now".
+                // The time of the machine does not go back, so zero means the current time of the machine.
                 self.machine.handle(Time::ZERO, random, Input::Heartbeat(id, attempt, beaten));
                 return None;
             }
@@ -202,7 +203,7 @@ impl<T: AttemptListener> TreeState<T> {
                 Some(Action::Start { body: Arc::clone(body), cell, handle })
             }
             ChildEntry::Supervisor { dedicated: Some(own), .. } => {
-                // The thread that keeps a dedicated runtime is in no runtime's context.
+                // The thread that keeps a dedicated runtime is not inside the context of a runtime.
                 let cell = AttemptCell::new(tree.clone(), id, attempt, false, keep_error);
                 own.cell = Some(Arc::clone(&cell));
                 Some(Action::OpenRuntime { settings: own.settings.clone(), cell })

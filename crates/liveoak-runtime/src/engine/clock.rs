@@ -23,9 +23,9 @@ pub(crate) struct Clock {
     pub(crate) handle: Handle,
     /// `true` if the clock can be paused.
     pausable: bool,
-    /// What makes a paused clock stand: for each attempt that runs outside of the runtime's tasks and is being started or
-    /// stopped, a blocking job of the runtime. Tokio does not move a paused clock while one runs. The job ends when its
-    /// sender is dropped. At most one for each live attempt.
+    /// The blocking jobs that hold a paused clock. Each attempt that runs outside of the runtime's tasks has one while it
+    /// is being started or stopped. Tokio does not advance a paused clock while a blocking job runs. A job ends when its
+    /// sender is dropped. There is at most one job for each live attempt.
     holds: Mutex<HashMap<(ChildId, Attempt), Sender<()>>>,
 }
 
@@ -36,7 +36,7 @@ impl Clock {
         Self { base: Instant::now(), wall: SystemTime::now(), handle, pausable, holds: Mutex::default() }
     }
 
-    /// Returns `true` if the clock is paused, as tests do.
+    /// Returns `true` if the clock is paused, which only tests do.
     pub(crate) fn is_paused(&self) -> bool {
         if !self.pausable || thread_is_ending() {
             return false;
@@ -49,7 +49,7 @@ impl Clock {
         Instant::now() == before
     }
 
-    /// Makes the paused clock stand until [`release`](Self::release), in real time for at most `at_most`.
+    /// Keeps the paused clock from advancing until [`release`](Self::release), in real time for at most `at_most`.
     pub(crate) fn hold(&self, attempt: (ChildId, Attempt), at_most: Duration) {
         let (sender, receiver) = channel::<()>();
         let held = lock(&self.holds).insert(attempt, sender);
@@ -96,7 +96,7 @@ impl Clock {
 
     /// Returns the moment of Tokio's clock at `time`.
     pub(crate) fn instant(&self, time: Time) -> Instant {
-        // Later deadlines count as a century from the start: `Instant` could overflow.
+        // Deadlines more than a century after the start count as a century, because `Instant` could overflow.
         self.base + time.since(Time::ZERO).min(CENTURY)
     }
 

@@ -1,4 +1,4 @@
-//! Commands on one child: given at once, answered when they have taken effect.
+//! Commands on one child. A command is given immediately, and answered when it has taken effect.
 
 use crate::engine::action::TurnLimit;
 use crate::engine::driver::TreeInner;
@@ -8,11 +8,12 @@ use liveoak_core::{Asker, ChildId, Command, Input, Outcome, Path, Refusal};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Does the caller of a command wait for the answer?
+/// Whether the caller of a command waits for the answer.
 #[derive(Clone, Copy)]
 pub(crate) enum Wait {
     No,
-    /// It does. If it is code of an attempt of this tree, or of a tree that such an attempt has begun: that attempt.
+    /// The caller waits. The value is the attempt of this tree whose code calls, or that has begun the tree whose code
+    /// calls; `None` for other code.
     For(Option<Asker>),
 }
 
@@ -24,14 +25,14 @@ pub(crate) enum Begun {
     NotWaitedFor,
 }
 
-/// What the answer to a stop waits for beside the attempts: the destructors of what they leave behind.
+/// The destructors for which the answer to a stop waits, after the attempts have ended.
 pub(crate) struct StopWait {
     awaited: Awaited,
     budget: Duration,
 }
 
 impl TreeInner {
-    /// Gives a command on one child. Its answer comes when the command has taken effect.
+    /// Gives a command on one child. The answer comes when the command has taken effect.
     pub(crate) fn command(
         self: &Arc<Self>,
         path: &Path,
@@ -85,8 +86,8 @@ impl TreeInner {
     }
 }
 
-/// A caller that waits for an answer. When it stops waiting, the machine forgets the request: the number of callers that
-/// wait for a child is bounded.
+/// A caller that waits for an answer. When the caller stops waiting, the machine forgets the request, because the number
+/// of callers that wait for a child is bounded.
 pub(crate) struct PendingAnswer {
     tree: Arc<TreeInner>,
     id: ChildId,

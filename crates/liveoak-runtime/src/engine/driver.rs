@@ -9,18 +9,18 @@
 //!    among each other: orders to an attempt are latched, so they also hold for an attempt that starts a moment later,
 //!    and an attempt starts only after the previous one was reported as ended or was abandoned. Only events are
 //!    delivered in order ([`Broadcast`]).
-//! 3. A call does its own work only. The thread may be inside a call by which a child says how it is, holding locks of
-//!    the user's. So performing an effect only latches an order, wakes, or hands a task or a value over: bodies and
-//!    factories run in the attempt's own task, values of children that are over are dropped by [`Drops`], log lines are
-//!    written by the [log thread](crate::util::log). And a thread performs a limited number of effects per turn
-//!    ([`TurnLimit`]); the timer task performs the rest and yields in between. An input that arrives while its thread performs an effect of the same tree is handled by
-//!    the outer loop, not deeper on the stack ([`CURRENT_TREE`]).
-//! 4. The timer task sleeps until the earliest deadline. A thread that adds an earlier one wakes it. If the timer task
-//!    is late, the [`Watchdog`] does its work.
+//! 3. A call runs no code of other children. The thread may be inside a call of a child, for example a report of its
+//!    health, and may hold locks of the user. So an effect only latches an order, wakes a task, or passes a task or a
+//!    value on. Bodies and factories run in the task of their attempt, [`Drops`] drops the values of children that are
+//!    over, and the [log thread](crate::util::log) writes log lines. A thread performs a limited number of effects per
+//!    turn ([`TurnLimit`]); the timer task performs the rest and yields in between. If an effect of a tree causes an input
+//!    to the same tree on the same thread, the outer loop handles the input, not deeper on the stack ([`CURRENT_TREE`]).
+//! 4. The timer task sleeps until the earliest deadline. A thread that adds an earlier deadline wakes the timer task. If
+//!    the timer task is late, the [`Watchdog`] does its work.
 //! 5. A slot may have a new child before the driver was told to forget the old one, so each entry carries the serial of
 //!    its child.
-//! 6. A panic of user code on the way (a waker) ends at most its own effect: no other effect, message or waiter is
-//!    lost. The panic is caught; the panic hook has already reported it.
+//! 6. A panic of user code in an effect (a waker) ends at most this effect. No other effect, message or waiter is lost.
+//!    The panic is caught; the panic hook has already reported it.
 
 use crate::attempt::body::Body;
 use crate::attempt::cell::{AttemptCell, AttemptListener};
@@ -71,7 +71,7 @@ pub(crate) struct TreeInner {
     pub(crate) drops: Arc<Drops>,
     /// `true` if events are queued that no thread delivers: the timer task is to do it.
     pub(crate) events_left: AtomicBool,
-    /// How the tree ended, while its end is still waited for: values are being dropped, or log lines written.
+    /// How the tree ended, while the end still waits for drops or for log lines.
     pub(crate) ending: Mutex<Option<Ended>>,
 }
 
@@ -124,7 +124,7 @@ impl AttemptListener for Arc<TreeInner> {
 }
 
 impl TreeInner {
-    /// Makes the paused clock stand until an attempt that is being started or stopped is ready or has ended.
+    /// Keeps the paused clock from advancing until an attempt that is being started or stopped is ready or has ended.
     fn hold_clock(&self, cell: &Arc<LiveAttempt>) {
         let deadline = self.state().machine.deadline_of_attempt(cell.id, cell.attempt);
         if let Some(deadline) = deadline {
@@ -229,8 +229,8 @@ impl TreeInner {
         self.ended.get()
     }
 
-    /// Performs pending effects, batch by batch. If this thread is already doing so for this tree, returns at once and
-    /// leaves them to the outer loop.
+    /// Performs pending effects, batch by batch. If this thread is already performing effects of this tree, returns
+    /// immediately and leaves them to the outer loop.
     pub(crate) fn perform_effects<'a>(
         self: &'a Arc<Self>,
         mut state: MutexGuard<'a, State>,
@@ -252,8 +252,8 @@ impl TreeInner {
             if self.events.flush() {
                 self.events_are_left();
             }
-            // Actions may run user code, down to wakers and destructors. After a panic, the loop goes on with the next
-            // one.
+            // Actions may run user code, such as wakers and destructors. After a panic, the loop goes on with the next
+            // action.
             let mut actions = first.into_iter().chain(batch.more.drain(..));
             while catch(None, || actions.by_ref().for_each(|action| self.perform(action))).is_err() {}
             drop(actions);
@@ -304,12 +304,12 @@ impl TreeInner {
 }
 
 impl TreeInner {
-    /// Refuses to add a child while too many values of earlier ones wait for their destructors.
+    /// Refuses to add a child while too many values of earlier children wait for their destructors.
     pub(crate) fn may_add(&self) -> Result<(), Refusal> {
         if self.drops.is_full() { Err(Refusal::DestructorsWaiting) } else { Ok(()) }
     }
 
-    /// Has the values of an entry dropped, and counts them for `child`.
+    /// Lets [`Drops`] drop the values of an entry, and counts them for `child`.
     pub(crate) fn dispose(&self, entry: ChildEntry<Arc<Self>>, child: ChildId) {
         let mut values = Vec::new();
         entry.dispose(&mut values);

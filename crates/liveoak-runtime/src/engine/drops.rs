@@ -1,4 +1,4 @@
-//! Where values of the user are dropped when no attempt is left to drop them: arguments, closures, kept errors.
+//! The values of the user that no attempt can drop: arguments, closures and kept errors of children that are over.
 //!
 //! A destructor is user code: it may block, panic, or call the tree. An attempt's own task drops what the attempt holds.
 //! What a child that is over leaves behind comes here instead, from whatever thread finds it, and threads of its own
@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
-/// How many values wait for their destructor at most before no more children are added.
+/// The number of waiting values at which no more children are added.
 pub(crate) const MAX_DROPS_WAITING: usize = 65_536;
 
 /// How many jobs (threads) of one tree drop values at once.
@@ -62,32 +62,32 @@ pub(crate) struct Drops {
     unfinished: AtomicBool,
     /// `true` if the runtime of the tree is lost: no more jobs are started.
     lost: AtomicBool,
-    /// `true` if the tree has ended: no call of another child can be the one that drops a value now.
+    /// `true` if the tree has ended, so that values may be dropped in the calls that find them.
     closed: AtomicBool,
 }
 
 #[derive(Default)]
 struct Work {
-    /// The values, each with the child that it is counted for.
+    /// The values, each with the child for which it is counted.
     queue: VecDeque<(ChildId, UserValue)>,
     jobs: usize,
     /// The jobs that are inside a destructor.
     busy: usize,
     /// Counts the destructors that have ended.
     progress: u64,
-    /// By child: the values that wait or are being dropped.
+    /// For each child, the number of values that wait or are being dropped.
     unfinished: HashMap<ChildId, Unfinished>,
-    /// The number of all of them.
+    /// The sum of these numbers.
     left: u64,
-    /// The children whose stop or removal a caller waits for, and the number of callers. Their own values are counted for
-    /// them; the values of other children for their supervisor.
+    /// The children for whose stop or removal a caller waits, with the number of callers. The values of these children are
+    /// counted for the children themselves; the values of other children are counted for their supervisors.
     awaited: HashMap<ChildId, u32>,
 }
 
 #[derive(Default)]
 struct Unfinished {
     values: u64,
-    /// The supervisor above, if the child was taken out of the tree meanwhile.
+    /// The supervisor above, if the child has left the tree meanwhile.
     above: Option<ChildId>,
 }
 
@@ -115,7 +115,7 @@ impl Drops {
         })
     }
 
-    /// Drops the values of a child elsewhere that has left the tree.
+    /// Lets the jobs drop the values of a child that has left the tree.
     pub(crate) fn push_of(self: &Arc<Self>, child: ChildId, supervisor: ChildId, values: Vec<UserValue>) {
         if values.is_empty() {
             return;
@@ -129,13 +129,13 @@ impl Drops {
         self.push(if is_awaited { child } else { supervisor }, values);
     }
 
-    /// Counts the values that `child` leaves behind for itself, while the result exists.
+    /// Counts the values that `child` leaves behind for `child` itself, while the result of this function exists.
     pub(crate) fn await_child(self: &Arc<Self>, child: ChildId) -> Awaited {
         *lock(&self.work).awaited.entry(child).or_default() += 1;
         Awaited { drops: Arc::clone(self), child }
     }
 
-    /// Drops `values` elsewhere, and counts them for `child`.
+    /// Lets the jobs drop `values`, and counts them for `child`.
     pub(crate) fn push(self: &Arc<Self>, child: ChildId, values: Vec<UserValue>) {
         if values.is_empty() {
             return;
@@ -158,7 +158,7 @@ impl Drops {
         }
     }
 
-    /// Remembers where a supervisor stood that leaves the tree, for the stops above it.
+    /// Remembers the supervisor above a supervisor that leaves the tree, for the stops that wait above it.
     pub(crate) fn supervisor_leaves(&self, supervisor: ChildId, above: ChildId) {
         let mut work = lock(&self.work);
         if work.left > 0 {
@@ -174,8 +174,8 @@ impl Drops {
         self.unfinished.load(Ordering::Acquire)
     }
 
-    /// Returns the children whose values are not dropped yet, among those that are `child` or below it. `above` returns
-    /// the supervisor of a child that is part of the tree.
+    /// Returns the children whose values are not dropped yet, among `child` and the children below it. `above` returns the
+    /// supervisor of a child that is part of the tree.
     pub(crate) fn unfinished_below(
         &self,
         child: ChildId,
@@ -208,19 +208,19 @@ impl Drops {
         }
     }
 
-    /// Drops values that come later where they are found: the tree has ended.
+    /// Lets later values be dropped where they are found, because the tree has ended.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Release);
         let _work = lock(&self.work);
         self.more.notify_all();
     }
 
-    /// Starts no more jobs: the runtime shuts down. The tree's timer task drops what waits when it is dropped itself.
+    /// Starts no more jobs, because the runtime shuts down. The timer task drops the waiting values when it is dropped.
     pub(crate) fn lose_runtime(&self) {
         self.lost.store(true, Ordering::Release);
     }
 
-    /// Drops all values that wait, here, if the runtime is lost.
+    /// Drops all waiting values on this thread, if the runtime is lost.
     pub(crate) fn work_off(self: &Arc<Self>) {
         if !self.lost.load(Ordering::Acquire) {
             return;
@@ -404,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_than_the_limit_of_jobs_are_inside_destructors_at_once() {
+    fn no_more_than_the_limit_of_jobs_are_inside_destructors_at_the_same_time() {
         let runtime = Builder::new_current_thread().build().expect("a runtime");
         let (drops, release) = blocked(&runtime, MAX_DROP_JOBS + 20);
         assert_eq!(lock(&drops.work).jobs, MAX_DROP_JOBS);

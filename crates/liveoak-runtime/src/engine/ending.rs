@@ -1,7 +1,7 @@
-//! The end of a tree, and what a stop waits for beside attempts: the destructors of what its children leave behind.
+//! The end of a tree, and the wait of a stop for the destructors of values that children leave behind.
 //!
-//! A stop waits for these destructors with what it has left of its budget. What outlasts that is reported as abandoned,
-//! and its destructor goes on. The end of a tree also waits up to [`LOG_WAIT`] until the log has its last lines.
+//! A stop waits for these destructors within the rest of its budget. A destructor that takes longer is reported as
+//! abandoned, and goes on. The end of a tree also waits up to [`LOG_WAIT`] until the last lines are in the log.
 
 use crate::attempt::cell::AttemptListener as _;
 use crate::attempt::panic::{catch, drop_catching_panics};
@@ -25,10 +25,10 @@ const LOG_WAIT: Duration = Duration::from_secs(1);
 /// less.
 const DROP_WAIT: Duration = Duration::from_millis(500);
 
-/// What a stop grants them at most if it has no budget.
+/// The longest time that a stop without a budget waits for destructors.
 const UNBOUNDED_DROP_WAIT: Duration = KILL_WAIT;
 
-/// Returns how long a stop waits for destructors that has used `took` of its `budget`.
+/// Returns how long a stop that has used `took` of its `budget` waits for destructors.
 fn drop_wait(budget: Duration, took: Duration) -> Duration {
     if budget == Duration::MAX {
         return UNBOUNDED_DROP_WAIT;
@@ -37,8 +37,8 @@ fn drop_wait(budget: Duration, took: Duration) -> Duration {
 }
 
 impl TreeInner {
-    /// Waits for the destructors of what the child and the children below it have left behind, within what is left of
-    /// `budget`. Adds the time to the `report`, and what is left.
+    /// Waits for the destructors of the values that the child and the children below it have left behind, within the rest
+    /// of `budget`. Adds the time of the wait to the `report`, and the children whose destructors have not ended.
     pub(crate) async fn wait_for_drops(
         self: &Arc<Self>,
         awaited: &Awaited,
@@ -197,7 +197,7 @@ impl TreeInner {
         requests.for_each(drop_catching_panics);
     }
 
-    /// Ends the tree at once, because its runtime is shutting down. Nothing can be waited for any more, so every
+    /// Ends the tree immediately, because its runtime is shutting down. Nothing can be waited for any more, so every
     /// attempt is killed, abandoned and reported as killed, and nothing starts again. A second call does nothing.
     pub(crate) fn runtime_lost(self: &Arc<Self>) {
         let now = self.clock.now();

@@ -1,7 +1,7 @@
 //! The errors of children that keep their errors.
 //!
-//! The machine keeps exits and forgets them under the lock, where no destructor of the user may run. An exit holds text;
-//! if it also holds the error itself, because the child keeps its errors, a [`KeptError`] is around the error.
+//! The machine keeps exits and drops them under the lock, where no destructor of the user may run. An exit holds text. If
+//! the child keeps its errors, the exit also holds the error, inside a [`KeptError`].
 
 use crate::attempt::panic::drop_catching_panics;
 use crate::engine::drops::Drops;
@@ -9,7 +9,7 @@ use liveoak_core::{ChildId, Exit, Failure, FailureError};
 use std::error::Error;
 use std::sync::Arc;
 
-/// An error that exits hold. Wherever the last of them is dropped, the error is dropped by [`Drops`].
+/// An error that exits hold. [`Drops`] drops the error, in whatever place the last of these exits is dropped.
 struct KeptError {
     /// `None` only while this is being dropped.
     error: Option<Arc<dyn FailureError>>,
@@ -34,8 +34,8 @@ impl Drop for KeptError {
     }
 }
 
-/// Returns the exit as the tree keeps it. Called by the task that the attempt ends in, which drops the error here unless
-/// the child keeps its errors. While too many values wait to be dropped, no error is kept.
+/// Returns the exit that the tree keeps. Called by the task of the attempt, which drops the error here unless the child
+/// keeps its errors. While too many values wait to be dropped, no error is kept.
 pub(crate) fn settle_error(exit: Exit, keep_error: bool, child: ChildId, drops: &Arc<Drops>) -> Exit {
     match exit {
         Exit::Failed(failure) if failure.holder().is_some() => {

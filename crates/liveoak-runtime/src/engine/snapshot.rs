@@ -1,13 +1,13 @@
 //! Snapshots of a running tree, which never hold its lock for long.
 //!
-//! The tree is copied a few children at a time. A child that changes meanwhile is copied before it changes, so the copy
-//! is exact. The snapshot is made of the copy, outside the lock.
+//! The tree is copied a few children at a time. A child that changes during this is copied before the change, so the copy
+//! is exact. The snapshot is made from the copy, outside the lock.
 
 use crate::engine::driver::TreeInner;
 use crate::engine::events::Events;
 use liveoak_core::{Snapshot, TreeCopy};
 
-/// How many children are copied while the lock is held: some ten microseconds' work.
+/// How many children are copied while the lock is held: about ten microseconds of work.
 const CHILDREN_AT_A_TIME: usize = 1024;
 
 impl TreeInner {
@@ -24,7 +24,7 @@ impl TreeInner {
         let mut state = self.state();
         let copy = state.machine.begin_copy(now);
         let events = self.events.subscribe(copy.last_event());
-        // The reader also gets the events of earlier inputs whose effects are still to be taken.
+        // The reader also gets the events of earlier inputs whose effects were not taken yet.
         state.machine.set_interest(self.events.interest());
         drop(state);
         (self.complete(copy), events)

@@ -1,6 +1,7 @@
-//! What the lock of a tree protects: the machine, what each child runs, and the callers that wait for answers.
+//! The state that the lock of a tree protects: the machine, the body of each child, and the callers that wait for
+//! answers.
 //!
-//! `T` is the tree itself, as its attempts refer to it. This file does not know more of it.
+//! `T` is the type of the tree to which attempts refer. This file knows nothing else about `T`.
 
 use crate::attempt::body::{Body, UserValue, add_user_value};
 use crate::attempt::cell::{AttemptCell, AttemptListener};
@@ -48,7 +49,7 @@ impl<T: 'static> ChildEntry<T> {
         }
     }
 
-    /// Takes the entry apart, outside the lock: adds the values to `values` whose destructors are user code.
+    /// Takes the entry apart, outside the lock. Adds the values whose destructors are user code to `values`.
     pub(crate) fn dispose(self, values: &mut Vec<UserValue>) {
         match self {
             Self::Leaf { body, .. } => body.dispose(values),
@@ -84,7 +85,8 @@ pub(crate) struct TreeState<T> {
     pub(crate) machine: Machine,
     /// What each child runs, by slot.
     pub(crate) children: PagedVec<ChildEntry<T>>,
-    /// Entries that a new child found in its slot, each with the id of its child. To be dropped outside the lock.
+    /// The entries that a new child found in its slot, each with the id of its old child. They are dropped outside the
+    /// lock.
     pub(crate) replaced: Vec<(ChildEntry<T>, ChildId)>,
     /// The callers that wait for an answer.
     pub(crate) requests: Requests,
@@ -127,7 +129,8 @@ impl<T: AttemptListener> TreeState<T> {
         z ^ (z >> 31)
     }
 
-    /// Adds a child by `add`, as a request. Returns what `add` returns, and the answer; or why `asker` cannot wait for it.
+    /// Adds a child by `add`, as a request. Returns the result of `add`, and either the answer or the reason why `asker`
+    /// cannot wait for it.
     pub(crate) fn request_to_add<C>(
         &mut self,
         asker: Option<Asker>,
@@ -146,7 +149,7 @@ impl<T: AttemptListener> TreeState<T> {
         Ok((id, added, answer))
     }
 
-    /// Withdraws a request if `asker` would wait for itself by waiting for the answer. Returns `true` then.
+    /// Withdraws a request, and returns `true`, if `asker` would wait for itself by a wait for the answer.
     pub(crate) fn refuse_own_wait(&mut self, asker: Option<Asker>, request: RequestId, id: ChildId) -> bool {
         let awaited = Awaited::Answer(request, id);
         let refused = asker.is_some_and(|asker| self.machine.would_wait_for_itself(asker, awaited));
@@ -229,7 +232,7 @@ impl<T: AttemptListener> TreeState<T> {
         }
     }
 
-    /// Lets contexts that outlive their attempt go on returning the exit of the attempt before it.
+    /// Lets contexts that outlive their attempt still return the exit of the previous attempt.
     pub(crate) fn keep_previous_exit(&self, ended: &AttemptCell<T>) {
         if let Some(exit) = self.machine.exit_before(ended.id, ended.attempt) {
             ended.subtasks.keep_previous_exit(exit.clone());
@@ -252,8 +255,8 @@ impl<T: AttemptListener> TreeState<T> {
         self.children.iter().filter_map(ChildEntry::cell).cloned().collect()
     }
 
-    /// Returns when the timer task must wake up, if it does not know that yet: at an earlier deadline, or at once
-    /// ([`Time::ZERO`]) if effects are left to it.
+    /// Returns when the timer task must wake up, if the task does not know this yet: at an earlier deadline, or
+    /// immediately ([`Time::ZERO`]) if effects are left to it.
     pub(crate) fn new_wakeup(&mut self) -> Option<Time> {
         let deadline = self.next_deadline();
         if self.machine.has_effects() && !self.timer_task_pending {

@@ -1,8 +1,8 @@
 //! The timer task: the Tokio task of a tree that keeps its deadlines.
 //!
 //! It sleeps until the earliest deadline. It also performs effects that other threads have left over (invariant 3 of
-//! [`driver`](crate::engine::driver)). A thread that adds work for it wakes it, and tells the watchdog when that is
-//! due.
+//! [`driver`](crate::engine::driver)). A thread that adds work wakes the timer task, and tells the watchdog when the work
+//! is due.
 
 use crate::engine::driver::{State, TreeInner};
 use crate::engine::watchdog::SLACK;
@@ -105,8 +105,8 @@ impl Drop for KillOnDrop {
     }
 }
 
-/// Yields by putting the task at the end of the queue, from where any worker can take it. `tokio::task::yield_now`
-/// would leave it with its worker until that has nothing else to do.
+/// Yields by putting the task at the end of the queue, from where any worker can take it. With `tokio::task::yield_now`,
+/// the task would stay with its worker until this worker has nothing else to do.
 async fn requeue() {
     let mut yielded = false;
     poll_fn(|cx| {

@@ -1,18 +1,20 @@
 //! A thread that keeps the deadlines of a tree when the runtime's own threads do not.
 //!
 //! Code that never yields blocks a worker of its runtime. It may block the worker of the timer task, or the only thread
-//! that polls Tokio's timers; Tokio does not move these to another thread. Yet just then a heartbeat or a stop deadline
-//! has to act. So one thread per tree sleeps until the earliest deadline *and a little longer*, and feeds `Input::Tick`
-//! if the timer task has not. Normally it finds nothing to do. It notices late deadlines, not blocked workers.
+//! that polls Tokio's timers; Tokio does not move these to another thread. But in this case a heartbeat or a stop deadline
+//! must still be kept. So one thread per tree sleeps until the earliest deadline *and a little longer*, and gives
+//! `Input::Tick` to the machine if the timer task has not. Normally it finds nothing to do. It notices late deadlines, not
+//! blocked workers.
 //!
-//! Only for runtimes with several threads. A single-threaded runtime stands still as a whole when its thread is
-//! blocked, and only a single-threaded one can have its clock paused in tests.
+//! Only runtimes with several threads have a watchdog. A single-threaded runtime is blocked as a whole when its thread is
+//! blocked, and only a single-threaded runtime can have a paused clock in tests.
 
 use crate::util::lock::{ignore_poison, lock};
 use std::sync::{Arc, Condvar, Mutex, Weak};
 use std::time::{Duration, Instant};
 
-/// How late a deadline may be kept before the watchdog acts. Long enough to be rare, and short beside usual deadlines.
+/// How late a deadline may be kept before the watchdog acts. Long enough to be rare, and short compared with usual
+/// deadlines.
 pub(crate) const SLACK: Duration = Duration::from_millis(100);
 
 /// Shared by a tree and its watchdog thread.

@@ -1,5 +1,5 @@
-//! Tests with a paused clock have one thread, and the same test must run in the same way each time. So whatever other
-//! threads do for a tree otherwise (write log lines, drop values), that one thread does there itself.
+//! Work in place. Tests with a paused clock have one thread, and the same test must run in the same way each time. So
+//! this thread writes the log lines and drops the values itself, which other threads do otherwise.
 
 use std::cell::Cell;
 
@@ -7,12 +7,12 @@ thread_local! {
     static IN_PLACE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Returns `true` if this thread does itself what other threads do otherwise.
+/// Returns `true` if this thread writes log lines and drops values itself.
 pub(crate) fn is_in_place() -> bool {
     IN_PLACE.try_with(Cell::get).unwrap_or_default()
 }
 
-/// While this exists, its thread does itself what other threads do otherwise.
+/// While this value exists, its thread writes log lines and drops values itself.
 #[cfg(feature = "testing")]
 pub(crate) struct InPlace(bool);
 

@@ -1,11 +1,10 @@
-//! Log lines, written by a thread of their own.
+//! Log lines, which a separate thread writes.
 //!
 //! A log subscriber is user code: it may block, panic, or call the tree. So no thread that supervises writes a line
 //! itself. It puts the line into a bounded queue, and one thread of the process writes the lines in their order. A
-//! subscriber that blocks stops the log and nothing else. Lines that find the queue full are lost, and the log says
-//! how many.
+//! subscriber that blocks stops only the log. If the queue is full, further lines are lost, and the log says how many.
 //!
-//! Each line goes to the subscriber that was the default where the line was made.
+//! Each line goes to the subscriber that was the default in the code that made the line.
 //!
 //! Tests with a paused clock write [in place](crate::util::in_place) instead.
 
@@ -30,7 +29,7 @@ struct Line {
 #[derive(Default)]
 struct Lines {
     waiting: VecDeque<Line>,
-    /// The lines that found the queue full since the last line that did not.
+    /// The lines that were lost since the last line that was put into the queue.
     lost: u64,
     /// The number of lines that were put into the queue, and of those that were taken out and written.
     put: u64,
@@ -54,7 +53,7 @@ thread_local! {
     static IS_LOG_THREAD: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Has `line` called by the log thread, which calls a `tracing` macro. Returns at once. Costs nothing without a log
+/// Lets the log thread call `line`, which calls a `tracing` macro. Returns immediately. Costs nothing without a log
 /// subscriber.
 pub fn log(line: impl FnOnce() + Send + 'static) {
     if is_in_place() {
@@ -87,10 +86,10 @@ impl Log {
         if lines.waiting.len() >= LINES_KEPT {
             lines.lost += 1;
             drop(lines);
-            // What the line holds is dropped here, outside the lock.
+            // The values that the line holds are dropped here, outside the lock.
             return ignore_panic(|| drop(write));
         }
-        // Says of lost lines where they are missing.
+        // Reports lost lines at the place where they are missing.
         lines.say_lost(&subscriber);
         lines.put += 1;
         lines.waiting.push_back(Line { subscriber, write });
@@ -128,7 +127,7 @@ impl Log {
             }
             let sleepers = lines.sleepers;
             drop(lines);
-            // May be the last handle of the subscriber.
+            // This may be the last handle of the subscriber, and its destructor is user code.
             ignore_panic(|| drop(subscriber));
             if sleepers > 0 {
                 self.changed.notify_all();

@@ -1,32 +1,33 @@
-//! The signal handler: what runs when SIGINT, SIGTERM or SIGHUP reaches this program while a tree listens for it.
+//! The signal handler: it runs when SIGINT, SIGTERM or SIGHUP reaches this process while a tree listens for it.
 //!
-//! The handlers of `tokio::signal` stay installed until the program ends. A tree ends earlier, and after its end a signal
-//! must do again what it did before. So this file has a handler of its own. It is installed with the first listener and
-//! replaced by the former action after the last one (`util/signals.rs` counts them, under its lock).
+//! The handlers of `tokio::signal` stay installed until the process ends. A tree ends earlier, and after its end a signal
+//! must have its former effect again. So this file has a separate handler. The first listener installs it. When the last
+//! listener is dropped, the former action is restored (`util/signals.rs` counts the listeners, under its lock).
 //!
 //! # Why the handler is async-signal-safe
 //!
 //! `signal-safety(7)` lists what a handler may call. [`on_signal`] calls `getpid`, `pthread_self`, `sigaction`, `raise`
-//! and `write`, all on that list, and the handler that was installed before, which has to keep the same rule. Else it
-//! reads and writes atomics in statics that are lock-free and need no initialisation. It neither allocates, locks,
-//! panics (no indexing, no arithmetic that can overflow), nor uses thread-local storage. It restores `errno`, which the
-//! interrupted code may be about to read.
+//! and `write`, all on that list, and the handler that was installed before, which has to keep the same rule. Apart from
+//! this, it reads and writes atomics in statics that are lock-free and need no initialisation. It does not allocate, lock
+//! or panic (it has no indexing, and no arithmetic that can overflow), and does not use thread-local storage. It restores
+//! `errno`, because the interrupted code may be about to read it.
 //!
-//! The descriptor that it writes to is never closed, because a handler on another thread may be about to use it. It is
-//! non-blocking: if the socket is full, a wake-up is pending already.
+//! The handler writes to a descriptor that is never closed, because a handler on another thread may be about to use it.
+//! The descriptor is non-blocking: if the socket is full, a wake-up is already pending.
 //!
 //! # Which handler is restored, and when
 //!
 //! 1. A signal that was ignored at the time of the installation stays ignored: nothing is installed.
-//! 2. SIGHUP is taken over only from the default action. A program that handles it itself means something else by it.
-//! 3. A handler that was installed before is still called. If it in turn calls this one (it was installed above this
-//!    one during an earlier run, and kept this one as its predecessor), the call ends here: each slot knows the thread
-//!    that is calling the former handler.
+//! 2. The handler for SIGHUP is installed only over the default action. A process that handles SIGHUP itself uses it for
+//!    something else.
+//! 3. A handler that was installed before is still called. That handler may in turn call this one: it was installed above
+//!    this one during an earlier run, and calls its predecessor. Then the call ends here, because each slot knows the
+//!    thread that is calling the former handler.
 //! 4. [`restore`] puts the former action back only if this handler is the installed one. Otherwise other code has taken
 //!    over the signal and keeps it.
-//! 5. While nothing listens, and in a forked copy of the program, the handler does what the former action did. If that
-//!    is the default, and no other handler stands above this one, it restores the default and raises the signal again.
-//!    So a copy of the handler that other code puts back after the end does no harm.
+//! 5. While nothing listens, and in a forked copy of the process, the handler does what the former action did. If the
+//!    former action is the default, and no other handler is above this one, it restores the default and raises the signal
+//!    again. So it does no harm if other code installs this handler again after the end.
 #![expect(
     unsafe_code,
     reason = "a signal handler, and the system calls that install it; with os.rs of liveoak-process the only unsafe code"
@@ -38,7 +39,7 @@ use std::os::fd::{IntoRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 
-/// The signals that ask a program to end.
+/// The signals that ask a process to end.
 pub(crate) const SIGNALS: [c_int; 3] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP];
 
 /// What the handler knows of one signal.
@@ -67,7 +68,7 @@ impl Slot {
 /// One slot for each of [`SIGNALS`].
 static SLOTS: [Slot; SIGNALS.len()] = [const { Slot::new() }; SIGNALS.len()];
 
-/// The process that listens; 0 while nothing does. A forked copy has another id.
+/// The id of the process while a listener exists, otherwise 0. A forked copy has another id.
 static LISTENING: AtomicI32 = AtomicI32::new(0);
 
 /// The descriptor that wakes the thread which takes the signals; -1 before there is one. Never closed.
@@ -108,7 +109,7 @@ pub(crate) fn take_arrived() -> impl Iterator<Item = c_int> {
     SIGNALS.into_iter().zip(&SLOTS).filter_map(arrived)
 }
 
-/// Sends a signal to this program.
+/// Sends a signal to this process.
 pub(crate) fn raise(signal: c_int) {
     // SAFETY: touches no memory. `kill` with the own id reaches any thread that does not block the signal.
     unsafe { libc::kill(libc::getpid(), signal) };
@@ -128,7 +129,7 @@ pub(crate) fn install(signal: c_int) -> io::Result<Option<Replaced>> {
     if !taken_over {
         return Ok(None);
     }
-    // Code that puts this handler back after the end of a tree leaves the action that was before that tree.
+    // If other code installed this handler again after the end of a tree, the recorded former action stays valid.
     if !is_ours(&before) {
         remember(signal, &before);
     }
@@ -145,7 +146,7 @@ pub(crate) fn restore(replaced: &Replaced) {
     if let Ok(was) = exchange(*signal, Some(before))
         && !is_ours(&was)
     {
-        // Other code took over the signal between the two calls: its action stays.
+        // Other code took over the signal between the two calls, so the action of that code stays.
         let _refused = exchange(*signal, Some(&was));
     }
 }
@@ -155,7 +156,7 @@ pub(crate) fn is_installed(signal: c_int) -> bool {
     exchange(signal, None).is_ok_and(|now| is_ours(&now))
 }
 
-/// Lets this thread receive the signals, even if the program was started with them blocked.
+/// Lets this thread receive the signals, even if the process was started with them blocked.
 pub(crate) fn unblock() {
     // SAFETY: `sigemptyset` initialises the set before it is used, and only this thread's mask is changed.
     unsafe {
@@ -233,7 +234,7 @@ fn handle(signal: c_int, slot: &Slot, info: *mut siginfo_t, context: *mut c_void
     }
 }
 
-/// Does what the default action does: the signal is pending until the handler returns, and then ends the program.
+/// Does what the default action does: the signal is pending until the handler returns, and then ends the process.
 fn by_default(signal: c_int) {
     // SAFETY: all-zero is a valid `sigaction` with the default action. `raise` is async-signal-safe.
     unsafe {
@@ -244,8 +245,8 @@ fn by_default(signal: c_int) {
     }
 }
 
-/// Calls the former handler, unless this thread is calling it already (rule 3). While another thread does so with the same
-/// signal, both count as one, as pending signals do.
+/// Calls the former handler, unless this thread is already calling it (rule 3). If another thread is calling it with the
+/// same signal, both signals count as one, like pending signals.
 fn call_before(before: usize, signal: c_int, slot: &Slot, info: *mut siginfo_t, context: *mut c_void) {
     // SAFETY: `pthread_self` has no preconditions and is async-signal-safe.
     let this_thread = unsafe { libc::pthread_self() } as usize;

@@ -1,11 +1,11 @@
-//! The signals that ask a program to end, and what they ask for.
+//! The signals that ask the process to end, and what they ask for.
 //!
-//! A [`StopSignals`] listens from its creation until it is dropped; several may listen at once, and each gets every
-//! signal. With the first one the handler is installed (`util/signal_handler.rs`), and the thread `liveoak-signal`
-//! starts, which takes the signals and knows the times. It needs nothing of a Tokio runtime. After the last one each
-//! signal does again what it did before.
+//! A [`StopSignals`] listens from its creation until it is dropped. Several may listen at the same time, and each gets
+//! every signal. The first listener installs the handler (`util/signal_handler.rs`) and starts the thread
+//! `liveoak-signal`, which takes the signals and notes the times. The thread needs nothing of a Tokio runtime. When the
+//! last listener is dropped, the former action of each signal is restored.
 //!
-//! One rule says what signals ask for, [`Wishes`]. It is pure.
+//! One pure rule, [`Wishes`], says what the signals ask for.
 
 use crate::util::signal_handler::{self, Replaced, SIGNALS};
 use crate::util::waker_guard::WakerGuard;
@@ -15,14 +15,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
-/// Signals within this time of the first are one wish. A terminal sends Ctrl-C to a whole process group, and a parent
-/// in that group may pass the same signal on.
+/// Signals within this time after the first signal count as one. A terminal sends Ctrl-C to a whole process group, and a
+/// parent in that group may pass the same signal on.
 pub(crate) const ONE_WISH: Duration = Duration::from_secs(1);
 
-/// How often the thread looks again while no time is due: it only ever waits for a wake-up then.
+/// The longest wait of the thread while no time is due. It then waits only for a wake-up.
 const LONG: Duration = Duration::from_secs(3600);
 
-/// A signal that asks the program to end.
+/// A signal that asks the process to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StopSignal {
     /// SIGINT: Ctrl-C.
@@ -60,14 +60,15 @@ pub enum Wish {
     None,
     /// Stop in order.
     Stop(StopSignal),
-    /// As before; and from now on a SIGINT kills.
+    /// Stop in order. From now on, a SIGINT asks for a kill.
     StopOrKill(StopSignal),
-    /// Kill what is left.
+    /// Kill the remaining children.
     Kill,
 }
 
-/// The rule that makes a [`Wish`] of signals: the first one asks for a stop; those within [`ONE_WISH`] of it are the
-/// same wish; after that SIGINT asks for a kill, whatever the first one was. SIGTERM and SIGHUP never do.
+/// The rule that turns signals into a [`Wish`]. The first signal asks for a stop. Signals within [`ONE_WISH`] after it
+/// belong to the same wish. A later SIGINT asks for a kill, whatever the first signal was. SIGTERM and SIGHUP never ask
+/// for a kill.
 #[derive(Clone, Copy, Debug, Default)]
 struct Wishes {
     first: Option<(StopSignal, Instant)>,
@@ -99,7 +100,7 @@ impl Wishes {
     }
 }
 
-/// Listens for the signals that ask this program to end, until it is dropped.
+/// Listens for the signals that ask this process to end, until it is dropped.
 #[derive(Debug)]
 pub struct StopSignals {
     id: u64,
@@ -113,13 +114,13 @@ struct Listener {
     wish: watch::Sender<Wish>,
 }
 
-/// All listeners of this program.
+/// All listeners of this process.
 struct Listeners {
     all: Vec<Listener>,
     next_id: u64,
     /// The actions that are to be restored after the last listener.
     replaced: Vec<Replaced>,
-    /// What the thread reads from, once there was a listener. The thread has it while it runs.
+    /// The socket that the thread reads, once there was a listener. While the thread runs, the thread has it.
     reader: Option<UnixStream>,
     thread_runs: bool,
 }
@@ -137,7 +138,8 @@ fn listeners() -> MutexGuard<'static, Listeners> {
 }
 
 impl StopSignals {
-    /// Listens from now on. A signal that is ignored stays ignored, and SIGHUP keeps a handler of the program's own.
+    /// Listens from now on. A signal that is ignored stays ignored. If the process has its own handler for SIGHUP, this
+    /// handler stays.
     ///
     /// # Errors
     /// When the system has no thread or file descriptor left.
@@ -163,7 +165,7 @@ impl StopSignals {
         Ok(Self { id, wish, guard: WakerGuard::new() })
     }
 
-    /// Waits until the signals ask for something else than at the last call, and returns it. Cancel safe.
+    /// Waits until the wish differs from the wish of the last call, and returns it. Cancel safe.
     pub async fn changed(&mut self) -> Wish {
         let Self { wish, guard, .. } = self;
         if guard.wait(wish.changed()).await.is_err() {
@@ -181,8 +183,8 @@ impl Drop for StopSignals {
         let gone = listeners.all.swap_remove(at);
         if listeners.all.is_empty() {
             listeners.restore();
-            // The last signals came too late for the listener. If they belong to no wish that it knew, they do what they do
-            // without a listener.
+            // The last signals came too late for the listener. If it had got no signal before, they are raised again,
+            // now without a listener.
             let late: Vec<_> = signal_handler::take_arrived().collect();
             if gone.wishes.first.is_none() {
                 late.into_iter().for_each(signal_handler::raise);
@@ -216,10 +218,10 @@ impl Listeners {
         Ok(())
     }
 
-    /// Passes on the signals that came, and returns how long until a wish changes by time alone.
+    /// Passes on the signals that came. Returns how long until a wish changes by time alone.
     fn pass_on(&mut self, now: Instant) -> Duration {
         for signal in signal_handler::take_arrived() {
-            // A handler above this one means that the program handles SIGHUP itself since.
+            // A handler above this one means that the process handles SIGHUP itself since then.
             let elsewhere = signal == libc::SIGHUP && !signal_handler::is_installed(signal);
             let Some(signal) = StopSignal::from_number(signal).filter(|_| !elsewhere) else { continue };
             self.all.iter_mut().for_each(|listener| listener.wishes.signal(signal, now));

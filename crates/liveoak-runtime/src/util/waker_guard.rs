@@ -3,7 +3,7 @@
 //! A waker is user code: it may panic when it is woken and when it is dropped. Such a panic must harm neither the
 //! thread that wakes nor the other waiters. The guard catches it and goes on; the panic hook has already reported it.
 //!
-//! Not needed for the waker of an attempt's own task, which is Tokio's.
+//! The waker of an attempt's own task needs no guard, because it is a waker of Tokio.
 
 use std::any::Any;
 use std::future::{Future, poll_fn};

@@ -268,7 +268,7 @@ fn c29_one_for_one_starts_the_failed_child_again_and_no_other() {
 }
 
 #[test]
-fn c30_one_for_all_stops_in_reverse_and_starts_in_order_all_but_children_that_were_stopped_on_request() {
+fn c30_one_for_all_stops_in_reverse_and_starts_in_order_all_but_children_that_were_stopped_by_command() {
     run_paused(async {
         let fixture = Fixture::new();
         let [done, off, a, z] = fixture.puppets(["done", "off", "a", "z"]);
@@ -309,7 +309,7 @@ fn c31_rest_for_one_stops_and_starts_the_failed_child_and_those_after_it() {
         assert_eq!(
             fixture.log().await,
             "-c -a -d -b +a +b +d",
-            "a child that was stopped on request stays stopped"
+            "a child that was stopped by command stays stopped"
         );
         assert_eq!(state(&tree, "/t/c"), "stopped");
         fixture.end(tree).await;

@@ -365,7 +365,7 @@ fn c18_an_added_temporary_child_is_removed_at_its_end_with_all_that_it_had_captu
 }
 
 #[test]
-fn c18_a_declared_temporary_child_stays_listed_and_starts_again_only_with_its_supervisor_or_on_request() {
+fn c18_a_declared_temporary_child_stays_listed_and_starts_again_only_with_its_supervisor_or_by_command() {
     for strategy in GROUPS {
         run_paused(async {
             let fixture = Fixture::new();

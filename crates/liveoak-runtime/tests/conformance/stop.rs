@@ -82,7 +82,7 @@ fn c39_a_leaf_may_have_no_stop_deadline() {
 }
 
 #[test]
-fn c40_a_deadline_of_zero_kills_at_once_without_asking_and_waits_for_the_end() {
+fn c40_a_deadline_of_zero_kills_immediately_without_asking_and_waits_for_the_end() {
     run_paused(async {
         let fixture = Fixture::new();
         let a = fixture.puppet("a");
@@ -291,7 +291,7 @@ fn c45_a_significant_child_that_ends_by_itself_and_is_not_restarted_ends_its_sup
 }
 
 #[test]
-fn c46_requested_stops_restarts_caused_by_siblings_and_insignificant_children_do_not_end_the_supervisor() {
+fn c46_stops_by_command_restarts_caused_by_siblings_and_insignificant_children_do_not_end_the_supervisor() {
     run_paused(async {
         let fixture = Fixture::new();
         let (tree, _) = significant(&fixture, Restart::Transient).await;

@@ -175,7 +175,7 @@ impl Ledger {
         living.map(|(path, _)| path.clone()).collect()
     }
 
-    /// Returns `true` if the latest attempt at `path` was stopped on request, not for its own failure.
+    /// Returns `true` if the latest attempt at `path` was stopped by command, not for its own failure.
     pub(crate) fn was_stopped(&self, path: &str) -> bool {
         let stopped = |entry: &Entry| entry.stopping.is_some() || entry.killed.is_some();
         self.book().entries.get(path).is_some_and(|entry| stopped(entry) && !entry.own_fault)

@@ -53,7 +53,7 @@ fn helper_goes_on_after_one_of_two() {
 }
 
 #[test]
-fn after_run_a_signal_does_again_what_it_did_before() {
+fn after_run_a_signal_has_its_former_effect_again() {
     for (signal, number) in SIGNALS {
         let mut program = Program::start("afterwards::helper_goes_on_after_a_stop");
         program.send("-TERM");
@@ -72,7 +72,7 @@ fn after_run_a_signal_does_again_what_it_did_before() {
 }
 
 #[test]
-fn while_another_tree_runs_a_signal_stops_that_and_only_then_is_given_back() {
+fn while_another_tree_runs_a_signal_stops_that_tree_and_is_restored_only_afterwards() {
     let mut program = Program::start("afterwards::helper_goes_on_after_one_of_two");
     program.until("child: one is over");
     program.send("-INT");

@@ -64,7 +64,7 @@ fn signals_within_a_second_of_the_first_are_one_wish() {
 }
 
 #[test]
-fn after_that_any_sigint_kills_and_a_line_says_so_once_it_is_true() {
+fn more_than_a_second_after_the_first_signal_any_sigint_kills_and_a_line_says_so() {
     for (signal, _) in SIGNALS {
         let mut program = Program::start("wishes::helper_never_stops");
         program.send(signal);
@@ -91,7 +91,7 @@ fn sigterm_and_sighup_never_escalate() {
 }
 
 #[test]
-fn what_a_sigint_killed_stands_in_the_error_of_run() {
+fn children_that_a_sigint_killed_are_in_the_error_of_run() {
     let mut program = Program::start("wishes::helper_is_forced");
     program.send("-TERM");
     std::thread::sleep(std::time::Duration::from_millis(1_200)); // Without a log no line says when a kill is possible.

@@ -8,7 +8,7 @@ use crate::{
 use std::time::Duration;
 
 #[test]
-fn a_child_added_after_a_sibling_that_ended_badly_waits_and_the_command_is_told_for_what_at_once() {
+fn a_child_added_after_a_sibling_that_ended_badly_waits_and_the_command_is_told_for_what_immediately() {
     let mut driver = TestDriver::started(&sup("t", [leaf("a").temporary(), leaf("z")]));
     driver.fail("a");
     let request = driver.add("", &leaf("b").after("a", Condition::Ready)).expect("a good spec");
@@ -122,7 +122,7 @@ fn the_time_of_a_first_start_goes_on_over_the_attempts_of_a_failing_dependency_a
 }
 
 #[test]
-fn a_wait_for_another_never_fails_or_charges_a_child_and_a_command_is_told_after_its_start_deadline() {
+fn a_wait_for_a_sibling_never_fails_a_child_and_a_command_is_answered_after_the_start_deadline() {
     for restart in [Restart::Permanent, Restart::Transient, Restart::Temporary] {
         let web =
             leaf("web").after("db", Condition::Healthy).start_within(secs(10)).limit(Limit::new(0, secs(60)));
@@ -147,7 +147,7 @@ fn a_wait_for_another_never_fails_or_charges_a_child_and_a_command_is_told_after
 }
 
 #[test]
-fn a_wait_of_a_restart_for_another_is_visible_uncharged_and_without_an_end() {
+fn a_restart_that_waits_for_a_sibling_is_visible_without_limit_and_counts_as_no_failure() {
     let web =
         leaf("web").after("db", Condition::Healthy).start_within(secs(10)).limit(Limit::new(1, secs(60)));
     let mut driver = TestDriver::started(&sup("t", [leaf("db"), web]));
@@ -258,8 +258,7 @@ fn a_child_that_was_ready_while_its_supervisor_starts_does_not_fail_the_start_wh
 }
 
 #[test]
-fn a_first_start_fails_at_once_on_what_no_waiting_can_mend_and_names_the_sibling_the_condition_and_its_exit()
-{
+fn a_first_start_fails_immediately_on_an_unreachable_dependency_and_names_the_sibling_condition_and_exit() {
     let web = leaf("web").after("a", Condition::Ready).after("db", Condition::Completed);
     let mut driver = TestDriver::new(&sup("t", [leaf("a"), leaf("db").temporary(), web]));
     driver.start();
@@ -329,7 +328,7 @@ fn a_child_after_a_stopped_sibling_waits_as_long_and_does_not_delay_others() {
 }
 
 #[test]
-fn a_supervisor_restarts_without_children_that_were_stopped_on_request_and_without_children_after_them() {
+fn a_supervisor_restarts_without_children_that_were_stopped_by_command_and_without_children_after_them() {
     let nested = sup("s", [leaf("db"), leaf("app").after("db", Condition::Ready), leaf("web")]);
     let mut driver = TestDriver::started(&sup("t", [nested, leaf("late").after("s", Condition::Ready)]));
     driver.command("s/db", Command::Stop);
@@ -341,7 +340,7 @@ fn a_supervisor_restarts_without_children_that_were_stopped_on_request_and_witho
 }
 
 #[test]
-fn a_start_by_command_after_a_stopped_sibling_is_answered_at_once_and_the_child_stays_wanted() {
+fn a_start_by_command_after_a_stopped_sibling_is_answered_immediately_and_the_child_stays_wanted() {
     let app = leaf("app").after("db", Condition::Ready);
     let mut driver =
         TestDriver::started(&sup("t", [leaf("db"), app, leaf("web").after("app", Condition::Ready)]));

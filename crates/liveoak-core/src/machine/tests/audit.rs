@@ -94,7 +94,7 @@ impl Machine {
         };
         assert!(intent_is_legal, "{path} is {phase:?} and shall {intent:?}");
         if phase == Phase::Idle(IdleReason::StoppedByRequest) {
-            assert_eq!(intent, Intent::Stop, "{path} was stopped on request");
+            assert_eq!(intent, Intent::Stop, "{path} was stopped by command");
         }
         match phase {
             Phase::Starting => assert!(!flags.attempt_ready, "{path} starts and was ready"),

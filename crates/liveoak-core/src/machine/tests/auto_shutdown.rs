@@ -1,4 +1,4 @@
-//! A crash is no success: what follows when a failed significant child has caused the end of its supervisor. The name of
+//! What follows when a failed significant child has caused the end of its supervisor: a crash is not a success. The name of
 //! each test is the rule.
 
 use super::shape::{SECOND, group, leaf, name, secs, sup};
@@ -32,7 +32,7 @@ fn an_auto_shutdown_that_a_failure_caused_is_a_failure_that_names_the_child_and_
 }
 
 #[test]
-fn a_permanent_supervisor_is_restarted_and_charged_and_others_finish() {
+fn after_an_auto_shutdown_that_failed_a_permanent_supervisor_is_restarted_and_others_finish() {
     for (restart, state) in
         [(Restart::Permanent, "running"), (Restart::Transient, "finished"), (Restart::Temporary, "finished")]
     {
@@ -59,7 +59,7 @@ fn a_permanent_supervisor_is_restarted_and_charged_and_others_finish() {
 }
 
 #[test]
-fn such_an_end_restarts_no_sibling_of_a_transient_supervisor_under_any_strategy() {
+fn an_auto_shutdown_that_failed_restarts_no_sibling_of_a_transient_supervisor_under_any_strategy() {
     for strategy in [crate::Strategy::OneForAll, crate::Strategy::RestForOne] {
         let nested = ends_with_x(AutoShutdown::AnySignificant).transient();
         let mut driver = TestDriver::started(&sup("t", [leaf("a"), nested, leaf("z")]).strategy(strategy));
@@ -69,7 +69,7 @@ fn such_an_end_restarts_no_sibling_of_a_transient_supervisor_under_any_strategy(
 }
 
 #[test]
-fn after_completed_is_never_met_by_it() {
+fn after_completed_is_never_met_by_an_auto_shutdown_that_failed() {
     for (exit, met) in [(Exit::Completed, true), (Exit::failed("boom"), false)] {
         let nested = ends_with_x(AutoShutdown::AnySignificant).transient();
         let tree = sup("t", [nested, leaf("next").after("s", Condition::Completed)]).edges();
@@ -80,7 +80,7 @@ fn after_completed_is_never_met_by_it() {
 }
 
 #[test]
-fn it_is_the_cause_for_the_next_level() {
+fn an_auto_shutdown_that_failed_is_the_cause_for_the_next_level() {
     let inner = ends_with_x(AutoShutdown::AllSignificant).transient().significant();
     let middle =
         sup("m", [inner, leaf("z")]).rules(|rules| rules.auto_shutdown = AutoShutdown::AnySignificant);
@@ -97,7 +97,7 @@ fn it_is_the_cause_for_the_next_level() {
 }
 
 #[test]
-fn a_tree_that_ends_when_all_is_done_fails_if_a_supervisor_below_ended_like_this() {
+fn a_tree_that_ends_when_all_is_done_fails_if_an_auto_shutdown_below_failed() {
     let nested = ends_with_x(AutoShutdown::AllSignificant).transient();
     let mut driver = TestDriver::started(&sup("t", [nested]).rules(|rules| rules.end_when_done = true));
     driver.fail("s/x");

@@ -83,7 +83,7 @@ fn a_restart_of_a_temporary_child_that_fails_before_it_is_ready_is_answered_as_f
 }
 
 #[test]
-fn a_member_that_ran_and_fails_a_start_on_request_stays_listed_as_stopped() {
+fn a_member_that_ran_and_fails_a_start_by_command_stays_listed_as_stopped() {
     let mut driver =
         TestDriver::started(&group("t").members(|group| group.template = leaf("x").reports().spec));
     let request = driver.add_member("", Some("m")).expect("room");
@@ -138,7 +138,7 @@ fn end_when_done_counts_a_nested_supervisor_that_is_done() {
 }
 
 #[test]
-fn a_child_of_a_restart_set_that_is_stopped_by_request_still_ends_before_the_others_start() {
+fn a_child_of_a_restart_set_that_is_stopped_by_command_still_ends_before_the_others_start() {
     let tree = sup("t", [leaf("a"), leaf("b"), leaf("c")]).strategy(Strategy::OneForAll);
     let mut driver = TestDriver::started(&tree);
     driver.obeys("c", Obeys::Test);
@@ -151,7 +151,7 @@ fn a_child_of_a_restart_set_that_is_stopped_by_request_still_ends_before_the_oth
 }
 
 #[test]
-fn a_restart_set_waits_for_a_child_that_is_stopped_by_request_and_does_not_start_it_again() {
+fn a_restart_set_waits_for_a_child_that_is_stopped_by_command_and_does_not_start_it_again() {
     let tree = sup("t", [leaf("a"), leaf("b")]).strategy(Strategy::OneForAll);
     let mut driver = TestDriver::started(&tree);
     driver.obeys("b", Obeys::Test);
@@ -177,7 +177,7 @@ fn more_waiting_commands_on_a_child_than_allowed_are_refused_as_busy() {
 }
 
 #[test]
-fn a_restart_command_on_the_child_that_its_restart_set_waits_for_starts_the_whole_set_at_once() {
+fn a_restart_command_on_the_child_that_its_restart_set_waits_for_starts_the_whole_set_immediately() {
     let tree = sup("t", [leaf("a"), leaf("b").delayed(secs(100)), leaf("c")]).strategy(Strategy::OneForAll);
     let mut driver = TestDriver::started(&tree);
     driver.fail("b");
@@ -225,7 +225,7 @@ fn an_exit_that_is_reported_twice_counts_once() {
 }
 
 #[test]
-fn a_nested_supervisor_that_is_restarted_by_request_stops_all_below_and_starts_it_anew() {
+fn a_nested_supervisor_that_is_restarted_by_command_stops_all_below_and_starts_it_anew() {
     let tree = sup("t", [sup("s", [leaf("a"), leaf("b")]), leaf("c")]);
     let mut driver = TestDriver::started(&tree);
     driver.obeys("s/a", Obeys::Kill);

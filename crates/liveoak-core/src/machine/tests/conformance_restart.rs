@@ -117,7 +117,7 @@ fn c29_one_for_one_starts_the_failed_child_only_and_siblings_keep_their_attempts
 }
 
 #[test]
-fn c30_one_for_all_starts_transient_children_that_had_finished_but_not_those_that_were_stopped_on_request() {
+fn c30_one_for_all_starts_transient_children_that_had_finished_but_not_those_that_were_stopped_by_command() {
     let tree = sup("t", [leaf("done").transient(), leaf("off"), leaf("a"), leaf("no")]);
     let mut driver = TestDriver::started(&tree.strategy(Strategy::OneForAll));
     driver.complete("done");

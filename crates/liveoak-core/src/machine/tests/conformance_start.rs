@@ -81,7 +81,7 @@ fn errors(tree: &ChildDeclaration) -> String {
 }
 
 #[test]
-fn c8_specs_are_checked_before_anything_starts_and_all_errors_come_at_once() {
+fn c8_specs_are_checked_before_anything_starts_and_all_errors_come_together() {
     let wrong: [(ChildDeclaration, &str); 11] = [
         (leaf("a").with(|child| child.start_within = Duration::ZERO), "/t/a: start_within: it is zero"),
         (leaf("a").with(|child| child.heartbeat = Some(Duration::ZERO)), "/t/a: heartbeat: it is zero"),
@@ -116,7 +116,7 @@ fn c8_specs_are_checked_before_anything_starts_and_all_errors_come_at_once() {
         leaf("c").after("a", Condition::Ready),
     ];
     let text = errors(&sup("t", circle));
-    assert_eq!(text, "/t: after: children wait for each other in a circle: a after b after c after a");
+    assert_eq!(text, "/t: after: children wait for each other in a cycle: a after b after c after a");
     let mut deep = leaf("x");
     for _ in 0..65 {
         deep = sup("s", [deep]);

@@ -62,7 +62,7 @@ fn c39_a_leaf_may_have_no_stop_deadline() {
 }
 
 #[test]
-fn c40_a_deadline_of_zero_kills_at_once_and_waits_for_death() {
+fn c40_a_deadline_of_zero_kills_immediately_and_waits_for_death() {
     let mut driver = TestDriver::started(&sup("t", [leaf("a"), leaf("b").stop_within(Duration::ZERO)]));
     driver.stop();
     assert_eq!(driver.log(), ["kill b", "gone b", "ask a", "gone a", "down"]);
@@ -158,7 +158,7 @@ fn c45_only_a_significant_child_that_ends_by_itself_and_is_not_restarted_ends_it
 }
 
 #[test]
-fn c46_a_stop_on_request_a_sibling_s_restart_set_and_a_child_that_is_not_significant_end_nothing() {
+fn c46_a_stop_by_command_a_sibling_s_restart_set_and_a_child_that_is_not_significant_end_nothing() {
     let children = [leaf("a").temporary().significant(), leaf("b"), leaf("c").temporary()];
     let tree = auto(AutoShutdown::AnySignificant, children).strategy(Strategy::OneForAll);
     let mut driver = TestDriver::started(&tree);
@@ -243,7 +243,7 @@ fn a_tree_that_ends_when_all_is_done_says_whether_all_went_well() {
 }
 
 #[test]
-fn a_tree_with_a_child_that_was_stopped_on_request_is_not_done() {
+fn a_tree_with_a_child_that_was_stopped_by_command_is_not_done() {
     let tree = sup("t", [leaf("a").temporary(), leaf("b").temporary()]);
     let mut driver = TestDriver::started(&tree.rules(|rules| rules.end_when_done = true));
     driver.ask("a", Command::Stop).expect("stopped");

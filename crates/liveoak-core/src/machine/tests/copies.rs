@@ -41,7 +41,7 @@ impl Copies {
 }
 
 #[test]
-fn a_copy_shows_its_moment_whatever_happens_while_it_is_taken() {
+fn a_copy_shows_the_moment_at_which_it_was_begun_whatever_happens_while_it_is_taken() {
     let tree = sup("t", [leaf("a"), sup("s", [leaf("b"), leaf("c").temporary()]), group("g")]);
     let mut driver = TestDriver::started(&tree);
     for member in ["x", "y"] {

@@ -1,4 +1,4 @@
-//! How a tree ends, and what its report and its state say afterwards.
+//! The end of a tree, and the report and the state of the tree after its end.
 
 use super::shape::{SECOND, leaf, secs, sup};
 use super::test_driver::{Obeys, TestDriver};
@@ -19,7 +19,7 @@ fn ends_by_force(name: &str) -> ChildDeclaration {
 }
 
 #[test]
-fn what_an_auto_shutdown_killed_below_stands_in_the_report_of_the_end_at_any_depth() {
+fn children_that_an_auto_shutdown_killed_are_in_the_report_of_the_end_at_any_depth() {
     for depth in 0..4 {
         let mut tree = ends_by_force("s0");
         let mut path = "s0".to_owned();
@@ -42,7 +42,7 @@ fn what_an_auto_shutdown_killed_below_stands_in_the_report_of_the_end_at_any_dep
 }
 
 #[test]
-fn what_an_escalation_killed_below_stands_in_the_report_of_the_end_at_any_depth() {
+fn children_that_an_escalation_killed_are_in_the_report_of_the_end_at_any_depth() {
     for depth in 1..5 {
         let never = Limit::new(0, secs(60));
         let mut tree =
@@ -62,7 +62,7 @@ fn what_an_escalation_killed_below_stands_in_the_report_of_the_end_at_any_depth(
 }
 
 #[test]
-fn what_a_failed_first_start_killed_below_stands_in_its_report() {
+fn children_that_a_failed_first_start_killed_are_in_its_report() {
     let inner = sup("s", [leaf("stubborn").stop_within(SECOND), leaf("bad").reports()]);
     let mut driver = TestDriver::new(&sup("t", [leaf("a"), inner]));
     driver.policy("s/bad").ready = false;
@@ -75,7 +75,7 @@ fn what_a_failed_first_start_killed_below_stands_in_its_report() {
 }
 
 #[test]
-fn what_was_forced_in_an_end_from_which_the_child_came_back_is_not_part_of_a_later_report() {
+fn forced_stops_of_an_end_after_which_the_child_started_again_are_not_part_of_a_later_report() {
     let tree = || sup("t", [ends_by_force("s"), leaf("z")]);
     for again in [true, false] {
         let mut driver = TestDriver::started(&tree());
@@ -93,7 +93,7 @@ fn what_was_forced_in_an_end_from_which_the_child_came_back_is_not_part_of_a_lat
 }
 
 #[test]
-fn what_was_forced_below_a_quarantined_supervisor_stands_in_the_report_of_the_end() {
+fn forced_stops_below_a_quarantined_supervisor_are_in_the_report_of_the_end() {
     let never = Limit::new(0, secs(60));
     let inner = sup("s", [leaf("stubborn").stop_within(SECOND), leaf("bad").limit(never)]);
     let mut driver =
@@ -127,7 +127,7 @@ fn the_report_of_a_failed_first_start_tells_a_completed_child_as_completed() {
 }
 
 #[test]
-fn a_tree_that_has_ended_well_does_not_read_down_and_unhealthy() {
+fn a_tree_that_has_ended_well_is_not_shown_as_down_and_unhealthy() {
     // It ended by itself.
     let tree = sup("t", [leaf("a").temporary()]).rules(|rules| rules.end_when_done = true);
     let mut driver = TestDriver::started(&tree);

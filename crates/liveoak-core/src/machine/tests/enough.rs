@@ -1,5 +1,5 @@
-//! When enough is enough: what counts against a limit, what begins anew, and which limits are refused. The name of each
-//! test is the rule.
+//! Limits: what counts against a limit, what resets the counts, and which limits are refused. The name of each test is
+//! the rule.
 
 use super::shape::{SECOND, group, leaf, millis, secs, sup};
 use super::test_driver::{Obeys, TestDriver};
@@ -53,7 +53,7 @@ fn random(seed: u64) -> u64 {
 }
 
 #[test]
-fn with_all_defaults_what_never_holds_is_given_up_on_after_exactly_eleven_failures_for_every_seed() {
+fn with_all_defaults_a_child_that_is_never_stable_is_given_up_on_after_exactly_eleven_failures() {
     let tree = sup("t", [with_defaults(leaf("a"))]);
     for seed in 0..400 {
         for ran in [Duration::ZERO, secs(7), millis(9_999)] {
@@ -132,7 +132,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_never_holds_is_given_up_on_after_exactly_one_failure_more_than_its_limit_allows(
+    fn a_child_that_is_never_stable_is_given_up_on_after_exactly_one_failure_more_than_its_limit_allows(
         restarts in 0u32..30,
         period in 1u64..100_000,
         backoff in option::of((1u64..5_000, 0u64..60_000, 1u64..20_000)),
@@ -158,7 +158,7 @@ proptest! {
     }
 
     #[test]
-    fn only_a_stable_run_or_a_success_begins_the_row_and_the_backoff_anew(
+    fn only_a_stable_run_or_a_success_resets_the_row_and_the_backoff(
         runs in vec((0u64..30, any::<bool>()), 1..60),
         seed in any::<u64>(),
     ) {
@@ -263,7 +263,7 @@ fn an_intensity_is_a_window_only() {
 }
 
 #[test]
-fn a_start_that_failed_only_for_lack_of_another_is_charged_to_neither_window_nor_row() {
+fn a_start_that_failed_only_because_a_dependency_was_missing_counts_in_neither_window_nor_row() {
     let app = leaf("app").after("job", Condition::Started).limit(Limit::new(1, secs(3_600)));
     let tree = sup("t", [leaf("job").temporary(), app]).intensity(1, secs(3_600));
     let mut driver = TestDriver::started(&tree);
@@ -274,7 +274,7 @@ fn a_start_that_failed_only_for_lack_of_another_is_charged_to_neither_window_nor
 }
 
 #[test]
-fn a_supervisor_that_is_restarted_for_other_reasons_does_not_begin_the_rows_of_its_children_anew() {
+fn a_supervisor_that_is_restarted_for_other_reasons_does_not_reset_the_rows_of_its_children() {
     // The sibling holds for a stable run each time and takes the supervisor down with it.
     let nested = sup("s", [leaf("a").delayed(secs(20)).limit(Limit::new(5, secs(1)))]);
     let tree = sup("t", [leaf("x"), nested]).strategy(Strategy::OneForAll);
@@ -293,7 +293,7 @@ fn a_supervisor_that_is_restarted_for_other_reasons_does_not_begin_the_rows_of_i
 }
 
 #[test]
-fn a_command_that_starts_what_was_given_up_on_begins_anew_with_all_below_it() {
+fn a_command_that_starts_a_quarantined_child_resets_its_counts_and_those_below_it() {
     let once = Limit::new(1, secs(100));
     let nested = sup("s", [leaf("a").limit(once)]);
     let nested = nested.limit(Limit::new(0, secs(100)).on_exceeded(GiveUp::Quarantine));
@@ -349,7 +349,7 @@ fn an_intensity_is_refused_exactly_if_the_backoffs_of_all_restartable_children_k
 }
 
 #[test]
-fn an_intensity_that_is_accepted_is_exceeded_if_all_children_always_fail_at_once_whatever_the_delays() {
+fn an_intensity_that_is_accepted_is_exceeded_if_all_children_always_fail_immediately_whatever_the_delays() {
     for (count, restarts) in [(1, 9), (2, 19), (3, 25)] {
         let names: Vec<String> = (0..count).map(|n| format!("c{n}")).collect();
         let tree = sup("t", names.iter().map(|name| with_defaults(leaf(name)))).intensity(restarts, secs(60));
@@ -383,7 +383,7 @@ fn a_child_that_cannot_exceed_the_intensity_alone_is_warned_of_unless_it_has_a_l
     assert_eq!(
         warnings,
         [
-            "/t/s: intensity: db, web: such a child alone may never exceed it: if it always fails at once, with a \
+            "/t/s: intensity: db, web: such a child alone may never exceed it: if it always fails immediately, with a \
              backoff from 100ms to 30s, it may fail only 10 times within 60s, and 10 restarts are allowed; give it a \
              limit of its own"
         ]

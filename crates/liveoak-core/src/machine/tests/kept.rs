@@ -1,4 +1,4 @@
-//! What is let go of a child that is over, and what stays startable.
+//! Which bodies are let go when a child is over, and which children can be started again.
 
 use super::shape::{group, leaf, sup};
 use super::test_driver::{TestDriver, word};
@@ -11,7 +11,7 @@ fn job(name: &str) -> ChildDeclaration {
 }
 
 #[test]
-fn c18_what_a_child_that_is_over_ran_is_let_go_if_nothing_can_start_it_again() {
+fn c18_the_body_of_a_child_that_is_over_is_let_go_if_nothing_can_start_the_child_again() {
     use Restart::{Permanent, Temporary, Transient};
     for own in [Permanent, Transient, Temporary] {
         for above in [Permanent, Transient, Temporary] {
@@ -35,7 +35,7 @@ fn c18_what_a_child_that_is_over_ran_is_let_go_if_nothing_can_start_it_again() {
 }
 
 #[test]
-fn a_child_that_was_stopped_on_request_or_is_quarantined_keeps_what_it_runs() {
+fn a_child_that_was_stopped_by_command_or_is_quarantined_keeps_its_body() {
     let limit = Limit::new(0, Duration::from_secs(1)).on_exceeded(crate::GiveUp::Quarantine);
     let tree = sup("t", [job("a"), job("b").restart(Restart::Transient).limit(limit)]);
     let mut driver = TestDriver::started(&tree);
@@ -49,7 +49,7 @@ fn a_child_that_was_stopped_on_request_or_is_quarantined_keeps_what_it_runs() {
 }
 
 #[test]
-fn with_a_temporary_supervisor_that_is_over_all_below_it_is_let_go_and_what_is_kept_is_not() {
+fn with_a_temporary_supervisor_that_is_over_all_bodies_below_it_are_let_go_except_kept_ones() {
     let limit = Limit::new(0, Duration::from_secs(1));
     let permanent = |name| leaf(name).with(|child| child.keep = false);
     let fails = permanent("fails").limit(limit);

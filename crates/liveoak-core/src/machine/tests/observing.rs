@@ -284,7 +284,7 @@ fn a_large_group_that_must_be_killed_is_walked_over_once_and_not_once_for_each_m
 }
 
 #[test]
-fn events_cost_nothing_without_a_subscriber_and_are_numbered_all_the_same() {
+fn events_cost_nothing_without_a_subscriber_and_are_still_numbered() {
     let run = |interest| {
         let mut driver = TestDriver::new(&sup("t", [leaf("a"), leaf("b")]).strategy(Strategy::OneForAll));
         driver.careful = false;

@@ -97,7 +97,7 @@ fn the_event_of_a_start_that_takes_too_long_is_a_failure() {
 }
 
 #[test]
-fn a_child_that_was_stopped_on_request_stays_in_that_state_over_a_restart_of_its_supervisor() {
+fn a_child_that_was_stopped_by_command_stays_in_that_state_over_a_restart_of_its_supervisor() {
     let mut driver = TestDriver::started(&sup("t", [sup("s", [leaf("a"), leaf("b")])]));
     driver.command("s/a", Command::Stop);
     let since = driver.view("s/a").since;

@@ -185,7 +185,7 @@ fn jitter_differs_between_children_and_between_processes() {
 }
 
 #[test]
-fn a_permanent_child_that_succeeds_at_once_is_backed_off() {
+fn a_permanent_child_that_succeeds_immediately_is_backed_off() {
     let backoff = Backoff { from: millis(100), to: secs(1), reset_after: secs(5) };
     let child = leaf("a").with(|child| child.backoff = Some(backoff)).limit(Limit::unlimited());
     let mut driver = TestDriver::started(&sup("t", [child]));

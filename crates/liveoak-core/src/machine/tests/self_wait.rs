@@ -119,7 +119,7 @@ fn a_wait_for_a_restart_set_that_the_asker_is_part_of_is_refused() {
 }
 
 #[test]
-fn a_wait_for_the_tree_is_refused_to_all_that_is_in_it_and_for_its_readiness_to_what_holds_it_back() {
+fn a_wait_for_the_end_of_the_tree_is_refused_to_each_child_and_for_its_readiness_to_those_that_delay_it() {
     let ready_is_refused = |ready: &[&str], by: &str| {
         let driver = driver(&tree(), ready);
         driver.machine.would_wait_for_itself(asker(&driver, by), Awaited::Ready)

@@ -104,7 +104,7 @@ fn stability_is_judged_however_the_attempt_ended() {
 }
 
 #[test]
-fn a_child_that_is_stuck_at_once_is_not_stable_because_its_heartbeat_is_awaited_for_long() {
+fn a_child_that_is_stuck_immediately_is_not_stable_because_its_heartbeat_is_awaited_for_long() {
     let child = observed("a").with(|child| child.heartbeat = Some(secs(40)));
     let mut driver = TestDriver::started(&sup("t", [child]));
     driver.policy("a").beats = false;
@@ -131,7 +131,7 @@ fn a_stable_run_needs_ten_seconds_without_a_backoff_too() {
 type Act = fn(&mut TestDriver);
 
 #[test]
-fn a_supervisor_is_stable_once_each_declared_child_had_a_stable_run_or_a_success_or_is_down_by_wish() {
+fn a_supervisor_is_stable_once_each_declared_child_had_a_stable_run_or_a_success_or_was_stopped_by_command() {
     let still = |driver: &mut TestDriver| driver.advance(secs(1));
     let long = |driver: &mut TestDriver| driver.advance(secs(10));
     let table: [(&str, Act, bool); 9] = [

@@ -416,7 +416,7 @@ fn a_child_that_is_stopped_twice_during_one_stop_is_reported_once_with_the_most_
 }
 
 #[test]
-fn a_report_lists_ten_thousand_that_ended_cleanly_and_counts_the_rest() {
+fn a_report_lists_ten_thousand_children_that_ended_cleanly_and_counts_the_others() {
     for (more, unlisted) in [(0, 0), (1, 1), (2, 2)] {
         // With the supervisor itself it is one entry more.
         let many = (0..MAX_LISTED - 1).map(|n| leaf(&format!("a{n}")));

@@ -89,7 +89,7 @@ fn every_command_in_every_phase_is_answered_by_its_effect() {
                 driver.states(["s/w", "z"]),
                 [if phase == "down" { "down" } else { "running" }, "running"]
             );
-            // A child that was stopped on request does not start by itself; the driver checks that nothing starts.
+            // A child that was stopped by command does not start by itself; the driver checks that nothing starts.
             driver.advance(secs(1_000));
             if expected.ends_with("stopped") || expected.ends_with("gone") {
                 assert!(!driver.is_alive("s/a"), "{command:?} while {phase}");

@@ -496,7 +496,7 @@ impl TestDriver {
         self.note("start", id);
         let name = self.name(id);
         assert!(self.down.is_none(), "{name} starts although the tree is down");
-        assert!(!self.stopped_by_request.contains(&id), "{name} starts although it was stopped on request");
+        assert!(!self.stopped_by_request.contains(&id), "{name} starts although it was stopped by command");
         assert!(!self.let_go.contains(&id), "{name} starts although its body was let go");
         let before = self.live.insert(id, Live { attempt, killed: false });
         assert!(before.is_none(), "{name} starts and has a living attempt: {before:?}");

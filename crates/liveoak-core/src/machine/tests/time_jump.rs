@@ -1,11 +1,11 @@
-//! Deadlines that are first seen more than a second late, because the whole program did not run.
+//! Deadlines that are first seen more than a second late, because the whole process did not run.
 
 use super::shape::{SECOND, group, leaf, millis, secs, sup};
 use super::test_driver::{Obeys, Policy, TestDriver};
 use crate::{ChildState, Command, Condition, EventKind, Health, Input, StopStage, Time};
 use std::time::Duration;
 
-/// Lets the program stand still for `duration`: the driver sees all deadlines of that time with one tick.
+/// Suspends the process for `duration`: the driver sees all deadlines of that time with one tick.
 fn suspend(driver: &mut TestDriver, duration: Duration) {
     let until = driver.now.after(duration);
     driver.jump(until);
@@ -45,7 +45,7 @@ fn a_deadline_is_prolonged_once() {
 }
 
 #[test]
-fn a_deadline_that_is_seen_at_most_a_second_late_is_judged_at_once() {
+fn a_deadline_that_is_seen_at_most_a_second_late_is_judged_immediately() {
     let mut driver = TestDriver::new(&sup("t", [leaf("a").reports().start_within(secs(60))]));
     driver.policy("a").ready = false;
     driver.start();
@@ -68,7 +68,7 @@ fn a_new_attempt_has_a_deadline_of_its_own_to_be_prolonged() {
 }
 
 #[test]
-fn a_healthy_child_is_not_killed_as_stuck_after_the_program_stood_still_and_a_stuck_one_is_soon_after() {
+fn a_healthy_child_is_not_killed_as_stuck_after_the_process_was_suspended_and_a_stuck_one_is_soon_after() {
     for stands in [millis(600), millis(1_500), secs(2), secs(100)] {
         let beats = leaf("a").with(|spec| spec.heartbeat = Some(SECOND));
         let stuck = leaf("b").with(|spec| spec.heartbeat = Some(SECOND));
@@ -87,14 +87,14 @@ fn a_healthy_child_is_not_killed_as_stuck_after_the_program_stood_still_and_a_st
 }
 
 #[test]
-fn no_timer_is_needed_to_see_that_the_program_stood_still() {
+fn no_timer_is_needed_to_see_that_the_process_was_suspended() {
     let mut driver = TestDriver::started(&sup("t", [leaf("a")]));
     suspend(&mut driver, secs(1_000));
     assert_eq!((driver.machine.poll_deadline(), driver.count("time-jump")), (None, 0));
 }
 
 #[test]
-fn one_event_of_the_root_tells_of_all_deadlines_that_were_prolonged() {
+fn one_event_of_the_root_counts_all_deadlines_that_were_prolonged() {
     let slow = |name: &str| leaf(name).reports().start_within(secs(60));
     let mut driver = TestDriver::new(&sup("t", [slow("a"), slow("b"), slow("c")]).edges());
     driver.set_default(Policy { ready: false, ..Policy::default() });
@@ -107,7 +107,7 @@ fn one_event_of_the_root_tells_of_all_deadlines_that_were_prolonged() {
 }
 
 #[test]
-fn a_stop_takes_its_budget_and_at_most_one_further_wait_however_long_the_program_stood_still() {
+fn a_stop_takes_its_budget_and_at_most_one_further_wait_however_long_the_process_was_suspended() {
     for obeys in [Obeys::Kill, Obeys::Nothing] {
         for stands_at in [0, 4, 6, 9] {
             let slow = |name: &str| leaf(name).stop_within(secs(3));
@@ -126,7 +126,7 @@ fn a_stop_takes_its_budget_and_at_most_one_further_wait_however_long_the_program
 }
 
 #[test]
-fn what_was_asked_before_the_program_stood_still_can_end_by_itself_after_it() {
+fn a_child_that_was_asked_before_the_process_was_suspended_can_end_by_itself_afterwards() {
     let tree = sup("t", [sup("s", [leaf("a").stop_within(secs(5))])]).stop_within(secs(10));
     let mut driver = TestDriver::started(&tree);
     driver.obeys("s/a", Obeys::Test);
@@ -139,7 +139,7 @@ fn what_was_asked_before_the_program_stood_still_can_end_by_itself_after_it() {
 }
 
 #[test]
-fn a_leaf_that_is_stopped_alone_is_killed_one_further_wait_after_the_program_stood_still() {
+fn a_leaf_that_is_stopped_alone_is_killed_one_further_wait_after_the_process_was_suspended() {
     let mut driver = TestDriver::started(&sup("t", [leaf("a").stop_within(secs(5))]));
     driver.obeys("a", Obeys::Kill);
     let request = driver.command("a", Command::Stop);
@@ -151,7 +151,7 @@ fn a_leaf_that_is_stopped_alone_is_killed_one_further_wait_after_the_program_sto
 }
 
 #[test]
-fn a_first_start_that_waits_for_another_is_not_failed_by_time_in_which_nothing_ran() {
+fn a_first_start_that_waits_for_another_is_not_failed_by_time_during_which_the_process_was_suspended() {
     let web = leaf("web").after("db", Condition::Healthy).start_within(secs(10));
     let mut driver = TestDriver::new(&sup("t", [leaf("db").reports(), web]).edges());
     driver.policy("db").ready = false;

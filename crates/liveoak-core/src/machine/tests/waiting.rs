@@ -1,4 +1,4 @@
-//! `after` edges together with restart sets, held children, additions and ends: where one rule meets another.
+//! `after` edges in combination with restart sets, held children, additions and ends.
 
 use super::shape::{SECOND, leaf, secs, sup};
 use super::test_driver::{Obeys, TestDriver, word};
