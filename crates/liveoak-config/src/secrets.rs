@@ -74,7 +74,7 @@ fn inline_values(text: &str) -> Option<Vec<Range<usize>>> {
     let mut part = begin + 1;
     for (at, c) in text.char_indices().skip_while(|&(at, _)| at <= begin) {
         match (c, quote, value) {
-            // Escapes are not followed: then it is simpler to hide all.
+            // If there are escapes, everything is hidden, because following them would be complicated.
             ('\\' | '{' | '[', ..) => return None,
             (c, Some(open), _) => quote = Some(open).filter(|&open| open != c),
             ('"' | '\'', None, _) => quote = Some(c),
@@ -117,7 +117,7 @@ impl Hider {
         self.string.is_some() || self.brackets > 0
     }
 
-    /// Hides the values in the rest of a line from a byte on, which is part of a value in TOML.
+    /// Hides the values in the rest of a line, beginning at a byte that is inside a TOML value.
     fn hide_from(&mut self, line: &str, from: usize) {
         match inline_values(&line[from..]).filter(|_| !self.goes_on()) {
             Some(values) => {

@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn children_draw_apart_by_name_and_attempt_and_the_same_ones_draw_the_same() {
+    fn jitter_differs_by_name_and_attempt_and_is_repeatable() {
         // Computed independently of this code, from the published algorithms.
         assert_eq!(jitter(0, [""], 0), 0x7FAC_E396_AE05_4C7D);
         assert_eq!(jitter(0x0123_4567_89AB_CDEF, ["db", "t"], 1), 0x36A1_7E8B_81C9_FAA2);

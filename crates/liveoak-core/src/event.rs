@@ -131,8 +131,8 @@ pub enum EventKind {
     /// The child reported its health.
     Health(Health),
     /// The tree saw deadlines much too late, because the whole process did not run: a signal had suspended it, or its
-    /// machine slept. Each of these deadlines was prolonged once, by its own length but at most 1 s. Only the root has
-    /// this event.
+    /// machine slept. Each of these deadlines was prolonged once, by the time that the step had, but by at most 1 s.
+    /// Only the root has this event.
     TimeJump {
         /// The longest time by which one of these deadlines was seen late.
         late: Duration,

@@ -4,8 +4,9 @@
 //! its process group. While a [`Leader`] exists, that number cannot belong to other processes, so the process group may
 //! be signalled. Only the spawner thread reaps, and only leaders that were handed over to it.
 //!
-//! [`Job::Spawn`] returns a [`Spawned`], which contains a [`ProcessGroup`]. Dropping that kills the process group and
-//! submits [`Job::Reap`], so a group whose owner was cancelled, or never received it, is still cleaned up.
+//! [`Job::Spawn`] returns a [`Spawned`], which contains a [`ProcessGroup`]. Dropping the `ProcessGroup` kills the
+//! process group and submits [`Job::Reap`], so a group whose owner was cancelled, or never received it, is still
+//! cleaned up.
 
 use crate::command::CommandLine;
 use crate::exit_watch::{Status, peek};

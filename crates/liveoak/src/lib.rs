@@ -120,8 +120,8 @@
 //! Failures are in a row if there is neither a success nor a *stable run* between them. A stable run is an attempt that
 //! was ready for ten seconds without a break (`reset_after` of its [`Backoff`]). An attempt of a supervisor is stable
 //! once each of its declared children had a stable run or a success in it, or was stopped by command. So with a limit of
-//! *n*, a child that never has a stable run is given up on after exactly *n* + 1 failures, however slowly it fails. Only
-//! a stable run or a success resets the delay before a restart, too.
+//! *n*, a child that never has a stable run is given up on after exactly *n* + 1 failures, however slowly it fails. A
+//! stable run or a success, or a command that starts a child that was down, also resets the delay after a failure.
 //!
 //! The default limit is ten restarts within a minute, or ten failures in a row. This table shows how long it takes until
 //! the tree ends because one child always fails immediately, with the default backoff everywhere:

@@ -176,7 +176,7 @@ fn signals_within_a_second_are_one_wish_and_only_sigint_kills() {
 }
 
 #[test]
-fn after_the_time_of_the_option_for_the_first_sigint_only_says_so() {
+fn when_the_time_of_the_option_for_is_over_the_first_sigint_only_prints_a_message() {
     let dir = stubborn();
     let up = dir.up(&["--for", "300ms"]);
     up.logs("the time of --for is over: stopping all children");

@@ -133,7 +133,7 @@ impl Machine {
         }
     }
 
-    /// Ends a supervisor if all children below it are finished, not needed or quarantined. The exit of the supervisor says
+    /// Ends a supervisor if all children below it are finished, ignored or quarantined. The exit of the supervisor says
     /// whether all of them ended without failure.
     fn end_if_done(&mut self, sup: Index) {
         if !self.is_done(sup) {

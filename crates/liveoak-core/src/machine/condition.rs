@@ -13,10 +13,10 @@
 //! A wait never fails the child, and never counts against its limits. These rules bound a wait, and say what the wait
 //! delays:
 //!
-//! * In a *first start* (the supervisor has not been ready in this attempt, and the child is declared and was not
-//!   ready either), the supervisor fails when a dependency is unreachable, or when unmet dependencies kept the child
-//!   waiting for longer than its `start_within` (30 s for a supervisor that has none). The time during which a sibling
-//!   waits, starts or stops does not count, because the deadlines of the sibling bound it.
+//! * In a *first start* (the supervisor has not been ready in this attempt, and the child is declared and was not ready
+//!   either), the supervisor fails when a dependency is unreachable, or when unmet dependencies kept the child waiting
+//!   for longer than its `start_within` (30 s if the child is a supervisor without a start deadline). The time during
+//!   which a sibling waits, starts or stops does not count, because the deadlines of the sibling bound it.
 //! * In any other start the wait has no limit. A child that waits for a held or unreachable sibling is *held*: later
 //!   children and the readiness of the supervisor do not wait for it. (In a first start, a child is held only if the
 //!   sibling is held.)

@@ -97,7 +97,7 @@ pub struct Machine {
     to_evaluate: BinaryHeap<(u32, Reverse<Index>)>,
     /// The deadlines of all children. Simultaneous ones come in the order of their children's slots.
     timers: BTreeSet<(Time, Index, Purpose)>,
-    /// How often a child was to start, so far.
+    /// The number of starts that were ordered so far.
     starts: u64,
     /// The tree has ended.
     ended: bool,

@@ -94,7 +94,7 @@ impl Machine {
         let Some(log) = log else { return StopReport::default() };
         let StopLog { began, starts, mut report, members } = *log;
         report.took = self.now.since(began);
-        // If no child was to start since the log was opened, no child was stopped twice.
+        // If no start was ordered since the log was opened, no child was stopped twice.
         if starts != self.starts {
             keep_most_forceful(&mut report.entries);
         }

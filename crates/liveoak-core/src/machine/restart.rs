@@ -143,8 +143,8 @@ impl Machine {
         let record = self.arena.record_or_new(child);
         record.gave_up = Some(Arc::clone(&exceeded));
         if exceeded.own_limit {
-            // The counts are reset. After the next start of the supervisor, the same number of restarts is allowed again,
-            // so the numbers of nested supervisors multiply.
+            // The counts are reset. After the next start of the supervisor, the same number of restarts is allowed
+            // again, so each level above allows the full number of failures again.
             record.failures.clear();
             record.window.clear();
         }

@@ -5,9 +5,9 @@
 //! its last heartbeat does not count either.
 //!
 //! The attempt of any other supervisor is stable once each of its declared children, in this attempt, had a stable run
-//! or a success, or is down by wish: stopped on request, or held by siblings that are. Added children do not count, and
-//! neither do those that run only once and did so in an earlier attempt. If no child has run at all, the supervisor is
-//! stable like a group.
+//! or a success, or was stopped by command, or is held by a sibling that was stopped by command. Added children do not
+//! count, and neither do those that run only once and did so in an earlier attempt. If no child has run at all, the
+//! supervisor is stable like a group.
 //!
 //! Stability is judged when an attempt ceases to be ready, and used when the attempt has ended, however it ended.
 
@@ -39,7 +39,8 @@ impl Machine {
     /// Returns `true` if a child could run in the present attempt of its supervisor, and was declared.
     fn is_part_of_the_attempt(&self, child: Index) -> bool {
         let state = &self.arena[child];
-        // A child that is used up and was never ready in this attempt either succeeded before that, or did not run in it.
+        // A child that can have no more attempts, and was not ready in this attempt of its supervisor, either succeeded
+        // before it was ready or ran in an earlier attempt of the supervisor.
         let ran_earlier =
             state.is_used_up() && state.readiness == Readiness::Never && !state.flags.had_stable_run;
         !state.flags.added && !ran_earlier

@@ -183,8 +183,9 @@ impl ChildName {
     }
 }
 
-/// The steps of a child's backoff: how many restarts there were in a row. A success begins the row of failures anew, but
-/// neither it nor a failure that of successes: a loop of quick successes is a loop, also with failures in it.
+/// The steps of a child's backoff: how many restarts there were in a row. A success resets the number of restarts after
+/// failures. Only a stable run resets the number of restarts after successes, so that a loop of quick successes is
+/// slowed down, also with failures in it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct BackoffSteps {
     /// Restarts after a failure, since the last stable run or success.
@@ -204,8 +205,7 @@ pub(super) struct ChildRecord {
     /// The restarts that count against its own limit.
     pub(super) window: Window,
     pub(super) last_exit: Option<Exit>,
-    /// What `last_exit` was before the last attempt was abandoned: what its code, which may still run, knows as the exit
-    /// before its own.
+    /// The `last_exit` before the last attempt was abandoned. The code of that attempt may still run, and ask for it.
     pub(super) exit_before: Option<Exit>,
     /// The exit to report when the machine stops the child because the child missed a deadline or its body ended. `None`
     /// if others stop the child.
@@ -232,7 +232,7 @@ pub(super) struct ChildRecord {
 #[derive(Debug)]
 pub(super) struct StopLog {
     pub(super) began: Time,
-    /// How often any child of the tree was to start before the earliest entry of the report.
+    /// The number of starts that were ordered in the tree before the earliest entry of the report.
     pub(super) starts: u64,
     pub(super) report: StopReport,
     /// How many entries of the report are members of groups.
@@ -272,19 +272,22 @@ pub(super) struct SupervisorState {
     pub(super) mode: SupervisorPhase,
     /// The restarts of all its children that count against its intensity.
     pub(super) window: Window,
-    /// How many children have an attempt, are waiting, and still have to stop for a restart set.
+    /// The number of children with an attempt.
     pub(super) live: u32,
+    /// The number of children that wait for their start.
     pub(super) waiting: u32,
+    /// The number of children that still have to stop for a restart set.
     pub(super) to_restart: u32,
-    /// How many children are degraded and unhealthy.
+    /// The number of children that are degraded.
     pub(super) degraded: u32,
+    /// The number of children that are unhealthy.
     pub(super) unhealthy: u32,
     pub(super) plan: StopPlan,
     /// All children were asked out of turn, as the plan says.
     pub(super) all_asked: bool,
     /// The stop cursor: no child at this position in the start order, or after it, still has to be asked to stop.
     pub(super) stop_cursor: usize,
-    /// The first failure of a significant child that left the tree when it ended, in this attempt.
+    /// The first failure, in this attempt, of a significant child that left the tree at its end.
     pub(super) left_with_failure: Option<Arc<AutoShutdownFailure>>,
     /// Its dedicated runtime ended by itself: there is nothing to close.
     pub(super) runtime_lost: bool,

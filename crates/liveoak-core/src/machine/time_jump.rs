@@ -1,10 +1,11 @@
 //! Deadlines that are seen late, because the whole process could not run: a signal had suspended it, its machine slept,
 //! or a debugger had stopped it.
 //!
-//! A deadline that is first seen more than a second late is prolonged by its own length, at most by a second, so that
-//! the awaited step can still happen. Each deadline is prolonged at most once. The rule needs only the time of the tick,
-//! no other clock and no additional wake-up. A stop takes its budget and at most one such prolongation, which is divided
-//! like the budget. The end of a backoff is not prolonged, because a late end does not harm the child.
+//! A deadline that is first seen more than a second late is prolonged by the time that the step had, but by at most a
+//! second, so that the awaited step can still happen. Each deadline is prolonged at most once. The rule needs only the
+//! time of the tick, no other clock and no additional wake-up. A stop takes its budget and at most one such
+//! prolongation, which is divided like the budget. The end of a backoff is not prolonged, because a late end does not
+//! harm the child.
 
 use super::Machine;
 use super::plan::StopPlan;

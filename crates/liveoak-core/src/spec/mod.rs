@@ -106,10 +106,10 @@ pub struct ChildSpec {
     /// When the child counts as ready. Supervisors accept only `AtOnce`: they are ready when their children are.
     pub ready: Ready,
     /// How long the child may take to become ready; [`Duration::MAX`] sets no limit. In the first start of its
-    /// supervisor, the same time bounds the waits of the child, taken together, for siblings that run and are not
-    /// healthy or not completed yet, or that back off; then the start of the supervisor fails. A command to start the
-    /// child is answered after the same time although the child still waits. For a supervisor with [`Duration::MAX`],
-    /// these two times are 30 s.
+    /// supervisor, this is also the longest total time that the child may wait for siblings that run but are not yet
+    /// healthy (or have not yet completed), or that back off. When that time is used up, the start of the supervisor
+    /// fails. A command to start the child is answered after the same time although the child still waits. For a
+    /// supervisor with [`Duration::MAX`], these two times are 30 s.
     pub start_within: Duration,
     /// The longest time between two heartbeats of a ready child; `None` expects no heartbeat.
     pub heartbeat: Option<Duration>,

@@ -54,9 +54,10 @@ enum Mark {
     Finished,
 }
 
-/// Returns cycles of children that wait for each other. No child is in two of the returned cycles, and each cycle has a
-/// child in one of them. A cycle begins with its first declared child; each child comes after the next, and the last
-/// comes after the first. A child that comes after itself is not a cycle here, but a different error.
+/// Returns cycles of children that wait for each other. No child is in two of the returned cycles, and each cycle of
+/// the graph shares a child with a returned one. A cycle begins with its first declared child; each child comes after
+/// the next, and the last comes after the first. A child that comes after itself is not a cycle here, but a different
+/// error.
 ///
 /// The search uses an explicit stack instead of recursion, because a chain may contain all children.
 pub(super) fn circles(children: &[ChildDeclaration]) -> Vec<Vec<usize>> {

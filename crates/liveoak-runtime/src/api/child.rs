@@ -308,10 +308,10 @@ macro_rules! common_settings {
             /// How long this child waits depends on the sibling:
             ///
             /// - **The sibling waits, starts or stops:** until that is over. The deadlines of the sibling bound it.
-            /// - **It runs, but is not healthy or not completed, or it waits for its restart:** in the first start of the
-            ///   supervisor, at most as long as the start of this child may take (30 s for a supervisor without a start
-            ///   deadline), all such waits together. Then the start of the supervisor fails. In any other start, without
-            ///   limit.
+            /// - **It runs, but is not yet healthy (or has not yet completed), or it waits for its restart:** in the
+            ///   first start of the supervisor, at most as long as the start of this child may take (30 s for a
+            ///   supervisor without a start deadline), all such waits together. Then the start of the supervisor fails.
+            ///   In any other start, without limit.
             /// - **It was stopped by command or quarantined:** until it is started again, without delaying other
             ///   children.
             /// - **It has ended for good without success:** in the first start of the supervisor, the supervisor fails

@@ -42,7 +42,7 @@ pub fn capture_panics() {
         return std::panic::set_hook(before);
     }
     let hook: Box<dyn Fn(&PanicHookInfo<'_>) + Send + Sync> = Box::new(move |info| {
-        // A hook of an earlier call may be further down, where it finds the same panic.
+        // An earlier call may have put the same hook deeper in the chain. That hook then records the same panic again.
         see(info);
         before(info);
     });

@@ -49,7 +49,7 @@ impl Clock {
         Instant::now() == before
     }
 
-    /// Keeps the paused clock from advancing until [`release`](Self::release), in real time for at most `at_most`.
+    /// Keeps the paused clock from advancing until [`release`](Self::release), for at most `at_most` of real time.
     pub(crate) fn hold(&self, attempt: (ChildId, Attempt), at_most: Duration) {
         let (sender, receiver) = channel::<()>();
         let held = lock(&self.holds).insert(attempt, sender);
@@ -61,7 +61,7 @@ impl Clock {
     pub(crate) fn release(&self, attempt: (ChildId, Attempt)) {
         if self.pausable {
             let mut holds = lock(&self.holds);
-            // Most attempts hold no clock, and need not be hashed for that.
+            // Most attempts do not hold the clock: skip the look-up for them.
             if !holds.is_empty() {
                 holds.remove(&attempt);
             }

@@ -9,7 +9,7 @@ use liveoak_core::{ChildId, Exit, Failure, FailureError};
 use std::error::Error;
 use std::sync::Arc;
 
-/// An error that exits hold. [`Drops`] drops the error, in whatever place the last of these exits is dropped.
+/// An error that exits hold. [`Drops`] drops the error, wherever the last of these exits is dropped.
 struct KeptError {
     /// `None` only while this is being dropped.
     error: Option<Arc<dyn FailureError>>,

@@ -5,7 +5,7 @@ use liveoak_core::{Outcome, Refusal, RequestId};
 use std::collections::HashMap;
 use tokio::sync::oneshot;
 
-/// How many callers of one tree wait for an answer at most. A further caller is refused as busy.
+/// The most callers of one tree that may wait for an answer. A further caller is refused as busy.
 pub(crate) const MAX_REQUESTS: usize = 65_536;
 
 pub(crate) type ReplySender = oneshot::Sender<Result<Outcome, Refusal>>;

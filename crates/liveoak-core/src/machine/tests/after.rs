@@ -311,7 +311,7 @@ fn a_child_after_a_one_shot_child_that_a_restart_set_stopped_waits_visibly_and_d
 }
 
 #[test]
-fn a_child_after_a_stopped_sibling_waits_as_long_and_does_not_delay_others() {
+fn a_child_after_a_stopped_sibling_waits_as_long_as_that_is_stopped_and_does_not_delay_others() {
     for strategy in [Strategy::OneForAll, Strategy::RestForOne] {
         let app = leaf("app").after("db", Condition::Ready);
         let last = leaf("last").after("app", Condition::Healthy);

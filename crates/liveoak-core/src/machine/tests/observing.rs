@@ -359,7 +359,7 @@ fn the_end_of_a_sibling_s_backoff_is_not_the_end_of_the_wait_for_it() {
 }
 
 #[test]
-fn a_driver_that_takes_no_effects_loses_events_and_no_order() {
+fn a_driver_that_takes_no_effects_loses_events_but_keeps_all_orders() {
     let mut driver = TestDriver::started(&sup("t", [leaf("a")]));
     let (id, attempt) = (driver.id("a"), driver.attempt("a"));
     let before = driver.machine.last_event();

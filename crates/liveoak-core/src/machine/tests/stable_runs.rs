@@ -113,7 +113,7 @@ fn a_child_that_is_stuck_immediately_is_not_stable_because_its_heartbeat_is_awai
 }
 
 #[test]
-fn a_stable_run_needs_ten_seconds_without_a_backoff_too() {
+fn a_child_that_has_no_backoff_also_needs_ten_seconds_for_a_stable_run() {
     for (ran, given_up) in [(millis(9_999), true), (secs(10), false)] {
         let child = leaf("a").limit(Limit::new(3, Duration::from_nanos(1)));
         let mut driver = TestDriver::started(&sup("t", [child]));
