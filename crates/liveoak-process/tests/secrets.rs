@@ -65,7 +65,9 @@ fn programs() -> Vec<Program> {
         secretive("unready", "sleep 1000").ready(failing_probe()).start_within(Duration::from_millis(300)),
         secretive("hangs", "sleep 1000").ready(hanging).start_within(Duration::from_millis(300)),
         secretive("unchecked", "sleep 1000").ready(missing).start_within(Duration::from_millis(300)),
-        secretive("stubborn", "trap '' TERM; sleep 1000").stop_within(Duration::from_millis(100)),
+        secretive("stubborn", "trap '' TERM; echo up; sleep 1000")
+            .ready(Probe::log("up").unwrap())
+            .stop_within(Duration::from_millis(100)),
         secretive("nowhere", "exit").cwd("/no/such/folder"),
         Program::new("missing", CommandLine::argv(["/no/such/program", SECRET]).env("PASSWORD", SECRET)),
         nul(CommandLine::argv(["true", &format!("{SECRET}\0")])),
@@ -103,7 +105,13 @@ async fn no_argument_and_no_value_of_a_variable_is_in_debug_events_errors_logs_s
             }
             Ok(tree) => {
                 let mut events = tree.events();
-                tokio::time::sleep(Duration::from_millis(50)).await;
+                let ends_by_itself = tree.snapshot().get("/t/stubborn").is_none();
+                while ends_by_itself && let Some(event) = events.next().await {
+                    said.debug(&event);
+                    if matches!(event, EventOrLost::Event(Event { kind: EventKind::Exited { .. }, .. })) {
+                        break;
+                    }
+                }
                 said.debug(&tree.snapshot());
                 said.debug(&tree.stop().await);
                 while let Some(event) = events.next().await {

@@ -142,6 +142,7 @@ fn a_dedicated_runtime_that_leaves_a_thread_behind_is_abandoned_and_reported() {
 
 #[test]
 fn the_end_of_a_thread_child_is_reported_after_its_thread_locals_are_dropped() {
+    static IS_SET: AtomicBool = AtomicBool::new(false);
     static GONE: AtomicBool = AtomicBool::new(false);
     struct Slow;
     impl Drop for Slow {
@@ -156,12 +157,13 @@ fn the_end_of_a_thread_child_is_reported_after_its_thread_locals_are_dropped() {
     threaded(async {
         let child = Child::thread("work", |ctx: Ctx| {
             LOCAL.set(Some(Slow));
+            IS_SET.store(true, Ordering::SeqCst);
             while !ctx.is_stopping() {
                 std::thread::sleep(MS);
             }
         });
         let tree = Supervisor::new("t").child(child).start().await.expect("a tree");
-        tokio::time::sleep(10 * MS).await;
+        eventually("the thread-local is set", || IS_SET.load(Ordering::SeqCst)).await;
         assert!(tree.stop().await.is_clean());
         assert!(GONE.load(Ordering::SeqCst), "its thread-locals outlived it");
     });
