@@ -1,13 +1,14 @@
 //! A log subscriber that blocks stops the log and nothing else. This test has a process of its own: the process has one log
 //! thread.
 
+mod each_line;
+
+use each_line::EachLine;
 use liveoak_runtime::testing::eventually;
 use liveoak_runtime::*;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Metadata, Subscriber};
 
 /// A log subscriber that takes some lines, then blocks until it is released.
 #[derive(Clone, Default)]
@@ -19,19 +20,8 @@ struct BlockingLog {
 
 const LINES_BEFORE_IT_BLOCKS: u64 = 100;
 
-impl Subscriber for BlockingLog {
-    fn enabled(&self, _: &Metadata<'_>) -> bool {
-        true
-    }
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-    fn event(&self, event: &tracing::Event<'_>) {
-        if event.metadata().target() != "liveoak" {
-            return;
-        }
+impl BlockingLog {
+    fn line(&self, event: &tracing::Event<'_>) {
         let before = self.lost.load(Ordering::SeqCst);
         event.record(&mut Lost(&self.lost));
         if self.lost.load(Ordering::SeqCst) == before
@@ -43,8 +33,6 @@ impl Subscriber for BlockingLog {
             }
         }
     }
-    fn enter(&self, _: &Id) {}
-    fn exit(&self, _: &Id) {}
 }
 
 /// Adds up the lines that were lost.
@@ -63,7 +51,9 @@ impl Visit for Lost<'_> {
 #[test]
 fn a_log_subscriber_that_blocks_stops_only_the_log_and_then_says_how_many_lines_were_lost() {
     let log = BlockingLog::default();
-    tracing::subscriber::set_global_default(log.clone()).unwrap();
+    let lines = log.clone();
+    let each_line = EachLine(move |event: &tracing::Event<'_>| lines.line(event));
+    tracing::subscriber::set_global_default(each_line).unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let events = runtime.block_on(async {
         let child = |n: usize| {

@@ -1,39 +1,24 @@
 //! A log subscriber that blocks from its first line on holds up neither the start of a tree nor `run`, although both have
 //! lines of their own. This test has a process of its own: the process has one log thread, and gets signals.
 
+mod each_line;
+
+use each_line::EachLine;
 use liveoak_runtime::*;
 use std::future::pending;
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Metadata, Subscriber};
 
 static LINES: AtomicU64 = AtomicU64::new(0);
 
-/// A log subscriber that never returns from a line.
-struct BlockedLog;
-
-impl Subscriber for BlockedLog {
-    fn enabled(&self, _: &Metadata<'_>) -> bool {
-        true
+/// Never returns from a line of the log.
+fn blocked(_: &tracing::Event<'_>) {
+    LINES.fetch_add(1, Ordering::SeqCst);
+    loop {
+        std::thread::park();
     }
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-    fn event(&self, event: &tracing::Event<'_>) {
-        if event.metadata().target() == "liveoak" {
-            LINES.fetch_add(1, Ordering::SeqCst);
-            loop {
-                std::thread::park();
-            }
-        }
-    }
-    fn enter(&self, _: &Id) {}
-    fn exit(&self, _: &Id) {}
 }
 
 /// Returns a tree that the start warns of: one of its children alone cannot exceed the intensity. Each child says that it
@@ -54,7 +39,7 @@ fn warned_of(runs: &mpsc::Sender<()>) -> Supervisor {
 
 #[test]
 fn a_log_subscriber_that_blocks_holds_up_neither_the_start_of_a_tree_nor_run_that_says_how_to_kill() {
-    tracing::subscriber::set_global_default(BlockedLog).unwrap();
+    tracing::subscriber::set_global_default(EachLine(blocked)).unwrap();
     let ((runs, is_running), (done, is_done)) = (mpsc::channel(), mpsc::channel());
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -1,35 +1,19 @@
 //! When a tree has ended, the log has all its lines. This test has a process of its own: the process has one log thread.
 
+mod each_line;
+
+use each_line::EachLine;
 use liveoak_runtime::*;
 use std::sync::atomic::{AtomicU64, Ordering};
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Metadata, Subscriber};
 
 static LINES: AtomicU64 = AtomicU64::new(0);
 
-struct CountingLog;
-
-impl Subscriber for CountingLog {
-    fn enabled(&self, _: &Metadata<'_>) -> bool {
-        true
-    }
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-    fn event(&self, event: &tracing::Event<'_>) {
-        if event.metadata().target() == "liveoak" {
-            LINES.fetch_add(1, Ordering::SeqCst);
-        }
-    }
-    fn enter(&self, _: &Id) {}
-    fn exit(&self, _: &Id) {}
-}
-
 #[test]
 fn when_a_tree_has_ended_the_log_has_all_its_lines() {
-    tracing::subscriber::set_global_default(CountingLog).unwrap();
+    tracing::subscriber::set_global_default(EachLine(|_: &tracing::Event<'_>| {
+        LINES.fetch_add(1, Ordering::SeqCst);
+    }))
+    .unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap();
     runtime.block_on(async {
         for round in 0..300 {
