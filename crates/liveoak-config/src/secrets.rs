@@ -219,7 +219,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn places_in_the_text_stay_where_they_are(text in "([\\[\\]{}=.\"'# \n]|env|child|[a-zö])*") {
+        fn hiding_values_keeps_lines_and_columns(text in "([\\[\\]{}=.\"'# \n]|env|child|[a-zö])*") {
             for hidden in [without_env(&text), without_values(&text)] {
                 prop_assert_eq!(hidden.len(), text.len());
                 prop_assert_eq!(hidden.match_indices('\n').count(), text.match_indices('\n').count());

@@ -30,7 +30,7 @@ impl Reader<'_> {
                 let found = at_edge(places, sibling.as_str(), error).label("this would wait for ever");
                 self.show_permanent(found, &error.path, sibling.as_str())
             }
-            SpecProblem::Circle(children) => self.circle(error, children),
+            SpecProblem::Cycle(children) => self.cycle(error, children),
             SpecProblem::SignificantIsPermanent => at_field(places, error)
                 .label("the end of this child never counts")
                 .help("make it restart = \"transient\" or \"temporary\", or remove `significant`"),
@@ -88,7 +88,7 @@ impl Reader<'_> {
     }
 
     /// Returns the error for children that wait for each other: at the edge of the first one, with the other edges shown.
-    fn circle(&self, error: &SpecError, children: &[Name]) -> Error {
+    fn cycle(&self, error: &SpecError, children: &[Name]) -> Error {
         let mut found: Option<Error> = None;
         for (child, next) in children.iter().zip(children.iter().cycle().skip(1)).take(MAX_LISTED + 1) {
             let (child, next) = (child.as_str(), next.as_str());

@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn backoff_arithmetic_holds_at_attempt_1_32_64_1000_and_u32_max_and_for_durations_zero_and_max() {
+    fn the_backoff_does_not_overflow_for_extreme_numbers_and_durations() {
         let backoff = Backoff::default();
         assert_eq!(backoff.ceiling(0), Duration::from_millis(100));
         assert_eq!(backoff.ceiling(1), Duration::from_millis(200));

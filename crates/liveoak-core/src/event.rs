@@ -105,7 +105,7 @@ pub enum EventKind {
     Stopped {
         /// The stage that the stop reached.
         stage: StopStage,
-        /// [`IdleReason::StoppedByRequest`] after a command to stop, and after a start by command that failed;
+        /// [`IdleReason::StoppedByCommand`] after a command to stop, and after a start by command that failed;
         /// [`IdleReason::SupervisorDown`] if the child stopped with its supervisor.
         why: IdleReason,
     },

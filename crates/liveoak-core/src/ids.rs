@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_its_names() {
+    fn a_path_consists_of_its_names() {
         let path = Path::new("shop/ingest").join("kafka");
         assert_eq!(path.as_str(), "/shop/ingest/kafka");
         assert_eq!(path.names().collect::<Vec<_>>(), ["shop", "ingest", "kafka"]);

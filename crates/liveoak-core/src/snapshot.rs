@@ -130,7 +130,7 @@ pub enum IdleReason {
     /// The supervisor of the child is down or stopping. The root has this reason before its start and after a failure.
     SupervisorDown,
     /// A command stopped the child, and only a command starts it again.
-    StoppedByRequest,
+    StoppedByCommand,
     /// The child has ended and is not restarted. A command, the start of its supervisor or a restart set starts it again.
     Finished,
     /// The child reported that it is not needed here.
@@ -145,7 +145,7 @@ impl IdleReason {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::SupervisorDown => "down",
-            Self::StoppedByRequest => "stopped",
+            Self::StoppedByCommand => "stopped",
             Self::Finished => "finished",
             Self::Ignored => "ignored",
             Self::Quarantined => "quarantined",

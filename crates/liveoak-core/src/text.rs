@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_is_told_before_only_if_it_is_there_in_whole_words() {
+    fn a_text_counts_as_part_of_another_only_in_whole_words() {
         for (text, part, told) in [
             ("cannot open the reported file", "port", false),
             ("no such port", "port", true),

@@ -42,14 +42,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_deadline_beyond_counting_is_never() {
+    fn a_deadline_beyond_the_range_of_the_clock_never_comes() {
         assert_eq!(Time::from_nanos(7).after(Duration::MAX), Time::NEVER);
         assert_eq!(Time::NEVER.after(Duration::from_secs(1)), Time::NEVER);
         assert_eq!(Time::ZERO.after(Duration::ZERO), Time::ZERO);
     }
 
     #[test]
-    fn an_earlier_moment_is_never_a_negative_time_ago() {
+    fn the_time_since_a_later_moment_is_zero() {
         assert_eq!(Time::from_nanos(3).since(Time::from_nanos(9)), Duration::ZERO);
         assert_eq!(Time::from_nanos(9).since(Time::from_nanos(3)), Duration::from_nanos(6));
     }

@@ -58,7 +58,7 @@ fn supervisors_may_be_nested_sixty_four_levels_deep_and_no_deeper() {
 }
 
 #[test]
-fn a_tree_can_be_checked_without_a_machine() {
+fn a_tree_can_be_checked_before_a_machine_is_created() {
     assert!(root(vec![leaf("a"), leaf("b")]).check().is_ok());
     let errors = root(vec![leaf("a"), leaf("a")]).check().unwrap_err();
     assert_eq!(errors.0.len(), 1);

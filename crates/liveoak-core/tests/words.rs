@@ -209,7 +209,7 @@ fn each_refusal_has_a_sentence_that_says_why() {
 fn states_stop_stages_and_conditions_are_one_word_each() {
     let idle = [
         IdleReason::SupervisorDown,
-        IdleReason::StoppedByRequest,
+        IdleReason::StoppedByCommand,
         IdleReason::Finished,
         IdleReason::Ignored,
         IdleReason::Quarantined,

@@ -38,7 +38,7 @@ fn warned_of(runs: &mpsc::Sender<()>) -> Supervisor {
 }
 
 #[test]
-fn a_log_subscriber_that_blocks_holds_up_neither_the_start_of_a_tree_nor_run_that_says_how_to_kill() {
+fn a_log_subscriber_that_blocks_delays_neither_the_start_of_a_tree_nor_run() {
     tracing::subscriber::set_global_default(EachLine(blocked)).unwrap();
     let ((runs, is_running), (done, is_done)) = (mpsc::channel(), mpsc::channel());
     std::thread::spawn(move || {

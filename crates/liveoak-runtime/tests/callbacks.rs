@@ -290,7 +290,7 @@ fn a_reader_that_subscribes_in_the_middle_of_a_large_stop_misses_no_later_event(
 }
 
 #[test]
-fn a_command_from_the_waker_of_an_event_reader_is_carried_out_even_if_nothing_happens_afterwards() {
+fn a_command_that_the_waker_of_an_event_reader_gives_is_carried_out_immediately() {
     paused(async {
         let (tree, contexts) = contexts(2).await;
         let mut events = tree.events();

@@ -22,7 +22,7 @@ fn a_command_is_answered_when_it_has_taken_effect() {
         let done = tree.stop_child("/t/a").await.unwrap();
         let Outcome::Stopped(report) = done else { panic!("{done:?}") };
         assert_eq!((a.live(), report.took), (0, s(2)));
-        assert_eq!(state(&tree, "/t/a"), ChildState::Idle(IdleReason::StoppedByRequest));
+        assert_eq!(state(&tree, "/t/a"), ChildState::Idle(IdleReason::StoppedByCommand));
         // It stays down until it is started by a command.
         tokio::time::sleep(s(3600)).await;
         assert_eq!(a.starts(), 1);
@@ -60,7 +60,7 @@ fn a_failed_start_is_the_command_s_answer_and_the_child_stays_down() {
             "{refused:?}"
         );
         tokio::time::sleep(s(3600)).await;
-        assert_eq!((a.starts(), state(&tree, "/t/a")), (2, ChildState::Idle(IdleReason::StoppedByRequest)));
+        assert_eq!((a.starts(), state(&tree, "/t/a")), (2, ChildState::Idle(IdleReason::StoppedByCommand)));
         tree.stop().await;
         leak_check.check().await;
     });
@@ -276,7 +276,7 @@ fn a_command_whose_future_is_dropped_is_still_carried_out() {
         let stop = tree.stop_child("/t/a");
         assert!(tokio::time::timeout(s(1), stop).await.is_err());
         a.gone().await;
-        assert_eq!(state(&tree, "/t/a"), ChildState::Idle(IdleReason::StoppedByRequest));
+        assert_eq!(state(&tree, "/t/a"), ChildState::Idle(IdleReason::StoppedByCommand));
         tree.stop().await;
         leak_check.check().await;
     });

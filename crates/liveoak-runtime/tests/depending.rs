@@ -88,7 +88,7 @@ fn in_a_first_start_a_wait_for_a_sibling_fails_the_supervisor_after_the_start_de
 }
 
 #[test]
-fn a_restart_of_a_set_that_stops_a_one_shot_leaves_its_dependent_waiting_and_delays_no_other() {
+fn a_dependent_of_a_job_that_a_restart_set_stopped_waits_and_delays_no_other() {
     paused(async {
         let leak_check = LeakCheck::new();
         let [first, job, app, web] = puppets(&leak_check, ["first", "job", "app", "web"]);

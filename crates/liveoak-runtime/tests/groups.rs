@@ -298,7 +298,7 @@ fn the_stop_of_a_large_group_lets_other_tasks_of_its_thread_run() {
 }
 
 #[test]
-fn a_finished_one_shot_child_makes_room_for_another_of_its_name() {
+fn a_finished_child_without_dependents_is_replaced_by_an_added_child_of_its_name() {
     paused(async {
         let leak_check = LeakCheck::new();
         let tree = Supervisor::new("t")

@@ -32,8 +32,7 @@ async fn a_while() {
 }
 
 #[test]
-fn what_a_temporary_child_has_captured_is_dropped_at_its_end_if_no_supervisor_is_restarted_and_it_stays_listed()
- {
+fn a_temporary_child_drops_its_captured_values_at_its_end_if_no_supervisor_is_restarted_and_stays_listed() {
     paused(async {
         let (value, weak) = captured();
         let below = Supervisor::new("below").restart(Restart::Temporary).child(job("job", value));
@@ -51,7 +50,7 @@ fn what_a_temporary_child_has_captured_is_dropped_at_its_end_if_no_supervisor_is
 }
 
 #[test]
-fn what_a_temporary_child_has_captured_is_kept_if_a_supervisor_above_it_can_be_restarted() {
+fn a_temporary_child_keeps_its_captured_values_if_a_supervisor_above_it_can_be_restarted() {
     paused(async {
         let (value, weak) = captured();
         let fails = Child::task("fails", |ctx: Ctx| async move {
@@ -91,7 +90,7 @@ fn a_child_that_is_kept_can_be_started_again_by_a_command() {
 }
 
 #[test]
-fn with_a_temporary_supervisor_that_is_over_all_below_it_is_let_go_except_what_is_kept() {
+fn the_end_of_a_temporary_supervisor_drops_all_captured_values_below_it_that_are_not_kept() {
     paused(async {
         for keep in [false, true] {
             let (value, weak) = captured();
@@ -124,7 +123,7 @@ fn with_a_temporary_supervisor_that_is_over_all_below_it_is_let_go_except_what_i
 }
 
 #[test]
-fn a_child_that_runs_once_is_temporary_and_uses_up_what_it_has_captured() {
+fn a_child_that_runs_once_is_temporary_and_consumes_its_captured_values() {
     paused(async {
         let (value, weak) = captured();
         let once = Child::once("once", |ctx: Ctx| async move {
@@ -178,7 +177,7 @@ fn a_child_that_runs_once_stays_finished_with_its_first_exit_when_its_supervisor
 }
 
 #[test]
-fn a_group_whose_closure_holds_a_handle_of_the_group_is_let_go_with_its_tree_and_when_it_is_removed() {
+fn a_group_whose_closure_holds_its_own_handle_is_dropped_with_its_tree_and_by_a_removal() {
     paused(async {
         for removed in [true, false] {
             let (value, weak) = captured();
@@ -236,7 +235,7 @@ impl Drop for Ticket {
 }
 
 #[test]
-fn each_member_keeps_its_own_argument_also_if_that_has_no_size() {
+fn each_member_keeps_its_own_argument_of_a_zero_sized_type() {
     paused(async {
         let group = Group::new("g", |ctx: Ctx, ticket: Ticket| async move {
             ctx.stopping().await;
@@ -256,7 +255,7 @@ fn each_member_keeps_its_own_argument_also_if_that_has_no_size() {
 }
 
 #[test]
-fn a_declaration_that_is_twenty_thousand_deep_is_an_error_and_no_abort() {
+fn a_declaration_twenty_thousand_levels_deep_is_an_error_and_not_an_abort() {
     paused(async {
         let deep = || {
             let leaf = Supervisor::new("s").child(Child::task("leaf", |_| async {}));
@@ -273,7 +272,7 @@ fn a_declaration_that_is_twenty_thousand_deep_is_an_error_and_no_abort() {
 }
 
 #[test]
-fn an_attempt_that_was_abandoned_adds_spawns_and_commands_nothing() {
+fn an_abandoned_attempt_cannot_add_spawn_or_command() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     runtime.expect("a runtime").block_on(async {
         let (release, released) = std::sync::mpsc::channel::<()>();
@@ -315,7 +314,7 @@ fn an_attempt_that_was_abandoned_adds_spawns_and_commands_nothing() {
 }
 
 #[test]
-fn the_last_exit_that_a_context_knows_does_not_change_after_the_end_of_its_attempt() {
+fn the_last_exit_in_a_context_does_not_change_after_the_end_of_its_attempt() {
     paused(async {
         let kept: Arc<Mutex<Vec<Ctx>>> = Arc::default();
         let keeps = Arc::clone(&kept);
@@ -346,8 +345,7 @@ fn the_last_exit_that_a_context_knows_does_not_change_after_the_end_of_its_attem
 }
 
 #[test]
-fn the_last_exit_that_the_context_of_an_abandoned_attempt_knows_does_not_change_however_many_attempts_follow()
-{
+fn the_last_exit_in_the_context_of_an_abandoned_attempt_never_changes() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     let kept: Arc<Mutex<Vec<Ctx>>> = Arc::default();
     let (release, released) = std::sync::mpsc::channel::<()>();

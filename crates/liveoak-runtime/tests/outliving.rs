@@ -276,7 +276,7 @@ fn attempts_not_yet_begun_when_the_runtime_ends_are_never_begun() {
 }
 
 #[test]
-fn subtasks_of_a_thread_that_ignores_the_stop_on_a_dedicated_runtime_end_with_the_tree_s_runtime() {
+fn the_end_of_the_tree_s_runtime_ends_subtasks_of_a_thread_that_ignores_the_stop() {
     struct Spawned(Arc<AtomicBool>);
     impl Drop for Spawned {
         fn drop(&mut self) {

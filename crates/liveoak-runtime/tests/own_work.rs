@@ -136,7 +136,7 @@ fn others_while_calling(name: &str, call: Call) {
 }
 
 #[test]
-fn no_code_of_another_child_runs_inside_a_call() {
+fn a_call_runs_no_code_of_another_child() {
     for (name, call) in CALLS {
         others_while_calling(name, call);
     }

@@ -83,7 +83,7 @@ fn a_restart_set_starts_in_declared_order_and_is_not_held_up_by_a_finished_sibli
 }
 
 #[test]
-fn failures_of_child_a_do_not_use_up_child_b_s_limit_and_many_that_fail_once_each_are_all_restarted() {
+fn a_child_does_not_use_up_the_limit_of_its_sibling_and_many_that_fail_once_each_are_all_restarted() {
     paused(async {
         let leak_check = LeakCheck::new();
         let puppets: Vec<_> = (0..100).map(|n| leak_check.puppet(format!("p{n}"))).collect();
@@ -238,7 +238,7 @@ fn a_permanent_child_that_succeeds_immediately_is_backed_off() {
 }
 
 #[test]
-fn a_one_shot_child_under_a_supervisor_that_is_restarted_runs_again() {
+fn a_finished_job_runs_again_when_its_supervisor_is_restarted() {
     paused(async {
         let leak_check = LeakCheck::new();
         let once = Arc::new(AtomicU32::new(0));

@@ -187,7 +187,7 @@ fn a_thread_child_that_stops_its_tree_is_refused_the_wait() {
 }
 
 #[test]
-fn a_patient_child_that_stops_its_patient_tree_ends() {
+fn a_child_without_a_stop_deadline_that_stops_its_tree_ends() {
     paused(async {
         let own = Child::task("own", |ctx: Ctx| async move { drop(ctx.tree().stop().await) });
         let root = Supervisor::new("t").stop_within(Duration::MAX);
@@ -227,7 +227,7 @@ fn a_member_may_wait_for_another_member_and_not_for_its_group() {
 }
 
 #[test]
-fn every_begin_form_returns_immediately_and_takes_effect_also_on_the_caller() {
+fn every_begin_method_returns_immediately_and_can_apply_to_the_caller() {
     paused(async {
         let (told, report, _) = told_by(|ctx: Ctx| async move {
             let tree = ctx.tree();
@@ -278,7 +278,7 @@ fn a_child_of_a_tree_that_an_attempt_has_begun_does_not_wait_for_that_attempt() 
 }
 
 #[test]
-fn the_owner_of_a_tree_that_waits_for_it_inside_of_it_fails_immediately_and_says_why() {
+fn a_wait_for_the_tree_inside_one_of_its_children_fails_immediately_and_says_why() {
     paused(async {
         static TREE: OnceLock<Tree> = OnceLock::new();
         let own = Child::task("own", |ctx: Ctx| async move {

@@ -280,7 +280,7 @@ fn a_child_that_kills_its_tree_when_asked_to_stop_is_killed_immediately() {
 }
 
 #[test]
-fn a_stop_of_more_members_than_fit_into_one_turn_goes_on_even_without_a_deadline() {
+fn a_stop_of_more_members_than_one_call_handles_goes_on_without_a_deadline() {
     const MEMBERS: usize = 20_000;
     paused(async {
         let asked = Arc::new(AtomicUsize::new(0));

@@ -68,7 +68,7 @@ fn shown(name: &str, ctxs: &Arc<Mutex<Vec<Ctx>>>) -> Child {
 }
 
 #[test]
-fn a_reader_of_events_whose_waker_panics_does_not_end_other_readers() {
+fn a_panic_of_a_waker_does_not_end_other_readers_of_events() {
     paused(async {
         let leak_check = LeakCheck::new();
         let a = leak_check.puppet("a");
@@ -102,7 +102,7 @@ fn a_reader_of_events_whose_waker_panics_does_not_end_other_readers() {
 }
 
 #[test]
-fn a_waiter_for_a_stop_whose_waker_panics_does_not_keep_others_from_being_asked() {
+fn a_panic_of_a_waker_does_not_keep_other_children_from_being_asked_to_stop() {
     paused(async {
         let ctxs: Arc<Mutex<Vec<Ctx>>> = Arc::default();
         let slot = Arc::clone(&ctxs);
@@ -137,7 +137,7 @@ fn a_waiter_for_a_stop_whose_waker_panics_does_not_keep_others_from_being_asked(
 }
 
 #[test]
-fn a_waiter_for_ready_or_join_whose_waker_panics_does_not_keep_others_waiting() {
+fn a_panic_of_a_waker_does_not_keep_other_waiters_for_ready_or_join_waiting() {
     paused(async {
         let leak_check = LeakCheck::new();
         let slow = leak_check.puppet("slow").slow_to_start();
@@ -184,7 +184,7 @@ fn wakers_that_panic_in_the_timer_task_do_not_end_the_tree() {
 }
 
 #[test]
-fn a_waiter_for_an_answer_whose_waker_panics_does_not_keep_others_from_their_answers() {
+fn a_panic_of_a_waker_does_not_keep_other_callers_from_their_answers() {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     let deaf = Child::task("deaf", |_ctx| std::future::pending::<()>()).stop_within(Duration::MAX);
@@ -232,7 +232,7 @@ impl Drop for Looks {
 }
 
 #[test]
-fn the_waker_of_a_waiter_for_an_answer_that_gives_up_is_neither_woken_nor_dropped_under_the_lock() {
+fn a_waiter_that_gives_up_does_not_drop_its_waker_under_the_lock() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let child = Child::task("a", |_: Ctx| std::future::pending::<()>()).stop_within(Duration::MAX);
     let tree = runtime.block_on(Supervisor::new("t").child(child).start()).expect("a tree");

@@ -200,7 +200,7 @@ impl Wake for ReadsWhenWoken {
 }
 
 #[test]
-fn events_before_ready_and_join_can_be_read_when_their_waiters_are_woken() {
+fn when_ready_and_join_return_all_events_before_them_can_be_read() {
     paused(async {
         let leak_check = LeakCheck::new();
         let slow = leak_check.puppet("slow").slow_to_start();
@@ -266,7 +266,7 @@ fn a_health_report_is_an_event_and_changes_the_health_of_every_supervisor_above(
 }
 
 #[test]
-fn a_time_of_the_tree_is_a_moment_in_calendar_time_and_as_far_from_others() {
+fn calendar_times_of_a_tree_are_as_far_apart_as_its_own_times() {
     let before = std::time::SystemTime::now();
     paused(async {
         let tree = Supervisor::new("t").begin().unwrap();

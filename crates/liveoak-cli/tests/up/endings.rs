@@ -42,7 +42,7 @@ fn under_nohup_a_sighup_does_not_end_the_tree() {
 }
 
 #[test]
-fn the_option_for_stops_the_tree_after_its_time() {
+fn the_tree_stops_when_the_time_of_the_option_for_is_over() {
     let dir = TestDir::of("[child.a]\ncommand = \"sleep 1000\"\n");
     let ended = dir.run(&["--for", "100ms"]).with_code(0);
     ended.has_in_order(&["the time of --for is over: stopping all children", "/t: stopped as asked"]);

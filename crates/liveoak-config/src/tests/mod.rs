@@ -66,7 +66,7 @@ fn children_keep_the_order_of_the_file_whatever_their_names() {
 }
 
 #[test]
-fn the_own_header_of_a_supervisor_decides_its_position() {
+fn the_header_of_a_supervisor_decides_its_position() {
     let config = read(
         "[child.b.child.y]\ncommand = \"x\"\n[child.a]\ncommand = \"x\"\n[child.b]\nstrategy = \"one-for-all\"",
     );
@@ -208,7 +208,7 @@ fn the_keys_of_a_child_with_an_invalid_name_are_still_checked() {
 }
 
 #[test]
-fn an_intensity_counts_each_replica_when_it_is_asked_whether_it_can_be_exceeded() {
+fn the_check_whether_an_intensity_can_be_exceeded_counts_each_replica() {
     let file = |replicas: u16, backoff: &str| {
         format!(
             "intensity = {{ restarts = 25, period = \"1m\" }}\n[child.a]\ncommand = \"x\"\nreplicas = {replicas}\n{backoff}\n"

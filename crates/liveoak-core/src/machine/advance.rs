@@ -155,7 +155,7 @@ impl Machine {
     pub(super) fn is_done(&self, child: Index) -> bool {
         let state = &self.arena[child];
         match state.phase {
-            Phase::Idle(reason) => reason != IdleReason::StoppedByRequest,
+            Phase::Idle(reason) => reason != IdleReason::StoppedByCommand,
             Phase::Running => state
                 .sup
                 .as_ref()

@@ -136,7 +136,7 @@ impl Machine {
             (Phase::Idle(IdleReason::Ignored), _) => Satisfied,
             (Phase::Idle(IdleReason::Finished), _) if succeeded => Satisfied,
             (Phase::Idle(IdleReason::Finished), _) => Unreachable,
-            (Phase::Idle(IdleReason::StoppedByRequest | IdleReason::Quarantined), _) => Held,
+            (Phase::Idle(IdleReason::StoppedByCommand | IdleReason::Quarantined), _) => Held,
             (Phase::Waiting, _) if state.flags.held => Held,
             (Phase::Starting | Phase::Running, Condition::Started) => Satisfied,
             (Phase::Running, Condition::Ready) => Satisfied,

@@ -126,13 +126,13 @@ impl Machine {
     fn requested_start_failed(&mut self, child: Index, exit: &Exit) {
         let parent = self.arena[child].parent;
         self.refuse_starts(child, exit);
-        let (stage, why) = (StopStage::Cancelled, IdleReason::StoppedByRequest);
+        let (stage, why) = (StopStage::Cancelled, IdleReason::StoppedByCommand);
         self.emit(child, || EventKind::Stopped { stage, why });
         let state = &mut self.arena[child];
         let leaves = state.flags.added && state.readiness == Readiness::Never;
         state.flags.start_requested = false;
         state.intent = Intent::Stop;
-        self.set_idle(child, IdleReason::StoppedByRequest, leaves);
+        self.set_idle(child, IdleReason::StoppedByCommand, leaves);
         self.mark_to_evaluate(parent);
     }
 

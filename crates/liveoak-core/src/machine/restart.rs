@@ -121,7 +121,7 @@ impl Machine {
                     to_run && state.spec.restart != Restart::Temporary
                 }
                 Phase::Idle(
-                    IdleReason::SupervisorDown | IdleReason::StoppedByRequest | IdleReason::Quarantined,
+                    IdleReason::SupervisorDown | IdleReason::StoppedByCommand | IdleReason::Quarantined,
                 ) => false,
             };
             if starts_again && !self.arena[child].phase.is_live() {

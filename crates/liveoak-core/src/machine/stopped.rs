@@ -49,7 +49,7 @@ impl Machine {
             self.request_start(child);
         } else {
             let why =
-                if intent.is_to_run() { IdleReason::SupervisorDown } else { IdleReason::StoppedByRequest };
+                if intent.is_to_run() { IdleReason::SupervisorDown } else { IdleReason::StoppedByCommand };
             self.emit(child, || EventKind::Stopped { stage, why });
             let leaves = intent == Intent::Remove || belongs_to_run && (sup_is_ending || temporary);
             self.set_idle(child, why, leaves);
@@ -68,7 +68,7 @@ impl Machine {
             let report = self.close_log(child);
             let overtaken = || match reason {
                 IdleReason::SupervisorDown => Refusal::SupervisorDown,
-                IdleReason::StoppedByRequest => Refusal::Superseded { by: "a stop" },
+                IdleReason::StoppedByCommand => Refusal::Superseded { by: "a stop" },
                 IdleReason::Finished | IdleReason::Ignored | IdleReason::Quarantined => {
                     Refusal::Superseded { by: "the restart of a sibling" }
                 }
@@ -152,10 +152,10 @@ impl Machine {
         // No event tells of this state: it follows from the exit.
         let why = match &exit {
             _ if self.arena[root].attempt == 0 || exit.is_failure() => IdleReason::SupervisorDown,
-            Exit::Stopped => IdleReason::StoppedByRequest,
+            Exit::Stopped => IdleReason::StoppedByCommand,
             _ => IdleReason::Finished,
         };
-        if why == IdleReason::StoppedByRequest {
+        if why == IdleReason::StoppedByCommand {
             self.arena[root].intent = Intent::Stop;
         }
         self.set_phase(root, Phase::Idle(why));

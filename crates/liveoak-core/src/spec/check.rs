@@ -1,7 +1,7 @@
 //! All rules about specs, applied to a whole tree, or to a child before it is added. A broken rule is data, so that a
 //! caller that knows where each field was written can show the error there. Source: OTP rows C8 and C9.
 
-use super::order::circles;
+use super::order::cycles;
 use super::reach::out_of_reach;
 use super::{
     AutoShutdown, ChildDeclaration, ChildForm, ChildSpec, Condition, Edge, GroupSpec, Limit, Ready, Restart,
@@ -122,9 +122,9 @@ impl Check {
             self.check_edges(&path, &declared.spec, |name| Some(known.get(name)?.1));
             self.check_form(&path, &declared.form, depth + 1);
         }
-        for circle in circles(&spec.children) {
-            let children = circle.iter().map(|i| spec.children[*i].name.clone()).collect();
-            self.push_error(path, "after", Problem::Circle(children));
+        for cycle in cycles(&spec.children) {
+            let children = cycle.iter().map(|i| spec.children[*i].name.clone()).collect();
+            self.push_error(path, "after", Problem::Cycle(children));
         }
     }
 
@@ -267,7 +267,7 @@ pub enum SpecProblem {
     NeverCompletes(Name),
     /// Siblings wait for each other in a cycle: each sibling waits for the next, and the last for the first. Never
     /// empty.
-    Circle(Vec<Name>),
+    Cycle(Vec<Name>),
     /// The supervisors are nested too deep.
     TooDeep {
         /// The deepest nesting, the root included.
@@ -305,7 +305,7 @@ impl fmt::Display for SpecProblem {
                 let expected = "expected transient or temporary";
                 return write!(f, "{name:?} is permanent, so it never completes; {expected}");
             }
-            Self::Circle(children) => return circle(children, f),
+            Self::Cycle(children) => return cycle(children, f),
             Self::TooDeep { max } => return write!(f, "supervisors are nested deeper than {max} levels"),
         })
     }
@@ -315,7 +315,7 @@ impl fmt::Display for SpecProblem {
 const MAX_OF_CIRCLE: usize = 12;
 
 /// Writes "children wait for each other in a cycle: a after b after a". The middle of a long cycle is left out.
-fn circle(children: &[Name], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn cycle(children: &[Name], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let names: Vec<&str> = children.iter().chain(children.first()).map(Name::as_str).collect();
     f.write_str("children wait for each other in a cycle: ")?;
     if names.len() <= 2 * MAX_OF_CIRCLE {

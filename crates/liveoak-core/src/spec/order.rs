@@ -32,7 +32,7 @@ pub fn start_order(children: &[ChildDeclaration]) -> Result<Vec<usize>, Vec<usiz
     if order.len() == children.len() {
         return Ok(order);
     }
-    Err(circles(children).into_iter().next().unwrap_or_default())
+    Err(cycles(children).into_iter().next().unwrap_or_default())
 }
 
 /// Returns for each child the indexes of the siblings that it comes after.
@@ -60,7 +60,7 @@ enum Mark {
 /// error.
 ///
 /// The search uses an explicit stack instead of recursion, because a chain may contain all children.
-pub(super) fn circles(children: &[ChildDeclaration]) -> Vec<Vec<usize>> {
+pub(super) fn cycles(children: &[ChildDeclaration]) -> Vec<Vec<usize>> {
     let targets = targets(children);
     let mut marks = vec![Mark::New; children.len()];
     let (mut reported, mut found) = (HashSet::<usize>::new(), Vec::new());
@@ -85,13 +85,13 @@ pub(super) fn circles(children: &[ChildDeclaration]) -> Vec<Vec<usize>> {
                     way.push((target, 0));
                 }
                 Mark::OnWay(start) if target != child => {
-                    let mut circle: Vec<usize> = way[start..].iter().map(|(child, _)| *child).collect();
-                    if circle.iter().all(|child| !reported.contains(child)) {
-                        reported.extend(&circle);
+                    let mut cycle: Vec<usize> = way[start..].iter().map(|(child, _)| *child).collect();
+                    if cycle.iter().all(|child| !reported.contains(child)) {
+                        reported.extend(&cycle);
                         // The cycle begins with its first declared child, whichever edge closed it.
-                        let first = (0..circle.len()).min_by_key(|at| circle[*at]);
-                        circle.rotate_left(first.unwrap_or_default());
-                        found.push(circle);
+                        let first = (0..cycle.len()).min_by_key(|at| cycle[*at]);
+                        cycle.rotate_left(first.unwrap_or_default());
+                        found.push(cycle);
                     }
                 }
                 Mark::OnWay(_) | Mark::Finished => {}

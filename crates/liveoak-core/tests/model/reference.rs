@@ -490,7 +490,7 @@ impl Model {
     fn is_done(&self, path: &str) -> bool {
         let child = self.at(path);
         match child.phase {
-            Phase::Idle(why) => why != IdleReason::StoppedByRequest,
+            Phase::Idle(why) => why != IdleReason::StoppedByCommand,
             Phase::Waiting => self.waits_for_held(path),
             Phase::Running if child.rules().is_some() => self.kids(path).iter().all(|kid| self.is_done(kid)),
             _ => false,

@@ -76,7 +76,7 @@ impl Model {
         } else if back {
             self.start_or_wait(path);
         } else {
-            let why = if wanted { IdleReason::SupervisorDown } else { IdleReason::StoppedByRequest };
+            let why = if wanted { IdleReason::SupervisorDown } else { IdleReason::StoppedByCommand };
             self.set_idle(path, why, removing || passing && (ends || temporary));
         }
     }
@@ -280,7 +280,7 @@ impl Model {
         let child = self.of(path);
         let leaves = child.added && !child.ever_ready;
         (child.start_by_command, child.wanted) = (false, false);
-        self.set_idle(path, IdleReason::StoppedByRequest, leaves);
+        self.set_idle(path, IdleReason::StoppedByCommand, leaves);
     }
 
     pub(crate) fn first_start_failed(&mut self, parent: &str, path: &str) {
@@ -299,7 +299,7 @@ impl Model {
     fn end_of_tree(&mut self, exit: Kind) {
         let why = match exit {
             _ if is_failure(exit) => IdleReason::SupervisorDown,
-            "stopped" => IdleReason::StoppedByRequest,
+            "stopped" => IdleReason::StoppedByCommand,
             _ => IdleReason::Finished,
         };
         self.set(ROOT, Phase::Idle(why));

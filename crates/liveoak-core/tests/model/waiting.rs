@@ -25,7 +25,7 @@ impl Model {
     pub(crate) fn is_held(&self, parent: &str, edge: &Edge) -> bool {
         let other = format!("{parent}/{}", edge.child);
         let phase = self.children.get(&other).map(|other| other.phase);
-        matches!(phase, Some(Phase::Idle(IdleReason::StoppedByRequest | IdleReason::Quarantined)))
+        matches!(phase, Some(Phase::Idle(IdleReason::StoppedByCommand | IdleReason::Quarantined)))
             || phase == Some(Phase::Waiting) && self.waits_for_held(&other)
     }
 

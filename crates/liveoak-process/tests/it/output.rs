@@ -83,7 +83,7 @@ async fn grandchildren_that_hold_the_pipe_open_do_not_delay_the_exit() {
 }
 
 #[tokio::test]
-async fn a_grandchild_that_never_stops_writing_does_not_keep_the_reader_busy_forever() {
+async fn a_descendant_that_never_stops_writing_does_not_keep_the_reader_busy_for_ever() {
     // Short lines would make the test slow, because the test allocates for each line.
     let (mut process, mut output) = shell("yes $(printf '%01000d' 0) & exit 5").await;
     assert_eq!(within(process.exited()).await, Status::Code(5));

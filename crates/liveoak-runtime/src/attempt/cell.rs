@@ -129,7 +129,7 @@ mod tests {
     use crate::attempt::subtasks::{MAX_SUBTASKS, NotAdmitted};
 
     #[test]
-    fn a_cell_fills_the_gap_before_the_allocation_of_a_task() {
+    fn the_cell_of_an_attempt_fits_the_free_space_of_its_task_s_allocation() {
         const GAP: usize = 112;
         const HEADER_OF_MALLOC: usize = 8;
         const COUNTERS_OF_ARC: usize = 16;

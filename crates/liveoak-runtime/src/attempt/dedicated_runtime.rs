@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_runtime_that_is_refused_its_second_thread_panics_at_once_and_its_first_thread_ends() {
+    fn without_a_second_thread_the_creation_of_a_runtime_panics_and_the_first_thread_ends() {
         const NAME: &str = "oak-refused";
         let tree = Builder::new_current_thread().build().expect("a runtime");
         let asked = AtomicUsize::new(0);

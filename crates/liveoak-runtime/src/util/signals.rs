@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn after_that_any_sigint_kills_whatever_the_first_signal_was() {
+    fn more_than_a_second_after_the_first_signal_any_sigint_kills() {
         for first in SIGNALS {
             for between in SIGNALS {
                 let signals = [(first, 0), (between, 10), (Interrupt, 1_000)];
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn the_wish_changes_by_time_alone_once_a_second_after_the_first_signal() {
+    fn one_second_after_the_first_signal_a_kill_becomes_possible_without_another_signal() {
         let now = Instant::now();
         let mut wishes = Wishes::default();
         assert_eq!(wishes.changes_in(now), None);

@@ -410,7 +410,7 @@ fn c35_while_a_retry_is_pending_later_children_of_the_restart_set_are_down_and_e
 }
 
 #[test]
-fn c36_a_child_that_is_not_needed_on_a_restart_is_absent_and_a_group_forgets_its_member() {
+fn c36_a_child_that_is_not_needed_at_a_restart_is_absent_and_a_group_removes_its_member() {
     run_paused(async {
         let fixture = Fixture::new();
         let [a, m] = ["a", "m"].map(|name| fixture.puppet_with(name, Puppet::slow_to_start));

@@ -12,7 +12,7 @@ fn ends(report: &StopReport) -> Vec<(&str, StopStage, &'static str)> {
 }
 
 #[test]
-fn c38_children_stop_one_after_another_in_reverse_and_side_by_side_where_only_edges_order_them() {
+fn c38_children_stop_one_after_another_in_reverse_and_side_by_side_with_order_edges() {
     for (order, took) in [(Order::Declared, s(6)), (Order::Edges, s(4))] {
         run_paused(async {
             let fixture = Fixture::new();

@@ -232,7 +232,7 @@ fn number(variable: &str) -> Option<u64> {
 }
 
 #[test]
-fn in_any_order_of_inputs_no_child_lives_twice_and_nothing_outlives_the_tree() {
+fn no_child_lives_twice_and_nothing_outlives_the_tree_in_any_order_of_inputs() {
     let seeds = match number("LIVEOAK_SEED") {
         Some(seed) => seed..seed + 1,
         None => 0..number("LIVEOAK_SEEDS").unwrap_or(SEEDS),

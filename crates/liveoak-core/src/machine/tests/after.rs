@@ -8,7 +8,7 @@ use crate::{
 use std::time::Duration;
 
 #[test]
-fn a_child_added_after_a_sibling_that_ended_badly_waits_and_the_command_is_told_for_what_immediately() {
+fn the_command_that_adds_a_dependent_of_a_failed_sibling_is_answered_immediately_and_the_child_waits() {
     let mut driver = TestDriver::started(&sup("t", [leaf("a").temporary(), leaf("z")]));
     driver.fail("a");
     let request = driver.add("", &leaf("b").after("a", Condition::Ready)).expect("a good spec");
@@ -49,7 +49,7 @@ fn a_child_that_waits_for_a_healthy_supervisor_starts_when_the_last_unhealthy_ch
 }
 
 #[test]
-fn a_one_shot_child_that_a_restart_set_interrupted_has_not_completed() {
+fn a_job_that_a_restart_set_interrupted_has_not_completed() {
     let tree = sup("t", [leaf("a"), leaf("b").temporary(), leaf("c").after("b", Condition::Completed)]);
     let mut driver = TestDriver::started(&tree.strategy(Strategy::OneForAll));
     driver.complete("b");
@@ -81,7 +81,7 @@ fn waits(driver: &mut TestDriver, path: &str) -> u64 {
 }
 
 #[test]
-fn a_dependency_that_is_ready_but_never_healthy_fails_the_first_start_in_time() {
+fn a_dependency_that_never_becomes_healthy_fails_the_first_start_after_the_start_deadline() {
     let web = leaf("web").after("db", Condition::Healthy).start_within(secs(10));
     let tree = sup("t", [leaf("once").reports(), leaf("db").reports(), web.after("once", Condition::Ready)]);
     let mut driver = TestDriver::new(&tree.edges());
@@ -102,7 +102,7 @@ fn a_dependency_that_is_ready_but_never_healthy_fails_the_first_start_in_time() 
 }
 
 #[test]
-fn the_time_of_a_first_start_goes_on_over_the_attempts_of_a_failing_dependency_and_ends_when_it_is_healthy() {
+fn in_a_first_start_the_time_of_a_wait_for_health_includes_all_attempts_of_the_dependency() {
     let web = leaf("web").after("db", Condition::Healthy).start_within(secs(10));
     let mut driver = TestDriver::new(&sup("t", [leaf("db").reports(), web]).edges());
     driver.policy("db").ready = false;
@@ -187,7 +187,7 @@ fn in_a_first_start_the_time_counts_while_a_sibling_runs_or_backs_off_not_while_
 }
 
 #[test]
-fn a_child_whose_turn_has_not_come_has_no_deadline_of_its_own() {
+fn a_child_that_waits_for_its_turn_has_no_deadline() {
     let web = leaf("web").after("db", Condition::Healthy).start_within(secs(10));
     let tree = sup("t", [leaf("a").reports().start_within(secs(60)), leaf("db").reports(), web, leaf("z")]);
     let mut driver = TestDriver::new(&tree);
@@ -241,8 +241,7 @@ fn a_wait_for_a_dependency_to_complete_fails_a_first_start_in_time_and_never_end
 }
 
 #[test]
-fn a_child_that_was_ready_while_its_supervisor_starts_does_not_fail_the_start_when_its_dependency_becomes_unreachable()
- {
+fn a_child_that_was_ready_once_does_not_fail_the_first_start_when_its_dependency_becomes_unreachable() {
     let web = leaf("web").after("db", Condition::Ready);
     let tree = sup("t", [leaf("db").temporary(), web, leaf("slow").reports().start_within(secs(60))]);
     let mut driver = TestDriver::new(&tree.edges());
@@ -271,7 +270,7 @@ fn a_first_start_fails_immediately_on_an_unreachable_dependency_and_names_the_si
 }
 
 #[test]
-fn a_child_without_a_start_deadline_waits_without_one() {
+fn a_child_without_a_start_deadline_waits_without_limit() {
     let web = leaf("web").after("db", Condition::Healthy).start_within(Duration::MAX);
     let mut driver = TestDriver::new(&sup("t", [leaf("db").reports(), web]));
     driver.policy("db").ready = false;
@@ -282,7 +281,7 @@ fn a_child_without_a_start_deadline_waits_without_one() {
 }
 
 #[test]
-fn a_wait_for_health_is_not_prolonged_by_what_happens_elsewhere() {
+fn a_wait_for_health_is_not_prolonged_by_other_children() {
     let web = leaf("web").after("db", Condition::Healthy).start_within(secs(10));
     let mut driver = TestDriver::new(&sup("t", [leaf("db").reports(), leaf("other"), web]).edges());
     driver.policy("db").ready = false;
@@ -296,7 +295,7 @@ fn a_wait_for_health_is_not_prolonged_by_what_happens_elsewhere() {
 }
 
 #[test]
-fn a_child_after_a_one_shot_child_that_a_restart_set_stopped_waits_visibly_and_does_not_delay_others() {
+fn a_dependent_of_a_job_that_a_restart_set_stopped_waits_visibly_and_does_not_delay_others() {
     for strategy in [Strategy::OneForAll, Strategy::RestForOne] {
         let job = leaf("job").temporary();
         let tree = [leaf("a"), job, leaf("app").after("job", Condition::Started), leaf("web")];
@@ -311,7 +310,7 @@ fn a_child_after_a_one_shot_child_that_a_restart_set_stopped_waits_visibly_and_d
 }
 
 #[test]
-fn a_child_after_a_stopped_sibling_waits_as_long_as_that_is_stopped_and_does_not_delay_others() {
+fn a_dependent_of_a_stopped_sibling_waits_until_that_is_started_and_does_not_delay_others() {
     for strategy in [Strategy::OneForAll, Strategy::RestForOne] {
         let app = leaf("app").after("db", Condition::Ready);
         let last = leaf("last").after("app", Condition::Healthy);
@@ -328,7 +327,7 @@ fn a_child_after_a_stopped_sibling_waits_as_long_as_that_is_stopped_and_does_not
 }
 
 #[test]
-fn a_supervisor_restarts_without_children_that_were_stopped_by_command_and_without_children_after_them() {
+fn a_restarted_supervisor_does_not_start_children_that_were_stopped_by_command_nor_their_dependents() {
     let nested = sup("s", [leaf("db"), leaf("app").after("db", Condition::Ready), leaf("web")]);
     let mut driver = TestDriver::started(&sup("t", [nested, leaf("late").after("s", Condition::Ready)]));
     driver.command("s/db", Command::Stop);
@@ -340,7 +339,7 @@ fn a_supervisor_restarts_without_children_that_were_stopped_by_command_and_witho
 }
 
 #[test]
-fn a_start_by_command_after_a_stopped_sibling_is_answered_immediately_and_the_child_stays_wanted() {
+fn a_start_command_on_a_dependent_of_a_stopped_sibling_is_answered_immediately_and_the_child_waits() {
     let app = leaf("app").after("db", Condition::Ready);
     let mut driver =
         TestDriver::started(&sup("t", [leaf("db"), app, leaf("web").after("app", Condition::Ready)]));
@@ -379,7 +378,8 @@ fn the_time_of_a_first_start_is_not_renewed_by_restarts_that_siblings_cause() {
 }
 
 #[test]
-fn a_command_is_told_in_time_although_the_dependency_keeps_failing_and_the_child_starts_when_it_recovers() {
+fn a_start_command_is_answered_in_time_while_the_dependency_keeps_failing_and_the_child_starts_once_it_recovers()
+ {
     let db = leaf("db").reports().delayed(secs(4)).limit(Limit::unlimited());
     let app = leaf("app").after("db", Condition::Ready).start_within(secs(10));
     let mut driver = TestDriver::new(&sup("t", [db, app]));
@@ -403,7 +403,7 @@ fn a_command_is_told_in_time_although_the_dependency_keeps_failing_and_the_child
 }
 
 #[test]
-fn a_late_tick_that_first_makes_the_dependency_healthy_does_not_refuse_the_command() {
+fn a_start_command_is_not_refused_if_the_dependency_is_healthy_at_a_late_deadline() {
     let members = group("g").members(|group| group.template = leaf("x").delayed(secs(9)).spec);
     let web = leaf("web").after("g", Condition::Healthy).start_within(secs(10));
     let mut driver = TestDriver::started(&sup("t", [members, web]).edges());
@@ -418,7 +418,7 @@ fn a_late_tick_that_first_makes_the_dependency_healthy_does_not_refuse_the_comma
 }
 
 #[test]
-fn a_start_by_command_that_fails_while_its_supervisor_starts_does_not_keep_the_supervisor_from_being_ready() {
+fn a_start_command_that_fails_does_not_keep_the_starting_supervisor_from_being_ready() {
     let mut driver = TestDriver::new(&sup("t", [leaf("a").reports(), leaf("b").reports()]).edges());
     driver.policy("a").ready = false;
     driver.policy("b").ready = false;
@@ -432,7 +432,7 @@ fn a_start_by_command_that_fails_while_its_supervisor_starts_does_not_keep_the_s
 }
 
 #[test]
-fn a_child_that_waits_alone_waits_for_its_turn_once_it_is_in_a_restart_set() {
+fn a_child_that_waits_for_a_dependency_waits_for_its_turn_once_it_is_in_a_restart_set() {
     let web = leaf("web").after("db", Condition::Healthy);
     let tree = sup("t", [leaf("db"), leaf("a").reports(), web, leaf("z")]).strategy(Strategy::RestForOne);
     let mut driver = TestDriver::started(&tree);
@@ -448,7 +448,7 @@ fn a_child_that_waits_alone_waits_for_its_turn_once_it_is_in_a_restart_set() {
 }
 
 #[test]
-fn removing_a_child_that_is_down_lets_a_child_start_that_waits_for_the_health_of_the_supervisor() {
+fn a_wait_for_the_health_of_a_supervisor_ends_when_its_only_unhealthy_child_is_removed() {
     let nested = sup("s", [sup("i", [leaf("a"), leaf("bad")])]);
     let mut driver = TestDriver::started(&sup("t", [nested, leaf("web").after("s", Condition::Healthy)]));
     driver.command("s/i/bad", Command::Stop);
@@ -459,7 +459,7 @@ fn removing_a_child_that_is_down_lets_a_child_start_that_waits_for_the_health_of
 }
 
 #[test]
-fn a_child_that_was_ready_before_a_restart_set_stopped_it_does_not_fail_the_first_start_of_its_supervisor() {
+fn a_child_that_a_restart_set_stops_during_the_first_start_does_not_fail_it() {
     let web = leaf("web").after("db", Condition::Ready);
     let slow = leaf("slow").reports().start_within(secs(60));
     let tree = sup("t", [leaf("db").temporary(), web, leaf("other"), slow]).edges();
@@ -473,7 +473,7 @@ fn a_child_that_was_ready_before_a_restart_set_stopped_it_does_not_fail_the_firs
 }
 
 #[test]
-fn a_one_shot_that_returns_success_after_a_stop_request_does_not_count_as_completed() {
+fn a_job_that_returns_success_after_a_stop_request_has_not_completed() {
     let tree = sup("t", [leaf("a"), leaf("b").temporary(), leaf("c").after("b", Condition::Completed)]);
     for (asked, state) in [(true, "waiting"), (false, "running")] {
         let mut driver = TestDriver::new(&tree.clone().strategy(Strategy::OneForAll));
@@ -500,7 +500,7 @@ fn a_one_shot_that_returns_success_after_a_stop_request_does_not_count_as_comple
 }
 
 #[test]
-fn a_child_after_a_quarantined_sibling_waits_for_it_and_does_not_delay_others() {
+fn a_dependent_of_a_quarantined_sibling_waits_and_does_not_delay_others() {
     let quarantine = Limit::new(0, secs(60)).on_exceeded(GiveUp::Quarantine);
     let children =
         [leaf("a"), leaf("db").limit(quarantine), leaf("app").after("db", Condition::Ready), leaf("web")];

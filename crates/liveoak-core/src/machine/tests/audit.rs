@@ -93,7 +93,7 @@ impl Machine {
             Phase::Stopping { .. } => true,
         };
         assert!(intent_is_legal, "{path} is {phase:?} and shall {intent:?}");
-        if phase == Phase::Idle(IdleReason::StoppedByRequest) {
+        if phase == Phase::Idle(IdleReason::StoppedByCommand) {
             assert_eq!(intent, Intent::Stop, "{path} was stopped by command");
         }
         match phase {

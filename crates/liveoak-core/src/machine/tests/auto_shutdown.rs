@@ -105,7 +105,7 @@ fn a_tree_that_ends_when_all_is_done_fails_if_an_auto_shutdown_below_failed() {
 }
 
 #[test]
-fn any_significant_child_that_failed_before_the_last_one_ended_makes_it_a_failure() {
+fn an_auto_shutdown_is_a_failure_if_any_significant_child_failed() {
     let all = |children: Vec<ChildDeclaration>| {
         sup("t", children).rules(|rules| rules.auto_shutdown = AutoShutdown::AllSignificant)
     };
@@ -149,7 +149,7 @@ fn any_significant_child_that_failed_before_the_last_one_ended_makes_it_a_failur
 }
 
 #[test]
-fn what_failed_in_an_earlier_attempt_of_the_supervisor_is_forgotten() {
+fn failures_in_an_earlier_attempt_of_the_supervisor_are_forgotten() {
     let nested = sup("s", [leaf("x").temporary().significant(), leaf("y").limit(Limit::new(0, SECOND))])
         .rules(|rules| rules.auto_shutdown = AutoShutdown::AllSignificant);
     let mut driver = TestDriver::started(&sup("t", [nested.transient(), group("g")]));

@@ -9,7 +9,7 @@ use crate::{
 use std::time::Duration;
 
 #[test]
-fn a_stop_command_that_a_start_command_overtakes_is_answered_as_superseded() {
+fn a_stop_command_is_answered_as_superseded_if_a_start_command_follows() {
     let mut driver = TestDriver::started(&sup("t", [leaf("a")]));
     driver.obeys("a", Obeys::Test);
     let stop = driver.command("a", Command::Stop);
@@ -20,7 +20,7 @@ fn a_stop_command_that_a_start_command_overtakes_is_answered_as_superseded() {
 }
 
 #[test]
-fn a_start_after_a_stop_that_fails_leaves_the_child_down() {
+fn a_start_command_that_fails_leaves_the_child_down() {
     let mut driver = TestDriver::new(&sup("t", [leaf("a").reports()]));
     driver.start();
     driver.obeys("a", Obeys::Test);
@@ -83,7 +83,7 @@ fn a_restart_of_a_temporary_child_that_fails_before_it_is_ready_is_answered_as_f
 }
 
 #[test]
-fn a_member_that_ran_and_fails_a_start_by_command_stays_listed_as_stopped() {
+fn a_member_whose_start_command_fails_stays_listed_as_stopped() {
     let mut driver =
         TestDriver::started(&group("t").members(|group| group.template = leaf("x").reports().spec));
     let request = driver.add_member("", Some("m")).expect("room");
@@ -103,7 +103,7 @@ fn a_member_that_ran_and_fails_a_start_by_command_stays_listed_as_stopped() {
 }
 
 #[test]
-fn a_finished_one_shot_that_others_come_after_is_not_replaced_by_a_new_child_of_its_name() {
+fn a_finished_child_with_dependents_is_not_replaced_by_an_added_child_of_its_name() {
     let first = leaf("a").temporary();
     let tree = sup("t", [first.clone(), leaf("b").after("a", crate::Condition::Completed)]);
     let mut driver = TestDriver::started(&tree);
@@ -239,7 +239,7 @@ fn a_nested_supervisor_that_is_restarted_by_command_stops_all_below_and_starts_i
 }
 
 #[test]
-fn a_supervisor_that_is_full_refuses_one_child_more_and_a_declaration_with_too_many_is_an_error() {
+fn a_supervisor_with_the_most_children_refuses_one_more_and_too_many_declared_children_are_an_error() {
     let many = |count: usize| (0..count).map(|n| leaf(&format!("a{n}"))).collect::<Vec<_>>();
     let errors = Machine::new(&sup("t", many(MAX_CHILDREN + 1))).expect_err("too many");
     assert!(
@@ -260,14 +260,14 @@ fn a_supervisor_that_is_full_refuses_one_child_more_and_a_declaration_with_too_m
 }
 
 #[test]
-fn the_defaults_of_a_root_are_those_of_a_supervisor_with_half_a_minute_to_stop() {
+fn a_root_has_the_defaults_of_a_supervisor_and_thirty_seconds_to_stop() {
     let root = ChildSpec::of_root();
     assert_eq!((root.start_within, root.stop_within), (Duration::MAX, secs(30)));
     assert_eq!(ChildSpec { stop_within: Duration::MAX, ..root }, ChildSpec::of_supervisor());
 }
 
 #[test]
-fn supervisors_that_are_added_one_below_the_other_are_refused_where_the_tree_is_too_deep() {
+fn an_added_supervisor_is_refused_below_the_deepest_level() {
     let mut driver = TestDriver::started(&sup("t", []));
     let mut path = String::new();
     let mut levels = 1;
@@ -280,14 +280,14 @@ fn supervisors_that_are_added_one_below_the_other_are_refused_where_the_tree_is_
 }
 
 #[test]
-fn is_group_tells_groups_supervisors_and_leaves_apart() {
+fn is_group_is_true_for_groups_only() {
     let driver = TestDriver::started(&sup("t", [leaf("a"), group("g"), sup("s", [])]));
     let kinds = ["a", "g", "s"].map(|path| driver.machine.is_group(driver.id(path)));
     assert_eq!(kinds, [None, Some(true), Some(false)]);
 }
 
 #[test]
-fn a_member_that_can_be_made_only_once_is_not_started_again_and_not_stopped_for_it() {
+fn a_restart_command_on_a_member_that_runs_once_is_refused_and_the_member_goes_on() {
     let once = group("g").members(|group| {
         group.template.once = true;
         group.template.restart = Restart::Temporary;

@@ -187,7 +187,7 @@ fn c35_while_a_retry_is_pending_later_children_of_the_restart_set_are_down_and_e
 }
 
 #[test]
-fn c36_a_child_that_is_not_needed_on_a_restart_is_absent_and_a_group_forgets_it() {
+fn c36_a_child_that_is_not_needed_at_a_restart_is_absent_and_a_group_removes_it() {
     let mut driver = TestDriver::started(&sup("t", [leaf("a").reports(), group("g")]));
     driver.policy("a").ready = false;
     driver.fail("a");

@@ -110,12 +110,12 @@ fn c8_specs_are_checked_before_anything_starts_and_all_errors_come_together() {
     }
     all.push(leaf("b"));
     assert_eq!(Machine::new(&sup("t", all)).expect_err("all wrong").0.len(), 11);
-    let circle = [
+    let cycle = [
         leaf("a").after("b", Condition::Ready),
         leaf("b").after("c", Condition::Ready),
         leaf("c").after("a", Condition::Ready),
     ];
-    let text = errors(&sup("t", circle));
+    let text = errors(&sup("t", cycle));
     assert_eq!(text, "/t: after: children wait for each other in a cycle: a after b after c after a");
     let mut deep = leaf("x");
     for _ in 0..65 {
@@ -237,7 +237,7 @@ fn c16_the_snapshot_lists_children_in_the_order_of_their_start() {
 }
 
 #[test]
-fn c17_the_snapshot_tells_specs_from_active_children_and_supervisors_from_workers() {
+fn c17_the_snapshot_distinguishes_specs_from_active_children_and_supervisors_from_workers() {
     let tree =
         sup("t", [leaf("a"), sup("s", []), group("g"), leaf("d").delayed(SECOND), leaf("e").temporary()]);
     let mut driver = TestDriver::started(&tree);
@@ -282,7 +282,7 @@ fn a_child_added_while_its_supervisor_starts_waits_for_its_turn_and_its_failure_
 }
 
 #[test]
-fn a_supervisor_that_is_removed_takes_all_below_it_along_and_the_report_names_them() {
+fn the_removal_of_a_supervisor_removes_all_below_it_and_the_report_names_them() {
     let tree = sup("t", [sup("s", [leaf("a"), sup("i", [leaf("b")]), group("g")]), leaf("z")]);
     let mut driver = TestDriver::started(&tree);
     driver.add_member("s/g", Some("m")).expect("room");
@@ -312,7 +312,7 @@ fn the_root_s_spec_is_checked_like_any_other_child_s() {
 }
 
 #[test]
-fn a_setting_without_effect_and_a_restart_without_end_are_refused() {
+fn a_setting_without_effect_and_an_endless_restart_are_refused() {
     let refused = |root: ChildDeclaration| {
         let errors = Machine::new(&root).expect_err("a bad spec");
         errors.0.into_iter().map(|error| (error.path.as_str().to_owned(), error.field)).collect::<Vec<_>>()

@@ -6,7 +6,7 @@ use crate::{AutoShutdown, ChildDeclaration, Command, Condition, Exit, StopStage,
 use std::time::Duration;
 
 #[test]
-fn c38_children_stop_one_after_another_in_reverse_and_side_by_side_where_only_edges_order_them() {
+fn c38_children_stop_one_after_another_in_reverse_and_side_by_side_with_order_edges() {
     let shape = |tree: ChildDeclaration| {
         let mut driver = TestDriver::new(&tree);
         driver.set_default(Policy { obeys: Obeys::Test, ..Policy::default() });

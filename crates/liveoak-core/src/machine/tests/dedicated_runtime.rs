@@ -40,7 +40,7 @@ fn a_dedicated_runtime_that_does_not_close_stays_within_the_budget() {
 }
 
 #[test]
-fn a_dedicated_runtime_is_abandoned_a_kill_wait_after_its_own_kill_not_after_one_that_is_past() {
+fn a_dedicated_runtime_is_abandoned_one_kill_wait_after_its_own_kill() {
     let child = leaf("a").stop_within(std::time::Duration::MAX);
     let inner = sup("s", [child]).on_dedicated_runtime().stop_within(secs(100));
     let mut driver = TestDriver::started(&sup("t", [inner]));
@@ -88,8 +88,7 @@ fn a_stop_while_a_dedicated_runtime_is_being_made_closes_it_and_starts_nothing()
 }
 
 #[test]
-fn a_dedicated_runtime_that_is_never_made_fails_the_start_at_the_start_deadline_and_children_have_their_own()
-{
+fn a_dedicated_runtime_that_is_never_created_fails_the_start_at_the_start_deadline() {
     let mut driver = TestDriver::new(&sup(
         "t",
         [sup("s", [leaf("a")]).on_dedicated_runtime().start_within(secs(5)), leaf("b")],

@@ -75,7 +75,7 @@ fn children_that_a_failed_first_start_killed_are_in_its_report() {
 }
 
 #[test]
-fn forced_stops_of_an_end_after_which_the_child_started_again_are_not_part_of_a_later_report() {
+fn forced_stops_before_a_restart_are_not_part_of_a_later_report() {
     let tree = || sup("t", [ends_by_force("s"), leaf("z")]);
     for again in [true, false] {
         let mut driver = TestDriver::started(&tree());
@@ -107,7 +107,7 @@ fn forced_stops_below_a_quarantined_supervisor_are_in_the_report_of_the_end() {
 }
 
 #[test]
-fn the_report_of_a_failed_first_start_tells_a_completed_child_as_completed() {
+fn the_report_of_a_failed_first_start_shows_a_completed_child_as_completed() {
     for ending in [false, true] {
         let job = leaf("job").temporary();
         let mut driver = TestDriver::new(&sup("t", [job, leaf("bad").reports()]).edges());

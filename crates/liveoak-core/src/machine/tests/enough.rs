@@ -65,7 +65,7 @@ fn with_all_defaults_a_child_that_is_never_stable_is_given_up_on_after_exactly_e
 }
 
 #[test]
-fn a_limit_counts_failures_in_a_row_and_says_so_when_they_are_too_far_apart_for_its_period() {
+fn failures_in_a_row_exceed_a_limit_also_if_they_are_too_far_apart_for_its_period() {
     let child = leaf("a").delayed(secs(20)).limit(Limit::new(2, secs(1)));
     let mut driver = unobserved(&sup("t", [child]), u64::MAX);
     assert_eq!(fail_until_the_end(&mut driver, "a", Duration::ZERO), 3);
@@ -94,7 +94,7 @@ fn longest_time(levels: u32) -> (u32, Duration) {
 }
 
 #[test]
-fn over_nested_supervisors_the_numbers_multiply_and_the_tree_ends_in_the_time_that_the_pages_say() {
+fn with_nested_supervisors_the_numbers_multiply_and_the_tree_ends_in_the_documented_time() {
     let mut tree = with_defaults(leaf("a"));
     let mut path = "a".to_owned();
     for levels in 1..=3 {
@@ -242,7 +242,7 @@ fn a_success_begins_the_row_anew_and_an_end_that_others_asked_for_does_not() {
 }
 
 #[test]
-fn no_limit_means_that_neither_restarts_within_a_period_nor_failures_in_a_row_are_too_many() {
+fn an_unlimited_limit_bounds_neither_restarts_within_a_period_nor_failures_in_a_row() {
     let tree = sup("t", [leaf("a").limit(Limit::unlimited())]);
     let mut driver = unobserved(&tree, 1);
     for _ in 0..1_000 {
@@ -307,7 +307,7 @@ fn a_command_that_starts_a_quarantined_child_resets_its_counts_and_those_below_i
 }
 
 #[test]
-fn an_intensity_is_refused_exactly_if_the_backoffs_of_all_restartable_children_keep_it_from_being_exceeded() {
+fn an_intensity_is_refused_if_and_only_if_the_backoffs_make_it_impossible_to_exceed() {
     let children = |count: usize, backoff: Option<Backoff>| -> Vec<ChildDeclaration> {
         let names = (0..count).map(|n| format!("c{n}"));
         names.map(|name| leaf(&name).with(|child| child.backoff = backoff)).collect()
@@ -349,7 +349,7 @@ fn an_intensity_is_refused_exactly_if_the_backoffs_of_all_restartable_children_k
 }
 
 #[test]
-fn an_intensity_that_is_accepted_is_exceeded_if_all_children_always_fail_immediately_whatever_the_delays() {
+fn an_accepted_intensity_is_exceeded_if_all_children_always_fail_immediately() {
     for (count, restarts) in [(1, 9), (2, 19), (3, 25)] {
         let names: Vec<String> = (0..count).map(|n| format!("c{n}")).collect();
         let tree = sup("t", names.iter().map(|name| with_defaults(leaf(name)))).intensity(restarts, secs(60));

@@ -11,7 +11,7 @@ fn job(name: &str) -> ChildDeclaration {
 }
 
 #[test]
-fn c18_the_body_of_a_child_that_is_over_is_let_go_if_nothing_can_start_the_child_again() {
+fn c18_the_body_of_a_finished_child_is_dropped_if_nothing_can_start_the_child_again() {
     use Restart::{Permanent, Temporary, Transient};
     for own in [Permanent, Transient, Temporary] {
         for above in [Permanent, Transient, Temporary] {
@@ -49,7 +49,7 @@ fn a_child_that_was_stopped_by_command_or_is_quarantined_keeps_its_body() {
 }
 
 #[test]
-fn with_a_temporary_supervisor_that_is_over_all_bodies_below_it_are_let_go_except_kept_ones() {
+fn the_end_of_a_temporary_supervisor_drops_all_bodies_below_it_that_are_not_kept() {
     let limit = Limit::new(0, Duration::from_secs(1));
     let permanent = |name| leaf(name).with(|child| child.keep = false);
     let fails = permanent("fails").limit(limit);
@@ -74,7 +74,7 @@ fn with_a_temporary_supervisor_that_is_over_all_bodies_below_it_are_let_go_excep
 }
 
 #[test]
-fn a_child_that_runs_once_has_one_attempt_however_it_ended_and_however_its_supervisor_starts() {
+fn a_child_that_runs_once_has_one_attempt_over_all_starts_of_its_supervisor() {
     let once = || job("once").with(|child| child.once = true);
     for ends_by_itself in [true, false] {
         let tree = sup("t", [sup("s", [once(), leaf("b")])]);
@@ -104,7 +104,7 @@ fn a_child_that_runs_once_has_one_attempt_however_it_ended_and_however_its_super
 }
 
 #[test]
-fn what_a_child_that_runs_once_has_captured_is_let_go_although_it_is_declared_to_be_kept() {
+fn a_child_that_runs_once_drops_its_captured_values_even_with_keep() {
     let once = job("once").with(|child| (child.once, child.keep) = (true, true));
     let mut driver = TestDriver::started(&sup("t", [sup("s", [once]), leaf("b")]));
     driver.complete("s/once");

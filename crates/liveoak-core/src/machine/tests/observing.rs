@@ -265,7 +265,7 @@ fn memory_stays_constant_over_a_million_restarts() {
 }
 
 #[test]
-fn a_large_group_that_must_be_killed_is_walked_over_once_and_not_once_for_each_member() {
+fn a_kill_of_a_large_group_visits_each_member_once() {
     let mut driver = TestDriver::started(&group("t").with(|child| child.stop_within = secs(10)));
     driver.careful = false;
     for _ in 0..2_000 {
@@ -329,7 +329,7 @@ fn a_child_s_supervisor_and_its_last_exit_are_known() {
 }
 
 #[test]
-fn a_supervisor_that_ended_as_declared_makes_no_other_child_unhealthy_whatever_was_below_it() {
+fn a_supervisor_that_has_completed_makes_its_own_supervisor_not_unhealthy() {
     let over = sup("i", [leaf("a").temporary().significant(), leaf("b")])
         .rules(|rules| rules.auto_shutdown = AutoShutdown::AnySignificant)
         .transient();
@@ -359,7 +359,7 @@ fn the_end_of_a_sibling_s_backoff_is_not_the_end_of_the_wait_for_it() {
 }
 
 #[test]
-fn a_driver_that_takes_no_effects_loses_events_but_keeps_all_orders() {
+fn a_driver_that_does_not_take_its_effects_loses_events_but_no_orders() {
     let mut driver = TestDriver::started(&sup("t", [leaf("a")]));
     let (id, attempt) = (driver.id("a"), driver.attempt("a"));
     let before = driver.machine.last_event();

@@ -10,7 +10,7 @@ use crate::{
 use std::time::Duration;
 
 #[test]
-fn a_group_that_stops_below_a_stopping_supervisor_has_no_deadline_for_asking_out_of_turn() {
+fn a_group_that_is_already_stopping_is_not_asked_again_by_the_stop_of_its_supervisor() {
     let members = group("g").members(|group| group.template.stop_within = secs(60));
     let tree = sup("t", [leaf("a"), sup("s", [members, leaf("b")])]).stop_within(secs(100));
     let mut driver = TestDriver::started(&tree);
@@ -52,7 +52,7 @@ fn a_wait_for_health_ends_when_the_dependency_begins_to_stop() {
 }
 
 #[test]
-fn the_exit_of_an_attempt_that_the_machine_stops_for_its_own_failure_is_a_warning() {
+fn the_exit_of_an_attempt_that_is_stopped_for_a_missed_deadline_is_a_warning() {
     let told = |driver: &TestDriver, path: &str| {
         let mut exits =
             driver.events.iter().filter(|event| event.path.as_str() == path).filter_map(|event| {

@@ -80,7 +80,7 @@ impl Replica {
                 }
                 let why = match exit {
                     _ if exit.is_failure() || event.id != self.root.id => IdleReason::SupervisorDown,
-                    Exit::Stopped => IdleReason::StoppedByRequest,
+                    Exit::Stopped => IdleReason::StoppedByCommand,
                     _ => IdleReason::Finished,
                 };
                 let node = self.set(event, ChildState::Idle(why));

@@ -114,7 +114,7 @@ fn after_a_restart_command_and_a_stop_nothing_lives() {
 }
 
 #[test]
-fn failures_of_child_a_do_not_use_up_child_b_s_limit() {
+fn a_child_does_not_use_up_the_limit_of_its_sibling() {
     let mut driver = TestDriver::started(&sup("t", [leaf("a"), leaf("b")]));
     for _ in 0..Limit::DEFAULT_OF_A_CHILD.restarts {
         driver.fail("a");
@@ -256,7 +256,7 @@ fn an_init_that_fails_in_a_temporary_member_affects_no_other_child() {
 }
 
 #[test]
-fn a_one_shot_child_under_a_supervisor_that_is_restarted_runs_again() {
+fn a_finished_job_runs_again_when_its_supervisor_is_restarted() {
     let nested = sup("s", [leaf("once").temporary(), leaf("a").limit(Limit::new(0, SECOND))]);
     let mut driver = TestDriver::started(&sup("t", [nested]));
     driver.complete("s/once");
@@ -324,7 +324,7 @@ fn a_restart_set_waits_as_one_for_the_backoff_of_the_child_that_failed() {
 }
 
 #[test]
-fn a_child_that_was_ready_while_its_supervisor_starts_and_fails_before_it_is_ready_again_is_restarted() {
+fn a_restart_that_fails_during_the_first_start_of_the_supervisor_is_retried() {
     let mut driver = TestDriver::new(&sup("t", [leaf("a").reports(), leaf("slow").reports()]));
     driver.policy("a").ready = false;
     driver.policy("slow").ready = false;
@@ -453,7 +453,7 @@ fn the_backoff_begins_at_its_first_step_after_a_command_and_goes_on_over_a_resta
 }
 
 #[test]
-fn a_restart_counts_against_both_limits_also_when_one_is_exceeded_and_the_own_one_is_named_first() {
+fn a_restart_counts_against_both_limits_and_the_limit_of_the_child_is_named_if_both_are_exceeded() {
     let own = Limit::new(1, secs(60)).on_exceeded(GiveUp::Quarantine);
     let tree = sup("t", [leaf("a").limit(own).with(|child| child.backoff = None), leaf("b")]);
     let mut driver = TestDriver::started(&tree.intensity(2, secs(60)));

@@ -41,8 +41,7 @@ fn tree() -> ChildDeclaration {
 }
 
 #[test]
-fn a_wait_for_the_stop_restart_or_removal_of_oneself_or_an_ancestor_is_refused_and_one_that_listens_may_wait()
-{
+fn a_wait_for_the_stop_restart_or_removal_of_oneself_or_an_ancestor_is_refused_unless_the_asker_listens() {
     let all = ["first", "in/own", "in/next", "other"];
     for command in [Command::Stop, Command::Restart, Command::Remove] {
         for target in ["in/own", "in", ""] {
@@ -60,7 +59,7 @@ fn a_wait_for_the_stop_restart_or_removal_of_oneself_or_an_ancestor_is_refused_a
 }
 
 #[test]
-fn a_wait_for_the_start_of_a_child_that_stops_is_refused_to_code_of_that_child_and_below_it() {
+fn a_stopping_child_and_its_descendants_cannot_wait_for_its_next_start() {
     for (target, expected) in [("in/own", (true, false)), ("in", (true, false)), ("other", (false, false))] {
         let mut driver = driver(&tree(), &["first", "in/own", "in/next", "other"]);
         driver.command(target, Command::Stop);
@@ -80,7 +79,7 @@ fn add_is_refused(driver: &mut TestDriver, by: &str, parent: &str, child: &Child
 }
 
 #[test]
-fn a_wait_for_a_start_whose_turn_comes_behind_an_asker_that_is_not_ready_is_refused() {
+fn an_asker_that_is_not_ready_cannot_wait_for_a_start_that_comes_after_its_own() {
     let helper = leaf("helper").reports();
     let mut not_ready = driver(&tree(), &["first"]);
     assert!(add_is_refused(&mut not_ready, "in/own", "in", &helper), "directly behind the asker");
@@ -94,7 +93,7 @@ fn a_wait_for_a_start_whose_turn_comes_behind_an_asker_that_is_not_ready_is_refu
 }
 
 #[test]
-fn edges_to_the_asker_count_over_any_number_of_siblings_and_completion_counts_also_when_it_is_ready() {
+fn an_asker_cannot_wait_for_a_direct_or_indirect_dependent_of_itself() {
     let edges =
         |children: Vec<ChildDeclaration>| sup("t", children).rules(|rules| rules.order = Order::Edges);
     let own = || leaf("own").reports().transient();
@@ -109,7 +108,7 @@ fn edges_to_the_asker_count_over_any_number_of_siblings_and_completion_counts_al
 }
 
 #[test]
-fn a_wait_for_a_restart_set_that_the_asker_is_part_of_is_refused() {
+fn an_asker_cannot_wait_for_the_restart_of_a_set_that_it_belongs_to() {
     let children = [leaf("own").reports(), leaf("b").reports(), leaf("c").reports()];
     let tree = sup("t", children).strategy(Strategy::OneForAll);
     let mut driver = driver(&tree, &["own", "b", "c"]);
@@ -119,7 +118,7 @@ fn a_wait_for_a_restart_set_that_the_asker_is_part_of_is_refused() {
 }
 
 #[test]
-fn a_wait_for_the_end_of_the_tree_is_refused_to_each_child_and_for_its_readiness_to_those_that_delay_it() {
+fn a_child_cannot_wait_for_the_end_of_its_tree_nor_for_a_readiness_that_it_delays() {
     let ready_is_refused = |ready: &[&str], by: &str| {
         let driver = driver(&tree(), ready);
         driver.machine.would_wait_for_itself(asker(&driver, by), Awaited::Ready)

@@ -104,7 +104,7 @@ fn stability_is_judged_however_the_attempt_ended() {
 }
 
 #[test]
-fn a_child_that_is_stuck_immediately_is_not_stable_because_its_heartbeat_is_awaited_for_long() {
+fn a_child_without_a_heartbeat_is_not_stable_while_its_first_heartbeat_is_awaited() {
     let child = observed("a").with(|child| child.heartbeat = Some(secs(40)));
     let mut driver = TestDriver::started(&sup("t", [child]));
     driver.policy("a").beats = false;
@@ -131,7 +131,7 @@ fn a_child_that_has_no_backoff_also_needs_ten_seconds_for_a_stable_run() {
 type Act = fn(&mut TestDriver);
 
 #[test]
-fn a_supervisor_is_stable_once_each_declared_child_had_a_stable_run_or_a_success_or_was_stopped_by_command() {
+fn a_supervisor_is_stable_once_each_declared_child_was_stable_succeeded_or_was_stopped_by_command() {
     let still = |driver: &mut TestDriver| driver.advance(secs(1));
     let long = |driver: &mut TestDriver| driver.advance(secs(10));
     let table: [(&str, Act, bool); 9] = [
@@ -244,7 +244,7 @@ fn a_group_and_an_empty_supervisor_are_stable_when_they_were_ready_for_long_enou
 }
 
 #[test]
-fn a_nested_supervisor_that_runs_on_is_judged_with_the_supervisor_around_it() {
+fn a_nested_supervisor_that_keeps_running_is_judged_together_with_the_supervisor_above_it() {
     for (ran, expected) in [(secs(9), 2), (secs(10), 1)] {
         let limit = Limit::new(0, SECOND);
         let inner = sup("s", [sup("inner", [leaf("x")]), leaf("job").temporary(), leaf("a").limit(limit)]);
@@ -260,7 +260,7 @@ fn a_nested_supervisor_that_runs_on_is_judged_with_the_supervisor_around_it() {
 }
 
 #[test]
-fn a_child_that_runs_once_counts_only_in_the_attempt_of_its_supervisor_in_which_it_runs() {
+fn a_child_that_runs_once_counts_only_for_the_attempt_of_its_supervisor_that_ran_it() {
     let once = leaf("once").temporary().with(|child| (child.once, child.keep) = (true, false));
     let nested = sup("s", [once, leaf("a").limit(Limit::new(0, SECOND))]);
     let nested = nested.with(|child| child.backoff = observed("x").spec.backoff).limit(Limit::unlimited());

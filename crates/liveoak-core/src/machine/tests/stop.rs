@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 #[test]
-fn a_driver_that_comes_late_still_kills_before_it_abandons() {
+fn a_late_driver_still_kills_before_it_abandons() {
     let tree = sup("t", [sup("s", [leaf("a"), leaf("b")]), group("g")]).stop_within(secs(10));
     let mut driver = TestDriver::new(&tree);
     driver.set_default(Policy { obeys: Obeys::Nothing, ..Policy::default() });
@@ -189,7 +189,7 @@ fn dynamic_children_are_stopped_and_reported_like_the_others() {
 }
 
 #[test]
-fn a_panic_in_a_factory_in_init_in_the_stop_hook_in_drop_of_the_body_is_caught_named_and_the_tree_lives() {
+fn a_panic_of_a_factory_a_hook_or_a_destructor_is_an_exit_and_the_tree_lives() {
     for during in ["factory", "init", "stop hook", "destructor"] {
         let panic = |message: &str| Panic {
             message: message.to_owned(),
@@ -327,7 +327,7 @@ fn a_full_report_still_lists_every_child_that_was_forced() {
 }
 
 #[test]
-fn a_child_s_own_time_to_stop_ends_no_later_than_the_plan_of_its_supervisor() {
+fn the_stop_deadline_of_a_child_is_never_later_than_that_of_its_supervisor() {
     let tree = sup("t", [leaf("a").stop_within(secs(60)), leaf("b").stop_within(secs(2))]);
     let mut driver = TestDriver::started(&tree.stop_within(secs(10)));
     driver.obeys("a", Obeys::Test);
@@ -340,7 +340,7 @@ fn a_child_s_own_time_to_stop_ends_no_later_than_the_plan_of_its_supervisor() {
 }
 
 #[test]
-fn a_driver_may_leave_the_stop_of_a_group_to_another_thread_and_sees_that_work_is_left() {
+fn a_driver_can_stop_in_the_middle_of_a_walk_and_sees_that_work_is_left() {
     let (mut machine, _) = Machine::new(&sup("t", [group("g")])).expect("a good spec");
     let now = Time::ZERO;
     machine.handle(now, 0, Input::Start);
@@ -368,7 +368,7 @@ fn a_driver_may_leave_the_stop_of_a_group_to_another_thread_and_sees_that_work_i
 }
 
 #[test]
-fn a_report_that_began_below_is_copied_whole_into_the_report_above() {
+fn the_report_of_a_nested_stop_is_part_of_the_report_of_the_stop_above_it() {
     let members = |name: &str| group(name).members(|group| group.template.restart = Restart::Temporary);
     let mut driver = TestDriver::started(&sup("t", [members("late"), sup("s", [members("early")])]));
     for (path, count) in [("s/early", 150), ("late", 50)] {

@@ -176,7 +176,7 @@ fn named(report: &StopReport) -> Vec<String> {
 }
 
 #[test]
-fn every_stop_reaches_its_stage_within_the_budget_in_every_phase_and_kind() {
+fn every_stop_reaches_the_expected_stage_within_its_budget_for_every_phase_and_kind_of_child() {
     let mut cases = 0;
     for kind in [Kind::Leaf, Kind::Nested, Kind::Member] {
         for at in [At::Waiting, At::Starting, At::Running, At::BackingOff, At::Stopping] {

@@ -94,7 +94,7 @@ fn no_timer_is_needed_to_see_that_the_process_was_suspended() {
 }
 
 #[test]
-fn one_event_of_the_root_counts_all_deadlines_that_were_prolonged() {
+fn one_event_of_the_root_has_the_number_of_deadlines_that_were_prolonged() {
     let slow = |name: &str| leaf(name).reports().start_within(secs(60));
     let mut driver = TestDriver::new(&sup("t", [slow("a"), slow("b"), slow("c")]).edges());
     driver.set_default(Policy { ready: false, ..Policy::default() });
@@ -107,7 +107,7 @@ fn one_event_of_the_root_counts_all_deadlines_that_were_prolonged() {
 }
 
 #[test]
-fn a_stop_takes_its_budget_and_at_most_one_further_wait_however_long_the_process_was_suspended() {
+fn a_stop_takes_at_most_its_budget_and_one_further_wait_after_the_process_was_suspended() {
     for obeys in [Obeys::Kill, Obeys::Nothing] {
         for stands_at in [0, 4, 6, 9] {
             let slow = |name: &str| leaf(name).stop_within(secs(3));
@@ -151,7 +151,7 @@ fn a_leaf_that_is_stopped_alone_is_killed_one_further_wait_after_the_process_was
 }
 
 #[test]
-fn a_first_start_that_waits_for_another_is_not_failed_by_time_during_which_the_process_was_suspended() {
+fn the_time_during_which_the_process_was_suspended_does_not_fail_a_first_start_that_waits() {
     let web = leaf("web").after("db", Condition::Healthy).start_within(secs(10));
     let mut driver = TestDriver::new(&sup("t", [leaf("db").reports(), web]).edges());
     driver.policy("db").ready = false;
@@ -173,7 +173,7 @@ fn the_end_of_a_backoff_is_no_deadline_and_is_not_prolonged() {
 }
 
 #[test]
-fn only_a_tick_judges_deadlines_whatever_other_inputs_come_first() {
+fn deadlines_are_judged_by_a_tick_and_by_no_other_input() {
     let mut driver =
         TestDriver::new(&sup("t", [leaf("a").reports().start_within(secs(60)), leaf("b")]).edges());
     driver.policy("a").ready = false;

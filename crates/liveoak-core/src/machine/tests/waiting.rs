@@ -27,7 +27,7 @@ fn a_child_that_completed_by_itself_before_its_restart_set_stopped_it_has_comple
 }
 
 #[test]
-fn a_name_that_siblings_come_after_is_refused_for_a_child_that_would_start_after_them() {
+fn a_child_cannot_be_added_under_a_name_that_siblings_before_it_depend_on() {
     for after in [None, Some("app")] {
         let mut driver = TestDriver::started(&sup("t", [leaf("a")]).strategy(Strategy::OneForAll));
         driver.add("", &leaf("job").temporary()).expect("a good spec");
@@ -41,7 +41,7 @@ fn a_name_that_siblings_come_after_is_refused_for_a_child_that_would_start_after
 }
 
 #[test]
-fn a_supervisor_that_ends_when_all_is_done_ends_also_when_a_child_is_held_by_a_quarantined_sibling() {
+fn a_supervisor_that_ends_when_all_is_done_does_not_wait_for_a_dependent_of_a_quarantined_sibling() {
     let children = [leaf("db").limit(quarantined()), leaf("web").transient().after("db", Condition::Ready)];
     let mut driver = TestDriver::started(&sup("t", children).rules(|rules| rules.end_when_done = true));
     driver.fail("db");
@@ -56,7 +56,7 @@ fn a_supervisor_that_ends_when_all_is_done_ends_also_when_a_child_is_held_by_a_q
 }
 
 #[test]
-fn auto_shutdown_does_not_wait_for_a_significant_child_that_is_held_by_a_quarantined_sibling() {
+fn auto_shutdown_does_not_wait_for_a_dependent_of_a_quarantined_sibling() {
     let web = leaf("web").transient().significant().after("db", Condition::Ready);
     let tree = sup("t", [leaf("db").limit(quarantined()), web, leaf("last").transient().significant()]);
     let mut driver =
@@ -92,7 +92,7 @@ fn in_a_first_start_the_time_does_not_count_while_the_dependency_is_held_or_star
 }
 
 #[test]
-fn timers_that_are_due_before_the_end_of_a_wait_come_first_also_when_another_input_comes_before_the_tick() {
+fn timers_fire_in_the_order_of_their_times_also_if_another_input_comes_before_the_tick() {
     let db = leaf("db").reports().delayed(secs(9)).limit(Limit::unlimited());
     let web = leaf("web").after("db", Condition::Ready).start_within(secs(10));
     let mut driver = TestDriver::started(&sup("t", [db, web, leaf("z")]));
@@ -106,7 +106,7 @@ fn timers_that_are_due_before_the_end_of_a_wait_come_first_also_when_another_inp
 }
 
 #[test]
-fn a_child_that_backs_off_after_it_was_held_does_not_delay_others() {
+fn a_child_that_backs_off_after_a_held_wait_does_not_delay_others() {
     let app = leaf("app").reports().after("db", Condition::Ready).delayed(secs(60)).limit(Limit::unlimited());
     let mut driver = TestDriver::new(&sup("t", [leaf("db").reports(), app]).edges());
     driver.policy("db").ready = false;
@@ -123,7 +123,7 @@ fn a_child_that_backs_off_after_it_was_held_does_not_delay_others() {
 }
 
 #[test]
-fn an_attempt_that_was_abandoned_is_reported_although_its_child_stopped_cleanly_later() {
+fn an_abandoned_attempt_is_reported_even_if_a_later_attempt_stopped_cleanly() {
     let nested = sup("s", [leaf("a"), leaf("x").stop_within(SECOND)]).strategy(Strategy::OneForAll);
     let last = leaf("last").stop_within(secs(50));
     let mut driver =
@@ -162,7 +162,7 @@ fn a_stopped_dependency_is_named_before_a_pending_dependency() {
 }
 
 #[test]
-fn a_supervisor_with_a_one_shot_child_that_others_stopped_has_not_ended_well_when_all_is_done() {
+fn a_supervisor_whose_job_was_stopped_by_others_has_not_ended_well_when_all_is_done() {
     let tree = sup("t", [leaf("web").transient(), leaf("job").temporary()]).strategy(Strategy::OneForAll);
     let mut driver = TestDriver::started(&tree.rules(|rules| rules.end_when_done = true));
     driver.fail("web");
@@ -172,7 +172,7 @@ fn a_supervisor_with_a_one_shot_child_that_others_stopped_has_not_ended_well_whe
 }
 
 #[test]
-fn a_child_that_backs_off_alone_does_not_hold_back_an_ordered_start() {
+fn a_restart_with_backoff_of_one_child_does_not_delay_the_ordered_start_of_others() {
     // In a first start: a was ready before.
     let late = leaf("late").after("slow", Condition::Ready);
     let tree = sup("t", [leaf("a").delayed(secs(60)), leaf("slow").reports(), late]);
