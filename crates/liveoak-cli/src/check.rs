@@ -70,7 +70,7 @@ fn counted(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
-/// The tree as a table, and what it has; replicas are one row, but counted.
+/// The tree as a table, and what it has; replicas are counted, and are one row unless `{replica}` makes them differ.
 struct Overview<'a> {
     folder: &'a Path,
     rows: Vec<[String; 5]>,
@@ -93,13 +93,11 @@ impl Overview<'_> {
             match &child.form {
                 Form::Program(program) => {
                     self.programs += usize::from(program.replicas);
-                    let replicas = match program.replicas {
-                        1 => String::new(),
-                        many => format!(".1 to .{many}"),
-                    };
-                    let ready = ready_text(program, &child.spec, self.folder);
-                    let runs = cut(&command_text(&program.command, self.folder));
-                    self.row([&(path + &replicas), restart, &ready, &after, &runs]);
+                    for (number, program) in shown_replicas(program) {
+                        let ready = ready_text(&program, &child.spec, self.folder);
+                        let runs = cut(&command_text(&program.command, self.folder));
+                        self.row([&format!("{path}{number}"), restart, &ready, &after, &runs]);
+                    }
                 }
                 Form::Supervisor(supervisor) => {
                     self.supervisors += 1;
@@ -109,6 +107,15 @@ impl Overview<'_> {
                 }
             }
         }
+    }
+}
+
+/// Returns the replicas of a program that are shown, each with what follows the name of the program.
+fn shown_replicas(program: &ProgramConfig) -> Vec<(String, ProgramConfig)> {
+    match program.replicas {
+        1 => vec![(String::new(), program.clone())],
+        many if program.others.is_empty() => vec![(format!(".1 to .{many}"), program.of_replica(1))],
+        many => (1..=many).map(|number| (format!(".{number}"), program.of_replica(number))).collect(),
     }
 }
 

@@ -62,6 +62,31 @@ pub struct ProgramConfig {
     pub ready: Option<Probe>,
     /// The number of replicas, at least 1. Above 1 they are named `NAME.1`, `NAME.2`, ...
     pub replicas: u16,
+    /// The number of this replica, from 1: that of the first one before the tree is [expanded](Config::expanded).
+    pub replica: u16,
+    /// The second replica and those after it, if `{replica}` makes them different from the first one; else empty.
+    pub others: Vec<ReplicaConfig>,
+}
+
+/// What can differ between the replicas of a program.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReplicaConfig {
+    /// The command line.
+    pub command: CommandLine,
+    /// The readiness probe.
+    pub ready: Option<Probe>,
+}
+
+impl ProgramConfig {
+    /// Returns the replica with this number, counted from 1, as a program without replicas.
+    #[must_use]
+    pub fn of_replica(&self, number: u16) -> Self {
+        let other = number.checked_sub(2).and_then(|index| self.others.get(usize::from(index)));
+        let (command, ready) =
+            other.map_or((&self.command, &self.ready), |other| (&other.command, &other.ready));
+        let (command, ready) = (command.clone(), ready.clone());
+        Self { command, ready, replicas: 1, replica: number, others: Vec::new() }
+    }
 }
 
 impl Config {
@@ -131,15 +156,13 @@ fn expanded(supervisor: &SupervisorConfig) -> SupervisorConfig {
             names.map(|name| Edge { child: name.clone(), condition: edge.condition })
         });
         let spec = ChildSpec { after: edges.collect(), ..child.spec.clone() };
-        let form = match &child.form {
-            Form::Supervisor(supervisor) => Form::Supervisor(expanded(supervisor)),
-            Form::Program(program) => {
-                Form::Program(Box::new(ProgramConfig { replicas: 1, ..(**program).clone() }))
-            }
-        };
-        for name in &instances[child.name.as_str()] {
-            let (spec, form) = (spec.clone(), form.clone());
-            children.push(ChildConfig { name: name.clone(), line: child.line, spec, form });
+        for (number, name) in (1..).zip(&instances[child.name.as_str()]) {
+            let form = match &child.form {
+                Form::Supervisor(supervisor) => Form::Supervisor(expanded(supervisor)),
+                Form::Program(program) if program.replicas == 1 => Form::Program(program.clone()),
+                Form::Program(program) => Form::Program(Box::new(program.of_replica(number))),
+            };
+            children.push(ChildConfig { name: name.clone(), line: child.line, spec: spec.clone(), form });
         }
     }
     SupervisorConfig { spec: supervisor.spec.clone(), children }

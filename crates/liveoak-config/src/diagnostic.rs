@@ -139,6 +139,11 @@ impl Diagnostics {
         self.diagnostics.len() >= 2 * MAX_SHOWN
     }
 
+    /// Returns the number of errors so far.
+    pub(crate) fn count(&self) -> usize {
+        self.diagnostics.len() + self.more
+    }
+
     /// Returns `true` if no error was recorded so far.
     pub(crate) fn is_empty(&self) -> bool {
         self.diagnostics.is_empty()

@@ -71,7 +71,8 @@ keys! {
     }
 
     const OF_PROGRAMS {
-        /// What to run: an array of words, or a string that is split into words as a shell would. No shell runs.
+        /// What to run: an array of words, or a string that is split into words as a shell would. No shell runs. In it, in
+        /// `shell`, `cwd`, the values of `env` and the probes of `ready`, {replica} is the number of the replica.
         /// With a slash the program is looked for from `cwd`, without one in PATH.
         command: types::command_schema;
         /// A script for `sh -c`, instead of `command`.
@@ -86,7 +87,7 @@ keys! {
         ready: || types::table_schema(&READY);
         /// The exit codes that are no failure.
         success: || json!({ "type": "array", "items": types::integer_schema(0, 255), "minItems": 1 }) => [0];
-        /// How many copies run. Above 1 they are named NAME.1, NAME.2 and so on.
+        /// How many copies run. Above 1 they are named NAME.1, NAME.2 and so on. {replica} is the number of the copy.
         replicas: || types::integer_schema(1, MAX_REPLICAS) => 1;
         /// How it is stopped: the signal that asks, and the time until it is killed.
         stop: || types::table_schema(&PROGRAM_STOP) => json!({ "signal": Signal::TERM.word(), "within": format_duration(ChildSpec::default().stop_within) });
@@ -131,12 +132,12 @@ keys! {
         /// Ready when a line of its output matches this regular expression.
         log: || types::text_like_schema("listening on");
         /// Ready when this address accepts a connection.
-        tcp: || types::pattern_schema("^.+:[0-9]+$", "127.0.0.1:7000");
+        tcp: || types::pattern_schema("^.+:([0-9]|\\{replica\\})+$", "127.0.0.1:7000");
         /// Ready when this unix socket accepts a connection; relative to `cwd`.
         unix: types::text_schema;
         /// Ready when this file exists; relative to `cwd`.
         file: types::text_schema;
-        /// Ready when this command exits with 0; run in `cwd`, again and again until then.
+        /// Ready when this command exits with 0; run in `cwd` with the variables of the program, again and again until then.
         command: types::command_schema;
         /// Ready when this URL answers a GET with 2xx or 3xx. Plain http only.
         http: || types::pattern_schema("^[Hh][Tt][Tt][Pp]://.+$", "http://127.0.0.1:8080/health");

@@ -33,6 +33,7 @@ mod load;
 mod program;
 mod reader;
 mod render;
+mod replica;
 mod secrets;
 mod source;
 mod spec_errors;
@@ -52,7 +53,7 @@ pub mod fuzzing;
 mod tests;
 
 pub use bounds::DEFAULT_FILE;
-pub use config::{ChildConfig, Config, Form, ProgramConfig, SupervisorConfig};
+pub use config::{ChildConfig, Config, Form, ProgramConfig, ReplicaConfig, SupervisorConfig};
 pub use diagnostic::Diagnostics;
 pub use duration::{format_duration, parse_duration};
 pub use keys::schema;

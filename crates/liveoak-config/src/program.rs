@@ -1,17 +1,18 @@
 //! The keys of a child that runs a program: what runs (`command`, `shell`), its surroundings (`cwd`, `env`, `env_file`),
 //! when it is `ready`, and how it is stopped.
 
-use crate::bounds::MAX_REPLICAS;
-use crate::config::ProgramConfig;
+use crate::bounds::{MAX_CHILDREN, MAX_REPLICAS};
+use crate::config::{ProgramConfig, ReplicaConfig};
 use crate::diagnostic::{Checked, Diagnostic, Error};
 use crate::duration::format_duration;
 use crate::env_file;
 use crate::keys::{PROGRAM_STOP, READY};
 use crate::reader::Reader;
+use crate::replica::Filled;
 use crate::table::{Node, Table};
 use crate::text::{escaped, one_of};
 use liveoak_core::ChildSpec;
-use liveoak_process::{CommandLine, Probe, ProbeKind};
+use liveoak_process::{CommandLine, IDENTITY_VARIABLES, Probe, ProbeKind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use toml::de::DeValue;
@@ -24,6 +25,26 @@ const READY_EXAMPLE: &str = "ready = { tcp = \"127.0.0.1:7000\", within = \"10s\
 impl Reader<'_> {
     /// Reads a program; its deadlines go into `spec`. Records an error for a wrong value and returns a placeholder.
     pub(crate) fn program(&mut self, table: &Table<'_>, spec: &mut ChildSpec) -> ProgramConfig {
+        let replicas = self.value(table, "replicas", |node| node.integer(1, MAX_REPLICAS, ""));
+        let replicas = replicas.unwrap_or(1);
+        let before = self.problems.count();
+        self.check_replica_words(table, replicas);
+        let filled = Filled::new(table, 1, replicas);
+        let ReplicaConfig { command, ready } = self.replica(&filled.table(table), spec);
+        let mut others = Vec::new();
+        for number in 2..=replicas {
+            // If the text is the same for all replicas, they share it. A further error would be one more of the same kind.
+            if !filled.has_any() || self.problems.count() > before || self.children > MAX_CHILDREN {
+                break;
+            }
+            let filled = Filled::new(table, number, replicas);
+            others.push(self.replica(&filled.table(table), spec));
+        }
+        ProgramConfig { command, ready, replicas, replica: 1, others }
+    }
+
+    /// Reads what a replica runs and how it is checked, from a table with its number filled in.
+    fn replica(&mut self, table: &Table<'_>, spec: &mut ChildSpec) -> ReplicaConfig {
         let cwd = table.get("cwd").and_then(|node| self.path(node, "cwd = \"data\"", self.folder));
         let cwd = cwd.unwrap_or_else(|| self.folder.to_path_buf());
         let mut command = self.read_command(table, &cwd).cwd(&cwd);
@@ -35,8 +56,7 @@ impl Reader<'_> {
             command = command.success(codes);
         }
         let ready = table.get("ready").and_then(|node| self.ready(node, &cwd, spec));
-        let replicas = self.value(table, "replicas", |node| node.integer(1, MAX_REPLICAS, ""));
-        ProgramConfig { command, ready, replicas: replicas.unwrap_or(1) }
+        ReplicaConfig { command, ready }
     }
 
     /// Reads `command` or `shell`. Records an error for a wrong value and returns a placeholder.
@@ -106,6 +126,11 @@ impl Reader<'_> {
                 let error = error.label("the name is empty, or has `=` or NUL in it");
                 self.problems.push(error.expected("a name, as in: MODE"));
             }
+            if IDENTITY_VARIABLES.contains(&node.key) {
+                let error = node.key_error(format!("`{}` is set by liveoak itself", node.key));
+                let error = error.label("it tells the program who it is");
+                self.problems.push(error.help("choose another name"));
+            }
             if let Some(value) = self.record(node.secret_string(&format!("{} = \"...\"", escaped(node.key))))
             {
                 // The command line keeps the last value of a name.
@@ -120,7 +145,18 @@ impl Reader<'_> {
         if let Some(variables) = self.env_files.get(&path) {
             return Some(variables.clone());
         }
-        let text = (self.open)(&path).map_err(|problem| {
+        let variables = self.read_env_file(node, &path)?;
+        if let Some((name, _)) = variables.iter().find(|(name, _)| IDENTITY_VARIABLES.contains(&&**name)) {
+            let error = node.error(format!("this env_file sets `{name}`, which liveoak itself sets"));
+            let error = error.label("the variable tells the program who it is");
+            self.problems.push(error.help("remove the line from the file, or choose another name"));
+        }
+        self.env_files.insert(path, variables.clone());
+        Some(variables)
+    }
+
+    fn read_env_file(&mut self, node: &Node<'_>, path: &Path) -> Option<Vec<(String, String)>> {
+        let text = (self.open)(path).map_err(|problem| {
             let error = node.error("this env_file cannot be read").label(problem.to_string());
             let help = format!("it was looked for at {}", path.display());
             error.expected("a file of KEY=VALUE lines").help(help)
@@ -135,7 +171,6 @@ impl Reader<'_> {
                 self.problems.push(found.help(error.help).in_source(source));
             }
         }
-        self.env_files.insert(path, variables.clone());
         Some(variables)
     }
 

@@ -5,10 +5,11 @@
 //! are stopped as well. The tree decides about restarts, backoff and deadlines.
 
 use crate::command::CommandLine;
+use crate::environment::{Environment, Identity};
 use crate::exit_watch::Status;
 use crate::log::log;
 use crate::output::OutputLine;
-use crate::probe::{Probe, ProbeRun};
+use crate::probe::{Probe, ProbeFailure, ProbeRun};
 use crate::process::Process;
 use crate::spawn_error::SpawnError;
 use liveoak_runtime::internal::{Either, race};
@@ -30,9 +31,14 @@ pub type OutputSink = Arc<dyn Fn(&Path, OutputLine<'_>) + Send + Sync>;
 ///
 /// Defaults: those of [`CommandLine`]; ready as soon as it was started; output goes to the log of the current process
 /// (`tracing`, target `liveoak::output`).
+///
+/// Each attempt is told who it is, by three variables: `LIVEOAK_PATH` (the child's path, such as `/shop/pool.2`),
+/// `LIVEOAK_REPLICA` (see [`replica`](Program::replica)) and `LIVEOAK_ATTEMPT` (1 for the first). They override
+/// variables of the command line. The command of a probe gets the same variables as the program.
 pub struct Program {
     name: String,
     command: CommandLine,
+    replica: u32,
     probe: Option<Probe>,
     sink: Option<OutputSink>,
     spec: ChildSpec,
@@ -43,6 +49,7 @@ impl fmt::Debug for Program {
         f.debug_struct("Program")
             .field("name", &self.name)
             .field("command", &self.command)
+            .field("replica", &self.replica)
             .field("probe", &self.probe)
             .field("spec", &self.spec)
             .finish_non_exhaustive()
@@ -70,7 +77,7 @@ impl Program {
     pub fn new(name: impl Into<String>, command: CommandLine) -> Self {
         // The errors of a program are values of Liveoak, so keeping them runs no code of the user.
         let spec = ChildSpec { keep_error: true, ..ChildSpec::default() };
-        Self { name: name.into(), command, probe: None, sink: None, spec }
+        Self { name: name.into(), command, replica: 1, probe: None, sink: None, spec }
     }
 
     /// Changes the command line: its variables, folder, stop signal, successful exit codes.
@@ -97,6 +104,14 @@ impl Program {
     #[must_use]
     pub fn ready(mut self, probe: Probe) -> Self {
         self.probe = Some(probe);
+        self
+    }
+
+    /// Sets the number that the program finds in `LIVEOAK_REPLICA`, for one of several children that run the same program.
+    /// Default: 1.
+    #[must_use]
+    pub const fn replica(mut self, number: u32) -> Self {
+        self.replica = number;
         self
     }
 
@@ -146,6 +161,7 @@ impl From<Program> for Child {
         };
         let runner = Arc::new(ProgramRunner {
             command: Arc::new(program.command),
+            replica: program.replica,
             probe,
             sink: program.sink.unwrap_or_else(|| Arc::new(log_output)),
         });
@@ -178,6 +194,7 @@ impl std::error::Error for SpawnFailed {
 /// Runs the attempts of one child. All attempts share it.
 struct ProgramRunner {
     command: Arc<CommandLine>,
+    replica: u32,
     probe: Option<Probe>,
     sink: OutputSink,
 }
@@ -188,13 +205,16 @@ enum RunEnd {
     Exited,
     /// The attempt was asked to stop.
     Stopping,
+    /// The command of the probe cannot be run.
+    CannotCheck(SpawnError),
 }
 
 impl ProgramRunner {
     /// Runs one attempt, from the start of the program to the end of its process group and of its output.
     async fn run(self: Arc<Self>, ctx: Ctx) -> Exit {
         ctx.runs_outside();
-        let probe = self.probe.as_ref().map(Probe::start);
+        let environment = self.environment(&ctx);
+        let probe = self.probe.as_ref().map(|probe| probe.start_in(environment.clone()));
         let (path, sink, watching) = (ctx.path(), Arc::clone(&self.sink), probe.clone());
         let deliver = move |line: OutputLine<'_>| {
             if let Some(probe) = &watching {
@@ -203,13 +223,17 @@ impl ProgramRunner {
             sink(&path, line);
         };
         if let Some(probe) = &probe {
+            // Before the program starts, so that the answer does not depend on what the program does first.
+            if let Some(Err(error)) = ctx.unless_stopping(probe.look_up()).await {
+                return cannot_check(error);
+            }
             warn_if_probe_already_succeeds(&ctx, probe).await;
         }
         if ctx.is_stopping() {
             return Exit::Stopped;
         }
         // The look-up of the program may take long, and nothing runs yet.
-        let prepared = match ctx.unless_stopping(Process::prepare(&self.command)).await {
+        let prepared = match ctx.unless_stopping(Process::prepare(&self.command, environment)).await {
             Some(Ok(prepared)) => prepared,
             Some(Err(error)) => return Exit::failed(SpawnFailed(error)),
             None => return Exit::Stopped,
@@ -225,21 +249,35 @@ impl ProgramRunner {
                 exited_or_stopping(&ctx, &mut process).await
             }
         };
+        let mut failure = None;
         match end {
             RunEnd::Exited => self.stop_remaining_group(&ctx, &mut process).await,
             RunEnd::Stopping => stop(&ctx, &mut process).await,
+            RunEnd::CannotCheck(error) => {
+                let exit = failure.insert(cannot_check(error));
+                // From now on the stop deadline of the child counts.
+                ctx.report_exit(exit.clone());
+                stop(&ctx, &mut process).await;
+            }
         }
         // The process group has ended or was killed above, so `finish` usually only reaps the leader.
         let status = process.finish(Duration::ZERO).await.status;
         process.output_end().await;
-        self.exit(status)
+        failure.unwrap_or_else(|| self.exit(status))
+    }
+
+    /// Returns the environment of this attempt, for the program and for the commands of its probe.
+    fn environment(&self, ctx: &Ctx) -> Environment {
+        let (path, attempt) = (ctx.path().to_string(), ctx.attempt().0);
+        Environment::of_attempt(&self.command, Identity { path, replica: self.replica, attempt })
     }
 
     /// Waits until the program is ready, and returns `None`. If the wait ends earlier, returns the reason.
     async fn until_ready(&self, ctx: &Ctx, process: &mut Process, probe: Option<ProbeRun>) -> Option<RunEnd> {
         let probe = probe?;
         match race(probe.wait_until_ready(), exited_or_stopping(ctx, process)).await {
-            Either::Left(()) => None,
+            Either::Left(Err(ProbeFailure::Spawn { source, .. })) => Some(RunEnd::CannotCheck(source)),
+            Either::Left(_) => None,
             Either::Right(end) => {
                 if matches!(end, RunEnd::Stopping) {
                     log_not_ready(ctx, &probe);
@@ -283,6 +321,11 @@ impl ProgramRunner {
             Status::Lost => Exit::failed(status.to_string()),
         }
     }
+}
+
+/// Returns the exit of an attempt whose probe command cannot be run.
+fn cannot_check(error: SpawnError) -> Exit {
+    Exit::failed(SpawnFailed(SpawnError::ReadyCheck { source: Box::new(error) }))
 }
 
 /// Warns if the probe succeeds before the program was started, because something else may also answer it after the start.

@@ -5,7 +5,6 @@
 
 use crate::exit_watch::Status;
 use crate::signal::Signal;
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -128,7 +127,8 @@ impl CommandLine {
         self
     }
 
-    /// Inherits no variable and forgets those set so far. Without a `PATH`, bare names are searched in `/bin:/usr/bin`.
+    /// Inherits no variable and forgets those set so far. Without a `PATH`, bare names are searched in `/bin:/usr/bin`. A
+    /// child of a tree is still told who it is (see [`Program`](crate::Program)).
     pub fn env_clear(mut self) -> CommandLine {
         self.env.clear();
         self.env_cleared = true;
@@ -180,21 +180,6 @@ impl CommandLine {
     /// Returns all words as a shell would read them, arguments included, for messages that may show them.
     pub fn with_arguments(&self) -> impl fmt::Display + '_ {
         WithArguments(self)
-    }
-
-    /// Returns the `PATH` that the program will see, if any.
-    pub(crate) fn search_path(&self) -> Option<OsString> {
-        let own = self.env.get(OsStr::new("PATH")).cloned();
-        own.or_else(|| if self.env_cleared { None } else { std::env::var_os("PATH") })
-    }
-
-    /// Returns the whole environment that the program will see. The command's own variables are borrowed.
-    pub(crate) fn environment(&self) -> BTreeMap<Cow<'_, OsStr>, Cow<'_, OsStr>> {
-        let inherited = (!self.env_cleared).then(std::env::vars_os).into_iter().flatten();
-        let mut all: BTreeMap<Cow<'_, OsStr>, Cow<'_, OsStr>> =
-            inherited.map(|(name, value)| (name.into(), value.into())).collect();
-        all.extend(self.env.iter().map(|(name, value)| (name.into(), value.into())));
-        all
     }
 }
 
@@ -284,12 +269,5 @@ mod tests {
         let command = CommandLine::new("x").success([3, 4]);
         assert!(command.succeeded(Status::Code(4)) && !command.succeeded(Status::Code(0)));
         assert!(!command.succeeded(Status::Signal { signal: Signal::TERM, core_dumped: false }));
-    }
-
-    #[test]
-    fn the_search_path_is_the_path_that_the_program_will_see() {
-        assert_eq!(CommandLine::new("x").env_clear().search_path(), None);
-        assert_eq!(CommandLine::new("x").env("PATH", "/a").search_path(), Some("/a".into()));
-        assert_eq!(CommandLine::new("x").search_path(), std::env::var_os("PATH"));
     }
 }

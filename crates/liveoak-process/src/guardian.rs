@@ -142,6 +142,13 @@ impl Guardian {
         self.running.as_ref().map(|running| running.pidfd.as_fd())
     }
 
+    /// Returns `true` if the process is the guardian itself, or the leader of a listed process group.
+    pub(crate) fn is_listed(&self, pid: Pid) -> bool {
+        let guardian = self.running.as_ref().map(|running| Pid::from_child(&running.process));
+        guardian == Some(pid)
+            || self.entries.iter().any(|entry| matches!(entry, Entry::Group(group) if *group == pid))
+    }
+
     /// Returns the write end of the guardian's pipe, to which a new child process writes its own line.
     pub(crate) fn pipe_fd(&self) -> Option<RawFd> {
         self.running.as_ref().map(|running| running.pipe.as_raw_fd())

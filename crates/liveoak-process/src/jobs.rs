@@ -123,6 +123,13 @@ impl JobQueue {
         std::mem::take(&mut *self.jobs.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Makes each exit of a child process wake the spawner thread, which calls this.
+    pub(crate) fn wake_at_child_exits(&self) {
+        if let Ok(copy) = self.wake.try_clone() {
+            os::wake_at_child_exits(copy);
+        }
+    }
+
     /// Returns the descriptor that is readable when there are jobs.
     pub(crate) fn wake_fd(&self) -> BorrowedFd<'_> {
         self.wake.as_fd()

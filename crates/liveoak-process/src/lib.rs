@@ -49,6 +49,7 @@ compile_error!(
 
 mod child;
 mod command;
+mod environment;
 mod exit_watch;
 mod file_limit;
 mod guardian;
@@ -57,6 +58,7 @@ mod lines;
 mod log;
 mod members;
 mod off_thread;
+mod orphans;
 mod os;
 mod output;
 mod probe;
@@ -68,10 +70,12 @@ mod spawner;
 
 pub use child::{OutputSink, ProcessChild, Program, SpawnFailed};
 pub use command::{CommandLine, OutputMode, Stdin};
+pub use environment::IDENTITY_VARIABLES;
 pub use exit_watch::Status;
 pub use file_limit::raise_file_limit;
 pub use guardian::guardian_id;
 pub use lines::MAX_LINE;
+pub use orphans::reap_orphans;
 pub use output::{OUTPUT_GRACE, OutputEnd, OutputLine, Stream};
 pub use probe::{HttpUrl, LogPattern, Probe, ProbeError, ProbeFailure, ProbeKind, ProbeRun, TcpTarget};
 pub use process::{Finished, Process, SignalError};

@@ -25,10 +25,11 @@ use crate::signal::Signal;
 use rustix::process::{Pid, Resource, Rlimit, setrlimit};
 use std::ffi::{CString, c_char};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -37,6 +38,10 @@ const PIDFD_SIGNAL_PROCESS_GROUP: libc::c_uint = 1 << 2;
 
 /// The highest signal number of the kernel, including the numbers that libc reserves.
 const LAST_SIGNAL: i32 = 64;
+
+/// The descriptors that are marked on a kernel without `close_range(2)`. The system gives the lowest free number, so a
+/// process has a higher one only if it has that many open files. Some milliseconds for each start.
+const MARKED_ONE_BY_ONE: RawFd = 1 << 16;
 
 /// Room for `+ SLOT PID\n`: two numbers of at most ten digits and four more bytes.
 const LINE_ROOM: usize = 24;
@@ -197,6 +202,74 @@ fn set_disposition(signal: i32, disposition: libc::sighandler_t) {
     }
 }
 
+/// Gives `SIGCHLD` its default action if it is ignored. The current process may have been started with an ignored
+/// `SIGCHLD`, and then the kernel would keep no exit status of its child processes (`wait(2)`).
+pub(crate) fn keep_exit_statuses() {
+    // SAFETY: all-zero is a valid `sigaction`, and the pointers are valid or null.
+    let ignored = unsafe {
+        let mut now: libc::sigaction = std::mem::zeroed();
+        let known = libc::sigaction(libc::SIGCHLD, std::ptr::null(), &mut now) == 0;
+        known && (now.sa_sigaction == libc::SIG_IGN || now.sa_flags & libc::SA_NOCLDWAIT != 0)
+    };
+    if ignored {
+        set_disposition(libc::SIGCHLD, libc::SIG_DFL);
+    }
+}
+
+/// The descriptor that [`on_child_exit`] writes to; -1 for none.
+static CHILD_EXIT: AtomicI32 = AtomicI32::new(-1);
+
+/// Makes `SIGCHLD` write to the event counter `wake`, and lets the calling thread receive it. If another handler is
+/// installed, it stays.
+pub(crate) fn wake_at_child_exits(wake: OwnedFd) {
+    // The handler may write to the descriptor at any time, so it is never closed.
+    CHILD_EXIT.store(wake.into_raw_fd(), Ordering::SeqCst);
+    // SAFETY: all-zero is a valid `sigaction`, the pointers are valid or null, the handler has the signature of a handler
+    // without `SA_SIGINFO`, and `sigemptyset` initialises the set before it is used. Only this thread's mask is changed.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        if libc::sigaction(libc::SIGCHLD, std::ptr::null(), &mut action) == 0
+            && action.sa_sigaction == libc::SIG_DFL
+        {
+            action.sa_sigaction = on_child_exit as *const () as libc::sighandler_t;
+            action.sa_flags = libc::SA_RESTART | libc::SA_NOCLDSTOP;
+            libc::sigaction(libc::SIGCHLD, &action, std::ptr::null_mut());
+        }
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&mut set);
+        libc::sigaddset(&mut set, libc::SIGCHLD);
+        libc::pthread_sigmask(libc::SIG_UNBLOCK, &set, std::ptr::null_mut());
+    }
+}
+
+/// Handles `SIGCHLD`.
+extern "C" fn on_child_exit(_: libc::c_int) {
+    let one = 1u64;
+    // SAFETY: `write` is async-signal-safe, the buffer is valid for its length, and the descriptor is never closed. The
+    // address of this thread's `errno` is valid as long as the thread runs; the interrupted code may be about to read it.
+    unsafe {
+        let errno = libc::__errno_location();
+        let saved = *errno;
+        libc::write(CHILD_EXIT.load(Ordering::SeqCst), (&raw const one).cast(), size_of::<u64>());
+        *errno = saved;
+    }
+}
+
+/// Returns a child process that is dead and was not reaped, if there is one. It stays as it is.
+pub(crate) fn dead_child() -> Option<Pid> {
+    // SAFETY: all-zero is a valid `siginfo_t`; the pointer is valid. `si_pid` is set for each child that is reported, and
+    // stays zero if there is none (`waitid(2)`).
+    let pid = unsafe {
+        let mut info: libc::siginfo_t = std::mem::zeroed();
+        let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+        match libc::waitid(libc::P_ALL, 0, &mut info, options) {
+            0 => info.si_pid(),
+            _ => 0,
+        }
+    };
+    Pid::from_raw(pid)
+}
+
 fn empty_signal_mask() {
     // SAFETY: `sigemptyset` initialises the set before it is used; both calls are async-signal-safe.
     unsafe {
@@ -206,12 +279,24 @@ fn empty_signal_mask() {
     }
 }
 
-/// Marks all descriptors from `first` on close-on-exec with `close_range(2)` (Linux 5.9, this flag 5.11). On an older
-/// kernel it does nothing. Rust opens all descriptors with close-on-exec, so only descriptors of C libraries are
-/// inherited then.
+/// Marks all descriptors from `first` on close-on-exec with `close_range(2)` (Linux 5.9, this flag 5.11). If the kernel or
+/// a system call filter refuses that, marks the first [`MARKED_ONE_BY_ONE`] one after another.
 fn close_on_exec_from(first: libc::c_uint) {
     // SAFETY: marks descriptors of the child's own table; touches no memory.
-    unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    let refused = unsafe {
+        libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) != 0
+    };
+    if refused {
+        mark_one_by_one(first.cast_signed());
+    }
+}
+
+/// Marks descriptors close-on-exec without `close_range(2)`.
+fn mark_one_by_one(first: RawFd) {
+    for descriptor in first..MARKED_ONE_BY_ONE {
+        // SAFETY: touches no memory; `fcntl` is async-signal-safe, and refuses a descriptor that is not open.
+        unsafe { libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC) };
+    }
 }
 
 /// Signals every member of the process group that the process behind `pidfd` leads, by identity and not by number.

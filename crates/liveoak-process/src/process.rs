@@ -3,6 +3,7 @@
 //! For a program under supervision use [`ProcessChild`](crate::ProcessChild), which is built on it.
 
 use crate::command::CommandLine;
+use crate::environment::Environment;
 use crate::exit_watch::{ExitWatch, Status};
 use crate::jobs::{Job, Leader, ProcessGroup, Refused, Spawned};
 use crate::log::catch;
@@ -64,9 +65,11 @@ impl Process {
     /// A task on the current runtime reads the output and calls `sink`, which must not block. To discard the output, pass
     /// `|_| {}`.
     ///
-    /// In the new process all signals are unblocked and have their default action, only the three standard
-    /// descriptors are inherited (before Linux 5.11 also those without close-on-exec), and the kernel kills the process
-    /// when the current process dies.
+    /// In the new process all signals are unblocked and have their default action, also those that the current process
+    /// ignores (as under `nohup`); only the three standard descriptors are inherited; and the kernel kills the process
+    /// when the current process dies. The variables are those of the current process, without those that hold only for
+    /// the current process: `OLDPWD`, `LISTEN_FDS` and what belongs to it, `NOTIFY_SOCKET`, `WATCHDOG_USEC`,
+    /// `NODE_CHANNEL_FD`, and in `MAKEFLAGS` a jobserver with descriptors. `PWD` is the folder of the new process.
     ///
     /// # Errors
     /// Returns a [`SpawnError`] if no process was started.
@@ -81,17 +84,20 @@ impl Process {
         sink: impl FnMut(OutputLine<'_>) + Send + 'static,
     ) -> Result<Process, SpawnError> {
         let command = Arc::new(command.clone());
-        let prepared = Self::prepare(&command).await?;
+        let prepared = Self::prepare(&command, Environment::of_program(&command)).await?;
         Self::spawn_prepared(command, prepared, sink).await
     }
 
     /// Does the first part of [`spawn`](Process::spawn), without copying the command line: looks up the program. Nothing is
     /// started yet.
-    pub(crate) async fn prepare(command: &Arc<CommandLine>) -> Result<Prepared, SpawnError> {
+    pub(crate) async fn prepare(
+        command: &Arc<CommandLine>,
+        environment: Environment,
+    ) -> Result<Prepared, SpawnError> {
         if !runtime_has_io()? {
             return Err(SpawnError::NoIo);
         }
-        prepare(command).await
+        prepare(command, environment).await
     }
 
     /// Does the second part of [`spawn`](Process::spawn).

@@ -4,6 +4,7 @@
 //! found may still fail to start: then [`explain`] translates the kernel's error number into a [`SpawnError`].
 
 use crate::command::CommandLine;
+use crate::environment::Environment;
 use crate::off_thread::{NoAnswer, off_thread};
 use crate::os::Exec;
 use crate::spawn_error::SpawnError;
@@ -14,8 +15,8 @@ use std::fmt;
 use std::fs;
 use std::io::{self, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,15 +41,19 @@ impl fmt::Debug for Prepared {
     }
 }
 
-/// Looks up the program of `command` on a thread of its own, and builds what its exec needs.
+/// Looks up the program of `command` on a thread of its own, and builds what its exec needs. `environment` includes the
+/// variables of the command line.
 ///
 /// # Cancel safety
 /// Cancel safe.
-pub(crate) async fn prepare(command: &Arc<CommandLine>) -> Result<Prepared, SpawnError> {
+pub(crate) async fn prepare(
+    command: &Arc<CommandLine>,
+    environment: Environment,
+) -> Result<Prepared, SpawnError> {
     let theirs = Arc::clone(command);
     look_up(command, move || {
-        let located = locate(&theirs)?;
-        let exec = build_exec(&theirs, &located)?;
+        let located = locate(&theirs, environment.search_path())?;
+        let exec = build_exec(&theirs, &located, &environment)?;
         Ok(Prepared { located, exec })
     })
     .await
@@ -87,7 +92,7 @@ pub(crate) struct Located {
 }
 
 /// Finds the directory and the program file of `command`.
-fn locate(command: &CommandLine) -> Result<Located, SpawnError> {
+fn locate(command: &CommandLine, search_path: Option<&OsStr>) -> Result<Located, SpawnError> {
     if command.program.is_empty() {
         return Err(SpawnError::Empty);
     }
@@ -100,7 +105,7 @@ fn locate(command: &CommandLine) -> Result<Located, SpawnError> {
         usable(&path)?;
         path
     } else {
-        search(command, cwd.as_deref())?
+        search(&command.program, search_path, cwd.as_deref())?
     };
     // A file whose server is gone hangs here, and not in the child process before its exec.
     let _unreadable = head(&program);
@@ -125,19 +130,19 @@ fn absolute(cwd: Option<&Path>, path: &Path) -> Result<PathBuf, SpawnError> {
 
 /// Returns the first executable file of that name in `PATH`. If there is none, but a file that is not executable, the
 /// error names the first such file.
-fn search(command: &CommandLine, cwd: Option<&Path>) -> Result<PathBuf, SpawnError> {
-    let searched = command.search_path().unwrap_or_else(|| DEFAULT_PATH.into());
+fn search(program: &OsStr, search_path: Option<&OsStr>, cwd: Option<&Path>) -> Result<PathBuf, SpawnError> {
+    let searched = search_path.unwrap_or(OsStr::new(DEFAULT_PATH)).to_owned();
     let mut denied = None;
     for entry in std::env::split_paths(&searched) {
         // An empty or relative PATH entry starts at the program's cwd, as for a shell there.
-        let candidate = absolute(cwd, &entry.join(&command.program))?;
+        let candidate = absolute(cwd, &entry.join(program))?;
         match usable(&candidate) {
             Ok(()) => return Ok(candidate),
             Err(error @ SpawnError::NotExecutable { .. }) => denied = denied.or(Some(error)),
             Err(_) => {}
         }
     }
-    Err(denied.unwrap_or(SpawnError::NotInPath { program: command.program.clone(), searched }))
+    Err(denied.unwrap_or(SpawnError::NotInPath { program: program.to_owned(), searched }))
 }
 
 /// Returns an error unless `path` is a file that this user may execute.
@@ -209,15 +214,41 @@ fn shebang(path: &Path) -> Option<PathBuf> {
     Some(PathBuf::from(OsString::from_vec(word.to_vec())))
 }
 
+/// Returns the `PWD` of a program that runs in `cwd`, or else in the current process's folder: an absolute path without
+/// `.` and `..`, in which symbolic links stay as they were given (POSIX, *Environment Variables*).
+fn folder_to_tell(cwd: Option<&Path>) -> Option<PathBuf> {
+    let is_plain =
+        |path: &Path| path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
+    match cwd {
+        Some(cwd) if is_plain(cwd) => Some(cwd.components().collect()),
+        Some(cwd) => fs::canonicalize(cwd).ok(),
+        None => {
+            let told = std::env::var_os("PWD").map(PathBuf::from);
+            told.filter(|told| is_plain(told) && is_here(told)).or_else(|| std::env::current_dir().ok())
+        }
+    }
+}
+
+/// Returns `true` if `path` is the folder of the current process.
+fn is_here(path: &Path) -> bool {
+    let identity = |path: &Path| fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
+    path.is_absolute() && identity(path).is_some_and(|found| identity(Path::new(".")) == Some(found))
+}
+
 /// Returns everything that the child process passes to `execve(2)`.
-fn build_exec(command: &CommandLine, located: &Located) -> Result<Exec, SpawnError> {
+fn build_exec(
+    command: &CommandLine,
+    located: &Located,
+    environment: &Environment,
+) -> Result<Exec, SpawnError> {
     let mut argv = vec![c_string(&command.program, || "the name of the program".to_owned())?];
     for (number, argument) in (1..).zip(&command.args) {
         argv.push(c_string(argument, || format!("argument {number}"))?);
     }
-    let env = command.environment().into_iter().map(|(name, value)| {
+    let folder = folder_to_tell(located.cwd.as_deref());
+    let env = environment.variables(folder.as_deref().map(Path::as_os_str)).map(|(name, value)| {
         let mut variable = OsString::with_capacity(name.len() + 1 + value.len());
-        variable.push(&name);
+        variable.push(name);
         variable.push("=");
         variable.push(value);
         c_string(&variable, || match name.as_bytes().contains(&0) {

@@ -77,6 +77,11 @@ pub enum SpawnError {
         /// The path, as resolved.
         path: PathBuf,
     },
+    /// The command of the ready check cannot be run, and no waiting mends that.
+    ReadyCheck {
+        /// Why it cannot be run.
+        source: Box<SpawnError>,
+    },
     /// No process, memory or file descriptor is left at the moment. A later attempt may succeed.
     ResourceLimit {
         /// The error of the system call.
@@ -138,6 +143,7 @@ impl fmt::Display for SpawnError {
                 let path = path.display();
                 write!(f, "run {path}: it is neither a binary for this machine nor a script with #!")
             }
+            SpawnError::ReadyCheck { source } => write!(f, "run the ready check: could not {source}"),
             SpawnError::ResourceLimit { .. } => f.write_str("start a process: a system limit is reached"),
             SpawnError::Os { path, .. } => write!(f, "run {}", path.display()),
         }
@@ -150,6 +156,7 @@ impl std::error::Error for SpawnError {
             SpawnError::CwdUnusable { source, .. }
             | SpawnError::ResourceLimit { source }
             | SpawnError::Os { source, .. } => Some(source),
+            SpawnError::ReadyCheck { source } => std::error::Error::source(&**source),
             _ => None,
         }
     }

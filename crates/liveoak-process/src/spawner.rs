@@ -16,7 +16,8 @@ use crate::file_limit::limit_of_children;
 use crate::guardian::{Guardian, GuardianSlot};
 use crate::jobs::{Job, JobQueue, Leader, ProcessGroup, Reap, Refused, Spawned};
 use crate::log::{catch, log};
-use crate::os::ChildSetup;
+use crate::orphans;
+use crate::os::{self, ChildSetup};
 use crate::resolve::Prepared;
 use crate::signal::Signal;
 use crate::spawn_error::SpawnError;
@@ -47,6 +48,7 @@ pub(crate) fn queue() -> Result<Arc<JobQueue>, SpawnError> {
     }
     let limit = |source| SpawnError::ResourceLimit { source };
     let queue = Arc::new(JobQueue::new().map_err(limit)?);
+    os::keep_exit_statuses();
     let thread = SpawnerThread::new(queue.clone());
     std::thread::Builder::new().name("liveoak-spawn".into()).spawn(move || thread.run()).map_err(limit)?;
     *known = Some(queue.clone());
@@ -68,6 +70,9 @@ impl SpawnerThread {
 
     /// Never returns: all child processes would die with this thread.
     fn run(mut self) {
+        if orphans::is_enabled() {
+            self.queue.wake_at_child_exits();
+        }
         loop {
             let jobs = AssertUnwindSafe(|| self.run_jobs());
             if catch_unwind(jobs).is_err() {
@@ -102,6 +107,10 @@ impl SpawnerThread {
             .partition::<Vec<Reap>, _>(|reap| peek(reap.leader.pidfd.as_fd()).is_some());
         self.pending = pending;
         dead.into_iter().for_each(|reap| self.reap(reap));
+        if orphans::is_enabled() {
+            // Each leader is listed until it is reaped.
+            orphans::reap(|pid| self.guardian.is_listed(pid));
+        }
     }
 
     /// Waits until there is a job, a pending leader has died, or the guardian has died. Returns `true` for the
@@ -179,7 +188,7 @@ impl SpawnerThread {
             }
             Err(error) => {
                 // The child process was not reaped yet, so the number still belongs to its process group.
-                let _already_dead = crate::os::signal_group_by_number(pid, Signal::KILL);
+                let _already_dead = os::signal_group_by_number(pid, Signal::KILL);
                 let _status = child.wait();
                 Err(Refused { located, source: error.into() })
             }
@@ -215,6 +224,7 @@ fn stdio(mode: OutputMode) -> Stdio {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::environment::Environment;
     use crate::resolve::prepare;
     use std::pin::Pin;
     use std::task::{Context, Poll, Wake, Waker};
@@ -242,7 +252,7 @@ mod tests {
         let submit = async || {
             let (reply, answer) = oneshot::channel();
             let command = Arc::new(CommandLine::argv(["sleep", "1000"]));
-            let prepared = Box::new(prepare(&command).await.unwrap());
+            let prepared = Box::new(prepare(&command, Environment::of_program(&command)).await.unwrap());
             queue.submit(Job::Spawn { command, prepared, reply });
             (answer,)
         };

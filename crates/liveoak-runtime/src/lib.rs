@@ -49,6 +49,6 @@ pub use liveoak_core::{
 pub mod internal {
     pub use crate::api::child::edge;
     pub use crate::util::log::{flush_log, log};
-    pub use crate::util::signals::{StopSignal, StopSignals, Wish};
+    pub use crate::util::signals::{StateRequests, StopSignal, StopSignals, Wish};
     pub use crate::util::{Either, race};
 }

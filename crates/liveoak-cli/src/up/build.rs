@@ -27,6 +27,7 @@ fn child(from: &liveoak_config::ChildConfig, sink: &OutputSink) -> Child {
     let child = match &from.form {
         Form::Program(program) => {
             let builder = Program::new(from.name.as_str(), program.command.clone()).output(sink.clone());
+            let builder = builder.replica(program.replica.into());
             let builder = match &program.ready {
                 Some(probe) => builder.ready(probe.clone()),
                 None => builder,

@@ -4,6 +4,7 @@
 //! - [`lines`]: the output of the children, on stdout
 //! - [`log`]: the log of events about children, on stderr
 //! - [`status`]: messages about the run itself, on stderr
+//! - [`state`]: the state of all children, on stderr at SIGQUIT
 //! - [`report`]: the report at the end
 //! - [`writer`]: writes to both streams without blocking
 //!
@@ -14,6 +15,7 @@ pub(crate) mod build;
 mod lines;
 mod log;
 mod report;
+mod state;
 mod status;
 mod writer;
 
@@ -25,7 +27,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use liveoak::internal::{Either, StopSignals, Wish, race};
+use liveoak::internal::{Either, StateRequests, StopSignals, Wish, race};
 use liveoak::{Ended, Exit, Tree};
 use liveoak_config::{Config, load};
 use tracing::Level;
@@ -77,6 +79,9 @@ pub(crate) fn run(args: &UpArgs) -> io::Result<ExitCode> {
     Ok(ExitCode::from(code))
 }
 
+/// What listens for signals until the end of the run.
+type Signals = (StopSignals, StateRequests);
+
 /// The inputs and outputs of a run.
 struct Up<'a> {
     args: &'a UpArgs,
@@ -91,8 +96,9 @@ struct Up<'a> {
 
 impl Up<'_> {
     /// Runs the tree from start to end, and returns the exit code, or why nothing was started.
-    fn run(&self, file: Option<ReportFile<'_>>, signals: &mut Option<StopSignals>) -> Result<u8, String> {
+    fn run(&self, file: Option<ReportFile<'_>>, signals: &mut Option<Signals>) -> Result<u8, String> {
         liveoak::process::raise_file_limit();
+        liveoak::process::reap_orphans();
         liveoak::capture_panics();
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let runtime = runtime
@@ -106,13 +112,17 @@ impl Up<'_> {
     async fn run_tree(
         &self,
         file: Option<ReportFile<'_>>,
-        signals: &mut Option<StopSignals>,
+        signals: &mut Option<Signals>,
     ) -> Result<u8, String> {
-        let listening = StopSignals::listen()
-            .map_err(|error| format!("cannot listen for signals: {error}; nothing was started"))?;
+        let listen = || Ok((StopSignals::listen()?, StateRequests::listen()?));
+        let listening = listen()
+            .map_err(|error: io::Error| format!("cannot listen for signals: {error}; nothing was started"))?;
         let sink = lines::sink(self.config, self.stdout.clone());
         let tree = build::tree(self.config, &sink).begin().map_err(|error| error.to_string())?;
-        let ended = self.until_ended(&tree, signals.insert(listening)).await;
+        let (stop_signals, requests) = signals.insert(listening);
+        let telling = state::tell_when_asked(&tree, self.config, self.status, requests);
+        let (Either::Left(ended) | Either::Right(ended)) =
+            race(self.until_ended(&tree, stop_signals), telling).await;
         let report = RunReport::new(self.config, &ended, &tree.snapshot(), &self.reasons);
         let code = exit_code(&ended);
         let level = if code == 0 { Level::INFO } else { Level::ERROR };

@@ -98,6 +98,15 @@ pub enum ProbeFailure {
 }
 
 impl ProbeFailure {
+    /// Returns `true` if a later check may succeed. A command that cannot be run (no such file, not executable, a missing
+    /// folder) stays so until files or the configuration are changed.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            ProbeFailure::Spawn { source, .. } => source.is_retryable(),
+            ProbeFailure::NotYet { .. } | ProbeFailure::TimedOut { .. } => true,
+        }
+    }
+
     pub(super) fn refused(error: &io::Error, by: impl fmt::Display) -> ProbeFailure {
         ProbeFailure::NotYet { found: format!("{} {by}", phrase(error)) }
     }

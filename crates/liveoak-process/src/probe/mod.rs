@@ -15,6 +15,7 @@ pub use run::ProbeRun;
 pub use target::TcpTarget;
 
 use crate::command::CommandLine;
+use crate::environment::Environment;
 use regex_lite::Regex;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -114,6 +115,10 @@ impl Probe {
 
     /// Creates a probe that succeeds when this command does. The command runs in a process group of its own, which is
     /// killed when the time limit of the check is over. Its output is thrown away.
+    ///
+    /// The command of a child's probe stands where the child's program stands: it gets the variables of the program
+    /// (also `PATH`, `LIVEOAK_PATH` and so on), and its own ones above them. If it cannot be run, and no waiting mends
+    /// that, the attempt has failed.
     pub fn command(command: CommandLine) -> Probe {
         use crate::command::OutputMode::Null;
         Probe::new(ProbeKind::Command(Arc::new(command.stdout(Null).stderr(Null))))
@@ -169,7 +174,12 @@ impl Probe {
 
     /// Starts a run of the probe for one attempt: its clock starts now, and it has seen no line yet.
     pub fn start(&self) -> ProbeRun {
-        ProbeRun::new(self.clone())
+        ProbeRun::new(self.clone(), None)
+    }
+
+    /// Starts a run of the probe for an attempt whose program has this environment.
+    pub(crate) fn start_in(&self, environment: Environment) -> ProbeRun {
+        ProbeRun::new(self.clone(), Some(environment))
     }
 }
 

@@ -3,8 +3,10 @@
 use super::error::ProbeFailure;
 use super::{Probe, ProbeKind};
 use crate::command::CommandLine;
+use crate::environment::Environment;
 use crate::off_thread::{NoAnswer, off_thread};
 use crate::process::Process;
+use crate::spawn_error::SpawnError;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,6 +25,8 @@ pub struct ProbeRun {
 #[derive(Debug)]
 struct RunState {
     probe: Probe,
+    /// The environment of the attempt; `None` for a run without an attempt of a child.
+    environment: Option<Environment>,
     started: Instant,
     /// `true` if a line matched. Only log probes set it.
     matched: watch::Sender<bool>,
@@ -31,9 +35,10 @@ struct RunState {
 }
 
 impl ProbeRun {
-    pub(super) fn new(probe: Probe) -> ProbeRun {
+    pub(super) fn new(probe: Probe, environment: Option<Environment>) -> ProbeRun {
         let (matched, _) = watch::channel(false);
-        let state = RunState { probe, started: Instant::now(), matched, latest: Mutex::new(None) };
+        let latest = Mutex::new(None);
+        let state = RunState { probe, environment, started: Instant::now(), matched, latest };
         ProbeRun { state: Arc::new(state) }
     }
 
@@ -67,15 +72,42 @@ impl ProbeRun {
 
     /// Checks again and again until a check succeeds. Has no time limit: the caller has the deadline.
     ///
+    /// # Errors
+    /// The failure of a check, if no later one can succeed (see [`ProbeFailure::is_retryable`]).
+    ///
     /// # Panics
     /// Outside of a Tokio runtime with I/O and time enabled.
     ///
     /// # Cancel safety
     /// Cancel safe; a command under way is killed.
-    pub async fn wait_until_ready(&self) {
+    pub async fn wait_until_ready(&self) -> Result<(), ProbeFailure> {
         while let Err(failure) = self.check().await {
+            if !failure.is_retryable() {
+                return Err(failure);
+            }
             *self.state.latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(failure));
             self.pause().await;
+        }
+        Ok(())
+    }
+
+    /// Looks up the program of a probe command, without running it.
+    ///
+    /// # Errors
+    /// Why the command cannot be run, unless a later look-up may find something else.
+    pub(crate) async fn look_up(&self) -> Result<(), SpawnError> {
+        let ProbeKind::Command(command) = &self.state.probe.kind else { return Ok(()) };
+        match Process::prepare(command, self.environment_of(command)).await {
+            Err(error) if !error.is_retryable() => Err(error),
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Returns the environment of a probe command.
+    fn environment_of(&self, command: &CommandLine) -> Environment {
+        match &self.state.environment {
+            Some(environment) => environment.with(command),
+            None => Environment::of_program(command),
         }
     }
 
@@ -121,7 +153,7 @@ impl ProbeRun {
                     .map_err(|error| ProbeFailure::refused(&error, format_args!("at {}", path.display())))
             }
             ProbeKind::File(path) => look(path, self.state.probe.timeout).await,
-            ProbeKind::Command(command) => run(command).await,
+            ProbeKind::Command(command) => run(command, self.environment_of(command)).await,
             ProbeKind::Http(url) => url.check().await,
         }
     }
@@ -148,9 +180,9 @@ async fn look(path: &Path, limit: Duration) -> Result<(), ProbeFailure> {
     }
 }
 
-async fn run(command: &Arc<CommandLine>) -> Result<(), ProbeFailure> {
+async fn run(command: &Arc<CommandLine>, environment: Environment) -> Result<(), ProbeFailure> {
     let refused = |source| ProbeFailure::Spawn { command: command.to_string(), source };
-    let prepared = Process::prepare(command).await.map_err(refused)?;
+    let prepared = Process::prepare(command, environment).await.map_err(refused)?;
     let spawned = Process::spawn_prepared(Arc::clone(command), prepared, |_| {}).await;
     let mut process = spawned.map_err(refused)?;
     let status = process.exited().await;

@@ -2,6 +2,7 @@
 
 mod child;
 mod death;
+mod identity;
 mod output;
 mod probes;
 mod process_group;

@@ -14,7 +14,7 @@ async fn refusal(probe: &ProbeRun) -> String {
 }
 
 /// Starts a task that waits until the probe succeeds. Returns when one check has failed.
-async fn waiting(probe: Probe) -> (ProbeRun, tokio::task::JoinHandle<()>) {
+async fn waiting(probe: Probe) -> (ProbeRun, tokio::task::JoinHandle<Result<(), ProbeFailure>>) {
     let probe = probe.every(OFTEN).start();
     let other = probe.clone();
     let wait = tokio::spawn(async move { other.wait_until_ready().await });
@@ -35,7 +35,7 @@ async fn a_delay_succeeds_when_its_time_has_passed() {
     let probe = Probe::delay(Duration::from_secs(60)).start();
     let started = tokio::time::Instant::now();
     assert_eq!(refusal(&probe).await, "60.0s of its delay remain");
-    probe.wait_until_ready().await;
+    probe.wait_until_ready().await.unwrap();
     let waited = started.elapsed();
     assert!(waited >= Duration::from_secs(60) && waited < Duration::from_secs(61), "{waited:?}");
     assert!(probe.check().await.is_ok());
@@ -48,7 +48,7 @@ async fn a_log_probe_waits_for_its_line() {
     probe.observe("listening on :http");
     assert!(probe.check().await.is_err());
     probe.observe("[info] listening on :7000");
-    within(wait).await.unwrap();
+    within(wait).await.unwrap().unwrap();
     probe.observe("another line changes nothing");
     assert!(probe.check().await.is_ok());
 }
@@ -63,7 +63,7 @@ async fn a_line_that_came_before_the_wait_counts() {
     .await
     .unwrap();
     within(process.output_end()).await;
-    within(probe.wait_until_ready()).await;
+    within(probe.wait_until_ready()).await.unwrap();
 }
 
 #[tokio::test]
@@ -89,7 +89,7 @@ async fn a_tcp_probe_waits_for_a_listener() {
     let reason = probe.latest_failure().unwrap().to_string();
     assert_eq!(reason, format!("connection refused at 127.0.0.1:{port}"));
     let _listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
-    within(wait).await.unwrap();
+    within(wait).await.unwrap().unwrap();
 }
 
 #[tokio::test]
@@ -117,7 +117,7 @@ async fn a_unix_probe_waits_for_a_socket_with_a_listener() {
     assert_eq!(refusal(&probe).await, format!("connection refused at {}", path.display()));
     std::fs::remove_file(&path).unwrap();
     let _listener = UnixListener::bind(&path).unwrap();
-    within(wait).await.unwrap();
+    within(wait).await.unwrap().unwrap();
 }
 
 #[tokio::test]
@@ -127,7 +127,7 @@ async fn a_file_probe_waits_for_the_path() {
     let path = dir.at("ready");
     assert_eq!(probe.latest_failure().unwrap().to_string(), format!("{} does not exist", path.display()));
     std::fs::write(path, "").unwrap();
-    within(wait).await.unwrap();
+    within(wait).await.unwrap().unwrap();
 }
 
 #[tokio::test]
@@ -137,7 +137,7 @@ async fn a_command_probe_waits_for_success() {
         waiting(Probe::command(CommandLine::argv(["test", "-e", "ready"])).relative_to(dir.path())).await;
     look_for_reason(&probe, "`test (2 arguments not shown)` exited with code 1").await;
     std::fs::write(dir.at("ready"), "").unwrap();
-    within(wait).await.unwrap();
+    within(wait).await.unwrap().unwrap();
 }
 
 async fn look_for_reason(probe: &ProbeRun, reason: &str) {

@@ -1,4 +1,5 @@
-//! The signal handler: it runs when SIGINT, SIGTERM or SIGHUP reaches this process while a tree listens for it.
+//! The signal handler: it runs when SIGINT, SIGTERM or SIGHUP reaches this process while a tree listens for it, and for
+//! the `liveoak` program also at SIGQUIT and SIGUSR1.
 //!
 //! The handlers of `tokio::signal` stay installed until the process ends. A tree ends earlier, and after its end a signal
 //! must have its former effect again. So this file has a separate handler. The first listener installs it. When the last
@@ -18,8 +19,8 @@
 //! # Which handler is restored, and when
 //!
 //! 1. A signal that was ignored at the time of the installation stays ignored: nothing is installed.
-//! 2. The handler for SIGHUP is installed only over the default action. A process that handles SIGHUP itself uses it for
-//!    something else.
+//! 2. The handler for SIGHUP is installed only over the default action, and so are those for SIGQUIT and SIGUSR1. A
+//!    process that handles such a signal itself uses it for something else.
 //! 3. A handler that was installed before is still called. That handler may in turn call this one: it was installed above
 //!    this one during an earlier run, and calls its predecessor. Then the call ends here, because each slot knows the
 //!    thread that is calling the former handler.
@@ -40,7 +41,14 @@ use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 
 /// The signals that ask a process to end.
-pub(crate) const SIGNALS: [c_int; 3] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP];
+pub(crate) const STOP_SIGNALS: [c_int; 3] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP];
+
+/// The signals that ask a process to tell something: SIGQUIT for the state of its tree. SIGUSR1 has no effect yet.
+pub(crate) const TELL_SIGNALS: [c_int; 2] = [libc::SIGQUIT, libc::SIGUSR1];
+
+/// All signals that this file handles.
+pub(crate) const SIGNALS: [c_int; 5] =
+    [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT, libc::SIGUSR1];
 
 /// What the handler knows of one signal.
 struct Slot {
@@ -78,6 +86,13 @@ static WAKE: AtomicI32 = AtomicI32::new(-1);
 pub(crate) struct Replaced {
     signal: c_int,
     before: libc::sigaction,
+}
+
+impl Replaced {
+    /// Returns the signal.
+    pub(crate) fn signal(&self) -> c_int {
+        self.signal
+    }
 }
 
 /// Sets the socket that the handler writes to. Called once, before the first installation.
@@ -124,7 +139,7 @@ pub(crate) fn install(signal: c_int) -> io::Result<Option<Replaced>> {
     let taken_over = match before.sa_sigaction {
         libc::SIG_IGN => false,
         libc::SIG_DFL => true,
-        _ => signal != libc::SIGHUP,
+        _ => matches!(signal, libc::SIGINT | libc::SIGTERM),
     };
     if !taken_over {
         return Ok(None);
@@ -156,16 +171,31 @@ pub(crate) fn is_installed(signal: c_int) -> bool {
     exchange(signal, None).is_ok_and(|now| is_ours(&now))
 }
 
-/// Lets this thread receive the signals, even if the process was started with them blocked.
-pub(crate) fn unblock() {
-    // SAFETY: `sigemptyset` initialises the set before it is used, and only this thread's mask is changed.
-    unsafe {
-        let mut set: libc::sigset_t = std::mem::zeroed();
-        libc::sigemptyset(&mut set);
-        for signal in SIGNALS {
-            libc::sigaddset(&mut set, signal);
+/// The signal mask with which a thread began.
+pub(crate) struct ThreadMask(libc::sigset_t);
+
+impl ThreadMask {
+    /// Returns the mask of this thread.
+    pub(crate) fn of_this_thread() -> Self {
+        // SAFETY: all-zero is a valid `sigset_t`; with a null set the mask is only read.
+        unsafe {
+            let mut now: libc::sigset_t = std::mem::zeroed();
+            libc::pthread_sigmask(libc::SIG_BLOCK, std::ptr::null(), &mut now);
+            Self(now)
         }
-        libc::pthread_sigmask(libc::SIG_UNBLOCK, &set, std::ptr::null_mut());
+    }
+
+    /// Lets this thread receive `signals`, even if the process was started with them blocked. All others are as at the
+    /// beginning of the thread: they may be blocked everywhere, because other code waits for them with `sigwait`.
+    pub(crate) fn unblock_only(&self, signals: impl Iterator<Item = c_int>) {
+        let mut mask = self.0;
+        // SAFETY: the set is initialised, and only this thread's mask is changed.
+        unsafe {
+            for signal in signals {
+                libc::sigdelset(&mut mask, signal);
+            }
+            libc::pthread_sigmask(libc::SIG_SETMASK, &mask, std::ptr::null_mut());
+        }
     }
 }
 

@@ -6,8 +6,11 @@
 //! last listener is dropped, the former action of each signal is restored.
 //!
 //! One pure rule, [`Wishes`], says what the signals ask for.
+//!
+//! A [`StateRequests`] listens in the same way for SIGQUIT, which asks for the state of the tree. Only the `liveoak`
+//! program uses it: a library must not take SIGQUIT over.
 
-use crate::util::signal_handler::{self, Replaced, SIGNALS};
+use crate::util::signal_handler::{self, Replaced, STOP_SIGNALS, TELL_SIGNALS, ThreadMask};
 use crate::util::waker_guard::WakerGuard;
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
@@ -117,6 +120,8 @@ struct Listener {
 /// All listeners of this process.
 struct Listeners {
     all: Vec<Listener>,
+    /// The listeners for SIGQUIT, with the number of these signals so far.
+    state: Vec<(u64, watch::Sender<u64>)>,
     next_id: u64,
     /// The actions that are to be restored after the last listener.
     replaced: Vec<Replaced>,
@@ -127,6 +132,7 @@ struct Listeners {
 
 static LISTENERS: Mutex<Listeners> = Mutex::new(Listeners {
     all: Vec::new(),
+    state: Vec::new(),
     next_id: 0,
     replaced: Vec::new(),
     reader: None,
@@ -147,21 +153,13 @@ impl StopSignals {
         let mut listeners = listeners();
         listeners.start_thread()?;
         if listeners.all.is_empty() {
-            signal_handler::set_listening(true);
-            for signal in SIGNALS {
-                match signal_handler::install(signal) {
-                    Ok(replaced) => listeners.replaced.extend(replaced),
-                    Err(error) => {
-                        listeners.restore();
-                        return Err(error);
-                    }
-                }
-            }
+            listeners.install(&STOP_SIGNALS)?;
         }
         let (sender, wish) = watch::channel(Wish::None);
-        let id = listeners.next_id;
-        listeners.next_id += 1;
+        let id = listeners.new_id();
         listeners.all.push(Listener { id, wishes: Wishes::default(), wish: sender });
+        // The thread unblocks the signals.
+        signal_handler::wake();
         Ok(Self { id, wish, guard: WakerGuard::new() })
     }
 
@@ -182,22 +180,97 @@ impl Drop for StopSignals {
         let Some(at) = listeners.all.iter().position(|listener| listener.id == self.id) else { return };
         let gone = listeners.all.swap_remove(at);
         if listeners.all.is_empty() {
-            listeners.restore();
+            listeners.restore(&STOP_SIGNALS);
             // The last signals came too late for the listener. If it had got no signal before, they are raised again,
             // now without a listener.
             let late: Vec<_> = signal_handler::take_arrived().collect();
             if gone.wishes.first.is_none() {
-                late.into_iter().for_each(signal_handler::raise);
+                let asks_to_stop = |signal: &libc::c_int| STOP_SIGNALS.contains(signal);
+                late.into_iter().filter(asks_to_stop).for_each(signal_handler::raise);
             }
             signal_handler::wake();
         }
     }
 }
 
+/// Listens for SIGQUIT, which asks this process to tell the state of its tree, until it is dropped. Meanwhile SIGUSR1 has
+/// no effect, instead of ending the process.
+#[derive(Debug)]
+pub struct StateRequests {
+    id: u64,
+    asked: watch::Receiver<u64>,
+    guard: WakerGuard,
+}
+
+impl StateRequests {
+    /// Listens from now on. A signal that is ignored stays ignored, and so does a handler that the process has.
+    ///
+    /// # Errors
+    /// When the system has no thread or file descriptor left.
+    pub fn listen() -> io::Result<Self> {
+        let mut listeners = listeners();
+        listeners.start_thread()?;
+        if listeners.state.is_empty() {
+            listeners.install(&TELL_SIGNALS)?;
+        }
+        let (sender, asked) = watch::channel(0);
+        let id = listeners.new_id();
+        listeners.state.push((id, sender));
+        signal_handler::wake();
+        Ok(Self { id, asked, guard: WakerGuard::new() })
+    }
+
+    /// Waits for a request that came since the last call. Several requests may count as one. Cancel safe.
+    pub async fn next(&mut self) {
+        let Self { asked, guard, .. } = self;
+        if guard.wait(asked.changed()).await.is_err() {
+            // The sender lives as long as this value.
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+impl Drop for StateRequests {
+    fn drop(&mut self) {
+        let mut listeners = listeners();
+        listeners.state.retain(|(id, _)| *id != self.id);
+        if listeners.state.is_empty() {
+            listeners.restore(&TELL_SIGNALS);
+            signal_handler::wake();
+        }
+    }
+}
+
 impl Listeners {
-    fn restore(&mut self) {
-        self.replaced.drain(..).for_each(|replaced| signal_handler::restore(&replaced));
-        signal_handler::set_listening(false);
+    fn new_id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
+
+    fn is_empty(&self) -> bool {
+        self.all.is_empty() && self.state.is_empty()
+    }
+
+    /// Installs the handler for `signals`. If the system refuses one of them, none is installed.
+    fn install(&mut self, signals: &[libc::c_int]) -> io::Result<()> {
+        signal_handler::set_listening(true);
+        for &signal in signals {
+            match signal_handler::install(signal) {
+                Ok(replaced) => self.replaced.extend(replaced),
+                Err(error) => {
+                    self.restore(signals);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Restores the former actions of `signals`, for which nothing listens any more.
+    fn restore(&mut self, signals: &[libc::c_int]) {
+        let over = self.replaced.extract_if(.., |replaced| signals.contains(&replaced.signal()));
+        over.for_each(|replaced| signal_handler::restore(&replaced));
+        signal_handler::set_listening(!self.is_empty());
     }
 
     /// Starts the thread that takes the signals, unless it runs.
@@ -221,6 +294,9 @@ impl Listeners {
     /// Passes on the signals that came. Returns how long until a wish changes by time alone.
     fn pass_on(&mut self, now: Instant) -> Duration {
         for signal in signal_handler::take_arrived() {
+            if signal == libc::SIGQUIT {
+                self.state.iter().for_each(|(_, asked)| asked.send_modify(|count| *count += 1));
+            }
             // A handler above this one means that the process handles SIGHUP itself since then.
             let elsewhere = signal == libc::SIGHUP && !signal_handler::is_installed(signal);
             let Some(signal) = StopSignal::from_number(signal).filter(|_| !elsewhere) else { continue };
@@ -236,13 +312,14 @@ impl Listeners {
 
 /// Takes signals on a thread of its own, until nothing listens any more.
 fn take_signals(mut reader: UnixStream) {
-    signal_handler::unblock();
+    let mask = ThreadMask::of_this_thread();
     loop {
         let mut listeners = listeners();
-        if listeners.all.is_empty() {
+        if listeners.is_empty() {
             listeners.thread_runs = false;
             return;
         }
+        mask.unblock_only(listeners.replaced.iter().map(Replaced::signal));
         let wait = listeners.pass_on(Instant::now());
         drop(listeners);
         // An error of either call only makes the thread look once more than needed.
