@@ -4,15 +4,16 @@
 //! It has ended when no process of the group is alive. When the leader ends by itself, the other processes of the group
 //! are stopped as well. The tree decides about restarts, backoff and deadlines.
 
-use crate::command::CommandLine;
+use crate::command::{Ask, CommandLine};
 use crate::exit_watch::Status;
+use crate::jobs::WhenGone;
 use crate::log::log;
 use crate::output::OutputLine;
 use crate::probe::{Probe, ProbeRun};
-use crate::process::Process;
+use crate::process::{Process, SignalError};
 use crate::spawn_error::SpawnError;
 use liveoak_runtime::internal::{Either, race};
-use liveoak_runtime::{Child, ChildSpec, Ctx, Exit, Path, common_settings};
+use liveoak_runtime::{Child, ChildSpec, Ctx, Exit, Path, Survivors, common_settings};
 use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
@@ -115,6 +116,12 @@ impl Program {
         self
     }
 
+    /// Sets which processes get the stop signal first. Default: [`Ask::Group`].
+    #[must_use]
+    pub fn ask(self, whom: Ask) -> Self {
+        self.with(|command| command.ask(whom))
+    }
+
     /// Replaces the spec. Its `ready` is ignored: a program always reports its readiness.
     #[must_use]
     pub fn with_spec(mut self, spec: ChildSpec) -> Self {
@@ -194,6 +201,12 @@ impl ProgramRunner {
     /// Runs one attempt, from the start of the program to the end of its process group and of its output.
     async fn run(self: Arc<Self>, ctx: Ctx) -> Exit {
         ctx.runs_outside();
+        if let Some(warning) = self.command.warning().filter(|_| ctx.attempt().0 == 1) {
+            let path = ctx.path();
+            log(
+                move || tracing::warn!(target: "liveoak", path = %path, event = "command-warning", "{path}: {warning}"),
+            );
+        }
         let probe = self.probe.as_ref().map(Probe::start);
         let (path, sink, watching) = (ctx.path(), Arc::clone(&self.sink), probe.clone());
         let deliver = move |line: OutputLine<'_>| {
@@ -214,10 +227,13 @@ impl ProgramRunner {
             Some(Err(error)) => return Exit::failed(SpawnFailed(error)),
             None => return Exit::Stopped,
         };
-        let mut process = match Process::spawn_prepared(Arc::clone(&self.command), prepared, deliver).await {
+        let (command, when_gone) = (Arc::clone(&self.command), WhenGone::new(ctx.processes_gone()));
+        let mut process = match Process::spawn_prepared(command, prepared, when_gone, deliver).await {
             Ok(process) => process,
             Err(error) => return Exit::failed(SpawnFailed(error)),
         };
+        // From now on, if the attempt is abandoned, no other one starts before the last process is gone.
+        ctx.may_survive(Survivors { pids: vec![process.id()], refused: None });
         let end = match self.until_ready(&ctx, &mut process, probe).await {
             Some(end) => end,
             None => {
@@ -271,8 +287,11 @@ impl ProgramRunner {
             // From now on the stop deadline of the child counts, and the tree keeps this exit for the attempt.
             ctx.report_exit(self.exit(status));
         }
-        let _already_ended = process.stop();
-        race(process.group_ended(), ctx.killed()).await;
+        if race(process.stop_and_wait(|process, error| not_asked(ctx, process, &error)), ctx.killed()).await
+            == Either::Right(())
+        {
+            kill(ctx, process);
+        }
     }
 
     fn exit(&self, status: Status) -> Exit {
@@ -321,17 +340,40 @@ async fn exited_or_stopping(ctx: &Ctx, process: &mut Process) -> RunEnd {
     }
 }
 
-/// Asks the whole process group to stop, and kills it when the tree orders a kill. The caller waits for its end.
+/// Asks the process group to stop, and kills it when the tree orders a kill. The caller waits for its end.
 async fn stop(ctx: &Ctx, process: &mut Process) {
     // If the kill was ordered already, the group is not asked first.
     if race(ctx.killed(), std::future::ready(())).await == Either::Right(()) {
-        if let Err(error) = process.stop() {
-            let path = ctx.path();
-            log(move || tracing::debug!(target: "liveoak", path = %path, "{path}: could not {error}"));
-        }
-        if race(process.group_ended(), ctx.killed()).await == Either::Left(()) {
+        let asked = process.stop_and_wait(|process, error| not_asked(ctx, process, &error));
+        if race(asked, ctx.killed()).await == Either::Left(()) {
             return;
         }
     }
+    kill(ctx, process);
+}
+
+/// Logs that the stop signal was not sent. If the system refused it, the tree learns that it will refuse the kill too.
+fn not_asked(ctx: &Ctx, process: &Process, error: &SignalError) {
+    let (path, text) = (ctx.path(), error.to_string());
+    if !matches!(error, SignalError::NotPermitted { .. }) {
+        return log(move || tracing::debug!(target: "liveoak", path = %path, "{path}: could not {text}"));
+    }
+    let Some(survivors) = process.unkillable() else { return };
+    let reason = survivors.refused.clone().unwrap_or_default();
+    log(
+        move || tracing::warn!(target: "liveoak", path = %path, event = "not-asked", reason, "{path}: the system refused to ask it to stop: {reason}"),
+    );
+    ctx.may_survive(survivors);
+}
+
+/// Kills the process group. A signal to a group succeeds if one member could be signalled, so the members that the system
+/// refuses to kill are looked up. The tree then abandons the attempt, and this call's future is dropped.
+fn kill(ctx: &Ctx, process: &Process) {
     let _already_ended = process.kill();
+    let Some(survivors) = process.unkillable() else { return };
+    let (path, reason) = (ctx.path(), survivors.refused.clone().unwrap_or_default());
+    log(
+        move || tracing::error!(target: "liveoak", path = %path, event = "kill-refused", reason, "{path}: the system refused to kill {reason}; it runs on, and the child does not start again before it has ended"),
+    );
+    ctx.may_survive(survivors);
 }

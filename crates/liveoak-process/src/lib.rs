@@ -67,7 +67,7 @@ mod spawn_error;
 mod spawner;
 
 pub use child::{OutputSink, ProcessChild, Program, SpawnFailed};
-pub use command::{CommandLine, OutputMode, Stdin};
+pub use command::{Ask, CommandLine, OutputMode, Stdin};
 pub use exit_watch::Status;
 pub use file_limit::raise_file_limit;
 pub use guardian::guardian_id;

@@ -14,15 +14,16 @@ use crate::command::{CommandLine, OutputMode, Stdin};
 use crate::exit_watch::peek;
 use crate::file_limit::limit_of_children;
 use crate::guardian::{Guardian, GuardianSlot};
-use crate::jobs::{Job, JobQueue, Leader, ProcessGroup, Reap, Refused, Spawned};
+use crate::jobs::{Job, JobQueue, Leader, ProcessGroup, Reap, Refused, Spawned, WhenGone};
 use crate::log::{catch, log};
+use crate::members;
 use crate::os::ChildSetup;
 use crate::resolve::Prepared;
 use crate::signal::Signal;
 use crate::spawn_error::SpawnError;
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, getpid, pidfd_open};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{self, Stdio};
@@ -32,6 +33,11 @@ use tokio::sync::oneshot;
 
 /// The pause if `poll(2)` fails, so that the thread does not spin.
 const POLL_PAUSE: Duration = Duration::from_millis(10);
+
+/// The pause before the members of a group are looked up again when there is no descriptor left to watch them.
+const UNWATCHED_PAUSE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+
+const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
 /// The queue of the current process's spawner thread, once that is started.
 static QUEUE: Mutex<Option<Arc<JobQueue>>> = Mutex::new(None);
@@ -59,11 +65,29 @@ struct SpawnerThread {
     guardian: Guardian,
     /// Bounded by the living processes.
     pending: Vec<Reap>,
+    /// The dead leaders of groups of which another member is alive. Bounded by the living processes.
+    lingering: Vec<Lingering>,
+}
+
+/// A dead leader whose group has living members: they have not ended yet, or the system refuses to kill them.
+struct Lingering {
+    reap: Reap,
+    /// Readable when one of the members dies. Empty if there was no descriptor left.
+    members: Vec<OwnedFd>,
+}
+
+impl Lingering {
+    /// Returns `true` if a member has died, or if the members are not watched.
+    fn has_changed(&self) -> bool {
+        let mut members: Vec<_> =
+            self.members.iter().map(|member| PollFd::new(member, PollFlags::IN)).collect();
+        members.is_empty() || poll(&mut members, Some(&AT_ONCE)).is_ok_and(|ready| ready > 0)
+    }
 }
 
 impl SpawnerThread {
     fn new(queue: Arc<JobQueue>) -> SpawnerThread {
-        SpawnerThread { queue, guardian: Guardian::new(), pending: Vec::new() }
+        SpawnerThread { queue, guardian: Guardian::new(), pending: Vec::new(), lingering: Vec::new() }
     }
 
     /// Never returns: all child processes would die with this thread.
@@ -87,12 +111,12 @@ impl SpawnerThread {
         }
         for job in self.queue.take() {
             match job {
-                Job::Spawn { command, prepared, reply } if reply.is_closed() => {
-                    catch_waker_panic(|| drop((command, prepared, reply)));
+                Job::Spawn { command, prepared, when_gone, reply } if reply.is_closed() => {
+                    catch_waker_panic(|| drop((command, prepared, when_gone, reply)));
                 }
-                Job::Spawn { command, prepared, reply } => {
+                Job::Spawn { command, prepared, when_gone, reply } => {
                     // If the receiver was dropped meanwhile, the reply is dropped here, which kills the process group.
-                    send(reply, self.spawn(&command, *prepared));
+                    send(reply, self.spawn(&command, *prepared, when_gone));
                 }
                 Job::Reap(reap) => self.pending.push(reap),
             }
@@ -101,7 +125,13 @@ impl SpawnerThread {
             .into_iter()
             .partition::<Vec<Reap>, _>(|reap| peek(reap.leader.pidfd.as_fd()).is_some());
         self.pending = pending;
-        dead.into_iter().for_each(|reap| self.reap(reap));
+        let (changed, lingering) = std::mem::take(&mut self.lingering)
+            .into_iter()
+            .partition::<Vec<Lingering>, _>(Lingering::has_changed);
+        self.lingering = lingering;
+        for reap in dead.into_iter().chain(changed.into_iter().map(|lingering| lingering.reap)) {
+            self.reap(reap);
+        }
     }
 
     /// Waits until there is a job, a pending leader has died, or the guardian has died. Returns `true` for the
@@ -110,10 +140,13 @@ impl SpawnerThread {
         let wake = self.queue.wake_fd();
         let mut all = vec![PollFd::new(&wake, PollFlags::IN)];
         all.extend(self.pending.iter().map(|reap| PollFd::new(&*reap.leader.pidfd, PollFlags::IN)));
+        let members = self.lingering.iter().flat_map(|lingering| &lingering.members);
+        all.extend(members.map(|member| PollFd::new(member, PollFlags::IN)));
         let leaders_end = all.len();
         let guardian = self.guardian.pidfd();
         all.extend(guardian.as_ref().map(|fd| PollFd::new(fd, PollFlags::IN)));
-        match poll(&mut all, None) {
+        let unwatched = self.lingering.iter().any(|lingering| lingering.members.is_empty());
+        match poll(&mut all, unwatched.then_some(&UNWATCHED_PAUSE)) {
             Ok(_) => all.get(leaders_end).is_some_and(|guardian| !guardian.revents().is_empty()),
             Err(rustix::io::Errno::INTR) => false,
             Err(_) => {
@@ -123,22 +156,39 @@ impl SpawnerThread {
         }
     }
 
-    /// Cleans up after a dead leader: kills the rest of its process group, unlists the group, and only then reaps the
-    /// leader, which frees the group's number.
-    fn reap(&mut self, Reap { leader, done }: Reap) {
-        let _no_member_left = leader.signal(Signal::KILL);
+    /// Cleans up after a dead leader: kills the rest of its process group, and waits until no member is alive. Then unlists
+    /// the group, and only then reaps the leader, which frees the group's number.
+    fn reap(&mut self, reap: Reap) {
+        let _no_member_left = reap.leader.signal(Signal::KILL);
+        // The owner that waits for the end of the reaping has seen the end of all members.
+        if reap.done.is_none() {
+            let group = reap.leader.pid;
+            // Without /proc nothing is known, and the SIGKILL reached all that may be reached.
+            let living = members::living(group).unwrap_or_default();
+            if !living.is_empty() {
+                let members = members::pidfds(&living, group);
+                return self.lingering.push(Lingering { reap, members });
+            }
+        }
+        let Reap { leader, when_gone, done } = reap;
         self.guardian.release(leader.slot);
         leader.reap();
+        catch_waker_panic(|| drop(when_gone));
         if let Some(done) = done {
             send(done, ());
         }
     }
 
     /// Starts a program that was looked up, and updates the guardian's list.
-    fn spawn(&mut self, command: &CommandLine, prepared: Prepared) -> Result<Spawned, Refused> {
+    fn spawn(
+        &mut self,
+        command: &CommandLine,
+        prepared: Prepared,
+        when_gone: WhenGone,
+    ) -> Result<Spawned, Refused> {
         self.guardian.ensure_running();
         let slot = self.guardian.reserve();
-        let spawned = self.fork(command, prepared, slot);
+        let spawned = self.fork(command, prepared, slot, when_gone);
         if spawned.is_err() {
             self.guardian.release(slot);
         }
@@ -150,6 +200,7 @@ impl SpawnerThread {
         command: &CommandLine,
         Prepared { located, exec }: Prepared,
         slot: GuardianSlot,
+        when_gone: WhenGone,
     ) -> Result<Spawned, Refused> {
         let mut builder = process::Command::new(&located.program);
         if let Some(cwd) = &located.cwd {
@@ -173,7 +224,7 @@ impl SpawnerThread {
             Ok(pidfd) => {
                 self.guardian.confirm(slot, pid);
                 let leader = Leader { pid, pidfd: Arc::new(pidfd), slot };
-                let group = ProcessGroup::new(leader, self.queue.clone());
+                let group = ProcessGroup::new(leader, when_gone, self.queue.clone());
                 let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
                 Ok(Spawned { group, stdout: stdout.map(Into::into), stderr: stderr.map(Into::into) })
             }
@@ -243,7 +294,7 @@ mod tests {
             let (reply, answer) = oneshot::channel();
             let command = Arc::new(CommandLine::argv(["sleep", "1000"]));
             let prepared = Box::new(prepare(&command).await.unwrap());
-            queue.submit(Job::Spawn { command, prepared, reply });
+            queue.submit(Job::Spawn { command, prepared, when_gone: WhenGone::NOTHING, reply });
             (answer,)
         };
         let answers = [

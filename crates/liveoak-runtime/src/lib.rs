@@ -41,7 +41,7 @@ pub use liveoak_core::{
     Condition, Edge, Event, EventKind, Exit, Failure, GiveUp, Health, IdleReason, KILL_WAIT, Limit,
     LimitExceeded, MAX_CHILDREN, Name, NameError, Order, Outcome, Panic, Path, Ready, Refusal, Restart,
     Severity, Snapshot, SpecError, SpecErrors, SpecProblem, SpecWarning, StartFailure, StopEntry, StopReport,
-    StopStage, Strategy, Time, WaitingFor,
+    StopStage, Strategy, Survivors, Time, WaitingFor,
 };
 
 /// Items for the other crates of Liveoak. Not part of the public API.
