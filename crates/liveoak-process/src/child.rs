@@ -11,9 +11,12 @@ use crate::log::log;
 use crate::output::OutputLine;
 use crate::probe::{Probe, ProbeRun};
 use crate::process::{Process, SignalError};
+use crate::signal::Signal;
 use crate::spawn_error::SpawnError;
+use crate::suspension::{Suspension, changed, until_continued};
 use liveoak_runtime::internal::{Either, race};
-use liveoak_runtime::{Child, ChildSpec, Ctx, Exit, Path, Survivors, common_settings};
+use liveoak_runtime::{Child, ChildSpec, Ctx, Exit, Health, Path, Survivors, common_settings};
+use std::convert::Infallible;
 use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
@@ -234,11 +237,12 @@ impl ProgramRunner {
         };
         // From now on, if the attempt is abandoned, no other one starts before the last process is gone.
         ctx.may_survive(Survivors { pids: vec![process.id()], refused: None });
-        let end = match self.until_ready(&ctx, &mut process, probe).await {
+        let suspension = process.suspension();
+        let end = match self.until_ready(&ctx, &mut process, suspension.as_ref(), probe).await {
             Some(end) => end,
             None => {
                 ctx.ready();
-                exited_or_stopping(&ctx, &mut process).await
+                exited_or_stopping(&ctx, &mut process, suspension.as_ref()).await
             }
         };
         match end {
@@ -252,13 +256,26 @@ impl ProgramRunner {
     }
 
     /// Waits until the program is ready, and returns `None`. If the wait ends earlier, returns the reason.
-    async fn until_ready(&self, ctx: &Ctx, process: &mut Process, probe: Option<ProbeRun>) -> Option<RunEnd> {
+    async fn until_ready(
+        &self,
+        ctx: &Ctx,
+        process: &mut Process,
+        suspension: Option<&Suspension>,
+        probe: Option<ProbeRun>,
+    ) -> Option<RunEnd> {
         let probe = probe?;
-        match race(probe.wait_until_ready(), exited_or_stopping(ctx, process)).await {
+        let ready = async {
+            probe.wait_until_ready().await;
+            // A suspended program is not ready, whatever the probe says.
+            if let Some(suspension) = suspension {
+                until_continued(suspension.state()).await;
+            }
+        };
+        match race(ready, exited_or_stopping(ctx, process, suspension)).await {
             Either::Left(()) => None,
             Either::Right(end) => {
                 if matches!(end, RunEnd::Stopping) {
-                    log_not_ready(ctx, &probe);
+                    log_not_ready(ctx, &probe, suspension.and_then(Suspension::signal));
                 }
                 Some(end)
             }
@@ -319,9 +336,10 @@ async fn warn_if_probe_already_succeeds(ctx: &Ctx, run: &ProbeRun) {
 }
 
 /// Logs why the child is not ready yet, when it is stopped before it was ready.
-fn log_not_ready(ctx: &Ctx, run: &ProbeRun) {
+fn log_not_ready(ctx: &Ctx, run: &ProbeRun, suspended_by: Option<Signal>) {
     let path = ctx.path();
     let reason = match run.latest_failure() {
+        _ if let Some(signal) = suspended_by => format!("it is suspended by {signal}"),
         Some(failure) => {
             let cause = std::error::Error::source(&*failure).map(|cause| format!(": could not {cause}"));
             format!("{failure}{}", cause.unwrap_or_default())
@@ -333,10 +351,47 @@ fn log_not_ready(ctx: &Ctx, run: &ProbeRun) {
     );
 }
 
-async fn exited_or_stopping(ctx: &Ctx, process: &mut Process) -> RunEnd {
-    match race(process.exited(), ctx.stopping()).await {
-        Either::Left(_) => RunEnd::Exited,
-        Either::Right(()) => RunEnd::Stopping,
+/// Waits for the exit of the leader or for the order to stop. Meanwhile, reports when the leader is suspended.
+async fn exited_or_stopping(ctx: &Ctx, process: &mut Process, suspension: Option<&Suspension>) -> RunEnd {
+    let pid = process.id();
+    let end = async {
+        match race(process.exited(), ctx.stopping()).await {
+            Either::Left(_) => RunEnd::Exited,
+            Either::Right(()) => RunEnd::Stopping,
+        }
+    };
+    match race(end, report_suspensions(ctx, pid, suspension)).await {
+        Either::Left(end) => end,
+        Either::Right(never) => match never {},
+    }
+}
+
+/// Reports each time when the leader is suspended or continued: in the log, and as the health of the child.
+async fn report_suspensions(ctx: &Ctx, pid: u32, suspension: Option<&Suspension>) -> Infallible {
+    let Some(suspension) = suspension else { return std::future::pending().await };
+    let (mut state, mut reported) = (suspension.state(), None);
+    state.mark_changed();
+    loop {
+        let signal = changed(&mut state).await;
+        if signal == reported {
+            continue;
+        }
+        reported = signal;
+        let path = ctx.path();
+        match signal {
+            Some(signal) => {
+                log(
+                    move || tracing::warn!(target: "liveoak", path = %path, event = "suspended", pid, "{path}: process {pid} was suspended by {signal} and does nothing before it gets SIGCONT (kill -CONT {pid})"),
+                );
+                ctx.health(Health::Unhealthy);
+            }
+            None => {
+                log(
+                    move || tracing::info!(target: "liveoak", path = %path, event = "continued", pid, "{path}: process {pid} was continued"),
+                );
+                ctx.health(Health::Healthy);
+            }
+        }
     }
 }
 

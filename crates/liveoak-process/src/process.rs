@@ -13,6 +13,7 @@ use crate::resolve::{Prepared, explained, prepare};
 use crate::signal::Signal;
 use crate::spawn_error::SpawnError;
 use crate::spawner;
+use crate::suspension::Suspension;
 use liveoak_runtime::Survivors;
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
@@ -170,6 +171,11 @@ impl Process {
                 std::future::pending::<()>().await;
             }
         }
+    }
+
+    /// Watches whether the leader is suspended. Returns `None` after [`finish`](Process::finish).
+    pub(crate) fn suspension(&self) -> Option<Suspension> {
+        self.leader().map(|leader| Suspension::watch(leader.pidfd.clone()))
     }
 
     fn leader(&self) -> Option<&Leader> {

@@ -82,6 +82,14 @@ pub enum SpawnError {
         /// The error of the system call.
         source: io::Error,
     },
+    /// The kernel, or a filter of system calls, lacks a call without which the end of a process cannot be seen. Linux 5.4
+    /// has all of them.
+    MissingSystemCall {
+        /// The call.
+        call: &'static str,
+        /// Its error.
+        source: io::Error,
+    },
     /// The system call failed for another reason.
     Os {
         /// The path, as resolved.
@@ -139,6 +147,10 @@ impl fmt::Display for SpawnError {
                 write!(f, "run {path}: it is neither a binary for this machine nor a script with #!")
             }
             SpawnError::ResourceLimit { .. } => f.write_str("start a process: a system limit is reached"),
+            SpawnError::MissingSystemCall { call, .. } => write!(
+                f,
+                "start a process: this kernel, or a filter of system calls, does not offer {call}; Linux 5.4 or later is needed"
+            ),
             SpawnError::Os { path, .. } => write!(f, "run {}", path.display()),
         }
     }
@@ -149,6 +161,7 @@ impl std::error::Error for SpawnError {
         match self {
             SpawnError::CwdUnusable { source, .. }
             | SpawnError::ResourceLimit { source }
+            | SpawnError::MissingSystemCall { source, .. }
             | SpawnError::Os { source, .. } => Some(source),
             _ => None,
         }

@@ -22,7 +22,8 @@ use crate::resolve::Prepared;
 use crate::signal::Signal;
 use crate::spawn_error::SpawnError;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, getpid, pidfd_open};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, getpid, pidfd_open, waitid};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -52,11 +53,29 @@ pub(crate) fn queue() -> Result<Arc<JobQueue>, SpawnError> {
         return Ok(queue.clone());
     }
     let limit = |source| SpawnError::ResourceLimit { source };
+    check_kernel()?;
     let queue = Arc::new(JobQueue::new().map_err(limit)?);
     let thread = SpawnerThread::new(queue.clone());
     std::thread::Builder::new().name("liveoak-spawn".into()).spawn(move || thread.run()).map_err(limit)?;
     *known = Some(queue.clone());
     Ok(queue)
+}
+
+/// Checks that the kernel can tell the end of a process through a pidfd. Without this check, a running program would count
+/// as ended, or its end would never be seen.
+fn check_kernel() -> Result<(), SpawnError> {
+    let missing = |call: &'static str| {
+        move |error: Errno| match error {
+            Errno::MFILE | Errno::NFILE | Errno::NOMEM => SpawnError::ResourceLimit { source: error.into() },
+            _ => SpawnError::MissingSystemCall { call, source: error.into() },
+        }
+    };
+    let own = pidfd_open(getpid(), PidfdFlags::empty()).map_err(missing("pidfd_open(2)"))?;
+    match waitid(WaitId::PidFd(own.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOHANG) {
+        // The current process is not its own child process.
+        Ok(_) | Err(Errno::CHILD) => Ok(()),
+        Err(error) => Err(missing("waitid(2) with P_PIDFD")(error)),
+    }
 }
 
 /// The state of the thread.
@@ -148,7 +167,7 @@ impl SpawnerThread {
         let unwatched = self.lingering.iter().any(|lingering| lingering.members.is_empty());
         match poll(&mut all, unwatched.then_some(&UNWATCHED_PAUSE)) {
             Ok(_) => all.get(leaders_end).is_some_and(|guardian| !guardian.revents().is_empty()),
-            Err(rustix::io::Errno::INTR) => false,
+            Err(Errno::INTR) => false,
             Err(_) => {
                 std::thread::sleep(POLL_PAUSE);
                 false
