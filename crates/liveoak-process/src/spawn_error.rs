@@ -1,5 +1,6 @@
 //! The reasons why a program could not be started. Every message follows the words "could not"; most name a path.
 
+use liveoak_runtime::internal::shortage;
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
@@ -146,7 +147,11 @@ impl fmt::Display for SpawnError {
                 let path = path.display();
                 write!(f, "run {path}: it is neither a binary for this machine nor a script with #!")
             }
-            SpawnError::ResourceLimit { .. } => f.write_str("start a process: a system limit is reached"),
+            SpawnError::ResourceLimit { source } => {
+                let text = shortage(source);
+                let own = text.strip_suffix(&format!(": {source}")).unwrap_or("a system limit is reached");
+                write!(f, "start a process: {own}")
+            }
             SpawnError::MissingSystemCall { call, .. } => write!(
                 f,
                 "start a process: this kernel, or a filter of system calls, does not offer {call}; Linux 5.4 or later is needed"

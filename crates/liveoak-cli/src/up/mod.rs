@@ -25,7 +25,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use liveoak::internal::{Either, StopSignals, Wish, race};
+use liveoak::internal::{Either, StopSignals, Wish, race, shortage};
 use liveoak::{Ended, Exit, Tree};
 use liveoak_config::{Config, load};
 use tracing::Level;
@@ -42,6 +42,11 @@ use writer::StreamWriter;
 /// # Errors
 /// When stdout cannot be written.
 pub(crate) fn run(args: &UpArgs) -> io::Result<ExitCode> {
+    if let Err(error) = liveoak::internal::check_resources(None) {
+        // There may be no thread left that could write it.
+        output::stderr(&status::error_text(args.log_format, &format!("{error}; nothing was started")));
+        return Ok(ExitCode::from(EXIT_FAILED));
+    }
     let (began, colour) = (Instant::now(), output::colour_on_stderr());
     let status = StatusLog::new(args.log_format, began, colour);
     let config = match load(&args.file) {
@@ -94,9 +99,8 @@ impl Up<'_> {
     fn run(&self, file: Option<ReportFile<'_>>, signals: &mut Option<StopSignals>) -> Result<u8, String> {
         liveoak::process::raise_file_limit();
         liveoak::capture_panics();
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-        let runtime = runtime
-            .map_err(|error| format!("cannot start the Tokio runtime: {error}; nothing was started"))?;
+        let runtime = liveoak::internal::create_runtime(None)
+            .map_err(|error| format!("{error}; nothing was started"))?;
         let code = runtime.block_on(self.run_tree(file, signals));
         // Tasks that are left on the runtime belong to children that the report names as abandoned.
         runtime.shutdown_timeout(Duration::from_millis(100));
@@ -108,8 +112,9 @@ impl Up<'_> {
         file: Option<ReportFile<'_>>,
         signals: &mut Option<StopSignals>,
     ) -> Result<u8, String> {
-        let listening = StopSignals::listen()
-            .map_err(|error| format!("cannot listen for signals: {error}; nothing was started"))?;
+        let listening = StopSignals::listen().map_err(|error| {
+            format!("cannot listen for signals: {}; nothing was started", shortage(&error))
+        })?;
         let sink = lines::sink(self.config, self.stdout.clone());
         let tree = build::tree(self.config, &sink).begin().map_err(|error| error.to_string())?;
         let ended = self.until_ended(&tree, signals.insert(listening)).await;
