@@ -30,6 +30,9 @@ pub(crate) fn run(args: &CheckArgs) -> io::Result<ExitCode> {
             output::stdout(&text)?;
             if !args.json {
                 config.warnings().iter().for_each(|warning| output::stderr(&format!("warning: {warning}\n")));
+                for (path, text) in config.command_warnings() {
+                    output::stderr(&format!("warning: {path}: {text}\n"));
+                }
             }
             Ok(ExitCode::SUCCESS)
         }
@@ -177,7 +180,14 @@ fn document(config: &Config) -> Value {
         "name": config.name.as_str(),
         "stop_within": config.spec.stop_within.as_secs_f64(),
         "supervisor": supervisor_json(&config.expanded().root, &format!("/{}", config.name)),
-        "warnings": config.warnings().iter().map(warning_json).collect::<Vec<_>>(),
+        "warnings": config.warnings().iter().map(warning_json).chain(command_warnings_json(config)).collect::<Vec<_>>(),
+    })
+}
+
+fn command_warnings_json(config: &Config) -> impl Iterator<Item = Value> {
+    let warnings = config.command_warnings().into_iter();
+    warnings.map(|(path, text)| {
+        json!({ "path": path.as_str(), "field": "stop", "children": [], "text": format!("{path}: {text}") })
     })
 }
 
@@ -256,6 +266,7 @@ fn program_json(program: &ProgramConfig, spec: &ChildSpec) -> Value {
         "ready": program.ready.as_ref().map(probe_json),
         "ready_within": spec.start_within.as_secs_f64(),
         "stop_signal": command.stop_signal.to_string(),
+        "stop_ask": command.ask.as_str(),
         "stop_within": unless_endless(spec.stop_within),
         "success": command.success,
     })

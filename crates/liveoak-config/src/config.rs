@@ -1,7 +1,7 @@
 //! What a file declares, once every check has passed: the specs of `liveoak-core` and `liveoak-process`, with the few
 //! facts beside them that only the file has (lines, replica counts).
 
-use liveoak_core::{ChildDeclaration, ChildForm, ChildSpec, Edge, Name, SpecWarning, SupervisorSpec};
+use liveoak_core::{ChildDeclaration, ChildForm, ChildSpec, Edge, Name, Path, SpecWarning, SupervisorSpec};
 use liveoak_process::{CommandLine, Probe};
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -103,11 +103,29 @@ impl Config {
         self.expanded().declaration().warnings()
     }
 
+    /// Returns the warnings about command lines: the path of each program with one, and the sentence.
+    #[must_use]
+    pub fn command_warnings(&self) -> Vec<(Path, &'static str)> {
+        let mut found = Vec::new();
+        add_command_warnings(&self.root, &Path::new(self.name.as_str()), &mut found);
+        found
+    }
+
     /// Returns what the core checks: the specs of the whole tree, without command lines and probes.
     #[must_use]
     pub fn declaration(&self) -> ChildDeclaration {
         let form = ChildForm::Supervisor(self.root.declaration());
         ChildDeclaration { name: self.name.clone(), spec: self.spec.clone(), form }
+    }
+}
+
+fn add_command_warnings(supervisor: &SupervisorConfig, above: &Path, found: &mut Vec<(Path, &'static str)>) {
+    for child in &supervisor.children {
+        let path = above.join(child.name.as_str());
+        match &child.form {
+            Form::Program(program) => found.extend(program.command.warning().map(|warning| (path, warning))),
+            Form::Supervisor(supervisor) => add_command_warnings(supervisor, &path, found),
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use crate::bounds::MAX_REPLICAS;
 use crate::duration::format_duration;
 use crate::types::{self, Key, Keys, Word as _};
 use liveoak_core::{AutoShutdown, Backoff, ChildSpec, GiveUp, Order, Restart, Strategy};
-use liveoak_process::Signal;
+use liveoak_process::{Ask, Signal};
 use serde_json::{Value, json};
 
 /// Returns the name of every key that a child may have, be it a program or a supervisor.
@@ -89,8 +89,8 @@ keys! {
         success: || json!({ "type": "array", "items": types::integer_schema(0, 255), "minItems": 1 }) => [0];
         /// How many copies run. Above 1 they are named NAME.1, NAME.2 and so on. {replica} is the number of the copy.
         replicas: || types::integer_schema(1, MAX_REPLICAS) => 1;
-        /// How it is stopped: the signal that asks, and the time until it is killed.
-        stop: || types::table_schema(&PROGRAM_STOP) => json!({ "signal": Signal::TERM.word(), "within": format_duration(ChildSpec::default().stop_within) });
+        /// How it is stopped: the signal that asks, who gets it, and the time until it is killed.
+        stop: || types::table_schema(&PROGRAM_STOP) => json!({ "signal": Signal::TERM.word(), "ask": Ask::default().word(), "within": format_duration(ChildSpec::default().stop_within) });
     }
 
     const OF_CHILDREN {
@@ -148,6 +148,8 @@ keys! {
     const OF_PROGRAM_STOP {
         /// The signal that asks it to stop.
         signal: types::words_schema::<Signal> => Signal::TERM.word();
+        /// Who gets the signal: every process of its group, or the program itself, and the rest when that has ended.
+        ask: types::words_schema::<Ask> => Ask::default().word();
         /// The time until its process group is killed. "0s" kills at once; with "infinity" only budgets above it count.
         within: types::duration_or_infinity_schema => format_duration(ChildSpec::default().stop_within);
     }

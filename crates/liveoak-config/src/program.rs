@@ -84,7 +84,7 @@ impl Reader<'_> {
         Some(CommandLine::new(program).args(words).cwd(cwd))
     }
 
-    /// Reads `stop`: the signal of the command and the deadline of the child.
+    /// Reads `stop`: the signal of the command, who gets it, and the deadline of the child.
     fn program_stop(&mut self, table: &Table<'_>, command: CommandLine, spec: &mut ChildSpec) -> CommandLine {
         let example = "stop = { signal = \"SIGINT\", within = \"5s\" }";
         let what = "the `stop` of a program";
@@ -92,10 +92,9 @@ impl Reader<'_> {
         let Some(table) = table else { return command };
         let within = self.value(&table, "within", |node| node.duration(None));
         spec.stop_within = within.unwrap_or(spec.stop_within);
-        match self.value(&table, "signal", Node::word) {
-            Some(signal) => command.stop_signal(signal),
-            None => command,
-        }
+        let signal = self.value(&table, "signal", Node::word).unwrap_or(command.stop_signal);
+        let ask = self.value(&table, "ask", Node::word).unwrap_or(command.ask);
+        command.stop_signal(signal).ask(ask)
     }
 
     fn success(&mut self, node: &Node<'_>) -> Option<Vec<i32>> {

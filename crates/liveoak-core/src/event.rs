@@ -2,7 +2,7 @@
 
 use crate::{
     Attempt, AutoShutdownFailure, ChildId, Exit, Health, IdleReason, LimitExceeded, Path, Restart,
-    StartFailure, StopStage, Strategy, Time,
+    StartFailure, StopStage, Strategy, Survivors, Time,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -115,6 +115,8 @@ pub enum EventKind {
     Ignored,
     /// The child was given up on; its siblings are not affected.
     Quarantined(Arc<LimitExceeded>),
+    /// The child is quarantined until these processes of its abandoned attempt are gone; its siblings are not affected.
+    StillRuns(Arc<Survivors>),
     /// A supervisor gave up and is stopping its children.
     GaveUp(Arc<LimitExceeded>),
     /// A supervisor failed while it was starting, and stops the children that it has started.
@@ -161,7 +163,7 @@ impl EventKind {
             Self::Health(Health::Healthy) => Severity::Info,
             Self::TimeJump { .. } => Severity::Warn,
             Self::Killed { .. } | Self::Health(Health::Degraded | Health::Unhealthy) => Severity::Warn,
-            Self::Abandoned { .. } | Self::Quarantined(_) => Severity::Error,
+            Self::Abandoned { .. } | Self::Quarantined(_) | Self::StillRuns(_) => Severity::Error,
             Self::GaveUp(_) | Self::StartFailed(_) | Self::AutoShutdownFailed(_) => Severity::Error,
         }
     }
@@ -184,6 +186,7 @@ impl EventKind {
             Self::Finished => "finished",
             Self::Ignored => "ignored",
             Self::Quarantined(_) => "quarantined",
+            Self::StillRuns(_) => "still-runs",
             Self::GaveUp(_) => "gave-up",
             Self::StartFailed(_) => "start-failed",
             Self::AutoShutdown => "auto-shutdown",

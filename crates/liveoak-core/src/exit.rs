@@ -3,7 +3,7 @@
 //! `Exit` has more variants than a `Result`, because each needs a different reaction.
 
 use crate::failure::Failure;
-use crate::{Name, Path};
+use crate::{Name, Path, Survivors};
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
@@ -43,6 +43,9 @@ pub enum Exit {
     Killed,
     /// The child did not end although it was killed (it is a thread, or code that never yields). It may still run.
     Abandoned,
+    /// The same for a program: processes of it are still alive, because the system refused to kill them or because they
+    /// hang in the kernel. The child does not start again while one of them lives.
+    StillRuns(Arc<Survivors>),
     /// A supervisor failed while it was starting, because the start of a child failed.
     StartFailed(Arc<StartFailure>),
     /// A supervisor gave up: a restart exceeded a limit.
@@ -92,7 +95,8 @@ impl Exit {
             Self::Ignored => ExitClass::Ignored,
             Self::Failed(_) | Self::Panicked(_) | Self::Code(_) | Self::Signal { .. } => ExitClass::Failure,
             Self::StartTimeout(_) | Self::HeartbeatTimeout(_) => ExitClass::Failure,
-            Self::Killed | Self::Abandoned | Self::StartFailed(_) | Self::GaveUp(_) => ExitClass::Failure,
+            Self::Killed | Self::Abandoned | Self::StillRuns(_) => ExitClass::Failure,
+            Self::StartFailed(_) | Self::GaveUp(_) => ExitClass::Failure,
             Self::AutoShutdownFailed(_) => ExitClass::FailedEnd,
         }
     }
@@ -112,7 +116,7 @@ impl Exit {
             Self::StartTimeout(_) => "start-timeout",
             Self::HeartbeatTimeout(_) => "heartbeat-timeout",
             Self::Killed => "killed",
-            Self::Abandoned => "abandoned",
+            Self::Abandoned | Self::StillRuns(_) => "abandoned",
             Self::StartFailed(_) => "start-failed",
             Self::GaveUp(_) => "gave-up",
             Self::AutoShutdownFailed(_) => "auto-shutdown-failed",
@@ -141,6 +145,7 @@ impl fmt::Display for Exit {
             Self::HeartbeatTimeout(within) => write!(f, "no heartbeat for {within:?}"),
             Self::Killed => f.write_str("killed"),
             Self::Abandoned => f.write_str("abandoned: it could not be ended and may still run"),
+            Self::StillRuns(survivors) => write!(f, "abandoned: {survivors}"),
             Self::StartFailed(failure) => failure.fmt(f),
             Self::GaveUp(gave_up) => gave_up.fmt(f),
             Self::AutoShutdownFailed(failure) => failure.fmt(f),

@@ -22,6 +22,7 @@ mod machine;
 mod report;
 mod snapshot;
 mod spec;
+mod survivors;
 mod text;
 mod time;
 mod window;
@@ -45,6 +46,7 @@ pub use spec::{
     MAX_CHILDREN, MAX_DEPTH, Order, Ready, Restart, SpecError, SpecErrors, SpecProblem, SpecWarning,
     Strategy, SupervisorSpec, start_order,
 };
+pub use survivors::Survivors;
 pub use text::{bounded_text, error_text};
 pub use time::Time;
 pub use window::{LimitCheck, Window};

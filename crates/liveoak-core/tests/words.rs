@@ -3,7 +3,7 @@
 use liveoak_core::{
     Attempt, AutoShutdownFailure, ChildId, Condition, EventKind, Exit, Health, IdleReason, LimitExceeded,
     Name, Panic, Path, Refusal, Restart, Severity, SpecError, SpecErrors, SpecProblem, StartFailure,
-    StopStage,
+    StopStage, Survivors,
 };
 use std::fmt;
 use std::sync::Arc;
@@ -54,6 +54,8 @@ fn each_exit_has_a_word_and_a_sentence() {
     let failed_start =
         Arc::new(StartFailure { path: Path::new("t/db"), exit: Exit::StartTimeout(30 * SECOND) });
     let chain = Chain("no row", Some(Box::new(Chain("no table", Some(Box::new(Chain("no disk", None)))))));
+    let refused = Arc::new(Survivors { pids: vec![7], refused: Some("process 7: EPERM".to_owned()) });
+    let hangs = Arc::new(Survivors { pids: vec![8], refused: None });
     let table = [
         (Exit::Completed, "completed", "completed"),
         (Exit::Ignored, "ignored", "not needed here"),
@@ -66,6 +68,12 @@ fn each_exit_has_a_word_and_a_sentence() {
         (Exit::HeartbeatTimeout(SECOND), "heartbeat-timeout", "no heartbeat for 1s"),
         (Exit::Killed, "killed", "killed"),
         (Exit::Abandoned, "abandoned", "abandoned: it could not be ended and may still run"),
+        (Exit::StillRuns(refused), "abandoned", "abandoned: the system refused to kill process 7: EPERM"),
+        (
+            Exit::StillRuns(hangs),
+            "abandoned",
+            "abandoned: process 8 was killed but has not ended; a process in state D cannot end",
+        ),
         (signal(15, false), "signal", "ended by SIGTERM"),
         (signal(11, true), "signal", "ended by SIGSEGV, core dumped"),
         (signal(34, false), "signal", "ended by signal 34"),
@@ -130,6 +138,7 @@ fn each_event_has_a_word_and_a_severity() {
         |exit, stopped_by_others| EventKind::Exited { attempt, exit, ran: SECOND, stopped_by_others };
     let failure = Arc::new(StartFailure { path: Path::new("t"), exit: Exit::Killed });
     let significant = Arc::new(AutoShutdownFailure { path: Path::new("t/db"), exit: Exit::Code(1) });
+    let survivors = Arc::new(Survivors { pids: vec![7, 8], refused: None });
     let table = [
         (exited(Exit::AutoShutdownFailed(Arc::clone(&significant)), false), "exited", Debug),
         (EventKind::Added { restart: Restart::Permanent, strategy: None }, "added", Debug),
@@ -148,6 +157,7 @@ fn each_event_has_a_word_and_a_severity() {
         (EventKind::Finished, "finished", Info),
         (EventKind::Ignored, "ignored", Info),
         (EventKind::Quarantined(gave_up(true)), "quarantined", Error),
+        (EventKind::StillRuns(survivors), "still-runs", Error),
         (EventKind::GaveUp(gave_up(false)), "gave-up", Error),
         (EventKind::StartFailed(failure), "start-failed", Error),
         (EventKind::AutoShutdown, "auto-shutdown", Info),
@@ -198,6 +208,13 @@ fn each_refusal_has_a_sentence_that_says_why() {
         (Refusal::DestructorsWaiting, "too many values of earlier children wait for their destructors"),
         (Refusal::TreeEnded, "the tree has ended"),
         (Refusal::Failed(Exit::Killed), "the attempt failed: killed"),
+        (
+            Refusal::StillRuns(Arc::new(Survivors {
+                pids: vec![7],
+                refused: Some("process 7: EPERM".to_owned()),
+            })),
+            "processes of its last attempt are still alive: the system refused to kill process 7: EPERM",
+        ),
         (Refusal::Superseded { by: "a stop" }, "it was overtaken by a stop"),
     ];
     for (refusal, sentence) in table {

@@ -4,16 +4,20 @@
 //! It has ended when no process of the group is alive. When the leader ends by itself, the other processes of the group
 //! are stopped as well. The tree decides about restarts, backoff and deadlines.
 
-use crate::command::CommandLine;
+use crate::command::{Ask, CommandLine};
 use crate::environment::{Environment, Identity};
 use crate::exit_watch::Status;
+use crate::jobs::WhenGone;
 use crate::log::log;
 use crate::output::OutputLine;
 use crate::probe::{Probe, ProbeFailure, ProbeRun};
-use crate::process::Process;
+use crate::process::{Process, SignalError};
+use crate::signal::Signal;
 use crate::spawn_error::SpawnError;
+use crate::suspension::{Suspension, changed, until_continued};
 use liveoak_runtime::internal::{Either, race};
-use liveoak_runtime::{Child, ChildSpec, Ctx, Exit, Path, common_settings};
+use liveoak_runtime::{Child, ChildSpec, Ctx, Exit, Health, Path, Survivors, common_settings};
+use std::convert::Infallible;
 use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
@@ -130,6 +134,12 @@ impl Program {
         self
     }
 
+    /// Sets which processes get the stop signal first. Default: [`Ask::Group`].
+    #[must_use]
+    pub fn ask(self, whom: Ask) -> Self {
+        self.with(|command| command.ask(whom))
+    }
+
     /// Replaces the spec. Its `ready` is ignored: a program always reports its readiness.
     #[must_use]
     pub fn with_spec(mut self, spec: ChildSpec) -> Self {
@@ -213,6 +223,12 @@ impl ProgramRunner {
     /// Runs one attempt, from the start of the program to the end of its process group and of its output.
     async fn run(self: Arc<Self>, ctx: Ctx) -> Exit {
         ctx.runs_outside();
+        if let Some(warning) = self.command.warning().filter(|_| ctx.attempt().0 == 1) {
+            let path = ctx.path();
+            log(
+                move || tracing::warn!(target: "liveoak", path = %path, event = "command-warning", "{path}: {warning}"),
+            );
+        }
         let environment = self.environment(&ctx);
         let probe = self.probe.as_ref().map(|probe| probe.start_in(environment.clone()));
         let (path, sink, watching) = (ctx.path(), Arc::clone(&self.sink), probe.clone());
@@ -238,15 +254,19 @@ impl ProgramRunner {
             Some(Err(error)) => return Exit::failed(SpawnFailed(error)),
             None => return Exit::Stopped,
         };
-        let mut process = match Process::spawn_prepared(Arc::clone(&self.command), prepared, deliver).await {
+        let (command, when_gone) = (Arc::clone(&self.command), WhenGone::new(ctx.processes_gone()));
+        let mut process = match Process::spawn_prepared(command, prepared, when_gone, deliver).await {
             Ok(process) => process,
             Err(error) => return Exit::failed(SpawnFailed(error)),
         };
-        let end = match self.until_ready(&ctx, &mut process, probe).await {
+        // From now on, if the attempt is abandoned, no other one starts before the last process is gone.
+        ctx.may_survive(Survivors { pids: vec![process.id()], refused: None });
+        let suspension = process.suspension();
+        let end = match self.until_ready(&ctx, &mut process, suspension.as_ref(), probe).await {
             Some(end) => end,
             None => {
                 ctx.ready();
-                exited_or_stopping(&ctx, &mut process).await
+                exited_or_stopping(&ctx, &mut process, suspension.as_ref()).await
             }
         };
         let mut failure = None;
@@ -273,14 +293,28 @@ impl ProgramRunner {
     }
 
     /// Waits until the program is ready, and returns `None`. If the wait ends earlier, returns the reason.
-    async fn until_ready(&self, ctx: &Ctx, process: &mut Process, probe: Option<ProbeRun>) -> Option<RunEnd> {
+    async fn until_ready(
+        &self,
+        ctx: &Ctx,
+        process: &mut Process,
+        suspension: Option<&Suspension>,
+        probe: Option<ProbeRun>,
+    ) -> Option<RunEnd> {
         let probe = probe?;
-        match race(probe.wait_until_ready(), exited_or_stopping(ctx, process)).await {
+        let ready = async {
+            let checked = probe.wait_until_ready().await;
+            // A suspended program is not ready, whatever the probe says.
+            if let (Ok(()), Some(suspension)) = (&checked, suspension) {
+                until_continued(suspension.state()).await;
+            }
+            checked
+        };
+        match race(ready, exited_or_stopping(ctx, process, suspension)).await {
             Either::Left(Err(ProbeFailure::Spawn { source, .. })) => Some(RunEnd::CannotCheck(source)),
             Either::Left(_) => None,
             Either::Right(end) => {
                 if matches!(end, RunEnd::Stopping) {
-                    log_not_ready(ctx, &probe);
+                    log_not_ready(ctx, &probe, suspension.and_then(Suspension::signal));
                 }
                 Some(end)
             }
@@ -309,8 +343,11 @@ impl ProgramRunner {
             // From now on the stop deadline of the child counts, and the tree keeps this exit for the attempt.
             ctx.report_exit(self.exit(status));
         }
-        let _already_ended = process.stop();
-        race(process.group_ended(), ctx.killed()).await;
+        if race(process.stop_and_wait(|process, error| not_asked(ctx, process, &error)), ctx.killed()).await
+            == Either::Right(())
+        {
+            kill(ctx, process);
+        }
     }
 
     fn exit(&self, status: Status) -> Exit {
@@ -343,9 +380,10 @@ async fn warn_if_probe_already_succeeds(ctx: &Ctx, run: &ProbeRun) {
 }
 
 /// Logs why the child is not ready yet, when it is stopped before it was ready.
-fn log_not_ready(ctx: &Ctx, run: &ProbeRun) {
+fn log_not_ready(ctx: &Ctx, run: &ProbeRun, suspended_by: Option<Signal>) {
     let path = ctx.path();
     let reason = match run.latest_failure() {
+        _ if let Some(signal) = suspended_by => format!("it is suspended by {signal}"),
         Some(failure) => {
             let cause = std::error::Error::source(&*failure).map(|cause| format!(": could not {cause}"));
             format!("{failure}{}", cause.unwrap_or_default())
@@ -357,24 +395,84 @@ fn log_not_ready(ctx: &Ctx, run: &ProbeRun) {
     );
 }
 
-async fn exited_or_stopping(ctx: &Ctx, process: &mut Process) -> RunEnd {
-    match race(process.exited(), ctx.stopping()).await {
-        Either::Left(_) => RunEnd::Exited,
-        Either::Right(()) => RunEnd::Stopping,
+/// Waits for the exit of the leader or for the order to stop. Meanwhile, reports when the leader is suspended.
+async fn exited_or_stopping(ctx: &Ctx, process: &mut Process, suspension: Option<&Suspension>) -> RunEnd {
+    let pid = process.id();
+    let end = async {
+        match race(process.exited(), ctx.stopping()).await {
+            Either::Left(_) => RunEnd::Exited,
+            Either::Right(()) => RunEnd::Stopping,
+        }
+    };
+    match race(end, report_suspensions(ctx, pid, suspension)).await {
+        Either::Left(end) => end,
+        Either::Right(never) => match never {},
     }
 }
 
-/// Asks the whole process group to stop, and kills it when the tree orders a kill. The caller waits for its end.
+/// Reports each time when the leader is suspended or continued: in the log, and as the health of the child.
+async fn report_suspensions(ctx: &Ctx, pid: u32, suspension: Option<&Suspension>) -> Infallible {
+    let Some(suspension) = suspension else { return std::future::pending().await };
+    let (mut state, mut reported) = (suspension.state(), None);
+    state.mark_changed();
+    loop {
+        let signal = changed(&mut state).await;
+        if signal == reported {
+            continue;
+        }
+        reported = signal;
+        let path = ctx.path();
+        match signal {
+            Some(signal) => {
+                log(
+                    move || tracing::warn!(target: "liveoak", path = %path, event = "suspended", pid, "{path}: process {pid} was suspended by {signal} and does nothing before it gets SIGCONT (kill -CONT {pid})"),
+                );
+                ctx.health(Health::Unhealthy);
+            }
+            None => {
+                log(
+                    move || tracing::info!(target: "liveoak", path = %path, event = "continued", pid, "{path}: process {pid} was continued"),
+                );
+                ctx.health(Health::Healthy);
+            }
+        }
+    }
+}
+
+/// Asks the process group to stop, and kills it when the tree orders a kill. The caller waits for its end.
 async fn stop(ctx: &Ctx, process: &mut Process) {
     // If the kill was ordered already, the group is not asked first.
     if race(ctx.killed(), std::future::ready(())).await == Either::Right(()) {
-        if let Err(error) = process.stop() {
-            let path = ctx.path();
-            log(move || tracing::debug!(target: "liveoak", path = %path, "{path}: could not {error}"));
-        }
-        if race(process.group_ended(), ctx.killed()).await == Either::Left(()) {
+        let asked = process.stop_and_wait(|process, error| not_asked(ctx, process, &error));
+        if race(asked, ctx.killed()).await == Either::Left(()) {
             return;
         }
     }
+    kill(ctx, process);
+}
+
+/// Logs that the stop signal was not sent. If the system refused it, the tree learns that it will refuse the kill too.
+fn not_asked(ctx: &Ctx, process: &Process, error: &SignalError) {
+    let (path, text) = (ctx.path(), error.to_string());
+    if !matches!(error, SignalError::NotPermitted { .. }) {
+        return log(move || tracing::debug!(target: "liveoak", path = %path, "{path}: could not {text}"));
+    }
+    let Some(survivors) = process.unkillable() else { return };
+    let reason = survivors.refused.clone().unwrap_or_default();
+    log(
+        move || tracing::warn!(target: "liveoak", path = %path, event = "not-asked", reason, "{path}: the system refused to ask it to stop: {reason}"),
+    );
+    ctx.may_survive(survivors);
+}
+
+/// Kills the process group. A signal to a group succeeds if one member could be signalled, so the members that the system
+/// refuses to kill are looked up. The tree then abandons the attempt, and this call's future is dropped.
+fn kill(ctx: &Ctx, process: &Process) {
     let _already_ended = process.kill();
+    let Some(survivors) = process.unkillable() else { return };
+    let (path, reason) = (ctx.path(), survivors.refused.clone().unwrap_or_default());
+    log(
+        move || tracing::error!(target: "liveoak", path = %path, event = "kill-refused", reason, "{path}: the system refused to kill {reason}; it runs on, and the child does not start again before it has ended"),
+    );
+    ctx.may_survive(survivors);
 }

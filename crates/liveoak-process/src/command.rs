@@ -35,6 +35,40 @@ pub enum OutputMode {
     Null,
 }
 
+/// Which processes get the stop signal first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Ask {
+    /// Every process of the group, like Ctrl-C in a terminal.
+    #[default]
+    Group,
+    /// Only the program itself (the leader), for programs that end their own workers. When the leader has ended, the
+    /// remaining processes of the group are asked.
+    Leader,
+}
+
+impl Ask {
+    /// All values, in the order in which messages list them.
+    pub const ALL: &'static [Ask] = &[Ask::Group, Ask::Leader];
+
+    /// Returns the value as one word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Ask::Group => "group",
+            Ask::Leader => "leader",
+        }
+    }
+
+    /// Returns what the value means.
+    pub const fn description(self) -> &'static str {
+        match self {
+            Ask::Group => "every process of the group gets the signal",
+            Ask::Leader => {
+                "only the program itself gets the signal; when it has ended, the rest of its group gets it"
+            }
+        }
+    }
+}
+
 /// A program to run, as a list of words. No shell splits it: blanks and quotes reach the program unchanged.
 ///
 /// Defaults: the current process's environment and directory, input from `/dev/null`, both outputs captured, success is
@@ -65,6 +99,8 @@ pub struct CommandLine {
     pub success: Vec<i32>,
     /// The signal that asks the program to stop.
     pub stop_signal: Signal,
+    /// Which processes get the stop signal first.
+    pub ask: Ask,
 }
 
 impl CommandLine {
@@ -85,6 +121,7 @@ impl CommandLine {
             stderr: OutputMode::default(),
             success: vec![0],
             stop_signal: Signal::TERM,
+            ask: Ask::default(),
         }
     }
 
@@ -171,6 +208,33 @@ impl CommandLine {
         self
     }
 
+    /// Sets which processes get the stop signal first. Default: [`Ask::Group`].
+    pub fn ask(mut self, whom: Ask) -> CommandLine {
+        self.ask = whom;
+        self
+    }
+
+    /// Returns what is probably a mistake in this command line: that only a shell would be asked to stop.
+    pub fn warning(&self) -> Option<&'static str> {
+        self.asks_only_a_shell().then_some(
+            "only the shell is asked to stop, and a shell does not pass the signal on; write `exec` before the program, or \
+             handle the signal with `trap`",
+        )
+    }
+
+    /// Returns `true` if `ask` is [`Ask::Leader`], and the line of a [`shell`](CommandLine::shell) command has neither
+    /// `exec` nor `trap`.
+    fn asks_only_a_shell(&self) -> bool {
+        let Some(line) = self.shell_line().filter(|_| self.ask == Ask::Leader) else { return false };
+        let line = line.to_string_lossy();
+        !line.split([';', '&', '|', '\n', '(', ')', '{', '}']).any(|part| {
+            // Assignments may stand before the command, and keywords such as `then` and `do`.
+            let before = |word: &&str| word.contains('=') || ["then", "do", "else", "!"].contains(word);
+            let first = part.split_whitespace().find(|word| !before(word));
+            first.is_some_and(|word| word == "exec" || word == "trap")
+        })
+    }
+
     /// Returns `true` if the status is an exit code that is a success. A death by signal or a lost status never counts as
     /// success.
     pub fn succeeded(&self, status: Status) -> bool {
@@ -209,6 +273,7 @@ impl fmt::Debug for CommandLine {
             .field("stderr", &self.stderr)
             .field("success", &self.success)
             .field("stop_signal", &self.stop_signal)
+            .field("ask", &self.ask)
             .finish()
     }
 }
@@ -269,5 +334,27 @@ mod tests {
         let command = CommandLine::new("x").success([3, 4]);
         assert!(command.succeeded(Status::Code(4)) && !command.succeeded(Status::Code(0)));
         assert!(!command.succeeded(Status::Signal { signal: Signal::TERM, core_dumped: false }));
+    }
+
+    #[test]
+    fn a_shell_that_is_asked_alone_is_told_from_one_that_execs_or_traps() {
+        let asks_only_a_shell = |line: &str| CommandLine::shell(line).ask(Ask::Leader).asks_only_a_shell();
+        for line in
+            ["gunicorn app", "cd a && ./server", "echo exec; ./server", "./exec", "A=b ./server | cat"]
+        {
+            assert!(asks_only_a_shell(line), "{line}");
+        }
+        for line in [
+            "exec gunicorn app",
+            "cd a && exec ./server",
+            "A=b exec ./server",
+            "trap 'kill $p' TERM\n./server & p=$!; wait",
+            "if true; then exec ./a; else exec ./b; fi",
+        ] {
+            assert!(!asks_only_a_shell(line), "{line}");
+        }
+        assert!(CommandLine::shell("./server").ask(Ask::Leader).warning().is_some());
+        assert!(!CommandLine::shell("./server").asks_only_a_shell(), "the whole group is asked");
+        assert!(!CommandLine::new("./server").ask(Ask::Leader).asks_only_a_shell(), "there is no shell");
     }
 }

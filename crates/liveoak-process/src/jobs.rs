@@ -17,10 +17,29 @@ use crate::signal::Signal;
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitId, WaitIdOptions, getpgid, waitid};
+use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::oneshot;
+
+/// Is dropped when no process of a group is left and the leader was reaped, on the spawner thread.
+pub(crate) struct WhenGone(Option<Box<dyn Send>>);
+
+impl WhenGone {
+    /// Nothing is dropped.
+    pub(crate) const NOTHING: WhenGone = WhenGone(None);
+
+    pub(crate) fn new(value: impl Send + 'static) -> WhenGone {
+        WhenGone(Some(Box::new(value)))
+    }
+}
+
+impl fmt::Debug for WhenGone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "WhenGone(..)" } else { "WhenGone" })
+    }
+}
 
 /// A leader, alive or dead, that was not reaped.
 #[derive(Debug)]
@@ -48,6 +67,14 @@ impl Leader {
             return os::signal_process(fd, signal);
         }
         group
+    }
+
+    /// Sends `signal` only to the leader.
+    ///
+    /// # Errors
+    /// `ESRCH` when it is dead and was reaped, `EPERM` when it may not be signalled.
+    pub(crate) fn signal_alone(&self, signal: Signal) -> io::Result<()> {
+        os::signal_process(self.pidfd.as_fd(), signal)
     }
 
     /// Signals the group by number, if the kernel or a system call filter refuses the pidfd. After a lost status it sends
@@ -79,9 +106,11 @@ pub(crate) enum Job {
     Spawn {
         command: Arc<CommandLine>,
         prepared: Box<Prepared>,
+        when_gone: WhenGone,
         reply: oneshot::Sender<Result<Spawned, Refused>>,
     },
-    /// Reap a leader that is dead or was sent `SIGKILL`, as soon as it is dead, and kill the rest of its process group.
+    /// Reap a leader that is dead or was sent `SIGKILL`, as soon as it is dead and no other process of its group is alive.
+    /// Kill the rest of the group before.
     Reap(Reap),
 }
 
@@ -89,6 +118,7 @@ pub(crate) enum Job {
 #[derive(Debug)]
 pub(crate) struct Reap {
     pub(crate) leader: Leader,
+    pub(crate) when_gone: WhenGone,
     pub(crate) done: Option<oneshot::Sender<()>>,
 }
 
@@ -153,17 +183,18 @@ pub(crate) struct Spawned {
 }
 
 /// The owner of a process group. Dropping it sends `SIGKILL` to all members and lets the spawner thread reap the
-/// leader.
+/// leader when no member is alive.
 #[derive(Debug)]
 pub(crate) struct ProcessGroup {
     /// `None` only while it is dropped or reaped.
     leader: Option<Leader>,
+    when_gone: WhenGone,
     queue: Arc<JobQueue>,
 }
 
 impl ProcessGroup {
-    pub(crate) fn new(leader: Leader, queue: Arc<JobQueue>) -> ProcessGroup {
-        ProcessGroup { leader: Some(leader), queue }
+    pub(crate) fn new(leader: Leader, when_gone: WhenGone, queue: Arc<JobQueue>) -> ProcessGroup {
+        ProcessGroup { leader: Some(leader), when_gone, queue }
     }
 
     /// Returns the leader.
@@ -175,7 +206,8 @@ impl ProcessGroup {
     pub(crate) fn reap(mut self) -> oneshot::Receiver<()> {
         let (done, reaped) = oneshot::channel();
         if let Some(leader) = self.leader.take() {
-            self.queue.submit(Job::Reap(Reap { leader, done: Some(done) }));
+            let when_gone = std::mem::replace(&mut self.when_gone, WhenGone::NOTHING);
+            self.queue.submit(Job::Reap(Reap { leader, when_gone, done: Some(done) }));
         }
         reaped
     }
@@ -185,7 +217,8 @@ impl Drop for ProcessGroup {
     fn drop(&mut self) {
         if let Some(leader) = self.leader.take() {
             let _no_member_left = leader.signal(Signal::KILL);
-            self.queue.submit(Job::Reap(Reap { leader, done: None }));
+            let when_gone = std::mem::replace(&mut self.when_gone, WhenGone::NOTHING);
+            self.queue.submit(Job::Reap(Reap { leader, when_gone, done: None }));
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! This crate starts programs, reads their output, notices their exit, stops them, and makes sure that none of their
 //! processes is left, even if the process that started them is killed. Other crates decide about restarts, backoff and
-//! start order. This crate needs Linux 5.3 or later. From Linux 6.9 on, process groups are signalled through the pidfd,
+//! start order. This crate needs Linux 5.4 or later. From Linux 6.9 on, process groups are signalled through the pidfd,
 //! not by number.
 //!
 //! * [`CommandLine`] describes what to run. It is plain data.
@@ -67,9 +67,10 @@ mod resolve;
 mod signal;
 mod spawn_error;
 mod spawner;
+mod suspension;
 
 pub use child::{OutputSink, ProcessChild, Program, SpawnFailed};
-pub use command::{CommandLine, OutputMode, Stdin};
+pub use command::{Ask, CommandLine, OutputMode, Stdin};
 pub use environment::IDENTITY_VARIABLES;
 pub use exit_watch::Status;
 pub use file_limit::raise_file_limit;

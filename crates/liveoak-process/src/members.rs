@@ -6,10 +6,12 @@
 
 use crate::os::{is_in_group, watch_readable};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, pidfd_open, test_kill_process};
+use std::fmt;
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::unix::AsyncFd;
@@ -36,6 +38,53 @@ pub(crate) fn living(group: Pid) -> io::Result<Vec<Pid>> {
         }
     }
     Ok(members)
+}
+
+/// A living member of a process group that the current process may not signal.
+#[derive(Debug)]
+pub(crate) struct Unkillable {
+    pub(crate) pid: Pid,
+    /// The error of `kill(2)`.
+    error: io::Error,
+    /// The user that it runs as, if known.
+    user: Option<u32>,
+}
+
+impl fmt::Display for Unkillable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Unkillable { pid, error, user } = self;
+        write!(f, "process {}: {error}", pid.as_raw_nonzero())?;
+        match user {
+            Some(user) => write!(f, " (it runs as another user, {user})"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Returns the living members of `group` that the current process may not signal. A signal to a whole group succeeds if
+/// any one member could be signalled, so each member is tried, with signal 0.
+///
+/// # Errors
+/// As [`living`].
+pub(crate) fn unkillable(group: Pid) -> io::Result<Vec<Unkillable>> {
+    let refused = |pid: Pid| match test_kill_process(pid) {
+        Ok(()) | Err(Errno::SRCH) => None,
+        Err(error) => {
+            let user = fs::metadata(format!("/proc/{}", pid.as_raw_nonzero())).ok().map(|meta| meta.uid());
+            Some(Unkillable { pid, error: error.into(), user })
+        }
+    };
+    Ok(living(group)?.into_iter().filter_map(refused).collect())
+}
+
+/// Opens descriptors that become readable when members of `group` die, of some of them if there are many. Returns an
+/// empty list if there is no descriptor left.
+pub(crate) fn pidfds(members: &[Pid], group: Pid) -> Vec<OwnedFd> {
+    let open = |&pid: &Pid| {
+        let pidfd = pidfd_open(pid, PidfdFlags::empty()).ok()?;
+        is_living_member(pid, group).ok()?.then_some(pidfd)
+    };
+    members.iter().take(WATCHED_AT_ONCE).filter_map(open).collect()
 }
 
 /// # Errors

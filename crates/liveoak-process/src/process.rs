@@ -2,10 +2,10 @@
 //!
 //! For a program under supervision use [`ProcessChild`](crate::ProcessChild), which is built on it.
 
-use crate::command::CommandLine;
+use crate::command::{Ask, CommandLine};
 use crate::environment::Environment;
 use crate::exit_watch::{ExitWatch, Status};
-use crate::jobs::{Job, Leader, ProcessGroup, Refused, Spawned};
+use crate::jobs::{Job, Leader, ProcessGroup, Refused, Spawned, WhenGone};
 use crate::log::catch;
 use crate::members;
 use crate::os::watch_readable;
@@ -14,6 +14,8 @@ use crate::resolve::{Prepared, explained, prepare};
 use crate::signal::Signal;
 use crate::spawn_error::SpawnError;
 use crate::spawner;
+use crate::suspension::Suspension;
+use liveoak_runtime::Survivors;
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
 use rustix::process::Pid;
@@ -45,6 +47,7 @@ pub struct Process {
     /// `true` if [`finish`](Process::finish) had to kill.
     forced: bool,
     stop_signal: Signal,
+    ask: Ask,
     /// The task that reads the output; `None` after its end.
     reader: Option<JoinHandle<OutputEnd>>,
     output_end: Option<OutputEnd>,
@@ -85,7 +88,7 @@ impl Process {
     ) -> Result<Process, SpawnError> {
         let command = Arc::new(command.clone());
         let prepared = Self::prepare(&command, Environment::of_program(&command)).await?;
-        Self::spawn_prepared(command, prepared, sink).await
+        Self::spawn_prepared(command, prepared, WhenGone::NOTHING, sink).await
     }
 
     /// Does the first part of [`spawn`](Process::spawn), without copying the command line: looks up the program. Nothing is
@@ -100,16 +103,17 @@ impl Process {
         prepare(command, environment).await
     }
 
-    /// Does the second part of [`spawn`](Process::spawn).
+    /// Does the second part of [`spawn`](Process::spawn). Drops `when_gone` when no process of the group is left.
     pub(crate) async fn spawn_prepared(
         command: Arc<CommandLine>,
         prepared: Prepared,
+        when_gone: WhenGone,
         sink: impl FnMut(OutputLine<'_>) + Send + 'static,
     ) -> Result<Process, SpawnError> {
         let queue = spawner::queue()?;
         let prepared = Box::new(prepared);
         let (reply, answer) = oneshot::channel();
-        queue.submit(Job::Spawn { command: Arc::clone(&command), prepared, reply });
+        queue.submit(Job::Spawn { command: Arc::clone(&command), prepared, when_gone, reply });
         let Spawned { group, stdout, stderr } = match answer.await {
             Ok(Ok(spawned)) => spawned,
             Ok(Err(Refused { located, source })) => return Err(explained(&command, located, source).await),
@@ -137,6 +141,7 @@ impl Process {
             all_ended: false,
             forced: false,
             stop_signal: command.stop_signal,
+            ask: command.ask,
             reader: Some(tokio::spawn(reader.run())),
             output_end: None,
         })
@@ -174,6 +179,11 @@ impl Process {
         }
     }
 
+    /// Watches whether the leader is suspended. Returns `None` after [`finish`](Process::finish).
+    pub(crate) fn suspension(&self) -> Option<Suspension> {
+        self.leader().map(|leader| Suspension::watch(leader.pidfd.clone()))
+    }
+
     fn leader(&self) -> Option<&Leader> {
         self.group.as_ref().and_then(ProcessGroup::leader)
     }
@@ -192,21 +202,59 @@ impl Process {
     /// always after [`finish`](Process::finish).
     pub fn signal(&self, signal: Signal) -> Result<(), SignalError> {
         let leader = self.leader().ok_or(SignalError::Ended)?;
-        leader.signal(signal).map_err(|source| match source.raw_os_error().map(Errno::from_raw_os_error) {
-            Some(Errno::SRCH) => SignalError::Ended,
-            Some(Errno::PERM) => SignalError::NotPermitted { signal },
-            _ => SignalError::Os { signal, source },
-        })
+        leader.signal(signal).map_err(|source| SignalError::new(signal, source))
     }
 
-    /// Asks the whole process group to stop: sends the stop signal of the command line, then `SIGCONT`, because a
-    /// suspended process handles the stop signal only after it was resumed.
+    /// Asks the process group to stop: sends the stop signal of the command line, then `SIGCONT`, because a suspended
+    /// process handles the stop signal only after it was resumed.
+    ///
+    /// With [`Ask::Leader`] only the leader gets the stop signal while it is alive. `SIGCONT` goes to the whole group.
     ///
     /// # Errors
     /// Returns the same errors as [`signal`](Process::signal).
     pub fn stop(&self) -> Result<(), SignalError> {
-        self.signal(self.stop_signal)?;
+        let signal = self.stop_signal;
+        match self.leader() {
+            Some(leader) if self.asks_leader_alone() => {
+                leader.signal_alone(signal).map_err(|source| SignalError::new(signal, source))?;
+            }
+            _ => self.signal(signal)?,
+        }
         self.signal(Signal::CONT)
+    }
+
+    /// Returns `true` if only the leader gets the stop signal now.
+    fn asks_leader_alone(&self) -> bool {
+        self.ask == Ask::Leader && self.exit.peek().is_none()
+    }
+
+    /// Asks the process group to stop, and waits until none of its processes is alive. If only the leader was asked, asks
+    /// the remaining processes when the leader has ended. Cancel safe; a later call asks again.
+    ///
+    /// Calls `refused` if the stop signal was not sent.
+    pub(crate) async fn stop_and_wait(&mut self, mut refused: impl FnMut(&Process, SignalError)) {
+        loop {
+            let leader_alone = self.asks_leader_alone();
+            if let Err(error) = self.stop() {
+                refused(self, error);
+            }
+            if !leader_alone {
+                return self.group_ended().await;
+            }
+            self.exited().await;
+        }
+    }
+
+    /// Returns the living processes of the group that the current process may not signal, with the system's words.
+    /// Returns `None` if there are none, or if `/proc` cannot be read.
+    pub(crate) fn unkillable(&self) -> Option<Survivors> {
+        let refused = members::unkillable(self.pid).ok()?;
+        if refused.is_empty() {
+            return None;
+        }
+        let text: Vec<String> = refused.iter().map(ToString::to_string).collect();
+        let pids = refused.iter().map(|refused| refused.pid.as_raw_nonzero().get().unsigned_abs()).collect();
+        Some(Survivors { pids, refused: Some(text.join("; ")) })
     }
 
     /// Sends `SIGKILL` to the whole process group, which also ends suspended processes. Returns before they are dead.
@@ -253,7 +301,8 @@ impl Process {
 
     /// Ends the whole process group and reaps its leader.
     ///
-    /// If a process of the group is alive, `finish` [asks the group to stop](Process::stop), waits up to `grace`,
+    /// If a process of the group is alive, `finish` [asks the group to stop](Process::stop) (the leader first, with
+    /// [`Ask::Leader`]), waits up to `grace`,
     /// [kills](Process::kill) the remaining processes, and waits for their end. Otherwise it only reaps the leader.
     ///
     /// The wait after the kill has no deadline, and a process that hangs in the kernel (state `D`) may not end. Use a
@@ -268,8 +317,7 @@ impl Process {
     pub async fn finish(&mut self, grace: Duration) -> Finished {
         // If /proc cannot be read, treat the group as alive and kill it: it would run on while we waited.
         if self.group_alive() {
-            let _already_ended = self.stop();
-            if tokio::time::timeout(grace, self.group_ended()).await.is_err() {
+            if tokio::time::timeout(grace, self.stop_and_wait(|_, _| {})).await.is_err() {
                 self.forced |= self.try_group_alive() == Some(true);
                 let _already_ended = self.kill();
                 if self.exited().await != Status::Lost {
@@ -308,6 +356,16 @@ fn runtime_has_io() -> Result<bool, SpawnError> {
     let mut watched = Ok(());
     let known = catch(|| watched = watch_readable(Arc::new(probe)).map(drop));
     watched.map_err(limit).map(|()| known)
+}
+
+impl SignalError {
+    fn new(signal: Signal, source: io::Error) -> SignalError {
+        match source.raw_os_error().map(Errno::from_raw_os_error) {
+            Some(Errno::SRCH) => SignalError::Ended,
+            Some(Errno::PERM) => SignalError::NotPermitted { signal },
+            _ => SignalError::Os { signal, source },
+        }
+    }
 }
 
 /// The reason why a signal was not delivered to any process.

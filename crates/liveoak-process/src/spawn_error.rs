@@ -1,5 +1,6 @@
 //! The reasons why a program could not be started. Every message follows the words "could not"; most name a path.
 
+use liveoak_runtime::internal::shortage;
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
@@ -87,6 +88,14 @@ pub enum SpawnError {
         /// The error of the system call.
         source: io::Error,
     },
+    /// The kernel, or a filter of system calls, lacks a call without which the end of a process cannot be seen. Linux 5.4
+    /// has all of them.
+    MissingSystemCall {
+        /// The call.
+        call: &'static str,
+        /// Its error.
+        source: io::Error,
+    },
     /// The system call failed for another reason.
     Os {
         /// The path, as resolved.
@@ -144,7 +153,15 @@ impl fmt::Display for SpawnError {
                 write!(f, "run {path}: it is neither a binary for this machine nor a script with #!")
             }
             SpawnError::ReadyCheck { source } => write!(f, "run the ready check: could not {source}"),
-            SpawnError::ResourceLimit { .. } => f.write_str("start a process: a system limit is reached"),
+            SpawnError::ResourceLimit { source } => {
+                let text = shortage(source);
+                let own = text.strip_suffix(&format!(": {source}")).unwrap_or("a system limit is reached");
+                write!(f, "start a process: {own}")
+            }
+            SpawnError::MissingSystemCall { call, .. } => write!(
+                f,
+                "start a process: this kernel, or a filter of system calls, does not offer {call}; Linux 5.4 or later is needed"
+            ),
             SpawnError::Os { path, .. } => write!(f, "run {}", path.display()),
         }
     }
@@ -155,6 +172,7 @@ impl std::error::Error for SpawnError {
         match self {
             SpawnError::CwdUnusable { source, .. }
             | SpawnError::ResourceLimit { source }
+            | SpawnError::MissingSystemCall { source, .. }
             | SpawnError::Os { source, .. } => Some(source),
             SpawnError::ReadyCheck { source } => std::error::Error::source(&**source),
             _ => None,

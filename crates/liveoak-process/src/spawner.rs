@@ -14,16 +14,18 @@ use crate::command::{CommandLine, OutputMode, Stdin};
 use crate::exit_watch::peek;
 use crate::file_limit::limit_of_children;
 use crate::guardian::{Guardian, GuardianSlot};
-use crate::jobs::{Job, JobQueue, Leader, ProcessGroup, Reap, Refused, Spawned};
+use crate::jobs::{Job, JobQueue, Leader, ProcessGroup, Reap, Refused, Spawned, WhenGone};
 use crate::log::{catch, log};
+use crate::members;
 use crate::orphans;
 use crate::os::{self, ChildSetup};
 use crate::resolve::Prepared;
 use crate::signal::Signal;
 use crate::spawn_error::SpawnError;
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::{Pid, PidfdFlags, getpid, pidfd_open};
-use std::os::fd::AsFd;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, getpid, pidfd_open, waitid};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{self, Stdio};
@@ -33,6 +35,11 @@ use tokio::sync::oneshot;
 
 /// The pause if `poll(2)` fails, so that the thread does not spin.
 const POLL_PAUSE: Duration = Duration::from_millis(10);
+
+/// The pause before the members of a group are looked up again when there is no descriptor left to watch them.
+const UNWATCHED_PAUSE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+
+const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
 /// The queue of the current process's spawner thread, once that is started.
 static QUEUE: Mutex<Option<Arc<JobQueue>>> = Mutex::new(None);
@@ -47,6 +54,7 @@ pub(crate) fn queue() -> Result<Arc<JobQueue>, SpawnError> {
         return Ok(queue.clone());
     }
     let limit = |source| SpawnError::ResourceLimit { source };
+    check_kernel()?;
     let queue = Arc::new(JobQueue::new().map_err(limit)?);
     os::keep_exit_statuses();
     let thread = SpawnerThread::new(queue.clone());
@@ -55,17 +63,52 @@ pub(crate) fn queue() -> Result<Arc<JobQueue>, SpawnError> {
     Ok(queue)
 }
 
+/// Checks that the kernel can tell the end of a process through a pidfd. Without this check, a running program would count
+/// as ended, or its end would never be seen.
+fn check_kernel() -> Result<(), SpawnError> {
+    let missing = |call: &'static str| {
+        move |error: Errno| match error {
+            Errno::MFILE | Errno::NFILE | Errno::NOMEM => SpawnError::ResourceLimit { source: error.into() },
+            _ => SpawnError::MissingSystemCall { call, source: error.into() },
+        }
+    };
+    let own = pidfd_open(getpid(), PidfdFlags::empty()).map_err(missing("pidfd_open(2)"))?;
+    match waitid(WaitId::PidFd(own.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOHANG) {
+        // The current process is not its own child process.
+        Ok(_) | Err(Errno::CHILD) => Ok(()),
+        Err(error) => Err(missing("waitid(2) with P_PIDFD")(error)),
+    }
+}
+
 /// The state of the thread.
 struct SpawnerThread {
     queue: Arc<JobQueue>,
     guardian: Guardian,
     /// Bounded by the living processes.
     pending: Vec<Reap>,
+    /// The dead leaders of groups of which another member is alive. Bounded by the living processes.
+    lingering: Vec<Lingering>,
+}
+
+/// A dead leader whose group has living members: they have not ended yet, or the system refuses to kill them.
+struct Lingering {
+    reap: Reap,
+    /// Readable when one of the members dies. Empty if there was no descriptor left.
+    members: Vec<OwnedFd>,
+}
+
+impl Lingering {
+    /// Returns `true` if a member has died, or if the members are not watched.
+    fn has_changed(&self) -> bool {
+        let mut members: Vec<_> =
+            self.members.iter().map(|member| PollFd::new(member, PollFlags::IN)).collect();
+        members.is_empty() || poll(&mut members, Some(&AT_ONCE)).is_ok_and(|ready| ready > 0)
+    }
 }
 
 impl SpawnerThread {
     fn new(queue: Arc<JobQueue>) -> SpawnerThread {
-        SpawnerThread { queue, guardian: Guardian::new(), pending: Vec::new() }
+        SpawnerThread { queue, guardian: Guardian::new(), pending: Vec::new(), lingering: Vec::new() }
     }
 
     /// Never returns: all child processes would die with this thread.
@@ -92,12 +135,12 @@ impl SpawnerThread {
         }
         for job in self.queue.take() {
             match job {
-                Job::Spawn { command, prepared, reply } if reply.is_closed() => {
-                    catch_waker_panic(|| drop((command, prepared, reply)));
+                Job::Spawn { command, prepared, when_gone, reply } if reply.is_closed() => {
+                    catch_waker_panic(|| drop((command, prepared, when_gone, reply)));
                 }
-                Job::Spawn { command, prepared, reply } => {
+                Job::Spawn { command, prepared, when_gone, reply } => {
                     // If the receiver was dropped meanwhile, the reply is dropped here, which kills the process group.
-                    send(reply, self.spawn(&command, *prepared));
+                    send(reply, self.spawn(&command, *prepared, when_gone));
                 }
                 Job::Reap(reap) => self.pending.push(reap),
             }
@@ -106,7 +149,13 @@ impl SpawnerThread {
             .into_iter()
             .partition::<Vec<Reap>, _>(|reap| peek(reap.leader.pidfd.as_fd()).is_some());
         self.pending = pending;
-        dead.into_iter().for_each(|reap| self.reap(reap));
+        let (changed, lingering) = std::mem::take(&mut self.lingering)
+            .into_iter()
+            .partition::<Vec<Lingering>, _>(Lingering::has_changed);
+        self.lingering = lingering;
+        for reap in dead.into_iter().chain(changed.into_iter().map(|lingering| lingering.reap)) {
+            self.reap(reap);
+        }
         if orphans::is_enabled() {
             // Each leader is listed until it is reaped.
             orphans::reap(|pid| self.guardian.is_listed(pid));
@@ -119,12 +168,15 @@ impl SpawnerThread {
         let wake = self.queue.wake_fd();
         let mut all = vec![PollFd::new(&wake, PollFlags::IN)];
         all.extend(self.pending.iter().map(|reap| PollFd::new(&*reap.leader.pidfd, PollFlags::IN)));
+        let members = self.lingering.iter().flat_map(|lingering| &lingering.members);
+        all.extend(members.map(|member| PollFd::new(member, PollFlags::IN)));
         let leaders_end = all.len();
         let guardian = self.guardian.pidfd();
         all.extend(guardian.as_ref().map(|fd| PollFd::new(fd, PollFlags::IN)));
-        match poll(&mut all, None) {
+        let unwatched = self.lingering.iter().any(|lingering| lingering.members.is_empty());
+        match poll(&mut all, unwatched.then_some(&UNWATCHED_PAUSE)) {
             Ok(_) => all.get(leaders_end).is_some_and(|guardian| !guardian.revents().is_empty()),
-            Err(rustix::io::Errno::INTR) => false,
+            Err(Errno::INTR) => false,
             Err(_) => {
                 std::thread::sleep(POLL_PAUSE);
                 false
@@ -132,22 +184,39 @@ impl SpawnerThread {
         }
     }
 
-    /// Cleans up after a dead leader: kills the rest of its process group, unlists the group, and only then reaps the
-    /// leader, which frees the group's number.
-    fn reap(&mut self, Reap { leader, done }: Reap) {
-        let _no_member_left = leader.signal(Signal::KILL);
+    /// Cleans up after a dead leader: kills the rest of its process group, and waits until no member is alive. Then unlists
+    /// the group, and only then reaps the leader, which frees the group's number.
+    fn reap(&mut self, reap: Reap) {
+        let _no_member_left = reap.leader.signal(Signal::KILL);
+        // The owner that waits for the end of the reaping has seen the end of all members.
+        if reap.done.is_none() {
+            let group = reap.leader.pid;
+            // Without /proc nothing is known, and the SIGKILL reached all that may be reached.
+            let living = members::living(group).unwrap_or_default();
+            if !living.is_empty() {
+                let members = members::pidfds(&living, group);
+                return self.lingering.push(Lingering { reap, members });
+            }
+        }
+        let Reap { leader, when_gone, done } = reap;
         self.guardian.release(leader.slot);
         leader.reap();
+        catch_waker_panic(|| drop(when_gone));
         if let Some(done) = done {
             send(done, ());
         }
     }
 
     /// Starts a program that was looked up, and updates the guardian's list.
-    fn spawn(&mut self, command: &CommandLine, prepared: Prepared) -> Result<Spawned, Refused> {
+    fn spawn(
+        &mut self,
+        command: &CommandLine,
+        prepared: Prepared,
+        when_gone: WhenGone,
+    ) -> Result<Spawned, Refused> {
         self.guardian.ensure_running();
         let slot = self.guardian.reserve();
-        let spawned = self.fork(command, prepared, slot);
+        let spawned = self.fork(command, prepared, slot, when_gone);
         if spawned.is_err() {
             self.guardian.release(slot);
         }
@@ -159,6 +228,7 @@ impl SpawnerThread {
         command: &CommandLine,
         Prepared { located, exec }: Prepared,
         slot: GuardianSlot,
+        when_gone: WhenGone,
     ) -> Result<Spawned, Refused> {
         let mut builder = process::Command::new(&located.program);
         if let Some(cwd) = &located.cwd {
@@ -182,7 +252,7 @@ impl SpawnerThread {
             Ok(pidfd) => {
                 self.guardian.confirm(slot, pid);
                 let leader = Leader { pid, pidfd: Arc::new(pidfd), slot };
-                let group = ProcessGroup::new(leader, self.queue.clone());
+                let group = ProcessGroup::new(leader, when_gone, self.queue.clone());
                 let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
                 Ok(Spawned { group, stdout: stdout.map(Into::into), stderr: stderr.map(Into::into) })
             }
@@ -253,7 +323,7 @@ mod tests {
             let (reply, answer) = oneshot::channel();
             let command = Arc::new(CommandLine::argv(["sleep", "1000"]));
             let prepared = Box::new(prepare(&command, Environment::of_program(&command)).await.unwrap());
-            queue.submit(Job::Spawn { command, prepared, reply });
+            queue.submit(Job::Spawn { command, prepared, when_gone: WhenGone::NOTHING, reply });
             (answer,)
         };
         let answers = [

@@ -41,13 +41,14 @@ pub use liveoak_core::{
     Condition, Edge, Event, EventKind, Exit, Failure, GiveUp, Health, IdleReason, KILL_WAIT, Limit,
     LimitExceeded, MAX_CHILDREN, Name, NameError, Order, Outcome, Panic, Path, Ready, Refusal, Restart,
     Severity, Snapshot, SpecError, SpecErrors, SpecProblem, SpecWarning, StartFailure, StopEntry, StopReport,
-    StopStage, Strategy, Time, WaitingFor,
+    StopStage, Strategy, Survivors, Time, WaitingFor,
 };
 
 /// Items for the other crates of Liveoak. Not part of the public API.
 #[doc(hidden)]
 pub mod internal {
     pub use crate::api::child::edge;
+    pub use crate::util::limits::{check_resources, create_runtime, shortage};
     pub use crate::util::log::{flush_log, log};
     pub use crate::util::signals::{StateRequests, StopSignal, StopSignals, Wish};
     pub use crate::util::{Either, race};

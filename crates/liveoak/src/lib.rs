@@ -183,7 +183,7 @@ pub use liveoak_runtime::{Main, main};
 pub use liveoak_runtime::{
     AutoShutdownFailure, ChildId, ChildState, ChildView, Command, Ended, Event, EventKind, EventOrLost,
     Events, IdleReason, LimitExceeded, Outcome, Path, Severity, Snapshot, StopEntry, StopReport, StopStage,
-    Time, Tree, TreeHandle, WaitingFor,
+    Survivors, Time, Tree, TreeHandle, WaitingFor,
 };
 
 // What can go wrong.

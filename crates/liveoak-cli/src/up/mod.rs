@@ -27,7 +27,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use liveoak::internal::{Either, StateRequests, StopSignals, Wish, race};
+use liveoak::internal::{Either, StateRequests, StopSignals, Wish, race, shortage};
 use liveoak::{Ended, Exit, Tree};
 use liveoak_config::{Config, load};
 use tracing::Level;
@@ -44,6 +44,11 @@ use writer::StreamWriter;
 /// # Errors
 /// When stdout cannot be written.
 pub(crate) fn run(args: &UpArgs) -> io::Result<ExitCode> {
+    if let Err(error) = liveoak::internal::check_resources(None) {
+        // There may be no thread left that could write it.
+        output::stderr(&status::error_text(args.log_format, &format!("{error}; nothing was started")));
+        return Ok(ExitCode::from(EXIT_FAILED));
+    }
     let (began, colour) = (Instant::now(), output::colour_on_stderr());
     let status = StatusLog::new(args.log_format, began, colour);
     let config = match load(&args.file) {
@@ -100,9 +105,8 @@ impl Up<'_> {
         liveoak::process::raise_file_limit();
         liveoak::process::reap_orphans();
         liveoak::capture_panics();
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-        let runtime = runtime
-            .map_err(|error| format!("cannot start the Tokio runtime: {error}; nothing was started"))?;
+        let runtime = liveoak::internal::create_runtime(None)
+            .map_err(|error| format!("{error}; nothing was started"))?;
         let code = runtime.block_on(self.run_tree(file, signals));
         // Tasks that are left on the runtime belong to children that the report names as abandoned.
         runtime.shutdown_timeout(Duration::from_millis(100));
@@ -115,8 +119,9 @@ impl Up<'_> {
         signals: &mut Option<Signals>,
     ) -> Result<u8, String> {
         let listen = || Ok((StopSignals::listen()?, StateRequests::listen()?));
-        let listening = listen()
-            .map_err(|error: io::Error| format!("cannot listen for signals: {error}; nothing was started"))?;
+        let listening = listen().map_err(|error: io::Error| {
+            format!("cannot listen for signals: {}; nothing was started", shortage(&error))
+        })?;
         let sink = lines::sink(self.config, self.stdout.clone());
         let tree = build::tree(self.config, &sink).begin().map_err(|error| error.to_string())?;
         let (stop_signals, requests) = signals.insert(listening);

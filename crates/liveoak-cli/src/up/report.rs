@@ -127,23 +127,29 @@ impl RunReport {
         if all == 0 {
             return String::new();
         }
-        let waiting =
-            self.children.iter().filter(|child| child.stage == StopStage::Cancelled.as_str()).count();
+        let at =
+            |stage: StopStage| self.children.iter().filter(|child| child.stage == stage.as_str()).count();
+        let waiting = at(StopStage::Cancelled);
         let children = match all - waiting as u64 {
             1 => "1 child stopped".to_owned(),
             stopped => format!("{stopped} children stopped"),
         };
-        let killed = match self.children.iter().filter(|child| child.forced).count() {
+        let killed = match at(StopStage::Killed) {
             0 => "none was killed".to_owned(),
             1 => "1 was killed".to_owned(),
             killed => format!("{killed} were killed"),
+        };
+        let abandoned = match at(StopStage::Abandoned) {
+            0 => String::new(),
+            1 => ", 1 was abandoned and still runs".to_owned(),
+            abandoned => format!(", {abandoned} were abandoned and still run"),
         };
         let waiting = match waiting {
             0 => String::new(),
             1 => "; 1 was waiting to start".to_owned(),
             many => format!("; {many} were waiting to start"),
         };
-        let mut text = format!("{children} in {}, {killed}{waiting}", seconds(self.seconds));
+        let mut text = format!("{children} in {}, {killed}{abandoned}{waiting}", seconds(self.seconds));
         let listed = |child: &&StoppedChild| child.forced || self.children.len() <= MAX_SHOWN;
         let rows = self.children.iter().filter(listed).map(|child| {
             [child.path.clone(), child.stage.to_owned(), seconds(child.seconds), child.text.clone()]

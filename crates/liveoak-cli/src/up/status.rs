@@ -63,12 +63,7 @@ impl StatusLog {
 
     /// Writes an error of the run itself.
     pub(crate) fn error(&self, message: impl Display) {
-        match self.format {
-            LogFormat::Json => {
-                self.stderr.text(&json(Level::ERROR, "error", &message.to_string(), None));
-            }
-            LogFormat::Pretty | LogFormat::Compact => self.stderr.line(&format!("error: {message}")),
-        }
+        self.stderr.text(error_text(self.format, &message.to_string()).as_bytes());
     }
 
     /// Writes a document: `text`, or in JSON the `headline` as the message together with the keys of `more`.
@@ -77,6 +72,14 @@ impl StatusLog {
             LogFormat::Json => self.stderr.text(&json(level, event, headline, Some(more))),
             LogFormat::Pretty | LogFormat::Compact => self.stderr.text(text.as_bytes()),
         }
+    }
+}
+
+/// Returns the line for an error of the run itself.
+pub(crate) fn error_text(format: LogFormat, message: &str) -> String {
+    match format {
+        LogFormat::Json => String::from_utf8_lossy(&json(Level::ERROR, "error", message, None)).into_owned(),
+        LogFormat::Pretty | LogFormat::Compact => format!("error: {message}\n"),
     }
 }
 

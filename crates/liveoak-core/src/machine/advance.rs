@@ -4,7 +4,7 @@
 use super::condition::DependencyState;
 use super::state::{Index, Phase, Purpose, Readiness, SupervisorPhase};
 use super::{Effect, Machine};
-use crate::{EventKind, Exit, Health, IdleReason, StartFailure, Time};
+use crate::{Attempt, ChildId, EventKind, Exit, Health, IdleReason, StartFailure, Time};
 use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Duration;
@@ -215,6 +215,7 @@ impl Machine {
                 self.begin_stop(child);
             }
             Phase::Stopping { .. } if self.arena[child].sup.is_some() => self.next_point_of_plan(child),
+            Phase::Stopping { killed: false } if self.is_kill_refused(child) => self.abandon(child),
             Phase::Stopping { killed: false } => self.kill(child),
             Phase::Stopping { killed: true } => self.abandon(child),
             Phase::Idle(_) | Phase::Waiting | Phase::Running => {}
@@ -233,6 +234,26 @@ impl Machine {
         } else if now.since(record.last_beat) >= period && is_judged {
             record.cause = Some(Exit::HeartbeatTimeout(period));
             self.kill(child);
+        }
+    }
+
+    /// Handles the report that the last process of an attempt is gone. If the child was quarantined because of it, the child
+    /// starts.
+    pub(super) fn reported_gone(&mut self, id: ChildId, attempt: Attempt) {
+        let Some(child) = self.arena.index_of(id).filter(|_| !self.ended) else { return };
+        let Some(record) = &mut self.arena[child].record else { return };
+        if record.survivors.take_if(|(of, _)| *of == attempt).is_none() {
+            return;
+        }
+        let was_given_up_on = record.gave_up.is_some();
+        let state = &self.arena[child];
+        let waited = state.phase == Phase::Idle(IdleReason::Quarantined) && !was_given_up_on;
+        let sup_is_up = self
+            .arena
+            .parent_of(child)
+            .is_some_and(|sup| matches!(sup.mode, SupervisorPhase::Starting | SupervisorPhase::Up));
+        if waited && sup_is_up {
+            self.request_start(child);
         }
     }
 

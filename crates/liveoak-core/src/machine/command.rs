@@ -145,6 +145,9 @@ impl Machine {
         if state.is_used_up() {
             return Err(Refusal::OnlyOnce);
         }
+        if let Some((_, survivors)) = state.record.as_ref().and_then(|record| record.survivors.as_ref()) {
+            return Err(Refusal::StillRuns(Arc::clone(survivors)));
+        }
         state.intent = Intent::Run;
         state.flags.start_requested = true;
         // Failures before a start by command do not count against it.

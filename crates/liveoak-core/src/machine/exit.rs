@@ -67,7 +67,15 @@ impl Machine {
             record.exit_before = record.last_exit.clone().filter(|_| stage == StopStage::Abandoned);
         }
         let stopped_by_others = was_stopping && cause.is_none();
+        // Processes that are gone, or that end with the attempt, hold nothing back.
+        if stage != StopStage::Abandoned
+            && let Some(record) = &mut self.arena[child].record
+        {
+            record.survivors = None;
+        }
         let exit = match cause {
+            // It is more important that something of the attempt still runs than why the attempt was stopped.
+            Some(_) if matches!(exit, Exit::StillRuns(_)) => exit,
             // The body succeeded, but the rest of the attempt failed.
             Some(cause) if exit.is_failure() && !cause.is_failure() => exit,
             Some(cause) => cause,

@@ -1,6 +1,8 @@
 //! The interface of the machine: inputs, effects, and commands with their replies.
 
-use crate::{Attempt, ChildId, Event, Exit, Health, Name, Path, RequestId, SpecErrors, StopReport};
+use crate::{
+    Attempt, ChildId, Event, Exit, Health, Name, Path, RequestId, SpecErrors, StopReport, Survivors,
+};
 use std::fmt;
 use std::sync::Arc;
 
@@ -18,6 +20,11 @@ pub enum Input {
     /// now on the child is stopping, within its stop deadline. When all parts have ended, the exit of the body decides
     /// what follows.
     Ending(ChildId, Attempt, Exit),
+    /// An attempt runs processes, which may live on if it is abandoned. If the system has refused to kill some of them, the
+    /// attempt is abandoned as soon as it is killed.
+    MaySurvive(ChildId, Attempt, Arc<Survivors>),
+    /// The last process of an attempt is gone. Unlike the other inputs it also counts after the attempt was abandoned.
+    Gone(ChildId, Attempt),
     /// The answer to [`Effect::CheckHeartbeat`]: `true` if there was a heartbeat since the last check.
     Heartbeat(ChildId, Attempt, bool),
     /// A child reports its health.
@@ -172,6 +179,8 @@ pub enum Refusal {
     TreeEnded,
     /// The start was tried, and the attempt failed.
     Failed(Exit),
+    /// Processes of the last attempt, which was abandoned, are still alive. The child can start when they are gone.
+    StillRuns(Arc<Survivors>),
     /// The child still waits for another child when its start deadline is over. If the other child is stopped or
     /// quarantined, or has ended for good, the answer comes immediately. The child goes on waiting, and starts when its
     /// dependencies are satisfied.
@@ -224,6 +233,7 @@ impl fmt::Display for Refusal {
             ),
             Self::TreeEnded => f.write_str("the tree has ended"),
             Self::Failed(exit) => write!(f, "the attempt failed: {exit}"),
+            Self::StillRuns(survivors) => write!(f, "processes of its last attempt are still alive: {survivors}"),
             Self::WaitsFor { path } => write!(f, "it still waits for {path}, and starts when it may"),
             Self::Superseded { by } => write!(f, "it was overtaken by {by}"),
             Self::WouldWaitForItself { begun } => {

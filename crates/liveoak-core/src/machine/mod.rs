@@ -28,16 +28,17 @@
 //! 10. `snapshot` - the snapshot of the tree
 //! 11. `reply` - when a command is answered, and the report of a stop
 //! 12. `self_wait` - waits of a body for the end or the readiness of its own attempt
-//! 13. `start` - the start of one attempt
-//! 14. `stopped` - what follows when a child is down
-//! 15. `stop` - the orders to ask and to kill
-//! 16. `restart` - limits, backoff, restart set, giving up
-//! 17. `exit` - the end of an attempt, and what follows its exit
-//! 18. `stop_progress` - the next children to ask, abandoning, the end of a supervisor
-//! 19. `time_jump` - deadlines that are seen late, because the process could not run
-//! 20. `advance` - the next steps of each supervisor, and what happens when a deadline has come
-//! 21. `command` - what each command does; adding children and members
-//! 22. `mod` - the machine itself: it takes inputs and gives effects
+//! 13. `survivors` - processes that are still alive after their attempt was abandoned
+//! 14. `start` - the start of one attempt
+//! 15. `stopped` - what follows when a child is down
+//! 16. `stop` - the orders to ask and to kill
+//! 17. `restart` - limits, backoff, restart set, giving up
+//! 18. `exit` - the end of an attempt, and what follows its exit
+//! 19. `stop_progress` - the next children to ask, abandoning, the end of a supervisor
+//! 20. `time_jump` - deadlines that are seen late, because the process could not run
+//! 21. `advance` - the next steps of each supervisor, and what happens when a deadline has come
+//! 22. `command` - what each command does; adding children and members
+//! 23. `mod` - the machine itself: it takes inputs and gives effects
 //!
 //! Numbers like "C10" are rows of docs/conformance.md, which compares the rules with those of OTP.
 
@@ -61,6 +62,7 @@ mod state;
 mod stop;
 mod stop_progress;
 mod stopped;
+mod survivors;
 mod time_jump;
 
 #[cfg(test)]
@@ -147,6 +149,10 @@ impl Machine {
             Input::Ending(id, attempt, exit) => {
                 self.if_live(id, attempt, |machine, child| machine.reported_ending(child, exit));
             }
+            Input::MaySurvive(id, attempt, survivors) => {
+                self.if_live(id, attempt, |machine, child| machine.reported_survivors(child, survivors));
+            }
+            Input::Gone(id, attempt) => self.reported_gone(id, attempt),
             Input::Heartbeat(id, attempt, beaten) => {
                 self.if_live(id, attempt, |machine, child| machine.reported_heartbeat(child, beaten));
             }

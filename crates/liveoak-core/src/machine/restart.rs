@@ -40,6 +40,9 @@ impl Machine {
         if let Some(siblings) = self.restart_set(sup, child) {
             self.take_down(sup, child, &siblings);
         }
+        if self.quarantine_if_survived(child) {
+            return;
+        }
         if delay.is_zero() {
             return self.request_start(child);
         }

@@ -105,7 +105,11 @@ impl Machine {
             // The other children were stopped by command and stay down.
             if state.intent.is_to_run() {
                 match (state.is_used_up(), state.phase) {
-                    (false, _) => self.enqueue_start(child),
+                    (false, _) => {
+                        if !self.quarantine_if_survived(child) {
+                            self.enqueue_start(child);
+                        }
+                    }
                     (true, Phase::Idle(IdleReason::Finished)) => {}
                     (true, _) => {
                         self.set_phase(child, Phase::Idle(IdleReason::Finished));

@@ -22,8 +22,8 @@ use super::Command;
 use super::plan::StopPlan;
 use crate::window::FailureRow;
 use crate::{
-    AutoShutdownFailure, ChildForm, ChildId, ChildSpec, Exit, GroupSpec, Health, IdleReason, LimitExceeded,
-    Name, Order, RequestId, StopEntry, StopReport, SupervisorSpec, Time, Window,
+    Attempt, AutoShutdownFailure, ChildForm, ChildId, ChildSpec, Exit, GroupSpec, Health, IdleReason,
+    LimitExceeded, Name, Order, RequestId, StopEntry, StopReport, SupervisorSpec, Survivors, Time, Window,
 };
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -211,6 +211,8 @@ pub(super) struct ChildRecord {
     /// if others stop the child.
     pub(super) cause: Option<Exit>,
     pub(super) gave_up: Option<Arc<LimitExceeded>>,
+    /// The processes of this attempt: of the live one, or of the last one if that was abandoned and they are not gone.
+    pub(super) survivors: Option<(Attempt, Arc<Survivors>)>,
     /// The commands that wait for an answer. At most [`MAX_WAITERS`](super::MAX_WAITERS).
     pub(super) waiters: Vec<(RequestId, Command)>,
     pub(super) health: Health,

@@ -137,6 +137,17 @@ impl Machine {
         match self.arena[child].phase {
             Phase::Idle(_) | Phase::Stopping { killed: true } => {}
             Phase::Waiting | Phase::BackingOff => self.begin_stop(child),
+            phase @ (Phase::Starting | Phase::Running | Phase::Stopping { .. })
+                if self.is_kill_refused(child) =>
+            {
+                // It is abandoned at the next tick. No event says that it was killed.
+                if !phase.is_stopping() {
+                    self.set_phase(child, Phase::Stopping { killed: false });
+                    let (_, attempt) = self.arena.attempt_of(child);
+                    self.emit(child, || EventKind::Stopping { attempt });
+                }
+                self.set_timer(child, Purpose::Phase, self.now);
+            }
             Phase::Starting | Phase::Running | Phase::Stopping { killed: false } => {
                 self.order_kill(child);
                 if !self.shares_deadline(child) {

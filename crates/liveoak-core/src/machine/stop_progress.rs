@@ -2,10 +2,11 @@
 
 use super::driver_queue::{StopAct, Walk};
 use super::plan::StopPlan;
-use super::state::{Children, Index, Purpose, SupervisorPhase};
+use super::state::{Children, Index, Phase, Purpose, SupervisorPhase};
 use super::{Effect, Machine};
-use crate::{EventKind, Exit, Order, StopStage};
+use crate::{Attempt, EventKind, Exit, Order, StopStage, Survivors};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 impl Machine {
     /// Continues the stop of a supervisor. Asks the children whose turn it is. When all children have ended, ends the
@@ -100,6 +101,11 @@ impl Machine {
             self.kill(child);
         }
         if is_leaf {
+            if self.arena[child].phase == (Phase::Stopping { killed: false }) {
+                // The system has refused to signal it. The kill is tried, but not reported as a kill.
+                let (id, attempt) = self.arena.attempt_of(child);
+                self.push(Effect::Kill(id, attempt));
+            }
             return self.end_abandoned(child);
         }
         // All remaining steps of this stop are overdue.
@@ -127,7 +133,20 @@ impl Machine {
         let (id, attempt) = self.arena.attempt_of(child);
         self.emit(child, || EventKind::Abandoned { attempt });
         self.push(Effect::Abandon(id, attempt));
-        self.on_attempt_ended(child, Exit::Abandoned, StopStage::Abandoned);
+        let survivors = self.survivors_of(child).cloned();
+        let exit = survivors.map_or(Exit::Abandoned, Exit::StillRuns);
+        self.on_attempt_ended(child, exit, StopStage::Abandoned);
+    }
+
+    /// Notes which processes the live attempt of a child runs. If the system has refused to kill some of them, waiting
+    /// for the end of a killed attempt is useless.
+    pub(super) fn reported_survivors(&mut self, child: Index, survivors: Arc<Survivors>) {
+        let refused = survivors.refused.is_some();
+        let attempt = Attempt(self.arena[child].attempt);
+        self.arena.record_or_new(child).survivors = Some((attempt, survivors));
+        if refused && self.arena[child].phase == (Phase::Stopping { killed: true }) {
+            self.abandon(child);
+        }
     }
 
     /// Takes one step of the first walk over a group. Returns `false` if there is no walk.

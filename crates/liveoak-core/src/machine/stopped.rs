@@ -42,11 +42,13 @@ impl Machine {
             if temporary && intent == Intent::Run {
                 self.emit(child, || EventKind::Finished);
                 self.set_idle(child, IdleReason::Finished, belongs_to_run);
-            } else {
+            } else if !self.quarantine_if_survived(child) {
                 self.enqueue_start(child);
             }
         } else if starts_again {
-            self.request_start(child);
+            if !self.quarantine_if_survived(child) {
+                self.request_start(child);
+            }
         } else {
             let why =
                 if intent.is_to_run() { IdleReason::SupervisorDown } else { IdleReason::StoppedByCommand };

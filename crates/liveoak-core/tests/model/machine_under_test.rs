@@ -473,6 +473,7 @@ fn word(answer: &Result<Outcome, Refusal>) -> &'static str {
         Err(Refusal::IsRoot) => "is root",
         Err(Refusal::TreeEnded) => "tree down",
         Err(Refusal::Failed(_)) => "failed",
+        Err(Refusal::StillRuns(_)) => "still runs",
         Err(Refusal::WaitsFor { .. }) => "waits",
         Err(Refusal::Superseded { .. }) => "superseded",
         Err(_) => "refused",

@@ -4,6 +4,7 @@ use super::error::ProbeFailure;
 use super::{Probe, ProbeKind};
 use crate::command::CommandLine;
 use crate::environment::Environment;
+use crate::jobs::WhenGone;
 use crate::off_thread::{NoAnswer, off_thread};
 use crate::process::Process;
 use crate::spawn_error::SpawnError;
@@ -183,7 +184,7 @@ async fn look(path: &Path, limit: Duration) -> Result<(), ProbeFailure> {
 async fn run(command: &Arc<CommandLine>, environment: Environment) -> Result<(), ProbeFailure> {
     let refused = |source| ProbeFailure::Spawn { command: command.to_string(), source };
     let prepared = Process::prepare(command, environment).await.map_err(refused)?;
-    let spawned = Process::spawn_prepared(Arc::clone(command), prepared, |_| {}).await;
+    let spawned = Process::spawn_prepared(Arc::clone(command), prepared, WhenGone::NOTHING, |_| {}).await;
     let mut process = spawned.map_err(refused)?;
     let status = process.exited().await;
     // The drop also kills what the command left running.

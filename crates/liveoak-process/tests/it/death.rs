@@ -103,6 +103,6 @@ fn without_free_descriptors_a_dead_program_is_reported_as_ended() {
 fn a_lack_of_descriptors_is_a_retryable_error() {
     let mut program = TestProgram::start("descriptors", "ulimit -n 64;");
     assert_eq!(program.word(), "true");
-    assert_eq!(program.word(), "start a process: a system limit is reached");
+    assert_eq!(program.word(), "start a process: this process has no file descriptor left (see `ulimit -n`)");
     assert_eq!(program.word(), "exited with code 0");
 }

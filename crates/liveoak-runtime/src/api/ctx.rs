@@ -3,7 +3,7 @@
 use crate::attempt::cell::AttemptListener as _;
 use crate::engine::driver::LiveAttempt;
 use crate::util::{Either, race};
-use liveoak_core::{Attempt, ChildId, Exit, Health, Input, Path};
+use liveoak_core::{Attempt, ChildId, Exit, Health, Input, Path, Survivors};
 use std::cell::RefCell;
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -136,9 +136,33 @@ impl Ctx {
         self.cell.tree.runs_outside(&self.cell);
     }
 
+    /// Reports the processes of this attempt. If the attempt is abandoned, no other one starts before the value of
+    /// [`processes_gone`](Self::processes_gone) is dropped.
+    #[doc(hidden)]
+    pub fn may_survive(&self, survivors: Survivors) {
+        self.report(Input::MaySurvive(self.cell.id, self.cell.attempt, Arc::new(survivors)));
+    }
+
+    /// Returns a value whose drop reports that no process of this attempt is left.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn processes_gone(&self) -> impl Send + 'static + use<> {
+        ProcessesGone(Arc::clone(&self.cell))
+    }
+
     /// Returns `true` if the tree no longer waits for this attempt, although the code of the attempt still runs.
     pub(crate) fn is_abandoned(&self) -> bool {
         self.cell.orders.is_abandoned()
+    }
+}
+
+/// Reports that no process of an attempt is left, when it is dropped. See [`Ctx::processes_gone`].
+struct ProcessesGone(Arc<LiveAttempt>);
+
+impl Drop for ProcessesGone {
+    fn drop(&mut self) {
+        let tree = &self.0.tree;
+        tree.feed(tree.clock.now(), Input::Gone(self.0.id, self.0.attempt));
     }
 }
 

@@ -9,6 +9,7 @@
 
 use crate::api::error::{Error, StartError};
 use crate::api::supervisor::Supervisor;
+use crate::util::limits::{check_resources, create_runtime};
 use crate::util::log::flush_log;
 use crate::util::signals::StopSignals;
 use liveoak_core::error_text;
@@ -20,7 +21,6 @@ use std::process::ExitCode;
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
-use tokio::runtime::Builder;
 
 /// How long tasks and blocking calls that do not belong to the tree may still take after the end of the tree. Nothing
 /// waits for them longer. Tasks and calls that belong to the tree are in its report if they did not end.
@@ -99,17 +99,16 @@ impl Main {
     where
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let printer = Printer::start();
-        let mut builder = Builder::new_multi_thread();
-        if let Some(number) = self.worker_threads {
-            builder.worker_threads(number.max(1));
-        }
-        let runtime = match builder.enable_all().build() {
+        let created = check_resources(self.worker_threads).and_then(|()| create_runtime(self.worker_threads));
+        let runtime = match created {
             Ok(runtime) => runtime,
             Err(error) => {
-                return printer.end(Err((FAILED, format!("cannot start the Tokio runtime: {error}"))));
+                // There may be no thread left for the printer.
+                let _closed = io::stderr().write_all(format!("error: {error}\n").as_bytes());
+                return ExitCode::from(FAILED);
             }
         };
+        let printer = Printer::start();
         let mut signals = None;
         // Dropping the runtime waits without a limit, so a panic must not drop it.
         let ended =

@@ -10,6 +10,7 @@
 
 use crate::attempt::cell::{AttemptCell, AttemptListener};
 use crate::attempt::panic::catch_exit;
+use crate::util::limits::try_threads;
 use crate::util::lock::{ignore_poison, lock};
 use liveoak_core::{Exit, KILL_WAIT};
 use std::io;
@@ -114,22 +115,6 @@ impl Threads {
             live = ignore_poison(self.ended.wait(live));
         }
     }
-}
-
-/// Checks that the system grants `count` threads now: starts them side by side, and lets them end again. The check
-/// comes first because Tokio panics when it is refused a thread while it creates a runtime, and leaks what it had
-/// created.
-fn try_threads(count: usize) -> io::Result<()> {
-    let gate = Mutex::new(());
-    std::thread::scope(|scope| {
-        // Holds each thread back until all have started.
-        let closed = lock(&gate);
-        let start = |_| std::thread::Builder::new().spawn_scoped(scope, || drop(lock(&gate)));
-        let started: io::Result<Vec<_>> = (0..count).map(start).collect();
-        drop(closed);
-        // A thread counts against the system's limit until it is joined.
-        started?.into_iter().try_for_each(|thread| thread.join().map_err(|_| io::ErrorKind::Other.into()))
-    })
 }
 
 /// Creates the runtime. Panics if the system refuses a thread after all. The panic comes immediately, and leaves no

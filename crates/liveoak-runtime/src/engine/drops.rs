@@ -306,18 +306,23 @@ impl Drops {
         }
         let drops = Arc::clone(self);
         if self.in_place {
-            let job = async move { drop(drops.drop_all(lock(&drops.work), false)) };
-            // Panics on a thread whose local storage is torn down.
-            if catch(None, || drop(self.handle.spawn(job))).is_err() {
-                lock(&self.work).jobs -= 1;
-            }
-            return;
+            return self.start_job_in_task();
         }
         let job = move || {
             let _inside = drops.handle.enter();
             drop(drops.drop_all(lock(&drops.work), true));
         };
         if std::thread::Builder::new().name("liveoak-drop".to_owned()).spawn(job).is_err() {
+            // No thread is left. A destructor that blocks is better than one that never runs.
+            self.start_job_in_task();
+        }
+    }
+
+    fn start_job_in_task(self: &Arc<Self>) {
+        let drops = Arc::clone(self);
+        let job = async move { drop(drops.drop_all(lock(&drops.work), false)) };
+        // Panics on a thread whose local storage is torn down.
+        if catch(None, || drop(self.handle.spawn(job))).is_err() {
             lock(&self.work).jobs -= 1;
         }
     }

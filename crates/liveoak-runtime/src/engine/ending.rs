@@ -106,7 +106,7 @@ impl TreeInner {
         }
     }
 
-    /// Waits for the end in a task, in tests with a paused clock.
+    /// Waits for the end in a task: in tests with a paused clock, and if there is no thread left.
     async fn end_in_task(self: Arc<Self>, wait: Duration) {
         self.let_go();
         let since = self.clock.now();
@@ -150,10 +150,9 @@ impl TreeInner {
             let stands = move || until_done.recv().is_ok();
             let _ = catch(None, || drop(self.clock.handle.spawn_blocking(stands)));
         }
-        // If the system refuses the thread, the end waits for nothing.
+        // If the system refuses the thread, a task of the runtime waits.
         if std::thread::Builder::new().name("liveoak-end".to_owned()).spawn(waits).is_err() {
-            self.let_go();
-            self.tell_end(&self.drops.wait(Instant::now()));
+            drop(self.clock.handle.spawn(Arc::clone(self).end_in_task(wait)));
         }
     }
 

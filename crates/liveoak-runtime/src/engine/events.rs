@@ -217,7 +217,11 @@ impl std::fmt::Display for Line<'_> {
             EventKind::Exited { exit, ran, .. } => write!(f, "{path}: {exit}, after {ran:.1?}"),
             EventKind::BackingOff { delay, .. } => write!(f, "{path}: restarts in {delay:.1?}"),
             EventKind::Stopped { stage, .. } => write!(f, "{path}: stopped ({})", stage.as_str()),
+            EventKind::Killed { .. } => write!(f, "{path}: killing"),
             EventKind::Quarantined(gave_up) => write!(f, "{path}: quarantined: {gave_up}"),
+            EventKind::StillRuns(survivors) => {
+                write!(f, "{path}: quarantined until its processes are gone: {survivors}")
+            }
             EventKind::GaveUp(gave_up) => write!(f, "{path}: {gave_up}"),
             EventKind::StartFailed(failure) => write!(f, "{path}: {failure}"),
             EventKind::AutoShutdown => write!(f, "{path}: ends, because its significant children have ended"),

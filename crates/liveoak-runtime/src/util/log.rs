@@ -63,8 +63,10 @@ pub fn log(line: impl FnOnce() + Send + 'static) {
     }
 }
 
-/// Waits until all lines that were logged so far are written, for at most `within`. Returns `true` if they are.
+/// Waits until all lines that were logged so far are written, for at most `within`. Returns `true` if they are. If the
+/// system has refused the log thread, writes them on the calling thread.
 pub fn flush_log(within: Duration) -> bool {
+    LOG.write_without_thread();
     LOG.flush(within)
 }
 
@@ -104,6 +106,21 @@ impl Log {
             }
         } else if sleepers > 0 {
             self.changed.notify_all();
+        }
+    }
+
+    /// Writes the waiting lines on the calling thread, if there is no log thread.
+    fn write_without_thread(&self) {
+        loop {
+            let mut lines = lock(&self.lines);
+            if lines.has_thread {
+                return;
+            }
+            let Some(Line { subscriber, write }) = lines.waiting.pop_front() else { return };
+            lines.written += 1;
+            drop(lines);
+            ignore_panic(|| with_default(&subscriber, write));
+            ignore_panic(|| drop(subscriber));
         }
     }
 

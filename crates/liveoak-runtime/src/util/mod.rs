@@ -1,6 +1,7 @@
 //! Small helpers that know nothing of supervision. Every storey may use them.
 
 pub(crate) mod in_place;
+pub(crate) mod limits;
 pub(crate) mod lock;
 pub(crate) mod log;
 pub(crate) mod signal_handler;

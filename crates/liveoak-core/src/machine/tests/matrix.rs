@@ -4,6 +4,7 @@ use super::shape::{SECOND, group, leaf, name, secs, sup};
 use super::test_driver::TestDriver;
 use crate::{
     AutoShutdownFailure, EventKind, Exit, Limit, LimitExceeded, Panic, Path, Restart, StartFailure, Strategy,
+    Survivors,
 };
 use std::sync::Arc;
 
@@ -33,6 +34,7 @@ fn table() -> Vec<(Exit, [Then; 3])> {
         in_a_row: false,
     };
     let significant = AutoShutdownFailure { path: Path::new("/t/b/x"), exit: Exit::Killed };
+    let survivors = Survivors { pids: vec![7], refused: None };
     let wanted = [Restarts, Finishes, Finishes];
     let failed = [Restarts, Restarts, Finishes];
     vec![
@@ -48,6 +50,7 @@ fn table() -> Vec<(Exit, [Then; 3])> {
         (Exit::HeartbeatTimeout(SECOND), failed),
         (Exit::Killed, failed),
         (Exit::Abandoned, failed),
+        (Exit::StillRuns(Arc::new(survivors)), failed),
         (Exit::StartFailed(Arc::new(failure)), failed),
         (Exit::GaveUp(Arc::new(gave_up)), failed),
         // A failure, but also the declared end.
@@ -75,11 +78,13 @@ fn the_table_of_this_file_has_every_exit() {
             | Exit::HeartbeatTimeout(_)
             | Exit::Killed
             | Exit::Abandoned
+            | Exit::StillRuns(_)
             | Exit::StartFailed(_)
             | Exit::GaveUp(_)
             | Exit::AutoShutdownFailed(_) => {}
         }
     }
+    // `StillRuns` has the word of `Abandoned`.
     assert_eq!(seen.len(), 15);
 }
 

@@ -26,6 +26,7 @@ mod shape;
 mod stable_runs;
 mod stop;
 mod stop_stages;
+mod survivors;
 mod table;
 mod test_driver;
 mod time_jump;

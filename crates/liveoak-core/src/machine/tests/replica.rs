@@ -111,7 +111,7 @@ impl Replica {
             EventKind::Ignored => {
                 self.set(event, ChildState::Idle(IdleReason::Ignored));
             }
-            EventKind::Quarantined(_) => {
+            EventKind::Quarantined(_) | EventKind::StillRuns(_) => {
                 self.set(event, ChildState::Idle(IdleReason::Quarantined));
             }
             EventKind::Health(health) => {

@@ -549,6 +549,7 @@ pub(super) fn word(answer: &Answer) -> &'static str {
         Err(Refusal::NeededBy(_)) => "needed",
         Err(Refusal::TreeEnded) => "tree down",
         Err(Refusal::Failed(_)) => "failed",
+        Err(Refusal::StillRuns(_)) => "still runs",
         Err(Refusal::WaitsFor { .. }) => "waits",
         Err(Refusal::Superseded { .. }) => "superseded",
         Err(Refusal::Full { .. }) => "full",
