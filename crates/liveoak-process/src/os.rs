@@ -39,6 +39,13 @@ const PIDFD_SIGNAL_PROCESS_GROUP: libc::c_uint = 1 << 2;
 /// The highest signal number of the kernel, including the numbers that libc reserves.
 const LAST_SIGNAL: i32 = 64;
 
+/// The signals that the C library uses for threads (`nptl(7)`; musl one more). The current process may have been started
+/// with an ignored one.
+const RESERVED_SIGNALS: [i32; 3] = [32, 33, 34];
+
+/// The size of a set of 64 signals, as `rt_sigaction(2)` wants it.
+const KERNEL_SIGSET_BYTES: usize = 8;
+
 /// The descriptors that are marked on a kernel without `close_range(2)`. The system gives the lowest free number, so a
 /// process has a higher one only if it has that many open files. Some milliseconds for each start.
 const MARKED_ONE_BY_ONE: RawFd = 1 << 16;
@@ -112,6 +119,7 @@ impl ChildSetup {
             let wanted = if signal == libc::SIGPIPE { libc::SIG_IGN } else { libc::SIG_DFL };
             set_disposition(signal, wanted);
         }
+        RESERVED_SIGNALS.into_iter().for_each(restore_reserved_signal);
         rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
         if rustix::process::getppid() != Some(self.parent) {
             // The parent died before the parent-death signal was set: no error can be reported, and nothing would kill us.
@@ -268,6 +276,17 @@ pub(crate) fn dead_child() -> Option<Pid> {
         }
     };
     Pid::from_raw(pid)
+}
+
+/// Gives a signal that the C library does not let programs change its default action.
+fn restore_reserved_signal(signal: i32) {
+    let default = [0u64; 8];
+    // SAFETY: all-zero is the default action in the kernel's form on each architecture, and the array is larger than that.
+    // The kernel reads it and writes nothing. A raw system call is async-signal-safe.
+    unsafe {
+        let old = std::ptr::null::<u8>();
+        libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), old, KERNEL_SIGSET_BYTES);
+    }
 }
 
 fn empty_signal_mask() {

@@ -8,6 +8,7 @@ mod bad_files;
 mod endings;
 mod environment;
 mod failed_starts;
+mod inherited;
 mod many;
 mod output;
 mod report;
