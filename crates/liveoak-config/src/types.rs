@@ -1,6 +1,6 @@
 //! What a key is, and the types of values. A type is a function that returns its JSON Schema.
 
-use liveoak_core::{AutoShutdown, Condition, GiveUp, Limit, Order, Restart, Strategy};
+use liveoak_core::{AutoShutdown, Condition, FirstStart, GiveUp, Limit, Order, Restart, Strategy};
 use liveoak_process::Signal;
 use serde_json::{Map, Value, json};
 
@@ -66,7 +66,7 @@ macro_rules! words_of_core {
     )+};
 }
 
-words_of_core! { Restart Strategy Order AutoShutdown GiveUp Condition }
+words_of_core! { Restart Strategy Order FirstStart AutoShutdown GiveUp Condition }
 
 impl Word for Signal {
     const ALL: &'static [Self] = Signal::STOP_SIGNALS;

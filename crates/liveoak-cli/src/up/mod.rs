@@ -3,6 +3,7 @@
 //! - [`build`]: creates the library's tree from the file's data
 //! - [`lines`]: the output of the children, on stdout
 //! - [`log`]: the log of events about children, on stderr
+//! - [`progress`]: messages about children that hold up a start or a stop; [`holders`] finds these children
 //! - [`status`]: messages about the run itself, on stderr
 //! - [`report`]: the report at the end
 //! - [`writer`]: writes to both streams without blocking
@@ -11,8 +12,10 @@
 //! child is started, restarted or stopped here; that is the library's work.
 
 pub(crate) mod build;
+mod holders;
 mod lines;
 mod log;
+mod progress;
 mod report;
 mod status;
 mod writer;
@@ -112,7 +115,8 @@ impl Up<'_> {
             .map_err(|error| format!("cannot listen for signals: {error}; nothing was started"))?;
         let sink = lines::sink(self.config, self.stdout.clone());
         let tree = build::tree(self.config, &sink).begin().map_err(|error| error.to_string())?;
-        let ended = self.until_ended(&tree, signals.insert(listening)).await;
+        let until_ended = self.until_ended(&tree, signals.insert(listening));
+        let ended = progress::beside(tree.handle(), self.status, until_ended).await;
         let report = RunReport::new(self.config, &ended, &tree.snapshot(), &self.reasons);
         let code = exit_code(&ended);
         let level = if code == 0 { Level::INFO } else { Level::ERROR };

@@ -31,18 +31,20 @@
 //! 13. `start` - the start of one attempt
 //! 14. `stopped` - what follows when a child is down
 //! 15. `stop` - the orders to ask and to kill
-//! 16. `restart` - limits, backoff, restart set, giving up
-//! 17. `exit` - the end of an attempt, and what follows its exit
-//! 18. `stop_progress` - the next children to ask, abandoning, the end of a supervisor
-//! 19. `time_jump` - deadlines that are seen late, because the process could not run
-//! 20. `advance` - the next steps of each supervisor, and what happens when a deadline has come
-//! 21. `command` - what each command does; adding children and members
-//! 22. `mod` - the machine itself: it takes inputs and gives effects
+//! 16. `auto_shutdown` - the end of a supervisor with its significant children
+//! 17. `restart` - limits, backoff, restart set, giving up
+//! 18. `exit` - the end of an attempt, and what follows its exit
+//! 19. `stop_progress` - the next children to ask, abandoning, the end of a supervisor
+//! 20. `time_jump` - deadlines that are seen late, because the process could not run
+//! 21. `advance` - the next steps of each supervisor, and what happens when a deadline has come
+//! 22. `command` - what each command does; adding children and members
+//! 23. `mod` - the machine itself: it takes inputs and gives effects
 //!
 //! Numbers like "C10" are rows of docs/conformance.md, which compares the rules with those of OTP.
 
 mod advance;
 mod arena;
+mod auto_shutdown;
 mod command;
 mod condition;
 mod copy;
