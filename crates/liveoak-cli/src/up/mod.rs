@@ -159,8 +159,7 @@ impl Up<'_> {
                 Wish::StopOrKill(_) => {
                     stopping = true;
                     tree.begin_stop();
-                    let text = "still stopping; Ctrl-C (SIGINT) kills all children that are left";
-                    self.status.message(Level::INFO, "kill-possible", text);
+                    self.status.message(Level::INFO, "kill-possible", &how_to_kill(signals));
                 }
                 Wish::Kill => {
                     self.status.message(Level::WARN, "kill-asked", "SIGINT: killing all children");
@@ -174,6 +173,18 @@ impl Up<'_> {
         self.status.message(Level::INFO, "stop-asked", why);
         tree.begin_stop();
     }
+}
+
+/// Says how the user can kill what does not stop.
+fn how_to_kill(signals: &StopSignals) -> String {
+    if signals.hears_interrupts() {
+        return "still stopping; Ctrl-C (SIGINT) kills all children that are left".to_owned();
+    }
+    // Whatever ends this process, the guardian then kills all children.
+    let pid = std::process::id();
+    format!(
+        "still stopping; SIGINT was ignored at the start, so only `kill -KILL {pid}` kills all children that are left"
+    )
 }
 
 /// Waits for `time`, or for ever.

@@ -12,6 +12,7 @@ mod many;
 mod output;
 mod report;
 mod restarts;
+mod signals;
 mod starting;
 mod stops;
 mod support;

@@ -208,7 +208,12 @@ impl Supervisor {
                 Either::Right(Wish::Stop(_)) => tree.begin_stop(),
                 Either::Right(Wish::StopOrKill(signal)) => {
                     tree.begin_stop();
-                    say(&format!("{}: still stopping; Ctrl-C (SIGINT) kills what is left", signal.name()));
+                    if signals.hears_interrupts() {
+                        say(&format!(
+                            "{}: still stopping; Ctrl-C (SIGINT) kills what is left",
+                            signal.name()
+                        ));
+                    }
                 }
                 Either::Right(Wish::Kill) => {
                     say("SIGINT: killing what is left");
