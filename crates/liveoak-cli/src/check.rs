@@ -207,6 +207,7 @@ fn supervisor_json(supervisor: &SupervisorConfig, path: &str) -> Value {
         "strategy": supervisor.spec.strategy.as_str(),
         "intensity": supervisor.spec.intensity.as_ref().map(limit_json),
         "order": supervisor.spec.order.as_str(),
+        "first_start": supervisor.spec.first_start.as_str(),
         "auto_shutdown": supervisor.spec.auto_shutdown.as_str(),
         "children": children,
     })

@@ -91,7 +91,8 @@ impl ProgramConfig {
 
 impl Config {
     /// Returns the same tree with every replica set `db` replaced by `db.1`, `db.2`, ... in its place, and every edge
-    /// to the set replaced by one edge to each of them. In the result all `replicas` are 1.
+    /// to the set replaced by one edge to each of them. The replicas of a set are one place in the order. In the result all
+    /// `replicas` are 1.
     #[must_use]
     pub fn expanded(&self) -> Self {
         Self { root: expanded(&self.root), ..self.clone() }
@@ -173,7 +174,8 @@ fn expanded(supervisor: &SupervisorConfig) -> SupervisorConfig {
             let names = instances.get(edge.child.as_str()).into_iter().flatten();
             names.map(|name| Edge { child: name.clone(), condition: edge.condition })
         });
-        let spec = ChildSpec { after: edges.collect(), ..child.spec.clone() };
+        let replica_of = (child.replicas() > 1).then(|| child.name.clone());
+        let spec = ChildSpec { after: edges.collect(), replica_of, ..child.spec.clone() };
         for (number, name) in (1..).zip(&instances[child.name.as_str()]) {
             let form = match &child.form {
                 Form::Supervisor(supervisor) => Form::Supervisor(expanded(supervisor)),

@@ -8,9 +8,15 @@
 use crate::bounds::MAX_REPLICAS;
 use crate::duration::format_duration;
 use crate::types::{self, Key, Keys, Word as _};
-use liveoak_core::{AutoShutdown, Backoff, ChildSpec, GiveUp, Order, Restart, Strategy};
+use liveoak_core::{AutoShutdown, Backoff, ChildSpec, FirstStart, GiveUp, Order, Restart, Strategy};
 use liveoak_process::{Ask, Signal};
 use serde_json::{Value, json};
+
+/// What happens above a limit of the file that does not say it. The library's own default is [`GiveUp::Escalate`].
+pub(crate) const GIVE_UP: GiveUp = GiveUp::Quarantine;
+
+/// What follows a failed first start in a file that does not say it. The library's own default is [`FirstStart::Fail`].
+pub(crate) const FIRST_START: FirstStart = FirstStart::Retry;
 
 /// Returns the name of every key that a child may have, be it a program or a supervisor.
 pub(crate) fn any_child() -> Vec<&'static str> {
@@ -51,6 +57,9 @@ keys! {
         intensity: || types::table_schema(&LIMIT);
         /// In which order children start: one after another as declared, or side by side as soon as their `after` holds.
         order: types::words_schema::<Order> => Order::default().as_str();
+        /// What follows when a child fails before the supervisor has been ready. Default: that of the supervisor above;
+        /// at the top level "retry".
+        first_start: types::words_schema::<FirstStart>;
         /// Whether the end of significant children ends the supervisor.
         auto_shutdown: types::words_schema::<AutoShutdown> => AutoShutdown::default().as_str();
     }
@@ -87,7 +96,7 @@ keys! {
         ready: || types::table_schema(&READY);
         /// The exit codes that are no failure.
         success: || json!({ "type": "array", "items": types::integer_schema(0, 255), "minItems": 1 }) => [0];
-        /// How many copies run. Above 1 they are named NAME.1, NAME.2 and so on. {replica} is the number of the copy.
+        /// How many copies run. Above 1 they are named NAME.1, NAME.2 and so on, and start and stop side by side. {replica} is the number of the copy.
         replicas: || types::integer_schema(1, MAX_REPLICAS) => 1;
         /// How it is stopped: the signal that asks, who gets it, and the time until it is killed.
         stop: || types::table_schema(&PROGRAM_STOP) => json!({ "signal": Signal::TERM.word(), "ask": Ask::default().word(), "within": format_duration(ChildSpec::default().stop_within) });
@@ -113,7 +122,7 @@ keys! {
         /// The period, a duration above zero. Leave it out if restarts are unlimited. Failures in a row need none.
         period: types::duration_schema;
         /// What happens above the limit.
-        give_up: types::words_schema::<GiveUp> => GiveUp::default().as_str();
+        give_up: types::words_schema::<GiveUp> => GIVE_UP.as_str();
     }
 
     const OF_BACKOFF {

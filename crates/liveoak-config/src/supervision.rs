@@ -1,6 +1,6 @@
 //! The supervision keys of a child. Programs and supervisors both have them.
 
-use crate::keys::{BACKOFF, LIMIT};
+use crate::keys::{BACKOFF, GIVE_UP, LIMIT};
 use crate::reader::{EdgePlace, Reader};
 use crate::table::{Node, Table};
 use crate::text::escaped;
@@ -27,7 +27,7 @@ impl Reader<'_> {
     pub(crate) fn limit(&mut self, node: &Node<'_>) -> Option<Limit> {
         let example = format!("{} = {{ restarts = 5, period = \"1m\" }}", node.key);
         let table = self.table_of(node, &format!("`{}`", node.key), &LIMIT, &example)?;
-        let give_up = self.word(&table, "give_up");
+        let give_up = self.value(&table, "give_up", Node::word).unwrap_or(GIVE_UP);
         let zero = "for no limit leave it out, and write restarts = \"unlimited\"";
         let period = self.value(&table, "period", |node| node.positive(zero));
         let missing = |key: &str| {

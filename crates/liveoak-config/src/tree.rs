@@ -3,12 +3,12 @@
 use crate::bounds::{FALLBACK_NAME, MAX_CHILDREN, MAX_DEPTH, MAX_EDGES, MAX_NAME_BYTES};
 use crate::config::{ChildConfig, Config, Form, SupervisorConfig};
 use crate::diagnostic::{Diagnostic, Error, Span};
-use crate::keys::{PROGRAM, ROOT, SUPERVISOR, SUPERVISOR_STOP, any_child};
+use crate::keys::{FIRST_START, GIVE_UP, PROGRAM, ROOT, SUPERVISOR, SUPERVISOR_STOP, any_child};
 use crate::reader::{Places, Reader, fits_name};
 use crate::table::{Node, Table};
 use crate::text::{child_called, join, near_miss};
 use crate::types::Keys;
-use liveoak_core::{ChildSpec, Path as TreePath, SupervisorSpec};
+use liveoak_core::{ChildSpec, FirstStart, Limit, Path as TreePath, SupervisorSpec};
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -32,23 +32,34 @@ impl Reader<'_> {
         self.supervisor_stop(table, no_infinity, &mut spec);
         let path = TreePath::new(name.as_str());
         self.places.insert(path.clone(), Places::new(table, table.span.clone()));
-        let root = self.supervisor(table, &path, 1);
+        let root = self.supervisor(table, &path, 1, FIRST_START);
         Config { file: file.to_path_buf(), folder: self.folder.to_path_buf(), name, spec, root }
     }
 
-    /// Reads what every supervisor has; `depth` counts the supervisors down to this one.
-    fn supervisor(&mut self, table: &Table<'_>, path: &TreePath, depth: usize) -> SupervisorConfig {
+    /// Reads what every supervisor has; `depth` counts the supervisors down to this one. `first_start` is the default.
+    fn supervisor(
+        &mut self,
+        table: &Table<'_>,
+        path: &TreePath,
+        depth: usize,
+        first_start: FirstStart,
+    ) -> SupervisorConfig {
         let spec = SupervisorSpec {
+            first_start: self.value(table, "first_start", Node::word).unwrap_or(first_start),
             strategy: self.word(table, "strategy"),
             order: self.word(table, "order"),
             auto_shutdown: self.word(table, "auto_shutdown"),
             intensity: table.get("intensity").and_then(|node| self.limit(node)),
             ..SupervisorSpec::default()
         };
-        let children = match table.get("child") {
-            Some(node) => self.children(node, table, path, depth),
+        let mut children = match table.get("child") {
+            Some(node) => self.children(node, table, path, (depth, spec.first_start)),
             None => self.record_no_children(table, table.span.clone()),
         };
+        // Without an intensity each child has a limit of its own. The core has the numbers, the file what follows.
+        for child in children.iter_mut().filter(|_| spec.intensity.is_none()) {
+            child.spec.limit.get_or_insert(Limit::DEFAULT_OF_A_CHILD.on_exceeded(GIVE_UP));
+        }
         self.count_edges(path, &children);
         if let Some(places) = self.places.get_mut(path) {
             places.children = children.iter().map(|child| child.name.clone()).collect();
@@ -91,7 +102,7 @@ impl Reader<'_> {
         node: &Node<'_>,
         owner: &Table<'_>,
         path: &TreePath,
-        depth: usize,
+        (depth, first_start): (usize, FirstStart),
     ) -> Vec<ChildConfig> {
         let example = "[child.db] and below it command = \"redis-server\"";
         let Some(table) = self.record(node.table("`child`", example)) else { return Vec::new() };
@@ -104,10 +115,15 @@ impl Reader<'_> {
         if table.nodes.is_empty() {
             return self.record_no_children(owner, table.span);
         }
-        table.nodes.iter().filter_map(|node| self.child(node, path, depth)).collect()
+        table.nodes.iter().filter_map(|node| self.child(node, path, (depth, first_start))).collect()
     }
 
-    fn child(&mut self, node: &Node<'_>, above: &TreePath, depth: usize) -> Option<ChildConfig> {
+    fn child(
+        &mut self,
+        node: &Node<'_>,
+        above: &TreePath,
+        (depth, first_start): (usize, FirstStart),
+    ) -> Option<ChildConfig> {
         self.check_name(node.key, "this name", node.key_error("this cannot be a child's name"));
         let Some(table) = self.record(node.table(&child_called(node.key), "[child.db]")) else {
             self.count_children(1, node);
@@ -125,7 +141,7 @@ impl Reader<'_> {
             self.count_children(1, node);
             let no_infinity = "leave `within` out: then only the budgets around this supervisor count";
             self.supervisor_stop(&table, no_infinity, &mut spec);
-            Form::Supervisor(self.supervisor(&table, &path, depth + 1))
+            Form::Supervisor(self.supervisor(&table, &path, depth + 1, first_start))
         } else {
             let program = self.program(&table, &mut spec);
             self.count_children(program.replicas, node);

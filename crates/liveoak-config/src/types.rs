@@ -1,6 +1,6 @@
 //! What a key is, and the types of values. A type is a function that returns its JSON Schema.
 
-use liveoak_core::{AutoShutdown, Condition, GiveUp, Limit, Order, Restart, Strategy};
+use liveoak_core::{AutoShutdown, Condition, FirstStart, GiveUp, Limit, Order, Restart, Strategy};
 use liveoak_process::{Ask, Signal};
 use serde_json::{Map, Value, json};
 
@@ -66,7 +66,7 @@ macro_rules! words_of_type {
     )+};
 }
 
-words_of_type! { Restart Strategy Order AutoShutdown GiveUp Condition Ask }
+words_of_type! { Restart Strategy Order FirstStart AutoShutdown GiveUp Condition Ask }
 
 impl Word for Signal {
     const ALL: &'static [Self] = Signal::STOP_SIGNALS;

@@ -15,6 +15,7 @@ pub const MAX_FAILURE_BYTES: usize = 4096;
 pub struct Failure {
     text: String,
     error: Option<Arc<dyn FailureError>>,
+    retryable: bool,
 }
 
 /// Holds the error of a failure. A driver may replace the holder by one that drops the error in another place than the
@@ -33,14 +34,15 @@ impl FailureError for Plain {
 }
 
 impl Failure {
-    pub(crate) fn new(error: Box<dyn Error + Send + Sync>) -> Self {
-        Self { text: error_text(&*error, MAX_FAILURE_BYTES), error: Some(Arc::new(Plain(error))) }
+    pub(crate) fn new(error: Box<dyn Error + Send + Sync>, retryable: bool) -> Self {
+        let text = error_text(&*error, MAX_FAILURE_BYTES);
+        Self { text, error: Some(Arc::new(Plain(error))), retryable }
     }
 
     /// Returns the same failure with this error, or with none.
     #[must_use]
     pub fn with_error(&self, error: Option<Arc<dyn FailureError>>) -> Self {
-        Self { text: self.text.clone(), error }
+        Self { text: self.text.clone(), error, retryable: self.retryable }
     }
 
     /// Replaces the held error, and returns the previous one.
@@ -53,6 +55,12 @@ impl Failure {
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// Returns `false` if every later attempt fails in the same way, unless files or the configuration are changed.
+    #[must_use]
+    pub const fn is_retryable(&self) -> bool {
+        self.retryable
     }
 
     /// Returns the error itself, for downcasting. Returns `None` if the child does not

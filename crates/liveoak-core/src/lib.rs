@@ -42,8 +42,8 @@ pub use machine::{
 pub use report::{MAX_LISTED, MAX_LISTED_MEMBERS, StopEntry, StopReport, StopStage};
 pub use snapshot::{ChildState, ChildView, Health, IdleReason, Snapshot, WaitingFor};
 pub use spec::{
-    AutoShutdown, ChildDeclaration, ChildForm, ChildSpec, Condition, Edge, GiveUp, GroupSpec, Limit,
-    MAX_CHILDREN, MAX_DEPTH, Order, Ready, Restart, SpecError, SpecErrors, SpecProblem, SpecWarning,
+    AutoShutdown, ChildDeclaration, ChildForm, ChildSpec, Condition, Edge, FirstStart, GiveUp, GroupSpec,
+    Limit, MAX_CHILDREN, MAX_DEPTH, Order, Ready, Restart, SpecError, SpecErrors, SpecProblem, SpecWarning,
     Strategy, SupervisorSpec, start_order,
 };
 pub use survivors::Survivors;

@@ -201,6 +201,15 @@ impl std::error::Error for SpawnFailed {
     }
 }
 
+/// Returns the exit of an attempt whose program could not be started. No wait can mend a missing program or folder, so a
+/// first start is not retried then.
+fn start_failed(error: SpawnError) -> Exit {
+    match error.is_retryable() {
+        true => Exit::failed(SpawnFailed(error)),
+        false => Exit::failed_not_retryable(SpawnFailed(error)),
+    }
+}
+
 /// Runs the attempts of one child. All attempts share it.
 struct ProgramRunner {
     command: Arc<CommandLine>,
@@ -251,13 +260,13 @@ impl ProgramRunner {
         // The look-up of the program may take long, and nothing runs yet.
         let prepared = match ctx.unless_stopping(Process::prepare(&self.command, environment)).await {
             Some(Ok(prepared)) => prepared,
-            Some(Err(error)) => return Exit::failed(SpawnFailed(error)),
+            Some(Err(error)) => return start_failed(error),
             None => return Exit::Stopped,
         };
         let (command, when_gone) = (Arc::clone(&self.command), WhenGone::new(ctx.processes_gone()));
         let mut process = match Process::spawn_prepared(command, prepared, when_gone, deliver).await {
             Ok(process) => process,
-            Err(error) => return Exit::failed(SpawnFailed(error)),
+            Err(error) => return start_failed(error),
         };
         // From now on, if the attempt is abandoned, no other one starts before the last process is gone.
         ctx.may_survive(Survivors { pids: vec![process.id()], refused: None });

@@ -166,8 +166,8 @@
 
 // What users build a tree from.
 pub use liveoak_runtime::{
-    AutoShutdown, Backoff, Child, Condition, DedicatedRuntime, GiveUp, Group, GroupHandle, Init, Limit,
-    Order, Restart, Service, Strategy, Supervisor,
+    AutoShutdown, Backoff, Child, Condition, DedicatedRuntime, FirstStart, GiveUp, Group, GroupHandle, Init,
+    Limit, Order, Restart, Service, Strategy, Supervisor,
 };
 
 // What the code of a child uses.
@@ -216,7 +216,7 @@ pub mod prelude {
     #[cfg(feature = "process")]
     pub use liveoak_process::{Probe, ProcessChild};
     pub use liveoak_runtime::{
-        AutoShutdown, Backoff, Child, Condition, Ctx, DedicatedRuntime, Exit, GiveUp, Group, GroupHandle,
-        Health, Init, Limit, Order, Restart, Service, Strategy, Supervisor, Tree, TreeHandle,
+        AutoShutdown, Backoff, Child, Condition, Ctx, DedicatedRuntime, Exit, FirstStart, GiveUp, Group,
+        GroupHandle, Health, Init, Limit, Order, Restart, Service, Strategy, Supervisor, Tree, TreeHandle,
     };
 }

@@ -15,6 +15,7 @@ fn supervisor(name: &str, from: &liveoak_config::SupervisorConfig, sink: &Output
     let to = Supervisor::new(name)
         .strategy(spec.strategy)
         .order(spec.order)
+        .first_start(spec.first_start)
         .auto_shutdown(spec.auto_shutdown)
         .children(from.children.iter().map(|declared| child(declared, sink)));
     match spec.intensity {

@@ -3,6 +3,7 @@
 //! - [`build`]: creates the library's tree from the file's data
 //! - [`lines`]: the output of the children, on stdout
 //! - [`log`]: the log of events about children, on stderr
+//! - [`progress`]: messages about children that hold up a start or a stop; [`holders`] finds these children
 //! - [`status`]: messages about the run itself, on stderr
 //! - [`state`]: the state of all children, on stderr at SIGQUIT
 //! - [`report`]: the report at the end
@@ -12,8 +13,10 @@
 //! child is started, restarted or stopped here; that is the library's work.
 
 pub(crate) mod build;
+mod holders;
 mod lines;
 mod log;
+mod progress;
 mod report;
 mod state;
 mod status;
@@ -126,8 +129,8 @@ impl Up<'_> {
         let tree = build::tree(self.config, &sink).begin().map_err(|error| error.to_string())?;
         let (stop_signals, requests) = signals.insert(listening);
         let telling = state::tell_when_asked(&tree, self.config, self.status, requests);
-        let (Either::Left(ended) | Either::Right(ended)) =
-            race(self.until_ended(&tree, stop_signals), telling).await;
+        let until_ended = progress::beside(tree.handle(), self.status, self.until_ended(&tree, stop_signals));
+        let (Either::Left(ended) | Either::Right(ended)) = race(until_ended, telling).await;
         let report = RunReport::new(self.config, &ended, &tree.snapshot(), &self.reasons);
         let code = exit_code(&ended);
         let level = if code == 0 { Level::INFO } else { Level::ERROR };
@@ -170,8 +173,7 @@ impl Up<'_> {
                 Wish::StopOrKill(_) => {
                     stopping = true;
                     tree.begin_stop();
-                    let text = "still stopping; Ctrl-C (SIGINT) kills all children that are left";
-                    self.status.message(Level::INFO, "kill-possible", text);
+                    self.status.message(Level::INFO, "kill-possible", &how_to_kill(signals));
                 }
                 Wish::Kill => {
                     self.status.message(Level::WARN, "kill-asked", "SIGINT: killing all children");
@@ -185,6 +187,18 @@ impl Up<'_> {
         self.status.message(Level::INFO, "stop-asked", why);
         tree.begin_stop();
     }
+}
+
+/// Says how the user can kill what does not stop.
+fn how_to_kill(signals: &StopSignals) -> String {
+    if signals.hears_interrupts() {
+        return "still stopping; Ctrl-C (SIGINT) kills all children that are left".to_owned();
+    }
+    // Whatever ends this process, the guardian then kills all children.
+    let pid = std::process::id();
+    format!(
+        "still stopping; SIGINT was ignored at the start, so only `kill -KILL {pid}` kills all children that are left"
+    )
 }
 
 /// Waits for `time`, or for ever.

@@ -61,6 +61,14 @@ impl StatusLog {
         }
     }
 
+    /// Writes a message. In JSON it has the keys of `more` too.
+    pub(crate) fn message_with(&self, level: Level, event: &str, message: &str, more: &Value) {
+        match self.format {
+            LogFormat::Json => self.stderr.text(&json(level, event, message, Some(more))),
+            LogFormat::Pretty | LogFormat::Compact => self.message(level, event, message),
+        }
+    }
+
     /// Writes an error of the run itself.
     pub(crate) fn error(&self, message: impl Display) {
         self.stderr.text(error_text(self.format, &message.to_string()).as_bytes());

@@ -70,7 +70,7 @@ fn a_failed_child_that_is_not_restarted_fails_the_tree() {
 #[test]
 fn a_supervisor_that_gives_up_fails_the_tree_and_stops_the_others() {
     let dir = TestDir::of(
-        "intensity = { restarts = 2, period = \"1m\" }\n[child.a]\ncommand = \"sleep 1000\"\n\
+        "intensity = { restarts = 2, period = \"1m\", give_up = \"escalate\" }\n[child.a]\ncommand = \"sleep 1000\"\n\
          [child.b]\nshell = \"exit 7\"\nbackoff = false\n",
     );
     let ended = dir.run(&["--report", "report.json"]).with_code(1);
@@ -189,7 +189,8 @@ fn when_the_time_of_the_option_for_is_over_the_first_sigint_only_prints_a_messag
 
 #[test]
 fn a_failed_first_start_fails_the_tree() {
-    let dir = TestDir::of("[child.a]\ncommand = \"false\"\nready = { delay = \"20s\" }\n");
+    let dir =
+        TestDir::of("first_start = \"fail\"\n[child.a]\ncommand = \"false\"\nready = { delay = \"20s\" }\n");
     let ended = dir.run(&[]).with_code(1);
     assert_eq!(
         ended.stderr.last().map(String::as_str),

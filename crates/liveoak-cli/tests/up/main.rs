@@ -13,6 +13,7 @@ mod many;
 mod output;
 mod report;
 mod restarts;
+mod signals;
 mod starting;
 mod stops;
 mod support;

@@ -67,7 +67,7 @@ fn the_transcript_of_a_short_run_is_unchanged() {
 #[test]
 fn the_transcript_of_a_failed_start_is_unchanged() {
     let dir = TestDir::of(
-        "[child.db]\ncommand = \"sleep 1000\"\n[child.api]\ncommand = \"sleep 1000\"\nafter = [\"db\"]\n\
+        "first_start = \"fail\"\n[child.db]\ncommand = \"sleep 1000\"\n[child.api]\ncommand = \"sleep 1000\"\nafter = [\"db\"]\n\
          ready = { file = \"never\", within = \"200ms\" }\n[child.web]\ncommand = \"sleep 1000\"\n",
     );
     let ended = dir.run(&[]).with_code(1);

@@ -5,7 +5,7 @@ mod schema;
 
 use crate::bounds::DEFAULT_FILE;
 use crate::{ChildConfig, Config, Diagnostics, Form, ProgramConfig, load, source};
-use liveoak_core::{AutoShutdown, Backoff, Condition, Order, Restart, Strategy};
+use liveoak_core::{AutoShutdown, Backoff, Condition, FirstStart, GiveUp, Limit, Order, Restart, Strategy};
 use liveoak_process::{CommandLine, Probe, Signal};
 use std::path::Path;
 use std::time::Duration;
@@ -38,9 +38,11 @@ fn a_file_that_leaves_keys_out_gets_the_defaults() {
     let root = &config.root.spec;
     assert_eq!((root.strategy, root.order), (Strategy::OneForOne, Order::Declared));
     assert_eq!((root.auto_shutdown, &root.intensity), (AutoShutdown::Never, &None));
+    assert_eq!(root.first_start, FirstStart::Retry);
     let child = &config.root.children[0];
     assert_eq!((child.spec.restart, child.spec.significant, child.line), (Restart::Permanent, false, 1));
-    assert_eq!((&child.spec.limit, child.spec.after.as_slice()), (&None, [].as_slice()));
+    let limit = Limit::DEFAULT_OF_A_CHILD.on_exceeded(GiveUp::Quarantine);
+    assert_eq!((child.spec.limit, child.spec.after.as_slice()), (Some(limit), [].as_slice()));
     let (from, second) = (Duration::from_millis(100), Duration::from_secs(1));
     assert_eq!(child.spec.backoff, Some(Backoff { from, to: 30 * second, reset_after: 10 * second }));
     assert_eq!((child.spec.start_within, child.spec.stop_within), (30 * second, 5 * second));

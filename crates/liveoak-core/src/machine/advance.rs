@@ -50,15 +50,20 @@ impl Machine {
     /// supervisor again.
     fn start_next(&mut self, sup: Index) -> bool {
         let mut blocker = self.blocker_of_all(sup);
-        for position in 0..self.arena.sup(sup).ordered().len() {
-            let child = self.arena.sup(sup).ordered()[position];
-            if self.arena[child].phase == Phase::Waiting {
-                let has_its_turn = blocker.is_none() || self.arena[child].readiness == Readiness::Reached;
-                if self.try_to_start(sup, child, has_its_turn) {
-                    return true;
+        let mut place = 0..0;
+        while place.end < self.arena.sup(sup).ordered().len() {
+            place = self.place(sup, place.end);
+            for position in place.clone() {
+                let child = self.arena.sup(sup).ordered()[position];
+                if self.arena[child].phase == Phase::Waiting {
+                    let has_its_turn = blocker.is_none() || self.arena[child].readiness == Readiness::Reached;
+                    if self.try_to_start(sup, child, has_its_turn) {
+                        return true;
+                    }
                 }
             }
-            blocker = blocker.or_else(|| self.blocker_of_later(sup, child));
+            let mut children = self.arena.sup(sup).ordered()[place.clone()].iter();
+            blocker = blocker.or_else(|| children.find_map(|child| self.blocker_of_later(sup, *child)));
         }
         false
     }
@@ -68,22 +73,17 @@ impl Machine {
     /// The header of `condition.rs` states the whole rule.
     fn try_to_start(&mut self, sup: Index, child: Index, has_its_turn: bool) -> bool {
         let state = self.dependencies_of(sup, child);
-        let first_start = self.is_first_start(sup, child);
-        // Later children do not wait for a held child, and children that come `after` a held child are held too.
-        let held = match state {
-            DependencyState::Held => true,
-            DependencyState::Unreachable => !first_start,
-            DependencyState::Satisfied | DependencyState::Unmet | DependencyState::Pending => false,
-        };
+        let may_fail = self.may_fail_first_start(sup, child);
+        let held = self.is_held_by(sup, child, state);
         self.arena[child].flags.held = held;
-        let counts = state == DependencyState::Unmet && first_start && has_its_turn;
+        let counts = state == DependencyState::Unmet && may_fail && has_its_turn;
         if !counts {
             self.pause_wait(child);
         }
         let fails = match state {
             DependencyState::Satisfied | DependencyState::Pending | DependencyState::Held => false,
             DependencyState::Unmet => counts && self.is_wait_over(child),
-            DependencyState::Unreachable => first_start && has_its_turn,
+            DependencyState::Unreachable => may_fail && has_its_turn,
         };
         if fails {
             self.fail_first_start(sup, child, state);

@@ -5,7 +5,8 @@
 //!
 //! 1. all children of the restart set have stopped,
 //! 2. the backoff of the restart set is over, and
-//! 3. with [`Order::Declared`], each earlier child was ready, is down, or is held.
+//! 3. with [`Order::Declared`], each child of an earlier *place* was ready, is down, or is held. The replicas of one set are
+//!    one place; any other child is a place of its own.
 //!
 //! A child that is restarted alone needs no turn. In both cases all dependencies must be satisfied. `try_to_start` in
 //! `advance.rs` then starts the child.
@@ -14,18 +15,19 @@
 //! delays:
 //!
 //! * In a *first start* (the supervisor has not been ready in this attempt, and the child is declared and was not ready
-//!   either), the supervisor fails when a dependency is unreachable, or when unmet dependencies kept the child waiting
+//!   either) with [`FirstStart::Fail`], the supervisor fails when a dependency is unreachable, or when unmet dependencies kept the child waiting
 //!   for longer than its `start_within` (30 s if the child is a supervisor without a start deadline). The time during
 //!   which a sibling waits, starts or stops does not count, because the deadlines of the sibling bound it.
-//! * In any other start the wait has no limit. A child that waits for a held or unreachable sibling is *held*: later
-//!   children and the readiness of the supervisor do not wait for it. (In a first start, a child is held only if the
-//!   sibling is held.)
+//! * In any other start, and in a first start with [`FirstStart::Retry`], the wait has no limit. A child that waits for a held or unreachable sibling is *held*: later
+//!   children and the readiness of the supervisor do not wait for it. (In a first start with `Fail`, a child is held only
+//!   if the sibling is held.)
 //! * A command that asked for the start is answered [`Refusal::WaitsFor`](super::Refusal::WaitsFor) after the same
 //!   time, and immediately if the child is held. The child goes on waiting.
 
 use super::Machine;
 use super::state::{Index, Phase, Readiness, SupervisorPhase};
-use crate::{Condition, Edge, Exit, Health, IdleReason, Order, Path, Strategy, WaitingFor};
+use crate::{Condition, Edge, Exit, FirstStart, Health, IdleReason, Order, Path, Strategy, WaitingFor};
+use std::ops::Range;
 
 /// The state of an `after` edge, given the state of the sibling. If a child has several edges, the greatest state counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,7 +35,7 @@ pub(super) enum DependencyState {
     /// The sibling meets the condition of the edge.
     Satisfied,
     /// The sibling runs and is not healthy or has not completed, or it failed and waits for its restart. In a first
-    /// start, the start deadline of the child bounds all such waits together.
+    /// start that can fail, the start deadline of the child bounds all such waits together.
     Unmet,
     /// The sibling waits, starts or stops. The deadlines of the sibling bound the wait.
     Pending,
@@ -63,8 +65,24 @@ impl Machine {
         match state.rules.strategy {
             Strategy::OneForOne => None,
             Strategy::OneForAll => Some(children.filter(|child| *child != failed).collect()),
-            Strategy::RestForOne => Some(children.skip_while(|child| *child != failed).skip(1).collect()),
+            Strategy::RestForOne => {
+                let position = state.ordered().iter().position(|child| *child == failed);
+                let later = position.map_or(usize::MAX, |position| self.place(sup, position).end);
+                Some(children.skip(later).collect())
+            }
         }
+    }
+
+    /// Returns the positions of the start order that are one place with this position: those of its replica set, or only
+    /// this position. The children of one place start side by side and stop side by side.
+    pub(super) fn place(&self, sup: Index, position: usize) -> Range<usize> {
+        let children = self.arena.sup(sup).ordered();
+        let set = |child: &Index| self.arena[*child].spec.replica_of.as_ref();
+        let Some(own) = children.get(position).and_then(set) else { return position..position + 1 };
+        let same = |child: &&Index| set(child) == Some(own);
+        let before = children[..position].iter().rev().take_while(same).count();
+        let behind = children[position..].iter().take_while(same).count();
+        position - before..position + behind
     }
 
     /// Returns the reason why no child of an ordered start has its turn.
@@ -91,7 +109,9 @@ impl Machine {
         if self.arena[child].readiness == Readiness::Reached {
             return None;
         }
-        let mut earlier = self.arena.sup(sup).ordered().iter().take_while(|other| **other != child);
+        let children = self.arena.sup(sup).ordered();
+        let position = children.iter().position(|other| *other == child).unwrap_or_default();
+        let mut earlier = children[..self.place(sup, position).start].iter();
         let blocker = self.blocker_of_all(sup);
         blocker.or_else(|| earlier.find_map(|other| self.blocker_of_later(sup, *other)))
     }
@@ -147,12 +167,39 @@ impl Machine {
         }
     }
 
-    /// Returns `true` if the wait of `child` is part of the first start of its supervisor.
+    /// Returns `true` if `child` is part of the first start of its supervisor.
     pub(super) fn is_first_start(&self, sup: Index, child: Index) -> bool {
         let state = &self.arena[child];
         self.arena.sup(sup).mode == SupervisorPhase::Starting
             && state.readiness == Readiness::Never
             && !state.flags.added
+    }
+
+    /// Returns `true` if a waiting child with dependencies in this state is held. Later children do not wait for a held
+    /// child, and children that come `after` it are held too.
+    pub(super) fn is_held_by(&self, sup: Index, child: Index, state: DependencyState) -> bool {
+        match state {
+            DependencyState::Held => true,
+            DependencyState::Unreachable => !self.may_fail_first_start(sup, child),
+            DependencyState::Satisfied | DependencyState::Unmet | DependencyState::Pending => false,
+        }
+    }
+
+    /// Brings `held` up to date for all waiting children, before the next evaluation does so. A child comes `after` earlier
+    /// children only, so one pass in start order is enough.
+    pub(super) fn refresh_held(&mut self, sup: Index) {
+        for position in 0..self.arena.sup(sup).ordered().len() {
+            let child = self.arena.sup(sup).ordered()[position];
+            if self.arena[child].phase == Phase::Waiting {
+                let held = self.is_held_by(sup, child, self.dependencies_of(sup, child));
+                self.arena[child].flags.held = held;
+            }
+        }
+    }
+
+    /// Returns `true` if a failure of `child`, or a wait that is too long, fails the first start of its supervisor.
+    pub(super) fn may_fail_first_start(&self, sup: Index, child: Index) -> bool {
+        self.is_first_start(sup, child) && self.arena.sup(sup).rules.first_start == FirstStart::Fail
     }
 
     /// Returns the path of the sibling that a waiting child waits for, or the path of the supervisor if there is no such

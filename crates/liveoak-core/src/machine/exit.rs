@@ -3,9 +3,7 @@
 use super::state::{Index, Intent, Phase, Readiness, SupervisorPhase};
 use super::{Machine, Outcome};
 use crate::decide::{Verdict, decide};
-use crate::{
-    AutoShutdown, AutoShutdownFailure, EventKind, Exit, Health, IdleReason, Restart, StartFailure, StopStage,
-};
+use crate::{AutoShutdownFailure, EventKind, Exit, Health, IdleReason, Restart, StartFailure, StopStage};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -106,8 +104,8 @@ impl Machine {
     }
 
     /// Decides what follows an attempt that ended by itself. A failed start is the answer to the command that asked for
-    /// the start, or fails a supervisor that is starting, in any attempt of the supervisor. Otherwise the table
-    /// restart × exit decides.
+    /// the start. It fails a supervisor that is starting, in any attempt of the supervisor, unless the supervisor retries
+    /// first starts and a later attempt may succeed. Otherwise the table restart × exit decides.
     pub(super) fn on_own_exit(&mut self, child: Index, exit: Exit) {
         self.arena.record_or_new(child).last_exit = Some(exit.clone());
         let state = &self.arena[child];
@@ -118,7 +116,8 @@ impl Machine {
                 return self.requested_start_failed(child, &exit);
             }
             // Only a declared child that was never ready fails its starting supervisor. Later failures lead to restarts.
-            if self.is_first_start(sup, child) {
+            let fails = self.may_fail_first_start(sup, child) || !exit.is_retryable();
+            if fails && self.is_first_start(sup, child) {
                 return self.first_start_failed(sup, child, exit);
             }
         }
@@ -190,61 +189,10 @@ impl Machine {
         self.mark_to_evaluate(Some(sup));
     }
 
-    /// Ends a supervisor because its significant children have ended. The end is a failure if one of them has failed.
-    /// `failure` is the failure of the child that ended last; if that child has not failed, another may have.
-    fn end_by_auto_shutdown(&mut self, sup: Index, failure: Option<Arc<AutoShutdownFailure>>) {
-        match failure.or_else(|| self.failure_of_significant(sup)) {
-            None => {
-                self.emit(sup, || EventKind::AutoShutdown);
-                self.end_supervisor(sup, Exit::AutoShutdown);
-            }
-            Some(failure) => {
-                self.emit(sup, || EventKind::AutoShutdownFailed(Arc::clone(&failure)));
-                self.end_supervisor(sup, Exit::AutoShutdownFailed(failure));
-            }
-        }
-    }
-
-    /// Returns the failure of the first significant child that failed for good or was given up on.
-    fn failure_of_significant(&self, sup: Index) -> Option<Arc<AutoShutdownFailure>> {
-        let failed = |child: &&Index| {
-            let state = &self.arena[**child];
-            state.spec.significant
-                && match state.phase {
-                    Phase::Idle(IdleReason::Quarantined) => true,
-                    Phase::Idle(IdleReason::Finished) => {
-                        !state.flags.stopped_by_others && state.last_exit().is_some_and(Exit::is_failure)
-                    }
-                    _ => false,
-                }
-        };
-        let state = self.arena.sup(sup);
-        let child = state.ordered().iter().find(failed).and_then(|&child| {
-            let exit = self.arena[child].last_exit()?.clone();
-            Some(Arc::new(AutoShutdownFailure { path: self.arena.path_of(child), exit }))
-        });
-        child.or_else(|| state.left_with_failure.clone())
-    }
-
     /// Returns `true` if a child leaves the tree when it has ended for good.
     fn leaves_at_end(&self, child: Index) -> bool {
         let state = &self.arena[child];
         self.arena.is_member(child) || state.flags.added && state.spec.restart == Restart::Temporary
-    }
-
-    /// Returns `true` if the end of a significant child ends its supervisor.
-    fn ends_by_auto_shutdown(&self, sup: Index) -> bool {
-        let sup = self.arena.sup(sup);
-        match sup.rules.auto_shutdown {
-            AutoShutdown::Never => false,
-            AutoShutdown::AnySignificant => true,
-            AutoShutdown::AllSignificant => !sup.ordered().iter().any(|child| {
-                let state = &self.arena[*child];
-                // A held child may wait for ever, so its supervisor does not wait for its end.
-                let will_run = state.phase.is_pending() && !state.is_skipped();
-                state.spec.significant && (state.phase.is_live() || will_run)
-            }),
-        }
     }
 }
 

@@ -32,18 +32,20 @@
 //! 14. `start` - the start of one attempt
 //! 15. `stopped` - what follows when a child is down
 //! 16. `stop` - the orders to ask and to kill
-//! 17. `restart` - limits, backoff, restart set, giving up
-//! 18. `exit` - the end of an attempt, and what follows its exit
-//! 19. `stop_progress` - the next children to ask, abandoning, the end of a supervisor
-//! 20. `time_jump` - deadlines that are seen late, because the process could not run
-//! 21. `advance` - the next steps of each supervisor, and what happens when a deadline has come
-//! 22. `command` - what each command does; adding children and members
-//! 23. `mod` - the machine itself: it takes inputs and gives effects
+//! 17. `auto_shutdown` - the end of a supervisor with its significant children
+//! 18. `restart` - limits, backoff, restart set, giving up
+//! 19. `exit` - the end of an attempt, and what follows its exit
+//! 20. `stop_progress` - the next children to ask, abandoning, the end of a supervisor
+//! 21. `time_jump` - deadlines that are seen late, because the process could not run
+//! 22. `advance` - the next steps of each supervisor, and what happens when a deadline has come
+//! 23. `command` - what each command does; adding children and members
+//! 24. `mod` - the machine itself: it takes inputs and gives effects
 //!
 //! Numbers like "C10" are rows of docs/conformance.md, which compares the rules with those of OTP.
 
 mod advance;
 mod arena;
+mod auto_shutdown;
 mod command;
 mod condition;
 mod copy;

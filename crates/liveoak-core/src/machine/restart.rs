@@ -158,6 +158,10 @@ impl Machine {
             GiveUp::Quarantine => {
                 self.emit(child, || EventKind::Quarantined(Arc::clone(&exceeded)));
                 self.set_phase(child, Phase::Idle(IdleReason::Quarantined));
+                // A significant child that was given up on has ended, and is not restarted.
+                if self.arena[child].spec.significant && self.ends_by_auto_shutdown(sup) {
+                    self.end_by_auto_shutdown(sup, None);
+                }
                 self.mark_to_evaluate(Some(sup));
             }
             GiveUp::Escalate => {

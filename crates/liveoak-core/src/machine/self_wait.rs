@@ -126,6 +126,8 @@ impl Machine {
         }
         let position = rules.ordered().iter().position(|other| *other == child).unwrap_or_default();
         let needs_turn = state.readiness != Readiness::Reached && rules.rules.order == Order::Declared;
+        // Children of the same place do not wait for each other.
+        let position = self.place(sup, position).start;
         // The search does not add earlier children twice. They wait only for children before them.
         if needs_turn && position > search.turns_up_to {
             let earlier = &rules.ordered()[search.turns_up_to..position];

@@ -33,23 +33,23 @@ impl Machine {
     }
 
     /// Asks the next children of a stopping supervisor, or of a restart set, to stop, in reverse start order. With
-    /// [`Order::Declared`], this is the last child that was not asked yet. With [`Order::Edges`], these are all children
-    /// on which no other live child depends.
+    /// [`Order::Declared`], these are the children of the last place that has a live child. With [`Order::Edges`], these are
+    /// all children on which no other live child depends.
     pub(super) fn stop_next(&mut self, sup: Index) {
         let state = self.arena.sup(sup);
-        let concerned = |child: &Index| {
-            let child = &self.arena[*child];
-            child.phase.is_live() && (state.mode == SupervisorPhase::Stopping || child.flags.in_restart_set)
-        };
+        let concerned = |child: &Index| self.is_to_stop(sup, *child);
         match state.rules.order {
             Order::Declared => {
                 let children = state.ordered();
                 let position = children[..state.stop_cursor.min(children.len())].iter().rposition(concerned);
-                let child = position.map(|position| children[position]);
-                // The child stays before the cursor, so that no other child is asked while it is live.
-                self.arena.sup_mut(sup).stop_cursor = position.map_or(0, |position| position + 1);
-                if let Some(child) = child {
-                    self.begin_stop(child);
+                let place = position.map_or(0..0, |position| self.place(sup, position));
+                // The place stays before the cursor, so that no other child is asked while one of the place is live.
+                self.arena.sup_mut(sup).stop_cursor = place.end;
+                for position in place {
+                    let child = self.arena.sup(sup).ordered()[position];
+                    if self.is_to_stop(sup, child) {
+                        self.begin_stop(child);
+                    }
                 }
             }
             Order::Edges => {
@@ -62,6 +62,13 @@ impl Machine {
                 }
             }
         }
+    }
+
+    /// Returns `true` if a live child has to end, because its supervisor stops or its restart set restarts.
+    fn is_to_stop(&self, sup: Index, child: Index) -> bool {
+        let state = &self.arena[child];
+        let stopping = self.arena.sup(sup).mode == SupervisorPhase::Stopping;
+        state.phase.is_live() && (stopping || state.flags.in_restart_set)
     }
 
     fn all_children_ended(&mut self, sup: Index) {

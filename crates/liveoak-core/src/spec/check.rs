@@ -10,7 +10,7 @@ use super::{
 use crate::{Backoff, Name, NameError, Path};
 use SpecProblem as Problem;
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -37,6 +37,7 @@ impl ChildDeclaration {
         let reason = "the root of a tree has no siblings to come after";
         check.refuse_if(!spec.after.is_empty(), &path, "after", reason);
         let reason = "the root of a tree has no supervisor above it that could restart it; put it below another supervisor";
+        check.refuse_if(spec.replica_of.is_some(), &path, "replica_of", "the root of a tree is no replica");
         let may_restart = spec.restart != Restart::Permanent || spec.limit.is_some();
         check.refuse_if(may_restart, &path, "restart", reason);
         check.check_form(&path, &self.form, 1);
@@ -54,6 +55,9 @@ pub(crate) fn added_child<'a>(
     let mut check = Check::default();
     let path = parent.join(declared.name.as_str());
     check.check_declared(&path, declared, rules.0);
+    let reason =
+        "a replica set is declared with its supervisor; a child that is added later is no part of one";
+    check.refuse_if(declared.spec.replica_of.is_some(), &path, "replica_of", reason);
     check.check_form(&path, &declared.form, rules.1 + 1);
     if !declared.spec.after.is_empty() {
         let known: HashMap<&str, Restart> = siblings.collect();
@@ -122,9 +126,43 @@ impl Check {
             self.check_edges(&path, &declared.spec, |name| Some(known.get(name)?.1));
             self.check_form(&path, &declared.form, depth + 1);
         }
+        self.check_replicas(path, &spec.children);
         for cycle in cycles(&spec.children) {
             let children = cycle.iter().map(|i| spec.children[*i].name.clone()).collect();
             self.push_error(path, "after", Problem::Cycle(children));
+        }
+    }
+
+    /// Refuses replica sets that cannot be one place in the order. With these rules, the start order keeps each set together.
+    fn check_replicas(&mut self, path: &Path, children: &[ChildDeclaration]) {
+        let mut sets: HashMap<&str, (usize, usize)> = HashMap::new();
+        for (at, child) in children.iter().enumerate() {
+            let Some(set) = &child.spec.replica_of else { continue };
+            let (first, count) = sets.entry(set.as_str()).or_insert((at, 0));
+            let (path, first) = (path.join(child.name.as_str()), *first..*first + *count);
+            *count += 1;
+            let reason =
+                "the replicas of a set are declared in succession; another child is declared between them";
+            self.refuse_if(first.end != at, &path, "replica_of", reason);
+            let reason = "all replicas of a set have the same `after`";
+            let differs = children[first.start].spec.after != child.spec.after;
+            self.refuse_if(differs, &path, "replica_of", reason);
+        }
+        let set_of: HashMap<&Name, &str> = children
+            .iter()
+            .filter_map(|child| Some((&child.name, child.spec.replica_of.as_ref()?.as_str())))
+            .collect();
+        for child in children.iter().filter(|_| !sets.is_empty()) {
+            let mut named: HashMap<&str, HashSet<&Name>> = HashMap::new();
+            for Edge { child: sibling, .. } in &child.spec.after {
+                if let Some(set) = set_of.get(sibling) {
+                    named.entry(set).or_default().insert(sibling);
+                }
+            }
+            let all_of = |set: &str| sets.get(set).map_or(0, |(_, count)| *count);
+            let in_part = named.iter().any(|(set, named)| named.len() != all_of(set));
+            let reason = "it names some replicas of a set and not the others; expected all of them or none";
+            self.refuse_if(in_part, &path.join(child.name.as_str()), "after", reason);
         }
     }
 
@@ -133,6 +171,8 @@ impl Check {
         self.check_child(path, &group.template, AutoShutdown::Never);
         let reason = "members of a dynamic group have no order, so none can come after another";
         self.refuse_if(!group.template.after.is_empty(), path, "after", reason);
+        let reason = "members of a dynamic group have no order, so none is a replica";
+        self.refuse_if(group.template.replica_of.is_some(), path, "replica_of", reason);
         let reason = "0 members would make the group useless; expected at least 1";
         self.refuse_if(group.max_members == 0, path, "max_members", reason);
     }

@@ -20,7 +20,7 @@ pub use order::start_order;
 pub use reach::SpecWarning;
 #[cfg(test)]
 pub(crate) use reach::out_of_reach;
-pub use words::{AutoShutdown, Condition, GiveUp, Order, Restart, Strategy};
+pub use words::{AutoShutdown, Condition, FirstStart, GiveUp, Order, Restart, Strategy};
 
 use crate::{Backoff, Name};
 use std::time::Duration;
@@ -106,9 +106,9 @@ pub struct ChildSpec {
     /// When the child counts as ready. Supervisors accept only `AtOnce`: they are ready when their children are.
     pub ready: Ready,
     /// How long the child may take to become ready; [`Duration::MAX`] sets no limit. In the first start of its
-    /// supervisor, this is also the longest total time that the child may wait for siblings that run but are not yet
-    /// healthy (or have not yet completed), or that back off. When that time is used up, the start of the supervisor
-    /// fails. A command to start the child is answered after the same time although the child still waits. For a
+    /// supervisor with [`FirstStart::Fail`], this is also the longest total time that the child may wait for siblings that
+    /// run but are not yet healthy (or have not yet completed), or that back off. When that time is used up, the start of
+    /// the supervisor fails. A command to start the child is answered after the same time although the child still waits. For a
     /// supervisor with [`Duration::MAX`], these two times are 30 s.
     pub start_within: Duration,
     /// The longest time between two heartbeats of a ready child; `None` expects no heartbeat.
@@ -122,6 +122,10 @@ pub struct ChildSpec {
     pub significant: bool,
     /// The dependencies that must hold before the child starts.
     pub after: Vec<Edge>,
+    /// The replica set to which the child belongs. Siblings of one set are one place in the order of their supervisor: they
+    /// start side by side, stop side by side, and none of them takes another down under rest-for-one. The replicas of a
+    /// set are declared in succession and have the same `after`, and each `after` of a sibling names all of them or none.
+    pub replica_of: Option<Name>,
     /// `true` if the child can have only one attempt, because its body cannot be made again. Such a child is temporary. A
     /// command that would start it again is refused, and a later start of its supervisor leaves it finished.
     pub once: bool,
@@ -149,6 +153,7 @@ impl Default for ChildSpec {
             stop_within: Duration::from_secs(5),
             significant: false,
             after: Vec::new(),
+            replica_of: None,
             once: false,
             keep_error: false,
             keep: false,
@@ -187,6 +192,8 @@ pub struct SupervisorSpec {
     pub intensity: Option<Limit>,
     /// The order in which the children start; they stop in its reverse.
     pub order: Order,
+    /// What follows when a child fails before the supervisor has been ready.
+    pub first_start: FirstStart,
     /// When the supervisor ends with its significant children.
     pub auto_shutdown: AutoShutdown,
     /// `true` if the supervisor ends when each child below it has finished, is not needed, is quarantined, or waits for

@@ -85,6 +85,15 @@ words! {
         Edges = "edges",
     }
 
+    /// What follows when a child fails before its supervisor has been ready. Source: OTP row C2.
+    pub enum FirstStart by default Fail {
+        /// The supervisor stops the children that it has started, and fails.
+        Fail = "fail",
+        /// The child is restarted by its own rule and limit, like after any other failure. The siblings that wait for it go
+        /// on waiting. Only a failure that no later attempt can mend (there is no such program) fails the supervisor.
+        Retry = "retry",
+    }
+
     /// Whether a supervisor ends when its significant children have ended. Source: OTP rows C45–C48.
     pub enum AutoShutdown by default Never {
         /// It does not end.

@@ -3,7 +3,7 @@
 use liveoak_core::{ChildSpec, Command, Exit, GroupSpec, Health, IdleReason, KILL_WAIT, SupervisorSpec};
 use std::time::Duration;
 
-/// The kind of an exit, as `Exit::kind` returns it.
+/// The kind of an exit, as `Exit::kind` returns it; or `not-retryable`, until it is judged.
 pub(crate) type Kind = &'static str;
 
 /// The path of a child, beginning with `/t`.
@@ -25,6 +25,7 @@ pub(crate) fn exit_of(kind: Kind) -> Exit {
         "stopped" => Exit::Stopped,
         "code" => Exit::Code(3),
         "killed" => Exit::Killed,
+        "not-retryable" => Exit::failed_not_retryable("no such program"),
         _ => Exit::failed("boom"),
     }
 }
@@ -159,6 +160,8 @@ pub(crate) struct Child {
     pub(crate) row_exceeded: bool,
     /// A failed significant child was removed from it when that ended.
     pub(crate) failure_left: bool,
+    /// Its start failed because of an exit that is not retryable.
+    pub(crate) start_not_retryable: bool,
     /// What it runs was let go, or some of what runs below it.
     pub(crate) let_go: bool,
     /// The number of all restarts.

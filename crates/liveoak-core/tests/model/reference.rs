@@ -139,6 +139,7 @@ impl Model {
             had_stable_run: false,
             row_exceeded: false,
             failure_left: false,
+            start_not_retryable: false,
             let_go: false,
             restarts: 0,
             restart_times: Vec::new(),
@@ -233,7 +234,7 @@ impl Model {
         if !child.is_leaf() {
             child.timer = deadline;
             child.intensity_times.clear();
-            (child.runtime_lost, child.failure_left) = (false, false);
+            (child.runtime_lost, child.failure_left, child.start_not_retryable) = (false, false, false);
             if child.has_runtime() {
                 child.mode = Mode::Opening;
                 return self.acts.push(format!("spawn {path}"));
@@ -393,6 +394,8 @@ impl Model {
     fn start_next(&mut self, path: &str) {
         let declared = self.at(path).rules().is_some_and(|rules| rules.order == Order::Declared);
         let mut before = true;
+        // Whether all children of the current place were ready, and the set whose place this is.
+        let (mut place_ready, mut set) = (true, None);
         for kid in self.kids(path) {
             if self.at(path).ending() {
                 return;
@@ -400,12 +403,16 @@ impl Model {
             let all = self.kids(path);
             let held = all.iter().any(|kid| self.at(kid).in_restart_set || self.holds_restart_set(path, kid));
             let Some(child) = self.children.get(&kid) else { continue };
+            if set.is_none() || set != child.spec.replica_of {
+                before &= place_ready;
+                (place_ready, set) = (true, child.spec.replica_of.clone());
+            }
             let its_turn = child.was_ready || !held && (before || !declared);
             if child.phase == Phase::Waiting {
                 self.try_to_start(path, &kid, its_turn);
             }
             if let Some(child) = self.children.get(&kid) {
-                before &= child.was_ready || self.blocks_no_sibling(&kid);
+                place_ready &= child.was_ready || self.blocks_no_sibling(&kid);
             }
         }
     }
@@ -423,7 +430,7 @@ impl Model {
         let after = self.at(kid).spec.after.clone();
         let states: Vec<DependencyState> =
             after.iter().map(|edge| self.dependency_state(parent, edge)).collect();
-        let first_start = self.is_first_start(parent, kid);
+        let first_start = self.may_fail_first_start(parent, kid);
         let held = self.waits_for_held(kid);
         let never = its_turn && first_start && states.contains(&DependencyState::Unreachable);
         if its_turn && states.iter().all(|state| *state == DependencyState::Satisfied) {

@@ -3,13 +3,14 @@
 use crate::child::{Child, Kind, Mode, Path, Phase};
 use crate::reference::Model;
 use liveoak_core::{
-    AutoShutdown, Backoff, ChildDeclaration, ChildForm, ChildSpec, Command, Condition, Edge, GiveUp,
-    GroupSpec, Health, Limit, Name, Order, Ready, Restart, Strategy as Together, SupervisorSpec,
+    AutoShutdown, Backoff, ChildDeclaration, ChildForm, ChildSpec, Command, Condition, Edge, FirstStart,
+    GiveUp, GroupSpec, Health, Limit, Name, Order, Ready, Restart, Strategy as Together, SupervisorSpec,
 };
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
+use std::ops::Range;
 use std::time::Duration;
 
 /// One step: an input to the tree, or time that passes. A step that does not fit the state changes nothing.
@@ -43,7 +44,9 @@ const fn ms(n: u64) -> Duration {
 }
 
 fn exits() -> impl Strategy<Value = Kind> {
-    select(vec!["completed", "failed", "failed", "failed", "ignored", "stopped", "code", "killed"])
+    let kinds =
+        ["completed", "failed", "failed", "failed", "not-retryable", "ignored", "stopped", "code", "killed"];
+    select(kinds.to_vec())
 }
 
 fn times() -> impl Strategy<Value = Duration> {
@@ -174,43 +177,67 @@ fn supervisor(
     let condition =
         select(vec![Condition::Started, Condition::Ready, Condition::Healthy, Condition::Completed]);
     let edges = vec((0usize..5, 0usize..5, condition), 0..3);
+    let first_start = select(vec![FirstStart::Fail, FirstStart::Retry]);
     let rules =
         (strategy, order, auto, limits(), proptest::bool::weighted(0.2), any::<bool>(), dedicated_runtimes());
-    (children, specs(), rules, edges).prop_map(|(mut children, own, rules, edges)| {
-        let (strategy, order, auto_shutdown, intensity, end_when_done, backwards, dedicated_runtime) = rules;
-        connect(&mut children, &edges, backwards);
-        for ChildDeclaration { spec, .. } in &mut children {
-            spec.significant &= auto_shutdown != AutoShutdown::Never && spec.restart != Restart::Permanent;
-        }
-        let end_when_done = end_when_done && own.restart != Restart::Permanent;
-        let spec = SupervisorSpec {
-            strategy,
-            intensity,
-            order,
-            auto_shutdown,
-            end_when_done,
-            dedicated_runtime,
-            children,
-        };
-        ChildDeclaration { name: name("x"), spec: of_supervisor(own), form: ChildForm::Supervisor(spec) }
-    })
+    let replicas = option::weighted(0.4, (0usize..4, 1usize..4));
+    (children, specs(), (rules, first_start), (edges, replicas)).prop_map(
+        |(mut children, own, rules, links)| {
+            let (rules, first_start) = rules;
+            let (strategy, order, auto_shutdown, intensity, end_when_done, backwards, dedicated_runtime) =
+                rules;
+            let (edges, replicas) = links;
+            connect(&mut children, &edges, backwards, replicas.map_or(0..0, |(from, n)| from..from + n));
+            for ChildDeclaration { spec, .. } in &mut children {
+                spec.significant &=
+                    auto_shutdown != AutoShutdown::Never && spec.restart != Restart::Permanent;
+            }
+            let end_when_done = end_when_done && own.restart != Restart::Permanent;
+            let spec = SupervisorSpec {
+                strategy,
+                intensity,
+                order,
+                first_start,
+                auto_shutdown,
+                end_when_done,
+                dedicated_runtime,
+                children,
+            };
+            ChildDeclaration { name: name("x"), spec: of_supervisor(own), form: ChildForm::Supervisor(spec) }
+        },
+    )
 }
 
-/// Names the children and adds the edges. All edges point one way, so that there is no cycle.
-fn connect(children: &mut [ChildDeclaration], edges: &[(usize, usize, Condition)], backwards: bool) {
+/// Names the children, makes those in `replicas` a replica set, and adds the edges. All edges point one way, so that there
+/// is no cycle. An edge from or to a replica stands for the edges from or to all of them.
+fn connect(
+    children: &mut [ChildDeclaration],
+    edges: &[(usize, usize, Condition)],
+    backwards: bool,
+    replicas: Range<usize>,
+) {
     for (i, child) in children.iter_mut().enumerate() {
         child.name = name(&format!("c{i}"));
+        child.spec.replica_of = replicas.contains(&i).then(|| name("set"));
     }
+    let all = children.len();
+    let place =
+        |i: usize| if replicas.contains(&i) { replicas.start..replicas.end.min(all) } else { i..i + 1 };
     for &(a, b, condition) in edges {
         let (low, high) = (a.min(b), a.max(b));
         let (from, to) = if backwards { (low, high) } else { (high, low) };
-        if low == high || high >= children.len() {
+        if low == high || high >= children.len() || place(low) == place(high) {
             continue;
         }
-        let never = children[to].spec.restart == Restart::Permanent && condition == Condition::Completed;
+        let permanent = place(to).any(|to| children[to].spec.restart == Restart::Permanent);
+        let never = permanent && condition == Condition::Completed;
         let condition = if never { Condition::Ready } else { condition };
-        let child = children[to].name.clone();
-        children[from].spec.after.push(Edge { child, condition });
+        for from in place(from) {
+            for to in place(to) {
+                let child = children[to].name.clone();
+                children[from].spec.after.push(Edge { child, condition });
+            }
+        }
     }
 }
 
@@ -318,6 +345,7 @@ pub(crate) fn sketch(declared: &ChildDeclaration, depth: usize) -> String {
         stop_within,
         significant,
         after,
+        replica_of,
         heartbeat,
         once,
         keep_error: _,
@@ -329,8 +357,8 @@ pub(crate) fn sketch(declared: &ChildDeclaration, depth: usize) -> String {
         after.iter().map(|edge| format!("{} {:?}", edge.child, edge.condition)).collect();
     let mut text = format!(
         "{:indent$}{}: {restart:?}, {ready:?} within {start_within:?}, stop {stop_within:?}, backoff {backoff:?}, \
-         limit {limit:?}, significant {significant}, after {after:?}, heartbeat {heartbeat:?}, once {once}, \
-         keep {keep}",
+         limit {limit:?}, significant {significant}, after {after:?}, replica of {replica_of:?}, heartbeat \
+         {heartbeat:?}, once {once}, keep {keep}",
         "",
         declared.name,
         indent = 2 * depth,
@@ -344,6 +372,7 @@ pub(crate) fn sketch(declared: &ChildDeclaration, depth: usize) -> String {
         ChildForm::Supervisor(SupervisorSpec {
             strategy,
             order,
+            first_start,
             auto_shutdown,
             intensity,
             end_when_done,
@@ -352,7 +381,7 @@ pub(crate) fn sketch(declared: &ChildDeclaration, depth: usize) -> String {
         }) => {
             let intensity = intensity.map(|limit| (limit.restarts, limit.give_up));
             text.push_str(&format!(
-                "; {strategy:?}, {order:?}, auto {auto_shutdown:?}, intensity {intensity:?}, ends {end_when_done}, \
+                "; {strategy:?}, {order:?}, first start {first_start:?}, auto {auto_shutdown:?}, intensity {intensity:?}, ends {end_when_done}, \
                  dedicated runtime {dedicated_runtime}\n"
             ));
             children.iter().for_each(|child| text.push_str(&sketch(child, depth + 1)));

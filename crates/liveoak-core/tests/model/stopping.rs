@@ -2,9 +2,7 @@
 
 use crate::child::{Body, Child, Kind, Mode, NEVER, Path, Phase, Plan, is_failure, is_success, later};
 use crate::reference::{Model, ROOT, above};
-use liveoak_core::{
-    AutoShutdown, Command, GiveUp, IdleReason, KILL_WAIT, Limit, Order, Restart, Strategy, jitter,
-};
+use liveoak_core::{Command, GiveUp, IdleReason, KILL_WAIT, Limit, Order, Restart, Strategy, jitter};
 use std::time::Duration;
 
 /// What a stopping supervisor does to its children.
@@ -43,10 +41,15 @@ impl Model {
         if stable {
             child.end_steps = 0;
         }
-        if overruled || stopping && cause.is_none() {
-            self.after_stop(path, Some(cause.unwrap_or(exit)));
+        let by_others = overruled || stopping && cause.is_none();
+        let exit = cause.unwrap_or(exit);
+        let retryable =
+            exit != "not-retryable" && !(exit == "start-failed" && self.at(path).start_not_retryable);
+        let exit = if exit == "not-retryable" { "failed" } else { exit };
+        if by_others {
+            self.after_stop(path, Some(exit));
         } else {
-            self.decide(path, cause.unwrap_or(exit));
+            self.decide(path, exit, retryable);
         }
     }
 
@@ -123,14 +126,18 @@ impl Model {
     }
 
     /// Decides about an exit: failed start, finished, or restart.
-    pub(crate) fn decide(&mut self, path: &str, exit: Kind) {
+    pub(crate) fn decide(&mut self, path: &str, exit: Kind, retryable: bool) {
         self.of(path).last_exit = Some(exit);
         let Some(parent) = above(path) else { return self.end_of_tree(exit) };
         if !self.at(path).attempt_ready && self.is_failed_start(path, exit) {
             if self.at(path).start_by_command {
                 return self.commanded_start_failed(path);
             }
-            if self.is_first_start(&parent, path) {
+            let fails = self.may_fail_first_start(&parent, path) || !retryable;
+            if fails && self.is_first_start(&parent, path) {
+                if !self.at(&parent).stopping() {
+                    self.of(&parent).start_not_retryable = !retryable;
+                }
                 return self.first_start_failed(&parent, path);
             }
         }
@@ -158,23 +165,8 @@ impl Model {
         let word = if why == IdleReason::Ignored { "ignored" } else { "finished" };
         self.answer(path, |command| matches!(command, Command::Start | Command::Restart).then_some(word));
         self.set_idle(path, why, leaves);
-        let auto = self.at(parent).rules().map_or(AutoShutdown::Never, |rules| rules.auto_shutdown);
-        let left = self.kids(parent).iter().any(|kid| {
-            let child = self.at(kid);
-            child.spec.significant && (child.lives() || child.pending() && !self.blocks_no_sibling(kid))
-        });
-        if significant
-            && (auto == AutoShutdown::AnySignificant || auto == AutoShutdown::AllSignificant && !left)
-        {
-            let failed = |kid: &Path| {
-                let child = self.at(kid);
-                let by_itself = child.phase == Phase::Idle(IdleReason::Finished) && !child.stopped_by_others;
-                let failed = by_itself && child.last_exit.is_some_and(is_failure);
-                child.spec.significant && (failed || child.phase == Phase::Idle(IdleReason::Quarantined))
-            };
-            let any_failed =
-                is_failure(exit) || self.at(parent).failure_left || self.kids(parent).iter().any(failed);
-            self.fail_supervisor(parent, if any_failed { "auto-shutdown-failed" } else { "auto-shutdown" });
+        if significant && self.ends_by_auto_shutdown(parent) {
+            self.end_by_auto_shutdown(parent, is_failure(exit));
         } else if significant && leaves && is_failure(exit) {
             self.of(parent).failure_left = true;
         }
@@ -226,7 +218,10 @@ impl Model {
         let together = match strategy {
             Strategy::OneForOne => Vec::new(),
             Strategy::OneForAll => kids,
-            Strategy::RestForOne => kids.into_iter().skip_while(|kid| kid != path).collect(),
+            Strategy::RestForOne => {
+                let later = kids.into_iter().skip_while(|kid| kid != path);
+                later.filter(|kid| !self.are_replicas(kid, path)).collect()
+            }
         };
         for kid in together.iter().filter(|kid| *kid != path) {
             self.restart_in_set(kid);
@@ -267,7 +262,12 @@ impl Model {
         }
         self.of(path).start_by_command = false;
         match how {
-            GiveUp::Quarantine => self.set(path, Phase::Idle(IdleReason::Quarantined)),
+            GiveUp::Quarantine => {
+                self.set(path, Phase::Idle(IdleReason::Quarantined));
+                if self.at(path).spec.significant && self.ends_by_auto_shutdown(parent) {
+                    self.end_by_auto_shutdown(parent, true);
+                }
+            }
             GiveUp::Escalate => {
                 self.set(path, Phase::Idle(IdleReason::SupervisorDown));
                 self.fail_supervisor(parent, "gave-up");
@@ -557,7 +557,7 @@ impl Model {
         self.attempt_ended(path, "stopped");
     }
 
-    /// Asks the next children to stop. `Order::Declared`: the last live child. `Order::Edges`: every live child that no
+    /// Asks the next children to stop. `Order::Declared`: the last live child, and the replicas of its set. `Order::Edges`: every live child that no
     /// live child depends on.
     pub(crate) fn stop_next(&mut self, path: &str, restart_set_only: bool) {
         let mut kids: Vec<Path> = self.kids(path);
@@ -571,7 +571,12 @@ impl Model {
             let name = |kid: &Path| kid.rsplit('/').next().unwrap_or_default().to_owned();
             kids.iter().rev().filter(|kid| !needed(&name(kid))).cloned().collect()
         } else {
-            kids.last().cloned().into_iter().collect()
+            // The replicas of the last one stop with it.
+            let last = kids.last().cloned();
+            let with_last = |kid: &&Path| {
+                Some(*kid) == last.as_ref() || self.are_replicas(kid, last.as_ref().unwrap_or(kid))
+            };
+            kids.iter().filter(with_last).cloned().collect()
         };
         for kid in free {
             self.stop(&kid);

@@ -1,8 +1,8 @@
 //! The reference model: what a waiting child waits for, and how long.
 
-use crate::child::{Mode, NEVER, Phase, is_failure};
+use crate::child::{Mode, NEVER, Path, Phase, is_failure};
 use crate::reference::{DependencyState, Model, above};
-use liveoak_core::{Condition, Edge, Health, IdleReason, Order};
+use liveoak_core::{Condition, Edge, FirstStart, Health, IdleReason, Order};
 
 impl Model {
     /// Returns `true` if the child waits for a held dependency, directly or through other waiting children, or for an
@@ -15,7 +15,7 @@ impl Model {
         if child.phase != Phase::Waiting {
             false
         } else if after.iter().any(never) {
-            !self.is_first_start(&parent, path)
+            !self.may_fail_first_start(&parent, path)
         } else {
             after.iter().any(|edge| self.is_held(&parent, edge))
         }
@@ -51,7 +51,8 @@ impl Model {
                 return (format!("backoff {}", name(kid)), self.at(kid).timer);
             }
             let declared = self.at(&parent).rules().is_some_and(|rules| rules.order == Order::Declared);
-            let mut earlier = kids.iter().take_while(|kid| *kid != path).filter(|_| declared);
+            let beside = |kid: &&Path| self.are_replicas(kid, path);
+            let mut earlier = kids.iter().take_while(|kid| *kid != path && !beside(kid)).filter(|_| declared);
             if let Some(kid) = earlier.find(|kid| !self.at(kid).was_ready && !self.blocks_no_sibling(kid)) {
                 return (format!("turn {}", name(kid)), deadline(kid));
             }
@@ -76,6 +77,17 @@ impl Model {
 
     pub(crate) fn is_first_start(&self, parent: &str, kid: &str) -> bool {
         self.at(parent).mode == Mode::Starting && !self.at(kid).ever_ready && !self.at(kid).added
+    }
+
+    pub(crate) fn may_fail_first_start(&self, parent: &str, kid: &str) -> bool {
+        let retries = self.at(parent).rules().is_some_and(|rules| rules.first_start == FirstStart::Retry);
+        self.is_first_start(parent, kid) && !retries
+    }
+
+    /// Returns `true` if both children are replicas of one set.
+    pub(crate) fn are_replicas(&self, one: &str, other: &str) -> bool {
+        let set = &self.at(one).spec.replica_of;
+        set.is_some() && *set == self.at(other).spec.replica_of
     }
 
     /// Returns the state of one dependency.

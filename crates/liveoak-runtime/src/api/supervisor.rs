@@ -15,7 +15,8 @@ use crate::util::log::log;
 use crate::util::signals::{StopSignals, Wish};
 use crate::util::{Either, race};
 use liveoak_core::{
-    AutoShutdown, ChildSpec, Exit, Input, Limit, Machine, Order, SpecErrors, Strategy, SupervisorSpec,
+    AutoShutdown, ChildSpec, Exit, FirstStart, Input, Limit, Machine, Order, SpecErrors, Strategy,
+    SupervisorSpec,
 };
 use std::fmt;
 use std::sync::Arc;
@@ -94,6 +95,15 @@ impl Supervisor {
     #[must_use]
     pub const fn order(mut self, order: Order) -> Self {
         self.spec.order = order;
+        self
+    }
+
+    /// Sets what follows when a child fails before the supervisor has been ready. Default: the supervisor fails, as in OTP.
+    /// With [`FirstStart::Retry`] the child is restarted by its own rule and limit, and [`start`](Self::start) waits until
+    /// all children are ready or were given up on.
+    #[must_use]
+    pub const fn first_start(mut self, first_start: FirstStart) -> Self {
+        self.spec.first_start = first_start;
         self
     }
 
@@ -198,7 +208,12 @@ impl Supervisor {
                 Either::Right(Wish::Stop(_)) => tree.begin_stop(),
                 Either::Right(Wish::StopOrKill(signal)) => {
                     tree.begin_stop();
-                    say(&format!("{}: still stopping; Ctrl-C (SIGINT) kills what is left", signal.name()));
+                    if signals.hears_interrupts() {
+                        say(&format!(
+                            "{}: still stopping; Ctrl-C (SIGINT) kills what is left",
+                            signal.name()
+                        ));
+                    }
                 }
                 Either::Right(Wish::Kill) => {
                     say("SIGINT: killing what is left");

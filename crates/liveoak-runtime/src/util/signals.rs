@@ -163,6 +163,12 @@ impl StopSignals {
         Ok(Self { id, wish, guard: WakerGuard::new() })
     }
 
+    /// Returns `true` if SIGINT reaches this process. A shell starts a background job with SIGINT ignored, for example, and
+    /// then Ctrl-C kills nothing.
+    pub fn hears_interrupts(&self) -> bool {
+        signal_handler::is_installed(libc::SIGINT)
+    }
+
     /// Waits until the wish differs from the wish of the last call, and returns it. Cancel safe.
     pub async fn changed(&mut self) -> Wish {
         let Self { wish, guard, .. } = self;

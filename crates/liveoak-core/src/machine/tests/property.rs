@@ -4,13 +4,15 @@ use super::shape::{group, leaf, millis, name, secs, sup};
 use super::test_driver::{Obeys, Policy, TestDriver};
 use crate::spec::out_of_reach;
 use crate::{
-    AutoShutdown, Backoff, ChildDeclaration, ChildId, Command, Condition, Edge, Exit, GiveUp, Health, Input,
-    Limit, Order, Ready, RequestId, Restart, Strategy as Group,
+    AutoShutdown, Backoff, ChildDeclaration, ChildId, Command, Condition, Edge, Exit, FirstStart, GiveUp,
+    Health, Input, Limit, Order, Ready, RequestId, Restart, Strategy as Group,
 };
 use proptest::collection::vec;
+use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
+use std::ops::Range;
 use std::time::Duration;
 
 /// One random event. The `usize` picks the child among those to which it can happen.
@@ -30,8 +32,9 @@ enum Step {
     Kill,
 }
 
-fn exits() -> [Exit; 6] {
-    [Exit::Completed, Exit::failed("boom"), Exit::Ignored, Exit::Stopped, Exit::Code(3), Exit::Killed]
+fn exits() -> [Exit; 7] {
+    let gone = Exit::failed_not_retryable("no such program");
+    [Exit::Completed, Exit::failed("boom"), Exit::Ignored, Exit::Stopped, Exit::Code(3), Exit::Killed, gone]
 }
 
 fn durations() -> impl Strategy<Value = Duration> {
@@ -40,9 +43,7 @@ fn durations() -> impl Strategy<Value = Duration> {
 
 fn limits() -> impl Strategy<Value = Option<Limit>> {
     let give_up = select(vec![GiveUp::Escalate, GiveUp::Quarantine]);
-    proptest::option::of(
-        (0u32..4, give_up).prop_map(|(n, give_up)| Limit::new(n, secs(5)).on_exceeded(give_up)),
-    )
+    option::of((0u32..4, give_up).prop_map(|(n, give_up)| Limit::new(n, secs(5)).on_exceeded(give_up)))
 }
 
 fn restarts() -> impl Strategy<Value = Restart> {
@@ -52,8 +53,8 @@ fn restarts() -> impl Strategy<Value = Restart> {
 /// Returns leaves of any kind; [`connect`] adds names and edges.
 fn leaves() -> impl Strategy<Value = ChildDeclaration> {
     let ready = select(vec![Ready::AtOnce, Ready::Reported]);
-    let backoff = proptest::option::of(select(vec![millis(10), secs(2)]));
-    let beat = proptest::option::weighted(0.2, Just(secs(1)));
+    let backoff = option::of(select(vec![millis(10), secs(2)]));
+    let beat = option::weighted(0.2, Just(secs(1)));
     (restarts(), ready, backoff, durations(), durations(), limits(), any::<bool>(), beat).prop_map(
         |(restart, ready, backoff, start, stop, limit, significant, beat)| {
             leaf("x").with(|child| {
@@ -101,16 +102,21 @@ fn supervisors(
     let order = select(vec![Order::Declared, Order::Edges]);
     let auto = select(vec![AutoShutdown::Never, AutoShutdown::AnySignificant, AutoShutdown::AllSignificant]);
     let flags = (proptest::bool::weighted(0.2), proptest::bool::weighted(0.2), any::<bool>());
-    (children, leaves(), strategy, order, auto, limits(), flags, edges()).prop_map(
-        |(children, like, strategy, order, auto, limit, (done, dedicated, backwards), edges)| {
+    let order = (order, select(vec![FirstStart::Fail, FirstStart::Retry]));
+    let edges = (edges(), option::weighted(0.4, (0usize..4, 1usize..4)));
+    (children, leaves(), strategy, order, auto, limits(), flags, edges).prop_map(
+        |(children, like, strategy, order, auto, limit, (done, dedicated, backwards), (edges, replicas))| {
+            let (order, first_start) = order;
+            let replicas = replicas.map_or(0..0, |(from, count)| from..from + count);
             let mut tree = sup("x", children).rules(|rules| {
                 rules.strategy = strategy;
                 rules.order = order;
+                rules.first_start = first_start;
                 rules.auto_shutdown = auto;
                 rules.intensity = limit;
                 rules.end_when_done = done;
                 rules.dedicated_runtime = dedicated;
-                connect(&mut rules.children, &edges, backwards);
+                connect(&mut rules.children, &edges, backwards, replicas);
                 for child in &mut rules.children {
                     child.spec.significant &=
                         auto != AutoShutdown::Never && child.spec.restart != Restart::Permanent;
@@ -128,22 +134,34 @@ fn supervisors(
     )
 }
 
-/// Names the children and adds edges. All edges point in one direction, so that there is no cycle.
-fn connect(children: &mut [ChildDeclaration], edges: &[(usize, usize, Condition)], backwards: bool) {
+/// Names the children, makes those in `replicas` one set, and adds edges. All edges point in one direction, so that there is
+/// no cycle.
+fn connect(
+    children: &mut [ChildDeclaration],
+    edges: &[(usize, usize, Condition)],
+    backwards: bool,
+    replicas: Range<usize>,
+) {
     for (i, child) in children.iter_mut().enumerate() {
         child.name = name(&format!("c{i}"));
+        child.spec.replica_of = replicas.contains(&i).then(|| name("set"));
     }
+    let all = children.len();
+    let place =
+        |i: usize| if replicas.contains(&i) { replicas.start..replicas.end.min(all) } else { i..i + 1 };
     for &(a, b, condition) in edges {
         let (low, high) = (a.min(b), a.max(b));
         let (from, to) = if backwards { (low, high) } else { (high, low) };
-        if low == high || high >= children.len() {
+        if high >= children.len() || place(low) == place(high) {
             continue;
         }
-        let permanent = children[to].spec.restart == Restart::Permanent;
+        let permanent = place(to).any(|to| children[to].spec.restart == Restart::Permanent);
         let condition =
             if permanent && condition == Condition::Completed { Condition::Ready } else { condition };
-        let child = children[to].name.clone();
-        children[from].spec.after.push(Edge { child, condition });
+        for (from, to) in place(from).flat_map(|from| place(to).map(move |to| (from, to))) {
+            let child = children[to].name.clone();
+            children[from].spec.after.push(Edge { child, condition });
+        }
     }
 }
 

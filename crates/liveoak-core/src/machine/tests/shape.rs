@@ -1,8 +1,8 @@
 //! Short builders for specs.
 
 use crate::{
-    Backoff, ChildDeclaration, ChildForm, ChildSpec, Condition, Edge, GroupSpec, Limit, Name, Order, Ready,
-    Restart, Strategy, SupervisorSpec,
+    Backoff, ChildDeclaration, ChildForm, ChildSpec, Condition, Edge, FirstStart, GroupSpec, Limit, Name,
+    Order, Ready, Restart, Strategy, SupervisorSpec,
 };
 use std::time::Duration;
 
@@ -113,6 +113,11 @@ impl ChildDeclaration {
         self.with(|child| child.limit = Some(limit))
     }
 
+    /// Makes the child a replica of this set.
+    pub(super) fn replica_of(self, set: &str) -> Self {
+        self.with(|child| child.replica_of = Some(name(set)))
+    }
+
     pub(super) fn after(self, other: &str, condition: Condition) -> Self {
         self.with(|child| child.after.push(Edge { child: name(other), condition }))
     }
@@ -127,6 +132,11 @@ impl ChildDeclaration {
 
     pub(super) fn edges(self) -> Self {
         self.rules(|rules| rules.order = Order::Edges)
+    }
+
+    /// Restarts a child that fails in the first start, instead of ending the supervisor.
+    pub(super) fn retries(self) -> Self {
+        self.rules(|rules| rules.first_start = FirstStart::Retry)
     }
 
     /// Gives the supervisor or group a dedicated runtime.

@@ -1,0 +1,206 @@
+//! Which children hold up a start or a stop, read from one snapshot of the tree.
+//!
+//! A child that only waits for another one holds up nothing itself: the child at the end of the chain does. So a long chain of
+//! children that wait for each other gives one holder.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use liveoak::{ChildState, ChildView, Condition, IdleReason, Path, Snapshot, StopStage, Time, WaitingFor};
+use liveoak_config::format_duration;
+use serde::Serialize;
+
+/// What others, or the tree, wait for at one child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Reason {
+    /// Until it is ready.
+    Ready,
+    /// Until its next attempt begins: it has failed.
+    Restart,
+    /// Until it completes.
+    Completed,
+    /// Until it is healthy.
+    Healthy,
+    /// Without limit: it is down, and does not start by itself.
+    Down,
+    /// Until it has stopped as asked.
+    Stop,
+    /// Until it has ended after its kill.
+    Kill,
+}
+
+/// A child that holds up a start or a stop.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Holder {
+    pub(crate) path: Path,
+    pub(crate) reason: Reason,
+    /// Since when it does.
+    pub(crate) since: Time,
+    /// How long it still can; `None` without a limit.
+    pub(crate) left: Option<Duration>,
+    /// The first child that waits for it, if the reason names one.
+    pub(crate) waiting: Option<Path>,
+    /// How many more children wait for it in the same way.
+    pub(crate) more_waiting: usize,
+    /// Why it is not running: how its last attempt ended, or the word for its state.
+    pub(crate) why: String,
+}
+
+impl Holder {
+    /// Returns the sentence for people.
+    pub(crate) fn text(&self) -> String {
+        let path = &self.path;
+        let left = self.left.map(seconds);
+        match self.reason {
+            Reason::Ready => match left {
+                Some(left) => format!("waiting for {path} to be ready, {left} left"),
+                None => format!("waiting for {path} to be ready, without a limit"),
+            },
+            Reason::Restart => {
+                let left = left.unwrap_or_else(|| seconds(Duration::ZERO));
+                format!("waiting for {path}, which failed ({}): next attempt in {left}", self.why)
+            }
+            Reason::Completed => format!("{} for {path} to complete{}", self.waits(), left_or_nothing(left)),
+            Reason::Healthy => format!("{} for {path} to be healthy{}", self.waits(), left_or_nothing(left)),
+            Reason::Down => format!("{} for {path}, which is {}", self.waits(), self.why),
+            Reason::Stop => match left {
+                Some(left) => format!("waiting for {path} to stop: killed in {left}"),
+                None => format!("waiting for {path} to stop, without a limit"),
+            },
+            Reason::Kill => match left {
+                Some(left) => format!("waiting for {path} to end after its kill: abandoned in {left}"),
+                None => format!("waiting for {path} to end after its kill"),
+            },
+        }
+    }
+
+    /// Returns who waits, with the verb.
+    fn waits(&self) -> String {
+        match (&self.waiting, self.more_waiting) {
+            (None, _) => "waiting".to_owned(),
+            (Some(waiting), 0) => format!("{waiting} waits"),
+            (Some(waiting), more) => format!("{waiting} and {more} more wait"),
+        }
+    }
+}
+
+fn left_or_nothing(left: Option<String>) -> String {
+    left.map_or_else(String::new, |left| format!(", {left} left"))
+}
+
+/// Returns a time in whole seconds, rounded up: a time that is not over is never shown as zero.
+fn seconds(time: Duration) -> String {
+    let whole = time.as_secs() + u64::from(time.subsec_nanos() > 0);
+    if whole < 120 { format!("{whole} s") } else { format_duration(Duration::from_secs(whole)) }
+}
+
+/// The holders in a snapshot, and what else a stop has before it.
+#[derive(Debug, Default)]
+pub(crate) struct Holders {
+    /// By path and reason, so in a fixed order.
+    pub(crate) all: BTreeMap<(String, Reason), Holder>,
+    /// How many programs still run that a stopping supervisor has not asked yet.
+    pub(crate) not_asked: usize,
+}
+
+impl Holders {
+    /// Finds the holders. `starts` has the begin of each start that is not over yet, over all its attempts.
+    pub(crate) fn of(snapshot: &Snapshot, starts: &HashMap<Path, Time>) -> Self {
+        let mut holders = Self::default();
+        let mut open = vec![&snapshot.root];
+        while let Some(supervisor) = open.pop() {
+            for child in &supervisor.children {
+                holders.visit(supervisor, child, starts);
+            }
+            open.extend(supervisor.children.iter().filter(|child| child.strategy.is_some()));
+        }
+        holders
+    }
+
+    fn visit(&mut self, supervisor: &ChildView, child: &ChildView, starts: &HashMap<Path, Time>) {
+        let is_leaf = child.strategy.is_none();
+        match &child.state {
+            // The children of a supervisor explain it.
+            ChildState::Starting { remaining } if is_leaf => {
+                let since = starts.get(&child.path).copied().unwrap_or(child.since);
+                self.add(child, Reason::Ready, since, *remaining, None);
+            }
+            ChildState::Stopping { stage, remaining } if is_leaf => {
+                let reason = if *stage == StopStage::Killed { Reason::Kill } else { Reason::Stop };
+                self.add(child, reason, child.since, *remaining, None);
+            }
+            ChildState::Running if is_leaf && matches!(supervisor.state, ChildState::Stopping { .. }) => {
+                self.not_asked += 1;
+            }
+            ChildState::Waiting { what, remaining } => {
+                self.waits(supervisor, child, what, *remaining, starts);
+            }
+            _ => {}
+        }
+    }
+
+    /// Adds the sibling that a waiting child waits for, unless that sibling is a holder by itself or waits too.
+    fn waits(
+        &mut self,
+        supervisor: &ChildView,
+        child: &ChildView,
+        what: &WaitingFor,
+        remaining: Option<Duration>,
+        starts: &HashMap<Path, Time>,
+    ) {
+        let (name, condition) = match what {
+            WaitingFor::Turn(name) | WaitingFor::RestartBackoff(name) => (name, Condition::Ready),
+            WaitingFor::Edge(name, condition) => (name, *condition),
+            WaitingFor::Nothing | WaitingFor::RestartStop => return,
+        };
+        let Some(sibling) = supervisor.children.iter().find(|other| other.path.name() == name.as_str())
+        else {
+            return;
+        };
+        let both = child.since.max(sibling.since);
+        match &sibling.state {
+            ChildState::BackingOff { remaining } => {
+                let since = starts.get(&sibling.path).copied().unwrap_or(both);
+                self.add(sibling, Reason::Restart, since, Some(*remaining), Some(child));
+            }
+            ChildState::Running if condition == Condition::Completed => {
+                self.add(sibling, Reason::Completed, both, remaining, Some(child));
+            }
+            ChildState::Running if condition == Condition::Healthy => {
+                self.add(sibling, Reason::Healthy, both, remaining, Some(child));
+            }
+            ChildState::Idle(why) if *why != IdleReason::SupervisorDown => {
+                self.add(sibling, Reason::Down, both, None, Some(child));
+            }
+            _ => {}
+        }
+    }
+
+    fn add(
+        &mut self,
+        holder: &ChildView,
+        reason: Reason,
+        since: Time,
+        left: Option<Duration>,
+        waiting: Option<&ChildView>,
+    ) {
+        let key = (holder.path.as_str().to_owned(), reason);
+        if let Some(known) = self.all.get_mut(&key) {
+            known.more_waiting += 1;
+            known.since = known.since.min(since);
+            return;
+        }
+        let last_exit = holder.last_exit.as_ref().map(ToString::to_string);
+        let why = match &holder.state {
+            ChildState::Idle(IdleReason::Finished) => {
+                format!("finished: {}", last_exit.unwrap_or_else(|| "it was stopped".to_owned()))
+            }
+            ChildState::Idle(why) => why.as_str().to_owned(),
+            _ => last_exit.unwrap_or_default(),
+        };
+        let waiting = waiting.map(|child| child.path.clone());
+        let path = holder.path.clone();
+        self.all.insert(key, Holder { path, reason, since, left, waiting, more_waiting: 0, why });
+    }
+}

@@ -1,0 +1,176 @@
+//! Says which child holds up a start or a stop, once it has done so for two seconds.
+//!
+//! The events of the tree say when something begins to start or to stop. Only then a snapshot is taken, at the moment at which
+//! the next line may be due. While nothing starts or stops, this file does nothing. The lines about one child are two seconds
+//! apart at first, and each distance is twice the one before.
+
+use std::collections::{BTreeMap, HashMap};
+use std::future::Future;
+use std::time::Duration;
+
+use liveoak::internal::{Either, race};
+use liveoak::{Event, EventKind, EventOrLost, Path, Time, TreeHandle};
+use tokio::time::Instant;
+use tracing::Level;
+
+use super::holders::{Holder, Holders, Reason};
+use super::status::StatusLog;
+
+/// How long a child may hold up others before the first line.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The most children that one look names.
+const MAX_NAMED: usize = 5;
+
+/// Runs `work` to its end. Meanwhile writes the lines about the tree to `status`.
+pub(crate) async fn beside<T>(tree: TreeHandle, status: &StatusLog, work: impl Future<Output = T>) -> T {
+    let say = |line: &Line<'_>| {
+        status.message_with(Level::INFO, "held-up", &line.text(), &line.json());
+    };
+    match race(work, watch(tree, say)).await {
+        Either::Left(done) => done,
+        Either::Right(never) => match never {},
+    }
+}
+
+/// A line to write.
+#[derive(Debug)]
+enum Line<'a> {
+    /// About one child that has held up others for this long.
+    Holder(&'a Holder, Duration),
+    /// This many more children hold up others.
+    More(usize),
+    /// This many programs are asked to stop later.
+    NotAsked(usize),
+}
+
+impl Line<'_> {
+    fn text(&self) -> String {
+        match self {
+            Self::Holder(holder, _) => holder.text(),
+            Self::More(more) => format!("waiting for {more} more"),
+            Self::NotAsked(1) => "1 more program is asked to stop after that".to_owned(),
+            Self::NotAsked(more) => format!("{more} more programs are asked to stop after that"),
+        }
+    }
+
+    fn json(&self) -> serde_json::Value {
+        match self {
+            Self::Holder(holder, held) => serde_json::json!({
+                "path": holder.path.as_str(),
+                "reason": holder.reason,
+                "waiting": holder.waiting.as_ref().map(Path::as_str),
+                "held_s": held.as_secs_f64(),
+                "left_s": holder.left.map(|left| left.as_secs_f64()),
+            }),
+            Self::More(more) => serde_json::json!({ "more": more }),
+            Self::NotAsked(more) => serde_json::json!({ "not_asked": more }),
+        }
+    }
+}
+
+/// What was said about one holder.
+#[derive(Clone, Copy, Debug)]
+struct Said {
+    since: Time,
+    lines: u32,
+}
+
+impl Said {
+    /// Returns how long the holder holds up others when the next line about it is due: 2 s, 6 s, 14 s, 30 s, ...
+    fn next_after(self) -> Duration {
+        PATIENCE.saturating_mul(2_u32.saturating_pow(self.lines.saturating_add(1)).saturating_sub(1))
+    }
+}
+
+/// Follows the tree and says what is due. Does not end; to be dropped when the tree has ended.
+async fn watch(tree: TreeHandle, say: impl Fn(&Line<'_>)) -> std::convert::Infallible {
+    let (mut events, mut starts) = (tree.events(), HashMap::new());
+    let mut said = BTreeMap::new();
+    let mut next_look = Some(Instant::now() + PATIENCE);
+    loop {
+        let look = async {
+            match next_look {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        match race(events.next(), look).await {
+            Either::Left(Some(EventOrLost::Event(event))) => {
+                if begins_a_wait(&event, &mut starts) {
+                    let at = Instant::now() + PATIENCE;
+                    next_look = Some(next_look.map_or(at, |before| before.min(at)));
+                }
+            }
+            Either::Left(Some(EventOrLost::Lost(_))) => {
+                starts.clear();
+                next_look = Some(Instant::now() + PATIENCE);
+            }
+            Either::Left(None) => std::future::pending().await,
+            Either::Right(()) => {
+                let wait = look_once(&tree, &starts, &mut said, &say);
+                next_look = wait.map(|wait| Instant::now() + wait);
+            }
+        }
+    }
+}
+
+/// Notes when starts begin and end. Returns `true` if a child may hold up others from now on.
+fn begins_a_wait(event: &Event, starts: &mut HashMap<Path, Time>) -> bool {
+    match &event.kind {
+        EventKind::Starting { .. } => {
+            starts.entry(event.path.clone()).or_insert(event.at);
+            true
+        }
+        EventKind::Waiting | EventKind::BackingOff { .. } | EventKind::Quarantined(_) => true,
+        EventKind::Stopping { .. } | EventKind::Killed { .. } => true,
+        EventKind::Ready { .. } | EventKind::Ignored | EventKind::Stopped { .. } | EventKind::Removed => {
+            starts.remove(&event.path);
+            false
+        }
+        // A child may wait for one that has finished without success.
+        EventKind::Finished => {
+            starts.remove(&event.path);
+            true
+        }
+        _ => false,
+    }
+}
+
+/// Says what is due now. Returns how long it is until the next line may be due, or `None` if nothing holds up others.
+fn look_once(
+    tree: &TreeHandle,
+    starts: &HashMap<Path, Time>,
+    said: &mut BTreeMap<(String, Reason), Said>,
+    say: &impl Fn(&Line<'_>),
+) -> Option<Duration> {
+    let snapshot = tree.snapshot();
+    let holders = Holders::of(&snapshot, starts);
+    said.retain(|key, said| holders.all.get(key).is_some_and(|holder| holder.since == said.since));
+    let mut due = Vec::new();
+    let mut next: Option<Duration> = None;
+    for (key, holder) in &holders.all {
+        let held = snapshot.at.since(holder.since);
+        let said = said.entry(key.clone()).or_insert(Said { since: holder.since, lines: 0 });
+        if held >= said.next_after() {
+            due.push((holder, held));
+            // A line that comes late counts for those before it.
+            while held >= said.next_after() {
+                said.lines += 1;
+            }
+        }
+        let wait = said.next_after().saturating_sub(held);
+        next = Some(next.map_or(wait, |before| before.min(wait)));
+    }
+    due.iter().take(MAX_NAMED).for_each(|(holder, held)| say(&Line::Holder(holder, *held)));
+    if due.len() > MAX_NAMED {
+        say(&Line::More(due.len() - MAX_NAMED));
+    }
+    if !due.is_empty() && holders.not_asked > 0 {
+        say(&Line::NotAsked(holders.not_asked));
+    }
+    next
+}
+
+#[cfg(test)]
+mod tests;

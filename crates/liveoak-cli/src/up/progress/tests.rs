@@ -1,0 +1,173 @@
+//! Trees of tasks in paused time, and the lines about them.
+
+use super::*;
+use liveoak::prelude::*;
+use std::sync::{Arc, Mutex};
+
+type Lines = Arc<Mutex<Vec<String>>>;
+
+/// Begins a tree. Returns it, and the lines about it: the time in seconds, and the text.
+fn watched(supervisor: Supervisor) -> (Tree, Lines) {
+    let tree = supervisor.begin().expect("a good spec");
+    let lines = Lines::default();
+    let (handle, written) = (tree.handle(), Arc::clone(&lines));
+    let clock = handle.clone();
+    tokio::spawn(watch(handle, move |line| {
+        let at = clock.now().since(Time::ZERO).as_secs_f64();
+        written.lock().expect("no panic").push(format!("{at:.0} {}", line.text()));
+    }));
+    (tree, lines)
+}
+
+fn take(lines: &Lines) -> Vec<String> {
+    std::mem::take(&mut *lines.lock().expect("no panic"))
+}
+
+async fn until(tree: &TreeHandle, seconds: u64) {
+    let now = tree.now().since(Time::ZERO);
+    tokio::time::sleep((Duration::from_secs(seconds) + Duration::from_millis(1)).saturating_sub(now)).await;
+}
+
+/// Returns a child that is ready after this time, and then runs until it is asked to stop.
+fn slow(name: &str, seconds: u64) -> Child {
+    let child = Child::task(name, move |ctx: Ctx| async move {
+        ctx.sleep(Duration::from_secs(seconds)).await;
+        ctx.ready();
+        ctx.stopping().await;
+        Ok::<(), std::io::Error>(())
+    });
+    child.reports_ready()
+}
+
+/// Returns a child that goes on for this long after it was asked to stop.
+fn lingers(name: &str, seconds: u64, stop_within: u64) -> Child {
+    let child = Child::task(name, move |ctx: Ctx| async move {
+        ctx.stopping().await;
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+        Ok::<(), std::io::Error>(())
+    });
+    child.stop_within(Duration::from_secs(stop_within))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_child_that_holds_up_a_start_for_two_seconds_is_named_with_the_time_that_is_left() {
+    let (tree, lines) = watched(Supervisor::new("t").child(slow("db", 20)).child(slow("web", 1)));
+    until(&tree.handle(), 1).await;
+    assert!(take(&lines).is_empty());
+    until(&tree.handle(), 15).await;
+    // The distance grows.
+    assert_eq!(
+        take(&lines),
+        [
+            "2 waiting for /t/db to be ready, 28 s left",
+            "6 waiting for /t/db to be ready, 24 s left",
+            "14 waiting for /t/db to be ready, 16 s left",
+        ]
+    );
+    until(&tree.handle(), 100_000).await;
+    assert!(take(&lines).is_empty(), "the start is over");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_of_which_each_child_is_fast_writes_no_line() {
+    let children = (0..10).map(|n| slow(&format!("c{n}"), 1));
+    let (tree, lines) = watched(Supervisor::new("t").children(children));
+    until(&tree.handle(), 30).await;
+    tree.stop().await;
+    assert!(take(&lines).is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_child_that_fails_again_and_again_before_it_is_ready_is_named_with_its_exit() {
+    let db = Child::task("db", |ctx: Ctx| async move {
+        ctx.sleep(Duration::from_millis(10)).await;
+        Err::<(), _>(std::io::Error::other("no disk"))
+    });
+    let second = Duration::from_secs(1);
+    let backoff = Backoff { from: second, to: second, ..Backoff::default() };
+    let db = db.reports_ready().backoff(backoff).limit(Limit::unlimited());
+    let tree = Supervisor::new("t").first_start(FirstStart::Retry).child(db).child(slow("web", 0));
+    let (tree, lines) = watched(tree);
+    until(&tree.handle(), 7).await;
+    let lines = take(&lines);
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    for line in lines {
+        let failed = line.contains(" waiting for /t/db, which failed (failed: no disk): next attempt in ");
+        assert!(failed || line.contains(" waiting for /t/db to be ready, "), "{line}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_child_that_waits_for_a_quarantined_one_is_named_with_it() {
+    let limit = Limit::new(0, Duration::from_secs(60)).on_exceeded(GiveUp::Quarantine);
+    let db = Child::task("db", |_| async { Err::<(), _>(std::io::Error::other("no disk")) });
+    let db = db.reports_ready().limit(limit);
+    let web = |name: &str| slow(name, 0).after("db");
+    let tree = Supervisor::new("t").child(db).child(web("web")).child(web("other")).child(slow("x", 0));
+    let (tree, lines) = watched(tree.first_start(FirstStart::Retry).order(Order::Edges));
+    until(&tree.handle(), 7).await;
+    assert_eq!(
+        take(&lines),
+        [
+            "2 /t/web and 1 more wait for /t/db, which is quarantined",
+            "6 /t/web and 1 more wait for /t/db, which is quarantined",
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_child_that_holds_up_a_stop_is_named_with_the_time_until_its_kill() {
+    let tree = Supervisor::new("t")
+        .child(slow("first", 0))
+        .child(slow("second", 0))
+        .child(lingers("db", 60, 8))
+        .stop_within(Duration::from_secs(100));
+    let (tree, lines) = watched(tree);
+    until(&tree.handle(), 10).await;
+    tree.begin_stop();
+    until(&tree.handle(), 17).await;
+    assert_eq!(
+        take(&lines),
+        [
+            "12 waiting for /t/db to stop: killed in 6 s",
+            "12 2 more programs are asked to stop after that",
+            "16 waiting for /t/db to stop: killed in 2 s",
+            "16 2 more programs are asked to stop after that",
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_many_children_that_hold_up_a_start_five_are_named() {
+    let children = (0..9).map(|n| slow(&format!("c{n}"), 5));
+    let tree = Supervisor::new("t").children(children).order(Order::Edges);
+    let (tree, lines) = watched(tree);
+    until(&tree.handle(), 3).await;
+    let lines = take(&lines);
+    assert_eq!(lines.len(), 6, "{lines:?}");
+    assert_eq!(
+        (&*lines[0], &*lines[5]),
+        ("2 waiting for /t/c0 to be ready, 28 s left", "2 waiting for 4 more")
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_that_takes_long_is_held_up_like_a_start() {
+    let crashes = Arc::new(tokio::sync::Notify::new());
+    let crash = Arc::clone(&crashes);
+    let db = Child::task("db", move |ctx: Ctx| {
+        let crash = Arc::clone(&crash);
+        async move {
+            let first = ctx.attempt().0 == 1;
+            ctx.sleep(Duration::from_secs(if first { 0 } else { 10 })).await;
+            ctx.ready();
+            crash.notified().await;
+            Err::<(), _>(std::io::Error::other("crashed"))
+        }
+    });
+    let (tree, lines) = watched(Supervisor::new("t").child(db.reports_ready().backoff(None)));
+    until(&tree.handle(), 10).await;
+    crashes.notify_one();
+    until(&tree.handle(), 13).await;
+    assert_eq!(take(&lines), ["12 waiting for /t/db to be ready, 28 s left"]);
+}

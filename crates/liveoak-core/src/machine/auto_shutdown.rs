@@ -1,0 +1,62 @@
+//! Auto shutdown: the end of a supervisor because its significant children have ended (C45 to C48).
+
+use super::Machine;
+use super::state::{Index, Phase};
+use crate::{AutoShutdown, AutoShutdownFailure, EventKind, Exit, IdleReason};
+use std::sync::Arc;
+
+impl Machine {
+    /// Returns `true` if the end of a significant child ends its supervisor.
+    pub(super) fn ends_by_auto_shutdown(&mut self, sup: Index) -> bool {
+        match self.arena.sup(sup).rules.auto_shutdown {
+            AutoShutdown::Never => false,
+            AutoShutdown::AnySignificant => true,
+            AutoShutdown::AllSignificant => {
+                // Siblings may have waited for the child that has ended.
+                self.refresh_held(sup);
+                !self.arena.sup(sup).ordered().iter().any(|child| {
+                    let state = &self.arena[*child];
+                    // A held child may wait for ever, so its supervisor does not wait for its end.
+                    let will_run = state.phase.is_pending() && !state.is_skipped();
+                    state.spec.significant && (state.phase.is_live() || will_run)
+                })
+            }
+        }
+    }
+
+    /// Ends a supervisor because its significant children have ended. The end is a failure if one of them has failed.
+    /// `failure` is the failure of the child that ended last; if that child has not failed, another may have.
+    pub(super) fn end_by_auto_shutdown(&mut self, sup: Index, failure: Option<Arc<AutoShutdownFailure>>) {
+        match failure.or_else(|| self.failure_of_significant(sup)) {
+            None => {
+                self.emit(sup, || EventKind::AutoShutdown);
+                self.end_supervisor(sup, Exit::AutoShutdown);
+            }
+            Some(failure) => {
+                self.emit(sup, || EventKind::AutoShutdownFailed(Arc::clone(&failure)));
+                self.end_supervisor(sup, Exit::AutoShutdownFailed(failure));
+            }
+        }
+    }
+
+    /// Returns the failure of the first significant child that failed for good or was given up on.
+    fn failure_of_significant(&self, sup: Index) -> Option<Arc<AutoShutdownFailure>> {
+        let failed = |child: &&Index| {
+            let state = &self.arena[**child];
+            state.spec.significant
+                && match state.phase {
+                    Phase::Idle(IdleReason::Quarantined) => true,
+                    Phase::Idle(IdleReason::Finished) => {
+                        !state.flags.stopped_by_others && state.last_exit().is_some_and(Exit::is_failure)
+                    }
+                    _ => false,
+                }
+        };
+        let state = self.arena.sup(sup);
+        let child = state.ordered().iter().find(failed).and_then(|&child| {
+            let exit = self.arena[child].last_exit()?.clone();
+            Some(Arc::new(AutoShutdownFailure { path: self.arena.path_of(child), exit }))
+        });
+        child.or_else(|| state.left_with_failure.clone())
+    }
+}

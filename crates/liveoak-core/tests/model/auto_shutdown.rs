@@ -1,0 +1,27 @@
+//! The reference model: when a supervisor ends with its significant children, and whether that is a failure.
+
+use crate::child::{Path, Phase, is_failure};
+use crate::reference::Model;
+use liveoak_core::{AutoShutdown, IdleReason};
+
+impl Model {
+    pub(crate) fn ends_by_auto_shutdown(&self, parent: &str) -> bool {
+        let auto = self.at(parent).rules().map_or(AutoShutdown::Never, |rules| rules.auto_shutdown);
+        let left = self.kids(parent).iter().any(|kid| {
+            let child = self.at(kid);
+            child.spec.significant && (child.lives() || child.pending() && !self.blocks_no_sibling(kid))
+        });
+        auto == AutoShutdown::AnySignificant || auto == AutoShutdown::AllSignificant && !left
+    }
+
+    pub(crate) fn end_by_auto_shutdown(&mut self, parent: &str, last_failed: bool) {
+        let failed = |kid: &Path| {
+            let child = self.at(kid);
+            let by_itself = child.phase == Phase::Idle(IdleReason::Finished) && !child.stopped_by_others;
+            let failed = by_itself && child.last_exit.is_some_and(is_failure);
+            child.spec.significant && (failed || child.phase == Phase::Idle(IdleReason::Quarantined))
+        };
+        let any_failed = last_failed || self.at(parent).failure_left || self.kids(parent).iter().any(failed);
+        self.fail_supervisor(parent, if any_failed { "auto-shutdown-failed" } else { "auto-shutdown" });
+    }
+}
