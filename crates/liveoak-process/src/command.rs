@@ -5,6 +5,7 @@
 
 use crate::exit_watch::Status;
 use crate::signal::Signal;
+use crate::spawn_error::SpawnError;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -180,6 +181,20 @@ impl CommandLine {
     /// Returns all words as a shell would read them, arguments included, for messages that may show them.
     pub fn with_arguments(&self) -> impl fmt::Display + '_ {
         WithArguments(self)
+    }
+
+    /// Looks up the program as a start would, in the `PATH` and from the directory of the program. Nothing is started.
+    ///
+    /// # Errors
+    /// The error of a start now. Files that another program makes may be there later.
+    ///
+    /// # Panics
+    /// Panics outside of a Tokio runtime, and on one without time.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn find_program(&self) -> Result<PathBuf, SpawnError> {
+        crate::resolve::find_program(self).await
     }
 
     /// Returns the `PATH` that the program will see, if any.
