@@ -218,6 +218,7 @@ impl ProgramRunner {
             Ok(process) => process,
             Err(error) => return Exit::failed(SpawnFailed(error)),
         };
+        ctx.runs_as_process(process.id());
         let end = match self.until_ready(&ctx, &mut process, probe).await {
             Some(end) => end,
             None => {
