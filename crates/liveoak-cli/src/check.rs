@@ -13,6 +13,7 @@ use liveoak_config::{
 use serde_json::{Value, json};
 
 use crate::args::CheckArgs;
+use crate::programs::{self, MissingProgram};
 use crate::{EXIT_USAGE, output};
 
 /// The widest command that is shown whole.
@@ -26,12 +27,17 @@ pub(crate) fn run(args: &CheckArgs) -> io::Result<ExitCode> {
     match load(&args.file) {
         Err(report) => print_errors(&report, args.json),
         Ok(config) => {
-            let text = if args.json { format!("{:#}\n", document(&config)) } else { overview(&config) };
+            let missing = programs::missing(&config);
+            let text =
+                if args.json { format!("{:#}\n", document(&config, &missing)) } else { overview(&config) };
             output::stdout(&text)?;
             if !args.json {
-                config.warnings().iter().for_each(|warning| output::stderr(&format!("warning: {warning}\n")));
-                for (path, text) in config.command_warnings() {
-                    output::stderr(&format!("warning: {path}: {text}\n"));
+                let warnings = config.warnings().into_iter().map(|warning| warning.to_string());
+                let commands =
+                    config.command_warnings().into_iter().map(|(path, text)| format!("{path}: {text}"));
+                let missing = missing.into_iter().map(|program| program.text);
+                for warning in warnings.chain(commands).chain(missing) {
+                    output::stderr(&format!("warning: {}\n", output::one_line(&warning)));
                 }
             }
             Ok(ExitCode::SUCCESS)
@@ -61,7 +67,7 @@ fn overview(config: &Config) -> String {
     overview.add_children(&config.root, &root);
     let verdict = format!(
         "{} is fine: {root} would run {} under {}, and stop within {}.\n\n",
-        config.file.display(),
+        config.shown_file(),
         counted(overview.programs, "program"),
         counted(overview.supervisors, "supervisor"),
         format_duration(config.spec.stop_within),
@@ -172,7 +178,14 @@ fn ready_text(program: &ProgramConfig, spec: &ChildSpec, folder: &Path) -> Strin
 }
 
 /// Returns the verdict and the whole tree, for programs. Values of variables are left out: they are often secrets.
-fn document(config: &Config) -> Value {
+fn document(config: &Config, missing: &[MissingProgram]) -> Value {
+    let warnings: Vec<Value> = config
+        .warnings()
+        .iter()
+        .map(warning_json)
+        .chain(command_warnings_json(config))
+        .chain(missing.iter().map(missing_json))
+        .collect();
     json!({
         "ok": true,
         "file": config.file.display().to_string(),
@@ -180,7 +193,7 @@ fn document(config: &Config) -> Value {
         "name": config.name.as_str(),
         "stop_within": config.spec.stop_within.as_secs_f64(),
         "supervisor": supervisor_json(&config.expanded().root, &format!("/{}", config.name)),
-        "warnings": config.warnings().iter().map(warning_json).chain(command_warnings_json(config)).collect::<Vec<_>>(),
+        "warnings": warnings,
     })
 }
 
@@ -199,6 +212,10 @@ fn warning_json(warning: &SpecWarning) -> Value {
         "children": children,
         "text": warning.to_string(),
     })
+}
+
+fn missing_json(program: &MissingProgram) -> Value {
+    json!({ "path": program.path, "field": program.field, "children": [], "text": program.text })
 }
 
 fn supervisor_json(supervisor: &SupervisorConfig, path: &str) -> Value {

@@ -2,11 +2,13 @@
 //!
 //! - `args`: the command line
 //! - `check`, `up`: the commands; `liveoak-config` reads the file for them, and has the schema
+//! - `programs`: which programs of a file are missing
 //! - `output`: writes to stdout and stderr; while a tree runs, `up` writes through its own `writer`
 
 mod args;
 mod check;
 mod output;
+mod programs;
 mod up;
 
 use std::process::ExitCode;

@@ -1,6 +1,7 @@
 //! What a file declares, once every check has passed: the specs of `liveoak-core` and `liveoak-process`, with the few
 //! facts beside them that only the file has (lines, replica counts).
 
+use crate::source::shown_name;
 use liveoak_core::{ChildDeclaration, ChildForm, ChildSpec, Edge, Name, Path, SpecWarning, SupervisorSpec};
 use liveoak_process::{CommandLine, Probe};
 use std::collections::HashMap;
@@ -9,9 +10,10 @@ use std::path::PathBuf;
 /// A whole file, checked.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// The file as the user named it.
+    /// The file as the user named it; `-` is the standard input.
     pub file: PathBuf,
-    /// The absolute folder of the file, against which its relative paths were resolved.
+    /// The absolute folder of the file, against which its relative paths were resolved. For the standard input and for a
+    /// pipe: the working directory.
     pub folder: PathBuf,
     /// The tree's name, the first part of every path.
     pub name: Name,
@@ -96,6 +98,12 @@ impl Config {
     #[must_use]
     pub fn expanded(&self) -> Self {
         Self { root: expanded(&self.root), ..self.clone() }
+    }
+
+    /// Returns what messages call the file.
+    #[must_use]
+    pub fn shown_file(&self) -> String {
+        shown_name(&self.file)
     }
 
     /// Returns what the file allows, but probably does not mean.

@@ -134,6 +134,17 @@ impl Diagnostics {
         }
     }
 
+    /// Keeps only the first error, and sets what to do about it.
+    pub(crate) fn keep_first(&mut self, help: &str) {
+        self.diagnostics.sort_by_key(|d| d.span.as_ref().map(|span| span.start));
+        self.diagnostics.truncate(1);
+        self.more = 0;
+        if let Some(first) = self.diagnostics.first_mut() {
+            first.help = Some(help.to_owned());
+            first.expected = None;
+        }
+    }
+
     /// Returns `true` if there are so many errors that costly help for one more is not worth it.
     pub(crate) fn has_too_many(&self) -> bool {
         self.diagnostics.len() >= 2 * MAX_SHOWN

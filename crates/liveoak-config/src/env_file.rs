@@ -1,7 +1,8 @@
 //! Reads an `env_file`: lines of `KEY=VALUE`, comments from `#`, an optional `export ` in front, quotes around a value.
 //!
 //! Nothing is expanded. A bare value ends at the line's end or at ` #`; inside `'…'` every character stands for itself;
-//! inside `"…"` the escapes `\n`, `\t`, `\r`, `\"`, `\\` and `\$` are understood. A value ends on its line.
+//! inside `"…"` the escapes `\n`, `\t`, `\r`, `\"`, `\\` and `\$` are understood. A value ends on its line. The byte order mark
+//! and the CRLF line ends of other systems are gone already (see `source`).
 
 use crate::diagnostic::Span;
 
@@ -30,7 +31,9 @@ impl EnvError {
 pub(crate) fn parse(text: &str) -> (Vec<(String, String)>, Vec<EnvError>) {
     let (mut variables, mut errors) = (Vec::new(), Vec::new());
     let mut start = 0;
-    for line in text.split_inclusive('\n') {
+    while start < text.len() {
+        let line = text[start..].split_inclusive('\n').next().unwrap_or_default();
+        let mut read = line.len();
         match read_line(line) {
             Ok(None) => {}
             Ok(Some((key, value))) => match variables.iter_mut().find(|(known, _)| *known == key) {
@@ -38,16 +41,46 @@ pub(crate) fn parse(text: &str) -> (Vec<(String, String)>, Vec<EnvError>) {
                 Some((_, known)) => *known = value,
                 None => variables.push((key, value)),
             },
-            Err(error) => errors.push(error.shifted(start)),
+            Err(error) => {
+                if error.help == CLOSE_IT {
+                    // One error is enough for a value over several lines.
+                    read += rest_of_value(&text[start..], error.span.start, line.len());
+                }
+                errors.push(error.shifted(start));
+            }
         }
-        start += line.len();
+        start += read;
     }
     (variables, errors)
+}
+
+/// Returns the length of the lines after the first one of `text`, which has `first` bytes, up to the end of the value whose
+/// opening quote stands at `quote`; 0 if the value has no end, or if the lines look like lines of their own.
+fn rest_of_value(text: &str, quote: usize, first: usize) -> usize {
+    let quote = &text[quote..=quote];
+    let mut length = 0;
+    for line in text[first..].split_inclusive('\n') {
+        // The last line of an encoded key ends with one or two `=`.
+        let is_variable =
+            |(key, value): (&str, &str)| key_problem(key).is_none() && !matches!(value.trim(), "" | "=");
+        if line.trim().trim_start_matches("export ").split_once('=').is_some_and(is_variable) {
+            return 0;
+        }
+        length += line.len();
+        if line.contains(quote) {
+            return length;
+        }
+    }
+    0
 }
 
 /// Reads one line. The place of an error is counted from the start of the line.
 fn read_line(line: &str) -> Result<Option<(String, String)>, EnvError> {
     let content = line.trim_end();
+    if let Some(at) = content.find('\r') {
+        let message = "this line has a carriage return (`\\r`) in it";
+        return Err(error(at..at + 1, message, "end each line with a line feed; inside \"…\" write \\r"));
+    }
     let mut start = content.len() - content.trim_start().len();
     if start == content.len() || content[start..].starts_with('#') {
         return Ok(None);
@@ -62,10 +95,15 @@ fn read_line(line: &str) -> Result<Option<(String, String)>, EnvError> {
         return Err(error(start..content.len(), "this line has no `=`", help));
     };
     if let Some(problem) = key_problem(key) {
-        let help = "a name has letters, digits, `_`, `.` and `-`, and touches the `=`";
+        let help = match key_problem(key.trim_end()) {
+            None => "remove the blanks before `=`",
+            Some(_) => "a name has letters, digits, `_`, `.` and `-`, and touches the `=`",
+        };
         return Err(error(start..start + key.len().max(1), problem, help));
     }
-    let value = value.trim_start();
+    // A comment may follow at once: then the value is empty.
+    let bare = value.trim_start();
+    let value = if bare.starts_with('#') && bare.len() < value.len() { "" } else { bare };
     let read = read_value(value).map_err(|error| error.shifted(content.len() - value.len()))?;
     Ok(Some((key.to_owned(), read)))
 }
@@ -106,9 +144,12 @@ fn read_value(value: &str) -> Result<String, EnvError> {
     }
 }
 
+/// What to do about a quote that is not closed.
+const CLOSE_IT: &str = "close it on the same line; for a value of several lines write \\n inside \"…\"";
+
 fn unclosed(value: &str) -> EnvError {
     let message = format!("this value has an opening {} and no closing one", &value[..1]);
-    error(0..value.len(), message, "close it on the same line")
+    error(0..value.len(), message, CLOSE_IT)
 }
 
 /// Reads `"…"` with its escapes. Returns the text and the number of bytes read.
@@ -169,6 +210,55 @@ mod tests {
     #[test]
     fn the_last_of_two_equal_names_counts() {
         assert_eq!(read("A=1\nA=2"), [pair("A", "2")]);
+    }
+
+    #[test]
+    fn a_comment_may_follow_an_empty_value() {
+        assert_eq!(
+            read("A= # c\nB=\t#c\nC=#c\nD=''# c\n"),
+            [pair("A", ""), pair("B", ""), pair("C", "#c"), pair("D", "")]
+        );
+    }
+
+    #[test]
+    fn what_other_readers_of_env_files_expand_or_strip_is_taken_as_it_stands() {
+        assert_eq!(
+            read(
+                "A=$HOME/${B}\nB=`date`\nC=a=b==\nD=it's \"so\"\nE={\"a\": 1}\nF=a\\nb\nG=\"#\"\nH='a\"b'\n"
+            ),
+            [
+                pair("A", "$HOME/${B}"),
+                pair("B", "`date`"),
+                pair("C", "a=b=="),
+                pair("D", "it's \"so\""),
+                pair("E", "{\"a\": 1}"),
+                pair("F", "a\\nb"),
+                pair("G", "#"),
+                pair("H", "a\"b"),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_value_over_several_lines_is_one_error() {
+        let key = "KEY=\"-----BEGIN KEY-----\nMIIEpAIBAAKCAQEA\nqL3+/x==\n-----END KEY-----\"\nB=2\n";
+        let (variables, errors) = parse(key);
+        assert_eq!((variables, errors.len()), (vec![pair("B", "2")], 1));
+        assert!(errors[0].help.contains("same line"), "{}", errors[0].help);
+        let (variables, errors) = parse("A=\"x\nB=2\nC=\"3\"\n");
+        assert_eq!(
+            (variables, errors.len()),
+            (vec![pair("B", "2"), pair("C", "3")], 1),
+            "the quote was forgotten"
+        );
+        assert_eq!(parse("A='x\nnot\nclosed").1.len(), 3);
+    }
+
+    #[test]
+    fn blanks_before_the_sign_and_a_carriage_return_are_named() {
+        let help = |text: &str| parse(text).1.first().map(|error| (error.span.clone(), error.help));
+        assert_eq!(help("A = 1"), Some((0..2, "remove the blanks before `=`")));
+        assert!(help("A=1\rB=2\r").is_some_and(|(span, _)| span == (3..4)));
     }
 
     #[test]

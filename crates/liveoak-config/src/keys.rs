@@ -7,6 +7,9 @@
 
 use crate::bounds::MAX_REPLICAS;
 use crate::duration::format_duration;
+use crate::other_words::{
+    FOR_BACKOFF, FOR_CHILD, FOR_COMMAND, FOR_LIMIT, FOR_READY, FOR_ROOT, FOR_STOP, OtherWords,
+};
 use crate::types::{self, Key, Keys, Word as _};
 use liveoak_core::{AutoShutdown, Backoff, ChildSpec, FirstStart, GiveUp, Order, Restart, Strategy};
 use liveoak_process::{Ask, Signal};
@@ -170,12 +173,16 @@ keys! {
 }
 
 const fn keys(about: &'static str, lists: &'static [&'static [Key]]) -> Keys {
-    Keys { about, lists, required: &[], one_of: &[] }
+    Keys { about, lists, required: &[], one_of: &[], others: &[] }
 }
+
+/// What other tools call the keys of a child.
+pub(crate) const OF_CHILD: &[&[OtherWords]] = &[FOR_COMMAND, FOR_CHILD];
 
 /// The file's top level: the root supervisor.
 pub(crate) static ROOT: Keys = Keys {
     required: &["child"],
+    others: &[FOR_ROOT],
     ..keys(
         "A tree of programs that `liveoak up` runs: started in order, restarted when they fail, stopped within a known time.",
         &[OF_ROOT, OF_SUPERVISORS, OF_ROOTS_STOP, CHILDREN],
@@ -184,28 +191,38 @@ pub(crate) static ROOT: Keys = Keys {
 /// A child that runs a program.
 pub(crate) static PROGRAM: Keys = Keys {
     one_of: &["command", "shell"],
+    others: OF_CHILD,
     ..keys("A child that runs a program as a process.", &[OF_PROGRAMS, OF_CHILDREN])
 };
 /// A child that is a supervisor.
 pub(crate) static SUPERVISOR: Keys = Keys {
     required: &["child"],
+    others: OF_CHILD,
     ..keys("A child with children: a supervisor.", &[OF_SUPERVISORS, CHILDREN, OF_CHILDREN, OF_NESTED_STOP])
 };
 /// `intensity` and `limit`.
-pub(crate) static LIMIT: Keys =
-    Keys { required: &["restarts"], ..keys("A number of restarts in a period.", &[OF_LIMIT]) };
+pub(crate) static LIMIT: Keys = Keys {
+    required: &["restarts"],
+    others: &[FOR_LIMIT],
+    ..keys("A number of restarts in a period.", &[OF_LIMIT])
+};
 /// `backoff`.
-pub(crate) static BACKOFF: Keys =
-    keys("A bound that doubles from `from` to `to`; each delay is random, up to the bound.", &[OF_BACKOFF]);
+pub(crate) static BACKOFF: Keys = Keys {
+    others: &[FOR_BACKOFF],
+    ..keys("A bound that doubles from `from` to `to`; each delay is random, up to the bound.", &[OF_BACKOFF])
+};
 /// `ready`: one probe, and the deadline.
 pub(crate) static READY: Keys = Keys {
     one_of: &["delay", "log", "tcp", "unix", "file", "command", "http"],
+    others: &[FOR_READY],
     ..keys("One probe, and the deadline of the start.", &[OF_READY])
 };
 /// The `stop` of a program.
-pub(crate) static PROGRAM_STOP: Keys = keys("How a program is stopped.", &[OF_PROGRAM_STOP]);
+pub(crate) static PROGRAM_STOP: Keys =
+    Keys { others: &[FOR_STOP], ..keys("How a program is stopped.", &[OF_PROGRAM_STOP]) };
 /// The `stop` of a supervisor.
-pub(crate) static SUPERVISOR_STOP: Keys = keys("The budget of a stop.", &[OF_SUPERVISOR_STOP]);
+pub(crate) static SUPERVISOR_STOP: Keys =
+    Keys { others: &[FOR_STOP], ..keys("The budget of a stop.", &[OF_SUPERVISOR_STOP]) };
 
 /// Returns the JSON Schema of `liveoak.toml`.
 #[must_use]

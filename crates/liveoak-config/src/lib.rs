@@ -14,13 +14,16 @@
 //! The layers, lowest first. A module uses only its own layer and lower ones:
 //!
 //! - `bounds`, `duration`, `text`: bounds, durations, pieces of messages
+//! - `other_words`: what other tools call the keys and values
 //! - `types`, `keys`: the table of keys, and the JSON Schema made from it
 //! - `diagnostic`, `render`: errors as data, and how they look
 //! - `source`, `syntax`, `table`, `env_file`: from a path to text, from text to tables
+//! - `shell_syntax`: what a command has that only a shell understands
 //! - `config`: the result; `reader`: the state of reading
 //! - `supervision`, `program`: the keys of a child
 //! - `tree`: the root, supervisors and children
 //! - `spec_errors`: broken rules of the core, shown at their place in the file
+//! - `other_tools`: files of other tools, and what to do with them
 //! - `load`: all of it in order; `fuzzing` (for tests): what must hold for any input bytes
 
 mod bounds;
@@ -30,11 +33,14 @@ mod duration;
 mod env_file;
 mod keys;
 mod load;
+mod other_tools;
+mod other_words;
 mod program;
 mod reader;
 mod render;
 mod replica;
 mod secrets;
+mod shell_syntax;
 mod source;
 mod spec_errors;
 mod supervision;

@@ -3,8 +3,9 @@
 use crate::bounds::DEFAULT_FILE;
 use crate::config::Config;
 use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::other_tools;
 use crate::reader::Reader;
-use crate::source::{ReadEnvFile, Unreadable, read_text};
+use crate::source::{NotUtf8, ReadEnvFile, Unreadable, is_stream, read_main, read_text, shown_name};
 use crate::syntax;
 use crate::table::Table;
 use liveoak_core::SpecProblem;
@@ -12,25 +13,45 @@ use std::path::Path;
 
 /// Reads and checks a whole file, and the env files that it names. Starts nothing and writes nothing.
 ///
+/// The file `-` is the standard input. The relative paths of a file start at its folder; those of the standard input, a
+/// pipe or a descriptor start at the working directory.
+///
 /// # Errors
 /// Everything that is wrong with it, in the order of the file. When the TOML itself is broken, only that.
 pub fn load(file: &Path) -> Result<Config, Diagnostics> {
-    let name = file.display().to_string();
+    let name = shown_name(file);
     let fail = |diagnostic| Diagnostics::of_file(&name, diagnostic);
-    let text = read_text(file).map_err(|problem| {
-        let help = match problem {
-            Unreadable::Missing => Some(format!(
-                "name a file, as in `liveoak check path/to/{DEFAULT_FILE}`, or write one: [child.db] and below it command = \"redis-server\""
-            )),
-            Unreadable::Directory => Some(format!("name the file in it, such as {}", file.join(DEFAULT_FILE).display())),
-            _ => None,
-        };
-        fail(Diagnostic::of_file(format!("cannot read {name}: {problem}")).help_if(help))
-    })?;
+    let text = read_main(file).map_err(|problem| unreadable(file, &name, problem))?;
     // Symbolic links in the name of the folder are left as they are.
-    let absolute = std::path::absolute(file)
+    let folder = if is_stream(file) {
+        std::env::current_dir()
+    } else {
+        std::path::absolute(file).map(|file| file.parent().unwrap_or(Path::new("/")).to_owned())
+    };
+    let folder = folder
         .map_err(|error| fail(Diagnostic::of_file(format!("cannot tell the folder of {name}: {error}"))))?;
-    read(file, absolute.parent().unwrap_or(Path::new("/")), &text, &read_text)
+    read(file, &folder, &text, &read_text)
+}
+
+/// Returns the error for a file that gives no text.
+fn unreadable(file: &Path, name: &str, problem: Unreadable) -> Diagnostics {
+    if let Unreadable::NotUtf8(NotUtf8 { text, offset, byte }) = problem {
+        let span = offset..offset + char::REPLACEMENT_CHARACTER.len_utf8();
+        let error = Diagnostic::at(span, "", format!("{name} is not text in UTF-8"));
+        let error = error.label(format!("the byte 0x{byte:02x} is not valid UTF-8"));
+        let mut problems = Diagnostics::new(name, &text);
+        problems.push(error.help_if(Unreadable::Wide.help().map(str::to_owned)));
+        return problems;
+    }
+    let help = match &problem {
+        Unreadable::Missing => Some(other_tools::help_without_file(file)),
+        Unreadable::Directory => {
+            Some(format!("name the file in it, such as {}", file.join(DEFAULT_FILE).display()))
+        }
+        other => other.help().map(str::to_owned),
+    };
+    let error = Diagnostic::of_file(format!("cannot read {name}: {problem}"));
+    Diagnostics::of_file(name, error.help_if(help))
 }
 
 /// Reads and checks a text. It is read as the file `file` in `folder`, and its env files by `open`.
@@ -43,8 +64,11 @@ pub(crate) fn read(
     text: &str,
     open: ReadEnvFile<'_>,
 ) -> Result<Config, Diagnostics> {
-    let mut reader = Reader::new(folder, open, &file.display().to_string(), text);
+    let mut reader = Reader::new(folder, open, &shown_name(file), text);
     let document = syntax::parse(text, &mut reader.problems);
+    if let Some(tool) = other_tools::recognized(text).filter(|_| !reader.problems.is_empty()) {
+        reader.problems.keep_first(tool);
+    }
     if !reader.problems.is_empty() {
         return Err(reader.problems.sorted());
     }

@@ -3,12 +3,14 @@
 
 use crate::bounds::{MAX_CHILDREN, MAX_REPLICAS};
 use crate::config::{ProgramConfig, ReplicaConfig};
-use crate::diagnostic::{Checked, Diagnostic, Error};
+use crate::diagnostic::{Checked, Diagnostic, Error, Span};
 use crate::duration::format_duration;
 use crate::env_file;
 use crate::keys::{PROGRAM_STOP, READY};
 use crate::reader::Reader;
 use crate::replica::Filled;
+use crate::shell_syntax::{self, Kind};
+use crate::source::{NotUtf8, Unreadable};
 use crate::table::{Node, Table};
 use crate::text::{escaped, one_of};
 use liveoak_core::ChildSpec;
@@ -16,9 +18,6 @@ use liveoak_process::{CommandLine, IDENTITY_VARIABLES, Probe, ProbeKind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use toml::de::DeValue;
-
-/// Shell operators; as a separate argument almost always a mistake.
-const SHELL_WORDS: [&str; 9] = ["|", "||", "&&", "&", ">", ">>", "<", "2>", "2>&1"];
 
 const READY_EXAMPLE: &str = "ready = { tcp = \"127.0.0.1:7000\", within = \"10s\" }";
 
@@ -75,13 +74,74 @@ impl Reader<'_> {
 
     /// Reads a command, of a child or of a probe.
     fn command(&mut self, node: &Node<'_>, cwd: &Path) -> Option<CommandLine> {
-        let mut words = self.record(words_of(node))?.into_iter();
+        let words = words_of(node).and_then(|words| self.without_shell_syntax(node, words));
+        let mut words = self.record(words)?.into_iter();
         let program = words.next().unwrap_or_default();
         let program = match program.contains('/') {
             true => self.absolute(node, &program, cwd),
             false => PathBuf::from(program),
         };
         Some(CommandLine::new(program).args(words).cwd(cwd))
+    }
+
+    /// Returns the words of a command, or an error if it is one string with something that only a shell understands.
+    fn without_shell_syntax(&self, node: &Node<'_>, words: Vec<String>) -> Checked<Vec<String>> {
+        let DeValue::String(text) = node.value else { return Ok(words) };
+        let Some(found) = shell_syntax::find(text) else { return Ok(words) };
+        let shown = escaped(&text[found.range.clone()]);
+        // A check has no `shell`.
+        let of_child = node.path.rsplit('.').nth(2) == Some("child");
+        let in_shell = if of_child { "write shell = \"...\"" } else { "write [\"sh\", \"-c\", \"...\"]" };
+        let literally = "or an array of words if it is meant literally";
+        let builtin = shell_syntax::advice_for_builtin(&text[found.range.clone()]).unwrap_or_default();
+        let (message, label, help) = match found.kind {
+            Kind::Operator => (
+                format!("`{shown}` has no meaning here: no shell runs"),
+                "the program would get it as a word",
+                format!("{in_shell} instead, {literally}"),
+            ),
+            Kind::Assignment => {
+                let name = shown.trim_end_matches('=');
+                let env = format!("`env` in front, as in: {} = \"env {name}=... program\"", node.key);
+                (
+                    format!("`{name}=...` in front of a program has no meaning here: no shell runs"),
+                    "this would be the program",
+                    if of_child {
+                        format!("write env = {{ {name} = \"...\" }}, or {env}")
+                    } else {
+                        format!("write {env}")
+                    },
+                )
+            }
+            Kind::Expansion | Kind::Glob | Kind::Home => (
+                format!("`{shown}` is not expanded in `{}`: no shell runs", node.path),
+                "the program would get it as it stands",
+                format!("{in_shell} instead; or put '...' around it, {literally}"),
+            ),
+            Kind::Builtin => (
+                format!("`{shown}` is a command of the shell, and no shell runs"),
+                "this is not a program of its own",
+                if of_child { builtin.to_owned() } else { format!("{in_shell} instead") },
+            ),
+        };
+        let error = Diagnostic::at(self.part_of(node, &found.range), &node.path, message);
+        Err(error.label(label).help(help))
+    }
+
+    /// Returns where a part of a string stands in the file; where the whole string stands, if it has escapes.
+    fn part_of(&self, node: &Node<'_>, part: &Span) -> Span {
+        let DeValue::String(text) = node.value else { return node.span.clone() };
+        let raw = self.problems.sources[0].text.get(node.span.clone()).unwrap_or_default();
+        let quotes = ["\"\"\"", "'''", "\"", "'"]
+            .into_iter()
+            .find(|quotes| raw.starts_with(quotes))
+            .map_or(0, str::len);
+        let inner = raw.get(quotes..raw.len().saturating_sub(quotes));
+        if inner != Some(text.as_ref()) {
+            return node.span.clone();
+        }
+        let start = node.span.start + quotes;
+        start + part.start..start + part.end
     }
 
     /// Reads `stop`: the signal of the command, who gets it, and the deadline of the child.
@@ -155,15 +215,32 @@ impl Reader<'_> {
     }
 
     fn read_env_file(&mut self, node: &Node<'_>, path: &Path) -> Option<Vec<(String, String)>> {
-        let text = (self.open)(path).map_err(|problem| {
-            let error = node.error("this env_file cannot be read").label(problem.to_string());
-            let help = format!("it was looked for at {}", path.display());
-            error.expected("a file of KEY=VALUE lines").help(help)
-        });
-        let text = self.record(text)?;
+        let shown = path.strip_prefix(self.folder).unwrap_or(path).display().to_string();
+        let text = match (self.open)(path) {
+            Ok(text) => text,
+            Err(Unreadable::NotUtf8(NotUtf8 { text, offset, byte })) => {
+                let span = offset..offset + char::REPLACEMENT_CHARACTER.len_utf8();
+                let found = Diagnostic::at(span, &node.path, "this env_file is not text in UTF-8");
+                let found = found.label(format!("the byte 0x{byte:02x} is not valid UTF-8"));
+                let found = found.help_if(Unreadable::Wide.help().map(str::to_owned));
+                let source = self.problems.add_env_file(shown, text);
+                self.problems.push(found.in_source(source));
+                // Another child that names the file gets no second error.
+                self.env_files.insert(path.to_owned(), Vec::new());
+                return None;
+            }
+            Err(problem) => {
+                let error = node.error("this env_file cannot be read").label(problem.to_string());
+                let looked = format!("it was looked for at {}", path.display());
+                let literal = path.to_string_lossy().contains('$');
+                let looked = if literal { format!("{looked}; `$` is not expanded") } else { looked };
+                let help = problem.help().map_or(looked, str::to_owned);
+                self.problems.push(error.expected("a file of KEY=VALUE lines").help(help));
+                return None;
+            }
+        };
         let (variables, errors) = env_file::parse(&text);
         if !errors.is_empty() {
-            let shown = path.strip_prefix(self.folder).unwrap_or(&path).display().to_string();
             let source = self.problems.add_env_file(shown, text);
             for error in errors {
                 let found = Diagnostic::at(error.span, &node.path, error.message);
@@ -228,22 +305,11 @@ fn words_of(node: &Node<'_>) -> Checked<Vec<String>> {
 }
 
 fn split(node: &Node<'_>, text: &str) -> Checked<Vec<String>> {
-    let words = shlex::split(text).ok_or_else(|| {
+    shlex::split(text).ok_or_else(|| {
         let error = node.error(format!("`{}` cannot be split into words", node.path));
         let error = error.label("a quote is opened and not closed, or a `\\` stands at the end");
         error.help("close it, or write an array of words: then nothing needs quotes")
-    })?;
-    // Report the operator only if it is a bare word in the raw text (not `grep '|'`) and after splitting (not `'a | b'`).
-    let bare =
-        |word: &&&str| words.iter().any(|w| w == **word) && text.split_whitespace().any(|w| w == **word);
-    match SHELL_WORDS.iter().find(bare) {
-        None => Ok(words),
-        Some(word) => {
-            let error = node.error(format!("`{word}` has no meaning here: no shell runs"));
-            let help = "write shell = \"...\" instead, or an array of words if it is meant literally";
-            Err(error.label("the program would get it as a word").help(help))
-        }
-    }
+    })
 }
 
 fn delay(node: &Node<'_>, within: Duration) -> Checked<Probe> {

@@ -122,7 +122,7 @@ impl<'a> Reader<'a> {
     ) -> Option<Table<'t>> {
         let table = self.record(node.table(what, example))?;
         for node in table.nodes.iter().filter(|node| !known.has(node.key)) {
-            self.problems.push(node.unknown_key(what, &known.names()));
+            self.problems.push(node.unknown_key(what, &known.names(), known.others));
         }
         Some(table)
     }

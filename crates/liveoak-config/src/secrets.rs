@@ -21,7 +21,7 @@ pub(crate) fn without_env(text: &str) -> String {
             hidden.keep(&line[..from]);
             hidden.hide_from(line, from);
         } else {
-            match env_value(line) {
+            match env_value(line).or_else(|| assigned_value(line)) {
                 Some(at) => {
                     hidden.keep(&line[..at]);
                     hidden.hide_from(line, at);
@@ -65,6 +65,16 @@ fn env_value(line: &str) -> Option<usize> {
     };
     let (at, _) = line.match_indices("env").find(is_key)?;
     line[at..].find('=').map(|equals| at + equals + 1)
+}
+
+/// Returns where the value begins of a variable that a command sets in front of its program, as in `command = "A=1 run"`.
+fn assigned_value(line: &str) -> Option<usize> {
+    let command = line.find("command")?;
+    let begin = command + line[command..].find(['"', '\''])?;
+    let inner = line[begin..].trim_start_matches(['"', '\'', ' ', '\t']);
+    let name = inner.split('=').next().filter(|name| name.len() < inner.len() && !name.is_empty())?;
+    let fits = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    fits.then(|| line.len() - inner.len() + name.len() + 1)
 }
 
 /// Returns the places of the values in `{ A = 1, B = 2 }`, if the text begins with such a table that ends on its line.
@@ -189,6 +199,9 @@ mod tests {
             "[child.a]\nenv = {\n  PASSWORD = \"hunter2\",\n  B = 1 }\n",
             "child.a.env.PASSWORD = \"hunter2\"\n",
             "child.a = { command = \"x\", env = { PASSWORD = \"hunter2\" } }\n",
+            "[child.a]\ncommand = \"PASSWORD=hunter2 x\"\n",
+            "[child.a]\ncommand = 'A=1 PASSWORD=\"hunter2\" x'\n",
+            "child.a.ready.command = \" PASSWORD=hunter2\n",
             "child.a={command=\"x\",env={PASSWORD=\"hunter2\"}}\n",
         ] {
             assert!(!shown(text), "{}", without_env(text));
@@ -200,6 +213,7 @@ mod tests {
         for text in [
             "[child.env]\ncommand = \"x\"\n",
             "child.env.command = \"x\"\n",
+            "[child.a]\ncommand = \"x --token=a\"\ncommand = [\"x\", \"a=b\"]\n",
             "[child.a]\ncommand = \"printenv\"\nenv_file = \".env\"\n",
             "[child.a.env]\n# A comment\n[child.b]\ncommand = \"x\"\n",
         ] {
@@ -219,7 +233,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn hiding_values_keeps_lines_and_columns(text in "([\\[\\]{}=.\"'# \n]|env|child|[a-zö])*") {
+        fn hiding_values_keeps_lines_and_columns(text in "([\\[\\]{}=.\"'# \n]|env|child|command|[a-zö])*") {
             for hidden in [without_env(&text), without_values(&text)] {
                 prop_assert_eq!(hidden.len(), text.len());
                 prop_assert_eq!(hidden.match_indices('\n').count(), text.match_indices('\n').count());

@@ -1,10 +1,23 @@
 //! From a path to text: what can go wrong before the text is parsed.
+//!
+//! Files come from other systems and other programs. So a byte order mark is dropped, a line may end with CRLF, and the
+//! file may be a pipe or the standard input.
 
 use crate::bounds::MAX_FILE_BYTES;
+use crate::render::position;
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io::{self, Read};
 use std::path::Path;
+
+/// The byte order mark that some editors put before a text in UTF-8.
+const UTF8_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// The name of the standard input, as in many other programs.
+const STDIN: &str = "-";
+
+/// Other names of the standard input. They are read like `-`, because a socket cannot be opened by its path.
+const STDIN_PATHS: [&str; 4] = ["/dev/stdin", "/dev/fd/0", "/proc/self/fd/0", "/proc/thread-self/fd/0"];
 
 /// Returns the text of a file that `liveoak.toml` names.
 pub(crate) type ReadEnvFile<'a> = &'a dyn Fn(&Path) -> Result<String, Unreadable>;
@@ -20,13 +33,35 @@ pub(crate) enum Unreadable {
     Io(io::Error),
     /// It is larger than [`MAX_FILE_BYTES`]; the size, if it is known.
     TooLarge(Option<u64>),
-    /// It is not text.
-    Binary {
-        /// The offset of the first byte that is not text.
-        offset: usize,
-        /// The byte.
-        byte: u8,
-    },
+    /// It has a NUL at this offset, so it is no text.
+    Binary(usize),
+    /// It is text in UTF-16 or UTF-32.
+    Wide,
+    /// It is text, but not in UTF-8.
+    NotUtf8(NotUtf8),
+}
+
+/// The first place of a text that is not UTF-8.
+#[derive(Debug)]
+pub(crate) struct NotUtf8 {
+    /// The text, with U+FFFD for what is not UTF-8.
+    pub(crate) text: String,
+    /// The offset of the first U+FFFD.
+    pub(crate) offset: usize,
+    /// The byte that was found there.
+    pub(crate) byte: u8,
+}
+
+impl Unreadable {
+    /// Returns what to do about it, if that is known.
+    pub(crate) const fn help(&self) -> Option<&'static str> {
+        match self {
+            Self::Wide | Self::NotUtf8(_) => {
+                Some("save it as UTF-8, in the editor or with `iconv -f OLD -t UTF-8`")
+            }
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for Unreadable {
@@ -41,14 +76,44 @@ impl fmt::Display for Unreadable {
             Self::TooLarge(None) => {
                 write!(f, "it has more than the {MAX_FILE_BYTES} bytes that are read at most")
             }
-            Self::Binary { offset, byte: 0 } => {
+            Self::Binary(offset) => {
                 write!(f, "it is a binary file (a NUL at byte offset {offset}), not text")
             }
-            Self::Binary { offset, byte } => {
-                write!(f, "it is not text: byte 0x{byte:02x} at byte offset {offset} is not valid UTF-8")
+            Self::Wide => f.write_str("it is text in UTF-16 or UTF-32, and only UTF-8 is read"),
+            Self::NotUtf8(NotUtf8 { text, offset, byte }) => {
+                let (line, column) = position(text, *offset);
+                write!(f, "line {line}, column {column}: the byte 0x{byte:02x} is not valid UTF-8")
             }
         }
     }
+}
+
+/// Returns `true` if `file` names the standard input.
+pub(crate) fn is_stdin(file: &Path) -> bool {
+    file == Path::new(STDIN) || STDIN_PATHS.iter().any(|path| file == Path::new(path))
+}
+
+/// Returns what messages call the file.
+pub(crate) fn shown_name(file: &Path) -> String {
+    if is_stdin(file) { "standard input".to_owned() } else { file.display().to_string() }
+}
+
+/// Returns `true` if `file` is a stream: the standard input, an inherited descriptor, a pipe, or a device. The folder of
+/// its path is not the folder of what it declares.
+pub(crate) fn is_stream(file: &Path) -> bool {
+    let parent = file.parent().unwrap_or(Path::new(""));
+    let is_descriptor =
+        parent == Path::new("/dev/fd") || (parent.starts_with("/proc") && parent.ends_with("fd"));
+    let is_other = || std::fs::metadata(file).is_ok_and(|found| !found.is_file() && !found.is_dir());
+    is_stdin(file) || is_descriptor || is_other()
+}
+
+/// Reads the main file: a file, a pipe, or the standard input.
+///
+/// # Errors
+/// Why it gives no text.
+pub(crate) fn read_main(file: &Path) -> Result<String, Unreadable> {
+    if is_stdin(file) { read_from(io::stdin().lock()) } else { read_text(file) }
 }
 
 /// Reads a file that must be text and not too large. A pipe is read up to the limit.
@@ -66,27 +131,46 @@ pub(crate) fn read_text(file: &Path) -> Result<String, Unreadable> {
     if metadata.is_file() && metadata.len() > MAX_FILE_BYTES {
         return Err(Unreadable::TooLarge(Some(metadata.len())));
     }
+    read_from(File::open(file).map_err(Unreadable::Io)?)
+}
+
+fn read_from(opened: impl Read) -> Result<String, Unreadable> {
     let mut bytes = Vec::new();
-    File::open(file)
-        .and_then(|opened| opened.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes))
-        .map_err(Unreadable::Io)?;
+    opened.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(Unreadable::Io)?;
     text_of(bytes)
 }
 
-/// Returns the bytes as text.
+/// Returns the bytes as text, without a byte order mark, and with `\n` at the end of each line.
 ///
 /// # Errors
 /// When there are too many of them, or they are not text.
-pub(crate) fn text_of(bytes: Vec<u8>) -> Result<String, Unreadable> {
+pub(crate) fn text_of(mut bytes: Vec<u8>) -> Result<String, Unreadable> {
     if bytes.len() as u64 > MAX_FILE_BYTES {
         return Err(Unreadable::TooLarge(None));
     }
+    if is_wide(&bytes) {
+        return Err(Unreadable::Wide);
+    }
+    if let Some(offset) = bytes.iter().position(|&byte| byte == 0) {
+        return Err(Unreadable::Binary(offset));
+    }
+    if bytes.starts_with(UTF8_MARK) {
+        bytes.drain(..UTF8_MARK.len());
+    }
     let text = String::from_utf8(bytes).map_err(|error| {
         let offset = error.utf8_error().valid_up_to();
-        Unreadable::Binary { offset, byte: error.as_bytes()[offset] }
+        let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
+        Unreadable::NotUtf8(NotUtf8 { text, offset, byte: error.as_bytes()[offset] })
     })?;
-    match text.find('\0') {
-        Some(offset) => Err(Unreadable::Binary { offset, byte: 0 }),
-        None => Ok(text),
-    }
+    // TOML lets a reader choose how a line ends inside a string. A script for `sh` must not get the `\r`.
+    Ok(if text.contains("\r\n") { text.replace("\r\n", "\n") } else { text })
+}
+
+/// Returns `true` for text in UTF-16 or UTF-32: it begins with the byte order mark of one of them, or every second of its
+/// first bytes is a NUL.
+fn is_wide(bytes: &[u8]) -> bool {
+    let marked = [&b"\xff\xfe"[..], b"\xfe\xff", b"\0\0\xfe\xff"].iter().any(|mark| bytes.starts_with(mark));
+    let latin = |low: u8, high: u8| high == 0 && matches!(low, b'\t' | b'\n' | b'\r' | b' '..=b'~');
+    let all = |is: &dyn Fn(&[u8]) -> bool| bytes.len() >= 8 && bytes[..8].chunks_exact(2).all(is);
+    marked || all(&|pair| latin(pair[0], pair[1])) || all(&|pair| latin(pair[1], pair[0]))
 }

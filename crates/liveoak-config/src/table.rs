@@ -4,6 +4,7 @@
 
 use crate::diagnostic::{Checked, Diagnostic, Error, Span};
 use crate::duration::parse_duration;
+use crate::other_words::{self, OtherWords};
 use crate::text::{escaped, join, near_miss, one_of};
 use crate::types::Word;
 use std::time::Duration;
@@ -66,14 +67,20 @@ impl<'t> Node<'t> {
         Diagnostic::at(self.key_span.clone(), &self.path, message)
     }
 
-    /// Returns the error for a key that `what` does not have.
-    pub(crate) fn unknown_key(&self, what: &str, known: &[&'static str]) -> Error {
+    /// Returns the error for a key that `what` does not have. `others` has the words of other tools for its keys.
+    pub(crate) fn unknown_key(
+        &self,
+        what: &str,
+        known: &[&'static str],
+        others: &[&'static [OtherWords]],
+    ) -> Error {
         let near = near_miss(self.key, known.iter().copied());
         self.key_error(format!("unknown key `{}`", escaped(self.key)))
             .label(format!("not a key of {what}"))
             .expected(one_of(known.iter().copied()))
             .help("remove it; `liveoak schema` describes every key")
             .help_if(near.map(|near| format!("did you mean `{near}`?")))
+            .help_if(other_words::advice(self.key, others, known).map(str::to_owned))
     }
 
     /// Returns the error for a value of the wrong type. `expected` is such as "a string", `example` such as `cwd =
@@ -197,9 +204,18 @@ impl<'t> Node<'t> {
     /// Returns the value as one of a closed list of words.
     pub(crate) fn word<T: Word>(&self) -> Checked<T> {
         let words = || T::ALL.iter().map(|value| value.word());
+        let elsewhere = |text: &str| {
+            let meant = other_words::value(text, words());
+            meant.map(|word| format!("write \"{word}\" instead"))
+        };
         let DeValue::String(text) = self.value else {
             let example = format!("{} = {:?}", self.key, words().next().unwrap_or_default());
-            return Err(self.wrong_type("a string", &example).expected(one_of(words())));
+            let help = match self.value {
+                DeValue::Boolean(value) => elsewhere(if *value { "true" } else { "false" }),
+                DeValue::Integer(digits) => elsewhere(digits.as_str()),
+                _ => None,
+            };
+            return Err(self.wrong_type("a string", &example).expected(one_of(words())).help_if(help));
         };
         T::ALL.iter().find(|value| value.word() == text.as_ref()).copied().ok_or_else(|| {
             let without_sig = || words().find(|word| word.strip_prefix("SIG") == Some(&text.to_uppercase()));
@@ -208,6 +224,7 @@ impl<'t> Node<'t> {
                 .label("not one of the words for it")
                 .expected(one_of(words()))
                 .help_if(near.map(|near| format!("did you mean \"{near}\"?")))
+                .help_if(elsewhere(text))
         })
     }
 

@@ -3,7 +3,8 @@
 use crate::bounds::{FALLBACK_NAME, MAX_CHILDREN, MAX_DEPTH, MAX_EDGES, MAX_NAME_BYTES};
 use crate::config::{ChildConfig, Config, Form, SupervisorConfig};
 use crate::diagnostic::{Diagnostic, Error, Span};
-use crate::keys::{FIRST_START, GIVE_UP, PROGRAM, ROOT, SUPERVISOR, SUPERVISOR_STOP, any_child};
+use crate::keys::{FIRST_START, GIVE_UP, OF_CHILD, PROGRAM, ROOT, SUPERVISOR, SUPERVISOR_STOP, any_child};
+use crate::other_words;
 use crate::reader::{Places, Reader, fits_name};
 use crate::table::{Node, Table};
 use crate::text::{child_called, join, near_miss};
@@ -11,15 +12,15 @@ use crate::types::Keys;
 use liveoak_core::{ChildSpec, FirstStart, Limit, Path as TreePath, SupervisorSpec};
 use std::collections::HashMap;
 use std::path::Path;
+use toml::de::{DeTable, DeValue};
 
 impl Reader<'_> {
     /// Reads the file's top level. Records an error for a wrong value and returns a placeholder.
     pub(crate) fn root(&mut self, file: &Path, table: &Table<'_>) -> Config {
         for node in table.nodes.iter().filter(|node| !ROOT.has(node.key)) {
-            let of_child = any_child().contains(&node.key);
-            let help = || format!("`{0}` is a key of a child: put it under a [child.NAME] header", node.key);
-            let error = node.unknown_key("the file's top level", &ROOT.names());
-            self.problems.push(error.help_if(of_child.then(help)));
+            let error = node.unknown_key("the file's top level", &ROOT.names(), ROOT.others);
+            let error = error.help_if(help_for_child_key(node.key)).help_if(help_for_child_table(node));
+            self.problems.push(error);
         }
         let given = self.value(table, "name", |node| node.string("name = \"shop\""));
         if let (Some(name), Some(node)) = (given, table.get("name")) {
@@ -69,6 +70,10 @@ impl Reader<'_> {
 
     /// Records the error that a supervisor has no children, and returns an empty list.
     fn record_no_children(&mut self, table: &Table<'_>, span: Span) -> Vec<ChildConfig> {
+        // A program under the wrong header has an error of its own.
+        if table.path.is_empty() && table.nodes.iter().any(|node| help_for_child_table(node).is_some()) {
+            return Vec::new();
+        }
         let header = join(&format!("{}.child", table.path), "NAME");
         let help = format!(
             "add one, as in: [{}] and below it command = \"sleep 60\"",
@@ -89,7 +94,11 @@ impl Reader<'_> {
                     .key_error("a supervisor cannot have a stop signal")
                     .label("it is no process, so it cannot receive one")
                     .help("put `signal` into the `stop` of the programs below it"),
-                _ => node.unknown_key("the `stop` of a supervisor", &SUPERVISOR_STOP.names()),
+                _ => node.unknown_key(
+                    "the `stop` of a supervisor",
+                    &SUPERVISOR_STOP.names(),
+                    SUPERVISOR_STOP.others,
+                ),
             });
         }
         let within = self.value(&stop, "within", |node| node.duration(Some(no_infinity)));
@@ -204,8 +213,10 @@ impl Reader<'_> {
             (Some(runs), None) => ("a child that runs a program", Some((&PROGRAM, runs))),
             (None, Some(owns)) => ("a supervisor", Some((&SUPERVISOR, owns))),
             (None, None) => {
-                let is_similar =
-                    |node: &Node<'_>| near_miss(node.key, ["command", "shell", "child"]).is_some();
+                let is_similar = |node: &Node<'_>| {
+                    near_miss(node.key, ["command", "shell", "child"]).is_some()
+                        || other_words::means_command(node.key)
+                };
                 if !table.nodes.iter().any(|node| is_unknown(node) && is_similar(node)) {
                     self.record_nothing_to_run(node, table);
                 }
@@ -216,7 +227,7 @@ impl Reader<'_> {
             match decided {
                 _ if is_unknown(key) => {
                     let known = decided.map_or_else(any_child, |(keys, _)| keys.names());
-                    self.problems.push(key.unknown_key(kind, &known));
+                    self.problems.push(key.unknown_key(kind, &known, OF_CHILD));
                 }
                 Some((keys, cause)) if !keys.has(key.key) => {
                     self.problems.push(contradiction(&what, key, cause));
@@ -241,6 +252,41 @@ impl Reader<'_> {
                 .help("add it, as in: command = [\"redis-server\", \"--port\", \"7000\"]")
         });
     }
+}
+
+/// Returns what to do about a key of a child, or another tool's word for one, at the file's top level.
+fn help_for_child_key(key: &str) -> Option<String> {
+    let is_known = any_child().contains(&key);
+    // What is a word for something at the top level too keeps that meaning.
+    let at_root = || other_words::advice(key, ROOT.others, &ROOT.names());
+    let known = any_child();
+    let other = || other_words::advice(key, OF_CHILD, &known).filter(|_| at_root().is_none());
+    match other() {
+        _ if is_known => Some(format!("`{key}` is a key of a child: put it under a [child.NAME] header")),
+        other => other.map(|advice| format!("under a [child.NAME] header, {advice}")),
+    }
+}
+
+/// Returns what to do about a table at the file's top level that looks like a child, or like a table of children.
+fn help_for_child_table(node: &Node<'_>) -> Option<String> {
+    let DeValue::Table(table) = node.value else { return None };
+    let runs = |table: &DeTable<'_>| {
+        let is_key =
+            |key: &str| matches!(key, "command" | "shell" | "child") || other_words::means_command(key);
+        table.keys().any(|key| is_key(key.get_ref()))
+    };
+    if ROOT.has(node.key) {
+        return None;
+    }
+    if runs(table) {
+        return Some(format!("write its header as [{}]", join("child", node.key)));
+    }
+    let (name, _) = table.iter().find(|(_, value)| value.get_ref().as_table().is_some_and(runs))?;
+    Some(format!(
+        "write the header [{}] as [{}]",
+        join(node.key, name.get_ref()),
+        join("child", name.get_ref())
+    ))
 }
 
 /// Returns the error for a key of the other kind; `cause` is the key that made it a program or a supervisor.

@@ -1,5 +1,6 @@
 //! What a key is, and the types of values. A type is a function that returns its JSON Schema.
 
+use crate::other_words::OtherWords;
 use liveoak_core::{AutoShutdown, Condition, FirstStart, GiveUp, Limit, Order, Restart, Strategy};
 use liveoak_process::{Ask, Signal};
 use serde_json::{Map, Value, json};
@@ -23,6 +24,8 @@ pub(crate) struct Keys {
     pub(crate) required: &'static [&'static str],
     /// The keys of which exactly one must be given.
     pub(crate) one_of: &'static [&'static str],
+    /// What other tools call these keys.
+    pub(crate) others: &'static [&'static [OtherWords]],
 }
 
 /// One key.

@@ -268,6 +268,7 @@ impl ProgramRunner {
             Ok(process) => process,
             Err(error) => return start_failed(error),
         };
+        ctx.runs_as_process(process.id());
         // From now on, if the attempt is abandoned, no other one starts before the last process is gone.
         ctx.may_survive(Survivors { pids: vec![process.id()], refused: None });
         let suspension = process.suspension();

@@ -3,8 +3,10 @@
 //! Nothing is checked here; a command line that cannot be started is a [`SpawnError`](crate::SpawnError) of
 //! [`Process::spawn`](crate::Process::spawn).
 
+use crate::environment::Environment;
 use crate::exit_watch::Status;
 use crate::signal::Signal;
+use crate::spawn_error::SpawnError;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -244,6 +246,19 @@ impl CommandLine {
     /// Returns all words as a shell would read them, arguments included, for messages that may show them.
     pub fn with_arguments(&self) -> impl fmt::Display + '_ {
         WithArguments(self)
+    }
+    /// Looks up the program as a start would, in the `PATH` and from the directory of the program. Nothing is started.
+    ///
+    /// # Errors
+    /// The error of a start now. Files that another program makes may be there later.
+    ///
+    /// # Panics
+    /// Panics outside of a Tokio runtime, and on one without time.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn find_program(&self) -> Result<PathBuf, SpawnError> {
+        crate::resolve::find_program(self, Environment::of_program(self)).await
     }
 }
 

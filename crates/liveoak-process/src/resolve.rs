@@ -108,8 +108,30 @@ fn locate(command: &CommandLine, search_path: Option<&OsStr>) -> Result<Located,
         search(&command.program, search_path, cwd.as_deref())?
     };
     // A file whose server is gone hangs here, and not in the child process before its exec.
-    let _unreadable = head(&program);
-    Ok(Located { program, cwd })
+    match head(&program) {
+        Some(head) if has_windows_line_end(&head) => Err(SpawnError::WindowsLineEnds { path: program }),
+        Some(head) if has_byte_order_mark(&head) => Err(SpawnError::ByteOrderMark { path: program }),
+        _ => Ok(Located { program, cwd }),
+    }
+}
+
+/// Returns the path of the program that a start of `command` would run, on a thread of its own. The interpreter of a script
+/// must be there too.
+pub(crate) async fn find_program(
+    command: &CommandLine,
+    environment: Environment,
+) -> Result<PathBuf, SpawnError> {
+    let theirs = command.clone();
+    look_up(command, move || {
+        let located = locate(&theirs, environment.search_path())?;
+        if let Some(interpreter) = shebang(&located.program)
+            && usable(&absolute(located.cwd.as_deref(), &interpreter)?).is_err()
+        {
+            return Err(SpawnError::BadInterpreter { path: located.program, interpreter });
+        }
+        Ok(located.program)
+    })
+    .await
 }
 
 fn directory(cwd: &Path) -> Result<PathBuf, SpawnError> {
@@ -142,7 +164,10 @@ fn search(program: &OsStr, search_path: Option<&OsStr>, cwd: Option<&Path>) -> R
             Err(_) => {}
         }
     }
-    Err(denied.unwrap_or(SpawnError::NotInPath { program: program.to_owned(), searched }))
+    Err(denied.unwrap_or_else(|| {
+        let beside = absolute(cwd, Path::new(program)).ok().filter(|path| usable(path).is_ok());
+        SpawnError::NotInPath { program: program.to_owned(), searched, beside }
+    }))
 }
 
 /// Returns an error unless `path` is a file that this user may execute.
@@ -203,6 +228,29 @@ fn head(path: &Path) -> Option<Vec<u8>> {
     let file = fs::File::options().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path);
     file.ok()?.take(SHEBANG_ROOM).read_to_end(&mut head).ok()?;
     Some(head)
+}
+
+/// Interpreters that ignore a carriage return after their options.
+const IGNORE_CARRIAGE_RETURN: [&str; 2] = ["perl", "ruby"];
+
+/// Returns `true` for a script whose first line ends with CRLF, unless its interpreter has an option and ignores the
+/// carriage return after it.
+fn has_windows_line_end(head: &[u8]) -> bool {
+    let Some(line) = head.strip_prefix(b"#!").and_then(|rest| rest.split(|&byte| byte == b'\n').next())
+    else {
+        return false;
+    };
+    let Some(line) = line.strip_suffix(b"\r") else { return false };
+    let mut words = line.split(|byte| matches!(byte, b' ' | b'\t')).filter(|word| !word.is_empty());
+    let interpreter = words.next().unwrap_or_default();
+    let name = interpreter.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
+    let ignores = |known: &&str| name.starts_with(known.as_bytes());
+    words.next().is_none() || !IGNORE_CARRIAGE_RETURN.iter().any(|known| ignores(&known))
+}
+
+/// Returns `true` for a script with a byte order mark before its `#!`.
+fn has_byte_order_mark(head: &[u8]) -> bool {
+    [&b"\xef\xbb\xbf#!"[..], b"\xff\xfe#\0!\0", b"\xfe\xff\0#\0!"].iter().any(|mark| head.starts_with(mark))
 }
 
 /// Returns the interpreter in the `#!` line of a script, as the kernel reads it.

@@ -24,6 +24,8 @@ pub enum SpawnError {
         program: OsString,
         /// The `PATH` that was searched: the one that the program would see.
         searched: OsString,
+        /// The executable file of that name in the directory to run in, which is not searched.
+        beside: Option<PathBuf>,
     },
     /// There is no file at the path.
     NotFound {
@@ -72,6 +74,17 @@ pub enum SpawnError {
         path: PathBuf,
         /// The interpreter in its first line; empty for a binary whose loader is missing.
         interpreter: PathBuf,
+    },
+    /// The first line of a script ends with a carriage return, as on Windows. The kernel takes it for a part of the
+    /// interpreter's name, or of its argument.
+    WindowsLineEnds {
+        /// The script.
+        path: PathBuf,
+    },
+    /// A script begins with a byte order mark, so that the kernel does not see its `#!`.
+    ByteOrderMark {
+        /// The script.
+        path: PathBuf,
     },
     /// The file is executable but neither a binary for this machine nor a script with a `#!` line.
     ExecFormat {
@@ -122,8 +135,17 @@ impl fmt::Display for SpawnError {
         match self {
             SpawnError::Empty => f.write_str("run a command line without a program"),
             SpawnError::NulByte { what } => write!(f, "pass {what} to a program: it contains a NUL byte"),
-            SpawnError::NotInPath { program, searched } => {
-                write!(f, "find {} in PATH ({})", program.display(), searched.display())
+            SpawnError::NotInPath { program, searched, beside } => {
+                let program = program.display();
+                // The whole PATH would hide the name in every line of the log that has this error.
+                match std::env::split_paths(searched).count() {
+                    1 => write!(f, "find {program} in PATH (1 folder)")?,
+                    many => write!(f, "find {program} in PATH ({many} folders)")?,
+                }
+                match beside {
+                    Some(path) => write!(f, "; there is {}: write ./{program}", path.display()),
+                    None => Ok(()),
+                }
             }
             SpawnError::NotFound { path } => write!(f, "run {}: there is no such file", path.display()),
             SpawnError::NotExecutable { path } => {
@@ -147,6 +169,17 @@ impl fmt::Display for SpawnError {
             }
             SpawnError::BadInterpreter { path, interpreter } => {
                 write!(f, "run {}: its interpreter {interpreter:?} cannot be run", path.display())
+            }
+            SpawnError::WindowsLineEnds { path } => {
+                let path = path.display();
+                write!(
+                    f,
+                    "run {path}: its lines end as on Windows (CRLF), so its interpreter is not found; save it with LF line ends, as with: sed -i 's/\\r$//' {path}"
+                )
+            }
+            SpawnError::ByteOrderMark { path } => {
+                let path = path.display();
+                write!(f, "run {path}: a byte order mark stands before its #!; save it as UTF-8 without one")
             }
             SpawnError::ExecFormat { path } => {
                 let path = path.display();

@@ -1,11 +1,11 @@
 //! The output of the children on stdout: `path | line`.
 //!
-//! On a terminal the paths are padded to one width, and each child has a colour. In a pipe or a file each line is
+//! On a terminal the paths are padded to one width, and each child has a colour: the colours go round in the order of the
+//! file, so that neighbours differ and every colour is used before one is used again. In a pipe or a file each line is
 //! exactly the path, ` | `, and the line, so that other programs can read it. Liveoak's own messages go to stderr, not
 //! here.
 
-use std::collections::hash_map::DefaultHasher;
-use std::hash::{Hash, Hasher};
+use std::collections::HashMap;
 use std::io::IsTerminal as _;
 use std::sync::Arc;
 
@@ -28,8 +28,9 @@ pub(crate) fn sink(config: &Config, stdout: StreamWriter) -> OutputSink {
     let coloured = output::colour_on_stdout();
     let width =
         if terminal { widest(&config.root, config.name.as_str().len() + 1).min(MAX_WIDTH) } else { 0 };
+    let colours = if coloured { colours(config) } else { HashMap::new() };
     Arc::new(move |path: &Path, line: OutputLine<'_>| {
-        let colour = coloured.then(|| colour_of(path));
+        let colour = colours.get(path.as_str()).copied();
         stdout.text(&format_line(path.as_str(), line.text, width, colour));
     })
 }
@@ -46,10 +47,38 @@ fn widest(supervisor: &SupervisorConfig, above: usize) -> usize {
     widths.max().unwrap_or(0)
 }
 
-fn colour_of(path: &Path) -> &'static str {
-    let mut hasher = DefaultHasher::new();
-    path.hash(&mut hasher);
-    COLOURS[(hasher.finish() % COLOURS.len() as u64) as usize]
+/// Returns the colour of each program of a file whose replicas are expanded. The replicas of a child share a colour, unless
+/// there are enough colours for all programs.
+fn colours(config: &Config) -> HashMap<String, &'static str> {
+    let mut paths = Vec::new();
+    programs(&config.root, &format!("/{}", config.name), &mut paths);
+    let share = paths.len() > COLOURS.len();
+    // Only the name of a replica has a dot.
+    let child = |path: &'_ str| path.split('.').next().unwrap_or_default().to_owned();
+    let mut colours = COLOURS.iter().copied().cycle();
+    let mut latest: Option<(String, &'static str)> = None;
+    let mut all = HashMap::new();
+    for path in paths {
+        let child = child(&path);
+        let colour = match &latest {
+            Some((before, colour)) if share && *before == child => colour,
+            _ => colours.next().unwrap_or(COLOURS[0]),
+        };
+        latest = Some((child, colour));
+        all.insert(path, colour);
+    }
+    all
+}
+
+/// Adds the paths of the programs below a supervisor, in the order of the file.
+fn programs(supervisor: &SupervisorConfig, above: &str, paths: &mut Vec<String>) {
+    for child in &supervisor.children {
+        let path = format!("{above}/{}", child.name);
+        match &child.form {
+            Form::Program(_) => paths.push(path),
+            Form::Supervisor(nested) => programs(nested, &path, paths),
+        }
+    }
 }
 
 fn format_line(path: &str, text: &str, width: usize, colour: Option<&str>) -> Vec<u8> {
@@ -64,6 +93,39 @@ fn format_line(path: &str, text: &str, width: usize, colour: Option<&str>) -> Ve
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Returns the colours of a file with these children, in the order of the file.
+    fn colours_of(children: &str) -> Vec<&'static str> {
+        let folder = std::env::temp_dir().join(format!("liveoak-colours-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let file = folder.join(format!("{}.toml", children.len()));
+        std::fs::write(&file, format!("name = \"t\"\n{children}")).expect("written");
+        let config = liveoak_config::load(&file).expect("a good file").expanded();
+        let _ = std::fs::remove_dir_all(&folder);
+        let mut paths = Vec::new();
+        programs(&config.root, "/t", &mut paths);
+        let colours = colours(&config);
+        paths.iter().map(|path| colours[path]).collect()
+    }
+
+    #[test]
+    fn every_colour_is_used_before_one_is_used_again_and_neighbours_differ() {
+        let children: String = (0..25).map(|n| format!("[child.s{n}.child.c]\ncommand = \"x\"\n")).collect();
+        let colours = colours_of(&children);
+        assert_eq!(colours[..10], COLOURS);
+        assert!(colours.windows(10).all(|ten| ten.iter().enumerate().all(|(n, c)| !ten[..n].contains(c))));
+        assert_eq!(colours.len(), 25);
+    }
+
+    #[test]
+    fn replicas_share_a_colour_only_if_there_are_more_programs_than_colours() {
+        let set =
+            |name: &str, replicas: u8| format!("[child.{name}]\ncommand = \"x\"\nreplicas = {replicas}\n");
+        assert_eq!(colours_of(&set("a", 3)), COLOURS[..3]);
+        let colours = colours_of(&(set("a", 9) + &set("b", 2) + &set("c", 1)));
+        assert!(colours[..9].iter().all(|colour| *colour == COLOURS[0]));
+        assert_eq!(colours[9..], [COLOURS[1], COLOURS[1], COLOURS[2]]);
+    }
 
     #[test]
     fn in_a_pipe_a_line_is_the_path_a_bar_and_the_text() {

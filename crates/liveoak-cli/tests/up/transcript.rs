@@ -34,12 +34,14 @@ backoff = false
 limit = { restarts = 1, period = "1m", give_up = "quarantine" }
 "#;
 
-/// Returns the text with every time replaced by `TIME`.
+/// Returns the text with every time replaced by `TIME`, and every process id by `PID`.
 fn timeless(lines: &[String]) -> String {
     let stamp = Regex::new(r"^ *\d+\.\d{3}s ").expect("a pattern");
     let span = Regex::new(r"\d+\.\d+(s|ms|µs|ns)").expect("a pattern");
+    let pid = Regex::new(r"\(pid \d+\)").expect("a pattern");
     let line = |line: &String| {
         let line = stamp.replace(line, "TIME ");
+        let line = pid.replace_all(&line, "(pid PID)");
         span.replace_all(&line, "TIME").into_owned() + "\n"
     };
     lines.iter().map(line).collect()

@@ -31,7 +31,7 @@ async fn a_name_that_is_not_in_path_is_refused() {
     let path = format!("{0}:{0}/sub", dir.path().display());
     let error = refusal(CommandLine::new("liveoak-nothing").env("PATH", path)).await;
     assert!(matches!(&error, SpawnError::NotInPath { program, .. } if program == "liveoak-nothing"));
-    assert_eq!(sentence(&error, &dir), "find liveoak-nothing in PATH (DIR:DIR/sub)");
+    assert_eq!(sentence(&error, &dir), "find liveoak-nothing in PATH (2 folders)");
 }
 
 #[tokio::test]
@@ -70,9 +70,62 @@ async fn a_script_with_a_missing_interpreter_is_refused() {
 #[tokio::test]
 async fn a_script_with_windows_line_ends_is_refused() {
     let dir = Dir::new();
-    let script = dir.file("script", "#!/bin/sh\r\necho\r\n", 0o755);
+    for first in ["#!/bin/sh", "#!/bin/sh -e", "#! /usr/bin/env python3", "#!/usr/bin/perl"] {
+        let script = dir.file("script", &format!("{first}\r\necho\r\n"), 0o755);
+        let error = refusal(CommandLine::new(&script)).await;
+        assert!(
+            matches!(&error, SpawnError::WindowsLineEnds { path } if *path == script),
+            "{first}: {error}"
+        );
+        assert_eq!(
+            sentence(&error, &dir),
+            r"run DIR/script: its lines end as on Windows (CRLF), so its interpreter is not found; save it with LF line ends, as with: sed -i 's/\r$//' DIR/script"
+        );
+        let searched = refusal(CommandLine::new("script").env("PATH", dir.path())).await;
+        assert_eq!(sentence(&searched, &dir), sentence(&error, &dir));
+    }
+    let script = dir.file("script", "#!/bin/sh\necho\r\nexit 7\n", 0o755);
+    let (mut process, _) = start(&CommandLine::new(&script)).await;
+    assert_eq!(within(process.exited()).await, Status::Code(7), "only the first line concerns the kernel");
+}
+
+#[tokio::test]
+async fn a_script_with_a_byte_order_mark_is_refused() {
+    let dir = Dir::new();
+    let script = dir.file("script", "\u{feff}#!/bin/sh\necho\n", 0o755);
     let error = refusal(CommandLine::new(&script)).await;
-    assert_eq!(sentence(&error, &dir), r#"run DIR/script: its interpreter "/bin/sh\r" cannot be run"#);
+    assert!(matches!(&error, SpawnError::ByteOrderMark { path } if *path == script), "{error}");
+    assert_eq!(
+        sentence(&error, &dir),
+        "run DIR/script: a byte order mark stands before its #!; save it as UTF-8 without one"
+    );
+}
+
+#[tokio::test]
+async fn a_program_in_the_working_directory_is_named_if_it_is_not_in_path() {
+    let dir = Dir::new();
+    dir.file("liveoak-tool", "#!/bin/sh\n", 0o755);
+    let error = refusal(CommandLine::new("liveoak-tool").cwd(dir.path()).env("PATH", "/nowhere")).await;
+    assert_eq!(
+        sentence(&error, &dir),
+        "find liveoak-tool in PATH (1 folder); there is DIR/liveoak-tool: write ./liveoak-tool"
+    );
+}
+
+#[tokio::test]
+async fn a_program_is_found_without_a_start() {
+    let dir = Dir::new();
+    let script = dir.file("script", "#!/bin/sh\ntouch started\n", 0o755);
+    let command = CommandLine::new("./script").cwd(dir.path());
+    assert_eq!(within(command.find_program()).await.unwrap(), script.parent().unwrap().join("./script"));
+    assert!(!dir.at("started").exists());
+    dir.file("script", "#!/no/such/interpreter\n", 0o755);
+    let error = within(command.find_program()).await.expect_err("a missing interpreter");
+    assert!(matches!(error, SpawnError::BadInterpreter { .. }), "{error}");
+    let missing = within(CommandLine::new("./missing").cwd(dir.path()).find_program()).await;
+    assert!(matches!(missing, Err(SpawnError::NotFound { .. })), "{missing:?}");
+    let nowhere = within(CommandLine::new("true").cwd(dir.at("nowhere")).find_program()).await;
+    assert!(matches!(nowhere, Err(SpawnError::CwdMissing { .. })), "{nowhere:?}");
 }
 
 #[tokio::test]

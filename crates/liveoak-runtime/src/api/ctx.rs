@@ -150,6 +150,12 @@ impl Ctx {
         ProcessesGone(Arc::clone(&self.cell))
     }
 
+    /// Notes that this attempt runs as the process `pid`. Log lines about the attempt show it.
+    #[doc(hidden)]
+    pub fn runs_as_process(&self, pid: u32) {
+        self.cell.tree.events.keep_pid(self.cell.id, self.cell.attempt, pid);
+    }
+
     /// Returns `true` if the tree no longer waits for this attempt, although the code of the attempt still runs.
     pub(crate) fn is_abandoned(&self) -> bool {
         self.cell.orders.is_abandoned()

@@ -6,10 +6,11 @@
 
 use crate::attempt::panic::{catch, drop_catching_panics};
 use crate::engine::outbox::{Flushed, Outbox};
+use crate::engine::pids;
 use crate::util::lock::{ignore_poison, lock};
 use crate::util::log::log;
 use crate::util::waker_guard::WakerGuard;
-use liveoak_core::{Event, EventKind, Severity};
+use liveoak_core::{Attempt, ChildId, Event, EventKind, Severity};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex};
 use std::time::Duration;
@@ -108,12 +109,27 @@ impl Broadcast {
         flushed == Flushed::Limit
     }
 
+    /// Notes the process id of an attempt, for the lines of the log.
+    pub(crate) fn keep_pid(&self, id: ChildId, attempt: Attempt, pid: u32) {
+        if log_interest().is_some() {
+            let tree = self.address();
+            log(move || pids::keep(tree, id, attempt, pid));
+        }
+    }
+
+    /// Returns a number that no other tree has at the same time.
+    fn address(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
     fn deliver(&self, event: Event) {
         let is_logged = log_interest().is_some_and(|least| event.kind.severity() >= least);
         let sender = self.open_sender();
         if is_logged {
-            let event = if sender.is_some() { event.clone() } else { return log(move || trace(&event)) };
-            log(move || trace(&event));
+            let tree = self.address();
+            let event =
+                if sender.is_some() { event.clone() } else { return log(move || trace(tree, &event)) };
+            log(move || trace(tree, &event));
         }
         if let Some(sender) = sender {
             // Sending without readers is no error. It wakes the readers, whose wakers are user code.
@@ -185,7 +201,8 @@ impl Events {
     }
 }
 
-fn trace(event: &Event) {
+fn trace(tree: usize, event: &Event) {
+    let pid = pids::of(tree, event);
     macro_rules! line {
         ($level:ident) => {
             tracing::$level!(
@@ -193,8 +210,10 @@ fn trace(event: &Event) {
                 number = event.number,
                 path = %event.path,
                 event = event.kind.name(),
-                "{}",
-                Line(event)
+                pid,
+                "{}{}",
+                Line(event),
+                pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default()
             )
         };
     }

@@ -5,7 +5,7 @@
 //! * `action` – turns effects into actions, in batches.
 //! * `timer_task`, `watchdog` – the task that keeps the deadlines, and the thread that keeps them when the task cannot.
 //! * `ended` – how a tree ended.
-//! * `events`, `outbox` – the event stream.
+//! * `events`, `outbox`, `pids` – the event stream, and the process ids in the lines of the log.
 //! * `ending` – the end of a tree, and what a stop waits for beside attempts.
 //! * `drops`, `kept_error` – where values of children that are over are dropped; the errors of exits that keep them.
 //! * `command`, `requests` – commands on one child, and the callers that wait for their answers.
@@ -22,6 +22,7 @@ pub(crate) mod events;
 pub(crate) mod kept_error;
 pub(crate) mod outbox;
 pub(crate) mod paged_vec;
+pub(crate) mod pids;
 pub(crate) mod requests;
 pub(crate) mod snapshot;
 pub(crate) mod state;

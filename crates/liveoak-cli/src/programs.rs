@@ -1,0 +1,90 @@
+//! Looks for the programs of a file, as their starts would: in the `PATH` and the folder of each child.
+//!
+//! `liveoak check` warns of programs that are missing. They are no errors of the file: another child may build a program
+//! first, or the file may be checked on another machine.
+
+use std::collections::HashMap;
+use std::error::Error as _;
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+
+use liveoak::process::{CommandLine, ProbeKind};
+use liveoak_config::{Config, Form, SupervisorConfig};
+
+/// A program that could not be started now.
+pub(crate) struct MissingProgram {
+    /// The path of the child.
+    pub(crate) path: String,
+    /// The key that names the program.
+    pub(crate) field: &'static str,
+    /// Why it could not be started, as one sentence.
+    pub(crate) text: String,
+}
+
+/// What a look-up depends on: the name, the folder and the `PATH`.
+type Sought = (OsString, Option<PathBuf>, Option<OsString>);
+
+/// Returns the programs of a file, and of its checks, that could not be started now. Nothing is started.
+pub(crate) fn missing(config: &Config) -> Vec<MissingProgram> {
+    let mut commands = Vec::new();
+    collect(&config.root, &format!("/{}", config.name), &mut commands);
+    // Without a runtime there are no look-ups; then there is nothing to warn of.
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_time().build() else {
+        return Vec::new();
+    };
+    let mut known: HashMap<Sought, Option<String>> = HashMap::new();
+    let mut missing = Vec::new();
+    for (path, field, command) in commands {
+        let key = (command.program.clone(), command.cwd.clone(), own_search_path(&command));
+        let problem = known.entry(key).or_insert_with(|| runtime.block_on(problem(&command)));
+        if let Some(problem) = problem {
+            let text = format!(
+                "{path}: {field}: could not {problem}; unless another child makes it in time, the start of this child fails"
+            );
+            missing.push(MissingProgram { path, field, text });
+        }
+    }
+    missing
+}
+
+/// Adds the commands of a supervisor's children, each with the path of the child and the key.
+fn collect(
+    supervisor: &SupervisorConfig,
+    above: &str,
+    commands: &mut Vec<(String, &'static str, CommandLine)>,
+) {
+    for child in &supervisor.children {
+        let path = format!("{above}/{}", child.name);
+        let program = match &child.form {
+            Form::Supervisor(nested) => {
+                collect(nested, &path, commands);
+                continue;
+            }
+            Form::Program(program) => program,
+        };
+        let field = if program.command.shell_line().is_some() { "shell" } else { "command" };
+        commands.push((path.clone(), field, program.command.clone()));
+        if let Some(ProbeKind::Command(check)) = program.ready.as_ref().map(liveoak::process::Probe::kind) {
+            let check = match own_search_path(&program.command) {
+                Some(searched) if own_search_path(check).is_none() => {
+                    CommandLine::clone(check).env("PATH", searched)
+                }
+                _ => CommandLine::clone(check),
+            };
+            commands.push((path, "ready.command", check));
+        }
+    }
+}
+
+fn own_search_path(command: &CommandLine) -> Option<OsString> {
+    command.env.get(OsStr::new("PATH")).cloned()
+}
+
+/// Returns why a command could not be started now, to follow "could not".
+async fn problem(command: &CommandLine) -> Option<String> {
+    let error = command.find_program().await.err()?;
+    Some(match error.source() {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    })
+}

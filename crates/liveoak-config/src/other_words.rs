@@ -1,0 +1,334 @@
+//! The words of other tools for keys and values, and what to write here.
+//!
+//! People who come from Compose, systemd, supervisord, pm2, Kubernetes or a Procfile write the words that they know. Such
+//! a word is often similar to the wrong key (`cmd` and `cwd`), so it is looked up here before a similar key is suggested.
+
+/// Words of other tools with one meaning, and what to do instead.
+pub(crate) struct OtherWords {
+    /// The words, in lower case without `_` and `-`.
+    words: &'static [&'static str],
+    /// What to do, to follow "help:".
+    advice: &'static str,
+}
+
+/// Declares a list: `"WORDS ..." => "ADVICE";`.
+macro_rules! other_words {
+    ($($(#[doc = $about:literal])+ $list:ident { $([$($word:literal)+] => $advice:literal;)+ })+) => {$(
+        $(#[doc = $about])+
+        pub(crate) const $list: &[OtherWords] =
+            &[$(OtherWords { words: &[$($word),+], advice: $advice },)+];
+    )+};
+}
+
+other_words! {
+    /// Words for what a child runs.
+    FOR_COMMAND {
+        ["cmd" "exec" "execstart" "run" "entrypoint" "program" "executable" "exe" "bin" "binary" "commandline" "proc"]
+            => "the key is `command`, as in: command = [\"redis-server\", \"--port\", \"7000\"]";
+        ["script" "sh" "bash" "shellcommand" "runshell"]
+            => "the key is `shell`, as in: shell = \"a | b\"";
+    }
+    /// Words for the other keys of a child.
+    FOR_CHILD {
+        ["args" "arguments" "argv" "params" "parameters" "options"]
+            => "put the arguments into `command`, as in: command = [\"redis-server\", \"--port\", \"7000\"]";
+        ["directory" "dir" "workdir" "workingdir" "workingdirectory" "chdir" "folder" "cd" "pwd" "root"]
+            => "the key is `cwd`, as in: cwd = \"data\"";
+        ["environment" "envs" "environ" "envvars" "vars" "variables"]
+            => "the key is `env`, as in: env = { MODE = \"dev\" }";
+        ["envfiles" "envfile" "environmentfile" "dotenv" "loadenv"]
+            => "the key is `env_file`, and names one file: env_file = \".env\"";
+        ["dependson" "requires" "wants" "needs" "dependencies" "deps" "depends" "bindsto" "waitfor" "startafter"]
+            => "the key is `after`, as in: after = [\"db\"]";
+        ["before" "requiredby" "wantedby" "partof"]
+            => "write `after` at the other child, as in: after = [\"db\"]";
+        ["restartpolicy" "autorestart" "respawn" "restartmode" "restarton" "keepalive"]
+            => "the key is `restart`, with \"permanent\", \"transient\" (after a failure) or \"temporary\" (never)";
+        ["restartsec" "restartdelay" "respawndelay" "expbackoffrestartdelay" "delay" "throttleinterval"]
+            => "the key is `backoff`, as in: backoff = { from = \"1s\", to = \"1s\" }";
+        ["maxrestarts" "startretries" "retries" "maxretries" "startlimit" "startlimitburst" "startlimitinterval"
+         "startlimitintervalsec" "maxrestart" "restarts" "respawnlimit"]
+            => "the key is `limit`, as in: limit = { restarts = 5, period = \"1m\" }";
+        ["healthcheck" "health" "readiness" "readinessprobe" "startupprobe" "waitready" "readycheck" "check" "probe"
+         "readywhen" "readylogline"]
+            => "the key is `ready`, as in: ready = { http = \"http://127.0.0.1:8080/health\" }";
+        ["liveness" "livenessprobe" "watchdog" "watchdogsec"]
+            => "there is no check of a program that is ready; `ready` checks its start";
+        ["startsecs" "minuptime" "startperiod" "starttimeout" "timeoutstartsec" "launchtimeout" "listentimeout"]
+            => "write ready = { delay = \"1s\" }, or `within` in `ready` for the deadline of a start";
+        ["instances" "numprocs" "scale" "concurrency" "copies" "count" "workers" "processes" "deploy" "formation"]
+            => "the key is `replicas`, as in: replicas = 2";
+        ["user" "uid" "group" "gid" "runas" "username"]
+            => "a program runs as the user of `liveoak`; put setpriv, runuser or sudo in front, as in: command = \"runuser -u www -- server\"";
+        ["ports" "port" "expose" "publish" "listen" "sockets"]
+            => "a program opens its ports itself; pass the number with `env` or `command`, and wait for it with ready = { tcp = \"127.0.0.1:8080\" }";
+        ["image" "build" "dockerfile" "container" "containername" "volumes" "volume" "networks" "network" "networkmode"
+         "capadd" "privileged" "labels" "platform" "pull" "pullpolicy" "init" "hostname" "extrahosts"]
+            => "there is no such key: Liveoak runs programs, not containers; for a container write command = \"docker run --rm ...\"";
+        ["timeout" "deadline"]
+            => "write `within` in `ready` for the start, or in `stop` for the stop";
+        ["stopsignal" "killsignal" "signal"]
+            => "write it in `stop`, as in: stop = { signal = \"SIGINT\" }";
+        ["stopgraceperiod" "stopwaitsecs" "killtimeout" "stoptimeout" "timeoutstopsec" "timeoutsec" "graceperiod"
+         "gracefultimeout" "gracefulshutdown" "shutdown" "shutdowntimeout" "terminationgraceperiodseconds" "kill"]
+            => "write it in `stop`, as in: stop = { within = \"10s\" }";
+        ["stopasgroup" "killasgroup" "killmode" "treekill"]
+            => "remove it, or see `stop`: unless it says otherwise, the stop signal and the kill go to the whole process group";
+        ["tty" "pty" "interactive" "stdinopen" "terminal"]
+            => "there is no such key: a program has no terminal";
+        ["exitcodes" "exitcode" "successexitstatus" "successcodes" "okexitcodes" "stopexitcodes"]
+            => "the key is `success`, as in: success = [0, 3]";
+        ["priority" "order"]
+            => "children start in the order of the file; move it, or write `after`";
+        ["autostart" "enabled" "enable" "disabled" "disable" "optional"]
+            => "every child of the file is started; to leave one out, put `#` before its lines";
+        ["stdout" "stderr" "log" "logs" "logfile" "logging" "stdoutlogfile" "stderrlogfile" "redirectstderr"
+         "standardoutput" "standarderror" "outfile" "errorfile" "loglocation" "outputfile"]
+            => "the output goes to the stdout of `liveoak up`; for a file of its own write shell = \"exec server >>server.log 2>&1\"";
+        ["nice" "ulimit" "ulimits" "rlimit" "rlimits" "limits" "limitnofile" "umask" "memory" "memlimit" "mem" "cpu" "cpus"
+         "memorymax" "cpuquota" "maxmemoryrestart" "resources"]
+            => "there is no such key; set it in front of the program, as in: shell = \"ulimit -n 4096; exec server\"";
+        ["watch" "watches" "ignorewatch" "reload" "hotreload"]
+            => "Liveoak does not watch files; put a program that does in front, as in: command = \"watchexec -r server\"";
+        ["prestart" "execstartpre" "beforescript" "presetup" "setup" "initcommand" "prehook"]
+            => "make it a child of its own with restart = \"temporary\", and write after = { NAME = \"completed\" } here";
+        ["poststop" "execstop" "execstoppost" "execreload" "poststart" "execstartpost" "prestop" "onexit" "afterscript"
+         "cleanup" "hooks"]
+            => "there is no such hook; write a script with `trap` as `shell`";
+        ["cron" "cronrestart" "schedule" "oncalendar" "interval" "every" "period"]
+            => "Liveoak has no schedule; write a loop, as in: shell = \"while sleep 60; do job; done\"";
+        ["description" "title" "comment" "note" "documentation"]
+            => "write it as a comment: a line that begins with `#`";
+        ["extends" "include" "inherits" "template" "profiles" "profile" "type" "namespace"]
+            => "there is no such key; every child is written out in this file";
+        ["children" "childs" "services" "programs" "subprocesses" "tasks" "apps"]
+            => "write each child as a table: [child.NAME.child.OTHER]";
+    }
+    /// Words for keys of the top level.
+    FOR_ROOT {
+        ["children" "childs" "services" "service" "programs" "program" "processes" "process" "procs" "proc" "tasks" "task"
+         "apps" "app" "commands" "workers" "units" "jobs" "containers" "pods"]
+            => "write each program as a table: [child.NAME] and below it command = \"...\"";
+        ["supervisord" "supervisor" "tree" "root" "global" "settings" "options" "config"]
+            => "the keys of the tree stand on top of the file, without a header";
+        ["version" "schema" "apiversion" "kind"]
+            => "remove it: the file has no version";
+        ["title" "project" "projectname" "appname"]
+            => "the key is `name`, as in: name = \"shop\"";
+        ["timeout" "shutdown" "shutdowntimeout" "graceperiod" "killtimeout" "stoptimeout"]
+            => "the key is `stop`, as in: stop = { within = \"30s\" }";
+        ["maxrestarts" "maxr" "maxt" "maxseconds" "limits"]
+            => "the key is `intensity`, as in: intensity = { restarts = 3, period = \"5s\" }";
+        ["include" "includes" "extends" "import" "files"]
+            => "there is no such key; every child is written out in this file";
+        ["defaults" "default"]
+            => "there are no defaults of one's own; write the keys at each child";
+        ["log" "logs" "loglevel" "logformat" "logging" "logfile" "loglocation"]
+            => "the log is set on the command line: see `liveoak up --help`";
+        ["networks" "volumes" "secrets" "configs"]
+            => "there is no such key: Liveoak runs programs, not containers";
+    }
+    /// Words for keys of a `ready`.
+    FOR_READY {
+        ["exec" "cmd" "test" "script" "shell" "run"]
+            => "the key is `command`, as in: ready = { command = [\"pg_isready\", \"-q\"] }";
+        ["url" "httpget" "uri" "get" "https" "endpoint"]
+            => "the key is `http`, as in: ready = { http = \"http://127.0.0.1:8080/health\" }";
+        ["port" "tcpsocket" "socket" "address" "host"]
+            => "the key is `tcp`, as in: ready = { tcp = \"127.0.0.1:8080\" }; for a unix socket `unix`";
+        ["line" "pattern" "regex" "output" "match" "logline" "stdout" "grep"]
+            => "the key is `log`, as in: ready = { log = 'listening on \\d+' }";
+        ["path" "pidfile" "exists" "touch"]
+            => "the key is `file`, as in: ready = { file = \"app.pid\" }";
+        ["wait" "sleep" "after" "initialdelay" "initialdelayseconds" "startperiod" "startsecs"]
+            => "remove it: the first try comes at once, and until `within` a failed one changes nothing; to wait for a time alone write ready = { delay = \"1s\" }";
+        ["timeout" "deadline" "starttimeout" "maxwait"]
+            => "the key is `within`, as in: within = \"10s\"; it is the deadline of the whole start";
+        ["interval" "period" "periodseconds" "poll" "checkinterval" "timeoutseconds" "every"]
+            => "the probe is repeated until `within` is over";
+        ["retries" "failurethreshold" "successthreshold" "failures" "successes"]
+            => "remove it: one success is enough, and the probe is repeated until `within` is over";
+    }
+    /// Words for keys of a `stop`.
+    FOR_STOP {
+        ["timeout" "grace" "graceperiod" "wait" "deadline" "after" "stopgraceperiod" "stopwaitsecs" "killafter" "delay"
+         "period" "budget" "stoptimeout" "killtimeout"]
+            => "the key is `within`, as in: within = \"10s\"";
+        ["kill" "stopsignal" "killsignal" "sig" "how"]
+            => "the key is `signal`, as in: signal = \"SIGINT\"";
+        ["command" "exec" "cmd" "script" "shell" "hook"]
+            => "a program is asked by a signal, not by a command; a script with `trap` as `shell` can do more";
+    }
+    /// Words for keys of a limit.
+    FOR_LIMIT {
+        ["max" "count" "burst" "times" "restart" "attempts" "retries" "maxrestarts" "number" "intensity"]
+            => "the key is `restarts`, as in: restarts = 5";
+        ["within" "window" "interval" "per" "seconds" "time" "every" "duration"]
+            => "the key is `period`, as in: period = \"1m\"";
+        ["action" "onexceeded" "then" "onfailure" "policy"]
+            => "the key is `give_up`, with \"escalate\" or \"quarantine\"";
+    }
+    /// Words for keys of a `backoff`.
+    FOR_BACKOFF {
+        ["min" "initial" "start" "base" "first" "delay" "initialdelay" "minimum" "constant" "restartsec"]
+            => "the key is `from`, as in: from = \"100ms\"";
+        ["max" "cap" "limit" "maximum" "maxdelay" "ceiling"]
+            => "the key is `to`, as in: to = \"30s\"";
+        ["reset" "resetafter" "stable" "minuptime" "healthyafter"]
+            => "the key is `reset_after`, as in: reset_after = \"10s\"";
+        ["factor" "multiplier" "exponent" "rate" "growth"]
+            => "remove it: the bound always doubles; for one that does not grow, write the same `from` and `to`";
+        ["jitter" "random" "randomize"]
+            => "remove it: each delay is random, from zero up to the bound";
+    }
+    /// Words for values, each with the word to write here.
+    FOR_VALUES {
+        ["always" "unlessstopped" "true" "yes" "on"] => "permanent";
+        ["onfailure" "onerror" "onabnormal" "onabort" "onwatchdog" "unexpected" "exitonfailure" "failure" "onsuccessfalse"]
+            => "transient";
+        ["never" "no" "none" "false" "off" "once" "oneshot"] => "temporary";
+        ["parallel" "concurrent" "dependencies" "any"] => "edges";
+        ["sequential" "serial" "strict" "file"] => "declared";
+        ["one" "restforone" "onlyfailed"] => "one-for-one";
+        ["all" "group"] => "one-for-all";
+        ["rest" "following"] => "rest-for-one";
+        ["servicehealthy" "processhealthy"] => "healthy";
+        ["servicestarted" "processstarted" "start"] => "started";
+        ["servicecompletedsuccessfully" "processcompletedsuccessfully" "processcompleted" "done" "exited" "success"
+         "finished"] => "completed";
+        ["1"] => "SIGHUP";
+        ["2"] => "SIGINT";
+        ["3"] => "SIGQUIT";
+        ["6"] => "SIGABRT";
+        ["9"] => "SIGKILL";
+        ["10"] => "SIGUSR1";
+        ["12"] => "SIGUSR2";
+        ["14"] => "SIGALRM";
+        ["15"] => "SIGTERM";
+        ["28"] => "SIGWINCH";
+        ["processlogready" "up" "running" "listening"] => "ready";
+        ["stop" "fail" "exit" "shutdown"] => "escalate";
+        ["ignore" "disable" "giveup" "giveupsilently"] => "quarantine";
+    }
+}
+
+/// The longest word that is looked up, in bytes. All words of the lists are shorter.
+const MAX_WORD: usize = 64;
+
+impl OtherWords {
+    /// Returns the key that the advice names first, if it says "the key is".
+    fn key(&self) -> Option<&'static str> {
+        self.advice.strip_prefix("the key is `")?.split('`').next()
+    }
+}
+
+/// Returns what to do about a key that other tools have, in a table that has the keys `known`.
+pub(crate) fn advice(word: &str, lists: &[&'static [OtherWords]], known: &[&str]) -> Option<&'static str> {
+    let plain = plain(word)?;
+    let fits = |entry: &&OtherWords| {
+        entry.words.contains(&plain.as_str()) && entry.key().is_none_or(|key| known.contains(&key))
+    };
+    lists.iter().copied().flatten().find(fits).map(|entry| entry.advice)
+}
+
+/// Returns the value among `words` that other tools call `value`.
+pub(crate) fn value<'w>(value: &str, words: impl IntoIterator<Item = &'w str>) -> Option<&'w str> {
+    let plain = plain(value)?;
+    let means = |word: &&str| {
+        FOR_VALUES.iter().any(|entry| entry.advice == *word && entry.words.contains(&plain.as_str()))
+    };
+    words.into_iter().find(means)
+}
+
+/// Returns `true` if other tools call by this word what a child runs.
+pub(crate) fn means_command(word: &str) -> bool {
+    plain(word).is_some_and(|plain| FOR_COMMAND.iter().any(|entry| entry.words.contains(&plain.as_str())))
+}
+
+/// Returns a word as the lists have it, unless it is too long for them.
+fn plain(word: &str) -> Option<String> {
+    let letters = word.chars().filter(|c| !matches!(c, '_' | '-' | ' ' | '.')).flat_map(char::to_lowercase);
+    (word.len() <= MAX_WORD).then(|| letters.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::{BACKOFF, LIMIT, PROGRAM, PROGRAM_STOP, READY, ROOT, SUPERVISOR, any_child};
+    use crate::types::Word;
+    use liveoak_core::{Condition, GiveUp, Order, Restart, Strategy};
+    use liveoak_process::Signal;
+
+    #[test]
+    fn a_word_of_another_tool_gets_the_right_key_in_whatever_spelling() {
+        let known = any_child();
+        for (word, key) in [
+            ("cmd", "`command`"),
+            ("ExecStart", "`command`"),
+            ("working_dir", "`cwd`"),
+            ("workingDir", "`cwd`"),
+            ("depends_on", "`after`"),
+            ("dependsOn", "`after`"),
+            ("stop_grace_period", "`stop`"),
+            ("stopwaitsecs", "`stop`"),
+            ("numprocs", "`replicas`"),
+            ("health-check", "`ready`"),
+        ] {
+            let said = advice(word, PROGRAM.others, &known);
+            assert!(said.is_some_and(|said| said.contains(key)), "{word}: {said:?}");
+        }
+        assert_eq!(advice("colour", PROGRAM.others, &known), None);
+        assert_eq!(advice(&"x".repeat(10_000), PROGRAM.others, &known), None);
+    }
+
+    /// The tables that have words of other tools, each with all keys that a child or the table has.
+    fn tables() -> impl Iterator<Item = (&'static [&'static [OtherWords]], Vec<&'static str>)> {
+        let tables = [&ROOT, &PROGRAM, &SUPERVISOR, &LIMIT, &BACKOFF, &READY, &PROGRAM_STOP];
+        tables
+            .into_iter()
+            .map(|keys| (keys.others, if keys.has("restart") { any_child() } else { keys.names() }))
+    }
+
+    #[test]
+    fn every_word_of_another_tool_can_be_found_and_has_one_advice() {
+        for (lists, _) in tables() {
+            let mut seen = Vec::new();
+            for word in lists.iter().copied().flatten().flat_map(|entry| entry.words) {
+                assert_eq!(plain(word).as_deref(), Some(*word), "it would not be found");
+                assert!(!seen.contains(word), "`{word}` stands twice");
+                seen.push(word);
+            }
+        }
+    }
+
+    #[test]
+    fn an_advice_that_names_a_key_names_one_that_the_table_has() {
+        for (lists, known) in tables() {
+            for entry in lists.iter().copied().flatten() {
+                assert!(entry.key().is_none_or(|key| known.contains(&key)), "{}", entry.advice);
+            }
+        }
+    }
+
+    #[test]
+    fn each_value_of_another_tool_is_a_value_here() {
+        fn words<T: Word>() -> impl Iterator<Item = &'static str> {
+            T::ALL.iter().map(|value| value.word())
+        }
+        let all: Vec<&str> = words::<Restart>()
+            .chain(words::<Order>())
+            .chain(words::<Strategy>())
+            .chain(words::<Condition>())
+            .chain(words::<GiveUp>())
+            .chain(words::<Signal>())
+            .collect();
+        for entry in FOR_VALUES {
+            assert!(all.contains(&entry.advice), "{}", entry.advice);
+        }
+        assert_eq!(value("on-failure", words::<Restart>()), Some("transient"));
+        assert_eq!(value("unless-stopped", words::<Restart>()), Some("permanent"));
+        assert_eq!(value("never", words::<Restart>()), Some("temporary"));
+        assert_eq!(value("service_completed_successfully", words::<Condition>()), Some("completed"));
+        assert_eq!(value("always", words::<Order>()), None);
+    }
+}
