@@ -1,7 +1,7 @@
 //! What a key is, and the types of values. A type is a function that returns its JSON Schema.
 
 use liveoak_core::{AutoShutdown, Condition, GiveUp, Limit, Order, Restart, Strategy};
-use liveoak_process::Signal;
+use liveoak_process::{Signal, Stdin};
 use serde_json::{Map, Value, json};
 
 /// The largest number of `restarts` that is not `"unlimited"`.
@@ -49,8 +49,8 @@ pub(crate) trait Word: Copy + 'static {
     }
 }
 
-/// Takes the words of the file from `liveoak-core`.
-macro_rules! words_of_core {
+/// Takes the words of the file from the enums themselves.
+macro_rules! words_of {
     ($($name:ident)+) => {$(
         impl Word for $name {
             const ALL: &'static [Self] = $name::ALL;
@@ -66,7 +66,7 @@ macro_rules! words_of_core {
     )+};
 }
 
-words_of_core! { Restart Strategy Order AutoShutdown GiveUp Condition }
+words_of! { Restart Strategy Order AutoShutdown GiveUp Condition Stdin }
 
 impl Word for Signal {
     const ALL: &'static [Self] = Signal::STOP_SIGNALS;

@@ -4,20 +4,21 @@
 //! It has ended when no process of the group is alive. When the leader ends by itself, the other processes of the group
 //! are stopped as well. The tree decides about restarts, backoff and deadlines.
 
-use crate::command::CommandLine;
+use crate::command::{CommandLine, Stdin};
 use crate::exit_watch::Status;
 use crate::log::log;
 use crate::output::OutputLine;
 use crate::probe::{Probe, ProbeRun};
 use crate::process::Process;
+use crate::quick_ends::QuickEnds;
 use crate::spawn_error::SpawnError;
 use liveoak_runtime::internal::{Either, race};
-use liveoak_runtime::{Child, ChildSpec, Ctx, Exit, Path, common_settings};
+use liveoak_runtime::{Child, ChildSpec, Ctx, Exit, Path, Restart, common_settings};
 use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The longest time of the check before a start. The check finds out whether something else already answers the probe; a
 /// refused local connection takes microseconds.
@@ -93,6 +94,12 @@ impl Program {
         self.with(|command| command.cwd(folder))
     }
 
+    /// Sets where the standard input of the program comes from. Default: empty.
+    #[must_use]
+    pub fn stdin(self, input: Stdin) -> Self {
+        self.with(|command| command.stdin(input))
+    }
+
     /// Makes the child ready when `probe` succeeds, and not as soon as it was started.
     #[must_use]
     pub fn ready(mut self, probe: Probe) -> Self {
@@ -148,6 +155,7 @@ impl From<Program> for Child {
             command: Arc::new(program.command),
             probe,
             sink: program.sink.unwrap_or_else(|| Arc::new(log_output)),
+            quick_ends: (spec.restart == Restart::Permanent).then(QuickEnds::default),
         });
         Self::task_with_kill(program.name, move |ctx| Arc::clone(&runner).run(ctx)).with_spec(spec)
     }
@@ -180,6 +188,8 @@ struct ProgramRunner {
     command: Arc<CommandLine>,
     probe: Option<Probe>,
     sink: OutputSink,
+    /// `None` if the child is not permanent: then it may end without failure.
+    quick_ends: Option<QuickEnds>,
 }
 
 /// The reason why the wait for a running program ended.
@@ -218,6 +228,7 @@ impl ProgramRunner {
             Ok(process) => process,
             Err(error) => return Exit::failed(SpawnFailed(error)),
         };
+        let started = Instant::now();
         let end = match self.until_ready(&ctx, &mut process, probe).await {
             Some(end) => end,
             None => {
@@ -226,7 +237,10 @@ impl ProgramRunner {
             }
         };
         match end {
-            RunEnd::Exited => self.stop_remaining_group(&ctx, &mut process).await,
+            RunEnd::Exited => {
+                self.count_quick_end(&ctx, &mut process, started.elapsed()).await;
+                self.stop_remaining_group(&ctx, &mut process).await;
+            }
             RunEnd::Stopping => stop(&ctx, &mut process).await,
         }
         // The process group has ended or was killed above, so `finish` usually only reaps the leader.
@@ -246,6 +260,14 @@ impl ProgramRunner {
                 }
                 Some(end)
             }
+        }
+    }
+
+    /// Counts an attempt that ended by itself, if the child is permanent.
+    async fn count_quick_end(&self, ctx: &Ctx, process: &mut Process, ran_for: Duration) {
+        if let Some(quick_ends) = &self.quick_ends {
+            let succeeded = self.command.succeeded(process.exited().await);
+            quick_ends.count_and_log(&ctx.path(), &self.command, succeeded, ran_for);
         }
     }
 

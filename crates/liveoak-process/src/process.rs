@@ -2,7 +2,7 @@
 //!
 //! For a program under supervision use [`ProcessChild`](crate::ProcessChild), which is built on it.
 
-use crate::command::CommandLine;
+use crate::command::{CommandLine, Stdin};
 use crate::exit_watch::{ExitWatch, Status};
 use crate::jobs::{Job, Leader, ProcessGroup, Refused, Spawned};
 use crate::log::catch;
@@ -18,6 +18,7 @@ use rustix::io::Errno;
 use rustix::process::Pid;
 use std::fmt;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -44,6 +45,8 @@ pub struct Process {
     /// `true` if [`finish`](Process::finish) had to kill.
     forced: bool,
     stop_signal: Signal,
+    /// The write end of an input that [stays open](crate::Stdin::Open).
+    _stdin: Option<OwnedFd>,
     /// The task that reads the output; `None` after its end.
     reader: Option<JoinHandle<OutputEnd>>,
     output_end: Option<OutputEnd>,
@@ -66,7 +69,8 @@ impl Process {
     ///
     /// In the new process all signals are unblocked and have their default action, only the three standard
     /// descriptors are inherited (before Linux 5.11 also those without close-on-exec), and the kernel kills the process
-    /// when the current process dies.
+    /// when the current process dies. It has no controlling terminal, so a program that asks the terminal for a password
+    /// fails with its own message, and is not stopped by the kernel.
     ///
     /// # Errors
     /// Returns a [`SpawnError`] if no process was started.
@@ -91,6 +95,9 @@ impl Process {
         if !runtime_has_io()? {
             return Err(SpawnError::NoIo);
         }
+        if command.stdin == Stdin::Inherit && !Stdin::can_be_inherited() {
+            return Err(SpawnError::NotInForeground);
+        }
         prepare(command).await
     }
 
@@ -104,7 +111,7 @@ impl Process {
         let prepared = Box::new(prepared);
         let (reply, answer) = oneshot::channel();
         queue.submit(Job::Spawn { command: Arc::clone(&command), prepared, reply });
-        let Spawned { group, stdout, stderr } = match answer.await {
+        let Spawned { group, stdin, stdout, stderr } = match answer.await {
             Ok(Ok(spawned)) => spawned,
             Ok(Err(Refused { located, source })) => return Err(explained(&command, located, source).await),
             // Only a panic on the spawner thread drops the reply.
@@ -131,6 +138,7 @@ impl Process {
             all_ended: false,
             forced: false,
             stop_signal: command.stop_signal,
+            _stdin: stdin,
             reader: Some(tokio::spawn(reader.run())),
             output_end: None,
         })

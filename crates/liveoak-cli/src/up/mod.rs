@@ -4,6 +4,7 @@
 //! - [`lines`]: the output of the children, on stdout
 //! - [`log`]: the log of events about children, on stderr
 //! - [`status`]: messages about the run itself, on stderr
+//! - [`stdin`]: whether a child can be given the terminal
 //! - [`report`]: the report at the end
 //! - [`writer`]: writes to both streams without blocking
 //!
@@ -15,6 +16,7 @@ mod lines;
 mod log;
 mod report;
 mod status;
+mod stdin;
 mod writer;
 
 use std::fs::File;
@@ -53,6 +55,11 @@ pub(crate) fn run(args: &UpArgs) -> io::Result<ExitCode> {
         }
         Err(problems) => return check::print_errors(&problems, args.json),
     };
+    if let Err(error) = stdin::check(&config) {
+        status.error(error);
+        status.stderr().finish();
+        return Ok(ExitCode::from(EXIT_USAGE));
+    }
     let stdout = StreamWriter::stdout();
     // They do what they did before only at the very end: a second signal of one wish must not cut off the report.
     let mut signals = None;

@@ -15,4 +15,5 @@ mod restarts;
 mod starting;
 mod stops;
 mod support;
+mod terminal;
 mod transcript;

@@ -1,7 +1,7 @@
 //! A run of a probe for one attempt.
 
 use super::error::ProbeFailure;
-use super::{Probe, ProbeKind};
+use super::{Probe, ProbeKind, linger, unix};
 use crate::command::CommandLine;
 use crate::off_thread::{NoAnswer, off_thread};
 use crate::process::Process;
@@ -9,7 +9,6 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -41,7 +40,7 @@ impl ProbeRun {
     pub fn observe(&self, line: &str) {
         if let ProbeKind::Log(pattern) = &self.state.probe.kind
             && !*self.state.matched.borrow()
-            && pattern.0.is_match(line)
+            && pattern.matches(line)
         {
             self.state.matched.send_replace(true);
         }
@@ -65,7 +64,8 @@ impl ProbeRun {
         }
     }
 
-    /// Checks again and again until a check succeeds. Has no time limit: the caller has the deadline.
+    /// Checks again and again until a check succeeds, at first after short pauses. Has no time limit: the caller has the
+    /// deadline.
     ///
     /// # Panics
     /// Outside of a Tokio runtime with I/O and time enabled.
@@ -73,9 +73,11 @@ impl ProbeRun {
     /// # Cancel safety
     /// Cancel safe; a command under way is killed.
     pub async fn wait_until_ready(&self) {
+        let mut failures = 0_u32;
         while let Err(failure) = self.check().await {
             *self.state.latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(failure));
-            self.pause().await;
+            failures = failures.saturating_add(1);
+            self.pause(failures).await;
         }
     }
 
@@ -90,15 +92,15 @@ impl ProbeRun {
         &self.state.probe
     }
 
-    /// Waits until another check makes sense.
-    async fn pause(&self) {
+    /// Waits until another check makes sense after so many that failed.
+    async fn pause(&self, failures: u32) {
         match &self.state.probe.kind {
             ProbeKind::Delay(time) => tokio::time::sleep(self.remaining(*time)).await,
             ProbeKind::Log(_) => {
                 // The sender lives in `self`, so this can only end with a match.
                 let _matched = self.state.matched.subscribe().wait_for(|&matched| matched).await.is_ok();
             }
-            _ => tokio::time::sleep(self.state.probe.every).await,
+            _ => tokio::time::sleep(self.state.probe.pause_after(failures)).await,
         }
     }
 
@@ -114,11 +116,9 @@ impl ProbeRun {
             },
             ProbeKind::Log(_) if *self.state.matched.borrow() => Ok(()),
             ProbeKind::Log(pattern) => not_yet(format!("no line matched /{pattern}/ yet")),
-            ProbeKind::Tcp(target) => target.connect().await.map(drop),
+            ProbeKind::Tcp(target) => target.connect().await.map(linger::say_goodbye),
             ProbeKind::Unix(path) => {
-                let connected = UnixStream::connect(path).await.map(drop);
-                connected
-                    .map_err(|error| ProbeFailure::refused(&error, format_args!("at {}", path.display())))
+                unix::connect(path, self.state.probe.timeout).await.map(linger::say_goodbye)
             }
             ProbeKind::File(path) => look(path, self.state.probe.timeout).await,
             ProbeKind::Command(command) => run(command).await,

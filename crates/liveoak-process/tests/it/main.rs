@@ -3,6 +3,7 @@
 mod child;
 mod death;
 mod output;
+mod probe_servers;
 mod probes;
 mod process_group;
 mod program;
