@@ -281,6 +281,7 @@ fn program_json(program: &ProgramConfig, spec: &ChildSpec) -> Value {
         "command": command_json(command),
         "cwd": command.cwd.as_ref().map(|folder| folder.display().to_string()),
         "env_names": names,
+        "stdin": command.stdin.as_str(),
         "ready": program.ready.as_ref().map(probe_json),
         "ready_within": spec.start_within.as_secs_f64(),
         "stop_signal": command.stop_signal.to_string(),
@@ -299,7 +300,7 @@ fn command_json(command: &CommandLine) -> Value {
 }
 
 fn probe_json(probe: &Probe) -> Value {
-    match probe.kind() {
+    let mut document = match probe.kind() {
         ProbeKind::Delay(delay) => json!({ "delay": delay.as_secs_f64() }),
         ProbeKind::Log(pattern) => json!({ "log": pattern.to_string() }),
         ProbeKind::Tcp(target) => json!({ "tcp": target.to_string() }),
@@ -307,5 +308,10 @@ fn probe_json(probe: &Probe) -> Value {
         ProbeKind::File(path) => json!({ "file": path.display().to_string() }),
         ProbeKind::Command(command) => json!({ "command": command_json(command) }),
         ProbeKind::Http(url) => json!({ "http": url.to_string() }),
+    };
+    if probe.is_repeated() {
+        document["every"] = json!(probe.interval().as_secs_f64());
+        document["timeout"] = json!(probe.time_limit().as_secs_f64());
     }
+    document
 }

@@ -27,3 +27,13 @@ pub(crate) const MAX_DURATION: Duration = Duration::from_secs(3650 * 24 * 60 * 6
 pub(crate) const MAX_SHOWN: usize = 50;
 /// How many errors are kept at all (and given by `--json`); the rest are counted.
 pub(crate) const MAX_KEPT: usize = 1000;
+
+/// The longest name of a file, in bytes (`NAME_MAX` of Linux).
+pub(crate) const MAX_FILE_NAME: usize = 255;
+
+/// The longest path, in bytes (`PATH_MAX` of Linux without the NUL at its end).
+pub(crate) const MAX_PATH: usize = 4095;
+
+/// The longest name of a unix socket, in bytes. A server binds a path of at most this length, and the shortest path is the
+/// name alone.
+pub(crate) const MAX_SOCKET_NAME: usize = 107;

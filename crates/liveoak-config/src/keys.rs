@@ -12,8 +12,9 @@ use crate::other_words::{
 };
 use crate::types::{self, Key, Keys, Word as _};
 use liveoak_core::{AutoShutdown, Backoff, ChildSpec, FirstStart, GiveUp, Order, Restart, Strategy};
-use liveoak_process::{Ask, Signal};
+use liveoak_process::{Ask, Probe, Signal, Stdin};
 use serde_json::{Value, json};
+use std::time::Duration;
 
 /// What happens above a limit of the file that does not say it. The library's own default is [`GiveUp::Escalate`].
 pub(crate) const GIVE_UP: GiveUp = GiveUp::Quarantine;
@@ -95,6 +96,8 @@ keys! {
         env: types::variables_schema;
         /// A file of KEY=VALUE lines, relative to the file's folder. Nothing is expanded in it.
         env_file: types::text_schema;
+        /// Its standard input: empty, a pipe that never ends, or the input of liveoak itself (for one child of the file).
+        stdin: types::words_schema::<Stdin> => Stdin::default().as_str();
         /// When an attempt counts as ready, so that the next child starts. Default: as soon as it runs.
         ready: || types::table_schema(&READY);
         /// The exit codes that are no failure.
@@ -153,6 +156,11 @@ keys! {
         command: types::command_schema;
         /// Ready when this URL answers a GET with 2xx or 3xx. Plain http only.
         http: || types::pattern_schema("^[Hh][Tt][Tt][Pp]://.+$", "http://127.0.0.1:8080/health");
+        /// How long to wait after a try that failed. The first waits of an attempt are shorter: 10ms, 20ms, 40ms and so on.
+        /// Not for `delay` and `log`, which wait for their moment.
+        every: types::duration_schema => format_duration(Probe::delay(Duration::ZERO).interval());
+        /// How long one try may take. A command that takes longer is killed. Not for `delay` and `log`.
+        timeout: types::duration_schema => format_duration(Probe::delay(Duration::ZERO).time_limit());
         /// How long it may take. A start that misses it has failed.
         within: types::duration_schema => format_duration(ChildSpec::default().start_within);
     }
@@ -211,11 +219,11 @@ pub(crate) static BACKOFF: Keys = Keys {
     others: &[FOR_BACKOFF],
     ..keys("A bound that doubles from `from` to `to`; each delay is random, up to the bound.", &[OF_BACKOFF])
 };
-/// `ready`: one probe, and the deadline.
+/// `ready`: one probe, how it is tried, and the deadline.
 pub(crate) static READY: Keys = Keys {
     one_of: &["delay", "log", "tcp", "unix", "file", "command", "http"],
     others: &[FOR_READY],
-    ..keys("One probe, and the deadline of the start.", &[OF_READY])
+    ..keys("One probe, how it is tried, and the deadline of the start.", &[OF_READY])
 };
 /// The `stop` of a program.
 pub(crate) static PROGRAM_STOP: Keys =

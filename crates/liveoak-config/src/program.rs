@@ -1,7 +1,7 @@
 //! The keys of a child that runs a program: what runs (`command`, `shell`), its surroundings (`cwd`, `env`, `env_file`),
 //! when it is `ready`, and how it is stopped.
 
-use crate::bounds::{MAX_CHILDREN, MAX_REPLICAS};
+use crate::bounds::{MAX_CHILDREN, MAX_REPLICAS, MAX_SOCKET_NAME};
 use crate::config::{ProgramConfig, ReplicaConfig};
 use crate::diagnostic::{Checked, Diagnostic, Error, Span};
 use crate::duration::format_duration;
@@ -14,7 +14,7 @@ use crate::source::{NotUtf8, Unreadable};
 use crate::table::{Node, Table};
 use crate::text::{escaped, one_of};
 use liveoak_core::ChildSpec;
-use liveoak_process::{CommandLine, IDENTITY_VARIABLES, Probe, ProbeKind};
+use liveoak_process::{CommandLine, IDENTITY_VARIABLES, Probe, ProbeKind, Stdin};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use toml::de::DeValue;
@@ -28,8 +28,9 @@ impl Reader<'_> {
         let replicas = replicas.unwrap_or(1);
         let before = self.problems.count();
         self.check_replica_words(table, replicas);
+        let stdin = table.get("stdin").and_then(|node| self.stdin(node, replicas));
         let filled = Filled::new(table, 1, replicas);
-        let ReplicaConfig { command, ready } = self.replica(&filled.table(table), spec);
+        let ReplicaConfig { command, ready } = self.replica(&filled.table(table), spec, stdin);
         let mut others = Vec::new();
         for number in 2..=replicas {
             // If the text is the same for all replicas, they share it. A further error would be one more of the same kind.
@@ -37,13 +38,13 @@ impl Reader<'_> {
                 break;
             }
             let filled = Filled::new(table, number, replicas);
-            others.push(self.replica(&filled.table(table), spec));
+            others.push(self.replica(&filled.table(table), spec, stdin));
         }
         ProgramConfig { command, ready, replicas, replica: 1, others }
     }
 
     /// Reads what a replica runs and how it is checked, from a table with its number filled in.
-    fn replica(&mut self, table: &Table<'_>, spec: &mut ChildSpec) -> ReplicaConfig {
+    fn replica(&mut self, table: &Table<'_>, spec: &mut ChildSpec, stdin: Option<Stdin>) -> ReplicaConfig {
         let cwd = table.get("cwd").and_then(|node| self.path(node, "cwd = \"data\"", self.folder));
         let cwd = cwd.unwrap_or_else(|| self.folder.to_path_buf());
         let mut command = self.read_command(table, &cwd).cwd(&cwd);
@@ -55,7 +56,30 @@ impl Reader<'_> {
             command = command.success(codes);
         }
         let ready = table.get("ready").and_then(|node| self.ready(node, &cwd, spec));
+        if let Some(stdin) = stdin {
+            command = command.stdin(stdin);
+        }
         ReplicaConfig { command, ready }
+    }
+
+    /// Reads `stdin`. Only one child of a file, and no replica set, may have the input of liveoak.
+    fn stdin(&mut self, node: &Node<'_>, replicas: u16) -> Option<Stdin> {
+        let stdin = self.record(node.word())?;
+        if stdin == Stdin::Inherit {
+            let help = "give the others stdin = \"open\" (a pipe that never ends), or leave `stdin` out";
+            if let Some(first) = &self.inherits_stdin {
+                let error = node.error("a second child has `stdin = \"inherit\"`").label("one more");
+                let error = error.related(first.clone(), "the first one");
+                self.problems
+                    .push(error.expected("one child of the file, because they would share it").help(help));
+            } else if replicas > 1 {
+                let error = node.error("replicas cannot have `stdin = \"inherit\"`");
+                let error = error.label(format!("{replicas} replicas would share one input"));
+                self.problems.push(error.expected("one child of the file").help(help));
+            }
+            self.inherits_stdin.get_or_insert_with(|| node.span.clone());
+        }
+        Some(stdin)
     }
 
     /// Reads `command` or `shell`. Records an error for a wrong value and returns a placeholder.
@@ -270,7 +294,21 @@ impl Reader<'_> {
             self.problems.push(error.label("nothing tells when it is ready").expected(expected));
         }
         let read = probes.iter().map(|node| self.probe(node, cwd, spec.start_within));
-        read.fold(None, Option::or)
+        let probe = read.fold(None, Option::or);
+        let why = "without any pause, the tries would need a whole processor";
+        let every = self.value(&table, "every", |node| node.positive(why));
+        let timeout = self.value(&table, "timeout", |node| node.positive("a try always takes some time"));
+        let probe = probe?;
+        if !probe.is_repeated() {
+            for node in ["every", "timeout"].iter().filter_map(|key| table.get(key)) {
+                let error =
+                    node.key_error(format!("`{}` has no effect beside `{}`", node.key, probes[0].key));
+                let error = error.label("this probe is not tried again and again");
+                self.problems.push(error.help("remove it; `within` bounds the whole start"));
+            }
+        }
+        let probe = every.into_iter().fold(probe, Probe::every);
+        Some(timeout.into_iter().fold(probe, Probe::timeout))
     }
 
     fn probe(&mut self, node: &Node<'_>, cwd: &Path, within: Duration) -> Option<Probe> {
@@ -279,11 +317,27 @@ impl Reader<'_> {
             "log" => self.record(log(node)),
             "tcp" => self.record(tcp(node)),
             "http" => self.record(http(node)),
-            "unix" => self.path(node, "unix = \"app.sock\"", cwd).map(Probe::unix),
+            "unix" => self.socket(node, cwd).map(Probe::unix),
             "file" => self.path(node, "file = \"app.pid\"", cwd).map(Probe::file),
             "command" => self.command(node, cwd).map(Probe::command),
             other => unreachable!("`{other}` is a probe in `READY`, but no arm reads it"),
         }
+    }
+
+    /// Reads the path of a unix socket. Its folder may be deep, but no server can give a longer name to a socket.
+    fn socket(&mut self, node: &Node<'_>, cwd: &Path) -> Option<PathBuf> {
+        let path = self.path(node, "unix = \"app.sock\"", cwd)?;
+        let name = path.file_name().map_or(0, std::ffi::OsStr::len);
+        if !(1..=MAX_SOCKET_NAME).contains(&name) {
+            let error = node.error(format!("`{}` cannot be the path of a socket", node.path));
+            let error = error.label(match name {
+                0 => "it names a folder".to_owned(),
+                _ => format!("the name of the socket has {name} bytes"),
+            });
+            self.problems
+                .push(error.expected(format!("a name of 1 to {MAX_SOCKET_NAME} bytes in any folder")));
+        }
+        Some(path)
     }
 }
 
@@ -337,26 +391,80 @@ fn log(node: &Node<'_>) -> Checked<Probe> {
 
 fn tcp(node: &Node<'_>) -> Checked<Probe> {
     let (what, example) = ("an address and a port", "tcp = \"127.0.0.1:7000\"");
-    let probe = Probe::tcp(node.filled(example)?);
-    let probe = probe.map_err(|problem| refused(node, problem.reason(), what, example))?;
-    // In a file the host is required.
+    address(node, what, example, tcp_of, |text| {
+        let (host, port) = text.rsplit_once(':').unwrap_or_default();
+        vec![
+            format!("127.0.0.1:{text}"),
+            format!("127.0.0.1{text}"),
+            format!("[{host}]:{port}"),
+            after_scheme(text).split('/').next().unwrap_or_default().to_owned(),
+            text.split_whitespace().collect::<Vec<_>>().join(":"),
+        ]
+    })
+}
+
+/// Reads the address of a TCP probe. In a file the host is required.
+fn tcp_of(text: &str) -> Result<Probe, String> {
+    let probe = Probe::tcp(text).map_err(|problem| problem.reason())?;
     match probe.kind() {
-        ProbeKind::Tcp(target) if target.host().is_none() => {
-            Err(refused(node, "it has no host before the port".to_owned(), what, example))
-        }
+        ProbeKind::Tcp(target) if target.host().is_none() => Err("it has no host before the port".to_owned()),
         _ => Ok(probe),
     }
 }
 
 fn http(node: &Node<'_>) -> Checked<Probe> {
     let (what, example) = ("a URL", "http = \"http://127.0.0.1:8080/health\"");
-    let url = node.filled(example)?;
-    let probe = Probe::http(url).map_err(|problem| refused(node, problem.reason(), what, example))?;
-    if url.contains('#') {
-        let problem = "it has a fragment (`#`), which is never sent to a server".to_owned();
-        return Err(refused(node, problem, "a URL without fragment", example));
+    address(node, what, example, http_of, |text| {
+        let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let port = text.split('/').next().unwrap_or_default();
+        match (text.split_once('#'), text.strip_prefix(':')) {
+            (Some((url, _)), _) => vec![url.to_owned()],
+            (None, Some(rest)) => vec![format!("http://127.0.0.1:{rest}")],
+            (None, None) if digits(port) => vec![format!("http://127.0.0.1:{text}")],
+            (None, None) if !text.contains("://") => {
+                vec![format!("http://{}", text.strip_prefix("//").unwrap_or(text))]
+            }
+            (None, None) => Vec::new(),
+        }
+    })
+}
+
+/// Reads the URL of an HTTP probe. In a file a fragment is an error.
+fn http_of(text: &str) -> Result<Probe, String> {
+    let probe = Probe::http(text).map_err(|problem| problem.reason())?;
+    if text.contains('#') {
+        return Err("it has a fragment (`#`), which is never sent to a server".to_owned());
     }
     Ok(probe)
+}
+
+/// Returns what follows `scheme://`, or the whole text.
+fn after_scheme(text: &str) -> &str {
+    text.split_once("://").map_or(text, |(_, rest)| rest)
+}
+
+/// Reads an address or URL with `read`. The error for a wrong one, which may be a bare number, advises the first of the
+/// `guesses` that is accepted.
+fn address(
+    node: &Node<'_>,
+    what: &str,
+    example: &str,
+    read: fn(&str) -> Result<Probe, String>,
+    guesses: impl Fn(&str) -> Vec<String>,
+) -> Checked<Probe> {
+    let (text, error) = match node.value {
+        DeValue::String(_) => {
+            let text = node.filled(example)?;
+            match read(text) {
+                Ok(probe) => return Ok(probe),
+                Err(problem) => (text, refused(node, problem, what, example)),
+            }
+        }
+        DeValue::Integer(digits) => (digits.as_str(), node.wrong_type(what, example)),
+        _ => return Err(node.wrong_type(what, example)),
+    };
+    let fitting = guesses(text.trim()).into_iter().find(|guess| read(guess).is_ok());
+    Err(error.help_if(fitting.map(|guess| format!("write {} = \"{guess}\"", node.key))))
 }
 
 /// Returns the error for an address that the library does not take.

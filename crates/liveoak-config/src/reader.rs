@@ -1,7 +1,7 @@
 //! The state of reading a file: the errors so far, the counts that have a bound, and the place of everything that an
 //! error of the core may point at.
 
-use crate::bounds::MAX_NAME_BYTES;
+use crate::bounds::{MAX_FILE_NAME, MAX_NAME_BYTES, MAX_PATH};
 use crate::diagnostic::{Checked, Diagnostics, Error, Span};
 use crate::source::ReadEnvFile;
 use crate::table::{Node, Table};
@@ -26,6 +26,8 @@ pub(crate) struct Reader<'a> {
     pub(crate) edges: u64,
     /// Env files that were read, so that the errors of a file are recorded once when two children name it.
     pub(crate) env_files: HashMap<PathBuf, Vec<(String, String)>>,
+    /// Where the first child with `stdin = "inherit"` says so.
+    pub(crate) inherits_stdin: Option<Span>,
     /// The places of each child and of the root, by its path in the tree.
     pub(crate) places: HashMap<TreePath, Places>,
 }
@@ -83,6 +85,7 @@ impl<'a> Reader<'a> {
             children: 0,
             edges: 0,
             env_files: HashMap::new(),
+            inherits_stdin: None,
             places: HashMap::new(),
         }
     }
@@ -166,7 +169,23 @@ impl<'a> Reader<'a> {
             self.problems.push(error.label("only a shell expands it").help(help));
         }
         // Going through the components drops the `./` in front, so that equal paths are equal.
-        folder.join(text).components().collect()
+        let path: PathBuf = folder.join(text).components().collect();
+        if let Some(problem) = path_problem(&path) {
+            let error = node.error(format!("`{}` cannot be a path", node.path)).label(problem);
+            let most = format!("names of at most {MAX_FILE_NAME} bytes, and at most {MAX_PATH} bytes in all");
+            self.problems.push(error.expected(most));
+        }
+        path
+    }
+}
+
+/// Returns why no file can be at a path, if the system takes no such path.
+fn path_problem(path: &Path) -> Option<String> {
+    let longest = path.components().map(|name| name.as_os_str().len()).max().unwrap_or_default();
+    match path.as_os_str().len() {
+        _ if longest > MAX_FILE_NAME => Some(format!("a name in it has {longest} bytes")),
+        length if length > MAX_PATH => Some(format!("the whole path has {length} bytes")),
+        _ => None,
     }
 }
 

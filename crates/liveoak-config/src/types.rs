@@ -2,7 +2,7 @@
 
 use crate::other_words::OtherWords;
 use liveoak_core::{AutoShutdown, Condition, FirstStart, GiveUp, Limit, Order, Restart, Strategy};
-use liveoak_process::{Ask, Signal};
+use liveoak_process::{Ask, Signal, Stdin};
 use serde_json::{Map, Value, json};
 
 /// The largest number of `restarts` that is not `"unlimited"`.
@@ -52,8 +52,8 @@ pub(crate) trait Word: Copy + 'static {
     }
 }
 
-/// Takes the words of the file from the type itself.
-macro_rules! words_of_type {
+/// Takes the words of the file from the enums themselves.
+macro_rules! words_of {
     ($($name:ident)+) => {$(
         impl Word for $name {
             const ALL: &'static [Self] = $name::ALL;
@@ -69,7 +69,7 @@ macro_rules! words_of_type {
     )+};
 }
 
-words_of_type! { Restart Strategy Order FirstStart AutoShutdown GiveUp Condition Ask }
+words_of! { Restart Strategy Order FirstStart AutoShutdown GiveUp Condition Ask Stdin }
 
 impl Word for Signal {
     const ALL: &'static [Self] = Signal::STOP_SIGNALS;

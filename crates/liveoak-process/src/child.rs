@@ -4,7 +4,7 @@
 //! It has ended when no process of the group is alive. When the leader ends by itself, the other processes of the group
 //! are stopped as well. The tree decides about restarts, backoff and deadlines.
 
-use crate::command::{Ask, CommandLine};
+use crate::command::{Ask, CommandLine, Stdin};
 use crate::environment::{Environment, Identity};
 use crate::exit_watch::Status;
 use crate::jobs::WhenGone;
@@ -12,17 +12,18 @@ use crate::log::log;
 use crate::output::OutputLine;
 use crate::probe::{Probe, ProbeFailure, ProbeRun};
 use crate::process::{Process, SignalError};
+use crate::quick_ends::QuickEnds;
 use crate::signal::Signal;
 use crate::spawn_error::SpawnError;
 use crate::suspension::{Suspension, changed, until_continued};
 use liveoak_runtime::internal::{Either, race};
-use liveoak_runtime::{Child, ChildSpec, Ctx, Exit, Health, Path, Survivors, common_settings};
+use liveoak_runtime::{Child, ChildSpec, Ctx, Exit, Health, Path, Restart, Survivors, common_settings};
 use std::convert::Infallible;
 use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The longest time of the check before a start. The check finds out whether something else already answers the probe; a
 /// refused local connection takes microseconds.
@@ -104,6 +105,12 @@ impl Program {
         self.with(|command| command.cwd(folder))
     }
 
+    /// Sets where the standard input of the program comes from. Default: empty.
+    #[must_use]
+    pub fn stdin(self, input: Stdin) -> Self {
+        self.with(|command| command.stdin(input))
+    }
+
     /// Makes the child ready when `probe` succeeds, and not as soon as it was started.
     #[must_use]
     pub fn ready(mut self, probe: Probe) -> Self {
@@ -174,6 +181,7 @@ impl From<Program> for Child {
             replica: program.replica,
             probe,
             sink: program.sink.unwrap_or_else(|| Arc::new(log_output)),
+            quick_ends: (spec.restart == Restart::Permanent).then(QuickEnds::default),
         });
         Self::task_with_kill(program.name, move |ctx| Arc::clone(&runner).run(ctx)).with_spec(spec)
     }
@@ -216,6 +224,8 @@ struct ProgramRunner {
     replica: u32,
     probe: Option<Probe>,
     sink: OutputSink,
+    /// `None` if the child is not permanent: then it may end without failure.
+    quick_ends: Option<QuickEnds>,
 }
 
 /// The reason why the wait for a running program ended.
@@ -268,6 +278,7 @@ impl ProgramRunner {
             Ok(process) => process,
             Err(error) => return start_failed(error),
         };
+        let started = Instant::now();
         ctx.runs_as_process(process.id());
         // From now on, if the attempt is abandoned, no other one starts before the last process is gone.
         ctx.may_survive(Survivors { pids: vec![process.id()], refused: None });
@@ -281,7 +292,10 @@ impl ProgramRunner {
         };
         let mut failure = None;
         match end {
-            RunEnd::Exited => self.stop_remaining_group(&ctx, &mut process).await,
+            RunEnd::Exited => {
+                self.count_quick_end(&ctx, &mut process, started.elapsed()).await;
+                self.stop_remaining_group(&ctx, &mut process).await;
+            }
             RunEnd::Stopping => stop(&ctx, &mut process).await,
             RunEnd::CannotCheck(error) => {
                 let exit = failure.insert(cannot_check(error));
@@ -328,6 +342,14 @@ impl ProgramRunner {
                 }
                 Some(end)
             }
+        }
+    }
+
+    /// Counts an attempt that ended by itself, if the child is permanent.
+    async fn count_quick_end(&self, ctx: &Ctx, process: &mut Process, ran_for: Duration) {
+        if let Some(quick_ends) = &self.quick_ends {
+            let succeeded = self.command.succeeded(process.exited().await);
+            quick_ends.count_and_log(&ctx.path(), &self.command, succeeded, ran_for);
         }
     }
 

@@ -5,11 +5,15 @@
 
 use crate::environment::Environment;
 use crate::exit_watch::Status;
+use crate::os::foreground_group;
 use crate::signal::Signal;
 use crate::spawn_error::SpawnError;
+use rustix::process::getpgrp;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
+use std::io::IsTerminal as _;
+use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 
 /// The shell of [`CommandLine::shell`].
@@ -21,8 +25,45 @@ pub enum Stdin {
     /// `/dev/null`: a read ends immediately. The default, because a supervised program has no user at a keyboard.
     #[default]
     Null,
-    /// The input of the current process, shared between both. For one program in the foreground of a terminal.
+    /// A pipe on which nothing arrives and which does not end: a read waits. For programs that end, or do less, when
+    /// their input ends, such as the watch modes of build tools. The pipe ends when the current process does.
+    Open,
+    /// The input of the current process, shared between both. Only one program can use it.
+    ///
+    /// The program gets the descriptor and nothing else. If it is a terminal, the program can read lines, but it is not
+    /// in the foreground: Ctrl-C and Ctrl-Z go to the current process. If the current process itself is not in the
+    /// foreground of the terminal, the program is not started ([`SpawnError::NotInForeground`](crate::SpawnError)).
     Inherit,
+}
+
+impl Stdin {
+    /// All values.
+    pub const ALL: &'static [Self] = &[Self::Null, Self::Open, Self::Inherit];
+
+    /// Returns the word of the value in `liveoak.toml`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::Open => "open",
+            Self::Inherit => "inherit",
+        }
+    }
+
+    /// Returns what the value means.
+    pub const fn description(self) -> &'static str {
+        match self {
+            Self::Null => "Empty: a read ends immediately.",
+            Self::Open => "A pipe that never ends: a read waits.",
+            Self::Inherit => "The input of liveoak, for one child.",
+        }
+    }
+
+    /// Returns `false` if [`Stdin::Inherit`] would be refused now: the input of the current process is a terminal, and the
+    /// current process is not in its foreground. A program would then take the keys that are meant for the foreground.
+    pub fn can_be_inherited() -> bool {
+        let input = std::io::stdin();
+        !input.is_terminal() || foreground_group(input.as_fd()) == Some(getpgrp())
+    }
 }
 
 /// Where the output of a program goes.

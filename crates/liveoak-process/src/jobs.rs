@@ -177,6 +177,8 @@ pub(crate) struct Refused {
 #[derive(Debug)]
 pub(crate) struct Spawned {
     pub(crate) group: ProcessGroup,
+    /// The write end of an input that stays open.
+    pub(crate) stdin: Option<OwnedFd>,
     /// The read ends of what is captured.
     pub(crate) stdout: Option<OwnedFd>,
     pub(crate) stderr: Option<OwnedFd>,

@@ -63,6 +63,7 @@ mod os;
 mod output;
 mod probe;
 mod process;
+mod quick_ends;
 mod resolve;
 mod signal;
 mod spawn_error;

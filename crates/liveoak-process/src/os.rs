@@ -7,14 +7,15 @@
 //!
 //! The order of steps in the child process matters:
 //!
-//! 1. Set all signal dispositions to default, but ignore `SIGPIPE` until step 3 is over, because the guardian may be
+//! 1. Set all signal dispositions to default, but ignore `SIGPIPE` until step 4 is over, because the guardian may be
 //!    dead.
-//! 2. Set the parent-death signal, *then* check that the parent is alive. In the other order the parent could die
+//! 2. Give up the controlling terminal. The process group of its own comes first (from the standard library).
+//! 3. Set the parent-death signal, *then* check that the parent is alive. In the other order the parent could die
 //!    unnoticed between the two.
-//! 3. Write the guardian's line, before any code of the program can run.
-//! 4. Set `SIGPIPE` to default, empty the signal mask, mark every descriptor from 3 on close-on-exec, and set the limit
+//! 4. Write the guardian's line, before any code of the program can run.
+//! 5. Set `SIGPIPE` to default, empty the signal mask, mark every descriptor from 3 on close-on-exec, and set the limit
 //!    of open files.
-//! 5. Call `execve`. The C library's `execvp` is not used, because it runs files that the kernel refuses with
+//! 6. Call `execve`. The C library's `execvp` is not used, because it runs files that the kernel refuses with
 //!    `/bin/sh`.
 #![expect(
     unsafe_code,
@@ -120,6 +121,7 @@ impl ChildSetup {
             set_disposition(signal, wanted);
         }
         RESERVED_SIGNALS.into_iter().for_each(restore_reserved_signal);
+        give_up_terminal();
         rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
         if rustix::process::getppid() != Some(self.parent) {
             // The parent died before the parent-death signal was set: no error can be reported, and nothing would kill us.
@@ -138,6 +140,40 @@ impl ChildSetup {
         }
         Err(self.exec.run())
     }
+}
+
+/// Detaches the calling process from its controlling terminal, if it has one. Other processes keep the terminal.
+///
+/// The process group of a program is never in the foreground of the terminal. With a controlling terminal, the kernel
+/// would stop the program at its first read or change of the terminal, until another process continues it. Without one,
+/// `/dev/tty` cannot be opened, and the program can say so. A session for each program would do the same, but a session
+/// leader acquires each terminal that it opens (a serial port, for example), and has a scheduling group of its own.
+///
+/// The caller was just forked, so it leads no session: then `TIOCNOTTY` changes only the caller (`ioctl_tty(2)`).
+fn give_up_terminal() {
+    // SAFETY: `open`, `ioctl` and `close` are system calls that are async-signal-safe. The path is a NUL-terminated
+    // constant, `TIOCNOTTY` takes no argument, and only the descriptor that was opened here is closed.
+    unsafe {
+        let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_NONBLOCK | libc::O_CLOEXEC;
+        let terminal = libc::open(c"/dev/tty".as_ptr(), flags);
+        if terminal >= 0 {
+            libc::ioctl(terminal, libc::TIOCNOTTY);
+            libc::close(terminal);
+        } else {
+            // Without a controlling terminal these calls fail and change nothing. With one, `/dev/tty` is missing here,
+            // and one of the standard descriptors may be the terminal.
+            for descriptor in 0..3 {
+                libc::ioctl(descriptor, libc::TIOCNOTTY);
+            }
+        }
+    }
+}
+
+/// Returns the process group in the foreground of the terminal `terminal`. Returns `None` if it is not the controlling
+/// terminal of the current process, or has no such group.
+pub(crate) fn foreground_group(terminal: BorrowedFd<'_>) -> Option<Pid> {
+    // SAFETY: the descriptor is open for the call; no memory is touched.
+    Pid::from_raw(unsafe { libc::tcgetpgrp(terminal.as_raw_fd()) }.max(0))
 }
 
 /// Makes `command` the leader of a new session that ignores the signals of terminals and service managers.

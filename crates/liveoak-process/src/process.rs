@@ -2,7 +2,7 @@
 //!
 //! For a program under supervision use [`ProcessChild`](crate::ProcessChild), which is built on it.
 
-use crate::command::{Ask, CommandLine};
+use crate::command::{Ask, CommandLine, Stdin};
 use crate::environment::Environment;
 use crate::exit_watch::{ExitWatch, Status};
 use crate::jobs::{Job, Leader, ProcessGroup, Refused, Spawned, WhenGone};
@@ -21,6 +21,7 @@ use rustix::io::Errno;
 use rustix::process::Pid;
 use std::fmt;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -48,6 +49,8 @@ pub struct Process {
     forced: bool,
     stop_signal: Signal,
     ask: Ask,
+    /// The write end of an input that [stays open](crate::Stdin::Open).
+    _stdin: Option<OwnedFd>,
     /// The task that reads the output; `None` after its end.
     reader: Option<JoinHandle<OutputEnd>>,
     output_end: Option<OutputEnd>,
@@ -69,10 +72,12 @@ impl Process {
     /// `|_| {}`.
     ///
     /// In the new process all signals are unblocked and have their default action, also those that the current process
-    /// ignores (as under `nohup`); only the three standard descriptors are inherited; and the kernel kills the process
-    /// when the current process dies. The variables are those of the current process, without those that hold only for
-    /// the current process: `OLDPWD`, `LISTEN_FDS` and what belongs to it, `NOTIFY_SOCKET`, `WATCHDOG_USEC`,
-    /// `NODE_CHANNEL_FD`, and in `MAKEFLAGS` a jobserver with descriptors. `PWD` is the folder of the new process.
+    /// ignores (as under `nohup`). Only the three standard descriptors are inherited (before Linux 5.11 also those
+    /// without close-on-exec), and the kernel kills the process when the current process dies. It has no controlling
+    /// terminal, so a program that asks the terminal for a password fails with its own message, and is not stopped by the
+    /// kernel. The variables are those of the current process, without those that hold only for the current process:
+    /// `OLDPWD`, `LISTEN_FDS` and what belongs to it, `NOTIFY_SOCKET`, `WATCHDOG_USEC`, `NODE_CHANNEL_FD`, and in
+    /// `MAKEFLAGS` a jobserver with descriptors. `PWD` is the folder of the new process.
     ///
     /// # Errors
     /// Returns a [`SpawnError`] if no process was started.
@@ -100,6 +105,9 @@ impl Process {
         if !runtime_has_io()? {
             return Err(SpawnError::NoIo);
         }
+        if command.stdin == Stdin::Inherit && !Stdin::can_be_inherited() {
+            return Err(SpawnError::NotInForeground);
+        }
         prepare(command, environment).await
     }
 
@@ -114,7 +122,7 @@ impl Process {
         let prepared = Box::new(prepared);
         let (reply, answer) = oneshot::channel();
         queue.submit(Job::Spawn { command: Arc::clone(&command), prepared, when_gone, reply });
-        let Spawned { group, stdout, stderr } = match answer.await {
+        let Spawned { group, stdin, stdout, stderr } = match answer.await {
             Ok(Ok(spawned)) => spawned,
             Ok(Err(Refused { located, source })) => return Err(explained(&command, located, source).await),
             // Only a panic on the spawner thread drops the reply.
@@ -142,6 +150,7 @@ impl Process {
             forced: false,
             stop_signal: command.stop_signal,
             ask: command.ask,
+            _stdin: stdin,
             reader: Some(tokio::spawn(reader.run())),
             output_end: None,
         })

@@ -49,6 +49,9 @@ pub enum SpawnError {
         /// How long a look-up may take.
         limit: Duration,
     },
+    /// The program would share the terminal of the current process ([`Stdin::Inherit`](crate::Stdin::Inherit)), which is
+    /// not in the foreground of the terminal at the moment.
+    NotInForeground,
     /// The Tokio runtime that the call runs on has no I/O, so the exit and the output could not be seen.
     NoIo,
     /// The path is a directory.
@@ -122,7 +125,9 @@ impl SpawnError {
     /// Returns `true` if the same command line may start later without a change of files or configuration.
     pub fn is_retryable(&self) -> bool {
         match self {
-            SpawnError::ResourceLimit { .. } | SpawnError::LookUpTimedOut { .. } => true,
+            SpawnError::ResourceLimit { .. }
+            | SpawnError::LookUpTimedOut { .. }
+            | SpawnError::NotInForeground => true,
             // Another process has the file open for writing; often that is only a fork that has not executed yet.
             SpawnError::Os { source, .. } => source.kind() == io::ErrorKind::ExecutableFileBusy,
             _ => false,
@@ -156,6 +161,9 @@ impl fmt::Display for SpawnError {
                 let program = program.display();
                 write!(f, "look up {program} within {limit:?}: its file system does not answer")
             }
+            SpawnError::NotInForeground => f.write_str(
+                "hand over the terminal as standard input: this process is not in the foreground of the terminal",
+            ),
             SpawnError::NoIo => f.write_str(
                 "run a program: the Tokio runtime has no I/O; build it with enable_io() or enable_all()",
             ),

@@ -236,6 +236,7 @@ impl SpawnerThread {
         }
         builder.process_group(0).stdin(match command.stdin {
             Stdin::Null => Stdio::null(),
+            Stdin::Open => Stdio::piped(),
             Stdin::Inherit => Stdio::inherit(),
         });
         builder.stdout(stdio(command.stdout)).stderr(stdio(command.stderr));
@@ -253,8 +254,10 @@ impl SpawnerThread {
                 self.guardian.confirm(slot, pid);
                 let leader = Leader { pid, pidfd: Arc::new(pidfd), slot };
                 let group = ProcessGroup::new(leader, when_gone, self.queue.clone());
-                let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-                Ok(Spawned { group, stdout: stdout.map(Into::into), stderr: stderr.map(Into::into) })
+                let stdin = child.stdin.take().map(Into::into);
+                let (stdout, stderr) =
+                    (child.stdout.take().map(Into::into), child.stderr.take().map(Into::into));
+                Ok(Spawned { group, stdin, stdout, stderr })
             }
             Err(error) => {
                 // The child process was not reaped yet, so the number still belongs to its process group.

@@ -6,6 +6,7 @@
 //! - [`progress`]: messages about children that hold up a start or a stop; [`holders`] finds these children
 //! - [`status`]: messages about the run itself, on stderr
 //! - [`state`]: the state of all children, on stderr at SIGQUIT
+//! - [`stdin`]: whether a child can be given the terminal
 //! - [`report`]: the report at the end
 //! - [`writer`]: writes to both streams without blocking
 //!
@@ -20,6 +21,7 @@ mod progress;
 mod report;
 mod state;
 mod status;
+mod stdin;
 mod writer;
 
 use std::fs::File;
@@ -63,6 +65,11 @@ pub(crate) fn run(args: &UpArgs) -> io::Result<ExitCode> {
         }
         Err(problems) => return check::print_errors(&problems, args.json),
     };
+    if let Err(error) = stdin::check(&config) {
+        status.error(error);
+        status.stderr().finish();
+        return Ok(ExitCode::from(EXIT_USAGE));
+    }
     let stdout = StreamWriter::stdout();
     // They do what they did before only at the very end: a second signal of one wish must not cut off the report.
     let mut signals = None;

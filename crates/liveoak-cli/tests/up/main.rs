@@ -17,4 +17,5 @@ mod signals;
 mod starting;
 mod stops;
 mod support;
+mod terminal;
 mod transcript;

@@ -1,15 +1,27 @@
 //! The smallest HTTP/1.1 client that can find out whether a server is up: one `GET`, and the status line of its answer.
 //!
-//! No TLS, no redirections, no body. An HTTP library would be forty crates for this.
+//! No TLS, no redirections. The status line alone decides. The rest of the answer is read and forgotten, because a server
+//! that cannot send all of its answer logs an error. An HTTP library would be forty crates for this.
 
 use super::error::{ProbeError, ProbeFailure};
+use super::linger;
 use super::target::{TcpTarget, parse_host, parse_port, split_port};
 use std::fmt;
 use std::io;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 /// The longest status line that is read, in bytes. Real ones have some thirty.
 const MAX_STATUS_LINE: usize = 1024;
+
+/// The most of a head that is read to find its end.
+const MAX_HEAD: usize = 16 * 1024;
+
+/// The first bytes of every answer in HTTP/1.
+const PROTOCOL: &[u8] = b"HTTP/1.";
+
+/// The end of a body in chunks, if it has no trailers. One with trailers is read until the connection is closed.
+const LAST_CHUNK: &[u8] = b"\r\n0\r\n\r\n";
 
 /// The URL of an HTTP probe: `http://host:port/path`. A fragment (`#…`) is dropped.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,35 +61,183 @@ impl HttpUrl {
         Ok(HttpUrl { target: TcpTarget::new(host, port), authority: authority.to_owned(), path })
     }
 
-    /// Asks once. The caller bounds the time.
+    /// Asks once. The caller bounds the time. The body of the answer is read in the background.
     pub(super) async fn check(&self) -> Result<(), ProbeFailure> {
         let mut stream = self.target.connect().await?;
-        let broken = |error| ProbeFailure::refused(&error, format_args!("from {self}"));
         let request = format!(
             "GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: liveoak\r\nAccept: */*\r\nConnection: close\r\n\r\n",
             self.path, self.authority
         );
-        stream.write_all(request.as_bytes()).await.map_err(broken)?;
-        let mut head = Vec::new();
-        while head.len() < MAX_STATUS_LINE && !head.contains(&b'\n') {
-            let mut chunk = [0; 256];
-            match stream.read(&mut chunk).await.map_err(broken)? {
-                0 => break,
-                length => head.extend_from_slice(&chunk[..length]),
+        // A server may answer and close before it has read the request.
+        let mut broken = stream.write_all(request.as_bytes()).await.err();
+        let (mut head, mut ended) = (Vec::new(), false);
+        let (code, start) = loop {
+            match Head::of(&head, ended) {
+                Head::Status { code, start } => break (code, start),
+                Head::Foreign if !head.is_empty() => return Err(self.foreign(&head)),
+                Head::Foreign => {
+                    let error = broken.unwrap_or_else(|| io::Error::other("no answer in HTTP/1"));
+                    return Err(ProbeFailure::refused(&error, format_args!("from {self}")));
+                }
+                Head::Incomplete => {}
             }
+            let mut chunk = [0; 4096];
+            match stream.read(&mut chunk).await {
+                Ok(length) => {
+                    head.extend_from_slice(&chunk[..length]);
+                    ended = length == 0;
+                }
+                Err(error) => {
+                    broken = broken.or(Some(error));
+                    ended = true;
+                }
+            }
+        };
+        if !ended {
+            read_rest(stream, head.split_off(start), code);
         }
-        match status_code(&head) {
-            Some(200..=399) => Ok(()),
-            Some(code) => Err(ProbeFailure::NotYet { found: format!("status {code} from {self}") }),
-            None => Err(broken(io::Error::other("no answer in HTTP/1"))),
+        match code {
+            200..=399 => Ok(()),
+            code => Err(ProbeFailure::NotYet { found: format!("status {code} from {self}") }),
         }
     }
+
+    /// Returns the failure for an answer in another protocol.
+    fn foreign(&self, head: &[u8]) -> ProbeFailure {
+        // The first bytes of a TLS handshake, or of the alert with which a TLS server refuses plain text.
+        let tls = matches!(head, [0x15 | 0x16, 0x03, ..]);
+        let what = if tls {
+            "an answer in TLS (https is not supported, use a plain http port or a command probe)"
+        } else {
+            "no answer in HTTP/1"
+        };
+        ProbeFailure::NotYet { found: format!("{what} from {self}") }
+    }
+}
+
+/// What the first bytes of an answer say.
+#[derive(Debug, PartialEq, Eq)]
+enum Head {
+    /// More must be read.
+    Incomplete,
+    /// The status code. The head that has it begins at `start`.
+    Status {
+        /// The code.
+        code: u16,
+        /// Where the head begins.
+        start: usize,
+    },
+    /// This is no answer in HTTP/1.
+    Foreign,
+}
+
+impl Head {
+    /// Reads what came so far. Skips interim answers such as `100 Continue`, which the final answer follows
+    /// (RFC 9110, section 15.2). The status 101 is none of these: it is the last answer in HTTP.
+    fn of(read: &[u8], ended: bool) -> Head {
+        let mut start = 0;
+        loop {
+            let rest = &read[start..];
+            let begun = rest.len().min(PROTOCOL.len());
+            if rest[..begun] != PROTOCOL[..begun] {
+                return Head::Foreign;
+            }
+            let complete = ended || rest.len() >= MAX_STATUS_LINE || rest.contains(&b'\n');
+            match status_code(rest) {
+                _ if !complete => return Head::Incomplete,
+                None => return Head::Foreign,
+                Some(code @ (100 | 102..=199)) => match end_of_head(rest) {
+                    Some(end) => start += end,
+                    None if ended || rest.len() >= MAX_HEAD => return Head::Status { code, start },
+                    None => return Head::Incomplete,
+                },
+                Some(code) => return Head::Status { code, start },
+            }
+            if start >= MAX_HEAD {
+                return Head::Foreign;
+            }
+        }
+    }
+}
+
+/// Returns the length of a head with the empty line at its end.
+fn end_of_head(read: &[u8]) -> Option<usize> {
+    let lines = read.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at);
+    let mut begin = 0;
+    for end in lines {
+        if matches!(&read[begin..end], b"" | b"\r") {
+            return Some(end + 1);
+        }
+        begin = end + 1;
+    }
+    None
+}
+
+/// How the end of a body is found (RFC 9112, section 6.3).
+#[derive(Debug, PartialEq, Eq)]
+enum Body {
+    /// It has this many bytes.
+    Bytes(u64),
+    /// It comes in chunks.
+    Chunks,
+    /// It ends when the connection is closed.
+    UntilClosed,
+}
+
+impl Body {
+    /// Returns what the head of an answer with this status says about its body.
+    fn of(head: &[u8], code: u16) -> Body {
+        if matches!(code, 204 | 304) {
+            return Body::Bytes(0);
+        }
+        let head = String::from_utf8_lossy(head);
+        let value = |name: &str| {
+            let mut fields = head.lines().skip(1).filter_map(|line| line.split_once(':'));
+            let found = fields.find(|(key, _)| key.trim().eq_ignore_ascii_case(name));
+            found.map(|(_, value)| value.trim().to_ascii_lowercase())
+        };
+        match (value("transfer-encoding"), value("content-length")) {
+            (Some(coding), _) if coding.ends_with("chunked") => Body::Chunks,
+            (None, Some(length)) => length.parse().map_or(Body::UntilClosed, Body::Bytes),
+            _ => Body::UntilClosed,
+        }
+    }
+
+    /// Returns what remains of the body when so many bytes of it were read.
+    fn without(self, read: usize) -> Body {
+        match self {
+            Body::Bytes(bytes) => Body::Bytes(bytes.saturating_sub(read as u64)),
+            other => other,
+        }
+    }
+}
+
+/// Reads the rest of an answer in the background, so that the server can send all of it. `read` begins with its head.
+fn read_rest(mut stream: TcpStream, mut read: Vec<u8>, code: u16) {
+    linger::in_background(linger::ANSWER_WITHIN, async move {
+        let body = loop {
+            if let Some(end) = end_of_head(&read) {
+                break Body::of(&read[..end], code).without(read.len() - end);
+            }
+            if read.len() >= MAX_HEAD {
+                break Body::UntilClosed;
+            }
+            if stream.read_buf(&mut read).await.unwrap_or(0) == 0 {
+                return;
+            }
+        };
+        match body {
+            Body::Bytes(bytes) => linger::skip(&mut stream, bytes, &[], read).await,
+            Body::Chunks => linger::skip(&mut stream, linger::MAX_REST, LAST_CHUNK, read).await,
+            Body::UntilClosed => linger::skip(&mut stream, linger::MAX_REST, &[], read).await,
+        }
+    });
 }
 
 /// Reads the code in `HTTP/1.1 200 OK` (RFC 9112, section 4).
 fn status_code(head: &[u8]) -> Option<u16> {
     let line = head.split(|&byte| byte == b'\n').next()?;
-    let rest = line.strip_prefix(b"HTTP/1.")?;
+    let rest = line.strip_prefix(PROTOCOL)?;
     let (digits, end) = (rest.get(2..5)?, rest.get(5));
     let separated = rest.get(1) == Some(&b' ') && end.is_none_or(|byte| byte.is_ascii_whitespace());
     let digits =
@@ -135,5 +295,45 @@ mod tests {
         {
             assert_eq!(status_code(line.as_bytes()), None, "{line}");
         }
+    }
+
+    fn status(read: &str, ended: bool) -> Option<u16> {
+        match Head::of(read.as_bytes(), ended) {
+            Head::Status { code, .. } => Some(code),
+            Head::Incomplete | Head::Foreign => None,
+        }
+    }
+
+    #[test]
+    fn a_status_is_known_once_its_line_is_complete_and_all_interim_heads_before_it() {
+        let answer =
+            "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early\r\nA: b\r\n\r\nHTTP/1.1 200 OK\r\nB: c\r\n\r\n";
+        let known = answer.find("OK\r\n").unwrap() + 4;
+        for length in 0..=answer.len() {
+            let expected = (length >= known).then_some(200);
+            assert_eq!(status(&answer[..length], false), expected, "{:?}", &answer[..length]);
+            let foreign = Head::of(&answer.as_bytes()[..length], false) == Head::Foreign;
+            assert!(!foreign, "{:?}", &answer[..length]);
+        }
+        assert_eq!(status("HTTP/1.1 404", true), Some(404), "a server may end in the middle of its line");
+        assert_eq!(status("HTTP/1.1 101 Switching\r\n", false), Some(101));
+        let long = format!("HTTP/1.1 200 {}", "x".repeat(MAX_STATUS_LINE));
+        assert_eq!(status(&long, false), Some(200), "the text is not needed");
+    }
+
+    #[test]
+    fn the_head_says_where_the_body_ends() {
+        let body =
+            |fields: &str, code| Body::of(format!("HTTP/1.1 {code} X\r\n{fields}\r\n\r\n").as_bytes(), code);
+        assert_eq!(body("Content-Length: 12", 200), Body::Bytes(12));
+        assert_eq!(body("CONTENT-LENGTH:12", 503), Body::Bytes(12));
+        assert_eq!(body("Transfer-Encoding: gzip, Chunked", 200), Body::Chunks);
+        assert_eq!(body("Content-Length: 3\r\nTransfer-Encoding: chunked", 200), Body::Chunks);
+        assert_eq!(body("Transfer-Encoding: gzip", 200), Body::UntilClosed);
+        assert_eq!(body("Server: x", 200), Body::UntilClosed);
+        assert_eq!(body("Content-Length: many", 200), Body::UntilClosed);
+        assert_eq!(body("Content-Length: 12", 304), Body::Bytes(0));
+        assert_eq!(body("Server: x", 204), Body::Bytes(0));
+        assert_eq!(Body::Bytes(5).without(7), Body::Bytes(0));
     }
 }

@@ -6,17 +6,20 @@
 
 mod error;
 mod http;
+mod linger;
+mod log_pattern;
 mod run;
 mod target;
+mod unix;
 
 pub use error::{ProbeError, ProbeFailure};
 pub use http::HttpUrl;
+pub use log_pattern::LogPattern;
 pub use run::ProbeRun;
 pub use target::TcpTarget;
 
 use crate::command::CommandLine;
 use crate::environment::Environment;
-use regex_lite::Regex;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,6 +27,9 @@ use std::time::Duration;
 
 /// The default time between a failed check and the next one.
 const DEFAULT_EVERY: Duration = Duration::from_millis(100);
+
+/// The time after the first failed check of a run. It doubles with each further one, up to the time between checks.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
 
 /// The default time limit of one check.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -55,24 +61,6 @@ pub enum ProbeKind {
     Http(HttpUrl),
 }
 
-/// A regular expression for lines of output. Two are equal if their texts are.
-#[derive(Clone, Debug)]
-pub struct LogPattern(Regex);
-
-impl PartialEq for LogPattern {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.as_str() == other.0.as_str()
-    }
-}
-
-impl Eq for LogPattern {}
-
-impl fmt::Display for LogPattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0.as_str())
-    }
-}
-
 impl Probe {
     fn new(kind: ProbeKind) -> Probe {
         Probe { kind, every: DEFAULT_EVERY, timeout: DEFAULT_TIMEOUT }
@@ -85,13 +73,14 @@ impl Probe {
     }
 
     /// Creates a probe that succeeds when a part of a line of the output, standard or error, matches this regular
-    /// expression (in the syntax of the crate `regex-lite`). The pieces of an overlong line are matched one by one.
+    /// expression (in the syntax of the crate `regex-lite`). A line is matched as it was written, and as a terminal shows
+    /// it, without colours and other escape sequences.
     ///
     /// # Errors
     /// When `pattern` is no regular expression.
     pub fn log(pattern: &str) -> Result<Probe, ProbeError> {
         let refused = |source| ProbeError::Pattern { pattern: pattern.to_owned(), source };
-        Ok(Probe::new(ProbeKind::Log(LogPattern(Regex::new(pattern).map_err(refused)?))))
+        Ok(Probe::new(ProbeKind::Log(LogPattern::parse(pattern).map_err(refused)?)))
     }
 
     /// Creates a probe that succeeds when a TCP connection can be made to `host:port`. Without a host (`:7000`) it is this
@@ -103,7 +92,8 @@ impl Probe {
         Ok(Probe::new(ProbeKind::Tcp(TcpTarget::parse(address)?)))
     }
 
-    /// Creates a probe that succeeds when a connection can be made to the unix socket at this path.
+    /// Creates a probe that succeeds when a connection can be made to the unix socket at this path. The path may be longer
+    /// than the 107 bytes of a socket's address.
     pub fn unix(path: impl Into<PathBuf>) -> Probe {
         Probe::new(ProbeKind::Unix(path.into()))
     }
@@ -133,13 +123,14 @@ impl Probe {
         Ok(Probe::new(ProbeKind::Http(HttpUrl::parse(url)?)))
     }
 
-    /// Sets how long to wait after a check that failed: 100 ms unless set. A delay and a log probe need no retries.
+    /// Sets how long to wait after a check that failed: 100 ms unless set. After the first checks of an attempt the wait
+    /// is shorter: 10 ms, 20 ms, 40 ms and so on, up to this time. A delay and a log probe need no retries.
     pub fn every(mut self, every: Duration) -> Probe {
         self.every = every;
         self
     }
 
-    /// Sets how long one check may take: 1 s unless set.
+    /// Sets how long one check may take: 1 s unless set. A command that takes longer is killed.
     pub fn timeout(mut self, timeout: Duration) -> Probe {
         self.timeout = timeout;
         self
@@ -156,6 +147,27 @@ impl Probe {
             ProbeKind::Delay(_) | ProbeKind::Log(_) | ProbeKind::Tcp(_) | ProbeKind::Http(_) => {}
         }
         self
+    }
+
+    /// Returns the wait after a check that failed, from which on it does not grow.
+    pub fn interval(&self) -> Duration {
+        self.every
+    }
+
+    /// Returns how long one check may take.
+    pub fn time_limit(&self) -> Duration {
+        self.timeout
+    }
+
+    /// Returns `true` if the probe asks again and again. A delay and a log probe do not: nothing makes them ask.
+    pub fn is_repeated(&self) -> bool {
+        !matches!(self.kind, ProbeKind::Delay(_) | ProbeKind::Log(_))
+    }
+
+    /// Returns the wait after so many failed checks in a row.
+    fn pause_after(&self, failures: u32) -> Duration {
+        let doublings = failures.saturating_sub(1).min(u32::BITS - 1);
+        FIRST_PAUSE.saturating_mul(1 << doublings).min(self.every)
     }
 
     /// Returns what the probe asks.
@@ -195,5 +207,25 @@ impl fmt::Display for Probe {
             ProbeKind::Command(command) => write!(f, "`{command}` to succeed"),
             ProbeKind::Http(url) => write!(f, "a good answer from {url}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_tries_come_fast_and_then_one_each_interval() {
+        let pauses = |every: u64| {
+            let probe = Probe::file("x").every(Duration::from_millis(every));
+            (1..=7).map(|failures| probe.pause_after(failures).as_millis()).collect::<Vec<_>>()
+        };
+        assert_eq!(pauses(100), [10, 20, 40, 80, 100, 100, 100]);
+        assert_eq!(pauses(25), [10, 20, 25, 25, 25, 25, 25]);
+        assert_eq!(pauses(3), [3; 7]);
+        assert_eq!(pauses(2000), [10, 20, 40, 80, 160, 320, 640]);
+        let day = Duration::from_secs(24 * 60 * 60);
+        assert_eq!(Probe::file("x").every(day).pause_after(u32::MAX), day);
+        assert_eq!(Probe::file("x").every(Duration::MAX).pause_after(u32::MAX), FIRST_PAUSE * (1 << 31));
     }
 }

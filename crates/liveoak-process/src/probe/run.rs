@@ -1,7 +1,7 @@
 //! A run of a probe for one attempt.
 
 use super::error::ProbeFailure;
-use super::{Probe, ProbeKind};
+use super::{Probe, ProbeKind, linger, unix};
 use crate::command::CommandLine;
 use crate::environment::Environment;
 use crate::jobs::WhenGone;
@@ -12,7 +12,6 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -47,7 +46,7 @@ impl ProbeRun {
     pub fn observe(&self, line: &str) {
         if let ProbeKind::Log(pattern) = &self.state.probe.kind
             && !*self.state.matched.borrow()
-            && pattern.0.is_match(line)
+            && pattern.matches(line)
         {
             self.state.matched.send_replace(true);
         }
@@ -71,7 +70,8 @@ impl ProbeRun {
         }
     }
 
-    /// Checks again and again until a check succeeds. Has no time limit: the caller has the deadline.
+    /// Checks again and again until a check succeeds, at first after short pauses. Has no time limit: the caller has the
+    /// deadline.
     ///
     /// # Errors
     /// The failure of a check, if no later one can succeed (see [`ProbeFailure::is_retryable`]).
@@ -82,12 +82,14 @@ impl ProbeRun {
     /// # Cancel safety
     /// Cancel safe; a command under way is killed.
     pub async fn wait_until_ready(&self) -> Result<(), ProbeFailure> {
+        let mut failures = 0_u32;
         while let Err(failure) = self.check().await {
             if !failure.is_retryable() {
                 return Err(failure);
             }
             *self.state.latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(failure));
-            self.pause().await;
+            failures = failures.saturating_add(1);
+            self.pause(failures).await;
         }
         Ok(())
     }
@@ -123,15 +125,15 @@ impl ProbeRun {
         &self.state.probe
     }
 
-    /// Waits until another check makes sense.
-    async fn pause(&self) {
+    /// Waits until another check makes sense after so many that failed.
+    async fn pause(&self, failures: u32) {
         match &self.state.probe.kind {
             ProbeKind::Delay(time) => tokio::time::sleep(self.remaining(*time)).await,
             ProbeKind::Log(_) => {
                 // The sender lives in `self`, so this can only end with a match.
                 let _matched = self.state.matched.subscribe().wait_for(|&matched| matched).await.is_ok();
             }
-            _ => tokio::time::sleep(self.state.probe.every).await,
+            _ => tokio::time::sleep(self.state.probe.pause_after(failures)).await,
         }
     }
 
@@ -147,11 +149,9 @@ impl ProbeRun {
             },
             ProbeKind::Log(_) if *self.state.matched.borrow() => Ok(()),
             ProbeKind::Log(pattern) => not_yet(format!("no line matched /{pattern}/ yet")),
-            ProbeKind::Tcp(target) => target.connect().await.map(drop),
+            ProbeKind::Tcp(target) => target.connect().await.map(linger::say_goodbye),
             ProbeKind::Unix(path) => {
-                let connected = UnixStream::connect(path).await.map(drop);
-                connected
-                    .map_err(|error| ProbeFailure::refused(&error, format_args!("at {}", path.display())))
+                unix::connect(path, self.state.probe.timeout).await.map(linger::say_goodbye)
             }
             ProbeKind::File(path) => look(path, self.state.probe.timeout).await,
             ProbeKind::Command(command) => run(command, self.environment_of(command)).await,

@@ -4,6 +4,7 @@ mod child;
 mod death;
 mod identity;
 mod output;
+mod probe_servers;
 mod probes;
 mod process_group;
 mod program;

@@ -1,0 +1,131 @@
+//! What of a program's surroundings is read from the file: its probe, the paths in it, and its standard input.
+
+use super::{errors, errors_at, program, read, read_text};
+use liveoak_process::{Probe, Stdin};
+use std::path::Path;
+use std::time::Duration;
+
+fn with(line: &str) -> String {
+    format!("[child.a]\ncommand = \"x\"\n{line}\n")
+}
+
+fn probe(ready: &str) -> Option<Probe> {
+    program(&read(&with(&format!("ready = {{ {ready} }}"))).root.children[0]).ready.clone()
+}
+
+#[test]
+fn a_probe_is_tried_every_100ms_for_1s_each_unless_the_file_says_otherwise() {
+    let tcp = || Probe::tcp("a:80").expect("an address");
+    assert_eq!(probe("tcp = \"a:80\""), Some(tcp()));
+    let (every, timeout) = (Duration::from_millis(250), Duration::from_secs(5));
+    assert_eq!((tcp().interval(), tcp().time_limit()), (Duration::from_millis(100), Duration::from_secs(1)));
+    let read = probe("tcp = \"a:80\", every = \"250ms\", timeout = \"5s\", within = \"1m\"");
+    assert_eq!(read, Some(tcp().every(every).timeout(timeout)));
+    assert_eq!(probe("file = \"/a\", timeout = \"5s\""), Some(Probe::file("/a").timeout(timeout)));
+}
+
+#[test]
+fn every_and_timeout_are_above_zero_and_refused_where_they_have_no_effect() {
+    let refused = |ready: &str| errors(&with(&format!("ready = {{ {ready} }}")));
+    assert_eq!(refused("tcp = \"a:80\", every = \"0s\""), ["`child.a.ready.every` is zero"]);
+    assert_eq!(refused("tcp = \"a:80\", timeout = \"0s\""), ["`child.a.ready.timeout` is zero"]);
+    assert_eq!(refused("log = \"x\", every = \"1s\""), ["`every` has no effect beside `log`"]);
+    assert_eq!(
+        refused("timeout = \"1s\", every = \"1s\", delay = \"1s\""),
+        ["`timeout` has no effect beside `delay`", "`every` has no effect beside `delay`"],
+        "in the order of the file"
+    );
+}
+
+/// Returns the advice of the only error of a probe.
+fn advice(ready: &str) -> Option<String> {
+    let report = read_text(Path::new("/nowhere"), &with(&format!("ready = {{ {ready} }}")));
+    let report = report.expect_err("a wrong probe").diagnostics;
+    let [only] = &report[..] else { panic!("{ready}: {report:?}") };
+    only.help.clone()
+}
+
+#[test]
+fn what_the_error_of_a_wrong_address_says_to_write_is_accepted() {
+    for (wrong, right) in [
+        ("tcp = 8080", "tcp = \"127.0.0.1:8080\""),
+        ("tcp = \"8080\"", "tcp = \"127.0.0.1:8080\""),
+        ("tcp = \" 8080 \"", "tcp = \"127.0.0.1:8080\""),
+        ("tcp = \":8080\"", "tcp = \"127.0.0.1:8080\""),
+        ("tcp = \"localhost 8080\"", "tcp = \"localhost:8080\""),
+        ("tcp = \"::1:8080\"", "tcp = \"[::1]:8080\""),
+        ("tcp = \"tcp://db:5432\"", "tcp = \"db:5432\""),
+        ("tcp = \"http://localhost:8080/up\"", "tcp = \"localhost:8080\""),
+        ("tcp = \"localhost:8080/up\"", "tcp = \"localhost:8080\""),
+        ("http = 8080", "http = \"http://127.0.0.1:8080\""),
+        ("http = \"8080\"", "http = \"http://127.0.0.1:8080\""),
+        ("http = \"8080/up\"", "http = \"http://127.0.0.1:8080/up\""),
+        ("http = \":8080/up\"", "http = \"http://127.0.0.1:8080/up\""),
+        ("http = \"localhost:8080/up\"", "http = \"http://localhost:8080/up\""),
+        ("http = \"//localhost/up\"", "http = \"http://localhost/up\""),
+        ("http = \"http://localhost/up#top\"", "http = \"http://localhost/up\""),
+    ] {
+        assert_eq!(advice(wrong), Some(format!("write {right}")), "{wrong}");
+        assert!(probe(right).is_some(), "{right}");
+    }
+    // Nothing is advised that would be refused.
+    for wrong in [
+        "tcp = 99999",
+        "tcp = -1",
+        "tcp = 0",
+        "tcp = \"localhost\"",
+        "tcp = true",
+        "http = 0",
+        "http = \"/up\"",
+    ] {
+        assert_eq!(advice(wrong), None, "{wrong}");
+    }
+    let https = "http = \"https://localhost:8443/up\"";
+    assert!(errors_at(&with(&format!("ready = {{ {https} }}")))[0].contains("https is not supported"));
+}
+
+#[test]
+fn what_cannot_be_a_path_is_an_error_of_the_file() {
+    let long = |length: usize| "x".repeat(length);
+    let deep = format!("{}x", "folder/".repeat(600));
+    let good = format!("{}x", "folder/".repeat(500));
+    let ready = |key: &str, path: &str| with(&format!("ready = {{ {key} = \"{path}\" }}"));
+    for key in ["unix", "file"] {
+        for (path, label) in [
+            (long(256), "a name in it has 256 bytes"),
+            (format!("{}/x", long(256)), "a name in it has 256 bytes"),
+            (deep.clone(), "the whole path has 4210 bytes"),
+        ] {
+            let labels = errors_at(&ready(key, &path));
+            assert!(labels[0] == label, "{key}: {labels:?}");
+        }
+        for path in ["", " ", "a\\u0000b"] {
+            assert_eq!(errors(&ready(key, path)).len(), 1, "{key}: {path:?}");
+        }
+        assert_eq!(errors(&ready(key, &good)), [""; 0], "{key}");
+    }
+    assert_eq!(errors_at(&with(&format!("cwd = \"{}\"", long(256)))), ["a name in it has 256 bytes"]);
+    let program = format!("[child.a]\ncommand = \"./{}\"", long(256));
+    assert_eq!(errors_at(&program), ["a name in it has 256 bytes"]);
+    // No server can bind a longer name, in whatever folder.
+    assert_eq!(errors(&ready("unix", &long(107))), [""; 0]);
+    assert_eq!(errors_at(&ready("unix", &long(108))), ["the name of the socket has 108 bytes"]);
+    assert_eq!(errors_at(&ready("unix", "..")), ["it names a folder"]);
+    assert_eq!(errors_at(&ready("unix", "/")), ["it names a folder"]);
+}
+
+#[test]
+fn stdin_is_empty_open_or_inherited_by_one_child_of_the_file() {
+    let stdin = |line: &str| program(&read(&with(line)).root.children[0]).command.stdin;
+    assert_eq!(stdin(""), Stdin::Null);
+    assert_eq!(stdin("stdin = \"null\""), Stdin::Null);
+    assert_eq!(stdin("stdin = \"open\""), Stdin::Open);
+    assert_eq!(stdin("stdin = \"inherit\""), Stdin::Inherit);
+    assert_eq!(errors(&with("stdin = true")), ["`child.a.stdin` must be a string"]);
+    assert_eq!(errors(&with("stdin = \"opne\"")), ["`child.a.stdin` has an unknown value"]);
+    let two = with("stdin = \"inherit\"") + "[child.s.child.b]\ncommand = \"x\"\nstdin = \"inherit\"";
+    assert_eq!(errors(&two), ["a second child has `stdin = \"inherit\"`"]);
+    let replicas = "stdin = \"inherit\"\nreplicas = 2";
+    assert_eq!(errors(&with(replicas)), ["replicas cannot have `stdin = \"inherit\"`"]);
+    assert_eq!(stdin("stdin = \"open\"\nreplicas = 2"), Stdin::Open);
+}
