@@ -30,7 +30,12 @@ impl fmt::Write for BoundedText {
             return Err(fmt::Error);
         }
         if more.len() <= self.max - self.text.len() {
-            self.text.push_str(more);
+            // Most texts come in one piece. Such a text gets exactly the memory that it needs.
+            if self.text.is_empty() {
+                self.text = more.to_owned();
+            } else {
+                self.text.push_str(more);
+            }
             return Ok(());
         }
         self.is_cut = true;

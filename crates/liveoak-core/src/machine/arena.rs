@@ -27,10 +27,10 @@ pub(super) struct Arena {
 impl std::ops::Index<Index> for Arena {
     type Output = Child;
 
+    #[inline]
     #[track_caller]
     fn index(&self, index: Index) -> &Child {
-        let slot = index.slot();
-        let Slot::Used(child) = &self.slots[slot as usize] else { unreachable!("slot {slot} is vacant") };
+        let Slot::Used(child) = &self.slots[index.slot() as usize] else { wrong_slot(index, "vacant") };
         child
     }
 }
@@ -39,13 +39,18 @@ impl std::ops::IndexMut<Index> for Arena {
     #[inline]
     #[track_caller]
     fn index_mut(&mut self, index: Index) -> &mut Child {
-        let slot = index.slot();
-        if !self.copies.is_empty() {
-            self.preserve(index);
-        }
-        let Slot::Used(child) = &mut self.slots[slot as usize] else { unreachable!("slot {slot} is vacant") };
+        self.preserve(index);
+        let Slot::Used(child) = &mut self.slots[index.slot() as usize] else { wrong_slot(index, "vacant") };
         child
     }
+}
+
+/// Apart from the look-ups, which are short and frequent, so that they can be inlined.
+#[cold]
+#[inline(never)]
+#[track_caller]
+fn wrong_slot(index: Index, what: &str) -> ! {
+    unreachable!("slot {} is {what}", index.slot())
 }
 
 impl Arena {
@@ -89,8 +94,15 @@ impl Arena {
     }
 
     /// Keeps a slot that is about to change as it is, for the copies that have not come to it.
-    #[cold]
+    #[inline]
     fn preserve(&mut self, index: Index) {
+        if !self.copies.is_empty() {
+            self.preserve_for_copies(index);
+        }
+    }
+
+    #[cold]
+    fn preserve_for_copies(&mut self, index: Index) {
         let slot = index.slot() as usize;
         for copy in &mut self.copies {
             copy.preserve(slot, &self.slots[slot]);
@@ -235,13 +247,14 @@ impl Arena {
     #[inline]
     #[track_caller]
     pub(super) fn sup(&self, sup: Index) -> &SupervisorState {
-        let Some(state) = &self[sup].sup else { unreachable!("slot {} is not a supervisor", sup.slot()) };
+        let Some(state) = &self[sup].sup else { wrong_slot(sup, "not a supervisor") };
         state
     }
 
+    #[inline]
     #[track_caller]
     pub(super) fn sup_mut(&mut self, sup: Index) -> &mut SupervisorState {
-        let Some(state) = &mut self[sup].sup else { unreachable!("slot {} is not a supervisor", sup.slot()) };
+        let Some(state) = &mut self[sup].sup else { wrong_slot(sup, "not a supervisor") };
         state
     }
 
@@ -252,15 +265,18 @@ impl Arena {
     }
 
     /// Returns the state of a child's supervisor. The root has none.
+    #[inline]
     pub(super) fn parent_of(&self, child: Index) -> Option<&SupervisorState> {
         self[child].parent.map(|parent| self.sup(parent))
     }
 
+    #[inline]
     pub(super) fn is_member(&self, child: Index) -> bool {
         self.parent_of(child).is_some_and(SupervisorState::is_group)
     }
 
     /// Returns the record of a child. Creates the record if the child has none.
+    #[inline]
     pub(super) fn record_or_new(&mut self, child: Index) -> &mut ChildRecord {
         self[child].record.get_or_insert_default()
     }
@@ -271,6 +287,15 @@ impl Arena {
         let ordered = state.map_or(&[][..], |state| state.ordered());
         let members = std::iter::successors(self.first_member(parent), |member| self[*member].next);
         ordered.iter().copied().chain(members)
+    }
+
+    /// Returns how many children [`children`](Self::children) returns.
+    pub(super) fn child_count(&self, parent: Index) -> usize {
+        match self[parent].sup.as_ref().map(|state| &state.children) {
+            Some(Children::Ordered(children)) => children.len(),
+            Some(Children::Group { count, .. }) => *count as usize,
+            None => 0,
+        }
     }
 
     /// Returns the first member of a group; the others follow by `next`.
@@ -300,6 +325,11 @@ impl Arena {
         self[child].name.text(self.id_of(child))
     }
 
+    /// Appends the name of a child to a text.
+    pub(super) fn write_name(&self, child: Index, text: &mut String) {
+        self[child].name.write(self.id_of(child), text);
+    }
+
     pub(super) fn name_of(&self, child: Index) -> Name {
         match &self[child].name {
             ChildName::Given(name) => name.clone(),
@@ -327,7 +357,7 @@ impl Arena {
         let mut text = String::with_capacity(64);
         for child in line.into_iter().rev() {
             text.push('/');
-            text.push_str(&self.name_text(child));
+            self.write_name(child, &mut text);
         }
         Path::new(&text)
     }

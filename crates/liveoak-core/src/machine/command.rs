@@ -3,7 +3,7 @@
 use super::state::{Child, ChildName, Children, Index, Intent, Phase, SupervisorPhase};
 use super::{Command, Effect, MAX_WAITERS, Machine, Refusal};
 use crate::spec::{MAX_CHILDREN, added_child};
-use crate::{ChildDeclaration, ChildId, EventKind, IdleReason, Name, RequestId, Restart, StopStage, Time};
+use crate::{ChildDeclaration, ChildId, EventKind, IdleReason, Name, Ready, RequestId, Restart, StopStage, Time};
 use std::sync::Arc;
 
 impl Machine {
@@ -234,13 +234,17 @@ impl Machine {
             return Err(Refusal::Full { max: *max });
         }
         let spec = Arc::clone(template);
+        let ready_at_once = spec.ready == Ready::AtOnce;
         if let Some(name) = &name {
             self.check_name_is_free(group, name)?;
         }
         let name = name.map_or(ChildName::Automatic, ChildName::Given);
         let member = self.arena.insert_child(Some(group), Child::new(spec, name, self.now));
         self.avoid_given_names(group, member);
-        self.refresh_health(group);
+        // A member that is ready at once does not change the health of its group.
+        if !ready_at_once {
+            self.refresh_health(group);
+        }
         self.announce_added(member);
         self.mark_as_added(member, request);
         let id = self.arena.id_of(member);

@@ -51,7 +51,9 @@ impl PendingCopy {
     pub(super) fn go_on(&mut self, slots: &[Slot], most: usize, copied: &mut Vec<Slot>) -> bool {
         let end = self.len.min(self.next.saturating_add(most));
         for (slot, content) in slots.iter().enumerate().take(end).skip(self.next) {
-            copied.push(self.changed.remove(&slot).unwrap_or_else(|| content.frozen()));
+            // Mostly nothing has changed.
+            let changed = if self.changed.is_empty() { None } else { self.changed.remove(&slot) };
+            copied.push(changed.unwrap_or_else(|| content.frozen()));
         }
         self.next = end;
         end == self.len

@@ -62,7 +62,8 @@ impl Machine {
             record.health = Health::Healthy;
             cause = record.cause.take();
             // Code of an attempt that ended otherwise was told what it may still ask for.
-            record.exit_before = record.last_exit.clone().filter(|_| stage == StopStage::Abandoned);
+            let abandoned = stage == StopStage::Abandoned;
+            record.exit_before = if abandoned { record.last_exit.clone() } else { None };
         }
         let stopped_by_others = was_stopping && cause.is_none();
         // Processes that are gone, or that end with the attempt, hold nothing back.

@@ -194,11 +194,13 @@ impl Machine {
 
     /// Returns the next effect like [`poll_effect`](Self::poll_effect), but does not continue the stop of a dynamic
     /// group, which can have an effect for each member. Use it in a driver that shares the work among threads.
+    #[inline]
     pub fn poll_queued_effect(&mut self) -> Option<Effect> {
         self.driver_queue.effects.pop_front()
     }
 
     /// Returns `true` if [`poll_effect`](Self::poll_effect) may have more effects.
+    #[inline]
     #[must_use]
     pub fn has_effects(&self) -> bool {
         !self.driver_queue.effects.is_empty() || !self.driver_queue.walks.is_empty()

@@ -16,46 +16,69 @@ impl Machine {
     /// `since` to now (a stop that becomes more forceful keeps its `since`). Marks the supervisors further above that may
     /// have something to do. The caller marks the child's supervisor.
     pub(super) fn set_phase(&mut self, child: Index, phase: Phase) {
+        self.change_phase(child, phase);
+        self.refresh_health(child);
+        self.mark_watching_supervisors(self.arena[child].parent);
+    }
+
+    /// Changes the phase of a child like [`set_phase`](Self::set_phase), but leaves its health as it is and marks no supervisor.
+    /// The phase must be set once more before the current input has been handled.
+    pub(super) fn change_phase(&mut self, child: Index, phase: Phase) {
         let before = self.arena[child].phase;
         if before == Phase::Running && phase != Phase::Running {
             self.arena[child].flags.attempt_stable = self.is_stable(child);
         }
+        self.cancel_timers_of_phase(child);
+        if before == Phase::Waiting {
+            self.leave_wait(child, phase);
+        }
         let (was_live, live) = (before.is_live(), phase.is_live());
         let (was_waiting, waiting) = (before == Phase::Waiting, phase == Phase::Waiting);
-        self.set_timer(child, Purpose::Phase, Time::NEVER);
-        self.set_timer(child, Purpose::Heartbeat, Time::NEVER);
-        if was_waiting {
-            self.pause_wait(child);
-        }
-        if was_waiting && !waiting {
-            self.set_timer(child, Purpose::Answer, Time::NEVER);
-            self.arena[child].flags.answer_due = false;
-        }
         let now = self.now;
         let state = &mut self.arena[child];
         state.phase = phase;
         if !(before.is_stopping() && phase.is_stopping()) {
             state.since = now;
         }
-        if was_waiting && !waiting {
-            state.flags.held = false;
-            if let Some(record) = &mut state.record {
-                record.wait_left = None;
-            }
+        if live == was_live && waiting == was_waiting {
+            return;
         }
         // A child leaves its restart set when its attempt has ended.
         let left_restart_set = was_live && !live && std::mem::take(&mut state.flags.in_restart_set);
-        let parent = state.parent;
-        if let Some(parent) = parent
-            && (live != was_live || waiting != was_waiting)
-        {
+        if let Some(parent) = state.parent {
             let sup = self.arena.sup_mut(parent);
             sup.live = sup.live + u32::from(live) - u32::from(was_live);
             sup.waiting = sup.waiting + u32::from(waiting) - u32::from(was_waiting);
             sup.to_restart -= u32::from(left_restart_set);
         }
-        self.refresh_health(child);
-        self.mark_watching_supervisors(parent);
+    }
+
+    /// Pauses the timer of the wait of a child that was waiting. If the child does not go on waiting, forgets the rest of
+    /// the wait.
+    fn leave_wait(&mut self, child: Index, phase: Phase) {
+        self.pause_wait(child);
+        if phase == Phase::Waiting {
+            return;
+        }
+        self.set_timer(child, Purpose::Answer, Time::NEVER);
+        let state = &mut self.arena[child];
+        (state.flags.answer_due, state.flags.held) = (false, false);
+        if let Some(record) = &mut state.record {
+            record.wait_left = None;
+        }
+    }
+
+    /// Cancels the deadlines that end with the phase of a child. Most children have none.
+    #[inline]
+    fn cancel_timers_of_phase(&mut self, child: Index) {
+        let state = &self.arena[child];
+        let has_check = state.record.as_ref().is_some_and(|record| record.heartbeat_check.is_some());
+        if state.phase_deadline != Time::NEVER {
+            self.set_timer(child, Purpose::Phase, Time::NEVER);
+        }
+        if has_check {
+            self.set_timer(child, Purpose::Heartbeat, Time::NEVER);
+        }
     }
 
     /// Brings the health of a child up to date, and the health of the supervisors above as far as it changes. Marks the
@@ -126,14 +149,19 @@ impl Machine {
 
     /// Marks `sup` if it has waiting children, because they may wait for the child that has changed. Also marks each
     /// supervisor from `sup` upwards that ends when all its children are done.
-    pub(super) fn mark_watching_supervisors(&mut self, mut sup: Option<Index>) {
+    #[inline]
+    pub(super) fn mark_watching_supervisors(&mut self, sup: Option<Index>) {
         if sup.is_some_and(|sup| self.arena.sup(sup).waiting > 0) {
             self.mark_to_evaluate(sup);
         }
         // Most trees have no such supervisor.
-        while let Some(at) = sup
-            && self.arena.some_end_when_done
-        {
+        if self.arena.some_end_when_done {
+            self.mark_ending_supervisors(sup);
+        }
+    }
+
+    fn mark_ending_supervisors(&mut self, mut sup: Option<Index>) {
+        while let Some(at) = sup {
             if self.arena.sup(at).rules.end_when_done {
                 self.mark_to_evaluate(sup);
             }

@@ -110,7 +110,11 @@ impl Machine {
     /// Closes the log of a supervisor that ends by itself. Returns the entries of forced stops, unless a log above
     /// contains them now. The log of the root stays open, because it becomes the report of the tree.
     pub(super) fn take_forced(&mut self, child: Index) -> Vec<StopEntry> {
-        let Some(parent) = self.arena[child].parent else { return Vec::new() };
+        let state = &self.arena[child];
+        let Some(parent) = state.parent else { return Vec::new() };
+        if state.record.as_ref().is_none_or(|record| record.log.is_none()) {
+            return Vec::new();
+        }
         let is_reported_above = self.log_above(parent).is_some();
         let mut entries = self.close_log(child).entries;
         if is_reported_above {

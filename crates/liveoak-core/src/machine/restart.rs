@@ -91,9 +91,9 @@ impl Machine {
     /// including this one.
     fn next_delay(&mut self, child: Index, failed: bool) -> (Duration, u32) {
         let state = &self.arena[child];
+        let Some(backoff) = state.spec.backoff else { return (Duration::ZERO, 0) };
         // Children that fail within one input get different delays.
         let random = jitter(self.random, self.arena.names_up_from(child), state.attempt);
-        let Some(backoff) = state.spec.backoff else { return (Duration::ZERO, 0) };
         let steps = &mut self.arena.record_or_new(child).backoff;
         let step = if failed { &mut steps.failures } else { &mut steps.ends };
         let delay = backoff.delay(*step, random);

@@ -9,6 +9,9 @@ use crate::{
 };
 use std::collections::{BTreeSet, BinaryHeap};
 
+/// The memory for the text of paths. Most paths are shorter.
+const PATH_CAPACITY: usize = 128;
+
 /// A copy of a tree as it was at one moment: see [`Machine::begin_copy`].
 #[derive(Debug)]
 pub struct TreeCopy {
@@ -65,6 +68,7 @@ impl Machine {
     }
 
     /// Returns what is declared of a child, or `None` if it is no longer part of the tree.
+    #[inline]
     #[must_use]
     pub fn spec(&self, id: ChildId) -> Option<&ChildSpec> {
         Some(&self.arena[self.arena.index_of(id)?].spec)
@@ -108,7 +112,7 @@ impl Machine {
     /// machine.
     pub fn snapshot(&mut self, now: Time) -> Snapshot {
         self.now = self.now.max(now);
-        let root = self.view(self.root, &self.arena.path_of(self.root));
+        let root = self.view(self.root, &mut String::with_capacity(PATH_CAPACITY));
         Snapshot { number: self.driver_queue.last_event, at: self.now, root }
     }
 
@@ -139,13 +143,19 @@ impl Machine {
         self.arena.go_on_copying(copy.number, children, &mut copy.machine.arena)
     }
 
-    fn view(&self, child: Index, path: &Path) -> ChildView {
+    /// Returns the view of a child and of all children below it. `path` is the text of the path of its supervisor. All
+    /// children of a snapshot use the same text, because there may be a million of them.
+    fn view(&self, child: Index, path: &mut String) -> ChildView {
         let state = &self.arena[child];
-        let below = self.arena.children(child);
-        let children: Vec<ChildView> =
-            below.map(|below| self.view(below, &path.join(&self.arena.name_text(below)))).collect();
+        let above = path.len();
+        path.push('/');
+        self.arena.write_name(child, path);
+        let mut children = Vec::with_capacity(self.arena.child_count(child));
+        children.extend(self.arena.children(child).map(|below| self.view(below, path)));
+        let own = Path::new(path);
+        path.truncate(above);
         ChildView {
-            path: path.clone(),
+            path: own,
             id: self.arena.id_of(child),
             restart: state.spec.restart,
             strategy: state.sup.as_ref().map(|sup| sup.rules.strategy),

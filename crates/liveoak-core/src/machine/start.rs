@@ -32,12 +32,17 @@ impl Machine {
     /// the driver makes the runtime first.
     pub(super) fn begin_attempt(&mut self, child: Index) {
         self.starts += 1;
-        self.set_phase(child, Phase::Starting);
+        let state = &self.arena[child];
+        let (within, ready) = (state.spec.start_within, state.spec.ready);
+        if state.sup.is_none() && ready == Ready::AtOnce {
+            // The child is ready before anything looks at its health, so only the health of a ready child counts.
+            self.change_phase(child, Phase::Starting);
+        } else {
+            self.set_phase(child, Phase::Starting);
+        }
         self.count_attempt(child);
         let (id, attempt) = self.arena.attempt_of(child);
-        let state = &mut self.arena[child];
-        let (within, ready) = (state.spec.start_within, state.spec.ready);
-        let Some(sup) = &mut state.sup else {
+        let Some(sup) = &mut self.arena[child].sup else {
             self.push(Effect::Start(id, attempt));
             match ready {
                 Ready::AtOnce => self.mark_ready(child),

@@ -27,6 +27,7 @@ use crate::{
 };
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -168,8 +169,25 @@ impl ChildName {
     pub(super) fn text(&self, id: ChildId) -> Cow<'_, str> {
         match self {
             Self::Given(name) => name.as_str().into(),
-            Self::Automatic if id.serial == 0 => id.slot.to_string().into(),
-            Self::Automatic => format!("{}-{}", id.slot, id.serial).into(),
+            Self::Automatic => {
+                let mut text = String::new();
+                self.write(id, &mut text);
+                text.into()
+            }
+        }
+    }
+
+    /// Appends the name to a text.
+    pub(super) fn write(&self, id: ChildId, text: &mut String) {
+        match self {
+            Self::Given(name) => text.push_str(name.as_str()),
+            Self::Automatic => {
+                // Writing to a `String` does not fail.
+                let _ = match id.serial {
+                    0 => write!(text, "{}", id.slot),
+                    serial => write!(text, "{}-{serial}", id.slot),
+                };
+            }
         }
     }
 

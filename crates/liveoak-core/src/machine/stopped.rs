@@ -2,7 +2,7 @@
 
 use super::state::{Index, Intent, Phase};
 use super::{Command, Effect, Machine, Outcome, Refusal};
-use crate::{EventKind, Exit, IdleReason, Restart, StopStage};
+use crate::{EventKind, Exit, Health, IdleReason, Restart, StopStage};
 use std::sync::Arc;
 
 impl Machine {
@@ -141,9 +141,13 @@ impl Machine {
         for walk in self.driver_queue.walks.iter_mut().filter(|walk| walk.cursor == Some(child)) {
             walk.cursor = next;
         }
+        let health = self.arena[child].health;
         self.arena.remove(child);
         self.mark_to_evaluate(parent);
-        if let Some(parent) = parent {
+        // The health of a supervisor depends on its children only while it runs, and a healthy child changes nothing.
+        if let Some(parent) = parent.filter(|parent| self.arena[*parent].phase == Phase::Running)
+            && health != Health::Healthy
+        {
             self.refresh_health(parent);
         }
         self.mark_watching_supervisors(parent);
