@@ -219,5 +219,5 @@ async fn a_unix_socket_in_a_folder_of_any_depth_is_connected_to() {
     std::fs::remove_file(&socket).unwrap();
     let _listener = UnixListener::bind(&short).unwrap();
     std::fs::rename(&short, &socket).unwrap();
-    within(probe.wait_until_ready()).await;
+    within(probe.wait_until_ready()).await.unwrap();
 }
