@@ -54,6 +54,9 @@ pub const MAX_LISTED: usize = 10_000;
 /// The same bound for the entries of members of dynamic groups.
 pub const MAX_LISTED_MEMBERS: usize = 100;
 
+/// The most forced stops that a supervisor that ended by itself keeps for the report of the tree's end.
+pub const MAX_KEPT_FORCED: usize = 10_000;
+
 /// The report of a stop. The stop is clean if no child was killed or abandoned.
 #[derive(Clone, Debug, Default)]
 pub struct StopReport {
@@ -63,6 +66,9 @@ pub struct StopReport {
     pub entries: Vec<StopEntry>,
     /// The number of children that ended cleanly and are not listed, because there are too many.
     pub unlisted: u64,
+    /// The number of children that were killed or abandoned and are not listed: a supervisor that ended before the tree
+    /// keeps at most 10,000 entries.
+    pub unlisted_forced: u64,
 }
 
 impl StopReport {
@@ -74,6 +80,6 @@ impl StopReport {
     /// Returns `true` if no child was killed or abandoned.
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        self.forced().next().is_none()
+        self.forced().next().is_none() && self.unlisted_forced == 0
     }
 }

@@ -33,6 +33,8 @@ pub(crate) struct RunReport {
     children: Vec<StoppedChild>,
     /// The number of children that stopped cleanly and are not in `children`.
     unlisted: u64,
+    /// The number of children that were killed and are not in `children`.
+    unlisted_forced: u64,
     /// The children that had ended before the stop and were not to be restarted.
     ended_earlier: Vec<EndedChild>,
 }
@@ -91,6 +93,7 @@ impl RunReport {
             clean: stop.is_clean(),
             children: stop.entries.iter().map(|entry| StoppedChild::new(entry, &by_path, reasons)).collect(),
             unlisted: stop.unlisted,
+            unlisted_forced: stop.unlisted_forced,
             ended_earlier: earlier.collect(),
         }
     }
@@ -123,18 +126,19 @@ impl RunReport {
     }
 
     fn stop_text(&self) -> String {
-        let all = self.children.len() as u64 + self.unlisted;
+        let all = self.children.len() as u64 + self.unlisted + self.unlisted_forced;
         if all == 0 {
             return String::new();
         }
-        let at =
-            |stage: StopStage| self.children.iter().filter(|child| child.stage == stage.as_str()).count();
+        let at = |stage: StopStage| -> u64 {
+            self.children.iter().filter(|child| child.stage == stage.as_str()).count() as u64
+        };
         let waiting = at(StopStage::Cancelled);
-        let children = match all - waiting as u64 {
+        let children = match all - waiting {
             1 => "1 child stopped".to_owned(),
             stopped => format!("{stopped} children stopped"),
         };
-        let killed = match at(StopStage::Killed) {
+        let killed = match at(StopStage::Killed) + self.unlisted_forced {
             0 => "none was killed".to_owned(),
             1 => "1 was killed".to_owned(),
             killed => format!("{killed} were killed"),
@@ -159,7 +163,11 @@ impl RunReport {
         text += &table("  ", &rows);
         let rest = all - rows.len() as u64;
         if rest > 0 && !rows.is_empty() {
-            text.push_str(&format!("  and {rest} more, none of them killed\n"));
+            let killed = match self.unlisted_forced {
+                0 => "none".to_owned(),
+                killed => killed.to_string(),
+            };
+            text.push_str(&format!("  and {rest} more, {killed} of them killed\n"));
         }
         text
     }

@@ -37,6 +37,7 @@ fn the_report_file_says_for_each_child_the_path_the_seconds_the_stop_stage_and_t
                 child("/t/a", &terminated),
             ],
             "unlisted": 0,
+            "unlisted_forced": 0,
             "ended_earlier": [],
         })
     );

@@ -89,7 +89,7 @@ impl Machine {
             self.fail_first_start(sup, child, state);
         } else if state == DependencyState::Satisfied && has_its_turn {
             self.begin_attempt(child);
-        } else if held || self.arena[child].flags.answer_due {
+        } else if held || self.is_answer_due(child) {
             self.answer_as_waiting(child);
         }
         fails
@@ -194,7 +194,7 @@ impl Machine {
                 }
                 // If the child still waits at the next evaluation, this evaluation answers, or fails the first start.
                 Purpose::Answer => {
-                    self.arena[child].flags.answer_due = true;
+                    self.arena.record_or_new(child).answer_due = true;
                     self.mark_to_evaluate(self.arena[child].parent);
                 }
                 Purpose::Wait => {

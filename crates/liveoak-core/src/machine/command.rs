@@ -3,7 +3,9 @@
 use super::state::{Child, ChildName, Children, Index, Intent, Phase, SupervisorPhase};
 use super::{Command, Effect, MAX_WAITERS, Machine, Refusal};
 use crate::spec::{MAX_CHILDREN, added_child};
-use crate::{ChildDeclaration, ChildId, EventKind, IdleReason, Name, Ready, RequestId, Restart, StopStage, Time};
+use crate::{
+    ChildDeclaration, ChildId, EventKind, IdleReason, Name, Ready, RequestId, Restart, StopStage, Time,
+};
 use std::sync::Arc;
 
 impl Machine {

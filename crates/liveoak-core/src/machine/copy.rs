@@ -4,7 +4,9 @@
 //! it takes, and needs no more memory than the arena that it copies.
 
 use super::state::{Child, Index};
+use crate::ChildSpec;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// One slot. A vacant slot remembers how often it was used, so that no old id refers to the next child in the slot.
 #[derive(Debug)]
@@ -15,10 +17,10 @@ pub(super) enum Slot {
 
 impl Slot {
     /// Returns a copy of the slot with the fields that a snapshot needs.
-    fn frozen(&self) -> Self {
+    fn frozen(&self, any_spec: &Arc<ChildSpec>) -> Self {
         match self {
             Self::Vacant { .. } => Self::Vacant { serial: 0, next: None },
-            Self::Used(child) => Self::Used(child.frozen()),
+            Self::Used(child) => Self::Used(child.frozen(any_spec)),
         }
     }
 }
@@ -33,17 +35,19 @@ pub(super) struct PendingCopy {
     next: usize,
     /// The slots from `next` on that have changed since the copy was begun, as they were before the change.
     changed: BTreeMap<usize, Slot>,
+    /// A spec for children whose own spec the snapshot does not need.
+    any_spec: Arc<ChildSpec>,
 }
 
 impl PendingCopy {
-    pub(super) const fn new(number: u64, len: usize) -> Self {
-        Self { number, len, next: 0, changed: BTreeMap::new() }
+    pub(super) fn new(number: u64, len: usize) -> Self {
+        Self { number, len, next: 0, changed: BTreeMap::new(), any_spec: Arc::default() }
     }
 
     /// Copies a slot that is about to change, unless it was already copied.
     pub(super) fn preserve(&mut self, slot: usize, content: &Slot) {
         if slot >= self.next && slot < self.len {
-            self.changed.entry(slot).or_insert_with(|| content.frozen());
+            self.changed.entry(slot).or_insert_with(|| content.frozen(&self.any_spec));
         }
     }
 
@@ -53,7 +57,7 @@ impl PendingCopy {
         for (slot, content) in slots.iter().enumerate().take(end).skip(self.next) {
             // Mostly nothing has changed.
             let changed = if self.changed.is_empty() { None } else { self.changed.remove(&slot) };
-            copied.push(changed.unwrap_or_else(|| content.frozen()));
+            copied.push(changed.unwrap_or_else(|| content.frozen(&self.any_spec)));
         }
         self.next = end;
         end == self.len

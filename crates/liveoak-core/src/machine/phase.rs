@@ -62,9 +62,9 @@ impl Machine {
         }
         self.set_timer(child, Purpose::Answer, Time::NEVER);
         let state = &mut self.arena[child];
-        (state.flags.answer_due, state.flags.held) = (false, false);
+        state.flags.held = false;
         if let Some(record) = &mut state.record {
-            record.wait_left = None;
+            (record.answer_due, record.wait_left) = (false, None);
         }
     }
 
@@ -197,13 +197,16 @@ impl Machine {
         match purpose {
             Purpose::Phase => {
                 let state = &mut self.arena[child];
-                (state.phase_deadline, state.flags.phase_prolonged) = (at, false);
+                state.phase_deadline = at;
+                if let Some(record) = &mut state.record {
+                    record.phase_prolonged = false;
+                }
             }
             Purpose::Heartbeat => self.arena.record_or_new(child).heartbeat_check = in_record,
             Purpose::Answer => self.arena.record_or_new(child).answer_deadline = in_record,
             Purpose::Wait => {
-                self.arena.record_or_new(child).wait_deadline = in_record;
-                self.arena[child].flags.wait_prolonged = false;
+                let record = self.arena.record_or_new(child);
+                (record.wait_deadline, record.wait_prolonged) = (in_record, false);
             }
         }
     }

@@ -5,7 +5,7 @@
 
 use super::state::{Index, Purpose, StopLog};
 use super::{Command, Effect, Machine, Outcome, Refusal};
-use crate::report::{MAX_LISTED, MAX_LISTED_MEMBERS};
+use crate::report::{MAX_KEPT_FORCED, MAX_LISTED, MAX_LISTED_MEMBERS};
 use crate::{ChildId, Exit, RequestId, StopEntry, StopReport, StopStage, Time};
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -57,8 +57,16 @@ impl Machine {
             let path = self.path_waited_for(sup, child);
             self.answer_starts(child, || Err(Refusal::WaitsFor { path: path.clone() }));
         }
-        let flags = &mut self.arena[child].flags;
-        (flags.start_requested, flags.answer_due) = (false, false);
+        let state = &mut self.arena[child];
+        state.flags.start_requested = false;
+        if let Some(record) = &mut state.record {
+            record.answer_due = false;
+        }
+    }
+
+    /// Returns `true` if the commands that asked for the start of a child are to be answered although it waits.
+    pub(super) fn is_answer_due(&self, child: Index) -> bool {
+        self.arena[child].record.as_ref().is_some_and(|record| record.answer_due)
     }
 
     /// Sets the time at which the commands that start a child are answered although the child waits. The time counts
@@ -101,62 +109,68 @@ impl Machine {
         if let Some(above) = self.arena[child].parent.and_then(|parent| self.log_above(parent)) {
             above.report.entries.extend_from_slice(&report.entries);
             above.report.unlisted += report.unlisted;
+            above.report.unlisted_forced += report.unlisted_forced;
             above.members += members;
             above.starts = above.starts.min(starts);
         }
         report
     }
 
-    /// Closes the log of a supervisor that ends by itself. Returns the entries of forced stops, unless a log above
-    /// contains them now. The log of the root stays open, because it becomes the report of the tree.
-    pub(super) fn take_forced(&mut self, child: Index) -> Vec<StopEntry> {
+    /// Closes the log of a supervisor that ends by itself. Returns the report of the forced stops, if there were any,
+    /// unless a log above contains them now. The log of the root stays open, because it becomes the report of the tree.
+    pub(super) fn take_forced(&mut self, child: Index) -> Option<Box<StopReport>> {
         let state = &self.arena[child];
-        let Some(parent) = state.parent else { return Vec::new() };
-        if state.record.as_ref().is_none_or(|record| record.log.is_none()) {
-            return Vec::new();
-        }
+        let parent = state.parent?;
+        // Most children have no log.
+        state.record.as_ref()?.log.as_ref()?;
         let is_reported_above = self.log_above(parent).is_some();
-        let mut entries = self.close_log(child).entries;
-        if is_reported_above {
-            return Vec::new();
-        }
-        entries.retain(|entry| entry.stage.is_forced());
-        entries
+        let mut report = self.close_log(child);
+        report.entries.retain(|entry| entry.stage.is_forced());
+        report.unlisted = 0;
+        (!is_reported_above && !report.is_clean()).then(|| Box::new(report))
     }
 
     /// Keeps the forced stops below `child`, which ended by itself, for the report of the tree's end. If the supervisor
     /// of `child` is ending too, the entries go to the log of the supervisor. Otherwise the record of `child` keeps them
-    /// until `child` starts again. If `child` is about to start, or has left the tree, nothing is kept.
+    /// until `child` starts again, at most [`MAX_KEPT_FORCED`]; the others are counted. If `child` is about to start, or
+    /// has left the tree, nothing is kept.
     pub(super) fn keep_forced(
         &mut self,
         parent: Option<Index>,
         child: Index,
         id: ChildId,
-        mut forced: Vec<StopEntry>,
+        forced: Option<Box<StopReport>>,
     ) {
-        let Some(parent) = parent.filter(|_| !forced.is_empty()) else { return };
+        let (Some(parent), Some(mut forced)) = (parent, forced) else { return };
         if self.arena.sup(parent).is_ending() {
-            if let Some(log) = self.log_above(parent) {
-                log.report.entries.append(&mut forced);
-                log.starts = 0;
-            }
+            self.log_forced(parent, *forced);
         } else if self.arena.index_of(id).is_some() && self.arena[child].phase.is_idle() {
-            self.arena.record_or_new(child).forced = forced;
+            let more = forced.entries.len().saturating_sub(MAX_KEPT_FORCED);
+            forced.entries.truncate(MAX_KEPT_FORCED);
+            forced.entries.shrink_to_fit();
+            forced.unlisted_forced += more as u64;
+            self.arena.record_or_new(child).forced = Some(forced);
+        }
+    }
+
+    /// Adds forced stops to the nearest open log, at `child` or above.
+    fn log_forced(&mut self, child: Index, mut forced: StopReport) {
+        if let Some(log) = self.log_above(child) {
+            log.report.entries.append(&mut forced.entries);
+            log.report.unlisted_forced += forced.unlisted_forced;
+            log.starts = 0;
         }
     }
 
     /// Adds the forced stops that children have kept from their last end to the log of the root.
     pub(super) fn collect_forced(&mut self) {
-        let keeps = |child: &Index| {
-            self.arena[*child].record.as_ref().is_some_and(|record| !record.forced.is_empty())
-        };
+        let keeps =
+            |child: &Index| self.arena[*child].record.as_ref().is_some_and(|record| record.forced.is_some());
         let keeping: Vec<Index> = self.arena.all().filter(keeps).collect();
         for child in keeping {
-            let mut forced = std::mem::take(&mut self.arena.record_or_new(child).forced);
-            self.open_log(self.root);
-            if let Some(log) = self.log_above(self.root) {
-                log.report.entries.append(&mut forced);
-                log.starts = 0;
+            if let Some(forced) = self.arena.record_or_new(child).forced.take() {
+                self.open_log(self.root);
+                self.log_forced(self.root, *forced);
             }
         }
     }

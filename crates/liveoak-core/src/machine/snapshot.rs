@@ -157,7 +157,7 @@ impl Machine {
         ChildView {
             path: own,
             id: self.arena.id_of(child),
-            restart: state.spec.restart,
+            restart: state.restart,
             strategy: state.sup.as_ref().map(|sup| sup.rules.strategy),
             state: self.state_of(child),
             since: state.since,

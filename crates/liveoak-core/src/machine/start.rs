@@ -74,7 +74,7 @@ impl Machine {
         state.flags.stopped_by_others = false;
         state.flags.attempt_stable = false;
         if let Some(record) = &mut state.record {
-            record.forced = Vec::new();
+            record.forced = None;
         }
         // The flag is cleared, so that a later start by command does not count as a restart.
         let restart = std::mem::take(&mut state.flags.restarts_next);

@@ -23,7 +23,7 @@ use super::plan::StopPlan;
 use crate::window::FailureRow;
 use crate::{
     Attempt, AutoShutdownFailure, ChildForm, ChildId, ChildSpec, Exit, GroupSpec, Health, IdleReason,
-    LimitExceeded, Name, Order, RequestId, StopEntry, StopReport, SupervisorSpec, Survivors, Time, Window,
+    LimitExceeded, Name, Order, RequestId, Restart, StopReport, SupervisorSpec, Survivors, Time, Window,
 };
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -141,12 +141,6 @@ pub(super) struct Flags {
     pub(super) stopped_by_others: bool,
     /// It waits for a held or unreachable sibling, so it does not delay other children.
     pub(super) held: bool,
-    /// The next evaluation of its supervisor answers the commands that asked for its start, if it still waits then.
-    pub(super) answer_due: bool,
-    /// The deadline of its phase was prolonged once, because the deadline was seen late.
-    pub(super) phase_prolonged: bool,
-    /// The deadline of its wait in a first start was prolonged once, because the deadline was seen late.
-    pub(super) wait_prolonged: bool,
     /// It was added while the tree ran, and leaves the tree when its supervisor ends.
     pub(super) added: bool,
     /// Its last attempt was stable when it ceased to be ready.
@@ -236,6 +230,12 @@ pub(super) struct ChildRecord {
     pub(super) health: Health,
     /// When the commands that asked for the start are answered although the child still waits.
     pub(super) answer_deadline: Option<Time>,
+    /// The next evaluation of its supervisor answers these commands, if the child still waits then.
+    pub(super) answer_due: bool,
+    /// The deadline of its phase was prolonged once, because the deadline was seen late.
+    pub(super) phase_prolonged: bool,
+    /// The deadline of its wait in a first start was prolonged once, because the deadline was seen late.
+    pub(super) wait_prolonged: bool,
     /// The time that is left for waits for unmet dependencies in a first start, once such a wait has begun.
     pub(super) wait_left: Option<Duration>,
     /// The moment at which this time is over; `None` while the time does not run.
@@ -245,8 +245,9 @@ pub(super) struct ChildRecord {
     /// No heartbeat counts as missed before this moment, because a check came late.
     pub(super) judged_from: Option<Time>,
     pub(super) log: Option<Box<StopLog>>,
-    /// The forced stops below the child when it ended by itself. Kept while it is down.
-    pub(super) forced: Vec<StopEntry>,
+    /// The forced stops below the child when it ended by itself, at most
+    /// [`MAX_KEPT_FORCED`](crate::MAX_KEPT_FORCED). Kept while it is down.
+    pub(super) forced: Option<Box<StopReport>>,
 }
 
 #[derive(Debug)]
@@ -417,6 +418,8 @@ pub(super) struct Child {
     pub(super) next: Option<Index>,
     pub(super) spec: Arc<ChildSpec>,
     pub(super) name: ChildName,
+    /// Its restart rule, as in `spec`. A snapshot reads it here, because the spec is in other memory.
+    pub(super) restart: Restart,
     pub(super) attempt: u64,
     pub(super) phase: Phase,
     pub(super) intent: Intent,
@@ -440,6 +443,7 @@ impl Child {
             parent: None,
             prev: None,
             next: None,
+            restart: spec.restart,
             spec,
             name,
             attempt: 0,
@@ -456,8 +460,10 @@ impl Child {
         }
     }
 
-    /// Returns a copy of the fields that a snapshot needs.
-    pub(super) fn frozen(&self) -> Self {
+    /// Returns a copy of the fields that a snapshot needs. Only a waiting child keeps its spec, which says what the child
+    /// waits for. Other children get `any_spec`: to count the references of a hundred thousand specs takes milliseconds.
+    pub(super) fn frozen(&self, any_spec: &Arc<ChildSpec>) -> Self {
+        let spec = if self.phase == Phase::Waiting { &self.spec } else { any_spec };
         let frozen = |record: &ChildRecord| ChildRecord {
             restarts: record.restarts,
             last_exit: record.last_exit.clone(),
@@ -466,7 +472,7 @@ impl Child {
             ..ChildRecord::default()
         };
         Self {
-            spec: Arc::clone(&self.spec),
+            spec: Arc::clone(spec),
             name: self.name.clone(),
             record: self.record.as_ref().map(|record| Box::new(frozen(record))),
             sup: self.sup.as_ref().map(|sup| Box::new(sup.frozen())),

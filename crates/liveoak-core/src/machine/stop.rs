@@ -76,7 +76,7 @@ impl Machine {
         let Some(sup) = &state.sup else { return };
         let mut plan = sup.plan.min(above);
         if let Children::Group { count, .. } = sup.children {
-            plan = plan.for_members(self.now, count);
+            plan = sup.plan.min(above.for_members(self.now, count));
             plan.ask_all = Time::NEVER;
         }
         if plan != sup.plan {
@@ -169,15 +169,18 @@ impl Machine {
         if !self.arena[sup].phase.is_live() {
             return self.begin_stop(sup);
         }
-        let (now, above) = (self.now, self.plan_above(sup));
+        let now = self.now;
+        // Not later than the supervisor above abandons, because that supervisor does not wait longer either.
+        let abandon = now.after(KILL_WAIT).min(self.plan_above(sup).abandon);
+        let mut wait = StopPlan { ask_all: now, kill: now, abandon };
+        if let Children::Group { count, .. } = self.arena.sup(sup).children {
+            wait = wait.for_members(now, count);
+        }
         if !self.arena[sup].phase.is_stopping() {
             self.begin_stop(sup);
         }
         let plan = &mut self.arena.sup_mut(sup).plan;
-        plan.ask_all = plan.ask_all.min(now);
-        plan.kill = plan.kill.min(now);
-        // Not later than the supervisor above abandons, because that supervisor does not wait longer either.
-        plan.abandon = plan.abandon.min(now.after(KILL_WAIT)).min(above.abandon);
+        *plan = plan.min(wait);
         let abandon = plan.abandon;
         self.set_timer(sup, Purpose::Phase, abandon);
         if self.arena.sup(sup).is_group() {

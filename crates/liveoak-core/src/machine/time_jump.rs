@@ -61,10 +61,10 @@ impl Machine {
                 }
                 Purpose::Heartbeat | Purpose::Answer => {}
             }
-            let flags = &mut self.arena[child].flags;
+            let record = self.arena.record_or_new(child);
             match purpose {
-                Purpose::Wait => flags.wait_prolonged = true,
-                Purpose::Phase | Purpose::Heartbeat | Purpose::Answer => flags.phase_prolonged = true,
+                Purpose::Wait => record.wait_prolonged = true,
+                Purpose::Phase | Purpose::Heartbeat | Purpose::Answer => record.phase_prolonged = true,
             }
         }
         jump
@@ -72,9 +72,10 @@ impl Machine {
 
     fn can_be_prolonged(&self, child: Index, purpose: Purpose) -> bool {
         let state = &self.arena[child];
+        let record = state.record.as_ref();
         match purpose {
-            Purpose::Phase => state.phase.is_live() && !state.flags.phase_prolonged,
-            Purpose::Wait => !state.flags.wait_prolonged,
+            Purpose::Phase => state.phase.is_live() && record.is_none_or(|record| !record.phase_prolonged),
+            Purpose::Wait => record.is_none_or(|record| !record.wait_prolonged),
             // A late answer to a command does not harm the child.
             Purpose::Heartbeat | Purpose::Answer => false,
         }

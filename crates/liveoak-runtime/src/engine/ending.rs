@@ -21,9 +21,9 @@ use std::time::{Duration, Instant};
 /// How long the end of a tree waits for the log subscriber.
 const LOG_WAIT: Duration = Duration::from_secs(1);
 
-/// What a stop grants destructors at least, although attempts have used up its budget: one that does not block takes far
-/// less.
-const DROP_WAIT: Duration = Duration::from_millis(500);
+/// What a stop grants destructors at least, although attempts have used up its budget. Destructors that do not block take
+/// far less, and are not reported as abandoned.
+const DROP_WAIT: Duration = Duration::from_millis(50);
 
 /// The longest time that a stop without a budget waits for destructors.
 const UNBOUNDED_DROP_WAIT: Duration = KILL_WAIT;

@@ -164,7 +164,7 @@ impl Machine {
                     record.waiters
                 );
             }
-            assert!(record.forced.is_empty() || phase.is_idle(), "{path} is {phase:?} and keeps an end");
+            assert!(record.forced.is_none() || phase.is_idle(), "{path} is {phase:?} and keeps an end");
             assert!(record.log.is_none() || phase.is_stopping(), "{path} is {phase:?} and keeps a log");
             assert!(record.cause.is_none() || phase.is_stopping(), "{path} is {phase:?} and has a cause");
         }

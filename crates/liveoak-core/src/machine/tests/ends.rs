@@ -3,8 +3,10 @@
 use super::shape::{SECOND, leaf, secs, sup};
 use super::test_driver::{Obeys, TestDriver};
 use crate::{
-    AutoShutdown, ChildDeclaration, Command, Exit, GiveUp, Health, Input, Limit, StopReport, StopStage,
+    Attempt, AutoShutdown, ChildDeclaration, Command, Effect, Exit, GiveUp, Health, Input, Limit,
+    MAX_KEPT_FORCED, Machine, StopReport, StopStage, Time,
 };
+use std::time::Duration;
 
 /// Returns the children that a report tells as forced.
 fn forced(report: &StopReport) -> Vec<(String, StopStage)> {
@@ -104,6 +106,36 @@ fn forced_stops_below_a_quarantined_supervisor_are_in_the_report_of_the_end() {
     assert_eq!(driver.state("s"), "quarantined");
     driver.stop();
     assert_eq!(forced(&driver.report()), [("/t/s/stubborn".to_owned(), StopStage::Killed)]);
+}
+
+#[test]
+fn a_supervisor_that_ended_keeps_ten_thousand_forced_stops_and_counts_the_others() {
+    for (more, unlisted) in [(0, 0), (1, 1), (7, 7)] {
+        let killed = |name: String| leaf(&name).stop_within(Duration::ZERO);
+        let many = sup("many", (0..MAX_KEPT_FORCED).map(|n| killed(format!("a{n}"))));
+        let few = sup("few", (0..more).map(|n| killed(format!("b{n}"))));
+        let never = Limit::new(0, secs(60));
+        let ends = sup("s", [many, few, leaf("bad").limit(never)]);
+        let tree = sup("t", [ends.limit(never.on_exceeded(GiveUp::Quarantine))]);
+        let (mut machine, ids) = Machine::new(&tree).expect("a good spec");
+        let mut report = None;
+        let bad = Input::Exited(ids[ids.len() - 1], Attempt(1), Exit::failed("bad"));
+        for input in [Input::Start, bad, Input::Stop] {
+            machine.handle(Time::ZERO, 0, input);
+            while let Some(effect) = machine.poll_effect() {
+                match effect {
+                    Effect::Kill(id, attempt) => {
+                        machine.handle(Time::ZERO, 0, Input::Exited(id, attempt, Exit::Killed));
+                    }
+                    Effect::TreeEnded { report: last, .. } => report = Some(last),
+                    _ => {}
+                }
+            }
+        }
+        let report = report.expect("all of them were killed");
+        assert_eq!((report.forced().count(), report.unlisted_forced), (MAX_KEPT_FORCED, unlisted));
+        assert!(!report.is_clean());
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The stop: order, stages, budget, report.
 
+use super::super::plan::StopPlan;
 use super::shape::{group, leaf, secs, sup};
 use super::test_driver::{Obeys, Policy, TestDriver};
 use crate::{
@@ -324,6 +325,24 @@ fn a_full_report_still_lists_every_child_that_was_forced() {
         (15, 15),
         "a hundred that obeyed, and all that did not"
     );
+}
+
+#[test]
+fn a_large_group_is_killed_and_abandoned_early_enough_for_the_end_of_its_budget() {
+    for (members, kill, abandon) in [
+        (4_095, 27_000, 30_000),
+        (4_096, 27_000, 29_996),
+        (1_000_000, 27_000, 29_000),
+        (2_000_000, 24_000, 28_000),
+        (10_000_000, 7_500, 22_500),
+    ] {
+        let plan = StopPlan::new(Time::ZERO, secs(30)).for_members(Time::ZERO, members);
+        let at = |time: Time| time.as_nanos() / 1_000_000;
+        let expected = (kill, abandon);
+        assert_eq!((at(plan.kill), (plan.abandon.as_nanos() + 999_999) / 1_000_000), expected, "{members}");
+    }
+    let unbounded = StopPlan::UNBOUNDED.for_members(Time::ZERO, 1_000_000);
+    assert_eq!(unbounded, StopPlan::UNBOUNDED);
 }
 
 #[test]
