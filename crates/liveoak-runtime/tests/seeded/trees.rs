@@ -176,7 +176,6 @@ fn supervisor(plan: &Plan, name: &str, names: [&str; 3], dice: &mut Dice) -> Sup
     let strategies = [Strategy::OneForOne, Strategy::OneForAll, Strategy::RestForOne];
     let supervisor = Supervisor::new(name).strategy(strategies[dice.roll(3) as usize]);
     let supervisor = if dice.roll(4) == 0 { supervisor.order(Order::Edges) } else { supervisor };
-    let supervisor = if dice.roll(2) == 0 { supervisor.first_start(FirstStart::Retry) } else { supervisor };
     let auto_shutdown = dice.roll(6);
     let supervisor = match auto_shutdown {
         0 => supervisor.auto_shutdown(AutoShutdown::AnySignificant),
