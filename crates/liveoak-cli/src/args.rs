@@ -42,7 +42,7 @@ pub(crate) enum Subcommand {
 /// The command line of `liveoak check`.
 #[derive(Args, Debug)]
 pub(crate) struct CheckArgs {
-    /// The file to check
+    /// The file to check; - is the standard input
     #[arg(value_name = "FILE", default_value = DEFAULT_FILE)]
     pub(crate) file: PathBuf,
     /// Print one JSON document on stdout instead
@@ -53,7 +53,7 @@ pub(crate) struct CheckArgs {
 /// The command line of `liveoak up`.
 #[derive(Args, Debug)]
 pub(crate) struct UpArgs {
-    /// The file that declares the tree
+    /// The file that declares the tree; - is the standard input
     #[arg(value_name = "FILE", default_value = DEFAULT_FILE)]
     pub(crate) file: PathBuf,
     /// Stop by itself after this time, for example 15s or 1m30s

@@ -81,7 +81,8 @@ fn read_line(line: &str) -> Result<Option<(String, String)>, EnvError> {
         let message = "this line has a carriage return (`\\r`) in it";
         return Err(error(at..at + 1, message, "end each line with a line feed; inside \"…\" write \\r"));
     }
-    let mut start = content.len() - content.trim_start().len();
+    // Files with byte order marks may have been joined.
+    let mut start = content.len() - content.trim_start_matches('\u{feff}').trim_start().len();
     if start == content.len() || content[start..].starts_with('#') {
         return Ok(None);
     }
@@ -132,9 +133,14 @@ fn read_value(value: &str) -> Result<String, EnvError> {
         }
     };
     let rest = value[used..].trim_start();
-    if !rest.is_empty() && !rest.starts_with('#') {
+    let is_comment = rest.starts_with('#') && rest.len() < value.len() - used;
+    if !rest.is_empty() && !is_comment {
         let at = value.len() - rest.len();
-        return Err(error(at..value.len(), "something follows the closing quote", "quote the whole value"));
+        let help = match rest.starts_with('#') {
+            true => "put a blank before a comment; inside '…' no `\\` escapes a quote",
+            false => "quote the whole value; inside '…' every character stands for itself",
+        };
+        return Err(error(at..value.len(), "something follows the closing quote", help));
     }
     match text.find('\0') {
         Some(_) => {
@@ -215,9 +221,23 @@ mod tests {
     #[test]
     fn a_comment_may_follow_an_empty_value() {
         assert_eq!(
-            read("A= # c\nB=\t#c\nC=#c\nD=''# c\n"),
+            read("A= # c\nB=\t#c\nC=#c\nD='' # c\n"),
             [pair("A", ""), pair("B", ""), pair("C", "#c"), pair("D", "")]
         );
+    }
+
+    #[test]
+    fn a_comment_after_a_quoted_value_needs_a_blank_before_it() {
+        assert_eq!(read("A=\"a #b\" # c\nB='a#\"b' #c"), [pair("A", "a #b"), pair("B", "a#\"b")]);
+        for text in ["A=\"a\"#b", "A='a\\'#b\\'c'"] {
+            let (variables, errors) = parse(text);
+            assert!(variables.is_empty() && errors[0].help.contains("blank before a comment"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_byte_order_mark_between_joined_files_is_dropped() {
+        assert_eq!(read("A=1\n\u{feff}B=2\n\u{feff}# c\n"), [pair("A", "1"), pair("B", "2")]);
     }
 
     #[test]

@@ -281,7 +281,7 @@ mod tests {
         assert_eq!(advice(&"x".repeat(10_000), PROGRAM.others, &known), None);
     }
 
-    /// The tables that have words of other tools, each with all keys that a child or the table has.
+    /// Returns the lists of words of each table, with all keys that a child or the table has.
     fn tables() -> impl Iterator<Item = (&'static [&'static [OtherWords]], Vec<&'static str>)> {
         let tables = [&ROOT, &PROGRAM, &SUPERVISOR, &LIMIT, &BACKOFF, &READY, &PROGRAM_STOP];
         tables

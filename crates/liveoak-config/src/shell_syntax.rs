@@ -63,13 +63,8 @@ pub(crate) fn find(command: &str) -> Option<ShellSyntax> {
     in_first.or_else(|| words.iter().enumerate().find_map(|(number, word)| word.find(number == 0)))
 }
 
-/// Returns `true` for a command that only a shell has. There may be a program of that name, but it can change nothing
-/// outside of itself.
-pub(crate) fn is_builtin(word: &str) -> bool {
-    advice_for_builtin(word).is_some()
-}
-
-/// Returns what to write instead of a command that only a shell has.
+/// Returns what to write instead of a command that only a shell has. There may be a program of that name too, but it can
+/// change nothing outside of itself.
 pub(crate) fn advice_for_builtin(word: &str) -> Option<&'static str> {
     Some(match word {
         "cd" | "pushd" | "popd" => "write the folder as cwd = \"...\", and only the program as `command`",
@@ -152,7 +147,8 @@ impl RawWord<'_> {
         if let Some(end) = name_end.filter(is_assignment) {
             return Some(self.at(0..self.chars[end].0 + 1, Kind::Assignment));
         }
-        (self.is_bare() && is_builtin(self.text)).then(|| self.at(0..self.text.len(), Kind::Builtin))
+        (self.is_bare() && advice_for_builtin(self.text).is_some())
+            .then(|| self.at(0..self.text.len(), Kind::Builtin))
     }
 
     /// Returns the first thing in the word that only a shell understands.

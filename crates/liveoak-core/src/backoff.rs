@@ -130,6 +130,22 @@ mod tests {
     }
 
     #[test]
+    fn with_equal_from_and_to_the_bound_does_not_grow_and_each_delay_is_still_random() {
+        let second = Duration::from_secs(1);
+        let backoff = Backoff { from: second, to: second, ..Backoff::default() };
+        for step in [0, 1, 2, 64, u32::MAX] {
+            assert_eq!(backoff.ceiling(step), second);
+            let delays: Vec<Duration> =
+                (0..100).map(|attempt| backoff.delay(step, jitter(7, ["a", "t"], attempt))).collect();
+            assert!(delays.iter().all(|delay| *delay < second), "{delays:?}");
+            assert!(
+                delays.iter().any(|delay| *delay < second / 4)
+                    && delays.iter().any(|delay| *delay > second * 3 / 4)
+            );
+        }
+    }
+
+    #[test]
     fn the_delay_is_the_random_number_s_share_of_the_ceiling() {
         let backoff = Backoff::default();
         assert_eq!(backoff.delay(0, 0), Duration::ZERO);

@@ -245,7 +245,7 @@ fn has_windows_line_end(head: &[u8]) -> bool {
     let interpreter = words.next().unwrap_or_default();
     let name = interpreter.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
     let ignores = |known: &&str| name.starts_with(known.as_bytes());
-    words.next().is_none() || !IGNORE_CARRIAGE_RETURN.iter().any(|known| ignores(&known))
+    words.next().is_none() || !IGNORE_CARRIAGE_RETURN.iter().any(ignores)
 }
 
 /// Returns `true` for a script with a byte order mark before its `#!`.
@@ -312,4 +312,29 @@ fn build_exec(
 /// Returns `text` as a C string, or an error that says `what` it is if it contains a NUL byte.
 fn c_string(text: &OsStr, what: impl FnOnce() -> String) -> Result<CString, SpawnError> {
     CString::new(text.as_bytes()).map_err(|_| SpawnError::NulByte { what: what() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_carriage_return_after_the_interpreter_is_an_error_unless_the_interpreter_ignores_it() {
+        for head in
+            ["#!/bin/sh\r\n", "#!/bin/sh -e\r\nx", "#! /usr/bin/env node\r\n", "#!/usr/bin/perl\r\n", "#!a\r"]
+        {
+            assert!(has_windows_line_end(head.as_bytes()), "{head:?}");
+        }
+        for head in [
+            "#!/bin/sh\nx\r\n",
+            "#!/usr/bin/perl -w\r\n",
+            "#!/usr/bin/ruby2.7 -W\r\n",
+            "\r\n",
+            "x\r\n",
+            "#!",
+            "",
+        ] {
+            assert!(!has_windows_line_end(head.as_bytes()), "{head:?}");
+        }
+    }
 }

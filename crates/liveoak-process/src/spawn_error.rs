@@ -4,7 +4,7 @@ use liveoak_runtime::internal::shortage;
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The reason why [`Process::spawn`](crate::Process::spawn) failed. In all cases no process is left.
@@ -135,13 +135,32 @@ impl SpawnError {
     }
 }
 
+const UNEXPANDED: &str = "; `$` and `~` are not expanded";
+
+/// Returns why a file of that name may be missing, if the name shows it.
+fn hint(path: &Path) -> &'static str {
+    let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+    if is_unexpanded(path) {
+        UNEXPANDED
+    } else if name.contains(&b' ') {
+        "; its name has a blank: give arguments as words of their own"
+    } else {
+        ""
+    }
+}
+
+/// Returns `true` if a part of the path looks like a variable, or like the home directory of a shell.
+fn is_unexpanded(path: &Path) -> bool {
+    path.iter().any(|part| part == "~" || part.as_encoded_bytes().starts_with(b"$"))
+}
+
 impl fmt::Display for SpawnError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             SpawnError::Empty => f.write_str("run a command line without a program"),
             SpawnError::NulByte { what } => write!(f, "pass {what} to a program: it contains a NUL byte"),
-            SpawnError::NotInPath { program, searched, beside } => {
-                let program = program.display();
+            SpawnError::NotInPath { program: program_name, searched, beside } => {
+                let program = program_name.display();
                 // The whole PATH would hide the name in every line of the log that has this error.
                 match std::env::split_paths(searched).count() {
                     1 => write!(f, "find {program} in PATH (1 folder)")?,
@@ -149,10 +168,12 @@ impl fmt::Display for SpawnError {
                 }
                 match beside {
                     Some(path) => write!(f, "; there is {}: write ./{program}", path.display()),
-                    None => Ok(()),
+                    None => f.write_str(hint(Path::new(program_name))),
                 }
             }
-            SpawnError::NotFound { path } => write!(f, "run {}: there is no such file", path.display()),
+            SpawnError::NotFound { path } => {
+                write!(f, "run {}: there is no such file{}", path.display(), hint(path))
+            }
             SpawnError::NotExecutable { path } => {
                 write!(f, "run {}: it is not executable by this user", path.display())
             }
@@ -169,7 +190,8 @@ impl fmt::Display for SpawnError {
             ),
             SpawnError::IsDirectory { path } => write!(f, "run {}: it is a directory", path.display()),
             SpawnError::CwdMissing { cwd } => {
-                write!(f, "enter {}: there is no such directory", cwd.display())
+                let unexpanded = if is_unexpanded(cwd) { UNEXPANDED } else { "" };
+                write!(f, "enter {}: there is no such directory{unexpanded}", cwd.display())
             }
             SpawnError::CwdUnusable { cwd, .. } => write!(f, "enter {}", cwd.display()),
             SpawnError::BadInterpreter { path, interpreter } if interpreter.as_os_str().is_empty() => {

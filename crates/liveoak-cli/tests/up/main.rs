@@ -5,6 +5,7 @@
 //! may be left.
 
 mod bad_files;
+mod elsewhere;
 mod endings;
 mod environment;
 mod failed_starts;

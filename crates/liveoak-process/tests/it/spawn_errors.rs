@@ -113,6 +113,30 @@ async fn a_program_in_the_working_directory_is_named_if_it_is_not_in_path() {
 }
 
 #[tokio::test]
+async fn a_name_with_a_blank_or_a_variable_is_missing_for_a_reason_that_is_named() {
+    let dir = Dir::new();
+    for (program, sentence) in [
+        (
+            "npm start",
+            "find npm start in PATH (1 folder); its name has a blank: give arguments as words of their own",
+        ),
+        (
+            "./run --fast",
+            "run DIR/run --fast: there is no such file; its name has a blank: give arguments as words of their own",
+        ),
+        ("$HOME/run", "run DIR/$HOME/run: there is no such file; `$` and `~` are not expanded"),
+    ] {
+        let error = refusal(CommandLine::new(program).cwd(dir.path()).env("PATH", "/nowhere")).await;
+        assert_eq!(self::sentence(&error, &dir), sentence);
+    }
+    let error = refusal(CommandLine::new("true").cwd(dir.at("~/data"))).await;
+    assert_eq!(
+        sentence(&error, &dir),
+        "enter DIR/~/data: there is no such directory; `$` and `~` are not expanded"
+    );
+}
+
+#[tokio::test]
 async fn a_program_is_found_without_a_start() {
     let dir = Dir::new();
     let script = dir.file("script", "#!/bin/sh\ntouch started\n", 0o755);
