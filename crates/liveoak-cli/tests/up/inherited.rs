@@ -231,6 +231,17 @@ fn with_a_json_log_the_state_is_one_object() {
 }
 
 #[test]
+fn sigquit_is_answered_also_by_a_liveoak_that_a_script_runs_in_the_background() {
+    let dir = TestDir::of("[child.a]\ncommand = \"sleep 1000\"\n");
+    // A shell without job control ignores SIGINT and SIGQUIT in such a command.
+    let up = up_by(&dir, "exec env --ignore-signal=INT,QUIT $UP");
+    up.is_ready();
+    up.signal(Signal::QUIT);
+    up.logs("/t is running: 1 child");
+    up.stop().with_code(0);
+}
+
+#[test]
 fn sigusr1_changes_nothing() {
     let dir = TestDir::of("[child.a]\ncommand = \"sleep 1000\"\n");
     let up = dir.up(&[]);
