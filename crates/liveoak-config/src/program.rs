@@ -164,7 +164,7 @@ impl Reader<'_> {
         let text = self.record(text)?;
         let (variables, errors) = env_file::parse(&text);
         if !errors.is_empty() {
-            let shown = path.strip_prefix(self.folder).unwrap_or(&path).display().to_string();
+            let shown = path.strip_prefix(self.folder).unwrap_or(path).display().to_string();
             let source = self.problems.add_env_file(shown, text);
             for error in errors {
                 let found = Diagnostic::at(error.span, &node.path, error.message);
