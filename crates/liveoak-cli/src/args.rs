@@ -26,7 +26,7 @@ pub(crate) enum Subcommand {
     ///
     /// The programs' output goes to stdout, each line after the path of the child that wrote it; Liveoak's own log
     /// goes to stderr. Ctrl-C, SIGTERM or SIGHUP stops everything in order and prints a report. A Ctrl-C more than a second
-    /// later kills.
+    /// later kills. SIGQUIT (Ctrl-\) prints the state of every child.
     Up(UpArgs),
     /// Check a file and show what would run; nothing is started
     ///

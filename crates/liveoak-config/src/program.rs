@@ -8,7 +8,7 @@ use crate::duration::format_duration;
 use crate::env_file;
 use crate::keys::{PROGRAM_STOP, READY};
 use crate::reader::Reader;
-use crate::replica::Filled;
+use crate::replica::{Filled, has_replica_word};
 use crate::shell_syntax::{self, Kind};
 use crate::source::{NotUtf8, Unreadable};
 use crate::table::{Node, Table};
@@ -225,6 +225,10 @@ impl Reader<'_> {
 
     fn env_file(&mut self, node: &Node<'_>) -> Option<Vec<(String, String)>> {
         let path = self.path(node, "env_file = \".env\"", self.folder)?;
+        if has_replica_word(node) {
+            // Its error was recorded already, and there is no such file.
+            return None;
+        }
         if let Some(variables) = self.env_files.get(&path) {
             return Some(variables.clone());
         }

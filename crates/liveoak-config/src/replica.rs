@@ -198,9 +198,7 @@ impl Reader<'_> {
     }
 
     fn refuse_number_in_env_file(&mut self, node: &Node<'_>) {
-        if let DeValue::String(text) = node.value
-            && text.contains("{replica}")
-        {
+        if has_replica_word(node) {
             let error = node.error("`{replica}` has no meaning in `env_file`");
             let error = error.label("all replicas read the same file");
             let help = "give what differs to `env`, as in: env = { NAME = \"web-{replica}\" }";
@@ -241,12 +239,17 @@ impl Reader<'_> {
     }
 }
 
+/// Returns `true` if the value is a text that names the replica.
+pub(crate) fn has_replica_word(node: &Node<'_>) -> bool {
+    matches!(node.value, DeValue::String(text) if text.contains("{replica}"))
+}
+
 /// Returns the error for a word that was probably meant to be `{replica}`. It does not show the text around it, which may
 /// be a secret.
 fn mistake(node: &Node<'_>, word: &str, replicas: u16) -> Error {
     let error = node.error(format!("`{word}` is not replaced in `{}`", node.path));
     let literally = match word.strip_prefix('{') {
-        Some(word) if !word.contains(' ') => format!("; if the text is meant as it is, write {{{{{word}}}"),
+        Some(word) if !word.contains(' ') => format!(" If the text is meant as it is, write {{{{{word}}}"),
         _ => String::new(),
     };
     error

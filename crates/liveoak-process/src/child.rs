@@ -299,8 +299,10 @@ impl ProgramRunner {
             RunEnd::Stopping => stop(&ctx, &mut process).await,
             RunEnd::CannotCheck(error) => {
                 let exit = failure.insert(cannot_check(error));
-                // From now on the stop deadline of the child counts.
-                ctx.report_exit(exit.clone());
+                if !ctx.is_stopping() {
+                    // From now on the stop deadline of the child counts.
+                    ctx.report_exit(exit.clone());
+                }
                 stop(&ctx, &mut process).await;
             }
         }

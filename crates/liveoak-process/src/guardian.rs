@@ -256,8 +256,11 @@ impl GuardianProcess {
                 Err(rustix::io::Errno::INTR) => {}
                 Err(rustix::io::Errno::AGAIN) => {
                     let mut wait = [PollFd::new(&self.pipe, PollFlags::OUT)];
-                    if poll(&mut wait, Some(&READ_PATIENCE))? == 0 {
-                        return Err(io::ErrorKind::TimedOut.into());
+                    match poll(&mut wait, Some(&READ_PATIENCE)) {
+                        Ok(0) => return Err(io::ErrorKind::TimedOut.into()),
+                        // A signal is no reason to replace the guardian.
+                        Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                        Err(error) => return Err(error.into()),
                     }
                 }
                 Err(error) => return Err(error.into()),
@@ -268,7 +271,13 @@ impl GuardianProcess {
     /// Reaps a guardian that is dead or was sent `SIGKILL`.
     fn reap(mut self) {
         let mut wait = [PollFd::new(&self.pidfd, PollFlags::IN)];
-        if matches!(poll(&mut wait, Some(&DEATH_PATIENCE)), Ok(1)) {
+        let mut died = || loop {
+            match poll(&mut wait, Some(&DEATH_PATIENCE)) {
+                Err(rustix::io::Errno::INTR) => {}
+                polled => return matches!(polled, Ok(1)),
+            }
+        };
+        if died() {
             let _status = self.process.wait();
         } else {
             // Invariant 3: an open pipe is a small leak, a closed one would kill every process group.

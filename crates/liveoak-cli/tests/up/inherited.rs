@@ -231,6 +231,17 @@ fn with_a_json_log_the_state_is_one_object() {
 }
 
 #[test]
+fn sigquit_is_answered_also_by_a_liveoak_that_a_script_runs_in_the_background() {
+    let dir = TestDir::of("[child.a]\ncommand = \"sleep 1000\"\n");
+    // A shell without job control ignores SIGINT and SIGQUIT in such a command.
+    let up = up_by(&dir, "exec env --ignore-signal=INT,QUIT $UP");
+    up.is_ready();
+    up.signal(Signal::QUIT);
+    up.logs("/t is running: 1 child");
+    up.stop().with_code(0);
+}
+
+#[test]
 fn sigusr1_changes_nothing() {
     let dir = TestDir::of("[child.a]\ncommand = \"sleep 1000\"\n");
     let up = dir.up(&[]);
@@ -284,7 +295,7 @@ fn as_process_1_liveoak_reaps_the_orphans_of_its_programs() {
          stop = { within = \"1h\" }\n\
          [child.orphans]\nshell = \"i=0; while [ $i -lt 9 ]; do (setsid true &); i=$((i+1)); done; echo made; exec sleep 1000\"\n\
          ready = { log = \"made\" }\n\
-         [child.look]\nshell = \"while [ $(cat /proc/[0-9]*/stat | grep -c '(true) Z') -gt 0 ]; do sleep 0.05; done; echo clean; exec sleep 1000\"\n",
+         [child.look]\nshell = \"while [ $(cat /proc/[0-9]*/stat 2>/dev/null | grep -c '(true) Z') -gt 0 ]; do sleep 0.05; done; echo clean; exec sleep 1000\"\n",
     );
     let up = up_by(&dir, "exec unshare -Urpf --kill-child --mount-proc $UP");
     assert_eq!(up.line("/t/look", 0), "clean");

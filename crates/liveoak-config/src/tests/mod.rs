@@ -1,6 +1,7 @@
 //! What a good file is read into (values, defaults, order, paths, replicas), and the bounds of a file.
 
 mod fuzz;
+mod replicas;
 mod schema;
 mod surroundings;
 

@@ -18,7 +18,8 @@
 //!
 //! # Which handler is restored, and when
 //!
-//! 1. A signal that was ignored at the time of the installation stays ignored: nothing is installed.
+//! 1. A stop signal that was ignored at the time of the installation stays ignored: nothing is installed. SIGQUIT is
+//!    ignored in each command that a script runs in the background; to tell the state does no harm there.
 //! 2. The handler for SIGHUP is installed only over the default action, and so are those for SIGQUIT and SIGUSR1. A
 //!    process that handles such a signal itself uses it for something else.
 //! 3. A handler that was installed before is still called. That handler may in turn call this one: it was installed above
@@ -137,7 +138,7 @@ pub(crate) fn raise(signal: c_int) {
 pub(crate) fn install(signal: c_int) -> io::Result<Option<Replaced>> {
     let before = exchange(signal, None)?;
     let taken_over = match before.sa_sigaction {
-        libc::SIG_IGN => false,
+        libc::SIG_IGN => TELL_SIGNALS.contains(&signal),
         libc::SIG_DFL => true,
         _ => matches!(signal, libc::SIGINT | libc::SIGTERM),
     };

@@ -209,7 +209,7 @@ pub struct StateRequests {
 }
 
 impl StateRequests {
-    /// Listens from now on. A signal that is ignored stays ignored, and so does a handler that the process has.
+    /// Listens from now on, also if the signals are ignored. A handler that the process has stays.
     ///
     /// # Errors
     /// When the system has no thread or file descriptor left.
