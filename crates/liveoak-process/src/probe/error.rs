@@ -126,8 +126,14 @@ impl fmt::Display for ProbeFailure {
 
 /// Returns the text of a system error without its number: "connection refused".
 fn phrase(error: &io::Error) -> String {
-    if error.kind() == io::ErrorKind::NotFound {
-        return "nothing there".to_owned();
+    match error.kind() {
+        io::ErrorKind::NotFound => return "nothing there".to_owned(),
+        // A connection to a unix socket does not wait for a place in the queue of the server.
+        io::ErrorKind::WouldBlock => return "too many connections wait to be accepted".to_owned(),
+        _ => {}
+    }
+    if error.raw_os_error() == Some(rustix::io::Errno::PROTOTYPE.raw_os_error()) {
+        return "a socket without connections (datagrams, for example)".to_owned();
     }
     let known = error.raw_os_error().is_some() && error.kind().to_string() != "uncategorized error";
     if known { error.kind().to_string() } else { error.to_string() }

@@ -84,7 +84,8 @@ impl Probe {
     }
 
     /// Creates a probe that succeeds when a TCP connection can be made to `host:port`. Without a host (`:7000`) it is this
-    /// machine, by IPv4 or IPv6. An IPv6 address stands in brackets. Names are looked up with each check.
+    /// machine, by IPv4 or IPv6, and so is `localhost`. An IPv6 address stands in brackets. Other names are looked up with
+    /// each check.
     ///
     /// # Errors
     /// When `address` is not of that form.

@@ -7,6 +7,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 
 /// A host and a port to connect to. It prints as `host:port`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +40,7 @@ impl TcpTarget {
 
     pub(super) async fn connect(&self) -> Result<TcpStream, ProbeFailure> {
         let mut first = None;
-        for host in self.host.as_deref().map_or(vec!["127.0.0.1", "::1"], |host| vec![host]) {
+        for host in self.hosts() {
             match connect(host, self.port).await {
                 Ok(stream) => return Ok(stream),
                 Err(source) => first = first.or(Some((host, source))),
@@ -48,26 +49,68 @@ impl TcpTarget {
         let (host, source) = first.unwrap_or(("", io::ErrorKind::AddrNotAvailable.into()));
         Err(ProbeFailure::refused(&source, format_args!("at {}", TcpTarget::new(host, self.port))))
     }
+
+    /// Returns what to connect to, one after another. The name `localhost` is always this machine (RFC 6761), by both
+    /// protocols, whatever the system says: some servers listen on one of them, and some systems name only the other.
+    fn hosts(&self) -> Vec<&str> {
+        match self.host.as_deref() {
+            Some(host) if !host.eq_ignore_ascii_case("localhost") => vec![host],
+            Some(_) | None => vec!["127.0.0.1", "::1"],
+        }
+    }
 }
+
+/// How long a connection to one address of a name may take before the next address is tried as well (RFC 8305).
+const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
+
+/// The most addresses of a name that are tried.
+const MAX_ADDRESSES: usize = 8;
 
 /// How long one look-up of a name may take. The time limit of the check usually ends it before.
 const RESOLVE_WITHIN: Duration = Duration::from_secs(30);
 
-/// Connects to the first address of `host` that accepts.
+/// Connects to the first address of `host` that accepts. An address that does not answer delays the next one for a short
+/// time only.
 async fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
     let addresses = match host.parse::<IpAddr>() {
         Ok(address) => vec![SocketAddr::new(address, port)],
         Err(_) => resolve(host, port).await?,
     };
+    first_of(addresses).await
+}
+
+/// Connects to the first of these addresses that accepts.
+async fn first_of(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
+    if let [address] = addresses[..] {
+        return connect_to(address).await;
+    }
     let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
-    for address in addresses {
-        match TcpStream::connect(address).await {
-            Ok(stream) if leads_to_itself(&stream) => last = io::ErrorKind::ConnectionRefused.into(),
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = error,
+    let mut left = addresses.into_iter().take(MAX_ADDRESSES);
+    // They end when the set is dropped.
+    let mut running = JoinSet::new();
+    loop {
+        match left.next() {
+            Some(address) => drop(running.spawn(connect_to(address))),
+            None if running.is_empty() => return Err(last),
+            None => {}
+        }
+        let patience = if left.len() > 0 { NEXT_ADDRESS_AFTER } else { Duration::MAX };
+        if let Ok(Some(Ok(connected))) = tokio::time::timeout(patience, running.join_next()).await {
+            match connected {
+                Ok(stream) => return Ok(stream),
+                Err(error) => last = error,
+            }
         }
     }
-    Err(last)
+}
+
+/// Connects to one address.
+async fn connect_to(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address).await?;
+    if leads_to_itself(&stream) {
+        return Err(io::ErrorKind::ConnectionRefused.into());
+    }
+    Ok(stream)
 }
 
 /// Returns `true` if both ends of a connection are the same: where no server listens, the system may choose the target's
@@ -176,5 +219,35 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         assert!(connect("localhost", port).await.is_ok());
         assert!(connect("no-such-host.invalid", port).await.is_err());
+    }
+
+    #[test]
+    fn localhost_is_this_machine_by_both_protocols_without_a_look_up() {
+        for text in [":80", "localhost:80", "LocalHost:80"] {
+            assert_eq!(TcpTarget::parse(text).unwrap().hosts(), ["127.0.0.1", "::1"], "{text}");
+        }
+        assert_eq!(TcpTarget::parse("localhost.example:80").unwrap().hosts(), ["localhost.example"]);
+    }
+
+    #[tokio::test]
+    async fn an_address_that_does_not_answer_does_not_hide_the_next_one() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let good = listener.local_addr().unwrap();
+        // With its queue full, a listener answers no further connection.
+        let silent = tokio::net::TcpSocket::new_v4().unwrap();
+        silent.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+        let silent = silent.listen(0).unwrap();
+        let silent_address = silent.local_addr().unwrap();
+        let mut fill = Vec::new();
+        while let Ok(stream) =
+            tokio::time::timeout(NEXT_ADDRESS_AFTER, TcpStream::connect(silent_address)).await
+        {
+            fill.push(stream);
+        }
+        let refused = SocketAddr::from(([127, 0, 0, 3], good.port()));
+        let connected = first_of(vec![silent_address, refused, good]).await.unwrap();
+        assert_eq!(connected.peer_addr().unwrap(), good);
+        assert!(first_of(vec![refused, refused]).await.is_err());
+        assert!(first_of(Vec::new()).await.is_err());
     }
 }

@@ -172,8 +172,11 @@ async fn an_answer_that_comes_before_the_request_was_read_counts() {
 #[tokio::test]
 async fn a_server_that_greets_is_not_reset_by_a_tcp_probe() {
     let server = Server::new(|stream| {
-        sleep(PAUSE);
-        stream.write_all(b"220 mail.example ESMTP\r\n")
+        for line in ["220-mail.example ESMTP\r\n", "220-welcome\r\n", "220 ready\r\n"] {
+            sleep(PAUSE);
+            stream.write_all(line.as_bytes())?;
+        }
+        Ok(())
     });
     let probe = Probe::tcp(&format!("127.0.0.1:{}", server.port)).unwrap();
     within(probe.start().check()).await.unwrap();
@@ -220,4 +223,30 @@ async fn a_unix_socket_in_a_folder_of_any_depth_is_connected_to() {
     let _listener = UnixListener::bind(&short).unwrap();
     std::fs::rename(&short, &socket).unwrap();
     within(probe.wait_until_ready()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_unix_socket_that_takes_no_connection_says_why() {
+    let dir = Dir::new();
+    let reason = async |path: &std::path::Path| within(Probe::unix(path).start().check()).await.unwrap_err();
+    let datagrams = dir.at("datagrams");
+    let _socket = std::os::unix::net::UnixDatagram::bind(&datagrams).unwrap();
+    let said = reason(&datagrams).await.to_string();
+    assert_eq!(
+        said,
+        format!("a socket without connections (datagrams, for example) at {}", datagrams.display())
+    );
+    let file = dir.file("file", "", 0o644);
+    assert_eq!(reason(&file).await.to_string(), format!("connection refused at {}", file.display()));
+    let busy = dir.at("busy");
+    let _listener = UnixListener::bind(&busy).unwrap();
+    let mut waiting = Vec::new();
+    let said = loop {
+        let client = tokio::net::UnixStream::connect(&busy).await;
+        match client {
+            Ok(client) => waiting.push(client),
+            Err(_) => break reason(&busy).await.to_string(),
+        }
+    };
+    assert_eq!(said, format!("too many connections wait to be accepted at {}", busy.display()));
 }
