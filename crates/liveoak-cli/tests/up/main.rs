@@ -4,10 +4,12 @@
 //! Each test has a folder of its own, and marks its processes through an environment variable. At its end no marked process
 //! may be left.
 
+mod asked;
 mod bad_files;
 mod endings;
 mod environment;
 mod failed_starts;
+mod limits;
 mod many;
 mod output;
 mod report;
