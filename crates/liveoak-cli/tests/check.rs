@@ -161,6 +161,21 @@ fn a_program_that_is_missing_is_a_warning_because_another_child_may_build_it_fir
 }
 
 #[test]
+fn a_shell_that_would_be_asked_to_stop_alone_is_warned_of_unless_it_execs() {
+    let scratch = Scratch::new("shell");
+    let file = "name = \"t\"\n[child.s.child.a]\nshell = \"cd x && ./server\"\nstop = { ask = \"leader\" }\n\
+                [child.s.child.b]\nshell = \"cd x && exec ./server\"\nstop = { ask = \"leader\" }\n";
+    std::fs::write(scratch.0.join("liveoak.toml"), file).expect("written");
+    let warning = "/t/s/a: only the shell is asked to stop, and a shell does not pass the signal on; write `exec` before the program, or handle the signal with `trap`";
+    let output = liveoak(&scratch.0, &["check"]);
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), &*format!("warning: {warning}\n")));
+    let output = liveoak(&scratch.0, &["check", "--json"]);
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let warnings = document["warnings"].as_array().expect("a list");
+    assert_eq!((warnings.len(), &warnings[0]["text"]), (1, &warning.into()));
+}
+
+#[test]
 fn errors_as_json_are_one_document_on_stdout() {
     let folder = tests_folder().join("bad");
     let output = liveoak(&folder, &["check", "--json", "near-misses.toml"]);

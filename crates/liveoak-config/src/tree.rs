@@ -94,6 +94,10 @@ impl Reader<'_> {
                     .key_error("a supervisor cannot have a stop signal")
                     .label("it is no process, so it cannot receive one")
                     .help("put `signal` into the `stop` of the programs below it"),
+                "ask" => node
+                    .key_error("a supervisor cannot say who is asked to stop")
+                    .label("it is no process, so it receives no signal")
+                    .help("put `ask` into the `stop` of the programs below it"),
                 _ => node.unknown_key(
                     "the `stop` of a supervisor",
                     &SUPERVISOR_STOP.names(),

@@ -10,11 +10,15 @@
 //! guardian is suspended (`SIGSTOP`) when that process is killed, the processes that the child processes started live
 //! until the guardian is resumed.
 //!
+//! The guardian runs as the same user, so the system refuses it what it refuses the process that runs the tree: a program
+//! that became another user lives on. Such a process group stays listed until its last process is gone (invariant 2), and
+//! the guardian goes on with the next group when a kill is refused.
+//!
 //! Invariants:
 //!
 //! 1. A process group is listed before the first instruction of its program: the child process writes the line itself,
 //!    before its exec. The parent writes it once more, in case the child could not.
-//! 2. A process group is unlisted before its leader is reaped. After that the number may belong to other processes.
+//! 2. A process group is unlisted before its leader is reaped, and its leader is reaped when no process of it is alive. After that the number may belong to other processes.
 //! 3. The write end of a guardian's pipe is closed only when that guardian is known to be dead. Closing it earlier
 //!    would make the guardian kill every living process group.
 //! 4. A guardian that is dead, or does not read for [`READ_PATIENCE`], is replaced, and the new one gets the whole

@@ -48,7 +48,7 @@ pub use liveoak_core::{
 #[doc(hidden)]
 pub mod internal {
     pub use crate::api::child::edge;
-    pub use crate::util::limits::{check_resources, create_runtime, shortage};
+    pub use crate::util::limits::{THREADS_OF_A_TREE, check_resources, create_runtime, shortage};
     pub use crate::util::log::{flush_log, log};
     pub use crate::util::signals::{StateRequests, StopSignal, StopSignals, Wish};
     pub use crate::util::{Either, race};

@@ -44,12 +44,16 @@ use report::RunReport;
 use status::StatusLog;
 use writer::StreamWriter;
 
+/// The threads beside those of the runtime: the tree's, a second one for output, and those for the start of programs, for
+/// suspended programs and for look-ups.
+const OTHER_THREADS: usize = liveoak::internal::THREADS_OF_A_TREE + 4;
+
 /// Runs the command.
 ///
 /// # Errors
 /// When stdout cannot be written.
 pub(crate) fn run(args: &UpArgs) -> io::Result<ExitCode> {
-    if let Err(error) = liveoak::internal::check_resources(None) {
+    if let Err(error) = liveoak::internal::check_resources(None, OTHER_THREADS) {
         // There may be no thread left that could write it.
         output::stderr(&status::error_text(args.log_format, &format!("{error}; nothing was started")));
         return Ok(ExitCode::from(EXIT_FAILED));

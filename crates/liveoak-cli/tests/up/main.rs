@@ -4,12 +4,14 @@
 //! Each test has a folder of its own, and marks its processes through an environment variable. At its end no marked process
 //! may be left.
 
+mod asked;
 mod bad_files;
 mod elsewhere;
 mod endings;
 mod environment;
 mod failed_starts;
 mod inherited;
+mod limits;
 mod many;
 mod output;
 mod report;

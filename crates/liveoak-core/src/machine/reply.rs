@@ -9,6 +9,7 @@ use crate::report::{MAX_KEPT_FORCED, MAX_LISTED, MAX_LISTED_MEMBERS};
 use crate::{ChildId, Exit, RequestId, StopEntry, StopReport, StopStage, Time};
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 use std::time::Duration;
 
 type Answer = Result<Outcome, Refusal>;
@@ -162,16 +163,27 @@ impl Machine {
         }
     }
 
-    /// Adds the forced stops that children have kept from their last end to the log of the root.
+    /// Adds to the log of the root the forced stops that children have kept from their last end, and the children of which
+    /// processes are still alive.
     pub(super) fn collect_forced(&mut self) {
-        let keeps =
-            |child: &Index| self.arena[*child].record.as_ref().is_some_and(|record| record.forced.is_some());
+        let keeps = |child: &Index| {
+            let record = self.arena[*child].record.as_ref();
+            record.is_some_and(|record| record.forced.is_some() || record.survivors.is_some())
+        };
         let keeping: Vec<Index> = self.arena.all().filter(keeps).collect();
         for child in keeping {
-            if let Some(forced) = self.arena.record_or_new(child).forced.take() {
-                self.open_log(self.root);
-                self.log_forced(self.root, *forced);
+            let record = self.arena.record_or_new(child);
+            let mut forced = record.forced.take().map_or_else(StopReport::default, |forced| *forced);
+            let exit = record.survivors.as_ref().map(|(_, survivors)| Exit::StillRuns(Arc::clone(survivors)));
+            if let Some(exit) = exit {
+                let (path, stage, took) = (self.arena.path_of(child), StopStage::Abandoned, Duration::ZERO);
+                let is_it = |entry: &StopEntry| entry.stage == stage && entry.path == path;
+                if !self.log_above(self.root).is_some_and(|log| log.report.entries.iter().any(is_it)) {
+                    forced.entries.push(StopEntry { path, took, stage, exit: Some(exit) });
+                }
             }
+            self.open_log(self.root);
+            self.log_forced(self.root, forced);
         }
     }
 

@@ -9,7 +9,7 @@
 
 use crate::api::error::{Error, StartError};
 use crate::api::supervisor::Supervisor;
-use crate::util::limits::{check_resources, create_runtime};
+use crate::util::limits::{THREADS_OF_A_TREE, check_resources, create_runtime};
 use crate::util::log::flush_log;
 use crate::util::signals::StopSignals;
 use liveoak_core::error_text;
@@ -99,7 +99,8 @@ impl Main {
     where
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let created = check_resources(self.worker_threads).and_then(|()| create_runtime(self.worker_threads));
+        let created = check_resources(self.worker_threads, THREADS_OF_A_TREE)
+            .and_then(|()| create_runtime(self.worker_threads));
         let runtime = match created {
             Ok(runtime) => runtime,
             Err(error) => {

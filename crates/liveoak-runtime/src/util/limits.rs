@@ -11,9 +11,9 @@ use std::sync::Mutex;
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 
-/// The threads beside the workers of the runtime: two that write output, and those for signals, the log, the watchdog, the
-/// start of programs, suspended programs, look-ups, destructors and the end of the tree.
-const OTHER_THREADS: usize = 10;
+/// The threads of a tree beside the workers of the runtime: for messages, signals, the log, the watchdog, destructors and
+/// the end of the tree.
+pub const THREADS_OF_A_TREE: usize = 6;
 
 /// The memory that a small tree needs at least, beside the stacks of its threads.
 const LEAST_MEMORY: usize = 4 * 1024 * 1024;
@@ -39,18 +39,18 @@ pub fn shortage(error: &io::Error) -> String {
     format!("{missing}: {error}")
 }
 
-/// Checks that the system grants the threads and the memory that a program with one tree needs, and its runtime
-/// `workers` threads (by default as many as Tokio makes).
+/// Checks that the system grants the memory and the threads that a program needs: `workers` threads of the runtime (by
+/// default as many as Tokio makes), and `others`.
 ///
 /// # Errors
 /// Returns a sentence that says what is missing.
-pub fn check_resources(workers: Option<usize>) -> Result<(), String> {
+pub fn check_resources(workers: Option<usize>, others: usize) -> Result<(), String> {
     let refused = |error: io::Error| format!("cannot start: {}", shortage(&error));
     let mut memory = Vec::<u8>::new();
     memory
         .try_reserve_exact(LEAST_MEMORY)
         .map_err(|_| refused(io::Error::from(io::ErrorKind::OutOfMemory)))?;
-    try_threads(workers.unwrap_or_else(default_workers) + OTHER_THREADS).map_err(refused)
+    try_threads(workers.unwrap_or_else(default_workers) + others).map_err(refused)
 }
 
 /// Creates the runtime of a program. Call [`check_resources`] before.
@@ -135,7 +135,7 @@ mod tests {
     #[test]
     fn a_check_for_more_threads_than_any_system_grants_fails_and_a_small_one_does_not() {
         assert!(try_threads(3).is_ok());
-        assert!(check_resources(Some(1)).is_ok());
+        assert!(check_resources(Some(1), THREADS_OF_A_TREE).is_ok());
         assert!(create_runtime(Some(1)).is_ok());
     }
 }

@@ -61,6 +61,25 @@ fn a_restart_set_goes_on_without_a_child_whose_processes_are_still_alive() {
 }
 
 #[test]
+fn a_tree_that_ends_while_an_old_process_is_alive_reports_it_as_abandoned() {
+    let mut driver = started(&two(Strategy::OneForAll));
+    driver.fail("b");
+    driver.advance(secs(10));
+    driver.stop();
+    let forced: Vec<_> =
+        driver.report().forced().map(|entry| (entry.path.to_string(), entry.stage)).collect();
+    assert_eq!(forced, [("/t/a".to_owned(), StopStage::Abandoned)]);
+    // If the process was gone before, the stop is clean.
+    let mut driver = started(&two(Strategy::OneForAll));
+    driver.fail("b");
+    driver.advance(secs(10));
+    gone(&mut driver, "a");
+    driver.obeys("a", Obeys::Ask);
+    driver.stop();
+    assert!(driver.report().is_clean());
+}
+
+#[test]
 fn a_child_whose_kill_was_refused_is_abandoned_and_not_reported_as_killed() {
     let mut driver = started(&two(Strategy::OneForOne));
     refuse_kill(&mut driver);

@@ -1,0 +1,78 @@
+//! Too few threads, descriptors or too little memory: one sentence says what is missing, and nothing panics.
+
+use crate::support::{TestDir, Up};
+use rustix::process::geteuid;
+
+/// Runs `liveoak up` under a shell's `ulimit`.
+fn under(limit: &str, toml: &str) -> crate::support::Ended {
+    let dir = TestDir::of(toml);
+    let command = dir.command(&["--for", "1s"]);
+    let mut limited = std::process::Command::new("sh");
+    limited.arg("-c").arg(format!("{limit}; exec \"$0\" \"$@\""));
+    limited.arg(command.get_program()).args(command.get_args()).current_dir(dir.path());
+    for (name, value) in command.get_envs() {
+        limited.env(name, value.unwrap_or_default());
+    }
+    limited.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::piped());
+    limited.stderr(std::process::Stdio::piped());
+    Up::watch(limited.spawn().expect("the program starts")).end()
+}
+
+const TWO: &str = "[child.a]\nshell = \"exec sleep 1000\"\n[child.b]\ncommand = [\"sleep\", \"1000\"]\n";
+
+#[test]
+fn without_descriptors_one_sentence_says_so_and_nothing_panics() {
+    for descriptors in 4..=24 {
+        let ended = under(&format!("ulimit -n {descriptors}"), TWO);
+        let log = ended.log();
+        assert!(matches!(ended.code, Some(0 | 1)) && !log.contains("panicked"), "{descriptors}: {ended:?}");
+        if ended.code == Some(1) {
+            assert!(log.contains("no file descriptor left (see `ulimit -n`)"), "{descriptors}: {log}");
+        }
+    }
+}
+
+#[test]
+fn without_memory_one_sentence_says_so_and_nothing_panics() {
+    // Below this, the dynamic loader cannot load the program.
+    for megabytes in [16, 20, 24, 28, 32, 36] {
+        let ended = under(&format!("ulimit -v {}", megabytes * 1024), TWO);
+        let log = ended.log();
+        if log.contains("error while loading shared libraries") {
+            continue;
+        }
+        assert!(matches!(ended.code, Some(0 | 1)) && !log.contains("panicked"), "{megabytes}: {ended:?}");
+        if ended.code == Some(1) {
+            assert!(log.contains("memory") && log.contains("ulimit -v"), "{megabytes}: {log}");
+        }
+    }
+}
+
+#[test]
+fn without_threads_one_sentence_says_so_and_nothing_panics() {
+    // The limit does not hold for root. So root runs the program as a user that has no other process.
+    if !geteuid().is_root() || !std::path::Path::new("/usr/bin/setpriv").exists() {
+        return;
+    }
+    const FREE_USER: u32 = 1_954_321;
+    for threads in [1, 3, 5, 8, 11] {
+        let dir = TestDir::of(TWO);
+        let binary =
+            dir.file("liveoak", std::fs::read(env!("CARGO_BIN_EXE_liveoak")).expect("a program"), 0o755);
+        let up = std::process::Command::new("prlimit")
+            .args([&format!("--nproc={threads}"), "setpriv", "--clear-groups"])
+            .args([format!("--regid={FREE_USER}"), format!("--reuid={FREE_USER}")])
+            .arg(&binary)
+            .args(["up", "--for", "1s"])
+            .current_dir(dir.path())
+            .stdin(std::process::Stdio::null())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn();
+        let ended = Up::watch(up.expect("the program starts")).end();
+        let log = ended.log();
+        assert_eq!(ended.code, Some(1), "{threads}: {log}");
+        assert!(log.contains("no further thread or process is allowed"), "{threads}: {log}");
+        assert_eq!(ended.stderr.len(), 1, "one sentence: {log}");
+    }
+}
