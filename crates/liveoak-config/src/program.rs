@@ -6,7 +6,7 @@ use crate::config::ProgramConfig;
 use crate::diagnostic::{Checked, Diagnostic, Error};
 use crate::duration::format_duration;
 use crate::env_file;
-use crate::keys::{PROGRAM_STOP, READY};
+use crate::keys::{OUTPUT, PROGRAM_STOP, READY};
 use crate::reader::Reader;
 use crate::table::{Node, Table};
 use crate::text::{escaped, one_of};
@@ -31,6 +31,7 @@ impl Reader<'_> {
             command = command.env(name, value);
         }
         command = self.program_stop(table, command, spec);
+        command = self.output(table, command);
         if let Some(codes) = table.get("success").and_then(|node| self.success(node)) {
             command = command.success(codes);
         }
@@ -76,6 +77,14 @@ impl Reader<'_> {
             Some(signal) => command.stop_signal(signal),
             None => command,
         }
+    }
+
+    /// Reads `output`.
+    fn output(&mut self, table: &Table<'_>, command: CommandLine) -> CommandLine {
+        let example = "output = { merge = true }";
+        let table = table.get("output").and_then(|node| self.table_of(node, "`output`", &OUTPUT, example));
+        let merge = table.and_then(|table| self.value(&table, "merge", |node| node.boolean("merge = true")));
+        if merge == Some(true) { command.merge_output() } else { command }
     }
 
     fn success(&mut self, node: &Node<'_>) -> Option<Vec<i32>> {

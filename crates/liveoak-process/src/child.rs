@@ -6,8 +6,9 @@
 
 use crate::command::CommandLine;
 use crate::exit_watch::Status;
+use crate::lines::MAX_LINE;
 use crate::log::log;
-use crate::output::OutputLine;
+use crate::output::{Backpressure, OutputLine};
 use crate::probe::{Probe, ProbeRun};
 use crate::process::Process;
 use crate::spawn_error::SpawnError;
@@ -35,6 +36,7 @@ pub struct Program {
     command: CommandLine,
     probe: Option<Probe>,
     sink: Option<OutputSink>,
+    backpressure: Option<Backpressure>,
     spec: ChildSpec,
 }
 
@@ -70,7 +72,7 @@ impl Program {
     pub fn new(name: impl Into<String>, command: CommandLine) -> Self {
         // The errors of a program are values of Liveoak, so keeping them runs no code of the user.
         let spec = ChildSpec { keep_error: true, ..ChildSpec::default() };
-        Self { name: name.into(), command, probe: None, sink: None, spec }
+        Self { name: name.into(), command, probe: None, sink: None, backpressure: None, spec }
     }
 
     /// Changes the command line: its variables, folder, stop signal, successful exit codes.
@@ -128,6 +130,21 @@ impl Program {
         self.sink = Some(sink);
         self
     }
+
+    /// Slows the reading of the output down while the sink can take no more. Without it, output is always read as fast as
+    /// possible.
+    #[must_use]
+    pub fn backpressure(mut self, backpressure: Backpressure) -> Self {
+        self.backpressure = Some(backpressure);
+        self
+    }
+
+    /// Gives the program one pipe for both outputs, so that their lines keep the order in which they were written. All
+    /// lines then come from [`Stdout`](crate::Stream::Stdout).
+    #[must_use]
+    pub fn merge_output(self) -> Self {
+        self.with(CommandLine::merge_output)
+    }
 }
 
 common_settings!(Program, spec);
@@ -148,6 +165,7 @@ impl From<Program> for Child {
             command: Arc::new(program.command),
             probe,
             sink: program.sink.unwrap_or_else(|| Arc::new(log_output)),
+            backpressure: program.backpressure,
         });
         Self::task_with_kill(program.name, move |ctx| Arc::clone(&runner).run(ctx)).with_spec(spec)
     }
@@ -155,8 +173,37 @@ impl From<Program> for Child {
 
 /// Writes a line to the log. This is the default sink.
 fn log_output(path: &Path, line: OutputLine<'_>) {
+    // The end of a line that came in pieces, if nothing was left of it.
+    if line.continues && line.text.is_empty() {
+        return;
+    }
     let (path, stream, text) = (path.clone(), line.stream.as_str(), line.text.to_owned());
     log(move || tracing::info!(target: "liveoak::output", path = %path, stream, "{text}"));
+}
+
+/// The unfinished line of each stream, so that a probe sees a line whole although it came in pieces.
+#[derive(Default)]
+struct JoinedLines {
+    /// By stream; at most `MAX_LINE` bytes of a line, and its latest piece.
+    so_far: [String; 2],
+}
+
+impl JoinedLines {
+    /// Calls `observe` with the line of which `piece` is the latest piece, as far as it has come.
+    fn with_line(&mut self, piece: OutputLine<'_>, observe: impl FnOnce(&str)) {
+        if !piece.continues && !piece.continued {
+            return observe(piece.text);
+        }
+        let so_far = &mut self.so_far[piece.stream as usize];
+        if !piece.continues || so_far.len() > MAX_LINE {
+            so_far.clear();
+        }
+        so_far.push_str(piece.text);
+        observe(so_far);
+        if !piece.continued {
+            *so_far = String::new();
+        }
+    }
 }
 
 /// The error with which an attempt [fails](Exit::Failed) if its program could not be started.
@@ -180,6 +227,7 @@ struct ProgramRunner {
     command: Arc<CommandLine>,
     probe: Option<Probe>,
     sink: OutputSink,
+    backpressure: Option<Backpressure>,
 }
 
 /// The reason why the wait for a running program ended.
@@ -196,9 +244,10 @@ impl ProgramRunner {
         ctx.runs_outside();
         let probe = self.probe.as_ref().map(Probe::start);
         let (path, sink, watching) = (ctx.path(), Arc::clone(&self.sink), probe.clone());
+        let mut joined = JoinedLines::default();
         let deliver = move |line: OutputLine<'_>| {
             if let Some(probe) = &watching {
-                probe.observe(line.text);
+                joined.with_line(line, |so_far| probe.observe(so_far));
             }
             sink(&path, line);
         };
@@ -214,7 +263,9 @@ impl ProgramRunner {
             Some(Err(error)) => return Exit::failed(SpawnFailed(error)),
             None => return Exit::Stopped,
         };
-        let mut process = match Process::spawn_prepared(Arc::clone(&self.command), prepared, deliver).await {
+        let (command, backpressure) = (Arc::clone(&self.command), self.backpressure.clone());
+        let spawned = Process::spawn_with_backpressure(command, prepared, backpressure, deliver).await;
+        let mut process = match spawned {
             Ok(process) => process,
             Err(error) => return Exit::failed(SpawnFailed(error)),
         };

@@ -60,8 +60,10 @@ pub struct CommandLine {
     pub stdin: Stdin,
     /// Where standard output goes.
     pub stdout: OutputMode,
-    /// Where standard error goes.
+    /// Where standard error goes. Without effect if `merge_output` is set.
     pub stderr: OutputMode,
+    /// `true` if standard error goes where standard output goes, as with `2>&1` in a shell.
+    pub merge_output: bool,
     /// The exit codes that are a success.
     pub success: Vec<i32>,
     /// The signal that asks the program to stop.
@@ -84,6 +86,7 @@ impl CommandLine {
             stdin: Stdin::default(),
             stdout: OutputMode::default(),
             stderr: OutputMode::default(),
+            merge_output: false,
             success: vec![0],
             stop_signal: Signal::TERM,
         }
@@ -159,6 +162,13 @@ impl CommandLine {
         self
     }
 
+    /// Gives the program one pipe (or file) for both outputs, as with `2>&1` in a shell, so that their lines keep the order
+    /// in which they were written. All captured lines then come from [`Stdout`](crate::Stream::Stdout).
+    pub fn merge_output(mut self) -> CommandLine {
+        self.merge_output = true;
+        self
+    }
+
     /// Sets the exit codes that are a success. Default: `[0]`. With an empty list every exit code is a failure.
     pub fn success(mut self, codes: impl IntoIterator<Item = i32>) -> CommandLine {
         self.success = codes.into_iter().collect();
@@ -222,6 +232,7 @@ impl fmt::Debug for CommandLine {
             .field("stdin", &self.stdin)
             .field("stdout", &self.stdout)
             .field("stderr", &self.stderr)
+            .field("merge_output", &self.merge_output)
             .field("success", &self.success)
             .field("stop_signal", &self.stop_signal)
             .finish()

@@ -197,6 +197,14 @@ fn set_disposition(signal: i32, disposition: libc::sighandler_t) {
     }
 }
 
+/// Ignores the signals that a write can raise, SIGPIPE and SIGXFSZ, so that such a write fails with an error instead
+/// (`EPIPE`, `EFBIG`). For a whole program that handles these errors. The programs that it starts get the default
+/// action back.
+pub fn ignore_write_signals() {
+    set_disposition(libc::SIGPIPE, libc::SIG_IGN);
+    set_disposition(libc::SIGXFSZ, libc::SIG_IGN);
+}
+
 fn empty_signal_mask() {
     // SAFETY: `sigemptyset` initialises the set before it is used; both calls are async-signal-safe.
     unsafe {
