@@ -3,17 +3,20 @@
 //! On a terminal the paths are padded to one width, and each child has a colour. In a pipe or a file each line is
 //! exactly the path, ` | `, and the line, so that other programs can read it. Liveoak's own messages go to stderr, not
 //! here.
+//!
+//! A piece of a line that has not ended is a line of its own, so that lines of other children can stand between.
 
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::sync::Arc;
+use std::time::Duration;
 
 use liveoak::Path;
-use liveoak::process::{OutputLine, OutputSink};
+use liveoak::process::{Backpressure, OutputLine, OutputSink};
 use liveoak_config::{Config, Form, SupervisorConfig};
 
-use super::writer::StreamWriter;
+use super::writer::{Fill, StreamWriter};
 use crate::output;
 
 /// Colours (SGR, ECMA-48) that are readable on dark and on light backgrounds.
@@ -22,6 +25,41 @@ const COLOURS: [&str; 10] = ["36", "32", "35", "34", "33", "96", "92", "95", "94
 /// The largest width that paths are padded to.
 const MAX_WIDTH: usize = 40;
 
+/// How long the reader of a program's output waits before its next read while too much output waits for its own reader, or is
+/// dropped because that reader is gone. With reads of 64 KiB this is more than a megabyte a second.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// The same while nothing more fits: a quarter of a megabyte a second.
+const LONG_PAUSE: Duration = Duration::from_millis(250);
+
+/// The longest pause.
+const MAX_PAUSE: Duration = Duration::from_secs(2);
+
+/// With more programs than this, the pauses are longer, so that all of them together cost little CPU time.
+const PROGRAMS_PER_PAUSE: u32 = 8;
+
+/// Returns what slows the programs down while too much of their output waits, or the reader of `stdout` is gone.
+pub(crate) fn backpressure(config: &Config, stdout: StreamWriter) -> Backpressure {
+    let times = (programs(&config.root) / PROGRAMS_PER_PAUSE).max(1);
+    Arc::new(move || {
+        let pause = match stdout.fill() {
+            Fill::Free => Duration::ZERO,
+            Fill::NearlyFull | Fill::Dropping => PAUSE,
+            Fill::Full => LONG_PAUSE,
+        };
+        pause.saturating_mul(times).min(MAX_PAUSE)
+    })
+}
+
+/// Returns the number of programs below a supervisor.
+fn programs(supervisor: &SupervisorConfig) -> u32 {
+    let counts = supervisor.children.iter().map(|child| match &child.form {
+        Form::Program(_) => 1,
+        Form::Supervisor(supervisor) => programs(supervisor),
+    });
+    counts.sum()
+}
+
 /// Returns the sink that writes the children's output to `stdout`.
 pub(crate) fn sink(config: &Config, stdout: StreamWriter) -> OutputSink {
     let terminal = std::io::stdout().is_terminal();
@@ -29,8 +67,14 @@ pub(crate) fn sink(config: &Config, stdout: StreamWriter) -> OutputSink {
     let width =
         if terminal { widest(&config.root, config.name.as_str().len() + 1).min(MAX_WIDTH) } else { 0 };
     Arc::new(move |path: &Path, line: OutputLine<'_>| {
-        let colour = coloured.then(|| colour_of(path));
-        stdout.text(&format_line(path.as_str(), line.text, width, colour));
+        // The end of a line that came in pieces, with nothing left: it makes no empty line.
+        if line.continues && line.text.is_empty() {
+            return;
+        }
+        stdout.put(|to| {
+            let colour = coloured.then(|| colour_of(path));
+            append_line(to, path.as_str(), line.text, width, colour);
+        });
     })
 }
 
@@ -52,18 +96,24 @@ fn colour_of(path: &Path) -> &'static str {
     COLOURS[(hasher.finish() % COLOURS.len() as u64) as usize]
 }
 
-fn format_line(path: &str, text: &str, width: usize, colour: Option<&str>) -> Vec<u8> {
-    let line = match colour {
+fn append_line(to: &mut Vec<u8>, path: &str, text: &str, width: usize, colour: Option<&str>) {
+    // Writing to a vector does not fail.
+    let _ = match colour {
         // The program's text may set colours too. The last reset keeps them out of the next line.
-        Some(colour) => format!("\x1b[{colour}m{path:width$} |\x1b[0m {text}\x1b[0m\n"),
-        None => format!("{path:width$} | {text}\n"),
+        Some(colour) => writeln!(to, "\x1b[{colour}m{path:width$} |\x1b[0m {text}\x1b[0m"),
+        None => writeln!(to, "{path:width$} | {text}"),
     };
-    line.into_bytes()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn format_line(path: &str, text: &str, width: usize, colour: Option<&str>) -> Vec<u8> {
+        let mut line = Vec::new();
+        append_line(&mut line, path, text, width, colour);
+        line
+    }
 
     #[test]
     fn in_a_pipe_a_line_is_the_path_a_bar_and_the_text() {

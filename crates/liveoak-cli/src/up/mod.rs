@@ -5,21 +5,25 @@
 //! - [`log`]: the log of events about children, on stderr
 //! - [`status`]: messages about the run itself, on stderr
 //! - [`report`]: the report at the end
-//! - [`writer`]: writes to both streams without blocking
+//! - [`report_file`]: the file of `--report`
+//! - [`outputs`]: stdout and stderr, each with its [`writer`], which never blocks, to a [`descriptor`]
+//! - [`finish`]: the end of both
 //!
 //! This file has the order of steps: read the file, start the tree, wait, stop it, report. It decides the exit code. No
 //! child is started, restarted or stopped here; that is the library's work.
 
 pub(crate) mod build;
+mod descriptor;
+mod finish;
 mod lines;
 mod log;
+mod outputs;
 mod report;
+mod report_file;
 mod status;
 mod writer;
 
-use std::fs::File;
-use std::io::{self, Seek as _, Write as _};
-use std::path::Path;
+use std::io;
 use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -32,8 +36,12 @@ use tracing::Level;
 
 use crate::args::{LogFormat, UpArgs};
 use crate::{EXIT_FAILED, EXIT_FORCED, EXIT_USAGE, check, output};
+use build::ProgramOutput;
 use log::NotReadyReasons;
+use outputs::Outputs;
 use report::RunReport;
+use report_file::ReportFile;
+pub(crate) use report_file::remove_stale;
 use status::StatusLog;
 use writer::StreamWriter;
 
@@ -43,23 +51,28 @@ use writer::StreamWriter;
 /// When stdout cannot be written.
 pub(crate) fn run(args: &UpArgs) -> io::Result<ExitCode> {
     let (began, colour) = (Instant::now(), output::colour_on_stderr());
-    let status = StatusLog::new(args.log_format, began, colour);
+    let outputs = Outputs::of_process(status::loss_note(args.log_format));
+    let status = StatusLog::new(args.log_format, began, colour, outputs.stderr.clone());
+    outputs.tell_each_other(&status);
+    // Before the file is read: also then, no report of an earlier run may stay.
+    let file = args.report.as_deref().map(|path| ReportFile::open(path, &outputs, &args.file)).transpose();
     let config = match load(&args.file) {
         Ok(config) => config.expanded(),
         Err(problems) if args.log_format == LogFormat::Json && !args.json => {
             status.document(Level::ERROR, "config", &problems.headline(), "", &problems.json());
-            status.stderr().finish();
+            finish::finish(&outputs, &status, None);
             return Ok(ExitCode::from(EXIT_USAGE));
         }
         Err(problems) => return check::print_errors(&problems, args.json),
     };
-    let stdout = StreamWriter::stdout();
     // They do what they did before only at the very end: a second signal of one wish must not cut off the report.
     let mut signals = None;
-    let code = match args.report.as_deref().map(ReportFile::open).transpose() {
+    let mut reported_to = None;
+    let code = match file {
         Ok(file) => {
-            let reasons = log::init(args.log_format, args.log_level, status.stderr().clone(), began, colour);
-            let up = Up { args, config: &config, stdout: &stdout, status: &status, reasons };
+            reported_to = file.as_ref().and_then(ReportFile::stream).cloned();
+            let reasons = log::init(args.log_format, args.log_level, outputs.stderr.clone(), began, colour);
+            let up = Up { args, config: &config, stdout: &outputs.stdout, status: &status, reasons };
             up.run(file, &mut signals).unwrap_or_else(|error| {
                 status.error(error);
                 EXIT_FAILED
@@ -70,12 +83,15 @@ pub(crate) fn run(args: &UpArgs) -> io::Result<ExitCode> {
             EXIT_USAGE
         }
     };
-    // Lines of the log that came after the end of the tree.
-    liveoak::internal::flush_log(Duration::from_millis(100));
-    stdout.finish();
-    status.stderr().finish();
-    Ok(ExitCode::from(code))
+    // Lines of the log that came after the end of the tree. The log never waits for a reader.
+    liveoak::internal::flush_log(FLUSH_LOG);
+    let complete = finish::finish(&outputs, &status, signals);
+    let unreported = reported_to.is_some_and(|stream| stream.progress().ended.is_some());
+    Ok(ExitCode::from(if complete && !unreported { code } else { code.max(EXIT_FAILED) }))
 }
+
+/// How long the end waits for the thread of the log, which only has to format lines.
+const FLUSH_LOG: Duration = Duration::from_secs(5);
 
 /// The inputs and outputs of a run.
 struct Up<'a> {
@@ -91,7 +107,7 @@ struct Up<'a> {
 
 impl Up<'_> {
     /// Runs the tree from start to end, and returns the exit code, or why nothing was started.
-    fn run(&self, file: Option<ReportFile<'_>>, signals: &mut Option<StopSignals>) -> Result<u8, String> {
+    fn run(&self, file: Option<ReportFile>, signals: &mut Option<StopSignals>) -> Result<u8, String> {
         liveoak::process::raise_file_limit();
         liveoak::capture_panics();
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
@@ -105,24 +121,48 @@ impl Up<'_> {
 
     async fn run_tree(
         &self,
-        file: Option<ReportFile<'_>>,
+        file: Option<ReportFile>,
         signals: &mut Option<StopSignals>,
     ) -> Result<u8, String> {
         let listening = StopSignals::listen()
             .map_err(|error| format!("cannot listen for signals: {error}; nothing was started"))?;
-        let sink = lines::sink(self.config, self.stdout.clone());
-        let tree = build::tree(self.config, &sink).begin().map_err(|error| error.to_string())?;
+        let io = ProgramOutput {
+            sink: lines::sink(self.config, self.stdout.clone()),
+            backpressure: lines::backpressure(self.config, self.stdout.clone()),
+        };
+        let tree = build::tree(self.config, &io).begin().map_err(|error| error.to_string())?;
         let ended = self.until_ended(&tree, signals.insert(listening)).await;
         let report = RunReport::new(self.config, &ended, &tree.snapshot(), &self.reasons);
         let code = exit_code(&ended);
         let level = if code == 0 { Level::INFO } else { Level::ERROR };
         let more = serde_json::json!({ "code": code, "report": &report });
         self.status.document(level, "stop-report", &report.headline(), &report.text(), &more);
-        if let Some(Err(error)) = file.map(|file| file.write(&report.json())) {
-            self.status.error(error);
-            return Ok(code.max(EXIT_FAILED));
+        let Some(file) = file else { return Ok(code) };
+        match self.write_report(file, report.json(), signals).await {
+            Ok(()) => Ok(code),
+            Err(error) => {
+                self.status.error(error);
+                Ok(code.max(EXIT_FAILED))
+            }
         }
-        Ok(code)
+    }
+
+    /// Writes the report. A signal ends the wait for its reader.
+    async fn write_report(
+        &self,
+        file: ReportFile,
+        json: String,
+        signals: &mut Option<StopSignals>,
+    ) -> Result<(), String> {
+        if !file.may_wait() {
+            return file.write(&json);
+        }
+        let path = file.path().to_path_buf();
+        let written = tokio::task::spawn_blocking(move || file.write(&json));
+        match race(written, finish::given_up(signals.as_mut(), Instant::now())).await {
+            Either::Left(written) => written.unwrap_or_else(|error| Err(ReportFile::refusal(&path, error))),
+            Either::Right(()) => Err(ReportFile::refusal(&path, "a signal ended the wait for its reader")),
+        }
     }
 
     /// Waits for the end of the tree. The first signal, or the end of `--for`, stops the tree. A SIGINT more than a second
@@ -177,32 +217,6 @@ async fn after(time: Option<Duration>) {
     match time {
         Some(time) => tokio::time::sleep(time).await,
         None => std::future::pending().await,
-    }
-}
-
-/// The file of `--report`. It is opened before any child starts, so that a wrong path is an error at once and not at
-/// the end.
-struct ReportFile<'a> {
-    path: &'a Path,
-    file: File,
-}
-
-impl<'a> ReportFile<'a> {
-    fn open(path: &'a Path) -> Result<Self, String> {
-        match File::options().write(true).create(true).truncate(false).open(path) {
-            Ok(file) => Ok(Self { path, file }),
-            Err(error) => Err(Self::refused(path, &error)),
-        }
-    }
-
-    fn write(mut self, text: &str) -> Result<(), String> {
-        // This fails for pipes and terminals, which cannot be truncated; writing to them works anyway.
-        let _ = self.file.set_len(0).and_then(|()| self.file.rewind());
-        self.file.write_all(text.as_bytes()).map_err(|error| Self::refused(self.path, &error))
-    }
-
-    fn refused(path: &Path, error: &io::Error) -> String {
-        format!("cannot write the report to {}: {error}", path.display())
     }
 }
 
