@@ -9,8 +9,8 @@
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::io::{IsTerminal as _, Write as _};
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use liveoak::Path;
 use liveoak::process::{Backpressure, OutputLine, OutputSink};
@@ -25,39 +25,37 @@ const COLOURS: [&str; 10] = ["36", "32", "35", "34", "33", "96", "92", "95", "94
 /// The largest width that paths are padded to.
 const MAX_WIDTH: usize = 40;
 
-/// How long the reader of a program's output waits before its next read while too much output waits for its own reader, or is
-/// dropped because that reader is gone. With reads of 64 KiB this is more than a megabyte a second.
-const PAUSE: Duration = Duration::from_millis(50);
-
-/// The same while nothing more fits: a quarter of a megabyte a second.
-const LONG_PAUSE: Duration = Duration::from_millis(250);
-
-/// The longest pause.
-const MAX_PAUSE: Duration = Duration::from_secs(2);
-
-/// With more programs than this, the pauses are longer, so that all of them together cost little CPU time.
-const PROGRAMS_PER_PAUSE: u32 = 8;
-
 /// Returns what slows the programs down while too much of their output waits, or the reader of `stdout` is gone.
-pub(crate) fn backpressure(config: &Config, stdout: StreamWriter) -> Backpressure {
-    let times = (programs(&config.root) / PROGRAMS_PER_PAUSE).max(1);
+pub(crate) fn backpressure(stdout: StreamWriter) -> Backpressure {
+    let pace = Mutex::new(Pace { next: Instant::now() });
     Arc::new(move || {
-        let pause = match stdout.fill() {
-            Fill::Free => Duration::ZERO,
-            Fill::NearlyFull | Fill::Dropping => PAUSE,
-            Fill::Full => LONG_PAUSE,
-        };
-        pause.saturating_mul(times).min(MAX_PAUSE)
+        let fill = stdout.fill();
+        pace.lock().unwrap_or_else(PoisonError::into_inner).pause(fill, Instant::now())
     })
 }
 
-/// Returns the number of programs below a supervisor.
-fn programs(supervisor: &SupervisorConfig) -> u32 {
-    let counts = supervisor.children.iter().map(|child| match &child.form {
-        Form::Program(_) => 1,
-        Form::Supervisor(supervisor) => programs(supervisor),
-    });
-    counts.sum()
+/// Spreads the reads of all programs over time. A read takes up to 64 KiB. So a program that floods its output alone is slowed
+/// down less than each of a hundred, and all together cost little CPU time.
+struct Pace {
+    /// When the next read may follow.
+    next: Instant,
+}
+
+/// The longest pause before a read, however many programs wait for theirs.
+const MAX_PAUSE: Duration = Duration::from_secs(2);
+
+impl Pace {
+    /// Returns how long a reader waits before its next read.
+    fn pause(&mut self, fill: Fill, now: Instant) -> Duration {
+        let step = match fill {
+            Fill::Free => return Duration::ZERO,
+            Fill::NearlyFull => Duration::from_millis(10),
+            Fill::Dropping => Duration::from_millis(50),
+            Fill::Full => Duration::from_millis(200),
+        };
+        self.next = (self.next.max(now) + step).min(now + MAX_PAUSE);
+        self.next - now
+    }
 }
 
 /// Returns the sink that writes the children's output to `stdout`.
@@ -124,5 +122,22 @@ mod tests {
     #[test]
     fn on_a_terminal_paths_are_padded_and_colours_end_with_the_line() {
         assert_eq!(format_line("/s/a", "x", 6, Some("36")), b"\x1b[36m/s/a   |\x1b[0m x\x1b[0m\n");
+    }
+
+    #[test]
+    fn the_fuller_the_buffer_is_the_slower_all_programs_together_are_read() {
+        let begin = Instant::now();
+        let mut pace = Pace { next: begin };
+        let ms = Duration::from_millis;
+        assert_eq!(pace.pause(Fill::Free, begin), Duration::ZERO);
+        let pauses = [1, 2, 3].map(|_| pace.pause(Fill::Full, begin));
+        assert_eq!(pauses, [ms(200), ms(400), ms(600)]);
+        assert_eq!(pace.pause(Fill::Free, begin), Duration::ZERO);
+        let later = begin + ms(5_000);
+        assert_eq!(pace.pause(Fill::NearlyFull, later), ms(10));
+        for _ in 0..1_000 {
+            assert!(pace.pause(Fill::Full, later) <= MAX_PAUSE);
+        }
+        assert_eq!(pace.pause(Fill::Dropping, later + MAX_PAUSE), ms(50));
     }
 }

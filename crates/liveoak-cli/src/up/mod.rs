@@ -128,7 +128,7 @@ impl Up<'_> {
             .map_err(|error| format!("cannot listen for signals: {error}; nothing was started"))?;
         let io = ProgramOutput {
             sink: lines::sink(self.config, self.stdout.clone()),
-            backpressure: lines::backpressure(self.config, self.stdout.clone()),
+            backpressure: lines::backpressure(self.stdout.clone()),
         };
         let tree = build::tree(self.config, &io).begin().map_err(|error| error.to_string())?;
         let ended = self.until_ended(&tree, signals.insert(listening)).await;
