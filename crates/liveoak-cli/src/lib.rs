@@ -26,12 +26,17 @@ const EXIT_FORCED: u8 = 3;
 /// Runs the whole program: reads its command line, runs the command, and returns the exit code.
 #[must_use]
 pub fn run() -> ExitCode {
+    liveoak::process::ignore_write_signals();
     let cli = match args::Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version come this way too, with code 0. A closed stdout is no error.
             let _ = error.print();
-            return if error.exit_code() == 0 { ExitCode::SUCCESS } else { ExitCode::from(EXIT_USAGE) };
+            if error.exit_code() == 0 {
+                return ExitCode::SUCCESS;
+            }
+            up::remove_stale(std::env::args_os());
+            return ExitCode::from(EXIT_USAGE);
         }
     };
     let written = match cli.command {

@@ -2,23 +2,43 @@
 //! `liveoak schema | head -1`, the output ends without an error.
 
 use std::borrow::Cow;
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _};
+use std::os::fd::BorrowedFd;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 
 /// Writes a text to stdout.
 ///
 /// # Errors
 /// The error of the system, unless the reader has closed the pipe.
 pub(crate) fn stdout(text: &str) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => written,
+    match write_all(rustix::stdio::stdout(), text.as_bytes()) {
+        Err(Errno::PIPE) => Ok(()),
+        written => Ok(written?),
     }
 }
 
 /// Writes a text to stderr. An error is ignored: there is no other place to report it.
 pub(crate) fn stderr(text: &str) {
-    let _ = io::stderr().lock().write_all(text.as_bytes());
+    let _ = write_all(rustix::stdio::stderr(), text.as_bytes());
+}
+
+/// Writes all bytes. Waits if the descriptor is non-blocking and its reader is slow.
+fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<(), Errno> {
+    while !bytes.is_empty() {
+        match rustix::io::write(fd, bytes) {
+            Ok(written) => bytes = &bytes[written..],
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => {
+                let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::OUT)];
+                // If the poll is interrupted, the write is tried once more than needed.
+                let _ = poll(&mut fds, None);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// Returns `true` if stderr is to be coloured: it is a terminal that can show colours, and `NO_COLOR` is not set.

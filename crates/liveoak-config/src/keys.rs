@@ -102,6 +102,8 @@ keys! {
         ready: || types::table_schema(&READY);
         /// The exit codes that are no failure.
         success: || json!({ "type": "array", "items": types::integer_schema(0, 255), "minItems": 1 }) => [0];
+        /// How its output is read.
+        output: || types::table_schema(&OUTPUT) => json!({ "merge": false });
         /// How many copies run. Above 1 they are named NAME.1, NAME.2 and so on, and start and stop side by side. {replica} is the number of the copy.
         replicas: || types::integer_schema(1, MAX_REPLICAS) => 1;
         /// How it is stopped: the signal that asks, who gets it, and the time until it is killed.
@@ -174,6 +176,11 @@ keys! {
         within: types::duration_or_infinity_schema => format_duration(ChildSpec::default().stop_within);
     }
 
+    const OF_OUTPUT {
+        /// One pipe for stdout and stderr, so that their lines keep the order in which they were written.
+        merge: || json!({ "type": "boolean" }) => false;
+    }
+
     const OF_SUPERVISOR_STOP {
         /// How long the stop may take, however many children ignore it.
         within: types::duration_schema;
@@ -228,6 +235,8 @@ pub(crate) static READY: Keys = Keys {
 /// The `stop` of a program.
 pub(crate) static PROGRAM_STOP: Keys =
     Keys { others: &[FOR_STOP], ..keys("How a program is stopped.", &[OF_PROGRAM_STOP]) };
+/// `output`.
+pub(crate) static OUTPUT: Keys = keys("How the output of a program is read.", &[OF_OUTPUT]);
 /// The `stop` of a supervisor.
 pub(crate) static SUPERVISOR_STOP: Keys =
     Keys { others: &[FOR_STOP], ..keys("The budget of a stop.", &[OF_SUPERVISOR_STOP]) };

@@ -6,7 +6,7 @@ use crate::config::{ProgramConfig, ReplicaConfig};
 use crate::diagnostic::{Checked, Diagnostic, Error, Span};
 use crate::duration::format_duration;
 use crate::env_file;
-use crate::keys::{PROGRAM_STOP, READY};
+use crate::keys::{OUTPUT, PROGRAM_STOP, READY};
 use crate::reader::Reader;
 use crate::replica::{Filled, has_replica_word};
 use crate::shell_syntax::{self, Kind};
@@ -52,6 +52,7 @@ impl Reader<'_> {
             command = command.env(name, value);
         }
         command = self.program_stop(table, command, spec);
+        command = self.output(table, command);
         if let Some(codes) = table.get("success").and_then(|node| self.success(node)) {
             command = command.success(codes);
         }
@@ -179,6 +180,14 @@ impl Reader<'_> {
         let signal = self.value(&table, "signal", Node::word).unwrap_or(command.stop_signal);
         let ask = self.value(&table, "ask", Node::word).unwrap_or(command.ask);
         command.stop_signal(signal).ask(ask)
+    }
+
+    /// Reads `output`.
+    fn output(&mut self, table: &Table<'_>, command: CommandLine) -> CommandLine {
+        let example = "output = { merge = true }";
+        let table = table.get("output").and_then(|node| self.table_of(node, "`output`", &OUTPUT, example));
+        let merge = table.and_then(|table| self.value(&table, "merge", |node| node.boolean("merge = true")));
+        if merge == Some(true) { command.merge_output() } else { command }
     }
 
     fn success(&mut self, node: &Node<'_>) -> Option<Vec<i32>> {

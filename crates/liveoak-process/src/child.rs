@@ -8,8 +8,9 @@ use crate::command::{Ask, CommandLine, Stdin};
 use crate::environment::{Environment, Identity};
 use crate::exit_watch::Status;
 use crate::jobs::WhenGone;
+use crate::lines::MAX_LINE;
 use crate::log::log;
-use crate::output::OutputLine;
+use crate::output::{Backpressure, OutputLine};
 use crate::probe::{Probe, ProbeFailure, ProbeRun};
 use crate::process::{Process, SignalError};
 use crate::quick_ends::QuickEnds;
@@ -46,6 +47,7 @@ pub struct Program {
     replica: u32,
     probe: Option<Probe>,
     sink: Option<OutputSink>,
+    backpressure: Option<Backpressure>,
     spec: ChildSpec,
 }
 
@@ -82,7 +84,7 @@ impl Program {
     pub fn new(name: impl Into<String>, command: CommandLine) -> Self {
         // The errors of a program are values of Liveoak, so keeping them runs no code of the user.
         let spec = ChildSpec { keep_error: true, ..ChildSpec::default() };
-        Self { name: name.into(), command, replica: 1, probe: None, sink: None, spec }
+        Self { name: name.into(), command, replica: 1, probe: None, sink: None, backpressure: None, spec }
     }
 
     /// Changes the command line: its variables, folder, stop signal, successful exit codes.
@@ -160,6 +162,21 @@ impl Program {
         self.sink = Some(sink);
         self
     }
+
+    /// Slows the reading of the output down while the sink can take no more. Without it, output is always read as fast as
+    /// possible.
+    #[must_use]
+    pub fn backpressure(mut self, backpressure: Backpressure) -> Self {
+        self.backpressure = Some(backpressure);
+        self
+    }
+
+    /// Gives the program one pipe for both outputs, so that their lines keep the order in which they were written. All
+    /// lines then come from [`Stdout`](crate::Stream::Stdout).
+    #[must_use]
+    pub fn merge_output(self) -> Self {
+        self.with(CommandLine::merge_output)
+    }
 }
 
 common_settings!(Program, spec);
@@ -182,6 +199,7 @@ impl From<Program> for Child {
             probe,
             sink: program.sink.unwrap_or_else(|| Arc::new(log_output)),
             quick_ends: (spec.restart == Restart::Permanent).then(QuickEnds::default),
+            backpressure: program.backpressure,
         });
         Self::task_with_kill(program.name, move |ctx| Arc::clone(&runner).run(ctx)).with_spec(spec)
     }
@@ -189,8 +207,37 @@ impl From<Program> for Child {
 
 /// Writes a line to the log. This is the default sink.
 fn log_output(path: &Path, line: OutputLine<'_>) {
+    // The end of a line that came in pieces, if nothing was left of it.
+    if line.continues && line.text.is_empty() {
+        return;
+    }
     let (path, stream, text) = (path.clone(), line.stream.as_str(), line.text.to_owned());
     log(move || tracing::info!(target: "liveoak::output", path = %path, stream, "{text}"));
+}
+
+/// The unfinished line of each stream, so that a probe sees a line whole although it came in pieces.
+#[derive(Default)]
+struct JoinedLines {
+    /// By stream; at most `MAX_LINE` bytes of a line, and its latest piece.
+    so_far: [String; 2],
+}
+
+impl JoinedLines {
+    /// Calls `observe` with the line of which `piece` is the latest piece, as far as it has come.
+    fn with_line(&mut self, piece: OutputLine<'_>, observe: impl FnOnce(&str)) {
+        if !piece.continues && !piece.continued {
+            return observe(piece.text);
+        }
+        let so_far = &mut self.so_far[piece.stream as usize];
+        if !piece.continues || so_far.len() > MAX_LINE {
+            so_far.clear();
+        }
+        so_far.push_str(piece.text);
+        observe(so_far);
+        if !piece.continued {
+            *so_far = String::new();
+        }
+    }
 }
 
 /// The error with which an attempt [fails](Exit::Failed) if its program could not be started.
@@ -226,6 +273,7 @@ struct ProgramRunner {
     sink: OutputSink,
     /// `None` if the child is not permanent: then it may end without failure.
     quick_ends: Option<QuickEnds>,
+    backpressure: Option<Backpressure>,
 }
 
 /// The reason why the wait for a running program ended.
@@ -251,9 +299,10 @@ impl ProgramRunner {
         let environment = self.environment(&ctx);
         let probe = self.probe.as_ref().map(|probe| probe.start_in(environment.clone()));
         let (path, sink, watching) = (ctx.path(), Arc::clone(&self.sink), probe.clone());
+        let mut joined = JoinedLines::default();
         let deliver = move |line: OutputLine<'_>| {
             if let Some(probe) = &watching {
-                probe.observe(line.text);
+                joined.with_line(line, |so_far| probe.observe(so_far));
             }
             sink(&path, line);
         };
@@ -273,8 +322,11 @@ impl ProgramRunner {
             Some(Err(error)) => return start_failed(error),
             None => return Exit::Stopped,
         };
-        let (command, when_gone) = (Arc::clone(&self.command), WhenGone::new(ctx.processes_gone()));
-        let mut process = match Process::spawn_prepared(command, prepared, when_gone, deliver).await {
+        let (command, backpressure) = (Arc::clone(&self.command), self.backpressure.clone());
+        let when_gone = WhenGone::new(ctx.processes_gone());
+        let spawned =
+            Process::spawn_with_backpressure(command, prepared, when_gone, backpressure, deliver).await;
+        let mut process = match spawned {
             Ok(process) => process,
             Err(error) => return start_failed(error),
         };

@@ -136,8 +136,10 @@ pub struct CommandLine {
     pub stdin: Stdin,
     /// Where standard output goes.
     pub stdout: OutputMode,
-    /// Where standard error goes.
+    /// Where standard error goes. Without effect if `merge_output` is set.
     pub stderr: OutputMode,
+    /// `true` if standard error goes where standard output goes, as with `2>&1` in a shell.
+    pub merge_output: bool,
     /// The exit codes that are a success.
     pub success: Vec<i32>,
     /// The signal that asks the program to stop.
@@ -162,6 +164,7 @@ impl CommandLine {
             stdin: Stdin::default(),
             stdout: OutputMode::default(),
             stderr: OutputMode::default(),
+            merge_output: false,
             success: vec![0],
             stop_signal: Signal::TERM,
             ask: Ask::default(),
@@ -236,6 +239,13 @@ impl CommandLine {
     /// Sets where standard error goes.
     pub fn stderr(mut self, mode: OutputMode) -> CommandLine {
         self.stderr = mode;
+        self
+    }
+
+    /// Gives the program one pipe (or file) for both outputs, as with `2>&1` in a shell, so that their lines keep the order
+    /// in which they were written. All captured lines then come from [`Stdout`](crate::Stream::Stdout).
+    pub fn merge_output(mut self) -> CommandLine {
+        self.merge_output = true;
         self
     }
 
@@ -327,6 +337,7 @@ impl fmt::Debug for CommandLine {
             .field("stdin", &self.stdin)
             .field("stdout", &self.stdout)
             .field("stderr", &self.stderr)
+            .field("merge_output", &self.merge_output)
             .field("success", &self.success)
             .field("stop_signal", &self.stop_signal)
             .field("ask", &self.ask)

@@ -1,6 +1,7 @@
 //! Splits bytes into lines of bounded length.
 //!
-//! [`Lines`] holds at most [`MAX_LINE`] bytes and passes longer lines on in pieces, so that memory stays bounded.
+//! [`Lines`] holds at most [`MAX_LINE`] bytes and passes longer lines on in pieces, so that memory stays bounded. A line
+//! ends with `\n`, `\r\n` or `\r`: progress bars write one state after the other with a lone `\r` between them.
 
 use std::borrow::Cow;
 
@@ -11,6 +12,16 @@ pub const MAX_LINE: usize = 16 * 1024;
 /// The longest UTF-8 sequence. A cut moves back by less than this, so that it does not split a character.
 const MAX_CHAR: usize = 4;
 
+/// A whole line, or a piece of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Piece<'a> {
+    pub(crate) text: &'a str,
+    /// `true` if the line continues in the next piece.
+    pub(crate) continued: bool,
+    /// `true` if an earlier piece of the same line was passed on.
+    pub(crate) continues: bool,
+}
+
 /// Splits a stream of bytes into lines.
 #[derive(Debug, Default)]
 pub(crate) struct Lines {
@@ -18,50 +29,74 @@ pub(crate) struct Lines {
     held: Vec<u8>,
     /// `true` if a piece of the current line was passed on already.
     in_pieces: bool,
+    /// `true` if the last line ended with `\r`. A `\n` that follows immediately belongs to it.
+    after_return: bool,
 }
 
 impl Lines {
-    /// Takes more bytes. Calls `emit` for each complete line or piece, with `true` if the line continues in the next
-    /// piece.
-    pub(crate) fn push(&mut self, mut bytes: &[u8], emit: &mut impl FnMut(&str, bool)) {
-        while !bytes.is_empty() {
+    /// Takes more bytes. Calls `emit` for each complete line or piece.
+    pub(crate) fn push(&mut self, mut bytes: &[u8], emit: &mut impl FnMut(Piece<'_>)) {
+        while let Some(&first) = bytes.first() {
+            if first == b'\n' && std::mem::take(&mut self.after_return) {
+                bytes = &bytes[1..];
+                continue;
+            }
             let room = MAX_LINE - self.held.len();
-            let newline = bytes.iter().take(room + 1).position(|&byte| byte == b'\n');
-            if let Some(end) = newline {
-                self.held.extend_from_slice(&bytes[..end]);
-                self.end_line(emit);
-                bytes = &bytes[end + 1..];
-            } else if bytes.len() <= room {
-                self.held.extend_from_slice(bytes);
-                return;
-            } else {
-                self.held.extend_from_slice(&bytes[..room]);
-                bytes = &bytes[room..];
-                self.cut(emit);
+            let end = bytes.iter().take(room + 1).position(|&byte| byte == b'\n' || byte == b'\r');
+            let taken = &bytes[..end.unwrap_or(bytes.len().min(room))];
+            self.after_return &= taken.is_empty();
+            self.held.extend_from_slice(taken);
+            match end {
+                Some(end) => {
+                    if bytes[end] == b'\n' {
+                        self.end_line(emit);
+                    } else if self.has_begun() {
+                        self.end_line(emit);
+                        self.after_return = true;
+                    }
+                    bytes = &bytes[end + 1..];
+                }
+                None if bytes.len() <= room => return,
+                None => {
+                    bytes = &bytes[room..];
+                    self.cut(emit);
+                }
             }
         }
     }
 
+    /// Returns `true` if there is text that was not passed on, because its line has not ended yet.
+    pub(crate) fn has_held(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    /// Passes on what is held, except a character at its end that is not complete yet. The line continues with the next
+    /// bytes.
+    pub(crate) fn cut(&mut self, emit: &mut impl FnMut(Piece<'_>)) {
+        let end = self.held.len() - unfinished_char(&self.held);
+        if end == 0 {
+            return;
+        }
+        emit(Piece { text: &text(&self.held[..end]), continued: true, continues: self.in_pieces });
+        self.held.drain(..end);
+        self.in_pieces = true;
+    }
+
     /// Ends the stream. A last line without a newline is passed on as a line.
-    pub(crate) fn finish(&mut self, emit: &mut impl FnMut(&str, bool)) {
-        if self.in_pieces || !self.held.is_empty() {
+    pub(crate) fn finish(&mut self, emit: &mut impl FnMut(Piece<'_>)) {
+        if self.has_begun() {
             self.end_line(emit);
         }
     }
 
-    fn end_line(&mut self, emit: &mut impl FnMut(&str, bool)) {
-        let line = self.held.strip_suffix(b"\r").unwrap_or(&self.held);
-        emit(&text(line), false);
-        self.held.clear();
-        self.in_pieces = false;
+    fn has_begun(&self) -> bool {
+        self.in_pieces || !self.held.is_empty()
     }
 
-    /// Passes on what is held, except a character at its end that is not complete yet.
-    fn cut(&mut self, emit: &mut impl FnMut(&str, bool)) {
-        let end = self.held.len() - unfinished_char(&self.held);
-        emit(&text(&self.held[..end]), true);
-        self.held.drain(..end);
-        self.in_pieces = true;
+    fn end_line(&mut self, emit: &mut impl FnMut(Piece<'_>)) {
+        emit(Piece { text: &text(&self.held), continued: false, continues: self.in_pieces });
+        self.held.clear();
+        self.in_pieces = false;
     }
 }
 
@@ -93,7 +128,7 @@ mod tests {
     fn lines_of(chunks: &[&[u8]]) -> Vec<(String, bool)> {
         let mut lines = Lines::default();
         let mut seen = Vec::new();
-        let mut emit = |text: &str, continued| seen.push((text.to_owned(), continued));
+        let mut emit = |piece: Piece<'_>| seen.push((piece.text.to_owned(), piece.continued));
         for chunk in chunks {
             lines.push(chunk, &mut emit);
             assert!(lines.held.len() <= MAX_LINE);
@@ -108,11 +143,54 @@ mod tests {
 
     #[test]
     fn lines_do_not_depend_on_the_size_of_the_writes() {
-        let stream = "one\r\ntwo\n\nthrée\rx\nlast".as_bytes();
-        let expected = whole(&["one", "two", "", "thrée\rx", "last"]);
+        let stream = "one\r\ntwo\n\nthrée x\n\r\n\r\nlast".as_bytes();
+        let expected = whole(&["one", "two", "", "thrée x", "", "", "last"]);
         assert_eq!(lines_of(&[stream]), expected);
         let single: Vec<&[u8]> = stream.chunks(1).collect();
         assert_eq!(lines_of(&single), expected);
+    }
+
+    #[test]
+    fn a_lone_carriage_return_ends_a_line_and_makes_no_empty_one() {
+        for (stream, expected) in [
+            ("1 of 2\r2 of 2\r\ndone\n", &["1 of 2", "2 of 2", "done"][..]),
+            ("\r1 of 2\r\r2 of 2\n", &["1 of 2", "2 of 2"]),
+            ("text\r\r\nnext\r\n\r\nlast", &["text", "next", "", "last"]),
+            ("bar\r\n\nafter a blank line\r", &["bar", "", "after a blank line"]),
+            ("\r\r", &[]),
+        ] {
+            for size in 1..=stream.len() {
+                let chunks: Vec<&[u8]> = stream.as_bytes().chunks(size).collect();
+                assert_eq!(lines_of(&chunks), whole(expected), "{stream:?} in chunks of {size}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_line_that_was_cut_before_its_end_goes_on_in_further_pieces() {
+        let (mut lines, mut seen) = (Lines::default(), Vec::new());
+        let mut emit =
+            |piece: Piece<'_>| seen.push((piece.text.to_owned(), piece.continued, piece.continues));
+        lines.cut(&mut emit);
+        lines.push("wait… caf\u{e9}".as_bytes().split_last().expect("bytes").1, &mut emit);
+        assert!(lines.has_held());
+        lines.cut(&mut emit);
+        lines.push(b"\xa9\n", &mut emit);
+        lines.push(b"prompt: ", &mut emit);
+        lines.cut(&mut emit);
+        lines.push(b"\r\nnext\n", &mut emit);
+        assert!(!lines.has_held());
+        let expected = [
+            ("wait… caf", true, false),
+            ("\u{e9}", false, true),
+            ("prompt: ", true, false),
+            ("", false, true),
+            ("next", false, false),
+        ];
+        assert_eq!(
+            seen,
+            expected.map(|(text, continued, continues)| (text.to_owned(), continued, continues))
+        );
     }
 
     #[test]

@@ -325,6 +325,14 @@ fn restore_reserved_signal(signal: i32) {
     }
 }
 
+/// Ignores the signals that a write can raise, SIGPIPE and SIGXFSZ, so that such a write fails with an error instead
+/// (`EPIPE`, `EFBIG`). For a whole program that handles these errors. The programs that it starts get the default
+/// action back.
+pub fn ignore_write_signals() {
+    set_disposition(libc::SIGPIPE, libc::SIG_IGN);
+    set_disposition(libc::SIGXFSZ, libc::SIG_IGN);
+}
+
 fn empty_signal_mask() {
     // SAFETY: `sigemptyset` initialises the set before it is used; both calls are async-signal-safe.
     unsafe {

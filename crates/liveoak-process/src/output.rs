@@ -1,15 +1,18 @@
 //! The task that reads a program's output and passes it to the sink.
 //!
-//! It guarantees four things:
+//! It guarantees six things:
 //!
 //! 1. A full pipe never blocks the program for long, because the task reads all the time and the sink must not block.
 //! 2. Output that was written before the exit is delivered: reading continues after the exit.
 //! 3. Another process that inherited the pipe cannot keep the task alive: after the leader's exit the task reads for
 //!    [`OUTPUT_GRACE`], then takes what the pipe contains, and closes it.
 //! 4. A flood of output does not starve other tasks: after [`BYTES_PER_TURN`] the task yields to them and to timers.
+//! 5. A line that has not ended is passed on as a piece after [`UNFINISHED_AFTER`] without further bytes, and at the latest
+//!    [`UNFINISHED_AT_MOST`] after its first byte. So a prompt is seen while the program waits for an answer.
+//! 6. A sink that can take no more slows the reading down ([`Backpressure`]), but never stops it.
 
 use crate::exit_watch::ExitWatch;
-use crate::lines::Lines;
+use crate::lines::{Lines, Piece};
 use liveoak_runtime::internal::race;
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
@@ -22,10 +25,20 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::unix::pipe::Receiver;
 use tokio::task::yield_now;
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 /// How long a pipe that other processes hold open is read after the leader's exit, before it is closed.
 pub const OUTPUT_GRACE: Duration = Duration::from_millis(250);
+
+/// How long a program must write nothing until its unfinished line is passed on as a piece.
+pub const UNFINISHED_AFTER: Duration = Duration::from_millis(200);
+
+/// How long a piece of an unfinished line is held at most, however often the program adds to it.
+const UNFINISHED_AT_MOST: Duration = Duration::from_secs(2);
+
+/// Returns how long the reader of a program's output waits before its next read: zero, unless the sink can take no more.
+/// Must not block.
+pub type Backpressure = Arc<dyn Fn() -> Duration + Send + Sync>;
 
 /// The most bytes of one read: the usual capacity of a pipe.
 const READ_SIZE: usize = 64 * 1024;
@@ -72,9 +85,11 @@ pub struct OutputLine<'a> {
     /// The text without its line end (`\n` or `\r\n`) and without NUL bytes. Bytes that are not UTF-8 are replaced by
     /// `U+FFFD`. Other control characters are kept.
     pub text: &'a str,
-    /// `true` if the line is longer than [`MAX_LINE`](crate::MAX_LINE) and continues in the next piece of this stream.
-    /// The last piece, which may be empty, has `false`.
+    /// `true` if the line continues in the next piece of this stream: it is longer than [`MAX_LINE`](crate::MAX_LINE), or the
+    /// program wrote its end later. The last piece, which may be empty, has `false`.
     pub continued: bool,
+    /// `true` if this is not the first piece of its line.
+    pub continues: bool,
 }
 
 /// How the reading of a program's output ended.
@@ -94,6 +109,10 @@ pub(crate) struct OutputReader<F> {
     pipes: [Option<Pipe>; 2],
     exit: Arc<ExitWatch>,
     sink: F,
+    /// Slows the reading down.
+    backpressure: Option<Backpressure>,
+    /// The timer for unfinished lines. Made for the first one.
+    timer: Option<Pin<Box<Sleep>>>,
     /// Bytes read since the task last yielded.
     bytes_this_turn: usize,
 }
@@ -102,6 +121,17 @@ struct Pipe {
     stream: Stream,
     end: Receiver,
     lines: Lines,
+    /// The times of the unfinished line, while there is text that was not passed on.
+    unfinished: Option<Unfinished>,
+}
+
+/// The times of an unfinished line.
+#[derive(Clone, Copy)]
+struct Unfinished {
+    /// When its first bytes came that were not passed on.
+    since: Instant,
+    /// When it is passed on as a piece.
+    due: Instant,
 }
 
 thread_local! {
@@ -141,8 +171,33 @@ impl Pipe {
 
     fn deliver(&mut self, bytes: &[u8], sink: &mut impl FnMut(OutputLine<'_>)) -> usize {
         let stream = self.stream;
-        self.lines.push(bytes, &mut |text, continued| sink(OutputLine { stream, text, continued }));
+        let mut passed_on = false;
+        self.lines.push(bytes, &mut |piece| {
+            passed_on = true;
+            sink(OutputLine::new(stream, piece));
+        });
+        if !bytes.is_empty() {
+            let now = Instant::now();
+            let since = self.unfinished.filter(|_| !passed_on).map_or(now, |unfinished| unfinished.since);
+            let due = (now + UNFINISHED_AFTER).min(since + UNFINISHED_AT_MOST);
+            self.unfinished = self.lines.has_held().then_some(Unfinished { since, due });
+        }
         bytes.len()
+    }
+
+    /// Passes on an unfinished line that is due.
+    fn pass_on_if_due(&mut self, now: Instant, sink: &mut impl FnMut(OutputLine<'_>)) {
+        if self.unfinished.take_if(|unfinished| unfinished.due <= now).is_some() {
+            let stream = self.stream;
+            self.lines.cut(&mut |piece| sink(OutputLine::new(stream, piece)));
+        }
+    }
+}
+
+impl<'a> OutputLine<'a> {
+    fn new(stream: Stream, piece: Piece<'a>) -> Self {
+        let Piece { text, continued, continues } = piece;
+        Self { stream, text, continued, continues }
     }
 }
 
@@ -154,6 +209,8 @@ enum ReadEvent {
     Exited,
     /// [`OUTPUT_GRACE`] is over.
     GraceOver,
+    /// An unfinished line is due.
+    Unfinished,
     /// Both pipes are closed.
     AllClosed,
 }
@@ -165,14 +222,15 @@ impl<F: FnMut(OutputLine<'_>)> OutputReader<F> {
         stdout: Option<OwnedFd>,
         stderr: Option<OwnedFd>,
         exit: Arc<ExitWatch>,
+        backpressure: Option<Backpressure>,
         sink: F,
     ) -> io::Result<OutputReader<F>> {
         let pipe = |stream, fd: Option<OwnedFd>| {
             let end = fd.map(Receiver::from_owned_fd).transpose()?;
-            io::Result::Ok(end.map(|end| Pipe { stream, end, lines: Lines::default() }))
+            io::Result::Ok(end.map(|end| Pipe { stream, end, lines: Lines::default(), unfinished: None }))
         };
         let pipes = [pipe(Stream::Stdout, stdout)?, pipe(Stream::Stderr, stderr)?];
-        Ok(OutputReader { pipes, exit, sink, bytes_this_turn: 0 })
+        Ok(OutputReader { pipes, exit, sink, backpressure, timer: None, bytes_this_turn: 0 })
     }
 
     /// Reads until the output has ended, or must be cut off.
@@ -185,7 +243,11 @@ impl<F: FnMut(OutputLine<'_>)> OutputReader<F> {
                     // The other stream is polled first next time: a flood on one must not silence the other.
                     self.pipes.swap(0, 1);
                     self.yield_after(length).await;
+                    if grace.is_none() {
+                        self.wait_for_the_sink().await;
+                    }
                 }
+                ReadEvent::Unfinished => self.pass_on_unfinished(),
                 ReadEvent::Exited => grace = Some(Box::pin(tokio::time::sleep(OUTPUT_GRACE))),
                 ReadEvent::AllClosed => return OutputEnd::Complete,
                 ReadEvent::GraceOver => {
@@ -208,19 +270,51 @@ impl<F: FnMut(OutputLine<'_>)> OutputReader<F> {
         if due.is_ready() {
             return due;
         }
+        let unfinished = self.pipes.iter().flatten().filter_map(|pipe| pipe.unfinished);
+        let unfinished = unfinished.map(|unfinished| unfinished.due).min();
+        if unfinished.is_some_and(|due| due <= Instant::now()) {
+            return Poll::Ready(ReadEvent::Unfinished);
+        }
         for (index, pipe) in self.pipes.iter_mut().enumerate() {
             let Some(pipe) = pipe else { continue };
             if let Poll::Ready(length) = pipe.poll_deliver(cx, &mut self.sink) {
                 return Poll::Ready(ReadEvent::Read { index, length });
             }
         }
-        Poll::Pending
+        match unfinished {
+            Some(due) => self.poll_timer(due, cx).map(|()| ReadEvent::Unfinished),
+            None => Poll::Pending,
+        }
+    }
+
+    /// Polls the timer for unfinished lines, which fires at `due`.
+    fn poll_timer(&mut self, due: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
+        if timer.deadline() != due {
+            timer.as_mut().reset(due);
+        }
+        timer.as_mut().poll(cx)
+    }
+
+    fn pass_on_unfinished(&mut self) {
+        let now = Instant::now();
+        for pipe in self.pipes.iter_mut().flatten() {
+            pipe.pass_on_if_due(now, &mut self.sink);
+        }
+    }
+
+    /// Waits as long as the backpressure says, or until the leader has exited.
+    async fn wait_for_the_sink(&mut self) {
+        let pause = self.backpressure.as_ref().map_or(Duration::ZERO, |pause| pause());
+        if !pause.is_zero() {
+            race(poll_fn(|cx| self.exit.poll_ended(cx)), tokio::time::sleep(pause)).await;
+        }
     }
 
     fn close(&mut self, index: usize) {
         let Some(mut pipe) = self.pipes[index].take() else { return };
         let (stream, sink) = (pipe.stream, &mut self.sink);
-        pipe.lines.finish(&mut |text, continued| sink(OutputLine { stream, text, continued }));
+        pipe.lines.finish(&mut |piece| sink(OutputLine::new(stream, piece)));
     }
 
     /// Counts `length` bytes that were read, and yields after [`BYTES_PER_TURN`].
@@ -265,4 +359,54 @@ async fn yield_to_others() {
     })
     .await;
     race(yield_now(), tokio::time::sleep(BLOCKED_AFTER)).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::CommandLine;
+    use crate::process::Process;
+    use std::sync::Mutex;
+
+    /// A pause that no test lives to see the end of.
+    const FOR_EVER: Duration = Duration::from_secs(3600);
+
+    /// Starts a program, and returns it with the number of bytes that the sink has received.
+    async fn start(script: &str, pause: Duration) -> (Process, Arc<Mutex<usize>>) {
+        let command = Arc::new(CommandLine::shell(script));
+        let prepared = Process::prepare(&command).await.expect("the shell exists");
+        let seen = Arc::new(Mutex::new(0));
+        let sum = Arc::clone(&seen);
+        let sink = move |line: OutputLine<'_>| *sum.lock().expect("no panic") += line.text.len() + 1;
+        let backpressure: Backpressure = Arc::new(move || pause);
+        let started = Process::spawn_with_backpressure(command, prepared, Some(backpressure), sink).await;
+        (started.expect("it starts"), seen)
+    }
+
+    #[tokio::test]
+    async fn a_sink_that_takes_no_more_slows_the_program_down() {
+        let (mut process, seen) = start("yes", FOR_EVER).await;
+        while *seen.lock().expect("no panic") == 0 {
+            tokio::time::sleep(BLOCKED_AFTER).await;
+        }
+        assert!(*seen.lock().expect("no panic") <= READ_SIZE, "one read before the pause");
+        process.finish(Duration::ZERO).await;
+    }
+
+    #[tokio::test]
+    async fn a_sink_that_takes_no_more_delays_neither_the_exit_nor_the_output_before_it() {
+        let (mut process, seen) =
+            start("echo first; head -c 30000 /dev/zero | tr '\\0' '\\n'", FOR_EVER).await;
+        assert_eq!(process.output_end().await, OutputEnd::Complete);
+        assert_eq!(*seen.lock().expect("no panic"), "first\n".len() + 30_000);
+        process.finish(Duration::ZERO).await;
+    }
+
+    #[tokio::test]
+    async fn a_sink_that_takes_more_slows_nothing_down() {
+        let (mut process, seen) = start("yes | head -c 10000000", Duration::ZERO).await;
+        assert_eq!(process.output_end().await, OutputEnd::Complete);
+        assert_eq!(*seen.lock().expect("no panic"), 10_000_000);
+        process.finish(Duration::ZERO).await;
+    }
 }

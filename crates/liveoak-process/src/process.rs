@@ -9,7 +9,7 @@ use crate::jobs::{Job, Leader, ProcessGroup, Refused, Spawned, WhenGone};
 use crate::log::catch;
 use crate::members;
 use crate::os::watch_readable;
-use crate::output::{OutputEnd, OutputLine, OutputReader};
+use crate::output::{Backpressure, OutputEnd, OutputLine, OutputReader};
 use crate::resolve::{Prepared, explained, prepare};
 use crate::signal::Signal;
 use crate::spawn_error::SpawnError;
@@ -118,6 +118,17 @@ impl Process {
         when_gone: WhenGone,
         sink: impl FnMut(OutputLine<'_>) + Send + 'static,
     ) -> Result<Process, SpawnError> {
+        Self::spawn_with_backpressure(command, prepared, when_gone, None, sink).await
+    }
+
+    /// Does the same. The reading of the output waits as `backpressure` says.
+    pub(crate) async fn spawn_with_backpressure(
+        command: Arc<CommandLine>,
+        prepared: Prepared,
+        when_gone: WhenGone,
+        backpressure: Option<Backpressure>,
+        sink: impl FnMut(OutputLine<'_>) + Send + 'static,
+    ) -> Result<Process, SpawnError> {
         let queue = spawner::queue()?;
         let prepared = Box::new(prepared);
         let (reply, answer) = oneshot::channel();
@@ -140,7 +151,7 @@ impl Process {
         let sink = move |line: OutputLine<'_>| {
             let _panicked = catch(|| sink(line));
         };
-        let reader = OutputReader::new(stdout, stderr, exit.clone(), sink).map_err(limit)?;
+        let reader = OutputReader::new(stdout, stderr, exit.clone(), backpressure, sink).map_err(limit)?;
         Ok(Process {
             group: Some(group),
             pid,

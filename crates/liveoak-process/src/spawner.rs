@@ -25,6 +25,7 @@ use crate::spawn_error::SpawnError;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, getpid, pidfd_open, waitid};
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -239,7 +240,10 @@ impl SpawnerThread {
             Stdin::Open => Stdio::piped(),
             Stdin::Inherit => Stdio::inherit(),
         });
-        builder.stdout(stdio(command.stdout)).stderr(stdio(command.stderr));
+        let merged = match set_output(command, &mut builder) {
+            Ok(merged) => merged,
+            Err(source) => return Err(Refused { located, source }),
+        };
         let guardian = self.guardian.pipe_fd().map(|pipe| (pipe, slot.0));
         let open_file_limit = limit_of_children();
         ChildSetup { exec, parent: getpid(), guardian, open_file_limit }.install(&mut builder);
@@ -255,9 +259,8 @@ impl SpawnerThread {
                 let leader = Leader { pid, pidfd: Arc::new(pidfd), slot };
                 let group = ProcessGroup::new(leader, when_gone, self.queue.clone());
                 let stdin = child.stdin.take().map(Into::into);
-                let (stdout, stderr) =
-                    (child.stdout.take().map(Into::into), child.stderr.take().map(Into::into));
-                Ok(Spawned { group, stdin, stdout, stderr })
+                let stdout = merged.or_else(|| child.stdout.take().map(Into::into));
+                Ok(Spawned { group, stdin, stdout, stderr: child.stderr.take().map(Into::into) })
             }
             Err(error) => {
                 // The child process was not reaped yet, so the number still belongs to its process group.
@@ -283,6 +286,32 @@ fn catch_waker_panic(job: impl FnOnce()) {
                 "the waker of a future that waits for a process panicked; liveoak continues, but look for the panic in the executor of that future"
             );
         });
+    }
+}
+
+/// Sets where the outputs of a program go. If it has one captured pipe for both, returns the end to read from.
+///
+/// # Errors
+/// When the system has no descriptor left.
+fn set_output(command: &CommandLine, builder: &mut process::Command) -> io::Result<Option<OwnedFd>> {
+    if !command.merge_output {
+        builder.stdout(stdio(command.stdout)).stderr(stdio(command.stderr));
+        return Ok(None);
+    }
+    match command.stdout {
+        OutputMode::Capture => {
+            let (reader, writer) = io::pipe()?;
+            builder.stdout(writer.try_clone()?).stderr(writer);
+            Ok(Some(reader.into()))
+        }
+        OutputMode::Inherit => {
+            builder.stdout(Stdio::inherit()).stderr(io::stdout().as_fd().try_clone_to_owned()?);
+            Ok(None)
+        }
+        OutputMode::Null => {
+            builder.stdout(Stdio::null()).stderr(Stdio::null());
+            Ok(None)
+        }
     }
 }
 

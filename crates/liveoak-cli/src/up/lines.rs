@@ -4,16 +4,19 @@
 //! file, so that neighbours differ and every colour is used before one is used again. In a pipe or a file each line is
 //! exactly the path, ` | `, and the line, so that other programs can read it. Liveoak's own messages go to stderr, not
 //! here.
+//!
+//! A piece of a line that has not ended is a line of its own, so that lines of other children can stand between.
 
 use std::collections::HashMap;
-use std::io::IsTerminal as _;
-use std::sync::Arc;
+use std::io::{IsTerminal as _, Write as _};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use liveoak::Path;
-use liveoak::process::{OutputLine, OutputSink};
+use liveoak::process::{Backpressure, OutputLine, OutputSink};
 use liveoak_config::{Config, Form, SupervisorConfig};
 
-use super::writer::StreamWriter;
+use super::writer::{Fill, StreamWriter};
 use crate::output;
 
 /// Colours (SGR, ECMA-48) that are readable on dark and on light backgrounds.
@@ -21,6 +24,39 @@ const COLOURS: [&str; 10] = ["36", "32", "35", "34", "33", "96", "92", "95", "94
 
 /// The largest width that paths are padded to.
 const MAX_WIDTH: usize = 40;
+
+/// Returns what slows the programs down while too much of their output waits, or the reader of `stdout` is gone.
+pub(crate) fn backpressure(stdout: StreamWriter) -> Backpressure {
+    let pace = Mutex::new(Pace { next: Instant::now() });
+    Arc::new(move || {
+        let fill = stdout.fill();
+        pace.lock().unwrap_or_else(PoisonError::into_inner).pause(fill, Instant::now())
+    })
+}
+
+/// Spreads the reads of all programs over time. A read takes up to 64 KiB. So a program that floods its output alone is slowed
+/// down less than each of a hundred, and all together cost little CPU time.
+struct Pace {
+    /// When the next read may follow.
+    next: Instant,
+}
+
+/// The longest pause before a read, however many programs wait for theirs.
+const MAX_PAUSE: Duration = Duration::from_secs(2);
+
+impl Pace {
+    /// Returns how long a reader waits before its next read.
+    fn pause(&mut self, fill: Fill, now: Instant) -> Duration {
+        let step = match fill {
+            Fill::Free => return Duration::ZERO,
+            Fill::NearlyFull => Duration::from_millis(10),
+            Fill::Dropping => Duration::from_millis(50),
+            Fill::Full => Duration::from_millis(200),
+        };
+        self.next = (self.next.max(now) + step).min(now + MAX_PAUSE);
+        self.next - now
+    }
+}
 
 /// Returns the sink that writes the children's output to `stdout`.
 pub(crate) fn sink(config: &Config, stdout: StreamWriter) -> OutputSink {
@@ -30,8 +66,14 @@ pub(crate) fn sink(config: &Config, stdout: StreamWriter) -> OutputSink {
         if terminal { widest(&config.root, config.name.as_str().len() + 1).min(MAX_WIDTH) } else { 0 };
     let colours = if coloured { colours(config) } else { HashMap::new() };
     Arc::new(move |path: &Path, line: OutputLine<'_>| {
-        let colour = colours.get(path.as_str()).copied();
-        stdout.text(&format_line(path.as_str(), line.text, width, colour));
+        // The end of a line that came in pieces, with nothing left: it makes no empty line.
+        if line.continues && line.text.is_empty() {
+            return;
+        }
+        stdout.put(|to| {
+            let colour = colours.get(path.as_str()).copied();
+            append_line(to, path.as_str(), line.text, width, colour);
+        });
     })
 }
 
@@ -81,13 +123,13 @@ fn programs(supervisor: &SupervisorConfig, above: &str, paths: &mut Vec<String>)
     }
 }
 
-fn format_line(path: &str, text: &str, width: usize, colour: Option<&str>) -> Vec<u8> {
-    let line = match colour {
+fn append_line(to: &mut Vec<u8>, path: &str, text: &str, width: usize, colour: Option<&str>) {
+    // Writing to a vector does not fail.
+    let _ = match colour {
         // The program's text may set colours too. The last reset keeps them out of the next line.
-        Some(colour) => format!("\x1b[{colour}m{path:width$} |\x1b[0m {text}\x1b[0m\n"),
-        None => format!("{path:width$} | {text}\n"),
+        Some(colour) => writeln!(to, "\x1b[{colour}m{path:width$} |\x1b[0m {text}\x1b[0m"),
+        None => writeln!(to, "{path:width$} | {text}"),
     };
-    line.into_bytes()
 }
 
 #[cfg(test)]
@@ -127,6 +169,12 @@ mod tests {
         assert_eq!(colours[9..], [COLOURS[1], COLOURS[1], COLOURS[2]]);
     }
 
+    fn format_line(path: &str, text: &str, width: usize, colour: Option<&str>) -> Vec<u8> {
+        let mut line = Vec::new();
+        append_line(&mut line, path, text, width, colour);
+        line
+    }
+
     #[test]
     fn in_a_pipe_a_line_is_the_path_a_bar_and_the_text() {
         assert_eq!(format_line("/shop/db", "ready to  serve", 0, None), b"/shop/db | ready to  serve\n");
@@ -136,5 +184,22 @@ mod tests {
     #[test]
     fn on_a_terminal_paths_are_padded_and_colours_end_with_the_line() {
         assert_eq!(format_line("/s/a", "x", 6, Some("36")), b"\x1b[36m/s/a   |\x1b[0m x\x1b[0m\n");
+    }
+
+    #[test]
+    fn the_fuller_the_buffer_is_the_slower_all_programs_together_are_read() {
+        let begin = Instant::now();
+        let mut pace = Pace { next: begin };
+        let ms = Duration::from_millis;
+        assert_eq!(pace.pause(Fill::Free, begin), Duration::ZERO);
+        let pauses = [1, 2, 3].map(|_| pace.pause(Fill::Full, begin));
+        assert_eq!(pauses, [ms(200), ms(400), ms(600)]);
+        assert_eq!(pace.pause(Fill::Free, begin), Duration::ZERO);
+        let later = begin + ms(5_000);
+        assert_eq!(pace.pause(Fill::NearlyFull, later), ms(10));
+        for _ in 0..1_000 {
+            assert!(pace.pause(Fill::Full, later) <= MAX_PAUSE);
+        }
+        assert_eq!(pace.pause(Fill::Dropping, later + MAX_PAUSE), ms(50));
     }
 }

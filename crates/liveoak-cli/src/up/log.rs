@@ -17,7 +17,7 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::status::pretty;
-use super::writer::StreamWriter;
+use super::writer::{Room, StreamWriter};
 use crate::args::{LogFormat, LogLevel};
 use crate::output::one_line;
 
@@ -40,6 +40,7 @@ pub(crate) fn init(
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Trace => LevelFilter::TRACE,
     };
+    let stderr = stderr.with_room(Room::Log);
     let base = tracing_subscriber::fmt::layer().with_ansi(colour).with_writer(move || stderr.clone());
     let log = match format {
         LogFormat::Pretty => base.event_format(Pretty { began, colour }).with_filter(level).boxed(),

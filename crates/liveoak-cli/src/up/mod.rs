@@ -8,25 +8,29 @@
 //! - [`state`]: the state of all children, on stderr at SIGQUIT
 //! - [`stdin`]: whether a child can be given the terminal
 //! - [`report`]: the report at the end
-//! - [`writer`]: writes to both streams without blocking
+//! - [`report_file`]: the file of `--report`
+//! - [`outputs`]: stdout and stderr, each with its [`writer`], which never blocks, to a [`descriptor`]
+//! - [`finish`]: the end of both
 //!
 //! This file has the order of steps: read the file, start the tree, wait, stop it, report. It decides the exit code. No
 //! child is started, restarted or stopped here; that is the library's work.
 
 pub(crate) mod build;
+mod descriptor;
+mod finish;
 mod holders;
 mod lines;
 mod log;
+mod outputs;
 mod progress;
 mod report;
+mod report_file;
 mod state;
 mod status;
 mod stdin;
 mod writer;
 
-use std::fs::File;
-use std::io::{self, Seek as _, Write as _};
-use std::path::Path;
+use std::io;
 use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -39,8 +43,12 @@ use tracing::Level;
 
 use crate::args::{LogFormat, UpArgs};
 use crate::{EXIT_FAILED, EXIT_FORCED, EXIT_USAGE, check, output};
+use build::ProgramOutput;
 use log::NotReadyReasons;
+use outputs::Outputs;
 use report::RunReport;
+use report_file::ReportFile;
+pub(crate) use report_file::remove_stale;
 use status::StatusLog;
 use writer::StreamWriter;
 
@@ -59,28 +67,33 @@ pub(crate) fn run(args: &UpArgs) -> io::Result<ExitCode> {
         return Ok(ExitCode::from(EXIT_FAILED));
     }
     let (began, colour) = (Instant::now(), output::colour_on_stderr());
-    let status = StatusLog::new(args.log_format, began, colour);
+    let outputs = Outputs::of_process(status::loss_note(args.log_format));
+    let status = StatusLog::new(args.log_format, began, colour, outputs.stderr.clone());
+    outputs.tell_each_other(&status);
+    // Before the file is read: also then, no report of an earlier run may stay.
+    let file = args.report.as_deref().map(|path| ReportFile::open(path, &outputs, &args.file)).transpose();
     let config = match load(&args.file) {
         Ok(config) => config.expanded(),
         Err(problems) if args.log_format == LogFormat::Json && !args.json => {
             status.document(Level::ERROR, "config", &problems.headline(), "", &problems.json());
-            status.stderr().finish();
+            finish::finish(&outputs, &status, None);
             return Ok(ExitCode::from(EXIT_USAGE));
         }
         Err(problems) => return check::print_errors(&problems, args.json),
     };
     if let Err(error) = stdin::check(&config) {
         status.error(error);
-        status.stderr().finish();
+        finish::finish(&outputs, &status, None);
         return Ok(ExitCode::from(EXIT_USAGE));
     }
-    let stdout = StreamWriter::stdout();
     // They do what they did before only at the very end: a second signal of one wish must not cut off the report.
     let mut signals = None;
-    let code = match args.report.as_deref().map(ReportFile::open).transpose() {
+    let mut reported_to = None;
+    let code = match file {
         Ok(file) => {
-            let reasons = log::init(args.log_format, args.log_level, status.stderr().clone(), began, colour);
-            let up = Up { args, config: &config, stdout: &stdout, status: &status, reasons };
+            reported_to = file.as_ref().and_then(ReportFile::stream).cloned();
+            let reasons = log::init(args.log_format, args.log_level, outputs.stderr.clone(), began, colour);
+            let up = Up { args, config: &config, stdout: &outputs.stdout, status: &status, reasons };
             up.run(file, &mut signals).unwrap_or_else(|error| {
                 status.error(error);
                 EXIT_FAILED
@@ -91,15 +104,19 @@ pub(crate) fn run(args: &UpArgs) -> io::Result<ExitCode> {
             EXIT_USAGE
         }
     };
-    // Lines of the log that came after the end of the tree.
-    liveoak::internal::flush_log(Duration::from_millis(100));
-    stdout.finish();
-    status.stderr().finish();
-    Ok(ExitCode::from(code))
+    // Lines of the log that came after the end of the tree. The log never waits for a reader.
+    liveoak::internal::flush_log(FLUSH_LOG);
+    let (stop_signals, _requests) = signals.unzip();
+    let complete = finish::finish(&outputs, &status, stop_signals);
+    let unreported = reported_to.is_some_and(|stream| stream.progress().ended.is_some());
+    Ok(ExitCode::from(if complete && !unreported { code } else { code.max(EXIT_FAILED) }))
 }
 
 /// What listens for signals until the end of the run.
 type Signals = (StopSignals, StateRequests);
+
+/// How long the end waits for the thread of the log, which only has to format lines.
+const FLUSH_LOG: Duration = Duration::from_secs(5);
 
 /// The inputs and outputs of a run.
 struct Up<'a> {
@@ -115,7 +132,7 @@ struct Up<'a> {
 
 impl Up<'_> {
     /// Runs the tree from start to end, and returns the exit code, or why nothing was started.
-    fn run(&self, file: Option<ReportFile<'_>>, signals: &mut Option<Signals>) -> Result<u8, String> {
+    fn run(&self, file: Option<ReportFile>, signals: &mut Option<Signals>) -> Result<u8, String> {
         liveoak::process::raise_file_limit();
         liveoak::process::reap_orphans();
         liveoak::capture_panics();
@@ -127,17 +144,16 @@ impl Up<'_> {
         code
     }
 
-    async fn run_tree(
-        &self,
-        file: Option<ReportFile<'_>>,
-        signals: &mut Option<Signals>,
-    ) -> Result<u8, String> {
+    async fn run_tree(&self, file: Option<ReportFile>, signals: &mut Option<Signals>) -> Result<u8, String> {
         let listen = || Ok((StopSignals::listen()?, StateRequests::listen()?));
         let listening = listen().map_err(|error: io::Error| {
             format!("cannot listen for signals: {}; nothing was started", shortage(&error))
         })?;
-        let sink = lines::sink(self.config, self.stdout.clone());
-        let tree = build::tree(self.config, &sink).begin().map_err(|error| error.to_string())?;
+        let io = ProgramOutput {
+            sink: lines::sink(self.config, self.stdout.clone()),
+            backpressure: lines::backpressure(self.stdout.clone()),
+        };
+        let tree = build::tree(self.config, &io).begin().map_err(|error| error.to_string())?;
         let (stop_signals, requests) = signals.insert(listening);
         let telling = state::tell_when_asked(&tree, self.config, self.status, requests);
         let until_ended = progress::beside(tree.handle(), self.status, self.until_ended(&tree, stop_signals));
@@ -147,11 +163,32 @@ impl Up<'_> {
         let level = if code == 0 { Level::INFO } else { Level::ERROR };
         let more = serde_json::json!({ "code": code, "report": &report });
         self.status.document(level, "stop-report", &report.headline(), &report.text(), &more);
-        if let Some(Err(error)) = file.map(|file| file.write(&report.json())) {
-            self.status.error(error);
-            return Ok(code.max(EXIT_FAILED));
+        let Some(file) = file else { return Ok(code) };
+        match self.write_report(file, report.json(), signals).await {
+            Ok(()) => Ok(code),
+            Err(error) => {
+                self.status.error(error);
+                Ok(code.max(EXIT_FAILED))
+            }
         }
-        Ok(code)
+    }
+
+    /// Writes the report. A signal ends the wait for its reader.
+    async fn write_report(
+        &self,
+        file: ReportFile,
+        json: String,
+        signals: &mut Option<Signals>,
+    ) -> Result<(), String> {
+        if !file.may_wait() {
+            return file.write(&json);
+        }
+        let path = file.path().to_path_buf();
+        let written = tokio::task::spawn_blocking(move || file.write(&json));
+        match race(written, finish::given_up(signals.as_mut().map(|(stop, _)| stop), Instant::now())).await {
+            Either::Left(written) => written.unwrap_or_else(|error| Err(ReportFile::refusal(&path, error))),
+            Either::Right(()) => Err(ReportFile::refusal(&path, "a signal ended the wait for its reader")),
+        }
     }
 
     /// Waits for the end of the tree. The first signal, or the end of `--for`, stops the tree. A SIGINT more than a second
@@ -217,32 +254,6 @@ async fn after(time: Option<Duration>) {
     match time {
         Some(time) => tokio::time::sleep(time).await,
         None => std::future::pending().await,
-    }
-}
-
-/// The file of `--report`. It is opened before any child starts, so that a wrong path is an error at once and not at
-/// the end.
-struct ReportFile<'a> {
-    path: &'a Path,
-    file: File,
-}
-
-impl<'a> ReportFile<'a> {
-    fn open(path: &'a Path) -> Result<Self, String> {
-        match File::options().write(true).create(true).truncate(false).open(path) {
-            Ok(file) => Ok(Self { path, file }),
-            Err(error) => Err(Self::refused(path, &error)),
-        }
-    }
-
-    fn write(mut self, text: &str) -> Result<(), String> {
-        // This fails for pipes and terminals, which cannot be truncated; writing to them works anyway.
-        let _ = self.file.set_len(0).and_then(|()| self.file.rewind());
-        self.file.write_all(text.as_bytes()).map_err(|error| Self::refused(self.path, &error))
-    }
-
-    fn refused(path: &Path, error: &io::Error) -> String {
-        format!("cannot write the report to {}: {error}", path.display())
     }
 }
 

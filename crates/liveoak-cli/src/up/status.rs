@@ -13,7 +13,7 @@ use tracing::Level;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 
-use super::writer::StreamWriter;
+use super::writer::{LossNote, StreamWriter};
 use crate::args::LogFormat;
 
 /// Writes status messages to stderr in the chosen format.
@@ -38,14 +38,8 @@ struct JsonLine<'a> {
 }
 
 impl StatusLog {
-    pub(crate) fn new(format: LogFormat, began: Instant, colour: bool) -> Self {
-        let loss_note = if format == LogFormat::Json { json_loss_note } else { text_loss_note };
-        Self { stderr: StreamWriter::stderr(loss_note), format, began, colour }
-    }
-
-    /// Returns the writer, which the log uses too.
-    pub(crate) fn stderr(&self) -> &StreamWriter {
-        &self.stderr
+    pub(crate) fn new(format: LogFormat, began: Instant, colour: bool, stderr: StreamWriter) -> Self {
+        Self { stderr, format, began, colour }
     }
 
     /// Writes a message. `event` is its name in JSON.
@@ -123,6 +117,11 @@ fn timestamp() -> String {
     // Writing to a string does not fail.
     let _ = SystemTime.format_time(&mut Writer::new(&mut text));
     text
+}
+
+/// Returns what reports lost lines of the log.
+pub(crate) fn loss_note(format: LogFormat) -> LossNote {
+    if format == LogFormat::Json { json_loss_note } else { text_loss_note }
 }
 
 fn text_loss_note(lost: u64) -> String {

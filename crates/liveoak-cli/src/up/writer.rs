@@ -1,119 +1,312 @@
-//! Writes to stdout and stderr without blocking: one thread per stream, fed through one bounded buffer.
+//! Writes to stdout and stderr without blocking: one thread per file, fed through one bounded buffer.
 //!
-//! The reader of stdout or stderr may stop reading. That must not block the tree: text that does not fit into the
-//! buffer is dropped and counted, and the count is written into the stream at the place of the loss. A reader that
-//! is fast enough loses nothing: the buffer holds megabytes, and the thread always writes all of it at once.
+//! 1. The reader of an output may stop reading. That never blocks the tree: text that does not fit into the buffer is dropped
+//!    and counted, and the count is written into the stream at the place of the loss.
+//! 2. No error silences an output for good, unless its reader is gone or it is not open for writing
+//!    ([`verdict`](super::descriptor::verdict)). The write is tried again, and the other stream says so.
+//! 3. All that goes to one file goes through one writer. So lines and JSON objects are whole.
+//! 4. Lines of the programs leave room for Liveoak's own lines ([`Room`]).
 //!
-//! Output of `liveoak check` and `liveoak schema` does not need it: these commands may wait for their reader.
+//! `finish.rs` waits for the end of the writing. Output of `liveoak check` and `liveoak schema` does not need a writer: these
+//! commands may wait for their reader.
 
 use std::io::{self, Write};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
-/// The capacity of the buffer in bytes: a few hundred thousand lines. While the reader does not read, up to twice as
-/// much is held, because the thread may be writing as much.
+use rustix::io::Errno;
+
+use super::descriptor::{OutputFile, Written, next_write, verdict};
+
+/// How many bytes of the programs' output wait at most: a few hundred thousand lines.
 const CAPACITY: usize = 16 * 1024 * 1024;
+
+/// The room for lines of the log, beyond [`CAPACITY`].
+const ROOM_FOR_LOG: usize = 1024 * 1024;
+
+/// The room for messages about the run and for the report, beyond the room for the log.
+const ROOM_FOR_RUN: usize = 16 * 1024 * 1024;
+
+/// Programs are slowed down when so many bytes wait.
+const NEARLY_FULL: usize = CAPACITY / 4 * 3;
+
+/// Programs are slowed down more when so many bytes wait, because most of their lines will be dropped.
+const FULL: usize = CAPACITY - 64 * 1024;
 
 /// After writing, a buffer that has grown beyond this many bytes is shrunk.
 const SHRINK_ABOVE: usize = 256 * 1024;
 
-/// How long the program waits at its end for a reader that does not read.
-const FINISH_TIMEOUT: Duration = Duration::from_secs(1);
+/// The first and the longest pause before a write that was refused is tried again.
+const RETRY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 
 /// Returns the note that this many pieces of text were lost.
-type LossNote = fn(u64) -> String;
+pub(crate) type LossNote = fn(u64) -> String;
 
-/// Writes to one stream. Cheap to clone; never blocks.
+/// What a text is. It decides how full the buffer may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// A line of a program.
+    Program,
+    /// A line of Liveoak's log.
+    Log,
+    /// A message about the run, or the report.
+    Run,
+}
+
+impl Room {
+    const fn limit(self) -> usize {
+        match self {
+            Room::Program => CAPACITY,
+            Room::Log => CAPACITY + ROOM_FOR_LOG,
+            Room::Run => CAPACITY + ROOM_FOR_LOG + ROOM_FOR_RUN,
+        }
+    }
+}
+
+/// How much room is left for lines of programs. It decides how fast their output is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fill {
+    Free,
+    NearlyFull,
+    Full,
+    /// No write can succeed any more: all lines are dropped.
+    Dropping,
+}
+
+/// News about an output that the other stream tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum News {
+    /// The system refuses writes. They are tried again.
+    Refused(Errno),
+    /// A write succeeded after some were refused.
+    Resumed,
+    /// No write can succeed any more.
+    Ended(Errno),
+}
+
+/// Passes news on.
+type Tell = Box<dyn Fn(News) + Send + Sync>;
+
+/// Writes to one file. Cheap to clone; never blocks.
 #[derive(Clone)]
 pub(crate) struct StreamWriter {
     buffer: Arc<OutputBuffer>,
+    room: Room,
+}
+
+/// Wakes the end of the program, which waits for several outputs at the same time.
+#[derive(Default)]
+pub(crate) struct Bell {
+    rung: Mutex<u64>,
+    changed: Condvar,
 }
 
 /// The text between the callers and the thread that writes it.
 struct OutputBuffer {
     state: Mutex<BufferState>,
-    /// Notified when there is text to write.
+    /// Signals text to the thread.
     filled: Condvar,
-    /// Notified when text was written.
-    written: Condvar,
-    loss_note: LossNote,
+    /// The file. The thread takes it.
+    file: Mutex<Option<Box<dyn OutputFile>>>,
+    /// Rung after each write, while the program waits for its end.
+    bell: Arc<Bell>,
+    /// The notes about lost lines of programs, and about other lost lines.
+    loss_notes: [LossNote; 2],
+    tell: OnceLock<Tell>,
 }
 
 #[derive(Default)]
 struct BufferState {
     pending: Vec<u8>,
-    /// The number of pieces that were dropped since the last one that fitted.
-    lost: u64,
-    /// `true` while the thread writes text that it took from `pending`.
-    writing: bool,
-    /// `true` if the reader closed the stream, or if there is no thread: all text is dropped.
-    closed: bool,
+    /// The bytes that the thread has taken and not written yet.
+    taken: usize,
+    /// The number of texts that were dropped since the last one that fitted: lines of programs, and others.
+    lost: [u64; 2],
+    /// All bytes that were ever written.
+    written: u64,
+    has_thread: bool,
+    /// `true` while the thread waits for text.
+    idle: bool,
+    /// `true` while the program waits for the end of the writing.
+    finishing: bool,
+    /// The error of the latest write, if it was refused.
+    refused: Option<Errno>,
+    /// `true` if the file is a terminal that is gone.
+    hung_up: bool,
+    /// Why no write can succeed any more.
+    ended: Option<Errno>,
+}
+
+/// How far a writer is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Progress {
+    /// The bytes that were not written yet. 0 if no write can succeed any more.
+    pub(crate) left: usize,
+    /// All bytes that were ever written.
+    pub(crate) written: u64,
+    /// The error of the latest write, if it was refused.
+    pub(crate) refused: Option<Errno>,
+    /// `true` if the file is a terminal that is gone.
+    pub(crate) hung_up: bool,
+    /// Why no write can succeed any more.
+    pub(crate) ended: Option<Errno>,
+}
+
+impl Bell {
+    fn ring(&self) {
+        *self.rung.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        self.changed.notify_all();
+    }
+
+    /// Returns how often the bell was rung.
+    pub(crate) fn rung(&self) -> u64 {
+        *self.rung.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until the bell was rung more than `seen` times, at most for `within`.
+    pub(crate) fn wait(&self, seen: u64, within: Duration) {
+        let rung = self.rung.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = self.changed.wait_timeout_while(rung, within, |rung| *rung == seen);
+    }
+}
+
+impl std::task::Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.ring();
+    }
 }
 
 impl StreamWriter {
-    pub(crate) fn stdout() -> Self {
-        Self::new(io::stdout(), stdout_loss_note)
-    }
-
-    pub(crate) fn stderr(loss_note: LossNote) -> Self {
-        Self::new(io::stderr(), loss_note)
-    }
-
-    fn new(stream: impl Write + Send + 'static, loss_note: LossNote) -> Self {
+    pub(crate) fn new(
+        file: impl OutputFile + 'static,
+        bell: Arc<Bell>,
+        loss_notes: [LossNote; 2],
+        room: Room,
+    ) -> Self {
         let buffer = Arc::new(OutputBuffer {
             state: Mutex::default(),
             filled: Condvar::new(),
-            written: Condvar::new(),
-            loss_note,
+            file: Mutex::new(Some(Box::new(file))),
+            bell,
+            loss_notes,
+            tell: OnceLock::new(),
         });
-        let drained = Arc::clone(&buffer);
-        let thread = std::thread::Builder::new().name("liveoak-output".into());
-        // Without the thread nothing is written, but nothing blocks either, and the tree runs on.
-        if thread.spawn(move || drained.drain(stream)).is_err() {
-            buffer.state().closed = true;
-        }
-        Self { buffer }
+        Self { buffer, room }
+    }
+
+    /// Returns a writer to the same file for texts of another kind.
+    pub(crate) fn with_room(&self, room: Room) -> Self {
+        Self { buffer: Arc::clone(&self.buffer), room }
+    }
+
+    /// Returns `true` if both write to the same file.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.buffer, &other.buffer)
+    }
+
+    /// Sets what passes news about this output on. Only the first call counts.
+    pub(crate) fn on_news(&self, tell: impl Fn(News) + Send + Sync + 'static) {
+        let _only_once = self.buffer.tell.set(Box::new(tell));
     }
 
     /// Writes a text, either all of it or nothing.
     pub(crate) fn text(&self, text: &[u8]) {
-        let mut state = self.buffer.state();
-        if state.closed {
-            return;
-        }
-        if state.pending.len() + text.len() > CAPACITY {
-            state.lost += 1;
-            return;
-        }
-        self.buffer.append_loss_note(&mut state);
-        state.pending.extend_from_slice(text);
-        drop(state);
-        self.buffer.filled.notify_one();
+        self.put(|to| to.extend_from_slice(text));
     }
 
     /// Writes a line.
     pub(crate) fn line(&self, line: &str) {
-        self.text(format!("{line}\n").as_bytes());
+        self.put(|to| {
+            to.extend_from_slice(line.as_bytes());
+            to.push(b'\n');
+        });
     }
 
-    /// Waits until all text was written, but at most [`FINISH_TIMEOUT`].
-    pub(crate) fn finish(&self) {
-        let deadline = Instant::now() + FINISH_TIMEOUT;
-        let mut state = self.buffer.state();
-        self.buffer.append_loss_note(&mut state);
-        self.buffer.filled.notify_one();
-        while !state.closed && (state.writing || !state.pending.is_empty()) {
-            let Some(left) = deadline.checked_duration_since(Instant::now()) else { return };
-            let waited = self.buffer.written.wait_timeout(state, left);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+    /// Writes the text that `append` appends, either all of it or nothing. Does not call `append` if the buffer is full.
+    pub(crate) fn put(&self, append: impl FnOnce(&mut Vec<u8>)) {
+        let buffer = &self.buffer;
+        let mut guard = buffer.state();
+        let state = &mut *guard;
+        if state.ended.is_some() {
+            return;
+        }
+        let (limit, kind) = (self.room.limit(), usize::from(self.room != Room::Program));
+        if state.queued() >= limit {
+            state.lost[kind] += 1;
+            return;
+        }
+        let (length, lost) = (state.pending.len(), state.lost);
+        buffer.append_loss_notes(state);
+        append(&mut state.pending);
+        if state.queued() > limit {
+            state.pending.truncate(length);
+            state.lost = lost;
+            state.lost[kind] += 1;
+            return;
+        }
+        let wake = std::mem::take(&mut state.idle);
+        let start = !std::mem::replace(&mut state.has_thread, true);
+        drop(guard);
+        if start {
+            self.start_thread();
+        } else if wake {
+            buffer.filled.notify_one();
+        }
+    }
+
+    /// Starts the thread. If the system refuses it, the text waits, and the next text tries again.
+    fn start_thread(&self) -> bool {
+        let drained = Arc::clone(&self.buffer);
+        let thread = std::thread::Builder::new().name("liveoak-output".into());
+        let started = thread.spawn(move || drained.drain()).is_ok();
+        self.buffer.state().has_thread = started;
+        started
+    }
+
+    /// Returns how much room is left for lines of programs.
+    pub(crate) fn fill(&self) -> Fill {
+        let state = self.buffer.state();
+        match state.queued() {
+            _ if state.ended.is_some() => Fill::Dropping,
+            queued if queued >= FULL => Fill::Full,
+            queued if queued >= NEARLY_FULL => Fill::NearlyFull,
+            _ => Fill::Free,
+        }
+    }
+
+    /// Lets the thread ring the bell from now on. Without a thread, writes what it can on the calling thread.
+    pub(crate) fn begin_finish(&self) {
+        let mut guard = self.buffer.state();
+        let state = &mut *guard;
+        state.finishing = true;
+        self.buffer.append_loss_notes(state);
+        let start = !state.pending.is_empty() && !state.has_thread;
+        drop(guard);
+        if start && !self.start_thread() {
+            self.buffer.write_here();
+        } else {
+            self.buffer.filled.notify_one();
+        }
+    }
+
+    /// Returns how far the writing is.
+    pub(crate) fn progress(&self) -> Progress {
+        let state = self.buffer.state();
+        Progress {
+            left: if state.ended.is_some() { 0 } else { state.queued() },
+            written: state.written,
+            refused: state.refused,
+            hung_up: state.hung_up,
+            ended: state.ended,
         }
     }
 }
 
-/// Returns the note for stdout. It has no path in front, because no child wrote it.
-fn stdout_loss_note(lost: u64) -> String {
-    let lines = if lost == 1 { "1 line was".to_owned() } else { format!("{lost} lines were") };
-    format!("liveoak: {lines} lost here, because the reader of this output was too slow\n")
+impl BufferState {
+    /// Returns how many bytes wait.
+    fn queued(&self) -> usize {
+        self.pending.len() + self.taken
+    }
 }
 
 impl OutputBuffer {
@@ -121,40 +314,141 @@ impl OutputBuffer {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn append_loss_note(&self, state: &mut BufferState) {
-        let lost = std::mem::take(&mut state.lost);
-        if lost > 0 {
-            state.pending.extend_from_slice((self.loss_note)(lost).as_bytes());
+    fn append_loss_notes(&self, state: &mut BufferState) {
+        for (lost, note) in state.lost.iter_mut().zip(self.loss_notes) {
+            let lost = std::mem::take(lost);
+            if lost > 0 {
+                state.pending.extend_from_slice(note(lost).as_bytes());
+            }
         }
     }
 
-    /// Writes until the program ends or the reader closes the stream. Runs on the stream's own thread.
-    fn drain(&self, mut stream: impl Write) {
+    /// Writes until no write can succeed any more. Runs on the file's own thread.
+    fn drain(&self) {
+        let file = self.file.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(mut file) = file else { return };
         let mut taken = Vec::new();
         loop {
             let mut state = self.state();
             while state.pending.is_empty() {
+                state.idle = true;
                 state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
             }
+            state.idle = false;
             std::mem::swap(&mut state.pending, &mut taken);
-            state.writing = true;
+            state.taken = taken.len();
             drop(state);
-            let closed = stream.write_all(&taken).and_then(|()| stream.flush()).is_err();
+            if !self.write_all(&taken, &mut *file) {
+                return;
+            }
             taken.clear();
             taken.shrink_to(SHRINK_ABOVE);
-            let mut state = self.state();
-            state.writing = false;
-            if closed {
-                state.closed = true;
-                state.pending = Vec::new();
-            }
-            drop(state);
-            self.written.notify_all();
-            if closed {
-                return;
+        }
+    }
+
+    /// Writes what waits, once, on the calling thread: the system has no thread left, and the program ends.
+    fn write_here(&self) {
+        let file = self.file.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(mut file) = file else { return };
+        let mut state = self.state();
+        let text = std::mem::take(&mut state.pending);
+        state.taken = text.len();
+        drop(state);
+        let mut from = 0;
+        while let Some(rest) = text.get(from..).filter(|rest| !rest.is_empty()) {
+            match verdict(file.write(&rest[..next_write(rest, file.chunk())])) {
+                Written::Bytes(bytes) => {
+                    from += bytes;
+                    self.wrote(bytes);
+                }
+                Written::Interrupted => {}
+                Written::Full => file.wait(),
+                Written::Refused(_) | Written::Ended(_) => return,
             }
         }
     }
+
+    /// Writes a text, however long that takes. Returns `false` if no write can succeed any more.
+    fn write_all(&self, text: &[u8], file: &mut dyn OutputFile) -> bool {
+        let mut from = 0;
+        // The number of writes in a row that wrote nothing.
+        let mut vain = 0;
+        while let Some(rest) = text.get(from..).filter(|rest| !rest.is_empty()) {
+            match verdict(file.write(&rest[..next_write(rest, file.chunk())])) {
+                Written::Bytes(bytes) => {
+                    from += bytes;
+                    vain = 0;
+                    self.wrote(bytes);
+                    continue;
+                }
+                Written::Interrupted => continue,
+                Written::Full => {
+                    file.wait();
+                    // A file that says that it takes bytes and then does not must not cost CPU time.
+                    if vain > 0 {
+                        std::thread::sleep(retry_pause(vain));
+                    }
+                }
+                Written::Refused(error) => {
+                    self.refused(error, file.is_hung_up());
+                    std::thread::sleep(retry_pause(vain));
+                }
+                Written::Ended(error) => {
+                    self.end(error);
+                    return false;
+                }
+            }
+            vain += 1;
+        }
+        true
+    }
+
+    fn wrote(&self, bytes: usize) {
+        let mut state = self.state();
+        state.written += bytes as u64;
+        state.taken = state.taken.saturating_sub(bytes);
+        state.hung_up = false;
+        let (resumed, finishing) = (state.refused.take().is_some(), state.finishing);
+        drop(state);
+        if resumed {
+            self.tell(News::Resumed);
+        }
+        if finishing {
+            self.bell.ring();
+        }
+    }
+
+    fn refused(&self, error: Errno, hung_up: bool) {
+        let mut state = self.state();
+        state.hung_up = hung_up;
+        let new = state.refused.replace(error) != Some(error);
+        drop(state);
+        if new {
+            self.tell(News::Refused(error));
+            self.bell.ring();
+        }
+    }
+
+    fn end(&self, error: Errno) {
+        let mut state = self.state();
+        state.ended = Some(error);
+        state.pending = Vec::new();
+        drop(state);
+        self.tell(News::Ended(error));
+        self.bell.ring();
+    }
+
+    fn tell(&self, news: News) {
+        if let Some(tell) = self.tell.get() {
+            tell(news);
+        }
+    }
+}
+
+/// Returns the pause after so many writes in a row that wrote nothing.
+fn retry_pause(vain: u32) -> Duration {
+    let (first, longest) = RETRY;
+    first.saturating_mul(1 << vain.min(10)).min(longest)
 }
 
 impl Write for StreamWriter {
@@ -169,86 +463,4 @@ impl Write for StreamWriter {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::mpsc::{Receiver, Sender, channel};
-
-    /// A stream whose writes block until the test releases them.
-    struct BlockedStream {
-        release: Receiver<()>,
-        written: Sender<Vec<u8>>,
-    }
-
-    impl Write for BlockedStream {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            let _ = self.release.recv();
-            let _ = self.written.send(bytes.to_vec());
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    /// A stream that its reader has closed.
-    struct ClosedStream;
-
-    impl Write for ClosedStream {
-        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
-            Err(io::ErrorKind::BrokenPipe.into())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    #[test]
-    fn a_reader_that_does_not_read_blocks_no_caller_and_gets_a_note_about_the_lost_lines() {
-        let (go, release) = channel();
-        let (written, seen) = channel();
-        let writer = StreamWriter::new(BlockedStream { release, written }, stdout_loss_note);
-        let line = "x".repeat(1023);
-        writer.line(&line);
-        while !writer.buffer.state().writing {
-            std::thread::yield_now();
-        }
-        let (room, lost) = (CAPACITY / 1024, 10);
-        for _ in 0..room + lost as usize {
-            writer.line(&line);
-        }
-        drop(go);
-        writer.finish();
-        let all: Vec<u8> = seen.try_iter().flatten().collect();
-        let text = String::from_utf8(all).expect("text");
-        assert_eq!(text.lines().filter(|text| **text == line).count(), 1 + room);
-        assert!(text.ends_with(&stdout_loss_note(lost)), "{}", text.lines().last().unwrap_or_default());
-    }
-
-    #[test]
-    fn a_burst_of_lines_loses_nothing_if_the_reader_reads() {
-        let (go, release) = channel();
-        let (written, seen) = channel();
-        drop(go);
-        let writer = StreamWriter::new(BlockedStream { release, written }, stdout_loss_note);
-        for number in 0..100_000 {
-            writer.line(&number.to_string());
-        }
-        writer.finish();
-        let all: Vec<u8> = seen.try_iter().flatten().collect();
-        let text = String::from_utf8(all).expect("text");
-        assert!(text.lines().enumerate().all(|(number, line)| line == number.to_string()));
-        assert_eq!(text.lines().count(), 100_000);
-    }
-
-    #[test]
-    fn finish_does_not_wait_for_a_stream_that_its_reader_has_closed() {
-        let writer = StreamWriter::new(ClosedStream, stdout_loss_note);
-        writer.line("not read");
-        writer.finish();
-        writer.line("not read either");
-        writer.finish();
-        assert!(writer.buffer.state().closed);
-    }
-}
+mod tests;

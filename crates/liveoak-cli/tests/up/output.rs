@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use rustix::process::Signal;
 
-use crate::support::{TestDir, Up, look_for};
+use crate::support::{Stream, TestDir, Up, look_for};
 
 /// Returns a tree of one job that runs this shell script and ends.
 fn job(script: &str) -> TestDir {
@@ -51,9 +51,13 @@ fn a_burst_just_before_the_exit_is_complete_and_in_order() {
     assert!(numbers.eq(1..=200_000), "{} lines", ended.stdout.len());
 }
 
-/// A child that writes a line, then 40 MB, and then touches a file.
-const TALKER: &str = "[child.a]\nshell = \"echo first; yes 0123456789012345678901234567890123456789 | head -c 40000000; \
+/// A child that writes a line, then 14 MB, and then touches a file. It fills the buffer to the point where it is slowed down.
+const TALKER: &str = "[child.a]\nshell = \"echo first; yes 0123456789012345678901234567890123456789 | head -c 14000000; \
                       touch written; exec sleep 1000\"\n";
+
+/// A child that writes a line, then 2 MB, and then touches a file.
+const SHORT_TALKER: &str = "[child.a]\nshell = \"echo first; yes 0123456789012345678901234567890123456789 | head -c 2000000; \
+                            touch written; exec sleep 1000\"\n";
 
 /// Waits until the child has written everything.
 fn has_written(dir: &TestDir) {
@@ -62,7 +66,7 @@ fn has_written(dir: &TestDir) {
 
 #[test]
 fn a_reader_that_closes_stdout_stops_nothing() {
-    let dir = TestDir::of(TALKER);
+    let dir = TestDir::of(SHORT_TALKER);
     let mut child = dir.command(&[]).spawn().expect("it starts");
     let mut reader = BufReader::new(child.stdout.take().expect("a pipe"));
     let up = Up::watch(child);
@@ -74,6 +78,9 @@ fn a_reader_that_closes_stdout_stops_nothing() {
     let ended = up.stop().with_code(0);
     assert!(!ended.log().contains("panicked"), "{}", ended.log());
     assert!(ended.log().contains("none was killed"));
+    ended.position_of(
+        "the reader of stdout has closed it: nothing more is written to stdout, and the tree runs on",
+    );
 }
 
 #[test]
@@ -83,24 +90,41 @@ fn a_reader_of_stdout_that_never_reads_blocks_neither_programs_nor_the_stop() {
     let _never_read = child.stdout.take();
     let up = Up::watch(child);
     has_written(&dir);
-    up.stop().with_code(0);
+    ends_without_output(up);
+}
+
+/// Stops the tree, whose end then waits for its reader, and lets Ctrl-C end that.
+fn ends_without_output(up: Up) {
+    up.signal(Signal::TERM);
+    // A signal within a second of the first one would be the same wish.
+    up.logs("waiting until stdout takes the last");
+    up.signal(Signal::INT);
+    let ended = up.end().with_code(1);
+    ended.has_in_order(&[
+        "none was killed",
+        "error: cannot write the last",
+        "to stdout: its reader takes nothing",
+    ]);
 }
 
 #[test]
 fn a_reader_of_stderr_that_never_reads_does_not_block_the_stop() {
-    let dir =
-        TestDir::of("[child.a]\nshell = \"exit 1\"\nbackoff = false\nlimit = { restarts = \"unlimited\" }\n");
+    let dir = TestDir::of(
+        "[child.a]\nshell = \"echo began; exit 1\"\nbackoff = false\nlimit = { restarts = \"unlimited\" }\n",
+    );
     let mut child = dir.command(&["--log-level", "trace"]).spawn().expect("it starts");
-    let _never_read = child.stderr.take();
+    let never_read = child.stderr.take().expect("a pipe");
+    rustix::pipe::fcntl_setpipe_size(&never_read, 4096).expect("a small pipe");
     let up = Up::watch(child);
-    // Each attempt logs several lines; the pipe of 64 KiB is full long before this.
-    dir.file("ready", "", 0o644);
-    look_for("a full pipe", || {
-        let io = std::fs::read_to_string(format!("/proc/{}/io", up.pid())).ok()?;
-        let written = io.lines().find_map(|line| line.strip_prefix("wchar: "))?.parse::<u64>().ok()?;
-        (written > 60_000).then_some(())
+    // Each attempt logs several lines, so more wait all the time.
+    up.line("/t/a", 200);
+    look_for("a full pipe", || (rustix::io::ioctl_fionread(&never_read).ok()? > 3000).then_some(()));
+    up.signal(Signal::TERM);
+    up.until(Stream::Stdout, "what the end waits for", |lines| {
+        lines.iter().any(|line| line.contains("waiting until stderr takes the last")).then_some(())
     });
-    up.stop().with_code(0);
+    up.signal(Signal::INT);
+    up.end().with_code(1);
 }
 
 #[test]

@@ -56,6 +56,19 @@ fn a_file_that_leaves_keys_out_gets_the_defaults() {
 }
 
 #[test]
+fn output_is_merged_only_if_the_file_says_so() {
+    for (output, merged) in [
+        ("", false),
+        ("output = {}", false),
+        ("output = { merge = false }", false),
+        ("output = { merge = true }", true),
+    ] {
+        let config = read(&format!("[child.a]\ncommand = \"x\"\n{output}"));
+        assert_eq!(program(&config.root.children[0]).command.merge_output, merged, "{output}");
+    }
+}
+
+#[test]
 fn children_keep_the_order_of_the_file_whatever_their_names() {
     let config = read(
         "child.q.command = \"x\"\n[child.z]\ncommand = \"x\"\n[child.b.child.y]\ncommand = \"x\"\n\

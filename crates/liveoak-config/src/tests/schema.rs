@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::read_text;
-use crate::keys::{BACKOFF, LIMIT, PROGRAM, PROGRAM_STOP, READY, ROOT, SUPERVISOR};
+use crate::keys::{BACKOFF, LIMIT, OUTPUT, PROGRAM, PROGRAM_STOP, READY, ROOT, SUPERVISOR};
 use crate::schema;
 use crate::types::Keys;
 
@@ -66,6 +66,9 @@ fn the_schema_and_the_reader_refuse_the_same_errors() {
         child("stop = { signal = \"INT\" }"),
         child("success = [256]"),
         child("success = []"),
+        child("output = true"),
+        child("output = { merge = \"yes\" }"),
+        child("output = { marge = true }"),
         child("replicas = 0"),
         child("replicas = 1025"),
         child("backoff = true"),
@@ -127,8 +130,9 @@ fn every_key_of_the_schema_has_a_description() {
 #[test]
 fn every_key_is_documented() {
     let page = include_str!("../../../../docs/liveoak-toml.md");
-    for key in
-        [&ROOT, &PROGRAM, &SUPERVISOR, &LIMIT, &BACKOFF, &READY, &PROGRAM_STOP].map(Keys::names).concat()
+    for key in [&ROOT, &PROGRAM, &SUPERVISOR, &LIMIT, &BACKOFF, &READY, &PROGRAM_STOP, &OUTPUT]
+        .map(Keys::names)
+        .concat()
     {
         assert!(page.contains(&format!("`{key}`")), "docs/liveoak-toml.md does not describe `{key}`");
     }

@@ -189,3 +189,45 @@ async fn a_sink_that_panics_loses_the_line_and_neither_the_rest_nor_the_process(
     assert_eq!([lines.recv().await.unwrap(), lines.recv().await.unwrap()], ["good", "good"]);
     assert_eq!(lines.recv().await, None);
 }
+
+#[tokio::test]
+async fn an_unfinished_line_is_passed_on_while_the_program_waits_and_is_continued() {
+    let line =
+        "trap 'echo done; exit' TERM; printf 'migrating... '; printf 'a prompt: ' >&2; sleep 1000 & wait";
+    let (mut process, mut output) = shell(line).await;
+    let mut seen = [output.line().await, output.line().await];
+    seen.sort();
+    assert_eq!(seen, ["a prompt: ", "migrating... "]);
+    process.stop().unwrap();
+    within(process.output_end()).await;
+    let rest = output.rest().await;
+    let continued: Vec<_> = rest.iter().filter(|line| line.stream == Stream::Stdout).collect();
+    assert_eq!(continued, [&line_of("done")]);
+}
+
+#[tokio::test]
+async fn a_line_that_never_pauses_is_passed_on_in_pieces() {
+    let dots = "while :; do printf .; sleep 0.05; done";
+    let (mut process, mut output) = shell(dots).await;
+    let piece = output.line().await;
+    assert!(piece.len() > 1 && piece.bytes().all(|byte| byte == b'.'), "{piece}");
+    within(process.finish(Duration::ZERO)).await;
+}
+
+#[tokio::test]
+async fn a_program_with_one_pipe_for_both_outputs_keeps_their_order() {
+    let script = "for n in $(seq 300); do echo out $n; echo err $n >&2; done";
+    let (mut process, mut output) = start(&CommandLine::shell(script).merge_output()).await;
+    assert_eq!(within(process.output_end()).await, OutputEnd::Complete);
+    let expected: Vec<Line> =
+        (1..=300).flat_map(|n| [line_of(&format!("out {n}")), line_of(&format!("err {n}"))]).collect();
+    assert_eq!(output.rest().await, expected);
+    let nowhere = CommandLine::shell(script).merge_output().stdout(OutputMode::Null);
+    let (mut process, mut output) = start(&nowhere).await;
+    assert_eq!(within(process.output_end()).await, OutputEnd::Complete);
+    assert_eq!(output.rest().await, []);
+}
+
+fn line_of(text: &str) -> Line {
+    line(Stream::Stdout, text)
+}

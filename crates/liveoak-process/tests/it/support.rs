@@ -95,7 +95,7 @@ impl OutputRecord {
     pub(crate) fn new() -> (OutputRecord, impl FnMut(OutputLine<'_>) + Send + 'static) {
         let (sender, receiver) = unbounded_channel();
         let sink = move |line: OutputLine<'_>| {
-            let OutputLine { stream, text, continued } = line;
+            let OutputLine { stream, text, continued, .. } = line;
             let _ = sender.send(Line { stream, text: text.to_owned(), continued });
         };
         (OutputRecord(receiver), sink)

@@ -1,0 +1,170 @@
+//! The end of the outputs: all that was written is delivered while the readers make progress.
+//!
+//! An output is given up
+//!
+//! - after [`NO_PROGRESS`] during which its reader took nothing,
+//! - after [`REFUSED`] during which the system refused the writes: a full disk has no reader that will read later,
+//! - immediately if it is a terminal that is gone,
+//! - and when a further signal asks for that.
+
+use std::future::{Future, pending};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Waker};
+use std::time::{Duration, Instant};
+
+use liveoak::internal::{StopSignal, StopSignals, Wish, race};
+use tracing::Level;
+
+use super::outputs::{Outputs, reason};
+use super::status::StatusLog;
+use super::writer::{Progress, StreamWriter};
+
+/// How long the end waits for a reader that takes nothing.
+pub(crate) const NO_PROGRESS: Duration = Duration::from_secs(30);
+
+/// How long the end waits for an output that the system refuses to write.
+const REFUSED: Duration = Duration::from_secs(5);
+
+/// After this time without progress, a message says what the end waits for.
+const SAID_AFTER: Duration = Duration::from_secs(2);
+
+/// The time in which a signal can still belong to an earlier one.
+const ONE_WISH: Duration = Duration::from_secs(1);
+
+/// How long outputs that are being written may still take after a signal asked to end without them.
+const AFTER_SIGNAL: Duration = Duration::from_secs(1);
+
+/// An output and how far it was when it last made progress.
+struct Watched<'a> {
+    name: &'static str,
+    writer: &'a StreamWriter,
+    written: u64,
+    since: Instant,
+    given_up: bool,
+}
+
+impl Watched<'_> {
+    /// Returns how long the end still waits for this output; `None` if it does not. `asked` is when a signal asked to end
+    /// without it.
+    fn left(&mut self, now: Instant, asked: Option<Instant>) -> Option<Duration> {
+        let progress = self.writer.progress();
+        if self.given_up || progress.left == 0 {
+            return None;
+        }
+        if progress.written != self.written {
+            (self.written, self.since) = (progress.written, now);
+        }
+        let mut left = patience(&progress).saturating_sub(now.saturating_duration_since(self.since));
+        if let Some(asked) = asked {
+            let stalled = now.saturating_duration_since(self.since);
+            left = left.min((asked + AFTER_SIGNAL).saturating_duration_since(now));
+            left = left.min(AFTER_SIGNAL.saturating_sub(stalled));
+        }
+        (!left.is_zero()).then_some(left)
+    }
+}
+
+/// Returns how long an output may make no progress at the end.
+fn patience(progress: &Progress) -> Duration {
+    match progress.refused {
+        Some(_) if progress.hung_up => Duration::ZERO,
+        Some(_) => REFUSED,
+        None => NO_PROGRESS,
+    }
+}
+
+/// Waits until all text is written, or is given up. Returns `true` if all was written. What no reader can miss, because it
+/// has closed its end or is a terminal that is gone, does not count.
+pub(crate) fn finish(outputs: &Outputs, status: &StatusLog, mut signals: Option<StopSignals>) -> bool {
+    let begun = Instant::now();
+    let mut all: Vec<Watched<'_>> =
+        outputs.each().into_iter().map(|(name, writer)| watch(name, writer, begun)).collect();
+    let waker = Waker::from(Arc::clone(&outputs.bell));
+    let mut given_up = pin!(given_up(signals.as_mut(), begun));
+    let (mut asked, mut said, mut complete) = (None, false, true);
+    loop {
+        let rung = outputs.bell.rung();
+        let now = Instant::now();
+        if asked.is_none() && given_up.as_mut().poll(&mut Context::from_waker(&waker)).is_ready() {
+            asked = Some(now);
+        }
+        let mut next: Option<Duration> = None;
+        for output in &mut all {
+            match output.left(now, asked) {
+                Some(left) => next = Some(next.map_or(left, |next| next.min(left))),
+                None if !output.given_up && output.writer.progress().left > 0 => {
+                    output.given_up = true;
+                    complete &= report_loss(output, outputs, status);
+                    // The report may have to be written by the other output.
+                    next = Some(Duration::ZERO);
+                }
+                None => {}
+            }
+        }
+        let Some(next) = next else { return complete };
+        let stalls = |output: &&Watched<'_>| {
+            !output.given_up && output.writer.progress().left > 0 && now - output.since >= SAID_AFTER
+        };
+        if let Some(output) = all.iter().find(stalls).filter(|_| !said) {
+            said = true;
+            say_waiting(output, outputs, status);
+        }
+        outputs.bell.wait(rung, if said { next } else { next.min(SAID_AFTER) });
+    }
+}
+
+fn watch<'a>(name: &'static str, writer: &'a StreamWriter, since: Instant) -> Watched<'a> {
+    writer.begin_finish();
+    Watched { name, writer, written: writer.progress().written, since, given_up: false }
+}
+
+/// Says on the other output what the end waits for.
+fn say_waiting(output: &Watched<'_>, outputs: &Outputs, status: &StatusLog) {
+    let (name, left) = (output.name, output.writer.progress().left);
+    let text = format!("waiting until {name} takes the last {left} bytes; Ctrl-C drops them");
+    outputs.tell_about(name, &text, |text| status.message(Level::INFO, "output-waits", text));
+}
+
+/// Reports what is lost of an output that is given up. Returns `true` if there is no reader that misses it.
+fn report_loss(output: &Watched<'_>, outputs: &Outputs, status: &StatusLog) -> bool {
+    let progress = output.writer.progress();
+    if progress.hung_up {
+        return true;
+    }
+    let why = match progress.refused {
+        Some(error) => reason(error).to_string(),
+        None => "its reader takes nothing".to_owned(),
+    };
+    let text = format!("cannot write the last {} bytes to {}: {why}", progress.left, output.name);
+    outputs.tell_about(output.name, &text, |text| status.error(text));
+    false
+}
+
+/// Waits until a signal asks to end without the rest of the output: the first signal of all, or a SIGINT more than a second
+/// after it.
+pub(crate) async fn given_up(signals: Option<&mut StopSignals>, begun: Instant) {
+    let Some(signals) = signals else { return pending().await };
+    // The wish of `signals` does not change any more after a kill, so a new listener hears what comes after that.
+    let Ok(further) = StopSignals::listen() else { return pending().await };
+    race(first_or_kill(signals), further_interrupt(further, begun)).await;
+}
+
+async fn first_or_kill(signals: &mut StopSignals) {
+    loop {
+        match signals.changed().await {
+            Wish::None | Wish::StopOrKill(_) => {}
+            Wish::Stop(_) | Wish::Kill => return,
+        }
+    }
+}
+
+async fn further_interrupt(mut further: StopSignals, begun: Instant) {
+    loop {
+        match further.changed().await {
+            Wish::Stop(StopSignal::Interrupt) if begun.elapsed() >= ONE_WISH => return,
+            Wish::Kill => return,
+            Wish::None | Wish::Stop(_) | Wish::StopOrKill(_) => {}
+        }
+    }
+}
