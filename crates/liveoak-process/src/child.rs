@@ -334,12 +334,12 @@ impl ProgramRunner {
         ctx.runs_as_process(process.id());
         // From now on, if the attempt is abandoned, no other one starts before the last process is gone.
         ctx.may_survive(Survivors { pids: vec![process.id()], refused: None });
-        let suspension = process.suspension();
-        let end = match self.until_ready(&ctx, &mut process, suspension.as_ref(), probe).await {
+        let mut suspension = process.suspension();
+        let end = match self.until_ready(&ctx, &mut process, &mut suspension, probe).await {
             Some(end) => end,
             None => {
                 ctx.ready();
-                exited_or_stopping(&ctx, &mut process, suspension.as_ref()).await
+                exited_or_stopping(&ctx, &mut process, &mut suspension).await
             }
         };
         let mut failure = None;
@@ -375,15 +375,16 @@ impl ProgramRunner {
         &self,
         ctx: &Ctx,
         process: &mut Process,
-        suspension: Option<&Suspension>,
+        suspension: &mut Option<Suspension>,
         probe: Option<ProbeRun>,
     ) -> Option<RunEnd> {
         let probe = probe?;
+        let state = suspension.as_ref().map(Suspension::state);
         let ready = async {
             let checked = probe.wait_until_ready().await;
             // A suspended program is not ready, whatever the probe says.
-            if let (Ok(()), Some(suspension)) = (&checked, suspension) {
-                until_continued(suspension.state()).await;
+            if let (Ok(()), Some(state)) = (&checked, state) {
+                until_continued(state).await;
             }
             checked
         };
@@ -392,7 +393,7 @@ impl ProgramRunner {
             Either::Left(_) => None,
             Either::Right(end) => {
                 if matches!(end, RunEnd::Stopping) {
-                    log_not_ready(ctx, &probe, suspension.and_then(Suspension::signal));
+                    log_not_ready(ctx, &probe, suspension.as_ref().and_then(Suspension::signal));
                 }
                 Some(end)
             }
@@ -482,7 +483,7 @@ fn log_not_ready(ctx: &Ctx, run: &ProbeRun, suspended_by: Option<Signal>) {
 }
 
 /// Waits for the exit of the leader or for the order to stop. Meanwhile, reports when the leader is suspended.
-async fn exited_or_stopping(ctx: &Ctx, process: &mut Process, suspension: Option<&Suspension>) -> RunEnd {
+async fn exited_or_stopping(ctx: &Ctx, process: &mut Process, suspension: &mut Option<Suspension>) -> RunEnd {
     let pid = process.id();
     let end = async {
         match race(process.exited(), ctx.stopping()).await {
@@ -497,16 +498,15 @@ async fn exited_or_stopping(ctx: &Ctx, process: &mut Process, suspension: Option
 }
 
 /// Reports each time when the leader is suspended or continued: in the log, and as the health of the child.
-async fn report_suspensions(ctx: &Ctx, pid: u32, suspension: Option<&Suspension>) -> Infallible {
+async fn report_suspensions(ctx: &Ctx, pid: u32, suspension: &mut Option<Suspension>) -> Infallible {
     let Some(suspension) = suspension else { return std::future::pending().await };
-    let (mut state, mut reported) = (suspension.state(), None);
+    let mut state = suspension.state();
     state.mark_changed();
     loop {
         let signal = changed(&mut state).await;
-        if signal == reported {
+        if std::mem::replace(&mut suspension.reported, signal) == signal {
             continue;
         }
-        reported = signal;
         let path = ctx.path();
         match signal {
             Some(signal) => {

@@ -55,7 +55,7 @@ impl fmt::Display for Unkillable {
         let Unkillable { pid, error, user } = self;
         write!(f, "process {}: {error}", pid.as_raw_nonzero())?;
         match user {
-            Some(user) => write!(f, " (it runs as another user, {user})"),
+            Some(user) => write!(f, ", it runs as user {user}"),
             None => Ok(()),
         }
     }

@@ -365,6 +365,8 @@ async fn yield_to_others() {
 mod tests {
     use super::*;
     use crate::command::CommandLine;
+    use crate::environment::Environment;
+    use crate::jobs::WhenGone;
     use crate::process::Process;
     use std::sync::Mutex;
 
@@ -374,12 +376,15 @@ mod tests {
     /// Starts a program, and returns it with the number of bytes that the sink has received.
     async fn start(script: &str, pause: Duration) -> (Process, Arc<Mutex<usize>>) {
         let command = Arc::new(CommandLine::shell(script));
-        let prepared = Process::prepare(&command).await.expect("the shell exists");
+        let environment = Environment::of_program(&command);
+        let prepared = Process::prepare(&command, environment).await.expect("the shell exists");
         let seen = Arc::new(Mutex::new(0));
         let sum = Arc::clone(&seen);
         let sink = move |line: OutputLine<'_>| *sum.lock().expect("no panic") += line.text.len() + 1;
         let backpressure: Backpressure = Arc::new(move || pause);
-        let started = Process::spawn_with_backpressure(command, prepared, Some(backpressure), sink).await;
+        let started =
+            Process::spawn_with_backpressure(command, prepared, WhenGone::NOTHING, Some(backpressure), sink)
+                .await;
         (started.expect("it starts"), seen)
     }
 

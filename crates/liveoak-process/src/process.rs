@@ -336,14 +336,12 @@ impl Process {
     /// call returns the same value immediately.
     pub async fn finish(&mut self, grace: Duration) -> Finished {
         // If /proc cannot be read, treat the group as alive and kill it: it would run on while we waited.
-        if self.group_alive() {
-            if tokio::time::timeout(grace, self.stop_and_wait(|_, _| {})).await.is_err() {
-                self.forced |= self.try_group_alive() == Some(true);
-                let _already_ended = self.kill();
-                if self.exited().await != Status::Lost {
-                    // Without /proc no member is seen, but the SIGKILL reached all; the reap sends it once more.
-                    let _unknown = members::wait_until_empty_or_unreadable(self.pid).await;
-                }
+        if self.group_alive() && tokio::time::timeout(grace, self.stop_and_wait(|_, _| {})).await.is_err() {
+            self.forced |= self.try_group_alive() == Some(true);
+            let _already_ended = self.kill();
+            if self.exited().await != Status::Lost {
+                // Without /proc no member is seen, but the SIGKILL reached all; the reap sends it once more.
+                let _unknown = members::wait_until_empty_or_unreadable(self.pid).await;
             }
         }
         let status = self.exited().await;

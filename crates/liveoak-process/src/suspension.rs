@@ -56,6 +56,8 @@ fn lock() -> MutexGuard<'static, Watch> {
 pub(crate) struct Suspension {
     number: u64,
     state: watch::Receiver<State>,
+    /// The state that was last reported to the tree.
+    pub(crate) reported: State,
 }
 
 impl Suspension {
@@ -75,7 +77,7 @@ impl Suspension {
         ADDED.notify_all();
         // It may have been suspended before it was added.
         let _unchanged = watched.update();
-        Suspension { number, state }
+        Suspension { number, state, reported: None }
     }
 
     /// Returns the signal that has suspended the leader, if it is suspended.
