@@ -14,8 +14,6 @@ pub(crate) enum Act {
 }
 
 impl Model {
-    // Exits.
-
     /// Handles the end of an attempt. After a stop, [`Self::after_stop`] decides what follows. Otherwise the exit decides.
     pub(crate) fn attempt_ended(&mut self, path: &str, exit: Kind) {
         let parent_ends = self.parent_ends(path);
