@@ -18,6 +18,9 @@ pub const THREADS_OF_A_TREE: usize = 6;
 /// The memory that a small tree needs at least, beside the stacks of its threads.
 const LEAST_MEMORY: usize = 4 * 1024 * 1024;
 
+/// The file descriptors that a runtime and the signals need. Tokio panics if it is refused some of them.
+const LEAST_DESCRIPTORS: usize = 10;
+
 /// How long a thread that has ended may still count against the limit, and the pause between two looks.
 const SETTLE_LOOKS: u32 = 100;
 const SETTLE_PAUSE: Duration = Duration::from_millis(1);
@@ -50,6 +53,9 @@ pub fn check_resources(workers: Option<usize>, others: usize) -> Result<(), Stri
     memory
         .try_reserve_exact(LEAST_MEMORY)
         .map_err(|_| refused(io::Error::from(io::ErrorKind::OutOfMemory)))?;
+    let open = |_| std::fs::File::open("/dev/null");
+    let descriptors: io::Result<Vec<_>> = (0..LEAST_DESCRIPTORS).map(open).collect();
+    drop(descriptors.map_err(refused)?);
     try_threads(workers.unwrap_or_else(default_workers) + others).map_err(refused)
 }
 
@@ -69,8 +75,11 @@ pub fn create_runtime(workers: Option<usize>) -> Result<Runtime, String> {
     let create = || outer.block_on(async { builder.enable_all().build() });
     match catch_unwind(AssertUnwindSafe(create)) {
         Ok(runtime) => runtime.map_err(refused),
-        // Another process has taken the threads since the check.
-        Err(_) => Err(refused(io::Error::from_raw_os_error(libc::EAGAIN))),
+        // Another process has taken them since the check.
+        Err(_) => {
+            Err("cannot start the Tokio runtime: the system refused it a thread or a file descriptor"
+                .to_owned())
+        }
     }
 }
 
