@@ -14,8 +14,8 @@ pub const KILL_WAIT: Duration = Duration::from_secs(2);
 /// The time that the kill and the end of one member take. Measured: 1 to 2 µs on one core.
 const TIME_TO_KILL: Duration = Duration::from_micros(2);
 
-/// The time that it takes to abandon one member, while killed members still end. Measured: about 1 µs on two cores.
-const TIME_TO_ABANDON: Duration = Duration::from_micros(1);
+/// The time that it takes to abandon one member, while killed members still end. Measured: 1 to 2 µs on two cores.
+const TIME_TO_ABANDON: Duration = Duration::from_micros(2);
 
 /// The number of members from which on a group is killed earlier. Fewer members end within a few milliseconds.
 const MANY_MEMBERS: u32 = 4096;
@@ -44,13 +44,13 @@ impl StopPlan {
 
     /// Returns the plan for a group of `members` from `now` on. Between kill and abandonment it has enough time for all
     /// members to end, but at most half of the remaining budget. The abandonment begins early enough to be over at the
-    /// end of the budget, but at most a quarter of the remaining budget earlier.
+    /// end of the budget, but at most a third of the remaining budget earlier.
     pub(super) fn for_members(self, now: Time, members: u32) -> Self {
         if self.abandon == Time::NEVER || members < MANY_MEMBERS {
             return self;
         }
         let left = self.abandon.since(now);
-        let to_abandon = left - (TIME_TO_ABANDON * members).min(left / 4);
+        let to_abandon = left - (TIME_TO_ABANDON * members).min(left / 3);
         let to_kill = to_abandon - (TIME_TO_KILL * members).min(left / 2);
         Self { kill: self.kill.min(now.after(to_kill)), abandon: now.after(to_abandon), ..self }
     }

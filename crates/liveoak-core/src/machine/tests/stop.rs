@@ -331,10 +331,10 @@ fn a_full_report_still_lists_every_child_that_was_forced() {
 fn a_large_group_is_killed_and_abandoned_early_enough_for_the_end_of_its_budget() {
     for (members, kill, abandon) in [
         (4_095, 27_000, 30_000),
-        (4_096, 27_000, 29_996),
-        (1_000_000, 27_000, 29_000),
-        (2_000_000, 24_000, 28_000),
-        (10_000_000, 7_500, 22_500),
+        (4_096, 27_000, 29_992),
+        (1_000_000, 26_000, 28_000),
+        (2_000_000, 22_000, 26_000),
+        (10_000_000, 5_000, 20_000),
     ] {
         let plan = StopPlan::new(Time::ZERO, secs(30)).for_members(Time::ZERO, members);
         let at = |time: Time| time.as_nanos() / 1_000_000;
