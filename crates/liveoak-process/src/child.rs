@@ -290,22 +290,10 @@ impl ProgramRunner {
     /// Runs one attempt, from the start of the program to the end of its process group and of its output.
     async fn run(self: Arc<Self>, ctx: Ctx) -> Exit {
         ctx.runs_outside();
-        if let Some(warning) = self.command.warning().filter(|_| ctx.attempt().0 == 1) {
-            let path = ctx.path();
-            log(
-                move || tracing::warn!(target: "liveoak", path = %path, event = "command-warning", "{path}: {warning}"),
-            );
-        }
+        self.log_warning(&ctx);
         let environment = self.environment(&ctx);
         let probe = self.probe.as_ref().map(|probe| probe.start_in(environment.clone()));
-        let (path, sink, watching) = (ctx.path(), Arc::clone(&self.sink), probe.clone());
-        let mut joined = JoinedLines::default();
-        let deliver = move |line: OutputLine<'_>| {
-            if let Some(probe) = &watching {
-                joined.with_line(line, |so_far| probe.observe(so_far));
-            }
-            sink(&path, line);
-        };
+        let deliver = self.delivery(&ctx, probe.clone());
         if let Some(probe) = &probe {
             // Before the program starts, so that the answer does not depend on what the program does first.
             if let Some(Err(error)) = ctx.unless_stopping(probe.look_up()).await {
@@ -364,6 +352,28 @@ impl ProgramRunner {
         failure.unwrap_or_else(|| self.exit(status))
     }
 
+    /// Logs what is probably a mistake in the command line, once.
+    fn log_warning(&self, ctx: &Ctx) {
+        if let Some(warning) = self.command.warning().filter(|_| ctx.attempt().0 == 1) {
+            let path = ctx.path();
+            log(
+                move || tracing::warn!(target: "liveoak", path = %path, event = "command-warning", "{path}: {warning}"),
+            );
+        }
+    }
+
+    /// Returns what each line of the program's output is given to: the probe and the sink.
+    fn delivery(&self, ctx: &Ctx, probe: Option<ProbeRun>) -> impl FnMut(OutputLine<'_>) + Send + 'static {
+        let (path, sink) = (ctx.path(), Arc::clone(&self.sink));
+        let mut joined = JoinedLines::default();
+        move |line| {
+            if let Some(probe) = &probe {
+                joined.with_line(line, |so_far| probe.observe(so_far));
+            }
+            sink(&path, line);
+        }
+    }
+
     /// Returns the environment of this attempt, for the program and for the commands of its probe.
     fn environment(&self, ctx: &Ctx) -> Environment {
         let (path, attempt) = (ctx.path().to_string(), ctx.attempt().0);
@@ -390,7 +400,13 @@ impl ProgramRunner {
         };
         match race(ready, exited_or_stopping(ctx, process, suspension)).await {
             Either::Left(Err(ProbeFailure::Spawn { source, .. })) => Some(RunEnd::CannotCheck(source)),
-            Either::Left(_) => None,
+            Either::Left(_) => {
+                // The log says that the program was continued before it says that the program is ready.
+                if let Some(suspension) = suspension {
+                    report_suspension(ctx, process.id(), suspension);
+                }
+                None
+            }
             Either::Right(end) => {
                 if matches!(end, RunEnd::Stopping) {
                     log_not_ready(ctx, &probe, suspension.as_ref().and_then(Suspension::signal));
@@ -449,7 +465,7 @@ impl ProgramRunner {
 
 /// Returns the exit of an attempt whose probe command cannot be run.
 fn cannot_check(error: SpawnError) -> Exit {
-    Exit::failed(SpawnFailed(SpawnError::ReadyCheck { source: Box::new(error) }))
+    Exit::failed_not_retryable(SpawnFailed(SpawnError::ReadyCheck { source: Box::new(error) }))
 }
 
 /// Warns if the probe succeeds before the program was started, because something else may also answer it after the start.
@@ -503,24 +519,30 @@ async fn report_suspensions(ctx: &Ctx, pid: u32, suspension: &mut Option<Suspens
     let mut state = suspension.state();
     state.mark_changed();
     loop {
-        let signal = changed(&mut state).await;
-        if std::mem::replace(&mut suspension.reported, signal) == signal {
-            continue;
+        changed(&mut state).await;
+        report_suspension(ctx, pid, suspension);
+    }
+}
+
+/// Reports the present state of the leader, if it is not the last one that was reported.
+fn report_suspension(ctx: &Ctx, pid: u32, suspension: &mut Suspension) {
+    let signal = suspension.signal();
+    if std::mem::replace(&mut suspension.reported, signal) == signal {
+        return;
+    }
+    let path = ctx.path();
+    match signal {
+        Some(signal) => {
+            log(
+                move || tracing::warn!(target: "liveoak", path = %path, event = "suspended", pid, "{path}: process {pid} was suspended by {signal} and does nothing before it gets SIGCONT (kill -CONT {pid})"),
+            );
+            ctx.health(Health::Unhealthy);
         }
-        let path = ctx.path();
-        match signal {
-            Some(signal) => {
-                log(
-                    move || tracing::warn!(target: "liveoak", path = %path, event = "suspended", pid, "{path}: process {pid} was suspended by {signal} and does nothing before it gets SIGCONT (kill -CONT {pid})"),
-                );
-                ctx.health(Health::Unhealthy);
-            }
-            None => {
-                log(
-                    move || tracing::info!(target: "liveoak", path = %path, event = "continued", pid, "{path}: process {pid} was continued"),
-                );
-                ctx.health(Health::Healthy);
-            }
+        None => {
+            log(
+                move || tracing::info!(target: "liveoak", path = %path, event = "continued", pid, "{path}: process {pid} was continued"),
+            );
+            ctx.health(Health::Healthy);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The reasons why a program could not be started. Every message follows the words "could not"; most name a path.
 
 use liveoak_runtime::internal::shortage;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -154,22 +154,31 @@ fn is_unexpanded(path: &Path) -> bool {
     path.iter().any(|part| part == "~" || part.as_encoded_bytes().starts_with(b"$"))
 }
 
+fn not_in_path(
+    f: &mut fmt::Formatter<'_>,
+    name: &OsStr,
+    searched: &OsStr,
+    beside: Option<&Path>,
+) -> fmt::Result {
+    let program = name.display();
+    // The whole PATH would hide the name in every line of the log that has this error.
+    match std::env::split_paths(searched).count() {
+        1 => write!(f, "find {program} in PATH (1 folder)")?,
+        many => write!(f, "find {program} in PATH ({many} folders)")?,
+    }
+    match beside {
+        Some(path) => write!(f, "; there is {}: write ./{program}", path.display()),
+        None => f.write_str(hint(Path::new(name))),
+    }
+}
+
 impl fmt::Display for SpawnError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             SpawnError::Empty => f.write_str("run a command line without a program"),
             SpawnError::NulByte { what } => write!(f, "pass {what} to a program: it contains a NUL byte"),
-            SpawnError::NotInPath { program: program_name, searched, beside } => {
-                let program = program_name.display();
-                // The whole PATH would hide the name in every line of the log that has this error.
-                match std::env::split_paths(searched).count() {
-                    1 => write!(f, "find {program} in PATH (1 folder)")?,
-                    many => write!(f, "find {program} in PATH ({many} folders)")?,
-                }
-                match beside {
-                    Some(path) => write!(f, "; there is {}: write ./{program}", path.display()),
-                    None => f.write_str(hint(Path::new(program_name))),
-                }
+            SpawnError::NotInPath { program, searched, beside } => {
+                not_in_path(f, program, searched, beside.as_deref())
             }
             SpawnError::NotFound { path } => {
                 write!(f, "run {}: there is no such file{}", path.display(), hint(path))

@@ -73,11 +73,11 @@ async fn a_probe_command_stands_where_the_program_stands() {
 async fn a_probe_command_that_cannot_be_run_fails_the_start_at_once_and_says_why() {
     let dir = Dir::new();
     dir.file("plain", "", 0o644);
-    dir.file("bad-script", "#!/no/such/shell\r\n", 0o755);
+    dir.file("bad-script", "#!/no/such/shell\n", 0o755);
     dir.file("no-program", "\0\0\0\0", 0o755);
     let at = |name: &str| dir.at(name).display().to_string();
     for (command, why) in [
-        ("no-such-check", "find no-such-check in PATH (/usr/bin:/bin)".to_owned()),
+        ("no-such-check", "find no-such-check in PATH (2 folders)".to_owned()),
         ("./missing", format!("run {}: there is no such file", at("missing"))),
         ("./plain", format!("run {}: it is not executable by this user", at("plain"))),
         ("./", format!("run {}/: it is a directory", dir.path().display())),
