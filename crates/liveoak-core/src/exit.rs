@@ -70,7 +70,7 @@ impl Exit {
     /// The exit also holds the error itself until the attempt has ended. After that, it holds the error only if the
     /// child keeps its errors ([`ChildSpec::keep_error`](crate::ChildSpec::keep_error)).
     pub fn failed(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self::Failed(Arc::new(Failure::new(error.into())))
+        Self::Failed(Arc::new(Failure::new(error)))
     }
 
     /// Returns `true` if the exit is a failure. A program that dies from its stop signal has failed too.

@@ -6,7 +6,7 @@
 
 use crate::command::CommandLine;
 use crate::exit_watch::Status;
-use crate::log::log;
+use crate::log::{log, log_text};
 use crate::output::OutputLine;
 use crate::probe::{Probe, ProbeRun};
 use crate::process::Process;
@@ -156,7 +156,7 @@ impl From<Program> for Child {
 /// Writes a line to the log. This is the default sink.
 fn log_output(path: &Path, line: OutputLine<'_>) {
     let (path, stream, text) = (path.clone(), line.stream.as_str(), line.text.to_owned());
-    log(move || tracing::info!(target: "liveoak::output", path = %path, stream, "{text}"));
+    log_text(text.len(), move || tracing::info!(target: "liveoak::output", path = %path, stream, "{text}"));
 }
 
 /// The error with which an attempt [fails](Exit::Failed) if its program could not be started.

@@ -142,9 +142,10 @@ impl Guardian {
         self.running.as_ref().map(|running| running.pidfd.as_fd())
     }
 
-    /// Returns the write end of the guardian's pipe, to which a new child process writes its own line.
-    pub(crate) fn pipe_fd(&self) -> Option<RawFd> {
-        self.running.as_ref().map(|running| running.pipe.as_raw_fd())
+    /// Returns a copy of the write end of the guardian's pipe, to which a new child process writes its own line. Without a
+    /// copy, only this process writes the line.
+    pub(crate) fn pipe(&self) -> Option<OwnedFd> {
+        self.running.as_ref().and_then(|running| running.pipe.try_clone().ok())
     }
 
     /// Reaps a guardian that died, and starts another unless too many died quickly in a row.

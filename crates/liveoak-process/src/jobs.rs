@@ -81,6 +81,12 @@ pub(crate) enum Job {
         prepared: Box<Prepared>,
         reply: oneshot::Sender<Result<Spawned, Refused>>,
     },
+    /// Answer a start whose fork is over.
+    Forked {
+        slot: GuardianSlot,
+        result: Result<Forked, Refused>,
+        reply: oneshot::Sender<Result<Spawned, Refused>>,
+    },
     /// Reap a leader that is dead or was sent `SIGKILL`, as soon as it is dead, and kill the rest of its process group.
     Reap(Reap),
 }
@@ -134,6 +140,16 @@ impl JobQueue {
 pub(crate) struct Refused {
     pub(crate) located: Located,
     pub(crate) source: io::Error,
+}
+
+/// A leader that has just been forked and has executed its program.
+#[derive(Debug)]
+pub(crate) struct Forked {
+    pub(crate) pid: Pid,
+    pub(crate) pidfd: OwnedFd,
+    /// The read ends of what is captured.
+    pub(crate) stdout: Option<OwnedFd>,
+    pub(crate) stderr: Option<OwnedFd>,
 }
 
 /// A process group that has just been started.

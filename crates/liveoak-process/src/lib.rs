@@ -51,6 +51,7 @@ mod child;
 mod command;
 mod exit_watch;
 mod file_limit;
+mod forker;
 mod guardian;
 mod jobs;
 mod lines;

@@ -1,28 +1,30 @@
-//! The spawner thread, `liveoak-spawn`: the only thread that forks and reaps.
+//! The spawner thread, `liveoak-spawn`: the only thread that decides about forks and reaps.
 //!
 //! `PR_SET_PDEATHSIG` refers to the *thread* that forked (`prctl(2)`: "the parent is the thread that created this
 //! process"). A child process forked on a thread of an executor would die when that thread ends. So all child processes
-//! are forked on one thread, which the first spawn starts and which never ends: it outlives every runtime, and a panic
-//! in it is caught. It also owns the guardian and reaps all leaders, because a process group must leave the guardian's
-//! list before its leader is reaped.
+//! are forked on threads that never end ([`Forkers`]): they outlive every runtime, and a panic in them is caught. The
+//! spawner thread owns the guardian and reaps all leaders, because a process group must leave the guardian's list before
+//! its leader is reaped.
 //!
-//! The thread runs nothing that can hang. The program file was looked up before, on another thread. Panics of log lines
-//! and wakers are caught. Only the fork and the exec could hang, on a file system whose server went away after the
-//! look-up, which has opened the file.
+//! The thread runs nothing that can hang. The program file was looked up before, on another thread. The fork and the exec
+//! can hang, on a file system whose server went away after the look-up; then only their own thread hangs. Panics of log
+//! lines and wakers are caught.
 
 use crate::command::{CommandLine, OutputMode, Stdin};
 use crate::exit_watch::peek;
 use crate::file_limit::limit_of_children;
+use crate::forker::Forkers;
 use crate::guardian::{Guardian, GuardianSlot};
-use crate::jobs::{Job, JobQueue, Leader, ProcessGroup, Reap, Refused, Spawned};
+use crate::jobs::{Forked, Job, JobQueue, Leader, ProcessGroup, Reap, Refused, Spawned};
 use crate::log::{catch, log};
 use crate::os::ChildSetup;
 use crate::resolve::Prepared;
 use crate::signal::Signal;
 use crate::spawn_error::SpawnError;
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, getpid, pidfd_open};
-use std::os::fd::AsFd;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{self, Stdio};
@@ -47,7 +49,7 @@ pub(crate) fn queue() -> Result<Arc<JobQueue>, SpawnError> {
     }
     let limit = |source| SpawnError::ResourceLimit { source };
     let queue = Arc::new(JobQueue::new().map_err(limit)?);
-    let thread = SpawnerThread::new(queue.clone());
+    let thread = SpawnerThread::new(queue.clone(), Forkers::start().map_err(limit)?);
     std::thread::Builder::new().name("liveoak-spawn".into()).spawn(move || thread.run()).map_err(limit)?;
     *known = Some(queue.clone());
     Ok(queue)
@@ -56,14 +58,15 @@ pub(crate) fn queue() -> Result<Arc<JobQueue>, SpawnError> {
 /// The state of the thread.
 struct SpawnerThread {
     queue: Arc<JobQueue>,
+    forkers: Forkers,
     guardian: Guardian,
     /// Bounded by the living processes.
     pending: Vec<Reap>,
 }
 
 impl SpawnerThread {
-    fn new(queue: Arc<JobQueue>) -> SpawnerThread {
-        SpawnerThread { queue, guardian: Guardian::new(), pending: Vec::new() }
+    fn new(queue: Arc<JobQueue>, forkers: Forkers) -> SpawnerThread {
+        SpawnerThread { queue, forkers, guardian: Guardian::new(), pending: Vec::new() }
     }
 
     /// Never returns: all child processes would die with this thread.
@@ -90,10 +93,8 @@ impl SpawnerThread {
                 Job::Spawn { command, prepared, reply } if reply.is_closed() => {
                     catch_waker_panic(|| drop((command, prepared, reply)));
                 }
-                Job::Spawn { command, prepared, reply } => {
-                    // If the receiver was dropped meanwhile, the reply is dropped here, which kills the process group.
-                    send(reply, self.spawn(&command, *prepared));
-                }
+                Job::Spawn { command, prepared, reply } => self.spawn(command, *prepared, reply),
+                Job::Forked { slot, result, reply } => self.forked(slot, result, reply),
                 Job::Reap(reap) => self.pending.push(reap),
             }
         }
@@ -113,7 +114,8 @@ impl SpawnerThread {
         let leaders_end = all.len();
         let guardian = self.guardian.pidfd();
         all.extend(guardian.as_ref().map(|fd| PollFd::new(fd, PollFlags::IN)));
-        match poll(&mut all, None) {
+        let timeout = self.forkers.go_on().and_then(|left| Timespec::try_from(left).ok());
+        match poll(&mut all, timeout.as_ref()) {
             Ok(_) => all.get(leaders_end).is_some_and(|guardian| !guardian.revents().is_empty()),
             Err(rustix::io::Errno::INTR) => false,
             Err(_) => {
@@ -134,55 +136,77 @@ impl SpawnerThread {
         }
     }
 
-    /// Starts a program that was looked up, and updates the guardian's list.
-    fn spawn(&mut self, command: &CommandLine, prepared: Prepared) -> Result<Spawned, Refused> {
+    /// Lets a thread fork a program that was looked up.
+    fn spawn(&mut self, command: Arc<CommandLine>, prepared: Prepared, reply: Reply) {
         self.guardian.ensure_running();
-        let slot = self.guardian.reserve();
-        let spawned = self.fork(command, prepared, slot);
-        if spawned.is_err() {
-            self.guardian.release(slot);
-        }
-        spawned
+        let (slot, guardian) = (self.guardian.reserve(), self.guardian.pipe());
+        let queue = self.queue.clone();
+        self.forkers.submit(Box::new(move || {
+            let located = prepared.located.clone();
+            let forked = catch_unwind(AssertUnwindSafe(|| fork(&command, prepared, guardian, slot)));
+            let panicked = |_| {
+                Err(Refused { located, source: io::Error::other("the fork panicked (a bug in liveoak)") })
+            };
+            queue.submit(Job::Forked { slot, result: forked.unwrap_or_else(panicked), reply });
+        }));
     }
 
-    fn fork(
-        &mut self,
-        command: &CommandLine,
-        Prepared { located, exec }: Prepared,
-        slot: GuardianSlot,
-    ) -> Result<Spawned, Refused> {
-        let mut builder = process::Command::new(&located.program);
-        if let Some(cwd) = &located.cwd {
-            builder.current_dir(cwd);
-        }
-        builder.process_group(0).stdin(match command.stdin {
-            Stdin::Null => Stdio::null(),
-            Stdin::Inherit => Stdio::inherit(),
-        });
-        builder.stdout(stdio(command.stdout)).stderr(stdio(command.stderr));
-        let guardian = self.guardian.pipe_fd().map(|pipe| (pipe, slot.0));
-        let open_file_limit = limit_of_children();
-        ChildSetup { exec, parent: getpid(), guardian, open_file_limit }.install(&mut builder);
-
-        let mut child = match builder.spawn() {
-            Ok(child) => child,
-            Err(source) => return Err(Refused { located, source }),
-        };
-        let pid = Pid::from_child(&child);
-        match pidfd_open(pid, PidfdFlags::empty()) {
-            Ok(pidfd) => {
+    /// Answers a start whose fork is over, and updates the guardian's list.
+    fn forked(&mut self, slot: GuardianSlot, result: Result<Forked, Refused>, reply: Reply) {
+        let spawned = match result {
+            Ok(Forked { pid, pidfd, stdout, stderr }) => {
                 self.guardian.confirm(slot, pid);
                 let leader = Leader { pid, pidfd: Arc::new(pidfd), slot };
-                let group = ProcessGroup::new(leader, self.queue.clone());
-                let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-                Ok(Spawned { group, stdout: stdout.map(Into::into), stderr: stderr.map(Into::into) })
+                Ok(Spawned { group: ProcessGroup::new(leader, self.queue.clone()), stdout, stderr })
             }
-            Err(error) => {
-                // The child process was not reaped yet, so the number still belongs to its process group.
-                let _already_dead = crate::os::signal_group_by_number(pid, Signal::KILL);
-                let _status = child.wait();
-                Err(Refused { located, source: error.into() })
+            Err(refused) => {
+                self.guardian.release(slot);
+                Err(refused)
             }
+        };
+        // If the receiver was dropped meanwhile, the reply is dropped here, which kills the process group.
+        send(reply, spawned);
+    }
+}
+
+/// The channel that leads to the future that starts a program.
+type Reply = oneshot::Sender<Result<Spawned, Refused>>;
+
+/// Forks, and waits until the new process has executed the program. This may hang.
+fn fork(
+    command: &CommandLine,
+    Prepared { located, exec }: Prepared,
+    guardian: Option<OwnedFd>,
+    slot: GuardianSlot,
+) -> Result<Forked, Refused> {
+    let mut builder = process::Command::new(&located.program);
+    if let Some(cwd) = &located.cwd {
+        builder.current_dir(cwd);
+    }
+    builder.process_group(0).stdin(match command.stdin {
+        Stdin::Null => Stdio::null(),
+        Stdin::Inherit => Stdio::inherit(),
+    });
+    builder.stdout(stdio(command.stdout)).stderr(stdio(command.stderr));
+    let pipe = guardian.as_ref().map(|pipe| (pipe.as_raw_fd(), slot.0));
+    let open_file_limit = limit_of_children();
+    ChildSetup { exec, parent: getpid(), guardian: pipe, open_file_limit }.install(&mut builder);
+
+    let mut child = match builder.spawn() {
+        Ok(child) => child,
+        Err(source) => return Err(Refused { located, source }),
+    };
+    let pid = Pid::from_child(&child);
+    match pidfd_open(pid, PidfdFlags::empty()) {
+        Ok(pidfd) => {
+            let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+            Ok(Forked { pid, pidfd, stdout: stdout.map(Into::into), stderr: stderr.map(Into::into) })
+        }
+        Err(error) => {
+            // The child process was not reaped yet, so the number still belongs to its process group.
+            let _already_dead = crate::os::signal_group_by_number(pid, Signal::KILL);
+            let _status = child.wait();
+            Err(Refused { located, source: error.into() })
         }
     }
 }
@@ -238,7 +262,7 @@ mod tests {
     #[tokio::test]
     async fn a_panicking_waker_loses_neither_a_spawn_nor_a_reaping() {
         let queue = Arc::new(JobQueue::new().unwrap());
-        let mut thread = SpawnerThread::new(queue.clone());
+        let mut thread = SpawnerThread::new(queue.clone(), Forkers::start().unwrap());
         let submit = async || {
             let (reply, answer) = oneshot::channel();
             let command = Arc::new(CommandLine::argv(["sleep", "1000"]));
@@ -252,8 +276,15 @@ mod tests {
             with_panicking_waker(submit().await.0),
             submit().await.0,
         ];
-        thread.run_jobs();
-        let groups = answers.map(|mut answer| answer.try_recv().expect("an answer").unwrap().group);
+        let mut answers = answers.map(|answer| (answer, None));
+        while answers.iter().any(|(_, answered)| answered.is_none()) {
+            // The first turn hands the forks over; each fork that is over is a further job.
+            thread.run_jobs();
+            for (answer, answered) in &mut answers {
+                *answered = answered.take().or_else(|| answer.try_recv().ok());
+            }
+        }
+        let groups = answers.map(|(_, answered)| answered.expect("an answer").unwrap().group);
         for leader in groups.iter().filter_map(ProcessGroup::leader) {
             leader.signal(Signal::KILL).unwrap();
             while peek(leader.pidfd.as_fd()).is_none() {

@@ -6,6 +6,9 @@
 //! time of the tick, no other clock and no additional wake-up. A stop takes its budget and at most one such
 //! prolongation, which is divided like the budget. The end of a backoff is not prolonged, because a late end does not
 //! harm the child.
+//!
+//! Time during which the process did not run does not make an attempt stable either. Nothing says how much of the time
+//! before the late deadline was lost. So the time until the jump does not count at all.
 
 use super::Machine;
 use super::plan::StopPlan;
@@ -39,6 +42,9 @@ impl Machine {
     pub(super) fn prolong_late_deadlines(&mut self) -> TimeJump {
         let mut jump = TimeJump::default();
         let now = self.now;
+        if self.is_late() {
+            self.last_jump = now;
+        }
         let late = self.timers.iter().take_while(|(at, ..)| now.since(*at) > LATE);
         let mut late: Vec<(u32, Time, Index, Purpose)> = late
             .filter(|(_, child, purpose)| self.can_be_prolonged(*child, *purpose))
@@ -68,6 +74,16 @@ impl Machine {
             }
         }
         jump
+    }
+
+    /// Returns `true` if a deadline has passed for so long that the process did not run for a while.
+    fn is_late(&self) -> bool {
+        self.timers.first().is_some_and(|(at, ..)| self.now.since(*at) > LATE)
+    }
+
+    /// Returns the moment since which the process has run, as far as the deadlines show.
+    pub(super) fn has_run_since(&self) -> Time {
+        if self.is_late() { self.now } else { self.last_jump }
     }
 
     fn can_be_prolonged(&self, child: Index, purpose: Purpose) -> bool {

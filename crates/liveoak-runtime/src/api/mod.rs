@@ -8,11 +8,13 @@
 //! * `main` – a whole program that runs a tree: its runtime, signals, messages and exit code.
 //! * `error` – what can go wrong.
 
+pub(crate) mod add;
 pub(crate) mod child;
 pub(crate) mod ctx;
 pub(crate) mod error;
 pub(crate) mod group;
 pub(crate) mod main;
+pub(crate) mod member;
 pub(crate) mod service;
 pub(crate) mod split;
 pub(crate) mod subtask;

@@ -7,6 +7,7 @@
 //! * `dedicated_runtime` – the attempt of a supervisor with a Tokio runtime of its own.
 //! * `panic` – panics as values.
 
+pub(crate) mod activity;
 pub(crate) mod body;
 pub(crate) mod cell;
 pub(crate) mod dedicated_runtime;

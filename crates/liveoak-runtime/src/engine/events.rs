@@ -7,9 +7,9 @@
 use crate::attempt::panic::{catch, drop_catching_panics};
 use crate::engine::outbox::{Flushed, Outbox};
 use crate::util::lock::{ignore_poison, lock};
-use crate::util::log::log;
+use crate::util::log::log_text;
 use crate::util::waker_guard::WakerGuard;
-use liveoak_core::{Event, EventKind, Severity};
+use liveoak_core::{Event, EventKind, Exit, Severity};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex};
 use std::time::Duration;
@@ -112,8 +112,12 @@ impl Broadcast {
         let is_logged = log_interest().is_some_and(|least| event.kind.severity() >= least);
         let sender = self.open_sender();
         if is_logged {
-            let event = if sender.is_some() { event.clone() } else { return log(move || trace(&event)) };
-            log(move || trace(&event));
+            let bytes = text_bytes(&event.kind);
+            if sender.is_none() {
+                return log_text(bytes, move || trace(&event));
+            }
+            let event = event.clone();
+            log_text(bytes, move || trace(&event));
         }
         if let Some(sender) = sender {
             // Sending without readers is no error. It wakes the readers, whose wakers are user code.
@@ -182,6 +186,17 @@ impl Events {
                 Err(broadcast::error::RecvError::Closed) => return None,
             }
         }
+    }
+}
+
+/// Returns how much text of the user an event holds.
+fn text_bytes(kind: &EventKind) -> usize {
+    match kind {
+        EventKind::Exited { exit: Exit::Failed(failure), .. } => failure.text().len(),
+        EventKind::Exited { exit: Exit::Panicked(panic), .. } => {
+            panic.message.len() + panic.backtrace.as_ref().map_or(0, |text| text.len())
+        }
+        _ => 0,
     }
 }
 

@@ -19,6 +19,7 @@ pub(crate) mod drops;
 pub(crate) mod ended;
 pub(crate) mod ending;
 pub(crate) mod events;
+pub(crate) mod heartbeat;
 pub(crate) mod kept_error;
 pub(crate) mod outbox;
 pub(crate) mod paged_vec;
