@@ -26,12 +26,12 @@ pub(crate) type Fork = Box<dyn FnOnce() + Send>;
 
 /// The threads that fork, and the forks that wait for them.
 pub(crate) struct Forkers {
-    shared: Arc<Shared>,
+    queue: Arc<TurnQueue>,
     stall: Duration,
 }
 
 #[derive(Default)]
-struct Shared {
+struct TurnQueue {
     turns: Mutex<Turns>,
     changed: Condvar,
 }
@@ -54,26 +54,26 @@ impl Forkers {
     /// # Errors
     /// When the system has no thread left.
     pub(crate) fn start() -> io::Result<Forkers> {
-        let forkers = Forkers { shared: Arc::default(), stall: STALL };
+        let forkers = Forkers { queue: Arc::default(), stall: STALL };
         forkers.start_thread(0)?;
         forkers.turns().threads = 1;
         Ok(forkers)
     }
 
     fn start_thread(&self, number: usize) -> io::Result<()> {
-        let shared = Arc::clone(&self.shared);
-        let run = move || shared.run(number);
+        let queue = Arc::clone(&self.queue);
+        let run = move || queue.run(number);
         std::thread::Builder::new().name("liveoak-fork".into()).spawn(run).map(drop)
     }
 
     fn turns(&self) -> MutexGuard<'_, Turns> {
-        self.shared.turns.lock().unwrap_or_else(PoisonError::into_inner)
+        self.queue.turns.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Lets the next free thread run `fork`.
     pub(crate) fn submit(&self, fork: Fork) {
         self.turns().waiting.push_back(fork);
-        self.shared.changed.notify_all();
+        self.queue.changed.notify_all();
     }
 
     /// Lets another thread go on if the present one hangs and forks wait. Returns when to call this again at the latest;
@@ -97,13 +97,13 @@ impl Forkers {
         if let Some(next) = next {
             (turns.active, turns.busy_since) = (next, None);
             drop(turns);
-            self.shared.changed.notify_all();
+            self.queue.changed.notify_all();
         }
         Some(self.stall)
     }
 }
 
-impl Shared {
+impl TurnQueue {
     /// Runs one fork after the other, whenever it is the turn of this thread. Never returns.
     fn run(&self, number: usize) {
         let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);

@@ -15,8 +15,22 @@
 use super::Machine;
 use super::state::{BackoffSteps, Index, Phase, Readiness};
 use crate::{Exit, Time};
+use std::time::Duration;
+
+/// A deadline that is seen later than this shows that the process did not run for a while.
+pub(super) const LATE: Duration = Duration::from_secs(1);
 
 impl Machine {
+    /// Returns `true` if a deadline has passed for so long that the process did not run for a while.
+    pub(super) fn is_late(&self) -> bool {
+        self.timers.first().is_some_and(|(at, ..)| self.now.since(*at) > LATE)
+    }
+
+    /// Returns the moment since which the process has run, as far as the deadlines show.
+    fn has_run_since(&self) -> Time {
+        if self.is_late() { self.now } else { self.last_jump }
+    }
+
     /// Returns `true` if the last attempt of a child is stable.
     pub(super) fn is_stable(&self, child: Index) -> bool {
         let state = &self.arena[child];

@@ -12,12 +12,10 @@
 
 use super::Machine;
 use super::plan::StopPlan;
+use super::stability::LATE;
 use super::state::{Index, Phase, Purpose};
 use crate::{EventKind, Time};
 use std::time::Duration;
-
-/// A deadline is prolonged if it is seen later than this.
-const LATE: Duration = Duration::from_secs(1);
 
 /// The longest time by which a deadline is prolonged.
 const FURTHER_WAIT: Duration = Duration::from_secs(1);
@@ -74,16 +72,6 @@ impl Machine {
             }
         }
         jump
-    }
-
-    /// Returns `true` if a deadline has passed for so long that the process did not run for a while.
-    fn is_late(&self) -> bool {
-        self.timers.first().is_some_and(|(at, ..)| self.now.since(*at) > LATE)
-    }
-
-    /// Returns the moment since which the process has run, as far as the deadlines show.
-    pub(super) fn has_run_since(&self) -> Time {
-        if self.is_late() { self.now } else { self.last_jump }
     }
 
     fn can_be_prolonged(&self, child: Index, purpose: Purpose) -> bool {

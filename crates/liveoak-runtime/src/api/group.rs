@@ -177,6 +177,9 @@ impl<A: 'static> From<Group<A>> for Child {
 /// The answer to the start of a member, or the reason why the caller cannot wait for it.
 type AnswerOrRefusal = Result<PendingAnswer, Refusal>;
 
+/// The tree, the id of the group in it, and what makes the members.
+type RunningGroup<A> = (Arc<TreeInner>, ChildId, Arc<dyn MemberMaker<A>>);
+
 /// Adds members to a [`Group`]. Cheap to clone.
 pub struct GroupHandle<A> {
     address: Arc<GroupAddress>,
@@ -271,7 +274,7 @@ impl<A: Send + 'static> GroupHandle<A> {
     }
 
     /// Returns the tree, the id of the group, and what makes its members, if a member may be added.
-    fn running_group(&self) -> Result<(Arc<TreeInner>, ChildId, Arc<dyn MemberMaker<A>>), Refusal> {
+    fn running_group(&self) -> Result<RunningGroup<A>, Refusal> {
         check_caller()?;
         let (tree, group) = self.address.get()?;
         tree.may_add()?;
