@@ -73,14 +73,14 @@ impl Exit {
     /// The exit also holds the error itself until the attempt has ended. After that, it holds the error only if the
     /// child keeps its errors ([`ChildSpec::keep_error`](crate::ChildSpec::keep_error)).
     pub fn failed(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self::Failed(Arc::new(Failure::new(error.into(), true)))
+        Self::Failed(Arc::new(Failure::new(error, true)))
     }
 
     /// Returns the exit for an error that every later attempt will meet again, unless files or the configuration are
     /// changed: there is no such program, for example. In a first start, such a failure fails the supervisor even if it
     /// [retries](crate::FirstStart::Retry). Later, it is an ordinary failure.
     pub fn failed_not_retryable(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self::Failed(Arc::new(Failure::new(error.into(), false)))
+        Self::Failed(Arc::new(Failure::new(error, false)))
     }
 
     /// Returns `false` for a failure that every later attempt will meet again, and for a supervisor that did not start

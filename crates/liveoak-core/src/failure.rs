@@ -23,20 +23,40 @@ pub struct Failure {
 pub trait FailureError: Send + Sync {
     /// Returns the error.
     fn error(&self) -> &(dyn Error + Send + Sync + 'static);
+
+    /// Returns `false` if the error was made of a text or of a value without a destructor, so that no code of the user
+    /// runs when it is dropped.
+    fn has_destructor(&self) -> bool {
+        true
+    }
 }
 
-struct Plain(Box<dyn Error + Send + Sync>);
+struct Plain {
+    error: Box<dyn Error + Send + Sync>,
+    has_destructor: bool,
+}
 
 impl FailureError for Plain {
     fn error(&self) -> &(dyn Error + Send + Sync + 'static) {
-        &*self.0
+        &*self.error
+    }
+
+    fn has_destructor(&self) -> bool {
+        self.has_destructor
     }
 }
 
 impl Failure {
-    pub(crate) fn new(error: Box<dyn Error + Send + Sync>, retryable: bool) -> Self {
-        let text = error_text(&*error, MAX_FAILURE_BYTES);
-        Self { text, error: Some(Arc::new(Plain(error))), retryable }
+    pub(crate) fn new<E: Into<Box<dyn Error + Send + Sync>>>(error: E, retryable: bool) -> Self {
+        // The name is only compared with the name of `String`, which has no code of the user in its destructor.
+        let is_text = std::any::type_name::<E>() == std::any::type_name::<String>();
+        let has_destructor = std::mem::needs_drop::<E>() && !is_text;
+        let error = error.into();
+        Self {
+            text: error_text(&*error, MAX_FAILURE_BYTES),
+            error: Some(Arc::new(Plain { error, has_destructor })),
+            retryable,
+        }
     }
 
     /// Returns the same failure with this error, or with none.

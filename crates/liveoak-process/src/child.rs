@@ -9,7 +9,7 @@ use crate::environment::{Environment, Identity};
 use crate::exit_watch::Status;
 use crate::jobs::WhenGone;
 use crate::lines::MAX_LINE;
-use crate::log::log;
+use crate::log::{log, log_text};
 use crate::output::{Backpressure, OutputLine};
 use crate::probe::{Probe, ProbeFailure, ProbeRun};
 use crate::process::{Process, SignalError};
@@ -212,7 +212,7 @@ fn log_output(path: &Path, line: OutputLine<'_>) {
         return;
     }
     let (path, stream, text) = (path.clone(), line.stream.as_str(), line.text.to_owned());
-    log(move || tracing::info!(target: "liveoak::output", path = %path, stream, "{text}"));
+    log_text(text.len(), move || tracing::info!(target: "liveoak::output", path = %path, stream, "{text}"));
 }
 
 /// The unfinished line of each stream, so that a probe sees a line whole although it came in pieces.

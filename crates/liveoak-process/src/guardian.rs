@@ -30,7 +30,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::{self, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -153,9 +153,10 @@ impl Guardian {
             || self.entries.iter().any(|entry| matches!(entry, Entry::Group(group) if *group == pid))
     }
 
-    /// Returns the write end of the guardian's pipe, to which a new child process writes its own line.
-    pub(crate) fn pipe_fd(&self) -> Option<RawFd> {
-        self.running.as_ref().map(|running| running.pipe.as_raw_fd())
+    /// Returns a copy of the write end of the guardian's pipe, to which a new child process writes its own line. Without a
+    /// copy, only this process writes the line.
+    pub(crate) fn pipe(&self) -> Option<OwnedFd> {
+        self.running.as_ref().and_then(|running| running.pipe.try_clone().ok())
     }
 
     /// Reaps a guardian that died, and starts another unless too many died quickly in a row.

@@ -109,6 +109,13 @@ pub(crate) enum Job {
         when_gone: WhenGone,
         reply: oneshot::Sender<Result<Spawned, Refused>>,
     },
+    /// Answer a start whose fork is over.
+    Forked {
+        slot: GuardianSlot,
+        result: Result<Forked, Refused>,
+        when_gone: WhenGone,
+        reply: oneshot::Sender<Result<Spawned, Refused>>,
+    },
     /// Reap a leader that is dead or was sent `SIGKILL`, as soon as it is dead and no other process of its group is alive.
     /// Kill the rest of the group before.
     Reap(Reap),
@@ -171,6 +178,18 @@ impl JobQueue {
 pub(crate) struct Refused {
     pub(crate) located: Located,
     pub(crate) source: io::Error,
+}
+
+/// A leader that has just been forked and has executed its program.
+#[derive(Debug)]
+pub(crate) struct Forked {
+    pub(crate) pid: Pid,
+    pub(crate) pidfd: OwnedFd,
+    /// The write end of an input that stays open.
+    pub(crate) stdin: Option<OwnedFd>,
+    /// The read ends of what is captured.
+    pub(crate) stdout: Option<OwnedFd>,
+    pub(crate) stderr: Option<OwnedFd>,
 }
 
 /// A process group that has just been started.

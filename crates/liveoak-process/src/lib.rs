@@ -54,6 +54,7 @@ mod command;
 mod environment;
 mod exit_watch;
 mod file_limit;
+mod forker;
 mod guardian;
 mod jobs;
 mod lines;

@@ -8,6 +8,11 @@ pub(crate) fn log(line: impl FnOnce() + Send + 'static) {
     liveoak_runtime::internal::log(line);
 }
 
+/// Lets the log thread write a line that holds about `bytes` of text.
+pub(crate) fn log_text(bytes: usize, line: impl FnOnce() + Send + 'static) {
+    liveoak_runtime::internal::log_text(bytes, line);
+}
+
 /// Calls user code. Returns `false` if it panicked; the panic hook has reported that.
 pub(crate) fn catch(user_code: impl FnOnce()) -> bool {
     let Err(payload) = catch_unwind(AssertUnwindSafe(user_code)) else { return true };

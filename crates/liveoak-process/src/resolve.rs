@@ -83,7 +83,7 @@ async fn look_up<T: Send + 'static>(
 }
 
 /// The program file and the working directory of a command line, as absolute paths.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Located {
     /// The file to execute.
     pub(crate) program: PathBuf,

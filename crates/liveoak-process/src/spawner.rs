@@ -13,8 +13,9 @@
 use crate::command::{CommandLine, OutputMode, Stdin};
 use crate::exit_watch::peek;
 use crate::file_limit::limit_of_children;
+use crate::forker::Forkers;
 use crate::guardian::{Guardian, GuardianSlot};
-use crate::jobs::{Job, JobQueue, Leader, ProcessGroup, Reap, Refused, Spawned, WhenGone};
+use crate::jobs::{Forked, Job, JobQueue, Leader, ProcessGroup, Reap, Refused, Spawned, WhenGone};
 use crate::log::{catch, log};
 use crate::members;
 use crate::orphans;
@@ -26,7 +27,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, getpid, pidfd_open, waitid};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{self, Stdio};
@@ -58,7 +59,7 @@ pub(crate) fn queue() -> Result<Arc<JobQueue>, SpawnError> {
     check_kernel()?;
     let queue = Arc::new(JobQueue::new().map_err(limit)?);
     os::keep_exit_statuses();
-    let thread = SpawnerThread::new(queue.clone());
+    let thread = SpawnerThread::new(queue.clone(), Forkers::start().map_err(limit)?);
     std::thread::Builder::new().name("liveoak-spawn".into()).spawn(move || thread.run()).map_err(limit)?;
     *known = Some(queue.clone());
     Ok(queue)
@@ -84,6 +85,9 @@ fn check_kernel() -> Result<(), SpawnError> {
 /// The state of the thread.
 struct SpawnerThread {
     queue: Arc<JobQueue>,
+    forkers: Forkers,
+    /// The number of forks that were submitted and not yet answered.
+    forking: usize,
     guardian: Guardian,
     /// Bounded by the living processes.
     pending: Vec<Reap>,
@@ -108,11 +112,12 @@ impl Lingering {
 }
 
 impl SpawnerThread {
-    fn new(queue: Arc<JobQueue>) -> SpawnerThread {
-        SpawnerThread { queue, guardian: Guardian::new(), pending: Vec::new(), lingering: Vec::new() }
+    fn new(queue: Arc<JobQueue>, forkers: Forkers) -> SpawnerThread {
+        let (pending, lingering) = (Vec::new(), Vec::new());
+        SpawnerThread { queue, forkers, forking: 0, guardian: Guardian::new(), pending, lingering }
     }
 
-    /// Never returns: all child processes would die with this thread.
+    /// Never returns.
     fn run(mut self) {
         if orphans::is_enabled() {
             self.queue.wake_at_child_exits();
@@ -140,8 +145,10 @@ impl SpawnerThread {
                     catch_waker_panic(|| drop((command, prepared, when_gone, reply)));
                 }
                 Job::Spawn { command, prepared, when_gone, reply } => {
-                    // If the receiver was dropped meanwhile, the reply is dropped here, which kills the process group.
-                    send(reply, self.spawn(&command, *prepared, when_gone));
+                    self.spawn(command, *prepared, when_gone, reply);
+                }
+                Job::Forked { slot, result, when_gone, reply } => {
+                    self.forked(slot, result, when_gone, reply);
                 }
                 Job::Reap(reap) => self.pending.push(reap),
             }
@@ -157,7 +164,8 @@ impl SpawnerThread {
         for reap in dead.into_iter().chain(changed.into_iter().map(|lingering| lingering.reap)) {
             self.reap(reap);
         }
-        if orphans::is_enabled() {
+        // The process of a fork that is not answered yet is not listed, so it could be taken for an orphan.
+        if orphans::is_enabled() && self.forking == 0 {
             // Each leader is listed until it is reaped.
             orphans::reap(|pid| self.guardian.is_listed(pid));
         }
@@ -175,7 +183,10 @@ impl SpawnerThread {
         let guardian = self.guardian.pidfd();
         all.extend(guardian.as_ref().map(|fd| PollFd::new(fd, PollFlags::IN)));
         let unwatched = self.lingering.iter().any(|lingering| lingering.members.is_empty());
-        match poll(&mut all, unwatched.then_some(&UNWATCHED_PAUSE)) {
+        let stalled = self.forkers.go_on().and_then(|left| Timespec::try_from(left).ok());
+        let timeout = [unwatched.then_some(UNWATCHED_PAUSE), stalled].into_iter().flatten();
+        let timeout = timeout.min_by_key(|time| (time.tv_sec, time.tv_nsec));
+        match poll(&mut all, timeout.as_ref()) {
             Ok(_) => all.get(leaders_end).is_some_and(|guardian| !guardian.revents().is_empty()),
             Err(Errno::INTR) => false,
             Err(_) => {
@@ -208,66 +219,92 @@ impl SpawnerThread {
         }
     }
 
-    /// Starts a program that was looked up, and updates the guardian's list.
-    fn spawn(
-        &mut self,
-        command: &CommandLine,
-        prepared: Prepared,
-        when_gone: WhenGone,
-    ) -> Result<Spawned, Refused> {
+    /// Lets a thread fork a program that was looked up.
+    fn spawn(&mut self, command: Arc<CommandLine>, prepared: Prepared, when_gone: WhenGone, reply: Reply) {
         self.guardian.ensure_running();
-        let slot = self.guardian.reserve();
-        let spawned = self.fork(command, prepared, slot, when_gone);
-        if spawned.is_err() {
-            self.guardian.release(slot);
-        }
-        spawned
+        let (slot, guardian) = (self.guardian.reserve(), self.guardian.pipe());
+        let queue = self.queue.clone();
+        self.forking += 1;
+        self.forkers.submit(Box::new(move || {
+            let located = prepared.located.clone();
+            let forked = catch_unwind(AssertUnwindSafe(|| fork(&command, prepared, guardian, slot)));
+            let panicked = |_| {
+                Err(Refused { located, source: io::Error::other("the fork panicked (a bug in liveoak)") })
+            };
+            let result = forked.unwrap_or_else(panicked);
+            queue.submit(Job::Forked { slot, result, when_gone, reply });
+        }));
     }
 
-    fn fork(
+    /// Answers a start whose fork is over, and updates the guardian's list.
+    fn forked(
         &mut self,
-        command: &CommandLine,
-        Prepared { located, exec }: Prepared,
         slot: GuardianSlot,
+        result: Result<Forked, Refused>,
         when_gone: WhenGone,
-    ) -> Result<Spawned, Refused> {
-        let mut builder = process::Command::new(&located.program);
-        if let Some(cwd) = &located.cwd {
-            builder.current_dir(cwd);
-        }
-        builder.process_group(0).stdin(match command.stdin {
-            Stdin::Null => Stdio::null(),
-            Stdin::Open => Stdio::piped(),
-            Stdin::Inherit => Stdio::inherit(),
-        });
-        let merged = match set_output(command, &mut builder) {
-            Ok(merged) => merged,
-            Err(source) => return Err(Refused { located, source }),
-        };
-        let guardian = self.guardian.pipe_fd().map(|pipe| (pipe, slot.0));
-        let open_file_limit = limit_of_children();
-        ChildSetup { exec, parent: getpid(), guardian, open_file_limit }.install(&mut builder);
-
-        let mut child = match builder.spawn() {
-            Ok(child) => child,
-            Err(source) => return Err(Refused { located, source }),
-        };
-        let pid = Pid::from_child(&child);
-        match pidfd_open(pid, PidfdFlags::empty()) {
-            Ok(pidfd) => {
+        reply: Reply,
+    ) {
+        self.forking -= 1;
+        let spawned = match result {
+            Ok(Forked { pid, pidfd, stdin, stdout, stderr }) => {
                 self.guardian.confirm(slot, pid);
                 let leader = Leader { pid, pidfd: Arc::new(pidfd), slot };
                 let group = ProcessGroup::new(leader, when_gone, self.queue.clone());
-                let stdin = child.stdin.take().map(Into::into);
-                let stdout = merged.or_else(|| child.stdout.take().map(Into::into));
-                Ok(Spawned { group, stdin, stdout, stderr: child.stderr.take().map(Into::into) })
+                Ok(Spawned { group, stdin, stdout, stderr })
             }
-            Err(error) => {
-                // The child process was not reaped yet, so the number still belongs to its process group.
-                let _already_dead = os::signal_group_by_number(pid, Signal::KILL);
-                let _status = child.wait();
-                Err(Refused { located, source: error.into() })
+            Err(refused) => {
+                self.guardian.release(slot);
+                Err(refused)
             }
+        };
+        // If the receiver was dropped meanwhile, the reply is dropped here, which kills the process group.
+        send(reply, spawned);
+    }
+}
+
+/// The channel that leads to the future that starts a program.
+type Reply = oneshot::Sender<Result<Spawned, Refused>>;
+
+/// Forks, and waits until the new process has executed the program. This may hang.
+fn fork(
+    command: &CommandLine,
+    Prepared { located, exec }: Prepared,
+    guardian: Option<OwnedFd>,
+    slot: GuardianSlot,
+) -> Result<Forked, Refused> {
+    let mut builder = process::Command::new(&located.program);
+    if let Some(cwd) = &located.cwd {
+        builder.current_dir(cwd);
+    }
+    builder.process_group(0).stdin(match command.stdin {
+        Stdin::Null => Stdio::null(),
+        Stdin::Open => Stdio::piped(),
+        Stdin::Inherit => Stdio::inherit(),
+    });
+    let merged = match set_output(command, &mut builder) {
+        Ok(merged) => merged,
+        Err(source) => return Err(Refused { located, source }),
+    };
+    let pipe = guardian.as_ref().map(|pipe| (pipe.as_raw_fd(), slot.0));
+    let open_file_limit = limit_of_children();
+    ChildSetup { exec, parent: getpid(), guardian: pipe, open_file_limit }.install(&mut builder);
+
+    let mut child = match builder.spawn() {
+        Ok(child) => child,
+        Err(source) => return Err(Refused { located, source }),
+    };
+    let pid = Pid::from_child(&child);
+    match pidfd_open(pid, PidfdFlags::empty()) {
+        Ok(pidfd) => {
+            let stdin = child.stdin.take().map(Into::into);
+            let stdout = merged.or_else(|| child.stdout.take().map(Into::into));
+            Ok(Forked { pid, pidfd, stdin, stdout, stderr: child.stderr.take().map(Into::into) })
+        }
+        Err(error) => {
+            // The child process was not reaped yet, so the number still belongs to its process group.
+            let _already_dead = os::signal_group_by_number(pid, Signal::KILL);
+            let _status = child.wait();
+            Err(Refused { located, source: error.into() })
         }
     }
 }
@@ -350,7 +387,7 @@ mod tests {
     #[tokio::test]
     async fn a_panicking_waker_loses_neither_a_spawn_nor_a_reaping() {
         let queue = Arc::new(JobQueue::new().unwrap());
-        let mut thread = SpawnerThread::new(queue.clone());
+        let mut thread = SpawnerThread::new(queue.clone(), Forkers::start().unwrap());
         let submit = async || {
             let (reply, answer) = oneshot::channel();
             let command = Arc::new(CommandLine::argv(["sleep", "1000"]));
@@ -364,8 +401,15 @@ mod tests {
             with_panicking_waker(submit().await.0),
             submit().await.0,
         ];
-        thread.run_jobs();
-        let groups = answers.map(|mut answer| answer.try_recv().expect("an answer").unwrap().group);
+        let mut answers = answers.map(|answer| (answer, None));
+        while answers.iter().any(|(_, answered)| answered.is_none()) {
+            // The first turn hands the forks over; each fork that is over is a further job.
+            thread.run_jobs();
+            for (answer, answered) in &mut answers {
+                *answered = answered.take().or_else(|| answer.try_recv().ok());
+            }
+        }
+        let groups = answers.map(|(_, answered)| answered.expect("an answer").unwrap().group);
         for leader in groups.iter().filter_map(ProcessGroup::leader) {
             leader.signal(Signal::KILL).unwrap();
             while peek(leader.pidfd.as_fd()).is_none() {

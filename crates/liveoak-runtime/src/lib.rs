@@ -23,7 +23,7 @@ mod util;
 
 pub use api::child::Child;
 pub use api::ctx::{Ctx, current};
-pub use api::error::{Error, SpawnChildError, StartError};
+pub use api::error::{Error, Refused, StartError};
 pub use api::group::{Group, GroupHandle};
 pub use api::main::{Main, main};
 pub use api::service::{Init, Service};
@@ -49,7 +49,7 @@ pub use liveoak_core::{
 pub mod internal {
     pub use crate::api::child::edge;
     pub use crate::util::limits::{THREADS_OF_A_TREE, check_resources, create_runtime, shortage};
-    pub use crate::util::log::{flush_log, log};
+    pub use crate::util::log::{flush_log, log, log_text};
     pub use crate::util::signals::{StateRequests, StopSignal, StopSignals, Wish};
     pub use crate::util::{Either, race};
 }

@@ -136,12 +136,11 @@ fn captured_values_of_closures_and_members_may_call_the_tree_or_panic_when_dropp
             tree.add_child("/t", child).await.unwrap();
             let member = Name::new("m").unwrap();
             members.spawn_named(member.clone(), Arc::new(callers.value())).unwrap();
-            // The member is refused, so its argument is dropped at once, inside this call.
-            let argument = Arc::new(callers.value());
-            let refused = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                members.spawn_named(member, argument)
-            }));
-            assert_eq!(refused.is_err(), panics);
+            // The member is refused, so its argument comes back.
+            let refused = members.spawn_named(member, Arc::new(callers.value())).unwrap_err();
+            assert_eq!(callers.calls(), 0);
+            let dropped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(refused)));
+            assert_eq!(dropped.is_err(), panics);
             assert_eq!(callers.calls(), 1);
             tree.remove_child("/t/g/m").await.unwrap();
             assert_eq!(callers.calls(), 2);
@@ -164,7 +163,10 @@ fn a_refused_child_is_dropped_outside_of_the_tree_s_lock() {
             let _value = &value;
             async {}
         });
-        assert!(matches!(tree.add_child("/t", child).await, Err(Refusal::AlreadyExists { .. })));
+        assert!(matches!(
+            tree.add_child("/t", child).await.map_err(Refusal::from),
+            Err(Refusal::AlreadyExists { .. })
+        ));
         assert_eq!(callers.calls(), 1);
         tree.stop().await;
         leak_check.check().await;

@@ -89,17 +89,18 @@ fn every_refusal_names_its_reason() {
         assert!(matches!(refused, Refusal::NotFound), "{refused:?}");
         let refused = tree.start_child("/t/a").await.unwrap_err();
         assert!(matches!(refused, Refusal::NotDown { state: "running" }), "{refused:?}");
-        let refused = tree.add_child("/t/absent", other()).await.unwrap_err();
+        let refused = tree.add_child("/t/absent", other()).await.map_err(Refusal::from).unwrap_err();
         assert!(matches!(refused, Refusal::NotFound), "{refused:?}");
-        let refused = tree.add_child("/t/a", other()).await.unwrap_err();
+        let refused = tree.add_child("/t/a", other()).await.map_err(Refusal::from).unwrap_err();
         assert!(matches!(refused, Refusal::NotASupervisor), "{refused:?}");
-        let refused = tree.add_child("/t/g", other()).await.unwrap_err();
+        let refused = tree.add_child("/t/g", other()).await.map_err(Refusal::from).unwrap_err();
         assert!(matches!(refused, Refusal::IsAGroup), "{refused:?}");
-        let refused = tree.add_child("/t", a.child()).await.unwrap_err();
+        let refused = tree.add_child("/t", a.child()).await.map_err(Refusal::from).unwrap_err();
         assert!(matches!(refused, Refusal::AlreadyExists { state: "running" }), "{refused:?}");
-        let refused = tree.add_child("/t", other().after("absent")).await.unwrap_err();
+        let refused = tree.add_child("/t", other().after("absent")).await.map_err(Refusal::from).unwrap_err();
         assert!(matches!(&refused, Refusal::Invalid(errors) if errors.to_string().contains("absent")));
-        let refused = tree.add_child("/t", leak_check.puppet("a/b").child()).await.unwrap_err();
+        let refused =
+            tree.add_child("/t", leak_check.puppet("a/b").child()).await.map_err(Refusal::from).unwrap_err();
         assert!(matches!(refused, Refusal::Invalid(_)), "{refused:?}");
         let refused = tree.remove_child("/t/a").await.unwrap_err();
         assert!(matches!(&refused, Refusal::NeededBy(names) if names[0].as_str() == "b"), "{refused:?}");
@@ -107,11 +108,11 @@ fn every_refusal_names_its_reason() {
         assert!(matches!(refused, Refusal::IsRoot), "{refused:?}");
         let failing = leak_check.puppet("failing").slow_to_start();
         failing.fail("at once");
-        let refused = tree.add_child("/t", failing.child()).await.unwrap_err();
+        let refused = tree.add_child("/t", failing.child()).await.map_err(Refusal::from).unwrap_err();
         assert!(matches!(refused, Refusal::Failed(_)), "{refused:?}");
         assert!(tree.snapshot().get("/t/failing").is_none(), "it is not kept");
         tree.stop_child("/t/inner").await.unwrap();
-        let refused = tree.add_child("/t/inner", other()).await.unwrap_err();
+        let refused = tree.add_child("/t/inner", other()).await.map_err(Refusal::from).unwrap_err();
         assert!(matches!(refused, Refusal::SupervisorDown), "{refused:?}");
         members.spawn(()).unwrap();
         assert_eq!([a.starts(), b.starts()], [1, 1], "a refusal changes nothing");
@@ -121,7 +122,7 @@ fn every_refusal_names_its_reason() {
             tree.start_child("/t/a").await,
             tree.restart_child("/t/a").await,
             tree.remove_child("/t/a").await,
-            tree.add_child("/t", other()).await,
+            tree.add_child("/t", other()).await.map_err(Refusal::from),
         ] {
             assert!(matches!(refused, Err(Refusal::TreeEnded)), "{refused:?}");
         }

@@ -118,7 +118,7 @@ fn a_child_that_never_ran_is_dropped_outside_of_the_tree_s_lock() {
             async move { ctx.stopping().await }
         });
         let late = Supervisor::new("late").child(nested).after_when("job", Condition::Completed);
-        let told = tree.add_child("/t", late).await;
+        let told = tree.add_child("/t", late).await.map_err(Refusal::from);
         assert!(matches!(&told, Err(Refusal::WaitsFor { .. })), "{told:?}");
         tree.remove_child("/t/late").await.unwrap();
         tree.stop().await;

@@ -70,7 +70,7 @@ fn a_member_whose_name_is_taken_is_refused_and_members_without_a_name_get_differ
         let handle = group.handle();
         let tree = Supervisor::new("t").child(group).start().await.unwrap();
         handle.spawn_named(name("one"), 1).unwrap();
-        let refused = handle.spawn_named(name("one"), 2);
+        let refused = handle.spawn_named(name("one"), 2).map_err(Refusal::from);
         assert!(matches!(refused, Err(Refusal::AlreadyExists { .. })), "{refused:?}");
         for n in 0..100 {
             handle.spawn(n).unwrap();
@@ -103,7 +103,7 @@ fn remove_then_add_of_the_same_name_works() {
 }
 
 #[test]
-fn a_full_group_refuses_a_member_and_drops_its_argument() {
+fn a_full_group_refuses_a_member_and_gives_its_argument_back() {
     paused(async {
         let argument = Arc::new(());
         let group = Group::<Arc<()>>::temporary("g", |ctx: Ctx, held| async move {
@@ -115,8 +115,10 @@ fn a_full_group_refuses_a_member_and_drops_its_argument() {
         let tree = Supervisor::new("t").child(group).start().await.unwrap();
         handle.spawn(Arc::clone(&argument)).unwrap();
         handle.spawn(Arc::clone(&argument)).unwrap();
-        let refused = handle.spawn(Arc::clone(&argument));
-        assert!(matches!(refused, Err(Refusal::Full { max: 2 })), "{refused:?}");
+        let refused = handle.spawn(Arc::clone(&argument)).unwrap_err();
+        assert!(matches!(refused.refusal(), Refusal::Full { max: 2 }), "{refused:?}");
+        assert_eq!(Arc::strong_count(&argument), 4);
+        assert!(refused.into_value().is_some_and(|back| Arc::ptr_eq(&back, &argument)));
         assert_eq!(Arc::strong_count(&argument), 3);
         tree.stop().await;
         assert_eq!(Arc::strong_count(&argument), 1);
@@ -205,7 +207,7 @@ fn a_start_is_answered_when_the_member_is_ready_or_has_failed() {
         let id = handle.start(Some(name("well")), true).await.unwrap();
         assert_eq!(tree.now().since(before), s(2));
         assert_eq!(tree.snapshot().get("/t/g/well").unwrap().id, id);
-        let refused = handle.start(Some(name("failing")), false).await;
+        let refused = handle.start(Some(name("failing")), false).await.map_err(Refusal::from);
         assert!(
             matches!(&refused, Err(Refusal::Failed(exit)) if exit.to_string() == "failed: cannot start"),
             "{refused:?}"
@@ -223,18 +225,18 @@ fn a_handle_of_a_group_that_is_not_running_returns_an_error() {
     paused(async {
         let group = group_of(&Arc::default());
         let handle = group.handle();
-        assert!(matches!(handle.spawn(1), Err(Refusal::SupervisorDown)));
+        assert!(matches!(handle.spawn(1).map_err(Refusal::from), Err(Refusal::SupervisorDown)));
         let tree = Supervisor::new("t").child(group).start().await.unwrap();
         handle.spawn(1).unwrap();
         tree.stop_child("/t/g").await.unwrap();
-        assert!(matches!(handle.spawn(1), Err(Refusal::SupervisorDown)));
+        assert!(matches!(handle.spawn(1).map_err(Refusal::from), Err(Refusal::SupervisorDown)));
         tree.start_child("/t/g").await.unwrap();
         assert!(members(&tree).is_empty(), "members are removed with their group");
         handle.spawn(1).unwrap();
         tree.stop().await;
-        assert!(matches!(handle.spawn(1), Err(Refusal::TreeEnded)));
+        assert!(matches!(handle.spawn(1).map_err(Refusal::from), Err(Refusal::TreeEnded)));
         drop(tree);
-        assert!(matches!(handle.spawn(1), Err(Refusal::TreeEnded)));
+        assert!(matches!(handle.spawn(1).map_err(Refusal::from), Err(Refusal::TreeEnded)));
     });
 }
 

@@ -266,7 +266,7 @@ fn a_declaration_twenty_thousand_levels_deep_is_an_error_and_not_an_abort() {
         let error = deep().start().await.map(drop).expect_err("it is too deep").to_string();
         assert!(error.contains("supervisors are nested deeper than 64 levels"), "{error}");
         let tree = Supervisor::new("t").start().await.expect("a tree");
-        let added = tree.add_child("/t", deep()).await;
+        let added = tree.add_child("/t", deep()).await.map_err(Refusal::from);
         assert!(matches!(added, Err(Refusal::Invalid(_))), "{added:?}");
     });
 }
@@ -374,4 +374,55 @@ fn the_last_exit_in_the_context_of_an_abandoned_attempt_never_changes() {
         tree.stop().await;
         assert_eq!(known().as_deref(), Some("failed: failure 1"));
     });
+}
+
+/// An error that holds a Tokio runtime. Tokio panics if it is dropped where blocking is not allowed.
+#[derive(Debug)]
+struct HoldsRuntime(Option<tokio::runtime::Runtime>, Arc<Mutex<Vec<bool>>>);
+
+impl std::fmt::Display for HoldsRuntime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("it holds a runtime")
+    }
+}
+
+impl std::error::Error for HoldsRuntime {}
+
+impl Drop for HoldsRuntime {
+    fn drop(&mut self) {
+        let dropped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(self.0.take())));
+        self.1.lock().unwrap().push(dropped.is_ok());
+    }
+}
+
+#[test]
+fn an_error_that_holds_a_tokio_runtime_is_dropped_where_blocking_is_allowed() {
+    let several = || tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let single = || tokio::runtime::Builder::new_current_thread().enable_all().build();
+    for (keeps, runtime) in [(false, several()), (true, several()), (false, single()), (true, single())] {
+        let dropped: Arc<Mutex<Vec<bool>>> = Arc::default();
+        runtime.expect("a runtime").block_on(async {
+            let inside = Arc::clone(&dropped);
+            let body = move |_: Ctx| {
+                let inside = Arc::clone(&inside);
+                async move {
+                    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build();
+                    Err::<(), _>(HoldsRuntime(Some(runtime.expect("a runtime")), inside))
+                }
+            };
+            let job = Child::task("job", body).restart(Restart::Temporary);
+            let job = if keeps { job.keep_error() } else { job };
+            let tree = Supervisor::new("t").child(job).start().await.expect("a tree");
+            let exit = || tree.snapshot().get("/t/job").unwrap().last_exit.clone();
+            eventually("it is over", || exit().is_some()).await;
+            let kept = exit().filter(|_| keeps);
+            assert_eq!(dropped.lock().unwrap().len(), usize::from(!keeps), "the exit may keep its error");
+            tree.stop().await;
+            drop(tree);
+            // The last holder of a kept error drops it inside a task, after the end of the tree.
+            drop(tokio::spawn(async move { drop(kept) }));
+            eventually("it is dropped", || !dropped.lock().unwrap().is_empty()).await;
+        });
+        assert_eq!(*dropped.lock().unwrap(), [true], "keeps its error: {keeps}");
+    }
 }

@@ -329,19 +329,6 @@ fn the_stop_and_the_removal_of_a_child_wait_for_the_destructors_below_it_and_for
     });
 }
 
-#[test]
-fn a_refused_argument_is_dropped_in_the_call_of_the_caller() {
-    threads().block_on(async {
-        let group = Group::new("g", |ctx: Ctx, _: Arc<Counted>| async move { ctx.stopping().await });
-        let members = group.max_members(1).handle();
-        let counts = Arc::new(Counts::default());
-        INSIDE.set(true);
-        assert!(members.spawn(Arc::new(Counted(Arc::clone(&counts)))).is_err(), "the group does not run");
-        INSIDE.set(false);
-        assert_eq!((counts.all(), counts.inside.load(Ordering::SeqCst)), (1, 1));
-    });
-}
-
 /// An error that knows whether it exists.
 #[derive(Debug)]
 struct Alive(Arc<AtomicUsize>);

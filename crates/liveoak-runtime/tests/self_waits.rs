@@ -132,7 +132,7 @@ fn inside_unless_stopping_a_child_may_wait_for_its_own_stop_in_the_order_of_the_
 fn a_child_that_is_not_ready_does_not_wait_for_the_start_of_one_whose_turn_comes_after_it() {
     paused(async {
         let body = |ctx: Ctx| async move {
-            let added = ctx.tree().add_child("/t", Child::task("helper", idle)).await;
+            let added = ctx.tree().add_child("/t", Child::task("helper", idle)).await.map_err(Refusal::from);
             assert!(matches!(added, Err(Refusal::WouldWaitForItself { begun: true })), "{added:?}");
             let ready = ctx.tree().ready().await;
             let refused = matches!(ready, Err(NotReady::Refused(Refusal::WouldWaitForItself { .. })));
@@ -233,7 +233,7 @@ fn every_begin_method_returns_immediately_and_can_apply_to_the_caller() {
             let tree = ctx.tree();
             let added: Result<ChildId, _> = tree.begin_add_child("/t", Child::task("other", idle));
             assert!(added.is_ok(), "{added:?}");
-            let twice = tree.begin_add_child("/t", Child::task("other", idle));
+            let twice = tree.begin_add_child("/t", Child::task("other", idle)).map_err(Refusal::from);
             assert!(matches!(twice, Err(Refusal::AlreadyExists { .. })), "{twice:?}");
             let nobody = tree.begin_stop_child("/t/nobody");
             assert!(matches!(nobody, Err(Refusal::NotFound)), "{nobody:?}");

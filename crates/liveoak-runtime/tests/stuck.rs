@@ -219,3 +219,89 @@ fn the_watchdog_does_the_work_of_the_timer_task_if_all_threads_are_blocked_and_n
         tree.kill().await;
     });
 }
+
+/// A child that gives its heartbeats four times as often as it must.
+fn beats(name: &str, period: Duration, beats: &Arc<AtomicU64>) -> Child {
+    let beats = Arc::clone(beats);
+    let body = move |ctx: Ctx| {
+        let beats = Arc::clone(&beats);
+        async move {
+            ctx.heartbeat();
+            while ctx.sleep(period / 4).await {
+                ctx.heartbeat();
+                beats.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    };
+    Child::task(name, body).heartbeat(period).backoff(None)
+}
+
+#[test]
+fn a_child_that_could_not_run_because_another_blocks_its_runtime_has_not_missed_its_heartbeat() {
+    const PERIOD: Duration = Duration::from_millis(200);
+    for dedicated in [false, true] {
+        let workers = if dedicated { 2 } else { 1 };
+        let runtime = Builder::new_multi_thread().worker_threads(workers).enable_all().build().unwrap();
+        runtime.block_on(async {
+            let counted = Arc::new(AtomicU64::new(0));
+            let blocks = Puppet::new("blocks");
+            let inner = Supervisor::new("s").child(beats("well", PERIOD, &counted)).child(blocks.child());
+            let inner =
+                if dedicated { inner.dedicated_runtime(DedicatedRuntime::new("own", 1)) } else { inner };
+            let tree = Supervisor::new("t").child(inner).start().await.unwrap();
+            eventually("a few beats", || counted.load(Ordering::Relaxed) > 3).await;
+            blocks.spin();
+            // This thread is no worker. Ten periods long, the only worker of the children is blocked.
+            std::thread::sleep(10 * PERIOD);
+            blocks.release();
+            let before = counted.load(Ordering::Relaxed);
+            eventually("it beats again", || counted.load(Ordering::Relaxed) > before + 8).await;
+            let snapshot = tree.snapshot();
+            let view = snapshot.get("/t/s/well").unwrap();
+            assert_eq!((view.attempt, view.last_exit.is_none()), (Attempt(1), true), "{:?}", view.last_exit);
+            tree.kill().await;
+        });
+        runtime.shutdown_background();
+    }
+}
+
+#[test]
+fn the_child_or_the_subtask_that_blocks_its_runtime_is_found_stuck() {
+    for in_subtask in [false, true] {
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        runtime.block_on(async {
+            let release = Arc::new(AtomicBool::new(false));
+            let released = Arc::clone(&release);
+            let body = move |ctx: Ctx| {
+                let released = Arc::clone(&released);
+                let blocks = move || {
+                    while !released.load(Ordering::Relaxed) {
+                        std::hint::spin_loop();
+                    }
+                };
+                async move {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                    if in_subtask {
+                        let _ = ctx.spawn(async move { blocks() }).await;
+                    } else {
+                        blocks();
+                    }
+                    ctx.stopping().await;
+                }
+            };
+            let child = Child::task("stuck", body).heartbeat(SOON).restart(Restart::Temporary);
+            let tree = Supervisor::new("t").child(child).begin().unwrap();
+            let exit = || tree.snapshot().get("/t/stuck").unwrap().last_exit.clone();
+            // No timer of the runtime fires while its only worker is blocked.
+            let begun = Instant::now();
+            while exit().is_none() && begun.elapsed() < Duration::from_secs(20) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            release.store(true, Ordering::Relaxed);
+            assert!(exit().is_some(), "in a subtask: {in_subtask}");
+            assert!(matches!(exit(), Some(Exit::HeartbeatTimeout(_))), "{:?}", exit());
+            tree.kill().await;
+        });
+        runtime.shutdown_background();
+    }
+}

@@ -188,7 +188,7 @@ pub use liveoak_runtime::{
 
 // What can go wrong.
 pub use liveoak_runtime::{
-    Error, NameError, NotReady, Refusal, SpawnChildError, SpecError, SpecErrors, SpecWarning, StartError,
+    Error, NameError, NotReady, Refusal, Refused, SpecError, SpecErrors, SpecWarning, StartError,
     StartFailure,
 };
 

@@ -167,7 +167,7 @@ const SUPERVISING: [&str; 2] = ["crates/liveoak-runtime/src/", "crates/liveoak-p
 /// The log thread itself.
 const LOG_THREAD: &str = "crates/liveoak-runtime/src/util/log.rs";
 
-/// Returns a finding for each `tracing` macro that is not inside of a call of `log`.
+/// Returns a finding for each `tracing` macro that is not inside of a call of `log` or `log_text`.
 fn direct_lines(file: &File) -> Vec<String> {
     if file.is_test()
         || file.path == LOG_THREAD
@@ -177,7 +177,8 @@ fn direct_lines(file: &File) -> Vec<String> {
     }
     let masked = mask(file.text().unwrap_or_default());
     let tokens = outside_tests(&tokens(&masked));
-    let calls = (0..tokens.len()).filter(|at| begins(&tokens, *at, &["log", "("]));
+    let calls = (0..tokens.len())
+        .filter(|at| ["log", "log_text"].iter().any(|call| begins(&tokens, *at, &[call, "("])));
     let lines: Vec<_> = calls.map(|at| at..after_group(&tokens, at + 1)).collect();
     let levels = ["trace", "debug", "info", "warn", "error", "event"];
     let macros = (0..tokens.len())

@@ -52,9 +52,9 @@ pub(crate) use report_file::remove_stale;
 use status::StatusLog;
 use writer::StreamWriter;
 
-/// The threads beside those of the runtime: the tree's, a second one for output, and those for the start of programs, for
-/// suspended programs and for look-ups.
-const OTHER_THREADS: usize = liveoak::internal::THREADS_OF_A_TREE + 4;
+/// The threads beside those of the runtime: the tree's, a second one for output, two for the start of programs, and those
+/// for suspended programs and for look-ups.
+const OTHER_THREADS: usize = liveoak::internal::THREADS_OF_A_TREE + 5;
 
 /// Runs the command.
 ///

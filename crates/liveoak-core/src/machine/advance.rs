@@ -4,7 +4,9 @@
 use super::condition::DependencyState;
 use super::state::{Index, Phase, Purpose, Readiness, SupervisorPhase};
 use super::{Effect, Machine};
-use crate::{Attempt, ChildId, EventKind, Exit, Health, IdleReason, StartFailure, Time};
+use crate::{
+    Attempt, AutoShutdownFailure, ChildId, EventKind, Exit, Health, IdleReason, Path, StartFailure, Time,
+};
 use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Duration;
@@ -134,19 +136,29 @@ impl Machine {
     }
 
     /// Ends a supervisor if all children below it are finished, ignored or quarantined. The exit of the supervisor says
-    /// whether all of them ended without failure.
+    /// whether all of them ended without failure, including temporary children that were added and have left the tree.
     fn end_if_done(&mut self, sup: Index) {
         if !self.is_done(sup) {
             return;
         }
-        let exit = self.first_failed_child(sup).map_or(Exit::Completed, |child| {
-            let record = self.arena[child].record.as_ref();
-            record.and_then(|record| record.gave_up.clone()).map(Exit::GaveUp).unwrap_or_else(|| {
-                let exit = self.arena[child].last_exit().unwrap_or(&Exit::Killed);
-                Exit::failed(format!("{} ended for good: {exit}", self.arena.path_of(child)))
-            })
-        });
+        let ended = |path: &Path, exit: &Exit| Exit::failed(format!("{path} ended for good: {exit}"));
+        let exit = match self.first_failed_child(sup) {
+            Some(child) => {
+                let record = self.arena[child].record.as_ref();
+                record.and_then(|record| record.gave_up.clone()).map(Exit::GaveUp).unwrap_or_else(|| {
+                    ended(&self.arena.path_of(child), self.arena[child].last_exit().unwrap_or(&Exit::Killed))
+                })
+            }
+            None => self.failed_job(sup).map_or(Exit::Completed, |job| ended(&job.path, &job.exit)),
+        };
         self.end_supervisor(sup, exit);
+    }
+
+    /// Returns the first failure of an added temporary child that has left the tree, below a supervisor that runs.
+    fn failed_job(&self, sup: Index) -> Option<&AutoShutdownFailure> {
+        let state = self.arena[sup].sup.as_ref().filter(|_| self.arena[sup].phase == Phase::Running)?;
+        let below = || state.ordered().iter().find_map(|child| self.failed_job(*child));
+        state.failed_job.as_deref().or_else(below)
     }
 
     /// Returns `true` if neither `child` nor a child below it runs, or will run again without a command. A group is never

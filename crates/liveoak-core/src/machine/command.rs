@@ -112,7 +112,7 @@ impl Machine {
         self.arena[child].intent = Intent::Remove;
         self.expect_answer(child, Some(request), Command::Remove);
         if self.arena[child].phase.is_idle() {
-            self.remove_child(child);
+            self.remove_child(child, Refusal::NotFound);
         } else {
             self.open_log(child);
             self.begin_stop(child);
@@ -202,7 +202,7 @@ impl Machine {
         }
         // A finished temporary child of this name makes room for the new child.
         if let Some(old) = old {
-            self.remove_child(old);
+            self.remove_child(old, Refusal::NotFound);
         }
         let ids = self.arena.insert(Some(sup), declared, self.now);
         let child = Index::of_slot(ids[0].slot);

@@ -171,7 +171,8 @@ impl Machine {
     fn finish(&mut self, sup: Index, child: Index, exit: &Exit) {
         let significant = self.arena[child].spec.significant;
         let leaves = self.leaves_at_end(child);
-        let failure = (significant && exit.is_failure())
+        let leaves_with_failure = leaves && exit.is_failure() && !self.arena.is_member(child);
+        let failure = (significant && exit.is_failure() || leaves_with_failure)
             .then(|| Arc::new(AutoShutdownFailure { path: self.arena.path_of(child), exit: exit.clone() }));
         self.arena[child].flags.start_requested = false;
         self.emit(child, || EventKind::Finished);
@@ -181,11 +182,15 @@ impl Machine {
             self.answer_starts(child, || Ok(Outcome::Finished { exit: exit.clone() }));
         }
         self.set_idle(child, IdleReason::Finished, leaves);
+        if leaves_with_failure {
+            let left = self.arena.sup_mut(sup);
+            left.failed_job = left.failed_job.take().or_else(|| failure.clone());
+            if significant {
+                left.left_with_failure = left.left_with_failure.take().or_else(|| failure.clone());
+            }
+        }
         if significant && self.ends_by_auto_shutdown(sup) {
             self.end_by_auto_shutdown(sup, failure);
-        } else if leaves && failure.is_some() {
-            let left = &mut self.arena.sup_mut(sup).left_with_failure;
-            *left = left.take().or(failure);
         }
         self.mark_to_evaluate(Some(sup));
     }

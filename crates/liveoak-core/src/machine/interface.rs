@@ -203,6 +203,8 @@ pub enum Refusal {
     },
     /// The caller runs in an attempt that was abandoned, and such an attempt cannot change the tree any more.
     Abandoned,
+    /// The caller does not run inside a child of any tree, so there is no supervisor to which a child could be added.
+    NotInATree,
 }
 
 impl fmt::Display for Refusal {
@@ -243,6 +245,7 @@ impl fmt::Display for Refusal {
                 )
             }
             Self::Abandoned => f.write_str("the caller runs in an attempt that was abandoned"),
+            Self::NotInATree => f.write_str("this code does not run inside a supervised child"),
         }
     }
 }

@@ -101,6 +101,8 @@ pub struct Machine {
     to_evaluate: BinaryHeap<(u32, Reverse<Index>)>,
     /// The deadlines of all children. Simultaneous ones come in the order of their children's slots.
     timers: BTreeSet<(Time, Index, Purpose)>,
+    /// When deadlines were last seen late, because the process did not run.
+    last_jump: Time,
     /// The number of starts that were ordered so far.
     starts: u64,
     /// The tree has ended.
@@ -131,6 +133,7 @@ impl Machine {
             driver_queue: DriverQueue::default(),
             to_evaluate: BinaryHeap::new(),
             timers: BTreeSet::new(),
+            last_jump: Time::ZERO,
             starts: 0,
             ended: false,
         };

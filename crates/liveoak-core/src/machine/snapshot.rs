@@ -131,6 +131,7 @@ impl Machine {
             driver_queue,
             to_evaluate: BinaryHeap::new(),
             timers: BTreeSet::new(),
+            last_jump: Time::ZERO,
             starts: 0,
             ended: self.ended,
         };

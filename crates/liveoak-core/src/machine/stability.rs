@@ -2,7 +2,8 @@
 //!
 //! The attempt of a leaf or of a group is stable after it has been ready for `reset_after` (of its backoff; 10 s without
 //! one). The time between a request to stop and the end does not count. If a child missed a heartbeat, the time since
-//! its last heartbeat does not count either.
+//! its last heartbeat does not count either. If the process was suspended, as late deadlines show, the time before that
+//! does not count (`time_jump.rs`).
 //!
 //! The attempt of any other supervisor is stable once each of its declared children, in this attempt, had a stable run
 //! or a success, or was stopped by command, or is held by a sibling that was stopped by command. Added children do not
@@ -14,15 +15,30 @@
 use super::Machine;
 use super::state::{BackoffSteps, Index, Phase, Readiness};
 use crate::{Exit, Time};
+use std::time::Duration;
+
+/// A deadline that is seen later than this shows that the process did not run for a while.
+pub(super) const LATE: Duration = Duration::from_secs(1);
 
 impl Machine {
+    /// Returns `true` if a deadline has passed for so long that the process did not run for a while.
+    pub(super) fn is_late(&self) -> bool {
+        self.timers.first().is_some_and(|(at, ..)| self.now.since(*at) > LATE)
+    }
+
+    /// Returns the moment since which the process has run, as far as the deadlines show.
+    fn has_run_since(&self) -> Time {
+        if self.is_late() { self.now } else { self.last_jump }
+    }
+
     /// Returns `true` if the last attempt of a child is stable.
     pub(super) fn is_stable(&self, child: Index) -> bool {
         let state = &self.arena[child];
         if state.phase != Phase::Running || state.flags.attempt_stable {
             return state.flags.attempt_stable;
         }
-        let long_enough = self.ready_until(child).since(state.since) >= state.spec.reset_after();
+        let ready_since = state.since.max(self.has_run_since());
+        let long_enough = self.ready_until(child).since(ready_since) >= state.spec.reset_after();
         let Some(sup) = state.sup.as_ref().filter(|sup| !sup.is_group()) else { return long_enough };
         let mut any_ran = false;
         for &below in sup.ordered().iter().filter(|below| self.is_part_of_the_attempt(**below)) {

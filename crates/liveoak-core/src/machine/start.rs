@@ -53,6 +53,7 @@ impl Machine {
         // Restarts within an earlier attempt of the supervisor do not count against the new attempt.
         sup.window.clear();
         sup.left_with_failure = None;
+        sup.failed_job = None;
         sup.runtime_lost = false;
         let opens_runtime = sup.rules.dedicated_runtime;
         self.set_timer_in(child, Purpose::Phase, within);

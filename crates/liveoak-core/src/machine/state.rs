@@ -310,6 +310,8 @@ pub(super) struct SupervisorState {
     pub(super) stop_cursor: usize,
     /// The first failure, in this attempt, of a significant child that left the tree at its end.
     pub(super) left_with_failure: Option<Arc<AutoShutdownFailure>>,
+    /// The first failure, in this attempt, of any added child that left the tree at its end.
+    pub(super) failed_job: Option<Arc<AutoShutdownFailure>>,
     /// Its dedicated runtime ended by itself: there is nothing to close.
     pub(super) runtime_lost: bool,
     /// It stands in the queue of supervisors to evaluate.
@@ -349,6 +351,7 @@ impl SupervisorState {
             all_asked: false,
             stop_cursor: 0,
             left_with_failure: None,
+            failed_job: None,
             runtime_lost: false,
             queued: false,
             depth,
@@ -364,6 +367,7 @@ impl SupervisorState {
             names: BTreeMap::new(),
             window: Window::default(),
             left_with_failure: None,
+            failed_job: None,
             ..*self
         }
     }

@@ -3,7 +3,7 @@
 use super::driver_queue::{StopAct, Walk};
 use super::plan::StopPlan;
 use super::state::{Children, Index, Phase, Purpose, SupervisorPhase};
-use super::{Effect, Machine};
+use super::{Effect, Machine, Refusal};
 use crate::{Attempt, EventKind, Exit, Order, StopStage, Survivors};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -75,7 +75,7 @@ impl Machine {
         for child in self.arena.sup(sup).ordered().to_vec() {
             // Added children live only until their supervisor ends.
             if self.arena[child].flags.added {
-                self.remove_child(child);
+                self.remove_child(child, Refusal::NotFound);
             }
         }
         let state = self.arena.sup_mut(sup);
@@ -167,7 +167,7 @@ impl Machine {
         // The walk moves on first, because the member may leave the group now.
         walk.cursor = self.arena[member].next;
         if self.arena[member].phase.is_idle() {
-            self.remove_child(member);
+            self.remove_child(member, Refusal::NotFound);
             return true;
         }
         match act {

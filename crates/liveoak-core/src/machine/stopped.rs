@@ -61,30 +61,28 @@ impl Machine {
 
     /// Sets a child idle, and answers the commands that waited for this. Takes the child out of the tree if it `leaves`.
     pub(super) fn set_idle(&mut self, child: Index, reason: IdleReason, leaves: bool) {
-        // A child that leaves the tree changes its phase in `remove_child`.
-        if !leaves {
-            self.set_phase(child, Phase::Idle(reason));
+        let overtaken = match reason {
+            IdleReason::SupervisorDown => Refusal::SupervisorDown,
+            IdleReason::StoppedByCommand => Refusal::Superseded { by: "a stop" },
+            IdleReason::Finished | IdleReason::Ignored | IdleReason::Quarantined => {
+                Refusal::Superseded { by: "the restart of a sibling" }
+            }
+        };
+        let is_removal = self.arena[child].intent == Intent::Remove;
+        if leaves {
+            return self.remove_child(child, if is_removal { Refusal::NotFound } else { overtaken });
         }
+        self.set_phase(child, Phase::Idle(reason));
+        // Before the answer: the answer to a stop waits for the destructors of what the child leaves behind.
+        self.let_go_if_over(child);
         // The answer to a removal is sent when the child has left the tree.
-        if self.arena[child].intent != Intent::Remove {
+        if !is_removal {
             let report = self.close_log(child);
-            let overtaken = || match reason {
-                IdleReason::SupervisorDown => Refusal::SupervisorDown,
-                IdleReason::StoppedByCommand => Refusal::Superseded { by: "a stop" },
-                IdleReason::Finished | IdleReason::Ignored | IdleReason::Quarantined => {
-                    Refusal::Superseded { by: "the restart of a sibling" }
-                }
-            };
             self.answer(child, |command| match command {
                 Command::Stop => Some(Ok(Outcome::Stopped(report.clone()))),
-                Command::Start | Command::Restart => Some(Err(overtaken())),
+                Command::Start | Command::Restart => Some(Err(overtaken.clone())),
                 Command::Remove => None,
             });
-        }
-        if leaves {
-            self.remove_child(child);
-        } else {
-            self.let_go_if_over(child);
         }
     }
 
@@ -119,24 +117,26 @@ impl Machine {
         let_go
     }
 
-    /// Takes a child that is down, and all children below it, out of the tree.
-    pub(super) fn remove_child(&mut self, child: Index) {
+    /// Takes a child that is down, and all children below it, out of the tree. Commands to start the child are refused by
+    /// `refusal`.
+    pub(super) fn remove_child(&mut self, child: Index, refusal: Refusal) {
         for below in self.arena[child].sup.as_ref().map(|sup| sup.ordered().to_vec()).unwrap_or_default() {
-            self.remove_child(below);
+            self.remove_child(below, Refusal::NotFound);
         }
         if !self.arena[child].phase.is_idle() {
             self.set_phase(child, Phase::Idle(IdleReason::SupervisorDown));
         }
         let report = self.close_log(child);
-        self.answer(child, |command| match command {
-            Command::Remove => Some(Ok(Outcome::Removed(report.clone()))),
-            Command::Stop => Some(Ok(Outcome::Stopped(report.clone()))),
-            Command::Start | Command::Restart => Some(Err(Refusal::NotFound)),
-        });
         // The event is emitted while the child still has its path.
         self.emit(child, || EventKind::Removed);
         let (parent, next) = (self.arena[child].parent, self.arena[child].next);
         self.push(Effect::Forget(self.arena.id_of(child), self.arena.id_of(parent.unwrap_or(child))));
+        // After the effect: the answer waits for the destructors of what the child leaves behind.
+        self.answer(child, |command| match command {
+            Command::Remove => Some(Ok(Outcome::Removed(report.clone()))),
+            Command::Stop => Some(Ok(Outcome::Stopped(report.clone()))),
+            Command::Start | Command::Restart => Some(Err(refusal.clone())),
+        });
         // A walk that would visit this member next goes on with the member after it.
         for walk in self.driver_queue.walks.iter_mut().filter(|walk| walk.cursor == Some(child)) {
             walk.cursor = next;

@@ -6,15 +6,16 @@
 //! time of the tick, no other clock and no additional wake-up. A stop takes its budget and at most one such
 //! prolongation, which is divided like the budget. The end of a backoff is not prolonged, because a late end does not
 //! harm the child.
+//!
+//! Time during which the process did not run does not make an attempt stable either. Nothing says how much of the time
+//! before the late deadline was lost. So the time until the jump does not count at all.
 
 use super::Machine;
 use super::plan::StopPlan;
+use super::stability::LATE;
 use super::state::{Index, Phase, Purpose};
 use crate::{EventKind, Time};
 use std::time::Duration;
-
-/// A deadline is prolonged if it is seen later than this.
-const LATE: Duration = Duration::from_secs(1);
 
 /// The longest time by which a deadline is prolonged.
 const FURTHER_WAIT: Duration = Duration::from_secs(1);
@@ -39,6 +40,9 @@ impl Machine {
     pub(super) fn prolong_late_deadlines(&mut self) -> TimeJump {
         let mut jump = TimeJump::default();
         let now = self.now;
+        if self.is_late() {
+            self.last_jump = now;
+        }
         let late = self.timers.iter().take_while(|(at, ..)| now.since(*at) > LATE);
         let mut late: Vec<(u32, Time, Index, Purpose)> = late
             .filter(|(_, child, purpose)| self.can_be_prolonged(*child, *purpose))

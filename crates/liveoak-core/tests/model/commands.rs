@@ -222,6 +222,11 @@ impl Model {
         self.children.values().map(Child::next_deadline).min().unwrap_or(NEVER)
     }
 
+    /// Returns `true` if a deadline has passed more than a second ago: the process did not run.
+    pub(crate) fn sees_a_late_deadline(&self) -> bool {
+        self.next_deadline().saturating_add(SECOND) < self.now
+    }
+
     /// Fires all timers that are due, the earliest first.
     fn tick(&mut self) {
         self.prolong_late_deadlines();
@@ -244,6 +249,9 @@ impl Model {
     /// and the check of a heartbeat are no deadlines in this sense.
     fn prolong_late_deadlines(&mut self) {
         let now = self.now;
+        if self.sees_a_late_deadline() {
+            self.last_jump = now;
+        }
         let late = |child: &Child| {
             child.timer.saturating_add(SECOND) < now
                 && child.timer != child.prolonged

@@ -47,6 +47,8 @@ pub(crate) struct Model {
     pub(crate) tied: bool,
     /// Children that give no heartbeats.
     pub(crate) hung: BTreeSet<Path>,
+    /// When a deadline was last seen more than a second late.
+    pub(crate) last_jump: u64,
     /// Children whose heartbeat has to be checked.
     pub(crate) checks: Vec<Path>,
     /// A counter of changes. Evaluation ends when it stands still.
@@ -75,6 +77,7 @@ impl Model {
             member_walks: VecDeque::new(),
             tied: false,
             hung: BTreeSet::new(),
+            last_jump: 0,
             checks: Vec::new(),
             changes: 0,
         };
@@ -303,13 +306,15 @@ impl Model {
     }
 
     /// Returns `true` if the running attempt of a child is stable. A leaf or a group is after `reset_after`; a stuck child
-    /// was ready until its last heartbeat. Another supervisor is when each declared child in it had a stable run or a
+    /// was ready until its last heartbeat. Time before a deadline was seen late does not count. Another supervisor is when each declared child in it had a stable run or a
     /// success, or has none because it was stopped by command (or waits for such a sibling).
     pub(crate) fn is_stable_now(&self, path: &str) -> bool {
         let child = self.at(path);
         let end = if child.cause == Some("heartbeat-timeout") { child.last_beat } else { self.now };
         let reset_after = child.spec.backoff.map_or(Duration::from_secs(10), |backoff| backoff.reset_after);
-        let long_enough = Duration::from_nanos(end.saturating_sub(child.ready_since)) >= reset_after;
+        let jump = if self.sees_a_late_deadline() { self.now } else { self.last_jump };
+        let ready_since = child.ready_since.max(jump);
+        let long_enough = Duration::from_nanos(end.saturating_sub(ready_since)) >= reset_after;
         if child.rules().is_none() {
             return long_enough;
         }

@@ -2,9 +2,10 @@
 
 use crate::api::subtask::SubtaskError;
 use crate::engine::ended::Ended;
+use crate::util::lock::ignore_poison;
 use liveoak_core::{Refusal, SpecErrors, StartFailure, StopReport};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// Why a tree did not start.
 ///
@@ -121,23 +122,73 @@ impl From<StartError> for Error {
     }
 }
 
-/// The reason why [`spawn`](crate::spawn) added no child.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum SpawnChildError {
-    /// The caller does not run inside a child of any tree.
-    NotInATree,
-    /// The supervisor refused.
-    Refused(Refusal),
+/// A refusal that gives the refused value back: the argument of a member of a group, or a child.
+///
+/// It converts into the plain [`Refusal`], so `?` works in functions that return either.
+///
+/// ```
+/// # use liveoak_runtime::{Group, Refusal, Refused};
+/// # use std::net::TcpStream;
+/// fn accept(members: &liveoak_runtime::GroupHandle<TcpStream>, socket: TcpStream) -> Result<(), Refusal> {
+///     match members.spawn(socket) {
+///         Ok(_) => Ok(()),
+///         // The socket is still there, for example to send an answer.
+///         Err(refused) if matches!(refused.refusal(), Refusal::Full { .. }) => {
+///             let _socket: Option<TcpStream> = refused.into_value();
+///             Ok(())
+///         }
+///         Err(refused) => Err(refused.into()),
+///     }
+/// }
+/// ```
+pub struct Refused<T> {
+    refusal: Refusal,
+    /// In a mutex only so that the error is `Sync` although the value may not be.
+    value: Option<Box<Mutex<T>>>,
 }
 
-impl fmt::Display for SpawnChildError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotInATree => f.write_str("this code does not run inside a supervised child"),
-            Self::Refused(refusal) => refusal.fmt(f),
-        }
+impl<T> Refused<T> {
+    pub(crate) fn new(refusal: Refusal, value: T) -> Self {
+        Self { refusal, value: Some(Box::new(Mutex::new(value))) }
+    }
+
+    /// Returns the reason.
+    #[must_use]
+    pub const fn refusal(&self) -> &Refusal {
+        &self.refusal
+    }
+
+    /// Returns the refused value. Returns `None` if the value was accepted and is used up: for example, if the first start
+    /// of an added child failed.
+    #[must_use]
+    pub fn into_value(self) -> Option<T> {
+        self.value.map(|value| ignore_poison(value.into_inner()))
     }
 }
 
-impl std::error::Error for SpawnChildError {}
+/// The refusal of something that had no value, or whose value is used up.
+impl<T> From<Refusal> for Refused<T> {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, value: None }
+    }
+}
+
+impl<T> From<Refused<T>> for Refusal {
+    fn from(refused: Refused<T>) -> Self {
+        refused.refusal
+    }
+}
+
+impl<T> fmt::Debug for Refused<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.refusal.fmt(f)
+    }
+}
+
+impl<T> fmt::Display for Refused<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.refusal, f)
+    }
+}
+
+impl<T> std::error::Error for Refused<T> {}

@@ -2,19 +2,19 @@
 
 use crate::api::child::{Child, ChildKind, GroupAddress, GroupParts, edge};
 use crate::api::ctx::Ctx;
-use crate::api::task::{Factory, TaskStarter};
+use crate::api::error::Refused;
+use crate::api::member::{MemberMaker, RestartableMembers, TemporaryMembers};
 use crate::api::tree::{asker_in, check_caller};
-use crate::attempt::body::{IntoExit, UserValue, add_user_value};
+use crate::attempt::body::IntoExit;
 use crate::attempt::dedicated_runtime::DedicatedRuntime;
 use crate::engine::command::PendingAnswer;
-use crate::engine::driver::ChildBody;
-use crate::util::lock::{ignore_poison, lock};
+use crate::engine::driver::TreeInner;
 use liveoak_core::{
     Backoff, ChildId, ChildSpec, Condition, GroupSpec, Limit, Machine, Name, Ready, Refusal, Restart,
 };
 use std::fmt;
 use std::future::Future;
-use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 /// A dynamic group. Its members are added while the tree runs. Each member is made from the same template and its own
@@ -26,7 +26,7 @@ pub struct Group<A> {
     own: ChildSpec,
     spec: GroupSpec,
     handle: GroupHandle<A>,
-    member_maker: Arc<MemberMaker<A>>,
+    member_maker: Arc<dyn MemberMaker<A>>,
     runtime: Option<DedicatedRuntime>,
 }
 
@@ -45,17 +45,8 @@ impl<A: Send + 'static> Group<A> {
         Fut: Future<Output: IntoExit> + Send + 'static,
         A: Clone + Sync,
     {
-        let make = Arc::new(body);
-        // Members whose argument holds no data and has no destructor share one body.
-        let same: OnceLock<Arc<ChildBody>> = OnceLock::new();
-        Self::with(name, Restart::Permanent, move |argument| {
-            let body = |argument: A| -> Arc<ChildBody> {
-                let factory = Member { make: Arc::clone(&make), argument };
-                Arc::new(TaskStarter { factory, handles_kill: false })
-            };
-            let is_plain = size_of::<A>() == 0 && !std::mem::needs_drop::<A>();
-            if is_plain { Arc::clone(same.get_or_init(|| body(argument))) } else { body(argument) }
-        })
+        let maker = RestartableMembers { make: Arc::new(body), same: OnceLock::new() };
+        Self::with(name, Restart::Permanent, maker)
     }
 
     /// Makes a group whose members are temporary: they are never restarted, and removed when they end. The argument (a
@@ -65,21 +56,13 @@ impl<A: Send + 'static> Group<A> {
         F: Fn(Ctx, A) -> Fut + Send + Sync + 'static,
         Fut: Future<Output: IntoExit> + Send + 'static,
     {
-        let make = Arc::new(body);
-        let mut group = Self::with(name, Restart::Temporary, move |argument| {
-            let factory = TemporaryMember { make: Arc::clone(&make), argument: Mutex::new(Some(argument)) };
-            Arc::new(TaskStarter { factory, handles_kill: false })
-        });
+        let mut group = Self::with(name, Restart::Temporary, TemporaryMembers { make: Arc::new(body) });
         group.spec.template.once = true;
         group
     }
 
-    fn with(
-        name: impl Into<String>,
-        restart: Restart,
-        body: impl Fn(A) -> Arc<ChildBody> + Send + Sync + 'static,
-    ) -> Self {
-        let member_maker: Arc<MemberMaker<A>> = Arc::new(body);
+    fn with(name: impl Into<String>, restart: Restart, member_maker: impl MemberMaker<A> + 'static) -> Self {
+        let member_maker: Arc<dyn MemberMaker<A>> = Arc::new(member_maker);
         let handle = GroupHandle { address: Arc::default(), member_maker: Arc::downgrade(&member_maker) };
         let template = ChildSpec { restart, ..ChildSpec::default() };
         let spec = GroupSpec { template, ..GroupSpec::default() };
@@ -191,79 +174,18 @@ impl<A: 'static> From<Group<A>> for Child {
     }
 }
 
-/// The body of a member that can be restarted. All members share `make`.
-struct Member<F, A> {
-    make: Arc<F>,
-    argument: A,
-}
-
-impl<F, Fut, A> Factory for Member<F, A>
-where
-    F: Fn(Ctx, A) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output: IntoExit> + Send + 'static,
-    A: Clone + Send + Sync + 'static,
-{
-    type Body = Fut;
-
-    fn make(&self, ctx: Ctx) -> Fut {
-        (self.make)(ctx, self.argument.clone())
-    }
-
-    fn dispose(self, values: &mut Vec<UserValue>) {
-        add_user_value(values, self.argument);
-        add_shared(values, self.make);
-    }
-}
-
-/// The body of a temporary member.
-struct TemporaryMember<F, A> {
-    make: Arc<F>,
-    /// `None` when the attempt has begun.
-    argument: Mutex<Option<A>>,
-}
-
-impl<F, Fut, A> Factory for TemporaryMember<F, A>
-where
-    F: Fn(Ctx, A) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output: IntoExit> + Send + 'static,
-    A: Send + 'static,
-{
-    type Body = Fut;
-
-    fn make(&self, ctx: Ctx) -> Fut {
-        let argument = lock(&self.argument).take();
-        match argument {
-            Some(argument) => (self.make)(ctx, argument),
-            None => unreachable!("a temporary member has one attempt"),
-        }
-    }
-
-    fn dispose(self, values: &mut Vec<UserValue>) {
-        if let Some(argument) = ignore_poison(self.argument.into_inner()) {
-            add_user_value(values, argument);
-        }
-        add_shared(values, self.make);
-    }
-}
-
-/// Adds the values that the members share to the values to drop, if this was the last member.
-fn add_shared<F: Send + Sync + 'static>(values: &mut Vec<UserValue>, shared: Arc<F>) {
-    if let Some(only) = Arc::into_inner(shared) {
-        add_user_value(values, only);
-    }
-}
 /// The answer to the start of a member, or the reason why the caller cannot wait for it.
 type AnswerOrRefusal = Result<PendingAnswer, Refusal>;
+
+/// The tree, the id of the group in it, and what makes the members.
+type RunningGroup<A> = (Arc<TreeInner>, ChildId, Arc<dyn MemberMaker<A>>);
 
 /// Adds members to a [`Group`]. Cheap to clone.
 pub struct GroupHandle<A> {
     address: Arc<GroupAddress>,
     /// Weak, because the closure may hold this handle. The tree keeps the closure as long as it has the group.
-    member_maker: Weak<MemberMaker<A>>,
+    member_maker: Weak<dyn MemberMaker<A>>,
 }
-
-/// Makes the body of a member.
-type MemberMaker<A> = dyn Fn(A) -> Arc<ChildBody> + Send + Sync;
 
 impl<A> Clone for GroupHandle<A> {
     fn clone(&self) -> Self {
@@ -277,13 +199,13 @@ impl<A> fmt::Debug for GroupHandle<A> {
     }
 }
 
-impl<A> GroupHandle<A> {
+impl<A: Send + 'static> GroupHandle<A> {
     /// Adds a member and returns when it has been started, like `tokio::spawn`. Its name is its slot number: `7`, or
     /// `7-1` if the slot was used before.
     ///
     /// # Errors
-    /// When the group is not running, or is full. In this case no member was added.
-    pub fn spawn(&self, argument: A) -> Result<ChildId, Refusal> {
+    /// When the group is not running, or is full. In this case no member was added, and the error gives the argument back.
+    pub fn spawn(&self, argument: A) -> Result<ChildId, Refused<A>> {
         self.add(None, argument, false).map(|(id, _)| id)
     }
 
@@ -291,22 +213,23 @@ impl<A> GroupHandle<A> {
     ///
     /// # Errors
     /// As [`spawn`](Self::spawn), and when the name is taken.
-    pub fn spawn_named(&self, name: Name, argument: A) -> Result<ChildId, Refusal> {
+    pub fn spawn_named(&self, name: Name, argument: A) -> Result<ChildId, Refused<A>> {
         self.add(Some(name), argument, false).map(|(id, _)| id)
     }
 
     /// Adds a member and returns when it is ready.
     ///
     /// # Errors
-    /// As [`spawn`](Self::spawn), and when the first start of the member fails; the member is then removed.
+    /// As [`spawn`](Self::spawn), and when the first start of the member fails. The member is then removed, and its argument
+    /// is used up: the error does not give it back.
     ///
     /// # Cancel safety
     /// Safe: when this future is dropped, the member stays.
-    pub async fn start(&self, name: Option<Name>, argument: A) -> Result<ChildId, Refusal> {
+    pub async fn start(&self, name: Option<Name>, argument: A) -> Result<ChildId, Refused<A>> {
         let (id, answer) = self.add(name, argument, true)?;
         match answer {
             None => Ok(id),
-            Some(answer) => answer?.wait().await.map(|_done| id),
+            Some(answer) => Ok(answer?.wait().await.map(|_done| id)?),
         }
     }
 
@@ -315,19 +238,16 @@ impl<A> GroupHandle<A> {
         name: Option<Name>,
         argument: A,
         wait: bool,
-    ) -> Result<(ChildId, Option<AnswerOrRefusal>), Refusal> {
-        check_caller()?;
-        let (tree, group) = self.address.get()?;
-        tree.may_add()?;
-        // The body is made outside the lock. If the group refuses the member, the body is also dropped outside the lock.
-        let Some(member_maker) = self.member_maker.upgrade() else {
-            return Err(if tree.ended().is_some() { Refusal::TreeEnded } else { Refusal::NotFound });
+    ) -> Result<(ChildId, Option<AnswerOrRefusal>), Refused<A>> {
+        let (tree, group, member_maker) = match self.running_group() {
+            Ok(found) => found,
+            Err(refusal) => return Err(Refused::new(refusal, argument)),
         };
-        let mut body = Some(member_maker(argument));
-        drop(member_maker);
+        // The body is made outside the lock. If the group refuses the member, the argument is taken out of the body again.
+        let mut body = Some(member_maker.body(argument));
         let now = tree.clock.now();
         let asker = if wait { asker_in(&tree) } else { None };
-        tree.with_state(|state| {
+        let added = tree.with_state(|state| {
             let (id, answer) = if wait {
                 let add = |machine: &mut Machine, request| {
                     Ok((machine.add_member(now, group, name, Some(request))?, ()))
@@ -341,6 +261,27 @@ impl<A> GroupHandle<A> {
                 state.set_leaf(id, body);
             }
             Ok((id, answer))
-        })
+        });
+        let added = added.map_err(|refusal| match body {
+            Some(body) => Refused::new(refusal, member_maker.argument_of(body)),
+            None => Refused::from(refusal),
+        });
+        // The tree may have let go of the group meanwhile: then nothing else holds the closure of the group any more.
+        let mut values = Vec::new();
+        member_maker.let_go(&mut values);
+        tree.drops.push(group, values);
+        added
+    }
+
+    /// Returns the tree, the id of the group, and what makes its members, if a member may be added.
+    fn running_group(&self) -> Result<RunningGroup<A>, Refusal> {
+        check_caller()?;
+        let (tree, group) = self.address.get()?;
+        tree.may_add()?;
+        match self.member_maker.upgrade() {
+            Some(member_maker) => Ok((tree, group, member_maker)),
+            None if tree.ended().is_some() => Err(Refusal::TreeEnded),
+            None => Err(Refusal::NotFound),
+        }
     }
 }

@@ -1,18 +1,20 @@
 //! The upper storey: what users of the crate see and call.
 //!
-//! * `supervisor`, `child`, `group` – the builders.
+//! * `supervisor`, `child`, `group`, `member` – the builders, and what makes the members of a group.
 //! * `task`, `service` – what a child can run: closures, and services with a state of their own.
 //! * `ctx`, `subtask` – what the code of a running attempt can ask, report and spawn.
 //! * `tree` – the running tree: its owner, and handles for commands and for looking at it.
-//! * `split` – splits builders into declarations for the machine and bodies for the engine.
+//! * `split`, `add` – splits builders into declarations for the machine and bodies for the engine; adds children.
 //! * `main` – a whole program that runs a tree: its runtime, signals, messages and exit code.
 //! * `error` – what can go wrong.
 
+pub(crate) mod add;
 pub(crate) mod child;
 pub(crate) mod ctx;
 pub(crate) mod error;
 pub(crate) mod group;
 pub(crate) mod main;
+pub(crate) mod member;
 pub(crate) mod service;
 pub(crate) mod split;
 pub(crate) mod subtask;

@@ -3,21 +3,24 @@
 //! The machine returns the ids of the new children in pre-order (a supervisor before its children). Bodies are
 //! collected in the same order, so each finds its child by position.
 
-use crate::api::child::{Child, ChildKind, GroupParts};
+use crate::api::child::{Child, ChildKind, Children, GroupParts};
 use crate::attempt::dedicated_runtime::DedicatedRuntime;
 use crate::engine::driver::{ChildBody, State, TreeInner};
 use liveoak_core::{
     ChildDeclaration, ChildForm, ChildId, MAX_DEPTH, Name, NameError, Path, SpecError, SpecProblem,
 };
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 pub(crate) enum DeclaredBody {
-    Leaf(Arc<ChildBody>),
-    /// A supervisor, or a group.
-    Supervisor {
-        runtime: Option<DedicatedRuntime>,
-        group: Option<GroupParts>,
+    Leaf {
+        body: Arc<ChildBody>,
+        /// Where a service finds how long its stop may take.
+        stop_within: Option<Arc<OnceLock<Duration>>>,
     },
+    /// A supervisor, or a group.
+    Supervisor { runtime: Option<DedicatedRuntime>, group: Option<GroupParts> },
 }
 
 pub(crate) struct ChildParts {
@@ -26,14 +29,65 @@ pub(crate) struct ChildParts {
     pub(crate) bodies: Vec<DeclaredBody>,
     /// The names that are wrong.
     pub(crate) errors: Vec<SpecError>,
+    /// What the declaration cannot hold, by the position of the child in `bodies`.
+    not_declared: BTreeMap<usize, NotDeclared>,
+}
+
+/// What a wrong builder has that a declaration cannot hold.
+#[derive(Default)]
+struct NotDeclared {
+    /// The name, if it is wrong.
+    name: Option<String>,
+    /// The children that are nested too deep.
+    too_deep: Children,
 }
 
 /// Splits a builder into declaration and bodies. The child will stand below `parent`, or be the root.
 pub(crate) fn split(child: Child, parent: Option<&Path>) -> ChildParts {
-    let mut bodies = Vec::new();
-    let mut errors = Vec::new();
-    let declaration = declare(child, parent, 1, &mut bodies, &mut errors);
-    ChildParts { declaration, bodies, errors }
+    let mut split = Split::default();
+    let declaration = split.declare(child, parent, 1);
+    ChildParts { declaration, bodies: split.bodies, errors: split.errors, not_declared: split.not_declared }
+}
+
+/// Makes a builder again from its parts, because the child was refused. Each builder has the name that it was given.
+pub(crate) fn join(parts: ChildParts, own_name: Name) -> Child {
+    let ChildParts { mut declaration, bodies, mut not_declared, errors: _ } = parts;
+    declaration.name = own_name;
+    join_one(declaration, &mut (0..).zip(bodies), &mut not_declared)
+}
+
+fn join_one(
+    declaration: ChildDeclaration,
+    bodies: &mut impl Iterator<Item = (usize, DeclaredBody)>,
+    not_declared: &mut BTreeMap<usize, NotDeclared>,
+) -> Child {
+    let ChildDeclaration { name, spec, mut form } = declaration;
+    let Some((at, body)) = bodies.next() else { unreachable!("each declared child has a body") };
+    let NotDeclared { name: wrong_name, too_deep } = not_declared.remove(&at).unwrap_or_default();
+    let mut stop_within_for_service = None;
+    let kind = match (&mut form, body) {
+        (ChildForm::Supervisor(spec), DeclaredBody::Supervisor { runtime, group: None }) => {
+            let mut children = too_deep;
+            for child in std::mem::take(&mut spec.children) {
+                children.add(join_one(child, bodies, not_declared));
+            }
+            ChildKind::Supervisor { spec: std::mem::take(spec), children, runtime }
+        }
+        (ChildForm::Group(spec), DeclaredBody::Supervisor { runtime, group: Some(parts) }) => {
+            ChildKind::Group { spec: Box::new(std::mem::take(spec)), parts, runtime }
+        }
+        (ChildForm::Leaf, DeclaredBody::Leaf { body, stop_within }) => {
+            stop_within_for_service = stop_within;
+            ChildKind::Leaf(body)
+        }
+        _ => unreachable!("declarations and bodies have the same order"),
+    };
+    Child {
+        name: wrong_name.unwrap_or_else(|| name.as_str().to_owned()),
+        spec,
+        kind,
+        stop_within_for_service,
+    }
 }
 
 /// Returns the error of a name that a child at `path` cannot have.
@@ -41,44 +95,50 @@ pub(crate) fn wrong_name(path: Path, error: NameError) -> SpecError {
     SpecError { path, field: "name", problem: SpecProblem::Name(error) }
 }
 
-/// Declares a child that is `depth` levels below the parent, or is the root. Children that are nested too deep are left
-/// out, because the check of the specs refuses their supervisor anyway.
-fn declare(
-    child: Child,
-    parent: Option<&Path>,
-    depth: usize,
-    bodies: &mut Vec<DeclaredBody>,
-    errors: &mut Vec<SpecError>,
-) -> ChildDeclaration {
-    let path = parent.map_or_else(|| Path::new(&child.name), |parent| parent.join(&child.name));
-    let name = Name::new(child.name).unwrap_or_else(|error| {
-        errors.push(wrong_name(path.clone(), error));
-        Name::new("unnamed").unwrap_or_else(|_| unreachable!("`unnamed` is a name"))
-    });
-    if let Some(stop_within) = child.stop_within_for_service {
-        let _ = stop_within.set(child.spec.stop_within);
-    }
-    let form = match child.kind {
-        ChildKind::Leaf(body) => {
-            bodies.push(DeclaredBody::Leaf(body));
-            ChildForm::Leaf
-        }
-        ChildKind::Supervisor { mut spec, children, runtime } => {
-            spec.dedicated_runtime = runtime.is_some();
-            bodies.push(DeclaredBody::Supervisor { runtime, group: None });
-            if depth <= MAX_DEPTH {
-                let declare = |child| declare(child, Some(&path), depth + 1, bodies, errors);
-                spec.children = children.into_vec().into_iter().map(declare).collect();
+/// A builder that is being split.
+#[derive(Default)]
+struct Split {
+    bodies: Vec<DeclaredBody>,
+    errors: Vec<SpecError>,
+    not_declared: BTreeMap<usize, NotDeclared>,
+}
+
+impl Split {
+    /// Declares a child that is `depth` levels below the parent, or is the root. Children that are nested too deep are left
+    /// out, because the check of the specs refuses their supervisor anyway.
+    fn declare(&mut self, child: Child, parent: Option<&Path>, depth: usize) -> ChildDeclaration {
+        let path = parent.map_or_else(|| Path::new(&child.name), |parent| parent.join(&child.name));
+        let at = self.bodies.len();
+        let name = Name::new(child.name.as_str()).unwrap_or_else(|error| {
+            self.errors.push(wrong_name(path.clone(), error));
+            self.not_declared.entry(at).or_default().name = Some(child.name);
+            Name::new("unnamed").unwrap_or_else(|_| unreachable!("`unnamed` is a name"))
+        });
+        let form = match child.kind {
+            ChildKind::Leaf(body) => {
+                let stop_within = child.stop_within_for_service;
+                self.bodies.push(DeclaredBody::Leaf { body, stop_within });
+                ChildForm::Leaf
             }
-            ChildForm::Supervisor(spec)
-        }
-        ChildKind::Group { mut spec, parts, runtime } => {
-            spec.dedicated_runtime = runtime.is_some();
-            bodies.push(DeclaredBody::Supervisor { runtime, group: Some(parts) });
-            ChildForm::Group(*spec)
-        }
-    };
-    ChildDeclaration { name, spec: child.spec, form }
+            ChildKind::Supervisor { mut spec, children, runtime } => {
+                spec.dedicated_runtime = runtime.is_some();
+                self.bodies.push(DeclaredBody::Supervisor { runtime, group: None });
+                if depth <= MAX_DEPTH {
+                    let declare = |child| self.declare(child, Some(&path), depth + 1);
+                    spec.children = children.into_vec().into_iter().map(declare).collect();
+                } else {
+                    self.not_declared.entry(at).or_default().too_deep = children;
+                }
+                ChildForm::Supervisor(spec)
+            }
+            ChildKind::Group { mut spec, parts, runtime } => {
+                spec.dedicated_runtime = runtime.is_some();
+                self.bodies.push(DeclaredBody::Supervisor { runtime, group: Some(parts) });
+                ChildForm::Group(*spec)
+            }
+        };
+        ChildDeclaration { name, spec: child.spec, form }
+    }
 }
 
 /// Stores the bodies of new children, by the ids that the machine returned. Returns the bodies of children that the
@@ -93,7 +153,12 @@ pub(crate) fn install(
     for (id, body) in ids.into_iter().zip(bodies) {
         match body {
             body if state.machine.path(id).is_none() => unused.push(body),
-            DeclaredBody::Leaf(body) => state.set_leaf(id, body),
+            DeclaredBody::Leaf { body, stop_within } => {
+                if let (Some(stop_within), Some(spec)) = (stop_within, state.machine.spec(id)) {
+                    let _ = stop_within.set(spec.stop_within);
+                }
+                state.set_leaf(id, body);
+            }
             DeclaredBody::Supervisor { runtime, group } => {
                 let member_maker = group.map(|group| {
                     group.address.set(tree, id);

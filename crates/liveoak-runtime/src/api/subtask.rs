@@ -2,13 +2,14 @@
 
 use crate::api::child::Child;
 use crate::api::ctx::{Ctx, current, with_current};
-use crate::api::error::SpawnChildError;
+use crate::api::error::Refused;
+use crate::attempt::activity::Activity;
 use crate::attempt::body::IntoExit;
 use crate::attempt::cell::SubtaskAbort;
 use crate::attempt::panic::catch;
 use crate::attempt::subtasks::NotAdmitted;
 use crate::util::lock::lock;
-use liveoak_core::{ChildId, Exit};
+use liveoak_core::{ChildId, Exit, Refusal};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -23,7 +24,7 @@ impl Ctx {
     /// returns an error, the handle yields it; to fail the attempt by an error, use
     /// [`spawn_checked`](Self::spawn_checked).
     ///
-    /// If the body has ended or the attempt was abandoned, no task is spawned, and the returned handle yields
+    /// If the body has ended or the attempt was abandoned, no task is spawned: the future is dropped in this call, and the returned handle yields
     /// [`SubtaskError::Aborted`]. An attempt has at most 65,536 subtasks at the same time; the handle of a further subtask
     /// yields [`SubtaskError::TooMany`].
     ///
@@ -126,14 +127,16 @@ impl LazyRuntime {
 ///
 /// # Errors
 /// When the caller is not part of a tree or was abandoned, the name is invalid, or that supervisor is stopping or has
-/// 10,000 children already.
-pub fn spawn<F>(name: &str, future: F) -> Result<ChildId, SpawnChildError>
+/// 10,000 children already. The error gives the future back.
+pub fn spawn<F>(name: &str, future: F) -> Result<ChildId, Refused<F>>
 where
     F: Future + Send + 'static,
     F::Output: IntoExit + Send,
 {
-    let ctx = current().ok_or(SpawnChildError::NotInATree)?;
-    let once = Mutex::new(Some(future));
+    let Some(ctx) = current() else { return Err(Refused::new(Refusal::NotInATree, future)) };
+    let once = Arc::new(Mutex::new(Some(future)));
+    // Weak: if the child is accepted, this call must not be the one that drops the future.
+    let refused = Arc::downgrade(&once);
     let child = Child::task(name, move |_ctx| {
         let future = lock(&once).take();
         async move {
@@ -143,7 +146,11 @@ where
             }
         }
     });
-    ctx.cell.tree.add_spawned(ctx.id(), child.only_once()).map_err(SpawnChildError::Refused)
+    ctx.cell.tree.add_spawned(ctx.id(), child.only_once()).map_err(|error| {
+        let refusal = error.refusal().clone();
+        let future = refused.upgrade().and_then(|once| lock(&once).take());
+        future.map_or_else(|| Refused::from(refusal.clone()), |future| Refused::new(refusal.clone(), future))
+    })
 }
 
 /// The handle of a task that belongs to an attempt. Await it for the outcome. If the handle is dropped, the task goes on.
@@ -308,6 +315,10 @@ impl SubtaskEnd {
         Self { ctx: Some(ctx.clone()), number, failure: None }
     }
 
+    fn activity(&self) -> Option<&Activity> {
+        self.ctx.as_ref().map(|ctx| &ctx.cell.activity)
+    }
+
     /// Runs code of the subtask, and keeps its first panic.
     fn run<T>(&mut self, f: impl FnOnce() -> T) -> Option<T> {
         let (ctx, outcome) = with_current(self.ctx.take()?, || catch(Some("subtask"), f));
@@ -338,7 +349,9 @@ impl<F: Future> Future for SubtaskFuture<F> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Self { future, end, failure_in } = &mut *self;
+        end.activity().inspect(|activity| activity.enter());
         let polled = end.run(|| Some(future.as_mut()?.as_mut().poll(cx)));
+        end.activity().inspect(|activity| activity.leave());
         let outcome = match polled.flatten() {
             Some(Poll::Pending) => return Poll::Pending,
             Some(Poll::Ready(outcome)) => Some(outcome),

@@ -139,6 +139,10 @@ impl Supervisor {
     }
 
     /// Ends the supervisor when all its children have ended for good. [`run`](Self::run) implies it.
+    ///
+    /// The end is a failure if one of them failed. This includes temporary children that were added and have left the tree,
+    /// but not members of groups: a tree with a group does not end by itself. Only a restart of the supervisor forgets the
+    /// failure. A child that may be tried again should be transient, with a limit.
     #[must_use]
     pub const fn end_when_done(mut self) -> Self {
         self.spec.end_when_done = true;

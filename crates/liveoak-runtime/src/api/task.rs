@@ -174,10 +174,12 @@ where
         let this = self.as_mut().project();
         let (Some(cell), Some(starter)) = (this.cell.take(), this.starter) else { return Poll::Ready(()) };
         let state = this.state;
+        cell.activity.enter();
         let (cell, polled) = poll_body(cell, this.registration, cx, |cell, cx| {
             let (ctx, polled) = with_current(Ctx { cell }, || catch(None, || poll_user(starter, state, cx)));
             (ctx.cell, polled.unwrap_or_else(Poll::Ready))
         });
+        cell.activity.leave();
         match polled {
             Poll::Pending => {
                 *self.project().cell = Some(cell);
@@ -209,6 +211,8 @@ where
         let number = cell.subtasks.admit(&cell.orders);
         let (sender, own_handle) = channel();
         cell.tree.runs_outside(&cell);
+        // It has a thread of its own.
+        cell.activity.enter();
         let spawned = std::thread::Builder::new().name(name).spawn(move || {
             let _inside = handle.enter();
             let run = || catch_exit(None, || (self.0)(ctx.clone()).into_exit());

@@ -2,7 +2,8 @@
 
 use crate::api::child::Child;
 use crate::api::ctx::{Ctx, current, listens, with_caller};
-use crate::api::split::{ChildParts, install, split, wrong_name};
+use crate::api::error::Refused;
+use crate::api::split::split;
 use crate::api::subtask::SubtaskError;
 use crate::attempt::cell::SubtaskAbort;
 use crate::engine::command::{Begun, PendingAnswer, Wait};
@@ -10,14 +11,11 @@ use crate::engine::driver::{Owner, TreeInner};
 use crate::engine::ended::Ended;
 use crate::engine::events::Events;
 use liveoak_core::{
-    Asker, Awaited, ChildDeclaration, ChildId, Command, Input, Machine, Name, Outcome, Path, Refusal,
-    Restart, Snapshot, SpecErrors, StopReport, Time,
+    Asker, Awaited, ChildId, Command, Input, Outcome, Path, Refusal, Snapshot, StopReport, Time,
 };
 use std::fmt;
-use std::iter::successors;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 use tokio::task::coop::consume_budget;
 
@@ -233,26 +231,27 @@ impl TreeHandle {
     /// # Errors
     /// When there is no such supervisor, the supervisor is down or full, the name is taken, the spec is wrong, the first
     /// start fails (the child is then removed), or the child still waits for another child when its start deadline is over
-    /// ([`Refusal::WaitsFor`]; the child then goes on waiting).
+    /// ([`Refusal::WaitsFor`]; the child then goes on waiting). The error gives the child back if it was not added.
     pub async fn add_child(
         &self,
         parent: impl Into<Path>,
         child: impl Into<Child>,
-    ) -> Result<Outcome, Refusal> {
+    ) -> Result<Outcome, Refused<Child>> {
         let added = self.add(&parent.into(), child.into());
         consume_budget().await;
-        added?.1?.wait().await
+        Ok(added?.1?.wait().await?)
     }
 
     /// Adds a child like [`add_child`](Self::add_child), and returns its id without waiting for its start.
     ///
     /// # Errors
-    /// When there is no such supervisor, the supervisor is down or full, the name is taken, or the spec is wrong.
+    /// When there is no such supervisor, the supervisor is down or full, the name is taken, or the spec is wrong. The error
+    /// gives the child back.
     pub fn begin_add_child(
         &self,
         parent: impl Into<Path>,
         child: impl Into<Child>,
-    ) -> Result<ChildId, Refusal> {
+    ) -> Result<ChildId, Refused<Child>> {
         self.add(&parent.into(), child.into()).map(|(id, _)| id)
     }
 
@@ -347,8 +346,14 @@ impl TreeHandle {
     }
 
     /// Adds a child. Returns the id of the child and the answer, or the refusal of the wait for the answer.
-    fn add(&self, parent: &Path, child: Child) -> Result<(ChildId, Result<PendingAnswer, Refusal>), Refusal> {
-        self.check_not_abandoned()?;
+    fn add(
+        &self,
+        parent: &Path,
+        child: Child,
+    ) -> Result<(ChildId, Result<PendingAnswer, Refusal>), Refused<Child>> {
+        if let Err(refusal) = self.check_not_abandoned() {
+            return Err(Refused::new(refusal, child));
+        }
         let parts = split(child, Some(parent));
         self.inner.add(parts, |machine, _| machine.find(parent).ok_or(Refusal::NotFound))
     }
@@ -426,63 +431,4 @@ impl TreeInner {
         };
         cell.subtasks.store_handle(&cell.orders, *number, SubtaskAbort::Tree(Arc::new(kill)));
     }
-
-    /// Adds a child below the supervisor that `place` returns. `place` may also change the declaration.
-    fn add(
-        self: &Arc<Self>,
-        parts: ChildParts,
-        place: impl FnOnce(&Machine, &mut ChildDeclaration) -> Result<ChildId, Refusal>,
-    ) -> Result<(ChildId, Result<PendingAnswer, Refusal>), Refusal> {
-        let ChildParts { mut declaration, bodies, errors } = parts;
-        if !errors.is_empty() {
-            return Err(Refusal::Invalid(SpecErrors(errors)));
-        }
-        self.may_add()?;
-        let now = self.clock.now();
-        let asker = asker_in(self);
-        // Bodies that the machine refuses are dropped after the lock is released.
-        let mut unused = bodies;
-        self.with_state(|state| {
-            let parent = place(&state.machine, &mut declaration)?;
-            let add = |machine: &mut Machine, request| {
-                let ids = machine.add_child(now, parent, &declaration, Some(request))?;
-                Ok((ids[0], ids))
-            };
-            let (id, ids, answer) = state.request_to_add(asker, add)?;
-            unused = install(state, self, ids, std::mem::take(&mut unused));
-            Ok((id, answer.map(|answer| PendingAnswer::new(Arc::clone(self), id, answer))))
-        })
-    }
-
-    /// Adds a spawned child: temporary, below the nearest supervisor above `caller` that is no group. If its name is
-    /// taken, a number is appended.
-    pub(crate) fn add_spawned(self: &Arc<Self>, caller: ChildId, child: Child) -> Result<ChildId, Refusal> {
-        check_caller()?;
-        let (parent, path) = self.nearest_supervisor(caller).ok_or(Refusal::NotASupervisor)?;
-        let parts = split(child.restart(Restart::Temporary), Some(&path));
-        let place = |machine: &Machine, declaration: &mut ChildDeclaration| {
-            number_if_taken(machine, &path, declaration).map(|()| parent)
-        };
-        self.add(parts, place).map(|(id, _)| id)
-    }
-
-    fn nearest_supervisor(&self, below: ChildId) -> Option<(ChildId, Path)> {
-        let state = self.state();
-        let machine = &state.machine;
-        let mut above = successors(machine.parent(below), |id| machine.parent(*id));
-        let id = above.find(|id| machine.is_group(*id) == Some(false))?;
-        Some((id, machine.path(id)?))
-    }
-}
-
-fn number_if_taken(machine: &Machine, parent: &Path, declared: &mut ChildDeclaration) -> Result<(), Refusal> {
-    /// The next number, for all trees of the process.
-    static NUMBER: AtomicU64 = AtomicU64::new(2);
-    let name = declared.name.clone();
-    while machine.find(&parent.join(declared.name.as_str())).is_some() {
-        let numbered = format!("{name}.{}", NUMBER.fetch_add(1, Ordering::Relaxed));
-        let wrong = |error| Refusal::Invalid(SpecErrors(vec![wrong_name(parent.clone(), error)]));
-        declared.name = Name::new(numbered).map_err(wrong)?;
-    }
-    Ok(())
 }

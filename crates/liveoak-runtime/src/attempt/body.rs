@@ -2,6 +2,7 @@
 
 use crate::attempt::cell::AttemptCell;
 use liveoak_core::Exit;
+use std::any::Any;
 use std::convert::Infallible;
 use std::sync::Arc;
 use tokio::runtime::Handle;
@@ -54,7 +55,7 @@ impl<T: IntoExit, E: Into<BoxError>> IntoExit for Result<T, E> {
 
 /// Starts the attempts of a child of the tree `T`: each call of `start` begins one attempt, without the tree's lock.
 /// All attempts are stopped and killed in the same way, through the [orders](AttemptCell::orders) of the cell.
-pub(crate) trait Body<T>: Send + Sync + 'static {
+pub(crate) trait Body<T>: Any + Send + Sync {
     /// Starts the attempt of `cell` on the runtime of `handle`. Passes the attempt to a task or a thread, and runs no code
     /// of the user itself, because the caller may be inside a call of another child.
     fn start(self: Arc<Self>, cell: Arc<AttemptCell<T>>, handle: &Handle);

@@ -3,6 +3,7 @@
 //! The tree gives orders through the cell, and the attempt reports its end through it. The tree is an
 //! [`AttemptListener`]; the cell knows nothing else about the tree.
 
+use crate::attempt::activity::Activity;
 use crate::attempt::orders::Orders;
 use crate::attempt::subtasks::{Abort, End, Subtasks};
 use liveoak_core::{Attempt, ChildId, Exit, Path};
@@ -37,6 +38,7 @@ pub(crate) struct AttemptCell<T> {
     pub(crate) on_tree_runtime: bool,
     /// `true` if the exit keeps the error that the body returned.
     pub(crate) keep_error: bool,
+    pub(crate) activity: Activity,
     pub(crate) orders: Orders,
     pub(crate) subtasks: Subtasks<SubtaskAbort, Exit, Path>,
 }
@@ -72,9 +74,10 @@ impl<T: AttemptListener> AttemptCell<T> {
         attempt: Attempt,
         on_tree_runtime: bool,
         keep_error: bool,
+        gives_heartbeats: bool,
     ) -> Arc<Self> {
-        let (orders, subtasks) = (Orders::new(), Subtasks::new());
-        Arc::new(Self { tree, id, attempt, on_tree_runtime, keep_error, orders, subtasks })
+        let (activity, orders, subtasks) = (Activity::new(gives_heartbeats), Orders::new(), Subtasks::new());
+        Arc::new(Self { tree, id, attempt, on_tree_runtime, keep_error, activity, orders, subtasks })
     }
 
     /// Ends the attempt and its subtasks by force, as far as this is possible. The tree no longer waits for the attempt.

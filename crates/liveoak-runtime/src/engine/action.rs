@@ -11,7 +11,7 @@ use crate::engine::ended::Ended;
 use crate::engine::events::Broadcast;
 use crate::engine::requests::ReplySender;
 use crate::engine::state::{ChildEntry, TreeState};
-use liveoak_core::{Attempt, ChildId, Effect, Input, Outcome, Refusal, Time};
+use liveoak_core::{Attempt, ChildId, Effect, Outcome, Refusal};
 use std::sync::Arc;
 use tokio::runtime::Handle;
 
@@ -61,6 +61,8 @@ pub(crate) enum Action<T> {
     /// Drops the body of a child that never starts again, but stays listed.
     LetGo(ChildEntry<T>, ChildId),
     Reply(ReplySender, Result<Outcome, Refusal>),
+    /// Finds out whether the runtime of an attempt still runs tasks. Without a handle it is the tree's own runtime.
+    Probe(Arc<AttemptCell<T>>, Option<Handle>),
     TreeReady,
     TreeEnded(Ended),
 }
@@ -174,11 +176,8 @@ impl<T: AttemptListener> TreeState<T> {
                 Action::LetGo(values, id)
             }
             Effect::CheckHeartbeat(id, attempt) => {
-                let beaten = self.live_cell(id, attempt)?.orders.take_beat();
-                let random = self.random();
-                // The time of the machine does not go back, so zero means the current time of the machine.
-                self.machine.handle(Time::ZERO, random, Input::Heartbeat(id, attempt, beaten));
-                return None;
+                let cell = self.live_cell(id, attempt)?;
+                return self.check_heartbeat(cell);
             }
             Effect::Reply { request, result } => Action::Reply(self.requests.take(request)?, result),
             Effect::Event(event) => {
@@ -195,16 +194,17 @@ impl<T: AttemptListener> TreeState<T> {
             return None;
         }
         let handle = self.runtime_for(id);
-        let keep_error = self.machine.spec(id)?.keep_error;
+        let spec = self.machine.spec(id)?;
+        let (keep_error, beats) = (spec.keep_error, spec.heartbeat.is_some());
         match self.children.get_mut(id.slot).filter(|entry| entry.is_of(id))? {
             ChildEntry::Leaf { body, cell: held, .. } => {
-                let cell = AttemptCell::new(tree.clone(), id, attempt, handle.is_none(), keep_error);
+                let cell = AttemptCell::new(tree.clone(), id, attempt, handle.is_none(), keep_error, beats);
                 *held = Some(Arc::clone(&cell));
                 Some(Action::Start { body: Arc::clone(body), cell, handle })
             }
             ChildEntry::Supervisor { dedicated: Some(own), .. } => {
                 // The thread that keeps a dedicated runtime is not inside the context of a runtime.
-                let cell = AttemptCell::new(tree.clone(), id, attempt, false, keep_error);
+                let cell = AttemptCell::new(tree.clone(), id, attempt, false, keep_error, false);
                 own.cell = Some(Arc::clone(&cell));
                 Some(Action::OpenRuntime { settings: own.settings.clone(), cell })
             }

@@ -294,6 +294,7 @@ impl TreeInner {
                 // The caller may have stopped waiting.
                 let _ = sender.send(result);
             }
+            Action::Probe(cell, handle) => self.probe(cell, handle.as_ref()),
             Action::TreeReady => {
                 let _ = self.ready.set(());
                 self.ready_or_ended.notify_waiters();
@@ -351,7 +352,7 @@ mod tests {
         let (machine, _) = Machine::new(&declared).expect("a tree");
         let id = machine.root();
         let tree = TreeInner::new(machine, runtime.handle().clone(), None);
-        let cell = |attempt| AttemptCell::new(Arc::clone(&tree), id, Attempt(attempt), false, false);
+        let cell = |attempt| AttemptCell::new(Arc::clone(&tree), id, Attempt(attempt), false, false, false);
         let (old, new) = (cell(1), cell(2));
         let handle_is_there = tree.with_state(|state| {
             state.set_supervisor(id, Some(DedicatedRuntime::new("own", 1)), None);

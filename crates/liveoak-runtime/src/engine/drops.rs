@@ -15,7 +15,9 @@
 //!    and no error is kept.
 //! 4. In tests with a paused clock, tasks of their one thread are the jobs ([`is_in_place`]).
 //! 5. When the runtime shuts down, the tree's timer task drops what waits as it is dropped itself.
-//! 6. If the system refuses a thread, the values wait for the next value, or for the next look of a stop that waits.
+//! 6. An error that an attempt returned belongs to the attempt, so the attempt waits for its destructor ([`Drops::drop_now`]).
+//!    But it is dropped by a thread too, because blocking is not allowed in a task.
+//! 7. If the system refuses a thread, the values wait for the next value, or for the next look of a stop that waits.
 
 use crate::attempt::body::UserValue;
 use crate::attempt::panic::{catch, drop_catching_panics};
@@ -34,6 +36,9 @@ pub(crate) const MAX_DROPS_WAITING: usize = 65_536;
 
 /// How many jobs (threads) of one tree drop values at once.
 pub(crate) const MAX_DROP_JOBS: usize = 64;
+
+/// The name of the threads.
+const THREAD: &str = "liveoak-drop";
 
 /// How long a job may be inside one destructor before another job goes on with the next value.
 const STALL: Duration = Duration::from_millis(1);
@@ -62,7 +67,7 @@ pub(crate) struct Drops {
     unfinished: AtomicBool,
     /// `true` if the runtime of the tree is lost: no more jobs are started.
     lost: AtomicBool,
-    /// `true` if the tree has ended, so that values may be dropped in the calls that find them.
+    /// `true` if the tree has ended, so that threads without values end.
     closed: AtomicBool,
 }
 
@@ -140,7 +145,8 @@ impl Drops {
         if values.is_empty() {
             return;
         }
-        if self.closed.load(Ordering::Acquire) {
+        let (closed, lost) = (self.closed.load(Ordering::Acquire), self.lost.load(Ordering::Acquire));
+        if closed && (lost || self.in_place) {
             return values.into_iter().for_each(drop_catching_panics);
         }
         let mut work = lock(&self.work);
@@ -155,6 +161,21 @@ impl Drops {
             self.start_job();
         } else if spares {
             self.more.notify_one();
+        }
+    }
+
+    /// Drops a value of a live attempt on a thread of its own, and blocks until it is dropped. If the system refuses the
+    /// thread, the value is dropped here.
+    pub(crate) fn drop_now(&self, value: UserValue) {
+        let value = Arc::new(Mutex::new(Some(value)));
+        let (theirs, handle) = (Arc::clone(&value), self.handle.clone());
+        let job = move || {
+            let _inside = handle.enter();
+            drop_catching_panics(lock(&theirs).take());
+        };
+        match std::thread::Builder::new().name(THREAD.to_owned()).spawn(job) {
+            Ok(thread) => drop(thread.join()),
+            Err(_) => drop_catching_panics(lock(&value).take()),
         }
     }
 
@@ -208,7 +229,7 @@ impl Drops {
         }
     }
 
-    /// Lets later values be dropped where they are found, because the tree has ended.
+    /// Lets threads without values end, because the tree has ended. Later values get new threads.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Release);
         let _work = lock(&self.work);
@@ -312,7 +333,7 @@ impl Drops {
             let _inside = drops.handle.enter();
             drop(drops.drop_all(lock(&drops.work), true));
         };
-        if std::thread::Builder::new().name("liveoak-drop".to_owned()).spawn(job).is_err() {
+        if std::thread::Builder::new().name(THREAD.to_owned()).spawn(job).is_err() {
             // No thread is left. A destructor that blocks is better than one that never runs.
             self.start_job_in_task();
         }

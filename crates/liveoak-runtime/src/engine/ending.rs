@@ -11,6 +11,7 @@ use crate::engine::drops::Awaited;
 use crate::engine::ended::Ended;
 use crate::util::lock::lock;
 use crate::util::log::{flush_log, is_log_flushed};
+use crate::util::own_timer::own_timer;
 use crate::util::race;
 use crate::util::waker_guard::WakerGuard;
 use liveoak_core::{ChildId, Exit, Input, KILL_WAIT, Path, StopEntry, StopReport, StopStage, Time};
@@ -51,10 +52,17 @@ impl TreeInner {
         }
         let child = awaited.child;
         let begun = self.clock.now();
-        let until = self.clock.instant(begun.after(drop_wait(budget, report.took)));
-        let sleep = {
+        let wait = drop_wait(budget, report.took);
+        let paused = self.drops.in_place.then(|| {
             let _inside = self.clock.handle.enter();
-            tokio::time::sleep_until(until)
+            tokio::time::sleep(wait)
+        });
+        let sleep = async {
+            match paused {
+                Some(paused) => paused.await,
+                // The caller may be on another runtime, and the threads of the tree's runtime may be blocked.
+                None => own_timer(wait).await,
+            }
         };
         let dropped = async {
             loop {

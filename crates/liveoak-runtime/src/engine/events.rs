@@ -8,9 +8,9 @@ use crate::attempt::panic::{catch, drop_catching_panics};
 use crate::engine::outbox::{Flushed, Outbox};
 use crate::engine::pids;
 use crate::util::lock::{ignore_poison, lock};
-use crate::util::log::log;
+use crate::util::log::{log, log_text};
 use crate::util::waker_guard::WakerGuard;
-use liveoak_core::{Attempt, ChildId, Event, EventKind, Severity};
+use liveoak_core::{Attempt, ChildId, Event, EventKind, Exit, Severity};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex};
 use std::time::Duration;
@@ -126,10 +126,13 @@ impl Broadcast {
         let is_logged = log_interest().is_some_and(|least| event.kind.severity() >= least);
         let sender = self.open_sender();
         if is_logged {
-            let tree = self.address();
-            let event =
-                if sender.is_some() { event.clone() } else { return log(move || trace(tree, &event)) };
-            log(move || trace(tree, &event));
+            let (tree, bytes) = (self.address(), text_bytes(&event.kind));
+            let event = if sender.is_some() {
+                event.clone()
+            } else {
+                return log_text(bytes, move || trace(tree, &event));
+            };
+            log_text(bytes, move || trace(tree, &event));
         }
         if let Some(sender) = sender {
             // Sending without readers is no error. It wakes the readers, whose wakers are user code.
@@ -198,6 +201,17 @@ impl Events {
                 Err(broadcast::error::RecvError::Closed) => return None,
             }
         }
+    }
+}
+
+/// Returns how much text of the user an event holds.
+fn text_bytes(kind: &EventKind) -> usize {
+    match kind {
+        EventKind::Exited { exit: Exit::Failed(failure), .. } => failure.text().len(),
+        EventKind::Exited { exit: Exit::Panicked(panic), .. } => {
+            panic.message.len() + panic.backtrace.as_ref().map_or(0, |text| text.len())
+        }
+        _ => 0,
     }
 }
 

@@ -34,8 +34,8 @@ impl Drop for KeptError {
     }
 }
 
-/// Returns the exit that the tree keeps. Called by the task of the attempt, which drops the error here unless the child
-/// keeps its errors. While too many values wait to be dropped, no error is kept.
+/// Returns the exit that the tree keeps. Called by the task or the thread of the attempt. Unless the child keeps its
+/// errors, the error is dropped before this function returns. While too many values wait to be dropped, no error is kept.
 pub(crate) fn settle_error(exit: Exit, keep_error: bool, child: ChildId, drops: &Arc<Drops>) -> Exit {
     match exit {
         Exit::Failed(failure) if failure.holder().is_some() => {
@@ -43,17 +43,23 @@ pub(crate) fn settle_error(exit: Exit, keep_error: bool, child: ChildId, drops: 
             let keep_error = keep_error && !drops.is_full();
             let kept = failure.holder().filter(|_| keep_error).cloned().map(keep);
             let kept = kept.map(|kept| Arc::new(kept) as Arc<dyn FailureError>);
-            settle(failure, kept)
+            settle(failure, kept, drops)
         }
         exit => exit,
     }
 }
 
 /// Replaces the error of a failure by `kept`.
-fn settle(mut failure: Arc<Failure>, kept: Option<Arc<dyn FailureError>>) -> Exit {
+fn settle(mut failure: Arc<Failure>, kept: Option<Arc<dyn FailureError>>, drops: &Drops) -> Exit {
     if let Some(only) = Arc::get_mut(&mut failure) {
         let error = only.replace_error(kept);
-        drop_catching_panics(error);
+        // The error may still be kept. If it is not, it may hold what must not be dropped by a task, such as a Tokio runtime.
+        match error {
+            Some(error) if error.has_destructor() && Arc::strong_count(&error) == 1 => {
+                drops.drop_now(Box::new(error));
+            }
+            error => drop_catching_panics(error),
+        }
         return Exit::Failed(failure);
     }
     let settled = failure.with_error(kept);

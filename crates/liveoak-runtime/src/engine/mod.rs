@@ -8,6 +8,7 @@
 //! * `events`, `outbox`, `pids` – the event stream, and the process ids in the lines of the log.
 //! * `ending` – the end of a tree, and what a stop waits for beside attempts.
 //! * `drops`, `kept_error` – where values of children that are over are dropped; the errors of exits that keep them.
+//! * `heartbeat` – the answers to heartbeat checks.
 //! * `command`, `requests` – commands on one child, and the callers that wait for their answers.
 //! * `clock`, `paged_vec` – the tree's time; a vector that never moves its entries.
 
@@ -19,6 +20,7 @@ pub(crate) mod drops;
 pub(crate) mod ended;
 pub(crate) mod ending;
 pub(crate) mod events;
+pub(crate) mod heartbeat;
 pub(crate) mod kept_error;
 pub(crate) mod outbox;
 pub(crate) mod paged_vec;

@@ -18,17 +18,23 @@ use std::time::{Duration, Instant};
 use tracing::Dispatch;
 use tracing::dispatcher::{get_default, has_been_set, with_default};
 
-/// How many lines wait for the log subscriber at most. About 2 MiB.
+/// How many lines wait for the log subscriber at most.
 pub(crate) const LINES_KEPT: usize = 8192;
+
+/// How many bytes the waiting lines have at most, apart from the first.
+pub(crate) const LINE_BYTES_KEPT: usize = 8 << 20;
 
 struct Line {
     subscriber: Dispatch,
     write: Box<dyn FnOnce() + Send>,
+    bytes: usize,
 }
 
 #[derive(Default)]
 struct Lines {
     waiting: VecDeque<Line>,
+    /// The bytes of these lines.
+    bytes: usize,
     /// The lines that were lost since the last line that was put into the queue.
     lost: u64,
     /// The number of lines that were put into the queue, and of those that were taken out and written.
@@ -54,12 +60,17 @@ thread_local! {
 }
 
 /// Lets the log thread call `line`, which calls a `tracing` macro. Returns immediately. Costs nothing without a log
-/// subscriber.
+/// subscriber. For a line that holds a long text, use [`log_text`].
 pub fn log(line: impl FnOnce() + Send + 'static) {
+    log_text(0, line);
+}
+
+/// Lets the log thread call `line` like [`log`]. The line holds about `bytes` of text.
+pub fn log_text(bytes: usize, line: impl FnOnce() + Send + 'static) {
     if is_in_place() {
         ignore_panic(line);
     } else if has_been_set() {
-        LOG.put(get_default(Dispatch::clone), line);
+        LOG.put(get_default(Dispatch::clone), bytes, line);
     }
 }
 
@@ -77,15 +88,23 @@ pub(crate) fn is_log_flushed() -> bool {
 
 impl Log {
     const fn new() -> Self {
-        let lines =
-            Lines { waiting: VecDeque::new(), lost: 0, put: 0, written: 0, has_thread: false, sleepers: 0 };
+        let lines = Lines {
+            waiting: VecDeque::new(),
+            bytes: 0,
+            lost: 0,
+            put: 0,
+            written: 0,
+            has_thread: false,
+            sleepers: 0,
+        };
         Self { lines: Mutex::new(lines), changed: Condvar::new() }
     }
 
-    fn put(&'static self, subscriber: Dispatch, write: impl FnOnce() + Send + 'static) {
-        let write = Box::new(write);
+    fn put<F: FnOnce() + Send + 'static>(&'static self, subscriber: Dispatch, text: usize, write: F) {
+        let (write, bytes) = (Box::new(write), size_of::<Line>() + size_of::<F>() + text);
         let mut lines = lock(&self.lines);
-        if lines.waiting.len() >= LINES_KEPT {
+        let no_room = lines.bytes + bytes > LINE_BYTES_KEPT && !lines.waiting.is_empty();
+        if no_room || lines.waiting.len() >= LINES_KEPT {
             lines.lost += 1;
             drop(lines);
             // The values that the line holds are dropped here, outside the lock.
@@ -94,7 +113,8 @@ impl Log {
         // Reports lost lines at the place where they are missing.
         lines.say_lost(&subscriber);
         lines.put += 1;
-        lines.waiting.push_back(Line { subscriber, write });
+        lines.bytes += bytes;
+        lines.waiting.push_back(Line { subscriber, write, bytes });
         let start = !std::mem::replace(&mut lines.has_thread, true);
         let sleepers = lines.sleepers;
         drop(lines);
@@ -116,7 +136,8 @@ impl Log {
             if lines.has_thread {
                 return;
             }
-            let Some(Line { subscriber, write }) = lines.waiting.pop_front() else { return };
+            let Some(Line { subscriber, write, bytes }) = lines.waiting.pop_front() else { return };
+            lines.bytes -= bytes;
             lines.written += 1;
             drop(lines);
             ignore_panic(|| with_default(&subscriber, write));
@@ -129,12 +150,13 @@ impl Log {
         IS_LOG_THREAD.set(true);
         let mut lines = lock(&self.lines);
         loop {
-            let Some(Line { subscriber, write }) = lines.waiting.pop_front() else {
+            let Some(Line { subscriber, write, bytes }) = lines.waiting.pop_front() else {
                 lines.sleepers += 1;
                 lines = ignore_poison(self.changed.wait(lines));
                 lines.sleepers -= 1;
                 continue;
             };
+            lines.bytes -= bytes;
             drop(lines);
             ignore_panic(|| with_default(&subscriber, write));
             lines = lock(&self.lines);
@@ -189,7 +211,7 @@ impl Lines {
             );
         };
         self.put += 1;
-        self.waiting.push_back(Line { subscriber: subscriber.clone(), write: Box::new(write) });
+        self.waiting.push_back(Line { subscriber: subscriber.clone(), write: Box::new(write), bytes: 0 });
     }
 }
 
@@ -241,12 +263,12 @@ mod tests {
             begins.send(()).expect("the test waits");
             let _ = blocked.recv();
         };
-        TESTED.put(subscriber.clone(), blocks);
+        TESTED.put(subscriber.clone(), 0, blocks);
         has_begun.recv().expect("the thread has begun");
         let written = Arc::new(Mutex::new(Vec::new()));
         for n in 0..LINES_KEPT + 10 {
             let written = Arc::clone(&written);
-            TESTED.put(subscriber.clone(), move || written.lock().expect("no panic").push(n));
+            TESTED.put(subscriber.clone(), 0, move || written.lock().expect("no panic").push(n));
         }
         assert!(!TESTED.flush(Duration::from_millis(1)), "the subscriber blocks");
         drop(release);
@@ -260,6 +282,43 @@ mod tests {
     }
 
     #[test]
+    fn long_lines_that_wait_have_a_limited_number_of_bytes_and_a_single_line_may_be_longer() {
+        static TESTED: Log = Log::new();
+        const LONG: usize = LINE_BYTES_KEPT / 8;
+        let (release, blocked) = mpsc::channel::<()>();
+        let (begins, has_begun) = mpsc::channel();
+        let blocks = move || {
+            begins.send(()).expect("the test waits");
+            let _ = blocked.recv();
+        };
+        TESTED.put(Dispatch::none(), 0, blocks);
+        has_begun.recv().expect("the thread has begun");
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let put = |bytes: usize| {
+            let written = Arc::clone(&written);
+            TESTED.put(Dispatch::none(), bytes, move || written.lock().expect("no panic").push(bytes));
+        };
+        put(2 * LINE_BYTES_KEPT);
+        put(1);
+        drop(release);
+        assert!(TESTED.flush(Duration::from_secs(60)));
+        let (release, blocked) = mpsc::channel::<()>();
+        let (begins, has_begun) = mpsc::channel();
+        let blocks = move || {
+            begins.send(()).expect("the test waits");
+            let _ = blocked.recv();
+        };
+        TESTED.put(Dispatch::none(), 0, blocks);
+        has_begun.recv().expect("the thread has begun");
+        (0..20).for_each(|_| put(LONG));
+        drop(release);
+        assert!(TESTED.flush(Duration::from_secs(60)));
+        let written = written.lock().expect("no panic");
+        assert_eq!(written[0], 2 * LINE_BYTES_KEPT);
+        assert_eq!(written[1..], [LONG; 7], "seven and their closures fill the queue");
+    }
+
+    #[test]
     fn a_line_that_panics_ends_no_other() {
         static TESTED: Log = Log::new();
         let written = Arc::new(Mutex::new(Vec::new()));
@@ -269,7 +328,7 @@ mod tests {
                 assert!(n % 3 != 0, "meant by the test");
                 written.lock().expect("no panic").push(n);
             };
-            TESTED.put(Dispatch::none(), line);
+            TESTED.put(Dispatch::none(), 0, line);
         }
         assert!(TESTED.flush(Duration::from_secs(60)));
         assert_eq!(*written.lock().expect("no panic"), [1, 2, 4, 5, 7, 8]);

@@ -4,6 +4,7 @@ pub(crate) mod in_place;
 pub(crate) mod limits;
 pub(crate) mod lock;
 pub(crate) mod log;
+pub(crate) mod own_timer;
 pub(crate) mod signal_handler;
 pub(crate) mod signals;
 pub(crate) mod sync;

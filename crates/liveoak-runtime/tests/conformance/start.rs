@@ -116,12 +116,12 @@ fn c10_an_add_of_a_known_name_is_refused_with_its_state_and_a_failed_start_keeps
         for _ in 0..3 {
             let bad = fixture.puppet_with("bad", Puppet::slow_to_start);
             bad.fail("no disk");
-            let refused = tree.add_child("/t", bad.child()).await;
+            let refused = tree.add_child("/t", bad.child()).await.map_err(Refusal::from);
             assert!(matches!(refused, Err(Refusal::Failed(Exit::Failed(_)))), "{refused:?}");
             assert_eq!((state(&tree, "/t/bad"), bad.starts()), ("removed", 1));
         }
         let refused_as = async |expected: &str| {
-            let refused = tree.add_child("/t", a.child()).await;
+            let refused = tree.add_child("/t", a.child()).await.map_err(Refusal::from);
             let Err(Refusal::AlreadyExists { state }) = refused else { panic!("{refused:?}") };
             assert_eq!(state, expected);
         };

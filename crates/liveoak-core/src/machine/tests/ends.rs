@@ -218,3 +218,41 @@ fn an_added_child_that_fails_before_it_is_ready_never_fails_the_first_start_of_i
     assert!(driver.down.is_none());
     assert_eq!(driver.count("start-failed"), 0);
 }
+
+#[test]
+fn a_tree_that_is_done_has_failed_if_an_added_temporary_child_has_failed_and_left() {
+    let outcomes: [(&[Exit], &str); 4] = [
+        (&[Exit::Completed], "completed"),
+        (&[Exit::failed("boom")], "failed"),
+        (&[Exit::failed("boom"), Exit::Completed], "failed"),
+        (&[Exit::Completed, Exit::Ignored], "completed"),
+    ];
+    for (exits, expected) in outcomes {
+        for nested in [false, true] {
+            let (inner, below) = (sup("s", [leaf("b").temporary()]), if nested { "s" } else { "" });
+            let root = sup("t", [leaf("a").temporary(), inner]).rules(|rules| rules.end_when_done = true);
+            let mut driver = TestDriver::started(&root);
+            for (n, exit) in exits.iter().enumerate() {
+                let name = format!("job{n}");
+                driver.add(below, &leaf(&name).temporary()).expect("it is added");
+                let path = if nested { format!("s/{name}") } else { name };
+                driver.exit(&path, exit.clone());
+                assert!(driver.find(&path).is_none(), "it has left the tree");
+            }
+            driver.complete("a");
+            driver.complete("s/b");
+            assert_eq!(driver.down_kind(), expected, "{exits:?}, nested: {nested}");
+        }
+    }
+}
+
+#[test]
+fn a_failed_added_child_is_forgotten_when_its_supervisor_starts_again_and_members_of_groups_never_count() {
+    let root = sup("t", [sup("s", [leaf("b").transient()])]).rules(|rules| rules.end_when_done = true);
+    let mut driver = TestDriver::started(&root);
+    driver.add("s", &leaf("job").temporary()).expect("it is added");
+    driver.fail("s/job");
+    driver.command("s", Command::Restart);
+    driver.complete("s/b");
+    assert_eq!(driver.down_kind(), "completed");
+}

@@ -2,7 +2,7 @@
 
 use super::shape::{group, leaf, sup};
 use super::test_driver::{TestDriver, word};
-use crate::{ChildDeclaration, Command, Exit, Limit, Restart};
+use crate::{ChildDeclaration, Command, Effect, Exit, Input, Limit, Restart};
 use std::time::Duration;
 
 /// Returns a leaf whose body is let go when it is over.
@@ -109,4 +109,47 @@ fn a_child_that_runs_once_drops_its_captured_values_even_with_keep() {
     let mut driver = TestDriver::started(&sup("t", [sup("s", [once]), leaf("b")]));
     driver.complete("s/once");
     assert!(driver.was_let_go("s/once"));
+}
+
+#[test]
+fn the_answer_to_a_stop_or_a_removal_comes_after_the_effects_that_let_go_of_the_child_and_all_below_it() {
+    for (command, let_go) in [(Command::Stop, "let go"), (Command::Remove, "forget")] {
+        for added in [false, true] {
+            let leaves = || [job("a"), job("b")];
+            let mut driver = TestDriver::started(&sup("t", [leaf("z"), sup("declared", leaves())]));
+            driver.add("", &sup("added", leaves()).temporary()).expect("it is added");
+            let path = if added { "added" } else { "declared" };
+            if command == Command::Stop {
+                // All its children are over, so a stop of the temporary one lets go of nothing more.
+                driver.complete(&format!("{path}/a"));
+            }
+            let (id, request) = (driver.id(path), driver.request());
+            let live: Vec<_> = ["a", "b"]
+                .iter()
+                .filter_map(|name| {
+                    let id = driver.find(&format!("{path}/{name}"))?;
+                    Some((id, driver.lives(id)?))
+                })
+                .collect();
+            driver.machine.handle(driver.now, 0, Input::Command { request, id, command });
+            let mut effects = Vec::new();
+            let mut ended = live.into_iter().rev();
+            loop {
+                while let Some(effect) = driver.machine.poll_effect() {
+                    match effect {
+                        Effect::LetGo(_) => effects.push("let go"),
+                        Effect::Forget(..) => effects.push("forget"),
+                        Effect::Reply { .. } => effects.push("reply"),
+                        _ => {}
+                    }
+                }
+                let Some((id, attempt)) = ended.next() else { break };
+                driver.machine.handle(driver.now, 0, Input::Exited(id, attempt, Exit::Stopped));
+            }
+            assert_eq!(effects.last(), Some(&"reply"), "{command:?} {path}: {effects:?}");
+            let count = effects.iter().filter(|effect| **effect == let_go).count();
+            assert!(count > 0 || command == Command::Stop, "{command:?} {path}: {effects:?}");
+            std::mem::forget(driver);
+        }
+    }
 }

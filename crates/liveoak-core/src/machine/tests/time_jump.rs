@@ -1,8 +1,9 @@
 //! Deadlines that are first seen more than a second late, because the whole process did not run.
 
+use super::enough::last_step;
 use super::shape::{SECOND, group, leaf, millis, secs, sup};
 use super::test_driver::{Obeys, Policy, TestDriver};
-use crate::{ChildState, Command, Condition, EventKind, Health, Input, StopStage, Time};
+use crate::{Backoff, ChildState, Command, Condition, EventKind, Health, Input, Limit, StopStage, Time};
 use std::time::Duration;
 
 /// Suspends the process for `duration`: the driver sees all deadlines of that time with one tick.
@@ -194,4 +195,44 @@ fn the_end_of_a_wait_in_a_first_start_is_prolonged_once() {
     suspend(&mut driver, secs(100));
     driver.advance(SECOND);
     assert_eq!((driver.count("time-jump"), driver.down_kind()), (1, "start-failed"));
+}
+
+/// Returns the number of the backoff after a child has failed once, run for `runs`, was suspended, run `again`, and failed.
+fn step_after(runs: Duration, suspended: Duration, again: Duration) -> Option<u32> {
+    // The other child has a deadline, which shows that the process did not run.
+    let beats = leaf("beats").with(|child| child.heartbeat = Some(secs(4)));
+    let backoff = Backoff { from: millis(10), to: millis(10), reset_after: secs(10) };
+    let a = leaf("a").limit(Limit::unlimited()).with(|child| child.backoff = Some(backoff));
+    let mut driver = TestDriver::started(&sup("t", [a, beats]));
+    driver.fail("a");
+    driver.advance(SECOND);
+    driver.advance(runs);
+    if !suspended.is_zero() {
+        suspend(&mut driver, suspended);
+    }
+    driver.advance(again);
+    driver.fail("a");
+    last_step(&driver)
+}
+
+#[test]
+fn time_in_which_the_process_did_not_run_makes_no_attempt_stable() {
+    const HOUR: Duration = secs(3_600);
+    assert_eq!(step_after(secs(11), Duration::ZERO, Duration::ZERO), Some(1), "a stable run");
+    assert_eq!(step_after(secs(2), Duration::ZERO, Duration::ZERO), Some(2), "no stable run");
+    assert_eq!(step_after(secs(2), HOUR, secs(2)), Some(2), "the hour does not count");
+    assert_eq!(step_after(secs(2), HOUR, secs(11)), Some(1), "stable after the suspension");
+}
+
+#[test]
+fn an_exit_that_is_reported_before_the_late_deadlines_are_seen_ends_no_stable_run() {
+    let beats = leaf("beats").with(|child| child.heartbeat = Some(secs(4)));
+    let backoff = Backoff { from: millis(10), to: millis(10), reset_after: secs(10) };
+    let a = leaf("a").limit(Limit::unlimited()).with(|child| child.backoff = Some(backoff));
+    let mut driver = TestDriver::started(&sup("t", [a, beats]));
+    driver.fail("a");
+    driver.advance(SECOND);
+    driver.now = driver.now.after(secs(3_600));
+    driver.fail("a");
+    assert_eq!(last_step(&driver), Some(2));
 }

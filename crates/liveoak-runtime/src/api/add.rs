@@ -1,0 +1,92 @@
+//! Adds children to a running tree. A child that is refused goes back to the caller.
+
+use crate::api::child::Child;
+use crate::api::error::Refused;
+use crate::api::split::{ChildParts, install, join, split, wrong_name};
+use crate::api::tree::{asker_in, check_caller};
+use crate::attempt::body::UserValue;
+use crate::engine::command::PendingAnswer;
+use crate::engine::driver::TreeInner;
+use liveoak_core::{ChildDeclaration, ChildId, Machine, Name, Path, Refusal, Restart, SpecErrors};
+use std::iter::successors;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+impl TreeInner {
+    /// Adds a child below the supervisor that `place` returns. `place` may also change the declaration.
+    pub(crate) fn add(
+        self: &Arc<Self>,
+        mut parts: ChildParts,
+        place: impl FnOnce(&Machine, &mut ChildDeclaration) -> Result<ChildId, Refusal>,
+    ) -> Result<(ChildId, Result<PendingAnswer, Refusal>), Refused<Child>> {
+        let own_name = parts.declaration.name.clone();
+        let errors = std::mem::take(&mut parts.errors);
+        let may_add =
+            if errors.is_empty() { self.may_add() } else { Err(Refusal::Invalid(SpecErrors(errors))) };
+        if let Err(refusal) = may_add {
+            return Err(Refused::new(refusal, join(parts, own_name)));
+        }
+        let now = self.clock.now();
+        let asker = asker_in(self);
+        // What the machine does not take is handled after the lock is released.
+        let mut unused = Vec::new();
+        let added = self.with_state(|state| {
+            let parent = place(&state.machine, &mut parts.declaration)?;
+            let add = |machine: &mut Machine, request| {
+                let ids = machine.add_child(now, parent, &parts.declaration, Some(request))?;
+                Ok((ids[0], ids))
+            };
+            let (id, ids, answer) = state.request_to_add(asker, add)?;
+            unused = install(state, self, ids, std::mem::take(&mut parts.bodies));
+            Ok((id, answer.map(|answer| PendingAnswer::new(Arc::clone(self), id, answer))))
+        });
+        match added {
+            Ok((id, answer)) => {
+                // The child is over already.
+                self.drops.push(id, unused.into_iter().map(|body| Box::new(body) as UserValue).collect());
+                Ok((id, answer))
+            }
+            Err(refusal) => Err(Refused::new(refusal, join(parts, own_name))),
+        }
+    }
+
+    /// Adds a spawned child: temporary, below the nearest supervisor above `caller` that is no group. If its name is
+    /// taken, a number is appended.
+    pub(crate) fn add_spawned(
+        self: &Arc<Self>,
+        caller: ChildId,
+        child: Child,
+    ) -> Result<ChildId, Refused<Child>> {
+        let place =
+            check_caller().and_then(|()| self.nearest_supervisor(caller).ok_or(Refusal::NotASupervisor));
+        let (parent, path) = match place {
+            Ok(place) => place,
+            Err(refusal) => return Err(Refused::new(refusal, child)),
+        };
+        let parts = split(child.restart(Restart::Temporary), Some(&path));
+        let place = |machine: &Machine, declaration: &mut ChildDeclaration| {
+            number_if_taken(machine, &path, declaration).map(|()| parent)
+        };
+        self.add(parts, place).map(|(id, _)| id)
+    }
+
+    fn nearest_supervisor(&self, below: ChildId) -> Option<(ChildId, Path)> {
+        let state = self.state();
+        let machine = &state.machine;
+        let mut above = successors(machine.parent(below), |id| machine.parent(*id));
+        let id = above.find(|id| machine.is_group(*id) == Some(false))?;
+        Some((id, machine.path(id)?))
+    }
+}
+
+fn number_if_taken(machine: &Machine, parent: &Path, declared: &mut ChildDeclaration) -> Result<(), Refusal> {
+    /// The next number, for all trees of the process.
+    static NUMBER: AtomicU64 = AtomicU64::new(2);
+    let name = declared.name.clone();
+    while machine.find(&parent.join(declared.name.as_str())).is_some() {
+        let numbered = format!("{name}.{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        let wrong = |error| Refusal::Invalid(SpecErrors(vec![wrong_name(parent.clone(), error)]));
+        declared.name = Name::new(numbered).map_err(wrong)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,48 @@
+//! Whether code of an attempt is running now. Only attempts that must give heartbeats keep count.
+//!
+//! An attempt that misses a heartbeat is stuck, unless its runtime had no free thread for it. An attempt whose code runs
+//! at this moment has a thread, so it is judged immediately. For another one, a task on the same runtime shows whether the
+//! runtime still runs tasks (`engine/heartbeat.rs`).
+
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+
+pub(crate) struct Activity {
+    /// `true` if the attempt must give heartbeats.
+    watched: bool,
+    /// A task that shows whether the runtime runs tasks was spawned, and has not run yet.
+    probed: AtomicBool,
+    /// How many tasks of the attempt are being polled now.
+    polls: AtomicU16,
+}
+
+impl Activity {
+    pub(crate) const fn new(watched: bool) -> Self {
+        Self { watched, probed: AtomicBool::new(false), polls: AtomicU16::new(0) }
+    }
+
+    /// Notes that code of the attempt runs until [`leave`](Self::leave).
+    pub(crate) fn enter(&self) {
+        if self.watched {
+            self.polls.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn leave(&self) {
+        if self.watched {
+            self.polls.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        self.polls.load(Ordering::Relaxed) > 0
+    }
+
+    /// Notes that a probe is on its way. Returns `false` if the last one has not run yet.
+    pub(crate) fn begin_probe(&self) -> bool {
+        !self.probed.swap(true, Ordering::Relaxed)
+    }
+
+    pub(crate) fn end_probe(&self) {
+        self.probed.store(false, Ordering::Relaxed);
+    }
+}
