@@ -160,6 +160,8 @@ pub(crate) struct Child {
     pub(crate) row_exceeded: bool,
     /// A failed significant child was removed from it when that ended.
     pub(crate) failure_left: bool,
+    /// An added temporary child failed and left it.
+    pub(crate) job_failed: bool,
     /// Its start failed because of an exit that is not retryable.
     pub(crate) start_not_retryable: bool,
     /// What it runs was let go, or some of what runs below it.

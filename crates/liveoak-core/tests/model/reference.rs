@@ -142,6 +142,7 @@ impl Model {
             had_stable_run: false,
             row_exceeded: false,
             failure_left: false,
+            job_failed: false,
             start_not_retryable: false,
             let_go: false,
             restarts: 0,
@@ -238,6 +239,7 @@ impl Model {
             child.timer = deadline;
             child.intensity_times.clear();
             (child.runtime_lost, child.failure_left, child.start_not_retryable) = (false, false, false);
+            child.job_failed = false;
             if child.has_runtime() {
                 child.mode = Mode::Opening;
                 return self.acts.push(format!("spawn {path}"));
@@ -388,7 +390,8 @@ impl Model {
                 let ends = self.at(path).rules().is_some_and(|rules| rules.end_when_done);
                 if self.at(path).mode == Mode::Up && ends && kids.iter().all(|kid| self.is_done(kid)) {
                     let bad = kids.iter().find_map(|kid| self.bad_end(kid));
-                    self.fail_supervisor(path, bad.unwrap_or("completed"));
+                    let end = if self.has_failed_job(path) { "failed" } else { "completed" };
+                    self.fail_supervisor(path, bad.unwrap_or(end));
                 }
             }
         }
@@ -522,6 +525,13 @@ impl Model {
             _ if child.is_group() => None,
             _ => self.kids(path).iter().find_map(|kid| self.bad_end(kid)),
         }
+    }
+
+    /// Returns `true` if an added temporary child failed and left `path`, or a supervisor that runs below it.
+    fn has_failed_job(&self, path: &str) -> bool {
+        let child = self.at(path);
+        child.phase == Phase::Running
+            && (child.job_failed || self.kids(path).iter().any(|kid| self.has_failed_job(kid)))
     }
 
     /// Returns `true` if this exit, before the child was ready, is a failed start.

@@ -163,6 +163,7 @@ impl Model {
         let word = if why == IdleReason::Ignored { "ignored" } else { "finished" };
         self.answer(path, |command| matches!(command, Command::Start | Command::Restart).then_some(word));
         self.set_idle(path, why, leaves);
+        self.of(parent).job_failed |= leaves && !member && is_failure(exit);
         if significant && self.ends_by_auto_shutdown(parent) {
             self.end_by_auto_shutdown(parent, is_failure(exit));
         } else if significant && leaves && is_failure(exit) {

@@ -212,12 +212,12 @@ impl Supervisor {
                 Either::Right(Wish::Stop(_)) => tree.begin_stop(),
                 Either::Right(Wish::StopOrKill(signal)) => {
                     tree.begin_stop();
-                    if signals.hears_interrupts() {
-                        say(&format!(
-                            "{}: still stopping; Ctrl-C (SIGINT) kills what is left",
-                            signal.name()
-                        ));
-                    }
+                    let how = if signals.hears_interrupts() {
+                        "Ctrl-C (SIGINT) kills what is left"
+                    } else {
+                        "SIGINT was ignored at the start, so only SIGKILL ends the program earlier"
+                    };
+                    say(&format!("{}: still stopping; {how}", signal.name()));
                 }
                 Either::Right(Wish::Kill) => {
                     say("SIGINT: killing what is left");
