@@ -27,7 +27,7 @@ pub(crate) const NO_PROGRESS: Duration = Duration::from_secs(30);
 const REFUSED: Duration = Duration::from_secs(5);
 
 /// After this time without progress, a message says what the end waits for.
-const SAID_AFTER: Duration = Duration::from_secs(2);
+pub(crate) const SAID_AFTER: Duration = Duration::from_secs(2);
 
 /// The time in which a signal can still belong to an earlier one.
 const ONE_WISH: Duration = Duration::from_secs(1);
