@@ -41,6 +41,9 @@ struct Watched<'a> {
     writer: &'a StreamWriter,
     written: u64,
     since: Instant,
+    /// Since when it has text that is not written; `None` if it has none. The loss of one output is news for the other,
+    /// which has all of its time for it.
+    busy_since: Option<Instant>,
     given_up: bool,
 }
 
@@ -50,15 +53,20 @@ impl Watched<'_> {
     fn left(&mut self, now: Instant, asked: Option<Instant>) -> Option<Duration> {
         let progress = self.writer.progress();
         if self.given_up || progress.left == 0 {
+            self.busy_since = None;
             return None;
         }
+        let busy_since = *self.busy_since.get_or_insert_with(|| {
+            self.since = now;
+            now
+        });
         if progress.written != self.written {
             (self.written, self.since) = (progress.written, now);
         }
         let mut left = patience(&progress).saturating_sub(now.saturating_duration_since(self.since));
         if let Some(asked) = asked {
             let stalled = now.saturating_duration_since(self.since);
-            left = left.min((asked + AFTER_SIGNAL).saturating_duration_since(now));
+            left = left.min((asked.max(busy_since) + AFTER_SIGNAL).saturating_duration_since(now));
             left = left.min(AFTER_SIGNAL.saturating_sub(stalled));
         }
         (!left.is_zero()).then_some(left)
@@ -116,7 +124,7 @@ pub(crate) fn finish(outputs: &Outputs, status: &StatusLog, mut signals: Option<
 
 fn watch<'a>(name: &'static str, writer: &'a StreamWriter, since: Instant) -> Watched<'a> {
     writer.begin_finish();
-    Watched { name, writer, written: writer.progress().written, since, given_up: false }
+    Watched { name, writer, written: writer.progress().written, since, busy_since: None, given_up: false }
 }
 
 /// Says on the other output what the end waits for.
@@ -165,6 +173,55 @@ async fn further_interrupt(mut further: StopSignals, begun: Instant) {
             Wish::Stop(StopSignal::Interrupt) if begun.elapsed() >= ONE_WISH => return,
             Wish::Kill => return,
             Wish::None | Wish::Stop(_) | Wish::StopOrKill(_) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::descriptor::OutputFile;
+    use super::super::writer::{Bell, Room};
+    use super::*;
+    use rustix::io::Errno;
+
+    /// A file that takes nothing.
+    struct Stuck;
+
+    impl OutputFile for Stuck {
+        fn write(&mut self, _: &[u8]) -> Result<usize, Errno> {
+            loop {
+                std::thread::park();
+            }
+        }
+
+        fn wait(&mut self) {}
+
+        fn is_hung_up(&self) -> bool {
+            false
+        }
+
+        fn chunk(&self) -> usize {
+            4096
+        }
+    }
+
+    fn no_note(_: u64) -> String {
+        String::new()
+    }
+
+    #[test]
+    fn an_output_that_gets_the_news_about_the_other_has_all_of_its_time_for_it() {
+        let writer = StreamWriter::new(Stuck, Arc::<Bell>::default(), [no_note; 2], Room::Run);
+        let begun = Instant::now();
+        for (asked, time) in [(None, NO_PROGRESS), (Some(begun), AFTER_SIGNAL)] {
+            let mut output = watch("stderr", &writer, begun);
+            assert_eq!(output.left(begun, asked), (writer.progress().left > 0).then_some(time));
+            output.busy_since = None;
+            writer.line("cannot write the last 7 bytes to stdout");
+            let now = begun + NO_PROGRESS;
+            assert_eq!(output.left(now, asked), Some(time));
+            assert_eq!(output.left(now + time / 2, asked), Some(time / 2));
+            assert_eq!(output.left(now + time, asked), None);
         }
     }
 }

@@ -30,8 +30,12 @@ const ROOM_FOR_RUN: usize = 16 * 1024 * 1024;
 /// Programs are slowed down when so many bytes wait.
 const NEARLY_FULL: usize = CAPACITY / 4 * 3;
 
+/// After a loss, so much room must be free before the next text is taken. So a flood makes one note of many losses, and what is
+/// dropped costs nothing but its count.
+const ROOM_AFTER_LOSS: usize = 64 * 1024;
+
 /// Programs are slowed down more when so many bytes wait, because most of their lines will be dropped.
-const FULL: usize = CAPACITY - 64 * 1024;
+const FULL: usize = CAPACITY - ROOM_AFTER_LOSS;
 
 /// After writing, a buffer that has grown beyond this many bytes is shrunk.
 const SHRINK_ABOVE: usize = 256 * 1024;
@@ -231,7 +235,8 @@ impl StreamWriter {
             return;
         }
         let (limit, kind) = (self.room.limit(), usize::from(self.room != Room::Program));
-        if state.queued() >= limit {
+        let full = if state.lost[kind] > 0 { limit - ROOM_AFTER_LOSS } else { limit };
+        if state.queued() >= full {
             state.lost[kind] += 1;
             return;
         }
