@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use super::descriptor::{OutputFile, Written, next_write, verdict};
+use super::descriptor::{OutputFile, Unread, Written, next_write, verdict};
 
 /// How many bytes of the programs' output wait at most: a few hundred thousand lines.
 const CAPACITY: usize = 16 * 1024 * 1024;
@@ -112,6 +112,7 @@ struct OutputBuffer {
     filled: Condvar,
     /// The file. The thread takes it.
     file: Mutex<Option<Box<dyn OutputFile>>>,
+    unread: Unread,
     /// Rung after each write, while the program waits for its end.
     bell: Arc<Bell>,
     /// The notes about lost lines of programs, and about other lost lines.
@@ -148,6 +149,9 @@ pub(crate) struct Progress {
     pub(crate) left: usize,
     /// All bytes that were ever written.
     pub(crate) written: u64,
+    /// How many of them the reader has not read yet. A pipe takes no further bytes until its reader has read a whole page,
+    /// which takes a reader of single lines a long time.
+    pub(crate) unread: u64,
     /// The error of the latest write, if it was refused.
     pub(crate) refused: Option<Errno>,
     /// `true` if the file is a terminal that is gone.
@@ -190,6 +194,7 @@ impl StreamWriter {
         let buffer = Arc::new(OutputBuffer {
             state: Mutex::default(),
             filled: Condvar::new(),
+            unread: file.unread(),
             file: Mutex::new(Some(Box::new(file))),
             bell,
             loss_notes,
@@ -300,6 +305,7 @@ impl StreamWriter {
         Progress {
             left: if state.ended.is_some() { 0 } else { state.queued() },
             written: state.written,
+            unread: (self.buffer.unread)(),
             refused: state.refused,
             hung_up: state.hung_up,
             ended: state.ended,
