@@ -174,7 +174,10 @@ impl EventLog {
             }
         }
         if event == "stopped" {
-            history.stage = Some(what.trim_start_matches("stopped (").trim_end_matches(')').to_owned());
+            // The process id may follow: `stopped (asked) (pid 4711)`.
+            let stage =
+                what.strip_prefix("stopped (").and_then(|rest| Some(rest.split_once(')')?.0.to_owned()));
+            history.stage = stage;
         }
         let Some(attempt) = history.attempts.last_mut() else { return };
         match event {

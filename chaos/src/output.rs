@@ -21,8 +21,9 @@ pub(crate) struct Output {
 struct Counter {
     begun: usize,
     next: u64,
-    /// `true` after a cut line: the attempt must have ended.
-    cut: bool,
+    /// The pieces of a line that has not ended, because the program was suspended or killed while it wrote. The next piece
+    /// continues it, unless the attempt has ended.
+    part: String,
     /// `true` after lost lines: a later number may follow, or a new attempt.
     gap: bool,
 }
@@ -89,29 +90,42 @@ impl Output {
 
 impl Counter {
     fn number(&mut self, text: &str, missed: &mut u64) -> Result<(), String> {
-        let (digits, rest) = text.split_once(' ').unwrap_or((text, ""));
-        let whole = rest.len() == padding().len();
-        let number: u64 = digits.parse().map_err(|_| format!("said {:.20}", text))?;
-        if self.gap && whole {
-            *missed += number.saturating_sub(self.next);
-            (self.gap, self.next, self.cut) = (false, number, false);
-        }
-        if self.cut {
-            return Err(format!("a cut line stands before {number}"));
-        }
-        if whole && number == self.next {
-            self.next += 1;
+        let mut line = std::mem::take(&mut self.part);
+        let has_part = !line.is_empty();
+        line.push_str(text);
+        let expected = format!("{} {}", self.next, padding());
+        if line == expected {
+            (self.next, self.gap) = (self.next + 1, false);
             return Ok(());
         }
-        self.cut = true;
-        let expected = self.next.to_string();
-        let is_part = if rest.is_empty() { expected.starts_with(digits) } else { expected == digits };
-        if self.gap || !whole && is_part {
-            Ok(())
-        } else {
-            Err(format!("{number} follows {}", self.next.saturating_sub(1)))
+        if !text.is_empty() && expected.starts_with(&line) {
+            self.part = line;
+            return Ok(());
         }
+        if self.gap {
+            // The part before the loss, or the part after it, may be lost.
+            match whole_number(&line).or_else(|| whole_number(text)) {
+                Some(number) => {
+                    *missed += number.saturating_sub(self.next);
+                    (self.next, self.gap) = (number + 1, false);
+                }
+                None => self.part = text.to_owned(),
+            }
+            return Ok(());
+        }
+        let digits = text.split(' ').next().unwrap_or_default();
+        let number: u64 = digits.parse().map_err(|_| format!("said {text:.20}"))?;
+        Err(if has_part {
+            format!("a cut line stands before {number}")
+        } else {
+            format!("{number} follows {}", self.next.saturating_sub(1))
+        })
     }
+}
+
+/// Returns the number of a whole line.
+fn whole_number(line: &str) -> Option<u64> {
+    line.strip_suffix(&padding())?.strip_suffix(' ')?.parse().ok()
 }
 
 #[cfg(test)]
@@ -131,6 +145,22 @@ mod tests {
     fn numbers_without_gaps_pass_and_a_cut_line_must_end_an_attempt() {
         assert!(said(&["from 1", "1 +", "2 +", "3 xx", "Killed", "from 2", "1 +", "", "from 3"]).len() == 1);
         assert!(said(&["from 1", "1 +", "2 +", "3 xx", "Killed", "from 2", "1 +"]).is_empty());
+    }
+
+    #[test]
+    fn a_line_that_comes_in_pieces_is_one_line() {
+        let (number, padding) = ("1 xxx", padding());
+        let rest = &padding[3..];
+        assert!(said(&["from 1", number, rest, "2 +", "from 2", "1 +"]).is_empty());
+        assert!(said(&["from 1", "1", " ", "xxx", rest, "2 +"]).is_empty());
+        assert!(said(&["from 1", number, rest, "1 +"]).len() == 1);
+        assert!(said(&["from 1", number, &rest[1..], "2 +"]).len() == 1);
+        let note = "liveoak: 2 lines were lost here, because the reader of this output was too slow";
+        let mut output = Output::default();
+        for text in ["from 1", "1 xxx", note, "3 xxx", rest] {
+            output.line(&if text == note { note.to_owned() } else { format!("/chaos/loud1 | {text}") });
+        }
+        assert!(output.verdict().is_empty() && output.next("loud1") == 4);
     }
 
     #[test]

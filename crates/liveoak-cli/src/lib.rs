@@ -35,7 +35,9 @@ pub fn run() -> ExitCode {
             if error.exit_code() == 0 {
                 return ExitCode::SUCCESS;
             }
-            up::remove_stale(std::env::args_os());
+            if let Some(report) = up::named_in(std::env::args_os()) {
+                up::remove_stale(&report);
+            }
             return ExitCode::from(EXIT_USAGE);
         }
     };

@@ -4,11 +4,12 @@
 //! non-blocking: another program that shares it may have changed that at any time.
 
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat};
-use rustix::io::Errno;
+use rustix::io::{Errno, ioctl_fionread};
 
 /// How many bytes go into one write to a pipe, a terminal or a socket: `PIPE_BUF` of Linux. A write to a pipe of at most this
 /// size is never mixed with the writes of other programs.
@@ -79,22 +80,30 @@ pub(crate) trait OutputFile: Send {
     fn is_hung_up(&self) -> bool;
     /// Returns how many bytes of whole lines go into one write.
     fn chunk(&self) -> usize;
+    /// Returns what looks up how many written bytes the reader has not read yet.
+    fn unread(&self) -> Unread {
+        Box::new(|| 0)
+    }
 }
+
+/// Looks up how many written bytes the reader has not read yet, as far as the system tells; of another file than a pipe any
+/// number.
+pub(crate) type Unread = Box<dyn Fn() -> u64 + Send + Sync>;
 
 /// An open descriptor.
 pub(crate) struct Descriptor<F> {
-    fd: F,
+    fd: Arc<F>,
     chunk: usize,
 }
 
 impl<F: AsFd> Descriptor<F> {
     pub(crate) fn new(fd: F) -> Self {
         let regular = fstat(&fd).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_file());
-        Self { fd, chunk: if regular { FILE_CHUNK } else { PIPE_BUF } }
+        Self { fd: Arc::new(fd), chunk: if regular { FILE_CHUNK } else { PIPE_BUF } }
     }
 }
 
-impl<F: AsFd + Send> OutputFile for Descriptor<F> {
+impl<F: AsFd + Send + Sync + 'static> OutputFile for Descriptor<F> {
     fn write(&mut self, bytes: &[u8]) -> Result<usize, Errno> {
         rustix::io::write(&self.fd, bytes)
     }
@@ -109,6 +118,11 @@ impl<F: AsFd + Send> OutputFile for Descriptor<F> {
 
     fn chunk(&self) -> usize {
         self.chunk
+    }
+
+    fn unread(&self) -> Unread {
+        let fd = Arc::clone(&self.fd);
+        Box::new(move || ioctl_fionread(&fd).unwrap_or_default())
     }
 }
 

@@ -27,7 +27,7 @@ pub(crate) const NO_PROGRESS: Duration = Duration::from_secs(30);
 const REFUSED: Duration = Duration::from_secs(5);
 
 /// After this time without progress, a message says what the end waits for.
-const SAID_AFTER: Duration = Duration::from_secs(2);
+pub(crate) const SAID_AFTER: Duration = Duration::from_secs(2);
 
 /// The time in which a signal can still belong to an earlier one.
 const ONE_WISH: Duration = Duration::from_secs(1);
@@ -39,8 +39,12 @@ const AFTER_SIGNAL: Duration = Duration::from_secs(1);
 struct Watched<'a> {
     name: &'static str,
     writer: &'a StreamWriter,
-    written: u64,
+    /// The written bytes, and how many of them the reader had not read yet.
+    seen: [u64; 2],
     since: Instant,
+    /// Since when it has text that is not written; `None` if it has none. The loss of one output is news for the other,
+    /// which has all of its time for it.
+    busy_since: Option<Instant>,
     given_up: bool,
 }
 
@@ -50,15 +54,21 @@ impl Watched<'_> {
     fn left(&mut self, now: Instant, asked: Option<Instant>) -> Option<Duration> {
         let progress = self.writer.progress();
         if self.given_up || progress.left == 0 {
+            self.busy_since = None;
             return None;
         }
-        if progress.written != self.written {
-            (self.written, self.since) = (progress.written, now);
+        let busy_since = *self.busy_since.get_or_insert_with(|| {
+            self.since = now;
+            now
+        });
+        let seen = [progress.written, progress.unread];
+        if seen != self.seen {
+            (self.seen, self.since) = (seen, now);
         }
         let mut left = patience(&progress).saturating_sub(now.saturating_duration_since(self.since));
         if let Some(asked) = asked {
             let stalled = now.saturating_duration_since(self.since);
-            left = left.min((asked + AFTER_SIGNAL).saturating_duration_since(now));
+            left = left.min((asked.max(busy_since) + AFTER_SIGNAL).saturating_duration_since(now));
             left = left.min(AFTER_SIGNAL.saturating_sub(stalled));
         }
         (!left.is_zero()).then_some(left)
@@ -110,13 +120,14 @@ pub(crate) fn finish(outputs: &Outputs, status: &StatusLog, mut signals: Option<
             said = true;
             say_waiting(output, outputs, status);
         }
-        outputs.bell.wait(rung, if said { next } else { next.min(SAID_AFTER) });
+        // The bell tells of writes. What the reader has read must be looked up.
+        outputs.bell.wait(rung, next.min(SAID_AFTER));
     }
 }
 
 fn watch<'a>(name: &'static str, writer: &'a StreamWriter, since: Instant) -> Watched<'a> {
     writer.begin_finish();
-    Watched { name, writer, written: writer.progress().written, since, given_up: false }
+    Watched { name, writer, seen: [0; 2], since, busy_since: None, given_up: false }
 }
 
 /// Says on the other output what the end waits for.
@@ -166,5 +177,78 @@ async fn further_interrupt(mut further: StopSignals, begun: Instant) {
             Wish::Kill => return,
             Wish::None | Wish::Stop(_) | Wish::StopOrKill(_) => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::descriptor::{OutputFile, Unread};
+    use super::super::writer::{Bell, Room};
+    use super::*;
+    use rustix::io::Errno;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    /// A file that takes nothing, whose reader has not read so many bytes.
+    #[derive(Default)]
+    struct Stuck(Arc<AtomicU64>);
+
+    impl OutputFile for Stuck {
+        fn write(&mut self, _: &[u8]) -> Result<usize, Errno> {
+            loop {
+                std::thread::park();
+            }
+        }
+
+        fn wait(&mut self) {}
+
+        fn is_hung_up(&self) -> bool {
+            false
+        }
+
+        fn chunk(&self) -> usize {
+            4096
+        }
+
+        fn unread(&self) -> Unread {
+            let unread = Arc::clone(&self.0);
+            Box::new(move || unread.load(Ordering::Relaxed))
+        }
+    }
+
+    fn no_note(_: u64) -> String {
+        String::new()
+    }
+
+    #[test]
+    fn an_output_that_gets_the_news_about_the_other_has_all_of_its_time_for_it() {
+        let writer = StreamWriter::new(Stuck::default(), Arc::<Bell>::default(), [no_note; 2], Room::Run);
+        let begun = Instant::now();
+        for (asked, time) in [(None, NO_PROGRESS), (Some(begun), AFTER_SIGNAL)] {
+            let mut output = watch("stderr", &writer, begun);
+            assert_eq!(output.left(begun, asked), (writer.progress().left > 0).then_some(time));
+            output.busy_since = None;
+            writer.line("cannot write the last 7 bytes to stdout");
+            let now = begun + NO_PROGRESS;
+            assert_eq!(output.left(now, asked), Some(time));
+            assert_eq!(output.left(now + time / 2, asked), Some(time / 2));
+            assert_eq!(output.left(now + time, asked), None);
+        }
+    }
+
+    #[test]
+    fn a_reader_of_single_bytes_makes_progress_also_while_the_pipe_takes_no_further_write() {
+        let unread = Arc::new(AtomicU64::new(65_536));
+        let file = Stuck(Arc::clone(&unread));
+        let writer = StreamWriter::new(file, Arc::<Bell>::default(), [no_note; 2], Room::Run);
+        writer.line("a line that does not fit into the pipe");
+        let begun = Instant::now();
+        let mut output = watch("stdout", &writer, begun);
+        for look in 0..100 {
+            assert_eq!(output.left(begun + look * NO_PROGRESS / 2, None), Some(NO_PROGRESS));
+            unread.fetch_sub(1, Ordering::Relaxed);
+        }
+        let last = begun + 100 * NO_PROGRESS / 2;
+        assert_eq!(output.left(last, None), Some(NO_PROGRESS));
+        assert_eq!(output.left(last + NO_PROGRESS, None), None);
     }
 }

@@ -30,7 +30,9 @@ mod status;
 mod stdin;
 mod writer;
 
+use std::convert::Infallible;
 use std::io;
+use std::path::Path;
 use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -48,7 +50,7 @@ use log::NotReadyReasons;
 use outputs::Outputs;
 use report::RunReport;
 use report_file::ReportFile;
-pub(crate) use report_file::remove_stale;
+pub(crate) use report_file::{named_in, remove_stale};
 use status::StatusLog;
 use writer::StreamWriter;
 
@@ -62,6 +64,9 @@ const OTHER_THREADS: usize = liveoak::internal::THREADS_OF_A_TREE + 5;
 /// When stdout cannot be written.
 pub(crate) fn run(args: &UpArgs) -> io::Result<ExitCode> {
     if let Err(error) = liveoak::internal::check_resources(None, OTHER_THREADS) {
+        if let Some(report) = &args.report {
+            remove_stale(report);
+        }
         // There may be no thread left that could write it.
         output::stderr(&status::error_text(args.log_format, &format!("{error}; nothing was started")));
         return Ok(ExitCode::from(EXIT_FAILED));
@@ -185,10 +190,28 @@ impl Up<'_> {
         }
         let path = file.path().to_path_buf();
         let written = tokio::task::spawn_blocking(move || file.write(&json));
-        match race(written, finish::given_up(signals.as_mut().map(|(stop, _)| stop), Instant::now())).await {
-            Either::Left(written) => written.unwrap_or_else(|error| Err(ReportFile::refusal(&path, error))),
-            Either::Right(()) => Err(ReportFile::refusal(&path, "a signal ended the wait for its reader")),
+        let given_up = finish::given_up(signals.as_mut().map(|(stop, _)| stop), Instant::now());
+        match race(race(written, given_up), self.say_that_the_report_waits(&path)).await {
+            Either::Left(Either::Left(written)) => {
+                written.unwrap_or_else(|error| Err(ReportFile::refusal(&path, error)))
+            }
+            Either::Left(Either::Right(())) => {
+                Err(ReportFile::refusal(&path, "a signal ended the wait for its reader"))
+            }
+            Either::Right(never) => match never {},
         }
+    }
+
+    /// Says what the end waits for, once it has waited for a while.
+    async fn say_that_the_report_waits(&self, path: &Path) -> Infallible {
+        tokio::time::sleep(finish::SAID_AFTER).await;
+        let text = format!(
+            "waiting until a reader takes the report from {}, for at most {} s without progress; Ctrl-C drops it",
+            path.display(),
+            finish::NO_PROGRESS.as_secs()
+        );
+        self.status.message(Level::INFO, "output-waits", &text);
+        std::future::pending().await
     }
 
     /// Waits for the end of the tree. The first signal, or the end of `--for`, stops the tree. A SIGINT more than a second

@@ -11,7 +11,7 @@
 //! | another descriptor (`/dev/fd/N`), a device | opened | written to |
 //! | a FIFO, a socket | nothing | opened and written to, once a reader is there |
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Seek as _, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
@@ -116,11 +116,11 @@ impl ReportFile {
     }
 }
 
-/// Removes the report of an earlier run if the command line could not be read. Only a regular file is removed.
-pub(crate) fn remove_stale(args: impl Iterator<Item = std::ffi::OsString>) {
+/// Returns the file that `--report` names on a command line that could not be read.
+pub(crate) fn named_in(args: impl Iterator<Item = OsString>) -> Option<PathBuf> {
     let args: Vec<_> = args.skip(1).collect();
     if args.first().is_none_or(|command| command != "up") {
-        return;
+        return None;
     }
     let prefix = b"--report=";
     let path = args.iter().enumerate().find_map(|(at, arg)| {
@@ -131,9 +131,12 @@ pub(crate) fn remove_stale(args: impl Iterator<Item = std::ffi::OsString>) {
         let value = std::str::from_utf8(bytes.strip_prefix(prefix)?).ok()?;
         Some(OsStr::new(value))
     });
-    let Some(path) = path.filter(|path| !path.as_encoded_bytes().starts_with(b"-")).map(Path::new) else {
-        return;
-    };
+    path.filter(|path| !path.as_encoded_bytes().starts_with(b"-")).map(PathBuf::from)
+}
+
+/// Removes the report of an earlier run, if nothing can be started. Only a regular file is removed. Needs neither a
+/// descriptor nor a thread.
+pub(crate) fn remove_stale(path: &Path) {
     let is_output = |meta: &Metadata| {
         let id = Some(FileId::new(meta.dev(), meta.ino()));
         [rustix::stdio::stdout(), rustix::stdio::stderr()].into_iter().any(|fd| FileId::of_writable(fd) == id)
@@ -142,7 +145,7 @@ pub(crate) fn remove_stale(args: impl Iterator<Item = std::ffi::OsString>) {
     if descriptor_number(&at).is_none()
         && fs::metadata(&at).is_ok_and(|meta| meta.is_file() && !is_output(&meta))
     {
-        // If it cannot be removed, the error of the command line is still the one to report.
+        // If it cannot be removed, the error that follows is still the one to report.
         let _ = fs::remove_file(at);
     }
 }

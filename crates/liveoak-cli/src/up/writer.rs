@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use super::descriptor::{OutputFile, Written, next_write, verdict};
+use super::descriptor::{OutputFile, Unread, Written, next_write, verdict};
 
 /// How many bytes of the programs' output wait at most: a few hundred thousand lines.
 const CAPACITY: usize = 16 * 1024 * 1024;
@@ -30,8 +30,12 @@ const ROOM_FOR_RUN: usize = 16 * 1024 * 1024;
 /// Programs are slowed down when so many bytes wait.
 const NEARLY_FULL: usize = CAPACITY / 4 * 3;
 
+/// After a loss, so much room must be free before the next text is taken. So a flood makes one note of many losses, and what is
+/// dropped costs nothing but its count.
+const ROOM_AFTER_LOSS: usize = 64 * 1024;
+
 /// Programs are slowed down more when so many bytes wait, because most of their lines will be dropped.
-const FULL: usize = CAPACITY - 64 * 1024;
+const FULL: usize = CAPACITY - ROOM_AFTER_LOSS;
 
 /// After writing, a buffer that has grown beyond this many bytes is shrunk.
 const SHRINK_ABOVE: usize = 256 * 1024;
@@ -108,6 +112,7 @@ struct OutputBuffer {
     filled: Condvar,
     /// The file. The thread takes it.
     file: Mutex<Option<Box<dyn OutputFile>>>,
+    unread: Unread,
     /// Rung after each write, while the program waits for its end.
     bell: Arc<Bell>,
     /// The notes about lost lines of programs, and about other lost lines.
@@ -144,6 +149,9 @@ pub(crate) struct Progress {
     pub(crate) left: usize,
     /// All bytes that were ever written.
     pub(crate) written: u64,
+    /// How many of them the reader has not read yet. A pipe takes no further bytes until its reader has read a whole page,
+    /// which takes a reader of single lines a long time.
+    pub(crate) unread: u64,
     /// The error of the latest write, if it was refused.
     pub(crate) refused: Option<Errno>,
     /// `true` if the file is a terminal that is gone.
@@ -186,6 +194,7 @@ impl StreamWriter {
         let buffer = Arc::new(OutputBuffer {
             state: Mutex::default(),
             filled: Condvar::new(),
+            unread: file.unread(),
             file: Mutex::new(Some(Box::new(file))),
             bell,
             loss_notes,
@@ -231,7 +240,8 @@ impl StreamWriter {
             return;
         }
         let (limit, kind) = (self.room.limit(), usize::from(self.room != Room::Program));
-        if state.queued() >= limit {
+        let full = if state.lost[kind] > 0 { limit - ROOM_AFTER_LOSS } else { limit };
+        if state.queued() >= full {
             state.lost[kind] += 1;
             return;
         }
@@ -295,6 +305,7 @@ impl StreamWriter {
         Progress {
             left: if state.ended.is_some() { 0 } else { state.queued() },
             written: state.written,
+            unread: (self.buffer.unread)(),
             refused: state.refused,
             hung_up: state.hung_up,
             ended: state.ended,

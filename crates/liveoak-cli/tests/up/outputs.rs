@@ -155,6 +155,19 @@ fn an_unfinished_line_shows_while_the_program_waits_and_lines_of_others_can_stan
 }
 
 #[test]
+fn a_prompt_without_an_end_of_line_makes_a_program_ready_and_shows_once() {
+    let dir = TestDir::of(
+        "[child.a]\nshell = \"printf 'star'; until [ -e go ]; do sleep 0.01; done; printf 'ted> '; exec sleep 1000\"\nready = { log = '^started> $' }\n",
+    );
+    let up = dir.up(&[]);
+    assert_eq!(up.line("/t/a", 0), "star");
+    dir.file("go", "", 0o644);
+    up.is_ready();
+    let ended = up.stop().with_code(0);
+    assert_eq!(ended.stdout, ["/t/a | star", "/t/a | ted> "]);
+}
+
+#[test]
 fn with_merge_the_lines_of_both_outputs_keep_their_order() {
     let dir = TestDir::of(
         "[child.a]\nshell = \"for n in $(seq 300); do echo o$n; echo e$n >&2; done\"\noutput = { merge = true }\nrestart = \"temporary\"\n",

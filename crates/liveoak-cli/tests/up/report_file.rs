@@ -43,6 +43,22 @@ fn no_earlier_report_stays_after_an_error_of_the_file_or_of_the_command_line() {
 }
 
 #[test]
+fn no_earlier_report_stays_if_the_system_has_too_few_descriptors_to_start_anything() {
+    for descriptors in [4, 6, 8, 10] {
+        let dir = TestDir::of(JOB);
+        dir.file("report.json", STALE, 0o644);
+        let up = dir.command(&[]);
+        let script = format!("ulimit -n {descriptors}; exec \"$0\" up --report report.json");
+        let mut command = Command::new("sh");
+        command.args(["-c", &script]).arg(up.get_program()).current_dir(dir.path());
+        command.envs(up.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let output = command.stdin(Stdio::null()).output().expect("it runs");
+        assert_eq!(output.status.code(), Some(1), "{descriptors}: {output:?}");
+        assert!(!dir.exists("report.json"), "{descriptors}");
+    }
+}
+
+#[test]
 fn no_earlier_report_stays_while_the_tree_runs_or_after_a_crash() {
     let dir = TestDir::of(SERVICE);
     dir.file("report.json", STALE, 0o644);
@@ -127,6 +143,17 @@ fn a_fifo_without_a_reader_delays_no_start_and_gets_the_report_at_the_end() {
     File::open(&fifo).expect("a reader").read_to_string(&mut text).expect("text");
     assert_eq!(report_in(&text)["clean"], true);
     up.end().with_code(0);
+}
+
+#[test]
+fn a_report_that_nothing_reads_is_said_and_a_signal_ends_the_wait_for_a_reader() {
+    let dir = TestDir::of(JOB);
+    assert!(Command::new("mkfifo").arg(dir.at("fifo")).status().expect("it runs").success());
+    let up = dir.up(&["--report", "fifo"]);
+    up.logs("waiting until a reader takes the report from fifo, for at most 30 s without progress; Ctrl-C drops it");
+    up.signal(Signal::INT);
+    let ended = up.end().with_code(1);
+    ended.has_in_order(&["cannot write the report to fifo: a signal ended the wait for its reader"]);
 }
 
 #[test]

@@ -61,41 +61,30 @@ impl HttpUrl {
         Ok(HttpUrl { target: TcpTarget::new(host, port), authority: authority.to_owned(), path })
     }
 
-    /// Asks once. The caller bounds the time. The body of the answer is read in the background.
+    /// Asks once. The caller bounds the time. The rest of the answer is read in the background, also if the caller gives up
+    /// before the verdict.
     pub(super) async fn check(&self) -> Result<(), ProbeFailure> {
-        let mut stream = self.target.connect().await?;
+        let mut answer = Answer::from(self.target.connect().await?);
         let request = format!(
             "GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: liveoak\r\nAccept: */*\r\nConnection: close\r\n\r\n",
             self.path, self.authority
         );
         // A server may answer and close before it has read the request.
-        let mut broken = stream.write_all(request.as_bytes()).await.err();
-        let (mut head, mut ended) = (Vec::new(), false);
-        let (code, start) = loop {
-            match Head::of(&head, ended) {
-                Head::Status { code, start } => break (code, start),
-                Head::Foreign if !head.is_empty() => return Err(self.foreign(&head)),
+        let mut broken = answer.send(&request).await.err();
+        let code = loop {
+            match answer.head() {
+                Head::Status { code, .. } => break code,
+                Head::Foreign if !answer.read.is_empty() => return Err(self.foreign(&answer.read)),
                 Head::Foreign => {
                     let error = broken.unwrap_or_else(|| io::Error::other("no answer in HTTP/1"));
                     return Err(ProbeFailure::refused(&error, format_args!("from {self}")));
                 }
                 Head::Incomplete => {}
             }
-            let mut chunk = [0; 4096];
-            match stream.read(&mut chunk).await {
-                Ok(length) => {
-                    head.extend_from_slice(&chunk[..length]);
-                    ended = length == 0;
-                }
-                Err(error) => {
-                    broken = broken.or(Some(error));
-                    ended = true;
-                }
+            if let Err(error) = answer.read_more().await {
+                broken = broken.or(Some(error));
             }
         };
-        if !ended {
-            read_rest(stream, head.split_off(start), code);
-        }
         match code {
             200..=399 => Ok(()),
             code => Err(ProbeFailure::NotYet { found: format!("status {code} from {self}") }),
@@ -112,6 +101,54 @@ impl HttpUrl {
             "no answer in HTTP/1"
         };
         ProbeFailure::NotYet { found: format!("{what} from {self}") }
+    }
+}
+
+/// A connection and what was read from it. When it is dropped before the end of the answer, the rest is read in the
+/// background: whatever the verdict, and also if there was none in time, the server can send all of its answer.
+struct Answer {
+    /// `None` once the connection has ended.
+    stream: Option<TcpStream>,
+    read: Vec<u8>,
+}
+
+impl From<TcpStream> for Answer {
+    fn from(stream: TcpStream) -> Self {
+        Self { stream: Some(stream), read: Vec::new() }
+    }
+}
+
+impl Answer {
+    async fn send(&mut self, request: &str) -> io::Result<()> {
+        match &mut self.stream {
+            Some(stream) => stream.write_all(request.as_bytes()).await,
+            None => Ok(()),
+        }
+    }
+
+    fn head(&self) -> Head {
+        Head::of(&self.read, self.stream.is_none())
+    }
+
+    /// Reads once. An error ends the connection.
+    async fn read_more(&mut self) -> io::Result<()> {
+        let Some(stream) = &mut self.stream else { return Ok(()) };
+        let length = stream.read_buf(&mut self.read).await;
+        if !matches!(length, Ok(1..)) {
+            self.stream = None;
+        }
+        length.map(drop)
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        let Some(stream) = self.stream.take() else { return };
+        match Head::of(&self.read, false) {
+            // It has its own idea of an answer, which may have no end.
+            Head::Foreign => linger::say_goodbye(stream),
+            Head::Incomplete | Head::Status { .. } => read_rest(stream, std::mem::take(&mut self.read)),
+        }
     }
 }
 
@@ -212,15 +249,22 @@ impl Body {
     }
 }
 
-/// Reads the rest of an answer in the background, so that the server can send all of it. `read` begins with its head.
-fn read_rest(mut stream: TcpStream, mut read: Vec<u8>, code: u16) {
+/// Reads the rest of an answer in the background, so that the server can send all of it. `read` is what was read before.
+fn read_rest(mut stream: TcpStream, mut read: Vec<u8>) {
     linger::in_background(linger::ANSWER_WITHIN, async move {
         let body = loop {
-            if let Some(end) = end_of_head(&read) {
-                break Body::of(&read[..end], code).without(read.len() - end);
-            }
-            if read.len() >= MAX_HEAD {
-                break Body::UntilClosed;
+            match Head::of(&read, false) {
+                Head::Foreign => break Body::UntilClosed,
+                Head::Status { code, start } => {
+                    if let Some(end) = end_of_head(&read[start..]) {
+                        let (head, rest) = read[start..].split_at(end);
+                        break Body::of(head, code).without(rest.len());
+                    }
+                    if read.len() - start >= MAX_HEAD {
+                        break Body::UntilClosed;
+                    }
+                }
+                Head::Incomplete => {}
             }
             if stream.read_buf(&mut read).await.unwrap_or(0) == 0 {
                 return;

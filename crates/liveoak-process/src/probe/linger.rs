@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 /// The most connections that are read to their end at the same time. Further ones are closed at once.
@@ -37,8 +38,10 @@ pub(super) fn say_goodbye(mut stream: impl AsyncRead + AsyncWrite + Unpin + Send
 
 /// Runs the end of a connection for at most `limit`. If too many run already, the connection is dropped at once.
 pub(super) fn in_background(limit: Duration, end: impl Future<Output = ()> + Send + 'static) {
+    // Without a runtime, the connection is dropped with it.
+    let Ok(runtime) = Handle::try_current() else { return };
     if let Ok(permit) = LINGERING.try_acquire() {
-        tokio::spawn(async move {
+        runtime.spawn(async move {
             let _too_slow = tokio::time::timeout(limit, end).await;
             drop(permit);
         });

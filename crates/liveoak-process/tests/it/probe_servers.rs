@@ -134,6 +134,28 @@ async fn an_http_server_is_judged_by_its_final_status_and_can_send_its_whole_ans
 }
 
 #[tokio::test]
+async fn a_server_that_is_too_slow_for_a_try_can_still_send_its_whole_answer() {
+    for (what, pieces) in [
+        ("a slow head", bytes_of("HTTP/1.1 204 No Content\r\nA: b\r\n\r\n")),
+        (
+            "an interim answer before it",
+            pieces(&["HTTP/1.1 100 Continue\r\n\r\n", "HTTP/1.1 200 OK\r\n", "\r\nx"]),
+        ),
+        (
+            "a long body after it",
+            pieces(&["HTTP/1.1 200", " OK\r\nContent-Length: 200000\r\n\r\n", &"x".repeat(200_000)]),
+        ),
+    ] {
+        let server = Server::of_pieces(pieces, false);
+        let url = format!("http://127.0.0.1:{}/", server.port);
+        let failure =
+            within(Probe::http(&url).unwrap().timeout(PAUSE / 2).start().check()).await.unwrap_err();
+        assert!(failure.to_string().contains("in vain"), "{what}: {failure}");
+        server.saw_no_error(what).await;
+    }
+}
+
+#[tokio::test]
 async fn an_answer_that_is_not_http_is_refused_at_once() {
     let interim = "HTTP/1.1 100 Continue\r\n\r\n".repeat(10_000);
     let cases: Vec<(&str, &str, Vec<u8>)> = vec![

@@ -112,6 +112,23 @@ fn a_reader_that_does_not_read_blocks_no_caller_and_gets_a_note_about_the_lost_l
 }
 
 #[test]
+fn a_flood_that_is_not_read_makes_one_note_of_many_losses_until_there_is_room_for_more_than_a_few_lines() {
+    let rig = Rig::new();
+    let line = "x".repeat(1023);
+    rig.fill(&line);
+    for round in 1..=5 {
+        rig.writer.line(&line);
+        rig.next.send(Ok(())).expect("the file is open");
+        while rig.writer.progress().written < round * 1024 {
+            std::thread::yield_now();
+        }
+    }
+    let (text, _) = rig.end();
+    let notes: Vec<_> = text.lines().filter(|text| text.contains("lost")).collect();
+    assert_eq!(notes, ["6 lines of programs lost"]);
+}
+
+#[test]
 fn lines_of_programs_leave_room_for_the_log_and_both_for_messages_about_the_run() {
     let rig = Rig::new();
     let line = "x".repeat(1023);
