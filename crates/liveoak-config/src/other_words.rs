@@ -215,7 +215,7 @@ other_words! {
         ["servicestarted" "processstarted" "start"] => "started";
         ["servicecompletedsuccessfully" "processcompletedsuccessfully" "processcompleted" "done" "exited" "success"
          "finished"] => "completed";
-        ["process" "main" "mixed" "parent" "self" "program" "master"] => "leader";
+        ["process" "main" "mainprocess" "mixed" "parent" "self" "program" "master"] => "leader";
         ["controlgroup" "cgroup" "processgroup" "all" "tree" "everyone"] => "group";
         ["pipe" "keepopen" "forever" "endless" "wait"] => "open";
         ["/dev/null" "none" "empty" "closed" "close" "ignore" "no" "false"] => "null";
