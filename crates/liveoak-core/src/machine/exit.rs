@@ -180,8 +180,9 @@ impl Machine {
         } else {
             self.answer_starts(child, || Ok(Outcome::Finished { exit: exit.clone() }));
         }
+        let held = self.held_significant(sup);
         self.set_idle(child, IdleReason::Finished, leaves);
-        if significant && self.ends_by_auto_shutdown(sup) {
+        if self.ends_a_significant_child(sup, significant, held) && self.ends_by_auto_shutdown(sup) {
             self.end_by_auto_shutdown(sup, failure);
         } else if leaves && failure.is_some() {
             let left = &mut self.arena.sup_mut(sup).left_with_failure;

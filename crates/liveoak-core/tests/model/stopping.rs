@@ -162,8 +162,9 @@ impl Model {
         }
         let word = if why == IdleReason::Ignored { "ignored" } else { "finished" };
         self.answer(path, |command| matches!(command, Command::Start | Command::Restart).then_some(word));
+        let held = self.held_significant(parent);
         self.set_idle(path, why, leaves);
-        if significant && self.ends_by_auto_shutdown(parent) {
+        if self.ends_a_significant_child(parent, significant, held) && self.ends_by_auto_shutdown(parent) {
             self.end_by_auto_shutdown(parent, is_failure(exit));
         } else if significant && leaves && is_failure(exit) {
             self.of(parent).failure_left = true;
@@ -261,8 +262,10 @@ impl Model {
         self.of(path).start_by_command = false;
         match how {
             GiveUp::Quarantine => {
+                let held = self.held_significant(parent);
                 self.set(path, Phase::Idle(IdleReason::Quarantined));
-                if self.at(path).spec.significant && self.ends_by_auto_shutdown(parent) {
+                let own = self.at(path).spec.significant;
+                if self.ends_a_significant_child(parent, own, held) && self.ends_by_auto_shutdown(parent) {
                     self.end_by_auto_shutdown(parent, true);
                 }
             }
