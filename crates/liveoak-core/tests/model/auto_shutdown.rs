@@ -1,8 +1,9 @@
-//! The reference model: when a supervisor ends with its significant children, and whether that is a failure.
+//! The reference model: giving up on a child, when a supervisor ends with its significant children, and whether that is a
+//! failure.
 
 use crate::child::{Path, Phase, is_failure};
 use crate::reference::Model;
-use liveoak_core::{AutoShutdown, IdleReason};
+use liveoak_core::{AutoShutdown, GiveUp, IdleReason};
 
 impl Model {
     /// Returns how many significant children wait in vain.
@@ -42,5 +43,27 @@ impl Model {
         };
         let any_failed = last_failed || self.at(parent).failure_left || self.kids(parent).iter().any(failed);
         self.fail_supervisor(parent, if any_failed { "auto-shutdown-failed" } else { "auto-shutdown" });
+    }
+
+    pub(crate) fn give_up(&mut self, parent: &str, path: &str, how: GiveUp) {
+        self.of(path).gave_up = true;
+        if !self.at(path).attempt_ready || how == GiveUp::Quarantine {
+            self.answer_failed_start(path);
+        }
+        self.of(path).start_by_command = false;
+        match how {
+            GiveUp::Quarantine => {
+                let held = self.held_significant(parent);
+                self.set(path, Phase::Idle(IdleReason::Quarantined));
+                let own = self.at(path).spec.significant;
+                if self.ends_a_significant_child(parent, own, held) && self.ends_by_auto_shutdown(parent) {
+                    self.end_by_auto_shutdown(parent, true);
+                }
+            }
+            GiveUp::Escalate => {
+                self.set(path, Phase::Idle(IdleReason::SupervisorDown));
+                self.fail_supervisor(parent, "gave-up");
+            }
+        }
     }
 }

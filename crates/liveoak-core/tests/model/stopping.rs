@@ -2,7 +2,7 @@
 
 use crate::child::{Body, Child, Kind, Mode, NEVER, Path, Phase, Plan, is_failure, is_success, later};
 use crate::reference::{Model, ROOT, above};
-use liveoak_core::{Command, GiveUp, IdleReason, KILL_WAIT, Limit, Order, Restart, Strategy, jitter};
+use liveoak_core::{Command, IdleReason, KILL_WAIT, Limit, Order, Restart, Strategy, jitter};
 use std::time::Duration;
 
 /// What a stopping supervisor does to its children.
@@ -251,28 +251,6 @@ impl Model {
                 self.set(kid, Phase::Waiting);
             }
             Phase::Idle(_) => {}
-        }
-    }
-
-    fn give_up(&mut self, parent: &str, path: &str, how: GiveUp) {
-        self.of(path).gave_up = true;
-        if !self.at(path).attempt_ready || how == GiveUp::Quarantine {
-            self.answer_failed_start(path);
-        }
-        self.of(path).start_by_command = false;
-        match how {
-            GiveUp::Quarantine => {
-                let held = self.held_significant(parent);
-                self.set(path, Phase::Idle(IdleReason::Quarantined));
-                let own = self.at(path).spec.significant;
-                if self.ends_a_significant_child(parent, own, held) && self.ends_by_auto_shutdown(parent) {
-                    self.end_by_auto_shutdown(parent, true);
-                }
-            }
-            GiveUp::Escalate => {
-                self.set(path, Phase::Idle(IdleReason::SupervisorDown));
-                self.fail_supervisor(parent, "gave-up");
-            }
         }
     }
 
