@@ -8,7 +8,7 @@
 use crate::bounds::MAX_REPLICAS;
 use crate::duration::format_duration;
 use crate::other_words::{
-    FOR_BACKOFF, FOR_CHILD, FOR_COMMAND, FOR_LIMIT, FOR_READY, FOR_ROOT, FOR_STOP, OtherWords,
+    FOR_BACKOFF, FOR_CHILD, FOR_COMMAND, FOR_LIMIT, FOR_OUTPUT, FOR_READY, FOR_ROOT, FOR_STOP, OtherWords,
 };
 use crate::types::{self, Key, Keys, Word as _};
 use liveoak_core::{AutoShutdown, Backoff, ChildSpec, FirstStart, GiveUp, Order, Restart, Strategy};
@@ -236,7 +236,8 @@ pub(crate) static READY: Keys = Keys {
 pub(crate) static PROGRAM_STOP: Keys =
     Keys { others: &[FOR_STOP], ..keys("How a program is stopped.", &[OF_PROGRAM_STOP]) };
 /// `output`.
-pub(crate) static OUTPUT: Keys = keys("How the output of a program is read.", &[OF_OUTPUT]);
+pub(crate) static OUTPUT: Keys =
+    Keys { others: &[FOR_OUTPUT], ..keys("How the output of a program is read.", &[OF_OUTPUT]) };
 /// The `stop` of a supervisor.
 pub(crate) static SUPERVISOR_STOP: Keys =
     Keys { others: &[FOR_STOP], ..keys("The budget of a stop.", &[OF_SUPERVISOR_STOP]) };

@@ -66,23 +66,27 @@ other_words! {
          "capadd" "privileged" "labels" "platform" "pull" "pullpolicy" "init" "hostname" "extrahosts"]
             => "there is no such key: Liveoak runs programs, not containers; for a container write command = \"docker run --rm ...\"";
         ["timeout" "deadline"]
-            => "write `within` in `ready` for the start, or in `stop` for the stop";
+            => "write `within` in `ready` for the start, `timeout` in `ready` for one try of its probe, or `within` in `stop` for the stop";
         ["stopsignal" "killsignal" "signal"]
             => "write it in `stop`, as in: stop = { signal = \"SIGINT\" }";
         ["stopgraceperiod" "stopwaitsecs" "killtimeout" "stoptimeout" "timeoutstopsec" "timeoutsec" "graceperiod"
          "gracefultimeout" "gracefulshutdown" "shutdown" "shutdowntimeout" "terminationgraceperiodseconds" "kill"]
             => "write it in `stop`, as in: stop = { within = \"10s\" }";
-        ["stopasgroup" "killasgroup" "killmode" "treekill"]
-            => "remove it, or see `stop`: unless it says otherwise, the stop signal and the kill go to the whole process group";
-        ["tty" "pty" "interactive" "stdinopen" "terminal"]
-            => "there is no such key: a program has no terminal";
+        ["stopasgroup" "killasgroup" "killmode" "treekill" "parentonly"]
+            => "write stop = { ask = \"leader\" } to signal the program alone, or leave it out: the whole process group is asked; a kill always goes to the group";
+        ["tty" "pty" "terminal"]
+            => "there is no such key: a program has no terminal; one that reads its standard input gets it with stdin = \"open\" or stdin = \"inherit\"";
+        ["stdinopen" "interactive" "isinteractive" "standardinput" "input" "attach" "attachstdin"]
+            => "the key is `stdin`, as in: stdin = \"open\" (a pipe that never ends) or stdin = \"inherit\" (the input of `liveoak`)";
+        ["redirectstderr" "mergestderr" "mergelogs" "combineoutput" "combinestderr"]
+            => "the key is `output`, as in: output = { merge = true }";
         ["exitcodes" "exitcode" "successexitstatus" "successcodes" "okexitcodes" "stopexitcodes"]
             => "the key is `success`, as in: success = [0, 3]";
         ["priority" "order"]
             => "children start in the order of the file; move it, or write `after`";
         ["autostart" "enabled" "enable" "disabled" "disable" "optional"]
             => "every child of the file is started; to leave one out, put `#` before its lines";
-        ["stdout" "stderr" "log" "logs" "logfile" "logging" "stdoutlogfile" "stderrlogfile" "redirectstderr"
+        ["stdout" "stderr" "log" "logs" "logfile" "logging" "stdoutlogfile" "stderrlogfile"
          "standardoutput" "standarderror" "outfile" "errorfile" "loglocation" "outputfile"]
             => "the output goes to the stdout of `liveoak up`; for a file of its own write shell = \"exec server >>server.log 2>&1\"";
         ["nice" "ulimit" "ulimits" "rlimit" "rlimits" "limits" "limitnofile" "umask" "memory" "memlimit" "mem" "cpu" "cpus"
@@ -95,7 +99,9 @@ other_words! {
         ["poststop" "execstop" "execstoppost" "execreload" "poststart" "execstartpost" "prestop" "onexit" "afterscript"
          "cleanup" "hooks"]
             => "there is no such hook; write a script with `trap` as `shell`";
-        ["cron" "cronrestart" "schedule" "oncalendar" "interval" "every" "period"]
+        ["interval" "every" "period" "checkinterval"]
+            => "write it in `ready` for the time between two tries, as in: ready = { tcp = \"127.0.0.1:8080\", every = \"1s\" }; Liveoak has no schedule";
+        ["cron" "cronrestart" "schedule" "oncalendar"]
             => "Liveoak has no schedule; write a loop, as in: shell = \"while sleep 60; do job; done\"";
         ["description" "title" "comment" "note" "documentation"]
             => "write it as a comment: a line that begins with `#`";
@@ -119,6 +125,8 @@ other_words! {
             => "the key is `stop`, as in: stop = { within = \"30s\" }";
         ["maxrestarts" "maxr" "maxt" "maxseconds" "limits"]
             => "the key is `intensity`, as in: intensity = { restarts = 3, period = \"5s\" }";
+        ["failfast" "bail" "abortonfailure" "abortoncontainerfailure" "exitonfailure" "onstartfailure" "startpolicy"]
+            => "the key is `first_start`, as in: first_start = \"fail\"";
         ["include" "includes" "extends" "import" "files"]
             => "there is no such key; every child is written out in this file";
         ["defaults" "default"]
@@ -142,10 +150,12 @@ other_words! {
             => "the key is `file`, as in: ready = { file = \"app.pid\" }";
         ["wait" "sleep" "after" "initialdelay" "initialdelayseconds" "startperiod" "startsecs"]
             => "remove it: the first try comes at once, and until `within` a failed one changes nothing; to wait for a time alone write ready = { delay = \"1s\" }";
-        ["timeout" "deadline" "starttimeout" "maxwait"]
+        ["deadline" "starttimeout" "maxwait" "startwithin" "starttime"]
             => "the key is `within`, as in: within = \"10s\"; it is the deadline of the whole start";
-        ["interval" "period" "periodseconds" "poll" "checkinterval" "timeoutseconds" "every"]
-            => "the probe is repeated until `within` is over";
+        ["timeoutseconds" "trytimeout" "probetimeout" "requesttimeout" "connecttimeout" "timelimit"]
+            => "the key is `timeout`, as in: timeout = \"5s\"; it is for one try, and `within` is the deadline of the whole start";
+        ["interval" "period" "periodseconds" "poll" "pollinterval" "checkinterval" "frequency" "startinterval"]
+            => "the key is `every`, as in: every = \"1s\"";
         ["retries" "failurethreshold" "successthreshold" "failures" "successes"]
             => "remove it: one success is enough, and the probe is repeated until `within` is over";
     }
@@ -156,8 +166,17 @@ other_words! {
             => "the key is `within`, as in: within = \"10s\"";
         ["kill" "stopsignal" "killsignal" "sig" "how"]
             => "the key is `signal`, as in: signal = \"SIGINT\"";
+        ["killmode" "mode" "group" "stopasgroup" "killasgroup" "treekill" "parentonly" "leader" "target" "who" "to" "scope"]
+            => "the key is `ask`, as in: ask = \"leader\" (the program alone) or ask = \"group\"";
         ["command" "exec" "cmd" "script" "shell" "hook"]
             => "a program is asked by a signal, not by a command; a script with `trap` as `shell` can do more";
+    }
+    /// Words for keys of an `output`.
+    FOR_OUTPUT {
+        ["redirectstderr" "mergestderr" "mergelogs" "combine" "combined" "join" "interleave" "stderr" "together"]
+            => "the key is `merge`, as in: merge = true";
+        ["file" "path" "log" "logfile" "stdout" "to" "append" "outfile"]
+            => "the output goes to the stdout of `liveoak up`; for a file of its own write shell = \"exec server >>server.log 2>&1\"";
     }
     /// Words for keys of a limit.
     FOR_LIMIT {
@@ -196,6 +215,13 @@ other_words! {
         ["servicestarted" "processstarted" "start"] => "started";
         ["servicecompletedsuccessfully" "processcompletedsuccessfully" "processcompleted" "done" "exited" "success"
          "finished"] => "completed";
+        ["process" "main" "mainprocess" "mixed" "parent" "self" "program" "master"] => "leader";
+        ["controlgroup" "cgroup" "processgroup" "all" "tree" "everyone"] => "group";
+        ["pipe" "keepopen" "forever" "endless" "wait"] => "open";
+        ["/dev/null" "none" "empty" "closed" "close" "ignore" "no" "false"] => "null";
+        ["tty" "terminal" "parent" "attach" "interactive" "inherited"] => "inherit";
+        ["again" "restart" "always" "loop" "repeat"] => "retry";
+        ["abort" "exit" "stop" "once" "failfast" "failure"] => "fail";
         ["1"] => "SIGHUP";
         ["2"] => "SIGINT";
         ["3"] => "SIGQUIT";
@@ -254,10 +280,10 @@ fn plain(word: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::keys::{BACKOFF, LIMIT, PROGRAM, PROGRAM_STOP, READY, ROOT, SUPERVISOR, any_child};
+    use crate::keys::{BACKOFF, LIMIT, OUTPUT, PROGRAM, PROGRAM_STOP, READY, ROOT, SUPERVISOR, any_child};
     use crate::types::Word;
-    use liveoak_core::{Condition, GiveUp, Order, Restart, Strategy};
-    use liveoak_process::Signal;
+    use liveoak_core::{Condition, FirstStart, GiveUp, Order, Restart, Strategy};
+    use liveoak_process::{Ask, Signal, Stdin};
 
     #[test]
     fn a_word_of_another_tool_gets_the_right_key_in_whatever_spelling() {
@@ -277,13 +303,35 @@ mod tests {
             let said = advice(word, PROGRAM.others, &known);
             assert!(said.is_some_and(|said| said.contains(key)), "{word}: {said:?}");
         }
+        for (keys, word, key) in [
+            (&READY, "interval", "`every`"),
+            (&READY, "periodSeconds", "`every`"),
+            (&READY, "timeoutSeconds", "`timeout`"),
+            (&READY, "deadline", "`within`"),
+            (&PROGRAM_STOP, "KillMode", "`ask`"),
+            (&PROGRAM_STOP, "parent_only", "`ask`"),
+            (&OUTPUT, "redirect_stderr", "`merge`"),
+            (&PROGRAM, "KillMode", "ask = "),
+            (&PROGRAM, "stopasgroup", "ask = "),
+            (&PROGRAM, "stdin_open", "`stdin`"),
+            (&PROGRAM, "is_interactive", "`stdin`"),
+            (&PROGRAM, "tty", "stdin = "),
+            (&PROGRAM, "redirect_stderr", "merge = true"),
+            (&PROGRAM, "interval", "every = "),
+            (&PROGRAM, "timeout", "`timeout` in `ready`"),
+            (&ROOT, "fail_fast", "`first_start`"),
+        ] {
+            let known = if keys.has("restart") { any_child() } else { keys.names() };
+            let said = advice(word, keys.others, &known);
+            assert!(said.is_some_and(|said| said.contains(key)), "{word}: {said:?}");
+        }
         assert_eq!(advice("colour", PROGRAM.others, &known), None);
         assert_eq!(advice(&"x".repeat(10_000), PROGRAM.others, &known), None);
     }
 
     /// Returns the lists of words of each table, with all keys that a child or the table has.
     fn tables() -> impl Iterator<Item = (&'static [&'static [OtherWords]], Vec<&'static str>)> {
-        let tables = [&ROOT, &PROGRAM, &SUPERVISOR, &LIMIT, &BACKOFF, &READY, &PROGRAM_STOP];
+        let tables = [&ROOT, &PROGRAM, &SUPERVISOR, &LIMIT, &BACKOFF, &READY, &PROGRAM_STOP, &OUTPUT];
         tables
             .into_iter()
             .map(|keys| (keys.others, if keys.has("restart") { any_child() } else { keys.names() }))
@@ -321,6 +369,9 @@ mod tests {
             .chain(words::<Condition>())
             .chain(words::<GiveUp>())
             .chain(words::<Signal>())
+            .chain(words::<Ask>())
+            .chain(words::<Stdin>())
+            .chain(words::<FirstStart>())
             .collect();
         for entry in FOR_VALUES {
             assert!(all.contains(&entry.advice), "{}", entry.advice);
@@ -330,5 +381,11 @@ mod tests {
         assert_eq!(value("never", words::<Restart>()), Some("temporary"));
         assert_eq!(value("service_completed_successfully", words::<Condition>()), Some("completed"));
         assert_eq!(value("always", words::<Order>()), None);
+        assert_eq!(value("control-group", words::<Ask>()), Some("group"));
+        assert_eq!(value("mixed", words::<Ask>()), Some("leader"));
+        assert_eq!(value("pipe", words::<Stdin>()), Some("open"));
+        assert_eq!(value("/dev/null", words::<Stdin>()), Some("null"));
+        assert_eq!(value("tty", words::<Stdin>()), Some("inherit"));
+        assert_eq!(value("fail-fast", words::<FirstStart>()), Some("fail"));
     }
 }

@@ -78,8 +78,9 @@ pub(crate) fn advice_for_builtin(word: &str) -> Option<&'static str> {
         }
         ":" => "write command = \"true\", a program that does nothing",
         "alias" | "unalias" | "eval" | "set" | "unset" | "shift" | "trap" | "wait" | "return" | "break"
-        | "continue" | "read" | "builtin" | "shopt" | "let" | "if" | "for" | "while" | "until" | "case"
-        | "function" | "select" | "[[" | "((" | "{" | "(" | "!" => "write the whole line as shell = \"...\"",
+        | "continue" | "read" | "exit" | "fg" | "bg" | "jobs" | "disown" | "coproc" | "builtin" | "shopt"
+        | "let" | "if" | "for" | "while" | "until" | "case" | "function" | "select" | "[[" | "((" | "{"
+        | "(" | "!" => "write the whole line as shell = \"...\"",
         _ => return None,
     })
 }
@@ -186,6 +187,14 @@ impl RawWord<'_> {
             return Some(self.at(0..1, Kind::Operator));
         }
         let is_url = self.text.contains("://");
+        // One `&`, `|` or `;` inside a word is often part of a pattern or an address; two are not.
+        let double = (0..self.chars.len()).find(|&index| {
+            matches!((bare(index), bare(index + 1)), (Some('&'), Some('&')) | (Some('|'), Some('|')))
+        });
+        if let Some(index) = double.filter(|_| !is_url) {
+            let at = self.chars[index].0;
+            return Some(self.at(at..at + 2, Kind::Operator));
+        }
         let &(at, last, quoted) = self.chars.last()?;
         let ends = quoted == Quoted::Not && (last == ';' || (last == '&' && !is_url));
         ends.then(|| self.at(at..at + 1, Kind::Operator))
@@ -277,6 +286,10 @@ mod tests {
             ("exec server", Kind::Builtin, "exec"),
             (": nothing", Kind::Builtin, ":"),
             ("if true", Kind::Builtin, "if"),
+            ("exit 1", Kind::Builtin, "exit"),
+            ("a&&b", Kind::Operator, "&&"),
+            ("make build||make all", Kind::Operator, "||"),
+            ("a b&&c d", Kind::Operator, "&&"),
             ("a | b", Kind::Operator, "|"),
             ("a; b", Kind::Operator, ";"),
             ("server >out", Kind::Operator, ">out"),
@@ -315,7 +328,8 @@ mod tests {
             "=x",
             "echo cd exec source",
             "echo a=b ready? what:*:8 {replica} {a,b}",
-            "echo a-> ->b a>b a|b x&y",
+            "echo a-> ->b a>b a|b x&y http://localhost/?a&&b",
+            "awk 'a&&b' \"c||d\" e\\&\\&f",
             "server # $HOME | *",
             "count(*)",
             "",

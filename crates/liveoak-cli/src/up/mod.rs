@@ -6,7 +6,7 @@
 //! - [`progress`]: messages about children that hold up a start or a stop; [`holders`] finds these children
 //! - [`status`]: messages about the run itself, on stderr
 //! - [`state`]: the state of all children, on stderr at SIGQUIT
-//! - [`stdin`]: whether a child can be given the terminal
+//! - [`stdin`]: whether a child can be given the terminal, whose settings are set again at the end
 //! - [`report`]: the report at the end
 //! - [`report_file`]: the file of `--report`
 //! - [`outputs`]: stdout and stderr, each with its [`writer`], which never blocks, to a [`descriptor`]
@@ -86,11 +86,14 @@ pub(crate) fn run(args: &UpArgs) -> io::Result<ExitCode> {
         }
         Err(problems) => return check::print_errors(&problems, args.json),
     };
-    if let Err(error) = stdin::check(&config) {
-        status.error(error);
-        finish::finish(&outputs, &status, None);
-        return Ok(ExitCode::from(EXIT_USAGE));
-    }
+    let _terminal = match stdin::hand_over(&config) {
+        Ok(terminal) => terminal,
+        Err(error) => {
+            status.error(error);
+            finish::finish(&outputs, &status, None);
+            return Ok(ExitCode::from(EXIT_USAGE));
+        }
+    };
     // They do what they did before only at the very end: a second signal of one wish must not cut off the report.
     let mut signals = None;
     let mut reported_to = None;

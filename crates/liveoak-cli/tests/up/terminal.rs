@@ -3,6 +3,8 @@
 use std::io::Write as _;
 use std::process::{ChildStdin, Command, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::support::{Stream, TestDir, Up};
 
 /// A shell script in a terminal of its own. What the terminal shows is its stdout.
@@ -85,6 +87,21 @@ fn a_program_with_stdin_inherit_reads_what_is_typed_and_ctrl_c_stays_with_liveoa
     terminal.types(CTRL_C);
     terminal.shows("SIGINT: stopping all children");
     terminal.up.end().with_code(0);
+}
+
+#[test]
+fn the_terminal_has_its_settings_again_after_a_program_with_stdin_inherit_has_changed_them() {
+    let dir = TestDir::of(
+        "[child.a]\nshell = \"stty raw -echo; echo raw; exec sleep 1000\"\nstdin = \"inherit\"\n",
+    );
+    let terminal = Terminal::open(&dir, "stty -g > before; \"$LIVEOAK\" up; stty -g > after");
+    terminal.shows("raw");
+    // Ctrl-C would be one of the keys that the program reads.
+    let liveoak = i32::try_from(dir.running("liveoak")[0]).ok().and_then(Pid::from_raw);
+    kill_process(liveoak.expect("a process id"), Signal::TERM).expect("it runs");
+    terminal.up.end().with_code(0);
+    let settings = |file| std::fs::read_to_string(dir.path().join(file)).expect("stty has written it");
+    assert_eq!(settings("after"), settings("before"));
 }
 
 #[test]

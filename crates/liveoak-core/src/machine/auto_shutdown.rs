@@ -6,6 +6,35 @@ use crate::{AutoShutdown, AutoShutdownFailure, EventKind, Exit, IdleReason};
 use std::sync::Arc;
 
 impl Machine {
+    /// Returns how many significant children wait in vain. Counts them only where this can end the supervisor.
+    pub(super) fn held_significant(&mut self, sup: Index) -> usize {
+        if self.arena.sup(sup).rules.auto_shutdown != AutoShutdown::AllSignificant {
+            return 0;
+        }
+        self.refresh_held(sup);
+        let held = |child: &&Index| {
+            let state = &self.arena[**child];
+            state.spec.significant && state.phase == Phase::Waiting && state.flags.held
+        };
+        self.arena.sup(sup).ordered().iter().filter(held).count()
+    }
+
+    /// Returns `true` if the end of a child for good is the end of a significant child: its own, or that of a sibling which
+    /// from now on waits for it in vain. The latter counts only once a significant child has ended. `held_before` is
+    /// [`held_significant`](Self::held_significant) before the end.
+    pub(super) fn ends_a_significant_child(&mut self, sup: Index, own: bool, held_before: usize) -> bool {
+        own || self.held_significant(sup) > held_before && {
+            let state = self.arena.sup(sup);
+            let has_ended = |child: &Index| {
+                let state = &self.arena[*child];
+                let by_itself =
+                    state.phase == Phase::Idle(IdleReason::Finished) && !state.flags.stopped_by_others;
+                state.spec.significant && (by_itself || state.phase == Phase::Idle(IdleReason::Quarantined))
+            };
+            state.left_with_failure.is_some() || state.ordered().iter().any(has_ended)
+        }
+    }
+
     /// Returns `true` if the end of a significant child ends its supervisor.
     pub(super) fn ends_by_auto_shutdown(&mut self, sup: Index) -> bool {
         match self.arena.sup(sup).rules.auto_shutdown {

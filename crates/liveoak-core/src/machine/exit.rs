@@ -181,6 +181,7 @@ impl Machine {
         } else {
             self.answer_starts(child, || Ok(Outcome::Finished { exit: exit.clone() }));
         }
+        let held = self.held_significant(sup);
         self.set_idle(child, IdleReason::Finished, leaves);
         if leaves_with_failure {
             let left = self.arena.sup_mut(sup);
@@ -189,7 +190,8 @@ impl Machine {
                 left.left_with_failure = left.left_with_failure.take().or_else(|| failure.clone());
             }
         }
-        if significant && self.ends_by_auto_shutdown(sup) {
+        let failure = failure.filter(|_| significant);
+        if self.ends_a_significant_child(sup, significant, held) && self.ends_by_auto_shutdown(sup) {
             self.end_by_auto_shutdown(sup, failure);
         }
         self.mark_to_evaluate(Some(sup));

@@ -156,10 +156,12 @@ impl Machine {
         self.arena[child].flags.start_requested = false;
         match what {
             GiveUp::Quarantine => {
+                let held = self.held_significant(sup);
                 self.emit(child, || EventKind::Quarantined(Arc::clone(&exceeded)));
                 self.set_phase(child, Phase::Idle(IdleReason::Quarantined));
                 // A significant child that was given up on has ended, and is not restarted.
-                if self.arena[child].spec.significant && self.ends_by_auto_shutdown(sup) {
+                let significant = self.arena[child].spec.significant;
+                if self.ends_a_significant_child(sup, significant, held) && self.ends_by_auto_shutdown(sup) {
                     self.end_by_auto_shutdown(sup, None);
                 }
                 self.mark_to_evaluate(Some(sup));

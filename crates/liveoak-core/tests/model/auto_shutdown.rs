@@ -1,10 +1,30 @@
-//! The reference model: when a supervisor ends with its significant children, and whether that is a failure.
+//! The reference model: giving up on a child, when a supervisor ends with its significant children, and whether that is a
+//! failure.
 
 use crate::child::{Path, Phase, is_failure};
 use crate::reference::Model;
-use liveoak_core::{AutoShutdown, IdleReason};
+use liveoak_core::{AutoShutdown, GiveUp, IdleReason};
 
 impl Model {
+    /// Returns how many significant children wait in vain.
+    pub(crate) fn held_significant(&self, parent: &str) -> usize {
+        let held = |kid: &&Path| self.at(kid).spec.significant && self.waits_for_held(kid);
+        self.kids(parent).iter().filter(held).count()
+    }
+
+    /// Returns `true` if a significant child has ended, or waits in vain from now on beside another that has ended.
+    pub(crate) fn ends_a_significant_child(&self, parent: &str, own: bool, held_before: usize) -> bool {
+        let auto = self.at(parent).rules().map_or(AutoShutdown::Never, |rules| rules.auto_shutdown);
+        let ended = |kid: &Path| {
+            let child = self.at(kid);
+            let by_itself = child.phase == Phase::Idle(IdleReason::Finished) && !child.stopped_by_others;
+            child.spec.significant && (by_itself || child.phase == Phase::Idle(IdleReason::Quarantined))
+        };
+        let more_held = || self.held_significant(parent) > held_before;
+        let any_ended = || self.at(parent).failure_left || self.kids(parent).iter().any(ended);
+        own || auto == AutoShutdown::AllSignificant && more_held() && any_ended()
+    }
+
     pub(crate) fn ends_by_auto_shutdown(&self, parent: &str) -> bool {
         let auto = self.at(parent).rules().map_or(AutoShutdown::Never, |rules| rules.auto_shutdown);
         let left = self.kids(parent).iter().any(|kid| {
@@ -23,5 +43,27 @@ impl Model {
         };
         let any_failed = last_failed || self.at(parent).failure_left || self.kids(parent).iter().any(failed);
         self.fail_supervisor(parent, if any_failed { "auto-shutdown-failed" } else { "auto-shutdown" });
+    }
+
+    pub(crate) fn give_up(&mut self, parent: &str, path: &str, how: GiveUp) {
+        self.of(path).gave_up = true;
+        if !self.at(path).attempt_ready || how == GiveUp::Quarantine {
+            self.answer_failed_start(path);
+        }
+        self.of(path).start_by_command = false;
+        match how {
+            GiveUp::Quarantine => {
+                let held = self.held_significant(parent);
+                self.set(path, Phase::Idle(IdleReason::Quarantined));
+                let own = self.at(path).spec.significant;
+                if self.ends_a_significant_child(parent, own, held) && self.ends_by_auto_shutdown(parent) {
+                    self.end_by_auto_shutdown(parent, own);
+                }
+            }
+            GiveUp::Escalate => {
+                self.set(path, Phase::Idle(IdleReason::SupervisorDown));
+                self.fail_supervisor(parent, "gave-up");
+            }
+        }
     }
 }

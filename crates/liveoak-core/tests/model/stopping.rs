@@ -2,7 +2,7 @@
 
 use crate::child::{Body, Child, Kind, Mode, NEVER, Path, Phase, Plan, is_failure, is_success, later};
 use crate::reference::{Model, ROOT, above};
-use liveoak_core::{Command, GiveUp, IdleReason, KILL_WAIT, Limit, Order, Restart, Strategy, jitter};
+use liveoak_core::{Command, IdleReason, KILL_WAIT, Limit, Order, Restart, Strategy, jitter};
 use std::time::Duration;
 
 /// What a stopping supervisor does to its children.
@@ -162,10 +162,11 @@ impl Model {
         }
         let word = if why == IdleReason::Ignored { "ignored" } else { "finished" };
         self.answer(path, |command| matches!(command, Command::Start | Command::Restart).then_some(word));
+        let held = self.held_significant(parent);
         self.set_idle(path, why, leaves);
         self.of(parent).job_failed |= leaves && !member && is_failure(exit);
-        if significant && self.ends_by_auto_shutdown(parent) {
-            self.end_by_auto_shutdown(parent, is_failure(exit));
+        if self.ends_a_significant_child(parent, significant, held) && self.ends_by_auto_shutdown(parent) {
+            self.end_by_auto_shutdown(parent, significant && is_failure(exit));
         } else if significant && leaves && is_failure(exit) {
             self.of(parent).failure_left = true;
         }
@@ -251,26 +252,6 @@ impl Model {
                 self.set(kid, Phase::Waiting);
             }
             Phase::Idle(_) => {}
-        }
-    }
-
-    fn give_up(&mut self, parent: &str, path: &str, how: GiveUp) {
-        self.of(path).gave_up = true;
-        if !self.at(path).attempt_ready || how == GiveUp::Quarantine {
-            self.answer_failed_start(path);
-        }
-        self.of(path).start_by_command = false;
-        match how {
-            GiveUp::Quarantine => {
-                self.set(path, Phase::Idle(IdleReason::Quarantined));
-                if self.at(path).spec.significant && self.ends_by_auto_shutdown(parent) {
-                    self.end_by_auto_shutdown(parent, true);
-                }
-            }
-            GiveUp::Escalate => {
-                self.set(path, Phase::Idle(IdleReason::SupervisorDown));
-                self.fail_supervisor(parent, "gave-up");
-            }
         }
     }
 

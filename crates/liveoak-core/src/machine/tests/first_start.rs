@@ -181,6 +181,28 @@ fn a_tree_ends_when_nothing_is_left_to_run_because_the_others_wait_for_a_quarant
 }
 
 #[test]
+fn a_tree_ends_also_if_what_is_left_waits_below_nested_supervisors_or_for_them() {
+    let ends = |tree: ChildDeclaration| tree.rules(|rules| rules.end_when_done = true);
+    let web = || leaf("web").after("db", Condition::Ready);
+    let waits = |of: &str| sup("u", [leaf("x")]).retries().after(of, Condition::Ready);
+    let far = || leaf("far").after("u", Condition::Started);
+    for (tree, db_at) in [
+        (sup("t", [sup("s", [db(1), web()]).retries()]), "s/db"),
+        (sup("t", [sup("s", [sup("r", [db(1), web()]).retries()]).retries()]), "s/r/db"),
+        (sup("t", [db(1), waits("db"), far()]), "db"),
+        (sup("t", [far().after("db", Condition::Ready), db(1), waits("db")]).edges(), "db"),
+        (sup("t", [db(1), web()]).strategy(Strategy::OneForAll), "db"),
+        (sup("t", [db(1), web()]).strategy(Strategy::RestForOne), "db"),
+    ] {
+        let mut driver = TestDriver::new(&ends(tree).retries());
+        driver.policy(db_at).ready = false;
+        driver.start();
+        driver.fail(db_at);
+        assert_eq!(driver.down_kind(), "gave-up", "{db_at}");
+    }
+}
+
+#[test]
 fn a_significant_child_that_is_given_up_on_has_ended() {
     for (auto, first) in [(AutoShutdown::AnySignificant, true), (AutoShutdown::AllSignificant, false)] {
         let limit = Limit::new(0, secs(60)).on_exceeded(GiveUp::Quarantine);
@@ -210,6 +232,49 @@ fn a_significant_child_that_waits_in_vain_for_the_last_one_does_not_keep_its_sup
         TestDriver::started(&tree.rules(|rules| rules.auto_shutdown = AutoShutdown::AllSignificant));
     driver.fail("last");
     assert_eq!(driver.down_kind(), "auto-shutdown-failed");
+}
+
+#[test]
+fn a_significant_child_that_waits_in_vain_from_now_on_is_the_last_that_its_supervisor_waited_for() {
+    let all = |children: Vec<ChildDeclaration>| {
+        let tree = sup("t", children).edges().retries();
+        let tree = tree.rules(|rules| rules.auto_shutdown = AutoShutdown::AllSignificant);
+        let mut driver = started(tree);
+        driver.complete("last");
+        assert!(driver.down.is_none(), "web may still start");
+        driver
+    };
+    let last = || leaf("last").temporary().significant();
+    let web = |of: &str, condition| leaf("web").transient().significant().after(of, condition);
+    let far = || leaf("far").transient().significant().after("web", Condition::Ready);
+    // What it waits for is given up on, before or after it was ready once, or has failed for good.
+    let mut driver = all(vec![leaf("a"), last(), db(1), web("db", Condition::Ready), far()]);
+    driver.fail("db");
+    assert_eq!(driver.down_kind(), "auto-shutdown");
+    let mut driver = all(vec![leaf("a"), last(), db(2).transient(), web("db", Condition::Completed), far()]);
+    driver.ready("db");
+    driver.fail("db");
+    assert!(driver.down.is_none());
+    driver.advance(SECOND);
+    driver.fail("db");
+    assert_eq!(driver.down_kind(), "auto-shutdown");
+    let mut driver = all(vec![leaf("a"), last(), leaf("job").temporary(), web("job", Condition::Completed)]);
+    driver.fail("job");
+    assert_eq!(driver.down_kind(), "auto-shutdown");
+    // A child that a command stopped may be started again.
+    let mut driver = all(vec![leaf("a"), last(), db(1).transient(), web("db", Condition::Completed)]);
+    driver.ready("db");
+    driver.command("db", Command::Stop);
+    assert!(driver.down.is_none());
+}
+
+#[test]
+fn a_supervisor_goes_on_while_no_significant_child_has_ended() {
+    let web = leaf("web").transient().significant().after("db", Condition::Ready);
+    let tree = sup("t", [leaf("a"), db(1), web]).edges().retries();
+    let mut driver = started(tree.rules(|rules| rules.auto_shutdown = AutoShutdown::AllSignificant));
+    driver.fail("db");
+    assert_eq!(driver.states(["a", "db", "web", ""]), ["running", "quarantined", "waiting", "running"]);
 }
 
 #[test]
