@@ -56,6 +56,8 @@ const FORCED: u8 = 3;
 /// | 2 | the specs are wrong; all errors were printed, and nothing was started |
 /// | 3 | the tree stopped, but a child had to be killed or was abandoned |
 ///
+/// Only failures that end the program are printed. Restarts and everything else are logged with `tracing`.
+///
 /// Inside of a Tokio runtime, as under `#[tokio::main]`, it starts nothing, says so, and returns 1. Use [`Supervisor::run`]
 /// there.
 pub fn main(supervisor: Supervisor) -> ExitCode {
