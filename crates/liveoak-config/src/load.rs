@@ -28,8 +28,10 @@ pub fn load(file: &Path) -> Result<Config, Diagnostics> {
     } else {
         std::path::absolute(file).map(|file| file.parent().unwrap_or(Path::new("/")).to_owned())
     };
-    let folder = folder
-        .map_err(|error| fail(Diagnostic::of_file(format!("cannot tell the folder of {name}: {error}"))))?;
+    let folder = folder.map_err(|error| {
+        let help = "the working directory may have been removed: change to another one, and start again";
+        fail(Diagnostic::of_file(format!("cannot tell the working directory: {error}")).help(help))
+    })?;
     read(file, &folder, &text, &read_text)
 }
 

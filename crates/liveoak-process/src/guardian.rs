@@ -62,6 +62,9 @@ const DEATH_PATIENCE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 /// guardian that never reads counts as quick too.
 const QUICK_DEATH: Duration = Duration::from_secs(5);
 
+/// The program that the guardian is.
+const SHELL: &str = "/bin/sh";
+
 /// After this many quick deaths in a row no further guardian is started.
 const MAX_QUICK_DEATHS: u32 = 5;
 
@@ -233,7 +236,7 @@ impl GuardianProcess {
         let (read, pipe) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         // The read end stays blocking: the shell would take EAGAIN for the end of the file.
         rustix::fs::fcntl_setfl(&pipe, OFlags::NONBLOCK)?;
-        let mut command = process::Command::new("/bin/sh");
+        let mut command = process::Command::new(SHELL);
         command
             .args(["-c", SCRIPT, "liveoak-guardian", &process::id().to_string()])
             .env_clear()
@@ -241,7 +244,9 @@ impl GuardianProcess {
             .current_dir("/");
         command.stdin(read).stdout(Stdio::null()).stderr(Stdio::null());
         os::detach_guardian(&mut command);
-        let mut process = command.spawn()?;
+        let mut process = command.spawn().map_err(|error| {
+            io::Error::new(error.kind(), format!("cannot run {SHELL}, with /dev/null as its output: {error}"))
+        })?;
         let pid = Pid::from_child(&process);
         match pidfd_open(pid, PidfdFlags::empty()) {
             Ok(pidfd) => Ok(GuardianProcess { process, pidfd, pipe, started: Instant::now() }),

@@ -70,3 +70,40 @@ fn dropping_the_tree_kills_everything() {
         leak_check.check().await;
     });
 }
+
+async fn works_for_ever(_: Ctx) -> ! {
+    loop {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+#[test]
+fn a_body_may_be_a_loop_without_an_end() {
+    paused(async {
+        let tree = Supervisor::new("t")
+            .child(Child::task("function", works_for_ever))
+            .child(Child::task("closure", |_| async {
+                loop {
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+            }))
+            .child(Child::thread("thread", |ctx| {
+                loop {
+                    if ctx.is_stopping() {
+                        return;
+                    }
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            }))
+            .start()
+            .await
+            .unwrap();
+        let report = tree.stop().await;
+        let stages: Vec<_> = report.entries.iter().map(|entry| (entry.path.as_str(), entry.stage)).collect();
+        let killed = StopStage::Killed;
+        assert_eq!(
+            stages,
+            [("/t/thread", StopStage::Asked), ("/t/closure", killed), ("/t/function", killed)]
+        );
+    });
+}

@@ -63,6 +63,9 @@
 //! }
 //! ```
 //!
+//! Liveoak logs what it does, and the output of programs that it runs, with `tracing`. Without a subscriber, such as
+//! `tracing_subscriber::fmt::init()` at the beginning of `main`, none of that is shown.
+//!
 //! [`Main`] has options: the number of worker threads, and a tree that async code makes. If a Tokio runtime already
 //! exists, [`Supervisor::run`] runs a tree until a signal stops it:
 //!

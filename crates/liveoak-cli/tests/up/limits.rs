@@ -1,14 +1,20 @@
-//! Too few threads, descriptors or too little memory: one sentence says what is missing, and nothing panics.
+//! Too few threads, descriptors or too little memory, and missing files of the system: one sentence says what is missing, and
+//! nothing panics.
 
 use crate::support::{TestDir, Up};
 use rustix::process::geteuid;
 
 /// Runs `liveoak up` under a shell's `ulimit`.
 fn under(limit: &str, toml: &str) -> crate::support::Ended {
+    after_script(&["sh"], limit, &["--for", "1s"], toml)
+}
+
+/// Runs `liveoak up` with `args`, in the surroundings that a script of `shell` makes.
+fn after_script(shell: &[&str], script: &str, args: &[&str], toml: &str) -> crate::support::Ended {
     let dir = TestDir::of(toml);
-    let command = dir.command(&["--for", "1s"]);
-    let mut limited = std::process::Command::new("sh");
-    limited.arg("-c").arg(format!("{limit}; exec \"$0\" \"$@\""));
+    let command = dir.command(args);
+    let mut limited = std::process::Command::new(shell[0]);
+    limited.args(&shell[1..]).arg("-c").arg(format!("{script}; exec \"$0\" \"$@\""));
     limited.arg(command.get_program()).args(command.get_args()).current_dir(dir.path());
     for (name, value) in command.get_envs() {
         limited.env(name, value.unwrap_or_default());
@@ -19,6 +25,52 @@ fn under(limit: &str, toml: &str) -> crate::support::Ended {
 }
 
 const TWO: &str = "[child.a]\nshell = \"exec sleep 1000\"\n[child.b]\ncommand = [\"sleep\", \"1000\"]\n";
+
+/// A shell with mounts of its own.
+const WITH_MOUNTS: [&str; 3] = ["unshare", "-Urm", "sh"];
+
+/// Returns `true` if the system lets a test have mounts of its own. A sandbox may not.
+fn can_mount() -> bool {
+    let tried = std::process::Command::new(WITH_MOUNTS[0])
+        .args(&WITH_MOUNTS[1..])
+        .args(["-c", "mount -t tmpfs none /dev"])
+        .status();
+    tried.is_ok_and(|status| status.success())
+}
+
+#[test]
+fn without_dev_null_one_sentence_says_so_and_how_to_create_it() {
+    if !can_mount() {
+        return;
+    }
+    let ended = after_script(&WITH_MOUNTS, "mount -t tmpfs none /dev", &["--for", "1s"], TWO).with_code(1);
+    let log = ended.log();
+    assert!(log.contains("cannot open /dev/null: No such file"), "{log}");
+    assert!(log.contains("mknod -m 666 /dev/null c 1 3") && log.contains("nothing was started"), "{log}");
+}
+
+#[test]
+fn without_a_shell_programs_run_and_the_log_says_that_the_guardian_could_not() {
+    if !can_mount() {
+        return;
+    }
+    let toml = "[child.a]\ncommand = [\"sleep\", \"1000\"]\n";
+    // Nothing can execute an empty file without the permission for it.
+    let hide = "mount -t tmpfs none /mnt && : > /mnt/sh && mount --bind /mnt/sh /bin/sh";
+    let ended = after_script(&WITH_MOUNTS, hide, &["--for", "1s"], toml).with_code(0);
+    assert!(ended.log().contains("no guardian process (cannot run /bin/sh"), "{}", ended.log());
+}
+
+#[test]
+fn in_a_folder_that_was_removed_a_file_from_a_stream_is_refused_with_what_to_do() {
+    let leave = "mkdir gone && cd gone && rmdir ../gone";
+    let ended = after_script(&["sh"], leave, &["-"], TWO).with_code(2);
+    let log = ended.log();
+    assert!(
+        log.contains("cannot tell the working directory") && log.contains("change to another one"),
+        "{log}"
+    );
+}
 
 #[test]
 fn without_descriptors_one_sentence_says_so_and_nothing_panics() {

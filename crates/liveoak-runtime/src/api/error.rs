@@ -3,7 +3,7 @@
 use crate::api::subtask::SubtaskError;
 use crate::engine::ended::Ended;
 use crate::util::lock::ignore_poison;
-use liveoak_core::{Refusal, SpecErrors, StartFailure, StopReport};
+use liveoak_core::{Exit, Refusal, SpecErrors, StartFailure, StopReport};
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
@@ -87,7 +87,11 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Start(error) => error.fmt(f),
-            Self::Failed(ended) => ended.exit.fmt(f),
+            // "error: failed: ..." would say it twice.
+            Self::Failed(ended) => match &ended.exit {
+                Exit::Failed(failure) => f.write_str(failure.text()),
+                exit => exit.fmt(f),
+            },
             Self::Forced(report) => {
                 f.write_str("stopped, but by force:")?;
                 report.forced().try_for_each(|entry| write!(f, " {} ({})", entry.path, entry.stage.as_str()))

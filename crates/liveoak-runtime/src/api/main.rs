@@ -56,8 +56,10 @@ const FORCED: u8 = 3;
 /// | 2 | the specs are wrong; all errors were printed, and nothing was started |
 /// | 3 | the tree stopped, but a child had to be killed or was abandoned |
 ///
-/// # Panics
-/// Panics inside of a Tokio runtime, as under `#[tokio::main]`. Use [`Supervisor::run`] there.
+/// Only failures that end the program are printed. Restarts and everything else are logged with `tracing`.
+///
+/// Inside of a Tokio runtime, as under `#[tokio::main]`, it starts nothing, says so, and returns 1. Use [`Supervisor::run`]
+/// there.
 pub fn main(supervisor: Supervisor) -> ExitCode {
     Main::new().run(supervisor)
 }
@@ -82,9 +84,6 @@ impl Main {
     }
 
     /// Runs the tree; see [`main`](fn@main).
-    ///
-    /// # Panics
-    /// Panics inside of a Tokio runtime.
     pub fn run(self, supervisor: Supervisor) -> ExitCode {
         self.run_with(async { Ok::<_, Infallible>(supervisor) })
     }
@@ -94,7 +93,7 @@ impl Main {
     /// former actions.
     ///
     /// # Panics
-    /// Panics inside of a Tokio runtime, and if `set_up` panics.
+    /// Panics if `set_up` panics.
     pub fn run_with<E>(self, set_up: impl Future<Output = Result<Supervisor, E>>) -> ExitCode
     where
         E: Into<Box<dyn std::error::Error + Send + Sync>>,

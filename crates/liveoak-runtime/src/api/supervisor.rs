@@ -6,7 +6,7 @@ use crate::api::error::{Error, StartError};
 use crate::api::split::{install, split};
 use crate::api::tree::{Tree, TreeHandle};
 use crate::attempt::dedicated_runtime::DedicatedRuntime;
-use crate::attempt::panic::{capture_panics, catch};
+use crate::attempt::panic::{capture_panics, panics};
 use crate::common_settings;
 use crate::engine::driver::TreeInner;
 use crate::engine::ended::Ended;
@@ -244,7 +244,7 @@ impl Supervisor {
     /// subtasks. In these cases nothing was started.
     pub fn begin(self) -> Result<Tree, StartError> {
         let handle = Handle::try_current().map_err(|_| StartError::NoRuntime)?;
-        if catch(None, || drop(tokio::time::sleep(Duration::ZERO))).is_err() {
+        if panics(|| drop(tokio::time::sleep(Duration::ZERO))) {
             return Err(StartError::NoTimers);
         }
         warn_of_abort(cfg!(panic = "abort"));

@@ -20,7 +20,13 @@ pub(crate) fn add_user_value<T: Send + 'static>(values: &mut Vec<UserValue>, val
 /// Any error.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// What a body may return: `()`, a `Result` with any error, or an [`Exit`].
+/// What a body may return: `()`, a `Result` with any error, an [`Exit`], or nothing, because it never returns (`!`, such as a
+/// `loop` without `break`).
+#[diagnostic::on_unimplemented(
+    message = "a child cannot end with a value of type `{Self}`",
+    label = "the body of this child returns `{Self}`",
+    note = "a body returns `()`, a `Result` of one of these types with any error, an `Exit`, or never"
+)]
 pub trait IntoExit {
     /// Converts the value into an exit.
     fn into_exit(self) -> Exit;
@@ -35,6 +41,22 @@ impl IntoExit for () {
 impl IntoExit for Infallible {
     fn into_exit(self) -> Exit {
         match self {}
+    }
+}
+
+/// The type that a function returns. It is public because the `impl` for it is; the module is not.
+pub trait Returns {
+    type Value;
+}
+
+impl<T> Returns for fn() -> T {
+    type Value = T;
+}
+
+/// For a body that is a `loop` without end. Its type is `!`, which stable Rust cannot name in an `impl` in any other way.
+impl IntoExit for <fn() -> ! as Returns>::Value {
+    fn into_exit(self) -> Exit {
+        self
     }
 }
 

@@ -9,7 +9,7 @@ use crate::util::waker_guard::drop_payload;
 use liveoak_core::{Exit, MAX_BACKTRACE_BYTES, MAX_PANIC_BYTES, Panic, bounded_text};
 use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
 use std::sync::{Arc, Mutex};
 
@@ -23,6 +23,9 @@ struct Seen {
 thread_local! {
     /// The last panic on this thread. One entry, replaced by the next.
     static SEEN: RefCell<Option<Seen>> = const { RefCell::new(None) };
+
+    /// `true` while a panic on this thread is the answer to a question, and no failure.
+    static QUIET: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Makes exits keep the location of a panic from now on and, if backtraces are enabled (`RUST_BACKTRACE`), its
@@ -44,7 +47,9 @@ pub fn capture_panics() {
     let hook: Box<dyn Fn(&PanicHookInfo<'_>) + Send + Sync> = Box::new(move |info| {
         // An earlier call may have put the same hook deeper in the chain. That hook then records the same panic again.
         see(info);
-        before(info);
+        if !QUIET.try_with(Cell::get).unwrap_or(false) {
+            before(info);
+        }
     });
     *ours = std::ptr::from_ref(&*hook).cast::<()>().addr();
     std::panic::set_hook(hook);
@@ -68,6 +73,14 @@ pub(crate) fn catch<T>(during: Option<&'static str>, f: impl FnOnce() -> T) -> R
         drop_payload(payload);
         Exit::Panicked(Arc::new(panic))
     })
+}
+
+/// Returns `true` if `f` panics. The hook of [`capture_panics`] does not show the panic. `f` runs no code of the user.
+pub(crate) fn panics(f: impl FnOnce()) -> bool {
+    QUIET.set(true);
+    let panicked = catch(None, f).is_err();
+    QUIET.set(false);
+    panicked
 }
 
 /// Runs `f`, which ends an attempt, and returns how it ended.

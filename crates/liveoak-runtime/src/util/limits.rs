@@ -9,7 +9,7 @@ use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::time::Duration;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
 
 /// The threads of a tree beside the workers of the runtime: for messages, signals, the log, the watchdog, destructors and
 /// the end of the tree.
@@ -55,7 +55,13 @@ pub fn check_resources(workers: Option<usize>, others: usize) -> Result<(), Stri
         .map_err(|_| refused(io::Error::from(io::ErrorKind::OutOfMemory)))?;
     let open = |_| std::fs::File::open("/dev/null");
     let descriptors: io::Result<Vec<_>> = (0..LEAST_DESCRIPTORS).map(open).collect();
-    drop(descriptors.map_err(refused)?);
+    drop(descriptors.map_err(|error| match error.raw_os_error() {
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM) => refused(error),
+        _ => format!(
+            "cannot start: cannot open /dev/null: {error}. A chroot or a container without it can create it: \
+             `mknod -m 666 /dev/null c 1 3`"
+        ),
+    })?);
     try_threads(workers.unwrap_or_else(default_workers) + others).map_err(refused)
 }
 
@@ -75,6 +81,13 @@ pub fn create_runtime(workers: Option<usize>) -> Result<Runtime, String> {
     let create = || outer.block_on(async { builder.enable_all().build() });
     match catch_unwind(AssertUnwindSafe(create)) {
         Ok(runtime) => runtime.map_err(refused),
+        // The caller may be inside a runtime, which refuses the call. Only there, dropping `outer` would panic.
+        Err(_) if Handle::try_current().is_ok() => {
+            outer.shutdown_background();
+            Err("a program's main was called inside a Tokio runtime, for example under #[tokio::main]. Call it from a plain \
+                 `fn main`, or use `supervisor.run().await` here"
+                .to_owned())
+        }
         // Another process has taken them since the check.
         Err(_) => {
             Err("cannot start the Tokio runtime: the system refused it a thread or a file descriptor"

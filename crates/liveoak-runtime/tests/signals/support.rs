@@ -17,6 +17,16 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// The signals that ask a program to end.
 pub(crate) const SIGNALS: [(&str, i32); 3] = [("-INT", 2), ("-TERM", 15), ("-HUP", 1)];
 
+/// Runs the ignored test `name` of this program, whose assertions hold, and returns what it prints.
+pub(crate) fn output_of(name: &str) -> String {
+    let program = std::env::current_exe().unwrap();
+    let ran = Run::new(program).args(["--exact", name, "--ignored", "--nocapture"]).output().unwrap();
+    let output = [ran.stdout, ran.stderr].concat();
+    let output = String::from_utf8_lossy(&output).into_owned();
+    assert!(ran.status.success(), "{}: {output}", ran.status);
+    output
+}
+
 /// A test that runs as a process of its own. Killed when it is dropped.
 pub(crate) struct Program {
     process: OsChild,

@@ -1,6 +1,6 @@
 //! `liveoak::main`: the runtime's end, the messages and the exit codes.
 
-use crate::support::{Program, polite, say};
+use crate::support::{Program, output_of, polite, say};
 use liveoak_runtime::*;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -113,4 +113,46 @@ fn a_failure_is_printed_to_stderr_and_its_kind_is_the_exit_code() {
     program.until("error: ");
     program.until("error: no configuration");
     program.ended_well();
+}
+
+#[test]
+#[ignore = "run as a program by the tests of this file: `cargo test -p liveoak-runtime --test signals`"]
+fn helper_is_inside_a_runtime() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    assert_eq!(runtime.block_on(async { main(tree(polite())) }), ExitCode::from(1));
+    say("over");
+}
+
+#[test]
+fn inside_of_a_runtime_main_starts_nothing_says_what_to_use_instead_and_returns_one() {
+    let output = output_of("whole_program::helper_is_inside_a_runtime");
+    assert!(output.contains("error: ") && output.contains("supervisor.run().await"), "{output}");
+    assert!(output.contains("child: over") && !output.contains("child: ready"), "{output}");
+}
+
+#[test]
+#[ignore = "run as a program by the tests of this file: `cargo test -p liveoak-runtime --test signals`"]
+fn helper_has_no_timers() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let error = runtime.block_on(tree(polite()).run()).expect_err("there are no timers");
+    say(&format!("error: {error}"));
+}
+
+#[test]
+fn a_runtime_without_timers_is_an_error_and_no_panic_is_shown() {
+    let output = output_of("whole_program::helper_has_no_timers");
+    assert!(output.contains("enable_time") && !output.contains("panicked"), "{output}");
+}
+
+#[test]
+#[ignore = "run as a program by the tests of this file: `cargo test -p liveoak-runtime --test signals`"]
+fn helper_has_a_child_that_ends_for_good() {
+    let gone = Child::task("gone", |_| async { Err::<(), _>("it broke") }).restart(Restart::Temporary);
+    assert_eq!(main(tree(gone)), ExitCode::from(1));
+}
+
+#[test]
+fn a_failure_is_called_one_only_once_in_its_message() {
+    let output = output_of("whole_program::helper_has_a_child_that_ends_for_good");
+    assert!(output.contains("error: /t/gone"), "{output}");
 }
