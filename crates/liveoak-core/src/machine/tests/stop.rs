@@ -339,7 +339,7 @@ fn a_large_group_is_killed_and_abandoned_early_enough_for_the_end_of_its_budget(
         let plan = StopPlan::new(Time::ZERO, secs(30)).for_members(Time::ZERO, members);
         let at = |time: Time| time.as_nanos() / 1_000_000;
         let expected = (kill, abandon);
-        assert_eq!((at(plan.kill), (plan.abandon.as_nanos() + 999_999) / 1_000_000), expected, "{members}");
+        assert_eq!((at(plan.kill), plan.abandon.as_nanos().div_ceil(1_000_000)), expected, "{members}");
     }
     let unbounded = StopPlan::UNBOUNDED.for_members(Time::ZERO, 1_000_000);
     assert_eq!(unbounded, StopPlan::UNBOUNDED);
