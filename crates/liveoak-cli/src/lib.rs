@@ -30,10 +30,10 @@ pub fn run() -> ExitCode {
     let cli = match args::Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // Help and version come this way too, with code 0. A closed stdout is no error.
-            let _ = error.print();
+            // Help and version come this way too, with code 0.
+            let printed = error.print();
             if error.exit_code() == 0 {
-                return ExitCode::SUCCESS;
+                return code_of(printed.map(|()| ExitCode::SUCCESS));
             }
             if let Some(report) = up::named_in(std::env::args_os()) {
                 up::remove_stale(&report);
@@ -48,7 +48,15 @@ pub fn run() -> ExitCode {
         }
         args::Subcommand::Up(args) => up::run(&args),
     };
+    code_of(written)
+}
+
+/// Returns the exit code of a command that has written its output. A reader that has closed its end is no error.
+fn code_of(written: std::io::Result<ExitCode>) -> ExitCode {
     written.unwrap_or_else(|error| {
+        if error.kind() == std::io::ErrorKind::BrokenPipe {
+            return ExitCode::SUCCESS;
+        }
         output::stderr(&format!("error: cannot write the output: {error}\n"));
         ExitCode::FAILURE
     })

@@ -193,3 +193,20 @@ fn check_and_schema_wait_for_the_reader_of_a_stdout_that_does_not_block() {
     serde_json::from_str::<serde_json::Value>(&text).expect("the whole schema");
     assert!(child.wait().expect("it is ours").success());
 }
+
+#[test]
+fn a_help_text_that_cannot_be_written_is_an_error_unless_its_reader_is_gone() {
+    let help = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_liveoak"));
+        command.arg("--help").stdin(Stdio::null());
+        command
+    };
+    let full = OpenOptions::new().write(true).open("/dev/full").expect("it exists");
+    let ended = help().stdout(full).output().expect("it runs");
+    assert_eq!(ended.status.code(), Some(1));
+    let said = String::from_utf8(ended.stderr).expect("text");
+    assert!(said.starts_with("error: cannot write the output: No space left on device"), "{said}");
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    assert_eq!(help().stdout(writer).status().expect("it runs").code(), Some(0));
+}
