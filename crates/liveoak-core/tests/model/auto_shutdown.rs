@@ -6,15 +6,18 @@ use crate::reference::Model;
 use liveoak_core::{AutoShutdown, GiveUp, IdleReason};
 
 impl Model {
-    /// Returns how many significant children wait in vain.
+    /// Returns how many significant children wait in vain, where this can end the supervisor.
     pub(crate) fn held_significant(&self, parent: &str) -> usize {
+        let auto = self.at(parent).rules().map_or(AutoShutdown::Never, |rules| rules.auto_shutdown);
+        if auto != AutoShutdown::AllSignificant {
+            return 0;
+        }
         let held = |kid: &&Path| self.at(kid).spec.significant && self.waits_for_held(kid);
         self.kids(parent).iter().filter(held).count()
     }
 
     /// Returns `true` if a significant child has ended, or waits in vain from now on beside another that has ended.
     pub(crate) fn ends_a_significant_child(&self, parent: &str, own: bool, held_before: usize) -> bool {
-        let auto = self.at(parent).rules().map_or(AutoShutdown::Never, |rules| rules.auto_shutdown);
         let ended = |kid: &Path| {
             let child = self.at(kid);
             let by_itself = child.phase == Phase::Idle(IdleReason::Finished) && !child.stopped_by_others;
@@ -22,7 +25,7 @@ impl Model {
         };
         let more_held = || self.held_significant(parent) > held_before;
         let any_ended = || self.at(parent).failure_left || self.kids(parent).iter().any(ended);
-        own || auto == AutoShutdown::AllSignificant && more_held() && any_ended()
+        own || more_held() && any_ended()
     }
 
     pub(crate) fn ends_by_auto_shutdown(&self, parent: &str) -> bool {
