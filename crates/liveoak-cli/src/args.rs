@@ -25,8 +25,8 @@ pub(crate) enum Subcommand {
     /// Start everything that a file declares, and keep it running
     ///
     /// The programs' output goes to stdout, each line after the path of the child that wrote it; Liveoak's own log
-    /// goes to stderr. Ctrl-C, SIGTERM or SIGHUP stops everything in order and prints a report. A Ctrl-C more than a second
-    /// later kills. SIGQUIT (Ctrl-\) prints the state of every child.
+    /// goes to stderr. Ctrl-C, SIGTERM or SIGHUP stops everything in order and prints a report. A Ctrl-C more than a
+    /// second after the first signal kills all children. SIGQUIT (Ctrl-\) prints the state of every child.
     Up(UpArgs),
     /// Check a file and show what would run; nothing is started
     ///

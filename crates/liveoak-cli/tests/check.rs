@@ -161,7 +161,7 @@ fn a_program_that_is_missing_is_a_warning_because_another_child_may_build_it_fir
 }
 
 #[test]
-fn a_shell_that_would_be_asked_to_stop_alone_is_warned_of_unless_it_execs() {
+fn check_warns_of_a_shell_that_alone_would_get_the_stop_signal_unless_it_execs() {
     let scratch = Scratch::new("shell");
     let file = "name = \"t\"\n[child.s.child.a]\nshell = \"cd x && ./server\"\nstop = { ask = \"leader\" }\n\
                 [child.s.child.b]\nshell = \"cd x && exec ./server\"\nstop = { ask = \"leader\" }\n";
@@ -210,7 +210,7 @@ fn an_empty_file_has_nothing_to_run() {
 }
 
 #[test]
-fn a_file_that_is_no_text_in_utf_8_is_one_error_with_its_place() {
+fn a_file_that_is_not_text_in_utf_8_is_one_error_with_its_place() {
     let said = refused("elf", b"\x7fELF\x02\x01\x01\0\0\0");
     assert!(said.contains("it is a binary file (a NUL at byte offset 7), not text"), "{said}");
     for (name, bytes) in

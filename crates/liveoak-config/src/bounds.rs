@@ -21,7 +21,7 @@ pub(crate) const MAX_EDGES: u64 = 100_000;
 pub(crate) const MAX_REPLICAS: u64 = 1024;
 /// The longest name of a child, in bytes.
 pub(crate) const MAX_NAME_BYTES: usize = 64;
-/// The longest time that may be written: ten years. Longer values are typing errors.
+/// The longest time that may be written: ten years. Longer values are assumed to be typing errors.
 pub(crate) const MAX_DURATION: Duration = Duration::from_secs(3650 * 24 * 60 * 60);
 /// How many errors are printed for people; the rest are counted.
 pub(crate) const MAX_SHOWN: usize = 50;

@@ -6,7 +6,7 @@ use crate::secrets::{without_env, without_values};
 use std::fmt;
 use std::ops::Range;
 
-/// An error while it is made and passed on; boxed, because many results may hold one.
+/// A diagnostic under construction. Boxed, because many `Result`s contain one.
 pub(crate) type Error = Box<Diagnostic>;
 
 /// A value that was read, or the error that explains why it cannot be used.
@@ -145,7 +145,7 @@ impl Diagnostics {
         }
     }
 
-    /// Returns `true` if there are so many errors that costly help for one more is not worth it.
+    /// Returns `true` if so many errors were found that computing expensive help for another one is not worth it.
     pub(crate) fn has_too_many(&self) -> bool {
         self.diagnostics.len() >= 2 * MAX_SHOWN
     }

@@ -54,8 +54,8 @@ pub(crate) fn parse(text: &str) -> (Vec<(String, String)>, Vec<EnvError>) {
     (variables, errors)
 }
 
-/// Returns the length of the lines after the first one of `text`, which has `first` bytes, up to the end of the value whose
-/// opening quote stands at `quote`; 0 if the value has no end, or if the lines look like lines of their own.
+/// Returns how many bytes a value that begins on the first line of `text` occupies on the following lines. `first` is the length of
+/// the first line, `quote` the place of the opening quote. Returns 0 if the value has no end, or if the lines look like lines of their own.
 fn rest_of_value(text: &str, quote: usize, first: usize) -> usize {
     let quote = &text[quote..=quote];
     let mut length = 0;
@@ -137,7 +137,7 @@ fn read_value(value: &str) -> Result<String, EnvError> {
     if !rest.is_empty() && !is_comment {
         let at = value.len() - rest.len();
         let help = match rest.starts_with('#') {
-            true => "put a blank before a comment; inside '…' no `\\` escapes a quote",
+            true => "put a blank before the comment; inside '…' a backslash does not escape a quote",
             false => "quote the whole value; inside '…' every character stands for itself",
         };
         return Err(error(at..value.len(), "something follows the closing quote", help));
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn what_other_readers_of_env_files_expand_or_strip_is_taken_as_it_stands() {
+    fn characters_that_other_readers_of_env_files_expand_or_strip_are_taken_literally() {
         assert_eq!(
             read(
                 "A=$HOME/${B}\nB=`date`\nC=a=b==\nD=it's \"so\"\nE={\"a\": 1}\nF=a\\nb\nG=\"#\"\nH='a\"b'\n"

@@ -50,7 +50,7 @@ mod text;
 mod tree;
 mod types;
 
-// For the fuzz target, which has the same promises as a test.
+// For the fuzz target, which checks the same properties as a test.
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 #[path = "tests/promises.rs"]

@@ -1,20 +1,20 @@
 //! Files of other tools: what to do with a Procfile, a Compose file or a systemd unit.
 //!
-//! They are looked for when there is no `liveoak.toml`, and recognised when a file is no TOML. Liveoak does not read them,
+//! They are looked for when there is no `liveoak.toml`, and recognised when a file is not TOML. Liveoak does not read them,
 //! because most of their keys have no equal here; the advice says how the parts correspond.
 
 use crate::bounds::DEFAULT_FILE;
 use crate::text::near_miss;
 use std::path::{Path, PathBuf};
 
-/// How many names of a folder are looked at for one that is similar to `liveoak.toml`.
+/// How many files of a folder are compared with `liveoak.toml` to find a similar name.
 const MAX_NAMES: usize = 1000;
 
 /// A kind of file of another tool.
 struct ForeignFile {
     /// The start and the end of the names of such files, in lower case.
     names: &'static [(&'static str, &'static str)],
-    /// Returns `true` for a text of this kind; it is asked only about texts that are no TOML.
+    /// Returns `true` for a text of this kind. Called only for texts that are not TOML.
     is_text: fn(&str) -> bool,
     /// How its parts correspond to those of `liveoak.toml`.
     advice: &'static str,
@@ -79,7 +79,10 @@ pub(crate) fn help_without_file(file: &Path) -> String {
     let names = names_in(folder);
     let wanted = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     if let Some(similar) = similar_name(&wanted, &names) {
-        return format!("there is {}: is it the file? Name it, or rename it", folder.join(similar).display());
+        return format!(
+            "there is {}; if that is the file, name it on the command line, or rename it",
+            folder.join(similar).display()
+        );
     }
     let foreign = names.iter().find_map(|name| Some((name, advice_for_name(name)?)));
     if let Some((name, advice)) = foreign {

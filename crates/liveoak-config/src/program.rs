@@ -33,7 +33,7 @@ impl Reader<'_> {
         let ReplicaConfig { command, ready } = self.replica(&filled.table(table), spec, stdin);
         let mut others = Vec::new();
         for number in 2..=replicas {
-            // If the text is the same for all replicas, they share it. A further error would be one more of the same kind.
+            // If the text is the same for all replicas, they share it. If it has an error, reading it again would only repeat the error.
             if !filled.has_any() || self.problems.count() > before || self.children > MAX_CHILDREN {
                 break;
             }
@@ -235,7 +235,7 @@ impl Reader<'_> {
     fn env_file(&mut self, node: &Node<'_>) -> Option<Vec<(String, String)>> {
         let path = self.path(node, "env_file = \".env\"", self.folder)?;
         if has_replica_word(node) {
-            // Its error was recorded already, and there is no such file.
+            // The error for this path was recorded already; there is no file to read.
             return None;
         }
         if let Some(variables) = self.env_files.get(&path) {
@@ -456,8 +456,8 @@ fn after_scheme(text: &str) -> &str {
     text.split_once("://").map_or(text, |(_, rest)| rest)
 }
 
-/// Reads an address or URL with `read`. The error for a wrong one, which may be a bare number, advises the first of the
-/// `guesses` that is accepted.
+/// Reads an address or URL with `read`. If the value is wrong (it may even be a bare number), the error suggests the first of
+/// the `guesses` that is accepted.
 fn address(
     node: &Node<'_>,
     what: &str,

@@ -1,6 +1,6 @@
-//! Hides values of variables in the lines that errors show: they are often secrets, and errors end in logs.
+//! Hides values of variables in the lines that errors show: the values are often secrets, and errors end up in logs.
 //!
-//! This works on text and not on the parsed table, because the lines of a file that is no TOML are shown too. When in
+//! This works on text and not on the parsed table, because the lines of a file that is not TOML are shown too. When in
 //! doubt it hides too much. Each hidden byte becomes a `*`, so places in the text stay where they are.
 
 use std::ops::Range;
@@ -67,7 +67,7 @@ fn env_value(line: &str) -> Option<usize> {
     line[at..].find('=').map(|equals| at + equals + 1)
 }
 
-/// Returns where the value begins of a variable that a command sets in front of its program, as in `command = "A=1 run"`.
+/// Returns the start of the value, if a command sets a variable in front of its program, as in `command = "A=1 run"`.
 fn assigned_value(line: &str) -> Option<usize> {
     let command = line.find("command")?;
     let begin = command + line[command..].find(['"', '\''])?;

@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_a_shell_understands_is_found_with_its_place() {
+    fn shell_syntax_is_found_with_its_place() {
         for (command, kind, text) in [
             ("server $PORT", Kind::Expansion, "$PORT"),
             ("server --port=$PORT/x", Kind::Expansion, "$PORT"),
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_shell_would_leave_alone_is_no_error() {
+    fn words_that_a_shell_would_not_change_are_not_errors() {
         for command in [
             "server '$PORT' '`x`' '*.log' '~/x' 'a | b'",
             "server \\$PORT \\* \\`x\\` \\~/x \\| \\> a\\;",

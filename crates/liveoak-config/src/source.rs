@@ -22,7 +22,7 @@ const STDIN_PATHS: [&str; 4] = ["/dev/stdin", "/dev/fd/0", "/proc/self/fd/0", "/
 /// Returns the text of a file that `liveoak.toml` names.
 pub(crate) type ReadEnvFile<'a> = &'a dyn Fn(&Path) -> Result<String, Unreadable>;
 
-/// Why a file gives no text.
+/// Why the text of a file could not be read.
 #[derive(Debug)]
 pub(crate) enum Unreadable {
     /// There is no such file.
@@ -98,8 +98,8 @@ pub(crate) fn shown_name(file: &Path) -> String {
     if is_stdin(file) { "standard input".to_owned() } else { file.display().to_string() }
 }
 
-/// Returns `true` if `file` is a stream: the standard input, an inherited descriptor, a pipe, or a device. The folder of
-/// its path is not the folder of what it declares.
+/// Returns `true` if `file` is a stream: the standard input, an inherited descriptor, a pipe, or a device. Relative
+/// paths in such a file are not relative to the folder of its own path.
 pub(crate) fn is_stream(file: &Path) -> bool {
     let parent = file.parent().unwrap_or(Path::new(""));
     let is_descriptor =

@@ -188,7 +188,7 @@ impl<'t> Node<'t> {
         match (text, no_infinity) {
             ("infinity", None) => Ok(Duration::MAX),
             ("infinity" | "infinite" | "forever" | "never" | "inf", Some(advice)) => {
-                let error = self.error(format!("`{}` must end some time", self.path)).label("no end");
+                let error = self.error(format!("`{}` must be finite", self.path)).label("no end");
                 Err(error.expected(format!("a duration, as in: {example}")).help(advice))
             }
             ("infinite" | "forever" | "never" | "inf", None) => {
@@ -237,9 +237,9 @@ impl<'t> Node<'t> {
         Err(self.wrong_type("a table", example).help_if(self.is_array_of_tables().then(single)))
     }
 
-    /// Returns `true` if the value was written with `[[double]]` brackets. The parser does not report it, but then the
-    /// array and its first element both have the place of the first header, while an element in brackets begins after
-    /// its bracket.
+    /// Returns `true` if the value was written with `[[double]]` brackets. The parser does not report this. It can be told by the
+    /// places: with `[[double]]` brackets, the array and its first element both have the place of the first header. An element in single
+    /// brackets begins after its bracket.
     fn is_array_of_tables(&self) -> bool {
         let DeValue::Array(array) = self.value else { return false };
         array.iter().next().is_some_and(|first| first.span().start == self.span.start)

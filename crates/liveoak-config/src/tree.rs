@@ -57,7 +57,7 @@ impl Reader<'_> {
             Some(node) => self.children(node, table, path, (depth, spec.first_start)),
             None => self.record_no_children(table, table.span.clone()),
         };
-        // Without an intensity each child has a limit of its own. The core has the numbers, the file what follows.
+        // Without an intensity each child has a limit of its own. The numbers of this limit come from the core; what happens when it is exceeded comes from the file.
         for child in children.iter_mut().filter(|_| spec.intensity.is_none()) {
             child.spec.limit.get_or_insert(Limit::DEFAULT_OF_A_CHILD.on_exceeded(GIVE_UP));
         }
@@ -200,7 +200,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Returns `true` for a supervisor; records every key of the other kind.
+    /// Returns `true` for a supervisor; records an error for every key that only the other kind has.
     fn is_supervisor(&mut self, node: &Node<'_>, table: &Table<'_>) -> bool {
         let what = child_called(node.key);
         let is_unknown = |node: &Node<'_>| !PROGRAM.has(node.key) && !SUPERVISOR.has(node.key);
@@ -261,7 +261,7 @@ impl Reader<'_> {
 /// Returns what to do about a key of a child, or another tool's word for one, at the file's top level.
 fn help_for_child_key(key: &str) -> Option<String> {
     let is_known = any_child().contains(&key);
-    // What is a word for something at the top level too keeps that meaning.
+    // A word that also stands for a key of the top level keeps that meaning.
     let at_root = || other_words::advice(key, ROOT.others, &ROOT.names());
     let known = any_child();
     let other = || other_words::advice(key, OF_CHILD, &known).filter(|_| at_root().is_none());

@@ -11,8 +11,8 @@ use std::time::Duration;
 /// `from` × 2ⁿ, and at most `to`.
 ///
 /// The step is 0 again after a *stable run*: an attempt that was ready for `reset_after` without a break. (An attempt of
-/// a supervisor is stable once each of its declared children had a stable run or a success in it, or was stopped by
-/// command, or waits for siblings that were.) A success resets the step of failures as well. Restarts after successes
+/// a supervisor is stable once each of its declared children had a stable run or a success in it, or was down
+/// or held back because of a command or a quarantine.) A success resets the step of failures as well. Restarts after successes
 /// have a step of their own, so that a loop of quick successes is slowed down too. When a command starts a child that was
 /// down, the step is 0 again. A restart of the supervisor does not reset the step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

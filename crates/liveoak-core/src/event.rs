@@ -65,8 +65,8 @@ pub enum EventKind {
         /// The time since the attempt was begun.
         took: Duration,
     },
-    /// The attempt has ended. The child is down until another event says what follows. If the tree has ended, no further
-    /// event of the root follows: the root is then down after a failure, stopped, or finished.
+    /// The attempt has ended. The child is down until another event says what follows. For the root this is the last
+    /// event when the tree ends: the exit then says whether the root failed, stopped or finished.
     Exited {
         /// The attempt number.
         attempt: Attempt,
@@ -133,7 +133,7 @@ pub enum EventKind {
     /// The child reported its health.
     Health(Health),
     /// The tree saw deadlines much too late, because the whole process did not run: a signal had suspended it, or its
-    /// machine slept. Each of these deadlines was prolonged once, by the time that the step had, but by at most 1 s.
+    /// machine slept. Each of these deadlines was prolonged once, by its original length, but by at most 1 s.
     /// Only the root has this event.
     TimeJump {
         /// The longest time by which one of these deadlines was seen late.

@@ -18,8 +18,8 @@ pub struct Failure {
     retryable: bool,
 }
 
-/// Holds the error of a failure. A driver may replace the holder by one that drops the error in another place than the
-/// place where the last copy of the failure is dropped.
+/// Holds the error of a failure. A driver may replace the holder, to decide where the error is
+/// dropped. Otherwise the error is dropped with the last copy of the failure.
 pub trait FailureError: Send + Sync {
     /// Returns the error.
     fn error(&self) -> &(dyn Error + Send + Sync + 'static);

@@ -54,7 +54,7 @@ pub const MAX_LISTED: usize = 10_000;
 /// The same bound for the entries of members of dynamic groups.
 pub const MAX_LISTED_MEMBERS: usize = 100;
 
-/// The most forced stops that a supervisor that ended by itself keeps for the report of the tree's end.
+/// How many forced stops a supervisor keeps for the report of the tree's end, after it has ended by itself.
 pub const MAX_KEPT_FORCED: usize = 10_000;
 
 /// The report of a stop. The stop is clean if no child was killed or abandoned.

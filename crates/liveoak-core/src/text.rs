@@ -9,7 +9,7 @@ const MAX_SOURCES: usize = 64;
 
 const CUT: &str = "…";
 
-/// A text of at most so many bytes. What is longer is cut, and ends with `…`.
+/// A text with a limit on its bytes. A longer text is cut, and ends with `…`.
 struct BoundedText {
     text: String,
     max: usize,
@@ -40,7 +40,7 @@ impl fmt::Write for BoundedText {
         }
         self.is_cut = true;
         let room = self.max.saturating_sub(CUT.len());
-        // What was written before may have to go to make room for the mark.
+        // The end of the text may have to be cut to make room for the `…`.
         let kept = self.text.floor_char_boundary(room);
         self.text.truncate(kept);
         let end = more.floor_char_boundary(room - kept);
@@ -109,7 +109,7 @@ fn contains_words(text: &str, part: &str) -> bool {
 /// Runs code of the user. Returns `false` if it panicked.
 fn guarded(f: impl FnOnce()) -> bool {
     let Err(payload) = catch_unwind(AssertUnwindSafe(f)) else { return true };
-    // The payload is the user's too. If its destructor panics, that second payload is leaked, or there were no end.
+    // The payload is the user's too. If its destructor panics, that second payload is leaked; otherwise this could go on without end.
     if let Err(another) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
         std::mem::forget(another);
     }

@@ -223,7 +223,7 @@ struct JoinedLines {
 }
 
 impl JoinedLines {
-    /// Calls `observe` with the line of which `piece` is the latest piece, as far as it has come.
+    /// Calls `observe` with all that has arrived of the line to which `piece` belongs.
     fn with_line(&mut self, piece: OutputLine<'_>, observe: impl FnOnce(&str)) {
         if !piece.continues && !piece.continued {
             return observe(piece.text);
@@ -362,7 +362,7 @@ impl ProgramRunner {
         }
     }
 
-    /// Returns what each line of the program's output is given to: the probe and the sink.
+    /// Returns the function that gets each line of output and passes it to the probe and the sink.
     fn delivery(&self, ctx: &Ctx, probe: Option<ProbeRun>) -> impl FnMut(OutputLine<'_>) + Send + 'static {
         let (path, sink) = (ctx.path(), Arc::clone(&self.sink));
         let mut joined = JoinedLines::default();
@@ -477,7 +477,7 @@ async fn warn_if_probe_already_succeeds(ctx: &Ctx, run: &ProbeRun) {
     if let Some(Ok(Ok(()))) = answer {
         let (path, probe) = (ctx.path(), run.probe().to_string());
         log(
-            move || tracing::warn!(target: "liveoak", path = %path, event = "answered-early", "{path}: the ready check ({probe}) already succeeds before the start. Another program or an old file may answer it; the child will count as ready at once."),
+            move || tracing::warn!(target: "liveoak", path = %path, event = "answered-early", "{path}: the ready check ({probe}) succeeded before the program was started; another program or an old file may have answered it. The child will count as ready at once."),
         );
     }
 }
@@ -524,7 +524,7 @@ async fn report_suspensions(ctx: &Ctx, pid: u32, suspension: &mut Option<Suspens
     }
 }
 
-/// Reports the present state of the leader, if it is not the last one that was reported.
+/// Reports the state of the leader if it has changed since the last report.
 fn report_suspension(ctx: &Ctx, pid: u32, suspension: &mut Suspension) {
     let signal = suspension.signal();
     if std::mem::replace(&mut suspension.reported, signal) == signal {
@@ -559,7 +559,7 @@ async fn stop(ctx: &Ctx, process: &mut Process) {
     kill(ctx, process);
 }
 
-/// Logs that the stop signal was not sent. If the system refused it, the tree learns that it will refuse the kill too.
+/// Logs that the stop signal was not sent. If the system refused the signal, it will refuse the kill as well, so the tree is told now.
 fn not_asked(ctx: &Ctx, process: &Process, error: &SignalError) {
     let (path, text) = (ctx.path(), error.to_string());
     if !matches!(error, SignalError::NotPermitted { .. }) {
@@ -568,7 +568,7 @@ fn not_asked(ctx: &Ctx, process: &Process, error: &SignalError) {
     let Some(survivors) = process.unkillable() else { return };
     let reason = survivors.refused.clone().unwrap_or_default();
     log(
-        move || tracing::warn!(target: "liveoak", path = %path, event = "not-asked", reason, "{path}: the system refused to ask it to stop: {reason}"),
+        move || tracing::warn!(target: "liveoak", path = %path, event = "not-asked", reason, "{path}: the system refused to send the stop signal: {reason}"),
     );
     ctx.may_survive(survivors);
 }

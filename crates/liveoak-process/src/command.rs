@@ -404,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shell_that_is_asked_alone_is_told_from_one_that_execs_or_traps() {
+    fn a_shell_that_alone_would_get_the_stop_signal_is_distinguished_from_one_that_execs_or_traps() {
         let asks_only_a_shell = |line: &str| CommandLine::shell(line).ask(Ask::Leader).asks_only_a_shell();
         for line in
             ["gunicorn app", "cd a && ./server", "echo exec; ./server", "./exec", "A=b ./server | cat"]

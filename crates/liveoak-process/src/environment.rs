@@ -22,7 +22,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 pub const IDENTITY_VARIABLES: [&str; 3] = ["LIVEOAK_PATH", "LIVEOAK_REPLICA", "LIVEOAK_ATTEMPT"];
 
 /// Variables that were meant for the current process: they name a descriptor that children do not get, a service manager
-/// that expects messages from the current process, or a folder of the past.
+/// that expects messages from the current process, or a former working directory.
 const OF_PARENT: [&str; 13] = [
     // The folder that the current process is in, and the one before. Children are told their own.
     "PWD",
@@ -79,7 +79,7 @@ impl Environment {
         Environment::inherited(Some(identity)).with(command)
     }
 
-    /// Returns what a command line starts from in the current process.
+    /// Returns the variables that a command line inherits from the current process.
     fn inherited(identity: Option<Identity>) -> Environment {
         let variables =
             std::env::vars_os().filter_map(|(name, value)| Some((passed_on(&name, value)?, name)));
@@ -87,7 +87,7 @@ impl Environment {
         Environment { variables, identity, has_folder: true }
     }
 
-    /// Returns this environment with the variables of `command` on top. For a probe command of the attempt, and as the
+    /// Returns this environment with the variables of `command` on top. Used for the probe commands of the attempt, and as the
     /// last step for its program.
     pub(crate) fn with(&self, command: &CommandLine) -> Environment {
         let mut all = match command.env_cleared {

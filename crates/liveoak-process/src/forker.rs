@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fork_that_panics_ends_no_thread() {
+    fn a_fork_that_panics_does_not_end_its_thread() {
         let forkers = forkers();
         forkers.submit(Box::new(|| panic!("raised by the test")));
         let (_release, begun) = hangs(&forkers);

@@ -23,11 +23,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::oneshot;
 
-/// Is dropped when no process of a group is left and the leader was reaped, on the spawner thread.
+/// A value that the spawner thread drops when no process of the group is left and the leader was reaped.
 pub(crate) struct WhenGone(Option<Box<dyn Send>>);
 
 impl WhenGone {
-    /// Nothing is dropped.
+    /// A `WhenGone` without a value.
     pub(crate) const NOTHING: WhenGone = WhenGone(None);
 
     pub(crate) fn new(value: impl Send + 'static) -> WhenGone {

@@ -1,12 +1,12 @@
 //! Reaping of processes that the current process did not start itself.
 //!
-//! A process whose parent has ended becomes a child of process 1, or of the nearest subreaper above it. A program that
-//! replaced its starter by `exec` inherits the children of that. Nothing waits for such processes, so they would stay
-//! zombies, and a container would run out of process ids. Only a program whose other child processes are all of this
-//! crate may reap them: in any other program their status belongs to other code.
+//! A process whose parent has ended becomes a child of process 1, or of the nearest subreaper above it. A program started by
+//! `exec` inherits the children of the program that it replaced. Nothing waits for such processes, so they would stay
+//! zombies, and a container would run out of process ids. Only a program that starts all its child processes
+//! through this crate may reap them: in any other program their status belongs to other code.
 //!
 //! `SIGCHLD` wakes the spawner thread, which reaps. A leader of a process group, or the guardian, may be dead and not
-//! reaped for a while. Then the system reports only that one, and the others are found in `/proc`.
+//! reaped for a while. In this case `waitid` keeps reporting this process, so the others are looked up in `/proc`.
 
 use crate::os;
 use rustix::process::{Pid, WaitId, WaitIdOptions, child_subreaper, getpid, waitid};

@@ -82,7 +82,7 @@ impl std::fmt::Display for Stream {
 pub struct OutputLine<'a> {
     /// The stream that it was written to.
     pub stream: Stream,
-    /// The text without its line end (`\n` or `\r\n`) and without NUL bytes. Bytes that are not UTF-8 are replaced by
+    /// The text without its line end (`\n`, `\r\n` or `\r`) and without NUL bytes. Bytes that are not UTF-8 are replaced by
     /// `U+FFFD`. Other control characters are kept.
     pub text: &'a str,
     /// `true` if the line continues in the next piece of this stream: it is longer than [`MAX_LINE`](crate::MAX_LINE), or the

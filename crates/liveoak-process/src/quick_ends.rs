@@ -1,6 +1,6 @@
 //! Programs that succeed at once, again and again, although they should run permanently: what the cause may be.
 //!
-//! A permanent child that is no service looks like one that works: no attempt fails. So the log says once what is
+//! A permanent child that is really a job looks healthy, because no attempt fails. So the log says once what is
 //! probably wrong. Nothing else depends on this.
 
 use crate::command::{CommandLine, Stdin};
@@ -54,10 +54,10 @@ impl QuickEnds {
 fn hint(stdin: Stdin) -> &'static str {
     match stdin {
         Stdin::Null => {
-            "If it is a job that is done then: restart = \"transient\". If it ends because its input ends: stdin = \"open\". If it puts itself into the background: run it in the foreground (look for such an option of the program)."
+            "If it is a job, so that its end is expected: restart = \"transient\". If it ends because its input ends: stdin = \"open\". If it puts itself into the background: run it in the foreground (look for such an option of the program)."
         }
         Stdin::Open | Stdin::Inherit => {
-            "If it is a job that is done then: restart = \"transient\". If it puts itself into the background: run it in the foreground (look for such an option of the program)."
+            "If it is a job, so that its end is expected: restart = \"transient\". If it puts itself into the background: run it in the foreground (look for such an option of the program)."
         }
     }
 }
@@ -74,12 +74,12 @@ mod tests {
     }
 
     #[test]
-    fn the_hint_comes_once_after_three_successes_at_once_in_a_row() {
+    fn the_hint_is_printed_once_after_three_immediate_successes_in_a_row() {
         assert_eq!(counts(&[(true, SOON); 7]), [false, false, true, false, false, false, false]);
     }
 
     #[test]
-    fn a_failure_or_a_longer_run_begins_the_count_anew() {
+    fn a_failure_or_a_longer_run_resets_the_count() {
         for between in [(false, SOON), (true, AT_ONCE)] {
             let attempts = [(true, SOON), (true, SOON), between, (true, SOON), (true, SOON), (true, SOON)];
             assert_eq!(counts(&attempts), [false, false, false, false, false, true], "{between:?}");

@@ -403,7 +403,7 @@ impl LeakCheck {
         }
         for puppet in lock(&self.puppets).iter() {
             let (name, state) = (&puppet.control.name, puppet.control.state());
-            assert!(!state.overlapped, "{name} lived twice at once");
+            assert!(!state.overlapped, "{name} had two live attempts at once");
             assert_eq!(state.live, 0, "{name} is still alive");
         }
         assert_eq!(self.tasks(), 0, "tasks are left over");

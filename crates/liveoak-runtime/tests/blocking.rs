@@ -313,7 +313,7 @@ fn the_paused_clock_does_not_advance_while_a_thread_starts_or_stops() {
 }
 
 #[test]
-fn the_paused_clock_does_not_advance_for_a_thread_at_most_for_its_deadline_in_real_time() {
+fn the_paused_clock_is_held_while_a_thread_starts_for_at_most_its_deadline_in_real_time() {
     paused(async {
         let (open, gate) = Gate::new();
         let child = Child::thread("work", move |_: Ctx| gate.wait());

@@ -106,7 +106,7 @@ fn a_child_that_kills_its_tree_is_killed_and_does_not_wait() {
 }
 
 #[test]
-fn inside_unless_stopping_a_child_may_wait_for_its_own_stop_in_the_order_of_the_stop() {
+fn a_child_may_wait_for_its_own_stop_in_unless_stopping_and_is_stopped_in_its_turn() {
     paused(async {
         let leak_check = LeakCheck::new();
         let later = leak_check.puppet("later").stopping_after(SECOND);

@@ -138,7 +138,7 @@ fn a_stop_hook_that_hangs_is_bounded_by_the_child_s_deadline() {
 }
 
 #[test]
-fn the_stop_hook_runs_also_when_run_was_cancelled() {
+fn the_stop_hook_runs_even_when_run_was_cancelled() {
     paused(async {
         let leak_check = LeakCheck::new();
         let script = Script { run: Run::Deaf, ..Script::new() };
@@ -196,7 +196,7 @@ impl Service for KillsItsTree {
 }
 
 #[test]
-fn the_stop_hook_runs_also_when_the_kill_comes_just_as_the_body_has_returned() {
+fn the_stop_hook_runs_even_when_the_kill_comes_just_as_the_body_has_returned() {
     paused(async {
         let leak_check = LeakCheck::new();
         let (tree_cell, stopped) = (Arc::default(), Arc::default());

@@ -169,7 +169,7 @@ fn a_stop_during_a_restart_of_a_set_starts_nothing_more() {
 }
 
 #[test]
-fn after_a_restart_command_and_a_stop_nothing_lives() {
+fn after_a_restart_command_and_a_stop_no_attempt_is_alive() {
     paused(async {
         let leak_check = LeakCheck::new();
         let a = leak_check.puppet("a").stopping_after(s(1));
@@ -280,7 +280,7 @@ fn a_child_that_kills_its_tree_when_asked_to_stop_is_killed_immediately() {
 }
 
 #[test]
-fn a_stop_of_more_members_than_one_call_handles_goes_on_without_a_deadline() {
+fn a_stop_of_more_members_than_one_call_handles_continues_although_no_deadline_is_set() {
     const MEMBERS: usize = 20_000;
     paused(async {
         let asked = Arc::new(AtomicUsize::new(0));

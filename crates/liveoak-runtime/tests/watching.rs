@@ -223,7 +223,7 @@ fn when_ready_and_join_return_all_events_before_them_can_be_read() {
 }
 
 #[test]
-fn every_waiting_state_says_what_it_waits_for_since_when_and_how_long_it_still_can() {
+fn every_waiting_state_names_what_it_waits_for_since_when_and_the_remaining_time() {
     paused(async {
         let leak_check = LeakCheck::new();
         let (slow, next) = (leak_check.puppet("slow").slow_to_start(), leak_check.puppet("next"));

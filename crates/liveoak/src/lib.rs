@@ -109,7 +109,7 @@
 //! comes only after the child itself has ended or become ready. Such a wait is refused immediately
 //! ([`Refusal::WouldWaitForItself`]); the command is carried out.
 //!
-//! # When a child is restarted, and when it is given up
+//! # When a child is restarted, and when it is given up on
 //!
 //! A child is [permanent, transient or temporary](Restart). Its supervisor restarts [the child alone, all its children,
 //! or the child and the children started after it](Strategy). Before a restart there is a random delay, whose upper
@@ -122,7 +122,7 @@
 //!
 //! Failures are in a row if there is neither a success nor a *stable run* between them. A stable run is an attempt that
 //! was ready for ten seconds without a break (`reset_after` of its [`Backoff`]). An attempt of a supervisor is stable
-//! once each of its declared children had a stable run or a success in it, or was stopped by command. So with a limit of
+//! once each of its declared children had a stable run or a success in it (see [`Backoff`] for the exceptions). So with a limit of
 //! *n*, a child that never has a stable run is given up on after exactly *n* + 1 failures, however slowly it fails. A
 //! stable run or a success, or a command that starts a child that was down, also resets the delay after a failure.
 //!

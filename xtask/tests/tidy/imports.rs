@@ -124,7 +124,7 @@ fn longest(path: &str, names: &BTreeSet<&str>) -> Option<String> {
 }
 
 #[test]
-fn arrows_are_read_from_paths_groups_and_parents() {
+fn imports_are_read_from_paths_groups_and_super() {
     let files = [
         File::new("c/src/lib.rs", "mod a; mod b; pub use a::A;"),
         File::new(

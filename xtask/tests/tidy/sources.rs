@@ -166,7 +166,7 @@ fn leftovers(file: &File) -> Vec<String> {
 }
 
 #[test]
-fn nothing_is_left_to_be_done_in_code() {
+fn code_has_no_todo_comments() {
     assert_none(rust().flat_map(leftovers).collect());
 }
 

@@ -169,7 +169,7 @@ fn no_text_says_where_to_download_crates_from() {
 }
 
 #[test]
-fn a_registry_is_found() {
+fn a_dependency_on_another_registry_is_reported() {
     let bad: Vec<String> = REGISTRIES.iter().map(|word| format!("a {word}b")).collect();
     let bad: Vec<&str> = bad.iter().map(String::as_str).collect();
     assert_finds(registries, "a.toml", "see https://crates.io/crates/tokio\n", &bad);

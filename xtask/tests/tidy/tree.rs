@@ -134,7 +134,7 @@ fn a_file_of_tests_is_known_by_its_folder_or_its_name() {
 }
 
 #[test]
-fn what_gitignore_lists_is_not_walked() {
+fn files_that_gitignore_lists_are_not_walked() {
     for (pattern, path) in
         [("/target", "target"), ("/target-*", "target-x"), ("*.log", "a/b.log"), ("/a/b", "a/b")]
     {

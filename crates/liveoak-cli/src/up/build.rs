@@ -12,7 +12,7 @@ pub(crate) struct ProgramOutput {
     pub(crate) backpressure: Backpressure,
 }
 
-/// Returns the tree that `config`, whose replicas are expanded, declares.
+/// Returns the tree that `config` declares. The replicas of `config` must be expanded already.
 pub(crate) fn tree(config: &Config, io: &ProgramOutput) -> Supervisor {
     let root = supervisor(config.name.as_str(), &config.root, io);
     root.stop_within(config.spec.stop_within).end_when_done()

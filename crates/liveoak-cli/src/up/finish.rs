@@ -1,6 +1,6 @@
 //! The end of the outputs: all that was written is delivered while the readers make progress.
 //!
-//! An output is given up
+//! Liveoak gives up on an output
 //!
 //! - after [`NO_PROGRESS`] during which its reader took nothing,
 //! - after [`REFUSED`] during which the system refused the writes: a full disk has no reader that will read later,
@@ -20,19 +20,19 @@ use super::outputs::{Outputs, reason};
 use super::status::StatusLog;
 use super::writer::{Progress, StreamWriter};
 
-/// How long the end waits for a reader that takes nothing.
+/// How long `finish` waits for a reader that takes nothing.
 pub(crate) const NO_PROGRESS: Duration = Duration::from_secs(30);
 
-/// How long the end waits for an output that the system refuses to write.
+/// How long `finish` waits for an output that the system refuses to write.
 const REFUSED: Duration = Duration::from_secs(5);
 
-/// After this time without progress, a message says what the end waits for.
+/// After this time without progress, a message says what `finish` waits for.
 pub(crate) const SAID_AFTER: Duration = Duration::from_secs(2);
 
-/// The time in which a signal can still belong to an earlier one.
+/// Signals that follow each other within this time count as one.
 const ONE_WISH: Duration = Duration::from_secs(1);
 
-/// How long outputs that are being written may still take after a signal asked to end without them.
+/// After a signal has asked to end at once: how long writes in progress may still take.
 const AFTER_SIGNAL: Duration = Duration::from_secs(1);
 
 /// An output and how far it was when it last made progress.
@@ -49,8 +49,8 @@ struct Watched<'a> {
 }
 
 impl Watched<'_> {
-    /// Returns how long the end still waits for this output; `None` if it does not. `asked` is when a signal asked to end
-    /// without it.
+    /// Returns how long `finish` still waits for this output, or `None` if it does not. `asked` is the time of a signal that asked to
+    /// end at once.
     fn left(&mut self, now: Instant, asked: Option<Instant>) -> Option<Duration> {
         let progress = self.writer.progress();
         if self.given_up || progress.left == 0 {
@@ -84,8 +84,8 @@ fn patience(progress: &Progress) -> Duration {
     }
 }
 
-/// Waits until all text is written, or is given up. Returns `true` if all was written. What no reader can miss, because it
-/// has closed its end or is a terminal that is gone, does not count.
+/// Waits until all text is written, or is given up on. Returns `true` if all was written. Output without a reader (the reader
+/// has closed its end, or the terminal is gone) does not count.
 pub(crate) fn finish(outputs: &Outputs, status: &StatusLog, mut signals: Option<StopSignals>) -> bool {
     let begun = Instant::now();
     let mut all: Vec<Watched<'_>> =
@@ -106,7 +106,7 @@ pub(crate) fn finish(outputs: &Outputs, status: &StatusLog, mut signals: Option<
                 None if !output.given_up && output.writer.progress().left > 0 => {
                     output.given_up = true;
                     complete &= report_loss(output, outputs, status);
-                    // The report may have to be written by the other output.
+                    // The message about the loss may have to go to the other output.
                     next = Some(Duration::ZERO);
                 }
                 None => {}
@@ -130,14 +130,14 @@ fn watch<'a>(name: &'static str, writer: &'a StreamWriter, since: Instant) -> Wa
     Watched { name, writer, seen: [0; 2], since, busy_since: None, given_up: false }
 }
 
-/// Says on the other output what the end waits for.
+/// Reports on the other output what `finish` waits for.
 fn say_waiting(output: &Watched<'_>, outputs: &Outputs, status: &StatusLog) {
     let (name, left) = (output.name, output.writer.progress().left);
     let text = format!("waiting until {name} takes the last {left} bytes; Ctrl-C drops them");
     outputs.tell_about(name, &text, |text| status.message(Level::INFO, "output-waits", text));
 }
 
-/// Reports what is lost of an output that is given up. Returns `true` if there is no reader that misses it.
+/// Reports how much of an output is lost, if Liveoak gives up on it. Returns `true` if the output has no reader.
 fn report_loss(output: &Watched<'_>, outputs: &Outputs, status: &StatusLog) -> bool {
     let progress = output.writer.progress();
     if progress.hung_up {
@@ -156,7 +156,7 @@ fn report_loss(output: &Watched<'_>, outputs: &Outputs, status: &StatusLog) -> b
 /// after it.
 pub(crate) async fn given_up(signals: Option<&mut StopSignals>, begun: Instant) {
     let Some(signals) = signals else { return pending().await };
-    // The wish of `signals` does not change any more after a kill, so a new listener hears what comes after that.
+    // After a kill, `signals` reports nothing new, so a new listener is made for later signals.
     let Ok(further) = StopSignals::listen() else { return pending().await };
     race(first_or_kill(signals), further_interrupt(further, begun)).await;
 }

@@ -1,7 +1,7 @@
 //! The output of the children on stdout: `path | line`.
 //!
-//! On a terminal the paths are padded to one width, and each child has a colour: the colours go round in the order of the
-//! file, so that neighbours differ and every colour is used before one is used again. In a pipe or a file each line is
+//! On a terminal the paths are padded to one width, and each child has a colour: the colours are assigned in the order of the
+//! file and then repeat, so that neighbours differ and every colour is used before one is used again. In a pipe or a file each line is
 //! exactly the path, ` | `, and the line, so that other programs can read it. Liveoak's own messages go to stderr, not
 //! here.
 //!
@@ -25,7 +25,7 @@ const COLOURS: [&str; 10] = ["36", "32", "35", "34", "33", "96", "92", "95", "94
 /// The largest width that paths are padded to.
 const MAX_WIDTH: usize = 40;
 
-/// Returns what slows the programs down while too much of their output waits, or the reader of `stdout` is gone.
+/// Returns the backpressure on the programs: it slows them down while too much of their output waits, or the reader of `stdout` is gone.
 pub(crate) fn backpressure(stdout: StreamWriter) -> Backpressure {
     let pace = Mutex::new(Pace { next: Instant::now() });
     Arc::new(move || {
@@ -34,14 +34,14 @@ pub(crate) fn backpressure(stdout: StreamWriter) -> Backpressure {
     })
 }
 
-/// Spreads the reads of all programs over time. A read takes up to 64 KiB. So a program that floods its output alone is slowed
-/// down less than each of a hundred, and all together cost little CPU time.
+/// Spreads the reads of all programs over time. A read takes up to 64 KiB. So one program that floods its output is slowed
+/// down less than one of a hundred such programs, and together they cost little CPU time.
 struct Pace {
     /// When the next read may follow.
     next: Instant,
 }
 
-/// The longest pause before a read, however many programs wait for theirs.
+/// The longest pause before a read of one program, however many programs are waiting.
 const MAX_PAUSE: Duration = Duration::from_secs(2);
 
 impl Pace {
@@ -66,7 +66,7 @@ pub(crate) fn sink(config: &Config, stdout: StreamWriter) -> OutputSink {
         if terminal { widest(&config.root, config.name.as_str().len() + 1).min(MAX_WIDTH) } else { 0 };
     let colours = if coloured { colours(config) } else { HashMap::new() };
     Arc::new(move |path: &Path, line: OutputLine<'_>| {
-        // The end of a line that came in pieces, with nothing left: it makes no empty line.
+        // The last piece of a line may be empty; it is not printed.
         if line.continues && line.text.is_empty() {
             return;
         }

@@ -10,7 +10,7 @@
 //! - [`report`]: the report at the end
 //! - [`report_file`]: the file of `--report`
 //! - [`outputs`]: stdout and stderr, each with its [`writer`], which never blocks, to a [`descriptor`]
-//! - [`finish`]: the end of both
+//! - [`finish`]: delivers the rest of both outputs at the end
 //!
 //! This file has the order of steps: read the file, start the tree, wait, stop it, report. It decides the exit code. No
 //! child is started, restarted or stopped here; that is the library's work.
@@ -54,7 +54,7 @@ pub(crate) use report_file::{named_in, remove_stale};
 use status::StatusLog;
 use writer::StreamWriter;
 
-/// The threads beside those of the runtime: the tree's, a second one for output, two for the start of programs, and those
+/// The threads in addition to those of the runtime: the tree's, a second one for output, two for the start of programs, and those
 /// for suspended programs and for look-ups.
 const OTHER_THREADS: usize = liveoak::internal::THREADS_OF_A_TREE + 5;
 
@@ -75,7 +75,7 @@ pub(crate) fn run(args: &UpArgs) -> io::Result<ExitCode> {
     let outputs = Outputs::of_process(status::loss_note(args.log_format));
     let status = StatusLog::new(args.log_format, began, colour, outputs.stderr.clone());
     outputs.tell_each_other(&status);
-    // Before the file is read: also then, no report of an earlier run may stay.
+    // Done before the file is read, so that no report of an earlier run stays even if the file has errors.
     let file = args.report.as_deref().map(|path| ReportFile::open(path, &outputs, &args.file)).transpose();
     let config = match load(&args.file) {
         Ok(config) => config.expanded(),
@@ -94,7 +94,7 @@ pub(crate) fn run(args: &UpArgs) -> io::Result<ExitCode> {
             return Ok(ExitCode::from(EXIT_USAGE));
         }
     };
-    // They do what they did before only at the very end: a second signal of one wish must not cut off the report.
+    // The former signal actions are restored only at the very end, so that a repeated signal cannot cut off the report.
     let mut signals = None;
     let mut reported_to = None;
     let code = match file {
@@ -112,7 +112,7 @@ pub(crate) fn run(args: &UpArgs) -> io::Result<ExitCode> {
             EXIT_USAGE
         }
     };
-    // Lines of the log that came after the end of the tree. The log never waits for a reader.
+    // Flush the log lines that were written after the tree ended. The log never waits for a reader.
     liveoak::internal::flush_log(FLUSH_LOG);
     let (stop_signals, _requests) = signals.unzip();
     let complete = finish::finish(&outputs, &status, stop_signals);

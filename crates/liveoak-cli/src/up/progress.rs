@@ -1,7 +1,7 @@
 //! Says which child holds up a start or a stop, once it has done so for two seconds.
 //!
-//! The events of the tree say when something begins to start or to stop. Only then a snapshot is taken, at the moment at which
-//! the next line may be due. While nothing starts or stops, this file does nothing. The lines about one child are two seconds
+//! The events of the tree say when something begins to start or to stop. A snapshot is taken only after such an event,
+//! when the next line may be due. While nothing starts or stops, this file does nothing. The lines about one child are two seconds
 //! apart at first, and each distance is twice the one before.
 
 use std::collections::{BTreeMap, HashMap};
@@ -83,7 +83,7 @@ impl Said {
     }
 }
 
-/// Follows the tree and says what is due. Does not end; to be dropped when the tree has ended.
+/// Follows the tree and prints the lines that are due. Never returns: drop the future when the tree has ended.
 async fn watch(tree: TreeHandle, say: impl Fn(&Line<'_>)) -> std::convert::Infallible {
     let (mut events, mut starts) = (tree.events(), HashMap::new());
     let mut said = BTreeMap::new();
@@ -154,7 +154,7 @@ fn look_once(
         let said = said.entry(key.clone()).or_insert(Said { since: holder.since, lines: 0 });
         if held >= said.next_after() {
             due.push((holder, held));
-            // A line that comes late counts for those before it.
+            // A late line replaces the earlier lines that were missed.
             while held >= said.next_after() {
                 said.lines += 1;
             }

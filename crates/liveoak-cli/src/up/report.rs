@@ -233,7 +233,7 @@ fn words(exit: &Exit, path: &str, reasons: &NotReadyReasons) -> String {
 fn start_failed(failure: &StartFailure, reasons: &NotReadyReasons) -> String {
     let StartFailure { path, exit } = failure;
     match exit {
-        // The failed child is deeper in the tree, and its message names it.
+        // The child that failed is further down, and the message of its exit names it.
         Exit::StartFailed(deeper) => start_failed(deeper, reasons),
         Exit::Completed => format!("{path} failed to start: it completed before it was ready"),
         exit => format!("{path} failed to start: {}", words(exit, path.as_str(), reasons)),

@@ -59,7 +59,7 @@ fn with_ask_leader_the_rest_of_the_group_is_asked_when_the_leader_is_gone() {
 }
 
 #[test]
-fn with_ask_leader_a_rest_that_ignores_the_signal_is_killed_at_the_end_of_within() {
+fn with_ask_leader_remaining_processes_that_ignore_the_signal_are_killed_when_within_is_over() {
     let dir = TestDir::of(
         "[child.a]\ncommand = [\"sh\", \"a.sh\"]\nstop = { ask = \"leader\", within = \"500ms\" }\n",
     );
@@ -71,7 +71,7 @@ fn with_ask_leader_a_rest_that_ignores_the_signal_is_killed_at_the_end_of_within
 }
 
 #[test]
-fn a_shell_that_is_asked_alone_is_a_warning_unless_its_script_execs() {
+fn a_shell_that_alone_would_get_the_stop_signal_is_a_warning_unless_its_script_execs() {
     for (script, warned) in [("sleep 1000; :", true), ("exec sleep 1000", false)] {
         let dir = TestDir::of(&format!("[child.a]\nshell = \"{script}\"\nstop = {{ ask = \"leader\" }}\n"));
         let up = dir.up(&[]);
@@ -122,7 +122,7 @@ fn a_program_that_the_system_refuses_to_kill_is_reported_as_abandoned_with_its_p
     let ended = up.stop().with_code(3);
     dir.has(pid);
     let refused = format!("the system refused to kill process {pid}: Operation not permitted");
-    ended.has_in_order(&["refused to ask it to stop", "1 was abandoned and still runs", &refused]);
+    ended.has_in_order(&["refused to send the stop signal", "1 was abandoned and still runs", &refused]);
     assert!(
         !ended.log().contains("/t/a: kill") && ended.log().contains("none was killed"),
         "{}",

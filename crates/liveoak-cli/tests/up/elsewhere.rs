@@ -89,7 +89,7 @@ fn without_a_file_the_error_names_what_is_in_the_folder() {
         ("docker-compose.yml", "services:\n  web:\n    image: x\n", "`depends_on` as `after`"),
         ("web.service", "[Unit]\n[Service]\nExecStart=/bin/x\n", "`ExecStart=` as command"),
         ("supervisord.conf", "[program:web]\ncommand=x\n", "[program:NAME] as [child.NAME]"),
-        ("liveoak.toml.txt", "[child.a]\ncommand = 5\n", "is it the file?"),
+        ("liveoak.toml.txt", "[child.a]\ncommand = 5\n", "if that is the file, name it on the command line"),
     ] {
         let dir = TestDir::new();
         dir.file(name, text, 0o644);
@@ -124,7 +124,7 @@ fn a_command_in_one_string_with_shell_syntax_is_refused_and_the_same_words_in_an
 }
 
 #[test]
-fn the_error_of_a_missing_program_tells_how_many_folders_were_searched() {
+fn the_error_for_a_missing_program_gives_the_number_of_folders_that_were_searched() {
     let dir =
         TestDir::of("[child.a]\ncommand = \"no-such-program\"\nenv = { PATH = \"/somewhere/bin:/else\" }\n");
     let ended = dir.run(&[]).with_code(1);
@@ -133,7 +133,7 @@ fn the_error_of_a_missing_program_tells_how_many_folders_were_searched() {
 }
 
 #[test]
-fn the_log_tells_the_process_id_of_a_program_from_its_readiness_to_its_end() {
+fn lines_about_a_program_contain_its_process_id_from_its_readiness_to_its_end() {
     let tree = "[child.a]\nshell = \"echo $$; exec sleep 1000\"\n[child.b]\nshell = \"echo $$; exit 3\"\nrestart = \"temporary\"\n";
     let dir = TestDir::of(tree);
     let up = dir.up(&[]);

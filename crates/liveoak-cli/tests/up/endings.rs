@@ -159,7 +159,7 @@ fn more_than_a_second_after_the_first_signal_a_sigint_kills_whatever_that_was() 
 }
 
 #[test]
-fn signals_within_a_second_are_one_wish_and_only_sigint_kills() {
+fn signals_within_a_second_count_as_one_and_only_sigint_kills() {
     let dir = stubborn();
     let up = dir.up(&[]);
     up.line("/t/a", 0);

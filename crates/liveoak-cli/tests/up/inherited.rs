@@ -75,7 +75,7 @@ fn an_open_descriptor_is_not_passed_on() {
 }
 
 #[test]
-fn a_program_is_told_who_and_where_it_is() {
+fn a_program_gets_its_path_its_number_and_its_folder_as_variables() {
     let toml = "[child.web]\nshell = \"printenv PWD LIVEOAK_PATH LIVEOAK_REPLICA LIVEOAK_ATTEMPT\"\nreplicas = 2\n\
                 cwd = \"data\"\nrestart = \"temporary\"\n";
     let dir = TestDir::of(toml);
@@ -127,7 +127,7 @@ fn a_variable_that_the_file_sets_is_passed_on_although_an_inherited_one_is_not()
 }
 
 #[test]
-fn the_children_of_a_liveoak_inside_of_another_are_told_the_inner_tree() {
+fn programs_of_a_nested_liveoak_get_the_path_in_the_inner_tree() {
     let dir = TestDir::of(
         "[child.outer]\nshell = \"exec $UP inner.toml 2>/dev/null\"\nrestart = \"temporary\"\nreplicas = 2\n",
     );
@@ -231,7 +231,7 @@ fn with_a_json_log_the_state_is_one_object() {
 }
 
 #[test]
-fn sigquit_is_answered_also_by_a_liveoak_that_a_script_runs_in_the_background() {
+fn sigquit_is_answered_even_by_a_liveoak_that_a_script_runs_in_the_background() {
     let dir = TestDir::of("[child.a]\ncommand = \"sleep 1000\"\n");
     // A shell without job control ignores SIGINT and SIGQUIT in such a command.
     let up = up_by(&dir, "exec env --ignore-signal=INT,QUIT $UP");

@@ -64,7 +64,7 @@ fn a_further_ctrl_c_ends_without_the_output_that_is_left_and_says_so() {
 }
 
 #[test]
-fn a_full_disk_is_said_on_the_other_stream_and_ends_neither_the_tree_nor_the_other_stream() {
+fn a_full_disk_is_reported_on_the_other_stream_and_ends_neither_the_tree_nor_the_other_stream() {
     let dir = TestDir::of("[child.a]\nshell = \"echo lost; exec sleep 1000\"\n");
     let full = || OpenOptions::new().write(true).open("/dev/full").expect("it exists");
     let up = Up::watch(dir.command(&[]).stdout(full()).spawn().expect("it starts"));
@@ -90,7 +90,7 @@ fn a_full_disk_is_said_on_the_other_stream_and_ends_neither_the_tree_nor_the_oth
 }
 
 #[test]
-fn an_output_that_is_not_open_for_writing_is_said_on_the_other_stream() {
+fn an_output_that_is_not_open_for_writing_is_reported_on_the_other_stream() {
     let dir = counts_to(1);
     let read_only = File::open("/dev/null").expect("it exists");
     let ended = Up::watch(dir.command(&[]).stdout(read_only).spawn().expect("it starts")).end().with_code(0);
@@ -100,7 +100,7 @@ fn an_output_that_is_not_open_for_writing_is_said_on_the_other_stream() {
 }
 
 #[test]
-fn a_limit_of_the_file_size_ends_nothing_and_programs_get_the_signal_back() {
+fn a_file_size_limit_does_not_end_the_run_and_programs_have_the_default_sigxfsz() {
     let dir =
         TestDir::of("[child.a]\nshell = \"grep SigIgn /proc/self/status; seq 100000; exec sleep 1000\"\n");
     // The size is in blocks of 512 bytes.

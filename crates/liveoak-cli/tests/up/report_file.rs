@@ -174,7 +174,7 @@ fn a_device_is_written_to_and_stays() {
 }
 
 #[test]
-fn the_file_of_the_tree_is_no_report_file() {
+fn the_report_may_not_replace_liveoak_toml() {
     let dir = TestDir::of(JOB);
     let ended = dir.run(&["--report", "./liveoak.toml"]).with_code(2);
     assert!(ended.log().contains("cannot write the report to ./liveoak.toml: this is the file of the tree"));

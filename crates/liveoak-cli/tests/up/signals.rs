@@ -71,7 +71,7 @@ fn to_group(up: &Up, signal: Signal) {
 }
 
 #[test]
-fn under_gnu_timeout_a_stop_is_one_wish_although_two_signals_come() {
+fn the_two_signals_of_gnu_timeout_count_as_one_request() {
     for options in [&[][..], &["--foreground"], &["-k", "60"], &["-s", "INT"], &["-s", "HUP"]] {
         let dir = saves();
         let words: Vec<&str> = ["timeout"].iter().chain(options).chain(&["1000"]).copied().collect();
@@ -85,7 +85,7 @@ fn under_gnu_timeout_a_stop_is_one_wish_although_two_signals_come() {
 }
 
 #[test]
-fn ctrl_c_that_a_parent_passes_on_once_more_is_one_wish() {
+fn ctrl_c_that_a_parent_passes_on_again_counts_once() {
     for second in [Signal::INT, Signal::TERM] {
         let dir = saves();
         let up = start(&dir, &["sh", "-c", "trap : INT; LIVEOAK; echo after >&2"]);
@@ -97,7 +97,7 @@ fn ctrl_c_that_a_parent_passes_on_once_more_is_one_wish() {
 }
 
 #[test]
-fn a_trap_with_kill_0_is_one_wish() {
+fn the_signals_of_a_trap_with_kill_0_count_as_one_request() {
     let dir = saves();
     let up = start(&dir, &["sh", "-c", "trap 'trap - TERM; kill 0' INT TERM; LIVEOAK & wait"]);
     to_group(&up, Signal::TERM);
@@ -150,7 +150,7 @@ fn in_a_session_of_its_own_a_stop_is_orderly() {
 }
 
 #[test]
-fn a_service_manager_that_signals_every_process_is_one_wish() {
+fn the_signals_of_a_service_manager_to_every_process_count_as_one_request() {
     let dir = saves();
     let up = start(&dir, &["env"]);
     // systemd with KillMode=mixed or control-group: the main process, then all that are left.
@@ -182,7 +182,7 @@ fn a_background_job_ignores_ctrl_c_and_no_line_says_that_ctrl_c_kills() {
 }
 
 #[test]
-fn after_the_time_of_the_option_for_a_signal_of_timeout_is_no_second_wish() {
+fn after_the_time_given_with_for_a_signal_from_timeout_does_not_count_as_a_second_request() {
     let dir = saves();
     let up = dir.up(&["--for", "400ms"]);
     up.line("/t/a", 0);

@@ -142,7 +142,7 @@ fn an_open_stdin_never_ends_and_an_empty_one_ends_at_once() {
 }
 
 #[test]
-fn a_permanent_program_that_succeeds_at_once_again_and_again_gets_a_hint_once() {
+fn a_permanent_program_that_succeeds_immediately_several_times_in_a_row_gets_one_hint() {
     let dir = TestDir::of(
         "[child.a]\nshell = \"echo run; [ $(wc -l < count) -ge 6 ] && exec sleep 1000; echo >> count\"\n\
          backoff = false\nlimit = { restarts = \"unlimited\" }\n",

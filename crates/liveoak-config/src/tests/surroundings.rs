@@ -1,4 +1,4 @@
-//! What of a program's surroundings is read from the file: its probe, the paths in it, and its standard input.
+//! How the surroundings of a program are read from the file: its probe, the paths in it, and its standard input.
 
 use super::{errors, errors_at, program, read, read_text};
 use liveoak_process::{Probe, Stdin};
@@ -25,7 +25,7 @@ fn a_probe_is_tried_every_100ms_for_1s_each_unless_the_file_says_otherwise() {
 }
 
 #[test]
-fn every_and_timeout_are_above_zero_and_refused_where_they_have_no_effect() {
+fn the_keys_every_and_timeout_must_be_above_zero_and_are_refused_where_they_have_no_effect() {
     let refused = |ready: &str| errors(&with(&format!("ready = {{ {ready} }}")));
     assert_eq!(refused("tcp = \"a:80\", every = \"0s\""), ["`child.a.ready.every` is zero"]);
     assert_eq!(refused("tcp = \"a:80\", timeout = \"0s\""), ["`child.a.ready.timeout` is zero"]);
@@ -85,7 +85,7 @@ fn what_the_error_of_a_wrong_address_says_to_write_is_accepted() {
 }
 
 #[test]
-fn what_cannot_be_a_path_is_an_error_of_the_file() {
+fn a_value_that_cannot_be_a_path_is_an_error_in_the_file() {
     let long = |length: usize| "x".repeat(length);
     let deep = format!("{}x", "folder/".repeat(600));
     let good = format!("{}x", "folder/".repeat(500));

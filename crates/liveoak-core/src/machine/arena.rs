@@ -45,7 +45,7 @@ impl std::ops::IndexMut<Index> for Arena {
     }
 }
 
-/// Apart from the look-ups, which are short and frequent, so that they can be inlined.
+/// Panics. It is a separate function, so that the look-ups, which are short and frequent, can be inlined.
 #[cold]
 #[inline(never)]
 #[track_caller]

@@ -133,8 +133,8 @@ impl Machine {
         if state.is_used_up() { Err(Refusal::OnlyOnce) } else { Ok(()) }
     }
 
-    /// Starts a child that is down. The child and all children below it begin without failures, with full limits and the
-    /// first backoff.
+    /// Starts a child that is down. For the child and all children below it, the counts of failures and
+    /// restarts and the backoffs are reset.
     fn start_anew(&mut self, child: Index, request: RequestId) -> Result<(), Refusal> {
         if !self
             .arena
@@ -193,7 +193,8 @@ impl Machine {
             return Err(Refusal::IsAGroup);
         }
         self.check_name_is_free(sup, &declared.name)?;
-        // Siblings may come after a removed child of this name. They must start after it, but an added child starts last.
+        // If a sibling has an `after` edge to a removed child of this name, the name is refused: the sibling would have to
+        // start after the new child, but an added child starts last.
         self.check_not_needed(sup, &declared.name)?;
         self.check_spec(sup, declared)?;
         let old = self.arena.sup(sup).names.get(&declared.name).copied();
@@ -210,7 +211,7 @@ impl Machine {
         self.announce_added(child);
         self.mark_as_added(child, request);
         self.enqueue_start(child);
-        // A child that can never start may have left the tree again after this.
+        // Afterwards the child may already be gone: a child that can never start may leave the tree at once.
         self.settle();
         Ok(ids)
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 impl Machine {
-    /// Handles the report that an attempt has ended. For a supervisor, its dedicated runtime has ended.
+    /// Handles the report that an attempt has ended. From a supervisor, such a report means that its dedicated runtime has ended.
     pub(super) fn reported_exit(&mut self, child: Index, exit: Exit) {
         let Some(sup) = &mut self.arena[child].sup else {
             return self.on_attempt_ended(child, exit, StopStage::Asked);
@@ -61,12 +61,12 @@ impl Machine {
             // A reported health applies only to the attempt that reported it.
             record.health = Health::Healthy;
             cause = record.cause.take();
-            // Code of an attempt that ended otherwise was told what it may still ask for.
+            // Only an abandoned attempt still runs code that can ask for the exit before it.
             let abandoned = stage == StopStage::Abandoned;
             record.exit_before = if abandoned { record.last_exit.clone() } else { None };
         }
         let stopped_by_others = was_stopping && cause.is_none();
-        // Processes that are gone, or that end with the attempt, hold nothing back.
+        // Only processes that outlive an abandoned attempt prevent a restart.
         if stage != StopStage::Abandoned
             && let Some(record) = &mut self.arena[child].record
         {

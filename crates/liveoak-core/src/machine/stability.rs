@@ -6,7 +6,7 @@
 //! does not count (`time_jump.rs`).
 //!
 //! The attempt of any other supervisor is stable once each of its declared children, in this attempt, had a stable run
-//! or a success, or was stopped by command, or is held by a sibling that was stopped by command. Added children do not
+//! or a success, or was stopped by command, or waits for a sibling and is *held* (`condition.rs`). Added children do not
 //! count, and neither do those that run only once and did so in an earlier attempt. If no child has run at all, the
 //! supervisor is stable like a group.
 //!

@@ -35,7 +35,7 @@ impl Machine {
         let state = &self.arena[child];
         let (within, ready) = (state.spec.start_within, state.spec.ready);
         if state.sup.is_none() && ready == Ready::AtOnce {
-            // The child is ready before anything looks at its health, so only the health of a ready child counts.
+            // The child is ready at once, so its health as a starting child is never seen, and need not be counted.
             self.change_phase(child, Phase::Starting);
         } else {
             self.set_phase(child, Phase::Starting);
@@ -87,8 +87,8 @@ impl Machine {
     }
 
     /// Begins the ordered start of all children of a supervisor, and resets their flags. The failures in a row, the
-    /// restarts and the backoffs of the children are not reset. Only a stable run or a success resets them, or giving up.
-    /// So a child that never has a stable run is given up on, even if its supervisor is restarted for other reasons.
+    /// restarts and the backoffs of the children are not reset. Only a stable run, a success, giving up, or a start by command
+    /// resets them. So a child that never has a stable run is given up on, even if its supervisor is restarted for other reasons.
     fn start_children(&mut self, sup: Index) {
         if self.arena.sup(sup).is_group() {
             self.arena.sup_mut(sup).mode = SupervisorPhase::Up;

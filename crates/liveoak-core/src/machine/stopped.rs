@@ -22,7 +22,7 @@ impl Machine {
         if intent == Intent::Restart {
             self.arena[child].intent = Intent::Run;
         }
-        // A child that starts again is no longer stopping. Its entries go to the log of a supervisor above.
+        // A child that starts again is no longer stopping. The entries of its stop report go to the report that a supervisor above keeps.
         if starts_again {
             self.close_log(child);
         }
@@ -86,7 +86,7 @@ impl Machine {
         }
     }
 
-    /// Lets go the body of an idle child if the child never starts again (C18): it can run only once, or it is temporary
+    /// Releases the body of an idle child if the child never starts again (C18): it can run only once, or it is temporary
     /// and has finished, and no supervisor above it is ever restarted.
     pub(super) fn let_go_if_over(&mut self, child: Index) {
         let state = &self.arena[child];
@@ -98,7 +98,7 @@ impl Machine {
         }
     }
 
-    /// Lets go the bodies of a child and of all children below it, except children with `keep`. Returns `true` if the
+    /// Releases the bodies of a child and of all children below it, except children with `keep`. Returns `true` if the
     /// child cannot start again.
     fn let_go(&mut self, child: Index) -> bool {
         let state = &self.arena[child];
@@ -108,7 +108,7 @@ impl Machine {
         let mut let_go = true;
         if let Some(sup) = state.sup.as_ref().filter(|sup| !sup.is_group()) {
             let below = sup.ordered().to_vec();
-            // `any` would end at the first child, but all of them must be let go.
+            // `any` would end at the first child, but all of them must be released.
             let_go = below.into_iter().filter(|below| self.let_go(*below)).count() > 0;
         } else {
             self.push(Effect::LetGo(self.arena.id_of(child)));

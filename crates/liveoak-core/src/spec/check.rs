@@ -45,7 +45,7 @@ impl ChildDeclaration {
     }
 }
 
-/// Checks a child that is to be added below `parent`, whose `auto_shutdown` and depth are `rules`.
+/// Checks a child that is to be added below `parent`. `rules` are the `auto_shutdown` and the depth of `parent`.
 pub(crate) fn added_child<'a>(
     parent: &Path,
     declared: &ChildDeclaration,
@@ -183,7 +183,7 @@ impl Check {
             self.check_not_a_leaf(path, &declared.spec);
         }
         if let ChildForm::Supervisor(spec) = &declared.form {
-            let reason = "a permanent supervisor that ends when all is done would do all of it again and again; \
+            let reason = "a permanent supervisor that ends when all children are done would be restarted again and again; \
                           expected transient or temporary";
             let repeats = spec.end_when_done && declared.spec.restart == Restart::Permanent;
             self.refuse_if(repeats, path, "end_when_done", reason);
@@ -291,7 +291,7 @@ pub enum SpecProblem {
     IntensityOutOfReach {
         /// The intensity.
         intensity: Limit,
-        /// How often all restartable children together fail within the period at least, if each of them always fails
+        /// The least number of failures of all restartable children within the period, if each of them always fails
         /// immediately.
         failures: u64,
     },
@@ -351,7 +351,7 @@ impl fmt::Display for SpecProblem {
     }
 }
 
-/// How many names of a cycle are written at its begin and at its end.
+/// How many names of a cycle are written at its beginning and at its end.
 const MAX_OF_CIRCLE: usize = 12;
 
 /// Writes "children wait for each other in a cycle: a after b after a". The middle of a long cycle is left out.

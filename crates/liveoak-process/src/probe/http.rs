@@ -1,7 +1,7 @@
 //! The smallest HTTP/1.1 client that can find out whether a server is up: one `GET`, and the status line of its answer.
 //!
 //! No TLS, no redirections. The status line alone decides. The rest of the answer is read and forgotten, because a server
-//! that cannot send all of its answer logs an error. An HTTP library would be forty crates for this.
+//! that cannot send all of its answer logs an error. An HTTP library would add about forty crates.
 
 use super::error::{ProbeError, ProbeFailure};
 use super::linger;
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_that_are_no_urls_are_refused() {
+    fn texts_that_are_not_urls_are_refused() {
         for text in [
             "",
             "a:80",
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_is_no_status_line_has_no_code() {
+    fn a_text_that_is_not_a_status_line_has_no_code() {
         assert_eq!(status_code(b"HTTP/1.1 204 No Content\r\nX: y"), Some(204));
         assert_eq!(status_code(b"HTTP/1.0 500"), Some(500));
         for line in

@@ -125,7 +125,7 @@ impl ProbeRun {
         &self.state.probe
     }
 
-    /// Waits until another check makes sense after so many that failed.
+    /// Waits before the next check. `failures` is the number of failed checks so far.
     async fn pause(&self, failures: u32) {
         match &self.state.probe.kind {
             ProbeKind::Delay(time) => tokio::time::sleep(self.remaining(*time)).await,
@@ -145,7 +145,7 @@ impl ProbeRun {
         match &self.state.probe.kind {
             ProbeKind::Delay(time) => match self.remaining(*time) {
                 Duration::ZERO => Ok(()),
-                remaining => not_yet(format!("{remaining:.1?} of its delay remain")),
+                remaining => not_yet(format!("{remaining:.1?} of its delay remains")),
             },
             ProbeKind::Log(_) if *self.state.matched.borrow() => Ok(()),
             ProbeKind::Log(pattern) => not_yet(format!("no line matched /{pattern}/ yet")),

@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_that_are_no_addresses_are_refused() {
+    fn texts_that_are_not_addresses_are_refused() {
         for text in
             ["", "80", "a", "a:", "a:0", "a:65536", "a:+1", "::1:80", "[::1:80", "[a]:80", "a b:80", "a:x"]
         {
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_connection_that_leads_to_itself_is_no_answer() {
+    async fn a_connection_that_leads_to_itself_does_not_count_as_an_answer() {
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let own = socket.local_addr().unwrap();

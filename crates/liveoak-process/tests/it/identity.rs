@@ -57,7 +57,7 @@ async fn each_attempt_is_told_its_path_its_replica_and_its_number() {
 }
 
 #[tokio::test]
-async fn a_probe_command_stands_where_the_program_stands() {
+async fn a_probe_command_has_the_environment_of_the_program() {
     let (lines, dir) = (Lines::default(), Dir::new());
     let check = "#!/bin/sh\necho $A $B $PWD $LIVEOAK_PATH $LIVEOAK_REPLICA $LIVEOAK_ATTEMPT > asked\n";
     dir.file("tools/is-up", check, 0o755);

@@ -34,7 +34,7 @@ async fn free_port() -> u16 {
 async fn a_delay_succeeds_when_its_time_has_passed() {
     let probe = Probe::delay(Duration::from_secs(60)).start();
     let started = tokio::time::Instant::now();
-    assert_eq!(refusal(&probe).await, "60.0s of its delay remain");
+    assert_eq!(refusal(&probe).await, "60.0s of its delay remains");
     probe.wait_until_ready().await.unwrap();
     let waited = started.elapsed();
     assert!(waited >= Duration::from_secs(60) && waited < Duration::from_secs(61), "{waited:?}");

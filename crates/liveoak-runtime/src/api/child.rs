@@ -48,7 +48,7 @@ impl Drop for Children {
     }
 }
 
-/// What the tree keeps of a group while it has it.
+/// What the tree keeps of a group as long as the group is in the tree.
 pub(crate) struct GroupParts {
     /// Where the handles of the group find it.
     pub(crate) address: Arc<GroupAddress>,
@@ -212,8 +212,8 @@ impl Child {
     }
 
     /// Requires a [`Ctx::heartbeat`] at least once in `period` while the child is ready. A child that misses a heartbeat
-    /// is stuck: it is killed, which counts as a failure. The kill comes at most a quarter of the period (or a
-    /// millisecond) late.
+    /// is stuck: it is killed, which counts as a failure. The kill comes late by at most a quarter of the
+    /// period, or by a millisecond if that is more.
     #[must_use]
     pub const fn heartbeat(mut self, period: Duration) -> Self {
         self.spec.heartbeat = Some(period);
@@ -221,7 +221,7 @@ impl Child {
     }
 
     /// Sets how long the child may take to stop when asked, before it is killed. With zero the child is killed
-    /// immediately, with [`Duration::MAX`] never. Default: 5 s.
+    /// immediately. With [`Duration::MAX`] it is killed only by the budgets of the supervisors above. Default: 5 s.
     #[must_use]
     pub const fn stop_within(mut self, within: Duration) -> Self {
         self.spec.stop_within = within;

@@ -19,7 +19,7 @@ pub enum StartError {
     NoTimers,
     /// One or more specs are wrong; nothing was started.
     Spec(SpecErrors),
-    /// A child failed its first start. The children that were started before it have been stopped in reverse.
+    /// A child failed its first start. The children that were started before it have been stopped in reverse order.
     Failed {
         /// The child, and how its start failed.
         failure: Arc<StartFailure>,

@@ -1,8 +1,8 @@
 //! A whole program that runs one tree: its runtime, its signals, its messages and its exit code.
 //!
 //! The order of steps: build the runtime, listen for signals, run the tree, shut the runtime down within a bound, print
-//! the failure. The former signal actions are restored only after the last step. So a second signal that belongs to the
-//! same wish does not kill a process that has just stopped.
+//! the failure. The former signal actions are restored only after the last step. So a repeated signal (for example from
+//! `timeout` and from the shell) does not kill a process that has just stopped.
 //!
 //! This is the only file of the library that prints. A separate thread prints, because the reader of stderr may be
 //! stuck.
@@ -26,8 +26,8 @@ use std::time::Duration;
 /// waits for them longer. Tasks and calls that belong to the tree are in its report if they did not end.
 const RUNTIME_END: Duration = Duration::from_millis(500);
 
-/// How long the log may take for lines that came after the end of the tree. The end of the tree has waited for those
-/// before.
+/// How long the log may take for lines that came after the end of the tree. The lines before it were already awaited when the
+/// tree ended.
 const LAST_LINES: Duration = Duration::from_millis(100);
 
 /// How long the program's end waits for the reader of stderr.
@@ -36,7 +36,7 @@ const PRINT_WITHIN: Duration = Duration::from_secs(1);
 /// The most bytes of an error that are printed. A thousand errors in specs take less.
 const MAX_PRINTED: usize = 1 << 20;
 
-/// The tree failed, or its start; or the program got no runtime.
+/// The tree failed or did not start, or no runtime could be made.
 const FAILED: u8 = 1;
 /// The specs are wrong; nothing was started.
 const USAGE: u8 = 2;
@@ -150,7 +150,7 @@ fn exit_code(error: &Error) -> u8 {
     }
 }
 
-/// Returns the texts of an error and of its sources, nothing twice. The error of `set_up` is code of the user.
+/// Returns the texts of an error and of its sources, without repetitions. Catches panics, because the error comes from the user's `set_up`.
 fn with_sources(error: &(dyn std::error::Error + 'static)) -> String {
     error_text(error, MAX_PRINTED)
 }
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_whose_text_panics_is_printed_as_far_as_it_goes_and_ends_nothing() {
+    fn an_error_whose_text_panics_is_printed_up_to_the_panic() {
         let error = Layer("cannot connect", Some(Box::new(Layer("panics", None))));
         assert_eq!(with_sources(&error), "cannot connect (the error panicked while its text was made)");
     }

@@ -95,8 +95,8 @@ pin_project! {
         // `None` while the body is being polled or dropped (the cell is in `CURRENT` then), and after the end.
         cell: Option<Arc<LiveAttempt>>,
         registration: TaskRegistration,
-        // All attempts of a child share this value. Members of a group whose argument has no data share it too. Each
-        // attempt changes the reference count twice. `None` after the end.
+        // All attempts of a child share this value. All members of a group share it too, if the type of their argument has no
+        // data. Each attempt changes the reference count twice. `None` after the end.
         starter: Option<Arc<TaskStarter<F>>>,
     }
 

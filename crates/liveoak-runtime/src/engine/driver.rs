@@ -14,7 +14,7 @@
 //!    value on. Bodies and factories run in the task of their attempt, [`Drops`] drops the values of children that are
 //!    over, and the [log thread](crate::util::log) writes log lines. A thread performs a limited number of effects per
 //!    turn ([`TurnLimit`]); the timer task performs the rest and yields in between. If an effect of a tree causes an input
-//!    to the same tree on the same thread, the outer loop handles the input, not deeper on the stack ([`CURRENT_TREE`]).
+//!    to the same tree on the same thread, the outer loop handles the input, so the stack does not grow ([`CURRENT_TREE`]).
 //! 4. The timer task sleeps until the earliest deadline. A thread that adds an earlier deadline wakes the timer task. If
 //!    the timer task is late, the [`Watchdog`] does its work.
 //! 5. A slot may have a new child before the driver was told to forget the old one, so each entry carries the serial of
@@ -50,7 +50,7 @@ thread_local! {
     static CURRENT_TREE: Cell<(usize, bool)> = const { Cell::new((0, false)) };
 }
 
-// What a running tree puts into the generic types of the storey below.
+// The types with which a running tree instantiates the generic types of `attempt`.
 pub(crate) type LiveAttempt = AttemptCell<Arc<TreeInner>>;
 pub(crate) type ChildBody = dyn Body<Arc<TreeInner>>;
 pub(crate) type State = TreeState<Arc<TreeInner>>;
@@ -129,7 +129,7 @@ impl TreeInner {
         let deadline = self.state().machine.deadline_of_attempt(cell.id, cell.attempt);
         if let Some(deadline) = deadline {
             self.clock.hold((cell.id, cell.attempt), deadline.since(self.clock.now()));
-            // It may have become ready, or ended, between the two.
+            // The attempt may have become ready or ended between the look-up and the hold.
             if self.state().machine.deadline_of_attempt(cell.id, cell.attempt).is_none() {
                 self.clock.release((cell.id, cell.attempt));
             }
@@ -248,7 +248,7 @@ impl TreeInner {
             let wakeup = if last { state.new_wakeup() } else { None };
             drop(state);
             self.wake_timer_task(wakeup);
-            // Events first: a task that waits for `ready` or `ended` finds the events before it.
+            // Deliver events first, so that a task that is woken by `ready` or `ended` can read all earlier events.
             if self.events.flush() {
                 self.events_are_left();
             }

@@ -6,7 +6,7 @@
 //! * `timer_task`, `watchdog` – the task that keeps the deadlines, and the thread that keeps them when the task cannot.
 //! * `ended` – how a tree ended.
 //! * `events`, `outbox`, `pids` – the event stream, and the process ids in the lines of the log.
-//! * `ending` – the end of a tree, and what a stop waits for beside attempts.
+//! * `ending` – the end of a tree, and what a stop waits for in addition to attempts.
 //! * `drops`, `kept_error` – where values of children that are over are dropped; the errors of exits that keep them.
 //! * `heartbeat` – the answers to heartbeat checks.
 //! * `command`, `requests` – commands on one child, and the callers that wait for their answers.

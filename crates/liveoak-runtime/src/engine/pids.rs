@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn one_process_id_more_than_are_kept_forgets_the_others() {
+    fn one_process_id_beyond_the_limit_clears_all_others() {
         for slot in 0..=PIDS_KEPT {
             let slot = u32::try_from(slot).unwrap_or_default();
             keep(1, ChildId { slot, serial: 0 }, Attempt(1), slot);

@@ -149,7 +149,7 @@ impl<T: AttemptListener> TreeState<T> {
         Ok((id, added, answer))
     }
 
-    /// Withdraws a request, and returns `true`, if `asker` would wait for itself by a wait for the answer.
+    /// Withdraws a request and returns `true`, if the answer to the request depends on `asker` itself.
     pub(crate) fn refuse_own_wait(&mut self, asker: Option<Asker>, request: RequestId, id: ChildId) -> bool {
         let awaited = Awaited::Answer(request, id);
         let refused = asker.is_some_and(|asker| self.machine.would_wait_for_itself(asker, awaited));
@@ -160,8 +160,8 @@ impl<T: AttemptListener> TreeState<T> {
         refused
     }
 
-    /// Forgets a request whose caller does not wait for the answer. Returns what would have sent the answer: it may hold a
-    /// waker, so it is to be dropped outside the lock.
+    /// Forgets a request whose caller does not wait for the answer. Returns the sender of the answer. It may hold a
+    /// waker, so drop it outside the lock.
     #[must_use]
     pub(crate) fn withdraw(&mut self, request: RequestId, id: ChildId) -> Option<ReplySender> {
         let sender = self.requests.take(request);

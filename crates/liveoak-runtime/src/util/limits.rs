@@ -1,6 +1,6 @@
 //! Limits of the system: too few threads, descriptors, or too little memory.
 //!
-//! A program that needs threads to say that it has got no threads says nothing. So [`check_resources`] comes first: it
+//! A message about missing threads must not itself need a thread. So [`check_resources`] comes first: it
 //! needs no other thread, and its error is one sentence.
 
 use crate::util::lock::lock;
@@ -11,7 +11,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 use tokio::runtime::{Builder, Handle, Runtime};
 
-/// The threads of a tree beside the workers of the runtime: for messages, signals, the log, the watchdog, destructors and
+/// The threads of a tree in addition to the workers of the runtime: for messages, signals, the log, the watchdog, destructors and
 /// the end of the tree.
 pub const THREADS_OF_A_TREE: usize = 6;
 

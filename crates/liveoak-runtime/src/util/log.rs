@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_panics_ends_no_other() {
+    fn a_line_that_panics_does_not_stop_later_lines() {
         static TESTED: Log = Log::new();
         let written = Arc::new(Mutex::new(Vec::new()));
         for n in 0..10 {

@@ -19,7 +19,7 @@
 //! # Which handler is restored, and when
 //!
 //! 1. A stop signal that was ignored at the time of the installation stays ignored: nothing is installed. SIGQUIT is
-//!    ignored in each command that a script runs in the background; to tell the state does no harm there.
+//!    ignored in each command that a script runs in the background; printing the state does no harm there.
 //! 2. The handler for SIGHUP is installed only over the default action, and so are those for SIGQUIT and SIGUSR1. A
 //!    process that handles such a signal itself uses it for something else.
 //! 3. A handler that was installed before is still called. That handler may in turn call this one: it was installed above
@@ -44,7 +44,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 /// The signals that ask a process to end.
 pub(crate) const STOP_SIGNALS: [c_int; 3] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP];
 
-/// The signals that ask a process to tell something: SIGQUIT for the state of its tree. SIGUSR1 has no effect yet.
+/// The signals that ask a process for information: SIGQUIT for the state of its tree. SIGUSR1 has no effect yet.
 pub(crate) const TELL_SIGNALS: [c_int; 2] = [libc::SIGQUIT, libc::SIGUSR1];
 
 /// All signals that this file handles.

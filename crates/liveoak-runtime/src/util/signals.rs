@@ -351,12 +351,12 @@ mod tests {
     }
 
     #[test]
-    fn without_a_signal_there_is_no_wish() {
+    fn without_a_signal_nothing_is_requested() {
         assert_eq!(after(&[], 5_000), Wish::None);
     }
 
     #[test]
-    fn signals_within_a_second_of_the_first_are_one_wish() {
+    fn signals_within_a_second_of_the_first_count_as_one() {
         for first in SIGNALS {
             for second in SIGNALS {
                 for later in [0, 1, 999] {

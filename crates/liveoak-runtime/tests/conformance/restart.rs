@@ -59,7 +59,7 @@ fn three(fixture: &Fixture) -> [LoggedPuppet; 3] {
 }
 
 #[test]
-fn c22_an_exit_that_is_not_to_be_restarted_restarts_no_sibling_under_any_strategy() {
+fn c22_an_exit_without_a_restart_of_the_child_restarts_no_sibling_under_any_strategy() {
     let cases = [
         (Restart::Temporary, Exit::failed("x")),
         (Restart::Temporary, Exit::Completed),

@@ -137,7 +137,8 @@ fn c10_an_add_of_a_known_name_is_refused_with_its_state_and_a_failed_start_keeps
 }
 
 #[test]
-fn c11_a_stop_uses_the_child_s_own_deadline_keeps_it_listed_touches_no_sibling_and_is_no_restart() {
+fn c11_a_stop_uses_the_child_s_own_deadline_keeps_it_listed_touches_no_sibling_and_does_not_count_as_a_restart()
+ {
     for strategy in STRATEGIES {
         run_paused(async {
             let fixture = Fixture::new();

@@ -232,7 +232,7 @@ fn number(variable: &str) -> Option<u64> {
 }
 
 #[test]
-fn no_child_lives_twice_and_nothing_outlives_the_tree_in_any_order_of_inputs() {
+fn no_child_has_two_live_attempts_and_nothing_outlives_the_tree_in_any_order_of_inputs() {
     let seeds = match number("LIVEOAK_SEED") {
         Some(seed) => seed..seed + 1,
         None => 0..number("LIVEOAK_SEEDS").unwrap_or(SEEDS),

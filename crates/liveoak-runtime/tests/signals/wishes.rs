@@ -52,7 +52,7 @@ fn the_first_signal_stops_gracefully_whichever_it_is() {
 }
 
 #[test]
-fn signals_within_a_second_of_the_first_are_one_wish() {
+fn signals_within_a_second_of_the_first_count_as_one() {
     for (second, _) in SIGNALS {
         let mut program = Program::start("wishes::helper_tidies_up");
         program.send("-INT");

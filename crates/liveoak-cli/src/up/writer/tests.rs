@@ -5,7 +5,7 @@ use super::*;
 use std::io::Read as _;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-/// A file whose writes wait for what the test says: an error, or that the bytes are taken. Once the test has dropped its end,
+/// A file in which each write waits until the test decides its result: an error or success. Once the test has dropped its end,
 /// all bytes are taken.
 struct Scripted {
     next: Receiver<Result<(), Errno>>,
@@ -161,7 +161,7 @@ fn a_burst_of_lines_loses_nothing_if_the_reader_reads() {
 }
 
 #[test]
-fn a_write_that_the_system_refuses_is_said_and_tried_again_until_it_succeeds() {
+fn a_write_that_the_system_refuses_is_reported_and_tried_again_until_it_succeeds() {
     for error in [Errno::NOSPC, Errno::IO, Errno::DQUOT, Errno::FBIG, Errno::NOMEM, Errno::CONNRESET] {
         let rig = Rig::new();
         rig.writer.line("first");

@@ -43,7 +43,7 @@ fn after_an_auto_shutdown_that_failed_a_permanent_supervisor_is_restarted_and_ot
         let health = if restart == Restart::Permanent { Health::Healthy } else { Health::Degraded };
         assert_eq!(driver.view("s").health, health, "{restart:?}");
         if restart == Restart::Permanent {
-            // More than its period apart: they are charged to the row.
+            // The failures are further apart than the period, so only the row counts them.
             for _ in 0..3 {
                 driver.advance(secs(5));
                 driver.fail("s/x");
@@ -132,7 +132,7 @@ fn an_auto_shutdown_is_a_failure_if_any_significant_child_failed() {
     let tree = all(vec![leaf("a").transient().significant().limit(once), significant("b")]);
     let mut driver = TestDriver::started(&tree);
     driver.fail("a");
-    assert!(driver.down.is_none(), "a quarantine is no end");
+    assert!(driver.down.is_none(), "`b` still runs");
     driver.complete("b");
     assert_eq!(driver.down_kind(), "auto-shutdown-failed");
     // It was added, and left the tree with its end.

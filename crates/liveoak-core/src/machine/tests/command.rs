@@ -225,7 +225,7 @@ fn an_exit_that_is_reported_twice_counts_once() {
 }
 
 #[test]
-fn a_nested_supervisor_that_is_restarted_by_command_stops_all_below_and_starts_it_anew() {
+fn a_nested_supervisor_that_is_restarted_by_command_stops_all_children_below_and_starts_them_again() {
     let tree = sup("t", [sup("s", [leaf("a"), leaf("b")]), leaf("c")]);
     let mut driver = TestDriver::started(&tree);
     driver.obeys("s/a", Obeys::Kill);

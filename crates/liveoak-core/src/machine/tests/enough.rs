@@ -65,7 +65,7 @@ fn with_all_defaults_a_child_that_is_never_stable_is_given_up_on_after_exactly_e
 }
 
 #[test]
-fn failures_in_a_row_exceed_a_limit_also_if_they_are_too_far_apart_for_its_period() {
+fn failures_in_a_row_exceed_a_limit_even_if_they_are_too_far_apart_for_its_period() {
     let child = leaf("a").delayed(secs(20)).limit(Limit::new(2, secs(1)));
     let mut driver = unobserved(&sup("t", [child]), u64::MAX);
     assert_eq!(fail_until_the_end(&mut driver, "a", Duration::ZERO), 3);
@@ -79,7 +79,7 @@ fn failures_in_a_row_exceed_a_limit_also_if_they_are_too_far_apart_for_its_perio
     assert!(!gave_up.in_a_row, "three restarts within the period are named first");
 }
 
-/// The longest time that a tree takes whose only leaf always fails at once, `levels` supervisors deep, if all has its
+/// The longest time until a tree ends. Its only leaf is `levels` supervisors deep and always fails at once, and everything has its
 /// defaults: the sum of all delays at their longest. Each level is given up on eleven times by the one above.
 fn longest_time(levels: u32) -> (u32, Duration) {
     let backoff = Backoff::default();
@@ -196,7 +196,7 @@ pub(super) fn last_step(driver: &TestDriver) -> Option<u32> {
 }
 
 #[test]
-fn a_failure_does_not_begin_the_steps_of_successes_anew() {
+fn a_failure_does_not_reset_the_steps_of_successes() {
     let backoff = Backoff { from: millis(100), to: secs(30), reset_after: secs(10) };
     for (failures_between, ran) in [(1, 0), (2, 0), (5, 0), (1, 9)] {
         let child = leaf("a").limit(Limit::unlimited()).with(|child| child.backoff = Some(backoff));
@@ -205,22 +205,26 @@ fn a_failure_does_not_begin_the_steps_of_successes_anew() {
             for failures in 1..=failures_between {
                 assert!(until_it_runs(&mut driver, "a"));
                 driver.fail("a");
-                assert_eq!(last_step(&driver), Some(failures), "a success begins the failures anew");
+                assert_eq!(last_step(&driver), Some(failures), "a success resets the count of failures");
             }
             assert!(until_it_runs(&mut driver, "a"));
             driver.advance(secs(ran));
             driver.complete("a");
-            assert_eq!(last_step(&driver), Some(successes), "a loop is a loop, whatever is between");
+            assert_eq!(
+                last_step(&driver),
+                Some(successes),
+                "failures in between do not end a loop of successes"
+            );
         }
         assert!(until_it_runs(&mut driver, "a"));
         driver.advance(secs(10));
         driver.complete("a");
-        assert_eq!(last_step(&driver), Some(1), "a stable run begins them anew");
+        assert_eq!(last_step(&driver), Some(1), "a stable run resets both counts");
     }
 }
 
 #[test]
-fn a_success_begins_the_row_anew_and_an_end_that_others_asked_for_does_not() {
+fn a_success_resets_the_row_and_a_stop_by_others_does_not() {
     let tree = sup("t", [leaf("a").limit(Limit::new(2, Duration::from_nanos(1))), leaf("b")]);
     let mut driver = TestDriver::started(&tree.clone().strategy(Strategy::OneForAll));
     for end in ["fail", "fail", "success", "fail", "fail", "swept", "asked", "fail"] {
@@ -229,7 +233,7 @@ fn a_success_begins_the_row_anew_and_an_end_that_others_asked_for_does_not() {
         match end {
             "fail" => driver.fail("a"),
             "success" => driver.complete("a"),
-            // It stops with success, but because its sibling failed; or it says itself that it was asked.
+            // It ends without a failure, but only because its sibling failed, or it returns `Stopped` itself.
             "swept" => {
                 driver.obeys("a", Obeys::Test);
                 driver.fail("b");

@@ -103,7 +103,7 @@ fn in_a_first_start_that_is_retried_a_child_waits_also_for_a_sibling_that_ended_
 }
 
 #[test]
-fn what_no_later_attempt_can_mend_fails_a_first_start_that_is_retried() {
+fn a_failure_that_every_later_attempt_would_repeat_fails_a_first_start_that_is_retried() {
     let below = sup("s", [leaf("b"), leaf("db").reports()]).retries();
     let tree = sup("t", [leaf("a"), below, leaf("web")]).retries();
     let mut driver = TestDriver::new(&tree);
@@ -118,7 +118,7 @@ fn what_no_later_attempt_can_mend_fails_a_first_start_that_is_retried() {
 }
 
 #[test]
-fn what_no_later_attempt_can_mend_is_an_ordinary_failure_once_the_child_was_ready() {
+fn a_failure_that_every_later_attempt_would_repeat_is_an_ordinary_failure_once_the_child_was_ready() {
     let mut driver = started(sup("t", [db(5), leaf("web")]));
     driver.ready("db");
     driver.exit("db", Exit::Code(1));

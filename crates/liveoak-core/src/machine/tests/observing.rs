@@ -197,7 +197,7 @@ fn duplicate_ids_are_refused_with_both_places_named() {
 }
 
 #[test]
-fn every_waiting_state_says_what_it_waits_for_since_when_and_how_long_it_still_can() {
+fn every_waiting_state_names_what_it_waits_for_since_when_and_the_remaining_time() {
     let tree =
         sup("t", [leaf("a"), leaf("b"), leaf("c"), leaf("d").after("e", Condition::Healthy), leaf("e")]);
     let mut driver = TestDriver::started(&tree.strategy(Strategy::OneForAll));

@@ -291,7 +291,7 @@ const SEEDS: u64 = 6;
 
 fn number(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{variable} is to be a number, and is {text:?}")))
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable} must be a number, but is {text:?}")))
 }
 
 /// Runs one tree through random events.

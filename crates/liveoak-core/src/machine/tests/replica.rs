@@ -116,7 +116,7 @@ impl Replica {
             }
             EventKind::Health(health) => {
                 let before = self.said.insert(event.id, *health).unwrap_or_default();
-                assert_ne!(before, *health, "{} says what it has said", event.path);
+                assert_ne!(before, *health, "{} reports the same health twice", event.path);
             }
             EventKind::Abandoned { attempt } => self.expect(event, *attempt, None),
             other => {
@@ -128,7 +128,10 @@ impl Replica {
                     "auto-shutdown-failed",
                     "restart-set",
                 ];
-                assert!(why.contains(&other.name()), "{other:?} tells why, not what");
+                assert!(
+                    why.contains(&other.name()),
+                    "{other:?} gives a reason and does not change the state"
+                );
             }
         }
     }
@@ -188,7 +191,7 @@ impl Replica {
         assert_eq!(
             seen(told, self.health(told)),
             seen(is, is.health),
-            "{}: what the events say, and what is",
+            "{}: state by the events, and state in the snapshot",
             is.path
         );
     }

@@ -64,7 +64,7 @@ fn replicas_wait_together_for_their_turn() {
 }
 
 #[test]
-fn replicas_stop_side_by_side_and_the_child_before_them_is_asked_when_all_have_ended() {
+fn replicas_stop_side_by_side_and_the_child_before_them_is_asked_after_all_have_ended() {
     let mut driver = running(&tree());
     driver.stop();
     assert_eq!(driver.log(), ["ask z", "gone z", "ask x1", "ask x2", "ask x3"]);
@@ -97,7 +97,7 @@ fn under_rest_for_one_a_replica_takes_down_what_starts_after_its_set_and_no_othe
 }
 
 #[test]
-fn under_one_for_all_and_before_it_the_replicas_of_a_restart_set_stop_and_start_side_by_side() {
+fn under_one_for_all_the_replicas_of_a_restart_set_stop_and_start_side_by_side() {
     let mut driver = running(&tree().strategy(Strategy::OneForAll));
     driver.fail("a");
     assert_eq!(driver.log(), ["gone a", "ask z", "gone z", "ask x1", "ask x2", "ask x3"]);
@@ -126,7 +126,7 @@ fn a_replica_that_fails_alone_delays_neither_the_others_nor_what_comes_later() {
 }
 
 #[test]
-fn a_replica_may_wait_for_another_to_be_started_by_command_because_none_waits_for_its_turn() {
+fn a_stopped_replica_starts_by_command_without_waiting_for_the_other_replicas() {
     let mut driver = running(&tree());
     driver.command("x1", Command::Stop);
     driver.exit("x1", crate::Exit::Stopped);

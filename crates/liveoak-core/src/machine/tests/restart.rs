@@ -101,7 +101,7 @@ fn quarantine_during_the_backoff_of_a_restart_set_lets_the_others_start() {
 }
 
 #[test]
-fn after_a_restart_command_and_a_stop_nothing_lives() {
+fn after_a_restart_command_and_a_stop_no_attempt_is_alive() {
     for obeys in [Obeys::Ask, Obeys::Kill, Obeys::Nothing, Obeys::Test] {
         let mut driver = TestDriver::started(&sup("t", [leaf("a"), leaf("b")]).stop_within(secs(10)));
         driver.obeys("a", obeys);
@@ -205,7 +205,7 @@ fn a_permanent_child_that_succeeds_immediately_is_backed_off() {
 }
 
 #[test]
-fn the_backoff_grows_and_begins_anew_after_a_stable_run_not_after_a_long_wait() {
+fn the_backoff_grows_and_is_reset_by_a_stable_run_but_not_by_a_long_wait() {
     let backoff = Backoff { from: secs(1), to: secs(8), reset_after: secs(4) };
     let mut driver = TestDriver::started(&sup("t", [leaf("b").with(|child| child.backoff = Some(backoff))]));
     let mut seen = Vec::new();

@@ -152,7 +152,7 @@ fn a_member_may_wait_for_another_and_not_for_its_group() {
 }
 
 #[test]
-fn a_request_that_was_answered_or_withdrawn_is_no_wait() {
+fn a_request_that_was_answered_or_withdrawn_does_not_count_as_a_wait() {
     let mut driver = driver(&tree(), &["first", "in/own", "in/next", "other"]);
     let (by, id) = (asker(&driver, "in/own"), driver.id("in/own"));
     let request = driver.command_to(id, Command::Stop);

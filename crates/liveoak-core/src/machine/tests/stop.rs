@@ -373,8 +373,8 @@ fn a_driver_can_stop_in_the_middle_of_a_walk_and_sees_that_work_is_left() {
         assert!(machine.poll_queued_effect().is_none() && !machine.has_effects());
     }
     machine.handle(now, 0, Input::Stop);
-    assert!(machine.poll_queued_effect().is_none(), "asking members is not prompt");
-    assert!(machine.has_effects(), "but it is to be done");
+    assert!(machine.poll_queued_effect().is_none(), "the members are not asked within one call");
+    assert!(machine.has_effects(), "but effects remain to be polled");
     let asked = std::iter::from_fn(|| machine.poll_effect()).collect::<Vec<_>>();
     assert_eq!(asked.len(), 3, "{asked:?}");
     assert!(!machine.has_effects() && !machine.has_ended());

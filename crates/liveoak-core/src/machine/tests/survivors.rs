@@ -181,7 +181,7 @@ fn a_temporary_child_and_a_child_that_was_given_up_on_stay_down_when_their_proce
 }
 
 #[test]
-fn processes_that_are_gone_before_the_attempt_has_ended_hold_nothing_back() {
+fn processes_that_are_gone_before_the_attempt_has_ended_do_not_prevent_a_restart() {
     let mut driver = started(&two(Strategy::OneForAll));
     gone(&mut driver, "a");
     driver.fail("b");

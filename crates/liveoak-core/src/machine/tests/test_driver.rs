@@ -53,7 +53,7 @@ struct Live {
     killed: bool,
 }
 
-/// The largest tree that a test adds at once: a child that is added and removed within one input is in no snapshot.
+/// The largest number of children that a test adds at once.
 const LARGEST_ADDED: usize = 40;
 
 /// A number of children that is large enough to switch the check of the slot table off.
@@ -81,7 +81,7 @@ pub(super) struct TestDriver {
     names: HashMap<ChildId, String>,
     policies: HashMap<String, Policy>,
     default: Policy,
-    /// The policies of which each child has one, unless the list is empty.
+    /// If not empty: each child has one of these policies.
     shuffled: Vec<Policy>,
     inputs: VecDeque<Input>,
     stopped_by_request: HashSet<ChildId>,
@@ -459,7 +459,7 @@ impl TestDriver {
             }
             Effect::Forget(id, _) => {
                 self.note("forget", id);
-                assert!(!self.live.contains_key(&id), "{id:?} is forgotten alive");
+                assert!(!self.live.contains_key(&id), "{id:?} is forgotten while it has a live attempt");
             }
             Effect::LetGo(id) => {
                 assert!(!self.live.contains_key(&id), "{id:?} is let go alive");

@@ -166,7 +166,7 @@ fn the_time_during_which_the_process_was_suspended_does_not_fail_a_first_start_t
 }
 
 #[test]
-fn the_end_of_a_backoff_is_no_deadline_and_is_not_prolonged() {
+fn the_end_of_a_backoff_does_not_count_as_a_deadline_and_is_not_prolonged() {
     let mut driver = TestDriver::started(&sup("t", [leaf("a").delayed(secs(10))]));
     driver.fail("a");
     suspend(&mut driver, secs(100));
@@ -225,7 +225,7 @@ fn time_in_which_the_process_did_not_run_makes_no_attempt_stable() {
 }
 
 #[test]
-fn an_exit_that_is_reported_before_the_late_deadlines_are_seen_ends_no_stable_run() {
+fn an_exit_that_is_reported_before_the_late_deadlines_are_seen_does_not_end_a_stable_run() {
     let beats = leaf("beats").with(|child| child.heartbeat = Some(secs(4)));
     let backoff = Backoff { from: millis(10), to: millis(10), reset_after: secs(10) };
     let a = leaf("a").limit(Limit::unlimited()).with(|child| child.backoff = Some(backoff));
