@@ -30,7 +30,7 @@ pub fn run() -> ExitCode {
     let cli = match args::Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // Help and version come this way too, with code 0. A closed stdout is no error.
+            // Help and version come this way too, with code 0. A closed stdout is not an error.
             let _ = error.print();
             if error.exit_code() == 0 {
                 return ExitCode::SUCCESS;
