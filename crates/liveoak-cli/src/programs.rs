@@ -1,6 +1,6 @@
 //! Looks for the programs of a file, as their starts would: in the `PATH` and the folder of each child.
 //!
-//! `liveoak check` warns of programs that are missing. They are no errors of the file: another child may build a program
+//! `liveoak check` warns of programs that are missing. They are not errors of the file: another child may build a program
 //! first, or the file may be checked on another machine.
 
 use std::collections::HashMap;

@@ -231,7 +231,7 @@ mod tests {
         assert_eq!(read("A=\"a #b\" # c\nB='a#\"b' #c"), [pair("A", "a #b"), pair("B", "a#\"b")]);
         for text in ["A=\"a\"#b", "A='a\\'#b\\'c'"] {
             let (variables, errors) = parse(text);
-            assert!(variables.is_empty() && errors[0].help.contains("blank before a comment"), "{text}");
+            assert!(variables.is_empty() && errors[0].help.contains("blank before the comment"), "{text}");
         }
     }
 

@@ -17,7 +17,7 @@ const FILLED: [&str; 5] = ["command", "shell", "cwd", "env", "ready"];
 /// What stands for the number.
 const WORD: &str = "replica";
 
-/// Words that were probably meant to be [`WORD`], beside those that differ from it in one letter.
+/// Words that were probably meant to be [`WORD`], in addition to those that differ from it in one letter.
 const NEAR: [&str; 7] = [
     "replica_id",
     "replica_index",
@@ -28,7 +28,7 @@ const NEAR: [&str; 7] = [
     "liveoak_replica",
 ];
 
-/// Words that stand for such a number in other tools. They are no mistake in a program without replicas.
+/// Words that stand for such a number in other tools. They are not mistakes in a program without replicas.
 const ELSEWHERE: [&str; 7] =
     ["instance", "instance_id", "index", "slot", "number", "process_num", "worker_id"];
 

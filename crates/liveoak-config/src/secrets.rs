@@ -90,14 +90,14 @@ fn inline_values(text: &str) -> Option<Vec<Range<usize>>> {
             ('"' | '\'', None, _) => quote = Some(c),
             ('=', None, None) => value = Some(at + 1),
             (',' | '}', None, from) => {
-                // Something without `=` is no pair of a name and a value.
+                // Something without `=` is not a pair of a name and a value.
                 if from.is_none() && !text[part..at].trim().is_empty() {
                     return None;
                 }
                 values.extend(from.map(|from| from..at));
                 (value, part) = (None, at + 1);
                 if c == '}' {
-                    // What follows is no part of the value.
+                    // The text that follows is not part of the value.
                     return Some(values);
                 }
             }

@@ -5,7 +5,7 @@
 //! the next fork.
 //!
 //! 1. No thread ever ends: the kernel kills a process when the *thread* that forked it ends (`PR_SET_PDEATHSIG`).
-//! 2. At most one thread forks, beside those that hang. So no new process has copies of the pipes of another fork that is
+//! 2. At most one thread forks, apart from those that hang. So no new process has copies of the pipes of another fork that is
 //!    still in progress, and a process that hangs holds up no other.
 //! 3. A thread that goes on after it has hung waits until it is needed again.
 

@@ -268,7 +268,7 @@ impl GuardianProcess {
                     let mut wait = [PollFd::new(&self.pipe, PollFlags::OUT)];
                     match poll(&mut wait, Some(&READ_PATIENCE)) {
                         Ok(0) => return Err(io::ErrorKind::TimedOut.into()),
-                        // A signal is no reason to replace the guardian.
+                        // A signal is not a reason to replace the guardian.
                         Ok(_) | Err(rustix::io::Errno::INTR) => {}
                         Err(error) => return Err(error.into()),
                     }

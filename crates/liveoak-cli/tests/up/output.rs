@@ -96,7 +96,7 @@ fn a_reader_of_stdout_that_never_reads_blocks_neither_programs_nor_the_stop() {
 /// Stops the tree, whose end then waits for its reader, and lets Ctrl-C end that.
 fn ends_without_output(up: Up) {
     up.signal(Signal::TERM);
-    // A signal within a second of the first one would be the same wish.
+    // A signal within a second of the first one would count as the same request.
     up.logs("waiting until stdout takes the last");
     up.signal(Signal::INT);
     let ended = up.end().with_code(1);

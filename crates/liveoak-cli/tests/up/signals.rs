@@ -1,4 +1,4 @@
-//! One wish to stop may come as several signals, from the programs that start, pipe and stop other programs.
+//! One request to stop may arrive as several signals, from the programs that start, pipe and stop other programs.
 
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};

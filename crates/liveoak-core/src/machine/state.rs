@@ -202,7 +202,7 @@ impl ChildName {
 pub(super) struct BackoffSteps {
     /// Restarts after a failure, since the last stable run or success.
     pub(super) failures: u32,
-    /// Restarts after an end that was no failure, since the last stable run.
+    /// Restarts after an end that was not a failure, since the last stable run.
     pub(super) ends: u32,
 }
 
@@ -260,7 +260,7 @@ pub(super) struct StopLog {
     pub(super) members: usize,
 }
 
-/// What a supervisor is doing, beside its `Phase`.
+/// What a supervisor is doing, in addition to its `Phase`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SupervisorPhase {
     Down,

@@ -28,7 +28,7 @@ pub enum Init {
 ///
 /// | hook | when it runs | if the attempt is stopped or killed |
 /// |---|---|---|
-/// | `init` | first; the child is ready when `init` returns | a stop drops it immediately; this is no failure |
+/// | `init` | first; the child is ready when `init` returns | a stop drops it immediately; this is not a failure |
 /// | `run` | after `init` | on a stop it can wait for [`Ctx::stopping`] and return; after half of the child's `stop_within` it is dropped |
 /// | `stop` | after `run` returned or was dropped, also after an error or a kill; not after a panic | it may take `stop_within` if `run` ended by itself, the rest of `stop_within` on a stop, and [`KILL_WAIT`](crate::KILL_WAIT) after a kill |
 ///

@@ -135,7 +135,7 @@ impl Broadcast {
             log_text(bytes, move || trace(tree, &event));
         }
         if let Some(sender) = sender {
-            // Sending without readers is no error. It wakes the readers, whose wakers are user code.
+            // Sending without readers is not an error. It wakes the readers, whose wakers are user code.
             let _ = catch(None, || drop(sender.send(event)));
         }
     }

@@ -15,7 +15,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 /// the end of the tree.
 pub const THREADS_OF_A_TREE: usize = 6;
 
-/// The memory that a small tree needs at least, beside the stacks of its threads.
+/// The memory that a small tree needs at least, in addition to the stacks of its threads.
 const LEAST_MEMORY: usize = 4 * 1024 * 1024;
 
 /// The file descriptors that a runtime and the signals need. Tokio panics if it is refused some of them.

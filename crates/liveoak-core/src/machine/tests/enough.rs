@@ -84,7 +84,7 @@ fn failures_in_a_row_exceed_a_limit_even_if_they_are_too_far_apart_for_its_perio
 fn longest_time(levels: u32) -> (u32, Duration) {
     let backoff = Backoff::default();
     let first: Duration = (0..10).map(|step| backoff.ceiling(step)).sum();
-    // The first attempt of a supervisor, and each later one: delays do not begin anew with it.
+    // The first attempt of a supervisor, and each later one: it does not reset the delays.
     let (mut failures, mut first_time, mut later_time) = (11, first, 10 * backoff.to);
     for _ in 1..levels {
         let (begin, later) = (first_time + 10 * later_time + first, 11 * later_time + 10 * backoff.to);
@@ -307,7 +307,7 @@ fn a_command_that_starts_a_quarantined_child_resets_its_counts_and_those_below_i
     assert_eq!(driver.state("s"), "quarantined");
     driver.command("s", Command::Start);
     driver.fail("s/a");
-    assert_eq!(driver.state("s/a"), "running", "its row begins anew");
+    assert_eq!(driver.state("s/a"), "running", "its row is reset");
 }
 
 #[test]
