@@ -79,7 +79,7 @@ fn a_shell_that_alone_would_get_the_stop_signal_is_a_warning_unless_its_script_e
         up.signal(Signal::INT);
         look_for("end of the shell", || {
             // The program that the shell has started does not get the signal.
-            dir.running("sleep").into_iter().for_each(|pid| dir.kill(pid));
+            dir.running("sleep").into_iter().for_each(|pid| dir.kill_if_alive(pid));
             dir.running("sleep").is_empty().then_some(())
         });
         let log = up.end().log();

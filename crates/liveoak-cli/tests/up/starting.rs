@@ -180,6 +180,6 @@ fn a_probe_that_succeeds_before_its_program_starts_is_logged_as_a_warning() {
     up.is_ready();
     let ended = up.stop().with_code(0);
     let warnings: Vec<&String> =
-        ended.stderr.iter().filter(|line| line.contains("before the start")).collect();
+        ended.stderr.iter().filter(|line| line.contains("before the program was started")).collect();
     assert!(warnings.len() == 1 && warnings[0].contains("WARN  /t/a: the ready check ("), "{}", ended.log());
 }

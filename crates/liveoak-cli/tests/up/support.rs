@@ -163,6 +163,13 @@ impl TestDir {
         self.send(pid, Signal::KILL);
     }
 
+    /// Kills a process of this test that may have ended already.
+    pub(crate) fn kill_if_alive(&self, pid: u32) {
+        if self.owns(pid) {
+            send(pid, Signal::KILL);
+        }
+    }
+
     /// Waits until no process of this test is alive, and no guardian.
     #[track_caller]
     pub(crate) fn has_no_processes_left(&self) {
