@@ -252,19 +252,25 @@ mod tests {
         fn exit(&self, _: &Id) {}
     }
 
-    #[test]
-    fn lines_that_find_the_queue_full_are_lost_and_the_log_says_how_many() {
-        static TESTED: Log = Log::new();
-        let lost = Arc::new(Mutex::new(Vec::new()));
-        let subscriber = Dispatch::new(Lost(Arc::clone(&lost)));
+    /// Puts a line that blocks the log thread until the returned sender is dropped, and waits until it does.
+    fn block(log: &'static Log, subscriber: Dispatch) -> mpsc::Sender<()> {
         let (release, blocked) = mpsc::channel::<()>();
         let (begins, has_begun) = mpsc::channel();
         let blocks = move || {
             begins.send(()).expect("the test waits");
             let _ = blocked.recv();
         };
-        TESTED.put(subscriber.clone(), 0, blocks);
+        log.put(subscriber, 0, blocks);
         has_begun.recv().expect("the thread has begun");
+        release
+    }
+
+    #[test]
+    fn lines_that_find_the_queue_full_are_lost_and_the_log_says_how_many() {
+        static TESTED: Log = Log::new();
+        let lost = Arc::new(Mutex::new(Vec::new()));
+        let subscriber = Dispatch::new(Lost(Arc::clone(&lost)));
+        let release = block(&TESTED, subscriber.clone());
         let written = Arc::new(Mutex::new(Vec::new()));
         for n in 0..LINES_KEPT + 10 {
             let written = Arc::clone(&written);
@@ -285,14 +291,7 @@ mod tests {
     fn long_lines_that_wait_have_a_limited_number_of_bytes_and_a_single_line_may_be_longer() {
         static TESTED: Log = Log::new();
         const LONG: usize = LINE_BYTES_KEPT / 8;
-        let (release, blocked) = mpsc::channel::<()>();
-        let (begins, has_begun) = mpsc::channel();
-        let blocks = move || {
-            begins.send(()).expect("the test waits");
-            let _ = blocked.recv();
-        };
-        TESTED.put(Dispatch::none(), 0, blocks);
-        has_begun.recv().expect("the thread has begun");
+        let release = block(&TESTED, Dispatch::none());
         let written = Arc::new(Mutex::new(Vec::new()));
         let put = |bytes: usize| {
             let written = Arc::clone(&written);
@@ -302,14 +301,7 @@ mod tests {
         put(1);
         drop(release);
         assert!(TESTED.flush(Duration::from_secs(60)));
-        let (release, blocked) = mpsc::channel::<()>();
-        let (begins, has_begun) = mpsc::channel();
-        let blocks = move || {
-            begins.send(()).expect("the test waits");
-            let _ = blocked.recv();
-        };
-        TESTED.put(Dispatch::none(), 0, blocks);
-        has_begun.recv().expect("the thread has begun");
+        let release = block(&TESTED, Dispatch::none());
         (0..20).for_each(|_| put(LONG));
         drop(release);
         assert!(TESTED.flush(Duration::from_secs(60)));

@@ -197,15 +197,21 @@ fn the_end_of_a_wait_in_a_first_start_is_prolonged_once() {
     assert_eq!((driver.count("time-jump"), driver.down_kind()), (1, "start-failed"));
 }
 
-/// Returns the number of the backoff after a child has failed once, run for `runs`, was suspended, run `again`, and failed.
-fn step_after(runs: Duration, suspended: Duration, again: Duration) -> Option<u32> {
-    // The other child has a deadline, which shows that the process did not run.
+/// Returns a tree in which the child `a` has failed once. The other child has a deadline, which shows that the process did
+/// not run.
+fn failed_once() -> TestDriver {
     let beats = leaf("beats").with(|child| child.heartbeat = Some(secs(4)));
     let backoff = Backoff { from: millis(10), to: millis(10), reset_after: secs(10) };
     let a = leaf("a").limit(Limit::unlimited()).with(|child| child.backoff = Some(backoff));
     let mut driver = TestDriver::started(&sup("t", [a, beats]));
     driver.fail("a");
     driver.advance(SECOND);
+    driver
+}
+
+/// Returns the number of the backoff after a child has failed once, run for `runs`, was suspended, run `again`, and failed.
+fn step_after(runs: Duration, suspended: Duration, again: Duration) -> Option<u32> {
+    let mut driver = failed_once();
     driver.advance(runs);
     if !suspended.is_zero() {
         suspend(&mut driver, suspended);
@@ -226,12 +232,7 @@ fn time_in_which_the_process_did_not_run_makes_no_attempt_stable() {
 
 #[test]
 fn an_exit_that_is_reported_before_the_late_deadlines_are_seen_does_not_end_a_stable_run() {
-    let beats = leaf("beats").with(|child| child.heartbeat = Some(secs(4)));
-    let backoff = Backoff { from: millis(10), to: millis(10), reset_after: secs(10) };
-    let a = leaf("a").limit(Limit::unlimited()).with(|child| child.backoff = Some(backoff));
-    let mut driver = TestDriver::started(&sup("t", [a, beats]));
-    driver.fail("a");
-    driver.advance(SECOND);
+    let mut driver = failed_once();
     driver.now = driver.now.after(secs(3_600));
     driver.fail("a");
     assert_eq!(last_step(&driver), Some(2));
