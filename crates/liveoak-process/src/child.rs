@@ -1,6 +1,6 @@
 //! A program as a child of a supervision tree.
 //!
-//! One attempt is one process group. It is ready when its probe succeeds, or without a probe as soon as it was started.
+//! One attempt is one process group. It is ready when its probe succeeds or, without a probe, as soon as it is started.
 //! It has ended when no process of the group is alive. When the leader ends by itself, the other processes of the group
 //! are stopped as well. The tree decides about restarts, backoff and deadlines.
 
@@ -38,7 +38,7 @@ pub type OutputSink = Arc<dyn Fn(&Path, OutputLine<'_>) + Send + Sync>;
 /// Defaults: those of [`CommandLine`]; ready as soon as it was started; output goes to the log of the current process
 /// (`tracing`, target `liveoak::output`).
 ///
-/// Each attempt is told who it is, by three variables: `LIVEOAK_PATH` (the child's path, such as `/shop/pool.2`),
+/// Three variables tell the program which attempt it is: `LIVEOAK_PATH` (the child's path, such as `/shop/pool.2`),
 /// `LIVEOAK_REPLICA` (see [`replica`](Program::replica)) and `LIVEOAK_ATTEMPT` (1 for the first). They override
 /// variables of the command line. The command of a probe gets the same variables as the program.
 pub struct Program {
@@ -100,8 +100,8 @@ impl Program {
         self.with(|command| command.env(name, value))
     }
 
-    /// Sets the folder that the program runs in. If the program has a relative path with a slash, or its probe has a
-    /// relative path, that path starts there.
+    /// Sets the working directory of the program. Relative paths of its probe start there, and so does a relative path
+    /// of the program that has a slash.
     #[must_use]
     pub fn cwd(self, folder: impl Into<PathBuf>) -> Self {
         self.with(|command| command.cwd(folder))
@@ -113,7 +113,7 @@ impl Program {
         self.with(|command| command.stdin(input))
     }
 
-    /// Makes the child ready when `probe` succeeds, and not as soon as it was started.
+    /// Makes the child ready when `probe` succeeds. Default: as soon as it is started.
     #[must_use]
     pub fn ready(mut self, probe: Probe) -> Self {
         self.probe = Some(probe);
@@ -135,8 +135,9 @@ impl Program {
         self
     }
 
-    /// Sets how long the process group may take to end after the stop signal, before it is killed. With zero it is killed
-    /// immediately; with [`Duration::MAX`] only the budgets of the supervisors above it count. Default: 5 s.
+    /// Sets how long the process group may take to end after the stop signal, before it is killed. With zero it is
+    /// killed immediately; with [`Duration::MAX`] it is killed only by the budgets of the supervisors above it.
+    /// Default: 5 s.
     #[must_use]
     pub const fn stop_within(mut self, within: Duration) -> Self {
         self.spec.stop_within = within;
@@ -171,8 +172,8 @@ impl Program {
         self
     }
 
-    /// Gives the program one pipe for both outputs, so that their lines keep the order in which they were written. All
-    /// lines then come from [`Stdout`](crate::Stream::Stdout).
+    /// Gives the program one pipe for both outputs. Their lines keep the order in which they were written, and all come
+    /// from [`Stdout`](crate::Stream::Stdout).
     #[must_use]
     pub fn merge_output(self) -> Self {
         self.with(CommandLine::merge_output)
@@ -207,7 +208,7 @@ impl From<Program> for Child {
 
 /// Writes a line to the log. This is the default sink.
 fn log_output(path: &Path, line: OutputLine<'_>) {
-    // The end of a line that came in pieces, if nothing was left of it.
+    // The last piece of a line may be empty: it only marks the end of the line.
     if line.continues && line.text.is_empty() {
         return;
     }
@@ -215,10 +216,10 @@ fn log_output(path: &Path, line: OutputLine<'_>) {
     log_text(text.len(), move || tracing::info!(target: "liveoak::output", path = %path, stream, "{text}"));
 }
 
-/// The unfinished line of each stream, so that a probe sees a line whole although it came in pieces.
+/// Joins the pieces of a line for the probe, which needs the whole line.
 #[derive(Default)]
 struct JoinedLines {
-    /// By stream; at most `MAX_LINE` bytes of a line, and its latest piece.
+    /// The line so far, by stream: at most `MAX_LINE` bytes and the latest piece.
     so_far: [String; 2],
 }
 
@@ -256,8 +257,8 @@ impl std::error::Error for SpawnFailed {
     }
 }
 
-/// Returns the exit of an attempt whose program could not be started. No wait can mend a missing program or folder, so a
-/// first start is not retried then.
+/// Returns the exit of an attempt whose program could not be started. If a later attempt would fail as well, for
+/// example because the program is missing, a first start is not retried.
 fn start_failed(error: SpawnError) -> Exit {
     match error.is_retryable() {
         true => Exit::failed(SpawnFailed(error)),
@@ -295,7 +296,7 @@ impl ProgramRunner {
         let probe = self.probe.as_ref().map(|probe| probe.start_in(environment.clone()));
         let deliver = self.delivery(&ctx, probe.clone());
         if let Some(probe) = &probe {
-            // Before the program starts, so that the answer does not depend on what the program does first.
+            // Look before the program starts: otherwise the result would depend on what the program does first.
             if let Some(Err(error)) = ctx.unless_stopping(probe.look_up()).await {
                 return cannot_check(error);
             }
@@ -320,7 +321,7 @@ impl ProgramRunner {
         };
         let started = Instant::now();
         ctx.runs_as_process(process.id());
-        // From now on, if the attempt is abandoned, no other one starts before the last process is gone.
+        // If the attempt is abandoned from now on, the next one starts only when the last process is gone.
         ctx.may_survive(Survivors { pids: vec![process.id()], refused: None });
         let mut suspension = process.suspension();
         let end = match self.until_ready(&ctx, &mut process, &mut suspension, probe).await {
@@ -401,7 +402,7 @@ impl ProgramRunner {
         match race(ready, exited_or_stopping(ctx, process, suspension)).await {
             Either::Left(Err(ProbeFailure::Spawn { source, .. })) => Some(RunEnd::CannotCheck(source)),
             Either::Left(_) => {
-                // The log says that the program was continued before it says that the program is ready.
+                // Report in the log that the program was continued before the log reports it ready.
                 if let Some(suspension) = suspension {
                     report_suspension(ctx, process.id(), suspension);
                 }
@@ -468,7 +469,8 @@ fn cannot_check(error: SpawnError) -> Exit {
     Exit::failed_not_retryable(SpawnFailed(SpawnError::ReadyCheck { source: Box::new(error) }))
 }
 
-/// Warns if the probe succeeds before the program was started, because something else may also answer it after the start.
+/// Warns if the probe succeeds before the program is started: something other than the program answers it, and may
+/// still answer it after the start.
 async fn warn_if_probe_already_succeeds(ctx: &Ctx, run: &ProbeRun) {
     if !run.probe().can_be_answered_by_others() {
         return;
@@ -559,7 +561,8 @@ async fn stop(ctx: &Ctx, process: &mut Process) {
     kill(ctx, process);
 }
 
-/// Logs that the stop signal was not sent. If the system refused the signal, it will refuse the kill as well, so the tree is told now.
+/// Logs that the stop signal was not sent. If the system refused the signal, it will refuse the kill as well, so this
+/// also reports the processes that may survive to the tree.
 fn not_asked(ctx: &Ctx, process: &Process, error: &SignalError) {
     let (path, text) = (ctx.path(), error.to_string());
     if !matches!(error, SignalError::NotPermitted { .. }) {
@@ -573,8 +576,9 @@ fn not_asked(ctx: &Ctx, process: &Process, error: &SignalError) {
     ctx.may_survive(survivors);
 }
 
-/// Kills the process group. A signal to a group succeeds if one member could be signalled, so the members that the system
-/// refuses to kill are looked up. The tree then abandons the attempt, and this call's future is dropped.
+/// Kills the process group. A signal to a group succeeds if one member could be signalled, so the members that the
+/// system refuses to kill are looked up. If there are such members, the tree abandons the attempt and drops the future
+/// of this call.
 fn kill(ctx: &Ctx, process: &Process) {
     let _already_ended = process.kill();
     let Some(survivors) = process.unkillable() else { return };

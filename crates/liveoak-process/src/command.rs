@@ -69,7 +69,7 @@ impl Stdin {
 /// Where the output of a program goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OutputMode {
-    /// Read line by line and handed to the sink given to [`Process::spawn`](crate::Process::spawn).
+    /// Read line by line and passed to the sink of [`Process::spawn`](crate::Process::spawn).
     #[default]
     Capture,
     /// The same file, pipe or terminal as the current process's own output.
@@ -130,7 +130,7 @@ pub struct CommandLine {
     pub env: BTreeMap<OsString, OsString>,
     /// `true` if no variable is inherited.
     pub env_cleared: bool,
-    /// The directory to run in; `None` for the current process's own.
+    /// The directory to run in; `None` for that of the current process.
     pub cwd: Option<PathBuf>,
     /// Where standard input comes from.
     pub stdin: Stdin,
@@ -184,7 +184,7 @@ impl CommandLine {
         CommandLine::new(SHELL).arg("-c").arg(line)
     }
 
-    /// Returns the line that the shell runs if this is a command line as [`shell`](CommandLine::shell) creates it.
+    /// Returns the line that the shell runs, if [`shell`](CommandLine::shell) has created this command line.
     pub fn shell_line(&self) -> Option<&OsStr> {
         match self.args.as_slice() {
             [option, line] if self.program == SHELL && option == "-c" => Some(line),
@@ -204,14 +204,14 @@ impl CommandLine {
         self
     }
 
-    /// Sets one variable, over an inherited one of that name.
+    /// Sets one variable. It overrides an inherited variable of the same name.
     pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> CommandLine {
         self.env.insert(name.into(), value.into());
         self
     }
 
-    /// Inherits no variable and forgets those set so far. Without a `PATH`, bare names are searched in `/bin:/usr/bin`. A
-    /// child of a tree is still told who it is (see [`Program`](crate::Program)).
+    /// Inherits no variable and forgets those set so far. Without a `PATH`, bare names are searched in `/bin:/usr/bin`.
+    /// A child of a tree still gets the variables that identify it (see [`Program`](crate::Program)).
     pub fn env_clear(mut self) -> CommandLine {
         self.env.clear();
         self.env_cleared = true;
@@ -267,7 +267,7 @@ impl CommandLine {
         self
     }
 
-    /// Returns what is probably a mistake in this command line: that only a shell would be asked to stop.
+    /// Returns a warning if this command line is probably a mistake: only a shell would get the stop signal.
     pub fn warning(&self) -> Option<&'static str> {
         self.asks_only_a_shell().then_some(
             "only the shell is asked to stop, and a shell does not pass the signal on; write `exec` before the program, or \
@@ -301,10 +301,11 @@ impl CommandLine {
     /// Looks up the program as a start would, in the `PATH` and from the directory of the program. Nothing is started.
     ///
     /// # Errors
-    /// The error of a start now. Files that another program makes may be there later.
+    /// Returns the error that a start would have now. A later start may find files that another program
+    /// creates meanwhile.
     ///
     /// # Panics
-    /// Panics outside of a Tokio runtime, and on one without time.
+    /// Panics outside of a Tokio runtime, and on a runtime without timers.
     ///
     /// # Cancel safety
     /// Cancel safe.

@@ -7,7 +7,7 @@
 //!    and the descriptors of a jobserver);
 //! 2. `PWD`, the folder that the program runs in;
 //! 3. the variables of the command line; those of a probe command above those of the program;
-//! 4. who the attempt is: `LIVEOAK_PATH`, `LIVEOAK_REPLICA`, `LIVEOAK_ATTEMPT`.
+//! 4. the identity of the attempt: `LIVEOAK_PATH`, `LIVEOAK_REPLICA`, `LIVEOAK_ATTEMPT`.
 //!
 //! A command line with a cleared environment gets only the last two.
 
@@ -18,13 +18,13 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-/// The variables that tell a child of a tree who it is. Each attempt sets them.
+/// The variables that tell the program of a child which attempt it is. Each attempt sets them.
 pub const IDENTITY_VARIABLES: [&str; 3] = ["LIVEOAK_PATH", "LIVEOAK_REPLICA", "LIVEOAK_ATTEMPT"];
 
 /// Variables that were meant for the current process: they name a descriptor that children do not get, a service manager
 /// that expects messages from the current process, or a former working directory.
 const OF_PARENT: [&str; 13] = [
-    // The folder that the current process is in, and the one before. Children are told their own.
+    // The present and the former working directory of the current process. Children get a `PWD` of their own.
     "PWD",
     "OLDPWD",
     // Socket activation (sd_listen_fds(3)).
@@ -47,7 +47,7 @@ const OF_PARENT: [&str; 13] = [
 /// The variables in which make and Cargo pass options, among them those of a jobserver, to the commands that they run.
 const MAKE_FLAGS: [&str; 3] = ["MAKEFLAGS", "MFLAGS", "CARGO_MAKEFLAGS"];
 
-/// Who an attempt is.
+/// The identity of an attempt.
 #[derive(Clone, Debug)]
 pub(crate) struct Identity {
     /// The path of the child in its tree: `/shop/pool.2`.
@@ -62,14 +62,14 @@ pub(crate) struct Identity {
 #[derive(Clone)]
 pub(crate) struct Environment {
     variables: BTreeMap<OsString, OsString>,
-    /// `None` for a program that is no child of a tree.
+    /// `None` for a program that is not a child of a tree.
     identity: Option<Identity>,
     /// `true` if `PWD` is set to the folder of the program.
     has_folder: bool,
 }
 
 impl Environment {
-    /// Returns the environment of a program that is no child of a tree.
+    /// Returns the environment of a program that is not a child of a tree.
     pub(crate) fn of_program(command: &CommandLine) -> Environment {
         Environment::inherited(None).with(command)
     }
@@ -139,11 +139,12 @@ fn passed_on(name: &OsStr, value: OsString) -> Option<OsString> {
     }
 }
 
-/// Returns options for make without the jobserver, if its clients reach it by descriptors: children do not get these. A
-/// jobserver with a name (`fifo:PATH`) stays, and so does everything if there is no jobserver. Returns `None` if no option
-/// is left.
+/// Returns the options for make without a jobserver that is reached by descriptors, because children do not get its
+/// descriptors. Keeps a jobserver with a name (`fifo:PATH`). Without a jobserver, changes nothing. Returns `None` if no
+/// option is left.
 ///
-/// Without a jobserver `-j4` would mean four more jobs beside those of the make above, so `-j` is left out too.
+/// Without its jobserver, `-j4` would allow four jobs in addition to those of the outer make. So `-j` is removed as
+/// well.
 fn without_jobserver(flags: &OsStr) -> Option<Cow<'_, OsStr>> {
     let words = split_words(flags.as_bytes());
     // After `--` come variables of make, as in `-- CFLAGS=-j`.
@@ -160,7 +161,7 @@ fn without_jobserver(flags: &OsStr) -> Option<Cow<'_, OsStr>> {
     (!kept.is_empty()).then(|| Cow::Owned(OsString::from_vec(kept.to_vec())))
 }
 
-/// Splits at the end of each run of blanks, so that the parts together are the text. A blank after `\` belongs to a word.
+/// Splits the text after each run of blanks. The parts together are the text. A blank after `\` belongs to a word.
 fn split_words(text: &[u8]) -> Vec<&[u8]> {
     let (mut words, mut start, mut escaped) = (Vec::new(), 0, false);
     for (at, &byte) in text.iter().enumerate() {
@@ -175,7 +176,7 @@ fn split_words(text: &[u8]) -> Vec<&[u8]> {
     words
 }
 
-/// Returns `true` for `--jobserver-auth=3,4`, and for the same option as make before 4.2 wrote it.
+/// Returns `true` for `--jobserver-auth=3,4`, and for its older spelling `--jobserver-fds=3,4` (make before 4.2).
 fn is_jobserver_by_descriptor(word: &[u8]) -> bool {
     let auth = word.strip_prefix(b"--jobserver-auth=").or_else(|| word.strip_prefix(b"--jobserver-fds="));
     auth.is_some_and(|auth| !auth.starts_with(b"fifo:"))
@@ -203,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn an_attempt_is_told_who_it_is_and_nothing_overrides_that() {
+    fn no_variable_overrides_the_identity_of_an_attempt() {
         let command = CommandLine::new("x").env("LIVEOAK_PATH", "/other").env("LIVEOAK_REPLICA", "9");
         for command in [command.clone(), command.env_clear()] {
             let environment = Environment::of_attempt(&command, identity());
@@ -216,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_probe_command_has_the_variables_of_the_program_and_its_own_ones_above_them() {
+    fn the_variables_of_a_probe_command_override_those_of_the_program() {
         let command = CommandLine::new("x").env("A", "1").env("B", "1").env("PATH", "/theirs");
         let environment = Environment::of_attempt(&command, identity());
         let probe = environment.with(&CommandLine::new("probe").env("B", "2"));
@@ -227,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn the_folder_is_told_unless_the_command_line_sets_it_or_clears_the_environment() {
+    fn pwd_is_set_unless_the_command_line_sets_it_or_clears_the_environment() {
         let told = |command: CommandLine| value(&Environment::of_program(&command), "PWD");
         assert_eq!(told(CommandLine::new("x")).as_deref(), Some("/folder"));
         assert_eq!(told(CommandLine::new("x").env("PWD", "/own")).as_deref(), Some("/own"));
@@ -244,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_that_hold_for_the_current_process_only_are_not_passed_on() {
+    fn variables_meant_only_for_the_current_process_are_not_passed_on() {
         for name in OF_PARENT {
             assert_eq!(passed_on(OsStr::new(name), "3".into()), None, "{name}");
         }
@@ -254,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_jobserver_is_passed_on_only_if_it_is_reached_by_a_path() {
+    fn only_a_jobserver_with_a_path_is_passed_on() {
         for (flags, kept) in [
             (" -j4 --jobserver-auth=3,4", None),
             ("-j --jobserver-fds=3,4 --jobserver-auth=3,4", None),

@@ -1,7 +1,8 @@
-//! How a process ended, and waiting for that through its pidfd (`pidfd_open(2)`).
+//! How a process ended, and the wait for its end through its pidfd (`pidfd_open(2)`).
 //!
-//! A pidfd refers to one process and never to a later one with the same id, and becomes readable when that process
-//! exits. So there is no polling. No `SIGCHLD` handler is installed: a program can have only one, and may need it itself.
+//! A pidfd refers to one process and never to a later one with the same id. It becomes readable when that process
+//! exits, so no polling is needed. No `SIGCHLD` handler is installed: a program can have only one, and may need it
+//! itself.
 //!
 //! This file watches only the leader. For the end of the whole process group see `members.rs`.
 
@@ -30,8 +31,8 @@ pub enum Status {
         /// `true` if a core dump was written.
         core_dumped: bool,
     },
-    /// It ended, but other code of the supervising program took its exit status: that program ignores `SIGCHLD`, or
-    /// calls `wait(2)` or `waitpid(-1)`.
+    /// It ended, but its exit status is lost: the supervising program ignores `SIGCHLD`, or other code in it calls
+    /// `wait(2)` or `waitpid(-1)`.
     Lost,
 }
 
@@ -46,8 +47,8 @@ impl fmt::Display for Status {
     }
 }
 
-/// Returns how the process behind `pidfd` ended, or `None` while it runs. It must be a child of the current process. Does not
-/// reap it.
+/// Returns how the process behind `pidfd` ended, or `None` while it runs. The process must be a child of the current
+/// process, and is not reaped.
 pub(crate) fn peek(pidfd: BorrowedFd<'_>) -> Option<Status> {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     loop {

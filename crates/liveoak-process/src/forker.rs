@@ -1,13 +1,12 @@
-//! The threads that fork: one at a time, and none that hangs holds up the others.
+//! The threads that fork, one at a time. A fork that hangs does not block later forks.
 //!
-//! A fork waits until the new process has executed its program. This can take for ever, if the file system of the program
-//! or of its directory stops answering after the look-up. Then the thread is left behind, and another thread goes on with
-//! the next fork.
+//! A fork waits until the new process has executed its program. This can take forever if the file system of the program
+//! or of its directory stops answering after the look-up. In this case another thread takes over the forks that wait.
 //!
 //! 1. No thread ever ends: the kernel kills a process when the *thread* that forked it ends (`PR_SET_PDEATHSIG`).
-//! 2. At most one thread forks, apart from those that hang. So no new process has copies of the pipes of another fork that is
-//!    still in progress, and a process that hangs holds up no other.
-//! 3. A thread that goes on after it has hung waits until it is needed again.
+//! 2. At most one thread forks, apart from those that hang. So a process that hangs before its exec has no copies of
+//!    the pipes of a later fork, and does not delay that fork.
+//! 3. A thread that no longer hangs waits until it is needed again.
 
 use crate::log::catch;
 use std::collections::VecDeque;
@@ -15,13 +14,13 @@ use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long a fork may take before another thread goes on with the next one.
+/// How long a fork may take before another thread takes over the forks that wait.
 const STALL: Duration = Duration::from_secs(1);
 
 /// The most threads. If all of them hang, further forks wait.
 const MAX_FORKERS: usize = 64;
 
-/// A fork, with all that follows on the same thread.
+/// A fork, and the work that follows it on the same thread.
 pub(crate) type Fork = Box<dyn FnOnce() + Send>;
 
 /// The threads that fork, and the forks that wait for them.
@@ -43,7 +42,7 @@ struct Turns {
     active: usize,
     /// Since when that thread has been in a fork.
     busy_since: Option<Instant>,
-    /// The threads that hung and go on again.
+    /// The threads that no longer hang.
     idle: Vec<usize>,
     threads: usize,
 }
@@ -76,8 +75,8 @@ impl Forkers {
         self.queue.changed.notify_all();
     }
 
-    /// Lets another thread go on if the present one hangs and forks wait. Returns when to call this again at the latest;
-    /// `None` if no fork waits.
+    /// Lets another thread take over if the present one hangs and forks wait. Returns the time until the next call is
+    /// due, or `None` if no fork waits.
     pub(crate) fn go_on(&self) -> Option<Duration> {
         let mut turns = self.turns();
         if turns.waiting.is_empty() {
@@ -104,7 +103,7 @@ impl Forkers {
 }
 
 impl TurnQueue {
-    /// Runs one fork after the other, whenever it is the turn of this thread. Never returns.
+    /// Runs one fork after another while it is the turn of this thread. Never returns.
     fn run(&self, number: usize) {
         let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
@@ -136,7 +135,7 @@ mod tests {
         Forkers { stall: Duration::from_millis(20), ..Forkers::start().expect("a thread") }
     }
 
-    /// Submits a fork that tells its thread and then hangs until the sender is dropped.
+    /// Submits a fork that sends the id of its thread and then hangs until the returned sender is dropped.
     fn hangs(forkers: &Forkers) -> (Sender<()>, Receiver<ThreadId>) {
         let ((release, released), (begins, begun)) = (channel::<()>(), channel());
         forkers.submit(Box::new(move || {
@@ -157,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fork_that_hangs_is_left_behind_with_its_thread_and_others_go_on() {
+    fn another_thread_takes_over_when_a_fork_hangs() {
         let forkers = forkers();
         let (release, begun) = hangs(&forkers);
         let first = next(&forkers, &begun);
@@ -165,7 +164,7 @@ mod tests {
         drop(quick);
         let second = next(&forkers, &begun);
         assert_ne!(first, second);
-        // A thread that goes on after it has hung is used again, and no third one is started.
+        // A thread that no longer hangs is used again, so no third thread is started.
         drop(release);
         while forkers.turns().idle.is_empty() {
             std::thread::yield_now();

@@ -2,23 +2,24 @@
 //!
 //! The kernel's parent-death signal reaches only the direct child process; processes that the child started live on.
 //! Therefore the first spawn also starts a `/bin/sh` in a session of its own. It reads the list of living process
-//! groups from a pipe. Only the process that runs the tree has the write end of this pipe. When that process ends in any
-//! way, also by `kill -9`, the kernel closes the write end. The shell then sends `SIGKILL` to every listed process group,
-//! and exits. The last word of its command line is the process id of the process that runs the tree.
+//! groups from a pipe. Only the process that runs the tree has the write end of this pipe. When that process ends in
+//! any way, even by `kill -9`, the kernel closes the write end. The shell then sends `SIGKILL` to every listed process
+//! group, and exits. The last word of its command line is the process id of the process that runs the tree.
 //!
 //! If the guardian and the process that runs the tree are killed together, only the direct child processes die. If the
 //! guardian is suspended (`SIGSTOP`) when that process is killed, the processes that the child processes started live
 //! until the guardian is resumed.
 //!
-//! The guardian runs as the same user, so the system refuses it what it refuses the process that runs the tree: a program
-//! that became another user lives on. Such a process group stays listed until its last process is gone (invariant 2), and
-//! the guardian goes on with the next group when a kill is refused.
+//! The guardian runs as the same user as the process that runs the tree. So it cannot kill a program that became
+//! another user either. Such a process group stays listed until its last process is gone (invariant 2). When a kill is
+//! refused, the guardian continues with the next group.
 //!
 //! Invariants:
 //!
 //! 1. A process group is listed before the first instruction of its program: the child process writes the line itself,
 //!    before its exec. The parent writes it once more, in case the child could not.
-//! 2. A process group is unlisted before its leader is reaped, and its leader is reaped when no process of it is alive. After that the number may belong to other processes.
+//! 2. A process group is unlisted before its leader is reaped, and the leader is reaped only when no process of the
+//!    group is alive (or `/proc` cannot be read). After that the number may belong to other processes.
 //! 3. The write end of a guardian's pipe is closed only when that guardian is known to be dead. Closing it earlier
 //!    would make the guardian kill every living process group.
 //! 4. A guardian that is dead, or does not read for [`READ_PATIENCE`], is replaced, and the new one gets the whole
@@ -62,7 +63,7 @@ const DEATH_PATIENCE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 /// guardian that never reads counts as quick too.
 const QUICK_DEATH: Duration = Duration::from_secs(5);
 
-/// The program that the guardian is.
+/// The program that runs the script.
 const SHELL: &str = "/bin/sh";
 
 /// After this many quick deaths in a row no further guardian is started.
@@ -71,7 +72,8 @@ const MAX_QUICK_DEATHS: u32 = 5;
 /// The running guardian's process id for [`guardian_id`]; 0 if there is none.
 static GUARDIAN_ID: AtomicU32 = AtomicU32::new(0);
 
-/// Returns the process id of the current process's guardian, or `None` before the first spawn, and if none could be started.
+/// Returns the process id of the current process's guardian, or `None` before the first spawn and if no guardian could
+/// be started.
 pub fn guardian_id() -> Option<u32> {
     Some(GUARDIAN_ID.load(Ordering::Relaxed)).filter(|&id| id != 0)
 }

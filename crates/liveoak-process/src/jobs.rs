@@ -2,7 +2,7 @@
 //!
 //! A process id belongs to a process, dead or alive, until its parent reaps it; the leader's id is also the number of
 //! its process group. While a [`Leader`] exists, that number cannot belong to other processes, so the process group may
-//! be signalled. Only the spawner thread reaps, and only leaders that were handed over to it.
+//! be signalled. Only the spawner thread reaps, and only leaders that were passed to it.
 //!
 //! [`Job::Spawn`] returns a [`Spawned`], which contains a [`ProcessGroup`]. Dropping the `ProcessGroup` kills the
 //! process group and submits [`Job::Reap`], so a group whose owner was cancelled, or never received it, is still
@@ -116,8 +116,8 @@ pub(crate) enum Job {
         when_gone: WhenGone,
         reply: oneshot::Sender<Result<Spawned, Refused>>,
     },
-    /// Reap a leader that is dead or was sent `SIGKILL`, as soon as it is dead and no other process of its group is alive.
-    /// Kill the rest of the group before.
+    /// Kill the rest of a group, and reap its leader when no process of the group is alive. The leader is dead or was
+    /// sent `SIGKILL`.
     Reap(Reap),
 }
 
@@ -187,7 +187,7 @@ pub(crate) struct Forked {
     pub(crate) pidfd: OwnedFd,
     /// The write end of an input that stays open.
     pub(crate) stdin: Option<OwnedFd>,
-    /// The read ends of what is captured.
+    /// The read ends of the captured outputs.
     pub(crate) stdout: Option<OwnedFd>,
     pub(crate) stderr: Option<OwnedFd>,
 }
@@ -198,7 +198,7 @@ pub(crate) struct Spawned {
     pub(crate) group: ProcessGroup,
     /// The write end of an input that stays open.
     pub(crate) stdin: Option<OwnedFd>,
-    /// The read ends of what is captured.
+    /// The read ends of the captured outputs.
     pub(crate) stdout: Option<OwnedFd>,
     pub(crate) stderr: Option<OwnedFd>,
 }
@@ -223,7 +223,7 @@ impl ProcessGroup {
         self.leader.as_ref()
     }
 
-    /// Hands the leader over to be reaped as soon as it is dead. The receiver completes when that is done.
+    /// Lets the spawner thread reap the leader as soon as the leader is dead. The receiver completes after that.
     pub(crate) fn reap(mut self) -> oneshot::Receiver<()> {
         let (done, reaped) = oneshot::channel();
         if let Some(leader) = self.leader.take() {

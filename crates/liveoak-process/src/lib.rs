@@ -13,11 +13,11 @@
 //! * A [`Probe`] tells when a program is ready.
 //! * [`ProcessChild`] adds a program to a supervision tree.
 //!
-//! Four things run in the background: the thread `liveoak-spawn`, which forks and reaps all child processes (it never
-//! ends, because child processes die with the thread that forked them); one task per process, which reads its output;
-//! the thread `liveoak-stops`, which notices programs that are suspended, once a program runs in a tree;
-//! and one small shell process, the guardian, which kills all process groups when the current process dies, even by
-//! `kill -9`.
+//! Five things run in the background: the thread `liveoak-spawn`, which starts and reaps all child processes; the
+//! thread `liveoak-fork`, which forks (it never ends, because child processes die with the thread that forked them);
+//! one task per process, which reads its output; the thread `liveoak-stops`, which notices suspended programs of a
+//! tree; and one small shell process, the guardian, which kills all process groups when the current process dies, even
+//! by `kill -9`.
 //!
 //! ```
 //! use liveoak_process::{CommandLine, Process, Status};
@@ -34,12 +34,12 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Limits: processes that left the process group (`setsid`) are not reached. Programs of another user may
-//! not be signalled, and a set-user-id program clears the parent-death signal (`prctl(2)`). A process that hangs in the
-//! kernel (state `D`) cannot be ended. In a tree, a child of which such a process is alive does not start again. If your own
-//! program becomes a daemon by forking, do that before the first spawn: the copy has no spawner thread.
-//! A program file is looked up on a thread of its own, within ten seconds. If its file system stops answering between
-//! that and the exec, all starts wait until it answers or fails.
+//! Limits: processes that left the process group (`setsid`) are not reached. Programs of another user may not be
+//! signalled, and a set-user-id program clears the parent-death signal (`prctl(2)`). A process that hangs in the kernel
+//! (state `D`) cannot be ended. In a tree, a child does not start again while such a process of it is alive. If your
+//! own program becomes a daemon by forking, do that before the first spawn: the copy has no spawner thread. A program
+//! file is looked up on a thread of its own, within ten seconds. If its file system stops answering between the look-up
+//! and the exec, this start hangs. The starts after it continue within about a second on another thread.
 //!
 //! When not to use it: for a program that must outlive this one, and for a single command whose output is the result
 //! (use `std::process::Command`).

@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_was_cut_before_its_end_goes_on_in_further_pieces() {
+    fn a_line_that_was_cut_before_its_end_continues_in_further_pieces() {
         let (mut lines, mut seen) = (Lines::default(), Vec::new());
         let mut emit =
             |piece: Piece<'_>| seen.push((piece.text.to_owned(), piece.continued, piece.continues));

@@ -1,5 +1,5 @@
-//! Log lines of this crate, and other calls of user code. A log subscriber, a sink and a waker are user code: they may
-//! panic, and such a panic must not end a thread or a task that supervises.
+//! Log lines of this crate, and other calls of user code. Log subscribers, sinks and wakers are user code and may
+//! panic. Such a panic must not end a thread or a task that supervises.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -17,7 +17,7 @@ pub(crate) fn log_text(bytes: usize, line: impl FnOnce() + Send + 'static) {
 pub(crate) fn catch(user_code: impl FnOnce()) -> bool {
     let Err(payload) = catch_unwind(AssertUnwindSafe(user_code)) else { return true };
     if let Err(another) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-        // Dropping it could panic again, without end.
+        // Dropping the payload could panic again, without end.
         std::mem::forget(another);
     }
     false

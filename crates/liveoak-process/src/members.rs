@@ -2,7 +2,8 @@
 //!
 //! `kill(2)` with signal 0 cannot find them: it counts a dead leader that was not reaped. So `/proc` is read, but only
 //! after a leader has exited. It lists every process of the machine. `getpgid(2)` returns the process group of each
-//! (well below 1 µs), and `stat` is read for the members only. To wait, some pidfds are watched before the next read.
+//! (well below 1 µs), and `stat` is read for the members only. A wait watches the pidfds of some members until the next
+//! read.
 
 use crate::os::{is_in_group, watch_readable};
 use rustix::io::Errno;
@@ -77,8 +78,8 @@ pub(crate) fn unkillable(group: Pid) -> io::Result<Vec<Unkillable>> {
     Ok(living(group)?.into_iter().filter_map(refused).collect())
 }
 
-/// Opens descriptors that become readable when members of `group` die, of some of them if there are many. Returns an
-/// empty list if there is no descriptor left.
+/// Opens descriptors that become readable when members of `group` die. If there are many members, opens them only for
+/// some. Returns an empty list if there is no descriptor left.
 pub(crate) fn pidfds(members: &[Pid], group: Pid) -> Vec<OwnedFd> {
     let open = |&pid: &Pid| {
         let pidfd = pidfd_open(pid, PidfdFlags::empty()).ok()?;
@@ -154,7 +155,7 @@ pub(crate) async fn wait_until_empty_or_unreadable(group: Pid) -> io::Result<()>
     }
 }
 
-/// Returns a descriptor that becomes readable when `pid` dies, or `None` if that is no member of `group` any more.
+/// Returns a descriptor that becomes readable when `pid` dies, or `None` if `pid` is no longer a member of `group`.
 fn watch(pid: Pid, group: Pid) -> Option<AsyncFd<Arc<OwnedFd>>> {
     let pidfd = pidfd_open(pid, PidfdFlags::empty()).ok()?;
     // Checked again after opening: the number may belong to a new process since the first check.

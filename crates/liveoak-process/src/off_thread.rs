@@ -1,8 +1,8 @@
-//! Look-ups: calls that can hang, because they ask a file system or a name server, and a dead mount never answers.
+//! Look-ups: calls to a file system or a name server. They can hang, because a dead mount never answers.
 //!
-//! Each call runs on a thread of its own and has a deadline. A thread that hangs cannot be ended, so two rules bound the
-//! number of threads. Calls about the same path or name run one after another, so a dead mount holds one thread for each
-//! path and not one for each attempt. And there are at most [`MAX_THREADS`] threads.
+//! Each call runs on a thread of its own and has a deadline. A thread that hangs cannot be ended, so two rules bound
+//! the number of threads. Calls about the same path or name run one after another, so a dead mount blocks one thread
+//! for each path and not one for each attempt. And there are at most [`MAX_THREADS`] threads.
 //!
 //! Tokio's blocking pool is not used, because the end of a runtime waits for it.
 
@@ -19,7 +19,7 @@ const MAX_THREADS: usize = 64;
 
 static THREADS: Semaphore = Semaphore::const_new(MAX_THREADS);
 
-/// The turns of the paths and names about which calls are running now.
+/// One lock for each path or name about which a call runs or waits.
 static TURNS: Mutex<BTreeMap<OsString, Arc<AsyncMutex<()>>>> = Mutex::new(BTreeMap::new());
 
 /// The reason why a call gave no answer.
@@ -42,7 +42,7 @@ pub(crate) async fn off_thread<T: Send + 'static>(
 ) -> Result<T, NoAnswer> {
     let answer = async {
         let turn = turn_of(about).lock_owned().await;
-        // Never closed.
+        // The semaphore is never closed.
         let thread = THREADS.acquire().await.map_err(|closed| NoAnswer::Failed(io::Error::other(closed)))?;
         let (reply, answer) = oneshot::channel();
         let run = move || {
@@ -58,7 +58,7 @@ pub(crate) async fn off_thread<T: Send + 'static>(
     tokio::time::timeout(limit, answer).await.unwrap_or(Err(NoAnswer::TimedOut))
 }
 
-/// Returns the turn of a path or name, and forgets the turns about which no call is running any more.
+/// Returns the lock of a path or name, and removes the locks that no call uses.
 fn turn_of(about: OsString) -> Arc<AsyncMutex<()>> {
     let mut turns: MutexGuard<'_, BTreeMap<_, Arc<AsyncMutex<()>>>> =
         TURNS.lock().unwrap_or_else(PoisonError::into_inner);
@@ -75,7 +75,7 @@ mod tests {
     const LONG: Duration = Duration::from_secs(20);
 
     #[tokio::test]
-    async fn a_call_that_hangs_holds_one_thread_and_delays_nothing_else() {
+    async fn a_call_that_hangs_blocks_one_thread_and_delays_no_call_about_another_path() {
         let (release, hangs) = channel::<()>();
         let hung = off_thread("a dead mount".into(), SOON, move || hangs.recv()).await;
         assert!(matches!(hung, Err(NoAnswer::TimedOut)));

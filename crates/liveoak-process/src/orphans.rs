@@ -15,9 +15,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 static ENABLED: AtomicBool = AtomicBool::new(false);
 
-/// Lets this crate reap all child processes of the current process, also those that it did not start: orphans, if the
-/// current process has the process id 1 (as in a container) or is a subreaper. For a program that starts processes in no
-/// other way. Call it before the first start of a process. It installs a handler for `SIGCHLD`, unless there is one.
+/// Lets this crate reap all child processes of the current process, even those that it did not start. The current
+/// process gets such orphans if it has the process id 1 (as in a container) or is a subreaper. Only for a program that
+/// starts all its child processes through this crate. Call it before the first start of a process. It installs a
+/// handler for `SIGCHLD`, unless another one is installed.
 pub fn reap_orphans() {
     ENABLED.store(true, Ordering::Relaxed);
 }
@@ -27,7 +28,7 @@ pub(crate) fn is_enabled() -> bool {
     ENABLED.load(Ordering::Relaxed)
 }
 
-/// Reaps the dead child processes, except those that `is_ours` names.
+/// Reaps the dead child processes, except those for which `is_ours` returns `true`.
 pub(crate) fn reap(is_ours: impl Fn(Pid) -> bool) {
     while let Some(dead) = os::dead_child() {
         if is_ours(dead) {

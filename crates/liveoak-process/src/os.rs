@@ -9,7 +9,7 @@
 //!
 //! 1. Set all signal dispositions to default, but ignore `SIGPIPE` until step 4 is over, because the guardian may be
 //!    dead.
-//! 2. Give up the controlling terminal. The process group of its own comes first (from the standard library).
+//! 2. Give up the controlling terminal. The standard library has already given the child process its own process group.
 //! 3. Set the parent-death signal, *then* check that the parent is alive. In the other order the parent could die
 //!    unnoticed between the two.
 //! 4. Write the guardian's line, before any code of the program can run.
@@ -40,15 +40,15 @@ const PIDFD_SIGNAL_PROCESS_GROUP: libc::c_uint = 1 << 2;
 /// The highest signal number of the kernel, including the numbers that libc reserves.
 const LAST_SIGNAL: i32 = 64;
 
-/// The signals that the C library uses for threads (`nptl(7)`; musl one more). The current process may have been started
-/// with an ignored one.
+/// The signals that the C library uses for threads (`nptl(7)`; musl one more). The current process may have been
+/// started with one of them ignored.
 const RESERVED_SIGNALS: [i32; 3] = [32, 33, 34];
 
-/// The size of a set of 64 signals, as `rt_sigaction(2)` wants it.
+/// The size of a set of 64 signals, as `rt_sigaction(2)` expects it.
 const KERNEL_SIGSET_BYTES: usize = 8;
 
 /// The descriptors that are marked on a kernel without `close_range(2)`. The system gives the lowest free number, so a
-/// process has a higher one only if it has that many open files. Some milliseconds for each start.
+/// process has a higher one only if it has that many open files. Marking them takes some milliseconds for each start.
 const MARKED_ONE_BY_ONE: RawFd = 1 << 16;
 
 /// Room for `+ SLOT PID\n`: two numbers of at most ten digits and four more bytes.
@@ -72,7 +72,7 @@ unsafe impl Send for Exec {}
 unsafe impl Sync for Exec {}
 
 impl Exec {
-    /// `argv` includes the program's own name.
+    /// Creates the value. `argv` includes the program's own name.
     pub(crate) fn new(path: CString, argv: Vec<CString>, env: Vec<CString>) -> Exec {
         let list = |strings: &[CString]| {
             strings.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect::<Vec<_>>()
@@ -149,7 +149,8 @@ impl ChildSetup {
 /// `/dev/tty` cannot be opened, and the program can say so. A session for each program would do the same, but a session
 /// leader acquires each terminal that it opens (a serial port, for example), and has a scheduling group of its own.
 ///
-/// The caller was just forked, so it leads no session: then `TIOCNOTTY` changes only the caller (`ioctl_tty(2)`).
+/// The caller was just forked, so it does not lead a session. In this case `TIOCNOTTY` changes only the caller
+/// (`ioctl_tty(2)`).
 fn give_up_terminal() {
     // SAFETY: `open`, `ioctl` and `close` are system calls that are async-signal-safe. The path is a NUL-terminated
     // constant, `TIOCNOTTY` takes no argument, and only the descriptor that was opened here is closed.
@@ -299,7 +300,7 @@ extern "C" fn on_child_exit(_: libc::c_int) {
     }
 }
 
-/// Returns a child process that is dead and was not reaped, if there is one. It stays as it is.
+/// Returns a child process that is dead and was not reaped, if there is one. Does not reap it.
 pub(crate) fn dead_child() -> Option<Pid> {
     // SAFETY: all-zero is a valid `siginfo_t`; the pointer is valid. `si_pid` is set for each child that is reported, and
     // stays zero if there is none (`waitid(2)`).
@@ -314,7 +315,7 @@ pub(crate) fn dead_child() -> Option<Pid> {
     Pid::from_raw(pid)
 }
 
-/// Gives a signal that the C library does not let programs change its default action.
+/// Sets a signal to its default action, although the C library does not let programs change this signal.
 fn restore_reserved_signal(signal: i32) {
     let default = [0u64; 8];
     // SAFETY: all-zero is the default action in the kernel's form on each architecture, and the array is larger than that.
@@ -326,8 +327,8 @@ fn restore_reserved_signal(signal: i32) {
 }
 
 /// Ignores the signals that a write can raise, SIGPIPE and SIGXFSZ, so that such a write fails with an error instead
-/// (`EPIPE`, `EFBIG`). For a whole program that handles these errors. The programs that it starts get the default
-/// action back.
+/// (`EPIPE`, `EFBIG`). Call this only in a program that handles these errors. The programs that it starts have the
+/// default action.
 pub fn ignore_write_signals() {
     set_disposition(libc::SIGPIPE, libc::SIG_IGN);
     set_disposition(libc::SIGXFSZ, libc::SIG_IGN);

@@ -33,7 +33,7 @@ pub const OUTPUT_GRACE: Duration = Duration::from_millis(250);
 /// How long a program must write nothing until its unfinished line is passed on as a piece.
 pub const UNFINISHED_AFTER: Duration = Duration::from_millis(200);
 
-/// How long a piece of an unfinished line is held at most, however often the program adds to it.
+/// The longest time that a piece of an unfinished line is held, even if the program keeps adding to it.
 const UNFINISHED_AT_MOST: Duration = Duration::from_secs(2);
 
 /// Returns how long the reader of a program's output waits before its next read: zero, unless the sink can take no more.
@@ -128,7 +128,7 @@ struct Pipe {
 /// The times of an unfinished line.
 #[derive(Clone, Copy)]
 struct Unfinished {
-    /// When its first bytes came that were not passed on.
+    /// When the first of the bytes came that were not passed on.
     since: Instant,
     /// When it is passed on as a piece.
     due: Instant,
@@ -161,7 +161,7 @@ impl Pipe {
         })
     }
 
-    /// Does the same without waiting. Returns `None` if the pipe is empty or broken.
+    /// Does the same as `poll_deliver`, without waiting. Returns `None` if the pipe is empty or broken.
     fn try_deliver(&mut self, sink: &mut impl FnMut(OutputLine<'_>)) -> Option<usize> {
         with_buffer(|bytes| {
             let length = self.end.try_read(bytes).ok()?;
@@ -203,7 +203,7 @@ impl<'a> OutputLine<'a> {
 
 /// Why the task woke up.
 enum ReadEvent {
-    /// So many bytes of a pipe were read and passed on; 0 at its end.
+    /// `length` bytes of a pipe were read and passed on; 0 at its end.
     Read { index: usize, length: usize },
     /// The leader has exited.
     Exited,
@@ -303,7 +303,7 @@ impl<F: FnMut(OutputLine<'_>)> OutputReader<F> {
         }
     }
 
-    /// Waits as long as the backpressure says, or until the leader has exited.
+    /// Waits for the time that the backpressure returns, or until the leader has exited.
     async fn wait_for_the_sink(&mut self) {
         let pause = self.backpressure.as_ref().map_or(Duration::ZERO, |pause| pause());
         if !pause.is_zero() {
@@ -370,7 +370,7 @@ mod tests {
     use crate::process::Process;
     use std::sync::Mutex;
 
-    /// A pause that no test lives to see the end of.
+    /// A pause that is longer than any test.
     const FOR_EVER: Duration = Duration::from_secs(3600);
 
     /// Starts a program, and returns it with the number of bytes that the sink has received.
@@ -389,7 +389,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_sink_that_takes_no_more_slows_the_program_down() {
+    async fn a_sink_that_can_take_no_more_slows_the_program_down() {
         let (mut process, seen) = start("yes", FOR_EVER).await;
         while *seen.lock().expect("no panic") == 0 {
             tokio::time::sleep(BLOCKED_AFTER).await;
@@ -399,7 +399,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_sink_that_takes_no_more_delays_neither_the_exit_nor_the_output_before_it() {
+    async fn a_sink_that_can_take_no_more_delays_neither_the_exit_nor_the_output_before_it() {
         let (mut process, seen) =
             start("echo first; head -c 30000 /dev/zero | tr '\\0' '\\n'", FOR_EVER).await;
         assert_eq!(process.output_end().await, OutputEnd::Complete);
@@ -408,7 +408,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_sink_that_takes_more_slows_nothing_down() {
+    async fn a_sink_that_can_take_more_does_not_slow_the_program_down() {
         let (mut process, seen) = start("yes | head -c 10000000", Duration::ZERO).await;
         assert_eq!(process.output_end().await, OutputEnd::Complete);
         assert_eq!(*seen.lock().expect("no panic"), 10_000_000);

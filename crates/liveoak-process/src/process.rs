@@ -1,6 +1,6 @@
 //! A running process group: its signals, its end, its output.
 //!
-//! For a program under supervision use [`ProcessChild`](crate::ProcessChild), which is built on it.
+//! For a program under supervision use [`ProcessChild`](crate::ProcessChild), which is built on this type.
 
 use crate::command::{Ask, CommandLine, Stdin};
 use crate::environment::Environment;
@@ -71,19 +71,19 @@ impl Process {
     /// A task on the current runtime reads the output and calls `sink`, which must not block. To discard the output, pass
     /// `|_| {}`.
     ///
-    /// In the new process all signals are unblocked and have their default action, also those that the current process
+    /// In the new process all signals are unblocked and have their default action, even those that the current process
     /// ignores (as under `nohup`). Only the three standard descriptors are inherited (before Linux 5.11 also those
     /// without close-on-exec), and the kernel kills the process when the current process dies. It has no controlling
-    /// terminal, so a program that asks the terminal for a password fails with its own message, and is not stopped by the
-    /// kernel. The variables are those of the current process, without those that hold only for the current process:
-    /// `OLDPWD`, `LISTEN_FDS` and what belongs to it, `NOTIFY_SOCKET`, `WATCHDOG_USEC`, `NODE_CHANNEL_FD`, and in
-    /// `MAKEFLAGS` a jobserver with descriptors. `PWD` is the folder of the new process.
+    /// terminal, so a program that asks the terminal for a password fails with its own message, and is not stopped by
+    /// the kernel. The variables are those of the current process, without those that hold only for the current
+    /// process: `OLDPWD`, `LISTEN_FDS` and what belongs to it, `NOTIFY_SOCKET`, `WATCHDOG_USEC`, `NODE_CHANNEL_FD`, and
+    /// in `MAKEFLAGS` a jobserver with descriptors. `PWD` is the folder of the new process.
     ///
     /// # Errors
     /// Returns a [`SpawnError`] if no process was started.
     ///
     /// # Panics
-    /// Panics outside of a Tokio runtime, and on one without time.
+    /// Panics outside of a Tokio runtime, and on a runtime without timers.
     ///
     /// # Cancel safety
     /// If the future is dropped, the program is either not started, or killed.
@@ -121,7 +121,7 @@ impl Process {
         Self::spawn_with_backpressure(command, prepared, when_gone, None, sink).await
     }
 
-    /// Does the same. The reading of the output waits as `backpressure` says.
+    /// Does the same, with `backpressure` on the reading of the output.
     pub(crate) async fn spawn_with_backpressure(
         command: Arc<CommandLine>,
         prepared: Prepared,
@@ -146,7 +146,7 @@ impl Process {
         let (pid, pidfd) = (leader.pid, leader.pidfd.clone());
         let limit = |source| SpawnError::ResourceLimit { source };
         let exit = Arc::new(ExitWatch::new(pidfd).map_err(limit)?);
-        // A sink that panics loses the line, and nothing else: a closed pipe would end the program.
+        // A sink that panics loses only the line. If the reading ended, the closed pipe would end the program.
         let mut sink = sink;
         let sink = move |line: OutputLine<'_>| {
             let _panicked = catch(|| sink(line));
@@ -306,7 +306,7 @@ impl Process {
 
     /// Waits until no process of the group is alive.
     ///
-    /// While there is no file descriptor left to read `/proc`, this waits for one; without `/proc` it waits for ever.
+    /// While there is no file descriptor left to read `/proc`, this waits for one; without `/proc` it waits forever.
     ///
     /// # Cancel safety
     /// Cancel safe.
@@ -335,12 +335,13 @@ impl Process {
     /// Cancel safe. A call after a cancelled call asks again and waits for the grace period again. A call after a completed
     /// call returns the same value immediately.
     pub async fn finish(&mut self, grace: Duration) -> Finished {
-        // If /proc cannot be read, treat the group as alive and kill it: it would run on while we waited.
+        // If /proc cannot be read, treat the group as alive and kill it: otherwise it could run on.
         if self.group_alive() && tokio::time::timeout(grace, self.stop_and_wait(|_, _| {})).await.is_err() {
             self.forced |= self.try_group_alive() == Some(true);
             let _already_ended = self.kill();
             if self.exited().await != Status::Lost {
-                // Without /proc no member is seen, but the SIGKILL reached all; the reap sends it once more.
+                // Without /proc the members cannot be seen, but SIGKILL was sent to all of them. The reap sends it
+                // again.
                 let _unknown = members::wait_until_empty_or_unreadable(self.pid).await;
             }
         }
@@ -353,7 +354,7 @@ impl Process {
 
     /// Waits until all output was passed to the sink.
     ///
-    /// That is soon after the leader's exit. If other processes hold the pipe open, reading ends
+    /// Usually this is soon after the leader's exit. If other processes hold the pipe open, reading ends
     /// [`OUTPUT_GRACE`](crate::OUTPUT_GRACE) after the exit.
     ///
     /// # Cancel safety
@@ -367,7 +368,8 @@ impl Process {
     }
 }
 
-/// Returns `true` if the current runtime can watch descriptors. Tokio says so only by a panic, which is caught here.
+/// Returns `true` if the current runtime can watch descriptors. Tokio reports this only by a panic, which is caught
+/// here.
 fn runtime_has_io() -> Result<bool, SpawnError> {
     let limit = |source| SpawnError::ResourceLimit { source };
     let probe = eventfd(0, EventfdFlags::CLOEXEC).map_err(|error| limit(error.into()))?;

@@ -1,7 +1,7 @@
-//! Programs that succeed at once, again and again, although they should run permanently: what the cause may be.
+//! Notices programs that succeed at once, again and again, although they should run permanently, and logs a hint.
 //!
-//! A permanent child that is really a job looks healthy, because no attempt fails. So the log says once what is
-//! probably wrong. Nothing else depends on this.
+//! A permanent child that is really a job looks healthy, because no attempt fails. So the hint names the likely causes,
+//! once. Nothing else depends on the count.
 
 use crate::command::{CommandLine, Stdin};
 use crate::log::log;
@@ -12,7 +12,7 @@ use std::time::Duration;
 /// An attempt that succeeds within this time has ended at once.
 const AT_ONCE: Duration = Duration::from_secs(1);
 
-/// After so many such attempts in a row the log says it.
+/// The number of such attempts in a row after which the hint is logged.
 const ENOUGH: u32 = 3;
 
 /// Counts the attempts of a permanent child in a row that succeeded at once.
@@ -20,14 +20,14 @@ const ENOUGH: u32 = 3;
 pub(crate) struct QuickEnds(AtomicU32);
 
 impl QuickEnds {
-    /// Counts one attempt that ended by itself. Returns `true` if the hint is due, which is once.
+    /// Counts one attempt that ended by itself. Returns `true` once, when the hint is due.
     fn count(&self, succeeded: bool, ran_for: Duration) -> bool {
         let counted = self.0.load(Ordering::Relaxed);
         if counted >= ENOUGH {
             return false;
         }
         let now = if succeeded && ran_for < AT_ONCE { counted + 1 } else { 0 };
-        // The attempts of a child run one after another, so no other count comes between.
+        // The attempts of a child run one after another, so no other count comes in between.
         self.0.store(now, Ordering::Relaxed);
         now == ENOUGH
     }
@@ -50,7 +50,7 @@ impl QuickEnds {
     }
 }
 
-/// Returns what the cause may be, and what to do about each.
+/// Returns the possible causes, and what to do about each.
 fn hint(stdin: Stdin) -> &'static str {
     match stdin {
         Stdin::Null => {

@@ -107,7 +107,7 @@ fn locate(command: &CommandLine, search_path: Option<&OsStr>) -> Result<Located,
     } else {
         search(&command.program, search_path, cwd.as_deref())?
     };
-    // A file whose server is gone hangs here, and not in the child process before its exec.
+    // Read the file now: on a dead mount this hangs here, and not in the child process before its exec.
     match head(&program) {
         Some(head) if has_windows_line_end(&head) => Err(SpawnError::WindowsLineEnds { path: program }),
         Some(head) if has_byte_order_mark(&head) => Err(SpawnError::ByteOrderMark { path: program }),
@@ -156,7 +156,7 @@ fn search(program: &OsStr, search_path: Option<&OsStr>, cwd: Option<&Path>) -> R
     let searched = search_path.unwrap_or(OsStr::new(DEFAULT_PATH)).to_owned();
     let mut denied = None;
     for entry in std::env::split_paths(&searched) {
-        // An empty or relative PATH entry starts at the program's cwd, as for a shell there.
+        // An empty or relative PATH entry starts at the program's cwd, as in a shell that runs there.
         let candidate = absolute(cwd, &entry.join(program))?;
         match usable(&candidate) {
             Ok(()) => return Ok(candidate),
@@ -309,7 +309,7 @@ fn build_exec(
     Ok(Exec::new(path, argv, env))
 }
 
-/// Returns `text` as a C string, or an error that says `what` it is if it contains a NUL byte.
+/// Returns `text` as a C string. If it contains a NUL byte, returns an error that calls it `what`.
 fn c_string(text: &OsStr, what: impl FnOnce() -> String) -> Result<CString, SpawnError> {
     CString::new(text.as_bytes()).map_err(|_| SpawnError::NulByte { what: what() })
 }

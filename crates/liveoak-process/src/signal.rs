@@ -7,8 +7,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// A signal of this platform, usually from 1 to `SIGRTMAX` (64 on most machines), without the two or so that libc keeps
-/// for itself.
+/// A signal of this platform, usually from 1 to `SIGRTMAX` (64 on most machines), without the few that libc keeps for
+/// itself.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Signal(i32);
 
@@ -77,7 +77,7 @@ impl Signal {
         self.0
     }
 
-    /// Makes a signal of a number that the kernel reported, without checking it.
+    /// Creates a signal from a number that the kernel reported, without checking it.
     pub(crate) fn reported(number: i32) -> Signal {
         Signal(number)
     }

@@ -24,7 +24,7 @@ pub enum SpawnError {
         program: OsString,
         /// The `PATH` that was searched: the one that the program would see.
         searched: OsString,
-        /// The executable file of that name in the directory to run in, which is not searched.
+        /// The executable file of that name in the directory to run in. This directory is not searched.
         beside: Option<PathBuf>,
     },
     /// There is no file at the path.
@@ -42,7 +42,7 @@ pub enum SpawnError {
         /// The path, as resolved.
         path: PathBuf,
     },
-    /// The file system did not say in time whether the program can be run. Its server may be gone.
+    /// The look-up of the program took too long. The server of its file system may be down.
     LookUpTimedOut {
         /// The program as given.
         program: OsString,
@@ -84,7 +84,7 @@ pub enum SpawnError {
         /// The script.
         path: PathBuf,
     },
-    /// A script begins with a byte order mark, so that the kernel does not see its `#!`.
+    /// A script begins with a byte order mark, which hides its `#!` from the kernel.
     ByteOrderMark {
         /// The script.
         path: PathBuf,
@@ -94,7 +94,7 @@ pub enum SpawnError {
         /// The path, as resolved.
         path: PathBuf,
     },
-    /// The command of the ready check cannot be run, and no waiting mends that.
+    /// The command of the ready check cannot be run, and a later check would not help.
     ReadyCheck {
         /// Why it cannot be run.
         source: Box<SpawnError>,

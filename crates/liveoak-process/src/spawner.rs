@@ -1,14 +1,13 @@
-//! The spawner thread, `liveoak-spawn`: the only thread that forks and reaps.
+//! The spawner thread, `liveoak-spawn`: starts and reaps all child processes.
 //!
 //! `PR_SET_PDEATHSIG` refers to the *thread* that forked (`prctl(2)`: "the parent is the thread that created this
 //! process"). A child process forked on a thread of an executor would die when that thread ends. So all child processes
-//! are forked on one thread, which the first spawn starts and which never ends: it outlives every runtime, and a panic
-//! in it is caught. It also owns the guardian and reaps all leaders, because a process group must leave the guardian's
-//! list before its leader is reaped.
+//! are forked on threads that never end ([`Forkers`]). The spawner thread never ends either: it outlives every runtime,
+//! and a panic in it is caught. It owns the guardian and reaps all leaders, because a process group must leave the
+//! guardian's list before its leader is reaped.
 //!
-//! The thread runs nothing that can hang. The program file was looked up before, on another thread. Panics of log lines
-//! and wakers are caught. Only the fork and the exec could hang, on a file system whose server went away after the
-//! look-up, which has opened the file.
+//! The thread runs nothing that can hang. The program file was looked up before, on another thread. A fork can still
+//! hang, if the file system stops answering after the look-up, but only on its own thread. Panics of wakers are caught.
 
 use crate::command::{CommandLine, OutputMode, Stdin};
 use crate::exit_watch::peek;
@@ -65,8 +64,8 @@ pub(crate) fn queue() -> Result<Arc<JobQueue>, SpawnError> {
     Ok(queue)
 }
 
-/// Checks that the kernel can tell the end of a process through a pidfd. Without this check, a running program would count
-/// as ended, or its end would never be seen.
+/// Checks that the kernel can report the end of a process through a pidfd. Without this check, a running program would
+/// count as ended, or its end would never be seen.
 fn check_kernel() -> Result<(), SpawnError> {
     let missing = |call: &'static str| {
         move |error: Errno| match error {
@@ -200,10 +199,10 @@ impl SpawnerThread {
     /// the group, and only then reaps the leader, which frees the group's number.
     fn reap(&mut self, reap: Reap) {
         let _no_member_left = reap.leader.signal(Signal::KILL);
-        // The owner that waits for the end of the reaping has seen the end of all members.
+        // An owner that waits for the reaping has already waited for the end of all members.
         if reap.done.is_none() {
             let group = reap.leader.pid;
-            // Without /proc nothing is known, and the SIGKILL reached all that may be reached.
+            // Without /proc the members are unknown, but SIGKILL was sent to all of them.
             let living = members::living(group).unwrap_or_default();
             if !living.is_empty() {
                 let members = members::pidfds(&living, group);
@@ -309,7 +308,7 @@ fn fork(
     }
 }
 
-/// Sends an answer. If the receiver is gone, the answer is dropped.
+/// Sends an answer. If there is no receiver any more, the answer is dropped.
 fn send<T>(reply: oneshot::Sender<T>, answer: T) {
     catch_waker_panic(|| drop(reply.send(answer)));
 }

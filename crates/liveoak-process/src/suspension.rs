@@ -2,9 +2,9 @@
 //!
 //! A pidfd does not become readable when its process is suspended, and this crate installs no handler for `SIGCHLD`. So
 //! one thread, `liveoak-stops`, blocks in `waitid(2)` until any child process of the current process is suspended or
-//! continued. Then it asks each watched leader, and takes only their reports. It does not take the report of another child
-//! process, because the program that embeds this crate may wait for it; while such a report is pending, the thread asks
-//! once in [`FOREIGN_PAUSE`].
+//! continued. Then it takes the reports of the watched leaders. It leaves the report of any other child process,
+//! because the program that embeds this crate may wait for it. While such a report is pending, the thread looks once in
+//! [`FOREIGN_PAUSE`].
 //!
 //! The thread starts with the first watched leader. If there is no thread left, suspended programs are not noticed.
 
@@ -33,7 +33,7 @@ struct Watched {
 
 #[derive(Default)]
 struct Watch {
-    /// By a number that is never used again. Bounded by the running programs.
+    /// The leaders, by a number that is never used again. Bounded by the running programs.
     leaders: BTreeMap<u64, Watched>,
     next: u64,
     thread_runs: bool,
@@ -85,7 +85,7 @@ impl Suspension {
         *self.state.borrow()
     }
 
-    /// Returns a second value that sees the same leader.
+    /// Returns a receiver that sees the state of the same leader.
     pub(crate) fn state(&self) -> watch::Receiver<State> {
         self.state.clone()
     }

@@ -33,7 +33,7 @@ impl Subscriber for PanickingLog {
     fn exit(&self, _: &Id) {}
 }
 
-/// Kills the guardian until no more is started, which is logged by the thread that starts processes.
+/// Kills each guardian until no further one is started. The spawner thread logs this.
 async fn kill_guardians() {
     let mut killed = 0;
     while killed < 5 {
@@ -46,7 +46,7 @@ async fn kill_guardians() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_log_subscriber_that_panics_takes_no_program_and_no_thread_with_it() {
+async fn a_log_subscriber_that_panics_ends_no_program_and_no_thread() {
     std::panic::set_hook(Box::new(|_| {}));
     tracing::subscriber::set_global_default(PanickingLog).unwrap();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -1,5 +1,5 @@
-//! Arguments and values of variables often are secrets. None of them stands in what Liveoak says. This test has a process
-//! of its own, because its log subscriber gets the log of the whole process.
+//! Arguments and values of variables often are secrets. No message of Liveoak contains one. This test has a process of
+//! its own, because its log subscriber gets the log of the whole process.
 
 use liveoak_process::{CommandLine, Probe, Process, Program};
 use liveoak_runtime::*;
@@ -11,7 +11,7 @@ use tracing::{Metadata, Subscriber};
 
 const SECRET: &str = "hunter2";
 
-/// Everything that was said so far.
+/// All texts so far.
 #[derive(Clone, Default)]
 struct Said(Arc<Mutex<String>>);
 
@@ -42,7 +42,7 @@ impl Subscriber for Said {
     fn exit(&self, _: &Id) {}
 }
 
-/// A shell line that does not say its arguments itself.
+/// A shell line that does not print its arguments itself.
 fn secretive(name: &str, line: &str) -> Program {
     let line = format!(": {SECRET}; {line}");
     let command = CommandLine::argv(["sh", "-c", &line, "sh", SECRET]).env("PASSWORD", SECRET);
@@ -53,7 +53,7 @@ fn failing_probe() -> Probe {
     Probe::command(CommandLine::argv(["sh", "-c", "exit 1", SECRET]).env("PASSWORD", SECRET))
 }
 
-/// All ways in which a program can end badly.
+/// Programs that fail in many ways.
 fn programs() -> Vec<Program> {
     let hanging = Probe::command(CommandLine::argv(["sleep", "1000", SECRET]));
     let missing = Probe::command(CommandLine::argv(["/no/such/check", SECRET]));
@@ -76,7 +76,7 @@ fn programs() -> Vec<Program> {
     ]
 }
 
-/// A group whose argument is a secret, and fails in several ways.
+/// A group with a secret argument, whose members fail in several ways.
 fn group() -> (Group<String>, GroupHandle<String>) {
     let group = Group::new("group", |_: Ctx, secret: String| async move {
         assert_eq!(secret.trim_end_matches('!'), SECRET);
@@ -90,7 +90,7 @@ fn group() -> (Group<String>, GroupHandle<String>) {
 }
 
 #[tokio::test]
-async fn no_argument_and_no_value_of_a_variable_is_in_debug_events_errors_logs_snapshots_or_reports() {
+async fn no_output_of_liveoak_contains_an_argument_or_a_value_of_a_variable() {
     let said = Said::default();
     tracing::subscriber::set_global_default(said.clone()).unwrap();
     for program in programs() {

@@ -33,8 +33,8 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
-/// Runs `test` on a runtime of one thread whose clock is paused. That thread also does what other threads do otherwise:
-/// it writes log lines, and drops the values of children that are over.
+/// Runs `test` on a runtime of one thread whose clock is paused. Work that is usually done on other threads is done on
+/// that thread: it writes log lines, and drops the values of children that are over.
 ///
 /// # Panics
 /// When the test panics, or when no runtime can be created.
@@ -44,7 +44,8 @@ pub fn paused<F: Future>(test: F) -> F::Output {
     built.unwrap_or_else(|error| panic!("no runtime for the test: {error}")).block_on(test)
 }
 
-/// Waits until `condition` holds. Checks it every millisecond of the runtime's time. `what` names it in the panic.
+/// Waits until `condition` holds. Checks it every millisecond of the runtime's time. `what` names the condition in the
+/// panic.
 ///
 /// # Panics
 /// When it does not hold within 30 s.
@@ -389,8 +390,8 @@ impl LeakCheck {
         self.handle.metrics().num_alive_tasks().saturating_sub(self.tasks_before)
     }
 
-    /// Checks that no attempt of a puppet is live, that no two ever were at once, and that no task is left. Attempts
-    /// and tasks that are ending get two seconds of real time; the paused clock does not advance.
+    /// Checks that no attempt of a puppet is live, that no puppet had two live attempts at once, and that no task is
+    /// left. Attempts and tasks that are ending get two seconds of real time; the paused clock does not advance.
     ///
     /// # Panics
     /// When the check fails.

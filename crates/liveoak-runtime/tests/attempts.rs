@@ -1,4 +1,4 @@
-//! What an attempt knows and can do: its context, its subtasks, its heartbeat, and the children that it spawns.
+//! The abilities of an attempt: its context, its subtasks, its heartbeat, and the children that it spawns.
 
 use liveoak_runtime::testing::{LeakCheck, eventually, paused};
 use liveoak_runtime::*;
@@ -13,7 +13,7 @@ const fn s(seconds: u64) -> Duration {
 type Log<T> = Arc<Mutex<Vec<T>>>;
 
 #[test]
-fn an_attempt_knows_its_path_its_number_and_the_exit_of_the_attempt_before() {
+fn an_attempt_knows_its_path_its_number_and_the_exit_of_the_previous_attempt() {
     paused(async {
         let log: Log<(String, u64, Option<String>)> = Arc::default();
         let seen = Arc::clone(&log);
@@ -48,7 +48,7 @@ fn an_attempt_knows_its_path_its_number_and_the_exit_of_the_attempt_before() {
 }
 
 #[test]
-fn sleep_ends_at_the_stop_and_says_so() {
+fn sleep_ends_at_the_stop_and_returns_false() {
     paused(async {
         let log: Log<(bool, Duration)> = Arc::default();
         let seen = Arc::clone(&log);
@@ -70,7 +70,7 @@ fn sleep_ends_at_the_stop_and_says_so() {
 }
 
 #[test]
-fn a_context_of_an_attempt_that_has_ended_changes_nothing() {
+fn reports_through_the_context_of_an_ended_attempt_change_nothing() {
     paused(async {
         let leak_check = LeakCheck::new();
         let old: Arc<Mutex<Option<Ctx>>> = Arc::default();
@@ -103,7 +103,7 @@ fn a_context_of_an_attempt_that_has_ended_changes_nothing() {
     });
 }
 
-/// Counts the values that live.
+/// Counts the live values.
 struct Counted(Arc<AtomicUsize>);
 
 impl Counted {
@@ -286,7 +286,7 @@ fn a_child_that_declares_a_heartbeat_and_never_sends_one_is_restarted() {
 }
 
 #[test]
-fn a_child_whose_heartbeat_stops_is_restarted_and_a_child_that_sends_it_is_not() {
+fn only_a_child_whose_heartbeat_stops_is_restarted() {
     paused(async {
         let leak_check = LeakCheck::new();
         let (stops, beats) = (leak_check.puppet("stops"), leak_check.puppet("beats"));
@@ -337,7 +337,7 @@ fn ten_thousand_heartbeats_that_are_due_at_the_same_time_are_all_checked() {
 }
 
 #[test]
-fn a_spawned_child_belongs_to_the_current_supervisor_also_from_subtasks_and_gets_a_unique_name() {
+fn a_spawned_child_belongs_to_the_current_supervisor_and_gets_a_unique_name() {
     paused(async {
         let leak_check = LeakCheck::new();
         let child = Child::task("a", |ctx: Ctx| async move {
@@ -384,7 +384,7 @@ fn a_child_spawned_by_a_group_member_belongs_to_the_supervisor_of_the_group() {
 }
 
 #[test]
-fn a_restart_of_a_spawned_child_is_refused_because_its_future_exists_once_and_the_child_goes_on() {
+fn a_spawned_child_cannot_be_restarted_and_continues_to_run() {
     paused(async {
         let leak_check = LeakCheck::new();
         let body = |ctx: Ctx| async move {

@@ -1,4 +1,4 @@
-//! A log subscriber that blocks stops the log and nothing else. This test has a process of its own: the process has one log
+//! A log subscriber that blocks stops only the log. This test has a process of its own, because a process has one log
 //! thread.
 
 mod each_line;
@@ -49,7 +49,7 @@ impl Visit for Lost<'_> {
 }
 
 #[test]
-fn a_log_subscriber_that_blocks_stops_only_the_log_and_then_says_how_many_lines_were_lost() {
+fn a_log_subscriber_that_blocks_stops_only_the_log_and_lost_lines_are_reported() {
     let log = BlockingLog::default();
     let lines = log.clone();
     let each_line = EachLine(move |event: &tracing::Event<'_>| lines.line(event));

@@ -1,5 +1,5 @@
-//! A log subscriber that blocks from its first line on holds up neither the start of a tree nor `run`, although both have
-//! lines of their own. This test has a process of its own: the process has one log thread, and gets signals.
+//! A log subscriber that blocks from its first line on delays neither the start of a tree nor `run`, although both log
+//! lines. This test has a process of its own, because it uses the log thread and the signals of the whole process.
 
 mod each_line;
 
@@ -21,8 +21,8 @@ fn blocked(_: &tracing::Event<'_>) {
     }
 }
 
-/// Returns a tree that the start warns of: one of its children alone cannot exceed the intensity. Each child says that it
-/// runs.
+/// Returns a tree whose start logs a warning: one of its children alone cannot exceed the intensity. Each child logs
+/// that it runs.
 fn warned_of(runs: &mpsc::Sender<()>) -> Supervisor {
     let child = |name| {
         let runs = runs.clone();
@@ -32,7 +32,7 @@ fn warned_of(runs: &mpsc::Sender<()>) -> Supervisor {
         })
     };
     let minute = Duration::from_secs(60);
-    // They ignore the stop.
+    // The children ignore the stop.
     let children = ["a", "b"].map(|name| child(name).stop_within(10 * minute));
     Supervisor::new("t").intensity(Limit::new(10, minute)).stop_within(10 * minute).children(children)
 }
@@ -47,7 +47,7 @@ fn a_log_subscriber_that_blocks_delays_neither_the_start_of_a_tree_nor_run() {
     });
     let minute = Duration::from_secs(60);
     is_running.recv_timeout(minute).expect("the tree starts");
-    // The first signal stops; once a second is over, `run` says how to kill, and the next one kills.
+    // The first signal stops the tree. After a second, `run` announces how to kill it. The next signal kills it.
     let mut tries = 0;
     let outcome = loop {
         assert!(tries < 600, "run does not return");

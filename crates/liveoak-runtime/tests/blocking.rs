@@ -49,7 +49,7 @@ fn stage(report: &liveoak_runtime::StopReport, path: &str) -> Option<StopStage> 
 }
 
 #[test]
-fn a_blocking_call_of_an_attempt_is_waited_for() {
+fn an_attempt_ends_only_after_its_blocking_calls() {
     threaded(async {
         let done = Arc::new(AtomicBool::new(false));
         let begun = Arc::new(AtomicBool::new(false));
@@ -187,7 +187,7 @@ async fn fails(ctx: Ctx, after: Duration) -> Result<(), String> {
 }
 
 #[test]
-fn the_failure_of_a_checked_subtask_fails_its_attempt_if_the_handle_is_or_was_dropped_unawaited() {
+fn the_failure_of_a_checked_subtask_fails_its_attempt_if_the_handle_is_dropped_unawaited() {
     paused(async {
         let dropped_before = |ctx: Ctx| async move {
             drop(ctx.spawn_checked(fails(ctx.clone(), SECOND)));
@@ -253,7 +253,7 @@ fn an_attempt_has_at_most_sixty_five_thousand_subtasks_at_a_time() {
 }
 
 #[test]
-fn a_tree_that_an_attempt_has_begun_ends_with_the_attempt_and_before_the_next_one_begins() {
+fn a_tree_that_an_attempt_has_begun_ends_before_the_next_attempt_begins() {
     threaded(async {
         let (alive, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let (lives, at_most) = (Arc::clone(&alive), Arc::clone(&most));
@@ -274,7 +274,7 @@ fn a_tree_that_an_attempt_has_begun_ends_with_the_attempt_and_before_the_next_on
                     alive.fetch_sub(1, Ordering::SeqCst);
                 });
                 let tree = Supervisor::new("inner").child(inner).start().await.expect("a tree");
-                // The tree ends with the attempt, also if its owner lives on elsewhere.
+                // The tree ends with the attempt, even if its `Tree` lives on elsewhere.
                 keeps.lock().expect("kept").push(tree);
                 attempts.fetch_add(1, Ordering::SeqCst);
                 ctx.sleep(5 * MS).await;
@@ -304,7 +304,7 @@ fn the_paused_clock_does_not_advance_while_a_thread_starts_or_stops() {
         let began = tokio::time::Instant::now();
         let tree = Supervisor::new("t").child(child).start().await.expect("a tree");
         assert_eq!(began.elapsed(), Duration::ZERO, "the start of a thread takes no paused time");
-        // While it just runs, the clock goes on.
+        // While the thread only runs, the clock advances.
         tokio::time::sleep(60 * SECOND).await;
         let report = tree.stop().await;
         assert!(report.is_clean(), "{report:?}");

@@ -12,7 +12,7 @@ use std::time::Duration;
 /// The tree that user code calls, once it is known.
 type TreeSlot = Arc<OnceLock<TreeHandle>>;
 
-/// Makes all calls that lock the tree.
+/// Calls all methods that lock the tree.
 fn call_tree(tree: &TreeSlot, calls: &AtomicU32) {
     calls.fetch_add(1, Ordering::SeqCst);
     if let Some(tree) = tree.get() {
@@ -292,7 +292,7 @@ fn a_reader_that_subscribes_in_the_middle_of_a_large_stop_misses_no_later_event(
 }
 
 #[test]
-fn a_command_that_the_waker_of_an_event_reader_gives_is_carried_out_immediately() {
+fn a_command_from_the_waker_of_an_event_reader_is_carried_out_immediately() {
     paused(async {
         let (tree, contexts) = contexts(2).await;
         let mut events = tree.events();

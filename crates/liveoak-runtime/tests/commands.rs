@@ -23,7 +23,7 @@ fn a_command_is_answered_when_it_has_taken_effect() {
         let Outcome::Stopped(report) = done else { panic!("{done:?}") };
         assert_eq!((a.live(), report.took), (0, s(2)));
         assert_eq!(state(&tree, "/t/a"), ChildState::Idle(IdleReason::StoppedByCommand));
-        // It stays down until it is started by a command.
+        // The child stays down until a command starts it.
         tokio::time::sleep(s(3600)).await;
         assert_eq!(a.starts(), 1);
         let handle = tree.handle();
@@ -131,7 +131,7 @@ fn every_refusal_names_its_reason() {
 }
 
 #[test]
-fn too_many_commands_for_one_child_are_refused_and_all_others_answered() {
+fn commands_above_the_limit_of_a_child_are_refused_and_the_others_are_answered() {
     paused(async {
         let leak_check = LeakCheck::new();
         let a = leak_check.puppet("a").stopping_after(s(2));
@@ -157,7 +157,7 @@ fn too_many_commands_for_one_child_are_refused_and_all_others_answered() {
 }
 
 #[test]
-fn a_caller_that_stopped_waiting_no_longer_counts_as_one() {
+fn a_caller_that_stopped_waiting_no_longer_counts_against_the_limit() {
     paused(async {
         let leak_check = LeakCheck::new();
         let a = leak_check.puppet("a").stopping_after(s(100));

@@ -22,7 +22,7 @@ fn threads() -> Vec<String> {
 }
 
 #[test]
-fn children_of_a_dedicated_runtime_run_on_its_threads_and_it_ends_after_them() {
+fn a_dedicated_runtime_runs_its_children_and_ends_after_them() {
     real(async {
         let leak_check = LeakCheck::new();
         let seen: Arc<Mutex<BTreeSet<(String, String)>>> = Arc::default();
@@ -76,7 +76,7 @@ fn a_blocked_dedicated_runtime_does_not_stall_other_children() {
         let well_child = well.child().backoff(None).limit(Limit::unlimited());
         let tree = Supervisor::new("t").child(well_child).child(dedicated).start().await.unwrap();
         stuck.spin();
-        // The tree's own runtime has only one thread, and goes on.
+        // The tree's own runtime has only one thread, and continues.
         for attempt in 2..20 {
             well.fail("x");
             well.started(attempt).await;
@@ -193,7 +193,7 @@ async fn starts_with_room_for(stacks: u64) -> bool {
         assert_eq!(failure.path, Path::new("/t/p"));
     }
     if ready.is_ok() {
-        // A dedicated runtime holds nothing once its supervisor is down, also while the tree runs.
+        // A dedicated runtime holds no resources once its supervisor is down, even while the tree runs.
         tree.stop_child("/t/p").await.unwrap();
     }
     assert_eq!((puppet.live(), open_files()), (0, files));
@@ -216,7 +216,7 @@ fn helper_in_a_process_that_gets_few_threads() {
 }
 
 #[test]
-fn a_dedicated_runtime_that_gets_too_few_threads_is_a_failed_start_and_keeps_none() {
+fn a_start_fails_and_keeps_no_thread_if_its_dedicated_runtime_gets_too_few_threads() {
     let itself = std::env::current_exe().unwrap();
     let test = [
         "--exact",

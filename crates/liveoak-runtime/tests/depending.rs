@@ -19,7 +19,7 @@ fn puppets<const N: usize>(leak_check: &LeakCheck, names: [&str; N]) -> [Puppet;
 }
 
 #[test]
-fn after_a_restart_of_a_set_a_child_that_depends_on_a_stopped_child_waits_and_all_others_run() {
+fn after_a_restart_of_a_set_only_dependents_of_a_stopped_child_wait() {
     for strategy in [Strategy::OneForAll, Strategy::RestForOne] {
         paused(async {
             let leak_check = LeakCheck::new();
@@ -88,7 +88,7 @@ fn in_a_first_start_a_wait_for_a_sibling_fails_the_supervisor_after_the_start_de
 }
 
 #[test]
-fn a_dependent_of_a_job_that_a_restart_set_stopped_waits_and_delays_no_other() {
+fn a_dependent_of_a_job_that_a_restart_set_stopped_waits_without_delaying_other_children() {
     paused(async {
         let leak_check = LeakCheck::new();
         let [first, job, app, web] = puppets(&leak_check, ["first", "job", "app", "web"]);

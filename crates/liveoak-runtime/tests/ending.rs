@@ -37,7 +37,7 @@ impl Service for Hanging {
 }
 
 #[test]
-fn a_stop_hook_that_hangs_after_a_failure_is_bounded_by_the_child_s_deadline_and_the_child_is_restarted() {
+fn a_child_whose_stop_hook_hangs_after_a_failure_is_restarted_after_its_stop_deadline() {
     for (panics_in_a_subtask, kind) in [(false, "failed"), (true, "panicked")] {
         paused(async move {
             let leak_check = LeakCheck::new();
@@ -126,7 +126,7 @@ fn a_child_that_never_ran_is_dropped_outside_of_the_tree_s_lock() {
 }
 
 #[test]
-fn without_a_budget_a_stop_waits_for_ever() {
+fn without_a_budget_a_stop_waits_forever() {
     paused(async {
         let leak_check = LeakCheck::new();
         let deaf = leak_check.puppet("deaf").ignoring_stop();

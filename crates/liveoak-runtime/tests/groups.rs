@@ -126,7 +126,7 @@ fn a_full_group_refuses_a_member_and_gives_its_argument_back() {
 }
 
 #[test]
-fn a_restart_of_a_temporary_member_is_refused_because_its_argument_was_used_and_the_member_goes_on() {
+fn a_temporary_member_cannot_be_restarted_and_continues_to_run() {
     paused(async {
         let leak_check = LeakCheck::new();
         let group = Group::<u32>::temporary("g", |ctx: Ctx, _n| async move { ctx.stopping().await });
@@ -169,7 +169,7 @@ fn temporary_members_are_removed_at_their_end_whatever_their_exit() {
 }
 
 #[test]
-fn transient_members_are_restarted_after_a_failure_only() {
+fn transient_members_are_restarted_only_after_a_failure() {
     paused(async {
         let starts = Arc::new(AtomicU32::new(0));
         let counted = Arc::clone(&starts);
@@ -263,7 +263,7 @@ fn a_reused_slot_is_not_emptied_by_the_late_end_of_its_old_child() {
             handle.spawn(()).unwrap();
         }
         churn.await.unwrap();
-        // Every member really runs: each of them ends when asked.
+        // Every member runs, because each ends when asked.
         let report = tree.stop().await;
         assert!(report.is_clean(), "{:?}", report.forced().next());
     });
@@ -300,7 +300,7 @@ fn the_stop_of_a_large_group_lets_other_tasks_of_its_thread_run() {
 }
 
 #[test]
-fn a_finished_child_without_dependents_is_replaced_by_an_added_child_of_its_name() {
+fn an_added_child_replaces_a_finished_child_of_its_name_that_has_no_dependents() {
     paused(async {
         let leak_check = LeakCheck::new();
         let tree = Supervisor::new("t")

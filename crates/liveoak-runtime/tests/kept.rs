@@ -1,4 +1,4 @@
-//! The values that the tree keeps of a child that is over. Its body is let go when nothing can start the child again.
+//! The values that the tree keeps of a child that is over. Its body is dropped when nothing can start the child again.
 
 use liveoak_runtime::testing::{eventually, paused};
 use liveoak_runtime::{Child, Ctx, Exit, Group, GroupHandle, Limit, Refusal, Restart, Strategy, Supervisor};
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-/// Returns what a child captures, and a reference that tells whether it still exists.
+/// Returns a value that a child can capture, and a reference that shows whether the value still exists.
 fn captured() -> (Arc<()>, std::sync::Weak<()>) {
     let value = Arc::new(());
     let weak = Arc::downgrade(&value);
@@ -26,13 +26,13 @@ async fn gone(value: &std::sync::Weak<()>) {
     eventually("what the child has captured is dropped", || value.strong_count() == 0).await;
 }
 
-/// Long enough for what is dropped at all to be dropped.
+/// Long enough for every pending drop.
 async fn a_while() {
     tokio::time::sleep(Duration::from_secs(1)).await;
 }
 
 #[test]
-fn a_temporary_child_drops_its_captured_values_at_its_end_if_no_supervisor_is_restarted_and_stays_listed() {
+fn a_temporary_child_that_never_restarts_drops_its_captured_values_at_its_end_and_stays_listed() {
     paused(async {
         let (value, weak) = captured();
         let below = Supervisor::new("below").restart(Restart::Temporary).child(job("job", value));
@@ -69,7 +69,7 @@ fn a_temporary_child_keeps_its_captured_values_if_a_supervisor_above_it_can_be_r
         let tree = Supervisor::new("t").child(below).start().await.expect("a tree");
         a_while().await;
         assert_eq!(weak.strong_count(), 1);
-        // It runs again with its supervisor, and a command may start it.
+        // The child runs again with its supervisor, and a command may start it.
         eventually("the supervisor was restarted", || runs.load(Ordering::SeqCst) == 2).await;
         assert!(tree.start_child("/t/below/job").await.is_ok());
         eventually("it ran once more", || runs.load(Ordering::SeqCst) == 3).await;
@@ -222,7 +222,7 @@ fn a_group_whose_closure_holds_its_own_handle_is_dropped_with_its_tree_and_by_a_
     });
 }
 
-/// An argument without a size that knows of its life.
+/// A zero-sized argument that counts its live values.
 #[derive(Clone)]
 struct Ticket;
 
@@ -272,7 +272,7 @@ fn a_declaration_twenty_thousand_levels_deep_is_an_error_and_not_an_abort() {
 }
 
 #[test]
-fn an_abandoned_attempt_cannot_add_spawn_or_command() {
+fn an_abandoned_attempt_cannot_add_or_spawn_children_or_give_commands() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     runtime.expect("a runtime").block_on(async {
         let (release, released) = std::sync::mpsc::channel::<()>();

@@ -1,4 +1,5 @@
-//! When a tree has ended, the log has all its lines. This test has a process of its own: the process has one log thread.
+//! When a tree has ended, the log has all its lines. This test has a process of its own, because a process has one log
+//! thread.
 
 mod each_line;
 

@@ -1,5 +1,5 @@
-//! A log subscriber is user code, and may call the tree or panic. This test has a process of its own: subscribers are shared
-//! in a process, so other tests would disturb it.
+//! A log subscriber is user code, and may call the tree or panic. This test has a process of its own, because all tests
+//! of a process share its subscriber.
 
 mod each_line;
 

@@ -172,7 +172,8 @@ fn threads_and_dedicated_runtimes_are_stopped_at_the_end_of_their_tree_s_runtime
 
 #[test]
 fn a_tree_of_children_that_restart_immediately_ends_with_its_runtime() {
-    // Each task that ends is restarted at once. On a runtime that is shutting down this would never end.
+    // Each task that ends is restarted at once. Without a check, this would never end on a runtime that is shutting
+    // down.
     for _ in 0..30 {
         let runtime = real();
         let tree = runtime.block_on(async {
@@ -231,14 +232,14 @@ fn a_tree_on_a_runtime_that_has_ended_does_not_start() {
 }
 
 #[test]
-fn outside_of_a_runtime_a_tree_is_an_error_that_says_what_is_missing() {
+fn a_start_outside_of_a_runtime_is_an_error_that_names_what_is_missing() {
     let error = Supervisor::new("t").begin().unwrap_err();
     assert!(matches!(error, StartError::NoRuntime));
     assert!(error.to_string().contains("#[tokio::main]"), "{error}");
 }
 
 #[test]
-fn the_report_of_a_runtime_s_end_names_the_children_that_lived_and_none_that_had_ended_before() {
+fn the_report_of_the_end_of_a_runtime_names_only_the_children_that_lived() {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let lives = Puppet::new("lives");
     let done = Child::task("done", |_ctx| async {}).restart(Restart::Temporary);
@@ -254,8 +255,8 @@ fn the_report_of_a_runtime_s_end_names_the_children_that_lived_and_none_that_had
 }
 
 #[test]
-fn attempts_not_yet_begun_when_the_runtime_ends_are_never_begun() {
-    // There are more children than are started in one turn of the driver, and the thread is the last of them.
+fn no_attempt_begins_after_the_end_of_the_runtime() {
+    // There are more children than the driver starts in one turn, and the thread is the last child.
     let idle =
         (0..5_000).map(|n| Child::task(format!("idle{n}"), |ctx: Ctx| async move { ctx.stopping().await }));
     let released = Arc::new(AtomicBool::new(false));
@@ -348,7 +349,7 @@ fn a_runtime_that_ends_with_its_thread_ends_its_tree() {
 }
 
 #[test]
-fn a_runtime_that_ends_with_its_thread_ends_its_tree_also_where_clocks_have_been_paused() {
+fn a_runtime_that_ends_with_its_thread_ends_its_tree_even_where_clocks_have_been_paused() {
     thread_local! {
         static KEPT: RefCell<Option<(Runtime, Tree)>> = const { RefCell::new(None) };
     }

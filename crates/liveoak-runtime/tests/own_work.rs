@@ -17,13 +17,13 @@ fn threads() -> Runtime {
     Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
 }
 
-/// A backoff that no test waits for.
+/// A backoff that is longer than any test.
 fn long() -> Backoff {
     Backoff { from: HOUR, to: 2 * HOUR, ..Backoff::default() }
 }
 
 thread_local! {
-    /// `true` while this thread is inside a call that is no business of the others.
+    /// `true` while this thread is inside a call that does not concern other children.
     static INSIDE: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -91,7 +91,7 @@ const CALLS: [(&str, Call); 8] = [
     }),
 ];
 
-/// Stops, starts and restarts other children, while a thread makes one `call` after the other.
+/// Stops, starts and restarts other children, while a thread makes one `call` after another.
 fn others_while_calling(name: &str, call: Call) {
     threads().block_on(async {
         let counts = Arc::new(Counts::default());
@@ -121,14 +121,14 @@ fn others_while_calling(name: &str, call: Call) {
         for _ in 0..MEMBERS {
             members.spawn(Arc::new(Counted(Arc::clone(&counts)))).unwrap();
         }
-        // A body and an error's text each.
+        // One body and one error text for each child.
         eventually("all have failed", || counts.all() >= 2 * MEMBERS).await;
         go.store(true, Ordering::SeqCst);
         for n in 0..20 {
             drop(tree.restart_child(format!("/t/waiting/{n}")).await);
         }
         tree.stop_child("/t/waiting").await.unwrap();
-        // The argument and the error of each, at least.
+        // At least the argument and the error of each child.
         eventually("all are dropped", || counts.all() >= 4 * MEMBERS).await;
         tree.stop().await;
         assert_eq!(counts.inside.load(Ordering::SeqCst), 0, "of {} inside of {name}", counts.all());
@@ -169,7 +169,7 @@ fn a_call_performs_a_limited_number_of_effects_of_others() {
 }
 
 #[test]
-fn a_caller_that_holds_a_lock_that_destructors_need_does_not_wait_for_itself() {
+fn a_caller_may_hold_a_lock_that_destructors_need() {
     struct NeedsLock(Arc<Mutex<usize>>);
     impl Drop for NeedsLock {
         fn drop(&mut self) {
@@ -250,7 +250,7 @@ fn no_value_waits_for_the_destructor_of_another() {
     });
 }
 
-/// Holds destructors back until it is opened.
+/// Blocks destructors until it is opened.
 #[derive(Default)]
 struct Gate(Mutex<bool>, Condvar);
 
@@ -268,7 +268,7 @@ impl Gate {
     }
 }
 
-/// Opens the gate at the end of a test, also if it fails.
+/// Opens the gate at the end of a test, even if the test fails.
 struct Opens(Arc<Gate>);
 
 impl Drop for Opens {
@@ -302,7 +302,7 @@ fn a_destructor_that_outlasts_the_budget_of_a_stop_is_abandoned_and_reported() {
 }
 
 #[test]
-fn the_stop_and_the_removal_of_a_child_wait_for_the_destructors_below_it_and_for_no_others() {
+fn a_stop_or_removal_of_a_child_waits_only_for_destructors_below_it() {
     threads().block_on(async {
         let opens = Opens(Arc::default());
         let gate = Arc::clone(&opens.0);
@@ -329,7 +329,7 @@ fn the_stop_and_the_removal_of_a_child_wait_for_the_destructors_below_it_and_for
     });
 }
 
-/// An error that knows whether it exists.
+/// An error that records whether it exists.
 #[derive(Debug)]
 struct Alive(Arc<AtomicUsize>);
 
@@ -382,7 +382,7 @@ fn an_error_is_dropped_before_the_next_attempt_begins_unless_the_child_keeps_its
     }
 }
 
-/// An error whose text locks the tree, and says which task made it.
+/// An error whose `Display` locks the tree and records the task in which it runs.
 struct Locking(Ctx, Arc<Mutex<Vec<Option<tokio::task::Id>>>>);
 
 impl fmt::Display for Locking {
@@ -430,7 +430,7 @@ fn an_error_is_rendered_once_by_its_own_task_and_outside_of_the_lock() {
 }
 
 #[test]
-fn errors_whose_code_panics_or_has_no_end_do_no_harm() {
+fn errors_whose_code_panics_or_never_returns_do_no_harm() {
     #[derive(Debug)]
     struct Bad(&'static str);
     impl fmt::Display for Bad {

@@ -1,4 +1,4 @@
-//! Panics anywhere in a child are caught and named in its exit, and the tree goes on.
+//! Panics anywhere in a child are caught and named in its exit, and the tree continues.
 
 use liveoak_runtime::testing::{LeakCheck, eventually, paused};
 use liveoak_runtime::*;
@@ -6,7 +6,7 @@ use std::process::Command as Program;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Runs `child`, which panics only in its first attempt, beside a healthy sibling. Returns the panic of its exit.
+/// Runs `child`, which panics only in its first attempt, next to a healthy sibling. Returns the panic of its exit.
 fn panic_of_first_attempt(child: impl Into<Child>) -> Arc<Panic> {
     capture_panics();
     let child = child.into().backoff(None);
@@ -154,8 +154,8 @@ fn a_panic_in_the_stop_hook_is_caught_and_named_and_the_tree_lives() {
 
 #[test]
 fn a_panic_in_drop_of_the_body_is_caught_and_named_and_the_tree_lives() {
-    // A value that the body's own scope drops would panic in the body. This one is held beside the body's future, so it
-    // panics in the destructor.
+    // A value that the body's own scope drops would panic in the body. This value is held next to the body's future, so
+    // it panics in the destructor.
     struct Held(Bomb, std::pin::Pin<Box<dyn Future<Output = ()> + Send>>);
     impl Future for Held {
         type Output = ();
@@ -240,7 +240,7 @@ fn a_resumed_panic_is_not_reported_at_the_location_of_another_panic() {
 }
 
 #[test]
-fn a_panic_with_a_value_that_is_not_text_is_a_panic_too() {
+fn a_panic_with_a_value_that_is_not_text_is_caught() {
     let panic = panic_of_first_attempt(Child::task("bad", |ctx: Ctx| async move {
         if ctx.attempt() == Attempt(1) {
             std::panic::panic_any(7);

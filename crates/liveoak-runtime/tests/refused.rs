@@ -1,4 +1,4 @@
-//! What a call refuses goes back to its caller.
+//! Refused values go back to the caller.
 
 use liveoak_runtime::testing::{eventually, paused};
 use liveoak_runtime::*;
@@ -65,7 +65,7 @@ fn a_refused_argument_goes_back_to_the_caller() {
 }
 
 #[test]
-fn an_argument_without_a_size_goes_back_too_and_one_that_was_used_does_not() {
+fn a_zero_sized_argument_goes_back_unless_it_was_used() {
     paused(async {
         let group = Group::<()>::new("g", |ctx: Ctx, ()| async move {
             if ctx.path().name() == "bad" {

@@ -24,7 +24,7 @@ fn with_strategy(strategy: Strategy, puppets: &[Puppet; 3]) -> Supervisor {
 }
 
 #[test]
-fn a_sibling_still_running_under_one_for_all_or_rest_for_one_is_stopped_before_its_new_attempt_starts() {
+fn a_running_sibling_in_a_restart_set_is_stopped_before_its_new_attempt_starts() {
     for (strategy, starts) in [
         (Strategy::OneForOne, [1, 2, 1]),
         (Strategy::RestForOne, [1, 2, 2]),
@@ -48,7 +48,7 @@ fn a_sibling_still_running_under_one_for_all_or_rest_for_one_is_stopped_before_i
 }
 
 #[test]
-fn a_restart_set_starts_in_declared_order_and_is_not_held_up_by_a_finished_sibling() {
+fn a_restart_set_starts_in_declared_order_and_a_finished_sibling_does_not_delay_it() {
     paused(async {
         let log: Arc<Mutex<Vec<&str>>> = Arc::default();
         let child = |name: &'static str| {
@@ -83,7 +83,7 @@ fn a_restart_set_starts_in_declared_order_and_is_not_held_up_by_a_finished_sibli
 }
 
 #[test]
-fn a_child_does_not_use_up_the_limit_of_its_sibling_and_many_that_fail_once_each_are_all_restarted() {
+fn a_child_does_not_use_up_the_restart_limit_of_its_siblings() {
     paused(async {
         let leak_check = LeakCheck::new();
         let puppets: Vec<_> = (0..100).map(|n| leak_check.puppet(format!("p{n}"))).collect();
@@ -99,7 +99,7 @@ fn a_child_does_not_use_up_the_limit_of_its_sibling_and_many_that_fail_once_each
 }
 
 #[test]
-fn the_window_slides_so_a_child_that_fails_just_below_the_limit_is_never_given_up_on() {
+fn a_child_that_keeps_failing_just_below_the_limit_is_never_given_up_on() {
     paused(async {
         let leak_check = LeakCheck::new();
         let puppet = leak_check.puppet("a");
@@ -124,7 +124,7 @@ fn the_window_slides_so_a_child_that_fails_just_below_the_limit_is_never_given_u
 }
 
 #[test]
-fn giving_up_is_visible_in_event_state_health_and_exit_and_no_supervisor_above_is_healthy() {
+fn giving_up_is_visible_in_the_event_the_state_the_exit_and_the_health_of_all_supervisors_above() {
     paused(async {
         let leak_check = LeakCheck::new();
         let (dead, well) = (leak_check.puppet("dead"), leak_check.puppet("well"));
@@ -159,7 +159,7 @@ fn giving_up_is_visible_in_event_state_health_and_exit_and_no_supervisor_above_i
 }
 
 #[test]
-fn escalation_goes_through_two_levels_and_names_the_child_the_exit_and_the_count() {
+fn escalation_passes_through_two_levels_and_names_the_child_the_exit_and_the_count() {
     paused(async {
         let leak_check = LeakCheck::new();
         let (bad, beside) = (leak_check.puppet("bad"), leak_check.puppet("beside"));
@@ -281,7 +281,7 @@ fn two_children_that_fail_in_the_same_instant_under_one_for_all_are_restarted_on
 }
 
 #[test]
-fn a_child_that_fails_while_its_restart_set_restarts_does_not_live_twice() {
+fn a_child_that_fails_while_its_restart_set_restarts_never_has_two_live_attempts() {
     paused(async {
         let leak_check = LeakCheck::new();
         let puppets = three(&leak_check);
@@ -351,7 +351,7 @@ fn the_end_of_significant_children_ends_the_supervisor_with_success() {
 }
 
 #[test]
-fn without_capture_panics_a_panic_keeps_its_message_only() {
+fn without_capture_panics_a_panic_keeps_only_its_message() {
     paused(async {
         let leak_check = LeakCheck::new();
         let puppet = leak_check.puppet("a");

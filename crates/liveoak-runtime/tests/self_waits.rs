@@ -1,4 +1,5 @@
-//! A child that commands itself, its supervisors or its tree, and would wait for itself by waiting for the answer.
+//! A child that gives commands about itself, its supervisors or its tree. If it waited for the answer, it would wait
+//! for itself.
 
 use liveoak_runtime::testing::{LeakCheck, paused};
 use liveoak_runtime::{
@@ -12,11 +13,11 @@ use tokio::time::{Instant, timeout};
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 
-/// What the child was told, as text, and how long that took.
+/// The answers that the child got, as text, and how long each took.
 type Told = Arc<Mutex<Vec<(String, Duration)>>>;
 
-/// Runs a tree `/t/inner/own` whose leaf calls `body` in its first attempt. Returns what it was told, the report of
-/// the stop, and how long it took until the tree had stopped.
+/// Runs a tree `/t/inner/own` whose leaf calls `body` in its first attempt. Returns the answers that the leaf got, the
+/// report of the stop, and how long it took until the tree had stopped.
 async fn told_by<F, Fut, T>(body: F) -> (Vec<(String, Duration)>, Arc<StopReport>, Duration)
 where
     F: Fn(Ctx) -> Fut + Send + Sync + 'static,
@@ -62,12 +63,12 @@ where
 }
 
 #[test]
-fn a_child_that_stops_its_tree_is_refused_the_wait_and_the_stop_is_carried_out() {
+fn a_child_can_stop_its_tree_but_cannot_wait_for_the_stop() {
     refused_immediately(|ctx: Ctx| async move { ctx.tree().stop().await });
 }
 
 #[test]
-fn a_child_that_stops_restarts_or_removes_itself_or_its_supervisor_is_refused_the_wait() {
+fn a_child_cannot_wait_for_the_stop_restart_or_removal_of_itself_or_its_supervisor() {
     refused_immediately(|ctx: Ctx| async move { ctx.tree().stop_child(ctx.path()).await });
     refused_immediately(|ctx: Ctx| async move { ctx.tree().restart_child(ctx.path()).await });
     refused_immediately(|ctx: Ctx| async move { ctx.tree().remove_child(ctx.path()).await });
@@ -78,7 +79,7 @@ fn a_child_that_stops_restarts_or_removes_itself_or_its_supervisor_is_refused_th
 }
 
 #[test]
-fn a_wait_of_a_subtask_is_a_wait_of_its_attempt() {
+fn a_wait_by_a_subtask_counts_as_a_wait_by_its_attempt() {
     refused_immediately(|ctx: Ctx| async move {
         let tree = ctx.tree();
         let subtask: Subtask<_> = ctx.spawn(async move { tree.stop().await });
@@ -87,7 +88,7 @@ fn a_wait_of_a_subtask_is_a_wait_of_its_attempt() {
 }
 
 #[test]
-fn a_child_that_waits_for_the_end_of_its_tree_is_refused_and_nothing_has_begun() {
+fn a_child_cannot_wait_for_the_end_of_its_tree() {
     paused(async {
         let (told, ..) = told_by(|ctx: Ctx| async move { ctx.tree().join().await }).await;
         assert!(told[0].0.contains("WouldWaitForItself { begun: false }"), "{told:?}");
@@ -123,13 +124,13 @@ fn a_child_may_wait_for_its_own_stop_in_unless_stopping_and_is_stopped_in_its_tu
         let tree = Supervisor::new("t").child(first).child(later.child()).begin().expect("a tree");
         let ended = tree.join().await;
         assert!(ended.report.is_clean());
-        // It was asked when the child that was started after it had ended.
+        // The child was asked after the end of the child that was started later.
         assert_eq!(*seen.lock().expect("told"), [("None".to_owned(), SECOND)]);
     });
 }
 
 #[test]
-fn a_child_that_is_not_ready_does_not_wait_for_the_start_of_one_whose_turn_comes_after_it() {
+fn a_child_that_is_not_ready_cannot_wait_for_the_start_of_a_later_child() {
     paused(async {
         let body = |ctx: Ctx| async move {
             let added = ctx.tree().add_child("/t", Child::task("helper", idle)).await.map_err(Refusal::from);
@@ -170,7 +171,7 @@ fn a_child_may_wait_for_children_that_do_not_depend_on_it() {
 }
 
 #[test]
-fn a_thread_child_that_stops_its_tree_is_refused_the_wait() {
+fn a_thread_child_can_stop_its_tree_but_cannot_wait_for_the_stop() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     runtime.expect("a runtime").block_on(async {
         let told = Told::default();
@@ -197,7 +198,7 @@ fn a_child_without_a_stop_deadline_that_stops_its_tree_ends() {
 }
 
 #[test]
-fn a_member_may_wait_for_another_member_and_not_for_its_group() {
+fn a_member_may_wait_for_another_member_but_not_for_its_group() {
     paused(async {
         let told = Told::default();
         let told_here = Arc::clone(&told);
@@ -252,7 +253,7 @@ fn every_begin_method_returns_immediately_and_can_apply_to_the_caller() {
 }
 
 #[test]
-fn a_child_of_a_tree_that_an_attempt_has_begun_does_not_wait_for_that_attempt() {
+fn a_child_of_an_inner_tree_cannot_wait_for_the_attempt_that_has_begun_the_tree() {
     paused(async {
         let (told, report, took) = told_by(|ctx: Ctx| async move {
             let told = Told::default();
@@ -278,7 +279,7 @@ fn a_child_of_a_tree_that_an_attempt_has_begun_does_not_wait_for_that_attempt() 
 }
 
 #[test]
-fn a_wait_for_the_tree_inside_one_of_its_children_fails_immediately_and_says_why() {
+fn a_wait_for_the_tree_inside_one_of_its_children_fails_immediately_with_a_reason() {
     paused(async {
         static TREE: OnceLock<Tree> = OnceLock::new();
         let own = Child::task("own", |ctx: Ctx| async move {

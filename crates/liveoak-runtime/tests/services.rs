@@ -9,7 +9,7 @@ const fn s(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// A service whose hooks do as its fields say, and log when they are called.
+/// A service whose fields set what its hooks do. Each hook logs its call.
 #[derive(Clone)]
 struct Script {
     init: Option<Duration>,
@@ -123,7 +123,7 @@ fn a_slow_init_that_is_interrupted_is_a_clean_stop() {
 }
 
 #[test]
-fn a_stop_hook_that_hangs_is_bounded_by_the_child_s_deadline() {
+fn a_stop_hook_that_hangs_is_dropped_at_the_stop_deadline_of_the_child() {
     paused(async {
         let leak_check = LeakCheck::new();
         let script = Script { stop: None, ..Script::new() };

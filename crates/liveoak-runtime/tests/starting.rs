@@ -48,7 +48,7 @@ fn a_child_that_is_not_ready_in_time_fails_the_start_with_its_path_and_cause() {
 }
 
 #[test]
-fn a_failed_first_start_stops_what_was_started_in_reverse() {
+fn a_failed_first_start_stops_the_started_children_in_reverse_order() {
     paused(async {
         let leak_check = LeakCheck::new();
         let [a, b] = ["a", "b"].map(|name| leak_check.puppet(name).stopping_after(s(1)));

@@ -16,7 +16,7 @@ const fn slow_backoff() -> Backoff {
 }
 
 #[test]
-fn many_children_that_ignore_the_stop_take_one_budget_are_all_forced_and_reported_and_the_process_survives() {
+fn many_children_that_ignore_the_stop_are_forced_and_reported_within_one_budget() {
     paused(async {
         let leak_check = LeakCheck::new();
         let puppets: Vec<_> = (0..50).map(|n| leak_check.puppet(format!("p{n}")).ignoring_stop()).collect();
@@ -112,7 +112,7 @@ fn a_stop_during_the_start_cancels_children_that_have_not_begun() {
 }
 
 #[test]
-fn a_stop_remove_or_shutdown_during_backoff_cancels_the_backoff_and_nothing_starts_later() {
+fn a_stop_remove_or_shutdown_cancels_a_pending_backoff() {
     paused(async {
         let leak_check = LeakCheck::new();
         let puppets: Vec<_> =
@@ -133,7 +133,8 @@ fn a_stop_remove_or_shutdown_during_backoff_cancels_the_backoff_and_nothing_star
         tree.remove_child("/t/removed").await.unwrap();
         tokio::time::sleep(s(2000)).await;
         assert_eq!([puppets[0].starts(), puppets[1].starts()], [1, 1]);
-        // The third child was restarted meanwhile, so the others would have been too if their backoff had gone on.
+        // The third child was restarted meanwhile, so the other children would have been too if their backoff had
+        // continued.
         assert_eq!(puppets[2].starts(), 2);
         puppets[2].fail("again");
         puppets[2].gone().await;

@@ -1,6 +1,6 @@
 //! A storm of concurrent commands, exits and additions on several threads, in real time. A failure prints its seed;
-//! `LIVEOAK_SEED=<seed> cargo test -p liveoak-runtime --test stress` runs that seed again. With real threads the run is
-//! similar, not equal.
+//! `LIVEOAK_SEED=<seed> cargo test -p liveoak-runtime --test stress` runs that seed again. With real threads the second
+//! run is similar to the first, but not equal.
 
 mod dice;
 

@@ -1,4 +1,4 @@
-//! Code that never yields, in real time. It is abandoned and reported, and the process goes on.
+//! Code that never yields, in real time. It is abandoned and reported, and the process continues.
 
 use liveoak_runtime::testing::{Puppet, eventually};
 use liveoak_runtime::*;
@@ -18,7 +18,7 @@ fn real<F: Future>(test: F) -> F::Output {
 const SOON: Duration = Duration::from_millis(50);
 
 #[test]
-fn a_child_that_never_yields_cannot_hang_the_stop_it_is_abandoned_and_reported() {
+fn a_child_that_never_yields_is_abandoned_and_reported_at_the_stop() {
     real(async {
         let (stuck, well) = (Puppet::new("stuck"), Puppet::new("well"));
         let tree = Supervisor::new("t")
@@ -47,8 +47,8 @@ fn the_watchdog_acts_even_if_the_stuck_child_has_just_woken_the_timer_task() {
             let released = Arc::clone(&released);
             async move {
                 // The worker thread that wakes this task is the one that drives the runtime's timers. Here it reports
-                // readiness, which sets the heartbeat's deadline and wakes the tree's timer task; then it never yields.
-                // The deadline must be kept although this thread does not run the timer task any more.
+                // readiness, which sets the heartbeat's deadline and wakes the tree's timer task; after that, it never
+                // yields. The deadline must be kept although this thread no longer runs the timer task.
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 if ctx.attempt() == Attempt(1) {
                     ctx.ready();
@@ -86,7 +86,7 @@ fn children_that_never_yield_and_take_all_threads_cannot_hang_the_stop() {
             .await
             .unwrap();
         stuck.iter().for_each(Puppet::spin);
-        // An attempt that gets a worker thread keeps it; the others never get one.
+        // An attempt that gets a worker thread keeps it. The other attempts never get one.
         let report = tree.stop().await;
         assert!(report.entries.iter().all(|entry| entry.stage == StopStage::Abandoned), "{report:?}");
         assert_eq!(report.entries.len(), 4);
@@ -144,7 +144,7 @@ fn a_late_exit_report_of_an_old_attempt_changes_nothing() {
 }
 
 #[test]
-fn subtasks_of_an_abandoned_thread_are_aborted_and_it_can_spawn_no_more() {
+fn subtasks_of_an_abandoned_thread_are_aborted_and_further_ones_are_refused() {
     real(async {
         let release = Arc::new(AtomicBool::new(false));
         let (beats, late) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
@@ -189,7 +189,7 @@ fn the_watchdog_does_the_work_of_the_timer_task_if_all_threads_are_blocked_and_n
             slot.lock().unwrap().push(ctx.clone());
             async move { ctx.stopping().await }
         });
-        // Without any deadline: only the work that is left can wake the watchdog.
+        // There is no deadline, so only the work that is left can wake the watchdog.
         let group = group.stop_within(Duration::MAX);
         let members = group.handle();
         let tree = Supervisor::new("t").stop_within(Duration::MAX).child(group).start().await.unwrap();
@@ -237,7 +237,7 @@ fn beats(name: &str, period: Duration, beats: &Arc<AtomicU64>) -> Child {
 }
 
 #[test]
-fn a_child_that_could_not_run_because_another_blocks_its_runtime_has_not_missed_its_heartbeat() {
+fn a_child_whose_runtime_was_blocked_by_another_child_has_not_missed_its_heartbeat() {
     const PERIOD: Duration = Duration::from_millis(200);
     for dedicated in [false, true] {
         let workers = if dedicated { 2 } else { 1 };
@@ -251,7 +251,7 @@ fn a_child_that_could_not_run_because_another_blocks_its_runtime_has_not_missed_
             let tree = Supervisor::new("t").child(inner).start().await.unwrap();
             eventually("a few beats", || counted.load(Ordering::Relaxed) > 3).await;
             blocks.spin();
-            // This thread is no worker. Ten periods long, the only worker of the children is blocked.
+            // This thread is not a worker. The only worker of the children is blocked for ten periods.
             std::thread::sleep(10 * PERIOD);
             blocks.release();
             let before = counted.load(Ordering::Relaxed);

@@ -1,5 +1,5 @@
-//! A process that is suspended for a while and then goes on. Each test starts this test binary as a child process, and
-//! sends SIGSTOP and SIGCONT to it.
+//! A process that is suspended for a while and then continued. Each test starts this test binary as a child process,
+//! and sends SIGSTOP and SIGCONT to it.
 
 use liveoak_runtime::*;
 use std::io::{BufRead, BufReader, Lines, Write};
@@ -42,8 +42,8 @@ fn send(program: &Program, signal: &str) {
     assert!(sent.success());
 }
 
-/// Runs children that give their heartbeats. After a time jump, and when each child has had the time for three more
-/// heartbeats, says how many were killed.
+/// Runs children that give their heartbeats. After a time jump, when each child has had the time for three more
+/// heartbeats, prints how many children were killed.
 async fn beating_children() {
     let beats = Arc::new(AtomicU64::new(0));
     let child = |n: u64| {

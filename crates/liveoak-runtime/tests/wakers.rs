@@ -137,7 +137,7 @@ fn a_panic_of_a_waker_does_not_keep_other_children_from_being_asked_to_stop() {
 }
 
 #[test]
-fn a_panic_of_a_waker_does_not_keep_other_waiters_for_ready_or_join_waiting() {
+fn a_panic_of_a_waker_does_not_block_other_waiters_for_ready_or_join() {
     paused(async {
         let leak_check = LeakCheck::new();
         let slow = leak_check.puppet("slow").slow_to_start();

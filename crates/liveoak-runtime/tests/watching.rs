@@ -13,7 +13,7 @@ const fn s(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// What a reader of events knows about a tree: for each path the state as one word, and the attempt number.
+/// The knowledge of a reader of events about a tree: for each path the state as one word, and the attempt number.
 type Known = BTreeMap<String, (&'static str, u64)>;
 
 fn word(state: &ChildState) -> &'static str {
@@ -200,7 +200,7 @@ impl Wake for ReadsWhenWoken {
 }
 
 #[test]
-fn when_ready_and_join_return_all_events_before_them_can_be_read() {
+fn all_earlier_events_can_be_read_when_ready_or_join_returns() {
     paused(async {
         let leak_check = LeakCheck::new();
         let slow = leak_check.puppet("slow").slow_to_start();

@@ -9,7 +9,7 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum ProbeError {
-    /// The log probe's pattern is no regular expression.
+    /// The log probe's pattern is not a regular expression.
     Pattern {
         /// As given.
         pattern: String,
@@ -118,7 +118,7 @@ impl fmt::Display for ProbeFailure {
             ProbeFailure::NotYet { found } => f.write_str(found),
             ProbeFailure::Spawn { command, .. } => write!(f, "`{command}` did not start"),
             ProbeFailure::TimedOut { waited_for, limit } => {
-                write!(f, "waited {limit:?} in vain for {waited_for}")
+                write!(f, "waited {limit:?} without success for {waited_for}")
             }
         }
     }

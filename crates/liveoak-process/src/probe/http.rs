@@ -1,7 +1,7 @@
 //! The smallest HTTP/1.1 client that can find out whether a server is up: one `GET`, and the status line of its answer.
 //!
-//! No TLS, no redirections. The status line alone decides. The rest of the answer is read and forgotten, because a server
-//! that cannot send all of its answer logs an error. An HTTP library would add about forty crates.
+//! No TLS, no redirections. The status line alone decides. The rest of the answer is read and discarded, because a
+//! server that cannot send all of its answer logs an error. An HTTP library would add about forty crates.
 
 use super::error::{ProbeError, ProbeFailure};
 use super::linger;
@@ -61,8 +61,8 @@ impl HttpUrl {
         Ok(HttpUrl { target: TcpTarget::new(host, port), authority: authority.to_owned(), path })
     }
 
-    /// Asks once. The caller bounds the time. The rest of the answer is read in the background, also if the caller gives up
-    /// before the verdict.
+    /// Sends one request. The caller limits the time. The rest of the answer is read in the background, even if the
+    /// caller drops this future.
     pub(super) async fn check(&self) -> Result<(), ProbeFailure> {
         let mut answer = Answer::from(self.target.connect().await?);
         let request = format!(
@@ -105,7 +105,7 @@ impl HttpUrl {
 }
 
 /// A connection and what was read from it. When it is dropped before the end of the answer, the rest is read in the
-/// background: whatever the verdict, and also if there was none in time, the server can send all of its answer.
+/// background. So the server can always send all of its answer.
 struct Answer {
     /// `None` once the connection has ended.
     stream: Option<TcpStream>,
@@ -145,14 +145,14 @@ impl Drop for Answer {
     fn drop(&mut self) {
         let Some(stream) = self.stream.take() else { return };
         match Head::of(&self.read, false) {
-            // It has its own idea of an answer, which may have no end.
+            // In another protocol an answer may have no end.
             Head::Foreign => linger::say_goodbye(stream),
             Head::Incomplete | Head::Status { .. } => read_rest(stream, std::mem::take(&mut self.read)),
         }
     }
 }
 
-/// What the first bytes of an answer say.
+/// The meaning of the first bytes of an answer.
 #[derive(Debug, PartialEq, Eq)]
 enum Head {
     /// More must be read.
@@ -164,13 +164,13 @@ enum Head {
         /// Where the head begins.
         start: usize,
     },
-    /// This is no answer in HTTP/1.
+    /// The bytes are not an answer in HTTP/1.
     Foreign,
 }
 
 impl Head {
-    /// Reads what came so far. Skips interim answers such as `100 Continue`, which the final answer follows
-    /// (RFC 9110, section 15.2). The status 101 is none of these: it is the last answer in HTTP.
+    /// Parses the bytes that came so far. Skips interim answers such as `100 Continue`, which come before the final
+    /// answer (RFC 9110, section 15.2). Does not skip the status 101: it is the last answer in HTTP.
     fn of(read: &[u8], ended: bool) -> Head {
         let mut start = 0;
         loop {
@@ -222,7 +222,7 @@ enum Body {
 }
 
 impl Body {
-    /// Returns what the head of an answer with this status says about its body.
+    /// Returns how the body ends after this status and head.
     fn of(head: &[u8], code: u16) -> Body {
         if matches!(code, 204 | 304) {
             return Body::Bytes(0);
@@ -240,7 +240,7 @@ impl Body {
         }
     }
 
-    /// Returns what remains of the body when so many bytes of it were read.
+    /// Returns the rest of the body after `read` bytes of it.
     fn without(self, read: usize) -> Body {
         match self {
             Body::Bytes(bytes) => Body::Bytes(bytes.saturating_sub(read as u64)),
@@ -249,7 +249,8 @@ impl Body {
     }
 }
 
-/// Reads the rest of an answer in the background, so that the server can send all of it. `read` is what was read before.
+/// Reads the rest of an answer in the background, so that the server can send all of it. `read` holds the bytes that
+/// were read before.
 fn read_rest(mut stream: TcpStream, mut read: Vec<u8>) {
     linger::in_background(linger::ANSWER_WITHIN, async move {
         let body = loop {
@@ -349,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_is_known_once_its_line_is_complete_and_all_interim_heads_before_it() {
+    fn a_status_is_known_once_its_line_and_all_interim_heads_are_complete() {
         let answer =
             "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early\r\nA: b\r\n\r\nHTTP/1.1 200 OK\r\nB: c\r\n\r\n";
         let known = answer.find("OK\r\n").unwrap() + 4;
@@ -366,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn the_head_says_where_the_body_ends() {
+    fn the_head_determines_where_the_body_ends() {
         let body =
             |fields: &str, code| Body::of(format!("HTTP/1.1 {code} X\r\n{fields}\r\n\r\n").as_bytes(), code);
         assert_eq!(body("Content-Length: 12", 200), Body::Bytes(12));

@@ -1,8 +1,9 @@
 //! The polite end of a connection that has answered a probe.
 //!
-//! A server that is still writing when the other end is closed logs an error ("broken pipe", "connection reset by peer"),
-//! or counts the client as a faulty one. So a connection is closed only after the server has sent all that it sends. A
-//! task does that, so that no check waits for it, within bounds of time, size and number.
+//! A server that is still writing when the other end is closed logs an error ("broken pipe", "connection reset by
+//! peer"), or counts the client as a faulty one. So a connection is closed only after the server has sent everything. A
+//! task in the background waits for this, so that no check has to. Limits bound the time, the bytes and the number of
+//! connections.
 
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -20,14 +21,14 @@ static LINGERING: Semaphore = Semaphore::const_new(MAX_LINGERING);
 /// How long the rest of an answer is read.
 pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
-/// How long a server may take to end a connection on which it was asked nothing.
+/// How long a server may take to end a connection on which no request was sent.
 const GOODBYE_WITHIN: Duration = Duration::from_secs(1);
 
 /// The most that is read of the rest of an answer.
 pub(super) const MAX_REST: u64 = 64 * 1024 * 1024;
 
-/// Ends a connection on which the server was asked nothing: says so, and reads in the background what it sends (a greeting)
-/// until it closes the connection as well.
+/// Ends a connection on which no request was sent. Closes its own direction, and reads in the background what the
+/// server sends (a greeting) until the server closes the connection as well.
 pub(super) fn say_goodbye(mut stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
     in_background(GOODBYE_WITHIN, async move {
         if stream.shutdown().await.is_ok() {
@@ -38,7 +39,7 @@ pub(super) fn say_goodbye(mut stream: impl AsyncRead + AsyncWrite + Unpin + Send
 
 /// Runs the end of a connection for at most `limit`. If too many run already, the connection is dropped at once.
 pub(super) fn in_background(limit: Duration, end: impl Future<Output = ()> + Send + 'static) {
-    // Without a runtime, the connection is dropped with it.
+    // Without a runtime, `end` and its connection are dropped.
     let Ok(runtime) = Handle::try_current() else { return };
     if let Ok(permit) = LINGERING.try_acquire() {
         runtime.spawn(async move {
@@ -48,8 +49,8 @@ pub(super) fn in_background(limit: Duration, end: impl Future<Output = ()> + Sen
     }
 }
 
-/// Reads and forgets until the end of the stream, until `most` bytes were read, or until a piece ends with `end`, if that
-/// is not empty. `last` is what was read before.
+/// Reads and discards bytes until the end of the stream, until `most` bytes were read, or until a piece ends with
+/// `end`, if `end` is not empty. `last` holds the bytes that were read before.
 pub(super) async fn skip(
     stream: &mut (impl AsyncRead + Unpin),
     mut most: u64,
@@ -82,7 +83,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_server_that_neither_sends_nor_closes_is_waited_for_within_the_bound() {
+    async fn the_wait_for_a_server_that_neither_sends_nor_closes_is_bounded() {
         let (client, mut server) = duplex(64);
         let began = tokio::time::Instant::now();
         say_goodbye(client);
@@ -90,7 +91,7 @@ mod tests {
         assert_eq!(
             server.read_to_end(&mut nothing).await.unwrap(),
             0,
-            "the probe has said that it sends nothing"
+            "the probe has closed its own direction"
         );
         while server.write(b"x").await.is_ok() {
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -105,7 +106,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn no_more_is_read_than_the_end_of_the_answer() {
+    async fn reading_stops_at_the_end_of_the_answer() {
         assert_eq!(skipped(b"abc", MAX_REST, b"", b"").await, 3);
         assert_eq!(skipped(b"abc", 0, b"", b"").await, 0);
         assert_eq!(skipped(b"abc", MAX_REST, b"\r\n0\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n0\r\n\r\n").await, 0);

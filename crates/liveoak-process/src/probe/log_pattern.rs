@@ -1,4 +1,4 @@
-//! The pattern of a log probe, which is also matched with a line as a person sees it on a terminal: without colours.
+//! The pattern of a log probe. It is matched with a line as written, and as a terminal shows it, without colours.
 
 use regex_lite::Regex;
 use std::fmt;
@@ -40,8 +40,8 @@ impl LogPattern {
     }
 }
 
-/// Returns the text without what controls a terminal: colours and other escape sequences (ECMA-48), and control
-/// characters. Carriage returns and tabs stay.
+/// Returns the text without colours, other escape sequences (ECMA-48) and control characters. Carriage returns and tabs
+/// stay.
 fn without_escapes(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text.chars();

@@ -1,4 +1,4 @@
-//! Readiness of programs. A [`Probe`] says how a program is checked; a [`ProbeRun`] checks one attempt.
+//! Readiness of programs. A [`Probe`] describes how a program is checked; a [`ProbeRun`] checks one attempt.
 //!
 //! Start the run *before* the spawn and show it the output ([`ProbeRun::observe`]), so that a log line written in the
 //! first millisecond counts. Then wait ([`ProbeRun::wait_until_ready`]) for as long as the start may take; the caller
@@ -28,7 +28,8 @@ use std::time::Duration;
 /// The default time between a failed check and the next one.
 const DEFAULT_EVERY: Duration = Duration::from_millis(100);
 
-/// The time after the first failed check of a run. It doubles with each further one, up to the time between checks.
+/// The time after the first failed check of a run. It doubles with each further failed check, up to the time between
+/// checks.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 
 /// The default time limit of one check.
@@ -77,7 +78,7 @@ impl Probe {
     /// it, without colours and other escape sequences.
     ///
     /// # Errors
-    /// When `pattern` is no regular expression.
+    /// When `pattern` is not a regular expression.
     pub fn log(pattern: &str) -> Result<Probe, ProbeError> {
         let refused = |source| ProbeError::Pattern { pattern: pattern.to_owned(), source };
         Ok(Probe::new(ProbeKind::Log(LogPattern::parse(pattern).map_err(refused)?)))
@@ -107,9 +108,9 @@ impl Probe {
     /// Creates a probe that succeeds when this command does. The command runs in a process group of its own, which is
     /// killed when the time limit of the check is over. Its output is thrown away.
     ///
-    /// The command of a child's probe stands where the child's program stands: it gets the variables of the program
-    /// (also `PATH`, `LIVEOAK_PATH` and so on), and its own ones above them. If it cannot be run, and no waiting mends
-    /// that, the attempt has failed.
+    /// The command of a child's probe gets the variables of the child's program (including `PATH` and `LIVEOAK_PATH`).
+    /// Variables of the command override them. If the command cannot be run and a later check would not help, the
+    /// attempt fails.
     pub fn command(command: CommandLine) -> Probe {
         use crate::command::OutputMode::Null;
         Probe::new(ProbeKind::Command(Arc::new(command.stdout(Null).stderr(Null))))
@@ -150,7 +151,7 @@ impl Probe {
         self
     }
 
-    /// Returns the wait after a check that failed, from which on it does not grow.
+    /// Returns the longest wait after a failed check.
     pub fn interval(&self) -> Duration {
         self.every
     }
@@ -160,18 +161,18 @@ impl Probe {
         self.timeout
     }
 
-    /// Returns `true` if the probe asks again and again. A delay and a log probe do not: nothing makes them ask.
+    /// Returns `true` if the probe repeats its check. A delay and a log probe do not: they wait for one event.
     pub fn is_repeated(&self) -> bool {
         !matches!(self.kind, ProbeKind::Delay(_) | ProbeKind::Log(_))
     }
 
-    /// Returns the wait after so many failed checks in a row.
+    /// Returns the wait after `failures` failed checks in a row.
     fn pause_after(&self, failures: u32) -> Duration {
         let doublings = failures.saturating_sub(1).min(u32::BITS - 1);
         FIRST_PAUSE.saturating_mul(1 << doublings).min(self.every)
     }
 
-    /// Returns what the probe asks.
+    /// Returns the check of the probe.
     pub fn kind(&self) -> &ProbeKind {
         &self.kind
     }
@@ -216,7 +217,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_tries_come_fast_and_then_one_each_interval() {
+    fn the_pause_between_checks_grows_up_to_the_interval() {
         let pauses = |every: u64| {
             let probe = Probe::file("x").every(Duration::from_millis(every));
             (1..=7).map(|failures| probe.pause_after(failures).as_millis()).collect::<Vec<_>>()

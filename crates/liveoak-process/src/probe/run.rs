@@ -55,10 +55,10 @@ impl ProbeRun {
     /// Checks once, within the probe's time limit for a check.
     ///
     /// # Errors
-    /// Why the program is not ready.
+    /// Returns why the program is not ready.
     ///
     /// # Panics
-    /// Outside of a Tokio runtime with I/O and time enabled.
+    /// Panics outside of a Tokio runtime with I/O and time enabled.
     ///
     /// # Cancel safety
     /// Cancel safe; a command under way is killed.
@@ -77,7 +77,7 @@ impl ProbeRun {
     /// The failure of a check, if no later one can succeed (see [`ProbeFailure::is_retryable`]).
     ///
     /// # Panics
-    /// Outside of a Tokio runtime with I/O and time enabled.
+    /// Panics outside of a Tokio runtime with I/O and time enabled.
     ///
     /// # Cancel safety
     /// Cancel safe; a command under way is killed.
@@ -97,7 +97,7 @@ impl ProbeRun {
     /// Looks up the program of a probe command, without running it.
     ///
     /// # Errors
-    /// Why the command cannot be run, unless a later look-up may find something else.
+    /// Returns why the command cannot be run, unless a later look-up may succeed.
     pub(crate) async fn look_up(&self) -> Result<(), SpawnError> {
         let ProbeKind::Command(command) = &self.state.probe.kind else { return Ok(()) };
         match Process::prepare(command, self.environment_of(command)).await {
@@ -130,7 +130,7 @@ impl ProbeRun {
         match &self.state.probe.kind {
             ProbeKind::Delay(time) => tokio::time::sleep(self.remaining(*time)).await,
             ProbeKind::Log(_) => {
-                // The sender lives in `self`, so this can only end with a match.
+                // The sender lives in `self`, so this wait ends only with a match.
                 let _matched = self.state.matched.subscribe().wait_for(|&matched| matched).await.is_ok();
             }
             _ => tokio::time::sleep(self.state.probe.pause_after(failures)).await,
@@ -164,7 +164,7 @@ fn not_yet(found: String) -> Result<(), ProbeFailure> {
     Err(ProbeFailure::NotYet { found })
 }
 
-/// Looks on a thread of its own: the path may be on a dead mount.
+/// Looks up the path on a thread of its own, because the path may be on a dead mount.
 async fn look(path: &Path, limit: Duration) -> Result<(), ProbeFailure> {
     let theirs = path.to_owned();
     let looked = off_thread(path.into(), limit, move || std::fs::symlink_metadata(theirs).map(drop)).await;
@@ -187,7 +187,7 @@ async fn run(command: &Arc<CommandLine>, environment: Environment) -> Result<(),
     let spawned = Process::spawn_prepared(Arc::clone(command), prepared, WhenGone::NOTHING, |_| {}).await;
     let mut process = spawned.map_err(refused)?;
     let status = process.exited().await;
-    // The drop also kills what the command left running.
+    // The drop also kills processes that the command left running.
     drop(process);
     match command.succeeded(status) {
         true => Ok(()),

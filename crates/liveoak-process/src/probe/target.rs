@@ -50,8 +50,8 @@ impl TcpTarget {
         Err(ProbeFailure::refused(&source, format_args!("at {}", TcpTarget::new(host, self.port))))
     }
 
-    /// Returns what to connect to, one after another. The name `localhost` is always this machine (RFC 6761), by both
-    /// protocols, whatever the system says: some servers listen on one of them, and some systems name only the other.
+    /// Returns the hosts to connect to, one after another. The name `localhost` always means this machine (RFC 6761),
+    /// by IPv4 and IPv6: some servers listen on only one of these, and some systems look up only the other.
     fn hosts(&self) -> Vec<&str> {
         match self.host.as_deref() {
             Some(host) if !host.eq_ignore_ascii_case("localhost") => vec![host],
@@ -86,7 +86,7 @@ async fn first_of(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
     }
     let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
     let mut left = addresses.into_iter().take(MAX_ADDRESSES);
-    // They end when the set is dropped.
+    // These tasks end when the set is dropped.
     let mut running = JoinSet::new();
     loop {
         match left.next() {
@@ -130,7 +130,7 @@ async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     }
 }
 
-/// Splits the port off, if there is one. A colon inside brackets begins no port.
+/// Splits the port off, if there is one. A colon inside brackets does not begin a port.
 pub(super) fn split_port(text: &str) -> (&str, Option<&str>) {
     match text.rsplit_once(':') {
         Some((host, port)) if !port.contains(']') => (host, Some(port)),
@@ -141,7 +141,7 @@ pub(super) fn split_port(text: &str) -> (&str, Option<&str>) {
 /// Checks a host and removes the brackets of an IPv6 address.
 ///
 /// # Errors
-/// What is wrong, as a clause.
+/// Returns what is wrong, as a clause.
 pub(super) fn parse_host(host: &str) -> Result<&str, &'static str> {
     let bracketed = host.strip_prefix('[').map(|host| host.strip_suffix(']').ok_or("it has `[` without `]`"));
     match bracketed.transpose()? {
@@ -159,7 +159,7 @@ pub(super) fn parse_host(host: &str) -> Result<&str, &'static str> {
 /// Reads a port that can be connected to.
 ///
 /// # Errors
-/// What is wrong, as a clause.
+/// Returns what is wrong, as a clause.
 pub(super) fn parse_port(port: &str) -> Result<u16, &'static str> {
     let digits = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
     let number = if digits { port.parse().ok() } else { None };

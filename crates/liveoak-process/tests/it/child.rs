@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-/// A shell line: a process that ignores the stop signal, and prints its process id once it does.
+/// A shell line that starts a process which ignores the stop signal and then prints its process id.
 const STUBBORN: &str = r#"sh -c 'trap "" TERM; echo $$; while :; do sleep 0.05; done'"#;
 
 /// The output of all children of a tree, as `path: text`.
@@ -81,7 +81,7 @@ async fn a_process_group_that_outlives_its_leader_during_the_stop_is_killed_at_t
 }
 
 #[tokio::test]
-async fn processes_that_outlive_their_leader_and_must_be_killed_are_reported_as_forced() {
+async fn an_end_is_forced_if_processes_that_outlive_their_leader_must_be_killed() {
     let (mut output, sink) = TreeOutput::new();
     let line = format!("trap '' TERM; {STUBBORN} & exit 0");
     let tree = tree(&line, &sink, |program| program.stop_within(Duration::from_millis(300)));
@@ -111,7 +111,7 @@ async fn processes_that_outlive_their_leader_have_ended_before_the_next_attempt_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn a_stop_that_waits_for_processes_without_their_leader_is_bounded_by_the_child_s_own_deadline() {
+async fn the_stop_deadline_of_the_child_bounds_the_wait_for_processes_that_outlive_their_leader() {
     let (mut output, sink) = TreeOutput::new();
     let line = format!("{STUBBORN} & until [ -e go ]; do sleep 0.02; done; exit 0");
     let dir = Dir::new();
@@ -131,7 +131,7 @@ async fn a_stop_that_waits_for_processes_without_their_leader_is_bounded_by_the_
 }
 
 #[tokio::test]
-async fn a_tree_killed_while_its_programs_are_being_spawned_leaves_none() {
+async fn a_kill_of_the_tree_during_the_start_of_its_programs_leaves_no_process() {
     let dir = Dir::new();
     for round in 0..20 {
         let mut root = Supervisor::new("t");
@@ -141,7 +141,7 @@ async fn a_tree_killed_while_its_programs_are_being_spawned_leaves_none() {
             root = root.child(Program::new(format!("a{nth}"), command));
         }
         let tree = root.order(liveoak_runtime::Order::Edges).begin().expect("a runtime");
-        // Each round kills a little later: when none, some or all of the programs are spawned.
+        // Each round kills the tree a little later. At that time none, some or all of the programs are spawned.
         for _ in 0..round * 3 {
             tokio::task::yield_now().await;
         }
@@ -151,7 +151,7 @@ async fn a_tree_killed_while_its_programs_are_being_spawned_leaves_none() {
 }
 
 #[tokio::test]
-async fn a_tree_that_is_dropped_while_its_programs_are_being_spawned_leaves_none() {
+async fn a_drop_of_the_tree_during_the_start_of_its_programs_leaves_no_process() {
     let dir = Dir::new();
     for round in 0..10 {
         let command = CommandLine::argv(["sleep", "1000"]).env("LIVEOAK_ROUND", dir.at(&round.to_string()));
@@ -184,7 +184,7 @@ fn living_with(path: &std::path::Path) -> Vec<u32> {
 }
 
 #[tokio::test]
-async fn a_stop_before_the_program_is_ready_is_served_immediately() {
+async fn a_program_that_is_not_ready_is_stopped_immediately() {
     let (mut output, sink) = TreeOutput::new();
     let probe = Probe::file("/no/such/file/anywhere");
     let tree =
@@ -260,7 +260,7 @@ async fn a_program_with_a_stop_deadline_of_zero_is_killed_without_being_asked() 
 }
 
 #[tokio::test]
-async fn a_failed_start_of_a_program_says_why_and_keeps_the_error() {
+async fn a_failed_start_of_a_program_reports_the_reason_and_keeps_the_error() {
     let child = Child::command("a", ["/no/such/program"]);
     let error =
         within(Supervisor::new("t").child(child).start()).await.expect_err("there is no such program");

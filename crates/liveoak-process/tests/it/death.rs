@@ -65,7 +65,7 @@ fn the_guardian_keeps_no_descriptor_of_the_program_open() {
 }
 
 #[test]
-fn children_start_with_default_signal_handling_whatever_the_program_ignores() {
+fn children_start_with_default_signal_actions_even_if_the_supervisor_ignores_signals() {
     let mut program = TestProgram::start("signals", "trap '' USR1 HUP PIPE QUIT;");
     for _ in 0..2 {
         let line = program.word();

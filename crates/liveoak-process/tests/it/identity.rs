@@ -1,4 +1,4 @@
-//! What an attempt is told: who it is, and where. The command of its probe is told the same.
+//! The variables that identify an attempt, for its program and for the command of its probe.
 
 use crate::support::{Dir, start, within};
 use liveoak_process::{CommandLine, OutputSink, Probe, ProcessChild, Program, SpawnError, SpawnFailed};
@@ -42,7 +42,7 @@ async fn refused(probe: Probe, child: Program) -> String {
 }
 
 #[tokio::test]
-async fn each_attempt_is_told_its_path_its_replica_and_its_number() {
+async fn each_attempt_gets_its_path_its_replica_and_its_number() {
     let (lines, dir) = (Lines::default(), Dir::new());
     let script =
         "echo $LIVEOAK_PATH $LIVEOAK_REPLICA $LIVEOAK_ATTEMPT; test -e seen || { touch seen; exit 3; }";
@@ -70,7 +70,7 @@ async fn a_probe_command_has_the_environment_of_the_program() {
 }
 
 #[tokio::test]
-async fn a_probe_command_that_cannot_be_run_fails_the_start_at_once_and_says_why() {
+async fn a_probe_command_that_cannot_be_run_fails_the_start_at_once_with_a_reason() {
     let dir = Dir::new();
     dir.file("plain", "", 0o644);
     dir.file("bad-script", "#!/no/such/shell\n", 0o755);
@@ -104,7 +104,7 @@ async fn a_program_whose_probe_cannot_be_looked_up_is_not_started() {
 }
 
 #[tokio::test]
-async fn a_program_is_told_its_folder_as_it_was_given_and_no_former_one() {
+async fn pwd_is_the_folder_as_it_was_given_and_oldpwd_is_unset() {
     let dir = Dir::new();
     std::fs::create_dir_all(dir.at("real/inner")).unwrap();
     symlink(dir.at("real"), dir.at("link")).unwrap();
@@ -113,7 +113,7 @@ async fn a_program_is_told_its_folder_as_it_was_given_and_no_former_one() {
         (dir.at("link"), dir.at("link")),
         (dir.at("link/inner/"), dir.at("link/inner")),
         (dir.at("./real/."), dir.at("real")),
-        // `..` after a link leads elsewhere than the text says.
+        // After a symbolic link, `..` does not lead to the folder before it in the text.
         (dir.at("link/inner/.."), real.join("real")),
     ] {
         let command = CommandLine::argv(["sh", "-c", "printenv PWD OLDPWD; pwd -P"]).cwd(&cwd);

@@ -1,4 +1,4 @@
-//! The tests of this crate on real processes. They are one binary, so that they link once.
+//! The tests of this crate on real processes. They are one binary, because a single binary links faster.
 
 mod child;
 mod death;

@@ -1,4 +1,4 @@
-//! Output of programs: it arrives whole, whatever its bytes, and blocks neither the program nor other tasks.
+//! Output of programs: all bytes arrive, and neither the program nor other tasks are blocked.
 
 use crate::program::{LONG_LINE, TestProgram};
 use crate::support::{Line, TIME_LIMIT, look_for, shell, start, within};
@@ -83,7 +83,7 @@ async fn grandchildren_that_hold_the_pipe_open_do_not_delay_the_exit() {
 }
 
 #[tokio::test]
-async fn a_descendant_that_never_stops_writing_does_not_keep_the_reader_busy_for_ever() {
+async fn a_descendant_that_never_stops_writing_does_not_keep_the_reader_busy_forever() {
     // Short lines would make the test slow, because the test allocates for each line.
     let (mut process, mut output) = shell("yes $(printf '%01000d' 0) & exit 5").await;
     assert_eq!(within(process.exited()).await, Status::Code(5));
@@ -100,7 +100,7 @@ async fn a_flood_of_output_lets_the_other_tasks_of_its_thread_run() {
     let sink = move |line: liveoak_process::OutputLine<'_>| {
         count.fetch_add(line.text.len() + 1, Ordering::Relaxed);
     };
-    // Two processes write on after the exit. They are read until the grace ends; then the pipes are drained.
+    // Two processes continue to write after the exit. They are read until the grace ends; then the pipes are drained.
     let flood = CommandLine::shell(
         "line=$(printf %060d 0); yes $line & yes $line >&2 & yes $line | head -c 4000000; exit 5",
     );
@@ -115,7 +115,7 @@ async fn a_flood_of_output_lets_the_other_tasks_of_its_thread_run() {
     };
     let end = tokio::select! {
         end = within(process.output_end()) => end,
-        () = watch => unreachable!("it watches for ever"),
+        () = watch => unreachable!("it watches forever"),
     };
     assert_eq!(end, OutputEnd::HeldOpen);
     assert!(total >= 4_000_000, "only {total} bytes were read");
@@ -124,7 +124,7 @@ async fn a_flood_of_output_lets_the_other_tasks_of_its_thread_run() {
 
 #[test]
 fn a_flood_of_output_is_read_on_another_thread_when_its_own_is_blocked() {
-    /// The number of bytes that are read before the thread is blocked. The same number must be read while it is blocked.
+    /// The number of bytes that are read before the thread is blocked. As many bytes must be read while it is blocked.
     const ENOUGH: usize = 2_000_000;
     /// The reader yields at least once while it reads this many bytes.
     const TURN: usize = (256 + 64) * 1024;
@@ -157,7 +157,7 @@ fn a_flood_of_output_is_read_on_another_thread_when_its_own_is_blocked() {
 }
 
 #[tokio::test]
-async fn an_output_that_is_closed_early_is_not_taken_for_the_exit() {
+async fn the_end_of_the_output_is_not_mistaken_for_the_exit() {
     let (mut process, mut output) = shell("echo bye; exec >&- 2>&-; read word; exec sleep 1000").await;
     assert_eq!(within(process.output_end()).await, OutputEnd::Complete);
     assert_eq!(output.rest().await, [line(Stream::Stdout, "bye")]);
@@ -176,7 +176,7 @@ async fn output_that_is_not_captured_is_not_read() {
 }
 
 #[tokio::test]
-async fn a_sink_that_panics_loses_the_line_and_neither_the_rest_nor_the_process() {
+async fn a_sink_that_panics_loses_only_the_line() {
     let (sender, mut lines) = tokio::sync::mpsc::unbounded_channel();
     let sink = move |line: liveoak_process::OutputLine<'_>| {
         assert!(!line.text.contains("bad"), "on purpose, in the sink");
@@ -191,7 +191,7 @@ async fn a_sink_that_panics_loses_the_line_and_neither_the_rest_nor_the_process(
 }
 
 #[tokio::test]
-async fn an_unfinished_line_is_passed_on_while_the_program_waits_and_is_continued() {
+async fn an_unfinished_line_is_passed_on_while_the_program_waits_and_continues_later() {
     let line =
         "trap 'echo done; exit' TERM; printf 'migrating... '; printf 'a prompt: ' >&2; sleep 1000 & wait";
     let (mut process, mut output) = shell(line).await;

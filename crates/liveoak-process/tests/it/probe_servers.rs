@@ -1,5 +1,5 @@
-//! What TCP, HTTP and unix probes make of servers of all kinds, and what the servers see of the probe: no error, as from
-//! any polite client.
+//! TCP, HTTP and unix probes of all kinds of servers. The probes judge the servers, and the servers see no connection
+//! error.
 
 use crate::support::{Dir, TIME_LIMIT, within};
 use liveoak_process::Probe;
@@ -18,7 +18,8 @@ struct Server {
 }
 
 impl Server {
-    /// Starts a server that handles one connection with `handle`, and then waits for its end. It must not be reset.
+    /// Starts a server that handles one connection with `handle` and then waits for the end of the connection, which
+    /// must not be a reset.
     fn new(handle: impl FnOnce(&mut TcpStream) -> io::Result<()> + Send + 'static) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -31,8 +32,8 @@ impl Server {
         Server { port, thread: std::thread::spawn(serve) }
     }
 
-    /// Starts a server that reads a request and writes these pieces, with a pause before each. If the answer has no end of
-    /// its own, the server ends the connection.
+    /// Starts a server that reads a request and writes these pieces, with a pause before each. If the pieces do not end
+    /// the answer, the server ends the connection.
     fn of_pieces(pieces: Vec<Vec<u8>>, has_end: bool) -> Server {
         Server::new(move |stream| {
             read_request(stream)?;
@@ -44,7 +45,7 @@ impl Server {
         })
     }
 
-    /// Checks it once with an HTTP probe. Returns why it is not ready, if so, without the URL.
+    /// Checks the server once with an HTTP probe. If the server is not ready, returns the reason without the URL.
     async fn check_http(&self) -> Option<String> {
         let probe = Probe::http(&format!("http://127.0.0.1:{}/", self.port)).unwrap().timeout(TIME_LIMIT);
         let failure = within(probe.start().check()).await.err()?.to_string();
@@ -58,7 +59,7 @@ impl Server {
     }
 }
 
-/// Why a server is not ready, if so.
+/// The reason why a server is not ready; `None` if it is ready.
 type Verdict = Option<&'static str>;
 
 /// Longer than a probe needs to hang up.
@@ -123,7 +124,7 @@ async fn an_http_server_is_judged_by_its_final_status_and_can_send_its_whole_ans
         ("an error page", Some("status 500"), pieces(&["HTTP/1.1 500 Oops\r\n\r\n", &long, "end"])),
     ];
     for (what, expected, answer) in cases {
-        // A huge head is not read for the length of the body.
+        // The length of the body is not searched in a huge head.
         let text = String::from_utf8(answer.concat()).unwrap();
         let has_end =
             ["ontent-", "chunked", " 204 "].iter().any(|end| text.contains(end)) && what != "a huge head";
@@ -150,7 +151,7 @@ async fn a_server_that_is_too_slow_for_a_try_can_still_send_its_whole_answer() {
         let url = format!("http://127.0.0.1:{}/", server.port);
         let failure =
             within(Probe::http(&url).unwrap().timeout(PAUSE / 2).start().check()).await.unwrap_err();
-        assert!(failure.to_string().contains("in vain"), "{what}: {failure}");
+        assert!(failure.to_string().contains("without success"), "{what}: {failure}");
         server.saw_no_error(what).await;
     }
 }
@@ -206,7 +207,7 @@ async fn a_server_that_greets_is_not_reset_by_a_tcp_probe() {
 }
 
 #[tokio::test]
-async fn a_server_that_resets_the_connection_has_accepted_it() {
+async fn a_server_that_resets_an_accepted_connection_counts_as_ready() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let probe = Probe::tcp(&listener.local_addr().unwrap().to_string()).unwrap().start();
     let reset_all = async {
@@ -222,7 +223,7 @@ async fn a_server_that_resets_the_connection_has_accepted_it() {
 }
 
 #[tokio::test]
-async fn a_unix_socket_in_a_folder_of_any_depth_is_connected_to() {
+async fn a_unix_probe_connects_to_a_socket_in_a_folder_of_any_depth() {
     let dir = Dir::new();
     let mut folder = dir.path().to_owned();
     for depth in 0..60 {
@@ -248,7 +249,7 @@ async fn a_unix_socket_in_a_folder_of_any_depth_is_connected_to() {
 }
 
 #[tokio::test]
-async fn a_unix_socket_that_takes_no_connection_says_why() {
+async fn a_unix_probe_reports_why_a_socket_takes_no_connection() {
     let dir = Dir::new();
     let reason = async |path: &std::path::Path| within(Probe::unix(path).start().check()).await.unwrap_err();
     let datagrams = dir.at("datagrams");

@@ -93,7 +93,7 @@ async fn a_tcp_probe_waits_for_a_listener() {
 }
 
 #[tokio::test]
-async fn a_port_alone_means_this_machine_over_ipv4_or_ipv6() {
+async fn an_address_without_a_host_means_this_machine_over_ipv4_or_ipv6() {
     let port = free_port().await;
     let probe = Probe::tcp(&format!(":{port}")).unwrap().start();
     assert_eq!(refusal(&probe).await, format!("connection refused at 127.0.0.1:{port}"));
@@ -145,7 +145,7 @@ async fn look_for_reason(probe: &ProbeRun, reason: &str) {
 }
 
 #[tokio::test]
-async fn a_command_probe_that_cannot_start_says_why() {
+async fn a_command_probe_reports_why_its_command_cannot_start() {
     let probe = Probe::command(CommandLine::new("/no/such/probe")).start();
     let failure = within(probe.check()).await.expect_err("there is no such program");
     assert_eq!(failure.to_string(), "`/no/such/probe` did not start");
@@ -177,7 +177,10 @@ async fn a_check_has_a_time_limit() {
     let probe = Probe::command(CommandLine::shell("exec sleep 1000")).timeout(limit).start();
     let failure = within(probe.check()).await.expect_err("it hangs");
     assert!(matches!(failure, ProbeFailure::TimedOut { .. }));
-    assert_eq!(failure.to_string(), "waited 50ms in vain for `/bin/sh (2 arguments not shown)` to succeed");
+    assert_eq!(
+        failure.to_string(),
+        "waited 50ms without success for `/bin/sh (2 arguments not shown)` to succeed"
+    );
 }
 
 /// Answers one connection after the other with these texts, then stops listening. Returns the requests.

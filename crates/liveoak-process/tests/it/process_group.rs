@@ -42,7 +42,7 @@ async fn the_wait_for_an_exit_can_be_dropped_and_begun_again() {
 }
 
 #[tokio::test]
-async fn after_the_exit_of_its_leader_the_stop_goes_on_with_the_process_group() {
+async fn the_stop_continues_with_the_process_group_after_the_exit_of_its_leader() {
     let dir = Dir::new();
     dir.file("survivor", "trap 'echo > stopped; exit 0' TERM; echo $$; while :; do :; done", 0o644);
     let (mut process, mut output) = start(&CommandLine::shell("sh survivor & exit 3").cwd(dir.path())).await;
@@ -132,8 +132,8 @@ async fn a_finished_process_is_reaped_and_no_longer_signalled() {
 async fn a_spawn_that_is_dropped_leaves_no_process() {
     let dir = Dir::new();
     let command = CommandLine::shell("echo $$ > pid.new; mv pid.new pid; exec sleep 1000").cwd(dir.path());
-    // The first poll begins the look-up of the program, the second one sends the request to the spawner. On a busy machine
-    // the answer may be there at once; then try again.
+    // The first poll begins the look-up of the program, the second one sends the request to the spawner. On a busy
+    // machine the answer may already be there. In this case the test tries again.
     let spawn = loop {
         let mut spawn = Box::pin(Process::spawn(&command, |_| {}));
         let mut polls = 0;
@@ -172,7 +172,7 @@ fn a_process_survives_the_end_of_the_thread_that_spawned_it() {
     .join()
     .unwrap();
     // The worker, its runtime and their thread have ended. If the child had been bound to them, it would be dead now.
-    // The FIFO is opened for reading, too: with a dead child, an open for writing alone would wait for a reader.
+    // The FIFO is also opened for reading. If the child were dead, an open only for writing would wait for a reader.
     let mut fifo = std::fs::OpenOptions::new().read(true).write(true).open(&fifo).unwrap();
     fifo.write_all(b"go\n").unwrap();
     let other = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -226,7 +226,7 @@ async fn many_processes_end_at_once_and_each_is_seen() {
 }
 
 #[tokio::test]
-async fn a_status_that_other_code_has_reaped_is_lost_and_no_process_is_signalled() {
+async fn no_process_is_signalled_after_other_code_has_reaped_the_leader() {
     let (mut process, _) = shell("exit 5").await;
     let pid = rustix::process::Pid::from_raw(process.id().try_into().unwrap());
     rustix::process::waitpid(pid, rustix::process::WaitOptions::empty()).unwrap();

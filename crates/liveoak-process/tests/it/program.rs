@@ -1,4 +1,4 @@
-//! A program for the tests to kill: this test binary, started again as a process of its own. The environment variable
+//! A program that the tests kill: this test binary, started again as a separate process. The environment variable
 //! [`ROLE`] chooses what it does. It writes marked lines to stdout, which the test reads.
 
 use crate::support::{POLL_INTERVAL, WatchedProcess, look_for, shell, start, within};
@@ -16,7 +16,7 @@ use tokio::time::timeout;
 /// The number of bytes of a very long line: about 4,000 times the bound of a line.
 pub(crate) const LONG_LINE: usize = 64 * 1024 * 1024;
 
-/// A short time: nothing may happen in it, or something must not finish in it.
+/// A short time in which an event must not happen.
 const A_MOMENT: Duration = Duration::from_millis(100);
 
 /// A limit of descriptors that leaves only standard input, output and error.
@@ -28,7 +28,7 @@ const SOME: u64 = 64;
 /// The environment variable with the role of the copy of this binary.
 const ROLE: &str = "LIVEOAK_TEST_ROLE";
 
-/// Marks the lines that are meant for the test, among those of the test harness.
+/// Marks the lines for the test, among the lines of the test harness.
 const MARK: &str = "@ ";
 
 /// Three generations in one process group; the parent-death signal does not reach two of them. The process ids are printed.
@@ -136,7 +136,7 @@ async fn signals() {
     output.rest().await.iter().for_each(|line| say(&line.text));
 }
 
-/// Opens all descriptors that are still free.
+/// Opens all free descriptors.
 fn take_all_descriptors() -> Vec<File> {
     std::iter::from_fn(|| File::open("/dev/null").ok()).collect()
 }
@@ -188,7 +188,8 @@ async fn no_descriptor() {
     std::future::pending::<()>().await;
 }
 
-/// Kills the programs of three trees while no descriptor is free to see it. Stops one tree; the others go on by themselves.
+/// Kills the programs of three trees while no descriptor is free to see it. Stops one tree. The other trees continue by
+/// themselves.
 async fn unseen_children() {
     let (waiting, leader) = unseen_child(Duration::MAX).await;
     let (ending, another) = unseen_child(A_MOMENT).await;
@@ -234,7 +235,7 @@ async fn unseen_child(stop_within: Duration) -> (Tree, Pid) {
     (tree, Pid::from_raw(within(numbers.recv()).await.unwrap()).unwrap())
 }
 
-/// Reads the long line. This process does nothing else, so its peak memory is caused by the line.
+/// Reads the long line. This process does no other work, so the line causes its peak memory.
 async fn long_line() {
     let before = peak_memory();
     let line = format!(r"head -c {LONG_LINE} /dev/zero | tr '\0' x; echo; echo after");

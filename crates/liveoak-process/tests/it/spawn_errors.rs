@@ -113,7 +113,7 @@ async fn a_program_in_the_working_directory_is_named_if_it_is_not_in_path() {
 }
 
 #[tokio::test]
-async fn a_name_with_a_blank_or_a_variable_is_missing_for_a_reason_that_is_named() {
+async fn the_error_explains_a_missing_file_whose_name_has_a_blank_or_a_variable() {
     let dir = Dir::new();
     for (program, sentence) in [
         (
@@ -137,7 +137,7 @@ async fn a_name_with_a_blank_or_a_variable_is_missing_for_a_reason_that_is_named
 }
 
 #[tokio::test]
-async fn a_program_is_found_without_a_start() {
+async fn find_program_finds_a_program_without_starting_it() {
     let dir = Dir::new();
     let script = dir.file("script", "#!/bin/sh\ntouch started\n", 0o755);
     let command = CommandLine::new("./script").cwd(dir.path());
@@ -225,7 +225,7 @@ async fn a_bare_name_is_searched_in_the_path_of_the_command_line() {
 }
 
 #[tokio::test]
-async fn a_fifo_is_refused_and_blocks_no_other_start() {
+async fn a_fifo_is_refused_and_does_not_block_other_starts() {
     let dir = Dir::new();
     rustix::fs::mknodat(rustix::fs::CWD, dir.at("tool"), rustix::fs::FileType::Fifo, 0o755.into(), 0)
         .unwrap();
@@ -247,7 +247,7 @@ async fn a_fifo_is_refused_and_blocks_no_other_start() {
 }
 
 #[test]
-fn on_a_runtime_without_io_a_program_says_what_is_missing() {
+fn the_error_on_a_runtime_without_io_names_what_is_missing() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     runtime.block_on(async {
         let error = refusal(CommandLine::new("true")).await;

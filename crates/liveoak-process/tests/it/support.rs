@@ -1,5 +1,5 @@
-//! What the tests share: a time limit for every wait, a directory for files, a record of output, and
-//! [`WatchedProcess`] for processes that are not children of the test.
+//! Helpers of all tests: a time limit for every wait, a directory for files, a record of output, and [`WatchedProcess`]
+//! for processes that are not children of the test.
 
 use liveoak_process::{CommandLine, OutputLine, Process, Stream};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};

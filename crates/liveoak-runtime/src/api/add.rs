@@ -28,7 +28,7 @@ impl TreeInner {
         }
         let now = self.clock.now();
         let asker = asker_in(self);
-        // What the machine does not take is handled after the lock is released.
+        // The bodies of children that have already left the tree. They are dropped after the lock is released.
         let mut unused = Vec::new();
         let added = self.with_state(|state| {
             let parent = place(&state.machine, &mut parts.declaration)?;
@@ -42,7 +42,6 @@ impl TreeInner {
         });
         match added {
             Ok((id, answer)) => {
-                // The child is over already.
                 self.drops.push(id, unused.into_iter().map(|body| Box::new(body) as UserValue).collect());
                 Ok((id, answer))
             }
@@ -50,7 +49,7 @@ impl TreeInner {
         }
     }
 
-    /// Adds a spawned child: temporary, below the nearest supervisor above `caller` that is no group. If its name is
+    /// Adds a spawned child: temporary, below the nearest supervisor above `caller` that is not a group. If its name is
     /// taken, a number is appended.
     pub(crate) fn add_spawned(
         self: &Arc<Self>,

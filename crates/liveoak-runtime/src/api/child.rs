@@ -16,7 +16,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
-/// What a child is, before its names are checked.
+/// The kind of a child, before its names are checked.
 pub(crate) enum ChildKind {
     Leaf(Arc<ChildBody>),
     Supervisor { spec: SupervisorSpec, children: Children, runtime: Option<DedicatedRuntime> },
@@ -50,7 +50,7 @@ impl Drop for Children {
 
 /// What the tree keeps of a group as long as the group is in the tree.
 pub(crate) struct GroupParts {
-    /// Where the handles of the group find it.
+    /// The address by which the handles find the group.
     pub(crate) address: Arc<GroupAddress>,
     /// The closure that makes the members. Handles refer to it weakly. Otherwise a closure that holds a handle of its
     /// group would keep itself alive.
@@ -116,7 +116,7 @@ impl Child {
         Self::leaf(name, TaskStarter { factory: body, handles_kill: false })
     }
 
-    /// Makes a child of an async closure that handles its kill itself, because it controls something outside of this
+    /// Makes a child of an async closure that handles its kill itself. For code that controls something outside of this
     /// process and must not just be dropped.
     ///
     /// On a kill [`Ctx::killed`] completes, and the closure has [`KILL_WAIT`](crate::KILL_WAIT) to end. After that, the
@@ -175,7 +175,7 @@ impl Child {
             async move {
                 match future {
                     Some(future) => future.await.into_exit(),
-                    None => Exit::failed("what runs once has one attempt"),
+                    None => Exit::failed("a child that runs once has one attempt"),
                 }
             }
         };
@@ -204,16 +204,16 @@ impl Child {
         self
     }
 
-    /// Sets how long the child may take to become ready. Missing that deadline is a failure. Default: 30 s.
+    /// Sets how long the child may take to become ready. A child that misses this deadline has failed. Default: 30 s.
     #[must_use]
     pub const fn start_within(mut self, within: Duration) -> Self {
         self.spec.start_within = within;
         self
     }
 
-    /// Requires a [`Ctx::heartbeat`] at least once in `period` while the child is ready. A child that misses a heartbeat
-    /// is stuck: it is killed, which counts as a failure. The kill comes late by at most a quarter of the
-    /// period, or by a millisecond if that is more.
+    /// Requires a [`Ctx::heartbeat`] at least once in `period` while the child is ready. A child that misses a
+    /// heartbeat is stuck: it is killed, which counts as a failure. The kill may be late by up to a quarter of the
+    /// period, or up to a millisecond if that is longer.
     #[must_use]
     pub const fn heartbeat(mut self, period: Duration) -> Self {
         self.spec.heartbeat = Some(period);
@@ -246,12 +246,12 @@ impl Child {
     }
 }
 
-/// Returns an edge to a sibling. An impossible name becomes a name that no sibling has, so that the check of the specs
-/// reports it.
+/// Returns an edge to a sibling. An invalid name becomes a name that no sibling has. So the check of the specs reports
+/// it.
 #[must_use]
 pub fn edge(child: &str, condition: Condition) -> Option<Edge> {
     let impossible = |_| {
-        let mut text: String = format!("(impossible name {child:?})").replace('/', "|");
+        let mut text: String = format!("(invalid name {child:?})").replace('/', "|");
         text.truncate(text.floor_char_boundary(Name::MAX_BYTES));
         Name::new(text.trim())
     };
@@ -296,8 +296,8 @@ macro_rules! common_settings {
                 self
             }
 
-            /// Starts this child only when the sibling `child` is ready. The sibling may be declared before or after this
-            /// child. An impossible name is an error when the tree starts.
+            /// Starts this child only when the sibling `child` is ready. The sibling may be declared before or after
+            /// this child. An invalid name is an error when the tree starts.
             #[must_use]
             pub fn after(self, child: &str) -> Self {
                 self.after_when(child, $crate::Condition::Ready)
@@ -318,8 +318,8 @@ macro_rules! common_settings {
             ///   when it is this child's turn. In any other start, this child waits without delaying other children.
             ///
             /// A wait never fails this child, and never counts against its limits. A command to start this child is
-            /// answered `Refusal::WaitsFor` after the start deadline of this child, or immediately
-            /// in the last two cases. The child goes on waiting.
+            /// answered with `Refusal::WaitsFor` after the start deadline of this child, or immediately in the last two
+            /// cases. The child continues to wait.
             #[must_use]
             pub fn after_when(mut self, child: &str, condition: $crate::Condition) -> Self {
                 self.$spec.after.extend($crate::internal::edge(child, condition));

@@ -136,7 +136,7 @@ impl Ctx {
         self.cell.tree.runs_outside(&self.cell);
     }
 
-    /// Reports the processes of this attempt. If the attempt is abandoned, no other one starts before the value of
+    /// Reports the processes of this attempt. If the attempt is abandoned, the next one starts only after the value of
     /// [`processes_gone`](Self::processes_gone) is dropped.
     #[doc(hidden)]
     pub fn may_survive(&self, survivors: Survivors) {

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex};
 pub enum StartError {
     /// The caller is outside of every Tokio runtime.
     NoRuntime,
-    /// The Tokio runtime has no timers, so the tree could keep no deadline.
+    /// The Tokio runtime has no timers, so the tree could not keep its deadlines.
     NoTimers,
     /// One or more specs are wrong; nothing was started.
     Spec(SpecErrors),
@@ -87,7 +87,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Start(error) => error.fmt(f),
-            // "error: failed: ..." would say it twice.
+            // No prefix "failed: ", because a caller usually prints "error: " before the message.
             Self::Failed(ended) => match &ended.exit {
                 Exit::Failed(failure) => f.write_str(failure.text()),
                 exit => exit.fmt(f),

@@ -76,8 +76,8 @@ impl<A: Send + 'static> Group<A> {
         self.handle.clone()
     }
 
-    /// Restarts members after a failure only. Has no effect on a [temporary](Self::temporary) group, because its members
-    /// have no second argument for a restart.
+    /// Restarts members only after a failure. Has no effect on a [temporary](Self::temporary) group, because its
+    /// members have no second argument for a restart.
     #[must_use]
     pub fn transient(mut self) -> Self {
         if self.spec.template.restart == Restart::Permanent {
@@ -177,7 +177,7 @@ impl<A: 'static> From<Group<A>> for Child {
 /// The answer to the start of a member, or the reason why the caller cannot wait for it.
 type AnswerOrRefusal = Result<PendingAnswer, Refusal>;
 
-/// The tree, the id of the group in it, and what makes the members.
+/// The tree, the id of the group in it, and the maker of its members.
 type RunningGroup<A> = (Arc<TreeInner>, ChildId, Arc<dyn MemberMaker<A>>);
 
 /// Adds members to a [`Group`]. Cheap to clone.
@@ -266,14 +266,14 @@ impl<A: Send + 'static> GroupHandle<A> {
             Some(body) => Refused::new(refusal, member_maker.argument_of(body)),
             None => Refused::from(refusal),
         });
-        // The tree may have let go of the group meanwhile: then nothing else holds the closure of the group any more.
+        // If the tree has dropped the group meanwhile, nothing else holds the closure of the group.
         let mut values = Vec::new();
         member_maker.let_go(&mut values);
         tree.drops.push(group, values);
         added
     }
 
-    /// Returns the tree, the id of the group, and what makes its members, if a member may be added.
+    /// Returns the tree, the id of the group, and the maker of its members, if a member may be added.
     fn running_group(&self) -> Result<RunningGroup<A>, Refusal> {
         check_caller()?;
         let (tree, group) = self.address.get()?;

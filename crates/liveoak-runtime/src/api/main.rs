@@ -58,8 +58,8 @@ const FORCED: u8 = 3;
 ///
 /// Only failures that end the program are printed. Restarts and everything else are logged with `tracing`.
 ///
-/// Inside of a Tokio runtime, as under `#[tokio::main]`, it starts nothing, says so, and returns 1. Use [`Supervisor::run`]
-/// there.
+/// Inside of a Tokio runtime, as under `#[tokio::main]`, it starts nothing, prints an error and returns 1. Use
+/// [`Supervisor::run`] there.
 pub fn main(supervisor: Supervisor) -> ExitCode {
     Main::new().run(supervisor)
 }
@@ -150,7 +150,8 @@ fn exit_code(error: &Error) -> u8 {
     }
 }
 
-/// Returns the texts of an error and of its sources, without repetitions. Catches panics, because the error comes from the user's `set_up`.
+/// Returns the texts of an error and of its sources, without repetitions. Catches panics, because the error comes from
+/// the user's `set_up`.
 fn with_sources(error: &(dyn std::error::Error + 'static)) -> String {
     error_text(error, MAX_PRINTED)
 }
@@ -218,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_is_printed_with_all_its_sources_and_nothing_twice() {
+    fn an_error_is_printed_with_all_its_sources_and_without_repetitions() {
         let source = |text, more| Some(Box::new(Layer(text, more)));
         let error = Layer("cannot connect: refused", source("refused", source("port 7 is closed", None)));
         assert_eq!(with_sources(&error), "cannot connect: refused: port 7 is closed");
@@ -226,7 +227,7 @@ mod tests {
         assert_eq!(
             with_sources(&error),
             "cannot open the reported file: port",
-            "a part of a word is no text"
+            "a part of a word is not a repetition"
         );
     }
 

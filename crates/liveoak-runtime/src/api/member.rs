@@ -1,4 +1,5 @@
-//! The bodies of the members of a group: how one is made of an argument, and how a refused argument is taken out again.
+//! The bodies of the members of a group: how a body is made from an argument, and how the argument of a refused member
+//! is taken out again.
 
 use crate::api::ctx::Ctx;
 use crate::api::task::{Factory, TaskStarter};
@@ -14,7 +15,7 @@ pub(crate) trait MemberMaker<A>: Send + Sync {
     /// Returns the body of a member.
     fn body(&self, argument: A) -> Arc<ChildBody>;
 
-    /// Returns the argument in the body of a member that was refused, so that no attempt has used it.
+    /// Returns the argument in the body of a refused member. No attempt has used it.
     fn argument_of(&self, body: Arc<ChildBody>) -> A;
 
     /// Adds the values of the user to `values`, if nothing else refers to them.
@@ -84,7 +85,7 @@ where
     }
 }
 
-/// Returns a body as what it was before its type was hidden.
+/// Returns a body as its concrete type.
 fn starter<F: Factory>(body: Arc<ChildBody>) -> Arc<TaskStarter<F>> {
     let body: Arc<dyn Any + Send + Sync> = body;
     body.downcast().unwrap_or_else(|_| unreachable!("the body of a member was made by its group"))

@@ -23,8 +23,8 @@ pub enum Init {
     Ignore,
 }
 
-/// A child with a state of its own. Each attempt gets a new value from the factory given to
-/// [`Child::service`](crate::Child::service), and nothing of the previous attempt.
+/// A child with a state of its own. Each attempt gets a new value from the factory of
+/// [`Child::service`](crate::Child::service), and keeps nothing of the previous attempt.
 ///
 /// | hook | when it runs | if the attempt is stopped or killed |
 /// |---|---|---|

@@ -16,7 +16,7 @@ use std::time::Duration;
 pub(crate) enum DeclaredBody {
     Leaf {
         body: Arc<ChildBody>,
-        /// Where a service finds how long its stop may take.
+        /// The place where a service finds its stop deadline.
         stop_within: Option<Arc<OnceLock<Duration>>>,
     },
     /// A supervisor, or a group.
@@ -29,11 +29,11 @@ pub(crate) struct ChildParts {
     pub(crate) bodies: Vec<DeclaredBody>,
     /// The names that are wrong.
     pub(crate) errors: Vec<SpecError>,
-    /// What the declaration cannot hold, by the position of the child in `bodies`.
+    /// The parts that the declaration cannot hold, by the position of the child in `bodies`.
     not_declared: BTreeMap<usize, NotDeclared>,
 }
 
-/// What a wrong builder has that a declaration cannot hold.
+/// The parts of a wrong builder that a declaration cannot hold.
 #[derive(Default)]
 struct NotDeclared {
     /// The name, if it is wrong.
@@ -42,7 +42,7 @@ struct NotDeclared {
     too_deep: Children,
 }
 
-/// Splits a builder into declaration and bodies. The child will stand below `parent`, or be the root.
+/// Splits a builder into declaration and bodies. The child will be a child of `parent`, or the root.
 pub(crate) fn split(child: Child, parent: Option<&Path>) -> ChildParts {
     let mut split = Split::default();
     let declaration = split.declare(child, parent, 1);

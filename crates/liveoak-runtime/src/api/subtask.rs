@@ -24,9 +24,9 @@ impl Ctx {
     /// returns an error, the handle yields it; to fail the attempt by an error, use
     /// [`spawn_checked`](Self::spawn_checked).
     ///
-    /// If the body has ended or the attempt was abandoned, no task is spawned: the future is dropped in this call, and the returned handle yields
-    /// [`SubtaskError::Aborted`]. An attempt has at most 65,536 subtasks at the same time; the handle of a further subtask
-    /// yields [`SubtaskError::TooMany`].
+    /// If the body has ended or the attempt was abandoned, no task is spawned. The future is dropped in this call, and
+    /// the handle yields [`SubtaskError::Aborted`]. An attempt has at most 65,536 subtasks at the same time; the handle
+    /// of a further subtask yields [`SubtaskError::TooMany`].
     ///
     /// # Panics
     /// When called outside a Tokio runtime (a [`thread`](crate::Child::thread) child is inside one).
@@ -38,9 +38,9 @@ impl Ctx {
         self.spawn_subtask(future, |_| None)
     }
 
-    /// Spawns a task like [`spawn`](Self::spawn), whose failure must not be overlooked. While the handle lives, a failure
-    /// is left to the code that awaits the handle. If the handle is dropped before it has yielded the exit, before or
-    /// after the end of the task, a failure of the task fails the attempt.
+    /// Spawns a task as [`spawn`](Self::spawn) does, but a failure of this task cannot be overlooked. While the handle
+    /// lives, a failure is left to the code that awaits the handle. If the handle is dropped before it has yielded the
+    /// exit, before or after the end of the task, a failure of the task fails the attempt.
     ///
     /// # Panics
     /// As [`spawn`](Self::spawn).
@@ -153,7 +153,8 @@ where
     })
 }
 
-/// The handle of a task that belongs to an attempt. Await it for the outcome. If the handle is dropped, the task goes on.
+/// The handle of a task that belongs to an attempt. Await it for the outcome. If the handle is dropped, the task
+/// continues.
 ///
 /// # Cancel safety
 /// Safe: the handle can be awaited again.
@@ -235,13 +236,13 @@ pub struct CheckedSubtask {
     ctx: Ctx,
 }
 
-/// What is known of a checked subtask.
+/// The state of a checked subtask.
 enum Checked {
-    /// It runs, and its handle lives.
+    /// The subtask runs, and its handle lives.
     Running,
-    /// It has ended, and its handle lives.
+    /// The subtask has ended, and its handle lives.
     Ended(Exit),
-    /// The handle has yielded the exit, or is gone.
+    /// The handle has yielded the exit, or was dropped.
     HandleDone,
 }
 
@@ -335,8 +336,7 @@ impl Drop for SubtaskEnd {
     }
 }
 
-/// The task of a subtask. Its fields are dropped in order. The rest of the future is dropped first, as code of the
-/// attempt.
+/// The task of a subtask. When it is dropped, `future` is dropped first, as code of the attempt.
 struct SubtaskFuture<F: Future> {
     future: Option<Pin<Box<F>>>,
     end: SubtaskEnd,

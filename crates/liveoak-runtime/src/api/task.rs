@@ -116,8 +116,8 @@ pin_project! {
 }
 
 impl<F, Fut> AttemptFuture<F, Fut> {
-    /// Drops the body, then reports `exit`. A panic of the body's destructor replaces the exit if the exit is no failure,
-    /// or is `Killed`.
+    /// Drops the body, then reports `exit`. A panic of the body's destructor replaces the exit if the exit is not a
+    /// failure, or is `Killed`.
     ///
     /// The reference to the closure is dropped before the report, while the tree still holds another one. So the closure
     /// itself is dropped here only if the child left the tree without waiting for this attempt. Otherwise the tree

@@ -48,7 +48,7 @@ impl Tree {
         }
     }
 
-    /// Stops the tree, in order and within its budget. Returns how each child was stopped. A second call, also after
+    /// Stops the tree, in order and within its budget. Returns how each child was stopped. A second call, even after
     /// the end, returns the same report.
     ///
     /// # Panics
@@ -100,8 +100,8 @@ impl Drop for Tree {
 /// Looks at a tree and commands it. Cheap to clone; does not keep the tree running.
 ///
 /// # Cancel safety
-/// All methods are safe. When a future is dropped, nothing is lost, and a stop, an addition or a command that has begun
-/// goes on.
+/// All methods are safe. When a future is dropped, nothing is lost, and a stop, an addition or a
+/// command that has begun continues.
 ///
 /// # Refusals
 /// Each method names its errors. In addition, every command is refused if there is no such child, if 1,024 commands
@@ -144,7 +144,7 @@ impl TreeHandle {
         self.inner.until_ready().await.map_err(|ended| NotReady::Ended(Box::new(ended)))
     }
 
-    /// Stops the tree, in order and within its budget. Returns how each child was stopped. A second call, also after
+    /// Stops the tree, in order and within its budget. Returns how each child was stopped. A second call, even after
     /// the end, returns the same report.
     ///
     /// # Errors
@@ -229,9 +229,10 @@ impl TreeHandle {
     /// when the child is ready. An added child is removed when its supervisor restarts.
     ///
     /// # Errors
-    /// When there is no such supervisor, the supervisor is down or full, the name is taken, the spec is wrong, the first
-    /// start fails (the child is then removed), or the child still waits for another child when its start deadline is over
-    /// ([`Refusal::WaitsFor`]; the child then goes on waiting). The error gives the child back if it was not added.
+    /// When there is no such supervisor, the supervisor is down or full, the name is taken, the spec is wrong,
+    /// the first start fails (the child is then removed), or the child still waits for another child when its start
+    /// deadline is over ([`Refusal::WaitsFor`]; the child then continues to wait). The error gives the child back if it
+    /// was not added.
     pub async fn add_child(
         &self,
         parent: impl Into<Path>,
@@ -259,9 +260,9 @@ impl TreeHandle {
     /// child stays idle.
     ///
     /// # Errors
-    /// When the child runs (it is neither idle nor being stopped by a command), when its supervisor is down, when the
-    /// attempt fails, or when the child still waits for another child at its start deadline ([`Refusal::WaitsFor`]; the
-    /// child then goes on waiting).
+    /// When the child runs (it is neither idle nor being stopped by a command), when its supervisor is down,
+    /// when the attempt fails, or when the child still waits for another child at its start deadline
+    /// ([`Refusal::WaitsFor`]; the child then continues to wait).
     pub async fn start_child(&self, path: impl Into<Path>) -> Result<Outcome, Refusal> {
         self.command(&path.into(), Command::Start).await
     }
@@ -295,8 +296,9 @@ impl TreeHandle {
     /// failed.
     ///
     /// # Errors
-    /// When the supervisor of the child is down, the child can run only once, the new attempt fails, or the child still
-    /// waits for another child when its start deadline is over ([`Refusal::WaitsFor`]; the child then goes on waiting).
+    /// When the supervisor of the child is down, the child can run only once, the new attempt fails, or the
+    /// child still waits for another child when its start deadline is over ([`Refusal::WaitsFor`]; the child then
+    /// continues to wait).
     pub async fn restart_child(&self, path: impl Into<Path>) -> Result<Outcome, Refusal> {
         self.command(&path.into(), Command::Restart).await
     }

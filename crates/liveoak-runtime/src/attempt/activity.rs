@@ -1,8 +1,8 @@
 //! Whether code of an attempt is running now. Only attempts that must give heartbeats keep count.
 //!
-//! An attempt that misses a heartbeat is stuck, unless its runtime had no free thread for it. An attempt whose code runs
-//! at this moment has a thread, so it is judged immediately. For another one, a task on the same runtime shows whether the
-//! runtime still runs tasks (`engine/heartbeat.rs`).
+//! An attempt that misses a heartbeat is stuck, unless its runtime had no free thread for it. An attempt whose code
+//! runs at this moment has a thread, so it is judged immediately. For any other attempt, a task on the same runtime
+//! shows whether the runtime still runs tasks (`engine/heartbeat.rs`).
 
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 
@@ -37,7 +37,7 @@ impl Activity {
         self.polls.load(Ordering::Relaxed) > 0
     }
 
-    /// Notes that a probe is on its way. Returns `false` if the last one has not run yet.
+    /// Notes that a probe is about to be spawned. Returns `false` if the last probe has not run yet.
     pub(crate) fn begin_probe(&self) -> bool {
         !self.probed.swap(true, Ordering::Relaxed)
     }

@@ -12,10 +12,10 @@ use tokio::task::AbortHandle;
 
 /// Receives the reports of a cell. The engine implements it for its tree.
 pub(crate) trait AttemptListener: Clone + Send + Sync + Sized + 'static {
-    /// Is called when the attempt has ended, once per attempt.
+    /// Reports that the attempt has ended. Called once per attempt.
     fn attempt_ended(&self, cell: &Arc<AttemptCell<Self>>, exit: Exit);
 
-    /// Is called when the body has ended with `exit`, or is killed because a subtask panicked, while other parts of the
+    /// Reports that the body has ended with `exit`, or is killed because a subtask panicked, while other parts of the
     /// attempt still run. From then on the child counts as stopping, however long its subtasks run.
     fn body_ended(&self, cell: &Arc<AttemptCell<Self>>, exit: Exit);
 

@@ -5,8 +5,8 @@
 //! long as one attempt of the supervisor. The supervisor is ready when its children are ready. The runtime has ended when
 //! all its threads have ended. If a blocking call takes longer than the stop, the supervisor is abandoned and reported.
 //!
-//! A thread of its own creates the runtime, because creating one can block and dropping one must not happen on a
-//! worker.
+//! A separate thread creates and drops the runtime, because the creation can block, and the drop must not happen on a
+//! worker thread.
 
 use crate::attempt::cell::{AttemptCell, AttemptListener};
 use crate::attempt::panic::catch_exit;
@@ -39,8 +39,8 @@ impl DedicatedRuntime {
         self.threads
     }
 
-    /// Creates the runtime on a thread that keeps it until the cell is asked to stop. `opened` gets its handle. `tree`
-    /// is the runtime of the tree.
+    /// Creates the runtime on a thread that keeps it until the cell is asked to stop. `opened` receives the handle.
+    /// `tree` is the runtime of the tree.
     pub(crate) fn open<T: AttemptListener>(
         self,
         cell: Arc<AttemptCell<T>>,
@@ -162,7 +162,7 @@ mod tests {
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
     use std::time::{Duration, Instant};
 
-    /// A thread starts and ends in far less.
+    /// Longer than a thread takes to start and to end.
     const TIMEOUT: Duration = Duration::from_secs(20);
 
     /// Returns the number of threads of this process with this name.

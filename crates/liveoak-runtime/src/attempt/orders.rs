@@ -56,7 +56,7 @@ struct Waiters {
 pub(crate) enum BodyEnd {
     /// Nothing: the attempt has ended.
     AttemptEnded,
-    /// Maybe subtasks.
+    /// Subtasks may still run.
     WithSubtasks,
     /// The end of the body was reported before.
     Repeated,
@@ -109,7 +109,7 @@ impl Orders {
         self.flags.fetch_or(HANDLES_KILL, Ordering::AcqRel);
     }
 
-    /// Orders a kill. The body is dropped, or, if it handles its kill itself, it is told.
+    /// Orders a kill. A body that handles its kill itself sees the order. Any other body is dropped.
     pub(crate) fn kill(&self) {
         let drop_body = if self.has(HANDLES_KILL) { 0 } else { DROP_BODY };
         self.set(STOPPING | KILLED | drop_body);
@@ -182,7 +182,8 @@ impl Orders {
         end
     }
 
-    /// Records the end of the body and all subtasks. Code that still holds a context of the attempt is told to stop.
+    /// Records the end of the body and all subtasks. Code that still holds a context of the attempt sees the request to
+    /// stop.
     pub(crate) fn attempt_ended(&self) {
         self.set(STOPPING);
     }

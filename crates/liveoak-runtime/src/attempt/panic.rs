@@ -24,7 +24,7 @@ thread_local! {
     /// The last panic on this thread. One entry, replaced by the next.
     static SEEN: RefCell<Option<Seen>> = const { RefCell::new(None) };
 
-    /// `true` while a panic on this thread is the answer to a question, and no failure.
+    /// `true` while a panic on this thread is an expected answer, and not a failure.
     static QUIET: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -37,7 +37,7 @@ thread_local! {
 /// A process that is built with `panic = "abort"` ends at its first panic. In such a process nothing is captured, and no
 /// child is restarted after a panic.
 pub fn capture_panics() {
-    /// The address of the hook that was installed last: tells whether the present hook is that one.
+    /// The address of the hook that was installed last. It shows whether that hook is still the present one.
     static OURS: Mutex<usize> = Mutex::new(0);
     let mut ours = lock(&OURS);
     let before = std::panic::take_hook();
@@ -66,7 +66,7 @@ fn see(info: &PanicHookInfo<'_>) {
     let _ = SEEN.try_with(|slot| slot.replace(Some(seen)));
 }
 
-/// Runs `f` and returns its panic as an exit. `during` says in which part of the user's code it ran.
+/// Runs `f` and returns its panic as an exit. `during` names the part of the user's code that `f` runs.
 pub(crate) fn catch<T>(during: Option<&'static str>, f: impl FnOnce() -> T) -> Result<T, Exit> {
     catch_unwind(AssertUnwindSafe(f)).map_err(|payload| {
         let panic = describe(&*payload, during);

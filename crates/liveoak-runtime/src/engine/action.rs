@@ -1,4 +1,4 @@
-//! Turns the effects of the machine into actions, in batches. The only file that does.
+//! Turns the effects of the machine into actions, in batches. No other file does this.
 //!
 //! An effect is taken from the machine under the lock and becomes an [`Action`], which holds all that is needed to
 //! perform it outside the lock. Two kinds of effect are performed here, under the lock, because they run no user code: an
@@ -20,17 +20,17 @@ use tokio::runtime::Handle;
 pub(crate) struct TurnLimit {
     /// The effects, of any children. They only latch orders, wake tasks, and give tasks to Tokio.
     effects: usize,
-    /// The steps of the stop of dynamic groups. Each step goes on to the next member that needs an effect.
+    /// The steps of the stop of dynamic groups. Each step moves to the next member that needs an effect.
     group_steps: usize,
 }
 
 impl TurnLimit {
     /// The limit of a call by the user's code: the call performs its own effect and a limited number of other effects.
     pub(crate) const CALL: Self = Self { effects: EFFECTS_PER_CALL, group_steps: EFFECTS_PER_CALL };
-    /// The limit of the end of an attempt, and of an addition: the same number, but no steps of the stop of groups.
+    /// The limit of the end of an attempt, and of an addition: the same number of effects, but no steps of group stops.
     pub(crate) const NO_GROUP_STEPS: Self = Self { effects: EFFECTS_PER_CALL, group_steps: 0 };
-    /// The limit of the timer task, about a millisecond of work. After that, the task yields to other tasks. The number of
-    /// steps keeps all threads busy with the members that were asked.
+    /// The limit of the timer task, about a millisecond of work. After that, the task yields to other tasks. This
+    /// number of steps is enough to keep all threads busy with members that were asked to stop.
     pub(crate) const TIMER: Self = Self { effects: 4096, group_steps: 2048 };
 }
 
@@ -71,7 +71,7 @@ pub(crate) enum Action<T> {
 pub(crate) struct Batch<T> {
     /// The actions that were taken last, without the first.
     pub(crate) more: Vec<Action<T>>,
-    /// What this turn may still do.
+    /// The number of effects and steps that are left for this turn.
     left: TurnLimit,
     /// `true` if the machine had no more effects for this turn.
     pub(crate) drained: bool,

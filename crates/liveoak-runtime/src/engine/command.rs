@@ -71,7 +71,7 @@ impl TreeInner {
         begun
     }
 
-    /// Waits for what the answer to a stop waits for beside the attempts, and returns the answer.
+    /// Waits for the destructors for which the answer to a stop waits, and returns the answer.
     pub(crate) async fn settled(
         self: &Arc<Self>,
         path: &Path,

@@ -1,4 +1,4 @@
-//! One running tree: the machine behind one short lock, and the performing of its effects.
+//! One running tree: the machine behind one short lock, and its effects.
 //!
 //! Inputs come from many threads: a worker whose task has ended, a caller with a command. Each thread gives its input
 //! to the machine directly and performs the effects, so a child that ends is restarted without a hop to another task.
@@ -17,8 +17,7 @@
 //!    to the same tree on the same thread, the outer loop handles the input, so the stack does not grow ([`CURRENT_TREE`]).
 //! 4. The timer task sleeps until the earliest deadline. A thread that adds an earlier deadline wakes the timer task. If
 //!    the timer task is late, the [`Watchdog`] does its work.
-//! 5. A slot may have a new child before the driver was told to forget the old one, so each entry carries the serial of
-//!    its child.
+//! 5. A slot may have a new child before the driver forgets the old one, so each entry carries the serial of its child.
 //! 6. A panic of user code in an effect (a waker) ends at most this effect. No other effect, message or waiter is lost.
 //!    The panic is caught; the panic hook has already reported it.
 
@@ -69,7 +68,7 @@ pub(crate) struct TreeInner {
     pub(crate) timer_task_notify: Notify,
     pub(crate) watchdog: Arc<Watchdog>,
     pub(crate) drops: Arc<Drops>,
-    /// `true` if events are queued that no thread delivers: the timer task is to do it.
+    /// `true` if events are queued that no thread delivers: the timer task must deliver them.
     pub(crate) events_left: AtomicBool,
     /// How the tree ended, while the end still waits for drops or for log lines.
     pub(crate) ending: Mutex<Option<Ended>>,
@@ -89,7 +88,7 @@ impl AttemptListener for Arc<TreeInner> {
         let _outlives_the_lock = cell.keep_error.then(|| exit.clone());
         let mut state = self.state();
         state.release(cell);
-        // If more than this reference is left, a context of the attempt outlives it.
+        // If this is not the last reference, a context outlives the attempt.
         if Arc::strong_count(cell) > 1 {
             state.keep_previous_exit(cell);
         }
@@ -165,8 +164,8 @@ impl TreeInner {
         lock(&self.state)
     }
 
-    /// Gives the machine one input and performs the effects that follow, within `limit`. Every input passes through here except heartbeat answers (`action.rs`). New children are
-    /// added by [`with_state`](Self::with_state).
+    /// Gives the machine one input and performs the effects that follow, within `limit`. Every input passes through
+    /// here except heartbeat answers (`action.rs`). New children are added by [`with_state`](Self::with_state).
     // Inlined, so that the exit of an attempt is not copied once more.
     #[inline(always)]
     pub(crate) fn input(
@@ -252,8 +251,8 @@ impl TreeInner {
             if self.events.flush() {
                 self.events_are_left();
             }
-            // Actions may run user code, such as wakers and destructors. After a panic, the loop goes on with the next
-            // action.
+            // Actions may run user code, such as wakers and destructors. After a panic, the loop continues with the
+            // next action.
             let mut actions = first.into_iter().chain(batch.more.drain(..));
             while catch(None, || actions.by_ref().for_each(|action| self.perform(action))).is_err() {}
             drop(actions);

@@ -1,23 +1,25 @@
 //! The values of the user that no attempt can drop: arguments, closures and kept errors of children that are over.
 //!
-//! A destructor is user code: it may block, panic, or call the tree. An attempt's own task drops what the attempt holds.
-//! What a child that is over leaves behind comes here instead, from whatever thread finds it, and threads of its own
-//! drop it: inside the runtime's context, where blocking is allowed. (Tokio's blocking pool would not do: a job waits there
-//! without end when all threads are taken, or when the system refuses one.)
+//! A destructor is user code: it may block, panic, or call the tree. An attempt's own task drops what the attempt
+//! holds. The values that a child leaves behind when it is over come here instead, from any thread. Separate threads
+//! drop them, inside the runtime's context, where blocking is allowed. (Tokio's blocking pool would not do: a job waits
+//! there without end when all threads are taken, or when the system refuses one.)
 //!
-//! 1. No value waits for another's destructor, as long as there are threads: while a job is inside a destructor and
-//!    values wait, there is a spare job. The spare waits for a [`STALL`]; if the others do not get on, it takes a value
-//!    itself, and another spare begins. So fast destructors use one or two threads, and slow ones up to
-//!    [`MAX_DROP_JOBS`]. A thread without values ends after [`IDLE`], or with the tree.
-//! 2. Stops wait for these drops, but only within their budget. What outlasts it is reported as abandoned, and its
-//!    destructor goes on.
+//! 1. As long as there are threads, no value waits for the end of another's destructor. While a job is inside a
+//!    destructor and values wait, there is a spare job. The spare waits for [`STALL`]. If the other jobs finish no
+//!    destructor in this time, the spare takes a value itself, and another spare begins. So fast destructors use one or
+//!    two threads, and slow ones up to [`MAX_DROP_JOBS`]. A thread without values ends after [`IDLE`], or with the
+//!    tree.
+//! 2. Stops wait for these drops, but only within their budget. A destructor that takes longer is reported as
+//!    abandoned, and continues.
 //! 3. The queue grows only with children that were added. While [`MAX_DROPS_WAITING`] values wait, no child is added,
 //!    and no error is kept.
-//! 4. In tests with a paused clock, tasks of their one thread are the jobs ([`is_in_place`]).
-//! 5. When the runtime shuts down, the tree's timer task drops what waits as it is dropped itself.
-//! 6. An error that an attempt returned belongs to the attempt, so the attempt waits for its destructor ([`Drops::drop_now`]).
-//!    But it is dropped by a thread too, because blocking is not allowed in a task.
-//! 7. If the system refuses a thread, the values wait for the next value, or for the next look of a stop that waits.
+//! 4. In tests with a paused clock, the jobs are tasks on the one thread ([`is_in_place`]).
+//! 5. When the runtime shuts down, the tree's timer task is dropped, and that drops the waiting values.
+//! 6. An error that an attempt returned belongs to the attempt, so the attempt waits for its destructor
+//!    ([`Drops::drop_now`]). This error is dropped by a separate thread too, because blocking is not allowed in a task.
+//! 7. If the system refuses a thread, the start of a thread is tried again when the next value comes, or when a stop
+//!    that waits checks again.
 
 use crate::attempt::body::UserValue;
 use crate::attempt::panic::{catch, drop_catching_panics};
@@ -40,13 +42,13 @@ pub(crate) const MAX_DROP_JOBS: usize = 64;
 /// The name of the threads.
 const THREAD: &str = "liveoak-drop";
 
-/// How long a job may be inside one destructor before another job goes on with the next value.
+/// How long a job may be inside one destructor before another job takes the next value.
 const STALL: Duration = Duration::from_millis(1);
 
 /// How long a thread without values waits for more.
 const IDLE: Duration = Duration::from_secs(10);
 
-/// How often a stop that waits looks if a thread can be started that was refused.
+/// How often a stop that waits tries again to start a thread that the system refused.
 const RETRY: Duration = Duration::from_millis(10);
 
 /// The values of one tree that wait to be dropped.
@@ -255,8 +257,8 @@ impl Drops {
         self.full.store(work.queue.len() >= MAX_DROPS_WAITING, Ordering::Relaxed);
     }
 
-    /// Drops value by value until none waits, or none came for a while if the job `may_idle`. A job begins only when the
-    /// others do not get on, unless the runtime shuts down.
+    /// Drops one value after another until none waits. A job that `may_idle` ends only when no value has come for
+    /// [`IDLE`]. A job begins only when the others finish no destructor, unless the runtime shuts down.
     fn drop_all<'a>(
         self: &'a Arc<Self>,
         mut work: MutexGuard<'a, Work>,
@@ -398,7 +400,7 @@ mod tests {
     }
 
     /// Returns the values of a tree with `count` destructors that block until the sender is dropped. As many jobs as
-    /// there may be are inside of one.
+    /// are allowed are inside these destructors.
     fn blocked(runtime: &Runtime, count: usize) -> (Arc<Drops>, mpsc::Sender<()>) {
         let drops = Drops::new(runtime.handle().clone());
         let ((begins, has_begun), (release, blocked)) = (mpsc::channel(), mpsc::channel::<()>());

@@ -1,7 +1,7 @@
 //! The end of a tree, and the wait of a stop for the destructors of values that children leave behind.
 //!
 //! A stop waits for these destructors within the rest of its budget. A destructor that takes longer is reported as
-//! abandoned, and goes on. The end of a tree also waits up to [`LOG_WAIT`] until the last lines are in the log.
+//! abandoned, and continues. The end of a tree also waits up to [`LOG_WAIT`] until the last lines are in the log.
 
 use crate::attempt::cell::AttemptListener as _;
 use crate::attempt::panic::{catch, drop_catching_panics};
@@ -22,8 +22,8 @@ use std::time::{Duration, Instant};
 /// How long the end of a tree waits for the log subscriber.
 const LOG_WAIT: Duration = Duration::from_secs(1);
 
-/// What a stop grants destructors at least, although attempts have used up its budget. Destructors that do not block take
-/// far less, and are not reported as abandoned.
+/// The least time that a stop waits for destructors, even if attempts have used up its budget. Destructors that do not
+/// block take far less, and are not reported as abandoned.
 const DROP_WAIT: Duration = Duration::from_millis(50);
 
 /// The longest time that a stop without a budget waits for destructors.
@@ -88,8 +88,8 @@ impl TreeInner {
         self.drops.unfinished_below(child, |id| state.machine.parent(id))
     }
 
-    /// Ends the tree: hands over what the user gave to it, although handles of the tree may live on, waits until that is
-    /// dropped, and tells the end. Callers that still wait for an answer get
+    /// Ends the tree: takes all values of the user out of the tree, because handles of the tree may live on, waits
+    /// until these values are dropped, and reports the end. Callers that still wait for an answer get
     /// [`Refusal::TreeEnded`](liveoak_core::Refusal::TreeEnded).
     pub(crate) fn end(self: &Arc<Self>, ended: Ended) {
         let (wait, killed) = {
@@ -154,7 +154,7 @@ impl TreeInner {
             drop(done);
         };
         if self.clock.is_pausable() {
-            // Tokio lets the paused clock stand while a blocking call runs.
+            // Tokio does not advance the paused clock while a blocking call runs.
             let stands = move || until_done.recv().is_ok();
             let _ = catch(None, || drop(self.clock.handle.spawn_blocking(stands)));
         }
@@ -188,7 +188,7 @@ impl TreeInner {
         }
     }
 
-    /// Lets go of everything that the user gave to the tree.
+    /// Takes all values of the user out of the tree, and ends the events.
     fn let_go(&self) {
         let mut state = self.state();
         let mut children = std::mem::take(&mut state.children);
@@ -200,12 +200,12 @@ impl TreeInner {
             let child = entry.id(slot).unwrap_or(root);
             self.dispose(entry, child);
         }
-        // Each wakes its caller.
+        // Dropping a request wakes its caller.
         requests.for_each(drop_catching_panics);
     }
 
-    /// Ends the tree immediately, because its runtime is shutting down. Nothing can be waited for any more, so every
-    /// attempt is killed, abandoned and reported as killed, and nothing starts again. A second call does nothing.
+    /// Ends the tree immediately, because its runtime is shutting down. No wait is possible any more, so every attempt
+    /// is killed, abandoned and reported as killed, and nothing starts again. A second call does nothing.
     pub(crate) fn runtime_lost(self: &Arc<Self>) {
         let now = self.clock.now();
         let mut state = self.state();

@@ -1,8 +1,8 @@
 //! The event stream, for subscribers and for `tracing`.
 //!
 //! The machine's events are queued under the tree's lock in their order, and delivered outside it by one thread at a
-//! time, because the wakers of readers are user code that may call back into the tree. A slow reader loses events and is
-//! told how many; it never slows the tree down. The log has a [thread of its own](crate::util::log).
+//! time, because the wakers of readers are user code that may call back into the tree. A slow reader loses events, and
+//! learns how many. It never slows the tree down. The log has a [thread of its own](crate::util::log).
 
 use crate::attempt::panic::{catch, drop_catching_panics};
 use crate::engine::outbox::{Flushed, Outbox};
@@ -62,7 +62,7 @@ impl Broadcast {
     }
 
     /// Waits until the last event is delivered, for at most `within`. After [`close`](Self::close) another thread may
-    /// still be delivering it. Returns `true` if it is.
+    /// still be delivering it. Returns `true` if the last event is delivered.
     pub(crate) fn until_delivered(&self, within: Duration) -> bool {
         let sender = lock(&self.sender);
         let left = |sender: &mut Sender| !matches!(sender, Sender::Closed);
@@ -204,7 +204,7 @@ impl Events {
     }
 }
 
-/// Returns how much text of the user an event holds.
+/// Returns how many bytes of the user's text an event holds.
 fn text_bytes(kind: &EventKind) -> usize {
     match kind {
         EventKind::Exited { exit: Exit::Failed(failure), .. } => failure.text().len(),

@@ -1,11 +1,11 @@
 //! The answers to the machine's heartbeat checks.
 //!
-//! A child that has not given its heartbeat may be stuck. Or it could not run, because other code blocks the threads of
-//! its runtime. The rule: a heartbeat counts as missed only if the child had a thread. It had one if code of the child is
-//! running at the check, or if its runtime runs a *probe*: a task that does nothing else. A probe that runs late, or has
-//! not run by the next check, shows that the runtime was blocked. The child then has a whole further period.
+//! A child that has not given its heartbeat may be stuck, or it could not run because other code blocks the threads of
+//! its runtime. The rule: a heartbeat counts as missed only if the child had a thread. It had one if code of the child
+//! is running at the check, or if its runtime runs a *probe*: a task that does nothing else. A probe that runs late, or
+//! has not run by the next check, shows that the runtime was blocked. The child then has a whole further period.
 //!
-//! So the child whose code blocks the runtime is found stuck, and the others are not.
+//! So the child whose code blocks the runtime is found stuck. The other children are not.
 
 use crate::attempt::cell::{AttemptCell, AttemptListener};
 use crate::engine::action::{Action, TurnLimit};

@@ -1,9 +1,9 @@
 //! A queue whose messages are delivered in order, by one thread at a time, outside every lock.
 //!
 //! [`push`](Outbox::push) keeps the order. [`flush`](Outbox::flush) delivers the queued messages; if another thread is
-//! flushing, it returns immediately and that thread delivers them. No message is left behind: the flushing thread checks
-//! for more under the lock before it stops. One flush delivers a limited number of messages, so that threads that push
-//! all the time do not hold it for ever. If messages are left after that, the flush returns this.
+//! flushing, it returns immediately and that thread delivers them. No message is left behind: the flushing thread
+//! checks for more under the lock before it stops. One flush delivers a limited number of messages, so that threads
+//! that push all the time do not hold it forever. The result shows whether messages are left.
 //!
 //! The queue is bounded. When it is full, the oldest message is lost.
 

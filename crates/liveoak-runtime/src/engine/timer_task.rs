@@ -89,7 +89,7 @@ impl TreeInner {
         let work_is_left = self.has_work_left(&state) || state.timer_task_pending;
         let next = if work_is_left { now } else { state.next_deadline().min(state.timer_task_wakeup) };
         drop(state);
-        // A deadline in the past is one that the timer task is late for: check again soon.
+        // The timer task is late for a deadline in the past, so check again soon.
         self.set_watchdog(next.max(now));
     }
 }

@@ -46,7 +46,7 @@ impl Watchdog {
             std::thread::Builder::new().name(name).spawn(move || watchdog.watch(&tree, tick_if_late));
     }
 
-    /// Tells the thread that something is due at `deadline`.
+    /// Tells the thread that work is due at `deadline`.
     pub(crate) fn set_deadline(&self, deadline: Instant) {
         let mut schedule = lock(&self.schedule);
         if schedule.deadline.is_none_or(|earlier| deadline < earlier) {

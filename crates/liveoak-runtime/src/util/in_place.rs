@@ -1,5 +1,5 @@
 //! Work in place. Tests with a paused clock have one thread, and the same test must run in the same way each time. So
-//! this thread writes the log lines and drops the values itself, which other threads do otherwise.
+//! this thread itself writes the log lines and drops the values. Usually other threads do that.
 
 use std::cell::Cell;
 

@@ -21,7 +21,8 @@ const LEAST_MEMORY: usize = 4 * 1024 * 1024;
 /// The file descriptors that a runtime and the signals need. Tokio panics if it is refused some of them.
 const LEAST_DESCRIPTORS: usize = 10;
 
-/// How long a thread that has ended may still count against the limit, and the pause between two looks.
+/// How often, and how long each time, the check waits for joined threads. They still count against the limit for a
+/// moment.
 const SETTLE_LOOKS: u32 = 100;
 const SETTLE_PAUSE: Duration = Duration::from_millis(1);
 
@@ -111,7 +112,7 @@ fn default_workers() -> usize {
 pub(crate) fn try_threads(count: usize) -> io::Result<()> {
     let (gate, before) = (Mutex::new(()), threads_now());
     let tried = std::thread::scope(|scope| {
-        // Holds each thread back until all have started.
+        // Lets each thread wait until all have started.
         let closed = lock(&gate);
         let start = |_| std::thread::Builder::new().spawn_scoped(scope, || drop(lock(&gate)));
         let started: io::Result<Vec<_>> = (0..count).map(start).collect();

@@ -145,7 +145,7 @@ impl Log {
         }
     }
 
-    /// Writes line by line, for ever.
+    /// Writes one line after another. Never returns.
     fn run(&self) {
         IS_LOG_THREAD.set(true);
         let mut lines = lock(&self.lines);
@@ -252,7 +252,7 @@ mod tests {
         fn exit(&self, _: &Id) {}
     }
 
-    /// Puts a line that blocks the log thread until the returned sender is dropped, and waits until it does.
+    /// Puts a line that blocks the log thread until the returned sender is dropped, and waits until it blocks.
     fn block(log: &'static Log, subscriber: Dispatch) -> mpsc::Sender<()> {
         let (release, blocked) = mpsc::channel::<()>();
         let (begins, has_begun) = mpsc::channel();
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_find_the_queue_full_are_lost_and_the_log_says_how_many() {
+    fn lines_for_a_full_queue_are_lost_and_the_log_reports_how_many() {
         static TESTED: Log = Log::new();
         let lost = Arc::new(Mutex::new(Vec::new()));
         let subscriber = Dispatch::new(Lost(Arc::clone(&lost)));
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn long_lines_that_wait_have_a_limited_number_of_bytes_and_a_single_line_may_be_longer() {
+    fn waiting_lines_have_a_byte_limit_that_a_single_line_may_exceed() {
         static TESTED: Log = Log::new();
         const LONG: usize = LINE_BYTES_KEPT / 8;
         let release = block(&TESTED, Dispatch::none());

@@ -5,7 +5,7 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// Completes after `duration` of real time, on whatever runtime it is polled, and although all threads of all runtimes are
+/// Completes after `duration` of real time, on whatever runtime it is polled, even if all threads of all runtimes are
 /// blocked. The thread ends when the future is dropped. If the system refuses the thread, completes immediately.
 pub(crate) fn own_timer(duration: Duration) -> impl Future<Output = ()> + Send {
     let ((done, is_done), (alive, dropped)) = (oneshot::channel::<()>(), channel::<()>());

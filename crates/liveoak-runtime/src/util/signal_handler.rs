@@ -186,8 +186,8 @@ impl ThreadMask {
         }
     }
 
-    /// Lets this thread receive `signals`, even if the process was started with them blocked. All others are as at the
-    /// beginning of the thread: they may be blocked everywhere, because other code waits for them with `sigwait`.
+    /// Lets this thread receive `signals`, even if the process was started with them blocked. All other signals are
+    /// blocked or not as when the thread began: other code may wait for them with `sigwait`, and block them everywhere.
     pub(crate) fn unblock_only(&self, signals: impl Iterator<Item = c_int>) {
         let mut mask = self.0;
         // SAFETY: the set is initialised, and only this thread's mask is changed.
@@ -209,7 +209,7 @@ fn remember(signal: c_int, before: &libc::sigaction) {
     }
 }
 
-/// Returns the action that calls [`on_signal`]. Interrupted system calls go on (`SA_RESTART`).
+/// Returns the action that calls [`on_signal`]. Interrupted system calls are restarted (`SA_RESTART`).
 fn ours() -> libc::sigaction {
     // SAFETY: all-zero is a valid `sigaction`: no flags, an empty mask.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };

@@ -1,11 +1,11 @@
-//! The signals that ask the process to end, and what they ask for.
+//! The signals that ask the process to end, and the meaning of several such signals.
 //!
 //! A [`StopSignals`] listens from its creation until it is dropped. Several may listen at the same time, and each gets
 //! every signal. The first listener installs the handler (`util/signal_handler.rs`) and starts the thread
 //! `liveoak-signal`, which takes the signals and notes the times. The thread needs nothing of a Tokio runtime. When the
 //! last listener is dropped, the former action of each signal is restored.
 //!
-//! One pure rule, [`Wishes`], says what the signals ask for.
+//! One pure rule, [`Wishes`], decides whether the signals so far ask for a stop or for a kill.
 //!
 //! A [`StateRequests`] listens in the same way for SIGQUIT, which asks for the state of the tree. Only the `liveoak`
 //! program uses it: a library must not take SIGQUIT over.
@@ -56,7 +56,7 @@ impl StopSignal {
     }
 }
 
-/// What all signals so far ask for. It never goes back.
+/// The request that all signals so far amount to. It never becomes less forceful.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wish {
     /// There was no signal.
@@ -70,8 +70,8 @@ pub enum Wish {
 }
 
 /// The rule that turns signals into a [`Wish`]. The first signal asks for a stop. Signals within [`ONE_WISH`] after it
-/// belong to the same wish. A later SIGINT asks for a kill, whatever the first signal was. SIGTERM and SIGHUP never ask
-/// for a kill.
+/// count as the same request. A later SIGINT asks for a kill, whatever the first signal was. SIGTERM and SIGHUP never
+/// ask for a kill.
 #[derive(Clone, Copy, Debug, Default)]
 struct Wishes {
     first: Option<(StopSignal, Instant)>,
@@ -96,7 +96,7 @@ impl Wishes {
         }
     }
 
-    /// Returns how long until the wish changes by time alone.
+    /// Returns how long until the request changes without another signal.
     fn changes_in(&self, now: Instant) -> Option<Duration> {
         let (_, first) = self.first?;
         ONE_WISH.checked_sub(now.saturating_duration_since(first)).filter(|left| !left.is_zero())
@@ -169,7 +169,7 @@ impl StopSignals {
         signal_handler::is_installed(libc::SIGINT)
     }
 
-    /// Waits until the wish differs from the wish of the last call, and returns it. Cancel safe.
+    /// Waits until the request differs from that of the last call, and returns it. Cancel safe.
     pub async fn changed(&mut self) -> Wish {
         let Self { wish, guard, .. } = self;
         if guard.wait(wish.changed()).await.is_err() {
@@ -199,8 +199,8 @@ impl Drop for StopSignals {
     }
 }
 
-/// Listens for SIGQUIT, which asks this process to tell the state of its tree, until it is dropped. Meanwhile SIGUSR1 has
-/// no effect, instead of ending the process.
+/// Listens for SIGQUIT, which asks this process to report the state of its tree, until it is dropped. Meanwhile SIGUSR1
+/// has no effect, instead of ending the process.
 #[derive(Debug)]
 pub struct StateRequests {
     id: u64,
@@ -209,7 +209,7 @@ pub struct StateRequests {
 }
 
 impl StateRequests {
-    /// Listens from now on, also if the signals are ignored. A handler that the process has stays.
+    /// Listens from now on, even if the signals are ignored. A handler that the process has stays.
     ///
     /// # Errors
     /// When the system has no thread or file descriptor left.
@@ -297,7 +297,7 @@ impl Listeners {
         Ok(())
     }
 
-    /// Passes on the signals that came. Returns how long until a wish changes by time alone.
+    /// Passes on the signals that came. Returns how long until a request changes without another signal.
     fn pass_on(&mut self, now: Instant) -> Duration {
         for signal in signal_handler::take_arrived() {
             if signal == libc::SIGQUIT {
@@ -341,7 +341,7 @@ mod tests {
 
     const SIGNALS: [StopSignal; 3] = [Interrupt, Terminate, Hangup];
 
-    /// Returns the wish after signals at times in milliseconds, seen at `now`.
+    /// Returns the request after signals at times in milliseconds, seen at `now`.
     fn after(signals: &[(StopSignal, u64)], now: u64) -> Wish {
         let begin = Instant::now();
         let at = |ms| begin + Duration::from_millis(ms);

@@ -1,7 +1,7 @@
 //! The guard around wakers that the user supplies.
 //!
 //! A waker is user code: it may panic when it is woken and when it is dropped. Such a panic must harm neither the
-//! thread that wakes nor the other waiters. The guard catches it and goes on; the panic hook has already reported it.
+//! thread that wakes nor the other waiters. The guard catches it and continues. The panic hook has already reported it.
 //!
 //! The waker of an attempt's own task needs no guard, because it is a waker of Tokio.
 

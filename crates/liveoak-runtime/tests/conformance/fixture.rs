@@ -19,7 +19,7 @@ pub(crate) fn name(text: &str) -> Name {
     Name::new(text).unwrap()
 }
 
-/// Returns a very long backoff that ends, whatever the jitter.
+/// Returns a backoff that is very long for any jitter, but ends.
 pub(crate) const fn long_backoff() -> Backoff {
     Backoff { from: s(100_000), to: s(100_000), reset_after: s(1_000_000) }
 }
@@ -54,7 +54,7 @@ impl Fixture {
         self.puppet_with(name, |puppet| puppet)
     }
 
-    /// Returns a puppet that is changed by `change` first.
+    /// Returns a puppet after `change` has changed it.
     pub(crate) fn puppet_with(
         &self,
         name: &'static str,
@@ -67,7 +67,7 @@ impl Fixture {
         names.map(|name| self.puppet(name))
     }
 
-    /// Lets everything happen that is due now. Returns what was logged since the last call: `+a` for the beginning of a
+    /// Lets all work that is due now run. Returns what was logged since the last call: `+a` for the beginning of a
     /// task, `-a` for its end.
     pub(crate) async fn log(&self) -> String {
         tokio::time::sleep(Duration::from_millis(1)).await;

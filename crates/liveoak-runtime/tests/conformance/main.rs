@@ -2,7 +2,7 @@
 //! `docs/conformance.md` that the test proves.
 //!
 //! * `start` – starting and the management calls, C1 to C18;
-//! * `restart` – deciding about an exit and restarting, C19 to C37;
+//! * `restart` – decisions after an exit, and restarts, C19 to C37;
 //! * `stop` – shutdown and auto-shutdown, C38 to C48;
 //! * `report` – events and their severities, C51.
 //!

@@ -5,7 +5,7 @@ use liveoak_runtime::testing::Puppet;
 use liveoak_runtime::*;
 use std::time::Duration;
 
-/// Reads the events that there are now. Returns severity, path and word of each.
+/// Reads the events that there are now. Returns the severity, the path and the word of each event.
 async fn read_all(events: &mut Events) -> Vec<(Severity, String, &'static str)> {
     let mut seen = Vec::new();
     while let Ok(Some(EventOrLost::Event(event))) =

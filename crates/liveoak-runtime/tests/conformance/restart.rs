@@ -1,4 +1,4 @@
-//! Rows C19 to C37: deciding about an exit, and restarting.
+//! Rows C19 to C37: decisions after an exit, and restarts.
 
 use crate::fixture::{Fixture, GROUPS, LoggedPuppet, long_backoff, name, puppet_group, run_paused, s, state};
 use liveoak_runtime::testing::Puppet;
@@ -59,7 +59,7 @@ fn three(fixture: &Fixture) -> [LoggedPuppet; 3] {
 }
 
 #[test]
-fn c22_an_exit_without_a_restart_of_the_child_restarts_no_sibling_under_any_strategy() {
+fn c22_an_exit_without_a_restart_restarts_no_sibling_under_any_strategy() {
     let cases = [
         (Restart::Temporary, Exit::failed("x")),
         (Restart::Temporary, Exit::Completed),
@@ -124,7 +124,8 @@ fn c25_a_restart_of_a_set_is_one_entry_and_each_failed_start_in_it_is_one_more()
                 .start()
                 .await
                 .unwrap();
-            // Two restarts of three children; in the second the start fails twice. These are four entries, as many as allowed.
+            // The set of three children restarts twice, and in the second restart the start fails twice. These are four
+            // entries, as many as are allowed.
             a.fail("1");
             a.ready();
             fixture.log().await;
@@ -144,7 +145,7 @@ fn c25_a_restart_of_a_set_is_one_entry_and_each_failed_start_in_it_is_one_more()
 }
 
 #[test]
-fn c26_the_limit_is_exceeded_by_one_more_than_the_intensity_within_the_exact_period_including_its_end() {
+fn c26_one_restart_more_than_the_intensity_within_the_period_exceeds_the_limit() {
     for (gap, gives_up) in [(s(5), true), (s(5) + Duration::from_millis(1), false)] {
         run_paused(async {
             let fixture = Fixture::new();
@@ -177,7 +178,7 @@ fn c26_an_intensity_of_zero_gives_up_at_the_first_restart() {
 }
 
 #[test]
-fn c27_over_the_limit_each_child_is_stopped_in_its_own_time_and_the_supervisor_fails_with_the_reason() {
+fn c27_a_supervisor_over_its_limit_stops_its_children_and_fails_with_the_reason() {
     run_paused(async {
         let fixture = Fixture::new();
         let [a, b] = fixture.puppets(["a", "b"]);
@@ -268,7 +269,7 @@ fn c29_one_for_one_starts_the_failed_child_again_and_no_other() {
 }
 
 #[test]
-fn c30_one_for_all_stops_in_reverse_and_starts_in_order_all_but_children_that_were_stopped_by_command() {
+fn c30_one_for_all_stops_in_reverse_and_starts_in_order_except_children_stopped_by_command() {
     run_paused(async {
         let fixture = Fixture::new();
         let [done, off, a, z] = fixture.puppets(["done", "off", "a", "z"]);
@@ -360,7 +361,7 @@ async fn while_b_restarts(fixture: &Fixture, strategy: Strategy) -> (Tree, Logge
 }
 
 #[test]
-fn c33_one_for_all_if_another_child_fails_to_start_again_those_already_started_are_stopped_again() {
+fn c33_under_one_for_all_a_child_that_fails_to_restart_stops_the_already_restarted_children() {
     run_paused(async {
         let fixture = Fixture::new();
         let (tree, b) = while_b_restarts(&fixture, Strategy::OneForAll).await;
@@ -373,7 +374,7 @@ fn c33_one_for_all_if_another_child_fails_to_start_again_those_already_started_a
 }
 
 #[test]
-fn c34_rest_for_one_if_a_later_child_fails_to_start_again_those_before_it_stay_up() {
+fn c34_under_rest_for_one_earlier_children_stay_up_if_a_later_child_fails_to_restart() {
     run_paused(async {
         let fixture = Fixture::new();
         let (tree, b) = while_b_restarts(&fixture, Strategy::RestForOne).await;

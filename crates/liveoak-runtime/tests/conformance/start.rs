@@ -68,7 +68,7 @@ fn c3_a_failed_first_start_stops_all_started_children_in_reverse_and_retries_not
 }
 
 #[test]
-fn c5_a_child_that_is_not_needed_counts_as_started_and_is_absent_and_is_kept_unless_temporary_or_a_member() {
+fn c5_a_child_that_is_not_needed_counts_as_started_and_stays_listed_unless_temporary_or_a_member() {
     run_paused(async {
         let fixture = Fixture::new();
         let not_needed = |name| {
@@ -103,7 +103,7 @@ fn c5_a_child_that_is_not_needed_counts_as_started_and_is_absent_and_is_kept_unl
 }
 
 #[test]
-fn c10_an_add_of_a_known_name_is_refused_with_its_state_and_a_failed_start_keeps_nothing_and_costs_nothing() {
+fn c10_an_add_of_a_known_name_is_refused_and_a_failed_add_leaves_nothing_behind() {
     run_paused(async {
         let fixture = Fixture::new();
         let a = fixture.puppet("a");
@@ -137,8 +137,7 @@ fn c10_an_add_of_a_known_name_is_refused_with_its_state_and_a_failed_start_keeps
 }
 
 #[test]
-fn c11_a_stop_uses_the_child_s_own_deadline_keeps_it_listed_touches_no_sibling_and_does_not_count_as_a_restart()
- {
+fn c11_a_stop_command_affects_only_its_child_and_does_not_count_as_a_restart() {
     for strategy in STRATEGIES {
         run_paused(async {
             let fixture = Fixture::new();
@@ -201,7 +200,7 @@ fn c12_a_stop_in_the_middle_of_a_restart_loop_ends_the_loop_under_every_strategy
 }
 
 #[test]
-fn c13_a_start_of_a_running_child_is_refused_and_a_failed_start_leaves_the_child_down_at_its_place() {
+fn c13_a_start_of_a_running_child_is_refused_and_a_failed_start_leaves_the_child_down() {
     run_paused(async {
         let fixture = Fixture::new();
         let [a, c] = fixture.puppets(["a", "c"]);
@@ -239,8 +238,7 @@ fn c13_a_start_of_a_running_child_is_refused_and_a_failed_start_leaves_the_child
 }
 
 #[test]
-fn c14_a_remove_stops_a_running_child_works_on_a_child_that_is_down_and_is_refused_while_a_sibling_needs_it()
-{
+fn c14_a_remove_works_on_running_and_idle_children_and_is_refused_while_a_sibling_needs_the_child() {
     run_paused(async {
         let fixture = Fixture::new();
         let a = fixture.puppet("a");
@@ -261,7 +259,7 @@ fn c14_a_remove_stops_a_running_child_works_on_a_child_that_is_down_and_is_refus
 }
 
 #[test]
-fn c15_members_of_a_group_are_addressed_by_name_and_stop_restart_and_remove_work_on_one_alone() {
+fn c15_commands_address_one_member_of_a_group_by_its_name() {
     run_paused(async {
         let fixture = Fixture::new();
         let [x, y] = fixture.puppets(["x", "y"]);
@@ -342,7 +340,7 @@ fn c17_the_snapshot_distinguishes_specs_active_children_supervisors_and_workers(
 }
 
 #[test]
-fn c18_an_added_temporary_child_is_removed_at_its_end_with_all_that_it_had_captured() {
+fn c18_an_added_temporary_child_is_removed_at_its_end_with_its_captured_values() {
     run_paused(async {
         let fixture = Fixture::new();
         let tree = Supervisor::new("t").start().await.unwrap();

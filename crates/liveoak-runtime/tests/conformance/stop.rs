@@ -86,7 +86,7 @@ fn c40_a_deadline_of_zero_kills_immediately_without_asking_and_waits_for_the_end
     run_paused(async {
         let fixture = Fixture::new();
         let a = fixture.puppet("a");
-        // If they were asked, all would end differently: `quick` by itself, the others later.
+        // If they were asked, all would end in another way: `quick` by itself, the other children later.
         let quick = fixture.puppet("quick");
         let b = fixture.puppet_with("b", |puppet| puppet.stopping_after(s(100)));
         let group = puppet_group().stop_within(Duration::ZERO);
@@ -111,7 +111,7 @@ fn c40_a_deadline_of_zero_kills_immediately_without_asking_and_waits_for_the_end
 }
 
 #[test]
-fn c41_a_group_stops_all_its_members_together_under_one_deadline_and_skips_those_that_wait() {
+fn c41_a_group_stops_all_its_members_together_under_one_deadline_and_skips_waiting_members() {
     run_paused(async {
         let fixture = Fixture::new();
         let group = puppet_group().backoff(long_backoff()).stop_within(s(10));
@@ -203,7 +203,7 @@ fn c43_the_report_says_how_each_child_ended_and_which_were_killed_at_their_deadl
 }
 
 #[test]
-fn c43_for_a_large_group_the_report_lists_a_hundred_clean_stops_all_forced_stops_and_a_count() {
+fn c43_the_report_of_a_large_group_lists_a_hundred_clean_stops_all_forced_stops_and_a_count() {
     run_paused(async {
         let group = Group::<bool>::new("g", |ctx: Ctx, listens| async move {
             ctx.stopping().await;
@@ -224,7 +224,7 @@ fn c43_for_a_large_group_the_report_lists_a_hundred_clean_stops_all_forced_stops
 }
 
 #[test]
-fn c44_a_stop_from_above_in_the_middle_of_a_restart_loop_takes_the_same_path() {
+fn c44_a_stop_of_the_tree_works_in_the_middle_of_a_restart_loop() {
     for strategy in GROUPS {
         run_paused(async {
             let fixture = Fixture::new();

@@ -28,7 +28,7 @@ fn again(test: &str, seed: u64) -> String {
 }
 
 /// Runs the seeds one after another. Panics at the first seed that fails, with the command that repeats it. A seed that
-/// does not end cannot be unwound: then the command is printed and the program aborts.
+/// does not end cannot be unwound. In this case the command is printed and the program aborts.
 #[track_caller]
 pub(crate) fn run_seeds(test: &'static str, seeds: impl IntoIterator<Item = u64>, run: impl Fn(u64)) {
     let (begun, seeds_begun) = channel();

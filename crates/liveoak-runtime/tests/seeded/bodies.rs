@@ -12,7 +12,7 @@ use tokio::time::sleep;
 /// How an attempt reacts to stops and kills.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Obedience {
-    /// It waits for the stop all the time, and ends a moment after it.
+    /// It always waits for the stop, and ends a moment after it.
     #[default]
     Obeys,
     /// It ignores the stop. A kill drops a plain task; a task with kill ends itself a moment after it.
@@ -48,7 +48,7 @@ pub(crate) struct Traits {
 pub(crate) const START_WITHIN: u64 = 30;
 pub(crate) const HEARTBEAT: u64 = 12;
 
-/// What the subtask of an attempt does.
+/// The behaviour of the subtask of an attempt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum SubtaskPlan {
     #[default]
@@ -62,7 +62,7 @@ enum SubtaskPlan {
     PanicsAtTheEnd,
 }
 
-/// What one attempt does. Times are in milliseconds.
+/// The behaviour of one attempt. Times are in milliseconds.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Script {
     pub(crate) obedience: Obedience,
@@ -72,20 +72,20 @@ pub(crate) struct Script {
     /// The time until it is ready.
     pub(crate) start: u64,
     fails_start: bool,
-    /// How long it works if it is not stopped; `None`: for ever.
+    /// How long it works if it is not stopped; `None` means without end.
     span: Option<u64>,
     outcome: u64,
     subtask: SubtaskPlan,
-    /// A subtask waits for the stop, and the body waits for the subtask.
+    /// `true` if a subtask waits for the stop and the body waits for the subtask.
     subtask_sees_stop: bool,
-    /// A task outside of the tree waits for the stop, too.
+    /// `true` if a task outside of the tree also waits for the stop.
     has_outside_waiter: bool,
     /// It gives no heartbeats.
     pub(crate) is_silent: bool,
     says_health: bool,
     /// It kills the whole tree when it is asked to stop.
     kills_all: bool,
-    /// The time between being asked and its end.
+    /// The time between the request to stop and its end.
     lingers: u64,
 }
 
@@ -319,7 +319,7 @@ pub(crate) struct BodyService {
 impl Service for BodyService {
     async fn init(&mut self, ctx: &Ctx) -> Result<Init, BoxError> {
         let body = self.body.insert(Body::new(&self.ledger, &self.traits, ctx.clone()));
-        // A stop drops an interrupted `init`, which then cannot record it. So the exit is recorded in advance.
+        // A stop drops an interrupted `init`, which then cannot record it. Therefore the exit is recorded in advance.
         body.me.ends("stopped");
         body.start().await;
         body.script.start = 0;

@@ -1,9 +1,9 @@
 //! The ledger of a seeded run: a record of what the attempts themselves did, and a check of every event against it.
 //!
 //! Attempts record their begin, the stop that they see, their exit and their subtasks. The tree logs each event through
-//! `tracing` before it acts on it, and [`Log`] is the subscriber: so an event is compared with the record before any other
-//! code runs. A contradiction is collected as a fault, and [`Ledger::close`] fails the test. It is not a panic at once,
-//! because the tree catches panics of bodies and destructors.
+//! `tracing` before it acts on it, and [`Log`] is the subscriber. So an event is compared with the record before any
+//! other code runs. A contradiction is collected as a fault, and [`Ledger::close`] fails the test. A fault does not
+//! panic at once, because the tree catches panics of bodies and destructors.
 
 use crate::bodies::{Obedience, Script};
 use liveoak_runtime::{ChildId, Ctx, Event, StopEntry, StopStage, Time};
@@ -45,7 +45,7 @@ struct Entry {
     subtask_panicked: Option<Instant>,
     /// When the event `killed` came.
     killed: Option<Instant>,
-    /// It was stopped for its own failure, not on request: it had ended before, or its exit is a warning.
+    /// `true` if it was stopped for its own failure, not on request: it had ended before, or its exit is a warning.
     own_fault: bool,
 }
 
@@ -102,7 +102,7 @@ impl Ledger {
         self.0.lock().unwrap()
     }
 
-    /// Records a fault. A fault that begins with a path prints the events of that child, too.
+    /// Records a fault. If a fault begins with a path, the events of that child are printed as well.
     pub(crate) fn fault(&self, what: String) {
         self.book().faults.push(what);
     }
@@ -247,7 +247,7 @@ impl Ledger {
     }
 }
 
-/// The record's side of a live attempt. Its drop is the attempt's end.
+/// The record of a live attempt. Its drop records the end of the attempt.
 pub(crate) struct Attempt {
     ledger: Ledger,
     path: String,
@@ -279,7 +279,7 @@ impl Attempt {
         }
     }
 
-    /// Takes a recorded exit back: the attempt goes on.
+    /// Takes a recorded exit back, because the attempt continues.
     pub(crate) fn continues(&self) {
         self.entry(|entry| entry.ended = false);
         self.ledger.book().said.remove(&(self.id, self.number));
@@ -325,7 +325,7 @@ impl Drop for Attempt {
     }
 }
 
-/// The record's side of a live subtask. Its drop is the subtask's end.
+/// The record of a live subtask. Its drop records the end of the subtask.
 pub(crate) struct Subtask {
     ledger: Ledger,
     path: String,

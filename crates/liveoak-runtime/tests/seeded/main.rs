@@ -7,7 +7,8 @@
 //! * `ledger` records what each attempt does, and checks every event against that record at the moment of the event.
 //! * `replica` is shared with core's tests: a tree that is rebuilt from events alone.
 //!
-//! `LIVEOAK_SEED=<seed> cargo test -p liveoak-runtime --test seeded` runs one seed, `LIVEOAK_SEEDS=<count>` that many.
+//! `LIVEOAK_SEED=<seed> cargo test -p liveoak-runtime --test seeded` runs one seed. With `LIVEOAK_SEEDS=<count>` it
+//! runs that many seeds.
 
 mod bodies;
 #[path = "../dice/mod.rs"]

@@ -1,4 +1,4 @@
-//! The operators of a seeded run, who send random commands, and its watcher, who checks events and snapshots.
+//! The operators of a seeded run, which send random commands, and its watcher, which checks events and snapshots.
 
 use crate::dice::Dice;
 use crate::ledger::Ledger;
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Waits for a random time: not at all, until other tasks have run, or some milliseconds.
+/// Waits for a random time: none, until other tasks have run, or some milliseconds.
 pub(crate) async fn pause(dice: &mut Dice) {
     for _ in 0..dice.roll(4) {
         tokio::task::yield_now().await;
@@ -36,7 +36,7 @@ impl Operator {
         }
     }
 
-    /// Records the answer of a command. A refusal is an answer, too.
+    /// Records the answer of a command. A refusal is an answer as well.
     fn note(&self, command: &str, path: &str, answer: Result<Outcome, Refusal>) {
         let word = match answer {
             Ok(Outcome::Ready { .. }) => "answer ready",
@@ -100,7 +100,8 @@ impl Operator {
         }
     }
 
-    /// Adds a child, and may remove it again. After the removal the tree must have dropped what its closure captured.
+    /// Adds a child, and may remove it again. After the removal the tree must have dropped the values that its closure
+    /// captured.
     async fn add(&mut self) {
         let parent = self.pick(&["/t", "/t/n"]);
         let (ledger, path) = (self.plan.ledger.clone(), format!("{parent}/d"));

@@ -1,4 +1,4 @@
-//! What a signal does after `run`, and together with handlers that the program has itself.
+//! The effect of signals after `run`, and together with handlers of the program itself.
 
 use crate::support::{Program, SIGNALS, polite, runs, say, tidy, wait_long};
 use liveoak_runtime::*;
@@ -72,7 +72,7 @@ fn after_run_a_signal_has_its_former_effect_again() {
 }
 
 #[test]
-fn while_another_tree_runs_a_signal_stops_that_tree_and_is_restored_only_afterwards() {
+fn signal_actions_are_restored_only_after_the_last_of_two_trees() {
     let mut program = Program::start("afterwards::helper_goes_on_after_one_of_two");
     program.until("child: one is over");
     program.send("-INT");
@@ -81,7 +81,7 @@ fn while_another_tree_runs_a_signal_stops_that_tree_and_is_restored_only_afterwa
     program.killed_by(2);
 }
 
-/// Says what a handler of the program got, from its own task.
+/// Prints, in a separate task, the signals that a handler of the program got.
 fn listen(kind: SignalKind, name: &'static str) {
     let mut signals = signal(kind).unwrap();
     tokio::spawn(async move {
@@ -103,7 +103,7 @@ fn helper_has_a_handler_before() {
 }
 
 #[test]
-fn a_handler_from_before_is_called_too_and_is_in_force_again_afterwards() {
+fn an_earlier_handler_is_also_called_and_is_restored_afterwards() {
     let program = Program::start("afterwards::helper_has_a_handler_before");
     program.send("-INT");
     program.until("child: the program got SIGINT");

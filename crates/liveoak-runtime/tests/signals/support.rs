@@ -11,7 +11,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long a program may take for anything. Only a failed test waits for it.
+/// The limit of every wait for a program. Only a failed test waits for it.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The signals that ask a program to end.
@@ -31,12 +31,12 @@ pub(crate) fn output_of(name: &str) -> String {
 pub(crate) struct Program {
     process: OsChild,
     lines: Receiver<String>,
-    /// The lines before those that a test has waited for: two threads say theirs in any order.
+    /// The lines before those that a test has waited for. Two threads print their lines in any order.
     skipped: RefCell<Vec<String>>,
 }
 
 impl Program {
-    /// Starts the ignored test `name` of this program, and waits until it says that it is ready.
+    /// Starts the ignored test `name` of this program, and waits until it prints that it is ready.
     pub(crate) fn start(name: &str) -> Self {
         Self::start_under(&[], name)
     }
@@ -83,7 +83,7 @@ impl Program {
         }
     }
 
-    /// Waits until a child says again that it runs, more than once: what was said before now may be in the pipe.
+    /// Waits until a child has printed again that it runs, more than once: earlier lines may still be in the pipe.
     pub(crate) fn until_it_still_runs(&self) {
         self.skipped.borrow_mut().clear();
         while self.lines.try_recv().is_ok() {}
@@ -109,7 +109,7 @@ impl Program {
         }
     }
 
-    /// Waits for the end of the program, all of whose assertions hold.
+    /// Waits for the end of the program, whose assertions must all hold.
     pub(crate) fn ended_well(&mut self) {
         let status = self.ended();
         let lines: Vec<String> = self.lines.iter().collect();
@@ -129,7 +129,7 @@ impl Drop for Program {
     }
 }
 
-/// Says a line, in one direct write that the test harness does not capture.
+/// Prints a line, in one direct write that the test harness does not capture.
 pub(crate) fn say(line: &str) {
     let _ = std::io::stdout().write_all(format!("child: {line}\n").as_bytes());
 }
@@ -139,7 +139,7 @@ pub(crate) fn runs<F: Future>(test: F) -> F::Output {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(test)
 }
 
-/// A child that says that it is ready, and then waits for its stop.
+/// A child that prints that it is ready, and then waits for its stop.
 pub(crate) fn polite() -> Child {
     Child::task("polite", |ctx: Ctx| async move {
         say("ready");
@@ -159,7 +159,7 @@ pub(crate) fn tidy() -> Child {
     })
 }
 
-/// A tree that does not stop before it is killed. One of its children says again and again that it runs.
+/// A tree that does not stop before it is killed. One of its children prints again and again that it runs.
 pub(crate) fn deaf() -> Supervisor {
     Supervisor::new("t")
         .stop_within(Duration::from_secs(600))
@@ -175,7 +175,7 @@ async fn says(_: Ctx) -> Infallible {
     }
 }
 
-/// Waits for a signal that never comes: what the program does after its tree.
+/// Waits for a signal that never comes, as the program does after its tree.
 pub(crate) fn wait_long() {
     say("over");
     thread::sleep(Duration::from_secs(300));

@@ -45,7 +45,7 @@ fn helper_never_yields() {
 }
 
 #[test]
-fn a_program_ends_within_a_bound_although_a_blocking_call_or_an_abandoned_task_is_left() {
+fn a_program_ends_in_bounded_time_even_if_a_blocking_call_or_an_abandoned_task_is_left() {
     for how in ["leaves_a_blocking_call", "reads_its_input", "never_yields"] {
         let mut program = Program::start(&format!("whole_program::helper_{how}"));
         program.send("-TERM");
@@ -65,7 +65,7 @@ fn helper_never_yields_on_any_thread() {
 }
 
 #[test]
-fn a_signal_ends_a_program_all_of_whose_worker_threads_are_blocked() {
+fn a_signal_ends_a_program_whose_worker_threads_are_all_blocked() {
     let mut program = Program::start("whole_program::helper_never_yields_on_any_thread");
     program.send("-INT");
     program.until("abandoned");
@@ -124,7 +124,7 @@ fn helper_is_inside_a_runtime() {
 }
 
 #[test]
-fn inside_of_a_runtime_main_starts_nothing_says_what_to_use_instead_and_returns_one() {
+fn main_inside_of_a_runtime_starts_nothing_and_returns_one() {
     let output = output_of("whole_program::helper_is_inside_a_runtime");
     assert!(output.contains("error: ") && output.contains("supervisor.run().await"), "{output}");
     assert!(output.contains("child: over") && !output.contains("child: ready"), "{output}");
@@ -152,7 +152,7 @@ fn helper_has_a_child_that_ends_for_good() {
 }
 
 #[test]
-fn a_failure_is_called_one_only_once_in_its_message() {
+fn the_message_of_a_failure_names_the_child_right_after_the_word_error() {
     let output = output_of("whole_program::helper_has_a_child_that_ends_for_good");
     assert!(output.contains("error: /t/gone"), "{output}");
 }

@@ -1,4 +1,4 @@
-//! What signals ask for while a tree runs.
+//! The effect of signals while a tree runs.
 
 use crate::support::{Program, SIGNALS, deaf, polite, runs, tidy};
 use liveoak_runtime::*;
@@ -42,7 +42,7 @@ fn helper_is_forced() {
 }
 
 #[test]
-fn the_first_signal_stops_gracefully_whichever_it_is() {
+fn any_first_signal_stops_gracefully() {
     for (signal, _) in SIGNALS {
         let mut program = Program::start("wishes::helper_stops_when_asked");
         program.send(signal);
@@ -64,7 +64,7 @@ fn signals_within_a_second_of_the_first_count_as_one() {
 }
 
 #[test]
-fn more_than_a_second_after_the_first_signal_any_sigint_kills_and_a_line_says_so() {
+fn a_sigint_more_than_a_second_after_the_first_signal_kills_and_a_line_announces_this() {
     for (signal, _) in SIGNALS {
         let mut program = Program::start("wishes::helper_never_stops");
         program.send(signal);
@@ -94,7 +94,7 @@ fn sigterm_and_sighup_never_escalate() {
 fn children_that_a_sigint_killed_are_in_the_error_of_run() {
     let mut program = Program::start("wishes::helper_is_forced");
     program.send("-TERM");
-    std::thread::sleep(std::time::Duration::from_millis(1_200)); // Without a log no line says when a kill is possible.
+    std::thread::sleep(std::time::Duration::from_millis(1_200)); // Without a log no line announces when a kill is possible.
     program.send("-INT");
     program.ended_well();
 }

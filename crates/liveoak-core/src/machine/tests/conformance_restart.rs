@@ -8,7 +8,7 @@ use crate::{Attempt, ChildId, Command, Exit, Input, Limit, Restart, Strategy};
 const GROUPS: [Strategy; 2] = [Strategy::OneForAll, Strategy::RestForOne];
 
 #[test]
-fn c22_an_exit_without_a_restart_of_the_child_restarts_no_sibling_under_any_strategy() {
+fn c22_an_exit_without_a_restart_restarts_no_sibling_under_any_strategy() {
     for strategy in GROUPS {
         for (restart, exit) in [
             (Restart::Temporary, Exit::failed("boom")),

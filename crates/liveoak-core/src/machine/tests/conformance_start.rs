@@ -184,7 +184,7 @@ fn c12_a_stop_during_a_restart_loop_cancels_the_loop() {
 }
 
 #[test]
-fn c13_a_start_of_a_running_child_is_refused_and_a_failed_start_leaves_the_child_down_at_its_place() {
+fn c13_a_start_of_a_running_child_is_refused_and_a_failed_start_leaves_the_child_down() {
     let mut driver = TestDriver::started(&sup("t", ["a", "b", "c"].map(|name| leaf(name).reports())));
     assert_eq!(word(&driver.ask("b", Command::Start)), "not down");
     driver.ask("b", Command::Stop).expect("stopped");

@@ -123,7 +123,7 @@ fn c43_the_report_lists_each_exit_and_each_child_that_was_killed_after_its_deadl
 }
 
 #[test]
-fn c44_a_stop_from_above_in_the_middle_of_a_restart_loop_takes_the_same_path() {
+fn c44_a_stop_of_the_tree_works_in_the_middle_of_a_restart_loop() {
     let nested = sup("s", [leaf("a"), leaf("b").reports().delayed(secs(10))]).strategy(Strategy::OneForAll);
     let mut driver = TestDriver::started(&sup("t", [nested]));
     driver.fail("s/b");

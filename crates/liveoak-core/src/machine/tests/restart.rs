@@ -20,7 +20,7 @@ fn children_start_in_declared_order_and_stop_in_reverse() {
 }
 
 #[test]
-fn a_sibling_still_running_under_one_for_all_or_rest_for_one_is_stopped_before_its_new_attempt_starts() {
+fn a_running_sibling_in_a_restart_set_is_stopped_before_its_new_attempt_starts() {
     let all = ["gone b", "ask c", "gone c", "ask a", "gone a", "start a", "start b", "start c"];
     let rest = ["gone b", "ask c", "gone c", "start b", "start c"];
     for (strategy, expected) in
@@ -60,7 +60,7 @@ fn a_permanently_dead_sibling_does_not_hang_the_restart_set() {
 }
 
 #[test]
-fn a_stop_remove_or_shutdown_during_backoff_cancels_the_backoff_and_nothing_starts_later() {
+fn a_stop_remove_or_shutdown_cancels_a_pending_backoff() {
     for strategy in [Strategy::OneForOne, Strategy::OneForAll, Strategy::RestForOne] {
         for end in ["stop", "remove", "shutdown", "kill", "stop above"] {
             let a = leaf("a").delayed(secs(10));

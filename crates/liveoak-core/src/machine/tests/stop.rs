@@ -82,7 +82,7 @@ fn a_stop_of_many_disobedient_children_takes_one_budget_and_the_report_names_the
 }
 
 #[test]
-fn a_child_that_never_yields_cannot_hang_the_stop_it_is_abandoned_and_reported() {
+fn a_child_that_never_yields_is_abandoned_and_reported_at_the_stop() {
     let mut driver = TestDriver::started(&sup("t", [leaf("a"), leaf("b").stop_within(secs(1))]));
     driver.obeys("b", Obeys::Nothing);
     driver.stop();
@@ -222,7 +222,7 @@ fn a_slow_start_that_a_stop_interrupts_is_not_reported_as_an_unclean_stop() {
 }
 
 #[test]
-fn a_stop_hook_that_hangs_is_bounded_by_the_child_s_deadline() {
+fn a_stop_hook_that_hangs_is_dropped_at_the_stop_deadline_of_the_child() {
     let mut driver = TestDriver::started(&sup("t", [leaf("a").stop_within(secs(2))]));
     driver.obeys("a", Obeys::Kill);
     driver.stop();
