@@ -82,7 +82,7 @@ fn a_stop_of_many_disobedient_children_takes_one_budget_and_the_report_names_the
 }
 
 #[test]
-fn a_child_that_never_yields_cannot_hang_the_stop_it_is_abandoned_and_reported() {
+fn a_child_that_never_yields_is_abandoned_and_reported() {
     let mut driver = TestDriver::started(&sup("t", [leaf("a"), leaf("b").stop_within(secs(1))]));
     driver.obeys("b", Obeys::Nothing);
     driver.stop();
@@ -257,8 +257,7 @@ fn a_kill_of_the_whole_tree_takes_no_longer_than_the_kill_wait() {
 }
 
 #[test]
-fn an_attempt_whose_body_has_ended_is_stopped_within_its_deadline_and_the_exit_of_the_body_decides_what_follows()
- {
+fn the_exit_of_a_body_decides_what_follows_after_the_rest_of_the_attempt_has_stopped() {
     for (obeys, after) in [(Obeys::Ask, 0), (Obeys::Kill, 5), (Obeys::Nothing, 7)] {
         let mut a = leaf("a").stop_within(secs(5));
         a.spec.backoff = None;
@@ -359,7 +358,7 @@ fn the_stop_deadline_of_a_child_is_never_later_than_that_of_its_supervisor() {
 }
 
 #[test]
-fn a_driver_can_stop_in_the_middle_of_a_walk_and_sees_that_work_is_left() {
+fn a_driver_that_pauses_in_a_walk_sees_that_effects_are_left() {
     let (mut machine, _) = Machine::new(&sup("t", [group("g")])).expect("a good spec");
     let now = Time::ZERO;
     machine.handle(now, 0, Input::Start);
