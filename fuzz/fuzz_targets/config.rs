@@ -1,5 +1,5 @@
-//! Any bytes as a `liveoak.toml`: reading them ends with a config that the core accepts, or with errors that have a place and can
-//! be shown. It never panics and always ends.
+//! Reads any bytes as a `liveoak.toml`. The result is a config that the core accepts, or errors with a position.
+//! Reading never panics and always ends.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

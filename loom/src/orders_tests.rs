@@ -50,7 +50,7 @@ fn a_stop_and_a_kill_from_two_threads_are_both_seen() {
 }
 
 #[test]
-fn a_task_beside_the_body_that_waits_for_the_stop_is_woken_as_well() {
+fn a_subtask_that_waits_for_the_stop_is_woken_with_the_body() {
     loom::model(|| {
         let owner = Owner::new();
         let (theirs, beside) = (owner.clone(), owner.clone());
@@ -63,7 +63,7 @@ fn a_task_beside_the_body_that_waits_for_the_stop_is_woken_as_well() {
 }
 
 #[test]
-fn a_task_beside_the_body_that_waits_for_the_kill_does_not_end_with_the_stop() {
+fn a_subtask_that_waits_for_the_kill_is_not_woken_by_the_stop() {
     loom::model(|| {
         let owner = Owner::new();
         let beside = owner.clone();
@@ -75,7 +75,7 @@ fn a_task_beside_the_body_that_waits_for_the_kill_does_not_end_with_the_stop() {
 }
 
 #[test]
-fn a_task_beside_a_body_that_ends_by_itself_is_woken() {
+fn a_subtask_is_woken_when_the_body_ends_by_itself() {
     loom::model(|| {
         let owner = Owner::new();
         let beside = owner.clone();

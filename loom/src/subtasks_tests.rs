@@ -207,7 +207,7 @@ fn a_path_that_was_stored_is_found_later() {
 }
 
 #[test]
-fn the_last_subtask_may_end_at_any_moment_of_the_body_s_end() {
+fn the_last_subtask_may_end_at_any_time_while_the_body_ends() {
     loom::model(|| {
         let owner = Owner::new();
         let number = owner.spawn().unwrap().0;

@@ -1,7 +1,7 @@
 //! The delay before a restart: exponential, capped, with full jitter.
 //!
-//! Full jitter is a random delay between zero and the ceiling. It is the best way to spread children that fail
-//! together; see "Exponential Backoff and Jitter", M. Brooker, 2015. The random number is an argument.
+//! Full jitter is a random delay between zero and the ceiling. It spreads children that fail together. See
+//! "Exponential Backoff and Jitter", M. Brooker, 2015. The random number is an argument.
 
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ use std::time::Duration;
 /// The step of a restart is the number of restarts in a row before it. At step n, the delay is between zero and
 /// `from` × 2ⁿ, and at most `to`.
 ///
-/// The step is 0 again after a *stable run*: an attempt that was ready for `reset_after` without a break. (An attempt of
-/// a supervisor is stable once each of its declared children had a stable run or a success in it, or was down
-/// or held back because of a command or a quarantine.) A success resets the step of failures as well. Restarts after successes
-/// have a step of their own, so that a loop of quick successes is slowed down too. When a command starts a child that was
-/// down, the step is 0 again. A restart of the supervisor does not reset the step.
+/// The step is 0 again after a *stable run*: an attempt that was ready for `reset_after` without a break. (An attempt
+/// of a supervisor is stable once each of its declared children had a stable run or a success in it, or was stopped
+/// by command, or was held.) A success resets the step of failures as well. Restarts after successes have a step of
+/// their own, so that a loop of quick successes is slowed down too. When a command starts a child that was down, the
+/// step is 0 again. A restart of the supervisor does not reset the step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
     /// The ceiling of the first delay. More than zero.
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn with_equal_from_and_to_the_bound_does_not_grow_and_each_delay_is_still_random() {
+    fn a_backoff_with_equal_from_and_to_has_a_constant_ceiling_and_random_delays() {
         let second = Duration::from_secs(1);
         let backoff = Backoff { from: second, to: second, ..Backoff::default() };
         for step in [0, 1, 2, 64, u32::MAX] {
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn the_delay_is_the_random_number_s_share_of_the_ceiling() {
+    fn the_delay_is_proportional_to_the_random_number() {
         let backoff = Backoff::default();
         assert_eq!(backoff.delay(0, 0), Duration::ZERO);
         assert_eq!(backoff.delay(0, 1 << 63), Duration::from_millis(50));
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_child_that_fails_immediately_fails_as_often_within_a_period_as_the_longest_delays_let_it() {
+    fn failures_within_a_period_are_counted_with_the_longest_delays() {
         let backoff = Backoff::default();
         let (ms, s) = (Duration::from_millis, Duration::from_secs);
         // The failures come after 0, 100, 300, 700, 1500, ... ms.

@@ -50,8 +50,8 @@ pub enum Exit {
     StartFailed(Arc<StartFailure>),
     /// A supervisor gave up: a restart exceeded a limit.
     GaveUp(Arc<LimitExceeded>),
-    /// A supervisor ended as declared because its significant children had ended, and one of them had failed. This is a
-    /// failure, but it is also the declared end: only a permanent supervisor is restarted after it.
+    /// A supervisor ended as declared because its significant children had ended, and one of them had failed. This is
+    /// a failure. Because it is also the declared end, only a permanent supervisor is restarted after it.
     AutoShutdownFailed(Arc<AutoShutdownFailure>),
 }
 
@@ -68,7 +68,7 @@ pub(crate) enum ExitClass {
 }
 
 impl Exit {
-    /// Returns the exit for an error that a body returned. Renders the error and its sources as text, here and once.
+    /// Returns the exit for an error that a body returned. Renders the text of the error and its sources once.
     ///
     /// The exit also holds the error itself until the attempt has ended. After that, it holds the error only if the
     /// child keeps its errors ([`ChildSpec::keep_error`](crate::ChildSpec::keep_error)).
@@ -77,7 +77,7 @@ impl Exit {
     }
 
     /// Returns the exit for an error that every later attempt will meet again, unless files or the configuration are
-    /// changed: there is no such program, for example. In a first start, such a failure fails the supervisor even if it
+    /// changed. A missing program is an example. In a first start, such a failure fails the supervisor even if it
     /// [retries](crate::FirstStart::Retry). Later, it is an ordinary failure.
     pub fn failed_not_retryable(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::Failed(Arc::new(Failure::new(error, false)))
@@ -276,8 +276,8 @@ pub struct LimitExceeded {
     pub period: Duration,
     /// `true` if it was the limit of the child alone, `false` if it was the intensity of its supervisor.
     pub own_limit: bool,
-    /// `true` if the limit was exceeded by failures in a row, with neither a stable run nor a success between them, and
-    /// not by restarts within `period`. Failures in a row count only against the limit of a child.
+    /// `true` if the failures in a row exceeded the limit, `false` if the restarts within `period` did. Failures in a
+    /// row count only against the limit of a child.
     pub in_a_row: bool,
 }
 

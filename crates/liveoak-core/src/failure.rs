@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_is_shown_with_its_whole_chain_and_nothing_twice() {
+    fn an_error_is_shown_with_its_sources_and_without_repetitions() {
         for (chain, shown) in [
             (&["no such port", "invalid digit"] as &[_], "failed: no such port: invalid digit"),
             (&["no such port: invalid digit", "invalid digit"], "failed: no such port: invalid digit"),
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_whose_text_panics_is_a_failure_all_the_same() {
+    fn an_error_whose_text_panics_is_still_a_failure() {
         assert_eq!(text(&["panics"]), "failed:  (the error panicked while its text was made)");
         assert_eq!(text(&["a", "panics"]), "failed: a (the error panicked while its text was made)");
     }

@@ -9,8 +9,8 @@ pub enum Health {
     /// The child does its work.
     #[default]
     Healthy,
-    /// The child works badly, waits, starts or stops; or it was stopped by command or with its supervisor; or it has
-    /// finished with a failure.
+    /// The child works badly, waits, starts or stops, was stopped by command or with its supervisor, or has finished
+    /// with a failure.
     Degraded,
     /// The child does not do its work.
     Unhealthy,
@@ -78,8 +78,7 @@ pub struct ChildView {
 /// The state of a child. Every state that waits says what it waits for, and how long it still takes at most.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ChildState {
-    /// The child is down. A command or the start of its supervisor starts it again; if it is finished or ignored, also
-    /// a restart set.
+    /// The child is down. The reason says what starts it again.
     Idle(IdleReason),
     /// The child starts when its wait is over.
     Waiting {
@@ -131,7 +130,8 @@ pub enum IdleReason {
     SupervisorDown,
     /// A command stopped the child, and only a command starts it again.
     StoppedByCommand,
-    /// The child has ended and is not restarted. A command, the start of its supervisor or a restart set starts it again.
+    /// The child has ended and is not restarted. A command or the start of its supervisor starts it again, unless it
+    /// can run only once. A restart set also starts it, unless it is temporary.
     Finished,
     /// The child reported that it is not needed here.
     Ignored,

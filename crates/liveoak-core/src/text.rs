@@ -58,8 +58,8 @@ pub fn bounded_text(value: &dyn fmt::Display, max: usize) -> String {
     out.text
 }
 
-/// Returns the text of an error and its sources, joined by colons and cut to `max` bytes. A source whose text the text
-/// before it has already is left out. Panics of the error's own code are caught; the text says so.
+/// Returns the text of an error and its sources, joined by colons and cut to `max` bytes. A source is left out if the
+/// text before it already contains its text. Catches panics of the error's code, and mentions them in the text.
 #[must_use]
 pub fn error_text(error: &(dyn Error + 'static), max: usize) -> String {
     let mut out = BoundedText::new(max);
@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_counts_as_part_of_another_only_in_whole_words() {
+    fn a_text_counts_as_contained_only_in_whole_words() {
         for (text, part, told) in [
             ("cannot open the reported file", "port", false),
             ("no such port", "port", true),
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_cut_between_characters_to_its_bound_and_says_so() {
+    fn a_long_text_is_cut_between_characters_and_ends_with_an_ellipsis() {
         for (text, max, bounded) in [
             ("1234", 4, "1234"),
             ("12345", 4, "1…"),

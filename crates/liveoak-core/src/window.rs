@@ -1,5 +1,5 @@
-//! When a limit is exceeded: by too many restarts within a period (the window), or by too many failures in a row (the
-//! row).
+//! When a limit is exceeded: by too many restarts within a period (the window), or by too many consecutive failures
+//! (the row).
 //!
 //! A backoff spreads failures over a longer time, so a window alone may never be exceeded. Therefore the limit of a
 //! child also bounds its failures in a row. An intensity is a window only.
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_child_just_below_the_limit_is_never_given_up_on_and_a_child_at_the_limit_is() {
+    fn only_a_restart_beyond_the_limit_exceeds_it() {
         let mut window = Window::default();
         for n in 0..100_000 {
             // Three restarts take slightly more than 1,000 ms, so four never fall within one period.

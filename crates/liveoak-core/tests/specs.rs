@@ -25,7 +25,7 @@ fn wrong(tree: &ChildDeclaration) -> String {
 }
 
 #[test]
-fn the_root_of_a_tree_is_permanent_and_has_no_limit_because_no_supervisor_is_above_it() {
+fn a_restart_rule_or_a_limit_of_the_root_is_refused() {
     let message = "/t: restart: the root of a tree has no supervisor above it that could restart it; put it below another supervisor";
     assert_eq!(wrong(&root(Vec::new())), "");
     let mut transient = root(Vec::new());

@@ -105,7 +105,7 @@ fn each_exit_has_a_word_and_a_sentence() {
 }
 
 #[test]
-fn a_panic_s_exit_says_where_it_happened_if_that_is_known() {
+fn the_exit_of_a_panic_includes_its_location_if_known() {
     assert_eq!(panic(None, None).to_string(), "panicked: oh");
     assert_eq!(panic(Some("a.rs:1:2"), None).to_string(), "panicked at a.rs:1:2: oh");
     assert_eq!(panic(None, Some("init")).to_string(), "panicked in its init: oh");

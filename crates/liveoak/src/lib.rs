@@ -1,5 +1,5 @@
 //! One supervision tree for Rust: tasks, threads, Tokio runtimes and operating system processes, started in order,
-//! watched, restarted by Erlang/OTP's rules, and stopped within a known time.
+//! watched, restarted by Erlang/OTP's rules, and stopped within a bounded time.
 //!
 //! # A child crashes and is restarted
 //!

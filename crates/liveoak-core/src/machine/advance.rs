@@ -97,7 +97,8 @@ impl Machine {
         fails
     }
 
-    /// Returns `true` if a child has used up its time for unmet dependencies. Otherwise lets this time run from now on.
+    /// Returns `true` if a child has used up its time for unmet dependencies. Otherwise starts the timer for the time
+    /// that is left.
     ///
     /// The time is the start deadline of the child. All such waits since the child began to wait count together. The time
     /// is over when its timer fires, not during an evaluation, so that earlier timers are handled first.
@@ -113,8 +114,8 @@ impl Machine {
         left.is_zero()
     }
 
-    /// Fails a supervisor because one of its children waited in vain while the supervisor was starting. The child has
-    /// not failed, because it had no attempt.
+    /// Fails a supervisor because the wait of a child failed while the supervisor was starting. The child has not
+    /// failed, because it had no attempt.
     fn fail_first_start(&mut self, sup: Index, child: Index, state: DependencyState) {
         let exit = Exit::failed(self.unmet_dependency(sup, child, state));
         let failure = Arc::new(StartFailure { path: self.arena.path_of(child), exit });
@@ -161,9 +162,9 @@ impl Machine {
         state.failed_job.as_deref().or_else(below)
     }
 
-    /// Returns `true` if neither `child` nor a child below it runs, or will run again without a command. A group is never
-    /// done, because members may be added. A child that was stopped by command is not done, because a command may start
-    /// it again.
+    /// Returns `true` if no child at or below `child` runs, and only a command can start one of them. A group is
+    /// never done, because members may be added. A child that was stopped by command is not done, because a command
+    /// may start it again.
     pub(super) fn is_done(&self, child: Index) -> bool {
         let state = &self.arena[child];
         match state.phase {
@@ -172,7 +173,7 @@ impl Machine {
                 .sup
                 .as_ref()
                 .is_some_and(|sup| !sup.is_group() && sup.ordered().iter().all(|child| self.is_done(*child))),
-            // A held child counts as done. If a sibling that was stopped by command holds it, that sibling is not done.
+            // A held child counts as done. A sibling that was stopped by command is itself not done.
             Phase::Waiting => state.flags.held,
             Phase::Starting | Phase::BackingOff | Phase::Stopping { .. } => false,
         }

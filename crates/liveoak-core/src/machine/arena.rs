@@ -93,7 +93,7 @@ impl Arena {
         }
     }
 
-    /// Keeps a slot that is about to change as it is, for the copies that have not come to it.
+    /// Preserves a slot that is about to change for all copies that do not contain it yet.
     #[inline]
     fn preserve(&mut self, index: Index) {
         if !self.copies.is_empty() {

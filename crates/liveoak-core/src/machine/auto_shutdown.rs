@@ -6,7 +6,7 @@ use crate::{AutoShutdown, AutoShutdownFailure, EventKind, Exit, IdleReason};
 use std::sync::Arc;
 
 impl Machine {
-    /// Returns how many significant children wait in vain. Counts them only where this can end the supervisor.
+    /// Returns how many significant children are held, or 0 if their number cannot end the supervisor.
     pub(super) fn held_significant(&mut self, sup: Index) -> usize {
         if self.arena.sup(sup).rules.auto_shutdown != AutoShutdown::AllSignificant {
             return 0;
@@ -19,8 +19,8 @@ impl Machine {
         self.arena.sup(sup).ordered().iter().filter(held).count()
     }
 
-    /// Returns `true` if the end of a child for good is the end of a significant child: its own, or that of a sibling which
-    /// from now on waits for it in vain. The latter counts only once a significant child has ended. `held_before` is
+    /// Returns `true` if a significant child has ended for good: the child itself (`own`), or a sibling that is held
+    /// from now on. A held sibling counts only after a significant child has ended. `held_before` is
     /// [`held_significant`](Self::held_significant) before the end.
     pub(super) fn ends_a_significant_child(&mut self, sup: Index, own: bool, held_before: usize) -> bool {
         own || self.held_significant(sup) > held_before && {
@@ -45,7 +45,7 @@ impl Machine {
                 self.refresh_held(sup);
                 !self.arena.sup(sup).ordered().iter().any(|child| {
                     let state = &self.arena[*child];
-                    // A held child may wait for ever, so its supervisor does not wait for its end.
+                    // A held child may wait without limit, so its supervisor does not wait for its end.
                     let will_run = state.phase.is_pending() && !state.is_skipped();
                     state.spec.significant && (state.phase.is_live() || will_run)
                 })
@@ -54,7 +54,7 @@ impl Machine {
     }
 
     /// Ends a supervisor because its significant children have ended. The end is a failure if one of them has failed.
-    /// `failure` is the failure of the child that ended last; if that child has not failed, another may have.
+    /// `failure` is the failure of the child that ended last, if it failed.
     pub(super) fn end_by_auto_shutdown(&mut self, sup: Index, failure: Option<Arc<AutoShutdownFailure>>) {
         match failure.or_else(|| self.failure_of_significant(sup)) {
             None => {

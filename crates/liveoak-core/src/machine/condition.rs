@@ -22,7 +22,7 @@
 //!   children and the readiness of the supervisor do not wait for it. (In a first start with `Fail`, a child is held only
 //!   if the sibling is held.)
 //! * A command that asked for the start is answered [`Refusal::WaitsFor`](super::Refusal::WaitsFor) after the same
-//!   time, and immediately if the child is held. The child goes on waiting.
+//!   time, and immediately if the child is held. The child continues to wait.
 
 use super::Machine;
 use super::state::{Index, Phase, Readiness, SupervisorPhase};

@@ -1,7 +1,6 @@
-//! Copies of the arena as it was at one moment, taken a few slots at a time while the machine goes on.
+//! Copies of the arena as it was at one moment, taken a few slots at a time while the machine continues.
 //!
-//! If a slot changes before it was copied, it is copied before the change. So a copy is complete and exact, however long
-//! it takes, and needs no more memory than the arena that it copies.
+//! If a slot changes before it was copied, it is copied before the change. So a copy is exact, however long it takes.
 
 use super::state::{Child, Index};
 use crate::ChildSpec;

@@ -6,8 +6,8 @@ use super::{Effect, Machine, Outcome, Refusal};
 use crate::{Event, EventKind, RequestId, Severity};
 use std::collections::VecDeque;
 
-/// The most effects that wait for the driver. Beyond this number, events are lost. Orders and answers are never lost,
-/// because a child has only a few of them at a time.
+/// The most effects that wait for the driver. Beyond this number, events are lost. Orders and answers are never lost.
+/// A child has only a few of them at a time.
 pub const MAX_QUEUED_EFFECTS: usize = 65_536;
 
 /// The effects that the driver has not polled yet: a few for each input.

@@ -14,7 +14,8 @@ impl Machine {
             return self.on_attempt_ended(child, exit, StopStage::Asked);
         };
         match sup.mode {
-            // The runtime could not be made, so no child has started; or it was closed after the last child ended.
+            // Either the runtime could not be made and no child has started, or it was closed after the last child
+            // ended.
             mode @ (SupervisorPhase::OpeningRuntime | SupervisorPhase::ClosingRuntime) => {
                 sup.mode = SupervisorPhase::Down;
                 let closed = mode == SupervisorPhase::ClosingRuntime && !exit.is_failure();
@@ -31,8 +32,8 @@ impl Machine {
         }
     }
 
-    /// Handles the report that the body of a leaf has ended, but that other parts of the attempt still run. These subtasks
-    /// are stopped within the stop deadline. A stop that has begun before goes on unchanged.
+    /// Handles the report that the body of a leaf has ended, but that other parts of the attempt still run. These
+    /// subtasks are stopped within the stop deadline. A stop that has already begun is not changed.
     pub(super) fn reported_ending(&mut self, child: Index, exit: Exit) {
         let state = &self.arena[child];
         if state.sup.is_none() && matches!(state.phase, Phase::Starting | Phase::Running) {
@@ -73,7 +74,7 @@ impl Machine {
             record.survivors = None;
         }
         let exit = match cause {
-            // It is more important that something of the attempt still runs than why the attempt was stopped.
+            // Processes that are still alive matter more than the reason of the stop.
             Some(_) if matches!(exit, Exit::StillRuns(_)) => exit,
             // The body succeeded, but the rest of the attempt failed.
             Some(cause) if exit.is_failure() && !cause.is_failure() => exit,
@@ -104,9 +105,9 @@ impl Machine {
             || self.arena.parent_of(child).is_some_and(|sup| sup.is_ending())
     }
 
-    /// Decides what follows an attempt that ended by itself. A failed start is the answer to the command that asked for
-    /// the start. It fails a supervisor that is starting, in any attempt of the supervisor, unless the supervisor retries
-    /// first starts and a later attempt may succeed. Otherwise the table restart × exit decides.
+    /// Decides what follows an attempt that ended by itself. If a command asked for the start, a failed start is its
+    /// answer. A failed start in a first start fails the supervisor, unless the supervisor retries first starts and a
+    /// later attempt may succeed. Otherwise the table restart × exit decides.
     pub(super) fn on_own_exit(&mut self, child: Index, exit: Exit) {
         self.arena.record_or_new(child).last_exit = Some(exit.clone());
         let state = &self.arena[child];
@@ -204,8 +205,8 @@ impl Machine {
     }
 }
 
-/// Returns `true` if an exit before readiness is a failed start. A transient or temporary child that succeeds before it
-/// is ready has finished. A permanent child was expected to go on running.
+/// Returns `true` if an exit before readiness is a failed start. A transient or temporary child that succeeds before
+/// it is ready has finished. A permanent child was expected to continue to run.
 fn is_failed_start(restart: Restart, exit: &Exit) -> bool {
     exit.is_failure() || restart == Restart::Permanent && !matches!(exit, Exit::Ignored)
 }

@@ -14,7 +14,7 @@ pub enum Input {
     Start,
     /// An attempt is ready. For a supervisor: its dedicated runtime was made.
     Ready(ChildId, Attempt),
-    /// An attempt has ended with this exit: nothing of it runs any more.
+    /// An attempt has ended with this exit. All its parts have ended.
     Exited(ChildId, Attempt, Exit),
     /// The body of an attempt has ended by itself, but other parts of the attempt still run and are being stopped. From
     /// now on the child is stopping, within its stop deadline. When all parts have ended, the exit of the body decides
@@ -23,7 +23,8 @@ pub enum Input {
     /// An attempt runs processes, which may live on if it is abandoned. If the system has refused to kill some of them, the
     /// attempt is abandoned as soon as it is killed.
     MaySurvive(ChildId, Attempt, Arc<Survivors>),
-    /// The last process of an attempt is gone. Unlike the other inputs it also counts after the attempt was abandoned.
+    /// The last process of an attempt is gone. Unlike the other inputs, this input also has an effect after the
+    /// attempt was abandoned.
     Gone(ChildId, Attempt),
     /// The answer to [`Effect::CheckHeartbeat`]: `true` if there was a heartbeat since the last check.
     Heartbeat(ChildId, Attempt, bool),
@@ -182,15 +183,15 @@ pub enum Refusal {
     /// Processes of the last attempt, which was abandoned, are still alive. The child can start when they are gone.
     StillRuns(Arc<Survivors>),
     /// The child still waits for another child when its start deadline is over. If the other child is stopped or
-    /// quarantined, or has ended for good, the answer comes immediately. The child goes on waiting, and starts when its
-    /// dependencies are satisfied.
+    /// quarantined, or has ended for good, the answer comes immediately. The child continues to wait, and starts when
+    /// its dependencies are satisfied.
     WaitsFor {
         /// What the child waits for.
         path: Path,
     },
-    /// A later command, or a restart, overtook this one.
+    /// A later command or a restart superseded this one.
     Superseded {
-        /// What overtook it.
+        /// The command or the restart.
         by: &'static str,
     },
     /// The caller runs in a child that must end, or become ready, before there is an answer. The wait is refused, not

@@ -12,9 +12,9 @@ use std::time::Duration;
 const LONGEST_WAIT_OF_A_SUPERVISOR: Duration = Duration::from_secs(30);
 
 impl Machine {
-    /// Changes the phase of a child. Cancels the deadlines of the child, updates the counts of its supervisor, and sets
-    /// `since` to now (a stop that becomes more forceful keeps its `since`). Marks the supervisors further above that may
-    /// have something to do. The caller marks the child's supervisor.
+    /// Changes the phase of a child. Cancels the deadlines of the child, updates the counts of its supervisor, and
+    /// sets `since` to now (a stop that becomes more forceful keeps its `since`). Marks the supervisors further above
+    /// that may have a step to take. The caller marks the child's supervisor.
     pub(super) fn set_phase(&mut self, child: Index, phase: Phase) {
         self.change_phase(child, phase);
         self.refresh_health(child);
@@ -53,8 +53,8 @@ impl Machine {
         }
     }
 
-    /// Pauses the timer of the wait of a child that was waiting. If the child does not go on waiting, forgets the rest of
-    /// the wait.
+    /// Pauses the timer of the wait of a child that was waiting. If the child no longer waits, forgets the time that
+    /// is left.
     fn leave_wait(&mut self, child: Index, phase: Phase) {
         self.pause_wait(child);
         if phase == Phase::Waiting {

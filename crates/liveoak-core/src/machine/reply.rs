@@ -25,7 +25,7 @@ impl Machine {
         }
     }
 
-    /// Answers the commands on `child` for which `answer` returns `Some`. The other commands go on waiting.
+    /// Answers the commands on `child` for which `answer` returns `Some`. The other commands continue to wait.
     pub(super) fn answer(&mut self, child: Index, answer: impl Fn(Command) -> Option<Answer>) {
         if self.waiter_count(child) == 0 {
             return;
@@ -38,7 +38,7 @@ impl Machine {
         }
     }
 
-    /// Answers the commands that start `child`. The other commands go on waiting.
+    /// Answers the commands that start `child`. The other commands continue to wait.
     pub(super) fn answer_starts(&mut self, child: Index, answer: impl Fn() -> Answer) {
         self.answer(child, |command| command.is_start().then(&answer));
     }
@@ -48,8 +48,8 @@ impl Machine {
         self.answer_starts(child, || Err(Refusal::Failed(exit.clone())));
     }
 
-    /// Answers the commands that start a waiting child: the answer says what the child waits for. The child goes on
-    /// waiting, and the result of its later attempt is not reported to these commands.
+    /// Answers the commands that start a waiting child: the answer says what the child waits for. The child continues
+    /// to wait. These commands do not get the result of its later attempt.
     pub(super) fn answer_as_waiting(&mut self, child: Index) {
         let Some(sup) = self.arena[child].parent else { return };
         let asks_for_start = |(_, command): &(RequestId, Command)| command.is_start();
@@ -131,10 +131,10 @@ impl Machine {
         (!is_reported_above && !report.is_clean()).then(|| Box::new(report))
     }
 
-    /// Keeps the forced stops below `child`, which ended by itself, for the report of the tree's end. If the supervisor
-    /// of `child` is ending too, the entries go to the log of the supervisor. Otherwise the record of `child` keeps them
-    /// until `child` starts again, at most [`MAX_KEPT_FORCED`]; the others are counted. If `child` is about to start, or
-    /// has left the tree, nothing is kept.
+    /// Keeps the forced stops below `child`, which ended by itself, for the report of the tree's end. If the
+    /// supervisor of `child` is ending too, the entries go to the log of the supervisor. Otherwise the record of
+    /// `child` keeps at most [`MAX_KEPT_FORCED`] of them until `child` starts again, and counts the rest. If `child`
+    /// is about to start, or has left the tree, nothing is kept.
     pub(super) fn keep_forced(
         &mut self,
         parent: Option<Index>,

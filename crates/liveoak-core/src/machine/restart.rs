@@ -52,8 +52,8 @@ impl Machine {
         self.mark_to_evaluate(Some(sup));
     }
 
-    /// Counts a restart against the limit and the intensity. Returns the one that is exceeded; if both are exceeded, the
-    /// limit of the child.
+    /// Counts a restart against the limit and the intensity. Returns the exceeded one. If both are exceeded, returns
+    /// the limit of the child.
     fn record_restart(&mut self, sup: Index, child: Index, exit: &Exit) -> Option<(Limit, LimitExceeded)> {
         let now = self.now;
         let intensity = self.arena.sup(sup).rules.intensity;
@@ -146,8 +146,7 @@ impl Machine {
         let record = self.arena.record_or_new(child);
         record.gave_up = Some(Arc::clone(&exceeded));
         if exceeded.own_limit {
-            // The counts are reset. After the next start of the supervisor, the same number of restarts is allowed
-            // again, so each level above allows the full number of failures again.
+            // The counts are reset, so the full number of restarts is allowed after the next start of the supervisor.
             record.failures.clear();
             record.window.clear();
         }

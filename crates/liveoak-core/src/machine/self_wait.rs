@@ -30,7 +30,8 @@ pub struct Asker {
     pub attempt: Attempt,
     /// `true` if the asker stops waiting when it is asked to stop.
     pub listens: bool,
-    /// `true` if the code that waits runs in another tree. This attempt has begun that tree, and waits for it at its end.
+    /// `true` if the waiting code runs in another tree, which this attempt has started. The attempt waits for that
+    /// tree at its end.
     pub of_other_tree: bool,
 }
 
@@ -112,8 +113,8 @@ impl Machine {
         false
     }
 
-    /// Adds the children for which the start of `child` waits to the search. Returns `true` if the start waits for the
-    /// end of the asker.
+    /// Adds to the search the children for which the start of `child` waits. Returns `true` if the start waits for
+    /// the end of the asker.
     fn start_needs(&self, child: Index, search: &mut Search) -> bool {
         let Some(sup) = self.arena[child].parent else { return false };
         // A supervisor that is not above the asker has no child that waits for the asker.
@@ -153,7 +154,7 @@ fn holds_back(child: &Child) -> bool {
     child.readiness == Readiness::Never && !child.is_skipped() && !child.flags.added
 }
 
-/// The search for the asker among the children for which other children wait.
+/// A search for the asker among the children that a wait depends on.
 struct Search {
     /// The asker, its supervisor, and so on up to the root.
     line: Vec<Index>,

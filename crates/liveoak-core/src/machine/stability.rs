@@ -5,12 +5,12 @@
 //! its last heartbeat does not count either. If the process was suspended, as late deadlines show, the time before that
 //! does not count (`time_jump.rs`).
 //!
-//! The attempt of any other supervisor is stable once each of its declared children, in this attempt, had a stable run
-//! or a success, or was stopped by command, or waits for a sibling and is *held* (`condition.rs`). Added children do not
-//! count, and neither do those that run only once and did so in an earlier attempt. If no child has run at all, the
+//! The attempt of any other supervisor is stable once each of its declared children, in this attempt, had a stable
+//! run or a success, or was stopped by command, or is *held* (`condition.rs`). Added children do not count. A child
+//! that runs only once, and ran in an earlier attempt, does not count either. If no child has run at all, the
 //! supervisor is stable like a group.
 //!
-//! Stability is judged when an attempt ceases to be ready, and used when the attempt has ended, however it ended.
+//! Stability is judged when an attempt ceases to be ready. The result is used when the attempt has ended.
 
 use super::Machine;
 use super::state::{BackoffSteps, Index, Phase, Readiness};
@@ -55,8 +55,8 @@ impl Machine {
     /// Returns `true` if a child could run in the present attempt of its supervisor, and was declared.
     fn is_part_of_the_attempt(&self, child: Index) -> bool {
         let state = &self.arena[child];
-        // A child that can have no more attempts, and was not ready in this attempt of its supervisor, either succeeded
-        // before it was ready or ran in an earlier attempt of the supervisor.
+        // A child without further attempts that was not ready in this attempt of its supervisor has either succeeded
+        // before it was ready, or ran in an earlier attempt.
         let ran_earlier =
             state.is_used_up() && state.readiness == Readiness::Never && !state.flags.had_stable_run;
         !state.flags.added && !ran_earlier

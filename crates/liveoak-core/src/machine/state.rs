@@ -195,9 +195,9 @@ impl ChildName {
     }
 }
 
-/// The steps of a child's backoff: how many restarts there were in a row. A success resets the number of restarts after
-/// failures. Only a stable run resets the number of restarts after successes, so that a loop of quick successes is
-/// slowed down, also with failures in it.
+/// The steps of a child's backoff: how many restarts there were in a row. A success resets the number of restarts
+/// after failures. Only a stable run resets the number of restarts after successes, so that a loop of quick successes
+/// is slowed down even if some attempts fail.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct BackoffSteps {
     /// Restarts after a failure, since the last stable run or success.
@@ -223,7 +223,7 @@ pub(super) struct ChildRecord {
     /// if others stop the child.
     pub(super) cause: Option<Exit>,
     pub(super) gave_up: Option<Arc<LimitExceeded>>,
-    /// The processes of this attempt: of the live one, or of the last one if that was abandoned and they are not gone.
+    /// The processes of the live attempt, or of an abandoned last attempt until they are gone.
     pub(super) survivors: Option<(Attempt, Arc<Survivors>)>,
     /// The commands that wait for an answer. At most [`MAX_WAITERS`](super::MAX_WAITERS).
     pub(super) waiters: Vec<(RequestId, Command)>,
@@ -304,7 +304,7 @@ pub(super) struct SupervisorState {
     /// The number of children that are unhealthy.
     pub(super) unhealthy: u32,
     pub(super) plan: StopPlan,
-    /// All children were asked out of turn, as the plan says.
+    /// All children were asked, because the plan has reached `ask_all`.
     pub(super) all_asked: bool,
     /// The stop cursor: no child at this position in the start order, or after it, still has to be asked to stop.
     pub(super) stop_cursor: usize,
@@ -314,7 +314,7 @@ pub(super) struct SupervisorState {
     pub(super) failed_job: Option<Arc<AutoShutdownFailure>>,
     /// Its dedicated runtime ended by itself: there is nothing to close.
     pub(super) runtime_lost: bool,
-    /// It stands in the queue of supervisors to evaluate.
+    /// It is in the queue of supervisors to evaluate.
     pub(super) queued: bool,
     pub(super) depth: u32,
 }
@@ -489,7 +489,7 @@ impl Child {
         self.phase.is_idle() || matches!(self.phase, Phase::Waiting) && self.flags.held
     }
 
-    /// Returns `true` if an ordered start that the child is part of goes on to the next child.
+    /// Returns `true` if an ordered start continues with the children after this child.
     pub(super) const fn lets_later_start(&self) -> bool {
         matches!(self.readiness, Readiness::Reached) || self.is_skipped()
     }

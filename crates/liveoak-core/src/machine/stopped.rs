@@ -6,9 +6,9 @@ use crate::{EventKind, Exit, Health, IdleReason, Restart, StopStage};
 use std::sync::Arc;
 
 impl Machine {
-    /// Decides what follows a stop by others. The child starts again after a restart by command or in a restart set. It
-    /// leaves the tree after a removal; a member or an added child also when its supervisor stops. Otherwise it stays
-    /// down.
+    /// Decides what follows a stop by others. The child starts again after a restart by command or in a restart set.
+    /// It leaves the tree after a removal. A member or an added child also leaves the tree when its supervisor stops.
+    /// Otherwise it stays down.
     pub(super) fn after_stop_by_others(&mut self, child: Index, stage: StopStage, exit: Option<Exit>) {
         let state = &self.arena[child];
         let (intent, in_restart_set, parent) = (state.intent, state.flags.in_restart_set, state.parent);
@@ -18,7 +18,7 @@ impl Machine {
         let sup_is_ending = self.arena.parent_of(child).is_some_and(|sup| sup.is_ending());
         let is_to_start = intent == Intent::Restart || intent == Intent::Run && in_restart_set;
         let starts_again = is_to_start && !sup_is_ending;
-        // The command is used up, so it does not start the child once more after a later stop.
+        // The command is carried out, so it must not start the child after a later stop.
         if intent == Intent::Restart {
             self.arena[child].intent = Intent::Run;
         }
@@ -137,7 +137,7 @@ impl Machine {
             Command::Stop => Some(Ok(Outcome::Stopped(report.clone()))),
             Command::Start | Command::Restart => Some(Err(refusal.clone())),
         });
-        // A walk that would visit this member next goes on with the member after it.
+        // A walk that would visit this member next continues with the member after it.
         for walk in self.driver_queue.walks.iter_mut().filter(|walk| walk.cursor == Some(child)) {
             walk.cursor = next;
         }
@@ -155,7 +155,7 @@ impl Machine {
 
     pub(super) fn tree_ended(&mut self, exit: Exit) {
         let root = self.root;
-        // No event tells of this state: it follows from the exit.
+        // This state has no event, because it follows from the exit.
         let why = match &exit {
             _ if self.arena[root].attempt == 0 || exit.is_failure() => IdleReason::SupervisorDown,
             Exit::Stopped => IdleReason::StoppedByCommand,

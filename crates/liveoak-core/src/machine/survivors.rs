@@ -5,7 +5,8 @@
 //! ([`Input::Gone`](super::Input::Gone)). While a child has survivors:
 //!
 //! * no attempt of it starts, because two copies of a program would run at the same time;
-//! * where it would start otherwise, it is quarantined instead, so that siblings and restart sets go on without it;
+//! * where it would start otherwise, it is quarantined instead, so that siblings and restart sets continue without
+//!   it;
 //! * a command to start it is refused with the process ids.
 //!
 //! When the survivors are gone, a child that was quarantined because of them starts.

@@ -1,14 +1,14 @@
 //! Deadlines that are seen late, because the whole process could not run: a signal had suspended it, its machine slept,
 //! or a debugger had stopped it.
 //!
-//! A deadline that is first seen more than a second late is prolonged by the time that the step had, but by at most a
-//! second, so that the awaited step can still happen. Each deadline is prolonged at most once. The rule needs only the
-//! time of the tick, no other clock and no additional wake-up. A stop takes its budget and at most one such
+//! A deadline that is first seen more than a second late is prolonged by its original length, but by at most a
+//! second, so that the awaited step can still happen. Each deadline is prolonged at most once. The rule needs only
+//! the time of the tick, no other clock and no additional wake-up. A stop takes its budget and at most one such
 //! prolongation, which is divided like the budget. The end of a backoff is not prolonged, because a late end does not
 //! harm the child.
 //!
-//! Time during which the process did not run does not make an attempt stable either. Nothing says how much of the time
-//! before the late deadline was lost. So the time until the jump does not count at all.
+//! Time during which the process did not run does not make an attempt stable. It is not known when this time began,
+//! so the time before the late deadline does not count at all.
 
 use super::Machine;
 use super::plan::StopPlan;
@@ -97,7 +97,7 @@ impl Machine {
         }
     }
 
-    /// Gives a plan a further budget of `length`, for those of its points from `at` on that have passed.
+    /// Prolongs the points of a plan that are at or after `at` and have passed, by a further budget of `length`.
     fn prolong_plan(&mut self, sup: Index, at: Time, length: Duration) {
         let now = self.now;
         let further = if length.is_zero() { StopPlan::at_once(now) } else { StopPlan::new(now, length) };
@@ -116,8 +116,8 @@ impl Machine {
         self.mark_to_evaluate(Some(sup));
     }
 
-    /// Lets a missed heartbeat be judged later if its check comes late: later than the time between two checks, or later
-    /// than a second.
+    /// Defers the judgement of a missed heartbeat if its check comes late: by more than the time between two checks,
+    /// or by more than a second.
     pub(super) fn prolong_heartbeat(&mut self, child: Index, at: Time, jump: &mut TimeJump) {
         let (now, late) = (self.now, self.now.since(at));
         let Some(period) = self.arena[child].spec.heartbeat else { return };

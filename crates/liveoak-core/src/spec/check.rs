@@ -55,8 +55,7 @@ pub(crate) fn added_child<'a>(
     let mut check = Check::default();
     let path = parent.join(declared.name.as_str());
     check.check_declared(&path, declared, rules.0);
-    let reason =
-        "a replica set is declared with its supervisor; a child that is added later is no part of one";
+    let reason = "a replica set is declared with its supervisor; a child that is added later cannot be part of a replica set";
     check.refuse_if(declared.spec.replica_of.is_some(), &path, "replica_of", reason);
     check.check_form(&path, &declared.form, rules.1 + 1);
     if !declared.spec.after.is_empty() {

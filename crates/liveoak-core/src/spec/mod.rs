@@ -27,10 +27,10 @@ use std::time::Duration;
 
 /// How many restarts are allowed: of one child (`limit`), or of all children of a supervisor together (`intensity`).
 ///
-/// Both are exceeded by more than `restarts` restarts within `period`. A `limit` is exceeded also by more than `restarts`
-/// failures in a row, with neither a stable run (see [`Backoff`]) nor a success between them, however long they take.
-/// Otherwise a backoff could delay failures so much that they never fit into the period. A start that a dependency
-/// prevented counts neither as a restart nor as a failure.
+/// Both are exceeded by more than `restarts` restarts within `period`. A `limit` is also exceeded by more than
+/// `restarts` failures in a row, without a stable run (see [`Backoff`]) or a success between them. Otherwise a
+/// backoff could delay failures so much that they never fit into the period. A start that a dependency prevented
+/// counts neither as a restart nor as a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit {
     /// Restarts allowed within the period: 0 to [`Limit::MAX_RESTARTS`], or [`Limit::UNLIMITED`].
@@ -115,8 +115,8 @@ pub struct ChildSpec {
     pub heartbeat: Option<Duration>,
     /// How long the child may take to stop when asked; zero kills immediately, [`Duration::MAX`] sets no limit. For a
     /// supervisor this is the budget of its whole subtree. In the first half of the budget the children are asked in
-    /// order. After half of it all others are asked, after nine tenths the remaining children are killed, and at its end
-    /// the children that still run are abandoned.
+    /// order. At half of the budget all other children are asked. At nine tenths the remaining children are killed.
+    /// At its end the children that still run are abandoned.
     pub stop_within: Duration,
     /// `true` if the end of the child counts for its supervisor's [`AutoShutdown`].
     pub significant: bool,

@@ -89,8 +89,9 @@ words! {
     pub enum FirstStart by default Fail {
         /// The supervisor stops the children that it has started, and fails.
         Fail = "fail",
-        /// The child is restarted by its own rule and limit, like after any other failure. The siblings that wait for it go
-        /// on waiting. Only a failure that no later attempt can mend (there is no such program) fails the supervisor.
+        /// The child is restarted by its own rule and limit, like after any other failure. The siblings that wait for
+        /// it continue to wait. Only a failure that every later attempt would repeat (such as a missing program)
+        /// fails the supervisor.
         Retry = "retry",
     }
 

@@ -6,7 +6,7 @@ use crate::reference::Model;
 use liveoak_core::{AutoShutdown, GiveUp, IdleReason};
 
 impl Model {
-    /// Returns how many significant children wait in vain, where this can end the supervisor.
+    /// Returns how many significant children are held, or 0 if their number cannot end the supervisor.
     pub(crate) fn held_significant(&self, parent: &str) -> usize {
         let auto = self.at(parent).rules().map_or(AutoShutdown::Never, |rules| rules.auto_shutdown);
         if auto != AutoShutdown::AllSignificant {
@@ -16,7 +16,7 @@ impl Model {
         self.kids(parent).iter().filter(held).count()
     }
 
-    /// Returns `true` if a significant child has ended, or waits in vain from now on beside another that has ended.
+    /// Returns `true` if a significant child has ended, or is held from now on after another one has ended.
     pub(crate) fn ends_a_significant_child(&self, parent: &str, own: bool, held_before: usize) -> bool {
         let ended = |kid: &Path| {
             let child = self.at(kid);

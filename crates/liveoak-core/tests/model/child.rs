@@ -147,7 +147,7 @@ pub(crate) struct Child {
     pub(crate) added: bool,
     /// The failures in a row, for its own limit.
     pub(crate) failures_in_a_row: u32,
-    /// The number of restarts after failures in a row, which sets the backoff; and that of restarts after other ends.
+    /// The number of restarts in a row after failures, and of those after other ends. They set the backoff.
     pub(crate) failure_steps: u32,
     pub(crate) end_steps: u32,
     /// When its last attempt became ready.
@@ -156,7 +156,7 @@ pub(crate) struct Child {
     pub(crate) stable: bool,
     /// It had a stable run or a success since its supervisor started.
     pub(crate) had_stable_run: bool,
-    /// Its own limit was exceeded by failures in a row that were too far apart for the period.
+    /// Failures in a row that were too far apart for the period exceeded its own limit.
     pub(crate) row_exceeded: bool,
     /// A failed significant child was removed from it when that ended.
     pub(crate) failure_left: bool,
@@ -164,7 +164,7 @@ pub(crate) struct Child {
     pub(crate) job_failed: bool,
     /// Its start failed because of an exit that is not retryable.
     pub(crate) start_not_retryable: bool,
-    /// What it runs was let go, or some of what runs below it.
+    /// Its body, or a body below it, was let go.
     pub(crate) let_go: bool,
     /// The number of all restarts.
     pub(crate) restarts: u64,

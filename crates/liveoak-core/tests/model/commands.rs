@@ -9,7 +9,7 @@ use std::time::Duration;
 const SECOND: u64 = 1_000_000_000;
 
 impl Model {
-    /// Answers those requests of a child for which `word` gives an answer. The others go on waiting.
+    /// Answers the requests of a child for which `word` gives an answer. The other requests continue to wait.
     pub(crate) fn answer(&mut self, path: &str, word: impl Fn(Command) -> Option<&'static str>) {
         if self.at(path).waiters.is_empty() {
             return;
@@ -245,8 +245,8 @@ impl Model {
         }
     }
 
-    /// Prolongs each deadline that is seen more than a second late, once, from the root downwards. The end of a backoff
-    /// and the check of a heartbeat are no deadlines in this sense.
+    /// Prolongs each deadline that is seen more than a second late, once, from the root downwards. The end of a
+    /// backoff and the check of a heartbeat do not count as deadlines here.
     fn prolong_late_deadlines(&mut self) {
         let now = self.now;
         if self.sees_a_late_deadline() {

@@ -9,7 +9,7 @@
 //!
 //! # Where to begin
 //!
-//! Read the files in this order:
+//! Read these files in order:
 //!
 //! 1. `child.rs`: the state of one child, and `Plan`, the moments of a supervisor's stop.
 //! 2. `reference.rs`: the whole tree; what lets a child start, readiness, health, and the loop that evaluates supervisors.

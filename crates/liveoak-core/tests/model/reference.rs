@@ -51,7 +51,7 @@ pub(crate) struct Model {
     pub(crate) last_jump: u64,
     /// Children whose heartbeat has to be checked.
     pub(crate) checks: Vec<Path>,
-    /// A counter of changes. Evaluation ends when it stands still.
+    /// A counter of changes. Evaluation ends when a pass changes nothing.
     pub(crate) changes: u64,
 }
 
@@ -307,9 +307,10 @@ impl Model {
         self.answer(path, |command| matches!(command, Command::Start | Command::Restart).then_some("ready"));
     }
 
-    /// Returns `true` if the running attempt of a child is stable. A leaf or a group is after `reset_after`; a stuck child
-    /// was ready until its last heartbeat. Time before a deadline was seen late does not count. Another supervisor is when each declared child in it had a stable run or a
-    /// success, or has none because it was stopped by command (or waits for such a sibling).
+    /// Returns `true` if the running attempt of a child is stable. A leaf or a group is stable after `reset_after`. A
+    /// stuck child was ready until its last heartbeat. Time before a late deadline does not count. Any other
+    /// supervisor is stable when each declared child in it had a stable run or a success, was stopped by command, or
+    /// is held.
     pub(crate) fn is_stable_now(&self, path: &str) -> bool {
         let child = self.at(path);
         let end = if child.cause == Some("heartbeat-timeout") { child.last_beat } else { self.now };

@@ -100,8 +100,8 @@ impl Model {
         }
     }
 
-    /// What a child runs is let go when it can run only once, or when it is temporary, has finished, and all supervisors
-    /// above it are temporary too, apart from the root.
+    /// Releases the body of a child that can run only once. Also releases the body of a finished temporary child if
+    /// all supervisors above it, except the root, are temporary.
     fn let_go_if_over(&mut self, path: &str) {
         let mut line = std::iter::successors(Some(path.to_owned()), |path| above(path));
         let never_again = line.all(|at| at == ROOT || self.at(&at).spec.restart == Restart::Temporary);
@@ -187,7 +187,7 @@ impl Model {
         let own = own.filter(|limit| too_many_of_one(self.of(path), limit, now, is_failure(exit)));
         let intensity = intensity.filter(|limit| too_many(&mut self.of(parent).intensity_times, limit, now));
         if own.is_some() {
-            // As many are allowed again when its supervisor has been restarted.
+            // The full number is allowed again after a restart of its supervisor.
             let child = self.of(path);
             child.failures_in_a_row = 0;
             child.restart_times.clear();

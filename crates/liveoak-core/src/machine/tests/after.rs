@@ -63,7 +63,7 @@ fn a_job_that_a_restart_set_interrupted_has_not_completed() {
 }
 
 #[test]
-fn a_restart_of_a_child_whose_dependency_is_unreachable_is_answered_and_the_child_stays_wanted() {
+fn a_restart_command_for_a_child_with_an_unreachable_dependency_is_answered_and_the_child_waits() {
     let tree = sup("t", [leaf("a").temporary(), leaf("b").after("a", Condition::Ready)]);
     let mut driver = TestDriver::started(&tree);
     driver.fail("a");
@@ -147,7 +147,7 @@ fn a_wait_for_a_sibling_never_fails_a_child_and_a_command_is_answered_after_the_
 }
 
 #[test]
-fn a_restart_that_waits_for_a_sibling_is_visible_without_limit_and_counts_as_no_failure() {
+fn a_restart_that_waits_for_a_sibling_has_no_deadline_and_does_not_count_as_a_failure() {
     let web =
         leaf("web").after("db", Condition::Healthy).start_within(secs(10)).limit(Limit::new(1, secs(60)));
     let mut driver = TestDriver::started(&sup("t", [leaf("db"), web]));
@@ -165,7 +165,7 @@ fn a_restart_that_waits_for_a_sibling_is_visible_without_limit_and_counts_as_no_
 }
 
 #[test]
-fn in_a_first_start_the_time_counts_while_a_sibling_runs_or_backs_off_not_while_it_waits_starts_or_stops() {
+fn the_wait_of_a_first_start_is_paused_while_the_sibling_waits_starts_or_stops() {
     let web = leaf("web").after("db", Condition::Healthy).start_within(secs(10));
     let once = leaf("once").temporary().reports().start_within(secs(30));
     let tree = sup("t", [once, leaf("db"), web.after("once", Condition::Completed)]);
@@ -218,7 +218,7 @@ fn a_supervisor_waits_half_a_minute_for_the_health_of_a_sibling() {
 }
 
 #[test]
-fn a_wait_for_a_dependency_to_complete_fails_a_first_start_in_time_and_never_ends_a_restart() {
+fn a_wait_for_completion_fails_a_first_start_at_its_deadline_and_never_fails_a_restart() {
     let web = leaf("web").after("migration", Condition::Completed).start_within(secs(10));
     let tree = sup("t", [leaf("migration").temporary(), web]).edges();
     let mut driver = TestDriver::new(&tree);
@@ -310,7 +310,7 @@ fn a_dependent_of_a_job_that_a_restart_set_stopped_waits_visibly_and_does_not_de
 }
 
 #[test]
-fn a_dependent_of_a_stopped_sibling_waits_until_that_is_started_and_does_not_delay_others() {
+fn a_dependent_of_a_stopped_sibling_waits_for_the_start_of_the_sibling_and_does_not_delay_others() {
     for strategy in [Strategy::OneForAll, Strategy::RestForOne] {
         let app = leaf("app").after("db", Condition::Ready);
         let last = leaf("last").after("app", Condition::Healthy);
@@ -358,7 +358,7 @@ fn a_start_command_on_a_dependent_of_a_stopped_sibling_is_answered_immediately_a
 }
 
 #[test]
-fn the_time_of_a_first_start_is_not_renewed_by_restarts_that_siblings_cause() {
+fn restarts_caused_by_siblings_do_not_renew_the_time_of_a_first_start() {
     let web = leaf("web").after("db", Condition::Healthy).start_within(secs(10));
     let other = leaf("other").delayed(SECOND).limit(Limit::unlimited());
     let tree = sup("t", [leaf("db").reports(), other, web]).edges().strategy(Strategy::RestForOne);
@@ -418,7 +418,7 @@ fn a_start_command_is_not_refused_if_the_dependency_is_healthy_at_a_late_deadlin
 }
 
 #[test]
-fn a_start_command_that_fails_does_not_keep_the_starting_supervisor_from_being_ready() {
+fn a_failed_start_command_does_not_prevent_the_readiness_of_the_supervisor() {
     let mut driver = TestDriver::new(&sup("t", [leaf("a").reports(), leaf("b").reports()]).edges());
     driver.policy("a").ready = false;
     driver.policy("b").ready = false;

@@ -92,7 +92,7 @@ impl Machine {
             Phase::Waiting | Phase::BackingOff | Phase::Starting | Phase::Running => intent == Intent::Run,
             Phase::Stopping { .. } => true,
         };
-        assert!(intent_is_legal, "{path} is {phase:?} and shall {intent:?}");
+        assert!(intent_is_legal, "{path} is {phase:?}, but its intent is {intent:?}");
         if phase == Phase::Idle(IdleReason::StoppedByCommand) {
             assert_eq!(intent, Intent::Stop, "{path} was stopped by command");
         }
@@ -103,7 +103,7 @@ impl Machine {
         }
         if matches!(phase, Phase::Starting | Phase::Running) {
             let stale = flags.stopped_by_others || flags.attempt_stable;
-            assert!(!stale, "{path}: what was true of the last attempt is told of the new one");
+            assert!(!stale, "{path}: a flag of the last attempt is set in the new one");
         }
         assert!(!flags.in_restart_set || phase.is_live(), "{path} is {phase:?} and in a restart set");
         assert!(!flags.held || phase == Phase::Waiting, "{path} is {phase:?} and held");
@@ -124,7 +124,7 @@ impl Machine {
         let phase = state.phase;
         let has = |purpose| self.deadline_of(child, purpose) != Time::NEVER;
         match phase {
-            Phase::BackingOff => assert!(has(Purpose::Phase), "{path} backs off for ever"),
+            Phase::BackingOff => assert!(has(Purpose::Phase), "{path} backs off without a deadline"),
             Phase::Idle(_) | Phase::Waiting | Phase::Running => {
                 assert!(!has(Purpose::Phase), "{path} is {phase:?} and has a deadline");
             }
@@ -243,7 +243,7 @@ impl Machine {
             ),
             SupervisorPhase::Up => {
                 let done = state.rules.end_when_done && self.is_done(sup);
-                assert!(!done, "{path} goes on although all is done");
+                assert!(!done, "{path} runs although all its children are done");
             }
             SupervisorPhase::Down | SupervisorPhase::OpeningRuntime | SupervisorPhase::ClosingRuntime => {}
         }
@@ -253,7 +253,7 @@ impl Machine {
         }
         if state.mode == SupervisorPhase::ClosingRuntime {
             let deadline = self.deadline_of(sup, Purpose::Phase);
-            assert_ne!(deadline, Time::NEVER, "{path} closes for ever");
+            assert_ne!(deadline, Time::NEVER, "{path} closes its runtime without a deadline");
         }
     }
 }

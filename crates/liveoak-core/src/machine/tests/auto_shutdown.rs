@@ -1,5 +1,4 @@
-//! What follows when a failed significant child has caused the end of its supervisor: a crash is not a success. The name of
-//! each test is the rule.
+//! What follows when the failure of a significant child ends its supervisor. The name of each test is the rule.
 
 use super::shape::{SECOND, group, leaf, name, secs, sup};
 use super::test_driver::TestDriver;
@@ -16,7 +15,7 @@ fn ends_with_x(which: AutoShutdown) -> ChildDeclaration {
 const BOTH: [AutoShutdown; 2] = [AutoShutdown::AnySignificant, AutoShutdown::AllSignificant];
 
 #[test]
-fn an_auto_shutdown_that_a_failure_caused_is_a_failure_that_names_the_child_and_its_exit() {
+fn an_auto_shutdown_caused_by_a_failure_names_the_child_and_its_exit() {
     for which in BOTH {
         let mut tree = ends_with_x(which);
         tree.name = name("t");
@@ -69,7 +68,7 @@ fn an_auto_shutdown_that_failed_restarts_no_sibling_of_a_transient_supervisor_un
 }
 
 #[test]
-fn after_completed_is_never_met_by_an_auto_shutdown_that_failed() {
+fn a_failed_auto_shutdown_does_not_satisfy_the_condition_completed() {
     for (exit, met) in [(Exit::Completed, true), (Exit::failed("boom"), false)] {
         let nested = ends_with_x(AutoShutdown::AnySignificant).transient();
         let tree = sup("t", [nested, leaf("next").after("s", Condition::Completed)]).edges();
@@ -80,7 +79,7 @@ fn after_completed_is_never_met_by_an_auto_shutdown_that_failed() {
 }
 
 #[test]
-fn an_auto_shutdown_that_failed_is_the_cause_for_the_next_level() {
+fn a_failed_auto_shutdown_can_end_the_supervisor_above_as_a_failure() {
     let inner = ends_with_x(AutoShutdown::AllSignificant).transient().significant();
     let middle =
         sup("m", [inner, leaf("z")]).rules(|rules| rules.auto_shutdown = AutoShutdown::AnySignificant);
@@ -97,7 +96,7 @@ fn an_auto_shutdown_that_failed_is_the_cause_for_the_next_level() {
 }
 
 #[test]
-fn a_tree_that_ends_when_all_is_done_fails_if_an_auto_shutdown_below_failed() {
+fn a_tree_with_end_when_done_fails_if_an_auto_shutdown_below_it_failed() {
     let nested = ends_with_x(AutoShutdown::AllSignificant).transient();
     let mut driver = TestDriver::started(&sup("t", [nested]).rules(|rules| rules.end_when_done = true));
     driver.fail("s/x");

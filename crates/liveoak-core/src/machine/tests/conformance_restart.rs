@@ -70,7 +70,7 @@ fn c25_the_restart_of_a_set_is_one_entry_and_each_retry_of_a_failed_start_is_one
 }
 
 #[test]
-fn c26_the_limit_is_exceeded_by_more_entries_than_the_intensity_and_an_entry_one_period_old_counts() {
+fn c26_an_intensity_allows_that_many_restarts_and_a_restart_one_period_old_counts() {
     for (gap, down) in [(secs(5), true), (secs(5) + millis(1), false)] {
         let mut driver = TestDriver::started(&sup("t", [leaf("a")]).intensity(1, secs(5)));
         driver.fail("a");
@@ -81,7 +81,7 @@ fn c26_the_limit_is_exceeded_by_more_entries_than_the_intensity_and_an_entry_one
 }
 
 #[test]
-fn c27_over_the_limit_the_supervisor_stops_all_and_fails_with_a_failure_of_its_own_kind() {
+fn c27_a_supervisor_whose_limit_is_exceeded_stops_all_children_and_fails() {
     let mut driver = TestDriver::started(&sup("t", [leaf("a"), leaf("b"), leaf("c")]).intensity(0, SECOND));
     driver.fail("b");
     assert_eq!(driver.log(), ["gone b", "ask c", "gone c", "ask a", "gone a", "down"]);
@@ -117,7 +117,7 @@ fn c29_one_for_one_starts_the_failed_child_only_and_siblings_keep_their_attempts
 }
 
 #[test]
-fn c30_one_for_all_starts_transient_children_that_had_finished_but_not_those_that_were_stopped_by_command() {
+fn c30_one_for_all_starts_finished_transient_children_but_not_children_stopped_by_command() {
     let tree = sup("t", [leaf("done").transient(), leaf("off"), leaf("a"), leaf("no")]);
     let mut driver = TestDriver::started(&tree.strategy(Strategy::OneForAll));
     driver.complete("done");
@@ -141,8 +141,7 @@ fn c31_rest_for_one_leaves_earlier_children_alone() {
 }
 
 #[test]
-fn c32_a_start_that_fails_during_a_restart_counts_is_backed_off_and_retried_and_commands_are_served_meanwhile()
- {
+fn c32_a_start_that_fails_during_a_restart_is_counted_and_retried_after_a_backoff() {
     let mut driver = TestDriver::started(&sup("t", [leaf("a").reports().delayed(secs(10)), leaf("b")]));
     driver.policy("a").ready = false;
     driver.fail("a");
@@ -156,7 +155,7 @@ fn c32_a_start_that_fails_during_a_restart_counts_is_backed_off_and_retried_and_
 }
 
 #[test]
-fn c33_one_for_all_if_another_child_fails_while_restarting_those_already_restarted_are_stopped_again() {
+fn c33_under_one_for_all_a_failure_during_a_restart_stops_the_restarted_children_again() {
     let tree = sup("t", [leaf("a"), leaf("b").reports(), leaf("c")]).strategy(Strategy::OneForAll);
     let mut driver = TestDriver::started(&tree);
     driver.policy("b").ready = false;
@@ -167,7 +166,7 @@ fn c33_one_for_all_if_another_child_fails_while_restarting_those_already_restart
 }
 
 #[test]
-fn c34_rest_for_one_if_a_later_child_fails_while_restarting_those_before_it_stay_up() {
+fn c34_under_rest_for_one_a_failure_of_a_later_child_during_a_restart_leaves_earlier_children_up() {
     let tree = sup("t", [leaf("a"), leaf("b").reports(), leaf("c")]).strategy(Strategy::RestForOne);
     let mut driver = TestDriver::started(&tree);
     driver.policy("b").ready = false;
@@ -212,7 +211,7 @@ fn c37_a_group_restarts_the_member_that_failed_and_no_other() {
 }
 
 #[test]
-fn a_limit_of_the_child_s_own_and_one_of_its_supervisor_both_hold() {
+fn the_limit_of_a_child_and_the_intensity_of_its_supervisor_both_apply() {
     let tree = sup("t", [leaf("a").limit(Limit::new(1, secs(60))), leaf("b").limit(Limit::unlimited())]);
     let mut driver = TestDriver::started(&tree.intensity(3, secs(60)));
     for child in ["b", "b", "a"] {
@@ -226,7 +225,7 @@ fn a_limit_of_the_child_s_own_and_one_of_its_supervisor_both_hold() {
 }
 
 #[test]
-fn a_quarantined_child_gets_another_chance_by_a_start_with_a_clean_record() {
+fn a_start_command_resets_the_counts_of_a_quarantined_child() {
     let limit = Limit::new(1, secs(60)).on_exceeded(crate::GiveUp::Quarantine);
     let mut driver = TestDriver::started(&sup("t", [leaf("a").limit(limit)]));
     driver.fail("a");

@@ -302,7 +302,7 @@ fn the_removal_of_a_supervisor_removes_all_below_it_and_the_report_names_them() 
 }
 
 #[test]
-fn the_root_s_spec_is_checked_like_any_other_child_s() {
+fn the_spec_of_the_root_is_checked_like_any_other_spec() {
     let wrong = sup("t", [leaf("a").start_within(Duration::ZERO)]).start_within(Duration::ZERO);
     let wrong = wrong.after("x", Condition::Ready);
     let paths: Vec<_> = Machine::new(&wrong).expect_err("three errors").0;

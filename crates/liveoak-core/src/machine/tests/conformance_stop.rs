@@ -173,7 +173,7 @@ fn c46_a_stop_by_command_a_sibling_s_restart_set_and_a_child_that_is_not_signifi
 }
 
 #[test]
-fn c47_all_ends_with_the_last_significant_child_that_runs_or_will_run() {
+fn c47_all_significant_ends_the_supervisor_with_its_last_significant_child() {
     let child = |name| leaf(name).transient().significant().delayed(secs(10));
     let mut driver =
         TestDriver::started(&auto(AutoShutdown::AllSignificant, [child("a"), child("b"), leaf("c")]));
@@ -202,7 +202,7 @@ fn c48_an_auto_shutdown_cascades_only_through_a_significant_supervisor() {
 }
 
 #[test]
-fn a_tree_that_ends_when_all_is_done_says_whether_all_went_well() {
+fn a_tree_with_end_when_done_reports_if_a_child_has_failed() {
     let limit = crate::Limit::new(0, secs(1)).on_exceeded(crate::GiveUp::Quarantine);
     let ends = |end: &dyn Fn(&mut TestDriver)| {
         let children = [leaf("a").temporary(), leaf("b").transient().limit(limit), leaf("c").transient()];

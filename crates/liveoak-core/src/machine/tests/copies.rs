@@ -20,7 +20,7 @@ pub(super) struct Copies {
 }
 
 impl Copies {
-    /// Goes on with all copies by a few slots, compares those that are complete, and begins another one.
+    /// Takes a few slots of each copy, compares the complete copies, and begins another copy.
     #[track_caller]
     pub(super) fn step(&mut self, machine: &mut Machine, now: Time) {
         self.steps += 1;

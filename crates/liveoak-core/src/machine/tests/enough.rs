@@ -84,7 +84,7 @@ fn failures_in_a_row_exceed_a_limit_even_if_they_are_too_far_apart_for_its_perio
 fn longest_time(levels: u32) -> (u32, Duration) {
     let backoff = Backoff::default();
     let first: Duration = (0..10).map(|step| backoff.ceiling(step)).sum();
-    // The first attempt of a supervisor, and each later one: it does not reset the delays.
+    // A later attempt of a supervisor does not reset the delays, so it takes longer than the first.
     let (mut failures, mut first_time, mut later_time) = (11, first, 10 * backoff.to);
     for _ in 1..levels {
         let (begin, later) = (first_time + 10 * later_time + first, 11 * later_time + 10 * backoff.to);
@@ -162,7 +162,7 @@ proptest! {
         runs in vec((0u64..30, any::<bool>()), 1..60),
         seed in any::<u64>(),
     ) {
-        // The window is out of the way, so that only the row counts.
+        // The period is too short for the window to count, so only the row counts.
         let backoff = Backoff { from: millis(10), to: secs(100), reset_after: secs(10) };
         let child = leaf("a").limit(Limit::new(4, Duration::from_nanos(1)));
         let tree = sup("t", [child.with(|child| child.backoff = Some(backoff))]);
@@ -279,7 +279,7 @@ fn a_start_that_failed_only_because_a_dependency_was_missing_counts_in_neither_w
 
 #[test]
 fn a_supervisor_that_is_restarted_for_other_reasons_does_not_reset_the_rows_of_its_children() {
-    // The sibling holds for a stable run each time and takes the supervisor down with it.
+    // The sibling has a stable run each time, and then takes the supervisor down.
     let nested = sup("s", [leaf("a").delayed(secs(20)).limit(Limit::new(5, secs(1)))]);
     let tree = sup("t", [leaf("x"), nested]).strategy(Strategy::OneForAll);
     let mut driver = TestDriver::started(&tree.edges());

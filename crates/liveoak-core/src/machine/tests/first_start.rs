@@ -73,7 +73,7 @@ fn a_child_that_is_given_up_on_in_a_first_start_leaves_its_siblings_alone() {
 }
 
 #[test]
-fn a_child_waits_visibly_for_one_that_fails_and_for_one_that_was_given_up_on() {
+fn a_snapshot_shows_that_a_child_waits_for_a_failing_or_quarantined_sibling() {
     let web = leaf("web").after("db", Condition::Ready).start_within(secs(1));
     let mut driver = started(sup("t", [db(2).start_within(Duration::MAX), web]).edges());
     driver.fail("db");
@@ -94,7 +94,7 @@ fn a_child_waits_visibly_for_one_that_fails_and_for_one_that_was_given_up_on() {
 }
 
 #[test]
-fn in_a_first_start_that_is_retried_a_child_waits_also_for_a_sibling_that_ended_without_success() {
+fn in_a_retried_first_start_a_child_also_waits_for_a_sibling_that_ended_without_success() {
     let job = leaf("job").temporary();
     let app = leaf("app").after("job", Condition::Completed);
     let mut driver = TestDriver::started(&sup("t", [job, app, leaf("web")]).retries());
@@ -150,7 +150,7 @@ fn a_nested_supervisor_that_fails_its_first_start_is_restarted_by_one_that_retri
 }
 
 #[test]
-fn without_the_word_retry_a_first_start_that_fails_still_fails_its_supervisor() {
+fn without_retry_a_failed_first_start_fails_the_supervisor() {
     let mut driver = TestDriver::new(&sup("t", [leaf("a"), db(3)]));
     driver.policy("db").ready = false;
     driver.start();
@@ -166,7 +166,7 @@ fn a_tree_ends_when_nothing_is_left_to_run_because_the_others_wait_for_a_quarant
     let mut driver = started(ends(sup("t", [db(1), web.clone(), late.clone()])));
     driver.fail("db");
     assert_eq!(driver.down_kind(), "gave-up");
-    // A child that runs is reason enough to go on.
+    // The tree continues while another child runs.
     let mut driver = started(ends(sup("t", [db(1), web, late, leaf("other")])));
     driver.fail("db");
     assert_eq!(
@@ -181,7 +181,7 @@ fn a_tree_ends_when_nothing_is_left_to_run_because_the_others_wait_for_a_quarant
 }
 
 #[test]
-fn a_tree_ends_also_if_what_is_left_waits_below_nested_supervisors_or_for_them() {
+fn a_tree_ends_even_if_held_children_are_below_nested_supervisors_or_wait_for_them() {
     let ends = |tree: ChildDeclaration| tree.rules(|rules| rules.end_when_done = true);
     let web = || leaf("web").after("db", Condition::Ready);
     let waits = |of: &str| sup("u", [leaf("x")]).retries().after(of, Condition::Ready);
@@ -223,7 +223,7 @@ fn a_significant_child_that_is_given_up_on_has_ended() {
 }
 
 #[test]
-fn a_significant_child_that_waits_in_vain_for_the_last_one_does_not_keep_its_supervisor_running() {
+fn a_held_significant_child_does_not_keep_its_supervisor_running() {
     let last = leaf("last").temporary().significant();
     let waits = leaf("waits").transient().significant().after("last", Condition::Completed);
     let far = leaf("far").transient().significant().after("waits", Condition::Started);
@@ -235,7 +235,7 @@ fn a_significant_child_that_waits_in_vain_for_the_last_one_does_not_keep_its_sup
 }
 
 #[test]
-fn a_significant_child_that_waits_in_vain_from_now_on_is_the_last_that_its_supervisor_waited_for() {
+fn a_supervisor_ends_when_its_last_significant_child_becomes_held() {
     let all = |children: Vec<ChildDeclaration>| {
         let tree = sup("t", children).edges().retries();
         let tree = tree.rules(|rules| rules.auto_shutdown = AutoShutdown::AllSignificant);
@@ -247,7 +247,7 @@ fn a_significant_child_that_waits_in_vain_from_now_on_is_the_last_that_its_super
     let last = || leaf("last").temporary().significant();
     let web = |of: &str, condition| leaf("web").transient().significant().after(of, condition);
     let far = || leaf("far").transient().significant().after("web", Condition::Ready);
-    // What it waits for is given up on, before or after it was ready once, or has failed for good.
+    // The awaited sibling is given up on, before or after it was ready once, or has failed for good.
     let mut driver = all(vec![leaf("a"), last(), db(1), web("db", Condition::Ready), far()]);
     driver.fail("db");
     assert_eq!(driver.down_kind(), "auto-shutdown");
@@ -269,7 +269,7 @@ fn a_significant_child_that_waits_in_vain_from_now_on_is_the_last_that_its_super
 }
 
 #[test]
-fn a_supervisor_goes_on_while_no_significant_child_has_ended() {
+fn a_supervisor_continues_while_no_significant_child_has_ended() {
     let web = leaf("web").transient().significant().after("db", Condition::Ready);
     let tree = sup("t", [leaf("a"), db(1), web]).edges().retries();
     let mut driver = started(tree.rules(|rules| rules.auto_shutdown = AutoShutdown::AllSignificant));

@@ -74,7 +74,7 @@ fn the_end_of_a_temporary_supervisor_drops_all_bodies_below_it_that_are_not_kept
 }
 
 #[test]
-fn a_child_that_runs_once_has_one_attempt_over_all_starts_of_its_supervisor() {
+fn a_child_that_runs_once_has_one_attempt_however_often_its_supervisor_starts() {
     let once = || job("once").with(|child| child.once = true);
     for ends_by_itself in [true, false] {
         let tree = sup("t", [sup("s", [once(), leaf("b")])]);
@@ -112,7 +112,7 @@ fn a_child_that_runs_once_drops_its_captured_values_even_with_keep() {
 }
 
 #[test]
-fn the_answer_to_a_stop_or_a_removal_comes_after_the_effects_that_let_go_of_the_child_and_all_below_it() {
+fn the_answer_to_a_stop_or_a_removal_comes_after_the_effects_that_release_the_bodies() {
     for (command, let_go) in [(Command::Stop, "let go"), (Command::Remove, "forget")] {
         for added in [false, true] {
             let leaves = || [job("a"), job("b")];

@@ -173,7 +173,7 @@ fn a_late_exit_report_of_an_old_attempt_changes_nothing() {
 }
 
 #[test]
-fn a_snapshot_and_the_events_after_it_equal_the_next_snapshot_also_when_only_some_severities_are_watched() {
+fn a_snapshot_and_the_events_after_it_give_the_next_snapshot() {
     // The driver of all these tests checks this after every single input.
     let mut driver = TestDriver::started(&sup("t", [leaf("a"), leaf("b")]).strategy(Strategy::OneForAll));
     driver.careful = false;
@@ -329,7 +329,7 @@ fn a_child_s_supervisor_and_its_last_exit_are_known() {
 }
 
 #[test]
-fn a_supervisor_that_has_completed_makes_its_own_supervisor_not_unhealthy() {
+fn a_completed_supervisor_does_not_make_the_supervisor_above_it_unhealthy() {
     let over = sup("i", [leaf("a").temporary().significant(), leaf("b")])
         .rules(|rules| rules.auto_shutdown = AutoShutdown::AnySignificant)
         .transient();

@@ -26,7 +26,7 @@ fn a_group_that_is_already_stopping_is_not_asked_again_by_the_stop_of_its_superv
 
 #[test]
 fn a_supervisor_is_evaluated_after_all_supervisors_below_it() {
-    // `s` has only finished children once it is up; that ends `t`. No child after `s` is started in between.
+    // When `s` is up, all its children are finished, so `t` ends. No child after `s` may start before that.
     let done =
         sup("s", []).rules(|rules| rules.end_when_done = true).restart(Restart::Transient).significant();
     let tree = sup("t", [done, leaf("b")]).rules(|rules| rules.auto_shutdown = AutoShutdown::AnySignificant);

@@ -76,7 +76,7 @@ fn replicas_stop_side_by_side_and_the_child_before_them_is_asked_after_all_have_
 }
 
 #[test]
-fn under_rest_for_one_a_replica_takes_down_what_starts_after_its_set_and_no_other_replica() {
+fn under_rest_for_one_a_failed_replica_takes_down_only_the_children_after_its_set() {
     for failed in ["x1", "x2", "x3"] {
         let mut driver = running(&tree().strategy(Strategy::RestForOne));
         driver.fail(failed);
@@ -111,7 +111,7 @@ fn under_one_for_all_the_replicas_of_a_restart_set_stop_and_start_side_by_side()
 }
 
 #[test]
-fn a_replica_that_fails_alone_delays_neither_the_others_nor_what_comes_later() {
+fn a_replica_that_fails_alone_delays_neither_other_replicas_nor_later_children() {
     let delayed = |text: &str| replica(text).delayed(SECOND);
     let tree = sup("t", [leaf("a"), delayed("x1"), delayed("x2"), delayed("x3"), leaf("z")]).retries();
     let mut driver = running(&tree);
@@ -177,5 +177,8 @@ fn a_set_that_cannot_be_one_place_in_the_order_is_refused() {
     assert!(errors([members]).contains("members of a dynamic group have no order"));
     let mut driver = TestDriver::started(&sup("t", [leaf("a")]));
     let refused = driver.add("", &replica("x1")).expect_err("no part of a declared set");
-    assert!(refused.to_string().contains("a child that is added later is no part of one"), "{refused}");
+    assert!(
+        refused.to_string().contains("a child that is added later cannot be part of a replica set"),
+        "{refused}"
+    );
 }

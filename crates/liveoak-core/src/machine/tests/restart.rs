@@ -139,7 +139,7 @@ fn many_children_that_fail_once_each_are_all_restarted() {
 }
 
 #[test]
-fn a_child_that_fails_just_below_the_limit_is_never_given_up_on_and_at_the_limit_it_is() {
+fn a_child_is_given_up_on_only_when_it_exceeds_its_limit() {
     for (gap, survives) in [(millis(501), true), (millis(500), false)] {
         let mut driver = TestDriver::started(&sup("t", [leaf("a")]).intensity(2, SECOND));
         for _ in 0..100 {
@@ -153,7 +153,7 @@ fn a_child_that_fails_just_below_the_limit_is_never_given_up_on_and_at_the_limit
 }
 
 #[test]
-fn intensity_0_gives_up_at_the_first_restart_and_no_limit_never() {
+fn intensity_0_gives_up_at_the_first_restart_and_an_unlimited_intensity_never_does() {
     let mut driver = TestDriver::started(&sup("t", [leaf("a")]).intensity(0, Duration::MAX));
     driver.fail("a");
     assert_eq!(driver.down_kind(), "gave-up");
@@ -310,7 +310,7 @@ fn a_child_that_fails_while_a_sibling_is_stopped_is_restarted_as_usual() {
 }
 
 #[test]
-fn a_restart_set_waits_as_one_for_the_backoff_of_the_child_that_failed() {
+fn the_whole_restart_set_waits_for_the_backoff_of_the_failed_child() {
     let tree = sup("t", [leaf("a"), leaf("b").delayed(secs(3)), leaf("c").after("a", Condition::Ready)]);
     let mut driver = TestDriver::started(&tree.strategy(Strategy::OneForAll));
     driver.fail("b");
@@ -431,7 +431,7 @@ fn last_step(driver: &TestDriver) -> Option<u32> {
 }
 
 #[test]
-fn the_backoff_begins_at_its_first_step_after_a_command_and_goes_on_over_a_restart_of_the_supervisor() {
+fn a_start_command_resets_the_backoff_and_a_restart_of_the_supervisor_does_not() {
     let tree = sup("t", [sup("s", [leaf("a").delayed(millis(10)), leaf("b").limit(Limit::new(0, SECOND))])]);
     let mut driver = TestDriver::started(&tree);
     let fail_twice = |driver: &mut TestDriver, steps: [u32; 2]| {

@@ -17,8 +17,8 @@ fn asker(driver: &TestDriver, path: &str) -> Asker {
     Asker { id: driver.id(path), attempt: driver.attempt(path), listens: false, of_other_tree: false }
 }
 
-/// Gives a command as the child `by`. Returns `None` if it was answered at once, else whether the wait is refused: if the
-/// child just waits, and if it listens for its own stop.
+/// Gives a command as the child `by`. Returns `None` if it was answered at once. Otherwise returns two values, `true`
+/// if the wait is refused: for a child that does not listen for its own stop, and for one that does.
 fn refused(driver: &mut TestDriver, by: &str, target: &str, command: Command) -> Option<(bool, bool)> {
     let by = asker(driver, by);
     let id = driver.id(target);
@@ -67,7 +67,7 @@ fn a_stopping_child_and_its_descendants_cannot_wait_for_its_next_start() {
     }
 }
 
-/// Adds a child as `by`. Returns whether the wait for it is refused.
+/// Adds a child as `by`. Returns `true` if the wait for its start is refused.
 fn add_is_refused(driver: &mut TestDriver, by: &str, parent: &str, child: &ChildDeclaration) -> bool {
     let by = asker(driver, by);
     let request = driver.add(parent, child).expect("it is added");
@@ -136,13 +136,13 @@ fn a_child_cannot_wait_for_the_end_of_its_tree_nor_for_a_readiness_that_it_delay
     assert!(!end(Asker { listens: true, ..by }));
     // Not known here: another attempt, and a child that is gone.
     assert!(!end(Asker { attempt: Attempt(7), ..by }));
-    // What runs in a tree of its own is waited for at the end only.
+    // The asker waits for a tree that it started only at its own end.
     let inner = Asker { of_other_tree: true, ..asker(&driver, "in/own") };
     assert!(end(inner) && !driver.machine.would_wait_for_itself(inner, Awaited::Ready));
 }
 
 #[test]
-fn a_member_may_wait_for_another_and_not_for_its_group() {
+fn a_member_may_wait_for_another_member_but_not_for_its_group() {
     let mut driver = driver(&sup("t", [group("g")]), &[]);
     for name in ["own", "b"] {
         driver.add_member("g", Some(name)).expect("a member");

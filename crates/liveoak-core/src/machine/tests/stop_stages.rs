@@ -152,7 +152,7 @@ impl Case {
         assert!(driver.alive().is_empty(), "{self:?}");
         let report = driver.report();
         names.sort();
-        assert_eq!(named(&report), names, "{self:?}: the report names everyone");
+        assert_eq!(named(&report), names, "{self:?}: the report names each child");
         let listed = match (self.kind, self.at) {
             (Kind::Nested, At::Waiting | At::BackingOff) => "x",
             (Kind::Leaf | Kind::Nested | Kind::Member, _) => self.subject(),

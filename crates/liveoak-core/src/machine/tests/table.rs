@@ -73,7 +73,7 @@ const TABLE: [(&str, [&str; 4]); 12] = [
 ];
 
 #[test]
-fn every_command_in_every_phase_is_answered_by_its_effect() {
+fn each_command_has_the_expected_answer_and_effect_in_each_phase() {
     for (phase, row) in TABLE {
         for (command, expected) in COMMANDS.into_iter().zip(row) {
             let mut driver = in_phase(phase);

@@ -462,7 +462,7 @@ impl TestDriver {
                 assert!(!self.live.contains_key(&id), "{id:?} is forgotten while it has a live attempt");
             }
             Effect::LetGo(id) => {
-                assert!(!self.live.contains_key(&id), "{id:?} is let go alive");
+                assert!(!self.live.contains_key(&id), "{id:?} is let go while it has a live attempt");
                 assert!(self.let_go.insert(id), "{id:?} is let go twice");
             }
             Effect::CheckHeartbeat(id, attempt) => {

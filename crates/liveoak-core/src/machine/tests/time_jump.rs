@@ -22,7 +22,7 @@ fn remaining(driver: &mut TestDriver, path: &str) -> Option<Duration> {
 }
 
 #[test]
-fn a_deadline_first_seen_more_than_a_second_late_is_judged_after_one_further_wait_of_at_most_a_second() {
+fn a_deadline_seen_more_than_a_second_late_is_prolonged_by_at_most_a_second() {
     for (within, further) in [(secs(60), SECOND), (millis(400), millis(400))] {
         let mut driver = TestDriver::new(&sup("t", [leaf("a").reports().start_within(within)]));
         driver.policy("a").ready = false;
@@ -69,7 +69,7 @@ fn a_new_attempt_has_a_deadline_of_its_own_to_be_prolonged() {
 }
 
 #[test]
-fn a_healthy_child_is_not_killed_as_stuck_after_the_process_was_suspended_and_a_stuck_one_is_soon_after() {
+fn after_a_suspension_only_a_stuck_child_is_killed_for_a_missed_heartbeat() {
     for stands in [millis(600), millis(1_500), secs(2), secs(100)] {
         let beats = leaf("a").with(|spec| spec.heartbeat = Some(SECOND));
         let stuck = leaf("b").with(|spec| spec.heartbeat = Some(SECOND));
@@ -174,7 +174,7 @@ fn the_end_of_a_backoff_does_not_count_as_a_deadline_and_is_not_prolonged() {
 }
 
 #[test]
-fn deadlines_are_judged_by_a_tick_and_by_no_other_input() {
+fn only_a_tick_judges_deadlines() {
     let mut driver =
         TestDriver::new(&sup("t", [leaf("a").reports().start_within(secs(60)), leaf("b")]).edges());
     driver.policy("a").ready = false;
@@ -222,7 +222,7 @@ fn step_after(runs: Duration, suspended: Duration, again: Duration) -> Option<u3
 }
 
 #[test]
-fn time_in_which_the_process_did_not_run_makes_no_attempt_stable() {
+fn time_in_which_the_process_did_not_run_does_not_make_an_attempt_stable() {
     const HOUR: Duration = secs(3_600);
     assert_eq!(step_after(secs(11), Duration::ZERO, Duration::ZERO), Some(1), "a stable run");
     assert_eq!(step_after(secs(2), Duration::ZERO, Duration::ZERO), Some(2), "no stable run");

@@ -92,7 +92,7 @@ fn in_a_first_start_the_time_does_not_count_while_the_dependency_is_held_or_star
 }
 
 #[test]
-fn timers_fire_in_the_order_of_their_times_also_if_another_input_comes_before_the_tick() {
+fn timers_fire_in_order_even_if_another_input_comes_before_the_tick() {
     let db = leaf("db").reports().delayed(secs(9)).limit(Limit::unlimited());
     let web = leaf("web").after("db", Condition::Ready).start_within(secs(10));
     let mut driver = TestDriver::started(&sup("t", [db, web, leaf("z")]));
@@ -162,7 +162,7 @@ fn a_stopped_dependency_is_named_before_a_pending_dependency() {
 }
 
 #[test]
-fn a_supervisor_whose_job_was_stopped_by_others_has_not_ended_well_when_all_is_done() {
+fn a_supervisor_with_end_when_done_fails_if_its_job_was_stopped_by_others() {
     let tree = sup("t", [leaf("web").transient(), leaf("job").temporary()]).strategy(Strategy::OneForAll);
     let mut driver = TestDriver::started(&tree.rules(|rules| rules.end_when_done = true));
     driver.fail("web");
