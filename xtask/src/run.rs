@@ -1,7 +1,7 @@
 //! Runs one command at a time: prints it before it starts, and its time after it has ended.
 //!
-//! Commands run one after the other and are never hidden, so a developer can repeat each step by hand. A task that must run
-//! several programs at once belongs in a crate of its own.
+//! Every command is printed, so a developer can repeat each step by hand. A task that must run several programs at once
+//! belongs in a crate of its own.
 
 #![expect(clippy::print_stderr, reason = "a program for people")]
 

@@ -1,4 +1,4 @@
-//! `cargo xtask test`: runs all tests. It is README's test command, so it needs nothing but the Rust toolchain.
+//! `cargo xtask test`: runs all tests. It is README's test command, so it needs only the Rust toolchain.
 //! `cargo xtask bless`: lets the same tests rewrite their golden transcripts.
 
 #![expect(clippy::print_stderr, reason = "a program for people")]

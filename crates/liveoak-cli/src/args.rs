@@ -30,12 +30,12 @@ pub(crate) enum Subcommand {
     Up(UpArgs),
     /// Check a file and show what would run; nothing is started
     ///
-    /// All errors of the file are shown at once, each with its place and what was expected. Exit code 0 when the file is
-    /// fine, 2 when it is not.
+    /// All errors of the file are shown together, each with its place and with the expected value. The exit code is 0 if
+    /// the file is correct, and 2 if it has errors.
     Check(CheckArgs),
     /// Print the JSON Schema of the file, for editors
     ///
-    /// Save it beside your file and put this line on top of it: #:schema ./liveoak.schema.json
+    /// Save it next to your file, and put this line at the top of the file: #:schema ./liveoak.schema.json
     Schema,
 }
 
@@ -56,16 +56,16 @@ pub(crate) struct UpArgs {
     /// The file that declares the tree; - is the standard input
     #[arg(value_name = "FILE", default_value = DEFAULT_FILE)]
     pub(crate) file: PathBuf,
-    /// Stop by itself after this time, for example 15s or 1m30s
+    /// Stop the tree after this time, for example 15s or 1m30s
     #[arg(long = "for", value_name = "TIME", value_parser = duration)]
     pub(crate) run_for: Option<Duration>,
     /// Write the stop report to this file, as JSON
     #[arg(long, value_name = "FILE")]
     pub(crate) report: Option<PathBuf>,
-    /// How Liveoak's own log and the stop report look on stderr
+    /// The format of Liveoak's own log and of the stop report on stderr
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Pretty)]
     pub(crate) log_format: LogFormat,
-    /// How much of Liveoak's own log is written; messages about the run and the stop report always are
+    /// The level of Liveoak's own log; messages about the run and the stop report are always written
     #[arg(long, value_name = "LEVEL", value_enum, default_value_t = LogLevel::Info)]
     pub(crate) log_level: LogLevel,
     /// Print the errors of the file as one JSON document on stdout
@@ -73,7 +73,7 @@ pub(crate) struct UpArgs {
     pub(crate) json: bool,
 }
 
-/// How the log looks.
+/// The format of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogFormat {
     /// For reading: aligned, coloured on a terminal
@@ -84,14 +84,14 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-/// How much is logged.
+/// The level of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogLevel {
     /// Only messages about the run itself, and the stop report
     Off,
     /// Failures that no restart repairs
     Error,
-    /// Failures, also those that a restart repairs
+    /// All failures
     Warn,
     /// What started, stopped and became ready
     Info,
@@ -104,7 +104,7 @@ pub(crate) enum LogLevel {
 /// Reads a time on the command line, by the rules of the file. Zero is refused.
 ///
 /// # Errors
-/// What is wrong with the text.
+/// Returns a sentence that says what is wrong with the text.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     match liveoak_config::parse_duration(text) {
         Ok(Duration::ZERO) => Err("this time is zero; write for example 15s".to_owned()),

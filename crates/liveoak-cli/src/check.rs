@@ -22,7 +22,7 @@ const MAX_COMMAND: usize = 60;
 /// Runs the command.
 ///
 /// # Errors
-/// When stdout cannot be written.
+/// Returns an error if stdout cannot be written.
 pub(crate) fn run(args: &CheckArgs) -> io::Result<ExitCode> {
     match load(&args.file) {
         Err(report) => print_errors(&report, args.json),
@@ -45,10 +45,10 @@ pub(crate) fn run(args: &CheckArgs) -> io::Result<ExitCode> {
     }
 }
 
-/// Prints the errors of a file: as JSON on stdout, or for people on stderr. `check` and `up` both use it.
+/// Prints the errors of a file: as JSON on stdout, or for people on stderr. `check` and `up` both call it.
 ///
 /// # Errors
-/// When stdout cannot be written.
+/// Returns an error if stdout cannot be written.
 pub(crate) fn print_errors(report: &Diagnostics, as_json: bool) -> io::Result<ExitCode> {
     if as_json {
         output::stdout(&format!("{:#}\n", report.json()))?;
@@ -79,7 +79,8 @@ fn counted(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
-/// The tree as a table, and what it has; replicas are counted, and are one row unless `{replica}` makes them differ.
+/// The tree as a table, with the numbers of its programs and supervisors. Replicas share one row, unless `{replica}` makes
+/// them differ.
 struct Overview<'a> {
     folder: &'a Path,
     rows: Vec<[String; 5]>,
@@ -119,7 +120,7 @@ impl Overview<'_> {
     }
 }
 
-/// Returns the replicas of a program that are shown, each with what follows the name of the program.
+/// Returns the replicas of a program that get a row, each with the suffix of its name.
 fn shown_replicas(program: &ProgramConfig) -> Vec<(String, ProgramConfig)> {
     match program.replicas {
         1 => vec![(String::new(), program.clone())],
@@ -154,7 +155,7 @@ fn quoted(word: &str) -> String {
     shlex::try_quote(word).map_or_else(|_| format!("{word:?}"), std::borrow::Cow::into_owned)
 }
 
-/// Returns one line of bounded width.
+/// Returns the text as one line of at most [`MAX_COMMAND`] characters.
 fn cut(text: &str) -> String {
     let line = output::one_line(text);
     if line.chars().count() <= MAX_COMMAND {

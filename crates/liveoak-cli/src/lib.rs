@@ -1,7 +1,7 @@
 //! The `liveoak` program, as a library of one function, which `main` calls.
 //!
 //! - `args`: the command line
-//! - `check`, `up`: the commands; `liveoak-config` reads the file for them, and has the schema
+//! - `check`, `up`: the commands; `liveoak-config` reads the file for them, and contains the schema
 //! - `programs`: which programs of a file are missing
 //! - `output`: writes to stdout and stderr; while a tree runs, `up` writes through its own `writer`
 
@@ -30,7 +30,7 @@ pub fn run() -> ExitCode {
     let cli = match args::Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // Help and version come this way too, with code 0.
+            // For clap, help and version are errors too, with code 0.
             let printed = error.print();
             if error.exit_code() == 0 {
                 return code_of(printed.map(|()| ExitCode::SUCCESS));
@@ -51,7 +51,7 @@ pub fn run() -> ExitCode {
     code_of(written)
 }
 
-/// Returns the exit code of a command that has written its output. A reader that has closed its end is no error.
+/// Returns the exit code of a command that has written its output. A reader that has closed its end is not an error.
 fn code_of(written: std::io::Result<ExitCode>) -> ExitCode {
     written.unwrap_or_else(|error| {
         if error.kind() == std::io::ErrorKind::BrokenPipe {

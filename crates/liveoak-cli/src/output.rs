@@ -11,7 +11,7 @@ use rustix::io::Errno;
 /// Writes a text to stdout.
 ///
 /// # Errors
-/// The error of the system, unless the reader has closed the pipe.
+/// Returns the error of the system, unless the reader has closed the pipe.
 pub(crate) fn stdout(text: &str) -> io::Result<()> {
     match write_all(rustix::stdio::stdout(), text.as_bytes()) {
         Err(Errno::PIPE) => Ok(()),

@@ -1,4 +1,4 @@
-//! Looks for the programs of a file, as their starts would: in the `PATH` and the folder of each child.
+//! Looks for the programs of a file where their starts would: in the `PATH` and the folder of each child.
 //!
 //! `liveoak check` warns of programs that are missing. They are not errors of the file: another child may build a program
 //! first, or the file may be checked on another machine.
@@ -21,14 +21,14 @@ pub(crate) struct MissingProgram {
     pub(crate) text: String,
 }
 
-/// What a look-up depends on: the name, the folder and the `PATH`.
+/// The key of a look-up: the name, the folder and the `PATH`.
 type Sought = (OsString, Option<PathBuf>, Option<OsString>);
 
-/// Returns the programs of a file, and of its checks, that could not be started now. Nothing is started.
+/// Returns the programs of a file, and of its probes, that could not be started now. Nothing is started.
 pub(crate) fn missing(config: &Config) -> Vec<MissingProgram> {
     let mut commands = Vec::new();
     collect(&config.root, &format!("/{}", config.name), &mut commands);
-    // Without a runtime there are no look-ups; then there is nothing to warn of.
+    // Look-ups need a runtime. Without one, no warning is given.
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_time().build() else {
         return Vec::new();
     };
@@ -39,7 +39,7 @@ pub(crate) fn missing(config: &Config) -> Vec<MissingProgram> {
         let problem = known.entry(key).or_insert_with(|| runtime.block_on(problem(&command)));
         if let Some(problem) = problem {
             let text = format!(
-                "{path}: {field}: could not {problem}; unless another child makes it in time, the start of this child fails"
+                "{path}: {field}: could not {problem}; unless another child creates it in time, the start of this child fails"
             );
             missing.push(MissingProgram { path, field, text });
         }

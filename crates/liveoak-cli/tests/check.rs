@@ -83,7 +83,7 @@ fn a_valid_file_is_reported_as_valid_with_its_tree() {
 }
 
 #[test]
-fn a_valid_file_as_json_is_the_whole_tree_without_secrets() {
+fn json_of_a_valid_file_contains_the_whole_tree_without_secrets() {
     let folder = tests_folder().join("good");
     let output = liveoak(&folder, &["check", "--json", "example.toml"]);
     assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""));
@@ -93,7 +93,7 @@ fn a_valid_file_as_json_is_the_whole_tree_without_secrets() {
 }
 
 #[test]
-fn a_child_that_cannot_exceed_the_intensity_alone_is_warned_of_and_advised_a_limit() {
+fn check_warns_of_a_child_that_cannot_exceed_the_intensity_alone_and_advises_a_limit() {
     let scratch = Scratch::new("warned");
     let child = |name: &str, more: &str| format!("[child.{name}]\ncommand = \"/bin/sh\"\n{more}\n");
     let file = "intensity = { restarts = 10, period = \"1m\" }\n".to_owned()

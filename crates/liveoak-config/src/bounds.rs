@@ -10,9 +10,9 @@ pub(crate) const FALLBACK_NAME: &str = "liveoak";
 
 /// The largest file that is read: a tree at [`MAX_CHILDREN`] with 100 bytes each.
 pub(crate) const MAX_FILE_BYTES: u64 = 1024 * 1024;
-/// How deep supervisors may nest; the reader recurses once per level.
+/// How deep supervisors may be nested. The reader recurses once per level.
 pub(crate) const MAX_DEPTH: usize = 16;
-/// How many children a file may declare, supervisors and every replica counted.
+/// How many children a file may declare, including supervisors and every replica.
 pub(crate) const MAX_CHILDREN: u64 = 10_000;
 /// How many `after` edges a file may declare, on average ten per child. One edge between sets of 10 and 20 replicas
 /// counts 200.

@@ -1,5 +1,5 @@
-//! What a file declares, once every check has passed: the specs of `liveoak-core` and `liveoak-process`, with the few
-//! facts beside them that only the file has (lines, replica counts).
+//! The content of a file that has passed every check: the specs of `liveoak-core` and `liveoak-process`, with the lines and
+//! replica counts of the file.
 
 use crate::source::shown_name;
 use liveoak_core::{ChildDeclaration, ChildForm, ChildSpec, Edge, Name, Path, SpecWarning, SupervisorSpec};
@@ -41,11 +41,11 @@ pub struct ChildConfig {
     pub line: usize,
     /// How the child is supervised. Its `after` names siblings as the file does: a replica set by the name of the set.
     pub spec: ChildSpec,
-    /// What the child is.
+    /// The program or the supervisor.
     pub form: Form,
 }
 
-/// What a child is.
+/// The kind of a child.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Form {
     /// A program that is run as a process.
@@ -70,7 +70,7 @@ pub struct ProgramConfig {
     pub others: Vec<ReplicaConfig>,
 }
 
-/// What can differ between the replicas of a program.
+/// The parts of a program that can differ between its replicas.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReplicaConfig {
     /// The command line.
@@ -100,13 +100,13 @@ impl Config {
         Self { root: expanded(&self.root), ..self.clone() }
     }
 
-    /// Returns what messages call the file.
+    /// Returns the name of the file in messages.
     #[must_use]
     pub fn shown_file(&self) -> String {
         shown_name(&self.file)
     }
 
-    /// Returns what the file allows, but probably does not mean.
+    /// Returns the warnings about specs that are allowed but probably mistakes.
     #[must_use]
     pub fn warnings(&self) -> Vec<SpecWarning> {
         self.expanded().declaration().warnings()
@@ -120,7 +120,7 @@ impl Config {
         found
     }
 
-    /// Returns what the core checks: the specs of the whole tree, without command lines and probes.
+    /// Returns the specs of the whole tree, without command lines and probes. The core checks them.
     #[must_use]
     pub fn declaration(&self) -> ChildDeclaration {
         let form = ChildForm::Supervisor(self.root.declaration());
@@ -161,11 +161,11 @@ impl ChildConfig {
         }
     }
 
-    /// Returns the names of the children that it becomes: its own, or those of its replicas.
+    /// Returns the names of the children in the expanded tree: the child's own name, or the names of its replicas.
     fn instances(&self) -> Vec<Name> {
         match self.replicas() {
             1 => vec![self.name.clone()],
-            // A name of the file has at most 64 bytes, so one with a number fits into a name.
+            // A name in the file has at most 64 bytes. So the number fits into the longer names of the core.
             many => {
                 (1..=many).filter_map(|number| Name::new(format!("{}.{number}", self.name)).ok()).collect()
             }

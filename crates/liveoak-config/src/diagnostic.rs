@@ -1,5 +1,5 @@
-//! What is wrong with a file, as data: one [`Diagnostic`] per error, collected in a [`Diagnostics`].
-//! [`render`](crate::render) decides how it looks.
+//! The errors of a file, as data: one [`Diagnostic`] per error, collected in a [`Diagnostics`].
+//! [`render`](crate::render) formats them.
 
 use crate::bounds::{MAX_KEPT, MAX_SHOWN};
 use crate::secrets::{without_env, without_values};
@@ -21,7 +21,7 @@ pub(crate) struct Source {
     pub(crate) name: String,
     /// The whole text; empty when the file could not be read as text.
     pub(crate) text: String,
-    /// The text as messages may show it: of the same length, without values of variables.
+    /// The text for messages: it has the same length, and values of variables are hidden.
     pub(crate) shown: String,
 }
 
@@ -36,15 +36,15 @@ impl fmt::Debug for Source {
 pub(crate) struct Diagnostic {
     /// Index into [`Diagnostics::sources`].
     pub(crate) source: usize,
-    /// The offending bytes; `None` when the error is of the file as a whole.
+    /// The wrong bytes; `None` if the error is about the whole file.
     pub(crate) span: Option<Span>,
     /// The keys that lead to the place, for example `child.db.restart`; empty at the top.
     pub(crate) path: String,
     /// What is wrong, as one line.
     pub(crate) message: String,
-    /// What stands under the underlined text.
+    /// The label of the underlined text.
     pub(crate) label: String,
-    /// What would have been right.
+    /// The expected value.
     pub(crate) expected: Option<String>,
     /// What to do about it.
     pub(crate) help: Option<String>,
@@ -58,7 +58,7 @@ impl Diagnostic {
         Box::new(Self { span: Some(span), path: path.into(), ..*Self::of_file(message) })
     }
 
-    /// Creates an error of the main file as a whole.
+    /// Creates an error about the whole main file.
     pub(crate) fn of_file(message: impl Into<String>) -> Error {
         Box::new(Self { message: message.into(), ..Self::default() })
     }
@@ -82,7 +82,7 @@ impl Diagnostic {
         self.help_if(Some(help.into()))
     }
 
-    /// Sets what to do about it, if that is known.
+    /// Sets the advice, if there is one.
     pub(crate) fn help_if(mut self: Box<Self>, help: Option<String>) -> Error {
         self.help = help.or(self.help);
         self
@@ -95,7 +95,7 @@ impl Diagnostic {
     }
 }
 
-/// Everything that is wrong with a file. Holds at most a thousand errors; the rest are only counted.
+/// All errors of a file. At most a thousand are kept; the others are only counted.
 #[derive(Debug, Default)]
 pub struct Diagnostics {
     /// The texts that errors point into; the main file first.
@@ -113,7 +113,7 @@ impl Diagnostics {
         Self { sources: vec![main], ..Self::default() }
     }
 
-    /// Creates a report of one error of the file as a whole.
+    /// Creates a report of one error about the whole file.
     pub(crate) fn of_file(name: &str, error: Error) -> Self {
         Self { diagnostics: vec![error], ..Self::new(name, "") }
     }
@@ -134,7 +134,7 @@ impl Diagnostics {
         }
     }
 
-    /// Keeps only the first error, and sets what to do about it.
+    /// Keeps only the first error, and sets its advice.
     pub(crate) fn keep_first(&mut self, help: &str) {
         self.diagnostics.sort_by_key(|d| d.span.as_ref().map(|span| span.start));
         self.diagnostics.truncate(1);

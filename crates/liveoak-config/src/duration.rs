@@ -9,7 +9,7 @@ const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_0
 /// Reads a duration such as `500ms`, `5s`, `1m30s` or `2h`: whole numbers with units, the longest unit first.
 ///
 /// # Errors
-/// The reason, to follow the word "this".
+/// Returns the reason, as a predicate for the subject "this".
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     if text.is_empty() {
         return Err("is empty".to_owned());
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shown_duration_reads_back_as_itself() {
+    fn a_formatted_duration_is_parsed_as_the_same_duration() {
         for ms in [0, 1, 999, 1000, 90_000, 7_200_000, 93_784_005] {
             let given = Duration::from_millis(ms);
             assert_eq!(parse_duration(&format_duration(given)), Ok(given));

@@ -1,8 +1,9 @@
-//! Reads an `env_file`: lines of `KEY=VALUE`, comments from `#`, an optional `export ` in front, quotes around a value.
+//! Reads an `env_file`: lines of `KEY=VALUE`, with an optional `export ` in front, optional quotes around the value, and
+//! comments from `#`.
 //!
-//! Nothing is expanded. A bare value ends at the line's end or at ` #`; inside `'…'` every character stands for itself;
-//! inside `"…"` the escapes `\n`, `\t`, `\r`, `\"`, `\\` and `\$` are understood. A value ends on its line. The byte order mark
-//! and the CRLF line ends of other systems are gone already (see `source`).
+//! Nothing is expanded. A bare value ends at the end of the line or at ` #`. Inside `'…'` every character is literal.
+//! Inside `"…"` there are the escapes `\n`, `\t`, `\r`, `\"`, `\\` and `\$`. A value cannot span lines. `source` has already
+//! removed byte order marks and CRLF line ends.
 
 use crate::diagnostic::Span;
 
@@ -43,7 +44,7 @@ pub(crate) fn parse(text: &str) -> (Vec<(String, String)>, Vec<EnvError>) {
             },
             Err(error) => {
                 if error.help == CLOSE_IT {
-                    // One error is enough for a value over several lines.
+                    // A value over several lines gets only one error.
                     read += rest_of_value(&text[start..], error.span.start, line.len());
                 }
                 errors.push(error.shifted(start));
@@ -78,10 +79,10 @@ fn rest_of_value(text: &str, quote: usize, first: usize) -> usize {
 fn read_line(line: &str) -> Result<Option<(String, String)>, EnvError> {
     let content = line.trim_end();
     if let Some(at) = content.find('\r') {
-        let message = "this line has a carriage return (`\\r`) in it";
+        let message = "this line contains a carriage return (`\\r`)";
         return Err(error(at..at + 1, message, "end each line with a line feed; inside \"…\" write \\r"));
     }
-    // Files with byte order marks may have been joined.
+    // A byte order mark may stand inside the text if files were joined.
     let mut start = content.len() - content.trim_start_matches('\u{feff}').trim_start().len();
     if start == content.len() || content[start..].starts_with('#') {
         return Ok(None);
@@ -102,7 +103,7 @@ fn read_line(line: &str) -> Result<Option<(String, String)>, EnvError> {
         };
         return Err(error(start..start + key.len().max(1), problem, help));
     }
-    // A comment may follow at once: then the value is empty.
+    // If a comment follows immediately, the value is empty.
     let bare = value.trim_start();
     let value = if bare.starts_with('#') && bare.len() < value.len() { "" } else { bare };
     let read = read_value(value).map_err(|error| error.shifted(content.len() - value.len()))?;
@@ -116,7 +117,7 @@ fn key_problem(key: &str) -> Option<String> {
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
     key.chars()
         .find(|&c| !fits(c))
-        .map(|c| format!("the name of this variable has `{}` in it", c.escape_debug()))
+        .map(|c| format!("the name of this variable contains `{}`", c.escape_debug()))
 }
 
 /// Reads a value that goes to the end of the line. The place of an error is counted from the start of the value.
@@ -138,13 +139,13 @@ fn read_value(value: &str) -> Result<String, EnvError> {
         let at = value.len() - rest.len();
         let help = match rest.starts_with('#') {
             true => "put a blank before the comment; inside '…' a backslash does not escape a quote",
-            false => "quote the whole value; inside '…' every character stands for itself",
+            false => "quote the whole value; inside '…' every character is literal",
         };
         return Err(error(at..value.len(), "something follows the closing quote", help));
     }
     match text.find('\0') {
         Some(_) => {
-            Err(error(0..value.len(), "this value has a NUL character in it", "no variable can hold one"))
+            Err(error(0..value.len(), "this value contains a NUL character", "a variable cannot contain one"))
         }
         None => Ok(text),
     }
@@ -154,7 +155,7 @@ fn read_value(value: &str) -> Result<String, EnvError> {
 const CLOSE_IT: &str = "close it on the same line; for a value of several lines write \\n inside \"…\"";
 
 fn unclosed(value: &str) -> EnvError {
-    let message = format!("this value has an opening {} and no closing one", &value[..1]);
+    let message = format!("this value has an opening {} without a closing one", &value[..1]);
     error(0..value.len(), message, CLOSE_IT)
 }
 
@@ -214,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_of_two_equal_names_counts() {
+    fn if_a_name_occurs_twice_the_last_value_counts() {
         assert_eq!(read("A=1\nA=2"), [pair("A", "2")]);
     }
 
@@ -275,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn blanks_before_the_sign_and_a_carriage_return_are_named() {
+    fn the_errors_for_blanks_before_the_sign_and_for_a_carriage_return_name_the_cause() {
         let help = |text: &str| parse(text).1.first().map(|error| (error.span.clone(), error.help));
         assert_eq!(help("A = 1"), Some((0..2, "remove the blanks before `=`")));
         assert!(help("A=1\rB=2\r").is_some_and(|(span, _)| span == (3..4)));

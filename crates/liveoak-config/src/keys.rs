@@ -1,9 +1,9 @@
 //! The table of keys: every key of every table of `liveoak.toml`, with its type, its default and its description.
 //!
-//! The reader refuses every key that is not here, and the JSON Schema for editors is made from it. The schema describes
-//! what a file may look like. Errors that only the whole file shows (dependencies, cycles, keys that contradict each
-//! other) are found by the reader. A new key needs an entry here, a line in the reader, a field in `config.rs` or in the
-//! core, a line in `check.rs` of `liveoak-cli` if it is shown there, the page, and `cargo xtask bless`.
+//! The reader refuses every key that is not in this table, and the JSON Schema for editors is made from the table. The
+//! schema describes single values. The reader finds the errors that only the whole file shows (dependencies, cycles, keys
+//! that contradict each other). A new key needs an entry here, a line in the reader, a field in `config.rs` or in the
+//! core, a line in `check.rs` of `liveoak-cli` if it is shown there, a row in `docs/liveoak-toml.md`, and `cargo xtask bless`.
 
 use crate::bounds::MAX_REPLICAS;
 use crate::duration::format_duration;
@@ -16,10 +16,10 @@ use liveoak_process::{Ask, Probe, Signal, Stdin};
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// What happens above a limit of the file that does not say it. The library's own default is [`GiveUp::Escalate`].
+/// The default of `give_up` in a file. The library's default is [`GiveUp::Escalate`].
 pub(crate) const GIVE_UP: GiveUp = GiveUp::Quarantine;
 
-/// What follows a failed first start in a file that does not say it. The library's own default is [`FirstStart::Fail`].
+/// The default of `first_start` in a file. The library's default is [`FirstStart::Fail`].
 pub(crate) const FIRST_START: FirstStart = FirstStart::Retry;
 
 /// Returns the name of every key that a child may have, be it a program or a supervisor.
@@ -61,8 +61,8 @@ keys! {
         intensity: || types::table_schema(&LIMIT);
         /// In which order children start: one after another as declared, or side by side as soon as their `after` holds.
         order: types::words_schema::<Order> => Order::default().as_str();
-        /// What follows when a child fails before the supervisor has been ready. Default: that of the supervisor above;
-        /// at the top level "retry".
+        /// Whether a child that fails before the supervisor has been ready is restarted. Default: the value of the supervisor
+        /// above; at the top level "retry".
         first_start: types::words_schema::<FirstStart>;
         /// Whether the end of significant children ends the supervisor.
         auto_shutdown: types::words_schema::<AutoShutdown> => AutoShutdown::default().as_str();
@@ -74,62 +74,62 @@ keys! {
     }
 
     const OF_NESTED_STOP {
-        /// The budget for its own stop. Default: only the budgets around it count.
+        /// The budget for the stop of this supervisor. Default: only the budgets of the supervisors above count.
         stop: || types::table_schema(&SUPERVISOR_STOP);
     }
 
     const CHILDREN {
-        /// The children, by name. They start in the order of the file, unless `order` or `after` says otherwise.
+        /// The children, by name. They start in the order of the file, unless `order` or `after` requires another order.
         child: types::children_schema;
     }
 
     const OF_PROGRAMS {
-        /// What to run: an array of words, or a string that is split into words as a shell would. No shell runs. In it, in
-        /// `shell`, `cwd`, the values of `env` and the probes of `ready`, {replica} is the number of the replica.
-        /// With a slash the program is looked for from `cwd`, without one in PATH.
+        /// What to run: an array of words, or a string that is split into words as a shell would. No shell runs. A program
+        /// name with a slash is relative to `cwd`; a name without one is looked up in PATH. In `command`, `shell`, `cwd`, the
+        /// values of `env` and the probes of `ready`, {replica} is the number of the replica.
         command: types::command_schema;
         /// A script for `sh -c`, instead of `command`.
         shell: || types::text_like_schema("producer | consumer");
-        /// The folder to run in, relative to the file's folder. Default: the file's folder.
+        /// The working directory, relative to the file's folder. Default: the file's folder.
         cwd: types::text_schema;
-        /// Variables beside the inherited ones. They win over those of `env_file`.
+        /// Variables in addition to the inherited ones. They override those of `env_file`.
         env: types::variables_schema;
         /// A file of KEY=VALUE lines, relative to the file's folder. Nothing is expanded in it.
         env_file: types::text_schema;
-        /// Its standard input: empty, a pipe that never ends, or the input of liveoak itself (for one child of the file).
+        /// The standard input: empty, a pipe that never ends, or the input of liveoak itself (for one child of the file).
         stdin: types::words_schema::<Stdin> => Stdin::default().as_str();
         /// When an attempt counts as ready, so that the next child starts. Default: as soon as it runs.
         ready: || types::table_schema(&READY);
-        /// The exit codes that are no failure.
+        /// The exit codes that are not failures.
         success: || json!({ "type": "array", "items": types::integer_schema(0, 255), "minItems": 1 }) => [0];
-        /// How its output is read.
+        /// How the output of the program is read.
         output: || types::table_schema(&OUTPUT) => json!({ "merge": false });
         /// How many copies run. Above 1 they are named NAME.1, NAME.2 and so on, and start and stop side by side. {replica} is the number of the copy.
         replicas: || types::integer_schema(1, MAX_REPLICAS) => 1;
-        /// How it is stopped: the signal that asks, who gets it, and the time until it is killed.
+        /// How the program is stopped: the signal, which processes get it, and the time until the kill.
         stop: || types::table_schema(&PROGRAM_STOP) => json!({ "signal": Signal::TERM.word(), "ask": Ask::default().word(), "within": format_duration(ChildSpec::default().stop_within) });
     }
 
     const OF_CHILDREN {
-        /// When it is started again: always, after a failure, or never.
+        /// When the child is restarted: always, after a failure, or never.
         restart: types::words_schema::<Restart> => Restart::default().as_str();
         /// The delays before restarts, or false for none.
         backoff: || json!({ "anyOf": [types::table_schema(&BACKOFF), { "const": false, "description": "None." }] });
         /// How many restarts of this child alone are too many.
         limit: || types::table_schema(&LIMIT);
-        /// The siblings that must be started, ready, healthy or completed before it starts.
+        /// The siblings that must be started, ready, healthy or completed before the child starts.
         after: types::after_schema;
-        /// Whether its end counts for the `auto_shutdown` of the supervisor around it. Not for permanent children.
+        /// Whether the end of the child counts for the `auto_shutdown` of its supervisor. Not for permanent children.
         significant: || json!({ "type": "boolean" }) => ChildSpec::default().significant;
     }
 
     const OF_LIMIT {
-        /// How many restarts are allowed within the period; of one child, also how many in a row. With 0 the first failure
-        /// exceeds the limit.
+        /// How many restarts are allowed within the period. For the limit of one child, also how many failures in a row. With 0,
+        /// the first failure exceeds the limit.
         restarts: types::restarts_schema;
-        /// The period, a duration above zero. Leave it out if restarts are unlimited. Failures in a row need none.
+        /// The period, a duration above zero. Leave it out if restarts are unlimited.
         period: types::duration_schema;
-        /// What happens above the limit.
+        /// What happens when the limit is exceeded.
         give_up: types::words_schema::<GiveUp> => GIVE_UP.as_str();
     }
 
@@ -138,13 +138,13 @@ keys! {
         from: types::duration_schema => format_duration(Backoff::default().from);
         /// The upper bound of every delay.
         to: types::duration_schema => format_duration(Backoff::default().to);
-        /// A child that was ready for this long without a break is stable: the bound is `from` again, and failures in a row
-        /// begin anew.
+        /// After a child was ready for this long without a break, the bound is `from` again, and the count of failures in a row
+        /// is zero again.
         reset_after: types::duration_schema => format_duration(Backoff::default().reset_after);
     }
 
     const OF_READY {
-        /// Ready after it has run for this long.
+        /// Ready after the program has run for this long.
         delay: types::duration_schema;
         /// Ready when a line of its output matches this regular expression.
         log: || types::text_like_schema("listening on");
@@ -159,30 +159,32 @@ keys! {
         /// Ready when this URL answers a GET with 2xx or 3xx. Plain http only.
         http: || types::pattern_schema("^[Hh][Tt][Tt][Pp]://.+$", "http://127.0.0.1:8080/health");
         /// How long to wait after a try that failed. The first waits of an attempt are shorter: 10ms, 20ms, 40ms and so on.
-        /// Not for `delay` and `log`, which wait for their moment.
+        /// Not for `delay` and `log`, which are not tried repeatedly.
         every: types::duration_schema => format_duration(Probe::delay(Duration::ZERO).interval());
         /// How long one try may take. A command that takes longer is killed. Not for `delay` and `log`.
         timeout: types::duration_schema => format_duration(Probe::delay(Duration::ZERO).time_limit());
-        /// How long it may take. A start that misses it has failed.
+        /// The deadline of the start. A start that misses the deadline has failed.
         within: types::duration_schema => format_duration(ChildSpec::default().start_within);
     }
 
     const OF_PROGRAM_STOP {
-        /// The signal that asks it to stop.
+        /// The signal that asks the program to stop.
         signal: types::words_schema::<Signal> => Signal::TERM.word();
-        /// Who gets the signal: every process of its group, or the program itself, and the rest when that has ended.
+        /// Which processes get the signal: the whole process group, or only the program itself, and the rest of the group when
+        /// the program has ended.
         ask: types::words_schema::<Ask> => Ask::default().word();
-        /// The time until its process group is killed. "0s" kills at once; with "infinity" only budgets above it count.
+        /// The time until the process group is killed. "0s" kills immediately. With "infinity", only the budgets of the
+        /// supervisors above count.
         within: types::duration_or_infinity_schema => format_duration(ChildSpec::default().stop_within);
     }
 
     const OF_OUTPUT {
-        /// One pipe for stdout and stderr, so that their lines keep the order in which they were written.
+        /// Use one pipe for stdout and stderr. Then the lines of both keep the order in which they were written.
         merge: || json!({ "type": "boolean" }) => false;
     }
 
     const OF_SUPERVISOR_STOP {
-        /// How long the stop may take, however many children ignore it.
+        /// How long the stop may take, however many children ignore the request.
         within: types::duration_schema;
     }
 }
@@ -191,17 +193,14 @@ const fn keys(about: &'static str, lists: &'static [&'static [Key]]) -> Keys {
     Keys { about, lists, required: &[], one_of: &[], others: &[] }
 }
 
-/// What other tools call the keys of a child.
+/// The words of other tools for the keys of a child.
 pub(crate) const OF_CHILD: &[&[OtherWords]] = &[FOR_COMMAND, FOR_CHILD];
 
 /// The file's top level: the root supervisor.
 pub(crate) static ROOT: Keys = Keys {
     required: &["child"],
     others: &[FOR_ROOT],
-    ..keys(
-        "A tree of programs that `liveoak up` runs: started in order, restarted when they fail, stopped within a known time.",
-        &[OF_ROOT, OF_SUPERVISORS, OF_ROOTS_STOP, CHILDREN],
-    )
+    ..keys("A tree of programs for `liveoak up`.", &[OF_ROOT, OF_SUPERVISORS, OF_ROOTS_STOP, CHILDREN])
 };
 /// A child that runs a program.
 pub(crate) static PROGRAM: Keys = Keys {

@@ -1,4 +1,4 @@
-//! From a path, or a text, to a [`Config`] or a [`Diagnostics`].
+//! Reads a path or a text into a [`Config`] or a [`Diagnostics`].
 
 use crate::bounds::DEFAULT_FILE;
 use crate::config::Config;
@@ -13,11 +13,11 @@ use std::path::Path;
 
 /// Reads and checks a whole file, and the env files that it names. Starts nothing and writes nothing.
 ///
-/// The file `-` is the standard input. The relative paths of a file start at its folder; those of the standard input, a
-/// pipe or a descriptor start at the working directory.
+/// The file `-` is the standard input. The paths in a file are relative to its folder. In the standard input, a
+/// pipe or a descriptor, they are relative to the working directory.
 ///
 /// # Errors
-/// Everything that is wrong with it, in the order of the file. When the TOML itself is broken, only that.
+/// Returns all errors, in the order of the file. If the TOML syntax is broken, returns only syntax errors.
 pub fn load(file: &Path) -> Result<Config, Diagnostics> {
     let name = shown_name(file);
     let fail = |diagnostic| Diagnostics::of_file(&name, diagnostic);
@@ -35,7 +35,7 @@ pub fn load(file: &Path) -> Result<Config, Diagnostics> {
     read(file, &folder, &text, &read_text)
 }
 
-/// Returns the error for a file that gives no text.
+/// Returns the error for a file whose text could not be read.
 fn unreadable(file: &Path, name: &str, problem: Unreadable) -> Diagnostics {
     if let Unreadable::NotUtf8(NotUtf8 { text, offset, byte }) = problem {
         let span = offset..offset + char::REPLACEMENT_CHARACTER.len_utf8();
@@ -59,7 +59,7 @@ fn unreadable(file: &Path, name: &str, problem: Unreadable) -> Diagnostics {
 /// Reads and checks a text. It is read as the file `file` in `folder`, and its env files by `open`.
 ///
 /// # Errors
-/// The first syntax error of each line; if there are none, all other errors, in order of position.
+/// Returns the first syntax error of each line. If there is none, returns all other errors, in the order of the file.
 pub(crate) fn read(
     file: &Path,
     folder: &Path,
@@ -80,7 +80,7 @@ pub(crate) fn read(
         let (counts, others): (Vec<_>, Vec<_>) =
             errors.0.into_iter().partition(|error| counts_children(&error.problem));
         others.iter().for_each(|error| reader.spec_error(error));
-        // With other errors the children, or their backoffs, may not be what is meant. Each replica is a child of its own.
+        // If there are other errors, the children or their backoffs may be incomplete. Each replica counts as a child.
         let judge = !counts.is_empty() && reader.problems.is_empty();
         let expanded = judge.then(|| config.expanded().declaration().check().err()).flatten();
         let errors = expanded.into_iter().flat_map(|errors| errors.0);

@@ -1,7 +1,7 @@
-//! Files of other tools: what to do with a Procfile, a Compose file or a systemd unit.
+//! Recognises files of other tools, such as a Procfile, a Compose file or a systemd unit, and advises how to translate them.
 //!
-//! They are looked for when there is no `liveoak.toml`, and recognised when a file is not TOML. Liveoak does not read them,
-//! because most of their keys have no equal here; the advice says how the parts correspond.
+//! Liveoak looks for such a file when there is no `liveoak.toml`, and when a file is not TOML. It does not read these files,
+//! because most of their keys have no counterpart in `liveoak.toml`.
 
 use crate::bounds::DEFAULT_FILE;
 use crate::text::near_miss;
@@ -68,12 +68,12 @@ const KINDS: [ForeignFile; 6] = [
     },
 ];
 
-/// Returns what to do with a text that is no TOML, if it is a file of another tool.
+/// Returns the advice for a text that is not TOML, if it is a file of another tool.
 pub(crate) fn recognized(text: &str) -> Option<&'static str> {
     KINDS.iter().find(|kind| (kind.is_text)(text)).map(|kind| kind.advice)
 }
 
-/// Returns what to do when there is no `file`: use a similar file, one of a folder above, or a file of another tool.
+/// Returns the advice for a missing `file`: use a similar file or one of a folder above, or translate a file of another tool.
 pub(crate) fn help_without_file(file: &Path) -> String {
     let folder = file.parent().unwrap_or(Path::new(""));
     let names = names_in(folder);
@@ -107,7 +107,7 @@ fn names_in(folder: &Path) -> Vec<String> {
 
 /// Returns the name that the file was probably meant to have.
 fn similar_name<'n>(wanted: &str, names: &'n [String]) -> Option<&'n String> {
-    // A browser or an editor has appended an extension.
+    // A browser or an editor may have appended an extension.
     let longer =
         names.iter().find(|name| name.strip_prefix(wanted).is_some_and(|rest| rest.starts_with('.')));
     longer.or_else(|| {

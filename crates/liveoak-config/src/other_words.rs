@@ -1,13 +1,13 @@
-//! The words of other tools for keys and values, and what to write here.
+//! The words of other tools for keys and values, each with the word of `liveoak.toml`.
 //!
 //! People who come from Compose, systemd, supervisord, pm2, Kubernetes or a Procfile write the words that they know. Such
 //! a word is often similar to the wrong key (`cmd` and `cwd`), so it is looked up here before a similar key is suggested.
 
-/// Words of other tools with one meaning, and what to do instead.
+/// Words of other tools with one meaning, and the advice for them.
 pub(crate) struct OtherWords {
     /// The words, in lower case without `_` and `-`.
     words: &'static [&'static str],
-    /// What to do, to follow "help:".
+    /// The advice, to follow "help:".
     advice: &'static str,
 }
 
@@ -53,7 +53,7 @@ other_words! {
          "readywhen" "readylogline"]
             => "the key is `ready`, as in: ready = { http = \"http://127.0.0.1:8080/health\" }";
         ["liveness" "livenessprobe" "watchdog" "watchdogsec"]
-            => "there is no check of a program that is ready; `ready` checks its start";
+            => "Liveoak does not check a program that is ready; `ready` checks only its start";
         ["startsecs" "minuptime" "startperiod" "starttimeout" "timeoutstartsec" "launchtimeout" "listentimeout"]
             => "write ready = { delay = \"1s\" }, or `within` in `ready` for the deadline of a start";
         ["instances" "numprocs" "scale" "concurrency" "copies" "count" "workers" "processes" "deploy" "formation"]
@@ -73,7 +73,7 @@ other_words! {
          "gracefultimeout" "gracefulshutdown" "shutdown" "shutdowntimeout" "terminationgraceperiodseconds" "kill"]
             => "write it in `stop`, as in: stop = { within = \"10s\" }";
         ["stopasgroup" "killasgroup" "killmode" "treekill" "parentonly"]
-            => "write stop = { ask = \"leader\" } to signal the program alone, or leave it out: the whole process group is asked; a kill always goes to the group";
+            => "write stop = { ask = \"leader\" } to signal only the program; by default the whole process group gets the signal; a kill always goes to the group";
         ["tty" "pty" "terminal"]
             => "there is no such key: a program has no terminal; one that reads its standard input gets it with stdin = \"open\" or stdin = \"inherit\"";
         ["stdinopen" "interactive" "isinteractive" "standardinput" "input" "attach" "attachstdin"]
@@ -116,7 +116,7 @@ other_words! {
          "apps" "app" "commands" "workers" "units" "jobs" "containers" "pods"]
             => "write each program as a table: [child.NAME] and below it command = \"...\"";
         ["supervisord" "supervisor" "tree" "root" "global" "settings" "options" "config"]
-            => "the keys of the tree stand on top of the file, without a header";
+            => "the keys of the tree stand at the top of the file, without a header";
         ["version" "schema" "apiversion" "kind"]
             => "remove it: the file has no version";
         ["title" "project" "projectname" "appname"]
@@ -130,7 +130,7 @@ other_words! {
         ["include" "includes" "extends" "import" "files"]
             => "there is no such key; every child is written out in this file";
         ["defaults" "default"]
-            => "there are no defaults of one's own; write the keys at each child";
+            => "a file cannot set defaults; write the keys at each child";
         ["log" "logs" "loglevel" "logformat" "logging" "logfile" "loglocation"]
             => "the log is set on the command line: see `liveoak up --help`";
         ["networks" "volumes" "secrets" "configs"]
@@ -149,7 +149,7 @@ other_words! {
         ["path" "pidfile" "exists" "touch"]
             => "the key is `file`, as in: ready = { file = \"app.pid\" }";
         ["wait" "sleep" "after" "initialdelay" "initialdelayseconds" "startperiod" "startsecs"]
-            => "remove it: the first try comes at once, and until `within` a failed one changes nothing; to wait for a time alone write ready = { delay = \"1s\" }";
+            => "remove it: the first try comes immediately, and failed tries are repeated until `within`; to wait only for a time, write ready = { delay = \"1s\" }";
         ["deadline" "starttimeout" "maxwait" "startwithin" "starttime"]
             => "the key is `within`, as in: within = \"10s\"; it is the deadline of the whole start";
         ["timeoutseconds" "trytimeout" "probetimeout" "requesttimeout" "connecttimeout" "timelimit"]
@@ -248,7 +248,7 @@ impl OtherWords {
     }
 }
 
-/// Returns what to do about a key that other tools have, in a table that has the keys `known`.
+/// Returns the advice for a key of another tool in a table that has the keys `known`.
 pub(crate) fn advice(word: &str, lists: &[&'static [OtherWords]], known: &[&str]) -> Option<&'static str> {
     let plain = plain(word)?;
     let fits = |entry: &&OtherWords| {
@@ -266,12 +266,12 @@ pub(crate) fn value<'w>(value: &str, words: impl IntoIterator<Item = &'w str>) -
     words.into_iter().find(means)
 }
 
-/// Returns `true` if other tools call by this word what a child runs.
+/// Returns `true` if other tools use this word for the command of a child.
 pub(crate) fn means_command(word: &str) -> bool {
     plain(word).is_some_and(|plain| FOR_COMMAND.iter().any(|entry| entry.words.contains(&plain.as_str())))
 }
 
-/// Returns a word as the lists have it, unless it is too long for them.
+/// Returns a word in the spelling of the lists, unless it is too long.
 fn plain(word: &str) -> Option<String> {
     let letters = word.chars().filter(|c| !matches!(c, '_' | '-' | ' ' | '.')).flat_map(char::to_lowercase);
     (word.len() <= MAX_WORD).then(|| letters.collect())
@@ -286,7 +286,7 @@ mod tests {
     use liveoak_process::{Ask, Signal, Stdin};
 
     #[test]
-    fn a_word_of_another_tool_gets_the_right_key_in_whatever_spelling() {
+    fn a_word_of_another_tool_is_found_in_any_spelling_and_gets_the_right_key() {
         let known = any_child();
         for (word, key) in [
             ("cmd", "`command`"),
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn an_advice_that_names_a_key_names_one_that_the_table_has() {
+    fn each_key_in_the_advice_for_a_table_is_a_key_of_that_table() {
         for (lists, known) in tables() {
             for entry in lists.iter().copied().flatten() {
                 assert!(entry.key().is_none_or(|key| known.contains(&key)), "{}", entry.advice);
@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn each_value_of_another_tool_is_a_value_here() {
+    fn each_value_of_another_tool_maps_to_a_value_of_the_file() {
         fn words<T: Word>() -> impl Iterator<Item = &'static str> {
             T::ALL.iter().map(|value| value.word())
         }

@@ -109,7 +109,7 @@ impl Reader<'_> {
         Some(CommandLine::new(program).args(words).cwd(cwd))
     }
 
-    /// Returns the words of a command, or an error if it is one string with something that only a shell understands.
+    /// Returns the words of a command, or an error if the command is one string with shell syntax.
     fn without_shell_syntax(&self, node: &Node<'_>, words: Vec<String>) -> Checked<Vec<String>> {
         let DeValue::String(text) = node.value else { return Ok(words) };
         let Some(found) = shell_syntax::find(text) else { return Ok(words) };
@@ -140,7 +140,7 @@ impl Reader<'_> {
             }
             Kind::Expansion | Kind::Glob | Kind::Home => (
                 format!("`{shown}` is not expanded in `{}`: no shell runs", node.path),
-                "the program would get it as it stands",
+                "the program would get it literally",
                 format!("{in_shell} instead; or put '...' around it, {literally}"),
             ),
             Kind::Builtin => (
@@ -153,7 +153,7 @@ impl Reader<'_> {
         Err(error.label(label).help(help))
     }
 
-    /// Returns where a part of a string stands in the file; where the whole string stands, if it has escapes.
+    /// Returns the place of a part of a string in the file. If the string has escapes, returns the place of the whole string.
     fn part_of(&self, node: &Node<'_>, part: &Span) -> Span {
         let DeValue::String(text) = node.value else { return node.span.clone() };
         let raw = self.problems.sources[0].text.get(node.span.clone()).unwrap_or_default();
@@ -169,7 +169,7 @@ impl Reader<'_> {
         start + part.start..start + part.end
     }
 
-    /// Reads `stop`: the signal of the command, who gets it, and the deadline of the child.
+    /// Reads `stop`: the signal of the command, which processes get it, and the deadline of the child.
     fn program_stop(&mut self, table: &Table<'_>, command: CommandLine, spec: &mut ChildSpec) -> CommandLine {
         let example = "stop = { signal = \"SIGINT\", within = \"5s\" }";
         let what = "the `stop` of a program";
@@ -208,19 +208,19 @@ impl Reader<'_> {
         Some(codes)
     }
 
-    /// Reads `env_file` and `env`; a variable of `env` wins over one of the file.
+    /// Reads `env_file` and `env`. A variable of `env` overrides one of the file.
     fn variables(&mut self, table: &Table<'_>) -> Vec<(String, String)> {
         let mut variables = table.get("env_file").and_then(|node| self.env_file(node)).unwrap_or_default();
         let declared = self.value(table, "env", |node| node.table("`env`", "env = { MODE = \"dev\" }"));
         for node in declared.iter().flat_map(|table| &table.nodes) {
             if node.key.is_empty() || node.key.contains(['=', '\0']) {
                 let error = node.key_error("this cannot be the name of a variable");
-                let error = error.label("the name is empty, or has `=` or NUL in it");
+                let error = error.label("the name is empty, or contains `=` or NUL");
                 self.problems.push(error.expected("a name, as in: MODE"));
             }
             if IDENTITY_VARIABLES.contains(&node.key) {
                 let error = node.key_error(format!("`{}` is set by liveoak itself", node.key));
-                let error = error.label("it tells the program who it is");
+                let error = error.label("it identifies the program");
                 self.problems.push(error.help("choose another name"));
             }
             if let Some(value) = self.record(node.secret_string(&format!("{} = \"...\"", escaped(node.key))))
@@ -244,7 +244,7 @@ impl Reader<'_> {
         let variables = self.read_env_file(node, &path)?;
         if let Some((name, _)) = variables.iter().find(|(name, _)| IDENTITY_VARIABLES.contains(&&**name)) {
             let error = node.error(format!("this env_file sets `{name}`, which liveoak itself sets"));
-            let error = error.label("the variable tells the program who it is");
+            let error = error.label("the variable identifies the program");
             self.problems.push(error.help("remove the line from the file, or choose another name"));
         }
         self.env_files.insert(path, variables.clone());
@@ -304,7 +304,7 @@ impl Reader<'_> {
         if probes.is_empty() && table.nodes.iter().all(|node| READY.has(node.key)) {
             let error = node.error(format!("`{}` has no probe", node.path));
             let expected = format!("{}, as in: {READY_EXAMPLE}", one_of(READY.one_of.iter().copied()));
-            self.problems.push(error.label("nothing tells when it is ready").expected(expected));
+            self.problems.push(error.label("no condition for readiness").expected(expected));
         }
         let read = probes.iter().map(|node| self.probe(node, cwd, spec.start_within));
         let probe = read.fold(None, Option::or);
@@ -314,9 +314,8 @@ impl Reader<'_> {
         let probe = probe?;
         if !probe.is_repeated() {
             for node in ["every", "timeout"].iter().filter_map(|key| table.get(key)) {
-                let error =
-                    node.key_error(format!("`{}` has no effect beside `{}`", node.key, probes[0].key));
-                let error = error.label("this probe is not tried again and again");
+                let error = node.key_error(format!("`{}` has no effect with `{}`", node.key, probes[0].key));
+                let error = error.label("this probe is not tried repeatedly");
                 self.problems.push(error.help("remove it; `within` bounds the whole start"));
             }
         }
@@ -337,7 +336,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Reads the path of a unix socket. Its folder may be deep, but no server can give a longer name to a socket.
+    /// Reads the path of a unix socket. The path may be long, but not the name: a server cannot bind a longer one.
     fn socket(&mut self, node: &Node<'_>, cwd: &Path) -> Option<PathBuf> {
         let path = self.path(node, "unix = \"app.sock\"", cwd)?;
         let name = path.file_name().map_or(0, std::ffi::OsStr::len);
@@ -354,7 +353,7 @@ impl Reader<'_> {
     }
 }
 
-/// Returns the words of a command: the elements of an array, or a string split as a shell would. The first is not blank.
+/// Returns the words of a command: the elements of an array, or a string split as a shell would. The first word is not blank.
 fn words_of(node: &Node<'_>) -> Checked<Vec<String>> {
     let example = format!("{} = [\"redis-server\", \"--port\", \"7000\"]", node.key);
     let words = match (node.value, node.elements()) {
@@ -374,8 +373,8 @@ fn words_of(node: &Node<'_>) -> Checked<Vec<String>> {
 fn split(node: &Node<'_>, text: &str) -> Checked<Vec<String>> {
     shlex::split(text).ok_or_else(|| {
         let error = node.error(format!("`{}` cannot be split into words", node.path));
-        let error = error.label("a quote is opened and not closed, or a `\\` stands at the end");
-        error.help("close it, or write an array of words: then nothing needs quotes")
+        let error = error.label("a quote is not closed, or a `\\` stands at the end");
+        error.help("close the quote, or write an array of words, which needs no quotes")
     })
 }
 
@@ -393,7 +392,7 @@ fn delay(node: &Node<'_>, within: Duration) -> Checked<Probe> {
 fn log(node: &Node<'_>) -> Checked<Probe> {
     let example = "log = \"listening on\"";
     Probe::log(node.filled(example)?).map_err(|problem| {
-        let error = node.error(format!("`{}` is no regular expression", node.path));
+        let error = node.error(format!("`{}` is not a regular expression", node.path));
         let expected = format!("a regular expression for a line of output, as in: {example}");
         error
             .label(problem.reason())

@@ -1,5 +1,5 @@
-//! The state of reading a file: the errors so far, the counts that have a bound, and the place of everything that an
-//! error of the core may point at.
+//! The state of reading a file: the errors so far, the counts that have a bound, and the places that errors of the core may
+//! point at.
 
 use crate::bounds::{MAX_FILE_NAME, MAX_NAME_BYTES, MAX_PATH};
 use crate::diagnostic::{Checked, Diagnostics, Error, Span};
@@ -24,9 +24,9 @@ pub(crate) struct Reader<'a> {
     pub(crate) children: u64,
     /// The number of `after` edges so far, replicas multiplied.
     pub(crate) edges: u64,
-    /// Env files that were read, so that the errors of a file are recorded once when two children name it.
+    /// The env files that were read. The errors of a file are recorded once, even if several children name it.
     pub(crate) env_files: HashMap<PathBuf, Vec<(String, String)>>,
-    /// Where the first child with `stdin = "inherit"` says so.
+    /// The place of the first `stdin = "inherit"`.
     pub(crate) inherits_stdin: Option<Span>,
     /// The places of each child and of the root, by its path in the tree.
     pub(crate) places: HashMap<TreePath, Places>,
@@ -57,7 +57,7 @@ pub(crate) struct EdgePlace {
 }
 
 impl Places {
-    /// Creates the places of what `table` declares, whose name stands at `name`.
+    /// Creates the places of the child that `table` declares. The name of the child stands at `name`.
     pub(crate) fn new(table: &Table<'_>, name: Span) -> Self {
         let values = table.nodes.iter().map(|node| (node.key.to_owned(), node.span.clone())).collect();
         Self { path: table.path.clone(), name, values, edges: Vec::new(), children: Vec::new() }
@@ -75,7 +75,7 @@ impl Places {
 }
 
 impl<'a> Reader<'a> {
-    /// Starts reading a text that messages call `name`.
+    /// Creates the state for reading `text`. Messages call the text `name`.
     pub(crate) fn new(folder: &'a Path, open: ReadEnvFile<'a>, name: &str, text: &str) -> Self {
         Self {
             folder,
@@ -100,7 +100,7 @@ impl<'a> Reader<'a> {
         checked.map_err(|error| self.problems.push(error)).ok()
     }
 
-    /// Returns the value of a key, if the file has the key and the value is good. Records the error if it is not.
+    /// Returns the value of a key, if the file has the key and the value is correct. Records an error if it is wrong.
     pub(crate) fn value<'t, T>(
         &mut self,
         table: &Table<'t>,
@@ -161,14 +161,14 @@ impl<'a> Reader<'a> {
         Some(self.absolute(node, text, folder))
     }
 
-    /// Makes a path absolute, and records an error if it begins with `~`, which only a shell expands.
+    /// Makes a path absolute. Records an error if it begins with `~`, because only a shell expands that.
     pub(crate) fn absolute(&mut self, node: &Node<'_>, text: &str, folder: &Path) -> PathBuf {
         if text == "~" || text.starts_with("~/") {
             let error = node.error(format!("`~` is not expanded in `{}`", node.path));
             let help = "write the whole path, or one relative to the folder of this file";
             self.problems.push(error.label("only a shell expands it").help(help));
         }
-        // Going through the components drops the `./` in front, so that equal paths are equal.
+        // Iterating over the components drops a leading `./`, so that equal paths compare equal.
         let path: PathBuf = folder.join(text).components().collect();
         if let Some(problem) = path_problem(&path) {
             let error = node.error(format!("`{}` cannot be a path", node.path)).label(problem);
@@ -179,7 +179,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Returns why no file can be at a path, if the system takes no such path.
+/// Returns the reason if the system cannot have a file at a path.
 fn path_problem(path: &Path) -> Option<String> {
     let longest = path.components().map(|name| name.as_os_str().len()).max().unwrap_or_default();
     match path.as_os_str().len() {

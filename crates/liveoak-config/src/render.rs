@@ -1,4 +1,4 @@
-//! How errors look: for people (the text underlined, colours on a terminal) and for programs (JSON).
+//! Formats errors: for people (the text underlined, colours on a terminal) and for programs (JSON).
 
 use crate::bounds::MAX_SHOWN;
 use crate::diagnostic::{Diagnostic, Diagnostics, Error, Source, Span};
@@ -23,7 +23,7 @@ impl Diagnostics {
         out + &count(self, hidden) + "\n"
     }
 
-    /// Returns the count of errors, as one line.
+    /// Returns the number of errors, as one line.
     #[must_use]
     pub fn headline(&self) -> String {
         count(self, self.more)
@@ -97,7 +97,7 @@ fn snippet<'a>(
     snippet
 }
 
-/// Brings a span inside the text, onto character boundaries, and to a readable height.
+/// Moves a span into the text and onto character boundaries, and cuts it to a readable number of lines.
 fn fit(text: &str, span: &Span) -> Span {
     let Span { start, end } = fit_exact(text, span);
     let mut lines = text[start..end].lines();
@@ -105,7 +105,7 @@ fn fit(text: &str, span: &Span) -> Span {
     if lines.count() < MAX_UNDERLINED_LINES { start..end } else { start..start + first }
 }
 
-/// Brings a span inside the text and onto character boundaries.
+/// Moves a span into the text and onto character boundaries.
 fn fit_exact(text: &str, span: &Span) -> Span {
     let start = text.floor_char_boundary(span.start);
     start..text.ceil_char_boundary(span.end.max(start))
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_span_outside_the_text_is_brought_inside() {
+    fn a_span_outside_the_text_is_moved_into_the_text() {
         assert_eq!(fit("abc", &(7..9)), 3..3);
         assert_eq!(fit("ö", &(1..1)), 0..2);
         assert_eq!(fit("", &(0..1)), 0..0);

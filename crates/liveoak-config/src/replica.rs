@@ -1,7 +1,7 @@
-//! `{replica}` in the strings of a program: each replica finds its own number there, from 1.
+//! Replaces `{replica}` in the strings of a program with the number of the replica, from 1.
 //!
-//! It stands in `command`, `shell`, `cwd`, the values of `env`, and the probes of `ready`. Other braces stay as they are,
-//! and so does `${replica}`, which is a variable of a shell. `{{replica}}` is the text `{replica}`. A word that was
+//! It is replaced in `command`, `shell`, `cwd`, the values of `env`, and the probes of `ready`. Other braces do not change.
+//! `${replica}`, a variable of a shell, does not change either. `{{replica}}` is the text `{replica}`. A word that was
 //! probably meant to be `{replica}` is an error, because the program would get it literally.
 
 use crate::diagnostic::Error;
@@ -14,7 +14,7 @@ use toml::de::DeValue;
 /// The keys of a program in whose strings the number is filled in.
 const FILLED: [&str; 5] = ["command", "shell", "cwd", "env", "ready"];
 
-/// What stands for the number.
+/// The placeholder of the number.
 const WORD: &str = "replica";
 
 /// Words that were probably meant to be [`WORD`], in addition to those that differ from it in one letter.
@@ -35,9 +35,9 @@ const ELSEWHERE: [&str; 7] =
 /// How supervisord writes the number.
 const SUPERVISORD: &str = "%(process_num)";
 
-/// The values of a program's table as one replica finds them.
+/// The values of a program's table for one replica.
 pub(crate) struct Filled<'t> {
-    /// The values of the nodes of the table; `None` for those that stay as they are.
+    /// The values of the nodes of the table; `None` for a value that does not change.
     values: Vec<Option<DeValue<'t>>>,
 }
 
@@ -97,7 +97,7 @@ fn filled<'t>(key: &str, value: &DeValue<'t>, number: u16, replicas: u16) -> Opt
     }
 }
 
-/// Returns `true` if the key `name` of the table at `key` holds a text in which the number may stand, and no time.
+/// Returns `true` if the key `name` of the table at `key` has a text in which the number is replaced.
 fn has_strings(key: &str, name: &str) -> bool {
     key != "ready" || (READY.one_of.contains(&name) && name != "delay")
 }
@@ -105,18 +105,18 @@ fn has_strings(key: &str, name: &str) -> bool {
 /// A piece of a text.
 #[derive(Debug, PartialEq, Eq)]
 enum Piece<'s> {
-    /// Text that stays as it is.
+    /// Text that does not change.
     Text(&'s str),
     /// The number.
     Number,
-    /// What was probably meant to be the number.
+    /// A word that was probably meant to be the placeholder.
     Mistake(&'s str),
 }
 
 /// The pieces of a text.
 struct Scan<'s> {
     pieces: Vec<Piece<'s>>,
-    /// `true` if the pieces with the number filled in are another text.
+    /// `true` if filling in the number changes the text.
     changes: bool,
 }
 
@@ -138,7 +138,7 @@ fn scan(text: &str, is_script: bool, replicas: u16) -> Scan<'_> {
     while let Some(open) = text[at..].find('{').map(|brace| at + brace) {
         at = open + 1;
         let before = &text[..open];
-        // `${{replica}}` is no escape either.
+        // `${{replica}}` is not an escape either.
         if before.trim_end_matches('{').ends_with('$') {
             continue;
         }
@@ -186,7 +186,7 @@ fn is_near(word: &str, replicas: u16) -> bool {
 }
 
 impl Reader<'_> {
-    /// Records an error for each text of a program that names the replica where that has no meaning, or in a wrong way.
+    /// Records an error for each text of a program in which `{replica}` has no meaning or is misspelt.
     pub(crate) fn check_replica_words(&mut self, table: &Table<'_>, replicas: u16) {
         for node in &table.nodes {
             match node.key {
@@ -201,7 +201,7 @@ impl Reader<'_> {
         if has_replica_word(node) {
             let error = node.error("`{replica}` has no meaning in `env_file`");
             let error = error.label("all replicas read the same file");
-            let help = "give what differs to `env`, as in: env = { NAME = \"web-{replica}\" }";
+            let help = "put variables that differ into `env`, as in: env = { NAME = \"web-{replica}\" }";
             self.problems.push(error.help(help));
         }
     }
@@ -239,13 +239,13 @@ impl Reader<'_> {
     }
 }
 
-/// Returns `true` if the value is a text that names the replica.
+/// Returns `true` if the value is a text that contains `{replica}`.
 pub(crate) fn has_replica_word(node: &Node<'_>) -> bool {
     matches!(node.value, DeValue::String(text) if text.contains("{replica}"))
 }
 
-/// Returns the error for a word that was probably meant to be `{replica}`. It does not show the text around it, which may
-/// be a secret.
+/// Returns the error for a word that was probably meant to be `{replica}`. The error does not show the text around the word,
+/// because that text may be a secret.
 fn mistake(node: &Node<'_>, word: &str, replicas: u16) -> Error {
     let error = node.error(format!("`{word}` is not replaced in `{}`", node.path));
     let literally = match word.strip_prefix('{') {
@@ -253,7 +253,7 @@ fn mistake(node: &Node<'_>, word: &str, replicas: u16) -> Error {
         _ => String::new(),
     };
     error
-        .label("the program would get it as it is")
+        .label("the program would get it literally")
         .expected(format!("{{replica}} for the number of the replica, 1 to {replicas}"))
         .help(format!("did you mean `{{replica}}`?{literally}"))
 }
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn a_word_that_was_probably_meant_to_be_the_number_is_a_mistake_unless_its_braces_are_doubled() {
+    fn a_word_similar_to_replica_is_a_mistake_unless_its_braces_are_doubled() {
         for word in [
             "{replicas}",
             "{Replica}",

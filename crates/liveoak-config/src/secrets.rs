@@ -1,7 +1,7 @@
 //! Hides values of variables in the lines that errors show: the values are often secrets, and errors end up in logs.
 //!
 //! This works on text and not on the parsed table, because the lines of a file that is not TOML are shown too. When in
-//! doubt it hides too much. Each hidden byte becomes a `*`, so places in the text stay where they are.
+//! doubt, it hides more than necessary. Each hidden byte becomes a `*`, so the places in the text do not change.
 
 use std::ops::Range;
 
@@ -48,7 +48,7 @@ pub(crate) fn without_values(text: &str) -> String {
     hidden.out
 }
 
-/// Returns `true` for the header of an `env` table, and not for that of a child with this name.
+/// Returns `true` for the header of an `env` table, but not for the header of a child that is called `env`.
 fn is_env_header(header: &str) -> bool {
     let inner = header.trim_start_matches('[').split(']').next().unwrap_or_default();
     let mut keys = inner.rsplit('.').map(|key| key.trim().trim_matches(['"', '\'']));
@@ -111,7 +111,7 @@ fn inline_values(text: &str) -> Option<Vec<Range<usize>>> {
 #[derive(Default)]
 struct Hider {
     out: String,
-    /// The end of a string over several lines that is open.
+    /// The closing quotes of the open string over several lines.
     string: Option<&'static str>,
     /// How many brackets of the value are open.
     brackets: usize,
@@ -122,7 +122,7 @@ impl Hider {
         self.out.push_str(line);
     }
 
-    /// Returns `true` if a hidden value goes on in the next line.
+    /// Returns `true` if a hidden value continues in the next line.
     fn goes_on(&self) -> bool {
         self.string.is_some() || self.brackets > 0
     }

@@ -1,24 +1,24 @@
-//! What a command in one string has that only a shell understands: variables, globs, assignments, operators, builtins.
+//! Finds shell syntax in a command of one string: variables, globs, assignments, operators, builtins.
 //!
-//! A `command` is split into words as a shell would, but nothing is expanded, so each of these is an error. Characters in
-//! `'…'` and after `\` stand for themselves, and in `"…"` only `$` and a backquote have a meaning, as in a shell. A character
-//! that a shell would usually leave alone is no error: `?` in a URL, `*` in `--exclude=*.tmp`, a `$` at the end of a word.
+//! A `command` is split into words as a shell would, but nothing is expanded. So shell syntax is an error. Characters in
+//! `'…'` and after `\` are literal. In `"…"`, only `$` and a backquote have a meaning, as in a shell. A character
+//! that a shell would usually not change is not an error: `?` in a URL, `*` in `--exclude=*.tmp`, a `$` at the end of a word.
 
 use crate::diagnostic::Span;
 
-/// Operators of a shell; as a separate word almost always a mistake.
+/// Operators of a shell. As a separate word, each of them is almost always a mistake.
 const OPERATORS: [&str; 13] = ["|", "||", "&&", "&", ">", ">>", "<", "<<", "2>", "2>&1", ";", ";;", "|&"];
 
-/// Something that only a shell understands.
+/// One piece of shell syntax.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct ShellSyntax {
-    /// Where it stands in the command.
+    /// The place in the command.
     pub(crate) range: Span,
     /// What it is.
     pub(crate) kind: Kind,
 }
 
-/// The kinds of what only a shell understands.
+/// The kinds of shell syntax.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// `|`, `&&`, `> file`, ...
@@ -56,15 +56,15 @@ struct RawWord<'t> {
     chars: Vec<(usize, char, Quoted)>,
 }
 
-/// Returns the first thing in a command that only a shell understands.
+/// Returns the first shell syntax in a command.
 pub(crate) fn find(command: &str) -> Option<ShellSyntax> {
     let words = raw_words(command);
     let in_first = words.first().and_then(RawWord::as_program);
     in_first.or_else(|| words.iter().enumerate().find_map(|(number, word)| word.find(number == 0)))
 }
 
-/// Returns what to write instead of a command that only a shell has. There may be a program of that name too, but it can
-/// change nothing outside of itself.
+/// Returns the advice for a builtin command of a shell. A program of the same name may exist, but it could change only its own
+/// process.
 pub(crate) fn advice_for_builtin(word: &str) -> Option<&'static str> {
     Some(match word {
         "cd" | "pushd" | "popd" => "write the folder as cwd = \"...\", and only the program as `command`",
@@ -138,7 +138,7 @@ impl RawWord<'_> {
         ShellSyntax { range: self.start + range.start..self.start + range.end, kind }
     }
 
-    /// Returns what is wrong with the word as the program.
+    /// Returns the shell syntax that the word would be as the program.
     fn as_program(&self) -> Option<ShellSyntax> {
         let name_end = self.chars.iter().position(|&(_, c, quoted)| quoted != Quoted::Not || !is_name(c));
         let is_assignment = |&end: &usize| {
@@ -152,7 +152,7 @@ impl RawWord<'_> {
             .then(|| self.at(0..self.text.len(), Kind::Builtin))
     }
 
-    /// Returns the first thing in the word that only a shell understands.
+    /// Returns the first shell syntax in the word.
     fn find(&self, is_program: bool) -> Option<ShellSyntax> {
         self.operator(is_program).or_else(|| self.home(is_program)).or_else(|| {
             (0..self.chars.len()).find_map(|index| match self.chars[index] {
@@ -187,7 +187,7 @@ impl RawWord<'_> {
             return Some(self.at(0..1, Kind::Operator));
         }
         let is_url = self.text.contains("://");
-        // One `&`, `|` or `;` inside a word is often part of a pattern or an address; two are not.
+        // A single `&`, `|` or `;` inside a word is often part of a pattern or an address. A double one is not.
         let double = (0..self.chars.len()).find(|&index| {
             matches!((bare(index), bare(index + 1)), (Some('&'), Some('&')) | (Some('|'), Some('|')))
         });
@@ -213,7 +213,7 @@ impl RawWord<'_> {
     fn expansion(&self, index: usize) -> Option<usize> {
         let (at, _, quoted) = self.chars[index];
         let &(next_at, next, next_quoted) = self.chars.get(index + 1)?;
-        // `$` before a quote stands for itself.
+        // `$` before a quote is literal.
         if next_at != at + 1 || next_quoted != quoted {
             return None;
         }
@@ -233,7 +233,7 @@ impl RawWord<'_> {
     /// Returns `true` if a shell would look for files of that name, and probably find some.
     fn is_glob(&self, at: usize, c: char) -> bool {
         let (before, after) = (&self.text[..at], &self.text[at + 1..]);
-        // No file is called like an option, an assignment, a URL, an address such as `*:80`, or a call.
+        // An option, an assignment, a URL, an address such as `*:80`, or a call is not the name of a file.
         let is_other = self.text.starts_with('-')
             || before.contains(['=', '('])
             || self.text.contains("://")
@@ -340,7 +340,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_words_are_those_that_the_command_is_split_into(command in "[a$`*~'\"\\\\ #=|\n;ö]{0,12}") {
+        fn the_words_equal_the_words_into_which_the_command_is_split(command in "[a$`*~'\"\\\\ #=|\n;ö]{0,12}") {
             let words: Vec<String> = raw_words(&command)
                 .iter()
                 // A line end after a backslash joins two lines. In double quotes only some characters are escaped.
@@ -352,7 +352,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_found_stands_inside_the_command(command in "([a$`*~'\"\\\\ #=|\n;ö<>&(){}?]|cd|://){0,12}") {
+        fn the_place_of_shell_syntax_is_inside_the_command(command in "([a$`*~'\"\\\\ #=|\n;ö<>&(){}?]|cd|://){0,12}") {
             if let Some(found) = find(&command) {
                 prop_assert!(command.get(found.range.clone()).is_some_and(|text| !text.is_empty()), "{found:?}");
             }

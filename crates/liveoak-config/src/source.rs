@@ -1,4 +1,4 @@
-//! From a path to text: what can go wrong before the text is parsed.
+//! Reads a file as text, and reports the errors that occur before the text is parsed.
 //!
 //! Files come from other systems and other programs. So a byte order mark is dropped, a line may end with CRLF, and the
 //! file may be a pipe or the standard input.
@@ -33,7 +33,7 @@ pub(crate) enum Unreadable {
     Io(io::Error),
     /// It is larger than [`MAX_FILE_BYTES`]; the size, if it is known.
     TooLarge(Option<u64>),
-    /// It has a NUL at this offset, so it is no text.
+    /// It has a NUL at this offset, so it is not text.
     Binary(usize),
     /// It is text in UTF-16 or UTF-32.
     Wide,
@@ -44,7 +44,7 @@ pub(crate) enum Unreadable {
 /// The first place of a text that is not UTF-8.
 #[derive(Debug)]
 pub(crate) struct NotUtf8 {
-    /// The text, with U+FFFD for what is not UTF-8.
+    /// The text, with U+FFFD in place of bytes that are not UTF-8.
     pub(crate) text: String,
     /// The offset of the first U+FFFD.
     pub(crate) offset: usize,
@@ -53,7 +53,7 @@ pub(crate) struct NotUtf8 {
 }
 
 impl Unreadable {
-    /// Returns what to do about it, if that is known.
+    /// Returns the advice, if there is one.
     pub(crate) const fn help(&self) -> Option<&'static str> {
         match self {
             Self::Wide | Self::NotUtf8(_) => {
@@ -93,7 +93,7 @@ pub(crate) fn is_stdin(file: &Path) -> bool {
     file == Path::new(STDIN) || STDIN_PATHS.iter().any(|path| file == Path::new(path))
 }
 
-/// Returns what messages call the file.
+/// Returns the name of the file in messages.
 pub(crate) fn shown_name(file: &Path) -> String {
     if is_stdin(file) { "standard input".to_owned() } else { file.display().to_string() }
 }
@@ -111,7 +111,7 @@ pub(crate) fn is_stream(file: &Path) -> bool {
 /// Reads the main file: a file, a pipe, or the standard input.
 ///
 /// # Errors
-/// Why it gives no text.
+/// Returns the reason why the text could not be read.
 pub(crate) fn read_main(file: &Path) -> Result<String, Unreadable> {
     if is_stdin(file) { read_from(io::stdin().lock()) } else { read_text(file) }
 }
@@ -119,7 +119,7 @@ pub(crate) fn read_main(file: &Path) -> Result<String, Unreadable> {
 /// Reads a file that must be text and not too large. A pipe is read up to the limit.
 ///
 /// # Errors
-/// Why the file gives no text.
+/// Returns the reason why the text could not be read.
 pub(crate) fn read_text(file: &Path) -> Result<String, Unreadable> {
     let metadata = std::fs::metadata(file).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => Unreadable::Missing,
@@ -143,7 +143,7 @@ fn read_from(opened: impl Read) -> Result<String, Unreadable> {
 /// Returns the bytes as text, without a byte order mark, and with `\n` at the end of each line.
 ///
 /// # Errors
-/// When there are too many of them, or they are not text.
+/// Returns an error if there are too many bytes, or if they are not text.
 pub(crate) fn text_of(mut bytes: Vec<u8>) -> Result<String, Unreadable> {
     if bytes.len() as u64 > MAX_FILE_BYTES {
         return Err(Unreadable::TooLarge(None));
@@ -162,7 +162,7 @@ pub(crate) fn text_of(mut bytes: Vec<u8>) -> Result<String, Unreadable> {
         let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
         Unreadable::NotUtf8(NotUtf8 { text, offset, byte: error.as_bytes()[offset] })
     })?;
-    // TOML lets a reader choose how a line ends inside a string. A script for `sh` must not get the `\r`.
+    // TOML allows a reader to normalize line ends inside a string. A script for `sh` must not contain `\r`.
     Ok(if text.contains("\r\n") { text.replace("\r\n", "\n") } else { text })
 }
 

@@ -1,7 +1,7 @@
-//! Broken rules of the core, shown where the file breaks them: the map from a path and a field to a place in the text.
+//! Shows errors of the core in the file: maps a path and a field to a place in the text.
 //!
-//! The core decides what is wrong and says it in one sentence. This file adds the place, what else belongs to the
-//! error, and what to do about it.
+//! The core finds the errors and describes each in one sentence. This file adds the place, other places that belong to the
+//! error, and advice.
 
 use crate::diagnostic::{Diagnostic, Error};
 use crate::duration::format_duration;
@@ -50,8 +50,8 @@ impl Reader<'_> {
                     format_duration(intensity.period)
                 ))
             }
-            // A file cannot break the other rules: its types allow no such value. Should the core get a new rule, its
-            // errors are shown at their field.
+            // A file cannot break the other rules, because its types allow no such value. Errors of rules that are new in the
+            // core are shown at their field.
             _ => at_field(places, error),
         };
         self.problems.push(found);
@@ -65,7 +65,7 @@ impl Reader<'_> {
         if let Some(set) = set {
             return error.help(format!("replicas are waited for together: write `{set}`"));
         }
-        // Comparing every wrong name with every sibling is worth it only for errors that will be seen.
+        // Comparing names is expensive, so it is done only for errors that are shown.
         let near = if self.problems.has_too_many() { None } else { near_miss(name, others()) };
         match (near, others().count()) {
             (Some(near), _) => error.help(format!("did you mean `{near}`?")),
@@ -87,7 +87,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Returns the error for children that wait for each other: at the edge of the first one, with the other edges shown.
+    /// Returns the error for children that wait for each other. It is at the edge of the first child and shows the other edges.
     fn cycle(&self, error: &SpecError, children: &[Name]) -> Error {
         let mut found: Option<Error> = None;
         for (child, next) in children.iter().zip(children.iter().cycle().skip(1)).take(MAX_LISTED + 1) {
@@ -114,7 +114,7 @@ fn at_edge(places: &Places, sibling: &str, error: &SpecError) -> Error {
     }
 }
 
-/// Creates an error at its field, or at the name of the child if the file leaves the field out.
+/// Creates an error at its field, or at the name of the child if the field is not in the file.
 fn at_field(places: &Places, error: &SpecError) -> Error {
     let key = match error.field {
         "start_within" => "ready",

@@ -1,4 +1,4 @@
-//! The supervision keys of a child. Programs and supervisors both have them.
+//! The supervision keys of a child, which programs and supervisors share.
 
 use crate::keys::{BACKOFF, GIVE_UP, LIMIT};
 use crate::reader::{EdgePlace, Reader};
@@ -9,8 +9,8 @@ use liveoak_core::{Backoff, ChildSpec, Condition, Edge, Limit, Name};
 use toml::de::DeValue;
 
 impl Reader<'_> {
-    /// Reads what is declared of a child, on top of the defaults in `spec`. Records an error for a wrong value and
-    /// keeps the default. Returns where the `after` edges stand.
+    /// Reads the supervision keys into `spec`, which contains the defaults. Records an error for a wrong value and
+    /// keeps the default. Returns the places of the `after` edges.
     pub(crate) fn supervision(&mut self, table: &Table<'_>, spec: &mut ChildSpec) -> Vec<EdgePlace> {
         spec.restart = self.word(table, "restart");
         let significant = self.value(table, "significant", |node| node.boolean("significant = true"));
@@ -84,8 +84,8 @@ impl Reader<'_> {
         Some(if all_read { backoff } else { Backoff::default() })
     }
 
-    /// Reads `after`: a table of name and condition, or an array of names that must be ready. Returns where the edges
-    /// stand.
+    /// Reads `after`: a table of names and conditions, or an array of names that must be ready. Returns the places of the
+    /// edges.
     fn after(&mut self, node: &Node<'_>, after: &mut Vec<Edge>) -> Vec<EdgePlace> {
         let example = "after = { cache = \"ready\" }";
         let mut places = Vec::new();

@@ -1,4 +1,4 @@
-//! From text to a parsed TOML table, or the first syntax error of each line.
+//! Parses text as TOML, and reports the first syntax error of each line.
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Error, Span};
 use crate::text::escaped;
@@ -57,7 +57,8 @@ fn syntax_error(text: &str, message: &str, span: Span) -> Error {
     error.help("the file is TOML: key = \"value\" lines under [child.NAME] headers; see https://toml.io")
 }
 
-/// Returns the error for a repeated key or table. With `find_first` it shows the first place, which needs another parse.
+/// Returns the error for a repeated key or table. With `find_first`, the error also shows the first place, which costs another
+/// parse.
 fn duplicate(text: &str, span: Span, find_first: bool) -> Error {
     let key = text.get(span.clone()).unwrap_or_default();
     let name = key.trim_matches(['"', '\'']);

@@ -1,6 +1,6 @@
 //! Typed access to parsed TOML. A [`Node`] is a value with its place and its path; a [`Table`] is a list of nodes in
-//! file order. A getter returns the value or the error; the [`Reader`](crate::reader::Reader) records errors
-//! and goes on, to find the next one.
+//! file order. A getter returns the value or the error. The [`Reader`](crate::reader::Reader) records errors
+//! and continues, to find the next one.
 
 use crate::diagnostic::{Checked, Diagnostic, Error, Span};
 use crate::duration::parse_duration;
@@ -26,7 +26,7 @@ pub(crate) struct Node<'t> {
     pub(crate) value: &'t DeValue<'t>,
 }
 
-/// A table of the file, its keys in the order in which they stand there.
+/// A table of the file, with its keys in the order of the file.
 #[derive(Debug)]
 pub(crate) struct Table<'t> {
     /// The keys that lead here; empty at the top.
@@ -67,7 +67,7 @@ impl<'t> Node<'t> {
         Diagnostic::at(self.key_span.clone(), &self.path, message)
     }
 
-    /// Returns the error for a key that `what` does not have. `others` has the words of other tools for its keys.
+    /// Returns the error for a key that `what` does not have. `others` contains the words of other tools for its keys.
     pub(crate) fn unknown_key(
         &self,
         what: &str,
@@ -83,8 +83,8 @@ impl<'t> Node<'t> {
             .help_if(other_words::advice(self.key, others, known).map(str::to_owned))
     }
 
-    /// Returns the error for a value of the wrong type. `expected` is such as "a string", `example` such as `cwd =
-    /// "data"`.
+    /// Returns the error for a value of the wrong type. An example of `expected` is "a string", one of `example` is
+    /// `cwd = "data"`.
     pub(crate) fn wrong_type(&self, expected: &str, example: &str) -> Error {
         self.error(format!("`{}` must be {expected}", self.path))
             .label(format!("found {}", describe(self.value)))
@@ -104,8 +104,8 @@ impl<'t> Node<'t> {
             return Err(self.wrong_type("a string", example).help_if(help));
         };
         if text.contains('\0') {
-            let error = self.error(format!("`{}` has a NUL character in it", self.path));
-            return Err(error.help("remove `\\u0000`; no program can be given one"));
+            let error = self.error(format!("`{}` contains a NUL character", self.path));
+            return Err(error.help("remove `\\u0000`; a program cannot get a NUL character"));
         }
         Ok(text)
     }
@@ -141,7 +141,7 @@ impl<'t> Node<'t> {
         }
     }
 
-    /// Returns the value as a whole number from `low` to `high`. `or` names what else may stand here, such as ` or
+    /// Returns the value as a whole number from `low` to `high`. `or` names another allowed value, such as ` or
     /// "unlimited"`.
     pub(crate) fn integer<T: TryFrom<u64>>(&self, low: u64, high: u64, or: &str) -> Checked<T> {
         let expected = format!("a whole number from {low} to {high}{or}");
@@ -156,7 +156,7 @@ impl<'t> Node<'t> {
         })
     }
 
-    /// Returns the value as a duration that ends.
+    /// Returns the value as a finite duration.
     pub(crate) fn finite(&self) -> Checked<Duration> {
         self.duration(Some("write a time, however long"))
     }
@@ -171,8 +171,8 @@ impl<'t> Node<'t> {
         Ok(duration)
     }
 
-    /// Returns the value as a duration; [`Duration::MAX`] is `"infinity"`. If that word may not stand here,
-    /// `no_infinity` advises what to do instead.
+    /// Returns the value as a duration; [`Duration::MAX`] is `"infinity"`. If that word is not allowed, `no_infinity` is the
+    /// advice.
     pub(crate) fn duration(&self, no_infinity: Option<&str>) -> Checked<Duration> {
         let example = format!("{} = \"5s\"", self.key);
         let text = match self.value {
@@ -184,7 +184,7 @@ impl<'t> Node<'t> {
             }
             _ => return Err(self.wrong_type("a duration in a string", &example)),
         };
-        let no_duration = || self.error(format!("`{}` is no duration", self.path));
+        let no_duration = || self.error(format!("`{}` is not a duration", self.path));
         match (text, no_infinity) {
             ("infinity", None) => Ok(Duration::MAX),
             ("infinity" | "infinite" | "forever" | "never" | "inf", Some(advice)) => {
@@ -237,9 +237,9 @@ impl<'t> Node<'t> {
         Err(self.wrong_type("a table", example).help_if(self.is_array_of_tables().then(single)))
     }
 
-    /// Returns `true` if the value was written with `[[double]]` brackets. The parser does not report this. It can be told by the
-    /// places: with `[[double]]` brackets, the array and its first element both have the place of the first header. An element in single
-    /// brackets begins after its bracket.
+    /// Returns `true` if the value was written with `[[double]]` brackets. The parser does not report this, but the places show
+    /// it. With `[[double]]` brackets, the array and its first element both have the place of the first header. An element in
+    /// single brackets begins after its bracket.
     fn is_array_of_tables(&self) -> bool {
         let DeValue::Array(array) = self.value else { return false };
         array.iter().next().is_some_and(|first| first.span().start == self.span.start)
@@ -259,7 +259,7 @@ impl<'t> Node<'t> {
     }
 }
 
-/// Returns what was found, to follow "found".
+/// Returns the description of a value, to follow "found".
 fn describe(value: &DeValue<'_>) -> String {
     match value {
         DeValue::String(text) => format!("the string \"{}\"", escaped(text)),

@@ -7,7 +7,7 @@ pub(crate) fn join(parent: &str, key: &str) -> String {
     if parent.is_empty() { key } else { format!("{parent}.{key}") }
 }
 
-/// Returns a text from the file for use in a message: escaped, and cut when long.
+/// Returns a text from the file for use in a message: escaped, and cut if it is long.
 pub(crate) fn escaped(text: &str) -> String {
     const LONGEST: usize = 64;
     let mut out: String = text.chars().take(LONGEST).flat_map(char::escape_debug).collect();
@@ -26,7 +26,7 @@ pub(crate) fn one_of<'w>(words: impl IntoIterator<Item = &'w str>) -> String {
     }
 }
 
-/// Returns what a message calls a child.
+/// Returns the name of a child in a message.
 pub(crate) fn child_called(name: &str) -> String {
     format!("child `{}`", escaped(name))
 }

@@ -1,4 +1,4 @@
-//! The tree: the file's top level, every supervisor and every child in it, and which keys contradict each other.
+//! Reads the tree: the top level of the file, every supervisor and every child. Finds keys that contradict each other.
 
 use crate::bounds::{FALLBACK_NAME, MAX_CHILDREN, MAX_DEPTH, MAX_EDGES, MAX_NAME_BYTES};
 use crate::config::{ChildConfig, Config, Form, SupervisorConfig};
@@ -37,7 +37,7 @@ impl Reader<'_> {
         Config { file: file.to_path_buf(), folder: self.folder.to_path_buf(), name, spec, root }
     }
 
-    /// Reads what every supervisor has; `depth` counts the supervisors down to this one. `first_start` is the default.
+    /// Reads the keys of a supervisor. `depth` counts the supervisors from the root to this one. `first_start` is the default.
     fn supervisor(
         &mut self,
         table: &Table<'_>,
@@ -92,11 +92,11 @@ impl Reader<'_> {
             self.problems.push(match node.key {
                 "signal" => node
                     .key_error("a supervisor cannot have a stop signal")
-                    .label("it is no process, so it cannot receive one")
+                    .label("it is not a process, so it cannot receive one")
                     .help("put `signal` into the `stop` of the programs below it"),
                 "ask" => node
-                    .key_error("a supervisor cannot say who is asked to stop")
-                    .label("it is no process, so it receives no signal")
+                    .key_error("a supervisor cannot have `ask` in its `stop`")
+                    .label("it is not a process, so it receives no signal")
                     .help("put `ask` into the `stop` of the programs below it"),
                 _ => node.unknown_key(
                     "the `stop` of a supervisor",
@@ -152,7 +152,7 @@ impl Reader<'_> {
         self.places.insert(path.clone(), places);
         let form = if is_supervisor {
             self.count_children(1, node);
-            let no_infinity = "leave `within` out: then only the budgets around this supervisor count";
+            let no_infinity = "leave `within` out: then only the budgets of the supervisors above count";
             self.supervisor_stop(&table, no_infinity, &mut spec);
             Form::Supervisor(self.supervisor(&table, &path, depth + 1, first_start))
         } else {
@@ -205,7 +205,7 @@ impl Reader<'_> {
         let what = child_called(node.key);
         let is_unknown = |node: &Node<'_>| !PROGRAM.has(node.key) && !SUPERVISOR.has(node.key);
         let runs = table.get("command").or_else(|| table.get("shell"));
-        // The name of the kind in messages; then the keys of that kind, and the key that decided it.
+        // The name of the kind in messages, the keys of that kind, and the key that decided the kind.
         let (kind, decided): (&str, Option<(&Keys, &Node<'_>)>) = match (runs, table.get("child")) {
             (Some(runs), Some(owns)) => {
                 let error = runs.key_error(format!("{what} has both `{}` and children", runs.key));
@@ -258,7 +258,7 @@ impl Reader<'_> {
     }
 }
 
-/// Returns what to do about a key of a child, or another tool's word for one, at the file's top level.
+/// Returns the advice for a key of a child, or another tool's word for one, at the top level of the file.
 fn help_for_child_key(key: &str) -> Option<String> {
     let is_known = any_child().contains(&key);
     // A word that also stands for a key of the top level keeps that meaning.
@@ -271,7 +271,7 @@ fn help_for_child_key(key: &str) -> Option<String> {
     }
 }
 
-/// Returns what to do about a table at the file's top level that looks like a child, or like a table of children.
+/// Returns the advice for a table at the top level of the file that looks like a child, or like a table of children.
 fn help_for_child_table(node: &Node<'_>) -> Option<String> {
     let DeValue::Table(table) = node.value else { return None };
     let runs = |table: &DeTable<'_>| {

@@ -1,4 +1,4 @@
-//! What a key is, and the types of values. A type is a function that returns its JSON Schema.
+//! The type of a key, and the types of values. A type of values is a function that returns its JSON Schema.
 
 use crate::other_words::OtherWords;
 use liveoak_core::{AutoShutdown, Condition, FirstStart, GiveUp, Limit, Order, Restart, Strategy};
@@ -16,7 +16,7 @@ const DURATION: &str = "([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?";
 
 /// The keys of one table.
 pub(crate) struct Keys {
-    /// What the table declares.
+    /// The description of the table, for editors.
     pub(crate) about: &'static str,
     /// The keys, in the order in which messages list them.
     pub(crate) lists: &'static [&'static [Key]],
@@ -24,7 +24,7 @@ pub(crate) struct Keys {
     pub(crate) required: &'static [&'static str],
     /// The keys of which exactly one must be given.
     pub(crate) one_of: &'static [&'static str],
-    /// What other tools call these keys.
+    /// The words of other tools for these keys.
     pub(crate) others: &'static [&'static [OtherWords]],
 }
 
@@ -182,7 +182,7 @@ pub(crate) fn restarts_schema() -> Value {
 }
 
 pub(crate) fn after_schema() -> Value {
-    let conditions = "The siblings, and what each of them must have reached.";
+    let conditions = "The siblings, each with the condition that it must meet.";
     let ready = "Siblings that must be ready.";
     json!({ "anyOf": [
         { "type": "object", "additionalProperties": words_schema::<Condition>(), "description": conditions },

@@ -44,9 +44,9 @@ impl Peer for Subsystems {
 
     fn usage(&self) -> &'static str {
         "`Toplevel::new_with_shutdown_token`, run by `handle_shutdown_requests`; one `detached` subsystem for each \
-        child, and code in their parent that stops them in reverse, as its example of an orchestrated shutdown \
-        shows (otherwise they stop all at once); stopped by cancelling that token. It is made for stopping, and \
-        its documentation says that restarts are not its task."
+        child. Code in their parent stops the children in reverse order, as in the crate's example of an orchestrated \
+        shutdown. Without that code they stop all at once. Stopped by cancelling that token. It is made for stopping, \
+        and its documentation says that restarts are not its task."
     }
 
     async fn start(&self, plan: Plan) -> Result<Box<dyn Running>, CannotRun> {

@@ -59,8 +59,8 @@ pub(super) const ALL: &[Scenario] = &[
     Scenario {
         id: "blocking-alone",
         title: "A child blocks the only thread",
-        about: "The same on a runtime with one thread, which the child blocks for five seconds. Only one thing is \
-            asked: does the stop return before that?",
+        about: "The same on a runtime with one thread, which the child blocks for five seconds. Does the stop \
+            return before these five seconds are over?",
         threads: 1,
         run: |runtime| Box::pin(blocks(runtime, Duration::from_secs(5), true)),
     },

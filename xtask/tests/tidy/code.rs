@@ -18,7 +18,7 @@ impl Token<'_> {
 pub(crate) fn mask(source: &str) -> String {
     let mut masker = Masker { source: source.as_bytes(), at: 0, out: source.as_bytes().to_vec() };
     masker.run();
-    // Whole characters were blanked byte by byte, so what remains is UTF-8.
+    // Only whole characters were blanked, so the rest is UTF-8.
     String::from_utf8(masker.out).unwrap()
 }
 
@@ -188,7 +188,7 @@ pub(crate) fn outside_tests<'a>(tokens: &[Token<'a>]) -> Vec<Token<'a>> {
     while at < tokens.len() {
         match after_attribute(tokens, at) {
             Some(end) if is_test_attribute(&tokens[at..end]) => {
-                // An inner attribute means the whole file.
+                // An inner attribute applies to the whole file.
                 at = if tokens[at + 1].text == "!" { tokens.len() } else { after_item(tokens, end) };
             }
             Some(end) => {

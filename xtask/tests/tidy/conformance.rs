@@ -102,7 +102,7 @@ fn the_page_of_conformance_has_every_row_once_and_in_order() {
 }
 
 #[test]
-fn a_row_that_is_missing_twice_there_or_out_of_order_is_found() {
+fn a_missing_a_duplicate_and_a_misplaced_row_are_found() {
     let good = page_of(|_| "deviates".to_owned());
     let lines: Vec<&str> = good.lines().collect();
     let twice = [&lines[..], &lines[51..]].concat().join("\n");
@@ -183,7 +183,7 @@ fn unproven_rows(page: &File) -> Vec<String> {
 }
 
 #[test]
-fn every_row_of_the_page_of_conformance_has_a_test_or_says_why_not() {
+fn every_row_of_the_page_of_conformance_has_a_test_or_gives_a_reason() {
     assert_none(unproven_rows(page()));
 }
 

@@ -1,4 +1,4 @@
-//! Things that are allowed in one place only: effects, `unsafe`, and what the core must not use.
+//! Rules about code that is allowed in one place only: effects, `unsafe`, and words that the core must not use.
 
 use crate::code::{Token, after_group, begins, mask, outside_tests, tokens};
 use crate::tree::{File, assert_finds, assert_none, rust};
@@ -67,7 +67,7 @@ fn std_part<'a>(tokens: &[Token<'a>], at: usize) -> Option<(usize, &'a str)> {
 }
 
 #[test]
-fn the_core_knows_no_executor_clock_randomness_lock_thread_or_output() {
+fn the_core_uses_no_executor_clock_randomness_lock_thread_or_output() {
     assert_none(rust().flat_map(impurity).collect());
 }
 
@@ -167,7 +167,7 @@ const SUPERVISING: [&str; 2] = ["crates/liveoak-runtime/src/", "crates/liveoak-p
 /// The log thread itself.
 const LOG_THREAD: &str = "crates/liveoak-runtime/src/util/log.rs";
 
-/// Returns a finding for each `tracing` macro that is not inside of a call of `log` or `log_text`.
+/// Returns a finding for each `tracing` macro that is not inside a call of `log` or `log_text`.
 fn direct_lines(file: &File) -> Vec<String> {
     if file.is_test()
         || file.path == LOG_THREAD

@@ -59,8 +59,8 @@ fn module(path: &str) -> Option<String> {
     Some(if matches!(name, "lib" | "main") { String::new() } else { name.to_owned() })
 }
 
-/// Returns the modules that a file uses. A `mod` line is no use, so a table of contents (`lib.rs`, `mod.rs`) does not use
-/// the modules that it declares.
+/// Returns the modules that a file uses. A `mod` line does not count, so a table of contents (`lib.rs`, `mod.rs`) does not
+/// use the modules that it declares.
 fn uses(name: &str, file: &File, names: &BTreeSet<&str>) -> BTreeSet<String> {
     let masked = mask(file.text().unwrap_or_default());
     let tokens = outside_tests(&tokens(&masked));

@@ -58,7 +58,7 @@ fn a_cycle_between_folders_and_a_large_one_are_found() {
     assert_eq!(cycle(&["m/a", "n/b"]), 1);
 }
 
-/// Returns the storey of a runtime module. Files beside the storeys have none.
+/// Returns the storey of a runtime module. Files outside the storeys have none.
 fn storey(module: &str) -> Option<usize> {
     let first = module.split('/').next()?;
     STOREYS.iter().position(|storey| *storey == first)

@@ -3,7 +3,7 @@
 //! them as `file:line: what to do`.
 //!
 //! * `sources` – every Rust file: docs, sizes, leftovers, suppressions, names of tests.
-//! * `forbidden` – what is allowed in one place only: no clock in the core, effects in one file, `unsafe` in two files.
+//! * `forbidden` – code that is allowed in one place only: no clock in the core, effects in one file, `unsafe` in two files.
 //! * `manifests` – which crate may depend on which, with a reason, at one version.
 //! * `dependencies` – what a user of the library builds: how many crates, under which licences.
 //! * `conformance` – the page `docs/conformance.md`: it is complete, and the tests that it names exist.
@@ -11,7 +11,7 @@
 //! * `vocabulary` – the map in ARCHITECTURE.md: its files and functions exist, and public names are made of its words.
 //! * `bounds` – the table of bounds in ARCHITECTURE.md: each has a constant and a test.
 //! * `words` – plain words in pages, comments and names of tests.
-//! * `texts` – everything else that is committed: leftovers, machine paths, changelog, README, links.
+//! * `texts` – all committed files: leftovers, machine paths, changelog, README, links.
 //!
 //! Tools: `code` blanks comments and strings and cuts Rust into tokens; `imports` reads which module uses which; `spdx`
 //! reads licence expressions; `tree` walks the repository.

@@ -125,7 +125,7 @@ fn an_ignored_test_without_a_command_is_found() {
     );
 }
 
-/// Finds each `assert!` that something took less than some time. A lower bound may be asserted: no machine is too fast.
+/// Finds each `assert!` of an upper bound on wall time. A lower bound may be asserted, because it also holds on a slow machine.
 fn wall_time(file: &File) -> Vec<String> {
     let masked = mask(file.text().unwrap_or_default());
     let lines = (1..).zip(masked.lines());
@@ -171,7 +171,7 @@ fn code_has_no_todo_comments() {
 }
 
 #[test]
-fn a_leftover_in_code_is_found_but_not_in_a_string_or_comment() {
+fn an_unfinished_macro_is_found_in_code_but_not_in_a_string_or_comment() {
     let good =
         "// todo!()\nfn a() { b(\"todo!()\"); let todo = 1; }\n#[ignore = \"needs a network\"]\nfn c() {}\n";
     let bad = [
@@ -197,7 +197,7 @@ fn suppressions(file: &File) -> Vec<String> {
 }
 
 #[test]
-fn a_lint_is_never_allowed_but_expected_with_a_reason() {
+fn a_lint_is_switched_off_only_by_expect_with_a_reason() {
     assert_none(rust().flat_map(suppressions).collect());
 }
 

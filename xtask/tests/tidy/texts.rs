@@ -9,7 +9,7 @@ const LEFT_BEHIND: [&str; 7] = [".orig", ".rej", ".bak", ".swp", ".tmp", "~", ".
 /// Beginnings of absolute paths of one machine. Written in two parts, so that the rule does not find itself.
 const MACHINE_PATHS: [&str; 4] =
     [concat!("/", "work/"), concat!("/", "root/"), concat!("/", "Users/"), concat!("/", "builds/")];
-/// Words that mark a note to oneself. Written in two parts for the same reason.
+/// Words that mark unfinished work. Written in two parts for the same reason.
 const NOTES: [&str; 3] = [concat!("FIX", "ME"), concat!("XX", "X"), concat!("TO", "DO")];
 /// Words of a registry setting. Written in two parts for the same reason.
 const REGISTRIES: [&str; 8] = [
@@ -103,12 +103,12 @@ fn notes(file: &File) -> Vec<String> {
 }
 
 #[test]
-fn no_note_to_oneself_is_left_in_any_text() {
+fn no_text_contains_a_mark_of_unfinished_work() {
     assert_none(tree().iter().filter(|file| !is_lock(file)).flat_map(notes).collect());
 }
 
 #[test]
-fn a_note_to_oneself_is_found_as_a_word() {
+fn a_mark_of_unfinished_work_is_found_as_a_word() {
     let bad: Vec<String> = NOTES.iter().map(|note| format!("// {note}: later")).collect();
     let bad: Vec<&str> = bad.iter().map(String::as_str).collect();
     assert_finds(notes, "a.rs", &format!("a{}b todo", NOTES[1]), &bad);
@@ -252,7 +252,7 @@ fn resolve(folder: &str, path: &str) -> String {
 }
 
 #[test]
-fn every_link_in_the_documentation_leads_somewhere() {
+fn every_link_in_the_documentation_leads_to_an_existing_file() {
     let pages = tree().iter().filter(|file| file.path.ends_with(".md"));
     assert_none(pages.flat_map(|page| dead_links(page, |path| xtask::root().join(path).exists())).collect());
 }

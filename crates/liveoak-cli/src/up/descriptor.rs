@@ -1,4 +1,4 @@
-//! A file that output goes to: which file it is, and what the result of a write to it means.
+//! A file that gets output: its identity, and the meaning of the result of a write to it.
 //!
 //! A write never blocks the tree, because each file has a thread of its own (`writer.rs`). The descriptor may be
 //! non-blocking: another program that shares it may have changed that at any time.
@@ -42,10 +42,10 @@ impl FileId {
     }
 }
 
-/// What the result of a write means.
+/// The meaning of the result of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Written {
-    /// So many bytes were written, at least one.
+    /// This many bytes were written, at least one.
     Bytes(usize),
     /// A signal interrupted the write: it is repeated immediately.
     Interrupted,
@@ -57,7 +57,7 @@ pub(crate) enum Written {
     Ended(Errno),
 }
 
-/// Returns what the result of a write means.
+/// Returns the meaning of the result of a write.
 pub(crate) fn verdict(result: Result<usize, Errno>) -> Written {
     match result {
         Ok(0) => Written::Full,
@@ -70,7 +70,7 @@ pub(crate) fn verdict(result: Result<usize, Errno>) -> Written {
     }
 }
 
-/// A file that a writer writes to. Tests have files that fail as they want.
+/// A file that a writer writes to. Tests implement it with files that fail on request.
 pub(crate) trait OutputFile: Send {
     /// Writes some of the bytes.
     fn write(&mut self, bytes: &[u8]) -> Result<usize, Errno>;
@@ -78,16 +78,15 @@ pub(crate) trait OutputFile: Send {
     fn wait(&mut self);
     /// Returns `true` if the file is a terminal that is gone.
     fn is_hung_up(&self) -> bool;
-    /// Returns how many bytes of whole lines go into one write.
+    /// Returns the largest size of a write of several lines.
     fn chunk(&self) -> usize;
-    /// Returns what looks up how many written bytes the reader has not read yet.
+    /// Returns the function that looks up how many written bytes the reader has not read yet.
     fn unread(&self) -> Unread {
         Box::new(|| 0)
     }
 }
 
-/// Looks up how many written bytes the reader has not read yet, as far as the system tells; of another file than a pipe any
-/// number.
+/// Looks up how many written bytes the reader has not read yet. The number is meaningful only for a pipe.
 pub(crate) type Unread = Box<dyn Fn() -> u64 + Send + Sync>;
 
 /// An open descriptor.
@@ -126,20 +125,20 @@ impl<F: AsFd + Send + Sync + 'static> OutputFile for Descriptor<F> {
     }
 }
 
-/// Waits until a descriptor takes bytes or has an error, at most for `within`. Returns what was seen, or `None` after that
-/// time.
+/// Waits until a descriptor takes bytes or has an error, at most for `within`. Returns the flags of the poll, or `None`
+/// after that time.
 pub(crate) fn poll_writable(fd: BorrowedFd<'_>, within: Option<Duration>) -> Option<PollFlags> {
     let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::OUT)];
     let within = within.and_then(|within| Timespec::try_from(within).ok());
-    // An interrupted poll counts as ready: the write that follows finds out.
+    // An interrupted poll counts as ready: the next write shows whether it is.
     match poll(&mut fds, within.as_ref()) {
         Ok(0) => None,
         _ => Some(fds[0].revents()),
     }
 }
 
-/// Returns how many of `bytes`, which are not empty, go into the next write: as many whole lines as fit into `chunk`, or else
-/// the first line alone.
+/// Returns the length of the next write, which begins with the first of `bytes`: as many whole lines as fit into `chunk`,
+/// or the first line alone if it does not fit. `bytes` must not be empty.
 pub(crate) fn next_write(bytes: &[u8], chunk: usize) -> usize {
     if bytes.len() <= chunk {
         return bytes.len();

@@ -1,4 +1,4 @@
-//! The end of the outputs: all that was written is delivered while the readers make progress.
+//! The end of the outputs: text that waits is written as long as the readers make progress.
 //!
 //! Liveoak gives up on an output
 //!
@@ -20,7 +20,7 @@ use super::outputs::{Outputs, reason};
 use super::status::StatusLog;
 use super::writer::{Progress, StreamWriter};
 
-/// How long `finish` waits for a reader that takes nothing.
+/// How long `finish` waits for a reader that reads nothing.
 pub(crate) const NO_PROGRESS: Duration = Duration::from_secs(30);
 
 /// How long `finish` waits for an output that the system refuses to write.
@@ -42,15 +42,15 @@ struct Watched<'a> {
     /// The written bytes, and how many of them the reader had not read yet.
     seen: [u64; 2],
     since: Instant,
-    /// Since when it has text that is not written; `None` if it has none. The loss of one output is news for the other,
-    /// which has all of its time for it.
+    /// Since when it has text that is not written; `None` if it has none. A message about the loss of one output gives the
+    /// other output new text, and so a new period.
     busy_since: Option<Instant>,
     given_up: bool,
 }
 
 impl Watched<'_> {
-    /// Returns how long `finish` still waits for this output, or `None` if it does not. `asked` is the time of a signal that asked to
-    /// end at once.
+    /// Returns how long `finish` still waits for this output, or `None` if it does not wait. `asked` is the time of a signal
+    /// that asked to end at once.
     fn left(&mut self, now: Instant, asked: Option<Instant>) -> Option<Duration> {
         let progress = self.writer.progress();
         if self.given_up || progress.left == 0 {
@@ -75,7 +75,7 @@ impl Watched<'_> {
     }
 }
 
-/// Returns how long an output may make no progress at the end.
+/// Returns how long `finish` waits for an output without progress.
 fn patience(progress: &Progress) -> Duration {
     match progress.refused {
         Some(_) if progress.hung_up => Duration::ZERO,
@@ -120,7 +120,7 @@ pub(crate) fn finish(outputs: &Outputs, status: &StatusLog, mut signals: Option<
             said = true;
             say_waiting(output, outputs, status);
         }
-        // The bell tells of writes. What the reader has read must be looked up.
+        // The bell rings for writes only. The progress of the reader must be polled.
         outputs.bell.wait(rung, next.min(SAID_AFTER));
     }
 }
@@ -133,7 +133,7 @@ fn watch<'a>(name: &'static str, writer: &'a StreamWriter, since: Instant) -> Wa
 /// Reports on the other output what `finish` waits for.
 fn say_waiting(output: &Watched<'_>, outputs: &Outputs, status: &StatusLog) {
     let (name, left) = (output.name, output.writer.progress().left);
-    let text = format!("waiting until {name} takes the last {left} bytes; Ctrl-C drops them");
+    let text = format!("waiting until the reader of {name} takes the last {left} bytes; Ctrl-C drops them");
     outputs.tell_about(name, &text, |text| status.message(Level::INFO, "output-waits", text));
 }
 
@@ -145,7 +145,7 @@ fn report_loss(output: &Watched<'_>, outputs: &Outputs, status: &StatusLog) -> b
     }
     let why = match progress.refused {
         Some(error) => reason(error).to_string(),
-        None => "its reader takes nothing".to_owned(),
+        None => "its reader reads nothing".to_owned(),
     };
     let text = format!("cannot write the last {} bytes to {}: {why}", progress.left, output.name);
     outputs.tell_about(output.name, &text, |text| status.error(text));
@@ -188,7 +188,7 @@ mod tests {
     use rustix::io::Errno;
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    /// A file that takes nothing, whose reader has not read so many bytes.
+    /// A file that takes no bytes. Its reader has not read this many bytes.
     #[derive(Default)]
     struct Stuck(Arc<AtomicU64>);
 

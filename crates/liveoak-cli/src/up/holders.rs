@@ -1,7 +1,7 @@
 //! Which children hold up a start or a stop, read from one snapshot of the tree.
 //!
-//! A child that only waits for another one holds up nothing itself: the child at the end of the chain does. So a long chain of
-//! children that wait for each other gives one holder.
+//! A child that only waits for another child is not a holder: the child at the end of the chain is. So a long chain of
+//! children, each of which waits for the next one, has one holder.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use liveoak::{ChildState, ChildView, Condition, IdleReason, Path, Snapshot, Stop
 use liveoak_config::format_duration;
 use serde::Serialize;
 
-/// What others, or the tree, wait for at one child.
+/// Why other children, or the whole tree, wait for one child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Reason {
@@ -35,13 +35,13 @@ pub(crate) enum Reason {
 pub(crate) struct Holder {
     pub(crate) path: Path,
     pub(crate) reason: Reason,
-    /// Since when it does.
+    /// Since when it holds them up.
     pub(crate) since: Time,
-    /// How long it still can; `None` without a limit.
+    /// How much time it has left; `None` without a limit.
     pub(crate) left: Option<Duration>,
     /// The first child that waits for it, if the reason names one.
     pub(crate) waiting: Option<Path>,
-    /// How many more children wait for it in the same way.
+    /// The number of further children that wait for it for the same reason.
     pub(crate) more_waiting: usize,
     /// Why it is not running: how its last attempt ended, or the word for its state.
     pub(crate) why: String,
@@ -75,7 +75,7 @@ impl Holder {
         }
     }
 
-    /// Returns who waits, with the verb.
+    /// Returns the subject and the verb of the sentence: the children that wait.
     fn waits(&self) -> String {
         match (&self.waiting, self.more_waiting) {
             (None, _) => "waiting".to_owned(),
@@ -89,23 +89,23 @@ fn left_or_nothing(left: Option<String>) -> String {
     left.map_or_else(String::new, |left| format!(", {left} left"))
 }
 
-/// Returns a time in whole seconds, rounded up: a time that is not over is never shown as zero.
+/// Returns a time in whole seconds. It is rounded up, so only zero is shown as zero.
 fn seconds(time: Duration) -> String {
     let whole = time.as_secs() + u64::from(time.subsec_nanos() > 0);
     if whole < 120 { format!("{whole} s") } else { format_duration(Duration::from_secs(whole)) }
 }
 
-/// The holders in a snapshot, and what else a stop has before it.
+/// The holders in a snapshot, and the programs that a stop has not asked yet.
 #[derive(Debug, Default)]
 pub(crate) struct Holders {
     /// By path and reason, so in a fixed order.
     pub(crate) all: BTreeMap<(String, Reason), Holder>,
-    /// How many programs still run that a stopping supervisor has not asked yet.
+    /// The number of running programs that their stopping supervisor has not asked yet.
     pub(crate) not_asked: usize,
 }
 
 impl Holders {
-    /// Finds the holders. `starts` has the begin of each start that is not over yet, over all its attempts.
+    /// Finds the holders. For each start that is not over yet, `starts` contains the time at which its first attempt began.
     pub(crate) fn of(snapshot: &Snapshot, starts: &HashMap<Path, Time>) -> Self {
         let mut holders = Self::default();
         let mut open = vec![&snapshot.root];
@@ -121,7 +121,7 @@ impl Holders {
     fn visit(&mut self, supervisor: &ChildView, child: &ChildView, starts: &HashMap<Path, Time>) {
         let is_leaf = child.strategy.is_none();
         match &child.state {
-            // The children of a supervisor explain it.
+            // The holders below a supervisor explain why the supervisor waits.
             ChildState::Starting { remaining } if is_leaf => {
                 let since = starts.get(&child.path).copied().unwrap_or(child.since);
                 self.add(child, Reason::Ready, since, *remaining, None);
@@ -140,7 +140,7 @@ impl Holders {
         }
     }
 
-    /// Adds the sibling that a waiting child waits for, unless that sibling is a holder by itself or waits too.
+    /// Adds the sibling that a waiting child waits for, unless that sibling is found anyway, or waits too.
     fn waits(
         &mut self,
         supervisor: &ChildView,

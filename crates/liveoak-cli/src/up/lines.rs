@@ -1,11 +1,10 @@
 //! The output of the children on stdout: `path | line`.
 //!
-//! On a terminal the paths are padded to one width, and each child has a colour: the colours are assigned in the order of the
-//! file and then repeat, so that neighbours differ and every colour is used before one is used again. In a pipe or a file each line is
-//! exactly the path, ` | `, and the line, so that other programs can read it. Liveoak's own messages go to stderr, not
-//! here.
+//! On a terminal the paths are padded to one width, and each child has a colour. The colours are assigned in the order of the
+//! file and then repeat. In a pipe or a file, each line is exactly the path, ` | `, and the line, so that other programs can
+//! read it. Liveoak's own messages go to stderr.
 //!
-//! A piece of a line that has not ended is a line of its own, so that lines of other children can stand between.
+//! A piece of a line that has not ended is printed as a line of its own, because lines of other children may follow it.
 
 use std::collections::HashMap;
 use std::io::{IsTerminal as _, Write as _};
@@ -34,10 +33,10 @@ pub(crate) fn backpressure(stdout: StreamWriter) -> Backpressure {
     })
 }
 
-/// Spreads the reads of all programs over time. A read takes up to 64 KiB. So one program that floods its output is slowed
-/// down less than one of a hundred such programs, and together they cost little CPU time.
+/// Spreads the reads of all programs over time. A read takes up to 64 KiB. The more programs flood their output, the more
+/// each of them is slowed down. So the total CPU time stays small.
 struct Pace {
-    /// When the next read may follow.
+    /// The earliest time of the next read.
     next: Instant,
 }
 
@@ -89,8 +88,8 @@ fn widest(supervisor: &SupervisorConfig, above: usize) -> usize {
     widths.max().unwrap_or(0)
 }
 
-/// Returns the colour of each program of a file whose replicas are expanded. The replicas of a child share a colour, unless
-/// there are enough colours for all programs.
+/// Returns the colour of each program. The replicas of `config` must be expanded already. The replicas of a child share a
+/// colour, unless there are enough colours for all programs.
 fn colours(config: &Config) -> HashMap<String, &'static str> {
     let mut paths = Vec::new();
     programs(&config.root, &format!("/{}", config.name), &mut paths);
@@ -126,7 +125,7 @@ fn programs(supervisor: &SupervisorConfig, above: &str, paths: &mut Vec<String>)
 fn append_line(to: &mut Vec<u8>, path: &str, text: &str, width: usize, colour: Option<&str>) {
     // Writing to a vector does not fail.
     let _ = match colour {
-        // The program's text may set colours too. The last reset keeps them out of the next line.
+        // The program's text may set colours too. The reset at the end keeps these colours out of the next line.
         Some(colour) => writeln!(to, "\x1b[{colour}m{path:width$} |\x1b[0m {text}\x1b[0m"),
         None => writeln!(to, "{path:width$} | {text}"),
     };

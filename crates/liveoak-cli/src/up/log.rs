@@ -49,7 +49,7 @@ pub(crate) fn init(
     };
     let reasons = Arc::new(NotReadyReasons::default());
     let kept = ReasonLayer(Arc::clone(&reasons)).with_filter(LevelFilter::WARN);
-    // It fails only if there is a subscriber already, and this program sets only one.
+    // This fails only if a subscriber was set before, and this program sets only one.
     let _ = tracing_subscriber::registry().with(log).with(kept).try_init();
     reasons
 }
@@ -57,7 +57,7 @@ pub(crate) fn init(
 /// For each child, the latest reason why it was not ready.
 #[derive(Debug, Default)]
 pub(crate) struct NotReadyReasons {
-    /// By path; bounded by the number of declared children.
+    /// The reasons by path. Their number is bounded by the number of declared children.
     latest: Mutex<HashMap<String, String>>,
 }
 
@@ -109,7 +109,7 @@ where
     }
 }
 
-/// The message of an event, and the fields that are used here.
+/// The message of an event, and the fields that this file reads.
 #[derive(Default)]
 struct Fields {
     message: String,

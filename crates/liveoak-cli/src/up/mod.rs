@@ -6,14 +6,14 @@
 //! - [`progress`]: messages about children that hold up a start or a stop; [`holders`] finds these children
 //! - [`status`]: messages about the run itself, on stderr
 //! - [`state`]: the state of all children, on stderr at SIGQUIT
-//! - [`stdin`]: whether a child can be given the terminal, whose settings are set again at the end
+//! - [`stdin`]: checks that a child can get the terminal, and restores the settings of the terminal at the end
 //! - [`report`]: the report at the end
 //! - [`report_file`]: the file of `--report`
 //! - [`outputs`]: stdout and stderr, each with its [`writer`], which never blocks, to a [`descriptor`]
 //! - [`finish`]: delivers the rest of both outputs at the end
 //!
-//! This file has the order of steps: read the file, start the tree, wait, stop it, report. It decides the exit code. No
-//! child is started, restarted or stopped here; that is the library's work.
+//! This file contains the order of the steps: read the file, start the tree, wait, stop it, report. It decides the exit
+//! code. The library starts, restarts and stops the children.
 
 pub(crate) mod build;
 mod descriptor;
@@ -61,13 +61,13 @@ const OTHER_THREADS: usize = liveoak::internal::THREADS_OF_A_TREE + 5;
 /// Runs the command.
 ///
 /// # Errors
-/// When stdout cannot be written.
+/// Returns an error if stdout cannot be written.
 pub(crate) fn run(args: &UpArgs) -> io::Result<ExitCode> {
     if let Err(error) = liveoak::internal::check_resources(None, OTHER_THREADS) {
         if let Some(report) = &args.report {
             remove_stale(report);
         }
-        // There may be no thread left that could write it.
+        // Writes directly, because the writer may not get a thread.
         output::stderr(&status::error_text(args.log_format, &format!("{error}; nothing was started")));
         return Ok(ExitCode::from(EXIT_FAILED));
     }
@@ -120,10 +120,10 @@ pub(crate) fn run(args: &UpArgs) -> io::Result<ExitCode> {
     Ok(ExitCode::from(if complete && !unreported { code } else { code.max(EXIT_FAILED) }))
 }
 
-/// What listens for signals until the end of the run.
+/// The listener for signals, kept until the end of the run.
 type Signals = (StopSignals, StateRequests);
 
-/// How long the end waits for the thread of the log, which only has to format lines.
+/// How long the end of the run waits for the thread of the log. This thread only formats lines.
 const FLUSH_LOG: Duration = Duration::from_secs(5);
 
 /// The inputs and outputs of a run.
@@ -139,7 +139,7 @@ struct Up<'a> {
 }
 
 impl Up<'_> {
-    /// Runs the tree from start to end, and returns the exit code, or why nothing was started.
+    /// Runs the tree from start to end. Returns the exit code, or the reason why nothing was started.
     fn run(&self, file: Option<ReportFile>, signals: &mut Option<Signals>) -> Result<u8, String> {
         liveoak::process::raise_file_limit();
         liveoak::process::reap_orphans();
@@ -205,7 +205,7 @@ impl Up<'_> {
         }
     }
 
-    /// Says what the end waits for, once it has waited for a while.
+    /// Writes a message if the report has waited for its reader for a while.
     async fn say_that_the_report_waits(&self, path: &Path) -> Infallible {
         tokio::time::sleep(finish::SAID_AFTER).await;
         let text = format!(
@@ -263,15 +263,15 @@ impl Up<'_> {
     }
 }
 
-/// Says how the user can kill what does not stop.
+/// Returns the message that says how the user can kill the remaining children.
 fn how_to_kill(signals: &StopSignals) -> String {
     if signals.hears_interrupts() {
-        return "still stopping; Ctrl-C (SIGINT) kills all children that are left".to_owned();
+        return "still stopping; Ctrl-C (SIGINT) kills all remaining children".to_owned();
     }
-    // Whatever ends this process, the guardian then kills all children.
+    // When this process is dead, the guardian kills all children.
     let pid = std::process::id();
     format!(
-        "still stopping; SIGINT was ignored at the start, so only `kill -KILL {pid}` kills all children that are left"
+        "still stopping; SIGINT was ignored at the start, so only `kill -KILL {pid}` kills all remaining children"
     )
 }
 

@@ -1,4 +1,4 @@
-//! The two outputs of `liveoak up`: stdout and stderr, with one writer each, or one for both if they are the same file.
+//! The two outputs of `liveoak up`: stdout and stderr. Each has a writer. If both are the same file, they share one.
 
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ impl Outputs {
         };
         let to_stdout = writer(stdout, Room::Program);
         let to_stderr = match ids {
-            // With two writers, lines would be mixed, and in a regular file one would overwrite the other.
+            // Two writers would mix their lines, and in a regular file they would overwrite each other.
             [Some(one), Some(other)] if one == other => to_stdout.with_room(Room::Run),
             _ => writer(stderr, Room::Run),
         };
@@ -51,7 +51,7 @@ impl Outputs {
         }
     }
 
-    /// Lets each output tell what is wrong with the other. If both are one file, nothing is told.
+    /// Reports errors of each output on the other output. If both are one file, nothing is reported.
     pub(crate) fn tell_each_other(&self, status: &StatusLog) {
         if self.stdout.is_same(&self.stderr) {
             return;
@@ -64,7 +64,7 @@ impl Outputs {
         self.stderr.on_news(move |news| stdout.line(&by_liveoak(&in_words("stderr", news))));
     }
 
-    /// Tells on the other output what is to be known about the output of this name. `on_stderr` writes it there.
+    /// Writes a message about the output `name` to the other output. `on_stderr` writes it to stderr.
     pub(super) fn tell_about(&self, name: &str, text: &str, on_stderr: impl FnOnce(&str)) {
         if self.stdout.is_same(&self.stderr) {
             return;
@@ -75,7 +75,7 @@ impl Outputs {
         }
     }
 
-    /// Returns the two writers with their names, or the one if both outputs are one file.
+    /// Returns the writers with their names: two, or one if both outputs are one file.
     pub(super) fn each(&self) -> Vec<(&'static str, &StreamWriter)> {
         let mut all = vec![("stdout", &self.stdout)];
         if !self.stdout.is_same(&self.stderr) {
@@ -104,25 +104,25 @@ fn in_words(stream: &str, news: News) -> String {
         News::Refused(error) => {
             let why = reason(error);
             format!(
-                "cannot write to {stream}: {why}; its lines wait (up to 16 MiB), and the write is tried again"
+                "cannot write to {stream}: {why}; up to 16 MiB of its lines wait, and the write is tried again"
             )
         }
         News::Resumed => format!("{stream} takes output again"),
         News::Ended(Errno::PIPE) => {
             format!(
-                "the reader of {stream} has closed it: nothing more is written to {stream}, and the tree runs on"
+                "the reader of {stream} has closed it: nothing more is written to {stream}, and the tree continues to run"
             )
         }
         News::Ended(error) => {
             format!(
-                "cannot write to {stream}: {}; nothing is written to {stream}, and the tree runs on",
+                "cannot write to {stream}: {}; nothing is written to {stream}, and the tree continues to run",
                 reason(error)
             )
         }
     }
 }
 
-/// Returns what the system says about an error.
+/// Returns an error with the message of the system.
 pub(super) fn reason(error: Errno) -> std::io::Error {
     error.into()
 }

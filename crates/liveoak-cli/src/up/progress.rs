@@ -1,8 +1,8 @@
-//! Says which child holds up a start or a stop, once it has done so for two seconds.
+//! Writes a line about each child that has held up a start or a stop for two seconds.
 //!
-//! The events of the tree say when something begins to start or to stop. A snapshot is taken only after such an event,
-//! when the next line may be due. While nothing starts or stops, this file does nothing. The lines about one child are two seconds
-//! apart at first, and each distance is twice the one before.
+//! An event of the tree shows when a child begins to start or to stop. After such an event, a snapshot is taken when the next
+//! line may be due. While nothing starts or stops, no snapshot is taken. The first line about a child comes after two
+//! seconds. Each later interval is twice as long as the one before.
 
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
@@ -16,13 +16,13 @@ use tracing::Level;
 use super::holders::{Holder, Holders, Reason};
 use super::status::StatusLog;
 
-/// How long a child may hold up others before the first line.
+/// How long a child may hold up others before the first line about it.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The most children that one look names.
+/// The largest number of children that are named at a time.
 const MAX_NAMED: usize = 5;
 
-/// Runs `work` to its end. Meanwhile writes the lines about the tree to `status`.
+/// Runs `work` to its end. Meanwhile, writes the lines about the tree to `status`.
 pub(crate) async fn beside<T>(tree: TreeHandle, status: &StatusLog, work: impl Future<Output = T>) -> T {
     let say = |line: &Line<'_>| {
         status.message_with(Level::INFO, "held-up", &line.text(), &line.json());
@@ -69,7 +69,7 @@ impl Line<'_> {
     }
 }
 
-/// What was said about one holder.
+/// The lines that were written about one holder.
 #[derive(Clone, Copy, Debug)]
 struct Said {
     since: Time,
@@ -77,7 +77,8 @@ struct Said {
 }
 
 impl Said {
-    /// Returns how long the holder holds up others when the next line about it is due: 2 s, 6 s, 14 s, 30 s, ...
+    /// Returns when the next line is due, counted from the time at which the holder began to hold up others: 2 s, 6 s, 14 s,
+    /// 30 s, ...
     fn next_after(self) -> Duration {
         PATIENCE.saturating_mul(2_u32.saturating_pow(self.lines.saturating_add(1)).saturating_sub(1))
     }
@@ -137,7 +138,7 @@ fn begins_a_wait(event: &Event, starts: &mut HashMap<Path, Time>) -> bool {
     }
 }
 
-/// Says what is due now. Returns how long it is until the next line may be due, or `None` if nothing holds up others.
+/// Writes the lines that are due. Returns the time until the next line may be due, or `None` if no child holds up others.
 fn look_once(
     tree: &TreeHandle,
     starts: &HashMap<Path, Time>,

@@ -1,6 +1,6 @@
 //! The report at the end of a run: as text on stderr, and as JSON for `--report`.
 //!
-//! It only describes what happened; the exit code is decided in `mod.rs`.
+//! The exit code is decided in `mod.rs`.
 
 use std::collections::HashMap;
 
@@ -14,8 +14,8 @@ use serde::Serialize;
 use super::log::NotReadyReasons;
 use crate::output::table;
 
-/// The text lists all stopped children only up to this number. If there are more, it lists those that were killed
-/// and counts the others.
+/// The largest number of stopped children that the text lists. If there are more, it lists only those that were killed, and
+/// counts the others.
 const MAX_SHOWN: usize = 50;
 
 /// The end of a run. Scripts rely on its form as JSON, which `docs/liveoak-toml.md` describes.
@@ -53,7 +53,7 @@ struct StoppedChild {
     path: String,
     seconds: f64,
     stage: &'static str,
-    /// `None` if it was not running.
+    /// How its attempt ended; `None` if it had none.
     exit: Option<ExitView>,
     #[serde(skip)]
     forced: bool,

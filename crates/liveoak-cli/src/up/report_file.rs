@@ -1,13 +1,13 @@
 //! The file of `--report`.
 //!
-//! It is prepared before anything else happens, also before the file of the tree is read. So a wrong path is an error at once,
-//! and the report of an earlier run never stays after a crash or an error. What happens depends on what the path is:
+//! It is prepared first, even before the file of the tree is read. So a wrong path is an error before anything starts, and
+//! no report of an earlier run stays after a crash or an error. The preparation depends on the kind of the path:
 //!
 //! | the path is | at the start | at the end |
 //! |---|---|---|
-//! | a regular file, or nothing yet | removed | written under another name beside it, and renamed |
+//! | a regular file, or nothing yet | removed | written under another name in the same folder, and renamed |
 //! | a regular file that cannot be removed | emptied | rewritten in place |
-//! | the file that stdout or stderr is, or `-` | nothing | appended to the stream by its writer |
+//! | `-`, or the file to which stdout or stderr is redirected | nothing | appended to the stream by its writer |
 //! | another descriptor (`/dev/fd/N`), a device | opened | written to |
 //! | a FIFO, a socket | nothing | opened and written to, once a reader is there |
 
@@ -32,10 +32,10 @@ use super::writer::StreamWriter;
 /// How many bytes are written at once to a FIFO, a device or a socket that may block.
 const CHUNK: usize = 4096;
 
-/// The time between two looks for a reader of a FIFO. The system has no event for it.
+/// The time between two checks for a reader of a FIFO. The system has no event for this.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// The most symbolic links that lead to the file, as in the kernel.
+/// The largest number of symbolic links that are followed, as in the kernel.
 const MAX_LINKS: usize = 40;
 
 /// The file of `--report`, ready to be written.
@@ -45,9 +45,9 @@ pub(crate) struct ReportFile {
     target: Target,
 }
 
-/// What the path is.
+/// The kind of the path.
 enum Target {
-    /// The file that one of the outputs is.
+    /// The file to which an output is redirected.
     Stream(StreamWriter),
     /// A regular file that was removed, or nothing yet.
     Replaced {
@@ -56,7 +56,7 @@ enum Target {
     },
     /// A regular file that cannot be removed, for example because it is a mount point.
     InPlace(File),
-    /// A descriptor that is open: a device, or what `/dev/fd/N` names.
+    /// An open descriptor: of a device, or the descriptor that `/dev/fd/N` names.
     Open(OwnedFd),
     Fifo(PathBuf),
     Socket(PathBuf),
@@ -66,7 +66,7 @@ impl ReportFile {
     /// Prepares the file. `tree` is the file of the tree, which a report must not replace.
     ///
     /// # Errors
-    /// A sentence that says why a report cannot be written to this path.
+    /// Returns a sentence that says why a report cannot be written to this path.
     pub(crate) fn open(path: &Path, outputs: &Outputs, tree: &Path) -> Result<Self, String> {
         let target = Target::of(path, outputs, tree).map_err(|error| refused(path, &error))?;
         Ok(Self { path: path.to_path_buf(), target })
@@ -93,7 +93,7 @@ impl ReportFile {
     /// Writes the report. May wait up to [`NO_PROGRESS`] for a reader that does not read.
     ///
     /// # Errors
-    /// A sentence that says why it could not be written.
+    /// Returns a sentence that says why the report could not be written.
     pub(crate) fn write(self, text: &str) -> Result<(), String> {
         let bytes = text.as_bytes();
         let written = match self.target {
@@ -134,7 +134,7 @@ pub(crate) fn named_in(args: impl Iterator<Item = OsString>) -> Option<PathBuf> 
     path.filter(|path| !path.as_encoded_bytes().starts_with(b"-")).map(PathBuf::from)
 }
 
-/// Removes the report of an earlier run, if nothing can be started. Only a regular file is removed. Needs neither a
+/// Removes the report of an earlier run when nothing can be started. Only a regular file is removed. This needs neither a
 /// descriptor nor a thread.
 pub(crate) fn remove_stale(path: &Path) {
     let is_output = |meta: &Metadata| {
@@ -145,7 +145,7 @@ pub(crate) fn remove_stale(path: &Path) {
     if descriptor_number(&at).is_none()
         && fs::metadata(&at).is_ok_and(|meta| meta.is_file() && !is_output(&meta))
     {
-        // If it cannot be removed, the error that follows is still the one to report.
+        // An error is ignored: the caller reports why nothing can be started.
         let _ = fs::remove_file(at);
     }
 }
@@ -180,7 +180,7 @@ impl Target {
             },
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 refuse_folder(path)?;
-                // Creating another file shows that the folder exists and can be written.
+                // Creating another file checks that the folder exists and is writable.
                 let (file, temporary) = create_beside(&at)?;
                 drop(file);
                 fs::remove_file(temporary)?;
@@ -218,7 +218,7 @@ impl Target {
     }
 }
 
-/// Returns the path behind symbolic links, also if nothing is there yet. Links of `/proc` that stand for descriptors are not
+/// Returns the path to which symbolic links lead, even if no file is there yet. Links of `/proc` to descriptors are not
 /// followed.
 fn behind_links(path: &Path) -> io::Result<PathBuf> {
     let mut at = path.to_path_buf();
@@ -228,7 +228,7 @@ fn behind_links(path: &Path) -> io::Result<PathBuf> {
         }
         match fs::read_link(&at) {
             Ok(link) => at = at.parent().map_or_else(|| link.clone(), |folder| folder.join(&link)),
-            // Not a link, or nothing there.
+            // This is not a link, or there is no file.
             Err(_) => return Ok(at),
         }
     }
@@ -257,7 +257,7 @@ fn inherited(number: i32, path: &Path) -> io::Result<OwnedFd> {
     match copied {
         Ok(fd) => Ok(fd),
         Err(Errno::BADF) => Err(Errno::BADF.into()),
-        // Some sandboxes refuse the call. To open the file again is almost the same.
+        // Some sandboxes refuse the call. Opening the file again has almost the same effect.
         Err(_) => Ok(OpenOptions::new().append(true).open(path)?.into()),
     }
 }
@@ -272,7 +272,7 @@ fn refuse_folder(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Creates a file beside `at`, which it can replace.
+/// Creates a file in the folder of `at`, which can be renamed to `at`.
 fn create_beside(at: &Path) -> io::Result<(File, PathBuf)> {
     let temporary = at.with_file_name(format!(".liveoak-report-{}.tmp", std::process::id()));
     let file = OpenOptions::new().write(true).create_new(true).open(&temporary)?;
@@ -285,7 +285,7 @@ fn replace(at: &Path, before: Option<&Metadata>, bytes: &[u8]) -> io::Result<()>
         return rewrite(open_in_place(at)?, bytes);
     };
     if let Some(before) = before {
-        // A refusal leaves the report with the permissions of a new file of this user.
+        // If the system refuses this, the report has the permissions of a new file of this user.
         let _ = std::os::unix::fs::fchown(&file, Some(before.uid()), Some(before.gid()));
         let _ = file.set_permissions(fs::Permissions::from_mode(before.mode() & 0o777));
     }
@@ -293,7 +293,7 @@ fn replace(at: &Path, before: Option<&Metadata>, bytes: &[u8]) -> io::Result<()>
     drop(file);
     let renamed = written.is_ok() && fs::rename(&temporary, at).is_ok();
     if !renamed {
-        // What is left of it is of no use; the error is the one to report.
+        // Remove the incomplete file. Only the error of the write is reported.
         let _ = fs::remove_file(&temporary);
         written?;
         return rewrite(open_in_place(at)?, bytes);
@@ -324,7 +324,7 @@ fn open_fifo(at: &Path) -> io::Result<File> {
         match OpenOptions::new().write(true).custom_flags(flags).open(at) {
             Err(error) if error.raw_os_error() == Some(Errno::NXIO.raw_os_error()) => {
                 if begun.elapsed() > NO_PROGRESS {
-                    return Err(io::Error::other("nothing reads this FIFO"));
+                    return Err(io::Error::other("this FIFO has no reader"));
                 }
                 std::thread::sleep(LOOK);
             }
@@ -333,11 +333,11 @@ fn open_fifo(at: &Path) -> io::Result<File> {
     }
 }
 
-/// Writes all bytes. Fails if the reader takes nothing for [`NO_PROGRESS`].
+/// Writes all bytes. Fails if the reader reads nothing for [`NO_PROGRESS`].
 fn write_patiently(fd: impl AsFd, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         if poll_writable(fd.as_fd(), Some(NO_PROGRESS)).is_none() {
-            return Err(io::Error::other("its reader takes nothing"));
+            return Err(io::Error::other("its reader reads nothing"));
         }
         match verdict(rustix::io::write(&fd, &bytes[..bytes.len().min(CHUNK)])) {
             Written::Bytes(written) => bytes = &bytes[written..],

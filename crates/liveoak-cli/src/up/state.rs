@@ -1,5 +1,5 @@
-//! The state of the tree on stderr, when SIGQUIT asks for it: every child with its state, since when, and what it waits
-//! for. Nothing else changes.
+//! The state of the tree, written to stderr at each SIGQUIT: each child with its state, since when it has this state, and
+//! what it waits for.
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -35,7 +35,7 @@ pub(crate) async fn tell_when_asked<T>(
 /// The state of all children at one moment.
 struct TreeState<'a> {
     snapshot: &'a Snapshot,
-    /// What the ready check of each program waits for, by path.
+    /// The readiness probe of each program as text, by path.
     checks: HashMap<String, String>,
 }
 
@@ -137,7 +137,7 @@ impl<'a> TreeState<'a> {
     }
 }
 
-/// Notes what the ready check of each program waits for.
+/// Collects the readiness probe of each program as text.
 fn collect_checks(supervisor: &SupervisorConfig, above: &str, checks: &mut HashMap<String, String>) {
     for child in &supervisor.children {
         let path = format!("{above}/{}", child.name);
@@ -158,7 +158,7 @@ fn word(state: &ChildState) -> &'static str {
     }
 }
 
-/// Returns the time that is left in a state, if it has an end.
+/// Returns the remaining time of a state that has a limit.
 fn remaining(state: &ChildState) -> Option<Duration> {
     match state {
         ChildState::Waiting { remaining, .. }

@@ -1,4 +1,4 @@
-//! Status messages of `liveoak up` on stderr: why it stops, what went wrong with the run, and the report at the end.
+//! Status messages of `liveoak up` on stderr: why it stops, errors of the run, and the report at the end.
 //!
 //! They are lines of text, or with `--log-format json` one JSON object per line, like the lines of the log. They do not
 //! depend on `--log-level`: a user who stops the tree always wants to see its end. `log.rs` writes the messages about
@@ -55,7 +55,7 @@ impl StatusLog {
         }
     }
 
-    /// Writes a message. In JSON it has the keys of `more` too.
+    /// Writes a message. In JSON it also has the keys of `more`.
     pub(crate) fn message_with(&self, level: Level, event: &str, message: &str, more: &Value) {
         match self.format {
             LogFormat::Json => self.stderr.text(&json(level, event, message, Some(more))),
@@ -119,7 +119,7 @@ fn timestamp() -> String {
     text
 }
 
-/// Returns what reports lost lines of the log.
+/// Returns the function that reports lost lines of the log.
 pub(crate) fn loss_note(format: LogFormat) -> LossNote {
     if format == LogFormat::Json { json_loss_note } else { text_loss_note }
 }

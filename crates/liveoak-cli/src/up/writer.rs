@@ -1,14 +1,14 @@
 //! Writes to stdout and stderr without blocking: one thread per file, fed through one bounded buffer.
 //!
-//! 1. The reader of an output may stop reading. That never blocks the tree: text that does not fit into the buffer is dropped
-//!    and counted, and the count is written into the stream at the place of the loss.
+//! 1. A reader that stops reading never blocks the tree. Text that does not fit into the buffer is dropped
+//!    and counted. The count is written into the stream at the place of the loss.
 //! 2. No error silences an output for good, unless its reader is gone or it is not open for writing
-//!    ([`verdict`](super::descriptor::verdict)). The write is tried again, and the other stream says so.
-//! 3. All that goes to one file goes through one writer. So lines and JSON objects are whole.
+//!    ([`verdict`](super::descriptor::verdict)). The write is tried again, and the error is reported on the other stream.
+//! 3. All text for one file goes through one writer. So lines and JSON objects are whole.
 //! 4. Lines of the programs leave room for Liveoak's own lines ([`Room`]).
 //!
-//! `finish.rs` waits for the end of the writing. Output of `liveoak check` and `liveoak schema` does not need a writer: these
-//! commands may wait for their reader.
+//! `finish.rs` waits until all text is written. `liveoak check` and `liveoak schema` need no writer, because they may wait for
+//! their reader.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -27,14 +27,14 @@ const ROOM_FOR_LOG: usize = 1024 * 1024;
 /// The room for messages about the run and for the report, beyond the room for the log.
 const ROOM_FOR_RUN: usize = 16 * 1024 * 1024;
 
-/// Programs are slowed down when so many bytes wait.
+/// Programs are slowed down when this many bytes wait.
 const NEARLY_FULL: usize = CAPACITY / 4 * 3;
 
-/// After a loss, so much room must be free before the next text is taken. So a flood makes one note of many losses, and what is
-/// dropped costs nothing but its count.
+/// After a loss, this much room must be free before the next text is taken. So a flood makes one note about many losses. A
+/// dropped text is only counted.
 const ROOM_AFTER_LOSS: usize = 64 * 1024;
 
-/// Programs are slowed down more when so many bytes wait, because most of their lines will be dropped.
+/// Programs are slowed down even more when this many bytes wait, because most of their lines will be dropped.
 const FULL: usize = CAPACITY - ROOM_AFTER_LOSS;
 
 /// After writing, a buffer that has grown beyond this many bytes is shrunk.
@@ -46,7 +46,7 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_s
 /// Returns the note that this many pieces of text were lost.
 pub(crate) type LossNote = fn(u64) -> String;
 
-/// What a text is. It decides how full the buffer may be.
+/// The kind of a text. It decides how full the buffer may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Room {
     /// A line of a program.
@@ -67,7 +67,7 @@ impl Room {
     }
 }
 
-/// How much room is left for lines of programs. It decides how fast their output is read.
+/// The fill level of the buffer. It decides how fast the output of programs is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fill {
     Free,
@@ -77,7 +77,7 @@ pub(crate) enum Fill {
     Dropping,
 }
 
-/// News about an output that the other stream tells.
+/// News about an output, reported on the other stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum News {
     /// The system refuses writes. They are tried again.
@@ -98,22 +98,22 @@ pub(crate) struct StreamWriter {
     room: Room,
 }
 
-/// Wakes the end of the program, which waits for several outputs at the same time.
+/// Wakes `finish`, which waits for several outputs at the same time.
 #[derive(Default)]
 pub(crate) struct Bell {
     rung: Mutex<u64>,
     changed: Condvar,
 }
 
-/// The text between the callers and the thread that writes it.
+/// The buffer between the callers and the thread that writes their text.
 struct OutputBuffer {
     state: Mutex<BufferState>,
-    /// Signals text to the thread.
+    /// Wakes the thread when there is text.
     filled: Condvar,
     /// The file. The thread takes it.
     file: Mutex<Option<Box<dyn OutputFile>>>,
     unread: Unread,
-    /// Rung after each write, while the program waits for its end.
+    /// Rung after each write, once `finish` waits.
     bell: Arc<Bell>,
     /// The notes about lost lines of programs, and about other lost lines.
     loss_notes: [LossNote; 2],
@@ -132,7 +132,7 @@ struct BufferState {
     has_thread: bool,
     /// `true` while the thread waits for text.
     idle: bool,
-    /// `true` while the program waits for the end of the writing.
+    /// `true` once `finish` waits.
     finishing: bool,
     /// The error of the latest write, if it was refused.
     refused: Option<Errno>,
@@ -142,15 +142,15 @@ struct BufferState {
     ended: Option<Errno>,
 }
 
-/// How far a writer is.
+/// The progress of a writer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Progress {
     /// The bytes that were not written yet. 0 if no write can succeed any more.
     pub(crate) left: usize,
     /// All bytes that were ever written.
     pub(crate) written: u64,
-    /// How many of them the reader has not read yet. A pipe takes no further bytes until its reader has read a whole page,
-    /// which takes a reader of single lines a long time.
+    /// How many of the written bytes the reader has not read yet. A full pipe takes no further bytes until its reader has read a
+    /// whole page. A reader of single lines takes a long time for a page.
     pub(crate) unread: u64,
     /// The error of the latest write, if it was refused.
     pub(crate) refused: Option<Errno>,
@@ -171,7 +171,7 @@ impl Bell {
         *self.rung.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until the bell was rung more than `seen` times, at most for `within`.
+    /// Waits at most `within` until the bell was rung more than `seen` times.
     pub(crate) fn wait(&self, seen: u64, within: Duration) {
         let rung = self.rung.lock().unwrap_or_else(PoisonError::into_inner);
         let _ = self.changed.wait_timeout_while(rung, within, |rung| *rung == seen);
@@ -213,7 +213,7 @@ impl StreamWriter {
         Arc::ptr_eq(&self.buffer, &other.buffer)
     }
 
-    /// Sets what passes news about this output on. Only the first call counts.
+    /// Sets the function that receives news about this output. Only the first call has an effect.
     pub(crate) fn on_news(&self, tell: impl Fn(News) + Send + Sync + 'static) {
         let _only_once = self.buffer.tell.set(Box::new(tell));
     }
@@ -264,7 +264,7 @@ impl StreamWriter {
         }
     }
 
-    /// Starts the thread. If the system refuses it, the text waits, and the next text tries again.
+    /// Starts the thread. If the system refuses, the text waits, and the next call with a text tries again.
     fn start_thread(&self) -> bool {
         let drained = Arc::clone(&self.buffer);
         let thread = std::thread::Builder::new().name("liveoak-output".into());
@@ -284,7 +284,7 @@ impl StreamWriter {
         }
     }
 
-    /// Lets the thread ring the bell from now on. Without a thread, writes what it can on the calling thread.
+    /// Lets the thread ring the bell from now on. If there is no thread, writes the text once on the calling thread.
     pub(crate) fn begin_finish(&self) {
         let mut guard = self.buffer.state();
         let state = &mut *guard;
@@ -299,7 +299,7 @@ impl StreamWriter {
         }
     }
 
-    /// Returns how far the writing is.
+    /// Returns the progress of the writer.
     pub(crate) fn progress(&self) -> Progress {
         let state = self.buffer.state();
         Progress {
@@ -357,7 +357,7 @@ impl OutputBuffer {
         }
     }
 
-    /// Writes what waits, once, on the calling thread: the system has no thread left, and the program ends.
+    /// Writes the waiting text once, on the calling thread. Called at the end of the program if the system has refused a thread.
     fn write_here(&self) {
         let file = self.file.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(mut file) = file else { return };
@@ -379,7 +379,7 @@ impl OutputBuffer {
         }
     }
 
-    /// Writes a text, however long that takes. Returns `false` if no write can succeed any more.
+    /// Writes a text, and repeats writes that fail. Returns `false` if no write can succeed any more.
     fn write_all(&self, text: &[u8], file: &mut dyn OutputFile) -> bool {
         let mut from = 0;
         // The number of writes in a row that wrote nothing.
@@ -395,7 +395,7 @@ impl OutputBuffer {
                 Written::Interrupted => continue,
                 Written::Full => {
                     file.wait();
-                    // A file that says that it takes bytes and then does not must not cost CPU time.
+                    // A poll may report a file as writable although its writes fail. The pause avoids a busy loop.
                     if vain > 0 {
                         std::thread::sleep(retry_pause(vain));
                     }
@@ -456,7 +456,7 @@ impl OutputBuffer {
     }
 }
 
-/// Returns the pause after so many writes in a row that wrote nothing.
+/// Returns the pause after this many writes in a row that wrote nothing.
 fn retry_pause(vain: u32) -> Duration {
     let (first, longest) = RETRY;
     first.saturating_mul(1 << vain.min(10)).min(longest)

@@ -1,4 +1,4 @@
-//! Who is asked to stop, programs that cannot be killed, and programs that are suspended.
+//! Which processes are asked to stop, programs that cannot be killed, and programs that are suspended.
 
 use crate::support::{Stream, TestDir, Up, look_for};
 use rustix::process::{Signal, geteuid};
@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 
-/// A master that waits for the job of its worker when it is asked. The worker says whether the signal came to it, too.
+/// A master that waits for the job of its worker when it is asked to stop. The worker prints whether it got the signal too.
 const MASTER: &str = "sh worker.sh & worker=$!\n\
                       trap 'echo master asked; echo > go; wait $worker; echo worker $?; exit 0' TERM\n\
                       wait $worker\nwait $worker\n";
@@ -160,7 +160,7 @@ fn no_new_attempt_starts_while_a_process_of_the_last_one_is_alive_and_one_starts
 }
 
 #[test]
-fn a_process_of_the_group_that_the_system_refuses_to_kill_is_found_although_others_could_be_killed() {
+fn a_process_that_the_system_refuses_to_kill_is_found_even_if_the_rest_of_its_group_was_killed() {
     let dir = TestDir::of("[child.a]\ncommand = [\"sh\", \"a.sh\"]\nstop = { within = \"200ms\" }\n");
     dir.file(
         "a.sh",
@@ -194,7 +194,7 @@ fn a_program_that_is_suspended_is_reported_and_is_unhealthy_until_it_is_continue
 }
 
 #[test]
-fn a_program_that_is_suspended_before_it_is_ready_is_not_called_ready() {
+fn a_program_that_is_suspended_before_it_is_ready_does_not_become_ready() {
     let dir = TestDir::of(
         "order = \"edges\"\n[child.a]\nshell = \"echo $$; kill -STOP $$; exec sleep 1000\"\nready = { file = \"ready\" }\n\
          [child.b]\nshell = \"exec sleep 1000\"\nready = { file = \"ready\" }\n",
@@ -211,7 +211,7 @@ fn a_program_that_is_suspended_before_it_is_ready_is_not_called_ready() {
 }
 
 #[test]
-fn a_program_that_is_suspended_can_be_stopped_and_says_so_in_a_start_that_takes_too_long() {
+fn a_suspended_program_can_be_stopped_and_the_error_of_its_late_start_names_the_suspension() {
     let dir = TestDir::of(
         "[child.a]\nshell = \"kill -STOP $$; exec sleep 1000\"\nready = { file = \"never\", within = \"1s\" }\n",
     );

@@ -18,11 +18,11 @@ const BAD: [(&str, &str); 12] = [
     ("[child.b]\ncommand = \"true\"\nafter = [\"d\"]", "there is no sibling called \"d\""),
     (
         "[child.b]\ncommand = \"true\"\nready = { log = \"(\" }",
-        "`child.b.ready.log` is no regular expression",
+        "`child.b.ready.log` is not a regular expression",
     ),
     (
         "[child.b]\ncommand = \"true\"\nready = { delay = \"5 parsecs\" }",
-        "`child.b.ready.delay` is no duration",
+        "`child.b.ready.delay` is not a duration",
     ),
     (
         "[child.b]\ncommand = \"true\"\nstop = { signal = \"SIGNOPE\" }",

@@ -26,7 +26,7 @@ fn crlf_line_ends_and_byte_order_marks_change_nothing() {
 }
 
 #[test]
-fn a_script_with_windows_line_ends_is_named_with_the_way_to_mend_it() {
+fn the_error_for_a_script_with_windows_line_ends_says_how_to_fix_it() {
     let dir = TestDir::of("[child.a]\ncommand = \"./run\"\n");
     dir.file("run", "#!/bin/sh\r\necho\r\n", 0o755);
     let ended = dir.run(&[]).with_code(1);
@@ -46,7 +46,7 @@ fn from_stream(file: &str, open: impl FnOnce(&TestDir) -> Stdio) -> Ended {
 }
 
 #[test]
-fn the_file_may_be_the_standard_input_and_paths_then_start_at_the_working_directory() {
+fn paths_in_a_file_from_the_standard_input_are_relative_to_the_working_directory() {
     for file in ["-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"] {
         let of_file = |dir: &TestDir| Stdio::from(File::open(dir.at("tree.txt")).expect("the tree"));
         let of_pipe = |_: &TestDir| {
@@ -61,7 +61,7 @@ fn the_file_may_be_the_standard_input_and_paths_then_start_at_the_working_direct
 }
 
 #[test]
-fn the_file_may_be_a_pipe_and_paths_then_start_at_the_working_directory() {
+fn paths_in_a_file_from_a_pipe_are_relative_to_the_working_directory() {
     let dir = TestDir::new();
     dir.file("note", "hello\n", 0o644);
     std::fs::create_dir(dir.at("sub")).expect("a folder");
@@ -73,7 +73,7 @@ fn the_file_may_be_a_pipe_and_paths_then_start_at_the_working_directory() {
 }
 
 #[test]
-fn errors_of_the_standard_input_have_their_place() {
+fn errors_in_a_file_from_the_standard_input_have_a_place() {
     let ended = from_stream("-", |dir| {
         dir.file("tree.txt", "[child.a]\r\ncommand = 'a $B'\r\n", 0o644);
         Stdio::from(File::open(dir.at("tree.txt")).expect("the tree"))
@@ -83,7 +83,7 @@ fn errors_of_the_standard_input_have_their_place() {
 }
 
 #[test]
-fn without_a_file_the_error_names_what_is_in_the_folder() {
+fn the_error_for_a_missing_file_names_files_of_other_tools_in_the_folder() {
     for (name, text, says) in [
         ("Procfile", "web: npm start\n", "write each line `NAME: COMMAND` as [child.NAME]"),
         ("docker-compose.yml", "services:\n  web:\n    image: x\n", "`depends_on` as `after`"),
@@ -157,5 +157,5 @@ fn lines_about_a_program_contain_its_process_id_from_its_readiness_to_its_end() 
     assert_eq!((line["pid"].as_u64(), &line["path"]), (Some(u64::from(pid)), &"/t/a".into()));
     let root: Value =
         serde_json::from_str(&ended.stderr[ended.position_of("/t: ready after")]).expect("JSON");
-    assert_eq!(root["pid"], Value::Null, "a supervisor is no process");
+    assert_eq!(root["pid"], Value::Null, "a supervisor is not a process");
 }

@@ -42,7 +42,7 @@ fn under_nohup_a_sighup_does_not_end_the_tree() {
 }
 
 #[test]
-fn the_tree_stops_when_the_time_of_the_option_for_is_over() {
+fn the_tree_stops_when_the_time_given_with_for_is_over() {
     let dir = TestDir::of("[child.a]\ncommand = \"sleep 1000\"\n");
     let ended = dir.run(&["--for", "100ms"]).with_code(0);
     ended.has_in_order(&["the time of --for is over: stopping all children", "/t: stopped as asked"]);
@@ -85,7 +85,7 @@ fn a_supervisor_that_gives_up_fails_the_tree_and_stops_the_others() {
 }
 
 #[test]
-fn a_program_whose_failures_are_further_apart_than_the_period_is_given_up_on_by_their_number() {
+fn a_program_that_fails_too_often_in_a_row_is_given_up_on_although_the_failures_are_far_apart() {
     let dir = TestDir::of(
         "[child.a]\nshell = \"exit 7\"\nbackoff = { from = \"20ms\", to = \"20ms\" }\n\
          limit = { restarts = 2, period = \"1ms\" }\n",
@@ -116,7 +116,7 @@ fn an_auto_shutdown_that_a_crash_caused_fails_the_tree() {
 }
 
 #[test]
-fn a_child_that_cannot_exceed_the_intensity_alone_is_warned_of_at_the_start() {
+fn up_warns_of_a_child_that_cannot_exceed_the_intensity_alone() {
     let dir = TestDir::of(
         "intensity = { restarts = 10, period = \"1m\" }\n[child.a]\ncommand = \"sleep 1000\"\n\
          [child.b]\ncommand = \"sleep 1000\"\n",
@@ -145,13 +145,13 @@ fn stubborn() -> TestDir {
 }
 
 #[test]
-fn more_than_a_second_after_the_first_signal_a_sigint_kills_whatever_that_was() {
+fn a_sigint_more_than_a_second_after_any_first_signal_kills() {
     for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
         let dir = stubborn();
         let up = dir.up(&[]);
         up.line("/t/a", 0);
         up.signal(signal);
-        up.logs("Ctrl-C (SIGINT) kills all children that are left");
+        up.logs("Ctrl-C (SIGINT) kills all remaining children");
         up.signal(Signal::INT);
         let ended = up.end().with_code(3);
         ended.has_in_order(&["SIGINT: killing all children", "/t/a: stopped (killed)", "1 was killed"]);
@@ -167,7 +167,7 @@ fn signals_within_a_second_count_as_one_and_only_sigint_kills() {
     up.logs("SIGINT: stopping all children");
     up.signal(Signal::INT);
     up.signal(Signal::TERM);
-    up.logs("Ctrl-C (SIGINT) kills all children that are left");
+    up.logs("Ctrl-C (SIGINT) kills all remaining children");
     up.signal(Signal::TERM);
     up.signal(Signal::HUP);
     up.signal(Signal::INT);
@@ -176,13 +176,13 @@ fn signals_within_a_second_count_as_one_and_only_sigint_kills() {
 }
 
 #[test]
-fn when_the_time_of_the_option_for_is_over_the_first_sigint_only_prints_a_message() {
+fn when_the_time_given_with_for_is_over_the_first_sigint_only_prints_a_message() {
     let dir = stubborn();
     let up = dir.up(&["--for", "300ms"]);
     up.logs("the time of --for is over: stopping all children");
     up.signal(Signal::INT);
     up.logs("SIGINT: all children are being stopped already");
-    up.logs("Ctrl-C (SIGINT) kills all children that are left");
+    up.logs("Ctrl-C (SIGINT) kills all remaining children");
     up.signal(Signal::INT);
     up.end().with_code(3).has_in_order(&["SIGINT: killing all children", "1 was killed"]);
 }

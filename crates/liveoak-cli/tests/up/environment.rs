@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::support::TestDir;
 
 #[test]
-fn variables_come_from_the_table_then_the_file_then_the_environment() {
+fn env_overrides_env_file_and_both_override_inherited_variables() {
     let dir = TestDir::of(
         "[child.a]\nshell = \"echo $TABLE $FILE $AROUND\"\nrestart = \"temporary\"\n\
          env = { TABLE = \"from table\" }\nenv_file = \".env\"\n",
@@ -21,7 +21,7 @@ fn variables_come_from_the_table_then_the_file_then_the_environment() {
 }
 
 #[test]
-fn relative_paths_start_at_the_folder_of_the_file_wherever_liveoak_was_started() {
+fn relative_paths_do_not_depend_on_the_folder_in_which_liveoak_was_started() {
     let dir = TestDir::new();
     fs::create_dir_all(dir.at("app/data")).expect("folders");
     dir.file("app/run", "#!/bin/sh\nls; pwd; touch here; exec sleep 1000\n", 0o755);

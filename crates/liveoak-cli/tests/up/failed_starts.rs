@@ -38,7 +38,7 @@ fn verdict(dir: &TestDir, ended: &Ended) -> String {
 }
 
 #[test]
-fn a_program_that_no_wait_can_make_start_fails_the_first_start_and_the_error_names_path_and_cause() {
+fn a_program_that_can_never_start_fails_the_first_start_and_the_error_names_path_and_cause() {
     let dir = TestDir::new();
     dir.file("plain", "text", 0o644);
     dir.file("no-interpreter", "#!/no/such/interpreter\n", 0o755);
@@ -69,7 +69,7 @@ fn a_program_that_no_wait_can_make_start_fails_the_first_start_and_the_error_nam
 }
 
 #[test]
-fn the_error_of_a_probe_that_never_succeeds_says_what_it_was_waiting_for() {
+fn the_error_for_a_probe_that_never_succeeds_describes_the_probe() {
     let dir = TestDir::new();
     let cases = [
         ("unix = \"no.sock\"", "nothing there at FOLDER/no.sock"),
@@ -152,7 +152,7 @@ fn a_child_that_is_given_up_on_in_the_first_start_leaves_its_siblings_alone() {
 }
 
 #[test]
-fn up_ends_with_1_when_nothing_is_left_to_run_and_says_what_was_quarantined() {
+fn the_exit_code_is_1_when_nothing_is_left_to_run_because_of_a_quarantined_child() {
     let quarantined = "command = \"false\"\nready = { delay = \"20s\" }\nbackoff = false\nlimit = { restarts = 0, period = \"1m\" }\n";
     let cases = [
         // Its dependents can never run.

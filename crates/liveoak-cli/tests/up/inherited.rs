@@ -1,5 +1,5 @@
 //! What `liveoak up` inherits from the process that started it: blocked and ignored signals, descriptors, variables of other
-//! tools, child processes. And what its programs get of that.
+//! tools, child processes. Also tests which of these its programs inherit.
 
 use std::fs;
 use std::process::Command;
@@ -13,7 +13,7 @@ use crate::support::{Stream, TestDir, Up, look_for};
 fn up_by(dir: &TestDir, line: &str) -> Up {
     let inner = dir.command(&[]);
     let mut command = dir.command(&[]);
-    // The same surroundings, but the shell instead of the program.
+    // The same environment, but a shell instead of `liveoak`.
     let mut shell = Command::new("sh");
     shell.arg("-c").arg(line).current_dir(dir.path());
     shell.env("UP", format!("{} up", inner.get_program().to_str().expect("a path")));
@@ -39,7 +39,7 @@ fn environment(dir: &TestDir, around: &[(&str, &str)]) -> Vec<String> {
 const PRINTS_ENVIRONMENT: &str = "[child.a]\ncommand = \"env\"\nrestart = \"temporary\"\n";
 
 #[test]
-fn signals_that_were_blocked_at_the_start_stop_the_tree() {
+fn signals_stop_the_tree_even_if_they_were_blocked_at_the_start() {
     for (word, signal) in [("TERM", Signal::TERM), ("INT", Signal::INT), ("HUP", Signal::HUP)] {
         let dir = TestDir::of("[child.a]\ncommand = \"sleep 1000\"\n");
         let up = up_by(&dir, "exec env --block-signal $UP");
@@ -51,7 +51,7 @@ fn signals_that_were_blocked_at_the_start_stop_the_tree() {
 }
 
 #[test]
-fn an_ignored_sigchld_loses_no_exit() {
+fn exits_are_reported_although_sigchld_was_ignored_at_the_start() {
     let dir = TestDir::of("[child.a]\ncommand = [\"sh\", \"-c\", \"exit 7\"]\nrestart = \"temporary\"\n");
     let ended = up_by(&dir, "exec env --ignore-signal=CHLD $UP").end();
     ended.with_code(1).position_of("exit code 7");
@@ -119,7 +119,7 @@ fn variables_that_were_meant_for_liveoak_are_not_passed_on() {
 }
 
 #[test]
-fn a_variable_that_the_file_sets_is_passed_on_although_an_inherited_one_is_not() {
+fn a_variable_in_env_is_passed_on_even_if_an_inherited_one_of_the_same_name_is_not() {
     let dir =
         TestDir::of(&format!("{PRINTS_ENVIRONMENT}env = {{ NOTIFY_SOCKET = \"mine\", PWD = \"/mine\" }}\n"));
     let lines = environment(&dir, &[("NOTIFY_SOCKET", "theirs")]);
@@ -159,7 +159,7 @@ fn a_probe_command_has_the_variables_and_the_folder_of_its_program() {
 }
 
 #[test]
-fn each_replica_finds_its_number_in_its_command_its_variables_its_folder_and_its_probe() {
+fn each_replica_has_its_number_in_its_command_variables_folder_and_probe() {
     let dir = TestDir::of(
         "[child.web]\ncommand = ['sh', '-c', 'echo $0 $NAME $PWD; echo up > is-up-{replica}; exec sleep 1000', 'no-{replica}']\n\
          env = { NAME = \"web-{replica} {{replica}} {x}\" }\ncwd = \"data{replica}\"\nreplicas = 2\n\
@@ -178,7 +178,7 @@ fn each_replica_finds_its_number_in_its_command_its_variables_its_folder_and_its
 }
 
 #[test]
-fn sigquit_prints_the_state_of_every_child_and_the_tree_goes_on() {
+fn sigquit_prints_the_state_of_every_child_and_the_tree_continues_to_run() {
     let toml = "[child.a]\ncommand = \"sleep 1000\"\n[child.b]\nshell = \"echo up; exec sleep 1000\"\n\
                 ready = { file = \"never\", within = \"1h\" }\n[child.c]\ncommand = \"sleep 1000\"\n";
     let dir = TestDir::of(toml);
@@ -203,7 +203,7 @@ fn sigquit_prints_the_state_of_every_child_and_the_tree_goes_on() {
 }
 
 #[test]
-fn with_a_json_log_the_state_is_one_object() {
+fn with_a_json_log_sigquit_prints_one_json_object() {
     let dir = TestDir::of(
         "[child.a]\nshell = \"echo up; exec sleep 1000\"\nready = { file = \"never\", within = \"1h\" }\n",
     );
@@ -231,7 +231,7 @@ fn with_a_json_log_the_state_is_one_object() {
 }
 
 #[test]
-fn sigquit_is_answered_even_by_a_liveoak_that_a_script_runs_in_the_background() {
+fn liveoak_answers_sigquit_even_if_a_script_runs_it_in_the_background() {
     let dir = TestDir::of("[child.a]\ncommand = \"sleep 1000\"\n");
     // A shell without job control ignores SIGINT and SIGQUIT in such a command.
     let up = up_by(&dir, "exec env --ignore-signal=INT,QUIT $UP");
@@ -265,7 +265,7 @@ fn zombies_of(parent: u32) -> usize {
 }
 
 #[test]
-fn a_process_that_liveoak_did_not_start_but_is_the_parent_of_is_reaped() {
+fn liveoak_reaps_child_processes_that_it_did_not_start() {
     let dir = TestDir::of("[child.a]\ncommand = \"sleep 1000\"\n");
     // Its parent becomes liveoak by exec. It ends when the tree is ready.
     let up = up_by(&dir, "mkfifo gate; read line <gate & exec $UP");
@@ -285,7 +285,7 @@ fn as_process_1_liveoak_reaps_the_orphans_of_its_programs() {
     let unshare = ["unshare", "-Urpf", "--mount-proc"];
     let possible = Command::new(unshare[0]).args(&unshare[1..]).arg("true").status();
     if !possible.is_ok_and(|status| status.success()) {
-        // A sandbox without namespaces cannot show this.
+        // This cannot be tested in a sandbox without namespaces.
         return;
     }
     // The leader of the second program is dead and not reaped, because a process of its group ignores the stop signal. The

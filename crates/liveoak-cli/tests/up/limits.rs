@@ -1,5 +1,4 @@
-//! Too few threads, descriptors or too little memory, and missing files of the system: one sentence says what is missing, and
-//! nothing panics.
+//! A lack of threads, descriptors, memory or files of the system is reported in one sentence, without a panic.
 
 use crate::support::{TestDir, Up};
 use rustix::process::geteuid;
@@ -39,7 +38,7 @@ fn can_mount() -> bool {
 }
 
 #[test]
-fn without_dev_null_one_sentence_says_so_and_how_to_create_it() {
+fn a_missing_dev_null_is_one_sentence_that_says_how_to_create_it() {
     if !can_mount() {
         return;
     }
@@ -50,7 +49,7 @@ fn without_dev_null_one_sentence_says_so_and_how_to_create_it() {
 }
 
 #[test]
-fn without_a_shell_programs_run_and_the_log_says_that_the_guardian_could_not() {
+fn without_a_shell_programs_run_and_the_log_says_that_no_guardian_runs() {
     if !can_mount() {
         return;
     }
@@ -62,7 +61,7 @@ fn without_a_shell_programs_run_and_the_log_says_that_the_guardian_could_not() {
 }
 
 #[test]
-fn in_a_folder_that_was_removed_a_file_from_a_stream_is_refused_with_what_to_do() {
+fn in_a_removed_folder_a_file_from_a_stream_is_refused_with_advice() {
     let leave = "mkdir gone && cd gone && rmdir ../gone";
     let ended = after_script(&["sh"], leave, &["-"], TWO).with_code(2);
     let log = ended.log();
@@ -73,7 +72,7 @@ fn in_a_folder_that_was_removed_a_file_from_a_stream_is_refused_with_what_to_do(
 }
 
 #[test]
-fn without_descriptors_one_sentence_says_so_and_nothing_panics() {
+fn a_lack_of_descriptors_is_one_sentence_and_nothing_panics() {
     for descriptors in 4..=24 {
         let ended = under(&format!("ulimit -n {descriptors}"), TWO);
         let log = ended.log();
@@ -85,7 +84,7 @@ fn without_descriptors_one_sentence_says_so_and_nothing_panics() {
 }
 
 #[test]
-fn without_memory_one_sentence_says_so_and_nothing_panics() {
+fn a_lack_of_memory_is_one_sentence_and_nothing_panics() {
     // Below this, the dynamic loader cannot load the program.
     for megabytes in [16, 20, 24, 28, 32, 36] {
         let ended = under(&format!("ulimit -v {}", megabytes * 1024), TWO);
@@ -101,8 +100,8 @@ fn without_memory_one_sentence_says_so_and_nothing_panics() {
 }
 
 #[test]
-fn without_threads_one_sentence_says_so_and_nothing_panics() {
-    // The limit does not hold for root. So root runs the program as a user that has no other process.
+fn a_lack_of_threads_is_one_sentence_and_nothing_panics() {
+    // The limit does not apply to root. So root runs the program as a user that has no other process.
     if !geteuid().is_root() || !std::path::Path::new("/usr/bin/setpriv").exists() {
         return;
     }

@@ -28,7 +28,7 @@ fn choose(mut seed: u64, count: usize, below: usize) -> BTreeSet<usize> {
     chosen
 }
 
-/// Waits until `wanted` processes have printed their ids. Checks meanwhile that there are never too many alive.
+/// Waits until `wanted` processes have printed their ids. Meanwhile, checks that there are never too many live processes.
 fn until_there_were(dir: &TestDir, up: &Up, wanted: usize) -> BTreeMap<String, u32> {
     look_for("200 processes alive again", || {
         let alive = dir.running("sleep").len();
@@ -46,7 +46,7 @@ fn two_hundred_programs_start_fifty_killed_at_random_are_restarted_and_all_stop_
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a clock");
     let seed = std::env::var("LIVEOAK_SEED");
     let seed = seed.map_or(now.as_nanos() as u64, |seed| seed.parse().expect("a number"));
-    // Shown when the test fails.
+    // The seed is shown when the test fails.
     println!("to repeat it: LIVEOAK_SEED={seed} cargo test -p liveoak-cli --test up two_hundred");
 
     let began = Instant::now();

@@ -65,7 +65,7 @@ fn has_written(dir: &TestDir) {
 }
 
 #[test]
-fn a_reader_that_closes_stdout_stops_nothing() {
+fn the_tree_runs_on_after_the_reader_has_closed_stdout() {
     let dir = TestDir::of(SHORT_TALKER);
     let mut child = dir.command(&[]).spawn().expect("it starts");
     let mut reader = BufReader::new(child.stdout.take().expect("a pipe"));
@@ -79,7 +79,7 @@ fn a_reader_that_closes_stdout_stops_nothing() {
     assert!(!ended.log().contains("panicked"), "{}", ended.log());
     assert!(ended.log().contains("none was killed"));
     ended.position_of(
-        "the reader of stdout has closed it: nothing more is written to stdout, and the tree runs on",
+        "the reader of stdout has closed it: nothing more is written to stdout, and the tree continues to run",
     );
 }
 
@@ -90,20 +90,20 @@ fn a_reader_of_stdout_that_never_reads_blocks_neither_programs_nor_the_stop() {
     let _never_read = child.stdout.take();
     let up = Up::watch(child);
     has_written(&dir);
-    ends_without_output(up);
+    stop_without_reading_the_output(up);
 }
 
-/// Stops the tree, whose end then waits for its reader, and lets Ctrl-C end that.
-fn ends_without_output(up: Up) {
+/// Stops the tree. Then `liveoak up` waits for the reader of its output, and a Ctrl-C ends this wait.
+fn stop_without_reading_the_output(up: Up) {
     up.signal(Signal::TERM);
     // A signal within a second of the first one would count as the same request.
-    up.logs("waiting until stdout takes the last");
+    up.logs("waiting until the reader of stdout takes the last");
     up.signal(Signal::INT);
     let ended = up.end().with_code(1);
     ended.has_in_order(&[
         "none was killed",
         "error: cannot write the last",
-        "to stdout: its reader takes nothing",
+        "to stdout: its reader reads nothing",
     ]);
 }
 
@@ -121,7 +121,10 @@ fn a_reader_of_stderr_that_never_reads_does_not_block_the_stop() {
     look_for("a full pipe", || (rustix::io::ioctl_fionread(&never_read).ok()? > 3000).then_some(()));
     up.signal(Signal::TERM);
     up.until(Stream::Stdout, "what the end waits for", |lines| {
-        lines.iter().any(|line| line.contains("waiting until stderr takes the last")).then_some(())
+        lines
+            .iter()
+            .any(|line| line.contains("waiting until the reader of stderr takes the last"))
+            .then_some(())
     });
     up.signal(Signal::INT);
     up.end().with_code(1);
@@ -140,7 +143,7 @@ fn output_of_a_program_that_is_stopped_is_complete() {
     let dir = TestDir::of(
         "[child.a]\ncommand = \"sh a.sh\"\nready = { log = \"^up$\" }\n[child.b]\ncommand = \"sleep 1000\"\n",
     );
-    // "up" comes from the background process: a signal then no longer meets a copy of the shell with the same trap.
+    // "up" is printed by the background process. From then on, no copy of the shell with the same trap can get the signal.
     let script = "trap 'echo on its way; echo out >&2; exit 0' TERM\nsh -c 'echo up; exec sleep 1000' & wait";
     dir.file("a.sh", script, 0o644);
     let up = dir.up(&[]);

@@ -1,4 +1,4 @@
-//! No write error silences an output for good, and nothing that was written is lost at the end.
+//! No write error silences an output for good, and no output is lost at the end.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Read as _;
@@ -21,7 +21,7 @@ fn has_all(text: &str, last: u32) {
 }
 
 #[test]
-fn a_stdout_that_does_not_block_loses_nothing_while_its_reader_is_slow() {
+fn a_non_blocking_stdout_loses_nothing_while_its_reader_is_slow() {
     let dir = counts_to(100_000);
     let (mut reader, writer) = std::io::pipe().expect("a pipe");
     rustix::io::ioctl_fionbio(&writer, true).expect("non-blocking");
@@ -34,13 +34,13 @@ fn a_stdout_that_does_not_block_loses_nothing_while_its_reader_is_slow() {
 }
 
 #[test]
-fn nothing_is_lost_at_the_end_if_the_reader_begins_to_read_only_then() {
+fn a_reader_that_begins_to_read_at_the_end_loses_nothing() {
     let dir = counts_to(120_000);
     let mut child = dir.command(&[]).spawn().expect("it starts");
     let mut reader = child.stdout.take().expect("a pipe");
     let up = Up::watch(child);
-    // After some time without progress, a line says what the end waits for.
-    up.logs("waiting until stdout takes the last");
+    // After some time without progress, a line names the output that Liveoak waits for.
+    up.logs("waiting until the reader of stdout takes the last");
     let mut text = String::new();
     reader.read_to_string(&mut text).expect("text");
     has_all(&text, 120_000);
@@ -48,7 +48,7 @@ fn nothing_is_lost_at_the_end_if_the_reader_begins_to_read_only_then() {
 }
 
 #[test]
-fn a_further_ctrl_c_ends_without_the_output_that_is_left_and_says_so() {
+fn a_further_ctrl_c_drops_the_remaining_output_and_the_loss_is_reported() {
     let dir = counts_to(120_000);
     let mut child = dir.command(&[]).spawn().expect("it starts");
     let _never_read = child.stdout.take();
@@ -59,7 +59,7 @@ fn a_further_ctrl_c_ends_without_the_output_that_is_left_and_says_so() {
     ended.has_in_order(&[
         "/t has ended",
         "error: cannot write the last",
-        "to stdout: its reader takes nothing",
+        "to stdout: its reader reads nothing",
     ]);
 }
 
@@ -68,10 +68,10 @@ fn a_full_disk_is_reported_on_the_other_stream_and_ends_neither_the_tree_nor_the
     let dir = TestDir::of("[child.a]\nshell = \"echo lost; exec sleep 1000\"\n");
     let full = || OpenOptions::new().write(true).open("/dev/full").expect("it exists");
     let up = Up::watch(dir.command(&[]).stdout(full()).spawn().expect("it starts"));
-    up.logs("cannot write to stdout: No space left on device (os error 28); its lines wait");
+    up.logs("cannot write to stdout: No space left on device (os error 28); up to 16 MiB of its lines wait");
     up.signal(Signal::TERM);
     up.logs("/t: stopped as asked");
-    up.logs("waiting until stdout takes the last");
+    up.logs("waiting until the reader of stdout takes the last");
     up.signal(Signal::INT);
     up.end().with_code(1).has_in_order(&["1 child stopped", "error: cannot write the last"]);
 
@@ -112,7 +112,7 @@ fn a_file_size_limit_does_not_end_the_run_and_programs_have_the_default_sigxfsz(
     up.logs("cannot write to stdout: File too large");
     up.signal(Signal::TERM);
     up.logs("/t: stopped as asked");
-    up.logs("waiting until stdout takes the last");
+    up.logs("waiting until the reader of stdout takes the last");
     up.signal(Signal::INT);
     up.end().with_code(1);
     let text = fs::read_to_string(dir.at("output")).expect("the output");
@@ -125,7 +125,7 @@ fn a_file_size_limit_does_not_end_the_run_and_programs_have_the_default_sigxfsz(
 }
 
 #[test]
-fn stdout_and_stderr_that_are_the_same_file_overwrite_and_tear_nothing() {
+fn stdout_and_stderr_in_the_same_file_neither_overwrite_each_other_nor_tear_lines() {
     let dir = counts_to(20_000);
     // Two openings have two positions.
     let open =
@@ -141,7 +141,7 @@ fn stdout_and_stderr_that_are_the_same_file_overwrite_and_tear_nothing() {
 }
 
 #[test]
-fn an_unfinished_line_shows_while_the_program_waits_and_lines_of_others_can_stand_between() {
+fn an_unfinished_line_is_printed_while_the_program_waits_and_lines_of_other_programs_may_follow_it() {
     let dir = TestDir::of(
         "[child.a]\nshell = \"printf 'migrating... '; until [ -e go ]; do sleep 0.01; done; echo done\"\nrestart = \"temporary\"\n\
          [child.b]\nshell = \"until [ -e seen ]; do sleep 0.01; done; printf '1 of 2\\\\r2 of 2\\\\r\\\\n'; touch go\"\nrestart = \"temporary\"\n",
@@ -179,7 +179,7 @@ fn with_merge_the_lines_of_both_outputs_keep_their_order() {
 }
 
 #[test]
-fn check_and_schema_wait_for_the_reader_of_a_stdout_that_does_not_block() {
+fn check_and_schema_wait_for_the_reader_of_a_non_blocking_stdout() {
     let (mut reader, writer) = std::io::pipe().expect("a pipe");
     rustix::pipe::fcntl_setpipe_size(&writer, 4096).expect("a small pipe");
     rustix::io::ioctl_fionbio(&writer, true).expect("non-blocking");
@@ -187,7 +187,7 @@ fn check_and_schema_wait_for_the_reader_of_a_stdout_that_does_not_block() {
     let mut child = schema.arg("schema").stdout(writer).spawn().expect("it starts");
     drop(schema);
     let mut text = String::new();
-    // The first bytes are there; the others wait for this reader.
+    // The first bytes are in the pipe. The others wait for this reader.
     look_for("a full pipe", || (rustix::io::ioctl_fionread(&reader).ok()? >= 4096).then_some(()));
     reader.read_to_string(&mut text).expect("text");
     serde_json::from_str::<serde_json::Value>(&text).expect("the whole schema");

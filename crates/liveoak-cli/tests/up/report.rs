@@ -10,7 +10,7 @@ const TWO: &str = "[child.a]\ncommand = \"sleep 1000\"\n\
     [child.jobs]\nstrategy = \"rest-for-one\"\n[child.jobs.child.b]\ncommand = \"sleep 1000\"\n";
 
 #[test]
-fn the_report_file_says_for_each_child_the_path_the_seconds_the_stop_stage_and_the_exit() {
+fn the_report_file_lists_each_child_with_its_path_seconds_stop_stage_and_exit() {
     let dir = TestDir::of(TWO);
     let up = dir.up(&["--report", "report.json"]);
     up.is_ready();

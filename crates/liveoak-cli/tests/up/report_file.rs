@@ -1,4 +1,4 @@
-//! The file of `--report`: no report of an earlier run stays, and what is no regular file is only written to.
+//! The file of `--report`: no report of an earlier run stays, and a file that is not a regular file is only written to.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read as _, Write as _};
@@ -27,7 +27,7 @@ fn report_in(text: &str) -> Value {
 }
 
 #[test]
-fn no_earlier_report_stays_after_an_error_of_the_file_or_of_the_command_line() {
+fn an_earlier_report_is_removed_after_an_error_of_the_file_or_of_the_command_line() {
     for (toml, args) in [
         ("not toml", &["--report", "report.json"][..]),
         ("not toml", &["--report=report.json", "--log-format", "json"]),
@@ -43,7 +43,7 @@ fn no_earlier_report_stays_after_an_error_of_the_file_or_of_the_command_line() {
 }
 
 #[test]
-fn no_earlier_report_stays_if_the_system_has_too_few_descriptors_to_start_anything() {
+fn an_earlier_report_is_removed_if_the_system_has_too_few_descriptors_to_start_a_tree() {
     for descriptors in [4, 6, 8, 10] {
         let dir = TestDir::of(JOB);
         dir.file("report.json", STALE, 0o644);
@@ -59,7 +59,7 @@ fn no_earlier_report_stays_if_the_system_has_too_few_descriptors_to_start_anythi
 }
 
 #[test]
-fn no_earlier_report_stays_while_the_tree_runs_or_after_a_crash() {
+fn an_earlier_report_is_removed_while_the_tree_runs_and_after_a_crash() {
     let dir = TestDir::of(SERVICE);
     dir.file("report.json", STALE, 0o644);
     let up = dir.up(&["--report", "report.json"]);
@@ -131,7 +131,7 @@ fn a_report_into_another_descriptor_is_appended_at_its_position() {
 }
 
 #[test]
-fn a_fifo_without_a_reader_delays_no_start_and_gets_the_report_at_the_end() {
+fn a_fifo_without_a_reader_does_not_delay_the_start_and_gets_the_report_at_the_end() {
     let dir = TestDir::of(SERVICE);
     let fifo = dir.at("fifo");
     assert!(Command::new("mkfifo").arg(&fifo).status().expect("it runs").success());
@@ -146,7 +146,7 @@ fn a_fifo_without_a_reader_delays_no_start_and_gets_the_report_at_the_end() {
 }
 
 #[test]
-fn a_report_that_nothing_reads_is_said_and_a_signal_ends_the_wait_for_a_reader() {
+fn a_report_without_a_reader_is_an_error_and_a_signal_ends_the_wait_for_a_reader() {
     let dir = TestDir::of(JOB);
     assert!(Command::new("mkfifo").arg(dir.at("fifo")).status().expect("it runs").success());
     let up = dir.up(&["--report", "fifo"]);

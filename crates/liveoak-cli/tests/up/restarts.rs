@@ -3,7 +3,7 @@
 use crate::support::{Stream, TestDir};
 
 #[test]
-fn a_quarantined_child_stays_down_and_its_siblings_go_on() {
+fn a_quarantined_child_stays_down_and_its_siblings_continue_to_run() {
     let dir = TestDir::of(
         "[child.good]\nshell = \"echo $$; exec sleep 1000\"\n\
          [child.bad]\nshell = \"exit 9\"\nbackoff = false\n\
@@ -170,7 +170,7 @@ fn hundreds_of_restarts_leak_neither_descriptors_nor_threads_nor_zombies() {
     up.stop().with_code(0);
 }
 
-/// Returns the number of children of a process, with those that are dead and not reaped. Its guardian is always one.
+/// Returns the number of child processes of a process, including zombies. One of them is always the guardian.
 fn children_of(pid: u32) -> usize {
     let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("/proc");
     let of_thread = |task: std::io::Result<std::fs::DirEntry>| {

@@ -59,7 +59,7 @@ fn start(dir: &TestDir, words: &[&str]) -> Up {
     up
 }
 
-/// Waits until nothing of the test runs, and checks that the program could save its work.
+/// Waits until no process of the test runs, and checks that the program could save its work.
 fn saved(dir: &TestDir, what: &str) {
     dir.has_no_processes_left();
     assert!(dir.exists("saved"), "{what}: the program was killed");
@@ -141,7 +141,7 @@ fn a_terminal_that_is_gone_stops_the_tree_in_order_although_nothing_can_be_writt
 }
 
 #[test]
-fn in_a_session_of_its_own_a_stop_is_orderly() {
+fn a_stop_in_a_separate_session_is_orderly() {
     let dir = saves();
     let up = start(&dir, &["setsid", "-w"]);
     kill_process(pid(liveoak(&dir)), Signal::TERM).expect("it lives");
@@ -162,7 +162,7 @@ fn the_signals_of_a_service_manager_to_every_process_count_as_one_request() {
 }
 
 #[test]
-fn a_background_job_ignores_ctrl_c_and_no_line_says_that_ctrl_c_kills() {
+fn a_background_job_ignores_ctrl_c_and_the_log_names_another_way_to_kill() {
     let dir = TestDir::of(
         "stop = { within = \"5m\" }\n[child.a]\ncommand = \"sh a.sh\"\nstop = { within = \"5m\" }\n",
     );

@@ -31,7 +31,7 @@ fn a_program_with_a_stop_deadline_of_zero_is_killed_without_being_asked() {
 #[test]
 fn processes_that_outlive_their_group_leader_are_part_of_the_stop() {
     let dir = TestDir::of("[child.a]\ncommand = \"sh a.sh\"\nstop = { within = \"300ms\" }\n");
-    // The leader ends when asked; the process that it has started does not.
+    // The leader ends when asked. The process that it has started does not end.
     dir.file("a.sh", "trap 'exit 0' TERM\nsh stubborn.sh & wait\n", 0o644);
     dir.file("stubborn.sh", "trap '' TERM\necho up\nwhile :; do sleep 0.05; done\n", 0o644);
     let up = dir.up(&[]);

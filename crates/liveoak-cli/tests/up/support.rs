@@ -14,10 +14,10 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-/// The limit of every wait. Everything that a test waits for takes milliseconds, or a few seconds on a loaded machine.
+/// The limit of every wait. An event that a test waits for takes milliseconds, or a few seconds on a loaded machine.
 pub(crate) const TIME_LIMIT: Duration = Duration::from_secs(30);
 
-/// The time between two polls of something that sends no event.
+/// The time between two polls of a state that sends no event.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// The variable that marks the processes of a test.

@@ -46,7 +46,7 @@ impl Terminal {
 const CTRL_C: &str = "\u{3}";
 
 #[test]
-fn a_program_that_asks_the_terminal_fails_with_its_own_words_and_is_not_stopped() {
+fn a_program_that_asks_the_terminal_for_input_gets_an_error_instead_of_being_suspended() {
     let dir = TestDir::of(
         "[child.asks]\nshell = \"stty -echo < /dev/tty; echo asked, $?\"\nrestart = \"temporary\"\n\
          [child.other]\ncommand = \"sleep 1000\"\n",
@@ -117,7 +117,7 @@ fn stdin_inherit_is_refused_while_liveoak_is_not_in_the_foreground_of_the_termin
 }
 
 #[test]
-fn stdin_inherit_hands_over_a_pipe_wherever_liveoak_runs() {
+fn with_stdin_inherit_a_program_gets_a_pipe_even_if_liveoak_runs_in_the_background() {
     let dir = TestDir::of("[child.a]\ncommand = \"cat\"\nstdin = \"inherit\"\nrestart = \"temporary\"\n");
     let mut liveoak = dir.command(&[]).stdin(Stdio::piped()).spawn().expect("it starts");
     liveoak.stdin.take().expect("a pipe").write_all(b"through liveoak\n").expect("written");

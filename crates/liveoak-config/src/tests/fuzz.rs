@@ -1,4 +1,4 @@
-//! Seeded runs of what [`fuzzing`](crate::fuzzing) promises: reading any bytes ends with a config or with errors that
+//! Seeded runs that check the properties of [`fuzzing`](crate::fuzzing): reading any bytes returns a config, or errors that
 //! can be rendered.
 //!
 //! A failure prints its seed; `FUZZ_SEED=... cargo test -p liveoak-config fuzz` runs it again.

@@ -1,4 +1,4 @@
-//! What a good file is read into (values, defaults, order, paths, replicas), and the bounds of a file.
+//! The values, defaults, order, paths and replicas that are read from a correct file, and the bounds of a file.
 
 mod fuzz;
 mod replicas;
@@ -91,7 +91,7 @@ fn the_header_of_a_supervisor_decides_its_position() {
 }
 
 #[test]
-fn cwd_starts_at_the_folder_of_the_file_and_program_paths_start_at_cwd() {
+fn cwd_is_relative_to_the_folder_of_the_file_and_program_paths_are_relative_to_cwd() {
     let config = read(
         "[child.a]\ncommand = \"./run --fast\"\ncwd = \"data\"\nready = { unix = \"a.sock\" }\n\
          [child.b]\ncommand = [\"python3\", \"a b\"]\nready = { command = \"bin/check -q\" }\ncwd = \"/tmp\"",
@@ -125,7 +125,7 @@ fn replicas_become_children_and_an_edge_to_the_set_waits_for_all() {
 }
 
 #[test]
-fn env_wins_over_env_file() {
+fn env_overrides_env_file() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../liveoak-cli/tests/good");
     let text = "[child.a]\ncommand = \"x\"\nenv_file = \".env\"\nenv = { B = \"2\", TOKEN = \"mine\" }";
     let config = read_text(&folder, text).expect("a good file");
@@ -236,7 +236,7 @@ fn the_check_whether_an_intensity_can_be_exceeded_counts_each_replica() {
         let report = read_text(Path::new("/srv"), &file(replicas, backoff)).err();
         report.map(|report| report.diagnostics.iter().map(|found| found.path.clone()).collect::<Vec<_>>())
     };
-    // Each replica fails ten times within a minute at least.
+    // Each replica fails at least ten times within a minute.
     assert_eq!(refused(2, ""), Some(vec!["intensity".to_owned()]));
     assert_eq!(refused(3, ""), None);
     assert_eq!(refused(1, "backoff = false"), None);

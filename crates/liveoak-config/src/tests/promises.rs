@@ -1,10 +1,9 @@
-//! What must hold for any bytes in a `liveoak.toml`. For fuzzing, and for the tests that do the same
-//! with seeds.
+//! The properties that hold for any bytes in a `liveoak.toml`. The fuzz target and the tests with seeds check them.
 //!
 //! - Reading never panics, reads no file and starts nothing.
-//! - The core accepts the tree of an accepted file, also with its replicas expanded.
+//! - The core accepts the tree of an accepted file, even with its replicas expanded.
 //! - Each error of a refused file has a reason and a place inside the text.
-//! - Reading twice gives the same.
+//! - A second reading gives the same result.
 
 use crate::bounds::DEFAULT_FILE;
 use crate::config::Config;
@@ -17,10 +16,10 @@ use std::path::Path;
 /// The folder that the bytes are said to be in. It does not exist.
 const FOLDER: &str = "/nowhere";
 
-/// Reads `bytes` as if they were a `liveoak.toml`, without looking at any file. Returns `true` if they are a good file.
+/// Reads `bytes` as a `liveoak.toml`, without opening any file. Returns `true` if the reader accepts them.
 ///
 /// # Panics
-/// When the result breaks one of the promises above.
+/// Panics if the result breaks one of the properties above.
 #[must_use]
 pub fn read_bytes(bytes: &[u8]) -> bool {
     match text_of(bytes.to_vec()) {
@@ -33,7 +32,7 @@ pub fn read_bytes(bytes: &[u8]) -> bool {
 }
 
 fn read(text: &str) -> bool {
-    // Every env file has the same text as the file itself; one whose name contains "missing" is missing.
+    // Every env file has the same text as the file itself, except that a name with "missing" in it does not exist.
     let open = |path: &Path| match path.to_string_lossy().contains("missing") {
         true => Err(Unreadable::Missing),
         false => Ok(text.to_owned()),

@@ -60,7 +60,7 @@ fn each_replica_has_its_number_in_every_key_that_may_name_it() {
 }
 
 #[test]
-fn a_program_without_replicas_is_number_one_and_replicas_without_the_word_share_what_they_run() {
+fn a_program_without_replicas_is_number_one_and_replicas_without_the_word_share_one_command() {
     let config = child("command = \"serve {replica}\"");
     let single = program(&config.root.children[0]);
     assert_eq!(single.command.args, ["1"]);
@@ -82,7 +82,7 @@ fn a_value_that_is_wrong_for_one_replica_is_one_error() {
 }
 
 #[test]
-fn a_word_that_was_probably_meant_to_be_the_number_is_an_error_that_shows_the_right_one() {
+fn a_misspelt_replica_word_is_an_error_that_shows_the_right_word() {
     for (keys, path) in [
         ("command = \"serve {replicas}\"", "child.web.command"),
         ("command = [\"serve\", \"{Replica}\"]", "child.web.command[1]"),
@@ -105,7 +105,7 @@ fn a_word_that_was_probably_meant_to_be_the_number_is_an_error_that_shows_the_ri
 }
 
 #[test]
-fn the_word_is_an_error_where_it_has_no_meaning() {
+fn the_replica_word_is_an_error_where_it_has_no_meaning() {
     for (keys, message) in [
         ("command = \"x\"\nenv_file = \".env.{replica}\"", "has no meaning in `env_file`"),
         ("command = \"x\"\nenv = { \"A{replica}\" = \"1\" }", "has no meaning in the name of a variable"),
@@ -116,7 +116,7 @@ fn the_word_is_an_error_where_it_has_no_meaning() {
 }
 
 #[test]
-fn variables_that_tell_a_program_who_it_is_cannot_be_set() {
+fn the_file_cannot_set_the_variables_that_identify_a_program() {
     for name in ["LIVEOAK_PATH", "LIVEOAK_REPLICA", "LIVEOAK_ATTEMPT"] {
         let found = errors(&format!("command = \"x\"\nenv = {{ {name} = \"1\" }}"));
         assert!(found[0].contains(&format!("`{name}` is set by liveoak itself")), "{found:?}");

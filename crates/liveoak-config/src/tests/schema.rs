@@ -143,7 +143,7 @@ fn every_key_is_documented() {
 }
 
 #[test]
-fn writing_the_defaults_out_changes_nothing() {
+fn a_file_with_all_defaults_written_out_means_the_same() {
     let short = "name = \"t\"\n[child.a]\ncommand = \"x\"\nready = { tcp = \"h:1\" }\n";
     let mut long = as_json(short);
     let schema = schema();

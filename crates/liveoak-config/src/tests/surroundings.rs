@@ -29,10 +29,10 @@ fn the_keys_every_and_timeout_must_be_above_zero_and_are_refused_where_they_have
     let refused = |ready: &str| errors(&with(&format!("ready = {{ {ready} }}")));
     assert_eq!(refused("tcp = \"a:80\", every = \"0s\""), ["`child.a.ready.every` is zero"]);
     assert_eq!(refused("tcp = \"a:80\", timeout = \"0s\""), ["`child.a.ready.timeout` is zero"]);
-    assert_eq!(refused("log = \"x\", every = \"1s\""), ["`every` has no effect beside `log`"]);
+    assert_eq!(refused("log = \"x\", every = \"1s\""), ["`every` has no effect with `log`"]);
     assert_eq!(
         refused("timeout = \"1s\", every = \"1s\", delay = \"1s\""),
-        ["`timeout` has no effect beside `delay`", "`every` has no effect beside `delay`"],
+        ["`timeout` has no effect with `delay`", "`every` has no effect with `delay`"],
         "in the order of the file"
     );
 }
@@ -46,7 +46,7 @@ fn advice(ready: &str) -> Option<String> {
 }
 
 #[test]
-fn what_the_error_of_a_wrong_address_says_to_write_is_accepted() {
+fn the_reader_accepts_the_address_that_the_error_for_a_wrong_one_suggests() {
     for (wrong, right) in [
         ("tcp = 8080", "tcp = \"127.0.0.1:8080\""),
         ("tcp = \"8080\"", "tcp = \"127.0.0.1:8080\""),
@@ -68,7 +68,7 @@ fn what_the_error_of_a_wrong_address_says_to_write_is_accepted() {
         assert_eq!(advice(wrong), Some(format!("write {right}")), "{wrong}");
         assert!(probe(right).is_some(), "{right}");
     }
-    // Nothing is advised that would be refused.
+    // The error suggests only addresses that would be accepted.
     for wrong in [
         "tcp = 99999",
         "tcp = -1",
@@ -107,7 +107,7 @@ fn a_value_that_cannot_be_a_path_is_an_error_in_the_file() {
     assert_eq!(errors_at(&with(&format!("cwd = \"{}\"", long(256)))), ["a name in it has 256 bytes"]);
     let program = format!("[child.a]\ncommand = \"./{}\"", long(256));
     assert_eq!(errors_at(&program), ["a name in it has 256 bytes"]);
-    // No server can bind a longer name, in whatever folder.
+    // A server cannot bind a longer name in any folder.
     assert_eq!(errors(&ready("unix", &long(107))), [""; 0]);
     assert_eq!(errors_at(&ready("unix", &long(108))), ["the name of the socket has 108 bytes"]);
     assert_eq!(errors_at(&ready("unix", "..")), ["it names a folder"]);

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 type Lines = Arc<Mutex<Vec<String>>>;
 
-/// Begins a tree. Returns it, and the lines about it: the time in seconds, and the text.
+/// Begins a tree. Returns the tree and the lines about it. Each line begins with the time in seconds.
 fn watched(supervisor: Supervisor) -> (Tree, Lines) {
     let tree = supervisor.begin().expect("a good spec");
     let lines = Lines::default();
@@ -39,7 +39,7 @@ fn slow(name: &str, seconds: u64) -> Child {
     child.reports_ready()
 }
 
-/// Returns a child that goes on for this long after it was asked to stop.
+/// Returns a child that runs for this long after it was asked to stop.
 fn lingers(name: &str, seconds: u64, stop_within: u64) -> Child {
     let child = Child::task(name, move |ctx: Ctx| async move {
         ctx.stopping().await;
@@ -55,7 +55,7 @@ async fn a_child_that_holds_up_a_start_for_two_seconds_is_named_with_the_time_th
     until(&tree.handle(), 1).await;
     assert!(take(&lines).is_empty());
     until(&tree.handle(), 15).await;
-    // The distance grows.
+    // The intervals grow.
     assert_eq!(
         take(&lines),
         [
@@ -69,7 +69,7 @@ async fn a_child_that_holds_up_a_start_for_two_seconds_is_named_with_the_time_th
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_start_of_which_each_child_is_fast_writes_no_line() {
+async fn a_start_in_which_each_child_is_fast_writes_no_line() {
     let children = (0..10).map(|n| slow(&format!("c{n}"), 1));
     let (tree, lines) = watched(Supervisor::new("t").children(children));
     until(&tree.handle(), 30).await;
@@ -78,7 +78,7 @@ async fn a_start_of_which_each_child_is_fast_writes_no_line() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_child_that_fails_again_and_again_before_it_is_ready_is_named_with_its_exit() {
+async fn a_child_that_repeatedly_fails_before_it_is_ready_is_named_with_its_exit() {
     let db = Child::task("db", |ctx: Ctx| async move {
         ctx.sleep(Duration::from_millis(10)).await;
         Err::<(), _>(std::io::Error::other("no disk"))
@@ -98,7 +98,7 @@ async fn a_child_that_fails_again_and_again_before_it_is_ready_is_named_with_its
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_child_that_waits_for_a_quarantined_one_is_named_with_it() {
+async fn a_line_names_a_quarantined_child_and_the_children_that_wait_for_it() {
     let limit = Limit::new(0, Duration::from_secs(60)).on_exceeded(GiveUp::Quarantine);
     let db = Child::task("db", |_| async { Err::<(), _>(std::io::Error::other("no disk")) });
     let db = db.reports_ready().limit(limit);
@@ -152,7 +152,7 @@ async fn of_many_children_that_hold_up_a_start_five_are_named() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_restart_that_takes_long_is_held_up_like_a_start() {
+async fn a_child_that_holds_up_a_restart_is_named_like_one_that_holds_up_a_start() {
     let crashes = Arc::new(tokio::sync::Notify::new());
     let crash = Arc::clone(&crashes);
     let db = Child::task("db", move |ctx: Ctx| {

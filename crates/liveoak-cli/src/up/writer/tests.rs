@@ -1,12 +1,12 @@
-//! A writer blocks no caller, loses nothing that fits, and gives up only where no write can succeed any more.
+//! A writer blocks no caller, loses no text that fits, and gives up only if no write can succeed any more.
 
 use super::super::descriptor::Descriptor;
 use super::*;
 use std::io::Read as _;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-/// A file in which each write waits until the test decides its result: an error or success. Once the test has dropped its end,
-/// all bytes are taken.
+/// A file in which each write waits until the test decides its result: an error or success. Once the test has dropped its end of
+/// the channel, all writes succeed.
 struct Scripted {
     next: Receiver<Result<(), Errno>>,
     written: Sender<Vec<u8>>,
@@ -112,7 +112,7 @@ fn a_reader_that_does_not_read_blocks_no_caller_and_gets_a_note_about_the_lost_l
 }
 
 #[test]
-fn a_flood_that_is_not_read_makes_one_note_of_many_losses_until_there_is_room_for_more_than_a_few_lines() {
+fn a_flood_that_is_not_read_makes_one_note_about_many_losses_until_enough_room_is_free() {
     let rig = Rig::new();
     let line = "x".repeat(1023);
     rig.fill(&line);
@@ -129,7 +129,7 @@ fn a_flood_that_is_not_read_makes_one_note_of_many_losses_until_there_is_room_fo
 }
 
 #[test]
-fn lines_of_programs_leave_room_for_the_log_and_both_for_messages_about_the_run() {
+fn lines_of_programs_leave_room_for_the_log_and_for_messages_about_the_run() {
     let rig = Rig::new();
     let line = "x".repeat(1023);
     rig.fill(&line);
@@ -177,7 +177,7 @@ fn a_write_that_the_system_refuses_is_reported_and_tried_again_until_it_succeeds
 }
 
 #[test]
-fn a_reader_that_is_gone_ends_the_output_and_that_is_said() {
+fn a_reader_that_is_gone_ends_the_output_and_this_is_reported() {
     for error in [Errno::PIPE, Errno::BADF] {
         let rig = Rig::new();
         rig.writer.line("not read");
@@ -192,7 +192,7 @@ fn a_reader_that_is_gone_ends_the_output_and_that_is_said() {
 }
 
 #[test]
-fn a_descriptor_that_does_not_block_loses_nothing() {
+fn a_non_blocking_descriptor_loses_nothing() {
     let (mut reader, writer) = io::pipe().expect("a pipe");
     rustix::io::ioctl_fionbio(&writer, true).expect("non-blocking");
     let output = writer_to(Descriptor::new(writer));
