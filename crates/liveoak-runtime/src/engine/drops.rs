@@ -16,11 +16,12 @@
 //! 4. In tests with a paused clock, tasks of their one thread are the jobs ([`is_in_place`]).
 //! 5. When the runtime shuts down, the tree's timer task drops what waits as it is dropped itself.
 //! 6. An error that an attempt returned belongs to the attempt, so the attempt waits for its destructor ([`Drops::drop_now`]).
-//!    But it is dropped by a thread too, because blocking is not allowed in a task.
+//!    But it is dropped by a thread too ([`DropThreads`]), because blocking is not allowed in a task.
 //! 7. If the system refuses a thread, the values wait for the next value, or for the next look of a stop that waits.
 
 use crate::attempt::body::UserValue;
 use crate::attempt::panic::{catch, drop_catching_panics};
+use crate::engine::drop_threads::{DropThreads, THREAD};
 use crate::util::in_place::is_in_place;
 use crate::util::lock::{ignore_poison, lock};
 use liveoak_core::ChildId;
@@ -37,9 +38,6 @@ pub(crate) const MAX_DROPS_WAITING: usize = 65_536;
 /// How many jobs (threads) of one tree drop values at once.
 pub(crate) const MAX_DROP_JOBS: usize = 64;
 
-/// The name of the threads.
-const THREAD: &str = "liveoak-drop";
-
 /// How long a job may be inside one destructor before another job goes on with the next value.
 const STALL: Duration = Duration::from_millis(1);
 
@@ -55,6 +53,8 @@ pub(crate) struct Drops {
     /// `true` if the jobs are tasks.
     pub(crate) in_place: bool,
     work: Mutex<Work>,
+    /// The threads of [`drop_now`](Self::drop_now).
+    threads: Arc<DropThreads>,
     /// Wakes the thread that waits for the end.
     changed: Condvar,
     /// Wakes spare and idle jobs.
@@ -110,6 +110,7 @@ impl Drops {
             handle,
             in_place: is_in_place(),
             work: Mutex::default(),
+            threads: DropThreads::new(),
             changed: Condvar::new(),
             more: Condvar::new(),
             settled: Notify::new(),
@@ -164,19 +165,10 @@ impl Drops {
         }
     }
 
-    /// Drops a value of a live attempt on a thread of its own, and blocks until it is dropped. If the system refuses the
-    /// thread, the value is dropped here.
+    /// Drops a value of a live attempt on a thread that drops no other value meanwhile, and blocks until it is dropped. If
+    /// the system refuses the thread, the value is dropped here.
     pub(crate) fn drop_now(&self, value: UserValue) {
-        let value = Arc::new(Mutex::new(Some(value)));
-        let (theirs, handle) = (Arc::clone(&value), self.handle.clone());
-        let job = move || {
-            let _inside = handle.enter();
-            drop_catching_panics(lock(&theirs).take());
-        };
-        match std::thread::Builder::new().name(THREAD.to_owned()).spawn(job) {
-            Ok(thread) => drop(thread.join()),
-            Err(_) => drop_catching_panics(lock(&value).take()),
-        }
+        self.threads.drop_now(value, &self.handle);
     }
 
     /// Remembers the supervisor above a supervisor that leaves the tree, for the stops that wait above it.
@@ -232,6 +224,7 @@ impl Drops {
     /// Lets threads without values end, because the tree has ended. Later values get new threads.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Release);
+        self.threads.close();
         let _work = lock(&self.work);
         self.more.notify_all();
     }
