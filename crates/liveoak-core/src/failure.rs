@@ -14,36 +14,27 @@ pub const MAX_FAILURE_BYTES: usize = 4096;
 /// The error that an attempt returned, with its chain of sources, as text of at most 4 KiB.
 pub struct Failure {
     text: String,
-    error: Option<Arc<dyn FailureError>>,
+    error: HeldError,
     retryable: bool,
 }
 
-/// Holds the error of a failure. A driver may replace the holder, to decide where the error is
-/// dropped. Otherwise the error is dropped with the last copy of the failure.
+/// The error that a failure holds.
+enum HeldError {
+    None,
+    /// The error as the attempt returned it. Without a destructor, no code of the user runs when the error is dropped.
+    Own {
+        error: Box<dyn Error + Send + Sync>,
+        has_destructor: bool,
+    },
+    /// An error that a driver keeps.
+    Kept(Arc<dyn FailureError>),
+}
+
+/// Holds an error for a failure. With a holder of its own, a driver decides where the error is dropped. Without one, the
+/// error is dropped with its failure.
 pub trait FailureError: Send + Sync {
     /// Returns the error.
     fn error(&self) -> &(dyn Error + Send + Sync + 'static);
-
-    /// Returns `false` if the error was made of a text or of a value without a destructor, so that no code of the user
-    /// runs when it is dropped.
-    fn has_destructor(&self) -> bool {
-        true
-    }
-}
-
-struct Plain {
-    error: Box<dyn Error + Send + Sync>,
-    has_destructor: bool,
-}
-
-impl FailureError for Plain {
-    fn error(&self) -> &(dyn Error + Send + Sync + 'static) {
-        &*self.error
-    }
-
-    fn has_destructor(&self) -> bool {
-        self.has_destructor
-    }
 }
 
 impl Failure {
@@ -54,20 +45,36 @@ impl Failure {
         let error = error.into();
         Self {
             text: error_text(&*error, MAX_FAILURE_BYTES),
-            error: Some(Arc::new(Plain { error, has_destructor })),
+            error: HeldError::Own { error, has_destructor },
             retryable,
         }
     }
 
-    /// Returns the same failure with this error, or with none.
+    /// Returns a failure of the same text that holds this error, or none.
     #[must_use]
     pub fn with_error(&self, error: Option<Arc<dyn FailureError>>) -> Self {
+        let error = error.map_or(HeldError::None, HeldError::Kept);
         Self { text: self.text.clone(), error, retryable: self.retryable }
     }
 
-    /// Replaces the held error, and returns the previous one.
-    pub fn replace_error(&mut self, error: Option<Arc<dyn FailureError>>) -> Option<Arc<dyn FailureError>> {
-        std::mem::replace(&mut self.error, error)
+    /// Takes the error out, so that it can be dropped elsewhere.
+    pub fn take_error(&mut self) -> Option<Box<dyn Send>> {
+        match std::mem::replace(&mut self.error, HeldError::None) {
+            HeldError::None => None,
+            HeldError::Own { error, .. } => Some(error),
+            HeldError::Kept(error) => Some(Box::new(error)),
+        }
+    }
+
+    /// Returns `false` if no code of the user runs when the error is dropped: there is none, or it was made of a text or
+    /// of a value without a destructor.
+    #[must_use]
+    pub const fn has_destructor(&self) -> bool {
+        match &self.error {
+            HeldError::None => false,
+            HeldError::Own { has_destructor, .. } => *has_destructor,
+            HeldError::Kept(_) => true,
+        }
     }
 
     /// Returns the text of the error and its sources, joined by colons. A source is left out if the text before it
@@ -87,13 +94,11 @@ impl Failure {
     /// [keep](crate::ChildSpec::keep_error) its errors.
     #[must_use]
     pub fn error(&self) -> Option<&(dyn Error + Send + Sync + 'static)> {
-        self.error.as_deref().map(FailureError::error)
-    }
-
-    /// Returns the holder of the error.
-    #[must_use]
-    pub const fn holder(&self) -> Option<&Arc<dyn FailureError>> {
-        self.error.as_ref()
+        match &self.error {
+            HeldError::None => None,
+            HeldError::Own { error, .. } => Some(&**error),
+            HeldError::Kept(error) => Some(error.error()),
+        }
     }
 }
 

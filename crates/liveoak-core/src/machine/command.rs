@@ -4,7 +4,8 @@ use super::state::{Child, ChildName, Children, Index, Intent, Phase, SupervisorP
 use super::{Command, Effect, MAX_WAITERS, Machine, Refusal};
 use crate::spec::{MAX_CHILDREN, added_child};
 use crate::{
-    ChildDeclaration, ChildId, EventKind, IdleReason, Name, Ready, RequestId, Restart, StopStage, Time,
+    ChildDeclaration, ChildId, EventKind, Health, IdleReason, Name, Ready, RequestId, Restart, StopStage,
+    Time,
 };
 use std::sync::Arc;
 
@@ -242,9 +243,13 @@ impl Machine {
             self.check_name_is_free(group, name)?;
         }
         let name = name.map_or(ChildName::Automatic, ChildName::Given);
-        let member = self.arena.insert_child(Some(group), Child::new(spec, name, self.now));
+        let mut child = Child::new(spec, name, self.now);
+        if ready_at_once {
+            // It is healthy when this call returns, so it does not change the health of its group.
+            child.health = Health::Healthy;
+        }
+        let member = self.arena.insert_child(Some(group), child);
         self.avoid_given_names(group, member);
-        // A member that is ready at once does not change the health of its group.
         if !ready_at_once {
             self.refresh_health(group);
         }

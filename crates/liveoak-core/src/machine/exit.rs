@@ -58,21 +58,22 @@ impl Machine {
         let state_parent = state.parent;
         let overruled = self.is_overruled(child);
         let mut cause = None;
-        if let Some(record) = &mut self.arena[child].record {
+        let state = &mut self.arena[child];
+        if let Some(record) = &mut state.record {
             // A reported health applies only to the attempt that reported it.
             record.health = Health::Healthy;
             cause = record.cause.take();
-            // Only an abandoned attempt still runs code that can ask for the exit before it.
-            let abandoned = stage == StopStage::Abandoned;
-            record.exit_before = if abandoned { record.last_exit.clone() } else { None };
+            if stage == StopStage::Abandoned {
+                // Only an abandoned attempt still runs code that can ask for the exit before it.
+                record.exit_before.clone_from(&record.last_exit);
+            } else {
+                record.exit_before = None;
+                // Only processes that outlive an abandoned attempt prevent a restart.
+                record.survivors = None;
+            }
         }
         let stopped_by_others = was_stopping && cause.is_none();
-        // Only processes that outlive an abandoned attempt prevent a restart.
-        if stage != StopStage::Abandoned
-            && let Some(record) = &mut self.arena[child].record
-        {
-            record.survivors = None;
-        }
+        state.flags.stopped_by_others = stopped_by_others;
         let exit = match cause {
             // Processes that are still alive matter more than the reason of the stop.
             Some(_) if matches!(exit, Exit::StillRuns(_)) => exit,
@@ -81,7 +82,6 @@ impl Machine {
             Some(cause) => cause,
             None => exit,
         };
-        self.arena[child].flags.stopped_by_others = stopped_by_others;
         // A child that was stopped before it was done has not succeeded, whatever its exit is.
         self.judge_attempt(child, exit.is_success() && !stopped_by_others);
         self.emit(child, || EventKind::Exited { attempt, exit: exit.clone(), ran, stopped_by_others });

@@ -24,11 +24,16 @@ impl Machine {
     /// Changes the phase of a child like [`set_phase`](Self::set_phase), but leaves its health as it is and marks no supervisor.
     /// The phase must be set once more before the current input has been handled.
     pub(super) fn change_phase(&mut self, child: Index, phase: Phase) {
-        let before = self.arena[child].phase;
-        if before == Phase::Running && phase != Phase::Running {
+        let state = &self.arena[child];
+        let (before, has_timers) = (state.phase, state.has_timers_of_phase());
+        // If the attempt has ended, it was judged before.
+        if before == Phase::Running && phase.is_stopping() {
             self.arena[child].flags.attempt_stable = self.is_stable(child);
         }
-        self.cancel_timers_of_phase(child);
+        if has_timers {
+            self.set_timer(child, Purpose::Phase, Time::NEVER);
+            self.set_timer(child, Purpose::Heartbeat, Time::NEVER);
+        }
         if before == Phase::Waiting {
             self.leave_wait(child, phase);
         }
@@ -65,19 +70,6 @@ impl Machine {
         state.flags.held = false;
         if let Some(record) = &mut state.record {
             (record.answer_due, record.wait_left) = (false, None);
-        }
-    }
-
-    /// Cancels the deadlines that end with the phase of a child. Most children have none.
-    #[inline]
-    fn cancel_timers_of_phase(&mut self, child: Index) {
-        let state = &self.arena[child];
-        let has_check = state.record.as_ref().is_some_and(|record| record.heartbeat_check.is_some());
-        if state.phase_deadline != Time::NEVER {
-            self.set_timer(child, Purpose::Phase, Time::NEVER);
-        }
-        if has_check {
-            self.set_timer(child, Purpose::Heartbeat, Time::NEVER);
         }
     }
 

@@ -61,19 +61,23 @@ impl Machine {
         // If the child has no limit and its supervisor has no intensity, the default limit applies.
         let own = own.or_else(|| intensity.is_none().then_some(Limit::DEFAULT_OF_A_CHILD));
         // Each of them counts the restart, even if the first is already exceeded.
-        let own_window = own.map(|limit| {
-            (limit, Measure::OwnWindow, self.arena.record_or_new(child).window.record(&limit, now))
-        });
-        let own_row = own
-            .filter(|_| exit.is_failure())
-            .map(|limit| (limit, Measure::OwnRow, self.arena.record_or_new(child).failures.record(&limit)));
-        let joint = intensity
-            .map(|limit| (limit, Measure::Intensity, self.arena.sup_mut(sup).window.record(&limit, now)));
-        let mut checks = [own_window, own_row, joint].into_iter().flatten();
-        let (limit, measure, count) = checks.find_map(|(limit, measure, check)| match check {
-            LimitCheck::Exceeded(count) => Some((limit, measure, count)),
-            LimitCheck::Allowed => None,
-        })?;
+        let mut first = None;
+        let mut check = |limit, measure, check| {
+            if let LimitCheck::Exceeded(count) = check {
+                first.get_or_insert((limit, measure, count));
+            }
+        };
+        if let Some(limit) = own {
+            let record = self.arena.record_or_new(child);
+            check(limit, Measure::OwnWindow, record.window.record(&limit, now));
+            if exit.is_failure() {
+                check(limit, Measure::OwnRow, record.failures.record(&limit));
+            }
+        }
+        if let Some(limit) = intensity {
+            check(limit, Measure::Intensity, self.arena.sup_mut(sup).window.record(&limit, now));
+        }
+        let (limit, measure, count) = first?;
         let exceeded = LimitExceeded {
             path: self.arena.path_of(child),
             child: self.arena.name_of(child),

@@ -10,7 +10,8 @@
 //! that runs only once, and ran in an earlier attempt, does not count either. If no child has run at all, the
 //! supervisor is stable like a group.
 //!
-//! Stability is judged when an attempt ceases to be ready. The result is used when the attempt has ended.
+//! Stability is judged when the stop of an attempt begins, or else when the attempt has ended. The result is used when
+//! the attempt has ended.
 
 use super::Machine;
 use super::state::{BackoffSteps, Index, Phase, Readiness};
@@ -37,9 +38,9 @@ impl Machine {
         if state.phase != Phase::Running || state.flags.attempt_stable {
             return state.flags.attempt_stable;
         }
-        let ready_since = state.since.max(self.has_run_since());
-        let long_enough = self.ready_until(child).since(ready_since) >= state.spec.reset_after();
-        let Some(sup) = state.sup.as_ref().filter(|sup| !sup.is_group()) else { return long_enough };
+        let Some(sup) = state.sup.as_ref().filter(|sup| !sup.is_group()) else {
+            return self.was_ready_long_enough(child);
+        };
         let mut any_ran = false;
         for &below in sup.ordered().iter().filter(|below| self.is_part_of_the_attempt(**below)) {
             let state = &self.arena[below];
@@ -49,7 +50,17 @@ impl Machine {
                 return false;
             }
         }
-        any_ran || long_enough
+        any_ran || self.was_ready_long_enough(child)
+    }
+
+    /// Returns `true` if a running child has been ready for `reset_after` without a break, as far as the deadlines and the
+    /// heartbeats show.
+    fn was_ready_long_enough(&self, child: Index) -> bool {
+        let (state, now) = (&self.arena[child], self.now);
+        let enough = state.spec.reset_after();
+        // Most attempts that fail end early, so the rest need not be looked up for them.
+        now.since(state.since) >= enough
+            && self.ready_until(child).since(state.since.max(self.has_run_since())) >= enough
     }
 
     /// Returns `true` if a child could run in the present attempt of its supervisor, and was declared.

@@ -143,7 +143,7 @@ pub(super) struct Flags {
     pub(super) held: bool,
     /// It was added while the tree ran, and leaves the tree when its supervisor ends.
     pub(super) added: bool,
-    /// Its last attempt was stable when it ceased to be ready.
+    /// Its attempt was stable when its stop began.
     pub(super) attempt_stable: bool,
     /// It had a stable run or a success since its supervisor was started.
     pub(super) had_stable_run: bool,
@@ -525,6 +525,12 @@ impl Child {
             Phase::Idle(IdleReason::SupervisorDown | IdleReason::Quarantined) => Health::Unhealthy,
             Phase::BackingOff => Health::Unhealthy,
         }
+    }
+
+    /// Returns `true` if it has deadlines that end with its phase. Most children have none.
+    pub(super) fn has_timers_of_phase(&self) -> bool {
+        self.phase_deadline != Time::NEVER
+            || self.record.as_ref().is_some_and(|record| record.heartbeat_check.is_some())
     }
 
     /// Returns `true` if its last attempt failed by itself.

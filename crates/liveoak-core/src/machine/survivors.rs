@@ -29,18 +29,24 @@ impl Machine {
 
     /// Quarantines a child that would start now, if processes of its last attempt are still alive. Returns `true` if so.
     pub(super) fn quarantine_if_survived(&mut self, child: Index) -> bool {
-        let Some(survivors) = self.survivors_of(child).cloned() else { return false };
-        self.emit(child, || EventKind::StillRuns(Arc::clone(&survivors)));
+        let survivors = self.survivors_of(child).cloned();
+        if let Some(survivors) = &survivors {
+            self.quarantine_because_of(child, survivors);
+        }
+        survivors.is_some()
+    }
+
+    fn quarantine_because_of(&mut self, child: Index, survivors: &Arc<Survivors>) {
+        self.emit(child, || EventKind::StillRuns(Arc::clone(survivors)));
         self.arena[child].flags.start_requested = false;
         self.set_phase(child, Phase::Idle(IdleReason::Quarantined));
         let report = self.close_log(child);
         self.answer(child, |command| match command {
             Command::Stop => Some(Ok(Outcome::Stopped(report.clone()))),
-            Command::Start | Command::Restart => Some(Err(Refusal::StillRuns(Arc::clone(&survivors)))),
+            Command::Start | Command::Restart => Some(Err(Refusal::StillRuns(Arc::clone(survivors)))),
             Command::Remove => None,
         });
         let parent = self.arena[child].parent;
         self.mark_to_evaluate(parent);
-        true
     }
 }

@@ -251,11 +251,13 @@ impl TreeInner {
             if self.events.flush() {
                 self.events_are_left();
             }
-            // Actions may run user code, such as wakers and destructors. After a panic, the loop continues with the
-            // next action.
-            let mut actions = first.into_iter().chain(batch.more.drain(..));
-            while catch(None, || actions.by_ref().for_each(|action| self.perform(action))).is_err() {}
-            drop(actions);
+            if let Some(action) = first {
+                self.perform(action);
+            }
+            // Most turns have no further action.
+            if !batch.more.is_empty() {
+                batch.more.drain(..).for_each(|action| self.perform(action));
+            }
             let got_input = CURRENT_TREE.replace((me, false)).1;
             if batch.drained && !got_input {
                 return;
@@ -269,7 +271,12 @@ impl TreeInner {
         }
     }
 
+    /// Performs one action. It may run user code, such as wakers and destructors, whose panic ends only this action.
     fn perform(self: &Arc<Self>, action: Action<Arc<Self>>) {
+        let _ = catch(None, || self.perform_uncaught(action));
+    }
+
+    fn perform_uncaught(self: &Arc<Self>, action: Action<Arc<Self>>) {
         match action {
             Action::Start { body, cell, handle } => {
                 body.start(cell, handle.as_ref().unwrap_or(&self.clock.handle));

@@ -17,12 +17,14 @@
 //! 4. In tests with a paused clock, the jobs are tasks on the one thread ([`is_in_place`]).
 //! 5. When the runtime shuts down, the tree's timer task is dropped, and that drops the waiting values.
 //! 6. An error that an attempt returned belongs to the attempt, so the attempt waits for its destructor
-//!    ([`Drops::drop_now`]). This error is dropped by a separate thread too, because blocking is not allowed in a task.
+//!    ([`Drops::drop_now`]). This error is dropped by a thread of [`DropThreads`], because blocking is not allowed in a
+//!    task.
 //! 7. If the system refuses a thread, the start of a thread is tried again when the next value comes, or when a stop
 //!    that waits checks again.
 
 use crate::attempt::body::UserValue;
 use crate::attempt::panic::{catch, drop_catching_panics};
+use crate::engine::drop_threads::{DropThreads, THREAD};
 use crate::util::in_place::is_in_place;
 use crate::util::lock::{ignore_poison, lock};
 use liveoak_core::ChildId;
@@ -39,9 +41,6 @@ pub(crate) const MAX_DROPS_WAITING: usize = 65_536;
 /// How many jobs (threads) of one tree drop values at once.
 pub(crate) const MAX_DROP_JOBS: usize = 64;
 
-/// The name of the threads.
-const THREAD: &str = "liveoak-drop";
-
 /// How long a job may be inside one destructor before another job takes the next value.
 const STALL: Duration = Duration::from_millis(1);
 
@@ -57,6 +56,8 @@ pub(crate) struct Drops {
     /// `true` if the jobs are tasks.
     pub(crate) in_place: bool,
     work: Mutex<Work>,
+    /// The threads of [`drop_now`](Self::drop_now).
+    threads: Arc<DropThreads>,
     /// Wakes the thread that waits for the end.
     changed: Condvar,
     /// Wakes spare and idle jobs.
@@ -112,6 +113,7 @@ impl Drops {
             handle,
             in_place: is_in_place(),
             work: Mutex::default(),
+            threads: DropThreads::new(),
             changed: Condvar::new(),
             more: Condvar::new(),
             settled: Notify::new(),
@@ -166,19 +168,10 @@ impl Drops {
         }
     }
 
-    /// Drops a value of a live attempt on a thread of its own, and blocks until it is dropped. If the system refuses the
-    /// thread, the value is dropped here.
+    /// Drops a value of a live attempt on a thread that drops no other value meanwhile, and blocks until it is dropped. If
+    /// the system refuses the thread, the value is dropped here.
     pub(crate) fn drop_now(&self, value: UserValue) {
-        let value = Arc::new(Mutex::new(Some(value)));
-        let (theirs, handle) = (Arc::clone(&value), self.handle.clone());
-        let job = move || {
-            let _inside = handle.enter();
-            drop_catching_panics(lock(&theirs).take());
-        };
-        match std::thread::Builder::new().name(THREAD.to_owned()).spawn(job) {
-            Ok(thread) => drop(thread.join()),
-            Err(_) => drop_catching_panics(lock(&value).take()),
-        }
+        self.threads.drop_now(value, &self.handle);
     }
 
     /// Remembers the supervisor above a supervisor that leaves the tree, for the stops that wait above it.
@@ -234,6 +227,7 @@ impl Drops {
     /// Lets threads without values end, because the tree has ended. Later values get new threads.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Release);
+        self.threads.close();
         let _work = lock(&self.work);
         self.more.notify_all();
     }

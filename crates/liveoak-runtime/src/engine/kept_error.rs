@@ -11,25 +11,25 @@ use std::sync::Arc;
 
 /// An error that exits hold. [`Drops`] drops the error, wherever the last of these exits is dropped.
 struct KeptError {
-    /// `None` only while this is being dropped.
-    error: Option<Arc<dyn FailureError>>,
+    /// The failure as the attempt returned it, which owns the error. `None` only while this is being dropped.
+    failure: Option<Arc<Failure>>,
     drops: Arc<Drops>,
     child: ChildId,
 }
 
 impl FailureError for KeptError {
     fn error(&self) -> &(dyn Error + Send + Sync + 'static) {
-        match &self.error {
-            Some(error) => error.error(),
-            None => unreachable!("it is being dropped"),
+        match self.failure.as_ref().and_then(|failure| failure.error()) {
+            Some(error) => error,
+            None => unreachable!("it has an error until it is dropped"),
         }
     }
 }
 
 impl Drop for KeptError {
     fn drop(&mut self) {
-        if let Some(error) = self.error.take() {
-            self.drops.push(self.child, vec![Box::new(error)]);
+        if let Some(failure) = self.failure.take() {
+            self.drops.push(self.child, vec![Box::new(failure)]);
         }
     }
 }
@@ -38,31 +38,35 @@ impl Drop for KeptError {
 /// errors, the error is dropped before this function returns. While too many values wait to be dropped, no error is kept.
 pub(crate) fn settle_error(exit: Exit, keep_error: bool, child: ChildId, drops: &Arc<Drops>) -> Exit {
     match exit {
-        Exit::Failed(failure) if failure.holder().is_some() => {
-            let keep = |error| KeptError { error: Some(error), drops: Arc::clone(drops), child };
-            let keep_error = keep_error && !drops.is_full();
-            let kept = failure.holder().filter(|_| keep_error).cloned().map(keep);
-            let kept = kept.map(|kept| Arc::new(kept) as Arc<dyn FailureError>);
-            settle(failure, kept, drops)
+        Exit::Failed(failure) if failure.error().is_some() => {
+            Exit::Failed(if keep_error && !drops.is_full() {
+                keep(failure, child, drops)
+            } else {
+                let_go(failure, drops)
+            })
         }
         exit => exit,
     }
 }
 
-/// Replaces the error of a failure by `kept`.
-fn settle(mut failure: Arc<Failure>, kept: Option<Arc<dyn FailureError>>, drops: &Drops) -> Exit {
-    if let Some(only) = Arc::get_mut(&mut failure) {
-        let error = only.replace_error(kept);
-        // The error may still be kept. If it is not, it may hold what must not be dropped by a task, such as a Tokio runtime.
-        match error {
-            Some(error) if error.has_destructor() && Arc::strong_count(&error) == 1 => {
-                drops.drop_now(Box::new(error));
-            }
-            error => drop_catching_panics(error),
-        }
-        return Exit::Failed(failure);
+/// Returns the same failure, but lets [`Drops`] drop its error.
+fn keep(failure: Arc<Failure>, child: ChildId, drops: &Arc<Drops>) -> Arc<Failure> {
+    let kept = KeptError { failure: Some(Arc::clone(&failure)), drops: Arc::clone(drops), child };
+    Arc::new(failure.with_error(Some(Arc::new(kept))))
+}
+
+/// Drops the error of a failure. If the user's code holds the failure too, the error lives on there.
+fn let_go(mut failure: Arc<Failure>, drops: &Drops) -> Arc<Failure> {
+    let Some(only) = Arc::get_mut(&mut failure) else {
+        let text = Arc::new(failure.with_error(None));
+        drop_catching_panics(failure);
+        return text;
+    };
+    let has_destructor = only.has_destructor();
+    match only.take_error() {
+        // It may hold what must not be dropped by a task, such as a Tokio runtime.
+        Some(error) if has_destructor => drops.drop_now(error),
+        error => drop_catching_panics(error),
     }
-    let settled = failure.with_error(kept);
-    drop_catching_panics(failure);
-    Exit::Failed(Arc::new(settled))
+    failure
 }

@@ -7,7 +7,8 @@
 //! * `ended` – how a tree ended.
 //! * `events`, `outbox`, `pids` – the event stream, and the process ids in the lines of the log.
 //! * `ending` – the end of a tree, and what a stop waits for in addition to attempts.
-//! * `drops`, `kept_error` – where values of children that are over are dropped; the errors of exits that keep them.
+//! * `drops`, `drop_threads`, `kept_error` – where values of children that are over, and errors, are dropped; the errors of
+//!   exits that keep them.
 //! * `heartbeat` – the answers to heartbeat checks.
 //! * `command`, `requests` – commands on one child, and the callers that wait for their answers.
 //! * `clock`, `paged_vec` – the tree's time; a vector that never moves its entries.
@@ -16,6 +17,7 @@ pub(crate) mod action;
 pub(crate) mod clock;
 pub(crate) mod command;
 pub(crate) mod driver;
+pub(crate) mod drop_threads;
 pub(crate) mod drops;
 pub(crate) mod ended;
 pub(crate) mod ending;
