@@ -150,6 +150,7 @@ impl Model {
             last_exit: None,
             cause: None,
             gave_up: false,
+            survivors: None,
             health: Health::Healthy,
             last_beat: 0,
             judged_from: None,
@@ -273,6 +274,7 @@ impl Model {
             if child.wanted {
                 let finished = Phase::Idle(IdleReason::Finished);
                 match self.is_used_up(&kid) {
+                    false if self.quarantine_if_survived(&kid) => {}
                     false => self.set(&kid, Phase::Waiting),
                     true if self.at(&kid).phase != finished => self.set(&kid, finished),
                     true => {}
@@ -516,7 +518,8 @@ impl Model {
     fn bad_end(&self, path: &str) -> Option<Kind> {
         let child = self.at(path);
         match child.phase {
-            Phase::Idle(IdleReason::Quarantined) => Some("gave-up"),
+            // It was given up on, or processes of it are still alive.
+            Phase::Idle(IdleReason::Quarantined) => Some(if child.gave_up { "gave-up" } else { "failed" }),
             Phase::Idle(IdleReason::Finished)
                 if child.stopped_by_others || child.last_exit.is_some_and(is_failure) =>
             {

@@ -25,7 +25,12 @@ impl Model {
         let child = self.of(path);
         let stopping = child.stopping();
         child.health = liveoak_core::Health::Healthy;
+        if exit != "abandoned" {
+            child.survivors = None;
+        }
         let cause = match child.cause.take() {
+            // What still runs is more important than why it was stopped.
+            Some(_) if child.survivors.is_some() => Some(exit),
             Some(cause) if is_failure(exit) && !is_failure(cause) => Some(exit),
             cause => cause,
         };
@@ -71,11 +76,13 @@ impl Model {
             child.was_ready = false;
             if temporary && !again {
                 self.set_idle(path, IdleReason::Finished, passing);
-            } else {
+            } else if !self.quarantine_if_survived(path) {
                 self.set(path, Phase::Waiting);
             }
         } else if back {
-            self.start_or_wait(path);
+            if !self.quarantine_if_survived(path) {
+                self.start_or_wait(path);
+            }
         } else {
             let why = if wanted { IdleReason::SupervisorDown } else { IdleReason::StoppedByCommand };
             self.set_idle(path, why, removing || passing && (ends || temporary));
@@ -228,6 +235,9 @@ impl Model {
         }
         if strategy != Strategy::OneForOne {
             self.of(path).was_ready = false;
+        }
+        if self.quarantine_if_survived(path) {
+            return;
         }
         if delay.is_zero() {
             self.start_or_wait(path);
@@ -396,6 +406,13 @@ impl Model {
         match self.at(path).phase {
             Phase::Idle(_) | Phase::Stopping { killed: true } => {}
             Phase::Waiting | Phase::BackingOff => self.stop(path),
+            _ if self.at(path).is_kill_refused() => {
+                // To wait for the end of a kill is useless, so it is abandoned at once.
+                if !self.at(path).stopping() {
+                    self.set(path, Phase::Stopping { killed: false });
+                }
+                self.of(path).timer = self.now;
+            }
             Phase::Starting | Phase::Running | Phase::Stopping { killed: false } => {
                 self.set(path, Phase::Stopping { killed: true });
                 self.acts.push(format!("kill {path}"));
@@ -472,6 +489,9 @@ impl Model {
     pub(crate) fn abandon(&mut self, path: &str) {
         if self.at(path).is_leaf() {
             self.kill(path);
+            if self.at(path).phase == (Phase::Stopping { killed: false }) {
+                self.acts.push(format!("kill {path}"));
+            }
             self.acts.push(format!("abandon {path}"));
             return self.attempt_ended(path, "abandoned");
         }
