@@ -1,6 +1,7 @@
 //! The reference model, part 3: what follows an exit, and how children stop.
 
-use crate::child::{Body, Child, Kind, Mode, NEVER, Path, Phase, Plan, is_failure, is_success, later};
+use crate::auto_shutdown::{too_many, too_many_of_one};
+use crate::child::{Body, Kind, Mode, NEVER, Path, Phase, Plan, is_failure, is_success, later};
 use crate::reference::{Model, ROOT, above};
 use liveoak_core::{Command, IdleReason, KILL_WAIT, Limit, Order, Restart, Strategy, jitter};
 use std::time::Duration;
@@ -582,21 +583,4 @@ impl Model {
             self.stop(&kid);
         }
     }
-}
-
-/// Counts a restart against a child's own limit: within the period, and in a row if it failed.
-fn too_many_of_one(child: &mut Child, limit: &Limit, now: u64, failed: bool) -> bool {
-    child.failures_in_a_row += u32::from(failed);
-    let in_a_row = failed && limit.restarts != Limit::UNLIMITED && child.failures_in_a_row > limit.restarts;
-    let within_period = too_many(&mut child.restart_times, limit, now);
-    child.row_exceeded = in_a_row && !within_period;
-    in_a_row || within_period
-}
-
-/// Counts a restart. Returns `true` if there are now more within the period than the limit allows.
-fn too_many(restart_times: &mut Vec<u64>, limit: &Limit, now: u64) -> bool {
-    restart_times.push(now);
-    let recent =
-        restart_times.iter().filter(|then| Duration::from_nanos(now - **then) <= limit.period).count();
-    limit.restarts != Limit::UNLIMITED && recent > limit.restarts as usize
 }

@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    #[ignore = "run as a program by the next test"]
+    #[ignore = "run as a program by the next test: `cargo test -p liveoak-runtime --lib too_late`"]
     fn helper_gets_its_only_signal_too_late() {
         for signal in STOP_SIGNALS {
             let signals = StopSignals::listen().expect("a listener");
