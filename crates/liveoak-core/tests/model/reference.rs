@@ -322,7 +322,13 @@ impl Model {
         if child.rules().is_none() {
             return long_enough;
         }
-        let declared: Vec<Path> = self.kids(path).into_iter().filter(|kid| !self.at(kid).added).collect();
+        // Neither what was added counts, nor what runs only once and did so in an earlier attempt.
+        let counts = |kid: &Path| {
+            let child = self.at(kid);
+            let ran_earlier = self.is_used_up(kid) && !child.ever_ready && !child.had_stable_run;
+            !child.added && !ran_earlier
+        };
+        let declared: Vec<Path> = self.kids(path).into_iter().filter(counts).collect();
         let ran = |kid: &Path| {
             let child = self.at(kid);
             let now = child.phase == Phase::Running && self.is_stable_now(kid);
