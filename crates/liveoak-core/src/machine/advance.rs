@@ -25,7 +25,7 @@ impl Machine {
 
     /// Takes the next steps that are due for a supervisor. The states of its children decide these steps.
     fn advance(&mut self, sup: Index) {
-        match self.arena.sup(sup).mode {
+        match self.arena.sup(sup).phase {
             SupervisorPhase::Down | SupervisorPhase::OpeningRuntime | SupervisorPhase::ClosingRuntime => {}
             SupervisorPhase::Stopping => self.continue_stop(sup),
             SupervisorPhase::Starting | SupervisorPhase::Up => {
@@ -37,10 +37,10 @@ impl Machine {
                     // The failed start has marked the supervisor again.
                     return;
                 }
-                if self.arena.sup(sup).mode == SupervisorPhase::Starting {
+                if self.arena.sup(sup).phase == SupervisorPhase::Starting {
                     self.finish_start(sup);
                 }
-                if self.arena.sup(sup).mode == SupervisorPhase::Up && self.arena.sup(sup).rules.end_when_done
+                if self.arena.sup(sup).phase == SupervisorPhase::Up && self.arena.sup(sup).rules.end_when_done
                 {
                     self.end_if_done(sup);
                 }
@@ -130,7 +130,7 @@ impl Machine {
         };
         if self.arena.sup(sup).ordered().iter().all(done) {
             // This comes before `mark_ready`, so that a running supervisor is always `Up`.
-            self.arena.sup_mut(sup).mode = SupervisorPhase::Up;
+            self.arena.sup_mut(sup).phase = SupervisorPhase::Up;
             self.mark_ready(sup);
         }
     }
@@ -263,7 +263,7 @@ impl Machine {
         let sup_is_up = self
             .arena
             .parent_of(child)
-            .is_some_and(|sup| matches!(sup.mode, SupervisorPhase::Starting | SupervisorPhase::Up));
+            .is_some_and(|sup| matches!(sup.phase, SupervisorPhase::Starting | SupervisorPhase::Up));
         if waited && sup_is_up {
             self.request_start(child);
         }

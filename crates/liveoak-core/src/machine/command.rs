@@ -139,7 +139,7 @@ impl Machine {
         if !self
             .arena
             .parent_of(child)
-            .is_some_and(|sup| matches!(sup.mode, SupervisorPhase::Starting | SupervisorPhase::Up))
+            .is_some_and(|sup| matches!(sup.phase, SupervisorPhase::Starting | SupervisorPhase::Up))
         {
             return Err(Refusal::SupervisorDown);
         }
@@ -296,7 +296,7 @@ impl Machine {
         let parent = self.arena.index_of(parent).ok_or(Refusal::NotFound)?;
         match &self.arena[parent].sup {
             None => Err(Refusal::NotASupervisor),
-            Some(sup) if matches!(sup.mode, SupervisorPhase::Starting | SupervisorPhase::Up) => Ok(parent),
+            Some(sup) if matches!(sup.phase, SupervisorPhase::Starting | SupervisorPhase::Up) => Ok(parent),
             Some(_) => Err(Refusal::SupervisorDown),
         }
     }

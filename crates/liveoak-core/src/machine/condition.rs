@@ -170,7 +170,7 @@ impl Machine {
     /// Returns `true` if `child` is part of the first start of its supervisor.
     pub(super) fn is_first_start(&self, sup: Index, child: Index) -> bool {
         let state = &self.arena[child];
-        self.arena.sup(sup).mode == SupervisorPhase::Starting
+        self.arena.sup(sup).phase == SupervisorPhase::Starting
             && state.readiness == Readiness::Never
             && !state.flags.added
     }

@@ -13,11 +13,11 @@ impl Machine {
         let Some(sup) = &mut self.arena[child].sup else {
             return self.on_attempt_ended(child, exit, StopStage::Asked);
         };
-        match sup.mode {
+        match sup.phase {
             // The runtime could not be made, so no child has started; or it was closed after the last child ended.
-            mode @ (SupervisorPhase::OpeningRuntime | SupervisorPhase::ClosingRuntime) => {
-                sup.mode = SupervisorPhase::Down;
-                let closed = mode == SupervisorPhase::ClosingRuntime && !exit.is_failure();
+            phase @ (SupervisorPhase::OpeningRuntime | SupervisorPhase::ClosingRuntime) => {
+                sup.phase = SupervisorPhase::Down;
+                let closed = phase == SupervisorPhase::ClosingRuntime && !exit.is_failure();
                 self.on_attempt_ended(child, if closed { Exit::Stopped } else { exit }, StopStage::Asked);
             }
             SupervisorPhase::Down

@@ -140,7 +140,7 @@ impl Machine {
         // A group has only one step: it ends when it is stopping and its last member has left.
         let nothing_to_do = matches!(
             &state.children,
-            Children::Group { count, .. } if *count > 0 || state.mode != SupervisorPhase::Stopping
+            Children::Group { count, .. } if *count > 0 || state.phase != SupervisorPhase::Stopping
         );
         if !nothing_to_do && !std::mem::replace(&mut state.queued, true) {
             self.to_evaluate.push((state.depth, Reverse(sup)));

@@ -58,7 +58,7 @@ impl Machine {
         let opens_runtime = sup.rules.dedicated_runtime;
         self.set_timer_in(child, Purpose::Phase, within);
         if opens_runtime {
-            self.arena.sup_mut(child).mode = SupervisorPhase::OpeningRuntime;
+            self.arena.sup_mut(child).phase = SupervisorPhase::OpeningRuntime;
             self.push(Effect::Start(id, attempt));
         } else {
             self.start_children(child);
@@ -91,11 +91,11 @@ impl Machine {
     /// resets them. So a child that never has a stable run is given up on, even if its supervisor is restarted for other reasons.
     fn start_children(&mut self, sup: Index) {
         if self.arena.sup(sup).is_group() {
-            self.arena.sup_mut(sup).mode = SupervisorPhase::Up;
+            self.arena.sup_mut(sup).phase = SupervisorPhase::Up;
             self.mark_ready(sup);
             return;
         }
-        self.arena.sup_mut(sup).mode = SupervisorPhase::Starting;
+        self.arena.sup_mut(sup).phase = SupervisorPhase::Starting;
         for child in self.arena.sup(sup).ordered().to_vec() {
             let state = &mut self.arena[child];
             state.readiness = Readiness::Never;
@@ -130,7 +130,7 @@ impl Machine {
     /// Handles the report that a leaf's attempt is ready, or that a supervisor's dedicated runtime was made.
     pub(super) fn reported_ready(&mut self, child: Index) {
         match &self.arena[child].sup {
-            Some(sup) if sup.mode == SupervisorPhase::OpeningRuntime => self.start_children(child),
+            Some(sup) if sup.phase == SupervisorPhase::OpeningRuntime => self.start_children(child),
             Some(_) => {}
             None => self.mark_ready(child),
         }

@@ -290,7 +290,7 @@ pub(super) struct SupervisorState {
     pub(super) children: Children,
     /// The children with a given name, by that name.
     pub(super) names: BTreeMap<Name, Index>,
-    pub(super) mode: SupervisorPhase,
+    pub(super) phase: SupervisorPhase,
     /// The restarts of all its children that count against its intensity.
     pub(super) window: Window,
     /// The number of children with an attempt.
@@ -340,7 +340,7 @@ impl SupervisorState {
             rules,
             children,
             names: BTreeMap::new(),
-            mode: SupervisorPhase::Down,
+            phase: SupervisorPhase::Down,
             window: Window::default(),
             live: 0,
             waiting: 0,
@@ -405,7 +405,7 @@ impl SupervisorState {
 
     pub(super) const fn is_ending(&self) -> bool {
         matches!(
-            self.mode,
+            self.phase,
             SupervisorPhase::Down | SupervisorPhase::Stopping | SupervisorPhase::ClosingRuntime
         )
     }

@@ -106,8 +106,8 @@ impl Machine {
             self.driver_queue.walks.push_back(Walk { cursor, act: StopAct::Ask });
         }
         let state = self.arena.sup_mut(sup);
-        let opening = state.mode == SupervisorPhase::OpeningRuntime;
-        state.mode = SupervisorPhase::Stopping;
+        let opening = state.phase == SupervisorPhase::OpeningRuntime;
+        state.phase = SupervisorPhase::Stopping;
         state.plan = plan;
         state.all_asked = false;
         state.stop_cursor = state.ordered().len();
@@ -190,7 +190,7 @@ impl Machine {
         for child in self.arena.sup(sup).ordered().to_vec() {
             self.kill(child);
         }
-        if self.arena.sup(sup).mode == SupervisorPhase::ClosingRuntime {
+        if self.arena.sup(sup).phase == SupervisorPhase::ClosingRuntime {
             self.kill_runtime(sup);
         }
         self.mark_to_evaluate(Some(sup));
@@ -210,7 +210,7 @@ impl Machine {
     /// Begins to close the dedicated runtime of a supervisor whose children have ended.
     pub(super) fn close_runtime(&mut self, sup: Index) {
         let (id, attempt) = self.arena.attempt_of(sup);
-        self.arena.sup_mut(sup).mode = SupervisorPhase::ClosingRuntime;
+        self.arena.sup_mut(sup).phase = SupervisorPhase::ClosingRuntime;
         self.push(Effect::Ask(id, attempt));
         let now = self.now;
         let plan = &mut self.arena.sup_mut(sup).plan;
@@ -225,13 +225,15 @@ impl Machine {
     /// Returns the plan of a child's supervisor, if the supervisor is stopping.
     pub(super) fn plan_above(&self, child: Index) -> StopPlan {
         match self.arena.parent_of(child) {
-            Some(sup) if sup.mode == SupervisorPhase::Stopping => sup.plan,
+            Some(sup) if sup.phase == SupervisorPhase::Stopping => sup.plan,
             Some(_) | None => StopPlan::UNBOUNDED,
         }
     }
 
     /// Returns `true` if a child stops as a member of its group, under the group's deadline.
     fn shares_deadline(&self, child: Index) -> bool {
-        self.arena.parent_of(child).is_some_and(|sup| sup.is_group() && sup.mode == SupervisorPhase::Stopping)
+        self.arena
+            .parent_of(child)
+            .is_some_and(|sup| sup.is_group() && sup.phase == SupervisorPhase::Stopping)
     }
 }

@@ -27,7 +27,7 @@ impl Machine {
                 self.arena.sup(sup).live == 0
             }
         };
-        if done && self.arena.sup(sup).mode == SupervisorPhase::Stopping {
+        if done && self.arena.sup(sup).phase == SupervisorPhase::Stopping {
             self.all_children_ended(sup);
         }
     }
@@ -67,7 +67,7 @@ impl Machine {
     /// Returns `true` if a live child has to end, because its supervisor stops or its restart set restarts.
     fn is_to_stop(&self, sup: Index, child: Index) -> bool {
         let state = &self.arena[child];
-        let stopping = self.arena.sup(sup).mode == SupervisorPhase::Stopping;
+        let stopping = self.arena.sup(sup).phase == SupervisorPhase::Stopping;
         state.phase.is_live() && (stopping || state.flags.in_restart_set)
     }
 
@@ -82,7 +82,7 @@ impl Machine {
         if state.rules.dedicated_runtime && !state.runtime_lost {
             self.close_runtime(sup);
         } else {
-            state.mode = SupervisorPhase::Down;
+            state.phase = SupervisorPhase::Down;
             self.on_attempt_ended(sup, Exit::Stopped, StopStage::Asked);
         }
     }
@@ -119,9 +119,9 @@ impl Machine {
         let at_once = StopPlan::at_once(self.now);
         let sup = self.arena.sup_mut(child);
         sup.plan = sup.plan.min(at_once);
-        if sup.mode == SupervisorPhase::ClosingRuntime {
+        if sup.phase == SupervisorPhase::ClosingRuntime {
             self.kill_runtime(child);
-            self.arena.sup_mut(child).mode = SupervisorPhase::Down;
+            self.arena.sup_mut(child).phase = SupervisorPhase::Down;
             return self.end_abandoned(child);
         }
         if self.arena.sup(child).is_group() {

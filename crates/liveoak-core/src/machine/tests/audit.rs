@@ -114,7 +114,7 @@ impl Machine {
                 Phase::Running => &[SupervisorPhase::Up],
                 Phase::Stopping { .. } => &[SupervisorPhase::Stopping, SupervisorPhase::ClosingRuntime],
             };
-            assert!(modes.contains(&sup.mode), "{path} is {phase:?} and {:?}", sup.mode);
+            assert!(modes.contains(&sup.phase), "{path} is {phase:?} and {:?}", sup.phase);
         }
     }
 
@@ -183,10 +183,10 @@ impl Machine {
             assert!(!phase.is_pending(), "{path} will start although its supervisor ends");
         }
         if matches!(
-            parent.mode,
+            parent.phase,
             SupervisorPhase::Down | SupervisorPhase::OpeningRuntime | SupervisorPhase::ClosingRuntime
         ) {
-            assert!(!phase.is_live(), "{path} lives although its supervisor is {:?}", parent.mode);
+            assert!(!phase.is_live(), "{path} lives although its supervisor is {:?}", parent.phase);
         }
         if phase == Phase::Waiting {
             let what = self.waiting_for(sup, child);
@@ -233,7 +233,7 @@ impl Machine {
     fn audit_progress(&self, sup: Index) {
         let (path, state) = (self.arena.path_of(sup), self.arena.sup(sup));
         let is = |f: &dyn Fn(&Child) -> bool| self.arena.children(sup).any(|child| f(&self.arena[child]));
-        match state.mode {
+        match state.phase {
             SupervisorPhase::Stopping => {
                 assert!(is(&|child| child.phase.is_stopping()), "{path} is stopping, but no child is");
             }
@@ -251,7 +251,7 @@ impl Machine {
             let stops = is(&|child| child.flags.in_restart_set && child.phase.is_stopping());
             assert!(stops, "the restart set of {path} hangs");
         }
-        if state.mode == SupervisorPhase::ClosingRuntime {
+        if state.phase == SupervisorPhase::ClosingRuntime {
             let deadline = self.deadline_of(sup, Purpose::Phase);
             assert_ne!(deadline, Time::NEVER, "{path} closes for ever");
         }
