@@ -1,9 +1,10 @@
-//! The reference model: giving up on a child, when a supervisor ends with its significant children, and whether that is a
-//! failure.
+//! The reference model: limits, giving up on a child, when a supervisor ends with its significant children, and whether
+//! that is a failure.
 
-use crate::child::{Path, Phase, is_failure};
+use crate::child::{Child, Path, Phase, is_failure};
 use crate::reference::Model;
-use liveoak_core::{AutoShutdown, GiveUp, IdleReason};
+use liveoak_core::{AutoShutdown, GiveUp, IdleReason, Limit};
+use std::time::Duration;
 
 impl Model {
     /// Returns how many significant children are held, or 0 if their number cannot end the supervisor.
@@ -69,4 +70,21 @@ impl Model {
             }
         }
     }
+}
+
+/// Counts a restart against a child's own limit: within the period, and in a row if it failed.
+pub(crate) fn too_many_of_one(child: &mut Child, limit: &Limit, now: u64, failed: bool) -> bool {
+    child.failures_in_a_row += u32::from(failed);
+    let in_a_row = failed && limit.restarts != Limit::UNLIMITED && child.failures_in_a_row > limit.restarts;
+    let within_period = too_many(&mut child.restart_times, limit, now);
+    child.row_exceeded = in_a_row && !within_period;
+    in_a_row || within_period
+}
+
+/// Counts a restart. Returns `true` if there are now more within the period than the limit allows.
+pub(crate) fn too_many(restart_times: &mut Vec<u64>, limit: &Limit, now: u64) -> bool {
+    restart_times.push(now);
+    let recent =
+        restart_times.iter().filter(|then| Duration::from_nanos(now - **then) <= limit.period).count();
+    limit.restarts != Limit::UNLIMITED && recent > limit.restarts as usize
 }

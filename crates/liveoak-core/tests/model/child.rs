@@ -175,6 +175,8 @@ pub(crate) struct Child {
     pub(crate) cause: Option<Kind>,
     /// Its limit was exceeded.
     pub(crate) gave_up: bool,
+    /// Processes of its last attempt, which may outlive it: `true` if the system has refused to kill some of them.
+    pub(crate) survivors: Option<bool>,
     /// The health that it last reported.
     pub(crate) health: Health,
     pub(crate) last_beat: u64,
@@ -256,6 +258,10 @@ impl Child {
     /// Returns `true` if the driver was told to ask or kill that attempt.
     pub(crate) fn asked(&self) -> bool {
         self.has_own_attempt() && self.stopping() && (self.is_leaf() || self.mode == Mode::Closing)
+    }
+
+    pub(crate) fn is_kill_refused(&self) -> bool {
+        self.survivors == Some(true)
     }
 
     pub(crate) fn rules(&self) -> Option<&SupervisorSpec> {

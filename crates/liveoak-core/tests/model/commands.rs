@@ -77,6 +77,9 @@ impl Model {
         if self.is_used_up(path) {
             return Some("only once");
         }
+        if self.at(path).survivors.is_some() {
+            return Some("still runs");
+        }
         let child = self.of(path);
         (child.wanted, child.start_by_command) = (true, true);
         (child.restarting, child.gave_up) = (false, false);
@@ -329,8 +332,8 @@ impl Model {
                     self.of(path).timer = plan.next(now);
                 }
             }
-            Phase::Stopping { killed: false } => self.kill(path),
-            Phase::Stopping { killed: true } => self.abandon(path),
+            Phase::Stopping { killed: false } if !child.is_kill_refused() => self.kill(path),
+            Phase::Stopping { .. } => self.abandon(path),
             Phase::Running => {
                 let (now, period) = (self.now, child.spec.heartbeat.unwrap_or_default());
                 let child = self.of(path);
@@ -420,6 +423,10 @@ impl Model {
             }
             Step::Ready(path) if self.is(path, Child::is_leaf) => self.ready(path),
             Step::Health(path, health) if self.is(path, Child::lives) => self.of(path).health = *health,
+            Step::MaySurvive(path, refused) if self.is(path, |child| child.is_leaf() && child.lives()) => {
+                self.may_survive(path, *refused);
+            }
+            Step::Gone(path) if self.is(path, |child| child.survivors.is_some()) => self.gone(path),
             Step::Hang(path, true) => drop(self.hung.insert(path.clone())),
             Step::Hang(path, false) => drop(self.hung.remove(path)),
             Step::Command(path, command) if self.children.contains_key(path) => self.command(path, *command),
@@ -442,6 +449,8 @@ impl Model {
             | Step::Ending(..)
             | Step::Ready(_)
             | Step::Health(..)
+            | Step::MaySurvive(..)
+            | Step::Gone(_)
             | Step::Late(_)
             | Step::Command(..)
             | Step::AddChild(..)

@@ -11,10 +11,11 @@ use crate::replica::Replica;
 use crate::steps::{A_MOMENT, Step};
 use liveoak_core::{
     Attempt, ChildId, ChildState, ChildView, Command, Effect, EventKind, Exit, Health, Input, Machine, Name,
-    Outcome, Refusal, RequestId, Severity, StopReport, StopStage, Time, WaitingFor,
+    Outcome, Refusal, RequestId, Severity, StopReport, StopStage, Survivors, Time, WaitingFor,
 };
 use proptest_state_machine::StateMachineTest;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A live attempt of a leaf, or a live dedicated runtime.
@@ -40,6 +41,8 @@ pub(crate) struct MachineUnderTest {
     live: BTreeMap<Path, Live>,
     /// Children that give no heartbeats.
     hung: BTreeSet<Path>,
+    /// The last attempts that run processes.
+    with_processes: BTreeMap<Path, (ChildId, Attempt)>,
     /// Attempts whose heartbeat the machine asks for.
     checks: Vec<(ChildId, Attempt)>,
     paths: HashMap<ChildId, Path>,
@@ -69,6 +72,7 @@ impl MachineUnderTest {
             now: 0,
             live: BTreeMap::new(),
             hung: BTreeSet::new(),
+            with_processes: BTreeMap::new(),
             checks: Vec::new(),
             paths: HashMap::new(),
             ends: BTreeMap::new(),
@@ -234,6 +238,8 @@ impl MachineUnderTest {
         self.input(Input::Health(id, attempt, Health::Unhealthy));
         self.input(Input::Heartbeat(id, attempt, false));
         self.input(Input::Ending(id, attempt, Exit::failed("late")));
+        self.input(Input::MaySurvive(id, attempt, survivors(true)));
+        self.input(Input::Gone(id, attempt));
         self.input(Input::Exited(id, attempt, Exit::failed("late")));
     }
 
@@ -277,6 +283,17 @@ impl MachineUnderTest {
             Step::Health(path, health) => {
                 if let Some(&Live { id, attempt, .. }) = self.live.get(path) {
                     self.input(Input::Health(id, attempt, *health));
+                }
+            }
+            Step::MaySurvive(path, refused) => {
+                if let Some(&Live { id, attempt, .. }) = self.live.get(path) {
+                    self.with_processes.insert(path.clone(), (id, attempt));
+                    self.input(Input::MaySurvive(id, attempt, survivors(*refused)));
+                }
+            }
+            Step::Gone(path) => {
+                if let Some((id, attempt)) = self.with_processes.remove(path) {
+                    self.input(Input::Gone(id, attempt));
                 }
             }
             Step::Hang(path, true) => drop(self.hung.insert(path.clone())),
@@ -406,6 +423,11 @@ impl MachineUnderTest {
             }
         }
     }
+}
+
+fn survivors(refused: bool) -> Arc<Survivors> {
+    let refused = refused.then(|| "process 7: EPERM".to_owned());
+    Arc::new(Survivors { pids: vec![7], refused })
 }
 
 fn describe(node: &ChildView) -> String {

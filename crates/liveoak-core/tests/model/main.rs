@@ -14,7 +14,7 @@
 //! 1. `child.rs`: the state of one child, and `Plan`, the moments of a supervisor's stop.
 //! 2. `reference.rs`: the whole tree; what lets a child start, readiness, health, and the loop that evaluates supervisors.
 //! 3. `stopping.rs`: what follows an exit (restart, limit, giving up), and how stops, kills and abandoning go;
-//!    `auto_shutdown.rs` belongs to it.
+//!    `auto_shutdown.rs` and `survivors.rs` belong to it.
 //! 4. `commands.rs`: commands and additions, timers, and `Model::step`, which applies one step.
 //! 5. `steps.rs`: the steps, which of them fit a state, and the random trees.
 //! 6. `machine_under_test.rs`: drives the real machine with the same steps, and compares the two. `replica.rs` is shared
@@ -34,6 +34,7 @@ mod reference;
 mod replica;
 mod steps;
 mod stopping;
+mod survivors;
 mod waiting;
 
 use crate::machine_under_test::MachineUnderTest;
@@ -93,7 +94,7 @@ impl ReferenceStateMachine for Reference {
 }
 
 /// Situations that must occur in at least one run. Without them the comparison would prove little.
-const WORDS: [&str; 48] = [
+const WORDS: [&str; 51] = [
     // How trees end.
     "end stopped",
     "end gave-up",
@@ -123,6 +124,7 @@ const WORDS: [&str; 48] = [
     "answer not found",
     "answer only once",
     "answer waits",
+    "answer still runs",
     // States of children.
     "idle down",
     "idle stopped",
@@ -138,6 +140,8 @@ const WORDS: [&str; 48] = [
     "opening",
     "closing",
     "runtime lost",
+    "survivors",
+    "kill refused",
     // Exits of children.
     "exit heartbeat-timeout",
     "exit start-timeout",
@@ -171,6 +175,9 @@ fn record_words(mut model: Model, steps: &[Step], words: &mut BTreeSet<String>) 
             words.extend(child.last_exit.map(|kind| format!("exit {kind}")));
             words.extend((child.mode == Mode::Opening).then(|| "opening".to_owned()));
             words.extend((child.mode == Mode::Closing).then(|| "closing".to_owned()));
+            let abandoned = child.survivors.is_some() && !child.lives();
+            words.extend(abandoned.then(|| "survivors".to_owned()));
+            words.extend((abandoned && child.is_kill_refused()).then(|| "kill refused".to_owned()));
             words.extend(child.runtime_lost.then(|| "runtime lost".to_owned()));
             words.extend(child.stable.then(|| "a stable run".to_owned()));
             let supervisor = child.rules().is_some_and(|rules| !rules.children.is_empty());

@@ -150,6 +150,7 @@ impl Model {
             last_exit: None,
             cause: None,
             gave_up: false,
+            survivors: None,
             health: Health::Healthy,
             last_beat: 0,
             judged_from: None,
@@ -273,6 +274,7 @@ impl Model {
             if child.wanted {
                 let finished = Phase::Idle(IdleReason::Finished);
                 match self.is_used_up(&kid) {
+                    false if self.quarantine_if_survived(&kid) => {}
                     false => self.set(&kid, Phase::Waiting),
                     true if self.at(&kid).phase != finished => self.set(&kid, finished),
                     true => {}
@@ -321,7 +323,13 @@ impl Model {
         if child.rules().is_none() {
             return long_enough;
         }
-        let declared: Vec<Path> = self.kids(path).into_iter().filter(|kid| !self.at(kid).added).collect();
+        // Neither what was added counts, nor what runs only once and did so in an earlier attempt.
+        let counts = |kid: &Path| {
+            let child = self.at(kid);
+            let ran_earlier = self.is_used_up(kid) && !child.ever_ready && !child.had_stable_run;
+            !child.added && !ran_earlier
+        };
+        let declared: Vec<Path> = self.kids(path).into_iter().filter(counts).collect();
         let ran = |kid: &Path| {
             let child = self.at(kid);
             let now = child.phase == Phase::Running && self.is_stable_now(kid);
@@ -517,7 +525,8 @@ impl Model {
     fn bad_end(&self, path: &str) -> Option<Kind> {
         let child = self.at(path);
         match child.phase {
-            Phase::Idle(IdleReason::Quarantined) => Some("gave-up"),
+            // It was given up on, or processes of it are still alive.
+            Phase::Idle(IdleReason::Quarantined) => Some(if child.gave_up { "gave-up" } else { "failed" }),
             Phase::Idle(IdleReason::Finished)
                 if child.stopped_by_others || child.last_exit.is_some_and(is_failure) =>
             {

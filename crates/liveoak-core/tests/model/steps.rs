@@ -24,6 +24,10 @@ pub(crate) enum Step {
     Health(Path, Health),
     /// The child gives no heartbeats from now on, or gives them again.
     Hang(Path, bool),
+    /// The attempt runs a process that may outlive it; `true` if the system has refused to kill the process.
+    MaySurvive(Path, bool),
+    /// The last process of the attempt that said so is gone.
+    Gone(Path),
     /// All kinds of late messages from the previous attempt.
     Late(Path),
     Command(Path, Command),
@@ -83,6 +87,10 @@ pub(crate) fn next(model: &Model) -> BoxedStrategy<Step> {
     offer(2, model.leaves(Child::lives), |path| {
         exits().prop_map(move |exit| Step::Ending(path.clone(), exit)).boxed()
     });
+    offer(3, model.leaves(Child::lives), |path| {
+        any::<bool>().prop_map(move |refused| Step::MaySurvive(path.clone(), refused)).boxed()
+    });
+    offer(3, model.paths_where(|child| child.survivors.is_some()), |path| Just(Step::Gone(path)).boxed());
     let ready: fn(Path) -> BoxedStrategy<Step> = |path| Just(Step::Ready(path)).boxed();
     offer(8, model.leaves(|child| child.phase == Phase::Starting), ready);
     offer(8, model.paths_where(|child| child.mode == Mode::Opening), ready);

@@ -1,6 +1,7 @@
 //! The reference model, part 3: what follows an exit, and how children stop.
 
-use crate::child::{Body, Child, Kind, Mode, NEVER, Path, Phase, Plan, is_failure, is_success, later};
+use crate::auto_shutdown::{too_many, too_many_of_one};
+use crate::child::{Body, Kind, Mode, NEVER, Path, Phase, Plan, is_failure, is_success, later};
 use crate::reference::{Model, ROOT, above};
 use liveoak_core::{Command, IdleReason, KILL_WAIT, Limit, Order, Restart, Strategy, jitter};
 use std::time::Duration;
@@ -25,7 +26,12 @@ impl Model {
         let child = self.of(path);
         let stopping = child.stopping();
         child.health = liveoak_core::Health::Healthy;
+        if exit != "abandoned" {
+            child.survivors = None;
+        }
         let cause = match child.cause.take() {
+            // What still runs is more important than why it was stopped.
+            Some(_) if child.survivors.is_some() => Some(exit),
             Some(cause) if is_failure(exit) && !is_failure(cause) => Some(exit),
             cause => cause,
         };
@@ -71,11 +77,13 @@ impl Model {
             child.was_ready = false;
             if temporary && !again {
                 self.set_idle(path, IdleReason::Finished, passing);
-            } else {
+            } else if !self.quarantine_if_survived(path) {
                 self.set(path, Phase::Waiting);
             }
         } else if back {
-            self.start_or_wait(path);
+            if !self.quarantine_if_survived(path) {
+                self.start_or_wait(path);
+            }
         } else {
             let why = if wanted { IdleReason::SupervisorDown } else { IdleReason::StoppedByCommand };
             self.set_idle(path, why, removing || passing && (ends || temporary));
@@ -228,6 +236,9 @@ impl Model {
         }
         if strategy != Strategy::OneForOne {
             self.of(path).was_ready = false;
+        }
+        if self.quarantine_if_survived(path) {
+            return;
         }
         if delay.is_zero() {
             self.start_or_wait(path);
@@ -396,6 +407,13 @@ impl Model {
         match self.at(path).phase {
             Phase::Idle(_) | Phase::Stopping { killed: true } => {}
             Phase::Waiting | Phase::BackingOff => self.stop(path),
+            _ if self.at(path).is_kill_refused() => {
+                // To wait for the end of a kill is useless, so it is abandoned at once.
+                if !self.at(path).stopping() {
+                    self.set(path, Phase::Stopping { killed: false });
+                }
+                self.of(path).timer = self.now;
+            }
             Phase::Starting | Phase::Running | Phase::Stopping { killed: false } => {
                 self.set(path, Phase::Stopping { killed: true });
                 self.acts.push(format!("kill {path}"));
@@ -472,6 +490,9 @@ impl Model {
     pub(crate) fn abandon(&mut self, path: &str) {
         if self.at(path).is_leaf() {
             self.kill(path);
+            if self.at(path).phase == (Phase::Stopping { killed: false }) {
+                self.acts.push(format!("kill {path}"));
+            }
             self.acts.push(format!("abandon {path}"));
             return self.attempt_ended(path, "abandoned");
         }
@@ -562,21 +583,4 @@ impl Model {
             self.stop(&kid);
         }
     }
-}
-
-/// Counts a restart against a child's own limit: within the period, and in a row if it failed.
-fn too_many_of_one(child: &mut Child, limit: &Limit, now: u64, failed: bool) -> bool {
-    child.failures_in_a_row += u32::from(failed);
-    let in_a_row = failed && limit.restarts != Limit::UNLIMITED && child.failures_in_a_row > limit.restarts;
-    let within_period = too_many(&mut child.restart_times, limit, now);
-    child.row_exceeded = in_a_row && !within_period;
-    in_a_row || within_period
-}
-
-/// Counts a restart. Returns `true` if there are now more within the period than the limit allows.
-fn too_many(restart_times: &mut Vec<u64>, limit: &Limit, now: u64) -> bool {
-    restart_times.push(now);
-    let recent =
-        restart_times.iter().filter(|then| Duration::from_nanos(now - **then) <= limit.period).count();
-    limit.restarts != Limit::UNLIMITED && recent > limit.restarts as usize
 }

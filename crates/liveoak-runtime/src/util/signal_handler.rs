@@ -125,6 +125,13 @@ pub(crate) fn take_arrived() -> impl Iterator<Item = c_int> {
     SIGNALS.into_iter().zip(&SLOTS).filter_map(arrived)
 }
 
+/// Notes the arrival of a signal as the handler does, but wakes no listener.
+#[cfg(test)]
+pub(crate) fn arrive_unheard(signal: c_int) {
+    let slots = SIGNALS.into_iter().zip(&SLOTS);
+    slots.filter(|(of, _)| *of == signal).for_each(|(_, slot)| slot.arrived.store(true, Ordering::SeqCst));
+}
+
 /// Sends a signal to this process.
 pub(crate) fn raise(signal: c_int) {
     // SAFETY: touches no memory. `kill` with the own id reaches any thread that does not block the signal.

@@ -351,6 +351,26 @@ mod tests {
     }
 
     #[test]
+    #[ignore = "run as a program by the next test: `cargo test -p liveoak-runtime --lib too_late`"]
+    fn helper_gets_its_only_signal_too_late() {
+        for signal in STOP_SIGNALS {
+            let signals = StopSignals::listen().expect("a listener");
+            signal_handler::arrive_unheard(signal);
+            drop(signals);
+        }
+    }
+
+    #[test]
+    fn a_signal_that_comes_too_late_for_the_listener_has_its_former_effect() {
+        let helper = "util::signals::tests::helper_gets_its_only_signal_too_late";
+        let program = std::env::current_exe().expect("this program");
+        let ran = std::process::Command::new(program).args(["--exact", helper, "--ignored"]).output();
+        let status = ran.expect("it was started").status;
+        let signal = std::os::unix::process::ExitStatusExt::signal(&status);
+        assert!(signal.is_some_and(|signal| STOP_SIGNALS.contains(&signal)), "{status}");
+    }
+
+    #[test]
     fn without_a_signal_nothing_is_requested() {
         assert_eq!(after(&[], 5_000), Wish::None);
     }

@@ -47,6 +47,28 @@ struct Entry {
     killed: Option<Instant>,
     /// `true` if it was stopped for its own failure, not on request: it had ended before, or its exit is a warning.
     own_fault: bool,
+    /// The attempts that have ended since the tree began to stop, and the last one before if none lived then.
+    ends: Vec<End>,
+}
+
+/// What is known of an attempt that has ended.
+#[derive(Clone, Copy)]
+struct End {
+    obedience: Obedience,
+    /// It ends in time when it is asked.
+    obeys: bool,
+}
+
+impl End {
+    /// Returns `true` if a stop of this attempt can have reached this stage.
+    fn may_reach(self, stage: StopStage, kills_allowed: bool) -> bool {
+        match stage {
+            StopStage::Cancelled => true,
+            StopStage::Asked => self.obedience == Obedience::Obeys,
+            StopStage::Killed => self.obedience != Obedience::IgnoresKill && (!self.obeys || kills_allowed),
+            StopStage::Abandoned => self.obedience == Obedience::IgnoresKill,
+        }
+    }
 }
 
 /// The content of a [`Ledger`].
@@ -181,24 +203,16 @@ impl Ledger {
         self.book().entries.get(path).is_some_and(|entry| stopped(entry) && !entry.own_fault)
     }
 
-    /// Checks the stop stage in the tree's report against the script of the child's attempt.
+    /// Checks the stop stage in the tree's report against the scripts of the child's attempts. A child can be stopped more
+    /// than once while the tree waits for others; the report has its most forceful stop.
     pub(crate) fn check_stop_stage(&self, reported: &StopEntry) {
         let mut book = self.book();
         let kills_allowed = book.kills_allowed;
-        let Some(entry) = book.entries.get(reported.path.as_str()).filter(|entry| entry.begun) else {
-            return;
-        };
-        let script = &entry.script;
-        let wrong = match reported.stage {
-            StopStage::Cancelled => false,
-            StopStage::Asked => script.obedience != Obedience::Obeys,
-            StopStage::Killed => {
-                script.obedience == Obedience::IgnoresKill || (entry.obeys() && !kills_allowed)
-            }
-            StopStage::Abandoned => script.obedience != Obedience::IgnoresKill,
-        };
-        if wrong {
-            let what = format!("{}: {:?} is reported as {:?}", reported.path, script.obedience, reported);
+        let Some(entry) = book.entries.get(reported.path.as_str()) else { return };
+        let may_be = |end: &End| end.may_reach(reported.stage, kills_allowed);
+        if !entry.ends.is_empty() && !entry.ends.iter().any(may_be) {
+            let what =
+                format!("{}: {:?} is reported as {:?}", reported.path, entry.script.obedience, reported);
             book.faults.push(what);
         }
     }
@@ -425,6 +439,7 @@ impl Book {
             ("/t/g", "stopping") => self.group_stopping = Some(now),
             ("/t/g", "starting") => self.group_stopping = None,
             ("/t", "exited") => self.has_ended = true,
+            ("/t", "stopping") => self.entries.values_mut().for_each(Entry::forget_earlier_ends),
             _ => {}
         }
     }
@@ -444,6 +459,7 @@ impl Entry {
             abandoned_live: self.abandoned_live,
             live: self.live,
             subtasks: self.subtasks,
+            ends: std::mem::take(&mut self.ends),
             ..Self::default()
         };
         left.then_some("an attempt or a subtask still lives")
@@ -469,8 +485,17 @@ impl Entry {
         (self.begun && ends).then_some("it would have ended")
     }
 
+    /// Forgets the attempts that ended before the tree began to stop, except a last one that no other has followed.
+    fn forget_earlier_ends(&mut self) {
+        let kept = usize::from(self.live == 0).min(self.ends.len());
+        self.ends.drain(..self.ends.len() - kept);
+    }
+
     fn exited(&mut self, now: Instant) -> Option<&'static str> {
         self.starting = None;
+        if self.begun {
+            self.ends.push(End { obedience: self.script.obedience, obeys: self.obeys() });
+        }
         if self.live + self.subtasks > 0 {
             return Some("an attempt or a subtask still lives");
         }

@@ -130,11 +130,10 @@ fn check_report(ledger: &Ledger, report: &StopReport, living: &[String]) {
     }
     for (n, entry) in report.entries.iter().enumerate() {
         ledger.word(entry.stage.as_str());
-        // A child may be restarted while it waits for its turn to stop. Then only its last entry counts.
-        let is_last = !report.entries[n + 1..].iter().any(|later| later.path == entry.path);
-        if is_last {
-            ledger.check_stop_stage(entry);
+        if report.entries[n + 1..].iter().any(|later| later.path == entry.path) {
+            ledger.fault(format!("{}: it is reported twice", entry.path));
         }
+        ledger.check_stop_stage(entry);
     }
 }
 

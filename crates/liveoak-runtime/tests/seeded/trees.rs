@@ -79,6 +79,12 @@ fn millis(count: u64) -> Duration {
 
 /// Returns a random child.
 pub(crate) fn child(plan: &Plan, name: &str, dice: &mut Dice, captured: Captured) -> Child {
+    let (child, spec) = child_and_spec(plan, name, dice, captured);
+    child.with_spec(spec)
+}
+
+/// Returns a random child and its spec, which the child does not have yet.
+fn child_and_spec(plan: &Plan, name: &str, dice: &mut Dice, captured: Captured) -> (Child, ChildSpec) {
     let kinds = [Kind::Task, Kind::Task, Kind::Task, Kind::TaskWithKill, Kind::Service];
     let traits = Traits {
         kind: kinds[dice.roll(5) as usize],
@@ -89,16 +95,26 @@ pub(crate) fn child(plan: &Plan, name: &str, dice: &mut Dice, captured: Captured
         seed: plan.seed,
     };
     let child = body(&plan.ledger, name, &traits, captured);
-    let restart = [Restart::Permanent, Restart::Transient, Restart::Temporary][dice.roll(3) as usize];
-    let child = child.restart(restart).backoff(backoff(name, dice)).stop_within(millis(traits.stop_within));
-    let child =
-        if traits.reports_ready { child.reports_ready().start_within(millis(START_WITHIN)) } else { child };
-    let child = if traits.beats { child.heartbeat(millis(HEARTBEAT)) } else { child };
-    match dice.roll(3) {
-        0 => child.limit(Limit::new(3, millis(60)).on_exceeded(GiveUp::Quarantine)),
-        1 => child.limit(Limit::new(20, millis(40))),
-        _ => child,
+    let mut spec = ChildSpec {
+        restart: [Restart::Permanent, Restart::Transient, Restart::Temporary][dice.roll(3) as usize],
+        backoff: backoff(name, dice),
+        stop_within: millis(traits.stop_within),
+        heartbeat: traits.beats.then(|| millis(HEARTBEAT)),
+        ..ChildSpec::default()
+    };
+    if traits.reports_ready {
+        spec.start_within = millis(START_WITHIN);
     }
+    // A service is ready when its `init` has returned.
+    if traits.reports_ready || traits.kind == Kind::Service {
+        spec.ready = Ready::Reported;
+    }
+    spec.limit = match dice.roll(3) {
+        0 => Some(Limit::new(3, millis(60)).on_exceeded(GiveUp::Quarantine)),
+        1 => Some(Limit::new(20, millis(40))),
+        _ => None,
+    };
+    (child, spec)
 }
 
 fn body(ledger: &Ledger, name: &str, traits: &Traits, captured: Captured) -> Child {
@@ -171,11 +187,13 @@ fn group(plan: &Plan, dice: &mut Dice, are_temporary: bool) -> Group<MemberArgum
     if beats { group.heartbeat(millis(HEARTBEAT)) } else { group }
 }
 
-/// Returns a supervisor of three children, sometimes with an edge between two of them.
+/// Returns a supervisor of three children, sometimes with an edge between two of them. Two of the children may be replicas
+/// of one set; then an edge from or to one of them stands for edges from or to both.
 fn supervisor(plan: &Plan, name: &str, names: [&str; 3], dice: &mut Dice) -> Supervisor {
     let strategies = [Strategy::OneForOne, Strategy::OneForAll, Strategy::RestForOne];
     let supervisor = Supervisor::new(name).strategy(strategies[dice.roll(3) as usize]);
     let supervisor = if dice.roll(4) == 0 { supervisor.order(Order::Edges) } else { supervisor };
+    let supervisor = if dice.roll(3) == 0 { supervisor.first_start(FirstStart::Retry) } else { supervisor };
     let auto_shutdown = dice.roll(6);
     let supervisor = match auto_shutdown {
         0 => supervisor.auto_shutdown(AutoShutdown::AnySignificant),
@@ -190,15 +208,24 @@ fn supervisor(plan: &Plan, name: &str, names: [&str; 3], dice: &mut Dice) -> Sup
     let conditions = [Condition::Started, Condition::Ready, Condition::Healthy, Condition::Completed];
     let (later, needed) = (dice.roll(6) as usize, dice.roll(3) as usize);
     let condition = conditions[dice.roll(4) as usize];
+    let set = [0..2, 1..3, 0..0, 0..0][dice.roll(4) as usize].clone();
+    let place = |n: usize| if set.contains(&n) { set.clone() } else { n..n + 1 };
+    let (later, needed) = (place(later), place(needed));
     names.iter().enumerate().fold(supervisor, |supervisor, (n, name)| {
-        let child = child(plan, name, dice, plan.captured.clone());
-        let is_significant = auto_shutdown < 2 && (n == 0 || dice.roll(3) == 0);
-        let child = if is_significant { child.significant() } else { child };
+        let (child, mut spec) = child_and_spec(plan, name, dice, plan.captured.clone());
+        spec.significant = auto_shutdown < 2 && (n == 0 || dice.roll(3) == 0);
         // A significant child, and the dependency of a `Completed` edge, must be able to finish.
-        let ends = is_significant || (n == needed && condition == Condition::Completed);
-        let child = if ends { child.restart(Restart::Transient) } else { child };
-        let is_later = n == later && n != needed;
-        supervisor.child(if is_later { child.after_when(names[needed], condition) } else { child })
+        if spec.significant || (needed.contains(&n) && condition == Condition::Completed) {
+            spec.restart = Restart::Transient;
+        }
+        if later != needed && later.contains(&n) {
+            spec.after = names[needed.clone()]
+                .iter()
+                .map(|name| Edge { child: Name::new(*name).unwrap(), condition })
+                .collect();
+        }
+        spec.replica_of = set.contains(&n).then(|| Name::new("set").unwrap());
+        supervisor.child(child.with_spec(spec))
     })
 }
 

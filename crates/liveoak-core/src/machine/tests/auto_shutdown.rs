@@ -176,3 +176,17 @@ fn a_significant_child_that_others_stopped_has_not_failed() {
     driver.complete("b");
     assert_eq!(driver.down_kind(), "auto-shutdown");
 }
+
+#[test]
+fn the_end_of_an_insignificant_child_ends_no_supervisor_whose_last_significant_child_was_stopped_by_command()
+{
+    let children = [leaf("x").temporary().significant(), leaf("w").temporary().significant()];
+    let nested = sup("s", children.into_iter().chain([leaf("y").temporary(), leaf("z")]));
+    let nested = nested.rules(|rules| rules.auto_shutdown = AutoShutdown::AllSignificant);
+    let mut driver = TestDriver::started(&sup("t", [nested.temporary()]));
+    driver.complete("s/x");
+    driver.ask("s/w", Command::Stop).expect("it is stopped");
+    assert_eq!(driver.state("s"), "running", "a stop by command is not the end of a significant child");
+    driver.complete("s/y");
+    assert_eq!(driver.states(["s", "s/z"]), ["running", "running"]);
+}

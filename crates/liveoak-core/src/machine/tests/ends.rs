@@ -4,7 +4,7 @@ use super::shape::{SECOND, leaf, secs, sup};
 use super::test_driver::{Obeys, TestDriver};
 use crate::{
     Attempt, AutoShutdown, ChildDeclaration, Command, Effect, Exit, GiveUp, Health, Input, Limit,
-    MAX_KEPT_FORCED, Machine, StopReport, StopStage, Time,
+    MAX_KEPT_FORCED, Machine, Restart, StopReport, StopStage, Time,
 };
 use std::time::Duration;
 
@@ -106,6 +106,30 @@ fn forced_stops_below_a_quarantined_supervisor_are_in_the_report_of_the_end() {
     assert_eq!(driver.state("s"), "quarantined");
     driver.stop();
     assert_eq!(forced(&driver.report()), [("/t/s/stubborn".to_owned(), StopStage::Killed)]);
+}
+
+#[test]
+fn forced_stops_below_a_supervisor_that_is_about_to_start_again_are_not_in_the_report_of_the_end() {
+    let inner = ends_by_force("s").restart(Restart::Permanent).delayed(secs(9));
+    let mut driver = TestDriver::started(&sup("t", [inner, leaf("z")]));
+    driver.obeys("s/stubborn", Obeys::Kill);
+    driver.complete("s/last");
+    driver.advance(SECOND);
+    assert_eq!(driver.state("s"), "backing-off");
+    driver.stop();
+    assert_eq!(forced(&driver.report()), []);
+}
+
+#[test]
+fn forced_stops_below_an_added_supervisor_that_has_left_the_tree_are_not_in_the_report_of_the_end() {
+    let mut driver = TestDriver::started(&sup("t", [leaf("z")]));
+    driver.add("", &ends_by_force("s")).expect("it is added");
+    driver.obeys("s/stubborn", Obeys::Kill);
+    driver.complete("s/last");
+    driver.advance(SECOND);
+    assert!(driver.find("s").is_none(), "it has left the tree");
+    driver.stop();
+    assert_eq!(forced(&driver.report()), []);
 }
 
 #[test]
