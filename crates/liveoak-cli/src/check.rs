@@ -8,7 +8,8 @@ use std::time::Duration;
 use liveoak::process::{CommandLine, Probe, ProbeKind};
 use liveoak::{ChildSpec, Limit, Name, SpecWarning};
 use liveoak_config::{
-    ChildConfig, Config, Diagnostics, Form, ProgramConfig, SupervisorConfig, format_duration, load,
+    ChildConfig, Config, Diagnostics, Form, ProgramConfig, SupervisorConfig, format_duration, load_and_tell,
+    one_line,
 };
 use serde_json::{Value, json};
 
@@ -24,8 +25,9 @@ const MAX_COMMAND: usize = 60;
 /// # Errors
 /// Returns an error if stdout cannot be written.
 pub(crate) fn run(args: &CheckArgs) -> io::Result<ExitCode> {
-    match load(&args.file) {
-        Err(report) => print_errors(&report, args.json),
+    let tell = |text: &str| output::stderr(&format!("note: {}\n", one_line(text)));
+    match load_and_tell(&args.file, &tell) {
+        Err(report) => print_errors(&report, args.json, ""),
         Ok(config) => {
             let missing = programs::missing(&config);
             let text =
@@ -37,7 +39,7 @@ pub(crate) fn run(args: &CheckArgs) -> io::Result<ExitCode> {
                     config.command_warnings().into_iter().map(|(path, text)| format!("{path}: {text}"));
                 let missing = missing.into_iter().map(|program| program.text);
                 for warning in warnings.chain(commands).chain(missing) {
-                    output::stderr(&format!("warning: {}\n", output::one_line(&warning)));
+                    output::stderr(&format!("warning: {}\n", one_line(&warning)));
                 }
             }
             Ok(ExitCode::SUCCESS)
@@ -45,15 +47,16 @@ pub(crate) fn run(args: &CheckArgs) -> io::Result<ExitCode> {
     }
 }
 
-/// Prints the errors of a file: as JSON on stdout, or for people on stderr. `check` and `up` both call it.
+/// Prints the errors of a file: as JSON on stdout, or for people on stderr, with `more` after the count. `check` and `up` both call it.
 ///
 /// # Errors
 /// Returns an error if stdout cannot be written.
-pub(crate) fn print_errors(report: &Diagnostics, as_json: bool) -> io::Result<ExitCode> {
+pub(crate) fn print_errors(report: &Diagnostics, as_json: bool, more: &str) -> io::Result<ExitCode> {
     if as_json {
         output::stdout(&format!("{:#}\n", report.json()))?;
     } else {
-        output::stderr(&report.text(output::colour_on_stderr()));
+        let text = report.text(output::colour_on_stderr());
+        output::stderr(&format!("{}{more}\n", text.trim_end()));
     }
     Ok(ExitCode::from(EXIT_USAGE))
 }
@@ -67,7 +70,7 @@ fn overview(config: &Config) -> String {
     overview.add_children(&config.root, &root);
     let verdict = format!(
         "{} is fine: {root} would run {} under {}, and stop within {}.\n\n",
-        config.shown_file(),
+        one_line(&config.shown_file()),
         counted(overview.programs, "program"),
         counted(overview.supervisors, "supervisor"),
         format_duration(config.spec.stop_within),
@@ -157,7 +160,7 @@ fn quoted(word: &str) -> String {
 
 /// Returns the text as one line of at most [`MAX_COMMAND`] characters.
 fn cut(text: &str) -> String {
-    let line = output::one_line(text);
+    let line = one_line(text);
     if line.chars().count() <= MAX_COMMAND {
         return line.into_owned();
     }

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::io::{self, IsTerminal as _};
 use std::os::fd::BorrowedFd;
 
+use liveoak_config::one_line;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
@@ -57,20 +58,12 @@ fn colour_is_wanted() -> bool {
     !refused && !dumb
 }
 
-/// Returns a text as one line: control characters, which error messages and command lines may contain, are escaped.
-pub(crate) fn one_line(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(char::is_control) {
-        return Cow::Borrowed(text);
-    }
-    let escaped = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
-    Cow::Owned(text.chars().map(escaped).collect())
-}
-
-/// Returns rows as lines of aligned columns, each line after `indent`. The last column is not padded.
+/// Returns rows as lines of aligned columns, each line after `indent`. The last column is not padded. Control characters are escaped.
 pub(crate) fn table<const N: usize>(indent: &str, rows: &[[String; N]]) -> String {
+    let rows: Vec<_> = rows.iter().map(|row| row.each_ref().map(|cell| one_line(cell))).collect();
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: [usize; N] = std::array::from_fn(width);
-    let line = |row: &[String; N]| {
+    let line = |row: &[Cow<'_, str>; N]| {
         let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
         format!("{indent}{}", cells.collect::<Vec<_>>().join("  ")).trim_end().to_owned() + "\n"
     };

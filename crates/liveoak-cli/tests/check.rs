@@ -205,7 +205,7 @@ fn an_empty_file_has_nothing_to_run() {
     for (name, bytes) in [("empty", ""), ("blank", " \n\n"), ("comment", "# later\n"), ("bom", "\u{feff}")] {
         let said = refused(name, bytes.as_bytes());
         assert!(said.starts_with("error: nothing to run: there is no child"), "{said}");
-        assert!(said.ends_with("1 error in liveoak.toml; nothing was started\n"), "{said}");
+        assert!(said.ends_with("1 error in liveoak.toml\n"), "{said}");
     }
 }
 
@@ -219,7 +219,7 @@ fn a_file_that_is_not_text_in_utf_8_is_one_error_with_its_place() {
         let said = refused(name, bytes);
         assert!(said.contains("--> liveoak.toml:2:6"), "{said}");
         assert!(said.contains("the byte 0xe9 is not valid UTF-8"), "{said}");
-        assert!(said.ends_with("1 error in liveoak.toml; nothing was started\n"), "{said}");
+        assert!(said.ends_with("1 error in liveoak.toml\n"), "{said}");
     }
 }
 
@@ -227,7 +227,7 @@ fn a_file_that_is_not_text_in_utf_8_is_one_error_with_its_place() {
 fn a_file_of_ten_megabytes_is_one_error_and_is_not_parsed() {
     let said = refused("large", "key = 1\n".repeat(10 * 1024 * 1024 / 8).as_bytes());
     assert!(said.contains("it has 10485760 bytes, and at most 1048576 are read"), "{said}");
-    assert!(said.ends_with("1 error in liveoak.toml; nothing was started\n"), "{said}");
+    assert!(said.ends_with("1 error in liveoak.toml\n"), "{said}");
 }
 
 #[test]
@@ -271,4 +271,76 @@ fn a_closed_stdout_is_not_an_error() {
         let errors = text(&output.stderr).lines().filter(|line| !line.starts_with("warning: ")).count();
         assert_eq!((output.status.code(), errors), (Some(0), 0), "{args:?}");
     }
+}
+
+#[test]
+fn check_says_nothing_about_a_start_and_names_no_other_command() {
+    let scratch = Scratch::new("asked");
+    let output = liveoak(&scratch.0, &["check", "missing.toml"]);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(said.contains("name a file that exists"), "{said}");
+    assert!(!said.contains("started") && !said.contains("liveoak check"), "{said}");
+}
+
+#[test]
+fn a_file_in_a_removed_working_folder_is_missing_with_the_advice_to_change_it() {
+    for args in [&["check"][..], &["check", "-"], &["up"], &["up", "-"], &["up", "other.toml"]] {
+        let scratch = Scratch::new("removed");
+        let script = "rmdir \"$PWD\" && printf '[child.a]\ncommand = \"true\"\n' | \"$0\" \"$@\"";
+        let output = Command::new("/bin/sh")
+            .current_dir(&scratch.0)
+            .env("PATH", "/usr/bin:/bin")
+            .args(["-c", script, env!("CARGO_BIN_EXE_liveoak")])
+            .args(args)
+            .output()
+            .expect("a shell");
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains("the working directory may have been removed"), "{args:?}: {said}");
+    }
+}
+
+#[test]
+fn control_characters_of_names_and_arguments_are_escaped_in_messages() {
+    let scratch = Scratch::new("escapes");
+    let name = "a\u{1b}[31m\u{9b}\nb.toml";
+    let tree = "[child.a]\ncommand = [\"./no\\u001b[31m\", \"x\\u001b\"]\nrestart = \"temporary\"\n";
+    std::fs::write(scratch.0.join("good\u{1b}.toml"), tree).expect("written");
+    std::fs::write(scratch.0.join(name), "x").expect("written");
+    for args in [
+        &["check", name][..],
+        &["up", name],
+        &["up", "missing\u{1b}.toml"],
+        &["check", "good\u{1b}.toml"],
+        &["up", "good\u{1b}.toml"],
+        &["up", "good\u{1b}.toml", "--log-format", "compact"],
+        &["up", "good\u{1b}.toml", "--log-format", "json"],
+        &["up", "good\u{1b}.toml", "--report", "/none\u{1b}/report"],
+        &["up", "--for", "\u{1b}[31m"],
+        &["up", "--no\u{1b}"],
+        &["u\u{1b}p"],
+    ] {
+        let output = liveoak(&scratch.0, args);
+        let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
+        assert!(!said.is_empty(), "{args:?}");
+        assert!(!said.chars().any(|c| c.is_control() && c != '\n'), "{args:?}: {said:?}");
+        if args.contains(&name) {
+            assert!(said.contains("a\\u{1b}[31m\\u{9b}\\nb.toml"), "{said}");
+        }
+    }
+}
+
+#[test]
+fn an_env_file_may_be_a_fifo_whose_writer_comes_later() {
+    let scratch = Scratch::new("fifo");
+    let fifo = scratch.0.join("vars");
+    assert!(Command::new("mkfifo").arg(&fifo).status().expect("mkfifo").success());
+    let tree = "[child.a]\ncommand = \"true\"\nenv_file = \"vars\"\n";
+    std::fs::write(scratch.0.join("liveoak.toml"), tree).expect("written");
+    let writer = std::thread::spawn(move || std::fs::write(fifo, "FROM_FIFO=1\n"));
+    let output = liveoak(&scratch.0, &["check", "--json"]);
+    writer.join().expect("no panic").expect("written");
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(document["supervisor"]["children"][0]["process"]["env_names"][0], "FROM_FIFO");
 }

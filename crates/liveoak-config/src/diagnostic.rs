@@ -3,6 +3,7 @@
 
 use crate::bounds::{MAX_KEPT, MAX_SHOWN};
 use crate::secrets::{without_env, without_values};
+use crate::text::one_line;
 use std::fmt;
 use std::ops::Range;
 
@@ -32,7 +33,7 @@ impl fmt::Debug for Source {
 }
 
 /// One error.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Diagnostic {
     /// Index into [`Diagnostics::sources`].
     pub(crate) source: usize,
@@ -86,6 +87,19 @@ impl Diagnostic {
     pub(crate) fn help_if(mut self: Box<Self>, help: Option<String>) -> Error {
         self.help = help.or(self.help);
         self
+    }
+
+    /// Returns the error with texts that a terminal prints as they are: they may quote the file, or name files.
+    pub(crate) fn printable(&self) -> Self {
+        let line = |text: &String| one_line(text).into_owned();
+        Self {
+            message: line(&self.message),
+            label: line(&self.label),
+            expected: self.expected.as_ref().map(line),
+            help: self.help.as_ref().map(line),
+            related: self.related.iter().map(|(span, label)| (span.clone(), line(label))).collect(),
+            ..self.clone()
+        }
     }
 
     /// Points at another place of the same source.

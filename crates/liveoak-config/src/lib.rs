@@ -43,6 +43,7 @@ mod secrets;
 mod shell_syntax;
 mod source;
 mod spec_errors;
+mod stream;
 mod supervision;
 mod syntax;
 mod table;
@@ -63,4 +64,5 @@ pub use config::{ChildConfig, Config, Form, ProgramConfig, ReplicaConfig, Superv
 pub use diagnostic::Diagnostics;
 pub use duration::{format_duration, parse_duration};
 pub use keys::schema;
-pub use load::load;
+pub use load::{load, load_and_tell};
+pub use text::one_line;

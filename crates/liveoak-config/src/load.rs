@@ -6,6 +6,7 @@ use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::other_tools;
 use crate::reader::Reader;
 use crate::source::{NotUtf8, ReadEnvFile, Unreadable, is_stream, read_main, read_text, shown_name};
+use crate::stream::Tell;
 use crate::syntax;
 use crate::table::Table;
 use liveoak_core::SpecProblem;
@@ -19,9 +20,18 @@ use std::path::Path;
 /// # Errors
 /// Returns all errors, in the order of the file. If the TOML syntax is broken, returns only syntax errors.
 pub fn load(file: &Path) -> Result<Config, Diagnostics> {
+    load_and_tell(file, &|_| {})
+}
+
+/// Does the same as [`load()`], and calls `tell` with a sentence when a pipe, a FIFO, a device or a terminal has been silent for two
+/// seconds. After 30 s without a byte it is an error; a terminal is waited for without limit.
+///
+/// # Errors
+/// As [`load()`].
+pub fn load_and_tell(file: &Path, tell: Tell<'_>) -> Result<Config, Diagnostics> {
     let name = shown_name(file);
     let fail = |diagnostic| Diagnostics::of_file(&name, diagnostic);
-    let text = read_main(file).map_err(|problem| unreadable(file, &name, problem))?;
+    let text = read_main(file, tell).map_err(|problem| unreadable(file, &name, problem))?;
     // Symbolic links in the name of the folder are left as they are.
     let folder = if is_stream(file) {
         std::env::current_dir()
@@ -29,10 +39,10 @@ pub fn load(file: &Path) -> Result<Config, Diagnostics> {
         std::path::absolute(file).map(|file| file.parent().unwrap_or(Path::new("/")).to_owned())
     };
     let folder = folder.map_err(|error| {
-        let help = "the working directory may have been removed: change to another one, and start again";
-        fail(Diagnostic::of_file(format!("cannot tell the working directory: {error}")).help(help))
+        let error = Diagnostic::of_file(format!("cannot tell the working directory: {error}"));
+        fail(error.help(other_tools::REMOVED_FOLDER))
     })?;
-    read(file, &folder, &text, &read_text)
+    read(file, &folder, &text, &|env_file| read_text(env_file, tell))
 }
 
 /// Returns the error for a file whose text could not be read.

@@ -10,6 +10,10 @@ use std::path::{Path, PathBuf};
 /// How many files of a folder are compared with `liveoak.toml` to find a similar name.
 const MAX_NAMES: usize = 1000;
 
+/// What to do if the working directory is gone.
+pub(crate) const REMOVED_FOLDER: &str =
+    "the working directory may have been removed: change to another one, and start again";
+
 /// A kind of file of another tool.
 struct ForeignFile {
     /// The start and the end of the names of such files, in lower case.
@@ -91,8 +95,11 @@ pub(crate) fn help_without_file(file: &Path) -> String {
     if let Some(above) = file_above(file) {
         return format!("there is one in a folder above: {}", above.display());
     }
+    if file.is_relative() && std::env::current_dir().is_err() {
+        return REMOVED_FOLDER.to_owned();
+    }
     format!(
-        "name a file, as in `liveoak check path/to/{DEFAULT_FILE}`, or write one: [child.db] and below it command = \"redis-server\""
+        "name a file that exists, as in path/to/{DEFAULT_FILE}, or write one: [child.db] and below it command = \"redis-server\""
     )
 }
 

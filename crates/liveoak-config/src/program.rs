@@ -122,8 +122,8 @@ impl Reader<'_> {
         let (message, label, help) = match found.kind {
             Kind::Operator => (
                 format!("`{shown}` has no meaning here: no shell runs"),
-                "the program would get it as a word",
-                format!("{in_shell} instead, {literally}"),
+                "the program would get it as it stands",
+                format!("{in_shell} instead; or put '...' around it, {literally}"),
             ),
             Kind::Assignment => {
                 let name = shown.trim_end_matches('=');
@@ -138,7 +138,7 @@ impl Reader<'_> {
                     },
                 )
             }
-            Kind::Expansion | Kind::Glob | Kind::Home => (
+            Kind::Expansion | Kind::Glob | Kind::Braces | Kind::Home => (
                 format!("`{shown}` is not expanded in `{}`: no shell runs", node.path),
                 "the program would get it literally",
                 format!("{in_shell} instead; or put '...' around it, {literally}"),
@@ -267,6 +267,10 @@ impl Reader<'_> {
                 return None;
             }
             Err(problem) => {
+                if matches!(problem, Unreadable::Silent(_)) {
+                    // Another child that names the file does not wait again.
+                    self.env_files.insert(path.to_owned(), Vec::new());
+                }
                 let error = node.error("this env_file cannot be read").label(problem.to_string());
                 let looked = format!("it was looked for at {}", path.display());
                 let literal = path.to_string_lossy().contains('$');

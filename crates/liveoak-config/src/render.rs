@@ -2,6 +2,7 @@
 
 use crate::bounds::MAX_SHOWN;
 use crate::diagnostic::{Diagnostic, Diagnostics, Error, Source, Span};
+use crate::text::one_line;
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use serde_json::{Value, json};
 
@@ -16,7 +17,7 @@ impl Diagnostics {
         let mut out = String::new();
         for diagnostic in self.diagnostics.iter().take(MAX_SHOWN) {
             let source = &self.sources[diagnostic.source];
-            out.push_str(&renderer.render(&[group(diagnostic, source)]));
+            out.push_str(&renderer.render(&[group(&diagnostic.printable(), source)]));
             out.push_str("\n\n");
         }
         let hidden = self.diagnostics.len().saturating_sub(MAX_SHOWN) + self.more;
@@ -57,11 +58,11 @@ impl Diagnostics {
 
 fn count(report: &Diagnostics, hidden: usize) -> String {
     let total = report.diagnostics.len() + report.more;
-    let name = &report.sources[0].name;
+    let name = one_line(&report.sources[0].name);
     match (total, hidden) {
-        (1, _) => format!("1 error in {name}; nothing was started"),
-        (_, 0) => format!("{total} errors in {name}; nothing was started"),
-        _ => format!("{total} errors in {name} ({hidden} not shown); nothing was started"),
+        (1, _) => format!("1 error in {name}"),
+        (_, 0) => format!("{total} errors in {name}"),
+        _ => format!("{total} errors in {name} ({hidden} not shown)"),
     }
 }
 
@@ -70,7 +71,7 @@ fn group<'a>(diagnostic: &'a Diagnostic, source: &'a Source) -> Group<'a> {
     let title = Level::ERROR.primary_title(&diagnostic.message);
     let mut group = match &diagnostic.span {
         Some(span) => title.element(snippet(diagnostic, source, span)),
-        None => title.element(Origin::path(&source.name)),
+        None => title.element(Origin::path(one_line(&source.name))),
     };
     if let Some(expected) = &diagnostic.expected {
         group = group.element(Level::NOTE.with_name("expected").message(expected));
@@ -88,7 +89,7 @@ fn snippet<'a>(
     span: &Span,
 ) -> Snippet<'a, annotate_snippets::Annotation<'a>> {
     let mut snippet = Snippet::source(&source.shown)
-        .path(&source.name)
+        .path(one_line(&source.name))
         .annotation(AnnotationKind::Primary.span(fit(&source.shown, span)).label(diagnostic.label.as_str()));
     for (span, label) in &diagnostic.related {
         snippet =

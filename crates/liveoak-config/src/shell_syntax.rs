@@ -1,13 +1,14 @@
 //! Finds shell syntax in a command of one string: variables, globs, assignments, operators, builtins.
 //!
-//! A `command` is split into words as a shell would, but nothing is expanded. So shell syntax is an error. Characters in
-//! `'…'` and after `\` are literal. In `"…"`, only `$` and a backquote have a meaning, as in a shell. A character
-//! that a shell would usually not change is not an error: `?` in a URL, `*` in `--exclude=*.tmp`, a `$` at the end of a word.
+//! A `command` is split into words as a shell would, but nothing is expanded. So shell syntax is an
+//! error, wherever it stands. Characters in `'…'` and after `\` are literal. In `"…"`, only `$` and a backquote
+//! have a meaning, as in a shell. What a shell would leave alone is not an error: a `$` at the end of a word, `~` inside a
+//! word, `{replica}`.
 
 use crate::diagnostic::Span;
 
-/// Operators of a shell. As a separate word, each of them is almost always a mistake.
-const OPERATORS: [&str; 13] = ["|", "||", "&&", "&", ">", ">>", "<", "<<", "2>", "2>&1", ";", ";;", "|&"];
+/// The characters that end a word in a shell, and mean something themselves.
+const OPERATORS: [char; 7] = ['|', '&', ';', '<', '>', '(', ')'];
 
 /// One piece of shell syntax.
 #[derive(Debug, PartialEq, Eq)]
@@ -21,15 +22,17 @@ pub(crate) struct ShellSyntax {
 /// The kinds of shell syntax.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// `|`, `&&`, `> file`, ...
+    /// `|`, `&&`, `;`, `> file`, `(`, ...
     Operator,
     /// `NAME=value` in front of the program; the range is the name and the `=`.
     Assignment,
-    /// `$NAME`, `${NAME}`, `$(command)` or a command in backquotes.
+    /// `$NAME`, `${NAME}`, `$(command)`, `$1` or a command in backquotes.
     Expansion,
-    /// `*` or `?` in a file name.
+    /// `*`, `?` or `[...]`.
     Glob,
-    /// `~` in front of a path.
+    /// `{a,b}` or `{1..3}`.
+    Braces,
+    /// `~` or `~name` in front of a path.
     Home,
     /// A command that only a shell has, as the program.
     Builtin,
@@ -154,70 +157,115 @@ impl RawWord<'_> {
 
     /// Returns the first shell syntax in the word.
     fn find(&self, is_program: bool) -> Option<ShellSyntax> {
-        self.operator(is_program).or_else(|| self.home(is_program)).or_else(|| {
-            (0..self.chars.len()).find_map(|index| match self.chars[index] {
-                (_, _, Quoted::Literally) => None,
-                (at, '$', _) => self.expansion(index).map(|length| self.at(at..at + length, Kind::Expansion)),
-                (at, '`', _) => {
-                    let end = self.rest[at + 1..].find('`').map_or(self.text.len(), |end| at + end + 2);
-                    Some(self.at(at..end, Kind::Expansion))
-                }
-                (at, c @ ('*' | '?'), Quoted::Not) if self.is_glob(at, c) => {
-                    Some(self.at(0..self.text.len(), Kind::Glob))
-                }
-                _ => None,
-            })
+        let home = self.home(is_program);
+        home.or_else(|| (0..self.chars.len()).find_map(|index| self.special(index)))
+    }
+
+    /// Returns what the character at `index` begins, if only a shell understands it.
+    fn special(&self, index: usize) -> Option<ShellSyntax> {
+        let whole = |kind| self.at(0..self.text.len(), kind);
+        match self.chars[index] {
+            (_, _, Quoted::Literally) => None,
+            (at, '$', _) => self.expansion(index).map(|length| self.at(at..at + length, Kind::Expansion)),
+            (at, '`', _) => {
+                let end = self.rest[at + 1..].find('`').map_or(self.text.len(), |end| at + end + 2);
+                Some(self.at(at..end, Kind::Expansion))
+            }
+            (_, _, Quoted::InDouble) => None,
+            (_, '*' | '?', _) => Some(whole(Kind::Glob)),
+            (_, '[', _) if self.is_set(index) => Some(whole(Kind::Glob)),
+            (_, '{', _) if self.are_braces(index) => Some(whole(Kind::Braces)),
+            (_, c, _) if OPERATORS.contains(&c) => Some(self.operator(index)),
+            _ => None,
+        }
+    }
+
+    /// Returns the character at `index`, if it has no quotes.
+    fn bare(&self, index: usize) -> Option<char> {
+        self.chars.get(index).filter(|(.., quoted)| *quoted == Quoted::Not).map(|found| found.1)
+    }
+
+    /// Returns the operator at `first`, the first one of the word: a redirection with its whole word, or the operator alone.
+    fn operator(&self, first: usize) -> ShellSyntax {
+        let is_operator = |index: usize| self.bare(index).is_some_and(|c| OPERATORS.contains(&c));
+        let begins = (0..first).all(|index| self.bare(index).is_some_and(|c| c.is_ascii_digit()));
+        let redirects = |index| matches!(self.bare(index), Some('<' | '>'));
+        if begins && (redirects(first) || (self.bare(first) == Some('&') && redirects(first + 1))) {
+            return self.at(0..self.text.len(), Kind::Operator);
+        }
+        let is_paren = |index| matches!(self.bare(index), Some('(' | ')'));
+        let mut last = first;
+        while !is_paren(first) && is_operator(last + 1) && !is_paren(last + 1) {
+            last += 1;
+        }
+        self.at(self.chars[first].0..self.chars[last].0 + 1, Kind::Operator)
+    }
+
+    /// Returns `~` or `~name` at the start of an argument, or `~` as the value in `NAME=~/path`. The program is checked where
+    /// its path is made absolute.
+    fn home(&self, is_program: bool) -> Option<ShellSyntax> {
+        let assigned = self.chars.iter().position(|(_, c, _)| *c == '=').filter(|&end| {
+            (0..end).all(|index| self.bare(index).is_some_and(is_name)) && end > 0 && self.bare(end).is_some()
+        });
+        let start = assigned.map_or(0, |end| end + 1);
+        if is_program || self.bare(start) != Some('~') {
+            return None;
+        }
+        let named = |&(_, c, quoted): &(usize, char, Quoted)| {
+            quoted == Quoted::Not && (is_name(c) || matches!(c, '.' | '-' | '+'))
+        };
+        let after = self.chars[start + 1..].iter().find(|found| !named(found));
+        let at = self.chars[start].0;
+        matches!(after, None | Some((_, '/', _))).then(|| self.at(at..at + 1, Kind::Home))
+    }
+
+    /// Returns `true` if the `[` at `index` begins a set of characters: a `]` follows that does not stand directly behind it.
+    fn is_set(&self, index: usize) -> bool {
+        (index + 2..self.chars.len()).any(|end| self.bare(end) == Some(']'))
+    }
+
+    /// Returns `true` if the `{` at `index` begins a list or a range: `{a,b}`, `{1..3}`.
+    fn are_braces(&self, index: usize) -> bool {
+        let mut depth = 0;
+        let mut has_comma = false;
+        for at in index..self.chars.len() {
+            match self.bare(at) {
+                Some('{') => depth += 1,
+                Some(',') if depth == 1 => has_comma = true,
+                Some('}') if depth == 1 => return has_comma || self.is_range(index + 1, at),
+                Some('}') => depth -= 1,
+                _ => {}
+            }
+        }
+        false
+    }
+
+    /// Returns `true` for `1..3` and `a..z`.
+    fn is_range(&self, start: usize, end: usize) -> bool {
+        let inner: Option<String> = (start..end).map(|index| self.bare(index)).collect();
+        let is_end = |text: &str| {
+            let digits = text.strip_prefix('-').unwrap_or(text);
+            let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+            is_number || (text.len() == 1 && text.as_bytes()[0].is_ascii_alphabetic())
+        };
+        inner.is_some_and(|inner| {
+            let parts: Vec<&str> = inner.split("..").collect();
+            matches!(parts.len(), 2 | 3) && parts.into_iter().all(is_end)
         })
     }
 
-    /// Returns an operator that the word is, begins with or ends with.
-    fn operator(&self, is_program: bool) -> Option<ShellSyntax> {
-        let whole = || self.at(0..self.text.len(), Kind::Operator);
-        if self.is_bare() && OPERATORS.contains(&self.text) {
-            return Some(whole());
-        }
-        let bare = |index: usize| {
-            self.chars.get(index).filter(|(.., quoted)| *quoted == Quoted::Not).map(|found| found.1)
-        };
-        let redirects = |index| matches!(bare(index), Some('<' | '>'));
-        if redirects(0) || (matches!(bare(0), Some('0'..='9' | '&')) && redirects(1)) {
-            return Some(whole());
-        }
-        if is_program && bare(0) == Some('(') {
-            return Some(self.at(0..1, Kind::Operator));
-        }
-        let is_url = self.text.contains("://");
-        // A single `&`, `|` or `;` inside a word is often part of a pattern or an address. A double one is not.
-        let double = (0..self.chars.len()).find(|&index| {
-            matches!((bare(index), bare(index + 1)), (Some('&'), Some('&')) | (Some('|'), Some('|')))
-        });
-        if let Some(index) = double.filter(|_| !is_url) {
-            let at = self.chars[index].0;
-            return Some(self.at(at..at + 2, Kind::Operator));
-        }
-        let &(at, last, quoted) = self.chars.last()?;
-        let ends = quoted == Quoted::Not && (last == ';' || (last == '&' && !is_url));
-        ends.then(|| self.at(at..at + 1, Kind::Operator))
-    }
-
-    /// Returns `~` at the start of an argument that is a path. The program is checked where its path is made absolute.
-    fn home(&self, is_program: bool) -> Option<ShellSyntax> {
-        let bare = |index: usize| {
-            self.chars.get(index).filter(|(.., quoted)| *quoted == Quoted::Not).map(|found| found.1)
-        };
-        let is_home = !is_program && bare(0) == Some('~') && (self.chars.len() == 1 || bare(1) == Some('/'));
-        is_home.then(|| self.at(0..1, Kind::Home))
-    }
-
-    /// Returns the length of `$NAME`, `${NAME}` or `$(command)` at a `$`. A word that is `$$`, `$1` or the like counts too.
+    /// Returns the length of `$NAME`, `${NAME}`, `$(command)`, `$1`, `$'...'` or the like at a `$`.
     fn expansion(&self, index: usize) -> Option<usize> {
         let (at, _, quoted) = self.chars[index];
+        let rest = &self.text[at..];
+        if quoted == Quoted::Not && rest[1..].starts_with(['\'', '"']) {
+            return Some(2);
+        }
         let &(next_at, next, next_quoted) = self.chars.get(index + 1)?;
-        // `$` before a quote is literal.
+        // `$` before the end of its quotes stands for itself.
         if next_at != at + 1 || next_quoted != quoted {
             return None;
         }
-        let rest = &self.text[at..];
         let up_to = |close: char| Some(self.rest[at..].find(close).map_or(rest.len(), |end| end + 1));
         match next {
             '{' => up_to('}'),
@@ -225,20 +273,9 @@ impl RawWord<'_> {
             c if is_name(c) && !c.is_ascii_digit() => {
                 Some(rest[1..].find(|c| !is_name(c)).map_or(rest.len(), |end| end + 1))
             }
-            '$' | '@' | '*' | '?' | '!' | '#' | '0'..='9' if self.chars.len() == 2 => Some(2),
+            '$' | '@' | '*' | '?' | '!' | '#' | '-' | '0'..='9' => Some(2),
             _ => None,
         }
-    }
-
-    /// Returns `true` if a shell would look for files of that name, and probably find some.
-    fn is_glob(&self, at: usize, c: char) -> bool {
-        let (before, after) = (&self.text[..at], &self.text[at + 1..]);
-        // An option, an assignment, a URL, an address such as `*:80`, or a call is not the name of a file.
-        let is_other = self.text.starts_with('-')
-            || before.contains(['=', '('])
-            || self.text.contains("://")
-            || after.starts_with(':');
-        !is_other && (c == '*' || self.text.contains(['/', '.']))
     }
 }
 
@@ -257,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn shell_syntax_is_found_with_its_place() {
+    fn what_a_shell_treats_specially_without_quotes_is_found_with_its_place() {
         for (command, kind, text) in [
             ("server $PORT", Kind::Expansion, "$PORT"),
             ("server --port=$PORT/x", Kind::Expansion, "$PORT"),
@@ -295,8 +332,41 @@ mod tests {
             ("server >out", Kind::Operator, ">out"),
             ("server 2>/dev/null", Kind::Operator, "2>/dev/null"),
             ("server &>log", Kind::Operator, "&>log"),
+            ("server 2>&1", Kind::Operator, "2>&1"),
             ("server <in", Kind::Operator, "<in"),
             ("server&", Kind::Operator, "&"),
+            ("a|b", Kind::Operator, "|"),
+            ("a>b", Kind::Operator, ">"),
+            ("a&b", Kind::Operator, "&"),
+            ("a;b", Kind::Operator, ";"),
+            ("a<b", Kind::Operator, "<"),
+            ("x a->b", Kind::Operator, ">"),
+            ("x a>&2", Kind::Operator, ">&"),
+            ("x 12>out", Kind::Operator, "12>out"),
+            ("count(*)", Kind::Operator, "("),
+            ("echo a)", Kind::Operator, ")"),
+            ("curl http://localhost/a&c=d", Kind::Operator, "&"),
+            ("curl http://localhost/?a=b&c=d", Kind::Glob, "http://localhost/?a=b&c=d"),
+            ("pip install a>=1", Kind::Operator, ">"),
+            ("curl http://localhost/?a=b", Kind::Glob, "http://localhost/?a=b"),
+            ("server --bind *:8000", Kind::Glob, "*:8000"),
+            ("rsync --exclude=*.tmp a b", Kind::Glob, "--exclude=*.tmp"),
+            ("echo ready?", Kind::Glob, "ready?"),
+            ("cat [ab].log", Kind::Glob, "[ab].log"),
+            ("pip install c[extra]", Kind::Glob, "c[extra]"),
+            ("cat [!a-z]*", Kind::Glob, "[!a-z]*"),
+            ("cp a.{txt,md} x", Kind::Braces, "a.{txt,md}"),
+            ("echo {a,b}", Kind::Braces, "{a,b}"),
+            ("echo {{a},b}", Kind::Braces, "{{a},b}"),
+            ("echo {1..3} {replica}", Kind::Braces, "{1..3}"),
+            ("echo {a..z..2}", Kind::Braces, "{a..z..2}"),
+            ("curl -d {\"a\":1,\"b\":2}", Kind::Braces, "{\"a\":1,\"b\":2}"),
+            ("ls ~root/x", Kind::Home, "~"),
+            ("server dir=~/x", Kind::Home, "~"),
+            ("echo price=$5", Kind::Expansion, "$5"),
+            ("echo \"costs $5\"", Kind::Expansion, "$5"),
+            ("echo a$'b'", Kind::Expansion, "$'"),
+            ("echo $\"a\"", Kind::Expansion, "$\""),
             ("(a)", Kind::Operator, "("),
         ] {
             assert_eq!(found(command), Some((kind, text)), "{command}");
@@ -304,19 +374,17 @@ mod tests {
     }
 
     #[test]
-    fn words_that_a_shell_would_not_change_are_not_errors() {
+    fn words_that_a_shell_leaves_alone_are_not_errors() {
         for command in [
             "server '$PORT' '`x`' '*.log' '~/x' 'a | b'",
             "server \\$PORT \\* \\`x\\` \\~/x \\| \\> a\\;",
-            "server \"*.log\" \"~/x\" \"a;\" \"costs $5\" \"100$\" \"\\$HOME\"",
-            "server $ a$ $\"a\" a$'b' price=$5",
+            "server \"*.log\" \"~/x\" \"a;\" \"costs \\$5\" \"100$\" \"\\$HOME\" \"[a]{b,c}\"",
+            "server $ a$",
             "grep ^a$ file",
-            "curl http://localhost/?a=b&c=d",
-            "curl http://localhost/a?b=c&",
-            "server --bind *:8000 tcp://*:5555",
-            "rsync --exclude=*.tmp -x* a b",
-            "pip install 'a>=1' b~=1.0 c[extra]",
-            "git show HEAD~1 a~b",
+            "curl 'http://localhost/?a=b&c=d' \"http://localhost/?a&b\" http://localhost/%3Fa\\&b",
+            "server --bind '*:8000' tcp://'*':5555",
+            "pip install 'a>=1' b~=1.0 'c[extra]' d\\[x\\]",
+            "git show HEAD~1 a~b ~=1 --dir=~/x x:~/y",
             "env MODE=dev server",
             "./cd x",
             "/bin/exec",
@@ -327,11 +395,11 @@ mod tests {
             "./a=b",
             "=x",
             "echo cd exec source",
-            "echo a=b ready? what:*:8 {replica} {a,b}",
-            "echo a-> ->b a>b a|b x&y http://localhost/?a&&b",
+            "echo a=b {replica} {{replica}} {a} {} {a,b a,b} {a..} {..} {a.b} {'a,b'} {a\\,b}",
+            "[ -f x ] a[ ]b [] [",
+            "echo a,b a-b a+b a%b a!b a^b a@b a#b",
             "awk 'a&&b' \"c||d\" e\\&\\&f",
             "server # $HOME | *",
-            "count(*)",
             "",
         ] {
             assert_eq!(found(command), None, "{command}");

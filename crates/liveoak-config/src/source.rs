@@ -5,10 +5,14 @@
 
 use crate::bounds::MAX_FILE_BYTES;
 use crate::render::position;
+use crate::stream::{Patience, Tell};
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
+use std::time::Duration;
 
 /// The byte order mark that some editors put before a text in UTF-8.
 const UTF8_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -29,8 +33,12 @@ pub(crate) enum Unreadable {
     Missing,
     /// It is a directory.
     Directory,
+    /// It is a socket.
+    Socket,
     /// The system refused to read it.
     Io(io::Error),
+    /// It is a pipe, a FIFO or a device on which nothing arrived for this long.
+    Silent(Duration),
     /// It is larger than [`MAX_FILE_BYTES`]; the size, if it is known.
     TooLarge(Option<u64>),
     /// It has a NUL at this offset, so it is not text.
@@ -59,6 +67,8 @@ impl Unreadable {
             Self::Wide | Self::NotUtf8(_) => {
                 Some("save it as UTF-8, in the editor or with `iconv -f OLD -t UTF-8`")
             }
+            Self::Silent(_) => Some("start what writes to it, or name a regular file"),
+            Self::Socket => Some("name a regular file, or a FIFO"),
             _ => None,
         }
     }
@@ -69,7 +79,11 @@ impl fmt::Display for Unreadable {
         match self {
             Self::Missing => f.write_str("there is no such file"),
             Self::Directory => f.write_str("it is a directory"),
+            Self::Socket => f.write_str("it is a socket, which cannot be read by its path"),
             Self::Io(error) => write!(f, "{error}"),
+            Self::Silent(time) => {
+                write!(f, "nothing was written to it for {} s, and its end did not come", time.as_secs())
+            }
             Self::TooLarge(Some(size)) => {
                 write!(f, "it has {size} bytes, and at most {MAX_FILE_BYTES} are read")
             }
@@ -108,19 +122,22 @@ pub(crate) fn is_stream(file: &Path) -> bool {
     is_stdin(file) || is_descriptor || is_other()
 }
 
-/// Reads the main file: a file, a pipe, or the standard input.
+/// Reads the main file: a file, a pipe, or the standard input. `tell` is called if it is waited for.
 ///
 /// # Errors
 /// Returns the reason why the text could not be read.
-pub(crate) fn read_main(file: &Path) -> Result<String, Unreadable> {
-    if is_stdin(file) { read_from(io::stdin().lock()) } else { read_text(file) }
+pub(crate) fn read_main(file: &Path, tell: Tell<'_>) -> Result<String, Unreadable> {
+    if is_stdin(file) {
+        return text_of(Patience::with("the standard input", tell).read(io::stdin().as_fd())?);
+    }
+    read_text(file, tell)
 }
 
-/// Reads a file that must be text and not too large. A pipe is read up to the limit.
+/// Reads a file that must be text and not too large. A pipe is read up to the limit. `tell` is called if it is waited for.
 ///
 /// # Errors
 /// Returns the reason why the text could not be read.
-pub(crate) fn read_text(file: &Path) -> Result<String, Unreadable> {
+pub(crate) fn read_text(file: &Path, tell: Tell<'_>) -> Result<String, Unreadable> {
     let metadata = std::fs::metadata(file).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => Unreadable::Missing,
         _ => Unreadable::Io(error),
@@ -128,14 +145,16 @@ pub(crate) fn read_text(file: &Path) -> Result<String, Unreadable> {
     if metadata.is_dir() {
         return Err(Unreadable::Directory);
     }
-    if metadata.is_file() && metadata.len() > MAX_FILE_BYTES {
+    if metadata.file_type().is_socket() {
+        return Err(Unreadable::Socket);
+    }
+    if !metadata.is_file() {
+        return text_of(Patience::with(&shown_name(file), tell).read_path(file)?);
+    }
+    if metadata.len() > MAX_FILE_BYTES {
         return Err(Unreadable::TooLarge(Some(metadata.len())));
     }
-    read_from(File::open(file).map_err(Unreadable::Io)?)
-}
-
-fn read_from(opened: impl Read) -> Result<String, Unreadable> {
-    let mut bytes = Vec::new();
+    let (mut bytes, opened) = (Vec::new(), File::open(file).map_err(Unreadable::Io)?);
     opened.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(Unreadable::Io)?;
     text_of(bytes)
 }

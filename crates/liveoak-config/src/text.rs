@@ -1,5 +1,7 @@
 //! Pieces of text that messages are made of.
 
+use std::borrow::Cow;
+
 /// Appends a key to a path, quoted where TOML would need it.
 pub(crate) fn join(parent: &str, key: &str) -> String {
     let bare = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
@@ -15,6 +17,17 @@ pub(crate) fn escaped(text: &str) -> String {
         out.push('…');
     }
     out
+}
+
+/// Returns a text as one line that a terminal prints as it is. Control characters, which names of files and arguments may contain, are
+/// escaped, so that they give a terminal no orders.
+#[must_use]
+pub fn one_line(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(char::is_control) {
+        return Cow::Borrowed(text);
+    }
+    let escaped = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    Cow::Owned(text.chars().map(escaped).collect())
 }
 
 /// Returns "one of `a`, `b`, `c`".

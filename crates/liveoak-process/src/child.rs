@@ -4,7 +4,7 @@
 //! It has ended when no process of the group is alive. When the leader ends by itself, the other processes of the group
 //! are stopped as well. The tree decides about restarts, backoff and deadlines.
 
-use crate::command::{Ask, CommandLine, Stdin};
+use crate::command::{Argv, Ask, CommandLine, Stdin};
 use crate::environment::{Environment, Identity};
 use crate::exit_watch::Status;
 use crate::jobs::WhenGone;
@@ -24,6 +24,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// The longest time of the check before a start. The check finds out whether something else already answers the probe; a
@@ -66,7 +67,7 @@ impl fmt::Debug for Program {
 /// Gives [`Child`] its constructors for programs. In the prelude.
 pub trait ProcessChild {
     /// Returns a child that runs a program with arguments, without a shell.
-    fn command<S: Into<OsString>>(name: impl Into<String>, argv: impl IntoIterator<Item = S>) -> Program {
+    fn command(name: impl Into<String>, argv: impl Argv) -> Program {
         Program::new(name, CommandLine::argv(argv))
     }
 
@@ -201,6 +202,7 @@ impl From<Program> for Child {
             sink: program.sink.unwrap_or_else(|| Arc::new(log_output)),
             quick_ends: (spec.restart == Restart::Permanent).then(QuickEnds::default),
             backpressure: program.backpressure,
+            said_early: AtomicBool::new(false),
         });
         Self::task_with_kill(program.name, move |ctx| Arc::clone(&runner).run(ctx)).with_spec(spec)
     }
@@ -275,6 +277,8 @@ struct ProgramRunner {
     /// `None` if the child is not permanent: then it may end without failure.
     quick_ends: Option<QuickEnds>,
     backpressure: Option<Backpressure>,
+    /// `true` once the log has said that the probe succeeded before the program was started.
+    said_early: AtomicBool,
 }
 
 /// The reason why the wait for a running program ended.
@@ -300,7 +304,7 @@ impl ProgramRunner {
             if let Some(Err(error)) = ctx.unless_stopping(probe.look_up()).await {
                 return cannot_check(error);
             }
-            warn_if_probe_already_succeeds(&ctx, probe).await;
+            self.warn_if_probe_already_succeeds(&ctx, probe).await;
         }
         if ctx.is_stopping() {
             return Exit::Stopped;
@@ -359,6 +363,22 @@ impl ProgramRunner {
             let path = ctx.path();
             log(
                 move || tracing::warn!(target: "liveoak", path = %path, event = "command-warning", "{path}: {warning}"),
+            );
+        }
+    }
+
+    /// Warns if the probe succeeds before the program was started, because something else may also answer it after the start. Each
+    /// child is warned of once.
+    async fn warn_if_probe_already_succeeds(&self, ctx: &Ctx, run: &ProbeRun) {
+        if !run.probe().can_be_answered_by_others() || self.said_early.load(Ordering::Relaxed) {
+            return;
+        }
+        let answer = ctx.unless_stopping(tokio::time::timeout(EARLY_CHECK_TIMEOUT, run.check())).await;
+        if let Some(Ok(Ok(()))) = answer {
+            self.said_early.store(true, Ordering::Relaxed);
+            let (path, probe) = (ctx.path(), run.probe().to_string());
+            log(
+                move || tracing::warn!(target: "liveoak", path = %path, event = "answered-early", "{path}: the ready check ({probe}) succeeded before the program was started; another program or an old file may have answered it. The child will count as ready at once. This is said once."),
             );
         }
     }
@@ -467,21 +487,6 @@ impl ProgramRunner {
 /// Returns the exit of an attempt whose probe command cannot be run.
 fn cannot_check(error: SpawnError) -> Exit {
     Exit::failed_not_retryable(SpawnFailed(SpawnError::ReadyCheck { source: Box::new(error) }))
-}
-
-/// Warns if the probe succeeds before the program is started: something other than the program answers it, and may
-/// still answer it after the start.
-async fn warn_if_probe_already_succeeds(ctx: &Ctx, run: &ProbeRun) {
-    if !run.probe().can_be_answered_by_others() {
-        return;
-    }
-    let answer = ctx.unless_stopping(tokio::time::timeout(EARLY_CHECK_TIMEOUT, run.check())).await;
-    if let Some(Ok(Ok(()))) = answer {
-        let (path, probe) = (ctx.path(), run.probe().to_string());
-        log(
-            move || tracing::warn!(target: "liveoak", path = %path, event = "answered-early", "{path}: the ready check ({probe}) succeeded before the program was started; another program or an old file may have answered it. The child will count as ready at once."),
-        );
-    }
 }
 
 /// Logs why the child is not ready yet, when it is stopped before it was ready.

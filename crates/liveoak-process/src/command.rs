@@ -78,6 +78,33 @@ pub enum OutputMode {
     Null,
 }
 
+/// A list of words: the program, then its arguments. Every iterable value of words is one, such as `["sleep", "5"]`.
+///
+/// A single string is none, because it would have to be split:
+///
+/// ```compile_fail,E0277
+/// liveoak_process::CommandLine::argv("sleep 5");
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a list of a program and its arguments",
+    label = "write a list, such as [\"sleep\", \"5\"]",
+    note = "a whole line, such as \"sleep 5\", is run by `Child::shell` and `CommandLine::shell`"
+)]
+pub trait Argv {
+    /// Returns the words.
+    fn into_words(self) -> impl Iterator<Item = OsString>;
+}
+
+impl<I, S> Argv for I
+where
+    I: IntoIterator<Item = S>,
+    S: Into<OsString>,
+{
+    fn into_words(self) -> impl Iterator<Item = OsString> {
+        self.into_iter().map(Into::into)
+    }
+}
+
 /// Which processes get the stop signal first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Ask {
@@ -172,8 +199,8 @@ impl CommandLine {
     }
 
     /// Creates a command line from a list: the program, then its arguments. An empty list is refused when spawned.
-    pub fn argv<S: Into<OsString>>(argv: impl IntoIterator<Item = S>) -> CommandLine {
-        let mut argv = argv.into_iter().map(Into::into);
+    pub fn argv(argv: impl Argv) -> CommandLine {
+        let mut argv = argv.into_words();
         let program = argv.next().unwrap_or_default();
         CommandLine::new(program).args(argv)
     }

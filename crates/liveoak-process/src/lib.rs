@@ -74,7 +74,7 @@ mod spawner;
 mod suspension;
 
 pub use child::{OutputSink, ProcessChild, Program, SpawnFailed};
-pub use command::{Ask, CommandLine, OutputMode, Stdin};
+pub use command::{Argv, Ask, CommandLine, OutputMode, Stdin};
 pub use environment::IDENTITY_VARIABLES;
 pub use exit_watch::Status;
 pub use file_limit::raise_file_limit;

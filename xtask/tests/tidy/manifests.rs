@@ -14,6 +14,7 @@ const ARROWS: [(&str, Option<&[&str]>); 6] = [
         Some(&[
             "liveoak-core",
             "liveoak-process",
+            "rustix",
             "toml",
             "annotate-snippets",
             "serde_json",

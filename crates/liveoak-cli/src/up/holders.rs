@@ -95,6 +95,34 @@ fn seconds(time: Duration) -> String {
     if whole < 120 { format!("{whole} s") } else { format_duration(Duration::from_secs(whole)) }
 }
 
+/// When a child began to start.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Begun {
+    /// The begin of the start that is not over yet, over all its attempts.
+    start: Time,
+    /// The begin of the first start after which the child was never ready for long.
+    row: Time,
+    /// When the child became ready, if it did after `start`.
+    pub(crate) ready: Option<Time>,
+}
+
+impl Begun {
+    /// Returns the begin of a first start.
+    pub(crate) fn at(start: Time) -> Self {
+        Self { start, row: start, ready: None }
+    }
+
+    /// Notes the begin of an attempt. If the child had been ready for less than `long`, it begins no new row.
+    pub(crate) fn start_again(&mut self, now: Time, long: Duration) {
+        if let Some(ready) = self.ready.take() {
+            self.start = now;
+            if now.since(ready) >= long {
+                self.row = now;
+            }
+        }
+    }
+}
+
 /// The holders in a snapshot, and the programs that a stop has not asked yet.
 #[derive(Debug, Default)]
 pub(crate) struct Holders {
@@ -106,7 +134,7 @@ pub(crate) struct Holders {
 
 impl Holders {
     /// Finds the holders. For each start that is not over yet, `starts` contains the time at which its first attempt began.
-    pub(crate) fn of(snapshot: &Snapshot, starts: &HashMap<Path, Time>) -> Self {
+    pub(crate) fn of(snapshot: &Snapshot, starts: &HashMap<Path, Begun>) -> Self {
         let mut holders = Self::default();
         let mut open = vec![&snapshot.root];
         while let Some(supervisor) = open.pop() {
@@ -118,12 +146,12 @@ impl Holders {
         holders
     }
 
-    fn visit(&mut self, supervisor: &ChildView, child: &ChildView, starts: &HashMap<Path, Time>) {
+    fn visit(&mut self, supervisor: &ChildView, child: &ChildView, starts: &HashMap<Path, Begun>) {
         let is_leaf = child.strategy.is_none();
         match &child.state {
             // The holders below a supervisor explain why the supervisor waits.
             ChildState::Starting { remaining } if is_leaf => {
-                let since = starts.get(&child.path).copied().unwrap_or(child.since);
+                let since = starts.get(&child.path).map_or(child.since, |begun| begun.start);
                 self.add(child, Reason::Ready, since, *remaining, None);
             }
             ChildState::Stopping { stage, remaining } if is_leaf => {
@@ -147,7 +175,7 @@ impl Holders {
         child: &ChildView,
         what: &WaitingFor,
         remaining: Option<Duration>,
-        starts: &HashMap<Path, Time>,
+        starts: &HashMap<Path, Begun>,
     ) {
         let (name, condition) = match what {
             WaitingFor::Turn(name) | WaitingFor::RestartBackoff(name) => (name, Condition::Ready),
@@ -159,10 +187,16 @@ impl Holders {
             return;
         };
         let both = child.since.max(sibling.since);
+        // A sibling that fails again and again, with moments in which it is ready, holds up the start all the time.
+        let row = starts.get(&sibling.path).map(|begun| begun.row).filter(|row| *row < sibling.since);
+        let both = row.map_or(both, |row| child.since.max(row));
         match &sibling.state {
             ChildState::BackingOff { remaining } => {
-                let since = starts.get(&sibling.path).copied().unwrap_or(both);
-                self.add(sibling, Reason::Restart, since, Some(*remaining), Some(child));
+                self.add(sibling, Reason::Restart, both, Some(*remaining), Some(child));
+            }
+            // Otherwise a program names itself, and the children of a supervisor name themselves.
+            ChildState::Starting { remaining } if row.is_some() => {
+                self.add(sibling, Reason::Ready, both, *remaining, Some(child));
             }
             ChildState::Running if condition == Condition::Completed => {
                 self.add(sibling, Reason::Completed, both, remaining, Some(child));

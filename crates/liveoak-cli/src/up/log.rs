@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use liveoak_config::one_line;
 use tracing::{Event, Subscriber};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::format::Writer;
@@ -19,7 +20,6 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use super::status::pretty;
 use super::writer::{Room, StreamWriter};
 use crate::args::{LogFormat, LogLevel};
-use crate::output::one_line;
 
 /// The event that says why a child was not ready when it was stopped.
 const NOT_READY: &str = "not-ready";

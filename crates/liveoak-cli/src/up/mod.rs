@@ -40,7 +40,7 @@ use std::time::{Duration, Instant};
 
 use liveoak::internal::{Either, StateRequests, StopSignals, Wish, race, shortage};
 use liveoak::{Ended, Exit, Tree};
-use liveoak_config::{Config, load};
+use liveoak_config::{Config, load_and_tell};
 use tracing::Level;
 
 use crate::args::{LogFormat, UpArgs};
@@ -68,7 +68,7 @@ pub(crate) fn run(args: &UpArgs) -> io::Result<ExitCode> {
             remove_stale(report);
         }
         // Writes directly, because the writer may not get a thread.
-        output::stderr(&status::error_text(args.log_format, &format!("{error}; nothing was started")));
+        output::stderr(&status::error_text(args.log_format, &format!("{error}{NOTHING_STARTED}")));
         return Ok(ExitCode::from(EXIT_FAILED));
     }
     let (began, colour) = (Instant::now(), output::colour_on_stderr());
@@ -77,14 +77,16 @@ pub(crate) fn run(args: &UpArgs) -> io::Result<ExitCode> {
     outputs.tell_each_other(&status);
     // Done before the file is read, so that no report of an earlier run stays even if the file has errors.
     let file = args.report.as_deref().map(|path| ReportFile::open(path, &outputs, &args.file)).transpose();
-    let config = match load(&args.file) {
+    let tell = |text: &str| status.message(Level::INFO, "input-waits", text);
+    let config = match load_and_tell(&args.file, &tell) {
         Ok(config) => config.expanded(),
         Err(problems) if args.log_format == LogFormat::Json && !args.json => {
-            status.document(Level::ERROR, "config", &problems.headline(), "", &problems.json());
+            let headline = format!("{}{NOTHING_STARTED}", problems.headline());
+            status.document(Level::ERROR, "config", &headline, "", &problems.json());
             finish::finish(&outputs, &status, None);
             return Ok(ExitCode::from(EXIT_USAGE));
         }
-        Err(problems) => return check::print_errors(&problems, args.json),
+        Err(problems) => return check::print_errors(&problems, args.json, NOTHING_STARTED),
     };
     let _terminal = match stdin::hand_over(&config) {
         Ok(terminal) => terminal,
@@ -108,7 +110,7 @@ pub(crate) fn run(args: &UpArgs) -> io::Result<ExitCode> {
             })
         }
         Err(error) => {
-            status.error(format_args!("{error}; nothing was started"));
+            status.error(format_args!("{error}{NOTHING_STARTED}"));
             EXIT_USAGE
         }
     };
@@ -122,6 +124,9 @@ pub(crate) fn run(args: &UpArgs) -> io::Result<ExitCode> {
 
 /// The listener for signals, kept until the end of the run.
 type Signals = (StopSignals, StateRequests);
+
+/// What follows the errors that were found before the start.
+const NOTHING_STARTED: &str = "; nothing was started";
 
 /// How long the end of the run waits for the thread of the log. This thread only formats lines.
 const FLUSH_LOG: Duration = Duration::from_secs(5);
@@ -144,8 +149,8 @@ impl Up<'_> {
         liveoak::process::raise_file_limit();
         liveoak::process::reap_orphans();
         liveoak::capture_panics();
-        let runtime = liveoak::internal::create_runtime(None)
-            .map_err(|error| format!("{error}; nothing was started"))?;
+        let runtime =
+            liveoak::internal::create_runtime(None).map_err(|error| format!("{error}{NOTHING_STARTED}"))?;
         let code = runtime.block_on(self.run_tree(file, signals));
         // Tasks that are left on the runtime belong to children that the report names as abandoned.
         runtime.shutdown_timeout(Duration::from_millis(100));
@@ -155,7 +160,7 @@ impl Up<'_> {
     async fn run_tree(&self, file: Option<ReportFile>, signals: &mut Option<Signals>) -> Result<u8, String> {
         let listen = || Ok((StopSignals::listen()?, StateRequests::listen()?));
         let listening = listen().map_err(|error: io::Error| {
-            format!("cannot listen for signals: {}; nothing was started", shortage(&error))
+            format!("cannot listen for signals: {}{NOTHING_STARTED}", shortage(&error))
         })?;
         let io = ProgramOutput {
             sink: lines::sink(self.config, self.stdout.clone()),

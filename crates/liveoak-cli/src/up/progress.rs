@@ -4,7 +4,7 @@
 //! line may be due. While nothing starts or stops, no snapshot is taken. The first line about a child comes after two
 //! seconds. Each later interval is twice as long as the one before.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::Future;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use liveoak::{Event, EventKind, EventOrLost, Path, Time, TreeHandle};
 use tokio::time::Instant;
 use tracing::Level;
 
-use super::holders::{Holder, Holders, Reason};
+use super::holders::{Begun, Holder, Holders};
 use super::status::StatusLog;
 
 /// How long a child may hold up others before the first line about it.
@@ -69,25 +69,19 @@ impl Line<'_> {
     }
 }
 
-/// The lines that were written about one holder.
-#[derive(Clone, Copy, Debug)]
-struct Said {
-    since: Time,
-    lines: u32,
-}
+/// The number of lines written about each child, by its path and the time since when it holds up others. The reason is not
+/// part of the key, because a child that fails repeatedly changes it all the time.
+type Said = BTreeMap<(Path, Time), u32>;
 
-impl Said {
-    /// Returns when the next line is due, counted from the time at which the holder began to hold up others: 2 s, 6 s, 14 s,
-    /// 30 s, ...
-    fn next_after(self) -> Duration {
-        PATIENCE.saturating_mul(2_u32.saturating_pow(self.lines.saturating_add(1)).saturating_sub(1))
-    }
+/// Returns how long a child holds up others when the next line about it is due: 2 s, 6 s, 14 s, 30 s, ...
+fn next_after(lines: u32) -> Duration {
+    PATIENCE.saturating_mul(2_u32.saturating_pow(lines.saturating_add(1)).saturating_sub(1))
 }
 
 /// Follows the tree and prints the lines that are due. Never returns: drop the future when the tree has ended.
 async fn watch(tree: TreeHandle, say: impl Fn(&Line<'_>)) -> std::convert::Infallible {
     let (mut events, mut starts) = (tree.events(), HashMap::new());
-    let mut said = BTreeMap::new();
+    let mut said = Said::new();
     let mut next_look = Some(Instant::now() + PATIENCE);
     loop {
         let look = async {
@@ -117,15 +111,22 @@ async fn watch(tree: TreeHandle, say: impl Fn(&Line<'_>)) -> std::convert::Infal
 }
 
 /// Notes when starts begin and end. Returns `true` if a child may hold up others from now on.
-fn begins_a_wait(event: &Event, starts: &mut HashMap<Path, Time>) -> bool {
+fn begins_a_wait(event: &Event, starts: &mut HashMap<Path, Begun>) -> bool {
     match &event.kind {
         EventKind::Starting { .. } => {
-            starts.entry(event.path.clone()).or_insert(event.at);
+            let begun = starts.entry(event.path.clone()).or_insert_with(|| Begun::at(event.at));
+            begun.start_again(event.at, PATIENCE);
             true
+        }
+        EventKind::Ready { .. } => {
+            if let Some(begun) = starts.get_mut(&event.path) {
+                begun.ready = Some(event.at);
+            }
+            false
         }
         EventKind::Waiting | EventKind::BackingOff { .. } | EventKind::Quarantined(_) => true,
         EventKind::Stopping { .. } | EventKind::Killed { .. } => true,
-        EventKind::Ready { .. } | EventKind::Ignored | EventKind::Stopped { .. } | EventKind::Removed => {
+        EventKind::Ignored | EventKind::Stopped { .. } | EventKind::Removed => {
             starts.remove(&event.path);
             false
         }
@@ -141,28 +142,36 @@ fn begins_a_wait(event: &Event, starts: &mut HashMap<Path, Time>) -> bool {
 /// Writes the lines that are due. Returns the time until the next line may be due, or `None` if no child holds up others.
 fn look_once(
     tree: &TreeHandle,
-    starts: &HashMap<Path, Time>,
-    said: &mut BTreeMap<(String, Reason), Said>,
+    starts: &HashMap<Path, Begun>,
+    said: &mut Said,
     say: &impl Fn(&Line<'_>),
 ) -> Option<Duration> {
     let snapshot = tree.snapshot();
     let holders = Holders::of(&snapshot, starts);
-    said.retain(|key, said| holders.all.get(key).is_some_and(|holder| holder.since == said.since));
+    // A child that fails again and again is now and then ready for a moment, and holds up nothing then.
+    let held: BTreeSet<_> = holders.all.values().map(|holder| (holder.path.clone(), holder.since)).collect();
+    let newest: BTreeMap<Path, Time> = said.keys().cloned().collect();
+    said.retain(|key, _| {
+        held.contains(key) || (starts.contains_key(&key.0) && newest.get(&key.0) == Some(&key.1))
+    });
     let mut due = Vec::new();
     let mut next: Option<Duration> = None;
-    for (key, holder) in &holders.all {
+    let mut written = said.clone();
+    for holder in holders.all.values() {
         let held = snapshot.at.since(holder.since);
-        let said = said.entry(key.clone()).or_insert(Said { since: holder.since, lines: 0 });
-        if held >= said.next_after() {
+        let key = (holder.path.clone(), holder.since);
+        if held >= next_after(said.get(&key).copied().unwrap_or(0)) {
             due.push((holder, held));
-            // A late line replaces the earlier lines that were missed.
-            while held >= said.next_after() {
-                said.lines += 1;
-            }
         }
-        let wait = said.next_after().saturating_sub(held);
+        let lines = written.entry(key).or_insert(0);
+        // A late line replaces the earlier lines that were missed.
+        while held >= next_after(*lines) {
+            *lines += 1;
+        }
+        let wait = next_after(*lines).saturating_sub(held);
         next = Some(next.map_or(wait, |before| before.min(wait)));
     }
+    *said = written;
     due.iter().take(MAX_NAMED).for_each(|(holder, held)| say(&Line::Holder(holder, *held)));
     if due.len() > MAX_NAMED {
         say(&Line::More(due.len() - MAX_NAMED));

@@ -8,7 +8,7 @@ use liveoak::{
     ChildState, ChildView, Ended, Exit, IdleReason, LimitExceeded, Snapshot, StartFailure, StopEntry,
     StopStage,
 };
-use liveoak_config::{Config, format_duration};
+use liveoak_config::{Config, format_duration, one_line};
 use serde::Serialize;
 
 use super::log::NotReadyReasons;
@@ -110,7 +110,7 @@ impl RunReport {
 
     /// Returns the headline, the children that had failed before the stop, and a line for each child that was stopped.
     pub(crate) fn text(&self) -> String {
-        let mut text = self.headline();
+        let mut text = one_line(&self.headline()).into_owned();
         text.push('\n');
         let bad = |earlier: &&EndedChild| earlier.exit.as_ref().is_some_and(|exit| exit.failure);
         let rows = self.ended_earlier.iter().filter(bad).map(|child| {

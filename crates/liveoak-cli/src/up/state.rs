@@ -6,12 +6,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use liveoak::internal::StateRequests;
 use liveoak::{ChildState, ChildView, Snapshot, Tree, WaitingFor};
-use liveoak_config::{Config, Form, SupervisorConfig, format_duration};
+use liveoak_config::{Config, Form, SupervisorConfig, format_duration, one_line};
 use serde_json::{Value, json};
 use tracing::Level;
 
 use super::status::StatusLog;
-use crate::output::{one_line, table};
+use crate::output::table;
 
 /// The name of the message in JSON.
 const EVENT: &str = "tree-state";

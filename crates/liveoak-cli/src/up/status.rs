@@ -7,6 +7,7 @@
 use std::fmt::Display;
 use std::time::Instant;
 
+use liveoak_config::one_line;
 use serde::Serialize;
 use serde_json::Value;
 use tracing::Level;
@@ -47,9 +48,10 @@ impl StatusLog {
         match self.format {
             LogFormat::Json => self.stderr.text(&json(level, event, message, None)),
             LogFormat::Pretty => {
-                self.stderr.line(&pretty(self.began, level, message, self.colour));
+                self.stderr.line(&pretty(self.began, level, &one_line(message), self.colour));
             }
             LogFormat::Compact => {
+                let message = one_line(message);
                 self.stderr.line(&format!("{} {:>5} {message}", timestamp(), level.as_str()));
             }
         }
@@ -81,7 +83,7 @@ impl StatusLog {
 pub(crate) fn error_text(format: LogFormat, message: &str) -> String {
     match format {
         LogFormat::Json => String::from_utf8_lossy(&json(Level::ERROR, "error", message, None)).into_owned(),
-        LogFormat::Pretty | LogFormat::Compact => format!("error: {message}\n"),
+        LogFormat::Pretty | LogFormat::Compact => format!("error: {}\n", one_line(message)),
     }
 }
 

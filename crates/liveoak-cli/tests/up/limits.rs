@@ -127,3 +127,11 @@ fn a_lack_of_threads_is_one_sentence_and_nothing_panics() {
         assert_eq!(ended.stderr.len(), 1, "one sentence: {log}");
     }
 }
+
+#[test]
+fn a_small_stack_is_enough() {
+    for kilobytes in [64, 128] {
+        let ended = under(&format!("ulimit -s {kilobytes}"), TWO).with_code(0);
+        assert!(!ended.log().contains("overflow"), "{}", ended.log());
+    }
+}

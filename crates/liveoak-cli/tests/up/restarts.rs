@@ -179,3 +179,13 @@ fn children_of(pid: u32) -> usize {
     };
     tasks.filter_map(of_thread).sum()
 }
+
+#[test]
+fn that_a_probe_succeeds_before_the_start_is_said_once_and_not_at_each_restart() {
+    let toml = "[child.a]\ncommand = \"false\"\nready = { file = \"here\" }\nbackoff = false\n\
+                limit = { restarts = 3, period = \"1m\" }\n";
+    let dir = TestDir::of(toml);
+    dir.file("here", "", 0o644);
+    let log = dir.run(&[]).with_code(1).log();
+    assert_eq!(log.matches("succeeded before the program was started").count(), 1, "{log}");
+}

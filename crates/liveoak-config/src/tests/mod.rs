@@ -14,7 +14,7 @@ use std::time::Duration;
 
 /// Reads a text as if it were a file in `folder`, with the env files that are there.
 pub(crate) fn read_text(folder: &Path, text: &str) -> Result<Config, Diagnostics> {
-    load::read(Path::new(DEFAULT_FILE), folder, text, &source::read_text)
+    load::read(Path::new(DEFAULT_FILE), folder, text, &|file| source::read_text(file, &|_| {}))
 }
 
 fn read(text: &str) -> Config {
@@ -182,10 +182,7 @@ fn only_the_first_errors_are_shown_and_the_rest_are_counted() {
     assert_eq!((report.diagnostics.len(), report.more), (1000, 2001));
     let shown = report.text(false);
     assert_eq!(shown.matches("error: ").count(), 50);
-    assert!(
-        shown.ends_with("3001 errors in liveoak.toml (2951 not shown); nothing was started\n"),
-        "{shown}"
-    );
+    assert!(shown.ends_with("3001 errors in liveoak.toml (2951 not shown)\n"), "{shown}");
 }
 
 #[test]

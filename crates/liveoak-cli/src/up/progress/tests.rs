@@ -171,3 +171,51 @@ async fn a_child_that_holds_up_a_restart_is_named_like_one_that_holds_up_a_start
     until(&tree.handle(), 13).await;
     assert_eq!(take(&lines), ["12 waiting for /t/db to be ready, 28 s left"]);
 }
+
+/// Returns a child that is ready at once, and fails after this many milliseconds, again and again.
+fn flaps(name: &str, milliseconds: u64) -> Child {
+    let child = Child::task(name, move |ctx: Ctx| async move {
+        ctx.ready();
+        ctx.sleep(Duration::from_millis(milliseconds)).await;
+        Err::<(), _>(std::io::Error::other("no disk"))
+    });
+    let short = Duration::from_millis(10);
+    let backoff = Backoff { from: short, to: short, ..Backoff::default() };
+    child.reports_ready().backoff(backoff).limit(Limit::unlimited())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_child_that_fails_again_and_again_holds_up_a_start_although_each_failure_is_fast() {
+    let job = flaps("job", 300).restart(Restart::Transient);
+    let web = slow("web", 0).after_when("job", Condition::Completed);
+    let tree = Supervisor::new("t").child(job).child(web).first_start(FirstStart::Retry);
+    let (tree, lines) = watched(tree.order(Order::Edges));
+    until(&tree.handle(), 13).await;
+    let lines = take(&lines);
+    let times: Vec<_> = lines.iter().map(|line| line.split_once(' ').expect("a time").0).collect();
+    // Whatever the child is doing at that moment: the distance grows as for a child that is slow.
+    assert_eq!(times, ["2", "6"], "{lines:?}");
+    assert!(lines.iter().all(|line| line.contains(" for /t/job")), "{lines:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_supervisor_that_fails_again_and_again_holds_up_a_start() {
+    let inner = Supervisor::new("inner")
+        .child(flaps("db", 100).limit(Limit::new(0, Duration::from_secs(60)).on_exceeded(GiveUp::Escalate)));
+    let inner = Child::from(inner).limit(Limit::unlimited()).backoff(None);
+    let web = slow("web", 0).after_when("inner", Condition::Completed);
+    let inner = inner.restart(Restart::Transient);
+    let tree = Supervisor::new("t").child(inner).child(web).first_start(FirstStart::Retry);
+    let (tree, lines) = watched(tree.order(Order::Edges));
+    until(&tree.handle(), 3).await;
+    let lines = take(&lines);
+    assert!(lines.iter().any(|line| line.starts_with("2 ") && line.contains(" for /t/inner")), "{lines:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_child_that_fails_again_and_again_and_holds_up_nothing_gets_no_line() {
+    let tree = Supervisor::new("t").child(flaps("job", 300)).child(slow("web", 0));
+    let (tree, lines) = watched(tree.first_start(FirstStart::Retry));
+    until(&tree.handle(), 30).await;
+    assert!(take(&lines).is_empty());
+}
