@@ -122,3 +122,41 @@ fn a_child_that_is_not_send_without_a_runtime_of_one_thread_above_it_is_refused_
         tree.stop().await;
     });
 }
+
+#[test]
+fn what_a_child_that_is_not_send_holds_is_dropped_on_its_thread_before_the_stop_ends() {
+    struct Tells(Rc<()>, Log);
+    impl Drop for Tells {
+        fn drop(&mut self) {
+            let thread = std::thread::current().name().unwrap_or_default().to_owned();
+            self.1.lock().unwrap().push(format!("{thread} {}", Rc::strong_count(&self.0)));
+        }
+    }
+    runtime().block_on(async {
+        let log = Log::default();
+        let theirs = Arc::clone(&log);
+        let child = Child::local("a", move |ctx: Ctx| {
+            let log = Arc::clone(&theirs);
+            async move {
+                let held = Tells(Rc::new(()), Arc::clone(&log));
+                let helper = Tells(Rc::clone(&held.0), log);
+                ctx.ready();
+                // Nothing awaits this task, and it never ends.
+                drop(tokio::task::spawn_local(async move {
+                    let _helper = helper;
+                    std::future::pending::<()>().await;
+                }));
+                std::future::pending::<()>().await;
+                drop(held);
+            }
+        });
+        let tree = Supervisor::new("t")
+            .child(one_thread([child.reports_ready().stop_within(Duration::from_millis(20))]))
+            .start()
+            .await
+            .unwrap();
+        tree.stop().await;
+        let told = log.lock().unwrap().clone();
+        assert_eq!(told, ["ui-thread 2", "ui-thread 1"]);
+    });
+}
