@@ -186,3 +186,21 @@ fn each_member_of_a_group_has_its_own_value() {
         tree.stop().await;
     });
 }
+
+#[test]
+fn a_value_of_an_attempt_that_panicked_is_dropped_before_the_next_attempt_begins() {
+    static PANICS: [Act; 1] = [Act::LeaveAndPanic];
+    static SURVIVES: [Act; 1] = [Act::LeaveForGood];
+    for (acts, expected) in [(&PANICS, 0), (&SURVIVES, 1)] {
+        paused(async {
+            let (taken, live) = (Taken::default(), Arc::new(AtomicUsize::new(0)));
+            let child = child(acts, &taken, &live).backoff(Backoff::default());
+            let tree = Supervisor::new("t").child(child).start().await.unwrap();
+            tree.wait_for("/t/a", |view| view.state.as_str() == "backing-off").await.unwrap();
+            testing::eventually("destructors have run", || live.load(Ordering::SeqCst) == expected).await;
+            assert_eq!(taken.lock().unwrap().len(), 1, "the next attempt has not begun");
+            tree.stop().await;
+            assert_eq!(live.load(Ordering::SeqCst), 0);
+        });
+    }
+}
