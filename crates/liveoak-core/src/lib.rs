@@ -17,6 +17,7 @@ mod decide;
 mod event;
 mod exit;
 mod failure;
+mod glob;
 mod ids;
 mod machine;
 mod report;
@@ -34,10 +35,11 @@ pub use exit::{
     AutoShutdownFailure, Exit, LimitExceeded, MAX_BACKTRACE_BYTES, MAX_PANIC_BYTES, Panic, StartFailure,
 };
 pub use failure::{Failure, FailureError, MAX_FAILURE_BYTES};
+pub use glob::{Glob, GlobError};
 pub use ids::{Attempt, ChildId, Name, NameError, Path, RequestId};
 pub use machine::{
-    Asker, Awaited, Command, Effect, Input, KILL_WAIT, MAX_QUEUED_EFFECTS, MAX_WAITERS, Machine, Outcome,
-    Refusal, TreeCopy,
+    Asker, Awaited, Command, Effect, Input, KILL_WAIT, MAX_QUEUED_EFFECTS, MAX_WAITERS, Machine, Moment,
+    Outcome, Refusal, TreeCopy,
 };
 pub use report::{MAX_KEPT_FORCED, MAX_LISTED, MAX_LISTED_MEMBERS, StopEntry, StopReport, StopStage};
 pub use snapshot::{ChildState, ChildView, Health, IdleReason, Snapshot, WaitingFor};

@@ -22,10 +22,14 @@ pub mod testing;
 mod util;
 
 pub use api::child::Child;
+pub use api::child_handle::{Added, ChildHandle, Exited};
+pub use api::command_plan::{CommandPlan, PlannedStep, Step, StepResult};
 pub use api::ctx::{Ctx, current};
 pub use api::error::{Error, Refused, StartError};
 pub use api::group::{Group, GroupHandle};
 pub use api::main::{Main, main};
+pub use api::pending_tree::{NotBegun, PendingTree};
+pub use api::scope::Scoped;
 pub use api::service::{Init, Service};
 pub use api::subtask::{CheckedSubtask, Subtask, SubtaskError, spawn};
 pub use api::supervisor::Supervisor;
@@ -34,14 +38,15 @@ pub use attempt::body::{BoxError, IntoExit};
 pub use attempt::dedicated_runtime::DedicatedRuntime;
 pub use attempt::panic::capture_panics;
 pub use engine::ended::Ended;
+pub use engine::event_filter::EventFilter;
 pub use engine::events::{EventOrLost, Events};
 
 pub use liveoak_core::{
     Attempt, AutoShutdown, AutoShutdownFailure, Backoff, ChildId, ChildSpec, ChildState, ChildView, Command,
-    Condition, Edge, Event, EventKind, Exit, Failure, FirstStart, GiveUp, Health, IdleReason, KILL_WAIT,
-    Limit, LimitExceeded, MAX_CHILDREN, Name, NameError, Order, Outcome, Panic, Path, Ready, Refusal,
-    Restart, Severity, Snapshot, SpecError, SpecErrors, SpecProblem, SpecWarning, StartFailure, StopEntry,
-    StopReport, StopStage, Strategy, Survivors, Time, WaitingFor,
+    Condition, Edge, Event, EventKind, Exit, Failure, FirstStart, GiveUp, Glob, GlobError, Health,
+    IdleReason, KILL_WAIT, Limit, LimitExceeded, MAX_CHILDREN, Name, NameError, Order, Outcome, Panic, Path,
+    Ready, Refusal, Restart, Severity, Snapshot, SpecError, SpecErrors, SpecProblem, SpecWarning,
+    StartFailure, StopEntry, StopReport, StopStage, Strategy, Survivors, Time, WaitingFor,
 };
 
 /// Items for the other crates of Liveoak. Not part of the public API.

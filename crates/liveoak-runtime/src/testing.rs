@@ -22,10 +22,12 @@
 
 use crate::api::child::Child;
 use crate::api::ctx::Ctx;
+use crate::api::tree::TreeHandle;
+use crate::engine::events::{EventOrLost, Events};
 use crate::util::in_place::InPlace;
 use crate::util::lock::{ignore_poison, lock};
 use crate::util::{Either, race};
-use liveoak_core::{Exit, Health};
+use liveoak_core::{ChildView, Event, Exit, Health, Path};
 use std::collections::VecDeque;
 use std::future::Future;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -44,6 +46,9 @@ pub fn paused<F: Future>(test: F) -> F::Output {
     built.unwrap_or_else(|error| panic!("no runtime for the test: {error}")).block_on(test)
 }
 
+/// How long a test waits, in the runtime's time.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
 /// Waits until `condition` holds. Checks it every millisecond of the runtime's time. `what` names the condition in the
 /// panic.
 ///
@@ -58,6 +63,39 @@ pub async fn eventually(what: &str, condition: impl Fn() -> bool) {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     panic!("this did not happen: {what}");
+}
+
+/// Waits until the child at `path` is as `wanted` says, and returns it as it was then; see
+/// [`TreeHandle::wait_for`]. `what` names the state in the panic.
+///
+/// # Panics
+/// When this did not happen within 30 s of the runtime's time, or the tree ended before. The message shows the child.
+pub async fn wait_for(
+    tree: &TreeHandle,
+    path: impl Into<Path>,
+    what: &str,
+    wanted: impl FnMut(&ChildView) -> bool,
+) -> ChildView {
+    let path = path.into();
+    let waited = tokio::time::timeout(TIMEOUT, tree.wait_for(&path, wanted)).await;
+    match waited {
+        Ok(Ok(view)) => view,
+        Ok(Err(refusal)) => panic!("{path} was not {what}: {refusal}"),
+        Err(_) => panic!("{path} was not {what} in time: {:?}", tree.snapshot().get(&path)),
+    }
+}
+
+/// Returns the next event, which the reader gets through its filter, if any.
+///
+/// # Panics
+/// When no event came within 30 s of the runtime's time, the tree has ended, or events were lost.
+pub async fn next_event(events: &mut Events) -> Event {
+    match tokio::time::timeout(TIMEOUT, events.next()).await {
+        Ok(Some(EventOrLost::Event(event))) => event,
+        Ok(Some(EventOrLost::Lost(count))) => panic!("{count} events were lost"),
+        Ok(None) => panic!("the tree has ended, and no such event came"),
+        Err(_) => panic!("no such event came in time"),
+    }
 }
 
 #[derive(Clone, Debug)]

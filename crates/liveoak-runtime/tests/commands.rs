@@ -122,7 +122,7 @@ fn every_refusal_names_its_reason() {
             tree.start_child("/t/a").await,
             tree.restart_child("/t/a").await,
             tree.remove_child("/t/a").await,
-            tree.add_child("/t", other()).await.map_err(Refusal::from),
+            tree.add_child("/t", other()).await.map(|added| added.outcome).map_err(Refusal::from),
         ] {
             assert!(matches!(refused, Err(Refusal::TreeEnded)), "{refused:?}");
         }
@@ -199,7 +199,7 @@ fn remove_then_add_of_the_same_id_works() {
         for _ in 0..10 {
             let puppet = leak_check.puppet("a").stopping_after(s(1));
             let done = tree.add_child("/t", puppet.child()).await.unwrap();
-            let Outcome::Ready { id, attempt: Attempt(1) } = done else { panic!("{done:?}") };
+            let Outcome::Ready { id, attempt: Attempt(1) } = done.outcome else { panic!("{done:?}") };
             assert_eq!(tree.snapshot().get("/t/a").unwrap().id, id);
             let done = tree.remove_child("/t/a").await.unwrap();
             assert!(matches!(done, Outcome::Removed(_)), "{done:?}");
@@ -237,7 +237,7 @@ fn a_child_that_is_added_while_its_supervisor_starts_waits_for_its_turn() {
         tokio::time::sleep(s(5)).await;
         assert_eq!((added.starts(), add.is_finished()), (0, false));
         a.ready();
-        assert!(matches!(add.await.unwrap(), Ok(Outcome::Ready { .. })));
+        assert!(matches!(add.await.unwrap().unwrap().outcome, Outcome::Ready { .. }));
         assert_eq!(added.live(), 1);
         tree.stop().await;
         leak_check.check().await;
@@ -252,7 +252,7 @@ fn whole_subtrees_are_added_stopped_started_and_removed() {
         let tree = Supervisor::new("t").start().await.unwrap();
         let subtree =
             Supervisor::new("sub").child(Supervisor::new("inner").child(deep.child())).child(wide.child());
-        assert!(matches!(tree.add_child("/t", subtree).await, Ok(Outcome::Ready { .. })));
+        assert!(matches!(tree.add_child("/t", subtree).await.unwrap().outcome, Outcome::Ready { .. }));
         assert_eq!((deep.live(), wide.live()), (1, 1));
         let Outcome::Stopped(report) = tree.stop_child("/t/sub").await.unwrap() else { panic!() };
         assert_eq!((deep.live(), wide.live(), report.entries.len()), (0, 0, 4));

@@ -92,7 +92,7 @@ fn remove_then_add_of_the_same_name_works() {
         let tree = Supervisor::new("t").child(group).start().await.unwrap();
         for _ in 0..100 {
             let id = handle.spawn_named(name("one"), 1).unwrap();
-            assert_eq!(tree.snapshot().get("/t/g/one").unwrap().id, id);
+            assert_eq!(tree.snapshot().get("/t/g/one").unwrap().id, id.id());
             let done = tree.remove_child("/t/g/one").await.unwrap();
             assert!(matches!(done, Outcome::Removed(_)), "{done:?}");
             assert!(members(&tree).is_empty());
@@ -206,7 +206,7 @@ fn a_start_is_answered_when_the_member_is_ready_or_has_failed() {
         let before = tree.now();
         let id = handle.start(Some(name("well")), true).await.unwrap();
         assert_eq!(tree.now().since(before), s(2));
-        assert_eq!(tree.snapshot().get("/t/g/well").unwrap().id, id);
+        assert_eq!(tree.snapshot().get("/t/g/well").unwrap().id, id.id());
         let refused = handle.start(Some(name("failing")), false).await.map_err(Refusal::from);
         assert!(
             matches!(&refused, Err(Refusal::Failed(exit)) if exit.to_string() == "failed: cannot start"),
@@ -314,7 +314,7 @@ fn an_added_child_replaces_a_finished_child_of_its_name_that_has_no_dependents()
         .await;
         let again = leak_check.puppet("once");
         let done = tree.add_child("/t", again.child()).await;
-        assert!(matches!(done, Ok(Outcome::Ready { .. })), "{done:?}");
+        assert!(matches!(done, Ok(Added { outcome: Outcome::Ready { .. }, .. })), "{done:?}");
         assert_eq!(again.live(), 1);
         tree.stop().await;
         leak_check.check().await;

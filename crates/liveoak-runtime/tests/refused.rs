@@ -160,10 +160,10 @@ fn a_refused_future_goes_back_to_the_caller() {
 #[test]
 fn a_refusal_with_a_value_converts_into_the_plain_refusal_and_into_any_error() {
     fn plain(handle: &GroupHandle<Cell<u32>>) -> Result<ChildId, Refusal> {
-        Ok(handle.spawn(Cell::new(1))?)
+        Ok(handle.spawn(Cell::new(1))?.id())
     }
     fn any(handle: &GroupHandle<Cell<u32>>) -> Result<ChildId, BoxError> {
-        Ok(handle.spawn(Cell::new(1))?)
+        Ok(handle.spawn(Cell::new(1))?.id())
     }
     let handle = Group::temporary("g", |ctx: Ctx, _: Cell<u32>| idle(ctx)).handle();
     assert_eq!(plain(&handle).unwrap_err().to_string(), any(&handle).unwrap_err().to_string());

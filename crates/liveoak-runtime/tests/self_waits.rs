@@ -3,7 +3,7 @@
 
 use liveoak_runtime::testing::{LeakCheck, paused};
 use liveoak_runtime::{
-    Child, ChildId, Ctx, Exit, Group, NotReady, Outcome, Refusal, StopReport, Subtask, Supervisor, Tree,
+    Child, ChildHandle, Ctx, Exit, Group, NotReady, Outcome, Refusal, StopReport, Subtask, Supervisor, Tree,
 };
 use std::future::Future;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -232,7 +232,7 @@ fn every_begin_method_returns_immediately_and_can_apply_to_the_caller() {
     paused(async {
         let (told, report, _) = told_by(|ctx: Ctx| async move {
             let tree = ctx.tree();
-            let added: Result<ChildId, _> = tree.begin_add_child("/t", Child::task("other", idle));
+            let added: Result<ChildHandle, _> = tree.begin_add_child("/t", Child::task("other", idle));
             assert!(added.is_ok(), "{added:?}");
             let twice = tree.begin_add_child("/t", Child::task("other", idle)).map_err(Refusal::from);
             assert!(matches!(twice, Err(Refusal::AlreadyExists { .. })), "{twice:?}");

@@ -91,6 +91,7 @@
 //! | child | ready | if it does not stop in time |
 //! |---|---|---|
 //! | [`Child::task`] – an async closure | immediately, or when it reports readiness | dropped at an await point |
+//! | [`Child::local`] – an async closure whose future is not `Send` | as a task | as a task |
 //! | [`Child::service`] – a value with `init`, `run` and `stop` ([`Service`]) | when `init` has returned | dropped, after its `stop` hook has had its time |
 //! | [`Child::thread`] – a blocking closure | immediately, or when it reports readiness | abandoned and reported: a thread cannot be killed |
 //! | `Child::command` – a program ([`process`]) | when started, or when a probe succeeds | SIGKILL to its whole process group |
@@ -104,6 +105,51 @@
 //! calls ([`Ctx::spawn_blocking`]), and trees that the code of the attempt starts. The attempt ends when all of them have
 //! ended, or is abandoned and reported. The tree does not know tasks and threads that are started by other means
 //! (`tokio::spawn`, `std::thread::spawn`).
+//!
+//! # Commands and waits
+//!
+//! A [`TreeHandle`] commands and observes a running tree: from [`Tree::handle`], inside a child from [`Ctx::tree`], and
+//! before the start from [`Supervisor::handle`], which reaches a tree that [`run`](Supervisor::run) or
+//! [`main`](fn@main) runs. A [`ChildHandle`] does so for one child.
+//!
+//! | task | call |
+//! |---|---|
+//! | start, stop, restart or remove a child by its path | [`TreeHandle::restart_child`] and the like |
+//! | get the handle of a child | [`TreeHandle::child`], [`TreeHandle::add_child`], [`spawn`], [`GroupHandle::spawn`] |
+//! | wait for the exit of an attempt, or for readiness | [`ChildHandle::exited`], [`ChildHandle::ready`] |
+//! | add a member and get its exit | [`GroupHandle::run`] |
+//! | list the members of a group | [`GroupHandle::members`] |
+//! | command many children, after a look at what would be done | [`TreeHandle::plan`] with a [`Glob`] |
+//! | wait for any state of a child | [`TreeHandle::wait_for`] |
+//! | read events of some children, kinds or severities | [`TreeHandle::events_where`] with an [`EventFilter`] |
+//! | run a tree until a future is done | [`Supervisor::run_until`] |
+//! | run foreign code as code of a child, or let it spawn children | [`Ctx::scope`], [`TreeHandle::scope`], [`ChildHandle::scope`] |
+//! | give a library a cancellation token | `Ctx::cancellation_token` (feature `tokio-util`) |
+//! | run a child on a runtime that exists already | [`Child::on_runtime`] |
+//! | run a child that is not `Send` | [`Child::local`] on a [`DedicatedRuntime::one_thread`] |
+//! | leave a value to the next attempt | [`Ctx::carry`], [`Ctx::carried`] |
+//!
+//! ```
+//! use liveoak::prelude::*;
+//! use liveoak::{ChildState, Command, Glob};
+//!
+//! # async fn idle(ctx: Ctx) { ctx.stopping().await; }
+//! # liveoak::testing::paused(async {
+//! # let ingest = Supervisor::new("ingest").child(Child::task("kafka", idle)).child(Child::task("files", idle));
+//! # let tree = Supervisor::new("shop").child(ingest).start().await.unwrap();
+//! let kafka = tree.child("/shop/ingest/kafka")?;
+//! kafka.restart().await?; // Returns when the new attempt is ready.
+//!
+//! let plan = tree.plan(Command::Stop, &Glob::new("/shop/ingest/*")?);
+//! println!("{plan}"); // stop /shop/ingest/files (running) …
+//! plan.run().await;
+//! assert!(matches!(kafka.view().unwrap().state, ChildState::Idle(_)));
+//!
+//! kafka.begin_start()?;
+//! tree.wait_for("/shop/ingest/kafka", |child| child.state == ChildState::Running).await?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # }).unwrap();
+//! ```
 //!
 //! A child may command itself, its supervisors and the whole tree ([`Ctx::tree`]). It cannot wait for an answer that
 //! comes only after the child itself has ended or become ready. Such a wait is refused immediately
@@ -166,17 +212,18 @@
 //!
 //! - `process` (default): programs as children. Linux.
 //! - `testing`: [`testing`], a kit for testing trees: a controllable child, paused time, leak checks.
+//! - `tokio-util`: `Ctx::cancellation_token`, for libraries that want a `CancellationToken` of tokio-util.
 
 // What users build a tree from.
 pub use liveoak_runtime::{
     AutoShutdown, Backoff, Child, Condition, DedicatedRuntime, FirstStart, GiveUp, Group, GroupHandle, Init,
-    Limit, Order, Restart, Service, Strategy, Supervisor,
+    Limit, NotBegun, Order, PendingTree, Restart, Service, Strategy, Supervisor,
 };
 
 // What the code of a child uses.
 pub use liveoak_runtime::{
-    Attempt, BoxError, CheckedSubtask, Ctx, Exit, Failure, Health, IntoExit, KILL_WAIT, Panic, Subtask,
-    SubtaskError, capture_panics, current, spawn,
+    Attempt, BoxError, CheckedSubtask, Ctx, Exit, Failure, Health, IntoExit, KILL_WAIT, Panic, Scoped,
+    Subtask, SubtaskError, capture_panics, current, spawn,
 };
 
 // A program that runs one tree.
@@ -184,8 +231,9 @@ pub use liveoak_runtime::{Main, main};
 
 // A running tree: commands, events, snapshots, the report of its stop.
 pub use liveoak_runtime::{
-    AutoShutdownFailure, ChildId, ChildState, ChildView, Command, Ended, Event, EventKind, EventOrLost,
-    Events, IdleReason, LimitExceeded, Outcome, Path, Severity, Snapshot, StopEntry, StopReport, StopStage,
+    Added, AutoShutdownFailure, ChildHandle, ChildId, ChildState, ChildView, Command, CommandPlan, Ended,
+    Event, EventFilter, EventKind, EventOrLost, Events, Exited, Glob, GlobError, IdleReason, LimitExceeded,
+    Outcome, Path, PlannedStep, Severity, Snapshot, Step, StepResult, StopEntry, StopReport, StopStage,
     Survivors, Time, Tree, TreeHandle, WaitingFor,
 };
 
@@ -219,7 +267,8 @@ pub mod prelude {
     #[cfg(feature = "process")]
     pub use liveoak_process::{Probe, ProcessChild};
     pub use liveoak_runtime::{
-        AutoShutdown, Backoff, Child, Condition, Ctx, DedicatedRuntime, Exit, FirstStart, GiveUp, Group,
-        GroupHandle, Health, Init, Limit, Order, Restart, Service, Strategy, Supervisor, Tree, TreeHandle,
+        AutoShutdown, Backoff, Child, ChildHandle, Condition, Ctx, DedicatedRuntime, Exit, FirstStart,
+        GiveUp, Group, GroupHandle, Health, Init, Limit, Order, Restart, Service, Strategy, Supervisor, Tree,
+        TreeHandle,
     };
 }

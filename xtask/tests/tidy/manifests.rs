@@ -7,7 +7,10 @@ use toml::{Table, Value};
 /// any crate except the library's inner crates.
 const ARROWS: [(&str, Option<&[&str]>); 6] = [
     ("liveoak-core", Some(&[])),
-    ("liveoak-runtime", Some(&["liveoak-core", "tokio", "tracing", "pin-project-lite", "libc"])),
+    (
+        "liveoak-runtime",
+        Some(&["liveoak-core", "tokio", "tokio-util", "tracing", "pin-project-lite", "libc"]),
+    ),
     ("liveoak-process", Some(&["liveoak-runtime", "tokio", "tracing", "rustix", "regex-lite", "libc"])),
     (
         "liveoak-config",

@@ -21,6 +21,9 @@ impl Machine {
                 self.advance(sup);
             }
         }
+        if !self.driver_queue.touched.is_empty() {
+            self.judge_watches();
+        }
     }
 
     /// Takes the next steps that are due for a supervisor. The states of its children decide these steps.

@@ -3,7 +3,7 @@
 
 use super::state::Index;
 use super::{Effect, Machine, Outcome, Refusal};
-use crate::{Event, EventKind, RequestId, Severity};
+use crate::{ChildId, Event, EventKind, RequestId, Severity};
 use std::collections::VecDeque;
 
 /// The most effects that wait for the driver. Beyond this number, events are lost. Orders and answers are never lost.
@@ -19,6 +19,10 @@ pub(super) struct DriverQueue {
     pub(super) last_event: u64,
     /// The least severity that a subscriber wants.
     pub(super) interest: Option<Severity>,
+    /// `true` if callers wait for a moment in the life of a child.
+    pub(super) watched: bool,
+    /// While callers wait: the children that had an event since the last look.
+    pub(super) touched: Vec<ChildId>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -58,6 +62,9 @@ impl Machine {
     /// Counts an event of `child`. If a subscriber wants events of this severity, builds the event and queues it.
     pub(super) fn emit(&mut self, child: Index, kind: impl FnOnce() -> EventKind) {
         self.driver_queue.last_event += 1;
+        if self.driver_queue.watched {
+            self.driver_queue.touched.push(self.arena.id_of(child));
+        }
         if let Some(least) = self.driver_queue.interest {
             let kind = kind();
             // A lost event leaves a gap in the numbers, so that readers notice the loss.

@@ -1,5 +1,6 @@
 //! The interface of the machine: inputs, effects, and commands with their replies.
 
+use super::Moment;
 use crate::{
     Attempt, ChildId, Event, Exit, Health, Name, Path, RequestId, SpecErrors, StopReport, Survivors,
 };
@@ -38,6 +39,15 @@ pub enum Input {
         id: ChildId,
         /// What the child is to do.
         command: Command,
+    },
+    /// Wait for a moment in the life of a child. Answered once, by [`Effect::Reply`], unless the tree ends before.
+    Watch {
+        /// The request that the reply answers.
+        request: RequestId,
+        /// The child.
+        id: ChildId,
+        /// The moment.
+        moment: Moment,
     },
     /// Stop the tree, in order, within its budget. The tree cannot be started again; a second stop changes nothing.
     Stop,
@@ -128,6 +138,15 @@ pub enum Outcome {
         /// The exit of its attempt.
         exit: Exit,
     },
+    /// The awaited attempt has ended.
+    Exited {
+        /// The child.
+        id: ChildId,
+        /// The number of the attempt.
+        attempt: Attempt,
+        /// Its exit.
+        exit: Exit,
+    },
     /// The child is down and stays down.
     Stopped(StopReport),
     /// The child is no longer part of the tree.
@@ -142,6 +161,11 @@ pub enum Refusal {
     NotFound,
     /// The child runs, is about to run, or stops only to start again: there is nothing to start.
     NotDown {
+        /// The state of the child, as one word.
+        state: &'static str,
+    },
+    /// The child is down, and only a command starts it: there is no readiness to wait for.
+    Down {
         /// The state of the child, as one word.
         state: &'static str,
     },
@@ -202,6 +226,8 @@ pub enum Refusal {
         /// caller only waits for the end of the tree, and no stop was requested by this call.
         begun: bool,
     },
+    /// The attempt has ended, so it can leave nothing to the next one.
+    TooLate,
     /// The caller runs in an attempt that was abandoned, and such an attempt cannot change the tree any more.
     Abandoned,
     /// The caller does not run inside a child of any tree, so there is no supervisor to which a child could be added.
@@ -213,6 +239,9 @@ impl fmt::Display for Refusal {
         match self {
             Self::NotFound => f.write_str("there is no such child"),
             Self::NotDown { state } => write!(f, "the child is not down: it is {state}"),
+            Self::Down { state } => {
+                write!(f, "the child is down: it is {state}, and only a command starts it")
+            }
             Self::AlreadyExists { state } => write!(f, "a child of that name exists: it is {state}"),
             Self::SupervisorDown => f.write_str("its supervisor is down or stopping"),
             Self::NotASupervisor => f.write_str("it is not a supervisor, so it has no children"),
@@ -245,6 +274,7 @@ impl fmt::Display for Refusal {
                     "the caller would wait for its own end or readiness: use the `begin_` form, which does not wait",
                 )
             }
+            Self::TooLate => f.write_str("the attempt has ended"),
             Self::Abandoned => f.write_str("the caller runs in an attempt that was abandoned"),
             Self::NotInATree => f.write_str("this code does not run inside a supervised child"),
         }

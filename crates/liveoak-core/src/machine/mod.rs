@@ -24,22 +24,23 @@
 //! 6. `stability` - which attempts are stable, and what a stable run resets
 //! 7. `phase` - what changes along with a phase; one deadline for each child and purpose
 //! 8. `driver_queue` - the effects and events that the driver has not polled yet
-//! 9. `condition` - whether a child may start, what it waits for, and which children a restart takes down
-//! 10. `snapshot` - the snapshot of the tree
-//! 11. `reply` - when a command is answered, and the report of a stop
-//! 12. `self_wait` - waits of a body for the end or the readiness of its own attempt
-//! 13. `survivors` - processes that are still alive after their attempt was abandoned
-//! 14. `start` - the start of one attempt
-//! 15. `stopped` - what follows when a child is down
-//! 16. `stop` - the orders to ask and to kill
-//! 17. `auto_shutdown` - the end of a supervisor with its significant children
-//! 18. `restart` - limits, backoff, restart set, giving up
-//! 19. `exit` - the end of an attempt, and what follows its exit
-//! 20. `stop_progress` - the next children to ask, abandoning, the end of a supervisor
-//! 21. `time_jump` - deadlines that are seen late, because the process could not run
-//! 22. `advance` - the next steps of each supervisor, and what happens when a deadline has come
-//! 23. `command` - what each command does; adding children and members
-//! 24. `mod` - the machine itself: it takes inputs and gives effects
+//! 9. `watch` - waits for the end of an attempt, or for the readiness of a child
+//! 10. `condition` - whether a child may start, what it waits for, and which children a restart takes down
+//! 11. `snapshot` - the snapshot of the tree
+//! 12. `reply` - when a command is answered, and the report of a stop
+//! 13. `self_wait` - waits of a body for the end or the readiness of its own attempt
+//! 14. `survivors` - processes that are still alive after their attempt was abandoned
+//! 15. `start` - the start of one attempt
+//! 16. `stopped` - what follows when a child is down
+//! 17. `stop` - the orders to ask and to kill
+//! 18. `auto_shutdown` - the end of a supervisor with its significant children
+//! 19. `restart` - limits, backoff, restart set, giving up
+//! 20. `exit` - the end of an attempt, and what follows its exit
+//! 21. `stop_progress` - the next children to ask, abandoning, the end of a supervisor
+//! 22. `time_jump` - deadlines that are seen late, because the process could not run
+//! 23. `advance` - the next steps of each supervisor, and what happens when a deadline has come
+//! 24. `command` - what each command does; adding children and members
+//! 25. `mod` - the machine itself: it takes inputs and gives effects
 //!
 //! Numbers like "C10" are rows of docs/conformance.md, which compares the rules with those of OTP.
 
@@ -66,6 +67,7 @@ mod stop_progress;
 mod stopped;
 mod survivors;
 mod time_jump;
+mod watch;
 
 #[cfg(test)]
 mod tests;
@@ -75,6 +77,7 @@ pub use interface::{Command, Effect, Input, MAX_WAITERS, Outcome, Refusal};
 pub use plan::KILL_WAIT;
 pub use self_wait::{Asker, Awaited};
 pub use snapshot::TreeCopy;
+pub use watch::Moment;
 
 use crate::{Attempt, ChildDeclaration, ChildForm, ChildId, Severity, SpecErrors, Time};
 use arena::Arena;
@@ -82,6 +85,7 @@ use driver_queue::DriverQueue;
 use state::{Index, Purpose};
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
+use watch::Watches;
 
 /// The supervision machine of one tree.
 #[derive(Debug)]
@@ -103,6 +107,8 @@ pub struct Machine {
     timers: BTreeSet<(Time, Index, Purpose)>,
     /// When deadlines were last seen late, because the process did not run.
     last_jump: Time,
+    /// The callers that wait for a moment in the life of a child.
+    watches: Watches,
     /// The number of starts that were ordered so far.
     starts: u64,
     /// The tree has ended.
@@ -134,6 +140,7 @@ impl Machine {
             to_evaluate: BinaryHeap::new(),
             timers: BTreeSet::new(),
             last_jump: Time::ZERO,
+            watches: Watches::default(),
             starts: 0,
             ended: false,
         };
@@ -165,6 +172,7 @@ impl Machine {
                 self.if_live(id, attempt, |machine, child| machine.reported_health(child, health));
             }
             Input::Command { request, id, command } => self.command(request, id, command),
+            Input::Watch { request, id, moment } => self.watch(request, id, moment),
             Input::Stop => self.stop_tree(),
             Input::Kill => self.kill_tree(),
             Input::Tick => self.tick(),

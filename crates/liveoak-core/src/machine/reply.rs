@@ -86,6 +86,7 @@ impl Machine {
         if let Some(record) = child.and_then(|child| self.arena[child].record.as_mut()) {
             record.waiters.retain(|(waiting, _)| *waiting != request);
         }
+        self.forget_watch(request, id);
     }
 
     /// Opens a log for the stops of `child` and of all children below it, if `child` has no log.

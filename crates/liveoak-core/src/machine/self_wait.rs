@@ -9,14 +9,17 @@
 //! | a stop, a removal, a restart of a child | the asker is that child or below it |
 //! | a start of a child that is still stopping | the asker is that child or below it |
 //! | a start or restart (also of an added child) | the child waits, over any number of siblings, until the asker is ready or has completed |
+//! | the end of an attempt | the asker is that child or below it |
+//! | the readiness of a child | the child waits, in the same way, for the asker |
 //! | for the tree to be ready | the tree waits, in the same way, for the asker |
 //! | for the tree to end | always |
 //!
-//! The first two rows and the last row are waits for the *end* of the asker. They are allowed while the asker listens
+//! The rows about a stop, a child that is still stopping, the end of an attempt and the end of the tree are waits for the *end* of the asker. They are allowed while the asker listens
 //! for its own stop ([`Asker::listens`]), because the asker then stops waiting when it is asked to stop.
 
 use super::condition::DependencyState;
 use super::state::{Child, Index, Intent, Phase, Readiness};
+use super::watch::Awaits;
 use super::{Command, Machine, Outcome, Refusal};
 use crate::{Attempt, ChildId, Condition, Order, RequestId};
 use std::collections::BTreeSet;
@@ -63,7 +66,11 @@ impl Machine {
             Awaited::End => needs_end(self.root),
             Awaited::Ready => needs_ready(self.root),
             Awaited::Answer(request, id) => match self.awaited_command(request, id) {
-                None => false,
+                None => match (self.watched_by(request, id), self.arena.index_of(id)) {
+                    (Some(Awaits::Exit(_)), Some(target)) => needs_end(target),
+                    (Some(Awaits::Ready), Some(target)) => needs_ready(target),
+                    (None, _) | (_, None) => false,
+                },
                 Some((target, Command::Stop | Command::Remove)) => needs_end(target),
                 Some((target, Command::Start | Command::Restart)) => {
                     let above = self.arena.line_up_from(child).any(|at| at == target);

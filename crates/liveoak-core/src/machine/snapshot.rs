@@ -3,6 +3,7 @@
 use super::Machine;
 use super::driver_queue::DriverQueue;
 use super::state::{Index, Phase, Purpose};
+use super::watch::Watches;
 use crate::{
     Attempt, ChildId, ChildSpec, ChildState, ChildView, Condition, Exit, Path, Snapshot, StopStage, Time,
     WaitingFor,
@@ -132,6 +133,7 @@ impl Machine {
             to_evaluate: BinaryHeap::new(),
             timers: BTreeSet::new(),
             last_jump: Time::ZERO,
+            watches: Watches::default(),
             starts: 0,
             ended: self.ended,
         };
@@ -144,10 +146,17 @@ impl Machine {
         self.arena.go_on_copying(copy.number, children, &mut copy.machine.arena)
     }
 
+    /// Returns a child as it is after the last input, without the children below it. Returns `None` if it is no longer part
+    /// of the tree. `now` becomes the time of the machine.
+    pub fn look_at(&mut self, now: Time, id: ChildId) -> Option<ChildView> {
+        self.now = self.now.max(now);
+        let child = self.arena.index_of(id)?;
+        Some(self.own_view(child, self.arena.path_of(child), Vec::new()))
+    }
+
     /// Returns the view of a child and of all children below it. `path` is the text of the path of its supervisor. All
     /// children of a snapshot use the same text, because there may be a million of them.
     fn view(&self, child: Index, path: &mut String) -> ChildView {
-        let state = &self.arena[child];
         let above = path.len();
         path.push('/');
         self.arena.write_name(child, path);
@@ -155,8 +164,13 @@ impl Machine {
         children.extend(self.arena.children(child).map(|below| self.view(below, path)));
         let own = Path::new(path);
         path.truncate(above);
+        self.own_view(child, own, children)
+    }
+
+    fn own_view(&self, child: Index, path: Path, children: Vec<ChildView>) -> ChildView {
+        let state = &self.arena[child];
         ChildView {
-            path: own,
+            path,
             id: self.arena.id_of(child),
             restart: state.restart,
             strategy: state.sup.as_ref().map(|sup| sup.rules.strategy),

@@ -157,6 +157,7 @@ impl Machine {
             self.schedule_heartbeat_check(child);
         }
         self.answer_starts(child, || Ok(Outcome::Ready { id, attempt }));
+        self.tell_ready(id, attempt);
         match parent {
             None if first => self.push(Effect::TreeReady),
             None => {}

@@ -137,6 +137,7 @@ impl Machine {
             Command::Stop => Some(Ok(Outcome::Stopped(report.clone()))),
             Command::Start | Command::Restart => Some(Err(refusal.clone())),
         });
+        self.tell_removed(self.arena.id_of(child));
         // A walk that would visit this member next continues with the member after it.
         for walk in self.driver_queue.walks.iter_mut().filter(|walk| walk.cursor == Some(child)) {
             walk.cursor = next;

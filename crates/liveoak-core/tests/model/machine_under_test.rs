@@ -498,6 +498,7 @@ fn word(answer: &Result<Outcome, Refusal>) -> &'static str {
         Err(Refusal::StillRuns(_)) => "still runs",
         Err(Refusal::WaitsFor { .. }) => "waits",
         Err(Refusal::Superseded { .. }) => "superseded",
+        Ok(Outcome::Exited { .. }) => unreachable!("the model waits for no exit"),
         Err(_) => "refused",
     }
 }

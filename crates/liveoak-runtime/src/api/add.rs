@@ -1,24 +1,32 @@
 //! Adds children to a running tree. A child that is refused goes back to the caller.
 
 use crate::api::child::Child;
+use crate::api::child_handle::{ChildHandle, OnlyExit};
+use crate::api::ctx::Ctx;
 use crate::api::error::Refused;
-use crate::api::split::{ChildParts, install, join, split, wrong_name};
-use crate::api::tree::{asker_in, check_caller};
+use crate::api::split::{ChildParts, NEEDS_ONE_THREAD, install, join, split, wrong_name, wrong_runtime};
+use crate::api::tree::{TreeHandle, asker_in, check_caller};
 use crate::attempt::body::UserValue;
 use crate::engine::command::PendingAnswer;
 use crate::engine::driver::TreeInner;
-use liveoak_core::{ChildDeclaration, ChildId, Machine, Name, Path, Refusal, Restart, SpecErrors};
+use crate::engine::watch::Watch;
+use liveoak_core::{ChildDeclaration, ChildId, Machine, Moment, Name, Path, Refusal, Restart, SpecErrors};
 use std::iter::successors;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+/// A child that was added, and the answer to its start.
+type AddedChild = (ChildHandle, Result<PendingAnswer, Refusal>);
+
 impl TreeInner {
-    /// Adds a child below the supervisor that `place` returns. `place` may also change the declaration.
+    /// Adds a child below the supervisor that `place` returns. `place` may also change the declaration. `of` is the attempt
+    /// whose handle adds the child. Returns the child, and the answer or the reason why the caller cannot wait for it.
     pub(crate) fn add(
         self: &Arc<Self>,
         mut parts: ChildParts,
         place: impl FnOnce(&Machine, &mut ChildDeclaration) -> Result<ChildId, Refusal>,
-    ) -> Result<(ChildId, Result<PendingAnswer, Refusal>), Refused<Child>> {
+        of: Option<Ctx>,
+    ) -> Result<AddedChild, Refused<Child>> {
         let own_name = parts.declaration.name.clone();
         let errors = std::mem::take(&mut parts.errors);
         let may_add =
@@ -32,32 +40,46 @@ impl TreeInner {
         let mut unused = Vec::new();
         let added = self.with_state(|state| {
             let parent = place(&state.machine, &mut parts.declaration)?;
+            if let Some(path) = &parts.needs_one_thread
+                && !state.has_one_thread(parent)
+            {
+                let error = wrong_runtime(path.clone(), NEEDS_ONE_THREAD);
+                return Err(Refusal::Invalid(SpecErrors(vec![error])));
+            }
             let add = |machine: &mut Machine, request| {
                 let ids = machine.add_child(now, parent, &parts.declaration, Some(request))?;
                 Ok((ids[0], ids))
             };
             let (id, ids, answer) = state.request_to_add(asker, add)?;
             unused = install(state, self, ids, std::mem::take(&mut parts.bodies));
-            Ok((id, answer.map(|answer| PendingAnswer::new(Arc::clone(self), id, answer))))
+            let answer = answer.map(|answer| PendingAnswer::new(Arc::clone(self), id, answer));
+            // A temporary child leaves the tree when it ends, so only its handle can keep the exit.
+            let keeps = parts.declaration.spec.restart == Restart::Temporary;
+            let exit = keeps.then(|| self.begin_watch(state, id, Moment::Exit, None));
+            Ok((id, exit, answer))
         });
         match added {
-            Ok((id, answer)) => {
+            Ok((id, exit, answer)) => {
                 self.drops.push(id, unused.into_iter().map(|body| Box::new(body) as UserValue).collect());
-                Ok((id, answer))
+                let only_exit = match exit {
+                    Some(Ok(Watch::Waits(exit))) => Some(OnlyExit::new(exit)),
+                    Some(Ok(Watch::Answered(_)) | Err(_)) | None => None,
+                };
+                Ok((ChildHandle::new(TreeHandle { inner: Arc::clone(self), of }, id, only_exit), answer))
             }
             Err(refusal) => Err(Refused::new(refusal, join(parts, own_name))),
         }
     }
 
-    /// Adds a spawned child: temporary, below the nearest supervisor above `caller` that is not a group. If its name is
+    /// Adds a spawned child: temporary, below the nearest supervisor at `place` or above it that is not a group. If its name is
     /// taken, a number is appended.
     pub(crate) fn add_spawned(
         self: &Arc<Self>,
-        caller: ChildId,
+        place: ChildId,
         child: Child,
-    ) -> Result<ChildId, Refused<Child>> {
+    ) -> Result<ChildHandle, Refused<Child>> {
         let place =
-            check_caller().and_then(|()| self.nearest_supervisor(caller).ok_or(Refusal::NotASupervisor));
+            check_caller().and_then(|()| self.nearest_supervisor(place).ok_or(Refusal::NotASupervisor));
         let (parent, path) = match place {
             Ok(place) => place,
             Err(refusal) => return Err(Refused::new(refusal, child)),
@@ -66,13 +88,13 @@ impl TreeInner {
         let place = |machine: &Machine, declaration: &mut ChildDeclaration| {
             number_if_taken(machine, &path, declaration).map(|()| parent)
         };
-        self.add(parts, place).map(|(id, _)| id)
+        self.add(parts, place, None).map(|(child, _)| child)
     }
 
-    fn nearest_supervisor(&self, below: ChildId) -> Option<(ChildId, Path)> {
+    fn nearest_supervisor(&self, at: ChildId) -> Option<(ChildId, Path)> {
         let state = self.state();
         let machine = &state.machine;
-        let mut above = successors(machine.parent(below), |id| machine.parent(*id));
+        let mut above = successors(Some(at), |id| machine.parent(*id));
         let id = above.find(|id| machine.is_group(*id) == Some(false))?;
         Some((id, machine.path(id)?))
     }

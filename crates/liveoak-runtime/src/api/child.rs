@@ -2,7 +2,7 @@
 
 use crate::api::ctx::Ctx;
 use crate::api::service::{Service, run_service};
-use crate::api::task::{TaskStarter, ThreadStarter};
+use crate::api::task::{LocalStarter, OnRuntime, TaskStarter, ThreadStarter};
 use crate::attempt::body::{Body, IntoExit};
 use crate::attempt::dedicated_runtime::DedicatedRuntime;
 use crate::engine::driver::{ChildBody, TreeInner};
@@ -15,6 +15,7 @@ use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
+use tokio::runtime::Handle;
 
 /// The kind of a child, before its names are checked.
 pub(crate) enum ChildKind {
@@ -84,6 +85,8 @@ pub struct Child {
     pub(crate) kind: ChildKind,
     /// Where a service finds how long its stop may take. Set when the child is split.
     pub(crate) stop_within_for_service: Option<Arc<OnceLock<Duration>>>,
+    /// `true` if a runtime was chosen for what is not a leaf. The start refuses it.
+    pub(crate) runtime_is_misplaced: bool,
 }
 
 impl fmt::Debug for Child {
@@ -95,7 +98,13 @@ impl fmt::Debug for Child {
 impl Child {
     fn leaf(name: impl Into<String>, body: impl Body<Arc<TreeInner>>) -> Self {
         let kind = ChildKind::Leaf(Arc::new(body));
-        Self { name: name.into(), spec: ChildSpec::default(), kind, stop_within_for_service: None }
+        Self {
+            name: name.into(),
+            spec: ChildSpec::default(),
+            kind,
+            stop_within_for_service: None,
+            runtime_is_misplaced: false,
+        }
     }
 
     /// Makes a child of an async closure. Each attempt calls the closure again. The closure may return `()`, a `Result`
@@ -127,6 +136,29 @@ impl Child {
         Fut: Future<Output: IntoExit> + Send + 'static,
     {
         Self::leaf(name, TaskStarter { factory: body, handles_kill: true })
+    }
+
+    /// Makes a child of an async closure whose future is not `Send`, for example because it holds an `Rc` over an await
+    /// point. It runs like a [`task`](Self::task), on a [`DedicatedRuntime::one_thread`] that a supervisor above it must
+    /// have, together with the other children of that supervisor. Without such a runtime the start is refused.
+    ///
+    /// ```
+    /// # use liveoak_runtime::{Child, Ctx, DedicatedRuntime, Supervisor};
+    /// # use std::rc::Rc;
+    /// let screen = Child::local("screen", |ctx: Ctx| async move {
+    ///     let pixels = Rc::new(vec![0u8; 64]);
+    ///     ctx.stopping().await;
+    ///     drop(pixels);
+    /// });
+    /// let ui = Supervisor::new("ui").dedicated_runtime(DedicatedRuntime::one_thread("ui")).child(screen);
+    /// # let _ = ui;
+    /// ```
+    pub fn local<F, Fut>(name: impl Into<String>, body: F) -> Self
+    where
+        F: Fn(Ctx) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output: IntoExit> + 'static,
+    {
+        Self::leaf(name, LocalStarter(Arc::new(TaskStarter { factory: body, handles_kill: false })))
     }
 
     /// Makes a child of a [`Service`]. Each attempt gets a new service from `factory`. The attempt is ready when `init`
@@ -188,6 +220,21 @@ impl Child {
     #[must_use]
     pub const fn keep(mut self) -> Self {
         self.spec.keep = true;
+        self
+    }
+
+    /// Runs the attempts on `runtime`, a Tokio runtime that exists already, instead of the runtime of the tree. The tree
+    /// does not keep that runtime alive: when it shuts down, the attempt is killed, which is a failure. While nothing drives
+    /// it, the child makes no progress and cannot be ended, only abandoned.
+    ///
+    /// For tasks, services, threads and programs. A supervisor or group has a
+    /// [`dedicated_runtime`](crate::Supervisor::dedicated_runtime); with a chosen runtime its start is refused.
+    #[must_use]
+    pub fn on_runtime(mut self, runtime: Handle) -> Self {
+        match self.kind {
+            ChildKind::Leaf(body) => self.kind = ChildKind::Leaf(Arc::new(OnRuntime { body, runtime })),
+            ChildKind::Supervisor { .. } | ChildKind::Group { .. } => self.runtime_is_misplaced = true,
+        }
         self
     }
 

@@ -1,7 +1,7 @@
 //! The context of a running attempt: the questions that its code can ask, and the reports that it can make.
 
 use crate::attempt::cell::AttemptListener as _;
-use crate::engine::driver::LiveAttempt;
+use crate::engine::driver::{LiveAttempt, TreeInner};
 use crate::util::{Either, race};
 use liveoak_core::{Attempt, ChildId, Exit, Health, Input, Path, Survivors};
 use std::cell::RefCell;
@@ -104,6 +104,30 @@ impl Ctx {
         self.cell.orders.is_stopping()
     }
 
+    /// Returns a new `CancellationToken` of tokio-util for libraries that want one. It is cancelled when this attempt is asked
+    /// to stop or killed, or has ended, as soon as a task of the runtime has run. Cancelling the token does not stop the
+    /// attempt, and no other token.
+    ///
+    /// # Panics
+    /// When called outside a Tokio runtime.
+    #[cfg(feature = "tokio-util")]
+    #[must_use]
+    pub fn cancellation_token(&self) -> tokio_util::sync::CancellationToken {
+        let token = tokio_util::sync::CancellationToken::new();
+        if self.is_stopping() {
+            token.cancel();
+            return token;
+        }
+        // The task is aborted when the body ends, and then drops the guard. If it is not admitted, the guard is dropped at
+        // once.
+        let (guard, ctx) = (token.clone().drop_guard(), self.clone());
+        drop(self.spawn(async move {
+            let _cancels = guard;
+            ctx.stopping().await;
+        }));
+        token
+    }
+
     /// Waits until the attempt is killed or abandoned. For services, threads and children made with
     /// [`Child::task_with_kill`](crate::Child::task_with_kill); the bodies of other tasks are dropped instead.
     pub fn killed(&self) -> impl Future<Output = ()> + Send + '_ {
@@ -177,16 +201,21 @@ struct Current {
     ctx: Option<Ctx>,
     /// `true` inside [`Ctx::unless_stopping`]: the future that is polled now is dropped when the attempt is asked to stop.
     listens: bool,
+    /// Where [`spawn`](crate::spawn) adds children, if not beside the child of `ctx`.
+    place: Option<SpawnPlace>,
 }
 
+/// A tree, and the child in it at which children are added.
+pub(crate) type SpawnPlace = Arc<(Arc<TreeInner>, ChildId)>;
+
 thread_local! {
-    static CURRENT: RefCell<Current> = const { RefCell::new(Current { ctx: None, listens: false }) };
+    static CURRENT: RefCell<Current> = const { RefCell::new(Current { ctx: None, listens: false, place: None }) };
 }
 
 /// Runs `f` as code of the attempt of `ctx`, so that [`current`] finds this attempt. Returns the context again. `f` must
 /// not panic.
 pub(crate) fn with_current<T>(ctx: Ctx, f: impl FnOnce() -> T) -> (Ctx, T) {
-    let mut given = Some(Current { ctx: Some(ctx), listens: false });
+    let mut given = Some(Current { ctx: Some(ctx), listens: false, place: None });
     // A thread whose local storage is torn down has no current context, but may still drop a runtime that it owns.
     let before = CURRENT.try_with(|current| given.take().map(|given| current.replace(given)));
     let outcome = f();
@@ -198,6 +227,27 @@ pub(crate) fn with_current<T>(ctx: Ctx, f: impl FnOnce() -> T) -> (Ctx, T) {
         Some(ctx) => (ctx, outcome),
         None => unreachable!("each call puts back the context that it found"),
     }
+}
+
+/// Runs `f` as code that spawns children at `place`. `f` must not panic.
+pub(crate) fn with_place<T>(place: SpawnPlace, f: impl FnOnce() -> T) -> T {
+    let mut given = Some(place);
+    let swap = |given: &mut Option<SpawnPlace>| {
+        let _ = CURRENT.try_with(|current| std::mem::swap(&mut current.borrow_mut().place, given));
+    };
+    swap(&mut given);
+    let outcome = f();
+    swap(&mut given);
+    outcome
+}
+
+/// Returns where the code that runs now spawns children.
+pub(crate) fn spawn_place() -> Option<SpawnPlace> {
+    let of_current = |current: &Current| {
+        let beside = |ctx: &Ctx| Arc::new((Arc::clone(&ctx.cell.tree), ctx.cell.id));
+        current.place.clone().or_else(|| current.ctx.as_ref().map(beside))
+    };
+    CURRENT.try_with(|current| of_current(&current.borrow())).ok().flatten()
 }
 
 /// Runs `f` as code that stops waiting when its attempt is asked to stop.

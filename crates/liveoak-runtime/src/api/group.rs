@@ -1,16 +1,19 @@
 //! Dynamic groups: any number of children from one template.
 
 use crate::api::child::{Child, ChildKind, GroupAddress, GroupParts, edge};
+use crate::api::child_handle::{ChildHandle, exited};
 use crate::api::ctx::Ctx;
 use crate::api::error::Refused;
 use crate::api::member::{MemberMaker, RestartableMembers, TemporaryMembers};
-use crate::api::tree::{asker_in, check_caller};
+use crate::api::tree::{TreeHandle, asker_in, check_caller};
 use crate::attempt::body::IntoExit;
 use crate::attempt::dedicated_runtime::DedicatedRuntime;
 use crate::engine::command::PendingAnswer;
 use crate::engine::driver::TreeInner;
+use crate::engine::watch::Watch;
 use liveoak_core::{
-    Backoff, ChildId, ChildSpec, Condition, GroupSpec, Limit, Machine, Name, Ready, Refusal, Restart,
+    Backoff, ChildId, ChildSpec, Condition, Exit, GroupSpec, Limit, Machine, Moment, Name, Ready, Refusal,
+    Restart,
 };
 use std::fmt;
 use std::future::Future;
@@ -170,8 +173,23 @@ impl<A: 'static> From<Group<A>> for Child {
         let member_maker = Arc::new(group.member_maker);
         let parts = GroupParts { address: group.handle.address, member_maker };
         let kind = ChildKind::Group { spec: Box::new(group.spec), parts, runtime: group.runtime };
-        Self { name: group.name, spec: group.own, kind, stop_within_for_service: None }
+        Self {
+            name: group.name,
+            spec: group.own,
+            kind,
+            stop_within_for_service: None,
+            runtime_is_misplaced: false,
+        }
     }
+}
+
+/// For what the caller that adds a member waits.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Awaits {
+    Nothing,
+    Start,
+    /// The end of the first attempt.
+    Exit,
 }
 
 /// The answer to the start of a member, or the reason why the caller cannot wait for it.
@@ -200,24 +218,24 @@ impl<A> fmt::Debug for GroupHandle<A> {
 }
 
 impl<A: Send + 'static> GroupHandle<A> {
-    /// Adds a member and returns when it has been started, like `tokio::spawn`. Its name is its slot number: `7`, or
+    /// Adds a member and returns its handle when it has been started, like `tokio::spawn`. Its name is its slot number: `7`, or
     /// `7-1` if the slot was used before.
     ///
     /// # Errors
     /// When the group is not running, or is full. In this case no member was added, and the error gives the argument back.
-    pub fn spawn(&self, argument: A) -> Result<ChildId, Refused<A>> {
-        self.add(None, argument, false).map(|(id, _)| id)
+    pub fn spawn(&self, argument: A) -> Result<ChildHandle, Refused<A>> {
+        self.add(None, argument, Awaits::Nothing).map(|(member, _)| member)
     }
 
-    /// Adds a member called `name` and returns when it has been started.
+    /// Adds a member called `name` and returns its handle when it has been started.
     ///
     /// # Errors
     /// As [`spawn`](Self::spawn), and when the name is taken.
-    pub fn spawn_named(&self, name: Name, argument: A) -> Result<ChildId, Refused<A>> {
-        self.add(Some(name), argument, false).map(|(id, _)| id)
+    pub fn spawn_named(&self, name: Name, argument: A) -> Result<ChildHandle, Refused<A>> {
+        self.add(Some(name), argument, Awaits::Nothing).map(|(member, _)| member)
     }
 
-    /// Adds a member and returns when it is ready.
+    /// Adds a member and returns its handle when it is ready.
     ///
     /// # Errors
     /// As [`spawn`](Self::spawn), and when the first start of the member fails. The member is then removed, and its argument
@@ -225,20 +243,54 @@ impl<A: Send + 'static> GroupHandle<A> {
     ///
     /// # Cancel safety
     /// Safe: when this future is dropped, the member stays.
-    pub async fn start(&self, name: Option<Name>, argument: A) -> Result<ChildId, Refused<A>> {
-        let (id, answer) = self.add(name, argument, true)?;
+    pub async fn start(&self, name: Option<Name>, argument: A) -> Result<ChildHandle, Refused<A>> {
+        let (member, answer) = self.add(name, argument, Awaits::Start)?;
         match answer {
-            None => Ok(id),
-            Some(answer) => Ok(answer?.wait().await.map(|_done| id)?),
+            None => Ok(member),
+            Some(answer) => Ok(answer?.wait().await.map(|_done| member)?),
         }
+    }
+
+    /// Adds a member, waits until its first attempt has ended, and returns the exit, like an awaited `tokio::spawn`.
+    ///
+    /// # Errors
+    /// As [`spawn`](Self::spawn), and when the tree ends before. If the member was added, the error does not give the
+    /// argument back.
+    ///
+    /// # Cancel safety
+    /// Safe: when this future is dropped, the member stays.
+    pub async fn run(&self, argument: A) -> Result<Exit, Refused<A>> {
+        let (_, answer) = self.add(None, argument, Awaits::Exit)?;
+        let Some(answer) = answer else { return Err(Refused::from(Refusal::TreeEnded)) };
+        let exited = exited(answer?.wait().await?)?;
+        Ok(exited.exit)
+    }
+
+    /// Returns the handle of the group itself.
+    ///
+    /// # Errors
+    /// When the tree has not begun ([`Refusal::SupervisorDown`]), has no such group any more, or has ended.
+    pub fn group(&self) -> Result<ChildHandle, Refusal> {
+        let (inner, id) = self.address.get()?;
+        TreeHandle { inner, of: None }.child_by_id(id)
+    }
+
+    /// Returns the members, in the order of their addition.
+    ///
+    /// # Errors
+    /// As [`group`](Self::group).
+    pub fn members(&self) -> Result<Vec<ChildHandle>, Refusal> {
+        let group = self.group()?;
+        let members = group.view().ok_or(Refusal::NotFound)?.children;
+        Ok(members.iter().map(|member| ChildHandle::new(group.tree().clone(), member.id, None)).collect())
     }
 
     fn add(
         &self,
         name: Option<Name>,
         argument: A,
-        wait: bool,
-    ) -> Result<(ChildId, Option<AnswerOrRefusal>), Refused<A>> {
+        awaits: Awaits,
+    ) -> Result<(ChildHandle, Option<AnswerOrRefusal>), Refused<A>> {
         let (tree, group, member_maker) = match self.running_group() {
             Ok(found) => found,
             Err(refusal) => return Err(Refused::new(refusal, argument)),
@@ -246,9 +298,9 @@ impl<A: Send + 'static> GroupHandle<A> {
         // The body is made outside the lock. If the group refuses the member, the argument is taken out of the body again.
         let mut body = Some(member_maker.body(argument));
         let now = tree.clock.now();
-        let asker = if wait { asker_in(&tree) } else { None };
+        let asker = if awaits == Awaits::Nothing { None } else { asker_in(&tree) };
         let added = tree.with_state(|state| {
-            let (id, answer) = if wait {
+            let (id, answer) = if awaits == Awaits::Start {
                 let add = |machine: &mut Machine, request| {
                     Ok((machine.add_member(now, group, name, Some(request))?, ()))
                 };
@@ -260,6 +312,16 @@ impl<A: Send + 'static> GroupHandle<A> {
             if let Some(body) = body.take() {
                 state.set_leaf(id, body);
             }
+            let answer = match awaits {
+                Awaits::Exit => tree.begin_watch(state, id, Moment::Exit, asker).map_or_else(
+                    |refusal| Some(Err(refusal)),
+                    |watch| match watch {
+                        Watch::Waits(exit) => Some(Ok(exit)),
+                        Watch::Answered(_) => None,
+                    },
+                ),
+                Awaits::Start | Awaits::Nothing => answer,
+            };
             Ok((id, answer))
         });
         let added = added.map_err(|refusal| match body {
@@ -270,7 +332,8 @@ impl<A: Send + 'static> GroupHandle<A> {
         let mut values = Vec::new();
         member_maker.let_go(&mut values);
         tree.drops.push(group, values);
-        added
+        let (id, answer) = added?;
+        Ok((ChildHandle::new(TreeHandle { inner: tree, of: None }, id, None), answer))
     }
 
     /// Returns the tree, the id of the group, and the maker of its members, if a member may be added.

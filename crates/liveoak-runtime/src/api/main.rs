@@ -14,7 +14,7 @@ use crate::util::log::flush_log;
 use crate::util::signals::StopSignals;
 use liveoak_core::error_text;
 use std::convert::Infallible;
-use std::future::Future;
+use std::future::{Future, pending};
 use std::io::{self, Write as _};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::process::ExitCode;
@@ -135,7 +135,9 @@ where
     let listening = StopSignals::listen().map_err(|error| Error::Signals(Arc::new(error)));
     let outcome = match listening {
         Ok(listening) => {
-            supervisor.run_with_signals(signals.insert(listening), |line| printer.print(line)).await
+            supervisor
+                .run_with_signals(signals.insert(listening), |line| printer.print(line), pending::<()>())
+                .await
         }
         Err(error) => Err(error),
     };

@@ -4,17 +4,25 @@
 //! * `task`, `service` – what a child can run: closures, and services with a state of their own.
 //! * `ctx`, `subtask` – what the code of a running attempt can ask, report and spawn.
 //! * `tree` – the running tree: its owner, and handles for commands and for looking at it.
+//! * `child_handle`, `command_plan` – commands on one child and on many, and waits for children.
+//! * `pending_tree` – a handle of a tree that may not have begun yet.
+//! * `scope`, `carry` – code of other libraries as code of a child; values that one attempt leaves to the next.
 //! * `split`, `add` – splits builders into declarations for the machine and bodies for the engine; adds children.
 //! * `main` – a whole program that runs a tree: its runtime, signals, messages and exit code.
 //! * `error` – what can go wrong.
 
 pub(crate) mod add;
+pub(crate) mod carry;
 pub(crate) mod child;
+pub(crate) mod child_handle;
+pub(crate) mod command_plan;
 pub(crate) mod ctx;
 pub(crate) mod error;
 pub(crate) mod group;
 pub(crate) mod main;
 pub(crate) mod member;
+pub(crate) mod pending_tree;
+pub(crate) mod scope;
 pub(crate) mod service;
 pub(crate) mod split;
 pub(crate) mod subtask;

@@ -27,8 +27,10 @@ pub(crate) struct ChildParts {
     pub(crate) declaration: ChildDeclaration,
     /// The bodies of the child and of all children below it, in pre-order.
     pub(crate) bodies: Vec<DeclaredBody>,
-    /// The names that are wrong.
+    /// The names, and the choices of a runtime, that are wrong.
     pub(crate) errors: Vec<SpecError>,
+    /// A child that needs a dedicated runtime of one thread above the children that are declared here.
+    pub(crate) needs_one_thread: Option<Path>,
     /// The parts that the declaration cannot hold, by the position of the child in `bodies`.
     not_declared: BTreeMap<usize, NotDeclared>,
 }
@@ -40,18 +42,21 @@ struct NotDeclared {
     name: Option<String>,
     /// The children that are nested too deep.
     too_deep: Children,
+    /// `true` if a runtime was chosen for what is not a leaf.
+    runtime_is_misplaced: bool,
 }
 
 /// Splits a builder into declaration and bodies. The child will be a child of `parent`, or the root.
 pub(crate) fn split(child: Child, parent: Option<&Path>) -> ChildParts {
     let mut split = Split::default();
-    let declaration = split.declare(child, parent, 1);
-    ChildParts { declaration, bodies: split.bodies, errors: split.errors, not_declared: split.not_declared }
+    let declaration = split.declare(child, parent, Level { depth: 1, one_thread: None });
+    let Split { bodies, errors, not_declared, needs_one_thread } = split;
+    ChildParts { declaration, bodies, errors, needs_one_thread, not_declared }
 }
 
 /// Makes a builder again from its parts, because the child was refused. Each builder has the name that it was given.
 pub(crate) fn join(parts: ChildParts, own_name: Name) -> Child {
-    let ChildParts { mut declaration, bodies, mut not_declared, errors: _ } = parts;
+    let ChildParts { mut declaration, bodies, mut not_declared, errors: _, needs_one_thread: _ } = parts;
     declaration.name = own_name;
     join_one(declaration, &mut (0..).zip(bodies), &mut not_declared)
 }
@@ -63,7 +68,8 @@ fn join_one(
 ) -> Child {
     let ChildDeclaration { name, spec, mut form } = declaration;
     let Some((at, body)) = bodies.next() else { unreachable!("each declared child has a body") };
-    let NotDeclared { name: wrong_name, too_deep } = not_declared.remove(&at).unwrap_or_default();
+    let NotDeclared { name: wrong_name, too_deep, runtime_is_misplaced } =
+        not_declared.remove(&at).unwrap_or_default();
     let mut stop_within_for_service = None;
     let kind = match (&mut form, body) {
         (ChildForm::Supervisor(spec), DeclaredBody::Supervisor { runtime, group: None }) => {
@@ -87,8 +93,18 @@ fn join_one(
         spec,
         kind,
         stop_within_for_service,
+        runtime_is_misplaced,
     }
 }
+
+/// Returns the error of a child that cannot run on its runtime.
+pub(crate) fn wrong_runtime(path: Path, problem: &'static str) -> SpecError {
+    SpecError { path, field: "runtime", problem: SpecProblem::Refused(problem.into()) }
+}
+
+/// Why a child that is not `Send` cannot run at its place.
+pub(crate) const NEEDS_ONE_THREAD: &str = "a child that is not `Send` runs on a dedicated runtime of one thread only: \
+     give a supervisor above it `dedicated_runtime(DedicatedRuntime::one_thread(..))`";
 
 /// Returns the error of a name that a child at `path` cannot have.
 pub(crate) fn wrong_name(path: Path, error: NameError) -> SpecError {
@@ -101,12 +117,22 @@ struct Split {
     bodies: Vec<DeclaredBody>,
     errors: Vec<SpecError>,
     not_declared: BTreeMap<usize, NotDeclared>,
+    needs_one_thread: Option<Path>,
+}
+
+/// Where a child is declared.
+#[derive(Clone, Copy)]
+struct Level {
+    /// How many levels it is below the parent, or the number of its level in the tree.
+    depth: usize,
+    /// Whether the nearest dedicated runtime that is declared above it has one thread only.
+    one_thread: Option<bool>,
 }
 
 impl Split {
-    /// Declares a child that is `depth` levels below the parent, or is the root. Children that are nested too deep are left
+    /// Declares a child. Children that are nested too deep are left
     /// out, because the check of the specs refuses their supervisor anyway.
-    fn declare(&mut self, child: Child, parent: Option<&Path>, depth: usize) -> ChildDeclaration {
+    fn declare(&mut self, child: Child, parent: Option<&Path>, level: Level) -> ChildDeclaration {
         let path = parent.map_or_else(|| Path::new(&child.name), |parent| parent.join(&child.name));
         let at = self.bodies.len();
         let name = Name::new(child.name.as_str()).unwrap_or_else(|error| {
@@ -114,17 +140,26 @@ impl Split {
             self.not_declared.entry(at).or_default().name = Some(child.name);
             Name::new("unnamed").unwrap_or_else(|_| unreachable!("`unnamed` is a name"))
         });
+        if child.runtime_is_misplaced {
+            let problem = "a runtime is chosen for a task, thread, service or program; a supervisor or a group has a \
+                 `dedicated_runtime`";
+            self.errors.push(wrong_runtime(path.clone(), problem));
+            self.not_declared.entry(at).or_default().runtime_is_misplaced = true;
+        }
         let form = match child.kind {
             ChildKind::Leaf(body) => {
+                self.check_runtime(&path, &body, level);
                 let stop_within = child.stop_within_for_service;
                 self.bodies.push(DeclaredBody::Leaf { body, stop_within });
                 ChildForm::Leaf
             }
             ChildKind::Supervisor { mut spec, children, runtime } => {
                 spec.dedicated_runtime = runtime.is_some();
+                let one_thread = runtime.as_ref().map(DedicatedRuntime::is_one_thread).or(level.one_thread);
+                let below = Level { depth: level.depth + 1, one_thread };
                 self.bodies.push(DeclaredBody::Supervisor { runtime, group: None });
-                if depth <= MAX_DEPTH {
-                    let declare = |child| self.declare(child, Some(&path), depth + 1);
+                if level.depth <= MAX_DEPTH {
+                    let declare = |child| self.declare(child, Some(&path), below);
                     spec.children = children.into_vec().into_iter().map(declare).collect();
                 } else {
                     self.not_declared.entry(at).or_default().too_deep = children;
@@ -138,6 +173,16 @@ impl Split {
             }
         };
         ChildDeclaration { name, spec: child.spec, form }
+    }
+
+    fn check_runtime(&mut self, path: &Path, body: &Arc<ChildBody>, level: Level) {
+        match (body.needs_one_thread(), body.runtime(), level.one_thread) {
+            (false, ..) | (true, None, Some(true)) => {}
+            (true, None, None) => drop(self.needs_one_thread.get_or_insert_with(|| path.clone())),
+            (true, Some(_), _) | (true, None, Some(false)) => {
+                self.errors.push(wrong_runtime(path.clone(), NEEDS_ONE_THREAD));
+            }
+        }
     }
 }
 
@@ -157,7 +202,7 @@ pub(crate) fn install(
                 if let (Some(stop_within), Some(spec)) = (stop_within, state.machine.spec(id)) {
                     let _ = stop_within.set(spec.stop_within);
                 }
-                state.set_leaf(id, body);
+                state.set_declared_leaf(id, body);
             }
             DeclaredBody::Supervisor { runtime, group } => {
                 let member_maker = group.map(|group| {

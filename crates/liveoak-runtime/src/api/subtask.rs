@@ -1,7 +1,8 @@
 //! What running code can spawn: subtasks, which do not outlive their attempt, and siblings of the calling child.
 
 use crate::api::child::Child;
-use crate::api::ctx::{Ctx, current, with_current};
+use crate::api::child_handle::ChildHandle;
+use crate::api::ctx::{Ctx, spawn_place, with_current};
 use crate::api::error::Refused;
 use crate::attempt::activity::Activity;
 use crate::attempt::body::IntoExit;
@@ -9,7 +10,7 @@ use crate::attempt::cell::SubtaskAbort;
 use crate::attempt::panic::catch;
 use crate::attempt::subtasks::NotAdmitted;
 use crate::util::lock::lock;
-use liveoak_core::{ChildId, Exit, Refusal};
+use liveoak_core::{Exit, Refusal};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -125,15 +126,19 @@ impl LazyRuntime {
 /// If the name is taken, a dot and a number are appended. For tasks that should not outlive the calling *attempt*, use
 /// [`Ctx::spawn`](crate::Ctx::spawn); for many similar tasks, a [`Group`](crate::Group).
 ///
+/// Code that does not run inside a child, such as a task of another library, can spawn inside a scope: see
+/// [`Ctx::scope`](crate::Ctx::scope) and [`TreeHandle::scope`](crate::TreeHandle::scope).
+///
 /// # Errors
 /// When the caller is not part of a tree or was abandoned, the name is invalid, or that supervisor is stopping or has
 /// 10,000 children already. The error gives the future back.
-pub fn spawn<F>(name: &str, future: F) -> Result<ChildId, Refused<F>>
+pub fn spawn<F>(name: &str, future: F) -> Result<ChildHandle, Refused<F>>
 where
     F: Future + Send + 'static,
     F::Output: IntoExit + Send,
 {
-    let Some(ctx) = current() else { return Err(Refused::new(Refusal::NotInATree, future)) };
+    let Some(place) = spawn_place() else { return Err(Refused::new(Refusal::NotInATree, future)) };
+    let (tree, at) = &*place;
     let once = Arc::new(Mutex::new(Some(future)));
     // Weak: if the child is accepted, this call must not be the one that drops the future.
     let refused = Arc::downgrade(&once);
@@ -146,7 +151,7 @@ where
             }
         }
     });
-    ctx.cell.tree.add_spawned(ctx.id(), child.only_once()).map_err(|error| {
+    tree.add_spawned(*at, child.only_once()).map_err(|error| {
         let refusal = error.refusal().clone();
         let future = refused.upgrade().and_then(|once| lock(&once).take());
         future.map_or_else(|| Refused::from(refusal.clone()), |future| Refused::new(refusal.clone(), future))

@@ -3,7 +3,8 @@
 use crate::api::child::{Child, ChildKind, Children};
 use crate::api::ctx::current;
 use crate::api::error::{Error, StartError};
-use crate::api::split::{install, split};
+use crate::api::pending_tree::{Begins, PendingTree};
+use crate::api::split::{NEEDS_ONE_THREAD, install, split, wrong_runtime};
 use crate::api::tree::{Tree, TreeHandle};
 use crate::attempt::dedicated_runtime::DedicatedRuntime;
 use crate::attempt::panic::{capture_panics, panics};
@@ -19,6 +20,8 @@ use liveoak_core::{
     SupervisorSpec,
 };
 use std::fmt;
+use std::future::{Future, pending};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::{Handle, RuntimeFlavor};
@@ -35,6 +38,8 @@ pub struct Supervisor {
     spec: SupervisorSpec,
     children: Children,
     runtime: Option<DedicatedRuntime>,
+    /// Tells the pending handles that the tree has begun.
+    begins: Begins,
 }
 
 impl fmt::Debug for Supervisor {
@@ -58,6 +63,7 @@ impl Supervisor {
             spec: SupervisorSpec::default(),
             children: Children::default(),
             runtime: None,
+            begins: Begins::default(),
         }
     }
 
@@ -149,6 +155,13 @@ impl Supervisor {
         self
     }
 
+    /// Returns a handle of the tree that this supervisor will start: the way to command a tree that [`run`](Self::run) or
+    /// [`main`](crate::main) runs. The handle has no commands before the tree begins; see [`PendingTree`].
+    #[must_use]
+    pub fn handle(&self) -> PendingTree {
+        self.begins.pending()
+    }
+
     /// Starts the tree. Returns when every declared child is ready.
     ///
     /// # Errors
@@ -188,26 +201,60 @@ impl Supervisor {
     /// # Cancel safety
     /// When this future is dropped, everything is killed.
     pub async fn run(self) -> Result<(), Error> {
+        self.run_until(pending::<()>()).await
+    }
+
+    /// Starts the tree and runs it like [`run`](Self::run), until `future` is done at the latest. Then the tree is stopped
+    /// gracefully. The output of `future` is dropped; if the tree ends before, `future` is dropped.
+    ///
+    /// ```
+    /// # use liveoak_runtime::{Child, Ctx, Supervisor};
+    /// # use std::time::Duration;
+    /// # liveoak_runtime::testing::paused(async {
+    /// # let web = |ctx: Ctx| async move { ctx.stopping().await };
+    /// let an_hour = tokio::time::sleep(Duration::from_secs(3600));
+    /// Supervisor::new("shop").child(Child::task("web", web)).run_until(an_hour).await?;
+    /// # Ok::<(), liveoak_runtime::Error>(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    ///
+    /// # Panics
+    /// When `future` panics. Everything is killed then.
+    ///
+    /// # Cancel safety
+    /// When this future is dropped, everything is killed.
+    pub async fn run_until(self, future: impl Future) -> Result<(), Error> {
         let mut signals = StopSignals::listen().map_err(|error| Error::Signals(Arc::new(error)))?;
         let say = |line: &str| {
             let line = line.to_owned();
             log(move || tracing::info!(target: "liveoak", event = "signal", "{line}"));
         };
-        self.run_with_signals(&mut signals, say).await
+        self.run_with_signals(&mut signals, say, future).await
     }
 
-    /// Runs the tree like [`run`](Self::run), with signals for which the caller listens. `say` gets a line for people when
+    /// Runs the tree like [`run_until`](Self::run_until), with signals for which the caller listens. `say` gets a line for people when
     /// a signal changes what happens.
     pub(crate) async fn run_with_signals(
         self,
         signals: &mut StopSignals,
         say: impl Fn(&str),
+        until: impl Future,
     ) -> Result<(), Error> {
         capture_panics();
         let tree = self.end_when_done().begin()?;
+        let until = async {
+            until.await;
+            tree.begin_stop();
+            pending::<()>().await;
+        };
+        let mut until = pin!(until);
         let ended = loop {
-            match race(tree.join(), signals.changed()).await {
-                Either::Left(ended) => break ended,
+            match race(race(tree.join(), until.as_mut()), signals.changed()).await {
+                Either::Left(Either::Left(ended)) => break ended,
+                Either::Left(Either::Right(())) => {}
                 Either::Right(Wish::None) => {}
                 Either::Right(Wish::Stop(_)) => tree.begin_stop(),
                 Either::Right(Wish::StopOrKill(signal)) => {
@@ -242,12 +289,13 @@ impl Supervisor {
     /// # Errors
     /// When specs are wrong, there is no Tokio runtime with timers, or the caller is an attempt that can have no more
     /// subtasks. In these cases nothing was started.
-    pub fn begin(self) -> Result<Tree, StartError> {
+    pub fn begin(mut self) -> Result<Tree, StartError> {
         let handle = Handle::try_current().map_err(|_| StartError::NoRuntime)?;
         if panics(|| drop(tokio::time::sleep(Duration::ZERO))) {
             return Err(StartError::NoTimers);
         }
         warn_of_abort(cfg!(panic = "abort"));
+        let begins = std::mem::take(&mut self.begins);
         let budget = self.stop_within.unwrap_or(ChildSpec::of_root().stop_within);
         let mut root = Child::from(self);
         root.spec.stop_within = budget;
@@ -258,6 +306,9 @@ impl Supervisor {
             errors.extend(more.0);
             StartError::Spec(SpecErrors(std::mem::take(&mut errors)))
         })?;
+        if let Some(path) = parts.needs_one_thread {
+            errors.push(wrong_runtime(path, NEEDS_ONE_THREAD));
+        }
         if !errors.is_empty() {
             return Err(StartError::Spec(SpecErrors(errors)));
         }
@@ -277,7 +328,9 @@ impl Supervisor {
         }
         handle.spawn(Arc::clone(&tree).timer_task());
         tree.feed(tree.clock.now(), Input::Start);
-        Ok(Tree(TreeHandle { inner: tree, of: None }))
+        let tree = TreeHandle { inner: tree, of: None };
+        begins.begun(&tree);
+        Ok(Tree(tree))
     }
 }
 
@@ -290,7 +343,7 @@ impl From<Supervisor> for Child {
             children: supervisor.children,
             runtime: supervisor.runtime,
         };
-        Self { name: supervisor.name, spec, kind, stop_within_for_service: None }
+        Self { name: supervisor.name, spec, kind, stop_within_for_service: None, runtime_is_misplaced: false }
     }
 }
 

@@ -12,7 +12,7 @@ use crate::attempt::body::{Body, IntoExit, UserValue, add_user_value};
 use crate::attempt::cell::AttemptListener as _;
 use crate::attempt::orders::{TaskRegistration, poll_body};
 use crate::attempt::panic::{catch, catch_exit, drop_catching_panics};
-use crate::engine::driver::{LiveAttempt, TreeInner};
+use crate::engine::driver::{ChildBody, LiveAttempt, TreeInner};
 use liveoak_core::Exit;
 use pin_project_lite::pin_project;
 use std::future::Future;
@@ -25,7 +25,7 @@ use tokio::runtime::Handle;
 
 /// Makes the futures of the attempts of a task.
 pub(crate) trait Factory: Send + Sync + 'static {
-    type Body: Future<Output: IntoExit> + Send + 'static;
+    type Body: Future<Output: IntoExit> + 'static;
 
     fn make(&self, ctx: Ctx) -> Self::Body;
 
@@ -36,7 +36,7 @@ pub(crate) trait Factory: Send + Sync + 'static {
 impl<F, Fut> Factory for F
 where
     F: Fn(Ctx) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output: IntoExit> + Send + 'static,
+    Fut: Future<Output: IntoExit> + 'static,
 {
     type Body = Fut;
 
@@ -56,7 +56,7 @@ pub(crate) struct TaskStarter<F> {
     pub(crate) handles_kill: bool,
 }
 
-impl<F: Factory> Body<Arc<TreeInner>> for TaskStarter<F> {
+impl<F: Factory<Body: Send>> Body<Arc<TreeInner>> for TaskStarter<F> {
     fn start(self: Arc<Self>, cell: Arc<LiveAttempt>, handle: &Handle) {
         if self.handles_kill {
             cell.orders.leave_kill_to_body();
@@ -64,11 +64,8 @@ impl<F: Factory> Body<Arc<TreeInner>> for TaskStarter<F> {
         if !cell.on_tree_runtime {
             cell.tree.runs_outside(&cell);
         }
-        let registration = TaskRegistration::default();
-        let state = BodyState::<F::Body>::New;
-        let future = AttemptFuture { state, cell: Some(cell), starter: Some(self), registration };
         // No handle of the task is kept: the future reports its end, and drops its body on a kill.
-        drop(handle.spawn(future));
+        drop(handle.spawn(attempt_future(self, cell)));
     }
 
     fn dispose(self: Arc<Self>, values: &mut Vec<UserValue>) {
@@ -76,6 +73,15 @@ impl<F: Factory> Body<Arc<TreeInner>> for TaskStarter<F> {
             only.factory.dispose(values);
         }
     }
+}
+
+/// Returns the future that is one attempt.
+fn attempt_future<F: Factory>(
+    starter: Arc<TaskStarter<F>>,
+    cell: Arc<LiveAttempt>,
+) -> AttemptFuture<F, F::Body> {
+    let (state, registration) = (BodyState::<F::Body>::New, TaskRegistration::default());
+    AttemptFuture { state, cell: Some(cell), starter: Some(starter), registration }
 }
 
 pin_project! {
@@ -190,6 +196,77 @@ where
                 Poll::Ready(())
             }
         }
+    }
+}
+
+/// Starts the attempts of a child whose future is not `Send`. They run on a dedicated runtime of one thread.
+pub(crate) struct LocalStarter<F>(pub(crate) Arc<TaskStarter<F>>);
+
+impl<F: Factory> Body<Arc<TreeInner>> for LocalStarter<F> {
+    fn start(self: Arc<Self>, cell: Arc<LiveAttempt>, handle: &Handle) {
+        cell.tree.runs_outside(&cell);
+        let launch = Launch { starter: Arc::clone(&self.0), cell: Some(cell) };
+        // The future cannot be sent to its thread, so a task of this thread makes it.
+        drop(handle.spawn(async move { launch.launch() }));
+    }
+
+    fn dispose(self: Arc<Self>, values: &mut Vec<UserValue>) {
+        if let Some(only) = Arc::into_inner(self).and_then(|only| Arc::into_inner(only.0)) {
+            only.factory.dispose(values);
+        }
+    }
+
+    fn needs_one_thread(&self) -> bool {
+        true
+    }
+}
+
+/// An attempt that is on its way to its thread. If it does not arrive, it has ended.
+struct Launch<F> {
+    starter: Arc<TaskStarter<F>>,
+    cell: Option<Arc<LiveAttempt>>,
+}
+
+impl<F: Factory> Launch<F> {
+    fn launch(mut self) {
+        if let Some(cell) = self.cell.take() {
+            // The task reports its end, and drops its body on a kill.
+            drop(tokio::task::spawn_local(attempt_future(Arc::clone(&self.starter), cell)));
+        }
+    }
+}
+
+impl<F> Drop for Launch<F> {
+    fn drop(&mut self) {
+        if let Some(cell) = self.cell.take() {
+            cell.body_ended(Exit::Killed);
+        }
+    }
+}
+
+/// Starts the attempts of another body on the runtime that the user has chosen.
+pub(crate) struct OnRuntime {
+    pub(crate) body: Arc<ChildBody>,
+    pub(crate) runtime: Handle,
+}
+
+impl Body<Arc<TreeInner>> for OnRuntime {
+    fn start(self: Arc<Self>, cell: Arc<LiveAttempt>, handle: &Handle) {
+        Arc::clone(&self.body).start(cell, handle);
+    }
+
+    fn dispose(self: Arc<Self>, values: &mut Vec<UserValue>) {
+        if let Some(only) = Arc::into_inner(self) {
+            only.body.dispose(values);
+        }
+    }
+
+    fn runtime(&self) -> Option<&Handle> {
+        Some(&self.runtime)
+    }
+
+    fn needs_one_thread(&self) -> bool {
+        self.body.needs_one_thread()
     }
 }
 

@@ -1,17 +1,20 @@
 //! A running tree: its owner, and the handles that look at it and command it.
 
 use crate::api::child::Child;
+use crate::api::child_handle::{Added, ChildHandle};
 use crate::api::ctx::{Ctx, current, listens, with_caller};
 use crate::api::error::Refused;
 use crate::api::split::split;
 use crate::api::subtask::SubtaskError;
 use crate::attempt::cell::SubtaskAbort;
-use crate::engine::command::{Begun, PendingAnswer, Wait};
+use crate::engine::command::PendingAnswer;
 use crate::engine::driver::{Owner, TreeInner};
 use crate::engine::ended::Ended;
+use crate::engine::event_filter::EventFilter;
 use crate::engine::events::Events;
 use liveoak_core::{
-    Asker, Awaited, ChildId, Command, Input, Outcome, Path, Refusal, Snapshot, StopReport, Time,
+    Asker, Awaited, ChildDeclaration, Command, Input, Machine, Outcome, Path, Refusal, Snapshot, StopReport,
+    Time,
 };
 use std::fmt;
 use std::ops::Deref;
@@ -203,7 +206,13 @@ impl TreeHandle {
     /// Returns the events from now on.
     #[must_use]
     pub fn events(&self) -> Events {
-        self.watch().1
+        self.inner.subscribe()
+    }
+
+    /// Returns the events from now on that `filter` lets pass.
+    #[must_use]
+    pub fn events_where(&self, filter: EventFilter) -> Events {
+        self.events().filtered(filter)
     }
 
     /// Returns the whole tree as it is now, and the events that follow. The snapshot and the events together always
@@ -226,7 +235,7 @@ impl TreeHandle {
     }
 
     /// Adds a child to the supervisor at `parent`, after its other children, and starts it when its turn comes. Returns
-    /// when the child is ready. An added child is removed when its supervisor restarts.
+    /// the child and what its start did, when it is ready. An added child is removed when its supervisor restarts.
     ///
     /// # Errors
     /// When there is no such supervisor, the supervisor is down or full, the name is taken, the spec is wrong,
@@ -237,13 +246,15 @@ impl TreeHandle {
         &self,
         parent: impl Into<Path>,
         child: impl Into<Child>,
-    ) -> Result<Outcome, Refused<Child>> {
+    ) -> Result<Added, Refused<Child>> {
         let added = self.add(&parent.into(), child.into());
         consume_budget().await;
-        Ok(added?.1?.wait().await?)
+        let (child, answer) = added?;
+        let outcome = answer?.wait().await?;
+        Ok(Added { child, outcome })
     }
 
-    /// Adds a child like [`add_child`](Self::add_child), and returns its id without waiting for its start.
+    /// Adds a child like [`add_child`](Self::add_child), and returns its handle without waiting for its start.
     ///
     /// # Errors
     /// When there is no such supervisor, the supervisor is down or full, the name is taken, or the spec is wrong. The error
@@ -252,8 +263,8 @@ impl TreeHandle {
         &self,
         parent: impl Into<Path>,
         child: impl Into<Child>,
-    ) -> Result<ChildId, Refused<Child>> {
-        self.add(&parent.into(), child.into()).map(|(id, _)| id)
+    ) -> Result<ChildHandle, Refused<Child>> {
+        self.add(&parent.into(), child.into()).map(|(child, _)| child)
     }
 
     /// Starts an idle child, and forgets its earlier restarts. Returns when the child is ready. If the start fails, the
@@ -329,38 +340,30 @@ impl TreeHandle {
 
     async fn command(&self, path: &Path, command: Command) -> Result<Outcome, Refusal> {
         self.check_not_abandoned()?;
-        let begun = self.inner.command(path, command, Wait::For(asker_in(&self.inner)));
-        // A loop of commands that are answered immediately must let other tasks run.
-        consume_budget().await;
-        match begun? {
-            Begun::Answered(outcome, stop_wait) => Ok(self.inner.settled(path, outcome, stop_wait).await),
-            Begun::Waits(pending, stop_wait) => {
-                let outcome = pending.wait().await?;
-                Ok(self.inner.settled(path, outcome, stop_wait).await)
-            }
-            Begun::NotWaitedFor => Err(Refusal::WouldWaitForItself { begun: true }),
-        }
+        self.command_on(self.inner.find(path)?, path, command).await
     }
 
     fn begin_command(&self, path: &Path, command: Command) -> Result<(), Refusal> {
         self.check_not_abandoned()?;
-        self.inner.command(path, command, Wait::No).map(drop)
+        self.begin_command_on(self.inner.find(path)?, command)
     }
 
-    /// Adds a child. Returns the id of the child and the answer, or the refusal of the wait for the answer.
+    /// Adds a child. Returns the child and the answer, or the refusal of the wait for the answer.
     fn add(
         &self,
         parent: &Path,
         child: Child,
-    ) -> Result<(ChildId, Result<PendingAnswer, Refusal>), Refused<Child>> {
+    ) -> Result<(ChildHandle, Result<PendingAnswer, Refusal>), Refused<Child>> {
         if let Err(refusal) = self.check_not_abandoned() {
             return Err(Refused::new(refusal, child));
         }
         let parts = split(child, Some(parent));
-        self.inner.add(parts, |machine, _| machine.find(parent).ok_or(Refusal::NotFound))
+        let place =
+            |machine: &Machine, _: &mut ChildDeclaration| machine.find(parent).ok_or(Refusal::NotFound);
+        self.inner.add(parts, place, self.of.clone())
     }
 
-    fn check_not_abandoned(&self) -> Result<(), Refusal> {
+    pub(crate) fn check_not_abandoned(&self) -> Result<(), Refusal> {
         if self.of.as_ref().is_some_and(Ctx::is_abandoned) {
             return Err(Refusal::Abandoned);
         }

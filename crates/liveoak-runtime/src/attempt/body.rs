@@ -85,4 +85,14 @@ pub(crate) trait Body<T>: Any + Send + Sync {
     /// Takes the body apart if no attempt uses it any more. Adds the values whose destructors are user code to `values`,
     /// and drops the rest.
     fn dispose(self: Arc<Self>, values: &mut Vec<UserValue>);
+
+    /// Returns the runtime that the user has chosen for the attempts, if any.
+    fn runtime(&self) -> Option<&Handle> {
+        None
+    }
+
+    /// Returns `true` if the attempts can run only on a dedicated runtime of one thread.
+    fn needs_one_thread(&self) -> bool {
+        false
+    }
 }

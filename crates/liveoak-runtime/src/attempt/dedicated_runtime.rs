@@ -16,12 +16,14 @@ use liveoak_core::{Exit, KILL_WAIT};
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::task::LocalSet;
 
 /// Settings of the Tokio runtime that a [`Supervisor`](crate::Supervisor) or [`Group`](crate::Group) has for its
 /// children.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DedicatedRuntime {
-    threads: usize,
+    /// `None` for a runtime whose only thread runs all tasks.
+    workers: Option<usize>,
     name: String,
 }
 
@@ -30,13 +32,28 @@ impl DedicatedRuntime {
     /// system shows 15 bytes.
     #[must_use]
     pub fn new(name: impl Into<String>, threads: usize) -> Self {
-        Self { threads: threads.max(1), name: name.into() }
+        Self { workers: Some(threads.max(1)), name: name.into() }
+    }
+
+    /// Describes a runtime of one thread that runs all tasks, called `name`. Children that are not `Send`
+    /// ([`Child::local`](crate::Child::local)) need such a runtime above them. A task that blocks there blocks all children
+    /// of the runtime.
+    #[must_use]
+    pub fn one_thread(name: impl Into<String>) -> Self {
+        Self { workers: None, name: name.into() }
     }
 
     /// Returns the number of worker threads.
     #[must_use]
     pub const fn threads(&self) -> usize {
-        self.threads
+        match self.workers {
+            Some(workers) => workers,
+            None => 1,
+        }
+    }
+
+    pub(crate) const fn is_one_thread(&self) -> bool {
+        self.workers.is_none()
     }
 
     /// Creates the runtime on a thread that keeps it until the cell is asked to stop. `opened` receives the handle.
@@ -70,17 +87,29 @@ impl DedicatedRuntime {
         opened: impl FnOnce(Handle),
     ) -> Exit {
         let threads = Arc::new(Threads::default());
-        let created = try_threads(self.threads)
-            .and_then(|()| create(self.threads, move || name.clone(), &threads, tree));
+        let created = match self.workers {
+            Some(workers) => {
+                try_threads(workers).and_then(|()| create(workers, move || name.clone(), &threads, tree))
+            }
+            None => create_for_this_thread(move || name.clone(), &threads),
+        };
         let runtime = match created {
             Ok(runtime) => runtime,
             Err(error) => {
-                let what = format!("no dedicated runtime with {} threads: {error}", self.threads);
+                let what = format!("no dedicated runtime with {} threads: {error}", self.threads());
                 return Exit::failed(io::Error::new(error.kind(), what));
             }
         };
-        opened(runtime.handle().clone());
-        runtime.block_on(cell.orders.stopping());
+        if self.is_one_thread() {
+            let local = LocalSet::new();
+            // On this thread, the tasks of the runtime can spawn tasks that are not `Send`.
+            let _inside = local.enter();
+            opened(runtime.handle().clone());
+            local.block_on(&runtime, cell.orders.stopping());
+        } else {
+            opened(runtime.handle().clone());
+            runtime.block_on(cell.orders.stopping());
+        }
         // The children have ended or are abandoned. Tasks that they left behind get half of `KILL_WAIT`.
         runtime.shutdown_timeout(KILL_WAIT / 2);
         // A call that blocks, in a child that was abandoned or by `tokio::task::spawn_blocking`, keeps its thread. The
@@ -115,6 +144,18 @@ impl Threads {
             live = ignore_poison(self.ended.wait(live));
         }
     }
+}
+
+/// Creates a runtime whose tasks run on the calling thread. Only its blocking calls have other threads.
+fn create_for_this_thread(
+    name: impl Fn() -> String + Send + Sync + 'static,
+    live: &Arc<Threads>,
+) -> io::Result<Runtime> {
+    let (begun, ended) = (Arc::clone(live), Arc::clone(live));
+    let mut builder = Builder::new_current_thread();
+    builder.thread_name_fn(name).enable_all();
+    builder.on_thread_start(move || begun.begun()).on_thread_stop(move || ended.one_ended());
+    builder.build()
 }
 
 /// Creates the runtime. Panics if the system refuses a thread after all. The panic comes immediately, and leaves no

@@ -32,10 +32,15 @@ pub(crate) struct StopWait {
 }
 
 impl TreeInner {
+    /// Returns the id of the child at `path`.
+    pub(crate) fn find(&self, path: &Path) -> Result<ChildId, Refusal> {
+        self.state().machine.find(path).ok_or(Refusal::NotFound)
+    }
+
     /// Gives a command on one child. The answer comes when the command has taken effect.
     pub(crate) fn command(
         self: &Arc<Self>,
-        path: &Path,
+        id: ChildId,
         command: Command,
         wait: Wait,
     ) -> Result<Begun, Refusal> {
@@ -44,7 +49,6 @@ impl TreeInner {
         if state.runtime_lost {
             return Err(Refusal::TreeEnded);
         }
-        let Some(id) = state.machine.find(path) else { return Err(Refusal::NotFound) };
         let budget = state.stop_budget(id);
         let answer = state.requests.begin()?;
         let request = answer.request;
@@ -102,6 +106,14 @@ impl PendingAnswer {
 
     /// Waits for the answer. If the tree ends without one, the answer is [`Refusal::TreeEnded`].
     pub(crate) async fn wait(mut self) -> Result<Outcome, Refusal> {
+        self.answered().await
+    }
+
+    /// Waits for the answer like [`wait`](Self::wait). The answer comes once.
+    ///
+    /// # Cancel safety
+    /// Safe: the answer still comes.
+    pub(crate) async fn answered(&mut self) -> Result<Outcome, Refusal> {
         let Some(answer) = &mut self.answer else { return Err(Refusal::TreeEnded) };
         let answered = answer.wait().await;
         self.answer = None;

@@ -25,6 +25,7 @@ use crate::attempt::body::Body;
 use crate::attempt::cell::{AttemptCell, AttemptListener};
 use crate::attempt::panic::catch;
 use crate::engine::action::{Action, Batch, TurnLimit};
+use crate::engine::carried::CarriedValues;
 use crate::engine::clock::Clock;
 use crate::engine::drops::Drops;
 use crate::engine::ended::Ended;
@@ -68,6 +69,8 @@ pub(crate) struct TreeInner {
     pub(crate) timer_task_notify: Notify,
     pub(crate) watchdog: Arc<Watchdog>,
     pub(crate) drops: Arc<Drops>,
+    /// Values that attempts leave to the next attempts.
+    pub(crate) carried: CarriedValues,
     /// `true` if events are queued that no thread delivers: the timer task must deliver them.
     pub(crate) events_left: AtomicBool,
     /// How the tree ended, while the end still waits for drops or for log lines.
@@ -84,6 +87,9 @@ impl AttemptListener for Arc<TreeInner> {
     fn attempt_ended(&self, cell: &Arc<LiveAttempt>, exit: Exit) {
         let now = if cell.on_tree_runtime { self.clock.now_inside() } else { self.clock.now() };
         let exit = settle_error(exit, cell.keep_error, cell.id, &self.drops);
+        if let Some(value) = self.carried.attempt_ended(cell.id, cell.attempt, &exit) {
+            self.drops.push(cell.id, vec![value]);
+        }
         // The machine drops an exit that comes too late, under the lock. An error in it must be dropped elsewhere.
         let _outlives_the_lock = cell.keep_error.then(|| exit.clone());
         let mut state = self.state();
@@ -138,6 +144,7 @@ impl TreeInner {
     pub(crate) fn new(machine: Machine, handle: Handle, owner: Option<Owner>) -> Arc<Self> {
         Arc::new(Self {
             drops: Drops::new(handle.clone()),
+            carried: CarriedValues::default(),
             events_left: AtomicBool::new(false),
             ending: Mutex::new(None),
             clock: Clock::new(handle),
@@ -293,6 +300,7 @@ impl TreeInner {
                 }
                 let mut values = Vec::new();
                 entry.dispose(&mut values);
+                self.carried.forget(id, &mut values);
                 self.drops.push_of(id, supervisor, values);
             }
             Action::LetGo(entry, id) => self.dispose(entry, id),
@@ -320,6 +328,7 @@ impl TreeInner {
     pub(crate) fn dispose(&self, entry: ChildEntry<Arc<Self>>, child: ChildId) {
         let mut values = Vec::new();
         entry.dispose(&mut values);
+        self.carried.forget(child, &mut values);
         self.drops.push(child, values);
     }
 }

@@ -5,6 +5,7 @@
 //! learns how many. It never slows the tree down. The log has a [thread of its own](crate::util::log).
 
 use crate::attempt::panic::{catch, drop_catching_panics};
+use crate::engine::event_filter::EventFilter;
 use crate::engine::outbox::{Flushed, Outbox};
 use crate::engine::pids;
 use crate::util::lock::{ignore_poison, lock};
@@ -52,7 +53,7 @@ impl Broadcast {
             Sender::Open(sender) => sender.subscribe(),
             Sender::Unused | Sender::Closed => broadcast::channel(1).1,
         };
-        Events { receiver, seen: after, after_gap: None, guard: WakerGuard::new() }
+        Events { receiver, seen: after, after_gap: None, filter: None, guard: WakerGuard::new() }
     }
 
     /// Ends the stream after the events that are queued.
@@ -160,6 +161,8 @@ pub struct Events {
     seen: u64,
     /// The event after a gap, while the gap is reported.
     after_gap: Option<Event>,
+    /// The events that the reader wants. `None` for all.
+    filter: Option<Box<EventFilter>>,
     /// Catches panics of this reader's waker, so that the others are still woken.
     guard: WakerGuard,
 }
@@ -175,12 +178,44 @@ pub enum EventOrLost {
 }
 
 impl Events {
+    /// Returns only the events that `filter` lets pass. Lost events are counted whether they would have passed or not.
+    #[must_use]
+    pub fn filtered(mut self, filter: EventFilter) -> Self {
+        self.filter = Some(Box::new(filter));
+        self
+    }
+
+    /// Waits until an event is `wanted` or events were lost, and skips all events that are there already. Returns `None`
+    /// when the tree has ended.
+    pub(crate) async fn until(&mut self, wanted: impl Fn(&Event) -> bool) -> Option<()> {
+        loop {
+            match self.next().await? {
+                EventOrLost::Event(event) if !wanted(&event) => {}
+                EventOrLost::Event(_) | EventOrLost::Lost(_) => break,
+            }
+        }
+        self.after_gap = None;
+        loop {
+            match self.receiver.try_recv() {
+                Ok(event) => self.seen = self.seen.max(event.number),
+                Err(broadcast::error::TryRecvError::Lagged(_)) => {}
+                Err(broadcast::error::TryRecvError::Empty | broadcast::error::TryRecvError::Closed) => {
+                    return Some(());
+                }
+            }
+        }
+    }
+
+    fn passes(&self, event: &Event) -> bool {
+        self.filter.as_ref().is_none_or(|filter| filter.matches(event))
+    }
+
     /// Returns the next event, or how many were lost. Returns `None` when the tree has ended and all events were read.
     ///
     /// # Cancel safety
     /// Safe: no event is lost by dropping this future.
     pub async fn next(&mut self) -> Option<EventOrLost> {
-        if let Some(event) = self.after_gap.take() {
+        if let Some(event) = self.after_gap.take().filter(|event| self.passes(event)) {
             return Some(EventOrLost::Event(event));
         }
         loop {
@@ -191,6 +226,9 @@ impl Events {
                     // The tree numbers its events without gaps, so this reader has missed those in between.
                     let lost = event.number - self.seen - 1;
                     self.seen = event.number;
+                    if lost == 0 && !self.passes(&event) {
+                        continue;
+                    }
                     if lost == 0 {
                         return Some(EventOrLost::Event(event));
                     }

@@ -9,11 +9,15 @@
 //! * `ending` – the end of a tree, and what a stop waits for in addition to attempts.
 //! * `drops`, `drop_threads`, `kept_error` – where values of children that are over, and errors, are dropped; the errors of
 //!   exits that keep them.
+//! * `watch` – waits for the end of an attempt, for readiness, and for any state of a child.
+//! * `event_filter` – which events a reader wants.
+//! * `carried` – values that one attempt leaves to the next.
 //! * `heartbeat` – the answers to heartbeat checks.
 //! * `command`, `requests` – commands on one child, and the callers that wait for their answers.
 //! * `clock`, `paged_vec` – the tree's time; a vector that never moves its entries.
 
 pub(crate) mod action;
+pub(crate) mod carried;
 pub(crate) mod clock;
 pub(crate) mod command;
 pub(crate) mod driver;
@@ -21,6 +25,7 @@ pub(crate) mod drop_threads;
 pub(crate) mod drops;
 pub(crate) mod ended;
 pub(crate) mod ending;
+pub(crate) mod event_filter;
 pub(crate) mod events;
 pub(crate) mod heartbeat;
 pub(crate) mod kept_error;
@@ -31,4 +36,5 @@ pub(crate) mod requests;
 pub(crate) mod snapshot;
 pub(crate) mod state;
 pub(crate) mod timer_task;
+pub(crate) mod watch;
 pub(crate) mod watchdog;

@@ -95,8 +95,8 @@ pub(crate) struct TreeState<T> {
     pub(crate) timer_task_wakeup: Time,
     /// `true` if the timer task will check for work before it sleeps again.
     pub(crate) timer_task_pending: bool,
-    /// `true` if any supervisor has, or had, a dedicated runtime.
-    has_dedicated_runtimes: bool,
+    /// `true` if any supervisor has, or had, a dedicated runtime, or any child has a chosen runtime.
+    has_other_runtimes: bool,
     /// `true` if the whole tree was killed.
     pub(crate) killed: bool,
     /// `true` if the runtime of the tree is lost: nothing can be started any more.
@@ -114,7 +114,7 @@ impl<T: AttemptListener> TreeState<T> {
             random: RandomState::new().hash_one(0u8) | 1,
             timer_task_wakeup: Time::NEVER,
             timer_task_pending: false,
-            has_dedicated_runtimes: false,
+            has_other_runtimes: false,
             killed: false,
             runtime_lost: false,
         }
@@ -189,7 +189,7 @@ impl<T: AttemptListener> TreeState<T> {
         runtime: Option<DedicatedRuntime>,
         member_maker: Option<Arc<dyn Any + Send + Sync>>,
     ) {
-        self.has_dedicated_runtimes |= runtime.is_some();
+        self.has_other_runtimes |= runtime.is_some();
         let own = |settings| Box::new(RuntimeEntry { settings, handle: None, cell: None });
         let dedicated = runtime.map(own);
         self.set_entry(id, ChildEntry::Supervisor { serial: id.serial, dedicated, member_maker });
@@ -205,11 +205,32 @@ impl<T: AttemptListener> TreeState<T> {
         }
     }
 
-    /// Returns the runtime on which the child `id` starts: the nearest dedicated one above it, or `None` for the
-    /// tree's.
+    /// Adds a declared leaf, which may have a runtime that the user has chosen. Members of groups have none.
+    pub(crate) fn set_declared_leaf(&mut self, id: ChildId, body: Arc<dyn Body<T>>) {
+        self.has_other_runtimes |= body.runtime().is_some();
+        self.set_leaf(id, body);
+    }
+
+    /// Returns `true` if the nearest dedicated runtime of a supervisor, its own or one above it, has one thread only.
+    pub(crate) fn has_one_thread(&self, supervisor: ChildId) -> bool {
+        let mut line = successors(Some(supervisor), |id| self.machine.parent(*id));
+        let nearest = line.find_map(|id| match self.children.get(id.slot) {
+            Some(ChildEntry::Supervisor { dedicated: Some(own), .. }) => Some(own.settings.is_one_thread()),
+            Some(_) | None => None,
+        });
+        nearest.unwrap_or_default()
+    }
+
+    /// Returns the runtime on which the child `id` starts: the chosen one, else the nearest dedicated one above it, or
+    /// `None` for the tree's.
     pub(crate) fn runtime_for(&self, id: ChildId) -> Option<Handle> {
-        if !self.has_dedicated_runtimes {
+        if !self.has_other_runtimes {
             return None;
+        }
+        if let Some(ChildEntry::Leaf { body, .. }) = self.children.get(id.slot)
+            && let Some(chosen) = body.runtime()
+        {
+            return Some(chosen.clone());
         }
         let mut above = successors(self.machine.parent(id), |id| self.machine.parent(*id));
         above.find_map(|id| match self.children.get(id.slot) {

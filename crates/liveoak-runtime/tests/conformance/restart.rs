@@ -447,7 +447,7 @@ fn c37_a_group_restarts_the_member_that_failed_with_its_own_argument_and_no_othe
         fixture.log().await;
         y.fail("x");
         assert_eq!(fixture.log().await, "-y +y");
-        assert_eq!(tree.snapshot().get("/t/g/2").map(|view| view.id), Some(ids[1]));
+        assert_eq!(tree.snapshot().get("/t/g/2").map(|view| view.id), Some(ids[1].id()));
         fixture.end(tree).await;
     });
 }

@@ -93,7 +93,7 @@ fn c5_a_child_that_is_not_needed_counts_as_started_and_stays_listed_unless_tempo
             ("temporary", Restart::Temporary, "removed"),
         ] {
             let done = tree.add_child("/t", not_needed(name).child().restart(restart)).await;
-            assert!(matches!(done, Ok(Outcome::Ignored)), "{done:?}");
+            assert!(matches!(done, Ok(Added { outcome: Outcome::Ignored, .. })), "{done:?}");
             assert_eq!(state(&tree, &format!("/t/{name}")), left);
         }
         assert!(members.start(Some(name("m")), not_needed("m")).await.is_ok());

@@ -110,7 +110,7 @@ impl Operator {
         let probe = captured.probe();
         let added = self.tree.add_child(parent, child(&self.plan, "d", &mut self.dice, captured)).await;
         let is_added = added.is_ok();
-        self.note("add", parent, added.map_err(Refusal::from));
+        self.note("add", parent, added.map(|added| added.outcome).map_err(Refusal::from));
         if is_added {
             probe.mark_kept();
         }
@@ -135,7 +135,11 @@ impl Operator {
         let path = format!("/t/{name}");
         let captured = Captured::new(self.plan.ledger.clone(), path.clone(), None);
         let child = child(&self.plan, name, &mut self.dice, captured).restart(Restart::Temporary);
-        self.note("add", &path, self.tree.add_child("/t", child).await.map_err(Refusal::from));
+        self.note(
+            "add",
+            &path,
+            self.tree.add_child("/t", child).await.map(|added| added.outcome).map_err(Refusal::from),
+        );
     }
 }
 

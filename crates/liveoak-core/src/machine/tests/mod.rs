@@ -33,3 +33,4 @@ mod table;
 mod test_driver;
 mod time_jump;
 mod waiting;
+mod watch;

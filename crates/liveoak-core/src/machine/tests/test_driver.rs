@@ -12,7 +12,7 @@ use super::copies::Copies;
 use super::replica::Replica;
 use crate::{
     Attempt, ChildDeclaration, ChildId, ChildView, Command, Effect, Event, Exit, Health, Input, Machine,
-    Name, Outcome, Path, Refusal, RequestId, Severity, Snapshot, StopReport, Time,
+    Moment, Name, Outcome, Path, Refusal, RequestId, Severity, Snapshot, StopReport, Time,
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -254,6 +254,14 @@ impl TestDriver {
     pub(super) fn command(&mut self, path: &str, command: Command) -> RequestId {
         let id = self.id(path);
         self.command_to(id, command)
+    }
+
+    /// Waits for a moment in the life of a child.
+    #[track_caller]
+    pub(super) fn watch(&mut self, path: &str, moment: Moment) -> RequestId {
+        let (request, id) = (self.request(), self.id(path));
+        self.input(Input::Watch { request, id, moment });
+        request
     }
 
     #[track_caller]
@@ -540,10 +548,12 @@ pub(super) fn word(answer: &Answer) -> &'static str {
         Ok(Outcome::Ready { .. }) => "ready",
         Ok(Outcome::Ignored) => "ignored",
         Ok(Outcome::Finished { .. }) => "finished",
+        Ok(Outcome::Exited { .. }) => "exited",
         Ok(Outcome::Stopped(_)) => "stopped",
         Ok(Outcome::Removed(_)) => "removed",
         Err(Refusal::NotFound) => "not found",
         Err(Refusal::NotDown { .. }) => "not down",
+        Err(Refusal::Down { .. }) => "down",
         Err(Refusal::AlreadyExists { .. }) => "exists",
         Err(Refusal::SupervisorDown) => "supervisor down",
         Err(Refusal::NeededBy(_)) => "needed",
@@ -557,7 +567,9 @@ pub(super) fn word(answer: &Answer) -> &'static str {
         Err(Refusal::DestructorsWaiting) => "destructors waiting",
         Err(Refusal::IsRoot) => "is root",
         Err(Refusal::OnlyOnce) => "only once",
-        Err(Refusal::WouldWaitForItself { .. } | Refusal::Abandoned | Refusal::NotInATree) => "caller",
+        Err(
+            Refusal::WouldWaitForItself { .. } | Refusal::TooLate | Refusal::Abandoned | Refusal::NotInATree,
+        ) => "caller",
         Err(Refusal::NotASupervisor | Refusal::IsAGroup | Refusal::NotAGroup | Refusal::Invalid(_)) => {
             "wrong"
         }
