@@ -3,6 +3,7 @@
 use crate::bounds::DEFAULT_FILE;
 use crate::config::Config;
 use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::kinds::Kinds;
 use crate::other_tools;
 use crate::reader::Reader;
 use crate::source::{NotUtf8, ReadEnvFile, Unreadable, is_stream, read_main, read_text, shown_name};
@@ -19,6 +20,18 @@ use std::path::Path;
 /// # Errors
 /// Everything that is wrong with it, in the order of the file. When the TOML itself is broken, only that.
 pub fn load(file: &Path) -> Result<Config, Diagnostics> {
+    load_for(file, None)
+}
+
+/// Reads and checks a whole file like [`load`], for a program with kinds. With `load` the key `kind` is an error.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_with(file: &Path, kinds: &Kinds) -> Result<Config, Diagnostics> {
+    load_for(file, Some(kinds))
+}
+
+fn load_for(file: &Path, kinds: Option<&Kinds>) -> Result<Config, Diagnostics> {
     let name = shown_name(file);
     let fail = |diagnostic| Diagnostics::of_file(&name, diagnostic);
     let text = read_main(file).map_err(|problem| unreadable(file, &name, problem))?;
@@ -32,7 +45,7 @@ pub fn load(file: &Path) -> Result<Config, Diagnostics> {
         let help = "the working directory may have been removed: change to another one, and start again";
         fail(Diagnostic::of_file(format!("cannot tell the working directory: {error}")).help(help))
     })?;
-    read(file, &folder, &text, &read_text)
+    read(file, &folder, &text, &read_text, kinds)
 }
 
 /// Returns the error for a file that gives no text.
@@ -65,8 +78,10 @@ pub(crate) fn read(
     folder: &Path,
     text: &str,
     open: ReadEnvFile<'_>,
+    kinds: Option<&Kinds>,
 ) -> Result<Config, Diagnostics> {
     let mut reader = Reader::new(folder, open, &shown_name(file), text);
+    reader.kinds = kinds;
     let document = syntax::parse(text, &mut reader.problems);
     if let Some(tool) = other_tools::recognized(text).filter(|_| !reader.problems.is_empty()) {
         reader.problems.keep_first(tool);

@@ -14,14 +14,16 @@ const ARROWS: [(&str, Option<&[&str]>); 6] = [
         Some(&[
             "liveoak-core",
             "liveoak-process",
+            "liveoak-runtime",
             "toml",
             "annotate-snippets",
+            "serde_core",
             "serde_json",
             "shlex",
             "strsim",
         ]),
     ),
-    ("liveoak", Some(&["liveoak-runtime", "liveoak-process"])),
+    ("liveoak", Some(&["liveoak-runtime", "liveoak-process", "liveoak-config"])),
     ("liveoak-cli", None),
 ];
 

@@ -1,6 +1,8 @@
 //! What a good file is read into (values, defaults, order, paths, replicas), and the bounds of a file.
 
 mod fuzz;
+mod kinds;
+mod plan;
 mod replicas;
 mod schema;
 mod surroundings;
@@ -14,7 +16,7 @@ use std::time::Duration;
 
 /// Reads a text as if it were a file in `folder`, with the env files that are there.
 pub(crate) fn read_text(folder: &Path, text: &str) -> Result<Config, Diagnostics> {
-    load::read(Path::new(DEFAULT_FILE), folder, text, &source::read_text)
+    load::read(Path::new(DEFAULT_FILE), folder, text, &source::read_text, None)
 }
 
 fn read(text: &str) -> Config {
@@ -24,7 +26,7 @@ fn read(text: &str) -> Config {
 fn program(child: &ChildConfig) -> &ProgramConfig {
     match &child.form {
         Form::Program(program) => program,
-        Form::Supervisor(_) => panic!("{} is a supervisor", child.name),
+        Form::Supervisor(_) | Form::Kind(_) => panic!("{} is no program", child.name),
     }
 }
 
