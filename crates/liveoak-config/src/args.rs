@@ -15,6 +15,7 @@ use serde_core::forward_to_deserialize_any;
 use serde_json::{Map, Value};
 use std::cell::RefCell;
 use std::fmt;
+use std::marker::PhantomData;
 
 /// The most errors that one table of arguments can have; the others are found when these are mended.
 const MAX_FAULTS: usize = 20;
@@ -59,14 +60,16 @@ pub(crate) fn read<A: DeserializeOwned>(args: &Args) -> Result<A, Vec<Fault>> {
     let state = State::default();
     let value = Value::Object(args.0.clone());
     loop {
-        let fault = match A::deserialize(At { value: &value, state: &state }) {
+        let fault = match (At { value: &value, state: &state }).read(PhantomData::<A>) {
             Ok(read) if state.faults.borrow().is_empty() => return Ok(read),
             Ok(_) => return Err(state.faults.take()),
             Err(fault) => Fault { steps: Some(fault.steps.unwrap_or_default()), ..fault },
         };
         let mut faults = state.faults.borrow_mut();
-        // A stand-in that the type refuses shows nothing about the arguments.
-        let stands_in = faults.iter().any(|known| known.stands_in_for(&fault));
+        // A stand-in that the type refuses shows nothing about the arguments. If it is not known which value the type
+        // refuses, it may be a stand-in.
+        let may_stand_in = !faults.is_empty() && matches!(fault.problem, Problem::Inside { .. });
+        let stands_in = may_stand_in || faults.iter().any(|known| known.stands_in_for(&fault));
         if !stands_in {
             faults.push(fault);
         }
@@ -128,6 +131,16 @@ struct At<'a> {
     state: &'a State,
 }
 
+impl At<'_> {
+    /// Reads the value. Types that buffer a table (`flatten`, `tag`) refuse a value in it without its place.
+    fn read<'de, T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, Fault> {
+        seed.deserialize(self).map_err(|fault| match self.value {
+            Value::Object(_) => fault.somewhere_inside(),
+            _ => fault,
+        })
+    }
+}
+
 impl<'de> Deserializer<'de> for At<'_> {
     type Error = Fault;
 
@@ -149,12 +162,15 @@ impl<'de> Deserializer<'de> for At<'_> {
                     _ => Err(Fault::invalid_length(elements.len(), &format!("{}", rest.next).as_str())),
                 }
             }
-            Value::Object(table) => visitor.visit_map(Entries {
-                entries: table.iter(),
-                missing: self.state.missing().into_iter(),
-                value: None,
-                state: self.state,
-            }),
+            Value::Object(table) => {
+                let entries = Entries {
+                    entries: table.iter(),
+                    missing: self.state.missing().into_iter(),
+                    value: None,
+                    state: self.state,
+                };
+                visitor.visit_map(entries)
+            }
         }
     }
 
@@ -231,7 +247,7 @@ impl<'de> SeqAccess<'de> for &mut Elements<'_> {
         let (state, known) = (self.state, self.state.known(&step));
         let read = || match known {
             Some(_) => seed.deserialize(StandIn),
-            None => seed.deserialize(At { value, state }),
+            None => At { value, state }.read(seed),
         };
         state.below(step, read).map(Some)
     }
@@ -270,7 +286,7 @@ impl<'de> MapAccess<'de> for Entries<'_> {
         let (state, step) = (self.state, Step::Key(key));
         let known = state.known(&step);
         let read = || match (known, value) {
-            (None | Some(Problem::Missing(_)), Some(value)) => seed.deserialize(At { value, state }),
+            (None | Some(Problem::Missing(_)), Some(value)) => At { value, state }.read(seed),
             _ => seed.deserialize(StandIn),
         };
         state.below(step, read)

@@ -33,6 +33,8 @@ pub(crate) enum Problem {
     Key { known: &'static [&'static str], near: Option<&'static str> },
     /// The table has no such key.
     Missing(&'static str),
+    /// A value in the table is something else than expected, and the type does not say which one (`flatten`, `tag`).
+    Inside { found: &'static str, expected: String },
     /// The type says it in its own words.
     Other(String),
 }
@@ -56,6 +58,7 @@ impl Problem {
     pub(crate) fn message(&self, path: &str) -> String {
         match self {
             Self::Type { expected, .. } => format!("`{path}` must be {expected}"),
+            Self::Inside { expected, .. } => format!("a value in `{path}` must be {expected}"),
             Self::Value { .. } => format!("`{path}` has a value that is not possible"),
             Self::Word { .. } => format!("`{path}` has an unknown value"),
             Self::Key { .. } => format!("unknown key `{path}`"),
@@ -72,7 +75,7 @@ impl Problem {
                 Some("nothing: there are none".to_owned())
             }
             Self::Word { known, .. } | Self::Key { known, .. } => Some(one_of(known.iter().copied())),
-            Self::Type { .. } | Self::Missing(_) | Self::Other(_) => None,
+            Self::Type { .. } | Self::Inside { .. } | Self::Missing(_) | Self::Other(_) => None,
         }
     }
 
@@ -90,7 +93,7 @@ impl Problem {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.problem.message(&path_of("args", self.steps())))?;
-        if let Problem::Type { found, .. } = self.problem {
+        if let Problem::Type { found, .. } | Problem::Inside { found, .. } = self.problem {
             write!(f, ", found {found}")?;
         }
         self.problem.expected().iter().try_for_each(|expected| write!(f, ", expected {expected}"))?;
@@ -136,6 +139,9 @@ impl From<Problem> for Fault {
     }
 }
 
+/// What messages call a table.
+const A_TABLE: &str = "a table";
+
 /// Returns what was found, without the value.
 const fn kind_of(found: &Unexpected<'_>) -> &'static str {
     match found {
@@ -145,7 +151,7 @@ const fn kind_of(found: &Unexpected<'_>) -> &'static str {
         Unexpected::Str(_) | Unexpected::Char(_) => "a string",
         Unexpected::Seq => "an array",
         Unexpected::Unit => "nothing",
-        _ => "a table",
+        _ => A_TABLE,
     }
 }
 
@@ -171,6 +177,16 @@ fn plain(expected: &str) -> String {
 }
 
 impl Fault {
+    /// Marks the error of a table that is about one of its values, because the table itself is what was expected.
+    pub(crate) fn somewhere_inside(self) -> Self {
+        match self.problem {
+            Problem::Type { found, expected } if self.steps.is_none() && found != A_TABLE => {
+                Problem::Inside { found, expected }.into()
+            }
+            problem => Self { problem, ..self },
+        }
+    }
+
     /// Returns the steps to what stands in for the wrong value.
     pub(crate) fn stand_in(&self) -> Vec<Step> {
         let missing = match self.problem {

@@ -176,7 +176,7 @@ fn at_fault(args: &Node<'_>, fault: &Fault) -> Error {
     };
     let (span, label) = match &fault.problem {
         Problem::Key { .. } => (at.key_span, "not a key of this kind".to_owned()),
-        Problem::Type { found, .. } => (at.span, format!("found {found}")),
+        Problem::Type { found, .. } | Problem::Inside { found, .. } => (at.span, format!("found {found}")),
         Problem::Word { .. } => (at.span, "not one of the words for it".to_owned()),
         _ => (at.span, String::new()),
     };

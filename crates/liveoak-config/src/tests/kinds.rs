@@ -126,6 +126,54 @@ fn each_error_in_the_arguments_of_all_children_is_shown_at_its_place() {
     );
 }
 
+#[derive(Deserialize)]
+struct Driven {
+    name: String,
+    #[serde(flatten)]
+    limits: Limits,
+    drive: Drive,
+}
+
+#[derive(Deserialize)]
+struct Limits {
+    most: u8,
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+enum Drive {
+    Serial { baud: u32 },
+    Can { id: u8 },
+}
+
+#[test]
+fn types_that_hide_the_place_of_an_error_get_the_table_around_it_and_no_wrong_place() {
+    let kinds = Kinds::new().add("driven", |args: Driven, _: Ctx| async move {
+        let number = match args.drive {
+            Drive::Serial { baud } => baud,
+            Drive::Can { id } => id.into(),
+        };
+        let _ = (args.name, args.limits.most, number);
+    });
+    let refused = |args: serde_json::Value| {
+        kinds.child("driven", "x", args).map_or_else(|refused| refused.to_string(), |_| "fine".to_owned())
+    };
+    let good = json!({ "name": "a", "most": 3, "drive": { "type": "serial", "baud": 9600 } });
+    assert_eq!(refused(good), "fine");
+    assert_eq!(
+        refused(json!({ "name": "a", "most": "3", "drive": { "type": "can", "id": 1 } })),
+        "a value in `args` must be a whole number from 0 to 255, found a string"
+    );
+    assert_eq!(
+        refused(json!({ "name": "a", "most": 3, "drive": { "type": "serial", "baud": "fast" } })),
+        "a value in `args.drive` must be a whole number from 0 to 4294967295, found a string"
+    );
+    assert_eq!(
+        refused(json!({ "name": "a", "most": 3, "drive": { "type": "seriel", "baud": 1 } })),
+        "`args.drive.type` has an unknown value, expected one of `serial`, `can`; did you mean \"serial\"?"
+    );
+}
+
 #[test]
 fn an_unknown_kind_is_refused_with_the_one_that_was_probably_meant() {
     assert_eq!(

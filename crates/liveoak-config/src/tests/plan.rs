@@ -116,6 +116,17 @@ fn children_stop_in_the_reverse_of_their_order_before_others_start_in_order() {
 }
 
 #[test]
+fn a_restart_touches_neither_what_depends_on_the_child_nor_its_siblings() {
+    let text = |command: &str| {
+        format!(
+            "name = \"t\"\n[child.g]\nstrategy = \"one-for-all\"\n[child.g.child.db]\ncommand = \"{command}\"\n\
+             [child.g.child.web]\ncommand = \"x\"\nafter = [\"db\"]\n[child.other]\ncommand = \"x\""
+        )
+    };
+    assert_eq!(steps(&text("x"), &text("y")), ["restart /t/g/db: its command differs"]);
+}
+
+#[test]
 fn a_further_replica_starts_alone_and_what_waits_for_the_set_is_changed() {
     let text = |replicas: u8| {
         format!(
