@@ -112,6 +112,8 @@ impl Overview<'_> {
                         self.row([&format!("{path}{number}"), restart, &ready, &after, &runs]);
                     }
                 }
+                // A file with kinds is refused: this program has none.
+                Form::Kind(_) => {}
                 Form::Supervisor(supervisor) => {
                     self.supervisors += 1;
                     let runs = runs_supervisor(supervisor);
@@ -265,6 +267,7 @@ fn child_json(child: &ChildConfig, parent: &str) -> Value {
     });
     match &child.form {
         Form::Program(program) => document["process"] = program_json(program, spec),
+        Form::Kind(_) => {}
         Form::Supervisor(supervisor) => {
             document["stop_within"] = json!(unless_endless(spec.stop_within));
             document["supervisor"] = supervisor_json(supervisor, &path);

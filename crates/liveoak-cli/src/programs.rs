@@ -61,6 +61,7 @@ fn collect(
                 continue;
             }
             Form::Program(program) => program,
+            Form::Kind(_) => continue,
         };
         let field = if program.command.shell_line().is_some() { "shell" } else { "command" };
         commands.push((path.clone(), field, program.command.clone()));

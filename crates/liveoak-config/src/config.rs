@@ -1,11 +1,14 @@
 //! The content of a file that has passed every check: the specs of `liveoak-core` and `liveoak-process`, with the lines and
 //! replica counts of the file.
 
+use crate::args::Args;
+use crate::kinds::Kind;
 use crate::source::shown_name;
 use liveoak_core::{ChildDeclaration, ChildForm, ChildSpec, Edge, Name, Path, SpecWarning, SupervisorSpec};
 use liveoak_process::{CommandLine, Probe};
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// A whole file, checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,7 +35,7 @@ pub struct SupervisorConfig {
     pub children: Vec<ChildConfig>,
 }
 
-/// One child: a program or a supervisor.
+/// One child: a program, a supervisor, or a child of a kind.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ChildConfig {
     /// The name, unique among its siblings.
@@ -52,6 +55,33 @@ pub enum Form {
     Program(Box<ProgramConfig>),
     /// A nested supervisor.
     Supervisor(SupervisorConfig),
+    /// A child of a kind, which only a program with this kind can make.
+    Kind(Box<KindConfig>),
+}
+
+/// A child of a kind.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KindConfig {
+    /// The kind.
+    pub kind: Kind,
+    /// Its arguments.
+    pub args: Args,
+    /// How long it may take to stop, if the file says so. Otherwise the kind decides.
+    pub stop_within: Option<Duration>,
+    /// The number of replicas, as of [`ProgramConfig::replicas`].
+    pub replicas: u16,
+    /// The arguments of the second replica and of those after it, if `{replica}` makes them different from those of the
+    /// first one; else empty.
+    pub others: Vec<Args>,
+}
+
+impl KindConfig {
+    /// Returns the replica with this number, counted from 1, as a child without replicas.
+    fn of_replica(&self, number: u16) -> Self {
+        let other = number.checked_sub(2).and_then(|index| self.others.get(usize::from(index)));
+        let args = other.unwrap_or(&self.args).clone();
+        Self { args, replicas: 1, others: Vec::new(), ..self.clone() }
+    }
 }
 
 /// A program that is run as a process.
@@ -134,6 +164,7 @@ fn add_command_warnings(supervisor: &SupervisorConfig, above: &Path, found: &mut
         match &child.form {
             Form::Program(program) => found.extend(program.command.warning().map(|warning| (path, warning))),
             Form::Supervisor(supervisor) => add_command_warnings(supervisor, &path, found),
+            Form::Kind(_) => {}
         }
     }
 }
@@ -144,7 +175,7 @@ impl SupervisorConfig {
             name: child.name.clone(),
             spec: child.spec.clone(),
             form: match &child.form {
-                Form::Program(_) => ChildForm::Leaf,
+                Form::Program(_) | Form::Kind(_) => ChildForm::Leaf,
                 Form::Supervisor(supervisor) => ChildForm::Supervisor(supervisor.declaration()),
             },
         };
@@ -157,6 +188,7 @@ impl ChildConfig {
     pub(crate) fn replicas(&self) -> u16 {
         match &self.form {
             Form::Program(program) => program.replicas,
+            Form::Kind(kind) => kind.replicas,
             Form::Supervisor(_) => 1,
         }
     }
@@ -189,6 +221,7 @@ fn expanded(supervisor: &SupervisorConfig) -> SupervisorConfig {
                 Form::Supervisor(supervisor) => Form::Supervisor(expanded(supervisor)),
                 Form::Program(program) if program.replicas == 1 => Form::Program(program.clone()),
                 Form::Program(program) => Form::Program(Box::new(program.of_replica(number))),
+                Form::Kind(kind) => Form::Kind(Box::new(kind.of_replica(number))),
             };
             children.push(ChildConfig { name: name.clone(), line: child.line, spec: spec.clone(), form });
         }

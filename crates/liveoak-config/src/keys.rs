@@ -8,7 +8,8 @@
 use crate::bounds::MAX_REPLICAS;
 use crate::duration::format_duration;
 use crate::other_words::{
-    FOR_BACKOFF, FOR_CHILD, FOR_COMMAND, FOR_LIMIT, FOR_OUTPUT, FOR_READY, FOR_ROOT, FOR_STOP, OtherWords,
+    FOR_BACKOFF, FOR_CHILD, FOR_COMMAND, FOR_KIND, FOR_LIMIT, FOR_OUTPUT, FOR_READY, FOR_ROOT, FOR_STOP,
+    OtherWords,
 };
 use crate::types::{self, Key, Keys, Word as _};
 use liveoak_core::{AutoShutdown, Backoff, ChildSpec, FirstStart, GiveUp, Order, Restart, Strategy};
@@ -22,10 +23,11 @@ pub(crate) const GIVE_UP: GiveUp = GiveUp::Quarantine;
 /// The default of `first_start` in a file. The library's default is [`FirstStart::Fail`].
 pub(crate) const FIRST_START: FirstStart = FirstStart::Retry;
 
-/// Returns the name of every key that a child may have, be it a program or a supervisor.
+/// Returns the name of every key that a child may have, whatever it is.
 pub(crate) fn any_child() -> Vec<&'static str> {
     let mut names = PROGRAM.names();
     names.extend(SUPERVISOR.names().into_iter().filter(|name| !PROGRAM.has(name)));
+    names.extend(OF_KINDS.iter().map(|key| key.name));
     names
 }
 
@@ -104,10 +106,28 @@ keys! {
         success: || json!({ "type": "array", "items": types::integer_schema(0, 255), "minItems": 1 }) => [0];
         /// How the output of the program is read.
         output: || types::table_schema(&OUTPUT) => json!({ "merge": false });
-        /// How many copies run. Above 1 they are named NAME.1, NAME.2 and so on, and start and stop side by side. {replica} is the number of the copy.
-        replicas: || types::integer_schema(1, MAX_REPLICAS) => 1;
+    }
+
+    const OF_PROGRAMS_STOP {
         /// How the program is stopped: the signal, which processes get it, and the time until the kill.
         stop: || types::table_schema(&PROGRAM_STOP) => json!({ "signal": Signal::TERM.word(), "ask": Ask::default().word(), "within": format_duration(ChildSpec::default().stop_within) });
+    }
+
+    const OF_KINDS {
+        /// The kind of the child: a name that the program gives to a factory. Only for library programs: `liveoak up` has no kinds.
+        kind: types::text_schema;
+        /// The arguments of the kind, with the keys that the kind declares. In its strings, {replica} is the number of the replica.
+        args: || json!({ "type": "object" });
+    }
+
+    const OF_KINDS_AND_PROGRAMS {
+        /// How many copies run. Above 1 they are named NAME.1, NAME.2 and so on, and start and stop side by side. {replica} is the number of the copy.
+        replicas: || types::integer_schema(1, MAX_REPLICAS) => 1;
+    }
+
+    const OF_KINDS_STOP {
+        /// How the child is stopped. Default: what the kind says.
+        stop: || types::table_schema(&KIND_STOP);
     }
 
     const OF_CHILDREN {
@@ -178,6 +198,11 @@ keys! {
         within: types::duration_or_infinity_schema => format_duration(ChildSpec::default().stop_within);
     }
 
+    const OF_KIND_STOP {
+        /// The time until it is dropped, or written off. With "infinity" only budgets above it count.
+        within: types::duration_or_infinity_schema;
+    }
+
     const OF_OUTPUT {
         /// Use one pipe for stdout and stderr. Then the lines of both keep the order in which they were written.
         merge: || json!({ "type": "boolean" }) => false;
@@ -206,7 +231,19 @@ pub(crate) static ROOT: Keys = Keys {
 pub(crate) static PROGRAM: Keys = Keys {
     one_of: &["command", "shell"],
     others: OF_CHILD,
-    ..keys("A child that runs a program as a process.", &[OF_PROGRAMS, OF_CHILDREN])
+    ..keys(
+        "A child that runs a program as a process.",
+        &[OF_PROGRAMS, OF_KINDS_AND_PROGRAMS, OF_PROGRAMS_STOP, OF_CHILDREN],
+    )
+};
+/// A child of a kind.
+pub(crate) static KIND: Keys = Keys {
+    required: &["kind"],
+    others: &[FOR_KIND, FOR_CHILD],
+    ..keys(
+        "A child of a kind: what a program with a tree in it gives a name.",
+        &[OF_KINDS, OF_KINDS_AND_PROGRAMS, OF_KINDS_STOP, OF_CHILDREN],
+    )
 };
 /// A child that is a supervisor.
 pub(crate) static SUPERVISOR: Keys = Keys {
@@ -234,6 +271,9 @@ pub(crate) static READY: Keys = Keys {
 /// The `stop` of a program.
 pub(crate) static PROGRAM_STOP: Keys =
     Keys { others: &[FOR_STOP], ..keys("How a program is stopped.", &[OF_PROGRAM_STOP]) };
+/// The `stop` of a child of a kind.
+pub(crate) static KIND_STOP: Keys =
+    Keys { others: &[FOR_STOP], ..keys("How a child of a kind is stopped.", &[OF_KIND_STOP]) };
 /// `output`.
 pub(crate) static OUTPUT: Keys =
     Keys { others: &[FOR_OUTPUT], ..keys("How the output of a program is read.", &[OF_OUTPUT]) };
@@ -250,11 +290,12 @@ pub fn schema() -> Value {
     // Only children nest, so only they need a definition that can refer to itself.
     schema["$defs"] = json!({
         "Child": {
-            "description": "A program, or a supervisor with children of its own.",
-            "anyOf": [{ "$ref": "#/$defs/Program" }, { "$ref": "#/$defs/Supervisor" }],
+            "description": "A program, a supervisor with children of its own, or a child of a kind.",
+            "anyOf": [{ "$ref": "#/$defs/Program" }, { "$ref": "#/$defs/Supervisor" }, { "$ref": "#/$defs/Kind" }],
         },
         "Program": types::table_schema(&PROGRAM),
         "Supervisor": types::table_schema(&SUPERVISOR),
+        "Kind": types::table_schema(&KIND),
     });
     schema
 }

@@ -19,22 +19,31 @@
 //! - `diagnostic`, `render`: errors as data, and how they look
 //! - `source`, `syntax`, `table`, `env_file`: from a path to text, from text to tables
 //! - `shell_syntax`: finds shell syntax in a command
+//! - `fault`, `stand_in`, `args`, `kinds`: arguments as typed values, and the kinds that take them
 //! - `config`: the result; `reader`: the state of reading
-//! - `supervision`, `program`: the keys of a child
+//! - `supervision`, `program`, `kind`: the keys of a child
 //! - `tree`: the root, supervisors and children
 //! - `spec_errors`: broken rules of the core, shown at their place in the file
 //! - `other_tools`: files of other tools, and how to translate them
+//! - `build`: from a config to the builders of the library
+//! - `plan`: how two configs differ
 //! - `load`: calls all layers in order; `fuzzing` (for tests): the properties that hold for any input bytes
 
+mod args;
 mod bounds;
+mod build;
 mod config;
 mod diagnostic;
 mod duration;
 mod env_file;
+mod fault;
 mod keys;
+mod kind;
+mod kinds;
 mod load;
 mod other_tools;
 mod other_words;
+mod plan;
 mod program;
 mod reader;
 mod render;
@@ -43,6 +52,7 @@ mod secrets;
 mod shell_syntax;
 mod source;
 mod spec_errors;
+mod stand_in;
 mod stream;
 mod supervision;
 mod syntax;
@@ -59,10 +69,15 @@ pub mod fuzzing;
 #[cfg(test)]
 mod tests;
 
+pub use args::Args;
 pub use bounds::DEFAULT_FILE;
-pub use config::{ChildConfig, Config, Form, ProgramConfig, ReplicaConfig, SupervisorConfig};
+pub use build::FromFile;
+pub use config::{ChildConfig, Config, Form, KindConfig, ProgramConfig, ReplicaConfig, SupervisorConfig};
 pub use diagnostic::Diagnostics;
 pub use duration::{format_duration, parse_duration};
 pub use keys::schema;
-pub use load::{load, load_and_tell};
+pub use kinds::{Kind, Kinds, LaunchError};
+pub use liveoak_core::{PlanAction, PlanStep};
+pub use load::{load, load_and_tell, load_with};
+pub use plan::plan;
 pub use text::one_line;

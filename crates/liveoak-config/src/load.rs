@@ -3,6 +3,7 @@
 use crate::bounds::DEFAULT_FILE;
 use crate::config::Config;
 use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::kinds::Kinds;
 use crate::other_tools;
 use crate::reader::Reader;
 use crate::source::{NotUtf8, ReadEnvFile, Unreadable, is_stream, read_main, read_text, shown_name};
@@ -20,15 +21,28 @@ use std::path::Path;
 /// # Errors
 /// Returns all errors, in the order of the file. If the TOML syntax is broken, returns only syntax errors.
 pub fn load(file: &Path) -> Result<Config, Diagnostics> {
-    load_and_tell(file, &|_| {})
+    load_for(file, None, &|_| {})
 }
 
-/// Does the same as [`load()`], and calls `tell` with a sentence when a pipe, a FIFO, a device or a terminal has been silent for two
-/// seconds. After 30 s without a byte it is an error; a terminal is waited for without limit.
+/// Reads and checks a whole file like [`load()`], and calls `tell` with a sentence when a pipe, a FIFO, a device or a
+/// terminal has been silent for two seconds. After 30 s without a byte it is an error; a terminal is waited for without
+/// limit.
 ///
 /// # Errors
 /// As [`load()`].
 pub fn load_and_tell(file: &Path, tell: Tell<'_>) -> Result<Config, Diagnostics> {
+    load_for(file, None, tell)
+}
+
+/// Reads and checks a whole file like [`load()`], for a program with kinds. With `load`, the key `kind` is an error.
+///
+/// # Errors
+/// As [`load()`].
+pub fn load_with(file: &Path, kinds: &Kinds) -> Result<Config, Diagnostics> {
+    load_for(file, Some(kinds), &|_| {})
+}
+
+fn load_for(file: &Path, kinds: Option<&Kinds>, tell: Tell<'_>) -> Result<Config, Diagnostics> {
     let name = shown_name(file);
     let fail = |diagnostic| Diagnostics::of_file(&name, diagnostic);
     let text = read_main(file, tell).map_err(|problem| unreadable(file, &name, problem))?;
@@ -42,7 +56,7 @@ pub fn load_and_tell(file: &Path, tell: Tell<'_>) -> Result<Config, Diagnostics>
         let error = Diagnostic::of_file(format!("cannot tell the working directory: {error}"));
         fail(error.help(other_tools::REMOVED_FOLDER))
     })?;
-    read(file, &folder, &text, &|env_file| read_text(env_file, tell))
+    read(file, &folder, &text, &|env_file| read_text(env_file, tell), kinds)
 }
 
 /// Returns the error for a file whose text could not be read.
@@ -75,8 +89,10 @@ pub(crate) fn read(
     folder: &Path,
     text: &str,
     open: ReadEnvFile<'_>,
+    kinds: Option<&Kinds>,
 ) -> Result<Config, Diagnostics> {
     let mut reader = Reader::new(folder, open, &shown_name(file), text);
+    reader.kinds = kinds;
     let document = syntax::parse(text, &mut reader.problems);
     if let Some(tool) = other_tools::recognized(text).filter(|_| !reader.problems.is_empty()) {
         reader.problems.keep_first(tool);

@@ -110,6 +110,11 @@ other_words! {
         ["children" "childs" "services" "programs" "subprocesses" "tasks" "apps"]
             => "write each child as a table: [child.NAME.child.OTHER]";
     }
+    /// Words for the arguments of a kind.
+    FOR_KIND {
+        ["arguments" "argv" "params" "parameters" "options" "config" "settings" "with" "input"]
+            => "the key is `args`, as in: args = { device = \"/dev/video0\" }";
+    }
     /// Words for keys of the top level.
     FOR_ROOT {
         ["children" "childs" "services" "service" "programs" "program" "processes" "process" "procs" "proc" "tasks" "task"

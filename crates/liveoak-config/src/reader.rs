@@ -3,6 +3,7 @@
 
 use crate::bounds::{MAX_FILE_NAME, MAX_NAME_BYTES, MAX_PATH};
 use crate::diagnostic::{Checked, Diagnostics, Error, Span};
+use crate::kinds::Kinds;
 use crate::source::ReadEnvFile;
 use crate::table::{Node, Table};
 use crate::types::{Keys, Word};
@@ -16,6 +17,8 @@ pub(crate) struct Reader<'a> {
     pub(crate) folder: &'a Path,
     /// Reads an env file.
     pub(crate) open: ReadEnvFile<'a>,
+    /// The kinds of the program that reads the file; `None` if it can have none.
+    pub(crate) kinds: Option<&'a Kinds>,
     /// The errors so far.
     pub(crate) problems: Diagnostics,
     /// Byte offsets of the newlines, to count lines without reading the text again for each child.
@@ -80,6 +83,7 @@ impl<'a> Reader<'a> {
         Self {
             folder,
             open,
+            kinds: None,
             problems: Diagnostics::new(name, text),
             newlines: text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at).collect(),
             children: 0,

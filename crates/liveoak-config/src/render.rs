@@ -5,6 +5,7 @@ use crate::diagnostic::{Diagnostic, Diagnostics, Error, Source, Span};
 use crate::text::one_line;
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use serde_json::{Value, json};
+use std::fmt;
 
 /// A span over more lines than this is cut to its first line.
 const MAX_UNDERLINED_LINES: usize = 6;
@@ -55,6 +56,15 @@ impl Diagnostics {
         json!({ "ok": false, "errors": errors, "more": self.more })
     }
 }
+
+/// Shows the report for people, without colours.
+impl fmt::Display for Diagnostics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text(false).trim_end())
+    }
+}
+
+impl std::error::Error for Diagnostics {}
 
 fn count(report: &Diagnostics, hidden: usize) -> String {
     let total = report.diagnostics.len() + report.more;

@@ -1,6 +1,6 @@
-//! Replaces `{replica}` in the strings of a program with the number of the replica, from 1.
+//! Replaces `{replica}` in the strings of a child with the number of the replica, from 1.
 //!
-//! It is replaced in `command`, `shell`, `cwd`, the values of `env`, and the probes of `ready`. Other braces do not change.
+//! It is replaced in `command`, `shell`, `cwd`, the values of `env`, the probes of `ready`, and the strings in `args`. Other braces do not change.
 //! `${replica}`, a variable of a shell, does not change either. `{{replica}}` is the text `{replica}`. A word that was
 //! probably meant to be `{replica}` is an error, because the program would get it literally.
 
@@ -11,8 +11,8 @@ use crate::table::{Node, Table};
 use std::borrow::Cow;
 use toml::de::DeValue;
 
-/// The keys of a program in whose strings the number is filled in.
-const FILLED: [&str; 5] = ["command", "shell", "cwd", "env", "ready"];
+/// The keys of a child in whose strings the number is filled in.
+const FILLED: [&str; 6] = ["command", "shell", "cwd", "env", "ready", "args"];
 
 /// The placeholder of the number.
 const WORD: &str = "replica";
@@ -85,7 +85,7 @@ fn filled<'t>(key: &str, value: &DeValue<'t>, number: u16, replicas: u16) -> Opt
             let (mut table, mut changed) = (table.clone(), false);
             for (name, value) in table.iter_mut() {
                 if has_strings(key, name.get_ref())
-                    && let Some(new) = filled(name.get_ref(), value.get_ref(), number, replicas)
+                    && let Some(new) = filled(below(key, name.get_ref()), value.get_ref(), number, replicas)
                 {
                     *value.get_mut() = new;
                     changed = true;
@@ -95,6 +95,12 @@ fn filled<'t>(key: &str, value: &DeValue<'t>, number: u16, replicas: u16) -> Opt
         }
         _ => None,
     }
+}
+
+/// Returns the key that says how the texts at `name` are read, in the table at `key`. The keys of arguments have no
+/// meaning here.
+fn below<'k>(key: &'k str, name: &'k str) -> &'k str {
+    if key == "args" { key } else { name }
 }
 
 /// Returns `true` if the key `name` of the table at `key` has a text in which the number is replaced.
@@ -231,7 +237,7 @@ impl Reader<'_> {
                         let help = "put it into the value, as in: NAME = \"web-{replica}\"";
                         self.problems.push(error.label("names are the same for all replicas").help(help));
                     }
-                    self.check_words_of(node.key, node, replicas);
+                    self.check_words_of(below(key, node.key), node, replicas);
                 }
             }
             _ => {}

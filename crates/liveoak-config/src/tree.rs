@@ -3,7 +3,10 @@
 use crate::bounds::{FALLBACK_NAME, MAX_CHILDREN, MAX_DEPTH, MAX_EDGES, MAX_NAME_BYTES};
 use crate::config::{ChildConfig, Config, Form, SupervisorConfig};
 use crate::diagnostic::{Diagnostic, Error, Span};
-use crate::keys::{FIRST_START, GIVE_UP, OF_CHILD, PROGRAM, ROOT, SUPERVISOR, SUPERVISOR_STOP, any_child};
+use crate::keys::{
+    FIRST_START, GIVE_UP, KIND, OF_CHILD, PROGRAM, ROOT, SUPERVISOR, SUPERVISOR_STOP, any_child,
+};
+use crate::kind::not_of_a_kind;
 use crate::other_words;
 use crate::reader::{Places, Reader, fits_name};
 use crate::table::{Node, Table};
@@ -13,6 +16,42 @@ use liveoak_core::{ChildSpec, FirstStart, Limit, Path as TreePath, SupervisorSpe
 use std::collections::HashMap;
 use std::path::Path;
 use toml::de::{DeTable, DeValue};
+
+/// What a child is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Nature {
+    Program,
+    Supervisor,
+    Kind,
+}
+
+impl Nature {
+    /// Returns the keys of such a child.
+    const fn keys(self) -> &'static Keys {
+        match self {
+            Self::Program => &PROGRAM,
+            Self::Supervisor => &SUPERVISOR,
+            Self::Kind => &KIND,
+        }
+    }
+
+    /// Returns what such a child is, to follow "this makes it".
+    const fn called(self) -> &'static str {
+        match self {
+            Self::Program => "a program",
+            Self::Supervisor => "a supervisor",
+            Self::Kind => "a child of a kind",
+        }
+    }
+
+    /// Returns what such a child is, to follow "not a key of".
+    const fn described(self) -> &'static str {
+        match self {
+            Self::Program => "a child that runs a program",
+            _ => self.called(),
+        }
+    }
+}
 
 impl Reader<'_> {
     /// Reads the file's top level. Records an error for a wrong value and returns a placeholder.
@@ -144,7 +183,8 @@ impl Reader<'_> {
         };
         let name = self.name(node.key);
         let path = above.join(name.as_str());
-        let is_supervisor = self.is_supervisor(node, &table);
+        let nature = self.nature(node, &table);
+        let is_supervisor = nature == Nature::Supervisor;
         let mut spec = if is_supervisor { ChildSpec::of_supervisor() } else { ChildSpec::default() };
         let mut places = Places::new(&table, node.key_span.clone());
         places.edges = self.supervision(&table, &mut spec);
@@ -156,9 +196,16 @@ impl Reader<'_> {
             self.supervisor_stop(&table, no_infinity, &mut spec);
             Form::Supervisor(self.supervisor(&table, &path, depth + 1, first_start))
         } else {
-            let program = self.program(&table, &mut spec);
-            self.count_children(program.replicas, node);
-            Form::Program(Box::new(program))
+            let (form, replicas) = match nature {
+                Nature::Kind => self.of_kind(&table, &mut spec),
+                _ => {
+                    let program = self.program(&table, &mut spec);
+                    let replicas = program.replicas;
+                    (Form::Program(Box::new(program)), replicas)
+                }
+            };
+            self.count_children(replicas, node);
+            form
         };
         Some(ChildConfig { name, line: self.line(node.key_span.start), spec, form })
     }
@@ -200,52 +247,82 @@ impl Reader<'_> {
         }
     }
 
-    /// Returns `true` for a supervisor; records an error for every key that only the other kind has.
-    fn is_supervisor(&mut self, node: &Node<'_>, table: &Table<'_>) -> bool {
+    /// Returns what a child is; records an error for every key that only others have.
+    fn nature(&mut self, node: &Node<'_>, table: &Table<'_>) -> Nature {
         let what = child_called(node.key);
-        let is_unknown = |node: &Node<'_>| !PROGRAM.has(node.key) && !SUPERVISOR.has(node.key);
+        let known = any_child();
+        let is_unknown = |node: &Node<'_>| !known.contains(&node.key);
         let runs = table.get("command").or_else(|| table.get("shell"));
-        // The name of the kind in messages, the keys of that kind, and the key that decided the kind.
-        let (kind, decided): (&str, Option<(&Keys, &Node<'_>)>) = match (runs, table.get("child")) {
-            (Some(runs), Some(owns)) => {
-                let error = runs.key_error(format!("{what} has both `{}` and children", runs.key));
-                let error = error.label("this makes it a program");
-                let error = error.related(owns.key_span.clone(), "this makes it a supervisor");
-                self.problems.push(error.help("move the program into a child of its own"));
-                ("a child", None)
-            }
-            (Some(runs), None) => ("a child that runs a program", Some((&PROGRAM, runs))),
-            (None, Some(owns)) => ("a supervisor", Some((&SUPERVISOR, owns))),
-            (None, None) => {
+        let causes = [
+            (Nature::Program, runs),
+            (Nature::Supervisor, table.get("child")),
+            (Nature::Kind, table.get("kind")),
+        ];
+        let causes: Vec<(Nature, &Node<'_>)> =
+            causes.into_iter().filter_map(|(nature, node)| Some((nature, node?))).collect();
+        let decided = match causes.as_slice() {
+            [] => {
                 let is_similar = |node: &Node<'_>| {
-                    near_miss(node.key, ["command", "shell", "child"]).is_some()
+                    near_miss(node.key, ["command", "shell", "child", "kind"]).is_some()
                         || other_words::means_command(node.key)
                 };
                 if !table.nodes.iter().any(|node| is_unknown(node) && is_similar(node)) {
                     self.record_nothing_to_run(node, table);
                 }
-                ("a child", None)
+                None
+            }
+            [one] => Some(*one),
+            [(first, first_key), (second, second_key), ..] => {
+                let both = match second {
+                    Nature::Supervisor => "children".to_owned(),
+                    _ => format!("`{}`", second_key.key),
+                };
+                let error = first_key.key_error(format!("{what} has both `{}` and {both}", first_key.key));
+                let error = error.label(format!("this makes it {}", first.called()));
+                let error =
+                    error.related(second_key.key_span.clone(), format!("this makes it {}", second.called()));
+                self.problems.push(error.help(match (first, second) {
+                    (Nature::Program, Nature::Supervisor) => "move the program into a child of its own",
+                    (Nature::Program, _) => "keep one of the two",
+                    _ => "move the child of a kind into a child of its own",
+                }));
+                None
             }
         };
         for key in &table.nodes {
             match decided {
                 _ if is_unknown(key) => {
-                    let known = decided.map_or_else(any_child, |(keys, _)| keys.names());
-                    self.problems.push(key.unknown_key(kind, &known, OF_CHILD));
+                    let (of, known, others) = match decided {
+                        None => ("a child", known.clone(), OF_CHILD),
+                        Some((nature, _)) => {
+                            (nature.described(), nature.keys().names(), nature.keys().others)
+                        }
+                    };
+                    self.problems.push(key.unknown_key(of, &known, others));
                 }
-                Some((keys, cause)) if !keys.has(key.key) => {
-                    self.problems.push(contradiction(&what, key, cause));
+                Some((nature, cause)) if !nature.keys().has(key.key) => {
+                    self.problems.push(match nature {
+                        Nature::Kind => not_of_a_kind(&what, key, cause),
+                        _ => contradiction(&what, key, cause),
+                    });
                 }
                 _ => {}
             }
         }
-        runs.is_none() && table.get("child").is_some()
+        causes.first().map_or(Nature::Program, |(nature, _)| *nature)
     }
 
     /// Records that a child has neither a program nor children.
     fn record_nothing_to_run(&mut self, node: &Node<'_>, table: &Table<'_>) {
         let of_supervisor = table.nodes.iter().any(|node| SUPERVISOR.has(node.key) && !PROGRAM.has(node.key));
         let error = node.error(format!("{} has nothing to run", child_called(node.key)));
+        if let Some(args) = table.get("args") {
+            let error = args.key_error(format!("{} has `args`, but no `kind`", child_called(node.key)));
+            let advice = other_words::advice("args", OF_CHILD, &any_child()).unwrap_or_default();
+            self.problems
+                .push(error.expected("`kind`, the name of a kind of a library program").help(advice));
+            return;
+        }
         let error = error.label("no `command`, no `shell` and no children");
         self.problems.push(if of_supervisor {
             let header = join(&format!("{}.child", node.path), "NAME");
@@ -296,6 +373,11 @@ fn help_for_child_table(node: &Node<'_>) -> Option<String> {
 /// Returns the error for a key of the other kind; `cause` is the key that made it a program or a supervisor.
 fn contradiction(what: &str, key: &Node<'_>, cause: &Node<'_>) -> Error {
     let name = key.key;
+    if name == "args" {
+        let error = key.key_error(format!("`args` is a key of kinds, but {what} is of no kind"));
+        let error = error.label("no effect here").related(cause.key_span.clone(), "this decides what it is");
+        return error.help(other_words::advice(name, OF_CHILD, &any_child()).unwrap_or("remove it"));
+    }
     let (other, this, label) = match cause.key {
         "child" => ("programs", "is a supervisor", "these children make it a supervisor"),
         _ => ("supervisors", "runs a program", "this makes it a program"),

@@ -44,9 +44,9 @@ pub use machine::{
 pub use report::{MAX_KEPT_FORCED, MAX_LISTED, MAX_LISTED_MEMBERS, StopEntry, StopReport, StopStage};
 pub use snapshot::{ChildState, ChildView, Health, IdleReason, Snapshot, WaitingFor};
 pub use spec::{
-    AutoShutdown, ChildDeclaration, ChildForm, ChildSpec, Condition, Edge, FirstStart, GiveUp, GroupSpec,
-    Limit, MAX_CHILDREN, MAX_DEPTH, Order, Ready, Restart, SpecError, SpecErrors, SpecProblem, SpecWarning,
-    Strategy, SupervisorSpec, start_order,
+    AutoShutdown, BodyDifference, ChildDeclaration, ChildForm, ChildSpec, Condition, Edge, FirstStart,
+    GiveUp, GroupSpec, Limit, MAX_CHILDREN, MAX_DEPTH, Order, PlanAction, PlanStep, Ready, Restart,
+    SpecError, SpecErrors, SpecProblem, SpecWarning, Strategy, SupervisorSpec, plan, start_order,
 };
 pub use survivors::Survivors;
 pub use text::{bounded_text, error_text};

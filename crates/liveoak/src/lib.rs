@@ -203,6 +203,61 @@
 //! Panics are caught, which needs `panic = "unwind"`, Rust's default. In a binary that is built with
 //! `panic = "abort"`, the first panic ends the process; the log says so when a tree starts.
 //!
+//! # Kinds, and a tree from a file
+//!
+//! With the feature `config`, a program takes the same file as `liveoak up`. Its children are programs, supervisors, or
+//! *kinds*: factories to which the program gives a name. What the file writes in `args` is a value of a type of yours:
+//!
+//! ```
+//! # #[cfg(feature = "config")]
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use liveoak::prelude::*;
+//!
+//! #[derive(serde::Deserialize)]
+//! #[serde(deny_unknown_fields)]
+//! struct CameraArgs {
+//!     device: String,
+//!     #[serde(default)]
+//!     fps: u8,
+//! }
+//!
+//! async fn camera(args: CameraArgs, ctx: Ctx) {
+//!     println!("{} at {} frames per second", args.device, args.fps);
+//!     ctx.stopping().await;
+//! }
+//!
+//! let kinds = Kinds::new().add("camera", camera);
+//! # let folder = std::env::temp_dir().join(format!("liveoak-front-page-{}", std::process::id()));
+//! # std::fs::create_dir_all(&folder)?;
+//! # std::env::set_current_dir(&folder)?;
+//! std::fs::write(
+//!     "robot.toml",
+//!     r#"
+//!     [child.front]
+//!     kind = "camera"
+//!     args = { device = "/dev/video0", fps = 30 }
+//!     "#,
+//! )?;
+//! let tree = Supervisor::from_file("robot.toml", &kinds)?;
+//! # std::fs::remove_dir_all(&folder)?;
+//! # liveoak::testing::paused(async {
+//! let tree = tree.start().await?;
+//! // A kind is launched any number of times, under any name:
+//! let root = tree.snapshot().nodes().next().unwrap().path.clone();
+//! kinds.launch(&tree, root.join("rear"), "camera", serde_json::json!({ "device": "/dev/video1" })).await?;
+//! // What is wrong is found before anything starts, with its place:
+//! let refused = kinds.launch(&tree, root.join("side"), "camra", ()).await.unwrap_err();
+//! assert_eq!(refused.to_string(), "there is no kind \"camra\"; did you mean `camera`?");
+//! # tree.stop().await;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # })
+//! # }
+//! # #[cfg(not(feature = "config"))]
+//! # fn main() {}
+//! ```
+//!
+//! The page `docs/liveoak-toml.md` describes each key of the file.
+//!
 //! # When not to use it
 //!
 //! For actors with mailboxes, use an actor framework. For a few tasks that should all end when one of them ends,
@@ -211,6 +266,7 @@
 //! # Features
 //!
 //! - `process` (default): programs as children. Linux.
+//! - `config`: [`Kinds`] and `Supervisor::from_file`; [`config`](mod@config).
 //! - `testing`: [`testing`], a kit for testing trees: a controllable child, paused time, leak checks.
 //! - `tokio-util`: `Ctx::cancellation_token`, for libraries that want a `CancellationToken` of tokio-util.
 
@@ -259,11 +315,26 @@ pub mod process {
     pub use liveoak_process::*;
 }
 
+// A tree from a file, and named factories of children.
+#[cfg(feature = "config")]
+pub use liveoak_config::{FromFile, Kinds, LaunchError};
+
+/// The file `liveoak.toml` as data: what it declares, and what is wrong with it.
+#[cfg(feature = "config")]
+pub mod config {
+    pub use liveoak_config::{
+        Args, ChildConfig, Config, Diagnostics, Form, FromFile, Kind, KindConfig, Kinds, LaunchError,
+        PlanAction, PlanStep, ProgramConfig, ReplicaConfig, SupervisorConfig, load_with, plan,
+    };
+}
+
 /// The result of a `main` that runs a tree: `async fn main() -> liveoak::Result`.
 pub type Result<T = (), E = Error> = std::result::Result<T, E>;
 
 /// The names that a program with a tree usually needs.
 pub mod prelude {
+    #[cfg(feature = "config")]
+    pub use liveoak_config::{FromFile, Kinds};
     #[cfg(feature = "process")]
     pub use liveoak_process::{Probe, ProcessChild};
     pub use liveoak_runtime::{

@@ -17,15 +17,17 @@ const ARROWS: [(&str, Option<&[&str]>); 6] = [
         Some(&[
             "liveoak-core",
             "liveoak-process",
+            "liveoak-runtime",
             "rustix",
             "toml",
             "annotate-snippets",
+            "serde_core",
             "serde_json",
             "shlex",
             "strsim",
         ]),
     ),
-    ("liveoak", Some(&["liveoak-runtime", "liveoak-process"])),
+    ("liveoak", Some(&["liveoak-runtime", "liveoak-process", "liveoak-config"])),
     ("liveoak-cli", None),
 ];
 

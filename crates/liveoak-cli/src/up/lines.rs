@@ -81,7 +81,7 @@ fn widest(supervisor: &SupervisorConfig, above: usize) -> usize {
     let widths = supervisor.children.iter().map(|child| {
         let width = above + 1 + child.name.as_str().len();
         match &child.form {
-            Form::Program(_) => width,
+            Form::Program(_) | Form::Kind(_) => width,
             Form::Supervisor(supervisor) => widest(supervisor, width),
         }
     });
@@ -118,6 +118,7 @@ fn programs(supervisor: &SupervisorConfig, above: &str, paths: &mut Vec<String>)
         match &child.form {
             Form::Program(_) => paths.push(path),
             Form::Supervisor(nested) => programs(nested, &path, paths),
+            Form::Kind(_) => {}
         }
     }
 }

@@ -146,6 +146,7 @@ fn collect_checks(supervisor: &SupervisorConfig, above: &str, checks: &mut HashM
                 checks.extend(program.ready.iter().map(|probe| (path.clone(), probe.to_string())))
             }
             Form::Supervisor(supervisor) => collect_checks(supervisor, &path, checks),
+            Form::Kind(_) => {}
         }
     }
 }

@@ -41,6 +41,7 @@ fn inheriting(supervisor: &SupervisorConfig, above: &str) -> Option<String> {
         match &child.form {
             Form::Program(program) => (program.command.stdin == Stdin::Inherit).then_some(path),
             Form::Supervisor(nested) => inheriting(nested, &path),
+            Form::Kind(_) => None,
         }
     })
 }

@@ -1,6 +1,8 @@
 //! The values, defaults, order, paths and replicas that are read from a correct file, and the bounds of a file.
 
 mod fuzz;
+mod kinds;
+mod plan;
 mod replicas;
 mod schema;
 mod surroundings;
@@ -14,7 +16,7 @@ use std::time::Duration;
 
 /// Reads a text as if it were a file in `folder`, with the env files that are there.
 pub(crate) fn read_text(folder: &Path, text: &str) -> Result<Config, Diagnostics> {
-    load::read(Path::new(DEFAULT_FILE), folder, text, &|file| source::read_text(file, &|_| {}))
+    load::read(Path::new(DEFAULT_FILE), folder, text, &|file| source::read_text(file, &|_| {}), None)
 }
 
 fn read(text: &str) -> Config {
@@ -24,7 +26,7 @@ fn read(text: &str) -> Config {
 fn program(child: &ChildConfig) -> &ProgramConfig {
     match &child.form {
         Form::Program(program) => program,
-        Form::Supervisor(_) => panic!("{} is a supervisor", child.name),
+        Form::Supervisor(_) | Form::Kind(_) => panic!("{} is no program", child.name),
     }
 }
 

@@ -37,7 +37,7 @@ fn read(text: &str) -> bool {
         true => Err(Unreadable::Missing),
         false => Ok(text.to_owned()),
     };
-    let once = || load::read(Path::new(DEFAULT_FILE), Path::new(FOLDER), text, &open);
+    let once = || load::read(Path::new(DEFAULT_FILE), Path::new(FOLDER), text, &open, None);
     match (once(), once()) {
         (Ok(config), Ok(again)) => {
             assert_eq!(config, again, "read twice");

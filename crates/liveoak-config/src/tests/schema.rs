@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::read_text;
-use crate::keys::{BACKOFF, LIMIT, OUTPUT, PROGRAM, PROGRAM_STOP, READY, ROOT, SUPERVISOR};
+use crate::keys::{BACKOFF, KIND, LIMIT, OUTPUT, PROGRAM, PROGRAM_STOP, READY, ROOT, SUPERVISOR};
 use crate::schema;
 use crate::types::Keys;
 
@@ -86,6 +86,12 @@ fn the_schema_and_the_reader_refuse_the_same_errors() {
         child("ready = { file = \"a\", unix = \"b\" }"),
         child("after = \"b\""),
         child("after = { b = \"raedy\" }"),
+        "[child.a]\nkind = \"motor\"\ncommand = \"x\"".to_owned(),
+        "[child.a]\nkind = \"motor\"\ncwd = \"x\"".to_owned(),
+        "[child.a]\nkind = \"motor\"\nargs = 3".to_owned(),
+        "[child.a]\nkind = \"motor\"\nstop = { signal = \"SIGINT\" }".to_owned(),
+        "[child.a]\nargs = {}".to_owned(),
+        child("args = {}"),
         child("env = { A = 1 }"),
         child("env = { \"A=B\" = \"1\" }"),
     ];
@@ -93,6 +99,14 @@ fn the_schema_and_the_reader_refuse_the_same_errors() {
         assert!(!validator.is_valid(&as_json(&text)), "the schema accepts:\n{text}");
         assert!(read_text(Path::new("/nowhere"), &text).is_err(), "the reader accepts:\n{text}");
     }
+}
+
+#[test]
+fn the_schema_accepts_what_a_program_with_kinds_accepts() {
+    let text = "[child.a]\nkind = \"camera\"\nargs = { device = \"x{replica}\", crops = [] }\nreplicas = 2\n\
+                restart = \"transient\"\nstop = { within = \"infinity\" }";
+    assert!(validator().is_valid(&as_json(text)));
+    let _ = super::kinds::read_with_kinds(text);
 }
 
 #[test]
@@ -130,7 +144,7 @@ fn every_key_of_the_schema_has_a_description() {
 #[test]
 fn every_key_is_documented() {
     let page = include_str!("../../../../docs/liveoak-toml.md");
-    for key in [&ROOT, &PROGRAM, &SUPERVISOR, &LIMIT, &BACKOFF, &READY, &PROGRAM_STOP, &OUTPUT]
+    for key in [&ROOT, &PROGRAM, &SUPERVISOR, &KIND, &LIMIT, &BACKOFF, &READY, &PROGRAM_STOP, &OUTPUT]
         .map(Keys::names)
         .concat()
     {

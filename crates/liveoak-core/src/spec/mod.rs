@@ -5,15 +5,18 @@
 //! break a rule. So the machine works on checked specs only, and checks nothing again.
 //!
 //! - [`words`]: the choices (restart, strategy, order, ...) and their words
+//! - [`change`]: the plan of a changed tree
 //! - [`check`]: the rules, and broken rules as data
 //! - [`order`]: the order of start
 //! - [`reach`]: whether an intensity can be exceeded at all
 
+mod change;
 mod check;
 mod order;
 mod reach;
 mod words;
 
+pub use change::{BodyDifference, PlanAction, PlanStep, plan};
 pub(crate) use check::added_child;
 pub use check::{MAX_CHILDREN, MAX_DEPTH, SpecError, SpecErrors, SpecProblem};
 pub use order::start_order;

@@ -284,6 +284,20 @@ impl Child {
         self
     }
 
+    /// Replaces the name.
+    #[must_use]
+    pub fn named(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Changes the [`ChildSpec`]. For builders in other crates that make other kinds of children.
+    #[must_use]
+    pub fn map_spec(mut self, change: impl FnOnce(ChildSpec) -> ChildSpec) -> Self {
+        self.spec = change(self.spec);
+        self
+    }
+
     /// Replaces the [`ChildSpec`]. The name and the body stay. For builders in other crates that make other kinds of
     /// children.
     #[must_use]

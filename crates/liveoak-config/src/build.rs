@@ -1,0 +1,83 @@
+//! From a checked file to the builders of the library. It decides nothing.
+
+use crate::config::{ChildConfig, Config, Form, KindConfig, SupervisorConfig};
+use crate::diagnostic::Diagnostics;
+use crate::kinds::Kinds;
+use crate::load::load_with;
+use liveoak_process::Program;
+use liveoak_runtime::{Child, ChildSpec, Supervisor};
+use std::path::Path;
+
+/// Gives [`Supervisor`] the constructor that reads a file. In the prelude.
+pub trait FromFile: Sized {
+    /// Returns the tree that a file declares, as `liveoak up` would run it: programs, supervisors, and children of
+    /// `kinds`. Nothing is started.
+    ///
+    /// The output of programs goes to the log (`tracing`, target `liveoak::output`). The defaults are those of the file:
+    /// a child that fails in a first start is tried again, and one that exceeds its limit is quarantined.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the file, each error with its place. `Display` shows them as `liveoak check` does.
+    fn from_file(file: impl AsRef<Path>, kinds: &Kinds) -> Result<Self, Diagnostics>;
+}
+
+impl FromFile for Supervisor {
+    fn from_file(file: impl AsRef<Path>, kinds: &Kinds) -> Result<Self, Diagnostics> {
+        Ok(load_with(file.as_ref(), kinds)?.supervisor(&|program| program))
+    }
+}
+
+impl Config {
+    /// Returns the tree as builders, with all replicas. `finish` is given each program, to set where its output goes.
+    #[must_use]
+    pub fn supervisor(&self, finish: &dyn Fn(Program) -> Program) -> Supervisor {
+        let expanded = self.expanded();
+        supervisor(self.name.as_str(), &expanded.root, finish).stop_within(self.spec.stop_within)
+    }
+}
+
+fn supervisor(name: &str, from: &SupervisorConfig, finish: &dyn Fn(Program) -> Program) -> Supervisor {
+    let spec = &from.spec;
+    let to = Supervisor::new(name)
+        .strategy(spec.strategy)
+        .order(spec.order)
+        .first_start(spec.first_start)
+        .auto_shutdown(spec.auto_shutdown)
+        .children(from.children.iter().map(|declared| child(declared, finish)));
+    match spec.intensity {
+        Some(limit) => to.intensity(limit),
+        None => to,
+    }
+}
+
+fn child(from: &ChildConfig, finish: &dyn Fn(Program) -> Program) -> Child {
+    let name = from.name.as_str();
+    match &from.form {
+        Form::Program(program) => {
+            let builder = Program::new(name, program.command.clone()).replica(program.replica.into());
+            let builder = match &program.ready {
+                Some(probe) => builder.ready(probe.clone()),
+                None => builder,
+            };
+            finish(builder).with_spec(from.spec.clone()).into()
+        }
+        Form::Supervisor(nested) => {
+            Child::from(supervisor(name, nested, finish)).with_spec(from.spec.clone())
+        }
+        Form::Kind(kind) => of_kind(name, kind, &from.spec),
+    }
+}
+
+/// Returns a child of a kind. The file sets what it can say; the rest is what the kind has set.
+fn of_kind(name: &str, from: &KindConfig, spec: &ChildSpec) -> Child {
+    from.kind.child(name, &from.args).map_spec(|own| ChildSpec {
+        restart: spec.restart,
+        backoff: spec.backoff,
+        limit: spec.limit,
+        significant: spec.significant,
+        after: spec.after.clone(),
+        replica_of: spec.replica_of.clone(),
+        stop_within: from.stop_within.unwrap_or(own.stop_within),
+        ..own
+    })
+}

@@ -1,0 +1,306 @@
+//! The plan of a changed tree: what happens to each child when one declaration takes the place of another, and why.
+//!
+//! The plan is pure. It compares what was declared, and knows nothing of what runs. Children are the same if they have
+//! the same path. What does not differ is kept, whatever happens around it.
+
+use super::order::start_order;
+use super::{ChildDeclaration, ChildForm, ChildSpec, GroupSpec, Limit, SupervisorSpec};
+use crate::{Backoff, Path};
+use std::collections::HashMap;
+use std::fmt;
+use std::time::Duration;
+
+/// What happens to a child when the declaration of its tree changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PlanAction {
+    /// The child is new: it starts.
+    Start,
+    /// The child is no longer declared: it stops and leaves the tree.
+    Stop,
+    /// The child stops, and starts as it is declared now.
+    Restart,
+    /// The child goes on running, under other rules.
+    Change,
+    /// Nothing happens.
+    Keep,
+}
+
+impl PlanAction {
+    /// Returns the action as one word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Stop => "stop",
+            Self::Restart => "restart",
+            Self::Change => "change",
+            Self::Keep => "keep",
+        }
+    }
+}
+
+impl fmt::Display for PlanAction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// One step of the plan of a changed tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlanStep {
+    /// The child. A child that starts, stops or restarts stands for all children below it.
+    pub path: Path,
+    /// What happens to it.
+    pub step: PlanAction,
+    /// Why, in plain words: everything that differs.
+    pub reason: String,
+}
+
+impl fmt::Display for PlanStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}: {}", self.step, self.path, self.reason)
+    }
+}
+
+/// What differs between two bodies of a leaf, or between the closures of two groups. Each difference is a sentence.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BodyDifference {
+    /// What counts from the next attempt on, without a restart.
+    pub in_place: Vec<String>,
+    /// What needs a restart.
+    pub restart: Vec<String>,
+}
+
+/// Returns the plan by which `new` takes the place of `old`. `body` says how the bodies of a leaf or a group differ, by its
+/// path; for bodies that cannot be compared it returns nothing.
+///
+/// The steps of a supervisor are: its own; the children that stop, in the reverse of their old start order; the other
+/// children in their new start order, each followed by the steps of the children below it. To do the plan, go through
+/// the steps from first to last. Children that restart and depend on each other stop first, in the reverse of their
+/// order, and then start in their order. So no child is without what it depends on while it runs, except as after any other
+/// restart of that one.
+#[must_use]
+pub fn plan(
+    old: &ChildDeclaration,
+    new: &ChildDeclaration,
+    body: &dyn Fn(&Path) -> BodyDifference,
+) -> Vec<PlanStep> {
+    let path = Path::new(old.name.as_str());
+    if old.name != new.name {
+        let reason = format!("the name of the tree differs: `{}`, now `{}`", old.name, new.name);
+        return vec![PlanStep { path, step: PlanAction::Restart, reason }];
+    }
+    let mut steps = Vec::new();
+    compare(path, old, new, body, &mut steps);
+    steps
+}
+
+/// Adds the steps of a child that both trees declare, and of the children below it.
+fn compare(
+    path: Path,
+    old: &ChildDeclaration,
+    new: &ChildDeclaration,
+    body: &dyn Fn(&Path) -> BodyDifference,
+    steps: &mut Vec<PlanStep>,
+) {
+    let mut found = BodyDifference::default();
+    compare_specs(&old.spec, &new.spec, "", &mut found);
+    match (&old.form, &new.form) {
+        (ChildForm::Leaf, ChildForm::Leaf) => add(&mut found, body(&path)),
+        (ChildForm::Supervisor(old), ChildForm::Supervisor(new)) => compare_rules(old, new, &mut found),
+        (ChildForm::Group(old), ChildForm::Group(new)) => {
+            compare_groups(old, new, &mut found);
+            add(&mut found, body(&path));
+        }
+        // Another form has other defaults, which say nothing more.
+        (old, new) => {
+            found = BodyDifference::default();
+            found.restart.push(format!("it was {}, and is {} now", form(old), form(new)));
+        }
+    }
+    let restarts = !found.restart.is_empty();
+    let reasons: Vec<String> = found.restart.into_iter().chain(found.in_place).collect();
+    let step = match (restarts, reasons.is_empty()) {
+        (true, _) => PlanAction::Restart,
+        (false, false) => PlanAction::Change,
+        (false, true) => PlanAction::Keep,
+    };
+    let reason = if reasons.is_empty() { "nothing differs".to_owned() } else { reasons.join("; ") };
+    steps.push(PlanStep { path: path.clone(), step, reason });
+    if let (ChildForm::Supervisor(old), ChildForm::Supervisor(new)) = (&old.form, &new.form)
+        && !restarts
+    {
+        compare_children(&path, old, new, body, steps);
+    }
+}
+
+fn add(found: &mut BodyDifference, more: BodyDifference) {
+    found.in_place.extend(more.in_place);
+    found.restart.extend(more.restart);
+}
+
+const fn form(form: &ChildForm) -> &'static str {
+    match form {
+        ChildForm::Leaf => "a child without children",
+        ChildForm::Supervisor(_) => "a supervisor",
+        ChildForm::Group(_) => "a group",
+    }
+}
+
+/// Adds the steps of the children of a supervisor that both trees declare.
+fn compare_children(
+    above: &Path,
+    old: &SupervisorSpec,
+    new: &SupervisorSpec,
+    body: &dyn Fn(&Path) -> BodyDifference,
+    steps: &mut Vec<PlanStep>,
+) {
+    let by_name = |spec: &SupervisorSpec| -> HashMap<String, usize> {
+        let names = spec.children.iter().map(|child| child.name.as_str().to_owned());
+        names.zip(0..).collect()
+    };
+    let (before, now) = (by_name(old), by_name(new));
+    for child in in_start_order(old).into_iter().rev().filter(|child| !now.contains_key(child.name.as_str()))
+    {
+        let reason = "it is no longer declared".to_owned();
+        steps.push(PlanStep { path: above.join(child.name.as_str()), step: PlanAction::Stop, reason });
+    }
+    for child in in_start_order(new) {
+        let path = above.join(child.name.as_str());
+        match before.get(child.name.as_str()) {
+            Some(at) => compare(path, &old.children[*at], child, body, steps),
+            None => {
+                let reason = "it is new".to_owned();
+                steps.push(PlanStep { path, step: PlanAction::Start, reason });
+            }
+        }
+    }
+}
+
+/// Returns the children of a supervisor in start order. The check of the specs has refused cycles.
+fn in_start_order(spec: &SupervisorSpec) -> Vec<&ChildDeclaration> {
+    let order = start_order(&spec.children).unwrap_or_default();
+    order.into_iter().map(|at| &spec.children[at]).collect()
+}
+
+/// Notes a difference: `what` was `old`, and is `new`.
+fn note<T: PartialEq>(found: &mut Vec<String>, what: &str, old: &T, new: &T, shown: impl Fn(&T) -> String) {
+    if old != new {
+        found.push(format!("{what} differs: {}, now {}", shown(old), shown(new)));
+    }
+}
+
+/// Notes how two specs differ. `of` stands in front of the name of each field.
+fn compare_specs(old: &ChildSpec, new: &ChildSpec, of: &str, found: &mut BodyDifference) {
+    // Every field is named, so that a new one is not forgotten.
+    let ChildSpec {
+        restart,
+        backoff,
+        limit,
+        ready,
+        start_within,
+        heartbeat,
+        stop_within,
+        significant,
+        after,
+        replica_of,
+        once,
+        keep_error,
+        keep,
+    } = new;
+    let name = |field: &str| format!("`{of}{field}`");
+    let changed = &mut found.in_place;
+    note(changed, &name("restart"), &old.restart, restart, ToString::to_string);
+    note(changed, &name("backoff"), &old.backoff, backoff, shown_backoff);
+    note(changed, &name("limit"), &old.limit, limit, shown_limit);
+    note(changed, &name("start_within"), &old.start_within, start_within, shown_time);
+    note(changed, &name("stop_within"), &old.stop_within, stop_within, shown_time);
+    note(changed, &name("significant"), &old.significant, significant, ToString::to_string);
+    note(changed, &name("after"), &old.after, after, |edges| {
+        let edges: Vec<String> =
+            edges.iter().map(|edge| format!("{} {}", edge.child, edge.condition)).collect();
+        if edges.is_empty() { "none".to_owned() } else { edges.join(", ") }
+    });
+    let set = |name: &Option<crate::Name>| name.as_ref().map_or("none".to_owned(), ToString::to_string);
+    note(changed, &name("replica_of"), &old.replica_of, replica_of, set);
+    note(changed, &name("keep"), &old.keep, keep, ToString::to_string);
+    let restart = &mut found.restart;
+    note(restart, &name("ready"), &old.ready, ready, |ready| format!("{ready:?}"));
+    note(restart, &name("heartbeat"), &old.heartbeat, heartbeat, |period| {
+        period.as_ref().map_or("none".to_owned(), shown_time)
+    });
+    note(restart, &name("once"), &old.once, once, ToString::to_string);
+    note(restart, &name("keep_error"), &old.keep_error, keep_error, ToString::to_string);
+}
+
+/// Notes how the rules of two supervisors differ, apart from their children.
+fn compare_rules(old: &SupervisorSpec, new: &SupervisorSpec, found: &mut BodyDifference) {
+    let SupervisorSpec {
+        strategy,
+        intensity,
+        order,
+        first_start,
+        auto_shutdown,
+        end_when_done,
+        dedicated_runtime,
+        children: _,
+    } = new;
+    let changed = &mut found.in_place;
+    note(changed, "`strategy`", &old.strategy, strategy, ToString::to_string);
+    note(changed, "`intensity`", &old.intensity, intensity, shown_limit);
+    note(changed, "`order`", &old.order, order, ToString::to_string);
+    note(changed, "`first_start`", &old.first_start, first_start, ToString::to_string);
+    note(changed, "`auto_shutdown`", &old.auto_shutdown, auto_shutdown, ToString::to_string);
+    note(changed, "`end_when_done`", &old.end_when_done, end_when_done, ToString::to_string);
+    let order = |spec: &SupervisorSpec, other: &SupervisorSpec| -> Vec<String> {
+        let stays = |child: &&ChildDeclaration| other.children.iter().any(|other| other.name == child.name);
+        in_start_order(spec).into_iter().filter(stays).map(|child| child.name.to_string()).collect()
+    };
+    note(changed, "the order of its children", &order(old, new), &order(new, old), |names| names.join(", "));
+    note(
+        &mut found.restart,
+        "`dedicated_runtime`",
+        &old.dedicated_runtime,
+        dedicated_runtime,
+        ToString::to_string,
+    );
+}
+
+/// Notes how two groups differ. The spec of the members counts for members that start from now on.
+fn compare_groups(old: &GroupSpec, new: &GroupSpec, found: &mut BodyDifference) {
+    let GroupSpec { template, intensity, max_members, dedicated_runtime } = new;
+    let mut members = BodyDifference::default();
+    compare_specs(&old.template, template, "template.", &mut members);
+    found.in_place.extend(members.in_place);
+    found.restart.extend(members.restart);
+    note(&mut found.in_place, "`intensity`", &old.intensity, intensity, shown_limit);
+    note(&mut found.in_place, "`max_members`", &old.max_members, max_members, ToString::to_string);
+    note(
+        &mut found.restart,
+        "`dedicated_runtime`",
+        &old.dedicated_runtime,
+        dedicated_runtime,
+        ToString::to_string,
+    );
+}
+
+fn shown_time(time: &Duration) -> String {
+    if *time == Duration::MAX { "no limit".to_owned() } else { format!("{time:?}") }
+}
+
+fn shown_backoff(backoff: &Option<Backoff>) -> String {
+    backoff.as_ref().map_or("none".to_owned(), |backoff| {
+        let Backoff { from, to, reset_after, .. } = backoff;
+        format!("{from:?} to {to:?}, reset after {reset_after:?}")
+    })
+}
+
+fn shown_limit(limit: &Option<Limit>) -> String {
+    limit.as_ref().map_or("none".to_owned(), |limit| {
+        let Limit { restarts, period, give_up, .. } = limit;
+        match *restarts {
+            Limit::UNLIMITED => format!("unlimited, then {give_up}"),
+            _ => format!("{restarts} in {period:?}, then {give_up}"),
+        }
+    })
+}
