@@ -382,6 +382,7 @@ impl Model {
         let opening = child.mode == Mode::Opening;
         child.mode = Mode::Stopping;
         child.plan = plan;
+        child.prolonged_plan = crate::child::NO_PLAN;
         child.timer = plan.next(now);
         if child.is_group() {
             self.member_walks.push_back((path.to_owned(), Act::Ask));
