@@ -69,7 +69,7 @@ impl Machine {
         let state = &mut self.arena[child];
         state.flags.held = false;
         if let Some(record) = &mut state.record {
-            (record.answer_due, record.wait_left) = (false, None);
+            (record.answer_due, record.wait_left, record.wait_prolonged) = (false, None, false);
         }
     }
 
@@ -196,10 +196,7 @@ impl Machine {
             }
             Purpose::Heartbeat => self.arena.record_or_new(child).heartbeat_check = in_record,
             Purpose::Answer => self.arena.record_or_new(child).answer_deadline = in_record,
-            Purpose::Wait => {
-                let record = self.arena.record_or_new(child);
-                (record.wait_deadline, record.wait_prolonged) = (in_record, false);
-            }
+            Purpose::Wait => self.arena.record_or_new(child).wait_deadline = in_record,
         }
     }
 

@@ -68,6 +68,34 @@ impl StopPlan {
         }
     }
 
+    /// Returns the first moment of the plan that is not before `at`.
+    pub(super) fn first_point_from(&self, at: Time) -> Time {
+        let points = [self.ask_all, self.kill, self.abandon];
+        points.into_iter().filter(|point| *point >= at).min().unwrap_or(Time::NEVER)
+    }
+
+    /// Returns the plan in which each moment that lies from `at` to `now`, and is not `prolonged` yet, is the moment of
+    /// `further`.
+    pub(super) fn prolong(self, at: Time, now: Time, prolonged: Self, further: Self) -> Self {
+        let moved = |point: Time, prolonged: Time, to: Time| {
+            if point >= at && point <= now && point != prolonged { to } else { point }
+        };
+        let abandon = moved(self.abandon, prolonged.abandon, further.abandon);
+        let kill = moved(self.kill, prolonged.kill, further.kill).min(abandon);
+        let ask_all = moved(self.ask_all, prolonged.ask_all, further.ask_all);
+        Self { ask_all: ask_all.min(kill.max(self.ask_all)), kill, abandon }
+    }
+
+    /// Returns the moments of the plan `after` that differ from this plan, and those of `prolonged` for the others.
+    pub(super) fn prolonged_to(self, after: Self, prolonged: Self) -> Self {
+        let moved = |before: Time, after: Time, prolonged| if after == before { prolonged } else { after };
+        Self {
+            ask_all: moved(self.ask_all, after.ask_all, prolonged.ask_all),
+            kill: moved(self.kill, after.kill, prolonged.kill),
+            abandon: moved(self.abandon, after.abandon, prolonged.abandon),
+        }
+    }
+
     pub(super) fn next_point(&self, now: Time) -> Time {
         let points = [self.ask_all, self.kill, self.abandon];
         points.into_iter().filter(|point| *point > now).min().unwrap_or(Time::NEVER)

@@ -100,7 +100,8 @@ impl Machine {
         }
     }
 
-    /// Forgets the failures of all children below a child, because a command starts it.
+    /// Forgets the failures of all children below a child, because a command starts it. Members of groups keep theirs: they
+    /// leave the tree with their group, so the command does not start them, and there may be very many of them.
     pub(super) fn forget_failures_below(&mut self, child: Index) {
         for below in self.arena[child].sup.as_ref().map(|sup| sup.ordered().to_vec()).unwrap_or_default() {
             self.forget_failures(below);

@@ -234,7 +234,7 @@ pub(super) struct ChildRecord {
     pub(super) answer_due: bool,
     /// The deadline of its phase was prolonged once, because the deadline was seen late.
     pub(super) phase_prolonged: bool,
-    /// The deadline of its wait in a first start was prolonged once, because the deadline was seen late.
+    /// Its wait in a first start was prolonged once, because the deadline was seen late. A pause does not change this.
     pub(super) wait_prolonged: bool,
     /// The time that is left for waits for unmet dependencies in a first start, once such a wait has begun.
     pub(super) wait_left: Option<Duration>,
@@ -304,6 +304,8 @@ pub(super) struct SupervisorState {
     /// The number of children that are unhealthy.
     pub(super) unhealthy: u32,
     pub(super) plan: StopPlan,
+    /// The moments of the plan that were prolonged, as they were afterwards. Each is prolonged once in a stop.
+    pub(super) prolonged: StopPlan,
     /// All children were asked, because the plan has reached `ask_all`.
     pub(super) all_asked: bool,
     /// The stop cursor: no child at this position in the start order, or after it, still has to be asked to stop.
@@ -348,6 +350,7 @@ impl SupervisorState {
             degraded: 0,
             unhealthy: 0,
             plan: StopPlan::UNBOUNDED,
+            prolonged: StopPlan::UNBOUNDED,
             all_asked: false,
             stop_cursor: 0,
             left_with_failure: None,

@@ -109,6 +109,7 @@ impl Machine {
         let opening = state.phase == SupervisorPhase::OpeningRuntime;
         state.phase = SupervisorPhase::Stopping;
         state.plan = plan;
+        state.prolonged = StopPlan::UNBOUNDED;
         state.all_asked = false;
         state.stop_cursor = state.ordered().len();
         self.set_timer(sup, Purpose::Phase, plan.next_point(self.now));

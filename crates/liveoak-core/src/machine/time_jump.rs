@@ -51,13 +51,14 @@ impl Machine {
         // From the root downwards: the plan of a supervisor bounds the stops below it.
         late.sort_unstable();
         for (_, at, child, purpose) in late {
-            jump.count(now.since(at));
             let length = at.since(self.arena[child].since).min(FURTHER_WAIT);
             match purpose {
                 Purpose::Phase
                     if self.arena[child].phase.is_stopping() && self.arena[child].sup.is_some() =>
                 {
-                    self.prolong_plan(child, at, length);
+                    if !self.prolong_plan(child, at, length) {
+                        continue;
+                    }
                 }
                 Purpose::Phase | Purpose::Wait => {
                     let until = now.after(length).min(self.end_of_stage_above(child));
@@ -65,6 +66,7 @@ impl Machine {
                 }
                 Purpose::Heartbeat | Purpose::Answer => {}
             }
+            jump.count(now.since(at));
             let record = self.arena.record_or_new(child);
             match purpose {
                 Purpose::Wait => record.wait_prolonged = true,
@@ -77,11 +79,15 @@ impl Machine {
     fn can_be_prolonged(&self, child: Index, purpose: Purpose) -> bool {
         let state = &self.arena[child];
         let record = state.record.as_ref();
-        match purpose {
-            Purpose::Phase => state.phase.is_live() && record.is_none_or(|record| !record.phase_prolonged),
-            Purpose::Wait => record.is_none_or(|record| !record.wait_prolonged),
+        match (purpose, &state.sup) {
+            // Each point of a plan is prolonged once, even if a kill or the close of a runtime lies between.
+            (Purpose::Phase, Some(_)) if state.phase.is_stopping() => true,
+            (Purpose::Phase, _) => {
+                state.phase.is_live() && record.is_none_or(|record| !record.phase_prolonged)
+            }
+            (Purpose::Wait, _) => record.is_none_or(|record| !record.wait_prolonged),
             // A late answer to a command does not harm the child.
-            Purpose::Heartbeat | Purpose::Answer => false,
+            (Purpose::Heartbeat | Purpose::Answer, _) => false,
         }
     }
 
@@ -97,23 +103,23 @@ impl Machine {
         }
     }
 
-    /// Prolongs the points of a plan that are at or after `at` and have passed, by a further budget of `length`.
-    fn prolong_plan(&mut self, sup: Index, at: Time, length: Duration) {
+    /// Prolongs the points of a plan that are at or after `at` and have passed, by a further budget of `length`. A point that
+    /// was prolonged before stays, so it is overdue. Returns `false` if no point was prolonged.
+    fn prolong_plan(&mut self, sup: Index, at: Time, length: Duration) -> bool {
         let now = self.now;
         let further = if length.is_zero() { StopPlan::at_once(now) } else { StopPlan::new(now, length) };
-        let moved = |point: Time, to: Time| if point >= at && point <= now { to } else { point };
-        let plan = self.arena.sup(sup).plan;
-        let abandon = moved(plan.abandon, further.abandon);
-        let kill = moved(plan.kill, further.kill).min(abandon);
-        let ask_all = moved(plan.ask_all, further.ask_all).min(kill.max(plan.ask_all));
-        let mut plan = StopPlan { ask_all, kill, abandon }.min(self.plan_above(sup));
+        let (before, prolonged) = (self.arena.sup(sup).plan, self.arena.sup(sup).prolonged);
+        let mut plan = before.prolong(at, now, prolonged, further).min(self.plan_above(sup));
         if self.arena.sup(sup).is_group() {
             plan.ask_all = Time::NEVER;
         }
-        self.arena.sup_mut(sup).plan = plan;
-        self.set_timer(sup, Purpose::Phase, plan.next_point(now).min(plan.abandon));
+        let state = self.arena.sup_mut(sup);
+        state.prolonged = before.prolonged_to(plan, prolonged);
+        state.plan = plan;
+        self.set_timer(sup, Purpose::Phase, plan.first_point_from(at).min(plan.abandon));
         // The plan above may have reached its next point in the meantime.
         self.mark_to_evaluate(Some(sup));
+        plan != before
     }
 
     /// Defers the judgement of a missed heartbeat if its check comes late: by more than the time between two checks,

@@ -118,6 +118,10 @@ pub(crate) struct Child {
     pub(crate) timer: u64,
     /// The deadline that was prolonged once because it was seen late.
     pub(crate) prolonged: u64,
+    /// The points of a supervisor's plan that were prolonged once.
+    pub(crate) prolonged_plan: Plan,
+    /// Its wait in a first start was prolonged once.
+    pub(crate) wait_prolonged: bool,
     /// When commands that asked for its start are answered although it waits.
     pub(crate) answer_timer: u64,
     /// That moment has come.

@@ -89,12 +89,19 @@ impl Model {
         None
     }
 
-    /// Forgets the failures of a child and of all below it.
+    /// Forgets the failures of a child and of all below it that start with it.
     fn begin_anew(&mut self, path: &str) {
         let child = self.of(path);
         (child.failures_in_a_row, child.failure_steps, child.end_steps) = (0, 0, 0);
         child.restart_times.clear();
-        self.kids(path).iter().for_each(|kid| self.begin_anew(kid));
+        self.begin_anew_below(path);
+    }
+
+    /// Members do not start again with their group.
+    fn begin_anew_below(&mut self, path: &str) {
+        if !self.at(path).is_group() {
+            self.kids(path).iter().for_each(|kid| self.begin_anew(kid));
+        }
     }
 
     fn start_after_stop(&mut self, path: &str, request: u64, command: Command) {
@@ -141,7 +148,7 @@ impl Model {
                 self.answer(path, |command| {
                     matches!(command, Command::Start | Command::Restart).then_some("superseded")
                 });
-                self.kids(path).iter().for_each(|kid| self.begin_anew(kid));
+                self.begin_anew_below(path);
                 self.start_after_stop(path, request, Command::Restart);
                 self.stop(path);
             }
@@ -256,9 +263,13 @@ impl Model {
             self.last_jump = now;
         }
         let late = |child: &Child| {
-            child.timer.saturating_add(SECOND) < now
-                && child.timer != child.prolonged
-                && matches!(child.phase, Phase::Starting | Phase::Stopping { .. } | Phase::Waiting)
+            let can_be = match child.phase {
+                Phase::Waiting => !child.wait_prolonged,
+                Phase::Stopping { .. } if !child.is_leaf() => true,
+                Phase::Starting | Phase::Stopping { .. } => child.timer != child.prolonged,
+                Phase::Idle(_) | Phase::Running | Phase::BackingOff => false,
+            };
+            child.timer.saturating_add(SECOND) < now && can_be
         };
         let mut paths = self.paths_where(late);
         paths.sort_by_key(|path| path.matches('/').count());
@@ -273,10 +284,11 @@ impl Model {
             };
             let child = self.of(&path);
             (child.timer, child.prolonged) = (until, until);
+            child.wait_prolonged = child.phase == Phase::Waiting;
         }
     }
 
-    /// Gives the points of a plan that have passed unseen a further budget of `length`. Returns the next point.
+    /// Gives the points of a plan that have passed unseen, each once, a further budget of `length`. Returns the next point.
     fn prolong_plan(&mut self, path: &str, length: u64) -> u64 {
         let (now, above) = (self.now, self.plan_above(path));
         let group = self.at(path).is_group();
@@ -285,24 +297,37 @@ impl Model {
             0 => Plan { ask_all: now, kill: now, abandon: now },
             _ => Plan::new(now, Duration::from_nanos(length)),
         };
-        let unseen = child.timer..=now;
-        let Plan { mut ask_all, mut kill, mut abandon } = child.plan;
-        if unseen.contains(&abandon) {
-            abandon = further.abandon;
+        let from = child.timer;
+        let (before, once) = (child.plan, child.prolonged_plan);
+        let mut plan = before;
+        let unseen = |point: u64, prolonged: u64| (from..=now).contains(&point) && point != prolonged;
+        if unseen(plan.abandon, once.abandon) {
+            plan.abandon = further.abandon;
         }
-        if unseen.contains(&kill) {
-            kill = further.kill;
+        if unseen(plan.kill, once.kill) {
+            plan.kill = further.kill;
         }
-        kill = kill.min(abandon);
-        if unseen.contains(&ask_all) {
-            ask_all = further.ask_all.min(kill);
+        plan.kill = plan.kill.min(plan.abandon);
+        if unseen(plan.ask_all, once.ask_all) {
+            plan.ask_all = further.ask_all.min(plan.kill);
         }
-        let mut plan = Plan { ask_all, kill, abandon }.within(above);
+        plan = plan.within(above);
         if group {
             plan.ask_all = NEVER;
         }
         child.plan = plan;
-        plan.next(now).min(plan.abandon)
+        let points = [
+            (before.ask_all, plan.ask_all, &mut child.prolonged_plan.ask_all),
+            (before.kill, plan.kill, &mut child.prolonged_plan.kill),
+            (before.abandon, plan.abandon, &mut child.prolonged_plan.abandon),
+        ];
+        for (before, after, prolonged) in points {
+            if before != after {
+                *prolonged = after;
+            }
+        }
+        let next = [plan.ask_all, plan.kill, plan.abandon].into_iter().filter(|point| *point >= from).min();
+        next.unwrap_or(NEVER).min(plan.abandon)
     }
 
     /// Returns `true` if another member of its group will be abandoned at the same moment. No rule says which of them is

@@ -120,6 +120,8 @@ impl Model {
             started: 0,
             timer: NEVER,
             prolonged: NEVER,
+            prolonged_plan: NO_PLAN,
+            wait_prolonged: false,
             answer_timer: NEVER,
             answer_due: false,
             attempt: 0,
@@ -218,6 +220,7 @@ impl Model {
         }
         if phase != Phase::Waiting {
             (child.wait_left, child.answer_timer, child.answer_due) = (None, NEVER, false);
+            child.wait_prolonged = false;
         } else if was_waiting && timer != NEVER {
             child.wait_left = Some(timer.saturating_sub(now).max(1));
         }

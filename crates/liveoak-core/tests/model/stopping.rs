@@ -119,8 +119,9 @@ impl Model {
         }
     }
 
+    /// What was let go once stays so, even if the child below that was let go is removed.
     fn let_go(&mut self, path: &str) {
-        if self.at(path).spec.keep && !self.at(path).spec.once {
+        if self.at(path).let_go || self.at(path).spec.keep && !self.at(path).spec.once {
             return;
         }
         let is_supervisor = self.at(path).rules().is_some();
@@ -382,6 +383,7 @@ impl Model {
         let opening = child.mode == Mode::Opening;
         child.mode = Mode::Stopping;
         child.plan = plan;
+        child.prolonged_plan = crate::child::NO_PLAN;
         child.timer = plan.next(now);
         if child.is_group() {
             self.member_walks.push_back((path.to_owned(), Act::Ask));

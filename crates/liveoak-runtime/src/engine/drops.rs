@@ -366,6 +366,8 @@ impl Drop for Awaited {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::kept_error::settle_error;
+    use liveoak_core::Exit;
     use std::sync::mpsc;
     use tokio::runtime::{Builder, Runtime};
 
@@ -423,6 +425,23 @@ mod tests {
         assert!(drops.wait(Instant::now() + LONG).is_empty());
         assert!(!drops.is_full() && !drops.has_unfinished());
         assert_eq!(dropped.into_iter().count(), MAX_DROPS_WAITING);
+    }
+
+    #[test]
+    fn while_too_many_values_wait_for_their_destructors_an_exit_keeps_only_the_text_of_its_error() {
+        let runtime = Builder::new_current_thread().build().expect("a runtime");
+        let (drops, release) = blocked(&runtime, MAX_DROP_JOBS);
+        let keeps = || match settle_error(Exit::failed("on purpose"), true, CHILD, &drops) {
+            Exit::Failed(failure) if failure.text() == "on purpose" => failure.error().is_some(),
+            other => panic!("{other}"),
+        };
+        assert!(keeps());
+        let (values, _dropped) = counted(MAX_DROPS_WAITING);
+        drops.push(CHILD, values);
+        assert!(!keeps());
+        drop(release);
+        assert!(drops.wait(Instant::now() + LONG).is_empty());
+        assert!(keeps());
     }
 
     #[test]

@@ -453,6 +453,24 @@ fn a_start_command_resets_the_backoff_and_a_restart_of_the_supervisor_does_not()
 }
 
 #[test]
+fn a_command_to_restart_a_supervisor_resets_the_backoffs_of_what_it_starts_again_and_not_of_members() {
+    // Its stop has not reached the group and the leaf yet.
+    let fails_during_the_stop = |path: &str| {
+        let members = group("g").members(|group| group.template = leaf("m").delayed(millis(10)).spec);
+        let tree = sup("t", [sup("s", [leaf("a").delayed(millis(10)), members, leaf("last")])]);
+        let mut driver = TestDriver::started(&tree);
+        driver.add_member("s/g", Some("m")).expect("room");
+        driver.fail(path);
+        driver.advance(SECOND);
+        driver.obeys("s/last", Obeys::Nothing);
+        driver.command("s", Command::Restart);
+        driver.fail(path);
+        last_step(&driver)
+    };
+    assert_eq!((fails_during_the_stop("s/a"), fails_during_the_stop("s/g/m")), (Some(1), Some(2)));
+}
+
+#[test]
 fn a_restart_counts_against_both_limits_and_the_limit_of_the_child_is_named_if_both_are_exceeded() {
     let own = Limit::new(1, secs(60)).on_exceeded(GiveUp::Quarantine);
     let tree = sup("t", [leaf("a").limit(own).with(|child| child.backoff = None), leaf("b")]);

@@ -127,6 +127,38 @@ fn a_stop_takes_at_most_its_budget_and_one_further_wait_after_the_process_was_su
 }
 
 #[test]
+fn a_kill_does_not_let_a_late_deadline_be_prolonged_once_more() {
+    let mut driver = TestDriver::new(&sup("t", []).on_dedicated_runtime().stop_within(Duration::ZERO));
+    driver.set_default(Policy { obeys: Obeys::Nothing, ..Policy::default() });
+    driver.start();
+    driver.stop();
+    suspend(&mut driver, secs(4));
+    driver.kill();
+    assert_eq!((driver.down.is_some(), driver.count("time-jump")), (false, 1));
+    suspend(&mut driver, millis(2_100));
+    assert_eq!((driver.down_kind(), driver.count("time-jump")), ("abandoned", 1));
+}
+
+#[test]
+fn a_stop_is_prolonged_once_however_often_the_process_is_suspended() {
+    for obeys in [Obeys::Kill, Obeys::Nothing] {
+        let inner = sup("s", [leaf("a"), group("g")]).stop_within(secs(8));
+        let mut driver = TestDriver::new(&sup("t", [leaf("z"), inner]).stop_within(secs(10)));
+        driver.set_default(Policy { obeys, ..Policy::default() });
+        driver.start();
+        driver.add_member("s/g", Some("m")).expect("room");
+        driver.stop();
+        driver.advance(secs(4));
+        // Within the further second, the plan asks all after 500 ms, kills after 900 ms and abandons after 1 s.
+        suspend(&mut driver, secs(3_600));
+        driver.advance(millis(510));
+        assert!(driver.down.is_none(), "{obeys:?}");
+        suspend(&mut driver, secs(3_600));
+        assert!(driver.down.is_some(), "{obeys:?}");
+    }
+}
+
+#[test]
 fn a_child_that_was_asked_before_the_process_was_suspended_can_end_by_itself_afterwards() {
     let tree = sup("t", [sup("s", [leaf("a").stop_within(secs(5))])]).stop_within(secs(10));
     let mut driver = TestDriver::started(&tree);
@@ -195,6 +227,26 @@ fn the_end_of_a_wait_in_a_first_start_is_prolonged_once() {
     suspend(&mut driver, secs(100));
     driver.advance(SECOND);
     assert_eq!((driver.count("time-jump"), driver.down_kind()), (1, "start-failed"));
+}
+
+#[test]
+fn a_wait_in_a_first_start_is_prolonged_once_even_if_it_pauses() {
+    let web = leaf("web").after("db", Condition::Healthy).start_within(secs(10));
+    let db = leaf("db").delayed(SECOND).limit(Limit::unlimited());
+    let mut driver = TestDriver::new(&sup("t", [db.reports(), web]).edges());
+    driver.policy("db").ready = false;
+    driver.start();
+    driver.health("db", Health::Degraded);
+    driver.ready("db");
+    suspend(&mut driver, secs(100));
+    assert_eq!((remaining(&mut driver, "web"), driver.count("time-jump")), (Some(SECOND), 1));
+    // While the dependency starts again, the time of the wait does not run.
+    driver.command("db", Command::Restart);
+    driver.health("db", Health::Degraded);
+    driver.ready("db");
+    assert_eq!(driver.state("web"), "waiting");
+    suspend(&mut driver, secs(100));
+    assert_eq!((driver.down_kind(), driver.count("time-jump")), ("start-failed", 1));
 }
 
 /// Returns a tree in which the child `a` has failed once. The other child has a deadline, which shows that the process did
