@@ -86,7 +86,7 @@ fn a_subtask_is_woken_when_the_body_ends_by_itself() {
 }
 
 #[test]
-fn a_kill_at_the_moment_of_the_end_is_still_seen_later() {
+fn an_attempt_that_is_killed_just_as_it_ends_still_sees_the_kill() {
     loom::model(|| {
         let owner = Owner::new();
         let theirs = owner.clone();

@@ -65,7 +65,7 @@ mod tests {
         and\n```sh\ncargo xtask test\n```\n";
 
     #[test]
-    fn both_commands_are_found_in_shell_blocks_without_prompt_and_comment() {
+    fn the_demonstration_and_the_test_command_are_found_in_shell_blocks_without_prompt_and_comment() {
         let found = commands(GOOD).unwrap();
         assert_eq!(found.demo, "cargo run -p cli -- up demo.toml");
         assert_eq!(found.test, "cargo xtask test");

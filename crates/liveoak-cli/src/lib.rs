@@ -34,7 +34,7 @@ pub fn run() -> ExitCode {
     if limit.is_none_or(|limit| limit >= STACK as u64) {
         return run_here();
     }
-    // Without a thread the stack of the main thread must do.
+    // If the system refuses the thread, everything runs on the small stack of the main thread.
     match std::thread::Builder::new().name("liveoak-main".into()).stack_size(STACK).spawn(run_here) {
         Ok(thread) => thread.join().unwrap_or(ExitCode::FAILURE),
         Err(_) => run_here(),

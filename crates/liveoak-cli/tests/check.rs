@@ -274,7 +274,7 @@ fn a_closed_stdout_is_not_an_error() {
 }
 
 #[test]
-fn check_says_nothing_about_a_start_and_names_no_other_command() {
+fn the_errors_of_check_mention_neither_a_start_nor_another_command() {
     let scratch = Scratch::new("asked");
     let output = liveoak(&scratch.0, &["check", "missing.toml"]);
     let said = text(&output.stderr);

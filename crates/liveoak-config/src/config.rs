@@ -94,7 +94,7 @@ pub struct ProgramConfig {
     pub ready: Option<Probe>,
     /// The number of replicas, at least 1. Above 1 they are named `NAME.1`, `NAME.2`, ...
     pub replicas: u16,
-    /// The number of this replica, from 1: that of the first one before the tree is [expanded](Config::expanded).
+    /// The number of this replica, from 1. Before the tree is [expanded](Config::expanded), this is the first replica.
     pub replica: u16,
     /// The second replica and those after it, if `{replica}` makes them different from the first one; else empty.
     pub others: Vec<ReplicaConfig>,

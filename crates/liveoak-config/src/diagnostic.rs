@@ -89,7 +89,7 @@ impl Diagnostic {
         self
     }
 
-    /// Returns the error with texts that a terminal prints as they are: they may quote the file, or name files.
+    /// Returns the error with the control characters in its texts escaped, because the texts may quote the file or name files.
     pub(crate) fn printable(&self) -> Self {
         let line = |text: &String| one_line(text).into_owned();
         Self {

@@ -58,7 +58,7 @@ keys! {
     const OF_SUPERVISORS {
         /// Which children a failure restarts: only the failed one, all, or the failed one and those after it.
         strategy: types::words_schema::<Strategy> => Strategy::default().as_str();
-        /// How many restarts of all children together are too many.
+        /// How many restarts of all children together are allowed.
         /// Default: each child has a limit of its own, 10 restarts in 1m.
         intensity: || types::table_schema(&LIMIT);
         /// In which order children start: one after another as declared, or side by side as soon as their `after` holds.
@@ -135,7 +135,7 @@ keys! {
         restart: types::words_schema::<Restart> => Restart::default().as_str();
         /// The delays before restarts, or false for none.
         backoff: || json!({ "anyOf": [types::table_schema(&BACKOFF), { "const": false, "description": "None." }] });
-        /// How many restarts of this child alone are too many.
+        /// How many restarts of this child alone are allowed.
         limit: || types::table_schema(&LIMIT);
         /// The siblings that must be started, ready, healthy or completed before the child starts.
         after: types::after_schema;
@@ -145,7 +145,7 @@ keys! {
 
     const OF_LIMIT {
         /// How many restarts are allowed within the period. For the limit of one child, also how many failures in a row. With 0,
-        /// the first failure exceeds the limit.
+        /// the first restart exceeds the limit.
         restarts: types::restarts_schema;
         /// The period, a duration above zero. Leave it out if restarts are unlimited.
         period: types::duration_schema;

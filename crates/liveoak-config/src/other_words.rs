@@ -93,7 +93,7 @@ other_words! {
          "memorymax" "cpuquota" "maxmemoryrestart" "resources"]
             => "there is no such key; set it in front of the program, as in: shell = \"ulimit -n 4096; exec server\"";
         ["watch" "watches" "ignorewatch" "reload" "hotreload"]
-            => "Liveoak does not watch files; put a program that does in front, as in: command = \"watchexec -r server\"";
+            => "Liveoak does not watch files; put a program that watches files in front, as in: command = \"watchexec -r server\"";
         ["prestart" "execstartpre" "beforescript" "presetup" "setup" "initcommand" "prehook"]
             => "make it a child of its own with restart = \"temporary\", and write after = { NAME = \"completed\" } here";
         ["poststop" "execstop" "execstoppost" "execreload" "poststart" "execstartpost" "prestop" "onexit" "afterscript"

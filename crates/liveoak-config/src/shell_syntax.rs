@@ -408,7 +408,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_words_equal_the_words_into_which_the_command_is_split(command in "[a$`*~'\"\\\\ #=|\n;ö]{0,12}") {
+        fn the_words_that_the_shell_check_sees_are_those_into_which_the_command_is_split(command in "[a$`*~'\"\\\\ #=|\n;ö]{0,12}") {
             let words: Vec<String> = raw_words(&command)
                 .iter()
                 // A line end after a backslash joins two lines. In double quotes only some characters are escaped.

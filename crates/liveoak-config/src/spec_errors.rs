@@ -46,7 +46,7 @@ impl Reader<'_> {
                 )),
             SpecProblem::IntensityOutOfReach { failures, intensity } => {
                 at_field(places, error).label(format!(
-                    "{failures} restarts within {} are the most that are sure",
+                    "even if each child always fails, only {failures} restarts within {} are certain",
                     format_duration(intensity.period)
                 ))
             }

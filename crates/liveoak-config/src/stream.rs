@@ -1,7 +1,7 @@
 //! Reads what may keep silent: the standard input, a pipe, a FIFO, a device.
 //!
-//! A FIFO without a writer would be waited for without end. So a wait without a byte is said after [`SAID_AFTER`], and is an
-//! error after [`SILENCE`]. A terminal is waited for without limit, because a person types there.
+//! A FIFO without a writer would be waited for without end. So a wait without a byte is reported after [`SAID_AFTER`], and is
+//! an error after [`SILENCE`]. A terminal is waited for without limit, because a person types there.
 
 use crate::bounds::MAX_FILE_BYTES;
 use crate::source::Unreadable;
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 /// How long a stream may be silent.
 pub(crate) const SILENCE: Duration = Duration::from_secs(30);
 
-/// After what silence the wait is said.
+/// After how long a silence the wait is reported.
 const SAID_AFTER: Duration = Duration::from_secs(2);
 
 /// Is told once that a stream is waited for, with a sentence.
@@ -65,10 +65,7 @@ impl<'a> Patience<'a> {
             if silent >= self.said_after && !std::mem::replace(&mut said, true) {
                 (self.tell)(&self.sentence(typed));
             }
-            let limit = if said { self.silence } else { self.said_after };
-            // Looks again at least once a second, so that a limit that has just passed is no endless wait.
-            let wait = limit.saturating_sub(silent).clamp(Duration::from_millis(1), Duration::from_secs(1));
-            if !is_readable(fd, wait)? {
+            if !is_readable(fd, self.next_look(silent, said, typed))? {
                 continue;
             }
             match rustix::io::read(fd, &mut chunk) {
@@ -84,6 +81,18 @@ impl<'a> Patience<'a> {
         Ok(bytes)
     }
 
+    /// Returns how long to wait for a byte until there is something else to do; `None` without a limit.
+    fn next_look(&self, silent: Duration, said: bool, typed: bool) -> Option<Duration> {
+        let limit = match (said, typed) {
+            (false, _) => self.said_after,
+            (true, false) => self.silence,
+            // Nothing but a byte ends the wait for a person.
+            (true, true) => return None,
+        };
+        // A wait that is rounded down to nothing would look again and again.
+        Some(limit.saturating_sub(silent).max(Duration::from_millis(1)))
+    }
+
     fn sentence(&self, typed: bool) -> String {
         let name = self.name;
         if typed {
@@ -94,9 +103,10 @@ impl<'a> Patience<'a> {
 }
 
 /// Waits until a read would not block. Returns `false` after `wait`. At the end of the stream a read does not block.
-fn is_readable(fd: BorrowedFd<'_>, wait: Duration) -> Result<bool, Unreadable> {
-    let wait = Timespec { tv_sec: wait.as_secs().cast_signed(), tv_nsec: wait.subsec_nanos().into() };
-    match poll(&mut [PollFd::from_borrowed_fd(fd, PollFlags::IN)], Some(&wait)) {
+fn is_readable(fd: BorrowedFd<'_>, wait: Option<Duration>) -> Result<bool, Unreadable> {
+    let wait = wait
+        .map(|wait| Timespec { tv_sec: wait.as_secs().cast_signed(), tv_nsec: wait.subsec_nanos().into() });
+    match poll(&mut [PollFd::from_borrowed_fd(fd, PollFlags::IN)], wait.as_ref()) {
         Ok(ready) => Ok(ready > 0),
         Err(Errno::INTR) => Ok(false),
         Err(error) => Err(Unreadable::Io(error.into())),
@@ -115,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_whose_writer_is_silent_is_an_error_that_was_said_before() {
+    fn a_pipe_whose_writer_is_silent_is_announced_and_then_an_error() {
         let (reader, mut writer) = std::io::pipe().expect("a pipe");
         writer.write_all(b"half").expect("it is open");
         let said = RefCell::new(Vec::new());
@@ -123,6 +133,23 @@ mod tests {
         let read = impatient(&tell).read(reader.as_fd());
         assert!(matches!(read, Err(Unreadable::Silent(_))), "{read:?}");
         assert_eq!(*said.borrow(), ["waiting for the stream to be written, for at most 0 s without a byte"]);
+    }
+
+    #[test]
+    fn after_the_report_only_a_byte_or_the_end_of_the_patience_ends_a_wait() {
+        let [second, ms] = [Duration::from_secs(1), Duration::from_millis(1)];
+        let patience = Patience::with("it", &|_| {});
+        for (silent, said, typed, wait) in [
+            (second, false, false, Some(second)),
+            (second, false, true, Some(second)),
+            (SAID_AFTER, true, false, Some(SILENCE - SAID_AFTER)),
+            (SILENCE - Duration::from_nanos(1), true, false, Some(ms)),
+            (SAID_AFTER, true, true, None),
+            (SILENCE, true, true, None),
+            (SILENCE * 100, true, true, None),
+        ] {
+            assert_eq!(patience.next_look(silent, said, typed), wait, "{silent:?} {said} {typed}");
+        }
     }
 
     #[test]

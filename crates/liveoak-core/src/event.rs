@@ -29,7 +29,7 @@ pub enum Severity {
     Debug,
     /// Worth a line in a log.
     Info,
-    /// A failure that the tree deals with itself.
+    /// A failure with which the tree deals without help.
     Warn,
     /// A failure that the tree could not deal with: a child was given up on, abandoned, or did not start.
     Error,

@@ -88,7 +88,7 @@ impl Exit {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         let mut exit = self;
-        // The failed start of a supervisor has the cause of the failed start below it.
+        // A supervisor that failed to start is as retryable as the failed start below it.
         while let Self::StartFailed(failure) = exit {
             exit = &failure.exit;
         }

@@ -50,7 +50,7 @@ impl Failure {
         }
     }
 
-    /// Returns a failure of the same text that holds this error, or none.
+    /// Returns a failure with the same text. It holds `error`, or no error if that is `None`.
     #[must_use]
     pub fn with_error(&self, error: Option<Arc<dyn FailureError>>) -> Self {
         let error = error.map_or(HeldError::None, HeldError::Kept);

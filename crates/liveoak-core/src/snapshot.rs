@@ -135,7 +135,8 @@ pub enum IdleReason {
     Finished,
     /// The child reported that it is not needed here.
     Ignored,
-    /// The child was given up on. A command or the start of its supervisor starts it again.
+    /// The child was given up on, or processes of its abandoned attempt are still alive. A command or the start of its
+    /// supervisor starts it again. In the second case, the end of the last process also starts it.
     Quarantined,
 }
 

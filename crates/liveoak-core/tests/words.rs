@@ -5,6 +5,7 @@ use liveoak_core::{
     Name, Panic, Path, Refusal, Restart, Severity, SpecError, SpecErrors, SpecProblem, StartFailure,
     StopStage, Survivors,
 };
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,6 +47,20 @@ impl std::error::Error for Chain {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.1.as_deref().map(|source| source as _)
     }
+}
+
+#[test]
+fn the_page_about_the_file_lists_each_word_of_an_exit() {
+    let between = |text: &'static str, from: &str, to: &str| {
+        text.split_once(from).and_then(|(_, rest)| rest.split_once(to)).expect("both places").0
+    };
+    let quoted = |text: &'static str, quote: char| -> BTreeSet<&'static str> {
+        text.split(quote).skip(1).step_by(2).collect()
+    };
+    let words = quoted(between(include_str!("../src/exit.rs"), "fn kind(&self)", "\n    }\n"), '"');
+    let page = include_str!("../../../docs/liveoak-toml.md");
+    assert_eq!(quoted(between(page, "\n- `kind` is one of ", "`text`"), '`'), words);
+    assert!(words.len() >= 15, "{words:?}");
 }
 
 #[test]
@@ -186,7 +201,10 @@ fn each_refusal_has_a_sentence_that_says_why() {
         (Refusal::NotFound, "there is no such child"),
         (Refusal::NotDown { state: "running" }, "the child is not down: it is running"),
         (Refusal::AlreadyExists { state: "stopped" }, "a child of that name exists: it is stopped"),
-        (Refusal::SupervisorDown, "its supervisor is down or stopping"),
+        (
+            Refusal::SupervisorDown,
+            "its supervisor is down or stopping, or it is being removed, or it is a root that stops",
+        ),
         (Refusal::NotASupervisor, "it is not a supervisor, so it has no children"),
         (Refusal::IsAGroup, "it is a dynamic group, so its members come from its template only"),
         (Refusal::NotAGroup, "it is not a dynamic group"),

@@ -567,7 +567,7 @@ async fn stop(ctx: &Ctx, process: &mut Process) {
 }
 
 /// Logs that the stop signal was not sent. If the system refused the signal, it will refuse the kill as well, so this
-/// also reports the processes that may survive to the tree.
+/// also tells the tree which processes may survive.
 fn not_asked(ctx: &Ctx, process: &Process, error: &SignalError) {
     let (path, text) = (ctx.path(), error.to_string());
     if !matches!(error, SignalError::NotPermitted { .. }) {

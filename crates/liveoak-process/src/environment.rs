@@ -108,7 +108,8 @@ impl Environment {
         self.variables.get(OsStr::new("PATH")).map(OsString::as_os_str)
     }
 
-    /// Returns the variables of a program that runs in `folder`, an absolute path, if that is known.
+    /// Returns the variables of a program. `folder` is the absolute path in which it runs, or `None` if the path is not
+    /// known.
     pub(crate) fn variables<'a>(
         &'a self,
         folder: Option<&'a OsStr>,
@@ -139,9 +140,9 @@ fn passed_on(name: &OsStr, value: OsString) -> Option<OsString> {
     }
 }
 
-/// Returns the options for make without a jobserver that is reached by descriptors, because children do not get its
-/// descriptors. Keeps a jobserver with a name (`fifo:PATH`). Without a jobserver, changes nothing. Returns `None` if no
-/// option is left.
+/// Removes from the options for make a jobserver that is given by descriptors, because children do not get these
+/// descriptors, and returns the rest. Keeps a jobserver with a name (`fifo:PATH`). Without a jobserver, changes nothing.
+/// Returns `None` if no option is left.
 ///
 /// Without its jobserver, `-j4` would allow four jobs in addition to those of the outer make. So `-j` is removed as
 /// well.

@@ -13,11 +13,16 @@
 //! * A [`Probe`] tells when a program is ready.
 //! * [`ProcessChild`] adds a program to a supervision tree.
 //!
-//! Five things run in the background: the thread `liveoak-spawn`, which starts and reaps all child processes; the
-//! thread `liveoak-fork`, which forks (it never ends, because child processes die with the thread that forked them);
-//! one task per process, which reads its output; the thread `liveoak-stops`, which notices suspended programs of a
-//! tree; and one small shell process, the guardian, which kills all process groups when the current process dies, even
-//! by `kill -9`.
+//! These run in the background:
+//!
+//! * the thread `liveoak-spawn`, which starts and reaps all child processes;
+//! * the thread `liveoak-fork`, which forks. It never ends, because child processes die with the thread that forked them.
+//!   There are more such threads, up to 64, only if forks hang;
+//! * threads `liveoak-lookup`, up to 64, each while a look-up of a program, of a file of a probe or of a host name takes;
+//! * one task per process, which reads its output;
+//! * the thread `liveoak-stops`, which notices suspended programs of a tree;
+//! * one small shell process, the guardian, which kills all process groups when the current process dies, even by
+//!   `kill -9`.
 //!
 //! ```
 //! use liveoak_process::{CommandLine, Process, Status};

@@ -1,4 +1,4 @@
-//! The only unsafe code: what runs between fork and exec, and system calls without a safe wrapper.
+//! The only unsafe code of this crate: what runs between fork and exec, and system calls without a safe wrapper.
 //!
 //! After a fork in a program with threads, the child process may only do what `signal-safety(7)` lists: it must not
 //! allocate, lock or format. Therefore everything that it needs (arguments, environment, path) is built before the fork

@@ -344,7 +344,7 @@ impl<F: FnMut(OutputLine<'_>)> OutputReader<F> {
 /// Yields until the other tasks of this thread have run, including tasks that its timers and descriptors wake.
 ///
 /// The first step puts this task at the end of the thread's queue, and makes Tokio wake an idle thread. If the next task
-/// blocks this thread, the idle one takes this task. Otherwise it finds nothing to do and begins to watch timers.
+/// blocks this thread, the idle one takes this task. Otherwise the idle thread finds nothing to do and begins to watch timers.
 ///
 /// A busy thread checks timers and descriptors only every 61 tasks. The second step, Tokio's `yield_now`, waits for that
 /// check on the same thread. If another task blocks this thread meanwhile, the short sleep wakes this task on the idle one.

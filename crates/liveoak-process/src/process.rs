@@ -76,8 +76,8 @@ impl Process {
     /// without close-on-exec), and the kernel kills the process when the current process dies. It has no controlling
     /// terminal, so a program that asks the terminal for a password fails with its own message, and is not stopped by
     /// the kernel. The variables are those of the current process, without those that hold only for the current
-    /// process: `OLDPWD`, `LISTEN_FDS` and what belongs to it, `NOTIFY_SOCKET`, `WATCHDOG_USEC`, `NODE_CHANNEL_FD`, and
-    /// in `MAKEFLAGS` a jobserver with descriptors. `PWD` is the folder of the new process.
+    /// process: `OLDPWD`, `LISTEN_FDS`, `NOTIFY_SOCKET`, `WATCHDOG_USEC` and `NODE_CHANNEL_FD` with the variables that
+    /// belong to them, `SERVER_STARTER_PORT`, `EINHORN_FDS`, and in `MAKEFLAGS` a jobserver with descriptors. `PWD` is the folder of the new process.
     ///
     /// # Errors
     /// Returns a [`SpawnError`] if no process was started.

@@ -24,7 +24,8 @@ pub enum SpawnError {
         program: OsString,
         /// The `PATH` that was searched: the one that the program would see.
         searched: OsString,
-        /// The executable file of that name in the directory to run in. This directory is not searched.
+        /// The executable file of that name in the directory to run in, if there is one. This directory is not searched, so the
+        /// message tells to write `./NAME`.
         beside: Option<PathBuf>,
     },
     /// There is no file at the path.

@@ -3,8 +3,8 @@
 //! A pidfd does not become readable when its process is suspended, and this crate installs no handler for `SIGCHLD`. So
 //! one thread, `liveoak-stops`, blocks in `waitid(2)` until any child process of the current process is suspended or
 //! continued. Then it takes the reports of the watched leaders. It leaves the report of any other child process,
-//! because the program that embeds this crate may wait for it. While such a report is pending, the thread looks once in
-//! [`FOREIGN_PAUSE`].
+//! because the program that embeds this crate may wait for it. While such a report is pending, the thread looks
+//! again after each [`FOREIGN_PAUSE`].
 //!
 //! The thread starts with the first watched leader. If there is no thread left, suspended programs are not noticed.
 

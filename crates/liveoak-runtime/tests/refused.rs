@@ -49,7 +49,11 @@ fn a_refused_argument_goes_back_to_the_caller() {
         for group in [Group::new("g", body), Group::temporary("g", body)] {
             let group = group.max_members(1);
             let handle = group.handle();
-            all_ways_refuse(&handle, "its supervisor is down or stopping").await;
+            all_ways_refuse(
+                &handle,
+                "its supervisor is down or stopping, or it is being removed, or it is a root that stops",
+            )
+            .await;
             let tree = Supervisor::new("t").child(group).start().await.unwrap();
             let first = Arc::new(Counted(Arc::default()));
             handle.spawn_named(name("one"), Arc::clone(&first)).unwrap();

@@ -157,8 +157,8 @@
 //!
 //! # When a child is restarted, and when it is given up on
 //!
-//! A child is [permanent, transient or temporary](Restart). Its supervisor restarts [the child alone, all its children,
-//! or the child and the children started after it](Strategy). Before a restart there is a random delay, whose upper
+//! A child is [permanent, transient or temporary](Restart). Its supervisor restarts [the child alone, all children of
+//! the supervisor, or the child and its siblings that start after it](Strategy). Before a restart there is a random delay, whose upper
 //! bound doubles from restart to restart ([`Backoff`]).
 //!
 //! A [`Limit`] says how many restarts are allowed within a period, and how many failures in a row. When a child exceeds

@@ -40,7 +40,7 @@ fn no_import_cycle_joins_two_folders_or_more_than_five_files() {
 }
 
 #[test]
-fn a_cycle_between_folders_and_a_large_one_are_found() {
+fn a_cycle_between_two_folders_and_a_cycle_of_six_files_are_found() {
     let cycle = |paths: &[&str]| {
         let next = paths.iter().cycle().skip(1);
         let name = |path: &str| path.replace('/', "::");

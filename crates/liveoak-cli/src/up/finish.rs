@@ -29,7 +29,7 @@ const REFUSED: Duration = Duration::from_secs(5);
 /// After this time without progress, a message says what `finish` waits for.
 pub(crate) const SAID_AFTER: Duration = Duration::from_secs(2);
 
-/// Signals that follow each other within this time count as one.
+/// A SIGINT within this time after the beginning of `finish` still counts as one with the signal that ended the tree.
 const ONE_WISH: Duration = Duration::from_secs(1);
 
 /// After a signal has asked to end at once: how long writes in progress may still take.

@@ -54,8 +54,8 @@ pub(crate) use report_file::{named_in, remove_stale};
 use status::StatusLog;
 use writer::StreamWriter;
 
-/// The threads in addition to those of the runtime: the tree's, a second one for output, two for the start of programs, and those
-/// for suspended programs and for look-ups.
+/// The threads in addition to those of the runtime: those of a tree, and five more (the second writer of output, two that start
+/// programs, one that notices suspended programs, and one for look-ups).
 const OTHER_THREADS: usize = liveoak::internal::THREADS_OF_A_TREE + 5;
 
 /// Runs the command.

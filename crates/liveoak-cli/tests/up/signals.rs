@@ -182,7 +182,7 @@ fn a_background_job_ignores_ctrl_c_and_the_log_names_another_way_to_kill() {
 }
 
 #[test]
-fn after_the_time_given_with_for_a_signal_from_timeout_does_not_count_as_a_second_request() {
+fn after_the_end_of_option_for_a_signal_of_the_program_timeout_is_no_second_request() {
     let dir = saves();
     let up = dir.up(&["--for", "400ms"]);
     up.line("/t/a", 0);

@@ -20,7 +20,8 @@ impl Machine {
     }
 
     /// Returns `true` if a significant child has ended for good: the child itself (`own`), or a sibling that is held
-    /// from now on. A held sibling counts only after a significant child has ended. `held_before` is
+    /// from now on. A sibling that is held from now on counts as ended only if a
+    /// significant child has ended by itself or was given up on. `held_before` is
     /// [`held_significant`](Self::held_significant) before the end.
     pub(super) fn ends_a_significant_child(&mut self, sup: Index, own: bool, held_before: usize) -> bool {
         own || self.held_significant(sup) > held_before && {

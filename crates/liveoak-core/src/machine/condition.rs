@@ -39,7 +39,8 @@ pub(super) enum DependencyState {
     Unmet,
     /// The sibling waits, starts or stops. The deadlines of the sibling bound the wait.
     Pending,
-    /// The sibling was stopped by command or quarantined, or is held itself. Only a command ends the wait.
+    /// The sibling was stopped by command or quarantined, or is held itself. A command ends the wait. If the sibling is
+    /// quarantined because processes of it are still alive, the end of the last process also ends the wait.
     Held,
     /// The sibling has ended for good without meeting the condition. Only a command or a restart set ends the wait.
     Unreachable,

@@ -243,7 +243,7 @@ impl fmt::Display for Refusal {
                 write!(f, "the child is down: it is {state}, and only a command starts it")
             }
             Self::AlreadyExists { state } => write!(f, "a child of that name exists: it is {state}"),
-            Self::SupervisorDown => f.write_str("its supervisor is down or stopping"),
+            Self::SupervisorDown => f.write_str("its supervisor is down or stopping, or it is being removed, or it is a root that stops"),
             Self::NotASupervisor => f.write_str("it is not a supervisor, so it has no children"),
             Self::IsAGroup => {
                 f.write_str("it is a dynamic group, so its members come from its template only")

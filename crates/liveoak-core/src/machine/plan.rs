@@ -44,7 +44,7 @@ impl StopPlan {
 
     /// Returns the plan for a group of `members` from `now` on. Between kill and abandonment it has enough time for all
     /// members to end, but at most half of the remaining budget. The abandonment begins early enough to be over at the
-    /// end of the budget, but at most a third of the remaining budget earlier.
+    /// end of the budget, but never in the first two thirds of the remaining budget.
     pub(super) fn for_members(self, now: Time, members: u32) -> Self {
         if self.abandon == Time::NEVER || members < MANY_MEMBERS {
             return self;

@@ -87,8 +87,7 @@ impl Machine {
     }
 
     /// Begins the ordered start of all children of a supervisor, and resets their flags. The failures in a row, the
-    /// restarts and the backoffs of the children are not reset. Only a stable run, a success, giving up, or a start by command
-    /// resets them. So a child that never has a stable run is given up on, even if its supervisor is restarted for other reasons.
+    /// restarts and the backoffs of the children are not reset (`stability.rs` and `give_up` say what resets each). So a child that never has a stable run is given up on, even if its supervisor is restarted for other reasons.
     fn start_children(&mut self, sup: Index) {
         if self.arena.sup(sup).is_group() {
             self.arena.sup_mut(sup).phase = SupervisorPhase::Up;

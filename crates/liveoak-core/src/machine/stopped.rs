@@ -86,8 +86,8 @@ impl Machine {
         }
     }
 
-    /// Releases the body of an idle child if the child never starts again (C18): it can run only once, or it is temporary
-    /// and has finished, and no supervisor above it is ever restarted.
+    /// Releases the body of an idle child if the child never starts again (C18). There are two cases: it can run only once;
+    /// or it has finished, and it and each supervisor above it, except the root, are temporary.
     pub(super) fn let_go_if_over(&mut self, child: Index) {
         let state = &self.arena[child];
         let finished = state.phase == Phase::Idle(IdleReason::Finished);

@@ -1,4 +1,5 @@
-//! Whether an intensity can be exceeded at all. The backoffs of the children stretch their failures out of its period.
+//! Whether an intensity can be exceeded at all. The backoffs of the children can spread the failures so far that too few of
+//! them fall into its period.
 //!
 //! The arithmetic assumes that each child always fails immediately, and that each delay is as long as the backoff allows.
 

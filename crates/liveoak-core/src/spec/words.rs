@@ -85,7 +85,7 @@ words! {
         Edges = "edges",
     }
 
-    /// What follows when a child fails before its supervisor has been ready. Source: OTP row C2.
+    /// What follows when a child fails before its supervisor has been ready. Source: OTP row C3.
     pub enum FirstStart by default Fail {
         /// The supervisor stops the children that it has started, and fails.
         Fail = "fail",
@@ -122,7 +122,8 @@ words! {
         Ready = "ready",
         /// The sibling is ready, and its health is good (or it has completed, or is not needed).
         Healthy = "healthy",
-        /// The sibling has ended with success and for good, and not because it was stopped (or is not needed).
+        /// The sibling has ended with success and for good, without being stopped by a command or by its supervisor. A sibling
+        /// that is not needed counts as well.
         Completed = "completed",
     }
 }

@@ -370,13 +370,13 @@ macro_rules! common_settings {
             ///
             /// - **The sibling waits, starts or stops:** until that is over. The deadlines of the sibling bound it.
             /// - **It runs, but is not yet healthy (or has not yet completed), or it waits for its restart:** in the
-            ///   first start of the supervisor, at most as long as the start of this child may take (30 s for a
-            ///   supervisor without a start deadline), all such waits together. Then the start of the supervisor fails.
-            ///   In any other start, without limit.
+            ///   first start of a supervisor with `FirstStart::Fail`, at most as long as the start of this child may take
+            ///   (30 s for a supervisor without a start deadline), all such waits together. Then the start of the
+            ///   supervisor fails. In any other start, without limit.
             /// - **It was stopped by command or quarantined:** until it is started again, without delaying other
             ///   children.
-            /// - **It has ended for good without success:** in the first start of the supervisor, the supervisor fails
-            ///   when it is this child's turn. In any other start, this child waits without delaying other children.
+            /// - **It has ended for good without success:** in the first start of a supervisor with `FirstStart::Fail`,
+            ///   the supervisor fails when it is this child's turn. In any other start, this child waits without delaying other children.
             ///
             /// A wait never fails this child, and never counts against its limits. A command to start this child is
             /// answered with `Refusal::WaitsFor` after the start deadline of this child, or immediately in the last two

@@ -219,7 +219,7 @@ impl<A> fmt::Debug for GroupHandle<A> {
 
 impl<A: Send + 'static> GroupHandle<A> {
     /// Adds a member and returns its handle when it has been started, like `tokio::spawn`. Its name is its slot number: `7`, or
-    /// `7-1` if the slot was used before.
+    /// `7-1` if the slot was used before. If another member was given this name, `.1` follows: `7.1`.
     ///
     /// # Errors
     /// When the group is not running, or is full. In this case no member was added, and the error gives the argument back.

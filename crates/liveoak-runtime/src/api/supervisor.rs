@@ -29,8 +29,8 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 /// A child that has children. The outermost supervisor is the root of the tree.
 ///
 /// Defaults: one-for-one; children are started in declared order, each when the child before it is ready; each child may
-/// be restarted ten times in a minute and ten times in a row (set [`intensity`](Self::intensity) to count all children
-/// together instead).
+/// be restarted ten times in a minute, and after at most ten failures in a row (set [`intensity`](Self::intensity) to count
+/// the restarts of all children together instead).
 pub struct Supervisor {
     name: String,
     own: ChildSpec,

@@ -55,7 +55,7 @@ impl Tree {
     /// the end, returns the same report.
     ///
     /// # Panics
-    /// When the caller is part of the tree, although the stop has begun. [`TreeHandle::stop`] returns an error in this
+    /// When the caller is part of the tree. The stop has begun all the same. [`TreeHandle::stop`] returns an error in this
     /// case.
     pub async fn stop(&self) -> Arc<StopReport> {
         self.0.stop().await.unwrap_or_else(|refusal| owner_waits_for_itself(&refusal))

@@ -180,8 +180,8 @@ fn create(
     let mut builder = Builder::new_multi_thread();
     builder.worker_threads(threads).thread_name_fn(name).enable_all();
     builder.on_thread_start(begin).on_thread_stop(move || ended.one_ended());
-    // When its creation panics, Tokio waits for the threads that exist already, which never end. Inside a runtime,
-    // where blocking is forbidden, it does not wait.
+    // If the creation of a runtime panics, Tokio waits for the threads of that runtime, which never end. Inside another
+    // runtime it does not wait, because blocking is forbidden there. So the runtime is created inside that of the tree.
     let runtime = tree.block_on(async { builder.build() })?;
     let _ = created.0.set(true);
     Ok(runtime)

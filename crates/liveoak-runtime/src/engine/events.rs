@@ -307,7 +307,7 @@ impl std::fmt::Display for Line<'_> {
             EventKind::TimeJump { late, deadlines } => {
                 write!(
                     f,
-                    "{path}: the program did not run for {late:.1?}; {deadlines} deadlines were prolonged"
+                    "{path}: this process did not run for {late:.1?}; {deadlines} deadlines were prolonged"
                 )
             }
             kind => write!(f, "{path}: {}", kind.name()),

@@ -72,8 +72,8 @@ pub fn check_resources(workers: Option<usize>, others: usize) -> Result<(), Stri
 /// Returns a sentence that says what is missing.
 pub fn create_runtime(workers: Option<usize>) -> Result<Runtime, String> {
     let refused = |error: io::Error| format!("cannot start the Tokio runtime: {}", shortage(&error));
-    // When its creation panics, Tokio waits for the threads that exist already, which never end. Inside a runtime, where
-    // blocking is forbidden, it does not wait.
+    // If the creation of a runtime panics, Tokio waits for the threads of that runtime, which never end. Inside another
+    // runtime it does not wait, because blocking is forbidden there. So the runtime is created inside `outer`.
     let outer = Builder::new_current_thread().build().map_err(refused)?;
     let mut builder = Builder::new_multi_thread();
     if let Some(number) = workers {
@@ -82,7 +82,7 @@ pub fn create_runtime(workers: Option<usize>) -> Result<Runtime, String> {
     let create = || outer.block_on(async { builder.enable_all().build() });
     match catch_unwind(AssertUnwindSafe(create)) {
         Ok(runtime) => runtime.map_err(refused),
-        // The caller may be inside a runtime, which refuses the call. Only there, dropping `outer` would panic.
+        // The caller is inside a runtime, where dropping `outer` would panic.
         Err(_) if Handle::try_current().is_ok() => {
             outer.shutdown_background();
             Err("a program's main was called inside a Tokio runtime, for example under #[tokio::main]. Call it from a plain \

@@ -18,13 +18,12 @@
 //!
 //! # Which handler is restored, and when
 //!
-//! 1. A stop signal that was ignored at the time of the installation stays ignored: nothing is installed. SIGQUIT is
-//!    ignored in each command that a script runs in the background; printing the state does no harm there.
-//! 2. The handler for SIGHUP is installed only over the default action, and so are those for SIGQUIT and SIGUSR1. A
-//!    process that handles such a signal itself uses it for something else.
-//! 3. A handler that was installed before is still called. That handler may in turn call this one: it was installed above
-//!    this one during an earlier run, and calls its predecessor. Then the call ends here, because each slot knows the
-//!    thread that is calling the former handler.
+//! 1. A signal that was ignored at the time of the installation stays ignored: nothing is installed.
+//! 2. The handlers for SIGHUP, SIGQUIT and SIGUSR1 are not installed over a handler of the process. A process that handles
+//!    such a signal itself uses it for something else.
+//! 3. A handler that was installed before is still called. That handler may in turn call this one, if it was installed over
+//!    this one during an earlier run and calls the handler that it replaced. Then the call ends here, because each slot
+//!    knows the thread that is calling the former handler.
 //! 4. [`restore`] puts the former action back only if this handler is the installed one. Otherwise other code has taken
 //!    over the signal and keeps it.
 //! 5. While nothing listens, and in a forked copy of the process, the handler does what the former action did. If the
@@ -145,7 +144,7 @@ pub(crate) fn raise(signal: c_int) {
 pub(crate) fn install(signal: c_int) -> io::Result<Option<Replaced>> {
     let before = exchange(signal, None)?;
     let taken_over = match before.sa_sigaction {
-        libc::SIG_IGN => TELL_SIGNALS.contains(&signal),
+        libc::SIG_IGN => false,
         libc::SIG_DFL => true,
         _ => matches!(signal, libc::SIGINT | libc::SIGTERM),
     };

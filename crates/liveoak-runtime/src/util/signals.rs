@@ -209,7 +209,7 @@ pub struct StateRequests {
 }
 
 impl StateRequests {
-    /// Listens from now on, even if the signals are ignored. A handler that the process has stays.
+    /// Listens from now on. A signal that is ignored stays ignored, and a handler that the process has stays.
     ///
     /// # Errors
     /// When the system has no thread or file descriptor left.
@@ -303,7 +303,8 @@ impl Listeners {
             if signal == libc::SIGQUIT {
                 self.state.iter().for_each(|(_, asked)| asked.send_modify(|count| *count += 1));
             }
-            // A handler above this one means that the process handles SIGHUP itself since then.
+            // If other code has installed a handler for SIGHUP meanwhile, the process handles SIGHUP itself, so the signal is no
+            // request to stop.
             let elsewhere = signal == libc::SIGHUP && !signal_handler::is_installed(signal);
             let Some(signal) = StopSignal::from_number(signal).filter(|_| !elsewhere) else { continue };
             self.all.iter_mut().for_each(|listener| listener.wishes.signal(signal, now));

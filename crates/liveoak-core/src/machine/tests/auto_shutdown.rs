@@ -148,7 +148,7 @@ fn an_auto_shutdown_is_a_failure_if_any_significant_child_failed() {
 }
 
 #[test]
-fn failures_in_an_earlier_attempt_of_the_supervisor_are_forgotten() {
+fn an_auto_shutdown_ignores_failures_of_an_earlier_attempt_of_the_supervisor() {
     let nested = sup("s", [leaf("x").temporary().significant(), leaf("y").limit(Limit::new(0, SECOND))])
         .rules(|rules| rules.auto_shutdown = AutoShutdown::AllSignificant);
     let mut driver = TestDriver::started(&sup("t", [nested.transient(), group("g")]));

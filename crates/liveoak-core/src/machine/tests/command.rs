@@ -177,7 +177,7 @@ fn more_waiting_commands_on_a_child_than_allowed_are_refused_as_busy() {
 }
 
 #[test]
-fn a_restart_command_on_the_child_that_its_restart_set_waits_for_starts_the_whole_set_immediately() {
+fn a_command_to_restart_the_child_that_backs_off_starts_its_whole_restart_set_immediately() {
     let tree = sup("t", [leaf("a"), leaf("b").delayed(secs(100)), leaf("c")]).strategy(Strategy::OneForAll);
     let mut driver = TestDriver::started(&tree);
     driver.fail("b");

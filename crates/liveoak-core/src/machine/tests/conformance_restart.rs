@@ -95,7 +95,8 @@ fn c27_a_supervisor_whose_limit_is_exceeded_stops_all_children_and_fails() {
 }
 
 #[test]
-fn c28_a_supervisor_that_gave_up_is_restarted_by_its_own_unless_temporary_and_loses_what_was_added() {
+fn c28_a_supervisor_that_gave_up_is_restarted_by_its_own_supervisor_unless_temporary_and_loses_what_was_added()
+ {
     for (restart, state) in
         [(Restart::Permanent, "running"), (Restart::Transient, "running"), (Restart::Temporary, "finished")]
     {
@@ -239,7 +240,26 @@ fn a_start_command_resets_the_counts_of_a_quarantined_child() {
 }
 
 #[test]
-fn a_supervisor_that_starts_again_forgets_its_restarts_and_those_of_its_children() {
+fn a_supervisor_that_failed_and_is_restarted_forgets_its_restarts_but_not_those_that_the_limits_of_its_children_count()
+ {
+    let escalating = |restarts| Limit::new(restarts, secs(60)).on_exceeded(crate::GiveUp::Escalate);
+    let a = leaf("a").limit(escalating(3));
+    let b = leaf("b").limit(escalating(0));
+    let mut driver = TestDriver::started(&sup("t", [sup("s", [a, b]).intensity(2, secs(60))]));
+    driver.fail("s/a");
+    driver.fail("s/a");
+    // The limit of `b` is exceeded, so `s` fails and its supervisor restarts it.
+    driver.fail("s/b");
+    assert_eq!(driver.view("s").attempt, Attempt(2));
+    // This restart would be the third that the intensity counts, and is the third that the limit of `a` allows.
+    driver.fail("s/a");
+    assert_eq!(driver.view("s").attempt, Attempt(2), "no limit was exceeded");
+    driver.fail("s/a");
+    assert_eq!(driver.view("s").attempt, Attempt(3), "the limit of `a` was exceeded");
+}
+
+#[test]
+fn a_supervisor_that_a_command_restarts_forgets_its_restarts_and_those_of_its_children() {
     for common in [true, false] {
         let nested = sup("s", [leaf("a").limit(Limit::new(3, secs(60)))]);
         let nested = if common { nested.intensity(2, secs(60)) } else { nested };
