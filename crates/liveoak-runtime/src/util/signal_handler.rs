@@ -18,7 +18,9 @@
 //!
 //! # Which handler is restored, and when
 //!
-//! 1. A signal that was ignored at the time of the installation stays ignored: nothing is installed.
+//! 1. A stop signal that was ignored at the time of the installation stays ignored: nothing is installed. SIGQUIT and
+//!    SIGUSR1 are taken over even then. A script ignores SIGQUIT in each command that it runs in the background, and
+//!    printing the state does no harm there.
 //! 2. The handlers for SIGHUP, SIGQUIT and SIGUSR1 are not installed over a handler of the process. A process that handles
 //!    such a signal itself uses it for something else.
 //! 3. A handler that was installed before is still called. That handler may in turn call this one, if it was installed over
@@ -144,7 +146,7 @@ pub(crate) fn raise(signal: c_int) {
 pub(crate) fn install(signal: c_int) -> io::Result<Option<Replaced>> {
     let before = exchange(signal, None)?;
     let taken_over = match before.sa_sigaction {
-        libc::SIG_IGN => false,
+        libc::SIG_IGN => TELL_SIGNALS.contains(&signal),
         libc::SIG_DFL => true,
         _ => matches!(signal, libc::SIGINT | libc::SIGTERM),
     };
