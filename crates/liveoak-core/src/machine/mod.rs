@@ -25,21 +25,23 @@
 //! 7. `phase` - what changes along with a phase; one deadline for each child and purpose
 //! 8. `driver_queue` - the effects and events that the driver has not polled yet
 //! 9. `condition` - whether a child may start, what it waits for, and which children a restart takes down
-//! 10. `snapshot` - the snapshot of the tree
-//! 11. `reply` - when a command is answered, and the report of a stop
-//! 12. `self_wait` - waits of a body for the end or the readiness of its own attempt
-//! 13. `survivors` - processes that are still alive after their attempt was abandoned
-//! 14. `start` - the start of one attempt
-//! 15. `stopped` - what follows when a child is down
-//! 16. `stop` - the orders to ask and to kill
-//! 17. `auto_shutdown` - the end of a supervisor with its significant children
-//! 18. `restart` - limits, backoff, restart set, giving up
-//! 19. `exit` - the end of an attempt, and what follows its exit
-//! 20. `stop_progress` - the next children to ask, abandoning, the end of a supervisor
-//! 21. `time_jump` - deadlines that are seen late, because the process could not run
-//! 22. `advance` - the next steps of each supervisor, and what happens when a deadline has come
-//! 23. `command` - what each command does; adding children and members
-//! 24. `mod` - the machine itself: it takes inputs and gives effects
+//! 10. `history` - the last exits of each child and the last commands of the tree
+//! 11. `snapshot` - the snapshot of the tree
+//! 12. `explain` - what a child does now and why, as one value
+//! 13. `reply` - when a command is answered, and the report of a stop
+//! 14. `self_wait` - waits of a body for the end or the readiness of its own attempt
+//! 15. `survivors` - processes that are still alive after their attempt was abandoned
+//! 16. `start` - the start of one attempt
+//! 17. `stopped` - what follows when a child is down
+//! 18. `stop` - the orders to ask and to kill
+//! 19. `auto_shutdown` - the end of a supervisor with its significant children
+//! 20. `restart` - limits, backoff, restart set, giving up
+//! 21. `exit` - the end of an attempt, and what follows its exit
+//! 22. `stop_progress` - the next children to ask, abandoning, the end of a supervisor
+//! 23. `time_jump` - deadlines that are seen late, because the process could not run
+//! 24. `advance` - the next steps of each supervisor, and what happens when a deadline has come
+//! 25. `command` - what each command does; adding children and members
+//! 26. `mod` - the machine itself: it takes inputs and gives effects
 //!
 //! Numbers like "C10" are rows of docs/conformance.md, which compares the rules with those of OTP.
 
@@ -51,6 +53,8 @@ mod condition;
 mod copy;
 mod driver_queue;
 mod exit;
+mod explain;
+mod history;
 mod interface;
 mod phase;
 mod plan;
@@ -76,12 +80,13 @@ pub use plan::KILL_WAIT;
 pub use self_wait::{Asker, Awaited};
 pub use snapshot::TreeCopy;
 
-use crate::{Attempt, ChildDeclaration, ChildForm, ChildId, Severity, SpecErrors, Time};
+use crate::{Attempt, ChildDeclaration, ChildForm, ChildId, Origin, Severity, SpecErrors, Time};
 use arena::Arena;
 use driver_queue::DriverQueue;
 use state::{Index, Purpose};
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
+use std::sync::Arc;
 
 /// The supervision machine of one tree.
 #[derive(Debug)]
@@ -105,6 +110,10 @@ pub struct Machine {
     last_jump: Time,
     /// The number of starts that were ordered so far.
     starts: u64,
+    /// Who gives the current input, and why.
+    origin: Option<Arc<Origin>>,
+    /// What happened to the tree before.
+    history: history::TreeHistory,
     /// The tree has ended.
     ended: bool,
 }
@@ -135,6 +144,8 @@ impl Machine {
             timers: BTreeSet::new(),
             last_jump: Time::ZERO,
             starts: 0,
+            origin: None,
+            history: history::TreeHistory::default(),
             ended: false,
         };
         Ok((machine, ids))
@@ -170,6 +181,7 @@ impl Machine {
             Input::Tick => self.tick(),
         }
         self.settle();
+        self.origin = None;
     }
 
     /// Handles an input about an attempt if the attempt is the live attempt of the child. A late message changes nothing.

@@ -8,6 +8,7 @@ use crate::{
     WaitingFor,
 };
 use std::collections::{BTreeSet, BinaryHeap};
+use std::sync::Arc;
 
 /// The memory for the text of paths. Most paths are shorter.
 const PATH_CAPACITY: usize = 128;
@@ -113,7 +114,8 @@ impl Machine {
     pub fn snapshot(&mut self, now: Time) -> Snapshot {
         self.now = self.now.max(now);
         let root = self.view(self.root, &mut String::with_capacity(PATH_CAPACITY));
-        Snapshot { number: self.driver_queue.last_event, at: self.now, root }
+        let commands = self.history.commands.iter().cloned().collect();
+        Snapshot { number: self.driver_queue.last_event, at: self.now, root, commands }
     }
 
     /// Begins a copy of the tree as it is after the last input. A snapshot is made from the copy later. `now` becomes the
@@ -133,6 +135,8 @@ impl Machine {
             timers: BTreeSet::new(),
             last_jump: Time::ZERO,
             starts: 0,
+            origin: None,
+            history: self.history.clone(),
             ended: self.ended,
         };
         TreeCopy { number, machine: Box::new(machine) }
@@ -167,6 +171,8 @@ impl Machine {
             restarts: state.record.as_ref().map_or(0, |record| record.restarts),
             last_exit: state.last_exit().cloned(),
             health: state.health,
+            spec: Arc::clone(self.spec_of(child)),
+            history: self.history_of(child),
             children,
         }
     }
@@ -194,7 +200,7 @@ impl Machine {
     }
 
     /// Returns when a child's wait for `what` ends at the latest, or [`Time::NEVER`] if this is not known.
-    fn end_of_wait(&self, sup: Index, child: Index, what: &WaitingFor) -> Time {
+    pub(super) fn end_of_wait(&self, sup: Index, child: Index, what: &WaitingFor) -> Time {
         let own = self.deadline_of(child, Purpose::Wait);
         let (sibling, is_backoff) = match what {
             WaitingFor::Edge(..) if own != Time::NEVER => return own,
