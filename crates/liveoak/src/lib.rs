@@ -157,6 +157,20 @@
 //! Panics are caught, which needs `panic = "unwind"`, Rust's default. In a binary that is built with
 //! `panic = "abort"`, the first panic ends the process; the log says so when a tree starts.
 //!
+//! # What a child does, and why
+//!
+//! [`TreeHandle::explain`] answers this for one child: its state and the reason, what it waits for, how much of its limit
+//! is used up, its last exits and commands, and where it was declared. The value prints as one screen. A child keeps its
+//! last eight exits from its first failure on ([`Child::history`]); a tree keeps its last commands.
+//!
+//! A command can say [who](TreeHandle::by) gives it and [why](TreeHandle::because):
+//! `tree.by("ci").because("deploy").restart_child("/shop/api")`. Both are in the events that follow, in the snapshot, and
+//! in the report of the tree's end.
+//!
+//! The tree itself has a [state](TreeHandle::state), a [health](TreeHandle::health) and, when it has ended, a
+//! [final report](TreeHandle::final_report): when it began and ended, who asked for the end, what failed first, and how each
+//! child was stopped.
+//!
 //! # When not to use it
 //!
 //! For actors with mailboxes, use an actor framework. For a few tasks that should all end when one of them ends,
@@ -184,9 +198,11 @@ pub use liveoak_runtime::{Main, main};
 
 // A running tree: commands, events, snapshots, the report of its stop.
 pub use liveoak_runtime::{
-    AutoShutdownFailure, ChildId, ChildState, ChildView, Command, Ended, Event, EventKind, EventOrLost,
-    Events, IdleReason, LimitExceeded, Outcome, Path, Severity, Snapshot, StopEntry, StopReport, StopStage,
-    Survivors, Time, Tree, TreeHandle, WaitingFor,
+    AutoShutdownFailure, BackoffUse, ChildHistory, ChildId, ChildState, ChildView, Command, CommandRecord,
+    DeclaredAt, Ended, Event, EventKind, EventOrLost, Events, ExitRecord, Explanation, FinalReport,
+    FirstFailure, IdleReason, LimitExceeded, LimitUse, Origin, Outcome, Path, Severity, Snapshot, StopEntry,
+    StopReport, StopStage, Survivors, Text, Time, Tree, TreeFailure, TreeHandle, TreeHealth, TreePhase, Wait,
+    WaitingFor,
 };
 
 // What can go wrong.
@@ -196,7 +212,7 @@ pub use liveoak_runtime::{
 };
 
 // For builders in other crates that make another kind of child.
-pub use liveoak_runtime::{ChildSpec, Edge, MAX_CHILDREN, Name, Ready};
+pub use liveoak_runtime::{ChildSpec, Edge, MAX_CHILDREN, MAX_HISTORY, MAX_KEPT_COMMANDS, Name, Ready};
 
 #[cfg(feature = "testing")]
 pub use liveoak_runtime::testing;

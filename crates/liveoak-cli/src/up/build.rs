@@ -15,6 +15,7 @@ pub(crate) struct ProgramOutput {
 /// Returns the tree that `config` declares. The replicas of `config` must be expanded already.
 pub(crate) fn tree(config: &Config, io: &ProgramOutput) -> Supervisor {
     let root = supervisor(config.name.as_str(), &config.root, io);
+    let root = root.declared_at(config.spec.declared_at.clone());
     root.stop_within(config.spec.stop_within).end_when_done()
 }
 

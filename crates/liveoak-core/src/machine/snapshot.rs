@@ -4,8 +4,8 @@ use super::Machine;
 use super::driver_queue::DriverQueue;
 use super::state::{Index, Phase, Purpose};
 use crate::{
-    Attempt, ChildId, ChildSpec, ChildState, ChildView, Condition, Exit, Path, Snapshot, StopStage, Time,
-    WaitingFor,
+    Attempt, ChildId, ChildSpec, ChildState, ChildView, Condition, Exit, Health, Path, Snapshot, StopStage,
+    Time, WaitingFor,
 };
 use std::collections::{BTreeSet, BinaryHeap};
 use std::sync::Arc;
@@ -93,6 +93,13 @@ impl Machine {
         let state = &self.arena[self.arena.index_of(id)?];
         let waits = matches!(state.phase, Phase::Starting | Phase::Stopping { .. });
         (waits && state.attempt == attempt.0).then_some(state.phase_deadline)
+    }
+
+    /// Returns the state of the root, when it entered this state, and the health of the tree.
+    #[must_use]
+    pub fn root_state(&self) -> (ChildState, Time, Health) {
+        let root = &self.arena[self.root];
+        (self.state_of(self.root), root.since, root.health)
     }
 
     /// Returns the supervisor of a child, or `None` for the root.

@@ -7,7 +7,7 @@ use crate::api::tree::{asker_in, check_caller};
 use crate::attempt::body::UserValue;
 use crate::engine::command::PendingAnswer;
 use crate::engine::driver::TreeInner;
-use liveoak_core::{ChildDeclaration, ChildId, Machine, Name, Path, Refusal, Restart, SpecErrors};
+use liveoak_core::{ChildDeclaration, ChildId, Machine, Name, Origin, Path, Refusal, Restart, SpecErrors};
 use std::iter::successors;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,6 +17,7 @@ impl TreeInner {
     pub(crate) fn add(
         self: &Arc<Self>,
         mut parts: ChildParts,
+        origin: Option<Arc<Origin>>,
         place: impl FnOnce(&Machine, &mut ChildDeclaration) -> Result<ChildId, Refusal>,
     ) -> Result<(ChildId, Result<PendingAnswer, Refusal>), Refused<Child>> {
         let own_name = parts.declaration.name.clone();
@@ -33,6 +34,7 @@ impl TreeInner {
         let added = self.with_state(|state| {
             let parent = place(&state.machine, &mut parts.declaration)?;
             let add = |machine: &mut Machine, request| {
+                machine.set_origin(origin);
                 let ids = machine.add_child(now, parent, &parts.declaration, Some(request))?;
                 Ok((ids[0], ids))
             };
@@ -66,7 +68,7 @@ impl TreeInner {
         let place = |machine: &Machine, declaration: &mut ChildDeclaration| {
             number_if_taken(machine, &path, declaration).map(|()| parent)
         };
-        self.add(parts, place).map(|(id, _)| id)
+        self.add(parts, None, place).map(|(id, _)| id)
     }
 
     fn nearest_supervisor(&self, below: ChildId) -> Option<(ChildId, Path)> {

@@ -10,7 +10,8 @@ use crate::attempt::dedicated_runtime::DedicatedRuntime;
 use crate::engine::command::PendingAnswer;
 use crate::engine::driver::TreeInner;
 use liveoak_core::{
-    Backoff, ChildId, ChildSpec, Condition, GroupSpec, Limit, Machine, Name, Ready, Refusal, Restart,
+    Backoff, ChildId, ChildSpec, Condition, DeclaredAt, GroupSpec, Limit, Machine, Name, Ready, Refusal,
+    Restart,
 };
 use std::fmt;
 use std::future::Future;
@@ -39,6 +40,7 @@ impl<A> fmt::Debug for Group<A> {
 impl<A: Send + 'static> Group<A> {
     /// Makes a group whose members can be restarted. Each attempt of a member gets a clone of the member's argument.
     /// Default: permanent.
+    #[track_caller]
     pub fn new<F, Fut>(name: impl Into<String>, body: F) -> Self
     where
         F: Fn(Ctx, A) -> Fut + Send + Sync + 'static,
@@ -51,6 +53,7 @@ impl<A: Send + 'static> Group<A> {
 
     /// Makes a group whose members are temporary: they are never restarted, and removed when they end. The argument (a
     /// connection, for example) is moved into the member.
+    #[track_caller]
     pub fn temporary<F, Fut>(name: impl Into<String>, body: F) -> Self
     where
         F: Fn(Ctx, A) -> Fut + Send + Sync + 'static,
@@ -61,12 +64,14 @@ impl<A: Send + 'static> Group<A> {
         group
     }
 
+    #[track_caller]
     fn with(name: impl Into<String>, restart: Restart, member_maker: impl MemberMaker<A> + 'static) -> Self {
         let member_maker: Arc<dyn MemberMaker<A>> = Arc::new(member_maker);
         let handle = GroupHandle { address: Arc::default(), member_maker: Arc::downgrade(&member_maker) };
-        let template = ChildSpec { restart, ..ChildSpec::default() };
+        let declared_at = DeclaredAt::caller();
+        let template = ChildSpec { restart, declared_at: declared_at.clone(), ..ChildSpec::default() };
         let spec = GroupSpec { template, ..GroupSpec::default() };
-        let own = ChildSpec::of_supervisor();
+        let own = ChildSpec { declared_at, ..ChildSpec::of_supervisor() };
         Self { name: name.into(), own, spec, handle, member_maker, runtime: None }
     }
 
@@ -127,6 +132,13 @@ impl<A: Send + 'static> Group<A> {
     #[must_use]
     pub fn stop_within(mut self, within: Duration) -> Self {
         self.spec.template.stop_within = within;
+        self
+    }
+
+    /// Sets how many of its last exits each member keeps, from its first failure on. Default: 8; see [`Child::history`].
+    #[must_use]
+    pub fn history(mut self, exits: u8) -> Self {
+        self.spec.template.history = exits;
         self
     }
 

@@ -11,7 +11,7 @@ use crate::engine::driver::{Owner, TreeInner};
 use crate::engine::ended::Ended;
 use crate::engine::events::Events;
 use liveoak_core::{
-    Asker, Awaited, ChildId, Command, Input, Outcome, Path, Refusal, Snapshot, StopReport, Time,
+    Asker, Awaited, ChildId, Command, Input, Origin, Outcome, Path, Refusal, Snapshot, StopReport, Time,
 };
 use std::fmt;
 use std::ops::Deref;
@@ -124,6 +124,8 @@ pub struct TreeHandle {
     pub(crate) inner: Arc<TreeInner>,
     /// The attempt that got this handle from its context.
     pub(crate) of: Option<Ctx>,
+    /// Who gives the commands of this handle, and why.
+    pub(crate) origin: Option<Arc<Origin>>,
 }
 
 impl fmt::Debug for TreeHandle {
@@ -133,6 +135,10 @@ impl fmt::Debug for TreeHandle {
 }
 
 impl TreeHandle {
+    pub(crate) const fn new(inner: Arc<TreeInner>, of: Option<Ctx>) -> Self {
+        Self { inner, of, origin: None }
+    }
+
     /// Waits until every declared child is ready.
     ///
     /// # Errors
@@ -165,12 +171,16 @@ impl TreeHandle {
 
     /// Begins the stop without waiting for it.
     pub fn begin_stop(&self) {
-        self.inner.feed(self.inner.clock.now(), Input::Stop);
+        self.feed(Input::Stop);
     }
 
     /// Begins the kill without waiting for it.
     pub fn begin_kill(&self) {
-        self.inner.feed(self.inner.clock.now(), Input::Kill);
+        self.feed(Input::Kill);
+    }
+
+    fn feed(&self, input: Input) {
+        self.inner.feed_by(self.inner.clock.now(), input, self.origin.clone());
     }
 
     /// Waits until the tree has ended, for whatever reason. May be called again.
@@ -329,7 +339,7 @@ impl TreeHandle {
 
     async fn command(&self, path: &Path, command: Command) -> Result<Outcome, Refusal> {
         self.check_not_abandoned()?;
-        let begun = self.inner.command(path, command, Wait::For(asker_in(&self.inner)));
+        let begun = self.inner.command(path, command, Wait::For(asker_in(&self.inner)), self.origin.clone());
         // A loop of commands that are answered immediately must let other tasks run.
         consume_budget().await;
         match begun? {
@@ -344,7 +354,7 @@ impl TreeHandle {
 
     fn begin_command(&self, path: &Path, command: Command) -> Result<(), Refusal> {
         self.check_not_abandoned()?;
-        self.inner.command(path, command, Wait::No).map(drop)
+        self.inner.command(path, command, Wait::No, self.origin.clone()).map(drop)
     }
 
     /// Adds a child. Returns the id of the child and the answer, or the refusal of the wait for the answer.
@@ -357,7 +367,7 @@ impl TreeHandle {
             return Err(Refused::new(refusal, child));
         }
         let parts = split(child, Some(parent));
-        self.inner.add(parts, |machine, _| machine.find(parent).ok_or(Refusal::NotFound))
+        self.inner.add(parts, self.origin.clone(), |machine, _| machine.find(parent).ok_or(Refusal::NotFound))
     }
 
     fn check_not_abandoned(&self) -> Result<(), Refusal> {
@@ -417,7 +427,7 @@ impl Ctx {
     /// Returns the tree, for commands and for looking at it.
     #[must_use]
     pub fn tree(&self) -> TreeHandle {
-        TreeHandle { inner: Arc::clone(&self.cell.tree), of: Some(self.clone()) }
+        TreeHandle::new(Arc::clone(&self.cell.tree), Some(self.clone()))
     }
 }
 

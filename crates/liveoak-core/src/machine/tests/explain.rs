@@ -328,7 +328,7 @@ fn a_child_whose_processes_are_still_alive() {
 fn what_is_declared_is_one_line_and_its_place_is_another() {
     let limit = Limit::new(3, secs(60)).on_exceeded(GiveUp::Quarantine);
     let web = web().reports().limit(limit).with(|spec| spec.heartbeat = Some(secs(2)));
-    let mut driver = shop([db(3), web, group("g").transient()]);
+    let mut driver = TestDriver::started(&sup("shop", [db(3), web, group("g").transient()]));
     let declared = |path: &str, driver: &mut TestDriver| {
         let text = driver.explain(path).to_string();
         text[text.find("  declared").expect("a line")..].to_owned()

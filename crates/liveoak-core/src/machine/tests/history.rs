@@ -65,6 +65,14 @@ fn a_child_keeps_eight_exits_unless_declared_otherwise() {
 }
 
 #[test]
+fn a_member_of_a_group_that_fails_keeps_its_exits() {
+    let mut driver = TestDriver::started(&sup("t", [group("g")]));
+    driver.add_member("g", Some("x")).expect("room");
+    driver.fail("g/x");
+    assert_eq!(driver.exits("g/x"), [(1, "failed: boom".to_owned())]);
+}
+
+#[test]
 fn a_history_beyond_the_bound_is_refused() {
     let tree = |count| sup("t", [leaf("a").with(|spec| spec.history = count)]);
     assert!(tree(MAX_HISTORY).check().is_ok());
