@@ -4,10 +4,13 @@
 use crate::args::Args;
 use crate::kinds::Kind;
 use crate::source::shown_name;
-use liveoak_core::{ChildDeclaration, ChildForm, ChildSpec, Edge, Name, Path, SpecWarning, SupervisorSpec};
+use liveoak_core::{
+    ChildDeclaration, ChildForm, ChildSpec, DeclaredAt, Edge, Name, Path, SpecWarning, SupervisorSpec,
+};
 use liveoak_process::{CommandLine, Probe};
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A whole file, checked.
@@ -128,6 +131,21 @@ impl Config {
     #[must_use]
     pub fn expanded(&self) -> Self {
         Self { root: expanded(&self.root), ..self.clone() }
+    }
+
+    /// Notes in each spec the line of the file that declares the child.
+    pub(crate) fn note_places(&mut self) {
+        let file: Arc<str> = self.shown_file().into();
+        self.spec.declared_at = DeclaredAt::file(Arc::clone(&file), 1);
+        let mut open = vec![&mut self.root];
+        while let Some(supervisor) = open.pop() {
+            for child in &mut supervisor.children {
+                child.spec.declared_at = DeclaredAt::file(Arc::clone(&file), child.line);
+                if let Form::Supervisor(nested) = &mut child.form {
+                    open.push(nested);
+                }
+            }
+        }
     }
 
     /// Returns the name of the file in messages.

@@ -100,7 +100,8 @@ pub(crate) fn read(
     if !reader.problems.is_empty() {
         return Err(reader.problems.sorted());
     }
-    let config = reader.root(file, &Table::new(String::new(), 0..0, &document));
+    let mut config = reader.root(file, &Table::new(String::new(), 0..0, &document));
+    config.note_places();
     // Run the core's check even if there are errors already: it finds errors between children.
     if let Err(errors) = config.declaration().check() {
         let (counts, others): (Vec<_>, Vec<_>) =

@@ -1,7 +1,7 @@
 //! The events of a tree: one typed event for each transition.
 
 use crate::{
-    Attempt, AutoShutdownFailure, ChildId, Exit, Health, IdleReason, LimitExceeded, Path, Restart,
+    Attempt, AutoShutdownFailure, ChildId, Exit, Health, IdleReason, LimitExceeded, Origin, Path, Restart,
     StartFailure, StopStage, Strategy, Survivors, Time,
 };
 use std::sync::Arc;
@@ -20,6 +20,10 @@ pub struct Event {
     pub id: ChildId,
     /// What happened.
     pub kind: EventKind,
+    /// Who gave the command from which the event follows, and why. The events of a child, and of the children below it, have
+    /// the origin of the command until the command has taken effect. `None` if there is no such command, or the caller gave
+    /// neither an actor nor a reason.
+    pub origin: Option<Arc<Origin>>,
 }
 
 /// How much attention an event needs.

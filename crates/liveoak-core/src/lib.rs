@@ -16,10 +16,13 @@ mod backoff;
 mod decide;
 mod event;
 mod exit;
+mod explanation;
 mod failure;
 mod glob;
+mod history;
 mod ids;
 mod machine;
+mod origin;
 mod report;
 mod snapshot;
 mod spec;
@@ -34,13 +37,19 @@ pub use event::{Event, EventKind, Severity};
 pub use exit::{
     AutoShutdownFailure, Exit, LimitExceeded, MAX_BACKTRACE_BYTES, MAX_PANIC_BYTES, Panic, StartFailure,
 };
+pub use explanation::{BackoffUse, Explanation, MAX_WAITS, Wait};
 pub use failure::{Failure, FailureError, MAX_FAILURE_BYTES};
 pub use glob::{Glob, GlobError};
+pub use history::{
+    ChildHistory, CommandRecord, ExitRecord, FirstFailure, LimitUse, MAX_EXIT_TEXT_BYTES, MAX_HISTORY,
+    MAX_KEPT_COMMANDS, Span,
+};
 pub use ids::{Attempt, ChildId, Name, NameError, Path, RequestId};
 pub use machine::{
     Asker, Awaited, Command, Effect, Input, KILL_WAIT, MAX_QUEUED_EFFECTS, MAX_WAITERS, Machine, Moment,
     Outcome, Refusal, TreeCopy,
 };
+pub use origin::{DeclaredAt, Origin, Text};
 pub use report::{MAX_KEPT_FORCED, MAX_LISTED, MAX_LISTED_MEMBERS, StopEntry, StopReport, StopStage};
 pub use snapshot::{ChildState, ChildView, Health, IdleReason, Snapshot, WaitingFor};
 pub use spec::{

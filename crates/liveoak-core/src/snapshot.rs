@@ -1,6 +1,10 @@
 //! The whole tree at one moment, consistent with an event number.
 
-use crate::{Attempt, ChildId, Condition, Exit, Name, Path, Restart, StopStage, Strategy, Time};
+use crate::{
+    Attempt, ChildHistory, ChildId, ChildSpec, CommandRecord, Condition, Exit, Name, Path, Restart,
+    StopStage, Strategy, Time,
+};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The health of a child, from best to worst.
@@ -16,6 +20,18 @@ pub enum Health {
     Unhealthy,
 }
 
+impl Health {
+    /// Returns the health as one word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Healthy => "healthy",
+            Self::Degraded => "degraded",
+            Self::Unhealthy => "unhealthy",
+        }
+    }
+}
+
 /// A tree at one moment. The events from `number + 1` on say what has changed since then.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
@@ -25,6 +41,8 @@ pub struct Snapshot {
     pub at: Time,
     /// The root, with all other children below it.
     pub root: ChildView,
+    /// The last commands of the tree, the earliest first; at most [`MAX_KEPT_COMMANDS`](crate::MAX_KEPT_COMMANDS).
+    pub commands: Vec<Arc<CommandRecord>>,
 }
 
 impl Snapshot {
@@ -71,6 +89,10 @@ pub struct ChildView {
     pub last_exit: Option<Exit>,
     /// The health of the child. A running supervisor has the health of its worst child.
     pub health: Health,
+    /// What is declared of the child, and where.
+    pub spec: Arc<ChildSpec>,
+    /// What happened to the child before. `None` if it has neither failed nor been given a command.
+    pub history: Option<Box<ChildHistory>>,
     /// Its children in the order of their start; members of a group in the order of their addition.
     pub children: Vec<Self>,
 }

@@ -41,6 +41,13 @@ impl Window {
         if count > limit.restarts { LimitCheck::Exceeded(count) } else { LimitCheck::Allowed }
     }
 
+    /// Returns the number of restarts within the period that ends now.
+    #[must_use]
+    pub fn used(&self, limit: &Limit, now: Time) -> u32 {
+        let old = self.0.partition_point(|then| now.since(*then) > limit.period);
+        u32::try_from(self.0.len() - old).unwrap_or(u32::MAX)
+    }
+
     /// Forgets all restarts.
     pub fn clear(&mut self) {
         self.0 = VecDeque::new();
@@ -69,6 +76,11 @@ impl FailureRow {
         self.0 = self.0.saturating_add(1);
         let exceeded = limit.restarts != Limit::UNLIMITED && self.0 > limit.restarts;
         if exceeded { LimitCheck::Exceeded(self.0) } else { LimitCheck::Allowed }
+    }
+
+    /// Returns the number of failures in a row.
+    pub(crate) const fn count(self) -> u32 {
+        self.0
     }
 
     /// Sets the number of failures in a row to zero.

@@ -18,7 +18,9 @@ use crate::signal::Signal;
 use crate::spawn_error::SpawnError;
 use crate::suspension::{Suspension, changed, until_continued};
 use liveoak_runtime::internal::{Either, race};
-use liveoak_runtime::{Child, ChildSpec, Ctx, Exit, Health, Path, Restart, Survivors, common_settings};
+use liveoak_runtime::{
+    Child, ChildSpec, Ctx, DeclaredAt, Exit, Health, Path, Restart, Survivors, common_settings,
+};
 use std::convert::Infallible;
 use std::ffi::OsString;
 use std::fmt;
@@ -67,11 +69,13 @@ impl fmt::Debug for Program {
 /// Gives [`Child`] its constructors for programs. In the prelude.
 pub trait ProcessChild {
     /// Returns a child that runs a program with arguments, without a shell.
+    #[track_caller]
     fn command(name: impl Into<String>, argv: impl Argv) -> Program {
         Program::new(name, CommandLine::argv(argv))
     }
 
     /// Returns a child that runs a line with `/bin/sh -c`.
+    #[track_caller]
     fn shell(name: impl Into<String>, line: impl Into<OsString>) -> Program {
         Program::new(name, CommandLine::shell(line))
     }
@@ -82,9 +86,11 @@ impl ProcessChild for Child {}
 impl Program {
     /// Returns a child called `name` that runs `command`.
     #[must_use]
+    #[track_caller]
     pub fn new(name: impl Into<String>, command: CommandLine) -> Self {
         // The errors of a program are values of Liveoak, so keeping them runs no code of the user.
-        let spec = ChildSpec { keep_error: true, ..ChildSpec::default() };
+        let declared_at = DeclaredAt::caller();
+        let spec = ChildSpec { keep_error: true, declared_at, ..ChildSpec::default() };
         Self { name: name.into(), command, replica: 1, probe: None, sink: None, backpressure: None, spec }
     }
 
@@ -154,7 +160,8 @@ impl Program {
     /// Replaces the spec. Its `ready` is ignored: a program always reports its readiness.
     #[must_use]
     pub fn with_spec(mut self, spec: ChildSpec) -> Self {
-        self.spec = spec;
+        let declared_at = spec.declared_at.clone().or(self.spec.declared_at);
+        self.spec = ChildSpec { declared_at, ..spec };
         self
     }
 

@@ -37,16 +37,18 @@ pub use api::tree::{NotReady, Tree, TreeHandle};
 pub use attempt::body::{BoxError, IntoExit};
 pub use attempt::dedicated_runtime::DedicatedRuntime;
 pub use attempt::panic::capture_panics;
-pub use engine::ended::Ended;
+pub use engine::ended::{Ended, FinalReport, TreeFailure, TreeHealth, TreePhase};
 pub use engine::event_filter::EventFilter;
 pub use engine::events::{EventOrLost, Events};
 
 pub use liveoak_core::{
-    Attempt, AutoShutdown, AutoShutdownFailure, Backoff, ChildId, ChildSpec, ChildState, ChildView, Command,
-    Condition, Edge, Event, EventKind, Exit, Failure, FirstStart, GiveUp, Glob, GlobError, Health,
-    IdleReason, KILL_WAIT, Limit, LimitExceeded, MAX_CHILDREN, Name, NameError, Order, Outcome, Panic, Path,
-    Ready, Refusal, Restart, Severity, Snapshot, SpecError, SpecErrors, SpecProblem, SpecWarning,
-    StartFailure, StopEntry, StopReport, StopStage, Strategy, Survivors, Time, WaitingFor,
+    Attempt, AutoShutdown, AutoShutdownFailure, Backoff, BackoffUse, ChildHistory, ChildId, ChildSpec,
+    ChildState, ChildView, Command, CommandRecord, Condition, DeclaredAt, Edge, Event, EventKind, Exit,
+    ExitRecord, Explanation, Failure, FirstFailure, FirstStart, GiveUp, Glob, GlobError, Health, IdleReason,
+    KILL_WAIT, Limit, LimitExceeded, LimitUse, MAX_CHILDREN, MAX_HISTORY, MAX_KEPT_COMMANDS, Name, NameError,
+    Order, Origin, Outcome, Panic, Path, Ready, Refusal, Restart, Severity, Snapshot, SpecError, SpecErrors,
+    SpecProblem, SpecWarning, StartFailure, StopEntry, StopReport, StopStage, Strategy, Survivors, Text,
+    Time, Wait, WaitingFor,
 };
 
 /// Items for the other crates of Liveoak. Not part of the public API.

@@ -257,6 +257,19 @@
 //! ```
 //!
 //! The page `docs/liveoak-toml.md` describes each key of the file.
+//! # What a child does, and why
+//!
+//! [`TreeHandle::explain`] answers this for one child: its state and the reason, what it waits for, how much of its limit
+//! is used up, its last exits and commands, and where it was declared. The value prints as one screen. A child keeps its
+//! last eight exits from its first failure on ([`Child::history`]); a tree keeps its last commands.
+//!
+//! A command can say [who](TreeHandle::by) gives it and [why](TreeHandle::because):
+//! `tree.by("ci").because("deploy").restart_child("/shop/api")`. Both are in the events that follow, in the snapshot, and
+//! in the report of the tree's end.
+//!
+//! The tree itself has a [state](TreeHandle::state), a [health](TreeHandle::health) and, when it has ended, a
+//! [final report](TreeHandle::final_report): when it began and ended, who asked for the end, what failed first, and how each
+//! child was stopped.
 //!
 //! # When not to use it
 //!
@@ -287,10 +300,12 @@ pub use liveoak_runtime::{Main, main};
 
 // A running tree: commands, events, snapshots, the report of its stop.
 pub use liveoak_runtime::{
-    Added, AutoShutdownFailure, ChildHandle, ChildId, ChildState, ChildView, Command, CommandPlan, Ended,
-    Event, EventFilter, EventKind, EventOrLost, Events, Exited, Glob, GlobError, IdleReason, LimitExceeded,
-    Outcome, Path, PlannedStep, Severity, Snapshot, Step, StepResult, StopEntry, StopReport, StopStage,
-    Survivors, Time, Tree, TreeHandle, WaitingFor,
+    Added, AutoShutdownFailure, BackoffUse, ChildHandle, ChildHistory, ChildId, ChildState, ChildView,
+    Command, CommandPlan, CommandRecord, DeclaredAt, Ended, Event, EventFilter, EventKind, EventOrLost,
+    Events, ExitRecord, Exited, Explanation, FinalReport, FirstFailure, Glob, GlobError, IdleReason,
+    LimitExceeded, LimitUse, Origin, Outcome, Path, PlannedStep, Severity, Snapshot, Step, StepResult,
+    StopEntry, StopReport, StopStage, Survivors, Text, Time, Tree, TreeFailure, TreeHandle, TreeHealth,
+    TreePhase, Wait, WaitingFor,
 };
 
 // What can go wrong.
@@ -300,7 +315,7 @@ pub use liveoak_runtime::{
 };
 
 // For builders in other crates that make another kind of child.
-pub use liveoak_runtime::{ChildSpec, Edge, MAX_CHILDREN, Name, Ready};
+pub use liveoak_runtime::{ChildSpec, Edge, MAX_CHILDREN, MAX_HISTORY, MAX_KEPT_COMMANDS, Name, Ready};
 
 #[cfg(feature = "testing")]
 pub use liveoak_runtime::testing;

@@ -9,7 +9,9 @@ mod surroundings;
 
 use crate::bounds::DEFAULT_FILE;
 use crate::{ChildConfig, Config, Diagnostics, Form, ProgramConfig, load, source};
-use liveoak_core::{AutoShutdown, Backoff, Condition, FirstStart, GiveUp, Limit, Order, Restart, Strategy};
+use liveoak_core::{
+    AutoShutdown, Backoff, ChildSpec, Condition, FirstStart, GiveUp, Limit, Order, Restart, Strategy,
+};
 use liveoak_process::{CommandLine, Probe, Signal};
 use std::path::Path;
 use std::time::Duration;
@@ -32,6 +34,19 @@ fn program(child: &ChildConfig) -> &ProgramConfig {
 
 fn names(children: &[ChildConfig]) -> Vec<&str> {
     children.iter().map(|child| child.name.as_str()).collect()
+}
+
+#[test]
+fn the_spec_of_each_child_names_the_line_of_the_file_that_declares_it() {
+    let text = "[child.a]\ncommand = \"x\"\nreplicas = 2\n\n[child.s.child.b]\ncommand = \"y\"";
+    let config = read(text).expanded();
+    let place = |spec: &ChildSpec| spec.declared_at.to_string();
+    let shown: Vec<String> = config.root.children.iter().map(|child| place(&child.spec)).collect();
+    let file = config.shown_file();
+    assert_eq!(shown, [1, 1, 5].map(|line| format!("{file}:{line}")));
+    let Form::Supervisor(s) = &config.root.children[2].form else { panic!("s has children") };
+    assert_eq!(place(&s.children[0].spec), format!("{file}:5"));
+    assert_eq!(place(&config.spec), format!("{file}:1"));
 }
 
 #[test]

@@ -17,6 +17,11 @@ impl Machine {
     }
 
     pub(super) fn stop_tree(&mut self) {
+        self.record_tree_command("stop");
+        self.begin_tree_stop();
+    }
+
+    fn begin_tree_stop(&mut self) {
         if self.ended {
             return;
         }
@@ -29,7 +34,8 @@ impl Machine {
     }
 
     pub(super) fn kill_tree(&mut self) {
-        self.stop_tree();
+        self.record_tree_command("kill");
+        self.begin_tree_stop();
         if !self.ended {
             self.kill(self.root);
         }
@@ -37,6 +43,7 @@ impl Machine {
 
     /// Carries out a command, or refuses it immediately.
     pub(super) fn command(&mut self, request: RequestId, id: ChildId, command: Command) {
+        let recorded = self.begin_record(id, command.as_str());
         let result = match self.arena.index_of(id) {
             _ if self.ended => Err(Refusal::TreeEnded),
             None => Err(Refusal::NotFound),
@@ -48,6 +55,7 @@ impl Machine {
                 Command::Remove => self.command_remove(child, request),
             },
         };
+        self.finish_record(recorded, result.as_ref().err());
         if let Err(refusal) = result {
             self.push(Effect::Reply { request, result: Err(refusal) });
         }
@@ -189,6 +197,7 @@ impl Machine {
         request: Option<RequestId>,
     ) -> Result<Vec<ChildId>, Refusal> {
         self.now = self.now.max(now);
+        let origin = self.origin.take();
         let sup = self.parent_for_adding(parent)?;
         if self.arena.sup(sup).is_group() {
             return Err(Refusal::IsAGroup);
@@ -209,11 +218,15 @@ impl Machine {
         let ids = self.arena.insert(Some(sup), declared, self.now);
         let child = Index::of_slot(ids[0].slot);
         self.refresh_health(sup);
+        self.origin = origin;
+        let recorded = self.begin_record(ids[0], "add");
         self.announce_added(child);
         self.mark_as_added(child, request);
         self.enqueue_start(child);
+        self.finish_record(recorded, None);
         // Afterwards the child may already be gone: a child that can never start may leave the tree at once.
         self.settle();
+        self.origin = None;
         Ok(ids)
     }
 

@@ -3,8 +3,9 @@
 
 use super::state::Index;
 use super::{Effect, Machine, Outcome, Refusal};
-use crate::{ChildId, Event, EventKind, RequestId, Severity};
+use crate::{ChildId, Event, EventKind, Origin, RequestId, Severity};
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// The most effects that wait for the driver. Beyond this number, events are lost. Orders and answers are never lost.
 /// A child has only a few of them at a time.
@@ -55,6 +56,17 @@ impl DriverQueue {
 }
 
 impl Machine {
+    /// Returns the origin of the command from which an event of `child` follows: the command that is being carried out now,
+    /// or one on the child or on a supervisor above that has not taken effect yet.
+    fn origin_of(&self, child: Index) -> Option<Arc<Origin>> {
+        let open = |at: Index| {
+            let record = self.arena[at].record.as_ref()?;
+            record.command.as_ref().filter(|_| record.command_open)
+        };
+        let given = || self.arena.line_up_from(child).find_map(open).map(|command| &command.origin);
+        self.origin.as_ref().or_else(given).filter(|origin| !origin.is_empty()).cloned()
+    }
+
     pub(super) fn push(&mut self, effect: Effect) {
         self.driver_queue.effects.push_back(effect);
     }
@@ -75,6 +87,7 @@ impl Machine {
                     path: self.arena.path_of(child),
                     id: self.arena.id_of(child),
                     kind,
+                    origin: self.origin_of(child),
                 };
                 self.push(Effect::Event(Box::new(event)));
             }

@@ -84,6 +84,7 @@ impl Machine {
         };
         // A child that was stopped before it was done has not succeeded, whatever its exit is.
         self.judge_attempt(child, exit.is_success() && !stopped_by_others);
+        self.record_exit(child, ran, &exit, stopped_by_others);
         self.emit(child, || EventKind::Exited { attempt, exit: exit.clone(), ran, stopped_by_others });
         self.tell_exit(id, attempt, &exit);
         if overruled || stopped_by_others {

@@ -115,6 +115,17 @@ pub enum Command {
 }
 
 impl Command {
+    /// Returns the command as one word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Stop => "stop",
+            Self::Restart => "restart",
+            Self::Remove => "remove",
+        }
+    }
+
     /// Returns `true` if the command asks for an attempt.
     pub(super) const fn is_start(self) -> bool {
         matches!(self, Self::Start | Self::Restart)

@@ -26,21 +26,23 @@
 //! 8. `driver_queue` - the effects and events that the driver has not polled yet
 //! 9. `watch` - waits for the end of an attempt, or for the readiness of a child
 //! 10. `condition` - whether a child may start, what it waits for, and which children a restart takes down
-//! 11. `snapshot` - the snapshot of the tree
-//! 12. `reply` - when a command is answered, and the report of a stop
-//! 13. `self_wait` - waits of a body for the end or the readiness of its own attempt
-//! 14. `survivors` - processes that are still alive after their attempt was abandoned
-//! 15. `start` - the start of one attempt
-//! 16. `stopped` - what follows when a child is down
-//! 17. `stop` - the orders to ask and to kill
-//! 18. `auto_shutdown` - the end of a supervisor with its significant children
-//! 19. `restart` - limits, backoff, restart set, giving up
-//! 20. `exit` - the end of an attempt, and what follows its exit
-//! 21. `stop_progress` - the next children to ask, abandoning, the end of a supervisor
-//! 22. `time_jump` - deadlines that are seen late, because the process could not run
-//! 23. `advance` - the next steps of each supervisor, and what happens when a deadline has come
-//! 24. `command` - what each command does; adding children and members
-//! 25. `mod` - the machine itself: it takes inputs and gives effects
+//! 11. `history` - the last exits of each child and the last commands of the tree
+//! 12. `snapshot` - the snapshot of the tree
+//! 13. `explain` - what a child does now and why, as one value
+//! 14. `reply` - when a command is answered, and the report of a stop
+//! 15. `self_wait` - waits of a body for the end or the readiness of its own attempt
+//! 16. `survivors` - processes that are still alive after their attempt was abandoned
+//! 17. `start` - the start of one attempt
+//! 18. `stopped` - what follows when a child is down
+//! 19. `stop` - the orders to ask and to kill
+//! 20. `auto_shutdown` - the end of a supervisor with its significant children
+//! 21. `restart` - limits, backoff, restart set, giving up
+//! 22. `exit` - the end of an attempt, and what follows its exit
+//! 23. `stop_progress` - the next children to ask, abandoning, the end of a supervisor
+//! 24. `time_jump` - deadlines that are seen late, because the process could not run
+//! 25. `advance` - the next steps of each supervisor, and what happens when a deadline has come
+//! 26. `command` - what each command does; adding children and members
+//! 27. `mod` - the machine itself: it takes inputs and gives effects
 //!
 //! Numbers like "C10" are rows of docs/conformance.md, which compares the rules with those of OTP.
 
@@ -52,6 +54,8 @@ mod condition;
 mod copy;
 mod driver_queue;
 mod exit;
+mod explain;
+mod history;
 mod interface;
 mod phase;
 mod plan;
@@ -79,12 +83,13 @@ pub use self_wait::{Asker, Awaited};
 pub use snapshot::TreeCopy;
 pub use watch::Moment;
 
-use crate::{Attempt, ChildDeclaration, ChildForm, ChildId, Severity, SpecErrors, Time};
+use crate::{Attempt, ChildDeclaration, ChildForm, ChildId, Origin, Severity, SpecErrors, Time};
 use arena::Arena;
 use driver_queue::DriverQueue;
 use state::{Index, Purpose};
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
+use std::sync::Arc;
 use watch::Watches;
 
 /// The supervision machine of one tree.
@@ -111,6 +116,10 @@ pub struct Machine {
     watches: Watches,
     /// The number of starts that were ordered so far.
     starts: u64,
+    /// Who gives the current input, and why.
+    origin: Option<Arc<Origin>>,
+    /// What happened to the tree before.
+    history: history::TreeHistory,
     /// The tree has ended.
     ended: bool,
 }
@@ -142,6 +151,8 @@ impl Machine {
             last_jump: Time::ZERO,
             watches: Watches::default(),
             starts: 0,
+            origin: None,
+            history: history::TreeHistory::default(),
             ended: false,
         };
         Ok((machine, ids))
@@ -178,6 +189,7 @@ impl Machine {
             Input::Tick => self.tick(),
         }
         self.settle();
+        self.origin = None;
     }
 
     /// Handles an input about an attempt if the attempt is the live attempt of the child. A late message changes nothing.

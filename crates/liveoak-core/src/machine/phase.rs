@@ -41,6 +41,11 @@ impl Machine {
         let (was_waiting, waiting) = (before == Phase::Waiting, phase == Phase::Waiting);
         let now = self.now;
         let state = &mut self.arena[child];
+        if (phase.is_idle() || phase == Phase::BackingOff)
+            && let Some(record) = &mut state.record
+        {
+            record.command_open = false;
+        }
         state.phase = phase;
         if !(before.is_stopping() && phase.is_stopping()) {
             state.since = now;

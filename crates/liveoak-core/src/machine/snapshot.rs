@@ -5,10 +5,11 @@ use super::driver_queue::DriverQueue;
 use super::state::{Index, Phase, Purpose};
 use super::watch::Watches;
 use crate::{
-    Attempt, ChildId, ChildSpec, ChildState, ChildView, Condition, Exit, Path, Snapshot, StopStage, Time,
-    WaitingFor,
+    Attempt, ChildId, ChildSpec, ChildState, ChildView, Condition, Exit, Health, Path, Snapshot, StopStage,
+    Time, WaitingFor,
 };
 use std::collections::{BTreeSet, BinaryHeap};
+use std::sync::Arc;
 
 /// The memory for the text of paths. Most paths are shorter.
 const PATH_CAPACITY: usize = 128;
@@ -95,6 +96,13 @@ impl Machine {
         (waits && state.attempt == attempt.0).then_some(state.phase_deadline)
     }
 
+    /// Returns the state of the root, when it entered this state, and the health of the tree.
+    #[must_use]
+    pub fn root_state(&self) -> (ChildState, Time, Health) {
+        let root = &self.arena[self.root];
+        (self.state_of(self.root), root.since, root.health)
+    }
+
     /// Returns the supervisor of a child, or `None` for the root.
     #[must_use]
     pub fn parent(&self, id: ChildId) -> Option<ChildId> {
@@ -114,7 +122,8 @@ impl Machine {
     pub fn snapshot(&mut self, now: Time) -> Snapshot {
         self.now = self.now.max(now);
         let root = self.view(self.root, &mut String::with_capacity(PATH_CAPACITY));
-        Snapshot { number: self.driver_queue.last_event, at: self.now, root }
+        let commands = self.history.commands.iter().cloned().collect();
+        Snapshot { number: self.driver_queue.last_event, at: self.now, root, commands }
     }
 
     /// Begins a copy of the tree as it is after the last input. A snapshot is made from the copy later. `now` becomes the
@@ -135,6 +144,8 @@ impl Machine {
             last_jump: Time::ZERO,
             watches: Watches::default(),
             starts: 0,
+            origin: None,
+            history: self.history.clone(),
             ended: self.ended,
         };
         TreeCopy { number, machine: Box::new(machine) }
@@ -181,6 +192,8 @@ impl Machine {
             restarts: state.record.as_ref().map_or(0, |record| record.restarts),
             last_exit: state.last_exit().cloned(),
             health: state.health,
+            spec: Arc::clone(self.spec_of(child)),
+            history: self.history_of(child),
             children,
         }
     }
@@ -208,7 +221,7 @@ impl Machine {
     }
 
     /// Returns when a child's wait for `what` ends at the latest, or [`Time::NEVER`] if this is not known.
-    fn end_of_wait(&self, sup: Index, child: Index, what: &WaitingFor) -> Time {
+    pub(super) fn end_of_wait(&self, sup: Index, child: Index, what: &WaitingFor) -> Time {
         let own = self.deadline_of(child, Purpose::Wait);
         let (sibling, is_backoff) = match what {
             WaitingFor::Edge(..) if own != Time::NEVER => return own,

@@ -150,6 +150,7 @@ impl Machine {
         let (took, parent, beats) = (now.since(state.started), state.parent, state.spec.heartbeat.is_some());
         let (id, attempt) = self.arena.attempt_of(child);
         self.emit(child, || EventKind::Ready { attempt, took });
+        self.command_took_effect(child);
         if beats {
             let record = self.arena.record_or_new(child);
             (record.last_beat, record.judged_from) = (now, None);

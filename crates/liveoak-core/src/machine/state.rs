@@ -22,11 +22,12 @@ use super::Command;
 use super::plan::StopPlan;
 use crate::window::FailureRow;
 use crate::{
-    Attempt, AutoShutdownFailure, ChildForm, ChildId, ChildSpec, Exit, GroupSpec, Health, IdleReason,
-    LimitExceeded, Name, Order, RequestId, Restart, StopReport, SupervisorSpec, Survivors, Time, Window,
+    Attempt, AutoShutdownFailure, ChildForm, ChildId, ChildSpec, CommandRecord, Exit, ExitRecord, GroupSpec,
+    Health, IdleReason, LimitExceeded, Name, Order, RequestId, Restart, StopReport, SupervisorSpec,
+    Survivors, Time, Window,
 };
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -245,6 +246,12 @@ pub(super) struct ChildRecord {
     /// No heartbeat counts as missed before this moment, because a check came late.
     pub(super) judged_from: Option<Time>,
     pub(super) log: Option<Box<StopLog>>,
+    /// The last exits, as text, from the first failure on. Shared with snapshots.
+    pub(super) exits: Option<Arc<VecDeque<ExitRecord>>>,
+    /// The last command that was carried out on the child.
+    pub(super) command: Option<Arc<CommandRecord>>,
+    /// The last command has not taken effect yet.
+    pub(super) command_open: bool,
     /// The forced stops below the child when it ended by itself, at most
     /// [`MAX_KEPT_FORCED`](crate::MAX_KEPT_FORCED). Kept while it is down.
     pub(super) forced: Option<Box<StopReport>>,
@@ -368,7 +375,7 @@ impl SupervisorState {
             rules: SupervisorSpec { children: Vec::new(), ..self.rules },
             children: self.children.clone(),
             names: BTreeMap::new(),
-            window: Window::default(),
+            window: self.window.clone(),
             left_with_failure: None,
             failed_job: None,
             ..*self
@@ -377,6 +384,14 @@ impl SupervisorState {
 
     pub(super) const fn is_group(&self) -> bool {
         matches!(self.children, Children::Group { .. })
+    }
+
+    /// Returns the spec of the members, if this is a group.
+    pub(super) const fn template(&self) -> Option<&Arc<ChildSpec>> {
+        match &self.children {
+            Children::Group { template, .. } => Some(template),
+            Children::Ordered(_) => None,
+        }
     }
 
     /// Returns the declared and added children in the order of their start. A group has none.
@@ -467,15 +482,23 @@ impl Child {
         }
     }
 
-    /// Returns a copy of the fields that a snapshot needs. Only a waiting child keeps its spec, which says what the child
-    /// waits for. Other children get `any_spec`: to count the references of a hundred thousand specs takes milliseconds.
+    /// Returns a copy of the fields that a snapshot needs. The members of a group, of which there may be very many, have the
+    /// spec of their group, so they get `any_spec`.
     pub(super) fn frozen(&self, any_spec: &Arc<ChildSpec>) -> Self {
-        let spec = if self.phase == Phase::Waiting { &self.spec } else { any_spec };
+        let is_member =
+            matches!(self.name, ChildName::Automatic) || self.prev.is_some() || self.next.is_some();
+        let spec = if is_member { any_spec } else { &self.spec };
         let frozen = |record: &ChildRecord| ChildRecord {
             restarts: record.restarts,
             last_exit: record.last_exit.clone(),
             health: record.health,
             wait_deadline: record.wait_deadline,
+            backoff: record.backoff,
+            failures: record.failures,
+            window: record.window.clone(),
+            gave_up: record.gave_up.clone(),
+            exits: record.exits.clone(),
+            command: record.command.clone(),
             ..ChildRecord::default()
         };
         Self {

@@ -207,6 +207,9 @@ fn compare_specs(old: &ChildSpec, new: &ChildSpec, of: &str, found: &mut BodyDif
         once,
         keep_error,
         keep,
+        history,
+        // A child that stands at another place is the same child.
+        declared_at: _,
     } = new;
     let name = |field: &str| format!("`{of}{field}`");
     let changed = &mut found.in_place;
@@ -224,6 +227,7 @@ fn compare_specs(old: &ChildSpec, new: &ChildSpec, of: &str, found: &mut BodyDif
     let set = |name: &Option<crate::Name>| name.as_ref().map_or("none".to_owned(), ToString::to_string);
     note(changed, &name("replica_of"), &old.replica_of, replica_of, set);
     note(changed, &name("keep"), &old.keep, keep, ToString::to_string);
+    note(changed, &name("history"), &old.history, history, ToString::to_string);
     let restart = &mut found.restart;
     note(restart, &name("ready"), &old.ready, ready, |ready| format!("{ready:?}"));
     note(restart, &name("heartbeat"), &old.heartbeat, heartbeat, |period| {

@@ -7,7 +7,7 @@ use super::{
     AutoShutdown, ChildDeclaration, ChildForm, ChildSpec, Condition, Edge, GroupSpec, Limit, Ready, Restart,
     SupervisorSpec,
 };
-use crate::{Backoff, Name, NameError, Path};
+use crate::{Backoff, MAX_HISTORY, Name, NameError, Path};
 use SpecProblem as Problem;
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -212,6 +212,10 @@ impl Check {
         self.refuse_if(spec.start_within.is_zero(), path, "start_within", reason);
         let reason = "it is zero, so no heartbeat could be in time; expected more";
         self.refuse_if(spec.heartbeat == Some(Duration::ZERO), path, "heartbeat", reason);
+        if spec.history > MAX_HISTORY {
+            let reason = format!("{} exits are too many to keep; expected 0 to {MAX_HISTORY}", spec.history);
+            self.refuse(path, "history", reason);
+        }
         if spec.significant && spec.restart == Restart::Permanent {
             self.push_error(path, "significant", Problem::SignificantIsPermanent);
         }

@@ -25,7 +25,7 @@ pub use reach::SpecWarning;
 pub(crate) use reach::out_of_reach;
 pub use words::{AutoShutdown, Condition, FirstStart, GiveUp, Order, Restart, Strategy};
 
-use crate::{Backoff, Name};
+use crate::{Backoff, DeclaredAt, Name};
 use std::time::Duration;
 
 /// How many restarts are allowed: of one child (`limit`), or of all children of a supervisor together (`intensity`).
@@ -140,11 +140,17 @@ pub struct ChildSpec {
     /// temporary and has finished, and each supervisor above it, except the root, is temporary. For a supervisor, this
     /// holds for the bodies of all children below it.
     pub keep: bool,
+    /// How many of its last exits the tree keeps for people to see, from the first failure on: at most
+    /// [`MAX_HISTORY`](crate::MAX_HISTORY); 0 keeps none. An exit is kept as text of at most
+    /// [`MAX_EXIT_TEXT_BYTES`](crate::MAX_EXIT_TEXT_BYTES).
+    pub history: u8,
+    /// Where the child was declared.
+    pub declared_at: DeclaredAt,
 }
 
 impl Default for ChildSpec {
     /// Returns the defaults of a leaf: permanent, default backoff, ready at once (30 s if it reports readiness), no
-    /// heartbeat, 5 s to stop.
+    /// heartbeat, 5 s to stop, a history of 8 exits.
     fn default() -> Self {
         Self {
             restart: Restart::default(),
@@ -160,11 +166,16 @@ impl Default for ChildSpec {
             once: false,
             keep_error: false,
             keep: false,
+            history: Self::HISTORY,
+            declared_at: DeclaredAt::default(),
         }
     }
 }
 
 impl ChildSpec {
+    /// The default of `history`.
+    pub const HISTORY: u8 = 8;
+
     /// Returns how long an attempt must be ready without a break to be stable. Without a backoff, this is the default.
     pub(crate) fn reset_after(&self) -> Duration {
         self.backoff.map_or(Backoff::RESET_AFTER, |backoff| backoff.reset_after)

@@ -358,6 +358,9 @@ pub(crate) fn sketch(declared: &ChildDeclaration, depth: usize) -> String {
         once,
         keep_error: _,
         keep,
+        // They decide nothing.
+        history: _,
+        declared_at: _,
     } = &declared.spec;
     let backoff = backoff.map(|backoff| backoff.from);
     let limit = limit.map(|limit| (limit.restarts, limit.give_up));

@@ -10,7 +10,9 @@ use crate::attempt::body::UserValue;
 use crate::engine::command::PendingAnswer;
 use crate::engine::driver::TreeInner;
 use crate::engine::watch::Watch;
-use liveoak_core::{ChildDeclaration, ChildId, Machine, Moment, Name, Path, Refusal, Restart, SpecErrors};
+use liveoak_core::{
+    ChildDeclaration, ChildId, Machine, Moment, Name, Origin, Path, Refusal, Restart, SpecErrors,
+};
 use std::iter::successors;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,6 +26,7 @@ impl TreeInner {
     pub(crate) fn add(
         self: &Arc<Self>,
         mut parts: ChildParts,
+        origin: Option<Arc<Origin>>,
         place: impl FnOnce(&Machine, &mut ChildDeclaration) -> Result<ChildId, Refusal>,
         of: Option<Ctx>,
     ) -> Result<AddedChild, Refused<Child>> {
@@ -47,6 +50,7 @@ impl TreeInner {
                 return Err(Refusal::Invalid(SpecErrors(vec![error])));
             }
             let add = |machine: &mut Machine, request| {
+                machine.set_origin(origin);
                 let ids = machine.add_child(now, parent, &parts.declaration, Some(request))?;
                 Ok((ids[0], ids))
             };
@@ -65,7 +69,7 @@ impl TreeInner {
                     Some(Ok(Watch::Waits(exit))) => Some(OnlyExit::new(exit)),
                     Some(Ok(Watch::Answered(_)) | Err(_)) | None => None,
                 };
-                Ok((ChildHandle::new(TreeHandle { inner: Arc::clone(self), of }, id, only_exit), answer))
+                Ok((ChildHandle::new(TreeHandle::new(Arc::clone(self), of), id, only_exit), answer))
             }
             Err(refusal) => Err(Refused::new(refusal, join(parts, own_name))),
         }
@@ -88,7 +92,7 @@ impl TreeInner {
         let place = |machine: &Machine, declaration: &mut ChildDeclaration| {
             number_if_taken(machine, &path, declaration).map(|()| parent)
         };
-        self.add(parts, place, None).map(|(child, _)| child)
+        self.add(parts, None, place, None).map(|(child, _)| child)
     }
 
     fn nearest_supervisor(&self, at: ChildId) -> Option<(ChildId, Path)> {

@@ -8,7 +8,8 @@ use crate::attempt::dedicated_runtime::DedicatedRuntime;
 use crate::engine::driver::{ChildBody, TreeInner};
 use crate::util::lock::lock;
 use liveoak_core::{
-    ChildId, ChildSpec, Condition, Edge, Exit, GroupSpec, Name, Ready, Refusal, Restart, SupervisorSpec,
+    ChildId, ChildSpec, Condition, DeclaredAt, Edge, Exit, GroupSpec, Name, Ready, Refusal, Restart,
+    SupervisorSpec,
 };
 use std::any::Any;
 use std::fmt;
@@ -96,15 +97,11 @@ impl fmt::Debug for Child {
 }
 
 impl Child {
+    #[track_caller]
     fn leaf(name: impl Into<String>, body: impl Body<Arc<TreeInner>>) -> Self {
         let kind = ChildKind::Leaf(Arc::new(body));
-        Self {
-            name: name.into(),
-            spec: ChildSpec::default(),
-            kind,
-            stop_within_for_service: None,
-            runtime_is_misplaced: false,
-        }
+        let spec = ChildSpec { declared_at: DeclaredAt::caller(), ..ChildSpec::default() };
+        Self { name: name.into(), spec, kind, stop_within_for_service: None, runtime_is_misplaced: false }
     }
 
     /// Makes a child of an async closure. Each attempt calls the closure again. The closure may return `()`, a `Result`
@@ -117,6 +114,7 @@ impl Child {
     /// thread of the runtime. On a runtime with several threads the tree still keeps its deadlines; a runtime with a
     /// single thread is blocked. Use [`thread`](Self::thread) for blocking code, and a [`DedicatedRuntime`] for code
     /// that computes for a long time.
+    #[track_caller]
     pub fn task<F, Fut>(name: impl Into<String>, body: F) -> Self
     where
         F: Fn(Ctx) -> Fut + Send + Sync + 'static,
@@ -130,6 +128,7 @@ impl Child {
     ///
     /// On a kill [`Ctx::killed`] completes, and the closure has [`KILL_WAIT`](crate::KILL_WAIT) to end. After that, the
     /// closure is dropped and the attempt is abandoned.
+    #[track_caller]
     pub fn task_with_kill<F, Fut>(name: impl Into<String>, body: F) -> Self
     where
         F: Fn(Ctx) -> Fut + Send + Sync + 'static,
@@ -153,6 +152,7 @@ impl Child {
     /// let ui = Supervisor::new("ui").dedicated_runtime(DedicatedRuntime::one_thread("ui")).child(screen);
     /// # let _ = ui;
     /// ```
+    #[track_caller]
     pub fn local<F, Fut>(name: impl Into<String>, body: F) -> Self
     where
         F: Fn(Ctx) -> Fut + Send + Sync + 'static,
@@ -163,6 +163,7 @@ impl Child {
 
     /// Makes a child of a [`Service`]. Each attempt gets a new service from `factory`. The attempt is ready when `init`
     /// has returned.
+    #[track_caller]
     pub fn service<F, S>(name: impl Into<String>, factory: F) -> Self
     where
         F: Fn() -> S + Send + Sync + 'static,
@@ -182,6 +183,7 @@ impl Child {
 
     /// Makes a child of a blocking closure. Each attempt runs on a thread of its own. The closure must check
     /// [`Ctx::is_stopping`] now and then: a thread cannot be killed, only abandoned.
+    #[track_caller]
     pub fn thread<F, T>(name: impl Into<String>, body: F) -> Self
     where
         F: Fn(Ctx) -> T + Send + Sync + 'static,
@@ -196,6 +198,7 @@ impl Child {
     /// The child has one attempt in the life of the tree. When its supervisor is restarted, the child stays finished, with
     /// its first exit. A command that would start the child again is refused ([`Refusal::OnlyOnce`]). The captured values
     /// are dropped when the child ends.
+    #[track_caller]
     pub fn once<F, Fut>(name: impl Into<String>, body: F) -> Self
     where
         F: FnOnce(Ctx) -> Fut + Send + 'static,
@@ -302,7 +305,8 @@ impl Child {
     /// children.
     #[must_use]
     pub fn with_spec(mut self, spec: ChildSpec) -> Self {
-        self.spec = spec;
+        let declared_at = spec.declared_at.clone().or(self.spec.declared_at);
+        self.spec = ChildSpec { declared_at, ..spec };
         self
     }
 }
@@ -346,6 +350,23 @@ macro_rules! common_settings {
             #[must_use]
             pub fn limit(mut self, limit: $crate::Limit) -> Self {
                 self.$spec.limit = Some(limit);
+                self
+            }
+
+            /// Sets how many of its last exits the tree keeps for people to see, from the first failure on: at most 64; 0
+            /// keeps none. An exit is kept as text of at most 512 bytes. Default: 8. They are shown by
+            /// `TreeHandle::explain` and in snapshots.
+            #[must_use]
+            pub fn history(mut self, exits: u8) -> Self {
+                self.$spec.history = exits;
+                self
+            }
+
+            /// Sets where this child was declared, for builders that are made from a file. Default: the place in the code
+            /// that made the builder.
+            #[must_use]
+            pub fn declared_at(mut self, place: $crate::DeclaredAt) -> Self {
+                self.$spec.declared_at = place;
                 self
             }
 

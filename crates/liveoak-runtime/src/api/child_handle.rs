@@ -329,7 +329,7 @@ impl TreeHandle {
     /// Gives a command on one child whose effect the caller waits for.
     pub(crate) fn begin_waiting(&self, id: ChildId, command: Command) -> Result<Begun, Refusal> {
         self.check_not_abandoned()?;
-        self.inner.command(id, command, Wait::For(asker_in(&self.inner)))
+        self.inner.command(id, command, Wait::For(asker_in(&self.inner)), self.origin.clone())
     }
 
     /// Waits for the effect of a command.
@@ -346,7 +346,7 @@ impl TreeHandle {
 
     pub(crate) fn begin_command_on(&self, id: ChildId, command: Command) -> Result<(), Refusal> {
         self.check_not_abandoned()?;
-        self.inner.command(id, command, Wait::No).map(drop)
+        self.inner.command(id, command, Wait::No, self.origin.clone()).map(drop)
     }
 }
 

@@ -12,8 +12,8 @@ use crate::engine::command::PendingAnswer;
 use crate::engine::driver::TreeInner;
 use crate::engine::watch::Watch;
 use liveoak_core::{
-    Backoff, ChildId, ChildSpec, Condition, Exit, GroupSpec, Limit, Machine, Moment, Name, Ready, Refusal,
-    Restart,
+    Backoff, ChildId, ChildSpec, Condition, DeclaredAt, Exit, GroupSpec, Limit, Machine, Moment, Name, Ready,
+    Refusal, Restart,
 };
 use std::fmt;
 use std::future::Future;
@@ -42,6 +42,7 @@ impl<A> fmt::Debug for Group<A> {
 impl<A: Send + 'static> Group<A> {
     /// Makes a group whose members can be restarted. Each attempt of a member gets a clone of the member's argument.
     /// Default: permanent.
+    #[track_caller]
     pub fn new<F, Fut>(name: impl Into<String>, body: F) -> Self
     where
         F: Fn(Ctx, A) -> Fut + Send + Sync + 'static,
@@ -54,6 +55,7 @@ impl<A: Send + 'static> Group<A> {
 
     /// Makes a group whose members are temporary: they are never restarted, and removed when they end. The argument (a
     /// connection, for example) is moved into the member.
+    #[track_caller]
     pub fn temporary<F, Fut>(name: impl Into<String>, body: F) -> Self
     where
         F: Fn(Ctx, A) -> Fut + Send + Sync + 'static,
@@ -64,12 +66,14 @@ impl<A: Send + 'static> Group<A> {
         group
     }
 
+    #[track_caller]
     fn with(name: impl Into<String>, restart: Restart, member_maker: impl MemberMaker<A> + 'static) -> Self {
         let member_maker: Arc<dyn MemberMaker<A>> = Arc::new(member_maker);
         let handle = GroupHandle { address: Arc::default(), member_maker: Arc::downgrade(&member_maker) };
-        let template = ChildSpec { restart, ..ChildSpec::default() };
+        let declared_at = DeclaredAt::caller();
+        let template = ChildSpec { restart, declared_at: declared_at.clone(), ..ChildSpec::default() };
         let spec = GroupSpec { template, ..GroupSpec::default() };
-        let own = ChildSpec::of_supervisor();
+        let own = ChildSpec { declared_at, ..ChildSpec::of_supervisor() };
         Self { name: name.into(), own, spec, handle, member_maker, runtime: None }
     }
 
@@ -130,6 +134,13 @@ impl<A: Send + 'static> Group<A> {
     #[must_use]
     pub fn stop_within(mut self, within: Duration) -> Self {
         self.spec.template.stop_within = within;
+        self
+    }
+
+    /// Sets how many of its last exits each member keeps, from its first failure on. Default: 8; see [`Child::history`].
+    #[must_use]
+    pub fn history(mut self, exits: u8) -> Self {
+        self.spec.template.history = exits;
         self
     }
 
@@ -272,7 +283,7 @@ impl<A: Send + 'static> GroupHandle<A> {
     /// When the tree has not begun ([`Refusal::SupervisorDown`]), has no such group any more, or has ended.
     pub fn group(&self) -> Result<ChildHandle, Refusal> {
         let (inner, id) = self.address.get()?;
-        TreeHandle { inner, of: None }.child_by_id(id)
+        TreeHandle::new(inner, None).child_by_id(id)
     }
 
     /// Returns the members, in the order of their addition.
@@ -333,7 +344,7 @@ impl<A: Send + 'static> GroupHandle<A> {
         member_maker.let_go(&mut values);
         tree.drops.push(group, values);
         let (id, answer) = added?;
-        Ok((ChildHandle::new(TreeHandle { inner: tree, of: None }, id, None), answer))
+        Ok((ChildHandle::new(TreeHandle::new(tree, None), id, None), answer))
     }
 
     /// Returns the tree, the id of the group, and the maker of its members, if a member may be added.

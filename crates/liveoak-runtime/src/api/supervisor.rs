@@ -16,8 +16,8 @@ use crate::util::log::log;
 use crate::util::signals::{StopSignals, Wish};
 use crate::util::{Either, race};
 use liveoak_core::{
-    AutoShutdown, ChildSpec, Exit, FirstStart, Input, Limit, Machine, Order, SpecErrors, Strategy,
-    SupervisorSpec,
+    AutoShutdown, ChildSpec, DeclaredAt, Exit, FirstStart, Input, Limit, Machine, Order, SpecErrors,
+    Strategy, SupervisorSpec,
 };
 use std::fmt;
 use std::future::{Future, pending};
@@ -55,10 +55,11 @@ impl fmt::Debug for Supervisor {
 impl Supervisor {
     /// Makes a supervisor without children.
     #[must_use]
+    #[track_caller]
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
-            own: ChildSpec::of_supervisor(),
+            own: ChildSpec { declared_at: DeclaredAt::caller(), ..ChildSpec::of_supervisor() },
             stop_within: None,
             spec: SupervisorSpec::default(),
             children: Children::default(),
@@ -328,7 +329,7 @@ impl Supervisor {
         }
         handle.spawn(Arc::clone(&tree).timer_task());
         tree.feed(tree.clock.now(), Input::Start);
-        let tree = TreeHandle { inner: tree, of: None };
+        let tree = TreeHandle::new(tree, None);
         begins.begun(&tree);
         Ok(Tree(tree))
     }

@@ -13,8 +13,8 @@ use crate::engine::ended::Ended;
 use crate::engine::event_filter::EventFilter;
 use crate::engine::events::Events;
 use liveoak_core::{
-    Asker, Awaited, ChildDeclaration, Command, Input, Machine, Outcome, Path, Refusal, Snapshot, StopReport,
-    Time,
+    Asker, Awaited, ChildDeclaration, Command, Input, Machine, Origin, Outcome, Path, Refusal, Snapshot,
+    StopReport, Time,
 };
 use std::fmt;
 use std::ops::Deref;
@@ -127,6 +127,8 @@ pub struct TreeHandle {
     pub(crate) inner: Arc<TreeInner>,
     /// The attempt that got this handle from its context.
     pub(crate) of: Option<Ctx>,
+    /// Who gives the commands of this handle, and why.
+    pub(crate) origin: Option<Arc<Origin>>,
 }
 
 impl fmt::Debug for TreeHandle {
@@ -136,6 +138,10 @@ impl fmt::Debug for TreeHandle {
 }
 
 impl TreeHandle {
+    pub(crate) const fn new(inner: Arc<TreeInner>, of: Option<Ctx>) -> Self {
+        Self { inner, of, origin: None }
+    }
+
     /// Waits until every declared child is ready.
     ///
     /// # Errors
@@ -168,12 +174,16 @@ impl TreeHandle {
 
     /// Begins the stop without waiting for it.
     pub fn begin_stop(&self) {
-        self.inner.feed(self.inner.clock.now(), Input::Stop);
+        self.feed(Input::Stop);
     }
 
     /// Begins the kill without waiting for it.
     pub fn begin_kill(&self) {
-        self.inner.feed(self.inner.clock.now(), Input::Kill);
+        self.feed(Input::Kill);
+    }
+
+    fn feed(&self, input: Input) {
+        self.inner.feed_by(self.inner.clock.now(), input, self.origin.clone());
     }
 
     /// Waits until the tree has ended, for whatever reason. May be called again.
@@ -360,7 +370,7 @@ impl TreeHandle {
         let parts = split(child, Some(parent));
         let place =
             |machine: &Machine, _: &mut ChildDeclaration| machine.find(parent).ok_or(Refusal::NotFound);
-        self.inner.add(parts, place, self.of.clone())
+        self.inner.add(parts, self.origin.clone(), place, self.of.clone())
     }
 
     pub(crate) fn check_not_abandoned(&self) -> Result<(), Refusal> {
@@ -420,7 +430,7 @@ impl Ctx {
     /// Returns the tree, for commands and for looking at it.
     #[must_use]
     pub fn tree(&self) -> TreeHandle {
-        TreeHandle { inner: Arc::clone(&self.cell.tree), of: Some(self.clone()) }
+        TreeHandle::new(Arc::clone(&self.cell.tree), Some(self.clone()))
     }
 }
 

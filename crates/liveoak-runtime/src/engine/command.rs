@@ -4,7 +4,7 @@ use crate::engine::action::TurnLimit;
 use crate::engine::driver::TreeInner;
 use crate::engine::drops::Awaited;
 use crate::engine::state::Answer;
-use liveoak_core::{Asker, ChildId, Command, Input, Outcome, Path, Refusal};
+use liveoak_core::{Asker, ChildId, Command, Input, Origin, Outcome, Path, Refusal};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,6 +43,7 @@ impl TreeInner {
         id: ChildId,
         command: Command,
         wait: Wait,
+        origin: Option<Arc<Origin>>,
     ) -> Result<Begun, Refusal> {
         let now = self.clock.now();
         let mut state = self.state();
@@ -55,6 +56,7 @@ impl TreeInner {
         let awaited = self.drops.await_child(id);
         state.machine.set_interest(self.events.interest());
         let random = state.random();
+        state.machine.set_origin(origin);
         state.machine.handle(now, random, Input::Command { request, id, command });
         let begun = match (state.machine.take_reply(request), wait) {
             (Some(answered), _) => {

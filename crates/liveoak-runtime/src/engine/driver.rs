@@ -28,14 +28,14 @@ use crate::engine::action::{Action, Batch, TurnLimit};
 use crate::engine::carried::CarriedValues;
 use crate::engine::clock::Clock;
 use crate::engine::drops::Drops;
-use crate::engine::ended::Ended;
+use crate::engine::ended::{Ended, FinalReport};
 use crate::engine::events::Broadcast;
 use crate::engine::kept_error::settle_error;
 use crate::engine::state::{ChildEntry, TreeState};
 use crate::engine::watchdog::Watchdog;
 use crate::util::lock::{ignore_poison, lock};
 use crate::util::waker_guard::WakerGuard;
-use liveoak_core::{ChildId, Exit, Input, Machine, Path, Refusal, Time};
+use liveoak_core::{ChildId, Exit, Input, Machine, Origin, Path, Refusal, Time};
 use std::cell::Cell;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, TryLockError};
@@ -64,6 +64,8 @@ pub(crate) struct TreeInner {
     /// Set when the whole tree is ready for the first time.
     ready: OnceLock<()>,
     pub(crate) ended: OnceLock<Ended>,
+    /// Set just before `ended`.
+    pub(crate) final_report: OnceLock<Arc<FinalReport>>,
     /// Wakes the tasks that wait for `ready` or `ended`.
     pub(crate) ready_or_ended: Notify,
     pub(crate) timer_task_notify: Notify,
@@ -153,6 +155,7 @@ impl TreeInner {
             events: Broadcast::default(),
             ready: OnceLock::new(),
             ended: OnceLock::new(),
+            final_report: OnceLock::new(),
             ready_or_ended: Notify::new(),
             timer_task_notify: Notify::new(),
             watchdog: Arc::new(Watchdog::new()),
@@ -190,7 +193,13 @@ impl TreeInner {
 
     /// Gives the machine the input of a call by the user's code, and performs the effects that follow.
     pub(crate) fn feed(self: &Arc<Self>, now: Time, input: Input) {
+        self.feed_by(now, input, None);
+    }
+
+    /// Gives the machine an input like [`feed`](Self::feed), and who gives it and why.
+    pub(crate) fn feed_by(self: &Arc<Self>, now: Time, input: Input, origin: Option<Arc<Origin>>) {
         let mut state = self.state();
+        state.machine.set_origin(origin);
         state.killed |= matches!(input, Input::Kill);
         self.input(state, now, input, TurnLimit::CALL);
     }
@@ -229,6 +238,11 @@ impl TreeInner {
             }
             WakerGuard::new().wait(notified).await;
         }
+    }
+
+    /// Returns `true` if the whole tree has been ready.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.ready.get().is_some()
     }
 
     pub(crate) fn ended(&self) -> Option<&Ended> {

@@ -8,7 +8,7 @@ use crate::attempt::panic::{catch, drop_catching_panics};
 use crate::engine::action::TurnLimit;
 use crate::engine::driver::{LiveAttempt, Owner, State, TreeInner};
 use crate::engine::drops::Awaited;
-use crate::engine::ended::Ended;
+use crate::engine::ended::{Ended, FinalReport};
 use crate::util::lock::lock;
 use crate::util::log::{flush_log, is_log_flushed};
 use crate::util::own_timer::own_timer;
@@ -179,6 +179,13 @@ impl TreeInner {
         }
         self.drops.close();
         self.clock.release_all();
+        let times = (self.clock.wall(Time::ZERO), self.clock.wall(self.clock.now()));
+        let (asked, first) = {
+            let machine = &self.state().machine;
+            (machine.end_command().cloned(), machine.first_failure().cloned())
+        };
+        let report = FinalReport::new(&ended, times, asked, first, self.is_ready());
+        let _ = self.final_report.set(Arc::new(report));
         let _ = self.ended.set(ended);
         self.ready_or_ended.notify_waiters();
         self.timer_task_notify.notify_one();

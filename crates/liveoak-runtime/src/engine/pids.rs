@@ -65,7 +65,7 @@ mod tests {
     const ID: ChildId = ChildId { slot: 1, serial: 0 };
 
     fn event(kind: EventKind) -> Event {
-        Event { number: 1, at: Time::ZERO, path: Path::new("t").join("a"), id: ID, kind }
+        Event { number: 1, at: Time::ZERO, path: Path::new("t").join("a"), id: ID, kind, origin: None }
     }
 
     fn exited(attempt: u64) -> Event {

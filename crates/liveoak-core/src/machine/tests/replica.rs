@@ -6,6 +6,7 @@ use crate::{
     Time, WaitingFor,
 };
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A snapshot that is kept up to date by events alone.
@@ -48,6 +49,8 @@ impl Replica {
                     restarts: 0,
                     last_exit: None,
                     health: Health::Degraded,
+                    spec: Arc::default(),
+                    history: None,
                     children: Vec::new(),
                 };
                 self.parent(event).children.push(node);

@@ -1,0 +1,47 @@
+//! The tree's own state, health and final report.
+
+use crate::api::tree::TreeHandle;
+use crate::engine::ended::{FinalReport, TreeHealth, TreePhase};
+use liveoak_core::{ChildState, IdleReason};
+use std::sync::Arc;
+
+impl TreeHandle {
+    /// Returns what the tree is doing.
+    #[must_use]
+    pub fn state(&self) -> TreePhase {
+        self.health().state
+    }
+
+    /// Returns `true` if the tree has been ready, and nothing stops it.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        self.state() == TreePhase::Alive
+    }
+
+    /// Returns how the whole tree is: its state and since when, its readiness and its health, and why it failed.
+    #[must_use]
+    pub fn health(&self) -> TreeHealth {
+        let (observed, ended) = (self.inner.clock.now(), self.inner.final_report.get());
+        let (root, since, health) = self.inner.state().machine.root_state();
+        let state = match (ended, root) {
+            (Some(report), _) => report.state,
+            (None, ChildState::Running) => TreePhase::Alive,
+            (None, ChildState::Idle(IdleReason::SupervisorDown) | ChildState::Starting { .. })
+                if !self.inner.is_ready() =>
+            {
+                TreePhase::Starting
+            }
+            // The root has ended, but the end of the tree still waits for destructors.
+            (None, _) => TreePhase::Stopping,
+        };
+        let failure = ended.and_then(|report| report.failure.clone());
+        TreeHealth { state, since, observed, ready: state == TreePhase::Alive, health, failure }
+    }
+
+    /// Returns the report of a tree that has ended: its exit, when it began and ended, who asked for the end and why, what
+    /// failed first, and how each child was stopped. `None` while the tree goes on. Every call returns the same value.
+    #[must_use]
+    pub fn final_report(&self) -> Option<Arc<FinalReport>> {
+        self.inner.final_report.get().cloned()
+    }
+}
