@@ -19,8 +19,8 @@
 //! - `diagnostic`, `render`: errors as data, and how they look
 //! - `source`, `syntax`, `table`, `env_file`: from a path to text, from text to tables
 //! - `shell_syntax`: finds shell syntax in a command
-//! - `config`: the result; `reader`: the state of reading
-//! - `supervision`, `program`: the keys of a child
+//! - `config`: the result; `defaults`: what children inherit; `reader`: the state of reading
+//! - `supervision`, `program`, `read_defaults`: the keys of a child and of `[defaults]`
 //! - `tree`: the root, supervisors and children
 //! - `spec_errors`: broken rules of the core, shown at their place in the file
 //! - `other_tools`: files of other tools, and how to translate them
@@ -28,6 +28,7 @@
 
 mod bounds;
 mod config;
+mod defaults;
 mod diagnostic;
 mod duration;
 mod env_file;
@@ -36,6 +37,7 @@ mod load;
 mod other_tools;
 mod other_words;
 mod program;
+mod read_defaults;
 mod reader;
 mod render;
 mod replica;

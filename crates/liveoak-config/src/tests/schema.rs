@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::read_text;
-use crate::keys::{BACKOFF, LIMIT, OUTPUT, PROGRAM, PROGRAM_STOP, READY, ROOT, SUPERVISOR};
+use crate::keys::{BACKOFF, DEFAULTS, LIMIT, OUTPUT, PROGRAM, PROGRAM_STOP, READY, ROOT, SUPERVISOR};
 use crate::schema;
 use crate::types::Keys;
 
@@ -130,7 +130,7 @@ fn every_key_of_the_schema_has_a_description() {
 #[test]
 fn every_key_is_documented() {
     let page = include_str!("../../../../docs/liveoak-toml.md");
-    for key in [&ROOT, &PROGRAM, &SUPERVISOR, &LIMIT, &BACKOFF, &READY, &PROGRAM_STOP, &OUTPUT]
+    for key in [&ROOT, &PROGRAM, &SUPERVISOR, &LIMIT, &BACKOFF, &READY, &PROGRAM_STOP, &OUTPUT, &DEFAULTS]
         .map(Keys::names)
         .concat()
     {

@@ -28,6 +28,11 @@ impl Machine {
         if before == Phase::Running && phase != Phase::Running {
             self.arena[child].flags.attempt_stable = self.is_stable(child);
         }
+        if phase.is_idle()
+            && let Some(record) = self.arena[child].record.as_mut().filter(|record| record.trial)
+        {
+            record.trial = false;
+        }
         self.cancel_timers_of_phase(child);
         if before == Phase::Waiting {
             self.leave_wait(child, phase);

@@ -78,7 +78,12 @@ impl Machine {
         let state = &self.arena[child];
         let record = state.record.as_ref();
         match purpose {
-            Purpose::Phase => state.phase.is_live() && record.is_none_or(|record| !record.phase_prolonged),
+            // The judgement of a running trial harms nothing if it comes late.
+            Purpose::Phase => {
+                state.phase.is_live()
+                    && state.phase != Phase::Running
+                    && record.is_none_or(|record| !record.phase_prolonged)
+            }
             Purpose::Wait => record.is_none_or(|record| !record.wait_prolonged),
             // A late answer to a command does not harm the child.
             Purpose::Heartbeat | Purpose::Answer => false,
@@ -100,7 +105,8 @@ impl Machine {
     /// Prolongs the points of a plan that are at or after `at` and have passed, by a further budget of `length`.
     fn prolong_plan(&mut self, sup: Index, at: Time, length: Duration) {
         let now = self.now;
-        let further = if length.is_zero() { StopPlan::at_once(now) } else { StopPlan::new(now, length) };
+        let further =
+            if length.is_zero() { StopPlan::at_once(now) } else { StopPlan::new(now, length, length) };
         let moved = |point: Time, to: Time| if point >= at && point <= now { to } else { point };
         let plan = self.arena.sup(sup).plan;
         let abandon = moved(plan.abandon, further.abandon);

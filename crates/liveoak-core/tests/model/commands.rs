@@ -128,7 +128,11 @@ impl Model {
         if self.is_used_up(path) {
             return Some("only once");
         }
-        match child.phase {
+        let phase = child.phase;
+        if child.trial {
+            self.end_quarantine(path);
+        }
+        match phase {
             Phase::Idle(_) => return self.start_anew(path, request),
             Phase::Waiting | Phase::BackingOff => {
                 self.wait_for(path, request, Command::Restart);
@@ -239,6 +243,10 @@ impl Model {
                 (child.answer_timer, child.answer_due) = (NEVER, true);
                 continue;
             }
+            if self.at(&path).trial_timer == next {
+                self.fire_trial(&path);
+                continue;
+            }
             self.tied |= self.is_tied(&path);
             self.of(&path).timer = NEVER;
             self.fire(&path, next);
@@ -280,7 +288,7 @@ impl Model {
         let child = self.of(path);
         let further = match length {
             0 => Plan { ask_all: now, kill: now, abandon: now },
-            _ => Plan::new(now, Duration::from_nanos(length)),
+            _ => Plan::new(now, Duration::from_nanos(length), Duration::from_nanos(length)),
         };
         let unseen = child.timer..=now;
         let Plan { mut ask_all, mut kill, mut abandon } = child.plan;

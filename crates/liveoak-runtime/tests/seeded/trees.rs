@@ -95,7 +95,7 @@ pub(crate) fn child(plan: &Plan, name: &str, dice: &mut Dice, captured: Captured
         if traits.reports_ready { child.reports_ready().start_within(millis(START_WITHIN)) } else { child };
     let child = if traits.beats { child.heartbeat(millis(HEARTBEAT)) } else { child };
     match dice.roll(3) {
-        0 => child.limit(Limit::new(3, millis(60)).on_exceeded(GiveUp::Quarantine)),
+        0 => child.limit(Limit::new(3, millis(60)).on_exceeded(GiveUp::QUARANTINE)),
         1 => child.limit(Limit::new(20, millis(40))),
         _ => child,
     }
@@ -121,7 +121,7 @@ fn body(ledger: &Ledger, name: &str, traits: &Traits, captured: Captured) -> Chi
 /// tree has at most a millisecond, the step of the paused clock.
 fn backoff(name: &str, dice: &mut Dice) -> Option<Backoff> {
     let to = if name == "a" { millis(1) } else { Duration::from_nanos(1) };
-    (dice.roll(2) == 0).then_some(Backoff { from: to, to, reset_after: millis(20) })
+    (dice.roll(2) == 0).then_some(Backoff { from: to, to, reset_after: millis(20), ..Backoff::default() })
 }
 
 /// The group of the tree. Its members are tasks.

@@ -32,4 +32,5 @@ mod survivors;
 mod table;
 mod test_driver;
 mod time_jump;
+mod trial;
 mod waiting;
