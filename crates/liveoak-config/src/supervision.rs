@@ -5,7 +5,7 @@ use crate::reader::{EdgePlace, Reader};
 use crate::table::{Node, Table};
 use crate::text::escaped;
 use crate::types::MAX_RESTARTS;
-use liveoak_core::{Backoff, ChildSpec, Condition, Edge, GiveUp, Limit, Name};
+use liveoak_core::{Backoff, ChildSpec, Condition, Edge, GiveUp, Limit, Name, Restart};
 use toml::de::DeValue;
 
 impl Reader<'_> {
@@ -19,8 +19,21 @@ impl Reader<'_> {
         if let Some(node) = table.get("backoff") {
             spec.backoff = self.backoff(node);
         }
+        if spec.restart == Restart::Temporary {
+            self.refuse_on_temporary(table);
+        }
         let places = table.get("after").map(|node| self.after(node, &mut spec.after));
         places.unwrap_or_default()
+    }
+
+    /// Records an error for each key of a temporary child that only a restart would use.
+    fn refuse_on_temporary(&mut self, table: &Table<'_>) {
+        for node in ["backoff", "limit"].into_iter().filter_map(|key| table.get(key)) {
+            let error = node.key_error(format!("`{}` has no effect on a temporary child", node.key));
+            let error = error.label("the child is never restarted");
+            let help = format!("remove `{}`, or write restart = \"transient\"", node.key);
+            self.problems.push(error.help(help));
+        }
     }
 
     /// Reads an `intensity` or a `limit`.
