@@ -238,10 +238,14 @@ fn supervisor_json(supervisor: &SupervisorConfig, path: &str) -> Value {
 
 fn limit_json(limit: &Limit) -> Value {
     let give_up = limit.give_up.as_str();
-    match limit.restarts {
+    let mut document = match limit.restarts {
         Limit::UNLIMITED => json!({ "restarts": "unlimited", "give_up": give_up }),
         restarts => json!({ "restarts": restarts, "period": limit.period.as_secs_f64(), "give_up": give_up }),
+    };
+    if let Some(retry_after) = limit.give_up.retry_after() {
+        document["retry_after"] = json!(retry_after.as_secs_f64());
     }
+    document
 }
 
 fn child_json(child: &ChildConfig, parent: &str) -> Value {
@@ -254,6 +258,7 @@ fn child_json(child: &ChildConfig, parent: &str) -> Value {
             "from": backoff.from.as_secs_f64(),
             "to": backoff.to.as_secs_f64(),
             "reset_after": backoff.reset_after.as_secs_f64(),
+            "jitter": backoff.jitter.as_str(),
         })
     });
     let mut document = json!({
@@ -270,6 +275,7 @@ fn child_json(child: &ChildConfig, parent: &str) -> Value {
         Form::Kind(_) => {}
         Form::Supervisor(supervisor) => {
             document["stop_within"] = json!(unless_endless(spec.stop_within));
+            document["kill_wait"] = json!(spec.kill_wait.as_secs_f64());
             document["supervisor"] = supervisor_json(supervisor, &path);
         }
     }
@@ -294,6 +300,7 @@ fn program_json(program: &ProgramConfig, spec: &ChildSpec) -> Value {
         "stop_signal": command.stop_signal.to_string(),
         "stop_ask": command.ask.as_str(),
         "stop_within": unless_endless(spec.stop_within),
+        "kill_wait": spec.kill_wait.as_secs_f64(),
         "success": command.success,
     })
 }

@@ -12,13 +12,15 @@ use crate::other_words::{
     OtherWords,
 };
 use crate::types::{self, Key, Keys, Word as _};
-use liveoak_core::{AutoShutdown, Backoff, ChildSpec, FirstStart, GiveUp, Order, Restart, Strategy};
+use liveoak_core::{
+    AutoShutdown, Backoff, ChildSpec, FirstStart, GiveUp, Jitter, KILL_WAIT, Order, Restart, Strategy,
+};
 use liveoak_process::{Ask, Probe, Signal, Stdin};
 use serde_json::{Value, json};
 use std::time::Duration;
 
 /// The default of `give_up` in a file. The library's default is [`GiveUp::Escalate`].
-pub(crate) const GIVE_UP: GiveUp = GiveUp::Quarantine;
+pub(crate) const GIVE_UP: GiveUp = GiveUp::QUARANTINE;
 
 /// The default of `first_start` in a file. The library's default is [`FirstStart::Fail`].
 pub(crate) const FIRST_START: FirstStart = FirstStart::Retry;
@@ -80,6 +82,26 @@ keys! {
         stop: || types::table_schema(&SUPERVISOR_STOP);
     }
 
+    const OF_TABLE_OF_DEFAULTS {
+        /// Settings that all children below inherit until they set them themselves, or a nearer `defaults` does.
+        defaults: || types::table_schema(&DEFAULTS);
+    }
+
+    const OF_DEFAULTS {
+        /// When the children are restarted: always, after a failure, or never.
+        restart: types::words_schema::<Restart>;
+        /// The delays before restarts, or false for none. It replaces the backoff of a `defaults` above.
+        backoff: || json!({ "anyOf": [types::table_schema(&BACKOFF), { "const": false, "description": "None." }] });
+        /// How many restarts of each child alone are too many. It replaces the limit of a `defaults` above.
+        limit: || types::table_schema(&LIMIT);
+        /// The deadline of the start. For programs only.
+        start_within: types::duration_schema;
+        /// How the programs are stopped. Merged key by key. For programs only.
+        stop: || types::table_schema(&PROGRAM_STOP);
+        /// How the output of the programs is read. Merged key by key. For programs only.
+        output: || types::table_schema(&OUTPUT);
+    }
+
     const CHILDREN {
         /// The children, by name. They start in the order of the file, unless `order` or `after` requires another order.
         child: types::children_schema;
@@ -102,6 +124,9 @@ keys! {
         stdin: types::words_schema::<Stdin> => Stdin::default().as_str();
         /// When an attempt counts as ready, so that the next child starts. Default: as soon as it runs.
         ready: || types::table_schema(&READY);
+        /// The deadline of the start, from the start of the program until it is ready. `ready.within` is another name for it.
+        /// Only with `ready` or `after`. Default: 30s.
+        start_within: types::duration_schema;
         /// The exit codes that are not failures.
         success: || json!({ "type": "array", "items": types::integer_schema(0, 255), "minItems": 1 }) => [0];
         /// How the output of the program is read.
@@ -151,6 +176,10 @@ keys! {
         period: types::duration_schema;
         /// What happens when the limit is exceeded.
         give_up: types::words_schema::<GiveUp> => GIVE_UP.as_str();
+        /// The time between the quarantine and one trial attempt. If the trial is stable or succeeds, the quarantine is over;
+        /// otherwise the child goes back, and the next trial comes after the same time. Default: no trial. Not with
+        /// give_up = "escalate".
+        retry_after: types::duration_schema;
     }
 
     const OF_BACKOFF {
@@ -161,6 +190,10 @@ keys! {
         /// After a child was ready for this long without a break, the bound is `from` again, and the count of failures in a row
         /// is zero again.
         reset_after: types::duration_schema => format_duration(Backoff::default().reset_after);
+        /// Which part of each delay is random: all of it, half of it, or nothing.
+        jitter: types::words_schema::<Jitter> => Jitter::default().as_str();
+        /// Every delay is exactly this long. Not with `from`, `to` and `jitter`.
+        constant: types::duration_schema;
     }
 
     const OF_READY {
@@ -196,6 +229,9 @@ keys! {
         /// The time until the process group is killed. "0s" kills immediately. With "infinity", only the budgets of the
         /// supervisors above count.
         within: types::duration_or_infinity_schema => format_duration(ChildSpec::default().stop_within);
+        /// The time from the kill until the program is given up on as `abandoned`. The budgets of the supervisors above may
+        /// end it earlier.
+        kill_wait: types::duration_schema => format_duration(KILL_WAIT);
     }
 
     const OF_KIND_STOP {
@@ -211,6 +247,8 @@ keys! {
     const OF_SUPERVISOR_STOP {
         /// How long the stop may take, however many children ignore the request.
         within: types::duration_schema;
+        /// If the supervisor is killed at once: the time from the kill until what still runs is given up on as `abandoned`.
+        kill_wait: types::duration_schema => format_duration(KILL_WAIT);
     }
 }
 
@@ -225,7 +263,10 @@ pub(crate) const OF_CHILD: &[&[OtherWords]] = &[FOR_COMMAND, FOR_CHILD];
 pub(crate) static ROOT: Keys = Keys {
     required: &["child"],
     others: &[FOR_ROOT],
-    ..keys("A tree of programs for `liveoak up`.", &[OF_ROOT, OF_SUPERVISORS, OF_ROOTS_STOP, CHILDREN])
+    ..keys(
+        "A tree of programs for `liveoak up`.",
+        &[OF_ROOT, OF_SUPERVISORS, OF_ROOTS_STOP, OF_TABLE_OF_DEFAULTS, CHILDREN],
+    )
 };
 /// A child that runs a program.
 pub(crate) static PROGRAM: Keys = Keys {
@@ -249,7 +290,15 @@ pub(crate) static KIND: Keys = Keys {
 pub(crate) static SUPERVISOR: Keys = Keys {
     required: &["child"],
     others: OF_CHILD,
-    ..keys("A child with children: a supervisor.", &[OF_SUPERVISORS, CHILDREN, OF_CHILDREN, OF_NESTED_STOP])
+    ..keys(
+        "A child with children: a supervisor.",
+        &[OF_SUPERVISORS, OF_TABLE_OF_DEFAULTS, CHILDREN, OF_CHILDREN, OF_NESTED_STOP],
+    )
+};
+/// `defaults`.
+pub(crate) static DEFAULTS: Keys = Keys {
+    others: OF_CHILD,
+    ..keys("Settings that all children below inherit until they set them themselves.", &[OF_DEFAULTS])
 };
 /// `intensity` and `limit`.
 pub(crate) static LIMIT: Keys = Keys {
@@ -260,7 +309,10 @@ pub(crate) static LIMIT: Keys = Keys {
 /// `backoff`.
 pub(crate) static BACKOFF: Keys = Keys {
     others: &[FOR_BACKOFF],
-    ..keys("A bound that doubles from `from` to `to`; each delay is random, up to the bound.", &[OF_BACKOFF])
+    ..keys(
+        "A bound that doubles from `from` to `to`; each delay is random, up to the bound. Or a constant delay.",
+        &[OF_BACKOFF],
+    )
 };
 /// `ready`: one probe, how it is tried, and the deadline.
 pub(crate) static READY: Keys = Keys {

@@ -20,8 +20,8 @@
 //! - `source`, `syntax`, `table`, `env_file`: from a path to text, from text to tables
 //! - `shell_syntax`: finds shell syntax in a command
 //! - `fault`, `stand_in`, `args`, `kinds`: arguments as typed values, and the kinds that take them
-//! - `config`: the result; `reader`: the state of reading
-//! - `supervision`, `program`, `kind`: the keys of a child
+//! - `config`: the result; `defaults`: what children inherit; `reader`: the state of reading
+//! - `supervision`, `program`, `kind`, `read_defaults`: the keys of a child and of `[defaults]`
 //! - `tree`: the root, supervisors and children
 //! - `spec_errors`: broken rules of the core, shown at their place in the file
 //! - `other_tools`: files of other tools, and how to translate them
@@ -33,6 +33,7 @@ mod args;
 mod bounds;
 mod build;
 mod config;
+mod defaults;
 mod diagnostic;
 mod duration;
 mod env_file;
@@ -45,6 +46,7 @@ mod other_tools;
 mod other_words;
 mod plan;
 mod program;
+mod read_defaults;
 mod reader;
 mod render;
 mod replica;

@@ -45,7 +45,7 @@ other_words! {
         ["restartpolicy" "autorestart" "respawn" "restartmode" "restarton" "keepalive"]
             => "the key is `restart`, with \"permanent\", \"transient\" (after a failure) or \"temporary\" (never)";
         ["restartsec" "restartdelay" "respawndelay" "expbackoffrestartdelay" "delay" "throttleinterval"]
-            => "the key is `backoff`, as in: backoff = { from = \"1s\", to = \"1s\" }";
+            => "the key is `backoff`, as in: backoff = { constant = \"1s\" }";
         ["maxrestarts" "startretries" "retries" "maxretries" "startlimit" "startlimitburst" "startlimitinterval"
          "startlimitintervalsec" "maxrestart" "restarts" "respawnlimit"]
             => "the key is `limit`, as in: limit = { restarts = 5, period = \"1m\" }";
@@ -189,21 +189,25 @@ other_words! {
             => "the key is `restarts`, as in: restarts = 5";
         ["within" "window" "interval" "per" "seconds" "time" "every" "duration"]
             => "the key is `period`, as in: period = \"1m\"";
+        ["retry" "cooldown" "recoverafter" "resetafter" "tryagain" "recover"]
+            => "the key is `retry_after`, as in: retry_after = \"5m\"";
         ["action" "onexceeded" "then" "onfailure" "policy"]
             => "the key is `give_up`, with \"escalate\" or \"quarantine\"";
     }
     /// Words for keys of a `backoff`.
     FOR_BACKOFF {
-        ["min" "initial" "start" "base" "first" "delay" "initialdelay" "minimum" "constant" "restartsec"]
+        ["min" "initial" "start" "base" "first" "delay" "initialdelay" "minimum"]
             => "the key is `from`, as in: from = \"100ms\"";
+        ["fixed" "every" "restartsec" "always" "equal"]
+            => "the key is `constant`, as in: constant = \"1s\"";
         ["max" "cap" "limit" "maximum" "maxdelay" "ceiling"]
             => "the key is `to`, as in: to = \"30s\"";
         ["reset" "resetafter" "stable" "minuptime" "healthyafter"]
             => "the key is `reset_after`, as in: reset_after = \"10s\"";
         ["factor" "multiplier" "exponent" "rate" "growth"]
-            => "remove it: the bound always doubles; for one that does not grow, write the same `from` and `to`";
-        ["jitter" "random" "randomize"]
-            => "remove it: each delay is random, from zero up to the bound";
+            => "remove it: the bound always doubles; for delays that do not grow, write `constant`";
+        ["random" "randomize" "randomization"]
+            => "the key is `jitter`, with \"full\", \"equal\" or \"none\"";
     }
     /// Words for values, each with the word to write here.
     FOR_VALUES {

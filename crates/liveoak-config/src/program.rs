@@ -51,11 +51,13 @@ impl Reader<'_> {
         for (name, value) in self.variables(table) {
             command = command.env(name, value);
         }
+        command = self.defaults.apply_to_command(command);
         command = self.program_stop(table, command, spec);
         command = self.output(table, command);
         if let Some(codes) = table.get("success").and_then(|node| self.success(node)) {
             command = command.success(codes);
         }
+        self.start_within(table, spec);
         let ready = table.get("ready").and_then(|node| self.ready(node, &cwd, spec));
         if let Some(stdin) = stdin {
             command = command.stdin(stdin);
@@ -177,17 +179,25 @@ impl Reader<'_> {
         let Some(table) = table else { return command };
         let within = self.value(&table, "within", |node| node.duration(None));
         spec.stop_within = within.unwrap_or(spec.stop_within);
+        self.kill_wait(&table, spec);
         let signal = self.value(&table, "signal", Node::word).unwrap_or(command.stop_signal);
         let ask = self.value(&table, "ask", Node::word).unwrap_or(command.ask);
         command.stop_signal(signal).ask(ask)
     }
 
+    /// Reads the `kill_wait` of a `stop`.
+    pub(crate) fn kill_wait(&mut self, stop: &Table<'_>, spec: &mut ChildSpec) {
+        let zero = "a kill takes a moment, so with 0 every kill would be reported as `abandoned`";
+        spec.kill_wait = self.value(stop, "kill_wait", |node| node.positive(zero)).unwrap_or(spec.kill_wait);
+    }
+
     /// Reads `output`.
-    fn output(&mut self, table: &Table<'_>, command: CommandLine) -> CommandLine {
+    fn output(&mut self, table: &Table<'_>, mut command: CommandLine) -> CommandLine {
         let example = "output = { merge = true }";
         let table = table.get("output").and_then(|node| self.table_of(node, "`output`", &OUTPUT, example));
         let merge = table.and_then(|table| self.value(&table, "merge", |node| node.boolean("merge = true")));
-        if merge == Some(true) { command.merge_output() } else { command }
+        command.merge_output = merge.unwrap_or(command.merge_output);
+        command
     }
 
     fn success(&mut self, node: &Node<'_>) -> Option<Vec<i32>> {
@@ -289,6 +299,24 @@ impl Reader<'_> {
             }
         }
         Some(variables)
+    }
+
+    /// Reads `start_within`. Only a program that reports readiness, or waits for a sibling, can miss the deadline.
+    fn start_within(&mut self, table: &Table<'_>, spec: &mut ChildSpec) {
+        let Some(node) = table.get("start_within") else { return };
+        let within = self.record(node.positive("a start always takes some time"));
+        spec.start_within = within.unwrap_or(spec.start_within);
+        if table.get("ready").is_none() && table.get("after").is_none() {
+            let error =
+                node.key_error("`start_within` has no effect on a program that is ready as soon as it runs");
+            self.problems.push(error.help("remove it, or say with `ready` when the program is ready"));
+        }
+        let alias = table.get("ready").and_then(|ready| ready.table("`ready`", READY_EXAMPLE).ok());
+        if let Some(alias) = alias.as_ref().and_then(|ready| ready.get("within")) {
+            let error = node.key_error("`within` and `start_within` are the same deadline");
+            let error = error.related(alias.key_span.clone(), "the same deadline");
+            self.problems.push(error.help("keep one of the two"));
+        }
     }
 
     /// Reads the `ready` of a program that runs in `cwd`: one probe, and the deadline, which goes into `spec`.

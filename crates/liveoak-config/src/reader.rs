@@ -2,6 +2,7 @@
 //! point at.
 
 use crate::bounds::{MAX_FILE_NAME, MAX_NAME_BYTES, MAX_PATH};
+use crate::defaults::Defaults;
 use crate::diagnostic::{Checked, Diagnostics, Error, Span};
 use crate::kinds::Kinds;
 use crate::source::ReadEnvFile;
@@ -31,6 +32,8 @@ pub(crate) struct Reader<'a> {
     pub(crate) env_files: HashMap<PathBuf, Vec<(String, String)>>,
     /// The place of the first `stdin = "inherit"`.
     pub(crate) inherits_stdin: Option<Span>,
+    /// The defaults of the supervisor that is being read.
+    pub(crate) defaults: Defaults,
     /// The places of each child and of the root, by its path in the tree.
     pub(crate) places: HashMap<TreePath, Places>,
 }
@@ -90,6 +93,7 @@ impl<'a> Reader<'a> {
             edges: 0,
             env_files: HashMap::new(),
             inherits_stdin: None,
+            defaults: Defaults::default(),
             places: HashMap::new(),
         }
     }

@@ -117,8 +117,8 @@ fn at_edge(places: &Places, sibling: &str, error: &SpecError) -> Error {
 /// Creates an error at its field, or at the name of the child if the field is not in the file.
 fn at_field(places: &Places, error: &SpecError) -> Error {
     let key = match error.field {
-        "start_within" => "ready",
-        "stop_within" => "stop",
+        "start_within" if places.value("start_within").is_none() => "ready",
+        "stop_within" | "kill_wait" => "stop",
         "children" => "child",
         // The other fields have the same name in the file; `backoff.from` is shown at `backoff`.
         field => field.split('.').next().unwrap_or(field),

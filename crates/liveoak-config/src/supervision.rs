@@ -5,29 +5,42 @@ use crate::reader::{EdgePlace, Reader};
 use crate::table::{Node, Table};
 use crate::text::escaped;
 use crate::types::MAX_RESTARTS;
-use liveoak_core::{Backoff, ChildSpec, Condition, Edge, Limit, Name};
+use liveoak_core::{Backoff, ChildSpec, Condition, Edge, GiveUp, Limit, Name, Restart};
 use toml::de::DeValue;
 
 impl Reader<'_> {
     /// Reads the supervision keys into `spec`, which contains the defaults. Records an error for a wrong value and
     /// keeps the default. Returns the places of the `after` edges.
     pub(crate) fn supervision(&mut self, table: &Table<'_>, spec: &mut ChildSpec) -> Vec<EdgePlace> {
-        spec.restart = self.word(table, "restart");
+        spec.restart = self.value(table, "restart", Node::word).unwrap_or(spec.restart);
         let significant = self.value(table, "significant", |node| node.boolean("significant = true"));
         spec.significant = significant.unwrap_or_default();
-        spec.limit = table.get("limit").and_then(|node| self.limit(node));
+        spec.limit = table.get("limit").and_then(|node| self.limit(node)).or(spec.limit);
         if let Some(node) = table.get("backoff") {
             spec.backoff = self.backoff(node);
         }
+        if spec.restart == Restart::Temporary {
+            self.refuse_on_temporary(table);
+        }
         let places = table.get("after").map(|node| self.after(node, &mut spec.after));
         places.unwrap_or_default()
+    }
+
+    /// Records an error for each key of a temporary child that only a restart would use.
+    fn refuse_on_temporary(&mut self, table: &Table<'_>) {
+        for node in ["backoff", "limit"].into_iter().filter_map(|key| table.get(key)) {
+            let error = node.key_error(format!("`{}` has no effect on a temporary child", node.key));
+            let error = error.label("the child is never restarted");
+            let help = format!("remove `{}`, or write restart = \"transient\"", node.key);
+            self.problems.push(error.help(help));
+        }
     }
 
     /// Reads an `intensity` or a `limit`.
     pub(crate) fn limit(&mut self, node: &Node<'_>) -> Option<Limit> {
         let example = format!("{} = {{ restarts = 5, period = \"1m\" }}", node.key);
         let table = self.table_of(node, &format!("`{}`", node.key), &LIMIT, &example)?;
-        let give_up = self.value(&table, "give_up", Node::word).unwrap_or(GIVE_UP);
+        let give_up = self.give_up(&table);
         let zero = "for no limit leave it out, and write restarts = \"unlimited\"";
         let period = self.value(&table, "period", |node| node.positive(zero));
         let missing = |key: &str| {
@@ -53,8 +66,25 @@ impl Reader<'_> {
         Some(Limit::new(count?, period?).on_exceeded(give_up))
     }
 
+    /// Reads what happens when a limit is exceeded, and when a quarantined child is tried again.
+    fn give_up(&mut self, table: &Table<'_>) -> GiveUp {
+        let give_up = self.value(table, "give_up", Node::word).unwrap_or(GIVE_UP);
+        let never = "for no trial leave `retry_after` out";
+        let retry_after = self.value(table, "retry_after", |node| node.positive(never));
+        match (give_up, table.get("retry_after")) {
+            (GiveUp::Quarantine { .. }, _) => GiveUp::Quarantine { retry_after },
+            (GiveUp::Escalate, None) => give_up,
+            (GiveUp::Escalate, Some(node)) => {
+                let error = node.key_error("`retry_after` has no effect with give_up = \"escalate\"");
+                let error = error.label("only a quarantined child is tried again");
+                self.problems.push(error.help("remove it, or write give_up = \"quarantine\""));
+                give_up
+            }
+        }
+    }
+
     /// Reads the `backoff` of a child; `false` is none.
-    fn backoff(&mut self, node: &Node<'_>) -> Option<Backoff> {
+    pub(crate) fn backoff(&mut self, node: &Node<'_>) -> Option<Backoff> {
         let mut backoff = Backoff::default();
         let example = "backoff = { from = \"100ms\", to = \"30s\" }";
         match node.value {
@@ -69,6 +99,10 @@ impl Reader<'_> {
         let table = self.table_of(node, "`backoff`", &BACKOFF, example)?;
         let none = "for no backoff at all write backoff = false";
         let always = "with 0 every run would reset the backoff";
+        if table.get("constant").is_some() {
+            return Some(self.constant_backoff(&table, (none, always)));
+        }
+        backoff.jitter = self.word(&table, "jitter");
         let times = [
             ("from", none, &mut backoff.from),
             ("to", none, &mut backoff.to),
@@ -82,6 +116,19 @@ impl Reader<'_> {
         }
         // With a wrong value, the core must not compare `from` and `to`.
         Some(if all_read { backoff } else { Backoff::default() })
+    }
+
+    /// Reads a `backoff` with a constant delay. `none` and `always` say why zero is refused.
+    fn constant_backoff(&mut self, table: &Table<'_>, (none, always): (&str, &str)) -> Backoff {
+        for node in ["from", "to", "jitter"].into_iter().filter_map(|key| table.get(key)) {
+            let error = node.key_error(format!("`{}` has no effect beside `constant`", node.key));
+            let error = error.label("every delay is exactly `constant`");
+            self.problems.push(error.help(format!("remove `{}`, or remove `constant`", node.key)));
+        }
+        let constant = self.value(table, "constant", |node| node.positive(none));
+        let reset_after = self.value(table, "reset_after", |node| node.positive(always));
+        let backoff = constant.map_or_else(Backoff::default, Backoff::constant);
+        Backoff { reset_after: reset_after.unwrap_or(backoff.reset_after), ..backoff }
     }
 
     /// Reads `after`: a table of names and conditions, or an array of names that must be ready. Returns the places of the

@@ -92,10 +92,13 @@ impl Reader<'_> {
             intensity: table.get("intensity").and_then(|node| self.limit(node)),
             ..SupervisorSpec::default()
         };
+        let defaults = self.merged_defaults(table);
+        let above = std::mem::replace(&mut self.defaults, defaults);
         let mut children = match table.get("child") {
             Some(node) => self.children(node, table, path, (depth, spec.first_start)),
             None => self.record_no_children(table, table.span.clone()),
         };
+        self.defaults = above;
         // Without an intensity each child has a limit of its own. The numbers of this limit come from the core; what happens when it is exceeded comes from the file.
         for child in children.iter_mut().filter(|_| spec.intensity.is_none()) {
             child.spec.limit.get_or_insert(Limit::DEFAULT_OF_A_CHILD.on_exceeded(GIVE_UP));
@@ -146,6 +149,7 @@ impl Reader<'_> {
         }
         let within = self.value(&stop, "within", |node| node.duration(Some(no_infinity)));
         spec.stop_within = within.unwrap_or(spec.stop_within);
+        self.kill_wait(&stop, spec);
     }
 
     /// Reads the `child` table of a supervisor: its children, in declared order.
@@ -186,6 +190,7 @@ impl Reader<'_> {
         let nature = self.nature(node, &table);
         let is_supervisor = nature == Nature::Supervisor;
         let mut spec = if is_supervisor { ChildSpec::of_supervisor() } else { ChildSpec::default() };
+        self.defaults.apply(&mut spec, is_supervisor);
         let mut places = Places::new(&table, node.key_span.clone());
         places.edges = self.supervision(&table, &mut spec);
         // Inserted before `supervisor` is called, which adds the names of the children to this entry.

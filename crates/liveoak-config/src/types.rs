@@ -1,7 +1,7 @@
 //! The type of a key, and the types of values. A type of values is a function that returns its JSON Schema.
 
 use crate::other_words::OtherWords;
-use liveoak_core::{AutoShutdown, Condition, FirstStart, GiveUp, Limit, Order, Restart, Strategy};
+use liveoak_core::{AutoShutdown, Condition, FirstStart, GiveUp, Jitter, Limit, Order, Restart, Strategy};
 use liveoak_process::{Ask, Signal, Stdin};
 use serde_json::{Map, Value, json};
 
@@ -69,7 +69,7 @@ macro_rules! words_of {
     )+};
 }
 
-words_of! { Restart Strategy Order FirstStart AutoShutdown GiveUp Condition Ask Stdin }
+words_of! { Restart Strategy Order FirstStart AutoShutdown GiveUp Jitter Condition Ask Stdin }
 
 impl Word for Signal {
     const ALL: &'static [Self] = Signal::STOP_SIGNALS;

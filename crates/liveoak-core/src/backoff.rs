@@ -1,14 +1,15 @@
-//! The delay before a restart: exponential, capped, with full jitter.
+//! The delay before a restart: exponential and capped, with a choice of jitter, or constant.
 //!
 //! Full jitter is a random delay between zero and the ceiling. It spreads children that fail together. See
 //! "Exponential Backoff and Jitter", M. Brooker, 2015. The random number is an argument.
 
+use crate::Jitter;
 use std::time::Duration;
 
 /// The delays before the restarts of a child.
 ///
-/// The step of a restart is the number of restarts in a row before it. At step n, the delay is between zero and
-/// `from` × 2ⁿ, and at most `to`.
+/// The step of a restart is the number of restarts in a row before it. At step n, the ceiling is `from` × 2ⁿ, and at
+/// most `to`. `jitter` says which part of the ceiling is random. [`Backoff::constant`] makes all delays equal.
 ///
 /// The step is 0 again after a *stable run*: an attempt that was ready for `reset_after` without a break. (An attempt
 /// of a supervisor is stable once each of its declared children had a stable run or a success in it, or was stopped
@@ -24,19 +25,33 @@ pub struct Backoff {
     /// How long an attempt must be ready, without a break, to be stable. After a stable run, the step is 0 again, and
     /// so is the number of failures in a row that counts against a [`Limit`](crate::Limit).
     pub reset_after: Duration,
+    /// Which part of each delay is random.
+    pub jitter: Jitter,
 }
 
 impl Default for Backoff {
-    /// Returns a backoff from 100 ms to 30 s that is reset after 10 s: ten restarts in a row take about 40 s on
-    /// average.
+    /// Returns a backoff from 100 ms to 30 s with full jitter that is reset after 10 s: ten restarts in a row take
+    /// about 40 s on average.
     fn default() -> Self {
-        Self { from: Duration::from_millis(100), to: Duration::from_secs(30), reset_after: Self::RESET_AFTER }
+        Self {
+            from: Duration::from_millis(100),
+            to: Duration::from_secs(30),
+            reset_after: Self::RESET_AFTER,
+            jitter: Jitter::Full,
+        }
     }
 }
 
 impl Backoff {
     /// The default of `reset_after`. It also applies to a child without a backoff.
     pub const RESET_AFTER: Duration = Duration::from_secs(10);
+
+    /// Creates a backoff in which each delay is exactly `delay`, without jitter. `delay` must be more than zero; a child
+    /// without delays has no backoff.
+    #[must_use]
+    pub const fn constant(delay: Duration) -> Self {
+        Self { from: delay, to: delay, reset_after: Self::RESET_AFTER, jitter: Jitter::None }
+    }
 
     /// Returns the longest delay at this step.
     #[must_use]
@@ -69,15 +84,24 @@ impl Backoff {
         failures
     }
 
-    /// Returns the delay at this step: the ceiling times `random` / 2⁶⁴.
+    /// Returns the delay at this step: the fixed part, and the random part times `random` / 2⁶⁴.
     #[must_use]
     pub fn delay(&self, step: u32, random: u64) -> Duration {
-        let ceiling = self.ceiling(step).as_nanos();
-        // Computed in two halves, so that no ceiling overflows: c·r/2^64 = (c>>64)·r + ((c mod 2^64)·r >> 64).
-        let random = u128::from(random);
-        let nanos = (ceiling >> 64) * random + (((ceiling & u128::from(u64::MAX)) * random) >> 64);
-        duration_from_nanos(nanos)
+        let ceiling = self.ceiling(step);
+        match self.jitter {
+            Jitter::Full => share_of(ceiling, random),
+            Jitter::Equal => ceiling - share_of(ceiling / 2, random),
+            Jitter::None => ceiling,
+        }
     }
+}
+
+/// Returns the duration times `random` / 2⁶⁴.
+fn share_of(duration: Duration, random: u64) -> Duration {
+    let nanos = duration.as_nanos();
+    // Computed in two halves, so that no duration overflows: d·r/2^64 = (d>>64)·r + ((d mod 2^64)·r >> 64).
+    let random = u128::from(random);
+    duration_from_nanos((nanos >> 64) * random + (((nanos & u128::from(u64::MAX)) * random) >> 64))
 }
 
 /// Returns the random number of one attempt, computed from the random number of the input. Children that are restarted
@@ -151,6 +175,35 @@ mod tests {
         assert_eq!(backoff.delay(0, 0), Duration::ZERO);
         assert_eq!(backoff.delay(0, 1 << 63), Duration::from_millis(50));
         assert_eq!(backoff.delay(3, 1 << 62), Duration::from_millis(200));
+    }
+
+    #[test]
+    fn the_jitter_decides_which_part_of_the_delay_is_random() {
+        let ms = Duration::from_millis;
+        let delays = |jitter, random| {
+            let backoff = Backoff { jitter, ..Backoff::default() };
+            [backoff.delay(0, random), backoff.delay(3, random), backoff.delay(u32::MAX, random)]
+        };
+        let (least, half) = (0, 1 << 63);
+        assert_eq!(delays(Jitter::Full, least), [ms(0), ms(0), ms(0)]);
+        assert_eq!(delays(Jitter::Full, half), [ms(50), ms(400), ms(15_000)]);
+        assert_eq!(delays(Jitter::Equal, least), [ms(100), ms(800), ms(30_000)]);
+        assert_eq!(delays(Jitter::Equal, half), [ms(75), ms(600), ms(22_500)]);
+        for random in [least, half, u64::MAX] {
+            assert_eq!(delays(Jitter::None, random), [ms(100), ms(800), ms(30_000)]);
+            assert!(delays(Jitter::Equal, random)[0] >= ms(50));
+        }
+    }
+
+    #[test]
+    fn every_delay_of_a_constant_backoff_is_equal() {
+        let delay = Duration::from_millis(1500);
+        let backoff = Backoff::constant(delay);
+        for (step, random) in [(0, 0), (1, 7), (2, u64::MAX), (64, 1), (u32::MAX, 0)] {
+            assert_eq!(backoff.delay(step, random), delay, "step {step}");
+        }
+        assert_eq!(backoff.reset_after, Backoff::RESET_AFTER);
+        assert_eq!(Backoff::constant(Duration::MAX).delay(u32::MAX, 0), Duration::MAX);
     }
 
     #[test]

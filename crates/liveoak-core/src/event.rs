@@ -117,8 +117,11 @@ pub enum EventKind {
     Finished,
     /// The child reported that it is not needed here.
     Ignored,
-    /// The child was given up on; its siblings are not affected.
+    /// The child was given up on, or a trial attempt has failed; its siblings are not affected. If the value has a
+    /// `retry_after`, the child makes a trial attempt after that time.
     Quarantined(Arc<LimitExceeded>),
+    /// The quarantine of the child is over: a trial attempt was stable or succeeded, or a command ended the quarantine.
+    Released,
     /// The child is quarantined until these processes of its abandoned attempt are gone; its siblings are not affected.
     StillRuns(Arc<Survivors>),
     /// A supervisor gave up and is stopping its children.
@@ -163,6 +166,7 @@ impl EventKind {
             Self::Added { .. } | Self::Removed | Self::Waiting => Severity::Debug,
             Self::Starting { .. } | Self::Stopping { .. } | Self::Exited { .. } => Severity::Debug,
             Self::Ready { .. } | Self::BackingOff { .. } | Self::RestartSet { .. } => Severity::Info,
+            Self::Released => Severity::Info,
             Self::Stopped { .. } | Self::Finished | Self::Ignored | Self::AutoShutdown => Severity::Info,
             Self::Health(Health::Healthy) => Severity::Info,
             Self::TimeJump { .. } => Severity::Warn,
@@ -190,6 +194,7 @@ impl EventKind {
             Self::Finished => "finished",
             Self::Ignored => "ignored",
             Self::Quarantined(_) => "quarantined",
+            Self::Released => "released",
             Self::StillRuns(_) => "still-runs",
             Self::GaveUp(_) => "gave-up",
             Self::StartFailed(_) => "start-failed",

@@ -276,6 +276,8 @@ pub struct LimitExceeded {
     pub period: Duration,
     /// `true` if it was the limit of the child alone, `false` if it was the intensity of its supervisor.
     pub own_limit: bool,
+    /// The time after which the child makes a trial attempt, if it is quarantined.
+    pub retry_after: Option<Duration>,
     /// `true` if the failures in a row exceeded the limit, `false` if the restarts within `period` did. Failures in a
     /// row count only against the limit of a child.
     pub in_a_row: bool,

@@ -46,16 +46,16 @@ pub use history::{
 };
 pub use ids::{Attempt, ChildId, Name, NameError, Path, RequestId};
 pub use machine::{
-    Asker, Awaited, Command, Effect, Input, KILL_WAIT, MAX_QUEUED_EFFECTS, MAX_WAITERS, Machine, Moment,
-    Outcome, Refusal, TreeCopy,
+    Asker, Awaited, Command, Effect, Input, MAX_QUEUED_EFFECTS, MAX_WAITERS, Machine, Moment, Outcome,
+    Refusal, TreeCopy,
 };
 pub use origin::{DeclaredAt, Origin, Text};
 pub use report::{MAX_KEPT_FORCED, MAX_LISTED, MAX_LISTED_MEMBERS, StopEntry, StopReport, StopStage};
 pub use snapshot::{ChildState, ChildView, Health, IdleReason, Snapshot, WaitingFor};
 pub use spec::{
     AutoShutdown, BodyDifference, ChildDeclaration, ChildForm, ChildSpec, Condition, Edge, FirstStart,
-    GiveUp, GroupSpec, Limit, MAX_CHILDREN, MAX_DEPTH, Order, PlanAction, PlanStep, Ready, Restart,
-    SpecError, SpecErrors, SpecProblem, SpecWarning, Strategy, SupervisorSpec, plan, start_order,
+    GiveUp, GroupSpec, Jitter, KILL_WAIT, Limit, MAX_CHILDREN, MAX_DEPTH, Order, PlanAction, PlanStep, Ready,
+    Restart, SpecError, SpecErrors, SpecProblem, SpecWarning, Strategy, SupervisorSpec, plan, start_order,
 };
 pub use survivors::Survivors;
 pub use text::{bounded_text, error_text};

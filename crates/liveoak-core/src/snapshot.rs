@@ -83,6 +83,10 @@ pub struct ChildView {
     pub started: Option<Time>,
     /// The number of its last attempt; 0 if none was begun.
     pub attempt: Attempt,
+    /// The time until its trial attempt, if it is quarantined and its limit has a `retry_after`.
+    pub retry_in: Option<Duration>,
+    /// `true` while it makes a trial attempt, or waits for the start of it: the child is still quarantined for its siblings.
+    pub trial: bool,
     /// The number of restarts after attempts that ended by themselves.
     pub restarts: u64,
     /// The exit of its last finished attempt.

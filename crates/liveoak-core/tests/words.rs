@@ -25,6 +25,7 @@ fn gave_up(own_limit: bool) -> Arc<LimitExceeded> {
         allowed: 3,
         period: 5 * SECOND,
         own_limit,
+        retry_after: None,
         in_a_row: false,
     })
 }

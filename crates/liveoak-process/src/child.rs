@@ -142,6 +142,14 @@ impl Program {
         self
     }
 
+    /// Sets how long the child may take to end after a kill, until it is abandoned: more than zero. The budgets of the
+    /// supervisors above may end this wait earlier. Default: 2 s.
+    #[must_use]
+    pub const fn kill_wait(mut self, wait: Duration) -> Self {
+        self.spec.kill_wait = wait;
+        self
+    }
+
     /// Sets how long the process group may take to end after the stop signal, before it is killed. With zero it is
     /// killed immediately; with [`Duration::MAX`] it is killed only by the budgets of the supervisors above it.
     /// Default: 5 s.

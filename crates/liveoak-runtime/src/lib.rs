@@ -45,10 +45,10 @@ pub use liveoak_core::{
     Attempt, AutoShutdown, AutoShutdownFailure, Backoff, BackoffUse, ChildHistory, ChildId, ChildSpec,
     ChildState, ChildView, Command, CommandRecord, Condition, DeclaredAt, Edge, Event, EventKind, Exit,
     ExitRecord, Explanation, Failure, FirstFailure, FirstStart, GiveUp, Glob, GlobError, Health, IdleReason,
-    KILL_WAIT, Limit, LimitExceeded, LimitUse, MAX_CHILDREN, MAX_HISTORY, MAX_KEPT_COMMANDS, Name, NameError,
-    Order, Origin, Outcome, Panic, Path, Ready, Refusal, Restart, Severity, Snapshot, SpecError, SpecErrors,
-    SpecProblem, SpecWarning, StartFailure, StopEntry, StopReport, StopStage, Strategy, Survivors, Text,
-    Time, Wait, WaitingFor,
+    Jitter, KILL_WAIT, Limit, LimitExceeded, LimitUse, MAX_CHILDREN, MAX_HISTORY, MAX_KEPT_COMMANDS, Name,
+    NameError, Order, Origin, Outcome, Panic, Path, Ready, Refusal, Restart, Severity, Snapshot, SpecError,
+    SpecErrors, SpecProblem, SpecWarning, StartFailure, StopEntry, StopReport, StopStage, Strategy,
+    Survivors, Text, Time, Wait, WaitingFor,
 };
 
 /// Items for the other crates of Liveoak. Not part of the public API.

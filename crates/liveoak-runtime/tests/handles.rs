@@ -188,7 +188,7 @@ fn a_child_that_waits_for_its_own_exit_or_readiness_is_refused_immediately() {
 fn ready_waits_over_restarts_and_ends_when_the_child_is_given_up_on_or_the_tree_ends() {
     paused(async {
         let a = testing::Puppet::new("a").slow_to_start();
-        let limit = Limit { give_up: GiveUp::Quarantine, ..Limit::new(2, s(60)) };
+        let limit = Limit { give_up: GiveUp::QUARANTINE, ..Limit::new(2, s(60)) };
         let child = a.child().limit(limit).start_within(s(5));
         let tree = Supervisor::new("t").first_start(FirstStart::Retry).child(child).begin().unwrap();
         let handle = tree.child("/t/a").unwrap();

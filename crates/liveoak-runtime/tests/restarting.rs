@@ -103,7 +103,7 @@ fn a_child_that_keeps_failing_just_below_the_limit_is_never_given_up_on() {
     paused(async {
         let leak_check = LeakCheck::new();
         let puppet = leak_check.puppet("a");
-        let limit = Limit::new(3, s(10)).on_exceeded(GiveUp::Quarantine);
+        let limit = Limit::new(3, s(10)).on_exceeded(GiveUp::QUARANTINE);
         let tree = Supervisor::new("t").intensity(limit).child(puppet.child().backoff(None));
         let tree = tree.start().await.unwrap();
         for attempt in 2..300 {
@@ -128,7 +128,7 @@ fn giving_up_is_visible_in_the_event_the_state_the_exit_and_the_health_of_all_su
     paused(async {
         let leak_check = LeakCheck::new();
         let (dead, well) = (leak_check.puppet("dead"), leak_check.puppet("well"));
-        let limit = Limit::new(0, s(10)).on_exceeded(GiveUp::Quarantine);
+        let limit = Limit::new(0, s(10)).on_exceeded(GiveUp::QUARANTINE);
         let inner = Supervisor::new("inner").child(dead.child().limit(limit)).child(well.child());
         let tree = Supervisor::new("t").child(inner).start().await.unwrap();
         let mut events = tree.events();
@@ -191,7 +191,7 @@ fn jitter_differs_between_children() {
     paused(async {
         let leak_check = LeakCheck::new();
         let puppets: Vec<_> = (0..20).map(|n| leak_check.puppet(format!("p{n}"))).collect();
-        let slow = Backoff { from: s(100), to: s(100), reset_after: s(1000) };
+        let slow = Backoff { from: s(100), to: s(100), reset_after: s(1000), ..Backoff::default() };
         let children = puppets.iter().map(|puppet| puppet.child().backoff(slow));
         let tree = Supervisor::new("t").children(children).start().await.unwrap();
         puppets.iter().for_each(|puppet| puppet.fail("all at once"));
@@ -305,7 +305,7 @@ fn the_whole_restart_set_waits_for_the_backoff_of_the_child_that_failed() {
     paused(async {
         let leak_check = LeakCheck::new();
         let [a, b, c] = three(&leak_check);
-        let slow = Backoff { from: s(3600), to: s(3600), reset_after: s(10_000) };
+        let slow = Backoff { from: s(3600), to: s(3600), reset_after: s(10_000), ..Backoff::default() };
         let tree = Supervisor::new("t")
             .strategy(Strategy::OneForAll)
             .child(a.child())
@@ -362,6 +362,55 @@ fn without_capture_panics_a_panic_keeps_only_its_message() {
         let exit = tree.snapshot().root.children[0].last_exit.clone();
         let Some(Exit::Panicked(panic)) = exit else { panic!("{exit:?}") };
         assert_eq!((&*panic.message, &panic.location, &panic.backtrace), ("boom", &None, &None));
+        tree.stop().await;
+        leak_check.check().await;
+    });
+}
+
+#[test]
+fn a_quarantined_child_is_tried_again_after_retry_after_until_a_trial_is_stable() {
+    paused(async {
+        let leak_check = LeakCheck::new();
+        let (dead, well) = (leak_check.puppet("dead"), leak_check.puppet("well"));
+        let give_up = GiveUp::Quarantine { retry_after: Some(s(300)) };
+        let limited = dead.child().limit(Limit::new(0, s(10)).on_exceeded(give_up));
+        let tree = Supervisor::new("t").strategy(Strategy::OneForAll).child(well.child()).child(limited);
+        let tree = tree.start().await.unwrap();
+        let view = |path: &str| tree.snapshot().get(path).unwrap().clone();
+        let is_quarantined = || view("/t/dead").state == ChildState::Idle(IdleReason::Quarantined);
+        dead.fail("the database is down");
+        eventually("the child is quarantined", is_quarantined).await;
+        for trial in 2..5 {
+            assert!(view("/t/dead").retry_in.is_some_and(|retry_in| retry_in <= s(300)));
+            tokio::time::sleep(s(300)).await;
+            dead.started(trial).await;
+            assert_eq!((view("/t/dead").trial, view("/t/dead").health), (true, Health::Unhealthy));
+            dead.fail("it is still down");
+            eventually("the child is quarantined again", is_quarantined).await;
+        }
+        tokio::time::sleep(s(300)).await;
+        dead.started(5).await;
+        tokio::time::sleep(s(11)).await;
+        assert_eq!((view("/t/dead").trial, view("/t").health), (false, Health::Healthy));
+        assert_eq!(view("/t/well").attempt, Attempt(1), "no trial touches a sibling");
+        tree.stop().await;
+        leak_check.check().await;
+    });
+}
+
+#[test]
+fn a_constant_backoff_waits_exactly_as_long_before_every_restart() {
+    paused(async {
+        let leak_check = LeakCheck::new();
+        let puppet = leak_check.puppet("a");
+        let child = puppet.child().backoff(Backoff::constant(s(7))).limit(Limit::unlimited());
+        let tree = Supervisor::new("t").child(child).start().await.unwrap();
+        for attempt in 2..20 {
+            let began = tokio::time::Instant::now();
+            puppet.fail("again");
+            puppet.started(attempt).await;
+            assert_eq!(began.elapsed().as_secs(), 7, "attempt {attempt}");
+        }
         tree.stop().await;
         leak_check.check().await;
     });

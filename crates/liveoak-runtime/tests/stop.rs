@@ -11,8 +11,8 @@ const fn s(seconds: u64) -> Duration {
 }
 
 /// Returns a backoff that is longer than any other time of a test.
-const fn slow_backoff() -> Backoff {
-    Backoff { from: s(1000), to: s(1000), reset_after: s(10_000) }
+fn slow_backoff() -> Backoff {
+    Backoff { from: s(1000), to: s(1000), reset_after: s(10_000), ..Backoff::default() }
 }
 
 #[test]
@@ -359,5 +359,16 @@ fn a_task_with_kill_sees_its_kill_and_is_abandoned_after_the_kill_wait() {
         assert_eq!(report.took, s(1) + KILL_WAIT + s(1));
         // The body of the abandoned attempt was dropped, so nothing is left.
         leak_check.check().await;
+    });
+}
+
+#[test]
+fn a_child_that_does_not_end_when_killed_is_abandoned_after_its_kill_wait() {
+    paused(async {
+        let child = Child::task_with_kill("a", |_| std::future::pending::<()>());
+        let child = child.stop_within(s(1)).kill_wait(s(9));
+        let tree = Supervisor::new("t").child(child).start().await.unwrap();
+        let report = tree.stop().await;
+        assert_eq!((report.entries[0].stage, report.took), (StopStage::Abandoned, s(10)));
     });
 }

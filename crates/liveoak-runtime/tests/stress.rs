@@ -79,8 +79,9 @@ fn restless(name: String, seed: u64, census: &Arc<Census>) -> Child {
             from: Duration::from_millis(1),
             to: Duration::from_millis(4),
             reset_after: Duration::from_secs(1),
+            ..Backoff::default()
         }))
-        .limit(Limit::unlimited().on_exceeded(GiveUp::Quarantine))
+        .limit(Limit::unlimited().on_exceeded(GiveUp::QUARANTINE))
 }
 
 /// Gives one random command to the tree.

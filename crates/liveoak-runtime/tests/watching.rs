@@ -81,6 +81,7 @@ fn a_snapshot_plus_later_events_equals_the_next_snapshot_unless_events_are_repor
                 from: Duration::from_millis(1),
                 to: Duration::from_millis(3),
                 reset_after: s(1),
+                ..Backoff::default()
             })
             .limit(Limit::unlimited())
         };

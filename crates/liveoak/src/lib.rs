@@ -159,12 +159,14 @@
 //!
 //! A child is [permanent, transient or temporary](Restart). Its supervisor restarts [the child alone, all children of
 //! the supervisor, or the child and its siblings that start after it](Strategy). Before a restart there is a random delay, whose upper
-//! bound doubles from restart to restart ([`Backoff`]).
+//! bound doubles from restart to restart ([`Backoff`]). [`Jitter`] says how much of it is random, and
+//! [`Backoff::constant`] makes all delays equal.
 //!
 //! A [`Limit`] says how many restarts are allowed within a period, and how many failures in a row. When a child exceeds
 //! its limit, the supervisor stops all its children and fails, so that the supervisor above can restart this supervisor
 //! with all its children. With [`GiveUp::Quarantine`] the child alone is put into quarantine instead: it stays idle, and
-//! snapshots show why.
+//! snapshots show why. With a `retry_after`, one trial attempt is made after that time; if it is stable or succeeds, the
+//! quarantine is over.
 //!
 //! Failures are in a row if there is neither a success nor a *stable run* between them. A stable run is an attempt that
 //! was ready for ten seconds without a break (`reset_after` of its [`Backoff`]). An attempt of a supervisor is stable
@@ -286,7 +288,7 @@
 // What users build a tree from.
 pub use liveoak_runtime::{
     AutoShutdown, Backoff, Child, Condition, DedicatedRuntime, FirstStart, GiveUp, Group, GroupHandle, Init,
-    Limit, NotBegun, Order, PendingTree, Restart, Service, Strategy, Supervisor,
+    Jitter, Limit, NotBegun, Order, PendingTree, Restart, Service, Strategy, Supervisor,
 };
 
 // What the code of a child uses.

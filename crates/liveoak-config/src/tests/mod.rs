@@ -1,5 +1,6 @@
 //! The values, defaults, order, paths and replicas that are read from a correct file, and the bounds of a file.
 
+mod defaults;
 mod fuzz;
 mod kinds;
 mod plan;
@@ -60,10 +61,13 @@ fn a_file_that_leaves_keys_out_gets_the_defaults() {
     assert_eq!(root.first_start, FirstStart::Retry);
     let child = &config.root.children[0];
     assert_eq!((child.spec.restart, child.spec.significant, child.line), (Restart::Permanent, false, 1));
-    let limit = Limit::DEFAULT_OF_A_CHILD.on_exceeded(GiveUp::Quarantine);
+    let limit = Limit::DEFAULT_OF_A_CHILD.on_exceeded(GiveUp::QUARANTINE);
     assert_eq!((child.spec.limit, child.spec.after.as_slice()), (Some(limit), [].as_slice()));
     let (from, second) = (Duration::from_millis(100), Duration::from_secs(1));
-    assert_eq!(child.spec.backoff, Some(Backoff { from, to: 30 * second, reset_after: 10 * second }));
+    assert_eq!(
+        child.spec.backoff,
+        Some(Backoff { from, to: 30 * second, reset_after: 10 * second, ..Backoff::default() })
+    );
     assert_eq!((child.spec.start_within, child.spec.stop_within), (30 * second, 5 * second));
     let program = program(child);
     assert_eq!((&program.ready, program.replicas), (&None, 1));
@@ -255,4 +259,19 @@ fn the_check_whether_an_intensity_can_be_exceeded_counts_each_replica() {
     assert_eq!(refused(3, ""), None);
     assert_eq!(refused(1, "backoff = false"), None);
     assert_eq!(refused(1, "backoff = 7"), Some(vec!["child.a.backoff".to_owned()]), "that one error only");
+}
+
+#[test]
+fn the_keys_of_trials_constant_delays_and_the_wait_after_a_kill_reach_the_spec() {
+    let text = "[child.a]\ncommand = \"x\"\nbackoff = { constant = \"3s\", reset_after = \"1m\" }\n\
+                limit = { restarts = 1, period = \"1m\", retry_after = \"5m\" }\nstop = { kill_wait = \"4s\" }\n\
+                [child.b]\ncommand = \"x\"\nbackoff = { jitter = \"equal\" }\n";
+    let config = read_text(Path::new("/srv"), text).expect("a good file");
+    let [a, b] = &config.root.children[..] else { panic!("two children") };
+    let second = Duration::from_secs(1);
+    assert_eq!(a.spec.backoff, Some(Backoff { reset_after: 60 * second, ..Backoff::constant(3 * second) }));
+    let retry_after = Some(300 * second);
+    assert_eq!(a.spec.limit.map(|limit| limit.give_up), Some(GiveUp::Quarantine { retry_after }));
+    assert_eq!((a.spec.kill_wait, b.spec.kill_wait), (4 * second, liveoak_core::KILL_WAIT));
+    assert_eq!(b.spec.backoff, Some(Backoff { jitter: liveoak_core::Jitter::Equal, ..Backoff::default() }));
 }

@@ -187,6 +187,7 @@ impl Machine {
         let ended_badly = || state.flags.stopped_by_others || state.last_exit().is_some_and(Exit::is_failure);
         match state.phase {
             Phase::Idle(IdleReason::Quarantined) => Some(child),
+            _ if state.is_trial() => Some(child),
             Phase::Idle(IdleReason::Finished) if ended_badly() => Some(child),
             _ => state.sup.as_ref()?.ordered().iter().find_map(|child| self.first_failed_child(*child)),
         }
@@ -234,6 +235,8 @@ impl Machine {
             Phase::Stopping { killed: false } if self.is_kill_refused(child) => self.abandon(child),
             Phase::Stopping { killed: false } => self.kill(child),
             Phase::Stopping { killed: true } => self.abandon(child),
+            Phase::Idle(IdleReason::Quarantined) => self.begin_trial(child),
+            Phase::Running if self.arena[child].is_trial() => self.judge_trial(child),
             Phase::Idle(_) | Phase::Waiting | Phase::Running => {}
         }
     }
@@ -254,7 +257,7 @@ impl Machine {
     }
 
     /// Handles the report that the last process of an attempt is gone. If the child was quarantined because of it, the child
-    /// starts.
+    /// starts. If the child was given up on, the time until its next trial begins.
     pub(super) fn reported_gone(&mut self, id: ChildId, attempt: Attempt) {
         let Some(child) = self.arena.index_of(id).filter(|_| !self.ended) else { return };
         let Some(record) = &mut self.arena[child].record else { return };
@@ -262,14 +265,15 @@ impl Machine {
             return;
         }
         let was_given_up_on = record.gave_up.is_some();
-        let state = &self.arena[child];
-        let waited = state.phase == Phase::Idle(IdleReason::Quarantined) && !was_given_up_on;
+        let waited = self.arena[child].phase == Phase::Idle(IdleReason::Quarantined);
         let sup_is_up = self
             .arena
             .parent_of(child)
             .is_some_and(|sup| matches!(sup.phase, SupervisorPhase::Starting | SupervisorPhase::Up));
-        if waited && sup_is_up {
-            self.request_start(child);
+        match waited && sup_is_up {
+            true if was_given_up_on => self.schedule_trial(child),
+            true => self.request_start(child),
+            false => {}
         }
     }
 

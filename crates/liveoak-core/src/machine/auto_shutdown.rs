@@ -30,7 +30,8 @@ impl Machine {
                 let state = &self.arena[*child];
                 let by_itself =
                     state.phase == Phase::Idle(IdleReason::Finished) && !state.flags.stopped_by_others;
-                state.spec.significant && (by_itself || state.phase == Phase::Idle(IdleReason::Quarantined))
+                let given_up = state.phase == Phase::Idle(IdleReason::Quarantined) || state.is_trial();
+                state.spec.significant && (by_itself || given_up)
             };
             state.left_with_failure.is_some() || state.ordered().iter().any(has_ended)
         }
@@ -48,7 +49,7 @@ impl Machine {
                     let state = &self.arena[*child];
                     // A held child may wait without limit, so its supervisor does not wait for its end.
                     let will_run = state.phase.is_pending() && !state.is_skipped();
-                    state.spec.significant && (state.phase.is_live() || will_run)
+                    state.spec.significant && (state.phase.is_live() && !state.is_trial() || will_run)
                 })
             }
         }
@@ -76,6 +77,7 @@ impl Machine {
             state.spec.significant
                 && match state.phase {
                     Phase::Idle(IdleReason::Quarantined) => true,
+                    _ if state.is_trial() => true,
                     Phase::Idle(IdleReason::Finished) => {
                         !state.flags.stopped_by_others && state.last_exit().is_some_and(Exit::is_failure)
                     }

@@ -100,11 +100,17 @@ impl Machine {
             Phase::Idle(_) => self.start_anew(child, request),
             // The child has no attempt to stop, and a start by command has no backoff.
             Phase::Waiting | Phase::BackingOff => {
+                if self.arena[child].is_trial() {
+                    self.end_quarantine(child);
+                }
                 self.expect_answer(child, Some(request), Command::Restart);
                 self.request_start(child);
                 Ok(())
             }
             Phase::Starting | Phase::Running | Phase::Stopping { .. } => {
+                if self.arena[child].is_trial() {
+                    self.end_quarantine(child);
+                }
                 // Earlier commands wait for the attempt that is stopped now.
                 self.answer_starts(child, || Err(Refusal::Superseded { by: "a restart" }));
                 self.forget_failures_below(child);
@@ -163,7 +169,10 @@ impl Machine {
         state.flags.start_requested = true;
         // Failures before a start by command do not count against it.
         state.flags.restarts_next = false;
-        self.arena.record_or_new(child).gave_up = None;
+        let was_given_up_on = self.arena.record_or_new(child).gave_up.take().is_some();
+        if was_given_up_on && self.arena[child].phase == Phase::Idle(IdleReason::Quarantined) {
+            self.emit(child, || EventKind::Released);
+        }
         self.forget_failures(child);
         self.expect_answer(child, Some(request), Command::Start);
         self.request_start(child);

@@ -39,7 +39,8 @@ pub(super) enum DependencyState {
     Unmet,
     /// The sibling waits, starts or stops. The deadlines of the sibling bound the wait.
     Pending,
-    /// The sibling was stopped by command or quarantined, or is held itself. A command ends the wait. If the sibling is
+    /// The sibling was stopped by command or quarantined, makes a trial, or is held itself. Only a command, or a trial
+    /// that is stable, ends the wait. If the sibling is
     /// quarantined because processes of it are still alive, the end of the last process also ends the wait.
     Held,
     /// The sibling has ended for good without meeting the condition. Only a command or a restart set ends the wait.
@@ -150,6 +151,9 @@ impl Machine {
         use DependencyState::{Held, Pending, Satisfied, Unmet, Unreachable};
         let Some(&sibling) = self.arena.sup(sup).names.get(&edge.child) else { return Unreachable };
         let state = &self.arena[sibling];
+        if state.is_trial() {
+            return Held;
+        }
         // A child that was stopped by others before it was done has not succeeded, even if its exit is a success.
         let succeeded = !state.flags.stopped_by_others
             && state.last_exit().is_none_or(|exit| !exit.is_failure() && !matches!(exit, Exit::Stopped));
@@ -200,7 +204,9 @@ impl Machine {
 
     /// Returns `true` if a failure of `child`, or a wait that is too long, fails the first start of its supervisor.
     pub(super) fn may_fail_first_start(&self, sup: Index, child: Index) -> bool {
-        self.is_first_start(sup, child) && self.arena.sup(sup).rules.first_start == FirstStart::Fail
+        self.is_first_start(sup, child)
+            && self.arena.sup(sup).rules.first_start == FirstStart::Fail
+            && !self.arena[child].is_trial()
     }
 
     /// Returns the path of the sibling that a waiting child waits for, or the path of the supervisor if there is no such

@@ -87,6 +87,10 @@ impl Machine {
         self.record_exit(child, ran, &exit, stopped_by_others);
         self.emit(child, || EventKind::Exited { attempt, exit: exit.clone(), ran, stopped_by_others });
         self.tell_exit(id, attempt, &exit);
+        if self.arena[child].is_trial() && (self.is_stable(child) || exit.is_success() && !stopped_by_others)
+        {
+            self.end_quarantine(child);
+        }
         if overruled || stopped_by_others {
             // A child that ended by itself while other children stop was not asked, so its stop took no time.
             let took = if was_stopping { took } else { Duration::ZERO };
@@ -107,13 +111,16 @@ impl Machine {
             || self.arena.parent_of(child).is_some_and(|sup| sup.is_ending())
     }
 
-    /// Decides what follows an attempt that ended by itself. If a command asked for the start, a failed start is its
+    /// Decides what follows an attempt that ended by itself. A trial that has not ended the quarantine goes back into it. If a command asked for the start, a failed start is its
     /// answer. A failed start in a first start fails the supervisor, unless the supervisor retries first starts and a
     /// later attempt may succeed. Otherwise the table restart × exit decides.
     pub(super) fn on_own_exit(&mut self, child: Index, exit: Exit) {
         self.arena.record_or_new(child).last_exit = Some(exit.clone());
         let state = &self.arena[child];
         let Some(sup) = state.parent else { return self.tree_ended(exit) };
+        if state.is_trial() {
+            return self.end_trial(child);
+        }
         let restart = state.spec.restart;
         if !state.flags.attempt_ready && is_failed_start(restart, &exit) {
             if state.flags.start_requested {

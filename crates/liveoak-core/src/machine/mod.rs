@@ -33,16 +33,17 @@
 //! 15. `self_wait` - waits of a body for the end or the readiness of its own attempt
 //! 16. `survivors` - processes that are still alive after their attempt was abandoned
 //! 17. `start` - the start of one attempt
-//! 18. `stopped` - what follows when a child is down
-//! 19. `stop` - the orders to ask and to kill
-//! 20. `auto_shutdown` - the end of a supervisor with its significant children
-//! 21. `restart` - limits, backoff, restart set, giving up
-//! 22. `exit` - the end of an attempt, and what follows its exit
-//! 23. `stop_progress` - the next children to ask, abandoning, the end of a supervisor
-//! 24. `time_jump` - deadlines that are seen late, because the process could not run
-//! 25. `advance` - the next steps of each supervisor, and what happens when a deadline has come
-//! 26. `command` - what each command does; adding children and members
-//! 27. `mod` - the machine itself: it takes inputs and gives effects
+//! 18. `trial` - trial attempts of quarantined children
+//! 19. `stopped` - what follows when a child is down
+//! 20. `stop` - the orders to ask and to kill
+//! 21. `auto_shutdown` - the end of a supervisor with its significant children
+//! 22. `restart` - limits, backoff, restart set, giving up
+//! 23. `exit` - the end of an attempt, and what follows its exit
+//! 24. `stop_progress` - the next children to ask, abandoning, the end of a supervisor
+//! 25. `time_jump` - deadlines that are seen late, because the process could not run
+//! 26. `advance` - the next steps of each supervisor, and what happens when a deadline has come
+//! 27. `command` - what each command does; adding children and members
+//! 28. `mod` - the machine itself: it takes inputs and gives effects
 //!
 //! Numbers like "C10" are rows of docs/conformance.md, which compares the rules with those of OTP.
 
@@ -71,6 +72,7 @@ mod stop_progress;
 mod stopped;
 mod survivors;
 mod time_jump;
+mod trial;
 mod watch;
 
 #[cfg(test)]
@@ -78,7 +80,6 @@ mod tests;
 
 pub use driver_queue::MAX_QUEUED_EFFECTS;
 pub use interface::{Command, Effect, Input, MAX_WAITERS, Outcome, Refusal};
-pub use plan::KILL_WAIT;
 pub use self_wait::{Asker, Awaited};
 pub use snapshot::TreeCopy;
 pub use watch::Moment;

@@ -34,6 +34,11 @@ impl Machine {
             self.set_timer(child, Purpose::Phase, Time::NEVER);
             self.set_timer(child, Purpose::Heartbeat, Time::NEVER);
         }
+        if phase.is_idle()
+            && let Some(record) = self.arena[child].record.as_mut().filter(|record| record.trial)
+        {
+            record.trial = false;
+        }
         if before == Phase::Waiting {
             self.leave_wait(child, phase);
         }

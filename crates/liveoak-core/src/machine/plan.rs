@@ -8,9 +8,6 @@
 use crate::Time;
 use std::time::Duration;
 
-/// How long a killed child may take to end before it is abandoned. Normally it takes milliseconds.
-pub const KILL_WAIT: Duration = Duration::from_secs(2);
-
 /// The time that the kill and the end of one member take. Measured: 1 to 2 µs on one core.
 const TIME_TO_KILL: Duration = Duration::from_micros(2);
 
@@ -33,10 +30,11 @@ pub(super) struct StopPlan {
 impl StopPlan {
     pub(super) const UNBOUNDED: Self = Self { ask_all: Time::NEVER, kill: Time::NEVER, abandon: Time::NEVER };
 
-    pub(super) fn new(now: Time, budget: Duration) -> Self {
+    /// Returns the plan for a budget. `kill_wait` is the time between kill and abandonment if the budget is zero.
+    pub(super) fn new(now: Time, budget: Duration, kill_wait: Duration) -> Self {
         let (ask_all, kill, abandon) = match budget {
             Duration::MAX => return Self::UNBOUNDED,
-            Duration::ZERO => (now, now, now.after(KILL_WAIT)),
+            Duration::ZERO => (now, now, now.after(kill_wait)),
             _ => (now.after(budget / 2), now.after(budget / 10 * 9), now.after(budget)),
         };
         Self { ask_all, kill, abandon }

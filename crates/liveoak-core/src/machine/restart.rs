@@ -85,6 +85,7 @@ impl Machine {
             count,
             allowed: limit.restarts,
             period: limit.period,
+            retry_after: limit.give_up.retry_after(),
             own_limit: measure != Measure::Intensity,
             in_a_row: measure == Measure::OwnRow,
         };
@@ -117,7 +118,12 @@ impl Machine {
             let state = &self.arena[child];
             let to_run = state.intent.is_to_run();
             let starts_again = match state.phase {
+                Phase::Waiting if state.is_trial() => {
+                    self.end_trial(child);
+                    false
+                }
                 Phase::Starting | Phase::Running | Phase::Stopping { .. } => {
+                    let to_run = to_run && !state.is_trial();
                     // The restart set also waits for a child that is already stopping, even if the child does not start
                     // again.
                     self.mark_in_restart_set(child);
@@ -158,10 +164,11 @@ impl Machine {
         self.refuse_starts(child, &exceeded.exit);
         self.arena[child].flags.start_requested = false;
         match what {
-            GiveUp::Quarantine => {
+            GiveUp::Quarantine { .. } => {
                 let held = self.held_significant(sup);
                 self.emit(child, || EventKind::Quarantined(Arc::clone(&exceeded)));
                 self.set_phase(child, Phase::Idle(IdleReason::Quarantined));
+                self.schedule_trial(child);
                 // A significant child that was given up on has ended, and is not restarted.
                 let significant = self.arena[child].spec.significant;
                 if self.ends_a_significant_child(sup, significant, held) && self.ends_by_auto_shutdown(sup) {

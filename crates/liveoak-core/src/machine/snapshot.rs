@@ -189,6 +189,9 @@ impl Machine {
             since: state.since,
             started: state.phase.is_live().then_some(state.started),
             attempt: Attempt(state.attempt),
+            retry_in: (state.phase.is_idle() && state.phase_deadline != Time::NEVER)
+                .then(|| state.phase_deadline.since(self.now)),
+            trial: state.is_trial(),
             restarts: state.record.as_ref().map_or(0, |record| record.restarts),
             last_exit: state.last_exit().cloned(),
             health: state.health,

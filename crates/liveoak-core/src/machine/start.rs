@@ -156,6 +156,10 @@ impl Machine {
             (record.last_beat, record.judged_from) = (now, None);
             self.schedule_heartbeat_check(child);
         }
+        if self.arena[child].is_trial() {
+            let stable_at = now.after(self.arena[child].spec.reset_after());
+            self.set_timer(child, Purpose::Phase, stable_at);
+        }
         self.answer_starts(child, || Ok(Outcome::Ready { id, attempt }));
         self.tell_ready(id, attempt);
         match parent {

@@ -87,7 +87,8 @@ impl Phase {
 /// What a deadline of a child is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Purpose {
-    /// The end of its phase: the start deadline, the end of the backoff, or the next stage of a stop.
+    /// The end of its phase: the start deadline, the end of the backoff, or the next stage of a stop. While it is
+    /// quarantined, the time of its next trial. While a trial is ready, the time at which the trial is judged.
     Phase,
     /// The next check of the heartbeat, while it runs.
     Heartbeat,
@@ -224,6 +225,8 @@ pub(super) struct ChildRecord {
     /// if others stop the child.
     pub(super) cause: Option<Exit>,
     pub(super) gave_up: Option<Arc<LimitExceeded>>,
+    /// It waits for the start of a trial attempt, or its live attempt is a trial (`trial.rs`). Never set while it is idle.
+    pub(super) trial: bool,
     /// The processes of the live attempt, or of an abandoned last attempt until they are gone.
     pub(super) survivors: Option<(Attempt, Arc<Survivors>)>,
     /// The commands that wait for an answer. At most [`MAX_WAITERS`](super::MAX_WAITERS).
@@ -491,6 +494,7 @@ impl Child {
         let frozen = |record: &ChildRecord| ChildRecord {
             restarts: record.restarts,
             last_exit: record.last_exit.clone(),
+            trial: record.trial,
             health: record.health,
             wait_deadline: record.wait_deadline,
             backoff: record.backoff,
@@ -510,13 +514,18 @@ impl Child {
         }
     }
 
-    /// Returns `true` if an ordered start skips the child: it is down, or waits for a held sibling.
-    pub(super) const fn is_skipped(&self) -> bool {
-        self.phase.is_idle() || matches!(self.phase, Phase::Waiting) && self.flags.held
+    /// Returns `true` if the child waits for the start of a trial attempt, or its live attempt is a trial.
+    pub(super) fn is_trial(&self) -> bool {
+        self.record.as_ref().is_some_and(|record| record.trial)
+    }
+
+    /// Returns `true` if an ordered start skips the child: it is down, waits for a held sibling, or makes a trial.
+    pub(super) fn is_skipped(&self) -> bool {
+        self.phase.is_idle() || self.phase == Phase::Waiting && self.flags.held || self.is_trial()
     }
 
     /// Returns `true` if an ordered start continues with the children after this child.
-    pub(super) const fn lets_later_start(&self) -> bool {
+    pub(super) fn lets_later_start(&self) -> bool {
         matches!(self.readiness, Readiness::Reached) || self.is_skipped()
     }
 
@@ -536,6 +545,7 @@ impl Child {
     /// supervisor has the health of its worst child.
     pub(super) fn health_now(&self) -> Health {
         match self.phase {
+            _ if self.is_trial() => Health::Unhealthy,
             Phase::Running => {
                 let own = self.record.as_ref().map_or(Health::Healthy, |record| record.health);
                 self.sup.as_ref().map_or(own, |sup| own.max(sup.worst_child()))

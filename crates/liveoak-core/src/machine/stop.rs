@@ -6,21 +6,21 @@
 //! | stage | when | how long until the next stage |
 //! |---|---|---|
 //! | asked | the stop begins (a deadline of zero skips this stage) | `stop_within`, at most until the plan's `kill` |
-//! | killed | the time of *asked* is over | [`KILL_WAIT`], at most until the plan's `abandon` |
+//! | killed | the time of *asked* is over | `kill_wait`, at most until the plan's `abandon` |
 //! | abandoned | the time of *killed* is over | this is the last stage: nothing waits for the attempt any more |
 //!
 //! A supervisor divides its budget by a [`StopPlan`], which never ends later than the plan of the supervisor above it.
 //! A dynamic group asks all its members together under one deadline. A dedicated runtime is closed last, by the same
-//! stages, with [`KILL_WAIT`] as its deadline. An attempt is always killed before it is abandoned, however late the
+//! stages: [`KILL_WAIT`] from the request to the kill, and the `kill_wait` of its supervisor after it. An attempt is always killed before it is abandoned, however late the
 //! driver gives a tick.
 //!
 //! This file gives the orders to ask and to kill. `stop_progress.rs` continues a stop.
 
 use super::driver_queue::{StopAct, Walk};
-use super::plan::{KILL_WAIT, StopPlan};
+use super::plan::StopPlan;
 use super::state::{Children, Index, Phase, Purpose, SupervisorPhase};
 use super::{Effect, Machine};
-use crate::{EventKind, Exit, StopStage, Time};
+use crate::{EventKind, Exit, KILL_WAIT, StopStage, Time};
 use std::time::Duration;
 
 impl Machine {
@@ -91,13 +91,14 @@ impl Machine {
     }
 
     fn begin_stop_of_supervisor(&mut self, sup: Index) {
-        let mut plan = StopPlan::new(self.now, self.arena[sup].spec.stop_within).min(self.plan_above(sup));
+        let spec = &self.arena[sup].spec;
+        let mut plan = StopPlan::new(self.now, spec.stop_within, spec.kill_wait).min(self.plan_above(sup));
         if let Children::Group { template, head, count, .. } = &self.arena.sup(sup).children {
             // The stop deadline of the members bounds the plan, because members have no timers.
             let members = self.now.after(template.stop_within);
             if members != Time::NEVER {
                 plan.kill = plan.kill.min(members);
-                plan.abandon = plan.abandon.min(plan.kill.after(KILL_WAIT));
+                plan.abandon = plan.abandon.min(plan.kill.after(template.kill_wait));
             }
             plan = plan.for_members(self.now, *count);
             // The members are asked together now, not one after another.
@@ -117,6 +118,9 @@ impl Machine {
         for child in self.arena.sup(sup).ordered().to_vec() {
             if self.arena[child].phase.is_pending() {
                 self.begin_stop(child);
+            } else if self.arena[child].phase.is_idle() {
+                // A quarantined child makes no trial any more.
+                self.set_timer(child, Purpose::Phase, Time::NEVER);
             }
         }
         // No child has started, so only the runtime must be closed.
@@ -152,7 +156,8 @@ impl Machine {
             Phase::Starting | Phase::Running | Phase::Stopping { killed: false } => {
                 self.order_kill(child);
                 if !self.shares_deadline(child) {
-                    let at = self.now.after(KILL_WAIT).min(self.plan_above(child).abandon);
+                    let wait = self.arena[child].spec.kill_wait;
+                    let at = self.now.after(wait).min(self.plan_above(child).abandon);
                     self.set_timer(child, Purpose::Phase, at);
                 }
             }
@@ -172,7 +177,7 @@ impl Machine {
         }
         let now = self.now;
         // Not later than the supervisor above abandons, because that supervisor does not wait longer either.
-        let abandon = now.after(KILL_WAIT).min(self.plan_above(sup).abandon);
+        let abandon = now.after(self.arena[sup].spec.kill_wait).min(self.plan_above(sup).abandon);
         let mut wait = StopPlan { ask_all: now, kill: now, abandon };
         if let Children::Group { count, .. } = self.arena.sup(sup).children {
             wait = wait.for_members(now, count);
@@ -213,12 +218,12 @@ impl Machine {
         let (id, attempt) = self.arena.attempt_of(sup);
         self.arena.sup_mut(sup).phase = SupervisorPhase::ClosingRuntime;
         self.push(Effect::Ask(id, attempt));
-        let now = self.now;
+        let (now, kill_wait) = (self.now, self.arena[sup].spec.kill_wait);
         let plan = &mut self.arena.sup_mut(sup).plan;
         plan.ask_all = plan.ask_all.min(now);
-        // Two stages of `KILL_WAIT`, but within the budget.
+        // Both stages are within the budget.
         plan.kill = plan.kill.min(now.after(KILL_WAIT));
-        plan.abandon = plan.abandon.min(plan.kill.max(now).after(KILL_WAIT));
+        plan.abandon = plan.abandon.min(plan.kill.max(now).after(kill_wait));
         let at = plan.next_point(now).min(plan.abandon);
         self.set_timer(sup, Purpose::Phase, at);
     }

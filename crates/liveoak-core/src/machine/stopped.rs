@@ -1,8 +1,8 @@
 //! What follows when a child is down: it stays down, starts again, or leaves the tree. Also the end of the tree.
 
-use super::state::{Index, Intent, Phase};
+use super::state::{Index, Intent, Phase, Purpose};
 use super::{Command, Effect, Machine, Outcome, Refusal};
-use crate::{EventKind, Exit, Health, IdleReason, Restart, StopStage};
+use crate::{EventKind, Exit, Health, IdleReason, Restart, StopStage, Time};
 use std::sync::Arc;
 
 impl Machine {
@@ -38,8 +38,10 @@ impl Machine {
         }
         if starts_again && in_restart_set {
             self.arena[child].begin_ordered_start();
-            // Only a command restarts a temporary child, never the failure of a sibling (C23).
-            if temporary && intent == Intent::Run {
+            if self.arena[child].is_trial() {
+                self.end_trial(child);
+            } else if temporary && intent == Intent::Run {
+                // Only a command restarts a temporary child, never the failure of a sibling (C23).
                 self.emit(child, || EventKind::Finished);
                 self.set_idle(child, IdleReason::Finished, belongs_to_run);
             } else if !self.quarantine_if_survived(child) {
@@ -125,6 +127,9 @@ impl Machine {
         }
         if !self.arena[child].phase.is_idle() {
             self.set_phase(child, Phase::Idle(IdleReason::SupervisorDown));
+        } else if self.arena[child].phase_deadline != Time::NEVER {
+            // It is quarantined, and there will be no trial.
+            self.set_timer(child, Purpose::Phase, Time::NEVER);
         }
         let report = self.close_log(child);
         // The event is emitted while the child still has its path.

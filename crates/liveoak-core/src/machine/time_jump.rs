@@ -82,8 +82,11 @@ impl Machine {
         match (purpose, &state.sup) {
             // Each point of a plan is prolonged once, even if a kill or the close of a runtime lies between.
             (Purpose::Phase, Some(_)) if state.phase.is_stopping() => true,
+            // The judgement of a running trial harms nothing if it comes late.
             (Purpose::Phase, _) => {
-                state.phase.is_live() && record.is_none_or(|record| !record.phase_prolonged)
+                state.phase.is_live()
+                    && state.phase != Phase::Running
+                    && record.is_none_or(|record| !record.phase_prolonged)
             }
             (Purpose::Wait, _) => record.is_none_or(|record| !record.wait_prolonged),
             // A late answer to a command does not harm the child.
@@ -107,7 +110,8 @@ impl Machine {
     /// was prolonged before stays, so it is overdue. Returns `false` if no point was prolonged.
     fn prolong_plan(&mut self, sup: Index, at: Time, length: Duration) -> bool {
         let now = self.now;
-        let further = if length.is_zero() { StopPlan::at_once(now) } else { StopPlan::new(now, length) };
+        let further =
+            if length.is_zero() { StopPlan::at_once(now) } else { StopPlan::new(now, length, length) };
         let (before, prolonged) = (self.arena.sup(sup).plan, self.arena.sup(sup).prolonged);
         let mut plan = before.prolong(at, now, prolonged, further).min(self.plan_above(sup));
         if self.arena.sup(sup).is_group() {

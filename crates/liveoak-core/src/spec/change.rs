@@ -5,7 +5,7 @@
 
 use super::order::start_order;
 use super::{ChildDeclaration, ChildForm, ChildSpec, GroupSpec, Limit, SupervisorSpec};
-use crate::{Backoff, Path};
+use crate::{Backoff, GiveUp, Jitter, Path};
 use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
@@ -201,6 +201,7 @@ fn compare_specs(old: &ChildSpec, new: &ChildSpec, of: &str, found: &mut BodyDif
         start_within,
         heartbeat,
         stop_within,
+        kill_wait,
         significant,
         after,
         replica_of,
@@ -218,6 +219,7 @@ fn compare_specs(old: &ChildSpec, new: &ChildSpec, of: &str, found: &mut BodyDif
     note(changed, &name("limit"), &old.limit, limit, shown_limit);
     note(changed, &name("start_within"), &old.start_within, start_within, shown_time);
     note(changed, &name("stop_within"), &old.stop_within, stop_within, shown_time);
+    note(changed, &name("kill_wait"), &old.kill_wait, kill_wait, shown_time);
     note(changed, &name("significant"), &old.significant, significant, ToString::to_string);
     note(changed, &name("after"), &old.after, after, |edges| {
         let edges: Vec<String> =
@@ -294,14 +296,19 @@ fn shown_time(time: &Duration) -> String {
 
 fn shown_backoff(backoff: &Option<Backoff>) -> String {
     backoff.as_ref().map_or("none".to_owned(), |backoff| {
-        let Backoff { from, to, reset_after, .. } = backoff;
-        format!("{from:?} to {to:?}, reset after {reset_after:?}")
+        let Backoff { from, to, reset_after, jitter } = backoff;
+        let jitter = if *jitter == Jitter::default() { String::new() } else { format!("jitter {jitter}, ") };
+        format!("{from:?} to {to:?}, {jitter}reset after {reset_after:?}")
     })
 }
 
 fn shown_limit(limit: &Option<Limit>) -> String {
     limit.as_ref().map_or("none".to_owned(), |limit| {
-        let Limit { restarts, period, give_up, .. } = limit;
+        let Limit { restarts, period, give_up } = limit;
+        let give_up = match give_up {
+            GiveUp::Quarantine { retry_after: Some(after) } => format!("{give_up} and retry after {after:?}"),
+            GiveUp::Quarantine { retry_after: None } | GiveUp::Escalate => give_up.to_string(),
+        };
         match *restarts {
             Limit::UNLIMITED => format!("unlimited, then {give_up}"),
             _ => format!("{restarts} in {period:?}, then {give_up}"),

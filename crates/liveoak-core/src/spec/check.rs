@@ -210,6 +210,8 @@ impl Check {
         }
         let reason = "it is zero, so no start could be in time; expected more";
         self.refuse_if(spec.start_within.is_zero(), path, "start_within", reason);
+        let reason = "it is zero, so no killed attempt could end in time; expected more";
+        self.refuse_if(spec.kill_wait.is_zero(), path, "kill_wait", reason);
         let reason = "it is zero, so no heartbeat could be in time; expected more";
         self.refuse_if(spec.heartbeat == Some(Duration::ZERO), path, "heartbeat", reason);
         if spec.history > MAX_HISTORY {
@@ -237,13 +239,17 @@ impl Check {
     }
 
     fn check_limit(&mut self, path: &Path, field: &'static str, limit: Option<Limit>) {
-        let Some(Limit { restarts, period, .. }) = limit else { return };
+        let Some(Limit { restarts, period, give_up }) = limit else { return };
         if restarts > Limit::MAX_RESTARTS && restarts != Limit::UNLIMITED {
             let most = Limit::MAX_RESTARTS;
             let reason = format!("{restarts} restarts are too many to count; at most {most}, or unlimited");
             self.refuse(path, field, reason);
         }
         self.refuse_if(period.is_zero(), path, field, "the period is zero; expected more");
+        let reason =
+            "it is zero, so the child would be tried again at once; expected more, or no `retry_after`";
+        let field = if field == "limit" { "limit.retry_after" } else { "intensity.retry_after" };
+        self.refuse_if(give_up.retry_after() == Some(Duration::ZERO), path, field, reason);
     }
 }
 

@@ -4,6 +4,7 @@
 //! [`Machine::add_child`](crate::Machine::add_child) applies the same rules to an added child. Both refuse specs that
 //! break a rule. So the machine works on checked specs only, and checks nothing again.
 //!
+//! - [`give_up`]: what happens when a limit is exceeded
 //! - [`words`]: the choices (restart, strategy, order, ...) and their words
 //! - [`change`]: the plan of a changed tree
 //! - [`check`]: the rules, and broken rules as data
@@ -12,6 +13,7 @@
 
 mod change;
 mod check;
+mod give_up;
 mod order;
 mod reach;
 mod words;
@@ -19,14 +21,19 @@ mod words;
 pub use change::{BodyDifference, PlanAction, PlanStep, plan};
 pub(crate) use check::added_child;
 pub use check::{MAX_CHILDREN, MAX_DEPTH, SpecError, SpecErrors, SpecProblem};
+pub use give_up::GiveUp;
 pub use order::start_order;
 pub use reach::SpecWarning;
 #[cfg(test)]
 pub(crate) use reach::out_of_reach;
-pub use words::{AutoShutdown, Condition, FirstStart, GiveUp, Order, Restart, Strategy};
+pub use words::{AutoShutdown, Condition, FirstStart, Jitter, Order, Restart, Strategy};
 
 use crate::{Backoff, DeclaredAt, Name};
 use std::time::Duration;
+
+/// The default of [`ChildSpec::kill_wait`]: how long a killed child may take to end before it is abandoned. Normally it
+/// takes milliseconds.
+pub const KILL_WAIT: Duration = Duration::from_secs(2);
 
 /// How many restarts are allowed: of one child (`limit`), or of all children of a supervisor together (`intensity`).
 ///
@@ -121,6 +128,10 @@ pub struct ChildSpec {
     /// order. At half of the budget all other children are asked. At nine tenths the remaining children are killed.
     /// At its end the children that still run are abandoned.
     pub stop_within: Duration,
+    /// How long the child may take to end after a kill, until it is abandoned: more than zero; [`Duration::MAX`] sets no
+    /// limit. The budgets of the supervisors above may end this wait earlier. For a supervisor this is the time from
+    /// its kill until the children that still run are abandoned.
+    pub kill_wait: Duration,
     /// `true` if the end of the child counts for its supervisor's [`AutoShutdown`].
     pub significant: bool,
     /// The dependencies that must hold before the child starts.
@@ -160,6 +171,7 @@ impl Default for ChildSpec {
             start_within: Duration::from_secs(30),
             heartbeat: None,
             stop_within: Duration::from_secs(5),
+            kill_wait: KILL_WAIT,
             significant: false,
             after: Vec::new(),
             replica_of: None,

@@ -105,13 +105,14 @@ words! {
         AllSignificant = "all-significant",
     }
 
-    /// What happens when a limit is exceeded.
-    pub enum GiveUp by default Escalate {
-        /// The supervisor stops all its children and fails; its own supervisor decides what follows.
-        Escalate = "escalate",
-        /// The child stays down, visibly, until a command or the next start of its supervisor starts it; its siblings
-        /// go on.
-        Quarantine = "quarantine",
+    /// Which part of a delay of a [`Backoff`](crate::Backoff) is random.
+    pub enum Jitter by default Full {
+        /// The whole delay: it is between zero and the ceiling. Children that fail together are spread most.
+        Full = "full",
+        /// Half of the delay: it is between half of the ceiling and the ceiling.
+        Equal = "equal",
+        /// Nothing: the delay is the ceiling.
+        None = "none",
     }
 
     /// What an `after` edge waits for.
@@ -139,7 +140,7 @@ mod tests {
             ["permanent", "transient", "temporary"]
         );
         assert_eq!(Strategy::default().to_string(), "one-for-one");
-        for text in GiveUp::ALL.iter().map(|value| value.description()) {
+        for text in Jitter::ALL.iter().map(|value| value.description()) {
             assert!(text.ends_with('.') && !text.starts_with(' '), "{text}");
         }
     }

@@ -1,8 +1,8 @@
 //! The reference model: limits, giving up on a child, when a supervisor ends with its significant children, and whether
 //! that is a failure.
 
-use crate::child::{Child, Path, Phase, is_failure};
-use crate::reference::Model;
+use crate::child::{Child, Mode, NEVER, Path, Phase, is_failure, later};
+use crate::reference::{Model, above};
 use liveoak_core::{AutoShutdown, GiveUp, IdleReason, Limit};
 use std::time::Duration;
 
@@ -22,7 +22,8 @@ impl Model {
         let ended = |kid: &Path| {
             let child = self.at(kid);
             let by_itself = child.phase == Phase::Idle(IdleReason::Finished) && !child.stopped_by_others;
-            child.spec.significant && (by_itself || child.phase == Phase::Idle(IdleReason::Quarantined))
+            child.spec.significant
+                && (by_itself || child.trial || child.phase == Phase::Idle(IdleReason::Quarantined))
         };
         let more_held = || self.held_significant(parent) > held_before;
         let any_ended = || self.at(parent).failure_left || self.kids(parent).iter().any(ended);
@@ -33,7 +34,8 @@ impl Model {
         let auto = self.at(parent).rules().map_or(AutoShutdown::Never, |rules| rules.auto_shutdown);
         let left = self.kids(parent).iter().any(|kid| {
             let child = self.at(kid);
-            child.spec.significant && (child.lives() || child.pending() && !self.blocks_no_sibling(kid))
+            child.spec.significant
+                && (child.lives() && !child.trial || child.pending() && !self.blocks_no_sibling(kid))
         });
         auto == AutoShutdown::AnySignificant || auto == AutoShutdown::AllSignificant && !left
     }
@@ -43,7 +45,8 @@ impl Model {
             let child = self.at(kid);
             let by_itself = child.phase == Phase::Idle(IdleReason::Finished) && !child.stopped_by_others;
             let failed = by_itself && child.last_exit.is_some_and(is_failure);
-            child.spec.significant && (failed || child.phase == Phase::Idle(IdleReason::Quarantined))
+            child.spec.significant
+                && (failed || child.trial || child.phase == Phase::Idle(IdleReason::Quarantined))
         };
         let any_failed = last_failed || self.at(parent).failure_left || self.kids(parent).iter().any(failed);
         self.fail_supervisor(parent, if any_failed { "auto-shutdown-failed" } else { "auto-shutdown" });
@@ -51,14 +54,15 @@ impl Model {
 
     pub(crate) fn give_up(&mut self, parent: &str, path: &str, how: GiveUp) {
         self.of(path).gave_up = true;
-        if !self.at(path).attempt_ready || how == GiveUp::Quarantine {
+        self.of(path).retry_after = how.retry_after();
+        if !self.at(path).attempt_ready || how != GiveUp::Escalate {
             self.answer_failed_start(path);
         }
         self.of(path).start_by_command = false;
         match how {
-            GiveUp::Quarantine => {
+            GiveUp::Quarantine { .. } => {
                 let held = self.held_significant(parent);
-                self.set(path, Phase::Idle(IdleReason::Quarantined));
+                self.quarantine(path);
                 let own = self.at(path).spec.significant;
                 if self.ends_a_significant_child(parent, own, held) && self.ends_by_auto_shutdown(parent) {
                     self.end_by_auto_shutdown(parent, own);
@@ -68,6 +72,48 @@ impl Model {
                 self.set(path, Phase::Idle(IdleReason::SupervisorDown));
                 self.fail_supervisor(parent, "gave-up");
             }
+        }
+    }
+
+    // Trials of quarantined children.
+
+    /// Quarantines a child, and sets the time of its next trial.
+    fn quarantine(&mut self, path: &str) {
+        self.set(path, Phase::Idle(IdleReason::Quarantined));
+        let now = self.now;
+        let child = self.of(path);
+        child.trial_timer = child.retry_after.map_or(NEVER, |retry_after| later(now, retry_after));
+    }
+
+    /// Puts a child whose trial has ended or was cancelled back into quarantine.
+    pub(crate) fn end_trial(&mut self, path: &str) {
+        self.quarantine(path);
+        self.of(path).trial_failed = true;
+    }
+
+    /// Ends the quarantine of a child during its trial.
+    pub(crate) fn end_quarantine(&mut self, path: &str) {
+        let child = self.of(path);
+        (child.trial, child.gave_up, child.trial_timer, child.trial_held) = (false, false, NEVER, true);
+    }
+
+    /// Begins the trial of a quarantined child, or judges a trial that is ready.
+    pub(crate) fn fire_trial(&mut self, path: &str) {
+        self.of(path).trial_timer = NEVER;
+        if self.at(path).phase != Phase::Running {
+            let parent = above(path).expect("the root is never quarantined");
+            if matches!(self.at(&parent).mode, Mode::Starting | Mode::Up) {
+                let child = self.of(path);
+                (child.trial, child.restarting) = (true, !child.stopped_by_others);
+                self.start_or_wait(path);
+            }
+        } else if self.is_stable_now(path) {
+            self.end_quarantine(path);
+        } else {
+            let (now, jump) = (self.now, self.last_jump);
+            let child = self.of(path);
+            let stable_at = later(child.ready_since.max(jump), child.reset_after());
+            child.trial_timer = if stable_at > now { stable_at } else { later(now, child.reset_after()) };
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The reference model, part 1: the state of one child, and the moments of a supervisor's stop.
 
-use liveoak_core::{ChildSpec, Command, Exit, GroupSpec, Health, IdleReason, KILL_WAIT, SupervisorSpec};
+use liveoak_core::{ChildSpec, Command, Exit, GroupSpec, Health, IdleReason, SupervisorSpec};
 use std::time::Duration;
 
 /// The kind of an exit, as `Exit::kind` returns it; or `not-retryable`, until it is judged.
@@ -71,10 +71,10 @@ pub(crate) fn later(now: u64, by: Duration) -> u64 {
 }
 
 impl Plan {
-    pub(crate) fn new(now: u64, budget: Duration) -> Self {
+    pub(crate) fn new(now: u64, budget: Duration, kill_wait: Duration) -> Self {
         match budget {
             Duration::MAX => NO_PLAN,
-            Duration::ZERO => Self { ask_all: now, kill: now, abandon: later(now, KILL_WAIT) },
+            Duration::ZERO => Self { ask_all: now, kill: now, abandon: later(now, kill_wait) },
             budget => Self {
                 ask_all: later(now, budget / 2),
                 kill: later(now, budget / 10 * 9),
@@ -181,6 +181,15 @@ pub(crate) struct Child {
     pub(crate) gave_up: bool,
     /// Processes of its last attempt, which may outlive it: `true` if the system has refused to kill some of them.
     pub(crate) survivors: Option<bool>,
+    /// The time between its quarantine and a trial attempt.
+    pub(crate) retry_after: Option<Duration>,
+    /// It makes a trial attempt, or waits for the start of it.
+    pub(crate) trial: bool,
+    /// When its next trial begins, or when its ready trial is judged.
+    pub(crate) trial_timer: u64,
+    /// A trial of it has ended its quarantine, or has failed.
+    pub(crate) trial_held: bool,
+    pub(crate) trial_failed: bool,
     /// The health that it last reported.
     pub(crate) health: Health,
     pub(crate) last_beat: u64,
@@ -203,7 +212,7 @@ pub(crate) struct Child {
 impl Child {
     /// Returns its next deadline.
     pub(crate) fn next_deadline(&self) -> u64 {
-        self.timer.min(self.answer_timer)
+        self.timer.min(self.answer_timer).min(self.trial_timer)
     }
 
     /// Returns how long it may wait for others.
@@ -212,6 +221,11 @@ impl Child {
             Duration::MAX if !self.is_leaf() => Duration::from_secs(30),
             within => within,
         }
+    }
+
+    /// Returns how long it must be ready to be stable.
+    pub(crate) fn reset_after(&self) -> Duration {
+        self.spec.backoff.map_or(Duration::from_secs(10), |backoff| backoff.reset_after)
     }
 
     pub(crate) fn lives(&self) -> bool {

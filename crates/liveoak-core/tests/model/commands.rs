@@ -138,7 +138,11 @@ impl Model {
         if self.is_used_up(path) {
             return Some("only once");
         }
-        match child.phase {
+        let phase = child.phase;
+        if child.trial {
+            self.end_quarantine(path);
+        }
+        match phase {
             Phase::Idle(_) => return self.start_anew(path, request),
             Phase::Waiting | Phase::BackingOff => {
                 self.wait_for(path, request, Command::Restart);
@@ -249,6 +253,10 @@ impl Model {
                 (child.answer_timer, child.answer_due) = (NEVER, true);
                 continue;
             }
+            if self.at(&path).trial_timer == next {
+                self.fire_trial(&path);
+                continue;
+            }
             self.tied |= self.is_tied(&path);
             self.of(&path).timer = NEVER;
             self.fire(&path, next);
@@ -295,7 +303,7 @@ impl Model {
         let child = self.of(path);
         let further = match length {
             0 => Plan { ask_all: now, kill: now, abandon: now },
-            _ => Plan::new(now, Duration::from_nanos(length)),
+            _ => Plan::new(now, Duration::from_nanos(length), Duration::from_nanos(length)),
         };
         let from = child.timer;
         let (before, once) = (child.plan, child.prolonged_plan);

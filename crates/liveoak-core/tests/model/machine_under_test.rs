@@ -454,7 +454,11 @@ fn describe(node: &ChildView) -> String {
     let exit = node.last_exit.as_ref().map(Exit::kind);
     let since = node.since.as_nanos();
     let (attempt, restarts, health) = (node.attempt.0, node.restarts, node.health);
-    format!("{state}, since {since}, attempt {attempt}, {restarts} restarts, {health:?}, last {exit:?}")
+    let trial = if node.trial { "trial, " } else { "" };
+    let retry = left(node.retry_in);
+    format!(
+        "{trial}{state}, retry {retry}, since {since}, attempt {attempt}, {restarts} restarts, {health:?}, last {exit:?}"
+    )
 }
 
 fn expected(model: &Model) -> BTreeMap<Path, String> {
@@ -475,7 +479,12 @@ fn expected(model: &Model) -> BTreeMap<Path, String> {
         };
         let (since, attempt, restarts, exit) = (child.since, child.attempt, child.restarts, child.last_exit);
         let health = model.health(path);
-        format!("{state}, since {since}, attempt {attempt}, {restarts} restarts, {health:?}, last {exit:?}")
+        let trial = if child.trial { "trial, " } else { "" };
+        let idle = matches!(child.phase, Phase::Idle(_));
+        let retry = if idle && child.trial_timer != NEVER { child.trial_timer - model.now } else { NEVER };
+        format!(
+            "{trial}{state}, retry {retry}, since {since}, attempt {attempt}, {restarts} restarts, {health:?}, last {exit:?}"
+        )
     };
     model.children.keys().map(|path| (path.clone(), describe(path))).collect()
 }
@@ -527,7 +536,7 @@ impl StateMachineTest for MachineUnderTest {
             tested.input(Input::Kill);
         }
         let enough =
-            if budget.is_zero() || budget == Duration::MAX { liveoak_core::KILL_WAIT } else { budget };
+            if budget.is_zero() || budget == Duration::MAX { model.declared.spec.kill_wait } else { budget };
         tested.advance(enough);
         assert!(tested.down.is_some(), "the stop has not ended within its budget");
         let open = (1..=tested.requests)

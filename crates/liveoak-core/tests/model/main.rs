@@ -2,7 +2,7 @@
 //! step their states, effects, answers and next deadlines must be equal.
 //!
 //! The model decides everything a second time, with a plain map of children and no caches. Machine and model both use
-//! core's specs, [`Backoff::delay`](liveoak_core::Backoff::delay), `jitter` and `KILL_WAIT`, so a mistake in them is not
+//! core's specs, [`Backoff::delay`](liveoak_core::Backoff::delay) and `jitter`, so a mistake in them is not
 //! found here. The model repeats two constants of the machine: 30 s as the longest wait of a supervisor without a start
 //! deadline, and 1 s for deadlines that are seen late. It also repeats the rule that a paused wait in a first start has at
 //! least 1 ns left. Some functions have the same names as in the machine.
@@ -94,7 +94,7 @@ impl ReferenceStateMachine for Reference {
 }
 
 /// Situations that must occur in at least one run. Without them the comparison would prove little.
-const WORDS: [&str; 51] = [
+const WORDS: [&str; 54] = [
     // How trees end.
     "end stopped",
     "end gave-up",
@@ -152,6 +152,9 @@ const WORDS: [&str; 51] = [
     "a stable run",
     "a stable supervisor",
     "too many failures in a row",
+    "a trial",
+    "a trial that ended the quarantine",
+    "a trial that failed",
 ];
 
 /// Adds the situations that occur in one run of the model to `words`.
@@ -183,6 +186,9 @@ fn record_words(mut model: Model, steps: &[Step], words: &mut BTreeSet<String>) 
             let supervisor = child.rules().is_some_and(|rules| !rules.children.is_empty());
             words.extend((child.stable && supervisor).then(|| "a stable supervisor".to_owned()));
             words.extend(child.row_exceeded.then(|| "too many failures in a row".to_owned()));
+            words.extend(child.trial.then(|| "a trial".to_owned()));
+            words.extend(child.trial_held.then(|| "a trial that ended the quarantine".to_owned()));
+            words.extend(child.trial_failed.then(|| "a trial that failed".to_owned()));
             words.extend((child.attempt > 1).then(|| "a second attempt".to_owned()));
         }
     }

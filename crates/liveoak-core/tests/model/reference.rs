@@ -153,6 +153,11 @@ impl Model {
             cause: None,
             gave_up: false,
             survivors: None,
+            retry_after: None,
+            trial: false,
+            trial_timer: NEVER,
+            trial_held: false,
+            trial_failed: false,
             health: Health::Healthy,
             last_beat: 0,
             judged_from: None,
@@ -212,6 +217,8 @@ impl Model {
         let was_waiting = child.phase == Phase::Waiting;
         let was = (child.stopping(), child.lives());
         child.phase = phase;
+        child.trial_timer = NEVER;
+        child.trial &= !matches!(phase, Phase::Idle(_));
         if !(was.0 && child.stopping()) {
             child.since = now;
         }
@@ -305,6 +312,9 @@ impl Model {
         (child.ever_ready, child.was_ready, child.attempt_ready) = (true, true, true);
         child.start_by_command = false;
         child.ready_since = now;
+        if child.trial {
+            child.trial_timer = later(now, child.reset_after());
+        }
         if let Some(period) = child.spec.heartbeat {
             (child.last_beat, child.judged_from) = (now, None);
             child.timer = later(now, period / 4);
@@ -319,7 +329,7 @@ impl Model {
     pub(crate) fn is_stable_now(&self, path: &str) -> bool {
         let child = self.at(path);
         let end = if child.cause == Some("heartbeat-timeout") { child.last_beat } else { self.now };
-        let reset_after = child.spec.backoff.map_or(Duration::from_secs(10), |backoff| backoff.reset_after);
+        let reset_after = child.reset_after();
         let jump = if self.sees_a_late_deadline() { self.now } else { self.last_jump };
         let ready_since = child.ready_since.max(jump);
         let long_enough = Duration::from_nanos(end.saturating_sub(ready_since)) >= reset_after;
@@ -495,6 +505,7 @@ impl Model {
     pub(crate) fn health(&self, path: &str) -> Health {
         let child = self.at(path);
         match child.phase {
+            _ if child.trial => Health::Unhealthy,
             Phase::Running => {
                 let kids = self.kids(path);
                 kids.iter().map(|kid| self.health(kid)).fold(child.health, Health::max)
@@ -530,6 +541,7 @@ impl Model {
         match child.phase {
             // It was given up on, or processes of it are still alive.
             Phase::Idle(IdleReason::Quarantined) => Some(if child.gave_up { "gave-up" } else { "failed" }),
+            _ if child.trial => Some("gave-up"),
             Phase::Idle(IdleReason::Finished)
                 if child.stopped_by_others || child.last_exit.is_some_and(is_failure) =>
             {

@@ -4,7 +4,8 @@ use crate::child::{Child, Kind, Mode, Path, Phase};
 use crate::reference::Model;
 use liveoak_core::{
     AutoShutdown, Backoff, ChildDeclaration, ChildForm, ChildSpec, Command, Condition, Edge, FirstStart,
-    GiveUp, GroupSpec, Health, Limit, Name, Order, Ready, Restart, Strategy as Together, SupervisorSpec,
+    GiveUp, GroupSpec, Health, KILL_WAIT, Limit, Name, Order, Ready, Restart, Strategy as Together,
+    SupervisorSpec,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -118,7 +119,8 @@ pub(crate) fn next(model: &Model) -> BoxedStrategy<Step> {
 }
 
 fn limits() -> impl Strategy<Value = Option<Limit>> {
-    let give_up = select(vec![GiveUp::Escalate, GiveUp::Quarantine]);
+    let retry_after = Some(ms(1_700));
+    let give_up = select(vec![GiveUp::Escalate, GiveUp::QUARANTINE, GiveUp::Quarantine { retry_after }]);
     option::of((0u32..4, give_up).prop_map(|(n, give_up)| Limit::new(n, ms(5_000)).on_exceeded(give_up)))
 }
 
@@ -129,17 +131,33 @@ fn specs() -> impl Strategy<Value = ChildSpec> {
     let start = select(vec![ms(50), ms(1_000), ms(3_000), Duration::MAX]);
     let stop = select(vec![Duration::ZERO, ms(50), ms(1_000), ms(3_000), Duration::MAX]);
     let heartbeat = option::weighted(0.2, select(vec![ms(900), ms(5_000)]));
-    let flags = (any::<bool>(), any::<bool>());
+    let kill_wait = select(vec![KILL_WAIT, ms(70), ms(9_000)]);
+    let flags = (any::<bool>(), any::<bool>(), kill_wait);
     (restart, ready, backoff, start, stop, limits(), flags, heartbeat).prop_map(
-        |(restart, ready, backoff, start_within, stop_within, limit, (significant, keep), heartbeat)| {
+        |(
+            restart,
+            ready,
+            backoff,
+            start_within,
+            stop_within,
+            limit,
+            (significant, keep, kill_wait),
+            heartbeat,
+        )| {
             ChildSpec {
                 keep,
                 heartbeat,
                 restart,
                 ready,
-                backoff: backoff.map(|from| Backoff { from, to: ms(4_000), reset_after: ms(3_000) }),
+                backoff: backoff.map(|from| Backoff {
+                    from,
+                    to: ms(4_000),
+                    reset_after: ms(3_000),
+                    ..Backoff::default()
+                }),
                 start_within,
                 stop_within,
+                kill_wait,
                 limit,
                 significant,
                 ..ChildSpec::default()
@@ -351,6 +369,7 @@ pub(crate) fn sketch(declared: &ChildDeclaration, depth: usize) -> String {
         ready,
         start_within,
         stop_within,
+        kill_wait,
         significant,
         after,
         replica_of,
@@ -367,7 +386,7 @@ pub(crate) fn sketch(declared: &ChildDeclaration, depth: usize) -> String {
     let after: Vec<String> =
         after.iter().map(|edge| format!("{} {:?}", edge.child, edge.condition)).collect();
     let mut text = format!(
-        "{:indent$}{}: {restart:?}, {ready:?} within {start_within:?}, stop {stop_within:?}, backoff {backoff:?}, \
+        "{:indent$}{}: {restart:?}, {ready:?} within {start_within:?}, stop {stop_within:?} + {kill_wait:?}, backoff {backoff:?}, \
          limit {limit:?}, significant {significant}, after {after:?}, replica of {replica_of:?}, heartbeat \
          {heartbeat:?}, once {once}, keep {keep}",
         "",

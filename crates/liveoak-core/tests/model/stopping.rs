@@ -45,6 +45,9 @@ impl Model {
         if stable {
             child.end_steps = 0;
         }
+        if child.trial && (stable || success) {
+            self.end_quarantine(path);
+        }
         let by_others = overruled || stopping && cause.is_none();
         let exit = cause.unwrap_or(exit);
         let retryable =
@@ -75,7 +78,9 @@ impl Model {
         }
         if back && in_restart_set {
             child.was_ready = false;
-            if temporary && !again {
+            if self.at(path).trial {
+                self.end_trial(path);
+            } else if temporary && !again {
                 self.set_idle(path, IdleReason::Finished, passing);
             } else if !self.quarantine_if_survived(path) {
                 self.set(path, Phase::Waiting);
@@ -136,6 +141,9 @@ impl Model {
     pub(crate) fn decide(&mut self, path: &str, exit: Kind, retryable: bool) {
         self.of(path).last_exit = Some(exit);
         let Some(parent) = above(path) else { return self.end_of_tree(exit) };
+        if self.at(path).trial {
+            return self.end_trial(path);
+        }
         if !self.at(path).attempt_ready && self.is_failed_start(path, exit) {
             if self.at(path).start_by_command {
                 return self.commanded_start_failed(path);
@@ -255,6 +263,7 @@ impl Model {
         let comes_back = child.wanted && child.spec.restart != Restart::Temporary;
         match child.phase {
             Phase::Starting | Phase::Running | Phase::Stopping { .. } => child.in_restart_set = true,
+            Phase::Waiting if child.trial => self.end_trial(kid),
             Phase::Waiting | Phase::BackingOff => {
                 child.was_ready = false;
                 self.set(kid, Phase::Waiting);
@@ -370,12 +379,13 @@ impl Model {
 
     fn stop_supervisor(&mut self, path: &str, outer: Plan) {
         let now = self.now;
-        let mut plan = Plan::new(now, self.at(path).spec.stop_within).within(outer);
+        let spec = &self.at(path).spec;
+        let mut plan = Plan::new(now, spec.stop_within, spec.kill_wait).within(outer);
         if let Body::Group(group) = &self.at(path).body {
             let within = group.template.stop_within;
             if within != Duration::MAX {
                 plan.kill = plan.kill.min(later(now, within));
-                plan.abandon = plan.abandon.min(later(plan.kill, KILL_WAIT));
+                plan.abandon = plan.abandon.min(later(plan.kill, group.template.kill_wait));
             }
             plan.ask_all = NEVER;
         }
@@ -391,6 +401,8 @@ impl Model {
             for kid in self.kids(path) {
                 if self.at(&kid).pending() {
                     self.stop(&kid);
+                } else if matches!(self.at(&kid).phase, Phase::Idle(_)) {
+                    self.of(&kid).trial_timer = NEVER;
                 }
             }
         }
@@ -421,7 +433,8 @@ impl Model {
                 self.acts.push(format!("kill {path}"));
                 if !self.stops_with_its_group(path) {
                     let end = self.plan_above(path).abandon;
-                    self.of(path).timer = later(self.now, KILL_WAIT).min(end);
+                    let wait = self.at(path).spec.kill_wait;
+                    self.of(path).timer = later(self.now, wait).min(end);
                 }
             }
         }
@@ -438,7 +451,8 @@ impl Model {
                 return;
             }
         }
-        let at_once = Plan { ask_all: now, kill: now, abandon: later(now, KILL_WAIT).min(outer.abandon) };
+        let abandon = later(now, self.at(path).spec.kill_wait).min(outer.abandon);
+        let at_once = Plan { ask_all: now, kill: now, abandon };
         let child = self.of(path);
         child.plan = child.plan.within(at_once);
         child.timer = child.plan.abandon;
@@ -455,7 +469,7 @@ impl Model {
         let plan = &mut child.plan;
         plan.ask_all = plan.ask_all.min(now);
         plan.kill = plan.kill.min(later(now, KILL_WAIT));
-        plan.abandon = plan.abandon.min(later(plan.kill.max(now), KILL_WAIT));
+        plan.abandon = plan.abandon.min(later(plan.kill.max(now), child.spec.kill_wait));
         child.timer = plan.next(now).min(plan.abandon);
     }
 

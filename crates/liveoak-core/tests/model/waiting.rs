@@ -25,13 +25,16 @@ impl Model {
     pub(crate) fn is_held(&self, parent: &str, edge: &Edge) -> bool {
         let other = format!("{parent}/{}", edge.child);
         let phase = self.children.get(&other).map(|other| other.phase);
+        if self.children.get(&other).is_some_and(|other| other.trial) {
+            return true;
+        }
         matches!(phase, Some(Phase::Idle(IdleReason::StoppedByCommand | IdleReason::Quarantined)))
             || phase == Some(Phase::Waiting) && self.waits_for_held(&other)
     }
 
     /// Returns `true` if later siblings do not wait for the child's turn: it is idle, or waits for a held dependency.
     pub(crate) fn blocks_no_sibling(&self, path: &str) -> bool {
-        matches!(self.at(path).phase, Phase::Idle(_)) || self.waits_for_held(path)
+        matches!(self.at(path).phase, Phase::Idle(_)) || self.at(path).trial || self.waits_for_held(path)
     }
 
     /// Returns what a waiting child waits for, and the latest end of that wait.
@@ -81,7 +84,7 @@ impl Model {
 
     pub(crate) fn may_fail_first_start(&self, parent: &str, kid: &str) -> bool {
         let retries = self.at(parent).rules().is_some_and(|rules| rules.first_start == FirstStart::Retry);
-        self.is_first_start(parent, kid) && !retries
+        self.is_first_start(parent, kid) && !retries && !self.at(kid).trial
     }
 
     /// Returns `true` if both children are replicas of one set.
@@ -95,6 +98,7 @@ impl Model {
         let path = format!("{parent}/{}", edge.child);
         let Some(other) = self.children.get(&path) else { return DependencyState::Unreachable };
         let holds = match other.phase {
+            _ if other.trial => false,
             Phase::Idle(IdleReason::Ignored) => true,
             Phase::Idle(IdleReason::Finished) if other.stopped_by_others => {
                 return DependencyState::Unreachable;

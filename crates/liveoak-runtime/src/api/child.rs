@@ -126,7 +126,7 @@ impl Child {
     /// Makes a child of an async closure that handles its kill itself. For code that controls something outside of this
     /// process and must not just be dropped.
     ///
-    /// On a kill [`Ctx::killed`] completes, and the closure has [`KILL_WAIT`](crate::KILL_WAIT) to end. After that, the
+    /// On a kill [`Ctx::killed`] completes, and the closure has the [`kill_wait`](Self::kill_wait) of the child to end. After that, the
     /// closure is dropped and the attempt is abandoned.
     #[track_caller]
     pub fn task_with_kill<F, Fut>(name: impl Into<String>, body: F) -> Self
@@ -267,6 +267,14 @@ impl Child {
     #[must_use]
     pub const fn heartbeat(mut self, period: Duration) -> Self {
         self.spec.heartbeat = Some(period);
+        self
+    }
+
+    /// Sets how long the child may take to end after a kill, until it is abandoned: more than zero. The budgets of the
+    /// supervisors above may end this wait earlier. Default: [`KILL_WAIT`](crate::KILL_WAIT), 2 s.
+    #[must_use]
+    pub const fn kill_wait(mut self, wait: Duration) -> Self {
+        self.spec.kill_wait = wait;
         self
     }
 

@@ -130,6 +130,14 @@ impl<A: Send + 'static> Group<A> {
         self
     }
 
+    /// Sets how long a member may take to end after a kill, until it is abandoned: more than zero. The budgets of the
+    /// supervisors above may end this wait earlier. Default: [`KILL_WAIT`](crate::KILL_WAIT), 2 s.
+    #[must_use]
+    pub fn kill_wait(mut self, wait: Duration) -> Self {
+        self.spec.template.kill_wait = wait;
+        self
+    }
+
     /// Sets how long members may take to stop. All are asked together. Default: 5 s.
     #[must_use]
     pub fn stop_within(mut self, within: Duration) -> Self {

@@ -30,7 +30,7 @@ pub enum Init {
 /// |---|---|---|
 /// | `init` | first; the child is ready when `init` returns | a stop drops it immediately; this is not a failure |
 /// | `run` | after `init` | on a stop it can wait for [`Ctx::stopping`] and return; after half of the child's `stop_within` it is dropped |
-/// | `stop` | after `run` returned or was dropped, also after an error or a kill; not after a panic | it may take `stop_within` if `run` ended by itself, the rest of `stop_within` on a stop, and [`KILL_WAIT`](crate::KILL_WAIT) after a kill |
+/// | `stop` | after `run` returned or was dropped, also after an error or a kill; not after a panic | it may take `stop_within` if `run` ended by itself, the rest of `stop_within` on a stop, and the `kill_wait` of the child after a kill |
 ///
 /// # Cancel safety
 /// A stop or a kill can drop `init` and `run` at an await point. Write them so that no work is lost in this case.

@@ -35,6 +35,7 @@ pub struct Supervisor {
     name: String,
     own: ChildSpec,
     stop_within: Option<Duration>,
+    kill_wait: Duration,
     spec: SupervisorSpec,
     children: Children,
     runtime: Option<DedicatedRuntime>,
@@ -61,6 +62,7 @@ impl Supervisor {
             name: name.into(),
             own: ChildSpec { declared_at: DeclaredAt::caller(), ..ChildSpec::of_supervisor() },
             stop_within: None,
+            kill_wait: crate::KILL_WAIT,
             spec: SupervisorSpec::default(),
             children: Children::default(),
             runtime: None,
@@ -118,6 +120,15 @@ impl Supervisor {
     #[must_use]
     pub const fn auto_shutdown(mut self, auto_shutdown: AutoShutdown) -> Self {
         self.spec.auto_shutdown = auto_shutdown;
+        self
+    }
+
+    /// Sets the time from a kill of this supervisor until the children below it that still run are abandoned: more than
+    /// zero. It bounds the kill of the whole subtree, whatever the children declare. Default:
+    /// [`KILL_WAIT`](crate::KILL_WAIT), 2 s.
+    #[must_use]
+    pub const fn kill_wait(mut self, wait: Duration) -> Self {
+        self.kill_wait = wait;
         self
     }
 
@@ -339,6 +350,7 @@ impl From<Supervisor> for Child {
     fn from(supervisor: Supervisor) -> Self {
         let mut spec = supervisor.own;
         spec.stop_within = supervisor.stop_within.unwrap_or(spec.stop_within);
+        spec.kill_wait = supervisor.kill_wait;
         let kind = ChildKind::Supervisor {
             spec: supervisor.spec,
             children: supervisor.children,

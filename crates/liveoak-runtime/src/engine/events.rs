@@ -289,7 +289,11 @@ impl std::fmt::Display for Line<'_> {
             EventKind::BackingOff { delay, .. } => write!(f, "{path}: restarts in {delay:.1?}"),
             EventKind::Stopped { stage, .. } => write!(f, "{path}: stopped ({})", stage.as_str()),
             EventKind::Killed { .. } => write!(f, "{path}: killing"),
-            EventKind::Quarantined(gave_up) => write!(f, "{path}: quarantined: {gave_up}"),
+            EventKind::Quarantined(gave_up) => {
+                write!(f, "{path}: quarantined: {gave_up}")?;
+                gave_up.retry_after.map_or(Ok(()), |after| write!(f, "; one more attempt in {after:.1?}"))
+            }
+            EventKind::Released => write!(f, "{path}: the quarantine is over"),
             EventKind::StillRuns(survivors) => {
                 write!(f, "{path}: quarantined until its processes are gone: {survivors}")
             }

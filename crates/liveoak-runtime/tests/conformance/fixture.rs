@@ -20,8 +20,8 @@ pub(crate) fn name(text: &str) -> Name {
 }
 
 /// Returns a backoff that is very long for any jitter, but ends.
-pub(crate) const fn long_backoff() -> Backoff {
-    Backoff { from: s(100_000), to: s(100_000), reset_after: s(1_000_000) }
+pub(crate) fn long_backoff() -> Backoff {
+    Backoff { from: s(100_000), to: s(100_000), reset_after: s(1_000_000), ..Backoff::default() }
 }
 
 /// Runs a test in paused time. A test that waits for something that never happens fails at once, because paused time then

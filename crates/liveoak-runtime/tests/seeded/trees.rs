@@ -110,7 +110,7 @@ fn child_and_spec(plan: &Plan, name: &str, dice: &mut Dice, captured: Captured) 
         spec.ready = Ready::Reported;
     }
     spec.limit = match dice.roll(3) {
-        0 => Some(Limit::new(3, millis(60)).on_exceeded(GiveUp::Quarantine)),
+        0 => Some(Limit::new(3, millis(60)).on_exceeded(GiveUp::QUARANTINE)),
         1 => Some(Limit::new(20, millis(40))),
         _ => None,
     };
@@ -137,7 +137,7 @@ fn body(ledger: &Ledger, name: &str, traits: &Traits, captured: Captured) -> Chi
 /// tree has at most a millisecond, the step of the paused clock.
 fn backoff(name: &str, dice: &mut Dice) -> Option<Backoff> {
     let to = if name == "a" { millis(1) } else { Duration::from_nanos(1) };
-    (dice.roll(2) == 0).then_some(Backoff { from: to, to, reset_after: millis(20) })
+    (dice.roll(2) == 0).then_some(Backoff { from: to, to, reset_after: millis(20), ..Backoff::default() })
 }
 
 /// The group of the tree. Its members are tasks.

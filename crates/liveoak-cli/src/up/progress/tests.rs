@@ -99,7 +99,7 @@ async fn a_child_that_repeatedly_fails_before_it_is_ready_is_named_with_its_exit
 
 #[tokio::test(start_paused = true)]
 async fn a_line_names_a_quarantined_child_and_the_children_that_wait_for_it() {
-    let limit = Limit::new(0, Duration::from_secs(60)).on_exceeded(GiveUp::Quarantine);
+    let limit = Limit::new(0, Duration::from_secs(60)).on_exceeded(GiveUp::QUARANTINE);
     let db = Child::task("db", |_| async { Err::<(), _>(std::io::Error::other("no disk")) });
     let db = db.reports_ready().limit(limit);
     let web = |name: &str| slow(name, 0).after("db");

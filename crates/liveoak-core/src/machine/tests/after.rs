@@ -501,7 +501,7 @@ fn a_job_that_returns_success_after_a_stop_request_has_not_completed() {
 
 #[test]
 fn a_dependent_of_a_quarantined_sibling_waits_and_does_not_delay_others() {
-    let quarantine = Limit::new(0, secs(60)).on_exceeded(GiveUp::Quarantine);
+    let quarantine = Limit::new(0, secs(60)).on_exceeded(GiveUp::QUARANTINE);
     let children =
         [leaf("a"), leaf("db").limit(quarantine), leaf("app").after("db", Condition::Ready), leaf("web")];
     let mut driver = TestDriver::started(&sup("t", children).strategy(Strategy::OneForAll));

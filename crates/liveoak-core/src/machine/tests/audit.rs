@@ -125,6 +125,18 @@ impl Machine {
         let has = |purpose| self.deadline_of(child, purpose) != Time::NEVER;
         match phase {
             Phase::BackingOff => assert!(has(Purpose::Phase), "{path} backs off without a deadline"),
+            Phase::Running if state.is_trial() => {
+                assert!(has(Purpose::Phase), "{path} makes a trial that is never judged");
+            }
+            Phase::Idle(IdleReason::Quarantined) => {
+                let retries = state.record.as_ref().is_some_and(|record| {
+                    record.gave_up.as_ref().is_some_and(|gave_up| gave_up.retry_after.is_some())
+                        && record.survivors.is_none()
+                });
+                let sup_is_ending = self.arena.parent_of(child).is_some_and(|sup| sup.is_ending());
+                let expected = retries && !sup_is_ending;
+                assert_eq!(has(Purpose::Phase), expected, "{path} is quarantined, and its next trial");
+            }
             Phase::Idle(_) | Phase::Waiting | Phase::Running => {
                 assert!(!has(Purpose::Phase), "{path} is {phase:?} and has a deadline");
             }
@@ -156,7 +168,9 @@ impl Machine {
         assert!(!phase.is_live() || state.attempt > 0, "invariant 3: {path} lives without an attempt");
         if let Some(record) = &state.record {
             assert!(record.waiters.len() <= MAX_WAITERS);
-            assert!(record.gave_up.is_none() || !phase.is_live(), "{path} lives and was given up on");
+            let lives = phase.is_live() && !state.is_trial();
+            assert!(record.gave_up.is_none() || !lives, "{path} lives and was given up on");
+            assert!(!record.trial || !phase.is_idle() && record.gave_up.is_some(), "{path} makes a trial");
             if matches!(phase, Phase::Idle(_)) {
                 assert!(
                     record.waiters.is_empty(),

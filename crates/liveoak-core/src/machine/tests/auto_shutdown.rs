@@ -127,7 +127,7 @@ fn an_auto_shutdown_is_a_failure_if_any_significant_child_failed() {
     driver.complete("b");
     assert_eq!(driver.down_kind(), "auto-shutdown");
     // It was given up on.
-    let once = Limit::new(0, SECOND).on_exceeded(GiveUp::Quarantine);
+    let once = Limit::new(0, SECOND).on_exceeded(GiveUp::QUARANTINE);
     let tree = all(vec![leaf("a").transient().significant().limit(once), significant("b")]);
     let mut driver = TestDriver::started(&tree);
     driver.fail("a");

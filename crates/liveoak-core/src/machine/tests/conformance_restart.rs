@@ -227,7 +227,7 @@ fn the_limit_of_a_child_and_the_intensity_of_its_supervisor_both_apply() {
 
 #[test]
 fn a_start_command_resets_the_counts_of_a_quarantined_child() {
-    let limit = Limit::new(1, secs(60)).on_exceeded(crate::GiveUp::Quarantine);
+    let limit = Limit::new(1, secs(60)).on_exceeded(crate::GiveUp::QUARANTINE);
     let mut driver = TestDriver::started(&sup("t", [leaf("a").limit(limit)]));
     driver.fail("a");
     driver.fail("a");

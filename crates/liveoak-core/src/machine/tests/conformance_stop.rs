@@ -203,7 +203,7 @@ fn c48_an_auto_shutdown_cascades_only_through_a_significant_supervisor() {
 
 #[test]
 fn a_tree_with_end_when_done_reports_if_a_child_has_failed() {
-    let limit = crate::Limit::new(0, secs(1)).on_exceeded(crate::GiveUp::Quarantine);
+    let limit = crate::Limit::new(0, secs(1)).on_exceeded(crate::GiveUp::QUARANTINE);
     let ends = |end: &dyn Fn(&mut TestDriver)| {
         let children = [leaf("a").temporary(), leaf("b").transient().limit(limit), leaf("c").transient()];
         let tree = sup("t", children).rules(|rules| rules.end_when_done = true);

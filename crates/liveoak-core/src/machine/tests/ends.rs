@@ -99,7 +99,7 @@ fn forced_stops_below_a_quarantined_supervisor_are_in_the_report_of_the_end() {
     let never = Limit::new(0, secs(60));
     let inner = sup("s", [leaf("stubborn").stop_within(SECOND), leaf("bad").limit(never)]);
     let mut driver =
-        TestDriver::started(&sup("t", [inner.limit(never.on_exceeded(GiveUp::Quarantine)), leaf("z")]));
+        TestDriver::started(&sup("t", [inner.limit(never.on_exceeded(GiveUp::QUARANTINE)), leaf("z")]));
     driver.obeys("s/stubborn", Obeys::Kill);
     driver.fail("s/bad");
     driver.advance(SECOND);
@@ -140,7 +140,7 @@ fn a_supervisor_that_ended_keeps_ten_thousand_forced_stops_and_counts_the_others
         let few = sup("few", (0..more).map(|n| killed(format!("b{n}"))));
         let never = Limit::new(0, secs(60));
         let ends = sup("s", [many, few, leaf("bad").limit(never)]);
-        let tree = sup("t", [ends.limit(never.on_exceeded(GiveUp::Quarantine))]);
+        let tree = sup("t", [ends.limit(never.on_exceeded(GiveUp::QUARANTINE))]);
         let (mut machine, ids) = Machine::new(&tree).expect("a good spec");
         let mut report = None;
         let bad = Input::Exited(ids[ids.len() - 1], Attempt(1), Exit::failed("bad"));

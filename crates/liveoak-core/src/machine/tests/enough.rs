@@ -145,6 +145,7 @@ proptest! {
             from: millis(from),
             to: millis(from + more),
             reset_after: millis(reset_after),
+            ..Backoff::default()
         });
         let reset_after = backoff.map_or(secs(10), |backoff| backoff.reset_after);
         // Less than a stable run.
@@ -163,7 +164,7 @@ proptest! {
         seed in any::<u64>(),
     ) {
         // The period is too short for the window to count, so only the row counts.
-        let backoff = Backoff { from: millis(10), to: secs(100), reset_after: secs(10) };
+        let backoff = Backoff { from: millis(10), to: secs(100), reset_after: secs(10), ..Backoff::default() };
         let child = leaf("a").limit(Limit::new(4, Duration::from_nanos(1)));
         let tree = sup("t", [child.with(|child| child.backoff = Some(backoff))]);
         let mut driver = unobserved(&tree, seed | 1 << 63);
@@ -197,7 +198,7 @@ pub(super) fn last_step(driver: &TestDriver) -> Option<u32> {
 
 #[test]
 fn a_failure_does_not_reset_the_steps_of_successes() {
-    let backoff = Backoff { from: millis(100), to: secs(30), reset_after: secs(10) };
+    let backoff = Backoff { from: millis(100), to: secs(30), reset_after: secs(10), ..Backoff::default() };
     for (failures_between, ran) in [(1, 0), (2, 0), (5, 0), (1, 9)] {
         let child = leaf("a").limit(Limit::unlimited()).with(|child| child.backoff = Some(backoff));
         let mut driver = unobserved(&sup("t", [child]), 1 << 63);
@@ -300,7 +301,7 @@ fn a_supervisor_that_is_restarted_for_other_reasons_does_not_reset_the_rows_of_i
 fn a_command_that_starts_a_quarantined_child_resets_its_counts_and_those_below_it() {
     let once = Limit::new(1, secs(100));
     let nested = sup("s", [leaf("a").limit(once)]);
-    let nested = nested.limit(Limit::new(0, secs(100)).on_exceeded(GiveUp::Quarantine));
+    let nested = nested.limit(Limit::new(0, secs(100)).on_exceeded(GiveUp::QUARANTINE));
     let mut driver = TestDriver::started(&sup("t", [nested]));
     driver.fail("s/a");
     driver.fail("s/a");

@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 /// Returns a child that waits up to a second before each restart, and is quarantined after `restarts` restarts.
 fn db(restarts: u32) -> ChildDeclaration {
-    let limit = Limit::new(restarts, secs(60)).on_exceeded(GiveUp::Quarantine);
-    let backoff = Backoff { from: SECOND, to: secs(30), reset_after: secs(10) };
+    let limit = Limit::new(restarts, secs(60)).on_exceeded(GiveUp::QUARANTINE);
+    let backoff = Backoff { from: SECOND, to: secs(30), reset_after: secs(10), ..Backoff::default() };
     let declared_at = DeclaredAt::file("shop/liveoak.toml", 12);
     leaf("db").limit(limit).with(|spec| (spec.backoff, spec.declared_at) = (Some(backoff), declared_at))
 }
@@ -326,7 +326,7 @@ fn a_child_whose_processes_are_still_alive() {
 
 #[test]
 fn what_is_declared_is_one_line_and_its_place_is_another() {
-    let limit = Limit::new(3, secs(60)).on_exceeded(GiveUp::Quarantine);
+    let limit = Limit::new(3, secs(60)).on_exceeded(GiveUp::QUARANTINE);
     let web = web().reports().limit(limit).with(|spec| spec.heartbeat = Some(secs(2)));
     let mut driver = TestDriver::started(&sup("shop", [db(3), web, group("g").transient()]));
     let declared = |path: &str, driver: &mut TestDriver| {

@@ -14,7 +14,7 @@ fn gone() -> Exit {
 
 /// Returns a leaf that reports its readiness, and is quarantined after `failures` failures.
 fn db(failures: u32) -> ChildDeclaration {
-    let limit = Limit::new(failures - 1, secs(60)).on_exceeded(GiveUp::Quarantine);
+    let limit = Limit::new(failures - 1, secs(60)).on_exceeded(GiveUp::QUARANTINE);
     leaf("db").reports().delayed(SECOND).limit(limit)
 }
 
@@ -205,7 +205,7 @@ fn a_tree_ends_even_if_held_children_are_below_nested_supervisors_or_wait_for_th
 #[test]
 fn a_significant_child_that_is_given_up_on_has_ended() {
     for (auto, first) in [(AutoShutdown::AnySignificant, true), (AutoShutdown::AllSignificant, false)] {
-        let limit = Limit::new(0, secs(60)).on_exceeded(GiveUp::Quarantine);
+        let limit = Limit::new(0, secs(60)).on_exceeded(GiveUp::QUARANTINE);
         let job = |name: &str| leaf(name).transient().significant().limit(limit);
         let tree = sup("t", [leaf("a"), job("b"), job("c")]).rules(|rules| rules.auto_shutdown = auto);
         let mut driver = TestDriver::started(&tree);

@@ -36,7 +36,7 @@ fn c18_the_body_of_a_finished_child_is_dropped_if_nothing_can_start_the_child_ag
 
 #[test]
 fn a_child_that_was_stopped_by_command_or_is_quarantined_keeps_its_body() {
-    let limit = Limit::new(0, Duration::from_secs(1)).on_exceeded(crate::GiveUp::Quarantine);
+    let limit = Limit::new(0, Duration::from_secs(1)).on_exceeded(crate::GiveUp::QUARANTINE);
     let tree = sup("t", [job("a"), job("b").restart(Restart::Transient).limit(limit)]);
     let mut driver = TestDriver::started(&tree);
     driver.ask("a", Command::Stop).expect("it stops");

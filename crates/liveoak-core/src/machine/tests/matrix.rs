@@ -31,6 +31,7 @@ fn table() -> Vec<(Exit, [Then; 3])> {
         allowed: 1,
         period: SECOND,
         own_limit: true,
+        retry_after: None,
         in_a_row: false,
     };
     let significant = AutoShutdownFailure { path: Path::new("/t/b/x"), exit: Exit::Killed };

@@ -34,5 +34,6 @@ mod survivors;
 mod table;
 mod test_driver;
 mod time_jump;
+mod trial;
 mod waiting;
 mod watch;

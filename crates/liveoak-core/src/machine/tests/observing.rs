@@ -9,7 +9,7 @@ use crate::{
 
 #[test]
 fn giving_up_is_visible_in_event_state_health_and_exit() {
-    let quarantine = Limit::new(1, secs(60)).on_exceeded(GiveUp::Quarantine);
+    let quarantine = Limit::new(1, secs(60)).on_exceeded(GiveUp::QUARANTINE);
     let mut driver = TestDriver::started(&sup("t", [leaf("a").limit(quarantine), leaf("b")]));
     driver.fail("a");
     driver.fail("a");

@@ -42,7 +42,8 @@ fn durations() -> impl Strategy<Value = Duration> {
 }
 
 fn limits() -> impl Strategy<Value = Option<Limit>> {
-    let give_up = select(vec![GiveUp::Escalate, GiveUp::Quarantine]);
+    let retry_after = Some(millis(1_700));
+    let give_up = select(vec![GiveUp::Escalate, GiveUp::QUARANTINE, GiveUp::Quarantine { retry_after }]);
     option::of((0u32..4, give_up).prop_map(|(n, give_up)| Limit::new(n, secs(5)).on_exceeded(give_up)))
 }
 
@@ -60,7 +61,12 @@ fn leaves() -> impl Strategy<Value = ChildDeclaration> {
             leaf("x").with(|child| {
                 child.restart = restart;
                 child.ready = ready;
-                child.backoff = backoff.map(|from| Backoff { from, to: secs(4), reset_after: secs(3) });
+                child.backoff = backoff.map(|from| Backoff {
+                    from,
+                    to: secs(4),
+                    reset_after: secs(3),
+                    ..Backoff::default()
+                });
                 child.start_within = start.max(millis(1));
                 child.stop_within = stop;
                 child.limit = limit;

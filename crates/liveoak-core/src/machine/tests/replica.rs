@@ -17,6 +17,8 @@ pub(crate) struct Replica {
     said: HashMap<ChildId, Health>,
     /// The children whose last attempt was stopped by others.
     stopped_by_others: HashSet<ChildId>,
+    /// The children that were given up on. If such a child has an attempt, or waits for one, this is a trial.
+    given_up: HashSet<ChildId>,
 }
 
 impl Replica {
@@ -27,6 +29,7 @@ impl Replica {
             root: snapshot.root.clone(),
             said: HashMap::new(),
             stopped_by_others: HashSet::new(),
+            given_up: HashSet::new(),
         }
     }
 
@@ -46,6 +49,8 @@ impl Replica {
                     since: at,
                     started: None,
                     attempt: Attempt(0),
+                    retry_in: None,
+                    trial: false,
                     restarts: 0,
                     last_exit: None,
                     health: Health::Degraded,
@@ -58,6 +63,7 @@ impl Replica {
             EventKind::Removed => {
                 self.said.remove(&event.id);
                 self.stopped_by_others.remove(&event.id);
+                self.given_up.remove(&event.id);
                 self.parent(event).children.retain(|kid| kid.id != event.id);
             }
             EventKind::Waiting => {
@@ -67,6 +73,8 @@ impl Replica {
                 let node = self.set(event, ChildState::Starting { remaining: None });
                 (node.attempt, node.started) = (*attempt, Some(at));
                 node.restarts += u64::from(*restart);
+                let below: Vec<ChildId> = node.children.iter().map(|kid| kid.id).collect();
+                self.given_up.retain(|id| !below.contains(id));
                 self.stopped_by_others.remove(&event.id);
             }
             EventKind::Ready { attempt, took } => {
@@ -106,6 +114,7 @@ impl Replica {
                 node.since = if stopping { since } else { at };
             }
             EventKind::Stopped { why, .. } => {
+                self.given_up.remove(&event.id);
                 self.set(event, ChildState::Idle(*why));
             }
             EventKind::Finished => {
@@ -114,7 +123,14 @@ impl Replica {
             EventKind::Ignored => {
                 self.set(event, ChildState::Idle(IdleReason::Ignored));
             }
+            EventKind::Released => {
+                assert!(self.given_up.remove(&event.id), "{} was not given up on", event.path);
+                self.node(event.id).trial = false;
+            }
             EventKind::Quarantined(_) | EventKind::StillRuns(_) => {
+                if matches!(event.kind, EventKind::Quarantined(_)) {
+                    self.given_up.insert(event.id);
+                }
                 self.set(event, ChildState::Idle(IdleReason::Quarantined));
             }
             EventKind::Health(health) => {
@@ -149,8 +165,10 @@ impl Replica {
     }
 
     fn set(&mut self, event: &Event, state: ChildState) -> &mut ChildView {
+        let trial = self.given_up.contains(&event.id) && !matches!(state, ChildState::Idle(_));
         let node = self.node(event.id);
         assert_eq!(node.path, event.path, "an event tells of a child at its path");
+        node.trial = trial;
         (node.state, node.since) = (state, event.at);
         node
     }
@@ -186,6 +204,7 @@ impl Replica {
             started: node.started,
             attempt: node.attempt.0,
             restarts: node.restarts,
+            trial: node.trial,
             last_exit: node.last_exit.as_ref().map(Exit::kind),
             health,
             rules: (node.restart, node.strategy),
@@ -203,6 +222,7 @@ impl Replica {
     fn health(&self, node: &ChildView) -> Health {
         let failed = node.last_exit.as_ref().is_some_and(Exit::is_failure);
         match node.state {
+            _ if node.trial => Health::Unhealthy,
             ChildState::Running => {
                 let said = self.said.get(&node.id).copied().unwrap_or_default();
                 node.children.iter().map(|kid| self.health(kid)).fold(said, Health::max)
@@ -231,6 +251,7 @@ struct Seen {
     started: Option<Time>,
     attempt: u64,
     restarts: u64,
+    trial: bool,
     last_exit: Option<&'static str>,
     health: Health,
     rules: (crate::Restart, Option<crate::Strategy>),

@@ -48,7 +48,7 @@ fn a_restart_set_follows_declared_order_not_map_order() {
 
 #[test]
 fn a_permanently_dead_sibling_does_not_hang_the_restart_set() {
-    let dead = leaf("b").limit(Limit::new(0, SECOND).on_exceeded(GiveUp::Quarantine));
+    let dead = leaf("b").limit(Limit::new(0, SECOND).on_exceeded(GiveUp::QUARANTINE));
     let tree = sup("t", [leaf("a"), dead, leaf("c").temporary(), leaf("d")]);
     let mut driver = TestDriver::started(&tree.strategy(Strategy::OneForAll));
     driver.fail("b");
@@ -84,7 +84,7 @@ fn a_stop_remove_or_shutdown_cancels_a_pending_backoff() {
 
 #[test]
 fn quarantine_during_the_backoff_of_a_restart_set_lets_the_others_start() {
-    let limit = Limit::new(1, secs(100)).on_exceeded(GiveUp::Quarantine);
+    let limit = Limit::new(1, secs(100)).on_exceeded(GiveUp::QUARANTINE);
     let tree = sup("t", [leaf("a").delayed(secs(10)).limit(limit), leaf("b")]);
     let mut driver = TestDriver::started(&tree.strategy(Strategy::OneForAll));
     driver.fail("a");
@@ -186,7 +186,7 @@ fn jitter_differs_between_children_and_between_processes() {
 
 #[test]
 fn a_permanent_child_that_succeeds_immediately_is_backed_off() {
-    let backoff = Backoff { from: millis(100), to: secs(1), reset_after: secs(5) };
+    let backoff = Backoff { from: millis(100), to: secs(1), reset_after: secs(5), ..Backoff::default() };
     let child = leaf("a").with(|child| child.backoff = Some(backoff)).limit(Limit::unlimited());
     let mut driver = TestDriver::started(&sup("t", [child]));
     // Jitter from a fixed but ordinary random source.
@@ -206,7 +206,7 @@ fn a_permanent_child_that_succeeds_immediately_is_backed_off() {
 
 #[test]
 fn the_backoff_grows_and_is_reset_by_a_stable_run_but_not_by_a_long_wait() {
-    let backoff = Backoff { from: secs(1), to: secs(8), reset_after: secs(4) };
+    let backoff = Backoff { from: secs(1), to: secs(8), reset_after: secs(4), ..Backoff::default() };
     let mut driver = TestDriver::started(&sup("t", [leaf("b").with(|child| child.backoff = Some(backoff))]));
     let mut seen = Vec::new();
     for run in [secs(0), millis(3_999), secs(4), secs(0)] {
@@ -472,7 +472,7 @@ fn a_command_to_restart_a_supervisor_resets_the_backoffs_of_what_it_starts_again
 
 #[test]
 fn a_restart_counts_against_both_limits_and_the_limit_of_the_child_is_named_if_both_are_exceeded() {
-    let own = Limit::new(1, secs(60)).on_exceeded(GiveUp::Quarantine);
+    let own = Limit::new(1, secs(60)).on_exceeded(GiveUp::QUARANTINE);
     let tree = sup("t", [leaf("a").limit(own).with(|child| child.backoff = None), leaf("b")]);
     let mut driver = TestDriver::started(&tree.intensity(2, secs(60)));
     driver.fail("a");

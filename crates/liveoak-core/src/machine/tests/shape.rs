@@ -46,8 +46,8 @@ pub(super) fn group(text: &str) -> ChildDeclaration {
 }
 
 /// Returns a backoff of up to `delay` that does not grow.
-pub(super) const fn backoff(delay: Duration) -> Backoff {
-    Backoff { from: delay, to: delay, reset_after: Duration::MAX }
+pub(super) fn backoff(delay: Duration) -> Backoff {
+    Backoff { from: delay, to: delay, reset_after: Duration::MAX, ..Backoff::default() }
 }
 
 impl ChildDeclaration {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 /// Returns a child that reports readiness, with steps that can be seen and no limit in the way.
 fn observed(name: &str) -> ChildDeclaration {
-    let backoff = Backoff { from: millis(10), to: millis(10), reset_after: secs(10) };
+    let backoff = Backoff { from: millis(10), to: millis(10), reset_after: secs(10), ..Backoff::default() };
     leaf(name).limit(Limit::unlimited()).with(|child| child.backoff = Some(backoff))
 }
 
@@ -202,12 +202,17 @@ fn a_supervisor_is_stable_once_each_declared_child_was_stable_succeeded_or_was_s
     ];
     for (case, act, stable) in table {
         let once = Limit::new(0, SECOND);
-        let quarantined = leaf("q").limit(once.on_exceeded(GiveUp::Quarantine));
+        let quarantined = leaf("q").limit(once.on_exceeded(GiveUp::QUARANTINE));
         let b = leaf("b").transient().limit(Limit::unlimited());
         let end = leaf("end").limit(once).temporary();
         let nested = sup("s", [leaf("a").limit(once), b, quarantined, end]);
         let nested = nested.with(|child| {
-            child.backoff = Some(Backoff { from: millis(10), to: millis(10), reset_after: secs(10) });
+            child.backoff = Some(Backoff {
+                from: millis(10),
+                to: millis(10),
+                reset_after: secs(10),
+                ..Backoff::default()
+            });
             child.limit = Some(Limit::unlimited());
         });
         let mut driver = TestDriver::started(&sup("t", [nested]));

@@ -336,7 +336,7 @@ fn a_large_group_is_killed_and_abandoned_early_enough_for_the_end_of_its_budget(
         (2_000_000, 22_000, 26_000),
         (10_000_000, 5_000, 20_000),
     ] {
-        let plan = StopPlan::new(Time::ZERO, secs(30)).for_members(Time::ZERO, members);
+        let plan = StopPlan::new(Time::ZERO, secs(30), KILL_WAIT).for_members(Time::ZERO, members);
         let at = |time: Time| time.as_nanos() / 1_000_000;
         let expected = (kill, abandon);
         assert_eq!((at(plan.kill), plan.abandon.as_nanos().div_ceil(1_000_000)), expected, "{members}");

@@ -1,6 +1,6 @@
 //! The complete table of stop stages: phase × reaction × deadline × budget × kind of child.
 
-use super::shape::{group, leaf, secs, sup};
+use super::shape::{group, leaf, millis, secs, sup};
 use super::test_driver::{Obeys, Policy, TestDriver, short};
 use crate::{ChildDeclaration, Command, Condition, KILL_WAIT, Limit, StopReport, StopStage};
 use std::time::Duration;
@@ -194,4 +194,46 @@ fn every_stop_reaches_the_expected_stage_within_its_budget_for_every_phase_and_k
         }
     }
     assert_eq!(cases, 3 * 5 * 3 * 3 * 4 - 3 * 3 * 4, "members never wait, all else is possible");
+}
+
+#[test]
+fn a_killed_child_is_abandoned_after_its_own_kill_wait() {
+    for wait in [millis(300), KILL_WAIT, secs(20)] {
+        let a = leaf("a").stop_within(secs(1)).with(|child| child.kill_wait = wait);
+        let mut driver = TestDriver::new(&sup("t", [a, leaf("b")]).stop_within(secs(100)));
+        driver.obeys("a", Obeys::Nothing);
+        driver.start();
+        driver.log();
+        driver.command("a", Command::Stop);
+        driver.advance(secs(1));
+        assert_eq!(driver.log(), ["ask a", "kill a"]);
+        driver.advance(wait - millis(1));
+        assert_eq!(driver.log(), [""; 0]);
+        driver.advance(millis(1));
+        assert_eq!(driver.log(), ["abandon a"], "{wait:?}");
+    }
+}
+
+#[test]
+fn the_kill_wait_of_a_supervisor_bounds_the_kill_of_its_whole_subtree() {
+    let a = leaf("a").with(|child| child.kill_wait = secs(60));
+    for (wait, until) in [(secs(5), secs(5)), (secs(90), secs(60))] {
+        let mut driver = TestDriver::new(&sup("t", [a.clone()]).with(|root| root.kill_wait = wait));
+        driver.obeys("a", Obeys::Nothing);
+        driver.start();
+        driver.kill();
+        driver.advance(until - millis(1));
+        assert!(driver.down.is_none());
+        driver.advance(millis(1));
+        assert!(driver.down.is_some(), "{wait:?}");
+    }
+}
+
+#[test]
+fn a_kill_wait_of_zero_is_refused() {
+    let tree = sup("t", [leaf("a").with(|child| child.kill_wait = Duration::ZERO)]);
+    assert_eq!(
+        tree.check().expect_err("zero").to_string(),
+        "/t/a: kill_wait: it is zero, so no killed attempt could end in time; expected more"
+    );
 }

@@ -169,7 +169,7 @@ fn a_child_whose_leader_has_failed_while_its_other_processes_cannot_be_killed_is
 
 #[test]
 fn a_temporary_child_and_a_child_that_was_given_up_on_stay_down_when_their_processes_are_gone() {
-    let given_up = leaf("a").limit(Limit { give_up: GiveUp::Quarantine, ..Limit::new(0, SECOND) });
+    let given_up = leaf("a").limit(Limit { give_up: GiveUp::QUARANTINE, ..Limit::new(0, SECOND) });
     for (a, state) in [(leaf("a").restart(Restart::Temporary), "finished"), (given_up, "quarantined")] {
         let mut driver = started(&sup("t", [a.stop_within(SECOND), leaf("b")]));
         driver.input(Input::Ending(driver.id("a"), driver.attempt("a"), Exit::Code(1)));

@@ -9,7 +9,7 @@ fn in_phase(phase: &str) -> TestDriver {
     let a = leaf("a").transient().reports().delayed(secs(100));
     let a = match phase {
         "waiting" => a.after("w", Condition::Healthy),
-        "quarantined" => a.limit(Limit::new(0, secs(1)).on_exceeded(GiveUp::Quarantine)),
+        "quarantined" => a.limit(Limit::new(0, secs(1)).on_exceeded(GiveUp::QUARANTINE)),
         _ => a,
     };
     let mut driver = TestDriver::started(&sup("t", [sup("s", [leaf("w"), a]), leaf("z")]));
@@ -154,7 +154,7 @@ fn edge(state: &str, condition: Condition) -> &'static str {
     let x = leaf("x").reports().delayed(secs(100)).after("b", Condition::Ready);
     let x = if state == "finished badly" { x.temporary() } else { x.transient() };
     let x = match state {
-        "quarantined" => x.limit(Limit::new(0, secs(1)).on_exceeded(GiveUp::Quarantine)),
+        "quarantined" => x.limit(Limit::new(0, secs(1)).on_exceeded(GiveUp::QUARANTINE)),
         _ => x,
     };
     let mut driver =

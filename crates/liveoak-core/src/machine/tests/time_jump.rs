@@ -253,7 +253,7 @@ fn a_wait_in_a_first_start_is_prolonged_once_even_if_it_pauses() {
 /// not run.
 fn failed_once() -> TestDriver {
     let beats = leaf("beats").with(|child| child.heartbeat = Some(secs(4)));
-    let backoff = Backoff { from: millis(10), to: millis(10), reset_after: secs(10) };
+    let backoff = Backoff { from: millis(10), to: millis(10), reset_after: secs(10), ..Backoff::default() };
     let a = leaf("a").limit(Limit::unlimited()).with(|child| child.backoff = Some(backoff));
     let mut driver = TestDriver::started(&sup("t", [a, beats]));
     driver.fail("a");

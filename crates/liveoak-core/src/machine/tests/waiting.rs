@@ -10,7 +10,7 @@ use std::time::Duration;
 
 /// Returns a limit that quarantines a child at its first failure.
 fn quarantined() -> Limit {
-    Limit::new(0, SECOND).on_exceeded(GiveUp::Quarantine)
+    Limit::new(0, SECOND).on_exceeded(GiveUp::QUARANTINE)
 }
 
 #[test]

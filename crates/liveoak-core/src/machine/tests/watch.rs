@@ -80,7 +80,7 @@ fn a_wait_for_readiness_is_answered_when_any_later_attempt_is_ready() {
 
 #[test]
 fn a_wait_for_readiness_is_refused_as_soon_as_only_a_command_starts_the_child() {
-    let limit = Limit { give_up: GiveUp::Quarantine, ..Limit::new(0, secs(1)) };
+    let limit = Limit { give_up: GiveUp::QUARANTINE, ..Limit::new(0, secs(1)) };
     let tree = || {
         let inner =
             sup("s", [leaf("a").reports(), leaf("b").reports().with(|spec| spec.limit = Some(limit))]);
