@@ -30,8 +30,7 @@ pub(crate) fn run(args: &CheckArgs) -> io::Result<ExitCode> {
         Err(report) => print_errors(&report, args.json, ""),
         Ok(config) => {
             let missing = programs::missing(&config);
-            let text =
-                if args.json { json_text(&document(&config, &missing)) } else { overview(&config) };
+            let text = if args.json { json_text(&document(&config, &missing)) } else { overview(&config) };
             output::stdout(&text)?;
             if !args.json {
                 let warnings = config.warnings().into_iter().map(|warning| warning.to_string());
