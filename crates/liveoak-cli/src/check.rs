@@ -30,8 +30,7 @@ pub(crate) fn run(args: &CheckArgs) -> io::Result<ExitCode> {
         Err(report) => print_errors(&report, args.json, ""),
         Ok(config) => {
             let missing = programs::missing(&config);
-            let text =
-                if args.json { format!("{:#}\n", document(&config, &missing)) } else { overview(&config) };
+            let text = if args.json { json_text(&document(&config, &missing)) } else { overview(&config) };
             output::stdout(&text)?;
             if !args.json {
                 let warnings = config.warnings().into_iter().map(|warning| warning.to_string());
@@ -47,13 +46,17 @@ pub(crate) fn run(args: &CheckArgs) -> io::Result<ExitCode> {
     }
 }
 
+fn json_text(document: &Value) -> String {
+    output::escaped_json(&format!("{document:#}\n")).into_owned()
+}
+
 /// Prints the errors of a file: as JSON on stdout, or for people on stderr, with `more` after the count. `check` and `up` both call it.
 ///
 /// # Errors
 /// Returns an error if stdout cannot be written.
 pub(crate) fn print_errors(report: &Diagnostics, as_json: bool, more: &str) -> io::Result<ExitCode> {
     if as_json {
-        output::stdout(&format!("{:#}\n", report.json()))?;
+        output::stdout(&json_text(&report.json()))?;
     } else {
         let text = report.text(output::colour_on_stderr());
         output::stderr(&format!("{}{more}\n", text.trim_end()));

@@ -42,6 +42,17 @@ fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<(), Errno> {
     Ok(())
 }
 
+/// Returns JSON in which DEL and the control characters from U+0080 to U+009F are escaped. JSON may contain them as they are, but
+/// a terminal would obey them. All other control characters are escaped in any JSON.
+pub(crate) fn escaped_json(json: &str) -> Cow<'_, str> {
+    let is_raw = |c: char| matches!(c, '\u{7f}'..='\u{9f}');
+    if !json.contains(is_raw) {
+        return Cow::Borrowed(json);
+    }
+    let escaped = |c: char| if is_raw(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() };
+    Cow::Owned(json.chars().map(escaped).collect())
+}
+
 /// Returns `true` if stderr is to be coloured: it is a terminal that can show colours, and `NO_COLOR` is not set.
 pub(crate) fn colour_on_stderr() -> bool {
     io::stderr().is_terminal() && colour_is_wanted()
@@ -68,4 +79,22 @@ pub(crate) fn table<const N: usize>(indent: &str, rows: &[[String; N]]) -> Strin
         format!("{indent}{}", cells.collect::<Vec<_>>().join("  ")).trim_end().to_owned() + "\n"
     };
     rows.iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+
+    #[test]
+    fn json_has_no_control_character_that_a_terminal_obeys() {
+        for c in (0..=0x9f).filter_map(char::from_u32) {
+            let value = Value::from(format!("a{c}ö"));
+            let json = value.to_string();
+            let escaped = escaped_json(&json);
+            assert!(!escaped.contains(char::is_control), "{escaped:?}");
+            assert_eq!(serde_json::from_str::<Value>(&escaped).expect("JSON"), value);
+        }
+        assert_eq!(escaped_json("\"\u{9b}31m\u{7f}\""), r#""\u009b31m\u007f""#);
+    }
 }

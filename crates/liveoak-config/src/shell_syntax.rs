@@ -76,9 +76,8 @@ pub(crate) fn advice_for_builtin(word: &str) -> Option<&'static str> {
             "write variables as env = { NAME = \"...\" }"
         }
         "exec" => "leave `exec` out: no shell stands between Liveoak and the program",
-        "ulimit" | "umask" => {
-            "write it in front of the program in a shell: shell = \"ulimit -n 4096; exec server\""
-        }
+        "ulimit" => "write it in front of the program in a shell: shell = \"ulimit -n 4096; exec server\"",
+        "umask" => "write it in front of the program in a shell: shell = \"umask 027; exec server\"",
         ":" => "write command = \"true\", a program that does nothing",
         "alias" | "unalias" | "eval" | "set" | "unset" | "shift" | "trap" | "wait" | "return" | "break"
         | "continue" | "read" | "exit" | "fg" | "bg" | "jobs" | "disown" | "coproc" | "builtin" | "shopt"
@@ -220,8 +219,14 @@ impl RawWord<'_> {
     }
 
     /// Returns `true` if the `[` at `index` begins a set of characters: a `]` follows that does not stand directly behind it.
+    /// An IPv6 address such as `[::1]` is no set.
     fn is_set(&self, index: usize) -> bool {
-        (index + 2..self.chars.len()).any(|end| self.bare(end) == Some(']'))
+        let end = (index + 2..self.chars.len()).find(|&end| self.bare(end) == Some(']'));
+        end.is_some_and(|end| {
+            let inner: String = self.chars[index + 1..end].iter().map(|(_, c, _)| *c).collect();
+            let address = inner.split('%').next().unwrap_or_default();
+            address.parse::<std::net::Ipv6Addr>().is_err()
+        })
     }
 
     /// Returns `true` if the `{` at `index` begins a list or a range: `{a,b}`, `{1..3}`.
@@ -384,6 +389,7 @@ mod tests {
             "curl 'http://localhost/?a=b&c=d' \"http://localhost/?a&b\" http://localhost/%3Fa\\&b",
             "server --bind '*:8000' tcp://'*':5555",
             "pip install 'a>=1' b~=1.0 'c[extra]' d\\[x\\]",
+            "server --bind [::]:80 --peer=[fe80::1%eth0]:80 http://[::1]:8080/ [::ffff:1.2.3.4]",
             "git show HEAD~1 a~b ~=1 --dir=~/x x:~/y",
             "env MODE=dev server",
             "./cd x",

@@ -154,6 +154,16 @@ impl Holders {
                 let since = starts.get(&child.path).map_or(child.since, |begun| begun.start);
                 self.add(child, Reason::Ready, since, *remaining, None);
             }
+            // Nothing else may wait for it, but its supervisor is not ready without it.
+            ChildState::BackingOff { remaining }
+                if matches!(supervisor.state, ChildState::Starting { .. }) =>
+            {
+                let begun = starts.get(&child.path);
+                if begun.is_none_or(|begun| begun.ready.is_none()) {
+                    let since = begun.map_or(child.since, |begun| begun.start);
+                    self.add(child, Reason::Restart, since, Some(*remaining), None);
+                }
+            }
             ChildState::Stopping { stage, remaining } if is_leaf => {
                 let reason = if *stage == StopStage::Killed { Reason::Kill } else { Reason::Stop };
                 self.add(child, reason, child.since, *remaining, None);
@@ -221,7 +231,10 @@ impl Holders {
     ) {
         let key = (holder.path.as_str().to_owned(), reason);
         if let Some(known) = self.all.get_mut(&key) {
-            known.more_waiting += 1;
+            match &known.waiting {
+                None => known.waiting = waiting.map(|child| child.path.clone()),
+                Some(_) => known.more_waiting += 1,
+            }
             known.since = known.since.min(since);
             return;
         }

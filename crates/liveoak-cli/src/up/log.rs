@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -20,6 +21,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use super::status::pretty;
 use super::writer::{Room, StreamWriter};
 use crate::args::{LogFormat, LogLevel};
+use crate::output::escaped_json;
 
 /// The event that says why a child was not ready when it was stopped.
 const NOT_READY: &str = "not-ready";
@@ -40,7 +42,7 @@ pub(crate) fn init(
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Trace => LevelFilter::TRACE,
     };
-    let stderr = stderr.with_room(Room::Log);
+    let stderr = LineWriter { stderr: stderr.with_room(Room::Log), format };
     let base = tracing_subscriber::fmt::layer().with_ansi(colour).with_writer(move || stderr.clone());
     let log = match format {
         LogFormat::Pretty => base.event_format(Pretty { began, colour }).with_filter(level).boxed(),
@@ -52,6 +54,38 @@ pub(crate) fn init(
     // This fails only if a subscriber was set before, and this program sets only one.
     let _ = tracing_subscriber::registry().with(log).with(kept).try_init();
     reasons
+}
+
+/// Writes each event to stderr as one line without control characters. The subscriber writes an event as a whole.
+#[derive(Clone)]
+struct LineWriter {
+    stderr: StreamWriter,
+    format: LogFormat,
+}
+
+impl Write for LineWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let event = String::from_utf8_lossy(bytes);
+        let line = match self.format {
+            LogFormat::Pretty => event,
+            LogFormat::Compact => one_compact_line(&event).into(),
+            LogFormat::Json => escaped_json(&event).into_owned().into(),
+        };
+        self.stderr.write_all(line.as_bytes())?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stderr.flush()
+    }
+}
+
+/// Escapes the control characters that the compact format of the subscriber leaves in an event, such as line ends. It has escaped
+/// ESC in messages itself; any other ESC belongs to a colour.
+fn one_compact_line(event: &str) -> String {
+    let escaped = |piece: &str| one_line(piece).into_owned();
+    let pieces = event.trim_end_matches('\n').split('\u{1b}').map(escaped);
+    pieces.collect::<Vec<_>>().join("\u{1b}") + "\n"
 }
 
 /// For each child, the latest reason why it was not ready.

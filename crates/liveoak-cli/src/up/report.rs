@@ -12,7 +12,7 @@ use liveoak_config::{Config, format_duration, one_line};
 use serde::Serialize;
 
 use super::log::NotReadyReasons;
-use crate::output::table;
+use crate::output::{escaped_json, table};
 
 /// The largest number of stopped children that the text lists. If there are more, it lists only those that were killed, and
 /// counts the others.
@@ -175,7 +175,7 @@ impl RunReport {
     /// Returns the JSON document for `--report`.
     pub(crate) fn json(&self) -> String {
         // Serializing fails only for maps whose keys are not strings, and there are none.
-        serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
+        escaped_json(&serde_json::to_string_pretty(self).unwrap_or_default()).into_owned() + "\n"
     }
 }
 

@@ -16,6 +16,7 @@ use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 
 use super::writer::{LossNote, StreamWriter};
 use crate::args::LogFormat;
+use crate::output::escaped_json;
 
 /// Writes status messages to stderr in the chosen format.
 #[derive(Clone)]
@@ -108,9 +109,9 @@ pub(crate) fn pretty(began: Instant, level: Level, message: &str, colour: bool) 
 fn json(level: Level, event: &str, message: &str, more: Option<&Value>) -> Vec<u8> {
     let line = JsonLine { timestamp: timestamp(), level: level.as_str(), message, event, more };
     // Serializing fails only for maps whose keys are not strings, and there are none.
-    let mut text = serde_json::to_vec(&line).unwrap_or_default();
-    text.push(b'\n');
-    text
+    let mut text = escaped_json(&serde_json::to_string(&line).unwrap_or_default()).into_owned();
+    text.push('\n');
+    text.into_bytes()
 }
 
 /// Returns the current time in the format of the log.

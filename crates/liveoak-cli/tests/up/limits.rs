@@ -128,6 +128,47 @@ fn a_lack_of_threads_is_one_sentence_and_nothing_panics() {
     }
 }
 
+/// Runs its arguments with a filter that lets `pidfd_open(2)` fail, as on a kernel before Linux 5.3.
+const WITHOUT_PIDFD: &str = r"
+import ctypes, os, struct, sys
+def step(code, jt, jf, k):
+    return struct.pack('HBBI', code, jt, jf, k)
+# Loads the number of the call; 434 on every architecture gets ENOSYS, the others are allowed.
+filter = step(0x20, 0, 0, 0) + step(0x15, 0, 1, 434) + step(6, 0, 0, 0x50000 | 38) + step(6, 0, 0, 0x7FFF0000)
+class Program(ctypes.Structure):
+    _fields_ = [('len', ctypes.c_ushort), ('steps', ctypes.c_char_p)]
+libc = ctypes.CDLL(None)
+program = Program(len(filter) // 8, filter)
+assert libc.prctl(38, 1, 0, 0, 0) == 0
+assert libc.prctl(22, 2, ctypes.byref(program), 0, 0) == 0
+os.execv(sys.argv[1], sys.argv[1:])
+";
+
+#[test]
+fn without_pidfd_the_start_fails_with_one_sentence_that_names_what_is_missing() {
+    let filtered = |program: &std::ffi::OsStr| {
+        let mut command = std::process::Command::new("python3");
+        command.args(["-c", WITHOUT_PIDFD]).arg(program);
+        command
+    };
+    // A sandbox may have no Python, and may not allow filters.
+    if !filtered("/bin/true".as_ref()).output().is_ok_and(|output| output.status.success()) {
+        return;
+    }
+    let dir = TestDir::of(TWO);
+    let up = filtered(env!("CARGO_BIN_EXE_liveoak").as_ref())
+        .args(["up", "--for", "20s"])
+        .current_dir(dir.path())
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn();
+    let ended = Up::watch(up.expect("the program starts")).end().with_code(1);
+    let log = ended.log();
+    assert!(log.contains("does not offer pidfd_open(2); Linux 5.4 or later is needed"), "{log}");
+    assert!(log.contains("/t has failed: /t/a failed to start") && !log.contains("panicked"), "{log}");
+}
+
 #[test]
 fn a_small_stack_is_enough() {
     for kilobytes in [64, 128] {

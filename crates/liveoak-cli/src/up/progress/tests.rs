@@ -213,6 +213,29 @@ async fn a_supervisor_that_fails_again_and_again_holds_up_a_start() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_child_that_waits_for_its_restart_holds_up_a_start_although_no_other_child_waits_for_it() {
+    for nested in [false, true] {
+        let job = Child::task("job", |_: Ctx| async { Err::<(), _>(std::io::Error::other("no disk")) });
+        // At nearly every moment the child waits for its restart.
+        let backoff =
+            Backoff { from: Duration::from_secs(3), to: Duration::from_secs(3), ..Backoff::default() };
+        let job = job.reports_ready().backoff(backoff).limit(Limit::unlimited());
+        let (supervisor, path) = if nested {
+            let inner = Supervisor::new("inner").child(job).first_start(FirstStart::Retry);
+            (Supervisor::new("t").child(inner).child(slow("web", 0)), "/t/inner/job")
+        } else {
+            (Supervisor::new("t").child(slow("web", 0)).child(job), "/t/job")
+        };
+        let (tree, lines) = watched(supervisor.first_start(FirstStart::Retry));
+        until(&tree.handle(), 13).await;
+        let lines = take(&lines);
+        assert!(lines.len() >= 2, "{lines:?}");
+        let named = format!(" waiting for {path}, which failed (failed: no disk): next attempt in ");
+        assert!(lines.iter().all(|line| line.contains(&named)), "{lines:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_child_that_fails_again_and_again_and_holds_up_nothing_gets_no_line() {
     let tree = Supervisor::new("t").child(flaps("job", 300)).child(slow("web", 0));
     let (tree, lines) = watched(tree.first_start(FirstStart::Retry));
